@@ -1,0 +1,98 @@
+//! One start of a member on a server, and how it ended.
+
+use super::task::State;
+use super::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Why a command is no longer running.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// It ended by itself with this code.
+    Exited { code: u8 },
+    /// A signal ended it.
+    Signalled { signal: u8 },
+    /// The supervisor ended it at its time limit.
+    TimeLimit,
+    /// The supervisor ended it above its memory, or the kernel did.
+    OutOfMemory,
+    /// Ended on request. The command may have ended with a code on TERM.
+    Cancelled,
+    /// Could not be executed: 127 not found, 126 not executable; the system's words.
+    NotExecuted { code: u8, error: String },
+    /// Supervisor and command are gone and no record says how.
+    Lost { why: String },
+}
+
+impl Cause {
+    /// The state that the member ends in.
+    pub const fn state(&self) -> State {
+        match self {
+            Self::Exited { code: 0 } => State::Completed,
+            Self::Exited { .. } | Self::Signalled { .. } | Self::NotExecuted { .. } => State::Failed,
+            Self::TimeLimit => State::Timeout,
+            Self::OutOfMemory => State::OutOfMemory,
+            Self::Cancelled => State::Cancelled,
+            Self::Lost { .. } => State::Lost,
+        }
+    }
+
+    /// The command's exit code, where it has one.
+    pub const fn exit_code(&self) -> Option<u8> {
+        match self {
+            Self::Exited { code } | Self::NotExecuted { code, .. } => Some(*code),
+            _ => None,
+        }
+    }
+
+    /// The signal that ended it, where one did.
+    pub const fn signal(&self) -> Option<u8> {
+        match self {
+            Self::Signalled { signal } => Some(*signal),
+            _ => None,
+        }
+    }
+
+    /// May `--retries` start it again? (LOST only with `--retry-lost`.)
+    pub const fn known_failure(&self) -> bool {
+        !matches!(self, Self::Exited { code: 0 } | Self::Cancelled | Self::Lost { .. })
+    }
+}
+
+/// What a command used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Usage {
+    /// User and system time, of the command and all children that were waited for.
+    pub cpu_ms: u64,
+    /// Largest resident set of one process.
+    pub max_rss: super::resources::Bytes,
+}
+
+/// The end of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    pub cause: Cause,
+    /// None if it is not known or never began.
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Timestamp,
+    pub usage: Usage,
+    /// Bytes written to the spool.
+    pub out_len: u64,
+    pub err_len: u64,
+}
+
+/// A process that can't be mistaken for another: pids are used again, these three together are not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessId {
+    pub pid: i32,
+    /// Field 22 of /proc/PID/stat, in clock ticks since boot.
+    pub start_time: u64,
+}
+
+/// Which of a command's outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stream {
+    Out,
+    Err,
+}

@@ -1,0 +1,260 @@
+//! The side of a task that the matcher sees. Tasks with the same demand, user and client form a class.
+
+use super::attribute::Value;
+use super::name::{BadName, Name};
+use super::resources::Needs;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+/// Everything of a task that decides where it may run, in a canonical order: its JSON names the class.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Demand {
+    #[serde(flatten)]
+    pub needs: Needs,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub apps: Vec<AppNeed>,
+    /// CEL over `server`, `task`, `user`, `client`; must be true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub constraint: Option<Box<str>>,
+    /// CEL; the higher the better.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefer: Option<Box<str>>,
+    /// Only this server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on: Option<Target>,
+    /// None of these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<Target>,
+    /// `task.name`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Box<str>>,
+    /// `task.profile`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Name>,
+    /// `task.priority`.
+    pub priority: i32,
+    /// `task.labels` and, under their own names, attributes of the profile.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<Box<str>, Value>,
+}
+
+/// A server by name, or by distributor and name: `fast`, `lab-b/n1`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Target {
+    pub distributor: Option<Name>,
+    pub server: Name,
+}
+
+impl FromStr for Target {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        Ok(match text.split_once('/') {
+            Some((distributor, server)) => Self { distributor: Some(distributor.parse()?), server: server.parse()? },
+            None => Self { distributor: None, server: text.parse()? },
+        })
+    }
+}
+
+impl TryFrom<String> for Target {
+    type Error = BadName;
+
+    fn try_from(text: String) -> Result<Self, BadName> {
+        text.parse()
+    }
+}
+
+impl From<Target> for String {
+    fn from(target: Target) -> Self {
+        target.to_string()
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.distributor {
+            Some(distributor) => write!(f, "{distributor}/{}", self.server),
+            None => self.server.fmt(f),
+        }
+    }
+}
+
+/// An application that must reside on the server: `blender`, `blender>=4.1`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AppNeed {
+    pub name: Name,
+    pub version: Option<(Compare, Version)>,
+}
+
+/// How a version is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Compare {
+    Less,
+    LessOrEqual,
+    Equal,
+    AtLeast,
+    More,
+}
+
+impl Compare {
+    const ALL: [(&'static str, Self); 6] = [
+        (">=", Self::AtLeast),
+        ("<=", Self::LessOrEqual),
+        ("==", Self::Equal),
+        (">", Self::More),
+        ("<", Self::Less),
+        ("=", Self::Equal),
+    ];
+
+    /// Does `found` stand in this relation to `wanted`?
+    pub fn holds(self, found: &Version, wanted: &Version) -> bool {
+        let order = found.cmp_parts(wanted);
+        match self {
+            Self::Less => order.is_lt(),
+            Self::LessOrEqual => order.is_le(),
+            Self::Equal => order.is_eq(),
+            Self::AtLeast => order.is_ge(),
+            Self::More => order.is_gt(),
+        }
+    }
+
+    const fn sign(self) -> &'static str {
+        match self {
+            Self::Less => "<",
+            Self::LessOrEqual => "<=",
+            Self::Equal => "==",
+            Self::AtLeast => ">=",
+            Self::More => ">",
+        }
+    }
+}
+
+/// A version such as `4.1` or `2024a`; numbers compare as numbers, `4.1` equals `4.1.0`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Version(pub Box<str>);
+
+impl Version {
+    /// Runs of digits and runs of letters; a number ranks above letters (`4.1` over `4.1rc1` is not claimed: `4.1rc1` has more parts).
+    fn parts(&self) -> Vec<Part<'_>> {
+        let bytes = self.0.as_bytes();
+        let mut parts = Vec::new();
+        let mut from = 0;
+        while from < bytes.len() {
+            let kind = |b: u8| (b.is_ascii_digit(), b.is_ascii_alphabetic());
+            let mut to = from + 1;
+            while to < bytes.len() && kind(bytes[to]) == kind(bytes[from]) {
+                to += 1;
+            }
+            let run = &self.0[from..to];
+            match kind(bytes[from]) {
+                (true, _) => parts.push(Part::Number(run.parse().unwrap_or(u64::MAX))),
+                (_, true) => parts.push(Part::Word(run)),
+                _ => {}
+            }
+            from = to;
+        }
+        while parts.last() == Some(&Part::Number(0)) {
+            parts.pop();
+        }
+        parts
+    }
+
+    /// The order of two versions.
+    pub fn cmp_parts(&self, other: &Self) -> std::cmp::Ordering {
+        self.parts().cmp(&other.parts())
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part<'a> {
+    Word(&'a str),
+    Number(u64),
+}
+
+/// A text that names no application.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadApp {
+    #[error("application: {0}")]
+    Name(#[from] BadName),
+    #[error("{0:?} has no version after the sign: write 'blender>=4.1'")]
+    NoVersion(String),
+    #[error("version {0:?} may hold letters, digits, '.', '-', '_' and '+' only")]
+    Version(String),
+}
+
+impl FromStr for AppNeed {
+    type Err = BadApp;
+
+    fn from_str(text: &str) -> Result<Self, BadApp> {
+        let Some(at) = text.find(['<', '>', '=']) else {
+            return Ok(Self { name: text.parse()?, version: None });
+        };
+        let (name, rest) = text.split_at(at);
+        let (sign, compare) =
+            Compare::ALL.into_iter().find(|(sign, _)| rest.starts_with(sign)).unwrap_or(("=", Compare::Equal));
+        let version = rest[sign.len()..].trim();
+        if version.is_empty() {
+            return Err(BadApp::NoVersion(text.to_owned()));
+        }
+        if !version.chars().all(|c| c.is_ascii_alphanumeric() || ".-_+".contains(c)) {
+            return Err(BadApp::Version(version.to_owned()));
+        }
+        Ok(Self { name: name.trim().parse()?, version: Some((compare, Version(version.into()))) })
+    }
+}
+
+impl TryFrom<String> for AppNeed {
+    type Error = BadApp;
+
+    fn try_from(text: String) -> Result<Self, BadApp> {
+        text.parse()
+    }
+}
+
+impl From<AppNeed> for String {
+    fn from(app: AppNeed) -> Self {
+        app.to_string()
+    }
+}
+
+impl fmt::Display for AppNeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.version {
+            Some((compare, version)) => write!(f, "{}{}{}", self.name, compare.sign(), version.0),
+            None => self.name.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_compare_as_people_mean_them() {
+        let at_least = |found: &str, wanted: &str| {
+            let need: AppNeed = format!("a>={wanted}").parse().unwrap();
+            let (compare, version) = need.version.unwrap();
+            compare.holds(&Version(found.into()), &version)
+        };
+        assert!(at_least("4.10", "4.9"));
+        assert!(at_least("4.1.0", "4.1"));
+        assert!(at_least("4.1", "4.1.0"));
+        assert!(at_least("2024b", "2024a"));
+        assert!(!at_least("3.9", "4"));
+    }
+
+    #[test]
+    fn a_demand_has_one_text() {
+        let demand = Demand { apps: vec!["blender>=4.1".parse().unwrap()], ..Demand::default() };
+        let json = serde_json::to_string(&demand).unwrap();
+        assert_eq!(json, r#"{"cpus":1,"mem":null,"apps":["blender>=4.1"],"priority":0}"#);
+        assert_eq!(serde_json::from_str::<Demand>(&json).unwrap(), demand);
+    }
+}

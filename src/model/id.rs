@@ -1,0 +1,149 @@
+//! Ids as types: one kind of id is never taken for another.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use uuid::Uuid;
+
+macro_rules! row_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub i64);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+row_id!(
+    /// A task as its home numbers it: what people type. Never reused.
+    TaskId
+);
+row_id!(
+    /// A server row of this home.
+    ServerId
+);
+row_id!(
+    /// A host (machine) that one or more servers of this home share.
+    HostId
+);
+row_id!(
+    /// A user row of this home.
+    UserId
+);
+row_id!(
+    /// A client row of this home.
+    ClientId
+);
+row_id!(
+    /// A distributor row of this home.
+    DistributorId
+);
+row_id!(
+    /// A class of tasks that are equal for the matcher.
+    ClassId
+);
+row_id!(
+    /// A place on a server that runs attempts one after the other; unique in a home.
+    LaneId
+);
+
+/// A task's identity between homes (uuid v7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TaskUuid(pub Uuid);
+
+impl TaskUuid {
+    /// A new one, ordered by time.
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl Default for TaskUuid {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Display for TaskUuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The identity of a home; survives moves and restores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct HomeId(pub Uuid);
+
+impl fmt::Display for HomeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Counts the dispatchers that a home has had. An agent refuses a start below the highest it has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(pub u64);
+
+/// The kernel's boot id of a host: pids mean nothing without it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BootId(pub String);
+
+impl fmt::Display for BootId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A member of a task: 0 for a single task, else the array index or the line number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Index(pub u32);
+
+impl fmt::Display for Index {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One start of one member on one server. Written `UUID.INDEX.NUMBER`; the number counts from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct AttemptId {
+    pub task: TaskUuid,
+    pub index: Index,
+    pub number: u32,
+}
+
+impl fmt::Display for AttemptId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.task, self.index, self.number)
+    }
+}
+
+/// A text that is no attempt id.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no attempt id (UUID.INDEX.NUMBER)")]
+pub struct BadAttemptId(String);
+
+impl FromStr for AttemptId {
+    type Err = BadAttemptId;
+
+    fn from_str(text: &str) -> Result<Self, BadAttemptId> {
+        let bad = || BadAttemptId(text.to_owned());
+        let mut parts = text.splitn(3, '.');
+        let mut part = || parts.next().ok_or_else(bad);
+        let task = TaskUuid(Uuid::parse_str(part()?).map_err(|_| bad())?);
+        let index = Index(part()?.parse().map_err(|_| bad())?);
+        let number = part()?.parse().map_err(|_| bad())?;
+        Ok(Self { task, index, number })
+    }
+}

@@ -1,0 +1,18 @@
+//! The nouns. Nothing here does input or output; every other folder speaks in these types.
+
+pub mod attempt;
+pub mod attribute;
+pub mod client;
+pub mod command;
+pub mod demand;
+pub mod distributor;
+pub mod facts;
+pub mod id;
+pub mod name;
+pub mod profile;
+pub mod resources;
+pub mod selector;
+pub mod server;
+pub mod task;
+pub mod time;
+pub mod user;

@@ -1,0 +1,110 @@
+//! A fulfilment server: where tasks run.
+
+use super::attribute::Attributes;
+use super::id::{DistributorId, HostId, ServerId};
+use super::name::Name;
+use super::resources::Bytes;
+use super::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// How a server is driven.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "kind")]
+pub enum Engine {
+    /// The agent is a child process on this host.
+    Local,
+    /// The agent is reached through `ssh HOST`.
+    Ssh { host: String },
+    /// Several servers taken as one; a task runs on one of them.
+    Group { members: Vec<ServerId> },
+}
+
+impl Engine {
+    /// The word that the database and JSON use.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Ssh { .. } => "ssh",
+            Self::Group { .. } => "group",
+        }
+    }
+}
+
+/// Can a server be given tasks?
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Health {
+    Up,
+    /// Never reached yet.
+    Unknown,
+    /// Not reached; why, and since when.
+    Down {
+        error: String,
+        since: Timestamp,
+    },
+}
+
+impl Health {
+    /// The word that tables, JSON and the database use.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Up => "UP",
+            Self::Unknown => "UNKNOWN",
+            Self::Down { .. } => "DOWN",
+        }
+    }
+}
+
+/// What tasks of ours hold at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Taken {
+    pub slots: u32,
+    pub cpus: u32,
+    pub mem: Bytes,
+}
+
+/// The processors and memory of one host, shared by all servers of this home on it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pool {
+    pub host: HostId,
+    pub cpus: u32,
+    pub mem_total: Bytes,
+    /// As measured; what we reserve and do not yet use is subtracted by the matcher.
+    pub mem_available: Bytes,
+    pub taken: Taken,
+    /// Cpus started less cpus ended since the last reading: corrects the measured load.
+    pub started_since: i32,
+    /// Memory reserved by what was started since the last reading.
+    pub mem_since: i64,
+    /// When the host was last read.
+    pub read_at: Timestamp,
+}
+
+/// A server with all that matching needs: facts in, verdict out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    pub id: ServerId,
+    pub name: Name,
+    pub distributor: DistributorId,
+    pub distributor_name: Name,
+    pub engine: Engine,
+    pub health: Health,
+    /// Drained, with the reason (may be empty).
+    pub drained: Option<String>,
+    /// Tasks that may run at once: declared with `--slots`, else the cpus.
+    pub slots: u32,
+    /// The part of the pool's cpus that this server may use: declared with `--cpus`, else all.
+    pub cpus: u32,
+    /// The part of the pool's memory: declared with `--mem`, else all.
+    pub mem: Bytes,
+    pub taken: Taken,
+    /// No tasks are started while the load is at or above this.
+    pub max_load: Option<f64>,
+    /// CEL: which tasks the server takes.
+    pub accepts: Option<String>,
+    /// Kept for the oldest task that waits too long: (task id, its class).
+    pub kept_for: Option<super::id::TaskId>,
+    /// None until the host was read once, and for groups.
+    pub pool: Option<Pool>,
+    /// All effective attributes: built-in ones and declared ones, a declared value before a probed one.
+    pub attributes: Attributes,
+}

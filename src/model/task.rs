@@ -1,0 +1,304 @@
+//! A task: what was asked, and the states that it goes through.
+
+use super::command::{Command, Environment, Text};
+use super::demand::Demand;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// The states that people and scripts see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum State {
+    Pending,
+    Held,
+    Running,
+    Completed,
+    Failed,
+    Timeout,
+    OutOfMemory,
+    Cancelled,
+    Skipped,
+    Lost,
+}
+
+impl State {
+    /// All, in the order of the documentation.
+    pub const ALL: [Self; 10] = [
+        Self::Pending,
+        Self::Held,
+        Self::Running,
+        Self::Completed,
+        Self::Failed,
+        Self::Timeout,
+        Self::OutOfMemory,
+        Self::Cancelled,
+        Self::Skipped,
+        Self::Lost,
+    ];
+
+    /// The word that the database, tables and JSON use.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Held => "HELD",
+            Self::Running => "RUNNING",
+            Self::Completed => "COMPLETED",
+            Self::Failed => "FAILED",
+            Self::Timeout => "TIMEOUT",
+            Self::OutOfMemory => "OUT_OF_MEMORY",
+            Self::Cancelled => "CANCELLED",
+            Self::Skipped => "SKIPPED",
+            Self::Lost => "LOST",
+        }
+    }
+
+    /// Nothing more happens by itself.
+    pub const fn ended(self) -> bool {
+        !matches!(self, Self::Pending | Self::Held | Self::Running)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+impl FromStr for State {
+    type Err = UnknownState;
+
+    fn from_str(text: &str) -> Result<Self, UnknownState> {
+        let wanted = text.to_ascii_uppercase();
+        Self::ALL.into_iter().find(|s| s.word() == wanted).ok_or_else(|| UnknownState(text.to_owned()))
+    }
+}
+
+/// A word that is no state.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0:?} is no state: PENDING HELD RUNNING COMPLETED FAILED TIMEOUT OUT_OF_MEMORY CANCELLED SKIPPED LOST")]
+pub struct UnknownState(String);
+
+/// How many members of a task are in each phase. A single task is one member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counts {
+    /// Not given to a server.
+    pub waiting: u32,
+    pub held: u32,
+    /// Given to a server, not known to have begun.
+    pub starting: u32,
+    pub running: u32,
+    pub completed: u32,
+    pub failed: u32,
+    pub timeout: u32,
+    pub out_of_memory: u32,
+    pub cancelled: u32,
+    pub skipped: u32,
+    pub lost: u32,
+}
+
+impl Counts {
+    /// The state of the whole: that of its worst unended member, else FAILED if any failed.
+    pub const fn state(&self) -> State {
+        if self.running > 0 {
+            State::Running
+        } else if self.waiting + self.starting > 0 {
+            State::Pending
+        } else if self.held > 0 {
+            State::Held
+        } else if self.lost > 0 {
+            State::Lost
+        } else if self.failed > 0 {
+            State::Failed
+        } else if self.timeout > 0 {
+            State::Timeout
+        } else if self.out_of_memory > 0 {
+            State::OutOfMemory
+        } else if self.cancelled > 0 {
+            State::Cancelled
+        } else if self.skipped > 0 {
+            State::Skipped
+        } else {
+            State::Completed
+        }
+    }
+
+    /// The number in a public state; PENDING counts those that are starting too.
+    pub const fn of(&self, state: State) -> u32 {
+        match state {
+            State::Pending => self.waiting + self.starting,
+            State::Held => self.held,
+            State::Running => self.running,
+            State::Completed => self.completed,
+            State::Failed => self.failed,
+            State::Timeout => self.timeout,
+            State::OutOfMemory => self.out_of_memory,
+            State::Cancelled => self.cancelled,
+            State::Skipped => self.skipped,
+            State::Lost => self.lost,
+        }
+    }
+
+    /// Members that have not ended.
+    pub const fn unended(&self) -> u32 {
+        self.waiting + self.held + self.starting + self.running
+    }
+
+    /// All members.
+    pub const fn size(&self) -> u32 {
+        self.unended()
+            + self.completed
+            + self.failed
+            + self.timeout
+            + self.out_of_memory
+            + self.cancelled
+            + self.skipped
+            + self.lost
+    }
+}
+
+/// What is the same for every member of a task: the order that a supervisor carries out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Launch {
+    pub command: Command,
+    pub cwd: Text,
+    pub env: Environment,
+    pub time_limit: Option<Duration>,
+    /// Opened on the server, relative to `cwd`; None keeps the output in the spool.
+    pub stdout: Option<Text>,
+    pub stderr: Option<Text>,
+    /// What the command reads; None is /dev/null.
+    #[serde(with = "serde_bytes", default)]
+    pub stdin: Option<Vec<u8>>,
+}
+
+/// The members of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Members {
+    Single,
+    /// `first, first+step, ..`, `count` of them, at most `at_once` running.
+    Range {
+        first: u32,
+        step: u32,
+        count: u32,
+        at_once: Option<u32>,
+    },
+    /// One for each line, counted from 1; `{}` in arguments and GRID_ENTRY are the line.
+    Lines {
+        lines: Vec<Text>,
+        at_once: Option<u32>,
+    },
+}
+
+impl Members {
+    /// How many there are.
+    pub fn count(&self) -> u32 {
+        match self {
+            Self::Single => 1,
+            Self::Range { count, .. } => *count,
+            Self::Lines { lines, .. } => u32::try_from(lines.len()).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+/// A task as its client asks for it: the content of an envelope.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    pub demand: Demand,
+    pub launch: Launch,
+    pub members: Members,
+    /// Attempts after the first for ends with a known code.
+    pub retries: u32,
+    /// Also after LOST: the task may then run twice.
+    pub retry_lost: bool,
+    /// Begin HELD.
+    pub hold: bool,
+    /// Keep HELD where nothing could ever run it, instead of refusing.
+    pub hold_unmatched: bool,
+    /// Whose attributes count; None: the caller.
+    pub user: Option<super::name::Name>,
+    /// The submitting host.
+    pub client: ClientFacts,
+}
+
+/// What a client says of itself in every envelope.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClientFacts {
+    pub host: String,
+    pub user: String,
+    pub os: String,
+    pub arch: String,
+}
+
+/// A text that is no array.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadArray {
+    #[error("array {0:?}: write A-B, A-B:STEP or A-B%AT_ONCE, for example 1-100:2%4")]
+    Form(String),
+    #[error("array {0:?} is empty: the first index is above the last")]
+    Empty(String),
+    #[error("array {0:?}: the step and the number at once must be 1 or more")]
+    Zero(String),
+    #[error("array {0:?} has more than 10,000,000 members")]
+    TooLarge(String),
+}
+
+/// Reads `1-10:2%4`.
+pub fn parse_array(text: &str) -> Result<Members, BadArray> {
+    let form = || BadArray::Form(text.to_owned());
+    let number = |part: &str| {
+        let digits = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        if digits { part.parse::<u32>().map_err(|_| form()) } else { Err(form()) }
+    };
+    let (range, at_once) = match text.split_once('%') {
+        Some((range, at_once)) => (range, Some(number(at_once)?)),
+        None => (text, None),
+    };
+    let (range, step) = match range.split_once(':') {
+        Some((range, step)) => (range, number(step)?),
+        None => (range, 1),
+    };
+    let (first, last) = match range.split_once('-') {
+        Some((first, last)) => (number(first)?, number(last)?),
+        None => (number(range)?, number(range)?),
+    };
+    if step == 0 || at_once == Some(0) {
+        return Err(BadArray::Zero(text.to_owned()));
+    }
+    let span = last.checked_sub(first).ok_or_else(|| BadArray::Empty(text.to_owned()))?;
+    if span / step >= 10_000_000 || last == u32::MAX {
+        return Err(BadArray::TooLarge(text.to_owned()));
+    }
+    let count = span / step + 1;
+    Ok(Members::Range { first, step, count, at_once })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn arrays_as_slurm_writes_them() {
+        assert_eq!(parse_array("1-10:2%4"), Ok(Members::Range { first: 1, step: 2, count: 5, at_once: Some(4) }));
+        assert_eq!(parse_array("7"), Ok(Members::Range { first: 7, step: 1, count: 1, at_once: None }));
+        for bad in ["", "a", "5-1", "1-", "-3", "1-3:0", "1-3%0", "1-3%", "0-4294967295", "1--3", "1-2-3", "1,2"] {
+            assert!(parse_array(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_array_parser_panic(text in "[0-9:%,-]{0,24}") {
+            let _ = parse_array(&text);
+        }
+
+        #[test]
+        fn a_task_has_ended_when_no_member_is_left(waiting in 0u32..2, held in 0u32..2, starting in 0u32..2, running in 0u32..2, completed in 0u32..3, failed in 0u32..3) {
+            let counts = Counts { waiting, held, starting, running, completed, failed, ..Counts::default() };
+            prop_assert_eq!(counts.state().ended(), counts.unended() == 0);
+            prop_assert_eq!(State::ALL.iter().map(|s| counts.of(*s)).sum::<u32>(), counts.size());
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Between a command of this home and its dispatcher, over the socket in `run/`.
+
+use crate::model::attempt::Stream;
+use crate::model::id::{Index, ServerId, TaskId};
+use serde::{Deserialize, Serialize};
+
+/// The version of this protocol; both sides are normally the same binary.
+pub const VERSION: u32 = 1;
+
+/// To the dispatcher.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ToDispatcher {
+    /// Something changed in the database: look. Not answered.
+    Wake,
+    /// Answered by [`FromDispatcher::Status`].
+    Status,
+    /// Leave (running tasks go on under their supervisors). Answered by the end of the connection.
+    Leave,
+    /// Tell when this task (this member) has ended, durably: [`FromDispatcher::Ended`].
+    Watch { task: TaskId, index: Option<Index> },
+    /// Outputs of a running member from these offsets, as they come, then [`FromDispatcher::Ended`].
+    Follow { task: TaskId, index: Index, out: u64, err: u64 },
+    /// A piece of an output that lies on its server: [`FromDispatcher::Data`].
+    Read { task: TaskId, index: Index, number: u32, stream: Stream, offset: u64, max: u32 },
+    /// Read this server's host now: [`FromDispatcher::Probed`].
+    Probe { server: ServerId },
+}
+
+/// From the dispatcher.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum FromDispatcher {
+    /// First message on every connection.
+    Hello {
+        version: u32,
+        pid: i32,
+    },
+    Status {
+        pid: i32,
+        epoch: u64,
+        links: u32,
+        lanes: u32,
+        running: u32,
+    },
+    Ended {
+        task: TaskId,
+        index: Option<Index>,
+    },
+    Data {
+        task: TaskId,
+        index: Index,
+        stream: Stream,
+        offset: u64,
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
+        at_end: bool,
+    },
+    Probed {
+        server: ServerId,
+        error: Option<String>,
+    },
+}

@@ -1,0 +1,197 @@
+//! Frames: a length (u32, little endian), then one message as MessagePack with named fields,
+//! so that newer messages may carry fields that older programs skip.
+
+use serde::{Serialize, de::DeserializeOwned};
+use std::io::{self, Read, Write};
+
+/// The longest frame that anyone accepts.
+pub const FRAME_MAX: usize = 16 << 20;
+
+/// Why a byte stream is no message.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    #[error("a frame of {0} bytes is longer than {FRAME_MAX}")]
+    TooLong(usize),
+    #[error("a frame holds no message: {0}")]
+    Decode(#[from] rmp_serde::decode::Error),
+    #[error("a message can't be encoded: {0}")]
+    Encode(#[from] rmp_serde::encode::Error),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Appends one message as a frame.
+pub fn encode<M: Serialize>(message: &M, out: &mut Vec<u8>) -> Result<(), FrameError> {
+    let at = out.len();
+    out.extend_from_slice(&[0; 4]);
+    let encoded = rmp_serde::encode::write_named(out, message);
+    let len = out.len() - at - 4;
+    if let Err(error) = encoded {
+        out.truncate(at);
+        return Err(error.into());
+    }
+    if len > FRAME_MAX {
+        out.truncate(at);
+        return Err(FrameError::TooLong(len));
+    }
+    out[at..at + 4].copy_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes());
+    Ok(())
+}
+
+/// Writes one message and flushes.
+pub fn write<M: Serialize>(to: &mut impl Write, message: &M) -> Result<(), FrameError> {
+    let mut out = Vec::with_capacity(256);
+    encode(message, &mut out)?;
+    to.write_all(&out)?;
+    to.flush()?;
+    Ok(())
+}
+
+/// Reads one message; None at the end of the stream between frames.
+pub fn read<M: DeserializeOwned>(from: &mut impl Read) -> Result<Option<M>, FrameError> {
+    let mut head = [0; 4];
+    let mut got = 0;
+    while got < 4 {
+        match from.read(&mut head[got..]) {
+            Ok(0) if got == 0 => return Ok(None),
+            Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            Ok(n) => got += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let len = u32::from_le_bytes(head) as usize;
+    if len > FRAME_MAX {
+        return Err(FrameError::TooLong(len));
+    }
+    let mut body = vec![0; len];
+    from.read_exact(&mut body)?;
+    Ok(Some(rmp_serde::from_slice(&body)?))
+}
+
+/// Collects bytes as they come from a descriptor that must not block, and gives out whole messages.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    bytes: Vec<u8>,
+    from: usize,
+}
+
+impl Inbox {
+    /// Reads what is there now: the number of bytes, 0 at the end of the stream, None if nothing is there yet.
+    pub fn fill(&mut self, from: &mut impl Read) -> io::Result<Option<usize>> {
+        if self.from > 0 && (self.from == self.bytes.len() || self.from > 1 << 20) {
+            self.bytes.drain(..self.from);
+            self.from = 0;
+        }
+        let at = self.bytes.len();
+        self.bytes.resize(at + (64 << 10), 0);
+        loop {
+            let result = from.read(&mut self.bytes[at..]);
+            self.bytes.truncate(at + *result.as_ref().unwrap_or(&0));
+            match result {
+                Ok(n) => return Ok(Some(n)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => self.bytes.resize(at + (64 << 10), 0),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The next whole message.
+    pub fn next<M: DeserializeOwned>(&mut self) -> Result<Option<M>, FrameError> {
+        let rest = &self.bytes[self.from..];
+        let Some(head) = rest.first_chunk::<4>() else { return Ok(None) };
+        let len = u32::from_le_bytes(*head) as usize;
+        if len > FRAME_MAX {
+            return Err(FrameError::TooLong(len));
+        }
+        let Some(body) = rest.get(4..4 + len) else { return Ok(None) };
+        let message = rmp_serde::from_slice(body)?;
+        self.from += 4 + len;
+        Ok(Some(message))
+    }
+}
+
+/// Bytes on their way to a descriptor that must not block.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    bytes: Vec<u8>,
+    from: usize,
+}
+
+impl Outbox {
+    /// Adds a message.
+    pub fn push<M: Serialize>(&mut self, message: &M) -> Result<(), FrameError> {
+        encode(message, &mut self.bytes)
+    }
+
+    /// Writes as much as goes without waiting.
+    pub fn flush(&mut self, to: &mut impl Write) -> io::Result<()> {
+        while self.from < self.bytes.len() {
+            match to.write(&self.bytes[self.from..]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => self.from += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        if self.from == self.bytes.len() {
+            self.bytes.clear();
+            self.from = 0;
+        } else if self.from > 1 << 20 {
+            self.bytes.drain(..self.from);
+            self.from = 0;
+        }
+        Ok(())
+    }
+
+    /// Is there anything left to write?
+    pub fn is_empty(&self) -> bool {
+        self.from == self.bytes.len()
+    }
+
+    /// Bytes left to write.
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.from
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn random_bytes_are_refused_or_read_but_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let mut inbox = Inbox::default();
+            inbox.fill(&mut &bytes[..]).unwrap();
+            while let Ok(Some(_)) = inbox.next::<super::super::agent::ToAgent>() {}
+            while let Ok(Some(_)) = read::<super::super::agent::FromAgent>(&mut &bytes[..]) { break }
+        }
+
+        #[test]
+        fn messages_survive_any_cut(texts in prop::collection::vec(".{0,30}", 1..10), cut in 1usize..40) {
+            let mut wire = Vec::new();
+            for text in &texts {
+                encode(text, &mut wire).unwrap();
+            }
+            let mut inbox = Inbox::default();
+            let mut got: Vec<String> = Vec::new();
+            for chunk in wire.chunks(cut) {
+                inbox.fill(&mut &chunk[..]).unwrap();
+                while let Some(text) = inbox.next().unwrap() {
+                    got.push(text);
+                }
+            }
+            prop_assert_eq!(got, texts);
+        }
+    }
+
+    #[test]
+    fn a_huge_length_is_refused_before_memory_is_taken() {
+        let wire = u32::MAX.to_le_bytes();
+        assert!(matches!(read::<String>(&mut &wire[..]), Err(FrameError::TooLong(_))));
+    }
+}

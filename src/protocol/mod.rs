@@ -1,0 +1,6 @@
+//! What processes say to each other: framed, versioned messages. Nothing here does more than encode and decode.
+
+pub mod agent;
+pub mod dispatcher;
+pub mod frame;
+pub mod supervisor;
