@@ -80,6 +80,56 @@ impl FromStr for State {
 #[error("{0:?} is no state: PENDING HELD RUNNING COMPLETED FAILED TIMEOUT OUT_OF_MEMORY CANCELLED SKIPPED LOST")]
 pub struct UnknownState(String);
 
+/// Where a member is inside the database: finer than what people see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Not given to a server.
+    Waiting,
+    Held,
+    /// Given to a server, not known to have begun.
+    Starting,
+    Running,
+    /// One of the ended states.
+    Ended(State),
+}
+
+impl Phase {
+    /// The public state.
+    pub const fn state(self) -> State {
+        match self {
+            Self::Waiting | Self::Starting => State::Pending,
+            Self::Held => State::Held,
+            Self::Running => State::Running,
+            Self::Ended(state) => state,
+        }
+    }
+
+    /// The word in the database.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "WAITING",
+            Self::Starting => "STARTING",
+            Self::Held => "HELD",
+            Self::Running => "RUNNING",
+            Self::Ended(state) => state.word(),
+        }
+    }
+}
+
+impl FromStr for Phase {
+    type Err = UnknownState;
+
+    fn from_str(text: &str) -> Result<Self, UnknownState> {
+        Ok(match text {
+            "WAITING" => Self::Waiting,
+            "STARTING" => Self::Starting,
+            "HELD" => Self::Held,
+            "RUNNING" => Self::Running,
+            other => Self::Ended(other.parse()?),
+        })
+    }
+}
+
 /// How many members of a task are in each phase. A single task is one member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
@@ -137,6 +187,23 @@ impl Counts {
             State::Cancelled => self.cancelled,
             State::Skipped => self.skipped,
             State::Lost => self.lost,
+        }
+    }
+
+    /// The number in one phase.
+    pub const fn phase_mut(&mut self, phase: Phase) -> &mut u32 {
+        match phase {
+            Phase::Waiting | Phase::Ended(State::Pending) => &mut self.waiting,
+            Phase::Held | Phase::Ended(State::Held) => &mut self.held,
+            Phase::Starting => &mut self.starting,
+            Phase::Running | Phase::Ended(State::Running) => &mut self.running,
+            Phase::Ended(State::Completed) => &mut self.completed,
+            Phase::Ended(State::Failed) => &mut self.failed,
+            Phase::Ended(State::Timeout) => &mut self.timeout,
+            Phase::Ended(State::OutOfMemory) => &mut self.out_of_memory,
+            Phase::Ended(State::Cancelled) => &mut self.cancelled,
+            Phase::Ended(State::Skipped) => &mut self.skipped,
+            Phase::Ended(State::Lost) => &mut self.lost,
         }
     }
 

@@ -1,0 +1,432 @@
+-- grid: one home's database. Readable on its own; `grid sql` and `sqlite3 -readonly grid.db` may query it.
+-- Rely on the views at the end; the tables may change with a version (PRAGMA user_version), the views only grow.
+-- Times are milliseconds since 1970 UTC; the views show them as ISO 8601. Sizes are bytes.
+
+-- ---------------------------------------------------------------- the home
+
+CREATE TABLE home (
+    one         INTEGER PRIMARY KEY CHECK (one = 1),
+    id          TEXT    NOT NULL,              -- uuid of this home
+    incarnation INTEGER NOT NULL DEFAULT 1,    -- raised when a backup is restored
+    epoch       INTEGER NOT NULL DEFAULT 0,    -- raised at each dispatcher start; fences old starts
+    lanes       INTEGER NOT NULL DEFAULT 0,    -- the last lane id given out
+    changes     INTEGER NOT NULL DEFAULT 0,    -- counts what the dispatcher has to look at again
+    created_at  INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE setting (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- ---------------------------------------------------------------- the two tiers
+
+CREATE TABLE distributor (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    name         TEXT    NOT NULL UNIQUE,
+    tier         INTEGER NOT NULL CHECK (tier IN (1, 2)),
+    position     INTEGER NOT NULL,             -- sets are searched in this order
+    endpoint     TEXT    NOT NULL DEFAULT 'local',
+    drained      TEXT,                         -- the reason; NULL: not drained
+    silent_since INTEGER,                      -- NULL: it answers
+    created_at   INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE distributor_set (
+    tier   INTEGER PRIMARY KEY CHECK (tier IN (1, 2)),
+    policy TEXT    NOT NULL DEFAULT 'in-order',
+    cursor INTEGER NOT NULL DEFAULT 0          -- where round-robin begins next
+) STRICT;
+
+-- ---------------------------------------------------------------- servers and their hosts
+
+-- A machine. All servers of this home on it share its processors and memory.
+CREATE TABLE host (
+    id            INTEGER PRIMARY KEY,
+    machine       TEXT    NOT NULL UNIQUE,     -- /etc/machine-id
+    boot_id       TEXT    NOT NULL,
+    hostname      TEXT    NOT NULL,
+    os            TEXT    NOT NULL,
+    arch          TEXT    NOT NULL,
+    kernel        TEXT    NOT NULL,
+    cpus          INTEGER NOT NULL,
+    power         REAL    NOT NULL,
+    load1         REAL    NOT NULL,
+    idle_cpus     REAL    NOT NULL,
+    mem_total     INTEGER NOT NULL,
+    mem_available INTEGER NOT NULL,
+    disk_free     INTEGER NOT NULL,
+    gpus          TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(gpus)),
+    read_at       INTEGER NOT NULL,
+    taken_cpus    INTEGER NOT NULL DEFAULT 0,  -- by tasks of this home
+    taken_mem     INTEGER NOT NULL DEFAULT 0,
+    started_since INTEGER NOT NULL DEFAULT 0,  -- cpus started less ended since read_at: corrects the measured load
+    mem_since     INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+CREATE TABLE server (
+    id             INTEGER PRIMARY KEY AUTOINCREMENT,
+    name           TEXT    NOT NULL UNIQUE,
+    distributor_id INTEGER NOT NULL REFERENCES distributor (id),
+    engine         TEXT    NOT NULL CHECK (engine IN ('local', 'ssh', 'group')),
+    address        TEXT,                       -- ssh: the host as ssh knows it
+    host_id        INTEGER REFERENCES host (id),
+    health         TEXT    NOT NULL DEFAULT 'UNKNOWN' CHECK (health IN ('UP', 'DOWN', 'UNKNOWN')),
+    error          TEXT,                       -- why it is DOWN
+    since          INTEGER,                    -- since when it is DOWN
+    contacted_at   INTEGER,
+    drained        TEXT,                       -- the reason; NULL: not drained
+    slots          INTEGER,                    -- declared parts of the host; NULL: all of it
+    cpus           INTEGER,
+    mem            INTEGER,
+    max_load       REAL,
+    accepts        TEXT,                       -- CEL: which tasks it takes
+    declared_at    INTEGER NOT NULL,
+    taken_slots    INTEGER NOT NULL DEFAULT 0,
+    taken_cpus     INTEGER NOT NULL DEFAULT 0,
+    taken_mem      INTEGER NOT NULL DEFAULT 0,
+    kept_for       INTEGER,                    -- task that waits too long elsewhere passed over
+    changed        INTEGER NOT NULL DEFAULT 0  -- home.changes at the last change that matching must see
+) STRICT;
+CREATE INDEX server_changed ON server (changed);
+CREATE INDEX server_host ON server (host_id);
+
+-- One server made of several.
+CREATE TABLE group_member (
+    group_id  INTEGER NOT NULL REFERENCES server (id) ON DELETE CASCADE,
+    member_id INTEGER NOT NULL REFERENCES server (id),
+    position  INTEGER NOT NULL,
+    PRIMARY KEY (group_id, member_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX group_member_member ON group_member (member_id);
+
+-- Applications residing on a server.
+CREATE TABLE app (
+    server_id INTEGER NOT NULL REFERENCES server (id) ON DELETE CASCADE,
+    name      TEXT    NOT NULL,
+    version   TEXT,
+    source    TEXT    NOT NULL CHECK (source IN ('declared', 'probed', 'reported')),
+    read_at   INTEGER NOT NULL,
+    PRIMARY KEY (server_id, name, source)
+) STRICT, WITHOUT ROWID;
+
+-- Open attributes of anything, typed as SQLite stores them; `type` tells bool and list apart.
+CREATE TABLE attribute (
+    owner    TEXT    NOT NULL CHECK (owner IN ('server', 'user', 'client', 'distributor')),
+    owner_id INTEGER NOT NULL,
+    name     TEXT    NOT NULL,
+    source   TEXT    NOT NULL CHECK (source IN ('declared', 'probed', 'reported')),
+    type     TEXT    NOT NULL CHECK (type IN ('bool', 'int', 'double', 'text', 'list')),
+    value    ANY,                              -- a list as JSON
+    read_at  INTEGER NOT NULL,
+    PRIMARY KEY (owner, owner_id, name, source)
+) STRICT, WITHOUT ROWID;
+
+-- ---------------------------------------------------------------- users, clients, profiles
+
+CREATE TABLE user (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    name       TEXT    NOT NULL UNIQUE,
+    share      INTEGER NOT NULL DEFAULT 1,     -- stored and shown, not used yet
+    prefer     TEXT,                           -- CEL: breaks ties of the task's own preference
+    requires   TEXT,                           -- CEL: must be true for every task of this user
+    created_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE user_group (
+    user_id INTEGER NOT NULL REFERENCES user (id) ON DELETE CASCADE,
+    name    TEXT    NOT NULL,
+    PRIMARY KEY (user_id, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE client (
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    host    TEXT    NOT NULL UNIQUE,
+    user    TEXT    NOT NULL DEFAULT '',       -- who submitted there last
+    os      TEXT    NOT NULL DEFAULT '',
+    arch    TEXT    NOT NULL DEFAULT '',
+    seen_at INTEGER                            -- NULL: declared, never seen
+) STRICT;
+
+CREATE TABLE profile (
+    name        TEXT PRIMARY KEY,
+    settings    TEXT    NOT NULL CHECK (json_valid(settings)),
+    declared_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- ---------------------------------------------------------------- tasks
+
+-- Tasks that are equal for the matcher share a class; verdicts are reached once for each.
+CREATE TABLE class (
+    id             INTEGER PRIMARY KEY,
+    distributor_id INTEGER NOT NULL REFERENCES distributor (id),
+    user_id        INTEGER NOT NULL REFERENCES user (id),
+    client_id      INTEGER NOT NULL REFERENCES client (id),
+    demand         TEXT    NOT NULL CHECK (json_valid(demand)),
+    priority       INTEGER NOT NULL,
+    waiting        INTEGER NOT NULL DEFAULT 0, -- members waiting in all tasks of the class
+    changed        INTEGER NOT NULL DEFAULT 0, -- home.changes when members began to wait last
+    UNIQUE (distributor_id, user_id, client_id, demand)
+) STRICT;
+CREATE INDEX class_waiting ON class (changed) WHERE waiting > 0;
+
+CREATE TABLE task (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    uuid          BLOB    NOT NULL UNIQUE,
+    class_id      INTEGER NOT NULL REFERENCES class (id),
+    user_id       INTEGER NOT NULL REFERENCES user (id),
+    name          TEXT,
+    argv          BLOB    NOT NULL,            -- arguments joined by NUL
+    shown         TEXT    NOT NULL,            -- the command as a shell line, for people
+    cwd           BLOB    NOT NULL,
+    env           BLOB    NOT NULL,            -- NAME=VALUE joined by NUL; the only place where values are kept
+    time_limit    INTEGER,                     -- ms
+    stdout        BLOB,                        -- -o, -e: opened on the server
+    stderr        BLOB,
+    stdin         BLOB,
+    retries       INTEGER NOT NULL DEFAULT 0,
+    retry_lost    INTEGER NOT NULL DEFAULT 0,
+    shape         TEXT    NOT NULL CHECK (shape IN ('single', 'array', 'lines')),
+    first         INTEGER NOT NULL DEFAULT 0,  -- array: first index and step
+    step          INTEGER NOT NULL DEFAULT 1,
+    size          INTEGER NOT NULL DEFAULT 1,
+    at_once       INTEGER,                     -- array: at most so many at a time
+    -- Members that never had an attempt have no row of their own: `rest` of them, from position `rest_next` on, all in `rest_state`.
+    rest          INTEGER NOT NULL,
+    rest_next     INTEGER NOT NULL DEFAULT 0,
+    rest_state    TEXT    NOT NULL CHECK (rest_state IN ('WAITING', 'HELD', 'CANCELLED', 'SKIPPED')),
+    -- How many members are in each phase; kept in the transaction that changes a member.
+    waiting       INTEGER NOT NULL DEFAULT 0,
+    held          INTEGER NOT NULL DEFAULT 0,
+    starting      INTEGER NOT NULL DEFAULT 0,
+    running       INTEGER NOT NULL DEFAULT 0,
+    completed     INTEGER NOT NULL DEFAULT 0,
+    failed        INTEGER NOT NULL DEFAULT 0,
+    timeout       INTEGER NOT NULL DEFAULT 0,
+    out_of_memory INTEGER NOT NULL DEFAULT 0,
+    cancelled     INTEGER NOT NULL DEFAULT 0,
+    skipped       INTEGER NOT NULL DEFAULT 0,
+    lost          INTEGER NOT NULL DEFAULT 0,
+    state         TEXT    NOT NULL GENERATED ALWAYS AS (
+        CASE WHEN running > 0 THEN 'RUNNING' WHEN waiting + starting > 0 THEN 'PENDING' WHEN held > 0 THEN 'HELD'
+             WHEN lost > 0 THEN 'LOST' WHEN failed > 0 THEN 'FAILED' WHEN timeout > 0 THEN 'TIMEOUT'
+             WHEN out_of_memory > 0 THEN 'OUT_OF_MEMORY' WHEN cancelled > 0 THEN 'CANCELLED'
+             WHEN skipped > 0 THEN 'SKIPPED' ELSE 'COMPLETED' END) VIRTUAL,
+    reason        TEXT,                        -- why it waits or is held
+    exit_code     INTEGER,                     -- the highest of its members
+    shell_code    INTEGER,                     -- the highest as a shell counts: 128+signal, 124 time limit, 125 lost, 130 cancelled
+    submitted_at  INTEGER NOT NULL,
+    started_at    INTEGER,
+    ended_at      INTEGER,
+    round         INTEGER NOT NULL DEFAULT 1,  -- of the commit that placed it here
+    tier1         TEXT    NOT NULL,            -- the way it came
+    tier2         TEXT    NOT NULL,
+    search        INTEGER REFERENCES note (id),  -- what each tier answered
+    verdict       INTEGER REFERENCES note (id),  -- of the last match: server by server
+    verdict_at    INTEGER
+) STRICT;
+-- The queue of a class: what may start now, in commit order.
+CREATE INDEX task_queue ON task (class_id, id) WHERE waiting > 0 AND (at_once IS NULL OR starting + running < at_once);
+CREATE INDEX task_unended ON task (id) WHERE waiting + held + starting + running > 0;
+CREATE INDEX task_ended ON task (ended_at) WHERE waiting + held + starting + running = 0;
+CREATE INDEX task_user ON task (user_id, id);
+
+-- Lines of an each-line task.
+CREATE TABLE entry (
+    task_id INTEGER NOT NULL REFERENCES task (id) ON DELETE CASCADE,
+    idx     INTEGER NOT NULL,
+    line    BLOB    NOT NULL,
+    PRIMARY KEY (task_id, idx)
+) STRICT, WITHOUT ROWID;
+
+-- A member that has (had) an attempt, with its last one; or one that was cancelled by itself.
+CREATE TABLE member (
+    task_id    INTEGER NOT NULL REFERENCES task (id) ON DELETE CASCADE,
+    idx        INTEGER NOT NULL,               -- 0 for a single task, else the array index or line number
+    state      TEXT    NOT NULL,               -- WAITING (again), HELD, STARTING, RUNNING or how it ended
+    number     INTEGER NOT NULL,               -- of the attempt, from 1; 0: none yet
+    server_id  INTEGER,                        -- the server (or group) chosen
+    host_id    INTEGER,                        -- the server it really runs on: a group's member
+    lane       INTEGER,
+    boot_id    TEXT,                           -- that the start was meant for
+    sent       INTEGER NOT NULL DEFAULT 0,     -- epoch in which the start was sent; 0: not yet
+    orphaned   INTEGER NOT NULL DEFAULT 0,     -- its supervisor is gone, it runs on
+    started_at INTEGER,
+    ended_at   INTEGER,
+    exit_code  INTEGER,
+    signal     INTEGER,
+    detail     TEXT,                           -- the system's words where it could not run, or why it is LOST
+    cpu_ms     INTEGER,
+    max_rss    INTEGER,
+    out_len    INTEGER,
+    err_len    INTEGER,
+    home_out   INTEGER NOT NULL DEFAULT 0,     -- 1: longer outputs lie in spool/ of this home; 2: still on the server
+    verdict    INTEGER REFERENCES note (id),
+    PRIMARY KEY (task_id, idx)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX member_live ON member (state, task_id, idx) WHERE state IN ('STARTING', 'RUNNING');
+CREATE INDEX member_unsent ON member (task_id, idx) WHERE state = 'STARTING' AND sent = 0;
+CREATE INDEX member_again ON member (task_id, idx) WHERE state IN ('WAITING', 'HELD');
+
+-- Attempts before the last one.
+CREATE TABLE attempt (
+    task_id    INTEGER NOT NULL REFERENCES task (id) ON DELETE CASCADE,
+    idx        INTEGER NOT NULL,
+    number     INTEGER NOT NULL,
+    state      TEXT    NOT NULL,
+    server_id  INTEGER,
+    host_id    INTEGER,
+    started_at INTEGER,
+    ended_at   INTEGER,
+    exit_code  INTEGER,
+    signal     INTEGER,
+    detail     TEXT,
+    PRIMARY KEY (task_id, idx, number)
+) STRICT, WITHOUT ROWID;
+
+-- Small outputs; longer ones are files in spool/.
+CREATE TABLE output (
+    task_id INTEGER NOT NULL REFERENCES task (id) ON DELETE CASCADE,
+    idx     INTEGER NOT NULL,
+    number  INTEGER NOT NULL,
+    stream  TEXT    NOT NULL CHECK (stream IN ('out', 'err')),
+    body    BLOB    NOT NULL,
+    PRIMARY KEY (task_id, idx, number, stream)
+) STRICT, WITHOUT ROWID;
+
+-- Cancels that were asked for and are not confirmed; idx NULL: every member.
+CREATE TABLE cancel (
+    task_id  INTEGER NOT NULL REFERENCES task (id) ON DELETE CASCADE,
+    idx      INTEGER,
+    asked_at INTEGER NOT NULL,
+    grace    INTEGER NOT NULL,                 -- ms between TERM and KILL
+    UNIQUE (task_id, idx)
+) STRICT;
+
+-- uuids that this home has refused for good, up to a round of offers.
+CREATE TABLE tombstone (
+    uuid  BLOB PRIMARY KEY,
+    round INTEGER NOT NULL,
+    at    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What happened to a task besides its attempts: held, released, cancel asked, refused by a server.
+CREATE TABLE trace (
+    task_id INTEGER NOT NULL REFERENCES task (id) ON DELETE CASCADE,
+    at      INTEGER NOT NULL,
+    what    TEXT    NOT NULL
+) STRICT;
+CREATE INDEX trace_task ON trace (task_id);
+
+-- Texts that many tasks share: searches and verdicts as JSON, kept once.
+CREATE TABLE note (
+    id   INTEGER PRIMARY KEY,
+    body TEXT NOT NULL UNIQUE
+) STRICT;
+
+-- All members of all tasks by phase, in one row.
+CREATE TABLE tally (
+    one           INTEGER PRIMARY KEY CHECK (one = 1),
+    pending       INTEGER NOT NULL DEFAULT 0,
+    held          INTEGER NOT NULL DEFAULT 0,
+    running       INTEGER NOT NULL DEFAULT 0,
+    completed     INTEGER NOT NULL DEFAULT 0,
+    failed        INTEGER NOT NULL DEFAULT 0,
+    timeout       INTEGER NOT NULL DEFAULT 0,
+    out_of_memory INTEGER NOT NULL DEFAULT 0,
+    cancelled     INTEGER NOT NULL DEFAULT 0,
+    skipped       INTEGER NOT NULL DEFAULT 0,
+    lost          INTEGER NOT NULL DEFAULT 0
+) STRICT;
+INSERT INTO tally (one) VALUES (1);
+
+CREATE TRIGGER task_added AFTER INSERT ON task BEGIN
+    UPDATE tally SET pending = pending + new.waiting + new.starting, held = held + new.held;
+    UPDATE home SET changes = changes + 1;
+    UPDATE class SET waiting = waiting + new.waiting, changed = (SELECT changes FROM home) WHERE id = new.class_id AND new.waiting > 0;
+END;
+CREATE TRIGGER task_counted AFTER UPDATE OF waiting, held, starting, running, completed, failed, timeout, out_of_memory, cancelled, skipped, lost ON task BEGIN
+    UPDATE tally SET
+        pending = pending + new.waiting + new.starting - old.waiting - old.starting,
+        held = held + new.held - old.held,
+        running = running + new.running - old.running,
+        completed = completed + new.completed - old.completed,
+        failed = failed + new.failed - old.failed,
+        timeout = timeout + new.timeout - old.timeout,
+        out_of_memory = out_of_memory + new.out_of_memory - old.out_of_memory,
+        cancelled = cancelled + new.cancelled - old.cancelled,
+        skipped = skipped + new.skipped - old.skipped,
+        lost = lost + new.lost - old.lost;
+    UPDATE class SET waiting = waiting + new.waiting - old.waiting WHERE id = new.class_id AND new.waiting <> old.waiting;
+END;
+CREATE TRIGGER task_waits_again AFTER UPDATE OF waiting ON task WHEN new.waiting > old.waiting BEGIN
+    UPDATE home SET changes = changes + 1;
+    UPDATE class SET changed = (SELECT changes FROM home) WHERE id = new.class_id;
+END;
+CREATE TRIGGER task_removed AFTER DELETE ON task BEGIN
+    UPDATE tally SET
+        pending = pending - old.waiting - old.starting, held = held - old.held, running = running - old.running,
+        completed = completed - old.completed, failed = failed - old.failed, timeout = timeout - old.timeout,
+        out_of_memory = out_of_memory - old.out_of_memory, cancelled = cancelled - old.cancelled,
+        skipped = skipped - old.skipped, lost = lost - old.lost;
+    UPDATE class SET waiting = waiting - old.waiting WHERE id = old.class_id AND old.waiting > 0;
+END;
+
+-- ---------------------------------------------------------------- views: what people and scripts may rely on
+
+CREATE VIEW server_view AS
+SELECT s.name, s.engine,
+       CASE WHEN s.drained IS NOT NULL THEN 'DRAINED' ELSE s.health END AS state,
+       d.name AS distributor, s.drained AS drain_reason, s.error,
+       coalesce(s.slots, s.cpus, h.cpus) AS slots, s.taken_slots AS running_slots,
+       coalesce(s.cpus, h.cpus) AS cpus, s.taken_cpus, s.max_load, s.accepts,
+       h.hostname, h.os, h.arch, h.kernel, h.power, h.load1, h.idle_cpus, h.mem_total, h.mem_available, h.disk_free,
+       strftime('%Y-%m-%dT%H:%M:%fZ', h.read_at / 1000.0, 'unixepoch') AS read_at
+FROM server s JOIN distributor d ON d.id = s.distributor_id LEFT JOIN host h ON h.id = s.host_id;
+
+CREATE VIEW user_view AS
+SELECT u.name, u.share, u.prefer, u.requires,
+       (SELECT group_concat(g.name, ',') FROM user_group g WHERE g.user_id = u.id) AS groups
+FROM user u;
+
+CREATE VIEW client_view AS
+SELECT c.host AS name, c.user, c.os, c.arch,
+       strftime('%Y-%m-%dT%H:%M:%fZ', c.seen_at / 1000.0, 'unixepoch') AS seen_at
+FROM client c;
+
+CREATE VIEW distributor_view AS
+SELECT d.name, d.tier, d.endpoint,
+       CASE WHEN d.drained IS NOT NULL THEN 'DRAINED' WHEN d.silent_since IS NOT NULL THEN 'SILENT' ELSE 'UP' END AS state,
+       d.drained AS drain_reason,
+       (SELECT count(*) FROM server s WHERE s.distributor_id = d.id) AS servers,
+       d.position, p.policy
+FROM distributor d JOIN distributor_set p ON p.tier = d.tier;
+
+CREATE VIEW profile_view AS
+SELECT name, settings FROM profile;
+
+CREATE VIEW attribute_view AS
+SELECT a.owner,
+       CASE a.owner WHEN 'server' THEN (SELECT name FROM server WHERE id = a.owner_id)
+                    WHEN 'user' THEN (SELECT name FROM user WHERE id = a.owner_id)
+                    WHEN 'client' THEN (SELECT host FROM client WHERE id = a.owner_id)
+                    ELSE (SELECT name FROM distributor WHERE id = a.owner_id) END AS of,
+       a.name, a.type, a.value, a.source, strftime('%Y-%m-%dT%H:%M:%fZ', a.read_at / 1000.0, 'unixepoch') AS read_at
+FROM attribute a;
+
+CREATE VIEW task_view AS
+SELECT t.id, t.name, u.name AS user, t.state, s.name AS server, t.exit_code,
+       strftime('%Y-%m-%dT%H:%M:%fZ', t.submitted_at / 1000.0, 'unixepoch') AS submitted_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', t.started_at / 1000.0, 'unixepoch') AS started_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', t.ended_at / 1000.0, 'unixepoch') AS ended_at,
+       t.shown AS command, t.size, t.reason, t.tier1, t.tier2
+FROM task t JOIN user u ON u.id = t.user_id
+LEFT JOIN member m ON m.task_id = t.id AND m.idx = 0 AND t.shape = 'single'
+LEFT JOIN server s ON s.id = m.server_id;
+
+CREATE VIEW member_view AS
+SELECT t.id AS task, m.idx, CASE m.state WHEN 'STARTING' THEN 'PENDING' WHEN 'WAITING' THEN 'PENDING' ELSE m.state END AS state,
+       m.number AS attempt, s.name AS server, m.exit_code, m.signal, m.cpu_ms, m.max_rss,
+       strftime('%Y-%m-%dT%H:%M:%fZ', m.started_at / 1000.0, 'unixepoch') AS started_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', m.ended_at / 1000.0, 'unixepoch') AS ended_at
+FROM member m JOIN task t ON t.id = m.task_id LEFT JOIN server s ON s.id = m.server_id;

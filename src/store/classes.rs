@@ -1,0 +1,110 @@
+//! Classes: tasks that are equal for the matcher.
+
+use super::columns::json;
+use super::{Result, Tx, View};
+use crate::model::demand::Demand;
+use crate::model::id::{ClassId, ClientId, DistributorId, TaskId, UserId};
+
+/// A class that waits.
+#[derive(Debug, Clone)]
+pub struct WaitingClass {
+    pub id: ClassId,
+    pub distributor: DistributorId,
+    pub user: UserId,
+    pub client: ClientId,
+    pub demand: Demand,
+    pub priority: i32,
+}
+
+/// The first task of a class's queue.
+#[derive(Debug, Clone, Copy)]
+pub struct Head {
+    pub task: TaskId,
+    /// Members that may start now: what waits, less what `%n` forbids.
+    pub startable: u32,
+    pub submitted_at: crate::model::time::Timestamp,
+}
+
+const SELECT: &str = "SELECT id, distributor_id, user_id, client_id, demand, priority FROM class ";
+
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<WaitingClass> {
+    Ok(WaitingClass {
+        id: row.get(0)?,
+        distributor: row.get(1)?,
+        user: row.get(2)?,
+        client: row.get(3)?,
+        demand: json(&row.get::<_, String>(4)?)?,
+        priority: row.get(5)?,
+    })
+}
+
+impl View<'_> {
+    /// Classes in which members began to wait after a point in the count of changes, at most `limit`, oldest change first.
+    pub fn classes_stirred(&self, since: i64, limit: u32) -> Result<Vec<(WaitingClass, i64)>> {
+        let sql = format!(
+            "SELECT id, distributor_id, user_id, client_id, demand, priority, changed FROM class
+             WHERE waiting > 0 AND changed > ?1 ORDER BY changed LIMIT ?2"
+        );
+        self.all(&sql, (since, limit), |row| Ok((read(row)?, row.get(6)?)))
+    }
+
+    /// One class.
+    pub fn class(&self, id: ClassId) -> Result<Option<WaitingClass>> {
+        self.one(&format!("{SELECT} WHERE id = ?1"), [id], read)
+    }
+
+    /// Classes of a distributor that wait with at least this priority, the first ones of the order.
+    pub fn classes_before(&self, distributor: DistributorId, priority: i32, limit: u32) -> Result<Vec<WaitingClass>> {
+        let sql = format!(
+            "{SELECT} WHERE waiting > 0 AND distributor_id = ?1 AND priority >= ?2 ORDER BY priority DESC, id LIMIT ?3"
+        );
+        self.all(&sql, (distributor, priority, limit), read)
+    }
+
+    /// The first task of a class that may start a member now.
+    pub fn head(&self, class: ClassId) -> Result<Option<Head>> {
+        self.one(
+            "SELECT id, min(waiting, coalesce(at_once - starting - running, waiting)), submitted_at FROM task INDEXED BY task_queue
+             WHERE class_id = ?1 AND waiting > 0 AND (at_once IS NULL OR starting + running < at_once) ORDER BY id LIMIT 1",
+            [class],
+            |row| Ok(Head { task: row.get(0)?, startable: row.get(1)?, submitted_at: row.get(2)? }),
+        )
+    }
+}
+
+impl Tx<'_> {
+    /// The class of equal tasks, made if it is new.
+    pub fn class_of(
+        &self,
+        distributor: DistributorId,
+        user: UserId,
+        client: ClientId,
+        demand: &Demand,
+    ) -> Result<ClassId> {
+        let text = serde_json::to_string(demand).unwrap_or_default();
+        let found = self.one(
+            "SELECT id FROM class WHERE distributor_id = ?1 AND user_id = ?2 AND client_id = ?3 AND demand = ?4",
+            (distributor, user, client, &text),
+            |row| row.get(0),
+        )?;
+        if let Some(id) = found {
+            return Ok(id);
+        }
+        self.run(
+            "INSERT INTO class (distributor_id, user_id, client_id, demand, priority) VALUES (?1, ?2, ?3, ?4, ?5)",
+            (distributor, user, client, &text, demand.priority),
+        )?;
+        Ok(ClassId(self.inserted()))
+    }
+
+    /// The attributes of a user or client changed: what waits with them is matched again.
+    pub(super) fn stir_classes(&self, column: &'static str, id: i64) -> Result<()> {
+        self.run("UPDATE home SET changes = changes + 1", [])?;
+        let sql = match column {
+            "user_id" => "UPDATE class SET changed = (SELECT changes FROM home) WHERE waiting > 0 AND user_id = ?1",
+            _ => "UPDATE class SET changed = (SELECT changes FROM home) WHERE waiting > 0 AND client_id = ?1",
+        };
+        self.run(sql, [id])?;
+        Ok(())
+    }
+}

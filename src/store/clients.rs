@@ -1,0 +1,78 @@
+//! The client database: hosts that submit.
+
+use super::attributes::Owner;
+use super::{Result, Tx, View};
+use crate::model::client::Client;
+use crate::model::id::ClientId;
+use crate::model::task::ClientFacts;
+use crate::model::time::Timestamp;
+
+impl View<'_> {
+    /// All clients, by host name.
+    pub fn clients(&self) -> Result<Vec<(Client, Option<Timestamp>)>> {
+        let ids: Vec<ClientId> = self.all("SELECT id FROM client ORDER BY host", [], |row| row.get(0))?;
+        let mut clients = Vec::with_capacity(ids.len());
+        for id in ids {
+            let seen = self.one("SELECT seen_at FROM client WHERE id = ?1", [id], |row| row.get(0))?.flatten();
+            clients.extend(self.client_by_id(id)?.map(|client| (client, seen)));
+        }
+        Ok(clients)
+    }
+
+    /// One by host name.
+    pub fn client(&self, host: &str) -> Result<Option<Client>> {
+        let id = self.one("SELECT id FROM client WHERE host = ?1", [host], |row| row.get(0))?;
+        id.map_or(Ok(None), |id| self.client_by_id(id))
+    }
+
+    /// One by id.
+    pub fn client_by_id(&self, id: ClientId) -> Result<Option<Client>> {
+        let row = self.one("SELECT host, user, os, arch FROM client WHERE id = ?1", [id], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })?;
+        let Some((host, user, os, arch)) = row else { return Ok(None) };
+        Ok(Some(Client { id, host, user, os, arch, attributes: self.attributes(Owner::Client(id.0))? }))
+    }
+}
+
+impl Tx<'_> {
+    /// A client submits: remember what it says of itself. Writes only where something is new.
+    pub fn see_client(&self, facts: &ClientFacts, now: Timestamp) -> Result<ClientId> {
+        let known =
+            self.one("SELECT id, user, os, arch, seen_at FROM client WHERE host = ?1", [&facts.host], |row| {
+                let same = row.get::<_, String>(1)? == facts.user
+                    && row.get::<_, String>(2)? == facts.os
+                    && row.get::<_, String>(3)? == facts.arch;
+                let recent = row.get::<_, Option<Timestamp>>(4)?.is_some_and(|seen| seen.age_at(now).as_secs() < 60);
+                Ok((row.get(0)?, same && recent))
+            })?;
+        match known {
+            Some((id, true)) => Ok(id),
+            Some((id, false)) => {
+                self.run(
+                    "UPDATE client SET user = ?2, os = ?3, arch = ?4, seen_at = ?5 WHERE id = ?1",
+                    (id, &facts.user, &facts.os, &facts.arch, now),
+                )?;
+                Ok(id)
+            }
+            None => {
+                self.run(
+                    "INSERT INTO client (host, user, os, arch, seen_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    (&facts.host, &facts.user, &facts.os, &facts.arch, now),
+                )?;
+                Ok(ClientId(self.inserted()))
+            }
+        }
+    }
+
+    /// A client that a person declares before it was seen.
+    pub fn add_client(&self, host: &str) -> Result<ClientId> {
+        self.run("INSERT INTO client (host) VALUES (?1)", [host])?;
+        Ok(ClientId(self.inserted()))
+    }
+
+    /// Lets waiting tasks of this client be matched again.
+    pub fn touch_client(&self, id: ClientId) -> Result<()> {
+        self.stir_classes("client_id", id.0)
+    }
+}

@@ -1,0 +1,160 @@
+//! How typed values stand in columns. The only place where enums become text and back.
+
+use crate::model::attribute::{Source, Value};
+use crate::model::command::Text;
+use crate::model::id::{
+    BootId, ClassId, ClientId, DistributorId, HostId, Index, LaneId, ServerId, TaskId, TaskUuid, UserId,
+};
+use crate::model::name::Name;
+use crate::model::resources::Bytes;
+use crate::model::task::State;
+use crate::model::time::Timestamp;
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+
+macro_rules! integer_columns {
+    ($($name:ident),*) => {$(
+        impl ToSql for $name {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                Ok(ToSqlOutput::from(self.0))
+            }
+        }
+        impl FromSql for $name {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                value.as_i64().map($name)
+            }
+        }
+    )*};
+}
+
+integer_columns!(TaskId, ServerId, HostId, UserId, ClientId, DistributorId, ClassId, LaneId, Timestamp);
+
+impl ToSql for Index {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.0))
+    }
+}
+
+impl FromSql for Index {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        u32::column_result(value).map(Index)
+    }
+}
+
+impl ToSql for Bytes {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(i64::try_from(self.0).unwrap_or(i64::MAX)))
+    }
+}
+
+impl FromSql for Bytes {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_i64().map(|n| Bytes(u64::try_from(n).unwrap_or(0)))
+    }
+}
+
+impl ToSql for TaskUuid {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(&self.0.as_bytes()[..]))
+    }
+}
+
+impl FromSql for TaskUuid {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let bytes = value.as_blob()?;
+        uuid::Uuid::from_slice(bytes).map(TaskUuid).map_err(FromSqlError::other)
+    }
+}
+
+impl ToSql for Name {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.as_str()))
+    }
+}
+
+impl FromSql for Name {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_str()?.parse().map_err(FromSqlError::other)
+    }
+}
+
+impl ToSql for BootId {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.0.as_str()))
+    }
+}
+
+impl FromSql for BootId {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_str().map(|text| BootId(text.to_owned()))
+    }
+}
+
+impl ToSql for Text {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.as_bytes()))
+    }
+}
+
+impl FromSql for Text {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Text::from_bytes(value.as_bytes()?)
+            .ok_or_else(|| FromSqlError::other(std::io::Error::other("a text holds NUL")))
+    }
+}
+
+impl ToSql for State {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.word()))
+    }
+}
+
+impl FromSql for State {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_str()?.parse().map_err(FromSqlError::other)
+    }
+}
+
+impl ToSql for Source {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.word()))
+    }
+}
+
+impl FromSql for Source {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Ok(match value.as_str()? {
+            "declared" => Self::Declared,
+            "probed" => Self::Probed,
+            _ => Self::Reported,
+        })
+    }
+}
+
+/// The `type` column of an attribute, and its value as SQLite stores it.
+pub(super) fn value_columns(value: &Value) -> (&'static str, rusqlite::types::Value) {
+    use rusqlite::types::Value as Sql;
+    match value {
+        Value::Bool(v) => ("bool", Sql::Integer(i64::from(*v))),
+        Value::Int(v) => ("int", Sql::Integer(*v)),
+        Value::Double(v) => ("double", Sql::Real(*v)),
+        Value::Text(v) => ("text", Sql::Text(v.to_string())),
+        Value::List(_) | Value::Map(_) => ("list", Sql::Text(serde_json::to_string(value).unwrap_or_default())),
+    }
+}
+
+/// Back from [`value_columns`].
+pub(super) fn value_of(kind: &str, value: ValueRef<'_>) -> FromSqlResult<Value> {
+    Ok(match kind {
+        "bool" => Value::Bool(value.as_i64()? != 0),
+        "int" => Value::Int(value.as_i64()?),
+        "double" => Value::Double(value.as_f64()?),
+        "list" => serde_json::from_str(value.as_str()?).map_err(FromSqlError::other)?,
+        _ => Value::Text(value.as_str()?.into()),
+    })
+}
+
+/// A column that holds JSON.
+pub(super) fn json<T: serde::de::DeserializeOwned>(text: &str) -> rusqlite::Result<T> {
+    serde_json::from_str(text)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into()))
+}

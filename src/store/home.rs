@@ -1,0 +1,179 @@
+//! A home on disk: where it lies, and how a new one is founded.
+
+use super::{Result, StoreError};
+use crate::model::facts::Facts;
+use crate::model::name::Name;
+use crate::model::task::ClientFacts;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// The directory that holds `grid.db`, `run/` and `spool/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    dir: PathBuf,
+}
+
+/// What a new home begins with besides the two tiers.
+#[derive(Debug)]
+pub struct Seed {
+    /// The account that the home belongs to.
+    pub owner: Name,
+    pub client: ClientFacts,
+    /// This host; the server `local` is made of it.
+    pub facts: Facts,
+}
+
+/// Where the home was found, and a remark for the person if it is not where one would look.
+#[derive(Debug)]
+pub struct Located {
+    pub home: Home,
+    pub remark: Option<String>,
+}
+
+/// The environment variables that decide where a home lies.
+#[derive(Debug, Clone, Default)]
+pub struct Places {
+    /// GRID_HOME
+    pub grid_home: Option<PathBuf>,
+    /// XDG_DATA_HOME
+    pub data_home: Option<PathBuf>,
+    /// XDG_CONFIG_HOME
+    pub config_home: Option<PathBuf>,
+    /// HOME
+    pub home: Option<PathBuf>,
+    pub host: String,
+}
+
+impl Places {
+    /// Relative values of the XDG variables are to be ignored (XDG base directory specification).
+    fn data_dir(&self) -> Option<PathBuf> {
+        let xdg = self.data_home.clone().filter(|p| p.is_absolute());
+        xdg.or_else(|| Some(self.home.as_ref()?.join(".local/share"))).map(|p| p.join("grid"))
+    }
+
+    fn config_dir(&self) -> Option<PathBuf> {
+        let xdg = self.config_home.clone().filter(|p| p.is_absolute());
+        xdg.or_else(|| Some(self.home.as_ref()?.join(".config"))).map(|p| p.join("grid"))
+    }
+}
+
+impl Home {
+    /// A home at this directory.
+    pub fn at(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into() }
+    }
+
+    /// GRID_HOME, else the default; where the default lies on a network file system, a directory of ours on a local disk.
+    pub fn locate(places: &Places) -> Result<Located> {
+        if let Some(dir) = places.grid_home.as_ref().filter(|dir| !dir.as_os_str().is_empty()) {
+            let dir = std::path::absolute(dir).map_err(|error| StoreError::Unwritable { path: dir.clone(), error })?;
+            return match network_fs(&dir) {
+                Some(kind) => Err(StoreError::NetworkFs { path: dir, kind }),
+                None => Ok(Located { home: Self { dir }, remark: None }),
+            };
+        }
+        let dir = places.data_dir().ok_or(StoreError::NoHome)?;
+        match network_fs(&dir) {
+            None => Ok(Located { home: Self { dir }, remark: None }),
+            Some(kind) => beside_network_fs(places, &dir, kind),
+        }
+    }
+
+    /// The directory itself.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The database.
+    pub fn database(&self) -> PathBuf {
+        self.dir.join("grid.db")
+    }
+
+    /// Locks and sockets.
+    pub fn run_dir(&self) -> PathBuf {
+        self.dir.join("run")
+    }
+
+    /// The spool of the agent on this host.
+    pub fn agent_spool(&self) -> PathBuf {
+        self.dir.join("spool").join("agent")
+    }
+
+    /// Outputs that are too long for the database.
+    pub fn outputs(&self) -> PathBuf {
+        self.dir.join("spool").join("out")
+    }
+
+    /// Is there a database?
+    pub fn exists(&self) -> bool {
+        self.database().exists()
+    }
+
+    /// Makes the directories and waits until nobody else is founding this home.
+    pub fn found(&self) -> Result<Founding> {
+        for dir in [self.dir.clone(), self.run_dir(), self.dir.join("spool"), self.agent_spool(), self.outputs()] {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+            made.map_err(|error| StoreError::Unwritable { path: dir.clone(), error })?;
+        }
+        let closed = std::fs::set_permissions(&self.dir, PermissionsExt::from_mode(0o700));
+        closed.map_err(|error| StoreError::Unwritable { path: self.dir.clone(), error })?;
+        let path = self.run_dir().join("founding");
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let lock = opened.and_then(|file| file.lock().map(|()| file));
+        Ok(Founding { _lock: lock.map_err(|error| StoreError::Unwritable { path, error })? })
+    }
+}
+
+/// Nobody else founds this home while this lives.
+#[derive(Debug)]
+pub struct Founding {
+    _lock: File,
+}
+
+fn beside_network_fs(places: &Places, default: &Path, kind: &'static str) -> Result<Located> {
+    let uid = rustix::process::getuid().as_raw();
+    let dir = PathBuf::from(format!("/var/tmp/grid-{uid}"));
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+    made.map_err(|error| StoreError::Unwritable { path: dir.clone(), error })?;
+    let meta = std::fs::symlink_metadata(&dir).map_err(|error| StoreError::Unwritable { path: dir.clone(), error })?;
+    if !meta.is_dir() || meta.uid() != uid || meta.mode() & 0o077 != 0 {
+        return Err(StoreError::NotOurs { path: dir });
+    }
+    let mut remark = None;
+    if let Some(config) = places.config_dir() {
+        let pointer = config.join(format!("home@{}", places.host));
+        if !pointer.exists() {
+            remark = Some(format!(
+                "{} lies on a network file system ({kind}); this host's home is {} (noted in {})",
+                default.display(),
+                dir.display(),
+                pointer.display()
+            ));
+            // Without the pointer everything still works; only the note is missing.
+            let _ = DirBuilder::new().recursive(true).mode(0o700).create(&config);
+            let _ = std::fs::write(&pointer, format!("{}\n", dir.display()));
+        }
+    }
+    Ok(Located { home: Home { dir }, remark })
+}
+
+/// The network file system under a path (or under its nearest existing parent), if it is one: statfs(2) magic numbers.
+fn network_fs(path: &Path) -> Option<&'static str> {
+    #[cfg(feature = "failpoints")]
+    if let Some(under) = std::env::var_os("GRID_TEST_NETWORK_FS") {
+        return path.starts_with(under).then_some("NFS");
+    }
+    let existing = path.ancestors().find(|p| p.exists())?;
+    let kind = rustix::fs::statfs(existing).ok()?.f_type;
+    match kind as u64 & 0xffff_ffff {
+        0x6969 => Some("NFS"),
+        0xff53_4d42 | 0xfe53_4d42 => Some("SMB"),
+        0x0bd0_0bd0 => Some("Lustre"),
+        0x4750_4653 => Some("GPFS"),
+        0x00c3_6400 => Some("Ceph"),
+        0x0102_1997 => Some("9p"),
+        0x5346_414f => Some("AFS"),
+        _ => None,
+    }
+}

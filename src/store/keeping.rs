@@ -1,0 +1,62 @@
+//! How long things are kept, and copies.
+
+use super::{Result, Tx, View};
+use crate::model::id::TaskId;
+use crate::model::time::Timestamp;
+
+/// What `gc` removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Removed {
+    pub tasks: u64,
+    pub outputs: u64,
+    pub notes: u64,
+    pub classes: u64,
+}
+
+impl View<'_> {
+    /// Ended tasks whose outputs are older than this, at most `limit`.
+    pub fn tasks_ended_before(&self, before: Timestamp, limit: u32) -> Result<Vec<TaskId>> {
+        self.all(
+            "SELECT id FROM task INDEXED BY task_ended WHERE waiting + held + starting + running = 0 AND ended_at < ?1 ORDER BY ended_at LIMIT ?2",
+            (before, limit),
+            |row| row.get(0),
+        )
+    }
+
+    /// A consistent copy of the database in one file.
+    pub fn copy_to(&self, path: &std::path::Path) -> Result<()> {
+        self.connection.execute("VACUUM INTO ?1", [path.to_string_lossy()])?;
+        Ok(())
+    }
+}
+
+impl Tx<'_> {
+    /// Drops the outputs of ended tasks.
+    pub fn drop_outputs(&self, tasks: &[TaskId]) -> Result<u64> {
+        let mut gone = 0;
+        for task in tasks {
+            gone += self.run("DELETE FROM output WHERE task_id = ?1", [task])?;
+        }
+        Ok(gone as u64)
+    }
+
+    /// Drops ended tasks with everything that hangs on them.
+    pub fn drop_tasks(&self, tasks: &[TaskId]) -> Result<u64> {
+        let mut gone = 0;
+        for task in tasks {
+            gone += self.run("DELETE FROM task WHERE id = ?1 AND waiting + held + starting + running = 0", [task])?;
+        }
+        Ok(gone as u64)
+    }
+
+    /// Drops notes and classes that nothing refers to any more.
+    pub fn drop_unused(&self) -> Result<(u64, u64)> {
+        let notes = self.run(
+            "DELETE FROM note WHERE id NOT IN (SELECT search FROM task WHERE search IS NOT NULL UNION SELECT verdict FROM task WHERE verdict IS NOT NULL
+                                               UNION SELECT verdict FROM member WHERE verdict IS NOT NULL)",
+            [],
+        )?;
+        let classes = self.run("DELETE FROM class WHERE waiting = 0 AND id NOT IN (SELECT class_id FROM task)", [])?;
+        Ok((notes as u64, classes as u64))
+    }
+}

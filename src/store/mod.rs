@@ -1,0 +1,251 @@
+//! What is true. The only folder with SQL. Writers always begin IMMEDIATE, behind the gate, through [`Store::write`];
+//! readers see one snapshot through [`Store::read`].
+
+pub mod attributes;
+pub mod classes;
+pub mod clients;
+mod columns;
+pub mod distributors;
+mod founding;
+mod gate;
+mod groups;
+pub mod home;
+pub mod keeping;
+pub mod members;
+pub mod outputs;
+pub mod profiles;
+mod schema;
+pub mod servers;
+pub mod settings;
+pub mod tasks;
+pub mod trace;
+pub mod users;
+
+pub use home::Home;
+
+use gate::Gate;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Why the database can't do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("{path}: written by a newer grid (version {found}, this one knows {known}); use the newer grid", path = path.display())]
+    Newer { path: PathBuf, found: i64, known: i64 },
+    #[error("{path}: {found}; move it away and restore a backup, or begin a new home", path = path.display())]
+    Corrupt { path: PathBuf, found: String },
+    #[error("{path}: the disk is full; nothing was changed: free some space and try again", path = path.display())]
+    Full { path: PathBuf },
+    #[error("{path}: {error}; check the permissions, or set GRID_HOME to a directory of yours", path = path.display())]
+    Unwritable { path: PathBuf, error: std::io::Error },
+    #[error("{path} lies on a network file system ({kind}), where a database is not safe: set GRID_HOME to a directory on a local disk", path = path.display())]
+    NetworkFs { path: PathBuf, kind: &'static str },
+    #[error("{path}: this directory must be yours alone (owner you, mode 0700)", path = path.display())]
+    NotOurs { path: PathBuf },
+    #[error("no home: neither GRID_HOME, XDG_DATA_HOME nor HOME is set")]
+    NoHome,
+    #[error("the database was upgraded by a newer grid while this one ran; start the command again")]
+    Upgraded,
+    #[error("database: {0}")]
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ffi::ErrorCode;
+        let path = PathBuf::from("grid.db");
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full { path },
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Corrupt { path, found: error.to_string() }
+            }
+            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => {
+                Self::Unwritable { path, error: std::io::Error::other(error.to_string()) }
+            }
+            _ => Self::Sqlite(error),
+        }
+    }
+}
+
+impl StoreError {
+    /// The same, with the path of the database in it.
+    fn at(self, home: &Home) -> Self {
+        let path = home.database();
+        match self {
+            Self::Full { .. } => Self::Full { path },
+            Self::Corrupt { found, .. } => Self::Corrupt { path, found },
+            Self::Unwritable { error, .. } => Self::Unwritable { path, error },
+            other => other,
+        }
+    }
+}
+
+/// The result of a question to the database.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// How long a write must last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// On the disk before the write returns: what is answered to somebody.
+    Full,
+    /// Survives a crash of ours, not a power cut: the rest.
+    Normal,
+}
+
+/// An open home.
+#[derive(Debug)]
+pub struct Store {
+    home: Home,
+    connection: Connection,
+    gate: Gate,
+    durability: Option<Durability>,
+}
+
+impl Store {
+    /// Opens a home whose database exists; brings an old database up to date first.
+    pub fn open(home: &Home) -> Result<Self> {
+        Self::open_at(home, &home.database()).map_err(|error| error.at(home))
+    }
+
+    fn open_at(home: &Home, path: &std::path::Path) -> Result<Self> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        // The gate keeps writers apart; this covers readers of a WAL that is just being made or recovered.
+        connection.busy_timeout(Duration::from_secs(20))?;
+        connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        connection
+            .execute_batch("PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 0;")?;
+        let mut store = Self { home: home.clone(), connection, gate: Gate::open(home)?, durability: None };
+        schema::bring_up_to_date(&mut store)?;
+        Ok(store)
+    }
+
+    /// Makes the database of a new home, whole or not at all. The caller holds [`home::Founding`].
+    pub fn create(home: &Home, seed: &home::Seed) -> Result<Self> {
+        schema::create(home, seed).map_err(|error| error.at(home))?;
+        Self::open(home)
+    }
+
+    /// A connection that can't write, for `grid sql`.
+    pub fn open_read_only(home: &Home) -> Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(home.database(), flags).map_err(StoreError::from)?;
+        connection.busy_timeout(Duration::from_secs(20)).map_err(StoreError::from)?;
+        connection.execute_batch("PRAGMA query_only = ON").map_err(StoreError::from)?;
+        Ok(connection)
+    }
+
+    /// The home that this is.
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// Questions, each seeing the newest state.
+    pub fn view(&self) -> View<'_> {
+        View { connection: &self.connection }
+    }
+
+    /// Several questions that see one state.
+    pub fn read<T, E: From<StoreError>>(
+        &mut self,
+        ask: impl FnOnce(&View<'_>) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Deferred).map_err(StoreError::from)?;
+        let answer = ask(&View { connection: &transaction })?;
+        transaction.finish().map_err(StoreError::from)?;
+        Ok(answer)
+    }
+
+    /// One write transaction: all of it or nothing. Keep it short, and never wait for another process in it.
+    pub fn write<T, E: From<StoreError>>(
+        &mut self,
+        durability: Durability,
+        change: impl FnOnce(&Tx<'_>) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        if self.durability != Some(durability) {
+            let level = if durability == Durability::Full { "FULL" } else { "NORMAL" };
+            self.connection
+                .pragma_update(None, "synchronous", level)
+                .map_err(|e| StoreError::from(e).at(&self.home))?;
+            self.durability = Some(durability);
+        }
+        let _passed = self.gate.pass()?;
+        let at = |error: rusqlite::Error| StoreError::from(error).at(&self.home);
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(at)?;
+        schema::check_version(&transaction)?;
+        let answer = change(&Tx { view: View { connection: &transaction } })?;
+        transaction.commit().map_err(at)?;
+        Ok(answer)
+    }
+
+    /// Moves the write-ahead log into the database file; the dispatcher and the refresh do it, nobody else.
+    pub fn checkpoint(&self, truncate: bool) -> Result<()> {
+        let mode = if truncate { "PRAGMA wal_checkpoint(TRUNCATE)" } else { "PRAGMA wal_checkpoint(PASSIVE)" };
+        self.connection.query_row(mode, [], |_| Ok(()))?;
+        Ok(())
+    }
+
+    /// Bytes in the write-ahead log.
+    pub fn log_len(&self) -> u64 {
+        let mut path = self.home.database().into_os_string();
+        path.push("-wal");
+        std::fs::metadata(path).map_or(0, |m| m.len())
+    }
+}
+
+/// Questions to the database.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'c> {
+    connection: &'c Connection,
+}
+
+/// A write transaction: all questions, and changes.
+#[derive(Debug)]
+pub struct Tx<'c> {
+    view: View<'c>,
+}
+
+impl<'c> Deref for Tx<'c> {
+    type Target = View<'c>;
+
+    fn deref(&self) -> &View<'c> {
+        &self.view
+    }
+}
+
+impl View<'_> {
+    fn one<T>(
+        &self,
+        sql: &str,
+        params: impl rusqlite::Params,
+        read: impl FnOnce(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>> {
+        use rusqlite::OptionalExtension;
+        Ok(self.connection.prepare_cached(sql)?.query_row(params, read).optional()?)
+    }
+
+    fn all<T>(
+        &self,
+        sql: &str,
+        params: impl rusqlite::Params,
+        read: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map(params, read)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+impl Tx<'_> {
+    fn run(&self, sql: &str, params: impl rusqlite::Params) -> Result<usize> {
+        Ok(self.connection.prepare_cached(sql)?.execute(params)?)
+    }
+
+    fn inserted(&self) -> i64 {
+        self.connection.last_insert_rowid()
+    }
+}

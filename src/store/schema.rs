@@ -1,0 +1,81 @@
+//! The schema and its versions. `schema.sql` is the newest; [`UPGRADES`] lead there from every released one.
+
+use super::{Durability, Home, Result, Store, StoreError};
+use rusqlite::Connection;
+use std::os::unix::fs::OpenOptionsExt;
+
+const SCHEMA: &str = include_str!("../../schema.sql");
+
+/// `UPGRADES[n]` makes version n+2 of version n+1. Append only: released databases depend on each.
+const UPGRADES: &[&str] = &[];
+
+/// The version that this program writes.
+pub(super) const VERSION: i64 = UPGRADES.len() as i64 + 1;
+
+/// The first SQLite without the WAL-reset race (https://sqlite.org/wal.html#walresetbug).
+const SQLITE_MIN: i32 = 3_051_003;
+
+/// Writes a whole database beside its place, then moves it there: nobody ever sees half of one.
+pub(super) fn create(home: &Home, seed: &super::home::Seed) -> Result<()> {
+    assert!(rusqlite::version_number() >= SQLITE_MIN, "built against a SQLite with the WAL-reset race");
+    let new = home.dir().join("grid.db.new");
+    let unwritable = |error| StoreError::Unwritable { path: new.clone(), error };
+    for suffix in ["", "-journal", "-wal", "-shm"] {
+        let mut left = new.clone().into_os_string();
+        left.push(suffix);
+        match std::fs::remove_file(left) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(unwritable(error)),
+            _ => {}
+        }
+    }
+    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(unwritable)?;
+    let mut connection = Connection::open(&new)?;
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(SCHEMA)?;
+    super::founding::seed(&transaction, seed)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.close().map_err(|(_, error)| error)?;
+    std::fs::rename(&new, home.database()).map_err(unwritable)?;
+    std::fs::File::open(home.dir()).and_then(|dir| dir.sync_all()).map_err(unwritable)
+}
+
+/// Upgrades an older database, refuses a newer one.
+pub(super) fn bring_up_to_date(store: &mut Store) -> Result<()> {
+    let path = store.home.database();
+    let found = version(&store.connection)?;
+    if found == VERSION {
+        return Ok(());
+    }
+    if found > VERSION {
+        return Err(StoreError::Newer { path, found, known: VERSION });
+    }
+    if found < 1 {
+        return Err(StoreError::Corrupt { path, found: "this is no database of grid".to_owned() });
+    }
+    let copy = store.home.dir().join(format!("grid.db.v{found}"));
+    if !copy.exists() {
+        store.connection.execute("VACUUM INTO ?1", [copy.to_string_lossy()])?;
+    }
+    store.connection.pragma_update(None, "synchronous", "FULL")?;
+    store.durability = Some(Durability::Full);
+    let _passed = store.gate.pass()?;
+    let transaction = store.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let from = usize::try_from(version(&transaction)?).unwrap_or(0);
+    for upgrade in UPGRADES.iter().skip(from.saturating_sub(1)) {
+        transaction.execute_batch(upgrade)?;
+    }
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Another program may have upgraded the database since this one opened it.
+pub(super) fn check_version(connection: &Connection) -> Result<()> {
+    if version(connection)? == VERSION { Ok(()) } else { Err(StoreError::Upgraded) }
+}
+
+fn version(connection: &Connection) -> Result<i64> {
+    Ok(connection.prepare_cached("PRAGMA user_version")?.query_row([], |row| row.get(0))?)
+}

@@ -1,0 +1,501 @@
+//! Server rows and the hosts under them.
+
+use super::attributes::Owner;
+use super::columns::json;
+use super::{Result, Tx, View};
+use crate::model::attribute::{Attribute, Attributes, Source, Value};
+use crate::model::facts::{Facts, Gpu};
+use crate::model::id::{BootId, DistributorId, HostId, ServerId, TaskId};
+use crate::model::name::Name;
+use crate::model::resources::{Bytes, Needs};
+use crate::model::server::{Engine, Health, Pool, Server, Taken};
+use crate::model::time::Timestamp;
+use std::collections::{BTreeMap, HashMap};
+
+/// Built-in attributes: they have columns or options of their own and can't be set as open ones.
+pub const BUILT_IN: [&str; 17] = [
+    "cpus",
+    "slots",
+    "max_load",
+    "load1",
+    "idle_cpus",
+    "power",
+    "mem_total",
+    "mem_available",
+    "disk_free",
+    "gpus",
+    "apps",
+    "app_version",
+    "os",
+    "arch",
+    "kernel",
+    "boot_id",
+    "hostname",
+];
+
+/// What a person declares of a server; None leaves a part as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Declared {
+    pub slots: Option<u32>,
+    pub cpus: Option<u32>,
+    pub mem: Option<Bytes>,
+    pub max_load: Option<f64>,
+    pub accepts: Option<String>,
+    /// Name and version.
+    pub apps: Vec<(Name, Option<String>)>,
+    pub attributes: BTreeMap<Box<str>, Value>,
+}
+
+/// A declared option by name, for `unset`.
+const DECLARED_COLUMNS: [(&str, &str); 5] = [
+    ("slots", "UPDATE server SET slots = NULL WHERE id = ?1 AND slots IS NOT NULL"),
+    ("cpus", "UPDATE server SET cpus = NULL WHERE id = ?1 AND cpus IS NOT NULL"),
+    ("mem", "UPDATE server SET mem = NULL WHERE id = ?1 AND mem IS NOT NULL"),
+    ("max_load", "UPDATE server SET max_load = NULL WHERE id = ?1 AND max_load IS NOT NULL"),
+    ("accepts", "UPDATE server SET accepts = NULL WHERE id = ?1 AND accepts IS NOT NULL"),
+];
+
+struct Row {
+    server: Server,
+    declared_at: Timestamp,
+    boot: Option<BootId>,
+    host: Option<HostRow>,
+    declared: (Option<u32>, Option<u32>, Option<Bytes>),
+}
+
+struct HostRow {
+    hostname: String,
+    os: String,
+    arch: String,
+    kernel: String,
+    power: f64,
+    load1: f64,
+    idle_cpus: f64,
+    disk_free: Bytes,
+    gpus: Vec<Gpu>,
+    cpus: u32,
+}
+
+const SELECT: &str = "
+    SELECT s.id, s.name, s.distributor_id, d.name, s.engine, s.address, s.health, s.error, s.since, s.drained,
+           s.slots, s.cpus, s.mem, s.max_load, s.accepts, s.declared_at, s.taken_slots, s.taken_cpus, s.taken_mem, s.kept_for,
+           h.id, h.boot_id, h.hostname, h.os, h.arch, h.kernel, h.cpus, h.power, h.load1, h.idle_cpus, h.mem_total, h.mem_available,
+           h.disk_free, h.gpus, h.read_at, h.taken_cpus, h.taken_mem, h.started_since, h.mem_since
+    FROM server s JOIN distributor d ON d.id = s.distributor_id LEFT JOIN host h ON h.id = s.host_id ";
+
+fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    let engine: String = row.get(4)?;
+    let engine = match engine.as_str() {
+        "local" => Engine::Local,
+        "ssh" => Engine::Ssh { host: row.get::<_, Option<String>>(5)?.unwrap_or_default() },
+        _ => Engine::Group { members: Vec::new() },
+    };
+    let health: String = row.get(6)?;
+    let health = match health.as_str() {
+        "UP" => Health::Up,
+        "DOWN" => Health::Down {
+            error: row.get::<_, Option<String>>(7)?.unwrap_or_default(),
+            since: row.get::<_, Option<Timestamp>>(8)?.unwrap_or(Timestamp(0)),
+        },
+        _ => Health::Unknown,
+    };
+    let declared: (Option<u32>, Option<u32>, Option<Bytes>) = (row.get(10)?, row.get(11)?, row.get(12)?);
+    let host_id: Option<HostId> = row.get(20)?;
+    let (host, pool, boot) = match host_id {
+        None => (None, None, None),
+        Some(host) => {
+            let pool = Pool {
+                host,
+                cpus: row.get(26)?,
+                mem_total: row.get(30)?,
+                mem_available: row.get(31)?,
+                read_at: row.get(34)?,
+                taken: Taken { slots: 0, cpus: row.get(35)?, mem: row.get(36)? },
+                started_since: row.get(37)?,
+                mem_since: row.get(38)?,
+            };
+            let host = HostRow {
+                hostname: row.get(22)?,
+                os: row.get(23)?,
+                arch: row.get(24)?,
+                kernel: row.get(25)?,
+                cpus: row.get(26)?,
+                power: row.get(27)?,
+                load1: row.get(28)?,
+                idle_cpus: row.get(29)?,
+                disk_free: row.get(32)?,
+                gpus: json(&row.get::<_, String>(33)?)?,
+            };
+            (Some(host), Some(pool), Some(row.get(21)?))
+        }
+    };
+    let host_cpus = pool.as_ref().map_or(0, |p| p.cpus);
+    let host_mem = pool.as_ref().map_or(Bytes(0), |p| p.mem_total);
+    let cpus = declared.1.unwrap_or(host_cpus);
+    let server = Server {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        distributor: row.get(2)?,
+        distributor_name: row.get(3)?,
+        engine,
+        health,
+        drained: row.get(9)?,
+        slots: declared.0.unwrap_or(cpus),
+        cpus,
+        mem: declared.2.unwrap_or(host_mem),
+        taken: Taken { slots: row.get(16)?, cpus: row.get(17)?, mem: row.get(18)? },
+        max_load: row.get(13)?,
+        accepts: row.get(14)?,
+        kept_for: row.get::<_, Option<TaskId>>(19)?,
+        pool,
+        attributes: Attributes::new(),
+    };
+    Ok(Row { server, declared_at: row.get(15)?, boot, host, declared })
+}
+
+/// Name, version, source and age of the applications of one server.
+type Apps = Vec<(Name, Option<String>, Source, Timestamp)>;
+
+impl View<'_> {
+    /// All servers of this home, groups with what their members add up to.
+    pub fn servers(&self) -> Result<Vec<Server>> {
+        self.load(&format!("{SELECT} ORDER BY s.name"), [])
+    }
+
+    /// Those of one distributor.
+    pub fn servers_of(&self, distributor: DistributorId) -> Result<Vec<Server>> {
+        self.load(&format!("{SELECT} WHERE s.distributor_id = ?1 ORDER BY s.name"), [distributor])
+    }
+
+    /// Those that changed after a point in the count of changes.
+    pub fn servers_changed(&self, since: i64) -> Result<Vec<Server>> {
+        self.load(&format!("{SELECT} WHERE s.changed > ?1 ORDER BY s.name"), [since])
+    }
+
+    /// One by name.
+    pub fn server(&self, name: &str) -> Result<Option<Server>> {
+        Ok(self.load(&format!("{SELECT} WHERE s.name = ?1"), [name])?.pop())
+    }
+
+    /// One by id.
+    pub fn server_by_id(&self, id: ServerId) -> Result<Option<Server>> {
+        Ok(self.load(&format!("{SELECT} WHERE s.id = ?1"), [id])?.pop())
+    }
+
+    /// The name of a server row, also of one that is gone.
+    pub fn server_name(&self, id: ServerId) -> Result<Option<Name>> {
+        self.one("SELECT name FROM server WHERE id = ?1", [id], |row| row.get(0))
+    }
+
+    /// The boot id under which the host of a server was read last.
+    pub fn server_boot(&self, id: ServerId) -> Result<Option<BootId>> {
+        self.one("SELECT h.boot_id FROM server s JOIN host h ON h.id = s.host_id WHERE s.id = ?1", [id], |row| {
+            row.get(0)
+        })
+    }
+
+    /// Ids of all servers, to notice removed ones.
+    pub fn server_ids(&self) -> Result<Vec<ServerId>> {
+        self.all("SELECT id FROM server", [], |row| row.get(0))
+    }
+
+    /// Members of this home that run on a server now.
+    pub fn running_on(&self, id: ServerId) -> Result<u32> {
+        let found = self.one(
+            "SELECT count(*) FROM member WHERE state IN ('STARTING', 'RUNNING') AND (server_id = ?1 OR host_id = ?1)",
+            [id],
+            |row| row.get(0),
+        )?;
+        Ok(found.unwrap_or(0))
+    }
+
+    fn load(&self, sql: &str, params: impl rusqlite::Params) -> Result<Vec<Server>> {
+        let rows = self.all(sql, params, read_row)?;
+        let few = rows.len() <= 16;
+        let mut members: HashMap<ServerId, Vec<ServerId>> = HashMap::new();
+        for (group, member) in
+            self.all("SELECT group_id, member_id FROM group_member ORDER BY group_id, position", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?
+        {
+            members.entry(group).or_default().push(member);
+        }
+        let (mut apps, mut attributes) =
+            if few { Default::default() } else { (self.all_apps()?, self.attributes_of_all("server")?) };
+        let mut servers = Vec::with_capacity(rows.len());
+        for row in rows {
+            let id = row.server.id;
+            let apps = if few { self.apps(id)? } else { apps.remove(&id).unwrap_or_default() };
+            let open =
+                if few { self.attributes(Owner::Server(id.0))? } else { attributes.remove(&id.0).unwrap_or_default() };
+            servers.push(complete(row, &apps, open));
+        }
+        for at in 0..servers.len() {
+            if let Engine::Group { .. } = servers[at].engine {
+                let ids = members.remove(&servers[at].id).unwrap_or_default();
+                let mut parts = Vec::with_capacity(ids.len());
+                for id in &ids {
+                    match servers.iter().find(|s| s.id == *id) {
+                        Some(member) => parts.push(member.clone()),
+                        None => parts.extend(self.load(&format!("{SELECT} WHERE s.id = ?1"), [id])?),
+                    }
+                }
+                let group = &mut servers[at];
+                group.engine = Engine::Group { members: ids };
+                super::groups::add_up(group, &parts);
+            }
+        }
+        Ok(servers)
+    }
+
+    fn apps(&self, server: ServerId) -> Result<Apps> {
+        self.all(
+            "SELECT name, version, source, read_at FROM app WHERE server_id = ?1 ORDER BY name, source DESC",
+            [server],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+        )
+    }
+
+    fn all_apps(&self) -> Result<HashMap<ServerId, Apps>> {
+        let mut of: HashMap<ServerId, Apps> = HashMap::new();
+        let rows = self.all(
+            "SELECT server_id, name, version, source, read_at FROM app ORDER BY server_id, name, source DESC",
+            [],
+            |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))),
+        )?;
+        for (server, app) in rows {
+            of.entry(server).or_default().push(app);
+        }
+        Ok(of)
+    }
+}
+
+/// Puts the built-in attributes beside the open ones.
+fn complete(row: Row, apps: &Apps, open: Attributes) -> Server {
+    let Row { mut server, declared_at, boot, host, declared } = row;
+    let mut all = Attributes::new();
+    let mut put = |name: &str, value: Value, source, read_at| {
+        all.insert(name.into(), Attribute { value, source, read_at });
+    };
+    if let (Some(host), Some(pool)) = (&host, &server.pool) {
+        let at = pool.read_at;
+        let probed = Source::Probed;
+        let share = f64::from(server.cpus.min(host.cpus)) / f64::from(host.cpus.max(1));
+        put("load1", host.load1.into(), probed, at);
+        put("idle_cpus", host.idle_cpus.min(f64::from(server.cpus)).into(), probed, at);
+        put("power", (host.power * share).into(), probed, at);
+        put("mem_available", size(pool.mem_available), probed, at);
+        put("disk_free", size(host.disk_free), probed, at);
+        put("gpus", Value::Int(i64::try_from(host.gpus.len()).unwrap_or(0)), probed, at);
+        for (name, value) in
+            [("os", &host.os), ("arch", &host.arch), ("kernel", &host.kernel), ("hostname", &host.hostname)]
+        {
+            put(name, Value::Text(value.as_str().into()), probed, at);
+        }
+        if let Some(boot) = &boot {
+            put("boot_id", Value::Text(boot.0.as_str().into()), probed, at);
+        }
+    }
+    let of_host = |was_declared: bool| match &server.pool {
+        Some(pool) if !was_declared => (Source::Probed, pool.read_at),
+        _ => (Source::Declared, declared_at),
+    };
+    if server.pool.is_some() || declared.0.is_some() {
+        let (source, at) = of_host(declared.0.is_some() || declared.1.is_some());
+        put("slots", Value::Int(server.slots.into()), source, at);
+    }
+    if server.pool.is_some() || declared.1.is_some() {
+        let (source, at) = of_host(declared.1.is_some());
+        put("cpus", Value::Int(server.cpus.into()), source, at);
+    }
+    if server.pool.is_some() || declared.2.is_some() {
+        let (source, at) = of_host(declared.2.is_some());
+        put("mem_total", size(server.mem), source, at);
+    }
+    if let Some(max_load) = server.max_load {
+        put("max_load", max_load.into(), Source::Declared, declared_at);
+    }
+    let mut names: Vec<&str> = Vec::new();
+    let mut versions = BTreeMap::new();
+    let (mut source, mut at) = of_host(false);
+    for (name, version, app_source, read_at) in apps {
+        if *app_source == Source::Declared {
+            (source, at) = (*app_source, *read_at);
+        }
+        if !names.contains(&name.as_str()) {
+            names.push(name.as_str());
+        }
+        if let Some(version) = version {
+            // Declared rows come last and win.
+            versions.entry(name.as_str().into()).or_insert_with(|| Value::Text(version.as_str().into()));
+        }
+    }
+    put("apps", Value::texts(names), source, at);
+    put("app_version", Value::Map(versions), source, at);
+    // What is declared under the name of something measured is believed.
+    all.extend(open);
+    server.attributes = all;
+    server
+}
+
+fn size(bytes: Bytes) -> Value {
+    Value::Int(i64::try_from(bytes.0).unwrap_or(i64::MAX))
+}
+
+impl Tx<'_> {
+    /// Adds a server that was not probed yet.
+    pub fn add_server(
+        &self,
+        name: &Name,
+        distributor: DistributorId,
+        engine: &Engine,
+        now: Timestamp,
+    ) -> Result<ServerId> {
+        let address = match engine {
+            Engine::Ssh { host } => Some(host.as_str()),
+            _ => None,
+        };
+        self.run(
+            "INSERT INTO server (name, distributor_id, engine, address, health, declared_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            (name, distributor, engine.word(), address, if matches!(engine, Engine::Group { .. }) { "UP" } else { "UNKNOWN" }, now),
+        )?;
+        let id = ServerId(self.inserted());
+        if let Engine::Group { members } = engine {
+            for (position, member) in members.iter().enumerate() {
+                self.run(
+                    "INSERT OR IGNORE INTO group_member (group_id, member_id, position) VALUES (?1, ?2, ?3)",
+                    (id, member, position),
+                )?;
+            }
+        }
+        self.touch_server(id)?;
+        Ok(id)
+    }
+
+    /// Declares parts of a server; what is None stays.
+    pub fn declare_server(&self, id: ServerId, declared: &Declared, now: Timestamp) -> Result<()> {
+        self.run(
+            "UPDATE server SET slots = coalesce(?2, slots), cpus = coalesce(?3, cpus), mem = coalesce(?4, mem),
+                    max_load = coalesce(?5, max_load), accepts = coalesce(?6, accepts), declared_at = ?7 WHERE id = ?1",
+            (id, declared.slots, declared.cpus, declared.mem, declared.max_load, &declared.accepts, now),
+        )?;
+        for (name, version) in &declared.apps {
+            self.run(
+                "INSERT INTO app (server_id, name, version, source, read_at) VALUES (?1, ?2, ?3, 'declared', ?4)
+                 ON CONFLICT DO UPDATE SET version = excluded.version, read_at = excluded.read_at",
+                (id, name, version, now),
+            )?;
+        }
+        self.set_attributes(Owner::Server(id.0), &declared.attributes, Source::Declared, now)?;
+        self.touch_server(id)
+    }
+
+    /// Takes back a declared option, attribute or application; false if there was none of that name.
+    pub fn unset_server(&self, id: ServerId, name: &str) -> Result<bool> {
+        let mut gone = self.unset_attribute(Owner::Server(id.0), name)?;
+        if let Some((_, sql)) = DECLARED_COLUMNS.iter().find(|(column, _)| *column == name.replace('-', "_")) {
+            gone |= self.run(sql, [id])? > 0;
+        }
+        gone |= self.run("DELETE FROM app WHERE server_id = ?1 AND name = ?2 AND source = 'declared'", (id, name))? > 0;
+        self.touch_server(id)?;
+        Ok(gone)
+    }
+
+    /// Drains with a reason, or resumes with None.
+    pub fn set_drained(&self, id: ServerId, reason: Option<&str>) -> Result<()> {
+        self.run("UPDATE server SET drained = ?2 WHERE id = ?1", (id, reason))?;
+        self.touch_server(id)
+    }
+
+    /// Removes a server on which nothing runs. Its groups lose it.
+    pub fn remove_server(&self, id: ServerId) -> Result<()> {
+        self.touch_server(id)?;
+        self.run("DELETE FROM group_member WHERE member_id = ?1", [id])?;
+        self.drop_attributes(Owner::Server(id.0))?;
+        self.run("DELETE FROM server WHERE id = ?1", [id])?;
+        Ok(())
+    }
+
+    /// Takes in a reading of a server's host.
+    pub fn record_facts(&self, id: ServerId, facts: &Facts, at: Timestamp) -> Result<()> {
+        let gpus = serde_json::to_string(&facts.gpus).unwrap_or_else(|_| "[]".to_owned());
+        let host: Option<HostId> = self.one(
+            "INSERT INTO host (machine, boot_id, hostname, os, arch, kernel, cpus, power, load1, idle_cpus, mem_total, mem_available, disk_free, gpus, read_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+             ON CONFLICT (machine) DO UPDATE SET boot_id = excluded.boot_id, hostname = excluded.hostname, os = excluded.os, arch = excluded.arch,
+                 kernel = excluded.kernel, cpus = excluded.cpus, power = excluded.power, load1 = excluded.load1, idle_cpus = excluded.idle_cpus,
+                 mem_total = excluded.mem_total, mem_available = excluded.mem_available, disk_free = excluded.disk_free, gpus = excluded.gpus,
+                 read_at = excluded.read_at, started_since = 0, mem_since = 0
+             RETURNING id",
+            rusqlite::params![
+                facts.machine, facts.boot, facts.hostname, facts.os, facts.arch, facts.kernel, facts.cpus, facts.power, facts.load1,
+                facts.idle_cpus, facts.mem_total, facts.mem_available, facts.disk_free, gpus, at
+            ],
+            |row| row.get(0),
+        )?;
+        self.run(
+            "UPDATE server SET host_id = ?2, health = 'UP', error = NULL, since = NULL, contacted_at = ?3 WHERE id = ?1",
+            (id, host, at),
+        )?;
+        self.run("DELETE FROM app WHERE server_id = ?1 AND source = 'probed'", [id])?;
+        for (name, version) in &facts.apps {
+            self.run(
+                "INSERT INTO app (server_id, name, version, source, read_at) VALUES (?1, ?2, ?3, 'probed', ?4)",
+                (id, name, version.as_ref().map(|v| &v.0), at),
+            )?;
+        }
+        self.replace_probed(Owner::Server(id.0), &facts.probed, at)?;
+        self.touch_server(id)
+    }
+
+    /// The server does not answer.
+    pub fn record_down(&self, id: ServerId, error: &str, at: Timestamp) -> Result<()> {
+        self.run(
+            "UPDATE server SET since = CASE health WHEN 'DOWN' THEN since ELSE ?3 END, health = 'DOWN', error = ?2 WHERE id = ?1",
+            (id, error, at),
+        )?;
+        self.touch_server(id)
+    }
+
+    /// The server answered.
+    pub fn record_contact(&self, id: ServerId, at: Timestamp) -> Result<()> {
+        self.run("UPDATE server SET contacted_at = ?2 WHERE id = ?1", (id, at))?;
+        let woke = self.run("UPDATE server SET health = 'UP', error = NULL, since = NULL WHERE id = ?1 AND health <> 'UP' AND host_id IS NOT NULL", [id])?;
+        if woke > 0 { self.touch_server(id) } else { Ok(()) }
+    }
+
+    /// Keeps a server for a task that waits too long, or frees it again.
+    pub fn keep_server(&self, id: ServerId, task: Option<TaskId>) -> Result<()> {
+        self.run("UPDATE server SET kept_for = ?2 WHERE id = ?1", (id, task))?;
+        self.touch_server(id)
+    }
+
+    /// What a lane takes from its server, from the group it was chosen by, and from the host. `sign` is 1 to take, -1 to give back.
+    pub(super) fn count_taken(&self, server: ServerId, host: ServerId, needs: Needs, sign: i64) -> Result<()> {
+        let (cpus, mem) =
+            (sign * i64::from(needs.cpus), sign * i64::try_from(needs.mem.map_or(0, |m| m.0)).unwrap_or(0));
+        self.run(
+            "UPDATE server SET taken_slots = taken_slots + ?3, taken_cpus = taken_cpus + ?4, taken_mem = taken_mem + ?5 WHERE id IN (?1, ?2)",
+            (server, host, sign, cpus, mem),
+        )?;
+        self.run(
+            "UPDATE host SET taken_cpus = taken_cpus + ?2, taken_mem = taken_mem + ?3, started_since = started_since + ?2, mem_since = mem_since + ?3
+             WHERE id = (SELECT host_id FROM server WHERE id = ?1)",
+            (host, cpus, mem),
+        )?;
+        Ok(())
+    }
+
+    /// Lets the dispatcher look again at a server, at those on the same host and at the groups that it is in.
+    pub(super) fn touch_server(&self, id: ServerId) -> Result<()> {
+        self.run("UPDATE home SET changes = changes + 1", [])?;
+        self.run(
+            "UPDATE server SET changed = (SELECT changes FROM home)
+             WHERE id = ?1 OR host_id = (SELECT host_id FROM server WHERE id = ?1)
+                OR id IN (SELECT group_id FROM group_member WHERE member_id = ?1
+                          OR member_id IN (SELECT id FROM server WHERE host_id = (SELECT host_id FROM server WHERE id = ?1)))",
+            [id],
+        )?;
+        Ok(())
+    }
+}

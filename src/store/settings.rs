@@ -1,0 +1,57 @@
+//! Settings of the home, and its own row.
+
+use super::{Result, Tx, View};
+use crate::model::id::{Epoch, HomeId};
+
+/// The home's own row.
+#[derive(Debug, Clone, Copy)]
+pub struct HomeRow {
+    pub id: HomeId,
+    pub incarnation: u64,
+    pub epoch: Epoch,
+}
+
+impl View<'_> {
+    /// The home's own row.
+    pub fn home_row(&self) -> Result<HomeRow> {
+        let row = self.one("SELECT id, incarnation, epoch FROM home", [], |row| {
+            let id: String = row.get(0)?;
+            let id = uuid::Uuid::parse_str(&id).unwrap_or_default();
+            Ok(HomeRow { id: HomeId(id), incarnation: row.get(1)?, epoch: Epoch(row.get(2)?) })
+        })?;
+        row.ok_or_else(|| super::StoreError::Corrupt {
+            path: "grid.db".into(),
+            found: "the home has no row".to_owned(),
+        })
+    }
+
+    /// Counts up with everything that a dispatcher has to look at again.
+    pub fn changes(&self) -> Result<i64> {
+        Ok(self.one("SELECT changes FROM home", [], |row| row.get(0))?.unwrap_or(0))
+    }
+
+    /// A setting's text, if it is set.
+    pub fn setting(&self, name: &str) -> Result<Option<String>> {
+        self.one("SELECT value FROM setting WHERE name = ?1", [name], |row| row.get(0))
+    }
+}
+
+impl Tx<'_> {
+    /// A new dispatcher begins: everything that an older one still has on its way is refused from now on.
+    pub fn raise_epoch(&self) -> Result<Epoch> {
+        let epoch = self.one("UPDATE home SET epoch = epoch + 1 RETURNING epoch", [], |row| row.get(0))?;
+        Ok(Epoch(epoch.unwrap_or(1)))
+    }
+
+    /// Sets, or with None unsets.
+    pub fn set_setting(&self, name: &str, value: Option<&str>) -> Result<()> {
+        match value {
+            Some(value) => self.run(
+                "INSERT INTO setting (name, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value",
+                (name, value),
+            )?,
+            None => self.run("DELETE FROM setting WHERE name = ?1", [name])?,
+        };
+        Ok(())
+    }
+}

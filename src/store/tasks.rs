@@ -1,0 +1,359 @@
+//! Task rows: taken in, read back, held, released.
+
+use super::columns::json;
+use super::trace::NoteId;
+use super::{Result, Tx, View};
+use crate::model::command::{Command, Environment, Text};
+use crate::model::demand::Demand;
+use crate::model::id::{ClassId, DistributorId, Index, TaskId, TaskUuid, UserId};
+use crate::model::name::Name;
+use crate::model::task::{Counts, Launch, Members, Request, State};
+use crate::model::time::Timestamp;
+use std::time::Duration;
+
+/// A task as it is taken in.
+#[derive(Debug)]
+pub struct NewTask<'a> {
+    pub uuid: TaskUuid,
+    pub class: ClassId,
+    pub user: UserId,
+    pub request: &'a Request,
+    /// Held, with the reason.
+    pub held: Option<&'a str>,
+    pub reason: Option<&'a str>,
+    pub round: u32,
+    pub route: (&'a str, &'a str),
+    pub search: Option<NoteId>,
+    pub verdict: Option<NoteId>,
+}
+
+/// How the members of a task are numbered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    Single,
+    Array { first: u32, step: u32 },
+    Lines,
+}
+
+impl Shape {
+    /// The index of the member at a position (counted from 0).
+    pub const fn index_at(self, position: u32) -> Index {
+        match self {
+            Self::Single => Index(0),
+            Self::Array { first, step } => Index(first + position * step),
+            Self::Lines => Index(position + 1),
+        }
+    }
+
+    /// The position of an index, if the task has such a member.
+    pub fn position_of(self, index: Index, size: u32) -> Option<u32> {
+        let position = match self {
+            Self::Single => (index.0 == 0).then_some(0),
+            Self::Array { first, step } => {
+                let from = index.0.checked_sub(first)?;
+                (from % step == 0).then_some(from / step)
+            }
+            Self::Lines => index.0.checked_sub(1),
+        }?;
+        (position < size).then_some(position)
+    }
+}
+
+/// A task row with what reports need.
+#[derive(Debug, Clone)]
+pub struct TaskRow {
+    pub id: TaskId,
+    pub uuid: TaskUuid,
+    pub class: ClassId,
+    pub distributor: DistributorId,
+    pub name: Option<String>,
+    pub user: Name,
+    pub user_id: UserId,
+    pub client: String,
+    pub demand: Demand,
+    pub shown: String,
+    pub shape: Shape,
+    pub size: u32,
+    pub at_once: Option<u32>,
+    pub rest: u32,
+    pub rest_next: u32,
+    /// Of members without a row of their own.
+    pub rest_state: State,
+    pub counts: Counts,
+    pub reason: Option<String>,
+    pub exit_code: Option<u8>,
+    pub shell_code: Option<u8>,
+    pub retries: u32,
+    pub retry_lost: bool,
+    pub submitted_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    pub tier1: String,
+    pub tier2: String,
+    pub search: Option<NoteId>,
+    pub verdict: Option<NoteId>,
+    pub verdict_at: Option<Timestamp>,
+    pub round: u32,
+}
+
+impl TaskRow {
+    /// The state of the whole.
+    pub fn state(&self) -> State {
+        self.counts.state()
+    }
+}
+
+const SELECT: &str = "
+    SELECT t.id, t.uuid, t.class_id, c.distributor_id, t.name, u.name, t.user_id, k.host, c.demand, t.shown, t.shape, t.first, t.step, t.size,
+           t.at_once, t.rest, t.rest_next, t.rest_state, t.waiting, t.held, t.starting, t.running, t.completed, t.failed, t.timeout,
+           t.out_of_memory, t.cancelled, t.skipped, t.lost, t.reason, t.exit_code, t.shell_code, t.retries, t.retry_lost, t.submitted_at,
+           t.started_at, t.ended_at, t.tier1, t.tier2, t.search, t.verdict, t.verdict_at, t.round
+    FROM task t JOIN class c ON c.id = t.class_id JOIN user u ON u.id = t.user_id JOIN client k ON k.id = c.client_id ";
+
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<TaskRow> {
+    let shape: String = row.get(10)?;
+    let shape = match shape.as_str() {
+        "single" => Shape::Single,
+        "array" => Shape::Array { first: row.get(11)?, step: row.get(12)? },
+        _ => Shape::Lines,
+    };
+    let rest_state: String = row.get(17)?;
+    Ok(TaskRow {
+        id: row.get(0)?,
+        uuid: row.get(1)?,
+        class: row.get(2)?,
+        distributor: row.get(3)?,
+        name: row.get(4)?,
+        user: row.get(5)?,
+        user_id: row.get(6)?,
+        client: row.get(7)?,
+        demand: json(&row.get::<_, String>(8)?)?,
+        shown: row.get(9)?,
+        shape,
+        size: row.get(13)?,
+        at_once: row.get(14)?,
+        rest: row.get(15)?,
+        rest_next: row.get(16)?,
+        rest_state: if rest_state == "WAITING" { State::Pending } else { rest_state.parse().unwrap_or(State::Pending) },
+        counts: Counts {
+            waiting: row.get(18)?,
+            held: row.get(19)?,
+            starting: row.get(20)?,
+            running: row.get(21)?,
+            completed: row.get(22)?,
+            failed: row.get(23)?,
+            timeout: row.get(24)?,
+            out_of_memory: row.get(25)?,
+            cancelled: row.get(26)?,
+            skipped: row.get(27)?,
+            lost: row.get(28)?,
+        },
+        reason: row.get(29)?,
+        exit_code: row.get(30)?,
+        shell_code: row.get(31)?,
+        retries: row.get(32)?,
+        retry_lost: row.get(33)?,
+        submitted_at: row.get(34)?,
+        started_at: row.get(35)?,
+        ended_at: row.get(36)?,
+        tier1: row.get(37)?,
+        tier2: row.get(38)?,
+        search: row.get::<_, Option<i64>>(39)?.map(NoteId),
+        verdict: row.get::<_, Option<i64>>(40)?.map(NoteId),
+        verdict_at: row.get(41)?,
+        round: row.get(42)?,
+    })
+}
+
+/// All members of all tasks in each public state.
+pub type Tally = Vec<(State, u64)>;
+
+impl View<'_> {
+    /// One task.
+    pub fn task(&self, id: TaskId) -> Result<Option<TaskRow>> {
+        self.one(&format!("{SELECT} WHERE t.id = ?1"), [id], read)
+    }
+
+    /// The task with this uuid, if this home holds it.
+    pub fn task_by_uuid(&self, uuid: TaskUuid) -> Result<Option<TaskId>> {
+        self.one("SELECT id FROM task WHERE uuid = ?1", [uuid], |row| row.get(0))
+    }
+
+    /// Existing ids from one to another, both included.
+    pub fn task_ids(&self, from: TaskId, to: TaskId) -> Result<Vec<TaskId>> {
+        self.all("SELECT id FROM task WHERE id BETWEEN ?1 AND ?2 ORDER BY id", (from, to), |row| row.get(0))
+    }
+
+    /// The newest task of a user, or of anybody.
+    pub fn last_task(&self, user: Option<UserId>) -> Result<Option<TaskId>> {
+        match user {
+            Some(user) => {
+                self.one("SELECT id FROM task WHERE user_id = ?1 ORDER BY id DESC LIMIT 1", [user], |row| row.get(0))
+            }
+            None => self.one("SELECT id FROM task ORDER BY id DESC LIMIT 1", [], |row| row.get(0)),
+        }
+    }
+
+    /// Unended tasks of a user, or of anybody, oldest first.
+    pub fn unended_ids(&self, user: Option<UserId>) -> Result<Vec<TaskId>> {
+        self.all(
+            "SELECT id FROM task INDEXED BY task_unended WHERE waiting + held + starting + running > 0 AND (?1 IS NULL OR user_id = ?1) ORDER BY id",
+            [user],
+            |row| row.get(0),
+        )
+    }
+
+    /// Is there anything that a dispatcher has to care for?
+    pub fn has_unended(&self) -> Result<bool> {
+        let sql = "SELECT 1 FROM task INDEXED BY task_unended WHERE waiting + held + starting + running > 0 AND waiting + starting + running > 0 LIMIT 1";
+        Ok(self.one(sql, [], |_| Ok(()))?.is_some())
+    }
+
+    /// Unended tasks, newest last, at most `limit`.
+    pub fn unended(&self, user: Option<UserId>, limit: u32) -> Result<Vec<TaskRow>> {
+        // Those that run first, then by age: what a person looks for.
+        let sql = format!(
+            "{SELECT} WHERE t.id IN (SELECT id FROM task INDEXED BY task_unended WHERE waiting + held + starting + running > 0
+                                     AND (?1 IS NULL OR user_id = ?1) ORDER BY id LIMIT ?2) ORDER BY t.id"
+        );
+        self.all(&sql, (user, limit), read)
+    }
+
+    /// How many unended tasks there are.
+    pub fn count_unended(&self) -> Result<u64> {
+        let sql = "SELECT count(*) FROM task INDEXED BY task_unended WHERE waiting + held + starting + running > 0";
+        Ok(self.one(sql, [], |row| row.get(0))?.unwrap_or(0))
+    }
+
+    /// The tasks that ended last, oldest first.
+    pub fn ended(&self, user: Option<UserId>, limit: u32) -> Result<Vec<TaskRow>> {
+        let sql = format!(
+            "{SELECT} WHERE t.id IN (SELECT id FROM task INDEXED BY task_ended WHERE waiting + held + starting + running = 0
+                                     AND (?1 IS NULL OR user_id = ?1) ORDER BY ended_at DESC LIMIT ?2) ORDER BY t.id"
+        );
+        self.all(&sql, (user, limit), read)
+    }
+
+    /// All members of all tasks by public state.
+    pub fn tally(&self) -> Result<Tally> {
+        let found = self.one(
+            "SELECT pending, held, running, completed, failed, timeout, out_of_memory, cancelled, skipped, lost FROM tally",
+            [],
+            |row| State::ALL.iter().enumerate().map(|(at, state)| Ok((*state, row.get(at)?))).collect::<rusqlite::Result<Tally>>(),
+        )?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// What a server is told to do for a task.
+    pub fn launch(&self, id: TaskId) -> Result<Option<Launch>> {
+        self.one("SELECT argv, cwd, env, time_limit, stdout, stderr, stdin FROM task WHERE id = ?1", [id], |row| {
+            Ok(Launch {
+                command: Command::from_blob(row.get_ref(0)?.as_blob()?),
+                cwd: row.get(1)?,
+                env: Environment::from_blob(row.get_ref(2)?.as_blob()?),
+                time_limit: row.get::<_, Option<u64>>(3)?.map(Duration::from_millis),
+                stdout: row.get(4)?,
+                stderr: row.get(5)?,
+                stdin: row.get(6)?,
+            })
+        })
+    }
+
+    /// The line of a member of an each-line task.
+    pub fn entry(&self, id: TaskId, index: Index) -> Result<Option<Text>> {
+        self.one("SELECT line FROM entry WHERE task_id = ?1 AND idx = ?2", (id, index), |row| row.get(0))
+    }
+}
+
+impl Tx<'_> {
+    /// Takes a task in: one row, however many members.
+    pub fn add_task(&self, new: &NewTask<'_>, now: Timestamp) -> Result<TaskId> {
+        let Request { launch, members, demand, .. } = new.request;
+        let (shape, first, step, at_once) = match members {
+            Members::Single => ("single", 0, 1, None),
+            Members::Range { first, step, at_once, .. } => ("array", *first, *step, *at_once),
+            Members::Lines { at_once, .. } => ("lines", 1, 1, *at_once),
+        };
+        let size = members.count();
+        let held = new.held.is_some();
+        self.run(
+            "INSERT INTO task (uuid, class_id, user_id, name, argv, shown, cwd, env, time_limit, stdout, stderr, stdin, retries, retry_lost,
+                               shape, first, step, size, at_once, rest, rest_state, waiting, held, reason, submitted_at, round, tier1, tier2,
+                               search, verdict, verdict_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?18, ?20, ?21, ?22, ?23, ?24, ?25,
+                     ?26, ?27, ?28, ?29, ?24)",
+            rusqlite::params![
+                new.uuid,
+                new.class,
+                new.user,
+                demand.name,
+                launch.command.to_blob(),
+                shorten(&launch.command.shown()),
+                launch.cwd,
+                launch.env.to_blob(),
+                launch.time_limit.map(|l| u64::try_from(l.as_millis()).unwrap_or(u64::MAX)),
+                launch.stdout,
+                launch.stderr,
+                launch.stdin,
+                new.request.retries,
+                new.request.retry_lost,
+                shape,
+                first,
+                step,
+                size,
+                at_once,
+                if held { "HELD" } else { "WAITING" },
+                if held { 0 } else { size },
+                if held { size } else { 0 },
+                new.held.or(new.reason),
+                now,
+                new.round,
+                new.route.0,
+                new.route.1,
+                new.search.map(|n| n.0),
+                new.verdict.map(|n| n.0),
+            ],
+        )?;
+        let id = TaskId(self.inserted());
+        if let Members::Lines { lines, .. } = members {
+            for (at, line) in lines.iter().enumerate() {
+                self.run("INSERT INTO entry (task_id, idx, line) VALUES (?1, ?2, ?3)", (id, at + 1, line))?;
+            }
+        }
+        Ok(id)
+    }
+
+    /// Why a task waits or is held.
+    pub fn set_reason(&self, id: TaskId, reason: Option<&str>) -> Result<()> {
+        self.run("UPDATE task SET reason = ?2 WHERE id = ?1 AND reason IS NOT ?2", (id, reason))?;
+        Ok(())
+    }
+
+    /// The verdict of the last match of a waiting task.
+    pub fn set_verdict(&self, id: TaskId, verdict: NoteId, at: Timestamp) -> Result<()> {
+        self.run("UPDATE task SET verdict = ?2, verdict_at = ?3 WHERE id = ?1", (id, verdict.0, at))?;
+        Ok(())
+    }
+
+    /// A refusal for good: this uuid is not taken up to this round.
+    pub fn bury(&self, uuid: TaskUuid, round: u32, now: Timestamp) -> Result<()> {
+        self.run(
+            "INSERT INTO tombstone (uuid, round, at) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET round = max(round, excluded.round)",
+            (uuid, round, now),
+        )?;
+        Ok(())
+    }
+
+    /// Up to which round this uuid was refused for good.
+    pub fn buried(&self, uuid: TaskUuid) -> Result<Option<u32>> {
+        self.one("SELECT round FROM tombstone WHERE uuid = ?1", [uuid], |row| row.get(0))
+    }
+}
+
+/// Tables need no more of a command than this; the whole is in `argv`.
+fn shorten(shown: &str) -> String {
+    match shown.char_indices().nth(1000) {
+        None => shown.to_owned(),
+        Some((at, _)) => format!("{}…", &shown[..at]),
+    }
+}

@@ -1,0 +1,77 @@
+//! The user database.
+
+use super::attributes::Owner;
+use super::{Result, Tx, View};
+use crate::model::id::UserId;
+use crate::model::name::Name;
+use crate::model::time::Timestamp;
+use crate::model::user::User;
+
+impl View<'_> {
+    /// All users, by name.
+    pub fn users(&self) -> Result<Vec<User>> {
+        let names: Vec<String> = self.all("SELECT name FROM user ORDER BY name", [], |row| row.get(0))?;
+        let mut users = Vec::with_capacity(names.len());
+        for name in names {
+            users.extend(self.user(&name)?);
+        }
+        Ok(users)
+    }
+
+    /// One by name.
+    pub fn user(&self, name: &str) -> Result<Option<User>> {
+        let id = self.one("SELECT id FROM user WHERE name = ?1", [name], |row| row.get(0))?;
+        id.map_or(Ok(None), |id| self.user_by_id(id))
+    }
+
+    /// One by id.
+    pub fn user_by_id(&self, id: UserId) -> Result<Option<User>> {
+        let row = self.one("SELECT name, share, prefer, requires FROM user WHERE id = ?1", [id], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })?;
+        let Some((name, share, prefer, constraint)) = row else { return Ok(None) };
+        let groups =
+            self.all("SELECT name FROM user_group WHERE user_id = ?1 ORDER BY name", [id], |row| row.get(0))?;
+        let attributes = self.attributes(Owner::User(id.0))?;
+        Ok(Some(User { id, name, groups, share, prefer, constraint, attributes }))
+    }
+}
+
+impl Tx<'_> {
+    /// A user with nothing but a name.
+    pub fn add_user(&self, name: &Name, now: Timestamp) -> Result<UserId> {
+        self.run("INSERT INTO user (name, created_at) VALUES (?1, ?2)", (name, now))?;
+        Ok(UserId(self.inserted()))
+    }
+
+    /// Writes share, preference and requirement back. Waiting tasks see it at the next match.
+    pub fn update_user(&self, user: &User) -> Result<()> {
+        self.run(
+            "UPDATE user SET share = ?2, prefer = ?3, requires = ?4 WHERE id = ?1",
+            (user.id, user.share, &user.prefer, &user.constraint),
+        )?;
+        self.run("DELETE FROM user_group WHERE user_id = ?1", [user.id])?;
+        for group in &user.groups {
+            self.run("INSERT OR IGNORE INTO user_group (user_id, name) VALUES (?1, ?2)", (user.id, group))?;
+        }
+        self.stir_classes("user_id", user.id.0)
+    }
+
+    /// Tasks that this user has in the database.
+    pub fn remove_user(&self, id: UserId) -> Result<()> {
+        self.drop_attributes(Owner::User(id.0))?;
+        self.run(
+            "DELETE FROM class WHERE user_id = ?1 AND NOT EXISTS (SELECT 1 FROM task WHERE class_id = class.id)",
+            [id],
+        )?;
+        self.run("DELETE FROM user WHERE id = ?1", [id])?;
+        Ok(())
+    }
+}
+
+impl View<'_> {
+    /// Has this user any task in the database?
+    pub fn user_has_tasks(&self, id: UserId) -> Result<bool> {
+        Ok(self.one("SELECT 1 FROM task WHERE user_id = ?1 LIMIT 1", [id], |_| Ok(()))?.is_some())
+    }
+}
