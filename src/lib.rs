@@ -1,3 +1,5 @@
+pub mod dispatch;
 pub mod model;
+pub mod ops;
 pub mod protocol;
 pub mod store;

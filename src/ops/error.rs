@@ -1,0 +1,61 @@
+//! Why a verb could not be carried out. Each variant is a kind that the exit code is chosen by.
+
+use crate::store::StoreError;
+
+/// What went wrong, to what, and what to do next.
+#[derive(Debug, thiserror::Error)]
+pub enum OpsError {
+    /// A name or id that this home does not know.
+    #[error("no {kind} {name:?}{hint}")]
+    Unknown { kind: &'static str, name: String, hint: String },
+    /// What was typed makes no sense, or is not allowed.
+    #[error("{0}")]
+    Usage(String),
+    /// What was typed is right, but the state of things forbids it.
+    #[error("{0}")]
+    Refused(String),
+    /// Nothing matches or nobody answered; the reasons, server by server.
+    #[error("{summary}")]
+    NoMatch { summary: String, reasons: Vec<String> },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The dispatcher, an agent or this host's own limits.
+    #[error("{0}")]
+    Grid(String),
+}
+
+impl OpsError {
+    /// An unknown name, with the nearest known one as a hint.
+    pub fn unknown<'a>(kind: &'static str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        let near = known.into_iter().filter(|k| distance(k, name) <= 2).min_by_key(|k| distance(k, name));
+        let hint = near.map_or_else(
+            || match kind {
+                "server" => "; `grid server list` shows them".to_owned(),
+                "user" => "; `grid user list` shows them, `grid user add NAME` adds one".to_owned(),
+                "profile" => "; `grid task list` shows them".to_owned(),
+                "client" => "; `grid client list` shows them".to_owned(),
+                "distributor" => "; `grid distributor list` shows them".to_owned(),
+                "task" => "; `grid status --all` shows them".to_owned(),
+                _ => String::new(),
+            },
+            |near| format!("; did you mean {near:?}?"),
+        );
+        Self::Unknown { kind, name: name.chars().take(80).collect(), hint }
+    }
+}
+
+/// Edit distance, for names of at most 63 characters.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().take(64).enumerate() {
+        let mut above_left = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let above = row[j + 1];
+            row[j + 1] = if x == *y { above_left } else { 1 + above_left.min(above).min(row[j]) };
+            above_left = above;
+        }
+    }
+    row[b.len()]
+}

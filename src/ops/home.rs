@@ -1,0 +1,55 @@
+//! Opening the home; the first command founds it: default tiers, this host as a server, nothing asked.
+
+use super::OpsError;
+use crate::dispatch;
+use crate::model::name::Name;
+use crate::model::task::ClientFacts;
+use crate::store::home::{Places, Seed};
+use crate::store::{Home, Store};
+
+/// An open home and who uses it.
+#[derive(Debug)]
+pub struct Grid {
+    pub store: Store,
+    /// The account that runs this command: the owner.
+    pub me: Name,
+    /// This host, as a client.
+    pub client: ClientFacts,
+    /// One line for the person, where the home is not where one would look.
+    pub remark: Option<String>,
+}
+
+impl Grid {
+    /// Opens the home, founding it if there is none. `login` is the account's name.
+    pub fn open(places: &Places, login: &str, client: ClientFacts) -> Result<Self, OpsError> {
+        let located = Home::locate(places)?;
+        let home = located.home;
+        let me = owner(login)?;
+        if !home.exists() {
+            found(&home, &me, &client)?;
+        }
+        Ok(Self { store: Store::open(&home)?, me, client, remark: located.remark })
+    }
+}
+
+fn found(home: &Home, me: &Name, client: &ClientFacts) -> Result<(), OpsError> {
+    // Of many first commands at once, one founds; the others wait here and find it done.
+    let _founding = home.found()?;
+    if home.exists() {
+        return Ok(());
+    }
+    let facts = dispatch::probe::this_host(home)
+        .map_err(|error| OpsError::Grid(format!("this host can't be read: {error}")))?;
+    Store::create(home, &Seed { owner: me.clone(), client: client.clone(), facts })?;
+    Ok(())
+}
+
+/// Account names may hold characters that names of ours may not.
+fn owner(login: &str) -> Result<Name, OpsError> {
+    let plain: String =
+        login.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect();
+    plain
+        .parse()
+        .or_else(|_| format!("u{plain}").parse())
+        .map_err(|e| OpsError::Usage(format!("account {login:?}: {e}")))
+}

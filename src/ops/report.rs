@@ -1,0 +1,137 @@
+//! What verbs report: one value feeds the table and the JSON. Field names are promises to scripts.
+
+use crate::model::attribute::Attributes;
+use crate::model::demand::AppNeed;
+use crate::model::resources::Bytes;
+use crate::model::task::State;
+use crate::model::time::Timestamp;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// `submit --json`, and the head of every report about a task.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Submitted {
+    /// "12", or "12.3" for a member.
+    pub id: String,
+    pub uuid: String,
+    pub state: State,
+    /// Where it runs or ran last.
+    pub server: Option<String>,
+    /// "T1 NAME", "T2 NAME".
+    pub route: Vec<String>,
+    /// Why it waits or is held.
+    pub reason: Option<String>,
+    /// Members of an array.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u32>,
+}
+
+/// One start of a member on a server.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Attempt {
+    pub number: u32,
+    pub server: Option<String>,
+    pub state: State,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    pub exit_code: Option<u8>,
+    pub signal: Option<u8>,
+    /// The system's words where it could not run, or why it is LOST.
+    pub detail: Option<String>,
+}
+
+/// `show`, and shorter in `status`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Task {
+    #[serde(flatten)]
+    pub head: Submitted,
+    pub name: Option<String>,
+    pub command: String,
+    pub exit_code: Option<u8>,
+    pub signal: Option<u8>,
+    pub submitted_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    pub user: String,
+    pub client: String,
+    /// Members by state; arrays only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts: Option<BTreeMap<State, u32>>,
+    /// Everything else; `show` only.
+    #[serde(flatten)]
+    pub detail: Option<Detail>,
+}
+
+/// What only `show` tells.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Detail {
+    pub attempts: Vec<Attempt>,
+    pub cpus: u32,
+    pub mem: Option<Bytes>,
+    pub apps: Vec<AppNeed>,
+    pub constraint: Option<String>,
+    pub prefer: Option<String>,
+    pub priority: i32,
+    pub profile: Option<String>,
+    pub cwd: String,
+    /// Names only.
+    pub env: Vec<String>,
+    pub time_limit_s: Option<f64>,
+    pub retries: u32,
+    pub cpu_ms: Option<u64>,
+    pub max_rss: Option<Bytes>,
+    /// How the memory limit is enforced, where there is one.
+    pub mem_limit: Option<String>,
+    pub cancel_asked_at: Option<Timestamp>,
+    /// Held, released, refused by a server, ...
+    pub steps: Vec<(Timestamp, String)>,
+    pub remote: Option<Remote>,
+}
+
+/// The task's id in the home that owns it, where that is another.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Remote {
+    pub distributor: String,
+    pub id: String,
+}
+
+/// A server in `status`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ServerLine {
+    pub name: String,
+    pub engine: &'static str,
+    /// UP, DOWN, UNKNOWN or DRAINED.
+    pub state: &'static str,
+    pub running: u32,
+    pub slots: u32,
+    /// Why it is down or drained.
+    pub reason: Option<String>,
+}
+
+/// `status`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Status {
+    pub tasks: Vec<Task>,
+    pub servers: Vec<ServerLine>,
+    /// Every task in the database, members one by one.
+    pub counts: BTreeMap<State, u64>,
+    /// Tasks that the limit left out.
+    pub left_out: u64,
+}
+
+/// A row of an attribute database: `server list`, `user list`, `task list`, `client list`, `distributor list`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Entry {
+    pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<&'static str>,
+    pub state: &'static str,
+    /// The distributor of a server, the tier of a distributor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distributor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tier: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    pub attributes: Attributes,
+}
