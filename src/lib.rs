@@ -1,4 +1,8 @@
 pub mod dispatch;
+pub mod distributor;
+pub mod engine;
+pub mod link;
+pub mod matching;
 pub mod model;
 pub mod ops;
 pub mod protocol;

@@ -3,6 +3,7 @@
 pub mod error;
 pub mod home;
 pub mod report;
+pub mod submit;
 
 pub use error::OpsError;
 pub use home::Grid;

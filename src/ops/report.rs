@@ -135,3 +135,13 @@ pub struct Entry {
     pub reason: Option<String>,
     pub attributes: Attributes,
 }
+
+/// `submit --dry-run`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DryRun {
+    /// What would become of it.
+    pub would: String,
+    pub route: Vec<String>,
+    pub tiers: Vec<crate::distributor::search::TierSearch>,
+    pub servers: Vec<crate::matching::Verdict>,
+}
