@@ -1,2 +1,3 @@
+pub mod matching;
 pub mod model;
 pub mod protocol;
