@@ -1,3 +1,5 @@
+//! grid: map to be written.
+
 pub mod dispatch;
 pub mod distributor;
 pub mod engine;

@@ -1,0 +1,357 @@
+//! Which server, now? And could any server ever?
+
+use super::capacity::could_fit;
+use super::columns::ColumnId;
+use super::eval::{Scope, eval};
+use super::index::{Fleet, NO_COLUMN, Place};
+use super::query::{Facts, Folded, Query, fold};
+use super::score::Rank;
+use super::tree::{Datum, Fault, Node, Path, PathId, Root};
+use crate::model::attribute::{Source, Value};
+use crate::model::demand::{AppNeed, Target, Version};
+use crate::model::id::TaskId;
+use crate::model::server::{Engine, Server};
+use std::cell::{OnceCell, RefCell};
+
+/// The best server for a task.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Choice {
+    pub place: Place,
+    /// The preference that decided, else idle computing power; None where a preference gives no number.
+    pub score: Option<f64>,
+}
+
+/// From so many servers with one `accepts` on, folding it for the task pays.
+const SHARED: u32 = 4;
+
+/// A query with its names looked up in one fleet.
+pub(super) struct Asked<'a> {
+    pub fleet: &'a Fleet,
+    pub query: &'a Query,
+    pub for_task: Option<TaskId>,
+    constraint: Option<Bound<'a>>,
+    user_constraint: Option<Bound<'a>>,
+    pub prefer: Option<Bound<'a>>,
+    pub user_prefer: Option<Bound<'a>>,
+    /// `accepts` of the fleet, folded for this task when first needed.
+    accepts: Vec<OnceCell<Node>>,
+    apps: Option<ColumnId>,
+    versions: Option<ColumnId>,
+    /// Versions found so far, and whether they do: servers agree, mostly.
+    known: RefCell<Vec<(&'a str, &'a AppNeed, bool)>>,
+}
+
+/// A folded expression with its columns.
+pub(super) struct Bound<'a> {
+    pub folded: &'a Folded,
+    pub columns: Vec<ColumnId>,
+}
+
+/// One row of a fleet, as expressions see it.
+pub(super) struct RowScope<'a> {
+    pub fleet: &'a Fleet,
+    pub columns: &'a [ColumnId],
+    pub row: usize,
+    pub paths: &'a [Path],
+    pub facts: &'a Facts,
+}
+
+impl Scope for RowScope<'_> {
+    fn get(&self, path: PathId) -> Result<Datum<'_>, Fault> {
+        let at = usize::from(path);
+        let value = match self.columns.get(at) {
+            Some(&column) if column != NO_COLUMN => self.fleet.columns.get(column, self.row),
+            _ => self.paths.get(at).and_then(|path| self.facts.get(path)),
+        };
+        value.map(Datum::from).ok_or(Fault::Absent(path))
+    }
+}
+
+impl<'a> Asked<'a> {
+    pub(super) fn new(fleet: &'a Fleet, query: &'a Query, for_task: Option<TaskId>) -> Self {
+        let bound = |folded: &'a Option<Folded>| {
+            folded.as_ref().map(|folded| Bound { folded, columns: fleet.bind(&folded.whole.paths) })
+        };
+        Self {
+            fleet,
+            query,
+            for_task,
+            constraint: bound(&query.constraint),
+            user_constraint: bound(&query.user_constraint),
+            prefer: bound(&query.prefer),
+            user_prefer: bound(&query.user_prefer),
+            accepts: fleet.accepts.iter().map(|_| OnceCell::new()).collect(),
+            apps: fleet.columns.find("apps"),
+            versions: fleet.columns.find("app_version"),
+            known: RefCell::default(),
+        }
+    }
+
+    pub(super) fn value<'b>(&'b self, bound: &'b Bound<'_>, row: usize) -> RowScope<'b> {
+        RowScope {
+            fleet: self.fleet,
+            columns: &bound.columns,
+            row,
+            paths: &bound.folded.whole.paths,
+            facts: &self.query.facts,
+        }
+    }
+
+    fn holds(&self, bound: &Option<Bound<'_>>, row: usize) -> bool {
+        match bound {
+            Some(bound) => matches!(eval(&bound.folded.node, &self.value(bound, row)), Ok(Datum::Bool(true))),
+            None => true,
+        }
+    }
+
+    /// Does the server take the task?
+    pub(super) fn accepted(&self, row: usize) -> bool {
+        let Some(at) = self.fleet.hot[row].accepts else { return true };
+        let accepts = &self.fleet.accepts[at as usize];
+        let Ok(expression) = &accepts.expression else { return false };
+        let facts = &self.query.facts;
+        let scope = RowScope { fleet: self.fleet, columns: &accepts.columns, row, paths: &expression.paths, facts };
+        let node = match accepts.servers {
+            0..SHARED => &expression.node,
+            _ => self.accepts[at as usize].get_or_init(|| fold(&expression.node, &expression.paths, facts)),
+        };
+        matches!(eval(node, &scope), Ok(Datum::Bool(true)))
+    }
+
+    /// Do the expressions of task, user and server hold?
+    pub(super) fn expressions_hold(&self, row: usize) -> bool {
+        self.holds(&self.constraint, row) && self.holds(&self.user_constraint, row) && self.accepted(row)
+    }
+
+    /// Open, not kept for another, with room, load and applications.
+    pub(super) fn takes(&self, row: usize) -> bool {
+        let hot = &self.fleet.hot[row];
+        hot.open
+            && hot.load_allows
+            && hot.room.fits(self.query.needs())
+            && (hot.kept_for.is_none() || hot.kept_for == self.for_task)
+            && self.query.demand.apps.iter().all(|app| self.has_app(row, app))
+    }
+
+    pub(super) fn has_app(&self, row: usize, need: &'a AppNeed) -> bool {
+        let value = |column: Option<ColumnId>| column.and_then(|column| self.fleet.columns.get(column, row));
+        match (&need.version, value(self.versions)) {
+            (None, _) => resides(value(self.apps), &need.name),
+            (Some((compare, wanted)), Some(Value::Map(versions))) => {
+                let Some(Value::Text(found)) = versions.get(need.name.as_str()) else { return false };
+                let mut known = self.known.borrow_mut();
+                let same = |(text, of, _): &&(&str, &AppNeed, bool)| **text == **found && std::ptr::eq(*of, need);
+                if let Some((.., does)) = known.iter().find(same) {
+                    return *does;
+                }
+                let does = compare.holds(&Version(found.clone()), wanted);
+                if known.len() < 64 {
+                    known.push((found, need, does));
+                }
+                does
+            }
+            _ => false,
+        }
+    }
+
+    pub(super) fn targeted(&self, row: usize) -> bool {
+        let demand = &self.query.demand;
+        let server = &self.fleet.servers[row];
+        demand.on.as_ref().is_none_or(|target| names(target, server))
+            && !demand.exclude.iter().any(|target| names(target, server))
+    }
+
+    /// Where a task given to this row runs: the row itself, or the best member of a group. None if it does not fit.
+    pub(super) fn host(&self, row: usize) -> Option<usize> {
+        if !self.takes(row) {
+            return None;
+        }
+        let Engine::Group { members } = &self.fleet.servers[row].engine else { return Some(row) };
+        let fitting = members
+            .iter()
+            .filter_map(|id| self.fleet.row(*id))
+            .filter(|at| !self.fleet.hot[*at].group && self.takes(*at));
+        fitting.max_by(|a, b| self.placed(*a).total_cmp(&self.placed(*b)).then_with(|| self.by_name(*a, *b)))
+    }
+
+    /// How well a row is placed by the server policy; the higher the better.
+    pub(super) fn placed(&self, row: usize) -> f64 {
+        let power = self.fleet.hot[row].idle_power;
+        match self.fleet.placement {
+            super::index::Placement::Spread => power,
+            super::index::Placement::Pack => -power,
+        }
+    }
+
+    /// Greater is what stands first by name.
+    pub(super) fn by_name(&self, a: usize, b: usize) -> std::cmp::Ordering {
+        let key = |row: usize| {
+            let server = &self.fleet.servers[row];
+            (&server.name, &server.distributor_name, server.id)
+        };
+        key(b).cmp(&key(a))
+    }
+}
+
+/// Is an application on the list?
+pub(super) fn resides(apps: Option<&Value>, name: &crate::model::name::Name) -> bool {
+    match apps {
+        Some(Value::List(apps)) => apps.iter().any(|app| matches!(app, Value::Text(text) if **text == *name.as_str())),
+        // A single `--app` may have become a plain text on its way.
+        Some(Value::Text(text)) => **text == *name.as_str(),
+        _ => false,
+    }
+}
+
+/// Does a target name this server?
+pub(super) fn names(target: &Target, server: &Server) -> bool {
+    target.server == server.name && target.distributor.as_ref().is_none_or(|d| *d == server.distributor_name)
+}
+
+impl Fleet {
+    /// The best server that can start a task of this class now. A server kept for another task than `for_task` is not.
+    pub fn best(&self, query: &Query, for_task: Option<TaskId>) -> Option<Choice> {
+        let asked = Asked::new(self, query, for_task);
+        let mut best: Option<(usize, usize, Rank)> = None;
+        for row in 0..self.servers.len() {
+            let Some(host) = asked.host(row) else { continue };
+            if !asked.targeted(row) {
+                continue;
+            }
+            // Without preferences the rank is at hand, and few rows need their expressions looked at.
+            let cheap = asked.prefer.is_none() && asked.user_prefer.is_none();
+            if !cheap && !asked.expressions_hold(row) {
+                continue;
+            }
+            let rank = asked.rank(row, host);
+            let better = match &best {
+                Some((other, _, best)) => rank.order(best).then_with(|| asked.by_name(row, *other)).is_gt(),
+                None => true,
+            };
+            if better && (!cheap || asked.expressions_hold(row)) {
+                best = Some((row, host, rank));
+            }
+        }
+        best.map(|(row, host, rank)| Choice {
+            place: Place { server: self.servers[row].id, host: self.servers[host].id },
+            score: asked.score(&rank),
+        })
+    }
+
+    /// Could any server ever run a task of this class? What changes counts as unknown, and what is not false could be.
+    pub fn could_ever(&self, query: &Query) -> bool {
+        self.servers.iter().any(|server| self.could(server, query))
+    }
+
+    pub(super) fn could(&self, server: &Server, query: &Query) -> bool {
+        let demand = &query.demand;
+        if demand.on.as_ref().is_some_and(|on| !names(on, server)) || demand.exclude.iter().any(|t| names(t, server)) {
+            return false;
+        }
+        let fits = |server: &Server| {
+            could_fit(server, demand.needs) != Some(false) && demand.apps.iter().all(|app| could_have(server, app))
+        };
+        let fitting = match &server.engine {
+            Engine::Group { members } => {
+                let members: Vec<&Server> = members.iter().filter_map(|id| self.get(*id)).collect();
+                // A member never read may bring anything, and so may the group then.
+                let unread = members.iter().any(|member| could_fit(member, demand.needs).is_none());
+                (unread || fits(server)) && members.into_iter().any(fits)
+            }
+            _ => fits(server),
+        };
+        let true_of =
+            |node: &Node, paths: &[Path]| could_be_true(node, &EverScope { server, paths, facts: &query.facts });
+        let possible =
+            |folded: &Option<Folded>| folded.as_ref().is_none_or(|folded| true_of(&folded.node, &folded.whole.paths));
+        let accepts = || match self.row(server.id).and_then(|row| self.hot[row].accepts) {
+            Some(at) => match &self.accepts[at as usize].expression {
+                Ok(expression) => true_of(&expression.node, &expression.paths),
+                Err(_) => false,
+            },
+            None => true,
+        };
+        fitting && possible(&query.constraint) && possible(&query.user_constraint) && accepts()
+    }
+}
+
+fn never_read(server: &Server) -> bool {
+    server.pool.is_none() && !matches!(server.engine, Engine::Group { .. })
+}
+
+fn could_have(server: &Server, need: &AppNeed) -> bool {
+    let value = |name: &str| server.attributes.get(name).map(|attribute| &attribute.value);
+    let there = match &need.version {
+        None => resides(value("apps"), &need.name),
+        Some((compare, wanted)) => match value("app_version") {
+            Some(Value::Map(versions)) => match versions.get(need.name.as_str()) {
+                Some(Value::Text(found)) => compare.holds(&Version(found.clone()), wanted),
+                _ => false,
+            },
+            _ => false,
+        },
+    };
+    there || never_read(server)
+}
+
+/// Built-in attributes that are fixed as long as the host is not rebuilt.
+const FIXED: [&str; 12] = [
+    "cpus",
+    "slots",
+    "max_load",
+    "power",
+    "mem_total",
+    "apps",
+    "app_version",
+    "os",
+    "arch",
+    "hostname",
+    "kernel",
+    "gpus",
+];
+/// Built-in attributes that change.
+const CHANGES: [&str; 9] =
+    ["load1", "idle_cpus", "mem_available", "disk_free", "boot_id", "gpus_in_use", "gpus_free", "running", "waiting"];
+
+/// A server as it may be at another time: what changes is unknown.
+struct EverScope<'a> {
+    server: &'a Server,
+    paths: &'a [Path],
+    facts: &'a Facts,
+}
+
+impl Scope for EverScope<'_> {
+    fn get(&self, id: PathId) -> Result<Datum<'_>, Fault> {
+        let path = self.paths.get(usize::from(id)).ok_or(Fault::Absent(id))?;
+        if path.root != Root::Server {
+            return self.facts.get(path).map(Datum::from).ok_or(Fault::Absent(id));
+        }
+        if CHANGES.contains(&&*path.name) {
+            return Err(Fault::Volatile);
+        }
+        let Some(attribute) = self.server.attributes.get(&path.name) else {
+            return match &*path.name {
+                "name" => Ok(Datum::Text(self.server.name.as_str().into())),
+                "distributor" => Ok(Datum::Text(self.server.distributor_name.as_str().into())),
+                _ if never_read(self.server) => Err(Fault::Volatile),
+                _ => Err(Fault::Absent(id)),
+            };
+        };
+        // A number that a probe script printed may be another one tomorrow.
+        let number = matches!(attribute.value, Value::Int(_) | Value::Double(_));
+        let moves = attribute.source == Source::Probed && number && !FIXED.contains(&&*path.name);
+        if moves || (never_read(self.server) && attribute.source != Source::Declared) {
+            return Err(Fault::Volatile);
+        }
+        Ok((&attribute.value).into())
+    }
+}
+
+/// Might this become true? A false or faulty conjunct rules it out whatever the others become.
+fn could_be_true(node: &Node, scope: &EverScope<'_>) -> bool {
+    match node {
+        Node::All(parts) => parts.iter().all(|part| could_be_true(part, scope)),
+        Node::Any(parts) => parts.iter().any(|part| could_be_true(part, scope)),
+        node => matches!(eval(node, scope), Ok(Datum::Bool(true)) | Err(Fault::Volatile)),
+    }
+}
