@@ -27,7 +27,13 @@ pub const PROBE_LIMIT: Duration = Duration::from_secs(20);
 pub fn this_host(home: &Home) -> Result<Facts, ProbeError> {
     let engine = Local { spool: home.agent_spool(), log: home.run_dir().join("agent.log") };
     let mut link = engine.open().map_err(LinkError::from)?;
-    link.send(&ToAgent::Hello { version_min: VERSION_MIN, version: VERSION, home: HomeId(uuid::Uuid::nil()), incarnation: 0, epoch: Epoch(0) })?;
+    link.send(&ToAgent::Hello {
+        version_min: VERSION_MIN,
+        version: VERSION,
+        home: HomeId(uuid::Uuid::nil()),
+        incarnation: 0,
+        epoch: Epoch(0),
+    })?;
     link.send(&ToAgent::Probe { watch: Vec::new(), script: None })?;
     let facts = wait_for_facts(&mut link)?;
     link.close().map_err(LinkError::from)?;
@@ -50,7 +56,8 @@ fn wait_for_facts(link: &mut Link) -> Result<Facts, ProbeError> {
             return Err(ProbeError::TimedOut(PROBE_LIMIT));
         }
         let flags = PollFlags::IN;
-        let timeout = Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(20), tv_nsec: i64::from(left.subsec_nanos()) };
+        let timeout =
+            Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(20), tv_nsec: i64::from(left.subsec_nanos()) };
         let mut fds = [PollFd::from_borrowed_fd(link.read_end(), flags)];
         poll(&mut fds, Some(&timeout)).map_err(|e| LinkError::Io(e.into()))?;
         if !fds[0].revents().is_empty() && !link.receive()? {

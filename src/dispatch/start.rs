@@ -18,10 +18,14 @@ use std::process::{Command, Stdio};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Startup {
     /// It holds the lock and listens.
-    Ready { pid: i32 },
+    Ready {
+        pid: i32,
+    },
     /// Another one holds the lock.
     AlreadyRunning,
-    Failed { error: String },
+    Failed {
+        error: String,
+    },
 }
 
 /// Why there is no dispatcher to talk to.
@@ -58,7 +62,9 @@ impl Connection {
         let Ok((_dir, path)) = socket_path(home) else { return Ok(None) };
         let mut stream = match UnixStream::connect(&path) {
             Ok(stream) => stream,
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => return Ok(None),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+                return Ok(None);
+            }
             Err(error) => return Err(error.into()),
         };
         match frame::read(&mut stream) {
@@ -78,7 +84,11 @@ impl Connection {
     /// Waits for the next word; None if the dispatcher left.
     pub fn receive(&mut self) -> Result<Option<FromDispatcher>, StartError> {
         match frame::read(&mut self.stream) {
-            Err(FrameError::Io(error)) if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof) => Ok(None),
+            Err(FrameError::Io(error))
+                if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof) =>
+            {
+                Ok(None)
+            }
             other => Ok(other?),
         }
     }
@@ -120,7 +130,12 @@ pub fn connect(home: &Home) -> Result<Connection, StartError> {
             return Ok(connection);
         }
         // One starter at a time; who waited here finds it running.
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(home.run_dir().join("start.lock"))?;
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(home.run_dir().join("start.lock"))?;
         lock.lock()?;
         if let Some(connection) = Connection::open(home)? {
             return Ok(connection);
@@ -136,7 +151,12 @@ pub fn connect(home: &Home) -> Result<Connection, StartError> {
 }
 
 fn wait_for_lock(home: &Home) -> io::Result<()> {
-    let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(home.run_dir().join("dispatcher.lock"))?;
+    let lock = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(home.run_dir().join("dispatcher.lock"))?;
     lock.lock()
 }
 

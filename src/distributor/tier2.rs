@@ -42,22 +42,40 @@ pub enum Offer {
 
 impl Asked {
     /// Looks at a demand with the servers, the user and the client as they are now.
-    pub fn new(view: &View<'_>, distributor: DistributorId, demand: &Demand, user: &User, client: &Client) -> Result<Self, TierError> {
+    pub fn new(
+        view: &View<'_>,
+        distributor: DistributorId,
+        demand: &Demand,
+        user: &User,
+        client: &Client,
+    ) -> Result<Self, TierError> {
         let query = Query::new(demand, user, client)?;
         let fleet = Fleet::new(view.servers_of(distributor)?, placement(view)?);
         Ok(Self { query, fleet, verdicts: Vec::new() })
     }
 
     /// What this distributor can do for the task. `Now` only if no waiting task of equal or higher priority could take that place.
-    pub fn offer(&mut self, view: &View<'_>, distributor: DistributorId, demand: &Demand, now: Timestamp) -> Result<Offer, TierError> {
+    pub fn offer(
+        &mut self,
+        view: &View<'_>,
+        distributor: DistributorId,
+        demand: &Demand,
+        now: Timestamp,
+    ) -> Result<Offer, TierError> {
         self.verdicts = self.fleet.explain(&self.query, None, now);
         let Some(choice) = self.fleet.best(&self.query, None) else {
             return Ok(if self.fleet.could_ever(&self.query) { Offer::Later } else { Offer::Never });
         };
         for class in view.classes_before(distributor, demand.priority, WAITING_LOOKED_AT)? {
-            let (Some(user), Some(client)) = (view.user_by_id(class.user)?, view.client_by_id(class.client)?) else { continue };
+            let (Some(user), Some(client)) = (view.user_by_id(class.user)?, view.client_by_id(class.client)?) else {
+                continue;
+            };
             let Ok(waiting) = Query::new(&class.demand, &user, &client) else { continue };
-            if self.fleet.best(&waiting, None).is_some_and(|taken| taken.place.host == choice.place.host || taken.place.server == choice.place.server) {
+            if self
+                .fleet
+                .best(&waiting, None)
+                .is_some_and(|taken| taken.place.host == choice.place.host || taken.place.server == choice.place.server)
+            {
                 return Ok(Offer::Later);
             }
         }
@@ -67,6 +85,11 @@ impl Asked {
     /// Server by server, as the last offer saw them.
     pub fn verdicts(&self) -> &[Verdict] {
         &self.verdicts
+    }
+
+    /// Single relaxed requirements that would give a match.
+    pub fn relaxations(&self) -> Vec<String> {
+        self.fleet.relaxations(&self.query).iter().map(ToString::to_string).collect()
     }
 
     /// For a person: why this offer.
@@ -100,7 +123,9 @@ pub enum How {
     Now,
     Queue,
     /// Held by its client, or because nothing could ever run it.
-    Hold { unmatched: bool },
+    Hold {
+        unmatched: bool,
+    },
 }
 
 /// A task that is to be committed.
@@ -169,7 +194,13 @@ pub fn commit(tx: &Tx<'_>, commit: &Commit<'_>, asked: &Asked, now: Timestamp) -
 }
 
 /// Gives a single task its server. The same transaction looked at the capacity, so the choice still stands.
-fn allocate(tx: &Tx<'_>, task: TaskId, asked: &Asked, verdict: Option<NoteId>, now: Timestamp) -> Result<(), TierError> {
+fn allocate(
+    tx: &Tx<'_>,
+    task: TaskId,
+    asked: &Asked,
+    verdict: Option<NoteId>,
+    now: Timestamp,
+) -> Result<(), TierError> {
     let Some(choice) = asked.fleet.best(&asked.query, Some(task)) else { return Ok(()) };
     let Some(boot) = tx.server_boot(choice.place.host)? else { return Ok(()) };
     let lane: LaneId = tx.new_lane()?;
@@ -205,5 +236,17 @@ pub const fn state_of(how: How) -> State {
     match how {
         How::Now | How::Queue => State::Pending,
         How::Hold { .. } => State::Held,
+    }
+}
+
+/// Why a task waits, in one line: the nearest server's reason, and how many others there are.
+pub fn summary(verdicts: &[Verdict]) -> String {
+    let nearest = verdicts.iter().filter(|v| !v.qualifies).min_by_key(|v| (v.reasons.len(), v.server.clone()));
+    match nearest {
+        None => "others come first".to_owned(),
+        Some(verdict) if verdicts.len() == 1 => format!("{}: {}", verdict.server, verdict.reasons.join("; ")),
+        Some(verdict) => {
+            format!("{}: {} (and {} more)", verdict.server, verdict.reasons.join("; "), verdicts.len() - 1)
+        }
     }
 }

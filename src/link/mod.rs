@@ -15,7 +15,9 @@ const NOISE_MAX: usize = 64 << 10;
 pub enum LinkError {
     #[error("the agent went away")]
     Ended,
-    #[error("the login shell printed more than 64 KiB and no agent began: does it print when nobody is at the terminal?")]
+    #[error(
+        "the login shell printed more than 64 KiB and no agent began: does it print when nobody is at the terminal?"
+    )]
     Noise,
     #[error(transparent)]
     Frame(#[from] FrameError),
@@ -44,7 +46,14 @@ impl Link {
         };
         fcntl_setfl(&stdin, fcntl_getfl(&stdin)? | OFlags::NONBLOCK)?;
         fcntl_setfl(&stdout, fcntl_getfl(&stdout)? | OFlags::NONBLOCK)?;
-        Ok(Self { child, stdin: Some(stdin), stdout, inbox: Inbox::default(), outbox: Outbox::default(), noise: Some(Vec::new()) })
+        Ok(Self {
+            child,
+            stdin: Some(stdin),
+            stdout,
+            inbox: Inbox::default(),
+            outbox: Outbox::default(),
+            noise: Some(Vec::new()),
+        })
     }
 
     /// Queues a message; [`Link::flush`] sends it.

@@ -9,7 +9,7 @@ use super::score::Rank;
 use super::tree::{Datum, Fault, Node, Path, PathId, Root};
 use crate::model::attribute::{Source, Value};
 use crate::model::demand::{AppNeed, Target, Version};
-use crate::model::id::TaskId;
+use crate::model::id::{ServerId, TaskId};
 use crate::model::server::{Engine, Server};
 use std::cell::{OnceCell, RefCell};
 
@@ -211,9 +211,18 @@ pub(super) fn names(target: &Target, server: &Server) -> bool {
 impl Fleet {
     /// The best server that can start a task of this class now. A server kept for another task than `for_task` is not.
     pub fn best(&self, query: &Query, for_task: Option<TaskId>) -> Option<Choice> {
+        self.best_of(query, for_task, 0..self.servers.len())
+    }
+
+    /// The best of these servers alone: what a waiting class is asked again for when only they changed.
+    pub fn best_among(&self, query: &Query, for_task: Option<TaskId>, servers: &[ServerId]) -> Option<Choice> {
+        self.best_of(query, for_task, servers.iter().filter_map(|id| self.row(*id)))
+    }
+
+    fn best_of(&self, query: &Query, for_task: Option<TaskId>, rows: impl Iterator<Item = usize>) -> Option<Choice> {
         let asked = Asked::new(self, query, for_task);
         let mut best: Option<(usize, usize, Rank)> = None;
-        for row in 0..self.servers.len() {
+        for row in rows {
             let Some(host) = asked.host(row) else { continue };
             if !asked.targeted(row) {
                 continue;

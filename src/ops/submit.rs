@@ -8,7 +8,7 @@ use crate::distributor::tier2::{Asked, Commit, Committed, How, Offer, TierError,
 use crate::model::client::Client;
 use crate::model::distributor::{Policy, Record, Tier};
 use crate::model::id::{Index, TaskId, TaskUuid};
-use crate::model::task::{Members, Request};
+use crate::model::task::Request;
 use crate::model::time::Timestamp;
 use crate::model::user::User;
 use crate::protocol::envelope::Envelope;
@@ -31,8 +31,13 @@ pub fn submit(grid: &mut Grid, request: &Request) -> Result<report::Submitted, O
         take(tx, &envelope, found, request, &user, &client, now)
     })?;
     crate::model::failpoint::failpoint("client-committed");
-    dispatch::start::wake(&grid.store).map_err(|e| OpsError::Grid(format!("task {id} is queued, but no dispatcher could be started: {e}")))?;
-    Ok(grid.store.view().task(id)?.map_or_else(|| unreachable_row(id), |row| Ok(report_of(&grid.store.view(), &row)))?)
+    dispatch::start::wake(&grid.store)
+        .map_err(|e| OpsError::Grid(format!("task {id} is queued, but no dispatcher could be started: {e}")))?;
+    Ok(grid
+        .store
+        .view()
+        .task(id)?
+        .map_or_else(|| unreachable_row(id), |row| Ok(report_of(&grid.store.view(), &row)))?)
 }
 
 fn unreachable_row(id: TaskId) -> Result<report::Submitted, OpsError> {
@@ -117,7 +122,8 @@ fn find(view: &View<'_>, envelope: &Envelope, user: &User, client: &Client, now:
         }
         return walk(view, envelope, front, &list, user, client, now, trace);
     }
-    let reasons = trace.tiers.iter().flat_map(|t| &t.searched).map(|s| format!("{}: {}", s.distributor, s.answer)).collect();
+    let reasons =
+        trace.tiers.iter().flat_map(|t| &t.searched).map(|s| format!("{}: {}", s.distributor, s.answer)).collect();
     Err(OpsError::NoMatch { summary: "no distributor answered; nothing was submitted".to_owned(), reasons })
 }
 
@@ -238,9 +244,4 @@ pub(super) fn report_of(view: &View<'_>, row: &crate::store::tasks::TaskRow) -> 
         route: vec![row.tier1.clone(), row.tier2.clone()],
         size: (row.shape != Shape::Single).then_some(row.size),
     }
-}
-
-/// Members of a request that are more than one.
-pub(super) fn is_array(request: &Request) -> bool {
-    request.members != Members::Single
 }

@@ -55,3 +55,13 @@ impl Tx<'_> {
         Ok(())
     }
 }
+
+/// Application names that are looked up on every host, where `watch` is not set.
+const WATCHED: &str =
+    "python3,ffmpeg,blender,R,julia,gcc,g++,clang,rustc,cargo,node,java,docker,podman,matlab,octave,gnuplot,convert";
+
+/// The setting `watch` as a list.
+pub fn watch_list(setting: Option<&str>) -> Vec<String> {
+    let words = setting.unwrap_or(WATCHED).split(',').map(str::trim);
+    words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
