@@ -181,7 +181,8 @@ fn binary<'a>(op: Op, left: Datum<'a>, right: Datum<'a>) -> Outcome<'a> {
         Op::In => match (&left, &right) {
             (item, Datum::List(list)) => Ok(Datum::Bool(list.iter().any(|other| same(item, &other.into())))),
             (Datum::Text(key), Datum::Map(map)) => Ok(Datum::Bool(map.contains_key(&**key))),
-            (_, Datum::Map(_)) => Ok(Datum::Bool(false)),
+            // The keys are texts, so no number or bool is one; what could never be a key is a mistake.
+            (Datum::Int(_) | Datum::Bool(_) | Datum::Double(_), Datum::Map(_)) => Ok(Datum::Bool(false)),
             _ => Err(Fault::Types("in", left.type_name(), right.type_name())),
         },
         _ => arithmetic(op, left, right),

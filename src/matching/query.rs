@@ -20,24 +20,7 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// Built-in names stand above labels and declared attributes of the same name.
     fn new(demand: &Demand, user: &User, client: &Client) -> Self {
-        let int = |v: u64| Value::Int(i64::try_from(v).unwrap_or(i64::MAX));
-        let mut task = demand.labels.clone();
-        task.insert("labels".into(), Value::Map(demand.labels.clone()));
-        task.insert("cpus".into(), int(demand.needs.cpus.into()));
-        // Memory that is not asked for is none: 0, not unset.
-        task.insert("mem".into(), int(demand.needs.mem.map_or(0, |mem| mem.0)));
-        task.insert("gpus".into(), Value::Int(0));
-        task.insert("apps".into(), Value::texts(demand.apps.iter().map(|app| app.name.as_str())));
-        task.insert("priority".into(), Value::Int(demand.priority.into()));
-        for (name, text) in [("name", demand.name.as_deref()), ("profile", demand.profile.as_ref().map(|p| p.as_str()))]
-        {
-            match text {
-                Some(text) => task.insert(name.into(), text.into()),
-                None => task.remove(name),
-            };
-        }
         let mut of_user = declared(&user.attributes);
         of_user.insert("name".into(), user.name.as_str().into());
         of_user.insert("groups".into(), Value::texts(&user.groups));
@@ -47,7 +30,7 @@ impl Facts {
         {
             of_client.insert(name.into(), text.as_str().into());
         }
-        Self { task, user: of_user, client: of_client }
+        Self { task: of_task(demand), user: of_user, client: of_client }
     }
 
     /// The value of a path that is not a server's.
@@ -59,6 +42,26 @@ impl Facts {
             Root::Client => self.client.get(&path.name),
         }
     }
+}
+
+/// Built-in names stand above labels of the same name.
+fn of_task(demand: &Demand) -> BTreeMap<Box<str>, Value> {
+    let int = |v: u64| Value::Int(i64::try_from(v).unwrap_or(i64::MAX));
+    let mut task = demand.labels.clone();
+    task.insert("labels".into(), Value::Map(demand.labels.clone()));
+    task.insert("cpus".into(), int(demand.needs.cpus.into()));
+    // Memory that is not asked for is none: 0, not unset.
+    task.insert("mem".into(), int(demand.needs.mem.map_or(0, |mem| mem.0)));
+    task.insert("gpus".into(), Value::Int(0));
+    task.insert("apps".into(), Value::texts(demand.apps.iter().map(|app| app.name.as_str())));
+    task.insert("priority".into(), Value::Int(demand.priority.into()));
+    for (name, text) in [("name", demand.name.as_deref()), ("profile", demand.profile.as_ref().map(|p| p.as_str()))] {
+        match text {
+            Some(text) => task.insert(name.into(), text.into()),
+            None => task.remove(name),
+        };
+    }
+    task
 }
 
 fn declared(attributes: &Attributes) -> BTreeMap<Box<str>, Value> {
@@ -106,6 +109,16 @@ impl Query {
             demand: demand.clone(),
             facts,
         })
+    }
+
+    /// The query of a demand that was changed in place, with expressions that were left out or kept.
+    pub(super) fn again(mut self) -> Self {
+        self.facts.task = of_task(&self.demand);
+        let all = [&mut self.constraint, &mut self.prefer, &mut self.user_constraint, &mut self.user_prefer];
+        for folded in all.into_iter().flatten() {
+            folded.node = fold(&folded.whole.node, &folded.whole.paths, &self.facts);
+        }
+        self
     }
 
     /// What one member of the class takes from its server.
