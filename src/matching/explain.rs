@@ -1,6 +1,6 @@
 //! Every server's verdict, with reasons that name the values that were looked at.
 
-use super::capacity::{Room, load, number, pool_mem};
+use super::capacity::{Measured, Room, pool_mem};
 use super::eval::eval;
 use super::index::Fleet;
 use super::query::{Folded, Query};
@@ -119,13 +119,14 @@ impl Asked<'_> {
         if server.pool.is_some() || group {
             self.room(server, now, &mut reasons);
         }
-        if let (Some(max), Some(load)) = (server.max_load, load(server))
-            && load >= max
+        let measured = Measured::of(server);
+        if let (Some(max), Some(load)) = (server.max_load, measured.load(server).or(Some(0.0)))
+            && !measured.load_allows(server)
         {
             reasons.push(Reason::Load {
                 load,
                 max,
-                measured: number(server, "load1").unwrap_or(load),
+                measured: measured.load.unwrap_or(load),
                 since: server.pool.as_ref().map_or(0, |pool| pool.started_since),
                 age: server.pool.as_ref().map(|pool| pool.read_at.age_at(now)),
             });
