@@ -141,7 +141,7 @@ fn owned<'a>(value: Value) -> Datum<'a> {
 }
 
 /// Two values in order, where they have one; int and double mix.
-fn compare(left: &Datum<'_>, right: &Datum<'_>) -> Option<Ordering> {
+pub(super) fn compare(left: &Datum<'_>, right: &Datum<'_>) -> Option<Ordering> {
     match (left, right) {
         (Datum::Bool(a), Datum::Bool(b)) => Some(a.cmp(b)),
         (Datum::Int(a), Datum::Int(b)) => Some(a.cmp(b)),

@@ -43,7 +43,6 @@ pub(super) struct Hot {
     pub kept_for: Option<TaskId>,
     pub idle_power: f64,
     pub accepts: Option<u32>,
-    measured: Measured,
 }
 
 /// A server's `accepts`, shared by all that have the same text.
@@ -64,6 +63,7 @@ pub struct Fleet {
     pub(super) placement: Placement,
     pub(super) servers: Vec<Server>,
     pub(super) hot: Vec<Hot>,
+    measured: Vec<Measured>,
     pub(super) columns: Columns,
     pub(super) accepts: Vec<Accepts>,
     accepts_by_text: HashMap<Box<str>, u32>,
@@ -82,6 +82,7 @@ impl Fleet {
             placement,
             servers: Vec::with_capacity(servers.len()),
             hot: Vec::with_capacity(servers.len()),
+            measured: Vec::with_capacity(servers.len()),
             live: ["load1", "idle_cpus", "mem_available"].map(|name| columns.intern(name)),
             columns,
             accepts: Vec::new(),
@@ -146,6 +147,7 @@ impl Fleet {
         }
         self.servers.swap_remove(row);
         self.hot.swap_remove(row);
+        self.measured.swap_remove(row);
         if row != last {
             self.rows.insert(self.servers[row].id, row);
             self.attach(row);
@@ -240,11 +242,14 @@ impl Fleet {
             kept_for: None,
             idle_power: 0.0,
             accepts,
-            measured: Measured::of(&self.servers[row]),
         };
-        match self.hot.get_mut(row) {
-            Some(old) => *old = hot,
-            None => self.hot.push(hot),
+        let measured = Measured::of(&self.servers[row]);
+        if row < self.hot.len() {
+            self.hot[row] = hot;
+            self.measured[row] = measured;
+        } else {
+            self.hot.push(hot);
+            self.measured.push(measured);
         }
         self.refresh(row);
     }
@@ -270,7 +275,7 @@ impl Fleet {
     fn refresh(&mut self, row: usize) {
         let server = &self.servers[row];
         let hot = &mut self.hot[row];
-        let measured = hot.measured;
+        let measured = self.measured[row];
         hot.open = capacity::is_open(server);
         hot.load_allows = measured.load_allows(server);
         hot.room = Room::of(server);

@@ -7,6 +7,7 @@
 
 mod capacity;
 mod columns;
+mod conjunct;
 mod error;
 mod eval;
 mod ever;
@@ -21,6 +22,7 @@ mod reason;
 mod relax;
 mod score;
 mod search;
+
 mod tree;
 mod types;
 

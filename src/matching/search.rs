@@ -1,6 +1,7 @@
 //! Which server, now?
 
 use super::columns::ColumnId;
+use super::conjunct::{Memo, Test};
 use super::eval::{Scope, eval};
 use super::fold::fold;
 use super::index::{Fleet, NO_COLUMN, Place};
@@ -11,7 +12,7 @@ use crate::model::attribute::Value;
 use crate::model::demand::{AppNeed, Target, Version};
 use crate::model::id::TaskId;
 use crate::model::server::{Engine, Server};
-use std::cell::{OnceCell, RefCell};
+use std::cell::OnceCell;
 
 /// The best server for a task.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,14 +38,15 @@ pub(super) struct Asked<'a> {
     accepts: Vec<OnceCell<Node>>,
     apps: Option<ColumnId>,
     versions: Option<ColumnId>,
-    /// Versions found so far, and whether they do: servers agree, mostly.
-    known: RefCell<Vec<(&'a str, &'a AppNeed, bool)>>,
+    /// For each application that is needed, what was found for each different list or map of versions.
+    known: Vec<Option<Memo<'a>>>,
 }
 
 /// A folded expression with its columns.
 pub(super) struct Bound<'a> {
     pub folded: &'a Folded,
     pub columns: Vec<ColumnId>,
+    tests: Vec<Test<'a>>,
 }
 
 /// One row of a fleet, as expressions see it.
@@ -70,8 +72,16 @@ impl Scope for RowScope<'_> {
 impl<'a> Asked<'a> {
     pub(super) fn new(fleet: &'a Fleet, query: &'a Query, for_task: Option<TaskId>) -> Self {
         let bound = |folded: &'a Option<Folded>| {
-            folded.as_ref().map(|folded| Bound { folded, columns: fleet.bind(&folded.whole.paths) })
+            folded.as_ref().map(|folded| {
+                let columns = fleet.bind(&folded.whole.paths);
+                Bound { folded, tests: Test::all(fleet, &folded.node, &columns), columns }
+            })
         };
+        let (apps, versions) = (fleet.columns.find("apps"), fleet.columns.find("app_version"));
+        let known = query.demand.apps.iter().map(|need| {
+            let column = if need.version.is_some() { versions } else { apps };
+            column.and_then(|column| fleet.columns.dictionary(column)).map(Memo::new)
+        });
         Self {
             fleet,
             query,
@@ -81,9 +91,9 @@ impl<'a> Asked<'a> {
             prefer: bound(&query.prefer),
             user_prefer: bound(&query.user_prefer),
             accepts: fleet.accepts.iter().map(|_| OnceCell::new()).collect(),
-            apps: fleet.columns.find("apps"),
-            versions: fleet.columns.find("app_version"),
-            known: RefCell::default(),
+            known: known.collect(),
+            apps,
+            versions,
         }
     }
 
@@ -99,7 +109,10 @@ impl<'a> Asked<'a> {
 
     fn holds(&self, bound: &Option<Bound<'_>>, row: usize) -> bool {
         match bound {
-            Some(bound) => matches!(eval(&bound.folded.node, &self.value(bound, row)), Ok(Datum::Bool(true))),
+            Some(bound) => {
+                let scope = self.value(bound, row);
+                bound.tests.iter().all(|test| test.holds(&scope))
+            }
             None => true,
         }
     }
@@ -130,26 +143,24 @@ impl<'a> Asked<'a> {
             && hot.load_allows
             && hot.room.fits(self.query.needs())
             && (hot.kept_for.is_none() || hot.kept_for == self.for_task)
-            && self.query.demand.apps.iter().all(|app| self.has_app(row, app))
+            && self.has_apps(row)
     }
 
-    pub(super) fn has_app(&self, row: usize, need: &'a AppNeed) -> bool {
+    fn has_apps(&self, row: usize) -> bool {
+        self.query.demand.apps.iter().zip(&self.known).all(|(need, known)| match known {
+            Some(memo) => memo.get(row, || self.has_app(row, need)),
+            None => self.has_app(row, need),
+        })
+    }
+
+    pub(super) fn has_app(&self, row: usize, need: &AppNeed) -> bool {
         let value = |column: Option<ColumnId>| column.and_then(|column| self.fleet.columns.get(column, row));
         match (&need.version, value(self.versions)) {
             (None, _) => resides(value(self.apps), &need.name),
-            (Some((compare, wanted)), Some(Value::Map(versions))) => {
-                let Some(Value::Text(found)) = versions.get(need.name.as_str()) else { return false };
-                let mut known = self.known.borrow_mut();
-                let same = |(text, of, _): &&(&str, &AppNeed, bool)| **text == **found && std::ptr::eq(*of, need);
-                if let Some((.., does)) = known.iter().find(same) {
-                    return *does;
-                }
-                let does = compare.holds(&Version(found.clone()), wanted);
-                if known.len() < 64 {
-                    known.push((found, need, does));
-                }
-                does
-            }
+            (Some((compare, wanted)), Some(Value::Map(versions))) => match versions.get(need.name.as_str()) {
+                Some(Value::Text(found)) => compare.holds(&Version(found.clone()), wanted),
+                _ => false,
+            },
             _ => false,
         }
     }
@@ -213,14 +224,16 @@ impl Fleet {
     pub fn best(&self, query: &Query, for_task: Option<TaskId>) -> Option<Choice> {
         let asked = Asked::new(self, query, for_task);
         let mut best: Option<(usize, usize, Rank)> = None;
+        // The cheaper question first: without preferences the rank is at hand, and few rows rank above the best so far.
+        let ranked = asked.prefer.is_some() || asked.user_prefer.is_some();
+        let slow = |bound: &Option<Bound<'_>>| bound.as_ref().is_some_and(|b| !b.tests.iter().all(Test::is_quick));
+        let quick = ranked && !slow(&asked.constraint) && !slow(&asked.user_constraint);
         for row in 0..self.servers.len() {
             let Some(host) = asked.host(row) else { continue };
             if !asked.targeted(row) {
                 continue;
             }
-            // Without preferences the rank is at hand, and few rows need their expressions looked at.
-            let cheap = asked.prefer.is_none() && asked.user_prefer.is_none();
-            if !cheap && !asked.expressions_hold(row) {
+            if quick && !asked.expressions_hold(row) {
                 continue;
             }
             let rank = asked.rank(row, host);
@@ -228,7 +241,7 @@ impl Fleet {
                 Some((other, _, best)) => rank.order(best).then_with(|| asked.by_name(row, *other)).is_gt(),
                 None => true,
             };
-            if better && (!cheap || asked.expressions_hold(row)) {
+            if better && (quick || asked.expressions_hold(row)) {
                 best = Some((row, host, rank));
             }
         }

@@ -12,7 +12,7 @@ use crate::matching::error::Role;
 use crate::matching::eval::eval;
 use crate::matching::expression::Expression;
 use crate::matching::query::Folded;
-use crate::matching::search::RowScope;
+use crate::matching::search::{Asked, RowScope};
 use crate::matching::{Fleet, Query};
 use crate::model::attribute::Value;
 use crate::model::demand::Demand;
@@ -273,6 +273,12 @@ impl World {
         };
         let (plain, folded) = (shown(&whole.node), shown(&folded.node));
         assert_eq!(plain, folded, "folding changed {text}");
+        if role == Role::Constraint {
+            // The form that the search asks, which knows true from all else.
+            let query = Query { constraint: Some(Folded::of(whole.clone(), &self.query.facts)), ..self.query.clone() };
+            let holds = Asked::new(&self.fleet, &query, None).expressions_hold(0);
+            assert_eq!(holds, plain.as_deref() == Some("true"), "{text}");
+        }
         Some(plain)
     }
 
