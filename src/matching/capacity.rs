@@ -73,7 +73,7 @@ pub(super) fn is_open(server: &Server) -> bool {
 }
 
 /// A number among the attributes.
-pub(super) fn number(server: &Server, name: &str) -> Option<f64> {
+fn number(server: &Server, name: &str) -> Option<f64> {
     match server.attributes.get(name)?.value {
         Value::Int(v) => Some(v as f64),
         Value::Double(v) => Some(v),
@@ -81,49 +81,72 @@ pub(super) fn number(server: &Server, name: &str) -> Option<f64> {
     }
 }
 
+/// The measured numbers of a server, taken out of its attributes once; the methods correct them by what was started
+/// since they were read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Measured {
+    pub load: Option<f64>,
+    idle: Option<f64>,
+    mem: Option<i64>,
+    /// Computing power of one processor.
+    each: f64,
+}
+
+impl Measured {
+    pub(super) fn of(server: &Server) -> Self {
+        let cpus = number(server, "cpus").filter(|cpus| *cpus > 0.0).unwrap_or(1.0);
+        let mem = match server.attributes.get("mem_available").map(|attribute| &attribute.value) {
+            Some(Value::Int(mem)) => Some(*mem),
+            _ => None,
+        };
+        Self {
+            load: number(server, "load1"),
+            idle: number(server, "idle_cpus"),
+            mem,
+            each: number(server, "power").filter(|power| *power > 0.0).map_or(1.0, |power| power / cpus),
+        }
+    }
+
+    /// The one-minute load: measured, plus what we started and less what ended since.
+    pub(super) fn load(&self, server: &Server) -> Option<f64> {
+        Some((self.load? + started_since(server)).max(0.0))
+    }
+
+    /// Idle processors: measured, less what we started since; never more than are unreserved.
+    pub(super) fn idle(&self, server: &Server, room: Room) -> Option<f64> {
+        Some((self.idle? - started_since(server)).min(f64::from(room.cpus)).max(0.0))
+    }
+
+    /// Measured free memory, as expressions see it.
+    pub(super) fn mem_available(&self, server: &Server) -> Option<i64> {
+        let since = server.pool.as_ref().map_or(0, |pool| pool.mem_since);
+        match (self.mem?, since) {
+            (mem, 0) => Some(mem),
+            (mem, since) => {
+                let left = measured_mem(u64::try_from(mem).unwrap_or(0), since);
+                Some(i64::try_from(left).unwrap_or(i64::MAX))
+            }
+        }
+    }
+
+    /// Is the load under the server's `max_load`? A load that is not known is.
+    pub(super) fn load_allows(&self, server: &Server) -> bool {
+        match (server.max_load, self.load(server)) {
+            (Some(max), Some(load)) => load < max,
+            (Some(max), None) => max > 0.0,
+            (None, _) => true,
+        }
+    }
+
+    /// Computing power that is idle: `spread` takes the most of it, `pack` the least.
+    pub(super) fn idle_power(&self, server: &Server, room: Room) -> f64 {
+        let power = self.idle(server, room).unwrap_or(f64::from(room.cpus)) * self.each;
+        if power.is_finite() { power } else { 0.0 }
+    }
+}
+
 fn started_since(server: &Server) -> f64 {
     server.pool.as_ref().map_or(0.0, |pool| f64::from(pool.started_since))
-}
-
-/// The one-minute load: measured, plus what we started and less what ended since.
-pub(super) fn load(server: &Server) -> Option<f64> {
-    Some((number(server, "load1")? + started_since(server)).max(0.0))
-}
-
-/// Idle processors: measured, less what we started since; never more than are unreserved.
-pub(super) fn idle(server: &Server) -> Option<f64> {
-    let unreserved = f64::from(Room::of(server).cpus);
-    Some((number(server, "idle_cpus")? - started_since(server)).min(unreserved).max(0.0))
-}
-
-/// Measured free memory, as expressions see it.
-pub(super) fn mem_available(server: &Server) -> Option<Value> {
-    let since = server.pool.as_ref().map_or(0, |pool| pool.mem_since);
-    match (&server.attributes.get("mem_available")?.value, since) {
-        (Value::Int(measured), since) if since != 0 => {
-            let left = measured_mem(u64::try_from(*measured).unwrap_or(0), since);
-            Some(Value::Int(i64::try_from(left).unwrap_or(i64::MAX)))
-        }
-        (value, _) => Some(value.clone()),
-    }
-}
-
-/// Is the load under the server's `max_load`? An unknown load is.
-pub(super) fn load_allows(server: &Server) -> bool {
-    match (server.max_load, load(server)) {
-        (Some(max), Some(load)) => load < max,
-        (Some(max), None) => max > 0.0,
-        (None, _) => true,
-    }
-}
-
-/// Computing power that is idle: `spread` takes the most of it, `pack` the least.
-pub(super) fn idle_power(server: &Server) -> f64 {
-    let idle = idle(server).unwrap_or_else(|| f64::from(Room::of(server).cpus));
-    let cpus = number(server, "cpus").filter(|cpus| *cpus > 0.0).unwrap_or(1.0);
-    let each = number(server, "power").filter(|power| *power > 0.0).map_or(1.0, |power| power / cpus);
-    let product = idle * each;
-    if product.is_finite() { product } else { 0.0 }
 }
 
 /// Adds or takes away one task.

@@ -141,7 +141,7 @@ fn owned<'a>(value: Value) -> Datum<'a> {
 }
 
 /// Two values in order, where they have one; int and double mix.
-fn compare(left: &Datum<'_>, right: &Datum<'_>) -> Option<Ordering> {
+pub(super) fn compare(left: &Datum<'_>, right: &Datum<'_>) -> Option<Ordering> {
     match (left, right) {
         (Datum::Bool(a), Datum::Bool(b)) => Some(a.cmp(b)),
         (Datum::Int(a), Datum::Int(b)) => Some(a.cmp(b)),
@@ -181,7 +181,8 @@ fn binary<'a>(op: Op, left: Datum<'a>, right: Datum<'a>) -> Outcome<'a> {
         Op::In => match (&left, &right) {
             (item, Datum::List(list)) => Ok(Datum::Bool(list.iter().any(|other| same(item, &other.into())))),
             (Datum::Text(key), Datum::Map(map)) => Ok(Datum::Bool(map.contains_key(&**key))),
-            (_, Datum::Map(_)) => Ok(Datum::Bool(false)),
+            // The keys are texts, so no number or bool is one; what could never be a key is a mistake.
+            (Datum::Int(_) | Datum::Bool(_) | Datum::Double(_), Datum::Map(_)) => Ok(Datum::Bool(false)),
             _ => Err(Fault::Types("in", left.type_name(), right.type_name())),
         },
         _ => arithmetic(op, left, right),

@@ -1,13 +1,13 @@
 //! Every server's verdict, with reasons that name the values that were looked at.
 
-use super::capacity::{Room, load, number, pool_mem};
+use super::capacity::{Measured, Room, pool_mem};
 use super::eval::eval;
 use super::index::Fleet;
 use super::query::{Folded, Query};
 use super::reason::{Reason, corrected, tidy};
 use super::score::NoNumber;
 use super::search::{Asked, Bound, RowScope, names, resides};
-use super::tree::{Datum, Fault, Node, PathId, Root};
+use super::tree::{Datum, Fault, Node, Root};
 use super::{error::shown, expression::Expression};
 use crate::model::attribute::{Source, Value};
 use crate::model::id::TaskId;
@@ -119,13 +119,14 @@ impl Asked<'_> {
         if server.pool.is_some() || group {
             self.room(server, now, &mut reasons);
         }
-        if let (Some(max), Some(load)) = (server.max_load, load(server))
-            && load >= max
+        let measured = Measured::of(server);
+        if let (Some(max), Some(load)) = (server.max_load, measured.load(server).or(Some(0.0)))
+            && !measured.load_allows(server)
         {
             reasons.push(Reason::Load {
                 load,
                 max,
-                measured: number(server, "load1").unwrap_or(load),
+                measured: measured.load.unwrap_or(load),
                 since: server.pool.as_ref().map_or(0, |pool| pool.started_since),
                 age: server.pool.as_ref().map(|pool| pool.read_at.age_at(now)),
             });
@@ -208,7 +209,7 @@ impl Asked<'_> {
     /// `: server.site is "oslo" (declared 3 min ago)`, for every path that a tree reads.
     fn looked_at(&self, node: &Node, whole: &Expression, scope: &RowScope<'_>, row: usize, now: Timestamp) -> String {
         let mut ids = Vec::new();
-        paths_of(node, &mut ids);
+        node.paths(&mut ids);
         let mut text = String::new();
         for id in ids {
             let Some(path) = whole.paths.get(usize::from(id)) else { continue };
@@ -297,38 +298,5 @@ fn written(value: &Value) -> String {
     match text.char_indices().nth(200) {
         Some((cut, _)) => format!("{}…", &text[..cut]),
         None => text,
-    }
-}
-
-/// The paths that a tree reads, each once, in order.
-fn paths_of(node: &Node, ids: &mut Vec<PathId>) {
-    let mut add = |id: PathId| {
-        if !ids.contains(&id) {
-            ids.push(id);
-        }
-    };
-    match node {
-        Node::Path(id) | Node::Absent(id) | Node::Has(id) => add(*id),
-        Node::Const(_) | Node::Item => {}
-        Node::Field(of, _) | Node::HasField(of, _) | Node::Not(of) | Node::Minus(of) | Node::Matches(of, _) => {
-            paths_of(of, ids);
-        }
-        Node::At(both) | Node::Binary(_, both) => {
-            paths_of(&both.0, ids);
-            paths_of(&both.1, ids);
-        }
-        Node::If(parts) => [&parts.0, &parts.1, &parts.2].into_iter().for_each(|part| paths_of(part, ids)),
-        Node::All(nodes) | Node::Any(nodes) | Node::Call(_, nodes) | Node::List(nodes) => {
-            nodes.iter().for_each(|node| paths_of(node, ids));
-        }
-        Node::Map(entries) => entries.iter().for_each(|(key, value)| {
-            paths_of(key, ids);
-            paths_of(value, ids);
-        }),
-        Node::Each(each) => {
-            paths_of(&each.range, ids);
-            each.guard.iter().for_each(|guard| paths_of(guard, ids));
-            paths_of(&each.body, ids);
-        }
     }
 }

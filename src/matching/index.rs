@@ -1,6 +1,6 @@
 //! The servers of one distributor, kept so that a task is placed among ten thousand in well under a millisecond.
 
-use super::capacity::{self, Room};
+use super::capacity::{self, Measured, Room};
 use super::columns::{ColumnId, Columns};
 use super::error::{ExpressionError, Role};
 use super::expression::Expression;
@@ -8,7 +8,7 @@ use super::tree::{Path, Root};
 use crate::model::attribute::Value;
 use crate::model::id::{HostId, ServerId, TaskId};
 use crate::model::resources::Needs;
-use crate::model::server::Server;
+use crate::model::server::{Engine, Server};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -58,14 +58,17 @@ pub(super) struct Accepts {
 pub(super) const NO_COLUMN: ColumnId = ColumnId::MAX;
 
 /// The servers of one second-tier distributor, indexed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Fleet {
     pub(super) placement: Placement,
     pub(super) servers: Vec<Server>,
     pub(super) hot: Vec<Hot>,
+    measured: Vec<Measured>,
     pub(super) columns: Columns,
     pub(super) accepts: Vec<Accepts>,
     accepts_by_text: HashMap<Box<str>, u32>,
+    /// The columns of load1, idle_cpus and mem_available, which hold corrected values.
+    live: [ColumnId; 3],
     rows: HashMap<ServerId, usize>,
     hosts: HashMap<HostId, Vec<ServerId>>,
 }
@@ -74,9 +77,25 @@ impl Fleet {
     /// Indexes servers. One whose stored `accepts` can't be read never qualifies, and `explain` says why.
     pub fn new(mut servers: Vec<Server>, placement: Placement) -> Self {
         servers.sort_by_key(|server| server.id);
-        let mut fleet = Self { placement, ..Self::default() };
+        let mut columns = Columns::default();
+        let mut fleet = Self {
+            placement,
+            servers: Vec::with_capacity(servers.len()),
+            hot: Vec::with_capacity(servers.len()),
+            measured: Vec::with_capacity(servers.len()),
+            live: ["load1", "idle_cpus", "mem_available"].map(|name| columns.intern(name)),
+            columns,
+            accepts: Vec::new(),
+            accepts_by_text: HashMap::new(),
+            rows: HashMap::new(),
+            hosts: HashMap::new(),
+        };
+        let ids: Vec<ServerId> = servers.iter().map(|server| server.id).collect();
         for server in servers {
-            fleet.set(server);
+            fleet.insert(server);
+        }
+        for id in ids {
+            fleet.share_pool(id);
         }
         fleet
     }
@@ -84,26 +103,35 @@ impl Fleet {
     /// Adds a server or replaces the one with its id. Its pool becomes that of every server on the same host.
     pub fn set(&mut self, server: Server) {
         let id = server.id;
-        let pool = server.pool.clone();
-        let row = match self.rows.get(&id).copied() {
+        self.insert(server);
+        self.share_pool(id);
+    }
+
+    fn insert(&mut self, server: Server) {
+        let row = match self.rows.get(&server.id).copied() {
             Some(row) => {
                 self.detach(row);
                 self.servers[row] = server;
                 row
             }
             None => {
-                self.rows.insert(id, self.servers.len());
+                self.rows.insert(server.id, self.servers.len());
                 self.servers.push(server);
                 self.servers.len() - 1
             }
         };
         self.attach(row);
-        if let Some(pool) = pool {
-            for other in self.hosts.get(&pool.host).cloned().unwrap_or_default() {
-                if let Some(row) = self.rows.get(&other).copied().filter(|_| other != id) {
-                    self.servers[row].pool = Some(pool.clone());
-                    self.refresh(row);
-                }
+    }
+
+    /// Gives a server's pool to all others on its host that have another.
+    fn share_pool(&mut self, id: ServerId) {
+        let Some(pool) = self.get(id).and_then(|server| server.pool.clone()) else { return };
+        for other in self.hosts.get(&pool.host).cloned().unwrap_or_default() {
+            if let Some(row) = self.rows.get(&other).copied()
+                && self.servers[row].pool.as_ref() != Some(&pool)
+            {
+                self.servers[row].pool = Some(pool.clone());
+                self.refresh(row);
             }
         }
     }
@@ -119,6 +147,7 @@ impl Fleet {
         }
         self.servers.swap_remove(row);
         self.hot.swap_remove(row);
+        self.measured.swap_remove(row);
         if row != last {
             self.rows.insert(self.servers[row].id, row);
             self.attach(row);
@@ -208,15 +237,19 @@ impl Fleet {
         let hot = Hot {
             open: false,
             load_allows: false,
-            group: matches!(self.servers[row].engine, crate::model::server::Engine::Group { .. }),
+            group: matches!(self.servers[row].engine, Engine::Group { .. }),
             room: Room { slots: 0, cpus: 0, mem: 0 },
             kept_for: None,
             idle_power: 0.0,
             accepts,
         };
-        match self.hot.get_mut(row) {
-            Some(old) => *old = hot,
-            None => self.hot.push(hot),
+        let measured = Measured::of(&self.servers[row]);
+        if row < self.hot.len() {
+            self.hot[row] = hot;
+            self.measured[row] = measured;
+        } else {
+            self.hot.push(hot);
+            self.measured.push(measured);
         }
         self.refresh(row);
     }
@@ -242,25 +275,25 @@ impl Fleet {
     fn refresh(&mut self, row: usize) {
         let server = &self.servers[row];
         let hot = &mut self.hot[row];
+        let measured = self.measured[row];
         hot.open = capacity::is_open(server);
-        hot.load_allows = capacity::load_allows(server);
+        hot.load_allows = measured.load_allows(server);
         hot.room = Room::of(server);
         hot.kept_for = server.kept_for;
-        hot.idle_power = capacity::idle_power(server);
+        hot.idle_power = measured.idle_power(server, hot.room);
         if server.pool.is_none() {
             return;
         }
         let corrected = [
-            ("load1", capacity::load(server).map(Value::Double)),
-            ("idle_cpus", capacity::idle(server).map(Value::Double)),
-            ("mem_available", capacity::mem_available(server)),
+            measured.load(server).map(Value::Double),
+            measured.idle(server, hot.room).map(Value::Double),
+            measured.mem_available(server).map(Value::Int),
         ];
         let rows = self.servers.len();
-        for (name, value) in corrected {
+        for (column, value) in self.live.into_iter().zip(corrected) {
             // An attribute that is no number stays as it is.
-            if let Some(value) = value {
-                let column = self.columns.intern(name);
-                self.columns.set(column, row, Some(value), rows);
+            if value.is_some() {
+                self.columns.set(column, row, value, rows);
             }
         }
     }

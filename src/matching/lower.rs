@@ -51,8 +51,6 @@ impl<'a> Lowering<'a> {
 
     pub(super) fn fail(&self, expr: &IdedExpr, message: impl Into<String>) -> ExpressionError {
         let at = self.source.offset_for(expr.id).map_or(0, |(start, _)| start as usize);
-        // The parser counts characters.
-        let at = self.text.char_indices().nth(at).map_or(self.text.len(), |(byte, _)| byte);
         ExpressionError::at(self.role, self.text, at, message.into())
     }
 

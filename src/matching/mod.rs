@@ -7,10 +7,13 @@
 
 mod capacity;
 mod columns;
+mod conjunct;
 mod error;
 mod eval;
+mod ever;
 mod explain;
 mod expression;
+mod fold;
 mod guard;
 mod index;
 mod lower;
@@ -19,6 +22,7 @@ mod reason;
 mod relax;
 mod score;
 mod search;
+
 mod tree;
 mod types;
 

@@ -81,20 +81,24 @@ impl Fleet {
     fn relaxed(&self, change: Change, mut query: Query, now: bool) -> Option<Relaxation> {
         let change = match change {
             // With nothing asked for, what would each have? The most that one has is what to ask for.
-            Change::Mem(_) => {
+            Change::Mem(asked) => {
                 query.demand.needs.mem = None;
+                query = query.again();
                 let most = self.matching(&query, now).map(|row| self.room(row, now).mem).max()?;
-                let most = round_down(most)?;
+                let most = round_down(most).filter(|most| *most < asked)?;
                 query.demand.needs.mem = Some(most);
+                query = query.again();
                 Change::Mem(most)
             }
             Change::Cpus(asked) => {
                 query.demand.needs.cpus = 1;
+                query = query.again();
                 let most = self.matching(&query, now).map(|row| self.room(row, now).cpus).max()?;
                 if most == 0 || most >= asked {
                     return None;
                 }
                 query.demand.needs.cpus = most;
+                query = query.again();
                 Change::Cpus(most)
             }
             other => other,
@@ -145,7 +149,7 @@ fn candidates(query: &Query) -> Vec<(Change, Query)> {
     let mut add = |change: Change, edit: &dyn Fn(&mut Query)| {
         let mut relaxed = query.clone();
         edit(&mut relaxed);
-        all.push((change, relaxed));
+        all.push((change, relaxed.again()));
     };
     let demand = &query.demand;
     if let Some(mem) = demand.needs.mem {

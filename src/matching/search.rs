@@ -1,17 +1,18 @@
-//! Which server, now? And could any server ever?
+//! Which server, now?
 
-use super::capacity::could_fit;
 use super::columns::ColumnId;
+use super::conjunct::{Memo, Test};
 use super::eval::{Scope, eval};
+use super::fold::fold;
 use super::index::{Fleet, NO_COLUMN, Place};
-use super::query::{Facts, Folded, Query, fold};
+use super::query::{Facts, Folded, Query};
 use super::score::Rank;
-use super::tree::{Datum, Fault, Node, Path, PathId, Root};
-use crate::model::attribute::{Source, Value};
+use super::tree::{Datum, Fault, Node, Path, PathId};
+use crate::model::attribute::Value;
 use crate::model::demand::{AppNeed, Target, Version};
 use crate::model::id::{ServerId, TaskId};
 use crate::model::server::{Engine, Server};
-use std::cell::{OnceCell, RefCell};
+use std::cell::OnceCell;
 
 /// The best server for a task.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,14 +38,15 @@ pub(super) struct Asked<'a> {
     accepts: Vec<OnceCell<Node>>,
     apps: Option<ColumnId>,
     versions: Option<ColumnId>,
-    /// Versions found so far, and whether they do: servers agree, mostly.
-    known: RefCell<Vec<(&'a str, &'a AppNeed, bool)>>,
+    /// For each application that is needed, what was found for each different list or map of versions.
+    known: Vec<Option<Memo<'a>>>,
 }
 
 /// A folded expression with its columns.
 pub(super) struct Bound<'a> {
     pub folded: &'a Folded,
     pub columns: Vec<ColumnId>,
+    tests: Vec<Test<'a>>,
 }
 
 /// One row of a fleet, as expressions see it.
@@ -70,8 +72,16 @@ impl Scope for RowScope<'_> {
 impl<'a> Asked<'a> {
     pub(super) fn new(fleet: &'a Fleet, query: &'a Query, for_task: Option<TaskId>) -> Self {
         let bound = |folded: &'a Option<Folded>| {
-            folded.as_ref().map(|folded| Bound { folded, columns: fleet.bind(&folded.whole.paths) })
+            folded.as_ref().map(|folded| {
+                let columns = fleet.bind(&folded.whole.paths);
+                Bound { folded, tests: Test::all(fleet, &folded.node, &columns), columns }
+            })
         };
+        let (apps, versions) = (fleet.columns.find("apps"), fleet.columns.find("app_version"));
+        let known = query.demand.apps.iter().map(|need| {
+            let column = if need.version.is_some() { versions } else { apps };
+            column.and_then(|column| fleet.columns.dictionary(column)).map(Memo::new)
+        });
         Self {
             fleet,
             query,
@@ -81,9 +91,9 @@ impl<'a> Asked<'a> {
             prefer: bound(&query.prefer),
             user_prefer: bound(&query.user_prefer),
             accepts: fleet.accepts.iter().map(|_| OnceCell::new()).collect(),
-            apps: fleet.columns.find("apps"),
-            versions: fleet.columns.find("app_version"),
-            known: RefCell::default(),
+            known: known.collect(),
+            apps,
+            versions,
         }
     }
 
@@ -99,7 +109,10 @@ impl<'a> Asked<'a> {
 
     fn holds(&self, bound: &Option<Bound<'_>>, row: usize) -> bool {
         match bound {
-            Some(bound) => matches!(eval(&bound.folded.node, &self.value(bound, row)), Ok(Datum::Bool(true))),
+            Some(bound) => {
+                let scope = self.value(bound, row);
+                bound.tests.iter().all(|test| test.holds(&scope))
+            }
             None => true,
         }
     }
@@ -130,26 +143,24 @@ impl<'a> Asked<'a> {
             && hot.load_allows
             && hot.room.fits(self.query.needs())
             && (hot.kept_for.is_none() || hot.kept_for == self.for_task)
-            && self.query.demand.apps.iter().all(|app| self.has_app(row, app))
+            && self.has_apps(row)
     }
 
-    pub(super) fn has_app(&self, row: usize, need: &'a AppNeed) -> bool {
+    fn has_apps(&self, row: usize) -> bool {
+        self.query.demand.apps.iter().zip(&self.known).all(|(need, known)| match known {
+            Some(memo) => memo.get(row, || self.has_app(row, need)),
+            None => self.has_app(row, need),
+        })
+    }
+
+    pub(super) fn has_app(&self, row: usize, need: &AppNeed) -> bool {
         let value = |column: Option<ColumnId>| column.and_then(|column| self.fleet.columns.get(column, row));
         match (&need.version, value(self.versions)) {
             (None, _) => resides(value(self.apps), &need.name),
-            (Some((compare, wanted)), Some(Value::Map(versions))) => {
-                let Some(Value::Text(found)) = versions.get(need.name.as_str()) else { return false };
-                let mut known = self.known.borrow_mut();
-                let same = |(text, of, _): &&(&str, &AppNeed, bool)| **text == **found && std::ptr::eq(*of, need);
-                if let Some((.., does)) = known.iter().find(same) {
-                    return *does;
-                }
-                let does = compare.holds(&Version(found.clone()), wanted);
-                if known.len() < 64 {
-                    known.push((found, need, does));
-                }
-                does
-            }
+            (Some((compare, wanted)), Some(Value::Map(versions))) => match versions.get(need.name.as_str()) {
+                Some(Value::Text(found)) => compare.holds(&Version(found.clone()), wanted),
+                _ => false,
+            },
             _ => false,
         }
     }
@@ -222,14 +233,16 @@ impl Fleet {
     fn best_of(&self, query: &Query, for_task: Option<TaskId>, rows: impl Iterator<Item = usize>) -> Option<Choice> {
         let asked = Asked::new(self, query, for_task);
         let mut best: Option<(usize, usize, Rank)> = None;
+        // The cheaper question first: without preferences the rank is at hand, and few rows rank above the best so far.
+        let ranked = asked.prefer.is_some() || asked.user_prefer.is_some();
+        let slow = |bound: &Option<Bound<'_>>| bound.as_ref().is_some_and(|b| !b.tests.iter().all(Test::is_quick));
+        let quick = ranked && !slow(&asked.constraint) && !slow(&asked.user_constraint);
         for row in rows {
             let Some(host) = asked.host(row) else { continue };
             if !asked.targeted(row) {
                 continue;
             }
-            // Without preferences the rank is at hand, and few rows need their expressions looked at.
-            let cheap = asked.prefer.is_none() && asked.user_prefer.is_none();
-            if !cheap && !asked.expressions_hold(row) {
+            if quick && !asked.expressions_hold(row) {
                 continue;
             }
             let rank = asked.rank(row, host);
@@ -237,7 +250,7 @@ impl Fleet {
                 Some((other, _, best)) => rank.order(best).then_with(|| asked.by_name(row, *other)).is_gt(),
                 None => true,
             };
-            if better && (!cheap || asked.expressions_hold(row)) {
+            if better && (quick || asked.expressions_hold(row)) {
                 best = Some((row, host, rank));
             }
         }
@@ -245,122 +258,5 @@ impl Fleet {
             place: Place { server: self.servers[row].id, host: self.servers[host].id },
             score: asked.score(&rank),
         })
-    }
-
-    /// Could any server ever run a task of this class? What changes counts as unknown, and what is not false could be.
-    pub fn could_ever(&self, query: &Query) -> bool {
-        self.servers.iter().any(|server| self.could(server, query))
-    }
-
-    pub(super) fn could(&self, server: &Server, query: &Query) -> bool {
-        let demand = &query.demand;
-        if demand.on.as_ref().is_some_and(|on| !names(on, server)) || demand.exclude.iter().any(|t| names(t, server)) {
-            return false;
-        }
-        let fits = |server: &Server| {
-            could_fit(server, demand.needs) != Some(false) && demand.apps.iter().all(|app| could_have(server, app))
-        };
-        let fitting = match &server.engine {
-            Engine::Group { members } => {
-                let members: Vec<&Server> = members.iter().filter_map(|id| self.get(*id)).collect();
-                // A member never read may bring anything, and so may the group then.
-                let unread = members.iter().any(|member| could_fit(member, demand.needs).is_none());
-                (unread || fits(server)) && members.into_iter().any(fits)
-            }
-            _ => fits(server),
-        };
-        let true_of =
-            |node: &Node, paths: &[Path]| could_be_true(node, &EverScope { server, paths, facts: &query.facts });
-        let possible =
-            |folded: &Option<Folded>| folded.as_ref().is_none_or(|folded| true_of(&folded.node, &folded.whole.paths));
-        let accepts = || match self.row(server.id).and_then(|row| self.hot[row].accepts) {
-            Some(at) => match &self.accepts[at as usize].expression {
-                Ok(expression) => true_of(&expression.node, &expression.paths),
-                Err(_) => false,
-            },
-            None => true,
-        };
-        fitting && possible(&query.constraint) && possible(&query.user_constraint) && accepts()
-    }
-}
-
-fn never_read(server: &Server) -> bool {
-    server.pool.is_none() && !matches!(server.engine, Engine::Group { .. })
-}
-
-fn could_have(server: &Server, need: &AppNeed) -> bool {
-    let value = |name: &str| server.attributes.get(name).map(|attribute| &attribute.value);
-    let there = match &need.version {
-        None => resides(value("apps"), &need.name),
-        Some((compare, wanted)) => match value("app_version") {
-            Some(Value::Map(versions)) => match versions.get(need.name.as_str()) {
-                Some(Value::Text(found)) => compare.holds(&Version(found.clone()), wanted),
-                _ => false,
-            },
-            _ => false,
-        },
-    };
-    there || never_read(server)
-}
-
-/// Built-in attributes that are fixed as long as the host is not rebuilt.
-const FIXED: [&str; 12] = [
-    "cpus",
-    "slots",
-    "max_load",
-    "power",
-    "mem_total",
-    "apps",
-    "app_version",
-    "os",
-    "arch",
-    "hostname",
-    "kernel",
-    "gpus",
-];
-/// Built-in attributes that change.
-const CHANGES: [&str; 9] =
-    ["load1", "idle_cpus", "mem_available", "disk_free", "boot_id", "gpus_in_use", "gpus_free", "running", "waiting"];
-
-/// A server as it may be at another time: what changes is unknown.
-struct EverScope<'a> {
-    server: &'a Server,
-    paths: &'a [Path],
-    facts: &'a Facts,
-}
-
-impl Scope for EverScope<'_> {
-    fn get(&self, id: PathId) -> Result<Datum<'_>, Fault> {
-        let path = self.paths.get(usize::from(id)).ok_or(Fault::Absent(id))?;
-        if path.root != Root::Server {
-            return self.facts.get(path).map(Datum::from).ok_or(Fault::Absent(id));
-        }
-        if CHANGES.contains(&&*path.name) {
-            return Err(Fault::Volatile);
-        }
-        let Some(attribute) = self.server.attributes.get(&path.name) else {
-            return match &*path.name {
-                "name" => Ok(Datum::Text(self.server.name.as_str().into())),
-                "distributor" => Ok(Datum::Text(self.server.distributor_name.as_str().into())),
-                _ if never_read(self.server) => Err(Fault::Volatile),
-                _ => Err(Fault::Absent(id)),
-            };
-        };
-        // A number that a probe script printed may be another one tomorrow.
-        let number = matches!(attribute.value, Value::Int(_) | Value::Double(_));
-        let moves = attribute.source == Source::Probed && number && !FIXED.contains(&&*path.name);
-        if moves || (never_read(self.server) && attribute.source != Source::Declared) {
-            return Err(Fault::Volatile);
-        }
-        Ok((&attribute.value).into())
-    }
-}
-
-/// Might this become true? A false or faulty conjunct rules it out whatever the others become.
-fn could_be_true(node: &Node, scope: &EverScope<'_>) -> bool {
-    match node {
-        Node::All(parts) => parts.iter().all(|part| could_be_true(part, scope)),
-        Node::Any(parts) => parts.iter().any(|part| could_be_true(part, scope)),
-        node => matches!(eval(node, scope), Ok(Datum::Bool(true)) | Err(Fault::Volatile)),
     }
 }

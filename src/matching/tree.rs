@@ -3,6 +3,7 @@
 use crate::model::attribute::Value;
 use regex::Regex;
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 /// Whose attribute.
@@ -71,6 +72,40 @@ pub(super) enum Node {
     Each(Box<Each>),
 }
 
+impl Node {
+    /// Adds the paths that the tree reads, each once, in order.
+    pub(super) fn paths(&self, ids: &mut Vec<PathId>) {
+        match self {
+            Self::Path(id) | Self::Absent(id) | Self::Has(id) => {
+                if !ids.contains(id) {
+                    ids.push(*id);
+                }
+            }
+            Self::Const(_) | Self::Item => {}
+            Self::Field(of, _) | Self::HasField(of, _) | Self::Not(of) | Self::Minus(of) | Self::Matches(of, _) => {
+                of.paths(ids);
+            }
+            Self::At(both) | Self::Binary(_, both) => {
+                both.0.paths(ids);
+                both.1.paths(ids);
+            }
+            Self::If(parts) => [&parts.0, &parts.1, &parts.2].into_iter().for_each(|part| part.paths(ids)),
+            Self::All(nodes) | Self::Any(nodes) | Self::Call(_, nodes) | Self::List(nodes) => {
+                nodes.iter().for_each(|node| node.paths(ids));
+            }
+            Self::Map(entries) => entries.iter().for_each(|(key, value)| {
+                key.paths(ids);
+                value.paths(ids);
+            }),
+            Self::Each(each) => {
+                each.range.paths(ids);
+                each.guard.iter().for_each(|guard| guard.paths(ids));
+                each.body.paths(ids);
+            }
+        }
+    }
+}
+
 /// `range.exists(x, body)` and its like.
 #[derive(Debug, Clone)]
 pub(super) struct Each {
@@ -121,6 +156,34 @@ impl Op {
             Self::Multiply => "*",
             Self::Divide => "/",
             Self::Remainder => "%",
+        }
+    }
+}
+
+impl Op {
+    /// The operator with its sides changed; None for those that do not compare.
+    pub(super) const fn turned(self) -> Option<Self> {
+        Some(match self {
+            Self::Equal => Self::Equal,
+            Self::NotEqual => Self::NotEqual,
+            Self::Less => Self::More,
+            Self::LessOrEqual => Self::MoreOrEqual,
+            Self::More => Self::Less,
+            Self::MoreOrEqual => Self::LessOrEqual,
+            _ => return None,
+        })
+    }
+
+    /// Does a comparison hold for sides in this order?
+    pub(super) const fn allows(self, order: Ordering) -> bool {
+        match self {
+            Self::Equal => order.is_eq(),
+            Self::NotEqual => order.is_ne(),
+            Self::Less => order.is_lt(),
+            Self::LessOrEqual => order.is_le(),
+            Self::More => order.is_gt(),
+            Self::MoreOrEqual => order.is_ge(),
+            _ => false,
         }
     }
 }
