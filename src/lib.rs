@@ -1,3 +1,4 @@
+pub mod cli;
 pub mod dispatch;
 pub mod model;
 pub mod ops;

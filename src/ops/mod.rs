@@ -1,8 +1,34 @@
 //! The spine: one file a verb, each reads from top to bottom as the flow. Nothing here prints; every verb gives a report.
 
+pub mod attributes;
+pub mod cancel;
+//clients//
+pub mod dispatcher;
+//distributors//
+//doctor//
+pub mod draft;
 pub mod error;
+//explain//
+pub mod expressions;
+pub mod follow;
+//gc//
+pub mod hold;
 pub mod home;
+//logs//
+//profiles//
+pub mod refresh;
+pub mod release;
 pub mod report;
+pub mod retry;
+pub mod selecting;
+pub mod servers;
+//settings//
+//show//
+//sql//
+//status//
+pub mod submit;
+//users//
+pub mod wait;
 
 pub use error::OpsError;
 pub use home::Grid;

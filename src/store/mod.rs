@@ -2,6 +2,7 @@
 //! readers see one snapshot through [`Store::read`].
 
 pub mod attributes;
+pub mod choosing;
 pub mod classes;
 pub mod clients;
 mod columns;
