@@ -2,9 +2,9 @@
 
 pub mod attributes;
 pub mod cancel;
-//clients//
+pub mod clients;
 pub mod dispatcher;
-//distributors//
+pub mod distributors;
 //doctor//
 pub mod draft;
 pub mod error;
@@ -15,7 +15,7 @@ pub mod follow;
 pub mod hold;
 pub mod home;
 //logs//
-//profiles//
+pub mod profiles;
 pub mod refresh;
 pub mod release;
 pub mod report;
@@ -27,7 +27,7 @@ pub mod servers;
 //sql//
 //status//
 pub mod submit;
-//users//
+pub mod users;
 pub mod wait;
 
 pub use error::OpsError;

@@ -139,6 +139,13 @@ pub struct Entry {
     pub attributes: Attributes,
 }
 
+impl Entry {
+    /// A row without engine, tier and distributor.
+    pub const fn plain(name: String, state: &'static str, attributes: Attributes) -> Self {
+        Self { name, engine: None, state, distributor: None, tier: None, reason: None, running: None, attributes }
+    }
+}
+
 /// What one command changed of a task: `cancel`, `hold`, `release`, `retry`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {
