@@ -8,13 +8,13 @@ pub mod distributors;
 //doctor//
 pub mod draft;
 pub mod error;
-//explain//
+pub mod explain;
 pub mod expressions;
 pub mod follow;
-//gc//
+pub mod gc;
 pub mod hold;
 pub mod home;
-//logs//
+pub mod logs;
 pub mod profiles;
 pub mod refresh;
 pub mod release;
@@ -22,10 +22,10 @@ pub mod report;
 pub mod retry;
 pub mod selecting;
 pub mod servers;
-//settings//
-//show//
-//sql//
-//status//
+pub mod settings;
+pub mod show;
+pub mod sql;
+pub mod status;
 pub mod submit;
 pub mod users;
 pub mod wait;

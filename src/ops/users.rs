@@ -124,7 +124,7 @@ pub fn show(grid: &Grid, name: &str) -> Result<Entry, OpsError> {
     entry(&view, find(&view, name)?)
 }
 
-fn find(view: &View<'_>, name: &str) -> Result<User, OpsError> {
+pub(super) fn find(view: &View<'_>, name: &str) -> Result<User, OpsError> {
     if let Some(user) = view.user(name)? {
         return Ok(user);
     }

@@ -15,6 +15,7 @@ pub mod keeping;
 pub mod members;
 pub mod outputs;
 pub mod profiles;
+pub mod query;
 mod schema;
 pub mod servers;
 pub mod settings;
