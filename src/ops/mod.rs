@@ -5,7 +5,7 @@ pub mod cancel;
 pub mod clients;
 pub mod dispatcher;
 pub mod distributors;
-//doctor//
+pub mod doctor;
 pub mod draft;
 pub mod error;
 pub mod explain;
@@ -32,3 +32,6 @@ pub mod wait;
 
 pub use error::OpsError;
 pub use home::Grid;
+
+#[cfg(test)]
+pub mod fixture;
