@@ -143,14 +143,15 @@ pub fn connect(home: &Home) -> Result<Connection, StartError> {
         match spawn(home)? {
             Startup::Ready { .. } => {}
             // It holds the lock and does not listen: it is leaving. Its lock is released at its end.
-            Startup::AlreadyRunning => wait_for_lock(home)?,
+            Startup::AlreadyRunning => wait_until_gone(home)?,
             Startup::Failed { error } => return Err(StartError::Failed(error)),
         }
     }
     Err(StartError::Failed("dispatchers come and go; see run/dispatcher.log in the home".to_owned()))
 }
 
-fn wait_for_lock(home: &Home) -> io::Result<()> {
+/// Returns once no dispatcher holds the lock.
+pub fn wait_until_gone(home: &Home) -> io::Result<()> {
     let lock = OpenOptions::new()
         .write(true)
         .create(true)

@@ -62,7 +62,7 @@ impl Asked {
         demand: &Demand,
         now: Timestamp,
     ) -> Result<Offer, TierError> {
-        self.verdicts = self.fleet.explain(&self.query, None, now);
+        self.judge(None, now);
         let Some(choice) = self.fleet.best(&self.query, None) else {
             return Ok(if self.fleet.could_ever(&self.query) { Offer::Later } else { Offer::Never });
         };
@@ -82,9 +82,20 @@ impl Asked {
         Ok(Offer::Now)
     }
 
+    /// Looks at every server, for the verdicts.
+    pub fn judge(&mut self, for_task: Option<TaskId>, now: Timestamp) {
+        self.verdicts = self.fleet.explain(&self.query, for_task, now);
+    }
+
     /// Server by server, as the last offer saw them.
     pub fn verdicts(&self) -> &[Verdict] {
         &self.verdicts
+    }
+
+    /// The server that would be chosen now.
+    pub fn chosen(&self, view: &View<'_>) -> Result<Option<String>, StoreError> {
+        let Some(choice) = self.fleet.best(&self.query, None) else { return Ok(None) };
+        Ok(view.server_name(choice.place.server)?.map(|name| name.to_string()))
     }
 
     /// Single relaxed requirements that would give a match.

@@ -22,6 +22,9 @@ pub enum OpsError {
     /// The dispatcher, an agent or this host's own limits.
     #[error("{0}")]
     Grid(String),
+    /// Whoever reads what a verb streams went away, or can't take it.
+    #[error("output: {0}")]
+    Output(std::io::Error),
 }
 
 impl OpsError {

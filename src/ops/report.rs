@@ -5,6 +5,8 @@ use crate::model::demand::AppNeed;
 use crate::model::resources::Bytes;
 use crate::model::task::State;
 use crate::model::time::Timestamp;
+pub use crate::distributor::search::TierSearch;
+pub use crate::matching::Verdict as ServerVerdict;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -133,15 +135,135 @@ pub struct Entry {
     pub tier: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Tasks that a server or distributor runs now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub running: Option<u32>,
     pub attributes: Attributes,
 }
 
-/// `submit --dry-run`.
+impl Entry {
+    /// A row without engine, tier and distributor.
+    pub const fn plain(name: String, state: &'static str, attributes: Attributes) -> Self {
+        Self { name, engine: None, state, distributor: None, tier: None, reason: None, running: None, attributes }
+    }
+}
+
+/// What one command changed of a task: `cancel`, `hold`, `release`, `retry`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    pub id: String,
+    /// After the change.
+    pub state: State,
+    /// Members that were changed.
+    pub changed: u32,
+    /// What the person should know: already ended, not held, waits for its server.
+    pub note: Option<String>,
+}
+
+/// `wait`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Waited {
+    pub tasks: Vec<Ended>,
+    /// The highest, as a shell counts.
+    pub code: u8,
+}
+
+/// One task that was waited for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Ended {
+    pub id: String,
+    pub state: State,
+    pub exit_code: Option<u8>,
+}
+
+/// `explain`, and `submit --dry-run`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct DryRun {
-    /// What would become of it.
-    pub would: String,
-    pub route: Vec<String>,
-    pub tiers: Vec<crate::distributor::search::TierSearch>,
-    pub servers: Vec<crate::matching::Verdict>,
+pub struct Explained {
+    /// None in a dry run.
+    pub task: Option<String>,
+    pub state: Option<State>,
+    /// Why it waits or is held.
+    pub reason: Option<String>,
+    /// Exactly two: what the members of each tier answered at the last search.
+    pub tiers: Vec<TierSearch>,
+    /// Every server of the members that were asked.
+    pub servers: Vec<ServerVerdict>,
+    pub chosen: Option<String>,
+    /// When the servers were judged.
+    pub judged_at: Option<Timestamp>,
+    /// Each single relaxed requirement that would give a match; of what waits.
+    pub relaxed: Vec<String>,
+    /// Single steps: held, released, refused by a server.
+    pub steps: Vec<(Timestamp, String)>,
+}
+
+/// `config list`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    pub name: &'static str,
+    pub value: String,
+    pub default: String,
+    /// Is it other than the default?
+    pub set: bool,
+    pub about: &'static str,
+}
+
+/// `refresh`, for one server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refreshed {
+    pub name: String,
+    pub state: &'static str,
+    /// Why it could not be read.
+    pub error: Option<String>,
+}
+
+/// `sql`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Rows {
+    pub columns: Vec<String>,
+    pub rows: Vec<Vec<serde_json::Value>>,
+}
+
+/// How a check of `doctor` came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Finding {
+    Ok,
+    Warn,
+    Fail,
+}
+
+/// One line of `doctor`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    pub what: &'static str,
+    pub result: Finding,
+    pub found: String,
+    pub remedy: Option<String>,
+}
+
+/// `gc`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Collected {
+    /// Small outputs in the database.
+    pub outputs: u64,
+    /// Output files.
+    pub files: u64,
+    /// Bytes of those files.
+    pub bytes: u64,
+    pub tasks: u64,
+    pub notes: u64,
+    pub classes: u64,
+    pub dry_run: bool,
+}
+
+/// `dispatcher status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct DispatcherStatus {
+    /// None: it does not run.
+    pub pid: Option<i32>,
+    pub epoch: u64,
+    pub links: u32,
+    pub lanes: u32,
+    pub running: u32,
 }

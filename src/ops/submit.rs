@@ -1,5 +1,6 @@
 //! Submit: client's first-tier set -> redirect -> second-tier set -> match -> store -> wake the dispatcher.
 
+use super::draft::Draft;
 use super::{Grid, OpsError, report};
 use crate::dispatch;
 use crate::distributor::search::{self, Trace};
@@ -8,7 +9,8 @@ use crate::distributor::tier2::{Asked, Commit, Committed, How, Offer, TierError,
 use crate::model::client::Client;
 use crate::model::distributor::{Policy, Record, Tier};
 use crate::model::id::{Index, TaskId, TaskUuid};
-use crate::model::task::Request;
+use crate::model::failpoint::failpoint;
+use crate::model::task::{ClientFacts, Request};
 use crate::model::time::Timestamp;
 use crate::model::user::User;
 use crate::protocol::envelope::Envelope;
@@ -16,52 +18,56 @@ use crate::protocol::seal;
 use crate::store::tasks::Shape;
 use crate::store::{Durability, Tx, View};
 
-/// Submits a task; it is on the disk when this returns.
-pub fn submit(grid: &mut Grid, request: &Request) -> Result<report::Submitted, OpsError> {
-    let uuid = TaskUuid::new();
-    let now = Timestamp::now();
-    let id = grid.store.write(Durability::Full, |tx| {
-        let client = tx.see_client(&request.client, now)?;
-        let client = tx.client_by_id(client)?.ok_or_else(|| OpsError::Grid("the client row is gone".to_owned()))?;
-        let user = whose(tx, request, grid.me.as_str())?;
-        let sealed = seal::seal(request).map_err(|e| OpsError::Usage(e.to_string()))?;
-        let envelope = Envelope { version: 1, uuid, round: 1, user: None, hops: 0, sealed };
-        let found = find(tx, &envelope, &user, &client, now)?;
-        advance(tx)?;
-        take(tx, &envelope, found, request, &user, &client, now)
-    })?;
-    crate::model::failpoint::failpoint("client-committed");
-    dispatch::start::wake(&grid.store)
-        .map_err(|e| OpsError::Grid(format!("task {id} is queued, but no dispatcher could be started: {e}")))?;
-    Ok(grid
-        .store
-        .view()
-        .task(id)?
-        .map_or_else(|| unreachable_row(id), |row| Ok(report_of(&grid.store.view(), &row)))?)
-}
-
-fn unreachable_row(id: TaskId) -> Result<report::Submitted, OpsError> {
-    Err(OpsError::unknown("task", &id.to_string(), []))
-}
-
-/// What a submit would do now, without doing it.
-pub fn dry_run(grid: &mut Grid, request: &Request) -> Result<report::DryRun, OpsError> {
+/// Submits a task; it is on the disk when this returns. [`OpsError::NoMatch`] where nothing could ever run it.
+pub fn submit(grid: &mut Grid, draft: Draft) -> Result<report::Submitted, OpsError> {
     let now = Timestamp::now();
     let me = grid.me.clone();
+    let host = grid.client.clone();
+    let id = grid.store.write(Durability::Full, |tx| {
+        let request = completed(tx, draft, host)?;
+        let client = tx.see_client(&request.client, now)?;
+        let client = tx.client_by_id(client)?.ok_or_else(|| OpsError::Grid("the client row is gone".to_owned()))?;
+        let user = whose(tx, &request, me.as_str())?;
+        let envelope = envelope(&request)?;
+        let found = find(tx, &envelope, &user, &client, now)?;
+        advance(tx)?;
+        take(tx, &envelope, found, &request, &user, &client, now)
+    })?;
+    failpoint("client-committed");
+    dispatch::start::wake(&grid.store).map_err(|e| OpsError::Grid(format!("task {id} is queued, but there is no dispatcher to start it: {e}")))?;
+    let view = grid.store.view();
+    let row = view.task(id)?.ok_or_else(|| OpsError::unknown("task", &id.to_string(), []))?;
+    Ok(report_of(&view, &row))
+}
+
+/// Where the task would go now and why; nothing is written.
+pub fn dry_run(grid: &mut Grid, draft: Draft) -> Result<report::Explained, OpsError> {
+    let now = Timestamp::now();
+    let me = grid.me.clone();
+    let host = grid.client.clone();
     grid.store.read(|view| {
-        let known = view.client(&request.client.host)?;
-        let client = known.unwrap_or_else(|| unseen(request));
-        let user = whose(view, request, me.as_str())?;
-        let sealed = seal::seal(request).map_err(|e| OpsError::Usage(e.to_string()))?;
-        let envelope = Envelope { version: 1, uuid: TaskUuid::new(), round: 1, user: None, hops: 0, sealed };
-        let found = find(view, &envelope, &user, &client, now)?;
-        Ok(report::DryRun {
-            would: found.words(),
-            route: vec![found.front.name.to_string(), found.member.name.to_string()],
-            tiers: found.trace.tiers.to_vec(),
-            servers: found.asked.verdicts().to_vec(),
-        })
+        let request = completed(view, draft, host)?;
+        let client = view.client(&request.client.host)?.unwrap_or_else(|| unseen(&request));
+        let user = whose(view, &request, me.as_str())?;
+        let found = find(view, &envelope(&request)?, &user, &client, now)?;
+        Ok(super::explain::of_search(&found.trace, found.asked.verdicts(), found.asked.chosen(view)?, now))
     })
+}
+
+/// What was typed, with its profile merged in.
+fn completed(view: &View<'_>, draft: Draft, host: ClientFacts) -> Result<Request, OpsError> {
+    let Some(name) = draft.profile.clone() else { return draft.into_request(None, host) };
+    let profile = view.profile(name.as_str())?;
+    if profile.is_none() {
+        let known = view.profiles()?;
+        return Err(OpsError::unknown("profile", name.as_str(), known.iter().map(|p| p.name.as_str())));
+    }
+    draft.into_request(profile.as_ref(), host)
+}
+
+fn envelope(request: &Request) -> Result<Envelope, OpsError> {
+    let sealed = seal::seal(request).map_err(|e| OpsError::Usage(e.to_string()))?;
+    Ok(Envelope { version: 1, uuid: TaskUuid::new(), round: 1, user: None, hops: 0, sealed })
 }
 
 fn unseen(request: &Request) -> Client {
@@ -87,12 +93,6 @@ struct Found {
     asked: Asked,
     offer: Offer,
     trace: Trace,
-}
-
-impl Found {
-    fn words(&self) -> String {
-        format!("{} {}", self.member.name, self.asked.words(&self.offer))
-    }
 }
 
 /// Searches the first-tier set until a member answers, then the second-tier set that it redirects to.

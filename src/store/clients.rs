@@ -35,7 +35,26 @@ impl View<'_> {
     }
 }
 
+impl View<'_> {
+    /// Has this client any task in the database?
+    pub fn client_has_tasks(&self, id: ClientId) -> Result<bool> {
+        let sql = "SELECT 1 FROM class c JOIN task t ON t.class_id = c.id WHERE c.client_id = ?1 LIMIT 1";
+        Ok(self.one(sql, [id], |_| Ok(()))?.is_some())
+    }
+}
+
 impl Tx<'_> {
+    /// Removes a client without tasks.
+    pub fn remove_client(&self, id: ClientId) -> Result<()> {
+        self.drop_attributes(Owner::Client(id.0))?;
+        self.run(
+            "DELETE FROM class WHERE client_id = ?1 AND NOT EXISTS (SELECT 1 FROM task WHERE class_id = class.id)",
+            [id],
+        )?;
+        self.run("DELETE FROM client WHERE id = ?1", [id])?;
+        Ok(())
+    }
+
     /// A client submits: remember what it says of itself. Writes only where something is new.
     pub fn see_client(&self, facts: &ClientFacts, now: Timestamp) -> Result<ClientId> {
         let known =

@@ -159,7 +159,7 @@ fn beside_network_fs(places: &Places, default: &Path, kind: &'static str) -> Res
 }
 
 /// The network file system under a path (or under its nearest existing parent), if it is one: statfs(2) magic numbers.
-fn network_fs(path: &Path) -> Option<&'static str> {
+pub fn network_fs(path: &Path) -> Option<&'static str> {
     #[cfg(feature = "failpoints")]
     if let Some(under) = std::env::var_os("GRID_TEST_NETWORK_FS") {
         return path.starts_with(under).then_some("NFS");

@@ -23,6 +23,41 @@ impl View<'_> {
         )
     }
 
+    /// Ended tasks older than this that still have outputs in the database, at most `limit`.
+    pub fn tasks_with_outputs_before(&self, before: Timestamp, limit: u32) -> Result<Vec<TaskId>> {
+        self.all(
+            "SELECT id FROM task INDEXED BY task_ended WHERE waiting + held + starting + running = 0 AND ended_at < ?1
+             AND EXISTS (SELECT 1 FROM output WHERE task_id = task.id) ORDER BY ended_at LIMIT ?2",
+            (before, limit),
+            |row| row.get(0),
+        )
+    }
+
+    /// What a `gc` with these bounds would remove: outputs and tasks.
+    pub fn would_go(&self, outputs_before: Timestamp, rows_before: Timestamp) -> Result<(u64, u64)> {
+        let outputs = self.one(
+            "SELECT count(*) FROM task t INDEXED BY task_ended JOIN output o ON o.task_id = t.id
+             WHERE t.waiting + t.held + t.starting + t.running = 0 AND t.ended_at < ?1",
+            [outputs_before],
+            |row| row.get(0),
+        )?;
+        let tasks = self.one(
+            "SELECT count(*) FROM task INDEXED BY task_ended WHERE waiting + held + starting + running = 0 AND ended_at < ?1",
+            [rows_before],
+            |row| row.get(0),
+        )?;
+        Ok((outputs.unwrap_or(0), tasks.unwrap_or(0)))
+    }
+
+    /// Is there such a task, and if so, when did it end? None: it is gone.
+    pub fn task_end(&self, task: TaskId) -> Result<Option<Option<Timestamp>>> {
+        self.one(
+            "SELECT CASE WHEN waiting + held + starting + running = 0 THEN ended_at END FROM task WHERE id = ?1",
+            [task],
+            |row| row.get(0),
+        )
+    }
+
     /// A consistent copy of the database in one file.
     pub fn copy_to(&self, path: &std::path::Path) -> Result<()> {
         self.connection.execute("VACUUM INTO ?1", [path.to_string_lossy()])?;

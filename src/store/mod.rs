@@ -2,6 +2,7 @@
 //! readers see one snapshot through [`Store::read`].
 
 pub mod attributes;
+pub mod choosing;
 pub mod classes;
 pub mod clients;
 mod columns;
@@ -14,6 +15,7 @@ pub mod keeping;
 pub mod members;
 pub mod outputs;
 pub mod profiles;
+pub mod query;
 mod schema;
 pub mod servers;
 pub mod settings;

@@ -22,6 +22,14 @@ impl View<'_> {
     }
 }
 
+impl View<'_> {
+    /// When a profile was declared last.
+    pub fn profile_declared_at(&self, name: &Name) -> Result<Timestamp> {
+        let found = self.one("SELECT declared_at FROM profile WHERE name = ?1", [name], |row| row.get(0))?;
+        Ok(found.unwrap_or(Timestamp(0)))
+    }
+}
+
 impl Tx<'_> {
     /// Adds or replaces a profile. Tasks keep what they were submitted with.
     pub fn put_profile(&self, profile: &Profile, now: Timestamp) -> Result<()> {

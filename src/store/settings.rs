@@ -43,6 +43,12 @@ impl Tx<'_> {
         Ok(Epoch(epoch.unwrap_or(1)))
     }
 
+    /// Writes a page, so that a durable commit puts everything before it on the disk too.
+    pub fn stamp(&self) -> Result<()> {
+        self.run("UPDATE home SET lanes = lanes + 1", [])?;
+        Ok(())
+    }
+
     /// Sets, or with None unsets.
     pub fn set_setting(&self, name: &str, value: Option<&str>) -> Result<()> {
         match value {

@@ -227,6 +227,12 @@ impl View<'_> {
         Ok(self.one(sql, [], |row| row.get(0))?.unwrap_or(0))
     }
 
+    /// How many unended tasks a user has, or anybody.
+    pub fn count_unended_of(&self, user: Option<UserId>) -> Result<u64> {
+        let sql = "SELECT count(*) FROM task INDEXED BY task_unended WHERE waiting + held + starting + running > 0 AND (?1 IS NULL OR user_id = ?1)";
+        Ok(self.one(sql, [user], |row| row.get(0))?.unwrap_or(0))
+    }
+
     /// The tasks that ended last, oldest first.
     pub fn ended(&self, user: Option<UserId>, limit: u32) -> Result<Vec<TaskRow>> {
         let sql = format!(

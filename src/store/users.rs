@@ -70,6 +70,11 @@ impl Tx<'_> {
 }
 
 impl View<'_> {
+    /// When a user was added.
+    pub fn user_added_at(&self, id: UserId) -> Result<Timestamp> {
+        Ok(self.one("SELECT created_at FROM user WHERE id = ?1", [id], |row| row.get(0))?.unwrap_or(Timestamp(0)))
+    }
+
     /// Has this user any task in the database?
     pub fn user_has_tasks(&self, id: UserId) -> Result<bool> {
         Ok(self.one("SELECT 1 FROM task WHERE user_id = ?1 LIMIT 1", [id], |_| Ok(()))?.is_some())

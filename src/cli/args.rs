@@ -1,0 +1,185 @@
+//! What can be typed: clap's types and nothing else.
+
+pub mod databases;
+pub mod tasks;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+const ABOUT: &str = "A local grid: submit a task, it runs on the server that fits best, now or when one frees up";
+
+const EXAMPLES: &str = "\
+Examples:
+  grid run -- make -j4                     run where it fits best, see its output, get its exit code
+  grid submit -c 4 --mem 8G -- ./train.sh  queue it and go on; prints the id
+  grid status                              what runs, what waits and why (also plain `grid`)
+  grid logs -f last                        follow the output of the newest task
+  grid explain last                        why it runs where it does, or why it waits
+  grid server list                         the servers and what is known of them
+
+Tasks are named 12, 12.3 (a member of an array), 12-15, last or all. Every listing takes --json.
+The grid lives in $GRID_HOME, else $XDG_DATA_HOME/grid, else ~/.local/share/grid.";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "grid", version, about = ABOUT, after_help = EXAMPLES, max_term_width = 100, disable_help_subcommand = true)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// One variant a verb.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Queue a task and print its id
+    Submit(Box<tasks::Submit>),
+    /// Submit a task, show its output, exit with its code
+    Run(Box<tasks::Run>),
+    /// What runs, what waits and why, what ended last
+    Status(tasks::Status),
+    /// All about tasks
+    Show(tasks::Show),
+    /// Why a task runs where it does, or why it waits: tier by tier, server by server
+    Explain(tasks::Explain),
+    /// The output of a task
+    Logs(tasks::Logs),
+    /// Wait until tasks have ended; exit with the highest of their codes
+    Wait(tasks::Wait),
+    /// End tasks: TERM, a grace, KILL
+    Cancel(tasks::Cancel),
+    /// Keep waiting tasks from starting
+    Hold(tasks::Chosen),
+    /// Let held tasks start
+    Release(tasks::Chosen),
+    /// Start ended tasks again
+    Retry(tasks::Retry),
+    /// The servers: where tasks run
+    #[command(subcommand)]
+    Server(databases::Server),
+    /// The users: who submits
+    #[command(subcommand)]
+    User(databases::User),
+    /// The profiles: named sets of task attributes, for --profile
+    #[command(subcommand)]
+    Task(databases::Task),
+    /// The clients: hosts that submit
+    #[command(subcommand)]
+    Client(databases::Client),
+    /// The distributors of both tiers
+    #[command(subcommand)]
+    Distributor(databases::Distributor),
+    /// Read all servers' attributes now, clean up, wake the dispatcher: for cron
+    Refresh(Refresh),
+    /// The process that starts and follows tasks; comes and goes by itself
+    #[command(subcommand)]
+    Dispatcher(Dispatcher),
+    /// Settings of this grid
+    #[command(subcommand)]
+    Config(Config),
+    /// Ask the database, read-only
+    Sql(Sql),
+    /// Check this host and this grid, with remedies
+    Doctor(Listing),
+    /// Remove outputs and tasks older than `keep_outputs` and `keep_rows`
+    Gc(Gc),
+    /// Print a completion script for your shell
+    Completions { shell: clap_complete::Shell },
+    /// Write the manual pages into a directory, or print grid(1)
+    Man { dir: Option<PathBuf> },
+
+    #[command(hide = true)]
+    Agent {
+        #[arg(long)]
+        spool: PathBuf,
+    },
+    #[command(hide = true)]
+    Supervise { dir: PathBuf },
+    #[command(hide = true)]
+    Serve(NotYet),
+    #[command(hide = true)]
+    Fetch(NotYet),
+    #[command(hide = true)]
+    Cron(NotYet),
+    #[command(hide = true)]
+    Backup(NotYet),
+}
+
+/// Takes anything, to refuse it with "not yet".
+#[derive(Debug, ClapArgs)]
+#[command(disable_help_flag = true)]
+pub struct NotYet {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub rest: Vec<OsString>,
+}
+
+/// `--json` and nothing else.
+#[derive(Debug, Clone, Copy, ClapArgs)]
+pub struct Listing {
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Servers are read side by side; one that does not answer delays no other.
+In a crontab:  */5 * * * * GRID_HOME=/home/me/.local/share/grid /usr/local/bin/grid refresh")]
+pub struct Refresh {
+    #[command(flatten)]
+    pub listing: Listing,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Dispatcher {
+    /// Does it run, and what does it follow?
+    Status(Listing),
+    /// Start it, if it does not run
+    Start,
+    /// Let it leave; running tasks go on under their supervisors
+    Stop,
+    /// Be the dispatcher, in the foreground
+    #[command(hide = true)]
+    Serve,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// All settings with their values
+    List(Listing),
+    /// The value of one
+    Get { name: String },
+    /// Change one
+    #[command(after_help = "Example:\n  grid config set keep_outputs 60d")]
+    Set { name: String, value: String },
+    /// Go back to the default
+    Unset { name: String },
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Views to rely on: server_view user_view client_view distributor_view profile_view attribute_view task_view member_view
+
+Examples:
+  grid sql 'select name, state, idle_cpus from server_view'
+  grid sql --json \"select id, exit_code from task_view where state = 'FAILED'\"
+  grid sql --schema")]
+pub struct Sql {
+    /// One SELECT
+    #[arg(required_unless_present = "schema")]
+    pub query: Option<String>,
+    /// Print the schema, commented
+    #[arg(long, conflicts_with = "query")]
+    pub schema: bool,
+    #[command(flatten)]
+    pub listing: Listing,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct Gc {
+    /// Say what would go, remove nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub listing: Listing,
+}

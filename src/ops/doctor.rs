@@ -1,0 +1,169 @@
+//! `grid doctor`: what of this host or this home would bite later, each with its remedy.
+
+use super::report::{Check, Finding};
+use super::{Grid, OpsError, dispatcher};
+use crate::model::resources::Bytes;
+use crate::store::{Home, home, query};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// Less free space than this is told.
+const DISK_LOW: u64 = 1 << 30;
+/// The agent needs some processes for each running task.
+const PROCESSES_LOW: u64 = 512;
+
+/// All checks. The home may fail to open: that is the first finding then.
+pub fn doctor(home: &Home, opened: Result<&mut Grid, OpsError>) -> Vec<Check> {
+    let mut checks = vec![directory(home), file_system(home), disk(home)];
+    match opened {
+        Err(error) => checks.push(fail("database", error.to_string(), None)),
+        Ok(grid) => {
+            checks.push(integrity(grid));
+            checks.push(ok("sqlite", format!("{}, built in", query::sqlite_version())));
+            checks.push(running(grid));
+        }
+    }
+    checks.push(spool(home));
+    checks.push(logout());
+    checks.push(processes());
+    checks
+}
+
+fn ok(what: &'static str, found: String) -> Check {
+    Check { what, result: Finding::Ok, found, remedy: None }
+}
+
+fn warn(what: &'static str, found: String, remedy: &str) -> Check {
+    Check { what, result: Finding::Warn, found, remedy: Some(remedy.to_owned()) }
+}
+
+fn fail(what: &'static str, found: String, remedy: Option<&str>) -> Check {
+    Check { what, result: Finding::Fail, found, remedy: remedy.map(str::to_owned) }
+}
+
+fn directory(home: &Home) -> Check {
+    private("home", home.dir())
+}
+
+fn spool(home: &Home) -> Check {
+    private("agent spool", &home.agent_spool())
+}
+
+/// A directory must be ours and closed to others: values of the environment lie in it.
+fn private(what: &'static str, dir: &Path) -> Check {
+    let shown = dir.display();
+    let meta = match std::fs::metadata(dir) {
+        Ok(meta) => meta,
+        Err(error) => return fail(what, format!("{shown}: {error}"), Some("any command makes it: `grid status`")),
+    };
+    let me = rustix::process::getuid().as_raw();
+    if meta.uid() != me {
+        return fail(what, format!("{shown} belongs to uid {}, not to you", meta.uid()), Some("set GRID_HOME to a directory of yours"));
+    }
+    // Inside of a closed home the mode of a directory does not matter.
+    if what == "home" && meta.mode() & 0o077 != 0 {
+        let remedy = format!("chmod 700 {shown}");
+        return warn(what, format!("{shown} can be read by others (mode {:o})", meta.mode() & 0o777), &remedy);
+    }
+    ok(what, format!("{shown}, yours, mode {:o}", meta.mode() & 0o777))
+}
+
+fn file_system(home: &Home) -> Check {
+    match home::network_fs(home.dir()) {
+        Some(kind) => {
+            fail("file system", format!("the home lies on {kind}"), Some("set GRID_HOME to a directory on a local disk"))
+        }
+        None => ok("file system", "local".to_owned()),
+    }
+}
+
+fn disk(home: &Home) -> Check {
+    let existing = home.dir().ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
+    match rustix::fs::statvfs(existing) {
+        Err(error) => warn("disk", error.to_string(), "check that the file system is mounted"),
+        Ok(stat) => {
+            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+            let found = format!("{} free", Bytes(free));
+            if free < DISK_LOW {
+                warn("disk", found, "free some space, or `grid config set keep_outputs 7d` and `grid gc`")
+            } else {
+                ok("disk", found)
+            }
+        }
+    }
+}
+
+fn integrity(grid: &Grid) -> Check {
+    match grid.store.view().quick_check() {
+        Ok(wrong) if wrong.is_empty() => {
+            let size = std::fs::metadata(grid.store.home().database()).map_or(0, |m| m.len());
+            ok("database", format!("whole, {} and {} of log", Bytes(size), Bytes(grid.store.log_len())))
+        }
+        Ok(wrong) => fail("database", wrong.join("; "), Some("stop the dispatcher, move grid.db away, restore a backup")),
+        Err(error) => fail("database", error.to_string(), None),
+    }
+}
+
+fn running(grid: &mut Grid) -> Check {
+    match dispatcher::status(grid) {
+        Ok(status) => match status.pid {
+            Some(pid) => ok("dispatcher", format!("runs (pid {pid}), {} tasks running", status.running)),
+            None => ok("dispatcher", "does not run; it starts when there is work".to_owned()),
+        },
+        Err(error) => warn("dispatcher", error.to_string(), "`grid dispatcher stop`, then `grid dispatcher start`"),
+    }
+}
+
+/// systemd-logind may end everything of a user at logout (logind.conf(5), KillUserProcesses).
+fn logout() -> Check {
+    const WHAT: &str = "logout";
+    if !Path::new("/run/systemd/system").exists() {
+        return ok(WHAT, "no systemd: nothing ends tasks at logout".to_owned());
+    }
+    if !kill_user_processes() {
+        return ok(WHAT, "tasks go on after logout (KillUserProcesses=no)".to_owned());
+    }
+    let me = rustix::process::getuid();
+    let lingers = std::fs::read_dir("/var/lib/systemd/linger").is_ok_and(|users| {
+        users.flatten().any(|user| account_uid(&user.file_name().to_string_lossy()) == Some(me.as_raw()))
+    });
+    if me.is_root() || lingers {
+        return ok(WHAT, "tasks go on after logout (linger is enabled)".to_owned());
+    }
+    warn(WHAT, "this host ends your processes at logout (KillUserProcesses=yes)".to_owned(), "loginctl enable-linger")
+}
+
+fn kill_user_processes() -> bool {
+    let mut files = vec![Path::new("/etc/systemd/logind.conf").to_path_buf()];
+    for dir in ["/usr/lib/systemd/logind.conf.d", "/etc/systemd/logind.conf.d"] {
+        let mut parts: Vec<_> = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|f| f.path()).collect();
+        parts.sort();
+        files.extend(parts);
+    }
+    let mut kills = false;
+    for text in files.iter().filter_map(|file| std::fs::read_to_string(file).ok()) {
+        for value in text.lines().filter_map(|line| line.trim().strip_prefix("KillUserProcesses=")) {
+            kills = matches!(value.trim(), "yes" | "true" | "1" | "on");
+        }
+    }
+    kills
+}
+
+fn account_uid(name: &str) -> Option<u32> {
+    let accounts = std::fs::read_to_string("/etc/passwd").ok()?;
+    let line = accounts.lines().find(|line| line.split(':').next() == Some(name))?;
+    line.split(':').nth(2)?.parse().ok()
+}
+
+fn processes() -> Check {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nproc).current;
+    match limit {
+        None => ok("processes", "no limit".to_owned()),
+        Some(limit) if limit < PROCESSES_LOW => warn(
+            "processes",
+            format!("at most {limit} at once for this account"),
+            "raise it with `ulimit -u`, or in /etc/security/limits.conf",
+        ),
+        Some(limit) => ok("processes", format!("at most {limit} at once for this account")),
+    }
+}

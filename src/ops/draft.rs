@@ -1,0 +1,241 @@
+//! What was typed for a new task, and how a profile and the defaults complete it to a request.
+
+use super::OpsError;
+use super::expressions::{Role, check_some};
+use crate::model::command::{Command, Environment, Text};
+use crate::model::demand::{AppNeed, Demand, Target};
+use crate::model::name::Name;
+use crate::model::profile::{Profile, Settings};
+use crate::model::resources::{Bytes, Needs};
+use crate::model::task::{ClientFacts, Launch, Members, Request};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+/// Everything that a person said of a task. None: not said, so that a profile may.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draft {
+    pub command: Command,
+    pub members: Members,
+    pub name: Option<String>,
+    pub profile: Option<Name>,
+    pub cpus: Option<u32>,
+    pub mem: Option<Bytes>,
+    pub apps: Vec<AppNeed>,
+    pub time_limit: Option<Duration>,
+    pub constraint: Option<String>,
+    pub prefer: Option<String>,
+    pub on: Option<Target>,
+    pub exclude: Vec<Target>,
+    pub hold_unmatched: bool,
+    pub user: Option<Name>,
+    /// Absolute.
+    pub cwd: Text,
+    pub env: Environment,
+    pub stdout: Option<Text>,
+    pub stderr: Option<Text>,
+    pub stdin: Option<Vec<u8>>,
+    pub priority: Option<i32>,
+    pub retries: Option<u32>,
+    pub retry_lost: bool,
+    pub hold: bool,
+}
+
+impl Draft {
+    /// A draft of a single task with nothing but a command.
+    pub const fn new(command: Command, cwd: Text) -> Self {
+        Self {
+            command,
+            members: Members::Single,
+            name: None,
+            profile: None,
+            cpus: None,
+            mem: None,
+            apps: Vec::new(),
+            time_limit: None,
+            constraint: None,
+            prefer: None,
+            on: None,
+            exclude: Vec::new(),
+            hold_unmatched: false,
+            user: None,
+            cwd,
+            env: Environment(Vec::new()),
+            stdout: None,
+            stderr: None,
+            stdin: None,
+            priority: None,
+            retries: None,
+            retry_lost: false,
+            hold: false,
+        }
+    }
+
+    /// Completes the draft with its profile. What was typed wins; constraints must both hold; applications are all needed.
+    pub fn into_request(self, profile: Option<&Profile>, client: ClientFacts) -> Result<Request, OpsError> {
+        check_some(self.constraint.as_deref(), Role::Constraint)?;
+        check_some(self.prefer.as_deref(), Role::Preference)?;
+        let nothing = Settings::default();
+        let given = profile.map_or(&nothing, |p| &p.settings);
+        let mut apps = self.apps;
+        apps.extend(given.apps.iter().filter(|app| !apps.contains(app)).cloned().collect::<Vec<_>>());
+        // The order in which they were typed makes no other class of tasks.
+        apps.sort();
+        apps.dedup();
+        let mut exclude = self.exclude;
+        exclude.sort();
+        exclude.dedup();
+        let priority = self.priority.or(given.priority).unwrap_or(0);
+        let demand = Demand {
+            needs: Needs { cpus: self.cpus.or(given.cpus).unwrap_or(1), mem: self.mem.or(given.mem) },
+            apps,
+            constraint: both(given.constraint.clone(), self.constraint).map(Into::into),
+            prefer: self.prefer.or_else(|| given.prefer.clone()).map(Into::into),
+            on: self.on,
+            exclude,
+            name: self.name.map(Into::into),
+            profile: profile.map(|p| p.name.clone()),
+            priority,
+            labels: given.labels.clone(),
+        };
+        let time_limit = self.time_limit.or(given.time_limit_ms.map(Duration::from_millis));
+        let launch = Launch {
+            command: self.command,
+            cwd: self.cwd,
+            env: self.env,
+            time_limit,
+            stdout: self.stdout,
+            stderr: self.stderr,
+            stdin: self.stdin,
+        };
+        Ok(Request {
+            demand,
+            launch,
+            members: self.members,
+            retries: self.retries.or(given.retries).unwrap_or(0),
+            retry_lost: self.retry_lost,
+            hold: self.hold,
+            hold_unmatched: self.hold_unmatched,
+            user: self.user,
+            client,
+        })
+    }
+}
+
+fn both(a: Option<String>, b: Option<String>) -> Option<String> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(format!("({a}) && ({b})")),
+        (a, b) => a.or(b),
+    }
+}
+
+/// Variables that every task gets from its client: they say how text is read and written, and hold no secrets.
+const ALWAYS: [&str; 5] = ["LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ"];
+
+/// The environment of a task: the short list, and what `--env NAME` and `--env NAME=VALUE` ask for; the last one wins.
+pub fn environment(asked: &[OsString], outer: impl Fn(&OsStr) -> Option<OsString>) -> Result<Environment, OpsError> {
+    let mut pairs: Vec<(Text, Text)> = Vec::new();
+    for name in ALWAYS {
+        if let Some(value) = outer(OsStr::new(name)) {
+            pairs.push((name.into(), value.into()));
+        }
+    }
+    for wish in asked {
+        let bytes = wish.as_bytes();
+        let (name, value) = match bytes.iter().position(|b| *b == b'=') {
+            Some(at) => (OsStr::from_bytes(&bytes[..at]), OsStr::from_bytes(&bytes[at + 1..]).to_owned()),
+            None => {
+                let value = outer(wish).ok_or_else(|| {
+                    let shown = wish.to_string_lossy();
+                    OpsError::Usage(format!("--env {shown}: it is not set here; write --env {shown}=VALUE"))
+                })?;
+                (wish.as_os_str(), value)
+            }
+        };
+        if name.is_empty() {
+            return Err(OpsError::Usage(format!("--env {}: write NAME or NAME=VALUE", wish.to_string_lossy())));
+        }
+        let name = Text::from(name.to_owned());
+        pairs.retain(|(known, _)| *known != name);
+        pairs.push((name, value.into()));
+    }
+    Ok(Environment(pairs))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::attribute::Value;
+
+    fn draft() -> Draft {
+        Draft::new(Command::new(vec!["true".into()]).unwrap(), "/tmp".into())
+    }
+
+    fn client() -> ClientFacts {
+        ClientFacts { host: "h".into(), user: "me".into(), os: "linux".into(), arch: "x86_64".into() }
+    }
+
+    fn profile() -> Profile {
+        let settings = Settings {
+            cpus: Some(2),
+            mem: Some(Bytes(1 << 30)),
+            apps: vec!["blender".parse().unwrap()],
+            time_limit_ms: Some(60_000),
+            constraint: Some("server.site == \"brno\"".into()),
+            prefer: Some("server.power".into()),
+            priority: Some(5),
+            retries: Some(3),
+            labels: [("kind".into(), Value::from("film"))].into(),
+        };
+        Profile { name: "render".parse().unwrap(), settings }
+    }
+
+    #[test]
+    fn without_a_profile_the_defaults_hold() {
+        let request = draft().into_request(None, client()).unwrap();
+        assert_eq!(request.demand, Demand::default());
+        assert_eq!((request.retries, request.hold, request.launch.time_limit), (0, false, None));
+    }
+
+    #[test]
+    fn a_profile_fills_what_was_not_typed() {
+        let request = draft().into_request(Some(&profile()), client()).unwrap();
+        let demand = &request.demand;
+        assert_eq!((demand.needs.cpus, demand.needs.mem, demand.priority), (2, Some(Bytes(1 << 30)), 5));
+        assert_eq!(demand.prefer.as_deref(), Some("server.power"));
+        assert_eq!(demand.labels["kind"], Value::from("film"));
+        assert_eq!(demand.profile.as_ref().map(Name::as_str), Some("render"));
+        assert_eq!((request.retries, request.launch.time_limit), (3, Some(Duration::from_secs(60))));
+    }
+
+    #[test]
+    fn what_was_typed_wins_constraints_are_anded_and_apps_united() {
+        let mut typed = draft();
+        typed.cpus = Some(8);
+        typed.priority = Some(-1);
+        typed.prefer = Some("1".into());
+        typed.retries = Some(0);
+        typed.constraint = Some("a || b".into());
+        typed.apps = vec!["ffmpeg".parse().unwrap(), "blender".parse().unwrap()];
+        let request = typed.into_request(Some(&profile()), client()).unwrap();
+        let demand = &request.demand;
+        assert_eq!((demand.needs.cpus, demand.priority, request.retries), (8, -1, 0));
+        assert_eq!(demand.prefer.as_deref(), Some("1"));
+        assert_eq!(demand.constraint.as_deref(), Some("(server.site == \"brno\") && (a || b)"));
+        assert_eq!(demand.apps.iter().map(ToString::to_string).collect::<Vec<_>>(), ["blender", "ffmpeg"]);
+    }
+
+    #[test]
+    fn the_environment_is_what_was_asked_for_and_a_short_list() {
+        let outer = |name: &OsStr| match name.to_str() {
+            Some("LANG") => Some("C.UTF-8".into()),
+            Some("TOKEN") => Some("s3cret".into()),
+            _ => None,
+        };
+        let env = environment(&["TOKEN".into(), "A=1".into(), "A=2=3".into(), "LANG=de".into()], outer).unwrap();
+        let shown: Vec<String> = env.0.iter().map(|(n, v)| format!("{}={}", n.lossy(), v.lossy())).collect();
+        assert_eq!(shown, ["TOKEN=s3cret", "A=2=3", "LANG=de"]);
+        assert!(environment(&["NOT_SET".into()], outer).is_err());
+        assert!(environment(&["=x".into()], outer).is_err());
+    }
+}

@@ -1,0 +1,94 @@
+//! `grid explain`: tier by tier and server by server why a task runs where it does, or why it waits.
+//! What waits is looked at anew; what ran is told from the notes that were kept.
+
+use super::report::{Explained, ServerVerdict, TierSearch};
+use super::selecting::Chosen;
+use super::{Grid, OpsError, show};
+use crate::distributor::search::Trace;
+use crate::distributor::tier2::Asked;
+use crate::model::id::Index;
+use crate::model::time::Timestamp;
+use crate::store::View;
+use crate::store::tasks::{Shape, TaskRow};
+use crate::store::trace::NoteId;
+use serde::Deserialize;
+
+/// The body of a search note.
+#[derive(Debug, Deserialize)]
+struct Search {
+    tiers: Vec<TierSearch>,
+}
+
+/// The way of a task.
+pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
+    let mut task = show::show(grid, &[what])?;
+    let task = task.pop().ok_or_else(|| OpsError::unknown("task", &what.to_string(), []))?;
+    grid.store.read(|view| {
+        let row = view.task(what.task)?.ok_or_else(|| OpsError::unknown("task", &what.to_string(), []))?;
+        let index = what.index.or((row.shape == Shape::Single).then_some(Index(0)));
+        let member = index.map_or(Ok(None), |index| view.member(row.id, index))?;
+        let search: Option<Search> = note(view, row.search)?;
+        let mut explained = Explained {
+            task: Some(task.head.id),
+            state: Some(task.head.state),
+            reason: task.head.reason,
+            tiers: two_tiers(search.map(|s| s.tiers).unwrap_or_default()),
+            servers: Vec::new(),
+            chosen: task.head.server,
+            judged_at: None,
+            relaxed: Vec::new(),
+            steps: view.steps(row.id)?,
+        };
+        let waits = row.counts.waiting + row.counts.held > 0 && member.as_ref().is_none_or(|m| !m.phase.state().ended());
+        if waits && let Some(mut asked) = ask_again(view, &row)? {
+            let now = Timestamp::now();
+            asked.judge(Some(row.id), now);
+            explained.servers = asked.verdicts().to_vec();
+            explained.relaxed = asked.relaxations();
+            explained.judged_at = Some(now);
+            return Ok(explained);
+        }
+        // The match that placed the member, else the last one that was kept of the task.
+        let (verdict, judged_at) = match member.as_ref().and_then(|m| m.verdict) {
+            Some(note) => (Some(note), member.as_ref().and_then(|m| m.started_at)),
+            None => (row.verdict, row.verdict_at),
+        };
+        explained.servers = note(view, verdict)?.unwrap_or_default();
+        explained.judged_at = judged_at;
+        Ok(explained)
+    })
+}
+
+/// What waits, asked again with everything as it is now.
+fn ask_again(view: &View<'_>, row: &TaskRow) -> Result<Option<Asked>, OpsError> {
+    let Some(class) = view.class(row.class)? else { return Ok(None) };
+    let (Some(user), Some(client)) = (view.user_by_id(class.user)?, view.client_by_id(class.client)?) else { return Ok(None) };
+    Ok(Asked::new(view, class.distributor, &class.demand, &user, &client).ok())
+}
+
+/// A search that was just made, for a dry run.
+pub(super) fn of_search(trace: &Trace, servers: &[ServerVerdict], chosen: Option<String>, now: Timestamp) -> Explained {
+    Explained {
+        task: None,
+        state: None,
+        reason: None,
+        tiers: trace.tiers.to_vec(),
+        servers: servers.to_vec(),
+        chosen,
+        judged_at: Some(now),
+        relaxed: Vec::new(),
+        steps: Vec::new(),
+    }
+}
+
+/// Exactly two, in order; one that was not searched has no answers.
+pub fn two_tiers(found: Vec<TierSearch>) -> Vec<TierSearch> {
+    let answers = |tier| found.iter().find(|t| t.tier == tier).map(|t| t.searched.clone()).unwrap_or_default();
+    [1, 2].map(|tier| TierSearch { tier, searched: answers(tier) }).into()
+}
+
+fn note<T: serde::de::DeserializeOwned>(view: &View<'_>, id: Option<NoteId>) -> Result<Option<T>, OpsError> {
+    let Some(body) = id.map_or(Ok(None), |id| view.note(id))? else { return Ok(None) };
+    let read = serde_json::from_str(&body);
+    read.map(Some).map_err(|error| OpsError::Grid(format!("a note in the database can't be read: {error}")))
+}

@@ -1,0 +1,148 @@
+//! `grid logs`: what a task wrote, wherever it lies now.
+
+use super::follow::{self, Event, Sink};
+use super::selecting::Chosen;
+use super::{Grid, OpsError, settings};
+use crate::model::attempt::Stream;
+use crate::model::id::{Index, TaskId};
+use crate::model::task::{Launch, Phase};
+use crate::model::time::Timestamp;
+use crate::store::members::{MemberRow, Outputs};
+use crate::store::tasks::{Shape, TaskRow};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+
+/// Members that one `logs` prints at most.
+const MEMBERS: u32 = 10_000;
+
+/// What of the outputs.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    pub streams: Vec<Stream>,
+    /// None: the last one.
+    pub attempt: Option<u32>,
+}
+
+/// Gives the outputs of a task, or of all members of an array that have begun, one after the other.
+pub fn logs(grid: &mut Grid, what: Chosen, wanted: &Wanted, sink: &mut Sink<'_>) -> Result<(), OpsError> {
+    let unknown = || OpsError::unknown("task", &what.task.to_string(), []);
+    let row = grid.store.view().task(what.task)?.ok_or_else(unknown)?;
+    let launch = grid.store.view().launch(what.task)?.ok_or_else(unknown)?;
+    let index = what.index.or((row.shape == Shape::Single).then_some(Index(0)));
+    let members = match index {
+        Some(index) => grid.store.view().member(row.id, index)?.into_iter().collect(),
+        None => grid.store.view().members(row.id, MEMBERS)?,
+    };
+    let begun: Vec<MemberRow> = members.into_iter().filter(|m| m.number > 0).collect();
+    if begun.is_empty() {
+        return tell(sink, &not_begun(&row, what));
+    }
+    let several = index.is_none();
+    for member in begun {
+        if several {
+            tell(sink, &format!("==> {}.{} <==", row.id, member.index))?;
+        }
+        of_member(grid, what, &member, &launch, wanted, sink)?;
+    }
+    if several && row.rest > 0 {
+        tell(sink, &format!("{} of {} members have not begun", row.rest, row.size))?;
+    }
+    Ok(())
+}
+
+fn of_member(
+    grid: &mut Grid,
+    what: Chosen,
+    member: &MemberRow,
+    launch: &Launch,
+    wanted: &Wanted,
+    sink: &mut Sink<'_>,
+) -> Result<(), OpsError> {
+    let number = wanted.attempt.unwrap_or(member.number);
+    if number > member.number {
+        return Err(OpsError::Unknown {
+            kind: "attempt",
+            name: number.to_string(),
+            hint: format!("; {what} has {}", member.number),
+        });
+    }
+    let last = number == member.number;
+    if last && matches!(member.phase, Phase::Starting | Phase::Running) {
+        return follow::so_far(grid, what, member.index, &wanted.streams, sink);
+    }
+    for stream in wanted.streams.iter().copied() {
+        let file = if stream == Stream::Out { &launch.stdout } else { &launch.stderr };
+        if let Some(file) = file {
+            tell(sink, &format!("{} of {what} went to {} on its server", word(stream), file.lossy()))?;
+        } else if last && member.outputs == Outputs::Server {
+            follow::from_server(grid, what, member.index, number, stream, sink)?;
+        } else {
+            kept(grid, member, number, stream, sink)?;
+        }
+    }
+    Ok(())
+}
+
+/// An output that was brought home: a row, or a file.
+fn kept(grid: &Grid, member: &MemberRow, number: u32, stream: Stream, sink: &mut Sink<'_>) -> Result<(), OpsError> {
+    let body = grid.store.view().output(member.task, member.index, number, stream)?;
+    if !body.is_empty() {
+        return give(sink, member.index, stream, &body);
+    }
+    if from_file(grid, member.task, member.index, number, stream, sink)? {
+        return Ok(());
+    }
+    let len = if stream == Stream::Out { member.out_len } else { member.err_len };
+    if number == member.number && len.unwrap_or(0) > 0 {
+        let kept_for = settings::text(&grid.store.view(), settings::KEEP_OUTPUTS)?;
+        let ended = member.ended_at.map_or_else(String::new, Timestamp::local);
+        tell(sink, &format!("{} is gone: outputs are kept {kept_for}, it ended {ended}", word(stream)))?;
+    }
+    Ok(())
+}
+
+fn from_file(
+    grid: &Grid,
+    task: TaskId,
+    index: Index,
+    number: u32,
+    stream: Stream,
+    sink: &mut Sink<'_>,
+) -> Result<bool, OpsError> {
+    let path = grid.store.home().output_file(task, index, number, stream);
+    let failed = |error: std::io::Error| OpsError::Grid(format!("{}: {error}", path.display()));
+    let mut file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut piece = vec![0; 64 * 1024];
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return Ok(true),
+            Ok(len) => give(sink, index, stream, &piece[..len])?,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+}
+
+fn not_begun(row: &TaskRow, what: Chosen) -> String {
+    let reason = row.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+    format!("{what} has no output: it never began ({}{reason})", row.state())
+}
+
+const fn word(stream: Stream) -> &'static str {
+    match stream {
+        Stream::Out => "stdout",
+        Stream::Err => "stderr",
+    }
+}
+
+fn give(sink: &mut Sink<'_>, index: Index, stream: Stream, bytes: &[u8]) -> Result<(), OpsError> {
+    sink(Event::Output { index, stream, bytes }).map_err(OpsError::Output)
+}
+
+fn tell(sink: &mut Sink<'_>, text: &str) -> Result<(), OpsError> {
+    sink(Event::Note(text)).map_err(OpsError::Output)
+}

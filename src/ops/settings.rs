@@ -1,0 +1,186 @@
+//! `grid config`: the settings that there are, their defaults, and what they mean.
+
+use super::report::Setting;
+use super::{Grid, OpsError};
+use crate::model::name::Name;
+use crate::model::resources::Bytes;
+use crate::model::time::parse_duration;
+use crate::store::{Durability, View};
+use std::time::Duration;
+
+/// What a setting's text must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Time,
+    Size,
+    OneOf(&'static [&'static str]),
+    /// Application names, separated by commas.
+    Names,
+    Text,
+}
+
+/// A setting that this grid knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    pub name: &'static str,
+    pub default: &'static str,
+    pub kind: Kind,
+    pub about: &'static str,
+}
+
+pub const STARVE_AFTER: Known = Known {
+    name: "starve_after",
+    default: "10min",
+    kind: Kind::Time,
+    about: "a task that waits so long gets a server kept for it",
+};
+pub const IDLE_EXIT: Known =
+    Known { name: "idle_exit", default: "10min", kind: Kind::Time, about: "an idle dispatcher leaves after this" };
+pub const KEEP_OUTPUTS: Known =
+    Known { name: "keep_outputs", default: "30d", kind: Kind::Time, about: "outputs of ended tasks are kept so long" };
+pub const KEEP_ROWS: Known =
+    Known { name: "keep_rows", default: "365d", kind: Kind::Time, about: "ended tasks are kept so long" };
+pub const PLACEMENT: Known = Known {
+    name: "placement",
+    default: "spread",
+    kind: Kind::OneOf(&["spread", "pack"]),
+    about: "what decides where preferences are equal: spread over idle servers, or pack onto busy ones",
+};
+pub const WATCH: Known = Known {
+    name: "watch",
+    default: "python3,ffmpeg,blender,R,julia,gcc,g++,clang,rustc,cargo,node,java,docker,podman,matlab,octave,gnuplot,convert",
+    kind: Kind::Names,
+    about: "applications that are looked up on each server's PATH",
+};
+pub const OUTPUT_LIMIT: Known = Known {
+    name: "output_limit",
+    default: "64M",
+    kind: Kind::Size,
+    about: "a longer output stays on its server and is read from there",
+};
+pub const SSH_COMMAND: Known = Known {
+    name: "ssh.command",
+    default: "ssh",
+    kind: Kind::Text,
+    about: "the ssh command with its options; GRID_SSH_COMMAND stands before it",
+};
+
+/// All of them, by name.
+pub const ALL: [Known; 8] =
+    [IDLE_EXIT, KEEP_OUTPUTS, KEEP_ROWS, OUTPUT_LIMIT, PLACEMENT, SSH_COMMAND, STARVE_AFTER, WATCH];
+
+/// The text of a setting, or its default.
+pub fn text(view: &View<'_>, known: Known) -> Result<String, OpsError> {
+    Ok(view.setting(known.name)?.unwrap_or_else(|| known.default.to_owned()))
+}
+
+/// A setting that is a length of time.
+pub fn time(view: &View<'_>, known: Known) -> Result<Duration, OpsError> {
+    let text = text(view, known)?;
+    parse_duration(&text).map_err(|error| bad(known.name, &error))
+}
+
+/// A setting that is a size.
+pub fn size(view: &View<'_>, known: Known) -> Result<Bytes, OpsError> {
+    let text = text(view, known)?;
+    Bytes::parse(&text).map_err(|error| bad(known.name, &error))
+}
+
+/// A setting that is a list of words.
+pub fn words(view: &View<'_>, known: Known) -> Result<Vec<String>, OpsError> {
+    let text = text(view, known)?;
+    Ok(text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect())
+}
+
+/// All settings.
+pub fn list(grid: &Grid) -> Result<Vec<Setting>, OpsError> {
+    ALL.into_iter().map(|known| report(grid, known)).collect()
+}
+
+/// One setting.
+pub fn get(grid: &Grid, name: &str) -> Result<Setting, OpsError> {
+    report(grid, find(name)?)
+}
+
+/// Changes a setting, once its text is understood.
+pub fn set(grid: &mut Grid, name: &str, value: &str) -> Result<(), OpsError> {
+    let known = find(name)?;
+    check(known, value)?;
+    grid.store.write(Durability::Full, |tx| Ok(tx.set_setting(known.name, Some(value))?))
+}
+
+/// Goes back to the default.
+pub fn unset(grid: &mut Grid, name: &str) -> Result<(), OpsError> {
+    let known = find(name)?;
+    grid.store.write(Durability::Full, |tx| Ok(tx.set_setting(known.name, None)?))
+}
+
+fn find(name: &str) -> Result<Known, OpsError> {
+    let found = ALL.into_iter().find(|known| known.name == name.replace('-', "_"));
+    found.ok_or_else(|| match OpsError::unknown("setting", name, ALL.iter().map(|known| known.name)) {
+        OpsError::Unknown { kind, name, hint } if hint.is_empty() => {
+            OpsError::Unknown { kind, name, hint: "; `grid config list` shows them".to_owned() }
+        }
+        near => near,
+    })
+}
+
+fn report(grid: &Grid, known: Known) -> Result<Setting, OpsError> {
+    let set = grid.store.view().setting(known.name)?;
+    Ok(Setting {
+        name: known.name,
+        set: set.is_some(),
+        value: set.unwrap_or_else(|| known.default.to_owned()),
+        default: known.default.to_owned(),
+        about: known.about,
+    })
+}
+
+fn check(known: Known, value: &str) -> Result<(), OpsError> {
+    let name = known.name;
+    match known.kind {
+        Kind::Time => parse_duration(value).map(drop).map_err(|error| bad(name, &error)),
+        Kind::Size => Bytes::parse(value).map(drop).map_err(|error| bad(name, &error)),
+        Kind::OneOf(words) if words.contains(&value) => Ok(()),
+        Kind::OneOf(words) => Err(bad(name, &format!("{value:?} is none of {}", words.join(", ")))),
+        Kind::Names => value
+            .split(',')
+            .filter(|word| !word.trim().is_empty())
+            .try_for_each(|word| app_name(word.trim()).map_err(|error| bad(name, &error))),
+        Kind::Text if value.trim().is_empty() || value.chars().any(char::is_control) => {
+            Err(bad(name, &"a line of text is needed"))
+        }
+        Kind::Text => Ok(()),
+    }
+}
+
+/// Names of applications may end in `++`, unlike names of ours.
+fn app_name(word: &str) -> Result<(), crate::model::name::BadName> {
+    word.trim_end_matches('+').parse::<Name>().map(drop)
+}
+
+fn bad(name: &str, error: &dyn std::fmt::Display) -> OpsError {
+    OpsError::Usage(format!("{name}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_a_value_that_could_be_set() {
+        for known in ALL {
+            check(known, known.default).unwrap_or_else(|error| panic!("{}: {error}", known.name));
+        }
+    }
+
+    #[test]
+    fn what_is_no_value_is_refused_with_the_name() {
+        for (known, value) in
+            [(STARVE_AFTER, "10"), (OUTPUT_LIMIT, "64"), (PLACEMENT, "random"), (WATCH, "a b"), (SSH_COMMAND, "")]
+        {
+            let error = check(known, value).unwrap_err().to_string();
+            assert!(error.starts_with(known.name), "{error}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! `grid show`: all about a task; and the shorter report that `status` gives of many.
+
+use super::report::{Attempt, Detail, Submitted, Task};
+use super::selecting::Chosen;
+use super::{Grid, OpsError};
+use crate::model::id::{Index, ServerId, TaskId};
+use crate::model::server::Health;
+use crate::model::task::{Phase, State};
+use crate::model::time::{Timestamp, short};
+use crate::store::View;
+use crate::store::members::MemberRow;
+use crate::store::tasks::{Shape, TaskRow};
+
+/// All about tasks and members.
+pub fn show(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Task>, OpsError> {
+    grid.store.read(|view| what.iter().map(|chosen| one(view, *chosen)).collect())
+}
+
+fn one(view: &View<'_>, chosen: Chosen) -> Result<Task, OpsError> {
+    let row = view.task(chosen.task)?.ok_or_else(|| OpsError::unknown("task", &chosen.task.to_string(), []))?;
+    let index = match row.shape {
+        Shape::Single => Some(Index(0)),
+        _ => chosen.index,
+    };
+    let member = index.map_or(Ok(None), |index| view.member(row.id, index))?;
+    let mut task = match index {
+        Some(index) if row.shape != Shape::Single => of_member(view, &row, index, member.as_ref())?,
+        _ => of_task(view, &row, member.as_ref())?,
+    };
+    task.detail = Some(detail(view, &row, index, member.as_ref())?);
+    Ok(task)
+}
+
+/// What `status` tells of a task; `member` is the only one of a single task.
+pub(super) fn of_task(view: &View<'_>, row: &TaskRow, member: Option<&MemberRow>) -> Result<Task, OpsError> {
+    let single = row.shape == Shape::Single;
+    let state = row.state();
+    let reason = match member {
+        Some(member) if state == State::Running => why_running(view, member)?.or_else(|| row.reason.clone()),
+        _ => row.reason.clone(),
+    };
+    let counts = State::ALL.into_iter().map(|state| (state, row.counts.of(state))).filter(|(_, n)| *n > 0);
+    Ok(Task {
+        head: Submitted {
+            id: row.id.to_string(),
+            uuid: row.uuid.to_string(),
+            state,
+            server: member.and_then(|m| m.server).map_or(Ok(None), |id| server_name(view, id))?,
+            route: vec![row.tier1.clone(), row.tier2.clone()],
+            reason: reason.or_else(|| member.and_then(|m| m.detail.clone())),
+            size: (!single).then_some(row.size),
+        },
+        name: row.name.clone(),
+        command: row.shown.clone(),
+        exit_code: row.exit_code.filter(|_| state.ended()),
+        signal: member.and_then(|m| m.signal),
+        submitted_at: row.submitted_at,
+        started_at: member.and_then(|m| m.started_at).or(row.started_at),
+        ended_at: row.ended_at,
+        user: row.user.to_string(),
+        client: row.client.clone(),
+        counts: (!single).then(|| counts.collect()),
+        detail: None,
+    })
+}
+
+/// The report of one member of an array.
+fn of_member(view: &View<'_>, row: &TaskRow, index: Index, member: Option<&MemberRow>) -> Result<Task, OpsError> {
+    let mut task = of_task(view, row, member)?;
+    let state = member.map_or(row.rest_state, |m| m.phase.state());
+    task.head.id = format!("{}.{index}", row.id);
+    task.head.state = state;
+    task.head.size = None;
+    task.counts = None;
+    task.head.reason = match (state, member) {
+        (State::Running, Some(member)) => why_running(view, member)?,
+        (State::Pending | State::Held, _) => row.reason.clone(),
+        _ => member.and_then(|m| m.detail.clone()),
+    };
+    task.exit_code = member.and_then(|m| m.exit_code);
+    task.started_at = member.and_then(|m| m.started_at);
+    task.ended_at = member.and_then(|m| m.ended_at).filter(|_| state.ended());
+    Ok(task)
+}
+
+/// What is unusual about a running member: a silent server, a lost supervisor, a cancel on its way.
+fn why_running(view: &View<'_>, member: &MemberRow) -> Result<Option<String>, OpsError> {
+    let now = Timestamp::now();
+    if let Some(asked) = view.cancel_asked(member.task, Some(member.index))? {
+        return Ok(Some(format!("cancel asked {} ago", short(asked.age_at(now)))));
+    }
+    if let Some(id) = member.host.or(member.server)
+        && let Some(server) = view.server_by_id(id)?
+        && let Health::Down { error, since } = server.health
+    {
+        return Ok(Some(format!("no contact with {} for {}: {error}", server.name, short(since.age_at(now)))));
+    }
+    Ok(member.orphaned.then(|| "runs without supervisor; its exit code will not be known".to_owned()))
+}
+
+fn server_name(view: &View<'_>, id: ServerId) -> Result<Option<String>, OpsError> {
+    Ok(view.server_name(id)?.map(|name| name.to_string()))
+}
+
+fn detail(
+    view: &View<'_>,
+    row: &TaskRow,
+    index: Option<Index>,
+    member: Option<&MemberRow>,
+) -> Result<Detail, OpsError> {
+    let launch = view.launch(row.id)?.ok_or_else(|| OpsError::unknown("task", &row.id.to_string(), []))?;
+    let demand = &row.demand;
+    Ok(Detail {
+        attempts: match (index, member) {
+            (Some(index), Some(member)) => attempts(view, row.id, index, member)?,
+            _ => Vec::new(),
+        },
+        cpus: demand.needs.cpus,
+        mem: demand.needs.mem,
+        apps: demand.apps.clone(),
+        constraint: demand.constraint.as_deref().map(str::to_owned),
+        prefer: demand.prefer.as_deref().map(str::to_owned),
+        priority: demand.priority,
+        profile: demand.profile.as_ref().map(ToString::to_string),
+        cwd: launch.cwd.lossy().into_owned(),
+        env: launch.env.names(),
+        time_limit_s: launch.time_limit.map(|limit| limit.as_secs_f64()),
+        retries: row.retries,
+        cpu_ms: member.and_then(|m| m.cpu_ms),
+        max_rss: member.and_then(|m| m.max_rss),
+        mem_limit: None,
+        cancel_asked_at: view.cancel_asked(row.id, index)?,
+        steps: view.steps(row.id)?,
+        remote: None,
+    })
+}
+
+/// Past attempts and the last one; one that is only on its way to a server is none yet.
+fn attempts(view: &View<'_>, task: TaskId, index: Index, last: &MemberRow) -> Result<Vec<Attempt>, OpsError> {
+    let mut all = Vec::new();
+    for past in view.past_attempts(task, index)? {
+        all.push(Attempt {
+            number: past.number,
+            server: past.server.map_or(Ok(None), |id| server_name(view, id))?,
+            state: past.state,
+            started_at: past.started_at,
+            ended_at: past.ended_at,
+            exit_code: past.exit_code,
+            signal: past.signal,
+            detail: past.detail,
+        });
+    }
+    let state = match last.phase {
+        Phase::Running | Phase::Ended(_) => Some(last.phase.state()),
+        // It waits for another attempt: what stands here is how the last one ended.
+        Phase::Waiting | Phase::Held if last.ended_at.is_some() => {
+            Some(if last.detail.is_some() && last.exit_code.is_none() { State::Lost } else { State::Failed })
+        }
+        _ => None,
+    };
+    if let Some(state) = state.filter(|_| last.number > 0 && !all.iter().any(|a| a.number == last.number)) {
+        all.push(Attempt {
+            number: last.number,
+            server: last.server.map_or(Ok(None), |id| server_name(view, id))?,
+            state,
+            started_at: last.started_at,
+            ended_at: last.ended_at,
+            exit_code: last.exit_code,
+            signal: last.signal,
+            detail: last.detail.clone(),
+        });
+    }
+    Ok(all)
+}

@@ -1,0 +1,72 @@
+//! `grid status`: what runs, what waits and why, what ended last. Quick, however many tasks have ended.
+
+use super::report::{ServerLine, Status, Task};
+use super::selecting::Chosen;
+use super::{Grid, OpsError, servers, show, users};
+use crate::model::id::Index;
+use crate::store::View;
+use crate::store::tasks::{Shape, TaskRow};
+
+/// Ended tasks that a plain `status` lists.
+const ENDED: u32 = 20;
+/// Tasks that a plain `status` lists at most.
+const LIMIT: u32 = 1_000;
+
+/// Which tasks are asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// Only these.
+    pub only: Option<Vec<Chosen>>,
+    /// At most so many: those not ended, then those that ended last.
+    pub limit: Option<u32>,
+    /// No limit.
+    pub all: bool,
+    pub user: Option<String>,
+}
+
+/// One state of everything.
+pub fn status(grid: &mut Grid, asked: &Asked) -> Result<Status, OpsError> {
+    grid.store.read(|view| {
+        let (rows, left_out) = rows(view, asked)?;
+        let tasks = rows.iter().map(|row| brief(view, row)).collect::<Result<_, _>>()?;
+        let servers = view.servers()?.iter().map(line).collect();
+        Ok(Status { tasks, servers, counts: view.tally()?.into_iter().collect(), left_out })
+    })
+}
+
+fn rows(view: &View<'_>, asked: &Asked) -> Result<(Vec<TaskRow>, u64), OpsError> {
+    if let Some(only) = &asked.only {
+        let found = only.iter().map(|c| view.task(c.task)).collect::<Result<Vec<_>, _>>()?;
+        return Ok((found.into_iter().flatten().collect(), 0));
+    }
+    let user = match &asked.user {
+        Some(name) => Some(users::find(view, name)?.id),
+        None => None,
+    };
+    let limit = if asked.all { u32::MAX } else { asked.limit.unwrap_or(LIMIT) };
+    let mut rows = view.unended(user, limit)?;
+    let shown = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+    let left_out = if shown < limit { 0 } else { view.count_unended_of(user)?.saturating_sub(u64::from(shown)) };
+    let room = limit - shown;
+    let ended = if asked.all || asked.limit.is_some() { room } else { room.min(ENDED) };
+    rows.extend(view.ended(user, ended)?);
+    rows.sort_by_key(|row| row.id);
+    Ok((rows, left_out))
+}
+
+fn brief(view: &View<'_>, row: &TaskRow) -> Result<Task, OpsError> {
+    let member = if row.shape == Shape::Single { view.member(row.id, Index(0))? } else { None };
+    show::of_task(view, row, member.as_ref())
+}
+
+fn line(server: &crate::model::server::Server) -> ServerLine {
+    let (state, reason) = servers::state(server);
+    ServerLine {
+        name: server.name.to_string(),
+        engine: server.engine.word(),
+        state,
+        running: server.taken.slots,
+        slots: server.slots,
+        reason,
+    }
+}

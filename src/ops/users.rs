@@ -1,0 +1,144 @@
+//! `grid user`: who submits, with groups, share, preference and requirement.
+
+use super::attributes::{Values, not_declared, put, taken, text};
+use super::expressions::{Role, check_some};
+use super::report::Entry;
+use super::{Grid, OpsError};
+use crate::model::attribute::{Source, Value};
+use crate::model::name::Name;
+use crate::model::time::Timestamp;
+use crate::model::user::User;
+use crate::store::attributes::Owner;
+use crate::store::{Durability, View};
+
+/// Attributes of a user that have an option of their own.
+pub const RESERVED: [(&str, &str); 5] = [
+    ("name", "a user keeps the name it was added with"),
+    ("groups", "use --group NAME"),
+    ("share", "use --share N"),
+    ("prefer", "use --prefer EXPR"),
+    ("constraint", "use --constraint EXPR"),
+];
+
+/// What is said of a user; None leaves a part as it is.
+#[derive(Debug, Clone, Default)]
+pub struct UserParts {
+    /// Replaces the groups, if there are any here.
+    pub groups: Vec<Name>,
+    pub share: Option<i64>,
+    pub prefer: Option<String>,
+    pub constraint: Option<String>,
+    pub attributes: Values,
+}
+
+impl UserParts {
+    fn check(&self) -> Result<(), OpsError> {
+        check_some(self.prefer.as_deref(), Role::Preference)?;
+        check_some(self.constraint.as_deref(), Role::Constraint)
+    }
+
+    fn onto(&self, user: &mut User) {
+        if !self.groups.is_empty() {
+            user.groups.clone_from(&self.groups);
+        }
+        user.share = self.share.unwrap_or(user.share);
+        user.prefer = self.prefer.clone().or(user.prefer.take());
+        user.constraint = self.constraint.clone().or(user.constraint.take());
+    }
+}
+
+/// Adds a user.
+pub fn add(grid: &mut Grid, name: &Name, parts: &UserParts) -> Result<(), OpsError> {
+    parts.check()?;
+    let now = Timestamp::now();
+    grid.store.write(Durability::Full, |tx| {
+        if tx.user(name.as_str())?.is_some() {
+            return Err(taken("user", name.as_str()));
+        }
+        tx.add_user(name, now)?;
+        write(tx, find(tx, name.as_str())?, parts, now)
+    })
+}
+
+/// Changes a user; what is not named stays.
+pub fn set(grid: &mut Grid, name: &Name, parts: &UserParts) -> Result<(), OpsError> {
+    parts.check()?;
+    grid.store.write(Durability::Full, |tx| write(tx, find(tx, name.as_str())?, parts, Timestamp::now()))
+}
+
+fn write(tx: &crate::store::Tx<'_>, mut user: User, parts: &UserParts, now: Timestamp) -> Result<(), OpsError> {
+    parts.onto(&mut user);
+    tx.set_attributes(Owner::User(user.id.0), &parts.attributes, Source::Declared, now)?;
+    Ok(tx.update_user(&user)?)
+}
+
+/// Takes back what was declared; all of it or nothing.
+pub fn unset(grid: &mut Grid, name: &str, what: &[String]) -> Result<(), OpsError> {
+    grid.store.write(Durability::Full, |tx| {
+        let mut user = find(tx, name)?;
+        for word in what {
+            let gone = match word.as_str() {
+                "prefer" => user.prefer.take().is_some(),
+                "constraint" => user.constraint.take().is_some(),
+                "share" => std::mem::replace(&mut user.share, 1) != 1,
+                "group" | "groups" => !std::mem::take(&mut user.groups).is_empty(),
+                open => tx.unset_attribute(Owner::User(user.id.0), open)?,
+            };
+            if !gone {
+                return Err(not_declared("user", name, word));
+            }
+        }
+        Ok(tx.update_user(&user)?)
+    })
+}
+
+/// Removes users that have no tasks.
+pub fn remove(grid: &mut Grid, names: &[String]) -> Result<(), OpsError> {
+    let me = grid.me.clone();
+    grid.store.write(Durability::Full, |tx| {
+        for name in names {
+            let user = find(tx, name)?;
+            if user.name == me {
+                return Err(OpsError::Refused(format!("user {name} is the owner of this home and stays")));
+            }
+            if tx.user_has_tasks(user.id)? {
+                return Err(OpsError::Refused(format!(
+                    "user {name} has tasks in the database; `grid gc` removes old ones after `keep_rows`"
+                )));
+            }
+            tx.remove_user(user.id)?;
+        }
+        Ok(())
+    })
+}
+
+/// All users.
+pub fn list(grid: &Grid) -> Result<Vec<Entry>, OpsError> {
+    let view = grid.store.view();
+    view.users()?.into_iter().map(|user| entry(&view, user)).collect()
+}
+
+/// One user.
+pub fn show(grid: &Grid, name: &str) -> Result<Entry, OpsError> {
+    let view = grid.store.view();
+    entry(&view, find(&view, name)?)
+}
+
+pub(super) fn find(view: &View<'_>, name: &str) -> Result<User, OpsError> {
+    if let Some(user) = view.user(name)? {
+        return Ok(user);
+    }
+    let known = view.users()?;
+    Err(OpsError::unknown("user", name, known.iter().map(|u| u.name.as_str())))
+}
+
+fn entry(view: &View<'_>, user: User) -> Result<Entry, OpsError> {
+    let at = view.user_added_at(user.id)?;
+    let mut attributes = user.attributes;
+    let mut declared = |name, value| put(&mut attributes, name, value, Source::Declared, at);
+    declared("groups", Some(Value::texts(&user.groups)));
+    declared("share", Some(Value::Int(user.share)));
+    declared("prefer", text(user.prefer.as_deref()));
+    declared("constraint", text(user.constraint.as_deref()));
+    Ok(Entry::plain(user.name.to_string(), "KNOWN", attributes))
+}

@@ -1,0 +1,48 @@
+//! Which tasks `all` means.
+
+use super::{Result, View};
+use crate::model::id::{TaskId, UserId};
+
+/// A kind of tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    Any,
+    /// Some member has not ended.
+    Unended,
+    /// Some member neither ended nor is held.
+    Active,
+    /// Some member is held.
+    Held,
+    /// Some member ended and did not complete.
+    Failed,
+}
+
+impl Which {
+    const fn sql(self) -> &'static str {
+        match self {
+            Self::Any => "SELECT id FROM task WHERE (?1 IS NULL OR user_id = ?1) ORDER BY id",
+            Self::Unended => {
+                "SELECT id FROM task INDEXED BY task_unended WHERE waiting + held + starting + running > 0 AND (?1 IS NULL OR user_id = ?1) ORDER BY id"
+            }
+            Self::Active => {
+                "SELECT id FROM task INDEXED BY task_unended WHERE waiting + held + starting + running > 0 AND waiting + starting + running > 0
+                 AND (?1 IS NULL OR user_id = ?1) ORDER BY id"
+            }
+            Self::Held => {
+                "SELECT id FROM task INDEXED BY task_unended WHERE waiting + held + starting + running > 0 AND held > 0
+                 AND (?1 IS NULL OR user_id = ?1) ORDER BY id"
+            }
+            Self::Failed => {
+                "SELECT id FROM task WHERE failed + timeout + out_of_memory + cancelled + skipped + lost > 0
+                 AND (?1 IS NULL OR user_id = ?1) ORDER BY id"
+            }
+        }
+    }
+}
+
+impl View<'_> {
+    /// All tasks of a kind, of a user or of anybody, oldest first.
+    pub fn select_all(&self, user: Option<UserId>, which: Which) -> Result<Vec<TaskId>> {
+        self.all(which.sql(), [user], |row| row.get(0))
+    }
+}
