@@ -304,6 +304,14 @@ proptest! {
     }
 
     #[test]
+    fn a_column_against_a_number(name in either(&["i1", "d1", "x1"]), op in either(&["==", "!=", "<", "<=", ">", ">="]),
+                                 number in either(&["0", "2", "0.5", "2.0", "-1.0", "1e19"]), turned: bool, s in attributes()) {
+        let world = world(s, BTreeMap::new(), BTreeMap::new());
+        let text = if turned { format!("{number} {op} server.{name}") } else { format!("server.{name} {op} {number}") };
+        prop_assert_eq!(world.by_us(&text, Role::Constraint).unwrap(), by_reference(&text, &world.roots()), "{}", text);
+    }
+
+    #[test]
     fn int_and_double_mix(op in either(&["+", "-", "*", "/"]), s in attributes(), flipped: bool) {
         let world = world(s, BTreeMap::new(), BTreeMap::new());
         let (a, b) = if flipped { ("server.d1", "server.i1") } else { ("server.i1", "server.d1") };

@@ -347,6 +347,16 @@ fn could_ever_knows_what_changes_from_what_stays() {
     }
     let cpus = |cpus| query(&Demand { needs: Needs { cpus, mem: None }, ..demand() });
     assert!(fleet.could_ever(&cpus(8)) && !fleet.could_ever(&cpus(9)));
+    // A group's numbers are derived from its members', and change with them.
+    let mut farm = server(2, "farm");
+    farm.engine = Engine::Group { members: vec![ServerId(1)] };
+    farm.pool = None;
+    farm.attributes.values_mut().for_each(|attribute| attribute.source = crate::model::attribute::Source::Reported);
+    let fleet = spread(vec![server(1, "fast"), farm]);
+    let on_farm = |constraint: &str| {
+        query(&Demand { on: Some("farm".parse().unwrap()), constraint: Some(constraint.into()), ..demand() })
+    };
+    assert!(fleet.could_ever(&on_farm("server.load1 > 100.0")) && !fleet.could_ever(&on_farm("server.cpus > 100")));
     // Never read: it may turn out to be anything but what is declared.
     let mut unread = server(2, "new");
     unread.pool = None;
