@@ -1,5 +1,6 @@
 //! grid: map to be written.
 
+pub mod agent;
 pub mod cli;
 pub mod dispatch;
 pub mod distributor;

@@ -210,7 +210,8 @@ impl Callers {
                 caller.send(&message);
             }
             for (task, index, offset, bytes) in pieces {
-                caller.send(&FromDispatcher::Data { task, index, stream, offset, bytes, at_end: false });
+                let number = attempt.number;
+                caller.send(&FromDispatcher::Data { task, index, number, stream, offset, bytes, at_end: false });
             }
         }
     }
