@@ -1,1 +1,7 @@
-fn main() {}
+//! `grid`: everything is in the library; see lib.rs for the map.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    grid::cli::run(std::env::args_os())
+}
