@@ -7,6 +7,9 @@ pub mod exit;
 mod failure;
 mod output;
 
+#[cfg(test)]
+mod tests;
+
 use args::{Args, Command};
 use clap::Parser;
 use exit::{Code, Speaks};

@@ -35,3 +35,6 @@ pub use home::Grid;
 
 #[cfg(test)]
 pub mod fixture;
+
+#[cfg(test)]
+mod reports_test;

@@ -55,7 +55,11 @@ fn add(args: ServerAdd, out: &mut Out) -> Done {
     if args.ssh.is_some() {
         return not_yet("server add --ssh");
     }
-    let engine = if args.local { NewEngine::Local } else { NewEngine::Of(args.of) };
+    let engine = match (args.local, args.of.is_empty()) {
+        (true, _) => NewEngine::Local,
+        (_, false) => NewEngine::Of(args.of),
+        _ => return Err(Failure::usage(format!("server {}: say what it is: --local or --of SERVER,..", args.name))),
+    };
     let declared = declared(args.declared)?;
     with_grid(out, |grid, out| {
         let added = servers::add(grid, &args.name, &engine, args.distributor.as_ref(), &declared)?;
