@@ -1,3 +1,56 @@
 //! Talks to the person: reads the command line, calls a verb of `ops`, shows its report.
 
 pub mod args;
+mod caller;
+mod commands;
+pub mod exit;
+mod failure;
+mod output;
+
+#[cfg(test)]
+mod tests;
+
+use args::{Args, Command};
+use clap::Parser;
+use exit::{Code, Speaks};
+use output::Out;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// The whole program: from the arguments to the exit code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut out = Out::standard();
+    let args = match Args::try_parse_from(arguments) {
+        Ok(args) => args,
+        Err(error) => return refused(&error, &mut out).into(),
+    };
+    let command = args.command.unwrap_or_else(|| Command::Status(args::tasks::Status::plain()));
+    let speaks = match &command {
+        Command::Run(_) => Speaks::Task,
+        Command::Submit(submit) if submit.wait => Speaks::Task,
+        _ => Speaks::Grid,
+    };
+    let done = commands::run(command, &mut out).and_then(|code| out.finish().map(|()| code));
+    done.unwrap_or_else(|failure| failure.tell(&mut out, speaks)).into()
+}
+
+/// Help and version are data; anything else is a complaint in clap's words and our form.
+fn refused(error: &clap::Error, out: &mut Out) -> Code {
+    if !error.use_stderr() {
+        // clap knows whether stdout is a terminal; a closed pipe is no complaint.
+        let _ = error.print();
+        return Code::OK;
+    }
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+        return Code::USAGE;
+    }
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    out.complain(lines.next().unwrap_or("wrong usage"));
+    for line in lines {
+        out.complaint_below(line.trim_start());
+    }
+    Code::USAGE
+}

@@ -202,6 +202,7 @@ impl Callers {
                 let message = FromDispatcher::Data {
                     task: TaskId(0),
                     index: attempt.index,
+                    number: attempt.number,
                     stream,
                     offset,
                     bytes: bytes.to_vec(),

@@ -76,6 +76,8 @@ pub struct Dispatcher {
 
 /// Runs the dispatcher of a home until it leaves. `answer` takes the one line for whoever started it.
 pub fn serve(home: &Home, answer: &mut dyn Write) -> Result<(), DispatchError> {
+    // Away from the starter's terminal and its Ctrl-C. It fails only for a group leader, who has done that already.
+    let _ = rustix::process::setsid();
     let said = match begin(home) {
         Ok(Some(begun)) => {
             let pid = rustix::process::getpid().as_raw_nonzero().get();

@@ -6,7 +6,7 @@ use crate::store::{Home, Store};
 use rustix::fs::{Mode, OFlags, open};
 use serde::{Deserialize, Serialize};
 use std::fs::OpenOptions;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
@@ -169,8 +169,8 @@ fn spawn(home: &Home) -> Result<Startup, StartError> {
     command.arg0("grid").args(["dispatcher", "serve", "--home"]).arg(home.dir()).current_dir("/");
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
     let mut said = String::new();
-    if let Some(mut stdout) = child.stdout.take() {
-        stdout.read_to_string(&mut said)?;
+    if let Some(stdout) = child.stdout.take() {
+        BufReader::new(stdout).read_line(&mut said)?;
     }
     match serde_json::from_str(&said) {
         Ok(startup) => Ok(startup),

@@ -1,5 +1,6 @@
 //! `grid doctor`: what of this host or this home would bite later, each with its remedy.
 
+use super::home::Places;
 use super::report::{Check, Finding};
 use super::{Grid, OpsError, dispatcher};
 use crate::model::resources::Bytes;
@@ -12,11 +13,12 @@ const DISK_LOW: u64 = 1 << 30;
 /// The agent needs some processes for each running task.
 const PROCESSES_LOW: u64 = 512;
 
-/// All checks. The home may fail to open: that is the first finding then.
-pub fn doctor(home: &Home, opened: Result<&mut Grid, OpsError>) -> Vec<Check> {
+/// All checks. The home may fail to open: that is a finding then, in these words.
+pub fn doctor(places: &Places, opened: Result<&mut Grid, String>) -> Result<Vec<Check>, OpsError> {
+    let home = &Home::locate(places)?.home;
     let mut checks = vec![directory(home), file_system(home), disk(home)];
     match opened {
-        Err(error) => checks.push(fail("database", error.to_string(), None)),
+        Err(error) => checks.push(fail("database", error, None)),
         Ok(grid) => {
             checks.push(integrity(grid));
             checks.push(ok("sqlite", format!("{}, built in", query::sqlite_version())));
@@ -26,7 +28,7 @@ pub fn doctor(home: &Home, opened: Result<&mut Grid, OpsError>) -> Vec<Check> {
     checks.push(spool(home));
     checks.push(logout());
     checks.push(processes());
-    checks
+    Ok(checks)
 }
 
 fn ok(what: &'static str, found: String) -> Check {
@@ -58,7 +60,11 @@ fn private(what: &'static str, dir: &Path) -> Check {
     };
     let me = rustix::process::getuid().as_raw();
     if meta.uid() != me {
-        return fail(what, format!("{shown} belongs to uid {}, not to you", meta.uid()), Some("set GRID_HOME to a directory of yours"));
+        return fail(
+            what,
+            format!("{shown} belongs to uid {}, not to you", meta.uid()),
+            Some("set GRID_HOME to a directory of yours"),
+        );
     }
     // Inside of a closed home the mode of a directory does not matter.
     if what == "home" && meta.mode() & 0o077 != 0 {
@@ -70,9 +76,11 @@ fn private(what: &'static str, dir: &Path) -> Check {
 
 fn file_system(home: &Home) -> Check {
     match home::network_fs(home.dir()) {
-        Some(kind) => {
-            fail("file system", format!("the home lies on {kind}"), Some("set GRID_HOME to a directory on a local disk"))
-        }
+        Some(kind) => fail(
+            "file system",
+            format!("the home lies on {kind}"),
+            Some("set GRID_HOME to a directory on a local disk"),
+        ),
         None => ok("file system", "local".to_owned()),
     }
 }
@@ -99,7 +107,9 @@ fn integrity(grid: &Grid) -> Check {
             let size = std::fs::metadata(grid.store.home().database()).map_or(0, |m| m.len());
             ok("database", format!("whole, {} and {} of log", Bytes(size), Bytes(grid.store.log_len())))
         }
-        Ok(wrong) => fail("database", wrong.join("; "), Some("stop the dispatcher, move grid.db away, restore a backup")),
+        Ok(wrong) => {
+            fail("database", wrong.join("; "), Some("stop the dispatcher, move grid.db away, restore a backup"))
+        }
         Err(error) => fail("database", error.to_string(), None),
     }
 }

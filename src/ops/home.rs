@@ -4,8 +4,11 @@ use super::OpsError;
 use crate::dispatch;
 use crate::model::name::Name;
 use crate::model::task::ClientFacts;
-use crate::store::home::{Places, Seed};
-use crate::store::{Home, Store};
+use crate::store::Store;
+use crate::store::home::Seed;
+
+pub use crate::store::Home;
+pub use crate::store::home::Places;
 
 /// An open home and who uses it.
 #[derive(Debug)]

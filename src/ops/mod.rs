@@ -73,3 +73,5 @@ fn shell_code(view: &View<'_>, what: Chosen) -> Result<(u8, Option<u8>), OpsErro
         None => (0, None),
     })
 }
+#[cfg(test)]
+mod reports_test;

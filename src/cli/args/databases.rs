@@ -37,7 +37,7 @@ pub enum Server {
 }
 
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("engine").required(true).args(["local", "of", "ssh"]), after_help = "\
+#[command(group = ArgGroup::new("engine").args(["local", "of"]), after_help = "\
 Examples:
   grid server add fast --local --slots 2 --set site=brno --app blender=4.1
   grid server add farm --of fast,slow")]

@@ -1,0 +1,45 @@
+//! Who calls, and from where: the environment is read here and nowhere else.
+
+use crate::model::task::ClientFacts;
+use crate::ops::home::Places;
+use std::path::PathBuf;
+
+/// The variables that decide where the home lies.
+pub fn places() -> Places {
+    let path = |name| std::env::var_os(name).map(PathBuf::from);
+    Places {
+        grid_home: path("GRID_HOME"),
+        data_home: path("XDG_DATA_HOME"),
+        config_home: path("XDG_CONFIG_HOME"),
+        home: path("HOME"),
+        host: host(),
+    }
+}
+
+/// This host and account, as a client.
+pub fn client() -> ClientFacts {
+    ClientFacts {
+        host: host(),
+        user: login(),
+        os: std::env::consts::OS.to_owned(),
+        arch: std::env::consts::ARCH.to_owned(),
+    }
+}
+
+fn host() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if name.is_empty() { "localhost".to_owned() } else { name }
+}
+
+/// The account's name: by the uid, for USER may say anything; a name service without a file is believed through LOGNAME.
+pub fn login() -> String {
+    let uid = rustix::process::getuid().as_raw();
+    let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let of_uid = |line: &str| {
+        let mut fields = line.split(':');
+        let name = fields.next()?.to_owned();
+        (fields.nth(1)?.parse() == Ok(uid)).then_some(name)
+    };
+    let from_environment = || ["LOGNAME", "USER"].iter().find_map(|name| std::env::var(name).ok());
+    accounts.lines().find_map(of_uid).or_else(from_environment).unwrap_or_else(|| format!("uid{uid}"))
+}

@@ -1,0 +1,24 @@
+//! `grid cancel`.
+
+use super::super::args::tasks::Cancel;
+use super::super::exit::Code;
+use super::super::output::Out;
+use super::super::output::progress::Bar;
+use super::{Done, hold, with_grid};
+use crate::ops::selecting::{self, All};
+use crate::ops::{cancel, wait};
+
+pub fn run(args: Cancel, out: &mut Out) -> Done {
+    with_grid(out, |grid, out| {
+        let what = selecting::select(grid, &args.ids, All::Unended, args.everyone)?;
+        let changes = cancel::cancel(grid, &what, args.grace)?;
+        hold::print(&changes, args.json, out)?;
+        if args.wait {
+            out.finish()?;
+            let bar = Bar::new();
+            // How they ended is not how the cancel went.
+            wait::wait(grid, &what, &mut |progress| bar.set(progress))?;
+        }
+        Ok(Code::OK)
+    })
+}

@@ -1,0 +1,51 @@
+//! `grid client`.
+
+use super::super::args::databases::Client;
+use super::super::exit::Code;
+use super::super::failure::Failure;
+use super::super::output::Out;
+use super::super::output::table::Table;
+use super::{Done, entries, with_grid};
+use crate::model::time::Timestamp;
+use crate::ops::attributes::assignments;
+use crate::ops::clients::{self, RESERVED};
+use crate::ops::report::Entry;
+
+pub fn run(verb: Client, out: &mut Out) -> Done {
+    match verb {
+        Client::List(listing) => with_grid(out, |grid, out| {
+            entries::list(&clients::list(grid)?, listing.json, table, out)?;
+            Ok(Code::OK)
+        }),
+        Client::Show(args) => with_grid(out, |grid, out| {
+            entries::show(&clients::show(grid, &args.name)?, args.listing.json, out)?;
+            Ok(Code::OK)
+        }),
+        Client::Set(args) => {
+            let values = assignments(&args.set, &RESERVED)?;
+            with_grid(out, |grid, _| clients::set(grid, &args.name, &values).map(|()| Code::OK).map_err(Failure::from))
+        }
+        Client::Unset(args) => with_grid(out, |grid, _| {
+            clients::unset(grid, &args.name, &args.what)?;
+            Ok(Code::OK)
+        }),
+        Client::Remove(args) => with_grid(out, |grid, _| {
+            clients::remove(grid, &args.names)?;
+            Ok(Code::OK)
+        }),
+    }
+}
+
+fn table(all: &[Entry]) -> Table {
+    const COLUMNS: [&str; 3] = ["user", "os", "arch"];
+    let now = Timestamp::now();
+    let mut table = Table::new(&["NAME", "STATE", "USER", "OS", "ARCH", "SEEN", "OWN ATTRIBUTES"]);
+    for entry in all {
+        let mut row = vec![entry.name.clone(), entry.state.to_owned()];
+        row.extend(COLUMNS.map(|name| entries::cell(entry, name)));
+        row.push(entries::age(entry, &COLUMNS, now));
+        row.push(entries::others(entry, &COLUMNS));
+        table.row(row);
+    }
+    table
+}

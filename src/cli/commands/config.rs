@@ -1,0 +1,32 @@
+//! `grid config`.
+
+use super::super::args::Config;
+use super::super::exit::Code;
+use super::super::output::Out;
+use super::super::output::table::Table;
+use super::{Done, with_grid};
+use crate::ops::settings;
+
+pub fn run(verb: Config, out: &mut Out) -> Done {
+    with_grid(out, |grid, out| {
+        match verb {
+            Config::List(listing) => {
+                let all = settings::list(grid)?;
+                if listing.json {
+                    out.json(&all)?;
+                } else {
+                    let mut table = Table::new(&["NAME", "VALUE", "SET", "WHAT"]);
+                    for setting in all {
+                        let set = if setting.set { "yes" } else { "default" };
+                        table.row([setting.name.into(), setting.value, set.into(), setting.about.into()]);
+                    }
+                    out.table(&table)?;
+                }
+            }
+            Config::Get { name } => out.line(&settings::get(grid, &name)?.value)?,
+            Config::Set { name, value } => settings::set(grid, &name, &value)?,
+            Config::Unset { name } => settings::unset(grid, &name)?,
+        }
+        Ok(Code::OK)
+    })
+}

@@ -1,0 +1,43 @@
+//! `grid dispatcher`.
+
+use super::super::args::Dispatcher;
+use super::super::exit::Code;
+use super::super::failure::Failure;
+use super::super::output::Out;
+use super::{Done, open};
+use crate::ops::dispatcher as process;
+use crate::ops::report::DispatcherStatus;
+use crate::ops::home::Home;
+
+pub fn run(verb: Dispatcher, out: &mut Out) -> Done {
+    if let Dispatcher::Serve { home } = verb {
+        process::serve(&Home::at(home), &mut std::io::stdout())?;
+        return Ok(Code::OK);
+    }
+    // Not through with_grid: asking must not start it, and what was stopped stays so until there is work.
+    let mut grid = open(out)?;
+    match verb {
+        Dispatcher::Status(listing) => {
+            let status = process::status(&mut grid)?;
+            if listing.json { out.json(&status)? } else { print(&status, out)? }
+        }
+        Dispatcher::Start => print(&process::start(&mut grid)?, out)?,
+        Dispatcher::Stop => {
+            if !process::stop(&mut grid)? {
+                out.note("the dispatcher was not running");
+            }
+        }
+        Dispatcher::Serve { .. } => {}
+    }
+    Ok(Code::OK)
+}
+
+fn print(status: &DispatcherStatus, out: &mut Out) -> Result<(), Failure> {
+    match status.pid {
+        None => out.line("not running; it starts when there is work"),
+        Some(pid) => out.line(&format!(
+            "running as pid {pid}: {} tasks, {} lanes, {} links, epoch {}",
+            status.running, status.lanes, status.links, status.epoch
+        )),
+    }
+}

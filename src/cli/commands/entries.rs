@@ -1,0 +1,79 @@
+//! How rows of the attribute databases look: lists, and one row with every attribute, its source and its age.
+
+use super::super::failure::Failure;
+use super::super::output::Out;
+use super::super::output::table::Table;
+use crate::model::attribute::{Attribute, Value};
+use crate::model::resources::Bytes;
+use crate::model::time::{Timestamp, short};
+use crate::ops::report::Entry;
+
+/// Attributes that are sizes.
+const SIZES: [&str; 4] = ["mem", "mem_total", "mem_available", "disk_free"];
+
+/// A list as JSON, or as the table that is made of it.
+pub fn list(
+    entries: &[Entry],
+    json: bool,
+    table: impl FnOnce(&[Entry]) -> Table,
+    out: &mut Out,
+) -> Result<(), Failure> {
+    if json { out.json(entries) } else { out.table(&table(entries)) }
+}
+
+/// One row with every attribute.
+pub fn show(entry: &Entry, json: bool, out: &mut Out) -> Result<(), Failure> {
+    if json {
+        return out.json(entry);
+    }
+    let head = [
+        entry.engine.map(str::to_owned),
+        Some(entry.state.to_owned()).filter(|state| state != "KNOWN"),
+        entry.reason.as_ref().map(|reason| format!("({reason})")),
+        entry.tier.map(|tier| format!("tier {tier}")),
+        entry.distributor.as_ref().map(|name| format!("in {name}")),
+        entry.running.filter(|n| *n > 0).map(|n| format!("{n} running")),
+    ];
+    let head: Vec<String> = head.into_iter().flatten().collect();
+    out.line(&format!("{} {}", entry.name, head.join(" ")))?;
+    out.table(&attributes(entry, Timestamp::now()))
+}
+
+fn attributes(entry: &Entry, now: Timestamp) -> Table {
+    let mut table = Table::new(&["ATTRIBUTE", "VALUE", "SOURCE", "AGE"]);
+    for (name, attribute) in &entry.attributes {
+        table.row([
+            name.to_string(),
+            value(name, &attribute.value),
+            attribute.source.word().to_owned(),
+            format!("{} ago", short(attribute.read_at.age_at(now))),
+        ]);
+    }
+    table
+}
+
+/// A value as people read it.
+fn value(name: &str, value: &Value) -> String {
+    match value {
+        Value::Int(bytes) if SIZES.contains(&name) => Bytes(u64::try_from(*bytes).unwrap_or(0)).to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// A cell: the value of an attribute, or nothing.
+pub fn cell(entry: &Entry, name: &str) -> String {
+    entry.attributes.get(name).map_or_else(String::new, |attribute| value(name, &attribute.value))
+}
+
+/// The age of the oldest of these attributes, for a table that shows them.
+pub fn age(entry: &Entry, names: &[&str], now: Timestamp) -> String {
+    let oldest = names.iter().filter_map(|name| entry.attributes.get(*name)).map(|a| a.read_at).min();
+    oldest.map_or_else(String::new, |at| format!("{} ago", short(at.age_at(now))))
+}
+
+/// `site=brno rack=7`: what has no column of its own.
+pub fn others(entry: &Entry, columns: &[&str]) -> String {
+    let open = entry.attributes.iter().filter(|(name, _)| !columns.contains(&&***name));
+    let shown = open.map(|(name, Attribute { value: of, .. })| format!("{name}={}", value(name, of)));
+    shown.collect::<Vec<_>>().join(" ")
+}

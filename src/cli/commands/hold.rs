@@ -1,0 +1,39 @@
+//! `grid hold` and `grid release`.
+
+use super::super::args::tasks::Chosen;
+use super::super::exit::Code;
+use super::super::failure::Failure;
+use super::super::output::Out;
+use super::{Done, with_grid};
+use crate::ops::report::Change;
+use crate::ops::selecting::{self, All};
+use crate::ops::{hold as verb, release as opposite};
+
+pub fn hold(args: Chosen, out: &mut Out) -> Done {
+    with_grid(out, |grid, out| {
+        let what = selecting::select(grid, &args.ids, All::Unended, args.everyone)?;
+        print(&verb::hold(grid, &what)?, args.json, out)?;
+        Ok(Code::OK)
+    })
+}
+
+pub fn release(args: Chosen, out: &mut Out) -> Done {
+    with_grid(out, |grid, out| {
+        let what = selecting::select(grid, &args.ids, All::Held, args.everyone)?;
+        print(&opposite::release(grid, &what)?, args.json, out)?;
+        Ok(Code::OK)
+    })
+}
+
+/// Silence is success; what is worth knowing goes to stderr.
+pub fn print(changes: &[Change], json: bool, out: &mut Out) -> Result<(), Failure> {
+    if json {
+        return out.json(changes);
+    }
+    for change in changes {
+        if let Some(note) = &change.note {
+            out.note(&format!("{}: {note}", change.id));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! One file a verb: arguments to a request, report to the person.
+
+mod cancel;
+mod clients;
+mod config;
+mod dispatcher;
+mod distributors;
+mod doctor;
+mod entries;
+mod explain;
+mod gc;
+mod hold;
+mod logs;
+mod profiles;
+mod refresh;
+mod retry;
+mod run;
+mod servers;
+mod shell;
+mod show;
+mod sql;
+mod status;
+mod submit;
+mod typed;
+mod users;
+mod wait;
+
+use super::args::Command;
+use super::caller;
+use super::exit::Code;
+use super::failure::Failure;
+use super::output::Out;
+use crate::ops::{Grid, OpsError, dispatcher as process};
+
+/// Every command's result.
+type Done = Result<Code, Failure>;
+
+/// Carries out what was typed.
+pub fn run(command: Command, out: &mut Out) -> Done {
+    match command {
+        Command::Submit(args) => submit::run(*args, out),
+        Command::Run(args) => run::run(*args, out),
+        Command::Status(args) => status::run(args, out),
+        Command::Show(args) => show::run(args, out),
+        Command::Explain(args) => explain::run(args, out),
+        Command::Logs(args) => logs::run(args, out),
+        Command::Wait(args) => wait::run(args, out),
+        Command::Cancel(args) => cancel::run(args, out),
+        Command::Hold(args) => hold::hold(args, out),
+        Command::Release(args) => hold::release(args, out),
+        Command::Retry(args) => retry::run(args, out),
+        Command::Server(verb) => servers::run(verb, out),
+        Command::User(verb) => users::run(verb, out),
+        Command::Task(verb) => profiles::run(verb, out),
+        Command::Client(verb) => clients::run(verb, out),
+        Command::Distributor(verb) => distributors::run(verb, out),
+        Command::Refresh(args) => refresh::all(args, out),
+        Command::Dispatcher(verb) => dispatcher::run(verb, out),
+        Command::Config(verb) => config::run(verb, out),
+        Command::Sql(args) => sql::run(args, out),
+        Command::Doctor(listing) => doctor::run(listing, out),
+        Command::Gc(args) => gc::run(args, out),
+        Command::Completions { shell } => shell::completions(shell, out),
+        Command::Man { dir } => shell::man(dir.as_deref(), out),
+        Command::Agent { spool } => agent(&spool),
+        Command::Supervise { dir } => supervise(&dir),
+        Command::Serve(_) => not_yet("grid serve"),
+        Command::Fetch(_) => not_yet("grid fetch"),
+        Command::Cron(_) => not_yet("grid cron"),
+        Command::Backup(_) => not_yet("grid backup"),
+    }
+}
+
+/// Opens the home, does the work, and leaves the dispatcher awake where there is something for it to do.
+fn with_grid(out: &mut Out, work: impl FnOnce(&mut Grid, &mut Out) -> Done) -> Done {
+    let mut grid = open(out)?;
+    let code = work(&mut grid, out)?;
+    process::wake(&mut grid)?;
+    Ok(code)
+}
+
+/// Opens the home; the first command founds it.
+fn open(out: &mut Out) -> Result<Grid, Failure> {
+    let grid = Grid::open(&caller::places(), &caller::login(), caller::client())?;
+    if let Some(remark) = &grid.remark {
+        out.note(remark);
+    }
+    Ok(grid)
+}
+
+fn not_yet(what: &str) -> Done {
+    Err(Failure::NotYet(what.to_owned()))
+}
+
+/// Becomes the agent: frames on stdin and stdout.
+fn agent(spool: &std::path::Path) -> Done {
+    use std::os::fd::AsFd;
+    crate::agent::close_inherited();
+    let own = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned().map(std::fs::File::from);
+    let ends = own(std::io::stdin().as_fd()).and_then(|input| Ok((input, own(std::io::stdout().as_fd())?)));
+    let (input, output) = ends.map_err(|error| OpsError::Grid(format!("grid agent has no stdio: {error}")))?;
+    crate::agent::serve::serve(spool, input, output).map_err(|error| OpsError::Grid(format!("grid agent: {error}")))?;
+    Ok(Code::OK)
+}
+
+/// Becomes the supervisor of a run.
+fn supervise(dir: &std::path::Path) -> Done {
+    crate::agent::supervise::supervise(dir).map_err(|error| OpsError::Grid(format!("grid supervise: {error}")))?;
+    Ok(Code::OK)
+}

@@ -1,0 +1,75 @@
+//! `grid task`: profiles; a number is a task.
+
+use super::super::args::databases::{ProfileSet, Task};
+use super::super::args::tasks::Show;
+use super::super::exit::Code;
+use super::super::failure::Failure;
+use super::super::output::Out;
+use super::super::output::table::Table;
+use super::{Done, entries, show, with_grid};
+use crate::model::profile::Settings;
+use crate::ops::attributes::assignments;
+use crate::ops::profiles::{self, RESERVED};
+use crate::ops::report::Entry;
+
+pub fn run(verb: Task, out: &mut Out) -> Done {
+    match verb {
+        Task::Add(args) => {
+            let (name, settings) = (args.name.clone(), settings(*args)?);
+            with_grid(out, |grid, _| profiles::add(grid, &name, settings).map(|()| Code::OK).map_err(Failure::from))
+        }
+        Task::Set(args) => {
+            let (name, settings) = (args.name.clone(), settings(*args)?);
+            with_grid(out, |grid, _| profiles::set(grid, &name, settings).map(|()| Code::OK).map_err(Failure::from))
+        }
+        Task::List(listing) => with_grid(out, |grid, out| {
+            entries::list(&profiles::list(grid)?, listing.json, table, out)?;
+            Ok(Code::OK)
+        }),
+        Task::Show(args) => match args.name.parse() {
+            Ok(id) if args.name.starts_with(|c: char| c.is_ascii_digit()) => {
+                show::run(Show { ids: vec![id], everyone: false, json: args.listing.json }, out)
+            }
+            _ => with_grid(out, |grid, out| {
+                entries::show(&profiles::show(grid, &args.name)?, args.listing.json, out)?;
+                Ok(Code::OK)
+            }),
+        },
+        Task::Unset(args) => with_grid(out, |grid, _| {
+            profiles::unset(grid, &args.name, &args.what)?;
+            Ok(Code::OK)
+        }),
+        Task::Remove(args) => with_grid(out, |grid, _| {
+            profiles::remove(grid, &args.names)?;
+            Ok(Code::OK)
+        }),
+    }
+}
+
+fn settings(args: ProfileSet) -> Result<Settings, Failure> {
+    Ok(Settings {
+        labels: assignments(&args.set, &RESERVED)?,
+        cpus: args.cpus,
+        mem: args.mem,
+        apps: args.apps,
+        time_limit_ms: args.time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        constraint: args.constraint,
+        prefer: args.prefer,
+        priority: args.priority,
+        retries: args.retries,
+    })
+}
+
+fn table(all: &[Entry]) -> Table {
+    const COLUMNS: [&str; 8] = ["cpus", "mem", "apps", "time", "priority", "retries", "constraint", "prefer"];
+    let header =
+        ["NAME", "CPUS", "MEM", "APPS", "TIME", "PRIORITY", "RETRIES", "CONSTRAINT", "PREFER", "OWN ATTRIBUTES"];
+    let mut table = Table::new(&header).right(&["CPUS", "MEM", "TIME", "PRIORITY", "RETRIES"]);
+    for entry in all {
+        let mut row = vec![entry.name.clone()];
+        row.extend(COLUMNS.map(|name| entries::cell(entry, name)));
+        row.push(entries::others(entry, &COLUMNS));
+        table.row(row);
+    }
+    table
+}

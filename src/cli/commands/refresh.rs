@@ -1,0 +1,37 @@
+//! `grid refresh` and `grid server refresh`.
+
+use super::super::args;
+use super::super::exit::Code;
+use super::super::failure::Failure;
+use super::super::output::Out;
+use super::{Done, with_grid};
+use crate::ops::report::Refreshed;
+use crate::ops::{gc, refresh};
+
+/// For cron: quiet unless something is wrong.
+pub fn all(args: args::Refresh, out: &mut Out) -> Done {
+    with_grid(out, |grid, out| {
+        let report = refresh::refresh(grid, &[])?;
+        gc::gc(grid, false)?;
+        print(&report, args.listing.json, out)
+    })
+}
+
+pub fn some(args: args::databases::Refresh, out: &mut Out) -> Done {
+    with_grid(out, |grid, out| {
+        let report = refresh::refresh(grid, &args.names)?;
+        print(&report, args.listing.json, out)
+    })
+}
+
+fn print(report: &[Refreshed], json: bool, out: &mut Out) -> Result<Code, Failure> {
+    if json {
+        out.json(report)?;
+    }
+    for server in report {
+        if let Some(error) = &server.error {
+            out.note(&format!("{}: {error}", server.name));
+        }
+    }
+    Ok(if report.iter().any(|server| server.error.is_some()) { Code::REFUSED } else { Code::OK })
+}

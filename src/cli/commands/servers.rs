@@ -1,0 +1,171 @@
+//! `grid server`.
+
+use super::super::args::databases::{Server, ServerAdd, ServerOptions};
+use super::super::exit::Code;
+use super::super::failure::Failure;
+use super::super::output::Out;
+use super::super::output::table::Table;
+use super::{Done, entries, not_yet, refresh, with_grid};
+use crate::model::attribute::Source;
+use crate::model::name::Name;
+use crate::model::time::Timestamp;
+use crate::ops::attributes::assignments;
+use crate::ops::report::Entry;
+use crate::ops::servers::{self, Declared, NewEngine, RESERVED};
+
+pub fn run(verb: Server, out: &mut Out) -> Done {
+    match verb {
+        Server::Add(args) => add(*args, out),
+        Server::Import(_) => not_yet("grid server import"),
+        Server::Refresh(args) => refresh::some(args, out),
+        Server::List(listing) => with_grid(out, |grid, out| {
+            entries::list(&servers::list(grid)?, listing.json, table, out)?;
+            Ok(Code::OK)
+        }),
+        Server::Show(args) => with_grid(out, |grid, out| {
+            entries::show(&servers::show(grid, &args.name)?, args.listing.json, out)?;
+            Ok(Code::OK)
+        }),
+        Server::Set(args) => {
+            let declared = declared(args.declared)?;
+            with_grid(out, |grid, _| {
+                servers::set(grid, &args.name, &declared).map(|()| Code::OK).map_err(Failure::from)
+            })
+        }
+        Server::Unset(args) => with_grid(out, |grid, _| {
+            servers::unset(grid, &args.name, &args.what)?;
+            Ok(Code::OK)
+        }),
+        Server::Remove(args) => with_grid(out, |grid, _| {
+            servers::remove(grid, &args.names)?;
+            Ok(Code::OK)
+        }),
+        Server::Drain(args) => with_grid(out, |grid, _| {
+            servers::drain(grid, &args.names, args.reason.as_deref())?;
+            Ok(Code::OK)
+        }),
+        Server::Resume(args) => with_grid(out, |grid, _| {
+            servers::resume(grid, &args.names)?;
+            Ok(Code::OK)
+        }),
+    }
+}
+
+fn add(args: ServerAdd, out: &mut Out) -> Done {
+    if args.ssh.is_some() {
+        return not_yet("server add --ssh");
+    }
+    let engine = match (args.local, args.of.is_empty()) {
+        (true, _) => NewEngine::Local,
+        (_, false) => NewEngine::Of(args.of),
+        _ => return Err(Failure::usage(format!("server {}: say what it is: --local or --of SERVER,..", args.name))),
+    };
+    let declared = declared(args.declared)?;
+    with_grid(out, |grid, out| {
+        let added = servers::add(grid, &args.name, &engine, args.distributor.as_ref(), &declared)?;
+        if let Some(warning) = &added.warning {
+            out.note(warning);
+        }
+        Ok(Code::OK)
+    })
+}
+
+fn declared(options: ServerOptions) -> Result<Declared, Failure> {
+    let ServerOptions { slots, cpus, mem, max_load, accepts, apps, set } = options;
+    let apps = apps.iter().map(|text| app(text)).collect::<Result<_, _>>()?;
+    let attributes = assignments(&set, &RESERVED)?;
+    Ok(Declared { slots, cpus, mem, max_load, accepts, apps, attributes })
+}
+
+/// `blender` or `blender=4.1`.
+fn app(text: &str) -> Result<(Name, Option<String>), Failure> {
+    let (name, version) = match text.split_once('=') {
+        Some((name, version)) => (name, Some(version)),
+        None => (text, None),
+    };
+    let plain = |version: &&str| {
+        !version.is_empty() && version.chars().all(|c| c.is_ascii_alphanumeric() || ".-_+".contains(c))
+    };
+    if let Some(bad) = version.filter(|version| !plain(version)) {
+        return Err(Failure::usage(format!("--app {text}: {bad:?} is no version; write NAME=4.1")));
+    }
+    let name = name.parse().map_err(|error| Failure::usage(format!("--app {text}: {error}")))?;
+    Ok((name, version.map(str::to_owned)))
+}
+
+fn table(all: &[Entry]) -> Table {
+    let now = Timestamp::now();
+    let several = all.iter().any(|e| e.distributor != all[0].distributor);
+    let mut table = Table::new(&[
+        "NAME",
+        "STATE",
+        "ENGINE",
+        "IN",
+        "SLOTS",
+        "CPUS",
+        "LOAD",
+        "IDLE",
+        "MEM",
+        "POWER",
+        "READ",
+        "APPS",
+        "OWN ATTRIBUTES",
+        "WHY",
+    ])
+    .right(&["SLOTS", "CPUS", "LOAD", "IDLE", "MEM", "POWER"]);
+    for entry in all {
+        table.row([
+            entry.name.clone(),
+            entry.state.to_owned(),
+            entry.engine.unwrap_or_default().to_owned(),
+            entry.distributor.clone().filter(|_| several).unwrap_or_default(),
+            format!("{}/{}", entry.running.unwrap_or(0), entries::cell(entry, "slots")),
+            entries::cell(entry, "cpus"),
+            entries::cell(entry, "load1"),
+            entries::cell(entry, "idle_cpus"),
+            entries::cell(entry, "mem_available"),
+            entries::cell(entry, "power"),
+            entries::age(entry, &["load1", "idle_cpus", "mem_available"], now),
+            entries::cell(entry, "apps"),
+            own(entry),
+            entry.reason.clone().unwrap_or_default(),
+        ]);
+    }
+    table
+}
+
+/// Declared attributes that have no column.
+fn own(entry: &Entry) -> String {
+    let declared = entry.attributes.iter().filter(|(name, attribute)| {
+        attribute.source == Source::Declared
+            && !["slots", "cpus", "mem_total", "apps", "app_version"].contains(&&***name)
+    });
+    declared.map(|(name, attribute)| format!("{name}={}", attribute.value)).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::output::Look;
+    use super::*;
+    use crate::ops::fixture;
+
+    #[test]
+    fn applications_are_read_with_their_versions() {
+        assert_eq!(app("blender=4.1").unwrap().1.as_deref(), Some("4.1"));
+        assert_eq!(app("ffmpeg").unwrap().1, None);
+        for bad in ["", "=1", "a=", "a=1 2", "-x"] {
+            assert!(app(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_list_shows_use_and_age() {
+        let (_dir, mut grid) = fixture::grid();
+        servers::drain(&mut grid, &["local".into()], Some("fan is loud")).unwrap();
+        let text = table(&servers::list(&grid).unwrap()).render(Look::default());
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].starts_with("NAME   STATE    ENGINE  SLOTS  CPUS  LOAD  IDLE  MEM  POWER"), "{text}");
+        assert!(lines[1].starts_with("local  DRAINED  local     0/4     4  0.50  3.50   6G  400.0"), "{text}");
+        assert!(lines[1].ends_with("fan is loud"), "{text}");
+    }
+}

@@ -1,0 +1,121 @@
+//! `grid show`, and `grid task show 12`.
+
+use super::super::args::tasks::Show;
+use super::super::exit::Code;
+use super::super::output::Out;
+use super::super::output::table::Table;
+use super::{Done, with_grid};
+use crate::model::resources::Bytes;
+use crate::model::selector::Selector;
+use crate::model::time::{Timestamp, clock};
+use crate::ops::report::{Attempt, Detail, Task};
+use crate::ops::selecting::{self, All};
+use crate::ops::show;
+use std::time::Duration;
+
+pub fn run(args: Show, out: &mut Out) -> Done {
+    with_grid(out, |grid, out| {
+        let what = selecting::select(grid, &args.ids, All::Any, args.everyone)?;
+        let tasks = show::show(grid, &what)?;
+        if args.json {
+            // One word that can only name one task gives an object, whatever there is.
+            match (args.ids.as_slice(), tasks.as_slice()) {
+                ([Selector::Task(_) | Selector::Member(..) | Selector::Last], [task]) => out.json(task)?,
+                _ => out.json(&tasks)?,
+            }
+            return Ok(Code::OK);
+        }
+        for (at, task) in tasks.iter().enumerate() {
+            if at > 0 {
+                out.line("")?;
+            }
+            print(task, out)?;
+        }
+        Ok(Code::OK)
+    })
+}
+
+fn print(task: &Task, out: &mut Out) -> Result<(), super::Failure> {
+    let state = match &task.head.reason {
+        Some(reason) => format!("{} ({reason})", task.head.state),
+        None => task.head.state.to_string(),
+    };
+    let when = |at: Option<Timestamp>| at.map(Timestamp::local);
+    let counts = task.counts.as_ref().map(|counts| {
+        counts.iter().map(|(state, n)| format!("{n} {}", state.word().to_lowercase())).collect::<Vec<_>>().join(", ")
+    });
+    let mut fields = vec![
+        ("id", Some(task.head.id.clone())),
+        ("name", task.name.clone()),
+        ("command", Some(task.command.clone())),
+        ("state", Some(state)),
+        ("members", counts),
+        ("server", task.head.server.clone()),
+        ("exit code", task.exit_code.map(|code| code.to_string())),
+        ("signal", task.signal.map(|signal| signal.to_string())),
+        ("submitted", when(Some(task.submitted_at))),
+        ("started", when(task.started_at)),
+        ("ended", when(task.ended_at)),
+        ("user", Some(task.user.clone())),
+        ("client", Some(task.client.clone())),
+        ("way", Some(task.head.route.join(" > "))),
+    ];
+    let detail = task.detail.as_ref();
+    fields.extend(detail.map(of_detail).unwrap_or_default());
+    fields.push(("uuid", Some(task.head.uuid.clone())));
+    for (name, value) in fields {
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            out.line(&format!("{name:<12} {value}"))?;
+        }
+    }
+    if let Some(detail) = detail {
+        if detail.attempts.len() > 1 {
+            out.table(&attempts(&detail.attempts))?;
+        }
+        for (at, what) in &detail.steps {
+            out.line(&format!("{}  {what}", at.local()))?;
+        }
+    }
+    Ok(())
+}
+
+fn of_detail(detail: &Detail) -> Vec<(&'static str, Option<String>)> {
+    let seconds = |s: f64| clock(Duration::try_from_secs_f64(s).unwrap_or_default());
+    let some = |n: i64| (n != 0).then(|| n.to_string());
+    vec![
+        ("cpus", Some(detail.cpus.to_string())),
+        ("memory", detail.mem.map(|mem| mem.to_string())),
+        ("apps", Some(detail.apps.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))),
+        ("constraint", detail.constraint.clone()),
+        ("prefer", detail.prefer.clone()),
+        ("priority", some(detail.priority.into())),
+        ("profile", detail.profile.clone()),
+        ("time limit", detail.time_limit_s.map(seconds)),
+        ("retries", some(detail.retries.into())),
+        ("directory", Some(detail.cwd.clone())),
+        ("environment", Some(detail.env.join(" "))),
+        ("cpu time", detail.cpu_ms.map(|ms| clock(Duration::from_millis(ms)))),
+        ("max memory", detail.max_rss.filter(|rss| *rss > Bytes(0)).map(|rss| rss.to_string())),
+        ("cancel asked", detail.cancel_asked_at.map(Timestamp::local)),
+        ("remote", detail.remote.as_ref().map(|remote| format!("{} in {}", remote.id, remote.distributor))),
+    ]
+}
+
+fn attempts(all: &[Attempt]) -> Table {
+    let mut table = Table::new(&["ATTEMPT", "STATE", "SERVER", "STARTED", "TIME", "EXIT", "WHY"])
+        .right(&["ATTEMPT", "TIME", "EXIT"]);
+    for attempt in all {
+        let code = attempt.exit_code.map(|code| code.to_string());
+        let time = attempt.started_at.zip(attempt.ended_at).map(|(from, to)| clock(from.age_at(to)));
+        table.row([
+            attempt.number.to_string(),
+            attempt.state.to_string(),
+            attempt.server.clone().unwrap_or_default(),
+            attempt.started_at.map(Timestamp::local).unwrap_or_default(),
+            time.unwrap_or_default(),
+            code.or_else(|| attempt.signal.map(|signal| format!("signal {signal}"))).unwrap_or_default(),
+            attempt.detail.clone().unwrap_or_default(),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,47 @@
+//! `grid submit`.
+
+use super::super::args::tasks::Submit;
+use super::super::exit::Code;
+use super::super::output::Out;
+use super::super::output::progress::Bar;
+use super::{Done, explain, typed, with_grid};
+use crate::model::task::State;
+use crate::ops::report::Submitted;
+use crate::ops::{selecting, submit, wait};
+
+pub fn run(args: Submit, out: &mut Out) -> Done {
+    let dry_run = args.task.dry_run;
+    let draft = typed::draft(args.task, args.hold, out)?;
+    with_grid(out, |grid, out| {
+        if dry_run {
+            let report = submit::dry_run(grid, draft)?;
+            return explain::print(&report, args.json, out);
+        }
+        let report = submit::submit(grid, draft)?;
+        match (args.json, args.parsable) {
+            (true, _) => out.json(&report)?,
+            (_, true) => out.line(&report.id)?,
+            _ => out.line(&sentence(&report))?,
+        }
+        if !args.wait {
+            return Ok(Code::OK);
+        }
+        // Whoever reads the id may act on it while we wait.
+        out.finish()?;
+        let word = report.id.parse().map_err(|error| crate::ops::OpsError::Grid(format!("{error}")))?;
+        let what = selecting::select_one(grid, word, true)?;
+        let bar = Bar::new();
+        let waited = wait::wait(grid, &[what], &mut |progress| bar.set(progress))?;
+        Ok(Code(waited.code))
+    })
+}
+
+/// `12 on fast`, `12 PENDING: no server is free`.
+fn sentence(report: &Submitted) -> String {
+    let size = report.size.map_or_else(String::new, |size| format!(" ({size} members)"));
+    let reason = report.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+    match (&report.server, report.state) {
+        (Some(server), State::Pending | State::Running) => format!("{}{size} on {server}", report.id),
+        _ => format!("{}{size} {}{reason}", report.id, report.state),
+    }
+}

@@ -1,0 +1,142 @@
+//! From the options of `submit` and `run` to a draft: files and stdin are read here, what is not built yet is refused.
+
+use super::super::args::tasks::{NotYetOptions, TaskOptions};
+use super::super::failure::Failure;
+use super::super::output::Out;
+use crate::model::command::{Command, Text};
+use crate::model::task::Members;
+use crate::ops::OpsError;
+use crate::ops::draft::{Draft, environment};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// The most that `--stdin` takes: it travels in one message.
+const STDIN_MAX: u64 = 8 << 20;
+/// The longest list that `--each-line` takes.
+const LINES_MAX: usize = 10_000_000;
+
+/// Everything that was typed, checked and read.
+pub fn draft(options: TaskOptions, hold: bool, out: &mut Out) -> Result<Draft, Failure> {
+    refuse(&options.not_yet)?;
+    if options.stdin && options.each_line.as_deref() == Some(Path::new("-")) {
+        return Err(Failure::usage("--stdin and --each-line -: both read stdin; put the lines in a file"));
+    }
+    let command = command(options.command, options.shell, out)?;
+    let members = match (options.array, &options.each_line) {
+        (Some(array), _) => array,
+        (None, Some(file)) => Members::Lines { lines: lines(file)?, at_once: None },
+        (None, None) => Members::Single,
+    };
+    let stdin = if options.stdin { Some(stdin()?) } else { None };
+    if let Some(name) = &options.name
+        && (name.is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control))
+    {
+        return Err(Failure::usage("--name: 1 to 200 characters, no control characters"));
+    }
+    let absolute = std::path::absolute(options.cwd.unwrap_or_else(|| PathBuf::from(".")));
+    let cwd = absolute.map_err(|error| Failure::usage(format!("--cwd: {error}")))?;
+    Ok(Draft {
+        command,
+        members,
+        name: options.name,
+        profile: options.profile,
+        cpus: options.cpus,
+        mem: options.mem,
+        apps: options.apps,
+        time_limit: options.time,
+        constraint: options.constraint,
+        prefer: options.prefer,
+        on: options.on,
+        exclude: options.exclude,
+        hold_unmatched: options.hold_unmatched,
+        user: options.user,
+        cwd: cwd.into_os_string().into(),
+        env: environment(&options.env, |name| std::env::var_os(name))?,
+        stdout: options.stdout.map(Text::from),
+        stderr: options.stderr.map(Text::from),
+        stdin,
+        priority: options.priority,
+        retries: options.retries,
+        retry_lost: options.retry_lost,
+        hold,
+    })
+}
+
+fn refuse(options: &NotYetOptions) -> Result<(), Failure> {
+    let NotYetOptions { dependency, after, begin, license, gpus, send, dir } = options;
+    let given = [
+        ("--dependency", dependency.is_some()),
+        ("--after", after.is_some()),
+        ("--begin", begin.is_some()),
+        ("--license", license.is_some()),
+        ("--gpus", gpus.is_some()),
+        ("--send", !send.is_empty()),
+        ("--dir", dir.is_some()),
+    ];
+    given.iter().find(|(_, given)| *given).map_or(Ok(()), |(name, _)| Err(Failure::NotYet((*name).to_owned())))
+}
+
+fn command(typed: Vec<OsString>, shell: Option<OsString>, out: &mut Out) -> Result<Command, Failure> {
+    let arguments = match shell {
+        Some(script) => vec!["sh".into(), "-c".into(), script.into()],
+        None => {
+            if let [only] = typed.as_slice()
+                && only.as_bytes().contains(&b' ')
+                && !Path::new(only).exists()
+            {
+                out.note(
+                    "the command is one word with spaces; for a shell line write --shell, else leave out the quotes",
+                );
+            }
+            typed.into_iter().map(Text::from).collect()
+        }
+    };
+    let command = Command::new(arguments).map_err(|error| Failure::usage(error.to_string()))?;
+    if command.arguments().first().is_some_and(|program| has_directives(Path::new(program.as_os()))) {
+        return Err(Failure::NotYet("#GRID lines in a script".to_owned()));
+    }
+    Ok(command)
+}
+
+/// Does this script carry `#GRID` lines? They would have no effect.
+fn has_directives(program: &Path) -> bool {
+    let mut head = Vec::new();
+    let read = File::open(program).and_then(|file| {
+        let plain = file.metadata()?.is_file();
+        if plain { file.take(64 * 1024).read_to_end(&mut head).map(drop) } else { Ok(()) }
+    });
+    read.is_ok() && head.starts_with(b"#!") && head.split(|b| *b == b'\n').any(|line| line.starts_with(b"#GRID "))
+}
+
+fn lines(file: &Path) -> Result<Vec<Text>, Failure> {
+    let failed = |error: std::io::Error| Failure::usage(format!("--each-line {}: {error}", file.display()));
+    let source: Box<dyn Read> =
+        if file == Path::new("-") { Box::new(std::io::stdin()) } else { Box::new(File::open(file).map_err(failed)?) };
+    let mut lines = Vec::new();
+    for line in BufReader::new(source).split(b'\n') {
+        let text = Text::from_bytes(line.map_err(failed)?);
+        lines.push(
+            text.ok_or_else(|| Failure::usage(format!("--each-line: line {} holds a NUL byte", lines.len() + 1)))?,
+        );
+        if lines.len() > LINES_MAX {
+            return Err(Failure::usage(format!("--each-line: more than {LINES_MAX} lines")));
+        }
+    }
+    if lines.is_empty() {
+        return Err(Failure::usage(format!("--each-line {}: no lines; nothing was submitted", file.display())));
+    }
+    Ok(lines)
+}
+
+fn stdin() -> Result<Vec<u8>, Failure> {
+    let mut all = Vec::new();
+    let read = std::io::stdin().take(STDIN_MAX + 1).read_to_end(&mut all);
+    read.map_err(|error| OpsError::Grid(format!("stdin: {error}")))?;
+    if all.len() as u64 > STDIN_MAX {
+        return Err(Failure::usage("--stdin: more than 8M; put it in a file that the command reads"));
+    }
+    Ok(all)
+}

@@ -1,0 +1,62 @@
+//! `grid user`.
+
+use super::super::args::databases::{User, UserSet};
+use super::super::exit::Code;
+use super::super::failure::Failure;
+use super::super::output::Out;
+use super::super::output::table::Table;
+use super::{Done, entries, with_grid};
+use crate::ops::attributes::assignments;
+use crate::ops::report::Entry;
+use crate::ops::users::{self, RESERVED, UserParts};
+
+pub fn run(verb: User, out: &mut Out) -> Done {
+    match verb {
+        User::Add(args) => {
+            let (name, parts) = (args.name.clone(), parts(args)?);
+            with_grid(out, |grid, _| users::add(grid, &name, &parts).map(|()| Code::OK).map_err(Failure::from))
+        }
+        User::Set(args) => {
+            let (name, parts) = (args.name.clone(), parts(args)?);
+            with_grid(out, |grid, _| users::set(grid, &name, &parts).map(|()| Code::OK).map_err(Failure::from))
+        }
+        User::List(listing) => with_grid(out, |grid, out| {
+            entries::list(&users::list(grid)?, listing.json, table, out)?;
+            Ok(Code::OK)
+        }),
+        User::Show(args) => with_grid(out, |grid, out| {
+            entries::show(&users::show(grid, &args.name)?, args.listing.json, out)?;
+            if !args.listing.json {
+                out.note("share is stored and shown, not used yet");
+            }
+            Ok(Code::OK)
+        }),
+        User::Unset(args) => with_grid(out, |grid, _| {
+            users::unset(grid, &args.name, &args.what)?;
+            Ok(Code::OK)
+        }),
+        User::Remove(args) => with_grid(out, |grid, _| {
+            users::remove(grid, &args.names)?;
+            Ok(Code::OK)
+        }),
+    }
+}
+
+fn parts(args: UserSet) -> Result<UserParts, Failure> {
+    let attributes = assignments(&args.set, &RESERVED)?;
+    let UserSet { groups, share, prefer, constraint, .. } = args;
+    Ok(UserParts { groups, share, prefer, constraint, attributes })
+}
+
+fn table(all: &[Entry]) -> Table {
+    const COLUMNS: [&str; 4] = ["groups", "share", "prefer", "constraint"];
+    let mut table =
+        Table::new(&["NAME", "GROUPS", "SHARE", "PREFER", "CONSTRAINT", "OWN ATTRIBUTES"]).right(&["SHARE"]);
+    for entry in all {
+        let mut row = vec![entry.name.clone()];
+        row.extend(COLUMNS.map(|name| entries::cell(entry, name)));
+        row.push(entries::others(entry, &COLUMNS));
+        table.row(row);
+    }
+    table
+}

@@ -1,0 +1,24 @@
+//! `grid wait`.
+
+use super::super::args::tasks::Wait;
+use super::super::exit::Code;
+use super::super::output::Out;
+use super::super::output::progress::Bar;
+use super::{Done, with_grid};
+use crate::model::selector::Selector;
+use crate::ops::selecting::{self, All};
+use crate::ops::wait;
+
+pub fn run(args: Wait, out: &mut Out) -> Done {
+    with_grid(out, |grid, out| {
+        let words = if args.ids.is_empty() { vec![Selector::All] } else { args.ids };
+        let what = selecting::select(grid, &words, All::Active, args.everyone)?;
+        let bar = Bar::new();
+        let waited = wait::wait(grid, &what, &mut |progress| bar.set(progress))?;
+        drop(bar);
+        if args.json {
+            out.json(&waited)?;
+        }
+        Ok(Code(waited.code))
+    })
+}

@@ -1,0 +1,69 @@
+//! Every exit code of grid, named, and the one map from an error to its code.
+
+use crate::ops::OpsError;
+use std::process::ExitCode;
+
+/// What a command ends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Code(pub u8);
+
+impl Code {
+    /// Done as asked.
+    pub const OK: Self = Self(0);
+    /// An unknown id or name, or the state of things forbids it.
+    pub const REFUSED: Self = Self(1);
+    /// What was typed makes no sense, or is not built yet.
+    pub const USAGE: Self = Self(2);
+    /// No server can ever run it, or no distributor answered (EX_TEMPFAIL of sysexits.h).
+    pub const NO_MATCH: Self = Self(75);
+    /// `run`, `wait`: the task was ended at its time limit (as timeout(1) says it).
+    pub const TIME_LIMIT: Self = Self(124);
+    /// `run`, `submit --wait`: grid itself failed; `wait`: the task is LOST.
+    pub const GRID_FAILED: Self = Self(125);
+    /// The command could not be executed.
+    pub const NOT_EXECUTABLE: Self = Self(126);
+    /// The command was not found on its server.
+    pub const NOT_FOUND: Self = Self(127);
+    /// The task was cancelled (as a shell counts SIGINT).
+    pub const CANCELLED: Self = Self(130);
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(code.0)
+    }
+}
+
+/// Whose code a person expects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaks {
+    /// grid's own.
+    Grid,
+    /// The task's: `run` and `submit --wait`, where 1 would be the task's word.
+    Task,
+}
+
+/// The code for an error.
+pub const fn code(error: &OpsError, speaks: Speaks) -> Code {
+    match (error, speaks) {
+        (OpsError::Usage(_), _) => Code::USAGE,
+        (OpsError::NoMatch { .. }, _) => Code::NO_MATCH,
+        (OpsError::Unknown { .. } | OpsError::Refused(_), _) => Code::REFUSED,
+        (OpsError::Store(_) | OpsError::Grid(_) | OpsError::Output(_), Speaks::Task) => Code::GRID_FAILED,
+        (OpsError::Store(_) | OpsError::Grid(_) | OpsError::Output(_), Speaks::Grid) => Code::REFUSED,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_of_grid_is_never_taken_for_one_of_the_task() {
+        let failed = OpsError::Grid("x".into());
+        assert_eq!(code(&failed, Speaks::Task), Code::GRID_FAILED);
+        assert_eq!(code(&failed, Speaks::Grid), Code::REFUSED);
+        assert_eq!(code(&OpsError::Usage("x".into()), Speaks::Task), Code::USAGE);
+        assert_eq!(code(&OpsError::NoMatch { summary: String::new(), reasons: vec![] }, Speaks::Task), Code::NO_MATCH);
+    }
+}

@@ -1,0 +1,64 @@
+//! Why a command line ends without having done what was asked.
+
+use super::exit::{self, Code, Speaks};
+use super::output::Out;
+use crate::ops::OpsError;
+use std::io;
+
+/// An error on its way to the person.
+#[derive(Debug)]
+pub enum Failure {
+    Ops(OpsError),
+    /// Known, and refused until it is built.
+    NotYet(String),
+    /// Whoever read our output has enough.
+    Closed,
+    /// Our output can't be written: the disk is full.
+    Output(io::Error),
+}
+
+impl From<OpsError> for Failure {
+    fn from(error: OpsError) -> Self {
+        match error {
+            OpsError::Output(error) => error.into(),
+            other => Self::Ops(other),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe { Self::Closed } else { Self::Output(error) }
+    }
+}
+
+impl Failure {
+    /// What was typed makes no sense.
+    pub fn usage(text: impl Into<String>) -> Self {
+        Self::Ops(OpsError::Usage(text.into()))
+    }
+
+    /// Says it on stderr and gives the exit code.
+    pub fn tell(&self, out: &mut Out, speaks: Speaks) -> Code {
+        match self {
+            Self::Closed => Code::OK,
+            Self::NotYet(what) => {
+                out.complain(&format!("{what}: not yet; this version of grid can't do it"));
+                Code::USAGE
+            }
+            Self::Output(error) => {
+                out.complain(&format!("output: {error}"));
+                exit::code(&OpsError::Grid(String::new()), speaks)
+            }
+            Self::Ops(error) => {
+                out.complain(&error.to_string());
+                if let OpsError::NoMatch { reasons, .. } = error {
+                    for reason in reasons {
+                        out.complaint_below(reason);
+                    }
+                }
+                exit::code(error, speaks)
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The only place of the program that prints. stdout is data, stderr is talk.
+
+pub mod progress;
+pub mod table;
+
+use super::failure::Failure;
+use crate::model::command::printable;
+use serde::Serialize;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use table::Table;
+
+/// How a listing may look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Look {
+    /// Columns of the terminal; None in a pipe, where nothing is cut.
+    pub width: Option<u16>,
+    pub bold: bool,
+}
+
+impl Look {
+    /// As the terminal and the person's variables (no-color.org, bixense.com/clicolors) have it.
+    fn of_stdout() -> Self {
+        let terminal = io::stdout().is_terminal();
+        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let off = std::env::var_os("CLICOLOR").is_some_and(|value| value == "0");
+        let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+        let forced = std::env::var_os("CLICOLOR_FORCE").is_some_and(|value| !value.is_empty() && value != "0");
+        let width = || rustix::termios::tcgetwinsize(io::stdout()).map_or(80, |size| size.ws_col);
+        Self {
+            width: terminal.then(width).map(|columns| if columns == 0 { 80 } else { columns }),
+            bold: !set("NO_COLOR") && (forced || (terminal && !off && !dumb)),
+        }
+    }
+}
+
+/// Both outputs of the program.
+pub struct Out {
+    stdout: Box<dyn Write>,
+    stderr: Box<dyn Write>,
+    pub look: Look,
+}
+
+impl Out {
+    /// The process's own.
+    pub fn standard() -> Self {
+        Self { stdout: Box::new(BufWriter::new(io::stdout())), stderr: Box::new(io::stderr()), look: Look::of_stdout() }
+    }
+
+    /// Any other, for tests.
+    #[cfg(test)]
+    pub fn new(stdout: Box<dyn Write>, stderr: Box<dyn Write>, look: Look) -> Self {
+        Self { stdout, stderr, look }
+    }
+
+    /// A line of data; what would disturb a terminal is escaped.
+    pub fn line(&mut self, text: &str) -> Result<(), Failure> {
+        Ok(writeln!(self.stdout, "{}", printable(text))?)
+    }
+
+    /// Text of ours, as it is.
+    pub fn text(&mut self, text: &str) -> Result<(), Failure> {
+        Ok(self.stdout.write_all(text.as_bytes())?)
+    }
+
+    /// What a task wrote on its stdout, as it is.
+    pub fn task_stdout(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stdout.write_all(bytes)?;
+        self.stdout.flush()
+    }
+
+    /// What a task wrote on its stderr, as it is.
+    pub fn task_stderr(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stdout.flush()?;
+        self.stderr.write_all(bytes)
+    }
+
+    /// A table; nothing for one without rows.
+    pub fn table(&mut self, table: &Table) -> Result<(), Failure> {
+        self.text(&table.render(self.look))
+    }
+
+    /// One JSON document; on a terminal for people too.
+    pub fn json<T: Serialize + ?Sized>(&mut self, report: &T) -> Result<(), Failure> {
+        let written = if self.look.width.is_some() {
+            serde_json::to_writer_pretty(&mut self.stdout, report)
+        } else {
+            serde_json::to_writer(&mut self.stdout, report)
+        };
+        written.map_err(|error| Failure::from(io::Error::from(error)))?;
+        Ok(writeln!(self.stdout)?)
+    }
+
+    /// A line of talk.
+    pub fn note(&mut self, text: &str) {
+        self.complain(text);
+    }
+
+    /// `grid: ..` on stderr; lines after the first (a caret under its place) stand below.
+    pub fn complain(&mut self, text: &str) {
+        let mut lines = text.lines();
+        let first = lines.next().unwrap_or_default();
+        // Nobody is left to be told that stderr is gone.
+        let _ = self.stdout.flush();
+        let _ = writeln!(self.stderr, "grid: {}", printable(first));
+        for line in lines {
+            self.complaint_below(line);
+        }
+    }
+
+    /// A line that belongs to the complaint before it.
+    pub fn complaint_below(&mut self, text: &str) {
+        let _ = writeln!(self.stderr, "  {}", printable(text));
+    }
+
+    /// Everything is written, or the reason why not.
+    pub fn finish(&mut self) -> Result<(), Failure> {
+        Ok(self.stdout.flush()?)
+    }
+}

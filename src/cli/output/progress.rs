@@ -1,0 +1,41 @@
+//! A bar on stderr while something is waited for; nothing where stderr is no terminal.
+
+use crate::ops::wait::Progress;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+
+/// The bar of `grid wait`.
+#[derive(Debug)]
+pub struct Bar {
+    bar: Option<ProgressBar>,
+}
+
+impl Bar {
+    /// A bar, where there is a terminal to draw it on.
+    pub fn new() -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} ended{msg}  {elapsed}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar
+        });
+        Self { bar }
+    }
+
+    /// How far it is.
+    pub fn set(&self, progress: Progress) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(progress.size);
+            bar.set_position(progress.ended);
+            bar.set_message(format!(", {} running", progress.running));
+        }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Borderless tables: empty columns are dropped, a terminal's width is kept, a pipe gets everything.
+
+use super::Look;
+use crate::model::command::printable;
+use comfy_table::{CellAlignment, ContentArrangement, Row, Table as Grid, presets};
+
+/// A listing with a header.
+#[derive(Debug, Clone)]
+pub struct Table {
+    header: Vec<String>,
+    right: Vec<&'static str>,
+    every_column: bool,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// An empty table with these columns.
+    pub fn new(header: &[&str]) -> Self {
+        Self {
+            header: header.iter().map(|name| printable(name)).collect(),
+            right: Vec::new(),
+            every_column: false,
+            rows: Vec::new(),
+        }
+    }
+
+    /// Columns of numbers.
+    pub fn right(mut self, columns: &[&'static str]) -> Self {
+        self.right = columns.to_vec();
+        self
+    }
+
+    /// Shows empty columns too, and the header of an empty table.
+    pub const fn every_column(mut self) -> Self {
+        self.every_column = true;
+        self
+    }
+
+    /// Adds a row; control and bidi characters are escaped.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().map(|cell| printable(&cell)).collect());
+    }
+
+    /// The table as text, each line ended; nothing without rows.
+    pub fn render(&self, look: Look) -> String {
+        let used: Vec<usize> = (0..self.header.len())
+            .filter(|at| self.every_column || self.rows.iter().any(|row| row.get(*at).is_some_and(|c| !c.is_empty())))
+            .collect();
+        if used.is_empty() {
+            return String::new();
+        }
+        let mut grid = Grid::new();
+        grid.load_preset(presets::NOTHING).force_no_tty().set_truncation_indicator("…");
+        match look.width {
+            Some(width) => grid.set_content_arrangement(ContentArrangement::Dynamic).set_width(width),
+            None => grid.set_content_arrangement(ContentArrangement::Disabled),
+        };
+        grid.set_header(used.iter().map(|at| self.header[*at].as_str()));
+        for row in &self.rows {
+            let mut cells = Row::from(used.iter().map(|at| row.get(*at).map_or("", String::as_str)));
+            if look.width.is_some() {
+                cells.max_height(2);
+            }
+            grid.add_row(cells);
+        }
+        for (position, at) in used.iter().enumerate() {
+            if let Some(column) = grid.column_mut(position) {
+                column.set_padding((0, 2));
+                if self.right.contains(&self.header[*at].as_str()) {
+                    column.set_cell_alignment(CellAlignment::Right);
+                }
+            }
+        }
+        let mut text = String::new();
+        for (at, line) in grid.lines().enumerate() {
+            let line = line.trim_end();
+            let bold = look.bold && at == 0;
+            text.push_str(&if bold { format!("\u{1b}[1m{line}\u{1b}[0m\n") } else { format!("{line}\n") });
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> Table {
+        let mut table = Table::new(&["ID", "NAME", "STATE", "COMMAND"]).right(&["ID"]);
+        table.row(["1".into(), String::new(), "RUNNING".into(), "sleep 1".into()]);
+        table.row(["12".into(), String::new(), "PENDING".into(), "x".repeat(200)]);
+        table
+    }
+
+    #[test]
+    fn a_pipe_gets_everything_and_no_empty_column() {
+        let text = table().render(Look::default());
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], "ID  STATE    COMMAND");
+        assert_eq!(lines[1], " 1  RUNNING  sleep 1");
+        assert!(lines[2].ends_with(&"x".repeat(200)));
+        assert_eq!(lines.len(), 3);
+    }
+
+    #[test]
+    fn a_terminal_gets_its_width_and_a_bold_header() {
+        let text = table().render(Look { width: Some(60), bold: true });
+        assert!(text.starts_with("\u{1b}[1mID"), "{text}");
+        assert!(text.lines().skip(1).all(|line| line.chars().count() <= 60), "{text}");
+        assert!(text.contains('…'), "{text}");
+    }
+
+    #[test]
+    fn nothing_is_no_header_and_control_characters_are_escaped() {
+        assert_eq!(Table::new(&["A"]).render(Look::default()), "");
+        let mut table = Table::new(&["A"]);
+        table.row(["x\u{1b}[31m\u{202e}y".into()]);
+        assert!(!table.render(Look::default()).contains(['\u{1b}', '\u{202e}']));
+    }
+}
