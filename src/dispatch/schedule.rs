@@ -9,6 +9,8 @@ use super::turn::Outcome;
 use crate::matching::{Choice, Place, Query};
 use crate::model::demand::{Demand, Target};
 use crate::model::id::{AttemptId, BootId, ClassId, DistributorId, LaneId, ServerId, TaskId};
+use crate::model::resources::Needs;
+use crate::model::server::Server;
 use crate::model::time::Timestamp;
 use crate::store::classes::Head;
 use crate::store::members::{Ledger, Placing};
@@ -77,17 +79,13 @@ pub fn top_up(
         if d.barred.contains_key(&head.task) || d.avoided.contains_key(&head.task) {
             continue;
         }
-        for fleet in d.fleets.values_mut() {
-            fleet.give_back(held_place, needs);
-        }
+        d.book(held_place, needs, Booking::GiveBack);
         let still = d.compiled.get(&class).zip(fleet_with(d, held_place.server)).is_some_and(|(c, fleet)| {
             fleet
                 .best_among(&c.query, Some(head.task), &[held_place.server])
                 .is_some_and(|choice| choice.place == held_place)
         });
-        for fleet in d.fleets.values_mut() {
-            fleet.take(held_place, needs);
-        }
+        d.book(held_place, needs, Booking::Take);
         if still {
             let count = d.lanes.window(class).saturating_sub(u32::try_from(has).unwrap_or(u32::MAX));
             fill(d, tx, ledger, outcome, &head, id, held_place, (boot, None), count)?;
@@ -129,16 +127,12 @@ fn place(
     let verdict = verdict(d, tx, class, distributor, head.task)?;
     let lane = tx.new_lane()?;
     tx.take(choice.place.server, choice.place.host, needs)?;
-    for fleet in d.fleets.values_mut() {
-        fleet.take(choice.place, needs);
-    }
+    d.book(choice.place, needs, Booking::Take);
     let window = d.lanes.window(class);
     let filled = fill(d, tx, ledger, outcome, &head, lane, choice.place, (boot, verdict), window)?;
     if filled == 0 {
         tx.give_back(choice.place.server, choice.place.host, needs)?;
-        for fleet in d.fleets.values_mut() {
-            fleet.give_back(choice.place, needs);
-        }
+        d.book(choice.place, needs, Booking::GiveBack);
         // Cancelled or held in this very transaction: the counts follow at its end, and with them the class.
         d.queue.forget(class);
         d.stirred = true;
@@ -283,7 +277,38 @@ pub fn compile(d: &mut Dispatcher, tx: &Tx<'_>, id: ClassId) -> Result<bool, Sto
     Ok(true)
 }
 
+/// What is done to a place in the fleets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Booking {
+    Take,
+    GiveBack,
+}
+
 impl Dispatcher {
+    /// Mirrors a booking in the fleets. Servers of several distributors may share a host: its pool is the same for all.
+    pub(super) fn book(&mut self, place: Place, needs: Needs, booking: Booking) {
+        let Some(own) = self.fleets.iter().find(|(_, f)| f.get(place.host).is_some()).map(|(id, _)| *id) else {
+            return;
+        };
+        let Some(fleet) = self.fleets.get_mut(&own) else { return };
+        match booking {
+            Booking::Take => fleet.take(place, needs),
+            Booking::GiveBack => fleet.give_back(place, needs),
+        }
+        let Some(pool) = fleet.get(place.host).and_then(|s| s.pool.clone()) else { return };
+        for (id, fleet) in &mut self.fleets {
+            let shares = |s: &&Server| s.pool.as_ref().is_some_and(|p| p.host == pool.host);
+            if *id == own {
+                continue;
+            }
+            let sharing = fleet.servers().find(shares).cloned();
+            if let Some(mut server) = sharing {
+                server.pool = Some(pool.clone());
+                fleet.set(server);
+            }
+        }
+    }
+
     /// A class's place in the queue after some of it was placed.
     fn requeue(&mut self, tx: &Tx<'_>, key: Key) -> Result<(), DispatchError> {
         let class = key.2;
