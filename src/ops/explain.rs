@@ -4,6 +4,7 @@ use super::report::{Explained, ServerVerdict, TierSearch};
 use super::selecting::Chosen;
 use super::{Grid, OpsError, show};
 use crate::model::id::Index;
+use crate::model::task::Phase;
 use crate::store::View;
 use crate::store::tasks::Shape;
 use crate::store::trace::NoteId;
@@ -25,8 +26,9 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
         let member = index.map_or(Ok(None), |index| view.member(row.id, index))?;
         let search: Option<Search> = note(view, row.search)?;
         // The match that placed the member, else the last one of the task that waits.
-        let (verdict, judged_at) = match member.as_ref().and_then(|m| m.verdict) {
-            Some(note) => (Some(note), member.as_ref().and_then(|m| m.started_at)),
+        let placed = member.as_ref().filter(|m| !matches!(m.phase, Phase::Waiting | Phase::Held));
+        let (verdict, judged_at) = match placed.and_then(|m| m.verdict) {
+            Some(note) => (Some(note), placed.and_then(|m| m.started_at)),
             None => (row.verdict, row.verdict_at),
         };
         let servers: Vec<ServerVerdict> = note(view, verdict)?.unwrap_or_default();

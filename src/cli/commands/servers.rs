@@ -100,7 +100,8 @@ fn table(all: &[Entry]) -> Table {
         "NAME", "STATE", "ENGINE", "IN", "SLOTS", "CPUS", "LOAD", "IDLE", "MEM", "POWER", "READ", "APPS", "DECLARED",
         "WHY",
     ])
-    .right(&["SLOTS", "CPUS", "LOAD", "IDLE", "MEM", "POWER"]);
+    .right(&["SLOTS", "CPUS", "LOAD", "IDLE", "MEM", "POWER"])
+    .brief();
     for entry in all {
         table.row([
             entry.name.clone(),
