@@ -166,6 +166,7 @@ CREATE TABLE class (
     priority       INTEGER NOT NULL,
     waiting        INTEGER NOT NULL DEFAULT 0, -- members waiting in all tasks of the class
     changed        INTEGER NOT NULL DEFAULT 0, -- home.changes when members began to wait last
+    reason         TEXT,                       -- why its tasks wait
     UNIQUE (distributor_id, user_id, client_id, demand)
 ) STRICT;
 CREATE INDEX class_waiting ON class (changed) WHERE waiting > 0;
@@ -212,7 +213,8 @@ CREATE TABLE task (
              WHEN lost > 0 THEN 'LOST' WHEN failed > 0 THEN 'FAILED' WHEN timeout > 0 THEN 'TIMEOUT'
              WHEN out_of_memory > 0 THEN 'OUT_OF_MEMORY' WHEN cancelled > 0 THEN 'CANCELLED'
              WHEN skipped > 0 THEN 'SKIPPED' ELSE 'COMPLETED' END) VIRTUAL,
-    reason        TEXT,                        -- why it waits or is held
+    reason        TEXT,                        -- why it is held, or waits for another cause than its class
+    unmatched     INTEGER NOT NULL DEFAULT 0,  -- held because nothing could ever run it; waits by itself once something could
     exit_code     INTEGER,                     -- the highest of its members
     shell_code    INTEGER,                     -- the highest as a shell counts: 128+signal, 124 time limit, 125 lost, 130 cancelled
     submitted_at  INTEGER NOT NULL,
@@ -225,11 +227,12 @@ CREATE TABLE task (
     verdict       INTEGER REFERENCES note (id),  -- of the last match: server by server
     verdict_at    INTEGER
 ) STRICT;
--- The queue of a class: what may start now, in commit order.
-CREATE INDEX task_queue ON task (class_id, id) WHERE waiting > 0 AND (at_once IS NULL OR starting + running < at_once);
+-- The queue of a class, in commit order.
+CREATE INDEX task_queue ON task (class_id, id) WHERE waiting > 0;
 CREATE INDEX task_unended ON task (id) WHERE waiting + held + starting + running > 0;
 CREATE INDEX task_ended ON task (ended_at) WHERE waiting + held + starting + running = 0;
 CREATE INDEX task_user ON task (user_id, id);
+CREATE INDEX task_unmatched ON task (id) WHERE unmatched = 1;
 
 -- Lines of an each-line task.
 CREATE TABLE entry (

@@ -140,7 +140,10 @@ pub enum Dispatcher {
     Stop,
     /// Be the dispatcher, in the foreground
     #[command(hide = true)]
-    Serve,
+    Serve {
+        #[arg(long)]
+        home: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]

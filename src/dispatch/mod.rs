@@ -1,3 +1,17 @@
 //! The on-demand process of a home: it starts, follows and collects tasks, and keeps the links to agents.
+//! It reads like this: [`start`] brings it up, [`serve`] is its loop, and each round of the loop is one [`turn`].
 
+mod callers;
+mod collect;
+mod fetch;
+mod lanes;
+mod links;
+mod orders;
 pub mod probe;
+mod queue;
+mod recover;
+mod schedule;
+pub mod serve;
+pub mod start;
+mod starve;
+mod turn;

@@ -1,9 +1,67 @@
 //! Reading a host outside of the dispatcher: when a home is founded, before there is one.
 
+use crate::engine::{Engine, local::Local};
+use crate::link::{Link, LinkError};
 use crate::model::facts::Facts;
+use crate::model::id::{Epoch, HomeId};
+use crate::protocol::agent::{FromAgent, ToAgent, VERSION, VERSION_MIN};
 use crate::store::Home;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::time::{Duration, Instant};
 
-/// Reads this host through an agent of its own.
-pub fn this_host(_home: &Home) -> Result<Facts, std::io::Error> {
-    Err(std::io::Error::other("not linked yet"))
+/// Why a host could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error("no answer within {} s", .0.as_secs())]
+    TimedOut(Duration),
+    #[error("{0}")]
+    Unfit(String),
+}
+
+/// How long a host may take to be read.
+pub const PROBE_LIMIT: Duration = Duration::from_secs(20);
+
+/// Reads this host through an agent of its own, with a spool of its own: the home may not have an id yet.
+pub fn this_host(home: &Home) -> Result<Facts, ProbeError> {
+    let engine = Local { spool: home.agent_spool(), log: home.run_dir().join("agent.log") };
+    let mut link = engine.open().map_err(LinkError::from)?;
+    link.send(&ToAgent::Hello {
+        version_min: VERSION_MIN,
+        version: VERSION,
+        home: HomeId(uuid::Uuid::nil()),
+        incarnation: 0,
+        epoch: Epoch(0),
+    })?;
+    link.send(&ToAgent::Probe { watch: Vec::new(), script: None })?;
+    let facts = wait_for_facts(&mut link)?;
+    link.close().map_err(LinkError::from)?;
+    Ok(facts)
+}
+
+fn wait_for_facts(link: &mut Link) -> Result<Facts, ProbeError> {
+    let deadline = Instant::now() + PROBE_LIMIT;
+    loop {
+        link.flush()?;
+        while let Some(message) = link.next()? {
+            match message {
+                FromAgent::Facts(facts) => return Ok(facts),
+                FromAgent::Unfit { error } => return Err(ProbeError::Unfit(error)),
+                _ => {}
+            }
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ProbeError::TimedOut(PROBE_LIMIT));
+        }
+        let flags = PollFlags::IN;
+        let timeout =
+            Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(20), tv_nsec: i64::from(left.subsec_nanos()) };
+        let mut fds = [PollFd::from_borrowed_fd(link.read_end(), flags)];
+        poll(&mut fds, Some(&timeout)).map_err(|e| LinkError::Io(e.into()))?;
+        if !fds[0].revents().is_empty() && !link.receive()? {
+            return Err(LinkError::Ended.into());
+        }
+    }
 }

@@ -7,6 +7,7 @@ pub mod command;
 pub mod demand;
 pub mod distributor;
 pub mod facts;
+pub mod failpoint;
 pub mod id;
 pub mod name;
 pub mod profile;

@@ -2,28 +2,59 @@
 
 use super::report::DispatcherStatus;
 use super::{Grid, OpsError};
+use crate::dispatch::start::{self, Connection, StartError};
+use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
+use crate::store::Home;
+use std::io::Write;
+
+fn failed(error: StartError) -> OpsError {
+    OpsError::Grid(error.to_string())
+}
 
 /// After a change: wakes the dispatcher; starts one where there is work and none. Every command that opened the home ends with this.
-pub fn wake(_grid: &mut Grid) -> Result<(), OpsError> {
-    Ok(())
+pub fn wake(grid: &mut Grid) -> Result<(), OpsError> {
+    start::wake(&grid.store).map_err(failed)
 }
 
 /// Does it run, and what does it follow?
-pub fn status(_grid: &mut Grid) -> Result<DispatcherStatus, OpsError> {
-    Err(OpsError::Grid("dispatcher status is not built yet".to_owned()))
+pub fn status(grid: &mut Grid) -> Result<DispatcherStatus, OpsError> {
+    match Connection::open(grid.store.home()).map_err(failed)? {
+        Some(connection) => ask(connection),
+        None => {
+            let epoch = grid.store.view().home_row()?.epoch.0;
+            Ok(DispatcherStatus { pid: None, epoch, links: 0, lanes: 0, running: 0 })
+        }
+    }
 }
 
 /// Starts it; gives the state that it then has.
-pub fn start(_grid: &mut Grid) -> Result<DispatcherStatus, OpsError> {
-    Err(OpsError::Grid("dispatcher start is not built yet".to_owned()))
+pub fn start(grid: &mut Grid) -> Result<DispatcherStatus, OpsError> {
+    ask(start::connect(grid.store.home()).map_err(failed)?)
 }
 
-/// Lets it leave and waits until it has; false if none ran.
-pub fn stop(_grid: &mut Grid) -> Result<bool, OpsError> {
-    Err(OpsError::Grid("dispatcher stop is not built yet".to_owned()))
+fn ask(mut connection: Connection) -> Result<DispatcherStatus, OpsError> {
+    connection.send(&ToDispatcher::Status).map_err(failed)?;
+    loop {
+        match connection.receive().map_err(failed)? {
+            Some(FromDispatcher::Status { pid, epoch, links, lanes, running }) => {
+                return Ok(DispatcherStatus { pid: Some(pid), epoch, links, lanes, running });
+            }
+            Some(_) => {}
+            None => return Err(OpsError::Grid("the dispatcher left before it answered".to_owned())),
+        }
+    }
 }
 
-/// Becomes the dispatcher of the home, until it is idle.
-pub fn serve(_grid: Grid) -> Result<(), OpsError> {
-    Err(OpsError::Grid("dispatcher is not built yet".to_owned()))
+/// Lets it leave and waits until it has; false if none ran. What runs goes on under its supervisors.
+pub fn stop(grid: &mut Grid) -> Result<bool, OpsError> {
+    let Some(mut connection) = Connection::open(grid.store.home()).map_err(failed)? else { return Ok(false) };
+    connection.send(&ToDispatcher::Leave).map_err(failed)?;
+    while connection.receive().map_err(failed)?.is_some() {}
+    start::wait_until_gone(grid.store.home()).map_err(|e| OpsError::Grid(e.to_string()))?;
+    Ok(true)
+}
+
+/// Becomes the dispatcher of a home, until it is idle. `answer` takes the one line for whoever started it.
+pub fn serve(home: &Home, answer: &mut dyn Write) -> Result<(), OpsError> {
+    crate::dispatch::serve::serve(home, answer).map_err(|error| OpsError::Grid(error.to_string()))
 }

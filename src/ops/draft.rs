@@ -74,7 +74,7 @@ impl Draft {
     /// Completes the draft with its profile. What was typed wins; constraints must both hold; applications are all needed.
     pub fn into_request(self, profile: Option<&Profile>, client: ClientFacts) -> Result<Request, OpsError> {
         check_some(self.constraint.as_deref(), Role::Constraint)?;
-        check_some(self.prefer.as_deref(), Role::Prefer)?;
+        check_some(self.prefer.as_deref(), Role::Preference)?;
         let nothing = Settings::default();
         let given = profile.map_or(&nothing, |p| &p.settings);
         let mut apps = self.apps;

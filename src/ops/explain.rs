@@ -1,12 +1,15 @@
-//! `grid explain`: what each tier answered and what was found of each server, from the notes that were kept.
+//! `grid explain`: tier by tier and server by server why a task runs where it does, or why it waits.
+//! What waits is looked at anew; what ran is told from the notes that were kept.
 
 use super::report::{Explained, ServerVerdict, TierSearch};
 use super::selecting::Chosen;
 use super::{Grid, OpsError, show};
+use crate::distributor::search::Trace;
+use crate::distributor::tier2::Asked;
 use crate::model::id::Index;
-use crate::model::task::Phase;
+use crate::model::time::Timestamp;
 use crate::store::View;
-use crate::store::tasks::Shape;
+use crate::store::tasks::{Shape, TaskRow};
 use crate::store::trace::NoteId;
 use serde::Deserialize;
 
@@ -16,7 +19,7 @@ struct Search {
     tiers: Vec<TierSearch>,
 }
 
-/// The way of a task, tier by tier and server by server, as it was noted.
+/// The way of a task.
 pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
     let mut task = show::show(grid, &[what])?;
     let task = task.pop().ok_or_else(|| OpsError::unknown("task", &what.to_string(), []))?;
@@ -25,24 +28,57 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
         let index = what.index.or((row.shape == Shape::Single).then_some(Index(0)));
         let member = index.map_or(Ok(None), |index| view.member(row.id, index))?;
         let search: Option<Search> = note(view, row.search)?;
-        // The match that placed the member, else the last one of the task that waits.
-        let placed = member.as_ref().filter(|m| !matches!(m.phase, Phase::Waiting | Phase::Held));
-        let (verdict, judged_at) = match placed.and_then(|m| m.verdict) {
-            Some(note) => (Some(note), placed.and_then(|m| m.started_at)),
-            None => (row.verdict, row.verdict_at),
-        };
-        let servers: Vec<ServerVerdict> = note(view, verdict)?.unwrap_or_default();
-        Ok(Explained {
+        let mut explained = Explained {
             task: Some(task.head.id),
             state: Some(task.head.state),
             reason: task.head.reason,
             tiers: two_tiers(search.map(|s| s.tiers).unwrap_or_default()),
-            servers,
+            servers: Vec::new(),
             chosen: task.head.server,
-            judged_at,
+            judged_at: None,
+            relaxed: Vec::new(),
             steps: view.steps(row.id)?,
-        })
+        };
+        let waits = row.counts.waiting + row.counts.held > 0 && member.as_ref().is_none_or(|m| !m.phase.state().ended());
+        if waits && let Some(mut asked) = ask_again(view, &row)? {
+            let now = Timestamp::now();
+            asked.judge(Some(row.id), now);
+            explained.servers = asked.verdicts().to_vec();
+            explained.relaxed = asked.relaxations();
+            explained.judged_at = Some(now);
+            return Ok(explained);
+        }
+        // The match that placed the member, else the last one that was kept of the task.
+        let (verdict, judged_at) = match member.as_ref().and_then(|m| m.verdict) {
+            Some(note) => (Some(note), member.as_ref().and_then(|m| m.started_at)),
+            None => (row.verdict, row.verdict_at),
+        };
+        explained.servers = note(view, verdict)?.unwrap_or_default();
+        explained.judged_at = judged_at;
+        Ok(explained)
     })
+}
+
+/// What waits, asked again with everything as it is now.
+fn ask_again(view: &View<'_>, row: &TaskRow) -> Result<Option<Asked>, OpsError> {
+    let Some(class) = view.class(row.class)? else { return Ok(None) };
+    let (Some(user), Some(client)) = (view.user_by_id(class.user)?, view.client_by_id(class.client)?) else { return Ok(None) };
+    Ok(Asked::new(view, class.distributor, &class.demand, &user, &client).ok())
+}
+
+/// A search that was just made, for a dry run.
+pub(super) fn of_search(trace: &Trace, servers: &[ServerVerdict], chosen: Option<String>, now: Timestamp) -> Explained {
+    Explained {
+        task: None,
+        state: None,
+        reason: None,
+        tiers: trace.tiers.to_vec(),
+        servers: servers.to_vec(),
+        chosen,
+        judged_at: Some(now),
+        relaxed: Vec::new(),
+        steps: Vec::new(),
+    }
 }
 
 /// Exactly two, in order; one that was not searched has no answers.

@@ -1,10 +1,20 @@
 //! `grid run` after its submit, and `grid logs` of what has not ended: outputs as they come, wherever the task runs.
 
 use super::selecting::Chosen;
-use super::{Grid, OpsError};
+use super::wait::settle;
+use super::{Grid, OpsError, cancel, logs, member_state, shell_code};
+use crate::dispatch::start::{self, Connection, StartError};
 use crate::model::attempt::Stream;
 use crate::model::id::Index;
 use crate::model::task::State;
+use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
+use crate::store::members::Outputs;
+use crate::store::tasks::Shape;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 /// What there is to tell while a task is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,35 +36,244 @@ pub struct Ending {
     pub code: u8,
 }
 
+/// Both outputs, in the order in which they are told.
+const BOTH: [Stream; 2] = [Stream::Out, Stream::Err];
+
 /// Follows a task, or one member, until it has ended. `run`: the first Ctrl-C cancels, the second leaves.
-pub fn run(_grid: &mut Grid, _what: Chosen, _sink: &mut Sink<'_>) -> Result<Ending, OpsError> {
-    Err(OpsError::Grid("run is not built yet".to_owned()))
+pub fn run(grid: &mut Grid, what: Chosen, sink: &mut Sink<'_>) -> Result<Ending, OpsError> {
+    let mut interrupts = Interrupts::listen()?;
+    follow_all(grid, what, &BOTH, sink, Some(&mut interrupts))
 }
 
 /// `logs -f`: as [`run`], but Ctrl-C only leaves. Only the streams in `streams`.
-pub fn follow(_grid: &mut Grid, _what: Chosen, _streams: &[Stream], _sink: &mut Sink<'_>) -> Result<Ending, OpsError> {
-    Err(OpsError::Grid("logs -f is not built yet".to_owned()))
+pub fn follow(grid: &mut Grid, what: Chosen, streams: &[Stream], sink: &mut Sink<'_>) -> Result<Ending, OpsError> {
+    follow_all(grid, what, streams, sink, None)
+}
+
+fn follow_all(
+    grid: &mut Grid,
+    what: Chosen,
+    streams: &[Stream],
+    sink: &mut Sink<'_>,
+    mut interrupts: Option<&mut Interrupts>,
+) -> Result<Ending, OpsError> {
+    let row = grid.store.view().task(what.task)?.ok_or_else(|| OpsError::unknown("task", &what.to_string(), []))?;
+    match (what.index, row.shape) {
+        (None, Shape::Array { .. } | Shape::Lines) => {
+            // Members in their order: each is followed while it runs, those that ended meanwhile are told whole.
+            for position in 0..row.size {
+                let index = row.shape.index_at(position);
+                one(grid, Chosen { task: what.task, index: Some(index) }, index, streams, sink, interrupts.as_deref_mut())?;
+            }
+        }
+        (index, _) => one(grid, what, index.unwrap_or(Index(0)), streams, sink, interrupts)?,
+    }
+    settle(grid)?;
+    let view = grid.store.view();
+    let (code, _) = shell_code(&view, what)?;
+    Ok(Ending { state: member_state(&view, what)?, code })
+}
+
+/// How far the outputs of one attempt were told.
+#[derive(Debug, Default)]
+struct Told {
+    number: u32,
+    out: u64,
+    err: u64,
+}
+
+impl Told {
+    fn of(&mut self, stream: Stream) -> &mut u64 {
+        match stream {
+            Stream::Out => &mut self.out,
+            Stream::Err => &mut self.err,
+        }
+    }
+
+    /// Offsets begin anew with each attempt.
+    fn attempt(&mut self, number: u32) {
+        if self.number != number {
+            *self = Self { number, out: 0, err: 0 };
+        }
+    }
+}
+
+fn one(
+    grid: &mut Grid,
+    what: Chosen,
+    index: Index,
+    streams: &[Stream],
+    sink: &mut Sink<'_>,
+    mut interrupts: Option<&mut Interrupts>,
+) -> Result<(), OpsError> {
+    let mut told = Told::default();
+    let mut said_why = false;
+    let mut connection: Option<Connection> = None;
+    while !member_state(&grid.store.view(), Chosen { task: what.task, index: Some(index) })?.ended() {
+        let open = match &mut connection {
+            Some(open) => open,
+            None => {
+                let mut open = start::connect(grid.store.home()).map_err(failed)?;
+                open.send(&ToDispatcher::Follow { task: what.task, index, out: told.out, err: told.err }).map_err(failed)?;
+                connection.insert(open)
+            }
+        };
+        match wait_for(open, interrupts.as_deref(), Duration::from_secs(1))? {
+            Woken::Interrupt => {
+                let Some(interrupts) = interrupts.as_deref_mut() else { continue };
+                if interrupts.take() > 1 {
+                    return Err(OpsError::Grid(format!("left; task {what} goes on: `grid wait {what}`, `grid cancel {what}`")));
+                }
+                let asked = cancel::cancel(grid, &[what], Duration::from_secs(10))?;
+                let note = asked.first().and_then(|c| c.note.clone()).unwrap_or_else(|| "cancelled".to_owned());
+                tell(sink, Event::Note(&format!("task {what}: {note}; Ctrl-C again leaves it alone")))?;
+            }
+            Woken::Time => {
+                let row = grid.store.view().task(what.task)?;
+                if let (false, Some(row)) = (said_why, row)
+                    && row.state() == State::Pending
+                    && let Some(reason) = row.reason
+                {
+                    said_why = true;
+                    tell(sink, Event::Note(&format!("task {what} waits: {reason}")))?;
+                }
+            }
+            Woken::Word => match open.receive().map_err(failed)? {
+                Some(FromDispatcher::Data { number, stream, offset, bytes, .. }) => {
+                    told.attempt(number);
+                    let have = told.of(stream);
+                    if offset == *have {
+                        *have += bytes.len() as u64;
+                        if streams.contains(&stream) {
+                            tell(sink, Event::Output { index, stream, bytes: &bytes })?;
+                        }
+                    }
+                }
+                Some(FromDispatcher::Ended { .. }) => break,
+                Some(_) => {}
+                // It left or was shot; another one takes its place.
+                None => connection = None,
+            },
+        }
+    }
+    rest(grid, what, index, streams, &mut told, sink)
+}
+
+/// What an ended member wrote and was not told yet.
+fn rest(grid: &mut Grid, what: Chosen, index: Index, streams: &[Stream], told: &mut Told, sink: &mut Sink<'_>) -> Result<(), OpsError> {
+    let Some(member) = grid.store.view().member(what.task, index)? else { return Ok(()) };
+    told.attempt(member.number);
+    for stream in streams {
+        let from = *told.of(*stream);
+        if member.outputs == Outputs::Server {
+            read(grid, what, index, member.number, *stream, from, sink)?;
+        } else {
+            logs::kept(grid, &member, member.number, *stream, from, sink)?;
+        }
+    }
+    if let Some(detail) = &member.detail {
+        tell(sink, Event::Note(&format!("task {what}: {detail}")))?;
+    }
+    Ok(())
 }
 
 /// `logs` of a member that runs: what it has written so far.
-pub fn so_far(
-    _grid: &mut Grid,
-    _what: Chosen,
-    _index: Index,
-    _streams: &[Stream],
-    _sink: &mut Sink<'_>,
-) -> Result<(), OpsError> {
-    Err(OpsError::Grid("logs of a running task is not built yet".to_owned()))
+pub fn so_far(grid: &mut Grid, what: Chosen, index: Index, streams: &[Stream], sink: &mut Sink<'_>) -> Result<(), OpsError> {
+    let Some(member) = grid.store.view().member(what.task, index)? else { return Ok(()) };
+    for stream in streams {
+        read(grid, what, index, member.number, *stream, 0, sink)?;
+    }
+    Ok(())
 }
 
 /// `logs` of an ended attempt whose output was too long to be brought home: read it from its server.
-pub fn from_server(
-    _grid: &mut Grid,
-    _what: Chosen,
-    _index: Index,
-    _number: u32,
-    _stream: Stream,
-    _sink: &mut Sink<'_>,
-) -> Result<(), OpsError> {
-    Err(OpsError::Grid("logs of an output that stayed on its server is not built yet".to_owned()))
+pub fn from_server(grid: &mut Grid, what: Chosen, index: Index, number: u32, stream: Stream, sink: &mut Sink<'_>) -> Result<(), OpsError> {
+    read(grid, what, index, number, stream, 0, sink)
+}
+
+/// Reads an output where it lies, piece by piece.
+fn read(grid: &mut Grid, what: Chosen, index: Index, number: u32, stream: Stream, from: u64, sink: &mut Sink<'_>) -> Result<(), OpsError> {
+    const PIECE: u32 = 1 << 20;
+    let mut open = start::connect(grid.store.home()).map_err(failed)?;
+    let mut offset = from;
+    loop {
+        let ask = ToDispatcher::Read { task: what.task, index, number, stream, offset, max: PIECE };
+        open.send(&ask).map_err(failed)?;
+        match open.receive().map_err(failed)? {
+            Some(FromDispatcher::Data { bytes, at_end, .. }) => {
+                if !bytes.is_empty() {
+                    tell(sink, Event::Output { index, stream, bytes: &bytes })?;
+                }
+                offset += bytes.len() as u64;
+                if at_end || bytes.is_empty() {
+                    return Ok(());
+                }
+            }
+            Some(_) => {}
+            None => return Err(OpsError::Grid(format!("task {what}: its server can't be asked for the output now; try again when it is up"))),
+        }
+    }
+}
+
+fn failed(error: StartError) -> OpsError {
+    OpsError::Grid(error.to_string())
+}
+
+/// A sink that is closed (`| head`) ends the following quietly; the command decides by the kind.
+fn tell(sink: &mut Sink<'_>, event: Event<'_>) -> Result<(), OpsError> {
+    sink(event).map_err(OpsError::Output)
+}
+
+enum Woken {
+    Word,
+    Interrupt,
+    Time,
+}
+
+fn wait_for(open: &Connection, interrupts: Option<&Interrupts>, limit: Duration) -> Result<Woken, OpsError> {
+    let timeout = Timespec { tv_sec: i64::try_from(limit.as_secs()).unwrap_or(1), tv_nsec: i64::from(limit.subsec_nanos()) };
+    let mut fds = vec![PollFd::from_borrowed_fd(open.stream().as_fd(), PollFlags::IN)];
+    if let Some(interrupts) = interrupts {
+        fds.push(PollFd::from_borrowed_fd(interrupts.pipe.as_fd(), PollFlags::IN));
+    }
+    match poll(&mut fds, Some(&timeout)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(error) => return Err(OpsError::Grid(error.to_string())),
+    }
+    let spoke = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
+    Ok(if spoke(1) {
+        Woken::Interrupt
+    } else if spoke(0) {
+        Woken::Word
+    } else {
+        Woken::Time
+    })
+}
+
+/// Ctrl-C and TERM as bytes in a pipe.
+struct Interrupts {
+    pipe: UnixStream,
+    count: u32,
+}
+
+impl Interrupts {
+    fn listen() -> Result<Self, OpsError> {
+        let failed = |error: std::io::Error| OpsError::Grid(format!("signals can't be caught: {error}"));
+        let (pipe, write) = UnixStream::pair().map_err(failed)?;
+        pipe.set_nonblocking(true).map_err(failed)?;
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            let write = write.try_clone().map_err(failed)?;
+            signal_hook::low_level::pipe::register(signal, write).map_err(failed)?;
+        }
+        Ok(Self { pipe, count: 0 })
+    }
+
+    /// How many came so far.
+    fn take(&mut self) -> u32 {
+        let mut bytes = [0; 16];
+        while let Ok(n @ 1..) = self.pipe.read(&mut bytes) {
+            self.count += u32::try_from(n).unwrap_or(1);
+        }
+        self.count
+    }
 }

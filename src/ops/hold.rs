@@ -2,9 +2,31 @@
 
 use super::report::Change;
 use super::selecting::Chosen;
-use super::{Grid, OpsError};
+use super::{Grid, OpsError, dispatcher, member_state};
+use crate::model::task::Phase;
+use crate::model::time::Timestamp;
+use crate::store::Durability;
+use crate::store::members::Ledger;
 
 /// Holds what waits; what runs or has ended is noted.
-pub fn hold(_grid: &mut Grid, _what: &[Chosen]) -> Result<Vec<Change>, OpsError> {
-    Err(OpsError::Grid("hold is not built yet".to_owned()))
+pub fn hold(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Change>, OpsError> {
+    let now = Timestamp::now();
+    let changes = grid.store.write(Durability::Full, |tx| {
+        let mut changes = Vec::with_capacity(what.len());
+        for chosen in what {
+            let before = member_state(tx, *chosen)?;
+            let mut ledger = Ledger::open(tx, now);
+            let changed = ledger.shift(chosen.task, chosen.index, Phase::Waiting, Phase::Held)?;
+            ledger.close()?;
+            if changed > 0 {
+                tx.set_reason(chosen.task, Some("held until `grid release`"))?;
+                tx.trace(chosen.task, now, "held")?;
+            }
+            let note = (changed == 0).then(|| format!("nothing of it waits: {before}"));
+            changes.push(Change { id: chosen.to_string(), state: member_state(tx, *chosen)?, changed, note });
+        }
+        Ok::<_, OpsError>(changes)
+    })?;
+    dispatcher::wake(grid)?;
+    Ok(changes)
 }

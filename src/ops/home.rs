@@ -4,9 +4,10 @@ use super::OpsError;
 use crate::dispatch;
 use crate::model::name::Name;
 use crate::model::task::ClientFacts;
+use crate::store::Store;
 use crate::store::home::Seed;
-use crate::store::{Home, Store};
 
+pub use crate::store::Home;
 pub use crate::store::home::Places;
 
 /// An open home and who uses it.

@@ -4,13 +4,14 @@ use super::follow::{self, Event, Sink};
 use super::selecting::Chosen;
 use super::{Grid, OpsError, settings};
 use crate::model::attempt::Stream;
-use crate::model::id::{Index, TaskId};
+use crate::model::id::Index;
 use crate::model::task::{Launch, Phase};
 use crate::model::time::Timestamp;
 use crate::store::members::{MemberRow, Outputs};
 use crate::store::tasks::{Shape, TaskRow};
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::path::Path;
 
 /// Members that one `logs` prints at most.
 const MEMBERS: u32 = 10_000;
@@ -77,19 +78,28 @@ fn of_member(
         } else if last && member.outputs == Outputs::Server {
             follow::from_server(grid, what, member.index, number, stream, sink)?;
         } else {
-            kept(grid, member, number, stream, sink)?;
+            kept(grid, member, number, stream, 0, sink)?;
         }
     }
     Ok(())
 }
 
-/// An output that was brought home: a row, or a file.
-fn kept(grid: &Grid, member: &MemberRow, number: u32, stream: Stream, sink: &mut Sink<'_>) -> Result<(), OpsError> {
+/// An output that was brought home: a row, or a file; from an offset on.
+pub(super) fn kept(
+    grid: &Grid,
+    member: &MemberRow,
+    number: u32,
+    stream: Stream,
+    from: u64,
+    sink: &mut Sink<'_>,
+) -> Result<(), OpsError> {
     let body = grid.store.view().output(member.task, member.index, number, stream)?;
     if !body.is_empty() {
-        return give(sink, member.index, stream, &body);
+        let left = body.get(usize::try_from(from).unwrap_or(usize::MAX)..).unwrap_or_default();
+        return if left.is_empty() { Ok(()) } else { give(sink, member.index, stream, left) };
     }
-    if from_file(grid, member.task, member.index, number, stream, sink)? {
+    let path = grid.store.home().output_file(member.task, member.index, number, stream);
+    if from_file(&path, member.index, stream, from, sink)? {
         return Ok(());
     }
     let len = if stream == Stream::Out { member.out_len } else { member.err_len };
@@ -101,21 +111,14 @@ fn kept(grid: &Grid, member: &MemberRow, number: u32, stream: Stream, sink: &mut
     Ok(())
 }
 
-fn from_file(
-    grid: &Grid,
-    task: TaskId,
-    index: Index,
-    number: u32,
-    stream: Stream,
-    sink: &mut Sink<'_>,
-) -> Result<bool, OpsError> {
-    let path = grid.store.home().output_file(task, index, number, stream);
+fn from_file(path: &Path, index: Index, stream: Stream, from: u64, sink: &mut Sink<'_>) -> Result<bool, OpsError> {
     let failed = |error: std::io::Error| OpsError::Grid(format!("{}: {error}", path.display()));
-    let mut file = match File::open(&path) {
+    let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(failed(error)),
     };
+    file.seek(SeekFrom::Start(from)).map_err(failed)?;
     let mut piece = vec![0; 64 * 1024];
     loop {
         match file.read(&mut piece) {

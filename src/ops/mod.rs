@@ -36,5 +36,42 @@ pub use home::Grid;
 #[cfg(test)]
 pub mod fixture;
 
+use crate::model::id::Index;
+use crate::model::task::State;
+use crate::store::View;
+use crate::store::tasks::Shape;
+use selecting::Chosen;
+
+/// The state of what was chosen.
+fn member_state(view: &View<'_>, what: Chosen) -> Result<State, OpsError> {
+    let row = view.task(what.task)?.ok_or_else(|| OpsError::unknown("task", &what.to_string(), []))?;
+    let Some(index) = what.index else { return Ok(row.state()) };
+    match view.member(what.task, index)? {
+        Some(member) => Ok(member.phase.state()),
+        None if row.shape.position_of(index, row.size).is_some() => Ok(row.rest_state),
+        None => Err(OpsError::unknown("task", &what.to_string(), [])),
+    }
+}
+
+/// What a shell would say of an end, and the command's own code.
+fn shell_code(view: &View<'_>, what: Chosen) -> Result<(u8, Option<u8>), OpsError> {
+    let row = view.task(what.task)?.ok_or_else(|| OpsError::unknown("task", &what.to_string(), []))?;
+    let index = what.index.or((row.shape == Shape::Single).then_some(Index(0)));
+    let Some(index) = index else { return Ok((row.shell_code.unwrap_or(0), row.exit_code)) };
+    Ok(match view.member(what.task, index)? {
+        Some(member) => {
+            let code = match member.phase.state() {
+                State::Timeout => 124,
+                State::Lost => 125,
+                State::Cancelled | State::Skipped => 130,
+                State::OutOfMemory => 137,
+                _ => member.exit_code.or_else(|| member.signal.map(|s| 128u8.saturating_add(s))).unwrap_or(0),
+            };
+            (code, member.exit_code)
+        }
+        None if row.rest_state == State::Cancelled => (130, None),
+        None => (0, None),
+    })
+}
 #[cfg(test)]
 mod reports_test;

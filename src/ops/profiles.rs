@@ -29,7 +29,7 @@ pub const RESERVED: [(&str, &str); 12] = [
 
 fn check(settings: &Settings) -> Result<(), OpsError> {
     check_some(settings.constraint.as_deref(), Role::Constraint)?;
-    check_some(settings.prefer.as_deref(), Role::Prefer)
+    check_some(settings.prefer.as_deref(), Role::Preference)
 }
 
 /// Adds a profile.

@@ -5,7 +5,9 @@ use crate::model::demand::AppNeed;
 use crate::model::resources::Bytes;
 use crate::model::task::State;
 use crate::model::time::Timestamp;
-use serde::{Deserialize, Serialize};
+pub use crate::distributor::search::TierSearch;
+pub use crate::matching::Verdict as ServerVerdict;
+use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// `submit --json`, and the head of every report about a task.
@@ -189,34 +191,10 @@ pub struct Explained {
     pub chosen: Option<String>,
     /// When the servers were judged.
     pub judged_at: Option<Timestamp>,
+    /// Each single relaxed requirement that would give a match; of what waits.
+    pub relaxed: Vec<String>,
     /// Single steps: held, released, refused by a server.
     pub steps: Vec<(Timestamp, String)>,
-}
-
-/// The search of one tier.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TierSearch {
-    pub tier: u8,
-    pub searched: Vec<Answer>,
-}
-
-/// What one distributor answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
-    pub distributor: String,
-    pub answer: String,
-}
-
-/// What the matcher found of one server.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ServerVerdict {
-    pub server: String,
-    pub qualifies: bool,
-    #[serde(default)]
-    pub reasons: Vec<String>,
-    /// What decided among those that qualify; the matcher's own shape.
-    #[serde(default)]
-    pub score: serde_json::Value,
 }
 
 /// `config list`.

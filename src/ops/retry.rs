@@ -2,9 +2,38 @@
 
 use super::report::Change;
 use super::selecting::Chosen;
-use super::{Grid, OpsError};
+use super::{Grid, OpsError, dispatcher, member_state};
+use crate::model::task::State;
+use crate::model::time::Timestamp;
+use crate::store::Durability;
+use crate::store::members::Ledger;
 
-/// Starts again what did not complete; with `failed_only` only what FAILED.
-pub fn retry(_grid: &mut Grid, _what: &[Chosen], _failed_only: bool) -> Result<Vec<Change>, OpsError> {
-    Err(OpsError::Grid("retry is not built yet".to_owned()))
+/// Starts again what did not complete; with `failed_only` only what FAILED. The attempts so far are kept.
+pub fn retry(grid: &mut Grid, what: &[Chosen], failed_only: bool) -> Result<Vec<Change>, OpsError> {
+    const NOT_COMPLETED: [State; 6] =
+        [State::Failed, State::Timeout, State::OutOfMemory, State::Cancelled, State::Skipped, State::Lost];
+    let states = if failed_only { &NOT_COMPLETED[..1] } else { &NOT_COMPLETED[..] };
+    let now = Timestamp::now();
+    let changes = grid.store.write(Durability::Full, |tx| {
+        let mut changes = Vec::with_capacity(what.len());
+        for chosen in what {
+            let before = member_state(tx, *chosen)?;
+            let mut ledger = Ledger::open(tx, now);
+            let changed = ledger.again(chosen.task, chosen.index, states)?;
+            ledger.close()?;
+            let note = match (changed, before) {
+                (0, before) if !before.ended() => Some(format!("has not ended: {before}")),
+                (0, before) => Some(format!("nothing to start again: {before}")),
+                (_, State::Lost) => Some("was LOST: it may run twice".to_owned()),
+                _ => None,
+            };
+            if changed > 0 {
+                tx.trace(chosen.task, now, "started again by `grid retry`")?;
+            }
+            changes.push(Change { id: chosen.to_string(), state: member_state(tx, *chosen)?, changed, note });
+        }
+        Ok::<_, OpsError>(changes)
+    })?;
+    dispatcher::wake(grid)?;
+    Ok(changes)
 }

@@ -33,7 +33,7 @@ pub struct UserParts {
 
 impl UserParts {
     fn check(&self) -> Result<(), OpsError> {
-        check_some(self.prefer.as_deref(), Role::Prefer)?;
+        check_some(self.prefer.as_deref(), Role::Preference)?;
         check_some(self.constraint.as_deref(), Role::Constraint)
     }
 

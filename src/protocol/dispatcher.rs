@@ -48,6 +48,8 @@ pub enum FromDispatcher {
     Data {
         task: TaskId,
         index: Index,
+        /// Of the attempt: offsets begin anew with each.
+        number: u32,
         stream: Stream,
         offset: u64,
         #[serde(with = "serde_bytes")]

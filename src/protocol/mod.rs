@@ -2,5 +2,7 @@
 
 pub mod agent;
 pub mod dispatcher;
+pub mod envelope;
 pub mod frame;
+pub mod seal;
 pub mod supervisor;

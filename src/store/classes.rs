@@ -16,12 +16,14 @@ pub struct WaitingClass {
     pub priority: i32,
 }
 
-/// The first task of a class's queue.
+/// A task at the front of a class's queue.
 #[derive(Debug, Clone, Copy)]
 pub struct Head {
     pub task: TaskId,
-    /// Members that may start now: what waits, less what `%n` forbids.
-    pub startable: u32,
+    pub waiting: u32,
+    /// `%n` of an array.
+    pub at_once: Option<u32>,
+    pub single: bool,
     pub submitted_at: crate::model::time::Timestamp,
 }
 
@@ -61,13 +63,30 @@ impl View<'_> {
         self.all(&sql, (distributor, priority, limit), read)
     }
 
-    /// The first task of a class that may start a member now.
-    pub fn head(&self, class: ClassId) -> Result<Option<Head>> {
+    /// The first task of a class with waiting members behind a given one.
+    pub fn head(&self, class: ClassId, behind: TaskId) -> Result<Option<Head>> {
         self.one(
-            "SELECT id, min(waiting, coalesce(at_once - starting - running, waiting)), submitted_at FROM task INDEXED BY task_queue
-             WHERE class_id = ?1 AND waiting > 0 AND (at_once IS NULL OR starting + running < at_once) ORDER BY id LIMIT 1",
-            [class],
-            |row| Ok(Head { task: row.get(0)?, startable: row.get(1)?, submitted_at: row.get(2)? }),
+            "SELECT id, waiting, at_once, shape = 'single', submitted_at FROM task INDEXED BY task_queue
+             WHERE class_id = ?1 AND waiting > 0 AND id > ?2 ORDER BY id LIMIT 1",
+            (class, behind),
+            |row| {
+                Ok(Head {
+                    task: row.get(0)?,
+                    waiting: row.get(1)?,
+                    at_once: row.get(2)?,
+                    single: row.get(3)?,
+                    submitted_at: row.get(4)?,
+                })
+            },
+        )
+    }
+
+    /// Tasks that are held because nothing could ever run them, with their classes.
+    pub fn unmatched(&self, limit: u32) -> Result<Vec<(TaskId, ClassId)>> {
+        self.all(
+            "SELECT id, class_id FROM task INDEXED BY task_unmatched WHERE unmatched = 1 ORDER BY id LIMIT ?1",
+            [limit],
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )
     }
 }
@@ -95,6 +114,18 @@ impl Tx<'_> {
             (distributor, user, client, &text, demand.priority),
         )?;
         Ok(ClassId(self.inserted()))
+    }
+
+    /// Why the tasks of a class wait.
+    pub fn set_class_reason(&self, id: ClassId, reason: Option<&str>) -> Result<()> {
+        self.run("UPDATE class SET reason = ?2 WHERE id = ?1 AND reason IS NOT ?2", (id, reason))?;
+        Ok(())
+    }
+
+    /// An unmatched task is an ordinary one again.
+    pub fn clear_unmatched(&self, id: TaskId) -> Result<()> {
+        self.run("UPDATE task SET unmatched = 0, reason = NULL WHERE id = ?1", [id])?;
+        Ok(())
     }
 
     /// The attributes of a user or client changed: what waits with them is matched again.

@@ -358,6 +358,10 @@ impl<'t, 'c> Ledger<'t, 'c> {
         }
         let count = u32::try_from(claimed.len()).unwrap_or(0);
         self.count(task, Phase::Waiting, Phase::Starting, count);
+        // At once: the next look at the queue has to see it.
+        if let Some(change) = self.changes.remove(&task) {
+            self.write(task, &change)?;
+        }
         for member in &mut claimed {
             member.entry = self.tx.entry(task, member.index)?;
         }
@@ -614,43 +618,47 @@ impl<'t, 'c> Ledger<'t, 'c> {
     }
 
     /// Writes the counts. Gives the tasks that have ended by this.
-    pub fn close(self) -> Result<Vec<TaskId>> {
+    pub fn close(mut self) -> Result<Vec<TaskId>> {
         let mut ended = Vec::new();
-        for (task, change) in self.changes {
-            let delta = |get: fn(&Counts) -> u32| i64::from(get(&change.plus)) - i64::from(get(&change.minus));
-            let unended: Option<u32> = self.tx.one(
-                "UPDATE task SET waiting = waiting + ?2, held = held + ?3, starting = starting + ?4, running = running + ?5,
-                        completed = completed + ?6, failed = failed + ?7, timeout = timeout + ?8, out_of_memory = out_of_memory + ?9,
-                        cancelled = cancelled + ?10, skipped = skipped + ?11, lost = lost + ?12,
-                        exit_code = CASE WHEN ?13 IS NULL THEN exit_code ELSE max(coalesce(exit_code, 0), ?13) END,
-                        shell_code = CASE WHEN ?14 IS NULL THEN shell_code ELSE max(coalesce(shell_code, 0), ?14) END,
-                        started_at = coalesce(started_at, ?15)
-                 WHERE id = ?1 RETURNING waiting + held + starting + running",
-                rusqlite::params![
-                    task,
-                    delta(|c| c.waiting),
-                    delta(|c| c.held),
-                    delta(|c| c.starting),
-                    delta(|c| c.running),
-                    delta(|c| c.completed),
-                    delta(|c| c.failed),
-                    delta(|c| c.timeout),
-                    delta(|c| c.out_of_memory),
-                    delta(|c| c.cancelled),
-                    delta(|c| c.skipped),
-                    delta(|c| c.lost),
-                    change.exit_code,
-                    change.shell_code,
-                    change.started_at
-                ],
-                |row| row.get(0),
-            )?;
-            if unended == Some(0) {
+        for (task, change) in std::mem::take(&mut self.changes) {
+            if self.write(task, &change)? == Some(0) {
                 self.tx.run("UPDATE task SET ended_at = ?2, reason = NULL WHERE id = ?1", (task, self.now))?;
                 ended.push(task);
             }
         }
         Ok(ended)
+    }
+
+    /// Writes the counts of one task. Gives its unended members.
+    fn write(&self, task: TaskId, change: &Change) -> Result<Option<u32>> {
+        let delta = |get: fn(&Counts) -> u32| i64::from(get(&change.plus)) - i64::from(get(&change.minus));
+        self.tx.one(
+            "UPDATE task SET waiting = waiting + ?2, held = held + ?3, starting = starting + ?4, running = running + ?5,
+                    completed = completed + ?6, failed = failed + ?7, timeout = timeout + ?8, out_of_memory = out_of_memory + ?9,
+                    cancelled = cancelled + ?10, skipped = skipped + ?11, lost = lost + ?12,
+                    exit_code = CASE WHEN ?13 IS NULL THEN exit_code ELSE max(coalesce(exit_code, 0), ?13) END,
+                    shell_code = CASE WHEN ?14 IS NULL THEN shell_code ELSE max(coalesce(shell_code, 0), ?14) END,
+                    started_at = coalesce(started_at, ?15)
+             WHERE id = ?1 RETURNING waiting + held + starting + running",
+            rusqlite::params![
+                task,
+                delta(|c| c.waiting),
+                delta(|c| c.held),
+                delta(|c| c.starting),
+                delta(|c| c.running),
+                delta(|c| c.completed),
+                delta(|c| c.failed),
+                delta(|c| c.timeout),
+                delta(|c| c.out_of_memory),
+                delta(|c| c.cancelled),
+                delta(|c| c.skipped),
+                delta(|c| c.lost),
+                change.exit_code,
+                change.shell_code,
+                change.started_at
+            ],
+            |row| row.get(0),
+        )
     }
 }
 

@@ -43,6 +43,12 @@ impl Tx<'_> {
         Ok(Epoch(epoch.unwrap_or(1)))
     }
 
+    /// Writes a page, so that a durable commit puts everything before it on the disk too.
+    pub fn stamp(&self) -> Result<()> {
+        self.run("UPDATE home SET lanes = lanes + 1", [])?;
+        Ok(())
+    }
+
     /// Sets, or with None unsets.
     pub fn set_setting(&self, name: &str, value: Option<&str>) -> Result<()> {
         match value {
@@ -54,4 +60,14 @@ impl Tx<'_> {
         };
         Ok(())
     }
+}
+
+/// Application names that are looked up on every host, where `watch` is not set.
+const WATCHED: &str =
+    "python3,ffmpeg,blender,R,julia,gcc,g++,clang,rustc,cargo,node,java,docker,podman,matlab,octave,gnuplot,convert";
+
+/// The setting `watch` as a list.
+pub fn watch_list(setting: Option<&str>) -> Vec<String> {
+    let words = setting.unwrap_or(WATCHED).split(',').map(str::trim);
+    words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }

@@ -21,6 +21,8 @@ pub struct NewTask<'a> {
     /// Held, with the reason.
     pub held: Option<&'a str>,
     pub reason: Option<&'a str>,
+    /// Held because nothing could ever run it.
+    pub unmatched: bool,
     pub round: u32,
     pub route: (&'a str, &'a str),
     pub search: Option<NoteId>,
@@ -106,7 +108,7 @@ impl TaskRow {
 const SELECT: &str = "
     SELECT t.id, t.uuid, t.class_id, c.distributor_id, t.name, u.name, t.user_id, k.host, c.demand, t.shown, t.shape, t.first, t.step, t.size,
            t.at_once, t.rest, t.rest_next, t.rest_state, t.waiting, t.held, t.starting, t.running, t.completed, t.failed, t.timeout,
-           t.out_of_memory, t.cancelled, t.skipped, t.lost, t.reason, t.exit_code, t.shell_code, t.retries, t.retry_lost, t.submitted_at,
+           t.out_of_memory, t.cancelled, t.skipped, t.lost, coalesce(t.reason, CASE WHEN t.waiting > 0 THEN c.reason END), t.exit_code, t.shell_code, t.retries, t.retry_lost, t.submitted_at,
            t.started_at, t.ended_at, t.tier1, t.tier2, t.search, t.verdict, t.verdict_at, t.round
     FROM task t JOIN class c ON c.id = t.class_id JOIN user u ON u.id = t.user_id JOIN client k ON k.id = c.client_id ";
 
@@ -285,9 +287,9 @@ impl Tx<'_> {
         self.run(
             "INSERT INTO task (uuid, class_id, user_id, name, argv, shown, cwd, env, time_limit, stdout, stderr, stdin, retries, retry_lost,
                                shape, first, step, size, at_once, rest, rest_state, waiting, held, reason, submitted_at, round, tier1, tier2,
-                               search, verdict, verdict_at)
+                               search, verdict, verdict_at, unmatched)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?18, ?20, ?21, ?22, ?23, ?24, ?25,
-                     ?26, ?27, ?28, ?29, ?24)",
+                     ?26, ?27, ?28, ?29, ?24, ?30)",
             rusqlite::params![
                 new.uuid,
                 new.class,
@@ -318,6 +320,7 @@ impl Tx<'_> {
                 new.route.1,
                 new.search.map(|n| n.0),
                 new.verdict.map(|n| n.0),
+                new.unmatched,
             ],
         )?;
         let id = TaskId(self.inserted());

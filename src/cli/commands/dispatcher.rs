@@ -7,8 +7,13 @@ use super::super::output::Out;
 use super::{Done, open};
 use crate::ops::dispatcher as process;
 use crate::ops::report::DispatcherStatus;
+use crate::ops::home::Home;
 
 pub fn run(verb: Dispatcher, out: &mut Out) -> Done {
+    if let Dispatcher::Serve { home } = verb {
+        process::serve(&Home::at(home), &mut std::io::stdout())?;
+        return Ok(Code::OK);
+    }
     // Not through with_grid: asking must not start it, and what was stopped stays so until there is work.
     let mut grid = open(out)?;
     match verb {
@@ -22,7 +27,7 @@ pub fn run(verb: Dispatcher, out: &mut Out) -> Done {
                 out.note("the dispatcher was not running");
             }
         }
-        Dispatcher::Serve => process::serve(grid)?,
+        Dispatcher::Serve { .. } => {}
     }
     Ok(Code::OK)
 }

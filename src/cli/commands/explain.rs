@@ -8,7 +8,6 @@ use super::{Done, with_grid};
 use crate::model::time::{Timestamp, short};
 use crate::ops::report::{Explained, ServerVerdict};
 use crate::ops::{explain, selecting};
-use serde_json::Value;
 
 pub fn run(args: Explain, out: &mut Out) -> Done {
     with_grid(out, |grid, out| {
@@ -37,6 +36,9 @@ pub fn print(report: &Explained, json: bool, out: &mut Out) -> Done {
         out.line(&format!("servers, as judged {} ago:", short(at.age_at(Timestamp::now()))))?;
     }
     out.table(&servers(report))?;
+    for change in &report.relaxed {
+        out.line(change)?;
+    }
     for (at, what) in &report.steps {
         out.line(&format!("{}  {what}", at.local()))?;
     }
@@ -60,7 +62,7 @@ fn servers(report: &Explained) -> Table {
     for verdict in &report.servers {
         let chosen = report.chosen.as_deref() == Some(verdict.server.as_str());
         table.row([
-            verdict.server.clone(),
+            verdict.server.to_string(),
             if chosen {
                 "chosen"
             } else if verdict.qualifies {
@@ -77,16 +79,5 @@ fn servers(report: &Explained) -> Table {
 }
 
 fn score(verdict: &ServerVerdict) -> String {
-    match &verdict.score {
-        Value::Null => String::new(),
-        Value::Object(parts) => {
-            let shown = parts.iter().filter(|(_, value)| !value.is_null());
-            shown.map(|(name, value)| format!("{name} {}", plain(value))).collect::<Vec<_>>().join(", ")
-        }
-        other => plain(other),
-    }
-}
-
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    verdict.score.map_or_else(String::new, |score| format!("{score:.2}"))
 }

@@ -30,7 +30,7 @@ use super::caller;
 use super::exit::Code;
 use super::failure::Failure;
 use super::output::Out;
-use crate::ops::{Grid, dispatcher as process};
+use crate::ops::{Grid, OpsError, dispatcher as process};
 
 /// Every command's result.
 type Done = Result<Code, Failure>;
@@ -96,11 +96,18 @@ fn not_yet(what: &str) -> Done {
 }
 
 /// Becomes the agent: frames on stdin and stdout.
-fn agent(_spool: &std::path::Path) -> Done {
-    not_yet("grid agent")
+fn agent(spool: &std::path::Path) -> Done {
+    use std::os::fd::AsFd;
+    crate::agent::close_inherited();
+    let own = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned().map(std::fs::File::from);
+    let ends = own(std::io::stdin().as_fd()).and_then(|input| Ok((input, own(std::io::stdout().as_fd())?)));
+    let (input, output) = ends.map_err(|error| OpsError::Grid(format!("grid agent has no stdio: {error}")))?;
+    crate::agent::serve::serve(spool, input, output).map_err(|error| OpsError::Grid(format!("grid agent: {error}")))?;
+    Ok(Code::OK)
 }
 
 /// Becomes the supervisor of a run.
-fn supervise(_dir: &std::path::Path) -> Done {
-    not_yet("grid supervise")
+fn supervise(dir: &std::path::Path) -> Done {
+    crate::agent::supervise::supervise(dir).map_err(|error| OpsError::Grid(format!("grid supervise: {error}")))?;
+    Ok(Code::OK)
 }

@@ -1,0 +1,187 @@
+//! A run's journal: what its supervisor did, a JSON object a line, only ever added to.
+//!
+//! The first line is a [`Header`] with a version. Every later agent reads every earlier version
+//! (`fixtures/journal/vN.jsonl` holds one of each); a torn last line and lines of kinds that are not known
+//! are passed over. The journal is locked (flock) for as long as anything may still begin in its run:
+//! whoever gets the lock knows that nothing will.
+
+use crate::model::attempt::{End, ProcessId};
+use crate::model::id::{AttemptId, BootId, HomeId, LaneId};
+use crate::model::time::Timestamp;
+use crate::protocol::agent::Refusal;
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+
+/// The version that this program writes.
+pub const VERSION: u32 = 1;
+
+/// The first line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    pub journal: u32,
+    pub boot: BootId,
+    pub home: HomeId,
+    pub lane: LaneId,
+}
+
+/// Every other line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Record {
+    /// The supervisor is up.
+    Opened { process: ProcessId },
+    /// Written before the command is started. The outputs' slices begin at these offsets.
+    Begun {
+        #[serde(with = "as_text")]
+        attempt: AttemptId,
+        at: Timestamp,
+        out: u64,
+        err: u64,
+    },
+    /// The command runs as this process. Absent where it ended within the first milliseconds.
+    Spawned {
+        #[serde(with = "as_text")]
+        attempt: AttemptId,
+        process: ProcessId,
+    },
+    Ended {
+        #[serde(with = "as_text")]
+        attempt: AttemptId,
+        end: End,
+        out: u64,
+        err: u64,
+    },
+    /// The system could not start it after all; it never ran.
+    Refused {
+        #[serde(with = "as_text")]
+        attempt: AttemptId,
+        why: Refusal,
+    },
+    /// Nothing more begins in this run.
+    Closed,
+}
+
+/// Attempt ids as `UUID.INDEX.NUMBER`, for people who read a journal.
+mod as_text {
+    use crate::model::id::AttemptId;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(id: &AttemptId, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_str(id)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<AttemptId, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// Adds one line to `lines`.
+pub fn line<T: Serialize>(record: &T, lines: &mut Vec<u8>) {
+    // Writing to memory can't fail, and the types have no keys that JSON refuses.
+    let _ = serde_json::to_writer(&mut *lines, record);
+    lines.push(b'\n');
+}
+
+/// The writing end, with what could not be written yet.
+#[derive(Debug)]
+pub struct Writer {
+    file: File,
+    len: u64,
+    pending: Vec<u8>,
+}
+
+impl Writer {
+    /// Goes on at the end of the file, which nobody else writes to.
+    pub fn new(file: File) -> io::Result<Self> {
+        let len = file.metadata()?.len();
+        Ok(Self { file, len, pending: Vec::new() })
+    }
+
+    /// Adds a record to what the next [`Writer::commit`] writes.
+    pub fn add(&mut self, record: &Record) {
+        line(record, &mut self.pending);
+    }
+
+    /// Writes all that is pending in one piece, or nothing of it.
+    pub fn commit(&mut self) -> io::Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        match self.file.write_all(&self.pending) {
+            Ok(()) => {
+                self.len += self.pending.len() as u64;
+                self.pending.clear();
+                Ok(())
+            }
+            Err(error) => {
+                // On a full disk a part may have been written: a half line must not stay before whole ones.
+                let _ = self.file.set_len(self.len);
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes `record` and what is pending, or takes `record` back: for what must be written before it is done.
+    pub fn commit_with(&mut self, record: &Record) -> io::Result<()> {
+        let before = self.pending.len();
+        self.add(record);
+        self.commit().inspect_err(|_| self.pending.truncate(before))
+    }
+
+    /// Closes a line that a killed writer may have left torn.
+    pub fn end_line(&mut self) {
+        self.pending.push(b'\n');
+    }
+
+    /// Is anything waiting for room on the disk?
+    pub fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Lets others have the lock: nothing more begins.
+    pub fn unlock(&self) -> io::Result<()> {
+        self.file.unlock()
+    }
+}
+
+/// The reading end: gives out each record once, as far as whole lines go.
+#[derive(Debug, Default)]
+pub struct Reader {
+    offset: u64,
+    partial: Vec<u8>,
+    header: Option<Header>,
+}
+
+impl Reader {
+    /// The first line, once it has been read.
+    pub fn header(&self) -> Option<&Header> {
+        self.header.as_ref()
+    }
+
+    /// The records that were added since the last call.
+    pub fn news(&mut self, file: &File) -> io::Result<Vec<Record>> {
+        let mut records = Vec::new();
+        let mut chunk = vec![0; 64 << 10];
+        loop {
+            let got = match file.read_at(&mut chunk, self.offset) {
+                Ok(0) => return Ok(records),
+                Ok(got) => got,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            self.offset += got as u64;
+            self.partial.extend_from_slice(&chunk[..got]);
+            let whole = self.partial.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+            for text in self.partial[..whole].split(|b| *b == b'\n') {
+                if self.header.is_none() {
+                    self.header = serde_json::from_slice(text).ok();
+                } else if let Ok(record) = serde_json::from_slice(text) {
+                    records.push(record);
+                }
+            }
+            self.partial.drain(..whole);
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! Lanes: each has at most one supervisor, which is fed with attempts and read for what became of them.
+
+use super::book::{Run, State};
+use super::journal::Record;
+use super::serve::Agent;
+use super::spool::RunId;
+use crate::model::failpoint::failpoint;
+use crate::model::id::{AttemptId, LaneId};
+use crate::protocol::agent::{Event, Refusal, Start, StartMember};
+use crate::protocol::frame::{Inbox, Outbox};
+use crate::protocol::supervisor::{FromSupervisor, ToSupervisor};
+use rustix::fs::OFlags;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A supervisor holds up to this many members that have not ended, and gets more when half are done.
+const LOOKAHEAD: usize = 512;
+/// Bytes of entries in one order.
+const ORDER_BYTES: usize = 1 << 20;
+/// A run ends after so many members or so much output, so that its files can go some day.
+const RUN_MEMBERS: usize = 10_000;
+const RUN_BYTES: u64 = 64 << 20;
+/// A supervisor without work stays this long.
+pub const IDLE: Duration = Duration::from_secs(1);
+
+/// A place that runs attempts one after the other.
+#[derive(Debug, Default)]
+pub struct Lane {
+    /// Orders and those of their members that no supervisor has.
+    queue: VecDeque<(Start, VecDeque<StartMember>)>,
+    pub supervisor: Option<Supervisor>,
+}
+
+/// The supervisor process of a lane, and our ends of its pipes.
+#[derive(Debug)]
+pub struct Supervisor {
+    pub run: RunId,
+    child: Child,
+    /// None once it was told to leave.
+    pub orders: Option<File>,
+    pub outbox: Outbox,
+    pub reports: File,
+    inbox: Inbox,
+    /// Members that it has and that have not ended.
+    outstanding: usize,
+    idle_since: Instant,
+}
+
+impl Lane {
+    /// One of the members that its supervisor had is accounted for.
+    pub fn answered(&mut self, run: RunId) {
+        if let Some(supervisor) = self.supervisor.as_mut().filter(|s| s.run == run) {
+            supervisor.outstanding = supervisor.outstanding.saturating_sub(1);
+            supervisor.idle_since = Instant::now();
+        }
+    }
+
+    /// Adds an order behind what it has.
+    pub fn push(&mut self, order: Start, members: VecDeque<StartMember>) {
+        self.queue.push_back((order, members));
+    }
+
+    /// Takes back what no supervisor has yet.
+    pub fn drop_waiting(&mut self, which: impl Fn(AttemptId) -> bool) -> Vec<AttemptId> {
+        let mut dropped = Vec::new();
+        for (_, members) in &mut self.queue {
+            members.retain(|m| {
+                !which(m.attempt) || {
+                    dropped.push(m.attempt);
+                    false
+                }
+            });
+        }
+        self.queue.retain(|(_, members)| !members.is_empty());
+        dropped
+    }
+
+    /// Nothing waits and nobody works.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.supervisor.is_none()
+    }
+
+    /// When it may be told to leave, if nothing comes.
+    pub fn idle_until(&self) -> Option<Instant> {
+        let supervisor = self.supervisor.as_ref()?;
+        (supervisor.outstanding == 0 && supervisor.orders.is_some() && self.queue.is_empty())
+            .then_some(supervisor.idle_since + IDLE)
+    }
+
+    fn next_order(&mut self, room: usize) -> Option<Start> {
+        let (start, members) = self.queue.front_mut()?;
+        let mut bytes = 0;
+        let mut taken = Vec::new();
+        while taken.len() < room && bytes < ORDER_BYTES {
+            let Some(member) = members.pop_front() else { break };
+            bytes += member.entry.as_ref().map_or(0, |e| e.as_bytes().len());
+            taken.push(member);
+        }
+        let order = Start { members: taken, ..start.clone() };
+        if members.is_empty() {
+            self.queue.pop_front();
+        }
+        Some(order)
+    }
+}
+
+impl Agent {
+    /// Gives a lane's supervisor (started if there is none) what it can hold.
+    pub fn feed(&mut self, id: LaneId) {
+        loop {
+            let Some(lane) = self.lanes.get_mut(&id).filter(|l| !l.queue.is_empty()) else { return };
+            let Some(supervisor) = &mut lane.supervisor else {
+                if let Err(why) = self.start_supervisor(id) {
+                    self.refuse_waiting(id, &why);
+                }
+                continue;
+            };
+            if supervisor.outstanding > LOOKAHEAD / 2 || supervisor.orders.is_none() {
+                return;
+            }
+            let Some(run) = self.runs.get_mut(&supervisor.run) else { return };
+            if run.fed >= RUN_MEMBERS || run.size >= RUN_BYTES {
+                if supervisor.outstanding == 0 {
+                    supervisor.orders = None;
+                }
+                return;
+            }
+            let room = LOOKAHEAD - supervisor.outstanding;
+            let run_id = supervisor.run;
+            let Some(order) = lane.next_order(room) else { return };
+            let Some(supervisor) = &mut lane.supervisor else { return };
+            run.fed += order.members.len();
+            supervisor.outstanding += order.members.len();
+            for member in &order.members {
+                if let Some(known) = self.book.get_mut(member.attempt) {
+                    known.run = Some(run_id);
+                }
+            }
+            // Our own type, and small: it can always be encoded.
+            let _ = supervisor.outbox.push(&ToSupervisor::Start(order));
+            supervisor.flush();
+            failpoint("agent-fed");
+        }
+    }
+
+    fn start_supervisor(&mut self, id: LaneId) -> Result<(), Refusal> {
+        let no_spool = |error: io::Error| Refusal::Spool { error: error.to_string() };
+        let (run, journal) = self.spool.make_run(id).map_err(no_spool)?;
+        let dir = self.spool.run_dir(run);
+        failpoint("agent-run-made");
+        let opened = Run::open(dir.clone(), id, self.boot.clone());
+        let spawned = Command::new("/proc/self/exe")
+            .arg0("grid")
+            .arg("supervise")
+            .arg(&dir)
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(journal)
+            .spawn();
+        let made = spawned.and_then(|child| Ok((opened?, Supervisor::new(run, child)?)));
+        let (opened, supervisor) = made.map_err(|error| {
+            let _ = std::fs::remove_dir_all(&dir);
+            Refusal::Supervisor { error: format!("no supervisor could be started: {error}") }
+        })?;
+        failpoint("agent-supervisor-spawned");
+        self.runs.insert(run, opened);
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            lane.supervisor = Some(supervisor);
+        }
+        Ok(())
+    }
+
+    fn refuse_waiting(&mut self, id: LaneId, why: &Refusal) {
+        let waiting = self.lanes.get_mut(&id).map(|lane| lane.drop_waiting(|_| true)).unwrap_or_default();
+        for attempt in waiting {
+            self.book.remove(attempt);
+            self.events.push(Event::Refused { attempt, why: why.clone() });
+        }
+    }
+
+    /// Reads what a lane's supervisor has to say.
+    pub fn read_reports(&mut self, id: LaneId) {
+        let Some(supervisor) = self.lanes.get_mut(&id).and_then(|lane| lane.supervisor.as_mut()) else { return };
+        let filled = supervisor.inbox.fill(&mut supervisor.reports);
+        let run = supervisor.run;
+        let mut broken = matches!(filled, Ok(Some(0)) | Err(_));
+        let mut reports = Vec::new();
+        loop {
+            match supervisor.inbox.next::<FromSupervisor>() {
+                Ok(Some(report)) => reports.push(report),
+                Ok(None) => break,
+                Err(_) => {
+                    broken = true;
+                    break;
+                }
+            }
+        }
+        for report in reports {
+            self.take_report(run, report);
+        }
+        if broken {
+            self.supervisor_left(id);
+        }
+        self.feed(id);
+    }
+
+    fn take_report(&mut self, run: RunId, report: FromSupervisor) {
+        match report {
+            FromSupervisor::Began { attempt, at, process, out_from, err_from } => {
+                self.begun(run, attempt, at, Some(process), (out_from, err_from));
+            }
+            FromSupervisor::Ended { attempt, end, out_from, err_from } => {
+                self.ended(run, attempt, end, (out_from, err_from));
+            }
+            FromSupervisor::Refused { attempt, why } => self.apply(run, Record::Refused { attempt, why }),
+            FromSupervisor::Recalled { attempt } => {
+                if self.drop_unended(run, attempt) {
+                    self.events.push(Event::Recalled { attempt });
+                }
+            }
+        }
+    }
+
+    /// The pipe has ended: the supervisor left as it was told, or died.
+    fn supervisor_left(&mut self, id: LaneId) {
+        let Some(mut supervisor) = self.lanes.get_mut(&id).and_then(|lane| lane.supervisor.take()) else { return };
+        drop(supervisor.orders.take());
+        let status = supervisor.child.wait();
+        let run = supervisor.run;
+        if supervisor.outstanding > 0 {
+            self.catch_up(run);
+            let never_up = self.runs.get(&run).is_some_and(|r| r.supervisor.is_none());
+            let error = match status {
+                Ok(status) => format!("the supervisor ended at once: {status}"),
+                Err(error) => error.to_string(),
+            };
+            let had = |a: &super::book::Attempt| a.run == Some(run) && matches!(a.state, State::Queued);
+            let unbegun: Vec<AttemptId> = self.book.iter().filter(|(_, a)| had(a)).map(|(id, _)| id).collect();
+            for attempt in unbegun {
+                self.book.remove(attempt);
+                self.events.push(if never_up {
+                    Event::Refused { attempt, why: Refusal::Supervisor { error: error.clone() } }
+                } else {
+                    Event::Recalled { attempt }
+                });
+            }
+        }
+        self.supervisor_gone(run);
+    }
+}
+
+impl Supervisor {
+    fn new(run: RunId, mut child: Child) -> io::Result<Self> {
+        let gone = || io::Error::other("no pipe");
+        let orders = File::from(OwnedFd::from(child.stdin.take().ok_or_else(gone)?));
+        let reports = File::from(OwnedFd::from(child.stdout.take().ok_or_else(gone)?));
+        for pipe in [&orders, &reports] {
+            rustix::fs::fcntl_setfl(pipe, rustix::fs::fcntl_getfl(pipe)? | OFlags::NONBLOCK)?;
+        }
+        Ok(Self {
+            run,
+            child,
+            orders: Some(orders),
+            outbox: Outbox::default(),
+            reports,
+            inbox: Inbox::default(),
+            outstanding: 0,
+            idle_since: Instant::now(),
+        })
+    }
+
+    /// Writes what goes; a supervisor that does not read any more shows it at its other pipe.
+    pub fn flush(&mut self) {
+        if let Some(orders) = &mut self.orders
+            && self.outbox.flush(orders).is_err()
+        {
+            self.orders = None;
+        }
+    }
+
+    /// Sends an order out of turn.
+    pub fn tell(&mut self, order: &ToSupervisor) {
+        let _ = self.outbox.push(order);
+        self.flush();
+    }
+}

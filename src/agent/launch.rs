@@ -1,0 +1,226 @@
+//! From an order to a command that can be spawned: the program found, the environment composed.
+
+use crate::model::command::Text;
+use crate::model::resources::Bytes;
+use crate::protocol::agent::{Refusal, Start, StartMember};
+use rustix::fs::{Access, access};
+use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// One order with what is the same for all of its members worked out once.
+#[derive(Debug)]
+pub struct Order {
+    start: Start,
+    path: Option<OsString>,
+    through_shell: bool,
+    /// What the members read; None is /dev/null.
+    stdin: Option<File>,
+    /// Members without an entry of their own differ in three variables only, so they share a command.
+    shared: Option<Result<Command, Unexecutable>>,
+}
+
+/// The shell's two ways of saying that a program can't be executed.
+#[derive(Debug, Clone)]
+pub struct Unexecutable {
+    pub code: u8,
+    pub error: String,
+}
+
+impl Unexecutable {
+    /// 127: there is no such program; 126: there is, but it can't be executed.
+    pub fn of(program: &Path, error: &io::Error) -> Self {
+        let code = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
+        Self { code, error: format!("{}: {error}", program.display()) }
+    }
+}
+
+impl Order {
+    /// `run_dir` is where the members' stdin is kept, in a file without a name.
+    pub fn new(start: Start, run_dir: &Path) -> io::Result<Self> {
+        let stdin = start.launch.stdin.as_deref().map(|bytes| stdin_file(bytes, run_dir)).transpose()?;
+        let base = std::env::var_os("PATH");
+        let named = |(name, value): &(Text, Text)| (name.as_bytes() == b"PATH").then(|| value.as_os().to_owned());
+        let path = start.launch.env.0.iter().rev().find_map(named).or(base);
+        Ok(Self { start, path, through_shell: false, stdin, shared: None })
+    }
+
+    /// How long a member may run.
+    pub fn time_limit(&self) -> Option<Duration> {
+        self.start.launch.time_limit
+    }
+
+    /// How much memory a member may use.
+    pub fn mem_limit(&self) -> Option<Bytes> {
+        self.start.mem_limit
+    }
+
+    /// Is the working directory there, and may we enter it?
+    pub fn check_directory(&self) -> Result<(), Refusal> {
+        let cwd = self.start.launch.cwd.as_os();
+        // `/.` makes one call ask for existence, being a directory, and the right to enter.
+        let mut inside = cwd.to_owned();
+        inside.push("/.");
+        access(&inside, Access::EXEC_OK).map_err(|_| Refusal::NoDirectory { path: cwd.to_string_lossy().into_owned() })
+    }
+
+    /// The command of this member, without its outputs.
+    pub fn command(&mut self, member: &StartMember) -> Result<&mut Command, Unexecutable> {
+        if member.entry.is_some() || self.shared.is_none() {
+            self.shared = Some(self.build(member));
+        }
+        match self.shared.as_mut() {
+            Some(Ok(command)) => {
+                command.env("GRID_ATTEMPT", member.attempt.to_string());
+                match member.array_index {
+                    Some(index) => command.env("GRID_ARRAY_INDEX", index.to_string()),
+                    None => command.env_remove("GRID_ARRAY_INDEX"),
+                };
+                Ok(command)
+            }
+            Some(Err(error)) => Err(error.clone()),
+            None => Err(Unexecutable { code: 126, error: "no command".to_owned() }),
+        }
+    }
+
+    fn build(&self, member: &StartMember) -> Result<Command, Unexecutable> {
+        let entry = member.entry.as_ref().map(Text::as_bytes);
+        let launch = &self.start.launch;
+        let mut arguments = launch.command.arguments().iter().map(|a| fill(a.as_bytes(), entry));
+        let program = arguments.next().unwrap_or_default();
+        let cwd = Path::new(launch.cwd.as_os());
+        let file = find(OsStr::from_bytes(&program), cwd, self.path.as_deref())?;
+        // The absolute path is given, so that std spawns without a fork; the name stays what was typed.
+        let mut command = if self.through_shell { Command::new("/bin/sh") } else { Command::new(&file) };
+        if self.through_shell {
+            command.arg(&file);
+        } else {
+            command.arg0(OsStr::from_bytes(&program));
+        }
+        command.args(arguments.map(|a| OsString::from_vec(a.into_owned())));
+        command.current_dir(launch.cwd.as_os()).process_group(0).env_clear();
+        command.envs(std::env::vars_os().filter(|(name, _)| !name.as_bytes().starts_with(b"GRID_")));
+        command.env("PWD", launch.cwd.as_os());
+        command.envs(launch.env.0.iter().map(|(name, value)| (name.as_os(), value.as_os())));
+        command.envs(self.start.grid_env.iter().map(|(name, value)| (name.as_os(), value.as_os())));
+        if let Some(entry) = &member.entry {
+            command.env("GRID_ENTRY", entry.as_os());
+        }
+        Ok(command)
+    }
+
+    /// For a script without `#!`: shells and `execvp` hand it to sh, so that is what people expect.
+    /// False if it was already tried.
+    pub fn go_through_shell(&mut self) -> bool {
+        self.shared = None;
+        !std::mem::replace(&mut self.through_shell, true)
+    }
+
+    /// Opens `-o` and `-e` as a shell's `>` does. Where none is given the outputs are inherited:
+    /// the supervisor's own stdout and stderr are the run's files, so that costs nothing.
+    pub fn outputs(&self) -> Result<Option<[Stdio; 2]>, Refusal> {
+        let launch = &self.start.launch;
+        let cwd = Path::new(launch.cwd.as_os());
+        let open = |path: &Text| {
+            let path = cwd.join(path.as_os());
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o666).open(&path).map_err(|error| {
+                Refusal::NoOutput { path: path.to_string_lossy().into_owned(), error: error.to_string() }
+            })
+        };
+        let same = |file: &File| file.try_clone().map(Stdio::from).unwrap_or(Stdio::inherit());
+        Ok(match (&launch.stdout, &launch.stderr) {
+            (None, None) => None,
+            (Some(out), Some(err)) if out == err => {
+                let file = open(out)?;
+                let second = same(&file);
+                Some([file.into(), second])
+            }
+            (out, err) => {
+                let stdio = |path: &Option<Text>| match path {
+                    Some(path) => open(path).map(Stdio::from),
+                    None => Ok(Stdio::inherit()),
+                };
+                Some([stdio(out)?, stdio(err)?])
+            }
+        })
+    }
+
+    /// What the member reads, from its beginning. None: the supervisor's own stdin, which is /dev/null.
+    pub fn input(&self) -> io::Result<Option<Stdio>> {
+        let Some(file) = &self.stdin else { return Ok(None) };
+        // Opened anew: a shared offset would let the first member eat what the second should read.
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file));
+        Ok(Some(File::open(path)?.into()))
+    }
+}
+
+/// A file without a name in the run's directory.
+fn stdin_file(bytes: &[u8], run_dir: &Path) -> io::Result<File> {
+    let path = run_dir.join("stdin");
+    let mut file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+    std::fs::remove_file(&path)?;
+    io::Write::write_all(&mut file, bytes)?;
+    Ok(file)
+}
+
+/// Every `{}` becomes the entry.
+fn fill<'a>(argument: &'a [u8], entry: Option<&[u8]>) -> Cow<'a, [u8]> {
+    let Some(entry) = entry.filter(|_| argument.windows(2).any(|w| w == b"{}")) else { return argument.into() };
+    let mut filled = Vec::with_capacity(argument.len() + entry.len());
+    let mut rest = argument;
+    while let Some(at) = rest.windows(2).position(|w| w == b"{}") {
+        filled.extend_from_slice(&rest[..at]);
+        filled.extend_from_slice(entry);
+        rest = &rest[at + 2..];
+    }
+    filled.extend_from_slice(rest);
+    filled.into()
+}
+
+/// Looks a program up as a shell does.
+fn find(program: &OsStr, cwd: &Path, path: Option<&OsStr>) -> Result<PathBuf, Unexecutable> {
+    if program.as_bytes().contains(&b'/') {
+        // Missing or not executable: `spawn` says so.
+        return Ok(cwd.join(program));
+    }
+    let mut not_executable = None;
+    for dir in std::env::split_paths(path.unwrap_or(OsStr::new("/usr/local/bin:/usr/bin:/bin"))) {
+        let file = cwd.join(dir).join(program);
+        if !file.is_file() {
+            continue;
+        }
+        match access(&file, Access::EXEC_OK) {
+            Ok(()) => return Ok(file),
+            Err(error) => not_executable = Some(Unexecutable::of(&file, &error.into())),
+        }
+    }
+    let shown = program.to_string_lossy();
+    Err(not_executable.unwrap_or_else(|| Unexecutable { code: 127, error: format!("{shown}: command not found") }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pair_of_braces_becomes_the_entry() {
+        assert_eq!(&*fill(b"a{}b{}", Some(b"x y")), b"ax ybx y");
+        assert_eq!(&*fill(b"{}{}", Some(b"{}")), b"{}{}");
+        assert_eq!(&*fill(b"{}", None), b"{}");
+    }
+
+    #[test]
+    fn programs_are_found_as_a_shell_finds_them() {
+        let find = |name: &str| find(OsStr::new(name), Path::new("/"), Some(OsStr::new("/nowhere:/usr/bin:/bin")));
+        assert!(find("sh").unwrap().ends_with("bin/sh"));
+        assert_eq!(find("no-such-program").unwrap_err().code, 127);
+        assert_eq!(find("./x").unwrap(), Path::new("/./x"));
+    }
+}

@@ -1,0 +1,46 @@
+//! The environment that a login on this host gives: the base of every task's, and all that a supervisor gets.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::process::Command;
+
+/// HOME, USER, LOGNAME, SHELL from the password database; PATH, LANG and TZ as this agent was given them.
+pub fn environment() -> Vec<(OsString, OsString)> {
+    let mut all: Vec<(OsString, OsString)> = Vec::new();
+    if let Some(entry) = passwd_entry() {
+        let text = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+        let fields: Vec<&[u8]> = entry.split(|b| *b == b':').collect();
+        if let [name, _, _, _, _, home, shell, ..] = fields[..] {
+            let shell = if shell.is_empty() { b"/bin/sh" } else { shell };
+            for (key, value) in [("USER", name), ("LOGNAME", name), ("HOME", home), ("SHELL", shell)] {
+                all.push((key.into(), text(value)));
+            }
+        }
+    }
+    for name in ["USER", "LOGNAME", "HOME", "SHELL", "PATH", "LANG", "TZ"] {
+        if let Some(value) = std::env::var_os(name)
+            && !all.iter().any(|(known, _)| known == name)
+        {
+            all.push((name.into(), value));
+        }
+    }
+    // Tests steer failpoints of supervisors from outside.
+    #[cfg(feature = "failpoints")]
+    all.extend(std::env::vars_os().filter(|(name, _)| {
+        let name = name.to_string_lossy();
+        name.starts_with("GRID_FAILPOINT") || name.starts_with("GRID_TEST_")
+    }));
+    all
+}
+
+/// This user's line of /etc/passwd, or of whatever else the host asks for names.
+fn passwd_entry() -> Option<Vec<u8>> {
+    let uid = rustix::process::getuid().as_raw().to_string();
+    let mine = |line: &&[u8]| line.split(|b| *b == b':').nth(2) == Some(uid.as_bytes());
+    let file = std::fs::read("/etc/passwd").unwrap_or_default();
+    if let Some(line) = file.split(|b| *b == b'\n').find(mine) {
+        return Some(line.to_vec());
+    }
+    let output = Command::new("getent").args(["passwd", &uid]).output().ok()?;
+    output.stdout.split(|b| *b == b'\n').find(mine).map(<[u8]>::to_vec)
+}

@@ -1,0 +1,126 @@
+//! What a dispatcher asks for, message by message.
+
+use super::book::{Attempt, State};
+use super::serve::Agent;
+use crate::model::failpoint::failpoint;
+use crate::model::id::{AttemptId, LaneId};
+use crate::protocol::agent::{Event, Refusal, Start, StartMember, ToAgent};
+use crate::protocol::supervisor::ToSupervisor;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+impl Agent {
+    /// Does what one message says.
+    pub fn take(&mut self, message: ToAgent) {
+        match message {
+            // Said once, before everything else.
+            ToAgent::Hello { .. } => {}
+            ToAgent::Start(start) => self.start(start),
+            ToAgent::Recall { lane } => self.recall(lane),
+            ToAgent::Cancel { attempt, grace } => self.cancel(attempt, grace),
+            ToAgent::Confirm { attempts } => self.confirm(&attempts),
+            ToAgent::Probe { watch, script } => self.prober.ask(watch, script),
+            ToAgent::Read { attempt, stream, offset, max } => self.read(attempt, stream, offset, max),
+            ToAgent::Follow { attempt, out, err } => self.follow(attempt, out, err),
+            ToAgent::Unfollow { attempt } => self.unfollow(attempt),
+        }
+    }
+
+    fn start(&mut self, mut start: Start) {
+        failpoint("agent-start-received");
+        let members = std::mem::take(&mut start.members);
+        let refusal = if start.boot != self.boot {
+            Some(Refusal::OtherBoot)
+        } else if start.epoch < self.spool.epoch {
+            Some(Refusal::OldEpoch)
+        } else {
+            None
+        };
+        let lane = start.lane;
+        let mut fresh: VecDeque<StartMember> = VecDeque::with_capacity(members.len());
+        for member in members {
+            let attempt = member.attempt;
+            // The same start again gets the first one's state, whoever sends it.
+            if self.book.get(attempt).is_some() {
+                self.tell_state(attempt);
+            } else if self.spool.has_tombstone(attempt) {
+                self.events.push(Event::Refused { attempt, why: Refusal::Tombstone });
+            } else if let Some(why) = &refusal {
+                self.events.push(Event::Refused { attempt, why: why.clone() });
+            } else {
+                self.book.insert(attempt, Attempt { lane, run: None, state: State::Queued });
+                fresh.push_back(member);
+            }
+        }
+        if !fresh.is_empty() {
+            self.lanes.entry(lane).or_default().push(start, fresh);
+            self.feed(lane);
+        }
+    }
+
+    fn tell_state(&mut self, attempt: AttemptId) {
+        match self.book.get(attempt).map(|a| &a.state) {
+            None | Some(State::Queued) => {}
+            Some(State::Running { started_at, process, supervised, .. }) => {
+                self.events.push(Event::Began { attempt, at: *started_at, process: process.clone() });
+                if !*supervised {
+                    self.events.push(Event::Orphaned { attempt });
+                }
+            }
+            Some(State::Ended { .. }) => {
+                if let Some(ended) = self.with_outputs(attempt) {
+                    self.events.push(Event::Ended { attempt, ended });
+                }
+            }
+        }
+    }
+
+    fn recall(&mut self, id: LaneId) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        for attempt in lane.drop_waiting(|_| true) {
+            self.book.remove(attempt);
+            self.events.push(Event::Recalled { attempt });
+        }
+        if let Some(supervisor) = &mut lane.supervisor {
+            supervisor.tell(&ToSupervisor::Recall);
+        }
+    }
+
+    fn cancel(&mut self, attempt: AttemptId, grace: Duration) {
+        match self.book.get(attempt).map(|a| (&a.state, a.lane, a.run)) {
+            Some((State::Ended { .. }, ..)) => self.tell_state(attempt),
+            Some((State::Running { supervised: false, .. }, ..)) => self.cancel_orphan(attempt, grace),
+            Some((State::Running { .. }, lane, Some(run))) => {
+                let supervisor = self.lanes.get_mut(&lane).and_then(|l| l.supervisor.as_mut());
+                match supervisor.filter(|s| s.run == run && s.orders.is_some()) {
+                    Some(supervisor) => supervisor.tell(&ToSupervisor::Cancel { attempt, grace }),
+                    None => self.cancel_by_note(run, attempt, grace),
+                }
+            }
+            Some((_, lane, _)) => self.cancel_queued(lane, attempt, grace),
+            None => self.bury(attempt),
+        }
+    }
+
+    /// Nobody has told us that it began, but a supervisor may just be at it.
+    fn cancel_queued(&mut self, lane: LaneId, attempt: AttemptId, grace: Duration) {
+        let Some(lane) = self.lanes.get_mut(&lane) else { return self.bury(attempt) };
+        if !lane.drop_waiting(|a| a == attempt).is_empty() {
+            self.book.remove(attempt);
+            return self.bury(attempt);
+        }
+        // The tombstone first: whatever happens to the supervisor, this attempt does not begin a second time.
+        if self.spool.bury(attempt).is_ok()
+            && let Some(supervisor) = &mut lane.supervisor
+        {
+            supervisor.tell(&ToSupervisor::Cancel { attempt, grace });
+        }
+    }
+
+    /// Refuses it from now on. Only a tombstone on disk is a promise: without one nothing is answered, and the home asks again.
+    fn bury(&mut self, attempt: AttemptId) {
+        if self.spool.bury(attempt).is_ok() {
+            self.events.push(Event::Refused { attempt, why: Refusal::Tombstone });
+        }
+    }
+}

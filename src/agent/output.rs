@@ -1,0 +1,82 @@
+//! Outputs: a run's attempts append to two files; an attempt's output is a slice of each.
+
+use super::book::{Slice, State};
+use super::serve::Agent;
+use super::spool::RunId;
+use crate::model::attempt::Stream;
+use crate::model::id::AttemptId;
+use crate::protocol::agent::{FromAgent, INLINE_MAX};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+/// Reads up to `max` bytes at `at`; less at the end of the file.
+pub fn read_at(file: &File, at: u64, max: u64) -> Vec<u8> {
+    let mut bytes = vec![0; usize::try_from(max).unwrap_or(0)];
+    let mut got = 0;
+    while got < bytes.len() {
+        match file.read_at(&mut bytes[got..], at + got as u64) {
+            Ok(0) => break,
+            Ok(n) => got += n,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    bytes.truncate(got);
+    bytes
+}
+
+/// A whole output, if it is small.
+pub fn inline(file: Option<&File>, slice: Slice) -> Option<Vec<u8>> {
+    match slice.len {
+        Some(0) => Some(Vec::new()),
+        Some(len) if len <= INLINE_MAX => {
+            let bytes = read_at(file?, slice.from, len);
+            (bytes.len() as u64 == len).then_some(bytes)
+        }
+        _ => None,
+    }
+}
+
+/// A piece of an output.
+pub struct Piece {
+    pub bytes: Vec<u8>,
+    /// The stream has ended and this is its last piece.
+    pub at_end: bool,
+}
+
+impl Agent {
+    /// Reads a piece of an attempt's output, never a byte of the attempt after it.
+    pub fn piece(&mut self, attempt: AttemptId, stream: Stream, offset: u64, max: u64) -> Option<Piece> {
+        let run = self.book.get(attempt)?.run?;
+        let before = self.book.get(attempt)?.slice(stream)?;
+        let wanted = before.len.map_or(max, |len| max.min(len.saturating_sub(offset)));
+        let mut bytes = read_at(self.runs.get(&run)?.output(stream)?, before.from + offset, wanted);
+        if before.len.is_none() {
+            // Still running when we last heard. Its end stands in the journal before the next one begins to write,
+            // so what was read before a journal without its end is its own.
+            self.catch_up(run);
+        }
+        let slice = self.book.get(attempt)?.slice(stream)?;
+        let Some(len) = slice.len else { return Some(Piece { bytes, at_end: false }) };
+        let left = usize::try_from(len.saturating_sub(offset)).unwrap_or(usize::MAX);
+        bytes.truncate(left);
+        // A command may have cut its own output short: then the file ends before the slice does.
+        let at_end = bytes.len() == left || (bytes.is_empty() && before.len.is_some());
+        Some(Piece { bytes, at_end })
+    }
+
+    /// Applies what stands in a run's journal and has not come by pipe.
+    pub fn catch_up(&mut self, run: RunId) {
+        for record in self.runs.get_mut(&run).map(super::book::Run::news).unwrap_or_default() {
+            self.apply(run, record);
+        }
+    }
+
+    /// Answers [`crate::protocol::agent::ToAgent::Read`].
+    pub fn read(&mut self, attempt: AttemptId, stream: Stream, offset: u64, max: u32) {
+        let known = self.book.get(attempt).map(|a| matches!(a.state, State::Ended { .. }));
+        let piece = self.piece(attempt, stream, offset, u64::from(max).min(8 << 20));
+        let Piece { bytes, at_end } = piece.unwrap_or(Piece { bytes: Vec::new(), at_end: known.unwrap_or(true) });
+        self.send(&FromAgent::Data { attempt, stream, offset, bytes, at_end });
+    }
+}

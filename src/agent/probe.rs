@@ -1,0 +1,68 @@
+//! Readings of the host, made by a thread of their own: some tools take seconds, and the loop must not wait.
+
+use super::facts::Host;
+use crate::model::facts::Facts;
+use crate::model::id::BootId;
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fd::OwnedFd;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+/// What is asked of a host.
+#[derive(Debug)]
+struct Question {
+    watch: Vec<String>,
+    script: Option<String>,
+}
+
+/// Reads the host on request, one reading at a time.
+#[derive(Debug)]
+pub struct Prober {
+    /// None while the thread has it.
+    host: Option<Host>,
+    waiting: Option<Question>,
+    ready: OwnedFd,
+    answers: Receiver<(Host, Facts)>,
+    answering: Sender<(Host, Facts)>,
+}
+
+impl Prober {
+    /// `spool` is where its caches lie, and whose disk is looked at.
+    pub fn new(spool: &Path, boot: BootId) -> std::io::Result<Self> {
+        let ready = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let (answering, answers) = channel();
+        Ok(Self { host: Some(Host::new(spool, boot)), waiting: None, ready, answers, answering })
+    }
+
+    /// Readable when an answer is there.
+    pub fn fd(&self) -> &OwnedFd {
+        &self.ready
+    }
+
+    /// Begins a reading; while one is under way, the newest question waits for it.
+    pub fn ask(&mut self, watch: Vec<String>, script: Option<String>) {
+        self.waiting = Some(Question { watch, script });
+        self.begin();
+    }
+
+    fn begin(&mut self) {
+        let (Some(mut host), Some(question)) = (self.host.take(), self.waiting.take()) else { return };
+        let answering = self.answering.clone();
+        let Ok(ready) = self.ready.try_clone() else { return };
+        std::thread::spawn(move || {
+            let facts = host.read(&question.watch, question.script.as_deref());
+            if answering.send((host, facts)).is_ok() {
+                let _ = rustix::io::write(ready, &1u64.to_ne_bytes());
+            }
+        });
+    }
+
+    /// A finished reading.
+    pub fn answer(&mut self) -> Option<Facts> {
+        let (host, facts) = self.answers.try_recv().ok()?;
+        let _ = rustix::io::read(&self.ready, &mut [0; 8]);
+        self.host = Some(host);
+        self.begin();
+        Some(facts)
+    }
+}

@@ -1,0 +1,152 @@
+//! Which process is which: a pid alone is used again, a pid with its start time (and boot id) is not.
+
+use crate::model::attempt::ProcessId;
+use crate::model::id::{AttemptId, BootId};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::OwnedFd;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::fs;
+
+/// What /proc/PID/stat says of a process.
+#[derive(Debug, Clone)]
+pub struct Stat {
+    pub id: ProcessId,
+    pub parent: i32,
+    pub zombie: bool,
+    /// Resident pages.
+    pub rss_pages: u64,
+}
+
+/// Reads /proc/PID/stat.
+pub fn stat(pid: i32) -> Option<Stat> {
+    parse_stat(pid, &fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The name in parentheses may itself hold blanks and parentheses: fields are counted after the last one.
+fn parse_stat(pid: i32, text: &[u8]) -> Option<Stat> {
+    let close = text.iter().rposition(|b| *b == b')')?;
+    let rest = std::str::from_utf8(text.get(close + 1..)?).ok()?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    Some(Stat {
+        id: ProcessId { pid, start_time: fields.get(19)?.parse().ok()? },
+        parent: fields.get(1)?.parse().ok()?,
+        zombie: matches!(*fields.first()?, "Z" | "X" | "x"),
+        rss_pages: fields.get(21)?.parse().unwrap_or(0),
+    })
+}
+
+/// The identity of a running process.
+pub fn identity(pid: i32) -> Option<ProcessId> {
+    stat(pid).map(|s| s.id)
+}
+
+/// This process.
+pub fn myself() -> ProcessId {
+    let pid = rustix::process::getpid().as_raw_nonzero().get();
+    identity(pid).unwrap_or(ProcessId { pid, start_time: 0 })
+}
+
+/// A descriptor for exactly this process, or None if it is gone.
+/// The start time is read after the pidfd is open: from then on the pid can't go to another.
+pub fn open(id: &ProcessId) -> Option<OwnedFd> {
+    let fd = pidfd_open(Pid::from_raw(id.pid)?, PidfdFlags::empty()).ok()?;
+    stat(id.pid).filter(|s| s.id == *id && !s.zombie).map(|_| fd)
+}
+
+/// Sends a signal to exactly this process; nothing if it is gone.
+pub fn signal(id: &ProcessId, signal: Signal) {
+    if let Some(fd) = open(id) {
+        let _ = pidfd_send_signal(fd, signal);
+    }
+}
+
+/// Has the process of this pidfd ended?
+pub fn has_ended(pidfd: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut fds, Some(&now)).is_ok_and(|n| n > 0)
+}
+
+/// All processes of this host that we can see.
+pub fn all() -> Vec<Stat> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    entries.flatten().filter_map(|e| stat(e.file_name().to_str()?.parse().ok()?)).collect()
+}
+
+/// The processes whose environment names this attempt, the oldest first.
+pub fn marked(attempt: AttemptId) -> Vec<ProcessId> {
+    let wanted = format!("GRID_ATTEMPT={attempt}");
+    let has = |pid: i32| {
+        fs::read(format!("/proc/{pid}/environ"))
+            .is_ok_and(|all| all.split(|b| *b == 0).any(|pair| pair == wanted.as_bytes()))
+    };
+    let mut found: Vec<ProcessId> =
+        all().into_iter().filter(|s| !s.zombie && has(s.id.pid) && !is_ours(s.id.pid)).map(|s| s.id).collect();
+    found.sort_by_key(|id| (id.start_time, id.pid));
+    found
+}
+
+/// A grid process of its own: a task may submit to another home, whose dispatcher and tasks must not die with it.
+pub fn is_ours(pid: i32) -> bool {
+    let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else { return false };
+    let verb = line.split(|b| *b == 0).nth(1).unwrap_or_default();
+    if !matches!(verb, b"dispatcher" | b"agent" | b"supervise") {
+        return false;
+    }
+    let same = |a: &str, b: &str| fs::read_link(a).ok().zip(fs::read_link(b).ok()).is_some_and(|(a, b)| a == b);
+    same(&format!("/proc/{pid}/exe"), "/proc/self/exe")
+}
+
+/// The kernel's boot id.
+pub fn boot_id() -> BootId {
+    #[cfg(feature = "failpoints")]
+    if let Ok(stand_in) = std::env::var("GRID_TEST_BOOT_ID") {
+        return BootId(stand_in);
+    }
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    BootId(id.trim().to_owned())
+}
+
+/// Closes what this process was given besides stdin, stdout and stderr: a lock or a pipe of whoever typed the
+/// first command must not live as long as a task does. To be called before anything else is opened.
+pub fn close_inherited() {
+    let Ok(entries) = fs::read_dir("/proc/self/fd") else { return };
+    let open: Vec<i32> = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
+    for fd in open.into_iter().filter(|fd| *fd > 2) {
+        // The descriptor of the listing itself is among them and already closed: that error is expected.
+        let _ = nix::unistd::close(fd);
+    }
+}
+
+/// Takes back that whoever started us ignored signals (nohup, `trap ''`): ignoring is inherited, and an ignored CHLD
+/// makes waiting fail. A handler that does nothing is not inherited. PIPE is left to Rust, which restores it itself.
+pub fn unignore_signals() -> std::io::Result<()> {
+    use signal_hook::consts::{FORBIDDEN, SIGPIPE};
+    let status = fs::read_to_string("/proc/self/status")?;
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = u64::from_str_radix(ignored.unwrap_or("0").trim(), 16).unwrap_or(0);
+    let nothing = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    for signal in (1..=31).filter(|s| ignored >> (s - 1) & 1 == 1 && *s != SIGPIPE && !FORBIDDEN.contains(s)) {
+        let _ = signal_hook::flag::register(signal, nothing.clone());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_parentheses_and_blanks_do_not_shift_the_fields() {
+        let text = b"42 (a) b (c) S 7 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 987654 8192 33 184";
+        let stat = parse_stat(42, text).unwrap();
+        assert_eq!((stat.id.start_time, stat.parent, stat.rss_pages, stat.zombie), (987_654, 7, 33, false));
+    }
+
+    #[test]
+    fn another_process_under_the_same_pid_is_not_taken_for_the_first() {
+        let me = myself();
+        assert!(open(&me).is_some());
+        assert!(open(&ProcessId { start_time: me.start_time + 1, ..me }).is_none());
+    }
+}

@@ -1,0 +1,274 @@
+//! `grid agent`: one home's hands on this host. One thread, one poll loop; everything that waits is a descriptor.
+
+use super::AgentError;
+use super::book::{Book, Run};
+use super::follow::{Follow, Watcher};
+use super::lanes::Lane;
+use super::limits::timespec;
+use super::orphans::Orphan;
+use super::probe::Prober;
+use super::spool::{RunId, Spool};
+use super::{facts, login, process};
+use crate::model::failpoint::failpoint;
+use crate::model::id::{AttemptId, BootId, LaneId};
+use crate::protocol::agent::{Event, FromAgent, INLINE_MAX, MAGIC, ToAgent, VERSION, VERSION_MIN};
+use crate::protocol::frame::{Inbox, Outbox};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::OFlags;
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Events in one message stay below this, far from the longest frame.
+const EVENTS_BYTES: usize = 4 << 20;
+/// A dispatcher that reads slower than tasks end: above this nothing more is asked of supervisors.
+const BACKLOG: usize = 32 << 20;
+
+/// All that one agent knows.
+pub struct Agent {
+    pub spool: Spool,
+    pub boot: BootId,
+    pub environment: Vec<(OsString, OsString)>,
+    pub book: Book,
+    pub runs: HashMap<RunId, Run>,
+    pub lanes: HashMap<LaneId, Lane>,
+    /// Supervisors of earlier agents.
+    pub supervisors: HashMap<RunId, OwnedFd>,
+    pub orphans: HashMap<AttemptId, Orphan>,
+    pub follows: HashMap<AttemptId, Follow>,
+    pub watcher: Watcher,
+    pub prober: Prober,
+    pub events: Vec<Event>,
+    pub outbox: Outbox,
+}
+
+/// Serves the home that says hello on `input`, until that ends. `spool` is the directory above all homes' spools.
+pub fn serve(spool: &Path, mut input: impl Read + AsFd, mut output: impl Write + AsFd) -> Result<(), AgentError> {
+    for fd in [input.as_fd(), output.as_fd()] {
+        let flags = rustix::fs::fcntl_getfl(fd).map_err(AgentError::io("stdio"))?;
+        rustix::fs::fcntl_setfl(fd, flags | OFlags::NONBLOCK).map_err(AgentError::io("stdio"))?;
+    }
+    process::unignore_signals().map_err(AgentError::io("signals"))?;
+    let mut inbox = Inbox::default();
+    write_all(MAGIC, &mut output)?;
+    let Some(hello) = first_message(&mut inbox, &mut input)? else { return Ok(()) };
+    match Agent::open(spool, hello) {
+        Ok(mut agent) => agent.run(&mut inbox, &mut input, &mut output),
+        Err(AgentError::Unfit(error)) => {
+            let mut text = Vec::new();
+            crate::protocol::frame::encode(&FromAgent::Unfit { error }, &mut text)?;
+            write_all(&text, &mut output)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+impl Agent {
+    fn open(root: &Path, hello: ToAgent) -> Result<Self, AgentError> {
+        let ToAgent::Hello { version_min, version, home, epoch, .. } = hello else {
+            return Err(AgentError::Unfit("the first message must be a hello".to_owned()));
+        };
+        if version_min > VERSION || version < VERSION_MIN {
+            return Err(AgentError::Unfit(format!(
+                "this grid speaks versions {VERSION_MIN} to {VERSION}, the home's {version_min} to {version}: \
+                 bring both to the same release"
+            )));
+        }
+        let boot = process::boot_id();
+        let spool = Spool::open(root, home, epoch, boot.clone())?;
+        let mut agent = Self {
+            prober: Prober::new(spool.dir(), boot.clone()).map_err(AgentError::io("eventfd"))?,
+            spool,
+            boot: boot.clone(),
+            environment: login::environment(),
+            book: Book::default(),
+            runs: HashMap::new(),
+            lanes: HashMap::new(),
+            supervisors: HashMap::new(),
+            orphans: HashMap::new(),
+            follows: HashMap::new(),
+            watcher: Watcher::new().map_err(AgentError::io("inotify"))?,
+            events: Vec::new(),
+            outbox: Outbox::default(),
+        };
+        agent.recover()?;
+        let (machine, hostname) = (facts::machine(), facts::hostname());
+        let inventory = agent.inventory();
+        agent.outbox.push(&FromAgent::Hello { version: VERSION, machine, boot, hostname, inventory })?;
+        Ok(agent)
+    }
+
+    fn run(
+        &mut self,
+        inbox: &mut Inbox,
+        input: &mut (impl Read + AsFd),
+        output: &mut (impl Write + AsFd),
+    ) -> Result<(), AgentError> {
+        loop {
+            while let Some(message) = inbox.next::<ToAgent>()? {
+                self.take(message);
+            }
+            self.look_after_orphans();
+            self.rest_idle_lanes();
+            // Before the events: an end's last output comes before the end.
+            self.pump();
+            self.send_events();
+            if self.outbox.flush(output).is_err() {
+                // Nobody reads: the same as the end of what they say.
+                return Ok(());
+            }
+            let ready = self.wait(input, output)?;
+            if ready.input {
+                match inbox.fill(input) {
+                    Ok(Some(0)) | Err(_) => return Ok(()),
+                    Ok(_) => {}
+                }
+            }
+            for lane in ready.writable {
+                if let Some(supervisor) = self.lanes.get_mut(&lane).and_then(|l| l.supervisor.as_mut()) {
+                    supervisor.flush();
+                }
+            }
+            for lane in ready.readable {
+                self.read_reports(lane);
+            }
+            for run in self.watcher.moved() {
+                if self.supervisors.contains_key(&run) {
+                    self.catch_up(run);
+                }
+            }
+            if let Some(facts) = self.prober.answer() {
+                self.send(&FromAgent::Facts(facts));
+            }
+        }
+    }
+
+    fn wait(&self, input: &impl AsFd, output: &impl AsFd) -> Result<Ready, AgentError> {
+        let mut fds = vec![PollFd::new(input, PollFlags::IN)];
+        fds.push(PollFd::new(self.watcher.fd(), PollFlags::IN));
+        fds.push(PollFd::new(self.prober.fd(), PollFlags::IN));
+        let mut lanes = Vec::with_capacity(self.lanes.len() * 2);
+        let listen = self.outbox.len() < BACKLOG;
+        for (id, lane) in &self.lanes {
+            let Some(supervisor) = &lane.supervisor else { continue };
+            if listen {
+                lanes.push((*id, true));
+                fds.push(PollFd::new(&supervisor.reports, PollFlags::IN));
+            }
+            if let Some(orders) = supervisor.orders.as_ref().filter(|_| !supervisor.outbox.is_empty()) {
+                lanes.push((*id, false));
+                fds.push(PollFd::new(orders, PollFlags::OUT));
+            }
+        }
+        let first_lane = 3;
+        if !self.outbox.is_empty() {
+            fds.push(PollFd::new(output, PollFlags::OUT));
+        }
+        let others = self.supervisors.values().chain(self.orphans.values().map(|o| &o.pidfd));
+        fds.extend(others.map(|fd| PollFd::new(fd, PollFlags::IN)));
+        match poll(&mut fds, self.timeout().map(timespec).as_ref()) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return Ok(Ready::default()),
+            Err(error) => return Err(AgentError::io("poll")(error)),
+        }
+        let mut ready = Ready { input: !fds[0].revents().is_empty(), ..Ready::default() };
+        for ((lane, reads), fd) in lanes.into_iter().zip(&fds[first_lane..]) {
+            if !fd.revents().is_empty() {
+                if reads { ready.readable.push(lane) } else { ready.writable.push(lane) }
+            }
+        }
+        Ok(ready)
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        let idle = self.lanes.values().filter_map(Lane::idle_until);
+        let kill = self.orphans.values().filter_map(|o| o.kill_at);
+        idle.chain(kill).min().map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Lets supervisors go that have had nothing to do for a while, and lanes that have none.
+    fn rest_idle_lanes(&mut self) {
+        let now = Instant::now();
+        self.lanes.retain(|_, lane| {
+            let idle = lane.idle_until().is_some_and(|at| now >= at);
+            if let Some(supervisor) = lane.supervisor.as_mut().filter(|_| idle) {
+                supervisor.orders = None;
+            }
+            !lane.is_empty()
+        });
+    }
+
+    fn send_events(&mut self) {
+        if self.events.is_empty() {
+            return;
+        }
+        let mut batch = Vec::with_capacity(self.events.len());
+        let mut bytes = 0;
+        for event in std::mem::take(&mut self.events) {
+            bytes += match &event {
+                Event::Ended { ended, .. } => {
+                    400 + ended.out.as_ref().map_or(0, Vec::len) + ended.err.as_ref().map_or(0, Vec::len)
+                }
+                _ => 400,
+            };
+            batch.push(event);
+            if bytes > EVENTS_BYTES - 2 * INLINE_MAX as usize {
+                self.send(&FromAgent::Events(std::mem::take(&mut batch)));
+                bytes = 0;
+            }
+        }
+        if !batch.is_empty() {
+            self.send(&FromAgent::Events(batch));
+        }
+        failpoint("agent-end-sent");
+    }
+
+    /// Puts a message on its way.
+    pub fn send(&mut self, message: &FromAgent) {
+        // Our own types can always be encoded; sizes are kept below the longest frame where they are made.
+        let _ = self.outbox.push(message);
+    }
+}
+
+/// What poll found.
+#[derive(Default)]
+struct Ready {
+    input: bool,
+    readable: Vec<LaneId>,
+    writable: Vec<LaneId>,
+}
+
+/// The hello, or None if there never was one.
+fn first_message(inbox: &mut Inbox, input: &mut (impl Read + AsFd)) -> Result<Option<ToAgent>, AgentError> {
+    loop {
+        if let Some(message) = inbox.next()? {
+            return Ok(Some(message));
+        }
+        wait_for(input, PollFlags::IN)?;
+        if inbox.fill(input).map_err(AgentError::io("input"))? == Some(0) {
+            return Ok(None);
+        }
+    }
+}
+
+fn write_all(mut bytes: &[u8], output: &mut (impl Write + AsFd)) -> Result<(), AgentError> {
+    while !bytes.is_empty() {
+        match output.write(bytes) {
+            Ok(n) => bytes = &bytes[n..],
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => wait_for(output, PollFlags::OUT)?,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(AgentError::io("output")(error)),
+        }
+    }
+    output.flush().map_err(AgentError::io("output"))
+}
+
+fn wait_for(fd: &impl AsFd, flags: PollFlags) -> Result<(), AgentError> {
+    match poll(&mut [PollFd::new(fd, flags)], None) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(AgentError::io("poll")(error)),
+    }
+}

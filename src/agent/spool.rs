@@ -1,0 +1,186 @@
+//! A home's directory on a server: `SPOOL/HOME_ID/` with `lock`, `epoch`, `tombstones`, `runs/N/`.
+//! Nothing here survives by fsync alone: after a power cut the boot id is another one, and every start of before is refused.
+
+use super::AgentError;
+use super::journal::{self, Header};
+use super::process::{self, myself};
+use crate::model::attempt::ProcessId;
+use crate::model::id::{AttemptId, BootId, Epoch, HomeId, LaneId};
+use std::collections::HashSet;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a new agent waits for the one before it to leave.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+/// After this it asks it to: an agent whose link died half-open would stay for hours.
+const LOCK_ASK: Duration = Duration::from_secs(3);
+
+/// Names a run's directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RunId(pub u64);
+
+/// The open and locked spool of one home.
+#[derive(Debug)]
+pub struct Spool {
+    dir: PathBuf,
+    home: HomeId,
+    boot: BootId,
+    /// Held for as long as this agent lives.
+    _lock: File,
+    /// The highest that this host has seen from the home.
+    pub epoch: Epoch,
+    tombstones: HashSet<AttemptId>,
+    tombstones_file: File,
+    next_run: u64,
+}
+
+impl Spool {
+    /// Makes the directories, waits for the agent before us, and stores the epoch if it is higher.
+    pub fn open(root: &Path, home: HomeId, epoch: Epoch, boot: BootId) -> Result<Self, AgentError> {
+        let dir = root.join(home.to_string());
+        let runs = dir.join("runs");
+        DirBuilder::new().recursive(true).mode(0o700).create(&runs).map_err(unusable(&runs))?;
+        let stored = read_epoch(&dir);
+        let lock = take_lock(&dir, epoch >= stored)?;
+        let stored = read_epoch(&dir);
+        if epoch > stored {
+            write_atomically(&dir, "epoch", epoch.0.to_string().as_bytes()).map_err(unusable(&dir))?;
+        }
+        let (tombstones, tombstones_file) = read_tombstones(&dir, &boot).map_err(unusable(&dir))?;
+        let mut spool =
+            Self { dir, home, boot, _lock: lock, epoch: stored.max(epoch), tombstones, tombstones_file, next_run: 1 };
+        spool.next_run = spool.runs().last().map_or(1, |id| id.0 + 1);
+        Ok(spool)
+    }
+
+    /// Where it lies.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The runs that are there, the oldest first.
+    pub fn runs(&self) -> Vec<RunId> {
+        let Ok(entries) = fs::read_dir(self.dir.join("runs")) else { return Vec::new() };
+        let mut ids: Vec<RunId> =
+            entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok().map(RunId)).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// The directory of a run.
+    pub fn run_dir(&self, id: RunId) -> PathBuf {
+        self.dir.join("runs").join(id.0.to_string())
+    }
+
+    /// A new run with an empty journal, locked through the descriptor that is returned.
+    pub fn make_run(&mut self, lane: LaneId) -> io::Result<(RunId, File)> {
+        let id = RunId(self.next_run);
+        self.next_run += 1;
+        let dir = self.run_dir(id);
+        DirBuilder::new().mode(0o700).create(&dir)?;
+        let made = || {
+            let options = OpenOptions::new().append(true).create_new(true).mode(0o600).clone();
+            let mut file = options.open(dir.join("journal"))?;
+            file.lock()?;
+            let header = Header { journal: journal::VERSION, boot: self.boot.clone(), home: self.home, lane };
+            let mut text = Vec::new();
+            journal::line(&header, &mut text);
+            file.write_all(&text)?;
+            Ok(file)
+        };
+        made().map(|file| (id, file)).inspect_err(|_| drop(fs::remove_dir_all(&dir)))
+    }
+
+    /// Was it cancelled before it began?
+    pub fn has_tombstone(&self, attempt: AttemptId) -> bool {
+        self.tombstones.contains(&attempt)
+    }
+
+    /// Refuses this attempt from now on, durably.
+    pub fn bury(&mut self, attempt: AttemptId) -> io::Result<()> {
+        if self.tombstones.contains(&attempt) {
+            return Ok(());
+        }
+        self.tombstones_file.write_all(format!("{attempt}\n").as_bytes())?;
+        self.tombstones_file.sync_data()?;
+        self.tombstones.insert(attempt);
+        Ok(())
+    }
+}
+
+fn unusable(path: &Path) -> impl FnOnce(io::Error) -> AgentError {
+    let path = path.display().to_string();
+    move |error| AgentError::Unfit(format!("the spool {path} can't be used: {error}"))
+}
+
+fn read_epoch(dir: &Path) -> Epoch {
+    Epoch(fs::read_to_string(dir.join("epoch")).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0))
+}
+
+/// One agent at a time. `may_ask`: we serve a dispatcher that is not older than the spool has seen.
+fn take_lock(dir: &Path, may_ask: bool) -> Result<File, AgentError> {
+    let path = dir.join("lock");
+    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
+    let mut file = options.open(&path).map_err(unusable(&path))?;
+    let began = Instant::now();
+    let mut asked = false;
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::Error(error)) => return Err(unusable(&path)(error)),
+            Err(TryLockError::WouldBlock) if began.elapsed() > LOCK_WAIT => {
+                let who = fs::read_to_string(&path).unwrap_or_default();
+                let who = who.split(' ').next().unwrap_or_default().to_owned();
+                return Err(AgentError::Unfit(format!(
+                    "another agent of this home (process {who}) holds {} and does not leave",
+                    path.display()
+                )));
+            }
+            Err(TryLockError::WouldBlock) => {}
+        }
+        if may_ask && !asked && began.elapsed() > LOCK_ASK {
+            asked = true;
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            let mut words = text.split_ascii_whitespace().map(str::parse::<u64>);
+            if let (Some(Ok(pid)), Some(Ok(start_time))) = (words.next(), words.next()) {
+                let pid = i32::try_from(pid).unwrap_or(0);
+                process::signal(&ProcessId { pid, start_time }, rustix::process::Signal::TERM);
+            }
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let me = myself();
+    file.set_len(0).and_then(|()| write!(file, "{} {}", me.pid, me.start_time)).map_err(unusable(&path))?;
+    Ok(file)
+}
+
+/// The first line is the boot id: starts of before a reboot are refused anyhow, so their tombstones may go.
+fn read_tombstones(dir: &Path, boot: &BootId) -> io::Result<(HashSet<AttemptId>, File)> {
+    let path = dir.join("tombstones");
+    let text = fs::read_to_string(&path).unwrap_or_default();
+    let mut lines = text.lines();
+    let mut known = HashSet::new();
+    if lines.next() == Some(&boot.0) {
+        known.extend(lines.filter_map(|line| line.parse::<AttemptId>().ok()));
+    } else {
+        write_atomically(dir, "tombstones", format!("{boot}\n").as_bytes())?;
+    }
+    let mut file = OpenOptions::new().append(true).open(path)?;
+    if !text.is_empty() && !text.ends_with('\n') {
+        // A torn last line must not swallow the next.
+        file.write_all(b"\n")?;
+    }
+    Ok((known, file))
+}
+
+/// A file appears whole or not at all, also after a power cut.
+pub fn write_atomically(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let new = dir.join(format!("{name}.new"));
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all(bytes)?;
+    file.sync_data()?;
+    fs::rename(new, dir.join(name))
+}

@@ -1,0 +1,399 @@
+//! `grid supervise DIR`: runs the attempts of one run, one after the other, and outlives whoever started it.
+//!
+//! stdin: orders. stdout: reports. stderr: the run's journal, opened for appending and locked; the lock goes
+//! with the descriptor, so from the agent's first breath to our last nobody can think that nothing will begin.
+//! Once these three are put aside, stdin becomes /dev/null and stdout and stderr the run's `out` and `err`:
+//! a command inherits them as they are, without a call.
+
+use super::AgentError;
+use super::journal::{Record, Writer};
+use super::launch::{Order, Unexecutable};
+use super::limits::timespec;
+use super::process::{self, close_inherited};
+use super::running::{NotSpawned, Running};
+use crate::model::attempt::{Cause, End, Usage};
+use crate::model::failpoint::failpoint;
+use crate::model::id::AttemptId;
+use crate::model::time::Timestamp;
+use crate::protocol::agent::{Refusal, StartMember};
+use crate::protocol::frame::{Inbox, Outbox};
+use crate::protocol::supervisor::{FromSupervisor, ToSupervisor};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags};
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// A command that ends sooner is reported once, at its end; only a longer one is reported as running.
+const NOTE_AFTER: Duration = Duration::from_millis(2);
+/// Reports of short commands wait this long for company.
+const FLUSH_EVERY: Duration = Duration::from_millis(5);
+/// How often an end that found no room on the disk is tried again.
+const JOURNAL_RETRY: Duration = Duration::from_secs(1);
+
+/// Becomes the supervisor of the run in this directory. Returns when there is nothing left to do.
+pub fn supervise(run_dir: &Path) -> Result<(), AgentError> {
+    // A panic's text would land in the journal or in somebody's output.
+    std::panic::set_hook(Box::new(|_| {}));
+    close_inherited();
+    let mut supervisor = Supervisor::start(run_dir)?;
+    failpoint("supervisor-started");
+    loop {
+        supervisor.begin_next();
+        if supervisor.is_done() {
+            return Ok(());
+        }
+        supervisor.wait()?;
+    }
+}
+
+struct Supervisor {
+    dir: PathBuf,
+    /// None once the agent is gone.
+    orders: Option<File>,
+    inbox: Inbox,
+    reports: Option<File>,
+    outbox: Outbox,
+    journal: Writer,
+    outputs: [File; 2],
+    signals: UnixStream,
+    batches: VecDeque<Batch>,
+    current: Option<Running>,
+    flushed: Instant,
+}
+
+/// An order and those of its members that have not begun.
+struct Batch {
+    order: Order,
+    members: VecDeque<StartMember>,
+}
+
+impl Supervisor {
+    fn start(run_dir: &Path) -> Result<Self, AgentError> {
+        let aside = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from);
+        let failed = |what: &'static str| AgentError::io::<io::Error>(what);
+        let orders = aside(io::stdin().as_fd()).map_err(failed("orders"))?;
+        let reports = aside(io::stdout().as_fd()).map_err(failed("reports"))?;
+        let journal = aside(io::stderr().as_fd()).map_err(failed("journal"))?;
+        let output =
+            |name: &str| OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(run_dir.join(name));
+        let outputs = [output("out").map_err(failed("out"))?, output("err").map_err(failed("err"))?];
+        let null = File::open("/dev/null").map_err(failed("/dev/null"))?;
+        rustix::stdio::dup2_stdin(&null).map_err(AgentError::io("stdin"))?;
+        rustix::stdio::dup2_stdout(&outputs[0]).map_err(AgentError::io("stdout"))?;
+        rustix::stdio::dup2_stderr(&outputs[1]).map_err(AgentError::io("stderr"))?;
+        for pipe in [&orders, &reports] {
+            rustix::fs::fcntl_setfl(pipe, rustix::fs::fcntl_getfl(pipe).unwrap_or(OFlags::empty()) | OFlags::NONBLOCK)
+                .map_err(AgentError::io("pipes"))?;
+        }
+        // Fails only where we lead a session already.
+        let _ = rustix::process::setsid();
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(AgentError::io("subreaper"))?;
+        let _ = rustix::thread::set_name(c"grid supervise");
+        rustix::process::umask(Mode::from_raw_mode(0o022));
+        std::env::set_current_dir("/").map_err(failed("/"))?;
+        let signals = handle_signals().map_err(failed("signals"))?;
+        let mut journal = Writer::new(journal).map_err(failed("journal"))?;
+        journal.commit_with(&Record::Opened { process: process::myself() }).map_err(failed("journal"))?;
+        Ok(Self {
+            dir: run_dir.to_owned(),
+            orders: Some(orders),
+            inbox: Inbox::default(),
+            reports: Some(reports),
+            outbox: Outbox::default(),
+            journal,
+            outputs,
+            signals,
+            batches: VecDeque::new(),
+            current: None,
+            flushed: Instant::now(),
+        })
+    }
+
+    /// Nothing runs, nothing will come, all is written.
+    fn is_done(&self) -> bool {
+        self.current.is_none() && self.orders.is_none() && !self.journal.has_pending() && self.outbox.is_empty()
+    }
+
+    fn report(&mut self, report: &FromSupervisor) {
+        if self.reports.is_some() {
+            // Reports are small and of our own types: they can always be encoded.
+            let _ = self.outbox.push(report);
+        }
+    }
+
+    fn flush(&mut self) {
+        self.flushed = Instant::now();
+        if let Some(reports) = &mut self.reports
+            && !self.outbox.is_empty()
+            && self.outbox.flush(reports).is_err()
+        {
+            self.reports = None;
+        }
+        if self.reports.is_none() {
+            self.outbox = Outbox::default();
+        } else {
+            failpoint("supervisor-end-sent");
+        }
+    }
+
+    /// Begins waiting members until one runs.
+    fn begin_next(&mut self) {
+        while self.current.is_none() {
+            let Some(batch) = self.batches.front_mut() else { break };
+            match batch.members.pop_front() {
+                Some(member) => self.begin(member),
+                None => drop(self.batches.pop_front()),
+            }
+        }
+        if self.current.is_none() && self.journal.commit().is_ok() {
+            failpoint("supervisor-end-recorded");
+        }
+    }
+
+    fn begin(&mut self, member: StartMember) {
+        let attempt = member.attempt;
+        failpoint("supervisor-before-begin");
+        match self.try_begin(member) {
+            Ok(running) => self.current = Some(running),
+            Err(NotBegun::Refused(why)) => self.report(&FromSupervisor::Refused { attempt, why }),
+            Err(NotBegun::Ended(cause, (out_from, err_from))) => {
+                let (started_at, ended_at) = (None, Timestamp::now());
+                let end = End { cause, started_at, ended_at, usage: Usage::default(), out_len: 0, err_len: 0 };
+                self.record_end(attempt, end, out_from, err_from);
+            }
+        }
+    }
+
+    fn try_begin(&mut self, member: StartMember) -> Result<Running, NotBegun> {
+        let Some(batch) = self.batches.front_mut() else { return Err(NotBegun::gone()) };
+        let attempt = member.attempt;
+        batch.order.check_directory()?;
+        let outputs = batch.order.outputs()?;
+        let from = (length(&self.outputs[0]), length(&self.outputs[1]));
+        let begun = Record::Begun { attempt, at: Timestamp::now(), out: from.0, err: from.1 };
+        self.journal.commit_with(&begun).map_err(|error| Refusal::Spool { error: error.to_string() })?;
+        failpoint("supervisor-begun");
+        let mut spawned = Running::spawn(&mut batch.order, member.clone(), outputs, from);
+        if matches!(spawned, Err(NotSpawned::NoFormat(_))) && batch.order.go_through_shell() {
+            let outputs = batch.order.outputs()?;
+            spawned = Running::spawn(&mut batch.order, member, outputs, from);
+        }
+        failpoint("supervisor-spawned");
+        // The directory may have gone since we looked: then nothing has ended, for nothing began.
+        let directory = if spawned.is_err() { batch.order.check_directory() } else { Ok(()) };
+        match (spawned, directory) {
+            (Ok(running), _) => Ok(running),
+            (Err(NotSpawned::Host(error)), _) => {
+                Err(self.take_back(attempt, Refusal::Supervisor { error: error.to_string() }))
+            }
+            (Err(_), Err(why)) => Err(self.take_back(attempt, why)),
+            (Err(NotSpawned::Program(not) | NotSpawned::NoFormat(not)), Ok(())) => {
+                let Unexecutable { code, error } = not;
+                Err(NotBegun::Ended(Cause::NotExecuted { code, error }, from))
+            }
+        }
+    }
+
+    /// A begin that is in the journal, but did not happen.
+    fn take_back(&mut self, attempt: AttemptId, why: Refusal) -> NotBegun {
+        self.journal.add(&Record::Refused { attempt, why: why.clone() });
+        let _ = self.journal.commit();
+        NotBegun::Refused(why)
+    }
+
+    fn record_end(&mut self, attempt: AttemptId, end: End, out_from: u64, err_from: u64) {
+        failpoint("supervisor-ended-before-record");
+        // Written together with the next begin, or at once if there is none.
+        self.journal.add(&Record::Ended { attempt, end: end.clone(), out: out_from, err: err_from });
+        self.report(&FromSupervisor::Ended { attempt, end, out_from, err_from });
+    }
+
+    /// Waits for whatever comes first and takes note of it.
+    fn wait(&mut self) -> Result<(), AgentError> {
+        let fresh = self.current.as_ref().is_some_and(|c| !c.noted);
+        if !fresh || self.flushed.elapsed() >= FLUSH_EVERY {
+            self.flush();
+            if self.is_done() {
+                return Ok(());
+            }
+        }
+        let (orders, signals, timed_out) = {
+            let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
+            fds.extend(self.orders.as_ref().map(|orders| PollFd::new(orders, PollFlags::IN)));
+            if let Some(reports) = self.reports.as_ref().filter(|_| !self.outbox.is_empty() && !fresh) {
+                fds.push(PollFd::new(reports, PollFlags::OUT));
+            }
+            if let Some(current) = &self.current {
+                fds.extend(current.watched().iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
+                fds.extend(current.deadline.as_ref().map(|d| PollFd::new(d.fd(), PollFlags::IN)));
+            }
+            let timeout = self.timeout(fresh).map(timespec);
+            let ready = match poll(&mut fds, timeout.as_ref()) {
+                Err(rustix::io::Errno::INTR) => return Ok(()),
+                other => other.map_err(AgentError::io("poll"))?,
+            };
+            (self.orders.is_some() && !fds[1].revents().is_empty(), !fds[0].revents().is_empty(), ready == 0)
+        };
+        if signals {
+            self.take_signal();
+        }
+        if orders {
+            self.take_orders();
+        }
+        self.look(fresh && timed_out);
+        Ok(())
+    }
+
+    fn timeout(&self, fresh: bool) -> Option<Duration> {
+        let look = self.current.as_ref().and_then(Running::next_look);
+        let look = look.map(|at| at.saturating_duration_since(Instant::now()));
+        let note = fresh.then_some(NOTE_AFTER);
+        let retry = self.journal.has_pending().then_some(JOURNAL_RETRY);
+        [look, note, retry].into_iter().flatten().min()
+    }
+
+    fn look(&mut self, note: bool) {
+        let Some(current) = &mut self.current else { return };
+        if let Some(mut end) = current.look() {
+            let (attempt, out_from, err_from) = (current.member.attempt, current.out_from, current.err_from);
+            self.current = None;
+            end.out_len = length(&self.outputs[0]).saturating_sub(out_from);
+            end.err_len = length(&self.outputs[1]).saturating_sub(err_from);
+            self.record_end(attempt, end, out_from, err_from);
+        } else if note {
+            current.noted = true;
+            let (attempt, at, process) = (current.member.attempt, current.started_at, current.identity());
+            let (out_from, err_from) = (current.out_from, current.err_from);
+            self.journal.add(&Record::Spawned { attempt, process: process.clone() });
+            let _ = self.journal.commit();
+            failpoint("supervisor-recorded");
+            self.report(&FromSupervisor::Began { attempt, at, process, out_from, err_from });
+        } else if self.journal.has_pending() && current.noted {
+            let _ = self.journal.commit();
+        }
+    }
+
+    fn take_orders(&mut self) {
+        let Some(orders) = &mut self.orders else { return };
+        let filled = self.inbox.fill(orders);
+        loop {
+            match self.inbox.next::<ToSupervisor>() {
+                Ok(Some(order)) => self.take(order),
+                Ok(None) => break,
+                // Whoever speaks so is no agent of ours.
+                Err(_) => return self.close(),
+            }
+        }
+        if matches!(filled, Ok(Some(0)) | Err(_)) {
+            self.close();
+        }
+    }
+
+    fn take(&mut self, order: ToSupervisor) {
+        failpoint("supervisor-order-received");
+        match order {
+            ToSupervisor::Start(mut start) => {
+                let members: VecDeque<StartMember> = std::mem::take(&mut start.members).into();
+                match Order::new(start, &self.dir) {
+                    Ok(order) => self.batches.push_back(Batch { order, members }),
+                    Err(error) => {
+                        for member in members {
+                            let why = Refusal::Spool { error: error.to_string() };
+                            self.report(&FromSupervisor::Refused { attempt: member.attempt, why });
+                        }
+                    }
+                }
+            }
+            ToSupervisor::Recall => {
+                for attempt in self.drop_waiting(|_| true) {
+                    self.report(&FromSupervisor::Recalled { attempt });
+                }
+            }
+            ToSupervisor::Cancel { attempt, grace } => self.cancel(attempt, grace),
+        }
+    }
+
+    fn cancel(&mut self, attempt: AttemptId, grace: Duration) {
+        if let Some(current) = self.current.as_mut().filter(|c| c.member.attempt == attempt) {
+            return current.end(Cause::Cancelled, grace);
+        }
+        for attempt in self.drop_waiting(|a| a == attempt) {
+            self.report(&FromSupervisor::Refused { attempt, why: Refusal::Tombstone });
+        }
+    }
+
+    fn drop_waiting(&mut self, which: impl Fn(AttemptId) -> bool) -> Vec<AttemptId> {
+        let mut dropped = Vec::new();
+        for batch in &mut self.batches {
+            batch.members.retain(|member| {
+                let goes = which(member.attempt);
+                if goes {
+                    dropped.push(member.attempt);
+                }
+                !goes
+            });
+        }
+        dropped
+    }
+
+    /// The agent is gone: what has not begun never will, and a later agent may know that at once.
+    fn close(&mut self) {
+        self.orders = None;
+        self.reports = None;
+        self.outbox = Outbox::default();
+        self.batches.clear();
+        self.journal.add(&Record::Closed);
+        let _ = self.journal.commit();
+        let _ = self.journal.unlock();
+        failpoint("supervisor-closed");
+    }
+
+    /// A later agent has no pipe to us: it leaves a note and sends TERM. Other signals, and TERM from others, change nothing.
+    fn take_signal(&mut self) {
+        let _ = io::Read::read(&mut self.signals, &mut [0; 64]);
+        if let Some((attempt, grace)) = super::orphans::read_cancel_note(&self.dir) {
+            self.cancel(attempt, grace);
+        }
+    }
+}
+
+/// Why a member is not running after its turn came.
+enum NotBegun {
+    Refused(Refusal),
+    /// Not executable: that is an end. With the offsets of its (empty) outputs.
+    Ended(Cause, (u64, u64)),
+}
+
+impl NotBegun {
+    fn gone() -> Self {
+        Self::Refused(Refusal::Supervisor { error: "its order is gone".to_owned() })
+    }
+}
+
+impl From<Refusal> for NotBegun {
+    fn from(why: Refusal) -> Self {
+        Self::Refused(why)
+    }
+}
+
+fn length(file: &File) -> u64 {
+    rustix::fs::fstat(file).map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0))
+}
+
+/// Handlers, not "ignore": what is ignored or blocked would be inherited by commands, what is handled is not.
+fn handle_signals() -> io::Result<UnixStream> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+    let (read, write) = UnixStream::pair()?;
+    read.set_nonblocking(true)?;
+    for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2] {
+        signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
+    }
+    process::unignore_signals()?;
+    Ok(read)
+}

@@ -1,0 +1,241 @@
+//! Commands that are connected to the dispatcher: they wait for ends and follow outputs.
+
+use crate::model::attempt::Stream;
+use crate::model::id::{AttemptId, Index, ServerId, TaskId};
+use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher, VERSION};
+use crate::protocol::frame::{Inbox, Outbox};
+use std::io;
+use std::os::unix::net::{UnixListener, UnixStream};
+
+/// What a connected command waits for.
+#[derive(Debug, Default)]
+struct Wishes {
+    watches: Vec<(TaskId, Option<Index>)>,
+    follows: Vec<Follow>,
+    probes: Vec<ServerId>,
+    reads: Vec<AttemptId>,
+}
+
+/// A followed output.
+#[derive(Debug, Clone)]
+pub struct Follow {
+    pub task: TaskId,
+    pub index: Index,
+    /// The attempt that is followed, once it is known.
+    pub attempt: Option<AttemptId>,
+    pub out: u64,
+    pub err: u64,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Caller {
+    pub stream: UnixStream,
+    inbox: Inbox,
+    outbox: Outbox,
+    wishes: Wishes,
+    pub gone: bool,
+}
+
+/// Output that nobody fetches is not piled up beyond this; the follower reads the rest from the spool.
+const BACKLOG_MAX: usize = 8 << 20;
+
+impl Caller {
+    /// Greets.
+    fn new(stream: UnixStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        let mut caller =
+            Self { stream, inbox: Inbox::default(), outbox: Outbox::default(), wishes: Wishes::default(), gone: false };
+        let pid = rustix::process::getpid().as_raw_nonzero().get();
+        caller.send(&FromDispatcher::Hello { version: VERSION, pid });
+        Ok(caller)
+    }
+
+    /// Queues a word; a caller that does not read is dropped.
+    pub fn send(&mut self, message: &FromDispatcher) {
+        if self.outbox.push(message).is_err() || self.outbox.len() > 4 * BACKLOG_MAX {
+            self.gone = true;
+        }
+    }
+
+    /// Sends what goes.
+    pub fn flush(&mut self) {
+        if self.outbox.flush(&mut self.stream).is_err() {
+            self.gone = true;
+        }
+    }
+
+    /// Is there something to be sent?
+    pub fn wants_to_write(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    /// Too much is on its way already.
+    fn is_slow(&self) -> bool {
+        self.outbox.len() > BACKLOG_MAX
+    }
+
+    /// What the caller says now.
+    pub fn receive(&mut self) -> Vec<ToDispatcher> {
+        match self.inbox.fill(&mut self.stream) {
+            Ok(Some(0)) | Err(_) => self.gone = true,
+            Ok(_) => {}
+        }
+        let mut all = Vec::new();
+        loop {
+            match self.inbox.next() {
+                Ok(Some(message)) => all.push(message),
+                Ok(None) => return all,
+                Err(_) => {
+                    self.gone = true;
+                    return all;
+                }
+            }
+        }
+    }
+
+    /// Remembers a wish.
+    pub fn watch(&mut self, task: TaskId, index: Option<Index>) {
+        self.wishes.watches.push((task, index));
+    }
+
+    /// Remembers a wish.
+    pub fn follow(&mut self, follow: Follow) {
+        self.wishes.follows.push(follow);
+    }
+
+    /// Remembers a wish.
+    pub fn probe(&mut self, server: ServerId) {
+        self.wishes.probes.push(server);
+    }
+
+    /// Remembers a wish.
+    pub fn read(&mut self, attempt: AttemptId) {
+        self.wishes.reads.push(attempt);
+    }
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct Callers {
+    pub all: Vec<Caller>,
+}
+
+impl Callers {
+    /// Takes in who waits at the door.
+    pub fn accept(&mut self, listener: &UnixListener) {
+        while let Ok((stream, _)) = listener.accept() {
+            if let Ok(caller) = Caller::new(stream) {
+                self.all.push(caller);
+            }
+        }
+    }
+
+    /// Does anybody wait for an end? Then ends have to be on the disk before they are told.
+    pub fn watching(&self) -> bool {
+        self.all.iter().any(|c| !c.wishes.watches.is_empty() || !c.wishes.follows.is_empty())
+    }
+
+    /// What is watched or followed, for a look at the database.
+    pub fn watched(&self) -> Vec<(TaskId, Option<Index>)> {
+        let watches = self.all.iter().flat_map(|c| c.wishes.watches.iter().copied());
+        let follows = self.all.iter().flat_map(|c| c.wishes.follows.iter().map(|f| (f.task, Some(f.index))));
+        let mut all: Vec<_> = watches.chain(follows).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// Tells those who wait that a task (a member) has ended.
+    pub fn ended(&mut self, task: TaskId, index: Option<Index>) {
+        for caller in &mut self.all {
+            let had = caller.wishes.watches.len() + caller.wishes.follows.len();
+            caller.wishes.watches.retain(|w| *w != (task, index));
+            caller.wishes.follows.retain(|f| (f.task, Some(f.index)) != (task, index));
+            if caller.wishes.watches.len() + caller.wishes.follows.len() < had {
+                caller.send(&FromDispatcher::Ended { task, index });
+            }
+        }
+    }
+
+    /// Follows of a member whose attempt is not (or no longer) the one followed: they are given it. The lowest offsets wanted.
+    pub fn attach(&mut self, task: TaskId, attempt: AttemptId) -> Option<(u64, u64)> {
+        let mut from: Option<(u64, u64)> = None;
+        for caller in &mut self.all {
+            for follow in &mut caller.wishes.follows {
+                if follow.task == task && follow.index == attempt.index && follow.attempt != Some(attempt) {
+                    if follow.attempt.is_some() {
+                        (follow.out, follow.err) = (0, 0);
+                    }
+                    follow.attempt = Some(attempt);
+                    let lowest = from.unwrap_or((u64::MAX, u64::MAX));
+                    from = Some((lowest.0.min(follow.out), lowest.1.min(follow.err)));
+                }
+            }
+        }
+        from
+    }
+
+    /// Is this member followed by somebody who has no attempt yet?
+    pub fn follows_unattached(&self) -> Vec<(TaskId, Index)> {
+        let all = self.all.iter().flat_map(|c| &c.wishes.follows);
+        all.filter(|f| f.attempt.is_none()).map(|f| (f.task, f.index)).collect()
+    }
+
+    /// Hands out a piece of output: each follower gets what it does not have yet.
+    pub fn data(&mut self, attempt: AttemptId, stream: Stream, offset: u64, bytes: &[u8], at_end: bool) {
+        for caller in &mut self.all {
+            let slow = caller.is_slow();
+            let mut pieces = Vec::new();
+            for follow in caller.wishes.follows.iter_mut().filter(|f| f.attempt == Some(attempt)) {
+                let have = if stream == Stream::Out { &mut follow.out } else { &mut follow.err };
+                let end = offset + bytes.len() as u64;
+                if slow || offset > *have || end <= *have {
+                    continue;
+                }
+                let skip = usize::try_from(*have - offset).unwrap_or(bytes.len());
+                pieces.push((follow.task, follow.index, *have, bytes[skip..].to_vec()));
+                *have = end;
+            }
+            if let Some(at) = caller.wishes.reads.iter().position(|r| *r == attempt) {
+                caller.wishes.reads.remove(at);
+                let message = FromDispatcher::Data {
+                    task: TaskId(0),
+                    index: attempt.index,
+                    number: attempt.number,
+                    stream,
+                    offset,
+                    bytes: bytes.to_vec(),
+                    at_end,
+                };
+                caller.send(&message);
+            }
+            for (task, index, offset, bytes) in pieces {
+                let number = attempt.number;
+                caller.send(&FromDispatcher::Data { task, index, number, stream, offset, bytes, at_end: false });
+            }
+        }
+    }
+
+    /// A link is lost: follows go on from where they are once the attempt is found again.
+    pub fn detach(&mut self) {
+        for follow in self.all.iter_mut().flat_map(|c| &mut c.wishes.follows) {
+            follow.attempt = None;
+        }
+    }
+
+    /// A reading came, or failed.
+    pub fn probed(&mut self, server: ServerId, error: Option<&str>) {
+        for caller in &mut self.all {
+            while let Some(at) = caller.wishes.probes.iter().position(|s| *s == server) {
+                caller.wishes.probes.remove(at);
+                caller.send(&FromDispatcher::Probed { server, error: error.map(str::to_owned) });
+            }
+        }
+    }
+
+    /// Lets go of those who left.
+    pub fn sweep(&mut self) {
+        self.all.retain(|c| !c.gone);
+    }
+}

@@ -1,0 +1,306 @@
+//! Taking in what agents say: what began, what ended, what was refused.
+
+use super::links::Route;
+use super::serve::{DispatchError, Dispatcher};
+use super::turn::Outcome;
+use crate::matching::Query;
+use crate::model::attempt::{Cause, End, Stream, Usage};
+use crate::model::demand::Target;
+use crate::model::failpoint::failpoint;
+use crate::model::id::{AttemptId, Index, ServerId, TaskId};
+use crate::model::resources::Bytes;
+use crate::model::time::Timestamp;
+use crate::protocol::agent::{Ended, Event, FromAgent, Refusal};
+use crate::store::members::{Ledger, Outputs};
+use crate::store::{StoreError, Tx};
+use std::time::{Duration, Instant};
+
+/// An attempt that the home knows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known {
+    pub task: TaskId,
+    pub index: Index,
+    pub number: u32,
+}
+
+impl Dispatcher {
+    /// Takes one message into the transaction.
+    pub(super) fn collect(
+        &mut self,
+        tx: &Tx<'_>,
+        ledger: &mut Ledger<'_, '_>,
+        route: Route,
+        message: FromAgent,
+        outcome: &mut Outcome,
+    ) -> Result<(), DispatchError> {
+        match message {
+            FromAgent::Hello { boot, inventory, .. } => self.recover(tx, ledger, route, &boot, inventory, outcome),
+            FromAgent::Unfit { error } => Ok(self.route_down(tx, route, &error, outcome)?),
+            FromAgent::Facts(facts) => {
+                let now = Timestamp::now();
+                for id in self.servers_on(route) {
+                    tx.record_facts(id, &facts, now)?;
+                    outcome.probed.push((id, None));
+                }
+                if let Some(slot) = self.links.get_mut(&route) {
+                    slot.probing = None;
+                }
+                crate::distributor::tier2::reconsider_unmatched(tx, now).map_err(|e| match e {
+                    crate::distributor::tier2::TierError::Store(error) => error,
+                    crate::distributor::tier2::TierError::Expression(error) => {
+                        StoreError::Corrupt { path: "grid.db".into(), found: error.to_string() }
+                    }
+                })?;
+                Ok(self.look_at_servers(tx)?)
+            }
+            FromAgent::Events(events) => {
+                for event in events {
+                    self.event(tx, ledger, route, event, outcome)?;
+                }
+                Ok(())
+            }
+            // Pieces of output never reach a transaction.
+            FromAgent::Data { .. } => Ok(()),
+        }
+    }
+
+    pub(super) fn event(
+        &mut self,
+        tx: &Tx<'_>,
+        ledger: &mut Ledger<'_, '_>,
+        route: Route,
+        event: Event,
+        outcome: &mut Outcome,
+    ) -> Result<(), DispatchError> {
+        match event {
+            Event::Began { attempt, at, .. } => {
+                self.lanes.began(attempt);
+                if let Some(known) = self.known(tx, attempt)? {
+                    ledger.began(known.task, known.index, known.number, at)?;
+                }
+                Ok(())
+            }
+            Event::Orphaned { attempt } => {
+                if let Some(known) = self.known(tx, attempt)? {
+                    tx.mark_orphaned(known.task, known.index)?;
+                    tx.trace(known.task, Timestamp::now(), "its supervisor is gone; the command runs on without one")?;
+                }
+                Ok(())
+            }
+            Event::Ended { attempt, ended } => self.attempt_ended(tx, ledger, route, attempt, ended, outcome),
+            Event::Recalled { attempt } => self.back_to_waiting(tx, ledger, attempt),
+            Event::Refused { attempt, why } => self.refused(tx, ledger, route, attempt, why, outcome),
+        }
+    }
+
+    /// The member of an attempt: from its lane, else from the database.
+    pub(super) fn known(&self, tx: &Tx<'_>, attempt: AttemptId) -> Result<Option<Known>, StoreError> {
+        let known = |task| Known { task, index: attempt.index, number: attempt.number };
+        if let Some((_, held)) = self.lanes.find(attempt) {
+            return Ok(Some(known(held.task)));
+        }
+        Ok(tx.task_by_uuid(attempt.task)?.map(known))
+    }
+
+    fn attempt_ended(
+        &mut self,
+        tx: &Tx<'_>,
+        ledger: &mut Ledger<'_, '_>,
+        route: Route,
+        attempt: AttemptId,
+        ended: Ended,
+        outcome: &mut Outcome,
+    ) -> Result<(), DispatchError> {
+        let Some(known) = self.known(tx, attempt)? else {
+            outcome.confirm.push((route, attempt));
+            return Ok(());
+        };
+        // The process is gone: what it held is free, also while a long output is still on its way home.
+        if let Some((lane, held)) = self.lanes.drop_attempt(attempt)
+            && let Some(class) = self.lanes.get(lane).map(|l| l.class)
+        {
+            let took = match (ended.end.started_at, held.began) {
+                (Some(from), _) => from.age_at(ended.end.ended_at),
+                (None, Some(began)) => began.elapsed(),
+                (None, None) => Duration::ZERO,
+            };
+            self.lanes.learn(class, took);
+            self.moved = true;
+        }
+        let limit = tx.setting("output_limit")?.and_then(|text| Bytes::parse(&text).ok()).map_or(64 << 20, |b| b.0);
+        let outputs = match self.fetches.outputs(&self.home, known, attempt, &ended, limit)? {
+            super::fetch::Where::Known(outputs) => outputs,
+            super::fetch::Where::OnItsWay(asks) => {
+                for ask in asks {
+                    self.tell(route, &ask);
+                }
+                return Ok(());
+            }
+        };
+        let again = self.starts_again(tx, known, &ended.end.cause)?;
+        if again && let Some(server) = tx.member(known.task, known.index)?.and_then(|m| m.server) {
+            self.avoided.insert(known.task, server);
+        }
+        if ledger.ended(known.task, known.index, known.number, &ended.end, outputs, again)? {
+            if outputs == Outputs::Database {
+                for (stream, body) in [(Stream::Out, &ended.out), (Stream::Err, &ended.err)] {
+                    tx.keep_output(known.task, known.index, known.number, stream, body.as_deref().unwrap_or_default())?;
+                }
+            }
+            if again {
+                self.stirred = true;
+            } else {
+                outcome.ended.push((known.task, Some(known.index)));
+            }
+        }
+        self.cancelling.remove(&attempt);
+        if outputs != Outputs::Server {
+            outcome.confirm.push((route, attempt));
+        }
+        failpoint("dispatcher-end-taken");
+        Ok(())
+    }
+
+    /// `--retries` covers ends with a known code, `--retry-lost` the others; a cancel ends both.
+    fn starts_again(&self, tx: &Tx<'_>, known: Known, cause: &Cause) -> Result<bool, StoreError> {
+        if !cause.known_failure() && !matches!(cause, Cause::Lost { .. }) {
+            return Ok(false);
+        }
+        let Some(row) = tx.task(known.task)? else { return Ok(false) };
+        if tx.cancel_asked(known.task, Some(known.index))?.is_some() {
+            return Ok(false);
+        }
+        Ok(match cause {
+            Cause::Lost { .. } => row.retry_lost && known.number <= row.retries.max(1),
+            _ => known.number <= row.retries,
+        })
+    }
+
+    /// It never began: it waits as if it had never been given to a server.
+    pub(super) fn back_to_waiting(
+        &mut self,
+        tx: &Tx<'_>,
+        ledger: &mut Ledger<'_, '_>,
+        attempt: AttemptId,
+    ) -> Result<(), DispatchError> {
+        if let Some(known) = self.known(tx, attempt)? {
+            ledger.unplaced(known.task, known.index, known.number)?;
+        }
+        self.lanes.drop_attempt(attempt);
+        self.cancelling.remove(&attempt);
+        self.stirred = true;
+        Ok(())
+    }
+
+    fn refused(
+        &mut self,
+        tx: &Tx<'_>,
+        ledger: &mut Ledger<'_, '_>,
+        route: Route,
+        attempt: AttemptId,
+        why: Refusal,
+        outcome: &mut Outcome,
+    ) -> Result<(), DispatchError> {
+        let Some(known) = self.known(tx, attempt)? else { return Ok(()) };
+        let server = tx.member(known.task, known.index)?.and_then(|m| m.host);
+        match why {
+            Refusal::OldEpoch => return Err(DispatchError::Fenced),
+            Refusal::Tombstone => {
+                ledger.cancelled(known.task, known.index, known.number)?;
+                self.lanes.drop_attempt(attempt);
+                self.cancelling.remove(&attempt);
+                outcome.confirm.push((route, attempt));
+                outcome.ended.push((known.task, Some(known.index)));
+            }
+            Refusal::OtherBoot => {
+                self.back_to_waiting(tx, ledger, attempt)?;
+                self.lost_routes.push(route);
+            }
+            Refusal::NoDirectory { path } => {
+                self.bar(tx, ledger, known, attempt, server, &format!("no {path}"), outcome)?;
+            }
+            Refusal::NoOutput { path, error } => {
+                self.bar(tx, ledger, known, attempt, server, &format!("can't open {path}: {error}"), outcome)?;
+            }
+            Refusal::Spool { error } | Refusal::Supervisor { error } => {
+                self.back_to_waiting(tx, ledger, attempt)?;
+                if let Some(server) = server {
+                    tx.record_down(server, &error, Timestamp::now())?;
+                    tx.trace(known.task, Timestamp::now(), &format!("not started: {error}"))?;
+                }
+                self.probe_at = Some(Instant::now() + Duration::from_secs(3));
+            }
+        }
+        Ok(())
+    }
+
+    /// This server can't start the task. It goes on to the next one, and fails where there is none.
+    #[expect(clippy::too_many_arguments, reason = "one refusal; a struct would only rename its parts")]
+    fn bar(
+        &mut self,
+        tx: &Tx<'_>,
+        ledger: &mut Ledger<'_, '_>,
+        known: Known,
+        attempt: AttemptId,
+        server: Option<ServerId>,
+        why: &str,
+        outcome: &mut Outcome,
+    ) -> Result<(), DispatchError> {
+        let Some(server) = server else { return self.back_to_waiting(tx, ledger, attempt) };
+        let name = tx.server_name(server)?.map_or_else(|| "?".to_owned(), |n| n.to_string());
+        let text = format!("{why} on {name}");
+        tx.trace(known.task, Timestamp::now(), &format!("not started: {text}"))?;
+        let barred = self.barred.entry(known.task).or_default();
+        if !barred.iter().any(|(id, _)| *id == server) {
+            barred.push((server, text));
+        }
+        let barred = barred.clone();
+        if self.could_run_elsewhere(tx, known.task, &barred)? {
+            return self.back_to_waiting(tx, ledger, attempt);
+        }
+        let all: Vec<&str> = barred.iter().map(|(_, text)| text.as_str()).collect();
+        let hint = if why.starts_with("no ") { "; add --cwd DIR with a directory that is there" } else { "" };
+        let error = format!("{}{hint}", all.join(", "));
+        let cause = Cause::NotExecuted { code: 125, error };
+        let end = End {
+            cause,
+            started_at: None,
+            ended_at: Timestamp::now(),
+            usage: Usage::default(),
+            out_len: 0,
+            err_len: 0,
+        };
+        ledger.ended(known.task, known.index, known.number, &end, Outputs::Database, false)?;
+        self.lanes.drop_attempt(attempt);
+        outcome.ended.push((known.task, Some(known.index)));
+        Ok(())
+    }
+
+    fn could_run_elsewhere(
+        &self,
+        tx: &Tx<'_>,
+        task: TaskId,
+        barred: &[(ServerId, String)],
+    ) -> Result<bool, StoreError> {
+        let Some(row) = tx.task(task)? else { return Ok(false) };
+        let Some(class) = tx.class(row.class)? else { return Ok(false) };
+        let (Some(user), Some(client)) = (tx.user_by_id(class.user)?, tx.client_by_id(class.client)?) else {
+            return Ok(false);
+        };
+        let mut demand = class.demand;
+        for (id, _) in barred {
+            if let Some(server) = tx.server_name(*id)? {
+                demand.exclude.push(Target { distributor: None, server });
+            }
+        }
+        let Ok(query) = Query::new(&demand, &user, &client) else { return Ok(false) };
+        // Groups lead to the same hosts: a group counts only if one of its members is left.
+        let fleet = self.fleets.get(&class.distributor);
+        let hosts: Vec<ServerId> = barred.iter().map(|(id, _)| *id).collect();
+        let left = fleet.is_some_and(|f| {
+            f.servers()
+                .any(|s| !hosts.contains(&s.id) && !matches!(s.engine, crate::model::server::Engine::Group { .. }))
+        });
+        Ok(left && fleet.is_some_and(|fleet| fleet.could_ever(&query)))
+    }
+}

@@ -1,0 +1,147 @@
+//! Bringing long outputs home: piece by piece into files of the spool, before the state says that the task has ended.
+
+use super::collect::Known;
+use crate::model::attempt::Stream;
+use crate::model::id::{AttemptId, Index, TaskId};
+use crate::protocol::agent::{Ended, Event, ToAgent};
+use crate::store::members::Outputs;
+use crate::store::{Home, StoreError};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
+
+/// One piece.
+const PIECE: u32 = 1 << 20;
+
+/// Outputs on their way.
+#[derive(Debug, Default)]
+pub struct Fetches {
+    open: HashMap<AttemptId, Fetch>,
+    /// Brought home; the end is about to be taken in.
+    done: HashMap<AttemptId, Outputs>,
+}
+
+#[derive(Debug)]
+struct Fetch {
+    ended: Ended,
+    streams: Vec<Sink>,
+}
+
+#[derive(Debug)]
+struct Sink {
+    stream: Stream,
+    len: u64,
+    have: u64,
+    file: Option<File>,
+}
+
+/// Where the outputs of an ended attempt are.
+#[derive(Debug)]
+pub enum Where {
+    Known(Outputs),
+    /// The first pieces to be asked for; the end comes again when all is there.
+    OnItsWay(Vec<ToAgent>),
+}
+
+/// What follows from a piece.
+#[derive(Debug, Default)]
+pub struct Next {
+    pub ask: Vec<ToAgent>,
+    pub whole: Option<Event>,
+}
+
+impl Fetches {
+    /// Looks where the outputs of an end are, and begins to fetch what is neither here nor too long.
+    pub fn outputs(
+        &mut self,
+        home: &Home,
+        known: Known,
+        attempt: AttemptId,
+        ended: &Ended,
+        limit: u64,
+    ) -> Result<Where, StoreError> {
+        if let Some(outputs) = self.done.remove(&attempt) {
+            return Ok(Where::Known(outputs));
+        }
+        let missing = |bytes: &Option<Vec<u8>>, len: u64| bytes.is_none() && len > 0;
+        let end = &ended.end;
+        if !missing(&ended.out, end.out_len) && !missing(&ended.err, end.err_len) {
+            return Ok(Where::Known(Outputs::Database));
+        }
+        if end.out_len > limit || end.err_len > limit {
+            return Ok(Where::Known(Outputs::Server));
+        }
+        let mut streams = Vec::new();
+        for (stream, bytes, len) in [(Stream::Out, &ended.out, end.out_len), (Stream::Err, &ended.err, end.err_len)] {
+            let mut file = create(home, known.task, known.index, known.number, stream)?;
+            match bytes {
+                Some(bytes) => write(&mut file, bytes)?,
+                None if len > 0 => streams.push(Sink { stream, len, have: 0, file: Some(file) }),
+                None => {}
+            }
+        }
+        let asks = streams.iter().map(|sink| ask(attempt, sink)).collect();
+        self.open.insert(attempt, Fetch { ended: ended.clone(), streams });
+        Ok(Where::OnItsWay(asks))
+    }
+
+    /// Takes a piece; None if it belongs to no fetch.
+    pub fn data(
+        &mut self,
+        attempt: AttemptId,
+        stream: Stream,
+        offset: u64,
+        bytes: &[u8],
+        at_end: bool,
+    ) -> Option<Next> {
+        let fetch = self.open.get_mut(&attempt)?;
+        let sink = fetch.streams.iter_mut().find(|s| s.stream == stream)?;
+        if offset != sink.have {
+            return Some(Next::default());
+        }
+        let written = sink.file.as_mut().map_or(Ok(()), |file| file.write_all(bytes));
+        sink.have += bytes.len() as u64;
+        let broken = written.is_err();
+        if broken || at_end || bytes.is_empty() || sink.have >= sink.len {
+            let synced = sink.file.take().map_or(Ok(()), |file| file.sync_data());
+            sink.have = sink.len;
+            if broken || synced.is_err() {
+                // No room at home: it stays on the server and is read from there.
+                let fetch = self.open.remove(&attempt)?;
+                self.done.insert(attempt, Outputs::Server);
+                return Some(Next { ask: Vec::new(), whole: Some(Event::Ended { attempt, ended: fetch.ended }) });
+            }
+        } else {
+            let next = ask(attempt, sink);
+            return Some(Next { ask: vec![next], whole: None });
+        }
+        if fetch.streams.iter().all(|s| s.have >= s.len) {
+            let fetch = self.open.remove(&attempt)?;
+            self.done.insert(attempt, Outputs::Spool);
+            return Some(Next { ask: Vec::new(), whole: Some(Event::Ended { attempt, ended: fetch.ended }) });
+        }
+        Some(Next::default())
+    }
+
+    /// The link is lost: the next hello tells the ends again.
+    pub fn forget(&mut self) {
+        self.open.clear();
+    }
+
+    /// Nothing is on its way.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+}
+
+fn ask(attempt: AttemptId, sink: &Sink) -> ToAgent {
+    ToAgent::Read { attempt, stream: sink.stream, offset: sink.have, max: PIECE }
+}
+
+fn create(home: &Home, task: TaskId, index: Index, number: u32, stream: Stream) -> Result<File, StoreError> {
+    home.create_output_file(task, index, number, stream)
+}
+
+fn write(file: &mut File, bytes: &[u8]) -> Result<(), StoreError> {
+    file.write_all(bytes).map_err(|error| StoreError::Unwritable { path: "spool/out".into(), error })
+}

@@ -1,0 +1,165 @@
+//! Lanes: places on servers that are held as long as attempts run in them, one after the other.
+
+use crate::matching::Place;
+use crate::model::id::{AttemptId, ClassId, LaneId, TaskId};
+use crate::model::resources::Needs;
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// An attempt in a lane.
+#[derive(Debug, Clone, Copy)]
+pub struct Held {
+    pub attempt: AttemptId,
+    pub task: TaskId,
+    pub began: Option<Instant>,
+}
+
+/// A lane that lives.
+#[derive(Debug)]
+pub struct Lane {
+    pub class: ClassId,
+    pub task: TaskId,
+    pub place: Place,
+    pub needs: Needs,
+    pub attempts: VecDeque<Held>,
+    /// Asked to give back what it has not begun.
+    pub recalled: bool,
+}
+
+/// All lanes of this home.
+#[derive(Debug, Default)]
+pub struct Lanes {
+    lanes: HashMap<LaneId, Lane>,
+    of: HashMap<AttemptId, LaneId>,
+    /// How long attempts of a class take: decides how many a lane is given ahead.
+    pace: HashMap<ClassId, Duration>,
+}
+
+/// A lane is given this much work ahead, so that no round trip stands between short tasks.
+const AHEAD: Duration = Duration::from_millis(150);
+/// And at most so many members.
+const AHEAD_MAX: u32 = 128;
+
+impl Lanes {
+    /// Adds an attempt to a lane, which is made if it is new.
+    pub fn put(&mut self, id: LaneId, class: ClassId, place: Place, needs: Needs, held: Held) {
+        self.of.insert(held.attempt, id);
+        let lane = self.lanes.entry(id).or_insert_with(|| Lane {
+            class,
+            task: held.task,
+            place,
+            needs,
+            attempts: VecDeque::new(),
+            recalled: false,
+        });
+        if !lane.attempts.iter().any(|there| there.attempt == held.attempt) {
+            lane.attempts.push_back(held);
+        }
+    }
+
+    /// The lane works for this task now.
+    pub fn give_to(&mut self, id: LaneId, task: TaskId) {
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            lane.task = task;
+        }
+    }
+
+    /// One lane.
+    pub fn get(&self, id: LaneId) -> Option<&Lane> {
+        self.lanes.get(&id)
+    }
+
+    /// All lanes.
+    pub fn iter(&self) -> impl Iterator<Item = (LaneId, &Lane)> {
+        self.lanes.iter().map(|(id, lane)| (*id, lane))
+    }
+
+    /// The lane and the task of an attempt.
+    pub fn find(&self, attempt: AttemptId) -> Option<(LaneId, Held)> {
+        let id = *self.of.get(&attempt)?;
+        let held = self.lanes.get(&id)?.attempts.iter().find(|h| h.attempt == attempt)?;
+        Some((id, *held))
+    }
+
+    /// The command of an attempt runs.
+    pub fn began(&mut self, attempt: AttemptId) {
+        let held = self.of.get(&attempt).and_then(|id| self.lanes.get_mut(id));
+        if let Some(held) = held.and_then(|lane| lane.attempts.iter_mut().find(|h| h.attempt == attempt)) {
+            held.began.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// An attempt is no longer in its lane.
+    pub fn drop_attempt(&mut self, attempt: AttemptId) -> Option<(LaneId, Held)> {
+        let found = self.find(attempt)?;
+        self.of.remove(&attempt);
+        if let Some(lane) = self.lanes.get_mut(&found.0) {
+            lane.attempts.retain(|h| h.attempt != attempt);
+        }
+        Some(found)
+    }
+
+    /// Takes an empty lane away.
+    pub fn close(&mut self, id: LaneId) -> Option<Lane> {
+        self.lanes.remove(&id)
+    }
+
+    /// Lanes in which nothing is left.
+    pub fn empty(&self) -> Vec<LaneId> {
+        self.lanes.iter().filter(|(_, lane)| lane.attempts.is_empty()).map(|(id, _)| *id).collect()
+    }
+
+    /// Lanes of one task: what `%n` limits.
+    pub fn count_of(&self, task: TaskId) -> u32 {
+        let of = self.lanes.values().filter(|lane| lane.task == task).count();
+        u32::try_from(of).unwrap_or(u32::MAX)
+    }
+
+    /// Learns how long attempts of a class take.
+    pub fn learn(&mut self, class: ClassId, took: Duration) {
+        let pace = self.pace.entry(class).or_insert(took);
+        *pace = (*pace * 7 + took) / 8;
+        if self.pace.len() > 10_000 {
+            self.pace.clear();
+        }
+    }
+
+    /// How many attempts a lane of this class may hold.
+    pub fn window(&self, class: ClassId) -> u32 {
+        let Some(pace) = self.pace.get(&class) else { return 1 };
+        let fit = AHEAD.as_micros() / pace.as_micros().max(1);
+        u32::try_from(fit).unwrap_or(AHEAD_MAX).clamp(1, AHEAD_MAX)
+    }
+
+    /// Lanes in which something waits behind an attempt that takes longer than was thought. Each is named once.
+    pub fn stuck(&mut self) -> Vec<(LaneId, Place)> {
+        let mut stuck = Vec::new();
+        for (id, lane) in &mut self.lanes {
+            let first_began = lane.attempts.iter().filter_map(|h| h.began).min();
+            let long = first_began.is_some_and(|at| at.elapsed() > AHEAD * 2);
+            if long && lane.attempts.len() > 1 && !lane.recalled {
+                lane.recalled = true;
+                stuck.push((*id, lane.place));
+            } else if !long {
+                lane.recalled = false;
+            }
+        }
+        stuck
+    }
+
+    /// Is there a lane with more than one attempt? Then [`Lanes::stuck`] is worth asking in a while.
+    pub fn any_ahead(&self) -> bool {
+        self.lanes.values().any(|lane| lane.attempts.len() > 1 && !lane.recalled)
+    }
+
+    /// Numbers for `dispatcher status`: lanes, and attempts that run.
+    pub fn counts(&self) -> (u32, u32) {
+        let running = self.lanes.values().flat_map(|lane| &lane.attempts).filter(|h| h.began.is_some()).count();
+        (u32::try_from(self.lanes.len()).unwrap_or(u32::MAX), u32::try_from(running).unwrap_or(u32::MAX))
+    }
+
+    /// Nothing lies with any server.
+    pub fn is_empty(&self) -> bool {
+        self.lanes.is_empty()
+    }
+}

@@ -1,0 +1,127 @@
+//! Making a start out of what the database says of a task.
+
+use crate::matching::Place;
+use crate::model::command::Text;
+use crate::model::id::{AttemptId, BootId, Epoch, LaneId, TaskId};
+use crate::model::task::Launch;
+use crate::protocol::agent::{Start, StartMember};
+use crate::store::members::Claimed;
+use crate::store::tasks::{Shape, TaskRow};
+use crate::store::{Result, View};
+use std::os::unix::ffi::OsStrExt;
+
+/// What goes to which server.
+#[derive(Debug)]
+pub struct Order {
+    pub place: Place,
+    pub start: Start,
+}
+
+/// What all starts of a task have in common; made once for a batch.
+#[derive(Debug, Clone)]
+pub struct Template {
+    pub row: TaskRow,
+    launch: Launch,
+}
+
+impl Template {
+    /// Reads a task; None if it is gone.
+    pub fn read(view: &View<'_>, task: TaskId) -> Result<Option<Self>> {
+        Ok(match (view.task(task)?, view.launch(task)?) {
+            (Some(row), Some(launch)) => Some(Self { row, launch }),
+            _ => None,
+        })
+    }
+
+    /// The starts for these members in one lane: one, or one for each member where their output files differ.
+    pub fn orders(
+        &self,
+        view: &View<'_>,
+        place: Place,
+        lane: LaneId,
+        boot: &BootId,
+        epoch: Epoch,
+        members: &[Claimed],
+    ) -> Result<Vec<Order>> {
+        let server = view.server_name(place.server)?.map_or_else(String::new, |n| n.to_string());
+        let host = if place.host == place.server {
+            server.clone()
+        } else {
+            view.server_name(place.host)?.map_or_else(String::new, |n| n.to_string())
+        };
+        let apart = [&self.launch.stdout, &self.launch.stderr].into_iter().flatten().any(|p| p.lossy().contains('%'));
+        let batches: Vec<&[Claimed]> = if apart { members.chunks(1).collect() } else { vec![members] };
+        Ok(batches.into_iter().map(|batch| self.order(place, lane, boot, epoch, batch, &server, &host)).collect())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one message")]
+    fn order(
+        &self,
+        place: Place,
+        lane: LaneId,
+        boot: &BootId,
+        epoch: Epoch,
+        members: &[Claimed],
+        server: &str,
+        host: &str,
+    ) -> Order {
+        let mut launch = self.launch.clone();
+        if let [member] = members {
+            let expand = |path: &Option<Text>| path.as_ref().map(|p| self.path(p, member, host));
+            (launch.stdout, launch.stderr) = (expand(&self.launch.stdout), expand(&self.launch.stderr));
+        }
+        let array = self.row.shape != Shape::Single;
+        let members = members
+            .iter()
+            .map(|m| StartMember {
+                attempt: AttemptId { task: self.row.uuid, index: m.index, number: m.number },
+                array_index: array.then_some(m.index.0),
+                entry: m.entry.clone(),
+            })
+            .collect::<Vec<_>>();
+        let grid_env = self.environment(server);
+        let start =
+            Start { lane, boot: boot.clone(), epoch, launch, mem_limit: self.row.demand.needs.mem, grid_env, members };
+        Order { place, start }
+    }
+
+    /// The variables that say where and as what the task runs.
+    fn environment(&self, server: &str) -> Vec<(Text, Text)> {
+        let needs = self.row.demand.needs;
+        let mut all = vec![
+            ("GRID_TASK_ID", self.row.id.to_string()),
+            ("GRID_CPUS", needs.cpus.to_string()),
+            ("GRID_MEM", needs.mem.map_or_else(String::new, |m| m.0.to_string())),
+            ("GRID_GPUS", String::new()),
+            ("GRID_SERVER", server.to_owned()),
+            ("GRID_SUBMIT_HOST", self.row.client.clone()),
+        ];
+        all.retain(|(_, value)| !value.is_empty());
+        let mut env: Vec<(Text, Text)> =
+            all.into_iter().map(|(name, value)| (name.into(), value.as_str().into())).collect();
+        env.push(("GRID_SUBMIT_DIR".into(), self.launch.cwd.clone()));
+        env
+    }
+
+    /// `%j` task, `%A` the same, `%a` index, `%x` name, `%h` host, `%%`.
+    fn path(&self, pattern: &Text, member: &Claimed, host: &str) -> Text {
+        let mut out = Vec::new();
+        let mut bytes = pattern.as_bytes().iter();
+        while let Some(byte) = bytes.next() {
+            if *byte != b'%' {
+                out.push(*byte);
+                continue;
+            }
+            match bytes.next() {
+                Some(b'j' | b'A') => out.extend(self.row.id.to_string().bytes()),
+                Some(b'a') => out.extend(member.index.to_string().bytes()),
+                Some(b'x') => out.extend(self.row.name.as_deref().unwrap_or("task").bytes()),
+                Some(b'h') => out.extend(host.bytes()),
+                Some(b'%') => out.push(b'%'),
+                Some(other) => out.extend([b'%', *other]),
+                None => out.push(b'%'),
+            }
+        }
+        Text::from(std::ffi::OsStr::from_bytes(&out).to_owned())
+    }
+}

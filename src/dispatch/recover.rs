@@ -1,0 +1,157 @@
+//! Finding everything again: what the database says lies with servers, against what their agents hold.
+
+use super::lanes::Held;
+use super::links::Route;
+use super::serve::{DispatchError, Dispatcher};
+use super::turn::Outcome;
+use crate::matching::Place;
+use crate::model::attempt::{Cause, End, Usage};
+use crate::model::id::{AttemptId, BootId, Epoch, ServerId};
+use crate::model::time::Timestamp;
+use crate::protocol::agent::{Ended, Event, Held as Inventory, HeldState};
+use crate::store::members::{Ledger, Live};
+use crate::store::{Store, StoreError, Tx, View};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+impl Dispatcher {
+    /// A new dispatcher takes over the lanes that live.
+    pub(super) fn adopt_lanes(&mut self, store: &mut Store) -> Result<(), StoreError> {
+        let view = store.view();
+        for live in view.live()? {
+            self.adopt(&view, &live)?;
+        }
+        Ok(())
+    }
+
+    /// Knows a member that lies with a server, and its lane.
+    pub(super) fn adopt(&mut self, view: &View<'_>, live: &Live) -> Result<(), StoreError> {
+        if self.lanes.find(live.attempt()).is_some() {
+            return Ok(());
+        }
+        let Some(class) = view.class(live.class)? else { return Ok(()) };
+        let held = Held { attempt: live.attempt(), task: live.task, began: live.running.then(Instant::now) };
+        let place = Place { server: live.server, host: live.host };
+        self.lanes.put(live.lane, live.class, place, class.demand.needs, held);
+        Ok(())
+    }
+
+    /// An agent said hello: what it holds against what the database says.
+    pub(super) fn recover(
+        &mut self,
+        tx: &Tx<'_>,
+        ledger: &mut Ledger<'_, '_>,
+        route: Route,
+        boot: &BootId,
+        inventory: Vec<Inventory>,
+        outcome: &mut Outcome,
+    ) -> Result<(), DispatchError> {
+        let mut there: HashMap<AttemptId, HeldState> =
+            inventory.into_iter().map(|held| (held.attempt, held.state)).collect();
+        for live in tx.live()? {
+            let place = Place { server: live.server, host: live.host };
+            if self.route_of(place) != Some(route) {
+                continue;
+            }
+            self.adopt(tx, &live)?;
+            match there.remove(&live.attempt()) {
+                Some(state) => self.found(tx, ledger, route, &live, state, outcome)?,
+                // `send_unsent` sends what was never sent.
+                None if live.sent == Epoch(0) => {}
+                None if live.running => {
+                    let same = live.boot == *boot;
+                    let why =
+                        if same { "its record on the server is gone" } else { "the server was restarted while it ran" };
+                    let event = Event::Ended { attempt: live.attempt(), ended: lost(why) };
+                    self.event(tx, ledger, route, event, outcome)?;
+                }
+                None => {
+                    // The agent has no record of a beginning, and makes one before it begins anything: the start is said again.
+                    tx.mark_sent(live.task, live.index, self.epoch)?;
+                    outcome.orders.extend(self.order_for(tx, &live)?);
+                }
+            }
+        }
+        for (attempt, state) in there {
+            match state {
+                HeldState::Ended(_) => outcome.confirm.push((route, attempt)),
+                // Nobody asks for it any more.
+                HeldState::Queued | HeldState::Running { .. } => {
+                    outcome.cancel.push((route, attempt, Duration::from_secs(10)))
+                }
+            }
+        }
+        let now = Timestamp::now();
+        for id in self.servers_on(route) {
+            tx.record_contact(id, now)?;
+            if let Some(distributor) = self.fleets.iter().find(|(_, f)| f.get(id).is_some()).map(|(d, _)| *d) {
+                self.queue.free(distributor, id);
+                let groups: Vec<ServerId> =
+                    self.fleets[&distributor].servers().filter(|s| s.pool.is_none()).map(|s| s.id).collect();
+                for group in groups {
+                    self.queue.free(distributor, group);
+                }
+            }
+        }
+        self.stirred = true;
+        self.probe_at = Some(Instant::now());
+        Ok(())
+    }
+
+    fn found(
+        &mut self,
+        tx: &Tx<'_>,
+        ledger: &mut Ledger<'_, '_>,
+        route: Route,
+        live: &Live,
+        state: HeldState,
+        outcome: &mut Outcome,
+    ) -> Result<(), DispatchError> {
+        let attempt = live.attempt();
+        match state {
+            HeldState::Queued => Ok(()),
+            HeldState::Running { started_at, process, supervised } => {
+                self.event(tx, ledger, route, Event::Began { attempt, at: started_at, process }, outcome)?;
+                if supervised { Ok(()) } else { self.event(tx, ledger, route, Event::Orphaned { attempt }, outcome) }
+            }
+            HeldState::Ended(ended) => self.event(tx, ledger, route, Event::Ended { attempt, ended }, outcome),
+        }
+    }
+
+    /// The link is lost: what lies over there goes on, and is found again at the next hello.
+    pub(super) fn link_lost(&mut self, route: Route, error: &str) {
+        tracing::warn!("link {route:?}: {error}");
+        self.cancelling.clear();
+        self.fetches.forget();
+        self.callers.detach();
+        self.stirred = true;
+    }
+
+    /// A host can't be reached, or its agent can't work.
+    pub(super) fn route_down(
+        &mut self,
+        tx: &Tx<'_>,
+        route: Route,
+        error: &str,
+        outcome: &mut Outcome,
+    ) -> Result<(), StoreError> {
+        for id in self.servers_on(route) {
+            tx.record_down(id, error, Timestamp::now())?;
+            outcome.probed.push((id, Some(error.to_owned())));
+        }
+        self.look_at_servers(tx)
+    }
+
+    /// The servers that a link leads to.
+    pub(super) fn servers_on(&self, route: Route) -> Vec<ServerId> {
+        let all = self.fleets.values().flat_map(|fleet| fleet.servers());
+        all.filter(|s| Route::to(&s.engine) == Some(route)).map(|s| s.id).collect()
+    }
+}
+
+fn lost(why: &str) -> Ended {
+    let cause = Cause::Lost { why: why.to_owned() };
+    let end =
+        End { cause, started_at: None, ended_at: Timestamp::now(), usage: Usage::default(), out_len: 0, err_len: 0 };
+    Ended { end, out: None, err: None }
+}

@@ -1,0 +1,300 @@
+//! What starts next: waiting classes in their order, each on the best server that has room.
+
+use super::lanes::Held;
+use super::links::Slot;
+use super::orders::Template;
+use super::queue::Key;
+use super::serve::{DispatchError, Dispatcher};
+use super::turn::Outcome;
+use crate::matching::{Choice, Place, Query};
+use crate::model::demand::{Demand, Target};
+use crate::model::id::{AttemptId, BootId, ClassId, DistributorId, LaneId, ServerId, TaskId};
+use crate::store::classes::Head;
+use crate::store::members::{Ledger, Placing};
+use crate::store::{StoreError, Tx};
+use std::time::{Duration, Instant};
+
+/// A class made ready for the matcher.
+#[derive(Debug)]
+pub struct Compiled {
+    pub query: Query,
+    pub demand: Demand,
+}
+
+/// A pass holds the gate: it is cut into slices of this length.
+const SLICE: Duration = Duration::from_millis(10);
+/// Compiled classes that are kept.
+const COMPILED_MAX: usize = 4_096;
+
+/// Starts what may start, until nothing fits or the slice is over.
+pub fn pass(
+    d: &mut Dispatcher,
+    tx: &Tx<'_>,
+    ledger: &mut Ledger<'_, '_>,
+    outcome: &mut Outcome,
+) -> Result<(), DispatchError> {
+    let end = Instant::now() + SLICE;
+    for (key, distributor, servers) in d.queue.take_freed() {
+        if compile(d, tx, key.2)? && fits_among(d, key, distributor, &servers) {
+            d.queue.unblock(key);
+        }
+    }
+    while let Some((key, distributor)) = d.queue.first() {
+        if Instant::now() > end {
+            break;
+        }
+        place(d, tx, ledger, outcome, key, distributor)?;
+    }
+    Ok(())
+}
+
+/// Lanes that run out are given more of their class, as long as nothing else comes first and the server still matches.
+pub fn top_up(
+    d: &mut Dispatcher,
+    tx: &Tx<'_>,
+    ledger: &mut Ledger<'_, '_>,
+    outcome: &mut Outcome,
+) -> Result<(), DispatchError> {
+    let low: Vec<(LaneId, ClassId, Place)> = d
+        .lanes
+        .iter()
+        .filter(|(_, lane)| !lane.recalled && lane.attempts.len() * 2 <= d.lanes.window(lane.class) as usize)
+        .map(|(id, lane)| (id, lane.class, lane.place))
+        .collect();
+    for (id, class, held_place) in low {
+        let Some(key) = d.queue.key(class).filter(|key| !d.queue.anything_before(*key)) else { continue };
+        if !compile(d, tx, class)? {
+            continue;
+        }
+        let Some(boot) = boot_of(d, held_place) else { continue };
+        let Some(lane) = d.lanes.get(id) else { continue };
+        let (needs, own, has) = (lane.needs, lane.task, lane.attempts.len());
+        let Some(head) = next_head(d, tx, class, Some(own))? else { continue };
+        if d.barred.contains_key(&head.task) || d.avoided.contains_key(&head.task) {
+            continue;
+        }
+        for fleet in d.fleets.values_mut() {
+            fleet.give_back(held_place, needs);
+        }
+        let still = d.compiled.get(&class).zip(fleet_with(d, held_place.server)).is_some_and(|(c, fleet)| {
+            fleet
+                .best_among(&c.query, Some(head.task), &[held_place.server])
+                .is_some_and(|choice| choice.place == held_place)
+        });
+        for fleet in d.fleets.values_mut() {
+            fleet.take(held_place, needs);
+        }
+        if still {
+            let count = d.lanes.window(class).saturating_sub(u32::try_from(has).unwrap_or(u32::MAX));
+            fill(d, tx, ledger, outcome, &head, id, held_place, boot, count)?;
+            d.requeue(tx, key)?;
+        }
+    }
+    Ok(())
+}
+
+/// One step: the head of the first class gets its server, or the class is blocked.
+fn place(
+    d: &mut Dispatcher,
+    tx: &Tx<'_>,
+    ledger: &mut Ledger<'_, '_>,
+    outcome: &mut Outcome,
+    key: Key,
+    distributor: DistributorId,
+) -> Result<(), DispatchError> {
+    let class = key.2;
+    if !compile(d, tx, class)? {
+        d.queue.forget(class);
+        return Ok(());
+    }
+    let Some(head) = next_head(d, tx, class, None)? else {
+        d.queue.forget(class);
+        return Ok(());
+    };
+    let Some(choice) = choose(d, tx, class, distributor, head.task)? else {
+        d.queue.block(key);
+        d.to_explain.push(class);
+        return Ok(());
+    };
+    let Some(boot) = boot_of(d, choice.place) else {
+        // Its link is not up yet; the hello frees the server again.
+        d.queue.block(key);
+        return Ok(());
+    };
+    let Some(needs) = d.compiled.get(&class).map(|c| c.query.needs()) else { return Ok(()) };
+    let lane = tx.new_lane()?;
+    tx.take(choice.place.server, choice.place.host, needs)?;
+    for fleet in d.fleets.values_mut() {
+        fleet.take(choice.place, needs);
+    }
+    let window = d.lanes.window(class);
+    let filled = fill(d, tx, ledger, outcome, &head, lane, choice.place, boot, window)?;
+    if filled == 0 {
+        tx.give_back(choice.place.server, choice.place.host, needs)?;
+        for fleet in d.fleets.values_mut() {
+            fleet.give_back(choice.place, needs);
+        }
+        // Cancelled or held in this very transaction: the counts follow at its end, and with them the class.
+        d.queue.forget(class);
+        d.stirred = true;
+        return Ok(());
+    }
+    d.requeue(tx, key)
+}
+
+/// Claims members for a lane and makes the orders. Gives their number.
+#[expect(clippy::too_many_arguments, reason = "one step of the pass; a struct would only rename its parts")]
+fn fill(
+    d: &mut Dispatcher,
+    tx: &Tx<'_>,
+    ledger: &mut Ledger<'_, '_>,
+    outcome: &mut Outcome,
+    head: &Head,
+    lane: LaneId,
+    place: Place,
+    boot: BootId,
+    count: u32,
+) -> Result<u32, DispatchError> {
+    let placing = Placing { server: place.server, host: place.host, boot, lane, sent: d.epoch, verdict: None };
+    let claimed = ledger.claim(head.task, count.max(1), &placing)?;
+    let Some(template) = Template::read(tx, head.task)? else { return Ok(0) };
+    for member in &claimed {
+        let attempt = AttemptId { task: template.row.uuid, index: member.index, number: member.number };
+        let held = Held { attempt, task: head.task, began: None };
+        d.lanes.put(lane, template.row.class, place, template.row.demand.needs, held);
+    }
+    if !claimed.is_empty() {
+        d.lanes.give_to(lane, head.task);
+        outcome.orders.extend(template.orders(tx, place, lane, &placing.boot, d.epoch, &claimed)?);
+    }
+    Ok(u32::try_from(claimed.len()).unwrap_or(u32::MAX))
+}
+
+/// The oldest task of a class that may start a member: arrays that run as many at once as they may are passed over.
+fn next_head(d: &mut Dispatcher, tx: &Tx<'_>, class: ClassId, own: Option<TaskId>) -> Result<Option<Head>, StoreError> {
+    let mut behind = TaskId(0);
+    while let Some(head) = tx.head(class, behind)? {
+        let lanes = d.lanes.count_of(head.task) - u32::from(own == Some(head.task)).min(d.lanes.count_of(head.task));
+        if head.at_once.is_none_or(|most| lanes < most) {
+            return Ok(Some(head));
+        }
+        d.capped.insert(class);
+        behind = head.task;
+    }
+    Ok(None)
+}
+
+/// The best server; not one that the task can't start on, and elsewhere than its last failure if possible.
+fn choose(
+    d: &Dispatcher,
+    tx: &Tx<'_>,
+    class: ClassId,
+    distributor: DistributorId,
+    task: TaskId,
+) -> Result<Option<Choice>, StoreError> {
+    let (Some(compiled), Some(fleet)) = (d.compiled.get(&class), d.fleets.get(&distributor)) else { return Ok(None) };
+    let barred: Vec<ServerId> = d.barred.get(&task).into_iter().flatten().map(|(server, _)| *server).collect();
+    let avoided = d.avoided.get(&task).copied();
+    if barred.is_empty() && avoided.is_none() {
+        return Ok(fleet.best(&compiled.query, Some(task)));
+    }
+    let without = |servers: &[ServerId]| -> Result<Option<Query>, StoreError> {
+        let mut demand = compiled.demand.clone();
+        for id in servers {
+            if let Some(server) = tx.server_name(*id)? {
+                demand.exclude.push(Target { distributor: None, server });
+            }
+        }
+        let Some(class) = tx.class(class)? else { return Ok(None) };
+        let (Some(user), Some(client)) = (tx.user_by_id(class.user)?, tx.client_by_id(class.client)?) else {
+            return Ok(None);
+        };
+        Ok(Query::new(&demand, &user, &client).ok())
+    };
+    if let Some(avoided) = avoided {
+        let servers: Vec<ServerId> = barred.iter().copied().chain([avoided]).collect();
+        if let Some(choice) = without(&servers)?.and_then(|query| fleet.best(&query, Some(task))) {
+            return Ok(Some(choice));
+        }
+    }
+    Ok(without(&barred)?.and_then(|query| fleet.best(&query, Some(task))))
+}
+
+fn fits_among(d: &Dispatcher, key: Key, distributor: DistributorId, servers: &[ServerId]) -> bool {
+    let (Some(compiled), Some(fleet)) = (d.compiled.get(&key.2), d.fleets.get(&distributor)) else { return false };
+    fleet.best_among(&compiled.query, Some(key.1), servers).is_some()
+}
+
+fn fleet_with(d: &Dispatcher, server: ServerId) -> Option<&crate::matching::Fleet> {
+    d.fleets.values().find(|fleet| fleet.get(server).is_some())
+}
+
+fn boot_of(d: &Dispatcher, place: Place) -> Option<BootId> {
+    d.route_of(place).and_then(|route| d.links.get(&route)).and_then(Slot::boot).cloned()
+}
+
+/// Compiles a class; false if it or what it needs is gone.
+pub fn compile(d: &mut Dispatcher, tx: &Tx<'_>, id: ClassId) -> Result<bool, StoreError> {
+    if d.compiled.contains_key(&id) {
+        return Ok(true);
+    }
+    let Some(class) = tx.class(id)? else { return Ok(false) };
+    let (Some(user), Some(client)) = (tx.user_by_id(class.user)?, tx.client_by_id(class.client)?) else {
+        return Ok(false);
+    };
+    let query = match Query::new(&class.demand, &user, &client) {
+        Ok(query) => query,
+        Err(error) => {
+            tx.set_class_reason(id, Some(&error.to_string()))?;
+            return Ok(false);
+        }
+    };
+    if d.compiled.len() >= COMPILED_MAX {
+        d.compiled.clear();
+    }
+    d.compiled.insert(id, Compiled { query, demand: class.demand });
+    Ok(true)
+}
+
+impl Dispatcher {
+    /// A class's place in the queue after some of it was placed.
+    fn requeue(&mut self, tx: &Tx<'_>, key: Key) -> Result<(), DispatchError> {
+        let class = key.2;
+        match tx.head(class, TaskId(0))? {
+            // Blocked stays blocked: only room was used up.
+            Some(head) if head.task == key.1 => Ok(()),
+            _ => Ok(self.look_at_class(tx, class)?),
+        }
+    }
+
+    /// Says of blocked classes why they wait; a few in each quiet moment, each at most once a second.
+    pub(super) fn explain_some(&mut self, store: &mut crate::store::Store) -> Result<(), DispatchError> {
+        const AT_ONCE: usize = 8;
+        let mut due = Vec::new();
+        let mut later = Vec::new();
+        for class in std::mem::take(&mut self.to_explain) {
+            let fresh = self.explained_at.get(&class).is_some_and(|at| at.elapsed() < Duration::from_secs(1));
+            if due.len() < AT_ONCE && !fresh && !due.contains(&class) {
+                due.push(class);
+            } else if !later.contains(&class) && !due.contains(&class) {
+                later.push(class);
+            }
+        }
+        self.to_explain = later;
+        if due.is_empty() {
+            return Ok(());
+        }
+        let blocked: Vec<(Key, DistributorId)> = self.queue.blocked().filter(|(key, _)| due.contains(&key.2)).collect();
+        store.write(crate::store::Durability::Normal, |tx| {
+            for (key, distributor) in blocked {
+                self.explained_at.insert(key.2, Instant::now());
+                let (Some(compiled), Some(fleet)) = (self.compiled.get(&key.2), self.fleets.get(&distributor)) else {
+                    continue;
+                };
+                let verdicts = fleet.explain(&compiled.query, Some(key.1), crate::model::time::Timestamp::now());
+                tx.set_class_reason(key.2, Some(&crate::distributor::tier2::summary(&verdicts)))?;
+            }
+            Ok::<_, DispatchError>(())
+        })
+    }
+}

@@ -1,0 +1,398 @@
+//! The dispatcher's process: one for a home by lock, a loop over everything that can speak to it, and its leaving.
+
+use super::callers::Callers;
+use super::fetch::Fetches;
+use super::lanes::Lanes;
+use super::links::{News, Route, Slot};
+use super::queue::Queue;
+use super::schedule::Compiled;
+use super::start::{Startup, socket_path};
+use crate::matching::{Fleet, Place};
+use crate::model::attempt::Stream;
+use crate::model::id::{AttemptId, ClassId, DistributorId, Epoch, Index, ServerId, TaskId};
+use crate::model::time::parse_duration;
+use crate::protocol::agent::{FromAgent, ToAgent};
+use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
+use crate::store::settings::HomeRow;
+use crate::store::{Durability, Home, Store, StoreError, View};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixListener;
+use std::time::{Duration, Instant};
+
+/// Why a dispatcher ended otherwise than by leaving.
+#[derive(Debug, thiserror::Error)]
+pub enum DispatchError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("a newer dispatcher has taken over")]
+    Fenced,
+}
+
+/// Everything that a dispatcher holds. What matters is in the database: this is made again from it at every start.
+pub struct Dispatcher {
+    pub(super) home: Home,
+    pub(super) row: HomeRow,
+    pub(super) epoch: Epoch,
+    pub(super) links: BTreeMap<Route, Slot>,
+    pub(super) inbox: Vec<(Route, FromAgent)>,
+    pub(super) callers: Callers,
+    pub(super) lanes: Lanes,
+    pub(super) queue: Queue,
+    pub(super) fleets: HashMap<DistributorId, Fleet>,
+    pub(super) compiled: HashMap<ClassId, Compiled>,
+    pub(super) fetches: Fetches,
+    /// The home's count of changes up to which servers and classes were looked at.
+    pub(super) seen_servers: i64,
+    pub(super) seen_classes: i64,
+    /// The database is to be looked at.
+    pub(super) stirred: bool,
+    /// Servers that a task can't start on: no working directory there, an output that can't be opened.
+    pub(super) barred: HashMap<TaskId, Vec<(ServerId, String)>>,
+    /// Servers that failed a task last: its next attempt goes elsewhere if it can.
+    pub(super) avoided: HashMap<TaskId, ServerId>,
+    /// Cancels that were passed on in this epoch.
+    pub(super) cancelling: HashSet<AttemptId>,
+    /// Classes with arrays that run as many members at once as they may.
+    pub(super) capped: HashSet<ClassId>,
+    /// Links that turned out to lead to a host that was restarted.
+    pub(super) lost_routes: Vec<Route>,
+    pub(super) to_explain: Vec<ClassId>,
+    pub(super) explained_at: HashMap<ClassId, Instant>,
+    pub(super) probe_at: Option<Instant>,
+    pub(super) starve_at: Instant,
+    /// Something began or ended since the last reading.
+    pub(super) moved: bool,
+    idle_since: Instant,
+    idle_exit: Duration,
+    leave: bool,
+}
+
+/// Runs the dispatcher of a home until it leaves. `answer` takes the one line for whoever started it.
+pub fn serve(home: &Home, answer: &mut dyn Write) -> Result<(), DispatchError> {
+    // Away from the starter's terminal and its Ctrl-C. It fails only for a group leader, who has done that already.
+    let _ = rustix::process::setsid();
+    let said = match begin(home) {
+        Ok(Some(begun)) => {
+            let pid = rustix::process::getpid().as_raw_nonzero().get();
+            say(answer, &Startup::Ready { pid })?;
+            begun
+        }
+        Ok(None) => return Ok(say(answer, &Startup::AlreadyRunning)?),
+        Err(error) => {
+            say(answer, &Startup::Failed { error: error.to_string() })?;
+            return Err(error);
+        }
+    };
+    let Begun { _lock, listener, mut store, mut dispatcher } = said;
+    dispatcher.run(&mut store, &listener)
+}
+
+fn say(answer: &mut dyn Write, startup: &Startup) -> io::Result<()> {
+    let line = serde_json::to_string(startup)?;
+    // Whoever started us may be gone already; that is no reason not to work.
+    let _ = writeln!(answer, "{line}").and_then(|()| answer.flush());
+    Ok(())
+}
+
+/// A dispatcher that holds the lock and listens.
+struct Begun {
+    _lock: File,
+    listener: UnixListener,
+    store: Store,
+    dispatcher: Dispatcher,
+}
+
+fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
+    let path = home.run_dir().join("dispatcher.lock");
+    let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(error.into()),
+    }
+    let mut store = Store::open(home)?;
+    let epoch = store.write(Durability::Full, |tx| {
+        let epoch = tx.raise_epoch()?;
+        tx.recount_taken()?;
+        Ok::<_, StoreError>(epoch)
+    })?;
+    let row = store.view().home_row()?;
+    let setting = store.view().setting("idle_exit")?;
+    let idle_exit = setting.and_then(|text| parse_duration(&text).ok()).unwrap_or(Duration::from_secs(600));
+    let (_dir, socket) = socket_path(home)?;
+    match std::fs::remove_file(&socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&socket)?;
+    listener.set_nonblocking(true)?;
+    let mut dispatcher = Dispatcher {
+        home: home.clone(),
+        row,
+        epoch,
+        links: BTreeMap::new(),
+        inbox: Vec::new(),
+        callers: Callers::default(),
+        lanes: Lanes::default(),
+        queue: Queue::default(),
+        fleets: HashMap::new(),
+        compiled: HashMap::new(),
+        fetches: Fetches::default(),
+        seen_servers: 0,
+        seen_classes: 0,
+        stirred: true,
+        barred: HashMap::new(),
+        avoided: HashMap::new(),
+        cancelling: HashSet::new(),
+        capped: HashSet::new(),
+        lost_routes: Vec::new(),
+        to_explain: Vec::new(),
+        explained_at: HashMap::new(),
+        probe_at: None,
+        starve_at: Instant::now(),
+        moved: false,
+        idle_since: Instant::now(),
+        idle_exit,
+        leave: false,
+    };
+    dispatcher.adopt_lanes(&mut store)?;
+    Ok(Some(Begun { _lock: lock, listener, store, dispatcher }))
+}
+
+impl Dispatcher {
+    fn run(&mut self, store: &mut Store, listener: &UnixListener) -> Result<(), DispatchError> {
+        loop {
+            self.open_links();
+            self.turn(store)?;
+            self.flush();
+            if (self.leave || self.may_leave()) && self.leave_or_stay(store)? {
+                return Ok(());
+            }
+            self.wait(store, listener)?;
+        }
+    }
+
+    fn open_links(&mut self) {
+        for route in std::mem::take(&mut self.lost_routes) {
+            if let Some(slot) = self.links.get_mut(&route) {
+                slot.lose();
+            }
+            self.link_lost(route, "the host was restarted");
+        }
+        let mut failed = Vec::new();
+        for (route, slot) in &mut self.links {
+            if slot.greeting_overdue() {
+                slot.lose();
+            }
+            if let Err(error) = slot.open_if_due(&self.home, &self.row, self.epoch) {
+                failed.push((*route, error));
+            }
+        }
+        for (route, error) in failed {
+            self.inbox.push((route, FromAgent::Unfit { error }));
+        }
+    }
+
+    /// Waits until somebody speaks or something is due, and takes in what they say.
+    fn wait(&mut self, store: &Store, listener: &UnixListener) -> Result<(), DispatchError> {
+        let timeout = self.timeout();
+        let timeout = Timespec {
+            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(timeout.subsec_nanos()),
+        };
+        let (ready_links, ready_callers, knocked) = {
+            let mut fds = vec![PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)];
+            let mut whose = Vec::new();
+            for (route, slot) in &self.links {
+                let Some(link) = slot.link() else { continue };
+                fds.push(PollFd::from_borrowed_fd(link.read_end(), PollFlags::IN));
+                whose.push(Some(*route));
+                if link.wants_to_write()
+                    && let Some(end) = link.write_end()
+                {
+                    fds.push(PollFd::from_borrowed_fd(end, PollFlags::OUT));
+                    whose.push(Some(*route));
+                }
+            }
+            let first_caller = fds.len();
+            for caller in &self.callers.all {
+                let out = if caller.wants_to_write() { PollFlags::OUT } else { PollFlags::empty() };
+                fds.push(PollFd::from_borrowed_fd(caller.stream.as_fd(), PollFlags::IN | out));
+            }
+            match poll(&mut fds, Some(&timeout)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(io::Error::from(error).into()),
+            }
+            let spoke = |fd: &PollFd<'_>| !fd.revents().is_empty();
+            let routes: Vec<Route> = fds[1..first_caller]
+                .iter()
+                .zip(whose)
+                .filter(|(fd, _)| spoke(fd))
+                .filter_map(|(_, route)| route)
+                .collect();
+            let callers: Vec<bool> = fds[first_caller..].iter().map(spoke).collect();
+            (routes, callers, spoke(&fds[0]))
+        };
+        for (at, spoke) in ready_callers.into_iter().enumerate() {
+            if spoke {
+                let said = self.callers.all[at].receive();
+                for message in said {
+                    self.hear(store, at, message)?;
+                }
+            }
+        }
+        self.callers.sweep();
+        if knocked {
+            self.callers.accept(listener);
+            // What the new ones say is often there already.
+            self.idle_since = Instant::now();
+        }
+        for route in ready_links {
+            let news = self.links.get_mut(&route).map(Slot::receive).unwrap_or_default();
+            for piece in news {
+                match piece {
+                    News::Said(message) => self.inbox.push((route, message)),
+                    News::Lost(error) => self.link_lost(route, &error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How long nothing is due.
+    fn timeout(&self) -> Duration {
+        let now = Instant::now();
+        let mut due = now + Duration::from_secs(30);
+        let retries = self.links.values().filter_map(Slot::retry_at);
+        for at in retries.chain(self.probe_at) {
+            due = due.min(at);
+        }
+        if !self.queue.is_empty() {
+            due = due.min(self.starve_at);
+        }
+        if self.lanes.any_ahead() {
+            due = due.min(now + Duration::from_millis(200));
+        }
+        if !self.to_explain.is_empty() {
+            due = due.min(now + Duration::from_millis(50));
+        }
+        if self.idle() {
+            due = due.min(self.idle_since + self.idle_exit).min(now + Duration::from_secs(5));
+        }
+        if self.stirred || self.queue.stirs() {
+            due = now;
+        }
+        due.saturating_duration_since(now)
+    }
+
+    fn hear(&mut self, store: &Store, at: usize, message: ToDispatcher) -> Result<(), DispatchError> {
+        let (lanes, running) = self.lanes.counts();
+        match message {
+            ToDispatcher::Wake => self.stirred = true,
+            ToDispatcher::Leave => self.leave = true,
+            ToDispatcher::Status => {
+                let pid = rustix::process::getpid().as_raw_nonzero().get();
+                let links = self.links.values().filter(|slot| slot.boot().is_some()).count();
+                let links = u32::try_from(links).unwrap_or(0);
+                self.callers.all[at].send(&FromDispatcher::Status { pid, epoch: self.epoch.0, links, lanes, running });
+            }
+            ToDispatcher::Watch { task, index } => {
+                self.callers.all[at].watch(task, index);
+                self.stirred = true;
+            }
+            ToDispatcher::Follow { task, index, out, err } => {
+                self.callers.all[at].follow(super::callers::Follow { task, index, attempt: None, out, err });
+                self.stirred = true;
+            }
+            ToDispatcher::Read { task, index, number, stream, offset, max } => {
+                self.read_for(&store.view(), at, (task, index, number), stream, offset, max)?
+            }
+            ToDispatcher::Probe { server } => {
+                self.callers.all[at].probe(server);
+                self.probe_at = Some(Instant::now());
+            }
+        }
+        Ok(())
+    }
+
+    /// A piece of an output that lies on its server, for a caller.
+    fn read_for(
+        &mut self,
+        view: &View<'_>,
+        at: usize,
+        (task, index, number): (TaskId, Index, u32),
+        stream: Stream,
+        offset: u64,
+        max: u32,
+    ) -> Result<(), DispatchError> {
+        let (row, member) = (view.task(task)?, view.member(task, index)?);
+        let attempt = row.map(|row| AttemptId { task: row.uuid, index, number });
+        let place = member.and_then(|m| Some(Place { server: m.server?, host: m.host? }));
+        let linked = |route: &Route| self.links.get(route).is_some_and(|slot| slot.boot().is_some());
+        match (attempt, place.and_then(|p| self.route_of(p)).filter(linked)) {
+            (Some(attempt), Some(route)) => {
+                self.callers.all[at].read(attempt);
+                self.tell(route, &ToAgent::Read { attempt, stream, offset, max });
+            }
+            _ => self.callers.all[at].gone = true,
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) {
+        for slot in self.links.values_mut() {
+            slot.flush();
+        }
+        for caller in &mut self.callers.all {
+            caller.flush();
+        }
+        self.callers.sweep();
+    }
+
+    /// Nothing waits, runs or is to be collected, and nobody is connected.
+    fn idle(&self) -> bool {
+        self.queue.is_empty() && self.lanes.is_empty() && self.fetches.is_empty() && self.callers.all.is_empty()
+    }
+
+    fn may_leave(&mut self) -> bool {
+        if !self.idle() {
+            self.idle_since = Instant::now();
+            return false;
+        }
+        self.idle_since.elapsed() >= self.idle_exit || !self.home.exists()
+    }
+
+    /// Looks once more behind the gate. True: the socket is gone, and whoever commits from now on starts another dispatcher.
+    fn leave_or_stay(&mut self, store: &mut Store) -> Result<bool, DispatchError> {
+        if !self.home.exists() {
+            return Ok(true);
+        }
+        let forced = self.leave;
+        let home = self.home.clone();
+        let left = store.write(Durability::Normal, |tx| {
+            if !forced && (tx.has_unended()? || !tx.cancels()?.is_empty()) {
+                return Ok::<_, StoreError>(false);
+            }
+            if let Ok((_dir, socket)) = socket_path(&home) {
+                let _ = std::fs::remove_file(socket);
+            }
+            Ok(true)
+        })?;
+        if !left {
+            self.stirred = true;
+            self.idle_since = Instant::now();
+            return Ok(false);
+        }
+        store
+            .checkpoint(true)
+            .or_else(|error| if matches!(error, StoreError::Sqlite(_)) { Ok(()) } else { Err(error) })?;
+        Ok(true)
+    }
+}

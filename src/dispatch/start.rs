@@ -1,0 +1,184 @@
+//! Starting the dispatcher on demand: one at a time by lock, a typed handshake, detached from whoever started it.
+
+use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher, VERSION};
+use crate::protocol::frame::{self, FrameError};
+use crate::store::{Home, Store};
+use rustix::fs::{Mode, OFlags, open};
+use serde::{Deserialize, Serialize};
+use std::fs::OpenOptions;
+use std::io::{self, BufRead, BufReader};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// What a dispatcher says to its starter, once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Startup {
+    /// It holds the lock and listens.
+    Ready {
+        pid: i32,
+    },
+    /// Another one holds the lock.
+    AlreadyRunning,
+    Failed {
+        error: String,
+    },
+}
+
+/// Why there is no dispatcher to talk to.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the dispatcher did not begin: {0}")]
+    Failed(String),
+    #[error("the dispatcher speaks version {0}, this program {VERSION}: run `grid dispatcher stop` and try again")]
+    Version(u32),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// The socket by way of a descriptor of its directory: a Unix socket's path is at most 107 bytes, a home's may be longer.
+pub(super) fn socket_path(home: &Home) -> io::Result<(rustix::fd::OwnedFd, PathBuf)> {
+    let dir = open(home.run_dir(), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let path = PathBuf::from(format!("/proc/self/fd/{}/dispatcher.sock", dir.as_raw_fd()));
+    Ok((dir, path))
+}
+
+/// A connection to the dispatcher of a home.
+#[derive(Debug)]
+pub struct Connection {
+    stream: UnixStream,
+    /// The dispatcher's process.
+    pub pid: i32,
+}
+
+impl Connection {
+    /// Connects to a dispatcher that runs; None if none does.
+    pub fn open(home: &Home) -> Result<Option<Self>, StartError> {
+        let Ok((_dir, path)) = socket_path(home) else { return Ok(None) };
+        let mut stream = match UnixStream::connect(&path) {
+            Ok(stream) => stream,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match frame::read(&mut stream) {
+            Ok(Some(FromDispatcher::Hello { version: VERSION, pid })) => Ok(Some(Self { stream, pid })),
+            Ok(Some(FromDispatcher::Hello { version, .. })) => Err(StartError::Version(version)),
+            // It is just leaving.
+            Ok(_) | Err(FrameError::Io(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Says something.
+    pub fn send(&mut self, message: &ToDispatcher) -> Result<(), StartError> {
+        Ok(frame::write(&mut self.stream, message)?)
+    }
+
+    /// Waits for the next word; None if the dispatcher left.
+    pub fn receive(&mut self) -> Result<Option<FromDispatcher>, StartError> {
+        match frame::read(&mut self.stream) {
+            Err(FrameError::Io(error))
+                if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof) =>
+            {
+                Ok(None)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// To be polled.
+    pub fn stream(&self) -> &UnixStream {
+        &self.stream
+    }
+}
+
+/// Tells the dispatcher to look at the database; starts one where something is to be done and none runs.
+pub fn wake(store: &Store) -> Result<(), StartError> {
+    let home = store.home();
+    if nudge(home)? {
+        return Ok(());
+    }
+    if store.view().has_unended().map_err(|e| StartError::Failed(e.to_string()))? {
+        connect(home)?.send(&ToDispatcher::Wake)?;
+    }
+    Ok(())
+}
+
+/// Wakes without waiting for an answer; false if no dispatcher listens. One that leaves looks at the database once more
+/// behind the gate and takes its socket away before it opens the gate again: who can connect after a commit is heard.
+fn nudge(home: &Home) -> Result<bool, StartError> {
+    let Ok((_dir, path)) = socket_path(home) else { return Ok(false) };
+    let Ok(mut stream) = UnixStream::connect(&path) else { return Ok(false) };
+    match frame::write(&mut stream, &ToDispatcher::Wake) {
+        Ok(()) => Ok(true),
+        Err(FrameError::Io(_)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A connection to the dispatcher, which is started if none runs.
+pub fn connect(home: &Home) -> Result<Connection, StartError> {
+    for _ in 0..50 {
+        if let Some(connection) = Connection::open(home)? {
+            return Ok(connection);
+        }
+        // One starter at a time; who waited here finds it running.
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(home.run_dir().join("start.lock"))?;
+        lock.lock()?;
+        if let Some(connection) = Connection::open(home)? {
+            return Ok(connection);
+        }
+        match spawn(home)? {
+            Startup::Ready { .. } => {}
+            // It holds the lock and does not listen: it is leaving. Its lock is released at its end.
+            Startup::AlreadyRunning => wait_until_gone(home)?,
+            Startup::Failed { error } => return Err(StartError::Failed(error)),
+        }
+    }
+    Err(StartError::Failed("dispatchers come and go; see run/dispatcher.log in the home".to_owned()))
+}
+
+/// Returns once no dispatcher holds the lock.
+pub fn wait_until_gone(home: &Home) -> io::Result<()> {
+    let lock = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(home.run_dir().join("dispatcher.lock"))?;
+    lock.lock()
+}
+
+fn spawn(home: &Home) -> Result<Startup, StartError> {
+    let log = OpenOptions::new().create(true).append(true).mode(0o600).open(home.run_dir().join("dispatcher.log"))?;
+    // What we inherited (a caller's lock file, a pipe of `$(..)`) must not live on in the dispatcher.
+    close_fds::set_fds_cloexec(3, &[]);
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("grid").args(["dispatcher", "serve", "--home"]).arg(home.dir()).current_dir("/");
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
+    let mut said = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        BufReader::new(stdout).read_line(&mut said)?;
+    }
+    match serde_json::from_str(&said) {
+        Ok(startup) => Ok(startup),
+        Err(_) => {
+            let status = child.wait()?;
+            let log = std::fs::read_to_string(home.run_dir().join("dispatcher.log")).unwrap_or_default();
+            let last = log.lines().last().unwrap_or("it said nothing").to_owned();
+            Ok(Startup::Failed { error: format!("{status}: {last}") })
+        }
+    }
+}

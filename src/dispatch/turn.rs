@@ -1,0 +1,385 @@
+//! One turn: everything that came is taken into one transaction, what may start is claimed in the same one,
+//! and only after its commit anything is sent.
+
+use super::links::{Route, Slot};
+use super::orders::{Order, Template};
+use super::schedule;
+use super::serve::{DispatchError, Dispatcher};
+use crate::matching::{Fleet, Place};
+use crate::model::failpoint::failpoint;
+use crate::model::id::{AttemptId, ClassId, Epoch, LaneId, TaskId};
+use crate::model::server::Engine;
+use crate::model::task::{Phase, State};
+use crate::model::time::Timestamp;
+use crate::protocol::agent::{FromAgent, ToAgent};
+use crate::store::members::{Claimed, Ledger, Live};
+use crate::store::{Durability, Store, StoreError, Tx, View};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// What a turn's transaction leaves to be said after its commit.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub orders: Vec<Order>,
+    pub confirm: Vec<(Route, AttemptId)>,
+    pub cancel: Vec<(Route, AttemptId, Duration)>,
+    pub recall: Vec<(Route, LaneId)>,
+    /// Tasks that have ended as a whole, and members that have.
+    pub ended: Vec<(TaskId, Option<crate::model::id::Index>)>,
+    pub probed: Vec<(crate::model::id::ServerId, Option<String>)>,
+}
+
+/// Readings of hosts are asked for at most this often after starts and ends.
+const PROBE_PAUSE: Duration = Duration::from_secs(2);
+
+impl Dispatcher {
+    /// One turn.
+    pub(super) fn turn(&mut self, store: &mut Store) -> Result<(), DispatchError> {
+        self.send_unsent(store)?;
+        self.data();
+        let quiet = self.inbox.is_empty() && !self.stirred && !self.queue.stirs() && self.starve_at > Instant::now();
+        let stuck = self.lanes.stuck();
+        if quiet && stuck.is_empty() {
+            self.explain_some(store)?;
+            return self.ask_for_readings(store);
+        }
+        let promises = self.callers.watching() || self.stirred || self.queue.stirs();
+        let durability = if promises { Durability::Full } else { Durability::Normal };
+        let inbox = std::mem::take(&mut self.inbox);
+        self.stirred = false;
+        let mut outcome = Outcome::default();
+        for (lane, place) in stuck {
+            if let Some(route) = self.route_of(place) {
+                outcome.recall.push((route, lane));
+            }
+        }
+        store.write(durability, |tx| {
+            let now = Timestamp::now();
+            self.look_at_servers(tx)?;
+            let mut ledger = Ledger::open(tx, now);
+            for (route, message) in inbox {
+                self.collect(tx, &mut ledger, route, message, &mut outcome)?;
+            }
+            self.carry_out_cancels(tx, &mut ledger, &mut outcome)?;
+            self.look_at_classes(tx)?;
+            schedule::top_up(self, tx, &mut ledger, &mut outcome)?;
+            self.close_lanes(tx)?;
+            self.starve(tx, now)?;
+            schedule::pass(self, tx, &mut ledger, &mut outcome)?;
+            for task in ledger.close()? {
+                outcome.ended.push((task, None));
+            }
+            self.look_at_watches(tx, &mut outcome)?;
+            Ok::<_, DispatchError>(())
+        })?;
+        failpoint("dispatcher-committed");
+        self.say(outcome);
+        checkpoint(store)?;
+        self.ask_for_readings(store)
+    }
+
+    /// Members that a submit placed: sent before anything else, for somebody waits for them.
+    fn send_unsent(&mut self, store: &mut Store) -> Result<(), DispatchError> {
+        if !self.stirred || store.view().unsent()?.is_empty() {
+            return Ok(());
+        }
+        let epoch = self.epoch;
+        let ready: Vec<Route> =
+            self.links.iter().filter(|(_, slot)| slot.boot().is_some()).map(|(route, _)| *route).collect();
+        let unsent = store.write(Durability::Normal, |tx| {
+            let unsent = tx.unsent()?;
+            for live in &unsent {
+                let route = tx.server_by_id(live.host)?.and_then(|s| Route::to(&s.engine));
+                if route.is_some_and(|route| ready.contains(&route)) {
+                    tx.mark_sent(live.task, live.index, epoch)?;
+                }
+            }
+            Ok::<_, StoreError>(unsent)
+        })?;
+        failpoint("dispatcher-marked-sent");
+        let mut outcome = Outcome::default();
+        for live in unsent {
+            self.adopt(&store.view(), &live)?;
+            let place = Place { server: live.server, host: live.host };
+            if self.route_of(place).is_some_and(|route| ready.contains(&route)) {
+                outcome.orders.extend(self.order_for(&store.view(), &live)?);
+            }
+        }
+        self.say(outcome);
+        self.flush_links();
+        Ok(())
+    }
+
+    /// The start of one member that lies with a server.
+    pub(super) fn order_for(&self, view: &View<'_>, live: &Live) -> Result<Vec<Order>, DispatchError> {
+        let Some(template) = Template::read(view, live.task)? else { return Ok(Vec::new()) };
+        let member = Claimed { index: live.index, number: live.number, entry: view.entry(live.task, live.index)? };
+        let place = Place { server: live.server, host: live.host };
+        let boot =
+            self.route_of(place).and_then(|r| self.links.get(&r)).and_then(Slot::boot).unwrap_or(&live.boot).clone();
+        Ok(template.orders(view, place, live.lane, &boot, self.epoch, &[member])?)
+    }
+
+    /// Says what the commit has made true.
+    fn say(&mut self, outcome: Outcome) {
+        let mut confirm: HashMap<Route, Vec<AttemptId>> = HashMap::new();
+        for (route, attempt) in outcome.confirm {
+            confirm.entry(route).or_default().push(attempt);
+        }
+        for order in outcome.orders {
+            if let Some(route) = self.route_of(order.place) {
+                self.tell(route, &ToAgent::Start(order.start));
+                self.moved = true;
+            }
+        }
+        failpoint("dispatcher-sent");
+        for (route, attempt, grace) in outcome.cancel {
+            self.tell(route, &ToAgent::Cancel { attempt, grace });
+        }
+        for (route, lane) in outcome.recall {
+            self.tell(route, &ToAgent::Recall { lane });
+        }
+        for (route, attempts) in confirm {
+            self.tell(route, &ToAgent::Confirm { attempts });
+        }
+        for (task, index) in outcome.ended {
+            if index.is_none() {
+                self.barred.remove(&task);
+                self.avoided.remove(&task);
+            }
+            self.callers.ended(task, index);
+        }
+        for (server, error) in outcome.probed {
+            self.callers.probed(server, error.as_deref());
+        }
+    }
+
+    /// Sends over a route; a message that can't be encoded is a bug that must not stop the rest.
+    pub(super) fn tell(&mut self, route: Route, message: &ToAgent) {
+        if let Some(slot) = self.links.get_mut(&route)
+            && let Err(error) = slot.send(message)
+        {
+            tracing::error!("a message to the agent was not sent: {error}");
+        }
+    }
+
+    fn flush_links(&mut self) {
+        for slot in self.links.values_mut() {
+            slot.flush();
+        }
+    }
+
+    /// Output pieces go straight to those who follow.
+    fn data(&mut self) {
+        let (data, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.inbox).into_iter().partition(|(_, m)| matches!(m, FromAgent::Data { .. }));
+        self.inbox = rest;
+        for (route, message) in data {
+            let FromAgent::Data { attempt, stream, offset, bytes, at_end } = message else { continue };
+            if let Some(end) = self.fetches.data(attempt, stream, offset, &bytes, at_end) {
+                for message in end.ask {
+                    self.tell(route, &message);
+                }
+                if let Some(event) = end.whole {
+                    self.inbox.push((route, FromAgent::Events(vec![event])));
+                }
+            } else {
+                self.callers.data(attempt, stream, offset, &bytes, at_end);
+            }
+        }
+    }
+
+    /// Takes changed servers into the fleets, and lets blocked classes look at them.
+    pub(super) fn look_at_servers(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        let changes = tx.changes()?;
+        if changes == self.seen_servers {
+            return Ok(());
+        }
+        let placement = crate::distributor::tier2::placement(tx)?;
+        for server in tx.servers_changed(self.seen_servers)? {
+            let (distributor, id) = (server.distributor, server.id);
+            if let Some(route) = Route::to(&server.engine) {
+                self.links.entry(route).or_insert_with(Slot::new);
+            }
+            self.fleets.entry(distributor).or_insert_with(|| Fleet::new(Vec::new(), placement)).set(server);
+            self.queue.free(distributor, id);
+        }
+        let ids = tx.server_ids()?;
+        if ids.len() < self.fleets.values().map(|f| f.servers().count()).sum() {
+            for fleet in self.fleets.values_mut() {
+                let gone: Vec<_> = fleet.servers().map(|s| s.id).filter(|id| !ids.contains(id)).collect();
+                for id in gone {
+                    fleet.remove(id);
+                }
+            }
+        }
+        self.seen_servers = changes;
+        Ok(())
+    }
+
+    /// Takes classes in which members began to wait into the queue.
+    fn look_at_classes(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        const SLICE: u32 = 1_000;
+        let changes = tx.changes()?;
+        let mut limit = SLICE;
+        loop {
+            let stirred = tx.classes_stirred(self.seen_classes, limit)?;
+            let whole = stirred.len() < limit as usize;
+            let last = stirred.last().map_or(changes, |(_, changed)| *changed);
+            // Several classes may share a count; the last one's may go on behind the slice.
+            let upto = if whole { changes } else { last - 1 };
+            if !whole && upto <= self.seen_classes {
+                limit *= 8;
+                continue;
+            }
+            for (class, changed) in stirred {
+                if changed <= upto {
+                    self.compiled.remove(&class.id);
+                    self.look_at_class(tx, class.id)?;
+                }
+            }
+            self.seen_classes = upto;
+            self.stirred |= !whole;
+            return Ok(());
+        }
+    }
+
+    /// Puts a class into the queue by its oldest waiting task.
+    pub(super) fn look_at_class(&mut self, tx: &Tx<'_>, id: ClassId) -> Result<(), StoreError> {
+        match (tx.class(id)?, tx.head(id, TaskId(0))?) {
+            (Some(class), Some(head)) => self.queue.ready(id, class.priority, head.task, class.distributor),
+            _ => self.queue.forget(id),
+        }
+        Ok(())
+    }
+
+    /// What is asked to be cancelled: what waits ends here, what lies with a server is ended there.
+    fn carry_out_cancels(
+        &mut self,
+        tx: &Tx<'_>,
+        ledger: &mut Ledger<'_, '_>,
+        outcome: &mut Outcome,
+    ) -> Result<(), StoreError> {
+        for (task, index, grace) in tx.cancels()? {
+            for from in [Phase::Waiting, Phase::Held] {
+                ledger.shift(task, index, from, Phase::Ended(State::Cancelled))?;
+            }
+            for live in tx.live_of(task)?.into_iter().filter(|l| index.is_none_or(|i| i == l.index)) {
+                let place = Place { server: live.server, host: live.host };
+                let Some(route) = self.route_of(place) else { continue };
+                if live.sent == Epoch(0) {
+                    // No start was ever sent: there is nobody to ask.
+                    ledger.cancelled(live.task, live.index, live.number)?;
+                    self.lanes.drop_attempt(live.attempt());
+                } else if self.links.get(&route).is_some_and(|s| s.boot().is_some())
+                    && self.cancelling.insert(live.attempt())
+                {
+                    outcome.cancel.push((route, live.attempt(), Duration::from_millis(grace)));
+                }
+            }
+        }
+        tx.clear_cancels()
+    }
+
+    /// Gives back what lanes held in which nothing is left.
+    fn close_lanes(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        for id in self.lanes.empty() {
+            let Some(lane) = self.lanes.close(id) else { continue };
+            tx.give_back(lane.place.server, lane.place.host, lane.needs)?;
+            self.give_back(lane.place, lane.needs);
+            if self.capped.remove(&lane.class) {
+                self.look_at_class(tx, lane.class)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Mirrors a given back place in the fleets.
+    pub(super) fn give_back(&mut self, place: Place, needs: crate::model::resources::Needs) {
+        self.moved = true;
+        for (distributor, fleet) in &mut self.fleets {
+            let Some(host) = fleet.get(place.host).and_then(|s| s.pool.as_ref()).map(|p| p.host) else { continue };
+            fleet.give_back(place, needs);
+            let shares = fleet.servers().filter(|s| {
+                s.pool.as_ref().is_some_and(|p| p.host == host) || matches!(s.engine, Engine::Group { .. })
+            });
+            for id in shares.map(|s| s.id).collect::<Vec<_>>() {
+                self.queue.free(*distributor, id);
+            }
+        }
+    }
+
+    /// Ends that happened before somebody watched.
+    fn look_at_watches(&mut self, tx: &Tx<'_>, outcome: &mut Outcome) -> Result<(), StoreError> {
+        for (task, index) in self.callers.watched() {
+            let ended = match index {
+                None => tx.task(task)?.is_none_or(|row| row.state().ended()),
+                Some(index) => match tx.member(task, index)? {
+                    Some(member) => member.phase.state().ended(),
+                    None => tx.task(task)?.is_none_or(|row| row.state().ended()),
+                },
+            };
+            if ended {
+                outcome.ended.push((task, index));
+            }
+        }
+        for (task, index) in self.callers.follows_unattached() {
+            if let Some(live) = tx.live_of(task)?.into_iter().find(|l| l.index == index && l.running) {
+                self.attach_follow(&live);
+            }
+        }
+        Ok(())
+    }
+
+    fn attach_follow(&mut self, live: &Live) {
+        let place = Place { server: live.server, host: live.host };
+        if let Some((out, err)) = self.callers.attach(live.task, live.attempt())
+            && let Some(route) = self.route_of(place)
+        {
+            self.tell(route, &ToAgent::Follow { attempt: live.attempt(), out, err });
+        }
+    }
+
+    /// Events refresh: after starts and ends, for a caller, and every few seconds while something is blocked.
+    fn ask_for_readings(&mut self, store: &Store) -> Result<(), DispatchError> {
+        let now = Instant::now();
+        if self.moved && self.probe_at.is_none() {
+            self.probe_at = Some(now + PROBE_PAUSE);
+        }
+        if self.queue.blocked().next().is_some() && self.probe_at.is_none() {
+            self.probe_at = Some(now + 2 * PROBE_PAUSE);
+        }
+        if self.probe_at.is_none_or(|at| at > now) {
+            return Ok(());
+        }
+        self.probe_at = None;
+        self.moved = false;
+        let view = store.view();
+        let watch = crate::store::settings::watch_list(view.setting("watch")?.as_deref());
+        let script = view.setting("probe_script")?;
+        let routes: Vec<Route> = self
+            .links
+            .iter()
+            .filter(|(_, slot)| slot.boot().is_some() && slot.probing.is_none())
+            .map(|(r, _)| *r)
+            .collect();
+        for route in routes {
+            self.tell(route, &ToAgent::Probe { watch: watch.clone(), script: script.clone() });
+            if let Some(slot) = self.links.get_mut(&route) {
+                slot.probing = Some(now);
+            }
+        }
+        Ok(())
+    }
+
+    /// The link over which a place is reached.
+    pub(super) fn route_of(&self, place: Place) -> Option<Route> {
+        self.fleets.values().find_map(|fleet| fleet.get(place.host)).and_then(|server| Route::to(&server.engine))
+    }
+}
+
+/// The write-ahead log is moved into the database here, never by a command that somebody waits for.
+fn checkpoint(store: &Store) -> Result<(), StoreError> {
+    const LOG_MAX: u64 = 16 << 20;
+    if store.log_len() > LOG_MAX { store.checkpoint(false) } else { Ok(()) }
+}

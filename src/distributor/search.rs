@@ -1,0 +1,77 @@
+//! One sequential search through an ordered set, of either tier.
+
+use crate::model::distributor::{Policy, Record};
+use serde::{Deserialize, Serialize};
+
+/// The order in which the live members of a set are asked. What is down or drained is skipped.
+pub fn order(set: &[Record], policy: Policy, cursor: u64) -> Vec<Record> {
+    let mut live: Vec<Record> = set.iter().filter(|m| skipped(m).is_none()).cloned().collect();
+    match policy {
+        Policy::InOrder => {}
+        Policy::RoundRobin => {
+            let len = live.len().max(1) as u64;
+            live.rotate_left(usize::try_from(cursor % len).unwrap_or(0));
+        }
+        // A stable sort: equals stay in the order of the set.
+        Policy::LeastLoaded => live.sort_by(|a, b| load(a).total_cmp(&load(b))),
+    }
+    live
+}
+
+/// Tasks for each slot; a member without slots comes last.
+fn load(member: &Record) -> f64 {
+    let busy = f64::from(member.load.running) + f64::from(member.load.waiting);
+    if member.load.slots == 0 { f64::INFINITY } else { busy / f64::from(member.load.slots) }
+}
+
+/// Why a member is not asked.
+pub fn skipped(member: &Record) -> Option<String> {
+    match (&member.drained, member.silent_since) {
+        (Some(reason), _) if reason.is_empty() => Some("drained".to_owned()),
+        (Some(reason), _) => Some(format!("drained: {reason}")),
+        (None, Some(since)) => Some(format!("does not answer since {}", since.local())),
+        (None, None) => None,
+    }
+}
+
+/// What one member answered in a search.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Searched {
+    pub distributor: String,
+    pub answer: String,
+}
+
+/// The search of one tier.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TierSearch {
+    pub tier: u8,
+    pub searched: Vec<Searched>,
+}
+
+/// The whole search of one task: always both tiers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trace {
+    pub tiers: [TierSearch; 2],
+}
+
+impl Default for Trace {
+    fn default() -> Self {
+        Self { tiers: [1, 2].map(|tier| TierSearch { tier, searched: Vec::new() }) }
+    }
+}
+
+impl Trace {
+    /// Notes an answer of a first-tier member.
+    pub fn first(&mut self, distributor: &str, answer: impl Into<String>) {
+        self.tiers[0].searched.push(Searched { distributor: distributor.to_owned(), answer: answer.into() });
+    }
+
+    /// Notes an answer of a second-tier member; a later answer of the same member replaces it.
+    pub fn second(&mut self, distributor: &str, answer: impl Into<String>) {
+        let answer = answer.into();
+        match self.tiers[1].searched.iter_mut().find(|s| s.distributor == distributor) {
+            Some(there) => there.answer = answer,
+            None => self.tiers[1].searched.push(Searched { distributor: distributor.to_owned(), answer }),
+        }
+    }
+}

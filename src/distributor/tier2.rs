@@ -1,0 +1,263 @@
+//! The second tier: offer and commit. Which server, or why none.
+
+use crate::matching::{ExpressionError, Fleet, Placement, Query, Verdict};
+use crate::model::client::Client;
+use crate::model::demand::Demand;
+use crate::model::distributor::Record;
+use crate::model::id::{ClientId, DistributorId, Epoch, LaneId, TaskId, TaskUuid, UserId};
+use crate::model::task::{Members, Phase, Request, State};
+use crate::model::time::Timestamp;
+use crate::model::user::User;
+use crate::store::members::{Ledger, Placing};
+use crate::store::tasks::NewTask;
+use crate::store::trace::NoteId;
+use crate::store::{StoreError, Tx, View};
+
+/// Why a distributor could not even look.
+#[derive(Debug, thiserror::Error)]
+pub enum TierError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Expression(#[from] ExpressionError),
+}
+
+/// The servers of a distributor, ready to be asked, and who asks.
+pub struct Asked {
+    query: Query,
+    fleet: Fleet,
+    verdicts: Vec<Verdict>,
+}
+
+/// An offer. It reserves nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Offer {
+    /// A server could start it at once.
+    Now,
+    /// None can now, one could ever: it may wait here.
+    Later,
+    /// None could ever run it.
+    Never,
+}
+
+impl Asked {
+    /// Looks at a demand with the servers, the user and the client as they are now.
+    pub fn new(
+        view: &View<'_>,
+        distributor: DistributorId,
+        demand: &Demand,
+        user: &User,
+        client: &Client,
+    ) -> Result<Self, TierError> {
+        let query = Query::new(demand, user, client)?;
+        let fleet = Fleet::new(view.servers_of(distributor)?, placement(view)?);
+        Ok(Self { query, fleet, verdicts: Vec::new() })
+    }
+
+    /// What this distributor can do for the task. `Now` only if no waiting task of equal or higher priority could take that place.
+    pub fn offer(
+        &mut self,
+        view: &View<'_>,
+        distributor: DistributorId,
+        demand: &Demand,
+        now: Timestamp,
+    ) -> Result<Offer, TierError> {
+        self.judge(None, now);
+        let Some(choice) = self.fleet.best(&self.query, None) else {
+            return Ok(if self.fleet.could_ever(&self.query) { Offer::Later } else { Offer::Never });
+        };
+        for class in view.classes_before(distributor, demand.priority, WAITING_LOOKED_AT)? {
+            let (Some(user), Some(client)) = (view.user_by_id(class.user)?, view.client_by_id(class.client)?) else {
+                continue;
+            };
+            let Ok(waiting) = Query::new(&class.demand, &user, &client) else { continue };
+            if self
+                .fleet
+                .best(&waiting, None)
+                .is_some_and(|taken| taken.place.host == choice.place.host || taken.place.server == choice.place.server)
+            {
+                return Ok(Offer::Later);
+            }
+        }
+        Ok(Offer::Now)
+    }
+
+    /// Looks at every server, for the verdicts.
+    pub fn judge(&mut self, for_task: Option<TaskId>, now: Timestamp) {
+        self.verdicts = self.fleet.explain(&self.query, for_task, now);
+    }
+
+    /// Server by server, as the last offer saw them.
+    pub fn verdicts(&self) -> &[Verdict] {
+        &self.verdicts
+    }
+
+    /// The server that would be chosen now.
+    pub fn chosen(&self, view: &View<'_>) -> Result<Option<String>, StoreError> {
+        let Some(choice) = self.fleet.best(&self.query, None) else { return Ok(None) };
+        Ok(view.server_name(choice.place.server)?.map(|name| name.to_string()))
+    }
+
+    /// Single relaxed requirements that would give a match.
+    pub fn relaxations(&self) -> Vec<String> {
+        self.fleet.relaxations(&self.query).iter().map(ToString::to_string).collect()
+    }
+
+    /// For a person: why this offer.
+    pub fn words(&self, offer: &Offer) -> String {
+        let fit = self.verdicts.iter().filter(|v| v.qualifies).count();
+        let all = self.verdicts.len();
+        match offer {
+            Offer::Now => format!("can start it now: {fit} of {all} servers fit"),
+            Offer::Later if fit > 0 => "could run it later: others wait for the same place".to_owned(),
+            Offer::Later => format!("could run it later: none of {all} servers fits now"),
+            Offer::Never if all == 0 => "has no servers".to_owned(),
+            Offer::Never => format!("could never run it: none of {all} servers fits"),
+        }
+    }
+}
+
+/// With more classes waiting than this, a newcomer waits too: the dispatcher keeps the order.
+const WAITING_LOOKED_AT: u32 = 64;
+
+/// How equals are ranked in this home.
+pub fn placement(view: &View<'_>) -> Result<Placement, StoreError> {
+    Ok(match view.setting("placement")?.as_deref() {
+        Some("pack") => Placement::Pack,
+        _ => Placement::Spread,
+    })
+}
+
+/// What a commit says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    Now,
+    Queue,
+    /// Held by its client, or because nothing could ever run it.
+    Hold {
+        unmatched: bool,
+    },
+}
+
+/// A task that is to be committed.
+#[derive(Debug)]
+pub struct Commit<'a> {
+    pub uuid: TaskUuid,
+    pub round: u32,
+    pub request: &'a Request,
+    pub user: UserId,
+    pub client: ClientId,
+    pub member: &'a Record,
+    pub front: &'a str,
+    pub search: Option<NoteId>,
+    pub how: How,
+}
+
+/// What became of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Committed {
+    /// This home holds the task, perhaps since an earlier commit of the same uuid.
+    Taken(TaskId),
+    /// Refused for good up to this round.
+    Buried,
+}
+
+/// Takes a task, once for each uuid, and gives it a server in the same transaction where it can start now.
+pub fn commit(tx: &Tx<'_>, commit: &Commit<'_>, asked: &Asked, now: Timestamp) -> Result<Committed, TierError> {
+    if let Some(task) = tx.task_by_uuid(commit.uuid)? {
+        return Ok(Committed::Taken(task));
+    }
+    if tx.buried(commit.uuid)?.is_some_and(|round| round >= commit.round) {
+        return Ok(Committed::Buried);
+    }
+    let verdict = match asked.verdicts() {
+        [] => None,
+        verdicts => Some(tx.keep_note(&serde_json::to_string(verdicts).unwrap_or_default())?),
+    };
+    let class = tx.class_of(commit.member.id, commit.user, commit.client, &commit.request.demand)?;
+    let (held, reason, unmatched) = match commit.how {
+        How::Now => (None, None, false),
+        How::Queue => (None, Some("no server fits now"), false),
+        How::Hold { unmatched: true } => (Some("unmatched: no server could ever run it"), None, true),
+        How::Hold { unmatched: false } => (Some("held until `grid release`"), None, false),
+    };
+    let new = NewTask {
+        uuid: commit.uuid,
+        class,
+        user: commit.user,
+        request: commit.request,
+        held,
+        reason: None,
+        unmatched,
+        round: commit.round,
+        route: (commit.front, commit.member.name.as_str()),
+        search: commit.search,
+        verdict,
+    };
+    let task = tx.add_task(&new, now)?;
+    if let Some(reason) = reason {
+        tx.set_class_reason(class, Some(reason))?;
+    }
+    if commit.how == How::Now && commit.request.members == Members::Single {
+        allocate(tx, task, asked, verdict, now)?;
+    }
+    Ok(Committed::Taken(task))
+}
+
+/// Gives a single task its server. The same transaction looked at the capacity, so the choice still stands.
+fn allocate(
+    tx: &Tx<'_>,
+    task: TaskId,
+    asked: &Asked,
+    verdict: Option<NoteId>,
+    now: Timestamp,
+) -> Result<(), TierError> {
+    let Some(choice) = asked.fleet.best(&asked.query, Some(task)) else { return Ok(()) };
+    let Some(boot) = tx.server_boot(choice.place.host)? else { return Ok(()) };
+    let lane: LaneId = tx.new_lane()?;
+    tx.take(choice.place.server, choice.place.host, asked.query.needs())?;
+    let mut ledger = Ledger::open(tx, now);
+    let placing = Placing { server: choice.place.server, host: choice.place.host, boot, lane, sent: Epoch(0), verdict };
+    ledger.claim(task, 1, &placing)?;
+    ledger.close()?;
+    Ok(())
+}
+
+/// Tasks held as unmatched wait like others as soon as a server could run them. Gives their number.
+pub fn reconsider_unmatched(tx: &Tx<'_>, now: Timestamp) -> Result<u32, TierError> {
+    let mut freed = 0;
+    for (task, class) in tx.unmatched(1_000)? {
+        let Some(class) = tx.class(class)? else { continue };
+        let (Some(user), Some(client)) = (tx.user_by_id(class.user)?, tx.client_by_id(class.client)?) else { continue };
+        let asked = Asked::new(tx, class.distributor, &class.demand, &user, &client)?;
+        if asked.fleet.could_ever(&asked.query) {
+            let mut ledger = Ledger::open(tx, now);
+            ledger.shift(task, None, Phase::Held, Phase::Waiting)?;
+            ledger.close()?;
+            tx.clear_unmatched(task)?;
+            tx.trace(task, now, "a server could run it now: waits")?;
+            freed += 1;
+        }
+    }
+    Ok(freed)
+}
+
+/// The state that a fresh commit shows.
+pub const fn state_of(how: How) -> State {
+    match how {
+        How::Now | How::Queue => State::Pending,
+        How::Hold { .. } => State::Held,
+    }
+}
+
+/// Why a task waits, in one line: the nearest server's reason, and how many others there are.
+pub fn summary(verdicts: &[Verdict]) -> String {
+    let nearest = verdicts.iter().filter(|v| !v.qualifies).min_by_key(|v| (v.reasons.len(), v.server.clone()));
+    match nearest {
+        None => "others come first".to_owned(),
+        Some(verdict) if verdicts.len() == 1 => format!("{}: {}", verdict.server, verdict.reasons.join("; ")),
+        Some(verdict) => {
+            format!("{}: {} (and {} more)", verdict.server, verdict.reasons.join("; "), verdicts.len() - 1)
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Could any server ever run a task of this class? What changes is unknown; what is not false could be.
+
+use super::capacity::could_fit;
+use super::eval::{Scope, eval};
+use super::index::Fleet;
+use super::query::{Facts, Folded, Query};
+use super::search::{names, resides};
+use super::tree::{Datum, Fault, Node, Path, PathId, Root};
+use crate::model::attribute::{Source, Value};
+use crate::model::demand::{AppNeed, Version};
+use crate::model::server::{Engine, Server};
+
+impl Fleet {
+    /// Could any server ever run a task of this class? What changes counts as unknown, and what is not false could be.
+    pub fn could_ever(&self, query: &Query) -> bool {
+        self.servers.iter().any(|server| self.could(server, query))
+    }
+
+    pub(super) fn could(&self, server: &Server, query: &Query) -> bool {
+        let demand = &query.demand;
+        if demand.on.as_ref().is_some_and(|on| !names(on, server)) || demand.exclude.iter().any(|t| names(t, server)) {
+            return false;
+        }
+        let fits = |server: &Server| {
+            could_fit(server, demand.needs) != Some(false) && demand.apps.iter().all(|app| could_have(server, app))
+        };
+        let fitting = match &server.engine {
+            Engine::Group { members } => {
+                let members: Vec<&Server> = members.iter().filter_map(|id| self.get(*id)).collect();
+                // A member never read may bring anything, and so may the group then.
+                let unread = members.iter().any(|member| could_fit(member, demand.needs).is_none());
+                (unread || fits(server)) && members.into_iter().any(fits)
+            }
+            _ => fits(server),
+        };
+        let true_of =
+            |node: &Node, paths: &[Path]| could_be_true(node, &EverScope { server, paths, facts: &query.facts });
+        let possible =
+            |folded: &Option<Folded>| folded.as_ref().is_none_or(|folded| true_of(&folded.node, &folded.whole.paths));
+        let accepts = || match self.row(server.id).and_then(|row| self.hot[row].accepts) {
+            Some(at) => match &self.accepts[at as usize].expression {
+                Ok(expression) => true_of(&expression.node, &expression.paths),
+                Err(_) => false,
+            },
+            None => true,
+        };
+        fitting && possible(&query.constraint) && possible(&query.user_constraint) && accepts()
+    }
+}
+
+fn never_read(server: &Server) -> bool {
+    server.pool.is_none() && !matches!(server.engine, Engine::Group { .. })
+}
+
+fn could_have(server: &Server, need: &AppNeed) -> bool {
+    let value = |name: &str| server.attributes.get(name).map(|attribute| &attribute.value);
+    let there = match &need.version {
+        None => resides(value("apps"), &need.name),
+        Some((compare, wanted)) => match value("app_version") {
+            Some(Value::Map(versions)) => match versions.get(need.name.as_str()) {
+                Some(Value::Text(found)) => compare.holds(&Version(found.clone()), wanted),
+                _ => false,
+            },
+            _ => false,
+        },
+    };
+    there || never_read(server)
+}
+
+/// Built-in attributes that are fixed as long as the host is not rebuilt.
+const FIXED: [&str; 12] = [
+    "cpus",
+    "slots",
+    "max_load",
+    "power",
+    "mem_total",
+    "apps",
+    "app_version",
+    "os",
+    "arch",
+    "hostname",
+    "kernel",
+    "gpus",
+];
+/// Built-in attributes that change.
+const CHANGES: [&str; 9] =
+    ["load1", "idle_cpus", "mem_available", "disk_free", "boot_id", "gpus_in_use", "gpus_free", "running", "waiting"];
+
+/// A server as it may be at another time: what changes is unknown.
+struct EverScope<'a> {
+    server: &'a Server,
+    paths: &'a [Path],
+    facts: &'a Facts,
+}
+
+impl Scope for EverScope<'_> {
+    fn get(&self, id: PathId) -> Result<Datum<'_>, Fault> {
+        let path = self.paths.get(usize::from(id)).ok_or(Fault::Absent(id))?;
+        if path.root != Root::Server {
+            return self.facts.get(path).map(Datum::from).ok_or(Fault::Absent(id));
+        }
+        if CHANGES.contains(&&*path.name) {
+            return Err(Fault::Volatile);
+        }
+        let Some(attribute) = self.server.attributes.get(&path.name) else {
+            return match &*path.name {
+                "name" => Ok(Datum::Text(self.server.name.as_str().into())),
+                "distributor" => Ok(Datum::Text(self.server.distributor_name.as_str().into())),
+                _ if never_read(self.server) => Err(Fault::Volatile),
+                _ => Err(Fault::Absent(id)),
+            };
+        };
+        // A number that a probe script printed may be another one tomorrow.
+        let number = matches!(attribute.value, Value::Int(_) | Value::Double(_));
+        let moves = attribute.source == Source::Probed && number && !FIXED.contains(&&*path.name);
+        if moves || (never_read(self.server) && attribute.source != Source::Declared) {
+            return Err(Fault::Volatile);
+        }
+        Ok((&attribute.value).into())
+    }
+}
+
+/// Might this become true? A false or faulty conjunct rules it out whatever the others become.
+fn could_be_true(node: &Node, scope: &EverScope<'_>) -> bool {
+    match node {
+        Node::All(parts) => parts.iter().all(|part| could_be_true(part, scope)),
+        Node::Any(parts) => parts.iter().any(|part| could_be_true(part, scope)),
+        node => matches!(eval(node, scope), Ok(Datum::Bool(true)) | Err(Fault::Volatile)),
+    }
+}

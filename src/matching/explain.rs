@@ -1,0 +1,302 @@
+//! Every server's verdict, with reasons that name the values that were looked at.
+
+use super::capacity::{Measured, Room, pool_mem};
+use super::eval::eval;
+use super::index::Fleet;
+use super::query::{Folded, Query};
+use super::reason::{Reason, corrected, tidy};
+use super::score::NoNumber;
+use super::search::{Asked, Bound, RowScope, names, resides};
+use super::tree::{Datum, Fault, Node, Root};
+use super::{error::shown, expression::Expression};
+use crate::model::attribute::{Source, Value};
+use crate::model::id::TaskId;
+use crate::model::name::Name;
+use crate::model::resources::Bytes;
+use crate::model::server::{Engine, Health, Server};
+use crate::model::time::{Timestamp, short};
+use serde::{Deserialize, Serialize};
+
+/// What one server answers to one class of tasks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    pub server: Name,
+    pub distributor: Name,
+    pub qualifies: bool,
+    /// Why not; for one that qualifies, why a preference gives it no number.
+    pub reasons: Vec<String>,
+    /// How well it fits: the preference, else idle computing power. None where it does not qualify or ranks lowest.
+    pub score: Option<f64>,
+}
+
+impl Fleet {
+    /// The verdict on every server, also on those that do not qualify; ordered by name.
+    pub fn explain(&self, query: &Query, for_task: Option<TaskId>, now: Timestamp) -> Vec<Verdict> {
+        let asked = Asked::new(self, query, for_task);
+        let mut rows: Vec<usize> = (0..self.servers.len()).collect();
+        rows.sort_by(|a, b| asked.by_name(*b, *a));
+        rows.into_iter().map(|row| asked.verdict(row, now)).collect()
+    }
+}
+
+impl Asked<'_> {
+    fn verdict(&self, row: usize, now: Timestamp) -> Verdict {
+        let server = &self.fleet.servers[row];
+        let mut reasons = self.reasons(row, now);
+        let qualifies = reasons.is_empty();
+        let mut score = None;
+        if qualifies && let Some(host) = self.host(row) {
+            score = self.score(&self.rank(row, host));
+            reasons = self.unranked(row, now);
+        }
+        Verdict {
+            server: server.name.clone(),
+            distributor: server.distributor_name.clone(),
+            qualifies,
+            reasons: reasons.iter().map(|reason| shown(&reason.to_string())).collect(),
+            score,
+        }
+    }
+
+    /// Everything that keeps a row from qualifying.
+    pub(super) fn reasons(&self, row: usize, now: Timestamp) -> Vec<Reason> {
+        let server = &self.fleet.servers[row];
+        let mut reasons = self.physical(row, now);
+        if let Engine::Group { members } = &server.engine
+            && reasons.is_empty()
+            && self.host(row).is_none()
+        {
+            let rows = members.iter().filter_map(|id| self.fleet.row(*id));
+            let first = |at: usize| {
+                let reason = self.physical(at, now).into_iter().next().unwrap_or(Reason::NotProbed);
+                (self.fleet.servers[at].name.clone(), reason)
+            };
+            reasons.push(Reason::Members(rows.map(first).collect()));
+        }
+        let demand = &self.query.demand;
+        if let Some(wanted) = demand.on.as_ref().filter(|on| !names(on, server)) {
+            reasons.push(Reason::OtherServer { wanted: wanted.clone() });
+        }
+        for target in demand.exclude.iter().filter(|target| names(target, server)) {
+            reasons.push(Reason::Excluded { target: target.clone() });
+        }
+        for (whose, folded) in [("-C", &self.query.constraint), ("user requires", &self.query.user_constraint)] {
+            if let Some(Folded { whole, .. }) = folded {
+                let columns = self.fleet.bind(&whole.paths);
+                self.untrue(whose, whole, &columns, row, now, &mut reasons);
+            }
+        }
+        if let Some(at) = self.fleet.hot[row].accepts {
+            let accepts = &self.fleet.accepts[at as usize];
+            match &accepts.expression {
+                Ok(whole) => self.untrue("server accepts", whole, &accepts.columns, row, now, &mut reasons),
+                Err(error) => {
+                    let what = format!("cannot be read: {}", error.message);
+                    reasons.push(Reason::Expression { whose: "server accepts", what });
+                }
+            }
+        }
+        reasons
+    }
+
+    /// What lacks in health, room, load and applications.
+    fn physical(&self, row: usize, now: Timestamp) -> Vec<Reason> {
+        let server = &self.fleet.servers[row];
+        let mut reasons = Vec::new();
+        if let Some(reason) = &server.drained {
+            reasons.push(Reason::Drained { reason: reason.clone() });
+        }
+        let group = matches!(server.engine, Engine::Group { .. });
+        match &server.health {
+            Health::Down { error, since } => reasons.push(Reason::Down { error: error.clone(), since: *since }),
+            Health::Unknown => reasons.push(Reason::NotProbed),
+            Health::Up if server.pool.is_none() && !group => reasons.push(Reason::NotProbed),
+            Health::Up => {}
+        }
+        if let Some(task) = server.kept_for.filter(|task| Some(*task) != self.for_task) {
+            reasons.push(Reason::KeptFor { task });
+        }
+        if server.pool.is_some() || group {
+            self.room(server, now, &mut reasons);
+        }
+        let measured = Measured::of(server);
+        if let (Some(max), Some(load)) = (server.max_load, measured.load(server).or(Some(0.0)))
+            && !measured.load_allows(server)
+        {
+            reasons.push(Reason::Load {
+                load,
+                max,
+                measured: measured.load.unwrap_or(load),
+                since: server.pool.as_ref().map_or(0, |pool| pool.started_since),
+                age: server.pool.as_ref().map(|pool| pool.read_at.age_at(now)),
+            });
+        }
+        let value = |name: &str| server.attributes.get(name).map(|attribute| &attribute.value);
+        for need in self.query.demand.apps.iter().filter(|need| !self.has_app(row, need)) {
+            let version = match value("app_version") {
+                Some(Value::Map(versions)) => versions.get(need.name.as_str()),
+                _ => None,
+            };
+            reasons.push(match version {
+                Some(found) if need.version.is_some() => {
+                    Reason::AppVersion { need: need.clone(), found: Some(found.to_string().into()) }
+                }
+                None if need.version.is_some() && resides(value("apps"), &need.name) => {
+                    Reason::AppVersion { need: need.clone(), found: None }
+                }
+                _ => Reason::NoApp { need: need.clone() },
+            });
+        }
+        reasons
+    }
+
+    fn room(&self, server: &Server, now: Timestamp, reasons: &mut Vec<Reason>) {
+        let needs = self.query.needs();
+        let room = Room::of(server);
+        if room.slots == 0 {
+            reasons.push(Reason::Slots { all: server.slots });
+        }
+        if room.cpus < needs.cpus {
+            let own = server.cpus.saturating_sub(server.taken.cpus);
+            reasons.push(match &server.pool {
+                Some(pool) if room.cpus < own => {
+                    Reason::Cpus { wants: needs.cpus, free: room.cpus, of: pool.cpus, host: true }
+                }
+                _ => Reason::Cpus { wants: needs.cpus, free: own, of: server.cpus, host: false },
+            });
+        }
+        if let Some(wants) = needs.mem.filter(|mem| room.mem < mem.0) {
+            let free = Bytes(room.mem);
+            reasons.push(match &server.pool {
+                Some(pool) if pool_mem(pool) <= room.mem => {
+                    Reason::Memory { wants, free, of: pool.mem_total, age: Some(pool.read_at.age_at(now)) }
+                }
+                _ => Reason::Memory { wants, free, of: server.mem, age: None },
+            });
+        }
+    }
+
+    /// The conjuncts that are not true, each with what it read.
+    fn untrue(
+        &self,
+        whose: &'static str,
+        whole: &Expression,
+        columns: &[u32],
+        row: usize,
+        now: Timestamp,
+        reasons: &mut Vec<Reason>,
+    ) {
+        let facts = &self.query.facts;
+        let scope = RowScope { fleet: self.fleet, columns, row, paths: &whole.paths, facts };
+        for (text, node) in whole.conjuncts() {
+            let what = match eval(node, &scope) {
+                Ok(Datum::Bool(true)) => continue,
+                Ok(Datum::Bool(false)) => format!("{text} is false{}", self.looked_at(node, whole, &scope, row, now)),
+                Ok(other) => format!(
+                    "{text} is a {}, not true{}",
+                    other.type_name(),
+                    self.looked_at(node, whole, &scope, row, now)
+                ),
+                Err(fault @ Fault::Absent(_)) => fault.words(&whole.paths),
+                Err(fault) => {
+                    format!("{text}: {}{}", fault.words(&whole.paths), self.looked_at(node, whole, &scope, row, now))
+                }
+            };
+            reasons.push(Reason::Expression { whose, what });
+        }
+    }
+
+    /// `: server.site is "oslo" (declared 3 min ago)`, for every path that a tree reads.
+    fn looked_at(&self, node: &Node, whole: &Expression, scope: &RowScope<'_>, row: usize, now: Timestamp) -> String {
+        let mut ids = Vec::new();
+        node.paths(&mut ids);
+        let mut text = String::new();
+        for id in ids {
+            let Some(path) = whole.paths.get(usize::from(id)) else { continue };
+            text.push_str(if text.is_empty() { ": " } else { ", " });
+            text.push_str(&format!("{}.{} ", path.root.word(), path.name));
+            match super::eval::Scope::get(scope, id) {
+                Ok(value) => {
+                    text.push_str(&format!("is {}", written(&value.into_value())));
+                    if path.root == Root::Server {
+                        text.push_str(&self.origin(&path.name, row, now));
+                    }
+                }
+                Err(_) => text.push_str("is not set"),
+            }
+        }
+        text
+    }
+
+    fn origin(&self, name: &str, row: usize, now: Timestamp) -> String {
+        let server = &self.fleet.servers[row];
+        let Some(attribute) = server.attributes.get(name) else { return String::new() };
+        let word = match attribute.source {
+            Source::Declared => "declared",
+            Source::Probed => "read",
+            Source::Reported => "reported",
+        };
+        let since = server.pool.as_ref().map_or(0, |pool| pool.started_since);
+        let correction = match (name, since) {
+            (_, 0) => String::new(),
+            ("load1", _) => format!("measured {}{}; ", plain(&attribute.value), corrected(since)),
+            ("idle_cpus", 1..) => format!("measured {}, less {since} started since; ", plain(&attribute.value)),
+            ("idle_cpus", _) => {
+                format!("measured {}, plus {} ended since; ", plain(&attribute.value), since.unsigned_abs())
+            }
+            _ => String::new(),
+        };
+        format!(" ({correction}{word} {} ago)", short(attribute.read_at.age_at(now)))
+    }
+
+    /// Preferences that give no number.
+    fn unranked(&self, row: usize, now: Timestamp) -> Vec<Reason> {
+        let mut reasons = Vec::new();
+        for (whose, bound) in [("--prefer", &self.prefer), ("user prefers", &self.user_prefer)] {
+            let Some(bound) = bound else { continue };
+            let Err(no_number) = self.preference(bound, row) else { continue };
+            let what = self.no_number(bound, no_number, row, now);
+            reasons.push(Reason::NoRank { whose, what });
+        }
+        reasons
+    }
+
+    fn no_number(&self, bound: &Bound<'_>, why: NoNumber, row: usize, now: Timestamp) -> String {
+        let whole = &bound.folded.whole;
+        let scope = self.value(bound, row);
+        let values = || self.looked_at(&whole.node, whole, &scope, row, now);
+        match why {
+            NoNumber::Fault(fault @ Fault::Absent(_)) => fault.words(&whole.paths),
+            NoNumber::Fault(fault) => format!("{}: {}{}", whole.text, fault.words(&whole.paths), values()),
+            NoNumber::NaN => format!("{} is not a number{}", whole.text, values()),
+            NoNumber::Kind(kind) => format!("{} is a {kind}, no number{}", whole.text, values()),
+        }
+    }
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Double(v) => tidy(*v),
+        other => other.to_string(),
+    }
+}
+
+/// A value as an expression would write it, cut where it is long.
+fn written(value: &Value) -> String {
+    let text = match value {
+        Value::Text(text) => format!("{text:?}"),
+        Value::Double(v) => tidy(*v),
+        Value::List(items) if items.is_empty() => "empty".to_owned(),
+        Value::List(items) => format!("[{}]", items.iter().take(20).map(written).collect::<Vec<_>>().join(", ")),
+        Value::Map(entries) if entries.is_empty() => "empty".to_owned(),
+        Value::Map(entries) => {
+            let shown = entries.iter().take(20).map(|(key, value)| format!("{key:?}: {}", written(value)));
+            format!("{{{}}}", shown.collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    };
+    match text.char_indices().nth(200) {
+        Some((cut, _)) => format!("{}…", &text[..cut]),
+        None => text,
+    }
+}

@@ -1,0 +1,39 @@
+//! Does it fit, how well, and why not? Pure: facts in, verdict and reasons out.
+//!
+//! An expression passes `guard` (limits), is parsed by the `cel` crate and lowered by `lower` to a small typed tree that
+//! `eval` walks. A `Query` is a class of tasks with its expressions folded to what depends on the server; a `Fleet` is the
+//! servers of a distributor in columns. `search` finds the best, `explain` tells every server's verdict, `relax` what
+//! smaller wish would match.
+
+mod capacity;
+mod columns;
+mod conjunct;
+mod error;
+mod eval;
+mod ever;
+mod explain;
+mod expression;
+mod fold;
+mod guard;
+mod index;
+mod lower;
+mod query;
+mod reason;
+mod relax;
+mod score;
+mod search;
+
+mod tree;
+mod types;
+
+pub use error::{ExpressionError, Role};
+pub use explain::Verdict;
+pub use expression::check;
+pub use index::{Fleet, Place, Placement};
+pub use query::Query;
+pub use reason::Reason;
+pub use relax::{Change, Relaxation};
+pub use search::Choice;
+
+#[cfg(test)]
+mod tests;

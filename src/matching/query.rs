@@ -1,0 +1,128 @@
+//! A class of tasks made ready: its expressions compiled, all that does not depend on a server folded to constants.
+
+use super::error::{ExpressionError, Role};
+use super::expression::Expression;
+use super::fold::fold;
+use super::tree::{Node, Path, Root};
+use crate::model::attribute::{Attributes, Value};
+use crate::model::client::Client;
+use crate::model::demand::Demand;
+use crate::model::resources::Needs;
+use crate::model::user::User;
+use std::collections::BTreeMap;
+
+/// What expressions see of task, user and client.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Facts {
+    task: BTreeMap<Box<str>, Value>,
+    user: BTreeMap<Box<str>, Value>,
+    client: BTreeMap<Box<str>, Value>,
+}
+
+impl Facts {
+    fn new(demand: &Demand, user: &User, client: &Client) -> Self {
+        let mut of_user = declared(&user.attributes);
+        of_user.insert("name".into(), user.name.as_str().into());
+        of_user.insert("groups".into(), Value::texts(&user.groups));
+        of_user.insert("share".into(), Value::Int(user.share));
+        let mut of_client = declared(&client.attributes);
+        for (name, text) in [("host", &client.host), ("user", &client.user), ("os", &client.os), ("arch", &client.arch)]
+        {
+            of_client.insert(name.into(), text.as_str().into());
+        }
+        Self { task: of_task(demand), user: of_user, client: of_client }
+    }
+
+    /// The value of a path that is not a server's.
+    pub(super) fn get(&self, path: &Path) -> Option<&Value> {
+        match path.root {
+            Root::Server => None,
+            Root::Task => self.task.get(&path.name),
+            Root::User => self.user.get(&path.name),
+            Root::Client => self.client.get(&path.name),
+        }
+    }
+}
+
+/// Built-in names stand above labels of the same name.
+fn of_task(demand: &Demand) -> BTreeMap<Box<str>, Value> {
+    let int = |v: u64| Value::Int(i64::try_from(v).unwrap_or(i64::MAX));
+    let mut task = demand.labels.clone();
+    task.insert("labels".into(), Value::Map(demand.labels.clone()));
+    task.insert("cpus".into(), int(demand.needs.cpus.into()));
+    // Memory that is not asked for is none: 0, not unset.
+    task.insert("mem".into(), int(demand.needs.mem.map_or(0, |mem| mem.0)));
+    task.insert("gpus".into(), Value::Int(0));
+    task.insert("apps".into(), Value::texts(demand.apps.iter().map(|app| app.name.as_str())));
+    task.insert("priority".into(), Value::Int(demand.priority.into()));
+    for (name, text) in [("name", demand.name.as_deref()), ("profile", demand.profile.as_ref().map(|p| p.as_str()))] {
+        match text {
+            Some(text) => task.insert(name.into(), text.into()),
+            None => task.remove(name),
+        };
+    }
+    task
+}
+
+fn declared(attributes: &Attributes) -> BTreeMap<Box<str>, Value> {
+    attributes.iter().map(|(name, attribute)| (name.clone(), attribute.value.clone())).collect()
+}
+
+/// An expression with the tree that is left when task, user and client are known.
+#[derive(Debug, Clone)]
+pub(super) struct Folded {
+    pub whole: Expression,
+    pub node: Node,
+}
+
+impl Folded {
+    fn new(text: Option<&str>, role: Role, facts: &Facts) -> Result<Option<Self>, ExpressionError> {
+        text.map(|text| Expression::compile(text, role).map(|whole| Self::of(whole, facts))).transpose()
+    }
+
+    pub(super) fn of(whole: Expression, facts: &Facts) -> Self {
+        let node = fold(&whole.node, &whole.paths, facts);
+        Self { whole, node }
+    }
+}
+
+/// A class of tasks made ready: demand, user and client with their expressions compiled. Made once for a class, asked often.
+#[derive(Debug, Clone)]
+pub struct Query {
+    pub(super) demand: Demand,
+    pub(super) facts: Facts,
+    pub(super) constraint: Option<Folded>,
+    pub(super) prefer: Option<Folded>,
+    pub(super) user_constraint: Option<Folded>,
+    pub(super) user_prefer: Option<Folded>,
+}
+
+impl Query {
+    /// Compiles the expressions of a demand and its user; refuses what no receiver would take.
+    pub fn new(demand: &Demand, user: &User, client: &Client) -> Result<Self, ExpressionError> {
+        let facts = Facts::new(demand, user, client);
+        Ok(Self {
+            constraint: Folded::new(demand.constraint.as_deref(), Role::Constraint, &facts)?,
+            prefer: Folded::new(demand.prefer.as_deref(), Role::Preference, &facts)?,
+            user_constraint: Folded::new(user.constraint.as_deref(), Role::Constraint, &facts)?,
+            user_prefer: Folded::new(user.prefer.as_deref(), Role::Preference, &facts)?,
+            demand: demand.clone(),
+            facts,
+        })
+    }
+
+    /// The query of a demand that was changed in place, with expressions that were left out or kept.
+    pub(super) fn again(mut self) -> Self {
+        self.facts.task = of_task(&self.demand);
+        let all = [&mut self.constraint, &mut self.prefer, &mut self.user_constraint, &mut self.user_prefer];
+        for folded in all.into_iter().flatten() {
+            folded.node = fold(&folded.whole.node, &folded.whole.paths, &self.facts);
+        }
+        self
+    }
+
+    /// What one member of the class takes from its server.
+    pub const fn needs(&self) -> Needs {
+        self.demand.needs
+    }
+}

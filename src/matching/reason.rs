@@ -1,0 +1,149 @@
+//! Why a server does not qualify: what was wanted, what was found, how old the reading is.
+
+use crate::model::demand::{AppNeed, Target};
+use crate::model::id::TaskId;
+use crate::model::name::Name;
+use crate::model::resources::Bytes;
+use crate::model::time::{Timestamp, short};
+use std::fmt;
+use std::time::Duration;
+
+/// One line of an explanation.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reason {
+    Down {
+        error: String,
+        since: Timestamp,
+    },
+    NotProbed,
+    Drained {
+        reason: String,
+    },
+    KeptFor {
+        task: TaskId,
+    },
+    Slots {
+        all: u32,
+    },
+    /// Of the server's own part, or (`host`) of what all servers on its host share.
+    Cpus {
+        wants: u32,
+        free: u32,
+        of: u32,
+        host: bool,
+    },
+    /// `age` is that of the reading; None where the server's own part is what lacks.
+    Memory {
+        wants: Bytes,
+        free: Bytes,
+        of: Bytes,
+        age: Option<Duration>,
+    },
+    Load {
+        load: f64,
+        max: f64,
+        measured: f64,
+        since: i32,
+        age: Option<Duration>,
+    },
+    NoApp {
+        need: AppNeed,
+    },
+    AppVersion {
+        need: AppNeed,
+        found: Option<Box<str>>,
+    },
+    OtherServer {
+        wanted: Target,
+    },
+    Excluded {
+        target: Target,
+    },
+    /// An expression that is not true; `whose` begins the line: `-C`, `user requires`, `server accepts`.
+    Expression {
+        whose: &'static str,
+        what: String,
+    },
+    /// No member of the group can take it: each with its first reason.
+    Members(Vec<(Name, Self)>),
+    /// Qualifies, but ranks below every number.
+    NoRank {
+        whose: &'static str,
+        what: String,
+    },
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Down { error, since } => write!(f, "down since {}: {error}", since.local()),
+            Self::NotProbed => f.write_str("not yet probed"),
+            Self::Drained { reason } if reason.is_empty() => f.write_str("drained"),
+            Self::Drained { reason } => write!(f, "drained: {reason}"),
+            Self::KeptFor { task } => write!(f, "kept for task {task}"),
+            Self::Slots { all: 0 } => f.write_str("slots: it has none"),
+            Self::Slots { all: 1 } => f.write_str("slots: the only one is taken"),
+            Self::Slots { all } => write!(f, "slots: all {all} are taken"),
+            Self::Cpus { wants, free, of, host } => {
+                let is = if *free == 1 { "is" } else { "are" };
+                let place = if *host { " on its host" } else { "" };
+                write!(f, "cpus: wants {wants}, {free} of {of} {is} free{place}")
+            }
+            Self::Memory { wants, free, of, age: Some(age) } => {
+                write!(f, "memory: wants {wants}, {free} is free (of {of}; read {} ago)", short(*age))
+            }
+            Self::Memory { wants, free, of, age: None } => {
+                write!(f, "memory: wants {wants}, {free} is free of its part of {of}")
+            }
+            Self::Load { load, max, measured, since, age } => {
+                write!(
+                    f,
+                    "load {} is at or above --max-load {} (measured {}",
+                    tidy(*load),
+                    tidy(*max),
+                    tidy(*measured)
+                )?;
+                f.write_str(&corrected(*since))?;
+                match age {
+                    Some(age) => write!(f, "; read {} ago)", short(*age)),
+                    None => f.write_str(")"),
+                }
+            }
+            Self::NoApp { need } => write!(f, "application {need} is not there"),
+            Self::AppVersion { need, found: Some(found) } => write!(f, "application {need}: found {found}"),
+            Self::AppVersion { need, found: None } => {
+                write!(f, "application {need}: found, but its version is not known")
+            }
+            Self::OtherServer { wanted } => write!(f, "-w {wanted}: another server"),
+            Self::Excluded { target } => write!(f, "-x {target}: excluded"),
+            Self::Expression { whose, what } => write!(f, "{whose}: {what}"),
+            Self::Members(each) if each.is_empty() => f.write_str("no member of the group is there"),
+            Self::Members(each) => {
+                f.write_str("no member can take it: ")?;
+                for (at, (name, reason)) in each.iter().enumerate() {
+                    write!(f, "{}{name}: {reason}", if at > 0 { "; " } else { "" })?;
+                }
+                Ok(())
+            }
+            Self::NoRank { whose, what } => write!(f, "{whose}: {what}, so it ranks below every number"),
+        }
+    }
+}
+
+/// `, plus 3 started since`.
+pub(super) fn corrected(since: i32) -> String {
+    match since {
+        0 => String::new(),
+        1.. => format!(", plus {since} started since"),
+        _ => format!(", less {} ended since", since.unsigned_abs()),
+    }
+}
+
+/// A number without needless digits.
+pub(super) fn tidy(number: f64) -> String {
+    let text = format!("{number:.2}");
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
+    }
+}

@@ -1,0 +1,262 @@
+//! Which server, now?
+
+use super::columns::ColumnId;
+use super::conjunct::{Memo, Test};
+use super::eval::{Scope, eval};
+use super::fold::fold;
+use super::index::{Fleet, NO_COLUMN, Place};
+use super::query::{Facts, Folded, Query};
+use super::score::Rank;
+use super::tree::{Datum, Fault, Node, Path, PathId};
+use crate::model::attribute::Value;
+use crate::model::demand::{AppNeed, Target, Version};
+use crate::model::id::{ServerId, TaskId};
+use crate::model::server::{Engine, Server};
+use std::cell::OnceCell;
+
+/// The best server for a task.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Choice {
+    pub place: Place,
+    /// The preference that decided, else idle computing power; None where a preference gives no number.
+    pub score: Option<f64>,
+}
+
+/// From so many servers with one `accepts` on, folding it for the task pays.
+const SHARED: u32 = 4;
+
+/// A query with its names looked up in one fleet.
+pub(super) struct Asked<'a> {
+    pub fleet: &'a Fleet,
+    pub query: &'a Query,
+    pub for_task: Option<TaskId>,
+    constraint: Option<Bound<'a>>,
+    user_constraint: Option<Bound<'a>>,
+    pub prefer: Option<Bound<'a>>,
+    pub user_prefer: Option<Bound<'a>>,
+    /// `accepts` of the fleet, folded for this task when first needed.
+    accepts: Vec<OnceCell<Node>>,
+    apps: Option<ColumnId>,
+    versions: Option<ColumnId>,
+    /// For each application that is needed, what was found for each different list or map of versions.
+    known: Vec<Option<Memo<'a>>>,
+}
+
+/// A folded expression with its columns.
+pub(super) struct Bound<'a> {
+    pub folded: &'a Folded,
+    pub columns: Vec<ColumnId>,
+    tests: Vec<Test<'a>>,
+}
+
+/// One row of a fleet, as expressions see it.
+pub(super) struct RowScope<'a> {
+    pub fleet: &'a Fleet,
+    pub columns: &'a [ColumnId],
+    pub row: usize,
+    pub paths: &'a [Path],
+    pub facts: &'a Facts,
+}
+
+impl Scope for RowScope<'_> {
+    fn get(&self, path: PathId) -> Result<Datum<'_>, Fault> {
+        let at = usize::from(path);
+        let value = match self.columns.get(at) {
+            Some(&column) if column != NO_COLUMN => self.fleet.columns.get(column, self.row),
+            _ => self.paths.get(at).and_then(|path| self.facts.get(path)),
+        };
+        value.map(Datum::from).ok_or(Fault::Absent(path))
+    }
+}
+
+impl<'a> Asked<'a> {
+    pub(super) fn new(fleet: &'a Fleet, query: &'a Query, for_task: Option<TaskId>) -> Self {
+        let bound = |folded: &'a Option<Folded>| {
+            folded.as_ref().map(|folded| {
+                let columns = fleet.bind(&folded.whole.paths);
+                Bound { folded, tests: Test::all(fleet, &folded.node, &columns), columns }
+            })
+        };
+        let (apps, versions) = (fleet.columns.find("apps"), fleet.columns.find("app_version"));
+        let known = query.demand.apps.iter().map(|need| {
+            let column = if need.version.is_some() { versions } else { apps };
+            column.and_then(|column| fleet.columns.dictionary(column)).map(Memo::new)
+        });
+        Self {
+            fleet,
+            query,
+            for_task,
+            constraint: bound(&query.constraint),
+            user_constraint: bound(&query.user_constraint),
+            prefer: bound(&query.prefer),
+            user_prefer: bound(&query.user_prefer),
+            accepts: fleet.accepts.iter().map(|_| OnceCell::new()).collect(),
+            known: known.collect(),
+            apps,
+            versions,
+        }
+    }
+
+    pub(super) fn value<'b>(&'b self, bound: &'b Bound<'_>, row: usize) -> RowScope<'b> {
+        RowScope {
+            fleet: self.fleet,
+            columns: &bound.columns,
+            row,
+            paths: &bound.folded.whole.paths,
+            facts: &self.query.facts,
+        }
+    }
+
+    fn holds(&self, bound: &Option<Bound<'_>>, row: usize) -> bool {
+        match bound {
+            Some(bound) => {
+                let scope = self.value(bound, row);
+                bound.tests.iter().all(|test| test.holds(&scope))
+            }
+            None => true,
+        }
+    }
+
+    /// Does the server take the task?
+    pub(super) fn accepted(&self, row: usize) -> bool {
+        let Some(at) = self.fleet.hot[row].accepts else { return true };
+        let accepts = &self.fleet.accepts[at as usize];
+        let Ok(expression) = &accepts.expression else { return false };
+        let facts = &self.query.facts;
+        let scope = RowScope { fleet: self.fleet, columns: &accepts.columns, row, paths: &expression.paths, facts };
+        let node = match accepts.servers {
+            0..SHARED => &expression.node,
+            _ => self.accepts[at as usize].get_or_init(|| fold(&expression.node, &expression.paths, facts)),
+        };
+        matches!(eval(node, &scope), Ok(Datum::Bool(true)))
+    }
+
+    /// Do the expressions of task, user and server hold?
+    pub(super) fn expressions_hold(&self, row: usize) -> bool {
+        self.holds(&self.constraint, row) && self.holds(&self.user_constraint, row) && self.accepted(row)
+    }
+
+    /// Open, not kept for another, with room, load and applications.
+    pub(super) fn takes(&self, row: usize) -> bool {
+        let hot = &self.fleet.hot[row];
+        hot.open
+            && hot.load_allows
+            && hot.room.fits(self.query.needs())
+            && (hot.kept_for.is_none() || hot.kept_for == self.for_task)
+            && self.has_apps(row)
+    }
+
+    fn has_apps(&self, row: usize) -> bool {
+        self.query.demand.apps.iter().zip(&self.known).all(|(need, known)| match known {
+            Some(memo) => memo.get(row, || self.has_app(row, need)),
+            None => self.has_app(row, need),
+        })
+    }
+
+    pub(super) fn has_app(&self, row: usize, need: &AppNeed) -> bool {
+        let value = |column: Option<ColumnId>| column.and_then(|column| self.fleet.columns.get(column, row));
+        match (&need.version, value(self.versions)) {
+            (None, _) => resides(value(self.apps), &need.name),
+            (Some((compare, wanted)), Some(Value::Map(versions))) => match versions.get(need.name.as_str()) {
+                Some(Value::Text(found)) => compare.holds(&Version(found.clone()), wanted),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    pub(super) fn targeted(&self, row: usize) -> bool {
+        let demand = &self.query.demand;
+        let server = &self.fleet.servers[row];
+        demand.on.as_ref().is_none_or(|target| names(target, server))
+            && !demand.exclude.iter().any(|target| names(target, server))
+    }
+
+    /// Where a task given to this row runs: the row itself, or the best member of a group. None if it does not fit.
+    pub(super) fn host(&self, row: usize) -> Option<usize> {
+        if !self.takes(row) {
+            return None;
+        }
+        let Engine::Group { members } = &self.fleet.servers[row].engine else { return Some(row) };
+        let fitting = members
+            .iter()
+            .filter_map(|id| self.fleet.row(*id))
+            .filter(|at| !self.fleet.hot[*at].group && self.takes(*at));
+        fitting.max_by(|a, b| self.placed(*a).total_cmp(&self.placed(*b)).then_with(|| self.by_name(*a, *b)))
+    }
+
+    /// How well a row is placed by the server policy; the higher the better.
+    pub(super) fn placed(&self, row: usize) -> f64 {
+        let power = self.fleet.hot[row].idle_power;
+        match self.fleet.placement {
+            super::index::Placement::Spread => power,
+            super::index::Placement::Pack => -power,
+        }
+    }
+
+    /// Greater is what stands first by name.
+    pub(super) fn by_name(&self, a: usize, b: usize) -> std::cmp::Ordering {
+        let key = |row: usize| {
+            let server = &self.fleet.servers[row];
+            (&server.name, &server.distributor_name, server.id)
+        };
+        key(b).cmp(&key(a))
+    }
+}
+
+/// Is an application on the list?
+pub(super) fn resides(apps: Option<&Value>, name: &crate::model::name::Name) -> bool {
+    match apps {
+        Some(Value::List(apps)) => apps.iter().any(|app| matches!(app, Value::Text(text) if **text == *name.as_str())),
+        // A single `--app` may have become a plain text on its way.
+        Some(Value::Text(text)) => **text == *name.as_str(),
+        _ => false,
+    }
+}
+
+/// Does a target name this server?
+pub(super) fn names(target: &Target, server: &Server) -> bool {
+    target.server == server.name && target.distributor.as_ref().is_none_or(|d| *d == server.distributor_name)
+}
+
+impl Fleet {
+    /// The best server that can start a task of this class now. A server kept for another task than `for_task` is not.
+    pub fn best(&self, query: &Query, for_task: Option<TaskId>) -> Option<Choice> {
+        self.best_of(query, for_task, 0..self.servers.len())
+    }
+
+    /// The best of these servers alone: what a waiting class is asked again for when only they changed.
+    pub fn best_among(&self, query: &Query, for_task: Option<TaskId>, servers: &[ServerId]) -> Option<Choice> {
+        self.best_of(query, for_task, servers.iter().filter_map(|id| self.row(*id)))
+    }
+
+    fn best_of(&self, query: &Query, for_task: Option<TaskId>, rows: impl Iterator<Item = usize>) -> Option<Choice> {
+        let asked = Asked::new(self, query, for_task);
+        let mut best: Option<(usize, usize, Rank)> = None;
+        // The cheaper question first: without preferences the rank is at hand, and few rows rank above the best so far.
+        let ranked = asked.prefer.is_some() || asked.user_prefer.is_some();
+        let slow = |bound: &Option<Bound<'_>>| bound.as_ref().is_some_and(|b| !b.tests.iter().all(Test::is_quick));
+        let quick = ranked && !slow(&asked.constraint) && !slow(&asked.user_constraint);
+        for row in rows {
+            let Some(host) = asked.host(row) else { continue };
+            if !asked.targeted(row) {
+                continue;
+            }
+            if quick && !asked.expressions_hold(row) {
+                continue;
+            }
+            let rank = asked.rank(row, host);
+            let better = match &best {
+                Some((other, _, best)) => rank.order(best).then_with(|| asked.by_name(row, *other)).is_gt(),
+                None => true,
+            };
+            if better && (quick || asked.expressions_hold(row)) {
+                best = Some((row, host, rank));
+            }
+        }
+        best.map(|(row, host, rank)| Choice {
+            place: Place { server: self.servers[row].id, host: self.servers[host].id },
+            score: asked.score(&rank),
+        })
+    }
+}

@@ -1,0 +1,40 @@
+//! Where the caret stands, and in which words.
+
+use crate::matching::{Role, check};
+
+fn shown(all: &[(Role, &str)]) -> String {
+    all.iter().map(|(role, text)| format!("{}\n", check(text, *role).expect_err(text))).collect()
+}
+
+#[test]
+fn the_caret_stands_under_the_place() {
+    use Role::{Accepts, Constraint, Preference};
+    insta::assert_snapshot!(shown(&[
+        (Constraint, "sever.cpus > 3"),
+        (Constraint, "server.cpus > \"3\""),
+        (Constraint, "server.os == \"é\" && brno == server.site"),
+        (Constraint, "server.os == \"é\" && && true"),
+        (Constraint, "server.site = \"brno\""),
+        (Constraint, "server.cpus > 3 and server.load1 < 2"),
+        (Constraint, "server.site == \"brno"),
+        (Constraint, "server.cpus >"),
+        (Constraint, "(server.cpus > 3"),
+        (Constraint, "server.cpus > 3)"),
+        (Constraint, "server.cpus"),
+        (Constraint, "server == 3"),
+        (Constraint, "server[task.name] == 3"),
+        (Constraint, "server.os.lower() == \"x\""),
+        (Constraint, "server.rack == null"),
+        (Constraint, "server.apps.blender"),
+        (Constraint, "\"blender\" in server.os"),
+        (Constraint, "server.os.matches(client.os)"),
+        (Constraint, "server.os.matches(\"(\")"),
+        (Constraint, "1 == \"a\""),
+        (Constraint, "!server.cpus"),
+        (Constraint, ""),
+        (Constraint, "  "),
+        (Preference, "server.os"),
+        (Accepts, "task.cpus + 1"),
+        (Accepts, "\"staff\" in user.groups\n  && task.cpuz.x < tsk.cpus"),
+    ]));
+}

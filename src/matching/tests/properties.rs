@@ -1,0 +1,400 @@
+//! What holds for every fleet: `best` is the best of `explain`, order of insertion means nothing, what runs could run.
+
+use super::world::*;
+use crate::matching::search::Asked;
+use crate::matching::{Change, Fleet, Placement, Query};
+use crate::model::attribute::Value;
+use crate::model::demand::Demand;
+use crate::model::id::{HostId, ServerId, TaskId};
+use crate::model::resources::{Bytes, Needs};
+use crate::model::server::{Engine, Health, Server, Taken};
+use proptest::prelude::*;
+
+/// Few values each, so that ties and refusals are common.
+#[derive(Debug, Clone)]
+struct Seed {
+    health: u8,
+    slots: (u32, u32),
+    cpus: (u32, u32),
+    mem_available: u64,
+    load: (f64, Option<f64>, i32),
+    idle: f64,
+    rack: Option<i64>,
+    apps: Vec<&'static str>,
+    accepts: Option<&'static str>,
+    kept: bool,
+    shared_host: bool,
+    group: Option<Vec<i64>>,
+}
+
+fn seeds() -> impl Strategy<Value = Seed> {
+    let accepts = [
+        None,
+        None,
+        Some("\"staff\" in user.groups"),
+        Some("task.cpus < 3"),
+        Some("server.rack == 7 || task.priority > 0"),
+        Some("user.groups =="),
+    ];
+    let apps = proptest::sample::subsequence(vec!["blender", "ffmpeg"], 0..3);
+    (
+        (0..10u8, (1..4u32, 0..3u32), (1..6u32, 0..4u32), 0..4u64),
+        ((0..4u8).prop_map(f64::from), proptest::option::weighted(0.3, (1..4u8).prop_map(f64::from)), -2..3i32),
+        ((0..3u8).prop_map(f64::from), proptest::option::of(6..9i64), apps, proptest::sample::select(accepts.to_vec())),
+        (proptest::bool::weighted(0.1), any::<bool>()),
+        proptest::option::weighted(0.15, proptest::collection::vec(1..9i64, 1..4)),
+    )
+        .prop_map(|((health, slots, cpus, mem), load, (idle, rack, apps, accepts), (kept, shared_host), group)| {
+            Seed {
+                health,
+                slots,
+                cpus,
+                mem_available: mem * GIB,
+                load,
+                idle,
+                rack,
+                apps,
+                accepts,
+                kept,
+                shared_host,
+                group,
+            }
+        })
+}
+
+fn grow(at: usize, seed: &Seed) -> Server {
+    let id = at as i64 + 1;
+    // Names in another order than ids, and some the same in two distributors.
+    let mut server = server(id, &format!("n{}", (at * 5) % 7));
+    server.distributor_name = format!("lab{at}").parse().unwrap();
+    match seed.health {
+        0 => server.health = Health::Unknown,
+        1 => server.drained = Some("fan".into()),
+        2 => server.pool = None,
+        _ => {}
+    }
+    server.slots = seed.slots.0;
+    server.taken = Taken { slots: seed.slots.1, cpus: 0, mem: Bytes(0) };
+    server.max_load = seed.load.1;
+    server.kept_for = seed.kept.then_some(TaskId(5));
+    server.accepts = seed.accepts.map(str::to_owned);
+    if let Some(pool) = &mut server.pool {
+        pool.cpus = seed.cpus.0;
+        pool.taken.cpus = seed.cpus.1;
+        pool.mem_available = Bytes(seed.mem_available);
+        pool.started_since = seed.load.2;
+        if seed.shared_host {
+            // All alike, as rows of one reading are.
+            let mut shared = super::world::server(99, "x").pool.unwrap();
+            shared.host = HostId(99);
+            *pool = shared;
+        }
+    }
+    probe(&mut server, "load1", seed.load.0);
+    probe(&mut server, "idle_cpus", seed.idle);
+    probe(&mut server, "apps", Value::texts(&seed.apps));
+    if let Some(rack) = seed.rack {
+        declare(&mut server, "rack", rack);
+    }
+    if let Some(members) = &seed.group {
+        server.engine = Engine::Group { members: members.iter().map(|m| ServerId(*m)).collect() };
+        server.pool = None;
+    }
+    server
+}
+
+fn fleets() -> impl Strategy<Value = Vec<Server>> {
+    proptest::collection::vec(seeds(), 0..9)
+        .prop_map(|seeds| seeds.iter().enumerate().map(|(at, seed)| grow(at, seed)).collect())
+}
+
+fn queries() -> impl Strategy<Value = Query> {
+    let constraints = [
+        None,
+        Some("server.rack == 7"),
+        Some("server.rack >= 7 && server.load1 < 2.5"),
+        Some("has(server.rack) || \"ffmpeg\" in server.apps"),
+        Some("server.idle_cpus > 0.5"),
+        Some("!(server.load1 > 1.0 && server.rack == 6)"),
+        Some("!has(server.rack) && server.mem_available > 1000"),
+    ];
+    let prefers = [None, Some("server.rack"), Some("-server.load1"), Some("server.rack == 8"), Some("0.0 / 0.0")];
+    (
+        (1..4u32, proptest::option::of(1..5u64)),
+        proptest::sample::subsequence(vec!["blender", "ffmpeg"], 0..2),
+        proptest::sample::select(constraints.to_vec()),
+        (proptest::sample::select(prefers.to_vec()), proptest::sample::select(prefers.to_vec())),
+        (proptest::option::weighted(0.1, Just("n3")), proptest::option::weighted(0.2, Just("n0"))),
+        proptest::option::weighted(0.2, proptest::sample::select(constraints[1..].to_vec())),
+    )
+        .prop_map(|((cpus, mem), apps, constraint, (prefer, user_prefer), (on, exclude), required)| {
+            let demand = Demand {
+                needs: Needs { cpus, mem: mem.map(|mem| Bytes(mem * GIB)) },
+                apps: apps.into_iter().map(|app| app.parse().unwrap()).collect(),
+                constraint: constraint.map(Into::into),
+                prefer: prefer.map(Into::into),
+                on: on.map(|on| on.parse().unwrap()),
+                exclude: exclude.map(|t| t.parse().unwrap()).into_iter().collect(),
+                ..demand()
+            };
+            let mut user = user();
+            user.prefer = user_prefer.map(str::to_owned);
+            user.constraint = required.flatten().map(str::to_owned);
+            Query::new(&demand, &user, &client()).unwrap()
+        })
+}
+
+fn placements() -> impl Strategy<Value = Placement> {
+    prop_oneof![Just(Placement::Spread), Just(Placement::Pack)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(2000), ..ProptestConfig::default() })]
+
+    #[test]
+    fn best_is_the_best_of_explain(servers in fleets(), query in queries(), placement in placements(), task in proptest::option::of(Just(TaskId(5)))) {
+        let fleet = Fleet::new(servers, placement);
+        let verdicts = fleet.explain(&query, task, NOW);
+        prop_assert_eq!(verdicts.len(), fleet.servers().count());
+        let asked = Asked::new(&fleet, &query, task);
+        // The slow way: rank every row that explain lets through, by the words of the design.
+        let mut let_through: Vec<_> = fleet
+            .servers()
+            .filter(|s| verdicts.iter().any(|v| v.qualifies && v.server == s.name && v.distributor == s.distributor_name))
+            .map(|s| {
+                let row = fleet.row(s.id).unwrap();
+                (asked.rank(row, asked.host(row).unwrap()), s)
+            })
+            .collect();
+        let low = |v: Option<f64>| v.unwrap_or(f64::NEG_INFINITY);
+        let_through.sort_by(|(a, x), (b, y)| {
+            low(b.task).total_cmp(&low(a.task))
+                .then(low(b.user).total_cmp(&low(a.user)))
+                .then(b.placed.total_cmp(&a.placed))
+                .then(x.name.cmp(&y.name))
+                .then(x.distributor_name.cmp(&y.distributor_name))
+        });
+        let best = fleet.best(&query, task);
+        prop_assert_eq!(best.map(|b| b.place.server), let_through.first().map(|(_, s)| s.id));
+        if let Some(best) = best {
+            let server = fleet.get(best.place.server).unwrap();
+            let verdict = verdicts.iter().find(|v| v.server == server.name && v.distributor == server.distributor_name).unwrap();
+            prop_assert_eq!(best.score, verdict.score);
+        }
+        for verdict in &verdicts {
+            prop_assert!(verdict.qualifies || !verdict.reasons.is_empty(), "{:?}", verdict);
+            let json = serde_json::to_string(verdict).unwrap();
+            prop_assert_eq!(&serde_json::from_str::<crate::matching::Verdict>(&json).unwrap(), verdict);
+        }
+    }
+
+    #[test]
+    fn the_order_of_insertion_means_nothing(servers in fleets(), query in queries(), placement in placements(), turn in 0..9usize, gone in 0..9usize) {
+        let one = Fleet::new(servers.clone(), placement);
+        let mut two = Fleet::new(Vec::new(), placement);
+        let mut turned = servers.clone();
+        turned.reverse();
+        if !turned.is_empty() {
+            let by = turn % turned.len();
+            turned.rotate_left(by);
+        }
+        // Some come twice, one goes and comes back.
+        for server in turned.iter().chain(turned.iter().take(turn)) {
+            two.set(server.clone());
+        }
+        if let Some(server) = servers.get(gone) {
+            two.remove(server.id);
+            prop_assert!(two.get(server.id).is_none());
+            two.set(server.clone());
+        }
+        prop_assert_eq!(one.best(&query, None), two.best(&query, None));
+        prop_assert_eq!(one.explain(&query, None, NOW), two.explain(&query, None, NOW));
+        prop_assert_eq!(one.could_ever(&query), two.could_ever(&query));
+        prop_assert_eq!(one.relaxations(&query), two.relaxations(&query));
+    }
+
+    #[test]
+    fn what_runs_now_could_run(servers in fleets(), query in queries()) {
+        let fleet = spread(servers);
+        prop_assert!(fleet.best(&query, Some(TaskId(5))).is_none() || fleet.could_ever(&query));
+    }
+
+    #[test]
+    fn what_could_never_run_does_not_run_when_everything_is_free(servers in fleets(), query in queries()) {
+        let fleet = spread(servers.clone());
+        if fleet.could_ever(&query) {
+            return Ok(());
+        }
+        let mut idle = servers;
+        for server in &mut idle {
+            server.health = Health::Up;
+            (server.drained, server.kept_for, server.taken) = (None, None, Taken::default());
+            if let Some(pool) = &mut server.pool {
+                (pool.taken, pool.started_since, pool.mem_since, pool.mem_available) = (Taken::default(), 0, 0, pool.mem_total);
+            }
+            probe(server, "load1", 0.0);
+            probe(server, "idle_cpus", 8.0);
+            probe(server, "mem_available", 16 * GIB as i64);
+        }
+        prop_assert!(spread(idle).best(&query, None).is_none());
+    }
+
+    #[test]
+    fn bookings_go_back_to_where_they_were(servers in fleets(), query in queries(), times in 1..4usize) {
+        let mut fleet = spread(servers);
+        let before = fleet.explain(&query, None, NOW);
+        let mut places = Vec::new();
+        for _ in 0..times {
+            let Some(choice) = fleet.best(&query, None) else { break };
+            fleet.take(choice.place, query.needs());
+            places.push(choice.place);
+        }
+        for server in fleet.servers() {
+            prop_assert!(server.taken.slots <= server.slots.max(2), "{} overbooked", server.name);
+        }
+        for place in places {
+            fleet.give_back(place, query.needs());
+        }
+        prop_assert_eq!(fleet.explain(&query, None, NOW), before);
+    }
+
+    #[test]
+    fn a_relaxation_gives_what_it_says(servers in fleets(), query in queries()) {
+        let fleet = spread(servers);
+        for relaxation in fleet.relaxations(&query) {
+            let mut demand = query.demand.clone();
+            match &relaxation.change {
+                Change::Mem(mem) => demand.needs.mem = Some(*mem),
+                Change::Cpus(cpus) => demand.needs.cpus = *cpus,
+                Change::WithoutApp(app) => demand.apps.retain(|a| a != app),
+                Change::WithoutOn(_) => demand.on = None,
+                Change::WithoutExclude(_) => demand.exclude.clear(),
+                Change::WithoutConstraint => demand.constraint = None,
+                Change::WithoutPart(part) => {
+                    let whole = demand.constraint.take().unwrap();
+                    let rest: Vec<&str> = whole.split(" && ").filter(|p| p != part).collect();
+                    prop_assert!(rest.len() == 1, "{}", part);
+                    demand.constraint = Some(rest[0].into());
+                }
+                Change::WithoutUserConstraint => {}
+            }
+            let mut user = user();
+            if relaxation.change != Change::WithoutUserConstraint {
+                user.constraint = query.user_constraint.as_ref().map(|f| f.whole.text.to_string());
+            }
+            let relaxed = Query::new(&demand, &user, &client()).unwrap();
+            let found = match relaxation.now {
+                true => fleet.explain(&relaxed, None, NOW).iter().filter(|v| v.qualifies).count(),
+                false => fleet.servers().filter(|s| fleet.could(s, &relaxed)).count(),
+            };
+            prop_assert_eq!(found, relaxation.servers, "{}", relaxation);
+        }
+    }
+}
+
+#[test]
+fn relaxations_as_people_read_them() {
+    let mut fast = server(1, "fast");
+    declare(&mut fast, "rack", 7);
+    let mut slow = server(2, "slow");
+    slow.pool.as_mut().unwrap().mem_available = Bytes(3 * GIB + 5);
+    let fleet = spread(vec![fast, slow]);
+    let said = |demand: Demand| -> Vec<String> {
+        fleet.relaxations(&query(&demand)).iter().map(ToString::to_string).collect()
+    };
+    let mem = Needs { cpus: 1, mem: Some(Bytes(30 * GIB)) };
+    assert_eq!(said(Demand { needs: mem, ..demand() }), ["with --mem 12G 1 server matches"]);
+    assert_eq!(said(Demand { needs: Needs { cpus: 999, mem: None }, ..demand() }), ["with -c 8 2 servers match"]);
+    assert_eq!(
+        said(Demand { apps: vec!["blender".parse().unwrap()], ..demand() }),
+        ["without --app blender 2 servers match"]
+    );
+    assert_eq!(
+        said(Demand { constraint: Some("server.rack == 7 && server.load1 > 5.0".into()), ..demand() }),
+        ["without server.load1 > 5.0 in -C 1 server matches"]
+    );
+    assert_eq!(
+        said(Demand { constraint: Some("server.rack == 8".into()), ..demand() }),
+        ["without -C 2 servers match"]
+    );
+    assert_eq!(said(Demand { on: Some("n9".parse().unwrap()), ..demand() }), ["without -w n9 2 servers match"]);
+}
+
+#[test]
+fn could_ever_knows_what_changes_from_what_stays() {
+    let mut busy = server(1, "fast");
+    busy.taken.slots = 8;
+    busy.drained = Some("fan".into());
+    declare(&mut busy, "rack", 7);
+    probe(&mut busy, "tokens", 0);
+    let fleet = spread(vec![busy]);
+    for possible in [
+        "server.load1 > 100.0",
+        "server.rack == 7",
+        "server.tokens > 3",
+        "server.mem_available > 99 && server.cpus == 8",
+    ] {
+        assert!(fleet.could_ever(&wanting(possible)), "{possible}");
+    }
+    for never in [
+        "server.rack == 8",
+        "server.cpus > 8",
+        "server.nothing == 1",
+        "server.load1 < 9.0 && server.rack == 8",
+        "!has(server.rack)",
+    ] {
+        assert!(!fleet.could_ever(&wanting(never)), "{never}");
+    }
+    let cpus = |cpus| query(&Demand { needs: Needs { cpus, mem: None }, ..demand() });
+    assert!(fleet.could_ever(&cpus(8)) && !fleet.could_ever(&cpus(9)));
+    // A group's numbers are derived from its members', and change with them.
+    let mut farm = server(2, "farm");
+    farm.engine = Engine::Group { members: vec![ServerId(1)] };
+    farm.pool = None;
+    farm.attributes.values_mut().for_each(|attribute| attribute.source = crate::model::attribute::Source::Reported);
+    let fleet = spread(vec![server(1, "fast"), farm]);
+    let on_farm = |constraint: &str| {
+        query(&Demand { on: Some("farm".parse().unwrap()), constraint: Some(constraint.into()), ..demand() })
+    };
+    assert!(fleet.could_ever(&on_farm("server.load1 > 100.0")) && !fleet.could_ever(&on_farm("server.cpus > 100")));
+    // Never read: it may turn out to be anything but what is declared.
+    let mut unread = server(2, "new");
+    unread.pool = None;
+    unread.attributes.retain(|_, _| false);
+    declare(&mut unread, "rack", 7);
+    let fleet = spread(vec![unread]);
+    assert!(fleet.could_ever(&cpus(999)) && fleet.could_ever(&wanting("server.os == \"linux\" && server.rack == 7")));
+    assert!(!fleet.could_ever(&wanting("server.os == \"linux\" && server.rack == 8")));
+}
+
+#[test]
+fn preferences_rank_before_idle_power_and_names_last() {
+    let mut a = server(1, "a");
+    probe(&mut a, "idle_cpus", 1.0);
+    declare(&mut a, "site", "brno");
+    let mut b = server(2, "b");
+    declare(&mut b, "site", "oslo");
+    let c = server(3, "c");
+    let fleet = spread(vec![c, b, a]);
+    assert_eq!(chosen(&fleet, &query(&demand())).as_deref(), Some("b"));
+    assert_eq!(chosen(&fleet, &preferring("server.site == \"brno\"")).as_deref(), Some("a"));
+    // c has no site, so it ranks below b, whose answer is false.
+    assert_eq!(chosen(&fleet, &preferring("server.site == \"prague\"")).as_deref(), Some("b"));
+    let mut with = user();
+    with.prefer = Some("server.site == \"brno\"".into());
+    let task = Demand { prefer: Some("server.cpus".into()), ..demand() };
+    assert_eq!(chosen(&fleet, &Query::new(&task, &with, &client()).unwrap()).as_deref(), Some("a"));
+}
+
+#[test]
+fn a_burst_does_not_pile_onto_one_host() {
+    let mut fleet = spread((1..=4).map(|id| server(id, &format!("n{id}"))).collect());
+    let query = query(&demand());
+    let mut counts = std::collections::BTreeMap::new();
+    for _ in 0..16 {
+        let place = fleet.best(&query, None).unwrap().place;
+        fleet.take(place, query.needs());
+        *counts.entry(place.server.0).or_insert(0) += 1;
+    }
+    assert_eq!(counts.into_values().collect::<Vec<_>>(), [4, 4, 4, 4]);
+}

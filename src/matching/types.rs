@@ -1,0 +1,84 @@
+//! The types that can be known before there are values: enough to refuse what could never hold.
+
+use super::tree::{Op, Root};
+
+/// What is known of an expression's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Type {
+    /// Open attributes may hold anything.
+    Any,
+    Bool,
+    /// int or double: they mix.
+    Number,
+    Text,
+    List,
+    Map,
+}
+
+impl Type {
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Any => "value",
+            Self::Bool => "bool",
+            Self::Number => "number",
+            Self::Text => "text",
+            Self::List => "list",
+            Self::Map => "map",
+        }
+    }
+}
+
+/// The type of an attribute that always has one.
+pub(super) fn path_type(root: Root, name: &str) -> Type {
+    match (root, name) {
+        (Root::Server, "cpus" | "slots" | "max_load" | "load1" | "idle_cpus" | "power") => Type::Number,
+        (Root::Server, "mem_total" | "mem_available" | "disk_free") => Type::Number,
+        (Root::Server | Root::Task, "apps") => Type::List,
+        (Root::Server, "app_version") => Type::Map,
+        (Root::Server, "os" | "arch" | "kernel" | "boot_id" | "hostname") => Type::Text,
+        (Root::Task, "cpus" | "mem" | "gpus" | "priority") => Type::Number,
+        (Root::Task, "labels") => Type::Map,
+        (Root::Task, "name" | "profile") => Type::Text,
+        (Root::User, "name") => Type::Text,
+        (Root::User, "groups") => Type::List,
+        (Root::User, "share") => Type::Number,
+        (Root::Client, "host" | "user" | "os" | "arch") => Type::Text,
+        _ => Type::Any,
+    }
+}
+
+/// The type that an operator gives, or why it does not take these two.
+pub(super) fn operand_error(op: Op, left: Type, right: Type) -> Result<Type, String> {
+    let either =
+        |kind: Type| matches!((left, right), (l, r) if (l == kind || l == Type::Any) && (r == kind || r == Type::Any));
+    let refused = || Err(format!("{} does not take a {} and a {}", op.sign(), left.word(), right.word()));
+    match op {
+        Op::Equal | Op::NotEqual => {
+            if left == right || left == Type::Any || right == Type::Any {
+                return Ok(Type::Bool);
+            }
+            Err(format!("a {} is never equal to a {}", left.word(), right.word()))
+        }
+        Op::Less | Op::LessOrEqual | Op::More | Op::MoreOrEqual => {
+            if either(Type::Number) || either(Type::Text) || either(Type::Bool) { Ok(Type::Bool) } else { refused() }
+        }
+        Op::In => match (left, right) {
+            (_, Type::List | Type::Any) | (Type::Text | Type::Any, Type::Map) => Ok(Type::Bool),
+            _ => Err(format!(
+                "in looks into a list or the keys of a map: this is a {} in a {}",
+                left.word(),
+                right.word()
+            )),
+        },
+        Op::Add if left == Type::Any && right == Type::Any => Ok(Type::Any),
+        Op::Add if either(Type::Text) => Ok(Type::Text),
+        Op::Add if either(Type::List) => Ok(Type::List),
+        Op::Add | Op::Subtract | Op::Multiply | Op::Divide | Op::Remainder => {
+            if either(Type::Number) {
+                Ok(Type::Number)
+            } else {
+                refused()
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Named points at which a process shoots itself, so that tests can try every place where one may die.
+//! Compiled only with the feature `failpoints`; otherwise a call is nothing.
+
+/// Every point of the agent and the supervisor, for tests that try each.
+pub const POINTS: &[&str] = &[
+    "agent-start-received",
+    "agent-run-made",
+    "agent-supervisor-spawned",
+    "agent-fed",
+    "agent-began-read",
+    "agent-began-sent",
+    "agent-end-read",
+    "agent-end-sent",
+    "agent-confirmed",
+    "agent-run-removed",
+    "supervisor-started",
+    "supervisor-order-received",
+    "supervisor-before-begin",
+    "supervisor-begun",
+    "supervisor-spawned",
+    "supervisor-recorded",
+    "supervisor-ended-before-record",
+    "supervisor-end-recorded",
+    "supervisor-end-sent",
+    "supervisor-closed",
+];
+
+/// Dies here by SIGKILL if GRID_FAILPOINT is `NAME` or `NAME:N` (at the Nth passage).
+/// With GRID_FAILPOINT_ONCE=PATH only the process that creates that file dies, so it happens once.
+#[cfg(feature = "failpoints")]
+pub fn failpoint(name: &str) {
+    use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static WANTED: LazyLock<Option<(String, u32)>> = LazyLock::new(|| {
+        let text = std::env::var("GRID_FAILPOINT").ok()?;
+        Some(match text.split_once(':') {
+            Some((name, count)) => (name.to_owned(), count.parse().unwrap_or(1)),
+            None => (text, 1),
+        })
+    });
+    static PASSED: AtomicU32 = AtomicU32::new(0);
+    debug_assert!(POINTS.contains(&name), "{name} is not in POINTS");
+    let Some((wanted, count)) = &*WANTED else { return };
+    if wanted != name || PASSED.fetch_add(1, Ordering::Relaxed) + 1 != *count {
+        return;
+    }
+    if let Ok(once) = std::env::var("GRID_FAILPOINT_ONCE")
+        && std::fs::OpenOptions::new().write(true).create_new(true).open(once).is_err()
+    {
+        return;
+    }
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+}
+
+/// Nothing, in programs that are not built for fault tests.
+#[cfg(not(feature = "failpoints"))]
+#[inline(always)]
+pub fn failpoint(_name: &str) {}
