@@ -23,7 +23,7 @@ The grid lives in $GRID_HOME, else $XDG_DATA_HOME/grid, else ~/.local/share/grid
 
 /// The whole command line.
 #[derive(Debug, Parser)]
-#[command(name = "grid", version, about = ABOUT, after_help = EXAMPLES, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "grid", bin_name = "grid", version, about = ABOUT, after_help = EXAMPLES, max_term_width = 100, disable_help_subcommand = true)]
 pub struct Args {
     #[command(subcommand)]
     pub command: Option<Command>,

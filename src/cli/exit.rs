@@ -39,7 +39,7 @@ impl From<Code> for ExitCode {
 pub enum Speaks {
     /// grid's own.
     Grid,
-    /// The task's: `run` and `submit --wait`, where 1 would be the task's word.
+    /// The task's: `run`, `wait` and `submit --wait`, where 1 would be the task's word.
     Task,
 }
 

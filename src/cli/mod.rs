@@ -26,7 +26,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let command = args.command.unwrap_or_else(|| Command::Status(args::tasks::Status::plain()));
     let speaks = match &command {
-        Command::Run(_) => Speaks::Task,
+        Command::Run(_) | Command::Wait(_) => Speaks::Task,
         Command::Submit(submit) if submit.wait => Speaks::Task,
         _ => Speaks::Grid,
     };

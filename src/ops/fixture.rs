@@ -1,14 +1,16 @@
 //! A real home in a temporary directory, for tests of verbs.
 
 use super::Grid;
+use crate::model::attempt::{Cause, End, Stream, Usage};
 use crate::model::facts::Facts;
-use crate::model::id::{BootId, TaskId, TaskUuid};
+use crate::model::id::{BootId, Epoch, TaskId, TaskUuid};
 use crate::model::name::Name;
 use crate::model::resources::Bytes;
 use crate::model::task::{ClientFacts, Request};
 use crate::model::time::Timestamp;
 use crate::ops::draft::Draft;
 use crate::store::home::Seed;
+use crate::store::members::{Ledger, Outputs, Placing};
 use crate::store::tasks::NewTask;
 use crate::store::{Durability, Home, Store};
 use tempfile::TempDir;
@@ -89,4 +91,43 @@ pub fn add_task(grid: &mut Grid, draft: Draft) -> TaskId {
 /// A draft of `true`.
 pub fn draft() -> Draft {
     Draft::new(crate::model::command::Command::new(vec!["true".into()]).unwrap(), "/tmp".into())
+}
+
+/// Places the next member of a task on `local` and lets it run.
+pub fn start(grid: &mut Grid, task: TaskId) -> crate::store::members::Claimed {
+    let begin = |tx: &crate::store::Tx<'_>| {
+        let local = tx.server("local")?.unwrap().id;
+        let verdict =
+            tx.keep_note(r#"[{"server":"local","qualifies":true,"reasons":[],"score":{"idle_cpus":3.5}}]"#)?;
+        let boot = BootId("b1".into());
+        let lane = tx.new_lane()?;
+        let at = Placing { server: local, host: local, boot, lane, sent: Epoch(1), verdict: Some(verdict) };
+        let mut ledger = Ledger::open(tx, Timestamp::now());
+        let claimed = ledger.claim(task, 1, &at)?.pop().unwrap();
+        ledger.began(task, claimed.index, claimed.number, Timestamp::now())?;
+        ledger.close()?;
+        Ok::<_, crate::store::StoreError>(claimed)
+    };
+    grid.store.write(Durability::Normal, begin).unwrap()
+}
+
+/// Ends it; with a code other than 0 it may wait `again`.
+pub fn end(grid: &mut Grid, task: TaskId, of: &crate::store::members::Claimed, code: u8, out: &str, again: bool) {
+    let now = Timestamp::now();
+    let end = End {
+        cause: Cause::Exited { code },
+        started_at: Some(now),
+        ended_at: now,
+        usage: Usage::default(),
+        out_len: out.len() as u64,
+        err_len: 0,
+    };
+    let finish = |tx: &crate::store::Tx<'_>| {
+        tx.keep_output(task, of.index, of.number, Stream::Out, out.as_bytes())?;
+        let mut ledger = Ledger::open(tx, now);
+        ledger.ended(task, of.index, of.number, &end, Outputs::Database, again)?;
+        ledger.close()?;
+        Ok::<_, crate::store::StoreError>(())
+    };
+    grid.store.write(Durability::Normal, finish).unwrap();
 }

@@ -257,3 +257,49 @@ fn what_never_began_has_no_logs_and_gc_leaves_it() {
     assert_eq!(gc::gc(&mut grid, false).unwrap().files, 1);
     assert!(file.exists() && !orphan.exists());
 }
+
+#[test]
+fn attempts_are_numbered_and_logs_tell_each() {
+    let (_dir, mut grid) = fixture::grid();
+    let id = fixture::add_task(&mut grid, fixture::draft());
+    let first = fixture::start(&mut grid, id);
+    let what = select_one(&grid, word("1"), false).unwrap();
+    let running = to_json(&show::show(&mut grid, &[what]).unwrap()[0]);
+    assert_eq!((&running["state"], &running["server"]), (&json!("RUNNING"), &json!("local")));
+    assert_eq!((&running["attempts"][0]["number"], &running["attempts"][0]["ended_at"]), (&json!(1), &Value::Null));
+    fixture::end(&mut grid, id, &first, 3, "one\n", true);
+    let waiting = to_json(&show::show(&mut grid, &[what]).unwrap()[0]);
+    assert_eq!((&waiting["state"], &waiting["attempts"][0]["state"]), (&json!("PENDING"), &json!("FAILED")));
+    assert_eq!((&waiting["started_at"], &waiting["exit_code"]), (&Value::Null, &Value::Null));
+    let second = fixture::start(&mut grid, id);
+    fixture::end(&mut grid, id, &second, 0, "two\n", false);
+    let ended = to_json(&show::show(&mut grid, &[what]).unwrap()[0]);
+    assert_eq!(
+        (&ended["state"], &ended["exit_code"], &ended["reason"]),
+        (&json!("COMPLETED"), &json!(0), &Value::Null)
+    );
+    let codes: Vec<&Value> = ended["attempts"].as_array().unwrap().iter().map(|a| &a["exit_code"]).collect();
+    assert_eq!(codes, [3, 0]);
+    let explained = to_json(&explain::explain(&mut grid, what).unwrap());
+    assert_eq!((&explained["chosen"], &explained["servers"][0]["qualifies"]), (&json!("local"), &json!(true)));
+    for (attempt, text) in [(None, "two\n"), (Some(1), "one\n")] {
+        let mut out = Vec::new();
+        let wanted = logs::Wanted { streams: vec![Stream::Out], attempt };
+        logs::logs(&mut grid, what, &wanted, &mut |event| {
+            if let super::follow::Event::Output { bytes, .. } = event {
+                out.extend_from_slice(bytes);
+            }
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), text);
+    }
+    let wanted = logs::Wanted { streams: vec![Stream::Out], attempt: Some(3) };
+    assert!(matches!(logs::logs(&mut grid, what, &wanted, &mut |_| Ok(())), Err(OpsError::Unknown { .. })));
+    settings::set(&mut grid, "keep_outputs", "1s").unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    assert_eq!(gc::gc(&mut grid, false).unwrap().outputs, 2);
+    settings::set(&mut grid, "keep_rows", "1s").unwrap();
+    let removed = gc::gc(&mut grid, false).unwrap();
+    assert_eq!((removed.tasks, removed.classes), (1, 1));
+}

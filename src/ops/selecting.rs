@@ -58,7 +58,11 @@ pub fn select(grid: &Grid, words: &[Selector], all: All, everyone: bool) -> Resu
             }
             Selector::Last => {
                 let task = view.last_task(mine)?;
-                let task = task.ok_or_else(|| OpsError::unknown("task", "last", []))?;
+                let task = task.ok_or_else(|| OpsError::Unknown {
+                    kind: "task",
+                    name: "last".to_owned(),
+                    hint: if everyone { "; there is none yet" } else { "; you have none yet" }.to_owned(),
+                })?;
                 chosen.push(whole(task));
             }
             Selector::All => chosen.extend(view.select_all(mine, all.into())?.into_iter().map(whole)),

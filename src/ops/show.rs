@@ -35,6 +35,8 @@ fn one(view: &View<'_>, chosen: Chosen) -> Result<Task, OpsError> {
 pub(super) fn of_task(view: &View<'_>, row: &TaskRow, member: Option<&MemberRow>) -> Result<Task, OpsError> {
     let single = row.shape == Shape::Single;
     let state = row.state();
+    // One that waits again is nowhere; its attempts tell where it was.
+    let member = member.filter(|m| !matches!(m.phase, Phase::Waiting | Phase::Held));
     let reason = match member {
         Some(member) if state == State::Running => why_running(view, member)?.or_else(|| row.reason.clone()),
         _ => row.reason.clone(),
@@ -55,7 +57,7 @@ pub(super) fn of_task(view: &View<'_>, row: &TaskRow, member: Option<&MemberRow>
         exit_code: row.exit_code.filter(|_| state.ended()),
         signal: member.and_then(|m| m.signal),
         submitted_at: row.submitted_at,
-        started_at: member.and_then(|m| m.started_at).or(row.started_at),
+        started_at: if single { member.and_then(|m| m.started_at) } else { row.started_at },
         ended_at: row.ended_at,
         user: row.user.to_string(),
         client: row.client.clone(),
@@ -77,6 +79,7 @@ fn of_member(view: &View<'_>, row: &TaskRow, index: Index, member: Option<&Membe
         (State::Pending | State::Held, _) => row.reason.clone(),
         _ => member.and_then(|m| m.detail.clone()),
     };
+    let member = member.filter(|_| state.ended() || state == State::Running);
     task.exit_code = member.and_then(|m| m.exit_code);
     task.started_at = member.and_then(|m| m.started_at);
     task.ended_at = member.and_then(|m| m.ended_at).filter(|_| state.ended());

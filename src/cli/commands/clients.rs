@@ -39,7 +39,7 @@ pub fn run(verb: Client, out: &mut Out) -> Done {
 fn table(all: &[Entry]) -> Table {
     const COLUMNS: [&str; 3] = ["user", "os", "arch"];
     let now = Timestamp::now();
-    let mut table = Table::new(&["NAME", "STATE", "USER", "OS", "ARCH", "SEEN", "OWN ATTRIBUTES"]);
+    let mut table = Table::new(&["NAME", "STATE", "USER", "OS", "ARCH", "SEEN", "DECLARED"]);
     for entry in all {
         let mut row = vec![entry.name.clone(), entry.state.to_owned()];
         row.extend(COLUMNS.map(|name| entries::cell(entry, name)));

@@ -83,21 +83,12 @@ fn sentence(searching: &Searching) -> String {
 }
 
 fn table(all: &[Entry]) -> Table {
+    const TEXTS: [&str; 2] = ["policy", "endpoint"];
+    const COUNTS: [&str; 4] = ["servers", "slots", "running", "waiting"];
     const COLUMNS: [&str; 8] = ["policy", "endpoint", "servers", "slots", "running", "waiting", "idle_cpus", "power"];
     let header = [
-        "TIER",
-        "NAME",
-        "STATE",
-        "SEARCH",
-        "ENDPOINT",
-        "SERVERS",
-        "SLOTS",
-        "RUNNING",
-        "WAITING",
-        "IDLE",
-        "POWER",
-        "OWN ATTRIBUTES",
-        "WHY",
+        "TIER", "NAME", "STATE", "SEARCH", "ENDPOINT", "SERVERS", "SLOTS", "RUNNING", "WAITING", "IDLE", "POWER",
+        "DECLARED", "WHY",
     ];
     let mut table = Table::new(&header).right(&["SERVERS", "SLOTS", "RUNNING", "WAITING", "IDLE", "POWER"]);
     for entry in all {
@@ -106,7 +97,8 @@ fn table(all: &[Entry]) -> Table {
             entry.name.clone(),
             entry.state.to_owned(),
         ];
-        row.extend(COLUMNS.map(|name| entries::cell(entry, name)));
+        row.extend(TEXTS.iter().chain(&COUNTS).map(|name| entries::cell(entry, name)));
+        row.extend([entries::number(entry, "idle_cpus", 1), entries::number(entry, "power", 0)]);
         row.push(entries::others(entry, &COLUMNS));
         row.push(entry.reason.clone().unwrap_or_default());
         table.row(row);

@@ -35,7 +35,7 @@ pub fn show(entry: &Entry, json: bool, out: &mut Out) -> Result<(), Failure> {
         entry.running.filter(|n| *n > 0).map(|n| format!("{n} running")),
     ];
     let head: Vec<String> = head.into_iter().flatten().collect();
-    out.line(&format!("{} {}", entry.name, head.join(" ")))?;
+    out.line(format!("{} {}", entry.name, head.join(" ")).trim_end())?;
     out.table(&attributes(entry, Timestamp::now()))
 }
 
@@ -63,6 +63,15 @@ fn value(name: &str, value: &Value) -> String {
 /// A cell: the value of an attribute, or nothing.
 pub fn cell(entry: &Entry, name: &str) -> String {
     entry.attributes.get(name).map_or_else(String::new, |attribute| value(name, &attribute.value))
+}
+
+/// A cell: a number with so many decimals, or nothing.
+pub fn number(entry: &Entry, name: &str, decimals: usize) -> String {
+    match entry.attributes.get(name).map(|attribute| &attribute.value) {
+        Some(Value::Double(number)) => format!("{number:.decimals$}"),
+        Some(Value::Int(number)) => format!("{:.decimals$}", *number as f64),
+        _ => String::new(),
+    }
 }
 
 /// The age of the oldest of these attributes, for a table that shows them.

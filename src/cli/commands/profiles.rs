@@ -62,8 +62,7 @@ fn settings(args: ProfileSet) -> Result<Settings, Failure> {
 
 fn table(all: &[Entry]) -> Table {
     const COLUMNS: [&str; 8] = ["cpus", "mem", "apps", "time", "priority", "retries", "constraint", "prefer"];
-    let header =
-        ["NAME", "CPUS", "MEM", "APPS", "TIME", "PRIORITY", "RETRIES", "CONSTRAINT", "PREFER", "OWN ATTRIBUTES"];
+    let header = ["NAME", "CPUS", "MEM", "APPS", "TIME", "PRIORITY", "RETRIES", "CONSTRAINT", "PREFER", "DECLARED"];
     let mut table = Table::new(&header).right(&["CPUS", "MEM", "TIME", "PRIORITY", "RETRIES"]);
     for entry in all {
         let mut row = vec![entry.name.clone()];

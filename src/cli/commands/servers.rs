@@ -97,22 +97,11 @@ fn table(all: &[Entry]) -> Table {
     let now = Timestamp::now();
     let several = all.iter().any(|e| e.distributor != all[0].distributor);
     let mut table = Table::new(&[
-        "NAME",
-        "STATE",
-        "ENGINE",
-        "IN",
-        "SLOTS",
-        "CPUS",
-        "LOAD",
-        "IDLE",
-        "MEM",
-        "POWER",
-        "READ",
-        "APPS",
-        "OWN ATTRIBUTES",
+        "NAME", "STATE", "ENGINE", "IN", "SLOTS", "CPUS", "LOAD", "IDLE", "MEM", "POWER", "READ", "APPS", "DECLARED",
         "WHY",
     ])
-    .right(&["SLOTS", "CPUS", "LOAD", "IDLE", "MEM", "POWER"]);
+    .right(&["SLOTS", "CPUS", "LOAD", "IDLE", "MEM", "POWER"])
+    .brief();
     for entry in all {
         table.row([
             entry.name.clone(),
@@ -121,10 +110,10 @@ fn table(all: &[Entry]) -> Table {
             entry.distributor.clone().filter(|_| several).unwrap_or_default(),
             format!("{}/{}", entry.running.unwrap_or(0), entries::cell(entry, "slots")),
             entries::cell(entry, "cpus"),
-            entries::cell(entry, "load1"),
-            entries::cell(entry, "idle_cpus"),
+            entries::number(entry, "load1", 2),
+            entries::number(entry, "idle_cpus", 1),
             entries::cell(entry, "mem_available"),
-            entries::cell(entry, "power"),
+            entries::number(entry, "power", 0),
             entries::age(entry, &["load1", "idle_cpus", "mem_available"], now),
             entries::cell(entry, "apps"),
             own(entry),
@@ -165,7 +154,7 @@ mod tests {
         let text = table(&servers::list(&grid).unwrap()).render(Look::default());
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].starts_with("NAME   STATE    ENGINE  SLOTS  CPUS  LOAD  IDLE  MEM  POWER"), "{text}");
-        assert!(lines[1].starts_with("local  DRAINED  local     0/4     4  0.50  3.50   6G  400.0"), "{text}");
+        assert!(lines[1].starts_with("local  DRAINED  local     0/4     4  0.50   3.5   6G    400"), "{text}");
         assert!(lines[1].ends_with("fan is loud"), "{text}");
     }
 }

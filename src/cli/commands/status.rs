@@ -11,6 +11,9 @@ use crate::ops::report::{self, Task};
 use crate::ops::selecting::{self, All};
 use crate::ops::status::{self, Asked};
 
+/// Servers that need a look, listed one by one.
+const SERVERS: usize = 5;
+
 pub fn run(args: Status, out: &mut Out) -> Done {
     with_grid(out, |grid, out| {
         let only = match args.ids.as_slice() {
@@ -35,7 +38,8 @@ pub fn run(args: Status, out: &mut Out) -> Done {
 /// The listing of tasks; whose they are only where they are not all mine.
 pub fn tasks(tasks: &[Task], me: &str, now: Timestamp) -> Table {
     let others = tasks.iter().any(|task| task.user != me);
-    let mut table = Table::new(&["ID", "NAME", "USER", "STATE", "WHERE/WHY", "TIME", "COMMAND"]).right(&["ID", "TIME"]);
+    let mut table =
+        Table::new(&["ID", "NAME", "USER", "STATE", "WHERE/WHY", "TIME", "COMMAND"]).right(&["ID", "TIME"]).brief();
     for task in tasks {
         table.row([
             task.head.id.clone(),
@@ -92,9 +96,13 @@ fn summary(report: &report::Status) -> Vec<String> {
     if report.left_out > 0 {
         lines.push(format!("and {} more that have not ended: grid status --all", report.left_out));
     }
-    for server in report.servers.iter().filter(|server| server.state != "UP") {
+    let ill: Vec<_> = report.servers.iter().filter(|server| server.state != "UP").collect();
+    for server in ill.iter().take(SERVERS) {
         let reason = server.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
         lines.push(format!("server {} is {}{reason}", server.name, server.state));
+    }
+    if ill.len() > SERVERS {
+        lines.push(format!("and {} more servers: grid server list", ill.len() - SERVERS));
     }
     let order = [State::Running, State::Pending, State::Held].into_iter();
     let order = order.chain(State::ALL.into_iter().filter(|state| state.ended()));

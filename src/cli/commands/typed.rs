@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The most that `--stdin` takes: it travels in one message.
@@ -36,8 +37,11 @@ pub fn draft(options: TaskOptions, hold: bool, out: &mut Out) -> Result<Draft, F
     {
         return Err(Failure::usage("--name: 1 to 200 characters, no control characters"));
     }
-    let absolute = std::path::absolute(options.cwd.unwrap_or_else(|| PathBuf::from(".")));
-    let cwd = absolute.map_err(|error| Failure::usage(format!("--cwd: {error}")))?;
+    let cwd = match options.cwd {
+        Some(dir) => here().map(|here| here.join(dir)),
+        None => here(),
+    };
+    let cwd = cwd.map_err(|error| Failure::usage(format!("working directory: {error}")))?;
     Ok(Draft {
         command,
         members,
@@ -63,6 +67,17 @@ pub fn draft(options: TaskOptions, hold: bool, out: &mut Out) -> Result<Draft, F
         retry_lost: options.retry_lost,
         hold,
     })
+}
+
+/// This directory as the person came to it: links on the way mean the same on other hosts, what they lead to may not.
+fn here() -> std::io::Result<PathBuf> {
+    let real = std::env::current_dir()?;
+    let said = std::env::var_os("PWD").map(PathBuf::from).filter(|said| said.is_absolute());
+    let same = |said: &PathBuf| match (said.metadata(), real.metadata()) {
+        (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        _ => false,
+    };
+    Ok(said.filter(same).unwrap_or(real))
 }
 
 fn refuse(options: &NotYetOptions) -> Result<(), Failure> {

@@ -50,8 +50,7 @@ fn parts(args: UserSet) -> Result<UserParts, Failure> {
 
 fn table(all: &[Entry]) -> Table {
     const COLUMNS: [&str; 4] = ["groups", "share", "prefer", "constraint"];
-    let mut table =
-        Table::new(&["NAME", "GROUPS", "SHARE", "PREFER", "CONSTRAINT", "OWN ATTRIBUTES"]).right(&["SHARE"]);
+    let mut table = Table::new(&["NAME", "GROUPS", "SHARE", "PREFER", "CONSTRAINT", "DECLARED"]).right(&["SHARE"]);
     for entry in all {
         let mut row = vec![entry.name.clone()];
         row.extend(COLUMNS.map(|name| entries::cell(entry, name)));

@@ -2,7 +2,23 @@
 
 use super::Look;
 use crate::model::command::printable;
-use comfy_table::{CellAlignment, ContentArrangement, Row, Table as Grid, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Row, Table as Grid, Width, presets};
+
+/// Columns of texts that may be long: they are folded to the terminal's width, the others never.
+const ELASTIC: [&str; 12] = [
+    "COMMAND",
+    "WHERE/WHY",
+    "WHY",
+    "APPS",
+    "DECLARED",
+    "VALUE",
+    "WHAT",
+    "FOUND",
+    "REMEDY",
+    "SCORE",
+    "CONSTRAINT",
+    "PREFER",
+];
 
 /// A listing with a header.
 #[derive(Debug, Clone)]
@@ -10,6 +26,7 @@ pub struct Table {
     header: Vec<String>,
     right: Vec<&'static str>,
     every_column: bool,
+    brief: bool,
     rows: Vec<Vec<String>>,
 }
 
@@ -20,6 +37,7 @@ impl Table {
             header: header.iter().map(|name| printable(name)).collect(),
             right: Vec::new(),
             every_column: false,
+            brief: false,
             rows: Vec::new(),
         }
     }
@@ -33,6 +51,12 @@ impl Table {
     /// Shows empty columns too, and the header of an empty table.
     pub const fn every_column(mut self) -> Self {
         self.every_column = true;
+        self
+    }
+
+    /// On a terminal a row takes two lines at most: there is another command that shows the rest.
+    pub const fn brief(mut self) -> Self {
+        self.brief = true;
         self
     }
 
@@ -58,7 +82,7 @@ impl Table {
         grid.set_header(used.iter().map(|at| self.header[*at].as_str()));
         for row in &self.rows {
             let mut cells = Row::from(used.iter().map(|at| row.get(*at).map_or("", String::as_str)));
-            if look.width.is_some() {
+            if look.width.is_some() && self.brief {
                 cells.max_height(2);
             }
             grid.add_row(cells);
@@ -66,6 +90,13 @@ impl Table {
         for (position, at) in used.iter().enumerate() {
             if let Some(column) = grid.column_mut(position) {
                 column.set_padding((0, 2));
+                // Long texts share what the short columns leave; no header is broken.
+                let header = u16::try_from(self.header[*at].chars().count() + 2).unwrap_or(u16::MAX);
+                column.set_constraint(if ELASTIC.contains(&self.header[*at].as_str()) {
+                    ColumnConstraint::LowerBoundary(Width::Fixed(header))
+                } else {
+                    ColumnConstraint::ContentWidth
+                });
                 if self.right.contains(&self.header[*at].as_str()) {
                     column.set_cell_alignment(CellAlignment::Right);
                 }
@@ -86,7 +117,7 @@ mod tests {
     use super::*;
 
     fn table() -> Table {
-        let mut table = Table::new(&["ID", "NAME", "STATE", "COMMAND"]).right(&["ID"]);
+        let mut table = Table::new(&["ID", "NAME", "STATE", "COMMAND"]).right(&["ID"]).brief();
         table.row(["1".into(), String::new(), "RUNNING".into(), "sleep 1".into()]);
         table.row(["12".into(), String::new(), "PENDING".into(), "x".repeat(200)]);
         table
