@@ -1,7 +1,9 @@
 //! Commands that are connected to the dispatcher: they wait for ends and follow outputs.
 
+use super::links::Route;
 use crate::model::attempt::Stream;
 use crate::model::id::{AttemptId, Index, ServerId, TaskId};
+use crate::protocol::agent::ToAgent;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher, VERSION};
 use crate::protocol::frame::{Inbox, Outbox};
 use std::io;
@@ -13,7 +15,9 @@ struct Wishes {
     watches: Vec<(TaskId, Option<Index>)>,
     follows: Vec<Follow>,
     probes: Vec<ServerId>,
-    reads: Vec<AttemptId>,
+    reads: Vec<(AttemptId, Stream, u64)>,
+    /// Questions to agents whose links are not up yet.
+    unasked: Vec<(Route, ToAgent)>,
 }
 
 /// A followed output.
@@ -109,9 +113,14 @@ impl Caller {
         self.wishes.probes.push(server);
     }
 
+    /// Remembers a question until its link is up.
+    pub fn ask_later(&mut self, route: Route, question: ToAgent) {
+        self.wishes.unasked.push((route, question));
+    }
+
     /// Remembers a wish.
-    pub fn read(&mut self, attempt: AttemptId) {
-        self.wishes.reads.push(attempt);
+    pub fn read(&mut self, attempt: AttemptId, stream: Stream, offset: u64) {
+        self.wishes.reads.push((attempt, stream, offset));
     }
 }
 
@@ -197,7 +206,7 @@ impl Callers {
                 pieces.push((follow.task, follow.index, *have, bytes[skip..].to_vec()));
                 *have = end;
             }
-            if let Some(at) = caller.wishes.reads.iter().position(|r| *r == attempt) {
+            if let Some(at) = caller.wishes.reads.iter().position(|r| *r == (attempt, stream, offset)) {
                 caller.wishes.reads.remove(at);
                 let message = FromDispatcher::Data {
                     task: TaskId(0),
@@ -214,6 +223,22 @@ impl Callers {
                 let number = attempt.number;
                 caller.send(&FromDispatcher::Data { task, index, number, stream, offset, bytes, at_end: false });
             }
+        }
+    }
+
+    /// Questions whose links are up now.
+    pub fn askable(&mut self, up: impl Fn(Route) -> bool) -> Vec<(Route, ToAgent)> {
+        let mut all = Vec::new();
+        for caller in &mut self.all {
+            all.extend(caller.wishes.unasked.extract_if(.., |(route, _)| up(*route)));
+        }
+        all
+    }
+
+    /// A link can't be opened: who has a question for it is let go.
+    pub fn give_up(&mut self, route: Route) {
+        for caller in &mut self.all {
+            caller.gone |= caller.wishes.unasked.iter().any(|(r, _)| *r == route);
         }
     }
 

@@ -9,7 +9,7 @@ use crate::model::attempt::{Cause, End, Usage};
 use crate::model::id::{AttemptId, BootId, Epoch, ServerId};
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{Ended, Event, Held as Inventory, HeldState};
-use crate::store::members::{Ledger, Live};
+use crate::store::members::{Ledger, Live, Outputs};
 use crate::store::{Store, StoreError, Tx, View};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -74,6 +74,8 @@ impl Dispatcher {
         }
         for (attempt, state) in there {
             match state {
+                // An output that was too long to bring home is read from there as long as it is kept.
+                HeldState::Ended(_) if self.stays_there(tx, attempt)? => {}
                 HeldState::Ended(_) => outcome.confirm.push((route, attempt)),
                 // Nobody asks for it any more.
                 HeldState::Queued | HeldState::Running { .. } => {
@@ -96,6 +98,12 @@ impl Dispatcher {
         self.stirred = true;
         self.probe_at = Some(Instant::now());
         Ok(())
+    }
+
+    fn stays_there(&self, tx: &Tx<'_>, attempt: AttemptId) -> Result<bool, StoreError> {
+        let Some(known) = self.known(tx, attempt)? else { return Ok(false) };
+        let member = tx.member(known.task, known.index)?;
+        Ok(member.is_some_and(|m| m.number == known.number && m.outputs == Outputs::Server))
     }
 
     fn found(
@@ -135,6 +143,7 @@ impl Dispatcher {
         error: &str,
         outcome: &mut Outcome,
     ) -> Result<(), StoreError> {
+        self.callers.give_up(route);
         for id in self.servers_on(route) {
             tx.record_down(id, error, Timestamp::now())?;
             outcome.probed.push((id, Some(error.to_owned())));

@@ -339,11 +339,11 @@ impl Dispatcher {
         let (row, member) = (view.task(task)?, view.member(task, index)?);
         let attempt = row.map(|row| AttemptId { task: row.uuid, index, number });
         let place = member.and_then(|m| Some(Place { server: m.server?, host: m.host? }));
-        let linked = |route: &Route| self.links.get(route).is_some_and(|slot| slot.boot().is_some());
-        match (attempt, place.and_then(|p| self.route_of(p)).filter(linked)) {
+        match (attempt, place.and_then(|p| self.route_of(p))) {
             (Some(attempt), Some(route)) => {
-                self.callers.all[at].read(attempt);
-                self.tell(route, &ToAgent::Read { attempt, stream, offset, max });
+                let caller = &mut self.callers.all[at];
+                caller.read(attempt, stream, offset);
+                caller.ask_later(route, ToAgent::Read { attempt, stream, offset, max });
             }
             _ => self.callers.all[at].gone = true,
         }

@@ -162,7 +162,11 @@ pub fn wait_until_gone(home: &Home) -> io::Result<()> {
 }
 
 fn spawn(home: &Home) -> Result<Startup, StartError> {
+    const LOG_MAX: u64 = 1 << 20;
     let log = OpenOptions::new().create(true).append(true).mode(0o600).open(home.run_dir().join("dispatcher.log"))?;
+    if log.metadata()?.len() > LOG_MAX {
+        log.set_len(0)?;
+    }
     // What we inherited (a caller's lock file, a pipe of `$(..)`) must not live on in the dispatcher.
     close_fds::set_fds_cloexec(3, &[]);
     let mut command = Command::new("/proc/self/exe");

@@ -38,13 +38,19 @@ impl Dispatcher {
     pub(super) fn turn(&mut self, store: &mut Store) -> Result<(), DispatchError> {
         self.send_unsent(store)?;
         self.data();
+        for (route, question) in
+            self.callers.askable(|route| self.links.get(&route).is_some_and(|s| s.boot().is_some()))
+        {
+            self.tell(route, &question);
+        }
         let quiet = self.inbox.is_empty() && !self.stirred && !self.queue.stirs() && self.starve_at > Instant::now();
         let stuck = self.lanes.stuck();
         if quiet && stuck.is_empty() {
             self.explain_some(store)?;
             return self.ask_for_readings(store);
         }
-        let promises = self.callers.watching() || self.stirred || self.queue.stirs();
+        // A claim is on the disk before its start is sent, an end before it is told.
+        let promises = self.callers.watching() || self.stirred || !self.queue.is_empty();
         let durability = if promises { Durability::Full } else { Durability::Normal };
         let inbox = std::mem::take(&mut self.inbox);
         self.stirred = false;
@@ -205,8 +211,8 @@ impl Dispatcher {
             self.fleets.entry(distributor).or_insert_with(|| Fleet::new(Vec::new(), placement)).set(server);
             self.queue.free(distributor, id);
         }
-        let ids = tx.server_ids()?;
-        if ids.len() < self.fleets.values().map(|f| f.servers().count()).sum() {
+        if tx.count_servers()? < self.fleets.values().map(|f| f.servers().count()).sum() {
+            let ids = tx.server_ids()?;
             for fleet in self.fleets.values_mut() {
                 let gone: Vec<_> = fleet.servers().map(|s| s.id).filter(|id| !ids.contains(id)).collect();
                 for id in gone {

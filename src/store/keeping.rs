@@ -71,6 +71,8 @@ impl Tx<'_> {
         let mut gone = 0;
         for task in tasks {
             gone += self.run("DELETE FROM output WHERE task_id = ?1", [task])?;
+            // What lies on a server still goes when its agent says hello next.
+            gone += self.run("UPDATE member SET home_out = 0 WHERE task_id = ?1 AND home_out = 2", [task])?;
         }
         Ok(gone as u64)
     }

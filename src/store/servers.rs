@@ -194,6 +194,11 @@ impl View<'_> {
         })
     }
 
+    /// How many there are.
+    pub fn count_servers(&self) -> Result<usize> {
+        Ok(self.one("SELECT count(*) FROM server", [], |row| row.get(0))?.unwrap_or(0))
+    }
+
     /// Ids of all servers, to notice removed ones.
     pub fn server_ids(&self) -> Result<Vec<ServerId>> {
         self.all("SELECT id FROM server", [], |row| row.get(0))

@@ -11,6 +11,8 @@ use crate::ops::report::DispatcherStatus;
 
 pub fn run(verb: Dispatcher, out: &mut Out) -> Done {
     if let Dispatcher::Serve { home } = verb {
+        // stderr is run/dispatcher.log.
+        tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).init();
         process::serve(&Home::at(home), &mut std::io::stdout())?;
         return Ok(Code::OK);
     }
