@@ -147,6 +147,12 @@ impl Lanes {
         stuck
     }
 
+    /// Has what runs in this lane taken longer than a lane is given work ahead for?
+    pub fn is_long(&self, id: LaneId) -> bool {
+        let first = self.lanes.get(&id).and_then(|lane| lane.attempts.iter().filter_map(|h| h.began).min());
+        first.is_some_and(|at| at.elapsed() > AHEAD)
+    }
+
     /// Is there a lane with more than one attempt? Then [`Lanes::stuck`] is worth asking in a while.
     pub fn any_ahead(&self) -> bool {
         self.lanes.values().any(|lane| lane.attempts.len() > 1 && !lane.recalled)

@@ -9,8 +9,12 @@ use super::turn::Outcome;
 use crate::matching::{Choice, Place, Query};
 use crate::model::demand::{Demand, Target};
 use crate::model::id::{AttemptId, BootId, ClassId, DistributorId, LaneId, ServerId, TaskId};
+use crate::model::resources::Needs;
+use crate::model::server::Server;
+use crate::model::time::Timestamp;
 use crate::store::classes::Head;
 use crate::store::members::{Ledger, Placing};
+use crate::store::trace::NoteId;
 use crate::store::{StoreError, Tx};
 use std::time::{Duration, Instant};
 
@@ -58,7 +62,9 @@ pub fn top_up(
     let low: Vec<(LaneId, ClassId, Place)> = d
         .lanes
         .iter()
-        .filter(|(_, lane)| !lane.recalled && lane.attempts.len() * 2 <= d.lanes.window(lane.class) as usize)
+        .filter(|(id, lane)| {
+            !lane.recalled && !d.lanes.is_long(*id) && lane.attempts.len() * 2 <= d.lanes.window(lane.class) as usize
+        })
         .map(|(id, lane)| (id, lane.class, lane.place))
         .collect();
     for (id, class, held_place) in low {
@@ -73,20 +79,16 @@ pub fn top_up(
         if d.barred.contains_key(&head.task) || d.avoided.contains_key(&head.task) {
             continue;
         }
-        for fleet in d.fleets.values_mut() {
-            fleet.give_back(held_place, needs);
-        }
+        d.book(held_place, needs, Booking::GiveBack);
         let still = d.compiled.get(&class).zip(fleet_with(d, held_place.server)).is_some_and(|(c, fleet)| {
             fleet
                 .best_among(&c.query, Some(head.task), &[held_place.server])
                 .is_some_and(|choice| choice.place == held_place)
         });
-        for fleet in d.fleets.values_mut() {
-            fleet.take(held_place, needs);
-        }
+        d.book(held_place, needs, Booking::Take);
         if still {
             let count = d.lanes.window(class).saturating_sub(u32::try_from(has).unwrap_or(u32::MAX));
-            fill(d, tx, ledger, outcome, &head, id, held_place, boot, count)?;
+            fill(d, tx, ledger, outcome, &head, id, held_place, (boot, None), count)?;
             d.requeue(tx, key)?;
         }
     }
@@ -122,18 +124,15 @@ fn place(
         return Ok(());
     };
     let Some(needs) = d.compiled.get(&class).map(|c| c.query.needs()) else { return Ok(()) };
+    let verdict = verdict(d, tx, class, distributor, head.task)?;
     let lane = tx.new_lane()?;
     tx.take(choice.place.server, choice.place.host, needs)?;
-    for fleet in d.fleets.values_mut() {
-        fleet.take(choice.place, needs);
-    }
+    d.book(choice.place, needs, Booking::Take);
     let window = d.lanes.window(class);
-    let filled = fill(d, tx, ledger, outcome, &head, lane, choice.place, boot, window)?;
+    let filled = fill(d, tx, ledger, outcome, &head, lane, choice.place, (boot, verdict), window)?;
     if filled == 0 {
         tx.give_back(choice.place.server, choice.place.host, needs)?;
-        for fleet in d.fleets.values_mut() {
-            fleet.give_back(choice.place, needs);
-        }
+        d.book(choice.place, needs, Booking::GiveBack);
         // Cancelled or held in this very transaction: the counts follow at its end, and with them the class.
         d.queue.forget(class);
         d.stirred = true;
@@ -152,10 +151,10 @@ fn fill(
     head: &Head,
     lane: LaneId,
     place: Place,
-    boot: BootId,
+    (boot, verdict): (BootId, Option<NoteId>),
     count: u32,
 ) -> Result<u32, DispatchError> {
-    let placing = Placing { server: place.server, host: place.host, boot, lane, sent: d.epoch, verdict: None };
+    let placing = Placing { server: place.server, host: place.host, boot, lane, sent: d.epoch, verdict };
     let claimed = ledger.claim(head.task, count.max(1), &placing)?;
     let Some(template) = Template::read(tx, head.task)? else { return Ok(0) };
     for member in &claimed {
@@ -168,6 +167,28 @@ fn fill(
         outcome.orders.extend(template.orders(tx, place, lane, &placing.boot, d.epoch, &claimed)?);
     }
     Ok(u32::try_from(claimed.len()).unwrap_or(u32::MAX))
+}
+
+/// What every server answered to a class at this placement, kept for `explain`. Of large fleets one for some seconds.
+fn verdict(
+    d: &mut Dispatcher,
+    tx: &Tx<'_>,
+    class: ClassId,
+    distributor: DistributorId,
+    task: TaskId,
+) -> Result<Option<NoteId>, StoreError> {
+    let (Some(compiled), Some(fleet)) = (d.compiled.get(&class), d.fleets.get(&distributor)) else { return Ok(None) };
+    let fresh = Duration::from_secs(if fleet.servers().count() > 32 { 10 } else { 1 });
+    if let Some((_, note)) = d.judged.get(&class).filter(|(at, _)| at.elapsed() < fresh) {
+        return Ok(Some(*note));
+    }
+    let verdicts = fleet.explain(&compiled.query, Some(task), Timestamp::now());
+    let note = tx.keep_note(&serde_json::to_string(&verdicts).unwrap_or_default())?;
+    if d.judged.len() > COMPILED_MAX {
+        d.judged.clear();
+    }
+    d.judged.insert(class, (Instant::now(), note));
+    Ok(Some(note))
 }
 
 /// The oldest task of a class that may start a member: arrays that run as many at once as they may are passed over.
@@ -256,7 +277,38 @@ pub fn compile(d: &mut Dispatcher, tx: &Tx<'_>, id: ClassId) -> Result<bool, Sto
     Ok(true)
 }
 
+/// What is done to a place in the fleets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Booking {
+    Take,
+    GiveBack,
+}
+
 impl Dispatcher {
+    /// Mirrors a booking in the fleets. Servers of several distributors may share a host: its pool is the same for all.
+    pub(super) fn book(&mut self, place: Place, needs: Needs, booking: Booking) {
+        let Some(own) = self.fleets.iter().find(|(_, f)| f.get(place.host).is_some()).map(|(id, _)| *id) else {
+            return;
+        };
+        let Some(fleet) = self.fleets.get_mut(&own) else { return };
+        match booking {
+            Booking::Take => fleet.take(place, needs),
+            Booking::GiveBack => fleet.give_back(place, needs),
+        }
+        let Some(pool) = fleet.get(place.host).and_then(|s| s.pool.clone()) else { return };
+        for (id, fleet) in &mut self.fleets {
+            let shares = |s: &&Server| s.pool.as_ref().is_some_and(|p| p.host == pool.host);
+            if *id == own {
+                continue;
+            }
+            let sharing = fleet.servers().find(shares).cloned();
+            if let Some(mut server) = sharing {
+                server.pool = Some(pool.clone());
+                fleet.set(server);
+            }
+        }
+    }
+
     /// A class's place in the queue after some of it was placed.
     fn requeue(&mut self, tx: &Tx<'_>, key: Key) -> Result<(), DispatchError> {
         let class = key.2;
@@ -291,7 +343,7 @@ impl Dispatcher {
                 let (Some(compiled), Some(fleet)) = (self.compiled.get(&key.2), self.fleets.get(&distributor)) else {
                     continue;
                 };
-                let verdicts = fleet.explain(&compiled.query, Some(key.1), crate::model::time::Timestamp::now());
+                let verdicts = fleet.explain(&compiled.query, Some(key.1), Timestamp::now());
                 tx.set_class_reason(key.2, Some(&crate::distributor::tier2::summary(&verdicts)))?;
             }
             Ok::<_, DispatchError>(())

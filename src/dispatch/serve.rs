@@ -14,6 +14,7 @@ use crate::model::time::parse_duration;
 use crate::protocol::agent::{FromAgent, ToAgent};
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::settings::HomeRow;
+use crate::store::trace::NoteId;
 use crate::store::{Durability, Home, Store, StoreError, View};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -63,6 +64,8 @@ pub struct Dispatcher {
     pub(super) capped: HashSet<ClassId>,
     /// Links that turned out to lead to a host that was restarted.
     pub(super) lost_routes: Vec<Route>,
+    /// The last kept verdicts of classes.
+    pub(super) judged: HashMap<ClassId, (Instant, NoteId)>,
     pub(super) to_explain: Vec<ClassId>,
     pub(super) explained_at: HashMap<ClassId, Instant>,
     pub(super) probe_at: Option<Instant>,
@@ -153,6 +156,7 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
         cancelling: HashSet::new(),
         capped: HashSet::new(),
         lost_routes: Vec::new(),
+        judged: HashMap::new(),
         to_explain: Vec::new(),
         explained_at: HashMap::new(),
         probe_at: None,

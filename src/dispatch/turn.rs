@@ -8,6 +8,7 @@ use super::serve::{DispatchError, Dispatcher};
 use crate::matching::{Fleet, Place};
 use crate::model::failpoint::failpoint;
 use crate::model::id::{AttemptId, ClassId, Epoch, LaneId, TaskId};
+use crate::model::resources::Needs;
 use crate::model::server::Engine;
 use crate::model::task::{Phase, State};
 use crate::model::time::Timestamp;
@@ -294,17 +295,16 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Mirrors a given back place in the fleets.
-    pub(super) fn give_back(&mut self, place: Place, needs: crate::model::resources::Needs) {
+    /// A place is free again: blocked classes may fit there, on the other servers of its host, and in groups.
+    fn give_back(&mut self, place: Place, needs: Needs) {
         self.moved = true;
-        for (distributor, fleet) in &mut self.fleets {
-            let Some(host) = fleet.get(place.host).and_then(|s| s.pool.as_ref()).map(|p| p.host) else { continue };
-            fleet.give_back(place, needs);
-            let shares = fleet.servers().filter(|s| {
-                s.pool.as_ref().is_some_and(|p| p.host == host) || matches!(s.engine, Engine::Group { .. })
-            });
-            for id in shares.map(|s| s.id).collect::<Vec<_>>() {
-                self.queue.free(*distributor, id);
+        self.book(place, needs, schedule::Booking::GiveBack);
+        let host = self.fleets.values().find_map(|f| f.get(place.host)).and_then(|s| s.pool.as_ref()).map(|p| p.host);
+        for (distributor, fleet) in &self.fleets {
+            for server in fleet.servers() {
+                if server.pool.as_ref().map(|p| p.host) == host || matches!(server.engine, Engine::Group { .. }) {
+                    self.queue.free(*distributor, server.id);
+                }
             }
         }
     }

@@ -26,7 +26,8 @@ pub fn cancel(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<C
                 changed += ledger.shift(chosen.task, chosen.index, from, Phase::Ended(State::Cancelled))?;
             }
             ledger.close()?;
-            let live = tx.live_of(chosen.task)?.into_iter().filter(|l| chosen.index.is_none_or(|i| i == l.index)).count();
+            let live =
+                tx.live_of(chosen.task)?.into_iter().filter(|l| chosen.index.is_none_or(|i| i == l.index)).count();
             let mut note = None;
             if live > 0 {
                 tx.ask_cancel(chosen.task, chosen.index, grace, now)?;

@@ -3,7 +3,10 @@
 use super::report::DispatcherStatus;
 use super::{Grid, OpsError};
 use crate::dispatch::start::{self, Connection, StartError};
+use crate::distributor::tier2::reconsider_unmatched;
+use crate::model::time::Timestamp;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
+use crate::store::Durability;
 use crate::store::Home;
 use std::io::Write;
 
@@ -13,6 +16,12 @@ fn failed(error: StartError) -> OpsError {
 
 /// After a change: wakes the dispatcher; starts one where there is work and none. Every command that opened the home ends with this.
 pub fn wake(grid: &mut Grid) -> Result<(), OpsError> {
+    if !grid.store.view().unmatched(1)?.is_empty() {
+        // A server or an attribute may just have made it possible.
+        grid.store
+            .write(Durability::Full, |tx| reconsider_unmatched(tx, Timestamp::now()))
+            .map_err(super::submit::refusal)?;
+    }
     start::wake(&grid.store).map_err(failed)
 }
 

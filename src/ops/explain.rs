@@ -39,7 +39,8 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
             relaxed: Vec::new(),
             steps: view.steps(row.id)?,
         };
-        let waits = row.counts.waiting + row.counts.held > 0 && member.as_ref().is_none_or(|m| !m.phase.state().ended());
+        let waits =
+            row.counts.waiting + row.counts.held > 0 && member.as_ref().is_none_or(|m| !m.phase.state().ended());
         if waits && let Some(mut asked) = ask_again(view, &row)? {
             let now = Timestamp::now();
             asked.judge(Some(row.id), now);
@@ -62,7 +63,9 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
 /// What waits, asked again with everything as it is now.
 fn ask_again(view: &View<'_>, row: &TaskRow) -> Result<Option<Asked>, OpsError> {
     let Some(class) = view.class(row.class)? else { return Ok(None) };
-    let (Some(user), Some(client)) = (view.user_by_id(class.user)?, view.client_by_id(class.client)?) else { return Ok(None) };
+    let (Some(user), Some(client)) = (view.user_by_id(class.user)?, view.client_by_id(class.client)?) else {
+        return Ok(None);
+    };
     Ok(Asked::new(view, class.distributor, &class.demand, &user, &client).ok())
 }
 

@@ -63,7 +63,14 @@ fn follow_all(
             // Members in their order: each is followed while it runs, those that ended meanwhile are told whole.
             for position in 0..row.size {
                 let index = row.shape.index_at(position);
-                one(grid, Chosen { task: what.task, index: Some(index) }, index, streams, sink, interrupts.as_deref_mut())?;
+                one(
+                    grid,
+                    Chosen { task: what.task, index: Some(index) },
+                    index,
+                    streams,
+                    sink,
+                    interrupts.as_deref_mut(),
+                )?;
             }
         }
         (index, _) => one(grid, what, index.unwrap_or(Index(0)), streams, sink, interrupts)?,
@@ -114,7 +121,8 @@ fn one(
             Some(open) => open,
             None => {
                 let mut open = start::connect(grid.store.home()).map_err(failed)?;
-                open.send(&ToDispatcher::Follow { task: what.task, index, out: told.out, err: told.err }).map_err(failed)?;
+                open.send(&ToDispatcher::Follow { task: what.task, index, out: told.out, err: told.err })
+                    .map_err(failed)?;
                 connection.insert(open)
             }
         };
@@ -122,7 +130,9 @@ fn one(
             Woken::Interrupt => {
                 let Some(interrupts) = interrupts.as_deref_mut() else { continue };
                 if interrupts.take() > 1 {
-                    return Err(OpsError::Grid(format!("left; task {what} goes on: `grid wait {what}`, `grid cancel {what}`")));
+                    return Err(OpsError::Grid(format!(
+                        "left; task {what} goes on: `grid wait {what}`, `grid cancel {what}`"
+                    )));
                 }
                 let asked = cancel::cancel(grid, &[what], Duration::from_secs(10))?;
                 let note = asked.first().and_then(|c| c.note.clone()).unwrap_or_else(|| "cancelled".to_owned());
@@ -160,7 +170,14 @@ fn one(
 }
 
 /// What an ended member wrote and was not told yet.
-fn rest(grid: &mut Grid, what: Chosen, index: Index, streams: &[Stream], told: &mut Told, sink: &mut Sink<'_>) -> Result<(), OpsError> {
+fn rest(
+    grid: &mut Grid,
+    what: Chosen,
+    index: Index,
+    streams: &[Stream],
+    told: &mut Told,
+    sink: &mut Sink<'_>,
+) -> Result<(), OpsError> {
     let Some(member) = grid.store.view().member(what.task, index)? else { return Ok(()) };
     told.attempt(member.number);
     for stream in streams {
@@ -178,7 +195,13 @@ fn rest(grid: &mut Grid, what: Chosen, index: Index, streams: &[Stream], told: &
 }
 
 /// `logs` of a member that runs: what it has written so far.
-pub fn so_far(grid: &mut Grid, what: Chosen, index: Index, streams: &[Stream], sink: &mut Sink<'_>) -> Result<(), OpsError> {
+pub fn so_far(
+    grid: &mut Grid,
+    what: Chosen,
+    index: Index,
+    streams: &[Stream],
+    sink: &mut Sink<'_>,
+) -> Result<(), OpsError> {
     let Some(member) = grid.store.view().member(what.task, index)? else { return Ok(()) };
     for stream in streams {
         read(grid, what, index, member.number, *stream, 0, sink)?;
@@ -187,12 +210,27 @@ pub fn so_far(grid: &mut Grid, what: Chosen, index: Index, streams: &[Stream], s
 }
 
 /// `logs` of an ended attempt whose output was too long to be brought home: read it from its server.
-pub fn from_server(grid: &mut Grid, what: Chosen, index: Index, number: u32, stream: Stream, sink: &mut Sink<'_>) -> Result<(), OpsError> {
+pub fn from_server(
+    grid: &mut Grid,
+    what: Chosen,
+    index: Index,
+    number: u32,
+    stream: Stream,
+    sink: &mut Sink<'_>,
+) -> Result<(), OpsError> {
     read(grid, what, index, number, stream, 0, sink)
 }
 
 /// Reads an output where it lies, piece by piece.
-fn read(grid: &mut Grid, what: Chosen, index: Index, number: u32, stream: Stream, from: u64, sink: &mut Sink<'_>) -> Result<(), OpsError> {
+fn read(
+    grid: &mut Grid,
+    what: Chosen,
+    index: Index,
+    number: u32,
+    stream: Stream,
+    from: u64,
+    sink: &mut Sink<'_>,
+) -> Result<(), OpsError> {
     const PIECE: u32 = 1 << 20;
     let mut open = start::connect(grid.store.home()).map_err(failed)?;
     let mut offset = from;
@@ -210,7 +248,11 @@ fn read(grid: &mut Grid, what: Chosen, index: Index, number: u32, stream: Stream
                 }
             }
             Some(_) => {}
-            None => return Err(OpsError::Grid(format!("task {what}: its server can't be asked for the output now; try again when it is up"))),
+            None => {
+                return Err(OpsError::Grid(format!(
+                    "task {what}: its server can't be asked for the output now; try again when it is up"
+                )));
+            }
         }
     }
 }
@@ -231,7 +273,8 @@ enum Woken {
 }
 
 fn wait_for(open: &Connection, interrupts: Option<&Interrupts>, limit: Duration) -> Result<Woken, OpsError> {
-    let timeout = Timespec { tv_sec: i64::try_from(limit.as_secs()).unwrap_or(1), tv_nsec: i64::from(limit.subsec_nanos()) };
+    let timeout =
+        Timespec { tv_sec: i64::try_from(limit.as_secs()).unwrap_or(1), tv_nsec: i64::from(limit.subsec_nanos()) };
     let mut fds = vec![PollFd::from_borrowed_fd(open.stream().as_fd(), PollFlags::IN)];
     if let Some(interrupts) = interrupts {
         fds.push(PollFd::from_borrowed_fd(interrupts.pipe.as_fd(), PollFlags::IN));

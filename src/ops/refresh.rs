@@ -8,6 +8,7 @@ use crate::model::id::ServerId;
 use crate::model::server::Engine;
 use crate::model::time::Timestamp;
 use crate::store::Durability;
+use crate::store::settings::watch_list;
 
 /// Reads the named servers, or all.
 pub fn refresh(grid: &mut Grid, names: &[String]) -> Result<Vec<Refreshed>, OpsError> {
@@ -34,7 +35,11 @@ pub(super) fn read_one(grid: &mut Grid, id: ServerId) -> Result<Option<String>, 
     let read = match server.engine {
         // A group is what its members add up to.
         Engine::Group { .. } => return Ok(None),
-        Engine::Local | Engine::Ssh { .. } => dispatch::probe::this_host(grid.store.home()),
+        Engine::Local | Engine::Ssh { .. } => {
+            let view = grid.store.view();
+            let watch = watch_list(view.setting("watch")?.as_deref());
+            dispatch::probe::this_host(grid.store.home(), watch, view.setting("probe_script")?)
+        }
     };
     let now = Timestamp::now();
     grid.store.write(Durability::Normal, |tx| match read {

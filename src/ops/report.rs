@@ -1,12 +1,12 @@
 //! What verbs report: one value feeds the table and the JSON. Field names are promises to scripts.
 
+pub use crate::distributor::search::TierSearch;
+pub use crate::matching::Verdict as ServerVerdict;
 use crate::model::attribute::Attributes;
 use crate::model::demand::AppNeed;
 use crate::model::resources::Bytes;
 use crate::model::task::State;
 use crate::model::time::Timestamp;
-pub use crate::distributor::search::TierSearch;
-pub use crate::matching::Verdict as ServerVerdict;
 use serde::Serialize;
 use std::collections::BTreeMap;
 

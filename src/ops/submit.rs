@@ -8,8 +8,8 @@ use crate::distributor::tier1;
 use crate::distributor::tier2::{Asked, Commit, Committed, How, Offer, TierError, commit};
 use crate::model::client::Client;
 use crate::model::distributor::{Policy, Record, Tier};
-use crate::model::id::{Index, TaskId, TaskUuid};
 use crate::model::failpoint::failpoint;
+use crate::model::id::{Index, TaskId, TaskUuid};
 use crate::model::task::{ClientFacts, Request};
 use crate::model::time::Timestamp;
 use crate::model::user::User;
@@ -34,7 +34,8 @@ pub fn submit(grid: &mut Grid, draft: Draft) -> Result<report::Submitted, OpsErr
         take(tx, &envelope, found, &request, &user, &client, now)
     })?;
     failpoint("client-committed");
-    dispatch::start::wake(&grid.store).map_err(|e| OpsError::Grid(format!("task {id} is queued, but there is no dispatcher to start it: {e}")))?;
+    dispatch::start::wake(&grid.store)
+        .map_err(|e| OpsError::Grid(format!("task {id} is queued, but there is no dispatcher to start it: {e}")))?;
     let view = grid.store.view();
     let row = view.task(id)?.ok_or_else(|| OpsError::unknown("task", &id.to_string(), []))?;
     Ok(report_of(&view, &row))
@@ -181,7 +182,7 @@ fn no_match(asked: &[(&Record, Asked, Offer)], trace: &Trace) -> OpsError {
     OpsError::NoMatch { summary: "no server could ever run this; nothing was submitted".to_owned(), reasons }
 }
 
-fn refusal(error: TierError) -> OpsError {
+pub(super) fn refusal(error: TierError) -> OpsError {
     match error {
         TierError::Store(error) => error.into(),
         TierError::Expression(error) => OpsError::Usage(error.to_string()),

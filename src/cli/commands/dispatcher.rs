@@ -6,8 +6,8 @@ use super::super::failure::Failure;
 use super::super::output::Out;
 use super::{Done, open};
 use crate::ops::dispatcher as process;
-use crate::ops::report::DispatcherStatus;
 use crate::ops::home::Home;
+use crate::ops::report::DispatcherStatus;
 
 pub fn run(verb: Dispatcher, out: &mut Out) -> Done {
     if let Dispatcher::Serve { home } = verb {
