@@ -215,13 +215,13 @@ mod tests {
         typed.priority = Some(-1);
         typed.prefer = Some("1".into());
         typed.retries = Some(0);
-        typed.constraint = Some("a || b".into());
+        typed.constraint = Some("task.cpus > 1 || server.rack == 7".into());
         typed.apps = vec!["ffmpeg".parse().unwrap(), "blender".parse().unwrap()];
         let request = typed.into_request(Some(&profile()), client()).unwrap();
         let demand = &request.demand;
         assert_eq!((demand.needs.cpus, demand.priority, request.retries), (8, -1, 0));
         assert_eq!(demand.prefer.as_deref(), Some("1"));
-        assert_eq!(demand.constraint.as_deref(), Some("(server.site == \"brno\") && (a || b)"));
+        assert_eq!(demand.constraint.as_deref(), Some("(server.site == \"brno\") && (task.cpus > 1 || server.rack == 7)"));
         assert_eq!(demand.apps.iter().map(ToString::to_string).collect::<Vec<_>>(), ["blender", "ffmpeg"]);
     }
 

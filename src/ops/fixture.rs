@@ -69,7 +69,7 @@ pub fn add_task(grid: &mut Grid, draft: Draft) -> TaskId {
                 r#"{"tiers":[{"tier":2,"searched":[{"distributor":"tier2","answer":"queued"}]},{"tier":1,"searched":[{"distributor":"tier1","answer":"redirect to tier2"}]}]}"#,
             )?;
             let verdict = tx.keep_note(
-                r#"[{"server":"local","qualifies":false,"reasons":["needs 999 cpus, has 4"],"score":null}]"#,
+                r#"[{"server":"local","distributor":"tier2","qualifies":false,"reasons":["needs 999 cpus, has 4"],"score":null}]"#,
             )?;
             let new = NewTask {
                 uuid: TaskUuid::new(),
@@ -78,6 +78,7 @@ pub fn add_task(grid: &mut Grid, draft: Draft) -> TaskId {
                 request: &request,
                 held: request.hold.then_some("held by you"),
                 reason: (!request.hold).then_some("no server is free"),
+                unmatched: false,
                 round: 1,
                 route: ("tier1", "tier2"),
                 search: Some(search),
@@ -98,7 +99,7 @@ pub fn start(grid: &mut Grid, task: TaskId) -> crate::store::members::Claimed {
     let begin = |tx: &crate::store::Tx<'_>| {
         let local = tx.server("local")?.unwrap().id;
         let verdict =
-            tx.keep_note(r#"[{"server":"local","qualifies":true,"reasons":[],"score":{"idle_cpus":3.5}}]"#)?;
+            tx.keep_note(r#"[{"server":"local","distributor":"tier2","qualifies":true,"reasons":[],"score":3.5}]"#)?;
         let boot = BootId("b1".into());
         let lane = tx.new_lane()?;
         let at = Placing { server: local, host: local, boot, lane, sent: Epoch(1), verdict: Some(verdict) };

@@ -60,11 +60,7 @@ fn place(task: &Task) -> String {
     let mut parts: Vec<String> = Vec::new();
     if let Some(counts) = &task.counts {
         let each = |(state, n): (&State, &u32)| format!("{n} {}", state.word().to_lowercase());
-        parts.push(format!(
-            "{} of {}",
-            counts.iter().map(each).collect::<Vec<_>>().join(", "),
-            task.head.size.unwrap_or(0)
-        ));
+        parts.extend(counts.iter().map(each));
     }
     parts.extend(task.head.server.clone());
     match (task.exit_code, task.signal) {
@@ -122,7 +118,7 @@ fn summary(report: &report::Status) -> Vec<String> {
 fn commonest_reason(tasks: &[Task]) -> Option<String> {
     let mut reasons: Vec<(&str, u64, &str)> = Vec::new();
     for task in tasks.iter().filter(|task| task.head.state == State::Pending) {
-        let reason = task.head.reason.as_deref()?;
+        let Some(reason) = task.head.reason.as_deref() else { continue };
         let waiting = task.counts.as_ref().map_or(1, |counts| counts.get(&State::Pending).copied().unwrap_or(0));
         match reasons.iter_mut().find(|(known, ..)| *known == reason) {
             Some((_, count, _)) => *count += u64::from(waiting),
