@@ -221,7 +221,10 @@ mod tests {
         let demand = &request.demand;
         assert_eq!((demand.needs.cpus, demand.priority, request.retries), (8, -1, 0));
         assert_eq!(demand.prefer.as_deref(), Some("1"));
-        assert_eq!(demand.constraint.as_deref(), Some("(server.site == \"brno\") && (task.cpus > 1 || server.rack == 7)"));
+        assert_eq!(
+            demand.constraint.as_deref(),
+            Some("(server.site == \"brno\") && (task.cpus > 1 || server.rack == 7)")
+        );
         assert_eq!(demand.apps.iter().map(ToString::to_string).collect::<Vec<_>>(), ["blender", "ffmpeg"]);
     }
 

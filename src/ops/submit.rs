@@ -2,7 +2,6 @@
 
 use super::draft::Draft;
 use super::{Grid, OpsError, report};
-use crate::dispatch;
 use crate::distributor::search::{self, Trace};
 use crate::distributor::tier1;
 use crate::distributor::tier2::{Asked, Commit, Committed, How, Offer, TierError, commit};
@@ -34,8 +33,6 @@ pub fn submit(grid: &mut Grid, draft: Draft) -> Result<report::Submitted, OpsErr
         take(tx, &envelope, found, &request, &user, &client, now)
     })?;
     failpoint("client-committed");
-    dispatch::start::wake(&grid.store)
-        .map_err(|e| OpsError::Grid(format!("task {id} is queued, but there is no dispatcher to start it: {e}")))?;
     let view = grid.store.view();
     let row = view.task(id)?.ok_or_else(|| OpsError::unknown("task", &id.to_string(), []))?;
     Ok(report_of(&view, &row))

@@ -5,10 +5,10 @@ use crate::model::server::Server;
 use crate::model::time::Timestamp;
 use std::collections::BTreeMap;
 
-const SUMS: [&str; 9] =
-    ["cpus", "slots", "load1", "idle_cpus", "power", "mem_total", "mem_available", "disk_free", "gpus"];
+/// What a host has once, however many of its servers are in the group.
+const OF_HOSTS: [&str; 7] = ["load1", "idle_cpus", "power", "mem_total", "mem_available", "disk_free", "gpus"];
 
-/// Numbers are sums, applications are those of any member, and what all members have alike the group has too.
+/// Numbers are sums over the hosts, applications are those of any member, and what all members have alike the group has too.
 /// What is declared for the group itself stands before all that.
 pub(super) fn add_up(group: &mut Server, members: &[Server]) {
     let mut all: BTreeMap<Box<str>, Attribute> = BTreeMap::new();
@@ -19,19 +19,28 @@ pub(super) fn add_up(group: &mut Server, members: &[Server]) {
             }
         }
     }
-    for name in SUMS {
-        let parts: Vec<&Attribute> = members.iter().filter_map(|m| m.attributes.get(name)).collect();
-        let oldest = parts.iter().map(|a| a.read_at).min();
-        let Some(read_at) = oldest else { continue };
-        let whole = parts.iter().all(|a| matches!(a.value, Value::Int(_)));
-        let value = if whole {
-            Value::Int(
-                parts.iter().fold(0i64, |sum, a| sum.saturating_add(if let Value::Int(n) = a.value { n } else { 0 })),
-            )
+    let hosts = hosts(members);
+    for name in OF_HOSTS {
+        let of_host = |members: &Vec<&Server>| {
+            let parts = members.iter().filter_map(|m| m.attributes.get(name));
+            parts.max_by(|a, b| number(&a.value).total_cmp(&number(&b.value))).cloned()
+        };
+        let parts: Vec<Attribute> = hosts.iter().filter_map(of_host).collect();
+        let Some(read_at) = parts.iter().map(|a| a.read_at).min() else { continue };
+        let value = if parts.iter().all(|a| matches!(a.value, Value::Int(_))) {
+            Value::Int(parts.iter().fold(0i64, |sum, a| sum.saturating_add(number(&a.value) as i64)))
         } else {
             Value::Double(parts.iter().map(|a| number(&a.value)).sum())
         };
         all.insert(name.into(), Attribute { value, source: Source::Reported, read_at });
+    }
+    let cpus: u32 = hosts.iter().map(|members| cpus_of_host(members)).fold(0, u32::saturating_add);
+    let slots: u32 = members.iter().map(|m| m.slots).fold(0, u32::saturating_add);
+    for (name, count) in [("cpus", cpus), ("slots", slots)] {
+        let read_at = members.iter().filter_map(|m| m.attributes.get(name)).map(|a| a.read_at).min();
+        if let Some(read_at) = read_at {
+            all.insert(name.into(), Attribute { value: Value::Int(count.into()), source: Source::Reported, read_at });
+        }
     }
     let mut names: Vec<Value> = Vec::new();
     let mut versions = BTreeMap::new();
@@ -56,17 +65,37 @@ pub(super) fn add_up(group: &mut Server, members: &[Server]) {
         !matches!(&a.value, Value::List(l) if l.is_empty()) && !matches!(&a.value, Value::Map(m) if m.is_empty())
     };
     all.extend(own.into_iter().filter(|(_, a)| a.source == Source::Declared && has_apps(a)));
-    let sum = |get: fn(&Server) -> u32| members.iter().map(get).fold(0u32, u32::saturating_add);
     if group.cpus == 0 {
-        group.cpus = sum(|m| m.cpus);
+        group.cpus = cpus;
     }
     if group.slots == 0 {
-        group.slots = sum(|m| m.slots);
+        group.slots = slots;
     }
     if group.mem.0 == 0 {
-        group.mem.0 = members.iter().map(|m| m.mem.0).fold(0, u64::saturating_add);
+        let of_host = |members: &Vec<&Server>| members.iter().map(|m| m.mem.0).max().unwrap_or(0);
+        group.mem.0 = hosts.iter().map(of_host).fold(0, u64::saturating_add);
     }
     group.attributes = all;
+}
+
+/// Members by the host that they share; one never read stands alone.
+fn hosts(members: &[Server]) -> Vec<Vec<&Server>> {
+    let mut hosts: Vec<Vec<&Server>> = Vec::new();
+    for member in members {
+        let host = member.pool.as_ref().map(|p| p.host);
+        let same = |there: &&mut Vec<&Server>| host.is_some() && there[0].pool.as_ref().map(|p| p.host) == host;
+        match hosts.iter_mut().find(same) {
+            Some(there) => there.push(member),
+            None => hosts.push(vec![member]),
+        }
+    }
+    hosts
+}
+
+/// Parts of a host that overlap are not more than the host.
+fn cpus_of_host(members: &[&Server]) -> u32 {
+    let parts = members.iter().map(|m| m.cpus).fold(0, u32::saturating_add);
+    members[0].pool.as_ref().map_or(parts, |pool| parts.min(pool.cpus))
 }
 
 fn number(value: &Value) -> f64 {
