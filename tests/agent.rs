@@ -8,3 +8,5 @@ mod driver;
 
 #[path = "agent/basics.rs"]
 mod basics;
+#[path = "agent/control.rs"]
+mod control;

@@ -1,5 +1,8 @@
 //! Reads a host: /proc, /sys, and a few tools, each within its time.
 
+use super::apps::{self, Apps};
+use super::{cpus, gpus, memory, power};
+use crate::model::attribute::Value;
 use crate::model::facts::Facts;
 use crate::model::id::BootId;
 use crate::model::resources::Bytes;
@@ -12,37 +15,79 @@ use std::path::{Path, PathBuf};
 pub struct Host {
     spool: PathBuf,
     boot: BootId,
+    ticks: Option<cpus::Ticks>,
 }
 
 impl Host {
     /// Nothing is read yet.
     pub fn new(spool: &Path, boot: BootId) -> Self {
-        Self { spool: spool.to_owned(), boot }
+        Self { spool: spool.to_owned(), boot, ticks: None }
     }
 
     /// One reading.
-    pub fn read(&mut self, _watch: &[String], _script: Option<&str>) -> Facts {
-        let _ = &self.spool;
+    pub fn read(&mut self, watch: &[String], script: Option<&str>) -> Facts {
+        let mut complaints = Vec::new();
+        let machine = machine();
+        let usable = cpus::usable();
+        // Before the tools and the score loop, which keep processors busy themselves.
+        let idle_cpus = or_complain(cpus::idle(&mut self.ticks, usable), 0.0, "/proc/stat", &mut complaints);
+        let load1 = or_complain(cpus::load1(), 0.0, "/proc/loadavg", &mut complaints);
+        let memory = memory::total_and_available();
+        let (mem_total, mem_available) = or_complain(memory, (Bytes(0), Bytes(0)), "/proc/meminfo", &mut complaints);
+        let disk_free = rustix::fs::statvfs(&self.spool).map(|stat| Bytes(stat.f_bavail * stat.f_frsize));
+        let disk_free = or_complain(disk_free.ok(), Bytes(0), "the spool's file system", &mut complaints);
+        let score = power::core_score(&self.spool, &machine, &self.boot);
+        let gpus = gpus::read(&mut complaints);
+        let mut apps: Apps = apps::watched(watch, &self.spool);
+        let mut probed = BTreeMap::new();
+        let (os, os_version) = os();
+        probed.extend(os_version.map(|version| ("os_version".into(), Value::Text(version.into()))));
+        if let Some(script) = script {
+            probed.append(&mut apps::probe(script, &mut apps, &mut complaints));
+        }
+        let uname = rustix::system::uname();
         Facts {
-            machine: machine(),
+            machine,
             boot: self.boot.clone(),
             hostname: hostname(),
-            os: String::new(),
-            arch: String::new(),
-            kernel: String::new(),
-            cpus: 1,
-            power: 1.0,
-            load1: 0.0,
-            idle_cpus: 0.0,
-            mem_total: Bytes(0),
-            mem_available: Bytes(0),
-            disk_free: Bytes(0),
-            gpus: Vec::new(),
-            apps: BTreeMap::new(),
-            probed: BTreeMap::new(),
-            complaints: Vec::new(),
+            os,
+            arch: uname.machine().to_string_lossy().into_owned(),
+            kernel: uname.release().to_string_lossy().into_owned(),
+            cpus: usable,
+            power: (f64::from(usable) * score * 10.0).round() / 10.0,
+            load1,
+            idle_cpus,
+            mem_total,
+            mem_available,
+            disk_free,
+            gpus,
+            apps,
+            probed,
+            complaints,
         }
     }
+}
+
+/// The protocol has no place for "not read": a value that claims no capacity, and a line that says so.
+fn or_complain<T>(read: Option<T>, none: T, what: &str, complaints: &mut Vec<String>) -> T {
+    read.unwrap_or_else(|| {
+        complaints.push(format!("{what} can't be read"));
+        none
+    })
+}
+
+/// ID of /etc/os-release (`debian`, `ubuntu`, `rhel`), and VERSION_ID apart from it: expressions compare the first.
+fn os() -> (String, Option<String>) {
+    let text = fs::read_to_string("/etc/os-release").or_else(|_| fs::read_to_string("/usr/lib/os-release"));
+    parse_os(&text.unwrap_or_default())
+}
+
+fn parse_os(text: &str) -> (String, Option<String>) {
+    let field = |name: &str| {
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
+        Some(value.trim().trim_matches(['"', '\'']).to_owned()).filter(|value| !value.is_empty())
+    };
+    (field("ID").unwrap_or_else(|| "linux".to_owned()), field("VERSION_ID"))
 }
 
 /// `/etc/machine-id`, or a stand-in made of the host name.
@@ -57,4 +102,16 @@ pub fn machine() -> String {
 /// As `uname -n` says it.
 pub fn hostname() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn os_release_with_and_without_quotes() {
+        assert_eq!(parse_os("NAME=x\nID=debian\nVERSION_ID=\"12\"\n"), ("debian".into(), Some("12".into())));
+        assert_eq!(parse_os("ID='arch'\n"), ("arch".into(), None));
+        assert_eq!(parse_os(""), ("linux".into(), None));
+    }
 }

@@ -81,6 +81,7 @@ impl Home {
         let mut magic = vec![0; MAGIC.len()];
         output.read_exact(&mut magic).unwrap();
         assert_eq!(magic, MAGIC);
+        rustix::io::ioctl_fionbio(&output, true).unwrap();
         let mut agent = Agent {
             child,
             input: Some(input),
