@@ -255,7 +255,8 @@ impl Dispatcher {
         self.callers.sweep();
         if knocked {
             self.callers.accept(listener);
-            // What the new ones say is often there already.
+            // A command that only wakes is gone again before it could be greeted: to have knocked is enough.
+            self.stirred = true;
             self.idle_since = Instant::now();
         }
         for route in ready_links {
