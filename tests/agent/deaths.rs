@@ -253,8 +253,12 @@ fn wherever_a_process_is_shot_nothing_runs_twice_and_all_ends() {
             passed |= once.exists();
             let lost = ended.values().filter(|c| matches!(c, Cause::Lost { .. })).count();
             assert!(lost <= usize::from(point.starts_with("supervisor")), "{point}:{count}: {lost} lost");
-            until("all runs are gone", || {
-                drop(home.try_agent());
+            until(&format!("{point}:{count}: all runs are gone"), || {
+                // The last confirmation may have died with its agent.
+                if let Ok(mut agent) = home.try_agent() {
+                    let held: Vec<AttemptId> = agent.inventory.iter().map(|h| h.attempt).collect();
+                    agent.try_tell(&ToAgent::Confirm { attempts: held });
+                }
                 home.runs() == 0
             });
             passed |= once.exists();
