@@ -223,7 +223,7 @@ impl Agent {
         if !batch.is_empty() {
             self.send(&FromAgent::Events(batch));
         }
-        failpoint("agent-end-sent");
+        failpoint("agent-events-sent");
     }
 
     /// Puts a message on its way.
