@@ -42,12 +42,15 @@ fn a_command_outlives_its_agent_and_the_next_one_gets_its_code_and_output() {
         other => panic!("{other:?}"),
     }
     assert!(agent.held(waiting).is_none(), "what had not begun never will");
-    let id2 = agent.start(1, sh("echo beside"));
-    agent.end(id2);
+    let beside = agent.start(2, sh("echo beside"));
+    let behind = agent.start(1, sh("echo behind"));
+    agent.end(beside);
     std::fs::write(&gate, "go\n").unwrap();
     let ended = agent.end(id);
     assert_eq!((exited(&ended), out(&ended)), (7, "before\nafter\n"));
-    agent.confirm(&[id, id2]);
+    let later = agent.end(behind);
+    assert!(later.end.started_at >= Some(ended.end.ended_at), "a lane runs one after the other, also over a death");
+    agent.confirm(&[id, beside, behind]);
     until("nothing is left", || home.runs() == 0);
 }
 
