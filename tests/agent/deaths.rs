@@ -233,7 +233,7 @@ fn carry_through(home: &Home, ids: &[AttemptId], long: bool) -> HashMap<AttemptI
 #[cfg(feature = "failpoints")]
 #[test]
 fn wherever_a_process_is_shot_nothing_runs_twice_and_all_ends() {
-    for point in POINTS {
+    for point in POINTS.iter().filter(|p| p.starts_with("agent-") || p.starts_with("supervisor-")) {
         let mut passed = false;
         for (count, long) in [(1, false), (2, true), (5, false)] {
             let home = Home::new();
