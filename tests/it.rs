@@ -1,0 +1,8 @@
+//! `grid` through its command line: the real binary, the real dispatcher, agent and supervisor.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests")]
+
+mod support;
+
+#[path = "it/run/mod.rs"]
+mod run;

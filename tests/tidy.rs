@@ -1,0 +1,319 @@
+//! The house keeps its shape: who may know whom, who may print, how files are named and how long they are.
+//! A small scan of the text of `src/`. Exceptions stand in lists with their reason; one that is no longer needed fails too.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// Who may import whom, as in src/lib.rs. A folder may always use itself.
+const LADDER: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("matching", &["model"]),
+    ("store", &["model"]),
+    ("protocol", &["model"]),
+    ("agent", &["protocol", "model"]),
+    ("link", &["protocol", "model"]),
+    ("engine", &["link", "protocol", "model"]),
+    ("distributor", &["link", "matching", "store", "protocol", "model"]),
+    ("dispatch", &["engine", "link", "distributor", "matching", "store", "protocol", "model"]),
+    ("ops", &["dispatch", "distributor", "matching", "store", "protocol", "model"]),
+    ("cli", &["ops", "model"]),
+];
+
+/// Single files that may know more than their folder.
+const ALSO: &[(&str, &str, &str)] = &[("cli/commands/mod.rs", "agent", "`grid agent` and `grid supervise` become it")];
+
+/// Crates that belong to one folder.
+const CRATES: &[(&str, &[&str])] =
+    &[("rusqlite", &["store"]), ("clap", &["cli"]), ("clap_complete", &["cli"]), ("clap_mangen", &["cli"]), ("comfy_table", &["cli"]), ("indicatif", &["cli"])];
+
+/// A file may be longer than this only for a reason.
+const LONGEST: usize = 400;
+const LONGER: &[(&str, &str)] = &[
+    ("store/members.rs", "to be split: the ledger of phases, and the queries over members"),
+    ("store/servers.rs", "to be split: records and what is declared of them"),
+];
+
+/// One file of src/, with its text without comments and literals.
+struct Source {
+    /// Relative to src/.
+    path: String,
+    text: String,
+    code: String,
+}
+
+impl Source {
+    fn folder(&self) -> &str {
+        self.path.split_once('/').map_or("", |(folder, _)| folder)
+    }
+}
+
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    walk(&root, &mut files);
+    files.sort();
+    assert!(files.len() > 50, "the scan sees {} files only", files.len());
+    let read = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path).unwrap();
+        let code = strip(&text);
+        Source { path: path.strip_prefix(&root).unwrap().display().to_string(), text, code }
+    };
+    files.iter().map(read).collect()
+}
+
+fn walk(dir: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            walk(&path, files);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// The code without comments, and with empty literals.
+fn strip(text: &str) -> String {
+    let bytes: Vec<char> = text.chars().collect();
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    let is = |at: usize, what: &str| what.chars().enumerate().all(|(i, c)| bytes.get(at + i) == Some(&c));
+    while at < bytes.len() {
+        if is(at, "//") {
+            while at < bytes.len() && bytes[at] != '\n' {
+                at += 1;
+            }
+        } else if is(at, "/*") {
+            let mut depth = 0;
+            while at < bytes.len() {
+                if is(at, "/*") {
+                    depth += 1;
+                    at += 2;
+                } else if is(at, "*/") {
+                    depth -= 1;
+                    at += 2;
+                    if depth == 0 {
+                        break;
+                    }
+                } else {
+                    at += 1;
+                }
+            }
+        } else if bytes[at] == 'r' && raw_hashes(&bytes, at).is_some() && !word_before(&bytes, at) {
+            let hashes = raw_hashes(&bytes, at).unwrap();
+            let end = format!("\"{}", "#".repeat(hashes));
+            at += 2 + hashes;
+            while at < bytes.len() && !is(at, &end) {
+                at += 1;
+            }
+            at += end.len();
+            out.push_str("\"\"");
+        } else if bytes[at] == '"' {
+            at += 1;
+            while at < bytes.len() && bytes[at] != '"' {
+                at += if bytes[at] == '\\' { 2 } else { 1 };
+            }
+            at += 1;
+            out.push_str("\"\"");
+        } else if bytes[at] == '\'' && (is(at + 2, "'") || bytes.get(at + 1) == Some(&'\\')) {
+            at += if bytes[at + 1] == '\\' { 3 } else { 2 };
+            while at < bytes.len() && bytes[at] != '\'' {
+                at += 1;
+            }
+            at += 1;
+            out.push_str("' '");
+        } else {
+            out.push(bytes[at]);
+            at += 1;
+        }
+    }
+    out
+}
+
+fn word_before(bytes: &[char], at: usize) -> bool {
+    at > 0 && (bytes[at - 1].is_alphanumeric() || bytes[at - 1] == '_') && bytes[at - 1] != 'b'
+}
+
+/// How many hashes a raw string literal that begins here has; None if none begins here.
+fn raw_hashes(bytes: &[char], at: usize) -> Option<usize> {
+    let hashes = bytes[at + 1..].iter().take_while(|c| **c == '#').count();
+    (bytes.get(at + 1 + hashes) == Some(&'"')).then_some(hashes)
+}
+
+/// The first names of all paths that begin with `prefix::`, also of those in braces.
+fn named_after(code: &str, prefix: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let begin = format!("{prefix}::");
+    for (at, _) in code.match_indices(&begin) {
+        let before = code[..at].chars().next_back();
+        if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':') {
+            continue;
+        }
+        let rest = code[at + begin.len()..].trim_start();
+        if let Some(group) = rest.strip_prefix('{') {
+            let (mut depth, mut fresh, mut word) = (0, true, String::new());
+            for c in group.chars() {
+                match c {
+                    '{' => depth += 1,
+                    '}' if depth == 0 => break,
+                    '}' => depth -= 1,
+                    ',' if depth == 0 => {
+                        names.insert(std::mem::take(&mut word));
+                        fresh = true;
+                    }
+                    c if depth == 0 && fresh && (c.is_alphanumeric() || c == '_') => word.push(c),
+                    c if depth == 0 && !c.is_whitespace() => fresh = false,
+                    _ => {}
+                }
+            }
+            names.insert(word);
+        } else {
+            names.insert(rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect());
+        }
+    }
+    names.remove("");
+    names
+}
+
+/// What a file names of the top of the crate: `crate::x`, `grid::x`, and `super::..` where that leads up there.
+fn imports(source: &Source) -> BTreeSet<String> {
+    let mut found = named_after(&source.code, "crate");
+    found.extend(named_after(&source.code, "grid"));
+    let depth = source.path.matches('/').count() + usize::from(!source.path.ends_with("/mod.rs"));
+    found.extend(named_after(&source.code, &vec!["super"; depth].join("::")));
+    found
+}
+
+#[test]
+fn everybody_knows_only_those_below() {
+    let ladder: BTreeMap<&str, &[&str]> = LADDER.iter().copied().collect();
+    let mut wrong = Vec::new();
+    let mut unused: BTreeSet<_> = ALSO.iter().map(|(file, whom, _)| (*file, *whom)).collect();
+    for source in sources() {
+        let folder = source.folder();
+        if folder.is_empty() {
+            assert!(matches!(source.path.as_str(), "lib.rs" | "main.rs"), "src/{}: files lie in folders", source.path);
+            continue;
+        }
+        let Some(below) = ladder.get(folder) else {
+            wrong.push(format!("src/{folder}/ has no place in the ladder"));
+            continue;
+        };
+        for name in imports(&source) {
+            let other = name != folder && ladder.contains_key(name.as_str()) && !below.contains(&name.as_str());
+            if other && !unused.remove(&(source.path.as_str(), name.as_str())) {
+                wrong.push(format!("src/{}: {folder} may not know {name}", source.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(unused.is_empty(), "no longer needed: {unused:?}");
+}
+
+#[test]
+fn the_map_in_lib_rs_shows_this_ladder() {
+    let map = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
+    for (folder, below) in LADDER {
+        let row = map.lines().find(|line| line.starts_with("//! | ") && line.split('|').nth(1).is_some_and(|c| c.contains(&format!("[`{folder}`]"))));
+        let row = row.unwrap_or_else(|| panic!("{folder} is not in the table of src/lib.rs"));
+        let cell = row.split('|').nth(2).unwrap().split(';').next().unwrap();
+        let shown: BTreeSet<&str> = cell.split(',').map(str::trim).filter(|word| *word != "nothing of ours").collect();
+        assert_eq!(shown, below.iter().copied().collect(), "{folder}: the table of src/lib.rs and this ladder differ");
+    }
+}
+
+#[test]
+fn each_crate_stays_in_its_folder() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        for (name, folders) in CRATES {
+            let used = source.code.match_indices(name).any(|(at, _)| {
+                let before = source.code[..at].chars().next_back();
+                let after = source.code[at + name.len()..].chars().next();
+                let whole = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric() && c != '_');
+                whole(before) && after == Some(':') || source.code[..at].ends_with("use ") && whole(after)
+            });
+            if used && !folders.contains(&source.folder()) {
+                wrong.push(format!("src/{}: {name} belongs to {}", source.path, folders.join(", ")));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn only_the_output_prints() {
+    let mut wrong = Vec::new();
+    for source in sources() {
+        for print in ["print!", "println!", "eprint!", "eprintln!", "dbg!"] {
+            let prints = source.code.match_indices(print).any(|(at, _)| {
+                !source.code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_')
+            });
+            if prints && !source.path.starts_with("cli/output/") && !source.path.contains("test") {
+                wrong.push(format!("src/{}: {print}", source.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The first tier sees a sealed envelope and the second tier's records, and has no type through which it could see more.
+#[test]
+fn the_first_tier_can_not_look_at_task_or_client() {
+    let all = sources();
+    let tier1 = all.iter().find(|s| s.path == "distributor/tier1.rs").unwrap();
+    let names = imports(tier1);
+    for forbidden in ["matching", "store", "dispatch", "ops"] {
+        assert!(!names.contains(forbidden), "tier1.rs knows {forbidden}");
+    }
+    for module in ["task", "client", "demand", "user", "profile", "command", "expression", "resources"] {
+        assert!(!named_after(&tier1.code, "crate::model").contains(module), "tier1.rs knows model::{module}");
+    }
+    assert!(!named_after(&tier1.code, "crate::protocol").contains("seal"), "tier1.rs could open the envelope");
+    for opened in ["seal::", "open(", ".sealed", "rmp_serde", "serde_json"] {
+        assert!(!tier1.code.contains(opened), "tier1.rs could open the envelope: {opened}");
+    }
+    // A glob would bring in what this scan does not see.
+    assert!(!tier1.code.contains("::*"), "tier1.rs imports with a glob");
+}
+
+#[test]
+fn names_say_what_is_inside() {
+    for source in sources() {
+        for part in source.path.trim_end_matches(".rs").split('/') {
+            assert!(!matches!(part, "util" | "utils" | "helper" | "helpers" | "common" | "misc" | "shared"), "src/{}", source.path);
+        }
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    let silent: Vec<String> =
+        sources().into_iter().filter(|s| !s.text.starts_with("//! ")).map(|s| s.path).collect();
+    assert!(silent.is_empty(), "no `//!` at the top of: {}", silent.join(", "));
+}
+
+#[test]
+fn no_file_is_too_long() {
+    let mut wrong = Vec::new();
+    let mut unused: BTreeSet<&str> = LONGER.iter().map(|(file, _)| *file).collect();
+    for source in sources() {
+        let lines = source.text.lines().count();
+        if lines > LONGEST && !unused.remove(source.path.as_str()) {
+            wrong.push(format!("src/{}: {lines} lines", source.path));
+        }
+    }
+    assert!(wrong.is_empty(), "longer than {LONGEST} lines:\n{}", wrong.join("\n"));
+    assert!(unused.is_empty(), "no longer needed: {unused:?}");
+}
+
+#[test]
+fn the_scan_itself_sees() {
+    let code = strip("use crate::{model::{a, b}, store as s, ops}; // crate::cli\n let x = \"crate::cli\"; crate::agent::x(); r#\"crate::cli\"# '\"' crate::link::y()");
+    let names: Vec<String> = named_after(&code, "crate").into_iter().collect();
+    assert_eq!(names, ["agent", "link", "model", "ops", "store"]);
+    assert_eq!(strip("/* a /* b */ c */x'a'"), "x' '");
+    assert_eq!(strip("fn f<'a>(x: &'a str)"), "fn f<'a>(x: &'a str)");
+}
