@@ -4,5 +4,7 @@
 
 mod support;
 
+#[path = "it/faults/mod.rs"]
+mod faults;
 #[path = "it/run/mod.rs"]
 mod run;

@@ -78,7 +78,9 @@ impl Order {
         }
         match self.shared.as_mut() {
             Some(Ok(command)) => {
-                command.env("GRID_ATTEMPT", member.attempt.to_string());
+                command.env("GRID_ATTEMPT", member.attempt.number.to_string());
+                // By this a command is found that nobody recorded the pid of.
+                command.env("GRID_ATTEMPT_ID", member.attempt.to_string());
                 match member.array_index {
                     Some(index) => command.env("GRID_ARRAY_INDEX", index.to_string()),
                     None => command.env_remove("GRID_ARRAY_INDEX"),

@@ -75,7 +75,7 @@ pub fn all() -> Vec<Stat> {
 
 /// The processes whose environment names this attempt, the oldest first.
 pub fn marked(attempt: AttemptId) -> Vec<ProcessId> {
-    let wanted = format!("GRID_ATTEMPT={attempt}");
+    let wanted = format!("GRID_ATTEMPT_ID={attempt}");
     let has = |pid: i32| {
         fs::read(format!("/proc/{pid}/environ"))
             .is_ok_and(|all| all.split(|b| *b == 0).any(|pair| pair == wanted.as_bytes()))

@@ -24,7 +24,7 @@ fn outputs_of_a_thousand_tasks_in_one_lane_are_apart_and_exact() {
     let members: Vec<StartMember> =
         (0..1000).map(|i| StartMember { array_index: Some(i), ..member(attempt()) }).collect();
     let ids: Vec<_> = members.iter().map(|m| m.attempt).collect();
-    let script = "echo $GRID_ARRAY_INDEX; echo err-$GRID_ATTEMPT >&2; printf x%.0s $(seq $((GRID_ARRAY_INDEX % 7)))";
+    let script = "echo $GRID_ARRAY_INDEX; echo err-$GRID_ATTEMPT_ID >&2; printf x%.0s $(seq $((GRID_ARRAY_INDEX % 7)))";
     let order = agent.order(1, sh(script), members);
     agent.tell(&ToAgent::Start(order));
     for (i, id) in ids.iter().enumerate() {
@@ -95,7 +95,9 @@ fn commands_get_a_login_environment_and_nothing_else() {
     let ended = agent.end(id);
     let mut names: Vec<&str> = out(&ended).lines().filter_map(|l| l.split_once('=')).map(|(n, _)| n).collect();
     names.sort_unstable();
-    for wanted in ["GRID_ATTEMPT", "GRID_TASK_ID", "HOME", "LOGNAME", "MINE", "PATH", "SHELL", "USER"] {
+    for wanted in
+        ["GRID_ATTEMPT", "GRID_ATTEMPT_ID", "GRID_TASK_ID", "HOME", "LOGNAME", "MINE", "PATH", "SHELL", "USER"]
+    {
         assert!(names.contains(&wanted), "{wanted} in {names:?}");
     }
     assert!(names.iter().all(|n| !n.contains("SECRET") && !n.contains("CARGO")), "{names:?}");

@@ -203,7 +203,7 @@ fn carry_through(home: &Home, ids: &[AttemptId], long: bool) -> HashMap<AttemptI
         let open: Vec<_> = ids.iter().filter(|id| !ended.contains_key(id)).map(|id| member(*id)).collect();
         let marks = home.path("marks");
         let wait = if long { "sleep 0.02" } else { ":" };
-        let script = format!("echo $GRID_ATTEMPT >>{}; {wait}", marks.display());
+        let script = format!("echo $GRID_ATTEMPT_ID >>{}; {wait}", marks.display());
         let order = agent.order(round % 2, sh(&script), open);
         if !agent.try_tell(&ToAgent::Start(order)) {
             continue;

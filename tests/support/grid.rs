@@ -1,7 +1,7 @@
 //! The fixture: a home, the binary, and what is asked of them.
 
-use super::process::{self, HANG};
 use super::Done;
+use super::process::{self, HANG};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::ffi::OsStr;
@@ -157,11 +157,19 @@ impl Grid {
         process::until(&format!("task {id} is {state}"), || self.state(id) == state);
     }
 
-    /// One value out of the database, through the command.
+    /// Rows out of the database, through the command; the columns as they are named.
     #[track_caller]
-    pub fn sql(&self, query: &str) -> Vec<Vec<Value>> {
+    pub fn sql(&self, query: &str) -> Vec<Value> {
         let rows = self.grid(["sql", "--json", query]).json();
-        serde_json::from_value(rows["rows"].clone()).unwrap_or_default()
+        rows.as_array().cloned().unwrap_or_default()
+    }
+
+    /// One number out of the database.
+    #[track_caller]
+    pub fn number(&self, query: &str) -> i64 {
+        let rows = self.sql(query);
+        let value = rows.first().and_then(|row| row.as_object()?.values().next()?.as_i64());
+        value.unwrap_or_else(|| panic!("no number: {query}: {rows:?}"))
     }
 
     /// An attribute of a server as its record has it now.
@@ -210,8 +218,10 @@ impl Grid {
         let names_us = |path: String| std::fs::read(path).is_ok_and(|text| text.windows(mark.len()).any(|w| w == mark));
         let all = std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
         let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-        pids.filter(|pid| *pid != me && (names_us(format!("/proc/{pid}/cmdline")) || names_us(format!("/proc/{pid}/environ"))))
-            .collect()
+        pids.filter(|pid| {
+            *pid != me && (names_us(format!("/proc/{pid}/cmdline")) || names_us(format!("/proc/{pid}/environ")))
+        })
+        .collect()
     }
 }
 

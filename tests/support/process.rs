@@ -28,7 +28,8 @@ pub fn run(command: &mut Command) -> Done {
 pub fn run_with(command: &mut Command, input: Option<&[u8]>) -> Done {
     let line = line_of(command);
     command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap_or_else(|e| panic!("{line}: {e}"));
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap_or_else(|e| panic!("{line}: {e}"));
     if let (Some(bytes), Some(mut stdin)) = (input, child.stdin.take()) {
         // A command that does not read its stdin to the end is no error of the test's.
         let _ = stdin.write_all(bytes);
@@ -102,7 +103,10 @@ pub fn busy_loop() -> Child {
 /// Is there a process with this id that has not ended?
 pub fn lives(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next()).is_some_and(|state| state != "Z" && state != "X")
+    stat.rsplit(')')
+        .next()
+        .and_then(|rest| rest.split_whitespace().next())
+        .is_some_and(|state| state != "Z" && state != "X")
 }
 
 /// Asks again until it is so. For what can't be awaited; never for "long enough".

@@ -1,0 +1,165 @@
+//! kill -9 at every named point of a task's life, and of each process while a task runs.
+
+use crate::support::{Grid, process};
+use grid::model::failpoint::POINTS;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::path::Path;
+
+/// Shoots whatever reaches a point first, then looks what became of the tasks.
+fn shoot_at(point: &str, passage: u32) {
+    let mut grid = Grid::new();
+    grid.grid(["dispatcher", "stop"]).expect(0);
+    let once = grid.file("shot");
+    grid.set_env("GRID_FAILPOINT", &format!("{point}:{passage}"));
+    grid.set_env("GRID_FAILPOINT_ONCE", once.to_str().unwrap());
+    let mark = "echo $GRID_TASK_ID.${GRID_ARRAY_INDEX:-0} >> marks; test $GRID_TASK_ID != 2 || exit 3";
+    let mut acknowledged = Vec::new();
+    for members in [None, None, Some("1-6")] {
+        let mut arguments = vec!["submit", "--parsable"];
+        arguments.extend(members.iter().flat_map(|m| ["--array", m]));
+        arguments.extend(["--", "sh", "-c", mark]);
+        let done = grid.grid(arguments);
+        match done.code() {
+            0 => acknowledged.push(done.ok()),
+            137 => assert!(point.starts_with("client"), "{done:?}"),
+            _ => panic!("{point}: {done:?}"),
+        }
+    }
+    let waited = grid.grid(["wait", "1-3"]);
+    let lost = grid.number("select count(*) from member where state = 'LOST'");
+    assert!(lost <= i64::from(point.starts_with("supervisor")), "{point}:{passage}: {lost} lost");
+    if lost == 0 {
+        assert_eq!(waited.code(), 3, "{point}:{passage}: the highest code is that of task 2: {waited:?}");
+    }
+    let marks = grid.lines("marks");
+    for row in grid.sql("select task, idx, state, exit_code from member_view order by task, idx") {
+        let member = format!("{}.{}", row["task"], row["idx"]);
+        let runs = marks.iter().filter(|mark| **mark == member).count();
+        match row["state"].as_str().unwrap() {
+            "COMPLETED" => assert_eq!((runs, &row["exit_code"]), (1, &Value::from(0)), "{point}:{passage}: {member}"),
+            "FAILED" => assert_eq!((runs, &row["exit_code"]), (1, &Value::from(3)), "{point}:{passage}: {member}"),
+            "LOST" => assert!(runs <= 1, "{point}:{passage}: {member} ran {runs} times"),
+            other => panic!("{point}:{passage}: {member} is {other}"),
+        }
+    }
+    for id in acknowledged {
+        let members = if id == "3" { 6 } else { 1 };
+        let ended = grid.number(&format!("select count(*) from member where task_id = {id}"));
+        assert_eq!(ended, members, "{point}:{passage}: task {id}");
+    }
+    let held = grid.number("select sum(taken_slots + taken_cpus + taken_mem) from server");
+    assert_eq!(held, 0, "{point}:{passage}: nothing is held when all has ended");
+}
+
+#[test]
+fn wherever_a_process_is_shot_no_task_is_lost_and_none_runs_twice() {
+    for point in POINTS {
+        shoot_at(point, 1);
+    }
+}
+
+#[test]
+fn the_same_at_a_later_passage() {
+    for point in POINTS {
+        shoot_at(point, 3);
+    }
+}
+
+/// Children of a process whose command line begins so.
+fn pids(home: &Path, word: &str) -> Vec<i32> {
+    let home = home.display().to_string();
+    let all = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let pids = all.filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        line.starts_with(&format!("grid {word} ")) && line.contains(&home)
+    })
+    .collect()
+}
+
+fn shoot(grid: &Grid, words: &[&str]) {
+    let all: Vec<i32> = words.iter().flat_map(|word| pids(grid.home(), word)).collect();
+    assert!(!all.is_empty(), "nothing to shoot: {words:?}");
+    for pid in all.into_iter().filter_map(Pid::from_raw) {
+        kill_process(pid, Signal::KILL).unwrap();
+        process::wait_pid_gone(pid, process::HANG);
+    }
+}
+
+/// A task that runs until the test lets it go, and then ends with 5.
+fn held_task(grid: &Grid) -> String {
+    grid.fifo("go");
+    let id = grid.submit(["--", "sh", "-c", "echo begun >> marks; read line < go; echo $line; exit 5"]);
+    process::until("the task has begun", || grid.lines("marks") == ["begun"]);
+    grid.until_state(&id, "RUNNING");
+    id
+}
+
+fn let_go(grid: &Grid) {
+    std::fs::write(grid.file("go"), "gone\n").unwrap();
+}
+
+#[test]
+fn a_task_outlives_dispatcher_and_agent() {
+    for shot in [&["dispatcher"][..], &["agent"], &["dispatcher", "agent"]] {
+        let grid = Grid::new();
+        let id = held_task(&grid);
+        shoot(&grid, shot);
+        assert_eq!(grid.state(&id), "RUNNING", "{shot:?}");
+        let_go(&grid);
+        grid.grid(["wait", &id]).expect(5);
+        assert_eq!(grid.grid(["logs", &id]).ok(), "gone", "{shot:?}");
+        assert_eq!(grid.lines("marks"), ["begun"], "{shot:?}");
+    }
+}
+
+#[test]
+fn a_command_without_its_supervisor_runs_on_and_ends_lost() {
+    let grid = Grid::new();
+    let id = held_task(&grid);
+    shoot(&grid, &["supervise"]);
+    process::until("it is known to be without supervisor", || {
+        grid.number(&format!("select orphaned from member where task_id = {id}")) == 1
+    });
+    assert_eq!(grid.state(&id), "RUNNING");
+    let_go(&grid);
+    grid.grid(["wait", &id]).expect(125);
+    assert_eq!(grid.state(&id), "LOST");
+    assert_eq!(grid.lines("marks"), ["begun"]);
+}
+
+#[test]
+fn a_command_without_its_supervisor_can_be_cancelled() {
+    let grid = Grid::new();
+    let id = held_task(&grid);
+    shoot(&grid, &["supervise"]);
+    grid.grid(["cancel", &id]).expect(0);
+    let code = grid.grid(["wait", &id]).code();
+    assert!([125, 130].contains(&code), "ended by us: {code}");
+    assert_eq!(grid.lines("marks"), ["begun"]);
+}
+
+#[test]
+fn after_a_restart_of_the_host_what_ran_is_lost_and_goes_again_only_if_asked() {
+    for again in [false, true] {
+        let mut grid = Grid::new();
+        grid.fifo("go");
+        let mut arguments = vec!["submit", "--parsable"];
+        arguments.extend(again.then_some("--retry-lost"));
+        arguments.extend(["--", "sh", "-c", "echo $GRID_ATTEMPT >> marks; test $GRID_ATTEMPT != 1 || read line < go"]);
+        let id = grid.grid(arguments).ok();
+        process::until("the task has begun", || !grid.lines("marks").is_empty());
+        grid.until_state(&id, "RUNNING");
+        shoot(&grid, &["dispatcher", "agent", "supervise"]);
+        for pid in grid.processes().into_iter().filter_map(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::KILL);
+            process::wait_pid_gone(pid, process::HANG);
+        }
+        grid.set_env("GRID_TEST_BOOT_ID", "another-boot");
+        grid.grid(["wait", &id]).expect(if again { 0 } else { 125 });
+        assert_eq!(grid.state(&id), if again { "COMPLETED" } else { "LOST" });
+        assert_eq!(grid.lines("marks").len(), if again { 2 } else { 1 });
+    }
+}

@@ -1,0 +1,4 @@
+//! What must not be lost, must not run twice, must not say "locked".
+
+mod deaths;
+mod storm;
