@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 /// The variables that decide where the home lies.
 pub fn places() -> Places {
-    let path = |name| std::env::var_os(name).map(PathBuf::from);
+    // Set to nothing is not set: a home must not land in the directory one happens to be in.
+    let path = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     Places {
         grid_home: path("GRID_HOME"),
         data_home: path("XDG_DATA_HOME"),
