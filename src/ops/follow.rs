@@ -5,7 +5,7 @@ use super::wait::settle;
 use super::{Grid, OpsError, cancel, logs, member_state, shell_code};
 use crate::dispatch::start::{self, Connection, StartError};
 use crate::model::attempt::Stream;
-use crate::model::id::Index;
+use crate::model::id::{Index, TaskId};
 use crate::model::task::State;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::members::Outputs;
@@ -21,6 +21,8 @@ use std::time::Duration;
 pub enum Event<'a> {
     /// A piece of an output.
     Output { index: Index, stream: Stream, bytes: &'a [u8] },
+    /// Of which member the output below is, where several follow one another.
+    Member(TaskId, Index),
     /// Talk, for stderr: why it waits, that a cancel was asked for.
     Note(&'a str),
 }

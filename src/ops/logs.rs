@@ -41,7 +41,7 @@ pub fn logs(grid: &mut Grid, what: Chosen, wanted: &Wanted, sink: &mut Sink<'_>)
     let several = index.is_none();
     for member in begun {
         if several {
-            tell(sink, &format!("==> {}.{} <==", row.id, member.index))?;
+            sink(Event::Member(row.id, member.index)).map_err(OpsError::Output)?;
         }
         of_member(grid, what, &member, &launch, wanted, sink)?;
     }

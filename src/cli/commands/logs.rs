@@ -32,6 +32,7 @@ pub fn give(out: &mut Out, event: Event<'_>) -> std::io::Result<()> {
     match event {
         Event::Output { stream: Stream::Out, bytes, .. } => out.task_stdout(bytes),
         Event::Output { stream: Stream::Err, bytes, .. } => out.task_stderr(bytes),
+        Event::Member(task, index) => out.heading(&format!("==> {task}.{index} <==")),
         Event::Note(text) => {
             out.note(text);
             Ok(())

@@ -62,6 +62,14 @@ impl Out {
         Ok(self.stdout.write_all(text.as_bytes())?)
     }
 
+    /// A line between outputs, for who looks on; a pipe or file gets the outputs alone.
+    pub fn heading(&mut self, text: &str) -> io::Result<()> {
+        if self.look.width.is_none() {
+            return Ok(());
+        }
+        writeln!(self.stdout, "{}", printable(text))
+    }
+
     /// What a task wrote on its stdout, as it is.
     pub fn task_stdout(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stdout.write_all(bytes)?;
