@@ -55,9 +55,9 @@ pub fn run(verb: Distributor, out: &mut Out) -> Done {
             out.line(&sentence(&searching))?;
             Ok(Code::OK)
         }),
-        Distributor::Register(_) => not_yet("grid distributor register"),
-        Distributor::Allow(_) => not_yet("grid distributor allow"),
-        Distributor::Push(_) => not_yet("grid distributor push"),
+        Distributor::Register(_) => not_yet("distributor register"),
+        Distributor::Allow(_) => not_yet("distributor allow"),
+        Distributor::Push(_) => not_yet("distributor push"),
     }
 }
 
@@ -90,7 +90,9 @@ fn table(all: &[Entry]) -> Table {
         "TIER", "NAME", "STATE", "SEARCH", "ENDPOINT", "SERVERS", "SLOTS", "RUNNING", "WAITING", "IDLE", "POWER",
         "DECLARED", "WHY",
     ];
-    let mut table = Table::new(&header).right(&["SERVERS", "SLOTS", "RUNNING", "WAITING", "IDLE", "POWER"]);
+    let mut table = Table::new(&header)
+        .right(&["SERVERS", "SLOTS", "RUNNING", "WAITING", "IDLE", "POWER"])
+        .spare(&["POWER", "IDLE", "ENDPOINT", "SLOTS", "SEARCH", "SERVERS", "RUNNING"]);
     for entry in all {
         let mut row = vec![
             entry.tier.map(|tier| tier.to_string()).unwrap_or_default(),

@@ -16,7 +16,7 @@ use crate::ops::servers::{self, Declared, NewEngine, RESERVED};
 pub fn run(verb: Server, out: &mut Out) -> Done {
     match verb {
         Server::Add(args) => add(*args, out),
-        Server::Import(_) => not_yet("grid server import"),
+        Server::Import(_) => not_yet("server import"),
         Server::Refresh(args) => refresh::some(args, out),
         Server::List(listing) => with_grid(out, |grid, out| {
             entries::list(&servers::list(grid)?, listing.json, table, out)?;
@@ -101,6 +101,7 @@ fn table(all: &[Entry]) -> Table {
         "WHY",
     ])
     .right(&["SLOTS", "CPUS", "LOAD", "IDLE", "MEM", "POWER"])
+    .spare(&["ENGINE", "POWER", "APPS", "IN", "READ", "LOAD", "MEM", "CPUS"])
     .brief();
     for entry in all {
         table.row([

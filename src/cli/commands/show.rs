@@ -103,7 +103,8 @@ fn of_detail(detail: &Detail) -> Vec<(&'static str, Option<String>)> {
 
 fn attempts(all: &[Attempt]) -> Table {
     let mut table = Table::new(&["ATTEMPT", "STATE", "SERVER", "STARTED", "TIME", "EXIT", "WHY"])
-        .right(&["ATTEMPT", "TIME", "EXIT"]);
+        .right(&["ATTEMPT", "TIME", "EXIT"])
+        .spare(&["STARTED", "TIME"]);
     for attempt in all {
         let code = attempt.exit_code.map(|code| code.to_string());
         let time = attempt.started_at.zip(attempt.ended_at).map(|(from, to)| clock(from.age_at(to)));

@@ -38,8 +38,10 @@ pub fn run(args: Status, out: &mut Out) -> Done {
 /// The listing of tasks; whose they are only where they are not all mine.
 pub fn tasks(tasks: &[Task], me: &str, now: Timestamp) -> Table {
     let others = tasks.iter().any(|task| task.user != me);
-    let mut table =
-        Table::new(&["ID", "NAME", "USER", "STATE", "WHERE/WHY", "TIME", "COMMAND"]).right(&["ID", "TIME"]).brief();
+    let mut table = Table::new(&["ID", "NAME", "USER", "STATE", "WHERE/WHY", "TIME", "COMMAND"])
+        .right(&["ID", "TIME"])
+        .brief()
+        .spare(&["USER", "NAME"]);
     for task in tasks {
         table.row([
             task.head.id.clone(),

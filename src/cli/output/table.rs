@@ -20,11 +20,15 @@ const ELASTIC: [&str; 12] = [
     "PREFER",
 ];
 
+/// A folded text narrower than this is hard to read.
+const FOLDED_MIN: usize = 14;
+
 /// A listing with a header.
 #[derive(Debug, Clone)]
 pub struct Table {
     header: Vec<String>,
     right: Vec<&'static str>,
+    spare: Vec<&'static str>,
     every_column: bool,
     brief: bool,
     rows: Vec<Vec<String>>,
@@ -36,6 +40,7 @@ impl Table {
         Self {
             header: header.iter().map(|name| printable(name)).collect(),
             right: Vec::new(),
+            spare: Vec::new(),
             every_column: false,
             brief: false,
             rows: Vec::new(),
@@ -45,6 +50,12 @@ impl Table {
     /// Columns of numbers.
     pub fn right(mut self, columns: &[&'static str]) -> Self {
         self.right = columns.to_vec();
+        self
+    }
+
+    /// Columns that a terminal too narrow for all goes without, the first one first: another command shows them.
+    pub fn spare(mut self, columns: &[&'static str]) -> Self {
+        self.spare = columns.to_vec();
         self
     }
 
@@ -65,13 +76,32 @@ impl Table {
         self.rows.push(cells.into_iter().map(|cell| printable(&cell)).collect());
     }
 
+    fn elastic(&self, column: usize) -> bool {
+        ELASTIC.contains(&self.header[column].as_str())
+    }
+
+    /// The least width of a column: its longest cell, but a text may be folded.
+    fn least(&self, column: usize) -> usize {
+        let chars = |text: &str| text.chars().count();
+        let header = chars(&self.header[column]);
+        let cells = self.rows.iter().filter_map(|row| row.get(column)).map(|cell| chars(cell)).max().unwrap_or(0);
+        header.max(if self.elastic(column) { cells.min(FOLDED_MIN) } else { cells })
+    }
+
     /// The table as text, each line ended; nothing without rows.
     pub fn render(&self, look: Look) -> String {
-        let used: Vec<usize> = (0..self.header.len())
+        let mut used: Vec<usize> = (0..self.header.len())
             .filter(|at| self.every_column || self.rows.iter().any(|row| row.get(*at).is_some_and(|c| !c.is_empty())))
             .collect();
         if used.is_empty() {
             return String::new();
+        }
+        if let Some(width) = look.width {
+            for name in &self.spare {
+                if used.iter().map(|at| self.least(*at) + 2).sum::<usize>() > usize::from(width) + 2 {
+                    used.retain(|at| self.header[*at] != *name);
+                }
+            }
         }
         let mut grid = Grid::new();
         grid.load_preset(presets::NOTHING).force_no_tty().set_truncation_indicator("…");
@@ -91,9 +121,9 @@ impl Table {
             if let Some(column) = grid.column_mut(position) {
                 column.set_padding((0, 2));
                 // Long texts share what the short columns leave; no header is broken.
-                let header = u16::try_from(self.header[*at].chars().count() + 2).unwrap_or(u16::MAX);
-                column.set_constraint(if ELASTIC.contains(&self.header[*at].as_str()) {
-                    ColumnConstraint::LowerBoundary(Width::Fixed(header))
+                let least = u16::try_from(self.least(*at) + 2).unwrap_or(u16::MAX);
+                column.set_constraint(if self.elastic(*at) {
+                    ColumnConstraint::LowerBoundary(Width::Fixed(least))
                 } else {
                     ColumnConstraint::ContentWidth
                 });
@@ -139,6 +169,17 @@ mod tests {
         assert!(text.starts_with("\u{1b}[1mID"), "{text}");
         assert!(text.lines().skip(1).all(|line| line.chars().count() <= 60), "{text}");
         assert!(text.contains('…'), "{text}");
+    }
+
+    #[test]
+    fn a_narrow_terminal_goes_without_spare_columns_and_a_pipe_never() {
+        let mut table = Table::new(&["NAME", "LOAD", "POWER", "WHY"]).spare(&["POWER", "LOAD"]);
+        table.row(["a-long-server-name".into(), "0.50".into(), "100".into(), "fan is loud, and so am I".into()]);
+        let header = |width| table.render(Look { width, bold: false }).lines().next().unwrap_or_default().to_owned();
+        assert!(header(Some(60)).contains("LOAD") && header(Some(60)).contains("POWER"));
+        assert!(header(Some(42)).contains("LOAD") && !header(Some(42)).contains("POWER"), "{}", header(Some(42)));
+        assert!(!header(Some(36)).contains("LOAD"));
+        assert!(header(None).contains("POWER"));
     }
 
     #[test]
