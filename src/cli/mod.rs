@@ -20,7 +20,7 @@ use std::process::ExitCode;
 /// The whole program: from the arguments to the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut out = Out::standard();
-    let args = match Args::try_parse_from(arguments) {
+    let args = match Args::try_parse_from(help_last(arguments.into_iter().collect())) {
         Ok(args) => args,
         Err(error) => return refused(&error, &mut out).into(),
     };
@@ -32,6 +32,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let done = commands::run(command, &mut out).and_then(|code| out.finish().map(|()| code));
     done.unwrap_or_else(|failure| failure.tell(&mut out, speaks)).into()
+}
+
+/// `grid help submit` is `grid submit --help`.
+fn help_last(mut words: Vec<OsString>) -> Vec<OsString> {
+    if words.get(1).is_some_and(|word| word == "help") {
+        words.remove(1);
+        words.push("--help".into());
+    }
+    words
 }
 
 /// Help and version are data; anything else is a complaint in clap's words and our form.

@@ -4,7 +4,7 @@ use super::args::databases::{Server, Task};
 use super::args::{Args, Command};
 use super::exit::{Code, Speaks};
 use super::output::{Look, Out};
-use super::{commands, refused};
+use super::{commands, help_last, refused};
 use clap::{CommandFactory, Parser};
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -128,9 +128,17 @@ fn what_is_not_built_is_refused_in_so_many_words_and_absent_from_help() {
 }
 
 #[test]
+fn help_may_stand_before_the_verb() {
+    let words = |text: &str| text.split_whitespace().map(OsString::from).collect::<Vec<_>>();
+    assert_eq!(help_last(words("grid help submit")), words("grid submit --help"));
+    assert_eq!(help_last(words("grid help")), words("grid --help"));
+    assert_eq!(help_last(words("grid run help")), words("grid run help"));
+}
+
+#[test]
 fn wrong_usage_is_2_with_a_word_on_what_is_wrong() {
     for (words, part) in [
-        ("submit", "required"),
+        ("submit", "-- COMMAND"),
         ("submit -c 0 true", "--cpus"),
         ("submit --mem 512 true", "needs a unit"),
         ("submit -t 90 true", "needs a unit"),
@@ -145,6 +153,10 @@ fn wrong_usage_is_2_with_a_word_on_what_is_wrong() {
         ("server set fast --set mem_total=4", "--mem"),
         ("server set fast --set 1x=4", "attribute name"),
         ("server set fast --max-load 0", "above 0"),
+        ("server set fast --max-load -1", "above 0"),
+        ("server set fast", "--slots"),
+        ("user set alice", "--group"),
+        ("task set render", "--cpus"),
         ("client set h --set os=x", "built in"),
         ("distributor add x --tier 3", "--tier"),
         ("distributor search --tier 1 random", "no way to search"),

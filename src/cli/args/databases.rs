@@ -12,6 +12,11 @@ use std::time::Duration;
 
 const SET_HELP: &str = "An attribute of your own: 90 int, 90.5 double, true/false bool, else text; repeat for a list";
 
+/// A change without a change is a slip: one of these at least.
+fn change(options: &[&'static str]) -> ArgGroup {
+    ArgGroup::new("change").required(true).multiple(true).args(options)
+}
+
 #[derive(Debug, Subcommand)]
 pub enum Server {
     /// Add a server; it is read at once
@@ -59,7 +64,7 @@ pub struct ServerAdd {
 }
 
 #[derive(Debug, Args)]
-#[command(arg_required_else_help = true)]
+#[command(override_usage = "grid server set NAME OPTION..", group = change(&["slots", "cpus", "mem", "max_load", "accepts", "apps", "set"]))]
 pub struct ServerSet {
     pub name: Name,
     #[command(flatten)]
@@ -79,7 +84,7 @@ pub struct ServerOptions {
     #[arg(long, value_name = "SIZE", value_parser = Bytes::parse)]
     pub mem: Option<Bytes>,
     /// Start nothing while the load is at or above this
-    #[arg(long, value_name = "LOAD", value_parser = positive)]
+    #[arg(long, value_name = "LOAD", allow_negative_numbers = true, value_parser = positive)]
     pub max_load: Option<f64>,
     /// Which tasks it takes, as '"staff" in user.groups'
     #[arg(long, value_name = "EXPR")]
@@ -149,6 +154,7 @@ pub enum User {
     /// Every attribute of a user
     Show(Named),
     /// Change attributes; --group replaces the groups
+    #[command(override_usage = "grid user set NAME OPTION..", group = change(&["groups", "share", "prefer", "constraint", "set"]))]
     Set(UserSet),
     /// Take back attributes: prefer, constraint, group, share or one of your own
     Unset(Unset),
@@ -187,6 +193,7 @@ pub enum Task {
     /// A profile; with a number, the task
     Show(Named),
     /// Change a profile; tasks keep what they were submitted with
+    #[command(override_usage = "grid task set NAME OPTION..", group = change(&["cpus", "mem", "apps", "time", "constraint", "prefer", "priority", "retries", "set"]))]
     Set(Box<ProfileSet>),
     /// Take back attributes of a profile
     Unset(Unset),

@@ -20,16 +20,21 @@ Examples:
   grid submit --shell 'make && make test'
   grid submit -C 'server.site == client.site' --prefer server.power -- ./job
 
-Exit codes: 0 accepted; 75 no server can ever run it, with the reasons; 2 wrong usage.
-With --wait the task's own code: 128+n on a signal, 124 time limit, 125 grid failed, 130 cancelled.";
+Exit codes:
+  0 accepted   75 no server can ever run it, with the reasons   2 wrong usage
+  With --wait the task's own code, as of `grid run`.";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
   grid run -- uname -n
   grid run --stdin -- wc -l < book.txt
 
-Exit codes: the task's own; 128+n on a signal, 124 time limit, 125 grid itself failed or lost the task,
-126/127 as in sh, 130 cancelled, 75 no server can ever run it. Ctrl-C cancels the task, a second one leaves it.";
+Exit codes: the task's own, and
+  75 no server can ever run it    124 time limit
+  125 grid failed, task lost      126, 127 as in sh
+  128+n ended by signal n         130 cancelled
+
+Ctrl-C cancels the task, a second one leaves it alone.";
 
 /// What is asked for a task, by `submit` and `run`.
 #[derive(Debug, Args)]
@@ -138,7 +143,7 @@ pub struct NotYetOptions {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = SUBMIT_EXAMPLES)]
+#[command(override_usage = "grid submit [OPTIONS] -- COMMAND [ARGUMENT]..", after_help = SUBMIT_EXAMPLES)]
 pub struct Submit {
     #[command(flatten)]
     pub task: TaskOptions,
@@ -157,7 +162,7 @@ pub struct Submit {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = RUN_EXAMPLES)]
+#[command(override_usage = "grid run [OPTIONS] -- COMMAND [ARGUMENT]..", after_help = RUN_EXAMPLES)]
 pub struct Run {
     #[command(flatten)]
     pub task: TaskOptions,
@@ -248,7 +253,7 @@ pub struct Logs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 `all` is every task of yours that has not ended and is not held; an array's id means all its members.
-Exit codes: the highest of the tasks' codes; 128+n on a signal, 124 time limit, 125 lost, 130 cancelled.")]
+Exit codes: the highest of the tasks' codes, as of `grid run`.")]
 pub struct Wait {
     /// 12, 12.3, 12-15, last, all; default: all
     #[arg(value_name = "ID")]
