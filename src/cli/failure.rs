@@ -43,7 +43,7 @@ impl Failure {
         match self {
             Self::Closed => Code::OK,
             Self::NotYet(what) => {
-                out.complain(&format!("{what}: not yet; this version of grid can't do it"));
+                out.complain(&format!("{what}: not yet; this version can't do it"));
                 Code::USAGE
             }
             Self::Output(error) => {

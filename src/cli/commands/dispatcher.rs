@@ -38,8 +38,17 @@ fn print(status: &DispatcherStatus, out: &mut Out) -> Result<(), Failure> {
     match status.pid {
         None => out.line("not running; it starts when there is work"),
         Some(pid) => out.line(&format!(
-            "running as pid {pid}: {} tasks, {} lanes, {} links, epoch {}",
-            status.running, status.lanes, status.links, status.epoch
+            "running as pid {pid}: {}, {}, {}, epoch {}",
+            count(status.running, "task"),
+            count(status.lanes, "lane"),
+            count(status.links, "link"),
+            status.epoch
         )),
     }
+}
+
+/// `1 link`, `2 links`.
+fn count(n: impl Into<u64>, what: &str) -> String {
+    let n = n.into();
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }

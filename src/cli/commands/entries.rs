@@ -26,16 +26,18 @@ pub fn show(entry: &Entry, json: bool, out: &mut Out) -> Result<(), Failure> {
     if json {
         return out.json(entry);
     }
+    let reason = entry.reason.as_ref().filter(|reason| !reason.is_empty());
+    let state = reason.map_or_else(|| entry.state.to_owned(), |reason| format!("{} ({reason})", entry.state));
     let head = [
-        entry.engine.map(str::to_owned),
-        Some(entry.state.to_owned()).filter(|state| state != "KNOWN"),
-        entry.reason.as_ref().map(|reason| format!("({reason})")),
+        Some(state).filter(|_| entry.state != "KNOWN"),
+        entry.engine.map(|engine| format!("engine {engine}")),
         entry.tier.map(|tier| format!("tier {tier}")),
         entry.distributor.as_ref().map(|name| format!("in {name}")),
         entry.running.filter(|n| *n > 0).map(|n| format!("{n} running")),
     ];
     let head: Vec<String> = head.into_iter().flatten().collect();
-    out.line(format!("{} {}", entry.name, head.join(" ")).trim_end())?;
+    let colon = if head.is_empty() { "" } else { ": " };
+    out.line(&format!("{}{colon}{}", entry.name, head.join(", ")))?;
     out.table(&attributes(entry, Timestamp::now()))
 }
 

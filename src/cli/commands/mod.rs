@@ -64,10 +64,10 @@ pub fn run(command: Command, out: &mut Out) -> Done {
         Command::Man { dir } => shell::man(dir.as_deref(), out),
         Command::Agent { spool } => agent(&spool),
         Command::Supervise { dir } => supervise(&dir),
-        Command::Serve(_) => not_yet("grid serve"),
-        Command::Fetch(_) => not_yet("grid fetch"),
-        Command::Cron(_) => not_yet("grid cron"),
-        Command::Backup(_) => not_yet("grid backup"),
+        Command::Serve(_) => not_yet("serve"),
+        Command::Fetch(_) => not_yet("fetch"),
+        Command::Cron(_) => not_yet("cron"),
+        Command::Backup(_) => not_yet("backup"),
     }
 }
 

@@ -23,7 +23,11 @@ pub fn run(verb: Task, out: &mut Out) -> Done {
             with_grid(out, |grid, _| profiles::set(grid, &name, settings).map(|()| Code::OK).map_err(Failure::from))
         }
         Task::List(listing) => with_grid(out, |grid, out| {
-            entries::list(&profiles::list(grid)?, listing.json, table, out)?;
+            let all = profiles::list(grid)?;
+            if all.is_empty() && !listing.json {
+                out.note("no profiles; `grid task add NAME ..` adds one, `grid status` lists the tasks");
+            }
+            entries::list(&all, listing.json, table, out)?;
             Ok(Code::OK)
         }),
         Task::Show(args) => match args.name.parse() {
