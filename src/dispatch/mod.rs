@@ -1,5 +1,5 @@
 //! The on-demand process of a home: it starts, follows and collects tasks, and keeps the links to agents.
-//! It reads like this: [`start`] brings it up, [`serve`] is its loop, and each round of the loop is one [`turn`].
+//! It reads like this: [`start`] brings it up, [`serve`] is its loop, and each round of the loop is one turn (`turn.rs`).
 
 mod callers;
 mod collect;

@@ -1,7 +1,7 @@
 //! Named points at which a process shoots itself, so that tests can try every place where one may die.
 //! Compiled only with the feature `failpoints`; otherwise a call is nothing.
 
-/// Every point of the agent and the supervisor, for tests that try each.
+/// Every point, for tests that try each; its first word says whose it is.
 pub const POINTS: &[&str] = &[
     "agent-start-received",
     "agent-run-made",
@@ -23,6 +23,11 @@ pub const POINTS: &[&str] = &[
     "supervisor-end-recorded",
     "supervisor-end-sent",
     "supervisor-closed",
+    "client-committed",
+    "dispatcher-marked-sent",
+    "dispatcher-committed",
+    "dispatcher-sent",
+    "dispatcher-end-taken",
 ];
 
 /// Dies here by SIGKILL if GRID_FAILPOINT is `NAME` or `NAME:N` (at the Nth passage).

@@ -57,7 +57,7 @@ impl View<'_> {
             Ok((row.get(0)?, row.get::<_, String>(1)?, Attribute { value, source: row.get(4)?, read_at: row.get(5)? }))
         })?;
         for (id, name, attribute) in rows {
-            let entry = of.entry(id).or_insert_with(Attributes::new).entry(name.into());
+            let entry = of.entry(id).or_default().entry(name.into());
             match entry {
                 std::collections::btree_map::Entry::Vacant(vacant) => {
                     vacant.insert(attribute);

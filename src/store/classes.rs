@@ -43,11 +43,9 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<WaitingClass> {
 impl View<'_> {
     /// Classes in which members began to wait after a point in the count of changes, at most `limit`, oldest change first.
     pub fn classes_stirred(&self, since: i64, limit: u32) -> Result<Vec<(WaitingClass, i64)>> {
-        let sql = format!(
-            "SELECT id, distributor_id, user_id, client_id, demand, priority, changed FROM class
-             WHERE waiting > 0 AND changed > ?1 ORDER BY changed LIMIT ?2"
-        );
-        self.all(&sql, (since, limit), |row| Ok((read(row)?, row.get(6)?)))
+        let sql = "SELECT id, distributor_id, user_id, client_id, demand, priority, changed FROM class
+                   WHERE waiting > 0 AND changed > ?1 ORDER BY changed LIMIT ?2";
+        self.all(sql, (since, limit), |row| Ok((read(row)?, row.get(6)?)))
     }
 
     /// One class.

@@ -38,7 +38,7 @@ pub fn ask(home: &Home, sql: &str) -> std::result::Result<Answer, QueryError> {
     if statement.column_count() == 0 {
         return Err(QueryError::Refused("this is read-only: write one SELECT".to_owned()));
     }
-    let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let mut found = statement.query([])?;
     let mut rows = Vec::new();
     while let Some(row) = found.next()? {

@@ -12,7 +12,7 @@ const UPGRADES: &[&str] = &[];
 /// The version that this program writes.
 pub(super) const VERSION: i64 = UPGRADES.len() as i64 + 1;
 
-/// The first SQLite without the WAL-reset race (https://sqlite.org/wal.html#walresetbug).
+/// The first SQLite without the WAL-reset race (<https://sqlite.org/wal.html#walresetbug>).
 const SQLITE_MIN: i32 = 3_051_003;
 
 /// Writes a whole database beside its place, then moves it there: nobody ever sees half of one.
