@@ -10,3 +10,9 @@ mod driver;
 mod basics;
 #[path = "agent/control.rs"]
 mod control;
+#[path = "agent/deaths.rs"]
+mod deaths;
+#[path = "agent/disk.rs"]
+mod disk;
+#[path = "agent/speed.rs"]
+mod speed;

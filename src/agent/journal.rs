@@ -185,3 +185,48 @@ impl Reader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::attempt::Cause;
+
+    fn attempt(index: u32) -> AttemptId {
+        format!("019a0000-0000-7000-8000-00000000000a.{index}.1").parse().unwrap()
+    }
+
+    #[test]
+    fn the_first_version_is_still_read() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/journal/v1.jsonl");
+        let mut reader = Reader::default();
+        let records = reader.news(&File::open(path).unwrap()).unwrap();
+        let header = reader.header().unwrap();
+        assert_eq!((header.journal, header.lane), (1, LaneId(4)));
+        let [opened, begun, spawned, ended, second, refused, closed] = &records[..] else { panic!("{records:#?}") };
+        let process = |pid, start_time| ProcessId { pid, start_time };
+        assert_eq!(*opened, Record::Opened { process: process(4242, 987_654) });
+        assert!(matches!(begun, Record::Begun { attempt: a, out: 0, .. } if *a == attempt(1)));
+        assert_eq!(*spawned, Record::Spawned { attempt: attempt(1), process: process(4243, 987_660) });
+        let Record::Ended { end, .. } = ended else { panic!("{ended:?}") };
+        assert_eq!((&end.cause, end.out_len, end.usage.cpu_ms), (&Cause::Exited { code: 3 }, 5, 12));
+        assert!(matches!(second, Record::Begun { out: 5, .. }));
+        assert!(matches!(refused, Record::Refused { attempt: a, .. } if *a == attempt(2)));
+        assert_eq!(*closed, Record::Closed);
+    }
+
+    #[test]
+    fn a_line_is_read_when_it_is_whole() {
+        let mut file = tempfile::tempfile().unwrap();
+        let mut reader = Reader::default();
+        let header = Header { journal: 1, boot: BootId("b".into()), home: HomeId(uuid::Uuid::nil()), lane: LaneId(1) };
+        let mut text = Vec::new();
+        line(&header, &mut text);
+        line(&Record::Closed, &mut text);
+        let (first, rest) = text.split_at(text.len() - 4);
+        file.write_all(first).unwrap();
+        assert_eq!(reader.news(&file).unwrap(), []);
+        file.write_all(rest).unwrap();
+        assert_eq!(reader.news(&file).unwrap(), [Record::Closed]);
+        assert_eq!(reader.news(&file).unwrap(), []);
+    }
+}

@@ -113,8 +113,12 @@ impl Agent {
     /// Gives a lane's supervisor (started if there is none) what it can hold.
     pub fn feed(&mut self, id: LaneId) {
         loop {
+            let taken = self.is_taken(id);
             let Some(lane) = self.lanes.get_mut(&id).filter(|l| !l.queue.is_empty()) else { return };
             let Some(supervisor) = &mut lane.supervisor else {
+                if taken {
+                    return;
+                }
                 if let Err(why) = self.start_supervisor(id) {
                     self.refuse_waiting(id, &why);
                 }
@@ -146,6 +150,13 @@ impl Agent {
             supervisor.flush();
             failpoint("agent-fed");
         }
+    }
+
+    /// Does something of an earlier supervisor still run in it? Then what is behind it waits.
+    fn is_taken(&self, id: LaneId) -> bool {
+        let lane_of = |attempt: &AttemptId| self.book.get(*attempt).map(|a| a.lane);
+        self.supervisors.keys().any(|run| self.runs.get(run).is_some_and(|r| r.lane == id))
+            || self.orphans.keys().any(|attempt| lane_of(attempt) == Some(id))
     }
 
     fn start_supervisor(&mut self, id: LaneId) -> Result<(), Refusal> {
@@ -246,7 +257,10 @@ impl Agent {
             let unbegun: Vec<AttemptId> = self.book.iter().filter(|(_, a)| had(a)).map(|(id, _)| id).collect();
             for attempt in unbegun {
                 self.book.remove(attempt);
-                self.events.push(if never_up {
+                self.events.push(if self.spool.has_tombstone(attempt) {
+                    // A cancel was on its way to the supervisor.
+                    Event::Refused { attempt, why: Refusal::Tombstone }
+                } else if never_up {
                     Event::Refused { attempt, why: Refusal::Supervisor { error: error.clone() } }
                 } else {
                     Event::Recalled { attempt }

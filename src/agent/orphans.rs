@@ -5,7 +5,7 @@ use super::process;
 use super::serve::Agent;
 use super::spool::{RunId, write_atomically};
 use crate::model::attempt::{Cause, ProcessId};
-use crate::model::id::AttemptId;
+use crate::model::id::{AttemptId, LaneId};
 use crate::protocol::agent::Event;
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, Signal, getpgid, kill_process_group};
@@ -81,6 +81,7 @@ impl Agent {
         }
         let over = |orphan: &Orphan| process::has_ended(&orphan.pidfd);
         let ended: Vec<AttemptId> = self.orphans.iter().filter(|(_, o)| over(o)).map(|(id, _)| *id).collect();
+        let mut free: Vec<LaneId> = Vec::new();
         for attempt in ended {
             let Some(orphan) = self.orphans.remove(&attempt) else { continue };
             // What it left behind would be its supervisor's to end.
@@ -92,6 +93,7 @@ impl Agent {
                 self.lose(attempt, "its supervisor was killed; the command ended later, its exit code is unknown");
             }
             if let Some(run) = run {
+                free.extend(self.runs.get(&run).map(|r| r.lane));
                 self.remove_if_done(run);
             }
         }
@@ -100,8 +102,12 @@ impl Agent {
         for run in left {
             self.supervisors.remove(&run);
             self.watcher.unwatch(run);
+            free.extend(self.runs.get(&run).map(|r| r.lane));
             self.catch_up(run);
             self.supervisor_gone(run);
+        }
+        for lane in free {
+            self.feed(lane);
         }
     }
 

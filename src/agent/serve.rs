@@ -135,12 +135,17 @@ impl Agent {
             for lane in ready.readable {
                 self.read_reports(lane);
             }
-            for run in self.watcher.moved() {
-                if self.supervisors.contains_key(&run) {
-                    self.catch_up(run);
+            if ready.watcher {
+                // Followed outputs are pumped in every round anyway.
+                for run in self.watcher.moved() {
+                    if self.supervisors.contains_key(&run) {
+                        self.catch_up(run);
+                    }
                 }
             }
-            if let Some(facts) = self.prober.answer() {
+            if ready.prober
+                && let Some(facts) = self.prober.answer()
+            {
                 self.send(&FromAgent::Facts(facts));
             }
         }
@@ -174,7 +179,8 @@ impl Agent {
             Err(rustix::io::Errno::INTR) => return Ok(Ready::default()),
             Err(error) => return Err(AgentError::io("poll")(error)),
         }
-        let mut ready = Ready { input: !fds[0].revents().is_empty(), ..Ready::default() };
+        let is_ready = |at: usize| !fds[at].revents().is_empty();
+        let mut ready = Ready { input: is_ready(0), watcher: is_ready(1), prober: is_ready(2), ..Ready::default() };
         for ((lane, reads), fd) in lanes.into_iter().zip(&fds[first_lane..]) {
             if !fd.revents().is_empty() {
                 if reads { ready.readable.push(lane) } else { ready.writable.push(lane) }
@@ -223,7 +229,7 @@ impl Agent {
         if !batch.is_empty() {
             self.send(&FromAgent::Events(batch));
         }
-        failpoint("agent-end-sent");
+        failpoint("agent-events-sent");
     }
 
     /// Puts a message on its way.
@@ -237,6 +243,8 @@ impl Agent {
 #[derive(Default)]
 struct Ready {
     input: bool,
+    watcher: bool,
+    prober: bool,
     readable: Vec<LaneId>,
     writable: Vec<LaneId>,
 }

@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 /// A command that ends sooner is reported once, at its end; only a longer one is reported as running.
 const NOTE_AFTER: Duration = Duration::from_millis(2);
 /// Reports of short commands wait this long for company.
-const FLUSH_EVERY: Duration = Duration::from_millis(5);
+const FLUSH_EVERY: Duration = Duration::from_millis(10);
 /// How often an end that found no room on the disk is tried again.
 const JOURNAL_RETRY: Duration = Duration::from_secs(1);
 

@@ -11,7 +11,8 @@ use crate::model::id::{AttemptId, Index, ServerId, TaskId};
 use crate::model::resources::Bytes;
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{Ended, Event, FromAgent, Refusal};
-use crate::store::members::{Ledger, Outputs};
+use crate::store::ledger::Ledger;
+use crate::store::members::Outputs;
 use crate::store::{StoreError, Tx};
 use std::time::{Duration, Instant};
 

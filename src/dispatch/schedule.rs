@@ -13,7 +13,7 @@ use crate::model::resources::Needs;
 use crate::model::server::Server;
 use crate::model::time::Timestamp;
 use crate::store::classes::Head;
-use crate::store::members::{Ledger, Placing};
+use crate::store::ledger::{Ledger, Placing};
 use crate::store::trace::NoteId;
 use crate::store::{StoreError, Tx};
 use std::time::{Duration, Instant};

@@ -66,6 +66,8 @@ pub struct Dispatcher {
     pub(super) lost_routes: Vec<Route>,
     /// The last kept verdicts of classes.
     pub(super) judged: HashMap<ClassId, (Instant, NoteId)>,
+    /// When the write-ahead log was moved last.
+    pub(super) log_moved: Option<Instant>,
     pub(super) to_explain: Vec<ClassId>,
     pub(super) explained_at: HashMap<ClassId, Instant>,
     pub(super) probe_at: Option<Instant>,
@@ -157,6 +159,7 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
         capped: HashSet::new(),
         lost_routes: Vec::new(),
         judged: HashMap::new(),
+        log_moved: None,
         to_explain: Vec::new(),
         explained_at: HashMap::new(),
         probe_at: None,
@@ -395,9 +398,9 @@ impl Dispatcher {
             self.idle_since = Instant::now();
             return Ok(false);
         }
-        store
-            .checkpoint(true)
-            .or_else(|error| if matches!(error, StoreError::Sqlite(_)) { Ok(()) } else { Err(error) })?;
+        if let Err(error) = store.checkpoint() {
+            tracing::warn!("the log was not moved into the database: {error}");
+        }
         Ok(true)
     }
 }

@@ -13,7 +13,8 @@ use crate::model::server::Engine;
 use crate::model::task::{Phase, State};
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{FromAgent, ToAgent};
-use crate::store::members::{Claimed, Ledger, Live};
+use crate::store::ledger::{Claimed, Ledger};
+use crate::store::members::Live;
 use crate::store::{Durability, Store, StoreError, Tx, View};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -81,7 +82,7 @@ impl Dispatcher {
         })?;
         failpoint("dispatcher-committed");
         self.say(outcome);
-        checkpoint(store)?;
+        self.move_log(store)?;
         self.ask_for_readings(store)
     }
 
@@ -346,6 +347,17 @@ impl Dispatcher {
         }
     }
 
+    /// The write-ahead log is moved into the database here, never by a command that somebody waits for.
+    fn move_log(&mut self, store: &Store) -> Result<(), StoreError> {
+        const LOG_MAX: u64 = 16 << 20;
+        let due = self.log_moved.is_none_or(|at| at.elapsed() > Duration::from_secs(1));
+        if due && store.log_len() > LOG_MAX {
+            self.log_moved = Some(Instant::now());
+            store.checkpoint()?;
+        }
+        Ok(())
+    }
+
     /// Events refresh: after starts and ends, for a caller, and every few seconds while something is blocked.
     fn ask_for_readings(&mut self, store: &Store) -> Result<(), DispatchError> {
         let now = Instant::now();
@@ -382,10 +394,4 @@ impl Dispatcher {
     pub(super) fn route_of(&self, place: Place) -> Option<Route> {
         self.fleets.values().find_map(|fleet| fleet.get(place.host)).and_then(|server| Route::to(&server.engine))
     }
-}
-
-/// The write-ahead log is moved into the database here, never by a command that somebody waits for.
-fn checkpoint(store: &Store) -> Result<(), StoreError> {
-    const LOG_MAX: u64 = 16 << 20;
-    if store.log_len() > LOG_MAX { store.checkpoint(false) } else { Ok(()) }
 }

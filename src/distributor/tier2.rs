@@ -8,7 +8,7 @@ use crate::model::id::{ClientId, DistributorId, Epoch, LaneId, TaskId, TaskUuid,
 use crate::model::task::{Members, Phase, Request, State};
 use crate::model::time::Timestamp;
 use crate::model::user::User;
-use crate::store::members::{Ledger, Placing};
+use crate::store::ledger::{Ledger, Placing};
 use crate::store::tasks::NewTask;
 use crate::store::trace::NoteId;
 use crate::store::{StoreError, Tx, View};

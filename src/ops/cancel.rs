@@ -6,7 +6,7 @@ use super::{Grid, OpsError, dispatcher, member_state};
 use crate::model::task::{Phase, State};
 use crate::model::time::Timestamp;
 use crate::store::Durability;
-use crate::store::members::Ledger;
+use crate::store::ledger::Ledger;
 use std::time::Duration;
 
 /// Records the cancels; `grace` lies between TERM and KILL. What lies with no server ends at once. One change for each that was chosen.

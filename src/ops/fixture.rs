@@ -10,7 +10,8 @@ use crate::model::task::{ClientFacts, Request};
 use crate::model::time::Timestamp;
 use crate::ops::draft::Draft;
 use crate::store::home::Seed;
-use crate::store::members::{Ledger, Outputs, Placing};
+use crate::store::ledger::{Ledger, Placing};
+use crate::store::members::Outputs;
 use crate::store::tasks::NewTask;
 use crate::store::{Durability, Home, Store};
 use tempfile::TempDir;
@@ -95,7 +96,7 @@ pub fn draft() -> Draft {
 }
 
 /// Places the next member of a task on `local` and lets it run.
-pub fn start(grid: &mut Grid, task: TaskId) -> crate::store::members::Claimed {
+pub fn start(grid: &mut Grid, task: TaskId) -> crate::store::ledger::Claimed {
     let begin = |tx: &crate::store::Tx<'_>| {
         let local = tx.server("local")?.unwrap().id;
         let verdict =
@@ -113,7 +114,7 @@ pub fn start(grid: &mut Grid, task: TaskId) -> crate::store::members::Claimed {
 }
 
 /// Ends it; with a code other than 0 it may wait `again`.
-pub fn end(grid: &mut Grid, task: TaskId, of: &crate::store::members::Claimed, code: u8, out: &str, again: bool) {
+pub fn end(grid: &mut Grid, task: TaskId, of: &crate::store::ledger::Claimed, code: u8, out: &str, again: bool) {
     let now = Timestamp::now();
     let end = End {
         cause: Cause::Exited { code },

@@ -6,7 +6,7 @@ use super::{Grid, OpsError, dispatcher, member_state};
 use crate::model::task::Phase;
 use crate::model::time::Timestamp;
 use crate::store::Durability;
-use crate::store::members::Ledger;
+use crate::store::ledger::Ledger;
 
 /// Holds what waits; what runs or has ended is noted.
 pub fn hold(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Change>, OpsError> {

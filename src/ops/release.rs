@@ -6,7 +6,7 @@ use super::{Grid, OpsError, dispatcher, member_state};
 use crate::model::task::Phase;
 use crate::model::time::Timestamp;
 use crate::store::Durability;
-use crate::store::members::Ledger;
+use crate::store::ledger::Ledger;
 
 /// Releases what is held; what is not held is noted.
 pub fn release(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Change>, OpsError> {

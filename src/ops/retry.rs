@@ -6,7 +6,7 @@ use super::{Grid, OpsError, dispatcher, member_state};
 use crate::model::task::State;
 use crate::model::time::Timestamp;
 use crate::store::Durability;
-use crate::store::members::Ledger;
+use crate::store::ledger::Ledger;
 
 /// Starts again what did not complete; with `failed_only` only what FAILED. The attempts so far are kept.
 pub fn retry(grid: &mut Grid, what: &[Chosen], failed_only: bool) -> Result<Vec<Change>, OpsError> {

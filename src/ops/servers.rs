@@ -11,7 +11,7 @@ use crate::model::server::{Engine, Health, Server};
 use crate::model::time::Timestamp;
 use crate::store::{Durability, View};
 
-pub use crate::store::servers::Declared;
+pub use crate::store::declared::Declared;
 
 /// Built-in attributes that have an option of their own. Other built-in names may be declared: that wins over what is measured.
 pub const RESERVED: [(&str, &str); 8] = [

@@ -155,10 +155,6 @@ fn attempts(view: &View<'_>, task: TaskId, index: Index, last: &MemberRow) -> Re
     }
     let state = match last.phase {
         Phase::Running | Phase::Ended(_) => Some(last.phase.state()),
-        // It waits for another attempt: what stands here is how the last one ended.
-        Phase::Waiting | Phase::Held if last.ended_at.is_some() => {
-            Some(if last.detail.is_some() && last.exit_code.is_none() { State::Lost } else { State::Failed })
-        }
         _ => None,
     };
     if let Some(state) = state.filter(|_| last.number > 0 && !all.iter().any(|a| a.number == last.number)) {

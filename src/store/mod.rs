@@ -6,16 +6,20 @@ pub mod choosing;
 pub mod classes;
 pub mod clients;
 mod columns;
+pub mod declared;
 pub mod distributors;
 mod founding;
 mod gate;
 mod groups;
 pub mod home;
+mod hosts;
 pub mod keeping;
+pub mod ledger;
 pub mod members;
 pub mod outputs;
 pub mod profiles;
 pub mod query;
+mod reservations;
 mod schema;
 pub mod servers;
 pub mod settings;
@@ -87,6 +91,9 @@ impl StoreError {
 /// The result of a question to the database.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
+/// The gate keeps writers apart; this covers readers of a log that is just being made or recovered.
+const BUSY_LIMIT: Duration = Duration::from_secs(20);
+
 /// How long a write must last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
@@ -115,8 +122,7 @@ impl Store {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
         connection.set_prepared_statement_cache_capacity(64);
-        // The gate keeps writers apart; this covers readers of a WAL that is just being made or recovered.
-        connection.busy_timeout(Duration::from_secs(20))?;
+        connection.busy_timeout(BUSY_LIMIT)?;
         connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         connection
             .execute_batch("PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 0;")?;
@@ -135,7 +141,7 @@ impl Store {
     pub fn open_read_only(home: &Home) -> Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(home.database(), flags).map_err(StoreError::from)?;
-        connection.busy_timeout(Duration::from_secs(20)).map_err(StoreError::from)?;
+        connection.busy_timeout(BUSY_LIMIT).map_err(StoreError::from)?;
         connection.execute_batch("PRAGMA query_only = ON").map_err(StoreError::from)?;
         Ok(connection)
     }
@@ -185,10 +191,15 @@ impl Store {
     }
 
     /// Moves the write-ahead log into the database file; the dispatcher and the refresh do it, nobody else.
-    pub fn checkpoint(&self, truncate: bool) -> Result<()> {
-        let mode = if truncate { "PRAGMA wal_checkpoint(TRUNCATE)" } else { "PRAGMA wal_checkpoint(PASSIVE)" };
-        self.connection.query_row(mode, [], |_| Ok(()))?;
-        Ok(())
+    /// Waits for no reader: what one still needs is moved the next time.
+    pub fn checkpoint(&self) -> Result<()> {
+        self.connection.busy_timeout(Duration::ZERO)?;
+        let moved = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        self.connection.busy_timeout(BUSY_LIMIT)?;
+        match moved {
+            Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => Ok(()),
+            other => Ok(other?),
+        }
     }
 
     /// Bytes in the write-ahead log.

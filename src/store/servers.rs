@@ -2,12 +2,12 @@
 
 use super::attributes::Owner;
 use super::columns::json;
-use super::{Result, Tx, View};
+use super::{Result, View};
 use crate::model::attribute::{Attribute, Attributes, Source, Value};
-use crate::model::facts::{Facts, Gpu};
+use crate::model::facts::Gpu;
 use crate::model::id::{BootId, DistributorId, HostId, ServerId, TaskId};
 use crate::model::name::Name;
-use crate::model::resources::{Bytes, Needs};
+use crate::model::resources::Bytes;
 use crate::model::server::{Engine, Health, Pool, Server, Taken};
 use crate::model::time::Timestamp;
 use std::collections::{BTreeMap, HashMap};
@@ -31,28 +31,6 @@ pub const BUILT_IN: [&str; 17] = [
     "kernel",
     "boot_id",
     "hostname",
-];
-
-/// What a person declares of a server; None leaves a part as it is.
-#[derive(Debug, Clone, Default)]
-pub struct Declared {
-    pub slots: Option<u32>,
-    pub cpus: Option<u32>,
-    pub mem: Option<Bytes>,
-    pub max_load: Option<f64>,
-    pub accepts: Option<String>,
-    /// Name and version.
-    pub apps: Vec<(Name, Option<String>)>,
-    pub attributes: BTreeMap<Box<str>, Value>,
-}
-
-/// A declared option by name, for `unset`.
-const DECLARED_COLUMNS: [(&str, &str); 5] = [
-    ("slots", "UPDATE server SET slots = NULL WHERE id = ?1 AND slots IS NOT NULL"),
-    ("cpus", "UPDATE server SET cpus = NULL WHERE id = ?1 AND cpus IS NOT NULL"),
-    ("mem", "UPDATE server SET mem = NULL WHERE id = ?1 AND mem IS NOT NULL"),
-    ("max_load", "UPDATE server SET max_load = NULL WHERE id = ?1 AND max_load IS NOT NULL"),
-    ("accepts", "UPDATE server SET accepts = NULL WHERE id = ?1 AND accepts IS NOT NULL"),
 ];
 
 struct Row {
@@ -345,162 +323,4 @@ fn complete(row: Row, apps: &Apps, open: Attributes) -> Server {
 
 fn size(bytes: Bytes) -> Value {
     Value::Int(i64::try_from(bytes.0).unwrap_or(i64::MAX))
-}
-
-impl Tx<'_> {
-    /// Adds a server that was not probed yet.
-    pub fn add_server(
-        &self,
-        name: &Name,
-        distributor: DistributorId,
-        engine: &Engine,
-        now: Timestamp,
-    ) -> Result<ServerId> {
-        let address = match engine {
-            Engine::Ssh { host } => Some(host.as_str()),
-            _ => None,
-        };
-        self.run(
-            "INSERT INTO server (name, distributor_id, engine, address, health, declared_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            (name, distributor, engine.word(), address, if matches!(engine, Engine::Group { .. }) { "UP" } else { "UNKNOWN" }, now),
-        )?;
-        let id = ServerId(self.inserted());
-        if let Engine::Group { members } = engine {
-            for (position, member) in members.iter().enumerate() {
-                self.run(
-                    "INSERT OR IGNORE INTO group_member (group_id, member_id, position) VALUES (?1, ?2, ?3)",
-                    (id, member, position),
-                )?;
-            }
-        }
-        self.touch_server(id)?;
-        Ok(id)
-    }
-
-    /// Declares parts of a server; what is None stays.
-    pub fn declare_server(&self, id: ServerId, declared: &Declared, now: Timestamp) -> Result<()> {
-        self.run(
-            "UPDATE server SET slots = coalesce(?2, slots), cpus = coalesce(?3, cpus), mem = coalesce(?4, mem),
-                    max_load = coalesce(?5, max_load), accepts = coalesce(?6, accepts), declared_at = ?7 WHERE id = ?1",
-            (id, declared.slots, declared.cpus, declared.mem, declared.max_load, &declared.accepts, now),
-        )?;
-        for (name, version) in &declared.apps {
-            self.run(
-                "INSERT INTO app (server_id, name, version, source, read_at) VALUES (?1, ?2, ?3, 'declared', ?4)
-                 ON CONFLICT DO UPDATE SET version = excluded.version, read_at = excluded.read_at",
-                (id, name, version, now),
-            )?;
-        }
-        self.set_attributes(Owner::Server(id.0), &declared.attributes, Source::Declared, now)?;
-        self.touch_server(id)
-    }
-
-    /// Takes back a declared option, attribute or application; false if there was none of that name.
-    pub fn unset_server(&self, id: ServerId, name: &str) -> Result<bool> {
-        let mut gone = self.unset_attribute(Owner::Server(id.0), name)?;
-        if let Some((_, sql)) = DECLARED_COLUMNS.iter().find(|(column, _)| *column == name.replace('-', "_")) {
-            gone |= self.run(sql, [id])? > 0;
-        }
-        gone |= self.run("DELETE FROM app WHERE server_id = ?1 AND name = ?2 AND source = 'declared'", (id, name))? > 0;
-        self.touch_server(id)?;
-        Ok(gone)
-    }
-
-    /// Drains with a reason, or resumes with None.
-    pub fn set_drained(&self, id: ServerId, reason: Option<&str>) -> Result<()> {
-        self.run("UPDATE server SET drained = ?2 WHERE id = ?1", (id, reason))?;
-        self.touch_server(id)
-    }
-
-    /// Removes a server on which nothing runs. Its groups lose it.
-    pub fn remove_server(&self, id: ServerId) -> Result<()> {
-        self.touch_server(id)?;
-        self.run("DELETE FROM group_member WHERE member_id = ?1", [id])?;
-        self.drop_attributes(Owner::Server(id.0))?;
-        self.run("DELETE FROM server WHERE id = ?1", [id])?;
-        Ok(())
-    }
-
-    /// Takes in a reading of a server's host.
-    pub fn record_facts(&self, id: ServerId, facts: &Facts, at: Timestamp) -> Result<()> {
-        let gpus = serde_json::to_string(&facts.gpus).unwrap_or_else(|_| "[]".to_owned());
-        let host: Option<HostId> = self.one(
-            "INSERT INTO host (machine, boot_id, hostname, os, arch, kernel, cpus, power, load1, idle_cpus, mem_total, mem_available, disk_free, gpus, read_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
-             ON CONFLICT (machine) DO UPDATE SET boot_id = excluded.boot_id, hostname = excluded.hostname, os = excluded.os, arch = excluded.arch,
-                 kernel = excluded.kernel, cpus = excluded.cpus, power = excluded.power, load1 = excluded.load1, idle_cpus = excluded.idle_cpus,
-                 mem_total = excluded.mem_total, mem_available = excluded.mem_available, disk_free = excluded.disk_free, gpus = excluded.gpus,
-                 read_at = excluded.read_at, started_since = 0, mem_since = 0
-             RETURNING id",
-            rusqlite::params![
-                facts.machine, facts.boot, facts.hostname, facts.os, facts.arch, facts.kernel, facts.cpus, facts.power, facts.load1,
-                facts.idle_cpus, facts.mem_total, facts.mem_available, facts.disk_free, gpus, at
-            ],
-            |row| row.get(0),
-        )?;
-        self.run(
-            "UPDATE server SET host_id = ?2, health = 'UP', error = NULL, since = NULL, contacted_at = ?3 WHERE id = ?1",
-            (id, host, at),
-        )?;
-        self.run("DELETE FROM app WHERE server_id = ?1 AND source = 'probed'", [id])?;
-        for (name, version) in &facts.apps {
-            self.run(
-                "INSERT INTO app (server_id, name, version, source, read_at) VALUES (?1, ?2, ?3, 'probed', ?4)",
-                (id, name, version.as_ref().map(|v| &v.0), at),
-            )?;
-        }
-        self.replace_probed(Owner::Server(id.0), &facts.probed, at)?;
-        self.touch_server(id)
-    }
-
-    /// The server does not answer.
-    pub fn record_down(&self, id: ServerId, error: &str, at: Timestamp) -> Result<()> {
-        self.run(
-            "UPDATE server SET since = CASE health WHEN 'DOWN' THEN since ELSE ?3 END, health = 'DOWN', error = ?2 WHERE id = ?1",
-            (id, error, at),
-        )?;
-        self.touch_server(id)
-    }
-
-    /// The server answered.
-    pub fn record_contact(&self, id: ServerId, at: Timestamp) -> Result<()> {
-        self.run("UPDATE server SET contacted_at = ?2 WHERE id = ?1", (id, at))?;
-        let woke = self.run("UPDATE server SET health = 'UP', error = NULL, since = NULL WHERE id = ?1 AND health <> 'UP' AND host_id IS NOT NULL", [id])?;
-        if woke > 0 { self.touch_server(id) } else { Ok(()) }
-    }
-
-    /// Keeps a server for a task that waits too long, or frees it again.
-    pub fn keep_server(&self, id: ServerId, task: Option<TaskId>) -> Result<()> {
-        self.run("UPDATE server SET kept_for = ?2 WHERE id = ?1", (id, task))?;
-        self.touch_server(id)
-    }
-
-    /// What a lane takes from its server, from the group it was chosen by, and from the host. `sign` is 1 to take, -1 to give back.
-    pub(super) fn count_taken(&self, server: ServerId, host: ServerId, needs: Needs, sign: i64) -> Result<()> {
-        let (cpus, mem) =
-            (sign * i64::from(needs.cpus), sign * i64::try_from(needs.mem.map_or(0, |m| m.0)).unwrap_or(0));
-        self.run(
-            "UPDATE server SET taken_slots = taken_slots + ?3, taken_cpus = taken_cpus + ?4, taken_mem = taken_mem + ?5 WHERE id IN (?1, ?2)",
-            (server, host, sign, cpus, mem),
-        )?;
-        self.run(
-            "UPDATE host SET taken_cpus = taken_cpus + ?2, taken_mem = taken_mem + ?3, started_since = started_since + ?2, mem_since = mem_since + ?3
-             WHERE id = (SELECT host_id FROM server WHERE id = ?1)",
-            (host, cpus, mem),
-        )?;
-        Ok(())
-    }
-
-    /// Lets the dispatcher look again at a server, at those on the same host and at the groups that it is in.
-    pub(super) fn touch_server(&self, id: ServerId) -> Result<()> {
-        self.run("UPDATE home SET changes = changes + 1", [])?;
-        self.run(
-            "UPDATE server SET changed = (SELECT changes FROM home)
-             WHERE id = ?1 OR host_id = (SELECT host_id FROM server WHERE id = ?1)
-                OR id IN (SELECT group_id FROM group_member WHERE member_id = ?1
-                          OR member_id IN (SELECT id FROM server WHERE host_id = (SELECT host_id FROM server WHERE id = ?1)))",
-            [id],
-        )?;
-        Ok(())
-    }
 }

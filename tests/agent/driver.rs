@@ -77,7 +77,7 @@ impl Home {
         let mut input = child.stdin.take().unwrap();
         let mut output = child.stdout.take().unwrap();
         let hello = ToAgent::Hello { version_min: 1, version: 1, home: self.id, incarnation: 1, epoch: self.epoch };
-        frame::write(&mut input, &hello).unwrap();
+        let _ = frame::write(&mut input, &hello);
         let mut magic = vec![0; MAGIC.len()];
         output.read_exact(&mut magic).unwrap();
         assert_eq!(magic, MAGIC);
@@ -141,6 +141,11 @@ impl Agent {
 
     pub fn tell(&mut self, message: &ToAgent) {
         frame::write(self.input.as_mut().unwrap(), message).unwrap();
+    }
+
+    /// False if the agent has died.
+    pub fn try_tell(&mut self, message: &ToAgent) -> bool {
+        frame::write(self.input.as_mut().unwrap(), message).is_ok()
     }
 
     pub fn order(&self, lane: i64, launch: Launch, members: Vec<StartMember>) -> Start {

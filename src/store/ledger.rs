@@ -1,0 +1,398 @@
+//! Every change of a member's phase goes through a [`Ledger`], which keeps the task's counts true.
+
+use super::members::Outputs;
+use super::tasks::Shape;
+use super::trace::NoteId;
+use super::{Result, Tx};
+use crate::model::attempt::{Cause, End};
+use crate::model::command::Text;
+use crate::model::id::{BootId, Epoch, Index, LaneId, ServerId, TaskId};
+use crate::model::task::{Counts, Phase, State};
+use crate::model::time::Timestamp;
+use std::collections::BTreeMap;
+
+/// A member that is to be started.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    pub index: Index,
+    pub number: u32,
+    pub entry: Option<Text>,
+}
+
+/// Where members are put.
+#[derive(Debug, Clone)]
+pub struct Placing {
+    pub server: ServerId,
+    pub host: ServerId,
+    pub boot: BootId,
+    pub lane: LaneId,
+    /// 0: the dispatcher has still to send it.
+    pub sent: Epoch,
+    pub verdict: Option<NoteId>,
+}
+
+/// The changes of counts in one transaction, written once for each task by [`Ledger::close`].
+#[derive(Debug)]
+pub struct Ledger<'t, 'c> {
+    tx: &'t Tx<'c>,
+    now: Timestamp,
+    changes: BTreeMap<TaskId, Change>,
+}
+
+#[derive(Debug, Default)]
+struct Change {
+    plus: Counts,
+    minus: Counts,
+    exit_code: Option<u8>,
+    shell_code: Option<u8>,
+    started_at: Option<Timestamp>,
+}
+
+impl<'t, 'c> Ledger<'t, 'c> {
+    /// Opens the ledger of a transaction.
+    pub fn open(tx: &'t Tx<'c>, now: Timestamp) -> Self {
+        Self { tx, now, changes: BTreeMap::new() }
+    }
+
+    fn count(&mut self, task: TaskId, from: Phase, to: Phase, members: u32) {
+        let change = self.changes.entry(task).or_default();
+        *change.minus.phase_mut(from) += members;
+        *change.plus.phase_mut(to) += members;
+    }
+
+    /// Gives up to `limit` waiting members of a task to a lane: first those that wait again, then those that never had an attempt.
+    pub fn claim(&mut self, task: TaskId, limit: u32, at: &Placing) -> Result<Vec<Claimed>> {
+        let mut claimed = Vec::new();
+        let again: Vec<(Index, u32)> = self.tx.all(
+            "SELECT idx, number FROM member INDEXED BY member_again WHERE task_id = ?1 AND state = 'WAITING' AND state IN ('WAITING', 'HELD') ORDER BY idx LIMIT ?2",
+            (task, limit),
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        for (index, number) in again {
+            self.place(task, index, number + 1, at)?;
+            claimed.push(Claimed { index, number: number + 1, entry: None });
+        }
+        let left = limit - u32::try_from(claimed.len()).unwrap_or(limit);
+        if left > 0 {
+            self.claim_rest(task, left, at, &mut claimed)?;
+        }
+        let count = u32::try_from(claimed.len()).unwrap_or(0);
+        self.count(task, Phase::Waiting, Phase::Starting, count);
+        // At once: the next look at the queue has to see it.
+        if let Some(change) = self.changes.remove(&task) {
+            self.write(task, &change)?;
+        }
+        for member in &mut claimed {
+            member.entry = self.tx.entry(task, member.index)?;
+        }
+        Ok(claimed)
+    }
+
+    fn claim_rest(&mut self, task: TaskId, limit: u32, at: &Placing, claimed: &mut Vec<Claimed>) -> Result<()> {
+        let found = self.tx.one(
+            "SELECT shape, first, step, size, rest, rest_next FROM task WHERE id = ?1 AND rest_state = 'WAITING' AND rest > 0",
+            [task],
+            |row| {
+                let shape: String = row.get(0)?;
+                let shape = match shape.as_str() {
+                    "single" => Shape::Single,
+                    "array" => Shape::Array { first: row.get(1)?, step: row.get(2)? },
+                    _ => Shape::Lines,
+                };
+                Ok((shape, row.get::<_, u32>(3)?, row.get::<_, u32>(4)?, row.get::<_, u32>(5)?))
+            },
+        )?;
+        let Some((shape, size, rest, mut next)) = found else { return Ok(()) };
+        let mut taken = 0;
+        while taken < limit.min(rest) && next < size {
+            let index = shape.index_at(next);
+            next += 1;
+            // A member that was cancelled by itself has a row already and is passed over.
+            if self.place(task, index, 1, at)? {
+                claimed.push(Claimed { index, number: 1, entry: None });
+                taken += 1;
+            }
+        }
+        self.tx.run("UPDATE task SET rest = rest - ?2, rest_next = ?3 WHERE id = ?1", (task, taken, next))?;
+        Ok(())
+    }
+
+    /// Writes the attempt; false if it is the first one and the member has a row already.
+    fn place(&self, task: TaskId, index: Index, number: u32, at: &Placing) -> Result<bool> {
+        let verdict = at.verdict.map(|n| n.0);
+        let written = if number == 1 {
+            self.tx.run(
+                "INSERT INTO member (task_id, idx, state, number, server_id, host_id, lane, boot_id, sent, verdict)
+                 VALUES (?1, ?2, 'STARTING', 1, ?3, ?4, ?5, ?6, ?7, ?8)
+                 ON CONFLICT DO UPDATE SET state = 'STARTING', number = 1, server_id = excluded.server_id, host_id = excluded.host_id,
+                     lane = excluded.lane, boot_id = excluded.boot_id, sent = excluded.sent, verdict = excluded.verdict
+                 WHERE state = 'WAITING'",
+                (task, index, at.server, at.host, at.lane, &at.boot, at.sent.0, verdict),
+            )?
+        } else {
+            self.tx.run(
+                "UPDATE member SET state = 'STARTING', number = ?3, server_id = ?4, host_id = ?5, lane = ?6, boot_id = ?7, sent = ?8, verdict = ?9,
+                        orphaned = 0, started_at = NULL, ended_at = NULL, exit_code = NULL, signal = NULL, detail = NULL, cpu_ms = NULL,
+                        max_rss = NULL, out_len = NULL, err_len = NULL, home_out = 0
+                 WHERE task_id = ?1 AND idx = ?2",
+                (task, index, number, at.server, at.host, at.lane, &at.boot, at.sent.0, verdict),
+            )?
+        };
+        Ok(written > 0)
+    }
+
+    /// Keeps the last attempts of members among the past ones, with how they ended.
+    fn archive(&self, task: TaskId, index: Option<Index>, now_in: Phase, ended: State) -> Result<()> {
+        self.tx.run(
+            "INSERT OR REPLACE INTO attempt (task_id, idx, number, state, server_id, host_id, started_at, ended_at, exit_code, signal, detail)
+             SELECT task_id, idx, number, ?4, server_id, host_id, started_at, ended_at, exit_code, signal, detail
+             FROM member WHERE task_id = ?1 AND (?2 IS NULL OR idx = ?2) AND state = ?3 AND number > 0",
+            (task, index, now_in.word(), ended),
+        )?;
+        Ok(())
+    }
+
+    /// The command of an attempt runs. False if this is not news.
+    pub fn began(&mut self, task: TaskId, index: Index, number: u32, at: Timestamp) -> Result<bool> {
+        let news = self.tx.run(
+            "UPDATE member SET state = 'RUNNING', started_at = ?4 WHERE task_id = ?1 AND idx = ?2 AND number = ?3 AND state = 'STARTING'",
+            (task, index, number, at),
+        )? > 0;
+        if news {
+            self.count(task, Phase::Starting, Phase::Running, 1);
+            self.changes.entry(task).or_default().started_at.get_or_insert(at);
+        }
+        Ok(news)
+    }
+
+    /// An attempt ended; the member ends with it, or waits again where `again` says so. False if this is not news.
+    pub fn ended(
+        &mut self,
+        task: TaskId,
+        index: Index,
+        number: u32,
+        end: &End,
+        outputs: Outputs,
+        again: bool,
+    ) -> Result<bool> {
+        let to = if again { Phase::Waiting } else { Phase::Ended(end.cause.state()) };
+        let detail = match &end.cause {
+            Cause::NotExecuted { error, .. } => Some(error.as_str()),
+            Cause::Lost { why } => Some(why.as_str()),
+            _ => None,
+        };
+        let home_out = match outputs {
+            Outputs::Database => 0,
+            Outputs::Spool => 1,
+            Outputs::Server => 2,
+        };
+        let was: Option<String> = self.tx.one(
+            "SELECT state FROM member WHERE task_id = ?1 AND idx = ?2 AND number = ?3 AND state IN ('STARTING', 'RUNNING')",
+            (task, index, number),
+            |row| row.get(0),
+        )?;
+        let from = match was.as_deref() {
+            Some("RUNNING") => Phase::Running,
+            Some(_) => Phase::Starting,
+            None => return Ok(false),
+        };
+        self.tx.run(
+            "UPDATE member SET state = ?3, started_at = coalesce(?4, started_at), ended_at = ?5, exit_code = ?6, signal = ?7, detail = ?8,
+                    cpu_ms = ?9, max_rss = ?10, out_len = ?11, err_len = ?12, home_out = ?13
+             WHERE task_id = ?1 AND idx = ?2",
+            rusqlite::params![
+                task,
+                index,
+                to.word(),
+                end.started_at,
+                end.ended_at,
+                end.cause.exit_code(),
+                end.cause.signal(),
+                detail,
+                end.usage.cpu_ms,
+                end.usage.max_rss,
+                end.out_len,
+                end.err_len,
+                home_out
+            ],
+        )?;
+        if again {
+            self.archive(task, Some(index), Phase::Waiting, end.cause.state())?;
+        }
+        self.count(task, from, to, 1);
+        let change = self.changes.entry(task).or_default();
+        if let Some(at) = end.started_at {
+            change.started_at.get_or_insert(at);
+        }
+        if !again {
+            change.exit_code = change.exit_code.max(end.cause.exit_code());
+            change.shell_code = change.shell_code.max(Some(shell_code(&end.cause)));
+        }
+        Ok(true)
+    }
+
+    /// An attempt never began: the member waits again, and the attempt's number is free again. False if this is not news.
+    pub fn unplaced(&mut self, task: TaskId, index: Index, number: u32) -> Result<bool> {
+        let news = self.tx.run(
+            "UPDATE member SET state = 'WAITING', number = number - 1, lane = NULL, sent = 0 WHERE task_id = ?1 AND idx = ?2 AND number = ?3 AND state = 'STARTING'",
+            (task, index, number),
+        )? > 0;
+        if news {
+            self.count(task, Phase::Starting, Phase::Waiting, 1);
+        }
+        Ok(news)
+    }
+
+    /// A member that never began ends CANCELLED: the server has a tombstone, or no start was ever sent.
+    pub fn cancelled(&mut self, task: TaskId, index: Index, number: u32) -> Result<bool> {
+        let news = self.tx.run(
+            "UPDATE member SET state = 'CANCELLED', ended_at = ?4 WHERE task_id = ?1 AND idx = ?2 AND number = ?3 AND state = 'STARTING'",
+            (task, index, number, self.now),
+        )? > 0;
+        if news {
+            self.count(task, Phase::Starting, Phase::Ended(State::Cancelled), 1);
+            let change = self.changes.entry(task).or_default();
+            change.shell_code = change.shell_code.max(Some(130));
+        }
+        Ok(news)
+    }
+
+    /// Moves everything of a task (or one member) that lies with no server from one phase to another: hold, release, cancel, retry.
+    /// Gives the number of members moved.
+    pub fn shift(&mut self, task: TaskId, index: Option<Index>, from: Phase, to: Phase) -> Result<u32> {
+        let ended_at = matches!(to, Phase::Ended(_)).then_some(self.now);
+        let mut moved = match index {
+            None => {
+                let rest: Option<u32> = self.tx.one(
+                    "SELECT rest FROM task WHERE id = ?1 AND rest_state = ?2 AND rest > 0",
+                    (task, from.word()),
+                    |row| row.get(0),
+                )?;
+                if rest.is_some() {
+                    self.tx.run("UPDATE task SET rest_state = ?2 WHERE id = ?1", (task, to.word()))?;
+                }
+                let rows = self.tx.run(
+                    "UPDATE member SET state = ?3, ended_at = coalesce(?4, ended_at) WHERE task_id = ?1 AND state = ?2",
+                    (task, from.word(), to.word(), ended_at),
+                )?;
+                rest.unwrap_or(0) + u32::try_from(rows).unwrap_or(u32::MAX)
+            }
+            Some(index) => {
+                let rows = self.tx.run(
+                    "UPDATE member SET state = ?4, ended_at = coalesce(?5, ended_at) WHERE task_id = ?1 AND idx = ?2 AND state = ?3",
+                    (task, index, from.word(), to.word(), ended_at),
+                )?;
+                u32::try_from(rows).unwrap_or(1)
+            }
+        };
+        if let (Some(index), 0) = (index, moved) {
+            moved = self.split_off(task, index, from, to, ended_at)?;
+        }
+        if moved > 0 {
+            self.count(task, from, to, moved);
+            if to == Phase::Ended(State::Cancelled) {
+                let change = self.changes.entry(task).or_default();
+                change.shell_code = change.shell_code.max(Some(130));
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Gives a member that never had an attempt a row of its own.
+    fn split_off(
+        &self,
+        task: TaskId,
+        index: Index,
+        from: Phase,
+        to: Phase,
+        ended_at: Option<Timestamp>,
+    ) -> Result<u32> {
+        let Some(row) = self.tx.task(task)? else { return Ok(0) };
+        let implied = row.rest_state == from.state()
+            && row.shape.position_of(index, row.size).is_some_and(|p| p >= row.rest_next);
+        if !implied || row.rest == 0 || self.tx.member(task, index)?.is_some() {
+            return Ok(0);
+        }
+        self.tx.run(
+            "INSERT INTO member (task_id, idx, state, number, ended_at) VALUES (?1, ?2, ?3, 0, ?4)",
+            (task, index, to.word(), ended_at),
+        )?;
+        self.tx.run("UPDATE task SET rest = rest - 1 WHERE id = ?1", [task])?;
+        Ok(1)
+    }
+
+    /// Ended members of these states wait again: `grid retry`. Gives their number.
+    pub fn again(&mut self, task: TaskId, index: Option<Index>, states: &[State]) -> Result<u32> {
+        let mut moved = 0;
+        for state in states {
+            self.archive(task, index, Phase::Ended(*state), *state)?;
+            moved += self.shift(task, index, Phase::Ended(*state), Phase::Waiting)?;
+        }
+        if moved > 0 {
+            self.tx.run(
+                "UPDATE task SET ended_at = NULL, exit_code = (SELECT max(exit_code) FROM member WHERE task_id = ?1 AND state NOT IN ('WAITING', 'STARTING', 'RUNNING', 'HELD')),
+                        shell_code = (SELECT max(CASE state WHEN 'TIMEOUT' THEN 124 WHEN 'LOST' THEN 125 WHEN 'CANCELLED' THEN 130
+                                                 WHEN 'OUT_OF_MEMORY' THEN 137 ELSE coalesce(exit_code, 128 + signal) END)
+                                      FROM member WHERE task_id = ?1 AND state NOT IN ('WAITING', 'STARTING', 'RUNNING', 'HELD')) WHERE id = ?1",
+                [task],
+            )?;
+        }
+        Ok(moved)
+    }
+
+    /// Writes the counts. Gives the tasks that have ended by this.
+    pub fn close(mut self) -> Result<Vec<TaskId>> {
+        let mut ended = Vec::new();
+        for (task, change) in std::mem::take(&mut self.changes) {
+            if self.write(task, &change)? == Some(0) {
+                self.tx.run("UPDATE task SET ended_at = ?2, reason = NULL WHERE id = ?1", (task, self.now))?;
+                ended.push(task);
+            }
+        }
+        Ok(ended)
+    }
+
+    /// Writes the counts of one task. Gives its unended members.
+    fn write(&self, task: TaskId, change: &Change) -> Result<Option<u32>> {
+        let delta = |get: fn(&Counts) -> u32| i64::from(get(&change.plus)) - i64::from(get(&change.minus));
+        self.tx.one(
+            "UPDATE task SET waiting = waiting + ?2, held = held + ?3, starting = starting + ?4, running = running + ?5,
+                    completed = completed + ?6, failed = failed + ?7, timeout = timeout + ?8, out_of_memory = out_of_memory + ?9,
+                    cancelled = cancelled + ?10, skipped = skipped + ?11, lost = lost + ?12,
+                    exit_code = CASE WHEN ?13 IS NULL THEN exit_code ELSE max(coalesce(exit_code, 0), ?13) END,
+                    shell_code = CASE WHEN ?14 IS NULL THEN shell_code ELSE max(coalesce(shell_code, 0), ?14) END,
+                    started_at = coalesce(started_at, ?15)
+             WHERE id = ?1 RETURNING waiting + held + starting + running",
+            rusqlite::params![
+                task,
+                delta(|c| c.waiting),
+                delta(|c| c.held),
+                delta(|c| c.starting),
+                delta(|c| c.running),
+                delta(|c| c.completed),
+                delta(|c| c.failed),
+                delta(|c| c.timeout),
+                delta(|c| c.out_of_memory),
+                delta(|c| c.cancelled),
+                delta(|c| c.skipped),
+                delta(|c| c.lost),
+                change.exit_code,
+                change.shell_code,
+                change.started_at
+            ],
+            |row| row.get(0),
+        )
+    }
+}
+
+/// The exit code by which a shell would speak of this end.
+const fn shell_code(cause: &Cause) -> u8 {
+    match cause {
+        Cause::Exited { code } | Cause::NotExecuted { code, .. } => *code,
+        Cause::Signalled { signal } => 128u8.saturating_add(*signal),
+        Cause::TimeLimit => 124,
+        Cause::OutOfMemory => 137,
+        Cause::Cancelled => 130,
+        Cause::Lost { .. } => 125,
+    }
+}

@@ -1,0 +1,62 @@
+//! What lanes hold of servers and hosts.
+
+use super::{Result, Tx};
+use crate::model::id::{LaneId, ServerId};
+use crate::model::resources::Needs;
+
+impl Tx<'_> {
+    /// A new lane.
+    pub fn new_lane(&self) -> Result<LaneId> {
+        let id = self.one("UPDATE home SET lanes = lanes + 1 RETURNING lanes", [], |row| row.get(0))?;
+        Ok(LaneId(id.unwrap_or(1)))
+    }
+
+    /// Reserves what one lane needs on a server.
+    pub fn take(&self, server: ServerId, host: ServerId, needs: Needs) -> Result<()> {
+        self.count_taken(server, host, needs, 1)
+    }
+
+    /// Gives it back.
+    pub fn give_back(&self, server: ServerId, host: ServerId, needs: Needs) -> Result<()> {
+        self.count_taken(server, host, needs, -1)
+    }
+
+    /// Counts again what is taken, from the lanes that live: a dispatcher that begins trusts nothing else.
+    pub fn recount_taken(&self) -> Result<()> {
+        self.run("UPDATE server SET taken_slots = 0, taken_cpus = 0, taken_mem = 0", [])?;
+        self.run("UPDATE host SET taken_cpus = 0, taken_mem = 0, started_since = 0, mem_since = 0", [])?;
+        let lanes = self.all(
+            "SELECT m.server_id, m.host_id, json_extract(c.demand, '$.cpus'), json_extract(c.demand, '$.mem')
+             FROM member m JOIN task t ON t.id = m.task_id JOIN class c ON c.id = t.class_id
+             WHERE m.state IN ('STARTING', 'RUNNING') GROUP BY m.lane",
+            [],
+            |row| {
+                Ok((
+                    row.get(0)?,
+                    row.get(1)?,
+                    Needs { cpus: row.get::<_, Option<u32>>(2)?.unwrap_or(1), mem: row.get(3)? },
+                ))
+            },
+        )?;
+        for (server, host, needs) in lanes {
+            self.take(server, host, needs)?;
+        }
+        Ok(())
+    }
+
+    /// What a lane takes from its server, from the group it was chosen by, and from the host. `sign` is 1 to take, -1 to give back.
+    pub(super) fn count_taken(&self, server: ServerId, host: ServerId, needs: Needs, sign: i64) -> Result<()> {
+        let (cpus, mem) =
+            (sign * i64::from(needs.cpus), sign * i64::try_from(needs.mem.map_or(0, |m| m.0)).unwrap_or(0));
+        self.run(
+            "UPDATE server SET taken_slots = taken_slots + ?3, taken_cpus = taken_cpus + ?4, taken_mem = taken_mem + ?5 WHERE id IN (?1, ?2)",
+            (server, host, sign, cpus, mem),
+        )?;
+        self.run(
+            "UPDATE host SET taken_cpus = taken_cpus + ?2, taken_mem = taken_mem + ?3, started_since = started_since + ?2, mem_since = mem_since + ?3
+             WHERE id = (SELECT host_id FROM server WHERE id = ?1)",
+            (host, cpus, mem),
+        )?;
+        Ok(())
+    }
+}
