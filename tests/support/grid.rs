@@ -157,11 +157,10 @@ impl Grid {
         process::until(&format!("task {id} is {state}"), || self.state(id) == state);
     }
 
-    /// One value out of the database, through the command.
+    /// Rows of the database, each an object, through the command.
     #[track_caller]
-    pub fn sql(&self, query: &str) -> Vec<Vec<Value>> {
-        let rows = self.grid(["sql", "--json", query]).json();
-        serde_json::from_value(rows["rows"].clone()).unwrap_or_default()
+    pub fn sql(&self, query: &str) -> Vec<Value> {
+        self.grid(["sql", "--json", query]).json().as_array().cloned().unwrap_or_default()
     }
 
     /// An attribute of a server as its record has it now.
