@@ -27,15 +27,16 @@ fn claim_11_the_second_tiers_database_holds_the_servers_attributes() {
         "cooled=true",
     ])
     .ok();
-    let row = grid.sql("SELECT distributor, slots, max_load, power > 0, cpus > 0, mem_total > 0, hostname FROM server_view WHERE name = 'n1'");
-    assert_eq!(row[0][..6], [json!("lab"), json!(3), json!(50.0), json!(1), json!(1), json!(1)], "{row:?}");
-    assert_eq!(row[0][6], json!(grid.sh("uname -n").ok()));
+    let row =
+        &grid.sql("SELECT *, power > 0 AND cpus > 0 AND mem_total > 0 AS read FROM server_view WHERE name = 'n1'")[0];
+    let found = (&row["distributor"], &row["slots"], &row["max_load"], &row["read"], &row["hostname"]);
+    assert_eq!(found, (&json!("lab"), &json!(3), &json!(50.0), &json!(1), &json!(grid.sh("uname -n").ok())));
     let own = grid.sql("SELECT name, type, value, source FROM attribute_view WHERE of = 'n1' ORDER BY name");
     assert_eq!(
         own,
         [
-            [json!("cooled"), json!("bool"), json!(1), json!("declared")],
-            [json!("rack"), json!("int"), json!(7), json!("declared")]
+            json!({"name": "cooled", "type": "bool", "value": 1, "source": "declared"}),
+            json!({"name": "rack", "type": "int", "value": 7, "source": "declared"}),
         ]
     );
     let listed = grid.grid(["server", "show", "n1", "--json"]).json();
@@ -83,10 +84,8 @@ fn claim_13_the_user_database() {
     ])
     .ok();
     let rows = grid.sql("SELECT name, share, prefer, requires, groups FROM user_view WHERE name = 'alice'");
-    assert_eq!(
-        rows,
-        [[json!("alice"), json!(2), json!("server.power"), json!("server.cpus >= 1"), json!("staff,video")]]
-    );
+    let wanted = json!({"name": "alice", "share": 2, "prefer": "server.power", "requires": "server.cpus >= 1", "groups": "staff,video"});
+    assert_eq!(rows, [wanted]);
     let shown = grid.grid(["user", "show", "alice", "--json"]).json();
     assert_eq!(shown["attributes"]["room"]["value"], 12);
     // Tasks belong to a user, and whoever has some can't be removed.
@@ -118,7 +117,7 @@ fn claim_14_the_task_database() {
     ])
     .ok();
     let profiles = grid.sql("SELECT name FROM profile_view");
-    assert_eq!(profiles, [[json!("render")]]);
+    assert_eq!(profiles, [json!({"name": "render"})]);
     let id = grid.submit([
         "--profile",
         "render",
@@ -133,7 +132,8 @@ fn claim_14_the_task_database() {
     ]);
     grid.grid(["wait", &id]).expect(3);
     let row = grid.sql(&format!("SELECT name, state, server, exit_code, tier1, tier2 FROM task_view WHERE id = {id}"));
-    assert_eq!(row, [[json!("take 1"), json!("FAILED"), json!("local"), json!(3), json!("tier1"), json!("tier2")]]);
+    let wanted = json!({"name": "take 1", "state": "FAILED", "server": "local", "exit_code": 3, "tier1": "tier1", "tier2": "tier2"});
+    assert_eq!(row, [wanted]);
     let shown = grid.show(&id);
     assert_eq!(
         (&shown["profile"], &shown["retries"], &shown["mem"]),

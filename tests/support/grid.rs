@@ -157,30 +157,17 @@ impl Grid {
         process::until(&format!("task {id} is {state}"), || self.state(id) == state);
     }
 
-    /// Rows out of the database, read as anybody may read it beside the running grid.
+    /// Rows of the database, each an object, through the command.
     #[track_caller]
-    pub fn sql(&self, query: &str) -> Vec<Vec<Value>> {
-        use rusqlite::types::ValueRef;
-        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
-        let database = rusqlite::Connection::open_with_flags(self.home.join("grid.db"), flags).expect("grid.db");
-        database.busy_timeout(HANG).expect("a time-out");
-        let mut statement = database.prepare(query).unwrap_or_else(|error| panic!("{query}: {error}"));
-        let columns = statement.column_count();
-        let value = |value: ValueRef<'_>| match value {
-            ValueRef::Null => Value::Null,
-            ValueRef::Integer(number) => number.into(),
-            ValueRef::Real(number) => number.into(),
-            ValueRef::Text(text) | ValueRef::Blob(text) => String::from_utf8_lossy(text).into(),
-        };
-        let read = statement.query_map([], |row| (0..columns).map(|at| Ok(value(row.get_ref(at)?))).collect());
-        read.and_then(Iterator::collect).unwrap_or_else(|error| panic!("{query}: {error}"))
+    pub fn sql(&self, query: &str) -> Vec<Value> {
+        self.grid(["sql", "--json", query]).json().as_array().cloned().unwrap_or_default()
     }
 
-    /// One number out of the database.
+    /// One number of the database.
     #[track_caller]
     pub fn number(&self, query: &str) -> i64 {
         let rows = self.sql(query);
-        let value = rows.first().and_then(|row| row.first()?.as_i64());
+        let value = rows.first().and_then(|row| row.as_object()?.values().next()?.as_i64());
         value.unwrap_or_else(|| panic!("no number: {query}: {rows:?}"))
     }
 

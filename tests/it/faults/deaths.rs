@@ -34,11 +34,11 @@ fn shoot_at(point: &str, passage: u32) {
     }
     let marks = grid.lines("marks");
     for row in grid.sql("select task, idx, state, exit_code from member_view order by task, idx") {
-        let member = format!("{}.{}", row[0], row[1]);
+        let member = format!("{}.{}", row["task"], row["idx"]);
         let runs = marks.iter().filter(|mark| **mark == member).count();
-        match row[2].as_str().unwrap() {
-            "COMPLETED" => assert_eq!((runs, &row[3]), (1, &Value::from(0)), "{point}:{passage}: {member}"),
-            "FAILED" => assert_eq!((runs, &row[3]), (1, &Value::from(3)), "{point}:{passage}: {member}"),
+        match row["state"].as_str().unwrap() {
+            "COMPLETED" => assert_eq!((runs, &row["exit_code"]), (1, &Value::from(0)), "{point}:{passage}: {member}"),
+            "FAILED" => assert_eq!((runs, &row["exit_code"]), (1, &Value::from(3)), "{point}:{passage}: {member}"),
             "LOST" => assert!(runs <= 1, "{point}:{passage}: {member} ran {runs} times"),
             other => panic!("{point}:{passage}: {member} is {other}"),
         }
