@@ -46,6 +46,10 @@ impl Prober {
     }
 
     fn begin(&mut self) {
+        // Taking either without the other would lose it.
+        if self.host.is_none() || self.waiting.is_none() {
+            return;
+        }
         let (Some(mut host), Some(question)) = (self.host.take(), self.waiting.take()) else { return };
         let answering = self.answering.clone();
         let Ok(ready) = self.ready.try_clone() else { return };
@@ -64,5 +68,24 @@ impl Prober {
         self.host = Some(host);
         self.begin();
         Some(facts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::event::{PollFd, PollFlags, poll};
+
+    #[test]
+    fn every_question_gets_its_answer() {
+        let spool = tempfile::tempdir().unwrap();
+        let mut prober = Prober::new(spool.path(), BootId("b".to_owned())).unwrap();
+        for round in 0..3 {
+            prober.ask(Vec::new(), None);
+            let limit = rustix::event::Timespec { tv_sec: 60, tv_nsec: 0 };
+            let ready = poll(&mut [PollFd::new(prober.fd(), PollFlags::IN)], Some(&limit)).unwrap();
+            assert_eq!(ready, 1, "question {round} is not answered");
+            assert!(prober.answer().is_some());
+        }
     }
 }

@@ -15,3 +15,4 @@ pub mod serve;
 pub mod start;
 mod starve;
 mod turn;
+mod wait;

@@ -3,7 +3,7 @@
 use super::callers::Callers;
 use super::fetch::Fetches;
 use super::lanes::Lanes;
-use super::links::{News, Route, Slot};
+use super::links::{Route, Slot};
 use super::queue::Queue;
 use super::schedule::Compiled;
 use super::start::{Startup, socket_path};
@@ -16,11 +16,9 @@ use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::settings::HomeRow;
 use crate::store::trace::NoteId;
 use crate::store::{Durability, Home, Store, StoreError, View};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
@@ -74,8 +72,8 @@ pub struct Dispatcher {
     pub(super) starve_at: Instant,
     /// Something began or ended since the last reading.
     pub(super) moved: bool,
-    idle_since: Instant,
-    idle_exit: Duration,
+    pub(super) idle_since: Instant,
+    pub(super) idle_exit: Duration,
     leave: bool,
 }
 
@@ -207,100 +205,7 @@ impl Dispatcher {
         }
     }
 
-    /// Waits until somebody speaks or something is due, and takes in what they say.
-    fn wait(&mut self, store: &Store, listener: &UnixListener) -> Result<(), DispatchError> {
-        let timeout = self.timeout();
-        let timeout = Timespec {
-            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: i64::from(timeout.subsec_nanos()),
-        };
-        let (ready_links, ready_callers, knocked) = {
-            let mut fds = vec![PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)];
-            let mut whose = Vec::new();
-            for (route, slot) in &self.links {
-                let Some(link) = slot.link() else { continue };
-                fds.push(PollFd::from_borrowed_fd(link.read_end(), PollFlags::IN));
-                whose.push(Some(*route));
-                if link.wants_to_write()
-                    && let Some(end) = link.write_end()
-                {
-                    fds.push(PollFd::from_borrowed_fd(end, PollFlags::OUT));
-                    whose.push(Some(*route));
-                }
-            }
-            let first_caller = fds.len();
-            for caller in &self.callers.all {
-                let out = if caller.wants_to_write() { PollFlags::OUT } else { PollFlags::empty() };
-                fds.push(PollFd::from_borrowed_fd(caller.stream.as_fd(), PollFlags::IN | out));
-            }
-            match poll(&mut fds, Some(&timeout)) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(io::Error::from(error).into()),
-            }
-            let spoke = |fd: &PollFd<'_>| !fd.revents().is_empty();
-            let routes: Vec<Route> = fds[1..first_caller]
-                .iter()
-                .zip(whose)
-                .filter(|(fd, _)| spoke(fd))
-                .filter_map(|(_, route)| route)
-                .collect();
-            let callers: Vec<bool> = fds[first_caller..].iter().map(spoke).collect();
-            (routes, callers, spoke(&fds[0]))
-        };
-        for (at, spoke) in ready_callers.into_iter().enumerate() {
-            if spoke {
-                let said = self.callers.all[at].receive();
-                for message in said {
-                    self.hear(store, at, message)?;
-                }
-            }
-        }
-        self.callers.sweep();
-        if knocked {
-            self.callers.accept(listener);
-            // A command that only wakes is gone again before it could be greeted: to have knocked is enough.
-            self.stirred = true;
-            self.idle_since = Instant::now();
-        }
-        for route in ready_links {
-            let news = self.links.get_mut(&route).map(Slot::receive).unwrap_or_default();
-            for piece in news {
-                match piece {
-                    News::Said(message) => self.inbox.push((route, message)),
-                    News::Lost(error) => self.link_lost(route, &error),
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// How long nothing is due.
-    fn timeout(&self) -> Duration {
-        let now = Instant::now();
-        let mut due = now + Duration::from_secs(30);
-        let retries = self.links.values().filter_map(Slot::retry_at);
-        for at in retries.chain(self.probe_at) {
-            due = due.min(at);
-        }
-        if !self.queue.is_empty() {
-            due = due.min(self.starve_at);
-        }
-        if self.lanes.any_ahead() {
-            due = due.min(now + Duration::from_millis(200));
-        }
-        if !self.to_explain.is_empty() {
-            due = due.min(now + Duration::from_millis(50));
-        }
-        if self.idle() {
-            due = due.min(self.idle_since + self.idle_exit).min(now + Duration::from_secs(5));
-        }
-        if self.stirred || self.queue.stirs() {
-            due = now;
-        }
-        due.saturating_duration_since(now)
-    }
-
-    fn hear(&mut self, store: &Store, at: usize, message: ToDispatcher) -> Result<(), DispatchError> {
+    pub(super) fn hear(&mut self, store: &Store, at: usize, message: ToDispatcher) -> Result<(), DispatchError> {
         let (lanes, running) = self.lanes.counts();
         match message {
             ToDispatcher::Wake => self.stirred = true,
@@ -365,7 +270,7 @@ impl Dispatcher {
     }
 
     /// Nothing waits, runs or is to be collected, and nobody is connected.
-    fn idle(&self) -> bool {
+    pub(super) fn idle(&self) -> bool {
         self.queue.is_empty() && self.lanes.is_empty() && self.fetches.is_empty() && self.callers.all.is_empty()
     }
 

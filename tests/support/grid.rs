@@ -157,14 +157,13 @@ impl Grid {
         process::until(&format!("task {id} is {state}"), || self.state(id) == state);
     }
 
-    /// Rows out of the database, through the command; the columns as they are named.
+    /// Rows of the database, each an object, through the command.
     #[track_caller]
     pub fn sql(&self, query: &str) -> Vec<Value> {
-        let rows = self.grid(["sql", "--json", query]).json();
-        rows.as_array().cloned().unwrap_or_default()
+        self.grid(["sql", "--json", query]).json().as_array().cloned().unwrap_or_default()
     }
 
-    /// One number out of the database.
+    /// One number of the database.
     #[track_caller]
     pub fn number(&self, query: &str) -> i64 {
         let rows = self.sql(query);

@@ -1,6 +1,6 @@
 //! A grid of its own for each test: private home, private HOME, the real binary, and an end that leaves nothing behind.
 
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, unused_imports, clippy::allow_attributes, reason = "each test binary uses a part")]
 
 pub mod done;
 pub mod grid;

@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// Longer than anything here takes on a busy host; a test that hangs says so instead of stopping all.
-pub const HANG: Duration = Duration::from_secs(180);
+pub const HANG: Duration = Duration::from_secs(60);
 
 /// A command as one would type it.
 pub fn line_of(command: &Command) -> String {

@@ -172,7 +172,7 @@ pub struct UserSet {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
     pub share: Option<i64>,
     /// Breaks ties of the task's own preference
-    #[arg(long, value_name = "EXPR")]
+    #[arg(long, value_name = "EXPR", allow_hyphen_values = true)]
     pub prefer: Option<String>,
     /// Must be true for every task of this user
     #[arg(short = 'C', long, value_name = "EXPR")]
@@ -220,7 +220,7 @@ pub struct ProfileSet {
     #[arg(short = 'C', long, value_name = "EXPR")]
     pub constraint: Option<String>,
     /// Among those, the one with the highest value
-    #[arg(long, value_name = "EXPR")]
+    #[arg(long, value_name = "EXPR", allow_hyphen_values = true)]
     pub prefer: Option<String>,
     /// The higher, the earlier
     #[arg(long, value_name = "N", allow_negative_numbers = true)]

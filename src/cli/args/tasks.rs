@@ -76,7 +76,7 @@ pub struct TaskOptions {
     #[arg(short = 'C', long, value_name = "EXPR", help_heading = "Where")]
     pub constraint: Option<String>,
     /// Among those, the one with the highest value
-    #[arg(long, value_name = "EXPR", help_heading = "Where")]
+    #[arg(long, value_name = "EXPR", allow_hyphen_values = true, help_heading = "Where")]
     pub prefer: Option<String>,
     /// Only this server, as fast or lab-b/n1
     #[arg(short = 'w', long, value_name = "SERVER", help_heading = "Where")]

@@ -1,0 +1,105 @@
+//! Waiting for whatever comes first: a word of an agent or a command, somebody at the door, or a time.
+
+use super::links::{News, Route, Slot};
+use super::serve::{DispatchError, Dispatcher};
+use crate::store::Store;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
+use std::time::{Duration, Instant};
+
+impl Dispatcher {
+    /// Waits until somebody speaks or something is due, and takes in what they say.
+    pub(super) fn wait(&mut self, store: &Store, listener: &UnixListener) -> Result<(), DispatchError> {
+        let timeout = self.timeout();
+        let timeout = Timespec {
+            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(timeout.subsec_nanos()),
+        };
+        let (ready_links, ready_callers, knocked) = {
+            let mut fds = vec![PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)];
+            let mut whose = Vec::new();
+            for (route, slot) in &self.links {
+                let Some(link) = slot.link() else { continue };
+                fds.push(PollFd::from_borrowed_fd(link.read_end(), PollFlags::IN));
+                whose.push(Some(*route));
+                if link.wants_to_write()
+                    && let Some(end) = link.write_end()
+                {
+                    fds.push(PollFd::from_borrowed_fd(end, PollFlags::OUT));
+                    whose.push(Some(*route));
+                }
+            }
+            let first_caller = fds.len();
+            for caller in &self.callers.all {
+                let out = if caller.wants_to_write() { PollFlags::OUT } else { PollFlags::empty() };
+                fds.push(PollFd::from_borrowed_fd(caller.stream.as_fd(), PollFlags::IN | out));
+            }
+            match poll(&mut fds, Some(&timeout)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(io::Error::from(error).into()),
+            }
+            let spoke = |fd: &PollFd<'_>| !fd.revents().is_empty();
+            let routes: Vec<Route> = fds[1..first_caller]
+                .iter()
+                .zip(whose)
+                .filter(|(fd, _)| spoke(fd))
+                .filter_map(|(_, route)| route)
+                .collect();
+            let callers: Vec<bool> = fds[first_caller..].iter().map(spoke).collect();
+            (routes, callers, spoke(&fds[0]))
+        };
+        for (at, spoke) in ready_callers.into_iter().enumerate() {
+            if spoke {
+                let said = self.callers.all[at].receive();
+                for message in said {
+                    self.hear(store, at, message)?;
+                }
+            }
+        }
+        self.callers.sweep();
+        if knocked {
+            self.callers.accept(listener);
+            // A command that only wakes is gone again before it could be greeted: to have knocked is enough.
+            self.stirred = true;
+            self.idle_since = Instant::now();
+        }
+        for route in ready_links {
+            let news = self.links.get_mut(&route).map(Slot::receive).unwrap_or_default();
+            for piece in news {
+                match piece {
+                    News::Said(message) => self.inbox.push((route, message)),
+                    News::Lost(error) => self.link_lost(route, &error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How long nothing is due.
+    fn timeout(&self) -> Duration {
+        let now = Instant::now();
+        let mut due = now + Duration::from_secs(30);
+        let retries = self.links.values().filter_map(Slot::retry_at);
+        for at in retries.chain(self.probe_at) {
+            due = due.min(at);
+        }
+        if !self.queue.is_empty() {
+            due = due.min(self.starve_at);
+        }
+        if self.lanes.any_ahead() {
+            due = due.min(now + Duration::from_millis(200));
+        }
+        if !self.to_explain.is_empty() {
+            due = due.min(now + Duration::from_millis(50));
+        }
+        if self.idle() {
+            due = due.min(self.idle_since + self.idle_exit).min(now + Duration::from_secs(5));
+        }
+        if self.stirred || self.queue.stirs() {
+            due = now;
+        }
+        due.saturating_duration_since(now)
+    }
+}

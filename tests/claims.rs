@@ -1,0 +1,14 @@
+//! What the mission claims, by number, shown on one host with real commands. Numbers as in the mission's list.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests")]
+
+mod support;
+
+#[path = "claims/attributes.rs"]
+mod attributes;
+#[path = "claims/databases.rs"]
+mod databases;
+#[path = "claims/load.rs"]
+mod load;
+#[path = "claims/way.rs"]
+mod way;
