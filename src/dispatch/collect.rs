@@ -39,12 +39,16 @@ impl Dispatcher {
             FromAgent::Unfit { error } => Ok(self.route_down(tx, route, &error, outcome)?),
             FromAgent::Facts(facts) => {
                 let now = Timestamp::now();
+                let asked = self.links.get_mut(&route).and_then(|slot| slot.probing.take());
+                let watch = crate::store::settings::watch_list(tx.setting("watch")?.as_deref());
+                if asked.is_some_and(|asked| asked != watch) {
+                    // It looked for what is no longer wanted: a newer reading must not be undone by it.
+                    self.probe_at = Some(Instant::now());
+                    return Ok(());
+                }
                 for id in self.servers_on(route) {
                     tx.record_facts(id, &facts, now)?;
                     outcome.probed.push((id, None));
-                }
-                if let Some(slot) = self.links.get_mut(&route) {
-                    slot.probing = None;
                 }
                 crate::distributor::tier2::reconsider_unmatched(tx, now).map_err(|e| match e {
                     crate::distributor::tier2::TierError::Store(error) => error,

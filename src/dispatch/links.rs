@@ -48,8 +48,8 @@ enum Phase {
 #[derive(Debug)]
 pub struct Slot {
     phase: Phase,
-    /// A reading was asked for and has not come.
-    pub probing: Option<Instant>,
+    /// A reading was asked for and has not come: the applications that it looks for.
+    pub probing: Option<Vec<String>>,
 }
 
 /// What came of waiting for a link.
