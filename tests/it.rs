@@ -6,5 +6,9 @@ mod support;
 
 #[path = "it/faults/mod.rs"]
 mod faults;
+#[path = "it/input/mod.rs"]
+mod input;
 #[path = "it/run/mod.rs"]
 mod run;
+#[path = "it/session.rs"]
+mod session;

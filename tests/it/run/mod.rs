@@ -1,3 +1,5 @@
-//! `grid run`: its streams, its codes, what a signal does to it.
+//! `grid run`: its streams, its codes, what a signal does to it; and what submits leave alone.
 
 mod codes;
+mod quiet;
+mod signals;

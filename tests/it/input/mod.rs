@@ -1,0 +1,1 @@
+//! Bad input gets a clear error, the right code, and loses nothing.

@@ -1,0 +1,55 @@
+//! What a command leaves alone: the caller's stdin, pipes and descriptors.
+
+use crate::support::{Grid, process};
+
+#[test]
+fn a_submit_in_backquotes_returns_at_once() {
+    let grid = Grid::new();
+    grid.fifo("go");
+    // Were stdout of the shell's pipe held by dispatcher, agent, supervisor or task, this would not return.
+    let id = grid.sh("id=$(grid submit --parsable -- sh -c 'read x < go'); echo got $id").ok();
+    assert_eq!(id, "got 1");
+    std::fs::write(grid.file("go"), "\n").unwrap();
+    grid.grid(["wait", "1"]).ok();
+}
+
+#[test]
+fn what_was_started_holds_nothing_of_the_callers() {
+    let grid = Grid::new();
+    grid.fifo("go");
+    // A lock on descriptor 9 that a process of ours would keep if it inherited it.
+    let script = "exec 9> lock; flock 9; grid submit -- sh -c 'echo begun >> marks; read x < go'";
+    grid.sh(script).ok();
+    process::until("the task has begun", || grid.lines("marks") == ["begun"]);
+    let free = grid.sh("flock -n lock true");
+    assert_eq!(free.code(), 0, "somebody holds the caller's lock: {free:?}");
+    std::fs::write(grid.file("go"), "\n").unwrap();
+    grid.grid(["wait", "1"]).ok();
+}
+
+#[test]
+fn a_loop_that_reads_keeps_its_input() {
+    let grid = Grid::new();
+    let script = r#"printf 'a\nb\nc\n' | while read name; do grid submit --parsable -- echo $name; grid run -- true; done"#;
+    assert_eq!(grid.sh(script).ok(), "1\n3\n5");
+    grid.grid(["wait", "1", "3", "5"]).ok();
+    assert_eq!(grid.grid(["logs", "5"]).ok(), "c");
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let grid = Grid::new();
+    let done = grid.sh("grid run -- seq 1 100000 | head -1");
+    assert_eq!((done.code(), done.out().as_str(), done.err().as_str()), (0, "1\n", ""), "{done:?}");
+    for line in ["grid status --json", "grid server list", "grid sql 'select * from task_view'", "grid --help"] {
+        let done = grid.sh(&format!("{line} | true"));
+        assert_eq!((done.code(), done.err().as_str()), (0, ""), "{line}: {done:?}");
+    }
+}
+
+#[test]
+fn a_full_output_is_told() {
+    let grid = Grid::new();
+    grid.sh("grid status > /dev/full").expect(1).says(&["No space left"]);
+    grid.sh("grid run -- echo hi > /dev/full").expect(125).says(&["No space left"]);
+}

@@ -1,0 +1,92 @@
+//! Ctrl-C, a second Ctrl-C, and a terminal that goes away.
+
+use crate::support::process::{self, HANG};
+use crate::support::Grid;
+use rustix::process::{Pid, Signal, kill_process};
+use std::process::Child;
+
+fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_raw(child.id().cast_signed()).unwrap(), signal).unwrap();
+}
+
+/// `grid run` of a task that has begun and waits for a line in the FIFO `go`.
+fn begun(grid: &Grid, script: &str) -> Child {
+    grid.fifo("go");
+    let run = grid.beside(["run", "--", "sh", "-c", script]);
+    process::until("the task has begun", || grid.lines("marks") == ["begun"]);
+    run
+}
+
+#[test]
+fn the_first_ctrl_c_cancels() {
+    let grid = Grid::new();
+    let run = begun(&grid, "echo begun >> marks; read x < go");
+    signal(&run, Signal::INT);
+    process::finish(run, "grid run".to_owned()).expect(130).says(&["Ctrl-C"]);
+    assert_eq!(grid.state("1"), "CANCELLED");
+}
+
+#[test]
+fn the_second_ctrl_c_leaves_the_task_alone() {
+    let grid = Grid::new();
+    // TERM does not end it, and its grace is longer than the test.
+    let run = begun(&grid, "trap 'echo term >> marks' TERM; echo begun >> marks; while ! read x < go; do :; done; exit 6");
+    signal(&run, Signal::INT);
+    process::until("the cancel has reached it", || grid.lines("marks").len() > 1);
+    signal(&run, Signal::INT);
+    let left = process::finish(run, "grid run".to_owned());
+    assert_ne!(left.code(), 0, "{left:?}");
+    left.says(&["grid wait 1"]);
+    assert!(["RUNNING", "CANCELLED"].contains(&grid.state("1").as_str()), "{}", grid.state("1"));
+}
+
+#[test]
+fn a_closed_terminal_leaves_the_task_running() {
+    let grid = Grid::new();
+    let mut run = begun(&grid, "echo begun >> marks; read x < go; echo $x");
+    signal(&run, Signal::HUP);
+    assert!(process::wait_for(&mut run, HANG).is_some(), "grid run goes with its terminal");
+    assert_eq!(grid.state("1"), "RUNNING");
+    std::fs::write(grid.file("go"), "on\n").unwrap();
+    grid.grid(["wait", "1"]).ok();
+    assert_eq!(grid.grid(["logs", "1"]).ok(), "on");
+}
+
+#[test]
+fn a_shot_client_leaves_the_task_running() {
+    let grid = Grid::new();
+    let mut run = begun(&grid, "echo begun >> marks; read x < go; echo $x");
+    signal(&run, Signal::KILL);
+    run.wait().unwrap();
+    std::fs::write(grid.file("go"), "on\n").unwrap();
+    grid.grid(["wait", "1"]).ok();
+    assert_eq!(grid.grid(["logs", "1"]).ok(), "on");
+    assert_eq!(grid.lines("marks"), ["begun"]);
+}
+
+#[test]
+fn cancel_ends_the_whole_tree() {
+    let grid = Grid::new();
+    grid.fifo("go");
+    let id = grid.submit(["--", "sh", "-c", "sh -c 'echo $$ >> pids; read x < go' & echo $$ >> pids; wait"]);
+    process::until("both have begun", || grid.lines("pids").len() == 2);
+    grid.grid(["cancel", "--wait", &id]).ok();
+    assert_eq!(grid.state(&id), "CANCELLED");
+    for pid in grid.lines("pids") {
+        let pid: i32 = pid.parse().unwrap();
+        process::until("it is gone", || !process::lives(pid));
+    }
+}
+
+#[test]
+fn cancel_of_what_waits_is_at_once() {
+    let grid = Grid::new();
+    let id = grid.submit(["-H", "--", "true"]);
+    grid.grid(["cancel", &id]).ok();
+    grid.grid(["wait", &id]).expect(130);
+    assert_eq!((grid.state(&id).as_str(), &grid.show(&id)["attempts"]), ("CANCELLED", &serde_json::json!([])));
+    // What has ended keeps its own end.
+    grid.grid(["run", "--", "true"]).ok();
+    grid.grid(["cancel", "last"]).ok();
+    assert_eq!(grid.state("last"), "COMPLETED");
+}
