@@ -20,11 +20,17 @@ fn a_session_works_as_typed() {
     let quiet = |line: &str| assert_eq!(typed(&grid, line), "", "{line}");
     quiet("grid server add fast --local --slots 2 --set site=brno --set rack=7 --app blender --app ffmpeg");
     quiet(r#"grid server add slow --local --slots 1 --set site=oslo --accepts '"staff" in user.groups'"#);
-    let shown = typed(&grid, "grid server set slow --set rack=9 --max-load 6 ; grid server unset slow rack ; grid server show fast");
+    let shown = typed(
+        &grid,
+        "grid server set slow --set rack=9 --max-load 6 ; grid server unset slow rack ; grid server show fast",
+    );
     for word in ["rack", "7", "declared", "idle_cpus", "probed", "blender"] {
         assert!(shown.contains(word), "{word}: {shown}");
     }
-    let listed = typed(&grid, r#"grid server drain slow --reason "fan is loud" ; grid server resume slow ; grid server list --json"#);
+    let listed = typed(
+        &grid,
+        r#"grid server drain slow --reason "fan is loud" ; grid server resume slow ; grid server list --json"#,
+    );
     let listed: Value = serde_json::from_str(&listed).expect("one JSON document");
     let names: Vec<&str> = listed.as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["fast", "local", "slow"]);
@@ -53,12 +59,18 @@ fn a_session_works_as_typed() {
     assert!(said.starts_with(&format!("{} ", array + 1)) && said.contains('2'), "{said}");
     let lines = array + 1;
 
-    let said = typed(&grid, "grid submit -w fast --json -- true ; grid wait last ; grid logs last ; grid show last --json ; grid explain last");
+    let said = typed(
+        &grid,
+        "grid submit -w fast --json -- true ; grid wait last ; grid logs last ; grid show last --json ; grid explain last",
+    );
     let mut parts = said.splitn(3, '\n');
     let submitted: Value = serde_json::from_str(parts.next().unwrap()).expect("one JSON document");
     let shown: Value = serde_json::from_str(parts.next().unwrap()).expect("one JSON document, and no line from logs");
     assert_eq!(submitted["id"], shown["id"]);
-    assert_eq!((&shown["state"], &shown["server"], &shown["exit_code"]), (&"COMPLETED".into(), &"fast".into(), &0.into()));
+    assert_eq!(
+        (&shown["state"], &shown["server"], &shown["exit_code"]),
+        (&"COMPLETED".into(), &"fast".into(), &0.into())
+    );
     assert_eq!(submitted["route"], serde_json::json!(["tier1", "tier2"]));
     let explained = parts.next().unwrap();
     for word in ["tier 1", "tier 2", "fast", "-w fast"] {
@@ -73,7 +85,10 @@ fn a_session_works_as_typed() {
     assert_eq!(grid.state(&held), "HELD");
 
     quiet("grid distributor add lab-a --tier 2 ; grid distributor add lab-b --tier 2");
-    let listed = typed(&grid, "grid server add n1 --local --distributor lab-b ; grid distributor drain lab-a ; grid distributor list");
+    let listed = typed(
+        &grid,
+        "grid server add n1 --local --distributor lab-b ; grid distributor drain lab-a ; grid distributor list",
+    );
     for word in ["tier1", "tier2", "lab-a", "DRAINED", "lab-b"] {
         assert!(listed.contains(word), "{word}: {listed}");
     }

@@ -51,7 +51,9 @@ fn a_cancelled_task_is_130() {
     let grid = Grid::new();
     grid.fifo("never");
     let run = grid.beside(["run", "--", "sh", "-c", "echo begun; read x < never"]);
-    crate::support::process::until("it runs", || grid.number("select count(*) from member where state = 'RUNNING'") == 1);
+    crate::support::process::until("it runs", || {
+        grid.number("select count(*) from member where state = 'RUNNING'") == 1
+    });
     grid.grid(["cancel", "1"]).ok();
     crate::support::process::finish(run, "grid run".to_owned()).expect(130);
     assert_eq!(grid.state("1"), "CANCELLED");
@@ -75,7 +77,10 @@ fn an_array_ends_with_the_highest_code_of_its_members() {
     let id = grid.submit(["-a", "1-9:2", "--", "sh", "-c", "test $GRID_ARRAY_INDEX != 5 || exit 4"]);
     grid.grid(["wait", &id]).expect(4);
     let shown = grid.show(&id);
-    assert_eq!((&shown["state"], &shown["counts"]["COMPLETED"], &shown["counts"]["FAILED"]), (&"FAILED".into(), &4.into(), &1.into()));
+    assert_eq!(
+        (&shown["state"], &shown["counts"]["COMPLETED"], &shown["counts"]["FAILED"]),
+        (&"FAILED".into(), &4.into(), &1.into())
+    );
     grid.grid(["wait", &format!("{id}.5")]).expect(4);
     grid.grid(["wait", &format!("{id}.3")]).ok();
     grid.grid(["show", &format!("{id}.2")]).expect(1);

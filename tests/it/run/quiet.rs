@@ -30,7 +30,8 @@ fn what_was_started_holds_nothing_of_the_callers() {
 #[test]
 fn a_loop_that_reads_keeps_its_input() {
     let grid = Grid::new();
-    let script = r#"printf 'a\nb\nc\n' | while read name; do grid submit --parsable -- echo $name; grid run -- true; done"#;
+    let script =
+        r#"printf 'a\nb\nc\n' | while read name; do grid submit --parsable -- echo $name; grid run -- true; done"#;
     assert_eq!(grid.sh(script).ok(), "1\n3\n5");
     grid.grid(["wait", "1", "3", "5"]).ok();
     assert_eq!(grid.grid(["logs", "5"]).ok(), "c");

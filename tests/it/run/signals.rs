@@ -1,7 +1,7 @@
 //! Ctrl-C, a second Ctrl-C, and a terminal that goes away.
 
-use crate::support::process::{self, HANG};
 use crate::support::Grid;
+use crate::support::process::{self, HANG};
 use rustix::process::{Pid, Signal, kill_process};
 use std::process::Child;
 
@@ -30,7 +30,8 @@ fn the_first_ctrl_c_cancels() {
 fn the_second_ctrl_c_leaves_the_task_alone() {
     let grid = Grid::new();
     // TERM does not end it, and its grace is longer than the test.
-    let run = begun(&grid, "trap 'echo term >> marks' TERM; echo begun >> marks; while ! read x < go; do :; done; exit 6");
+    let run =
+        begun(&grid, "trap 'echo term >> marks' TERM; echo begun >> marks; while ! read x < go; do :; done; exit 6");
     signal(&run, Signal::INT);
     process::until("the cancel has reached it", || grid.lines("marks").len() > 1);
     signal(&run, Signal::INT);
@@ -46,7 +47,7 @@ fn a_closed_terminal_leaves_the_task_running() {
     let mut run = begun(&grid, "echo begun >> marks; read x < go; echo $x");
     signal(&run, Signal::HUP);
     assert!(process::wait_for(&mut run, HANG).is_some(), "grid run goes with its terminal");
-    assert_eq!(grid.state("1"), "RUNNING");
+    grid.until_state("1", "RUNNING");
     std::fs::write(grid.file("go"), "on\n").unwrap();
     grid.grid(["wait", "1"]).ok();
     assert_eq!(grid.grid(["logs", "1"]).ok(), "on");
