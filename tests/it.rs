@@ -12,3 +12,5 @@ mod input;
 mod run;
 #[path = "it/session.rs"]
 mod session;
+#[path = "it/versions.rs"]
+mod versions;

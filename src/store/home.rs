@@ -110,12 +110,18 @@ impl Home {
         self.database().exists()
     }
 
-    /// Makes the directories and waits until nobody else is founding this home.
-    pub fn found(&self) -> Result<Founding> {
+    /// Makes the directories that are missing.
+    pub(super) fn make(&self) -> Result<()> {
         for dir in [self.dir.clone(), self.run_dir(), self.dir.join("spool"), self.agent_spool(), self.outputs()] {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
             made.map_err(|error| StoreError::Unwritable { path: dir.clone(), error })?;
         }
+        Ok(())
+    }
+
+    /// Makes the directories and waits until nobody else is founding this home.
+    pub fn found(&self) -> Result<Founding> {
+        self.make()?;
         let closed = std::fs::set_permissions(&self.dir, PermissionsExt::from_mode(0o700));
         closed.map_err(|error| StoreError::Unwritable { path: self.dir.clone(), error })?;
         let path = self.run_dir().join("founding");

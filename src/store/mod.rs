@@ -115,6 +115,10 @@ pub struct Store {
 impl Store {
     /// Opens a home whose database exists; brings an old database up to date first.
     pub fn open(home: &Home) -> Result<Self> {
+        // A database that was copied here comes without its directories.
+        if !home.run_dir().exists() {
+            home.make()?;
+        }
         Self::open_at(home, &home.database()).map_err(|error| error.at(home))
     }
 
