@@ -39,14 +39,16 @@ impl Dispatcher {
             FromAgent::Unfit { error } => Ok(self.route_down(tx, route, &error, outcome)?),
             FromAgent::Facts(facts) => {
                 let now = Timestamp::now();
-                let asked = self.links.get_mut(&route).and_then(|slot| slot.probing.take());
-                let watch = crate::store::settings::watch_list(tx.setting("watch")?.as_deref());
-                if asked.is_some_and(|asked| asked != watch) {
-                    // It looked for what is no longer wanted: a newer reading must not be undone by it.
+                let asked_at = self.links.get_mut(&route).and_then(|slot| slot.probing.take());
+                let servers = self.servers_on(route);
+                if let Some(asked_at) = asked_at
+                    && self.read_since(tx, &servers, asked_at)?
+                {
+                    // Somebody recorded a reading that began after this one, perhaps of other applications: it stands.
                     self.probe_at = Some(Instant::now());
                     return Ok(());
                 }
-                for id in self.servers_on(route) {
+                for id in servers {
                     tx.record_facts(id, &facts, now)?;
                     outcome.probed.push((id, None));
                 }
@@ -67,6 +69,16 @@ impl Dispatcher {
             // Pieces of output never reach a transaction.
             FromAgent::Data { .. } => Ok(()),
         }
+    }
+
+    /// Was one of these servers read anew since then?
+    fn read_since(&self, tx: &Tx<'_>, servers: &[ServerId], since: Timestamp) -> Result<bool, StoreError> {
+        for id in servers {
+            if tx.server_by_id(*id)?.and_then(|s| s.pool).is_some_and(|pool| pool.read_at > since) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     pub(super) fn event(

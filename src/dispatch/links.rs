@@ -4,6 +4,7 @@ use crate::engine::{Engine, local::Local};
 use crate::link::{Link, LinkError};
 use crate::model::id::{BootId, Epoch};
 use crate::model::server;
+use crate::model::time::Timestamp;
 use crate::protocol::agent::{FromAgent, ToAgent, VERSION, VERSION_MIN};
 use crate::store::Home;
 use crate::store::settings::HomeRow;
@@ -48,8 +49,8 @@ enum Phase {
 #[derive(Debug)]
 pub struct Slot {
     phase: Phase,
-    /// A reading was asked for and has not come: the applications that it looks for.
-    pub probing: Option<Vec<String>>,
+    /// When a reading was asked for that has not come.
+    pub probing: Option<Timestamp>,
 }
 
 /// What came of waiting for a link.

@@ -384,7 +384,7 @@ impl Dispatcher {
         for route in routes {
             self.tell(route, &ToAgent::Probe { watch: watch.clone(), script: script.clone() });
             if let Some(slot) = self.links.get_mut(&route) {
-                slot.probing = Some(watch.clone());
+                slot.probing = Some(Timestamp::now());
             }
         }
         Ok(())

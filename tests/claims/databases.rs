@@ -32,7 +32,7 @@ fn claim_11_the_second_tiers_database_holds_the_servers_attributes() {
     let found = (&row["distributor"], &row["slots"], &row["max_load"], &row["read"], &row["hostname"]);
     assert_eq!(found, (&json!("lab"), &json!(3), &json!(50.0), &json!(1), &json!(grid.sh("uname -n").ok())));
     let own = grid.sql(
-        "SELECT name, type, value, source FROM attribute_view WHERE source = 'declared' AND of = 'n1' ORDER BY name",
+        "SELECT name, type, value, source FROM attribute_view WHERE of = 'n1' AND source = 'declared' ORDER BY name",
     );
     assert_eq!(
         own,
