@@ -8,6 +8,8 @@ mod support;
 mod faults;
 #[path = "it/input/mod.rs"]
 mod input;
+#[path = "it/placing.rs"]
+mod placing;
 #[path = "it/run/mod.rs"]
 mod run;
 #[path = "it/session.rs"]

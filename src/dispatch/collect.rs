@@ -311,13 +311,6 @@ impl Dispatcher {
             }
         }
         let Ok(query) = Query::new(&demand, &user, &client) else { return Ok(false) };
-        // Groups lead to the same hosts: a group counts only if one of its members is left.
-        let fleet = self.fleets.get(&class.distributor);
-        let hosts: Vec<ServerId> = barred.iter().map(|(id, _)| *id).collect();
-        let left = fleet.is_some_and(|f| {
-            f.servers()
-                .any(|s| !hosts.contains(&s.id) && !matches!(s.engine, crate::model::server::Engine::Group { .. }))
-        });
-        Ok(left && fleet.is_some_and(|fleet| fleet.could_ever(&query)))
+        Ok(self.fleets.get(&class.distributor).is_some_and(|fleet| fleet.could_ever(&query)))
     }
 }

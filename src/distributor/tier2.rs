@@ -216,6 +216,8 @@ fn allocate(
     let Some(boot) = tx.server_boot(choice.place.host)? else { return Ok(()) };
     let lane: LaneId = tx.new_lane()?;
     tx.take(choice.place.server, choice.place.host, asked.query.needs())?;
+    // A dispatcher that runs has its own picture of what is taken.
+    tx.touch_server(choice.place.host)?;
     let mut ledger = Ledger::open(tx, now);
     let placing = Placing { server: choice.place.server, host: choice.place.host, boot, lane, sent: Epoch(0), verdict };
     ledger.claim(task, 1, &placing)?;

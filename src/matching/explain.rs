@@ -68,7 +68,10 @@ impl Asked<'_> {
         {
             let rows = members.iter().filter_map(|id| self.fleet.row(*id));
             let first = |at: usize| {
-                let reason = self.physical(at, now).into_iter().next().unwrap_or(Reason::NotProbed);
+                let member = &self.fleet.servers[at];
+                let excluded = self.query.demand.exclude.iter().find(|target| names(target, member));
+                let reason = excluded.map(|target| Reason::Excluded { target: target.clone() });
+                let reason = reason.or_else(|| self.physical(at, now).into_iter().next()).unwrap_or(Reason::NotProbed);
                 (self.fleet.servers[at].name.clone(), reason)
             };
             reasons.push(Reason::Members(rows.map(first).collect()));

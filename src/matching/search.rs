@@ -168,8 +168,12 @@ impl<'a> Asked<'a> {
     pub(super) fn targeted(&self, row: usize) -> bool {
         let demand = &self.query.demand;
         let server = &self.fleet.servers[row];
-        demand.on.as_ref().is_none_or(|target| names(target, server))
-            && !demand.exclude.iter().any(|target| names(target, server))
+        demand.on.as_ref().is_none_or(|target| names(target, server)) && !self.excluded(row)
+    }
+
+    /// Is the row one that the task excludes? Also as a member of a group.
+    fn excluded(&self, row: usize) -> bool {
+        self.query.demand.exclude.iter().any(|target| names(target, &self.fleet.servers[row]))
     }
 
     /// Where a task given to this row runs: the row itself, or the best member of a group. None if it does not fit.
@@ -181,7 +185,7 @@ impl<'a> Asked<'a> {
         let fitting = members
             .iter()
             .filter_map(|id| self.fleet.row(*id))
-            .filter(|at| !self.fleet.hot[*at].group && self.takes(*at));
+            .filter(|at| !self.fleet.hot[*at].group && !self.excluded(*at) && self.takes(*at));
         fitting.max_by(|a, b| self.placed(*a).total_cmp(&self.placed(*b)).then_with(|| self.by_name(*a, *b)))
     }
 

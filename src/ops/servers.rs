@@ -114,10 +114,10 @@ pub fn remove(grid: &mut Grid, names: &[String]) -> Result<(), OpsError> {
             let group = tx
                 .servers()?
                 .into_iter()
-                .find(|other| matches!(&other.engine, Engine::Group { members } if members.as_slice() == [server.id]));
+                .find(|other| matches!(&other.engine, Engine::Group { members } if members.contains(&server.id)));
             if let Some(group) = group {
                 return Err(OpsError::Refused(format!(
-                    "server {name} is all that {} is made of; remove {} first",
+                    "server {name} is part of {}; remove {} first",
                     group.name, group.name
                 )));
             }

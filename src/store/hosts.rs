@@ -56,7 +56,7 @@ impl Tx<'_> {
     }
 
     /// Lets the dispatcher look again at a server, at those on the same host and at the groups that it is in.
-    pub(super) fn touch_server(&self, id: ServerId) -> Result<()> {
+    pub fn touch_server(&self, id: ServerId) -> Result<()> {
         self.run("UPDATE home SET changes = changes + 1", [])?;
         self.run(
             "UPDATE server SET changed = (SELECT changes FROM home)

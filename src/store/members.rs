@@ -1,4 +1,4 @@
-//! Members and their attempts. Every change of a member's phase goes through a [`Ledger`], which keeps the task's counts true.
+//! Members and their attempts. Every change of a member's phase goes through a [`Ledger`](super::ledger::Ledger), which keeps the task's counts true.
 
 use super::trace::NoteId;
 use super::{Result, Tx, View};

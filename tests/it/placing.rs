@@ -1,0 +1,48 @@
+//! Where tasks are put: no place is given twice, no server is asked that can't.
+
+use crate::support::Grid;
+
+#[test]
+fn a_running_dispatcher_sees_what_a_submit_took() {
+    let grid = Grid::new();
+    grid.grid(["server", "set", "local", "--slots", "8", "--cpus", "1"]).ok();
+    grid.grid(["run", "--", "true"]).ok();
+    for round in ["a", "b", "c"] {
+        let go = grid.fifo(round);
+        let first = grid.submit(["--", "sh", "-c", &format!("read x < {round}")]);
+        let second = grid.submit(["--", "true"]);
+        grid.until_state(&first, "RUNNING");
+        assert_eq!(grid.state(&second), "PENDING", "the only processor is taken");
+        assert_eq!(grid.number("select taken_cpus n from server where name = 'local'"), 1);
+        std::fs::write(go, "go\n").unwrap();
+        grid.grid(["wait", &first, &second]).ok();
+        assert_eq!(grid.number("select taken_cpus n from server where name = 'local'"), 0);
+    }
+}
+
+#[test]
+fn a_directory_that_no_member_of_a_group_has_ends_the_task_with_the_reason() {
+    let grid = Grid::new();
+    grid.grid(["server", "add", "fast", "--local"]).ok();
+    grid.grid(["server", "add", "farm", "--of", "fast"]).ok();
+    let id = grid.submit(["-w", "farm", "--cwd", "/no/such/directory", "--", "true"]);
+    grid.grid(["wait", &id]).expect(125);
+    let shown = grid.show(&id);
+    assert_eq!(shown["state"], "FAILED");
+    assert!(shown["attempts"][0]["detail"].as_str().unwrap().contains("no /no/such/directory on fast"), "{shown}");
+    assert_eq!(shown["steps"].as_array().unwrap().len(), 1, "each server is tried once: {shown}");
+}
+
+#[test]
+fn an_excluded_server_is_not_reached_through_a_group() {
+    let grid = Grid::new();
+    grid.grid(["server", "add", "fast", "--local"]).ok();
+    grid.grid(["server", "add", "slow", "--local"]).ok();
+    grid.grid(["server", "add", "farm", "--of", "fast,slow"]).ok();
+    let id = grid.submit(["-w", "farm", "-x", "fast", "--", "true"]);
+    grid.grid(["wait", &id]).ok();
+    let host = format!("select s.name from member m join server s on s.id = m.host_id where m.task_id = {id}");
+    assert_eq!(grid.sql(&host)[0]["name"], "slow");
+    grid.grid(["submit", "-w", "farm", "-x", "fast,slow", "--", "true"]).expect(75).says(&["excluded"]);
+    grid.grid(["server", "remove", "fast"]).expect(1).says(&["part of farm"]);
+}
