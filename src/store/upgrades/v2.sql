@@ -1,0 +1,1 @@
+-- Version 1 to version 2: servers over SSH, files that travel with tasks, distributors in other homes.
