@@ -3,13 +3,16 @@
 
 mod callers;
 mod collect;
+mod elsewhere;
 mod fetch;
 mod lanes;
 mod links;
 mod orders;
+mod peers;
 pub mod probe;
 mod queue;
 mod recover;
+pub mod relay;
 mod schedule;
 pub mod serve;
 pub mod start;

@@ -1,15 +1,18 @@
 //! The dispatcher's process: one for a home by lock, a loop over everything that can speak to it, and its leaving.
 
 use super::callers::Callers;
+use super::elsewhere::Chores;
 use super::fetch::Fetches;
 use super::lanes::Lanes;
 use super::links::{Route, Slot};
+use super::peers::PeerLinks;
 use super::queue::Queue;
 use super::schedule::Compiled;
 use super::start::{Startup, socket_path};
 use crate::matching::{Fleet, Place};
 use crate::model::attempt::Stream;
 use crate::model::id::{AttemptId, ClassId, DistributorId, Epoch, Index, ServerId, TaskId};
+use crate::model::name::Name;
 use crate::model::time::parse_duration;
 use crate::protocol::agent::{FromAgent, ToAgent};
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
@@ -74,6 +77,13 @@ pub struct Dispatcher {
     pub(super) moved: bool,
     pub(super) idle_since: Instant,
     pub(super) idle_exit: Duration,
+    /// Links to other homes.
+    pub(super) peers: PeerLinks,
+    pub(super) chores: Chores,
+    /// When silent ones were looked at last.
+    pub(super) silent_at: Option<Instant>,
+    /// The account that the home belongs to.
+    pub(super) owner: Name,
     leave: bool,
 }
 
@@ -129,6 +139,9 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
     let row = store.view().home_row()?;
     let setting = store.view().setting("idle_exit")?;
     let idle_exit = setting.and_then(|text| parse_duration(&text).ok()).unwrap_or(Duration::from_secs(600));
+    let setting = store.view().setting("peer_timeout")?;
+    let peer_timeout = setting.and_then(|text| parse_duration(&text).ok()).unwrap_or(Duration::from_secs(5));
+    let owner = store.view().owner()?;
     let (_dir, socket) = socket_path(home)?;
     match std::fs::remove_file(&socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
@@ -165,6 +178,10 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
         moved: false,
         idle_since: Instant::now(),
         idle_exit,
+        peers: PeerLinks::new(peer_timeout),
+        chores: Chores::default(),
+        silent_at: None,
+        owner,
         leave: false,
     };
     dispatcher.adopt_lanes(&mut store)?;
@@ -177,6 +194,7 @@ impl Dispatcher {
             self.open_links();
             self.turn(store)?;
             self.flush();
+            self.tend_peers(store)?;
             if (self.leave || self.may_leave()) && self.leave_or_stay(store)? {
                 return Ok(());
             }
@@ -231,6 +249,10 @@ impl Dispatcher {
                 self.callers.all[at].probe(server);
                 self.probe_at = Some(Instant::now());
             }
+            ToDispatcher::Ask { ticket, endpoint, question } => {
+                self.ask_elsewhere(self.callers.all[at].id, ticket, &endpoint, question);
+            }
+            ToDispatcher::Push => self.stirred = true,
         }
         Ok(())
     }
@@ -271,7 +293,11 @@ impl Dispatcher {
 
     /// Nothing waits, runs or is to be collected, and nobody is connected.
     pub(super) fn idle(&self) -> bool {
-        self.queue.is_empty() && self.lanes.is_empty() && self.fetches.is_empty() && self.callers.all.is_empty()
+        self.queue.is_empty()
+            && self.lanes.is_empty()
+            && self.fetches.is_empty()
+            && self.callers.all.is_empty()
+            && !self.has_chores()
     }
 
     fn may_leave(&mut self) -> bool {

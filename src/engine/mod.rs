@@ -1,5 +1,6 @@
 //! How a server is driven: each engine opens a link to the agent on its server.
 
+pub mod home;
 pub mod local;
 
 use crate::link::Link;

@@ -1,8 +1,9 @@
 //! A child process that speaks frames on its stdio: an agent on this host, or `ssh HOST` with one behind it.
 
-use crate::protocol::agent::{FromAgent, MAGIC, ToAgent};
+use crate::protocol::agent::MAGIC;
 use crate::protocol::frame::{FrameError, Inbox, Outbox};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use serde::{Serialize, de::DeserializeOwned};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -35,11 +36,18 @@ pub struct Link {
     outbox: Outbox,
     /// Bytes before the magic line; None once it was seen.
     noise: Option<Vec<u8>>,
+    /// What the far end writes before its first frame.
+    magic: &'static [u8],
 }
 
 impl Link {
-    /// Starts the far end. Its stderr goes where the caller said.
-    pub fn open(mut command: Command) -> io::Result<Self> {
+    /// Starts an agent at the far end. Its stderr goes where the caller said.
+    pub fn open(command: Command) -> io::Result<Self> {
+        Self::open_to(command, MAGIC)
+    }
+
+    /// Starts whatever begins with this magic line at the far end.
+    pub fn open_to(mut command: Command, magic: &'static [u8]) -> io::Result<Self> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::Error::other("a piped child has no pipes"));
@@ -53,11 +61,12 @@ impl Link {
             inbox: Inbox::default(),
             outbox: Outbox::default(),
             noise: Some(Vec::new()),
+            magic,
         })
     }
 
     /// Queues a message; [`Link::flush`] sends it.
-    pub fn send(&mut self, message: &ToAgent) -> Result<(), LinkError> {
+    pub fn send<M: Serialize>(&mut self, message: &M) -> Result<(), LinkError> {
         Ok(self.outbox.push(message)?)
     }
 
@@ -87,8 +96,8 @@ impl Link {
                     Err(error) => return Err(error.into()),
                 }
             }
-            if let Some(at) = noise.windows(MAGIC.len()).position(|w| w == MAGIC) {
-                let mut rest = &noise[at + MAGIC.len()..];
+            if let Some(at) = noise.windows(self.magic.len()).position(|w| w == self.magic) {
+                let mut rest = &noise[at + self.magic.len()..];
                 while !rest.is_empty() {
                     self.inbox.fill(&mut rest)?;
                 }
@@ -102,7 +111,7 @@ impl Link {
     }
 
     /// The next whole message.
-    pub fn next(&mut self) -> Result<Option<FromAgent>, LinkError> {
+    pub fn next<M: DeserializeOwned>(&mut self) -> Result<Option<M>, LinkError> {
         if self.noise.is_some() { Ok(None) } else { Ok(self.inbox.next()?) }
     }
 
@@ -120,6 +129,27 @@ impl Link {
     pub fn close(mut self) -> io::Result<ExitStatus> {
         self.stdin = None;
         self.child.wait()
+    }
+
+    /// How the far end left, where it has left already.
+    pub fn parting_words(&mut self) -> String {
+        match self.child.try_wait() {
+            Ok(Some(status)) if !status.success() => format!("it went away: {status}"),
+            _ => "it went away".to_owned(),
+        }
+    }
+
+    /// Gives the far end up. It leaves at the end of its stdin; it is listened to until then, so that it can, and reaped.
+    pub fn let_go(mut self) {
+        self.stdin = None;
+        if let Ok(flags) = fcntl_getfl(&self.stdout) {
+            // If this fails, the listening below ends at once, and all the same.
+            let _ = fcntl_setfl(&self.stdout, flags - OFlags::NONBLOCK);
+        }
+        std::thread::spawn(move || {
+            let _ = io::copy(&mut self.stdout, &mut io::sink());
+            let _ = self.child.wait();
+        });
     }
 
     /// The far end's process.

@@ -7,11 +7,11 @@ use crate::model::demand::AppNeed;
 use crate::model::resources::Bytes;
 use crate::model::task::State;
 use crate::model::time::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// `submit --json`, and the head of every report about a task.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Submitted {
     /// "12", or "12.3" for a member.
     pub id: String,
@@ -29,7 +29,7 @@ pub struct Submitted {
 }
 
 /// One start of a member on a server.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
     pub number: u32,
     pub server: Option<String>,
@@ -43,7 +43,7 @@ pub struct Attempt {
 }
 
 /// `show`, and shorter in `status`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Task {
     #[serde(flatten)]
     pub head: Submitted,
@@ -65,7 +65,7 @@ pub struct Task {
 }
 
 /// What only `show` tells.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Detail {
     pub attempts: Vec<Attempt>,
     pub cpus: u32,
@@ -91,7 +91,7 @@ pub struct Detail {
 }
 
 /// The task's id in the home that owns it, where that is another.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Remote {
     pub distributor: String,
     pub id: String,
@@ -149,7 +149,7 @@ impl Entry {
 }
 
 /// What one command changed of a task: `cancel`, `hold`, `release`, `retry`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     pub id: String,
     /// After the change.
@@ -169,7 +169,7 @@ pub struct Waited {
 }
 
 /// One task that was waited for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
     pub id: String,
     pub state: State,
@@ -177,7 +177,7 @@ pub struct Ended {
 }
 
 /// `explain`, and `submit --dry-run`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Explained {
     /// None in a dry run.
     pub task: Option<String>,

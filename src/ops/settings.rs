@@ -65,9 +65,16 @@ pub const SSH_COMMAND: Known = Known {
     about: "the ssh command with its options; GRID_SSH_COMMAND stands before it",
 };
 
+pub const PEER_TIMEOUT: Known = Known {
+    name: "peer_timeout",
+    default: "5s",
+    kind: Kind::Time,
+    about: "another home that does not answer within this counts as silent",
+};
+
 /// All of them, by name.
-pub const ALL: [Known; 8] =
-    [IDLE_EXIT, KEEP_OUTPUTS, KEEP_ROWS, OUTPUT_LIMIT, PLACEMENT, SSH_COMMAND, STARVE_AFTER, WATCH];
+pub const ALL: [Known; 9] =
+    [IDLE_EXIT, KEEP_OUTPUTS, KEEP_ROWS, OUTPUT_LIMIT, PEER_TIMEOUT, PLACEMENT, SSH_COMMAND, STARVE_AFTER, WATCH];
 
 /// The text of a setting, or its default.
 pub fn text(view: &View<'_>, known: Known) -> Result<String, OpsError> {

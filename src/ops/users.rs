@@ -142,3 +142,15 @@ fn entry(view: &View<'_>, user: User) -> Result<Entry, OpsError> {
     declared("constraint", text(user.constraint.as_deref()));
     Ok(Entry::plain(user.name.to_string(), "KNOWN", attributes))
 }
+
+/// A line for `~/.ssh/authorized_keys`, up to the key: whoever comes in with it is this user of this home and nothing else.
+pub fn key_line(home: &str, user: &Name, vouch: Option<&Name>) -> String {
+    let program = std::env::current_exe().map_or_else(|_| "grid".to_owned(), |path| path.display().to_string());
+    let vouch = vouch.map_or_else(String::new, |front| format!(" --vouch {front}"));
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''").replace('"', "\\\""));
+    format!(
+        "restrict,command=\"{} serve --home {} --as {user}{vouch}\" ssh-ed25519 AAAA..THEIR-KEY",
+        quoted(&program),
+        quoted(home)
+    )
+}

@@ -1,6 +1,8 @@
 //! Between a command of this home and its dispatcher, over the socket in `run/`.
 
+use super::distributor::{Answer, Question, Ticket};
 use crate::model::attempt::Stream;
+use crate::model::endpoint::Endpoint;
 use crate::model::id::{Index, ServerId, TaskId};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +26,10 @@ pub enum ToDispatcher {
     Read { task: TaskId, index: Index, number: u32, stream: Stream, offset: u64, max: u32 },
     /// Read this server's host now: [`FromDispatcher::Probed`].
     Probe { server: ServerId },
+    /// Ask another home, over the link that all commands share: [`FromDispatcher::Said`], [`FromDispatcher::Unsaid`].
+    Ask { ticket: Ticket, endpoint: Endpoint, question: Question },
+    /// Registrations: something is to be sent.
+    Push,
 }
 
 /// From the dispatcher.
@@ -59,5 +65,17 @@ pub enum FromDispatcher {
     Probed {
         server: ServerId,
         error: Option<String>,
+    },
+    /// What another home said; the `last` word is the answer.
+    Said {
+        ticket: Ticket,
+        answer: Answer,
+        last: bool,
+    },
+    /// There is no answer. `heard`: the question may have arrived.
+    Unsaid {
+        ticket: Ticket,
+        heard: bool,
+        why: String,
     },
 }

@@ -2,6 +2,7 @@
 //! readers see one snapshot through [`Store::read`].
 
 pub mod attributes;
+pub mod away;
 pub mod choosing;
 pub mod classes;
 pub mod clients;
@@ -19,6 +20,7 @@ pub mod members;
 pub mod outputs;
 pub mod profiles;
 pub mod query;
+pub mod reports;
 mod reservations;
 mod schema;
 pub mod servers;

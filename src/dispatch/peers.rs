@@ -1,0 +1,303 @@
+//! The dispatcher's links to other homes: `grid serve` as a child or behind ssh, opened when somebody has a question,
+//! shared by all, closed when long unused. Who does not answer in time is given up and remembered.
+
+use crate::engine::home::open_home;
+use crate::link::Link;
+use crate::model::endpoint::Endpoint;
+use crate::model::id::HomeId;
+use crate::protocol::dispatcher::FromDispatcher;
+use crate::protocol::distributor::{Answer, FromServe, Question, Ticket, ToServe, VERSION, VERSION_MIN};
+use crate::store::Home;
+use crate::store::settings::HomeRow;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// A link without questions is closed after this long.
+const UNUSED: Duration = Duration::from_secs(600);
+
+/// A question on its way.
+#[derive(Debug)]
+struct Pending {
+    ticket: Ticket,
+    /// Whose it is: the caller and its own ticket.
+    caller: u64,
+    theirs: Ticket,
+    /// When it was said; None: the link is not up yet.
+    said: Option<Instant>,
+    /// When the last word on it came.
+    heard: Instant,
+    /// It ends when something happens over there, or when its caller leaves.
+    patient: bool,
+    question: Option<Question>,
+}
+
+/// How far a link is.
+#[derive(Debug)]
+enum Phase {
+    Down,
+    Greeting { link: Link, since: Instant },
+    Up { link: Link },
+}
+
+/// One other home.
+#[derive(Debug)]
+pub struct Peer {
+    phase: Phase,
+    pending: Vec<Pending>,
+    used: Instant,
+    heard: Instant,
+}
+
+/// What is to be written down of an endpoint: who answers there, or why nobody does.
+pub type Finding = (Endpoint, Result<HomeId, String>);
+
+/// All of them.
+#[derive(Debug)]
+pub struct PeerLinks {
+    all: BTreeMap<Endpoint, Peer>,
+    tickets: Ticket,
+    /// How long a greeting or an answer may take.
+    pub limit: Duration,
+    pub findings: Vec<Finding>,
+}
+
+impl PeerLinks {
+    /// None yet.
+    pub fn new(limit: Duration) -> Self {
+        Self { all: BTreeMap::new(), tickets: 0, limit, findings: Vec::new() }
+    }
+
+    /// Takes a question; opens the link if there is none. What is known at once is told at once.
+    pub fn ask(
+        &mut self,
+        home: &Home,
+        row: &HomeRow,
+        endpoint: &Endpoint,
+        (caller, theirs): (u64, Ticket),
+        question: Question,
+    ) -> Vec<(u64, FromDispatcher)> {
+        self.tickets += 1;
+        let now = Instant::now();
+        let patient = question.is_patient();
+        let pending =
+            Pending { ticket: self.tickets, caller, theirs, said: None, heard: now, patient, question: Some(question) };
+        let peer = self.all.entry(endpoint.clone()).or_insert_with(|| Peer {
+            phase: Phase::Down,
+            pending: Vec::new(),
+            used: now,
+            heard: now,
+        });
+        peer.used = now;
+        peer.pending.push(pending);
+        self.knock(home, row, endpoint)
+    }
+
+    /// Opens the link to an endpoint if it is down; says what waits where it is up.
+    pub fn knock(&mut self, home: &Home, row: &HomeRow, endpoint: &Endpoint) -> Vec<(u64, FromDispatcher)> {
+        let now = Instant::now();
+        let peer = self.all.entry(endpoint.clone()).or_insert_with(|| Peer {
+            phase: Phase::Down,
+            pending: Vec::new(),
+            used: now,
+            heard: now,
+        });
+        let failed = match &mut peer.phase {
+            Phase::Down => match greet(home, row, endpoint) {
+                Ok(link) => {
+                    peer.phase = Phase::Greeting { link, since: now };
+                    None
+                }
+                Err(error) => Some(error),
+            },
+            Phase::Greeting { .. } => None,
+            Phase::Up { .. } => peer.say().err(),
+        };
+        match failed {
+            Some(error) => self.lose(endpoint, &error, true),
+            None => Vec::new(),
+        }
+    }
+
+    /// Reads what came from an endpoint.
+    pub fn receive(&mut self, endpoint: &Endpoint) -> Vec<(u64, FromDispatcher)> {
+        let Some(peer) = self.all.get_mut(endpoint) else { return Vec::new() };
+        let (Phase::Greeting { link, .. } | Phase::Up { link, .. }) = &mut peer.phase else { return Vec::new() };
+        let now = Instant::now();
+        peer.heard = now;
+        let open = link.receive();
+        let mut said = Vec::new();
+        let mut broken = None;
+        loop {
+            match link.next::<FromServe>() {
+                Ok(Some(message)) => said.push(message),
+                Ok(None) => break,
+                Err(error) => {
+                    broken = Some(error.to_string());
+                    break;
+                }
+            }
+        }
+        match open {
+            Ok(true) => {}
+            Ok(false) => broken = broken.or_else(|| Some(link.parting_words())),
+            Err(error) => broken = broken.or_else(|| Some(error.to_string())),
+        }
+        let mut out = Vec::new();
+        for message in said {
+            match message {
+                FromServe::Hello { home, .. } => {
+                    if let Phase::Greeting { link, .. } = std::mem::replace(&mut peer.phase, Phase::Down) {
+                        peer.phase = Phase::Up { link };
+                        self.findings.push((endpoint.clone(), Ok(home)));
+                    }
+                    broken = broken.or_else(|| peer.say().err());
+                }
+                FromServe::Unfit { error } => broken = Some(error),
+                FromServe::Answer { ticket, answer, last } => out.extend(peer.answered(ticket, answer, last, now)),
+            }
+        }
+        if let Some(error) = broken {
+            let quiet = matches!(&peer.phase, Phase::Up { .. }) && peer.pending.is_empty();
+            out.extend(self.lose(endpoint, &error, !quiet));
+        }
+        out
+    }
+
+    /// Gives a link up. Its questions have no answer; `remember`: whoever lives there counts as silent.
+    fn lose(&mut self, endpoint: &Endpoint, error: &str, remember: bool) -> Vec<(u64, FromDispatcher)> {
+        let Some(peer) = self.all.get_mut(endpoint) else { return Vec::new() };
+        match std::mem::replace(&mut peer.phase, Phase::Down) {
+            Phase::Up { link, .. } | Phase::Greeting { link, .. } => link.let_go(),
+            Phase::Down => {}
+        }
+        if remember {
+            self.findings.push((endpoint.clone(), Err(error.to_owned())));
+        }
+        peer.pending.drain(..).map(|pending| pending.failed(error)).collect()
+    }
+
+    /// Gives up what takes too long and closes what is not used.
+    pub fn tick(&mut self) -> Vec<(u64, FromDispatcher)> {
+        let (now, limit) = (Instant::now(), self.limit);
+        let mut out = Vec::new();
+        let mut lost = Vec::new();
+        for (endpoint, peer) in &mut self.all {
+            match &peer.phase {
+                Phase::Greeting { since, .. } if now.duration_since(*since) >= limit => {
+                    lost.push((endpoint.clone(), format!("did not say hello within {} s", limit.as_secs_f32()), true));
+                }
+                Phase::Up { .. } if peer.pending.is_empty() && now.duration_since(peer.used) >= UNUSED => {
+                    lost.push((endpoint.clone(), "not used".to_owned(), false));
+                }
+                Phase::Up { .. } => {
+                    let overdue = |p: &Pending| !p.patient && p.said.is_some() && now.duration_since(p.heard) >= limit;
+                    let why = format!("did not answer within {} s", limit.as_secs_f32());
+                    // Nothing at all came since it was asked: there is nobody, or it is frozen.
+                    if peer.pending.iter().any(|p| overdue(p) && p.said.is_some_and(|said| said >= peer.heard)) {
+                        lost.push((endpoint.clone(), why, true));
+                    } else {
+                        out.extend(peer.pending.extract_if(.., |p| overdue(p)).map(|p| p.failed(&why)));
+                    }
+                }
+                _ => {}
+            }
+        }
+        for (endpoint, why, remember) in lost {
+            out.extend(self.lose(&endpoint, &why, remember));
+        }
+        out
+    }
+
+    /// When [`PeerLinks::tick`] has something to do.
+    pub fn due(&self) -> Option<Instant> {
+        let of = |peer: &Peer| match &peer.phase {
+            Phase::Greeting { since, .. } => Some(*since + self.limit),
+            Phase::Up { .. } => {
+                let answers = peer.pending.iter().filter(|p| !p.patient).map(|p| p.heard + self.limit).min();
+                Some(answers.unwrap_or(peer.used.max(peer.heard) + UNUSED))
+            }
+            Phase::Down => None,
+        };
+        self.all.values().filter_map(of).min()
+    }
+
+    /// A caller left: what it asked need not be answered.
+    pub fn forget(&mut self, alive: impl Fn(u64) -> bool) {
+        for peer in self.all.values_mut() {
+            let gone: Vec<Pending> = peer.pending.extract_if(.., |p| !alive(p.caller)).collect();
+            if let Phase::Up { link, .. } = &mut peer.phase {
+                for pending in gone.iter().filter(|p| p.said.is_some()) {
+                    // A link that is broken is noticed where it is read.
+                    let _ = link.send(&ToServe::Drop { ticket: pending.ticket });
+                }
+            }
+        }
+    }
+
+    /// Sends what goes without waiting.
+    pub fn flush(&mut self) -> Vec<(u64, FromDispatcher)> {
+        let mut lost = Vec::new();
+        for (endpoint, peer) in &mut self.all {
+            if let Phase::Greeting { link, .. } | Phase::Up { link, .. } = &mut peer.phase
+                && let Err(error) = link.flush()
+            {
+                lost.push((endpoint.clone(), error.to_string()));
+            }
+        }
+        lost.into_iter().flat_map(|(endpoint, error)| self.lose(&endpoint, &error, true)).collect()
+    }
+
+    /// Open links, to be polled.
+    pub fn links(&self) -> impl Iterator<Item = (&Endpoint, &Link)> {
+        self.all.iter().filter_map(|(endpoint, peer)| match &peer.phase {
+            Phase::Greeting { link, .. } | Phase::Up { link, .. } => Some((endpoint, link)),
+            Phase::Down => None,
+        })
+    }
+
+    /// Is the far end of this one known to answer?
+    pub fn is_up(&self, endpoint: &Endpoint) -> bool {
+        self.all.get(endpoint).is_some_and(|peer| matches!(peer.phase, Phase::Up { .. }))
+    }
+}
+
+impl Peer {
+    /// Says what waits, now that the link is up.
+    fn say(&mut self) -> Result<(), String> {
+        let Phase::Up { link, .. } = &mut self.phase else { return Ok(()) };
+        let now = Instant::now();
+        for pending in self.pending.iter_mut().filter(|p| p.said.is_none()) {
+            let Some(question) = pending.question.take() else { continue };
+            (pending.said, pending.heard) = (Some(now), now);
+            link.send(&ToServe::Ask { ticket: pending.ticket, question }).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, ticket: Ticket, answer: Answer, last: bool, now: Instant) -> Option<(u64, FromDispatcher)> {
+        self.used = now;
+        let at = self.pending.iter().position(|p| p.ticket == ticket)?;
+        self.pending[at].heard = now;
+        let (caller, theirs) = (self.pending[at].caller, self.pending[at].theirs);
+        if last {
+            self.pending.remove(at);
+        }
+        Some((caller, FromDispatcher::Said { ticket: theirs, answer, last }))
+    }
+}
+
+impl Pending {
+    fn failed(&self, error: &str) -> (u64, FromDispatcher) {
+        (self.caller, FromDispatcher::Unsaid { ticket: self.theirs, heard: self.said.is_some(), why: error.to_owned() })
+    }
+}
+
+/// Opens a link and says hello.
+fn greet(home: &Home, row: &HomeRow, endpoint: &Endpoint) -> Result<Link, String> {
+    let log = home.run_dir().join("peers.log");
+    let mut link = open_home(endpoint, &log).map_err(|error| format!("{endpoint}: {error}"))?;
+    let hello =
+        ToServe::Hello { version_min: VERSION_MIN, version: VERSION, home: row.id, incarnation: row.incarnation };
+    link.send(&hello).and_then(|()| link.flush()).map_err(|error| error.to_string())?;
+    Ok(link)
+}

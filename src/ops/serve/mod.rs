@@ -1,0 +1,183 @@
+//! `grid serve`: this home for a caller in another one, on stdio. One thread reads questions, each is answered by a thread
+//! of its own, so that a slow answer holds up no other. It never makes a home, and listens nowhere.
+
+mod answer;
+mod tasks;
+mod visitor;
+
+pub use visitor::Badge;
+
+use super::{Grid, OpsError};
+use crate::model::id::HomeId;
+use crate::model::task::ClientFacts;
+use crate::protocol::distributor::{
+    Answer, FRAME_MAX, FromServe, MAGIC, Question, Ticket, ToServe, VERSION, VERSION_MIN,
+};
+use crate::protocol::frame::{self, FrameError};
+use crate::store::{Home, Store};
+use std::collections::{HashMap, HashSet};
+use std::io::{Read, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Questions of one link that are worked at side by side; more are refused until some are answered.
+const AT_ONCE: usize = 256;
+/// Database connections kept for the next question.
+const KEPT: usize = 8;
+
+/// What all threads of one `grid serve` share.
+struct Desk {
+    home: Home,
+    badge: Badge,
+    client: ClientFacts,
+    /// Who is at the other end.
+    peer: HomeId,
+    output: Mutex<Box<dyn Write + Send>>,
+    stores: Mutex<Vec<Store>>,
+    /// Tickets that are worked at, and those of them that nobody waits for any more.
+    open: Mutex<HashSet<Ticket>>,
+    dropped: Mutex<HashSet<Ticket>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A thread that died holding it left whole values: they are replaced, not changed in place.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Serves until the input ends.
+pub fn serve(
+    home: &Home,
+    badge: Badge,
+    client: ClientFacts,
+    mut input: impl Read,
+    mut output: impl Write + Send + 'static,
+) -> Result<(), OpsError> {
+    let failed = |error: std::io::Error| OpsError::Grid(format!("grid serve: {error}"));
+    output.write_all(MAGIC).and_then(|()| output.flush()).map_err(failed)?;
+    let greeted = greet(home, &mut input);
+    let peer = match greeted {
+        Ok(Some((peer, hello))) => {
+            frame::write(&mut output, &hello).map_err(|error| OpsError::Grid(error.to_string()))?;
+            peer
+        }
+        Ok(None) => return Ok(()),
+        Err(error) => {
+            // Whoever can't be talked to may not listen any more either.
+            let _ = frame::write(&mut output, &FromServe::Unfit { error: error.to_string() });
+            return Ok(());
+        }
+    };
+    let desk = Arc::new(Desk {
+        home: home.clone(),
+        badge,
+        client,
+        peer,
+        output: Mutex::new(Box::new(output)),
+        stores: Mutex::default(),
+        open: Mutex::default(),
+        dropped: Mutex::default(),
+    });
+    desk.listen(&mut input)
+}
+
+/// Both sides say who they are and what they speak.
+fn greet(home: &Home, input: &mut impl Read) -> Result<Option<(HomeId, FromServe)>, OpsError> {
+    let hello = match frame::read_limited(input, FRAME_MAX) {
+        Ok(Some(hello)) => hello,
+        Ok(None) => return Ok(None),
+        Err(error) => return Err(OpsError::Usage(format!("this is no greeting: {error}"))),
+    };
+    let ToServe::Hello { version_min, version, home: peer, .. } = hello else {
+        return Err(OpsError::Usage("the first message must be a hello".to_owned()));
+    };
+    if version_min > VERSION || version < VERSION_MIN {
+        return Err(OpsError::Usage(format!(
+            "this grid speaks versions {VERSION_MIN} to {VERSION} between homes, the caller {version_min} to {version}: \
+             bring both to the same release"
+        )));
+    }
+    if !home.exists() {
+        return Err(OpsError::Refused(format!("{}: there is no home (no grid.db)", home.dir().display())));
+    }
+    let row = Store::open(home)?.view().home_row()?;
+    let release = env!("CARGO_PKG_VERSION").to_owned();
+    Ok(Some((peer, FromServe::Hello { version: VERSION, home: row.id, incarnation: row.incarnation, release })))
+}
+
+impl Desk {
+    fn listen(self: &Arc<Self>, input: &mut impl Read) -> Result<(), OpsError> {
+        let mut pieces: HashMap<Ticket, Vec<u8>> = HashMap::new();
+        loop {
+            let message = match frame::read_limited(input, FRAME_MAX) {
+                Ok(Some(message)) => message,
+                // The end, also in the middle of a frame: whoever spoke is gone.
+                Ok(None) | Err(FrameError::Io(_)) => return Ok(()),
+                Err(error) => {
+                    let unfit = FromServe::Unfit { error: format!("what was sent is no message: {error}") };
+                    self.write(&unfit);
+                    return Ok(());
+                }
+            };
+            match message {
+                ToServe::Hello { .. } => {}
+                ToServe::Ask { ticket, question } => self.take(ticket, question, pieces.remove(&ticket)),
+                ToServe::Drop { ticket } => {
+                    pieces.remove(&ticket);
+                    if locked(&self.open).contains(&ticket) {
+                        locked(&self.dropped).insert(ticket);
+                    }
+                }
+                ToServe::Piece { ticket, bytes } => pieces.entry(ticket).or_default().extend_from_slice(&bytes),
+            }
+        }
+    }
+
+    /// A thread for each question.
+    fn take(self: &Arc<Self>, ticket: Ticket, question: Question, _list: Option<Vec<u8>>) {
+        let busy = {
+            let mut open = locked(&self.open);
+            let busy = open.len() >= AT_ONCE;
+            if !busy {
+                open.insert(ticket);
+            }
+            busy
+        };
+        if busy {
+            return self.say(ticket, Answer::Denied(format!("{AT_ONCE} questions are worked at; try again")), true);
+        }
+        let desk = Arc::clone(self);
+        std::thread::spawn(move || {
+            let answer = desk.work(ticket, question).unwrap_or_else(|error| answer::of_error(&error));
+            desk.say(ticket, answer, true);
+            locked(&desk.open).remove(&ticket);
+            locked(&desk.dropped).remove(&ticket);
+        });
+    }
+
+    fn work(&self, ticket: Ticket, question: Question) -> Result<Answer, OpsError> {
+        let kept = locked(&self.stores).pop();
+        let store = kept.map_or_else(|| Store::open(&self.home), Ok)?;
+        let me = store.view().owner()?;
+        let mut grid = Grid { store, me, client: self.client.clone(), remark: None };
+        let done = answer::answer(self, &mut grid, ticket, question);
+        let mut stores = locked(&self.stores);
+        if done.is_ok() && stores.len() < KEPT {
+            stores.push(grid.store);
+        }
+        done
+    }
+
+    /// A word to the caller.
+    fn say(&self, ticket: Ticket, answer: Answer, last: bool) {
+        self.write(&FromServe::Answer { ticket, answer, last });
+    }
+
+    fn write(&self, message: &FromServe) {
+        // Who does not listen is gone; the end of the input tells that.
+        let _ = frame::write(&mut *locked(&self.output), message);
+    }
+
+    /// Does nobody wait for this any more?
+    fn is_dropped(&self, ticket: Ticket) -> bool {
+        locked(&self.dropped).contains(&ticket)
+    }
+}
