@@ -7,6 +7,7 @@ pub mod grid;
 pub mod load;
 pub mod process;
 pub mod said;
+pub mod small;
 
 pub use done::Done;
 pub use grid::Grid;
