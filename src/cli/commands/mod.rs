@@ -112,3 +112,6 @@ fn supervise(dir: &std::path::Path) -> Done {
     crate::agent::supervise::supervise(dir).map_err(|error| OpsError::Grid(format!("grid supervise: {error}")))?;
     Ok(Code::OK)
 }
+
+#[cfg(test)]
+mod looks_test;
