@@ -199,3 +199,13 @@ fn a_test_that_is_shot_takes_its_hosts_along() {
     child.wait().unwrap();
     process::until("its rig is gone", || !home.exists());
 }
+
+#[test]
+fn twenty_hosts_are_up_in_seconds() {
+    let begun = Instant::now();
+    let Some(rig) = Rig::up(20) else { return };
+    crate::support::said::tell(&format!("20 hosts and a head are up after {:?}", begun.elapsed()));
+    let script = "for k in $(seq 20); do ssh h$k uname -n & done; wait";
+    let said = process::run(rig.at("head").command("bash").args(["-c", script])).ok();
+    assert_eq!(said.lines().count(), 20);
+}

@@ -4,7 +4,7 @@ use super::{Plan, UID, is_root};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 /// The last number of a host's address, 10.77.0.N.
@@ -118,7 +118,7 @@ fn binary() -> PathBuf {
         let built = Path::new(env!("CARGO_BIN_EXE_grid"));
         let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let new = place.join(format!("grid-{}", std::process::id()));
-        let stripped = Command::new("strip").arg("-o").arg(&new).arg(built).status();
+        let stripped = Command::new("strip").arg("-o").arg(&new).arg(built).stderr(Stdio::null()).status();
         if !stripped.is_ok_and(|status| status.success()) {
             return built.to_owned();
         }

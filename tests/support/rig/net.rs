@@ -51,7 +51,9 @@ impl Rig {
         let what = format!("v{k} x{k} {} {lost_percent}", round_trip.as_micros() / 2);
         cable.arg(format!("{}={what}", super::cable::WANTED)).arg(std::env::current_exe().expect("this program"));
         cable.args(["--exact", "cable", "--ignored", "--nocapture"]);
-        let mut child = cable.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("a cable");
+        let log = std::fs::File::create(self.file(host, "cable.log")).expect("a log");
+        cable.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        let mut child = cable.spawn().expect("a cable");
         let mut said = BufReader::new(child.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
         let ready = said.any(|line| line.ends_with(super::cable::READY));
         assert!(ready, "this test binary has no `cable` for others: see tests/ssh.rs");
