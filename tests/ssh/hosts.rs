@@ -52,6 +52,30 @@ fn a_cut_cable_says_nothing_and_a_healed_one_carries() {
 }
 
 #[test]
+fn a_mute_host_hears_and_a_deaf_one_is_heard() {
+    let Some(rig) = Rig::up(2) else { return };
+    let send = |host: &str, word: &str| {
+        // No answer is needed: one datagram, taken by a listener that knows the sender.
+        let script = format!("echo {word} > /dev/udp/{host}/9");
+        process::run(rig.at("head").command("bash").args(["-c", &script])).ok();
+    };
+    let heard = |host: &str| rig.root(host, "cat /proc/net/snmp | grep '^Udp:' | tail -1 | cut -d' ' -f3").ok();
+    rig.mute("h1");
+    rig.deafen("h2");
+    for host in ["h1", "h2"] {
+        ssh(&rig, host, "true").expect(255).says(&["timed out"]);
+        send(host, "hello");
+    }
+    // UDP's NoPorts: datagrams that came and that nobody listened for.
+    process::until("the mute host has heard", || heard("h1") == "1");
+    assert_eq!(heard("h2"), "0");
+    for host in ["h1", "h2"] {
+        rig.heal(host);
+        ssh(&rig, host, "true").ok();
+    }
+}
+
+#[test]
 fn a_long_cable_takes_its_time() {
     let Some(rig) = Rig::up(1) else { return };
     let ping = |count: &str| {

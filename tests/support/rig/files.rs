@@ -12,6 +12,11 @@ pub fn number(host: &str) -> u8 {
     host.strip_prefix('h').and_then(|k| k.parse().ok()).unwrap_or(254)
 }
 
+/// The hardware address of its card; `host.sh` says the same.
+pub fn card(host: &str) -> String {
+    format!("02:77:00:00:00:{:02x}", number(host))
+}
+
 /// Who logs in there. The head's is another one, with another $HOME: what maps one to the other is seen to work.
 pub fn user(host: &str) -> &'static str {
     if host == "head" { "ann" } else { "grid" }
@@ -35,7 +40,7 @@ pub fn write(dir: &Path, plan: &Plan) {
     keygen(&dir.join("key"));
     for host in &names {
         let user = user(host);
-        for part in ["etc/ssh", "home"] {
+        for part in ["etc/ssh", "home", "var-tmp"] {
             fs::create_dir_all(dir.join(host).join(part)).expect("a directory");
         }
         let put = |name: &str, text: &str| put(&format!("{host}/{name}"), text);
@@ -70,7 +75,7 @@ pub fn write(dir: &Path, plan: &Plan) {
             let all = Command::new("chown")
                 .arg("-R")
                 .arg(format!("{UID}:{UID}"))
-                .args([path.join("home"), path.join("etc/ssh")])
+                .args(["home", "var-tmp", "etc/ssh"].map(|part| path.join(part)))
                 .status();
             assert!(all.is_ok_and(|s| s.success()), "chown {host}");
             chown(path.join("sshd.log"), Some(UID), Some(UID)).expect("chown");

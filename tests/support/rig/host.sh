@@ -1,6 +1,7 @@
 #!/bin/bash
 # One host: `host.sh NAME NUMBER`, run in the switch's namespaces, starts it and returns when it is up, without sshd.
-# It has a network card, a host name, users, a boot id, a machine id, /etc, /run and /tmp of its own. Its home outlives it.
+# It has a network card, a host name, users, a boot id, a machine id, /etc, /run and /tmp of its own.
+# Its home and its /var/tmp outlive it.
 set -eu
 name=$1 number=$2 net=10.77.0
 cd "$RIG"
@@ -59,6 +60,7 @@ user=$(cat "$name/user")
 mount -t tmpfs -o mode=755 tmpfs /home
 mkdir "/home/$user"
 mount --bind "$(readlink "$name/home" || echo "$name/home")" "/home/$user"
+mount --bind "$name/var-tmp" /var/tmp
 mount -t tmpfs -o mode=755 tmpfs /usr/local/bin
 if [ -e "$name/has-grid" ]; then
     : >/usr/local/bin/grid

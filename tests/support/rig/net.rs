@@ -8,6 +8,9 @@ use std::process::{Child, Stdio};
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
+/// A hardware address that no card has.
+const NOBODY: &str = "02:77:ff:ff:ff:ff";
+
 impl Rig {
     /// From now on nothing passes, either way, and nobody is told.
     #[track_caller]
@@ -23,6 +26,23 @@ impl Rig {
         self.root(from, &format!("ip neigh del 10.77.0.{} dev eth0", files::number(host))).ok();
     }
 
+    /// What the host says reaches nobody; it hears everything, and does what it is told.
+    #[track_caller]
+    pub fn mute(&self, host: &str) {
+        self.misdirect(host, "head", NOBODY);
+    }
+
+    /// What the head says does not reach the host, which itself is heard.
+    #[track_caller]
+    pub fn deafen(&self, host: &str) {
+        self.misdirect("head", host, NOBODY);
+    }
+
+    fn misdirect(&self, from: &str, to: &str, card: &str) {
+        let neighbour = format!("ip neigh replace 10.77.0.{} lladdr {card} nud permanent dev eth0", files::number(to));
+        self.root(from, &neighbour).expect(0);
+    }
+
     /// The cable is as new.
     #[track_caller]
     pub fn heal(&self, host: &str) {
@@ -32,7 +52,11 @@ impl Rig {
             self.switch(&format!("ip link del w{k}"));
             let _ = cable.wait();
         }
-        self.switch(&format!("ip link set v{k} promisc off master br0 up"));
+        self.switch(&format!("ip link set v{k} promisc off arp on master br0 up"));
+        if host != "head" {
+            self.misdirect(host, "head", &files::card("head"));
+            self.misdirect("head", host, &files::card(host));
+        }
     }
 
     /// A long way: a round trip takes this long, and of a hundred frames so many are lost each way.
