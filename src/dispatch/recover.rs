@@ -140,16 +140,35 @@ impl Dispatcher {
     pub(super) fn route_down(
         &mut self,
         tx: &Tx<'_>,
+        ledger: &mut Ledger<'_, '_>,
         route: Route,
         error: &str,
         outcome: &mut Outcome,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), DispatchError> {
         self.callers.give_up(route);
         for id in self.servers_on(route) {
             tx.record_down(id, error, Timestamp::now())?;
-            outcome.probed.push((id, Some(error.to_owned())));
+            outcome.probed.push((id, Err(error.to_owned())));
         }
-        self.look_at_servers(tx)
+        self.take_back_unsent(tx, ledger, route)?;
+        Ok(self.look_at_servers(tx)?)
+    }
+
+    /// What was given to a server and never sent there goes on to another; it has not used an attempt.
+    fn take_back_unsent(
+        &mut self,
+        tx: &Tx<'_>,
+        ledger: &mut Ledger<'_, '_>,
+        route: Route,
+    ) -> Result<(), DispatchError> {
+        for live in tx.unsent()? {
+            let place = Place { server: live.server, host: live.host };
+            if self.route_of(place) == Some(route) {
+                self.adopt(tx, &live)?;
+                self.back_to_waiting(tx, ledger, live.attempt())?;
+            }
+        }
+        Ok(())
     }
 
     /// The servers that a link leads to.

@@ -2,6 +2,7 @@
 
 use super::{Result, StoreError};
 use crate::model::facts::Facts;
+use crate::model::filesystem;
 use crate::model::name::Name;
 use crate::model::task::ClientFacts;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -164,22 +165,12 @@ fn beside_network_fs(places: &Places, default: &Path, kind: &'static str) -> Res
     Ok(Located { home: Home { dir }, remark })
 }
 
-/// The network file system under a path (or under its nearest existing parent), if it is one: statfs(2) magic numbers.
+/// The network file system under a path (or under its nearest existing parent), if it is one.
 pub fn network_fs(path: &Path) -> Option<&'static str> {
     #[cfg(feature = "failpoints")]
     if let Some(under) = std::env::var_os("GRID_TEST_NETWORK_FS") {
         return path.starts_with(under).then_some("NFS");
     }
     let existing = path.ancestors().find(|p| p.exists())?;
-    let kind = rustix::fs::statfs(existing).ok()?.f_type;
-    match kind as u64 & 0xffff_ffff {
-        0x6969 => Some("NFS"),
-        0xff53_4d42 | 0xfe53_4d42 => Some("SMB"),
-        0x0bd0_0bd0 => Some("Lustre"),
-        0x4750_4653 => Some("GPFS"),
-        0x00c3_6400 => Some("Ceph"),
-        0x0102_1997 => Some("9p"),
-        0x5346_414f => Some("AFS"),
-        _ => None,
-    }
+    filesystem::network(rustix::fs::statfs(existing).ok()?.f_type as u64)
 }
