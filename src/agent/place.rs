@@ -2,7 +2,7 @@
 //! machine (many may share one $HOME) and by link (several links may lead to one machine).
 
 use super::{AgentError, facts};
-use crate::model::filesystem;
+use crate::model::filesystem::network_fs;
 use crate::model::ssh::LinkKey;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -34,7 +34,7 @@ impl Place {
                     (None, Some(home)) => home.join(".local/state/grid"),
                     (None, None) => return Err(AgentError::Unfit("HOME is not set; give --remote-dir".to_owned())),
                 };
-                let base = if on_network(&base) { local_disk()? } else { base };
+                let base = if network_fs(&base).is_some() { local_disk()? } else { base };
                 let machine = facts::machine().replace('/', "_");
                 let spool = base.join("spool").join(machine).join(key.to_string());
                 make(&spool)?;
@@ -62,14 +62,4 @@ fn local_disk() -> Result<PathBuf, AgentError> {
         "{}: must be yours alone (owner you, mode 0700); --remote-dir names another",
         dir.display()
     )))
-}
-
-fn on_network(dir: &Path) -> bool {
-    #[cfg(feature = "failpoints")]
-    if let Some(under) = std::env::var_os("GRID_TEST_NETWORK_FS") {
-        return dir.starts_with(under);
-    }
-    let there = dir.ancestors().find(|p| p.exists());
-    let kind = there.and_then(|p| rustix::fs::statfs(p).ok()).map_or(0, |stat| stat.f_type as u64);
-    filesystem::network(kind).is_some()
 }

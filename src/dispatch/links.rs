@@ -46,6 +46,8 @@ enum Phase {
         link: Link,
         boot: BootId,
         since: Instant,
+        /// What the agent holds was compared with what the database says.
+        reconciled: bool,
     },
 }
 
@@ -180,7 +182,7 @@ impl Slot {
                 ways.worked(login);
             }
             self.session = 0;
-            self.phase = Phase::Up { link, boot, since: Instant::now() };
+            self.phase = Phase::Up { link, boot, since: Instant::now(), reconciled: false };
         }
     }
 
@@ -249,6 +251,18 @@ impl Slot {
         match &self.phase {
             Phase::Up { boot, .. } => Some(boot),
             _ => None,
+        }
+    }
+
+    /// Starts may go over it: what the agent holds is known. One sent earlier would be sent once more by the reconciling.
+    pub const fn ready(&self) -> bool {
+        matches!(self.phase, Phase::Up { reconciled: true, .. })
+    }
+
+    /// What the agent said that it holds was taken in.
+    pub const fn set_reconciled(&mut self) {
+        if let Phase::Up { reconciled, .. } = &mut self.phase {
+            *reconciled = true;
         }
     }
 

@@ -1,4 +1,4 @@
-//! The nouns. Nothing here does input or output; every other folder speaks in these types.
+//! The nouns. Nothing here does input or output, but for asking what a file system is; every other folder speaks in these types.
 
 pub mod attempt;
 pub mod attribute;

@@ -1,11 +1,13 @@
 //! A home on disk: where it lies, and how a new one is founded.
 
+pub use crate::model::filesystem::network_fs;
+
 use super::{Result, StoreError};
 use crate::model::facts::Facts;
-use crate::model::filesystem;
 use crate::model::name::Name;
 use crate::model::task::ClientFacts;
 use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -115,7 +117,12 @@ impl Home {
     pub(super) fn make(&self) -> Result<()> {
         for dir in [self.dir.clone(), self.run_dir(), self.dir.join("spool"), self.agent_spool(), self.outputs()] {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
-            made.map_err(|error| StoreError::Unwritable { path: dir.clone(), error })?;
+            made.map_err(|error| match error.kind() {
+                ErrorKind::AlreadyExists => {
+                    StoreError::Unwritable { path: dir.clone(), error: ErrorKind::NotADirectory.into() }
+                }
+                _ => StoreError::Unwritable { path: dir.clone(), error },
+            })?;
         }
         Ok(())
     }
@@ -163,14 +170,4 @@ fn beside_network_fs(places: &Places, default: &Path, kind: &'static str) -> Res
         }
     }
     Ok(Located { home: Home { dir }, remark })
-}
-
-/// The network file system under a path (or under its nearest existing parent), if it is one.
-pub fn network_fs(path: &Path) -> Option<&'static str> {
-    #[cfg(feature = "failpoints")]
-    if let Some(under) = std::env::var_os("GRID_TEST_NETWORK_FS") {
-        return path.starts_with(under).then_some("NFS");
-    }
-    let existing = path.ancestors().find(|p| p.exists())?;
-    filesystem::network(rustix::fs::statfs(existing).ok()?.f_type as u64)
 }
