@@ -162,6 +162,12 @@ fn shells_and_homes_are_as_ordered() {
     ssh(&rig, "h1", "echo from h1 > here").ok();
     assert_eq!(ssh(&rig, "h2", "cat here").ok(), "from h1");
     assert_eq!(ssh(&rig, "h3", "cat here; command -v grid").out(), "/usr/local/bin/grid\n");
+    rig.load("h3", Some(7.5));
+    rig.load("h3", Some(8.5));
+    assert!(ssh(&rig, "h3", "cat /proc/loadavg").ok().starts_with("8.50 "));
+    assert!(!ssh(&rig, "h1", "cat /proc/loadavg").ok().starts_with("8.50 "));
+    rig.load("h3", None);
+    assert!(!ssh(&rig, "h3", "cat /proc/loadavg").ok().starts_with("8.50 "));
     rig.put("h1", ".bashrc", "echo noise\n");
     assert_eq!(ssh(&rig, "h2", "echo word").ok(), "noise\nword");
     rig.shell("h3", "/no/shell");
