@@ -239,3 +239,15 @@ fn twenty_hosts_are_up_in_seconds() {
     let said = process::run(rig.at("head").command("bash").args(["-c", script])).ok();
     assert_eq!(said.lines().count(), 20);
 }
+
+/// Hosts to try things on by hand: `cargo test --test ssh by_hand -- --ignored --nocapture`, until its stdin ends.
+#[test]
+#[ignore = "for a person at a terminal"]
+fn by_hand() {
+    let count = std::env::var("GRID_TEST_HOSTS").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
+    let Some(rig) = Rig::up(count) else { return };
+    for host in rig.hosts() {
+        println!("{host}: {} bash", process::line_of(&rig.at(host.as_str()).command("env")));
+    }
+    let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+}
