@@ -3,6 +3,7 @@
 use super::OpsError;
 use crate::dispatch::{self, start};
 use crate::model::name::Name;
+use crate::model::ssh::Login;
 use crate::model::task::ClientFacts;
 use crate::store::home::Seed;
 use crate::store::{Store, StoreError};
@@ -18,16 +19,18 @@ pub struct Grid {
     pub me: Name,
     /// This host, as a client.
     pub client: ClientFacts,
+    /// What this session has for logins over ssh.
+    pub login: Login,
     /// One line for the person, where the home is not where one would look.
     pub remark: Option<String>,
 }
 
 impl Grid {
-    /// Opens the home, founding it if there is none. `login` is the account's name.
-    pub fn open(places: &Places, login: &str, client: ClientFacts) -> Result<Self, OpsError> {
+    /// Opens the home, founding it if there is none. `account` is the account's name.
+    pub fn open(places: &Places, account: &str, client: ClientFacts, login: Login) -> Result<Self, OpsError> {
         let located = Home::locate(places)?;
         let home = located.home;
-        let me = owner(login)?;
+        let me = owner(account)?;
         if !home.exists() {
             found(&home, &me, &client)?;
         }
@@ -38,7 +41,7 @@ impl Grid {
             }
             store => (store?, located.remark),
         };
-        Ok(Self { store, me, client, remark })
+        Ok(Self { store, me, client, login, remark })
     }
 }
 
