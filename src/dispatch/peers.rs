@@ -1,14 +1,14 @@
 //! The dispatcher's links to other homes: `grid serve` as a child or behind ssh, opened when somebody has a question,
 //! shared by all, closed when long unused. Who does not answer in time is given up and remembered.
 
-use crate::engine::home::open_home;
-use crate::link::Link;
+use super::ways::Ways;
+use crate::link::trouble::Trouble;
+use crate::link::{Link, LinkError};
 use crate::model::endpoint::Endpoint;
 use crate::model::id::HomeId;
+use crate::model::ssh::Login;
 use crate::protocol::dispatcher::FromDispatcher;
-use crate::protocol::distributor::{Answer, FromServe, Question, Ticket, ToServe, VERSION, VERSION_MIN};
-use crate::store::Home;
-use crate::store::settings::HomeRow;
+use crate::protocol::distributor::{Answer, FromServe, Question, Ticket, ToServe};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ struct Pending {
 #[derive(Debug)]
 enum Phase {
     Down,
-    Greeting { link: Link, since: Instant },
+    Greeting { link: Link, since: Instant, login: Login },
     Up { link: Link },
 }
 
@@ -46,6 +46,8 @@ pub struct Peer {
     pending: Vec<Pending>,
     used: Instant,
     heard: Instant,
+    /// Which of the sessions that callers brought is tried next.
+    session: usize,
 }
 
 /// What is to be written down of an endpoint: who answers there, or why nobody does.
@@ -70,8 +72,7 @@ impl PeerLinks {
     /// Takes a question; opens the link if there is none. What is known at once is told at once.
     pub fn ask(
         &mut self,
-        home: &Home,
-        row: &HomeRow,
+        ways: &mut Ways,
         endpoint: &Endpoint,
         (caller, theirs): (u64, Ticket),
         question: Question,
@@ -86,25 +87,27 @@ impl PeerLinks {
             pending: Vec::new(),
             used: now,
             heard: now,
+            session: 0,
         });
         peer.used = now;
         peer.pending.push(pending);
-        self.knock(home, row, endpoint)
+        self.knock(ways, endpoint)
     }
 
     /// Opens the link to an endpoint if it is down; says what waits where it is up.
-    pub fn knock(&mut self, home: &Home, row: &HomeRow, endpoint: &Endpoint) -> Vec<(u64, FromDispatcher)> {
+    pub fn knock(&mut self, ways: &mut Ways, endpoint: &Endpoint) -> Vec<(u64, FromDispatcher)> {
         let now = Instant::now();
         let peer = self.all.entry(endpoint.clone()).or_insert_with(|| Peer {
             phase: Phase::Down,
             pending: Vec::new(),
             used: now,
             heard: now,
+            session: 0,
         });
         let failed = match &mut peer.phase {
-            Phase::Down => match greet(home, row, endpoint) {
-                Ok(link) => {
-                    peer.phase = Phase::Greeting { link, since: now };
+            Phase::Down => match ways.open_home(endpoint, peer.session) {
+                Ok((link, login)) => {
+                    peer.phase = Phase::Greeting { link, since: now, login };
                     None
                 }
                 Err(error) => Some(error),
@@ -113,13 +116,13 @@ impl PeerLinks {
             Phase::Up { .. } => peer.say().err(),
         };
         match failed {
-            Some(error) => self.lose(endpoint, &error, true),
+            Some(error) => self.lose(ways, endpoint, error, true),
             None => Vec::new(),
         }
     }
 
     /// Reads what came from an endpoint.
-    pub fn receive(&mut self, endpoint: &Endpoint) -> Vec<(u64, FromDispatcher)> {
+    pub fn receive(&mut self, ways: &mut Ways, endpoint: &Endpoint) -> Vec<(u64, FromDispatcher)> {
         let Some(peer) = self.all.get_mut(endpoint) else { return Vec::new() };
         let (Phase::Greeting { link, .. } | Phase::Up { link, .. }) = &mut peer.phase else { return Vec::new() };
         let now = Instant::now();
@@ -132,58 +135,83 @@ impl PeerLinks {
                 Ok(Some(message)) => said.push(message),
                 Ok(None) => break,
                 Err(error) => {
-                    broken = Some(error.to_string());
+                    broken = Some(error);
                     break;
                 }
             }
         }
         match open {
             Ok(true) => {}
-            Ok(false) => broken = broken.or_else(|| Some(link.parting_words())),
-            Err(error) => broken = broken.or_else(|| Some(error.to_string())),
+            Ok(false) => broken = broken.or(Some(LinkError::Ended)),
+            Err(error) => broken = broken.or(Some(error)),
         }
         let mut out = Vec::new();
         for message in said {
             match message {
                 FromServe::Hello { home, .. } => {
-                    if let Phase::Greeting { link, .. } = std::mem::replace(&mut peer.phase, Phase::Down) {
+                    if let Phase::Greeting { link, login, .. } = std::mem::replace(&mut peer.phase, Phase::Down) {
+                        if matches!(endpoint, Endpoint::Ssh { .. }) {
+                            ways.worked(login);
+                        }
+                        peer.session = 0;
                         peer.phase = Phase::Up { link };
                         self.findings.push((endpoint.clone(), Ok(home)));
                     }
                     broken = broken.or_else(|| peer.say().err());
                 }
-                FromServe::Unfit { error } => broken = Some(error),
+                FromServe::Unfit { error } => broken = Some(LinkError::Trouble(Trouble::Other(error))),
                 FromServe::Answer { ticket, answer, last } => out.extend(peer.answered(ticket, answer, last, now)),
             }
         }
         if let Some(error) = broken {
             let quiet = matches!(&peer.phase, Phase::Up { .. }) && peer.pending.is_empty();
-            out.extend(self.lose(endpoint, &error, !quiet));
+            out.extend(self.lose(ways, endpoint, error, !quiet));
         }
         out
     }
 
     /// Gives a link up. Its questions have no answer; `remember`: whoever lives there counts as silent.
-    fn lose(&mut self, endpoint: &Endpoint, error: &str, remember: bool) -> Vec<(u64, FromDispatcher)> {
+    fn lose(
+        &mut self,
+        ways: &mut Ways,
+        endpoint: &Endpoint,
+        error: LinkError,
+        remember: bool,
+    ) -> Vec<(u64, FromDispatcher)> {
         let Some(peer) = self.all.get_mut(endpoint) else { return Vec::new() };
-        match std::mem::replace(&mut peer.phase, Phase::Down) {
-            Phase::Up { link, .. } | Phase::Greeting { link, .. } => link.let_go(),
-            Phase::Down => {}
+        let (error, unheard) = match std::mem::replace(&mut peer.phase, Phase::Down) {
+            Phase::Up { link } => (link.give_up(error), false),
+            Phase::Greeting { link, .. } => (link.give_up(error), true),
+            Phase::Down => (error, true),
+        };
+        if unheard && matches!(error, LinkError::Trouble(Trouble::Denied(_))) {
+            // Somebody else's session may open the door.
+            peer.session += 1;
+            if ways.has_login(peer.session) {
+                return self.knock(ways, endpoint);
+            }
+            peer.session = 0;
         }
+        let words = match (&error, endpoint) {
+            (LinkError::Trouble(trouble), Endpoint::Ssh { host, .. }) => trouble.words(host),
+            (LinkError::Ended, _) => "it went away".to_owned(),
+            _ => error.to_string(),
+        };
         if remember {
-            self.findings.push((endpoint.clone(), Err(error.to_owned())));
+            self.findings.push((endpoint.clone(), Err(words.clone())));
         }
-        peer.pending.drain(..).map(|pending| pending.failed(error)).collect()
+        peer.pending.drain(..).map(|pending| pending.failed(&words)).collect()
     }
 
     /// Gives up what takes too long and closes what is not used.
-    pub fn tick(&mut self) -> Vec<(u64, FromDispatcher)> {
+    pub fn tick(&mut self, ways: &mut Ways) -> Vec<(u64, FromDispatcher)> {
         let (now, limit) = (Instant::now(), self.limit);
         let mut out = Vec::new();
         let mut lost = Vec::new();
         for (endpoint, peer) in &mut self.all {
             match &peer.phase {
-                Phase::Greeting { since, .. } if now.duration_since(*since) >= limit => {
+                Phase::Greeting { since, .. } if now.duration_since(*since) >= patience(endpoint, ways, limit) => {
+                    let limit = patience(endpoint, ways, limit);
                     lost.push((endpoint.clone(), format!("did not say hello within {} s", limit.as_secs_f32()), true));
                 }
                 Phase::Up { .. } if peer.pending.is_empty() && now.duration_since(peer.used) >= UNUSED => {
@@ -203,22 +231,22 @@ impl PeerLinks {
             }
         }
         for (endpoint, why, remember) in lost {
-            out.extend(self.lose(&endpoint, &why, remember));
+            out.extend(self.lose(ways, &endpoint, LinkError::Trouble(Trouble::Other(why)), remember));
         }
         out
     }
 
     /// When [`PeerLinks::tick`] has something to do.
-    pub fn due(&self) -> Option<Instant> {
-        let of = |peer: &Peer| match &peer.phase {
-            Phase::Greeting { since, .. } => Some(*since + self.limit),
+    pub fn due(&self, ways: &Ways) -> Option<Instant> {
+        let of = |(endpoint, peer): (&Endpoint, &Peer)| match &peer.phase {
+            Phase::Greeting { since, .. } => Some(*since + patience(endpoint, ways, self.limit)),
             Phase::Up { .. } => {
                 let answers = peer.pending.iter().filter(|p| !p.patient).map(|p| p.heard + self.limit).min();
                 Some(answers.unwrap_or(peer.used.max(peer.heard) + UNUSED))
             }
             Phase::Down => None,
         };
-        self.all.values().filter_map(of).min()
+        self.all.iter().filter_map(of).min()
     }
 
     /// A caller left: what it asked need not be answered.
@@ -235,16 +263,23 @@ impl PeerLinks {
     }
 
     /// Sends what goes without waiting.
-    pub fn flush(&mut self) -> Vec<(u64, FromDispatcher)> {
+    pub fn flush(&mut self, ways: &mut Ways) -> Vec<(u64, FromDispatcher)> {
         let mut lost = Vec::new();
         for (endpoint, peer) in &mut self.all {
             if let Phase::Greeting { link, .. } | Phase::Up { link, .. } = &mut peer.phase
                 && let Err(error) = link.flush()
             {
-                lost.push((endpoint.clone(), error.to_string()));
+                // The reading end tells better why it ended.
+                if !matches!(&error, LinkError::Io(error) if error.kind() == std::io::ErrorKind::BrokenPipe) {
+                    lost.push((endpoint.clone(), error));
+                }
             }
         }
-        lost.into_iter().flat_map(|(endpoint, error)| self.lose(&endpoint, &error, true)).collect()
+        let mut out = Vec::new();
+        for (endpoint, error) in lost {
+            out.extend(self.lose(ways, &endpoint, error, true));
+        }
+        out
     }
 
     /// Open links, to be polled.
@@ -263,13 +298,13 @@ impl PeerLinks {
 
 impl Peer {
     /// Says what waits, now that the link is up.
-    fn say(&mut self) -> Result<(), String> {
+    fn say(&mut self) -> Result<(), LinkError> {
         let Phase::Up { link, .. } = &mut self.phase else { return Ok(()) };
         let now = Instant::now();
         for pending in self.pending.iter_mut().filter(|p| p.said.is_none()) {
             let Some(question) = pending.question.take() else { continue };
             (pending.said, pending.heard) = (Some(now), now);
-            link.send(&ToServe::Ask { ticket: pending.ticket, question }).map_err(|error| error.to_string())?;
+            link.send(&ToServe::Ask { ticket: pending.ticket, question })?;
         }
         Ok(())
     }
@@ -292,12 +327,10 @@ impl Pending {
     }
 }
 
-/// Opens a link and says hello.
-fn greet(home: &Home, row: &HomeRow, endpoint: &Endpoint) -> Result<Link, String> {
-    let log = home.run_dir().join("peers.log");
-    let mut link = open_home(endpoint, &log).map_err(|error| format!("{endpoint}: {error}"))?;
-    let hello =
-        ToServe::Hello { version_min: VERSION_MIN, version: VERSION, home: row.id, incarnation: row.incarnation };
-    link.send(&hello).and_then(|()| link.flush()).map_err(|error| error.to_string())?;
-    Ok(link)
+/// A greeting over ssh takes a login, which has a time-out of its own.
+fn patience(endpoint: &Endpoint, ways: &Ways, limit: Duration) -> Duration {
+    match endpoint {
+        Endpoint::Ssh { .. } => limit.max(ways.patience + Duration::from_secs(1)),
+        _ => limit,
+    }
 }

@@ -3,6 +3,7 @@
 use super::start::{self, Connection, StartError};
 use crate::distributor::peers::{PeerError, Peers};
 use crate::model::endpoint::Endpoint;
+use crate::model::ssh::Login;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::protocol::distributor::{Answer, Question, Ticket};
 use crate::store::Home;
@@ -11,14 +12,15 @@ use crate::store::Home;
 #[derive(Debug)]
 pub struct Relay {
     home: Home,
+    login: Login,
     connection: Option<Connection>,
     tickets: Ticket,
 }
 
 impl Relay {
-    /// Nothing is opened yet.
-    pub fn new(home: &Home) -> Self {
-        Self { home: home.clone(), connection: None, tickets: 0 }
+    /// Nothing is opened yet. `login`: what the caller's session has for logins over ssh.
+    pub fn new(home: &Home, login: &Login) -> Self {
+        Self { home: home.clone(), login: login.clone(), connection: None, tickets: 0 }
     }
 
     /// Hands a question to the dispatcher. It has not left this host before that succeeded.
@@ -31,7 +33,7 @@ impl Relay {
         {
             return Ok((kept, ticket));
         }
-        let mut fresh = start::connect(&self.home)?;
+        let mut fresh = start::connect(&self.home, &self.login)?;
         fresh.send(&message)?;
         Ok((fresh, ticket))
     }

@@ -39,24 +39,30 @@ pub fn state_of(view: &View<'_>, member: &Record) -> Result<(Load, Vec<String>, 
     Ok((load, view.apps_of(member.id)?, health.to_owned()))
 }
 
-/// Why a report is due, if it is.
+/// Why a report is due, if it is and may go now.
 fn due(
     registration: &Registration,
     last: Option<&Report>,
-    now_state: &(Load, Vec<String>, String),
+    state: &(Load, Vec<String>, String),
     now: Timestamp,
 ) -> Option<&'static str> {
     let age = registration.sent_at.map(|at| at.age_at(now));
-    if let Some(age) = age
-        && (age < APART || registration.error.is_some() && age < AGAIN)
-    {
-        return None;
-    }
+    let too_early = age.is_some_and(|age| age < APART || registration.error.is_some() && age < AGAIN);
+    if too_early { None } else { news(registration, last, state, age) }
+}
+
+/// What there is to tell, if anything.
+fn news(
+    registration: &Registration,
+    last: Option<&Report>,
+    state: &(Load, Vec<String>, String),
+    age: Option<Duration>,
+) -> Option<&'static str> {
     let Some(last) = last else { return Some("register") };
     if registration.pushed {
         return Some("push");
     }
-    let (load, apps, health) = now_state;
+    let (load, apps, health) = state;
     if registration.on.event && (load.running, load.waiting) != (last.load.running, last.load.waiting) {
         return Some("event");
     }
@@ -171,6 +177,25 @@ fn choose(view: &View<'_>, why: &str, all: bool, now: Timestamp) -> Result<Vec<G
         one.others.retain(|endpoint| seen.insert((id, endpoint.clone())));
     }
     Ok(going)
+}
+
+/// Is there anything to tell to anybody, now or as soon as it may be?
+pub fn is_pending(view: &View<'_>) -> Result<bool, StoreError> {
+    let registrations = view.registrations()?;
+    if registrations.is_empty() {
+        return Ok(false);
+    }
+    let members = view.distributors(Tier::Second)?;
+    let now = Timestamp::now();
+    for registration in &registrations {
+        let Some(member) = members.iter().find(|m| m.id == registration.distributor) else { continue };
+        let last: Option<Report> = registration.sent.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        let age = registration.sent_at.map(|at| at.age_at(now));
+        if news(registration, last.as_ref(), &state_of(view, member)?, age).is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What became of a report here.

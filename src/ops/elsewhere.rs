@@ -57,7 +57,7 @@ fn ask(
     question: &Question,
     each: &mut dyn FnMut(Answer) -> bool,
 ) -> Result<Answer, OpsError> {
-    let mut peers = Relay::new(grid.store.home());
+    let mut peers = Relay::new(grid.store.home(), &grid.login);
     let mut failures = Vec::new();
     for endpoint in ways(&grid.store.view(), owner, asked)? {
         match peers.ask(&endpoint, question, each) {

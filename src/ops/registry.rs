@@ -106,7 +106,7 @@ pub fn push(grid: &mut Grid) -> Result<Vec<Sent>, OpsError> {
 
 /// Reports what is due; `grid refresh` does it too.
 pub fn send(grid: &mut Grid, why: &str, all: bool) -> Result<Vec<Sent>, OpsError> {
-    let mut peers = Relay::new(grid.store.home());
+    let mut peers = Relay::new(grid.store.home(), &grid.login);
     let told = registry::send_due(&mut grid.store, &mut peers, why, all).map_err(super::submit::refusal)?;
     Ok(told
         .into_iter()

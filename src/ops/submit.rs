@@ -21,7 +21,7 @@ use crate::store::tasks::Shape;
 pub fn submit(grid: &mut Grid, draft: Draft) -> Result<report::Submitted, OpsError> {
     let request = completed(grid, draft)?;
     let guest = Guest { user: grid.me.clone(), resident: true };
-    let mut peers = Relay::new(grid.store.home());
+    let mut peers = Relay::new(grid.store.home(), &grid.login);
     let mut order =
         Order { envelope: envelope(&request)?, request: &request, guest: &guest, row: None, resumed: false };
     let outcome = place(&mut grid.store, &mut peers, &mut order).map_err(refusal)?;
@@ -42,7 +42,7 @@ pub fn submit(grid: &mut Grid, draft: Draft) -> Result<report::Submitted, OpsErr
 pub fn dry_run(grid: &mut Grid, draft: Draft) -> Result<report::Explained, OpsError> {
     let request = completed(grid, draft)?;
     let guest = Guest { user: grid.me.clone(), resident: true };
-    let mut peers = Relay::new(grid.store.home());
+    let mut peers = Relay::new(grid.store.home(), &grid.login);
     let found = dry::search(&mut grid.store, &mut peers, &mut envelope(&request)?, &guest).map_err(refusal)?;
     if let Some((summary, reasons)) = found.refused {
         return Err(OpsError::NoMatch { summary, reasons });

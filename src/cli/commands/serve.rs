@@ -16,6 +16,6 @@ pub fn run(args: Serve) -> Done {
         None => Home::locate(&caller::places()).map_err(OpsError::from)?.home,
     };
     let badge = Badge { user: args.user, vouch: args.vouch };
-    serve::serve(&home, badge, caller::client(), std::io::stdin().lock(), std::io::stdout())?;
+    serve::serve(&home, badge, (caller::client(), caller::ssh()), std::io::stdin().lock(), std::io::stdout())?;
     Ok(Code::OK)
 }

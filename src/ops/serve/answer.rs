@@ -26,7 +26,7 @@ pub fn answer(desk: &Desk, grid: &mut Grid, ticket: Ticket, question: Question) 
         Question::Place(mut envelope) => {
             let (guest, visitor) = receive(desk, grid, &mut envelope)?;
             envelope.user = visitor.name().cloned();
-            let mut peers = Relay::new(grid.store.home());
+            let mut peers = Relay::new(grid.store.home(), &grid.login);
             let mut each = |word| desk.say(ticket, word, false);
             let answer = front::place(&mut grid.store, &mut peers, envelope, &guest, &mut each).map_err(refusal)?;
             failpoint("front-before-answer");
@@ -56,7 +56,7 @@ pub fn answer(desk: &Desk, grid: &mut Grid, ticket: Ticket, question: Question) 
             // Whoever may come in may ask where its own task is; the uuid is known to nobody else.
             desk.badge.visitor(&grid.store.view(), None)?;
             let sought = Sought { uuid, round, onward, age: Duration::from_millis(age_ms), among };
-            let mut peers = Relay::new(grid.store.home());
+            let mut peers = Relay::new(grid.store.home(), &grid.login);
             let mut each = |word| desk.say(ticket, word, false);
             front::find(&mut grid.store, &mut peers, &sought, &mut each).map_err(refusal)
         }

@@ -9,6 +9,7 @@ pub use visitor::Badge;
 
 use super::{Grid, OpsError};
 use crate::model::id::HomeId;
+use crate::model::ssh::Login;
 use crate::model::task::ClientFacts;
 use crate::protocol::distributor::{
     Answer, FRAME_MAX, FromServe, MAGIC, Question, Ticket, ToServe, VERSION, VERSION_MIN,
@@ -29,6 +30,8 @@ struct Desk {
     home: Home,
     badge: Badge,
     client: ClientFacts,
+    /// What this login has for going on over ssh.
+    login: Login,
     /// Who is at the other end.
     peer: HomeId,
     output: Mutex<Box<dyn Write + Send>>,
@@ -47,7 +50,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub fn serve(
     home: &Home,
     badge: Badge,
-    client: ClientFacts,
+    (client, login): (ClientFacts, Login),
     mut input: impl Read,
     mut output: impl Write + Send + 'static,
 ) -> Result<(), OpsError> {
@@ -70,6 +73,7 @@ pub fn serve(
         home: home.clone(),
         badge,
         client,
+        login,
         peer,
         output: Mutex::new(Box::new(output)),
         stores: Mutex::default(),
@@ -157,7 +161,7 @@ impl Desk {
         let kept = locked(&self.stores).pop();
         let store = kept.map_or_else(|| Store::open(&self.home), Ok)?;
         let me = store.view().owner()?;
-        let mut grid = Grid { store, me, client: self.client.clone(), remark: None };
+        let mut grid = Grid { store, me, client: self.client.clone(), login: self.login.clone(), remark: None };
         let done = answer::answer(self, &mut grid, ticket, question);
         let mut stores = locked(&self.stores);
         if done.is_ok() && stores.len() < KEPT {

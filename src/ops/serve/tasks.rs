@@ -80,7 +80,7 @@ fn pass_on(desk: &Desk, grid: &Grid, ticket: Ticket, owner: HomeId, question: &Q
         desk.say(ticket, word, false);
         !desk.is_dropped(ticket)
     };
-    Relay::new(grid.store.home())
+    Relay::new(grid.store.home(), &grid.login)
         .ask(&endpoint, question, &mut each)
         .map_err(|error| OpsError::Refused(format!("{endpoint}: {error}")))
 }
