@@ -10,6 +10,7 @@ pub mod peers;
 pub mod place;
 pub mod registry;
 pub mod search;
+pub mod serve;
 pub mod settle;
 pub mod snapshot;
 pub mod tier1;

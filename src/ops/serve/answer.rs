@@ -3,18 +3,14 @@
 use super::visitor::Visitor;
 use super::{Desk, tasks};
 use crate::dispatch::relay::Relay;
-use crate::distributor::desk::{self, Came, Guest, Taking};
-use crate::distributor::front::{self, Sought};
-use crate::distributor::search::{Trace, skipped};
-use crate::distributor::snapshot;
-use crate::model::failpoint::failpoint;
-use crate::model::name::Name;
-use crate::model::time::Timestamp;
+use crate::distributor::desk::Guest;
+use crate::distributor::front::Sought;
+use crate::distributor::serve::{self, Asked};
+use crate::distributor::tier2::TierError;
 use crate::ops::submit::refusal;
 use crate::ops::{Grid, OpsError, dispatcher};
-use crate::protocol::distributor::{Answer, ENVELOPE_MAX, How, Placed, Question, Ticket, Way};
+use crate::protocol::distributor::{Answer, ENVELOPE_MAX, Question, Ticket};
 use crate::protocol::envelope::Envelope;
-use crate::store::Durability;
 use std::time::Duration;
 
 /// Homes that one task may pass.
@@ -26,39 +22,23 @@ pub fn answer(desk: &Desk, grid: &mut Grid, ticket: Ticket, question: Question) 
         Question::Place(mut envelope) => {
             let (guest, visitor) = receive(desk, grid, &mut envelope)?;
             envelope.user = visitor.name().cloned();
-            let mut peers = Relay::new(grid.store.home(), &grid.login);
-            let mut each = |word| desk.say(ticket, word, false);
-            let answer = front::place(&mut grid.store, &mut peers, envelope, &guest, &mut each).map_err(refusal)?;
-            failpoint("front-before-answer");
-            dispatcher::wake(grid)?;
-            Ok(answer)
+            tiers(desk, grid, ticket, &guest, Asked::Place(envelope))
         }
         Question::Offer { at, mut envelope } => {
             let (guest, _) = receive(desk, grid, &mut envelope)?;
-            let at = at.as_ref();
-            failpoint("second-before-offer");
-            let answer = grid.store.read(|view| {
-                let Some(member) = desk::member_at(view, at)? else { return Ok(nobody(at)) };
-                if let Some(why) = skipped(&member) {
-                    return Ok(Answer::Denied(why));
-                }
-                let look = desk::look(view, &member, &envelope, &guest, Timestamp::now()).map_err(refusal)?;
-                Ok::<_, OpsError>(Answer::Offered(look.offered()))
-            });
-            failpoint("second-after-offer");
-            answer
+            tiers(desk, grid, ticket, &guest, Asked::Offer { at: at.as_ref(), envelope: &envelope })
         }
         Question::Commit { at, mut envelope, how, way } => {
             let (guest, _) = receive(desk, grid, &mut envelope)?;
-            commit(grid, at.as_ref(), &envelope, how, &way, &guest)
+            let asked = Asked::Commit { at: at.as_ref(), envelope: &envelope, how, way: &way };
+            tiers(desk, grid, ticket, &guest, asked)
         }
         Question::Find { uuid, round, onward, age_ms, among } => {
             // Whoever may come in may ask where its own task is; the uuid is known to nobody else.
-            desk.badge.visitor(&grid.store.view(), None)?;
+            let visitor = desk.badge.visitor(&grid.store.view(), None)?;
+            let guest = guest_of(grid, &visitor);
             let sought = Sought { uuid, round, onward, age: Duration::from_millis(age_ms), among };
-            let mut peers = Relay::new(grid.store.home(), &grid.login);
-            let mut each = |word| desk.say(ticket, word, false);
-            front::find(&mut grid.store, &mut peers, &sought, &mut each).map_err(refusal)
+            tiers(desk, grid, ticket, &guest, Asked::Find(sought))
         }
         Question::Task { owner, user, uuid, verb } => {
             let visitor = desk.badge.visitor(&grid.store.view(), user.as_ref())?;
@@ -79,65 +59,41 @@ pub fn answer(desk: &Desk, grid: &mut Grid, ticket: Ticket, question: Question) 
     }
 }
 
+/// A question to the tiers. What was taken in here is started, also if the caller is gone by now.
+fn tiers(desk: &Desk, grid: &mut Grid, ticket: Ticket, guest: &Guest, asked: Asked<'_>) -> Result<Answer, OpsError> {
+    let takes = matches!(asked, Asked::Place(_) | Asked::Commit { .. });
+    let mut peers = Relay::new(grid.store.home(), &grid.login);
+    let mut each = |word| desk.say(ticket, word, false);
+    let answer = match serve::answer(&mut grid.store, &mut peers, guest, asked, &mut each) {
+        // Where the database fails, it is not known whether the task was taken before that.
+        Err(TierError::Store(error)) if takes => Answer::Unsure { member: "it".to_owned(), why: error.to_string() },
+        other => other.map_err(refusal)?,
+    };
+    if takes && let Err(error) = dispatcher::wake(grid) {
+        tracing::warn!("the dispatcher was not woken: {error}");
+    }
+    Ok(answer)
+}
+
+fn guest_of(grid: &Grid, visitor: &Visitor) -> Guest {
+    Guest { user: visitor.name().cloned().unwrap_or_else(|| grid.me.clone()), resident: false }
+}
+
 /// An envelope at the door: its size, its way, and who sends it.
 fn receive(desk: &Desk, grid: &Grid, envelope: &mut Envelope) -> Result<(Guest, Visitor), OpsError> {
-    if envelope.sealed.as_bytes().len() > ENVELOPE_MAX {
+    let size = envelope.sealed.as_bytes().len();
+    if size > ENVELOPE_MAX {
         return Err(OpsError::Refused(format!(
-            "a task of {} bytes: {ENVELOPE_MAX} at most may travel between homes",
-            envelope.sealed.as_bytes().len()
+            "a task of {size} bytes: {ENVELOPE_MAX} at most may travel between homes"
         )));
     }
     if envelope.hops >= HOPS_MAX {
-        return Err(OpsError::Refused(format!(
-            "this task has passed {} homes: do they redirect in a circle?",
-            envelope.hops
-        )));
+        let hops = envelope.hops;
+        return Err(OpsError::Refused(format!("this task has passed {hops} homes: do they redirect in a circle?")));
     }
     envelope.hops += 1;
     let visitor = desk.badge.visitor(&grid.store.view(), envelope.user.as_ref())?;
-    let user = visitor.name().cloned().unwrap_or_else(|| grid.me.clone());
-    Ok((Guest { user, resident: false }, visitor))
-}
-
-fn nobody(at: Option<&Name>) -> Answer {
-    Answer::Denied(at.map_or_else(
-        || "this home has no second-tier distributor".to_owned(),
-        |name| format!("this home has no second-tier distributor {name}"),
-    ))
-}
-
-fn commit(
-    grid: &mut Grid,
-    at: Option<&Name>,
-    envelope: &Envelope,
-    how: How,
-    way: &Way,
-    guest: &Guest,
-) -> Result<Answer, OpsError> {
-    let now = Timestamp::now();
-    let trace: Trace = serde_json::from_str(&way.search).unwrap_or_default();
-    failpoint("second-before-commit");
-    let (taking, member) = grid.store.write(Durability::Full, |tx| {
-        let Some(member) = desk::member_at(tx, at)? else {
-            tx.bury(envelope.uuid, envelope.round, now)?;
-            return Ok((Taking::No("this home has no such second-tier distributor".to_owned()), String::new()));
-        };
-        let came = Came { front: &way.front, member: &way.member, trace: &trace };
-        let taking = desk::take(tx, &member, envelope, how, guest, came, now).map_err(refusal)?;
-        Ok::<_, OpsError>((taking, member.name.to_string()))
-    })?;
-    failpoint("second-after-commit");
-    match taking {
-        Taking::No(why) => Ok(Answer::No { why }),
-        Taking::Holds(id) => {
-            let view = grid.store.view();
-            let task = snapshot::of(&view, id)?;
-            let home = view.home_row()?.id;
-            dispatcher::wake(grid)?;
-            failpoint("second-before-answer");
-            Ok(Answer::Placed(Placed { home, member, task, search: String::new() }))
-        }
-    }
+    Ok((guest_of(grid, &visitor), visitor))
 }
 
 /// An error, as the caller is told it.
