@@ -3,7 +3,7 @@
 
 use super::relay::Relay;
 use super::serve::{DispatchError, Dispatcher};
-use crate::distributor::desk::Guest;
+use crate::distributor::desk::{Guest, Standing};
 use crate::distributor::{registry, settle};
 use crate::model::endpoint::Endpoint;
 use crate::model::name::Name;
@@ -120,7 +120,7 @@ impl Dispatcher {
 fn chores(home: &Home, owner: &Name) -> Result<(), Box<dyn std::error::Error>> {
     let mut store = Store::open(home)?;
     let mut peers = Relay::new(home, &Login::default());
-    let guest = Guest { user: owner.clone(), resident: true };
+    let guest = Guest { user: owner.clone(), standing: Standing::Resident };
     for away in store.view().away_open(1_000)? {
         let now = Timestamp::now();
         if away.tried_at.is_some_and(|at| at.age_at(now) < EVERY) {

@@ -1,8 +1,10 @@
 //! The desk of a second tier: it opens an envelope, looks with the owner's eyes at who asks, offers, and takes in.
 //! The same for a client of this home and for one that came a long way.
 
+use super::caps;
 use super::search::Trace;
 use super::tier2::{Asked, Commit, TierError, commit};
+use crate::matching::Query;
 use crate::model::client::Client;
 use crate::model::distributor::Record;
 use crate::model::id::{ClientId, TaskId};
@@ -20,9 +22,22 @@ use crate::store::{StoreError, Tx, View};
 pub struct Guest {
     /// Whose attributes count.
     pub user: Name,
-    /// The home's own account, sitting here: may speak for other users.
-    pub resident: bool,
+    pub standing: Standing,
 }
+
+/// What a caller is to this home.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// The home's own account, sitting here: may speak for other users.
+    Resident,
+    /// The same account, from another home.
+    Owner,
+    /// Somebody else: not placed on servers that run tasks under the owner's account, save where the owner allowed it.
+    User,
+}
+
+/// The attribute of a server by which the owner lets others' tasks run there under the home's own account.
+pub const SHARED_ACCOUNT: &str = "shared_account";
 
 /// A task on the desk.
 pub struct Look {
@@ -57,10 +72,18 @@ pub fn look(
     guest: &Guest,
     now: Timestamp,
 ) -> Result<Look, TierError> {
-    let request = seal::open(&envelope.sealed)
+    let mut request = seal::open(&envelope.sealed)
         .map_err(|error| TierError::Denied(format!("the task can't be read ({error}): is the other grid newer?")))?;
+    caps::check(view, &request, guest)?;
     let user = whose(view, &request, guest)?;
     let client = client_of(view, &request)?;
+    if guest.standing == Standing::User {
+        // Alone first: what is no expression by itself must not become one by what is put around it.
+        Query::new(&request.demand, &user, &client)?;
+        let wall = format!("server.{SHARED_ACCOUNT} == true");
+        let both = request.demand.constraint.map_or(wall.clone(), |own| format!("({own}) && {wall}"));
+        request.demand.constraint = Some(both.into());
+    }
     let mut asked = Asked::new(view, member.id, &request.demand, &user, &client)?;
     let offer = match asked.offer(view, member.id, &request.demand, now)? {
         Offer::Never if request.hold_unmatched => Offer::Keep,
@@ -165,7 +188,7 @@ const fn fits(how: How, offer: Offer) -> bool {
 /// The user whose attributes count: the guest, or whom the owner named.
 fn whose(view: &View<'_>, request: &Request, guest: &Guest) -> Result<User, TierError> {
     let name = match &request.user {
-        Some(name) if guest.resident => name,
+        Some(name) if guest.standing == Standing::Resident => name,
         Some(name) if *name != guest.user => {
             return Err(TierError::Denied(format!("--user {name}: only within the home where it is typed")));
         }

@@ -3,6 +3,7 @@
 //! Members of this home and of others are asked one way ([`across`]); how others are reached is [`peers`]' matter.
 
 pub mod across;
+mod caps;
 pub mod desk;
 pub mod dry;
 pub mod front;

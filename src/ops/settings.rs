@@ -13,6 +13,7 @@ use std::time::Duration;
 pub enum Kind {
     Time,
     Size,
+    Count,
     OneOf(&'static [&'static str]),
     /// Application names, separated by commas.
     Names,
@@ -85,8 +86,15 @@ pub const AGENT_DIR: Known = Known {
     about: "where grid-ARCH programs for servers of another architecture lie; default: agents in the home",
 };
 
+pub const USER_WAITING: Known = Known {
+    name: "user_waiting",
+    default: "10000",
+    kind: Kind::Count,
+    about: "tasks of one user from other homes that may be unended here",
+};
+
 /// All of them, by name.
-pub const ALL: [Known; 11] = [
+pub const ALL: [Known; 12] = [
     AGENT_DIR,
     IDLE_EXIT,
     KEEP_OUTPUTS,
@@ -97,6 +105,7 @@ pub const ALL: [Known; 11] = [
     PROBE_TIMEOUT,
     SSH_COMMAND,
     STARVE_AFTER,
+    USER_WAITING,
     WATCH,
 ];
 
@@ -171,6 +180,7 @@ fn check(known: Known, value: &str) -> Result<(), OpsError> {
     let name = known.name;
     match known.kind {
         Kind::Time => parse_duration(value).map(drop).map_err(|error| bad(name, &error)),
+        Kind::Count => value.parse::<u32>().map(drop).map_err(|error| bad(name, &error)),
         Kind::Size => Bytes::parse(value).map(drop).map_err(|error| bad(name, &error)),
         Kind::OneOf(words) if words.contains(&value) => Ok(()),
         Kind::OneOf(words) => Err(bad(name, &format!("{value:?} is none of {}", words.join(", ")))),

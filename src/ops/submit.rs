@@ -3,13 +3,15 @@
 use super::draft::Draft;
 use super::{Grid, OpsError, report};
 use crate::dispatch::relay::Relay;
-use crate::distributor::desk::Guest;
+use crate::distributor::desk::{Guest, Standing};
 use crate::distributor::dry;
 use crate::distributor::front::SERIES;
 use crate::distributor::place::{Order, Outcome, place};
 use crate::distributor::tier2::TierError;
+use crate::model::distributor::Tier;
 use crate::model::failpoint::failpoint;
 use crate::model::id::{Index, TaskUuid};
+use crate::model::name::Name;
 use crate::model::task::{ClientFacts, Request};
 use crate::model::time::Timestamp;
 use crate::protocol::envelope::Envelope;
@@ -20,7 +22,7 @@ use crate::store::tasks::Shape;
 /// Submits a task; it is on the disk when this returns. [`OpsError::NoMatch`] where nothing could ever run it.
 pub fn submit(grid: &mut Grid, draft: Draft) -> Result<report::Submitted, OpsError> {
     let request = completed(grid, draft)?;
-    let guest = Guest { user: grid.me.clone(), resident: true };
+    let guest = Guest { user: grid.me.clone(), standing: Standing::Resident };
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let mut order =
         Order { envelope: envelope(&request)?, request: &request, guest: &guest, row: None, resumed: false };
@@ -41,7 +43,7 @@ pub fn submit(grid: &mut Grid, draft: Draft) -> Result<report::Submitted, OpsErr
 /// Where the task would go now and why; nothing is written, and no other home takes anything.
 pub fn dry_run(grid: &mut Grid, draft: Draft) -> Result<report::Explained, OpsError> {
     let request = completed(grid, draft)?;
-    let guest = Guest { user: grid.me.clone(), resident: true };
+    let guest = Guest { user: grid.me.clone(), standing: Standing::Resident };
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let found = dry::search(&mut grid.store, &mut peers, &mut envelope(&request)?, &guest).map_err(refusal)?;
     if let Some((summary, reasons)) = found.refused {
@@ -69,6 +71,31 @@ fn completed(grid: &Grid, draft: Draft) -> Result<Request, OpsError> {
     if view.user(name.as_str())?.is_none() {
         let known = view.users()?;
         return Err(OpsError::unknown("user", name.as_str(), known.iter().map(|u| u.name.as_str())));
+    }
+    travelling(&view, request, &grid.me)
+}
+
+/// Where the task may leave this home, what this home knows of its user goes with it: the requirement is and-ed, the
+/// preference fills in where the task has none.
+fn travelling(view: &View<'_>, mut request: Request, me: &Name) -> Result<Request, OpsError> {
+    let fronts = view.distributors(Tier::First)?;
+    let mut second = Vec::new();
+    if fronts.iter().any(|m| !m.endpoint.is_elsewhere()) {
+        second = view.distributors(Tier::Second)?;
+    }
+    if !fronts.iter().chain(&second).any(|m| m.endpoint.is_elsewhere()) {
+        return Ok(request);
+    }
+    // A task of another user does not leave.
+    if request.user.is_none()
+        && let Some(user) = view.user(me.as_str())?
+    {
+        let own = request.demand.constraint.take();
+        request.demand.constraint = match (own, user.constraint) {
+            (Some(own), Some(his)) => Some(format!("({own}) && ({his})").into()),
+            (own, his) => own.or(his.map(Into::into)),
+        };
+        request.demand.prefer = request.demand.prefer.take().or(user.prefer.map(Into::into));
     }
     Ok(request)
 }

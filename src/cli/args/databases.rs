@@ -6,6 +6,7 @@ use crate::model::distributor::Policy;
 use crate::model::name::Name;
 use crate::model::resources::Bytes;
 use crate::model::time::parse_duration;
+use crate::model::user::Role;
 use clap::{ArgGroup, Args, Subcommand};
 use std::time::Duration;
 
@@ -75,7 +76,7 @@ pub struct ServerAdd {
 }
 
 #[derive(Debug, Args)]
-#[command(override_usage = "grid server set NAME OPTION..", group = change(&["slots", "cpus", "mem", "max_load", "accepts", "prologue", "apps", "set"]))]
+#[command(override_usage = "grid server set NAME OPTION..", group = change(&["slots", "cpus", "mem", "max_load", "accepts", "shared_account", "prologue", "apps", "set"]))]
 pub struct ServerSet {
     pub name: Name,
     #[command(flatten)]
@@ -97,6 +98,9 @@ pub struct ServerOptions {
     /// Start nothing while the load is at or above this
     #[arg(long, value_name = "LOAD", allow_negative_numbers = true, value_parser = positive)]
     pub max_load: Option<f64>,
+    /// Let tasks of other users run there under this home's own account: they can read and change whatever it can
+    #[arg(long)]
+    pub shared_account: bool,
     /// Which tasks it takes, as '"staff" in user.groups'
     #[arg(long, value_name = "EXPR")]
     pub accepts: Option<String>,
@@ -174,6 +178,23 @@ pub enum User {
     Unset(Unset),
     /// Remove a user without tasks
     Remove(Names),
+    /// Print the line for authorized_keys by which a user of this home comes in from elsewhere
+    Allow(UserAllow),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  grid user add alice ; grid user allow alice >> alice.line   # then put her key behind it in ~/.ssh/authorized_keys
+  grid user allow front-a --vouch                             # a first tier, which may speak for its users")]
+pub struct UserAllow {
+    pub name: Name,
+    /// What it may do: submit (its own tasks only), see-all, operate, administer
+    #[arg(long, value_name = "ROLE")]
+    pub role: Option<Role>,
+    /// It is a first tier: it may speak for its users, who have to be users here too
+    #[arg(long)]
+    pub vouch: bool,
 }
 
 #[derive(Debug, Args)]

@@ -3,7 +3,7 @@
 use super::visitor::Visitor;
 use super::{Desk, tasks};
 use crate::dispatch::relay::Relay;
-use crate::distributor::desk::Guest;
+use crate::distributor::desk::{Guest, Standing};
 use crate::distributor::front::Sought;
 use crate::distributor::serve::{self, Asked};
 use crate::distributor::tier2::TierError;
@@ -76,7 +76,10 @@ fn tiers(desk: &Desk, grid: &mut Grid, ticket: Ticket, guest: &Guest, asked: Ask
 }
 
 fn guest_of(grid: &Grid, visitor: &Visitor) -> Guest {
-    Guest { user: visitor.name().cloned().unwrap_or_else(|| grid.me.clone()), resident: false }
+    match visitor {
+        Visitor::Owner => Guest { user: grid.me.clone(), standing: Standing::Owner },
+        Visitor::User { name, .. } => Guest { user: name.clone(), standing: Standing::User },
+    }
 }
 
 /// An envelope at the door: its size, its way, and who sends it.

@@ -1,7 +1,7 @@
 //! Homes in one process with real databases, and a wire between them that fails when told to: at a named step of a question,
 //! whoever works at it is cut off, freezes, or dies.
 
-use grid::distributor::desk::Guest;
+use grid::distributor::desk::{Guest, Standing};
 use grid::distributor::front::Sought;
 use grid::distributor::peers::{PeerError, Peers};
 use grid::distributor::serve::{Asked, answer};
@@ -90,7 +90,7 @@ pub struct World {
 }
 
 pub fn guest() -> Guest {
-    Guest { user: "me".parse().unwrap(), resident: true }
+    Guest { user: "me".parse().unwrap(), standing: Standing::Resident }
 }
 
 /// A home with one server of this many processors.
@@ -263,7 +263,7 @@ fn listen(hear: &Receiver<Said>, each: &mut dyn FnMut(Answer) -> bool) -> Result
 /// What `grid serve` does with one question, step by step.
 fn work(world: &Arc<World>, home: &Path, question: Question, say: &Sender<Said>) {
     let mut store = Store::open(&Home::at(home)).unwrap();
-    let guest = Guest { resident: false, ..guest() };
+    let guest = Guest { standing: Standing::Owner, ..guest() };
     let mut peers = Wire { world: Arc::clone(world), within: Some((home.to_owned(), say.clone())) };
     let mut each = |word| drop(say.send(Said::Word(word)));
     let (before, after) = match &question {
