@@ -262,6 +262,17 @@ impl PeerLinks {
         }
     }
 
+    /// A caller took so much of an output: as much more may come.
+    pub fn taken(&mut self, caller: u64, theirs: Ticket, bytes: u64) {
+        for peer in self.all.values_mut() {
+            let of = |p: &&Pending| p.caller == caller && p.theirs == theirs;
+            if let (Phase::Up { link }, Some(pending)) = (&mut peer.phase, peer.pending.iter().find(of)) {
+                // A link that is broken is noticed where it is read.
+                let _ = link.send(&ToServe::Taken { ticket: pending.ticket, bytes });
+            }
+        }
+    }
+
     /// Sends what goes without waiting.
     pub fn flush(&mut self, ways: &mut Ways) -> Vec<(u64, FromDispatcher)> {
         let mut lost = Vec::new();

@@ -55,9 +55,13 @@ impl Peers for Relay {
                         self.connection = Some(open);
                         return Ok(answer);
                     }
+                    let bytes = if let Answer::Output { bytes, .. } = &answer { bytes.len() as u64 } else { 0 };
                     if !each(answer) {
                         // Closing the connection takes the question back.
                         return Err(PeerError::Cut("not listened to any more".to_owned()));
+                    }
+                    if bytes > 0 && open.send(&ToDispatcher::Taken { ticket, bytes }).is_err() {
+                        return Err(PeerError::Cut("the dispatcher left before the answer came".to_owned()));
                     }
                 }
                 Ok(Some(FromDispatcher::Unsaid { ticket: of, heard, why })) if of == ticket => {

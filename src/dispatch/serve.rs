@@ -240,7 +240,7 @@ impl Dispatcher {
             ToDispatcher::Ask { ticket, endpoint, question } => {
                 self.ask_elsewhere(self.callers.all[at].id, ticket, &endpoint, question);
             }
-            ToDispatcher::Push => self.stirred = true,
+            ToDispatcher::Taken { ticket, bytes } => self.peers.taken(self.callers.all[at].id, ticket, bytes),
         }
         Ok(())
     }

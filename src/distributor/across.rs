@@ -71,7 +71,11 @@ impl Across<'_> {
         let at = member.there.clone();
         let (how, words) = match step {
             Step::Now => {
-                let offer = Question::Offer { at: at.clone(), envelope: self.envelope.clone() };
+                let offer = Question::Offer {
+                    at: at.clone(),
+                    envelope: self.envelope.clone(),
+                    called: Some(member.name.clone()),
+                };
                 match self.peers.ask(&member.endpoint, &offer, &mut silently) {
                     Ok(Answer::Offered(offered)) if offered.offer == Offer::Now => (How::Now, offered.words),
                     Ok(Answer::Offered(offered)) => return Ok(Said::Offers(offered)),
@@ -91,10 +95,10 @@ impl Across<'_> {
             search: serde_json::to_string(&search).unwrap_or_default(),
         };
         (self.before_commit)(self.store, self.envelope, &member.endpoint)?;
-        failpoint("search-before-commit");
+        failpoint("way-before-commit");
         let commit = Question::Commit { at, envelope: self.envelope.clone(), how, way };
         let said = self.peers.ask(&member.endpoint, &commit, &mut silently);
-        failpoint("search-after-commit");
+        failpoint("way-after-commit");
         Ok(match said {
             Ok(Answer::Placed(placed)) => Said::Took(Taken::There(Box::new(placed)), words),
             Ok(Answer::No { why }) => Said::No(why),

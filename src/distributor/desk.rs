@@ -6,6 +6,7 @@ use super::search::Trace;
 use super::tier2::{Asked, Commit, TierError, commit};
 use crate::matching::Query;
 use crate::model::client::Client;
+use crate::model::demand::Target;
 use crate::model::distributor::Record;
 use crate::model::id::{ClientId, TaskId};
 use crate::model::name::Name;
@@ -75,6 +76,10 @@ pub fn look(
     let mut request = seal::open(&envelope.sealed)
         .map_err(|error| TierError::Denied(format!("the task can't be read ({error}): is the other grid newer?")))?;
     caps::check(view, &request, guest)?;
+    if let Some(called) = &member.called {
+        request.demand.on = request.demand.on.map(|target| as_here(target, called));
+        request.demand.exclude = request.demand.exclude.into_iter().map(|target| as_here(target, called)).collect();
+    }
     let user = whose(view, &request, guest)?;
     let client = client_of(view, &request)?;
     if guest.standing == Standing::User {
@@ -182,6 +187,18 @@ const fn fits(how: How, offer: Offer) -> bool {
         How::Queue => matches!(offer, Offer::Now | Offer::Later),
         // It became possible meanwhile: all the better.
         How::Keep => matches!(offer, Offer::Keep | Offer::Now | Offer::Later),
+    }
+}
+
+/// `-w lab-x/n1` names a member as the searching side calls it. Any other member's servers are none of ours.
+fn as_here(target: Target, called: &Name) -> Target {
+    match target.distributor {
+        Some(name) if name == *called => Target { distributor: None, server: target.server },
+        // No member of this home can have a name that was not checked: a long one of a stranger.
+        Some(name) => {
+            Target { distributor: format!("{name}.elsewhere").parse().ok().or(Some(name)), server: target.server }
+        }
+        None => target,
     }
 }
 

@@ -83,7 +83,11 @@ impl SecondTier for Dry<'_> {
 
     fn ask(&mut self, member: &Record, step: Step, _round: u32, _trace: &Trace) -> Result<Said<()>, TierError> {
         let offered = if member.endpoint.is_elsewhere() {
-            let question = Question::Offer { at: member.there.clone(), envelope: self.envelope.clone() };
+            let question = Question::Offer {
+                at: member.there.clone(),
+                envelope: self.envelope.clone(),
+                called: Some(member.name.clone()),
+            };
             match self.peers.ask(&member.endpoint, &question, &mut silently) {
                 Ok(Answer::Offered(offered)) => offered,
                 Ok(other) => return Ok(Said::Silent(words_of(other))),

@@ -9,6 +9,7 @@ pub mod dry;
 pub mod front;
 pub mod peers;
 pub mod place;
+mod placing;
 pub mod registry;
 pub mod search;
 pub mod serve;

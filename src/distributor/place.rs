@@ -4,7 +4,8 @@ use super::across::{Across, words_of};
 use super::desk::Guest;
 use super::front::{self, advance, redirects_to};
 use super::peers::{PeerError, Peers};
-use super::search::{self, Trace};
+use super::placing::Placing;
+use super::search::{Trace, order as in_order, skipped};
 use super::snapshot;
 use super::tier2::TierError;
 use super::walk::{Taken, Walked, walk};
@@ -29,6 +30,20 @@ pub struct Order<'a> {
     pub row: Option<TaskId>,
     /// The task's id was told already: its row stays whatever comes.
     pub resumed: bool,
+    /// Held from before the row is there until the search has ended.
+    going_on: Option<Placing>,
+}
+
+impl<'a> Order<'a> {
+    /// A search that begins.
+    pub const fn new(envelope: Envelope, request: &'a Request, guest: &'a Guest) -> Self {
+        Self { envelope, request, guest, row: None, resumed: false, going_on: None }
+    }
+
+    /// One that goes on for a task whose row is there.
+    pub const fn again(envelope: Envelope, request: &'a Request, guest: &'a Guest, row: TaskId) -> Self {
+        Self { envelope, request, guest, row: Some(row), resumed: true, going_on: None }
+    }
 }
 
 /// How a search ended.
@@ -53,18 +68,24 @@ enum Front {
 
 /// Searches. Where the answer must come from another home, a row is on the disk before anything is sent.
 pub fn place(store: &mut Store, peers: &mut dyn Peers, order: &mut Order<'_>) -> Result<Outcome, TierError> {
+    let outcome = search(store, peers, order);
+    order.going_on = None;
+    outcome
+}
+
+fn search(store: &mut Store, peers: &mut dyn Peers, order: &mut Order<'_>) -> Result<Outcome, TierError> {
     let mut trace = Trace::default();
     let (set, policy, cursor) = store.read(|view| {
         let (policy, cursor) = view.search_policy(Tier::First)?;
         Ok::<_, StoreError>((view.distributors(Tier::First)?, policy, cursor))
     })?;
     for member in &set {
-        if let Some(why) = search::skipped(member) {
+        if let Some(why) = skipped(member) {
             trace.first(member.name.as_str(), why);
         }
     }
     advance(store, &[Tier::First, Tier::Second])?;
-    for member in search::order(&set, policy, cursor) {
+    for member in in_order(&set, policy, cursor) {
         let said = if member.endpoint.is_elsewhere() {
             elsewhere(store, peers, order, &member, &mut trace)?
         } else {
@@ -98,7 +119,7 @@ fn here(
     }
     trace.first(front.name.as_str(), redirects_to(&list));
     let mut round = order.envelope.round;
-    let (request, row) = (order.request, &mut order.row);
+    let (request, row, going_on) = (order.request, &mut order.row, &mut order.going_on);
     let walked = walk(
         &list,
         &mut round,
@@ -110,7 +131,7 @@ fn here(
             guest: order.guest,
             front: front.name.as_str(),
             before_commit: &mut |store, envelope, endpoint| {
-                write_down(store, row, request, order.guest, envelope, front, endpoint, false)
+                write_down(store, (&mut *row, &mut *going_on), request, order.guest, envelope, front, endpoint, false)
             },
             working: &mut || {},
         },
@@ -142,8 +163,9 @@ fn elsewhere(
         return Ok(Front::Passes("--user counts only in the home where it is typed".to_owned()));
     }
     let envelope = &order.envelope;
-    write_down(store, &mut order.row, order.request, order.guest, envelope, front, &front.endpoint, true)?;
-    failpoint("client-before-place");
+    let kept = (&mut order.row, &mut order.going_on);
+    write_down(store, kept, order.request, order.guest, envelope, front, &front.endpoint, true)?;
+    failpoint("way-before-place");
     let mut among: Vec<HomeId> = Vec::new();
     let said = peers.ask(&front.endpoint, &Question::Place(order.envelope.clone()), &mut |word| {
         if let Answer::Redirect { members } = word {
@@ -151,7 +173,7 @@ fn elsewhere(
         }
         true
     });
-    failpoint("client-after-place");
+    failpoint("way-after-place");
     Ok(match said {
         Ok(Answer::Placed(placed)) => {
             trace.first(front.name.as_str(), "redirects");
@@ -190,7 +212,7 @@ fn elsewhere(
 #[expect(clippy::too_many_arguments, reason = "the parts of one row")]
 fn write_down(
     store: &mut Store,
-    row: &mut Option<TaskId>,
+    (row, going_on): (&mut Option<TaskId>, &mut Option<Placing>),
     request: &Request,
     guest: &Guest,
     envelope: &Envelope,
@@ -199,6 +221,11 @@ fn write_down(
     onward: bool,
 ) -> Result<(), TierError> {
     let now = Timestamp::now();
+    if row.is_none() && going_on.is_none() {
+        let begun = Placing::begin(store.home(), envelope.uuid);
+        let unwritable = |error| StoreError::Unwritable { path: store.home().run_dir(), error };
+        *going_on = Some(begun.map_err(unwritable)?);
+    }
     let task = store.write(Durability::Full, |tx| {
         let task = match *row {
             Some(task) => task,
@@ -228,7 +255,7 @@ fn write_down(
         Ok::<_, TierError>(task)
     })?;
     *row = Some(task);
-    failpoint("client-row-written");
+    failpoint("way-row-written");
     Ok(())
 }
 

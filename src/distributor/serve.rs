@@ -17,7 +17,7 @@ use crate::store::{Durability, Store};
 #[derive(Debug)]
 pub enum Asked<'a> {
     Place(Envelope),
-    Offer { at: Option<&'a Name>, envelope: &'a Envelope },
+    Offer { at: Option<&'a Name>, called: Option<&'a Name>, envelope: &'a Envelope },
     Commit { at: Option<&'a Name>, envelope: &'a Envelope, how: How, way: &'a Way },
     Find(Sought),
 }
@@ -33,28 +33,35 @@ pub fn answer(
     match asked {
         Asked::Place(envelope) => {
             let answer = front::place(store, peers, envelope, guest, each)?;
-            failpoint("front-before-answer");
+            failpoint("way-before-answer");
             Ok(answer)
         }
-        Asked::Offer { at, envelope } => offer(store, at, envelope, guest),
+        Asked::Offer { at, called, envelope } => offer(store, at, called, envelope, guest),
         Asked::Commit { at, envelope, how, way } => commit(store, at, envelope, how, way, guest),
         Asked::Find(sought) => front::find(store, peers, &sought, each),
     }
 }
 
-fn offer(store: &mut Store, at: Option<&Name>, envelope: &Envelope, guest: &Guest) -> Result<Answer, TierError> {
-    failpoint("second-before-offer");
+fn offer(
+    store: &mut Store,
+    at: Option<&Name>,
+    called: Option<&Name>,
+    envelope: &Envelope,
+    guest: &Guest,
+) -> Result<Answer, TierError> {
+    failpoint("way-offer-asked");
     let answer = store.read(|view| {
-        let Some(member) = desk::member_at(view, at)? else {
+        let Some(mut member) = desk::member_at(view, at)? else {
             let name = at.map_or_else(String::new, |name| format!(" {name}"));
             return Ok(Answer::Denied(format!("this home has no second-tier distributor{name}")));
         };
         if let Some(why) = skipped(&member) {
             return Ok(Answer::Denied(why));
         }
+        member.called = called.cloned();
         Ok(Answer::Offered(desk::look(view, &member, envelope, guest, Timestamp::now())?.offered()))
     });
-    failpoint("second-after-offer");
+    failpoint("way-offer-made");
     answer
 }
 
@@ -68,16 +75,17 @@ fn commit(
 ) -> Result<Answer, TierError> {
     let now = Timestamp::now();
     let trace: Trace = serde_json::from_str(&way.search).unwrap_or_default();
-    failpoint("second-before-commit");
+    failpoint("way-commit-asked");
     let taking = store.write(Durability::Full, |tx| {
-        let Some(member) = desk::member_at(tx, at)? else {
+        let Some(mut member) = desk::member_at(tx, at)? else {
             tx.bury(envelope.uuid, envelope.round, now)?;
             return Ok(Taking::No("this home has no such second-tier distributor".to_owned()));
         };
+        member.called = way.member.parse().ok();
         let came = Came { front: &way.front, member: &way.member, trace: &trace };
         desk::take(tx, &member, envelope, how, guest, came, now)
     })?;
-    failpoint("second-after-commit");
+    failpoint("way-commit-made");
     match taking {
         Taking::No(why) => Ok(Answer::No { why }),
         Taking::Holds(id) => {

@@ -5,6 +5,7 @@ use super::desk::Guest;
 use super::front::{self, Sought, series_end};
 use super::peers::{PeerError, Peers, silently};
 use super::place::{Order, Outcome, place};
+use super::placing::Placing;
 use super::snapshot;
 use super::tier2::TierError;
 use crate::model::distributor::{Endpoint, Tier};
@@ -51,6 +52,9 @@ pub fn ask(
 /// Asks again, and goes on with the search where nobody holds it.
 pub fn settle(store: &mut Store, peers: &mut dyn Peers, away: &Away, guest: &Guest) -> Result<Settled, TierError> {
     let Held::Open { onward, among } = &away.held else { return tell_cancel(store, peers, away) };
+    if Placing::is_going_on(store.home(), away.uuid) {
+        return Ok(Settled::Open);
+    }
     let now = Timestamp::now();
     let sought = Sought {
         uuid: away.uuid,
@@ -117,7 +121,7 @@ fn again(store: &mut Store, peers: &mut dyn Peers, away: &Away, guest: &Guest) -
     let request = seal::open(&sealed).map_err(|error| TierError::Denied(error.to_string()))?;
     let round = series_end(away.round) + 1;
     let envelope = Envelope { version: 1, uuid: away.uuid, round, user: None, hops: 0, sealed };
-    let mut order = Order { envelope, request: &request, guest, row: Some(away.task), resumed: true };
+    let mut order = Order::again(envelope, &request, guest, away.task);
     match place(store, peers, &mut order)? {
         Outcome::Here(_) | Outcome::Away(_) => Ok(Settled::Placed),
         Outcome::Open { .. } => Ok(Settled::Open),

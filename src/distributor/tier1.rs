@@ -29,6 +29,7 @@ mod tests {
                 endpoint: Endpoint::Local,
                 home: None,
                 there: None,
+                called: None,
                 allowed: true,
                 due: false,
                 drained,

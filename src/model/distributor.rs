@@ -95,6 +95,8 @@ pub struct Record {
     pub home: Option<HomeId>,
     /// Its name over there; None: the first one of its tier.
     pub there: Option<Name>,
+    /// As a caller from another home calls it, while that asks.
+    pub called: Option<Name>,
     /// False: it registered itself, and the owner has not allowed it yet.
     pub allowed: bool,
     /// Drained, with the reason (may be empty).

@@ -68,6 +68,7 @@ pub fn follow_elsewhere(
             std::thread::sleep(Duration::from_secs(1));
         }
         sink(Event::Still).map_err(OpsError::Output)?;
+        super::dispatcher::wake(grid)?;
         match elsewhere::away(grid, what)? {
             Some(now) => away = now,
             None => {

@@ -24,8 +24,7 @@ pub fn submit(grid: &mut Grid, draft: Draft) -> Result<report::Submitted, OpsErr
     let request = completed(grid, draft)?;
     let guest = Guest { user: grid.me.clone(), standing: Standing::Resident };
     let mut peers = Relay::new(grid.store.home(), &grid.login);
-    let mut order =
-        Order { envelope: envelope(&request)?, request: &request, guest: &guest, row: None, resumed: false };
+    let mut order = Order::new(envelope(&request)?, &request, &guest);
     let outcome = place(&mut grid.store, &mut peers, &mut order).map_err(refusal)?;
     failpoint("client-committed");
     let (id, why) = match outcome {

@@ -2,7 +2,7 @@
 
 use super::report::{Ended, Waited};
 use super::selecting::Chosen;
-use super::{Grid, OpsError, elsewhere, member_state, shell_code};
+use super::{Grid, OpsError, dispatcher, elsewhere, member_state, shell_code};
 use crate::dispatch::start::{self, Connection, StartError};
 use crate::distributor::peers::silently;
 use crate::model::task::State;
@@ -112,6 +112,7 @@ fn wait_elsewhere(
                 }
             }
         }
+        dispatcher::wake(grid)?;
         // Nobody tells: its home is down, or the search is still open. Both change by themselves, without a word to us.
         std::thread::sleep(AGAIN);
         match elsewhere::away(grid, chosen)? {

@@ -31,8 +31,8 @@ pub enum ToDispatcher {
     Login(Login),
     /// Ask another home, over the link that all commands share: [`FromDispatcher::Said`], [`FromDispatcher::Unsaid`].
     Ask { ticket: Ticket, endpoint: Endpoint, question: Question },
-    /// Registrations: something is to be sent.
-    Push,
+    /// So many bytes of output that an answer held were taken.
+    Taken { ticket: Ticket, bytes: u64 },
 }
 
 /// From the dispatcher.

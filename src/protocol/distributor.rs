@@ -35,12 +35,8 @@ pub enum ToServe {
     Ask { ticket: Ticket, question: Question },
     /// Nobody waits for this answer any more.
     Drop { ticket: Ticket },
-    /// A piece of the list of the array that this ticket will ask to take; the question follows the last piece.
-    Piece {
-        ticket: Ticket,
-        #[serde(with = "serde_bytes")]
-        bytes: Vec<u8>,
-    },
+    /// So many bytes of output were taken: as many more may be sent.
+    Taken { ticket: Ticket, bytes: u64 },
 }
 
 /// From `grid serve`.
@@ -69,8 +65,14 @@ pub enum FromServe {
 pub enum Question {
     /// To a first tier: redirect this task, go through the list, tell who took it.
     Place(Envelope),
-    /// To a second tier: what could you do for this? `at` is its name there; None: the first one.
-    Offer { at: Option<Name>, envelope: Envelope },
+    /// To a second tier: what could you do for this? `at` is its name there; None: the first one. `called`: as the searching
+    /// side calls it, and so the task, where it names a server.
+    Offer {
+        at: Option<Name>,
+        envelope: Envelope,
+        #[serde(default)]
+        called: Option<Name>,
+    },
     /// To a second tier: take it, once for each uuid.
     Commit { at: Option<Name>, envelope: Envelope, how: How, way: Way },
     /// Who holds this? Who doesn't makes sure that it never will, up to this round, before it says so.

@@ -29,6 +29,7 @@ impl View<'_> {
                     endpoint: row.get(2)?,
                     home: row.get(3)?,
                     there: row.get(4)?,
+                    called: None,
                     allowed: row.get(5)?,
                     drained: row.get(6)?,
                     silent_since,

@@ -47,19 +47,21 @@ fn route(grid: &Grid, arguments: &[&str]) -> Value {
 
 #[test]
 fn claim_1_between_homes_the_way_is_client_first_tier_second_tier_server() {
-    let Homes { client, fronts, labs } = homes();
+    let homes = homes();
+    let Homes { client, fronts, labs } = &homes;
     // Sequentially: the first front that answers, the first lab that can start it.
-    assert_eq!(route(&client, &[]), json!(["front-a", "lab-x"]));
-    assert_eq!(route(&client, &["-C", "server.site == 'oslo'"]), json!(["front-a", "lab-y"]));
+    assert_eq!(route(client, &[]), json!(["front-a", "lab-x"]));
+    assert_eq!(route(client, &["-C", "server.site == 'oslo'"]), json!(["front-a", "lab-y"]));
     let why = client.explain("last");
-    let answers = &why["tiers"][1]["searched"];
-    assert_eq!((&answers[0]["distributor"], &answers[1]["distributor"]), (&json!("lab-x"), &json!("lab-y")), "{why}");
+    let asked = why["tiers"][1]["searched"].as_array().unwrap();
+    let asked: Vec<&Value> = asked.iter().map(|s| &s["distributor"]).filter(|d| *d != "tier2").collect();
+    assert_eq!(asked, ["lab-x", "lab-y"], "{why}");
     // A front that is drained or gone is passed over.
     client.grid(["distributor", "drain", "front-a"]).ok();
-    assert_eq!(route(&client, &[]), json!(["front-b", "lab-x"]));
+    assert_eq!(route(client, &[]), json!(["front-b", "lab-x"]));
     client.grid(["distributor", "resume", "front-a"]).ok();
     fronts[0].grid(["distributor", "drain", "tier1"]).ok();
-    assert_eq!(route(&client, &[]), json!(["front-b", "lab-x"]));
+    assert_eq!(route(client, &[]), json!(["front-b", "lab-x"]));
     // One that is no home any more: told, and remembered.
     std::fs::rename(fronts[1].home(), fronts[1].home().with_extension("away")).unwrap();
     client.grid(["dispatcher", "stop"]).ok();
@@ -72,9 +74,10 @@ fn claim_1_between_homes_the_way_is_client_first_tier_second_tier_server() {
 
 #[test]
 fn claim_15_between_homes_the_redirect_is_the_same_for_any_task_and_client() {
-    let Homes { client, .. } = homes();
+    let homes = homes();
+    let Homes { client, .. } = &homes;
     let redirect = |arguments: &[&str]| {
-        let _ = route(&client, arguments);
+        let _ = route(client, arguments);
         client.explain("last")["tiers"][0].clone()
     };
     let plain = redirect(&[]);
@@ -85,7 +88,8 @@ fn claim_15_between_homes_the_redirect_is_the_same_for_any_task_and_client() {
 
 #[test]
 fn claims_2_9_10_16_between_homes_the_second_tier_matches_server_user_client_and_task() {
-    let Homes { client, labs, .. } = homes();
+    let homes = homes();
+    let Homes { client, labs, .. } = &homes;
     // 2: one server made of several, in the second tier.
     labs[1].grid(["server", "add", "n2", "--local", "--slots", "1", "--set", "site=oslo"]).ok();
     labs[1].grid(["server", "add", "farm", "--of", "n1,n2"]).ok();
@@ -94,34 +98,35 @@ fn claims_2_9_10_16_between_homes_the_second_tier_matches_server_user_client_and
     assert_eq!(client.show(&id)["server"], "farm");
     // 9: what the lab's owner declared of the client that sits elsewhere.
     let host = client.show(&id)["client"].as_str().unwrap().to_owned();
-    for lab in &labs {
+    for lab in labs {
         lab.grid(["client", "set", &host, "--set", "site=oslo"]).ok();
     }
-    assert_eq!(route(&client, &["-C", "server.site == client.site"]), json!(["front-a", "lab-y"]));
+    assert_eq!(route(client, &["-C", "server.site == client.site"]), json!(["front-a", "lab-y"]));
     // 10: an attribute of the user, in the lab's own database.
     labs[0].grid(["server", "set", "n1", "--accepts", "\"staff\" in user.groups"]).ok();
-    assert_eq!(route(&client, &[]), json!(["front-a", "lab-y"]));
+    assert_eq!(route(client, &[]), json!(["front-a", "lab-y"]));
     let me = client.show("last")["user"].as_str().unwrap().to_owned();
     labs[0].grid(["user", "set", &me, "--group", "staff"]).ok();
     // 16: together. The client's own requirement of its user travels along, and-ed.
-    assert_eq!(route(&client, &["-C", "server.site != client.site"]), json!(["front-a", "lab-x"]));
+    assert_eq!(route(client, &["-C", "server.site != client.site"]), json!(["front-a", "lab-x"]));
     client.grid(["user", "set", &me, "-C", "server.site == 'oslo'"]).ok();
-    assert_eq!(route(&client, &[]), json!(["front-a", "lab-y"]));
+    assert_eq!(route(client, &[]), json!(["front-a", "lab-y"]));
     client.grid(["submit", "-C", "server.site == 'brno'", "--", "true"]).expect(75);
 }
 
 #[test]
 fn claims_11_to_14_and_17_between_homes_each_home_has_its_databases_and_the_next_match_sees_an_update() {
-    let Homes { client, fronts, labs } = homes();
+    let homes = homes();
+    let Homes { client, fronts, labs } = &homes;
     // 11: servers are the second tier's, not the first one's and not the client's.
     assert_eq!(labs[0].number("select count(*) n from server_view where name = 'n1'"), 1);
     assert_eq!(fronts[0].number("select count(*) n from server_view where name = 'n1'"), 0);
     // 12 and 17: changed while everything runs, seen by the next match.
     labs[0].grid(["server", "set", "n1", "--set", "rack=7"]).ok();
-    assert_eq!(route(&client, &["-C", "server.rack == 7"]), json!(["front-a", "lab-x"]));
+    assert_eq!(route(client, &["-C", "server.rack == 7"]), json!(["front-a", "lab-x"]));
     labs[0].grid(["server", "unset", "n1", "rack"]).ok();
     labs[1].grid(["server", "set", "n1", "--set", "rack=7"]).ok();
-    assert_eq!(route(&client, &["-C", "server.rack == 7"]), json!(["front-a", "lab-y"]));
+    assert_eq!(route(client, &["-C", "server.rack == 7"]), json!(["front-a", "lab-y"]));
     // 13 and 14: users and tasks.
     client.grid(["wait"]).ok();
     let lab = &labs[1];
@@ -154,7 +159,8 @@ fn claim_24_a_second_tier_registers_and_the_first_tiers_owner_lets_tasks_go_ther
 
 #[test]
 fn claim_25_the_first_tier_has_a_record_of_the_second_tiers_attributes_with_source_and_age() {
-    let Homes { fronts, .. } = homes();
+    let homes = homes();
+    let Homes { fronts, .. } = &homes;
     let shown = fronts[0].grid(["distributor", "show", "lab-x", "--json"]).json();
     for (name, value) in [("servers", json!(1)), ("slots", json!(2)), ("running", json!(0)), ("health", json!("UP"))] {
         assert_eq!(shown["attributes"][name]["value"], value, "{name}: {shown}");
@@ -169,7 +175,8 @@ fn claim_25_the_first_tier_has_a_record_of_the_second_tiers_attributes_with_sour
 
 #[test]
 fn claim_26_attributes_are_transferred_on_change() {
-    let Homes { fronts, labs, .. } = homes();
+    let homes = homes();
+    let Homes { fronts, labs, .. } = &homes;
     labs[0].grid(["server", "set", "n1", "--slots", "7"]).ok();
     process::until("the change has arrived", || of(&fronts[0], "lab-x", "slots") == 7);
     assert_eq!(of(&fronts[0], "lab-x", "reported"), "change");
@@ -179,7 +186,8 @@ fn claim_26_attributes_are_transferred_on_change() {
 
 #[test]
 fn claim_27_attributes_are_transferred_on_events() {
-    let Homes { fronts, labs, .. } = homes();
+    let homes = homes();
+    let Homes { fronts, labs, .. } = &homes;
     labs[0].fifo("go");
     let id = labs[0].submit(["--", "sh", "-c", "cat go"]);
     process::until("the start has arrived", || of(&fronts[0], "lab-x", "running") == 1);
@@ -191,7 +199,7 @@ fn claim_27_attributes_are_transferred_on_events() {
     assert_eq!(of(&fronts[0], "lab-x", "reported"), "push");
     // Switched off, an event tells nothing.
     let quiet = ["distributor", "register", "--as", "lab-x", "--on", "change", "--to", "registered", "--with"];
-    for front in &fronts {
+    for front in fronts {
         labs[0].grid([&quiet[..], &[&path(front)]].concat()).ok();
     }
     let id = labs[0].submit(["--", "true"]);

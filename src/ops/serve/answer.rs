@@ -24,9 +24,15 @@ pub fn answer(desk: &Desk, grid: &mut Grid, ticket: Ticket, question: Question) 
             envelope.user = visitor.name().cloned();
             tiers(desk, grid, ticket, &guest, Asked::Place(envelope))
         }
-        Question::Offer { at, mut envelope } => {
+        Question::Offer { at, mut envelope, called } => {
             let (guest, _) = receive(desk, grid, &mut envelope)?;
-            tiers(desk, grid, ticket, &guest, Asked::Offer { at: at.as_ref(), envelope: &envelope })
+            tiers(
+                desk,
+                grid,
+                ticket,
+                &guest,
+                Asked::Offer { at: at.as_ref(), called: called.as_ref(), envelope: &envelope },
+            )
         }
         Question::Commit { at, mut envelope, how, way } => {
             let (guest, _) = receive(desk, grid, &mut envelope)?;

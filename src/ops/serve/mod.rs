@@ -18,12 +18,15 @@ use crate::protocol::frame::{self, FrameError};
 use crate::store::{Home, Store};
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Questions of one link that are worked at side by side; more are refused until some are answered.
 const AT_ONCE: usize = 256;
 /// Database connections kept for the next question.
 const KEPT: usize = 8;
+/// Output that is on its way to one caller at most.
+const WINDOW: u64 = 4 << 20;
 
 /// What all threads of one `grid serve` share.
 struct Desk {
@@ -39,6 +42,9 @@ struct Desk {
     /// Tickets that are worked at, and those of them that nobody waits for any more.
     open: Mutex<HashSet<Ticket>>,
     dropped: Mutex<HashSet<Ticket>>,
+    /// Bytes of output that were sent and not taken yet, for each ticket.
+    on_the_way: Mutex<HashMap<Ticket, u64>>,
+    room: Condvar,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -79,6 +85,8 @@ pub fn serve(
         stores: Mutex::default(),
         open: Mutex::default(),
         dropped: Mutex::default(),
+        on_the_way: Mutex::default(),
+        room: Condvar::new(),
     });
     desk.listen(&mut input)
 }
@@ -109,7 +117,6 @@ fn greet(home: &Home, input: &mut impl Read) -> Result<Option<(HomeId, FromServe
 
 impl Desk {
     fn listen(self: &Arc<Self>, input: &mut impl Read) -> Result<(), OpsError> {
-        let mut pieces: HashMap<Ticket, Vec<u8>> = HashMap::new();
         loop {
             let message = match frame::read_limited(input, FRAME_MAX) {
                 Ok(Some(message)) => message,
@@ -123,20 +130,25 @@ impl Desk {
             };
             match message {
                 ToServe::Hello { .. } => {}
-                ToServe::Ask { ticket, question } => self.take(ticket, question, pieces.remove(&ticket)),
+                ToServe::Ask { ticket, question } => self.take(ticket, question),
                 ToServe::Drop { ticket } => {
-                    pieces.remove(&ticket);
                     if locked(&self.open).contains(&ticket) {
                         locked(&self.dropped).insert(ticket);
+                        self.room.notify_all();
                     }
                 }
-                ToServe::Piece { ticket, bytes } => pieces.entry(ticket).or_default().extend_from_slice(&bytes),
+                ToServe::Taken { ticket, bytes } => {
+                    if let Some(way) = locked(&self.on_the_way).get_mut(&ticket) {
+                        *way = way.saturating_sub(bytes);
+                    }
+                    self.room.notify_all();
+                }
             }
         }
     }
 
     /// A thread for each question.
-    fn take(self: &Arc<Self>, ticket: Ticket, question: Question, _list: Option<Vec<u8>>) {
+    fn take(self: &Arc<Self>, ticket: Ticket, question: Question) {
         let busy = {
             let mut open = locked(&self.open);
             let busy = open.len() >= AT_ONCE;
@@ -154,6 +166,7 @@ impl Desk {
             desk.say(ticket, answer, true);
             locked(&desk.open).remove(&ticket);
             locked(&desk.dropped).remove(&ticket);
+            locked(&desk.on_the_way).remove(&ticket);
         });
     }
 
@@ -173,6 +186,18 @@ impl Desk {
     /// A word to the caller.
     fn say(&self, ticket: Ticket, answer: Answer, last: bool) {
         self.write(&FromServe::Answer { ticket, answer, last });
+    }
+
+    /// The same; outputs wait until enough of what was sent before was taken, so that a slow reader holds up itself alone.
+    fn pour(&self, ticket: Ticket, word: Answer) {
+        if let Answer::Output { bytes, .. } = &word {
+            let mut ways = locked(&self.on_the_way);
+            while ways.get(&ticket).is_some_and(|sent| *sent >= WINDOW) && !self.is_dropped(ticket) {
+                ways = self.room.wait_timeout(ways, Duration::from_secs(1)).unwrap_or_else(PoisonError::into_inner).0;
+            }
+            *ways.entry(ticket).or_default() += bytes.len() as u64;
+        }
+        self.say(ticket, word, false);
     }
 
     fn write(&self, message: &FromServe) {

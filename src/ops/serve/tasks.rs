@@ -77,7 +77,7 @@ fn pass_on(desk: &Desk, grid: &Grid, ticket: Ticket, owner: HomeId, question: &Q
         return Ok(Answer::Denied(format!("the home {owner} is not known here")));
     };
     let mut each = |word| {
-        desk.say(ticket, word, false);
+        desk.pour(ticket, word);
         !desk.is_dropped(ticket)
     };
     Relay::new(grid.store.home(), &grid.login)
@@ -163,7 +163,7 @@ fn give(desk: &Desk, ticket: Ticket, event: Event<'_>) -> std::io::Result<()> {
     match event {
         Event::Output { index, stream, bytes } => {
             for piece in bytes.chunks(PIECE_MAX) {
-                desk.say(ticket, Answer::Output { index, stream, bytes: piece.to_vec() }, false);
+                desk.pour(ticket, Answer::Output { index, stream, bytes: piece.to_vec() });
             }
         }
         Event::Member(_, index) => desk.say(ticket, Answer::Member(index), false),

@@ -97,7 +97,7 @@ fn of_500_schedules_of_faults_none_loses_or_doubles_a_task() {
         let uuid = TaskUuid::new();
         let envelope = Envelope { version: 1, uuid, round: SERIES, user: None, hops: 0, sealed };
         let guest = guest();
-        let mut order = Order { envelope, request: &request, guest: &guest, row: None, resumed: false };
+        let mut order = Order::new(envelope, &request, &guest);
         let outcome =
             place(&mut client, &mut Wire::of_client(&world), &mut order).unwrap_or_else(|e| panic!("{told}: {e}"));
 

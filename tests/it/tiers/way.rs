@@ -3,8 +3,8 @@
 use crate::support::Grid;
 use serde_json::json;
 
-/// Client, first tier, second tier: three homes under one directory.
-fn three() -> (Grid, Grid, Grid) {
+/// Client, first tier, second tier: three homes.
+pub fn three() -> (Grid, Grid, Grid) {
     let (client, front, lab) = (Grid::new(), Grid::new(), Grid::new());
     front.grid(["distributor", "add", "lab-x", "--tier", "2", "--endpoint", lab.home().to_str().unwrap()]).ok();
     front.grid(["distributor", "order", "--tier", "2", "lab-x,tier2"]).ok();
