@@ -24,6 +24,11 @@ pub fn ssh() -> Login {
     Login { command: text("GRID_SSH_COMMAND"), auth_sock: text("SSH_AUTH_SOCK") }
 }
 
+/// Did whoever started this log in over ssh?
+pub fn is_far() -> bool {
+    std::env::var_os("SSH_CONNECTION").is_some()
+}
+
 /// This host and account, as a client.
 pub fn client() -> ClientFacts {
     ClientFacts {

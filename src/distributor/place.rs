@@ -162,6 +162,31 @@ fn elsewhere(
     if order.request.user.is_some() {
         return Ok(Front::Passes("--user counts only in the home where it is typed".to_owned()));
     }
+    let asked = match ask_front(store, peers, order, front, trace)? {
+        // It lost only the line, or came back: it is there, and nobody holds the task.
+        Asked::Nowhere(_) => ask_front(store, peers, order, front, trace)?,
+        other => other,
+    };
+    Ok(match asked {
+        Asked::Said(said) => said,
+        Asked::Nowhere(why) => Front::Passes(why),
+    })
+}
+
+/// What came of asking a first tier once.
+enum Asked {
+    Said(Front),
+    /// It did not answer; asked where the task is, it said that nobody holds it or will.
+    Nowhere(String),
+}
+
+fn ask_front(
+    store: &mut Store,
+    peers: &mut dyn Peers,
+    order: &mut Order<'_>,
+    front: &Record,
+    trace: &mut Trace,
+) -> Result<Asked, TierError> {
     let envelope = &order.envelope;
     let kept = (&mut order.row, &mut order.going_on);
     write_down(store, kept, order.request, order.guest, envelope, front, &front.endpoint, true)?;
@@ -174,7 +199,7 @@ fn elsewhere(
         true
     });
     failpoint("way-after-place");
-    Ok(match said {
+    Ok(Asked::Said(match said {
         Ok(Answer::Placed(placed)) => {
             trace.first(front.name.as_str(), "redirects");
             Front::Done(landed(store, order, front.name.as_str(), &placed, trace)?)
@@ -200,12 +225,12 @@ fn elsewhere(
                 Ok(Answer::Placed(placed)) => Front::Done(landed(store, order, front.name.as_str(), &placed, trace)?),
                 Ok(Answer::Nowhere) => {
                     order.envelope.round = front::series_end(order.envelope.round) + 1;
-                    Front::Passes(why)
+                    return Ok(Asked::Nowhere(why));
                 }
                 _ => Front::Done(open(store, order, front.name.as_str(), &why, &among)?),
             }
         }
-    })
+    }))
 }
 
 /// Before anything is sent: the client's own row, and who is asked now.

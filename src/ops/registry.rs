@@ -156,8 +156,8 @@ pub fn receive(
     if report.home != peer {
         return Err(OpsError::Refused(format!("{}: a home reports itself only", report.name)));
     }
-    // Who comes in with the owner's own login, from another home of this host, is the owner.
-    let trusted = badge.user.is_none();
+    // Between homes of one account on this host, permission is implied.
+    let trusted = badge.user.is_none() && !badge.far;
     let now = Timestamp::now();
     let taken = grid
         .store
@@ -165,6 +165,7 @@ pub fn receive(
         .map_err(super::submit::refusal)?;
     Ok(match taken {
         Taken::Newer { allowed: true } | Taken::Older => Answer::Done,
+        Taken::Newer { .. } if offers.is_none() => Answer::Done,
         Taken::Newer { allowed: false } => Answer::Note(format!(
             "registered; no tasks go there before the owner of this first tier has run `grid distributor allow {}`",
             report.name

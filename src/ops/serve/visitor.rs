@@ -12,6 +12,8 @@ pub struct Badge {
     pub user: Option<Name>,
     /// `--vouch`: a first tier that may speak for its users, as `alice@FRONT`.
     pub vouch: Option<Name>,
+    /// From another host: what it says of its own place is hearsay.
+    pub far: bool,
 }
 
 /// A caller, as this home knows it.

@@ -168,7 +168,7 @@ fn tasks_that_no_receiver_takes_are_refused_by_name() {
         offer(sealed(&|r| r.demand.labels = [("a".into(), long.clone())].into())),
         &["task attribute a", "4096"],
     );
-    caller.denied(offer(sealed(&|r| r.demand.constraint = Some("server.".into()))), &["constraint"]);
+    caller.denied(offer(sealed(&|r| r.demand.constraint = Some("server.".into()))), &["requirement"]);
     caller.denied(offer(sealed(&|r| r.demand.constraint = Some("x".repeat(3000).into()))), &["2 KiB"]);
     caller.denied(offer(sealed(&|r| r.launch.cwd = "tmp".into())), &["absolute"]);
     caller.denied(offer(sealed(&|r| r.user = Some("root2".parse().unwrap()))), &["--user"]);
@@ -224,7 +224,7 @@ fn users_are_who_their_key_says_and_run_only_where_the_owner_lets_them() {
     // What is put around a requirement is not to be broken out of.
     let mut out = request();
     out.demand.constraint = Some("true) || (true".into());
-    alice.denied(offer(envelope(None, seal::seal(&out).unwrap())), &["constraint"]);
+    alice.denied(offer(envelope(None, seal::seal(&out).unwrap())), &["requirement"]);
     // A first tier that is vouched for may speak for its users, if they are users here.
     let mut front = Caller::of(&grid, &["--as", "front-a", "--vouch", "front-a"], stranger());
     assert!(matches!(front.ask(offer(task(Some("bob")))), Answer::Offered(_)));
