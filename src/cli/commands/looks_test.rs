@@ -37,7 +37,7 @@ fn said(width: Option<u16>, say: impl FnOnce(&mut Out)) -> String {
     say(&mut out);
     out.finish().unwrap();
     let text = String::from_utf8_lossy(&sink.0.borrow()).into_owned();
-    regex::Regex::new(r"\d+ (ms|s) ago").unwrap().replace_all(&text, "AGE ago").into_owned()
+    regex::Regex::new(r"\d+(\.\d+)? ?(ms|s) ago").unwrap().replace_all(&text, "AGE ago").into_owned()
 }
 
 fn widths(table: &Table) -> String {
