@@ -39,6 +39,8 @@ impl Dispatcher {
     pub(super) fn turn(&mut self, store: &mut Store) -> Result<(), DispatchError> {
         self.send_unsent(store)?;
         self.data();
+        self.send_pieces();
+        self.tell_progress(store)?;
         for (route, question) in
             self.callers.askable(|route| self.links.get(&route).is_some_and(|s| s.boot().is_some()))
         {
@@ -177,13 +179,30 @@ impl Dispatcher {
         }
     }
 
-    /// Output pieces go straight to those who follow.
+    /// Pieces of outputs go straight to those who follow, pieces of files to where they are kept; none needs a transaction.
     fn data(&mut self) {
-        let (data, rest): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.inbox).into_iter().partition(|(_, m)| matches!(m, FromAgent::Data { .. }));
-        self.inbox = rest;
-        for (route, message) in data {
-            let FromAgent::Data { attempt, stream, offset, bytes, at_end } = message else { continue };
+        for (route, message) in std::mem::take(&mut self.inbox) {
+            let (attempt, stream, offset, bytes, at_end) = match message {
+                FromAgent::Data { attempt, stream, offset, bytes, at_end } => (attempt, stream, offset, bytes, at_end),
+                FromAgent::Need { bundle, offset, max } => {
+                    self.need(route, bundle, offset, max);
+                    continue;
+                }
+                FromAgent::Packed { attempt, result } => {
+                    let next = self.bringing.packed(&self.home, attempt, result);
+                    self.go_on(route, next);
+                    continue;
+                }
+                FromAgent::Packet { attempt, offset, bytes } => {
+                    let next = self.bringing.packet(&self.home, attempt, offset, &bytes);
+                    self.go_on(route, next);
+                    continue;
+                }
+                other => {
+                    self.inbox.push((route, other));
+                    continue;
+                }
+            };
             if let Some(end) = self.fetches.data(attempt, stream, offset, &bytes, at_end) {
                 for message in end.ask {
                     self.tell(route, &message);
@@ -194,6 +213,15 @@ impl Dispatcher {
             } else {
                 self.callers.data(attempt, stream, offset, &bytes, at_end);
             }
+        }
+    }
+
+    fn go_on(&mut self, route: Route, next: super::bringing::Next) {
+        for ask in next.ask {
+            self.tell(route, &ask);
+        }
+        if let Some(event) = next.whole {
+            self.inbox.push((route, FromAgent::Events(vec![event])));
         }
     }
 

@@ -12,6 +12,8 @@ pub const POINTS: &[&str] = &[
     "agent-events-sent",
     "agent-confirmed",
     "agent-run-removed",
+    "agent-work-made",
+    "agent-packed",
     "supervisor-started",
     "supervisor-order-received",
     "supervisor-before-begin",

@@ -242,6 +242,43 @@ pub struct Check {
     pub remedy: Option<String>,
 }
 
+/// `fetch`, for one task or member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FetchedFiles {
+    pub id: String,
+    /// Below which everything landed.
+    pub directory: String,
+    pub files: Vec<Landed>,
+    /// A pattern that matched nothing, a socket that was left out.
+    pub remarks: Vec<String>,
+    /// Why there is nothing.
+    pub error: Option<String>,
+}
+
+/// One file, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Landed {
+    pub path: String,
+    #[serde(flatten)]
+    pub landing: Landing,
+}
+
+/// How a file landed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "landing", rename_all = "lowercase")]
+pub enum Landing {
+    Written,
+    /// The same was there already.
+    Same,
+    /// What is there was changed since the submit: it lies beside it.
+    Beside {
+        name: String,
+    },
+    Refused {
+        why: String,
+    },
+}
+
 /// `gc`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Collected {

@@ -8,6 +8,7 @@ pub mod clients;
 mod columns;
 pub mod declared;
 pub mod distributors;
+pub mod files;
 mod founding;
 mod gate;
 mod groups;
@@ -115,8 +116,8 @@ pub struct Store {
 impl Store {
     /// Opens a home whose database exists; brings an old database up to date first.
     pub fn open(home: &Home) -> Result<Self> {
-        // A database that was copied here comes without its directories.
-        if !home.run_dir().exists() {
+        // A database that was copied here comes without its directories, an older home without the newest.
+        if !home.run_dir().exists() || !home.fetched().exists() {
             home.make()?;
         }
         Self::open_at(home, &home.database()).map_err(|error| error.at(home))

@@ -1,0 +1,1 @@
+//! Archives of all kinds of strangers.
