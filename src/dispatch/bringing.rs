@@ -76,10 +76,13 @@ impl Bringing {
         self.done.remove(&attempt);
     }
 
-    /// The agent is asked to pack.
-    pub fn begin(&mut self, route: Route, known: Known, attempt: AttemptId, ended: Ended) {
+    /// The agent is to be asked to pack; false if it was asked already.
+    pub fn begin(&mut self, route: Route, known: Known, attempt: AttemptId, ended: Ended) -> bool {
+        if self.open.contains_key(&attempt) {
+            return false;
+        }
         let bring = Bring { route, known, ended, remarks: Vec::new(), arrival: None, told_at: Instant::now() };
-        self.open.insert(attempt, bring);
+        self.open.insert(attempt, bring).is_none()
     }
 
     /// The agent has packed, or can't.

@@ -42,6 +42,8 @@ enum Phase {
     Up {
         link: Link,
         boot: BootId,
+        /// What the agent holds was compared with what the database says.
+        reconciled: bool,
     },
 }
 
@@ -129,7 +131,7 @@ impl Slot {
             let boot = boot.clone();
             let down = Phase::Down { retry_at: Instant::now(), wait: Duration::ZERO };
             if let Phase::Greeting { link, .. } = std::mem::replace(&mut self.phase, down) {
-                self.phase = Phase::Up { link, boot };
+                self.phase = Phase::Up { link, boot, reconciled: false };
             }
         }
         if news.iter().any(|n| matches!(n, News::Lost(_) | News::Said(FromAgent::Unfit { .. }))) {
@@ -159,6 +161,18 @@ impl Slot {
         match &self.phase {
             Phase::Up { boot, .. } => Some(boot),
             _ => None,
+        }
+    }
+
+    /// Starts may go over it: what the agent holds is known. One sent earlier would be sent once more by the reconciling.
+    pub const fn ready(&self) -> bool {
+        matches!(self.phase, Phase::Up { reconciled: true, .. })
+    }
+
+    /// What the agent said that it holds was taken in.
+    pub const fn set_reconciled(&mut self) {
+        if let Phase::Up { reconciled, .. } = &mut self.phase {
+            *reconciled = true;
         }
     }
 

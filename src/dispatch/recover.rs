@@ -80,13 +80,16 @@ impl Dispatcher {
         for (attempt, state) in there {
             match state {
                 // An output that was too long to bring home is read from there as long as it is kept.
-                HeldState::Ended(_) if self.stays_there(tx, attempt)? => {}
+                HeldState::Ended(_) if self.stays_there(tx, route, attempt)? => {}
                 HeldState::Ended(_) => outcome.confirm.push((route, attempt)),
                 // Nobody asks for it any more.
                 HeldState::Queued | HeldState::Running { .. } => {
                     outcome.cancel.push((route, attempt, Duration::from_secs(10)))
                 }
             }
+        }
+        if let Some(slot) = self.links.get_mut(&route) {
+            slot.set_reconciled();
         }
         let now = Timestamp::now();
         for id in self.servers_on(route) {
@@ -105,8 +108,8 @@ impl Dispatcher {
         Ok(())
     }
 
-    fn stays_there(&self, tx: &Tx<'_>, attempt: AttemptId) -> Result<bool, StoreError> {
-        let Some(known) = self.known(tx, attempt)? else { return Ok(false) };
+    fn stays_there(&self, tx: &Tx<'_>, route: Route, attempt: AttemptId) -> Result<bool, StoreError> {
+        let Some(known) = self.known(tx, route, attempt)? else { return Ok(false) };
         let member = tx.member(known.task, known.index)?;
         if member.is_some_and(|m| m.number == known.number && m.outputs == Outputs::Server) {
             return Ok(true);

@@ -8,7 +8,7 @@ use super::links::{Route, Slot};
 use super::queue::Queue;
 use super::schedule::Compiled;
 use super::sending::Sending;
-use super::start::{Startup, socket_path};
+use super::start::{self, Startup, socket_path};
 use crate::matching::{Fleet, Place};
 use crate::model::attempt::Stream;
 use crate::model::id::{AttemptId, ClassId, DistributorId, Epoch, Index, ServerId, TaskId};
@@ -19,9 +19,8 @@ use crate::store::settings::HomeRow;
 use crate::store::trace::NoteId;
 use crate::store::{Durability, Home, Store, StoreError, View};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
@@ -117,14 +116,16 @@ struct Begun {
 }
 
 fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
-    let path = home.run_dir().join("dispatcher.lock");
-    let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let lock = start::lock_file(home)?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Ok(None),
         Err(TryLockError::Error(error)) => return Err(error.into()),
     }
-    let mut store = Store::open(home)?;
+    let mut store = match Store::open(home) {
+        Err(StoreError::Older { .. }) => Store::upgrade(home)?,
+        other => other?,
+    };
     let epoch = store.write(Durability::Full, |tx| {
         let epoch = tx.raise_epoch()?;
         tx.recount_taken()?;

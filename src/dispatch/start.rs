@@ -5,7 +5,7 @@ use crate::protocol::frame::{self, FrameError};
 use crate::store::{Home, Store};
 use rustix::fs::{Mode, OFlags, open};
 use serde::{Deserialize, Serialize};
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,6 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// What a dispatcher says to its starter, once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,8 +34,10 @@ pub enum Startup {
 pub enum StartError {
     #[error("the dispatcher did not begin: {0}")]
     Failed(String),
-    #[error("the dispatcher speaks version {0}, this program {VERSION}: run `grid dispatcher stop` and try again")]
-    Version(u32),
+    #[error(
+        "the dispatcher speaks version {0}, this program {VERSION}: end it with `kill {1}` (tasks go on), and try again"
+    )]
+    Version(u32, i32),
     #[error(transparent)]
     Frame(#[from] FrameError),
     #[error(transparent)]
@@ -69,7 +72,7 @@ impl Connection {
         };
         match frame::read(&mut stream) {
             Ok(Some(FromDispatcher::Hello { version: VERSION, pid })) => Ok(Some(Self { stream, pid })),
-            Ok(Some(FromDispatcher::Hello { version, .. })) => Err(StartError::Version(version)),
+            Ok(Some(FromDispatcher::Hello { version, pid })) => Err(StartError::Version(version, pid)),
             // It is just leaving.
             Ok(_) | Err(FrameError::Io(_)) => Ok(None),
             Err(error) => Err(error.into()),
@@ -150,15 +153,35 @@ pub fn connect(home: &Home) -> Result<Connection, StartError> {
     Err(StartError::Failed("dispatchers come and go; see run/dispatcher.log in the home".to_owned()))
 }
 
+/// The lock that a dispatcher holds as long as it lives.
+pub(super) fn lock_file(home: &Home) -> io::Result<File> {
+    let path = home.run_dir().join("dispatcher.lock");
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
 /// Returns once no dispatcher holds the lock.
 pub fn wait_until_gone(home: &Home) -> io::Result<()> {
-    let lock = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(home.run_dir().join("dispatcher.lock"))?;
-    lock.lock()
+    lock_file(home)?.lock()
+}
+
+/// Lets the dispatcher leave. None begins as long as the lock that this gives is held.
+pub fn retire(home: &Home) -> Result<File, StartError> {
+    let lock = lock_file(home)?;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        match Connection::open(home)? {
+            Some(mut connection) => {
+                connection.send(&ToDispatcher::Leave)?;
+                while connection.receive()?.is_some() {}
+            }
+            // It has the lock and does not listen: it is just coming, or going.
+            None => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
 }
 
 fn spawn(home: &Home) -> Result<Startup, StartError> {

@@ -94,8 +94,7 @@ impl Dispatcher {
             return Ok(());
         }
         let epoch = self.epoch;
-        let ready: Vec<Route> =
-            self.links.iter().filter(|(_, slot)| slot.boot().is_some()).map(|(route, _)| *route).collect();
+        let ready: Vec<Route> = self.links.iter().filter(|(_, slot)| slot.ready()).map(|(route, _)| *route).collect();
         let unsent = store.write(Durability::Normal, |tx| {
             let unsent = tx.unsent()?;
             for live in &unsent {

@@ -1,11 +1,11 @@
 //! Opening the home; the first command founds it: default tiers, this host as a server, nothing asked.
 
 use super::OpsError;
-use crate::dispatch;
+use crate::dispatch::{self, start};
 use crate::model::name::Name;
 use crate::model::task::ClientFacts;
-use crate::store::Store;
 use crate::store::home::Seed;
+use crate::store::{Store, StoreError};
 
 pub use crate::store::Home;
 pub use crate::store::home::Places;
@@ -31,7 +31,13 @@ impl Grid {
         if !home.exists() {
             found(&home, &me, &client)?;
         }
-        Ok(Self { store: Store::open(&home)?, me, client, remark: located.remark })
+        let (store, remark) = match Store::open(&home) {
+            Err(StoreError::Older { found, .. }) => {
+                upgrade(&home, found).map(|(store, remark)| (store, Some(remark)))?
+            }
+            store => (store?, located.remark),
+        };
+        Ok(Self { store, me, client, remark })
     }
 }
 
@@ -45,6 +51,16 @@ fn found(home: &Home, me: &Name, client: &ClientFacts) -> Result<(), OpsError> {
         .map_err(|error| OpsError::Grid(format!("this host can't be read: {error}")))?;
     Store::create(home, &Seed { owner: me.clone(), client: client.clone(), facts })?;
     Ok(())
+}
+
+/// Nobody of the older version may work on tables that change under it: its dispatcher leaves first, and none begins.
+fn upgrade(home: &Home, found: i64) -> Result<(Store, String), OpsError> {
+    let _alone = start::retire(home).map_err(|error| OpsError::Grid(format!("upgrade of the database: {error}")))?;
+    let store = Store::upgrade(home)?;
+    Ok((
+        store,
+        format!("the database is brought up to date; as it was, it lies in {}.v{found}", home.database().display()),
+    ))
 }
 
 /// Account names may hold characters that names of ours may not.

@@ -14,7 +14,8 @@ use crate::store::{Durability, View};
 pub use crate::store::declared::Declared;
 
 /// Built-in attributes that have an option of their own. Other built-in names may be declared: that wins over what is measured.
-pub const RESERVED: [(&str, &str); 8] = [
+pub const RESERVED: [(&str, &str); 9] = [
+    ("name", "a server keeps its name"),
     ("cpus", "use --cpus N"),
     ("slots", "use --slots N"),
     ("mem", "use --mem SIZE"),

@@ -12,27 +12,6 @@ use crate::model::server::{Engine, Health, Pool, Server, Taken};
 use crate::model::time::Timestamp;
 use std::collections::{BTreeMap, HashMap};
 
-/// Built-in attributes: they have columns or options of their own and can't be set as open ones.
-pub const BUILT_IN: [&str; 17] = [
-    "cpus",
-    "slots",
-    "max_load",
-    "load1",
-    "idle_cpus",
-    "power",
-    "mem_total",
-    "mem_available",
-    "disk_free",
-    "gpus",
-    "apps",
-    "app_version",
-    "os",
-    "arch",
-    "kernel",
-    "boot_id",
-    "hostname",
-];
-
 struct Row {
     server: Server,
     declared_at: Timestamp,
@@ -163,6 +142,15 @@ impl View<'_> {
     /// The name of a server row, also of one that is gone.
     pub fn server_name(&self, id: ServerId) -> Result<Option<Name>> {
         self.one("SELECT name FROM server WHERE id = ?1", [id], |row| row.get(0))
+    }
+
+    /// All servers by name, each with its distributor's.
+    pub fn server_names(&self) -> Result<Vec<(String, String)>> {
+        self.all(
+            "SELECT d.name, s.name FROM server s JOIN distributor d ON d.id = s.distributor_id ORDER BY s.name",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
     }
 
     /// The boot id under which the host of a server was read last.

@@ -81,7 +81,7 @@ pub struct ServerOptions {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub cpus: Option<u32>,
     /// The part of the host's memory
-    #[arg(long, value_name = "SIZE", value_parser = Bytes::parse)]
+    #[arg(long, value_name = "SIZE", value_parser = Bytes::parse_some)]
     pub mem: Option<Bytes>,
     /// Start nothing while the load is at or above this
     #[arg(long, value_name = "LOAD", allow_negative_numbers = true, value_parser = positive)]
@@ -208,7 +208,7 @@ pub struct ProfileSet {
     #[arg(short = 'c', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub cpus: Option<u32>,
     /// Memory
-    #[arg(long, value_name = "SIZE", value_parser = Bytes::parse)]
+    #[arg(long, value_name = "SIZE", value_parser = Bytes::parse_some)]
     pub mem: Option<Bytes>,
     /// An application on the server; may be repeated, replaces the earlier ones
     #[arg(long = "app", value_name = "NAME[>=VERSION]", value_delimiter = ',')]

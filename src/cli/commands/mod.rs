@@ -75,7 +75,8 @@ pub fn run(command: Command, out: &mut Out) -> Done {
 /// Opens the home, does the work, and leaves the dispatcher awake where there is something for it to do.
 fn with_grid(out: &mut Out, work: impl FnOnce(&mut Grid, &mut Out) -> Done) -> Done {
     let mut grid = open(out)?;
-    let done = work(&mut grid, out).and_then(|code| out.finish().map(|()| code));
+    let done = work(&mut grid, out).map_err(|failure| failure.in_home(&grid));
+    let done = done.and_then(|code| out.finish().map(|()| code));
     // What was asked for is done, also if nobody reads it; that nothing starts now is worth a word, not a failure.
     if let Err(error) = process::wake(&mut grid) {
         out.note(&format!("dispatcher: {error}"));
