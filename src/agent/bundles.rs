@@ -6,6 +6,7 @@
 use super::serve::Agent;
 use super::worker::Job;
 use crate::archive::{self, AHEAD, PIECE};
+use crate::model::failpoint::failpoint;
 use crate::model::files::{Digest, Sent};
 use crate::model::id::{AttemptId, LaneId};
 use crate::model::resources::Bytes;
@@ -113,7 +114,10 @@ impl Agent {
         let written = coming.file.write_all(bytes);
         coming.have += bytes.len() as u64;
         match written {
-            Ok(()) => self.ask_for(bundle),
+            Ok(()) => {
+                failpoint("agent-piece-taken");
+                self.ask_for(bundle);
+            }
             Err(error) => {
                 // What is there of it would only take room.
                 let _ = std::fs::remove_file(part(&self.bundles.whole(bundle)));

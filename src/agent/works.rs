@@ -184,6 +184,7 @@ impl Agent {
         // Nothing is an answer too: the home asks for it to be packed anew.
         let bytes = file.map(|file| read_at(&file, offset, u64::from(max.min(8 << 20)))).unwrap_or_default();
         self.send(&FromAgent::Packet { attempt, offset, bytes });
+        failpoint("agent-packet-sent");
     }
 }
 

@@ -4,6 +4,7 @@
 use super::collect::Known;
 use super::links::Route;
 use crate::archive::{AHEAD, Hashing, PIECE};
+use crate::model::failpoint::failpoint;
 use crate::model::files::Digest;
 use crate::model::id::{AttemptId, TaskId};
 use crate::protocol::agent::{Ended, Event, Packing, ToAgent};
@@ -112,7 +113,10 @@ impl Bringing {
             return self.finish(attempt, Whereabouts::There { error });
         }
         match arrival.take(bytes) {
-            Ok(()) => self.go_on(home, attempt),
+            Ok(()) => {
+                failpoint("dispatcher-packet-taken");
+                self.go_on(home, attempt)
+            }
             Err(error) => {
                 let error = format!("{}: {error}", arrival.path.display());
                 // What is there of it would only take room.
@@ -140,7 +144,10 @@ impl Bringing {
         let settled = placed.and_then(|()| home.settle(&home.fetched()).map_err(|error| error.to_string()));
         let (digest, size, files) = (arrival.digest, arrival.size, arrival.files);
         match settled {
-            Ok(()) => self.finish(attempt, Whereabouts::Here { digest, size, files }),
+            Ok(()) => {
+                failpoint("dispatcher-brought");
+                self.finish(attempt, Whereabouts::Here { digest, size, files })
+            }
             Err(error) => self.finish(attempt, Whereabouts::There { error }),
         }
     }

@@ -8,6 +8,7 @@ mod fetch;
 mod lanes;
 mod links;
 mod orders;
+mod pieces;
 pub mod probe;
 mod queue;
 mod recover;

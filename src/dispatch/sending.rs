@@ -3,6 +3,7 @@
 
 use super::links::Route;
 use super::serve::{DispatchError, Dispatcher};
+use crate::model::failpoint::failpoint;
 use crate::model::files::Digest;
 use crate::model::id::TaskId;
 use crate::model::resources::Bytes;
@@ -111,6 +112,7 @@ impl Dispatcher {
                 if let Some(slot) = self.links.get_mut(&route) {
                     slot.flush();
                 }
+                failpoint("dispatcher-piece-sent");
             }
         }
     }

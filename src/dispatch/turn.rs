@@ -12,7 +12,7 @@ use crate::model::resources::Needs;
 use crate::model::server::Engine;
 use crate::model::task::{Phase, State};
 use crate::model::time::Timestamp;
-use crate::protocol::agent::{FromAgent, ToAgent};
+use crate::protocol::agent::ToAgent;
 use crate::store::ledger::{Claimed, Ledger};
 use crate::store::members::Live;
 use crate::store::{Durability, Store, StoreError, Tx, View};
@@ -175,52 +175,6 @@ impl Dispatcher {
     fn flush_links(&mut self) {
         for slot in self.links.values_mut() {
             slot.flush();
-        }
-    }
-
-    /// Pieces of outputs go straight to those who follow, pieces of files to where they are kept; none needs a transaction.
-    fn data(&mut self) {
-        for (route, message) in std::mem::take(&mut self.inbox) {
-            let (attempt, stream, offset, bytes, at_end) = match message {
-                FromAgent::Data { attempt, stream, offset, bytes, at_end } => (attempt, stream, offset, bytes, at_end),
-                FromAgent::Need { bundle, offset, max } => {
-                    self.need(route, bundle, offset, max);
-                    continue;
-                }
-                FromAgent::Packed { attempt, result } => {
-                    let next = self.bringing.packed(&self.home, attempt, result);
-                    self.go_on(route, next);
-                    continue;
-                }
-                FromAgent::Packet { attempt, offset, bytes } => {
-                    let next = self.bringing.packet(&self.home, attempt, offset, &bytes);
-                    self.go_on(route, next);
-                    continue;
-                }
-                other => {
-                    self.inbox.push((route, other));
-                    continue;
-                }
-            };
-            if let Some(end) = self.fetches.data(attempt, stream, offset, &bytes, at_end) {
-                for message in end.ask {
-                    self.tell(route, &message);
-                }
-                if let Some(event) = end.whole {
-                    self.inbox.push((route, FromAgent::Events(vec![event])));
-                }
-            } else {
-                self.callers.data(attempt, stream, offset, &bytes, at_end);
-            }
-        }
-    }
-
-    fn go_on(&mut self, route: Route, next: super::bringing::Next) {
-        for ask in next.ask {
-            self.tell(route, &ask);
-        }
-        if let Some(event) = next.whole {
-            self.inbox.push((route, FromAgent::Events(vec![event])));
         }
     }
 

@@ -1,7 +1,7 @@
 //! `grid fetch`, and the end of `run` and `wait`: what a task brought home is unpacked where it was submitted.
 //! Nothing is written outside of that directory, and no file that was changed here since is overwritten.
 
-use super::report::{FetchedFiles, Landed, Landing};
+use super::report::{self, FetchedFiles, Landed, Landing};
 use super::selecting::Chosen;
 use super::{Grid, OpsError, member_state};
 use crate::archive::read::{self, Kind, ReadError};
@@ -9,6 +9,8 @@ use crate::archive::root::{self, Root};
 use crate::archive::select::{modified, same_bytes};
 use crate::model::files::RelPath;
 use crate::model::id::Index;
+use crate::model::resources::Bytes;
+use crate::model::task::Launch;
 use crate::model::time::Timestamp;
 use crate::store::files::{Fetched, Whereabouts};
 use crate::store::tasks::{Shape, TaskRow};
@@ -104,6 +106,38 @@ fn one(grid: &Grid, row: &TaskRow, fetched: &Fetched, into: &Path) -> Result<Fet
         }
     }
     Ok(done)
+}
+
+/// What `show` tells of the files of a task, or of one member.
+pub(super) fn files(
+    view: &View<'_>,
+    row: &TaskRow,
+    index: Option<Index>,
+    launch: &Launch,
+) -> Result<Option<report::Files>, OpsError> {
+    let (sent, fetch) = (launch.workplace.sent(), launch.fetch.as_ref());
+    if sent.is_none() && fetch.is_none() {
+        return Ok(None);
+    }
+    let fetched = view.fetched_of(row.id)?.into_iter().filter(|f| index.is_none_or(|index| index == f.index));
+    let brought = |f: Fetched| {
+        let (size, files, error) = match f.lies {
+            Whereabouts::Nothing => (0, 0, None),
+            Whereabouts::Here { size, files, .. } => (size, files, None),
+            Whereabouts::There { error } => (0, 0, Some(error)),
+        };
+        report::Brought { id: name_of(row, f.index), size: Bytes(size), files, error, unpacked_at: f.unpacked_at }
+    };
+    Ok(Some(report::Files {
+        sent: sent.map(|sent| report::Archive {
+            digest: sent.bundle.to_string(),
+            size: Bytes(sent.size),
+            files: sent.files,
+        }),
+        fetch: fetch.map(|f| f.patterns.iter().map(ToString::to_string).collect()).unwrap_or_default(),
+        changed: fetch.is_some_and(|f| f.changed),
+        fetched: fetched.map(brought).collect(),
+    }))
 }
 
 fn name_of(row: &TaskRow, index: Index) -> String {
