@@ -174,10 +174,12 @@ pub fn retire(home: &Home) -> Result<File, StartError> {
             Err(TryLockError::WouldBlock) => {}
         }
         match Connection::open(home)? {
-            Some(mut connection) => {
-                connection.send(&ToDispatcher::Leave)?;
-                while connection.receive()?.is_some() {}
-            }
+            Some(mut connection) => match connection.send(&ToDispatcher::Leave) {
+                Ok(()) => while connection.receive()?.is_some() {},
+                // It was leaving already.
+                Err(StartError::Frame(FrameError::Io(_))) => {}
+                Err(error) => return Err(error),
+            },
             // It has the lock and does not listen: it is just coming, or going.
             None => std::thread::sleep(Duration::from_millis(10)),
         }

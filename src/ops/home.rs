@@ -32,9 +32,7 @@ impl Grid {
             found(&home, &me, &client)?;
         }
         let (store, remark) = match Store::open(&home) {
-            Err(StoreError::Older { found, .. }) => {
-                upgrade(&home, found).map(|(store, remark)| (store, Some(remark)))?
-            }
+            Err(StoreError::Older { .. }) => upgrade(&home)?,
             store => (store?, located.remark),
         };
         Ok(Self { store, me, client, remark })
@@ -54,13 +52,17 @@ fn found(home: &Home, me: &Name, client: &ClientFacts) -> Result<(), OpsError> {
 }
 
 /// Nobody of the older version may work on tables that change under it: its dispatcher leaves first, and none begins.
-fn upgrade(home: &Home, found: i64) -> Result<(Store, String), OpsError> {
+fn upgrade(home: &Home) -> Result<(Store, Option<String>), OpsError> {
+    // Of many commands at once, one does it; the others wait here and find it done.
+    let _founding = home.found()?;
+    let found = match Store::open(home) {
+        Err(StoreError::Older { found, .. }) => found,
+        store => return Ok((store?, None)),
+    };
     let _alone = start::retire(home).map_err(|error| OpsError::Grid(format!("upgrade of the database: {error}")))?;
     let store = Store::upgrade(home)?;
-    Ok((
-        store,
-        format!("the database is brought up to date; as it was, it lies in {}.v{found}", home.database().display()),
-    ))
+    let copy = format!("{}.v{found}", home.database().display());
+    Ok((store, Some(format!("the database is brought up to date; as it was, it lies in {copy}"))))
 }
 
 /// Account names may hold characters that names of ours may not.
