@@ -1,5 +1,6 @@
 //! Finding everything again: what the database says lies with servers, against what their agents hold.
 
+use super::collect::Known;
 use super::lanes::Held;
 use super::links::Route;
 use super::serve::{DispatchError, Dispatcher};
@@ -143,16 +144,36 @@ impl Dispatcher {
     pub(super) fn route_down(
         &mut self,
         tx: &Tx<'_>,
+        ledger: &mut Ledger<'_, '_>,
         route: Route,
         error: &str,
         outcome: &mut Outcome,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), DispatchError> {
         self.callers.give_up(route);
         for id in self.servers_on(route) {
             tx.record_down(id, error, Timestamp::now())?;
-            outcome.probed.push((id, Some(error.to_owned())));
+            outcome.probed.push((id, Err(error.to_owned())));
         }
-        self.look_at_servers(tx)
+        self.take_back_unsent(tx, ledger, route)?;
+        Ok(self.look_at_servers(tx)?)
+    }
+
+    /// What was given to a server and never sent there goes on to another; it has not used an attempt.
+    fn take_back_unsent(
+        &mut self,
+        tx: &Tx<'_>,
+        ledger: &mut Ledger<'_, '_>,
+        route: Route,
+    ) -> Result<(), DispatchError> {
+        for live in tx.unsent()? {
+            let place = Place { server: live.server, host: live.host };
+            if self.route_of(place) == Some(route) {
+                self.adopt(tx, &live)?;
+                let known = Known { task: live.task, index: live.index, number: live.number };
+                self.back_to_waiting(ledger, known, live.attempt())?;
+            }
+        }
+        Ok(())
     }
 
     /// The servers that a link leads to.

@@ -9,7 +9,6 @@ mod columns;
 mod copy;
 pub mod declared;
 pub mod distributors;
-mod filesystem;
 mod founding;
 mod gate;
 mod groups;

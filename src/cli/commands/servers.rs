@@ -8,6 +8,7 @@ use super::super::output::table::Table;
 use super::{Done, entries, not_yet, refresh, with_grid};
 use crate::model::attribute::Source;
 use crate::model::name::Name;
+use crate::model::ssh::Target;
 use crate::model::time::Timestamp;
 use crate::ops::attributes::assignments;
 use crate::ops::report::Entry;
@@ -52,13 +53,17 @@ pub fn run(verb: Server, out: &mut Out) -> Done {
 }
 
 fn add(args: ServerAdd, out: &mut Out) -> Done {
-    if args.ssh.is_some() {
-        return not_yet("server add --ssh");
-    }
-    let engine = match (args.local, args.of.is_empty()) {
-        (true, _) => NewEngine::Local,
-        (_, false) => NewEngine::Of(args.of),
-        _ => return Err(Failure::usage(format!("server {}: say what it is: --local or --of SERVER,..", args.name))),
+    let engine = match (args.local, args.ssh, args.of.is_empty()) {
+        (true, ..) => NewEngine::Local,
+        (_, Some(host), _) => {
+            let target = Target::new(&host, args.ssh_options, args.remote_dir);
+            NewEngine::Ssh(target.map_err(|error| Failure::usage(format!("server {}: {error}", args.name)))?)
+        }
+        (.., false) => NewEngine::Of(args.of),
+        _ => {
+            let what = "--local, --ssh HOST or --of SERVER,..";
+            return Err(Failure::usage(format!("server {}: say what it is: {what}", args.name)));
+        }
     };
     let declared = declared(args.declared)?;
     with_grid(out, |grid, out| {
@@ -71,10 +76,10 @@ fn add(args: ServerAdd, out: &mut Out) -> Done {
 }
 
 fn declared(options: ServerOptions) -> Result<Declared, Failure> {
-    let ServerOptions { slots, cpus, mem, max_load, accepts, apps, set } = options;
+    let ServerOptions { slots, cpus, mem, max_load, accepts, prologue, apps, set } = options;
     let apps = apps.iter().map(|text| app(text)).collect::<Result<_, _>>()?;
     let attributes = assignments(&set, &RESERVED)?;
-    Ok(Declared { slots, cpus, mem, max_load, accepts, apps, attributes })
+    Ok(Declared { slots, cpus, mem, max_load, accepts, prologue, apps, attributes })
 }
 
 /// `blender` or `blender=4.1`.
