@@ -256,6 +256,7 @@ impl View<'_> {
 
     /// What a server is told to do for a task.
     pub fn launch(&self, id: TaskId) -> Result<Option<Launch>> {
+        let files = self.files_of(id)?;
         self.one("SELECT argv, cwd, env, time_limit, stdout, stderr, stdin FROM task WHERE id = ?1", [id], |row| {
             Ok(Launch {
                 command: Command::from_blob(row.get_ref(0)?.as_blob()?),
@@ -265,6 +266,8 @@ impl View<'_> {
                 stdout: row.get(4)?,
                 stderr: row.get(5)?,
                 stdin: row.get(6)?,
+                workplace: files.0,
+                fetch: files.1,
             })
         })
     }
@@ -331,6 +334,7 @@ impl Tx<'_> {
                 self.run("INSERT INTO entry (task_id, idx, line) VALUES (?1, ?2, ?3)", (id, at + 1, line))?;
             }
         }
+        self.add_files(id, launch)?;
         Ok(id)
     }
 
