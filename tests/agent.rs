@@ -14,5 +14,7 @@ mod control;
 mod deaths;
 #[path = "agent/disk.rs"]
 mod disk;
+#[path = "support/small.rs"]
+mod small;
 #[path = "agent/speed.rs"]
 mod speed;

@@ -2,7 +2,7 @@
 
 use super::exit::{self, Code, Speaks};
 use super::output::Out;
-use crate::ops::OpsError;
+use crate::ops::{Grid, OpsError};
 use std::io;
 
 /// An error on its way to the person.
@@ -36,6 +36,14 @@ impl Failure {
     /// What was typed makes no sense.
     pub fn usage(text: impl Into<String>) -> Self {
         Self::Ops(OpsError::Usage(text.into()))
+    }
+
+    /// The same, naming the database that it is about.
+    pub fn in_home(self, grid: &Grid) -> Self {
+        match self {
+            Self::Ops(error) => Self::Ops(error.in_home(grid)),
+            other => other,
+        }
     }
 
     /// Says it on stderr and gives the exit code.

@@ -3,7 +3,7 @@
 use super::links::Route;
 use super::serve::{DispatchError, Dispatcher};
 use super::turn::Outcome;
-use crate::matching::Query;
+use crate::matching::{Place, Query};
 use crate::model::attempt::{Cause, End, Stream, Usage};
 use crate::model::demand::Target;
 use crate::model::failpoint::failpoint;
@@ -36,7 +36,7 @@ impl Dispatcher {
     ) -> Result<(), DispatchError> {
         match message {
             FromAgent::Hello { boot, inventory, .. } => self.recover(tx, ledger, route, &boot, inventory, outcome),
-            FromAgent::Unfit { error } => Ok(self.route_down(tx, route, &error, outcome)?),
+            FromAgent::Unfit { error } => self.route_down(tx, ledger, route, &error, outcome),
             FromAgent::Facts(facts) => {
                 let now = Timestamp::now();
                 let asked_at = self.links.get_mut(&route).and_then(|slot| slot.probing.take());
@@ -50,7 +50,7 @@ impl Dispatcher {
                 }
                 for id in servers {
                     tx.record_facts(id, &facts, now)?;
-                    outcome.probed.push((id, None));
+                    outcome.probed.push((id, Ok(asked_at.unwrap_or(now))));
                 }
                 crate::distributor::tier2::reconsider_unmatched(tx, now).map_err(|e| match e {
                     crate::distributor::tier2::TierError::Store(error) => error,
@@ -92,31 +92,42 @@ impl Dispatcher {
         match event {
             Event::Began { attempt, at, .. } => {
                 self.lanes.began(attempt);
-                if let Some(known) = self.known(tx, attempt)? {
+                if let Some(known) = self.known(tx, route, attempt)? {
                     ledger.began(known.task, known.index, known.number, at)?;
                 }
                 Ok(())
             }
             Event::Orphaned { attempt } => {
-                if let Some(known) = self.known(tx, attempt)? {
+                if let Some(known) = self.known(tx, route, attempt)? {
                     tx.mark_orphaned(known.task, known.index)?;
                     tx.trace(known.task, Timestamp::now(), "its supervisor is gone; the command runs on without one")?;
                 }
                 Ok(())
             }
             Event::Ended { attempt, ended } => self.attempt_ended(tx, ledger, route, attempt, ended, outcome),
-            Event::Recalled { attempt } => self.back_to_waiting(tx, ledger, attempt),
+            Event::Recalled { attempt } => match self.known(tx, route, attempt)? {
+                Some(known) => self.back_to_waiting(ledger, known, attempt),
+                None => Ok(()),
+            },
             Event::Refused { attempt, why } => self.refused(tx, ledger, route, attempt, why, outcome),
         }
     }
 
-    /// The member of an attempt: from its lane, else from the database.
-    pub(super) fn known(&self, tx: &Tx<'_>, attempt: AttemptId) -> Result<Option<Known>, StoreError> {
+    /// The member of an attempt: from its lane, else from the database. None also where the attempt lies with a server that this
+    /// link does not lead to: an attempt that never began keeps its number on its way to the next server, and a late word of
+    /// the first one must not touch it there.
+    pub(super) fn known(&self, tx: &Tx<'_>, from: Route, attempt: AttemptId) -> Result<Option<Known>, StoreError> {
         let known = |task| Known { task, index: attempt.index, number: attempt.number };
-        if let Some((_, held)) = self.lanes.find(attempt) {
-            return Ok(Some(known(held.task)));
+        if let Some((lane, held)) = self.lanes.find(attempt) {
+            let place = self.lanes.get(lane).map(|lane| lane.place);
+            let here = place.and_then(|place| self.route_of(place)).is_none_or(|route| route == from);
+            return Ok(here.then(|| known(held.task)));
         }
-        Ok(tx.task_by_uuid(attempt.task)?.map(known))
+        let Some(task) = tx.task_by_uuid(attempt.task)? else { return Ok(None) };
+        let member = tx.member(task, attempt.index)?.filter(|member| member.number == attempt.number);
+        let place = member.and_then(|m| Some(Place { server: m.server?, host: m.host? }));
+        let here = place.and_then(|place| self.route_of(place)).is_none_or(|route| route == from);
+        Ok(here.then(|| known(task)))
     }
 
     fn attempt_ended(
@@ -128,7 +139,7 @@ impl Dispatcher {
         ended: Ended,
         outcome: &mut Outcome,
     ) -> Result<(), DispatchError> {
-        let Some(known) = self.known(tx, attempt)? else {
+        let Some(known) = self.known(tx, route, attempt)? else {
             outcome.confirm.push((route, attempt));
             return Ok(());
         };
@@ -196,13 +207,11 @@ impl Dispatcher {
     /// It never began: it waits as if it had never been given to a server.
     pub(super) fn back_to_waiting(
         &mut self,
-        tx: &Tx<'_>,
         ledger: &mut Ledger<'_, '_>,
+        known: Known,
         attempt: AttemptId,
     ) -> Result<(), DispatchError> {
-        if let Some(known) = self.known(tx, attempt)? {
-            ledger.unplaced(known.task, known.index, known.number)?;
-        }
+        ledger.unplaced(known.task, known.index, known.number)?;
         self.lanes.drop_attempt(attempt);
         self.cancelling.remove(&attempt);
         self.stirred = true;
@@ -218,7 +227,7 @@ impl Dispatcher {
         why: Refusal,
         outcome: &mut Outcome,
     ) -> Result<(), DispatchError> {
-        let Some(known) = self.known(tx, attempt)? else { return Ok(()) };
+        let Some(known) = self.known(tx, route, attempt)? else { return Ok(()) };
         let server = tx.member(known.task, known.index)?.and_then(|m| m.host);
         match why {
             Refusal::OldEpoch => return Err(DispatchError::Fenced),
@@ -230,7 +239,7 @@ impl Dispatcher {
                 outcome.ended.push((known.task, Some(known.index)));
             }
             Refusal::OtherBoot => {
-                self.back_to_waiting(tx, ledger, attempt)?;
+                self.back_to_waiting(ledger, known, attempt)?;
                 self.lost_routes.push(route);
             }
             Refusal::NoDirectory { path } => {
@@ -240,7 +249,7 @@ impl Dispatcher {
                 self.bar(tx, ledger, known, attempt, server, &format!("can't open {path}: {error}"), outcome)?;
             }
             Refusal::Spool { error } | Refusal::Supervisor { error } => {
-                self.back_to_waiting(tx, ledger, attempt)?;
+                self.back_to_waiting(ledger, known, attempt)?;
                 if let Some(server) = server {
                     tx.record_down(server, &error, Timestamp::now())?;
                     tx.trace(known.task, Timestamp::now(), &format!("not started: {error}"))?;
@@ -263,7 +272,7 @@ impl Dispatcher {
         why: &str,
         outcome: &mut Outcome,
     ) -> Result<(), DispatchError> {
-        let Some(server) = server else { return self.back_to_waiting(tx, ledger, attempt) };
+        let Some(server) = server else { return self.back_to_waiting(ledger, known, attempt) };
         let name = tx.server_name(server)?.map_or_else(|| "?".to_owned(), |n| n.to_string());
         let text = format!("{why} on {name}");
         tx.trace(known.task, Timestamp::now(), &format!("not started: {text}"))?;
@@ -273,7 +282,7 @@ impl Dispatcher {
         }
         let barred = barred.clone();
         if self.could_run_elsewhere(tx, known.task, &barred)? {
-            return self.back_to_waiting(tx, ledger, attempt);
+            return self.back_to_waiting(ledger, known, attempt);
         }
         let all: Vec<&str> = barred.iter().map(|(_, text)| text.as_str()).collect();
         let hint = if why.starts_with("no ") { "; add --cwd DIR with a directory that is there" } else { "" };

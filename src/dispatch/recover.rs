@@ -1,5 +1,6 @@
 //! Finding everything again: what the database says lies with servers, against what their agents hold.
 
+use super::collect::Known;
 use super::lanes::Held;
 use super::links::Route;
 use super::serve::{DispatchError, Dispatcher};
@@ -76,13 +77,16 @@ impl Dispatcher {
         for (attempt, state) in there {
             match state {
                 // An output that was too long to bring home is read from there as long as it is kept.
-                HeldState::Ended(_) if self.stays_there(tx, attempt)? => {}
+                HeldState::Ended(_) if self.stays_there(tx, route, attempt)? => {}
                 HeldState::Ended(_) => outcome.confirm.push((route, attempt)),
                 // Nobody asks for it any more.
                 HeldState::Queued | HeldState::Running { .. } => {
                     outcome.cancel.push((route, attempt, Duration::from_secs(10)))
                 }
             }
+        }
+        if let Some(slot) = self.links.get_mut(&route) {
+            slot.set_reconciled();
         }
         let now = Timestamp::now();
         for id in self.servers_on(route) {
@@ -101,8 +105,8 @@ impl Dispatcher {
         Ok(())
     }
 
-    fn stays_there(&self, tx: &Tx<'_>, attempt: AttemptId) -> Result<bool, StoreError> {
-        let Some(known) = self.known(tx, attempt)? else { return Ok(false) };
+    fn stays_there(&self, tx: &Tx<'_>, route: Route, attempt: AttemptId) -> Result<bool, StoreError> {
+        let Some(known) = self.known(tx, route, attempt)? else { return Ok(false) };
         let member = tx.member(known.task, known.index)?;
         Ok(member.is_some_and(|m| m.number == known.number && m.outputs == Outputs::Server))
     }
@@ -140,16 +144,36 @@ impl Dispatcher {
     pub(super) fn route_down(
         &mut self,
         tx: &Tx<'_>,
+        ledger: &mut Ledger<'_, '_>,
         route: Route,
         error: &str,
         outcome: &mut Outcome,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), DispatchError> {
         self.callers.give_up(route);
         for id in self.servers_on(route) {
             tx.record_down(id, error, Timestamp::now())?;
-            outcome.probed.push((id, Some(error.to_owned())));
+            outcome.probed.push((id, Err(error.to_owned())));
         }
-        self.look_at_servers(tx)
+        self.take_back_unsent(tx, ledger, route)?;
+        Ok(self.look_at_servers(tx)?)
+    }
+
+    /// What was given to a server and never sent there goes on to another; it has not used an attempt.
+    fn take_back_unsent(
+        &mut self,
+        tx: &Tx<'_>,
+        ledger: &mut Ledger<'_, '_>,
+        route: Route,
+    ) -> Result<(), DispatchError> {
+        for live in tx.unsent()? {
+            let place = Place { server: live.server, host: live.host };
+            if self.route_of(place) == Some(route) {
+                self.adopt(tx, &live)?;
+                let known = Known { task: live.task, index: live.index, number: live.number };
+                self.back_to_waiting(ledger, known, live.attempt())?;
+            }
+        }
+        Ok(())
     }
 
     /// The servers that a link leads to.

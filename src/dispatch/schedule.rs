@@ -8,7 +8,7 @@ use super::serve::{DispatchError, Dispatcher};
 use super::turn::Outcome;
 use crate::matching::{Choice, Place, Query};
 use crate::model::demand::{Demand, Target};
-use crate::model::id::{AttemptId, BootId, ClassId, DistributorId, LaneId, ServerId, TaskId};
+use crate::model::id::{AttemptId, BootId, ClassId, DistributorId, Epoch, LaneId, ServerId, TaskId};
 use crate::model::resources::Needs;
 use crate::model::server::Server;
 use crate::model::time::Timestamp;
@@ -88,7 +88,7 @@ pub fn top_up(
         d.book(held_place, needs, Booking::Take);
         if still {
             let count = d.lanes.window(class).saturating_sub(u32::try_from(has).unwrap_or(u32::MAX));
-            fill(d, tx, ledger, outcome, &head, id, held_place, (boot, None), count)?;
+            fill(d, tx, ledger, outcome, &head, id, held_place, (boot, d.epoch, None), count)?;
             d.requeue(tx, key)?;
         }
     }
@@ -118,10 +118,16 @@ fn place(
         d.to_explain.push(class);
         return Ok(());
     };
-    let Some(boot) = boot_of(d, choice.place) else {
-        // Its link is not up yet; the hello frees the server again.
-        d.queue.block(key);
-        return Ok(());
+    // Where the link is not open yet, the member is given all the same; the hello sends it, or it goes elsewhere.
+    let (boot, sent) = match boot_of(d, choice.place) {
+        Some(boot) => (boot, d.epoch),
+        None => match tx.server_boot(choice.place.host)? {
+            Some(boot) => (boot, Epoch(0)),
+            None => {
+                d.queue.block(key);
+                return Ok(());
+            }
+        },
     };
     let Some(needs) = d.compiled.get(&class).map(|c| c.query.needs()) else { return Ok(()) };
     let verdict = verdict(d, tx, class, distributor, head.task)?;
@@ -129,7 +135,7 @@ fn place(
     tx.take(choice.place.server, choice.place.host, needs)?;
     d.book(choice.place, needs, Booking::Take);
     let window = d.lanes.window(class);
-    let filled = fill(d, tx, ledger, outcome, &head, lane, choice.place, (boot, verdict), window)?;
+    let filled = fill(d, tx, ledger, outcome, &head, lane, choice.place, (boot, sent, verdict), window)?;
     if filled == 0 {
         tx.give_back(choice.place.server, choice.place.host, needs)?;
         d.book(choice.place, needs, Booking::GiveBack);
@@ -151,10 +157,10 @@ fn fill(
     head: &Head,
     lane: LaneId,
     place: Place,
-    (boot, verdict): (BootId, Option<NoteId>),
+    (boot, sent, verdict): (BootId, Epoch, Option<NoteId>),
     count: u32,
 ) -> Result<u32, DispatchError> {
-    let placing = Placing { server: place.server, host: place.host, boot, lane, sent: d.epoch, verdict };
+    let placing = Placing { server: place.server, host: place.host, boot, lane, sent, verdict };
     let claimed = ledger.claim(head.task, count.max(1), &placing)?;
     let Some(template) = Template::read(tx, head.task)? else { return Ok(0) };
     for member in &claimed {
@@ -164,7 +170,9 @@ fn fill(
     }
     if !claimed.is_empty() {
         d.lanes.give_to(lane, head.task);
-        outcome.orders.extend(template.orders(tx, place, lane, &placing.boot, d.epoch, &claimed)?);
+        if sent != Epoch(0) {
+            outcome.orders.extend(template.orders(tx, place, lane, &placing.boot, d.epoch, &claimed)?);
+        }
     }
     Ok(u32::try_from(claimed.len()).unwrap_or(u32::MAX))
 }

@@ -6,20 +6,19 @@ use super::lanes::Lanes;
 use super::links::{Route, Slot};
 use super::queue::Queue;
 use super::schedule::Compiled;
-use super::start::{Startup, socket_path};
+use super::start::{self, Startup, socket_path};
+use super::ways::Ways;
 use crate::matching::{Fleet, Place};
 use crate::model::attempt::Stream;
 use crate::model::id::{AttemptId, ClassId, DistributorId, Epoch, Index, ServerId, TaskId};
 use crate::model::time::parse_duration;
 use crate::protocol::agent::{FromAgent, ToAgent};
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
-use crate::store::settings::HomeRow;
 use crate::store::trace::NoteId;
 use crate::store::{Durability, Home, Store, StoreError, View};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
@@ -37,9 +36,9 @@ pub enum DispatchError {
 /// Everything that a dispatcher holds. What matters is in the database: this is made again from it at every start.
 pub struct Dispatcher {
     pub(super) home: Home,
-    pub(super) row: HomeRow,
     pub(super) epoch: Epoch,
     pub(super) links: BTreeMap<Route, Slot>,
+    pub(super) ways: Ways,
     pub(super) inbox: Vec<(Route, FromAgent)>,
     pub(super) callers: Callers,
     pub(super) lanes: Lanes,
@@ -113,14 +112,16 @@ struct Begun {
 }
 
 fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
-    let path = home.run_dir().join("dispatcher.lock");
-    let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let lock = start::lock_file(home)?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Ok(None),
         Err(TryLockError::Error(error)) => return Err(error.into()),
     }
-    let mut store = Store::open(home)?;
+    let mut store = match Store::open(home) {
+        Err(StoreError::Older { .. }) => Store::upgrade(home)?,
+        other => other?,
+    };
     let epoch = store.write(Durability::Full, |tx| {
         let epoch = tx.raise_epoch()?;
         tx.recount_taken()?;
@@ -138,9 +139,9 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
     listener.set_nonblocking(true)?;
     let mut dispatcher = Dispatcher {
         home: home.clone(),
-        row,
         epoch,
         links: BTreeMap::new(),
+        ways: Ways::new(home, &row, epoch),
         inbox: Vec::new(),
         callers: Callers::default(),
         lanes: Lanes::default(),
@@ -174,34 +175,13 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
 impl Dispatcher {
     fn run(&mut self, store: &mut Store, listener: &UnixListener) -> Result<(), DispatchError> {
         loop {
-            self.open_links();
+            self.open_links(store)?;
             self.turn(store)?;
             self.flush();
             if (self.leave || self.may_leave()) && self.leave_or_stay(store)? {
                 return Ok(());
             }
             self.wait(store, listener)?;
-        }
-    }
-
-    fn open_links(&mut self) {
-        for route in std::mem::take(&mut self.lost_routes) {
-            if let Some(slot) = self.links.get_mut(&route) {
-                slot.lose();
-            }
-            self.link_lost(route, "the host was restarted");
-        }
-        let mut failed = Vec::new();
-        for (route, slot) in &mut self.links {
-            if slot.greeting_overdue() {
-                slot.lose();
-            }
-            if let Err(error) = slot.open_if_due(&self.home, &self.row, self.epoch) {
-                failed.push((*route, error));
-            }
-        }
-        for (route, error) in failed {
-            self.inbox.push((route, FromAgent::Unfit { error }));
         }
     }
 
@@ -214,7 +194,8 @@ impl Dispatcher {
                 let pid = rustix::process::getpid().as_raw_nonzero().get();
                 let links = self.links.values().filter(|slot| slot.boot().is_some()).count();
                 let links = u32::try_from(links).unwrap_or(0);
-                self.callers.all[at].send(&FromDispatcher::Status { pid, epoch: self.epoch.0, links, lanes, running });
+                let (epoch, ssh) = (self.epoch.0, self.ways.words_on_login());
+                self.callers.all[at].send(&FromDispatcher::Status { pid, epoch, links, lanes, running, ssh });
             }
             ToDispatcher::Watch { task, index } => {
                 self.callers.all[at].watch(task, index);
@@ -230,6 +211,13 @@ impl Dispatcher {
             ToDispatcher::Probe { server } => {
                 self.callers.all[at].probe(server);
                 self.probe_at = Some(Instant::now());
+                self.stirred = true;
+            }
+            ToDispatcher::Login(login) => {
+                if self.ways.learn(login) {
+                    // What was refused may be opened now.
+                    self.links.values_mut().for_each(Slot::urge);
+                }
             }
         }
         Ok(())
@@ -260,9 +248,7 @@ impl Dispatcher {
     }
 
     fn flush(&mut self) {
-        for slot in self.links.values_mut() {
-            slot.flush();
-        }
+        self.flush_links();
         for caller in &mut self.callers.all {
             caller.flush();
         }

@@ -1,11 +1,12 @@
 //! Starting the dispatcher on demand: one at a time by lock, a typed handshake, detached from whoever started it.
 
+use crate::model::ssh::Login;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher, VERSION};
 use crate::protocol::frame::{self, FrameError};
 use crate::store::{Home, Store};
 use rustix::fs::{Mode, OFlags, open};
 use serde::{Deserialize, Serialize};
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,6 +14,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// What a dispatcher says to its starter, once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,8 +35,10 @@ pub enum Startup {
 pub enum StartError {
     #[error("the dispatcher did not begin: {0}")]
     Failed(String),
-    #[error("the dispatcher speaks version {0}, this program {VERSION}: run `grid dispatcher stop` and try again")]
-    Version(u32),
+    #[error(
+        "the dispatcher speaks version {0}, this program {VERSION}: end it with `kill {1}` (tasks go on), and try again"
+    )]
+    Version(u32, i32),
     #[error(transparent)]
     Frame(#[from] FrameError),
     #[error(transparent)]
@@ -69,7 +73,7 @@ impl Connection {
         };
         match frame::read(&mut stream) {
             Ok(Some(FromDispatcher::Hello { version: VERSION, pid })) => Ok(Some(Self { stream, pid })),
-            Ok(Some(FromDispatcher::Hello { version, .. })) => Err(StartError::Version(version)),
+            Ok(Some(FromDispatcher::Hello { version, pid })) => Err(StartError::Version(version, pid)),
             // It is just leaving.
             Ok(_) | Err(FrameError::Io(_)) => Ok(None),
             Err(error) => Err(error.into()),
@@ -100,31 +104,39 @@ impl Connection {
 }
 
 /// Tells the dispatcher to look at the database; starts one where something is to be done and none runs.
-pub fn wake(store: &Store) -> Result<(), StartError> {
+pub fn wake(store: &Store, login: &Login) -> Result<(), StartError> {
     let home = store.home();
-    if nudge(home)? {
+    if nudge(home, login)? {
         return Ok(());
     }
     if store.view().has_unended().map_err(|e| StartError::Failed(e.to_string()))? {
-        connect(home)?.send(&ToDispatcher::Wake)?;
+        connect(home, login)?.send(&ToDispatcher::Wake)?;
     }
     Ok(())
 }
 
 /// Wakes without waiting for an answer; false if no dispatcher listens. One that leaves looks at the database once more
 /// behind the gate and takes its socket away before it opens the gate again: who can connect after a commit is heard.
-fn nudge(home: &Home) -> Result<bool, StartError> {
+fn nudge(home: &Home, login: &Login) -> Result<bool, StartError> {
     let Ok((_dir, path)) = socket_path(home) else { return Ok(false) };
     let Ok(mut stream) = UnixStream::connect(&path) else { return Ok(false) };
-    match frame::write(&mut stream, &ToDispatcher::Wake) {
+    let both = frame::write(&mut stream, &ToDispatcher::Login(login.clone()))
+        .and_then(|()| frame::write(&mut stream, &ToDispatcher::Wake));
+    match both {
         Ok(()) => Ok(true),
         Err(FrameError::Io(_)) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
 
-/// A connection to the dispatcher, which is started if none runs.
-pub fn connect(home: &Home) -> Result<Connection, StartError> {
+/// A connection to the dispatcher, which is started if none runs. It is told what the caller's session has for logins.
+pub fn connect(home: &Home, login: &Login) -> Result<Connection, StartError> {
+    let mut connection = find_or_start(home)?;
+    connection.send(&ToDispatcher::Login(login.clone()))?;
+    Ok(connection)
+}
+
+fn find_or_start(home: &Home) -> Result<Connection, StartError> {
     for _ in 0..50 {
         if let Some(connection) = Connection::open(home)? {
             return Ok(connection);
@@ -150,15 +162,38 @@ pub fn connect(home: &Home) -> Result<Connection, StartError> {
     Err(StartError::Failed("dispatchers come and go; see run/dispatcher.log in the home".to_owned()))
 }
 
+/// The lock that a dispatcher holds as long as it lives.
+pub(super) fn lock_file(home: &Home) -> io::Result<File> {
+    let path = home.run_dir().join("dispatcher.lock");
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
 /// Returns once no dispatcher holds the lock.
 pub fn wait_until_gone(home: &Home) -> io::Result<()> {
-    let lock = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(home.run_dir().join("dispatcher.lock"))?;
-    lock.lock()
+    lock_file(home)?.lock()
+}
+
+/// Lets the dispatcher leave, as long as that is `needed`. None begins as long as the lock that this gives is held.
+pub fn retire(home: &Home, needed: &mut dyn FnMut() -> bool) -> Result<Option<File>, StartError> {
+    let lock = lock_file(home)?;
+    while needed() {
+        match lock.try_lock() {
+            Ok(()) => return Ok(Some(lock)),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        match Connection::open(home)? {
+            Some(mut connection) => match connection.send(&ToDispatcher::Leave) {
+                Ok(()) => while connection.receive()?.is_some() {},
+                // It is leaving already.
+                Err(StartError::Frame(FrameError::Io(_))) => {}
+                Err(error) => return Err(error),
+            },
+            // It has the lock and does not listen: it is just coming, or going.
+            None => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+    Ok(None)
 }
 
 fn spawn(home: &Home) -> Result<Startup, StartError> {

@@ -57,8 +57,8 @@ impl fmt::Display for Relaxation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (s, one) = if self.servers == 1 { ("", "es") } else { ("s", "") };
         match self.now {
-            true => write!(f, "{} {} server{s} match{one}", self.change, self.servers),
-            false => write!(f, "{} {} server{s} could run it, not now", self.change, self.servers),
+            true => write!(f, "{}, {} server{s} match{one}", self.change, self.servers),
+            false => write!(f, "{}, {} server{s} could run it, not now", self.change, self.servers),
         }
     }
 }

@@ -99,6 +99,19 @@ impl Command {
         Ok(Self(arguments))
     }
 
+    /// The longest line that can stand for `{}` in these arguments and for GRID_ENTRY.
+    pub fn entry_max(&self) -> usize {
+        let places = |argument: &Text| argument.0.windows(2).filter(|two| two == b"{}").count();
+        let room = |limit: usize, taken: usize, places: usize| (limit.saturating_sub(taken) / places).saturating_add(2);
+        let mut longest = ARGUMENT_MAX - "GRID_ENTRY=".len();
+        for argument in self.0.iter().filter(|argument| places(argument) > 0) {
+            longest = longest.min(room(ARGUMENT_MAX, argument.0.len(), places(argument)));
+        }
+        let all: usize = self.0.iter().map(places).sum();
+        let total = self.0.iter().map(|a| a.0.len() + 9).sum();
+        if all > 0 { longest.min(room(ARGUMENTS_MAX, total, all)) } else { longest }
+    }
+
     /// Program first.
     pub fn arguments(&self) -> &[Text] {
         &self.0
@@ -121,8 +134,10 @@ impl Command {
 }
 
 fn quoted(argument: &Text) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-{}^~".contains(c);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-^".contains(c);
     match std::str::from_utf8(argument.as_bytes()) {
+        // Alone, braces mean nothing to a shell.
+        Ok("{}") => "{}".to_owned(),
         Ok(text) if !text.is_empty() && text.chars().all(plain) => text.to_owned(),
         Ok(text) if !text.chars().any(unprintable) => format!("'{}'", text.replace('\'', r"'\''")),
         _ => {
@@ -219,9 +234,20 @@ mod tests {
     }
 
     #[test]
+    fn a_line_must_fit_in_each_argument_that_it_stands_in() {
+        assert_eq!(command(&["true"]).entry_max(), ARGUMENT_MAX - 11);
+        assert_eq!(command(&["echo", "{}"]).entry_max(), ARGUMENT_MAX - 11, "GRID_ENTRY is the tighter one");
+        let long = "x".repeat(ARGUMENT_MAX - 102);
+        assert_eq!(command(&["echo", &format!("{long}{{}}")]).entry_max(), 102);
+        assert_eq!(command(&["echo", "{}{}"]).entry_max(), (ARGUMENT_MAX - 4) / 2 + 2);
+        assert!(command(&["{}"; 20]).entry_max() < ARGUMENTS_MAX / 20);
+    }
+
+    #[test]
     fn shown_commands_can_be_pasted_and_do_not_disturb_a_terminal() {
         assert_eq!(command(&["sh", "-c", "echo $A"]).shown(), "sh -c 'echo $A'");
         assert_eq!(command(&["echo", "it's"]).shown(), r"echo 'it'\''s'");
+        assert_eq!(command(&["echo", "~", "{a,b}", "{}"]).shown(), "echo '~' '{a,b}' {}");
         assert_eq!(command(&["echo", "a\u{1b}[31m"]).shown(), r"echo $'a\u001b[31m'");
     }
 

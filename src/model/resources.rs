@@ -18,6 +18,8 @@ pub enum BadSize {
     NoUnit(String),
     #[error("{0:?} is too large a size")]
     TooLarge(String),
+    #[error("{0:?} is nothing: leave the option out")]
+    Nothing(String),
 }
 
 impl Bytes {
@@ -35,6 +37,14 @@ impl Bytes {
             return Err(BadSize::TooLarge(text.to_owned()));
         }
         Ok(Self(size))
+    }
+
+    /// The same, of what is asked for: more than nothing.
+    pub fn parse_some(text: &str) -> Result<Self, BadSize> {
+        match Self::parse(text)? {
+            Self(0) => Err(BadSize::Nothing(text.to_owned())),
+            size => Ok(size),
+        }
     }
 }
 
@@ -83,6 +93,8 @@ mod tests {
         assert_eq!(Bytes::parse("512"), Err(BadSize::NoUnit("512".into())));
         assert!(Bytes::parse("99999999999999999999999G").is_err());
         assert!(matches!(Bytes::parse("16E"), Err(BadSize::TooLarge(_))));
+        assert_eq!(Bytes::parse("0"), Ok(Bytes(0)));
+        assert_eq!(Bytes::parse_some("0G"), Err(BadSize::Nothing("0G".into())));
         for bad in ["", "G", "-1G", "1Q", "1 G B"] {
             assert!(Bytes::parse(bad).is_err(), "{bad}");
         }

@@ -75,11 +75,14 @@ pub fn show(grid: &Grid, host: &str) -> Result<Entry, OpsError> {
 fn check_host(host: &str) -> Result<(), OpsError> {
     let good = (1..=253).contains(&host.len())
         && !host.starts_with(['-', '.'])
+        && !host.contains("..")
         && host.chars().all(|c| c.is_ascii_alphanumeric() || "._-:".contains(c));
     if good {
         return Ok(());
     }
-    Err(OpsError::Usage(format!("client {host:?}: a host name has letters, digits, '.', '-', '_' and ':' only")))
+    Err(OpsError::Usage(format!(
+        "client {host:?}: a host name has letters, digits, single '.', '-', '_' and ':' only, 253 at most"
+    )))
 }
 
 fn find(view: &View<'_>, host: &str) -> Result<(Client, Option<Timestamp>), OpsError> {

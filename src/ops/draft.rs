@@ -144,6 +144,7 @@ pub fn environment(asked: &[OsString], outer: impl Fn(&OsStr) -> Option<OsString
         let bytes = wish.as_bytes();
         let (name, value) = match bytes.iter().position(|b| *b == b'=') {
             Some(at) => (OsStr::from_bytes(&bytes[..at]), OsStr::from_bytes(&bytes[at + 1..]).to_owned()),
+            None if bytes.is_empty() => (OsStr::new(""), OsString::new()),
             None => {
                 let value = outer(wish).ok_or_else(|| {
                     let shown = wish.to_string_lossy();

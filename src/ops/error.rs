@@ -1,5 +1,6 @@
 //! Why a verb could not be carried out. Each variant is a kind that the exit code is chosen by.
 
+use super::Grid;
 use crate::store::StoreError;
 
 /// What went wrong, to what, and what to do next.
@@ -28,6 +29,14 @@ pub enum OpsError {
 }
 
 impl OpsError {
+    /// The same, naming the database that it is about.
+    pub fn in_home(self, grid: &Grid) -> Self {
+        match self {
+            Self::Store(error) => Self::Store(error.at(grid.store.home())),
+            other => other,
+        }
+    }
+
     /// An unknown name, with the nearest known one as a hint.
     pub fn unknown<'a>(kind: &'static str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         let near = known.into_iter().filter(|k| distance(k, name) <= 2).min_by_key(|k| distance(k, name));

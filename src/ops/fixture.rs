@@ -50,7 +50,7 @@ pub fn grid() -> (TempDir, Grid) {
     let me: Name = "me".parse().unwrap();
     let store = Store::create(&home, &Seed { owner: me.clone(), client: client(), facts: facts() }).unwrap();
     drop(founding);
-    (dir, Grid { store, me, client: client(), remark: None })
+    (dir, Grid { store, me, client: client(), login: Default::default(), remark: None })
 }
 
 pub fn name(text: &str) -> Name {

@@ -27,6 +27,7 @@ pub mod show;
 pub mod sql;
 pub mod status;
 pub mod submit;
+pub mod targets;
 pub mod users;
 pub mod wait;
 

@@ -1,10 +1,13 @@
 //! A home on disk: where it lies, and how a new one is founded.
 
+pub use crate::model::filesystem::network_fs;
+
 use super::{Result, StoreError};
 use crate::model::facts::Facts;
 use crate::model::name::Name;
 use crate::model::task::ClientFacts;
 use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -114,7 +117,12 @@ impl Home {
     pub(super) fn make(&self) -> Result<()> {
         for dir in [self.dir.clone(), self.run_dir(), self.dir.join("spool"), self.agent_spool(), self.outputs()] {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
-            made.map_err(|error| StoreError::Unwritable { path: dir.clone(), error })?;
+            made.map_err(|error| match error.kind() {
+                ErrorKind::AlreadyExists => {
+                    StoreError::Unwritable { path: dir.clone(), error: ErrorKind::NotADirectory.into() }
+                }
+                _ => StoreError::Unwritable { path: dir.clone(), error },
+            })?;
         }
         Ok(())
     }
@@ -162,24 +170,4 @@ fn beside_network_fs(places: &Places, default: &Path, kind: &'static str) -> Res
         }
     }
     Ok(Located { home: Home { dir }, remark })
-}
-
-/// The network file system under a path (or under its nearest existing parent), if it is one: statfs(2) magic numbers.
-pub fn network_fs(path: &Path) -> Option<&'static str> {
-    #[cfg(feature = "failpoints")]
-    if let Some(under) = std::env::var_os("GRID_TEST_NETWORK_FS") {
-        return path.starts_with(under).then_some("NFS");
-    }
-    let existing = path.ancestors().find(|p| p.exists())?;
-    let kind = rustix::fs::statfs(existing).ok()?.f_type;
-    match kind as u64 & 0xffff_ffff {
-        0x6969 => Some("NFS"),
-        0xff53_4d42 | 0xfe53_4d42 => Some("SMB"),
-        0x0bd0_0bd0 => Some("Lustre"),
-        0x4750_4653 => Some("GPFS"),
-        0x00c3_6400 => Some("Ceph"),
-        0x0102_1997 => Some("9p"),
-        0x5346_414f => Some("AFS"),
-        _ => None,
-    }
 }

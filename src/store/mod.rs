@@ -6,6 +6,7 @@ pub mod choosing;
 pub mod classes;
 pub mod clients;
 mod columns;
+mod copy;
 pub mod declared;
 pub mod distributors;
 mod founding;
@@ -40,6 +41,8 @@ use std::time::Duration;
 pub enum StoreError {
     #[error("{path}: written by a newer grid (version {found}, this one knows {known}); use the newer grid", path = path.display())]
     Newer { path: PathBuf, found: i64, known: i64 },
+    #[error("{path}: written by an older grid (version {found}, this one writes {known}): any command of this grid brings it up to date", path = path.display())]
+    Older { path: PathBuf, found: i64, known: i64 },
     #[error("{path}: {found}; move it away and restore a backup, or begin a new home", path = path.display())]
     Corrupt { path: PathBuf, found: String },
     #[error("{path}: the disk is full; nothing was changed: free some space and try again", path = path.display())]
@@ -77,7 +80,7 @@ impl From<rusqlite::Error> for StoreError {
 
 impl StoreError {
     /// The same, with the path of the database in it.
-    fn at(self, home: &Home) -> Self {
+    pub fn at(self, home: &Home) -> Self {
         let path = home.database();
         match self {
             Self::Full { .. } => Self::Full { path },
@@ -113,8 +116,23 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens a home whose database exists; brings an old database up to date first.
+    /// Opens a home whose database exists. [`StoreError::Older`] where [`Store::upgrade`] has to come first.
     pub fn open(home: &Home) -> Result<Self> {
+        let store = Self::open_any(home)?;
+        schema::check_opened(&store).map_err(|error| error.at(home))?;
+        Ok(store)
+    }
+
+    /// Opens a home whose database is older, and brings it up to date; a copy stays beside it. The caller holds the
+    /// dispatcher's lock: none of the older version runs meanwhile.
+    pub fn upgrade(home: &Home) -> Result<Self> {
+        let mut store = Self::open_any(home)?;
+        let upgraded = schema::upgrade(&mut store).and_then(|()| schema::check_opened(&store));
+        upgraded.map_err(|error| error.at(home))?;
+        Ok(store)
+    }
+
+    fn open_any(home: &Home) -> Result<Self> {
         // A database that was copied here comes without its directories.
         if !home.run_dir().exists() {
             home.make()?;
@@ -130,9 +148,7 @@ impl Store {
         connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         connection
             .execute_batch("PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 0;")?;
-        let mut store = Self { home: home.clone(), connection, gate: Gate::open(home)?, durability: None };
-        schema::bring_up_to_date(&mut store)?;
-        Ok(store)
+        Ok(Self { home: home.clone(), connection, gate: Gate::open(home)?, durability: None })
     }
 
     /// Makes the database of a new home, whole or not at all. The caller holds [`home::Founding`].

@@ -41,29 +41,33 @@ pub(super) fn create(home: &Home, seed: &super::home::Seed) -> Result<()> {
     std::fs::File::open(home.dir()).and_then(|dir| dir.sync_all()).map_err(unwritable)
 }
 
-/// Upgrades an older database, refuses a newer one.
-pub(super) fn bring_up_to_date(store: &mut Store) -> Result<()> {
+/// Is this database of the version that this program writes?
+pub(super) fn check_opened(store: &Store) -> Result<()> {
     let path = store.home.database();
+    match version(&store.connection)? {
+        VERSION => Ok(()),
+        found if found > VERSION => Err(StoreError::Newer { path, found, known: VERSION }),
+        found if found >= 1 => Err(StoreError::Older { path, found, known: VERSION }),
+        _ => Err(StoreError::Corrupt { path, found: "this is no database of grid".to_owned() }),
+    }
+}
+
+/// Upgrades an older database behind the gate, after a copy of it is on the disk.
+pub(super) fn upgrade(store: &mut Store) -> Result<()> {
+    let _passed = store.gate.pass()?;
     let found = version(&store.connection)?;
-    if found == VERSION {
+    if found >= VERSION {
+        // Somebody else was first.
         return Ok(());
-    }
-    if found > VERSION {
-        return Err(StoreError::Newer { path, found, known: VERSION });
-    }
-    if found < 1 {
-        return Err(StoreError::Corrupt { path, found: "this is no database of grid".to_owned() });
     }
     let copy = store.home.dir().join(format!("grid.db.v{found}"));
     if !copy.exists() {
-        store.connection.execute("VACUUM INTO ?1", [copy.to_string_lossy()])?;
+        super::copy::write(&store.connection, &copy)?;
     }
     store.connection.pragma_update(None, "synchronous", "FULL")?;
     store.durability = Some(Durability::Full);
-    let _passed = store.gate.pass()?;
     let transaction = store.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let from = usize::try_from(version(&transaction)?).unwrap_or(0);
-    for upgrade in UPGRADES.iter().skip(from.saturating_sub(1)) {
+    for upgrade in UPGRADES.iter().skip(usize::try_from(found - 1).unwrap_or(0)) {
         transaction.execute_batch(upgrade)?;
     }
     transaction.pragma_update(None, "user_version", VERSION)?;

@@ -1,7 +1,15 @@
 //! A database of every released version opens with this program, and goes on where it was.
 
-use crate::support::Grid;
-use std::os::unix::fs::DirBuilderExt;
+use crate::support::{Grid, process};
+use grid::protocol::dispatcher::{FromDispatcher, ToDispatcher, VERSION};
+use grid::protocol::frame;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, read_to_string};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+
+/// The versions before the newest, each with a fixture.
+const OLDER: [u32; 1] = [1];
 
 /// A home out of a fixture.
 fn home_of(version: u32) -> Grid {
@@ -10,7 +18,7 @@ fn home_of(version: u32) -> Grid {
     let dump = format!("{}/fixtures/db/v{version}.sql", env!("CARGO_MANIFEST_DIR"));
     let database = rusqlite::Connection::open(grid.home().join("grid.db")).unwrap();
     database.execute_batch("PRAGMA journal_mode = WAL").unwrap();
-    database.execute_batch(&std::fs::read_to_string(dump).unwrap()).unwrap();
+    database.execute_batch(&read_to_string(dump).unwrap()).unwrap();
     grid
 }
 
@@ -54,5 +62,100 @@ fn what_is_no_database_is_told_and_left_alone() {
     let text = "this is a letter, not a database ".repeat(200);
     std::fs::write(&path, &text).unwrap();
     grid.grid(["submit", "--", "true"]).expect(1).says(&["grid.db", "not a database"]);
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    assert_eq!(read_to_string(&path).unwrap(), text);
+}
+
+/// Tables as sets of their definitions (an added column stands last), everything else as it was written; without
+/// comments, quotes and the form of spaces.
+fn schema(database: &rusqlite::Connection) -> BTreeMap<String, BTreeSet<String>> {
+    let mut statement =
+        database.prepare("SELECT type || ' ' || name, sql FROM sqlite_schema WHERE sql IS NOT NULL").unwrap();
+    let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))).unwrap();
+    rows.map(|row| {
+        let (name, sql) = row.unwrap();
+        let plain: Vec<&str> = sql.lines().map(|line| line.split("--").next().unwrap()).collect();
+        let plain = plain.join(" ").replace('"', "");
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        if !name.starts_with("table ") {
+            return (name, BTreeSet::from([words(&plain)]));
+        }
+        let (mut depth, mut parts) = (0, vec![String::new()]);
+        for c in plain.chars() {
+            depth += i32::from(c == '(') - i32::from(c == ')');
+            match (c, depth) {
+                ('(', 1) | (',', 1) | (')', 0) => parts.push(String::new()),
+                _ => parts.last_mut().unwrap().push(c),
+            }
+        }
+        (name, parts.iter().map(|part| words(part)).collect())
+    })
+    .collect()
+}
+
+#[test]
+fn an_upgraded_database_has_the_schema_of_a_new_one() {
+    let fresh = Grid::new();
+    let newest = schema(&rusqlite::Connection::open(fresh.home().join("grid.db")).unwrap());
+    assert!(newest.len() > 40 && newest["table task"].len() > 40, "the scan sees too little: {newest:?}");
+    for version in OLDER {
+        let grid = home_of(version);
+        grid.grid(["status"]).ok();
+        let upgraded = schema(&rusqlite::Connection::open(grid.home().join("grid.db")).unwrap());
+        let names = |schema: &BTreeMap<String, _>| schema.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&upgraded), names(&newest), "version {version}");
+        for (name, parts) in &newest {
+            assert_eq!(&upgraded[name], parts, "version {version}: {name} (left: upgraded)");
+        }
+    }
+}
+
+#[test]
+fn an_upgrade_keeps_a_copy_and_says_so() {
+    let grid = home_of(1);
+    let done = grid.grid(["status"]);
+    let copy = grid.home().join("grid.db.v1");
+    done.expect(0).says(&["brought up to date", copy.to_str().unwrap()]);
+    assert_eq!(copy.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let old = rusqlite::Connection::open(&copy).unwrap();
+    assert_eq!(old.query_row("PRAGMA user_version", [], |row| row.get(0)), Ok(1));
+    assert_eq!(old.query_row("PRAGMA integrity_check", [], |row| row.get(0)), Ok("ok".to_owned()));
+    assert_eq!(old.query_row("SELECT count(*) FROM task", [], |row| row.get(0)), Ok(7));
+    assert_eq!(grid.grid(["status"]).err(), "", "it is said once");
+}
+
+/// The older version's dispatcher is played by this test, with its lock, its socket and the real protocol.
+#[test]
+fn the_running_dispatcher_leaves_before_an_upgrade() {
+    let grid = home_of(1);
+    let run = grid.home().join("run");
+    std::fs::DirBuilder::new().mode(0o700).create(&run).unwrap();
+    let lock = File::create(run.join("dispatcher.lock")).unwrap();
+    lock.lock().unwrap();
+    let listener = UnixListener::bind(run.join("dispatcher.sock")).unwrap();
+    let command = grid.beside(["status"]);
+    let (mut caller, _) = listener.accept().unwrap();
+    frame::write(&mut caller, &FromDispatcher::Hello { version: VERSION, pid: 1 }).unwrap();
+    assert_eq!(frame::read(&mut caller).unwrap(), Some(ToDispatcher::Leave));
+    let database = rusqlite::Connection::open(grid.home().join("grid.db")).unwrap();
+    let version = || database.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0)).unwrap();
+    // It writes to its end.
+    database.execute("UPDATE home SET changes = changes + 1", []).unwrap();
+    assert_eq!(version(), 1);
+    // The connection ends before the process does: the lock is what counts.
+    drop((caller, listener));
+    std::fs::remove_file(run.join("dispatcher.sock")).unwrap();
+    assert_eq!(version(), 1);
+    drop(lock);
+    process::finish(command, "grid status".to_owned()).expect(0).says(&["brought up to date"]);
+    assert!(version() > 1);
+}
+
+#[test]
+fn many_commands_at_once_upgrade_once() {
+    let grid = home_of(1);
+    let commands: Vec<_> = (0..20).map(|_| grid.beside(["submit", "--parsable", "--", "true"])).collect();
+    let ids: BTreeSet<String> =
+        commands.into_iter().map(|c| process::finish(c, "grid submit".to_owned()).ok()).collect();
+    assert_eq!(ids.len(), 20);
+    grid.grid(["dispatcher", "stop"]).ok();
 }

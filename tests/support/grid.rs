@@ -1,7 +1,7 @@
 //! The fixture: a home, the binary, and what is asked of them.
 
-use super::Done;
 use super::process::{self, HANG};
+use super::{Done, rig};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::ffi::OsStr;
@@ -11,10 +11,18 @@ use tempfile::TempDir;
 
 /// A grid of one test.
 pub struct Grid {
-    dir: TempDir,
+    place: Place,
     home: PathBuf,
     /// Variables for every command; how fail points are armed.
     env: Vec<(String, String)>,
+}
+
+/// Where its commands are typed.
+enum Place {
+    /// On this machine, in a directory of the test's own.
+    Here(TempDir),
+    /// At a shell of a host of a rig.
+    There { host: String, rig: PathBuf },
 }
 
 impl Grid {
@@ -33,7 +41,13 @@ impl Grid {
         for part in ["user", "work"] {
             std::fs::create_dir(dir.path().join(part)).expect("a directory");
         }
-        Self { dir, home, env: Vec::new() }
+        Self { place: Place::Here(dir), home, env: Vec::new() }
+    }
+
+    /// On a host of a rig, logged in, in $HOME. Paths are as seen from outside.
+    pub fn on(host: &str, rig: &Path) -> Self {
+        let home = rig.join(host).join("home/.local/share/grid");
+        Self { place: Place::There { host: host.to_owned(), rig: rig.to_owned() }, home, env: Vec::new() }
     }
 
     /// GRID_HOME.
@@ -49,7 +63,10 @@ impl Grid {
 
     /// Where commands are typed.
     pub fn work(&self) -> PathBuf {
-        self.dir.path().join("work")
+        match &self.place {
+            Place::Here(dir) => dir.path().join("work"),
+            Place::There { host, rig } => rig.join(host).join("home"),
+        }
     }
 
     /// A path under the working directory.
@@ -70,6 +87,16 @@ impl Grid {
 
     /// Any program, in the environment of this grid.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let dir = match &self.place {
+            Place::Here(dir) => dir.path(),
+            Place::There { host, rig } => {
+                let words = rig::log_in(rig, host);
+                let mut command = Command::new(&words[0]);
+                command.args(&words[1..]).args(self.env.iter().map(|(name, value)| format!("{name}={value}")));
+                command.arg(program);
+                return command;
+            }
+        };
         let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
@@ -80,7 +107,7 @@ impl Grid {
         let binary = Path::new(env!("CARGO_BIN_EXE_grid"));
         let path = std::env::var("PATH").unwrap_or_default();
         command.env("PATH", format!("{}:{path}", binary.parent().expect("a directory").display()));
-        command.env("HOME", self.dir.path().join("user")).env("GRID_HOME", &self.home).env_remove("LC_ALL");
+        command.env("HOME", dir.join("user")).env("GRID_HOME", &self.home).env_remove("LC_ALL");
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.work());
         command
@@ -88,7 +115,11 @@ impl Grid {
 
     /// `grid` with these arguments, not started yet.
     pub fn typed<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
-        let mut command = self.command(env!("CARGO_BIN_EXE_grid"));
+        let binary = match self.place {
+            Place::Here(_) => env!("CARGO_BIN_EXE_grid"),
+            Place::There { .. } => "grid",
+        };
+        let mut command = self.command(binary);
         command.args(arguments);
         command
     }
@@ -212,7 +243,8 @@ impl Grid {
 
     /// Processes that were started for this home or by its tasks: those whose command line or environment names it.
     pub fn processes(&self) -> Vec<i32> {
-        let mark = self.dir.path().as_os_str().as_encoded_bytes();
+        let Place::Here(dir) = &self.place else { return Vec::new() };
+        let mark = dir.path().as_os_str().as_encoded_bytes();
         let me = std::process::id().cast_signed();
         let names_us = |path: String| std::fs::read(path).is_ok_and(|text| text.windows(mark.len()).any(|w| w == mark));
         let all = std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
@@ -226,6 +258,8 @@ impl Grid {
 
 impl Drop for Grid {
     fn drop(&mut self) {
+        // A rig takes its processes with it.
+        let Place::Here(dir) = &mut self.place else { return };
         self.env.clear();
         if std::thread::panicking() {
             for log in ["dispatcher.log", "agent.log"] {
@@ -233,8 +267,8 @@ impl Drop for Grid {
                 eprintln!("--- {log}\n{text}");
             }
             if std::env::var_os("GRID_KEEP_TEST_HOMES").is_some() {
-                self.dir.disable_cleanup(true);
-                eprintln!("--- kept: {}", self.dir.path().display());
+                dir.disable_cleanup(true);
+                eprintln!("--- kept: {}", dir.path().display());
             }
         }
         if self.home.join("grid.db").exists() {

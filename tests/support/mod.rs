@@ -6,8 +6,11 @@ pub mod done;
 pub mod grid;
 pub mod load;
 pub mod process;
+pub mod rig;
 pub mod said;
+pub mod small;
 
 pub use done::Done;
 pub use grid::Grid;
+pub use rig::Rig;
 pub use said::skipped;

@@ -47,7 +47,7 @@ pub struct TaskOptions {
     #[arg(long, value_name = "SCRIPT", conflicts_with = "command", help_heading = "What")]
     pub shell: Option<OsString>,
     /// An array: indexes A-B, step :S, at most N at once %N
-    #[arg(short = 'a', long, value_name = "A-B[:S][%N]", value_parser = parse_array, help_heading = "What")]
+    #[arg(short = 'a', long, value_name = "A-B[:S][%N]", allow_negative_numbers = true, value_parser = parse_array, help_heading = "What")]
     pub array: Option<Members>,
     /// A member for each line of FILE (- is stdin); {} in the command is the line
     #[arg(long, value_name = "FILE|-", conflicts_with = "array", help_heading = "What")]
@@ -60,10 +60,10 @@ pub struct TaskOptions {
     pub profile: Option<Name>,
 
     /// Processors
-    #[arg(short = 'c', long, value_name = "N", alias = "cpus-per-task", value_parser = clap::value_parser!(u32).range(1..), help_heading = "What it needs")]
+    #[arg(short = 'c', long, value_name = "N", allow_negative_numbers = true, alias = "cpus-per-task", value_parser = clap::value_parser!(u32).range(1..), help_heading = "What it needs")]
     pub cpus: Option<u32>,
     /// Memory, reserved and enforced, as 512M or 8G
-    #[arg(long, value_name = "SIZE", value_parser = Bytes::parse, help_heading = "What it needs")]
+    #[arg(long, value_name = "SIZE", value_parser = Bytes::parse_some, help_heading = "What it needs")]
     pub mem: Option<Bytes>,
     /// An application on the server, as blender or 'blender>=4.1'; may be repeated
     #[arg(long = "app", value_name = "NAME[>=VERSION]", value_delimiter = ',', help_heading = "What it needs")]
@@ -110,7 +110,7 @@ pub struct TaskOptions {
     #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "How it runs")]
     pub priority: Option<i32>,
     /// Start again after a failure, at most N times
-    #[arg(long, value_name = "N", help_heading = "How it runs")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "How it runs")]
     pub retries: Option<u32>,
     /// Also when the task was lost: it may then run twice
     #[arg(long, help_heading = "How it runs")]

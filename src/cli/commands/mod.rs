@@ -62,7 +62,7 @@ pub fn run(command: Command, out: &mut Out) -> Done {
         Command::Gc(args) => gc::run(args, out),
         Command::Completions { shell } => shell::completions(shell, out),
         Command::Man { dir } => shell::man(dir.as_deref(), out),
-        Command::Agent { spool } => agent(&spool),
+        Command::Agent(args) => agent(args),
         Command::Supervise { dir } => supervise(&dir),
         Command::Serve(_) => not_yet("serve"),
         Command::Fetch(_) => not_yet("fetch"),
@@ -74,7 +74,8 @@ pub fn run(command: Command, out: &mut Out) -> Done {
 /// Opens the home, does the work, and leaves the dispatcher awake where there is something for it to do.
 fn with_grid(out: &mut Out, work: impl FnOnce(&mut Grid, &mut Out) -> Done) -> Done {
     let mut grid = open(out)?;
-    let done = work(&mut grid, out).and_then(|code| out.finish().map(|()| code));
+    let done = work(&mut grid, out).map_err(|failure| failure.in_home(&grid));
+    let done = done.and_then(|code| out.finish().map(|()| code));
     // What was asked for is done, also if nobody reads it; that nothing starts now is worth a word, not a failure.
     if let Err(error) = process::wake(&mut grid) {
         out.note(&format!("dispatcher: {error}"));
@@ -84,7 +85,7 @@ fn with_grid(out: &mut Out, work: impl FnOnce(&mut Grid, &mut Out) -> Done) -> D
 
 /// Opens the home; the first command founds it.
 fn open(out: &mut Out) -> Result<Grid, Failure> {
-    let grid = Grid::open(&caller::places(), &caller::login(), caller::client())?;
+    let grid = Grid::open(&caller::places(), &caller::login(), caller::client(), caller::ssh())?;
     if let Some(remark) = &grid.remark {
         out.note(remark);
     }
@@ -96,13 +97,20 @@ fn not_yet(what: &str) -> Done {
 }
 
 /// Becomes the agent: frames on stdin and stdout.
-fn agent(spool: &std::path::Path) -> Done {
+fn agent(args: super::args::Agent) -> Done {
+    use crate::agent::place::Place;
     use std::os::fd::AsFd;
+    let place = match (args.spool, args.link) {
+        (Some(spool), _) => Place::At(spool),
+        (None, Some(key)) => Place::OfLink { key, dir: args.dir },
+        (None, None) => return Err(Failure::usage("grid agent: where?")),
+    };
     crate::agent::close_inherited();
     let own = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned().map(std::fs::File::from);
     let ends = own(std::io::stdin().as_fd()).and_then(|input| Ok((input, own(std::io::stdout().as_fd())?)));
     let (input, output) = ends.map_err(|error| OpsError::Grid(format!("grid agent has no stdio: {error}")))?;
-    crate::agent::serve::serve(spool, input, output).map_err(|error| OpsError::Grid(format!("grid agent: {error}")))?;
+    crate::agent::serve::serve(&place, input, output)
+        .map_err(|error| OpsError::Grid(format!("grid agent: {error}")))?;
     Ok(Code::OK)
 }
 
@@ -111,3 +119,6 @@ fn supervise(dir: &std::path::Path) -> Done {
     crate::agent::supervise::supervise(dir).map_err(|error| OpsError::Grid(format!("grid supervise: {error}")))?;
     Ok(Code::OK)
 }
+
+#[cfg(test)]
+mod looks_test;

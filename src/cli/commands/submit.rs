@@ -7,12 +7,13 @@ use super::super::output::progress::Bar;
 use super::{Done, explain, typed, with_grid};
 use crate::model::task::State;
 use crate::ops::report::Submitted;
-use crate::ops::{selecting, submit, wait};
+use crate::ops::{selecting, submit, targets, wait};
 
 pub fn run(args: Submit, out: &mut Out) -> Done {
     let dry_run = args.task.dry_run;
     let draft = typed::draft(args.task, args.hold, out)?;
     with_grid(out, |grid, out| {
+        targets::unknown(grid, &draft)?.iter().for_each(|line| out.note(line));
         if dry_run {
             let report = submit::dry_run(grid, draft)?;
             return explain::print(&report, args.json, out);
@@ -38,7 +39,11 @@ pub fn run(args: Submit, out: &mut Out) -> Done {
 
 /// `12 on fast`, `12 PENDING: no server is free`.
 fn sentence(report: &Submitted) -> String {
-    let size = report.size.map_or_else(String::new, |size| format!(" ({size} members)"));
+    let size = match report.size {
+        None => String::new(),
+        Some(1) => " (1 member)".to_owned(),
+        Some(size) => format!(" ({size} members)"),
+    };
     let reason = report.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
     match (&report.server, report.state) {
         (Some(server), State::Pending | State::Running) => format!("{}{size} on {server}", report.id),

@@ -3,7 +3,7 @@
 use super::super::args::tasks::{NotYetOptions, TaskOptions};
 use super::super::failure::Failure;
 use super::super::output::Out;
-use crate::model::command::{Command, Text};
+use crate::model::command::{Command, Text, unprintable};
 use crate::model::task::Members;
 use crate::ops::OpsError;
 use crate::ops::draft::{Draft, environment};
@@ -28,20 +28,25 @@ pub fn draft(options: TaskOptions, hold: bool, out: &mut Out) -> Result<Draft, F
     let command = command(options.command, options.shell, out)?;
     let members = match (options.array, &options.each_line) {
         (Some(array), _) => array,
-        (None, Some(file)) => Members::Lines { lines: lines(file)?, at_once: None },
+        (None, Some(file)) => Members::Lines { lines: lines(file, command.entry_max())?, at_once: None },
         (None, None) => Members::Single,
     };
     let stdin = if options.stdin { Some(stdin()?) } else { None };
     if let Some(name) = &options.name
-        && (name.is_empty() || name.chars().count() > 200 || name.chars().any(char::is_control))
+        && (name.is_empty() || name.chars().count() > 200 || name.chars().any(unprintable))
     {
-        return Err(Failure::usage("--name: 1 to 200 characters, no control characters"));
+        return Err(Failure::usage("--name: 1 to 200 characters that can be seen: no control or direction marks"));
+    }
+    for (option, file) in [("--stdout", &options.stdout), ("--stderr", &options.stderr)] {
+        if file.as_ref().is_some_and(|file| file.is_empty()) {
+            return Err(Failure::usage(format!("{option}: say which file; /dev/null for none")));
+        }
     }
     let cwd = match options.cwd {
-        Some(dir) => here().map(|here| here.join(dir)),
-        None => here(),
+        Some(dir) if dir.is_absolute() => dir,
+        Some(dir) => here()?.join(dir),
+        None => here()?,
     };
-    let cwd = cwd.map_err(|error| Failure::usage(format!("working directory: {error}")))?;
     Ok(Draft {
         command,
         members,
@@ -70,8 +75,9 @@ pub fn draft(options: TaskOptions, hold: bool, out: &mut Out) -> Result<Draft, F
 }
 
 /// This directory as the person came to it: links on the way mean the same on other hosts, what they lead to may not.
-fn here() -> std::io::Result<PathBuf> {
-    let real = std::env::current_dir()?;
+fn here() -> Result<PathBuf, Failure> {
+    let gone = |error| Failure::usage(format!("this directory is gone ({error}); go to another, or add --cwd /DIR"));
+    let real = std::env::current_dir().map_err(gone)?;
     let said = std::env::var_os("PWD").map(PathBuf::from).filter(|said| said.is_absolute());
     let same = |said: &PathBuf| match (said.metadata(), real.metadata()) {
         (Ok(a), Ok(b)) => (a.dev(), a.ino()) == (b.dev(), b.ino()),
@@ -126,16 +132,20 @@ fn has_directives(program: &Path) -> bool {
     read.is_ok() && head.starts_with(b"#!") && head.split(|b| *b == b'\n').any(|line| line.starts_with(b"#GRID "))
 }
 
-fn lines(file: &Path) -> Result<Vec<Text>, Failure> {
+fn lines(file: &Path, longest: usize) -> Result<Vec<Text>, Failure> {
     let failed = |error: std::io::Error| Failure::usage(format!("--each-line {}: {error}", file.display()));
     let source: Box<dyn Read> =
         if file == Path::new("-") { Box::new(std::io::stdin()) } else { Box::new(File::open(file).map_err(failed)?) };
     let mut lines = Vec::new();
     for line in BufReader::new(source).split(b'\n') {
-        let text = Text::from_bytes(line.map_err(failed)?);
-        lines.push(
-            text.ok_or_else(|| Failure::usage(format!("--each-line: line {} holds a NUL byte", lines.len() + 1)))?,
-        );
+        let line = line.map_err(failed)?;
+        let bad = |what: &str| Failure::usage(format!("--each-line: line {} {what}", lines.len() + 1));
+        if line.len() > longest {
+            let len = line.len();
+            return Err(bad(&format!("is {len} bytes long; the system executes this command with at most {longest}")));
+        }
+        let text = Text::from_bytes(line).ok_or_else(|| bad("holds a NUL byte, which no program can be given"))?;
+        lines.push(text);
         if lines.len() > LINES_MAX {
             return Err(Failure::usage(format!("--each-line: more than {LINES_MAX} lines")));
         }

@@ -303,21 +303,21 @@ fn relaxations_as_people_read_them() {
         fleet.relaxations(&query(&demand)).iter().map(ToString::to_string).collect()
     };
     let mem = Needs { cpus: 1, mem: Some(Bytes(30 * GIB)) };
-    assert_eq!(said(Demand { needs: mem, ..demand() }), ["with --mem 12G 1 server matches"]);
-    assert_eq!(said(Demand { needs: Needs { cpus: 999, mem: None }, ..demand() }), ["with -c 8 2 servers match"]);
+    assert_eq!(said(Demand { needs: mem, ..demand() }), ["with --mem 12G, 1 server matches"]);
+    assert_eq!(said(Demand { needs: Needs { cpus: 999, mem: None }, ..demand() }), ["with -c 8, 2 servers match"]);
     assert_eq!(
         said(Demand { apps: vec!["blender".parse().unwrap()], ..demand() }),
-        ["without --app blender 2 servers match"]
+        ["without --app blender, 2 servers match"]
     );
     assert_eq!(
         said(Demand { constraint: Some("server.rack == 7 && server.load1 > 5.0".into()), ..demand() }),
-        ["without server.load1 > 5.0 in -C 1 server matches"]
+        ["without server.load1 > 5.0 in -C, 1 server matches"]
     );
     assert_eq!(
         said(Demand { constraint: Some("server.rack == 8".into()), ..demand() }),
-        ["without -C 2 servers match"]
+        ["without -C, 2 servers match"]
     );
-    assert_eq!(said(Demand { on: Some("n9".parse().unwrap()), ..demand() }), ["without -w n9 2 servers match"]);
+    assert_eq!(said(Demand { on: Some("n9".parse().unwrap()), ..demand() }), ["without -w n9, 2 servers match"]);
 }
 
 #[test]

@@ -1,0 +1,104 @@
+//! Which file systems are another host's: locks and shared memory of a database are not safe there.
+
+use rustix::fs::statfs;
+use std::path::Path;
+
+/// Says nothing of what lies behind it; the mount table does.
+const FUSE: u64 = 0x6573_5546;
+
+/// The network file system under a path (or under its nearest existing parent), if it is one: statfs(2) magic numbers,
+/// and for FUSE the type in the mount table.
+pub fn network_fs(path: &Path) -> Option<&'static str> {
+    #[cfg(feature = "failpoints")]
+    if let Some(under) = std::env::var_os("GRID_TEST_NETWORK_FS") {
+        return path.starts_with(under).then_some("NFS");
+    }
+    let existing = path.ancestors().find(|p| p.exists())?;
+    match statfs(existing).ok()?.f_type as u64 & 0xffff_ffff {
+        0x6969 => Some("NFS"),
+        0xff53_4d42 | 0xfe53_4d42 | 0x517b => Some("SMB"),
+        0x0bd0_0bd0 => Some("Lustre"),
+        0x4750_4653 => Some("GPFS"),
+        0x00c3_6400 => Some("Ceph"),
+        0x0102_1997 => Some("9p"),
+        0x5346_414f | 0x6b41_4653 => Some("AFS"),
+        0x1983_0326 => Some("BeeGFS"),
+        0x2003_0528 => Some("OrangeFS"),
+        0x0116_1970 => Some("GFS2"),
+        0x7461_636f => Some("OCFS2"),
+        0x7375_7245 => Some("Coda"),
+        0xaad7_aaea => Some("PanFS"),
+        FUSE => {
+            let table = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+            fuse_network(kind_of(&table, &existing.canonicalize().ok()?)?)
+        }
+        _ => None,
+    }
+}
+
+/// The type of the mount that a path lies on: the last one in the table with the longest mount point above it (proc(5)).
+fn kind_of<'t>(table: &'t str, path: &Path) -> Option<&'t str> {
+    let mounts = table.lines().filter_map(|line| {
+        let at = unescaped(line.split(' ').nth(4)?);
+        let kind = line.split_once(" - ")?.1.split(' ').next()?;
+        path.starts_with(&at).then_some((at.len(), kind))
+    });
+    mounts.max_by_key(|(depth, _)| *depth).map(|(_, kind)| kind)
+}
+
+/// Space, tab, newline and backslash stand in the table as octal numbers.
+fn unescaped(point: &str) -> String {
+    [(r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", r"\")]
+        .iter()
+        .fold(point.to_owned(), |text, (escaped, plain)| text.replace(escaped, plain))
+}
+
+/// FUSE file systems that lead to other hosts; the others (overlays, encryption, disks) are local.
+fn fuse_network(kind: &str) -> Option<&'static str> {
+    Some(match kind.strip_prefix("fuse.")? {
+        "sshfs" => "sshfs",
+        "glusterfs" => "GlusterFS",
+        "ceph-fuse" | "ceph" => "Ceph",
+        "juicefs" => "JuiceFS",
+        "rclone" => "rclone",
+        "s3fs" | "goofys" | "mount-s3" => "S3",
+        "gcsfuse" => "Google Cloud Storage",
+        "blobfuse" | "blobfuse2" => "Azure Blob Storage",
+        "davfs" | "davfs2" => "WebDAV",
+        "curlftpfs" => "FTP",
+        "smbnetfs" => "SMB",
+        "mfs" | "moosefs" | "lizardfs" => "MooseFS",
+        "seaweedfs" => "SeaweedFS",
+        "cvmfs2" => "CernVM-FS",
+        "nfs-ganesha" | "fuse-nfs" => "NFS",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = "\
+21 1 254:0 / / rw,relatime - ext4 /dev/root rw
+40 21 0:35 / /home/me/far\\040away rw,nosuid - fuse.sshfs lab: rw,user_id=1000
+41 21 0:36 / /home/me/safe rw,nosuid - fuse.gocryptfs /home/me/.safe rw
+42 40 0:37 / /home/me/far\\040away/here rw shared:1 - tmpfs tmpfs rw";
+
+    #[test]
+    fn the_deepest_mount_counts() {
+        let kind = |path: &str| kind_of(TABLE, Path::new(path));
+        assert_eq!(kind("/home/me/x"), Some("ext4"));
+        assert_eq!(kind("/home/me/far away/x/y"), Some("fuse.sshfs"));
+        assert_eq!(kind("/home/me/far away/here"), Some("tmpfs"));
+        assert_eq!(kind("/home/me/far away2"), Some("ext4"));
+        assert_eq!(kind("/home/me/safe"), Some("fuse.gocryptfs"));
+    }
+
+    #[test]
+    fn only_those_that_lead_elsewhere_are_network() {
+        assert_eq!(fuse_network("fuse.sshfs"), Some("sshfs"));
+        assert_eq!(fuse_network("fuse.gocryptfs"), None);
+        assert_eq!(fuse_network("ext4"), None);
+    }
+}

@@ -1,0 +1,51 @@
+//! A copy of the whole database in one file, consistent while others read and write.
+
+use super::{Result, StoreError};
+use rusqlite::Connection;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// Writes the copy beside its place, then gives it its name: nobody ever sees half of one. What is there already stays,
+/// and is an error.
+pub(super) fn write(connection: &Connection, to: &Path) -> Result<()> {
+    let unwritable = |error| StoreError::Unwritable { path: to.to_owned(), error };
+    let mut beside = to.to_owned().into_os_string();
+    beside.push(format!(".{}.new", std::process::id()));
+    let beside = Path::new(&beside);
+    let done = fill(connection, beside, to).and_then(|()| {
+        place(beside, to).map_err(unwritable)?;
+        let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(dir).and_then(|dir| dir.sync_all()).map_err(unwritable)
+    });
+    if done.is_err() {
+        // Half a copy is none. That it could not be written is what the caller hears of.
+        let _ = std::fs::remove_file(beside);
+    }
+    done
+}
+
+/// Renames without replacing; file systems that have no such call (NFS, FAT) get the plain one: it was looked before.
+fn place(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => std::fs::rename(from, to),
+        done => Ok(done?),
+    }
+}
+
+fn fill(connection: &Connection, beside: &Path, to: &Path) -> Result<()> {
+    let unwritable = |error| StoreError::Unwritable { path: to.to_owned(), error };
+    if to.symlink_metadata().is_ok() {
+        return Err(unwritable(io::ErrorKind::AlreadyExists.into()));
+    }
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(beside).map_err(unwritable)?;
+    let name = beside.to_str().ok_or_else(|| unwritable(io::ErrorKind::InvalidFilename.into()))?;
+    connection.execute("VACUUM INTO ?1", [name]).map_err(|error| match StoreError::from(error) {
+        StoreError::Full { .. } => StoreError::Full { path: to.to_owned() },
+        other => other,
+    })?;
+    file.sync_all().map_err(unwritable)
+}

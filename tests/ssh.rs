@@ -1,0 +1,15 @@
+//! Hosts with a real sshd, on one machine: each in namespaces of its own, with faults to order.
+
+#![expect(clippy::expect_used, clippy::panic, clippy::print_stderr, reason = "tests")]
+
+mod support;
+
+#[path = "ssh/hosts.rs"]
+mod hosts;
+
+/// What `Rig::slow` starts this program again for.
+#[test]
+#[ignore = "a process for other tests"]
+fn cable() {
+    support::rig::cable::run();
+}
