@@ -6,6 +6,10 @@ mod support;
 
 #[path = "ssh/hosts.rs"]
 mod hosts;
+#[path = "ssh/tiers.rs"]
+mod tiers;
+#[path = "ssh/way.rs"]
+mod way;
 
 /// What `Rig::slow` starts this program again for.
 #[test]

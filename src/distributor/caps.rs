@@ -27,6 +27,9 @@ pub fn check(view: &View<'_>, request: &Request, guest: &Guest) -> Result<(), Ti
     if guest.standing == Standing::Resident {
         return Ok(());
     }
+    if request.launch.workplace.sent().is_some() || request.launch.fetch.is_some() {
+        return Err(TierError::Denied("--send, --dir and --fetch do not go to other homes yet".to_owned()));
+    }
     let demand = &request.demand;
     if demand.labels.len() > ATTRIBUTES_MAX {
         return Err(over("task attributes", demand.labels.len(), ATTRIBUTES_MAX));

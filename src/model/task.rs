@@ -2,6 +2,7 @@
 
 use super::command::{Command, Environment, Text};
 use super::demand::Demand;
+use super::files::{Fetch, Workplace};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -230,6 +231,9 @@ impl Counts {
 pub struct Launch {
     pub command: Command,
     pub cwd: Text,
+    /// The client's $HOME, where `cwd` lies below it: on a server that one logs in to, the $HOME there stands for it.
+    #[serde(default)]
+    pub home: Option<Text>,
     pub env: Environment,
     pub time_limit: Option<Duration>,
     /// Opened on the server, relative to `cwd`; None keeps the output in the spool.
@@ -238,6 +242,11 @@ pub struct Launch {
     /// What the command reads; None is /dev/null.
     #[serde(with = "serde_bytes", default)]
     pub stdin: Option<Vec<u8>>,
+    #[serde(default)]
+    pub workplace: Workplace,
+    /// Brought back at the end.
+    #[serde(default)]
+    pub fetch: Option<Fetch>,
 }
 
 /// The members of a task.

@@ -2,6 +2,7 @@
 
 use super::OpsError;
 use super::expressions::{Role, check_some};
+use super::sending::Wish;
 use crate::model::command::{Command, Environment, Text};
 use crate::model::demand::{AppNeed, Demand, Target};
 use crate::model::name::Name;
@@ -31,6 +32,8 @@ pub struct Draft {
     pub user: Option<Name>,
     /// Absolute.
     pub cwd: Text,
+    /// The caller's $HOME, where `cwd` lies below it.
+    pub home: Option<Text>,
     pub env: Environment,
     pub stdout: Option<Text>,
     pub stderr: Option<Text>,
@@ -39,6 +42,7 @@ pub struct Draft {
     pub retries: Option<u32>,
     pub retry_lost: bool,
     pub hold: bool,
+    pub files: Wish,
 }
 
 impl Draft {
@@ -60,6 +64,7 @@ impl Draft {
             hold_unmatched: false,
             user: None,
             cwd,
+            home: None,
             env: Environment(Vec::new()),
             stdout: None,
             stderr: None,
@@ -68,6 +73,7 @@ impl Draft {
             retries: None,
             retry_lost: false,
             hold: false,
+            files: Wish { dir: None, send: Vec::new(), fetch: Vec::new() },
         }
     }
 
@@ -102,11 +108,15 @@ impl Draft {
         let launch = Launch {
             command: self.command,
             cwd: self.cwd,
+            home: self.home,
             env: self.env,
             time_limit,
             stdout: self.stdout,
             stderr: self.stderr,
             stdin: self.stdin,
+            // Filled in by what was taken in of `files`.
+            workplace: Default::default(),
+            fetch: None,
         };
         Ok(Request {
             demand,

@@ -173,6 +173,7 @@ fn detail(
         max_rss: member.and_then(|m| m.max_rss),
         mem_limit: None,
         cancel_asked_at: view.cancel_asked(row.id, index)?,
+        files: super::fetch::files(view, row, index, &launch)?,
         steps: view.steps(row.id)?,
         remote: view.away(row.id)?.and_then(|away| match away.held {
             Held::By { id, .. } => Some(Remote { distributor: row.tier2.clone(), id: id.to_string() }),
