@@ -1,12 +1,12 @@
 //! Whatever comes in through `grid serve`: refused in clear words, no crash, no change.
 
+use super::world::request;
 use crate::support::{Grid, process};
 use grid::model::attribute::Value;
-use grid::model::command::{Command, Environment};
-use grid::model::demand::Demand;
+use grid::model::command::Command;
 use grid::model::distributor::Load;
 use grid::model::id::{HomeId, TaskUuid};
-use grid::model::task::{ClientFacts, Launch, Members, Request};
+use grid::model::task::{Members, Request};
 use grid::protocol::distributor::{Answer, FromServe, How, MAGIC, Question, Report, ToServe, VERSION, Way};
 use grid::protocol::envelope::{Envelope, Sealed};
 use grid::protocol::frame;
@@ -70,28 +70,6 @@ impl Caller {
         let mut rest = Vec::new();
         self.hear.read_to_end(&mut rest).unwrap();
         assert!(process::wait_for(&mut self.child, process::HANG).is_some_and(|s| s.success()));
-    }
-}
-
-fn request() -> Request {
-    Request {
-        demand: Demand::default(),
-        launch: Launch {
-            command: Command::new(vec!["true".into()]).unwrap(),
-            cwd: "/tmp".into(),
-            env: Environment(vec![]),
-            time_limit: None,
-            stdout: None,
-            stderr: None,
-            stdin: None,
-        },
-        members: Members::Single,
-        retries: 0,
-        retry_lost: false,
-        hold: false,
-        hold_unmatched: false,
-        user: None,
-        client: ClientFacts { host: "desk".into(), user: "x".into(), os: "linux".into(), arch: "x86_64".into() },
     }
 }
 

@@ -1,17 +1,13 @@
 //! Faults between and within the tiers: whatever is cut, frozen or killed at whichever step, an acknowledged task is held by
 //! exactly one home in the end, and a refused one by none.
 
-use super::world::{FAULTS, Fault, Plan, Planned, STEPS, Step, Wire, World, found, guest, holds, know};
+use super::world::{FAULTS, Fault, Plan, Planned, STEPS, Step, Wire, World, found, guest, holds, know, request};
 use crate::support::said;
 use grid::distributor::front::SERIES;
 use grid::distributor::place::{Order, Outcome, place};
 use grid::distributor::settle::settle;
-use grid::model::command::Command;
-use grid::model::demand::Demand;
 use grid::model::distributor::Tier;
 use grid::model::id::TaskUuid;
-use grid::model::resources::Needs;
-use grid::model::task::{ClientFacts, Launch, Members, Request};
 use grid::protocol::envelope::Envelope;
 use grid::protocol::seal;
 use grid::store::Store;
@@ -25,28 +21,6 @@ impl Random {
     fn below(&mut self, n: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % n
-    }
-}
-
-fn request(cpus: u32) -> Request {
-    Request {
-        demand: Demand { needs: Needs { cpus, mem: None }, ..Demand::default() },
-        launch: Launch {
-            command: Command::new(vec!["true".into()]).unwrap(),
-            cwd: "/tmp".into(),
-            env: grid::model::command::Environment(vec![]),
-            time_limit: None,
-            stdout: None,
-            stderr: None,
-            stdin: None,
-        },
-        members: Members::Single,
-        retries: 0,
-        retry_lost: false,
-        hold: false,
-        hold_unmatched: false,
-        user: None,
-        client: ClientFacts { host: "desk".into(), user: "me".into(), os: "linux".into(), arch: "x86_64".into() },
     }
 }
 
@@ -92,7 +66,8 @@ fn of_500_schedules_of_faults_none_loses_or_doubles_a_task() {
         world.begin(Plan { coming, whole_hosts, stays_down, ..Plan::default() });
         let told = format!("schedule {number} of seed {seed}: {:?}", world.plan.lock().unwrap().coming);
 
-        let request = request([1, 1, 1, 30, 999][usize::try_from(random.below(5)).unwrap()]);
+        let mut request = request();
+        request.demand.needs.cpus = [1, 1, 1, 30, 999][usize::try_from(random.below(5)).unwrap()];
         let sealed = seal::seal(&request).unwrap();
         let uuid = TaskUuid::new();
         let envelope = Envelope { version: 1, uuid, round: SERIES, user: None, hops: 0, sealed };

@@ -5,11 +5,14 @@ use grid::distributor::desk::{Guest, Standing};
 use grid::distributor::front::Sought;
 use grid::distributor::peers::{PeerError, Peers};
 use grid::distributor::serve::{Asked, answer};
+use grid::model::command::{Command, Environment};
+use grid::model::demand::Demand;
 use grid::model::endpoint::Endpoint;
 use grid::model::facts::Facts;
+use grid::model::files::Workplace;
 use grid::model::id::{BootId, TaskUuid};
 use grid::model::resources::Bytes;
-use grid::model::task::ClientFacts;
+use grid::model::task::{ClientFacts, Launch, Members, Request};
 use grid::protocol::distributor::{Answer, Question};
 use grid::store::home::{Home, Seed};
 use grid::store::{Durability, Store, StoreError};
@@ -309,4 +312,30 @@ pub fn know(store: &mut Store, name: &str, tier: grid::model::distributor::Tier,
         })
         .map_err(|error: StoreError| error)
         .unwrap();
+}
+
+/// A task that asks for nothing but to be run.
+pub fn request() -> Request {
+    Request {
+        demand: Demand::default(),
+        launch: Launch {
+            command: Command::new(vec!["true".into()]).unwrap(),
+            cwd: "/tmp".into(),
+            env: Environment(vec![]),
+            time_limit: None,
+            stdout: None,
+            stderr: None,
+            stdin: None,
+            home: None,
+            workplace: Workplace::There,
+            fetch: None,
+        },
+        members: Members::Single,
+        retries: 0,
+        retry_lost: false,
+        hold: false,
+        hold_unmatched: false,
+        user: None,
+        client: ClientFacts { host: "desk".into(), user: "x".into(), os: "linux".into(), arch: "x86_64".into() },
+    }
 }
