@@ -120,6 +120,11 @@ pub fn admit(
     came: Came<'_>,
     now: Timestamp,
 ) -> Result<TaskId, TierError> {
+    if let Some(list) = &envelope.list {
+        seal::open_list(&mut look.request, list)
+            .map_err(|error| TierError::Denied(format!("the list of the array can't be read: {error}")))?;
+    }
+    caps::check_members(&look.request.members)?;
     // A class belongs to a client's row: one that was never seen gets it here.
     look.client.id = tx.see_client(&look.request.client, now)?;
     let mut trace = came.trace.clone();

@@ -108,8 +108,8 @@ fn travelling(view: &View<'_>, mut request: Request, me: &Name) -> Result<Reques
 }
 
 fn envelope(request: &Request) -> Result<Envelope, OpsError> {
-    let sealed = seal::seal(request).map_err(|e| OpsError::Usage(e.to_string()))?;
-    Ok(Envelope { version: 1, uuid: TaskUuid::new(), round: SERIES, user: None, hops: 0, sealed })
+    let (sealed, list) = seal::seal(request).map_err(|e| OpsError::Usage(e.to_string()))?;
+    Ok(Envelope { version: 1, uuid: TaskUuid::new(), round: SERIES, user: None, hops: 0, sealed, list })
 }
 
 pub(super) fn refusal(error: TierError) -> OpsError {

@@ -9,7 +9,7 @@ use crate::distributor::serve::{self, Asked};
 use crate::distributor::tier2::TierError;
 use crate::ops::submit::refusal;
 use crate::ops::{Grid, OpsError, dispatcher};
-use crate::protocol::distributor::{Answer, ENVELOPE_MAX, Question, Ticket};
+use crate::protocol::distributor::{Answer, Question, Ticket};
 use crate::protocol::envelope::Envelope;
 use std::time::Duration;
 
@@ -90,12 +90,7 @@ fn guest_of(grid: &Grid, visitor: &Visitor) -> Guest {
 
 /// An envelope at the door: its size, its way, and who sends it.
 fn receive(desk: &Desk, grid: &Grid, envelope: &mut Envelope) -> Result<(Guest, Visitor), OpsError> {
-    let size = envelope.sealed.as_bytes().len();
-    if size > ENVELOPE_MAX {
-        return Err(OpsError::Refused(format!(
-            "a task of {size} bytes: {ENVELOPE_MAX} at most may travel between homes"
-        )));
-    }
+    envelope.may_travel().map_err(OpsError::Refused)?;
     if envelope.hops >= HOPS_MAX {
         let hops = envelope.hops;
         return Err(OpsError::Refused(format!("this task has passed {hops} homes: do they redirect in a circle?")));
