@@ -12,6 +12,8 @@ mod hosts;
 mod lab;
 #[path = "ssh/many.rs"]
 mod many;
+#[path = "ssh/way.rs"]
+mod way;
 
 /// What `Rig::slow` starts this program again for.
 #[test]

@@ -248,6 +248,9 @@ impl Dispatcher {
             Refusal::NoOutput { path, error } => {
                 self.bar(tx, ledger, known, attempt, server, &format!("can't open {path}: {error}"), outcome)?;
             }
+            Refusal::Prologue { error } => {
+                self.bar(tx, ledger, known, attempt, server, &format!("the prologue fails ({error})"), outcome)?;
+            }
             Refusal::Spool { error } | Refusal::Supervisor { error } => {
                 self.back_to_waiting(ledger, known, attempt)?;
                 if let Some(server) = server {

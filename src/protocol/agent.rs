@@ -81,6 +81,9 @@ pub struct Start {
     pub mem_limit: Option<crate::model::resources::Bytes>,
     /// GRID_TASK_ID, GRID_CPUS, GRID_SERVER and so on: the same for all members.
     pub grid_env: Vec<(Text, Text)>,
+    /// Shell lines of the server whose environment the commands get.
+    #[serde(default)]
+    pub prologue: Option<String>,
     pub members: Vec<StartMember>,
 }
 
@@ -203,6 +206,10 @@ pub enum Refusal {
     },
     /// No supervisor could be started.
     Supervisor {
+        error: String,
+    },
+    /// The server's prologue fails.
+    Prologue {
         error: String,
     },
 }

@@ -50,10 +50,7 @@ impl Lab {
     #[track_caller]
     pub fn submit(&self, host: &str, options: &[&str]) -> String {
         let script = "echo $GRID_TASK_ID >> ran; echo first; until [ -e go.$GRID_TASK_ID ]; do sleep 0.05; done; echo last; exit 7";
-        let words = ["-w", host, "--cwd", "/home/grid"]
-            .into_iter()
-            .chain(options.iter().copied())
-            .chain(["--", "sh", "-c", script]);
+        let words = ["-w", host].into_iter().chain(options.iter().copied()).chain(["--", "sh", "-c", script]);
         self.grid.submit(words)
     }
 
