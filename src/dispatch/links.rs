@@ -65,7 +65,9 @@ pub struct Slot {
     /// Waiting tasks have use for it until then.
     pub wanted_until: Instant,
     /// When a reading was asked for that has not come.
-    pub probing: Option<Timestamp>,
+    pub probing: Option<(Timestamp, Instant)>,
+    /// When the next one is to be asked for.
+    pub read_at: Option<Instant>,
 }
 
 /// What came of waiting for a link.
@@ -100,7 +102,23 @@ impl Slot {
             wanted: false,
             wanted_until: now,
             probing: None,
+            read_at: None,
         }
+    }
+
+    /// A reading is due, and can be asked for.
+    pub fn is_to_be_read(&self, now: Instant) -> bool {
+        self.boot().is_some() && self.probing.is_none() && self.read_at.is_some_and(|at| at <= now)
+    }
+
+    /// A reading that began at this time or later is not under way.
+    pub fn read_since(&self, since: Timestamp) -> bool {
+        self.probing.is_none_or(|(asked_at, _)| asked_at < since)
+    }
+
+    /// The reading that was asked for does not come.
+    pub fn reading_overdue(&self, patience: Duration) -> bool {
+        self.probing.is_some_and(|(_, asked)| asked.elapsed() > patience)
     }
 
     /// Is it to be opened now?
@@ -189,6 +207,7 @@ impl Slot {
     /// Gives the link up; it is opened again later. What that means for its servers.
     pub fn failed(&mut self, error: LinkError, ways: &Ways) -> News {
         self.probing = None;
+        self.read_at = None;
         let now = Instant::now();
         let (error, up_since) = match std::mem::replace(&mut self.phase, Phase::Down { retry_at: now }) {
             Phase::Up { link, since, .. } => (link.give_up(error), Some(since)),
@@ -305,7 +324,10 @@ impl Slot {
                 let brisk = Some(since + BRISK).filter(|at| *at > Instant::now());
                 self.deadline(patience).into_iter().chain(brisk).min()
             }
-            Phase::Up { .. } => None,
+            Phase::Up { .. } => match self.probing {
+                Some((_, asked)) => Some(asked + patience),
+                None => self.read_at,
+            },
         }
     }
 }

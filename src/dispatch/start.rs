@@ -173,24 +173,27 @@ pub fn wait_until_gone(home: &Home) -> io::Result<()> {
     lock_file(home)?.lock()
 }
 
-/// Lets the dispatcher leave. None begins as long as the lock that this gives is held.
-pub fn retire(home: &Home) -> Result<File, StartError> {
+/// Lets the dispatcher leave, as long as that is `needed`. None begins as long as the lock that this gives is held.
+pub fn retire(home: &Home, needed: &mut dyn FnMut() -> bool) -> Result<Option<File>, StartError> {
     let lock = lock_file(home)?;
-    loop {
+    while needed() {
         match lock.try_lock() {
-            Ok(()) => return Ok(lock),
+            Ok(()) => return Ok(Some(lock)),
             Err(TryLockError::Error(error)) => return Err(error.into()),
             Err(TryLockError::WouldBlock) => {}
         }
         match Connection::open(home)? {
-            Some(mut connection) => {
-                connection.send(&ToDispatcher::Leave)?;
-                while connection.receive()?.is_some() {}
-            }
+            Some(mut connection) => match connection.send(&ToDispatcher::Leave) {
+                Ok(()) => while connection.receive()?.is_some() {},
+                // It is leaving already.
+                Err(StartError::Frame(FrameError::Io(_))) => {}
+                Err(error) => return Err(error),
+            },
             // It has the lock and does not listen: it is just coming, or going.
             None => std::thread::sleep(Duration::from_millis(10)),
         }
     }
+    Ok(None)
 }
 
 fn spawn(home: &Home) -> Result<Startup, StartError> {

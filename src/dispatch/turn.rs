@@ -12,7 +12,7 @@ use crate::model::resources::Needs;
 use crate::model::server::Engine;
 use crate::model::task::{Phase, State};
 use crate::model::time::Timestamp;
-use crate::protocol::agent::{FromAgent, ToAgent};
+use crate::protocol::agent::ToAgent;
 use crate::store::ledger::{Claimed, Ledger};
 use crate::store::members::Live;
 use crate::store::{Durability, Store, StoreError, Tx, View};
@@ -37,6 +37,8 @@ impl Dispatcher {
     pub(super) fn turn(&mut self, store: &mut Store) -> Result<(), DispatchError> {
         self.send_unsent(store)?;
         self.data();
+        self.send_pieces();
+        self.tell_progress(store)?;
         for (route, question) in
             self.callers.askable(|route| self.links.get(&route).is_some_and(|s| s.boot().is_some()))
         {
@@ -62,7 +64,9 @@ impl Dispatcher {
         store.write(durability, |tx| {
             let now = Timestamp::now();
             self.look_at_servers(tx)?;
-            for server in self.callers.probes() {
+            let stale_after = crate::distributor::tier2::stale_after(tx)?;
+            self.fleets.values_mut().for_each(|fleet| fleet.trust(stale_after, now));
+            for (server, _) in self.callers.probes() {
                 if self.route_to(server).is_none() {
                     outcome.probed.push((server, Err("there is no such server to be read".to_owned())));
                 }
@@ -139,7 +143,7 @@ impl Dispatcher {
         for order in outcome.orders {
             if let Some(route) = self.route_of(order.place) {
                 self.tell(route, &ToAgent::Start(order.start));
-                self.moved = true;
+                self.moved(route);
             }
         }
         failpoint("dispatcher-sent");
@@ -162,9 +166,6 @@ impl Dispatcher {
         for (server, read) in outcome.probed {
             self.callers.probed(server, read);
         }
-        if !self.callers.probes().is_empty() {
-            self.probe_at = Some(Instant::now());
-        }
     }
 
     /// Sends over a route; a message that can't be encoded is a bug that must not stop the rest.
@@ -173,26 +174,6 @@ impl Dispatcher {
             && let Err(error) = slot.send(message)
         {
             tracing::error!("a message to the agent was not sent: {error}");
-        }
-    }
-
-    /// Output pieces go straight to those who follow.
-    fn data(&mut self) {
-        let (data, rest): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.inbox).into_iter().partition(|(_, m)| matches!(m, FromAgent::Data { .. }));
-        self.inbox = rest;
-        for (route, message) in data {
-            let FromAgent::Data { attempt, stream, offset, bytes, at_end } = message else { continue };
-            if let Some(end) = self.fetches.data(attempt, stream, offset, &bytes, at_end) {
-                for message in end.ask {
-                    self.tell(route, &message);
-                }
-                if let Some(event) = end.whole {
-                    self.inbox.push((route, FromAgent::Events(vec![event])));
-                }
-            } else {
-                self.callers.data(attempt, stream, offset, &bytes, at_end);
-            }
         }
     }
 
@@ -303,7 +284,9 @@ impl Dispatcher {
 
     /// A place is free again: blocked classes may fit there, on the other servers of its host, and in groups.
     fn give_back(&mut self, place: Place, needs: Needs) {
-        self.moved = true;
+        if let Some(route) = self.route_of(place) {
+            self.moved(route);
+        }
         self.book(place, needs, schedule::Booking::GiveBack);
         let host = self.fleets.values().find_map(|f| f.get(place.host)).and_then(|s| s.pool.as_ref()).map(|p| p.host);
         for (distributor, fleet) in &self.fleets {

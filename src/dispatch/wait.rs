@@ -78,7 +78,7 @@ impl Dispatcher {
         let mut due = now + Duration::from_secs(30);
         let patience = self.ways.patience;
         let links = self.links.values().filter_map(|slot| slot.due_at(patience));
-        for at in links.chain(self.probe_at) {
+        for at in links.chain(self.look_again.filter(|_| self.queue.blocked().next().is_some())) {
             due = due.min(at);
         }
         if !self.queue.is_empty() {
@@ -93,7 +93,7 @@ impl Dispatcher {
         if self.idle() {
             due = due.min(self.idle_since + self.idle_exit).min(now + Duration::from_secs(5));
         }
-        if self.stirred || self.queue.stirs() {
+        if self.stirred || self.queue.stirs() || self.has_pieces() {
             due = now;
         }
         due.saturating_duration_since(now)

@@ -9,6 +9,7 @@ mod columns;
 mod copy;
 pub mod declared;
 pub mod distributors;
+pub mod files;
 mod founding;
 mod gate;
 mod groups;
@@ -119,7 +120,7 @@ impl Store {
     /// Opens a home whose database exists. [`StoreError::Older`] where [`Store::upgrade`] has to come first.
     pub fn open(home: &Home) -> Result<Self> {
         let store = Self::open_any(home)?;
-        schema::check_opened(&store)?;
+        schema::check_opened(&store).map_err(|error| error.at(home))?;
         Ok(store)
     }
 
@@ -127,14 +128,14 @@ impl Store {
     /// dispatcher's lock: none of the older version runs meanwhile.
     pub fn upgrade(home: &Home) -> Result<Self> {
         let mut store = Self::open_any(home)?;
-        schema::upgrade(&mut store).map_err(|error| error.at(home))?;
-        schema::check_opened(&store)?;
+        let upgraded = schema::upgrade(&mut store).and_then(|()| schema::check_opened(&store));
+        upgraded.map_err(|error| error.at(home))?;
         Ok(store)
     }
 
     fn open_any(home: &Home) -> Result<Self> {
-        // A database that was copied here comes without its directories.
-        if !home.run_dir().exists() {
+        // A database that was copied here comes without its directories, an older home without the newest.
+        if !home.run_dir().exists() || !home.fetched().exists() {
             home.make()?;
         }
         Self::open_at(home, &home.database()).map_err(|error| error.at(home))

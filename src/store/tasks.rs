@@ -254,22 +254,23 @@ impl View<'_> {
 
     /// What a server is told to do for a task.
     pub fn launch(&self, id: TaskId) -> Result<Option<Launch>> {
-        self.one(
-            "SELECT argv, cwd, env, time_limit, stdout, stderr, stdin, client_home FROM task WHERE id = ?1",
-            [id],
-            |row| {
-                Ok(Launch {
-                    command: Command::from_blob(row.get_ref(0)?.as_blob()?),
-                    cwd: row.get(1)?,
-                    env: Environment::from_blob(row.get_ref(2)?.as_blob()?),
-                    time_limit: row.get::<_, Option<u64>>(3)?.map(Duration::from_millis),
-                    stdout: row.get(4)?,
-                    stderr: row.get(5)?,
-                    stdin: row.get(6)?,
-                    home: row.get(7)?,
-                })
-            },
-        )
+        let files = self.files_of(id)?;
+        const SELECT: &str =
+            "SELECT argv, cwd, env, time_limit, stdout, stderr, stdin, client_home FROM task WHERE id = ?1";
+        self.one(SELECT, [id], |row| {
+            Ok(Launch {
+                command: Command::from_blob(row.get_ref(0)?.as_blob()?),
+                cwd: row.get(1)?,
+                env: Environment::from_blob(row.get_ref(2)?.as_blob()?),
+                time_limit: row.get::<_, Option<u64>>(3)?.map(Duration::from_millis),
+                stdout: row.get(4)?,
+                stderr: row.get(5)?,
+                stdin: row.get(6)?,
+                home: row.get(7)?,
+                workplace: files.0,
+                fetch: files.1,
+            })
+        })
     }
 
     /// The line of a member of an each-line task.
@@ -335,6 +336,7 @@ impl Tx<'_> {
                 self.run("INSERT INTO entry (task_id, idx, line) VALUES (?1, ?2, ?3)", (id, at + 1, line))?;
             }
         }
+        self.add_files(id, launch)?;
         Ok(id)
     }
 

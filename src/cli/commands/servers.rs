@@ -20,7 +20,7 @@ pub fn run(verb: Server, out: &mut Out) -> Done {
         Server::Import(_) => not_yet("server import"),
         Server::Refresh(args) => refresh::some(args, out),
         Server::List(listing) => with_grid(out, |grid, out| {
-            entries::list(&servers::list(grid)?, listing.json, table, out)?;
+            entries::list(&servers::list(grid)?, listing.json, |all| table(all, Timestamp::now()), out)?;
             Ok(Code::OK)
         }),
         Server::Show(args) => with_grid(out, |grid, out| {
@@ -98,8 +98,8 @@ fn app(text: &str) -> Result<(Name, Option<String>), Failure> {
     Ok((name, version.map(str::to_owned)))
 }
 
-fn table(all: &[Entry]) -> Table {
-    let now = Timestamp::now();
+/// The listing; `now` is what ages are counted from.
+pub fn table(all: &[Entry], now: Timestamp) -> Table {
     let several = all.iter().any(|e| e.distributor != all[0].distributor);
     let mut table = Table::new(&[
         "NAME", "STATE", "ENGINE", "IN", "SLOTS", "CPUS", "LOAD", "IDLE", "MEM", "POWER", "READ", "APPS", "DECLARED",
@@ -157,7 +157,7 @@ mod tests {
     fn the_list_shows_use_and_age() {
         let (_dir, mut grid) = fixture::grid();
         servers::drain(&mut grid, &["local".into()], Some("fan is loud")).unwrap();
-        let text = table(&servers::list(&grid).unwrap()).render(Look::default());
+        let text = table(&servers::list(&grid).unwrap(), Timestamp::now()).render(Look::default());
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].starts_with("NAME   STATE    ENGINE  SLOTS  CPUS  LOAD  IDLE  MEM  POWER"), "{text}");
         assert!(lines[1].starts_with("local  DRAINED  local     0/4     4  0.50   3.5   6G    400"), "{text}");
