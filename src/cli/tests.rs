@@ -105,7 +105,6 @@ fn what_is_not_built_is_refused_in_so_many_words_and_absent_from_help() {
         "server import hosts",
         "distributor add x --tier 1 --endpoint ssh:h",
         "distributor register --as x",
-        "fetch 12",
         "cron install",
         "serve --home /x",
     ] {

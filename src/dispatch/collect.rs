@@ -336,7 +336,7 @@ impl Dispatcher {
             return self.back_to_waiting(ledger, known, attempt);
         }
         let all: Vec<&str> = barred.iter().map(|(_, text)| text.as_str()).collect();
-        let hint = if why.starts_with("no ") { "; add --cwd DIR with a directory that is there" } else { "" };
+        let hint = if why.starts_with("no ") { ": add --dir, --send or --cwd" } else { "" };
         let error = format!("{}{hint}", all.join(", "));
         let cause = Cause::NotExecuted { code: 125, error };
         let end = End {

@@ -68,6 +68,8 @@ pub struct Slot {
     pub probing: Option<(Timestamp, Instant)>,
     /// When the next one is to be asked for.
     pub read_at: Option<Instant>,
+    /// When the agent said something last.
+    said: Timestamp,
 }
 
 /// What came of waiting for a link.
@@ -75,7 +77,9 @@ pub struct Slot {
 pub enum News {
     /// A message of an agent.
     Said(FromAgent),
-    /// The link is lost, for this reason.
+    /// A link that was up is cut; when it stood last.
+    Cut { error: String, last: Timestamp },
+    /// A login failed, and another way is tried at once.
     Lost(String),
     /// There is no way to the server at the moment, for this reason.
     NoWay(String),
@@ -85,6 +89,8 @@ pub enum News {
 const GREETING_LIMIT: Duration = Duration::from_secs(30);
 /// A login that takes longer is not counted among those under way: the host is slow or dead, and others must not wait for it.
 const BRISK: Duration = Duration::from_secs(2);
+/// As long as keepalives take to notice a cut: 15 s three times, and a little.
+const KEEPALIVE_MS: i64 = 50_000;
 /// The first pause, and the longest ones: where it may pass by itself, and where somebody has to do something.
 const WAIT_MIN: Duration = Duration::from_millis(50);
 const WAIT_SOON: Duration = Duration::from_secs(30);
@@ -103,6 +109,7 @@ impl Slot {
             wanted_until: now,
             probing: None,
             read_at: None,
+            said: Timestamp(0),
         }
     }
 
@@ -153,7 +160,7 @@ impl Slot {
                 Ok(())
             }
             Err(error) => match self.failed(error, ways) {
-                News::NoWay(error) | News::Lost(error) => Err(error),
+                News::NoWay(error) | News::Lost(error) | News::Cut { error, .. } => Err(error),
                 News::Said(_) => Ok(()),
             },
         }
@@ -167,7 +174,10 @@ impl Slot {
         let mut broken = None;
         loop {
             match link.next() {
-                Ok(Some(message)) => news.push(News::Said(message)),
+                Ok(Some(message)) => {
+                    self.said = Timestamp::now();
+                    news.push(News::Said(message));
+                }
                 Ok(None) => break,
                 Err(error) => {
                     broken = Some(error);
@@ -223,7 +233,10 @@ impl Slot {
             let stood = now.saturating_duration_since(since) > WAIT_SOON;
             self.pause = if stood { WAIT_MIN } else { next_pause(self.pause, Retry::Soon) };
             self.phase = Phase::Down { retry_at: now + self.pause };
-            return News::Lost(words);
+            // Until ssh gave up the connection stood, but for the time in which it noticed that it does not.
+            let stood = Timestamp(Timestamp::now().0 - KEEPALIVE_MS);
+            let last = self.said.max(stood);
+            return News::Cut { error: words, last };
         }
         let retry = match &error {
             LinkError::Trouble(trouble) => trouble.retry(),

@@ -88,6 +88,11 @@ impl Dispatcher {
             match piece {
                 News::Said(message) => self.inbox.push((route, message)),
                 News::Lost(error) => self.link_lost(route, &error),
+                News::Cut { error, last } => {
+                    self.silent.push((route, last));
+                    self.lose_at = Some(Instant::now());
+                    self.link_lost(route, &error);
+                }
                 News::NoWay(error) => {
                     self.link_lost(route, &error);
                     self.inbox.push((route, FromAgent::Unfit { error }));

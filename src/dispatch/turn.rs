@@ -44,7 +44,9 @@ impl Dispatcher {
         {
             self.tell(route, &question);
         }
-        let quiet = self.inbox.is_empty() && !self.stirred && !self.queue.stirs() && self.starve_at > Instant::now();
+        let now = Instant::now();
+        let due = self.starve_at <= now || self.lose_at.is_some_and(|at| at <= now);
+        let quiet = self.inbox.is_empty() && !self.stirred && !self.queue.stirs() && !due;
         let stuck = self.lanes.stuck();
         if quiet && stuck.is_empty() {
             self.explain_some(store)?;
@@ -76,6 +78,7 @@ impl Dispatcher {
                 self.collect(tx, &mut ledger, route, message, &mut outcome)?;
             }
             self.carry_out_cancels(tx, &mut ledger, &mut outcome)?;
+            self.give_up_lost(tx, &mut ledger, now, &mut outcome)?;
             self.look_at_classes(tx)?;
             schedule::top_up(self, tx, &mut ledger, &mut outcome)?;
             self.close_lanes(tx)?;
@@ -200,6 +203,9 @@ impl Dispatcher {
                     fleet.remove(id);
                 }
             }
+            // A link that leads to no server of ours any more.
+            let used: std::collections::HashSet<Route> = self.routes().collect();
+            self.links.retain(|route, _| *route == Route::Here || used.contains(route));
         }
         self.seen_servers = changes;
         Ok(())
@@ -338,6 +344,10 @@ impl Dispatcher {
             store.checkpoint()?;
         }
         Ok(())
+    }
+
+    fn routes(&self) -> impl Iterator<Item = Route> {
+        self.fleets.values().flat_map(|fleet| fleet.servers()).filter_map(|server| Route::to(&server.engine))
     }
 
     /// The link over which a place is reached.

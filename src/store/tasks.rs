@@ -293,9 +293,9 @@ impl Tx<'_> {
         self.run(
             "INSERT INTO task (uuid, class_id, user_id, name, argv, shown, cwd, env, time_limit, stdout, stderr, stdin, retries, retry_lost,
                                shape, first, step, size, at_once, rest, rest_state, waiting, held, reason, submitted_at, round, tier1, tier2,
-                               search, verdict, verdict_at, unmatched, client_home)
+                               search, verdict, verdict_at, unmatched, client_home, lost_after)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?18, ?20, ?21, ?22, ?23, ?24, ?25,
-                     ?26, ?27, ?28, ?29, ?24, ?30, ?31)",
+                     ?26, ?27, ?28, ?29, ?24, ?30, ?31, ?32)",
             rusqlite::params![
                 new.uuid,
                 new.class,
@@ -328,6 +328,7 @@ impl Tx<'_> {
                 new.verdict.map(|n| n.0),
                 new.unmatched,
                 launch.home,
+                new.request.lost_after.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
             ],
         )?;
         let id = TaskId(self.inserted());
