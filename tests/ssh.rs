@@ -14,6 +14,8 @@ mod lab;
 mod many;
 #[path = "ssh/tiers.rs"]
 mod tiers;
+#[path = "ssh/trust.rs"]
+mod trust;
 #[path = "ssh/way.rs"]
 mod way;
 

@@ -10,6 +10,7 @@ mod lanes;
 mod links;
 mod opening;
 mod orders;
+mod patience;
 mod peers;
 mod pieces;
 pub mod probe;
