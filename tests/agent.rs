@@ -14,5 +14,7 @@ mod control;
 mod deaths;
 #[path = "agent/disk.rs"]
 mod disk;
+#[path = "agent/files.rs"]
+mod files;
 #[path = "agent/speed.rs"]
 mod speed;

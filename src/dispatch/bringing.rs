@@ -39,7 +39,8 @@ pub struct Brought {
 struct Bring {
     route: Route,
     known: Known,
-    ended: Ended,
+    /// None: it was taken in long ago, and somebody asks once more for what it brought.
+    ended: Option<Ended>,
     remarks: Vec<String>,
     /// None while the agent packs.
     arrival: Option<Arrival>,
@@ -63,7 +64,10 @@ struct Arrival {
 #[derive(Debug, Default)]
 pub struct Next {
     pub ask: Vec<ToAgent>,
+    /// The end can be taken in.
     pub whole: Option<Event>,
+    /// What came of asking once more can be.
+    pub again: Option<(AttemptId, Known)>,
 }
 
 impl Bringing {
@@ -78,7 +82,7 @@ impl Bringing {
     }
 
     /// The agent is to be asked to pack; false if it was asked already.
-    pub fn begin(&mut self, route: Route, known: Known, attempt: AttemptId, ended: Ended) -> bool {
+    pub fn begin(&mut self, route: Route, known: Known, attempt: AttemptId, ended: Option<Ended>) -> bool {
         if self.open.contains_key(&attempt) {
             return false;
         }
@@ -130,11 +134,11 @@ impl Bringing {
         let Some(bring) = self.open.get_mut(&attempt) else { return Next::default() };
         let Some(arrival) = &mut bring.arrival else { return Next::default() };
         if arrival.to.len() < arrival.size {
-            return Next { ask: arrival.asks(attempt), whole: None };
+            return Next { ask: arrival.asks(attempt), ..Next::default() };
         }
         if arrival.to.digest() != arrival.digest || arrival.to.len() > arrival.size {
             if !arrival.again && arrival.restart().is_ok() {
-                return Next { ask: arrival.asks(attempt), whole: None };
+                return Next { ask: arrival.asks(attempt), ..Next::default() };
             }
             return self.finish(attempt, Whereabouts::There { error: "it came damaged".to_owned() });
         }
@@ -155,12 +159,16 @@ impl Bringing {
     fn finish(&mut self, attempt: AttemptId, lies: Whereabouts) -> Next {
         let Some(bring) = self.open.remove(&attempt) else { return Next::default() };
         self.done.insert(attempt, Brought { lies, remarks: bring.remarks });
-        Next { ask: Vec::new(), whole: Some(Event::Ended { attempt, ended: bring.ended }) }
+        match bring.ended {
+            Some(ended) => Next { whole: Some(Event::Ended { attempt, ended }), ..Next::default() },
+            None => Next { again: Some((attempt, bring.known)), ..Next::default() },
+        }
     }
 
-    /// The link is lost: the next hello tells the ends again.
-    pub fn forget(&mut self, route: Route) {
-        self.open.retain(|_, bring| bring.route != route);
+    /// The link is lost: the next hello tells the ends again. Gives those that somebody asked for once more.
+    pub fn forget(&mut self, route: Route) -> Vec<Known> {
+        let lost = self.open.extract_if(|_, bring| bring.route == route);
+        lost.filter(|(_, bring)| bring.ended.is_none()).map(|(_, bring)| bring.known).collect()
     }
 
     /// Nothing is on its way.

@@ -47,6 +47,7 @@ impl Dispatcher {
         for ask in next.ask {
             self.tell(route, &ask);
         }
+        self.again.extend(next.again.map(|(attempt, known)| (route, attempt, known)));
         if let Some(event) = next.whole {
             self.inbox.push((route, FromAgent::Events(vec![event])));
         }

@@ -144,7 +144,9 @@ impl Dispatcher {
         self.cancelling.clear();
         self.fetches.forget();
         self.sending.forget(route);
-        self.bringing.forget(route);
+        for known in self.bringing.forget(route) {
+            self.callers.brought(known.task, known.index);
+        }
         self.callers.detach();
         self.stirred = true;
     }

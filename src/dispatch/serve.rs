@@ -50,6 +50,8 @@ pub struct Dispatcher {
     pub(super) fetches: Fetches,
     pub(super) sending: Sending,
     pub(super) bringing: Bringing,
+    /// What came of asking once more for what a member brought.
+    pub(super) again: Vec<(Route, AttemptId, super::collect::Known)>,
     /// The home's count of changes up to which servers and classes were looked at.
     pub(super) seen_servers: i64,
     pub(super) seen_classes: i64,
@@ -155,6 +157,7 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
         fetches: Fetches::default(),
         sending: Sending::default(),
         bringing: Bringing::default(),
+        again: Vec::new(),
         seen_servers: 0,
         seen_classes: 0,
         stirred: true,
@@ -234,6 +237,7 @@ impl Dispatcher {
             ToDispatcher::Read { task, index, number, stream, offset, max } => {
                 self.read_for(&store.view(), at, (task, index, number), stream, offset, max)?
             }
+            ToDispatcher::Bring { task, index } => self.bring_again(&store.view(), at, task, index)?,
             ToDispatcher::Probe { server } => {
                 self.callers.all[at].probe(server);
                 self.probe_at = Some(Instant::now());

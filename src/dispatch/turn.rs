@@ -29,6 +29,8 @@ pub struct Outcome {
     /// Tasks that have ended as a whole, and members that have.
     pub ended: Vec<(TaskId, Option<crate::model::id::Index>)>,
     pub probed: Vec<(crate::model::id::ServerId, Option<String>)>,
+    /// Members whose files somebody asked for once more.
+    pub brought: Vec<(TaskId, crate::model::id::Index)>,
 }
 
 /// Readings of hosts are asked for at most this often after starts and ends.
@@ -46,7 +48,11 @@ impl Dispatcher {
         {
             self.tell(route, &question);
         }
-        let quiet = self.inbox.is_empty() && !self.stirred && !self.queue.stirs() && self.starve_at > Instant::now();
+        let quiet = self.inbox.is_empty()
+            && self.again.is_empty()
+            && !self.stirred
+            && !self.queue.stirs()
+            && self.starve_at > Instant::now();
         let stuck = self.lanes.stuck();
         if quiet && stuck.is_empty() {
             self.explain_some(store)?;
@@ -70,6 +76,7 @@ impl Dispatcher {
             for (route, message) in inbox {
                 self.collect(tx, &mut ledger, route, message, &mut outcome)?;
             }
+            self.take_in_again(tx, &mut outcome)?;
             self.carry_out_cancels(tx, &mut ledger, &mut outcome)?;
             self.look_at_classes(tx)?;
             schedule::top_up(self, tx, &mut ledger, &mut outcome)?;
@@ -157,6 +164,9 @@ impl Dispatcher {
                 self.avoided.remove(&task);
             }
             self.callers.ended(task, index);
+        }
+        for (task, index) in outcome.brought {
+            self.callers.brought(task, index);
         }
         for (server, error) in outcome.probed {
             self.callers.probed(server, error.as_deref());

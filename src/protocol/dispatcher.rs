@@ -24,6 +24,8 @@ pub enum ToDispatcher {
     Read { task: TaskId, index: Index, number: u32, stream: Stream, offset: u64, max: u32 },
     /// Read this server's host now: [`FromDispatcher::Probed`].
     Probe { server: ServerId },
+    /// Bring home what still lies on the server of an ended member: answered by [`FromDispatcher::Brought`].
+    Bring { task: TaskId, index: Index },
 }
 
 /// From the dispatcher.
@@ -59,5 +61,10 @@ pub enum FromDispatcher {
     Probed {
         server: ServerId,
         error: Option<String>,
+    },
+    /// The database says what came of it.
+    Brought {
+        task: TaskId,
+        index: Index,
     },
 }

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A small file system of its own; None where we may not mount one.
-struct Small(PathBuf);
+pub struct Small(PathBuf);
 
 impl Small {
-    fn mount(at: &Path) -> Option<Self> {
+    pub fn mount(at: &Path, size: &str) -> Option<Self> {
         std::fs::create_dir_all(at).unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"]).arg(at).output();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(at).output();
         if !mounted.is_ok_and(|o| o.status.success()) {
             eprintln!("skipped: this account may not mount a small file system");
             return None;
@@ -29,7 +30,7 @@ impl Drop for Small {
 #[test]
 fn without_room_nothing_begins_and_with_room_ends_are_written() {
     let home = Home::new();
-    let Some(_small) = Small::mount(&home.spool) else { return };
+    let Some(_small) = Small::mount(&home.spool, "256k") else { return };
     let gate = home.path("gate");
     assert!(Command::new("mkfifo").arg(&gate).status().unwrap().success());
     let mut agent = home.agent();
