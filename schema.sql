@@ -43,7 +43,7 @@ CREATE TABLE distributor_set (
 -- A machine. All servers of this home on it share its processors and memory.
 CREATE TABLE host (
     id            INTEGER PRIMARY KEY,
-    machine       TEXT    NOT NULL UNIQUE,     -- /etc/machine-id
+    machine       TEXT    NOT NULL UNIQUE,     -- /etc/machine-id and the host name: cloned machines share the first
     boot_id       TEXT    NOT NULL,
     hostname      TEXT    NOT NULL,
     os            TEXT    NOT NULL,
@@ -86,7 +86,10 @@ CREATE TABLE server (
     taken_cpus     INTEGER NOT NULL DEFAULT 0,
     taken_mem      INTEGER NOT NULL DEFAULT 0,
     kept_for       INTEGER,                    -- task that waits too long elsewhere passed over
-    changed        INTEGER NOT NULL DEFAULT 0  -- home.changes at the last change that matching must see
+    changed        INTEGER NOT NULL DEFAULT 0, -- home.changes at the last change that matching must see
+    ssh_options    TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(ssh_options)),  -- what stands behind -o
+    remote_dir     TEXT,                       -- ssh: where the agent lives over there; NULL: the usual places
+    prologue       TEXT                        -- shell lines whose environment tasks get there
 ) STRICT;
 CREATE INDEX server_changed ON server (changed);
 CREATE INDEX server_host ON server (host_id);

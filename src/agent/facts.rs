@@ -90,12 +90,12 @@ fn parse_os(text: &str) -> (String, Option<String>) {
     (field("ID").unwrap_or_else(|| "linux".to_owned()), field("VERSION_ID"))
 }
 
-/// `/etc/machine-id`, or a stand-in made of the host name.
+/// `/etc/machine-id` (or `host`) and the host name: cloned machines share the first, unnamed ones the second.
 pub fn machine() -> String {
     let id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
     match id.trim() {
         "" | "uninitialized" => format!("host-{}", hostname()),
-        id => id.to_owned(),
+        id => format!("{id}-{}", hostname()),
     }
 }
 

@@ -5,21 +5,27 @@ use std::os::unix::ffi::OsStringExt;
 use std::process::Command;
 
 /// HOME, USER, LOGNAME, SHELL from the password database; PATH, LANG and TZ as this agent was given them.
-pub fn environment() -> Vec<(OsString, OsString)> {
+/// An agent that `logged_in` was given all of them by the login itself.
+pub fn environment(logged_in: bool) -> Vec<(OsString, OsString)> {
     let mut all: Vec<(OsString, OsString)> = Vec::new();
+    if logged_in {
+        all.extend(LOGIN.iter().filter_map(|name| Some(((*name).into(), std::env::var_os(name)?))));
+    }
     if let Some(entry) = passwd_entry() {
         let text = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
         let fields: Vec<&[u8]> = entry.split(|b| *b == b':').collect();
         if let [name, _, _, _, _, home, shell, ..] = fields[..] {
             let shell = if shell.is_empty() { b"/bin/sh" } else { shell };
             for (key, value) in [("USER", name), ("LOGNAME", name), ("HOME", home), ("SHELL", shell)] {
-                all.push((key.into(), text(value)));
+                if !all.iter().any(|(known, _)| known == key) {
+                    all.push((key.into(), text(value)));
+                }
             }
         }
     }
-    for name in ["USER", "LOGNAME", "HOME", "SHELL", "PATH", "LANG", "TZ"] {
+    for name in LOGIN.iter().chain(&["PATH", "LANG", "TZ"]) {
         if let Some(value) = std::env::var_os(name)
-            && !all.iter().any(|(known, _)| known == name)
+            && !all.iter().any(|(known, _)| known == *name)
         {
             all.push((name.into(), value));
         }
@@ -32,6 +38,9 @@ pub fn environment() -> Vec<(OsString, OsString)> {
     }));
     all
 }
+
+/// What a login sets for an account.
+const LOGIN: [&str; 4] = ["USER", "LOGNAME", "HOME", "SHELL"];
 
 /// This user's line of /etc/passwd, or of whatever else the host asks for names.
 fn passwd_entry() -> Option<Vec<u8>> {

@@ -5,6 +5,7 @@
 //! The two meet in frames (`protocol::supervisor`) and, when one of them has died, in the `journal`.
 
 pub mod journal;
+pub mod place;
 pub mod serve;
 pub mod supervise;
 

@@ -7,6 +7,7 @@ use super::follow::{Follow, Watcher};
 use super::lanes::Lane;
 use super::limits::timespec;
 use super::orphans::Orphan;
+use super::place::Place;
 use super::probe::Prober;
 use super::spool::{RunId, Spool};
 use super::worker::Worker;
@@ -22,7 +23,6 @@ use rustix::fs::OFlags;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::{Read, Write};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Events in one message stay below this, far from the longest frame.
@@ -52,8 +52,8 @@ pub struct Agent {
     pub outbox: Outbox,
 }
 
-/// Serves the home that says hello on `input`, until that ends. `spool` is the directory above all homes' spools.
-pub fn serve(spool: &Path, mut input: impl Read + AsFd, mut output: impl Write + AsFd) -> Result<(), AgentError> {
+/// Serves the home that says hello on `input`, until that ends.
+pub fn serve(place: &Place, mut input: impl Read + AsFd, mut output: impl Write + AsFd) -> Result<(), AgentError> {
     for fd in [input.as_fd(), output.as_fd()] {
         let flags = rustix::fs::fcntl_getfl(fd).map_err(AgentError::io("stdio"))?;
         rustix::fs::fcntl_setfl(fd, flags | OFlags::NONBLOCK).map_err(AgentError::io("stdio"))?;
@@ -62,7 +62,7 @@ pub fn serve(spool: &Path, mut input: impl Read + AsFd, mut output: impl Write +
     let mut inbox = Inbox::default();
     write_all(MAGIC, &mut output)?;
     let Some(hello) = first_message(&mut inbox, &mut input)? else { return Ok(()) };
-    match Agent::open(spool, hello) {
+    match Agent::open(place, hello) {
         Ok(mut agent) => agent.run(&mut inbox, &mut input, &mut output),
         Err(AgentError::Unfit(error)) => {
             let mut text = Vec::new();
@@ -74,7 +74,7 @@ pub fn serve(spool: &Path, mut input: impl Read + AsFd, mut output: impl Write +
 }
 
 impl Agent {
-    fn open(root: &Path, hello: ToAgent) -> Result<Self, AgentError> {
+    fn open(place: &Place, hello: ToAgent) -> Result<Self, AgentError> {
         let ToAgent::Hello { version_min, version, home, epoch, .. } = hello else {
             return Err(AgentError::Unfit("the first message must be a hello".to_owned()));
         };
@@ -85,7 +85,7 @@ impl Agent {
             )));
         }
         let boot = process::boot_id();
-        let spool = Spool::open(root, home, epoch, boot.clone())?;
+        let spool = Spool::open(&place.find()?, home, epoch, boot.clone())?;
         let places = Places::make(spool.dir()).map_err(AgentError::io("spool"))?;
         let mut agent = Self {
             bundles: Bundles::new(places.bundles.clone()),
@@ -95,7 +95,7 @@ impl Agent {
             prober: Prober::new(spool.dir(), boot.clone()).map_err(AgentError::io("eventfd"))?,
             spool,
             boot: boot.clone(),
-            environment: login::environment(),
+            environment: login::environment(place.is_remote()),
             book: Book::default(),
             runs: HashMap::new(),
             lanes: HashMap::new(),

@@ -91,10 +91,7 @@ pub enum Command {
     Man { dir: Option<PathBuf> },
 
     #[command(hide = true)]
-    Agent {
-        #[arg(long)]
-        spool: PathBuf,
-    },
+    Agent(Agent),
     #[command(hide = true)]
     Supervise { dir: PathBuf },
     #[command(hide = true)]
@@ -103,6 +100,18 @@ pub enum Command {
     Cron(NotYet),
     #[command(hide = true)]
     Backup(NotYet),
+}
+
+/// Where an agent works: in a spool that its home knows, or behind a link.
+#[derive(Debug, ClapArgs)]
+#[command(group = clap::ArgGroup::new("where").required(true).args(["spool", "link"]))]
+pub struct Agent {
+    #[arg(long)]
+    pub spool: Option<PathBuf>,
+    #[arg(long)]
+    pub link: Option<crate::model::ssh::LinkKey>,
+    #[arg(long, requires = "link")]
+    pub dir: Option<PathBuf>,
 }
 
 /// Takes anything, to refuse it with "not yet".

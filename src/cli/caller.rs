@@ -1,5 +1,6 @@
 //! Who calls, and from where: the environment is read here and nowhere else.
 
+use crate::model::ssh::Login;
 use crate::model::task::ClientFacts;
 use crate::ops::home::Places;
 use std::path::PathBuf;
@@ -15,6 +16,12 @@ pub fn places() -> Places {
         home: path("HOME"),
         host: host(),
     }
+}
+
+/// What this session has for logins over ssh.
+pub fn ssh() -> Login {
+    let text = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+    Login { command: text("GRID_SSH_COMMAND"), auth_sock: text("SSH_AUTH_SOCK") }
 }
 
 /// This host and account, as a client.

@@ -56,10 +56,20 @@ fn refused(error: &clap::Error, out: &mut Out) -> Code {
     }
     let text = error.render().to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let text = text.lines().map(clipped).collect::<Vec<_>>().join("\n");
     let mut lines = text.lines().filter(|line| !line.trim().is_empty());
     out.complain(lines.next().unwrap_or("wrong usage"));
     for line in lines {
         out.complaint_below(line.trim_start());
     }
     Code::USAGE
+}
+
+/// clap repeats what was typed; its beginning is enough.
+fn clipped(line: &str) -> String {
+    const LONGEST: usize = 400;
+    match line.char_indices().nth(LONGEST) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line.to_owned(),
+    }
 }

@@ -90,6 +90,7 @@ fn options_as_people_know_them() {
     let Ok(Command::Submit(submit)) = parse("submit --shell a|b") else { panic!() };
     assert!(submit.task.command.is_empty());
     assert!(matches!(parse("server add n1 --local --distributor lab-b"), Ok(Command::Server(Server::Add(_)))));
+    assert!(matches!(parse("server add x --ssh h --ssh-option Port=2"), Ok(Command::Server(Server::Add(_)))));
     assert!(matches!(parse("task show 12"), Ok(Command::Task(Task::Show(_)))));
 }
 
@@ -102,7 +103,6 @@ fn what_is_not_built_is_refused_in_so_many_words_and_absent_from_help() {
         "submit -L matlab:1 true",
         "run -G 1 true",
         "run --send a true",
-        "server add x --ssh host",
         "server import hosts",
         "distributor add x --tier 1 --endpoint ssh:h",
         "distributor register --as x",
@@ -119,7 +119,7 @@ fn what_is_not_built_is_refused_in_so_many_words_and_absent_from_help() {
     for verb in ["submit", "run", "server add", "distributor add"] {
         let found = verb.split(' ').fold(&mut command, |c, name| c.find_subcommand_mut(name).unwrap());
         let help = found.render_long_help().to_string();
-        for absent in ["--dependency", "--after", "--begin", "--license", "--gpus", "--ssh", "--endpoint"] {
+        for absent in ["--dependency", "--after", "--begin", "--license", "--gpus", "--endpoint"] {
             assert!(!help.contains(absent), "{verb}: {absent}");
         }
     }

@@ -165,10 +165,11 @@ impl Bringing {
         }
     }
 
-    /// The link is lost: the next hello tells the ends again. Gives those that somebody asked for once more.
-    pub fn forget(&mut self, route: Route) -> Vec<Known> {
-        let lost = self.open.extract_if(|_, bring| bring.route == route);
-        lost.filter(|(_, bring)| bring.ended.is_none()).map(|(_, bring)| bring.known).collect()
+    /// The link is lost: the next hello tells the ends again. Was there one on its way, and which did somebody ask for?
+    pub fn forget(&mut self, route: Route) -> (bool, Vec<Known>) {
+        let lost = self.open.extract_if(|_, bring| bring.route == route).map(|(_, bring)| bring);
+        let (ends, asked): (Vec<_>, Vec<_>) = lost.partition(|bring| bring.ended.is_some());
+        (!ends.is_empty(), asked.into_iter().map(|bring| bring.known).collect())
     }
 
     /// Nothing is on its way.

@@ -3,6 +3,7 @@
 use super::links::Route;
 use crate::model::attempt::Stream;
 use crate::model::id::{AttemptId, Index, ServerId, TaskId};
+use crate::model::time::Timestamp;
 use crate::protocol::agent::ToAgent;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher, VERSION};
 use crate::protocol::frame::{Inbox, Outbox};
@@ -14,7 +15,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 struct Wishes {
     watches: Vec<(TaskId, Option<Index>)>,
     follows: Vec<Follow>,
-    probes: Vec<ServerId>,
+    /// Servers to be read, and since when that is wanted: an older reading is no answer.
+    probes: Vec<(ServerId, Timestamp)>,
     brings: Vec<(TaskId, Index)>,
     reads: Vec<(AttemptId, Stream, u64)>,
     /// Questions to agents whose links are not up yet.
@@ -111,7 +113,7 @@ impl Caller {
 
     /// Remembers a wish.
     pub fn probe(&mut self, server: ServerId) {
-        self.wishes.probes.push(server);
+        self.wishes.probes.push((server, Timestamp::now()));
     }
 
     /// Remembers a wish.
@@ -232,6 +234,16 @@ impl Callers {
         }
     }
 
+    /// Servers that callers want read.
+    pub fn probes(&self) -> Vec<ServerId> {
+        self.all.iter().flat_map(|c| c.wishes.probes.iter().map(|(id, _)| *id)).collect()
+    }
+
+    /// Where questions wait to go.
+    pub fn questions(&self) -> Vec<Route> {
+        self.all.iter().flat_map(|c| c.wishes.unasked.iter().map(|(route, _)| *route)).collect()
+    }
+
     /// Questions whose links are up now.
     pub fn askable(&mut self, up: impl Fn(Route) -> bool) -> Vec<(Route, ToAgent)> {
         let mut all = Vec::new();
@@ -266,12 +278,15 @@ impl Callers {
         }
     }
 
-    /// A reading came, or failed.
-    pub fn probed(&mut self, server: ServerId, error: Option<&str>) {
+    /// A reading that was asked for then came, or there is none.
+    pub fn probed(&mut self, server: ServerId, read: Result<Timestamp, String>) {
         for caller in &mut self.all {
-            while let Some(at) = caller.wishes.probes.iter().position(|s| *s == server) {
-                caller.wishes.probes.remove(at);
-                caller.send(&FromDispatcher::Probed { server, error: error.map(str::to_owned) });
+            let answered = |wish: &mut (ServerId, Timestamp)| {
+                wish.0 == server && read.as_ref().map_or(true, |asked_at| wish.1 <= *asked_at)
+            };
+            let answers = caller.wishes.probes.extract_if(.., answered).count();
+            for _ in 0..answers {
+                caller.send(&FromDispatcher::Probed { server, error: read.as_ref().err().cloned() });
             }
         }
     }

@@ -37,7 +37,7 @@ impl Dispatcher {
     ) -> Result<(), DispatchError> {
         match message {
             FromAgent::Hello { boot, inventory, .. } => self.recover(tx, ledger, route, &boot, inventory, outcome),
-            FromAgent::Unfit { error } => Ok(self.route_down(tx, route, &error, outcome)?),
+            FromAgent::Unfit { error } => self.route_down(tx, ledger, route, &error, outcome),
             FromAgent::Facts(facts) => {
                 let now = Timestamp::now();
                 let asked_at = self.links.get_mut(&route).and_then(|slot| slot.probing.take());
@@ -51,7 +51,7 @@ impl Dispatcher {
                 }
                 for id in servers {
                     tx.record_facts(id, &facts, now)?;
-                    outcome.probed.push((id, None));
+                    outcome.probed.push((id, Ok(asked_at.unwrap_or(now))));
                 }
                 crate::distributor::tier2::reconsider_unmatched(tx, now).map_err(|e| match e {
                     crate::distributor::tier2::TierError::Store(error) => error,
@@ -165,7 +165,7 @@ impl Dispatcher {
             return Ok(());
         }
         let limit = tx.setting("output_limit")?.and_then(|text| Bytes::parse(&text).ok()).map_or(64 << 20, |b| b.0);
-        let outputs = match self.fetches.outputs(&self.home, known, attempt, &ended, limit)? {
+        let outputs = match self.fetches.outputs(&self.home, route, known, attempt, &ended, limit)? {
             super::fetch::Where::Known(outputs) => outputs,
             super::fetch::Where::OnItsWay(asks) => {
                 for ask in asks {
@@ -220,7 +220,7 @@ impl Dispatcher {
     }
 
     /// It never began: it waits as if it had never been given to a server.
-    fn back_to_waiting(
+    pub(super) fn back_to_waiting(
         &mut self,
         ledger: &mut Ledger<'_, '_>,
         known: Known,

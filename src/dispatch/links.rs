@@ -1,28 +1,31 @@
 //! The dispatcher's links to agents: opened when needed, opened again when lost.
 
-use crate::engine::{Engine, local::Local};
+use super::ways::Ways;
+use crate::link::trouble::{Retry, Trouble};
 use crate::link::{Link, LinkError};
-use crate::model::id::{BootId, Epoch};
-use crate::model::server;
+use crate::model::id::BootId;
+use crate::model::server::Engine;
+use crate::model::ssh::{LinkKey, Login};
 use crate::model::time::Timestamp;
-use crate::protocol::agent::{FromAgent, ToAgent, VERSION, VERSION_MIN};
-use crate::store::Home;
-use crate::store::settings::HomeRow;
+use crate::protocol::agent::{FromAgent, ToAgent};
 use std::time::{Duration, Instant};
 
-/// Which link reaches a server. All local servers share one.
+/// Which link reaches a server. All local servers share one, and all with the same ssh target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Route {
     /// The agent on this host.
     Here,
+    /// Over ssh.
+    Ssh(LinkKey),
 }
 
 impl Route {
-    /// The way to a server; None for groups (their members have ways) and for engines that are not built.
-    pub const fn to(engine: &server::Engine) -> Option<Self> {
+    /// The way to a server; None for groups: their members have ways.
+    pub const fn to(engine: &Engine) -> Option<Self> {
         match engine {
-            server::Engine::Local => Some(Self::Here),
-            server::Engine::Ssh { .. } | server::Engine::Group { .. } => None,
+            Engine::Local => Some(Self::Here),
+            Engine::Ssh(target) => Some(Self::Ssh(target.key())),
+            Engine::Group { .. } => None,
         }
     }
 }
@@ -32,16 +35,17 @@ impl Route {
 enum Phase {
     Down {
         retry_at: Instant,
-        wait: Duration,
     },
     /// Opened; the agent has not said hello yet.
     Greeting {
         link: Link,
         since: Instant,
+        login: Login,
     },
     Up {
         link: Link,
         boot: BootId,
+        since: Instant,
         /// What the agent holds was compared with what the database says.
         reconciled: bool,
     },
@@ -50,7 +54,16 @@ enum Phase {
 /// The link of one route.
 #[derive(Debug)]
 pub struct Slot {
+    to: Engine,
     phase: Phase,
+    /// The last pause before it was tried again.
+    pause: Duration,
+    /// Which of the sessions that callers brought is tried next.
+    session: usize,
+    /// Somebody has use for it now.
+    pub wanted: bool,
+    /// Waiting tasks have use for it until then.
+    pub wanted_until: Instant,
     /// When a reading was asked for that has not come.
     pub probing: Option<Timestamp>,
 }
@@ -62,102 +75,179 @@ pub enum News {
     Said(FromAgent),
     /// The link is lost, for this reason.
     Lost(String),
+    /// There is no way to the server at the moment, for this reason.
+    NoWay(String),
 }
 
-/// How long an agent may take to say hello.
+/// How long an agent may take to say hello once the login is done, without any progress.
 const GREETING_LIMIT: Duration = Duration::from_secs(30);
+/// A login that takes longer is not counted among those under way: the host is slow or dead, and others must not wait for it.
+const BRISK: Duration = Duration::from_secs(2);
+/// The first pause, and the longest ones: where it may pass by itself, and where somebody has to do something.
+const WAIT_MIN: Duration = Duration::from_millis(50);
+const WAIT_SOON: Duration = Duration::from_secs(30);
+const WAIT_SELDOM: Duration = Duration::from_secs(600);
 
 impl Slot {
-    /// A link that is to be opened.
-    pub fn new() -> Self {
-        Self { phase: Phase::Down { retry_at: Instant::now(), wait: Duration::from_millis(50) }, probing: None }
+    /// A link that is to be opened when somebody has use for it.
+    pub fn new(to: Engine) -> Self {
+        let now = Instant::now();
+        Self {
+            to,
+            phase: Phase::Down { retry_at: now },
+            pause: Duration::ZERO,
+            session: 0,
+            wanted: false,
+            wanted_until: now,
+            probing: None,
+        }
     }
 
-    /// Opens it if it is time to.
-    pub fn open_if_due(&mut self, home: &Home, row: &HomeRow, epoch: Epoch) -> Result<(), String> {
-        let Phase::Down { retry_at, wait } = &mut self.phase else { return Ok(()) };
-        if Instant::now() < *retry_at {
-            return Ok(());
+    /// Is it to be opened now?
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.wanted && matches!(self.phase, Phase::Down { retry_at } if retry_at <= now)
+    }
+
+    /// It is down, whether or not it is wanted.
+    pub const fn is_down(&self) -> bool {
+        matches!(self.phase, Phase::Down { .. })
+    }
+
+    /// A login that sshd over there counts as under way.
+    pub fn is_logging_in(&self, now: Instant) -> bool {
+        let brisk = |since: Instant| now.saturating_duration_since(since) < BRISK;
+        matches!(&self.phase, Phase::Greeting { link, since, .. } if !link.answered() && brisk(*since))
+            && matches!(self.to, Engine::Ssh(_))
+    }
+
+    /// A caller asks: not later, now.
+    pub fn urge(&mut self) {
+        if let Phase::Down { retry_at } = &mut self.phase {
+            *retry_at = Instant::now();
         }
-        let longer = (*wait * 4).min(Duration::from_secs(30));
-        let opened = Local { spool: home.agent_spool(), log: home.run_dir().join("agent.log") }.open();
-        let greeted = opened.map_err(LinkError::from).and_then(|mut link| {
-            let hello = ToAgent::Hello {
-                version_min: VERSION_MIN,
-                version: VERSION,
-                home: row.id,
-                incarnation: row.incarnation,
-                epoch,
-            };
-            link.send(&hello)?;
-            link.flush()?;
-            Ok(link)
-        });
-        match greeted {
-            Ok(link) => {
-                self.phase = Phase::Greeting { link, since: Instant::now() };
+    }
+
+    /// Opens it. The reason where it can't be.
+    pub fn open(&mut self, ways: &mut Ways) -> Result<(), String> {
+        match ways.open(&self.to, self.session) {
+            Ok((link, login)) => {
+                self.phase = Phase::Greeting { link, since: Instant::now(), login };
                 Ok(())
             }
-            Err(error) => {
-                self.phase = Phase::Down { retry_at: Instant::now() + longer, wait: longer };
-                Err(error.to_string())
-            }
+            Err(error) => match self.failed(error, ways) {
+                News::NoWay(error) | News::Lost(error) => Err(error),
+                News::Said(_) => Ok(()),
+            },
         }
     }
 
     /// Reads what came. An agent's hello brings the link up.
-    pub fn receive(&mut self) -> Vec<News> {
+    pub fn receive(&mut self, ways: &mut Ways) -> Vec<News> {
         let (Phase::Greeting { link, .. } | Phase::Up { link, .. }) = &mut self.phase else { return Vec::new() };
         let mut news = Vec::new();
         let open = link.receive();
+        let mut broken = None;
         loop {
             match link.next() {
                 Ok(Some(message)) => news.push(News::Said(message)),
                 Ok(None) => break,
                 Err(error) => {
-                    news.push(News::Lost(error.to_string()));
+                    broken = Some(error);
                     break;
                 }
             }
         }
-        match open {
-            Ok(true) => {}
-            Ok(false) => news.push(News::Lost("the agent went away".to_owned())),
-            Err(error) => news.push(News::Lost(error.to_string())),
-        }
+        let broken = match (broken, open) {
+            (Some(error), _) | (None, Err(error)) => Some(error),
+            (None, Ok(false)) => Some(LinkError::Ended),
+            (None, Ok(true)) => None,
+        };
         if let Phase::Greeting { .. } = self.phase
             && let Some(News::Said(FromAgent::Hello { boot, .. })) = news.first()
         {
-            let boot = boot.clone();
-            let down = Phase::Down { retry_at: Instant::now(), wait: Duration::ZERO };
-            if let Phase::Greeting { link, .. } = std::mem::replace(&mut self.phase, down) {
-                self.phase = Phase::Up { link, boot, reconciled: false };
-            }
+            self.come_up(boot.clone(), ways);
         }
-        if news.iter().any(|n| matches!(n, News::Lost(_) | News::Said(FromAgent::Unfit { .. }))) {
-            self.lose();
+        if let Some(error) = broken {
+            news.push(self.failed(error, ways));
+        } else if news.iter().any(|n| matches!(n, News::Said(FromAgent::Unfit { .. }))) {
+            self.failed(LinkError::Ended, ways);
         }
         news
     }
 
-    /// Gives the link up; it is opened again soon.
-    pub fn lose(&mut self) {
-        let wait = match self.phase {
-            Phase::Up { .. } => Duration::from_millis(50),
-            Phase::Greeting { .. } => Duration::from_secs(2),
-            Phase::Down { wait, .. } => wait,
-        };
-        self.probing = None;
-        self.phase = Phase::Down { retry_at: Instant::now() + wait, wait: wait.max(Duration::from_millis(50)) };
+    fn come_up(&mut self, boot: BootId, ways: &mut Ways) {
+        let down = Phase::Down { retry_at: Instant::now() };
+        if let Phase::Greeting { link, login, .. } = std::mem::replace(&mut self.phase, down) {
+            if matches!(self.to, Engine::Ssh(_)) {
+                ways.worked(login);
+            }
+            self.session = 0;
+            self.phase = Phase::Up { link, boot, since: Instant::now(), reconciled: false };
+        }
     }
 
-    /// An agent that does not say hello is none.
-    pub fn greeting_overdue(&self) -> bool {
-        matches!(&self.phase, Phase::Greeting { since, .. } if since.elapsed() > GREETING_LIMIT)
+    /// Gives the link up; it is opened again later. What that means for its servers.
+    pub fn failed(&mut self, error: LinkError, ways: &Ways) -> News {
+        self.probing = None;
+        let now = Instant::now();
+        let (error, up_since) = match std::mem::replace(&mut self.phase, Phase::Down { retry_at: now }) {
+            Phase::Up { link, since, .. } => (link.give_up(error), Some(since)),
+            Phase::Greeting { link, .. } => (link.give_up(error), None),
+            Phase::Down { .. } => (error, None),
+        };
+        let words = match (&error, &self.to) {
+            (LinkError::Trouble(trouble), Engine::Ssh(target)) => trouble.words(target.host()),
+            _ => error.to_string(),
+        };
+        if let Some(since) = up_since {
+            // One that comes and goes at once is no better than one that does not come.
+            let stood = now.saturating_duration_since(since) > WAIT_SOON;
+            self.pause = if stood { WAIT_MIN } else { next_pause(self.pause, Retry::Soon) };
+            self.phase = Phase::Down { retry_at: now + self.pause };
+            return News::Lost(words);
+        }
+        let retry = match &error {
+            LinkError::Trouble(trouble) => trouble.retry(),
+            _ => Retry::Soon,
+        };
+        if matches!(error, LinkError::Trouble(Trouble::Denied(_))) {
+            // Somebody else's session may open the door.
+            self.session += 1;
+            if ways.has_login(self.session) {
+                self.phase = Phase::Down { retry_at: now };
+                return News::Lost(words);
+            }
+            self.session = 0;
+        }
+        self.pause = next_pause(self.pause, retry);
+        self.phase = Phase::Down { retry_at: now + jittered(self.pause) };
+        News::NoWay(words)
+    }
+
+    /// One that does not get on any more, and why that is the end of it.
+    pub fn overdue(&self, patience: Duration) -> Option<LinkError> {
+        let Phase::Greeting { link, .. } = &self.phase else { return None };
+        if self.deadline(patience)? > Instant::now() {
+            return None;
+        }
+        Some(match (&self.to, link.answered()) {
+            (Engine::Ssh(_), false) => LinkError::Trouble(Trouble::NoAnswer),
+            _ => LinkError::Trouble(Trouble::Other("the agent did not say hello".to_owned())),
+        })
+    }
+
+    /// When it is given up, if it does not get on.
+    fn deadline(&self, patience: Duration) -> Option<Instant> {
+        let Phase::Greeting { link, since, .. } = &self.phase else { return None };
+        Some(match (&self.to, link.answered()) {
+            // ssh's own time-out comes first and knows better what it waited for.
+            (Engine::Ssh(_), false) => *since + patience + Duration::from_secs(1),
+            _ => link.progress() + GREETING_LIMIT,
+        })
     }
 
     /// The boot id of the far host, if the link is up.
-    pub fn boot(&self) -> Option<&BootId> {
+    pub const fn boot(&self) -> Option<&BootId> {
         match &self.phase {
             Phase::Up { boot, .. } => Some(boot),
             _ => None,
@@ -184,30 +274,51 @@ impl Slot {
         }
     }
 
-    /// Sends what goes without waiting.
-    pub fn flush(&mut self) {
+    /// Sends what goes without waiting. What failed, if anything did.
+    pub fn flush(&mut self, ways: &Ways) -> Option<News> {
         let sent = match &mut self.phase {
             Phase::Up { link, .. } | Phase::Greeting { link, .. } => link.flush(),
             Phase::Down { .. } => Ok(()),
         };
-        if sent.is_err() {
-            self.lose();
+        match sent {
+            Ok(()) => None,
+            // The reading end tells why it ended.
+            Err(LinkError::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => None,
+            Err(error) => Some(self.failed(error, ways)),
         }
     }
 
     /// The open link, to be polled.
-    pub fn link(&self) -> Option<&Link> {
+    pub const fn link(&self) -> Option<&Link> {
         match &self.phase {
             Phase::Up { link, .. } | Phase::Greeting { link, .. } => Some(link),
             Phase::Down { .. } => None,
         }
     }
 
-    /// When it is to be opened again.
-    pub fn retry_at(&self) -> Option<Instant> {
+    /// When it is to be looked at again although nobody spoke.
+    pub fn due_at(&self, patience: Duration) -> Option<Instant> {
         match self.phase {
-            Phase::Down { retry_at, .. } => Some(retry_at),
-            _ => None,
+            // One that is due already waits for others that log in; they will speak.
+            Phase::Down { retry_at } => Some(retry_at).filter(|at| self.wanted && *at > Instant::now()),
+            Phase::Greeting { since, .. } => {
+                let brisk = Some(since + BRISK).filter(|at| *at > Instant::now());
+                self.deadline(patience).into_iter().chain(brisk).min()
+            }
+            Phase::Up { .. } => None,
         }
     }
+}
+
+fn next_pause(pause: Duration, retry: Retry) -> Duration {
+    match retry {
+        Retry::Soon => (pause * 3).clamp(Duration::from_millis(500), WAIT_SOON),
+        Retry::Seldom => (pause * 3).clamp(WAIT_SOON, WAIT_SELDOM),
+    }
+}
+
+/// A quarter more or less: many that were turned away together must not come back together.
+fn jittered(pause: Duration) -> Duration {
+    let random = uuid::Uuid::now_v7().as_u128() as u32;
+    pause.mul_f64(0.75 + f64::from(random) / f64::from(u32::MAX) / 2.0)
 }

@@ -26,7 +26,7 @@ pub const PROBE_LIMIT: Duration = Duration::from_secs(20);
 /// Reads this host through an agent of its own, with a spool of its own: the home may not have an id yet.
 pub fn this_host(home: &Home, watch: Vec<String>, script: Option<String>) -> Result<Facts, ProbeError> {
     let engine = Local { spool: home.agent_spool(), log: home.run_dir().join("agent.log") };
-    let mut link = engine.open().map_err(LinkError::from)?;
+    let mut link = engine.open()?;
     link.send(&ToAgent::Hello {
         version_min: VERSION_MIN,
         version: VERSION,

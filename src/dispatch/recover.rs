@@ -1,5 +1,6 @@
 //! Finding everything again: what the database says lies with servers, against what their agents hold.
 
+use super::collect::Known;
 use super::lanes::Held;
 use super::links::Route;
 use super::serve::{DispatchError, Dispatcher};
@@ -51,6 +52,7 @@ impl Dispatcher {
         inventory: Vec<Inventory>,
         outcome: &mut Outcome,
     ) -> Result<(), DispatchError> {
+        self.cut.remove(&route);
         let mut there: HashMap<AttemptId, HeldState> =
             inventory.into_iter().map(|held| (held.attempt, held.state)).collect();
         for live in tx.live()? {
@@ -142,9 +144,13 @@ impl Dispatcher {
     pub(super) fn link_lost(&mut self, route: Route, error: &str) {
         tracing::warn!("link {route:?}: {error}");
         self.cancelling.clear();
-        self.fetches.forget();
         self.sending.forget(route);
-        for known in self.bringing.forget(route) {
+        let (brought, asked) = self.bringing.forget(route);
+        if self.fetches.forget(route) || brought {
+            // Its place is free already, but the end is not taken in: the link is wanted.
+            self.cut.insert(route);
+        }
+        for known in asked {
             self.callers.brought(known.task, known.index);
         }
         self.callers.detach();
@@ -155,16 +161,36 @@ impl Dispatcher {
     pub(super) fn route_down(
         &mut self,
         tx: &Tx<'_>,
+        ledger: &mut Ledger<'_, '_>,
         route: Route,
         error: &str,
         outcome: &mut Outcome,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), DispatchError> {
         self.callers.give_up(route);
         for id in self.servers_on(route) {
             tx.record_down(id, error, Timestamp::now())?;
-            outcome.probed.push((id, Some(error.to_owned())));
+            outcome.probed.push((id, Err(error.to_owned())));
         }
-        self.look_at_servers(tx)
+        self.take_back_unsent(tx, ledger, route)?;
+        Ok(self.look_at_servers(tx)?)
+    }
+
+    /// What was given to a server and never sent there goes on to another; it has not used an attempt.
+    fn take_back_unsent(
+        &mut self,
+        tx: &Tx<'_>,
+        ledger: &mut Ledger<'_, '_>,
+        route: Route,
+    ) -> Result<(), DispatchError> {
+        for live in tx.unsent()? {
+            let place = Place { server: live.server, host: live.host };
+            if self.route_of(place) == Some(route) {
+                self.adopt(tx, &live)?;
+                let known = Known { task: live.task, index: live.index, number: live.number };
+                self.back_to_waiting(ledger, known, live.attempt())?;
+            }
+        }
+        Ok(())
     }
 
     /// The servers that a link leads to.

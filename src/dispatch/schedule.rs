@@ -8,7 +8,7 @@ use super::serve::{DispatchError, Dispatcher};
 use super::turn::Outcome;
 use crate::matching::{Choice, Place, Query};
 use crate::model::demand::{Demand, Target};
-use crate::model::id::{AttemptId, BootId, ClassId, DistributorId, LaneId, ServerId, TaskId};
+use crate::model::id::{AttemptId, BootId, ClassId, DistributorId, Epoch, LaneId, ServerId, TaskId};
 use crate::model::resources::Needs;
 use crate::model::server::Server;
 use crate::model::time::Timestamp;
@@ -75,10 +75,11 @@ pub fn top_up(
         let Some(boot) = boot_of(d, held_place) else { continue };
         let Some(lane) = d.lanes.get(id) else { continue };
         let (needs, own, has) = (lane.needs, lane.task, lane.attempts.len());
-        let Some(head) = next_head(d, tx, class, Some(own))? else { continue };
-        if d.barred.contains_key(&head.task) || d.avoided.contains_key(&head.task) {
-            continue;
+        let mut head = next_head(d, tx, class, Some(own), TaskId(0))?;
+        while let Some(barred) = head.as_ref().filter(|h| d.barred.contains_key(&h.task)).map(|h| h.task) {
+            head = next_head(d, tx, class, Some(own), barred)?;
         }
+        let Some(head) = head.filter(|h| !d.avoided.contains_key(&h.task)) else { continue };
         d.book(held_place, needs, Booking::GiveBack);
         let still = d.compiled.get(&class).zip(fleet_with(d, held_place.server)).is_some_and(|(c, fleet)| {
             fleet
@@ -88,7 +89,7 @@ pub fn top_up(
         d.book(held_place, needs, Booking::Take);
         if still {
             let count = d.lanes.window(class).saturating_sub(u32::try_from(has).unwrap_or(u32::MAX));
-            fill(d, tx, ledger, outcome, &head, id, held_place, (boot, None), count)?;
+            fill(d, tx, ledger, outcome, &head, id, held_place, (boot, d.epoch, None), count)?;
             d.requeue(tx, key)?;
         }
     }
@@ -109,19 +110,25 @@ fn place(
         d.queue.forget(class);
         return Ok(());
     }
-    let Some(head) = next_head(d, tx, class, None)? else {
+    let Some(first) = next_head(d, tx, class, None, TaskId(0))? else {
         d.queue.forget(class);
         return Ok(());
     };
-    let Some(choice) = choose(d, tx, class, distributor, head.task)? else {
+    let Some((head, choice)) = choose_head(d, tx, class, distributor, first)? else {
         d.queue.block(key);
         d.to_explain.push(class);
         return Ok(());
     };
-    let Some(boot) = boot_of(d, choice.place) else {
-        // Its link is not up yet; the hello frees the server again.
-        d.queue.block(key);
-        return Ok(());
+    // Where the link is not open yet, the member is given all the same; the hello sends it, or it goes elsewhere.
+    let (boot, sent) = match boot_of(d, choice.place) {
+        Some(boot) => (boot, d.epoch),
+        None => match tx.server_boot(choice.place.host)? {
+            Some(boot) => (boot, Epoch(0)),
+            None => {
+                d.queue.block(key);
+                return Ok(());
+            }
+        },
     };
     let Some(needs) = d.compiled.get(&class).map(|c| c.query.needs()) else { return Ok(()) };
     let verdict = verdict(d, tx, class, distributor, head.task)?;
@@ -129,7 +136,7 @@ fn place(
     tx.take(choice.place.server, choice.place.host, needs)?;
     d.book(choice.place, needs, Booking::Take);
     let window = d.lanes.window(class);
-    let filled = fill(d, tx, ledger, outcome, &head, lane, choice.place, (boot, verdict), window)?;
+    let filled = fill(d, tx, ledger, outcome, &head, lane, choice.place, (boot, sent, verdict), window)?;
     if filled == 0 {
         tx.give_back(choice.place.server, choice.place.host, needs)?;
         d.book(choice.place, needs, Booking::GiveBack);
@@ -151,10 +158,10 @@ fn fill(
     head: &Head,
     lane: LaneId,
     place: Place,
-    (boot, verdict): (BootId, Option<NoteId>),
+    (boot, sent, verdict): (BootId, Epoch, Option<NoteId>),
     count: u32,
 ) -> Result<u32, DispatchError> {
-    let placing = Placing { server: place.server, host: place.host, boot, lane, sent: d.epoch, verdict };
+    let placing = Placing { server: place.server, host: place.host, boot, lane, sent, verdict };
     let claimed = ledger.claim(head.task, count.max(1), &placing)?;
     let Some(template) = Template::read(tx, head.task)? else { return Ok(0) };
     for member in &claimed {
@@ -164,7 +171,9 @@ fn fill(
     }
     if !claimed.is_empty() {
         d.lanes.give_to(lane, head.task);
-        outcome.orders.extend(template.orders(tx, place, lane, &placing.boot, d.epoch, &claimed)?);
+        if sent != Epoch(0) {
+            outcome.orders.extend(template.orders(tx, place, lane, &placing.boot, d.epoch, &claimed)?);
+        }
     }
     Ok(u32::try_from(claimed.len()).unwrap_or(u32::MAX))
 }
@@ -191,9 +200,41 @@ fn verdict(
     Ok(Some(note))
 }
 
-/// The oldest task of a class that may start a member: arrays that run as many at once as they may are passed over.
-fn next_head(d: &mut Dispatcher, tx: &Tx<'_>, class: ClassId, own: Option<TaskId>) -> Result<Option<Head>, StoreError> {
-    let mut behind = TaskId(0);
+/// The first task of a class that may start a member, and its server. Equal tasks fit on equal servers, but for those that a
+/// task was refused on: behind one that waits for another server, others may go.
+fn choose_head(
+    d: &mut Dispatcher,
+    tx: &Tx<'_>,
+    class: ClassId,
+    distributor: DistributorId,
+    first: Head,
+) -> Result<Option<(Head, Choice)>, DispatchError> {
+    const PASSED_OVER: usize = 100;
+    let mut head = first;
+    for _ in 0..PASSED_OVER {
+        if let Some(choice) = choose(d, tx, class, distributor, head.task)? {
+            return Ok(Some((head, choice)));
+        }
+        if !d.barred.contains_key(&head.task) {
+            return Ok(None);
+        }
+        match next_head(d, tx, class, None, head.task)? {
+            Some(next) => head = next,
+            None => return Ok(None),
+        }
+    }
+    Ok(None)
+}
+
+/// The oldest task of a class, behind a given one, that may start a member: arrays that run as many at once as they may are
+/// passed over.
+fn next_head(
+    d: &mut Dispatcher,
+    tx: &Tx<'_>,
+    class: ClassId,
+    own: Option<TaskId>,
+    mut behind: TaskId,
+) -> Result<Option<Head>, StoreError> {
     while let Some(head) = tx.head(class, behind)? {
         let lanes = d.lanes.count_of(head.task) - u32::from(own == Some(head.task)).min(d.lanes.count_of(head.task));
         if head.at_once.is_none_or(|most| lanes < most) {

@@ -109,9 +109,7 @@ impl Dispatcher {
                         self.tell(route, &ToAgent::NoBundle { bundle, error });
                     }
                 }
-                if let Some(slot) = self.links.get_mut(&route) {
-                    slot.flush();
-                }
+                self.flush_links();
                 failpoint("dispatcher-piece-sent");
             }
         }

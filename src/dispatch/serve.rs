@@ -9,13 +9,13 @@ use super::queue::Queue;
 use super::schedule::Compiled;
 use super::sending::Sending;
 use super::start::{self, Startup, socket_path};
+use super::ways::Ways;
 use crate::matching::{Fleet, Place};
 use crate::model::attempt::Stream;
 use crate::model::id::{AttemptId, ClassId, DistributorId, Epoch, Index, ServerId, TaskId};
 use crate::model::time::parse_duration;
 use crate::protocol::agent::{FromAgent, ToAgent};
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
-use crate::store::settings::HomeRow;
 use crate::store::trace::NoteId;
 use crate::store::{Durability, Home, Store, StoreError, View};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -38,9 +38,9 @@ pub enum DispatchError {
 /// Everything that a dispatcher holds. What matters is in the database: this is made again from it at every start.
 pub struct Dispatcher {
     pub(super) home: Home,
-    pub(super) row: HomeRow,
     pub(super) epoch: Epoch,
     pub(super) links: BTreeMap<Route, Slot>,
+    pub(super) ways: Ways,
     pub(super) inbox: Vec<(Route, FromAgent)>,
     pub(super) callers: Callers,
     pub(super) lanes: Lanes,
@@ -50,6 +50,8 @@ pub struct Dispatcher {
     pub(super) fetches: Fetches,
     pub(super) sending: Sending,
     pub(super) bringing: Bringing,
+    /// Links that were lost while something was on its way home.
+    pub(super) cut: HashSet<Route>,
     /// What came of asking once more for what a member brought.
     pub(super) again: Vec<(Route, AttemptId, super::collect::Known)>,
     /// The home's count of changes up to which servers and classes were looked at.
@@ -145,9 +147,9 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
     listener.set_nonblocking(true)?;
     let mut dispatcher = Dispatcher {
         home: home.clone(),
-        row,
         epoch,
         links: BTreeMap::new(),
+        ways: Ways::new(home, &row, epoch),
         inbox: Vec::new(),
         callers: Callers::default(),
         lanes: Lanes::default(),
@@ -158,6 +160,7 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
         sending: Sending::default(),
         bringing: Bringing::default(),
         again: Vec::new(),
+        cut: HashSet::new(),
         seen_servers: 0,
         seen_classes: 0,
         stirred: true,
@@ -184,34 +187,13 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
 impl Dispatcher {
     fn run(&mut self, store: &mut Store, listener: &UnixListener) -> Result<(), DispatchError> {
         loop {
-            self.open_links();
+            self.open_links(store)?;
             self.turn(store)?;
             self.flush();
             if (self.leave || self.may_leave()) && self.leave_or_stay(store)? {
                 return Ok(());
             }
             self.wait(store, listener)?;
-        }
-    }
-
-    fn open_links(&mut self) {
-        for route in std::mem::take(&mut self.lost_routes) {
-            if let Some(slot) = self.links.get_mut(&route) {
-                slot.lose();
-            }
-            self.link_lost(route, "the host was restarted");
-        }
-        let mut failed = Vec::new();
-        for (route, slot) in &mut self.links {
-            if slot.greeting_overdue() {
-                slot.lose();
-            }
-            if let Err(error) = slot.open_if_due(&self.home, &self.row, self.epoch) {
-                failed.push((*route, error));
-            }
-        }
-        for (route, error) in failed {
-            self.inbox.push((route, FromAgent::Unfit { error }));
         }
     }
 
@@ -224,7 +206,8 @@ impl Dispatcher {
                 let pid = rustix::process::getpid().as_raw_nonzero().get();
                 let links = self.links.values().filter(|slot| slot.boot().is_some()).count();
                 let links = u32::try_from(links).unwrap_or(0);
-                self.callers.all[at].send(&FromDispatcher::Status { pid, epoch: self.epoch.0, links, lanes, running });
+                let (epoch, ssh) = (self.epoch.0, self.ways.words_on_login());
+                self.callers.all[at].send(&FromDispatcher::Status { pid, epoch, links, lanes, running, ssh });
             }
             ToDispatcher::Watch { task, index } => {
                 self.callers.all[at].watch(task, index);
@@ -241,6 +224,13 @@ impl Dispatcher {
             ToDispatcher::Probe { server } => {
                 self.callers.all[at].probe(server);
                 self.probe_at = Some(Instant::now());
+                self.stirred = true;
+            }
+            ToDispatcher::Login(login) => {
+                if self.ways.learn(login) {
+                    // What was refused may be opened now.
+                    self.links.values_mut().for_each(Slot::urge);
+                }
             }
         }
         Ok(())
@@ -271,9 +261,7 @@ impl Dispatcher {
     }
 
     fn flush(&mut self) {
-        for slot in self.links.values_mut() {
-            slot.flush();
-        }
+        self.flush_links();
         for caller in &mut self.callers.all {
             caller.flush();
         }

@@ -1,5 +1,6 @@
 //! Starting the dispatcher on demand: one at a time by lock, a typed handshake, detached from whoever started it.
 
+use crate::model::ssh::Login;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher, VERSION};
 use crate::protocol::frame::{self, FrameError};
 use crate::store::{Home, Store};
@@ -103,31 +104,39 @@ impl Connection {
 }
 
 /// Tells the dispatcher to look at the database; starts one where something is to be done and none runs.
-pub fn wake(store: &Store) -> Result<(), StartError> {
+pub fn wake(store: &Store, login: &Login) -> Result<(), StartError> {
     let home = store.home();
-    if nudge(home)? {
+    if nudge(home, login)? {
         return Ok(());
     }
     if store.view().has_unended().map_err(|e| StartError::Failed(e.to_string()))? {
-        connect(home)?.send(&ToDispatcher::Wake)?;
+        connect(home, login)?.send(&ToDispatcher::Wake)?;
     }
     Ok(())
 }
 
 /// Wakes without waiting for an answer; false if no dispatcher listens. One that leaves looks at the database once more
 /// behind the gate and takes its socket away before it opens the gate again: who can connect after a commit is heard.
-fn nudge(home: &Home) -> Result<bool, StartError> {
+fn nudge(home: &Home, login: &Login) -> Result<bool, StartError> {
     let Ok((_dir, path)) = socket_path(home) else { return Ok(false) };
     let Ok(mut stream) = UnixStream::connect(&path) else { return Ok(false) };
-    match frame::write(&mut stream, &ToDispatcher::Wake) {
+    let both = frame::write(&mut stream, &ToDispatcher::Login(login.clone()))
+        .and_then(|()| frame::write(&mut stream, &ToDispatcher::Wake));
+    match both {
         Ok(()) => Ok(true),
         Err(FrameError::Io(_)) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
 
-/// A connection to the dispatcher, which is started if none runs.
-pub fn connect(home: &Home) -> Result<Connection, StartError> {
+/// A connection to the dispatcher, which is started if none runs. It is told what the caller's session has for logins.
+pub fn connect(home: &Home, login: &Login) -> Result<Connection, StartError> {
+    let mut connection = find_or_start(home)?;
+    connection.send(&ToDispatcher::Login(login.clone()))?;
+    Ok(connection)
+}
+
+fn find_or_start(home: &Home) -> Result<Connection, StartError> {
     for _ in 0..50 {
         if let Some(connection) = Connection::open(home)? {
             return Ok(connection);
@@ -164,24 +173,27 @@ pub fn wait_until_gone(home: &Home) -> io::Result<()> {
     lock_file(home)?.lock()
 }
 
-/// Lets the dispatcher leave. None begins as long as the lock that this gives is held.
-pub fn retire(home: &Home) -> Result<File, StartError> {
+/// Lets the dispatcher leave, as long as that is `needed`. None begins as long as the lock that this gives is held.
+pub fn retire(home: &Home, needed: &mut dyn FnMut() -> bool) -> Result<Option<File>, StartError> {
     let lock = lock_file(home)?;
-    loop {
+    while needed() {
         match lock.try_lock() {
-            Ok(()) => return Ok(lock),
+            Ok(()) => return Ok(Some(lock)),
             Err(TryLockError::Error(error)) => return Err(error.into()),
             Err(TryLockError::WouldBlock) => {}
         }
         match Connection::open(home)? {
-            Some(mut connection) => {
-                connection.send(&ToDispatcher::Leave)?;
-                while connection.receive()?.is_some() {}
-            }
+            Some(mut connection) => match connection.send(&ToDispatcher::Leave) {
+                Ok(()) => while connection.receive()?.is_some() {},
+                // It is leaving already.
+                Err(StartError::Frame(FrameError::Io(_))) => {}
+                Err(error) => return Err(error),
+            },
             // It has the lock and does not listen: it is just coming, or going.
             None => std::thread::sleep(Duration::from_millis(10)),
         }
     }
+    Ok(None)
 }
 
 fn spawn(home: &Home) -> Result<Startup, StartError> {

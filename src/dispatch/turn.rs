@@ -28,13 +28,11 @@ pub struct Outcome {
     pub recall: Vec<(Route, LaneId)>,
     /// Tasks that have ended as a whole, and members that have.
     pub ended: Vec<(TaskId, Option<crate::model::id::Index>)>,
-    pub probed: Vec<(crate::model::id::ServerId, Option<String>)>,
+    /// When a reading was asked for that has come, or why there is none.
+    pub probed: Vec<(crate::model::id::ServerId, Result<Timestamp, String>)>,
     /// Members whose files somebody asked for once more.
     pub brought: Vec<(TaskId, crate::model::id::Index)>,
 }
-
-/// Readings of hosts are asked for at most this often after starts and ends.
-const PROBE_PAUSE: Duration = Duration::from_secs(2);
 
 impl Dispatcher {
     /// One turn.
@@ -72,6 +70,11 @@ impl Dispatcher {
         store.write(durability, |tx| {
             let now = Timestamp::now();
             self.look_at_servers(tx)?;
+            for server in self.callers.probes() {
+                if self.route_to(server).is_none() {
+                    outcome.probed.push((server, Err("there is no such server to be read".to_owned())));
+                }
+            }
             let mut ledger = Ledger::open(tx, now);
             for (route, message) in inbox {
                 self.collect(tx, &mut ledger, route, message, &mut outcome)?;
@@ -168,8 +171,11 @@ impl Dispatcher {
         for (task, index) in outcome.brought {
             self.callers.brought(task, index);
         }
-        for (server, error) in outcome.probed {
-            self.callers.probed(server, error.as_deref());
+        for (server, read) in outcome.probed {
+            self.callers.probed(server, read);
+        }
+        if !self.callers.probes().is_empty() {
+            self.probe_at = Some(Instant::now());
         }
     }
 
@@ -179,12 +185,6 @@ impl Dispatcher {
             && let Err(error) = slot.send(message)
         {
             tracing::error!("a message to the agent was not sent: {error}");
-        }
-    }
-
-    fn flush_links(&mut self) {
-        for slot in self.links.values_mut() {
-            slot.flush();
         }
     }
 
@@ -198,7 +198,7 @@ impl Dispatcher {
         for server in tx.servers_changed(self.seen_servers)? {
             let (distributor, id) = (server.distributor, server.id);
             if let Some(route) = Route::to(&server.engine) {
-                self.links.entry(route).or_insert_with(Slot::new);
+                self.links.entry(route).or_insert_with(|| Slot::new(server.engine.clone()));
             }
             self.fleets.entry(distributor).or_insert_with(|| Fleet::new(Vec::new(), placement)).set(server);
             self.queue.free(distributor, id);
@@ -349,40 +349,13 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Events refresh: after starts and ends, for a caller, and every few seconds while something is blocked.
-    fn ask_for_readings(&mut self, store: &Store) -> Result<(), DispatchError> {
-        let now = Instant::now();
-        if self.moved && self.probe_at.is_none() {
-            self.probe_at = Some(now + PROBE_PAUSE);
-        }
-        if self.queue.blocked().next().is_some() && self.probe_at.is_none() {
-            self.probe_at = Some(now + 2 * PROBE_PAUSE);
-        }
-        if self.probe_at.is_none_or(|at| at > now) {
-            return Ok(());
-        }
-        self.probe_at = None;
-        self.moved = false;
-        let view = store.view();
-        let watch = crate::store::settings::watch_list(view.setting("watch")?.as_deref());
-        let script = view.setting("probe_script")?;
-        let routes: Vec<Route> = self
-            .links
-            .iter()
-            .filter(|(_, slot)| slot.boot().is_some() && slot.probing.is_none())
-            .map(|(r, _)| *r)
-            .collect();
-        for route in routes {
-            self.tell(route, &ToAgent::Probe { watch: watch.clone(), script: script.clone() });
-            if let Some(slot) = self.links.get_mut(&route) {
-                slot.probing = Some(Timestamp::now());
-            }
-        }
-        Ok(())
-    }
-
     /// The link over which a place is reached.
     pub(super) fn route_of(&self, place: Place) -> Option<Route> {
-        self.fleets.values().find_map(|fleet| fleet.get(place.host)).and_then(|server| Route::to(&server.engine))
+        self.route_to(place.host)
+    }
+
+    /// The link over which a server is reached.
+    pub(super) fn route_to(&self, server: crate::model::id::ServerId) -> Option<Route> {
+        self.fleets.values().find_map(|fleet| fleet.get(server)).and_then(|server| Route::to(&server.engine))
     }
 }

@@ -1,6 +1,6 @@
 //! Waiting for whatever comes first: a word of an agent or a command, somebody at the door, or a time.
 
-use super::links::{News, Route, Slot};
+use super::links::Route;
 use super::serve::{DispatchError, Dispatcher};
 use crate::store::Store;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -66,13 +66,8 @@ impl Dispatcher {
             self.idle_since = Instant::now();
         }
         for route in ready_links {
-            let news = self.links.get_mut(&route).map(Slot::receive).unwrap_or_default();
-            for piece in news {
-                match piece {
-                    News::Said(message) => self.inbox.push((route, message)),
-                    News::Lost(error) => self.link_lost(route, &error),
-                }
-            }
+            let news = self.links.get_mut(&route).map(|slot| slot.receive(&mut self.ways)).unwrap_or_default();
+            self.take_news(route, news);
         }
         Ok(())
     }
@@ -81,8 +76,9 @@ impl Dispatcher {
     fn timeout(&self) -> Duration {
         let now = Instant::now();
         let mut due = now + Duration::from_secs(30);
-        let retries = self.links.values().filter_map(Slot::retry_at);
-        for at in retries.chain(self.probe_at) {
+        let patience = self.ways.patience;
+        let links = self.links.values().filter_map(|slot| slot.due_at(patience));
+        for at in links.chain(self.probe_at) {
             due = due.min(at);
         }
         if !self.queue.is_empty() {

@@ -1,9 +1,8 @@
 //! This host: the agent is a child process, spoken to over the same protocol as any other.
 
 use super::Engine;
-use crate::link::Link;
+use crate::link::{Link, LinkError};
 use std::fs::OpenOptions;
-use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -18,11 +17,11 @@ pub struct Local {
 }
 
 impl Engine for Local {
-    fn open(&self) -> io::Result<Link> {
+    fn open(&self) -> Result<Link, LinkError> {
         let mut command = Command::new("/proc/self/exe");
         command.arg0("grid").arg("agent").arg("--spool").arg(&self.spool).current_dir("/");
         let log = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.log);
         command.stderr(log.map_or_else(|_| Stdio::null(), Stdio::from));
-        Link::open(command)
+        Ok(Link::open(command)?)
     }
 }

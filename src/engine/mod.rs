@@ -1,12 +1,13 @@
 //! How a server is driven: each engine opens a link to the agent on its server.
 
+pub mod agents;
 pub mod local;
+pub mod ssh;
 
-use crate::link::Link;
-use std::io;
+use crate::link::{Link, LinkError};
 
 /// A way to reach the agent of a server.
 pub trait Engine {
     /// Opens a link; the agent's first words come over it.
-    fn open(&self) -> io::Result<Link>;
+    fn open(&self) -> Result<Link, LinkError>;
 }

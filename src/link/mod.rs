@@ -1,24 +1,35 @@
 //! A child process that speaks frames on its stdio: an agent on this host, or `ssh HOST` with one behind it.
 
+pub mod bootstrap;
+pub mod trouble;
+
 use crate::protocol::agent::{FromAgent, MAGIC, ToAgent};
 use crate::protocol::frame::{FrameError, Inbox, Outbox};
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use std::io::{self, Read};
+use bootstrap::{Bootstrap, find};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use trouble::Trouble;
 
 /// Noise of a login shell that is skipped before the agent's first line.
 const NOISE_MAX: usize = 64 << 10;
+/// So much of the end of stderr is looked at.
+const STDERR_LOOK: u64 = 8 << 10;
+/// A child whose stdout has ended may take so long to end itself.
+const END_WAIT: Duration = Duration::from_millis(500);
 
 /// Why a link ended.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     #[error("the agent went away")]
     Ended,
-    #[error(
-        "the login shell printed more than 64 KiB and no agent began: does it print when nobody is at the terminal?"
-    )]
-    Noise,
+    #[error("{0}")]
+    Trouble(Trouble),
     #[error(transparent)]
     Frame(#[from] FrameError),
     #[error(transparent)]
@@ -31,15 +42,37 @@ pub struct Link {
     child: Child,
     stdin: Option<ChildStdin>,
     stdout: ChildStdout,
+    /// What ssh and the far side complain of. A file, not a pipe: nobody has to read it for them to go on.
+    stderr: Option<File>,
     inbox: Inbox,
     outbox: Outbox,
-    /// Bytes before the magic line; None once it was seen.
-    noise: Option<Vec<u8>>,
+    /// None once the agent's magic line was seen.
+    greeting: Option<Greeting>,
+    progress: Instant,
+}
+
+/// What comes before the agent's first frame.
+#[derive(Debug)]
+struct Greeting {
+    came: Vec<u8>,
+    looked: usize,
+    bootstrap: Option<Bootstrap>,
 }
 
 impl Link {
-    /// Starts the far end. Its stderr goes where the caller said.
-    pub fn open(mut command: Command) -> io::Result<Self> {
+    /// Starts an agent on this host. Its stderr goes where the caller said.
+    pub fn open(command: Command) -> io::Result<Self> {
+        Self::begin(command, None, None)
+    }
+
+    /// Starts ssh with our script behind it.
+    pub fn open_through(mut command: Command, bootstrap: Bootstrap) -> io::Result<Self> {
+        let stderr = File::from(memfd_create(c"grid ssh stderr", MemfdFlags::CLOEXEC)?);
+        command.stderr(stderr.try_clone()?);
+        Self::begin(command, Some(bootstrap), Some(stderr))
+    }
+
+    fn begin(mut command: Command, bootstrap: Option<Bootstrap>, stderr: Option<File>) -> io::Result<Self> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::Error::other("a piped child has no pipes"));
@@ -50,9 +83,11 @@ impl Link {
             child,
             stdin: Some(stdin),
             stdout,
+            stderr,
             inbox: Inbox::default(),
             outbox: Outbox::default(),
-            noise: Some(Vec::new()),
+            greeting: Some(Greeting { came: Vec::new(), looked: 0, bootstrap }),
+            progress: Instant::now(),
         })
     }
 
@@ -61,49 +96,86 @@ impl Link {
         Ok(self.outbox.push(message)?)
     }
 
-    /// Sends what goes without waiting.
+    /// Sends what goes without waiting; behind a bootstrap, messages wait until the agent is there.
     pub fn flush(&mut self) -> Result<(), LinkError> {
-        match &mut self.stdin {
-            Some(stdin) => Ok(self.outbox.flush(stdin)?),
-            None => Ok(()),
+        let Some(stdin) = &mut self.stdin else { return Ok(()) };
+        match &mut self.greeting {
+            Some(Greeting { bootstrap: Some(bootstrap), .. }) => match bootstrap.flush(stdin) {
+                Ok(true) => {
+                    self.progress = Instant::now();
+                    Ok(())
+                }
+                Ok(false) => Ok(()),
+                // The script ended before it had read all: what it said of that is on its way.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                    self.stdin = None;
+                    Ok(())
+                }
+                Err(error) => Err(error.into()),
+            },
+            _ => Ok(self.outbox.flush(stdin)?),
         }
     }
 
     /// Is there something to be sent?
     pub fn wants_to_write(&self) -> bool {
-        self.stdin.is_some() && !self.outbox.is_empty()
+        let waiting = match &self.greeting {
+            Some(Greeting { bootstrap: Some(bootstrap), .. }) => bootstrap.wants_to_write(),
+            _ => !self.outbox.is_empty(),
+        };
+        self.stdin.is_some() && waiting
     }
 
     /// Reads what is there. False at the end of the stream.
     pub fn receive(&mut self) -> Result<bool, LinkError> {
-        if let Some(noise) = &mut self.noise {
-            let mut piece = [0; 4096];
-            loop {
-                match self.stdout.read(&mut piece) {
-                    Ok(0) => return Ok(false),
-                    Ok(n) => noise.extend_from_slice(&piece[..n]),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error.into()),
+        let Some(greeting) = &mut self.greeting else {
+            return Ok(self.inbox.fill(&mut self.stdout)? != Some(0));
+        };
+        let mut piece = [0; 4096];
+        let mut open = true;
+        loop {
+            match self.stdout.read(&mut piece) {
+                Ok(0) => {
+                    open = false;
+                    break;
                 }
+                Ok(n) => greeting.came.extend_from_slice(&piece[..n]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
             }
-            if let Some(at) = noise.windows(MAGIC.len()).position(|w| w == MAGIC) {
-                let mut rest = &noise[at + MAGIC.len()..];
-                while !rest.is_empty() {
-                    self.inbox.fill(&mut rest)?;
-                }
-                self.noise = None;
-            } else if noise.len() > NOISE_MAX {
-                return Err(LinkError::Noise);
-            }
-            return Ok(true);
         }
-        Ok(self.inbox.fill(&mut self.stdout)? != Some(0))
+        self.progress = Instant::now();
+        if let Some(bootstrap) = &mut greeting.bootstrap {
+            greeting.looked = bootstrap.hear(&greeting.came, greeting.looked).map_err(LinkError::Trouble)?;
+        }
+        if let Some(at) = find(&greeting.came, MAGIC) {
+            let mut rest = &greeting.came[at + MAGIC.len()..];
+            while !rest.is_empty() {
+                self.inbox.fill(&mut rest)?;
+            }
+            self.greeting = None;
+            // What waited for the agent.
+            self.flush()?;
+        } else if greeting.came.len() > NOISE_MAX {
+            return Err(LinkError::Trouble(Trouble::Noise));
+        }
+        Ok(open)
     }
 
     /// The next whole message.
     pub fn next(&mut self) -> Result<Option<FromAgent>, LinkError> {
-        if self.noise.is_some() { Ok(None) } else { Ok(self.inbox.next()?) }
+        if self.greeting.is_some() { Ok(None) } else { Ok(self.inbox.next()?) }
+    }
+
+    /// The far side has answered: what is still to come is no login any more.
+    pub fn answered(&self) -> bool {
+        self.greeting.as_ref().is_none_or(|g| g.bootstrap.as_ref().is_none_or(Bootstrap::answered))
+    }
+
+    /// When something went on last, either way.
+    pub const fn progress(&self) -> Instant {
+        self.progress
     }
 
     /// To be polled for reading.
@@ -120,6 +192,48 @@ impl Link {
     pub fn close(mut self) -> io::Result<ExitStatus> {
         self.stdin = None;
         self.child.wait()
+    }
+
+    /// Ends the child now, and says why the link ended: `error` where the child does not know better.
+    pub fn give_up(mut self, error: LinkError) -> LinkError {
+        self.stdin = None;
+        if matches!(error, LinkError::Ended) {
+            self.wait_a_little();
+        }
+        // Nothing of ours is lost by it: the agent leaves when its stdin ends, and everything else is in its spool.
+        let _ = self.child.kill();
+        let status = self.child.wait().ok();
+        match (error, &self.stderr) {
+            (LinkError::Ended, Some(_)) => LinkError::Trouble(self.trouble(status)),
+            (error, _) => error,
+        }
+    }
+
+    fn wait_a_little(&self) {
+        let limit = Timespec { tv_sec: 0, tv_nsec: i64::from(END_WAIT.subsec_nanos()) };
+        if let Ok(pidfd) = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty()) {
+            let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit));
+        }
+    }
+
+    fn trouble(&mut self, status: Option<ExitStatus>) -> Trouble {
+        let trouble = Trouble::classify(&self.complaints(), status.and_then(|s| s.code()), self.answered());
+        let noise = self.greeting.as_ref().map(|g| String::from_utf8_lossy(&g.came).into_owned()).unwrap_or_default();
+        match noise.lines().rev().find(|line| line.contains("not available") || line.contains("nologin")) {
+            Some(line) if matches!(trouble, Trouble::Shell(_)) => Trouble::NoLogin(line.trim().to_owned()),
+            _ => trouble,
+        }
+    }
+
+    /// The last of what ssh and the far side wrote to stderr.
+    fn complaints(&mut self) -> String {
+        let Some(file) = &mut self.stderr else { return String::new() };
+        let len = file.metadata().map_or(0, |m| m.len());
+        let mut text = Vec::new();
+        let read = file
+            .seek(SeekFrom::Start(len.saturating_sub(STDERR_LOOK)))
+            .and_then(|_| file.take(STDERR_LOOK).read_to_end(&mut text));
+        read.map_or_else(|_| String::new(), |_| String::from_utf8_lossy(&text).into_owned())
     }
 
     /// The far end's process.

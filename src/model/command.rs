@@ -134,8 +134,10 @@ impl Command {
 }
 
 fn quoted(argument: &Text) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-{}^~".contains(c);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-^".contains(c);
     match std::str::from_utf8(argument.as_bytes()) {
+        // Alone, braces mean nothing to a shell.
+        Ok("{}") => "{}".to_owned(),
         Ok(text) if !text.is_empty() && text.chars().all(plain) => text.to_owned(),
         Ok(text) if !text.chars().any(unprintable) => format!("'{}'", text.replace('\'', r"'\''")),
         _ => {
@@ -245,6 +247,7 @@ mod tests {
     fn shown_commands_can_be_pasted_and_do_not_disturb_a_terminal() {
         assert_eq!(command(&["sh", "-c", "echo $A"]).shown(), "sh -c 'echo $A'");
         assert_eq!(command(&["echo", "it's"]).shown(), r"echo 'it'\''s'");
+        assert_eq!(command(&["echo", "~", "{a,b}", "{}"]).shown(), "echo '~' '{a,b}' {}");
         assert_eq!(command(&["echo", "a\u{1b}[31m"]).shown(), r"echo $'a\u001b[31m'");
     }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 /// One reading of a host. What could not be read is absent, never guessed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
-    /// `/etc/machine-id`, or a stand-in made of the host name.
+    /// `/etc/machine-id` and the host name: what no two machines share.
     pub machine: String,
     pub boot: BootId,
     pub hostname: String,

@@ -1,4 +1,4 @@
-//! The nouns. Nothing here does input or output; every other folder speaks in these types.
+//! The nouns. Nothing here does input or output, but for asking what a file system is; every other folder speaks in these types.
 
 pub mod attempt;
 pub mod attribute;
@@ -9,12 +9,14 @@ pub mod distributor;
 pub mod facts;
 pub mod failpoint;
 pub mod files;
+pub mod filesystem;
 pub mod id;
 pub mod name;
 pub mod profile;
 pub mod resources;
 pub mod selector;
 pub mod server;
+pub mod ssh;
 pub mod task;
 pub mod time;
 pub mod user;

@@ -4,6 +4,7 @@ use super::attribute::Attributes;
 use super::id::{DistributorId, HostId, ServerId};
 use super::name::Name;
 use super::resources::Bytes;
+use super::ssh::Target;
 use super::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -13,8 +14,8 @@ use serde::{Deserialize, Serialize};
 pub enum Engine {
     /// The agent is a child process on this host.
     Local,
-    /// The agent is reached through `ssh HOST`.
-    Ssh { host: String },
+    /// The agent is reached over ssh.
+    Ssh(Target),
     /// Several servers taken as one; a task runs on one of them.
     Group { members: Vec<ServerId> },
 }
@@ -24,7 +25,7 @@ impl Engine {
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Local => "local",
-            Self::Ssh { .. } => "ssh",
+            Self::Ssh(_) => "ssh",
             Self::Group { .. } => "group",
         }
     }

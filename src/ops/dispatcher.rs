@@ -22,7 +22,7 @@ pub fn wake(grid: &mut Grid) -> Result<(), OpsError> {
             .write(Durability::Full, |tx| reconsider_unmatched(tx, Timestamp::now()))
             .map_err(super::submit::refusal)?;
     }
-    start::wake(&grid.store).map_err(failed)
+    start::wake(&grid.store, &grid.login).map_err(failed)
 }
 
 /// Does it run, and what does it follow?
@@ -31,22 +31,22 @@ pub fn status(grid: &mut Grid) -> Result<DispatcherStatus, OpsError> {
         Some(connection) => ask(connection),
         None => {
             let epoch = grid.store.view().home_row()?.epoch.0;
-            Ok(DispatcherStatus { pid: None, epoch, links: 0, lanes: 0, running: 0 })
+            Ok(DispatcherStatus { pid: None, epoch, links: 0, lanes: 0, running: 0, ssh: None })
         }
     }
 }
 
 /// Starts it; gives the state that it then has.
 pub fn start(grid: &mut Grid) -> Result<DispatcherStatus, OpsError> {
-    ask(start::connect(grid.store.home()).map_err(failed)?)
+    ask(start::connect(grid.store.home(), &grid.login).map_err(failed)?)
 }
 
 fn ask(mut connection: Connection) -> Result<DispatcherStatus, OpsError> {
     connection.send(&ToDispatcher::Status).map_err(failed)?;
     loop {
         match connection.receive().map_err(failed)? {
-            Some(FromDispatcher::Status { pid, epoch, links, lanes, running }) => {
-                return Ok(DispatcherStatus { pid: Some(pid), epoch, links, lanes, running });
+            Some(FromDispatcher::Status { pid, epoch, links, lanes, running, ssh }) => {
+                return Ok(DispatcherStatus { pid: Some(pid), epoch, links, lanes, running, ssh });
             }
             Some(_) => {}
             None => return Err(OpsError::Grid("the dispatcher left before it answered".to_owned())),

@@ -122,7 +122,7 @@ fn one(
         let open = match &mut connection {
             Some(open) => open,
             None => {
-                let mut open = start::connect(grid.store.home()).map_err(failed)?;
+                let mut open = start::connect(grid.store.home(), &grid.login).map_err(failed)?;
                 open.send(&ToDispatcher::Follow { task: what.task, index, out: told.out, err: told.err })
                     .map_err(failed)?;
                 connection.insert(open)
@@ -234,7 +234,7 @@ fn read(
     sink: &mut Sink<'_>,
 ) -> Result<(), OpsError> {
     const PIECE: u32 = 1 << 20;
-    let mut open = start::connect(grid.store.home()).map_err(failed)?;
+    let mut open = start::connect(grid.store.home(), &grid.login).map_err(failed)?;
     let mut offset = from;
     loop {
         let ask = ToDispatcher::Read { task: what.task, index, number, stream, offset, max: PIECE };

@@ -3,6 +3,7 @@
 use super::OpsError;
 use crate::dispatch::{self, start};
 use crate::model::name::Name;
+use crate::model::ssh::Login;
 use crate::model::task::ClientFacts;
 use crate::store::home::Seed;
 use crate::store::{Store, StoreError};
@@ -18,26 +19,29 @@ pub struct Grid {
     pub me: Name,
     /// This host, as a client.
     pub client: ClientFacts,
+    /// What this session has for logins over ssh.
+    pub login: Login,
     /// One line for the person, where the home is not where one would look.
     pub remark: Option<String>,
 }
 
 impl Grid {
-    /// Opens the home, founding it if there is none. `login` is the account's name.
-    pub fn open(places: &Places, login: &str, client: ClientFacts) -> Result<Self, OpsError> {
+    /// Opens the home, founding it if there is none. `account` is the account's name.
+    pub fn open(places: &Places, account: &str, client: ClientFacts, login: Login) -> Result<Self, OpsError> {
         let located = Home::locate(places)?;
         let home = located.home;
-        let me = owner(login)?;
+        let me = owner(account)?;
         if !home.exists() {
             found(&home, &me, &client)?;
         }
         let (store, remark) = match Store::open(&home) {
             Err(StoreError::Older { found, .. }) => {
-                upgrade(&home, found).map(|(store, remark)| (store, Some(remark)))?
+                let (store, remark) = upgrade(&home, found)?;
+                (store, remark.or(located.remark))
             }
             store => (store?, located.remark),
         };
-        Ok(Self { store, me, client, remark })
+        Ok(Self { store, me, client, login, remark })
     }
 }
 
@@ -54,13 +58,17 @@ fn found(home: &Home, me: &Name, client: &ClientFacts) -> Result<(), OpsError> {
 }
 
 /// Nobody of the older version may work on tables that change under it: its dispatcher leaves first, and none begins.
-fn upgrade(home: &Home, found: i64) -> Result<(Store, String), OpsError> {
-    let _alone = start::retire(home).map_err(|error| OpsError::Grid(format!("upgrade of the database: {error}")))?;
+fn upgrade(home: &Home, found: i64) -> Result<(Store, Option<String>), OpsError> {
+    // Of many commands at once, one upgrades; the others must not send away the dispatcher that it has started since.
+    let mut needed = || matches!(Store::open(home), Err(StoreError::Older { .. }));
+    let alone = start::retire(home, &mut needed)
+        .map_err(|error| OpsError::Grid(format!("upgrade of the database: {error}")))?;
+    if alone.is_none() {
+        return Ok((Store::open(home)?, None));
+    }
     let store = Store::upgrade(home)?;
-    Ok((
-        store,
-        format!("the database is brought up to date; as it was, it lies in {}.v{found}", home.database().display()),
-    ))
+    let copy = format!("{}.v{found}", home.database().display());
+    Ok((store, Some(format!("the database is brought up to date; as it was, it lies in {copy}"))))
 }
 
 /// Account names may hold characters that names of ours may not.

@@ -3,14 +3,17 @@
 use super::report::Refreshed;
 use super::servers::{find, state};
 use super::{Grid, OpsError};
-use crate::dispatch;
+use crate::dispatch::start::{self, Connection, StartError};
+use crate::dispatch::{self};
 use crate::model::id::ServerId;
-use crate::model::server::Engine;
+use crate::model::server::{Engine, Server};
 use crate::model::time::Timestamp;
+use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::Durability;
 use crate::store::settings::watch_list;
+use std::collections::HashMap;
 
-/// Reads the named servers, or all.
+/// Reads the named servers, or all, side by side.
 pub fn refresh(grid: &mut Grid, names: &[String]) -> Result<Vec<Refreshed>, OpsError> {
     let view = grid.store.view();
     let servers = if names.is_empty() {
@@ -18,12 +21,13 @@ pub fn refresh(grid: &mut Grid, names: &[String]) -> Result<Vec<Refreshed>, OpsE
     } else {
         names.iter().map(|name| find(&view, name)).collect::<Result<_, _>>()?
     };
+    let mut errors = read(grid, &servers)?;
     let mut done = Vec::with_capacity(servers.len());
     for server in servers {
-        let error = read_one(grid, server.id)?;
         // It may have been removed meanwhile.
-        if let Some(server) = grid.store.view().server_by_id(server.id)? {
-            done.push(Refreshed { name: server.name.to_string(), state: state(&server).0, error });
+        if let Some(now) = grid.store.view().server_by_id(server.id)? {
+            let error = errors.remove(&server.id);
+            done.push(Refreshed { name: server.name.to_string(), state: state(&now).0, error });
         }
     }
     Ok(done)
@@ -32,15 +36,62 @@ pub fn refresh(grid: &mut Grid, names: &[String]) -> Result<Vec<Refreshed>, OpsE
 /// Reads one server's host and records it; what went wrong, if anything did.
 pub(super) fn read_one(grid: &mut Grid, id: ServerId) -> Result<Option<String>, OpsError> {
     let Some(server) = grid.store.view().server_by_id(id)? else { return Ok(None) };
-    let read = match server.engine {
-        // A group is what its members add up to.
-        Engine::Group { .. } => return Ok(None),
-        Engine::Local | Engine::Ssh { .. } => {
-            let view = grid.store.view();
-            let watch = watch_list(view.setting("watch")?.as_deref());
-            dispatch::probe::this_host(grid.store.home(), watch, view.setting("probe_script")?)
+    Ok(read(grid, &[server])?.remove(&id))
+}
+
+/// Reads servers: those over ssh through the dispatcher, which has the links, this host meanwhile by ourselves.
+/// What went wrong, by server.
+fn read(grid: &mut Grid, servers: &[Server]) -> Result<HashMap<ServerId, String>, OpsError> {
+    let far: Vec<ServerId> = servers.iter().filter(|s| matches!(s.engine, Engine::Ssh(_))).map(|s| s.id).collect();
+    let connection = if far.is_empty() { None } else { Some(ask(grid, &far).map_err(failed)?) };
+    let mut errors = HashMap::new();
+    for server in servers.iter().filter(|s| s.engine == Engine::Local) {
+        errors.extend(read_here(grid, server.id)?.map(|error| (server.id, error)));
+    }
+    if let Some(connection) = connection {
+        take_answers(connection, far, &mut errors).map_err(failed)?;
+    }
+    Ok(errors)
+}
+
+fn failed(error: StartError) -> OpsError {
+    OpsError::Grid(error.to_string())
+}
+
+fn ask(grid: &Grid, servers: &[ServerId]) -> Result<Connection, StartError> {
+    let mut connection = start::connect(grid.store.home(), &grid.login)?;
+    for server in servers {
+        connection.send(&ToDispatcher::Probe { server: *server })?;
+    }
+    Ok(connection)
+}
+
+/// The dispatcher answers for each server, within its time-out.
+fn take_answers(
+    mut connection: Connection,
+    mut open: Vec<ServerId>,
+    errors: &mut HashMap<ServerId, String>,
+) -> Result<(), StartError> {
+    while !open.is_empty() {
+        match connection.receive()? {
+            Some(FromDispatcher::Probed { server, error }) => {
+                open.retain(|id| *id != server);
+                errors.extend(error.map(|error| (server, error)));
+            }
+            Some(_) => {}
+            None => {
+                let gone = "the dispatcher left before it was read";
+                errors.extend(open.drain(..).map(|id| (id, gone.to_owned())));
+            }
         }
-    };
+    }
+    Ok(())
+}
+
+fn read_here(grid: &mut Grid, id: ServerId) -> Result<Option<String>, OpsError> {
+    let view = grid.store.view();
+    let watch = watch_list(view.setting("watch")?.as_deref());
+    let read = dispatch::probe::this_host(grid.store.home(), watch, view.setting("probe_script")?);
     let now = Timestamp::now();
     grid.store.write(Durability::Normal, |tx| match read {
         Ok(facts) => {

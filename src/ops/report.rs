@@ -330,7 +330,7 @@ pub struct Collected {
 }
 
 /// `dispatcher status`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DispatcherStatus {
     /// None: it does not run.
     pub pid: Option<i32>,
@@ -338,4 +338,6 @@ pub struct DispatcherStatus {
     pub links: u32,
     pub lanes: u32,
     pub running: u32,
+    /// The ssh and the key agent that let it in last.
+    pub ssh: Option<String>,
 }

@@ -8,13 +8,14 @@ use crate::model::distributor::Tier;
 use crate::model::id::DistributorId;
 use crate::model::name::Name;
 use crate::model::server::{Engine, Health, Server};
+use crate::model::ssh::Target;
 use crate::model::time::Timestamp;
 use crate::store::{Durability, View};
 
 pub use crate::store::declared::Declared;
 
 /// Built-in attributes that have an option of their own. Other built-in names may be declared: that wins over what is measured.
-pub const RESERVED: [(&str, &str); 9] = [
+pub const RESERVED: [(&str, &str); 10] = [
     ("name", "a server keeps its name"),
     ("cpus", "use --cpus N"),
     ("slots", "use --slots N"),
@@ -22,6 +23,7 @@ pub const RESERVED: [(&str, &str); 9] = [
     ("mem_total", "use --mem SIZE"),
     ("max_load", "use --max-load LOAD"),
     ("accepts", "use --accepts EXPR"),
+    ("prologue", "use --prologue LINES"),
     ("apps", "use --app NAME"),
     ("app_version", "use --app NAME=VERSION"),
 ];
@@ -30,6 +32,7 @@ pub const RESERVED: [(&str, &str); 9] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NewEngine {
     Local,
+    Ssh(Target),
     /// These servers taken as one.
     Of(Vec<Name>),
 }
@@ -58,6 +61,7 @@ pub fn add(
         let distributor = second_tier(tx, distributor)?;
         let engine = match engine {
             NewEngine::Local => Engine::Local,
+            NewEngine::Ssh(target) => Engine::Ssh(target.clone()),
             NewEngine::Of(members) => group(tx, members, distributor)?,
         };
         let id = tx.add_server(name, distributor, &engine, now)?;

@@ -27,7 +27,7 @@ pub fn wait(grid: &mut Grid, what: &[Chosen], told: &mut dyn FnMut(Progress)) ->
             let mut open = match connection.take() {
                 Some(open) => open,
                 None => {
-                    let mut open = start::connect(grid.store.home()).map_err(failed)?;
+                    let mut open = start::connect(grid.store.home(), &grid.login).map_err(failed)?;
                     open.send(&ToDispatcher::Watch { task: chosen.task, index: chosen.index }).map_err(failed)?;
                     open
                 }

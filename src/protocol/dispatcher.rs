@@ -2,6 +2,7 @@
 
 use crate::model::attempt::Stream;
 use crate::model::id::{Index, ServerId, TaskId};
+use crate::model::ssh::Login;
 use serde::{Deserialize, Serialize};
 
 /// The version of this protocol; both sides are normally the same binary.
@@ -24,6 +25,8 @@ pub enum ToDispatcher {
     Read { task: TaskId, index: Index, number: u32, stream: Stream, offset: u64, max: u32 },
     /// Read this server's host now: [`FromDispatcher::Probed`].
     Probe { server: ServerId },
+    /// What the caller's session has for logins over ssh: the newest that works is used. Not answered.
+    Login(Login),
     /// Bring home what still lies on the server of an ended member: answered by [`FromDispatcher::Brought`].
     Bring { task: TaskId, index: Index },
 }
@@ -42,6 +45,9 @@ pub enum FromDispatcher {
         links: u32,
         lanes: u32,
         running: u32,
+        /// How it logs in over ssh, in words; None where it did not have to yet.
+        #[serde(default)]
+        ssh: Option<String>,
     },
     Ended {
         task: TaskId,

@@ -18,18 +18,21 @@ pub struct Declared {
     pub mem: Option<Bytes>,
     pub max_load: Option<f64>,
     pub accepts: Option<String>,
+    /// Shell lines whose environment tasks get there.
+    pub prologue: Option<String>,
     /// Name and version.
     pub apps: Vec<(Name, Option<String>)>,
     pub attributes: BTreeMap<Box<str>, Value>,
 }
 
 /// A declared option by name, for `unset`.
-const DECLARED_COLUMNS: [(&str, &str); 5] = [
+const DECLARED_COLUMNS: [(&str, &str); 6] = [
     ("slots", "UPDATE server SET slots = NULL WHERE id = ?1 AND slots IS NOT NULL"),
     ("cpus", "UPDATE server SET cpus = NULL WHERE id = ?1 AND cpus IS NOT NULL"),
     ("mem", "UPDATE server SET mem = NULL WHERE id = ?1 AND mem IS NOT NULL"),
     ("max_load", "UPDATE server SET max_load = NULL WHERE id = ?1 AND max_load IS NOT NULL"),
     ("accepts", "UPDATE server SET accepts = NULL WHERE id = ?1 AND accepts IS NOT NULL"),
+    ("prologue", "UPDATE server SET prologue = NULL WHERE id = ?1 AND prologue IS NOT NULL"),
 ];
 
 impl Tx<'_> {
@@ -41,13 +44,26 @@ impl Tx<'_> {
         engine: &Engine,
         now: Timestamp,
     ) -> Result<ServerId> {
-        let address = match engine {
-            Engine::Ssh { host } => Some(host.as_str()),
+        let target = match engine {
+            Engine::Ssh(target) => Some(target),
             _ => None,
         };
+        let options =
+            serde_json::to_string(target.map_or(&[][..], |t| t.options())).unwrap_or_else(|_| "[]".to_owned());
+        let health = if matches!(engine, Engine::Group { .. }) { "UP" } else { "UNKNOWN" };
         self.run(
-            "INSERT INTO server (name, distributor_id, engine, address, health, declared_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            (name, distributor, engine.word(), address, if matches!(engine, Engine::Group { .. }) { "UP" } else { "UNKNOWN" }, now),
+            "INSERT INTO server (name, distributor_id, engine, address, ssh_options, remote_dir, health, declared_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            (
+                name,
+                distributor,
+                engine.word(),
+                target.map(|t| t.host()),
+                options,
+                target.and_then(|t| t.remote_dir()),
+                health,
+                now,
+            ),
         )?;
         let id = ServerId(self.inserted());
         if let Engine::Group { members } = engine {
@@ -66,8 +82,18 @@ impl Tx<'_> {
     pub fn declare_server(&self, id: ServerId, declared: &Declared, now: Timestamp) -> Result<()> {
         self.run(
             "UPDATE server SET slots = coalesce(?2, slots), cpus = coalesce(?3, cpus), mem = coalesce(?4, mem),
-                    max_load = coalesce(?5, max_load), accepts = coalesce(?6, accepts), declared_at = ?7 WHERE id = ?1",
-            (id, declared.slots, declared.cpus, declared.mem, declared.max_load, &declared.accepts, now),
+                    max_load = coalesce(?5, max_load), accepts = coalesce(?6, accepts), prologue = coalesce(?7, prologue),
+                    declared_at = ?8 WHERE id = ?1",
+            (
+                id,
+                declared.slots,
+                declared.cpus,
+                declared.mem,
+                declared.max_load,
+                &declared.accepts,
+                &declared.prologue,
+                now,
+            ),
         )?;
         for (name, version) in &declared.apps {
             self.run(

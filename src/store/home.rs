@@ -1,6 +1,6 @@
 //! A home on disk: where it lies, and how a new one is founded.
 
-pub use super::filesystem::network_fs;
+pub use crate::model::filesystem::network_fs;
 
 use super::{Result, StoreError};
 use crate::model::facts::Facts;

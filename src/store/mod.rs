@@ -10,7 +10,6 @@ mod copy;
 pub mod declared;
 pub mod distributors;
 pub mod files;
-mod filesystem;
 mod founding;
 mod gate;
 mod groups;
@@ -121,7 +120,7 @@ impl Store {
     /// Opens a home whose database exists. [`StoreError::Older`] where [`Store::upgrade`] has to come first.
     pub fn open(home: &Home) -> Result<Self> {
         let store = Self::open_any(home)?;
-        schema::check_opened(&store)?;
+        schema::check_opened(&store).map_err(|error| error.at(home))?;
         Ok(store)
     }
 
@@ -129,8 +128,8 @@ impl Store {
     /// dispatcher's lock: none of the older version runs meanwhile.
     pub fn upgrade(home: &Home) -> Result<Self> {
         let mut store = Self::open_any(home)?;
-        schema::upgrade(&mut store).map_err(|error| error.at(home))?;
-        schema::check_opened(&store)?;
+        let upgraded = schema::upgrade(&mut store).and_then(|()| schema::check_opened(&store));
+        upgraded.map_err(|error| error.at(home))?;
         Ok(store)
     }
 

@@ -9,6 +9,7 @@ use crate::model::id::{BootId, DistributorId, HostId, ServerId, TaskId};
 use crate::model::name::Name;
 use crate::model::resources::Bytes;
 use crate::model::server::{Engine, Health, Pool, Server, Taken};
+use crate::model::ssh::Target;
 use crate::model::time::Timestamp;
 use std::collections::{BTreeMap, HashMap};
 
@@ -37,14 +38,14 @@ const SELECT: &str = "
     SELECT s.id, s.name, s.distributor_id, d.name, s.engine, s.address, s.health, s.error, s.since, s.drained,
            s.slots, s.cpus, s.mem, s.max_load, s.accepts, s.declared_at, s.taken_slots, s.taken_cpus, s.taken_mem, s.kept_for,
            h.id, h.boot_id, h.hostname, h.os, h.arch, h.kernel, h.cpus, h.power, h.load1, h.idle_cpus, h.mem_total, h.mem_available,
-           h.disk_free, h.gpus, h.read_at, h.taken_cpus, h.taken_mem, h.started_since, h.mem_since
+           h.disk_free, h.gpus, h.read_at, h.taken_cpus, h.taken_mem, h.started_since, h.mem_since, s.ssh_options, s.remote_dir
     FROM server s JOIN distributor d ON d.id = s.distributor_id LEFT JOIN host h ON h.id = s.host_id ";
 
 fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     let engine: String = row.get(4)?;
     let engine = match engine.as_str() {
         "local" => Engine::Local,
-        "ssh" => Engine::Ssh { host: row.get::<_, Option<String>>(5)?.unwrap_or_default() },
+        "ssh" => Engine::Ssh(read_target(row)?),
         _ => Engine::Group { members: Vec::new() },
     };
     let health: String = row.get(6)?;
@@ -110,6 +111,13 @@ fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     Ok(Row { server, declared_at: row.get(15)?, boot, host, declared })
 }
 
+fn read_target(row: &rusqlite::Row<'_>) -> rusqlite::Result<Target> {
+    let host: Option<String> = row.get(5)?;
+    let options = json(&row.get::<_, String>(39)?)?;
+    Target::new(&host.unwrap_or_default(), options, row.get(40)?)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(5, rusqlite::types::Type::Text, error.into()))
+}
+
 /// Name, version, source and age of the applications of one server.
 type Apps = Vec<(Name, Option<String>, Source, Timestamp)>;
 
@@ -158,6 +166,11 @@ impl View<'_> {
         self.one("SELECT h.boot_id FROM server s JOIN host h ON h.id = s.host_id WHERE s.id = ?1", [id], |row| {
             row.get(0)
         })
+    }
+
+    /// The shell lines whose environment tasks get there.
+    pub fn prologue(&self, id: ServerId) -> Result<Option<String>> {
+        Ok(self.one("SELECT prologue FROM server WHERE id = ?1", [id], |row| row.get(0))?.flatten())
     }
 
     /// How many there are.

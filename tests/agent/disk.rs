@@ -1,43 +1,23 @@
 //! A full disk: nothing begins without a record, and no end is lost for want of room.
 
 use crate::driver::*;
+use crate::small::Small;
 use grid::protocol::agent::{HeldState, Refusal};
-use std::path::{Path, PathBuf};
 use std::process::Command;
-
-/// A small file system of its own; None where we may not mount one.
-pub struct Small(PathBuf);
-
-impl Small {
-    pub fn mount(at: &Path, size: &str) -> Option<Self> {
-        std::fs::create_dir_all(at).unwrap();
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(at).output();
-        if !mounted.is_ok_and(|o| o.status.success()) {
-            eprintln!("skipped: this account may not mount a small file system");
-            return None;
-        }
-        Some(Self(at.to_owned()))
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
 
 #[test]
 fn without_room_nothing_begins_and_with_room_ends_are_written() {
     let home = Home::new();
-    let Some(_small) = Small::mount(&home.spool, "256k") else { return };
+    let Some(small) = Small::mount(&home.spool, "256k") else {
+        eprintln!("skipped: this account may not mount a small file system");
+        return;
+    };
     let gate = home.path("gate");
     assert!(Command::new("mkfifo").arg(&gate).status().unwrap().success());
     let mut agent = home.agent();
     let id = agent.start(1, sh(&format!("read l <{}; exit 3", gate.display())));
     agent.began(id);
-    let ballast = home.spool.join("ballast");
-    let _ = std::fs::write(&ballast, vec![0; 1 << 20]);
+    let ballast = small.fill();
     let other = agent.start(2, sh("echo x"));
     assert!(matches!(agent.refusal(other), Refusal::Spool { .. }));
     let behind = agent.start(1, sh("echo y"));

@@ -5,9 +5,6 @@ use crate::support::process::until;
 use crate::support::{Grid, said, skipped};
 use std::time::{Duration, Instant};
 
-/// Processes that put load on the host: enough to move load1, which is slow, within seconds.
-const MANY: usize = 16;
-
 /// Why a server does not qualify now, as `explain` tells it.
 fn why(grid: &Grid, id: &str) -> String {
     grid.explain(id)["servers"][0]["reasons"].to_string()
@@ -37,7 +34,7 @@ fn claim_5_load_capacity_with_real_load() {
     until("the load is under the limit at first", || grid.measured("local", "load1") < limit);
     let before = grid.submit(["--", "true"]);
     grid.grid(["wait", &before]).ok();
-    let busy = Busy::put(MANY);
+    let busy = Busy::put();
     // Above by a margin: the first task's end corrects the measured load by its one processor.
     until("real load is above the limit", || grid.measured("local", "load1") > limit + 0.2);
     let after = grid.submit(["--", "true"]);
@@ -69,7 +66,7 @@ fn claim_7_idle_computing_power_with_real_load() {
     } else {
         grid.grid(["run", "-C", &constraint, "--", "true"]).ok();
     }
-    let busy = Busy::put(MANY);
+    let busy = Busy::put();
     until("real load leaves nothing idle", || grid.measured("local", "idle_cpus") < 0.3);
     let id = grid.submit(["-C", &constraint, "--", "true"]);
     assert_eq!(grid.state(&id), "PENDING", "nothing is idle");
@@ -109,7 +106,7 @@ fn claim_12_the_databases_are_updated_while_running() {
     let read = || grid.sql("SELECT read_at, load1, running_slots FROM server_view")[0].clone();
     let before = read();
     assert_eq!(before["running_slots"], 1);
-    let busy = Busy::put(MANY);
+    let busy = Busy::put();
     // Nobody asks for it: the dispatcher reads the host on events.
     until("the record is newer by itself", || read()["read_at"].as_str() > before["read_at"].as_str());
     let limit = before["load1"].as_f64().unwrap_or(0.0) + 1.0;
@@ -135,7 +132,7 @@ fn claim_17_the_next_match_sees_the_update() {
     let constraint = format!("server.load1 < {limit}");
     until("the load is under the limit at first", || grid.measured("local", "load1") < limit);
     grid.grid(["run", "-C", &constraint, "--", "true"]).ok();
-    let busy = Busy::put(MANY);
+    let busy = Busy::put();
     until("real load is above the limit", || grid.measured("local", "load1") > limit + 0.2);
     let id = grid.submit(["-C", &constraint, "--", "true"]);
     assert_eq!(grid.state(&id), "PENDING", "the same task, matched against the newer record, waits");

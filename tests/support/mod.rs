@@ -8,6 +8,7 @@ pub mod load;
 pub mod process;
 pub mod rig;
 pub mod said;
+pub mod small;
 
 pub use done::Done;
 pub use grid::Grid;

@@ -42,10 +42,15 @@ pub enum Server {
 }
 
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("engine").args(["local", "of"]), after_help = "\
+#[command(group = ArgGroup::new("engine").args(["local", "ssh", "of"]), after_help = "\
 Examples:
   grid server add fast --local --slots 2 --set site=brno --app blender=4.1
-  grid server add farm --of fast,slow")]
+  grid server add lab1 --ssh lab1 --max-load 6
+  grid server add lab2 --ssh me@lab2.example.org --ssh-option Port=2222 --prologue '. /opt/conda/etc/profile.d/conda.sh; conda activate ml'
+  grid server add farm --of fast,slow
+
+Nothing is installed by hand on a host over ssh: the agent is sent when it is first needed.
+Keys, jumps and known hosts are ssh's own; $GRID_SSH_COMMAND or `grid config set ssh.command` names another ssh.")]
 pub struct ServerAdd {
     pub name: Name,
     /// This host
@@ -54,8 +59,15 @@ pub struct ServerAdd {
     /// Several servers taken as one
     #[arg(long, value_name = "SERVER,..", value_delimiter = ',')]
     pub of: Vec<Name>,
-    #[arg(long, hide = true)]
-    pub ssh: Option<OsString>,
+    /// A host over ssh, as ssh and ~/.ssh/config know it
+    #[arg(long, value_name = "HOST")]
+    pub ssh: Option<String>,
+    /// An option for ssh, as for its -o; may be repeated
+    #[arg(long = "ssh-option", value_name = "OPTION", requires = "ssh")]
+    pub ssh_options: Vec<String>,
+    /// Where the agent and its records live over there; default: ~/.cache/grid and ~/.local/state/grid
+    #[arg(long, value_name = "DIR", requires = "ssh")]
+    pub remote_dir: Option<String>,
     /// The second-tier distributor that it belongs to; default: the first one
     #[arg(long, value_name = "NAME")]
     pub distributor: Option<Name>,
@@ -64,7 +76,7 @@ pub struct ServerAdd {
 }
 
 #[derive(Debug, Args)]
-#[command(override_usage = "grid server set NAME OPTION..", group = change(&["slots", "cpus", "mem", "max_load", "accepts", "apps", "set"]))]
+#[command(override_usage = "grid server set NAME OPTION..", group = change(&["slots", "cpus", "mem", "max_load", "accepts", "prologue", "apps", "set"]))]
 pub struct ServerSet {
     pub name: Name,
     #[command(flatten)]
@@ -89,6 +101,9 @@ pub struct ServerOptions {
     /// Which tasks it takes, as '"staff" in user.groups'
     #[arg(long, value_name = "EXPR")]
     pub accepts: Option<String>,
+    /// Shell lines whose environment tasks get there, as 'module load cuda'
+    #[arg(long, value_name = "LINES")]
+    pub prologue: Option<String>,
     /// An application residing there; may be repeated
     #[arg(long = "app", value_name = "NAME[=VERSION]")]
     pub apps: Vec<String>,

@@ -44,7 +44,8 @@ fn print(status: &DispatcherStatus, out: &mut Out) -> Result<(), Failure> {
             count(status.links, "link"),
             status.epoch
         )),
-    }
+    }?;
+    status.ssh.as_ref().map_or(Ok(()), |ssh| out.line(&format!("logs in by {ssh}")))
 }
 
 /// `1 link`, `2 links`.

@@ -64,7 +64,7 @@ pub fn run(command: Command, out: &mut Out) -> Done {
         Command::Gc(args) => gc::run(args, out),
         Command::Completions { shell } => shell::completions(shell, out),
         Command::Man { dir } => shell::man(dir.as_deref(), out),
-        Command::Agent { spool } => agent(&spool),
+        Command::Agent(args) => agent(args),
         Command::Supervise { dir } => supervise(&dir),
         Command::Serve(_) => not_yet("serve"),
         Command::Cron(_) => not_yet("cron"),
@@ -86,7 +86,7 @@ fn with_grid(out: &mut Out, work: impl FnOnce(&mut Grid, &mut Out) -> Done) -> D
 
 /// Opens the home; the first command founds it.
 fn open(out: &mut Out) -> Result<Grid, Failure> {
-    let grid = Grid::open(&caller::places(), &caller::login(), caller::client())?;
+    let grid = Grid::open(&caller::places(), &caller::login(), caller::client(), caller::ssh())?;
     if let Some(remark) = &grid.remark {
         out.note(remark);
     }
@@ -98,13 +98,20 @@ fn not_yet(what: &str) -> Done {
 }
 
 /// Becomes the agent: frames on stdin and stdout.
-fn agent(spool: &std::path::Path) -> Done {
+fn agent(args: super::args::Agent) -> Done {
+    use crate::agent::place::Place;
     use std::os::fd::AsFd;
+    let place = match (args.spool, args.link) {
+        (Some(spool), _) => Place::At(spool),
+        (None, Some(key)) => Place::OfLink { key, dir: args.dir },
+        (None, None) => return Err(Failure::usage("grid agent: where?")),
+    };
     crate::agent::close_inherited();
     let own = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned().map(std::fs::File::from);
     let ends = own(std::io::stdin().as_fd()).and_then(|input| Ok((input, own(std::io::stdout().as_fd())?)));
     let (input, output) = ends.map_err(|error| OpsError::Grid(format!("grid agent has no stdio: {error}")))?;
-    crate::agent::serve::serve(spool, input, output).map_err(|error| OpsError::Grid(format!("grid agent: {error}")))?;
+    crate::agent::serve::serve(&place, input, output)
+        .map_err(|error| OpsError::Grid(format!("grid agent: {error}")))?;
     Ok(Code::OK)
 }
 
@@ -113,3 +120,6 @@ fn supervise(dir: &std::path::Path) -> Done {
     crate::agent::supervise::supervise(dir).map_err(|error| OpsError::Grid(format!("grid supervise: {error}")))?;
     Ok(Code::OK)
 }
+
+#[cfg(test)]
+mod looks_test;

@@ -8,6 +8,7 @@ use super::super::output::table::Table;
 use super::{Done, entries, not_yet, refresh, with_grid};
 use crate::model::attribute::Source;
 use crate::model::name::Name;
+use crate::model::ssh::Target;
 use crate::model::time::Timestamp;
 use crate::ops::attributes::assignments;
 use crate::ops::report::Entry;
@@ -19,7 +20,7 @@ pub fn run(verb: Server, out: &mut Out) -> Done {
         Server::Import(_) => not_yet("server import"),
         Server::Refresh(args) => refresh::some(args, out),
         Server::List(listing) => with_grid(out, |grid, out| {
-            entries::list(&servers::list(grid)?, listing.json, table, out)?;
+            entries::list(&servers::list(grid)?, listing.json, |all| table(all, Timestamp::now()), out)?;
             Ok(Code::OK)
         }),
         Server::Show(args) => with_grid(out, |grid, out| {
@@ -52,13 +53,17 @@ pub fn run(verb: Server, out: &mut Out) -> Done {
 }
 
 fn add(args: ServerAdd, out: &mut Out) -> Done {
-    if args.ssh.is_some() {
-        return not_yet("server add --ssh");
-    }
-    let engine = match (args.local, args.of.is_empty()) {
-        (true, _) => NewEngine::Local,
-        (_, false) => NewEngine::Of(args.of),
-        _ => return Err(Failure::usage(format!("server {}: say what it is: --local or --of SERVER,..", args.name))),
+    let engine = match (args.local, args.ssh, args.of.is_empty()) {
+        (true, ..) => NewEngine::Local,
+        (_, Some(host), _) => {
+            let target = Target::new(&host, args.ssh_options, args.remote_dir);
+            NewEngine::Ssh(target.map_err(|error| Failure::usage(format!("server {}: {error}", args.name)))?)
+        }
+        (.., false) => NewEngine::Of(args.of),
+        _ => {
+            let what = "--local, --ssh HOST or --of SERVER,..";
+            return Err(Failure::usage(format!("server {}: say what it is: {what}", args.name)));
+        }
     };
     let declared = declared(args.declared)?;
     with_grid(out, |grid, out| {
@@ -71,10 +76,10 @@ fn add(args: ServerAdd, out: &mut Out) -> Done {
 }
 
 fn declared(options: ServerOptions) -> Result<Declared, Failure> {
-    let ServerOptions { slots, cpus, mem, max_load, accepts, apps, set } = options;
+    let ServerOptions { slots, cpus, mem, max_load, accepts, prologue, apps, set } = options;
     let apps = apps.iter().map(|text| app(text)).collect::<Result<_, _>>()?;
     let attributes = assignments(&set, &RESERVED)?;
-    Ok(Declared { slots, cpus, mem, max_load, accepts, apps, attributes })
+    Ok(Declared { slots, cpus, mem, max_load, accepts, prologue, apps, attributes })
 }
 
 /// `blender` or `blender=4.1`.
@@ -93,8 +98,8 @@ fn app(text: &str) -> Result<(Name, Option<String>), Failure> {
     Ok((name, version.map(str::to_owned)))
 }
 
-fn table(all: &[Entry]) -> Table {
-    let now = Timestamp::now();
+/// The listing; `now` is what ages are counted from.
+pub fn table(all: &[Entry], now: Timestamp) -> Table {
     let several = all.iter().any(|e| e.distributor != all[0].distributor);
     let mut table = Table::new(&[
         "NAME", "STATE", "ENGINE", "IN", "SLOTS", "CPUS", "LOAD", "IDLE", "MEM", "POWER", "READ", "APPS", "DECLARED",
@@ -152,7 +157,7 @@ mod tests {
     fn the_list_shows_use_and_age() {
         let (_dir, mut grid) = fixture::grid();
         servers::drain(&mut grid, &["local".into()], Some("fan is loud")).unwrap();
-        let text = table(&servers::list(&grid).unwrap()).render(Look::default());
+        let text = table(&servers::list(&grid).unwrap(), Timestamp::now()).render(Look::default());
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].starts_with("NAME   STATE    ENGINE  SLOTS  CPUS  LOAD  IDLE  MEM  POWER"), "{text}");
         assert!(lines[1].starts_with("local  DRAINED  local     0/4     4  0.50   3.5   6G    400"), "{text}");

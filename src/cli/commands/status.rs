@@ -89,7 +89,7 @@ fn time(task: &Task, now: Timestamp) -> String {
 }
 
 /// What the listing left out, servers that need a look, and the last line: `3 running, 2 pending (why), 1 failed`.
-fn summary(report: &report::Status) -> Vec<String> {
+pub fn summary(report: &report::Status) -> Vec<String> {
     let mut lines = Vec::new();
     if report.left_out > 0 {
         lines.push(format!("and {} more that have not ended: grid status --all", report.left_out));

@@ -1,9 +1,8 @@
 //! How long files are kept, and what happens where there is no room.
 
+use crate::support::small::Small;
 use crate::support::{Grid, process};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 fn count(grid: &Grid, dir: &str) -> usize {
@@ -66,7 +65,7 @@ fn a_server_without_room_is_passed_over_and_named() {
     let grid = Grid::new();
     grid.grid(["dispatcher", "stop"]).expect(0);
     // 64 MiB are always left to others.
-    let Some(_small) = Small::mount(&grid.home().join("spool/agent"), "68m") else { return };
+    let Some(_small) = on_small(&grid, "68m") else { return };
     fs::write(grid.file("f"), vec![b'x'; 6 << 20]).unwrap();
     let done = grid.grid(["run", "--send", "f", "--", "cat", "f"]);
     done.expect(125).says(&["no room for", "are free on local"]);
@@ -81,7 +80,7 @@ fn what_can_not_be_packed_stays_on_the_server_until_it_is_asked_for_again() {
     let grid = Grid::new();
     grid.grid(["dispatcher", "stop"]).expect(0);
     let spool = grid.home().join("spool/agent");
-    let Some(_small) = Small::mount(&spool, "68m") else { return };
+    let Some(_small) = on_small(&grid, "68m") else { return };
     fs::write(grid.file("f"), "text").unwrap();
     let make = "head -c 1000000 /dev/zero > out; head -c 100000000 /dev/zero > filler 2>/dev/null; true";
     let done = grid.grid(["run", "--send", "f", "--fetch", "out", "--", "sh", "-c", make]);
@@ -99,23 +98,11 @@ fn what_can_not_be_packed_stays_on_the_server_until_it_is_asked_for_again() {
     grid.grid(["dispatcher", "stop"]).expect(0);
 }
 
-/// A small file system of its own; None where this account may not mount one.
-struct Small(PathBuf);
-
-impl Small {
-    fn mount(at: &Path, size: &str) -> Option<Self> {
-        let options = format!("size={size},mode=700");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).output();
-        if mounted.is_ok_and(|done| done.status.success()) {
-            return Some(Self(at.to_owned()));
-        }
+/// The agent's spool as a file system of its own.
+fn on_small(grid: &Grid, size: &str) -> Option<Small> {
+    let small = Small::mount(&grid.home().join("spool/agent"), size);
+    if small.is_none() {
         eprintln!("skipped: this account may not mount a small file system");
-        None
     }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
+    small
 }

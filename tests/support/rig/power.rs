@@ -1,4 +1,4 @@
-//! A host that stands still, and one that goes out.
+//! A host that stands still, one that is busy, and one that goes out.
 
 use super::{Rig, hosts};
 use crate::support::process;
@@ -37,6 +37,19 @@ impl Rig {
         kill_process(first, Signal::KILL).expect("the first process of a host");
         assert!(process::wait_pid_gone(first, process::HANG), "{host} does not go out");
         self.unplug(host);
+    }
+
+    /// What a host says its load is: hosts of one kernel have one load, so it is a stand-in. None: the kernel's own again.
+    #[track_caller]
+    pub fn load(&self, host: &str, load1: Option<f64>) {
+        let script = match load1 {
+            Some(load) => format!(
+                "echo {load:.2} {load:.2} {load:.2} 1/100 1 >/run/loadavg
+                 grep -q ' /proc/loadavg ' /proc/mounts || mount --bind /run/loadavg /proc/loadavg"
+            ),
+            None => "umount /proc/loadavg".to_owned(),
+        };
+        self.root(host, &script).expect(0);
     }
 
     /// Shoots processes of a host by what their command line begins with; how many there were.

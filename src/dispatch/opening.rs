@@ -1,0 +1,94 @@
+//! Which links are to be opened: where something of ours lies, where a caller wants to know something, and where waiting
+//! tasks may find room. A few at a time, for a host takes only so many logins at once.
+
+use super::links::{News, Route, Slot};
+use super::serve::{DispatchError, Dispatcher};
+use crate::link::LinkError;
+use crate::protocol::agent::FromAgent;
+use crate::store::Store;
+use std::collections::HashSet;
+use std::time::Instant;
+
+/// Logins under way at a time (sshd's MaxStartups begins to refuse at 10).
+const LOGINS_MAX: usize = 8;
+
+impl Dispatcher {
+    /// Opens what is due, gives up what does not get on.
+    pub(super) fn open_links(&mut self, store: &Store) -> Result<(), DispatchError> {
+        for route in std::mem::take(&mut self.lost_routes) {
+            if let Some(slot) = self.links.get_mut(&route) {
+                slot.failed(LinkError::Ended, &self.ways);
+                slot.urge();
+            }
+            self.link_lost(route, "the host was restarted");
+        }
+        let patience = self.ways.patience;
+        let overdue: Vec<(Route, LinkError)> =
+            self.links.iter().filter_map(|(route, slot)| Some((*route, slot.overdue(patience)?))).collect();
+        for (route, error) in overdue {
+            let news = self.links.get_mut(&route).map(|slot| slot.failed(error, &self.ways));
+            self.take_news(route, news);
+        }
+        self.look_who_is_wanted();
+        let now = Instant::now();
+        let due: Vec<Route> = self.links.iter().filter(|(_, slot)| slot.is_due(now)).map(|(route, _)| *route).collect();
+        if due.is_empty() {
+            return Ok(());
+        }
+        self.ways.read_settings(&store.view())?;
+        let mut under_way = self.links.values().filter(|slot| slot.is_logging_in(now)).count();
+        for route in due {
+            if route != Route::Here && under_way >= LOGINS_MAX {
+                continue;
+            }
+            let Some(slot) = self.links.get_mut(&route) else { continue };
+            match slot.open(&mut self.ways) {
+                Ok(()) => under_way += usize::from(route != Route::Here),
+                Err(error) => self.inbox.push((route, FromAgent::Unfit { error })),
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks the links that somebody has use for. Where all are open there is nothing to do.
+    fn look_who_is_wanted(&mut self) {
+        if !self.links.values().any(Slot::is_down) {
+            return;
+        }
+        let now = Instant::now();
+        let mut wanted: HashSet<Route> = HashSet::from([Route::Here]);
+        wanted.extend(self.lanes.iter().filter_map(|(_, lane)| self.route_of(lane.place)));
+        let asked: Vec<Route> = self.callers.probes().into_iter().filter_map(|id| self.route_to(id)).collect();
+        wanted.extend(asked);
+        wanted.extend(self.callers.questions());
+        wanted.extend(&self.cut);
+        for (route, slot) in &mut self.links {
+            slot.wanted = wanted.contains(route) || slot.wanted_until > now;
+        }
+    }
+
+    /// Takes note of what became of a link.
+    pub(super) fn take_news(&mut self, route: Route, news: impl IntoIterator<Item = News>) {
+        for piece in news {
+            match piece {
+                News::Said(message) => self.inbox.push((route, message)),
+                News::Lost(error) => self.link_lost(route, &error),
+                News::NoWay(error) => {
+                    self.link_lost(route, &error);
+                    self.inbox.push((route, FromAgent::Unfit { error }));
+                }
+            }
+        }
+    }
+
+    /// Sends what goes over all links.
+    pub(super) fn flush_links(&mut self) {
+        let mut failed = Vec::new();
+        for (route, slot) in &mut self.links {
+            failed.extend(slot.flush(&self.ways).map(|news| (*route, news)));
+        }
+        for (route, news) in failed {
+            self.take_news(route, Some(news));
+        }
+    }
+}

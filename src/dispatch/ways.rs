@@ -1,0 +1,142 @@
+//! How links are opened: with whose session, by which ssh, with which programs to send.
+
+use crate::engine::Engine;
+use crate::engine::agents::Agents;
+use crate::engine::local::Local;
+use crate::engine::ssh::Ssh;
+use crate::link::trouble::Trouble;
+use crate::link::{Link, LinkError};
+use crate::model::id::Epoch;
+use crate::model::server;
+use crate::model::ssh::{Login, Target};
+use crate::model::time::parse_duration;
+use crate::protocol::agent::{ToAgent, VERSION, VERSION_MIN};
+use crate::store::settings::HomeRow;
+use crate::store::{Home, StoreError, View};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Sessions that are remembered.
+const LOGINS_MAX: usize = 8;
+/// A connect may take so long, and a reading.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What links of a home are opened with.
+#[derive(Debug)]
+pub struct Ways {
+    home: Home,
+    hello: ToAgent,
+    /// What callers brought, the newest first.
+    logins: Vec<Login>,
+    /// The one that worked last.
+    worked: Option<Login>,
+    agents: Agents,
+    command: Option<String>,
+    folder: PathBuf,
+    /// `probe_timeout`.
+    pub patience: Duration,
+}
+
+impl Ways {
+    /// Nobody has brought anything yet.
+    pub fn new(home: &Home, row: &HomeRow, epoch: Epoch) -> Self {
+        let hello = ToAgent::Hello {
+            version_min: VERSION_MIN,
+            version: VERSION,
+            home: row.id,
+            incarnation: row.incarnation,
+            epoch,
+        };
+        Self {
+            home: home.clone(),
+            hello,
+            logins: Vec::new(),
+            worked: None,
+            agents: Agents::default(),
+            command: None,
+            folder: home.dir().join("agents"),
+            patience: PATIENCE,
+        }
+    }
+
+    /// Reads the settings again.
+    pub fn read_settings(&mut self, view: &View<'_>) -> Result<(), StoreError> {
+        self.command = view.setting("ssh.command")?;
+        self.folder = view.setting("agent_dir")?.map_or_else(|| self.home.dir().join("agents"), PathBuf::from);
+        let patience = view.setting("probe_timeout")?.and_then(|text| parse_duration(&text).ok());
+        self.patience = patience.unwrap_or(PATIENCE).max(Duration::from_secs(1));
+        Ok(())
+    }
+
+    /// A caller's session: the newest is tried first. True if it is news.
+    pub fn learn(&mut self, login: Login) -> bool {
+        if login == Login::default() {
+            return false;
+        }
+        let known = self.logins.iter().position(|l| *l == login);
+        if let Some(at) = known {
+            self.logins.remove(at);
+        }
+        self.logins.insert(0, login);
+        self.logins.truncate(LOGINS_MAX);
+        known.is_none()
+    }
+
+    /// The sessions that may work, in the order in which they are tried; the last is none at all.
+    fn usable(&self) -> Vec<Login> {
+        let lives = |login: &&Login| login.auth_sock.as_ref().is_none_or(|path| UnixStream::connect(path).is_ok());
+        let mut usable: Vec<Login> = self.logins.iter().filter(lives).cloned().collect();
+        usable.push(Login::default());
+        usable
+    }
+
+    /// Is there a session that stands behind this one?
+    pub fn has_login(&self, at: usize) -> bool {
+        at < self.usable().len()
+    }
+
+    /// Opens the way to a server with one of the sessions, and says hello. Gives the session too.
+    pub fn open(&mut self, to: &server::Engine, at: usize) -> Result<(Link, Login), LinkError> {
+        let (mut link, login) = match to {
+            server::Engine::Ssh(target) => {
+                let usable = self.usable();
+                let login = usable.get(at).or(usable.last()).cloned().unwrap_or_default();
+                (self.open_ssh(target, &login)?, login)
+            }
+            server::Engine::Local | server::Engine::Group { .. } => {
+                let log = self.home.run_dir().join("agent.log");
+                (Local { spool: self.home.agent_spool(), log }.open()?, Login::default())
+            }
+        };
+        link.send(&self.hello)?;
+        link.flush()?;
+        Ok((link, login))
+    }
+
+    fn open_ssh(&mut self, target: &Target, login: &Login) -> Result<Link, LinkError> {
+        let words = self.words(login).map_err(LinkError::Trouble)?;
+        let binaries = self.agents.all(&self.folder)?;
+        Ssh { target, words: &words, login, patience: self.patience, binaries }.open()
+    }
+
+    fn words(&self, login: &Login) -> Result<Vec<String>, Trouble> {
+        let line = login.command.as_deref().or(self.command.as_deref()).unwrap_or("ssh");
+        let words = shlex::split(line).filter(|words| !words.is_empty());
+        words.ok_or_else(|| Trouble::NoSsh(format!("{line:?} is no command line")))
+    }
+
+    /// This session got us in.
+    pub fn worked(&mut self, login: Login) {
+        self.worked = Some(login);
+    }
+
+    /// For a person: what works.
+    pub fn words_on_login(&self) -> Option<String> {
+        let login = self.worked.as_ref()?;
+        let line = login.command.as_deref().or(self.command.as_deref()).unwrap_or("ssh");
+        let agent =
+            login.auth_sock.as_ref().map_or_else(|| "no key agent".to_owned(), |path| format!("key agent {path}"));
+        Some(format!("{line}, {agent}"))
+    }
+}

@@ -1,0 +1,72 @@
+//! A host over ssh: the system's ssh, one connection with the agent behind it. Keys, jumps and known hosts are ssh's own.
+
+use super::Engine;
+use crate::link::bootstrap::{Binary, Bootstrap, REMOTE_COMMAND};
+use crate::link::trouble::Trouble;
+use crate::link::{Link, LinkError};
+use crate::model::ssh::{Login, Target};
+use std::io;
+use std::process::Command;
+use std::time::Duration;
+
+/// A host, and how it is logged in to.
+#[derive(Debug)]
+pub struct Ssh<'a> {
+    pub target: &'a Target,
+    /// ssh and its options, as the person wants them.
+    pub words: &'a [String],
+    pub login: &'a Login,
+    /// How long a connect may take.
+    pub patience: Duration,
+    pub binaries: Vec<Binary>,
+}
+
+/// Without these it would not be our link. ssh takes the first value that it is given.
+const ALWAYS: [&str; 6] = [
+    "BatchMode=yes",
+    // Its texts are read, also by us.
+    "LogLevel=INFO",
+    // A master of the person's own is used; ours would outlive us.
+    "ControlMaster=no",
+    "ClearAllForwardings=yes",
+    "RemoteCommand=none",
+    "PermitLocalCommand=no",
+];
+/// What ~/.ssh/config can't change, but the server's own options can.
+const USUALLY: [&str; 2] = ["ServerAliveInterval=15", "ServerAliveCountMax=3"];
+
+impl Ssh<'_> {
+    /// The command line up to the host, and the environment: what every use of ssh here has in common.
+    pub fn command(&self) -> Result<Command, Trouble> {
+        let (program, own) =
+            self.words.split_first().ok_or_else(|| Trouble::NoSsh("ssh.command is empty".to_owned()))?;
+        let mut command = Command::new(program);
+        command.args(own).arg("-T");
+        let connect = format!("ConnectTimeout={}", self.patience.as_secs().max(1));
+        let options = ALWAYS.into_iter().chain(self.target.options().iter().map(String::as_str)).chain(USUALLY);
+        for option in options.chain([connect.as_str()]) {
+            command.args(["-o", option]);
+        }
+        command.env("LC_ALL", "C").current_dir("/");
+        match &self.login.auth_sock {
+            Some(socket) => command.env("SSH_AUTH_SOCK", socket),
+            None => command.env_remove("SSH_AUTH_SOCK"),
+        };
+        command.arg("--").arg(self.target.host());
+        Ok(command)
+    }
+}
+
+impl Engine for Ssh<'_> {
+    fn open(&self) -> Result<Link, LinkError> {
+        let mut command = self.command().map_err(LinkError::Trouble)?;
+        command.arg(REMOTE_COMMAND);
+        let nonce = uuid::Uuid::now_v7().simple().to_string();
+        let bootstrap = Bootstrap::new(self.target, self.binaries.clone(), &nonce);
+        Link::open_through(command, bootstrap).map_err(|error| LinkError::Trouble(no_ssh(&self.words[0], &error)))
+    }
+}
+
+fn no_ssh(program: &str, error: &io::Error) -> Trouble {
+    Trouble::NoSsh(format!("{program}: {error}"))
+}

@@ -1,0 +1,167 @@
+//! From a login to a running agent: a small script for `/bin/sh -s` finds the agent over there, or takes it over the same
+//! connection, and becomes it.
+//!
+//! A shell that reads its script from a pipe may read ahead. So the script is one compound command, and after it nothing
+//! is sent until its answer is there.
+
+use super::trouble::Trouble;
+use crate::model::ssh::Target;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+const SCRIPT: &str = include_str!("bootstrap.sh");
+
+/// What ssh is to execute: exact in every login shell, whatever its quoting.
+pub const REMOTE_COMMAND: &str = "exec /bin/sh -s";
+
+/// Read from the file and written to the connection at once.
+const PIECE: usize = 256 << 10;
+
+/// A program that can be the agent on some kind of machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Binary {
+    /// As `uname -m` says it.
+    pub arch: String,
+    pub file: PathBuf,
+    pub size: u64,
+    /// SHA-256 in hexadecimal.
+    pub digest: String,
+}
+
+/// A bootstrap under way.
+#[derive(Debug)]
+pub struct Bootstrap {
+    nonce: String,
+    script: Vec<u8>,
+    written: usize,
+    binaries: Vec<Binary>,
+    sending: Option<Sending>,
+    answered: bool,
+}
+
+#[derive(Debug)]
+struct Sending {
+    file: File,
+    piece: Vec<u8>,
+    written: usize,
+}
+
+impl Sending {
+    /// The next piece; false at the end of the file.
+    fn read_on(&mut self) -> io::Result<bool> {
+        self.piece.resize(PIECE, 0);
+        let read = self.file.read(&mut self.piece)?;
+        self.piece.truncate(read);
+        self.written = 0;
+        Ok(read > 0)
+    }
+}
+
+impl Bootstrap {
+    /// For this target, with what can be sent to it. The nonce tells our script's lines from a login's noise.
+    pub fn new(target: &Target, binaries: Vec<Binary>, nonce: &str) -> Self {
+        let nonce = format!("grid-{nonce}");
+        let archs: Vec<String> = binaries
+            .iter()
+            .filter(|b| b.arch.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
+            .map(|b| {
+                let name = b.digest.get(..16).unwrap_or(&b.digest);
+                format!("{}) sum={} name={name} size={} ;;", b.arch, b.digest, b.size)
+            })
+            .collect();
+        let dir = target.remote_dir().unwrap_or_default();
+        // Control characters were refused when the target was made; the rest can be quoted.
+        let dir = shlex::try_quote(dir).map_or_else(|_| "''".to_owned(), |quoted| quoted.into_owned());
+        let option = if target.remote_dir().is_some() { "--dir \"$dir\"" } else { "" };
+        let script = SCRIPT
+            .replace("@ARCHS@", &archs.join("\n"))
+            .replace("@NONCE@", &nonce)
+            .replace("@KEY@", &target.key().to_string())
+            .replace("@DIROPTION@", option)
+            .replace("@DIR@", &dir);
+        Self { nonce, script: script.into_bytes(), written: 0, binaries, sending: None, answered: false }
+    }
+
+    /// The script has answered: the login is done.
+    pub const fn answered(&self) -> bool {
+        self.answered
+    }
+
+    /// Is there something to be sent now?
+    pub const fn wants_to_write(&self) -> bool {
+        self.written < self.script.len() || self.sending.is_some()
+    }
+
+    /// Sends what goes without waiting. True if anything went.
+    pub fn flush(&mut self, to: &mut impl Write) -> io::Result<bool> {
+        let mut went = false;
+        while self.written < self.script.len() {
+            let Some(n) = some_written(to, &self.script[self.written..])? else { return Ok(went) };
+            self.written += n;
+            went = true;
+        }
+        while let Some(sending) = &mut self.sending {
+            if sending.written == sending.piece.len() && !sending.read_on()? {
+                self.sending = None;
+                break;
+            }
+            let Some(n) = some_written(to, &sending.piece[sending.written..])? else { break };
+            sending.written += n;
+            went = true;
+        }
+        Ok(went)
+    }
+
+    /// Takes the script's lines out of what came, from `from` on; gives where the next look begins.
+    pub fn hear(&mut self, came: &[u8], from: usize) -> Result<usize, Trouble> {
+        let mut at = from;
+        let mark = format!("{} ", self.nonce).into_bytes();
+        while let Some(begin) = find(&came[at..], &mark) {
+            let rest = &came[at + begin + mark.len()..];
+            // Not whole yet: looked at again.
+            let Some(len) = rest.iter().position(|b| *b == b'\n') else { return Ok(at + begin) };
+            self.take(&String::from_utf8_lossy(&rest[..len]))?;
+            at += begin + mark.len() + len + 1;
+        }
+        Ok(at.max(came.len().saturating_sub(mark.len())))
+    }
+
+    fn take(&mut self, said: &str) -> Result<(), Trouble> {
+        self.answered = true;
+        let (word, rest) = said.split_once(' ').unwrap_or((said, ""));
+        match word {
+            "send" => {
+                let Some(binary) = self.binaries.iter().find(|b| b.arch == rest) else {
+                    return Err(Trouble::Arch(rest.to_owned()));
+                };
+                let file = File::open(&binary.file)
+                    .map_err(|error| Trouble::Other(format!("{}: {error}", binary.file.display())))?;
+                self.sending = Some(Sending { file, piece: Vec::new(), written: 0 });
+                Ok(())
+            }
+            "fail" => {
+                let (kind, text) = rest.split_once(' ').unwrap_or((rest, ""));
+                Err(Trouble::from_script(kind, text.trim_end()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn some_written(to: &mut impl Write, bytes: &[u8]) -> io::Result<Option<usize>> {
+    loop {
+        match to.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => return Ok(Some(n)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Where one piece of bytes begins in another.
+pub(super) fn find(bytes: &[u8], piece: &[u8]) -> Option<usize> {
+    bytes.windows(piece.len()).position(|window| window == piece)
+}

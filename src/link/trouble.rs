@@ -1,0 +1,326 @@
+//! Why a host can't be worked with: what ssh and the far side say, in a person's words and with the remedy.
+
+use std::fmt;
+
+/// What went wrong, by the step at which it did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// There is no ssh here, or it can't be started.
+    NoSsh(String),
+    /// ssh refuses its own options or configuration.
+    Options(String),
+    Name,
+    NoRoute,
+    Refused,
+    /// No answer to the connect: off, or a firewall drops it.
+    NoAnswer,
+    /// Somebody listens, and says nothing.
+    Silent,
+    /// The connection was closed before a login: usually too many logins at once (MaxStartups).
+    Closed,
+    HostKeyChanged,
+    HostKeyUnknown,
+    /// The methods that the host would take.
+    Denied(String),
+    /// An established connection broke.
+    Lost,
+    /// The login shell ended with this code before it ran anything.
+    Shell(i32),
+    /// The login shell printed, and printed.
+    Noise,
+    /// The account may not log in; what it was told.
+    NoLogin(String),
+    /// A directory over there can't be written: which, and the system's words.
+    Place {
+        dir: String,
+        error: String,
+    },
+    /// No agent for this kind of machine.
+    Arch(String),
+    /// The agent is there and can't be executed: where, and the system's words.
+    Exec {
+        file: String,
+        error: String,
+    },
+    /// What arrived is not what was sent.
+    Damaged(String),
+    /// Not even that.
+    Other(String),
+}
+
+/// When to try again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// It may pass by itself.
+    Soon,
+    /// Somebody has to do something first; knocking on would only get us locked out.
+    Seldom,
+}
+
+impl Trouble {
+    /// Reads what ssh left on stderr (under LC_ALL=C) and its exit code; `heard`: the far side's shell had begun to answer.
+    pub fn classify(stderr: &str, code: Option<i32>, heard: bool) -> Self {
+        let lines: Vec<&str> =
+            stderr.lines().map(|l| l.trim_end_matches('\r').trim()).filter(|l| !l.is_empty()).collect();
+        let find = |what: &str| lines.iter().rev().find(|l| l.contains(what));
+        let any = |words: &[&str]| words.iter().any(|w| find(w).is_some());
+        if any(&["REMOTE HOST IDENTIFICATION HAS CHANGED", "host key has changed"]) {
+            return Self::HostKeyChanged;
+        }
+        if any(&["Host key verification failed", "host key is known for", "No host key is known"]) {
+            return Self::HostKeyUnknown;
+        }
+        if let Some(line) = find("Permission denied (") {
+            let methods = line.rsplit_once('(').map_or("", |(_, m)| m.trim_end_matches([')', '.']));
+            return Self::Denied(methods.to_owned());
+        }
+        if any(&["Too many authentication failures", "No supported authentication methods"]) {
+            return Self::Denied("too many keys were offered".to_owned());
+        }
+        if any(&["Could not resolve hostname", "Name or service not known", "hostname contains invalid characters"]) {
+            return Self::Name;
+        }
+        if any(&["Connection timed out during banner exchange"]) {
+            return Self::Silent;
+        }
+        if any(&["Timeout, server", "client_loop: send disconnect", "closed by remote host."])
+            && find("kex_exchange_identification").is_none()
+        {
+            return Self::Lost;
+        }
+        if any(&["kex_exchange_identification", "ssh_exchange_identification", "Exceeded MaxStartups"]) {
+            return Self::Closed;
+        }
+        if any(&["Connection refused"]) && find("Control socket connect").is_none_or(|_| find("ssh: connect").is_some())
+        {
+            return Self::Refused;
+        }
+        if any(&["No route to host", "Network is unreachable", "Host is down"]) {
+            return Self::NoRoute;
+        }
+        if any(&["Connection timed out", "Operation timed out", " timed out"]) {
+            return Self::NoAnswer;
+        }
+        if let Some(line) = [
+            "Bad configuration option",
+            "Bad owner or permissions",
+            "unknown option",
+            "no argument after",
+            "Can't open user config",
+            "usage: ssh",
+            "Invalid ",
+            "keyword",
+        ]
+        .iter()
+        .find_map(|what| find(what))
+        .filter(|_| !heard && code == Some(255))
+        {
+            return Self::Options((*line).to_owned());
+        }
+        if any(&["Connection closed by", "Connection reset by"]) {
+            return if heard { Self::Lost } else { Self::Closed };
+        }
+        if let Some(line) = find("exec: ").filter(|_| matches!(code, Some(126 | 127))) {
+            return Self::Exec { file: String::new(), error: (*line).to_owned() };
+        }
+        match (lines.last(), code) {
+            (None, Some(255)) if heard => Self::Lost,
+            (None, Some(code)) if code != 255 => Self::Shell(code),
+            (Some(line), Some(code)) if code != 255 => Self::Other(format!("{line} (exit {code})")),
+            (Some(line), _) => Self::Other((*line).to_owned()),
+            (None, _) => Self::Lost,
+        }
+    }
+
+    /// What the far side's script says of itself: a word and a text.
+    pub fn from_script(word: &str, text: &str) -> Self {
+        let (first, rest) = text.split_once('\t').unwrap_or((text, ""));
+        let (first, rest) = (first.to_owned(), rest.to_owned());
+        match word {
+            "place" => Self::Place { dir: first, error: rest },
+            "arch" => Self::Arch(first),
+            "exec" => Self::Exec { file: first, error: rest },
+            "damaged" => Self::Damaged(first),
+            _ => Self::Other(text.to_owned()),
+        }
+    }
+
+    /// When trying again makes sense.
+    pub const fn retry(&self) -> Retry {
+        match self {
+            Self::NoAnswer | Self::NoRoute | Self::Refused | Self::Silent | Self::Closed | Self::Lost | Self::Name => {
+                Retry::Soon
+            }
+            Self::Noise | Self::Damaged(_) | Self::Other(_) | Self::NoSsh(_) => Retry::Soon,
+            Self::Options(_)
+            | Self::HostKeyChanged
+            | Self::HostKeyUnknown
+            | Self::Denied(_)
+            | Self::Shell(_)
+            | Self::NoLogin(_)
+            | Self::Place { .. }
+            | Self::Arch(_)
+            | Self::Exec { .. } => Retry::Seldom,
+        }
+    }
+
+    /// The step of a login at which it failed, as `grid doctor` and `server import` name it.
+    pub const fn step(&self) -> &'static str {
+        match self {
+            Self::NoSsh(_) | Self::Options(_) => "ssh",
+            Self::Name => "name",
+            Self::NoRoute | Self::NoAnswer => "route",
+            Self::Refused | Self::Silent | Self::Closed => "port",
+            Self::HostKeyChanged | Self::HostKeyUnknown => "host key",
+            Self::Denied(_) | Self::NoLogin(_) => "login",
+            Self::Lost => "connection",
+            Self::Shell(_) | Self::Noise | Self::Other(_) => "shell",
+            Self::Place { .. } => "home",
+            Self::Arch(_) => "arch",
+            Self::Exec { .. } | Self::Damaged(_) => "agent",
+        }
+    }
+
+    /// What a person can do about it; `host` as it was given to ssh.
+    pub fn remedy(&self, host: &str) -> Option<String> {
+        Some(match self {
+            Self::NoSsh(_) => "install the OpenSSH client, or name another with `grid config set ssh.command`".to_owned(),
+            Self::Options(_) => "mend ~/.ssh/config, the server's --ssh-option or ssh.command".to_owned(),
+            Self::Name => format!("check the spelling, or give {host} a HostName in ~/.ssh/config"),
+            Self::NoRoute => "check that it is on, that this network reaches it, and the VPN".to_owned(),
+            Self::NoAnswer => "check that it is on, and that no firewall drops the connection".to_owned(),
+            Self::Refused => "start sshd there, or name its port with --ssh-option Port=N".to_owned(),
+            Self::Silent => "the host or its sshd hangs: look at it from its console".to_owned(),
+            Self::Closed => "too many logins at once (MaxStartups), or a firewall: it is tried again".to_owned(),
+            Self::HostKeyChanged => {
+                format!("if the host was set up anew, `ssh-keygen -R {host}` and log in once by hand: `ssh {host}`; else somebody is in between")
+            }
+            Self::HostKeyUnknown => format!("log in once by hand and compare the fingerprint: `ssh {host}`"),
+            Self::Denied(_) => {
+                format!("try `ssh -o BatchMode=yes {host} true`; a key with a passphrase needs ssh-agent, a new key `ssh-copy-id {host}`")
+            }
+            Self::Lost => return None,
+            Self::Shell(_) => "look for an `exit` in the startup files there (.bashrc, .profile)".to_owned(),
+            Self::Noise => "let the startup files there print only where `[ -t 1 ]`".to_owned(),
+            Self::NoLogin(_) => "ask for a login shell there".to_owned(),
+            Self::Place { .. } => "make room or set the permissions there, or name another directory with --remote-dir".to_owned(),
+            Self::Arch(arch) => {
+                format!("put a grid built for it at agents/grid-{arch} in the data directory, or where `grid config set agent_dir DIR` says")
+            }
+            Self::Exec { .. } => {
+                "if the file system there is mounted noexec, name another directory with --remote-dir; if it speaks of GLIBC, use a static grid".to_owned()
+            }
+            Self::Damaged(_) => "it is sent again".to_owned(),
+            Self::Other(_) => return None,
+        })
+    }
+
+    /// In one line with the remedy.
+    pub fn words(&self, host: &str) -> String {
+        match self.remedy(host) {
+            Some(remedy) => format!("{self}; {remedy}"),
+            None => self.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSsh(error) => write!(f, "ssh can't be started: {error}"),
+            Self::Options(line) => write!(f, "ssh refuses its options: {line}"),
+            Self::Name => f.write_str("the host's name is not known"),
+            Self::NoRoute => f.write_str("no route to the host"),
+            Self::Refused => f.write_str("connection refused"),
+            Self::NoAnswer => f.write_str("no answer: connection timed out"),
+            Self::Silent => f.write_str("connected, but sshd says nothing"),
+            Self::Closed => f.write_str("sshd closed the connection before the login"),
+            Self::HostKeyChanged => f.write_str("the host key has changed"),
+            Self::HostKeyUnknown => f.write_str("the host key is not known"),
+            Self::Denied(methods) if methods.is_empty() => f.write_str("login refused"),
+            Self::Denied(methods) => write!(f, "login refused ({methods})"),
+            Self::Lost => f.write_str("the connection broke"),
+            Self::Shell(code) => write!(f, "the login shell ended with code {code} before it ran anything"),
+            Self::Noise => f.write_str("the login shell printed more than 64 KiB and no agent began"),
+            Self::NoLogin(said) => write!(f, "this account may not log in: {said}"),
+            Self::Place { dir, error } => write!(f, "{dir}: {error}"),
+            Self::Arch(arch) => write!(f, "no grid for {arch} is at hand"),
+            Self::Exec { file, error } if file.is_empty() => write!(f, "the agent can't be executed: {error}"),
+            Self::Exec { file, error } => write!(f, "{file} can't be executed: {error}"),
+            Self::Damaged(file) => write!(f, "{file} did not arrive whole"),
+            Self::Other(said) => f.write_str(said),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Texts of OpenSSH 9.2, as seen on real hosts; rc 255 where nothing else is said.
+    #[test]
+    fn ssh_is_understood() {
+        let cases: &[(&str, Trouble)] = &[
+            ("ssh: connect to host 10.77.0.1 port 22: Connection refused\r\n", Trouble::Refused),
+            ("ssh: connect to host 10.77.0.1 port 22: Connection timed out\r\n", Trouble::NoAnswer),
+            ("ssh: connect to host 10.77.0.99 port 22: No route to host\r\n", Trouble::NoRoute),
+            ("ssh: connect to host 10.99.0.1 port 22: Network is unreachable\r\n", Trouble::NoRoute),
+            (
+                "Connection timed out during banner exchange\r\nConnection to 10.77.0.1 port 22 timed out\r\n",
+                Trouble::Silent,
+            ),
+            ("Connection to 10.77.0.4 port 22 timed out\r\n", Trouble::NoAnswer),
+            ("ssh: Could not resolve hostname nohost: Name or service not known\r\n", Trouble::Name),
+            ("ssh: Could not resolve hostname nohost: Temporary failure in name resolution\r\n", Trouble::Name),
+            (
+                "No ED25519 host key is known for 10.77.0.1 and you have requested strict checking.\r\nHost key verification failed.\r\n",
+                Trouble::HostKeyUnknown,
+            ),
+            ("Host key verification failed.\r\n", Trouble::HostKeyUnknown),
+            (
+                "@@@@@@\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\r\nHost key for h1 has changed and you have requested strict checking.\r\nHost key verification failed.\r\n",
+                Trouble::HostKeyChanged,
+            ),
+            ("grid@10.77.0.1: Permission denied (publickey).\r\n", Trouble::Denied("publickey".to_owned())),
+            (
+                "WARNING: UNPROTECTED PRIVATE KEY FILE!\nbad permissions\r\ngrid@h: Permission denied (publickey,password).\r\n",
+                Trouble::Denied("publickey,password".to_owned()),
+            ),
+            (
+                "kex_exchange_identification: Connection closed by remote host\r\nConnection closed by 10.77.0.1 port 22\r\n",
+                Trouble::Closed,
+            ),
+            (
+                "kex_exchange_identification: read: Connection reset by peer\r\nConnection reset by 10.77.0.1 port 22\r\n",
+                Trouble::Closed,
+            ),
+            ("Connection to 10.77.0.1 closed by remote host.\r\n", Trouble::Lost),
+            ("Timeout, server 10.77.0.1 not responding.\r\n", Trouble::Lost),
+            ("client_loop: send disconnect: Broken pipe\r\n", Trouble::Lost),
+            (
+                "Control socket connect(/run/c): Connection refused\r\nConnection to 10.77.0.4 port 22 timed out\r\n",
+                Trouble::NoAnswer,
+            ),
+            (
+                "command-line: line 0: Bad configuration option: nonsense\r\n",
+                Trouble::Options("command-line: line 0: Bad configuration option: nonsense".to_owned()),
+            ),
+            ("Welcome!\nssh: connect to host h port 22: Connection refused\r\n", Trouble::Refused),
+        ];
+        for (said, expected) in cases {
+            assert_eq!(Trouble::classify(said, Some(255), false), *expected, "{said}");
+        }
+    }
+
+    #[test]
+    fn what_the_far_side_says_is_understood() {
+        assert_eq!(Trouble::classify("", Some(7), false), Trouble::Shell(7));
+        assert_eq!(Trouble::classify("", Some(255), true), Trouble::Lost);
+        let exec = Trouble::classify("/bin/sh: 9: exec: /x/grid: Permission denied\n", Some(126), true);
+        assert!(matches!(exec, Trouble::Exec { .. }), "{exec:?}");
+        let full = Trouble::from_script("place", "/home/x/.cache/grid/bin\tNo space left on device");
+        assert_eq!(full.to_string(), "/home/x/.cache/grid/bin: No space left on device");
+        assert!(full.words("h1").contains("--remote-dir"));
+        assert!(Trouble::HostKeyChanged.words("h1").contains("ssh-keygen -R h1"));
+    }
+}

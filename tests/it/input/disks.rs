@@ -1,0 +1,238 @@
+//! A full disk, a home that can't be written, a database that is none, a network file system.
+
+use crate::support::small::Small;
+use crate::support::{Grid, skipped};
+use rusqlite::Connection;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// A grid whose home lies on a file system of its own.
+fn on_small(test: &str, size: &str) -> Option<(Grid, Small)> {
+    let grid = Grid::bare();
+    let place = grid.file("small");
+    let Some(small) = Small::mount(&place, size) else {
+        skipped(test, "this account may not mount a small file system");
+        return None;
+    };
+    Some((grid.at(place.join("h")), small))
+}
+
+#[test]
+fn a_full_disk_is_told_and_nothing_is_lost() {
+    let Some((grid, small)) = on_small("a full disk", "1500k") else { return };
+    grid.grid(["config", "set", "idle_exit", "2s"]).ok();
+    grid.grid(["run", "--", "true"]).ok();
+    grid.fifo("go");
+    let id = grid.submit(["--", "sh", "-c", "read x < go; exit 3"]);
+    grid.until_state(&id, "RUNNING");
+    let ballast = small.fill();
+    grid.grid(["submit", "--", "true"]).expect(1).says(&["grid.db: the disk is full", "nothing was changed"]);
+    grid.grid(["run", "--", "true"]).expect(125).says(&["the disk is full"]);
+    grid.grid(["user", "add", "alice"]).expect(1).says(&["the disk is full"]);
+    assert_eq!(grid.tasks(), 2, "what is there can be read");
+    // Its end finds no room; it is written when there is some.
+    std::fs::write(grid.file("go"), "\n").unwrap();
+    crate::support::process::until("the command has ended", || {
+        grid.processes().into_iter().all(|pid| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            !line.starts_with(b"sh\0-c\0read x")
+        })
+    });
+    std::fs::remove_file(ballast).unwrap();
+    grid.grid(["wait", &id]).expect(3);
+    grid.grid(["run", "--", "true"]).ok();
+    assert_eq!((grid.tasks(), grid.number("SELECT count(*) FROM member WHERE state = 'LOST'")), (3, 0));
+}
+
+#[test]
+fn a_home_without_room_is_not_left_half_made() {
+    let Some((grid, small)) = on_small("a home without room", "40k") else { return };
+    grid.grid(["run", "--", "true"]).expect(125).says(&["the disk is full"]);
+    assert!(!grid.home().join("grid.db").exists());
+    assert!(small.remount("size=8m"));
+    grid.grid(["run", "--", "true"]).ok();
+    assert_eq!(grid.tasks(), 1);
+}
+
+/// Also root can't write there.
+#[test]
+fn a_read_only_home_is_told() {
+    let Some((grid, small)) = on_small("a read-only home", "8m") else { return };
+    assert!(small.remount("ro"));
+    grid.grid(["submit", "--", "true"]).expect(1).says(&["Read-only file system", "set GRID_HOME"]);
+    assert!(small.remount("rw"));
+    grid.grid(["run", "--", "true"]).ok();
+    grid.grid(["dispatcher", "stop"]).ok();
+    assert!(small.remount("ro"));
+    for line in [&["submit", "--", "true"][..], &["status"], &["cancel", "1"]] {
+        grid.grid(line).expect(1).says(&["grid.db: Read-only file system", "set GRID_HOME"]);
+    }
+    grid.grid(["run", "--", "true"]).expect(125);
+    assert!(grid.grid(["doctor"]).expect(1).out().contains("Read-only file system"));
+    assert!(small.remount("rw"));
+    assert_eq!(grid.tasks(), 1);
+}
+
+#[test]
+fn a_home_where_none_can_be_is_told() {
+    let grid = Grid::bare();
+    let file = grid.file("file");
+    std::fs::write(&file, "mine").unwrap();
+    let grid = grid.at(&file);
+    grid.grid(["submit", "--", "true"]).expect(1).says(&["file: not a directory", "GRID_HOME"]);
+    assert_eq!(std::fs::read(&file).unwrap(), b"mine");
+    let grid = grid.at(file.join("below"));
+    grid.grid(["submit", "--", "true"]).expect(1).says(&["Not a directory"]);
+    let grid = grid.at("/proc/no/such/place");
+    grid.grid(["submit", "--", "true"]).expect(1).says(&["/proc/no/such/place", "No such file"]);
+    let mut nowhere = grid.typed(["submit", "--", "true"]);
+    nowhere.env_remove("GRID_HOME").env_remove("HOME");
+    crate::support::process::run(&mut nowhere).expect(1).says(&["no home"]);
+}
+
+#[test]
+fn another_accounts_directory_is_told() {
+    let grid = Grid::new();
+    let closed = grid.file("closed");
+    std::fs::create_dir(&closed).unwrap();
+    std::fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o500)).unwrap();
+    // Modes do not hold root back: as nobody then, if there is a way.
+    let me = rustix::process::getuid().is_root();
+    let line = format!(
+        "exec {} env GRID_HOME={}/h grid submit -- true",
+        if me { "setpriv --reuid 65534 --clear-groups" } else { "" },
+        closed.display()
+    );
+    std::fs::set_permissions(grid.work().parent().unwrap(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    let done = grid.sh(&line);
+    if [126, 127].contains(&done.code()) {
+        return skipped("another account's directory", &format!("nobody can't execute grid here: {}", done.err()));
+    }
+    done.expect(1).says(&["Permission denied", "GRID_HOME"]);
+}
+
+/// All of it in the one file, nobody at work.
+fn at_rest(grid: &Grid) -> PathBuf {
+    grid.grid(["run", "--", "true"]).ok();
+    grid.grid(["dispatcher", "stop"]).ok();
+    let path = grid.home().join("grid.db");
+    let database = Connection::open(&path).unwrap();
+    database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    path
+}
+
+#[test]
+fn a_damaged_database_is_told_and_left_alone() {
+    for (from, what) in [(0, "not a database"), (100, "malformed"), (8192, "malformed")] {
+        let grid = Grid::new();
+        let path = at_rest(&grid);
+        let whole = std::fs::read(&path).unwrap();
+        let mut damaged = whole.clone();
+        damaged[from..].iter_mut().for_each(|byte| *byte ^= 0x5a);
+        std::fs::write(&path, &damaged).unwrap();
+        for line in [&["submit", "--", "true"][..], &["status"]] {
+            let words = [path.to_str().unwrap(), what, "restore a backup"];
+            grid.grid(line).expect(1).says(&words);
+        }
+        assert!(grid.grid(["doctor"]).expect(1).out().contains(what));
+        assert!(std::fs::read(&path).unwrap() == damaged, "it was touched");
+        std::fs::write(&path, whole).unwrap();
+        grid.grid(["run", "--", "true"]).ok();
+        assert_eq!(grid.tasks(), 2);
+    }
+}
+
+#[test]
+fn a_file_that_is_no_database_of_grid_is_told_and_left_alone() {
+    let grid = Grid::bare();
+    std::fs::create_dir(grid.home()).unwrap();
+    let path = grid.home().join("grid.db");
+    std::fs::write(&path, "").unwrap();
+    grid.grid(["submit", "--", "true"]).expect(1).says(&["no database of grid"]);
+    let other = Connection::open(&path).unwrap();
+    other.execute_batch("CREATE TABLE mine (a); INSERT INTO mine VALUES (1)").unwrap();
+    grid.grid(["submit", "--", "true"]).expect(1).says(&["no database of grid"]);
+    assert_eq!(other.query_row("SELECT a FROM mine", [], |row| row.get(0)), Ok(1));
+    drop(other);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    grid.grid(["submit", "--", "true"]).expect(1).says(&["grid.db"]);
+}
+
+/// A directory that is really another host's to the kernel: sshfs over a real sftp server, without the network between.
+struct Far(PathBuf);
+
+impl Far {
+    fn mount(grid: &Grid) -> Option<Self> {
+        let server = ["/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server"];
+        let server = server.iter().find(|path| std::path::Path::new(path).exists())?;
+        let ssh = grid.file("ssh");
+        std::fs::write(&ssh, format!("#!/bin/sh\nexec {server}\n")).unwrap();
+        std::fs::set_permissions(&ssh, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let (behind, at) = (grid.file("behind"), grid.file("far"));
+        std::fs::create_dir(&behind).unwrap();
+        std::fs::create_dir(&at).unwrap();
+        let (command, from) = (format!("ssh_command={}", ssh.display()), format!("far:{}", behind.display()));
+        let mounted = Command::new("sshfs").args(["-o", &command, &from]).arg(&at).output();
+        mounted.is_ok_and(|o| o.status.success()).then_some(Self(at))
+    }
+}
+
+impl Drop for Far {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
+    }
+}
+
+#[test]
+fn a_home_on_a_network_file_system_is_refused() {
+    let grid = Grid::bare();
+    let Some(far) = Far::mount(&grid) else {
+        return skipped("a network file system", "sshfs, sftp-server or the right to mount is missing");
+    };
+    let place = far.0.clone();
+    let grid = grid.at(place.join("h"));
+    for line in [&["submit", "--", "true"][..], &["status"], &["server", "list"]] {
+        grid.grid(line).expect(1).says(&["lies on a network file system (sshfs)", "set GRID_HOME", "local disk"]);
+    }
+    grid.grid(["run", "--", "true"]).expect(125);
+    assert!(!grid.home().exists(), "nothing was made there");
+}
+
+/// In a mount namespace, so that this machine's own /var/tmp is left alone.
+#[test]
+fn a_default_home_on_a_network_file_system_goes_to_a_local_disk() {
+    let grid = Grid::bare();
+    if grid.sh("unshare -rm true").code() != 0 {
+        return skipped("the default home on a network file system", "no mount namespaces here");
+    }
+    let far = Far::mount(&grid);
+    if far.is_none() {
+        // What the kernel says of a file system is played then; where the home goes is real.
+        skipped(
+            "the default home on sshfs",
+            "sshfs, sftp-server or the right to mount is missing; a stand-in plays it",
+        );
+    }
+    let home = far.as_ref().map_or_else(|| grid.file("far"), |far| far.0.clone());
+    std::fs::create_dir_all(&home).unwrap();
+    let stand_in =
+        if far.is_some() { String::new() } else { format!("export GRID_TEST_NETWORK_FS={}", home.display()) };
+    let script = format!(
+        "set -e; mount -t tmpfs tmpfs /var/tmp; unset GRID_HOME; export HOME={}; {stand_in}
+         grid run -- echo one 2> first; grid run -- echo two 2> second
+         stat -c '%a' /var/tmp/grid-*; ls /var/tmp/grid-*/grid.db; cat $HOME/.config/grid/home@*
+         grid dispatcher stop; chmod 755 /var/tmp/grid-*; ! grid status 2> open",
+        home.display()
+    );
+    let done = grid.sh(&format!("unshare -rm sh -c '{}'", script.replace('\'', r"'\''"))).expect(0);
+    let uid = rustix::process::getuid().as_raw();
+    let uid = if done.out().contains(&format!("grid-{uid}/")) { uid } else { 0 };
+    let dir = format!("/var/tmp/grid-{uid}");
+    assert_eq!(done.out(), format!("one\ntwo\n700\n{dir}/grid.db\n{dir}\n"), "{done:?}");
+    let first = grid.lines("first").join("\n");
+    assert!(first.contains("network file system") && first.contains(&dir), "it is said once: {first}");
+    assert_eq!(grid.lines("second"), Vec::<String>::new(), "and not again");
+    assert!(grid.lines("open").join("\n").contains("yours alone"), "a directory open to others is not used");
+}
