@@ -11,8 +11,9 @@ use crate::archive::root::Root;
 use crate::archive::{select, unpack, walk::Tree};
 use crate::model::command::Text;
 use crate::model::failpoint::failpoint;
-use crate::model::files::{Fetch, RelPath, Sent, Workplace};
+use crate::model::files::{RelPath, Sent, Workplace};
 use crate::model::id::{AttemptId, LaneId};
+use crate::model::task::Launch;
 use crate::protocol::agent::{FromAgent, Packing, Refusal};
 use std::collections::{HashMap, VecDeque};
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -116,11 +117,11 @@ impl Agent {
     }
 
     /// Packs what an attempt brings back.
-    pub fn pack(&mut self, attempt: AttemptId, cwd: Text, workplace: Workplace, fetch: Fetch) {
+    pub fn pack(&mut self, attempt: AttemptId, launch: Launch) {
         let work = Work { busy: false, wanted: true, directory: None };
         let work = self.works.known.entry(attempt).or_insert(work);
         if !std::mem::replace(&mut work.busy, true) {
-            self.worker.ask(Job::Pack { attempt, cwd, workplace, fetch });
+            self.worker.ask(Job::Pack { attempt, launch: Box::new(launch) });
         }
     }
 
@@ -228,18 +229,13 @@ pub fn make(places: &Places, attempt: AttemptId, sent: &Sent) -> Result<Text, St
 }
 
 /// Packs what an attempt brings back.
-pub fn pack(
-    places: &Places,
-    attempt: AttemptId,
-    cwd: &Text,
-    workplace: &Workplace,
-    fetch: &Fetch,
-) -> Result<Packing, String> {
+pub fn pack(places: &Places, attempt: AttemptId, launch: &Launch) -> Result<Packing, String> {
     let dir = places.of(attempt);
-    let (root, below) = match workplace {
+    let (root, below) = match &launch.workplace {
         Workplace::Own(sent) => (dir.join("root"), sent.below.clone()),
-        Workplace::There => (PathBuf::from(cwd.as_os()), RelPath::default()),
+        Workplace::There => (PathBuf::from(launch.cwd.as_os()), RelPath::default()),
     };
+    let Some(fetch) = &launch.fetch else { return Err("nothing is wanted of it".to_owned()) };
     let words = |error: &dyn std::fmt::Display| error.to_string();
     if !root.exists() {
         return Err(format!("{} is gone", root.display()));
@@ -253,7 +249,7 @@ pub fn pack(
         }
         tree.extend(found.into_iter().map(|(path, from)| (below.join(&path), from)));
     }
-    if fetch.changed && workplace.sent().is_some() {
+    if fetch.changed && launch.workplace.sent().is_some() {
         let sent = File::open(dir.join("sent")).map_err(|error| words(&error))?;
         tree.extend(select::changed(&root, &sent).map_err(|error| words(&error))?);
     }

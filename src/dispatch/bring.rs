@@ -6,7 +6,7 @@ use super::serve::{DispatchError, Dispatcher};
 use super::turn::Outcome;
 use crate::matching::Place;
 use crate::model::id::{AttemptId, Index, TaskId};
-use crate::model::task::Phase;
+use crate::model::task::{Launch, Phase};
 use crate::protocol::agent::{Ended, ToAgent};
 use crate::store::files::{Fetched, Whereabouts};
 use crate::store::members::Outputs;
@@ -26,13 +26,15 @@ impl Dispatcher {
         if ended.end.started_at.is_none() || self.bringing.brought(attempt).is_some() {
             return Ok(true);
         }
-        let (workplace, Some(fetch)) = tx.files_of(known.task)? else { return Ok(true) };
+        if tx.files_of(known.task)?.1.is_none() {
+            return Ok(true);
+        }
         let member = tx.member(known.task, known.index)?;
         let news =
             member.is_some_and(|m| m.number == known.number && matches!(m.phase, Phase::Starting | Phase::Running));
         let Some(launch) = tx.launch(known.task)?.filter(|_| news) else { return Ok(true) };
         if self.bringing.begin(route, known, attempt, Some(ended.clone())) {
-            self.tell(route, &ToAgent::Pack { attempt, cwd: launch.cwd, workplace, fetch });
+            self.tell(route, &pack(attempt, launch));
         }
         Ok(false)
     }
@@ -65,14 +67,13 @@ impl Dispatcher {
         let known = Known { task, index, number: member.number };
         let attempt = AttemptId { task: row.uuid, index, number: member.number };
         let place = member.server.zip(member.host).map(|(server, host)| Place { server, host });
-        match (place.and_then(|place| self.route_of(place)), launch.fetch) {
-            (Some(route), Some(fetch)) => {
+        match place.and_then(|place| self.route_of(place)) {
+            Some(route) => {
                 if self.bringing.begin(route, known, attempt, None) {
-                    let pack = ToAgent::Pack { attempt, cwd: launch.cwd, workplace: launch.workplace, fetch };
-                    self.callers.all[at].ask_later(route, pack);
+                    self.callers.all[at].ask_later(route, pack(attempt, launch));
                 }
             }
-            _ => self.callers.brought(task, index),
+            None => self.callers.brought(task, index),
         }
         Ok(())
     }
@@ -92,4 +93,9 @@ impl Dispatcher {
         }
         Ok(())
     }
+}
+
+/// Nothing of what a command reads is needed to pack what it made.
+fn pack(attempt: AttemptId, launch: Launch) -> ToAgent {
+    ToAgent::Pack { attempt, launch: Launch { stdin: None, ..launch } }
 }

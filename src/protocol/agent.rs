@@ -4,7 +4,7 @@
 use crate::model::attempt::{End, ProcessId, Stream};
 use crate::model::command::Text;
 use crate::model::facts::Facts;
-use crate::model::files::{Digest, Fetch, Workplace};
+use crate::model::files::Digest;
 use crate::model::id::{AttemptId, BootId, Epoch, HomeId, LaneId};
 use crate::model::task::Launch;
 use crate::model::time::Timestamp;
@@ -79,12 +79,10 @@ pub enum ToAgent {
         bundle: Digest,
         error: String,
     },
-    /// Pack what an ended attempt has to bring back: answered by [`FromAgent::Packed`]. Again is no harm.
+    /// Pack what an ended attempt of this launch has to bring back: answered by [`FromAgent::Packed`]. Again is no harm.
     Pack {
         attempt: AttemptId,
-        cwd: Text,
-        workplace: Workplace,
-        fetch: Fetch,
+        launch: Launch,
     },
     /// Up to `max` bytes of what was packed, from `offset`: answered by one [`FromAgent::Packet`].
     ReadPacked {
@@ -111,6 +109,9 @@ pub struct Start {
     pub mem_limit: Option<crate::model::resources::Bytes>,
     /// GRID_TASK_ID, GRID_CPUS, GRID_SERVER and so on: the same for all members.
     pub grid_env: Vec<(Text, Text)>,
+    /// Shell lines of the server whose environment the commands get.
+    #[serde(default)]
+    pub prologue: Option<String>,
     pub members: Vec<StartMember>,
 }
 
@@ -265,6 +266,10 @@ pub enum Refusal {
     },
     /// No supervisor could be started.
     Supervisor {
+        error: String,
+    },
+    /// The server's prologue fails.
+    Prologue {
         error: String,
     },
     /// What was sent with it can't be had here: no room, damaged, gone from the home.

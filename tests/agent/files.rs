@@ -58,8 +58,8 @@ fn count(dir: &Path) -> usize {
 
 fn pack(agent: &mut Agent, attempt: AttemptId, sent: &Sent, fetch: &[&str], changed: bool) -> Packing {
     let fetch = Fetch { patterns: fetch.iter().map(|p| rel(p)).collect(), changed, into: Text::from("/") };
-    let workplace = Workplace::Own(sent.clone());
-    agent.tell(&ToAgent::Pack { attempt, cwd: Text::from("/"), workplace, fetch });
+    let launch = Launch { fetch: Some(fetch), ..with(sent, "true") };
+    agent.tell(&ToAgent::Pack { attempt, launch });
     let FromAgent::Packed { result, .. } = agent.other() else { panic!("not packed") };
     result.unwrap()
 }
