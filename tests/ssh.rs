@@ -4,6 +4,8 @@
 
 mod support;
 
+#[path = "ssh/files.rs"]
+mod files;
 #[path = "ssh/hosts.rs"]
 mod hosts;
 #[path = "ssh/way.rs"]
