@@ -44,7 +44,9 @@ pub enum Done {
         attempt: AttemptId,
         result: Result<Packing, String>,
     },
-    Cleared,
+    Cleared {
+        attempt: AttemptId,
+    },
 }
 
 /// The threads.
@@ -110,7 +112,7 @@ fn carry_out(places: &Places, job: Job) -> Done {
         Job::Pack { attempt, launch } => Done::Packed { attempt, result: works::pack(places, attempt, &launch) },
         Job::Clear { attempt } => {
             works::clear(places, attempt);
-            Done::Cleared
+            Done::Cleared { attempt }
         }
     }
 }

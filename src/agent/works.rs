@@ -17,7 +17,7 @@ use crate::model::task::Launch;
 use crate::protocol::agent::{FromAgent, Packing, Refusal};
 use std::collections::{HashMap, VecDeque};
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, BufWriter};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -78,6 +78,7 @@ impl Agent {
             if self.book.get(attempt).is_some() {
                 self.works.known.insert(attempt, Work { busy: false, wanted: true, directory: None });
             } else {
+                self.works.known.insert(attempt, Work { busy: true, wanted: false, directory: None });
                 self.worker.ask(Job::Clear { attempt });
             }
         }
@@ -108,9 +109,8 @@ impl Agent {
     /// An attempt's directory is not needed any more.
     pub fn drop_work(&mut self, attempt: AttemptId) {
         let Some(work) = self.works.known.get_mut(&attempt) else { return };
-        work.wanted = false;
-        if !work.busy {
-            self.works.known.remove(&attempt);
+        (work.wanted, work.directory) = (false, None);
+        if !std::mem::replace(&mut work.busy, true) {
             self.works.reads.retain(|(of, ..)| *of != attempt);
             self.worker.ask(Job::Clear { attempt });
         }
@@ -127,14 +127,10 @@ impl Agent {
 
     /// Takes note of what the worker has done.
     pub fn take_done(&mut self, done: Done) {
-        let attempt = match &done {
-            Done::Made { attempt, .. } | Done::Packed { attempt, .. } => *attempt,
-            Done::Settled { .. } | Done::Cleared => {
-                if let Done::Settled { bundle, result } = done {
-                    self.bundle_settled(bundle, result);
-                }
-                return;
-            }
+        let attempt = match done {
+            Done::Made { attempt, .. } | Done::Packed { attempt, .. } => attempt,
+            Done::Settled { bundle, result } => return self.bundle_settled(bundle, result),
+            Done::Cleared { attempt } => return self.work_cleared(attempt),
         };
         let Some(work) = self.works.known.get_mut(&attempt) else { return };
         work.busy = false;
@@ -159,7 +155,15 @@ impl Agent {
                 failpoint("agent-packed");
                 self.send(&FromAgent::Packed { attempt, result });
             }
-            Done::Settled { .. } | Done::Cleared => {}
+            Done::Settled { .. } | Done::Cleared { .. } => {}
+        }
+    }
+
+    /// A directory is gone; the same attempt may have come back meanwhile, and waited for that.
+    fn work_cleared(&mut self, attempt: AttemptId) {
+        self.works.known.remove(&attempt);
+        if let Some(lane) = self.book.get(attempt).map(|a| a.lane) {
+            self.feed(lane);
         }
     }
 
@@ -256,7 +260,7 @@ pub fn pack(places: &Places, attempt: AttemptId, launch: &Launch) -> Result<Pack
     let _ = DirBuilder::new().mode(0o700).create(&dir);
     let to = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(dir.join("packed"));
     let to = to.map_err(|error| format!("{}: {error}", dir.display()))?;
-    let mut packer = Packer::new(BufWriter::with_capacity(256 << 10, to));
+    let mut packer = Packer::new(to);
     for (path, from) in &tree {
         match packer.add(path, from) {
             Ok(()) => {}

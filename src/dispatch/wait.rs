@@ -81,6 +81,9 @@ impl Dispatcher {
         for at in links.chain(self.probe_at) {
             due = due.min(at);
         }
+        if let Some(at) = self.sending.due_at() {
+            due = due.min(at);
+        }
         if !self.queue.is_empty() {
             due = due.min(self.starve_at);
         }

@@ -38,7 +38,11 @@ pub fn fetch(grid: &mut Grid, what: &[Chosen], to: Option<&Path>, which: Which) 
     for chosen in what {
         let view = grid.store.view();
         let row = view.task(chosen.task)?.ok_or_else(|| OpsError::unknown("task", &chosen.to_string(), []))?;
-        let mut brought = brought(&view, *chosen, which)?;
+        let mut brought = match brought(&view, *chosen, which) {
+            // Of several some may bring nothing.
+            Err(OpsError::Refused(_)) if what.len() > 1 && member_state(&view, *chosen)?.ended() => continue,
+            found => found?,
+        };
         for fetched in brought.iter_mut().filter(|f| which == Which::All && matches!(f.lies, Whereabouts::There { .. }))
         {
             *fetched = once_more(grid, row.id, fetched.index)?.unwrap_or_else(|| fetched.clone());
@@ -234,7 +238,7 @@ impl Client {
         let Kind::File { size, mtime, mode, at } = kind else { return Ok(Landing::Same) };
         let write = |to: &RelPath, bytes: &mut dyn Read| {
             let mut file = self.root.create(to, *mode)?;
-            let written = io::copy(bytes, &mut file).and_then(|_| root::finish(&file, *mode, *mtime));
+            let written = root::fill(&mut file, bytes, *size).and_then(|()| root::finish(&file, *mode, *mtime));
             // Half a file would be taken for a whole one.
             written.inspect_err(|_| drop(self.root.remove(to)))
         };

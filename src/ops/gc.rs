@@ -23,7 +23,7 @@ pub fn gc(grid: &mut Grid, dry_run: bool) -> Result<Collected, OpsError> {
     let mut done = Collected { dry_run, ..Collected::default() };
     let mut files = old_files(&grid.store.home().outputs(), &view, outputs_before)?;
     files.extend(old_files(&grid.store.home().fetched(), &view, outputs_before)?);
-    let sent = Sent::old(grid.store.home(), &view, outputs_before)?;
+    let sent = Sent::old(grid.store.home(), &view, outputs_before, before(now, PACKING))?;
     (done.files, done.bytes) = (files.len() as u64, files.iter().map(|(_, len)| len).sum());
     done.files += sent.count();
     done.bytes += sent.bytes;
@@ -80,20 +80,22 @@ fn old_files(dir: &Path, view: &View<'_>, before: Timestamp) -> Result<Vec<(Path
     Ok(old)
 }
 
-/// A submit packs for so long at most before it commits; what is older was left by one that died.
+/// A submit takes so long at most; what is older and belongs to no task was left by one that died or was refused.
 const PACKING: Duration = Duration::from_secs(24 * 3600);
 
 /// What was sent with tasks and is needed by none any more.
 struct Sent {
     bundles: Vec<Digest>,
+    /// Taken in since then, they may belong to submits that are under way.
+    fresh: Timestamp,
     /// Files that no row knows: of submits that died.
     strays: Vec<PathBuf>,
     bytes: u64,
 }
 
 impl Sent {
-    fn old(home: &Home, view: &View<'_>, before: Timestamp) -> Result<Self, OpsError> {
-        let mut old = Self { bundles: view.unneeded_bundles(before)?, strays: Vec::new(), bytes: 0 };
+    fn old(home: &Home, view: &View<'_>, before: Timestamp, fresh: Timestamp) -> Result<Self, OpsError> {
+        let mut old = Self { fresh, bundles: view.unneeded_bundles(before, fresh)?, strays: Vec::new(), bytes: 0 };
         for file in std::fs::read_dir(home.sent()).into_iter().flatten().flatten() {
             let Ok(meta) = file.metadata() else { continue };
             let bundle = file.file_name().to_str().and_then(|name| name.parse().ok());
@@ -119,7 +121,7 @@ impl Sent {
     fn remove(self, grid: &mut Grid, before: Timestamp) -> Result<(), OpsError> {
         let home = grid.store.home().clone();
         grid.store.write(Durability::Normal, |tx| {
-            let mut bundles = tx.unneeded_bundles(before)?;
+            let mut bundles = tx.unneeded_bundles(before, self.fresh)?;
             bundles.retain(|bundle| self.bundles.contains(bundle));
             tx.drop_bundles(&home, &bundles)?;
             for path in self.strays {

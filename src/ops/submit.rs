@@ -23,19 +23,16 @@ pub fn submit(grid: &mut Grid, draft: Draft) -> Result<report::Submitted, OpsErr
     let now = Timestamp::now();
     let me = grid.me.clone();
     let host = grid.client.clone();
-    let home = grid.store.home().clone();
-    // Before the gate: it may take a while.
-    let mut taken = sending::take(&home, Path::new(draft.cwd.as_os()), &draft.files)?;
+    let taken = sending::take(grid, Path::new(draft.cwd.as_os()), &draft.files)?;
     let id = grid.store.write(Durability::Full, |tx| {
         let mut request = completed(tx, draft, host)?;
-        (request.launch.workplace, request.launch.fetch) = (taken.workplace.clone(), taken.fetch.clone());
+        (request.launch.workplace, request.launch.fetch) = (taken.workplace, taken.fetch);
         let client = tx.see_client(&request.client, now)?;
         let client = tx.client_by_id(client)?.ok_or_else(|| OpsError::Grid("the client row is gone".to_owned()))?;
         let user = whose(tx, &request, me.as_str())?;
         let envelope = envelope(&request)?;
         let found = find(tx, &envelope, &user, &client, now)?;
         advance(tx)?;
-        taken.keep(tx, &home, now)?;
         take(tx, &envelope, found, &request, &user, &client, now)
     })?;
     failpoint("client-committed");

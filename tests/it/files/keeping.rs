@@ -5,6 +5,12 @@ use crate::support::{Grid, process};
 use std::fs;
 use std::time::{Duration, SystemTime};
 
+/// As if all archives had been taken in a day ago and more.
+fn yesterday(grid: &Grid) {
+    let database = rusqlite::Connection::open(grid.home().join("grid.db")).unwrap();
+    database.execute_batch("UPDATE bundle SET taken_at = taken_at - 90000000").unwrap();
+}
+
 fn count(grid: &Grid, dir: &str) -> usize {
     fs::read_dir(grid.home().join("spool").join(dir)).unwrap().count()
 }
@@ -22,6 +28,9 @@ fn what_was_sent_goes_when_nobody_needs_it() {
     grid.grid(["wait", &good]).expect(0);
     grid.grid(["wait", &bad]).expect(1);
     assert_eq!(count(&grid, "sent"), 3);
+    grid.grid(["gc"]).ok();
+    assert_eq!(count(&grid, "sent"), 3, "submits of the same may be under way");
+    yesterday(&grid);
     let gone = grid.grid(["gc", "--json"]).json();
     assert_eq!((count(&grid, "sent"), &gone["files"]), (2, &1.into()), "what did well needs nothing more");
     // What failed may be started again, as long as outputs are kept.
