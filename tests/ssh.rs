@@ -6,6 +6,8 @@ mod support;
 
 #[path = "ssh/faults/mod.rs"]
 mod faults;
+#[path = "ssh/files.rs"]
+mod files;
 #[path = "ssh/hosts.rs"]
 mod hosts;
 #[path = "ssh/lab.rs"]

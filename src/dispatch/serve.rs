@@ -53,6 +53,10 @@ pub struct Dispatcher {
     pub(super) fetches: Fetches,
     pub(super) sending: Sending,
     pub(super) bringing: Bringing,
+    /// Links that were lost while something was on its way home.
+    pub(super) cut: HashSet<Route>,
+    /// What came of asking once more for what a member brought.
+    pub(super) again: Vec<(Route, AttemptId, super::collect::Known)>,
     /// The home's count of changes up to which servers and classes were looked at.
     pub(super) seen_servers: i64,
     pub(super) seen_classes: i64,
@@ -172,6 +176,8 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
         fetches: Fetches::default(),
         sending: Sending::default(),
         bringing: Bringing::default(),
+        again: Vec::new(),
+        cut: HashSet::new(),
         seen_servers: 0,
         seen_classes: 0,
         stirred: true,
@@ -238,6 +244,7 @@ impl Dispatcher {
             ToDispatcher::Read { task, index, number, stream, offset, max } => {
                 self.read_for(&store.view(), at, (task, index, number), stream, offset, max)?
             }
+            ToDispatcher::Bring { task, index } => self.bring_again(&store.view(), at, task, index)?,
             ToDispatcher::Probe { server } => {
                 self.callers.all[at].probe(server);
                 self.stirred = true;

@@ -100,6 +100,9 @@ impl Dispatcher {
         for at in links.chain(self.lose_at).chain(again).chain(self.elsewhere_due()) {
             due = due.min(at);
         }
+        if let Some(at) = self.sending.due_at() {
+            due = due.min(at);
+        }
         if !self.queue.is_empty() {
             due = due.min(self.starve_at);
         }

@@ -33,6 +33,8 @@ pub enum ToDispatcher {
     Ask { ticket: Ticket, endpoint: Endpoint, question: Question },
     /// So many bytes of output that an answer held were taken.
     Taken { ticket: Ticket, bytes: u64 },
+    /// Bring home what still lies on the server of an ended member: answered by [`FromDispatcher::Brought`].
+    Bring { task: TaskId, index: Index },
 }
 
 /// From the dispatcher.
@@ -83,5 +85,10 @@ pub enum FromDispatcher {
         ticket: Ticket,
         heard: bool,
         why: String,
+    },
+    /// The database says what came of it.
+    Brought {
+        task: TaskId,
+        index: Index,
     },
 }
