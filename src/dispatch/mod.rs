@@ -1,6 +1,7 @@
 //! The on-demand process of a home: it starts, follows and collects tasks, and keeps the links to agents.
 //! It reads like this: [`start`] brings it up, [`serve`] is its loop, and each round of the loop is one turn (`turn.rs`).
 
+mod bring;
 mod bringing;
 mod callers;
 mod collect;
@@ -10,6 +11,7 @@ mod lanes;
 mod links;
 mod opening;
 mod orders;
+mod patience;
 mod peers;
 mod pieces;
 pub mod probe;

@@ -16,7 +16,7 @@ use crate::matching::{Fleet, Place};
 use crate::model::attempt::Stream;
 use crate::model::id::{AttemptId, ClassId, DistributorId, Epoch, Index, ServerId, TaskId};
 use crate::model::name::Name;
-use crate::model::time::parse_duration;
+use crate::model::time::{Timestamp, parse_duration};
 use crate::protocol::agent::{FromAgent, ToAgent};
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::trace::NoteId;
@@ -53,6 +53,10 @@ pub struct Dispatcher {
     pub(super) fetches: Fetches,
     pub(super) sending: Sending,
     pub(super) bringing: Bringing,
+    /// Links that were lost while something was on its way home.
+    pub(super) cut: HashSet<Route>,
+    /// What came of asking once more for what a member brought.
+    pub(super) again: Vec<(Route, AttemptId, super::collect::Known)>,
     /// The home's count of changes up to which servers and classes were looked at.
     pub(super) seen_servers: i64,
     pub(super) seen_classes: i64,
@@ -68,16 +72,20 @@ pub struct Dispatcher {
     pub(super) capped: HashSet<ClassId>,
     /// Links that turned out to lead to a host that was restarted.
     pub(super) lost_routes: Vec<Route>,
+    /// Links that were cut, and when they stood last.
+    pub(super) silent: Vec<(Route, Timestamp)>,
+    /// When the next attempt is out of reach for as long as its `--lost-after` says.
+    pub(super) lose_at: Option<Instant>,
+    pub(super) began_at: Timestamp,
     /// The last kept verdicts of classes.
     pub(super) judged: HashMap<ClassId, (Instant, NoteId)>,
     /// When the write-ahead log was moved last.
     pub(super) log_moved: Option<Instant>,
     pub(super) to_explain: Vec<ClassId>,
     pub(super) explained_at: HashMap<ClassId, Instant>,
-    pub(super) probe_at: Option<Instant>,
+    /// When hosts are read again for what is blocked.
+    pub(super) look_again: Option<Instant>,
     pub(super) starve_at: Instant,
-    /// Something began or ended since the last reading.
-    pub(super) moved: bool,
     pub(super) idle_since: Instant,
     pub(super) idle_exit: Duration,
     /// Links to other homes.
@@ -168,6 +176,8 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
         fetches: Fetches::default(),
         sending: Sending::default(),
         bringing: Bringing::default(),
+        again: Vec::new(),
+        cut: HashSet::new(),
         seen_servers: 0,
         seen_classes: 0,
         stirred: true,
@@ -176,13 +186,15 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
         cancelling: HashSet::new(),
         capped: HashSet::new(),
         lost_routes: Vec::new(),
+        silent: Vec::new(),
+        lose_at: Some(Instant::now()),
+        began_at: Timestamp::now(),
         judged: HashMap::new(),
         log_moved: None,
         to_explain: Vec::new(),
         explained_at: HashMap::new(),
-        probe_at: None,
+        look_again: None,
         starve_at: Instant::now(),
-        moved: false,
         idle_since: Instant::now(),
         idle_exit,
         peers: PeerLinks::new(peer_timeout),
@@ -232,9 +244,9 @@ impl Dispatcher {
             ToDispatcher::Read { task, index, number, stream, offset, max } => {
                 self.read_for(&store.view(), at, (task, index, number), stream, offset, max)?
             }
+            ToDispatcher::Bring { task, index } => self.bring_again(&store.view(), at, task, index)?,
             ToDispatcher::Probe { server } => {
                 self.callers.all[at].probe(server);
-                self.probe_at = Some(Instant::now());
                 self.stirred = true;
             }
             ToDispatcher::Login(login) => {

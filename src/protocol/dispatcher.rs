@@ -39,6 +39,8 @@ pub enum ToDispatcher {
     },
     /// So many bytes of output that an answer held were taken.
     Taken { ticket: Ticket, bytes: u64 },
+    /// Bring home what still lies on the server of an ended member: answered by [`FromDispatcher::Brought`].
+    Bring { task: TaskId, index: Index },
 }
 
 /// From the dispatcher.
@@ -89,5 +91,10 @@ pub enum FromDispatcher {
         ticket: Ticket,
         heard: bool,
         why: String,
+    },
+    /// The database says what came of it.
+    Brought {
+        task: TaskId,
+        index: Index,
     },
 }

@@ -42,7 +42,7 @@ pub fn answer(desk: &Desk, grid: &mut Grid, ticket: Ticket, question: Question) 
         Question::Find { uuid, round, onward, age_ms, among } => {
             // Whoever may come in may ask where its own task is; the uuid is known to nobody else.
             let visitor = desk.badge.visitor(&grid.store.view(), None)?;
-            let guest = guest_of(grid, &visitor);
+            let guest = guest_of(desk, grid, &visitor);
             let sought = Sought { uuid, round, onward, age: Duration::from_millis(age_ms), among };
             tiers(desk, grid, ticket, &guest, Asked::Find(sought))
         }
@@ -81,10 +81,11 @@ fn tiers(desk: &Desk, grid: &mut Grid, ticket: Ticket, guest: &Guest, asked: Ask
     Ok(answer)
 }
 
-fn guest_of(grid: &Grid, visitor: &Visitor) -> Guest {
+fn guest_of(desk: &Desk, grid: &Grid, visitor: &Visitor) -> Guest {
+    let home = desk.badge.home.clone();
     match visitor {
-        Visitor::Owner => Guest { user: grid.me.clone(), standing: Standing::Owner },
-        Visitor::User { name, .. } => Guest { user: name.clone(), standing: Standing::User },
+        Visitor::Owner => Guest { user: grid.me.clone(), standing: Standing::Owner, home },
+        Visitor::User { name, .. } => Guest { user: name.clone(), standing: Standing::User, home },
     }
 }
 
@@ -97,7 +98,7 @@ fn receive(desk: &Desk, grid: &Grid, envelope: &mut Envelope) -> Result<(Guest, 
     }
     envelope.hops += 1;
     let visitor = desk.badge.visitor(&grid.store.view(), envelope.user.as_ref())?;
-    Ok((guest_of(grid, &visitor), visitor))
+    Ok((guest_of(desk, grid, &visitor), visitor))
 }
 
 /// An error, as the caller is told it.
