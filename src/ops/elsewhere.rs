@@ -172,13 +172,18 @@ pub fn age(away: &Away, member: &str, now: Timestamp) -> Option<String> {
     Some(format!("no answer from {member} for {}", short(heard.age_at(now))))
 }
 
+/// Changes tasks of this home.
+pub type Here<'a> = dyn FnMut(&mut Grid, &[Chosen]) -> Result<Vec<Change>, OpsError> + 'a;
+/// What is left to do where an owner could not be asked.
+pub type Unheard<'a> = dyn FnMut(&mut Grid, &Away, Chosen, OpsError) -> Result<Change, OpsError> + 'a;
+
 /// Changes tasks: those of this home by `here`, those elsewhere by asking their homes. In the order in which they were chosen.
 pub fn change(
     grid: &mut Grid,
     what: &[Chosen],
     verb_of: &dyn Fn(Chosen) -> Verb,
-    here: &mut dyn FnMut(&mut Grid, &[Chosen]) -> Result<Vec<Change>, OpsError>,
-    unheard: &mut dyn FnMut(&mut Grid, &Away, Chosen, OpsError) -> Result<Change, OpsError>,
+    here: &mut Here<'_>,
+    unheard: &mut Unheard<'_>,
 ) -> Result<Vec<Change>, OpsError> {
     let mut ours = Vec::new();
     let mut theirs = BTreeMap::new();

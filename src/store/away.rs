@@ -7,6 +7,9 @@ use crate::model::task::Counts;
 use crate::model::time::Timestamp;
 use std::time::Duration;
 
+/// A sealed task, and the list of an array.
+pub type SealedTask = (Vec<u8>, Option<Vec<u8>>);
+
 /// How far a task's way is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Held {
@@ -87,7 +90,7 @@ impl View<'_> {
     }
 
     /// What was sealed, to be offered again.
-    pub fn sealed(&self, task: TaskId) -> Result<Option<(Vec<u8>, Option<Vec<u8>>)>> {
+    pub fn sealed(&self, task: TaskId) -> Result<Option<SealedTask>> {
         self.one("SELECT sealed, list FROM away WHERE task_id = ?1", [task], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
