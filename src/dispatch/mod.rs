@@ -7,6 +7,7 @@ mod collect;
 mod fetch;
 mod lanes;
 mod links;
+pub mod logins;
 mod opening;
 mod orders;
 mod pieces;

@@ -12,6 +12,20 @@ use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::Durability;
 use crate::store::settings::watch_list;
 use std::collections::HashMap;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
+
+/// A whole refresh at a time: None where another one is at work.
+pub fn alone(grid: &Grid) -> Result<Option<File>, OpsError> {
+    let path = grid.store.home().run_dir().join("refresh.lock");
+    let failed = |error: std::io::Error| OpsError::Grid(format!("{}: {error}", path.display()));
+    let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(Some(lock)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
 
 /// Reads the named servers, or all, side by side.
 pub fn refresh(grid: &mut Grid, names: &[String]) -> Result<Vec<Refreshed>, OpsError> {

@@ -11,6 +11,10 @@ use crate::ops::{gc, refresh};
 /// For cron: quiet unless something is wrong.
 pub fn all(args: args::Refresh, out: &mut Out) -> Done {
     with_grid(out, |grid, out| {
+        let Some(_alone) = refresh::alone(grid)? else {
+            out.note("another refresh is at work; this one steps aside");
+            return Ok(Code::OK);
+        };
         let report = refresh::refresh(grid, &[])?;
         gc::gc(grid, false)?;
         print(&report, args.listing.json, out)
