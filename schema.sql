@@ -228,7 +228,8 @@ CREATE TABLE task (
     tier2         TEXT    NOT NULL,
     search        INTEGER REFERENCES note (id),  -- what each tier answered
     verdict       INTEGER REFERENCES note (id),  -- of the last match: server by server
-    verdict_at    INTEGER
+    verdict_at    INTEGER,
+    client_home   BLOB                         -- the client's $HOME where cwd lies below it: that of the server stands for it
 ) STRICT;
 -- The queue of a class, in commit order.
 CREATE INDEX task_queue ON task (class_id, id) WHERE waiting > 0;

@@ -6,6 +6,8 @@ mod support;
 
 #[path = "ssh/hosts.rs"]
 mod hosts;
+#[path = "ssh/way.rs"]
+mod way;
 
 /// What `Rig::slow` starts this program again for.
 #[test]

@@ -1,5 +1,6 @@
 //! From an order to a command that can be spawned: the program found, the environment composed.
 
+use super::prologue::Variables;
 use crate::model::command::Text;
 use crate::model::resources::Bytes;
 use crate::protocol::agent::{Refusal, Start, StartMember};
@@ -20,6 +21,8 @@ use std::time::Duration;
 pub struct Order {
     start: Start,
     path: Option<OsString>,
+    /// What the server's prologue made of our own environment.
+    base: Option<Variables>,
     through_shell: bool,
     /// What the members read; None is /dev/null.
     stdin: Option<File>,
@@ -43,13 +46,16 @@ impl Unexecutable {
 }
 
 impl Order {
-    /// `run_dir` is where the members' stdin is kept, in a file without a name.
-    pub fn new(start: Start, run_dir: &Path) -> io::Result<Self> {
+    /// `run_dir` is where the members' stdin is kept, in a file without a name; `base` the environment where it is not our own.
+    pub fn new(start: Start, run_dir: &Path, base: Option<Variables>) -> io::Result<Self> {
         let stdin = start.launch.stdin.as_deref().map(|bytes| stdin_file(bytes, run_dir)).transpose()?;
-        let base = std::env::var_os("PATH");
+        let ours = match &base {
+            Some(base) => base.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.clone()),
+            None => std::env::var_os("PATH"),
+        };
         let named = |(name, value): &(Text, Text)| (name.as_bytes() == b"PATH").then(|| value.as_os().to_owned());
-        let path = start.launch.env.0.iter().rev().find_map(named).or(base);
-        Ok(Self { start, path, through_shell: false, stdin, shared: None })
+        let path = start.launch.env.0.iter().rev().find_map(named).or(ours);
+        Ok(Self { start, path, base, through_shell: false, stdin, shared: None })
     }
 
     /// How long a member may run.
@@ -113,7 +119,10 @@ impl Order {
         }
         command.args(arguments.map(|a| OsString::from_vec(a.into_owned())));
         command.current_dir(cwd).process_group(0).env_clear();
-        command.envs(std::env::vars_os().filter(|(name, _)| !name.as_bytes().starts_with(b"GRID_")));
+        match &self.base {
+            Some(base) => command.envs(base.iter().map(|(name, value)| (name, value))),
+            None => command.envs(std::env::vars_os().filter(|(name, _)| !name.as_bytes().starts_with(b"GRID_"))),
+        };
         command.env("PWD", cwd);
         command.envs(launch.env.0.iter().map(|(name, value)| (name.as_os(), value.as_os())));
         command.envs(self.start.grid_env.iter().map(|(name, value)| (name.as_os(), value.as_os())));

@@ -27,6 +27,7 @@ mod output;
 mod power;
 mod probe;
 mod process;
+mod prologue;
 mod recover;
 mod running;
 mod spool;

@@ -4,9 +4,11 @@ use super::book::{Attempt, State};
 use super::serve::Agent;
 use crate::model::failpoint::failpoint;
 use crate::model::id::{AttemptId, LaneId};
+use crate::model::task::Launch;
 use crate::protocol::agent::{Event, Refusal, Start, StartMember, ToAgent};
 use crate::protocol::supervisor::ToSupervisor;
 use std::collections::VecDeque;
+use std::path::Path;
 use std::time::Duration;
 
 impl Agent {
@@ -33,6 +35,7 @@ impl Agent {
 
     fn start(&mut self, mut start: Start) {
         failpoint("agent-start-received");
+        self.move_home(&mut start.launch);
         let members = std::mem::take(&mut start.members);
         let refusal = if start.boot != self.boot {
             Some(Refusal::OtherBoot)
@@ -60,6 +63,16 @@ impl Agent {
         if !fresh.is_empty() {
             self.lanes.entry(lane).or_default().push(start, fresh);
             self.feed(lane);
+        }
+    }
+
+    /// A directory below the client's $HOME is meant below the one here. On the home's own host they are the same anyway.
+    fn move_home(&self, launch: &mut Launch) {
+        let (Some(theirs), Some(ours)) = (launch.home.take(), &self.login_home) else { return };
+        if let Ok(below) = Path::new(launch.cwd.as_os()).strip_prefix(theirs.as_os()) {
+            // Joining nothing would add a slash.
+            let moved = if below.as_os_str().is_empty() { ours.clone() } else { ours.join(below) };
+            launch.cwd = moved.into_os_string().into();
         }
     }
 

@@ -23,6 +23,7 @@ use rustix::fs::OFlags;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::{Read, Write};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Events in one message stay below this, far from the longest frame.
@@ -35,6 +36,8 @@ pub struct Agent {
     pub spool: Spool,
     pub boot: BootId,
     pub environment: Vec<(OsString, OsString)>,
+    /// $HOME here, where somebody logged in to get us.
+    pub login_home: Option<PathBuf>,
     pub book: Book,
     pub runs: HashMap<RunId, Run>,
     pub lanes: HashMap<LaneId, Lane>,
@@ -87,7 +90,10 @@ impl Agent {
         let boot = process::boot_id();
         let spool = Spool::open(&place.find()?, home, epoch, boot.clone())?;
         let places = Places::make(spool.dir()).map_err(AgentError::io("spool"))?;
+        let environment = login::environment(place.is_remote());
+        let home = environment.iter().find(|(name, _)| name == "HOME").map(|(_, home)| PathBuf::from(home));
         let mut agent = Self {
+            login_home: home.filter(|_| place.is_remote()),
             bundles: Bundles::new(places.bundles.clone()),
             works: Works::default(),
             worker: Worker::new(places.clone()).map_err(AgentError::io("eventfd"))?,
@@ -95,7 +101,7 @@ impl Agent {
             prober: Prober::new(spool.dir(), boot.clone()).map_err(AgentError::io("eventfd"))?,
             spool,
             boot: boot.clone(),
-            environment: login::environment(place.is_remote()),
+            environment,
             book: Book::default(),
             runs: HashMap::new(),
             lanes: HashMap::new(),

@@ -9,13 +9,14 @@ use super::AgentError;
 use super::journal::{Record, Writer};
 use super::launch::{Order, Unexecutable};
 use super::limits::timespec;
-use super::process::{self, close_inherited};
+use super::process::{self, close_inherited, handle_signals};
+use super::prologue::Prologues;
 use super::running::{NotSpawned, Running};
 use crate::model::attempt::{Cause, End, Usage};
 use crate::model::failpoint::failpoint;
 use crate::model::id::AttemptId;
 use crate::model::time::Timestamp;
-use crate::protocol::agent::{Refusal, StartMember};
+use crate::protocol::agent::{Refusal, Start, StartMember};
 use crate::protocol::frame::{Inbox, Outbox};
 use crate::protocol::supervisor::{FromSupervisor, ToSupervisor};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -65,6 +66,7 @@ struct Supervisor {
     batches: VecDeque<Batch>,
     current: Option<Running>,
     flushed: Instant,
+    prologues: Prologues,
 }
 
 /// An order and those of its members that have not begun.
@@ -112,6 +114,7 @@ impl Supervisor {
             batches: VecDeque::new(),
             current: None,
             flushed: Instant::now(),
+            prologues: Prologues::default(),
         })
     }
 
@@ -300,12 +303,11 @@ impl Supervisor {
         match order {
             ToSupervisor::Start(mut start) => {
                 let members: VecDeque<StartMember> = std::mem::take(&mut start.members).into();
-                match Order::new(start, &self.dir) {
+                match self.order(start) {
                     Ok(order) => self.batches.push_back(Batch { order, members }),
-                    Err(error) => {
-                        for member in members {
-                            let why = Refusal::Spool { error: error.to_string() };
-                            self.report(&FromSupervisor::Refused { attempt: member.attempt, why });
+                    Err(why) => {
+                        for StartMember { attempt, .. } in members {
+                            self.report(&FromSupervisor::Refused { attempt, why: why.clone() });
                         }
                     }
                 }
@@ -317,6 +319,13 @@ impl Supervisor {
             }
             ToSupervisor::Cancel { attempt, grace } => self.cancel(attempt, grace),
         }
+    }
+
+    fn order(&mut self, start: Start) -> Result<Order, Refusal> {
+        let lines = start.prologue.as_deref();
+        let base = lines.map(|lines| self.prologues.environment(lines)).transpose();
+        let base = base.map_err(|error| Refusal::Prologue { error })?;
+        Order::new(start, &self.dir, base).map_err(|error| Refusal::Spool { error: error.to_string() })
     }
 
     fn cancel(&mut self, attempt: AttemptId, grace: Duration) {
@@ -384,16 +393,4 @@ impl From<Refusal> for NotBegun {
 
 fn length(file: &File) -> u64 {
     rustix::fs::fstat(file).map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0))
-}
-
-/// Handlers, not "ignore": what is ignored or blocked would be inherited by commands, what is handled is not.
-fn handle_signals() -> io::Result<UnixStream> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
-    let (read, write) = UnixStream::pair()?;
-    read.set_nonblocking(true)?;
-    for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2] {
-        signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
-    }
-    process::unignore_signals()?;
-    Ok(read)
 }

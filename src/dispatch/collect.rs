@@ -296,6 +296,9 @@ impl Dispatcher {
                 self.transferred(tx, known.task)?;
                 self.bar(tx, ledger, known, attempt, server, &format!("files: {error}"), outcome)?;
             }
+            Refusal::Prologue { error } => {
+                self.bar(tx, ledger, known, attempt, server, &format!("the prologue fails ({error})"), outcome)?;
+            }
             Refusal::Spool { error } | Refusal::Supervisor { error } => {
                 self.back_to_waiting(ledger, known, attempt)?;
                 if let Some(server) = server {

@@ -231,6 +231,9 @@ impl Counts {
 pub struct Launch {
     pub command: Command,
     pub cwd: Text,
+    /// The client's $HOME, where `cwd` lies below it: on a server that one logs in to, the $HOME there stands for it.
+    #[serde(default)]
+    pub home: Option<Text>,
     pub env: Environment,
     pub time_limit: Option<Duration>,
     /// Opened on the server, relative to `cwd`; None keeps the output in the spool.

@@ -32,6 +32,8 @@ pub struct Draft {
     pub user: Option<Name>,
     /// Absolute.
     pub cwd: Text,
+    /// The caller's $HOME, where `cwd` lies below it.
+    pub home: Option<Text>,
     pub env: Environment,
     pub stdout: Option<Text>,
     pub stderr: Option<Text>,
@@ -62,6 +64,7 @@ impl Draft {
             hold_unmatched: false,
             user: None,
             cwd,
+            home: None,
             env: Environment(Vec::new()),
             stdout: None,
             stderr: None,
@@ -105,6 +108,7 @@ impl Draft {
         let launch = Launch {
             command: self.command,
             cwd: self.cwd,
+            home: self.home,
             env: self.env,
             time_limit,
             stdout: self.stdout,

@@ -111,6 +111,9 @@ pub struct Start {
     pub mem_limit: Option<crate::model::resources::Bytes>,
     /// GRID_TASK_ID, GRID_CPUS, GRID_SERVER and so on: the same for all members.
     pub grid_env: Vec<(Text, Text)>,
+    /// Shell lines of the server whose environment the commands get.
+    #[serde(default)]
+    pub prologue: Option<String>,
     pub members: Vec<StartMember>,
 }
 
@@ -269,6 +272,10 @@ pub enum Refusal {
     },
     /// What was sent with it can't be had here: no room, damaged, gone from the home.
     Files {
+        error: String,
+    },
+    /// The server's prologue fails.
+    Prologue {
         error: String,
     },
 }

@@ -118,6 +118,7 @@ pub fn launch(arguments: &[&str]) -> Launch {
     Launch {
         command: Command::new(arguments.iter().map(|a| Text::from(*a)).collect()).unwrap(),
         cwd: Text::from("/"),
+        home: None,
         env: Environment::default(),
         time_limit: None,
         stdout: None,
@@ -152,7 +153,16 @@ impl Agent {
 
     pub fn order(&self, lane: i64, launch: Launch, members: Vec<StartMember>) -> Start {
         let (boot, epoch) = (self.boot.clone(), self.epoch);
-        Start { lane: LaneId(lane), boot, epoch, launch, mem_limit: None, grid_env: Vec::new(), members }
+        Start {
+            lane: LaneId(lane),
+            boot,
+            epoch,
+            launch,
+            mem_limit: None,
+            grid_env: Vec::new(),
+            prologue: None,
+            members,
+        }
     }
 
     pub fn start(&mut self, lane: i64, launch: Launch) -> AttemptId {

@@ -1,6 +1,7 @@
 //! From the options of `submit` and `run` to a draft: files and stdin are read here, what is not built yet is refused.
 
 use super::super::args::tasks::{NotYetOptions, TaskOptions};
+use super::super::caller;
 use super::super::failure::Failure;
 use super::super::output::Out;
 use crate::model::command::{Command, Text, unprintable};
@@ -63,6 +64,7 @@ pub fn draft(options: TaskOptions, hold: bool, out: &mut Out) -> Result<Draft, F
         exclude: options.exclude,
         hold_unmatched: options.hold_unmatched,
         user: options.user,
+        home: caller::home_above(&cwd).map(|home| home.into_os_string().into()),
         cwd: cwd.into_os_string().into(),
         env: environment(&options.env, |name| std::env::var_os(name))?,
         stdout: options.stdout.map(Text::from),
