@@ -4,6 +4,8 @@
 
 mod support;
 
+#[path = "ssh/cron.rs"]
+mod cron;
 #[path = "ssh/hosts.rs"]
 mod hosts;
 #[path = "ssh/way.rs"]
