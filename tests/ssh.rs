@@ -6,8 +6,14 @@ mod support;
 
 #[path = "ssh/cron.rs"]
 mod cron;
+#[path = "ssh/faults/mod.rs"]
+mod faults;
 #[path = "ssh/hosts.rs"]
 mod hosts;
+#[path = "ssh/lab.rs"]
+mod lab;
+#[path = "ssh/many.rs"]
+mod many;
 #[path = "ssh/way.rs"]
 mod way;
 

@@ -73,8 +73,10 @@ pub struct Slot {
 pub enum News {
     /// A message of an agent.
     Said(FromAgent),
-    /// The link is lost, for this reason.
+    /// The link stood and is lost, for this reason.
     Lost(String),
+    /// One session did not open the door, for this reason; another one is tried.
+    Refused(String),
     /// There is no way to the server at the moment, for this reason.
     NoWay(String),
 }
@@ -135,7 +137,7 @@ impl Slot {
                 Ok(())
             }
             Err(error) => match self.failed(error, ways) {
-                News::NoWay(error) | News::Lost(error) => Err(error),
+                News::NoWay(error) | News::Lost(error) | News::Refused(error) => Err(error),
                 News::Said(_) => Ok(()),
             },
         }
@@ -215,7 +217,7 @@ impl Slot {
             self.session += 1;
             if ways.has_login(self.session) {
                 self.phase = Phase::Down { retry_at: now };
-                return News::Lost(words);
+                return News::Refused(words);
             }
             self.session = 0;
         }

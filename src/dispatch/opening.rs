@@ -4,13 +4,18 @@
 use super::links::{News, Route, Slot};
 use super::serve::{DispatchError, Dispatcher};
 use crate::link::LinkError;
+use crate::model::server::{Health, Server};
+use crate::model::time::Timestamp;
 use crate::protocol::agent::FromAgent;
 use crate::store::Store;
 use std::collections::HashSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Logins under way at a time (sshd's MaxStartups begins to refuse at 10).
 const LOGINS_MAX: usize = 8;
+
+/// How long a wish for a link stands, unless it is renewed.
+const WANTED: Duration = Duration::from_secs(10);
 
 impl Dispatcher {
     /// Opens what is due, gives up what does not get on.
@@ -56,6 +61,9 @@ impl Dispatcher {
             return;
         }
         let now = Instant::now();
+        if self.queue.blocked().next().is_some() {
+            self.want_the_lost(now);
+        }
         let mut wanted: HashSet<Route> = HashSet::from([Route::Here]);
         wanted.extend(self.lanes.iter().filter_map(|(_, lane)| self.route_of(lane.place)));
         let asked: Vec<Route> = self.callers.probes().into_iter().filter_map(|id| self.route_to(id)).collect();
@@ -66,12 +74,26 @@ impl Dispatcher {
         }
     }
 
+    /// Where something waits, servers that were lost are called again, each in its own pauses.
+    fn want_the_lost(&mut self, now: Instant) {
+        let lost = |s: &&Server| s.health != Health::Up && s.drained.is_none();
+        let servers = self.fleets.values().flat_map(|fleet| fleet.servers());
+        let routes: HashSet<Route> = servers.filter(lost).filter_map(|s| Route::to(&s.engine)).collect();
+        for (_, slot) in self.links.iter_mut().filter(|(route, _)| routes.contains(route)) {
+            slot.wanted_until = now + WANTED;
+        }
+    }
+
     /// Takes note of what became of a link.
     pub(super) fn take_news(&mut self, route: Route, news: impl IntoIterator<Item = News>) {
         for piece in news {
             match piece {
                 News::Said(message) => self.inbox.push((route, message)),
-                News::Lost(error) => self.link_lost(route, &error),
+                News::Lost(error) => {
+                    self.parted.push((route, Timestamp::now()));
+                    self.link_lost(route, &error);
+                }
+                News::Refused(error) => tracing::info!("link {route:?}: {error}"),
                 News::NoWay(error) => {
                     self.link_lost(route, &error);
                     self.inbox.push((route, FromAgent::Unfit { error }));

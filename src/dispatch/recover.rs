@@ -143,7 +143,7 @@ impl Dispatcher {
     pub(super) fn link_lost(&mut self, route: Route, error: &str) {
         tracing::warn!("link {route:?}: {error}");
         self.cancelling.clear();
-        self.fetches.forget();
+        self.fetches.forget(route);
         self.sending.forget(route);
         self.bringing.forget(route);
         self.callers.detach();

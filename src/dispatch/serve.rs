@@ -13,7 +13,7 @@ use super::ways::Ways;
 use crate::matching::{Fleet, Place};
 use crate::model::attempt::Stream;
 use crate::model::id::{AttemptId, ClassId, DistributorId, Epoch, Index, ServerId, TaskId};
-use crate::model::time::parse_duration;
+use crate::model::time::{Timestamp, parse_duration};
 use crate::protocol::agent::{FromAgent, ToAgent};
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::trace::NoteId;
@@ -65,6 +65,8 @@ pub struct Dispatcher {
     pub(super) capped: HashSet<ClassId>,
     /// Links that turned out to lead to a host that was restarted.
     pub(super) lost_routes: Vec<Route>,
+    /// Links that were lost, and when.
+    pub(super) parted: Vec<(Route, Timestamp)>,
     /// The last kept verdicts of classes.
     pub(super) judged: HashMap<ClassId, (Instant, NoteId)>,
     /// When the write-ahead log was moved last.
@@ -163,6 +165,7 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
         cancelling: HashSet::new(),
         capped: HashSet::new(),
         lost_routes: Vec::new(),
+        parted: Vec::new(),
         judged: HashMap::new(),
         log_moved: None,
         to_explain: Vec::new(),

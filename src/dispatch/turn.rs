@@ -61,9 +61,15 @@ impl Dispatcher {
                 outcome.recall.push((route, lane));
             }
         }
+        let parted = std::mem::take(&mut self.parted);
         store.write(durability, |tx| {
             let now = Timestamp::now();
             self.look_at_servers(tx)?;
+            for (route, at) in parted {
+                for server in self.servers_on(route) {
+                    tx.record_parting(server, at)?;
+                }
+            }
             for server in self.callers.probes() {
                 if self.route_to(server).is_none() {
                     outcome.probed.push((server, Err("there is no such server to be read".to_owned())));

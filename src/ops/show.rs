@@ -96,7 +96,8 @@ fn why_running(view: &View<'_>, member: &MemberRow) -> Result<Option<String>, Op
         && let Some(server) = view.server_by_id(id)?
         && let Health::Down { error, since } = server.health
     {
-        return Ok(Some(format!("no contact with {} for {}: {error}", server.name, short(since.age_at(now)))));
+        let since = view.contacted_at(id)?.unwrap_or(since);
+        return Ok(Some(format!("last contact with {} {} ago: {error}", server.name, short(since.age_at(now)))));
     }
     Ok(member.orphaned.then(|| "runs without supervisor; its exit code will not be known".to_owned()))
 }

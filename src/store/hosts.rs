@@ -55,6 +55,11 @@ impl Tx<'_> {
         if woke > 0 { self.touch_server(id) } else { Ok(()) }
     }
 
+    /// The link to it was lost then: what happened there since is not known.
+    pub fn record_parting(&self, id: ServerId, at: Timestamp) -> Result<()> {
+        self.run("UPDATE server SET contacted_at = ?2 WHERE id = ?1", (id, at)).map(drop)
+    }
+
     /// Lets the dispatcher look again at a server, at those on the same host and at the groups that it is in.
     pub fn touch_server(&self, id: ServerId) -> Result<()> {
         self.run("UPDATE home SET changes = changes + 1", [])?;

@@ -12,8 +12,12 @@ use every::Every;
 use job::Job;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 use table::Table;
+
+/// Longer is not waited for the line that is tried.
+const TRIAL: Duration = Duration::from_secs(30);
 
 /// What of the caller the lines are made of.
 #[derive(Debug, Clone)]
@@ -131,13 +135,36 @@ fn remedy(grid: &Grid, name: &Name, host: &str, trouble: &logins::Trouble) -> St
 fn tried(job: &Job, caller: &Caller) -> Option<String> {
     let mut shell = Command::new("/bin/sh");
     shell.arg("-c").arg(job.command()).env_clear().envs(environment(caller)).current_dir(&caller.home);
-    match shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status() {
-        Ok(status) if status.success() => None,
-        Ok(status) => {
+    let ended = shell
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .and_then(|mut child| ended_within(TRIAL, || child.try_wait()));
+    match ended {
+        Ok(Some(status)) if status.success() => None,
+        Ok(Some(status)) => {
             let said = std::fs::read_to_string(job.log()).unwrap_or_default();
             let said = said.lines().last().unwrap_or("it said nothing").to_owned();
             Some(format!("the line was tried with cron's environment and ended with {status}: {said}"))
         }
+        Ok(None) => {
+            Some(format!("the line was tried with cron's environment; it runs for {} s already", TRIAL.as_secs()))
+        }
         Err(error) => Some(format!("the line can't be tried: /bin/sh: {error}")),
+    }
+}
+
+/// How a child ended; None: it has not.
+fn ended_within(
+    limit: Duration,
+    mut look: impl FnMut() -> std::io::Result<Option<ExitStatus>>,
+) -> std::io::Result<Option<ExitStatus>> {
+    let until = Instant::now() + limit;
+    loop {
+        match look()? {
+            None if Instant::now() < until => std::thread::sleep(Duration::from_millis(20)),
+            ended => return Ok(ended),
+        }
     }
 }
