@@ -6,6 +6,8 @@ mod support;
 
 #[path = "it/faults/mod.rs"]
 mod faults;
+#[path = "it/files/mod.rs"]
+mod files;
 #[path = "it/input/mod.rs"]
 mod input;
 #[path = "it/placing.rs"]

@@ -68,9 +68,14 @@ impl Order {
         self.start.mem_limit
     }
 
+    /// Where a member runs.
+    fn directory<'a>(&'a self, member: &'a StartMember) -> &'a Text {
+        member.directory.as_ref().unwrap_or(&self.start.launch.cwd)
+    }
+
     /// Is the working directory there, and may we enter it?
-    pub fn check_directory(&self) -> Result<(), Refusal> {
-        let cwd = self.start.launch.cwd.as_os();
+    pub fn check_directory(&self, member: &StartMember) -> Result<(), Refusal> {
+        let cwd = self.directory(member).as_os();
         // `/.` makes one call ask for existence, being a directory, and the right to enter.
         let mut inside = cwd.to_owned();
         inside.push("/.");
@@ -79,7 +84,7 @@ impl Order {
 
     /// The command of this member, without its outputs.
     pub fn command(&mut self, member: &StartMember) -> Result<&mut Command, Unexecutable> {
-        if member.entry.is_some() || self.shared.is_none() {
+        if member.entry.is_some() || member.directory.is_some() || self.shared.is_none() {
             self.shared = Some(self.build(member));
         }
         match self.shared.as_mut() {
@@ -103,7 +108,7 @@ impl Order {
         let launch = &self.start.launch;
         let mut arguments = launch.command.arguments().iter().map(|a| fill(a.as_bytes(), entry));
         let program = arguments.next().unwrap_or_default();
-        let cwd = Path::new(launch.cwd.as_os());
+        let cwd = Path::new(self.directory(member).as_os());
         let file = find(OsStr::from_bytes(&program), cwd, self.path.as_deref())?;
         // The absolute path is given, so that std spawns without a fork; the name stays what was typed.
         let mut command = if self.through_shell { Command::new("/bin/sh") } else { Command::new(&file) };
@@ -113,12 +118,12 @@ impl Order {
             command.arg0(OsStr::from_bytes(&program));
         }
         command.args(arguments.map(|a| OsString::from_vec(a.into_owned())));
-        command.current_dir(launch.cwd.as_os()).process_group(0).env_clear();
+        command.current_dir(cwd).process_group(0).env_clear();
         match &self.base {
             Some(base) => command.envs(base.iter().map(|(name, value)| (name, value))),
             None => command.envs(std::env::vars_os().filter(|(name, _)| !name.as_bytes().starts_with(b"GRID_"))),
         };
-        command.env("PWD", launch.cwd.as_os());
+        command.env("PWD", cwd);
         command.envs(launch.env.0.iter().map(|(name, value)| (name.as_os(), value.as_os())));
         command.envs(self.start.grid_env.iter().map(|(name, value)| (name.as_os(), value.as_os())));
         if let Some(entry) = &member.entry {
@@ -136,9 +141,9 @@ impl Order {
 
     /// Opens `-o` and `-e` as a shell's `>` does. Where none is given the outputs are inherited:
     /// the supervisor's own stdout and stderr are the run's files, so that costs nothing.
-    pub fn outputs(&self) -> Result<Option<[Stdio; 2]>, Refusal> {
+    pub fn outputs(&self, member: &StartMember) -> Result<Option<[Stdio; 2]>, Refusal> {
         let launch = &self.start.launch;
-        let cwd = Path::new(launch.cwd.as_os());
+        let cwd = Path::new(self.directory(member).as_os());
         let open = |path: &Text| {
             let path = cwd.join(path.as_os());
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o666).open(&path).map_err(|error| {

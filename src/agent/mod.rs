@@ -11,6 +11,7 @@ pub mod supervise;
 
 mod apps;
 mod book;
+mod bundles;
 mod cpus;
 mod facts;
 mod follow;
@@ -32,6 +33,8 @@ mod running;
 mod spool;
 mod tool;
 mod tree;
+mod worker;
+mod works;
 
 pub use process::close_inherited;
 

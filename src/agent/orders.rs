@@ -25,6 +25,11 @@ impl Agent {
             ToAgent::Read { attempt, stream, offset, max } => self.read(attempt, stream, offset, max),
             ToAgent::Follow { attempt, out, err } => self.follow(attempt, out, err),
             ToAgent::Unfollow { attempt } => self.unfollow(attempt),
+            ToAgent::Piece { bundle, offset, bytes } => self.take_piece(bundle, offset, &bytes),
+            ToAgent::NoBundle { bundle, error } => self.no_bundle(bundle, &error),
+            ToAgent::Pack { attempt, cwd, workplace, fetch } => self.pack(attempt, cwd, workplace, fetch),
+            ToAgent::ReadPacked { attempt, offset, max } => self.read_packed(attempt, offset, max),
+            ToAgent::DropFiles { attempt } => self.drop_work(attempt),
         }
     }
 
@@ -90,12 +95,14 @@ impl Agent {
 
     fn recall(&mut self, id: LaneId) {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
-        for attempt in lane.drop_waiting(|_| true) {
-            self.book.remove(attempt);
-            self.events.push(Event::Recalled { attempt });
-        }
+        let dropped = lane.drop_waiting(|_| true);
         if let Some(supervisor) = &mut lane.supervisor {
             supervisor.tell(&ToSupervisor::Recall);
+        }
+        for attempt in dropped {
+            self.book.remove(attempt);
+            self.drop_work(attempt);
+            self.events.push(Event::Recalled { attempt });
         }
     }
 
@@ -120,6 +127,7 @@ impl Agent {
         let Some(lane) = self.lanes.get_mut(&lane) else { return self.bury(attempt) };
         if !lane.drop_waiting(|a| a == attempt).is_empty() {
             self.book.remove(attempt);
+            self.drop_work(attempt);
             return self.bury(attempt);
         }
         // The tombstone first: whatever happens to the supervisor, this attempt does not begin a second time.

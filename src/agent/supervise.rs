@@ -176,20 +176,20 @@ impl Supervisor {
     fn try_begin(&mut self, member: StartMember) -> Result<Running, NotBegun> {
         let Some(batch) = self.batches.front_mut() else { return Err(NotBegun::gone()) };
         let attempt = member.attempt;
-        batch.order.check_directory()?;
-        let outputs = batch.order.outputs()?;
+        batch.order.check_directory(&member)?;
+        let outputs = batch.order.outputs(&member)?;
         let from = (length(&self.outputs[0]), length(&self.outputs[1]));
         let begun = Record::Begun { attempt, at: Timestamp::now(), out: from.0, err: from.1 };
         self.journal.commit_with(&begun).map_err(|error| Refusal::Spool { error: error.to_string() })?;
         failpoint("supervisor-begun");
         let mut spawned = Running::spawn(&mut batch.order, member.clone(), outputs, from);
         if matches!(spawned, Err(NotSpawned::NoFormat(_))) && batch.order.go_through_shell() {
-            let outputs = batch.order.outputs()?;
-            spawned = Running::spawn(&mut batch.order, member, outputs, from);
+            let outputs = batch.order.outputs(&member)?;
+            spawned = Running::spawn(&mut batch.order, member.clone(), outputs, from);
         }
         failpoint("supervisor-spawned");
         // The directory may have gone since we looked: then nothing has ended, for nothing began.
-        let directory = if spawned.is_err() { batch.order.check_directory() } else { Ok(()) };
+        let directory = if spawned.is_err() { batch.order.check_directory(&member) } else { Ok(()) };
         match (spawned, directory) {
             (Ok(running), _) => Ok(running),
             (Err(NotSpawned::Host(error)), _) => {

@@ -44,6 +44,8 @@ pub enum Command {
     Explain(tasks::Explain),
     /// The output of a task
     Logs(tasks::Logs),
+    /// Unpack what tasks brought back
+    Fetch(tasks::Fetch),
     /// Wait until tasks have ended; exit with the highest of their codes
     Wait(tasks::Wait),
     /// End tasks: TERM, a grace, KILL
@@ -94,8 +96,6 @@ pub enum Command {
     Supervise { dir: PathBuf },
     #[command(hide = true)]
     Serve(NotYet),
-    #[command(hide = true)]
-    Fetch(NotYet),
     #[command(hide = true)]
     Cron(NotYet),
     #[command(hide = true)]

@@ -9,8 +9,10 @@ use crate::model::demand::Target;
 use crate::model::failpoint::failpoint;
 use crate::model::id::{AttemptId, Index, ServerId, TaskId};
 use crate::model::resources::Bytes;
+use crate::model::task::Phase;
 use crate::model::time::Timestamp;
-use crate::protocol::agent::{Ended, Event, FromAgent, Refusal};
+use crate::protocol::agent::{Ended, Event, FromAgent, Refusal, ToAgent};
+use crate::store::files::{Fetched, Whereabouts};
 use crate::store::ledger::Ledger;
 use crate::store::members::Outputs;
 use crate::store::{StoreError, Tx};
@@ -66,8 +68,10 @@ impl Dispatcher {
                 }
                 Ok(())
             }
-            // Pieces of output never reach a transaction.
-            FromAgent::Data { .. } => Ok(()),
+            // Pieces never reach a transaction.
+            FromAgent::Data { .. } | FromAgent::Need { .. } | FromAgent::Packed { .. } | FromAgent::Packet { .. } => {
+                Ok(())
+            }
         }
     }
 
@@ -94,6 +98,7 @@ impl Dispatcher {
                 self.lanes.began(attempt);
                 if let Some(known) = self.known(tx, route, attempt)? {
                     ledger.began(known.task, known.index, known.number, at)?;
+                    self.transferred(tx, known.task)?;
                 }
                 Ok(())
             }
@@ -155,6 +160,11 @@ impl Dispatcher {
             self.lanes.learn(class, took);
             self.moved = true;
         }
+        let again = self.starts_again(tx, known, &ended.end.cause)?;
+        // What a failed attempt made goes with it if there is another one.
+        if !again && !self.bring(tx, route, known, attempt, &ended)? {
+            return Ok(());
+        }
         let limit = tx.setting("output_limit")?.and_then(|text| Bytes::parse(&text).ok()).map_or(64 << 20, |b| b.0);
         let outputs = match self.fetches.outputs(&self.home, known, (route, attempt), &ended, limit)? {
             super::fetch::Where::Known(outputs) => outputs,
@@ -165,7 +175,6 @@ impl Dispatcher {
                 return Ok(());
             }
         };
-        let again = self.starts_again(tx, known, &ended.end.cause)?;
         if again && let Some(server) = tx.member(known.task, known.index)?.and_then(|m| m.server) {
             self.avoided.insert(known.task, server);
         }
@@ -175,6 +184,11 @@ impl Dispatcher {
                     tx.keep_output(known.task, known.index, known.number, stream, body.as_deref().unwrap_or_default())?;
                 }
             }
+            if let Some(brought) = self.bringing.brought(attempt) {
+                let (index, number, unpacked_at) = (known.index, known.number, None);
+                let (lies, remarks) = (brought.lies.clone(), brought.remarks.clone());
+                tx.keep_fetched(known.task, &Fetched { index, number, lies, remarks, unpacked_at })?;
+            }
             if again {
                 self.stirred = true;
             } else {
@@ -182,11 +196,41 @@ impl Dispatcher {
             }
         }
         self.cancelling.remove(&attempt);
-        if outputs != Outputs::Server {
+        let files = tx.fetched(known.task, known.index)?.filter(|f| f.number == known.number).map(|f| f.lies);
+        let stay = matches!(files, Some(Whereabouts::There { .. }));
+        if outputs != Outputs::Server && !stay {
             outcome.confirm.push((route, attempt));
+        } else if !stay {
+            // Its output is read from there, its directory is not needed any more.
+            self.tell(route, &ToAgent::DropFiles { attempt });
         }
+        self.bringing.close(attempt);
         failpoint("dispatcher-end-taken");
         Ok(())
+    }
+
+    /// Brings home what an ended attempt made. True: that is done, or there is nothing to be brought.
+    fn bring(
+        &mut self,
+        tx: &Tx<'_>,
+        route: Route,
+        known: Known,
+        attempt: AttemptId,
+        ended: &Ended,
+    ) -> Result<bool, DispatchError> {
+        // What never began has made nothing.
+        if ended.end.started_at.is_none() || self.bringing.brought(attempt).is_some() {
+            return Ok(true);
+        }
+        let (workplace, Some(fetch)) = tx.files_of(known.task)? else { return Ok(true) };
+        let member = tx.member(known.task, known.index)?;
+        let news =
+            member.is_some_and(|m| m.number == known.number && matches!(m.phase, Phase::Starting | Phase::Running));
+        let Some(launch) = tx.launch(known.task)?.filter(|_| news) else { return Ok(true) };
+        if self.bringing.begin(route, known, attempt, ended.clone()) {
+            self.tell(route, &ToAgent::Pack { attempt, cwd: launch.cwd, workplace, fetch });
+        }
+        Ok(false)
     }
 
     /// `--retries` covers ends with a known code, `--retry-lost` the others; a cancel ends both.
@@ -247,6 +291,10 @@ impl Dispatcher {
             }
             Refusal::NoOutput { path, error } => {
                 self.bar(tx, ledger, known, attempt, server, &format!("can't open {path}: {error}"), outcome)?;
+            }
+            Refusal::Files { error } => {
+                self.transferred(tx, known.task)?;
+                self.bar(tx, ledger, known, attempt, server, &format!("files: {error}"), outcome)?;
             }
             Refusal::Prologue { error } => {
                 self.bar(tx, ledger, known, attempt, server, &format!("the prologue fails ({error})"), outcome)?;

@@ -1,6 +1,7 @@
 //! The on-demand process of a home: it starts, follows and collects tasks, and keeps the links to agents.
 //! It reads like this: [`start`] brings it up, [`serve`] is its loop, and each round of the loop is one turn (`turn.rs`).
 
+mod bringing;
 mod callers;
 mod collect;
 mod fetch;
@@ -8,11 +9,13 @@ mod lanes;
 mod links;
 mod opening;
 mod orders;
+mod pieces;
 pub mod probe;
 mod queue;
 mod readings;
 mod recover;
 mod schedule;
+mod sending;
 pub mod serve;
 pub mod start;
 mod starve;

@@ -80,6 +80,7 @@ impl Template {
                 attempt: AttemptId { task: self.row.uuid, index: m.index, number: m.number },
                 array_index: array.then_some(m.index.0),
                 entry: m.entry.clone(),
+                directory: None,
             })
             .collect::<Vec<_>>();
         let grid_env = self.environment(server);

@@ -10,6 +10,7 @@ use crate::model::attempt::{Cause, End, Usage};
 use crate::model::id::{AttemptId, BootId, Epoch, ServerId};
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{Ended, Event, Held as Inventory, HeldState};
+use crate::store::files::Whereabouts;
 use crate::store::ledger::Ledger;
 use crate::store::members::{Live, Outputs};
 use crate::store::{Store, StoreError, Tx, View};
@@ -35,6 +36,9 @@ impl Dispatcher {
         let held = Held { attempt: live.attempt(), task: live.task, began: live.running.then(Instant::now) };
         let place = Place { server: live.server, host: live.host };
         self.lanes.put(live.lane, live.class, place, class.demand.needs, held);
+        if !live.running {
+            self.sending.may_wait(live.task);
+        }
         Ok(())
     }
 
@@ -108,7 +112,11 @@ impl Dispatcher {
     fn stays_there(&self, tx: &Tx<'_>, route: Route, attempt: AttemptId) -> Result<bool, StoreError> {
         let Some(known) = self.known(tx, route, attempt)? else { return Ok(false) };
         let member = tx.member(known.task, known.index)?;
-        Ok(member.is_some_and(|m| m.number == known.number && m.outputs == Outputs::Server))
+        if member.is_some_and(|m| m.number == known.number && m.outputs == Outputs::Server) {
+            return Ok(true);
+        }
+        let fetched = tx.fetched(known.task, known.index)?.filter(|f| f.number == known.number);
+        Ok(fetched.is_some_and(|f| matches!(f.lies, Whereabouts::There { .. })))
     }
 
     fn found(
@@ -136,6 +144,8 @@ impl Dispatcher {
         tracing::warn!("link {route:?}: {error}");
         self.cancelling.clear();
         self.fetches.forget(route);
+        self.sending.forget(route);
+        self.bringing.forget(route);
         self.callers.detach();
         self.stirred = true;
     }

@@ -1,11 +1,13 @@
 //! The dispatcher's process: one for a home by lock, a loop over everything that can speak to it, and its leaving.
 
+use super::bringing::Bringing;
 use super::callers::Callers;
 use super::fetch::Fetches;
 use super::lanes::Lanes;
 use super::links::{Route, Slot};
 use super::queue::Queue;
 use super::schedule::Compiled;
+use super::sending::Sending;
 use super::start::{self, Startup, socket_path};
 use super::ways::Ways;
 use crate::matching::{Fleet, Place};
@@ -46,6 +48,8 @@ pub struct Dispatcher {
     pub(super) fleets: HashMap<DistributorId, Fleet>,
     pub(super) compiled: HashMap<ClassId, Compiled>,
     pub(super) fetches: Fetches,
+    pub(super) sending: Sending,
+    pub(super) bringing: Bringing,
     /// The home's count of changes up to which servers and classes were looked at.
     pub(super) seen_servers: i64,
     pub(super) seen_classes: i64,
@@ -151,6 +155,8 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
         fleets: HashMap::new(),
         compiled: HashMap::new(),
         fetches: Fetches::default(),
+        sending: Sending::default(),
+        bringing: Bringing::default(),
         seen_servers: 0,
         seen_classes: 0,
         stirred: true,
@@ -260,7 +266,11 @@ impl Dispatcher {
 
     /// Nothing waits, runs or is to be collected, and nobody is connected.
     pub(super) fn idle(&self) -> bool {
-        self.queue.is_empty() && self.lanes.is_empty() && self.fetches.is_empty() && self.callers.all.is_empty()
+        self.queue.is_empty()
+            && self.lanes.is_empty()
+            && self.callers.all.is_empty()
+            && self.fetches.is_empty()
+            && self.bringing.is_empty()
     }
 
     fn may_leave(&mut self) -> bool {

@@ -12,7 +12,7 @@ use crate::model::resources::Needs;
 use crate::model::server::Engine;
 use crate::model::task::{Phase, State};
 use crate::model::time::Timestamp;
-use crate::protocol::agent::{FromAgent, ToAgent};
+use crate::protocol::agent::ToAgent;
 use crate::store::ledger::{Claimed, Ledger};
 use crate::store::members::Live;
 use crate::store::{Durability, Store, StoreError, Tx, View};
@@ -37,6 +37,8 @@ impl Dispatcher {
     pub(super) fn turn(&mut self, store: &mut Store) -> Result<(), DispatchError> {
         self.send_unsent(store)?;
         self.data();
+        self.send_pieces();
+        self.tell_progress(store)?;
         for (route, question) in
             self.callers.askable(|route| self.links.get(&route).is_some_and(|s| s.boot().is_some()))
         {
@@ -179,26 +181,6 @@ impl Dispatcher {
             && let Err(error) = slot.send(message)
         {
             tracing::error!("a message to the agent was not sent: {error}");
-        }
-    }
-
-    /// Output pieces go straight to those who follow.
-    fn data(&mut self) {
-        let (data, rest): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.inbox).into_iter().partition(|(_, m)| matches!(m, FromAgent::Data { .. }));
-        self.inbox = rest;
-        for (route, message) in data {
-            let FromAgent::Data { attempt, stream, offset, bytes, at_end } = message else { continue };
-            if let Some(end) = self.fetches.data(attempt, stream, offset, &bytes, at_end) {
-                for message in end.ask {
-                    self.tell(route, &message);
-                }
-                if let Some(event) = end.whole {
-                    self.inbox.push((route, FromAgent::Events(vec![event])));
-                }
-            } else {
-                self.callers.data(attempt, stream, offset, &bytes, at_end);
-            }
         }
     }
 

@@ -29,6 +29,17 @@ pub const POINTS: &[&str] = &[
     "dispatcher-end-taken",
 ];
 
+/// Points on the way of files, which other tasks do not pass.
+pub const FILE_POINTS: &[&str] = &[
+    "agent-piece-taken",
+    "agent-work-made",
+    "agent-packed",
+    "agent-packet-sent",
+    "dispatcher-piece-sent",
+    "dispatcher-packet-taken",
+    "dispatcher-brought",
+];
+
 /// Dies here by SIGKILL if GRID_FAILPOINT is `NAME` or `NAME:N` (at the Nth passage).
 /// With GRID_FAILPOINT_ONCE=PATH only the process that creates that file dies, so it happens once.
 #[cfg(feature = "failpoints")]
@@ -43,7 +54,7 @@ pub fn failpoint(name: &str) {
         })
     });
     static PASSED: AtomicU32 = AtomicU32::new(0);
-    debug_assert!(POINTS.contains(&name), "{name} is not in POINTS");
+    debug_assert!(POINTS.contains(&name) || FILE_POINTS.contains(&name), "{name} is not among the points");
     let Some((wanted, count)) = &*WANTED else { return };
     if wanted != name || PASSED.fetch_add(1, Ordering::Relaxed) + 1 != *count {
         return;

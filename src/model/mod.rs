@@ -8,6 +8,7 @@ pub mod demand;
 pub mod distributor;
 pub mod facts;
 pub mod failpoint;
+pub mod files;
 pub mod filesystem;
 pub mod id;
 pub mod name;

@@ -2,6 +2,7 @@
 
 use super::command::{Command, Environment, Text};
 use super::demand::Demand;
+use super::files::{Fetch, Workplace};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -241,6 +242,11 @@ pub struct Launch {
     /// What the command reads; None is /dev/null.
     #[serde(with = "serde_bytes", default)]
     pub stdin: Option<Vec<u8>>,
+    #[serde(default)]
+    pub workplace: Workplace,
+    /// Brought back at the end.
+    #[serde(default)]
+    pub fetch: Option<Fetch>,
 }
 
 /// The members of a task.

@@ -2,6 +2,7 @@
 
 use super::OpsError;
 use super::expressions::{Role, check_some};
+use super::sending::Wish;
 use crate::model::command::{Command, Environment, Text};
 use crate::model::demand::{AppNeed, Demand, Target};
 use crate::model::name::Name;
@@ -41,6 +42,7 @@ pub struct Draft {
     pub retries: Option<u32>,
     pub retry_lost: bool,
     pub hold: bool,
+    pub files: Wish,
 }
 
 impl Draft {
@@ -71,6 +73,7 @@ impl Draft {
             retries: None,
             retry_lost: false,
             hold: false,
+            files: Wish { dir: None, send: Vec::new(), fetch: Vec::new() },
         }
     }
 
@@ -111,6 +114,9 @@ impl Draft {
             stdout: self.stdout,
             stderr: self.stderr,
             stdin: self.stdin,
+            // Filled in by what was taken in of `files`.
+            workplace: Default::default(),
+            fetch: None,
         };
         Ok(Request {
             demand,

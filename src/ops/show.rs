@@ -134,6 +134,7 @@ fn detail(
         max_rss: member.and_then(|m| m.max_rss),
         mem_limit: None,
         cancel_asked_at: view.cancel_asked(row.id, index)?,
+        files: super::fetch::files(view, row, index, &launch)?,
         steps: view.steps(row.id)?,
         remote: None,
     })

@@ -1,7 +1,7 @@
 //! Submit: client's first-tier set -> redirect -> second-tier set -> match -> store -> wake the dispatcher.
 
 use super::draft::Draft;
-use super::{Grid, OpsError, report};
+use super::{Grid, OpsError, report, sending};
 use crate::distributor::search::{self, Trace};
 use crate::distributor::tier1;
 use crate::distributor::tier2::{Asked, Commit, Committed, How, Offer, TierError, commit};
@@ -16,20 +16,26 @@ use crate::protocol::envelope::Envelope;
 use crate::protocol::seal;
 use crate::store::tasks::Shape;
 use crate::store::{Durability, Tx, View};
+use std::path::Path;
 
 /// Submits a task; it is on the disk when this returns. [`OpsError::NoMatch`] where nothing could ever run it.
 pub fn submit(grid: &mut Grid, draft: Draft) -> Result<report::Submitted, OpsError> {
     let now = Timestamp::now();
     let me = grid.me.clone();
     let host = grid.client.clone();
+    let home = grid.store.home().clone();
+    // Before the gate: it may take a while.
+    let mut taken = sending::take(&home, Path::new(draft.cwd.as_os()), &draft.files)?;
     let id = grid.store.write(Durability::Full, |tx| {
-        let request = completed(tx, draft, host)?;
+        let mut request = completed(tx, draft, host)?;
+        (request.launch.workplace, request.launch.fetch) = (taken.workplace.clone(), taken.fetch.clone());
         let client = tx.see_client(&request.client, now)?;
         let client = tx.client_by_id(client)?.ok_or_else(|| OpsError::Grid("the client row is gone".to_owned()))?;
         let user = whose(tx, &request, me.as_str())?;
         let envelope = envelope(&request)?;
         let found = find(tx, &envelope, &user, &client, now)?;
         advance(tx)?;
+        taken.keep(tx, &home, now)?;
         take(tx, &envelope, found, &request, &user, &client, now)
     })?;
     failpoint("client-committed");

@@ -2,6 +2,7 @@
 
 use crate::model::attribute::{Source, Value};
 use crate::model::command::Text;
+use crate::model::files::{Digest, RelPath};
 use crate::model::id::{
     BootId, ClassId, ClientId, DistributorId, HostId, Index, LaneId, ServerId, TaskId, TaskUuid, UserId,
 };
@@ -37,6 +38,30 @@ impl ToSql for Index {
 impl FromSql for Index {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         u32::column_result(value).map(Index)
+    }
+}
+
+impl ToSql for Digest {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.to_string()))
+    }
+}
+
+impl FromSql for Digest {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_str()?.parse().map_err(FromSqlError::other)
+    }
+}
+
+impl ToSql for RelPath {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.as_bytes()))
+    }
+}
+
+impl FromSql for RelPath {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Self::try_from(Text::column_result(value)?).map_err(FromSqlError::other)
     }
 }
 

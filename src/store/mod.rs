@@ -9,6 +9,7 @@ mod columns;
 mod copy;
 pub mod declared;
 pub mod distributors;
+pub mod files;
 mod founding;
 mod gate;
 mod groups;
@@ -133,8 +134,8 @@ impl Store {
     }
 
     fn open_any(home: &Home) -> Result<Self> {
-        // A database that was copied here comes without its directories.
-        if !home.run_dir().exists() {
+        // A database that was copied here comes without its directories, an older home without the newest.
+        if !home.run_dir().exists() || !home.fetched().exists() {
             home.make()?;
         }
         Self::open_at(home, &home.database()).map_err(|error| error.at(home))

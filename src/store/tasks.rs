@@ -229,7 +229,9 @@ impl View<'_> {
 
     /// How many unended tasks a user has, or anybody.
     pub fn count_unended_of(&self, user: Option<UserId>) -> Result<u64> {
-        let sql = "SELECT count(*) FROM task INDEXED BY task_unended WHERE waiting + held + starting + running > 0 AND (?1 IS NULL OR user_id = ?1)";
+        // Everybody's are counted in the index alone, without a look at the rows.
+        let Some(user) = user else { return self.count_unended() };
+        let sql = "SELECT count(*) FROM task INDEXED BY task_unended WHERE waiting + held + starting + running > 0 AND user_id = ?1";
         Ok(self.one(sql, [user], |row| row.get(0))?.unwrap_or(0))
     }
 
@@ -254,6 +256,7 @@ impl View<'_> {
 
     /// What a server is told to do for a task.
     pub fn launch(&self, id: TaskId) -> Result<Option<Launch>> {
+        let files = self.files_of(id)?;
         self.one(
             "SELECT argv, cwd, env, time_limit, stdout, stderr, stdin, client_home FROM task WHERE id = ?1",
             [id],
@@ -267,6 +270,8 @@ impl View<'_> {
                     stderr: row.get(5)?,
                     stdin: row.get(6)?,
                     home: row.get(7)?,
+                    workplace: files.0,
+                    fetch: files.1,
                 })
             },
         )
@@ -335,6 +340,7 @@ impl Tx<'_> {
                 self.run("INSERT INTO entry (task_id, idx, line) VALUES (?1, ?2, ?3)", (id, at + 1, line))?;
             }
         }
+        self.add_files(id, launch)?;
         Ok(id)
     }
 

@@ -124,6 +124,8 @@ pub fn launch(arguments: &[&str]) -> Launch {
         stdout: None,
         stderr: None,
         stdin: None,
+        workplace: Default::default(),
+        fetch: None,
     }
 }
 
@@ -132,7 +134,7 @@ pub fn sh(script: &str) -> Launch {
 }
 
 pub fn member(attempt: AttemptId) -> StartMember {
-    StartMember { attempt, array_index: None, entry: None }
+    StartMember { attempt, array_index: None, entry: None, directory: None }
 }
 
 impl Agent {

@@ -119,6 +119,16 @@ pub struct TaskOptions {
     #[arg(short = 'n', long, help_heading = "How it runs")]
     pub dry_run: bool,
 
+    /// Send a file or directory along; the task runs in a directory of its own with it. May be repeated
+    #[arg(long, value_name = "PATH", conflicts_with = "cwd", help_heading = "Files")]
+    pub send: Vec<PathBuf>,
+    /// Send a directory (default: this one) less what .gitignore leaves out; bring back what the task changed
+    #[arg(long, value_name = "PATH", num_args = 0..=1, default_missing_value = ".", conflicts_with = "cwd", help_heading = "Files")]
+    pub dir: Option<PathBuf>,
+    /// Bring back PATH or 'GLOB' from the task's directory at the end; may be repeated
+    #[arg(long, value_name = "PATH", help_heading = "Files")]
+    pub fetch: Vec<OsString>,
+
     #[command(flatten)]
     pub not_yet: NotYetOptions,
 }
@@ -136,10 +146,6 @@ pub struct NotYetOptions {
     pub license: Option<OsString>,
     #[arg(short = 'G', long, hide = true)]
     pub gpus: Option<OsString>,
-    #[arg(long, hide = true)]
-    pub send: Vec<OsString>,
-    #[arg(long, hide = true)]
-    pub dir: Option<OsString>,
 }
 
 #[derive(Debug, Args)]
@@ -262,6 +268,32 @@ pub struct Wait {
     #[arg(long)]
     pub everyone: bool,
     /// Print one JSON document at the end
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What was submitted with --fetch or --dir comes home when the task has ended; `run`, `wait` and `submit --wait`
+unpack it by themselves. A file that was changed here since the submit is not overwritten: the task's lands
+beside it as NAME.grid-ID. Nothing is written outside of the directory.
+
+Examples:
+  grid fetch last
+  grid fetch 12.3 --to results
+
+Exit codes: 0 all is there   1 something is not, with the reason")]
+pub struct Fetch {
+    /// 12, 12.3, 12-15, last, all
+    #[arg(value_name = "ID", required = true)]
+    pub ids: Vec<Selector>,
+    /// Below this directory; default: where the task was submitted
+    #[arg(long, value_name = "DIR")]
+    pub to: Option<PathBuf>,
+    /// Let `all` and `last` mean everyone's
+    #[arg(long)]
+    pub everyone: bool,
+    /// Print one JSON document
     #[arg(long)]
     pub json: bool,
 }

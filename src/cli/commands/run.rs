@@ -3,7 +3,7 @@
 use super::super::args::tasks::Run;
 use super::super::exit::Code;
 use super::super::output::Out;
-use super::{Done, explain, logs, typed, with_grid};
+use super::{Done, explain, fetch, logs, typed, with_grid};
 use crate::ops::{OpsError, follow, selecting, submit, targets};
 
 pub fn run(args: Run, out: &mut Out) -> Done {
@@ -19,6 +19,6 @@ pub fn run(args: Run, out: &mut Out) -> Done {
         let word = report.id.parse().map_err(|error| OpsError::Grid(format!("{error}")))?;
         let what = selecting::select_one(grid, word, true)?;
         let ending = follow::run(grid, what, &mut |event| logs::give(out, event))?;
-        Ok(Code(ending.code))
+        fetch::bring(grid, &[what], Code(ending.code), out)
     })
 }

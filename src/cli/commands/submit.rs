@@ -4,7 +4,7 @@ use super::super::args::tasks::Submit;
 use super::super::exit::Code;
 use super::super::output::Out;
 use super::super::output::progress::Bar;
-use super::{Done, explain, typed, with_grid};
+use super::{Done, explain, fetch, typed, with_grid};
 use crate::model::task::State;
 use crate::ops::report::Submitted;
 use crate::ops::{selecting, submit, targets, wait};
@@ -33,7 +33,8 @@ pub fn run(args: Submit, out: &mut Out) -> Done {
         let what = selecting::select_one(grid, word, true)?;
         let bar = Bar::new();
         let waited = wait::wait(grid, &[what], &mut |progress| bar.set(progress))?;
-        Ok(Code(waited.code))
+        drop(bar);
+        fetch::bring(grid, &[what], Code(waited.code), out)
     })
 }
 

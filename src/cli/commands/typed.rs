@@ -8,6 +8,7 @@ use crate::model::command::{Command, Text, unprintable};
 use crate::model::task::Members;
 use crate::ops::OpsError;
 use crate::ops::draft::{Draft, environment};
+use crate::ops::sending::Wish;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -73,6 +74,7 @@ pub fn draft(options: TaskOptions, hold: bool, out: &mut Out) -> Result<Draft, F
         retries: options.retries,
         retry_lost: options.retry_lost,
         hold,
+        files: Wish { dir: options.dir, send: options.send, fetch: options.fetch },
     })
 }
 
@@ -89,15 +91,13 @@ fn here() -> Result<PathBuf, Failure> {
 }
 
 fn refuse(options: &NotYetOptions) -> Result<(), Failure> {
-    let NotYetOptions { dependency, after, begin, license, gpus, send, dir } = options;
+    let NotYetOptions { dependency, after, begin, license, gpus } = options;
     let given = [
         ("--dependency", dependency.is_some()),
         ("--after", after.is_some()),
         ("--begin", begin.is_some()),
         ("--license", license.is_some()),
         ("--gpus", gpus.is_some()),
-        ("--send", !send.is_empty()),
-        ("--dir", dir.is_some()),
     ];
     given.iter().find(|(_, given)| *given).map_or(Ok(()), |(name, _)| Err(Failure::NotYet((*name).to_owned())))
 }

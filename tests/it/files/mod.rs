@@ -1,0 +1,4 @@
+mod deaths;
+mod landing;
+mod large;
+mod travel;
