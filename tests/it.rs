@@ -16,5 +16,7 @@ mod placing;
 mod run;
 #[path = "it/session.rs"]
 mod session;
+#[path = "it/tiers/mod.rs"]
+mod tiers;
 #[path = "it/versions.rs"]
 mod versions;

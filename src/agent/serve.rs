@@ -89,15 +89,15 @@ impl Agent {
         }
         let boot = process::boot_id();
         let spool = Spool::open(&place.find()?, home, epoch, boot.clone())?;
+        let places = Places::make(spool.dir()).map_err(AgentError::io("spool"))?;
         let environment = login::environment(place.is_remote());
         let home = environment.iter().find(|(name, _)| name == "HOME").map(|(_, home)| PathBuf::from(home));
-        let places = Places::make(spool.dir()).map_err(AgentError::io("spool"))?;
         let mut agent = Self {
+            login_home: home.filter(|_| place.is_remote()),
             bundles: Bundles::new(places.bundles.clone()),
             works: Works::default(),
             worker: Worker::new(places.clone()).map_err(AgentError::io("eventfd"))?,
             places,
-            login_home: home.filter(|_| place.is_remote()),
             prober: Prober::new(spool.dir(), boot.clone()).map_err(AgentError::io("eventfd"))?,
             spool,
             boot: boot.clone(),

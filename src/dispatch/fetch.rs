@@ -57,9 +57,8 @@ impl Fetches {
     pub fn outputs(
         &mut self,
         home: &Home,
-        route: Route,
         known: Known,
-        attempt: AttemptId,
+        (route, attempt): (Route, AttemptId),
         ended: &Ended,
         limit: u64,
     ) -> Result<Where, StoreError> {

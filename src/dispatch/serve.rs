@@ -2,9 +2,11 @@
 
 use super::bringing::Bringing;
 use super::callers::Callers;
+use super::elsewhere::Chores;
 use super::fetch::Fetches;
 use super::lanes::Lanes;
 use super::links::{Route, Slot};
+use super::peers::PeerLinks;
 use super::queue::Queue;
 use super::schedule::Compiled;
 use super::sending::Sending;
@@ -13,7 +15,8 @@ use super::ways::Ways;
 use crate::matching::{Fleet, Place};
 use crate::model::attempt::Stream;
 use crate::model::id::{AttemptId, ClassId, DistributorId, Epoch, Index, ServerId, TaskId};
-use crate::model::time::parse_duration;
+use crate::model::name::Name;
+use crate::model::time::{Timestamp, parse_duration};
 use crate::protocol::agent::{FromAgent, ToAgent};
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::trace::NoteId;
@@ -69,18 +72,29 @@ pub struct Dispatcher {
     pub(super) capped: HashSet<ClassId>,
     /// Links that turned out to lead to a host that was restarted.
     pub(super) lost_routes: Vec<Route>,
+    /// Links that were cut, and when they stood last.
+    pub(super) silent: Vec<(Route, Timestamp)>,
+    /// When the next attempt is out of reach for as long as its `--lost-after` says.
+    pub(super) lose_at: Option<Instant>,
+    pub(super) began_at: Timestamp,
     /// The last kept verdicts of classes.
     pub(super) judged: HashMap<ClassId, (Instant, NoteId)>,
     /// When the write-ahead log was moved last.
     pub(super) log_moved: Option<Instant>,
     pub(super) to_explain: Vec<ClassId>,
     pub(super) explained_at: HashMap<ClassId, Instant>,
-    pub(super) probe_at: Option<Instant>,
+    /// When hosts are read again for what is blocked.
+    pub(super) look_again: Option<Instant>,
     pub(super) starve_at: Instant,
-    /// Something began or ended since the last reading.
-    pub(super) moved: bool,
     pub(super) idle_since: Instant,
     pub(super) idle_exit: Duration,
+    /// Links to other homes.
+    pub(super) peers: PeerLinks,
+    pub(super) chores: Chores,
+    /// When silent ones were looked at last.
+    pub(super) silent_at: Option<Instant>,
+    /// The account that the home belongs to.
+    pub(super) owner: Name,
     leave: bool,
 }
 
@@ -138,6 +152,9 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
     let row = store.view().home_row()?;
     let setting = store.view().setting("idle_exit")?;
     let idle_exit = setting.and_then(|text| parse_duration(&text).ok()).unwrap_or(Duration::from_secs(600));
+    let setting = store.view().setting("peer_timeout")?;
+    let peer_timeout = setting.and_then(|text| parse_duration(&text).ok()).unwrap_or(Duration::from_secs(5));
+    let owner = store.view().owner()?;
     let (_dir, socket) = socket_path(home)?;
     match std::fs::remove_file(&socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
@@ -169,15 +186,21 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
         cancelling: HashSet::new(),
         capped: HashSet::new(),
         lost_routes: Vec::new(),
+        silent: Vec::new(),
+        lose_at: Some(Instant::now()),
+        began_at: Timestamp::now(),
         judged: HashMap::new(),
         log_moved: None,
         to_explain: Vec::new(),
         explained_at: HashMap::new(),
-        probe_at: None,
+        look_again: None,
         starve_at: Instant::now(),
-        moved: false,
         idle_since: Instant::now(),
         idle_exit,
+        peers: PeerLinks::new(peer_timeout),
+        chores: Chores::default(),
+        silent_at: None,
+        owner,
         leave: false,
     };
     dispatcher.adopt_lanes(&mut store)?;
@@ -190,6 +213,7 @@ impl Dispatcher {
             self.open_links(store)?;
             self.turn(store)?;
             self.flush();
+            self.tend_peers(store)?;
             if (self.leave || self.may_leave()) && self.leave_or_stay(store)? {
                 return Ok(());
             }
@@ -223,7 +247,6 @@ impl Dispatcher {
             ToDispatcher::Bring { task, index } => self.bring_again(&store.view(), at, task, index)?,
             ToDispatcher::Probe { server } => {
                 self.callers.all[at].probe(server);
-                self.probe_at = Some(Instant::now());
                 self.stirred = true;
             }
             ToDispatcher::Login(login) => {
@@ -232,6 +255,10 @@ impl Dispatcher {
                     self.links.values_mut().for_each(Slot::urge);
                 }
             }
+            ToDispatcher::Ask { ticket, endpoint, question } => {
+                self.ask_elsewhere(self.callers.all[at].id, ticket, &endpoint, question);
+            }
+            ToDispatcher::Taken { ticket, bytes } => self.peers.taken(self.callers.all[at].id, ticket, bytes),
         }
         Ok(())
     }
@@ -275,6 +302,7 @@ impl Dispatcher {
             && self.callers.all.is_empty()
             && self.fetches.is_empty()
             && self.bringing.is_empty()
+            && !self.has_chores()
     }
 
     fn may_leave(&mut self) -> bool {

@@ -268,12 +268,12 @@ pub enum Refusal {
     Supervisor {
         error: String,
     },
-    /// The server's prologue fails.
-    Prologue {
-        error: String,
-    },
     /// What was sent with it can't be had here: no room, damaged, gone from the home.
     Files {
+        error: String,
+    },
+    /// The server's prologue fails.
+    Prologue {
         error: String,
     },
 }

@@ -117,6 +117,9 @@ pub struct TaskOptions {
     /// Also when the task was lost: it may then run twice
     #[arg(long, help_heading = "How it runs")]
     pub retry_lost: bool,
+    /// Give it up as LOST once its server was out of reach so long; it may still run there
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "How it runs")]
+    pub lost_after: Option<Duration>,
     /// Say where it would run and why, submit nothing
     #[arg(short = 'n', long, help_heading = "How it runs")]
     pub dry_run: bool,
@@ -315,6 +318,9 @@ pub struct Cancel {
     /// Time between TERM and KILL
     #[arg(long, value_name = "TIME", value_parser = grace, default_value = "10s")]
     pub grace: Duration,
+    /// Give up a task that another home holds, or may hold, and that will not come back; it may run there all the same
+    #[arg(long, conflicts_with_all = ["wait", "grace"])]
+    pub forget: bool,
     /// Let `all` and `last` mean everyone's
     #[arg(long)]
     pub everyone: bool,

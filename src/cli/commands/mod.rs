@@ -16,6 +16,7 @@ mod profiles;
 mod refresh;
 mod retry;
 mod run;
+mod serve;
 mod servers;
 mod shell;
 mod show;
@@ -66,7 +67,7 @@ pub fn run(command: Command, out: &mut Out) -> Done {
         Command::Man { dir } => shell::man(dir.as_deref(), out),
         Command::Agent(args) => agent(args),
         Command::Supervise { dir } => supervise(&dir),
-        Command::Serve(_) => not_yet("serve"),
+        Command::Serve(args) => serve::run(args),
         Command::Cron(_) => not_yet("cron"),
         Command::Backup(_) => not_yet("backup"),
     }
