@@ -25,7 +25,7 @@ pub fn submit(grid: &mut Grid, draft: Draft) -> Result<report::Submitted, OpsErr
     // What is sent lies in the spool before anything else: it may take a while.
     let taken = sending::take(grid, Path::new(draft.cwd.as_os()), &draft.files)?;
     let mut request = completed(grid, draft)?;
-    (request.launch.workplace, request.launch.fetch) = (taken.workplace.clone(), taken.fetch.clone());
+    (request.launch.workplace, request.launch.fetch) = (taken.workplace, taken.fetch);
     let guest = Guest { user: grid.me.clone(), standing: Standing::Resident, home: None };
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let mut order = Order::new(envelope(&request)?, &request, &guest);

@@ -333,6 +333,7 @@ pub fn request() -> Request {
         members: Members::Single,
         retries: 0,
         retry_lost: false,
+        lost_after: None,
         hold: false,
         lost_after: None,
         hold_unmatched: false,
