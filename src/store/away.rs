@@ -80,6 +80,9 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Away> {
     })
 }
 
+/// A sealed task, and its list of lines.
+type Kept = (Vec<u8>, Option<Vec<u8>>);
+
 impl View<'_> {
     /// The rest of a task, if it is elsewhere.
     pub fn away(&self, task: TaskId) -> Result<Option<Away>> {
@@ -87,7 +90,7 @@ impl View<'_> {
     }
 
     /// What was sealed, to be offered again.
-    pub fn sealed(&self, task: TaskId) -> Result<Option<(Vec<u8>, Option<Vec<u8>>)>> {
+    pub fn sealed(&self, task: TaskId) -> Result<Option<Kept>> {
         self.one("SELECT sealed, list FROM away WHERE task_id = ?1", [task], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
