@@ -335,7 +335,6 @@ pub fn request() -> Request {
         retry_lost: false,
         lost_after: None,
         hold: false,
-        lost_after: None,
         hold_unmatched: false,
         user: None,
         client: ClientFacts { host: "desk".into(), user: "x".into(), os: "linux".into(), arch: "x86_64".into() },
