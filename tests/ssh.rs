@@ -6,6 +6,8 @@ mod support;
 
 #[path = "ssh/hosts.rs"]
 mod hosts;
+#[path = "ssh/import.rs"]
+mod import;
 #[path = "ssh/trust.rs"]
 mod trust;
 #[path = "ssh/way.rs"]

@@ -81,8 +81,8 @@ pub enum Command {
     Config(Config),
     /// Ask the database, read-only
     Sql(Sql),
-    /// Check this host and this grid, with remedies
-    Doctor(Listing),
+    /// Check this host and this grid, or the way to another host, with remedies
+    Doctor(Doctor),
     /// Remove outputs and tasks older than `keep_outputs` and `keep_rows`
     Gc(Gc),
     /// Print a completion script for your shell
@@ -183,6 +183,19 @@ pub struct Sql {
     /// Print the schema, commented
     #[arg(long, conflicts_with = "query")]
     pub schema: bool,
+    #[command(flatten)]
+    pub listing: Listing,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  grid doctor          this host and this grid
+  grid doctor lab1     the way to a host over ssh, step by step, until one fails")]
+pub struct Doctor {
+    /// A server over ssh, or a host as ssh knows it
+    #[arg(value_name = "HOST")]
+    pub host: Option<String>,
     #[command(flatten)]
     pub listing: Listing,
 }

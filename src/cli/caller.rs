@@ -24,6 +24,17 @@ pub fn ssh() -> Login {
     Login { command: text("GRID_SSH_COMMAND"), auth_sock: text("SSH_AUTH_SOCK") }
 }
 
+/// The person's ssh configuration.
+pub fn ssh_config() -> Option<PathBuf> {
+    let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute())?;
+    Some(home.join(".ssh/config"))
+}
+
+/// All of stdin, as text.
+pub fn stdin_text() -> std::io::Result<String> {
+    std::io::read_to_string(std::io::stdin())
+}
+
 /// HOME, where this directory lies below it; as it is called there, for it may be reached by a link.
 pub fn home_above(dir: &Path) -> Option<PathBuf> {
     let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute())?;

@@ -102,7 +102,6 @@ fn what_is_not_built_is_refused_in_so_many_words_and_absent_from_help() {
         "submit -b tomorrow true",
         "submit -L matlab:1 true",
         "run -G 1 true",
-        "server import hosts",
         "distributor add x --tier 1 --endpoint ssh:h",
         "distributor register --as x",
         "cron install",

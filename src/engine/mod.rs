@@ -3,6 +3,7 @@
 pub mod agents;
 pub mod local;
 pub mod ssh;
+pub mod survey;
 
 use crate::link::{Link, LinkError};
 

@@ -37,8 +37,8 @@ pub enum Server {
     Resume(Names),
     /// Read servers' attributes now
     Refresh(Refresh),
-    #[command(hide = true)]
-    Import(super::NotYet),
+    /// Add the hosts of ~/.ssh/config, of an Ansible inventory, or of a list
+    Import(Box<ServerImport>),
 }
 
 #[derive(Debug, Args)]
@@ -73,6 +73,36 @@ pub struct ServerAdd {
     pub distributor: Option<Name>,
     #[command(flatten)]
     pub declared: ServerOptions,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+It shows what it would add and asks; where nobody can be asked, it wants --yes or names. Each host is logged in to first;
+nothing is installed where something is wrong, and the failing step is named with its remedy. Patterns, Match blocks and
+hosts that only serve git are passed over. A host key that was never seen is shown, not accepted.
+
+Examples:
+  grid server import                          the hosts of ~/.ssh/config
+  grid server import lab1 lab2 --set site=brno
+  grid server import --ansible inventory.ini --yes
+  printf 'lab1\nlab2\n' | grid server import - --yes")]
+pub struct ServerImport {
+    /// Of the list, only these; `-` reads the list from stdin
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Another ssh configuration than ~/.ssh/config
+    #[arg(long, value_name = "FILE", conflicts_with = "ansible")]
+    pub config: Option<std::path::PathBuf>,
+    /// An Ansible inventory, INI or YAML
+    #[arg(long, value_name = "FILE")]
+    pub ansible: Option<std::path::PathBuf>,
+    /// Do not ask
+    #[arg(short = 'y', long)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub declared: ServerOptions,
+    #[command(flatten)]
+    pub listing: Listing,
 }
 
 #[derive(Debug, Args)]
