@@ -4,6 +4,7 @@
 use super::links::{News, Route, Slot};
 use super::serve::{DispatchError, Dispatcher};
 use crate::link::LinkError;
+use crate::model::server::{Health, Server};
 use crate::protocol::agent::FromAgent;
 use crate::store::Store;
 use std::collections::HashSet;
@@ -11,6 +12,9 @@ use std::time::{Duration, Instant};
 
 /// Logins under way at a time (sshd's MaxStartups begins to refuse at 10).
 const LOGINS_MAX: usize = 8;
+
+/// How long a wish for a link stands, unless it is renewed.
+const WANTED: Duration = Duration::from_secs(10);
 
 impl Dispatcher {
     /// Opens what is due, gives up what does not get on.
@@ -73,12 +77,26 @@ impl Dispatcher {
             return;
         }
         let now = Instant::now();
+        if self.queue.blocked().next().is_some() {
+            self.want_the_lost(now);
+        }
         let mut wanted: HashSet<Route> = HashSet::from([Route::Here]);
         wanted.extend(self.lanes.iter().filter_map(|(_, lane)| self.route_of(lane.place)));
         wanted.extend(self.callers.probes().into_iter().filter_map(|(id, _)| self.route_to(id)));
         wanted.extend(self.callers.questions());
+        wanted.extend(&self.cut);
         for (route, slot) in &mut self.links {
             slot.wanted = wanted.contains(route) || slot.wanted_until > now;
+        }
+    }
+
+    /// Where something waits, servers that were lost are called again, each in its own pauses.
+    fn want_the_lost(&mut self, now: Instant) {
+        let lost = |s: &&Server| s.health != Health::Up && s.drained.is_none();
+        let servers = self.fleets.values().flat_map(|fleet| fleet.servers());
+        let routes: HashSet<Route> = servers.filter(lost).filter_map(|s| Route::to(&s.engine)).collect();
+        for (_, slot) in self.links.iter_mut().filter(|(route, _)| routes.contains(route)) {
+            slot.wanted_until = now + WANTED;
         }
     }
 

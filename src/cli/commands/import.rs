@@ -1,6 +1,6 @@
 //! `grid server import`.
 
-use super::super::args::databases::ServerImport;
+use super::super::args::servers::ServerImport;
 use super::super::caller;
 use super::super::exit::Code;
 use super::super::failure::Failure;

@@ -52,10 +52,10 @@ impl Rig {
         self.root(host, &script).expect(0);
     }
 
-    /// Shoots processes of a host by what their command line begins with; how many there were.
+    /// Shoots processes of a host by a part of their command line; how many there were.
     #[track_caller]
-    pub fn shoot(&self, host: &str, begins: &str) -> usize {
-        let hit: Vec<_> = self.processes(host).into_iter().filter(|(_, line)| line.starts_with(begins)).collect();
+    pub fn shoot(&self, host: &str, part: &str) -> usize {
+        let hit: Vec<_> = self.processes(host).into_iter().filter(|(_, line)| line.contains(part)).collect();
         for pid in hit.iter().filter_map(|(pid, _)| Pid::from_raw(*pid)) {
             let _ = kill_process(pid, Signal::KILL);
             process::wait_pid_gone(pid, process::HANG);
