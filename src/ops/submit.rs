@@ -28,7 +28,7 @@ pub fn submit(grid: &mut Grid, draft: Draft) -> Result<report::Submitted, OpsErr
     let taken = sending::take(grid, Path::new(draft.cwd.as_os()), &draft.files)?;
     let mut request = completed(grid, draft)?;
     (request.launch.workplace, request.launch.fetch) = (taken.workplace, taken.fetch);
-    let guest = Guest { user: grid.me.clone(), standing: Standing::Resident };
+    let guest = Guest { user: grid.me.clone(), standing: Standing::Resident, home: None };
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let mut order = Order::new(envelope(&request)?, &request, &guest);
     let outcome = place(&mut grid.store, &mut peers, &mut order).map_err(refusal)?;
@@ -61,7 +61,7 @@ fn send_files(grid: &mut Grid, task: TaskId) -> Result<(), OpsError> {
 /// Where the task would go now and why; nothing is written, and no other home takes anything.
 pub fn dry_run(grid: &mut Grid, draft: Draft) -> Result<report::Explained, OpsError> {
     let request = completed(grid, draft)?;
-    let guest = Guest { user: grid.me.clone(), standing: Standing::Resident };
+    let guest = Guest { user: grid.me.clone(), standing: Standing::Resident, home: None };
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let found = dry::search(&mut grid.store, &mut peers, &mut envelope(&request)?, &guest).map_err(refusal)?;
     if let Some((summary, reasons)) = found.refused {
@@ -119,8 +119,8 @@ fn travelling(view: &View<'_>, mut request: Request, me: &Name) -> Result<Reques
 }
 
 fn envelope(request: &Request) -> Result<Envelope, OpsError> {
-    let sealed = seal::seal(request).map_err(|e| OpsError::Usage(e.to_string()))?;
-    Ok(Envelope { version: 1, uuid: TaskUuid::new(), round: SERIES, user: None, hops: 0, sealed })
+    let (sealed, list) = seal::seal(request).map_err(|e| OpsError::Usage(e.to_string()))?;
+    Ok(Envelope { version: 1, uuid: TaskUuid::new(), round: SERIES, user: None, hops: 0, sealed, list })
 }
 
 pub(super) fn refusal(error: TierError) -> OpsError {

@@ -93,7 +93,7 @@ pub struct World {
 }
 
 pub fn guest() -> Guest {
-    Guest { user: "me".parse().unwrap(), standing: Standing::Resident }
+    Guest { user: "me".parse().unwrap(), standing: Standing::Resident, home: None }
 }
 
 /// A home with one server of this many processors.
