@@ -84,8 +84,8 @@ pub fn fetch(grid: &mut Grid, what: &[Chosen], to: Option<&Path>, which: Which) 
 /// What could not be brought home at the end is asked for again.
 fn once_more(grid: &Grid, task: TaskId, index: Index) -> Result<Option<Fetched>, OpsError> {
     let failed = |error: StartError| OpsError::Grid(error.to_string());
-    let mut open = start::connect(grid.store.home(), &grid.login).map_err(failed)?;
-    open.send(&ToDispatcher::Bring { task, index }).map_err(failed)?;
+    let bring = ToDispatcher::Bring { task, index };
+    let mut open = start::call(grid.store.home(), &grid.login, &bring).map_err(failed)?;
     // None: its server can't be reached, and the words of the last time stand.
     while let Some(word) = open.receive().map_err(failed)? {
         if matches!(word, FromDispatcher::Brought { .. }) {

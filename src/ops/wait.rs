@@ -43,9 +43,8 @@ pub fn wait(grid: &mut Grid, what: &[Chosen], told: &mut dyn FnMut(Progress) -> 
             let mut open = match connection.take() {
                 Some(open) => open,
                 None => {
-                    let mut open = start::connect(grid.store.home(), &grid.login).map_err(failed)?;
-                    open.send(&ToDispatcher::Watch { task: chosen.task, index: chosen.index }).map_err(failed)?;
-                    open
+                    let watch = ToDispatcher::Watch { task: chosen.task, index: chosen.index };
+                    start::call(grid.store.home(), &grid.login, &watch).map_err(failed)?
                 }
             };
             // A quarter of a second is for the progress bar; the end itself is told.
