@@ -13,6 +13,7 @@ pub mod error;
 pub mod explain;
 pub mod expressions;
 pub mod fetch;
+pub mod files_elsewhere;
 pub mod follow;
 mod follow_elsewhere;
 pub mod gc;
