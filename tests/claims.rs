@@ -12,5 +12,7 @@ mod cron;
 mod databases;
 #[path = "claims/load.rs"]
 mod load;
+#[path = "claims/tiers.rs"]
+mod tiers;
 #[path = "claims/way.rs"]
 mod way;

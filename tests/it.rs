@@ -4,6 +4,8 @@
 
 mod support;
 
+#[path = "it/backup.rs"]
+mod backup;
 #[path = "it/cron.rs"]
 mod cron;
 #[path = "it/faults/mod.rs"]
@@ -18,5 +20,7 @@ mod placing;
 mod run;
 #[path = "it/session.rs"]
 mod session;
+#[path = "it/tiers/mod.rs"]
+mod tiers;
 #[path = "it/versions.rs"]
 mod versions;

@@ -14,6 +14,8 @@ mod hosts;
 mod lab;
 #[path = "ssh/many.rs"]
 mod many;
+#[path = "ssh/tiers.rs"]
+mod tiers;
 #[path = "ssh/way.rs"]
 mod way;
 

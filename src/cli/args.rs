@@ -3,6 +3,7 @@
 pub mod databases;
 pub mod tasks;
 
+use crate::model::name::Name;
 use crate::ops::cron::every::Every;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use std::ffi::OsString;
@@ -87,6 +88,12 @@ pub enum Command {
     Sql(Sql),
     /// Check this host and this grid, with remedies
     Doctor(Listing),
+    /// Write the whole database into a file, while it is in use
+    #[command(after_help = BACKUP_HELP)]
+    Backup { file: PathBuf },
+    /// Make a home of a backup: here, in $GRID_HOME
+    #[command(after_help = RESTORE_HELP)]
+    Restore { file: PathBuf },
     /// Remove outputs and tasks older than `keep_outputs` and `keep_rows`
     Gc(Gc),
     /// Print a completion script for your shell
@@ -99,9 +106,21 @@ pub enum Command {
     #[command(hide = true)]
     Supervise { dir: PathBuf },
     #[command(hide = true)]
-    Serve(NotYet),
-    #[command(hide = true)]
-    Backup(NotYet),
+    Serve(Serve),
+}
+
+/// `grid serve`: this home, for a caller in another one.
+#[derive(Debug, ClapArgs)]
+pub struct Serve {
+    /// Default: $GRID_HOME, as for every command
+    #[arg(long, value_name = "PATH")]
+    pub home: Option<PathBuf>,
+    /// Whoever comes in here is this user; default: the home's own account
+    #[arg(long = "as", value_name = "USER")]
+    pub user: Option<Name>,
+    /// A first tier comes in here, which may speak for its users
+    #[arg(long, value_name = "NAME", requires = "user")]
+    pub vouch: Option<Name>,
 }
 
 /// Where an agent works: in a spool that its home knows, or behind a link.
@@ -115,6 +134,14 @@ pub struct Agent {
     #[arg(long, requires = "link")]
     pub dir: Option<PathBuf>,
 }
+
+const BACKUP_HELP: &str = "\
+The file is whole and of one moment. It holds what the database holds, environment values of tasks too (mode 0600).
+Outputs over 16K lie beside it in spool/out of the home and are not in it.";
+
+const RESTORE_HELP: &str = "\
+There must be no home yet. What had not ended is HELD: it may have run since. Tasks that run are asked for at their
+servers first. Servers that have met the restored home refuse the one that was backed up.";
 
 /// Takes anything, to refuse it with "not yet".
 #[derive(Debug, ClapArgs)]

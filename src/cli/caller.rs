@@ -25,6 +25,11 @@ pub fn ssh() -> Login {
     Login { command: text("GRID_SSH_COMMAND"), auth_sock: text("SSH_AUTH_SOCK") }
 }
 
+/// Did whoever started this log in over ssh?
+pub fn is_far() -> bool {
+    std::env::var_os("SSH_CONNECTION").is_some()
+}
+
 /// HOME, where this directory lies below it; as it is called there, for it may be reached by a link.
 pub fn home_above(dir: &Path) -> Option<PathBuf> {
     let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute())?;

@@ -36,6 +36,8 @@ pub struct Follow {
 /// One connection.
 #[derive(Debug)]
 pub struct Caller {
+    /// For answers that come later: callers come and go.
+    pub id: u64,
     pub stream: UnixStream,
     inbox: Inbox,
     outbox: Outbox,
@@ -48,10 +50,16 @@ const BACKLOG_MAX: usize = 8 << 20;
 
 impl Caller {
     /// Greets.
-    fn new(stream: UnixStream) -> io::Result<Self> {
+    fn new(id: u64, stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        let mut caller =
-            Self { stream, inbox: Inbox::default(), outbox: Outbox::default(), wishes: Wishes::default(), gone: false };
+        let mut caller = Self {
+            id,
+            stream,
+            inbox: Inbox::default(),
+            outbox: Outbox::default(),
+            wishes: Wishes::default(),
+            gone: false,
+        };
         let pid = rustix::process::getpid().as_raw_nonzero().get();
         caller.send(&FromDispatcher::Hello { version: VERSION, pid });
         Ok(caller)
@@ -130,13 +138,15 @@ impl Caller {
 #[derive(Debug, Default)]
 pub struct Callers {
     pub all: Vec<Caller>,
+    greeted: u64,
 }
 
 impl Callers {
     /// Takes in who waits at the door.
     pub fn accept(&mut self, listener: &UnixListener) {
         while let Ok((stream, _)) = listener.accept() {
-            if let Ok(caller) = Caller::new(stream) {
+            self.greeted += 1;
+            if let Ok(caller) = Caller::new(self.greeted, stream) {
                 self.all.push(caller);
             }
         }
@@ -271,6 +281,13 @@ impl Callers {
             for _ in 0..answers {
                 caller.send(&FromDispatcher::Probed { server, error: read.as_ref().err().cloned() });
             }
+        }
+    }
+
+    /// Says something to one of them, if it is still there.
+    pub fn tell(&mut self, id: u64, message: &FromDispatcher) {
+        if let Some(caller) = self.all.iter_mut().find(|c| c.id == id) {
+            caller.send(message);
         }
     }
 

@@ -56,9 +56,7 @@ impl Dispatcher {
                 }
                 crate::distributor::tier2::reconsider_unmatched(tx, now).map_err(|e| match e {
                     crate::distributor::tier2::TierError::Store(error) => error,
-                    crate::distributor::tier2::TierError::Expression(error) => {
-                        StoreError::Corrupt { path: "grid.db".into(), found: error.to_string() }
-                    }
+                    other => StoreError::Corrupt { path: "grid.db".into(), found: other.to_string() },
                 })?;
                 Ok(self.look_at_servers(tx)?)
             }

@@ -2,9 +2,11 @@
 
 use super::bringing::Bringing;
 use super::callers::Callers;
+use super::elsewhere::Chores;
 use super::fetch::Fetches;
 use super::lanes::Lanes;
 use super::links::{Route, Slot};
+use super::peers::PeerLinks;
 use super::queue::Queue;
 use super::schedule::Compiled;
 use super::sending::Sending;
@@ -13,6 +15,7 @@ use super::ways::Ways;
 use crate::matching::{Fleet, Place};
 use crate::model::attempt::Stream;
 use crate::model::id::{AttemptId, ClassId, DistributorId, Epoch, Index, ServerId, TaskId};
+use crate::model::name::Name;
 use crate::model::time::{Timestamp, parse_duration};
 use crate::protocol::agent::{FromAgent, ToAgent};
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
@@ -39,6 +42,8 @@ pub enum DispatchError {
 pub struct Dispatcher {
     pub(super) home: Home,
     pub(super) epoch: Epoch,
+    /// Attempts sent up to this epoch are from before the backup that this home was restored from; 0: it was not.
+    pub(super) restored: Epoch,
     pub(super) links: BTreeMap<Route, Slot>,
     pub(super) ways: Ways,
     pub(super) inbox: Vec<(Route, FromAgent)>,
@@ -79,6 +84,13 @@ pub struct Dispatcher {
     pub(super) moved: bool,
     pub(super) idle_since: Instant,
     pub(super) idle_exit: Duration,
+    /// Links to other homes.
+    pub(super) peers: PeerLinks,
+    pub(super) chores: Chores,
+    /// When silent ones were looked at last.
+    pub(super) silent_at: Option<Instant>,
+    /// The account that the home belongs to.
+    pub(super) owner: Name,
     leave: bool,
 }
 
@@ -126,6 +138,7 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
     }
     let mut store = match Store::open(home) {
         Err(StoreError::Older { .. }) => Store::upgrade(home)?,
+        Err(StoreError::Backup { .. }) => Store::restore(home, Timestamp::now())?,
         other => other?,
     };
     let epoch = store.write(Durability::Full, |tx| {
@@ -136,6 +149,9 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
     let row = store.view().home_row()?;
     let setting = store.view().setting("idle_exit")?;
     let idle_exit = setting.and_then(|text| parse_duration(&text).ok()).unwrap_or(Duration::from_secs(600));
+    let setting = store.view().setting("peer_timeout")?;
+    let peer_timeout = setting.and_then(|text| parse_duration(&text).ok()).unwrap_or(Duration::from_secs(5));
+    let owner = store.view().owner()?;
     let (_dir, socket) = socket_path(home)?;
     match std::fs::remove_file(&socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
@@ -146,6 +162,7 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
     let mut dispatcher = Dispatcher {
         home: home.clone(),
         epoch,
+        restored: row.restored_epoch,
         links: BTreeMap::new(),
         ways: Ways::new(home, &row, epoch),
         inbox: Vec::new(),
@@ -175,6 +192,10 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
         moved: false,
         idle_since: Instant::now(),
         idle_exit,
+        peers: PeerLinks::new(peer_timeout),
+        chores: Chores::default(),
+        silent_at: None,
+        owner,
         leave: false,
     };
     dispatcher.adopt_lanes(&mut store)?;
@@ -187,6 +208,7 @@ impl Dispatcher {
             self.open_links(store)?;
             self.turn(store)?;
             self.flush();
+            self.tend_peers(store)?;
             if (self.leave || self.may_leave()) && self.leave_or_stay(store)? {
                 return Ok(());
             }
@@ -228,6 +250,10 @@ impl Dispatcher {
                     self.links.values_mut().for_each(Slot::urge);
                 }
             }
+            ToDispatcher::Ask { ticket, endpoint, question } => {
+                self.ask_elsewhere(self.callers.all[at].id, ticket, &endpoint, question);
+            }
+            ToDispatcher::Taken { ticket, bytes } => self.peers.taken(self.callers.all[at].id, ticket, bytes),
         }
         Ok(())
     }
@@ -271,6 +297,7 @@ impl Dispatcher {
             && self.callers.all.is_empty()
             && self.fetches.is_empty()
             && self.bringing.is_empty()
+            && !self.has_chores()
     }
 
     fn may_leave(&mut self) -> bool {

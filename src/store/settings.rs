@@ -9,15 +9,22 @@ pub struct HomeRow {
     pub id: HomeId,
     pub incarnation: u64,
     pub epoch: Epoch,
+    /// Attempts that were sent in an epoch up to this one are from before the backup that this home was restored from.
+    pub restored_epoch: Epoch,
 }
 
 impl View<'_> {
     /// The home's own row.
     pub fn home_row(&self) -> Result<HomeRow> {
-        let row = self.one("SELECT id, incarnation, epoch FROM home", [], |row| {
+        let row = self.one("SELECT id, incarnation, epoch, restored_epoch FROM home", [], |row| {
             let id: String = row.get(0)?;
             let id = uuid::Uuid::parse_str(&id).unwrap_or_default();
-            Ok(HomeRow { id: HomeId(id), incarnation: row.get(1)?, epoch: Epoch(row.get(2)?) })
+            Ok(HomeRow {
+                id: HomeId(id),
+                incarnation: row.get(1)?,
+                epoch: Epoch(row.get(2)?),
+                restored_epoch: Epoch(row.get(3)?),
+            })
         })?;
         row.ok_or_else(|| super::StoreError::Corrupt {
             path: "grid.db".into(),
@@ -28,6 +35,17 @@ impl View<'_> {
     /// Counts up with everything that a dispatcher has to look at again.
     pub fn changes(&self) -> Result<i64> {
         Ok(self.one("SELECT changes FROM home", [], |row| row.get(0))?.unwrap_or(0))
+    }
+
+    /// The account that the home belongs to: its first user.
+    pub fn owner(&self) -> Result<crate::model::name::Name> {
+        let owner = self.one("SELECT coalesce((SELECT value FROM setting WHERE name = 'owner'), (SELECT name FROM user ORDER BY id LIMIT 1))", [], |row| {
+            row.get(0)
+        })?;
+        owner.ok_or_else(|| super::StoreError::Corrupt {
+            path: "grid.db".into(),
+            found: "the home has no owner".to_owned(),
+        })
     }
 
     /// A setting's text, if it is set.

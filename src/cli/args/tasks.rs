@@ -312,6 +312,9 @@ pub struct Cancel {
     /// Time between TERM and KILL
     #[arg(long, value_name = "TIME", value_parser = grace, default_value = "10s")]
     pub grace: Duration,
+    /// Give up a task that another home holds, or may hold, and that will not come back; it may run there all the same
+    #[arg(long, conflicts_with_all = ["wait", "grace"])]
+    pub forget: bool,
     /// Let `all` and `last` mean everyone's
     #[arg(long)]
     pub everyone: bool,

@@ -1,5 +1,6 @@
 //! One file a verb: arguments to a request, report to the person.
 
+mod backup;
 mod cancel;
 mod clients;
 mod config;
@@ -17,6 +18,7 @@ mod profiles;
 mod refresh;
 mod retry;
 mod run;
+mod serve;
 mod servers;
 mod shell;
 mod show;
@@ -61,6 +63,8 @@ pub fn run(command: Command, out: &mut Out) -> Done {
         Command::Dispatcher(verb) => dispatcher::run(verb, out),
         Command::Config(verb) => config::run(verb, out),
         Command::Cron(verb) => cron::run(verb, out),
+        Command::Backup { file } => backup::backup(&file, out),
+        Command::Restore { file } => backup::restore(&file, out),
         Command::Sql(args) => sql::run(args, out),
         Command::Doctor(listing) => doctor::run(listing, out),
         Command::Gc(args) => gc::run(args, out),
@@ -68,8 +72,7 @@ pub fn run(command: Command, out: &mut Out) -> Done {
         Command::Man { dir } => shell::man(dir.as_deref(), out),
         Command::Agent(args) => agent(args),
         Command::Supervise { dir } => supervise(&dir),
-        Command::Serve(_) => not_yet("serve"),
-        Command::Backup(_) => not_yet("backup"),
+        Command::Serve(args) => serve::run(args),
     }
 }
 

@@ -6,7 +6,7 @@ use super::super::failure::Failure;
 use super::super::output::Out;
 use super::{Done, with_grid};
 use crate::ops::report::Refreshed;
-use crate::ops::{gc, refresh};
+use crate::ops::{gc, refresh, registry};
 
 /// For cron: quiet unless something is wrong.
 pub fn all(args: args::Refresh, out: &mut Out) -> Done {
@@ -17,6 +17,8 @@ pub fn all(args: args::Refresh, out: &mut Out) -> Done {
         };
         let report = refresh::refresh(grid, &[])?;
         gc::gc(grid, false)?;
+        // Who could not be told stands in `grid distributor list`, and is told later.
+        registry::send(grid, "period", false)?;
         print(&report, args.listing.json, out)
     })
 }
