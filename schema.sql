@@ -274,7 +274,8 @@ CREATE TABLE task (
     search        INTEGER REFERENCES note (id),  -- what each tier answered
     verdict       INTEGER REFERENCES note (id),  -- of the last match: server by server
     verdict_at    INTEGER,
-    client_home   BLOB                         -- the client's $HOME where cwd lies below it: that of the server stands for it
+    client_home   BLOB,                        -- the client's $HOME where cwd lies below it: that of the server stands for it
+    lost_after    INTEGER                      -- ms without contact to its server after which it is LOST
 ) STRICT;
 -- The queue of a class, in commit order.
 CREATE INDEX task_queue ON task (class_id, id) WHERE waiting > 0;
@@ -287,6 +288,7 @@ CREATE INDEX task_unmatched ON task (id) WHERE unmatched = 1;
 CREATE TABLE away (
     task_id     INTEGER PRIMARY KEY REFERENCES task (id) ON DELETE CASCADE,
     sealed      BLOB    NOT NULL,              -- what was sent, to be offered again
+    list        BLOB,                          -- and the lines of an array of many
     round       INTEGER NOT NULL,              -- of the last offer
     asked       TEXT    NOT NULL,              -- the endpoint that was asked last
     onward      INTEGER NOT NULL,              -- 1: it may have passed it on to its second tier

@@ -8,6 +8,8 @@ mod support;
 mod cron;
 #[path = "ssh/faults/mod.rs"]
 mod faults;
+#[path = "ssh/files.rs"]
+mod files;
 #[path = "ssh/hosts.rs"]
 mod hosts;
 #[path = "ssh/lab.rs"]
@@ -16,6 +18,8 @@ mod lab;
 mod many;
 #[path = "ssh/tiers.rs"]
 mod tiers;
+#[path = "ssh/trust.rs"]
+mod trust;
 #[path = "ssh/way.rs"]
 mod way;
 

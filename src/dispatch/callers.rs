@@ -17,6 +17,7 @@ struct Wishes {
     follows: Vec<Follow>,
     /// Servers to be read, and since when that is wanted: an older reading is no answer.
     probes: Vec<(ServerId, Timestamp)>,
+    brings: Vec<(TaskId, Index)>,
     reads: Vec<(AttemptId, Stream, u64)>,
     /// Questions to agents whose links are not up yet.
     unasked: Vec<(Route, ToAgent)>,
@@ -121,6 +122,11 @@ impl Caller {
     /// Remembers a wish.
     pub fn probe(&mut self, server: ServerId) {
         self.wishes.probes.push((server, Timestamp::now()));
+    }
+
+    /// Remembers a wish.
+    pub fn bring(&mut self, task: TaskId, index: Index) {
+        self.wishes.brings.push((task, index));
     }
 
     /// Remembers a question until its link is up.
@@ -238,9 +244,9 @@ impl Callers {
         }
     }
 
-    /// Servers that callers want read.
-    pub fn probes(&self) -> Vec<ServerId> {
-        self.all.iter().flat_map(|c| c.wishes.probes.iter().map(|(id, _)| *id)).collect()
+    /// Servers that callers want read, and since when.
+    pub fn probes(&self) -> Vec<(ServerId, Timestamp)> {
+        self.all.iter().flat_map(|c| c.wishes.probes.iter().copied()).collect()
     }
 
     /// Where questions wait to go.
@@ -268,6 +274,17 @@ impl Callers {
     pub fn detach(&mut self) {
         for follow in self.all.iter_mut().flat_map(|c| &mut c.wishes.follows) {
             follow.attempt = None;
+        }
+    }
+
+    /// What a member brought was asked for once more, and has come or not.
+    pub fn brought(&mut self, task: TaskId, index: Index) {
+        for caller in &mut self.all {
+            let had = caller.wishes.brings.len();
+            caller.wishes.brings.retain(|wish| *wish != (task, index));
+            if caller.wishes.brings.len() < had {
+                caller.send(&FromDispatcher::Brought { task, index });
+            }
         }
     }
 

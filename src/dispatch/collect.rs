@@ -9,10 +9,9 @@ use crate::model::demand::Target;
 use crate::model::failpoint::failpoint;
 use crate::model::id::{AttemptId, Index, ServerId, TaskId};
 use crate::model::resources::Bytes;
-use crate::model::task::Phase;
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{Ended, Event, FromAgent, Refusal, ToAgent};
-use crate::store::files::{Fetched, Whereabouts};
+use crate::store::files::Whereabouts;
 use crate::store::ledger::Ledger;
 use crate::store::members::Outputs;
 use crate::store::{StoreError, Tx};
@@ -41,13 +40,13 @@ impl Dispatcher {
             FromAgent::Unfit { error } => self.route_down(tx, ledger, route, &error, outcome),
             FromAgent::Facts(facts) => {
                 let now = Timestamp::now();
-                let asked_at = self.links.get_mut(&route).and_then(|slot| slot.probing.take());
+                let asked_at = self.links.get_mut(&route).and_then(|slot| slot.probing.take()).map(|(at, _)| at);
                 let servers = self.servers_on(route);
                 if let Some(asked_at) = asked_at
                     && self.read_since(tx, &servers, asked_at)?
                 {
                     // Somebody recorded a reading that began after this one, perhaps of other applications: it stands.
-                    self.probe_at = Some(Instant::now());
+                    self.read_by(route, Instant::now());
                     return Ok(());
                 }
                 for id in servers {
@@ -156,7 +155,7 @@ impl Dispatcher {
                 (None, None) => Duration::ZERO,
             };
             self.lanes.learn(class, took);
-            self.moved = true;
+            self.moved(route);
         }
         let again = self.starts_again(tx, known, &ended.end.cause)?;
         // What a failed attempt made goes with it if there is another one.
@@ -182,11 +181,7 @@ impl Dispatcher {
                     tx.keep_output(known.task, known.index, known.number, stream, body.as_deref().unwrap_or_default())?;
                 }
             }
-            if let Some(brought) = self.bringing.brought(attempt) {
-                let (index, number, unpacked_at) = (known.index, known.number, None);
-                let (lies, remarks) = (brought.lies.clone(), brought.remarks.clone());
-                tx.keep_fetched(known.task, &Fetched { index, number, lies, remarks, unpacked_at })?;
-            }
+            self.keep_brought(tx, known, attempt)?;
             if again {
                 self.stirred = true;
             } else {
@@ -205,30 +200,6 @@ impl Dispatcher {
         self.bringing.close(attempt);
         failpoint("dispatcher-end-taken");
         Ok(())
-    }
-
-    /// Brings home what an ended attempt made. True: that is done, or there is nothing to be brought.
-    fn bring(
-        &mut self,
-        tx: &Tx<'_>,
-        route: Route,
-        known: Known,
-        attempt: AttemptId,
-        ended: &Ended,
-    ) -> Result<bool, DispatchError> {
-        // What never began has made nothing.
-        if ended.end.started_at.is_none() || self.bringing.brought(attempt).is_some() {
-            return Ok(true);
-        }
-        let (workplace, Some(fetch)) = tx.files_of(known.task)? else { return Ok(true) };
-        let member = tx.member(known.task, known.index)?;
-        let news =
-            member.is_some_and(|m| m.number == known.number && matches!(m.phase, Phase::Starting | Phase::Running));
-        let Some(launch) = tx.launch(known.task)?.filter(|_| news) else { return Ok(true) };
-        if self.bringing.begin(route, known, attempt, ended.clone()) {
-            self.tell(route, &ToAgent::Pack { attempt, cwd: launch.cwd, workplace, fetch });
-        }
-        Ok(false)
     }
 
     /// `--retries` covers ends with a known code, `--retry-lost` the others; a cancel ends both.
@@ -303,7 +274,7 @@ impl Dispatcher {
                     tx.record_down(server, &error, Timestamp::now())?;
                     tx.trace(known.task, Timestamp::now(), &format!("not started: {error}"))?;
                 }
-                self.probe_at = Some(Instant::now() + Duration::from_secs(3));
+                self.read_by(route, Instant::now() + Duration::from_secs(3));
             }
         }
         Ok(())
@@ -334,7 +305,7 @@ impl Dispatcher {
             return self.back_to_waiting(ledger, known, attempt);
         }
         let all: Vec<&str> = barred.iter().map(|(_, text)| text.as_str()).collect();
-        let hint = if why.starts_with("no ") { "; add --cwd DIR with a directory that is there" } else { "" };
+        let hint = if why.starts_with("no ") { ": add --dir, --send or --cwd" } else { "" };
         let error = format!("{}{hint}", all.join(", "));
         let cause = Cause::NotExecuted { code: 125, error };
         let end = End {

@@ -15,12 +15,15 @@ use std::time::{Duration, Instant};
 /// Logins under way at a time.
 const AT_ONCE: usize = 8;
 
-/// Logs in to each host once and does nothing there. Gives name, host and what went wrong, in the order given.
+/// A server, its host, and what went wrong.
+pub type Tried = (Name, String, Result<(), Trouble>);
+
+/// Logs in to each host once and does nothing there, in the order given.
 pub fn try_bare(
     view: &View<'_>,
     environment: &[(&'static str, OsString)],
     targets: Vec<(Name, Target)>,
-) -> Result<Vec<(Name, String, Result<(), Trouble>)>, StoreError> {
+) -> Result<Vec<Tried>, StoreError> {
     let (line, patience) = (view.setting("ssh.command")?, ways::patience(view)?);
     let mut done = Vec::with_capacity(targets.len());
     for some in targets.chunks(AT_ONCE) {

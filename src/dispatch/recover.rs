@@ -52,6 +52,7 @@ impl Dispatcher {
         inventory: Vec<Inventory>,
         outcome: &mut Outcome,
     ) -> Result<(), DispatchError> {
+        self.cut.remove(&route);
         let mut there: HashMap<AttemptId, (LaneId, HeldState)> =
             inventory.into_iter().map(|held| (held.attempt, (held.lane, held.state))).collect();
         for live in tx.live()? {
@@ -113,7 +114,7 @@ impl Dispatcher {
             }
         }
         self.stirred = true;
-        self.probe_at = Some(Instant::now());
+        self.read_by(route, Instant::now());
         Ok(())
     }
 
@@ -151,9 +152,15 @@ impl Dispatcher {
     pub(super) fn link_lost(&mut self, route: Route, error: &str) {
         tracing::warn!("link {route:?}: {error}");
         self.cancelling.clear();
-        self.fetches.forget(route);
         self.sending.forget(route);
-        self.bringing.forget(route);
+        let (brought, asked) = self.bringing.forget(route);
+        if self.fetches.forget(route) || brought {
+            // Its place is free already, but the end is not taken in: the link is wanted.
+            self.cut.insert(route);
+        }
+        for known in asked {
+            self.callers.brought(known.task, known.index);
+        }
         self.callers.detach();
         self.stirred = true;
     }
@@ -201,7 +208,8 @@ impl Dispatcher {
     }
 }
 
-fn lost(why: &str) -> Ended {
+/// An end of which no record says how it came.
+pub(super) fn lost(why: &str) -> Ended {
     let cause = Cause::Lost { why: why.to_owned() };
     let end =
         End { cause, started_at: None, ended_at: Timestamp::now(), usage: Usage::default(), out_len: 0, err_len: 0 };

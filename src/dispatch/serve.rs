@@ -55,6 +55,10 @@ pub struct Dispatcher {
     pub(super) fetches: Fetches,
     pub(super) sending: Sending,
     pub(super) bringing: Bringing,
+    /// Links that were lost while something was on its way home.
+    pub(super) cut: HashSet<Route>,
+    /// What came of asking once more for what a member brought.
+    pub(super) again: Vec<(Route, AttemptId, super::collect::Known)>,
     /// The home's count of changes up to which servers and classes were looked at.
     pub(super) seen_servers: i64,
     pub(super) seen_classes: i64,
@@ -70,18 +74,20 @@ pub struct Dispatcher {
     pub(super) capped: HashSet<ClassId>,
     /// Links that turned out to lead to a host that was restarted.
     pub(super) lost_routes: Vec<Route>,
-    /// Links that were lost, and when.
-    pub(super) parted: Vec<(Route, Timestamp)>,
+    /// Links that were cut, and when they stood last.
+    pub(super) silent: Vec<(Route, Timestamp)>,
+    /// When the next attempt is out of reach for as long as its `--lost-after` says.
+    pub(super) lose_at: Option<Instant>,
+    pub(super) began_at: Timestamp,
     /// The last kept verdicts of classes.
     pub(super) judged: HashMap<ClassId, (Instant, NoteId)>,
     /// When the write-ahead log was moved last.
     pub(super) log_moved: Option<Instant>,
     pub(super) to_explain: Vec<ClassId>,
     pub(super) explained_at: HashMap<ClassId, Instant>,
-    pub(super) probe_at: Option<Instant>,
+    /// When hosts are read again for what is blocked.
+    pub(super) look_again: Option<Instant>,
     pub(super) starve_at: Instant,
-    /// Something began or ended since the last reading.
-    pub(super) moved: bool,
     pub(super) idle_since: Instant,
     pub(super) idle_exit: Duration,
     /// Links to other homes.
@@ -174,6 +180,8 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
         fetches: Fetches::default(),
         sending: Sending::default(),
         bringing: Bringing::default(),
+        again: Vec::new(),
+        cut: HashSet::new(),
         seen_servers: 0,
         seen_classes: 0,
         stirred: true,
@@ -182,14 +190,15 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
         cancelling: HashSet::new(),
         capped: HashSet::new(),
         lost_routes: Vec::new(),
-        parted: Vec::new(),
+        silent: Vec::new(),
+        lose_at: Some(Instant::now()),
+        began_at: Timestamp::now(),
         judged: HashMap::new(),
         log_moved: None,
         to_explain: Vec::new(),
         explained_at: HashMap::new(),
-        probe_at: None,
+        look_again: None,
         starve_at: Instant::now(),
-        moved: false,
         idle_since: Instant::now(),
         idle_exit,
         peers: PeerLinks::new(peer_timeout),
@@ -239,9 +248,9 @@ impl Dispatcher {
             ToDispatcher::Read { task, index, number, stream, offset, max } => {
                 self.read_for(&store.view(), at, (task, index, number), stream, offset, max)?
             }
+            ToDispatcher::Bring { task, index } => self.bring_again(&store.view(), at, task, index)?,
             ToDispatcher::Probe { server } => {
                 self.callers.all[at].probe(server);
-                self.probe_at = Some(Instant::now());
                 self.stirred = true;
             }
             ToDispatcher::Login(login) => {
@@ -253,6 +262,7 @@ impl Dispatcher {
             ToDispatcher::Ask { ticket, endpoint, question } => {
                 self.ask_elsewhere(self.callers.all[at].id, ticket, &endpoint, question);
             }
+            ToDispatcher::Piece { ticket, bytes } => self.peers.piece(self.callers.all[at].id, ticket, bytes),
             ToDispatcher::Taken { ticket, bytes } => self.peers.taken(self.callers.all[at].id, ticket, bytes),
         }
         Ok(())

@@ -96,7 +96,11 @@ impl Dispatcher {
         let mut due = now + Duration::from_secs(30);
         let patience = self.ways.patience;
         let links = self.links.values().filter_map(|slot| slot.due_at(patience));
-        for at in links.chain(self.probe_at).chain(self.elsewhere_due()) {
+        let again = self.look_again.filter(|_| self.queue.blocked().next().is_some());
+        for at in links.chain(self.lose_at).chain(again).chain(self.elsewhere_due()) {
+            due = due.min(at);
+        }
+        if let Some(at) = self.sending.due_at() {
             due = due.min(at);
         }
         if !self.queue.is_empty() {

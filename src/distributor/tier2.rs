@@ -10,9 +10,11 @@ use crate::model::time::Timestamp;
 use crate::model::user::User;
 use crate::protocol::distributor::Offer;
 use crate::store::ledger::{Ledger, Placing};
+use crate::store::settings;
 use crate::store::tasks::NewTask;
 use crate::store::trace::NoteId;
 use crate::store::{StoreError, Tx, View};
+use std::time::Duration;
 
 /// Why a distributor could not even look.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +45,8 @@ impl Asked {
         client: &Client,
     ) -> Result<Self, TierError> {
         let query = Query::new(demand, user, client)?;
-        let fleet = Fleet::new(view.servers_of(distributor)?, placement(view)?);
+        let mut fleet = Fleet::new(view.servers_of(distributor)?, placement(view)?);
+        fleet.trust(stale_after(view)?, Timestamp::now());
         Ok(Self { query, fleet, verdicts: Vec::new() })
     }
 
@@ -119,6 +122,11 @@ pub fn placement(view: &View<'_>) -> Result<Placement, StoreError> {
         Some("pack") => Placement::Pack,
         _ => Placement::Spread,
     })
+}
+
+/// How long readings of hosts over ssh are believed in this home.
+pub fn stale_after(view: &View<'_>) -> Result<Duration, StoreError> {
+    Ok(settings::stale_after(view.setting("stale_after")?.as_deref()))
 }
 
 /// A task that is to be taken.

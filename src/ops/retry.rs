@@ -24,6 +24,14 @@ fn here(grid: &mut Grid, what: &[Chosen], failed_only: bool) -> Result<Vec<Chang
         let mut changes = Vec::with_capacity(what.len());
         for chosen in what {
             let before = member_state(tx, *chosen)?;
+            if let Some(sent) = tx.files_of(chosen.task)?.0.sent()
+                && before != State::Completed
+                && !tx.has_bundle(sent.bundle)?
+            {
+                return Err(OpsError::Refused(format!(
+                    "{chosen}: what was sent with it is gone (`keep_outputs`): submit it again"
+                )));
+            }
             let mut ledger = Ledger::open(tx, now);
             let changed = ledger.again(chosen.task, chosen.index, states)?;
             ledger.close()?;

@@ -79,6 +79,12 @@ pub const PROBE_TIMEOUT: Known = Known {
     kind: Kind::Time,
     about: "a login or a reading that takes longer is given up",
 };
+pub const STALE_AFTER: Known = Known {
+    name: "stale_after",
+    default: "10min",
+    kind: Kind::Time,
+    about: "a server over ssh that was read longer ago is read anew before it is given a task",
+};
 pub const AGENT_DIR: Known = Known {
     name: "agent_dir",
     default: "",
@@ -94,7 +100,7 @@ pub const USER_WAITING: Known = Known {
 };
 
 /// All of them, by name.
-pub const ALL: [Known; 12] = [
+pub const ALL: [Known; 13] = [
     AGENT_DIR,
     IDLE_EXIT,
     KEEP_OUTPUTS,
@@ -104,6 +110,7 @@ pub const ALL: [Known; 12] = [
     PLACEMENT,
     PROBE_TIMEOUT,
     SSH_COMMAND,
+    STALE_AFTER,
     STARVE_AFTER,
     USER_WAITING,
     WATCH,

@@ -16,21 +16,17 @@ use crate::model::task::{ClientFacts, Request};
 use crate::model::time::Timestamp;
 use crate::protocol::envelope::Envelope;
 use crate::protocol::seal;
+use crate::store::View;
 use crate::store::tasks::Shape;
-use crate::store::{Durability, View};
 use std::path::Path;
 
 /// Submits a task; it is on the disk when this returns. [`OpsError::NoMatch`] where nothing could ever run it.
 pub fn submit(grid: &mut Grid, draft: Draft) -> Result<report::Submitted, OpsError> {
     // What is sent lies in the spool before anything else: it may take a while.
-    let mut taken = sending::take(grid.store.home(), Path::new(draft.cwd.as_os()), &draft.files)?;
+    let taken = sending::take(grid, Path::new(draft.cwd.as_os()), &draft.files)?;
     let mut request = completed(grid, draft)?;
-    (request.launch.workplace, request.launch.fetch) = (taken.workplace.clone(), taken.fetch.clone());
-    if request.launch.workplace.sent().is_some() {
-        let home = grid.store.home().clone();
-        grid.store.write(Durability::Normal, |tx| taken.keep(tx, &home, Timestamp::now()))?;
-    }
-    let guest = Guest { user: grid.me.clone(), standing: Standing::Resident };
+    (request.launch.workplace, request.launch.fetch) = (taken.workplace, taken.fetch);
+    let guest = Guest { user: grid.me.clone(), standing: Standing::Resident, home: None };
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let mut order = Order::new(envelope(&request)?, &request, &guest);
     let outcome = place(&mut grid.store, &mut peers, &mut order).map_err(refusal)?;
@@ -50,7 +46,7 @@ pub fn submit(grid: &mut Grid, draft: Draft) -> Result<report::Submitted, OpsErr
 /// Where the task would go now and why; nothing is written, and no other home takes anything.
 pub fn dry_run(grid: &mut Grid, draft: Draft) -> Result<report::Explained, OpsError> {
     let request = completed(grid, draft)?;
-    let guest = Guest { user: grid.me.clone(), standing: Standing::Resident };
+    let guest = Guest { user: grid.me.clone(), standing: Standing::Resident, home: None };
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let found = dry::search(&mut grid.store, &mut peers, &mut envelope(&request)?, &guest).map_err(refusal)?;
     if let Some((summary, reasons)) = found.refused {
@@ -108,8 +104,8 @@ fn travelling(view: &View<'_>, mut request: Request, me: &Name) -> Result<Reques
 }
 
 fn envelope(request: &Request) -> Result<Envelope, OpsError> {
-    let sealed = seal::seal(request).map_err(|e| OpsError::Usage(e.to_string()))?;
-    Ok(Envelope { version: 1, uuid: TaskUuid::new(), round: SERIES, user: None, hops: 0, sealed })
+    let (sealed, list) = seal::seal(request).map_err(|e| OpsError::Usage(e.to_string()))?;
+    Ok(Envelope { version: 1, uuid: TaskUuid::new(), round: SERIES, user: None, hops: 0, sealed, list })
 }
 
 pub(super) fn refusal(error: TierError) -> OpsError {

@@ -31,8 +31,16 @@ pub enum ToDispatcher {
     Login(Login),
     /// Ask another home, over the link that all commands share: [`FromDispatcher::Said`], [`FromDispatcher::Unsaid`].
     Ask { ticket: Ticket, endpoint: Endpoint, question: Question },
+    /// A piece of the list of an array, before the question with this ticket.
+    Piece {
+        ticket: Ticket,
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
+    },
     /// So many bytes of output that an answer held were taken.
     Taken { ticket: Ticket, bytes: u64 },
+    /// Bring home what still lies on the server of an ended member: answered by [`FromDispatcher::Brought`].
+    Bring { task: TaskId, index: Index },
 }
 
 /// From the dispatcher.
@@ -83,5 +91,10 @@ pub enum FromDispatcher {
         ticket: Ticket,
         heard: bool,
         why: String,
+    },
+    /// The database says what came of it.
+    Brought {
+        task: TaskId,
+        index: Index,
     },
 }

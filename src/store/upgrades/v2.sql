@@ -5,6 +5,7 @@ ALTER TABLE server ADD COLUMN ssh_options TEXT NOT NULL DEFAULT '[]' CHECK (json
 ALTER TABLE server ADD COLUMN remote_dir TEXT;
 ALTER TABLE server ADD COLUMN prologue TEXT;
 ALTER TABLE task ADD COLUMN client_home BLOB;
+ALTER TABLE task ADD COLUMN lost_after INTEGER;
 -- Cloned machines share their machine-id: a host is told by that and its name.
 UPDATE host SET machine = machine || '-' || hostname WHERE machine NOT LIKE 'host-%';
 
@@ -87,6 +88,7 @@ CREATE TABLE registration (
 CREATE TABLE away (
     task_id     INTEGER PRIMARY KEY REFERENCES task (id) ON DELETE CASCADE,
     sealed      BLOB    NOT NULL,              -- what was sent, to be offered again
+    list        BLOB,                          -- and the lines of an array of many
     round       INTEGER NOT NULL,              -- of the last offer
     asked       TEXT    NOT NULL,              -- the endpoint that was asked last
     onward      INTEGER NOT NULL,              -- 1: it may have passed it on to its second tier
