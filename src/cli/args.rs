@@ -89,6 +89,12 @@ pub enum Command {
     Sql(Sql),
     /// Check this host and this grid, or the way to another host, with remedies
     Doctor(Doctor),
+    /// Write the whole database into a file, while it is in use
+    #[command(after_help = BACKUP_HELP)]
+    Backup { file: PathBuf },
+    /// Make a home of a backup: here, in $GRID_HOME
+    #[command(after_help = RESTORE_HELP)]
+    Restore { file: PathBuf },
     /// Remove outputs and tasks older than `keep_outputs` and `keep_rows`
     Gc(Gc),
     /// Print a completion script for your shell
@@ -102,8 +108,6 @@ pub enum Command {
     Supervise { dir: PathBuf },
     #[command(hide = true)]
     Serve(Serve),
-    #[command(hide = true)]
-    Backup(NotYet),
 }
 
 /// `grid serve`: this home, for a caller in another one.
@@ -131,6 +135,14 @@ pub struct Agent {
     #[arg(long, requires = "link")]
     pub dir: Option<PathBuf>,
 }
+
+const BACKUP_HELP: &str = "\
+The file is whole and of one moment. It holds what the database holds, environment values of tasks too (mode 0600).
+Outputs over 16K lie beside it in spool/out of the home and are not in it.";
+
+const RESTORE_HELP: &str = "\
+There must be no home yet. What had not ended is HELD: it may have run since. Tasks that run are asked for at their
+servers first. Servers that have met the restored home refuse the one that was backed up.";
 
 /// Takes anything, to refuse it with "not yet".
 #[derive(Debug, ClapArgs)]

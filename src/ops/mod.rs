@@ -1,6 +1,7 @@
 //! The spine: one file a verb, each reads from top to bottom as the flow. Nothing here prints; every verb gives a report.
 
 pub mod attributes;
+pub mod backup;
 pub mod cancel;
 pub mod clients;
 pub mod cron;
