@@ -229,7 +229,8 @@ CREATE TABLE task (
     search        INTEGER REFERENCES note (id),  -- what each tier answered
     verdict       INTEGER REFERENCES note (id),  -- of the last match: server by server
     verdict_at    INTEGER,
-    client_home   BLOB                         -- the client's $HOME where cwd lies below it: that of the server stands for it
+    client_home   BLOB,                        -- the client's $HOME where cwd lies below it: that of the server stands for it
+    lost_after    INTEGER                      -- ms without contact to its server after which it is LOST
 ) STRICT;
 -- The queue of a class, in commit order.
 CREATE INDEX task_queue ON task (class_id, id) WHERE waiting > 0;

@@ -12,6 +12,8 @@ mod hosts;
 mod lab;
 #[path = "ssh/many.rs"]
 mod many;
+#[path = "ssh/trust.rs"]
+mod trust;
 #[path = "ssh/way.rs"]
 mod way;
 

@@ -228,9 +228,9 @@ impl Callers {
         }
     }
 
-    /// Servers that callers want read.
-    pub fn probes(&self) -> Vec<ServerId> {
-        self.all.iter().flat_map(|c| c.wishes.probes.iter().map(|(id, _)| *id)).collect()
+    /// Servers that callers want read, and since when.
+    pub fn probes(&self) -> Vec<(ServerId, Timestamp)> {
+        self.all.iter().flat_map(|c| c.wishes.probes.iter().copied()).collect()
     }
 
     /// Where questions wait to go.

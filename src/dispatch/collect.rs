@@ -41,13 +41,13 @@ impl Dispatcher {
             FromAgent::Unfit { error } => self.route_down(tx, ledger, route, &error, outcome),
             FromAgent::Facts(facts) => {
                 let now = Timestamp::now();
-                let asked_at = self.links.get_mut(&route).and_then(|slot| slot.probing.take());
+                let asked_at = self.links.get_mut(&route).and_then(|slot| slot.probing.take()).map(|(at, _)| at);
                 let servers = self.servers_on(route);
                 if let Some(asked_at) = asked_at
                     && self.read_since(tx, &servers, asked_at)?
                 {
                     // Somebody recorded a reading that began after this one, perhaps of other applications: it stands.
-                    self.probe_at = Some(Instant::now());
+                    self.read_by(route, Instant::now());
                     return Ok(());
                 }
                 for id in servers {
@@ -158,7 +158,7 @@ impl Dispatcher {
                 (None, None) => Duration::ZERO,
             };
             self.lanes.learn(class, took);
-            self.moved = true;
+            self.moved(route);
         }
         let again = self.starts_again(tx, known, &ended.end.cause)?;
         // What a failed attempt made goes with it if there is another one.
@@ -292,12 +292,12 @@ impl Dispatcher {
             Refusal::NoOutput { path, error } => {
                 self.bar(tx, ledger, known, attempt, server, &format!("can't open {path}: {error}"), outcome)?;
             }
+            Refusal::Prologue { error } => {
+                self.bar(tx, ledger, known, attempt, server, &format!("the prologue fails ({error})"), outcome)?;
+            }
             Refusal::Files { error } => {
                 self.transferred(tx, known.task)?;
                 self.bar(tx, ledger, known, attempt, server, &format!("files: {error}"), outcome)?;
-            }
-            Refusal::Prologue { error } => {
-                self.bar(tx, ledger, known, attempt, server, &format!("the prologue fails ({error})"), outcome)?;
             }
             Refusal::Spool { error } | Refusal::Supervisor { error } => {
                 self.back_to_waiting(ledger, known, attempt)?;
@@ -305,7 +305,7 @@ impl Dispatcher {
                     tx.record_down(server, &error, Timestamp::now())?;
                     tx.trace(known.task, Timestamp::now(), &format!("not started: {error}"))?;
                 }
-                self.probe_at = Some(Instant::now() + Duration::from_secs(3));
+                self.read_by(route, Instant::now() + Duration::from_secs(3));
             }
         }
         Ok(())
@@ -336,7 +336,7 @@ impl Dispatcher {
             return self.back_to_waiting(ledger, known, attempt);
         }
         let all: Vec<&str> = barred.iter().map(|(_, text)| text.as_str()).collect();
-        let hint = if why.starts_with("no ") { "; add --cwd DIR with a directory that is there" } else { "" };
+        let hint = if why.starts_with("no ") { ": add --dir, --send or --cwd" } else { "" };
         let error = format!("{}{hint}", all.join(", "));
         let cause = Cause::NotExecuted { code: 125, error };
         let end = End {

@@ -58,6 +58,9 @@ pub struct Slot {
     phase: Phase,
     /// The last pause before it was tried again.
     pause: Duration,
+    /// When it was tried last, and when trying again makes sense.
+    tried: Instant,
+    retry: Retry,
     /// Which of the sessions that callers brought is tried next.
     session: usize,
     /// Somebody has use for it now.
@@ -65,7 +68,11 @@ pub struct Slot {
     /// Waiting tasks have use for it until then.
     pub wanted_until: Instant,
     /// When a reading was asked for that has not come.
-    pub probing: Option<Timestamp>,
+    pub probing: Option<(Timestamp, Instant)>,
+    /// When the next one is to be asked for.
+    pub read_at: Option<Instant>,
+    /// When the agent said something last.
+    said: Timestamp,
 }
 
 /// What came of waiting for a link.
@@ -73,10 +80,10 @@ pub struct Slot {
 pub enum News {
     /// A message of an agent.
     Said(FromAgent),
-    /// The link stood and is lost, for this reason.
+    /// A link that was up is cut; when it stood last.
+    Cut { error: String, last: Timestamp },
+    /// A login failed, and another way is tried at once.
     Lost(String),
-    /// One session did not open the door, for this reason; another one is tried.
-    Refused(String),
     /// There is no way to the server at the moment, for this reason.
     NoWay(String),
 }
@@ -85,10 +92,14 @@ pub enum News {
 const GREETING_LIMIT: Duration = Duration::from_secs(30);
 /// A login that takes longer is not counted among those under way: the host is slow or dead, and others must not wait for it.
 const BRISK: Duration = Duration::from_secs(2);
+/// As long as keepalives take to notice a cut: 15 s three times, and a little.
+const KEEPALIVE_MS: i64 = 50_000;
 /// The first pause, and the longest ones: where it may pass by itself, and where somebody has to do something.
 const WAIT_MIN: Duration = Duration::from_millis(50);
 const WAIT_SOON: Duration = Duration::from_secs(30);
 const WAIT_SELDOM: Duration = Duration::from_secs(600);
+/// The pause where callers ask again and again.
+const URGED_PAUSE: Duration = Duration::from_secs(1);
 
 impl Slot {
     /// A link that is to be opened when somebody has use for it.
@@ -98,11 +109,30 @@ impl Slot {
             to,
             phase: Phase::Down { retry_at: now },
             pause: Duration::ZERO,
+            tried: now.checked_sub(URGED_PAUSE).unwrap_or(now),
+            retry: Retry::Soon,
             session: 0,
             wanted: false,
             wanted_until: now,
             probing: None,
+            read_at: None,
+            said: Timestamp(0),
         }
+    }
+
+    /// A reading is due, and can be asked for.
+    pub fn is_to_be_read(&self, now: Instant) -> bool {
+        self.boot().is_some() && self.probing.is_none() && self.read_at.is_some_and(|at| at <= now)
+    }
+
+    /// A reading that began at this time or later is not under way.
+    pub fn read_since(&self, since: Timestamp) -> bool {
+        self.probing.is_none_or(|(asked_at, _)| asked_at < since)
+    }
+
+    /// The reading that was asked for does not come.
+    pub fn reading_overdue(&self, patience: Duration) -> bool {
+        self.probing.is_some_and(|(_, asked)| asked.elapsed() > patience)
     }
 
     /// Is it to be opened now?
@@ -125,19 +155,27 @@ impl Slot {
     /// A caller asks: not later, now.
     pub fn urge(&mut self) {
         if let Phase::Down { retry_at } = &mut self.phase {
-            *retry_at = Instant::now();
+            *retry_at = (*retry_at).min(self.tried + URGED_PAUSE);
+        }
+    }
+
+    /// Somebody waits for what lies there: now, unless somebody else has to do something first.
+    pub fn hurry(&mut self) {
+        if self.retry == Retry::Soon {
+            self.urge();
         }
     }
 
     /// Opens it. The reason where it can't be.
     pub fn open(&mut self, ways: &mut Ways) -> Result<(), String> {
+        self.tried = Instant::now();
         match ways.open(&self.to, self.session) {
             Ok((link, login)) => {
                 self.phase = Phase::Greeting { link, since: Instant::now(), login };
                 Ok(())
             }
             Err(error) => match self.failed(error, ways) {
-                News::NoWay(error) | News::Lost(error) | News::Refused(error) => Err(error),
+                News::NoWay(error) | News::Lost(error) | News::Cut { error, .. } => Err(error),
                 News::Said(_) => Ok(()),
             },
         }
@@ -151,7 +189,10 @@ impl Slot {
         let mut broken = None;
         loop {
             match link.next() {
-                Ok(Some(message)) => news.push(News::Said(message)),
+                Ok(Some(message)) => {
+                    self.said = Timestamp::now();
+                    news.push(News::Said(message));
+                }
                 Ok(None) => break,
                 Err(error) => {
                     broken = Some(error);
@@ -191,6 +232,7 @@ impl Slot {
     /// Gives the link up; it is opened again later. What that means for its servers.
     pub fn failed(&mut self, error: LinkError, ways: &Ways) -> News {
         self.probing = None;
+        self.read_at = None;
         let now = Instant::now();
         let (error, up_since) = match std::mem::replace(&mut self.phase, Phase::Down { retry_at: now }) {
             Phase::Up { link, since, .. } => (link.give_up(error), Some(since)),
@@ -202,13 +244,17 @@ impl Slot {
             _ => error.to_string(),
         };
         if let Some(since) = up_since {
+            self.retry = Retry::Soon;
             // One that comes and goes at once is no better than one that does not come.
             let stood = now.saturating_duration_since(since) > WAIT_SOON;
             self.pause = if stood { WAIT_MIN } else { next_pause(self.pause, Retry::Soon) };
             self.phase = Phase::Down { retry_at: now + self.pause };
-            return News::Lost(words);
+            // Until ssh gave up the connection stood, but for the time in which it noticed that it does not.
+            let stood = Timestamp(Timestamp::now().0 - KEEPALIVE_MS);
+            let last = self.said.max(stood);
+            return News::Cut { error: words, last };
         }
-        let retry = match &error {
+        self.retry = match &error {
             LinkError::Trouble(trouble) => trouble.retry(),
             _ => Retry::Soon,
         };
@@ -217,11 +263,11 @@ impl Slot {
             self.session += 1;
             if ways.has_login(self.session) {
                 self.phase = Phase::Down { retry_at: now };
-                return News::Refused(words);
+                return News::Lost(words);
             }
             self.session = 0;
         }
-        self.pause = next_pause(self.pause, retry);
+        self.pause = next_pause(self.pause, self.retry);
         self.phase = Phase::Down { retry_at: now + jittered(self.pause) };
         News::NoWay(words)
     }
@@ -307,7 +353,10 @@ impl Slot {
                 let brisk = Some(since + BRISK).filter(|at| *at > Instant::now());
                 self.deadline(patience).into_iter().chain(brisk).min()
             }
-            Phase::Up { .. } => None,
+            Phase::Up { .. } => match self.probing {
+                Some((_, asked)) => Some(asked + patience),
+                None => self.read_at,
+            },
         }
     }
 }

@@ -9,6 +9,7 @@ mod lanes;
 mod links;
 mod opening;
 mod orders;
+mod patience;
 mod pieces;
 pub mod probe;
 mod queue;

@@ -5,7 +5,6 @@ use super::links::{News, Route, Slot};
 use super::serve::{DispatchError, Dispatcher};
 use crate::link::LinkError;
 use crate::model::server::{Health, Server};
-use crate::model::time::Timestamp;
 use crate::protocol::agent::FromAgent;
 use crate::store::Store;
 use std::collections::HashSet;
@@ -34,6 +33,7 @@ impl Dispatcher {
             let news = self.links.get_mut(&route).map(|slot| slot.failed(error, &self.ways));
             self.take_news(route, news);
         }
+        self.give_up_readings(patience);
         self.look_who_is_wanted();
         let now = Instant::now();
         let due: Vec<Route> = self.links.iter().filter(|(_, slot)| slot.is_due(now)).map(|(route, _)| *route).collect();
@@ -55,6 +55,22 @@ impl Dispatcher {
         Ok(())
     }
 
+    /// Who waits for a reading that does not come is told so; tasks over there go on.
+    fn give_up_readings(&mut self, patience: Duration) {
+        let late: Vec<Route> =
+            self.links.iter().filter(|(_, slot)| slot.reading_overdue(patience)).map(|(route, _)| *route).collect();
+        for route in late {
+            if let Some(slot) = self.links.get_mut(&route) {
+                slot.probing = None;
+                slot.read_at = Some(Instant::now() + patience);
+            }
+            for server in self.servers_on(route) {
+                let error = format!("no reading within {} s", patience.as_secs());
+                self.callers.probed(server, Err(error));
+            }
+        }
+    }
+
     /// Marks the links that somebody has use for. Where all are open there is nothing to do.
     fn look_who_is_wanted(&mut self) {
         if !self.links.values().any(Slot::is_down) {
@@ -66,8 +82,7 @@ impl Dispatcher {
         }
         let mut wanted: HashSet<Route> = HashSet::from([Route::Here]);
         wanted.extend(self.lanes.iter().filter_map(|(_, lane)| self.route_of(lane.place)));
-        let asked: Vec<Route> = self.callers.probes().into_iter().filter_map(|id| self.route_to(id)).collect();
-        wanted.extend(asked);
+        wanted.extend(self.callers.probes().into_iter().filter_map(|(id, _)| self.route_to(id)));
         wanted.extend(self.callers.questions());
         for (route, slot) in &mut self.links {
             slot.wanted = wanted.contains(route) || slot.wanted_until > now;
@@ -84,16 +99,22 @@ impl Dispatcher {
         }
     }
 
+    /// Somebody waits for an answer: what is down is called again now, not after a pause.
+    pub(super) fn urge_links(&mut self) {
+        self.links.values_mut().for_each(Slot::hurry);
+    }
+
     /// Takes note of what became of a link.
     pub(super) fn take_news(&mut self, route: Route, news: impl IntoIterator<Item = News>) {
         for piece in news {
             match piece {
                 News::Said(message) => self.inbox.push((route, message)),
-                News::Lost(error) => {
-                    self.parted.push((route, Timestamp::now()));
+                News::Lost(error) => self.link_lost(route, &error),
+                News::Cut { error, last } => {
+                    self.silent.push((route, last));
+                    self.lose_at = Some(Instant::now());
                     self.link_lost(route, &error);
                 }
-                News::Refused(error) => tracing::info!("link {route:?}: {error}"),
                 News::NoWay(error) => {
                     self.link_lost(route, &error);
                     self.inbox.push((route, FromAgent::Unfit { error }));

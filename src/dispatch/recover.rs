@@ -105,7 +105,7 @@ impl Dispatcher {
             }
         }
         self.stirred = true;
-        self.probe_at = Some(Instant::now());
+        self.read_by(route, Instant::now());
         Ok(())
     }
 
@@ -193,7 +193,8 @@ impl Dispatcher {
     }
 }
 
-fn lost(why: &str) -> Ended {
+/// An end of which no record says how it came.
+pub(super) fn lost(why: &str) -> Ended {
     let cause = Cause::Lost { why: why.to_owned() };
     let end =
         End { cause, started_at: None, ended_at: Timestamp::now(), usage: Usage::default(), out_len: 0, err_len: 0 };

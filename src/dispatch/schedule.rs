@@ -116,6 +116,7 @@ fn place(
     };
     let Some((head, choice)) = choose_head(d, tx, class, distributor, first)? else {
         d.queue.block(key);
+        d.want_for(class);
         d.to_explain.push(class);
         return Ok(());
     };

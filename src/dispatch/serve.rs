@@ -65,18 +65,20 @@ pub struct Dispatcher {
     pub(super) capped: HashSet<ClassId>,
     /// Links that turned out to lead to a host that was restarted.
     pub(super) lost_routes: Vec<Route>,
-    /// Links that were lost, and when.
-    pub(super) parted: Vec<(Route, Timestamp)>,
+    /// Links that were cut, and when they stood last.
+    pub(super) silent: Vec<(Route, Timestamp)>,
+    /// When the next attempt is out of reach for as long as its `--lost-after` says.
+    pub(super) lose_at: Option<Instant>,
+    pub(super) began_at: Timestamp,
     /// The last kept verdicts of classes.
     pub(super) judged: HashMap<ClassId, (Instant, NoteId)>,
     /// When the write-ahead log was moved last.
     pub(super) log_moved: Option<Instant>,
     pub(super) to_explain: Vec<ClassId>,
     pub(super) explained_at: HashMap<ClassId, Instant>,
-    pub(super) probe_at: Option<Instant>,
+    /// When hosts are read again for what is blocked.
+    pub(super) look_again: Option<Instant>,
     pub(super) starve_at: Instant,
-    /// Something began or ended since the last reading.
-    pub(super) moved: bool,
     pub(super) idle_since: Instant,
     pub(super) idle_exit: Duration,
     leave: bool,
@@ -165,14 +167,15 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
         cancelling: HashSet::new(),
         capped: HashSet::new(),
         lost_routes: Vec::new(),
-        parted: Vec::new(),
+        silent: Vec::new(),
+        lose_at: Some(Instant::now()),
+        began_at: Timestamp::now(),
         judged: HashMap::new(),
         log_moved: None,
         to_explain: Vec::new(),
         explained_at: HashMap::new(),
-        probe_at: None,
+        look_again: None,
         starve_at: Instant::now(),
-        moved: false,
         idle_since: Instant::now(),
         idle_exit,
         leave: false,
@@ -208,10 +211,12 @@ impl Dispatcher {
             }
             ToDispatcher::Watch { task, index } => {
                 self.callers.all[at].watch(task, index);
+                self.urge_links();
                 self.stirred = true;
             }
             ToDispatcher::Follow { task, index, out, err } => {
                 self.callers.all[at].follow(super::callers::Follow { task, index, attempt: None, out, err });
+                self.urge_links();
                 self.stirred = true;
             }
             ToDispatcher::Read { task, index, number, stream, offset, max } => {
@@ -219,7 +224,9 @@ impl Dispatcher {
             }
             ToDispatcher::Probe { server } => {
                 self.callers.all[at].probe(server);
-                self.probe_at = Some(Instant::now());
+                if let Some(slot) = self.route_to(server).and_then(|route| self.links.get_mut(&route)) {
+                    slot.urge();
+                }
                 self.stirred = true;
             }
             ToDispatcher::Login(login) => {

@@ -44,7 +44,9 @@ impl Dispatcher {
         {
             self.tell(route, &question);
         }
-        let quiet = self.inbox.is_empty() && !self.stirred && !self.queue.stirs() && self.starve_at > Instant::now();
+        let now = Instant::now();
+        let due = self.starve_at <= now || self.lose_at.is_some_and(|at| at <= now);
+        let quiet = self.inbox.is_empty() && !self.stirred && !self.queue.stirs() && !due;
         let stuck = self.lanes.stuck();
         if quiet && stuck.is_empty() {
             self.explain_some(store)?;
@@ -61,16 +63,12 @@ impl Dispatcher {
                 outcome.recall.push((route, lane));
             }
         }
-        let parted = std::mem::take(&mut self.parted);
         store.write(durability, |tx| {
             let now = Timestamp::now();
             self.look_at_servers(tx)?;
-            for (route, at) in parted {
-                for server in self.servers_on(route) {
-                    tx.record_parting(server, at)?;
-                }
-            }
-            for server in self.callers.probes() {
+            let stale_after = crate::distributor::tier2::stale_after(tx)?;
+            self.fleets.values_mut().for_each(|fleet| fleet.trust(stale_after, now));
+            for (server, _) in self.callers.probes() {
                 if self.route_to(server).is_none() {
                     outcome.probed.push((server, Err("there is no such server to be read".to_owned())));
                 }
@@ -80,6 +78,7 @@ impl Dispatcher {
                 self.collect(tx, &mut ledger, route, message, &mut outcome)?;
             }
             self.carry_out_cancels(tx, &mut ledger, &mut outcome)?;
+            self.give_up_lost(tx, &mut ledger, now, &mut outcome)?;
             self.look_at_classes(tx)?;
             schedule::top_up(self, tx, &mut ledger, &mut outcome)?;
             self.close_lanes(tx)?;
@@ -147,7 +146,7 @@ impl Dispatcher {
         for order in outcome.orders {
             if let Some(route) = self.route_of(order.place) {
                 self.tell(route, &ToAgent::Start(order.start));
-                self.moved = true;
+                self.moved(route);
             }
         }
         failpoint("dispatcher-sent");
@@ -169,9 +168,6 @@ impl Dispatcher {
         }
         for (server, read) in outcome.probed {
             self.callers.probed(server, read);
-        }
-        if !self.callers.probes().is_empty() {
-            self.probe_at = Some(Instant::now());
         }
     }
 
@@ -207,6 +203,9 @@ impl Dispatcher {
                     fleet.remove(id);
                 }
             }
+            // A link that leads to no server of ours any more.
+            let used: std::collections::HashSet<Route> = self.routes().collect();
+            self.links.retain(|route, _| *route == Route::Here || used.contains(route));
         }
         self.seen_servers = changes;
         Ok(())
@@ -291,7 +290,9 @@ impl Dispatcher {
 
     /// A place is free again: blocked classes may fit there, on the other servers of its host, and in groups.
     fn give_back(&mut self, place: Place, needs: Needs) {
-        self.moved = true;
+        if let Some(route) = self.route_of(place) {
+            self.moved(route);
+        }
         self.book(place, needs, schedule::Booking::GiveBack);
         let host = self.fleets.values().find_map(|f| f.get(place.host)).and_then(|s| s.pool.as_ref()).map(|p| p.host);
         for (distributor, fleet) in &self.fleets {
@@ -343,6 +344,10 @@ impl Dispatcher {
             store.checkpoint()?;
         }
         Ok(())
+    }
+
+    fn routes(&self) -> impl Iterator<Item = Route> {
+        self.fleets.values().flat_map(|fleet| fleet.servers()).filter_map(|server| Route::to(&server.engine))
     }
 
     /// The link over which a place is reached.

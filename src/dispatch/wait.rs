@@ -78,7 +78,7 @@ impl Dispatcher {
         let mut due = now + Duration::from_secs(30);
         let patience = self.ways.patience;
         let links = self.links.values().filter_map(|slot| slot.due_at(patience));
-        for at in links.chain(self.probe_at) {
+        for at in links.chain(self.lose_at).chain(self.look_again.filter(|_| self.queue.blocked().next().is_some())) {
             due = due.min(at);
         }
         if !self.queue.is_empty() {

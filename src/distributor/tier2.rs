@@ -9,9 +9,11 @@ use crate::model::task::{Members, Phase, Request, State};
 use crate::model::time::Timestamp;
 use crate::model::user::User;
 use crate::store::ledger::{Ledger, Placing};
+use crate::store::settings;
 use crate::store::tasks::NewTask;
 use crate::store::trace::NoteId;
 use crate::store::{StoreError, Tx, View};
+use std::time::Duration;
 
 /// Why a distributor could not even look.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +52,8 @@ impl Asked {
         client: &Client,
     ) -> Result<Self, TierError> {
         let query = Query::new(demand, user, client)?;
-        let fleet = Fleet::new(view.servers_of(distributor)?, placement(view)?);
+        let mut fleet = Fleet::new(view.servers_of(distributor)?, placement(view)?);
+        fleet.trust(stale_after(view)?, Timestamp::now());
         Ok(Self { query, fleet, verdicts: Vec::new() })
     }
 
@@ -126,6 +129,11 @@ pub fn placement(view: &View<'_>) -> Result<Placement, StoreError> {
         Some("pack") => Placement::Pack,
         _ => Placement::Spread,
     })
+}
+
+/// How long readings of hosts over ssh are believed in this home.
+pub fn stale_after(view: &View<'_>) -> Result<Duration, StoreError> {
+    Ok(settings::stale_after(view.setting("stale_after")?.as_deref()))
 }
 
 /// What a commit says.
@@ -254,12 +262,15 @@ pub const fn state_of(how: How) -> State {
 
 /// Why a task waits, in one line: the nearest server's reason, and how many others there are.
 pub fn summary(verdicts: &[Verdict]) -> String {
-    let nearest = verdicts.iter().filter(|v| !v.qualifies).min_by_key(|v| (v.reasons.len(), v.server.clone()));
-    match nearest {
-        None => "others come first".to_owned(),
-        Some(verdict) if verdicts.len() == 1 => format!("{}: {}", verdict.server, verdict.reasons.join("; ")),
-        Some(verdict) => {
-            format!("{}: {} (and {} more)", verdict.server, verdict.reasons.join("; "), verdicts.len() - 1)
-        }
+    // Servers that the task itself does not want are none of its reasons, unless there are no others.
+    let key = |v: &&Verdict| (v.named_out, v.reasons.len(), v.server.clone());
+    let Some(nearest) = verdicts.iter().filter(|v| !v.qualifies).min_by_key(key) else {
+        return "others come first".to_owned();
+    };
+    let others = verdicts.iter().filter(|v| v.named_out == nearest.named_out).count() - 1;
+    let reasons = nearest.reasons.join("; ");
+    match others {
+        0 => format!("{}: {reasons}", nearest.server),
+        _ => format!("{}: {reasons} (and {others} more)", nearest.server),
     }
 }

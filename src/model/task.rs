@@ -288,6 +288,9 @@ pub struct Request {
     pub retries: u32,
     /// Also after LOST: the task may then run twice.
     pub retry_lost: bool,
+    /// LOST once its server was out of reach for so long; None: never for that.
+    #[serde(default)]
+    pub lost_after: Option<Duration>,
     /// Begin HELD.
     pub hold: bool,
     /// Keep HELD where nothing could ever run it, instead of refusing.

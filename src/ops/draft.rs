@@ -41,6 +41,7 @@ pub struct Draft {
     pub priority: Option<i32>,
     pub retries: Option<u32>,
     pub retry_lost: bool,
+    pub lost_after: Option<Duration>,
     pub hold: bool,
     pub files: Wish,
 }
@@ -72,6 +73,7 @@ impl Draft {
             priority: None,
             retries: None,
             retry_lost: false,
+            lost_after: None,
             hold: false,
             files: Wish { dir: None, send: Vec::new(), fetch: Vec::new() },
         }
@@ -124,6 +126,7 @@ impl Draft {
             members: self.members,
             retries: self.retries.or(given.retries).unwrap_or(0),
             retry_lost: self.retry_lost,
+            lost_after: self.lost_after,
             hold: self.hold,
             hold_unmatched: self.hold_unmatched,
             user: self.user,

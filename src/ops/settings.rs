@@ -71,6 +71,12 @@ pub const PROBE_TIMEOUT: Known = Known {
     kind: Kind::Time,
     about: "a login or a reading that takes longer is given up",
 };
+pub const STALE_AFTER: Known = Known {
+    name: "stale_after",
+    default: "10min",
+    kind: Kind::Time,
+    about: "a server over ssh that was read longer ago is read anew before it is given a task",
+};
 pub const AGENT_DIR: Known = Known {
     name: "agent_dir",
     default: "",
@@ -79,7 +85,7 @@ pub const AGENT_DIR: Known = Known {
 };
 
 /// All of them, by name.
-pub const ALL: [Known; 10] = [
+pub const ALL: [Known; 11] = [
     AGENT_DIR,
     IDLE_EXIT,
     KEEP_OUTPUTS,
@@ -88,6 +94,7 @@ pub const ALL: [Known; 10] = [
     PLACEMENT,
     PROBE_TIMEOUT,
     SSH_COMMAND,
+    STALE_AFTER,
     STARVE_AFTER,
     WATCH,
 ];

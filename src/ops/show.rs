@@ -89,17 +89,20 @@ fn of_member(view: &View<'_>, row: &TaskRow, index: Index, member: Option<&Membe
 /// What is unusual about a running member: a silent server, a lost supervisor, a cancel on its way.
 fn why_running(view: &View<'_>, member: &MemberRow) -> Result<Option<String>, OpsError> {
     let now = Timestamp::now();
+    let mut all = Vec::new();
     if let Some(asked) = view.cancel_asked(member.task, Some(member.index))? {
-        return Ok(Some(format!("cancel asked {} ago", short(asked.age_at(now)))));
+        all.push(format!("cancel asked {} ago", short(asked.age_at(now))));
     }
     if let Some(id) = member.host.or(member.server)
         && let Some(server) = view.server_by_id(id)?
         && let Health::Down { error, since } = server.health
     {
-        let since = view.contacted_at(id)?.unwrap_or(since);
-        return Ok(Some(format!("last contact with {} {} ago: {error}", server.name, short(since.age_at(now)))));
+        let last = view.contacted_at(id)?.unwrap_or(since);
+        all.push(format!("last contact with {} {} ago: {error}", server.name, short(last.age_at(now))));
+    } else if member.orphaned {
+        all.push("runs without supervisor; its exit code will not be known".to_owned());
     }
-    Ok(member.orphaned.then(|| "runs without supervisor; its exit code will not be known".to_owned()))
+    Ok(if all.is_empty() { None } else { Some(all.join("; ")) })
 }
 
 fn server_name(view: &View<'_>, id: ServerId) -> Result<Option<String>, OpsError> {

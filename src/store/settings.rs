@@ -2,6 +2,8 @@
 
 use super::{Result, Tx, View};
 use crate::model::id::{Epoch, HomeId};
+use crate::model::time::parse_duration;
+use std::time::Duration;
 
 /// The home's own row.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +62,14 @@ impl Tx<'_> {
         };
         Ok(())
     }
+}
+
+/// How long the reading of a host over ssh is believed, where `stale_after` is not set.
+const STALE_AFTER: Duration = Duration::from_secs(600);
+
+/// The setting `stale_after` as a time.
+pub fn stale_after(setting: Option<&str>) -> Duration {
+    setting.and_then(|text| parse_duration(text).ok()).unwrap_or(STALE_AFTER)
 }
 
 /// Application names that are looked up on every host, where `watch` is not set.

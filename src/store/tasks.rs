@@ -257,24 +257,22 @@ impl View<'_> {
     /// What a server is told to do for a task.
     pub fn launch(&self, id: TaskId) -> Result<Option<Launch>> {
         let files = self.files_of(id)?;
-        self.one(
-            "SELECT argv, cwd, env, time_limit, stdout, stderr, stdin, client_home FROM task WHERE id = ?1",
-            [id],
-            |row| {
-                Ok(Launch {
-                    command: Command::from_blob(row.get_ref(0)?.as_blob()?),
-                    cwd: row.get(1)?,
-                    env: Environment::from_blob(row.get_ref(2)?.as_blob()?),
-                    time_limit: row.get::<_, Option<u64>>(3)?.map(Duration::from_millis),
-                    stdout: row.get(4)?,
-                    stderr: row.get(5)?,
-                    stdin: row.get(6)?,
-                    home: row.get(7)?,
-                    workplace: files.0,
-                    fetch: files.1,
-                })
-            },
-        )
+        const SELECT: &str =
+            "SELECT argv, cwd, env, time_limit, stdout, stderr, stdin, client_home FROM task WHERE id = ?1";
+        self.one(SELECT, [id], |row| {
+            Ok(Launch {
+                command: Command::from_blob(row.get_ref(0)?.as_blob()?),
+                cwd: row.get(1)?,
+                env: Environment::from_blob(row.get_ref(2)?.as_blob()?),
+                time_limit: row.get::<_, Option<u64>>(3)?.map(Duration::from_millis),
+                stdout: row.get(4)?,
+                stderr: row.get(5)?,
+                stdin: row.get(6)?,
+                home: row.get(7)?,
+                workplace: files.0,
+                fetch: files.1,
+            })
+        })
     }
 
     /// The line of a member of an each-line task.
@@ -297,9 +295,9 @@ impl Tx<'_> {
         self.run(
             "INSERT INTO task (uuid, class_id, user_id, name, argv, shown, cwd, env, time_limit, stdout, stderr, stdin, retries, retry_lost,
                                shape, first, step, size, at_once, rest, rest_state, waiting, held, reason, submitted_at, round, tier1, tier2,
-                               search, verdict, verdict_at, unmatched, client_home)
+                               search, verdict, verdict_at, unmatched, client_home, lost_after)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?18, ?20, ?21, ?22, ?23, ?24, ?25,
-                     ?26, ?27, ?28, ?29, ?24, ?30, ?31)",
+                     ?26, ?27, ?28, ?29, ?24, ?30, ?31, ?32)",
             rusqlite::params![
                 new.uuid,
                 new.class,
@@ -332,6 +330,7 @@ impl Tx<'_> {
                 new.verdict.map(|n| n.0),
                 new.unmatched,
                 launch.home,
+                new.request.lost_after.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
             ],
         )?;
         let id = TaskId(self.inserted());

@@ -115,6 +115,9 @@ pub struct TaskOptions {
     /// Also when the task was lost: it may then run twice
     #[arg(long, help_heading = "How it runs")]
     pub retry_lost: bool,
+    /// Give it up as LOST once its server was out of reach so long; it may still run there
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "How it runs")]
+    pub lost_after: Option<Duration>,
     /// Say where it would run and why, submit nothing
     #[arg(short = 'n', long, help_heading = "How it runs")]
     pub dry_run: bool,

@@ -73,6 +73,7 @@ pub fn draft(options: TaskOptions, hold: bool, out: &mut Out) -> Result<Draft, F
         priority: options.priority,
         retries: options.retries,
         retry_lost: options.retry_lost,
+        lost_after: options.lost_after,
         hold,
         files: Wish { dir: options.dir, send: options.send, fetch: options.fetch },
     })

@@ -5,6 +5,7 @@ ALTER TABLE server ADD COLUMN ssh_options TEXT NOT NULL DEFAULT '[]' CHECK (json
 ALTER TABLE server ADD COLUMN remote_dir TEXT;
 ALTER TABLE server ADD COLUMN prologue TEXT;
 ALTER TABLE task ADD COLUMN client_home BLOB;
+ALTER TABLE task ADD COLUMN lost_after INTEGER;
 -- Cloned machines share their machine-id: a host is told by that and its name.
 UPDATE host SET machine = machine || '-' || hostname WHERE machine NOT LIKE 'host-%';
 
