@@ -210,10 +210,15 @@ impl Slot {
         {
             self.come_up(boot.clone(), ways);
         }
-        if let Some(error) = broken {
+        let unfit = news.iter().find_map(|n| match n {
+            News::Said(FromAgent::Unfit { error }) => Some(error.clone()),
+            _ => None,
+        });
+        if let Some(error) = unfit {
+            // The agent knows better than ssh why it leaves.
+            self.failed(LinkError::Trouble(Trouble::Other(error)), ways);
+        } else if let Some(error) = broken {
             news.push(self.failed(error, ways));
-        } else if news.iter().any(|n| matches!(n, News::Said(FromAgent::Unfit { .. }))) {
-            self.failed(LinkError::Ended, ways);
         }
         news
     }

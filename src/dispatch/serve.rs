@@ -187,8 +187,9 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
 impl Dispatcher {
     fn run(&mut self, store: &mut Store, listener: &UnixListener) -> Result<(), DispatchError> {
         loop {
-            self.open_links(store)?;
             self.turn(store)?;
+            // Behind the turn: it gives members to servers whose link is not open yet.
+            self.open_links(store)?;
             self.flush();
             if (self.leave || self.may_leave()) && self.leave_or_stay(store)? {
                 return Ok(());
