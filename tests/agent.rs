@@ -13,6 +13,8 @@ mod control;
 mod deaths;
 #[path = "agent/disk.rs"]
 mod disk;
+#[path = "agent/files.rs"]
+mod files;
 #[path = "support/small.rs"]
 mod small;
 #[path = "agent/speed.rs"]

@@ -6,9 +6,13 @@ mod support;
 
 #[path = "claims/attributes.rs"]
 mod attributes;
+#[path = "claims/cron.rs"]
+mod cron;
 #[path = "claims/databases.rs"]
 mod databases;
 #[path = "claims/load.rs"]
 mod load;
+#[path = "claims/tiers.rs"]
+mod tiers;
 #[path = "claims/way.rs"]
 mod way;

@@ -4,6 +4,8 @@
 
 mod support;
 
+#[path = "it/cron.rs"]
+mod cron;
 #[path = "it/faults/mod.rs"]
 mod faults;
 #[path = "it/files/mod.rs"]
@@ -16,5 +18,7 @@ mod placing;
 mod run;
 #[path = "it/session.rs"]
 mod session;
+#[path = "it/tiers/mod.rs"]
+mod tiers;
 #[path = "it/versions.rs"]
 mod versions;

@@ -27,7 +27,10 @@ impl Agent {
             ToAgent::Unfollow { attempt } => self.unfollow(attempt),
             ToAgent::Piece { bundle, offset, bytes } => self.take_piece(bundle, offset, &bytes),
             ToAgent::NoBundle { bundle, error } => self.no_bundle(bundle, &error),
-            ToAgent::Pack { attempt, cwd, workplace, fetch } => self.pack(attempt, cwd, workplace, fetch),
+            ToAgent::Pack { attempt, mut launch } => {
+                self.move_home(&mut launch);
+                self.pack(attempt, launch);
+            }
             ToAgent::ReadPacked { attempt, offset, max } => self.read_packed(attempt, offset, max),
             ToAgent::DropFiles { attempt } => self.drop_work(attempt),
         }

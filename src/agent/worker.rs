@@ -3,8 +3,9 @@
 use super::bundles;
 use super::works::{self, Places};
 use crate::model::command::Text;
-use crate::model::files::{Digest, Fetch, Sent, Workplace};
+use crate::model::files::{Digest, Sent};
 use crate::model::id::AttemptId;
+use crate::model::task::Launch;
 use crate::protocol::agent::Packing;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::OwnedFd;
@@ -22,7 +23,7 @@ pub enum Job {
     /// Make the directory of an attempt.
     Make { attempt: AttemptId, sent: Sent },
     /// Pack what an attempt brings back.
-    Pack { attempt: AttemptId, cwd: Text, workplace: Workplace, fetch: Fetch },
+    Pack { attempt: AttemptId, launch: Box<Launch> },
     /// Remove the directory of an attempt.
     Clear { attempt: AttemptId },
 }
@@ -43,7 +44,9 @@ pub enum Done {
         attempt: AttemptId,
         result: Result<Packing, String>,
     },
-    Cleared,
+    Cleared {
+        attempt: AttemptId,
+    },
 }
 
 /// The threads.
@@ -106,12 +109,10 @@ fn carry_out(places: &Places, job: Job) -> Done {
     match job {
         Job::Settle { bundle } => Done::Settled { bundle, result: bundles::settle(&places.bundles, bundle) },
         Job::Make { attempt, sent } => Done::Made { attempt, result: works::make(places, attempt, &sent) },
-        Job::Pack { attempt, cwd, workplace, fetch } => {
-            Done::Packed { attempt, result: works::pack(places, attempt, &cwd, &workplace, &fetch) }
-        }
+        Job::Pack { attempt, launch } => Done::Packed { attempt, result: works::pack(places, attempt, &launch) },
         Job::Clear { attempt } => {
             works::clear(places, attempt);
-            Done::Cleared
+            Done::Cleared { attempt }
         }
     }
 }

@@ -11,12 +11,13 @@ use crate::archive::root::Root;
 use crate::archive::{select, unpack, walk::Tree};
 use crate::model::command::Text;
 use crate::model::failpoint::failpoint;
-use crate::model::files::{Fetch, RelPath, Sent, Workplace};
+use crate::model::files::{RelPath, Sent, Workplace};
 use crate::model::id::{AttemptId, LaneId};
+use crate::model::task::Launch;
 use crate::protocol::agent::{FromAgent, Packing, Refusal};
 use std::collections::{HashMap, VecDeque};
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, BufWriter};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -77,6 +78,7 @@ impl Agent {
             if self.book.get(attempt).is_some() {
                 self.works.known.insert(attempt, Work { busy: false, wanted: true, directory: None });
             } else {
+                self.works.known.insert(attempt, Work { busy: true, wanted: false, directory: None });
                 self.worker.ask(Job::Clear { attempt });
             }
         }
@@ -107,33 +109,28 @@ impl Agent {
     /// An attempt's directory is not needed any more.
     pub fn drop_work(&mut self, attempt: AttemptId) {
         let Some(work) = self.works.known.get_mut(&attempt) else { return };
-        work.wanted = false;
-        if !work.busy {
-            self.works.known.remove(&attempt);
+        (work.wanted, work.directory) = (false, None);
+        if !std::mem::replace(&mut work.busy, true) {
             self.works.reads.retain(|(of, ..)| *of != attempt);
             self.worker.ask(Job::Clear { attempt });
         }
     }
 
     /// Packs what an attempt brings back.
-    pub fn pack(&mut self, attempt: AttemptId, cwd: Text, workplace: Workplace, fetch: Fetch) {
+    pub fn pack(&mut self, attempt: AttemptId, launch: Launch) {
         let work = Work { busy: false, wanted: true, directory: None };
         let work = self.works.known.entry(attempt).or_insert(work);
         if !std::mem::replace(&mut work.busy, true) {
-            self.worker.ask(Job::Pack { attempt, cwd, workplace, fetch });
+            self.worker.ask(Job::Pack { attempt, launch: Box::new(launch) });
         }
     }
 
     /// Takes note of what the worker has done.
     pub fn take_done(&mut self, done: Done) {
-        let attempt = match &done {
-            Done::Made { attempt, .. } | Done::Packed { attempt, .. } => *attempt,
-            Done::Settled { .. } | Done::Cleared => {
-                if let Done::Settled { bundle, result } = done {
-                    self.bundle_settled(bundle, result);
-                }
-                return;
-            }
+        let attempt = match done {
+            Done::Made { attempt, .. } | Done::Packed { attempt, .. } => attempt,
+            Done::Settled { bundle, result } => return self.bundle_settled(bundle, result),
+            Done::Cleared { attempt } => return self.work_cleared(attempt),
         };
         let Some(work) = self.works.known.get_mut(&attempt) else { return };
         work.busy = false;
@@ -158,7 +155,15 @@ impl Agent {
                 failpoint("agent-packed");
                 self.send(&FromAgent::Packed { attempt, result });
             }
-            Done::Settled { .. } | Done::Cleared => {}
+            Done::Settled { .. } | Done::Cleared { .. } => {}
+        }
+    }
+
+    /// A directory is gone; the same attempt may have come back meanwhile, and waited for that.
+    fn work_cleared(&mut self, attempt: AttemptId) {
+        self.works.known.remove(&attempt);
+        if let Some(lane) = self.book.get(attempt).map(|a| a.lane) {
+            self.feed(lane);
         }
     }
 
@@ -228,18 +233,13 @@ pub fn make(places: &Places, attempt: AttemptId, sent: &Sent) -> Result<Text, St
 }
 
 /// Packs what an attempt brings back.
-pub fn pack(
-    places: &Places,
-    attempt: AttemptId,
-    cwd: &Text,
-    workplace: &Workplace,
-    fetch: &Fetch,
-) -> Result<Packing, String> {
+pub fn pack(places: &Places, attempt: AttemptId, launch: &Launch) -> Result<Packing, String> {
     let dir = places.of(attempt);
-    let (root, below) = match workplace {
+    let (root, below) = match &launch.workplace {
         Workplace::Own(sent) => (dir.join("root"), sent.below.clone()),
-        Workplace::There => (PathBuf::from(cwd.as_os()), RelPath::default()),
+        Workplace::There => (PathBuf::from(launch.cwd.as_os()), RelPath::default()),
     };
+    let Some(fetch) = &launch.fetch else { return Err("nothing is wanted of it".to_owned()) };
     let words = |error: &dyn std::fmt::Display| error.to_string();
     if !root.exists() {
         return Err(format!("{} is gone", root.display()));
@@ -253,14 +253,14 @@ pub fn pack(
         }
         tree.extend(found.into_iter().map(|(path, from)| (below.join(&path), from)));
     }
-    if fetch.changed && workplace.sent().is_some() {
+    if fetch.changed && launch.workplace.sent().is_some() {
         let sent = File::open(dir.join("sent")).map_err(|error| words(&error))?;
         tree.extend(select::changed(&root, &sent).map_err(|error| words(&error))?);
     }
     let _ = DirBuilder::new().mode(0o700).create(&dir);
     let to = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(dir.join("packed"));
     let to = to.map_err(|error| format!("{}: {error}", dir.display()))?;
-    let mut packer = Packer::new(BufWriter::with_capacity(256 << 10, to));
+    let mut packer = Packer::new(to);
     for (path, from) in &tree {
         match packer.add(path, from) {
             Ok(()) => {}

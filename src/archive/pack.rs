@@ -1,10 +1,10 @@
 //! Packing: files, directories and links into an archive, as a stream.
 
-use super::Hashing;
+use super::{Hashing, PIECE};
 use crate::model::files::{Digest, RelPath};
 use rustix::fs::{Mode, OFlags};
 use std::fs::{File, Metadata};
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -21,14 +21,14 @@ pub struct Packed {
 
 /// An archive that is being written.
 pub struct Packer<W: Write> {
-    tar: Builder<Hashing<W>>,
+    tar: Builder<BufWriter<Hashing<W>>>,
     files: u64,
 }
 
 impl<W: Write> Packer<W> {
     /// An empty one.
     pub fn new(to: W) -> Self {
-        Self { tar: Builder::new(Hashing::new(to)), files: 0 }
+        Self { tar: Builder::new(BufWriter::with_capacity(PIECE as usize, Hashing::new(to))), files: 0 }
     }
 
     /// Adds what lies at `from`, whatever it is; a directory without what is in it. Links are not followed.
@@ -106,7 +106,7 @@ impl<W: Write> Packer<W> {
     /// Ends the archive.
     pub fn finish(self) -> io::Result<(W, Packed)> {
         let files = self.files;
-        let mut hashing = self.tar.into_inner()?;
+        let mut hashing = self.tar.into_inner()?.into_inner()?;
         hashing.flush()?;
         let packed = Packed { digest: hashing.digest(), size: hashing.len(), files };
         Ok((hashing.into_inner(), packed))

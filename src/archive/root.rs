@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timestamps};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
+use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -110,6 +110,15 @@ fn step(dir: BorrowedFd<'_>, name: &OsStr, make: bool) -> io::Result<OwnedFd> {
         }
         other => Ok(other?),
     }
+}
+
+/// Writes a file in large pieces.
+pub fn fill(file: &mut File, bytes: &mut dyn Read, size: u64) -> io::Result<()> {
+    let capacity = usize::try_from(size).unwrap_or(usize::MAX).min(super::PIECE as usize);
+    // `copy` reads right into this buffer.
+    let mut to = BufWriter::with_capacity(capacity, file);
+    io::copy(bytes, &mut to)?;
+    to.flush()
 }
 
 /// Gives an open file its mode, as far as the umask allows it, and its time.

@@ -20,8 +20,8 @@ pub fn unpack(archive: &File, into: &Root) -> Result<(), UnpackError> {
         let done = match &kind {
             Kind::Dir { mode } => into.dir(&path, *mode),
             Kind::Link { target } => into.link(&path, target),
-            Kind::File { mode, mtime, .. } => into.create(&path, *mode).and_then(|mut file| {
-                io::copy(bytes, &mut file)?;
+            Kind::File { mode, mtime, size, .. } => into.create(&path, *mode).and_then(|mut file| {
+                root::fill(&mut file, bytes, *size)?;
                 root::finish(&file, *mode, *mtime)
             }),
         };

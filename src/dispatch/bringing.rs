@@ -15,17 +15,25 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-/// Bytes after which they are put on the disk: the loop waits for little at a time.
-const SYNC: u64 = 8 << 20;
-
 /// What is on its way home.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Bringing {
     open: HashMap<AttemptId, Bring>,
     /// Brought home, or not; the end is about to be taken in.
     done: HashMap<AttemptId, Brought>,
+    /// Whole ones are put on the disk by threads: much takes long, and the loop must not wait.
+    settled: Receiver<(AttemptId, Result<(), String>)>,
+    settling: Sender<(AttemptId, Result<(), String>)>,
+}
+
+impl Default for Bringing {
+    fn default() -> Self {
+        let (settling, settled) = channel();
+        Self { open: HashMap::new(), done: HashMap::new(), settled, settling }
+    }
 }
 
 /// What came of it.
@@ -39,7 +47,8 @@ pub struct Brought {
 struct Bring {
     route: Route,
     known: Known,
-    ended: Ended,
+    /// None: it was taken in long ago, and somebody asks once more for what it brought.
+    ended: Option<Ended>,
     remarks: Vec<String>,
     /// None while the agent packs.
     arrival: Option<Arrival>,
@@ -50,7 +59,6 @@ struct Bring {
 struct Arrival {
     path: PathBuf,
     to: Hashing<File>,
-    synced: u64,
     asked: u64,
     digest: Digest,
     size: u64,
@@ -63,7 +71,10 @@ struct Arrival {
 #[derive(Debug, Default)]
 pub struct Next {
     pub ask: Vec<ToAgent>,
+    /// The end can be taken in.
     pub whole: Option<Event>,
+    /// What came of asking once more can be.
+    pub again: Option<(AttemptId, Known)>,
 }
 
 impl Bringing {
@@ -78,7 +89,7 @@ impl Bringing {
     }
 
     /// The agent is to be asked to pack; false if it was asked already.
-    pub fn begin(&mut self, route: Route, known: Known, attempt: AttemptId, ended: Ended) -> bool {
+    pub fn begin(&mut self, route: Route, known: Known, attempt: AttemptId, ended: Option<Ended>) -> bool {
         if self.open.contains_key(&attempt) {
             return false;
         }
@@ -112,7 +123,7 @@ impl Bringing {
             let error = "the server has lost what it had packed".to_owned();
             return self.finish(attempt, Whereabouts::There { error });
         }
-        match arrival.take(bytes) {
+        match arrival.to.write_all(bytes) {
             Ok(()) => {
                 failpoint("dispatcher-packet-taken");
                 self.go_on(home, attempt)
@@ -130,37 +141,59 @@ impl Bringing {
         let Some(bring) = self.open.get_mut(&attempt) else { return Next::default() };
         let Some(arrival) = &mut bring.arrival else { return Next::default() };
         if arrival.to.len() < arrival.size {
-            return Next { ask: arrival.asks(attempt), whole: None };
+            return Next { ask: arrival.asks(attempt), ..Next::default() };
         }
         if arrival.to.digest() != arrival.digest || arrival.to.len() > arrival.size {
             if !arrival.again && arrival.restart().is_ok() {
-                return Next { ask: arrival.asks(attempt), whole: None };
+                return Next { ask: arrival.asks(attempt), ..Next::default() };
             }
             return self.finish(attempt, Whereabouts::There { error: "it came damaged".to_owned() });
         }
         let to = home.fetched_file(bring.known.task, bring.known.index);
-        let placed = arrival.to.inner().sync_all().and_then(|()| std::fs::rename(&arrival.path, &to));
-        let placed = placed.map_err(|error| format!("{}: {error}", to.display()));
-        let settled = placed.and_then(|()| home.settle(&home.fetched()).map_err(|error| error.to_string()));
-        let (digest, size, files) = (arrival.digest, arrival.size, arrival.files);
-        match settled {
-            Ok(()) => {
-                failpoint("dispatcher-brought");
-                self.finish(attempt, Whereabouts::Here { digest, size, files })
+        let (from, home, done) = (arrival.path.clone(), home.clone(), self.settling.clone());
+        let file = arrival.to.inner().try_clone();
+        std::thread::spawn(move || {
+            let settled = file.and_then(|file| file.sync_all()).and_then(|()| std::fs::rename(&from, &to));
+            let settled = settled.map_err(|error| format!("{}: {error}", to.display()));
+            let settled = settled.and_then(|()| home.settle(&home.fetched()).map_err(|error| error.to_string()));
+            if done.send((attempt, settled)).is_ok() {
+                // The loop waits for descriptors: a knock at the door is one. It looks here in each round anyway.
+                super::start::knock(&home);
             }
-            Err(error) => self.finish(attempt, Whereabouts::There { error }),
+        });
+        Next::default()
+    }
+
+    /// What came of those that were whole.
+    pub fn settled(&mut self) -> Vec<(Route, Next)> {
+        let mut all = Vec::new();
+        while let Ok((attempt, result)) = self.settled.try_recv() {
+            let Some(Bring { route, arrival: Some(arrival), .. }) = self.open.get(&attempt) else { continue };
+            let (route, digest, size, files) = (*route, arrival.digest, arrival.size, arrival.files);
+            let lies = match result {
+                Ok(()) => Whereabouts::Here { digest, size, files },
+                Err(error) => Whereabouts::There { error },
+            };
+            failpoint("dispatcher-brought");
+            all.push((route, self.finish(attempt, lies)));
         }
+        all
     }
 
     fn finish(&mut self, attempt: AttemptId, lies: Whereabouts) -> Next {
         let Some(bring) = self.open.remove(&attempt) else { return Next::default() };
         self.done.insert(attempt, Brought { lies, remarks: bring.remarks });
-        Next { ask: Vec::new(), whole: Some(Event::Ended { attempt, ended: bring.ended }) }
+        match bring.ended {
+            Some(ended) => Next { whole: Some(Event::Ended { attempt, ended }), ..Next::default() },
+            None => Next { again: Some((attempt, bring.known)), ..Next::default() },
+        }
     }
 
-    /// The link is lost: the next hello tells the ends again.
-    pub fn forget(&mut self, route: Route) {
-        self.open.retain(|_, bring| bring.route != route);
+    /// The link is lost: the next hello tells the ends again. Was there one on its way, and which did somebody ask for?
+    pub fn forget(&mut self, route: Route) -> (bool, Vec<Known>) {
+        let lost = self.open.extract_if(|_, bring| bring.route == route).map(|(_, bring)| bring);
+        let (ends, asked): (Vec<_>, Vec<_>) = lost.partition(|bring| bring.ended.is_some());
+        (!ends.is_empty(), asked.into_iter().map(|bring| bring.known).collect())
     }
 
     /// Nothing is on its way.
@@ -194,25 +227,16 @@ impl Arrival {
         }
         let mut to = Hashing::new(file.try_clone()?);
         to.take_in(&file)?;
-        let (asked, synced) = (to.len(), to.len());
+        let asked = to.len();
         let Packing { digest, size, files, .. } = *packing;
-        Ok(Self { path, to, synced, asked, digest, size, files, again: false })
-    }
-
-    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.to.write_all(bytes)?;
-        if self.to.len() >= self.synced + SYNC {
-            self.to.inner().sync_data()?;
-            self.synced = self.to.len();
-        }
-        Ok(())
+        Ok(Self { path, to, asked, digest, size, files, again: false })
     }
 
     fn restart(&mut self) -> io::Result<()> {
         let file = self.to.inner().try_clone()?;
         file.set_len(0)?;
         self.to = Hashing::new(file);
-        (self.synced, self.asked, self.again) = (0, 0, true);
+        (self.asked, self.again) = (0, true);
         Ok(())
     }
 

@@ -17,6 +17,7 @@ struct Wishes {
     follows: Vec<Follow>,
     /// Servers to be read, and since when that is wanted: an older reading is no answer.
     probes: Vec<(ServerId, Timestamp)>,
+    brings: Vec<(TaskId, Index)>,
     reads: Vec<(AttemptId, Stream, u64)>,
     /// Questions to agents whose links are not up yet.
     unasked: Vec<(Route, ToAgent)>,
@@ -36,6 +37,8 @@ pub struct Follow {
 /// One connection.
 #[derive(Debug)]
 pub struct Caller {
+    /// For answers that come later: callers come and go.
+    pub id: u64,
     pub stream: UnixStream,
     inbox: Inbox,
     outbox: Outbox,
@@ -48,10 +51,16 @@ const BACKLOG_MAX: usize = 8 << 20;
 
 impl Caller {
     /// Greets.
-    fn new(stream: UnixStream) -> io::Result<Self> {
+    fn new(id: u64, stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        let mut caller =
-            Self { stream, inbox: Inbox::default(), outbox: Outbox::default(), wishes: Wishes::default(), gone: false };
+        let mut caller = Self {
+            id,
+            stream,
+            inbox: Inbox::default(),
+            outbox: Outbox::default(),
+            wishes: Wishes::default(),
+            gone: false,
+        };
         let pid = rustix::process::getpid().as_raw_nonzero().get();
         caller.send(&FromDispatcher::Hello { version: VERSION, pid });
         Ok(caller)
@@ -115,6 +124,11 @@ impl Caller {
         self.wishes.probes.push((server, Timestamp::now()));
     }
 
+    /// Remembers a wish.
+    pub fn bring(&mut self, task: TaskId, index: Index) {
+        self.wishes.brings.push((task, index));
+    }
+
     /// Remembers a question until its link is up.
     pub fn ask_later(&mut self, route: Route, question: ToAgent) {
         self.wishes.unasked.push((route, question));
@@ -130,13 +144,15 @@ impl Caller {
 #[derive(Debug, Default)]
 pub struct Callers {
     pub all: Vec<Caller>,
+    greeted: u64,
 }
 
 impl Callers {
     /// Takes in who waits at the door.
     pub fn accept(&mut self, listener: &UnixListener) {
         while let Ok((stream, _)) = listener.accept() {
-            if let Ok(caller) = Caller::new(stream) {
+            self.greeted += 1;
+            if let Ok(caller) = Caller::new(self.greeted, stream) {
                 self.all.push(caller);
             }
         }
@@ -261,6 +277,17 @@ impl Callers {
         }
     }
 
+    /// What a member brought was asked for once more, and has come or not.
+    pub fn brought(&mut self, task: TaskId, index: Index) {
+        for caller in &mut self.all {
+            let had = caller.wishes.brings.len();
+            caller.wishes.brings.retain(|wish| *wish != (task, index));
+            if caller.wishes.brings.len() < had {
+                caller.send(&FromDispatcher::Brought { task, index });
+            }
+        }
+    }
+
     /// A reading that was asked for then came, or there is none.
     pub fn probed(&mut self, server: ServerId, read: Result<Timestamp, String>) {
         for caller in &mut self.all {
@@ -271,6 +298,13 @@ impl Callers {
             for _ in 0..answers {
                 caller.send(&FromDispatcher::Probed { server, error: read.as_ref().err().cloned() });
             }
+        }
+    }
+
+    /// Says something to one of them, if it is still there.
+    pub fn tell(&mut self, id: u64, message: &FromDispatcher) {
+        if let Some(caller) = self.all.iter_mut().find(|c| c.id == id) {
+            caller.send(message);
         }
     }
 

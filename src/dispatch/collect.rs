@@ -9,10 +9,9 @@ use crate::model::demand::Target;
 use crate::model::failpoint::failpoint;
 use crate::model::id::{AttemptId, Index, ServerId, TaskId};
 use crate::model::resources::Bytes;
-use crate::model::task::Phase;
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{Ended, Event, FromAgent, Refusal, ToAgent};
-use crate::store::files::{Fetched, Whereabouts};
+use crate::store::files::Whereabouts;
 use crate::store::ledger::Ledger;
 use crate::store::members::Outputs;
 use crate::store::{StoreError, Tx};
@@ -56,9 +55,7 @@ impl Dispatcher {
                 }
                 crate::distributor::tier2::reconsider_unmatched(tx, now).map_err(|e| match e {
                     crate::distributor::tier2::TierError::Store(error) => error,
-                    crate::distributor::tier2::TierError::Expression(error) => {
-                        StoreError::Corrupt { path: "grid.db".into(), found: error.to_string() }
-                    }
+                    other => StoreError::Corrupt { path: "grid.db".into(), found: other.to_string() },
                 })?;
                 Ok(self.look_at_servers(tx)?)
             }
@@ -184,11 +181,7 @@ impl Dispatcher {
                     tx.keep_output(known.task, known.index, known.number, stream, body.as_deref().unwrap_or_default())?;
                 }
             }
-            if let Some(brought) = self.bringing.brought(attempt) {
-                let (index, number, unpacked_at) = (known.index, known.number, None);
-                let (lies, remarks) = (brought.lies.clone(), brought.remarks.clone());
-                tx.keep_fetched(known.task, &Fetched { index, number, lies, remarks, unpacked_at })?;
-            }
+            self.keep_brought(tx, known, attempt)?;
             if again {
                 self.stirred = true;
             } else {
@@ -207,30 +200,6 @@ impl Dispatcher {
         self.bringing.close(attempt);
         failpoint("dispatcher-end-taken");
         Ok(())
-    }
-
-    /// Brings home what an ended attempt made. True: that is done, or there is nothing to be brought.
-    fn bring(
-        &mut self,
-        tx: &Tx<'_>,
-        route: Route,
-        known: Known,
-        attempt: AttemptId,
-        ended: &Ended,
-    ) -> Result<bool, DispatchError> {
-        // What never began has made nothing.
-        if ended.end.started_at.is_none() || self.bringing.brought(attempt).is_some() {
-            return Ok(true);
-        }
-        let (workplace, Some(fetch)) = tx.files_of(known.task)? else { return Ok(true) };
-        let member = tx.member(known.task, known.index)?;
-        let news =
-            member.is_some_and(|m| m.number == known.number && matches!(m.phase, Phase::Starting | Phase::Running));
-        let Some(launch) = tx.launch(known.task)?.filter(|_| news) else { return Ok(true) };
-        if self.bringing.begin(route, known, attempt, ended.clone()) {
-            self.tell(route, &ToAgent::Pack { attempt, cwd: launch.cwd, workplace, fetch });
-        }
-        Ok(false)
     }
 
     /// `--retries` covers ends with a known code, `--retry-lost` the others; a cancel ends both.

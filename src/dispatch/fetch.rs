@@ -125,9 +125,9 @@ impl Fetches {
         Some(Next::default())
     }
 
-    /// A link is lost: its next hello tells the ends again.
-    pub fn forget(&mut self, route: Route) {
-        self.open.retain(|_, fetch| fetch.route != route);
+    /// The link is lost: the next hello tells the ends again. False if nothing was on its way over it.
+    pub fn forget(&mut self, route: Route) -> bool {
+        self.open.extract_if(|_, fetch| fetch.route == route).count() > 0
     }
 
     /// Nothing is on its way.

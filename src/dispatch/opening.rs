@@ -84,6 +84,7 @@ impl Dispatcher {
         wanted.extend(self.lanes.iter().filter_map(|(_, lane)| self.route_of(lane.place)));
         wanted.extend(self.callers.probes().into_iter().filter_map(|(id, _)| self.route_to(id)));
         wanted.extend(self.callers.questions());
+        wanted.extend(&self.cut);
         for (route, slot) in &mut self.links {
             slot.wanted = wanted.contains(route) || slot.wanted_until > now;
         }

@@ -8,6 +8,12 @@ use crate::protocol::agent::FromAgent;
 impl Dispatcher {
     /// Pieces of outputs go straight to those who follow, pieces of files to where they are kept; none needs a transaction.
     pub(super) fn data(&mut self) {
+        for (route, next) in self.bringing.settled() {
+            self.go_on(route, next);
+        }
+        for (route, next) in self.bringing.settled() {
+            self.go_on(route, next);
+        }
         for (route, message) in std::mem::take(&mut self.inbox) {
             let (attempt, stream, offset, bytes, at_end) = match message {
                 FromAgent::Data { attempt, stream, offset, bytes, at_end } => (attempt, stream, offset, bytes, at_end),
@@ -47,6 +53,7 @@ impl Dispatcher {
         for ask in next.ask {
             self.tell(route, &ask);
         }
+        self.again.extend(next.again.map(|(attempt, known)| (route, attempt, known)));
         if let Some(event) = next.whole {
             self.inbox.push((route, FromAgent::Events(vec![event])));
         }

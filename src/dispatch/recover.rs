@@ -52,6 +52,7 @@ impl Dispatcher {
         inventory: Vec<Inventory>,
         outcome: &mut Outcome,
     ) -> Result<(), DispatchError> {
+        self.cut.remove(&route);
         let mut there: HashMap<AttemptId, HeldState> =
             inventory.into_iter().map(|held| (held.attempt, held.state)).collect();
         for live in tx.live()? {
@@ -143,9 +144,15 @@ impl Dispatcher {
     pub(super) fn link_lost(&mut self, route: Route, error: &str) {
         tracing::warn!("link {route:?}: {error}");
         self.cancelling.clear();
-        self.fetches.forget(route);
         self.sending.forget(route);
-        self.bringing.forget(route);
+        let (brought, asked) = self.bringing.forget(route);
+        if self.fetches.forget(route) || brought {
+            // Its place is free already, but the end is not taken in: the link is wanted.
+            self.cut.insert(route);
+        }
+        for known in asked {
+            self.callers.brought(known.task, known.index);
+        }
         self.callers.detach();
         self.stirred = true;
     }

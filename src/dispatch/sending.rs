@@ -49,6 +49,11 @@ impl Sending {
         self.progress.retain(|(of, _), _| *of != route);
     }
 
+    /// When there is something to be told, although nobody speaks.
+    pub fn due_at(&self) -> Option<Instant> {
+        self.progress.values().map(|progress| progress.told_at + TELL).min()
+    }
+
     /// A task may be said to wait for a transfer: it is to be unsaid when it begins.
     pub fn may_wait(&mut self, task: TaskId) {
         self.told.insert(task);
@@ -96,12 +101,10 @@ impl Dispatcher {
                         let sent = offset + bytes.len() as u64;
                         self.tell(route, &ToAgent::Piece { bundle, offset, bytes });
                         let key = (route, bundle);
+                        let new = Progress { told_at: Instant::now(), sent, size };
+                        self.sending.progress.entry(key).or_insert(new).sent = sent;
                         if sent >= size {
-                            self.sending.progress.remove(&key);
                             self.sending.open.remove(&bundle);
-                        } else {
-                            let new = Progress { told_at: Instant::now(), sent, size };
-                            self.sending.progress.entry(key).or_insert(new).sent = sent;
                         }
                     }
                     Err(error) => {
@@ -109,8 +112,7 @@ impl Dispatcher {
                         self.tell(route, &ToAgent::NoBundle { bundle, error });
                     }
                 }
-                let news = self.links.get_mut(&route).and_then(|slot| slot.flush(&self.ways));
-                self.take_news(route, news);
+                self.flush_links();
                 failpoint("dispatcher-piece-sent");
             }
         }
@@ -129,17 +131,23 @@ impl Dispatcher {
     /// Says of tasks that they wait for a transfer, and how far it is.
     pub(super) fn tell_progress(&mut self, store: &mut Store) -> Result<(), DispatchError> {
         let mut due: Vec<(Option<TaskId>, Option<Digest>, String)> = Vec::new();
-        for ((_, bundle), progress) in &mut self.sending.progress {
-            if progress.told_at.elapsed() >= TELL {
-                progress.told_at = Instant::now();
-                let words = format!(
-                    "its files are being sent to its server: {} of {}",
-                    Bytes(progress.sent),
-                    Bytes(progress.size)
-                );
-                due.push((None, Some(*bundle), words));
+        self.sending.progress.retain(|(_, bundle), progress| {
+            if progress.told_at.elapsed() < TELL {
+                return true;
             }
-        }
+            progress.told_at = Instant::now();
+            let (sent, size) = (Bytes(progress.sent), Bytes(progress.size));
+            let under_way = sent < size;
+            due.push((
+                None,
+                Some(*bundle),
+                match under_way {
+                    true => format!("its files are being sent to its server: {sent} of {size}"),
+                    false => format!("its files are being unpacked by its server: {size}"),
+                },
+            ));
+            under_way
+        });
         for (task, have, size) in self.bringing.due(TELL) {
             due.push((
                 Some(task),

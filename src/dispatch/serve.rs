@@ -2,9 +2,11 @@
 
 use super::bringing::Bringing;
 use super::callers::Callers;
+use super::elsewhere::Chores;
 use super::fetch::Fetches;
 use super::lanes::Lanes;
 use super::links::{Route, Slot};
+use super::peers::PeerLinks;
 use super::queue::Queue;
 use super::schedule::Compiled;
 use super::sending::Sending;
@@ -13,6 +15,7 @@ use super::ways::Ways;
 use crate::matching::{Fleet, Place};
 use crate::model::attempt::Stream;
 use crate::model::id::{AttemptId, ClassId, DistributorId, Epoch, Index, ServerId, TaskId};
+use crate::model::name::Name;
 use crate::model::time::{Timestamp, parse_duration};
 use crate::protocol::agent::{FromAgent, ToAgent};
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
@@ -50,6 +53,10 @@ pub struct Dispatcher {
     pub(super) fetches: Fetches,
     pub(super) sending: Sending,
     pub(super) bringing: Bringing,
+    /// Links that were lost while something was on its way home.
+    pub(super) cut: HashSet<Route>,
+    /// What came of asking once more for what a member brought.
+    pub(super) again: Vec<(Route, AttemptId, super::collect::Known)>,
     /// The home's count of changes up to which servers and classes were looked at.
     pub(super) seen_servers: i64,
     pub(super) seen_classes: i64,
@@ -81,6 +88,13 @@ pub struct Dispatcher {
     pub(super) starve_at: Instant,
     pub(super) idle_since: Instant,
     pub(super) idle_exit: Duration,
+    /// Links to other homes.
+    pub(super) peers: PeerLinks,
+    pub(super) chores: Chores,
+    /// When silent ones were looked at last.
+    pub(super) silent_at: Option<Instant>,
+    /// The account that the home belongs to.
+    pub(super) owner: Name,
     leave: bool,
 }
 
@@ -138,6 +152,9 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
     let row = store.view().home_row()?;
     let setting = store.view().setting("idle_exit")?;
     let idle_exit = setting.and_then(|text| parse_duration(&text).ok()).unwrap_or(Duration::from_secs(600));
+    let setting = store.view().setting("peer_timeout")?;
+    let peer_timeout = setting.and_then(|text| parse_duration(&text).ok()).unwrap_or(Duration::from_secs(5));
+    let owner = store.view().owner()?;
     let (_dir, socket) = socket_path(home)?;
     match std::fs::remove_file(&socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
@@ -159,6 +176,8 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
         fetches: Fetches::default(),
         sending: Sending::default(),
         bringing: Bringing::default(),
+        again: Vec::new(),
+        cut: HashSet::new(),
         seen_servers: 0,
         seen_classes: 0,
         stirred: true,
@@ -178,6 +197,10 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
         starve_at: Instant::now(),
         idle_since: Instant::now(),
         idle_exit,
+        peers: PeerLinks::new(peer_timeout),
+        chores: Chores::default(),
+        silent_at: None,
+        owner,
         leave: false,
     };
     dispatcher.adopt_lanes(&mut store)?;
@@ -191,6 +214,7 @@ impl Dispatcher {
             // Behind the turn: it gives members to servers whose link is not open yet.
             self.open_links(store)?;
             self.flush();
+            self.tend_peers(store)?;
             if (self.leave || self.may_leave()) && self.leave_or_stay(store)? {
                 return Ok(());
             }
@@ -223,6 +247,7 @@ impl Dispatcher {
             ToDispatcher::Read { task, index, number, stream, offset, max } => {
                 self.read_for(&store.view(), at, (task, index, number), stream, offset, max)?
             }
+            ToDispatcher::Bring { task, index } => self.bring_again(&store.view(), at, task, index)?,
             ToDispatcher::Probe { server } => {
                 self.callers.all[at].probe(server);
                 if let Some(slot) = self.route_to(server).and_then(|route| self.links.get_mut(&route)) {
@@ -236,6 +261,11 @@ impl Dispatcher {
                     self.links.values_mut().for_each(Slot::urge);
                 }
             }
+            ToDispatcher::Ask { ticket, endpoint, question } => {
+                self.ask_elsewhere(self.callers.all[at].id, ticket, &endpoint, question);
+            }
+            ToDispatcher::Piece { ticket, bytes } => self.peers.piece(self.callers.all[at].id, ticket, bytes),
+            ToDispatcher::Taken { ticket, bytes } => self.peers.taken(self.callers.all[at].id, ticket, bytes),
         }
         Ok(())
     }
@@ -279,6 +309,7 @@ impl Dispatcher {
             && self.callers.all.is_empty()
             && self.fetches.is_empty()
             && self.bringing.is_empty()
+            && !self.has_chores()
     }
 
     fn may_leave(&mut self) -> bool {

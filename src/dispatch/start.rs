@@ -52,6 +52,14 @@ pub(super) fn socket_path(home: &Home) -> io::Result<(rustix::fd::OwnedFd, PathB
     Ok((dir, path))
 }
 
+/// A knock at the dispatcher's door: its loop looks around.
+pub(super) fn knock(home: &Home) {
+    if let Ok((_dir, path)) = socket_path(home) {
+        // Nobody opens where it is leaving; then there is nothing to look at.
+        let _ = UnixStream::connect(path);
+    }
+}
+
 /// A connection to the dispatcher of a home.
 #[derive(Debug)]
 pub struct Connection {
@@ -80,9 +88,16 @@ impl Connection {
         }
     }
 
-    /// Says something.
+    /// Says something. Whether it was heard shows at the next word: a dispatcher that was shot just now has none.
     pub fn send(&mut self, message: &ToDispatcher) -> Result<(), StartError> {
-        Ok(frame::write(&mut self.stream, message)?)
+        match frame::write(&mut self.stream, message) {
+            Err(FrameError::Io(error))
+                if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
+            {
+                Ok(())
+            }
+            other => Ok(other?),
+        }
     }
 
     /// Waits for the next word; None if the dispatcher left.

@@ -30,6 +30,8 @@ pub struct Outcome {
     pub ended: Vec<(TaskId, Option<crate::model::id::Index>)>,
     /// When a reading was asked for that has come, or why there is none.
     pub probed: Vec<(crate::model::id::ServerId, Result<Timestamp, String>)>,
+    /// Members whose files somebody asked for once more.
+    pub brought: Vec<(TaskId, crate::model::id::Index)>,
 }
 
 impl Dispatcher {
@@ -46,7 +48,7 @@ impl Dispatcher {
         }
         let now = Instant::now();
         let due = self.starve_at <= now || self.lose_at.is_some_and(|at| at <= now);
-        let quiet = self.inbox.is_empty() && !self.stirred && !self.queue.stirs() && !due;
+        let quiet = self.inbox.is_empty() && self.again.is_empty() && !self.stirred && !self.queue.stirs() && !due;
         let stuck = self.lanes.stuck();
         if quiet && stuck.is_empty() {
             self.explain_some(store)?;
@@ -77,6 +79,7 @@ impl Dispatcher {
             for (route, message) in inbox {
                 self.collect(tx, &mut ledger, route, message, &mut outcome)?;
             }
+            self.take_in_again(tx, &mut outcome)?;
             self.carry_out_cancels(tx, &mut ledger, &mut outcome)?;
             self.give_up_lost(tx, &mut ledger, now, &mut outcome)?;
             self.look_at_classes(tx)?;
@@ -165,6 +168,9 @@ impl Dispatcher {
                 self.avoided.remove(&task);
             }
             self.callers.ended(task, index);
+        }
+        for (task, index) in outcome.brought {
+            self.callers.brought(task, index);
         }
         for (server, read) in outcome.probed {
             self.callers.probed(server, read);

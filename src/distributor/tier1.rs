@@ -27,6 +27,11 @@ mod tests {
                 name: name.parse().unwrap(),
                 tier: Tier::Second,
                 endpoint: Endpoint::Local,
+                home: None,
+                there: None,
+                called: None,
+                allowed: true,
+                due: false,
                 drained,
                 silent_since: silent.then_some(Timestamp(1)),
                 load: Load { servers: 1, slots: 4, running, waiting, idle_cpus, power: 1.0 },
@@ -40,7 +45,15 @@ mod tests {
 
     fn envelope(bytes: Vec<u8>, hops: u8, user: Option<String>) -> Envelope {
         let user = user.map(|u| u.parse().unwrap());
-        Envelope { version: 1, uuid: TaskUuid::new(), round: 1, user, hops, sealed: Sealed::from_bytes(bytes) }
+        Envelope {
+            version: 1,
+            uuid: TaskUuid::new(),
+            round: 1,
+            user,
+            hops,
+            sealed: Sealed::from_bytes(bytes),
+            list: None,
+        }
     }
 
     proptest! {

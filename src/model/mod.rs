@@ -6,6 +6,7 @@ pub mod client;
 pub mod command;
 pub mod demand;
 pub mod distributor;
+pub mod endpoint;
 pub mod facts;
 pub mod failpoint;
 pub mod files;

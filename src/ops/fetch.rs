@@ -7,11 +7,13 @@ use super::{Grid, OpsError, member_state};
 use crate::archive::read::{self, Kind, ReadError};
 use crate::archive::root::{self, Root};
 use crate::archive::select::{modified, same_bytes};
+use crate::dispatch::start::{self, StartError};
 use crate::model::files::RelPath;
-use crate::model::id::Index;
+use crate::model::id::{Index, TaskId};
 use crate::model::resources::Bytes;
 use crate::model::task::Launch;
 use crate::model::time::Timestamp;
+use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::files::{Fetched, Whereabouts};
 use crate::store::tasks::{Shape, TaskRow};
 use crate::store::{Durability, View};
@@ -36,7 +38,16 @@ pub fn fetch(grid: &mut Grid, what: &[Chosen], to: Option<&Path>, which: Which) 
     for chosen in what {
         let view = grid.store.view();
         let row = view.task(chosen.task)?.ok_or_else(|| OpsError::unknown("task", &chosen.to_string(), []))?;
-        let brought = brought(&view, *chosen, which)?;
+        let mut brought = match brought(&view, *chosen, which) {
+            // Of several some may bring nothing.
+            Err(OpsError::Refused(_)) if what.len() > 1 && member_state(&view, *chosen)?.ended() => continue,
+            found => found?,
+        };
+        for fetched in brought.iter_mut().filter(|f| which == Which::All && matches!(f.lies, Whereabouts::There { .. }))
+        {
+            *fetched = once_more(grid, row.id, fetched.index)?.unwrap_or_else(|| fetched.clone());
+        }
+        let view = grid.store.view();
         let Some(fetch) = view.launch(chosen.task)?.and_then(|launch| launch.fetch) else { continue };
         let into = to.map_or_else(|| PathBuf::from(fetch.into.as_os()), Path::to_path_buf);
         for fetched in brought {
@@ -50,10 +61,29 @@ pub fn fetch(grid: &mut Grid, what: &[Chosen], to: Option<&Path>, which: Which) 
     Ok(all)
 }
 
+/// What could not be brought home at the end is asked for again.
+fn once_more(grid: &Grid, task: TaskId, index: Index) -> Result<Option<Fetched>, OpsError> {
+    let failed = |error: StartError| OpsError::Grid(error.to_string());
+    let mut open = start::connect(grid.store.home(), &grid.login).map_err(failed)?;
+    open.send(&ToDispatcher::Bring { task, index }).map_err(failed)?;
+    // None: its server can't be reached, and the words of the last time stand.
+    while let Some(word) = open.receive().map_err(failed)? {
+        if matches!(word, FromDispatcher::Brought { .. }) {
+            break;
+        }
+    }
+    Ok(grid.store.view().fetched(task, index)?)
+}
+
 /// What the chosen members brought.
 fn brought(view: &View<'_>, chosen: Chosen, which: Which) -> Result<Vec<Fetched>, OpsError> {
     let mut found = view.fetched_of(chosen.task)?;
     found.retain(|f| chosen.index.is_none_or(|index| index == f.index));
+    // Those of an earlier attempt are not what one waits for while there is another.
+    let ended = |f: &Fetched| view.member(chosen.task, f.index).map(|m| m.is_some_and(|m| m.phase.state().ended()));
+    let ended = found.iter().map(ended).collect::<Result<Vec<_>, _>>()?;
+    let mut ended = ended.into_iter();
+    found.retain(|_| ended.next().unwrap_or(false));
     if which == Which::New {
         found.retain(|f| f.unpacked_at.is_none());
         return Ok(found);
@@ -208,7 +238,7 @@ impl Client {
         let Kind::File { size, mtime, mode, at } = kind else { return Ok(Landing::Same) };
         let write = |to: &RelPath, bytes: &mut dyn Read| {
             let mut file = self.root.create(to, *mode)?;
-            let written = io::copy(bytes, &mut file).and_then(|_| root::finish(&file, *mode, *mtime));
+            let written = root::fill(&mut file, bytes, *size).and_then(|()| root::finish(&file, *mode, *mtime));
             // Half a file would be taken for a whole one.
             written.inspect_err(|_| drop(self.root.remove(to)))
         };

@@ -2,7 +2,7 @@
 
 use super::report::Refreshed;
 use super::servers::{find, state};
-use super::{Grid, OpsError, gc};
+use super::{Grid, OpsError, gc, registry};
 use crate::dispatch;
 use crate::dispatch::start::{self, Connection, StartError};
 use crate::model::id::ServerId;
@@ -27,6 +27,8 @@ pub fn refresh_all(grid: &mut Grid) -> Result<Option<Vec<Refreshed>>, OpsError> 
     }
     let report = refresh(grid, &[])?;
     gc::gc(grid, false)?;
+    // Who could not be told stands in `grid distributor list`, and is told later.
+    registry::send(grid, "period", false)?;
     Ok(Some(report))
 }
 

@@ -7,11 +7,11 @@ use crate::model::demand::AppNeed;
 use crate::model::resources::Bytes;
 use crate::model::task::State;
 use crate::model::time::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// `submit --json`, and the head of every report about a task.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Submitted {
     /// "12", or "12.3" for a member.
     pub id: String,
@@ -29,7 +29,7 @@ pub struct Submitted {
 }
 
 /// One start of a member on a server.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
     pub number: u32,
     pub server: Option<String>,
@@ -43,7 +43,7 @@ pub struct Attempt {
 }
 
 /// `show`, and shorter in `status`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Task {
     #[serde(flatten)]
     pub head: Submitted,
@@ -65,7 +65,7 @@ pub struct Task {
 }
 
 /// What only `show` tells.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Detail {
     pub attempts: Vec<Attempt>,
     pub cpus: u32,
@@ -93,7 +93,7 @@ pub struct Detail {
 }
 
 /// The files that travel with a task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Files {
     pub sent: Option<Archive>,
     /// What was asked for with `--fetch`.
@@ -105,7 +105,7 @@ pub struct Files {
 }
 
 /// What was sent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Archive {
     /// Of its content (BLAKE3).
     pub digest: String,
@@ -115,7 +115,7 @@ pub struct Archive {
 }
 
 /// What one member brought back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Brought {
     pub id: String,
     pub size: Bytes,
@@ -126,7 +126,7 @@ pub struct Brought {
 }
 
 /// The task's id in the home that owns it, where that is another.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Remote {
     pub distributor: String,
     pub id: String,
@@ -184,7 +184,7 @@ impl Entry {
 }
 
 /// What one command changed of a task: `cancel`, `hold`, `release`, `retry`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     pub id: String,
     /// After the change.
@@ -204,7 +204,7 @@ pub struct Waited {
 }
 
 /// One task that was waited for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
     pub id: String,
     pub state: State,
@@ -212,7 +212,7 @@ pub struct Ended {
 }
 
 /// `explain`, and `submit --dry-run`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Explained {
     /// None in a dry run.
     pub task: Option<String>,

@@ -1,16 +1,16 @@
 //! Taking in what is to be sent with a task: packed into the home's spool before the task is acknowledged,
 //! so that it runs the files of its submission and not tomorrow's edit.
 
-use super::OpsError;
+use super::{Grid, OpsError};
 use crate::archive::pack::{self, Packer};
 use crate::archive::walk::{self, Rules, Tree};
 use crate::model::command::Text;
 use crate::model::files::{Digest, Fetch, RelPath, Sent, Workplace};
 use crate::model::time::Timestamp;
-use crate::store::{Home, StoreError, Tx};
+use crate::store::{Durability, Home, StoreError};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufWriter};
+use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -25,12 +25,11 @@ pub struct Wish {
     pub fetch: Vec<OsString>,
 }
 
-/// Files in the spool that no task owns yet; they go with this value.
-#[derive(Debug)]
+/// Where a task runs with what was taken in for it, and what comes back.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Taken {
     pub workplace: Workplace,
     pub fetch: Option<Fetch>,
-    spooled: Option<Spooled>,
 }
 
 /// A packed archive under a name that nobody looks for.
@@ -38,7 +37,6 @@ pub struct Taken {
 struct Spooled {
     file: File,
     path: PathBuf,
-    synced: bool,
 }
 
 impl Drop for Spooled {
@@ -48,46 +46,33 @@ impl Drop for Spooled {
     }
 }
 
-/// Packs what is wished; `here` is the directory in which the task was submitted.
-pub fn take(home: &Home, here: &Path, wish: &Wish) -> Result<Taken, OpsError> {
+/// Takes in what is wished; `here` is the directory in which the task is submitted. It is on the disk when this returns.
+pub fn take(grid: &mut Grid, here: &Path, wish: &Wish) -> Result<Taken, OpsError> {
     let patterns = wish.fetch.iter().map(pattern).collect::<Result<Vec<_>, _>>()?;
     let place = Place::of(here, wish)?;
     let changed = wish.dir.is_some();
     let into = Text::from(place.root.clone().into_os_string());
     let fetch = (changed || !patterns.is_empty()).then_some(Fetch { patterns, changed, into });
     if wish.dir.is_none() && wish.send.is_empty() {
-        return Ok(Taken { workplace: Workplace::There, fetch, spooled: None });
+        return Ok(Taken { workplace: Workplace::There, fetch });
     }
-    let tree = gather(home, here, &place, wish)?;
-    let (spooled, packed) = spool(home, &tree)?;
+    let home = grid.store.home().clone();
+    let tree = gather(&home, here, &place, wish)?;
+    let (spooled, packed) = spool(&home, &tree)?;
     let sent = Sent { bundle: packed.digest, size: packed.size, files: packed.files, below: place.below };
-    Ok(Taken { workplace: Workplace::Own(sent), fetch, spooled: Some(spooled) })
-}
-
-impl Taken {
-    /// Puts the archive in its place, in the transaction that takes in the task.
-    pub fn keep(&mut self, tx: &Tx<'_>, home: &Home, now: Timestamp) -> Result<(), StoreError> {
-        let (Some(sent), Some(spooled)) = (self.workplace.sent(), self.spooled.as_mut()) else { return Ok(()) };
-        tx.keep_bundle(sent, now, || spooled.place(home, sent.bundle))
-    }
+    grid.store
+        .write(Durability::Full, |tx| tx.keep_bundle(&sent, Timestamp::now(), || spooled.place(&home, sent.bundle)))?;
+    Ok(Taken { workplace: Workplace::Own(sent), fetch })
 }
 
 impl Spooled {
-    fn place(&mut self, home: &Home, bundle: Digest) -> Result<(), StoreError> {
+    fn place(&self, home: &Home, bundle: Digest) -> Result<(), StoreError> {
         let to = home.sent_file(bundle);
         if to.exists() {
             return Ok(());
         }
-        self.sync().and_then(|()| std::fs::rename(&self.path, &to)).map_err(|error| unwritable(&to, error))?;
+        self.file.sync_all().and_then(|()| std::fs::rename(&self.path, &to)).map_err(|error| unwritable(&to, error))?;
         home.settle(&home.sent())
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        if !self.synced {
-            self.file.sync_all()?;
-            self.synced = true;
-        }
-        Ok(())
     }
 }
 
@@ -187,9 +172,9 @@ fn spool(home: &Home, tree: &Tree) -> Result<(Spooled, pack::Packed), OpsError> 
     let path = home.sent().join(format!("new-{}", uuid::Uuid::now_v7()));
     let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path);
     let file = file.map_err(|error| unwritable(&path, error))?;
-    let spooled = Spooled { file, path, synced: false };
+    let spooled = Spooled { file, path };
     let to = spooled.file.try_clone().map_err(|error| unwritable(&spooled.path, error))?;
-    let mut packer = Packer::new(BufWriter::with_capacity(256 << 10, to));
+    let mut packer = Packer::new(to);
     for (path, from) in tree {
         packer.add(path, from).map_err(|error| match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {

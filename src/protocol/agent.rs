@@ -4,7 +4,7 @@
 use crate::model::attempt::{End, ProcessId, Stream};
 use crate::model::command::Text;
 use crate::model::facts::Facts;
-use crate::model::files::{Digest, Fetch, Workplace};
+use crate::model::files::Digest;
 use crate::model::id::{AttemptId, BootId, Epoch, HomeId, LaneId};
 use crate::model::task::Launch;
 use crate::model::time::Timestamp;
@@ -79,12 +79,10 @@ pub enum ToAgent {
         bundle: Digest,
         error: String,
     },
-    /// Pack what an ended attempt has to bring back: answered by [`FromAgent::Packed`]. Again is no harm.
+    /// Pack what an ended attempt of this launch has to bring back: answered by [`FromAgent::Packed`]. Again is no harm.
     Pack {
         attempt: AttemptId,
-        cwd: Text,
-        workplace: Workplace,
-        fetch: Fetch,
+        launch: Launch,
     },
     /// Up to `max` bytes of what was packed, from `offset`: answered by one [`FromAgent::Packet`].
     ReadPacked {

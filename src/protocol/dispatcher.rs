@@ -1,6 +1,8 @@
 //! Between a command of this home and its dispatcher, over the socket in `run/`.
 
+use super::distributor::{Answer, Question, Ticket};
 use crate::model::attempt::Stream;
+use crate::model::endpoint::Endpoint;
 use crate::model::id::{Index, ServerId, TaskId};
 use crate::model::ssh::Login;
 use serde::{Deserialize, Serialize};
@@ -27,6 +29,18 @@ pub enum ToDispatcher {
     Probe { server: ServerId },
     /// What the caller's session has for logins over ssh: the newest that works is used. Not answered.
     Login(Login),
+    /// Ask another home, over the link that all commands share: [`FromDispatcher::Said`], [`FromDispatcher::Unsaid`].
+    Ask { ticket: Ticket, endpoint: Endpoint, question: Question },
+    /// A piece of the list of an array, before the question with this ticket.
+    Piece {
+        ticket: Ticket,
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
+    },
+    /// So many bytes of output that an answer held were taken.
+    Taken { ticket: Ticket, bytes: u64 },
+    /// Bring home what still lies on the server of an ended member: answered by [`FromDispatcher::Brought`].
+    Bring { task: TaskId, index: Index },
 }
 
 /// From the dispatcher.
@@ -65,5 +79,22 @@ pub enum FromDispatcher {
     Probed {
         server: ServerId,
         error: Option<String>,
+    },
+    /// What another home said; the `last` word is the answer.
+    Said {
+        ticket: Ticket,
+        answer: Answer,
+        last: bool,
+    },
+    /// There is no answer. `heard`: the question may have arrived.
+    Unsaid {
+        ticket: Ticket,
+        heard: bool,
+        why: String,
+    },
+    /// The database says what came of it.
+    Brought {
+        task: TaskId,
+        index: Index,
     },
 }

@@ -97,14 +97,15 @@ impl View<'_> {
         Ok(self.one("SELECT 1 FROM bundle WHERE digest = ?1", [bundle], |_| Ok(()))?.is_some())
     }
 
-    /// Archives that no task needs: no unended one, and none that ended after this and may be started again.
-    pub fn unneeded_bundles(&self, before: Timestamp) -> Result<Vec<Digest>> {
+    /// Archives that no task needs: no unended one, and none that ended after `before` and may be started again. Not those
+    /// that were taken in after `fresh`: their submits may still be under way.
+    pub fn unneeded_bundles(&self, before: Timestamp, fresh: Timestamp) -> Result<Vec<Digest>> {
         self.all(
-            "SELECT digest FROM bundle b WHERE NOT EXISTS (
+            "SELECT digest FROM bundle b WHERE taken_at < ?2 AND NOT EXISTS (
                  SELECT 1 FROM task_files f JOIN task t ON t.id = f.task_id WHERE f.bundle = b.digest
                  AND (t.waiting + t.held + t.starting + t.running > 0
                       OR (t.ended_at >= ?1 AND (t.state <> 'COMPLETED' OR f.fetch IS NOT NULL))))",
-            [before],
+            (before, fresh),
             |row| row.get(0),
         )
     }
@@ -140,11 +141,13 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// An archive is in the spool from now on. `place` puts its file there: nobody removes files while this lasts.
+    /// An archive is in the spool from now on, for a while also without a task. `place` puts its file there: nobody removes
+    /// files while this lasts.
     pub fn keep_bundle(&self, sent: &Sent, now: Timestamp, place: impl FnOnce() -> Result<()>) -> Result<()> {
         place()?;
         self.run(
-            "INSERT INTO bundle (digest, size, files, taken_at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
+            "INSERT INTO bundle (digest, size, files, taken_at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO UPDATE SET taken_at = excluded.taken_at",
             (sent.bundle, sent.size, sent.files, now),
         )?;
         Ok(())
@@ -181,6 +184,16 @@ impl Tx<'_> {
                 remarks,
                 fetched.unpacked_at
             ],
+        )?;
+        Ok(())
+    }
+
+    /// What of ended tasks still lies on servers goes when their agents say hello next.
+    pub fn give_up_fetching(&self, before: Timestamp) -> Result<()> {
+        self.run(
+            "DELETE FROM fetched WHERE error IS NOT NULL AND task_id IN
+             (SELECT id FROM task WHERE waiting + held + starting + running = 0 AND ended_at < ?1)",
+            [before],
         )?;
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! readers see one snapshot through [`Store::read`].
 
 pub mod attributes;
+pub mod away;
 pub mod choosing;
 pub mod classes;
 pub mod clients;
@@ -21,6 +22,7 @@ pub mod members;
 pub mod outputs;
 pub mod profiles;
 pub mod query;
+pub mod reports;
 mod reservations;
 mod schema;
 pub mod servers;

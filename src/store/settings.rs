@@ -32,6 +32,17 @@ impl View<'_> {
         Ok(self.one("SELECT changes FROM home", [], |row| row.get(0))?.unwrap_or(0))
     }
 
+    /// The account that the home belongs to: its first user.
+    pub fn owner(&self) -> Result<crate::model::name::Name> {
+        let owner = self.one("SELECT coalesce((SELECT value FROM setting WHERE name = 'owner'), (SELECT name FROM user ORDER BY id LIMIT 1))", [], |row| {
+            row.get(0)
+        })?;
+        owner.ok_or_else(|| super::StoreError::Corrupt {
+            path: "grid.db".into(),
+            found: "the home has no owner".to_owned(),
+        })
+    }
+
     /// A setting's text, if it is set.
     pub fn setting(&self, name: &str) -> Result<Option<String>> {
         self.one("SELECT value FROM setting WHERE name = ?1", [name], |row| row.get(0))

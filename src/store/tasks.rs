@@ -181,6 +181,18 @@ impl View<'_> {
         self.one("SELECT id FROM task WHERE uuid = ?1", [uuid], |row| row.get(0))
     }
 
+    /// The same, save what this home only knows as a client; that one comes second.
+    pub fn held_by_uuid(&self, uuid: TaskUuid) -> Result<(Option<TaskId>, Option<TaskId>)> {
+        let sql =
+            "SELECT t.id, a.task_id IS NOT NULL FROM task t LEFT JOIN away a ON a.task_id = t.id WHERE t.uuid = ?1";
+        let found = self.one(sql, [uuid], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(match found {
+            Some((id, true)) => (None, Some(id)),
+            Some((id, false)) => (Some(id), None),
+            None => (None, None),
+        })
+    }
+
     /// Existing ids from one to another, both included.
     pub fn task_ids(&self, from: TaskId, to: TaskId) -> Result<Vec<TaskId>> {
         self.all("SELECT id FROM task WHERE id BETWEEN ?1 AND ?2 ORDER BY id", (from, to), |row| row.get(0))
@@ -207,7 +219,10 @@ impl View<'_> {
 
     /// Is there anything that a dispatcher has to care for?
     pub fn has_unended(&self) -> Result<bool> {
-        let sql = "SELECT 1 FROM task INDEXED BY task_unended WHERE waiting + held + starting + running > 0 AND waiting + starting + running > 0 LIMIT 1";
+        // What another home holds is its dispatcher's care; what nobody has taken for certain is ours.
+        let sql = "SELECT 1 FROM task INDEXED BY task_unended WHERE waiting + held + starting + running > 0 AND waiting + starting + running > 0
+                   AND NOT EXISTS (SELECT 1 FROM away WHERE task_id = task.id AND home IS NOT NULL)
+                   UNION ALL SELECT 1 FROM away INDEXED BY away_open WHERE home IS NULL OR cancel IS NOT NULL LIMIT 1";
         Ok(self.one(sql, [], |_| Ok(()))?.is_some())
     }
 
@@ -346,6 +361,12 @@ impl Tx<'_> {
     /// Why a task waits or is held.
     pub fn set_reason(&self, id: TaskId, reason: Option<&str>) -> Result<()> {
         self.run("UPDATE task SET reason = ?2 WHERE id = ?1 AND reason IS NOT ?2", (id, reason))?;
+        Ok(())
+    }
+
+    /// What each tier answered.
+    pub fn set_search(&self, id: TaskId, search: NoteId) -> Result<()> {
+        self.run("UPDATE task SET search = ?2 WHERE id = ?1", (id, search.0))?;
         Ok(())
     }
 

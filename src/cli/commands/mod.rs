@@ -3,6 +3,7 @@
 mod cancel;
 mod clients;
 mod config;
+mod cron;
 mod dispatcher;
 mod distributors;
 mod doctor;
@@ -16,6 +17,7 @@ mod profiles;
 mod refresh;
 mod retry;
 mod run;
+mod serve;
 mod servers;
 mod shell;
 mod show;
@@ -59,6 +61,7 @@ pub fn run(command: Command, out: &mut Out) -> Done {
         Command::Refresh(args) => refresh::all(args, out),
         Command::Dispatcher(verb) => dispatcher::run(verb, out),
         Command::Config(verb) => config::run(verb, out),
+        Command::Cron(verb) => cron::run(verb, out),
         Command::Sql(args) => sql::run(args, out),
         Command::Doctor(listing) => doctor::run(listing, out),
         Command::Gc(args) => gc::run(args, out),
@@ -66,8 +69,7 @@ pub fn run(command: Command, out: &mut Out) -> Done {
         Command::Man { dir } => shell::man(dir.as_deref(), out),
         Command::Agent(args) => agent(args),
         Command::Supervise { dir } => supervise(&dir),
-        Command::Serve(_) => not_yet("serve"),
-        Command::Cron(_) => not_yet("cron"),
+        Command::Serve(args) => serve::run(args),
         Command::Backup(_) => not_yet("backup"),
     }
 }

@@ -104,7 +104,11 @@ fn of_detail(detail: &Detail) -> Vec<(&'static str, Option<String>)> {
 }
 
 fn sent(sent: &Archive) -> String {
-    format!("{} files, {} (the task runs in a directory of its own)", sent.files, sent.size)
+    format!("{}, {} (the task runs in a directory of its own)", files(sent.files), sent.size)
+}
+
+fn files(count: u64) -> String {
+    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
 }
 
 fn fetched(files: &Files) -> Option<String> {
@@ -121,7 +125,7 @@ fn fetched(files: &Files) -> Option<String> {
         (None, false) => {
             let (count, size) =
                 files.fetched.iter().fold((0, 0), |(count, size), one| (count + one.files, size + one.size.0));
-            format!("{wanted}: {count} files, {}", Bytes(size))
+            format!("{wanted}: {}, {}", self::files(count), Bytes(size))
         }
     })
 }

@@ -32,7 +32,10 @@ pub fn run(args: Submit, out: &mut Out) -> Done {
         let word = report.id.parse().map_err(|error| crate::ops::OpsError::Grid(format!("{error}")))?;
         let what = selecting::select_one(grid, word, true)?;
         let bar = Bar::new();
-        let waited = wait::wait(grid, &[what], &mut |progress| bar.set(progress))?;
+        let waited = wait::wait(grid, &[what], &mut |progress| {
+            bar.set(progress);
+            true
+        })?;
         drop(bar);
         fetch::bring(grid, &[what], Code(waited.code), out)
     })

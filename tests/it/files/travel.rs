@@ -143,6 +143,18 @@ fn a_failed_task_brings_its_files_all_the_same() {
 }
 
 #[test]
+fn a_cancelled_task_brings_what_it_has() {
+    let grid = Grid::new();
+    let go = grid.fifo("go");
+    let make = format!("echo some > out; echo > {}; sleep 100", go.display());
+    let id = grid.submit(["--send", "/etc/hostname", "--fetch", "out", "--", "sh", "-c", &make]);
+    fs::read(&go).unwrap();
+    grid.grid(["cancel", &id]).ok();
+    grid.grid(["wait", &id]).expect(130);
+    assert_eq!(fs::read_to_string(grid.file("out")).unwrap(), "some\n");
+}
+
+#[test]
 fn globs_bring_what_they_match_and_say_what_they_do_not() {
     let grid = Grid::new();
     let make = "mkdir -p a/b; touch a/1.png a/b/2.png a/b/3.txt 4.png; mkfifo a/5.png";
