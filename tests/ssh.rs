@@ -4,12 +4,16 @@
 
 mod support;
 
+#[path = "ssh/cron.rs"]
+mod cron;
 #[path = "ssh/faults/mod.rs"]
 mod faults;
 #[path = "ssh/files.rs"]
 mod files;
 #[path = "ssh/hosts.rs"]
 mod hosts;
+#[path = "ssh/import.rs"]
+mod import;
 #[path = "ssh/lab.rs"]
 mod lab;
 #[path = "ssh/many.rs"]

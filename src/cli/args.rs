@@ -1,9 +1,11 @@
 //! What can be typed: clap's types and nothing else.
 
 pub mod databases;
+pub mod servers;
 pub mod tasks;
 
 use crate::model::name::Name;
+use crate::ops::cron::every::Every;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -59,7 +61,7 @@ pub enum Command {
     Retry(tasks::Retry),
     /// The servers: where tasks run
     #[command(subcommand)]
-    Server(databases::Server),
+    Server(servers::Server),
     /// The users: who submits
     #[command(subcommand)]
     User(databases::User),
@@ -74,6 +76,9 @@ pub enum Command {
     Distributor(databases::Distributor),
     /// Read all servers' attributes now, clean up, wake the dispatcher: for cron
     Refresh(Refresh),
+    /// Lines in your crontab that keep this grid fresh
+    #[command(subcommand)]
+    Cron(Cron),
     /// The process that starts and follows tasks; comes and goes by itself
     #[command(subcommand)]
     Dispatcher(Dispatcher),
@@ -82,8 +87,14 @@ pub enum Command {
     Config(Config),
     /// Ask the database, read-only
     Sql(Sql),
-    /// Check this host and this grid, with remedies
-    Doctor(Listing),
+    /// Check this host and this grid, or the way to another host, with remedies
+    Doctor(Doctor),
+    /// Write the whole database into a file, while it is in use
+    #[command(after_help = BACKUP_HELP)]
+    Backup { file: PathBuf },
+    /// Make a home of a backup: here, in $GRID_HOME
+    #[command(after_help = RESTORE_HELP)]
+    Restore { file: PathBuf },
     /// Remove outputs and tasks older than `keep_outputs` and `keep_rows`
     Gc(Gc),
     /// Print a completion script for your shell
@@ -97,10 +108,6 @@ pub enum Command {
     Supervise { dir: PathBuf },
     #[command(hide = true)]
     Serve(Serve),
-    #[command(hide = true)]
-    Cron(NotYet),
-    #[command(hide = true)]
-    Backup(NotYet),
 }
 
 /// `grid serve`: this home, for a caller in another one.
@@ -129,6 +136,14 @@ pub struct Agent {
     pub dir: Option<PathBuf>,
 }
 
+const BACKUP_HELP: &str = "\
+The file is whole and of one moment. It holds what the database holds, environment values of tasks too (mode 0600).
+Outputs over 16K lie beside it in spool/out of the home and are not in it.";
+
+const RESTORE_HELP: &str = "\
+There must be no home yet. What had not ended is HELD: it may have run since. Tasks that run are asked for at their
+servers first. Servers that have met the restored home refuse the one that was backed up.";
+
 /// Takes anything, to refuse it with "not yet".
 #[derive(Debug, ClapArgs)]
 #[command(disable_help_flag = true)]
@@ -148,8 +163,46 @@ pub struct Listing {
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Servers are read side by side; one that does not answer delays no other.
-In a crontab:  */5 * * * * GRID_HOME=/home/me/.local/share/grid /usr/local/bin/grid refresh")]
+A run that finds another one at work steps aside. `grid cron install` has it run every 5 minutes.")]
 pub struct Refresh {
+    #[command(flatten)]
+    pub listing: Listing,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Cron {
+    /// Add the lines, or renew them; try them once with cron's environment
+    #[command(after_help = CRON_HELP)]
+    Install(CronInstall),
+    /// The lines of this grid, as they stand
+    Show(CronShow),
+    /// Take them away; other lines stay as they are
+    Remove,
+}
+
+const CRON_HELP: &str = "\
+The lines run `grid refresh`, also at boot: it reads all servers, collects what ended, cleans up,
+and starts what waits. They name this program, this GRID_HOME and this PATH. Each host over ssh is
+logged in to once as cron would, without ssh-agent; those that fail are named, with the remedy.
+What the last run said stands in run/cron.log in the home.";
+
+#[derive(Debug, ClapArgs)]
+pub struct CronInstall {
+    /// How often, as 5min or 1h
+    #[arg(long, value_name = "TIME", default_value = "5min")]
+    pub every: Every,
+    #[command(flatten)]
+    pub listing: Listing,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct CronShow {
+    /// Print units for systemd instead
+    #[arg(long)]
+    pub systemd: bool,
+    /// How often, in the units
+    #[arg(long, value_name = "TIME", default_value = "5min", requires = "systemd")]
+    pub every: Every,
     #[command(flatten)]
     pub listing: Listing,
 }
@@ -198,6 +251,19 @@ pub struct Sql {
     /// Print the schema, commented
     #[arg(long, conflicts_with = "query")]
     pub schema: bool,
+    #[command(flatten)]
+    pub listing: Listing,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  grid doctor          this host and this grid
+  grid doctor lab1     the way to a host over ssh, step by step, until one fails")]
+pub struct Doctor {
+    /// A server over ssh, or a host as ssh knows it
+    #[arg(value_name = "HOST")]
+    pub host: Option<String>,
     #[command(flatten)]
     pub listing: Listing,
 }

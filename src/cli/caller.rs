@@ -2,6 +2,7 @@
 
 use crate::model::ssh::Login;
 use crate::model::task::ClientFacts;
+use crate::ops::cron::Caller;
 use crate::ops::home::Places;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,17 @@ pub fn ssh() -> Login {
     Login { command: text("GRID_SSH_COMMAND"), auth_sock: text("SSH_AUTH_SOCK") }
 }
 
+/// The person's ssh configuration.
+pub fn ssh_config() -> Option<PathBuf> {
+    let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute())?;
+    Some(home.join(".ssh/config"))
+}
+
+/// All of stdin, as text.
+pub fn stdin_text() -> std::io::Result<String> {
+    std::io::read_to_string(std::io::stdin())
+}
+
 /// Did whoever started this log in over ssh?
 pub fn is_far() -> bool {
     std::env::var_os("SSH_CONNECTION").is_some()
@@ -44,6 +56,12 @@ pub fn client() -> ClientFacts {
         os: std::env::consts::OS.to_owned(),
         arch: std::env::consts::ARCH.to_owned(),
     }
+}
+
+/// What lines for cron are made of.
+pub fn cron() -> std::io::Result<Caller> {
+    let text = |name| std::env::var_os(name).unwrap_or_default();
+    Ok(Caller { program: std::env::current_exe()?, path: text("PATH"), home: text("HOME"), account: login() })
 }
 
 fn host() -> String {

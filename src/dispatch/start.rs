@@ -144,6 +144,18 @@ pub fn connect(home: &Home, login: &Login) -> Result<Connection, StartError> {
     Ok(connection)
 }
 
+/// The same, and says something. One that was shot between the two words is followed by another.
+pub fn call(home: &Home, login: &Login, message: &ToDispatcher) -> Result<Connection, StartError> {
+    for _ in 0..50 {
+        match connect(home, login).and_then(|mut open| open.send(message).map(|()| open)) {
+            Err(StartError::Frame(FrameError::Io(error)))
+                if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {}
+            other => return other,
+        }
+    }
+    Err(StartError::Failed("dispatchers come and go; see run/dispatcher.log in the home".to_owned()))
+}
+
 fn find_or_start(home: &Home) -> Result<Connection, StartError> {
     for _ in 0..50 {
         if let Some(connection) = Connection::open(home)? {

@@ -173,9 +173,9 @@ pub fn age(away: &Away, member: &str, now: Timestamp) -> Option<String> {
 }
 
 /// Changes tasks of this home.
-pub type Here<'a> = dyn FnMut(&mut Grid, &[Chosen]) -> Result<Vec<Change>, OpsError> + 'a;
-/// What is left to do where an owner could not be asked.
-pub type Unheard<'a> = dyn FnMut(&mut Grid, &Away, Chosen, OpsError) -> Result<Change, OpsError> + 'a;
+pub type Here<'f> = dyn FnMut(&mut Grid, &[Chosen]) -> Result<Vec<Change>, OpsError> + 'f;
+/// What is said of a task whose home does not answer, for this reason.
+pub type Unheard<'f> = dyn FnMut(&mut Grid, &Away, Chosen, OpsError) -> Result<Change, OpsError> + 'f;
 
 /// Changes tasks: those of this home by `here`, those elsewhere by asking their homes. In the order in which they were chosen.
 pub fn change(

@@ -1,8 +1,10 @@
 //! The spine: one file a verb, each reads from top to bottom as the flow. Nothing here prints; every verb gives a report.
 
 pub mod attributes;
+pub mod backup;
 pub mod cancel;
 pub mod clients;
+pub mod cron;
 pub mod dispatcher;
 pub mod distributors;
 pub mod doctor;
@@ -12,11 +14,15 @@ pub mod error;
 pub mod explain;
 pub mod expressions;
 pub mod fetch;
+pub mod files_elsewhere;
 pub mod follow;
 mod follow_elsewhere;
 pub mod gc;
 pub mod hold;
 pub mod home;
+pub mod host_doctor;
+pub mod import;
+pub mod inventory;
 pub mod logs;
 pub mod profiles;
 pub mod refresh;

@@ -7,9 +7,6 @@ use crate::model::task::Counts;
 use crate::model::time::Timestamp;
 use std::time::Duration;
 
-/// A sealed task, and the list of an array.
-pub type SealedTask = (Vec<u8>, Option<Vec<u8>>);
-
 /// How far a task's way is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Held {
@@ -83,6 +80,9 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Away> {
     })
 }
 
+/// A sealed task, and its list of lines.
+type Kept = (Vec<u8>, Option<Vec<u8>>);
+
 impl View<'_> {
     /// The rest of a task, if it is elsewhere.
     pub fn away(&self, task: TaskId) -> Result<Option<Away>> {
@@ -90,7 +90,7 @@ impl View<'_> {
     }
 
     /// What was sealed, to be offered again.
-    pub fn sealed(&self, task: TaskId) -> Result<Option<SealedTask>> {
+    pub fn sealed(&self, task: TaskId) -> Result<Option<Kept>> {
         self.one("SELECT sealed, list FROM away WHERE task_id = ?1", [task], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
