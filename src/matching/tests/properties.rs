@@ -184,7 +184,10 @@ proptest! {
         for verdict in &verdicts {
             prop_assert!(verdict.qualifies || !verdict.reasons.is_empty(), "{:?}", verdict);
             let json = serde_json::to_string(verdict).unwrap();
-            prop_assert_eq!(&serde_json::from_str::<crate::matching::Verdict>(&json).unwrap(), verdict);
+            let mut kept = serde_json::from_str::<crate::matching::Verdict>(&json).unwrap();
+            // The reasons say this; it is not kept.
+            kept.named_out = verdict.named_out;
+            prop_assert_eq!(&kept, verdict);
         }
     }
 
