@@ -100,7 +100,7 @@ pub fn draft() -> Draft {
 }
 
 /// Places the next member of a task on `local` and lets it run.
-pub fn start(grid: &mut Grid, task: TaskId) -> crate::store::ledger::Claimed {
+pub fn start(grid: &mut Grid, task: TaskId) -> crate::store::placing::Claimed {
     let begin = |tx: &Tx<'_>| {
         let local = tx.server("local")?.unwrap().id;
         let verdict =
@@ -118,7 +118,7 @@ pub fn start(grid: &mut Grid, task: TaskId) -> crate::store::ledger::Claimed {
 }
 
 /// Ends it; with a code other than 0 it may wait `again`.
-pub fn end(grid: &mut Grid, task: TaskId, of: &crate::store::ledger::Claimed, code: u8, out: &str, again: bool) {
+pub fn end(grid: &mut Grid, task: TaskId, of: &crate::store::placing::Claimed, code: u8, out: &str, again: bool) {
     let now = Timestamp::now();
     let end = End {
         cause: Cause::Exited { code },
