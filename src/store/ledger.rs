@@ -34,7 +34,7 @@ pub struct Placing {
 /// The changes of counts in one transaction, written once for each task by [`Ledger::close`].
 #[derive(Debug)]
 pub struct Ledger<'t, 'c> {
-    tx: &'t Tx<'c>,
+    pub(super) tx: &'t Tx<'c>,
     now: Timestamp,
     changes: BTreeMap<TaskId, Change>,
 }
@@ -52,10 +52,6 @@ impl<'t, 'c> Ledger<'t, 'c> {
     /// Opens the ledger of a transaction.
     pub fn open(tx: &'t Tx<'c>, now: Timestamp) -> Self {
         Self { tx, now, changes: BTreeMap::new() }
-    }
-
-    pub(super) const fn tx(&self) -> &'t Tx<'c> {
-        self.tx
     }
 
     fn count(&mut self, task: TaskId, from: Phase, to: Phase, members: u32) {
