@@ -11,7 +11,10 @@ CREATE TABLE home (
     epoch       INTEGER NOT NULL DEFAULT 0,    -- raised at each dispatcher start; fences old starts
     lanes       INTEGER NOT NULL DEFAULT 0,    -- the last lane id given out
     changes     INTEGER NOT NULL DEFAULT 0,    -- counts what the dispatcher has to look at again
-    created_at  INTEGER NOT NULL
+    created_at  INTEGER NOT NULL,
+    backed_up_at INTEGER,                      -- this file is a backup of then; NULL: it is the home itself
+    restored_from INTEGER,                     -- this home was restored from a backup of then
+    restored_epoch INTEGER NOT NULL DEFAULT 0  -- attempts up to this epoch are from before that
 ) STRICT;
 
 CREATE TABLE setting (

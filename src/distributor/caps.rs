@@ -61,6 +61,10 @@ pub fn check(view: &View<'_>, request: &Request, guest: &Guest) -> Result<(), Ti
     if !request.launch.cwd.as_bytes().starts_with(b"/") {
         return Err(TierError::Denied("working directory: it must be absolute".to_owned()));
     }
+    // The lines of an array come with the commit only.
+    if !matches!(request.members, Members::Lines { .. }) {
+        check_members(&request.members)?;
+    }
     if let Standing::User = guest.standing {
         if demand.priority > 0 {
             return Err(TierError::Denied(format!(

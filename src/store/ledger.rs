@@ -243,6 +243,33 @@ impl<'t, 'c> Ledger<'t, 'c> {
         Ok(news)
     }
 
+    /// Whether an attempt from before a backup ran to its end is known to nobody: the member is held, the attempt is a past
+    /// one. False if this is not news.
+    pub fn held_back(&mut self, task: TaskId, index: Index, number: u32, running: bool, why: &str) -> Result<bool> {
+        let from = if running { Phase::Running } else { Phase::Starting };
+        let news = self.tx.run(
+            "UPDATE member SET state = 'HELD', detail = ?5 WHERE task_id = ?1 AND idx = ?2 AND number = ?3 AND state = ?4",
+            (task, index, number, from.word(), why),
+        )? > 0;
+        if news {
+            self.archive(task, Some(index), Phase::Held, State::Lost)?;
+            self.count(task, from, Phase::Held, 1);
+        }
+        Ok(news)
+    }
+
+    /// A held member turns out to lie with a server, in an attempt that the backup did not know. False if it is not held, or
+    /// has had that attempt.
+    pub fn taken_up(&mut self, task: TaskId, index: Index, number: u32, at: &Placing) -> Result<bool> {
+        let newest = self.tx.member(task, index)?.map_or(0, |member| member.number);
+        if number <= newest || self.shift(task, Some(index), Phase::Held, Phase::Starting)? == 0 {
+            return Ok(false);
+        }
+        self.place(task, index, number.max(2), at)?;
+        self.tx.run("UPDATE member SET number = ?3 WHERE task_id = ?1 AND idx = ?2", (task, index, number))?;
+        Ok(true)
+    }
+
     /// A member that never began ends CANCELLED: the server has a tombstone, or no start was ever sent.
     pub fn cancelled(&mut self, task: TaskId, index: Index, number: u32) -> Result<bool> {
         let news = self.tx.run(

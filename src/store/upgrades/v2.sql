@@ -119,3 +119,9 @@ CREATE VIEW away_view AS
 SELECT a.task_id AS task, a.home, a.remote_id, a.asked, a.server,
        strftime('%Y-%m-%dT%H:%M:%fZ', a.answered_at / 1000.0, 'unixepoch') AS answered_at
 FROM away a;
+
+-- ---- backups
+
+ALTER TABLE home ADD COLUMN backed_up_at INTEGER;
+ALTER TABLE home ADD COLUMN restored_from INTEGER;
+ALTER TABLE home ADD COLUMN restored_epoch INTEGER NOT NULL DEFAULT 0;
