@@ -22,6 +22,11 @@ fn here(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Change>, OpsError> {
         let mut changes = Vec::with_capacity(what.len());
         for chosen in what {
             let before = member_state(tx, *chosen)?;
+            if tx.awaits_files(chosen.task)? {
+                let note = "waits for its files from where it was submitted".to_owned();
+                changes.push(Change { id: chosen.to_string(), state: before, changed: 0, note: Some(note) });
+                continue;
+            }
             let mut ledger = Ledger::open(tx, now);
             let changed = ledger.shift(chosen.task, chosen.index, Phase::Held, Phase::Waiting)?;
             ledger.close()?;

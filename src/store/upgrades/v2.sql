@@ -28,7 +28,8 @@ CREATE TABLE task_files (
     below   BLOB    NOT NULL DEFAULT x'',      -- the task's directory below the root of what is sent
     fetch   BLOB,                              -- --fetch, joined by NUL; NULL: nothing comes back
     changed INTEGER NOT NULL DEFAULT 0,        -- 1: what is new or changed comes back too (--dir)
-    lands   BLOB                               -- the client's directory below which it lands
+    lands   BLOB,                              -- the client's directory below which it lands
+    missing INTEGER NOT NULL DEFAULT 0         -- 1: not here yet, the task is held for it; 2: and held by its client too
 ) STRICT;
 CREATE INDEX task_files_bundle ON task_files (bundle);
 

@@ -56,6 +56,20 @@ impl Caller {
         }
     }
 
+    /// To whom a first tier redirects this.
+    fn redirect(&mut self, envelope: Envelope) -> Vec<HomeId> {
+        frame::write(&mut self.say, &ToServe::Ask { ticket: 8, question: Question::Place(envelope) }).unwrap();
+        let mut redirected = Vec::new();
+        loop {
+            match self.hear().unwrap() {
+                FromServe::Answer { answer: Answer::Redirect { members }, .. } => redirected = members,
+                FromServe::Answer { last: true, .. } => return redirected,
+                FromServe::Answer { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
     fn denied(&mut self, question: Question, words: &[&str]) {
         match self.ask(question) {
             Answer::Denied(why) | Answer::Unknown(why) | Answer::No { why } => {
@@ -283,4 +297,18 @@ fn registrants_say_neither_where_they_are_nor_who_others_are_and_old_reports_cha
     let key = front.grid(["distributor", "allow", "lab-x", "--endpoint", "ssh:lab-x"]).ok();
     assert!(key.contains("--as lab-x"), "{key}");
     front.grid(["distributor", "show", "lab-x"]).shows(&["ssh:lab-x"]);
+}
+
+#[test]
+fn claim_15_random_bytes_are_redirected_as_a_real_task_is() {
+    let (front, lab) = (Grid::new(), Grid::new());
+    lab.grid(["distributor", "register", "--as", "lab-x", "--with", front.home().to_str().unwrap()]).ok();
+    front.grid(["distributor", "order", "--tier", "2", "lab-x,tier2"]).ok();
+    let mut caller = Caller::of(&front, &[], stranger());
+    let real = caller.redirect(envelope(None, seal::seal(&request()).unwrap().0));
+    assert_eq!(real.len(), 2, "both members: {real:?}");
+    for noise in [vec![], vec![0xc1; 7], (0..=255).collect(), b"the quick brown fox".repeat(1000)] {
+        assert_eq!(caller.redirect(envelope(None, Sealed::from_bytes(noise))), real);
+    }
+    caller.leaves();
 }
