@@ -1,6 +1,7 @@
 //! What can be typed: clap's types and nothing else.
 
 pub mod databases;
+pub mod servers;
 pub mod tasks;
 
 use crate::model::name::Name;
@@ -60,7 +61,7 @@ pub enum Command {
     Retry(tasks::Retry),
     /// The servers: where tasks run
     #[command(subcommand)]
-    Server(databases::Server),
+    Server(servers::Server),
     /// The users: who submits
     #[command(subcommand)]
     User(databases::User),
@@ -86,8 +87,8 @@ pub enum Command {
     Config(Config),
     /// Ask the database, read-only
     Sql(Sql),
-    /// Check this host and this grid, with remedies
-    Doctor(Listing),
+    /// Check this host and this grid, or the way to another host, with remedies
+    Doctor(Doctor),
     /// Remove outputs and tasks older than `keep_outputs` and `keep_rows`
     Gc(Gc),
     /// Print a completion script for your shell
@@ -238,6 +239,19 @@ pub struct Sql {
     /// Print the schema, commented
     #[arg(long, conflicts_with = "query")]
     pub schema: bool,
+    #[command(flatten)]
+    pub listing: Listing,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  grid doctor          this host and this grid
+  grid doctor lab1     the way to a host over ssh, step by step, until one fails")]
+pub struct Doctor {
+    /// A server over ssh, or a host as ssh knows it
+    #[arg(value_name = "HOST")]
+    pub host: Option<String>,
     #[command(flatten)]
     pub listing: Listing,
 }

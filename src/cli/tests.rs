@@ -1,6 +1,7 @@
 //! The command line as people type it.
 
-use super::args::databases::{Server, Task};
+use super::args::databases::Task;
+use super::args::servers::Server;
 use super::args::{Args, Command};
 use super::exit::{Code, Speaks};
 use super::output::{Look, Out};
@@ -102,7 +103,6 @@ fn what_is_not_built_is_refused_in_so_many_words_and_absent_from_help() {
         "submit -b tomorrow true",
         "submit -L matlab:1 true",
         "run -G 1 true",
-        "server import hosts",
     ] {
         let (code, said) = fails(words);
         assert_eq!(code, Code::USAGE, "{words}: {said}");

@@ -25,6 +25,7 @@ mod sending;
 pub mod serve;
 pub mod start;
 mod starve;
+pub mod survey;
 mod turn;
 mod wait;
 mod ways;

@@ -168,6 +168,11 @@ impl View<'_> {
         })
     }
 
+    /// When it was heard of last.
+    pub fn contacted_at(&self, id: ServerId) -> Result<Option<Timestamp>> {
+        Ok(self.one("SELECT contacted_at FROM server WHERE id = ?1", [id], |row| row.get(0))?.flatten())
+    }
+
     /// The shell lines whose environment tasks get there.
     pub fn prologue(&self, id: ServerId) -> Result<Option<String>> {
         Ok(self.one("SELECT prologue FROM server WHERE id = ?1", [id], |row| row.get(0))?.flatten())

@@ -12,6 +12,7 @@ mod explain;
 mod fetch;
 mod gc;
 mod hold;
+mod import;
 mod logs;
 mod profiles;
 mod refresh;
@@ -63,7 +64,7 @@ pub fn run(command: Command, out: &mut Out) -> Done {
         Command::Config(verb) => config::run(verb, out),
         Command::Cron(verb) => cron::run(verb, out),
         Command::Sql(args) => sql::run(args, out),
-        Command::Doctor(listing) => doctor::run(listing, out),
+        Command::Doctor(args) => doctor::run(args, out),
         Command::Gc(args) => gc::run(args, out),
         Command::Completions { shell } => shell::completions(shell, out),
         Command::Man { dir } => shell::man(dir.as_deref(), out),
