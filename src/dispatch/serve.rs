@@ -251,6 +251,9 @@ impl Dispatcher {
             ToDispatcher::Bring { task, index } => self.bring_again(&store.view(), at, task, index)?,
             ToDispatcher::Probe { server } => {
                 self.callers.all[at].probe(server);
+                if let Some(slot) = self.route_to(server).and_then(|route| self.links.get_mut(&route)) {
+                    slot.urge();
+                }
                 self.stirred = true;
             }
             ToDispatcher::Login(login) => {
