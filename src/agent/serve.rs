@@ -89,9 +89,9 @@ impl Agent {
         }
         let boot = process::boot_id();
         let spool = Spool::open(&place.find()?, home, (incarnation, epoch), boot.clone())?;
-        let places = Places::make(spool.dir()).map_err(AgentError::io("spool"))?;
         let environment = login::environment(place.is_remote());
         let home = environment.iter().find(|(name, _)| name == "HOME").map(|(_, home)| PathBuf::from(home));
+        let places = Places::make(spool.dir()).map_err(AgentError::io("spool"))?;
         let mut agent = Self {
             login_home: home.filter(|_| place.is_remote()),
             bundles: Bundles::new(places.bundles.clone()),

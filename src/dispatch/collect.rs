@@ -261,12 +261,12 @@ impl Dispatcher {
             Refusal::NoOutput { path, error } => {
                 self.bar(tx, ledger, known, attempt, server, &format!("can't open {path}: {error}"), outcome)?;
             }
+            Refusal::Prologue { error } => {
+                self.bar(tx, ledger, known, attempt, server, &format!("the prologue fails ({error})"), outcome)?;
+            }
             Refusal::Files { error } => {
                 self.transferred(tx, known.task)?;
                 self.bar(tx, ledger, known, attempt, server, &format!("files: {error}"), outcome)?;
-            }
-            Refusal::Prologue { error } => {
-                self.bar(tx, ledger, known, attempt, server, &format!("the prologue fails ({error})"), outcome)?;
             }
             Refusal::Spool { error } | Refusal::Supervisor { error } => {
                 self.back_to_waiting(ledger, known, attempt)?;

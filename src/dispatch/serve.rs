@@ -214,8 +214,9 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
 impl Dispatcher {
     fn run(&mut self, store: &mut Store, listener: &UnixListener) -> Result<(), DispatchError> {
         loop {
-            self.open_links(store)?;
             self.turn(store)?;
+            // Behind the turn: it gives members to servers whose link is not open yet.
+            self.open_links(store)?;
             self.flush();
             self.tend_peers(store)?;
             if (self.leave || self.may_leave()) && self.leave_or_stay(store)? {
@@ -239,10 +240,12 @@ impl Dispatcher {
             }
             ToDispatcher::Watch { task, index } => {
                 self.callers.all[at].watch(task, index);
+                self.urge_links();
                 self.stirred = true;
             }
             ToDispatcher::Follow { task, index, out, err } => {
                 self.callers.all[at].follow(super::callers::Follow { task, index, attempt: None, out, err });
+                self.urge_links();
                 self.stirred = true;
             }
             ToDispatcher::Read { task, index, number, stream, offset, max } => {

@@ -9,7 +9,8 @@ use crate::model::task::{Members, Phase, Request};
 use crate::model::time::Timestamp;
 use crate::model::user::User;
 use crate::protocol::distributor::Offer;
-use crate::store::ledger::{Ledger, Placing};
+use crate::store::ledger::Ledger;
+use crate::store::placing::Placing;
 use crate::store::settings;
 use crate::store::tasks::NewTask;
 use crate::store::trace::NoteId;
@@ -238,12 +239,15 @@ pub fn reconsider_unmatched(tx: &Tx<'_>, now: Timestamp) -> Result<u32, TierErro
 
 /// Why a task waits, in one line: the nearest server's reason, and how many others there are.
 pub fn summary(verdicts: &[Verdict]) -> String {
-    let nearest = verdicts.iter().filter(|v| !v.qualifies).min_by_key(|v| (v.reasons.len(), v.server.clone()));
-    match nearest {
-        None => "others come first".to_owned(),
-        Some(verdict) if verdicts.len() == 1 => format!("{}: {}", verdict.server, verdict.reasons.join("; ")),
-        Some(verdict) => {
-            format!("{}: {} (and {} more)", verdict.server, verdict.reasons.join("; "), verdicts.len() - 1)
-        }
+    // Servers that the task itself does not want are none of its reasons, unless there are no others.
+    let key = |v: &&Verdict| (v.named_out, v.reasons.len(), v.server.clone());
+    let Some(nearest) = verdicts.iter().filter(|v| !v.qualifies).min_by_key(key) else {
+        return "others come first".to_owned();
+    };
+    let others = verdicts.iter().filter(|v| v.named_out == nearest.named_out).count() - 1;
+    let reasons = nearest.reasons.join("; ");
+    match others {
+        0 => format!("{}: {reasons}", nearest.server),
+        _ => format!("{}: {reasons} (and {others} more)", nearest.server),
     }
 }

@@ -21,6 +21,7 @@ pub mod keeping;
 pub mod ledger;
 pub mod members;
 pub mod outputs;
+pub mod placing;
 pub mod profiles;
 pub mod query;
 pub mod reports;
