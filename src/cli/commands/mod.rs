@@ -98,10 +98,6 @@ fn open(out: &mut Out) -> Result<Grid, Failure> {
     Ok(grid)
 }
 
-fn not_yet(what: &str) -> Done {
-    Err(Failure::NotYet(what.to_owned()))
-}
-
 /// Becomes the agent: frames on stdin and stdout.
 fn agent(args: super::args::Agent) -> Done {
     use crate::agent::place::Place;
