@@ -91,10 +91,16 @@ pub enum Command {
     Doctor(Doctor),
     /// Write the whole database into a file, while it is in use
     #[command(after_help = BACKUP_HELP)]
-    Backup { file: PathBuf },
-    /// Make a home of a backup: here, in $GRID_HOME
+    Backup {
+        /// A file that is not there yet
+        file: PathBuf,
+    },
+    /// Make a home of a backup
     #[command(after_help = RESTORE_HELP)]
-    Restore { file: PathBuf },
+    Restore {
+        /// A file that `grid backup` wrote
+        file: PathBuf,
+    },
     /// Remove outputs and tasks older than `keep_outputs` and `keep_rows`
     Gc(Gc),
     /// Print a completion script for your shell
@@ -137,12 +143,13 @@ pub struct Agent {
 }
 
 const BACKUP_HELP: &str = "\
-The file is whole and of one moment. It holds what the database holds, environment values of tasks too (mode 0600).
-Outputs over 16K lie beside it in spool/out of the home and are not in it.";
+The file is whole and of one moment, and for your eyes only (0600): values of tasks' environments are
+in it. Outputs over 16K are not: they lie beside the database, in spool/out of the home.";
 
 const RESTORE_HELP: &str = "\
-There must be no home yet. What had not ended is HELD: it may have run since. Tasks that run are asked for at their
-servers first. Servers that have met the restored home refuse the one that was backed up.";
+There must be no home there yet. What had not ended is HELD: it may have run since. Tasks that run are
+asked for at their servers first. Servers that have met the restored home refuse the one that was
+backed up.";
 
 /// Takes anything, to refuse it with "not yet".
 #[derive(Debug, ClapArgs)]

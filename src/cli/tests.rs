@@ -118,7 +118,7 @@ fn what_is_not_built_is_refused_in_so_many_words_and_absent_from_help() {
         }
     }
     let help = command.render_long_help().to_string();
-    assert!(!help.lines().any(|line| ["agent", "supervise", "serve"].iter().any(|v| line.trim().starts_with(v))));
+    assert!(!help.lines().any(|line| ["agent", "supervise", "serve "].iter().any(|v| line.trim().starts_with(v))));
 }
 
 #[test]

@@ -6,8 +6,9 @@ use super::serve::{DispatchError, Dispatcher};
 use crate::matching::Place;
 use crate::model::id::{AttemptId, BootId, Epoch, LaneId};
 use crate::model::time::Timestamp;
-use crate::store::ledger::{Ledger, Placing};
+use crate::store::ledger::Ledger;
 use crate::store::members::Live;
+use crate::store::placing::Placing;
 use crate::store::{StoreError, Tx};
 
 impl Dispatcher {

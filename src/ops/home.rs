@@ -88,11 +88,16 @@ fn restore(home: &Home, at: Timestamp) -> Result<Option<String>, OpsError> {
     let counts = store.view().tally()?;
     let of = |state: State| counts.iter().find(|(known, _)| *known == state).map_or(0, |(_, count)| *count);
     let at_servers = of(State::Running) + of(State::Pending);
-    Ok(Some(format!(
-        "restored from a backup of {}: {} held until `grid release` (they may have run since), {at_servers} asked for at their servers",
-        at.local(),
-        of(State::Held)
-    )))
+    let mut said = format!("restored from a backup of {}", at.local());
+    for (count, what) in [
+        (of(State::Held), "held until `grid release`, for they may have run since"),
+        (at_servers, "asked for at their servers"),
+    ] {
+        if count > 0 {
+            said += &format!("; {count} {what}");
+        }
+    }
+    Ok(Some(said))
 }
 
 /// Account names may hold characters that names of ours may not.

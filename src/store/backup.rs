@@ -22,11 +22,20 @@ impl Store {
         let corrupt = |found: &str| StoreError::NoBackup { path: file.to_owned(), found: found.to_owned() };
         let mut from = std::fs::File::open(file).map_err(|error| corrupt(&error.to_string()))?;
         let backup = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let of_file = |error: StoreError| match error {
+            StoreError::Newer { found, known, .. } => StoreError::Newer { path: file.to_owned(), found, known },
+            other => corrupt(&other.to_string()),
+        };
+        super::schema::check_known(&backup).map_err(of_file)?;
         let at = backup.query_row("SELECT backed_up_at FROM home", [], |row| row.get::<_, Option<Timestamp>>(0));
         match at {
             Ok(Some(_)) => {}
             Ok(None) => return Err(corrupt("it was not made by `grid backup`")),
             Err(error) => return Err(corrupt(&error.to_string())),
+        }
+        let whole: String = backup.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        if whole != "ok" {
+            return Err(corrupt(&whole));
         }
         let new = home.dir().join("grid.db.new");
         let unwritable = |error| StoreError::Unwritable { path: new.clone(), error };

@@ -21,6 +21,7 @@ pub mod keeping;
 pub mod ledger;
 pub mod members;
 pub mod outputs;
+pub mod placing;
 pub mod profiles;
 pub mod query;
 pub mod reports;
@@ -95,6 +96,7 @@ impl StoreError {
         // Errors of SQLite's do not say which file.
         let bare = |path: &PathBuf| path.as_os_str() == "grid.db";
         match self {
+            Self::Newer { path, found, known } if bare(&path) => Self::Newer { path: home.database(), found, known },
             Self::Full { path } if bare(&path) => Self::Full { path: home.database() },
             Self::Corrupt { path, found } if bare(&path) => Self::Corrupt { path: home.database(), found },
             Self::Unwritable { path, error } if bare(&path) => Self::Unwritable { path: home.database(), error },

@@ -57,15 +57,23 @@ fn gone(path: &std::path::Path) -> std::io::Result<()> {
     }
 }
 
+/// Can this program read a database of this version?
+pub(super) fn check_known(connection: &Connection) -> Result<()> {
+    match version(connection)? {
+        found if found > VERSION => Err(StoreError::Newer { path: "grid.db".into(), found, known: VERSION }),
+        _ => Ok(()),
+    }
+}
+
 /// Is this database of the version that this program writes, and no backup that waits to be made a home?
 pub(super) fn check_opened(store: &Store) -> Result<()> {
+    check_known(&store.connection)?;
     let path = store.home.database();
     match version(&store.connection)? {
         VERSION => match store.connection.query_row("SELECT backed_up_at FROM home", [], |row| row.get(0))? {
             Some(at) => Err(StoreError::Backup { path, at }),
             None => Ok(()),
         },
-        found if found > VERSION => Err(StoreError::Newer { path, found, known: VERSION }),
         found if found >= 1 => Err(StoreError::Older { path, found, known: VERSION }),
         _ => Err(StoreError::Corrupt { path, found: "this is no database of grid".to_owned() }),
     }

@@ -42,6 +42,13 @@ fn a_backup_is_whole_closed_to_others_and_replaces_nothing() {
     grid.grid(["restore", "copy.db"]).expect(1).says(&["there is a home", "GRID_HOME"]);
     let other = |file: &str| grid.sh(&format!("GRID_HOME=$PWD/other grid restore {file}"));
     other("$GRID_HOME/../home/grid.db").expect(1);
+    let mut damaged = std::fs::read(&path).unwrap();
+    damaged.truncate(damaged.len() - 3 * 4096);
+    std::fs::write(grid.file("damaged"), damaged).unwrap();
+    other("damaged").expect(1).says(&["damaged", "grid backup"]);
+    std::fs::copy(&path, grid.file("newer")).unwrap();
+    Connection::open(grid.file("newer")).unwrap().execute_batch("PRAGMA user_version = 999").unwrap();
+    other("newer").expect(1).says(&["newer", "999"]);
     std::fs::write(grid.file("text"), "no database").unwrap();
     other("text").expect(1).says(&["text", "grid backup"]);
     other("no-such-file").expect(1).says(&["No such file"]);
@@ -154,7 +161,7 @@ fn a_copied_backup_is_restored_by_the_first_command() {
     let incarnation = grid.number("SELECT incarnation FROM home");
     let other = |line: &str| grid.sh(&format!("export GRID_HOME=$PWD/other; {line}"));
     other("mkdir -m 700 other && cp copy.db other/grid.db").ok();
-    other("grid status").expect(0).says(&["restored from a backup of", "1 held"]);
+    other("grid status").expect(0).says(&["restored from a backup of", "; 1 held"]);
     assert_eq!(other("grid status").err(), "", "it is said once");
     let newer = other("grid sql --json 'SELECT incarnation AS n FROM home'").json()[0]["n"].as_i64().unwrap();
     assert!(newer > incarnation);

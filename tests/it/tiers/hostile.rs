@@ -325,7 +325,7 @@ fn registrants_say_neither_where_they_are_nor_who_others_are_and_old_reports_cha
     caller.leaves();
     let mut thief = Caller::of(&front, &["--as", "lab-x"], other);
     thief.denied(Question::Register { offers, report: report("lab-x", other, 99, 99) }, &["belongs to another home"]);
-    thief.denied(Question::Transfer(report("tier2", other, 99, 99)), &["taken"]);
+    thief.denied(Question::Transfer(report("tier2", other, 99, 99)), &["may report lab-x only"]);
     thief.leaves();
     assert_eq!(running(&front), 6);
     let key = front.grid(["distributor", "allow", "lab-x", "--endpoint", "ssh:lab-x"]).ok();
