@@ -31,6 +31,8 @@ pub struct Outcome {
     pub ended: Vec<(TaskId, Option<crate::model::id::Index>)>,
     /// When a reading was asked for that has come, or why there is none.
     pub probed: Vec<(crate::model::id::ServerId, Result<Timestamp, String>)>,
+    /// Attempts whose directories are not needed any more.
+    pub drop_files: Vec<(Route, AttemptId)>,
     /// Members whose files somebody asked for once more.
     pub brought: Vec<(TaskId, crate::model::id::Index)>,
 }
@@ -159,6 +161,9 @@ impl Dispatcher {
         }
         for (route, lane) in outcome.recall {
             self.tell(route, &ToAgent::Recall { lane });
+        }
+        for (route, attempt) in outcome.drop_files {
+            self.tell(route, &ToAgent::DropFiles { attempt });
         }
         for (route, attempts) in confirm {
             self.tell(route, &ToAgent::Confirm { attempts });

@@ -220,7 +220,7 @@ impl Tx<'_> {
 impl Ledger<'_, '_> {
     /// An archive has come: tasks that were held for nothing else wait. Gives their number.
     pub fn files_came(&mut self, bundle: Digest) -> Result<u32> {
-        let waiting: Vec<(TaskId, bool)> = self.tx().all(
+        let waiting: Vec<(TaskId, bool)> = self.tx.all(
             "SELECT f.task_id, f.missing = 1 AND t.unmatched = 0 FROM task_files f JOIN task t ON t.id = f.task_id
              WHERE f.bundle = ?1 AND f.missing > 0",
             [bundle],
@@ -228,10 +228,10 @@ impl Ledger<'_, '_> {
         )?;
         let mut freed = 0;
         for (task, starts) in waiting {
-            self.tx().run("UPDATE task_files SET missing = 0 WHERE task_id = ?1", [task])?;
+            self.tx.run("UPDATE task_files SET missing = 0 WHERE task_id = ?1", [task])?;
             if starts {
                 freed += self.shift(task, None, Phase::Held, Phase::Waiting)?;
-                self.tx().set_reason(task, None)?;
+                self.tx.set_reason(task, None)?;
             }
         }
         Ok(freed)

@@ -32,10 +32,6 @@ impl<'t, 'c> Ledger<'t, 'c> {
         Self { tx, now, changes: BTreeMap::new() }
     }
 
-    pub(super) const fn tx(&self) -> &'t Tx<'c> {
-        self.tx
-    }
-
     pub(super) fn count(&mut self, task: TaskId, from: Phase, to: Phase, members: u32) {
         let change = self.changes.entry(task).or_default();
         *change.minus.phase_mut(from) += members;
