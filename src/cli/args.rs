@@ -89,6 +89,18 @@ pub enum Command {
     Sql(Sql),
     /// Check this host and this grid, or the way to another host, with remedies
     Doctor(Doctor),
+    /// Write the whole database into a file, while it is in use
+    #[command(after_help = BACKUP_HELP)]
+    Backup {
+        /// A file that is not there yet
+        file: PathBuf,
+    },
+    /// Make a home of a backup
+    #[command(after_help = RESTORE_HELP)]
+    Restore {
+        /// A file that `grid backup` wrote
+        file: PathBuf,
+    },
     /// Remove outputs and tasks older than `keep_outputs` and `keep_rows`
     Gc(Gc),
     /// Print a completion script for your shell
@@ -102,8 +114,6 @@ pub enum Command {
     Supervise { dir: PathBuf },
     #[command(hide = true)]
     Serve(Serve),
-    #[command(hide = true)]
-    Backup(NotYet),
 }
 
 /// `grid serve`: this home, for a caller in another one.
@@ -131,6 +141,15 @@ pub struct Agent {
     #[arg(long, requires = "link")]
     pub dir: Option<PathBuf>,
 }
+
+const BACKUP_HELP: &str = "\
+The file is whole and of one moment, and for your eyes only (0600): values of tasks' environments are
+in it. Outputs over 16K are not: they lie beside the database, in spool/out of the home.";
+
+const RESTORE_HELP: &str = "\
+There must be no home there yet. What had not ended is HELD: it may have run since. Tasks that run are
+asked for at their servers first. Servers that have met the restored home refuse the one that was
+backed up.";
 
 /// Takes anything, to refuse it with "not yet".
 #[derive(Debug, ClapArgs)]

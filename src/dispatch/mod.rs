@@ -20,6 +20,7 @@ mod queue;
 mod readings;
 mod recover;
 pub mod relay;
+mod restored;
 mod schedule;
 mod sending;
 pub mod serve;

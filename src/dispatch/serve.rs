@@ -42,6 +42,8 @@ pub enum DispatchError {
 pub struct Dispatcher {
     pub(super) home: Home,
     pub(super) epoch: Epoch,
+    /// Attempts sent up to this epoch are from before the backup that this home was restored from; 0: it was not.
+    pub(super) restored: Epoch,
     pub(super) links: BTreeMap<Route, Slot>,
     pub(super) ways: Ways,
     pub(super) inbox: Vec<(Route, FromAgent)>,
@@ -142,6 +144,7 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
     }
     let mut store = match Store::open(home) {
         Err(StoreError::Older { .. }) => Store::upgrade(home)?,
+        Err(StoreError::Backup { .. }) => Store::restore(home, Timestamp::now())?,
         other => other?,
     };
     let epoch = store.write(Durability::Full, |tx| {
@@ -165,6 +168,7 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
     let mut dispatcher = Dispatcher {
         home: home.clone(),
         epoch,
+        restored: row.restored_epoch,
         links: BTreeMap::new(),
         ways: Ways::new(home, &row, epoch),
         inbox: Vec::new(),

@@ -9,7 +9,8 @@ use crate::model::task::{Members, Phase, Request};
 use crate::model::time::Timestamp;
 use crate::model::user::User;
 use crate::protocol::distributor::Offer;
-use crate::store::ledger::{Ledger, Placing};
+use crate::store::ledger::Ledger;
+use crate::store::placing::Placing;
 use crate::store::settings;
 use crate::store::tasks::NewTask;
 use crate::store::trace::NoteId;
@@ -156,10 +157,14 @@ pub fn commit(tx: &Tx<'_>, commit: &Commit<'_>, asked: &Asked, now: Timestamp) -
         verdicts => Some(tx.keep_note(&serde_json::to_string(verdicts).unwrap_or_default())?),
     };
     let class = tx.class_of(commit.member.id, commit.user, commit.client, &commit.request.demand)?;
+    let comes = match commit.request.launch.workplace.sent() {
+        Some(sent) => !tx.has_bundle(sent.bundle)?,
+        None => false,
+    };
     let held = match (commit.request.hold, commit.unmatched) {
         (true, _) => Some("held until `grid release`"),
         (_, true) => Some("unmatched: no server could ever run it"),
-        _ => None,
+        _ => comes.then_some("waits for its files from where it was submitted"),
     };
     let task = match commit.adopts {
         Some(task) => {

@@ -1,7 +1,8 @@
 //! Submit: client's first-tier set -> redirect -> second-tier set -> match -> store -> wake the dispatcher.
 
 use super::draft::Draft;
-use super::{Grid, OpsError, report, sending};
+use super::selecting::Chosen;
+use super::{Grid, OpsError, cancel, files_elsewhere, report, sending};
 use crate::dispatch::relay::Relay;
 use crate::distributor::desk::{Guest, Standing};
 use crate::distributor::dry;
@@ -10,7 +11,7 @@ use crate::distributor::place::{Order, Outcome, place};
 use crate::distributor::tier2::TierError;
 use crate::model::distributor::Tier;
 use crate::model::failpoint::failpoint;
-use crate::model::id::{Index, TaskUuid};
+use crate::model::id::{Index, TaskId, TaskUuid};
 use crate::model::name::Name;
 use crate::model::task::{ClientFacts, Request};
 use crate::model::time::Timestamp;
@@ -19,6 +20,7 @@ use crate::protocol::seal;
 use crate::store::View;
 use crate::store::tasks::Shape;
 use std::path::Path;
+use std::time::Duration;
 
 /// Submits a task; it is on the disk when this returns. [`OpsError::NoMatch`] where nothing could ever run it.
 pub fn submit(grid: &mut Grid, draft: Draft) -> Result<report::Submitted, OpsError> {
@@ -32,7 +34,11 @@ pub fn submit(grid: &mut Grid, draft: Draft) -> Result<report::Submitted, OpsErr
     let outcome = place(&mut grid.store, &mut peers, &mut order).map_err(refusal)?;
     failpoint("client-committed");
     let (id, why) = match outcome {
-        Outcome::Here(id) | Outcome::Away(id) => (id, None),
+        Outcome::Here(id) => (id, None),
+        Outcome::Away(id) => {
+            send_files(grid, id)?;
+            (id, None)
+        }
         Outcome::Open { task, why } => (task, Some(why)),
         Outcome::Refused { summary, reasons, .. } => return Err(OpsError::NoMatch { summary, reasons }),
     };
@@ -41,6 +47,15 @@ pub fn submit(grid: &mut Grid, draft: Draft) -> Result<report::Submitted, OpsErr
     let mut report = report_of(&view, &row);
     report.reason = report.reason.or(why);
     Ok(report)
+}
+
+/// What was submitted with a task follows it to the home that took it. Where that fails the task must not wait for it for ever.
+fn send_files(grid: &mut Grid, task: TaskId) -> Result<(), OpsError> {
+    let Some(away) = grid.store.view().away(task)? else { return Ok(()) };
+    let Err(error) = files_elsewhere::send(grid, &away) else { return Ok(()) };
+    let cancelled = cancel::cancel(grid, &[Chosen { task, index: None }], Duration::from_secs(10));
+    let and = if cancelled.is_ok() { "it is cancelled" } else { "`grid cancel` it" };
+    Err(OpsError::Refused(format!("task {task}: its files did not get through, {and}: {error}")))
 }
 
 /// Where the task would go now and why; nothing is written, and no other home takes anything.

@@ -77,7 +77,7 @@ Examples:
   grid user allow front-a --vouch                             # a first tier, which may speak for its users")]
 pub struct UserAllow {
     pub name: Name,
-    /// What it may do: submit (its own tasks only), see-all, operate, administer
+    /// What it may do: submit (its own tasks only), see-all, operate
     #[arg(long, value_name = "ROLE")]
     pub role: Option<Role>,
     /// It is a first tier: it may speak for its users, who have to be users here too
@@ -220,7 +220,7 @@ pub struct Register {
     /// What the first tier is to call it
     #[arg(long = "as", value_name = "NAME")]
     pub name: Name,
-    /// The first tier's home: a path on this host, or ssh:HOST[:PATH]; may be repeated
+    /// The first tier's home: a path on this host, ssh:HOST or ssh:HOST:PATH; may be repeated
     #[arg(long, value_name = "ENDPOINT", required = true)]
     pub with: Vec<String>,
     /// Where this home is reached from there; with a path, this home's own path
@@ -256,7 +256,7 @@ pub struct DistributorAdd {
     /// 1 redirects, 2 has servers
     #[arg(long, value_name = "1|2", value_parser = clap::value_parser!(u8).range(1..=2))]
     pub tier: u8,
-    /// It lives in another home: a path on this host, or ssh:HOST[:PATH]
+    /// It lives in another home: a path on this host, ssh:HOST or ssh:HOST:PATH
     #[arg(long, value_name = "ENDPOINT")]
     pub endpoint: Option<String>,
     /// Its name over there; default: the first of its tier

@@ -1,5 +1,6 @@
 //! One file a verb: arguments to a request, report to the person.
 
+mod backup;
 mod cancel;
 mod clients;
 mod config;
@@ -63,6 +64,8 @@ pub fn run(command: Command, out: &mut Out) -> Done {
         Command::Dispatcher(verb) => dispatcher::run(verb, out),
         Command::Config(verb) => config::run(verb, out),
         Command::Cron(verb) => cron::run(verb, out),
+        Command::Backup { file } => backup::backup(&file, out),
+        Command::Restore { file } => backup::restore(&file, out),
         Command::Sql(args) => sql::run(args, out),
         Command::Doctor(args) => doctor::run(args, out),
         Command::Gc(args) => gc::run(args, out),
@@ -71,7 +74,6 @@ pub fn run(command: Command, out: &mut Out) -> Done {
         Command::Agent(args) => agent(args),
         Command::Supervise { dir } => supervise(&dir),
         Command::Serve(args) => serve::run(args),
-        Command::Backup(_) => not_yet("backup"),
     }
 }
 
@@ -94,10 +96,6 @@ fn open(out: &mut Out) -> Result<Grid, Failure> {
         out.note(remark);
     }
     Ok(grid)
-}
-
-fn not_yet(what: &str) -> Done {
-    Err(Failure::NotYet(what.to_owned()))
 }
 
 /// Becomes the agent: frames on stdin and stdout.
