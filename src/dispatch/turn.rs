@@ -340,8 +340,10 @@ impl Dispatcher {
 
     fn attach_follow(&mut self, live: &Live) {
         let place = Place { server: live.server, host: live.host };
-        if let Some((out, err)) = self.callers.attach(live.task, live.attempt())
-            && let Some(route) = self.route_of(place)
+        // Said into a link that is down it would be lost; the next hello brings us here again.
+        let up = |route: &Route| self.links.get(route).is_some_and(|slot| slot.boot().is_some());
+        if let Some(route) = self.route_of(place).filter(up)
+            && let Some((out, err)) = self.callers.attach(live.task, live.attempt())
         {
             self.tell(route, &ToAgent::Follow { attempt: live.attempt(), out, err });
         }

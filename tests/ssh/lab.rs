@@ -23,23 +23,22 @@ impl Lab {
 
     #[track_caller]
     pub fn on(plan: Plan) -> Option<Self> {
+        Self::with(plan, &IMPATIENT)
+    }
+
+    /// With these options for ssh.
+    #[track_caller]
+    pub fn with(plan: Plan, options: &[&str]) -> Option<Self> {
         let rig = plan.up()?;
         let grid = rig.at("head");
         let servers: Vec<String> = rig.hosts().into_iter().filter(|h| h != "head").collect();
         let lab = Self { rig, grid, servers };
         lab.grid.grid(["server", "drain", "local"]).ok();
-        let adding: Vec<_> = lab.servers.iter().map(|host| lab.grid.beside(lab.add(host))).collect();
+        let adding: Vec<_> = lab.servers.iter().map(|host| lab.grid.beside(add(host, options))).collect();
         for (child, host) in adding.into_iter().zip(&lab.servers) {
             process::finish(child, format!("grid server add {host}")).expect(0);
         }
         Some(lab)
-    }
-
-    /// What adds a host as a server.
-    pub fn add(&self, host: &str) -> Vec<String> {
-        let mut words = vec!["server", "add", host, "--ssh", host, "--slots", "4", "--cpus", "8"];
-        words.extend(IMPATIENT.iter().flat_map(|option| ["--ssh-option", option]));
-        words.into_iter().map(str::to_owned).collect()
     }
 
     pub fn servers(&self) -> impl Iterator<Item = &str> {
@@ -133,4 +132,10 @@ impl Lab {
         assert_eq!(self.rig.shoot("head", "grid dispatcher"), 1, "no dispatcher to shoot");
         self.grid.grid(["status"]).ok();
     }
+}
+
+/// What adds a host as a server.
+fn add<'a>(host: &'a str, options: &[&'a str]) -> Vec<&'a str> {
+    let words = ["server", "add", host, "--ssh", host, "--slots", "4", "--cpus", "8"];
+    words.into_iter().chain(options.iter().flat_map(|option| ["--ssh-option", option])).collect()
 }

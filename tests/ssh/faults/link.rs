@@ -3,7 +3,8 @@
 
 use super::{FAULTS, Fault};
 use crate::lab::Lab;
-use crate::support::said::tell;
+use crate::support::{process, said::tell};
+use std::io::{BufRead, BufReader};
 use std::time::Instant;
 
 fn struck(lab: &Lab) -> Vec<(Fault, String)> {
@@ -110,6 +111,29 @@ fn broken_when_a_start_is_sent() {
 #[test]
 fn broken_when_a_start_is_sent_and_the_dispatcher_is_shot() {
     at_the_start(true);
+}
+
+#[test]
+fn a_follow_goes_on_after_a_cut_without_a_lost_or_a_doubled_byte() {
+    let Some(lab) = Lab::of(1) else { return };
+    let script = "i=0; until [ -e go.$GRID_TASK_ID ]; do i=$((i+1)); echo $i; sleep 0.02; done; echo last";
+    let id = lab.grid.submit(["-w", "h1", "--", "sh", "-c", script]);
+    let mut logs = lab.grid.beside(["logs", "-f", &id]);
+    let mut lines = BufReader::new(logs.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
+    let mut followed: Vec<String> = lines.by_ref().take(20).collect();
+    lab.rig.cut("h1");
+    lab.until_down("h1");
+    lab.rig.heal("h1");
+    // What was said while nothing passed, and more.
+    followed.extend(lines.by_ref().take(100));
+    lab.let_go(&id);
+    followed.extend(lines);
+    lab.grid.grid(["wait", &id]).ok();
+    process::wait_for(&mut logs, process::HANG).expect("logs -f ends with its task");
+    let numbers = (1..followed.len()).map(|number| number.to_string());
+    let whole: Vec<String> = numbers.chain(["last".to_owned()]).collect();
+    assert_eq!(followed, whole);
+    assert_eq!(lab.grid.grid(["logs", &id]).ok().lines().collect::<Vec<_>>(), whole);
 }
 
 #[test]
