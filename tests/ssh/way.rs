@@ -75,3 +75,22 @@ fn a_prologue_makes_the_environment_and_one_that_fails_says_so() {
     head.grid(["server", "unset", "one", "prologue"]).ok();
     head.grid(["run", "-w", "one", "--", "hello"]).expect(127);
 }
+
+#[test]
+fn the_newest_session_that_works_opens_the_door() {
+    let Some(rig) = Rig::up(1) else { return };
+    let mut head = rig.at("head");
+    // From now on only the key agent has the key.
+    let script = "ssh-agent -a $HOME/agent.sock >/dev/null; SSH_AUTH_SOCK=$HOME/agent.sock ssh-add -q .ssh/id_ed25519 && rm .ssh/id_ed25519";
+    head.sh(script).ok();
+    head.grid(["server", "add", "one", "--ssh", "h1"]).expect(0).says(&["login refused (publickey)", "ssh-agent"]);
+    head.set_env("SSH_AUTH_SOCK", "/home/ann/agent.sock");
+    head.grid(["server", "refresh", "one"]).ok();
+    // Who comes later without one, as cron does, is let in by the session that is known.
+    head.unset_env("SSH_AUTH_SOCK");
+    rig.kill_sshd("h1", crate::support::rig::Killed::All);
+    rig.start_sshd("h1", &[]);
+    head.grid(["run", "-w", "one", "--", "true"]).ok();
+    let status = head.grid(["dispatcher", "status", "--json"]).json();
+    assert_eq!(status["ssh"], "ssh, key agent /home/ann/agent.sock");
+}
