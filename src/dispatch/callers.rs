@@ -18,6 +18,8 @@ struct Wishes {
     /// Servers to be read, and since when that is wanted: an older reading is no answer.
     probes: Vec<(ServerId, Timestamp)>,
     reads: Vec<(AttemptId, Stream, u64)>,
+    /// To be written for it in the next turn.
+    orders: Vec<Vec<u8>>,
     /// Questions to agents whose links are not up yet.
     unasked: Vec<(Route, ToAgent)>,
 }
@@ -40,6 +42,8 @@ pub struct Caller {
     inbox: Inbox,
     outbox: Outbox,
     wishes: Wishes,
+    /// It has said something.
+    pub spoke: bool,
     pub gone: bool,
 }
 
@@ -50,8 +54,14 @@ impl Caller {
     /// Greets.
     fn new(stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        let mut caller =
-            Self { stream, inbox: Inbox::default(), outbox: Outbox::default(), wishes: Wishes::default(), gone: false };
+        let mut caller = Self {
+            stream,
+            inbox: Inbox::default(),
+            outbox: Outbox::default(),
+            wishes: Wishes::default(),
+            spoke: false,
+            gone: false,
+        };
         let pid = rustix::process::getpid().as_raw_nonzero().get();
         caller.send(&FromDispatcher::Hello { version: VERSION, pid });
         Ok(caller)
@@ -90,7 +100,10 @@ impl Caller {
         let mut all = Vec::new();
         loop {
             match self.inbox.next() {
-                Ok(Some(message)) => all.push(message),
+                Ok(Some(message)) => {
+                    self.spoke = true;
+                    all.push(message);
+                }
                 Ok(None) => return all,
                 Err(_) => {
                     self.gone = true;
@@ -98,6 +111,11 @@ impl Caller {
                 }
             }
         }
+    }
+
+    /// Remembers an order.
+    pub fn order(&mut self, order: Vec<u8>) {
+        self.wishes.orders.push(order);
     }
 
     /// Remembers a wish.
@@ -140,6 +158,18 @@ impl Callers {
                 self.all.push(caller);
             }
         }
+    }
+
+    /// What is to be written, and for whom. Who has hung up meanwhile may have done it by itself.
+    pub fn orders(&mut self) -> Vec<(usize, Vec<u8>)> {
+        let mut all = Vec::new();
+        for (at, caller) in self.all.iter_mut().enumerate().filter(|(_, c)| !c.wishes.orders.is_empty()) {
+            let orders = std::mem::take(&mut caller.wishes.orders);
+            if !caller.gone && !matches!(caller.inbox.fill(&mut caller.stream), Ok(Some(0)) | Err(_)) {
+                all.extend(orders.into_iter().map(|order| (at, order)));
+            }
+        }
+        all
     }
 
     /// Does anybody wait for an end? Then ends have to be on the disk before they are told.

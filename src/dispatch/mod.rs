@@ -3,6 +3,7 @@
 
 mod callers;
 mod collect;
+pub mod desk;
 mod fetch;
 mod lanes;
 mod links;

@@ -1,6 +1,7 @@
 //! The dispatcher's process: one for a home by lock, a loop over everything that can speak to it, and its leaving.
 
 use super::callers::Callers;
+use super::desk::Desk;
 use super::fetch::Fetches;
 use super::lanes::Lanes;
 use super::links::{Route, Slot};
@@ -15,7 +16,7 @@ use crate::model::time::parse_duration;
 use crate::protocol::agent::{FromAgent, ToAgent};
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::trace::NoteId;
-use crate::store::{Durability, Home, Store, StoreError, View};
+use crate::store::{Durability, Home, Log, Store, StoreError, View};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
@@ -41,6 +42,7 @@ pub struct Dispatcher {
     pub(super) ways: Ways,
     pub(super) inbox: Vec<(Route, FromAgent)>,
     pub(super) callers: Callers,
+    pub(super) desk: Box<dyn Desk>,
     pub(super) lanes: Lanes,
     pub(super) queue: Queue,
     pub(super) fleets: HashMap<DistributorId, Fleet>,
@@ -77,10 +79,11 @@ pub struct Dispatcher {
 }
 
 /// Runs the dispatcher of a home until it leaves. `answer` takes the one line for whoever started it.
-pub fn serve(home: &Home, answer: &mut dyn Write) -> Result<(), DispatchError> {
+/// Orders of commands are carried out by the desk.
+pub fn serve(home: &Home, desk: Box<dyn Desk>, answer: &mut dyn Write) -> Result<(), DispatchError> {
     // Away from the starter's terminal and its Ctrl-C. It fails only for a group leader, who has done that already.
     let _ = rustix::process::setsid();
-    let said = match begin(home) {
+    let said = match begin(home, desk) {
         Ok(Some(begun)) => {
             let pid = rustix::process::getpid().as_raw_nonzero().get();
             say(answer, &Startup::Ready { pid })?;
@@ -111,7 +114,7 @@ struct Begun {
     dispatcher: Dispatcher,
 }
 
-fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
+fn begin(home: &Home, desk: Box<dyn Desk>) -> Result<Option<Begun>, DispatchError> {
     let lock = start::lock_file(home)?;
     match lock.try_lock() {
         Ok(()) => {}
@@ -144,6 +147,7 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
         ways: Ways::new(home, &row, epoch),
         inbox: Vec::new(),
         callers: Callers::default(),
+        desk,
         lanes: Lanes::default(),
         queue: Queue::default(),
         fleets: HashMap::new(),
@@ -213,6 +217,7 @@ impl Dispatcher {
                 self.probe_at = Some(Instant::now());
                 self.stirred = true;
             }
+            ToDispatcher::Order(order) => self.callers.all[at].order(order),
             ToDispatcher::Login(login) => {
                 if self.ways.learn(login) {
                     // What was refused may be opened now.
@@ -247,7 +252,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    fn flush(&mut self) {
+    pub(super) fn flush(&mut self) {
         self.flush_links();
         for caller in &mut self.callers.all {
             caller.flush();
@@ -289,7 +294,7 @@ impl Dispatcher {
             self.idle_since = Instant::now();
             return Ok(false);
         }
-        if let Err(error) = store.checkpoint() {
+        if let Err(error) = store.checkpoint(Log::Goes) {
             tracing::warn!("the log was not moved into the database: {error}");
         }
         Ok(true)

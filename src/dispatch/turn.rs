@@ -13,9 +13,10 @@ use crate::model::server::Engine;
 use crate::model::task::{Phase, State};
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{FromAgent, ToAgent};
+use crate::protocol::dispatcher::FromDispatcher;
 use crate::store::ledger::{Claimed, Ledger};
 use crate::store::members::Live;
-use crate::store::{Durability, Store, StoreError, Tx, View};
+use crate::store::{Durability, Log, Store, StoreError, Tx, View};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,8 @@ pub struct Outcome {
     /// Tasks that have ended as a whole, and members that have.
     pub ended: Vec<(TaskId, Option<crate::model::id::Index>)>,
     /// When a reading was asked for that has come, or why there is none.
+    /// To callers whose orders were carried out, by their place among the callers.
+    pub answers: Vec<(usize, FromDispatcher)>,
     pub probed: Vec<(crate::model::id::ServerId, Result<Timestamp, String>)>,
 }
 
@@ -42,14 +45,19 @@ impl Dispatcher {
         {
             self.tell(route, &question);
         }
-        let quiet = self.inbox.is_empty() && !self.stirred && !self.queue.stirs() && self.starve_at > Instant::now();
+        let orders = self.callers.orders();
+        let quiet = self.inbox.is_empty()
+            && orders.is_empty()
+            && !self.stirred
+            && !self.queue.stirs()
+            && self.starve_at > Instant::now();
         let stuck = self.lanes.stuck();
         if quiet && stuck.is_empty() {
             self.explain_some(store)?;
             return self.ask_for_readings(store);
         }
         // A claim is on the disk before its start is sent, an end before it is told.
-        let promises = self.callers.watching() || self.stirred || !self.queue.is_empty();
+        let promises = !orders.is_empty() || self.callers.watching() || self.stirred || !self.queue.is_empty();
         let durability = if promises { Durability::Full } else { Durability::Normal };
         let inbox = std::mem::take(&mut self.inbox);
         self.stirred = false;
@@ -62,6 +70,10 @@ impl Dispatcher {
         store.write(durability, |tx| {
             let now = Timestamp::now();
             self.look_at_servers(tx)?;
+            if !orders.is_empty() {
+                self.take_orders(tx, orders, &mut outcome)?;
+                self.look_at_servers(tx)?;
+            }
             for server in self.callers.probes() {
                 if self.route_to(server).is_none() {
                     outcome.probed.push((server, Err("there is no such server to be read".to_owned())));
@@ -85,6 +97,7 @@ impl Dispatcher {
         })?;
         failpoint("dispatcher-committed");
         self.say(outcome);
+        self.flush();
         self.move_log(store)?;
         self.ask_for_readings(store)
     }
@@ -132,6 +145,11 @@ impl Dispatcher {
 
     /// Says what the commit has made true.
     fn say(&mut self, outcome: Outcome) {
+        // Somebody waits for these; waking an agent may cost us the processor.
+        for (caller, answer) in outcome.answers {
+            self.callers.all[caller].send(&answer);
+            self.callers.all[caller].flush();
+        }
         let mut confirm: HashMap<Route, Vec<AttemptId>> = HashMap::new();
         for (route, attempt) in outcome.confirm {
             confirm.entry(route).or_default().push(attempt);
@@ -348,11 +366,13 @@ impl Dispatcher {
 
     /// The write-ahead log is moved into the database here, never by a command that somebody waits for.
     fn move_log(&mut self, store: &Store) -> Result<(), StoreError> {
-        const LOG_MAX: u64 = 16 << 20;
-        let due = self.log_moved.is_none_or(|at| at.elapsed() > Duration::from_secs(1));
-        if due && store.log_len() > LOG_MAX {
-            self.log_moved = Some(Instant::now());
-            store.checkpoint()?;
+        const PAGES_MAX: u32 = 1_000;
+        if self.log_moved.is_some_and(|at| at.elapsed() < Duration::from_millis(100)) {
+            return Ok(());
+        }
+        self.log_moved = Some(Instant::now());
+        if store.log_pages()? > PAGES_MAX {
+            store.checkpoint(Log::Stays)?;
         }
         Ok(())
     }

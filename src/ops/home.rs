@@ -72,7 +72,7 @@ fn upgrade(home: &Home, found: i64) -> Result<(Store, Option<String>), OpsError>
 }
 
 /// Account names may hold characters that names of ours may not.
-fn owner(login: &str) -> Result<Name, OpsError> {
+pub(super) fn owner(login: &str) -> Result<Name, OpsError> {
     let plain: String =
         login.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect();
     plain

@@ -3,6 +3,7 @@
 pub mod attributes;
 pub mod cancel;
 pub mod clients;
+pub mod desk;
 pub mod dispatcher;
 pub mod distributors;
 pub mod doctor;

@@ -7,11 +7,11 @@ use crate::model::demand::AppNeed;
 use crate::model::resources::Bytes;
 use crate::model::task::State;
 use crate::model::time::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// `submit --json`, and the head of every report about a task.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Submitted {
     /// "12", or "12.3" for a member.
     pub id: String,

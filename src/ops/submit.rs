@@ -1,5 +1,6 @@
 //! Submit: client's first-tier set -> redirect -> second-tier set -> match -> store -> wake the dispatcher.
 
+use super::desk::Order;
 use super::draft::Draft;
 use super::{Grid, OpsError, report};
 use crate::distributor::search::{self, Trace};
@@ -18,24 +19,41 @@ use crate::store::tasks::Shape;
 use crate::store::{Durability, Tx, View};
 
 /// Submits a task; it is on the disk when this returns. [`OpsError::NoMatch`] where nothing could ever run it.
-pub fn submit(grid: &mut Grid, draft: Draft) -> Result<report::Submitted, OpsError> {
-    let now = Timestamp::now();
-    let me = grid.me.clone();
-    let host = grid.client.clone();
-    let id = grid.store.write(Durability::Full, |tx| {
-        let request = completed(tx, draft, host)?;
-        let client = tx.see_client(&request.client, now)?;
-        let client = tx.client_by_id(client)?.ok_or_else(|| OpsError::Grid("the client row is gone".to_owned()))?;
-        let user = whose(tx, &request, me.as_str())?;
-        let envelope = envelope(&request)?;
-        let found = find(tx, &envelope, &user, &client, now)?;
-        advance(tx)?;
-        take(tx, &envelope, found, &request, &user, &client, now)
-    })?;
-    failpoint("client-committed");
-    let view = grid.store.view();
-    let row = view.task(id)?.ok_or_else(|| OpsError::unknown("task", &id.to_string(), []))?;
-    Ok(report_of(&view, &row))
+pub fn submit(grid: &mut Grid, order: Order) -> Result<report::Submitted, OpsError> {
+    let (uuid, open, now) = (order.uuid, order.open, Timestamp::now());
+    match grid.store.write(Durability::Full, |tx| within(tx, order, now)) {
+        Ok(submitted) => {
+            failpoint("client-committed");
+            Ok(submitted)
+        }
+        Err(error) if !open => Err(error),
+        // What was refused here may not be taken by a dispatcher that was asked before and did not answer; if it was taken, it counts.
+        Err(error) => grid.store.write(Durability::Full, |tx| match tx.task_by_uuid(uuid)? {
+            Some(task) => shown(tx, task),
+            None => tx.bury(uuid, 1, now).map_err(OpsError::from).and(Err(error)),
+        }),
+    }
+}
+
+/// The same within a transaction: of a command, or of the dispatcher.
+pub fn within(tx: &Tx<'_>, order: Order, now: Timestamp) -> Result<report::Submitted, OpsError> {
+    if let Some(task) = tx.task_by_uuid(order.uuid)? {
+        return shown(tx, task);
+    }
+    let request = completed(tx, order.draft, order.client)?;
+    let client = tx.see_client(&request.client, now)?;
+    let client = tx.client_by_id(client)?.ok_or_else(|| OpsError::Grid("the client row is gone".to_owned()))?;
+    let user = whose(tx, &request, order.me.as_str())?;
+    let envelope = envelope(order.uuid, &request)?;
+    let found = find(tx, &envelope, &user, &client, now)?;
+    advance(tx)?;
+    let task = take(tx, &envelope, found, &request, &user, &client, now)?;
+    shown(tx, task)
+}
+
+fn shown(view: &View<'_>, task: TaskId) -> Result<report::Submitted, OpsError> {
+    let row = view.task(task)?.ok_or_else(|| OpsError::unknown("task", &task.to_string(), []))?;
+    Ok(report_of(view, &row))
 }
 
 /// Where the task would go now and why; nothing is written.
@@ -47,7 +65,7 @@ pub fn dry_run(grid: &mut Grid, draft: Draft) -> Result<report::Explained, OpsEr
         let request = completed(view, draft, host)?;
         let client = view.client(&request.client.host)?.unwrap_or_else(|| unseen(&request));
         let user = whose(view, &request, me.as_str())?;
-        let found = find(view, &envelope(&request)?, &user, &client, now)?;
+        let found = find(view, &envelope(TaskUuid::new(), &request)?, &user, &client, now)?;
         Ok(super::explain::of_search(&found.trace, found.asked.verdicts(), found.asked.chosen(view)?, now))
     })
 }
@@ -63,9 +81,9 @@ fn completed(view: &View<'_>, draft: Draft, host: ClientFacts) -> Result<Request
     draft.into_request(profile.as_ref(), host)
 }
 
-fn envelope(request: &Request) -> Result<Envelope, OpsError> {
+fn envelope(uuid: TaskUuid, request: &Request) -> Result<Envelope, OpsError> {
     let sealed = seal::seal(request).map_err(|e| OpsError::Usage(e.to_string()))?;
-    Ok(Envelope { version: 1, uuid: TaskUuid::new(), round: 1, user: None, hops: 0, sealed })
+    Ok(Envelope { version: 1, uuid, round: 1, user: None, hops: 0, sealed })
 }
 
 fn unseen(request: &Request) -> Client {

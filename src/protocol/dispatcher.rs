@@ -27,6 +27,8 @@ pub enum ToDispatcher {
     Probe { server: ServerId },
     /// What the caller's session has for logins over ssh: the newest that works is used. Not answered.
     Login(Login),
+    /// Write this for the caller, durably: [`FromDispatcher::Done`]. What it holds is between the commands of a home.
+    Order(#[serde(with = "serde_bytes")] Vec<u8>),
 }
 
 /// From the dispatcher.
@@ -65,5 +67,10 @@ pub enum FromDispatcher {
     Probed {
         server: ServerId,
         error: Option<String>,
+    },
+    /// The answer to an order, on the disk; None: nothing was done, the caller may do it by itself.
+    Done {
+        #[serde(with = "serde_bytes")]
+        answer: Option<Vec<u8>>,
     },
 }

@@ -1,29 +1,44 @@
 //! `grid submit`.
 
 use super::super::args::tasks::Submit;
+use super::super::caller;
 use super::super::exit::Code;
+use super::super::failure::Failure;
 use super::super::output::Out;
 use super::super::output::progress::Bar;
 use super::{Done, explain, typed, with_grid};
 use crate::model::task::State;
+use crate::ops::desk::Order;
 use crate::ops::report::Submitted;
 use crate::ops::{selecting, submit, targets, wait};
 
 pub fn run(args: Submit, out: &mut Out) -> Done {
     let dry_run = args.task.dry_run;
     let draft = typed::draft(args.task, args.hold, out)?;
+    if dry_run {
+        return with_grid(out, |grid, out| {
+            targets::unknown(grid, &draft)?.iter().for_each(|line| out.note(line));
+            explain::print(&submit::dry_run(grid, draft)?, args.json, out)
+        });
+    }
+    let mut order = Order::new(&caller::login(), caller::client(), draft)?;
+    let handed_in = order.hand_in(&caller::places(), &caller::ssh());
+    order.remark.take().iter().for_each(|remark| out.note(remark));
+    if !args.wait
+        && let Some(report) = &handed_in
+    {
+        say(report, args.json, args.parsable, out)?;
+        return Ok(Code::OK);
+    }
     with_grid(out, |grid, out| {
-        targets::unknown(grid, &draft)?.iter().for_each(|line| out.note(line));
-        if dry_run {
-            let report = submit::dry_run(grid, draft)?;
-            return explain::print(&report, args.json, out);
-        }
-        let report = submit::submit(grid, draft)?;
-        match (args.json, args.parsable) {
-            (true, _) => out.json(&report)?,
-            (_, true) => out.line(&report.id)?,
-            _ => out.line(&sentence(&report))?,
-        }
+        let report = match handed_in {
+            Some(report) => report,
+            None => {
+                targets::unknown(grid, &order.draft)?.iter().for_each(|line| out.note(line));
+                submit::submit(grid, order)?
+            }
+        };
+        say(&report, args.json, args.parsable, out)?;
         if !args.wait {
             return Ok(Code::OK);
         }
@@ -35,6 +50,14 @@ pub fn run(args: Submit, out: &mut Out) -> Done {
         let waited = wait::wait(grid, &[what], &mut |progress| bar.set(progress))?;
         Ok(Code(waited.code))
     })
+}
+
+fn say(report: &Submitted, json: bool, parsable: bool, out: &mut Out) -> Result<(), Failure> {
+    match (json, parsable) {
+        (true, _) => out.json(report),
+        (_, true) => out.line(&report.id),
+        _ => out.line(&sentence(report)),
+    }
 }
 
 /// `12 on fast`, `12 PENDING: no server is free`.
