@@ -13,7 +13,7 @@ use super::process::{self, close_inherited};
 use super::running::{NotSpawned, Running};
 use crate::model::attempt::{Cause, End, Usage};
 use crate::model::failpoint::failpoint;
-use crate::model::id::AttemptId;
+use crate::model::id::{AttemptId, LaneId};
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{Refusal, StartMember};
 use crate::protocol::frame::{Inbox, Outbox};
@@ -63,6 +63,8 @@ struct Supervisor {
     outputs: [File; 2],
     signals: UnixStream,
     batches: VecDeque<Batch>,
+    /// Whose attempts it runs; None before the first order, which is of the header's lane.
+    lane: Option<LaneId>,
     current: Option<Running>,
     flushed: Instant,
 }
@@ -110,6 +112,7 @@ impl Supervisor {
             outputs,
             signals,
             batches: VecDeque::new(),
+            lane: None,
             current: None,
             flushed: Instant::now(),
         })
@@ -299,6 +302,9 @@ impl Supervisor {
         failpoint("supervisor-order-received");
         match order {
             ToSupervisor::Start(mut start) => {
+                if self.lane.replace(start.lane).is_some_and(|before| before != start.lane) {
+                    self.journal.add(&Record::Lane { lane: start.lane });
+                }
                 let members: VecDeque<StartMember> = std::mem::take(&mut start.members).into();
                 match Order::new(start, &self.dir) {
                     Ok(order) => self.batches.push_back(Batch { order, members }),

@@ -188,13 +188,13 @@ impl Callers {
     }
 
     /// Tells those who wait that a task (a member) has ended.
-    pub fn ended(&mut self, task: TaskId, index: Option<Index>) {
+    pub fn ended(&mut self, task: TaskId, index: Option<Index>, code: Option<u8>) {
         for caller in &mut self.all {
             let had = caller.wishes.watches.len() + caller.wishes.follows.len();
             caller.wishes.watches.retain(|w| *w != (task, index));
             caller.wishes.follows.retain(|f| (f.task, Some(f.index)) != (task, index));
             if caller.wishes.watches.len() + caller.wishes.follows.len() < had {
-                caller.send(&FromDispatcher::Ended { task, index });
+                caller.send(&FromDispatcher::Ended { task, index, code });
             }
         }
     }

@@ -8,6 +8,7 @@ use super::links::{Route, Slot};
 use super::queue::Queue;
 use super::schedule::Compiled;
 use super::start::{self, Startup, socket_path};
+use super::turn;
 use super::ways::Ways;
 use crate::matching::{Fleet, Place};
 use crate::model::attempt::Stream;
@@ -203,7 +204,8 @@ impl Dispatcher {
             }
             ToDispatcher::Watch { task, index } => {
                 self.callers.all[at].watch(task, index);
-                self.stirred = true;
+                // An end that is there already is told by a turn, once it is on the disk.
+                self.stirred |= turn::has_ended(&store.view(), task, index)?;
             }
             ToDispatcher::Follow { task, index, out, err } => {
                 self.callers.all[at].follow(super::callers::Follow { task, index, attempt: None, out, err });

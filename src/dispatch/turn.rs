@@ -7,7 +7,7 @@ use super::schedule;
 use super::serve::{DispatchError, Dispatcher};
 use crate::matching::{Fleet, Place};
 use crate::model::failpoint::failpoint;
-use crate::model::id::{AttemptId, ClassId, Epoch, LaneId, TaskId};
+use crate::model::id::{AttemptId, ClassId, Epoch, Index, LaneId, TaskId};
 use crate::model::resources::Needs;
 use crate::model::server::Engine;
 use crate::model::task::{Phase, State};
@@ -28,11 +28,25 @@ pub struct Outcome {
     pub cancel: Vec<(Route, AttemptId, Duration)>,
     pub recall: Vec<(Route, LaneId)>,
     /// Tasks that have ended as a whole, and members that have.
-    pub ended: Vec<(TaskId, Option<crate::model::id::Index>)>,
+    pub ended: Vec<(TaskId, Option<Index>)>,
     /// When a reading was asked for that has come, or why there is none.
+    /// Codes of those that somebody watches.
+    pub codes: HashMap<TaskId, Option<u8>>,
     /// To callers whose orders were carried out, by their place among the callers.
     pub answers: Vec<(usize, FromDispatcher)>,
     pub probed: Vec<(crate::model::id::ServerId, Result<Timestamp, String>)>,
+}
+
+/// Has a task, or a member of it, ended? What is not there any more has.
+pub(super) fn has_ended(view: &View<'_>, task: TaskId, index: Option<Index>) -> Result<bool, StoreError> {
+    let member = match index {
+        Some(index) => view.member(task, index)?,
+        None => None,
+    };
+    match member {
+        Some(member) => Ok(member.phase.state().ended()),
+        None => Ok(view.task(task)?.is_none_or(|row| row.state().ended())),
+    }
 }
 
 impl Dispatcher {
@@ -175,7 +189,7 @@ impl Dispatcher {
                 self.barred.remove(&task);
                 self.avoided.remove(&task);
             }
-            self.callers.ended(task, index);
+            self.callers.ended(task, index, outcome.codes.get(&task).copied().flatten());
         }
         for (server, read) in outcome.probed {
             self.callers.probed(server, read);
@@ -336,15 +350,9 @@ impl Dispatcher {
     /// Ends that happened before somebody watched.
     fn look_at_watches(&mut self, tx: &Tx<'_>, outcome: &mut Outcome) -> Result<(), StoreError> {
         for (task, index) in self.callers.watched() {
-            let ended = match index {
-                None => tx.task(task)?.is_none_or(|row| row.state().ended()),
-                Some(index) => match tx.member(task, index)? {
-                    Some(member) => member.phase.state().ended(),
-                    None => tx.task(task)?.is_none_or(|row| row.state().ended()),
-                },
-            };
-            if ended {
+            if has_ended(tx, task, index)? {
                 outcome.ended.push((task, index));
+                outcome.codes.insert(task, tx.task(task)?.map(|row| row.shell_code.unwrap_or(0)));
             }
         }
         for (task, index) in self.callers.follows_unattached() {

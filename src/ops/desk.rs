@@ -7,7 +7,7 @@ use super::report::Submitted;
 use super::{OpsError, submit};
 use crate::dispatch::desk;
 use crate::dispatch::start::Connection;
-use crate::model::id::TaskUuid;
+use crate::model::id::{TaskId, TaskUuid};
 use crate::model::name::Name;
 use crate::model::ssh::Login;
 use crate::model::task::{ClientFacts, Members};
@@ -45,7 +45,7 @@ impl Order {
     }
 
     /// Has it written by the dispatcher that runs; None if that could not be.
-    pub fn hand_in(&mut self, places: &Places, login: &Login) -> Option<Submitted> {
+    pub fn hand_in(&mut self, places: &Places, login: &Login) -> Option<HandedIn> {
         let located = Home::locate(places).ok()?;
         self.remark = located.remark;
         // Names are looked at, and many lines written, by the command itself.
@@ -63,7 +63,29 @@ impl Order {
         loop {
             if let FromDispatcher::Done { answer } = connection.receive().ok()?? {
                 self.open = false;
-                return serde_json::from_slice(&answer?).ok();
+                let report = serde_json::from_slice(&answer?).ok()?;
+                return Some(HandedIn { report, connection });
+            }
+        }
+    }
+}
+
+/// A submit that is on the disk, and the line to the dispatcher that wrote it.
+#[derive(Debug)]
+pub struct HandedIn {
+    pub report: Submitted,
+    connection: Connection,
+}
+
+impl HandedIn {
+    /// Waits for its end, durably: the code as a shell counts. None if the dispatcher left: then the database has to be asked.
+    pub fn wait(&mut self) -> Option<u8> {
+        let task = TaskId(self.report.id.parse().ok()?);
+        self.connection.stream().set_read_timeout(None).ok()?;
+        self.connection.send(&ToDispatcher::Watch { task, index: None }).ok()?;
+        loop {
+            if let FromDispatcher::Ended { code, .. } = self.connection.receive().ok()?? {
+                return code;
             }
         }
     }

@@ -21,7 +21,9 @@ pub struct Progress {
 pub fn wait(grid: &mut Grid, what: &[Chosen], told: &mut dyn FnMut(Progress)) -> Result<Waited, OpsError> {
     let failed = |error: StartError| OpsError::Grid(error.to_string());
     let mut connection: Option<Connection> = None;
+    let mut all_told = true;
     for chosen in what {
+        let mut durable = false;
         while !member_state(&grid.store.view(), *chosen)?.ended() {
             told(progress(grid, what)?);
             let mut open = match connection.take() {
@@ -38,16 +40,20 @@ pub fn wait(grid: &mut Grid, what: &[Chosen], told: &mut dyn FnMut(Progress)) ->
                 continue;
             }
             // None: it left or was shot; another one takes its place.
-            if let Some(word) = open.receive().map_err(failed)?
-                && !matches!(word, FromDispatcher::Ended { .. })
-            {
-                connection = Some(open);
+            match open.receive().map_err(failed)? {
+                // The dispatcher tells it when it is on the disk.
+                Some(FromDispatcher::Ended { .. }) => durable = true,
+                Some(_) => connection = Some(open),
+                None => {}
             }
         }
         connection = None;
+        all_told &= durable;
     }
     told(progress(grid, what)?);
-    settle(grid)?;
+    if !all_told {
+        settle(grid)?;
+    }
     let view = grid.store.view();
     let mut waited = Waited { tasks: Vec::with_capacity(what.len()), code: 0 };
     for chosen in what {

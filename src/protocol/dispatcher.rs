@@ -52,6 +52,9 @@ pub enum FromDispatcher {
     Ended {
         task: TaskId,
         index: Option<Index>,
+        /// Of a whole task: its code as a shell counts.
+        #[serde(default)]
+        code: Option<u8>,
     },
     Data {
         task: TaskId,

@@ -22,7 +22,7 @@ pub fn run(args: Run, out: &mut Out) -> Done {
     order.remark.take().iter().for_each(|remark| out.note(remark));
     with_grid(out, |grid, out| {
         let report = match handed_in {
-            Some(report) => report,
+            Some(handed_in) => handed_in.report,
             None => {
                 targets::unknown(grid, &order.draft)?.iter().for_each(|line| out.note(line));
                 submit::submit(grid, order)?

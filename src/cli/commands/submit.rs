@@ -22,23 +22,31 @@ pub fn run(args: Submit, out: &mut Out) -> Done {
         });
     }
     let mut order = Order::new(&caller::login(), caller::client(), draft)?;
-    let handed_in = order.hand_in(&caller::places(), &caller::ssh());
+    let mut handed_in = order.hand_in(&caller::places(), &caller::ssh());
     order.remark.take().iter().for_each(|remark| out.note(remark));
-    if !args.wait
-        && let Some(report) = &handed_in
-    {
-        say(report, args.json, args.parsable, out)?;
-        return Ok(Code::OK);
+    if let Some(handed_in) = &mut handed_in {
+        say(&handed_in.report, args.json, args.parsable, out)?;
+        if !args.wait {
+            return Ok(Code::OK);
+        }
+        out.finish()?;
+        // Somebody who looks on is shown how far it is, from the database.
+        if !Bar::is_shown()
+            && let Some(code) = handed_in.wait()
+        {
+            return Ok(Code(code));
+        }
     }
     with_grid(out, |grid, out| {
         let report = match handed_in {
-            Some(report) => report,
+            Some(handed_in) => handed_in.report,
             None => {
                 targets::unknown(grid, &order.draft)?.iter().for_each(|line| out.note(line));
-                submit::submit(grid, order)?
+                let report = submit::submit(grid, order)?;
+                say(&report, args.json, args.parsable, out)?;
+                report
             }
         };
-        say(&report, args.json, args.parsable, out)?;
         if !args.wait {
             return Ok(Code::OK);
         }
