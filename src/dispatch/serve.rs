@@ -255,10 +255,11 @@ impl Dispatcher {
     }
 
     pub(super) fn flush(&mut self) {
-        self.flush_links();
+        // Somebody waits for these; waking an agent may cost us the processor.
         for caller in &mut self.callers.all {
             caller.flush();
         }
+        self.flush_links();
         self.callers.sweep();
     }
 
