@@ -29,7 +29,12 @@ CREATE TABLE distributor (
     endpoint     TEXT    NOT NULL DEFAULT 'local',
     drained      TEXT,                         -- the reason; NULL: not drained
     silent_since INTEGER,                      -- NULL: it answers
-    created_at   INTEGER NOT NULL
+    created_at   INTEGER NOT NULL,
+    home         TEXT,                         -- endpoint elsewhere: the id of its home, once it said hello
+    there        TEXT,                         -- its name over there; NULL: the first one of its tier
+    allowed      INTEGER NOT NULL DEFAULT 1,   -- 0: it registered itself and waits for `grid distributor allow`
+    silent_why   TEXT,
+    tried_at     INTEGER                       -- when a silent one was tried last
 ) STRICT;
 
 CREATE TABLE distributor_set (
@@ -37,6 +42,42 @@ CREATE TABLE distributor_set (
     policy TEXT    NOT NULL DEFAULT 'in-order',
     cursor INTEGER NOT NULL DEFAULT 0          -- where round-robin begins next
 ) STRICT;
+
+-- What a second-tier distributor of another home last reported of itself. The newest by (incarnation, sequence) stands.
+CREATE TABLE report (
+    distributor_id INTEGER PRIMARY KEY REFERENCES distributor (id) ON DELETE CASCADE,
+    incarnation    INTEGER NOT NULL,
+    sequence       INTEGER NOT NULL,
+    servers        INTEGER NOT NULL,
+    slots          INTEGER NOT NULL,
+    running        INTEGER NOT NULL,
+    waiting        INTEGER NOT NULL,
+    idle_cpus      REAL    NOT NULL,
+    power          REAL    NOT NULL,
+    apps           TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(apps)),
+    health         TEXT    NOT NULL,           -- UP, DRAINED, EMPTY
+    version        TEXT    NOT NULL,           -- of the grid there
+    why            TEXT    NOT NULL,           -- register, change, event, period, push
+    received_at    INTEGER NOT NULL            -- on this home's clock
+) STRICT;
+
+-- Where second-tier distributors of this home report themselves.
+CREATE TABLE registration (
+    distributor_id INTEGER NOT NULL REFERENCES distributor (id) ON DELETE CASCADE,
+    endpoint       TEXT    NOT NULL,           -- of the first tier's home
+    name           TEXT    NOT NULL,           -- as it is called there
+    offers         TEXT    NOT NULL,           -- the endpoint that it is reached at from there
+    on_change      INTEGER NOT NULL DEFAULT 1,
+    on_event       INTEGER NOT NULL DEFAULT 1,
+    period         INTEGER,                    -- ms; NULL: not periodically
+    to_all         INTEGER NOT NULL DEFAULT 1, -- also to every other first-tier member that this home knows
+    sequence       INTEGER NOT NULL DEFAULT 0, -- of the last record sent
+    sent           TEXT,                       -- that record
+    sent_at        INTEGER,
+    error          TEXT,                       -- why the newest state has not arrived there
+    pushed         INTEGER NOT NULL DEFAULT 0, -- 1: something is to be sent
+    PRIMARY KEY (distributor_id, endpoint)
+) STRICT, WITHOUT ROWID;
 
 -- ---------------------------------------------------------------- servers and their hosts
 
@@ -133,7 +174,8 @@ CREATE TABLE user (
     share      INTEGER NOT NULL DEFAULT 1,     -- stored and shown, not used yet
     prefer     TEXT,                           -- CEL: breaks ties of the task's own preference
     requires   TEXT,                           -- CEL: must be true for every task of this user
-    created_at INTEGER NOT NULL
+    created_at INTEGER NOT NULL,
+    role       TEXT    NOT NULL DEFAULT 'submit'  -- from other homes: submit, see-all, operate, administer
 ) STRICT;
 
 CREATE TABLE user_group (
@@ -228,7 +270,9 @@ CREATE TABLE task (
     tier2         TEXT    NOT NULL,
     search        INTEGER REFERENCES note (id),  -- what each tier answered
     verdict       INTEGER REFERENCES note (id),  -- of the last match: server by server
-    verdict_at    INTEGER
+    verdict_at    INTEGER,
+    client_home   BLOB,                        -- the client's $HOME where cwd lies below it: that of the server stands for it
+    lost_after    INTEGER                      -- ms without contact to its server after which it is LOST
 ) STRICT;
 -- The queue of a class, in commit order.
 CREATE INDEX task_queue ON task (class_id, id) WHERE waiting > 0;
@@ -236,6 +280,25 @@ CREATE INDEX task_unended ON task (id) WHERE waiting + held + starting + running
 CREATE INDEX task_ended ON task (ended_at) WHERE waiting + held + starting + running = 0;
 CREATE INDEX task_user ON task (user_id, id);
 CREATE INDEX task_unmatched ON task (id) WHERE unmatched = 1;
+
+-- Tasks of this home's clients that live in another home, or may: the row in `task` shows the last state heard.
+CREATE TABLE away (
+    task_id     INTEGER PRIMARY KEY REFERENCES task (id) ON DELETE CASCADE,
+    sealed      BLOB    NOT NULL,              -- what was sent, to be offered again
+    round       INTEGER NOT NULL,              -- of the last offer
+    asked       TEXT    NOT NULL,              -- the endpoint that was asked last
+    onward      INTEGER NOT NULL,              -- 1: it may have passed it on to its second tier
+    among       TEXT,                          -- homes that it redirected to, where that is known
+    asked_at    INTEGER NOT NULL,
+    home        TEXT,                          -- of the owner; NULL: no answer yet
+    remote_id   INTEGER,                       -- the task's id there
+    answered_at INTEGER,                       -- when the state was heard last
+    tried_at    INTEGER,                       -- when an answer was asked for in vain
+    server      TEXT,
+    signal      INTEGER,
+    cancel      INTEGER                        -- a cancel that the owner has not heard yet: ms between TERM and KILL
+) STRICT;
+CREATE INDEX away_open ON away (task_id) WHERE home IS NULL OR cancel IS NOT NULL;
 
 -- Lines of an each-line task.
 CREATE TABLE entry (
@@ -378,6 +441,43 @@ CREATE TRIGGER task_removed AFTER DELETE ON task BEGIN
     UPDATE class SET waiting = waiting - old.waiting WHERE id = old.class_id AND old.waiting > 0;
 END;
 
+-- ---------------------------------------------------------------- files that travel with tasks
+
+-- Archives that were sent with tasks: spool/sent/DIGEST, each content once.
+CREATE TABLE bundle (
+    digest   TEXT PRIMARY KEY,                 -- BLAKE3 of the archive
+    size     INTEGER NOT NULL,                 -- bytes of the archive
+    files    INTEGER NOT NULL,
+    taken_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What is sent with a task, and what is brought back at its end.
+CREATE TABLE task_files (
+    task_id INTEGER PRIMARY KEY REFERENCES task (id) ON DELETE CASCADE,
+    bundle  TEXT,                              -- its digest; NULL: nothing is sent, the task runs in its cwd
+    size    INTEGER NOT NULL DEFAULT 0,
+    files   INTEGER NOT NULL DEFAULT 0,
+    below   BLOB    NOT NULL DEFAULT x'',      -- the task's directory below the root of what is sent
+    fetch   BLOB,                              -- --fetch, joined by NUL; NULL: nothing comes back
+    changed INTEGER NOT NULL DEFAULT 0,        -- 1: what is new or changed comes back too (--dir)
+    lands   BLOB                               -- the client's directory below which it lands
+) STRICT;
+CREATE INDEX task_files_bundle ON task_files (bundle);
+
+-- What members brought back: an archive in spool/fetched/TASK.INDEX, of the last attempt.
+CREATE TABLE fetched (
+    task_id     INTEGER NOT NULL REFERENCES task (id) ON DELETE CASCADE,
+    idx         INTEGER NOT NULL,
+    number      INTEGER NOT NULL,              -- of the attempt
+    digest      TEXT,                          -- NULL: there was nothing, or it could not be brought
+    size        INTEGER NOT NULL DEFAULT 0,
+    files       INTEGER NOT NULL DEFAULT 0,
+    error       TEXT,                          -- why it could not be brought; it stays on the server
+    remarks     TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(remarks)),
+    unpacked_at INTEGER,                       -- NULL: by nobody yet
+    PRIMARY KEY (task_id, idx)
+) STRICT, WITHOUT ROWID;
+
 -- ---------------------------------------------------------------- views: what people and scripts may rely on
 
 CREATE VIEW server_view AS
@@ -402,10 +502,13 @@ FROM client c;
 
 CREATE VIEW distributor_view AS
 SELECT d.name, d.tier, d.endpoint,
-       CASE WHEN d.drained IS NOT NULL THEN 'DRAINED' WHEN d.silent_since IS NOT NULL THEN 'SILENT' ELSE 'UP' END AS state,
+       CASE WHEN d.drained IS NOT NULL THEN 'DRAINED' WHEN d.allowed = 0 THEN 'REGISTERED'
+            WHEN d.silent_since IS NOT NULL THEN 'SILENT' ELSE 'UP' END AS state,
        d.drained AS drain_reason,
-       (SELECT count(*) FROM server s WHERE s.distributor_id = d.id) AS servers,
-       d.position, p.policy
+       coalesce((SELECT r.servers FROM report r WHERE r.distributor_id = d.id),
+                (SELECT count(*) FROM server s WHERE s.distributor_id = d.id)) AS servers,
+       d.position, p.policy,
+       strftime('%Y-%m-%dT%H:%M:%fZ', (SELECT r.received_at FROM report r WHERE r.distributor_id = d.id) / 1000.0, 'unixepoch') AS reported_at
 FROM distributor d JOIN distributor_set p ON p.tier = d.tier;
 
 CREATE VIEW profile_view AS
@@ -429,6 +532,11 @@ SELECT t.id, t.name, u.name AS user, t.state, s.name AS server, t.exit_code,
 FROM task t JOIN user u ON u.id = t.user_id
 LEFT JOIN member m ON m.task_id = t.id AND m.idx = 0 AND t.shape = 'single'
 LEFT JOIN server s ON s.id = m.server_id;
+
+CREATE VIEW away_view AS
+SELECT a.task_id AS task, a.home, a.remote_id, a.asked, a.server,
+       strftime('%Y-%m-%dT%H:%M:%fZ', a.answered_at / 1000.0, 'unixepoch') AS answered_at
+FROM away a;
 
 CREATE VIEW member_view AS
 SELECT t.id AS task, m.idx, CASE m.state WHEN 'STARTING' THEN 'PENDING' WHEN 'WAITING' THEN 'PENDING' ELSE m.state END AS state,

@@ -30,12 +30,13 @@
 //! | folder | may import |
 //! |---|---|
 //! | [`model`] | nothing of ours |
-//! | [`matching`], [`store`], [`protocol`] | model |
-//! | [`link`], [`agent`] | protocol, model |
+//! | [`matching`], [`store`], [`protocol`], [`archive`] | model |
+//! | [`link`] | protocol, model |
+//! | [`agent`] | archive, protocol, model |
 //! | [`engine`] | link, protocol, model |
 //! | [`distributor`] | link, matching, store, protocol, model |
-//! | [`dispatch`] | engine, link, distributor, matching, store, protocol, model |
-//! | [`ops`] | dispatch, distributor, matching, store, protocol, model |
+//! | [`dispatch`] | engine, link, distributor, matching, store, archive, protocol, model |
+//! | [`ops`] | dispatch, distributor, matching, store, archive, protocol, model |
 //! | [`cli`] | ops, model; agent only to become it |
 //!
 //! `tests/tidy.rs` keeps the ladder, and that SQL stays in `store`, and clap, tables and printing in `cli`.
@@ -49,6 +50,7 @@
 //! * **None is told "database is locked".** Writers queue at a gate, in short IMMEDIATE transactions.
 
 pub mod agent;
+pub mod archive;
 pub mod cli;
 pub mod dispatch;
 pub mod distributor;

@@ -1,7 +1,6 @@
 //! The agent and its supervisors, driven as a dispatcher drives them: the real binary over real pipes.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
-#![expect(clippy::print_stderr, reason = "tests say what they skip")]
 
 #[path = "agent/driver.rs"]
 mod driver;
@@ -14,6 +13,8 @@ mod control;
 mod deaths;
 #[path = "agent/disk.rs"]
 mod disk;
+#[path = "agent/files.rs"]
+mod files;
 #[path = "support/small.rs"]
 mod small;
 #[path = "agent/speed.rs"]

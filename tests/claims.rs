@@ -10,5 +10,7 @@ mod attributes;
 mod databases;
 #[path = "claims/load.rs"]
 mod load;
+#[path = "claims/tiers.rs"]
+mod tiers;
 #[path = "claims/way.rs"]
 mod way;

@@ -6,6 +6,8 @@ mod support;
 
 #[path = "it/faults/mod.rs"]
 mod faults;
+#[path = "it/files/mod.rs"]
+mod files;
 #[path = "it/input/mod.rs"]
 mod input;
 #[path = "it/placing.rs"]
@@ -14,5 +16,7 @@ mod placing;
 mod run;
 #[path = "it/session.rs"]
 mod session;
+#[path = "it/tiers/mod.rs"]
+mod tiers;
 #[path = "it/versions.rs"]
 mod versions;

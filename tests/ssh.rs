@@ -4,8 +4,22 @@
 
 mod support;
 
+#[path = "ssh/faults/mod.rs"]
+mod faults;
+#[path = "ssh/files.rs"]
+mod files;
 #[path = "ssh/hosts.rs"]
 mod hosts;
+#[path = "ssh/lab.rs"]
+mod lab;
+#[path = "ssh/many.rs"]
+mod many;
+#[path = "ssh/tiers.rs"]
+mod tiers;
+#[path = "ssh/trust.rs"]
+mod trust;
+#[path = "ssh/way.rs"]
+mod way;
 
 /// What `Rig::slow` starts this program again for.
 #[test]

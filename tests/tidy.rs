@@ -12,12 +12,13 @@ const LADDER: &[(&str, &[&str])] = &[
     ("matching", &["model"]),
     ("store", &["model"]),
     ("protocol", &["model"]),
-    ("agent", &["protocol", "model"]),
+    ("archive", &["model"]),
+    ("agent", &["archive", "protocol", "model"]),
     ("link", &["protocol", "model"]),
     ("engine", &["link", "protocol", "model"]),
     ("distributor", &["link", "matching", "store", "protocol", "model"]),
-    ("dispatch", &["engine", "link", "distributor", "matching", "store", "protocol", "model"]),
-    ("ops", &["dispatch", "distributor", "matching", "store", "protocol", "model"]),
+    ("dispatch", &["engine", "link", "distributor", "matching", "store", "archive", "protocol", "model"]),
+    ("ops", &["dispatch", "distributor", "matching", "store", "archive", "protocol", "model"]),
     ("cli", &["ops", "model"]),
 ];
 

@@ -282,6 +282,7 @@ impl Agent {
             Some(State::Queued) => {}
         }
         let gone = self.book.remove(attempt);
+        self.drop_work(attempt);
         if let Some(lane) = gone.and_then(|a| self.lanes.get_mut(&a.lane)) {
             lane.answered(run);
         }
@@ -295,6 +296,7 @@ impl Agent {
             if let Some(Attempt { run: Some(run), state: State::Ended { .. }, .. }) = self.book.get(*attempt) {
                 by_run.entry(*run).or_default().push(*attempt);
                 self.book.remove(*attempt);
+                self.drop_work(*attempt);
             }
         }
         for (id, attempts) in by_run {

@@ -5,6 +5,7 @@ use super::journal::Record;
 use super::serve::Agent;
 use super::spool::RunId;
 use crate::model::failpoint::failpoint;
+use crate::model::files::{Digest, Sent};
 use crate::model::id::{AttemptId, LaneId};
 use crate::protocol::agent::{Event, Refusal, Start, StartMember};
 use crate::protocol::frame::{Inbox, Outbox};
@@ -92,6 +93,24 @@ impl Lane {
             .then_some(supervisor.idle_since + IDLE)
     }
 
+    /// The first that waits, if it runs on what was sent with it.
+    pub fn first_sent(&self) -> Option<(AttemptId, Sent)> {
+        let (start, members) = self.queue.front()?;
+        Some((members.front()?.attempt, start.launch.workplace.sent()?.clone()))
+    }
+
+    /// Those that wait and run on this archive.
+    pub fn waiting_for(&self, bundle: Digest) -> Vec<AttemptId> {
+        let orders =
+            self.queue.iter().filter(|(start, _)| start.launch.workplace.sent().is_some_and(|s| s.bundle == bundle));
+        orders.flat_map(|(_, members)| members.iter().map(|m| m.attempt)).collect()
+    }
+
+    /// Archives that something here waits to run on.
+    pub fn bundles(&self) -> impl Iterator<Item = Digest> {
+        self.queue.iter().filter_map(|(start, _)| start.launch.workplace.sent().map(|sent| sent.bundle))
+    }
+
     fn next_order(&mut self, room: usize) -> Option<Start> {
         let (start, members) = self.queue.front_mut()?;
         let mut bytes = 0;
@@ -114,6 +133,9 @@ impl Agent {
     pub fn feed(&mut self, id: LaneId) {
         loop {
             let taken = self.is_taken(id);
+            if !self.is_staged(id) {
+                return;
+            }
             let Some(lane) = self.lanes.get_mut(&id).filter(|l| !l.queue.is_empty()) else { return };
             let Some(supervisor) = &mut lane.supervisor else {
                 if taken {
@@ -126,7 +148,10 @@ impl Agent {
                 }
                 continue;
             };
-            if supervisor.outstanding > LOOKAHEAD / 2 || supervisor.orders.is_none() {
+            // Of those with directories of their own one waits ready, not hundreds.
+            let own = lane.queue.front().is_some_and(|(start, _)| start.launch.workplace.sent().is_some());
+            let most = if own { 1 } else { LOOKAHEAD / 2 };
+            if supervisor.outstanding > most || supervisor.orders.is_none() {
                 return;
             }
             let Some(run) = self.runs.get_mut(&supervisor.run) else { return };
@@ -136,9 +161,12 @@ impl Agent {
                 }
                 return;
             }
-            let room = LOOKAHEAD - supervisor.outstanding;
+            let room = if own { 1 } else { LOOKAHEAD - supervisor.outstanding };
             let run_id = supervisor.run;
-            let Some(order) = lane.next_order(room) else { return };
+            let Some(mut order) = lane.next_order(room) else { return };
+            for member in order.members.iter_mut().filter(|_| own) {
+                member.directory = self.works.directory_of(member.attempt);
+            }
             let Some(supervisor) = &mut lane.supervisor else { return };
             run.fed += order.members.len();
             supervisor.outstanding += order.members.len();
@@ -151,6 +179,14 @@ impl Agent {
             let _ = supervisor.outbox.push(&ToSupervisor::Start(order));
             supervisor.flush();
             failpoint("agent-fed");
+        }
+    }
+
+    /// Something that several lanes may wait for is there.
+    pub fn feed_all(&mut self) {
+        let lanes: Vec<LaneId> = self.lanes.keys().copied().collect();
+        for id in lanes {
+            self.feed(id);
         }
     }
 
@@ -216,6 +252,7 @@ impl Agent {
         let waiting = self.lanes.get_mut(&id).map(|lane| lane.drop_waiting(|_| true)).unwrap_or_default();
         for attempt in waiting {
             self.book.remove(attempt);
+            self.drop_work(attempt);
             self.events.push(Event::Refused { attempt, why: why.clone() });
         }
     }
@@ -280,6 +317,7 @@ impl Agent {
             let unbegun: Vec<AttemptId> = self.book.iter().filter(|(_, a)| had(a)).map(|(id, _)| id).collect();
             for attempt in unbegun {
                 self.book.remove(attempt);
+                self.drop_work(attempt);
                 self.events.push(if self.spool.has_tombstone(attempt) {
                     // A cancel was on its way to the supervisor.
                     Event::Refused { attempt, why: Refusal::Tombstone }

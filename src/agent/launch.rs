@@ -1,5 +1,6 @@
 //! From an order to a command that can be spawned: the program found, the environment composed.
 
+use super::prologue::Variables;
 use crate::model::command::Text;
 use crate::model::resources::Bytes;
 use crate::protocol::agent::{Refusal, Start, StartMember};
@@ -20,6 +21,8 @@ use std::time::Duration;
 pub struct Order {
     start: Start,
     path: Option<OsString>,
+    /// What the server's prologue made of our own environment.
+    base: Option<Variables>,
     through_shell: bool,
     /// What the members read; None is /dev/null.
     stdin: Option<File>,
@@ -43,13 +46,16 @@ impl Unexecutable {
 }
 
 impl Order {
-    /// `run_dir` is where the members' stdin is kept, in a file without a name.
-    pub fn new(start: Start, run_dir: &Path) -> io::Result<Self> {
+    /// `run_dir` is where the members' stdin is kept, in a file without a name; `base` the environment where it is not our own.
+    pub fn new(start: Start, run_dir: &Path, base: Option<Variables>) -> io::Result<Self> {
         let stdin = start.launch.stdin.as_deref().map(|bytes| stdin_file(bytes, run_dir)).transpose()?;
-        let base = std::env::var_os("PATH");
+        let ours = match &base {
+            Some(base) => base.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.clone()),
+            None => std::env::var_os("PATH"),
+        };
         let named = |(name, value): &(Text, Text)| (name.as_bytes() == b"PATH").then(|| value.as_os().to_owned());
-        let path = start.launch.env.0.iter().rev().find_map(named).or(base);
-        Ok(Self { start, path, through_shell: false, stdin, shared: None })
+        let path = start.launch.env.0.iter().rev().find_map(named).or(ours);
+        Ok(Self { start, path, base, through_shell: false, stdin, shared: None })
     }
 
     /// How long a member may run.
@@ -62,9 +68,14 @@ impl Order {
         self.start.mem_limit
     }
 
+    /// Where a member runs.
+    fn directory<'a>(&'a self, member: &'a StartMember) -> &'a Text {
+        member.directory.as_ref().unwrap_or(&self.start.launch.cwd)
+    }
+
     /// Is the working directory there, and may we enter it?
-    pub fn check_directory(&self) -> Result<(), Refusal> {
-        let cwd = self.start.launch.cwd.as_os();
+    pub fn check_directory(&self, member: &StartMember) -> Result<(), Refusal> {
+        let cwd = self.directory(member).as_os();
         // `/.` makes one call ask for existence, being a directory, and the right to enter.
         let mut inside = cwd.to_owned();
         inside.push("/.");
@@ -73,7 +84,7 @@ impl Order {
 
     /// The command of this member, without its outputs.
     pub fn command(&mut self, member: &StartMember) -> Result<&mut Command, Unexecutable> {
-        if member.entry.is_some() || self.shared.is_none() {
+        if member.entry.is_some() || member.directory.is_some() || self.shared.is_none() {
             self.shared = Some(self.build(member));
         }
         match self.shared.as_mut() {
@@ -97,7 +108,7 @@ impl Order {
         let launch = &self.start.launch;
         let mut arguments = launch.command.arguments().iter().map(|a| fill(a.as_bytes(), entry));
         let program = arguments.next().unwrap_or_default();
-        let cwd = Path::new(launch.cwd.as_os());
+        let cwd = Path::new(self.directory(member).as_os());
         let file = find(OsStr::from_bytes(&program), cwd, self.path.as_deref())?;
         // The absolute path is given, so that std spawns without a fork; the name stays what was typed.
         let mut command = if self.through_shell { Command::new("/bin/sh") } else { Command::new(&file) };
@@ -107,9 +118,12 @@ impl Order {
             command.arg0(OsStr::from_bytes(&program));
         }
         command.args(arguments.map(|a| OsString::from_vec(a.into_owned())));
-        command.current_dir(launch.cwd.as_os()).process_group(0).env_clear();
-        command.envs(std::env::vars_os().filter(|(name, _)| !name.as_bytes().starts_with(b"GRID_")));
-        command.env("PWD", launch.cwd.as_os());
+        command.current_dir(cwd).process_group(0).env_clear();
+        match &self.base {
+            Some(base) => command.envs(base.iter().map(|(name, value)| (name, value))),
+            None => command.envs(std::env::vars_os().filter(|(name, _)| !name.as_bytes().starts_with(b"GRID_"))),
+        };
+        command.env("PWD", cwd);
         command.envs(launch.env.0.iter().map(|(name, value)| (name.as_os(), value.as_os())));
         command.envs(self.start.grid_env.iter().map(|(name, value)| (name.as_os(), value.as_os())));
         if let Some(entry) = &member.entry {
@@ -127,9 +141,9 @@ impl Order {
 
     /// Opens `-o` and `-e` as a shell's `>` does. Where none is given the outputs are inherited:
     /// the supervisor's own stdout and stderr are the run's files, so that costs nothing.
-    pub fn outputs(&self) -> Result<Option<[Stdio; 2]>, Refusal> {
+    pub fn outputs(&self, member: &StartMember) -> Result<Option<[Stdio; 2]>, Refusal> {
         let launch = &self.start.launch;
-        let cwd = Path::new(launch.cwd.as_os());
+        let cwd = Path::new(self.directory(member).as_os());
         let open = |path: &Text| {
             let path = cwd.join(path.as_os());
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o666).open(&path).map_err(|error| {

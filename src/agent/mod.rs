@@ -11,6 +11,7 @@ pub mod supervise;
 
 mod apps;
 mod book;
+mod bundles;
 mod cpus;
 mod facts;
 mod follow;
@@ -26,11 +27,14 @@ mod output;
 mod power;
 mod probe;
 mod process;
+mod prologue;
 mod recover;
 mod running;
 mod spool;
 mod tool;
 mod tree;
+mod worker;
+mod works;
 
 pub use process::close_inherited;
 

@@ -4,9 +4,11 @@ use super::book::{Attempt, State};
 use super::serve::Agent;
 use crate::model::failpoint::failpoint;
 use crate::model::id::{AttemptId, LaneId};
+use crate::model::task::Launch;
 use crate::protocol::agent::{Event, Refusal, Start, StartMember, ToAgent};
 use crate::protocol::supervisor::ToSupervisor;
 use std::collections::VecDeque;
+use std::path::Path;
 use std::time::Duration;
 
 impl Agent {
@@ -23,11 +25,20 @@ impl Agent {
             ToAgent::Read { attempt, stream, offset, max } => self.read(attempt, stream, offset, max),
             ToAgent::Follow { attempt, out, err } => self.follow(attempt, out, err),
             ToAgent::Unfollow { attempt } => self.unfollow(attempt),
+            ToAgent::Piece { bundle, offset, bytes } => self.take_piece(bundle, offset, &bytes),
+            ToAgent::NoBundle { bundle, error } => self.no_bundle(bundle, &error),
+            ToAgent::Pack { attempt, mut launch } => {
+                self.move_home(&mut launch);
+                self.pack(attempt, launch);
+            }
+            ToAgent::ReadPacked { attempt, offset, max } => self.read_packed(attempt, offset, max),
+            ToAgent::DropFiles { attempt } => self.drop_work(attempt),
         }
     }
 
     fn start(&mut self, mut start: Start) {
         failpoint("agent-start-received");
+        self.move_home(&mut start.launch);
         let members = std::mem::take(&mut start.members);
         let refusal = if start.boot != self.boot {
             Some(Refusal::OtherBoot)
@@ -58,6 +69,16 @@ impl Agent {
         }
     }
 
+    /// A directory below the client's $HOME is meant below the one here. On the home's own host they are the same anyway.
+    fn move_home(&self, launch: &mut Launch) {
+        let (Some(theirs), Some(ours)) = (launch.home.take(), &self.login_home) else { return };
+        if let Ok(below) = Path::new(launch.cwd.as_os()).strip_prefix(theirs.as_os()) {
+            // Joining nothing would add a slash.
+            let moved = if below.as_os_str().is_empty() { ours.clone() } else { ours.join(below) };
+            launch.cwd = moved.into_os_string().into();
+        }
+    }
+
     fn tell_state(&mut self, attempt: AttemptId) {
         match self.book.get(attempt).map(|a| &a.state) {
             None | Some(State::Queued) => {}
@@ -77,12 +98,14 @@ impl Agent {
 
     fn recall(&mut self, id: LaneId) {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
-        for attempt in lane.drop_waiting(|_| true) {
-            self.book.remove(attempt);
-            self.events.push(Event::Recalled { attempt });
-        }
+        let dropped = lane.drop_waiting(|_| true);
         if let Some(supervisor) = &mut lane.supervisor {
             supervisor.tell(&ToSupervisor::Recall);
+        }
+        for attempt in dropped {
+            self.book.remove(attempt);
+            self.drop_work(attempt);
+            self.events.push(Event::Recalled { attempt });
         }
     }
 
@@ -107,6 +130,7 @@ impl Agent {
         let Some(lane) = self.lanes.get_mut(&lane) else { return self.bury(attempt) };
         if !lane.drop_waiting(|a| a == attempt).is_empty() {
             self.book.remove(attempt);
+            self.drop_work(attempt);
             return self.bury(attempt);
         }
         // The tombstone first: whatever happens to the supervisor, this attempt does not begin a second time.

@@ -132,6 +132,18 @@ pub fn unignore_signals() -> std::io::Result<()> {
     Ok(())
 }
 
+/// Handlers, not "ignore": what is ignored or blocked would be inherited by commands, what is handled is not.
+pub fn handle_signals() -> std::io::Result<std::os::unix::net::UnixStream> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
+    let (read, write) = std::os::unix::net::UnixStream::pair()?;
+    read.set_nonblocking(true)?;
+    for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2] {
+        signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
+    }
+    unignore_signals()?;
+    Ok(read)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

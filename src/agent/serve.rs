@@ -2,6 +2,7 @@
 
 use super::AgentError;
 use super::book::{Book, Run};
+use super::bundles::Bundles;
 use super::follow::{Follow, Watcher};
 use super::lanes::Lane;
 use super::limits::timespec;
@@ -9,6 +10,8 @@ use super::orphans::Orphan;
 use super::place::Place;
 use super::probe::Prober;
 use super::spool::{RunId, Spool};
+use super::worker::Worker;
+use super::works::{Places, Works};
 use super::{facts, login, process};
 use crate::model::failpoint::failpoint;
 use crate::model::id::{AttemptId, BootId, LaneId};
@@ -20,6 +23,7 @@ use rustix::fs::OFlags;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::{Read, Write};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Events in one message stay below this, far from the longest frame.
@@ -32,6 +36,8 @@ pub struct Agent {
     pub spool: Spool,
     pub boot: BootId,
     pub environment: Vec<(OsString, OsString)>,
+    /// $HOME here, where somebody logged in to get us.
+    pub login_home: Option<PathBuf>,
     pub book: Book,
     pub runs: HashMap<RunId, Run>,
     pub lanes: HashMap<LaneId, Lane>,
@@ -41,6 +47,10 @@ pub struct Agent {
     pub follows: HashMap<AttemptId, Follow>,
     pub watcher: Watcher,
     pub prober: Prober,
+    pub places: Places,
+    pub bundles: Bundles,
+    pub works: Works,
+    pub worker: Worker,
     pub events: Vec<Event>,
     pub outbox: Outbox,
 }
@@ -79,11 +89,19 @@ impl Agent {
         }
         let boot = process::boot_id();
         let spool = Spool::open(&place.find()?, home, epoch, boot.clone())?;
+        let places = Places::make(spool.dir()).map_err(AgentError::io("spool"))?;
+        let environment = login::environment(place.is_remote());
+        let home = environment.iter().find(|(name, _)| name == "HOME").map(|(_, home)| PathBuf::from(home));
         let mut agent = Self {
+            login_home: home.filter(|_| place.is_remote()),
+            bundles: Bundles::new(places.bundles.clone()),
+            works: Works::default(),
+            worker: Worker::new(places.clone()).map_err(AgentError::io("eventfd"))?,
+            places,
             prober: Prober::new(spool.dir(), boot.clone()).map_err(AgentError::io("eventfd"))?,
             spool,
             boot: boot.clone(),
-            environment: login::environment(place.is_remote()),
+            environment,
             book: Book::default(),
             runs: HashMap::new(),
             lanes: HashMap::new(),
@@ -95,6 +113,8 @@ impl Agent {
             outbox: Outbox::default(),
         };
         agent.recover()?;
+        agent.recover_works();
+        agent.keep_bounds();
         let (machine, hostname) = (facts::machine(), facts::hostname());
         let inventory = agent.inventory();
         agent.outbox.push(&FromAgent::Hello { version: VERSION, machine, boot, hostname, inventory })?;
@@ -116,6 +136,7 @@ impl Agent {
             // Before the events: an end's last output comes before the end.
             self.pump();
             self.send_events();
+            self.send_packet();
             if self.outbox.flush(output).is_err() {
                 // Nobody reads: the same as the end of what they say.
                 return Ok(());
@@ -148,6 +169,11 @@ impl Agent {
             {
                 self.send(&FromAgent::Facts(facts));
             }
+            if ready.worker {
+                for done in self.worker.done() {
+                    self.take_done(done);
+                }
+            }
         }
     }
 
@@ -155,6 +181,7 @@ impl Agent {
         let mut fds = vec![PollFd::new(input, PollFlags::IN)];
         fds.push(PollFd::new(self.watcher.fd(), PollFlags::IN));
         fds.push(PollFd::new(self.prober.fd(), PollFlags::IN));
+        fds.push(PollFd::new(self.worker.fd(), PollFlags::IN));
         let mut lanes = Vec::with_capacity(self.lanes.len() * 2);
         let listen = self.outbox.len() < BACKLOG;
         for (id, lane) in &self.lanes {
@@ -168,7 +195,7 @@ impl Agent {
                 fds.push(PollFd::new(orders, PollFlags::OUT));
             }
         }
-        let first_lane = 3;
+        let first_lane = 4;
         if !self.outbox.is_empty() {
             fds.push(PollFd::new(output, PollFlags::OUT));
         }
@@ -180,7 +207,13 @@ impl Agent {
             Err(error) => return Err(AgentError::io("poll")(error)),
         }
         let is_ready = |at: usize| !fds[at].revents().is_empty();
-        let mut ready = Ready { input: is_ready(0), watcher: is_ready(1), prober: is_ready(2), ..Ready::default() };
+        let mut ready = Ready {
+            input: is_ready(0),
+            watcher: is_ready(1),
+            prober: is_ready(2),
+            worker: is_ready(3),
+            ..Ready::default()
+        };
         for ((lane, reads), fd) in lanes.into_iter().zip(&fds[first_lane..]) {
             if !fd.revents().is_empty() {
                 if reads { ready.readable.push(lane) } else { ready.writable.push(lane) }
@@ -190,6 +223,9 @@ impl Agent {
     }
 
     fn timeout(&self) -> Option<Duration> {
+        if self.has_packet() {
+            return Some(Duration::ZERO);
+        }
         let idle = self.lanes.values().filter_map(Lane::idle_until);
         let kill = self.orphans.values().filter_map(|o| o.kill_at);
         idle.chain(kill).min().map(|at| at.saturating_duration_since(Instant::now()))
@@ -245,6 +281,7 @@ struct Ready {
     input: bool,
     watcher: bool,
     prober: bool,
+    worker: bool,
     readable: Vec<LaneId>,
     writable: Vec<LaneId>,
 }

@@ -9,13 +9,14 @@ use super::AgentError;
 use super::journal::{Record, Writer};
 use super::launch::{Order, Unexecutable};
 use super::limits::timespec;
-use super::process::{self, close_inherited};
+use super::process::{self, close_inherited, handle_signals};
+use super::prologue::Prologues;
 use super::running::{NotSpawned, Running};
 use crate::model::attempt::{Cause, End, Usage};
 use crate::model::failpoint::failpoint;
 use crate::model::id::{AttemptId, LaneId};
 use crate::model::time::Timestamp;
-use crate::protocol::agent::{Refusal, StartMember};
+use crate::protocol::agent::{Refusal, Start, StartMember};
 use crate::protocol::frame::{Inbox, Outbox};
 use crate::protocol::supervisor::{FromSupervisor, ToSupervisor};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -67,6 +68,7 @@ struct Supervisor {
     lane: Option<LaneId>,
     current: Option<Running>,
     flushed: Instant,
+    prologues: Prologues,
 }
 
 /// An order and those of its members that have not begun.
@@ -115,6 +117,7 @@ impl Supervisor {
             lane: None,
             current: None,
             flushed: Instant::now(),
+            prologues: Prologues::default(),
         })
     }
 
@@ -174,22 +177,24 @@ impl Supervisor {
     }
 
     fn try_begin(&mut self, member: StartMember) -> Result<Running, NotBegun> {
-        let Some(batch) = self.batches.front_mut() else { return Err(NotBegun::gone()) };
+        let Some(batch) = self.batches.front_mut() else {
+            return Err(Refusal::Supervisor { error: "its order is gone".to_owned() }.into());
+        };
         let attempt = member.attempt;
-        batch.order.check_directory()?;
-        let outputs = batch.order.outputs()?;
+        batch.order.check_directory(&member)?;
+        let outputs = batch.order.outputs(&member)?;
         let from = (length(&self.outputs[0]), length(&self.outputs[1]));
         let begun = Record::Begun { attempt, at: Timestamp::now(), out: from.0, err: from.1 };
         self.journal.commit_with(&begun).map_err(|error| Refusal::Spool { error: error.to_string() })?;
         failpoint("supervisor-begun");
         let mut spawned = Running::spawn(&mut batch.order, member.clone(), outputs, from);
         if matches!(spawned, Err(NotSpawned::NoFormat(_))) && batch.order.go_through_shell() {
-            let outputs = batch.order.outputs()?;
-            spawned = Running::spawn(&mut batch.order, member, outputs, from);
+            let outputs = batch.order.outputs(&member)?;
+            spawned = Running::spawn(&mut batch.order, member.clone(), outputs, from);
         }
         failpoint("supervisor-spawned");
         // The directory may have gone since we looked: then nothing has ended, for nothing began.
-        let directory = if spawned.is_err() { batch.order.check_directory() } else { Ok(()) };
+        let directory = if spawned.is_err() { batch.order.check_directory(&member) } else { Ok(()) };
         match (spawned, directory) {
             (Ok(running), _) => Ok(running),
             (Err(NotSpawned::Host(error)), _) => {
@@ -306,12 +311,11 @@ impl Supervisor {
                     self.journal.add(&Record::Lane { lane: start.lane });
                 }
                 let members: VecDeque<StartMember> = std::mem::take(&mut start.members).into();
-                match Order::new(start, &self.dir) {
+                match self.order(start) {
                     Ok(order) => self.batches.push_back(Batch { order, members }),
-                    Err(error) => {
-                        for member in members {
-                            let why = Refusal::Spool { error: error.to_string() };
-                            self.report(&FromSupervisor::Refused { attempt: member.attempt, why });
+                    Err(why) => {
+                        for StartMember { attempt, .. } in members {
+                            self.report(&FromSupervisor::Refused { attempt, why: why.clone() });
                         }
                     }
                 }
@@ -323,6 +327,13 @@ impl Supervisor {
             }
             ToSupervisor::Cancel { attempt, grace } => self.cancel(attempt, grace),
         }
+    }
+
+    fn order(&mut self, start: Start) -> Result<Order, Refusal> {
+        let lines = start.prologue.as_deref();
+        let base = lines.map(|lines| self.prologues.environment(lines)).transpose();
+        let base = base.map_err(|error| Refusal::Prologue { error })?;
+        Order::new(start, &self.dir, base).map_err(|error| Refusal::Spool { error: error.to_string() })
     }
 
     fn cancel(&mut self, attempt: AttemptId, grace: Duration) {
@@ -376,12 +387,6 @@ enum NotBegun {
     Ended(Cause, (u64, u64)),
 }
 
-impl NotBegun {
-    fn gone() -> Self {
-        Self::Refused(Refusal::Supervisor { error: "its order is gone".to_owned() })
-    }
-}
-
 impl From<Refusal> for NotBegun {
     fn from(why: Refusal) -> Self {
         Self::Refused(why)
@@ -390,16 +395,4 @@ impl From<Refusal> for NotBegun {
 
 fn length(file: &File) -> u64 {
     rustix::fs::fstat(file).map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0))
-}
-
-/// Handlers, not "ignore": what is ignored or blocked would be inherited by commands, what is handled is not.
-fn handle_signals() -> io::Result<UnixStream> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
-    let (read, write) = UnixStream::pair()?;
-    read.set_nonblocking(true)?;
-    for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2] {
-        signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
-    }
-    process::unignore_signals()?;
-    Ok(read)
 }

@@ -15,8 +15,14 @@ const OUTPUT_MAX: usize = 1 << 20;
 
 /// What a tool said on stdout, or in one line why it said nothing.
 pub fn ask(command: &mut Command, limit: Duration) -> Result<String, String> {
+    command.env("LC_ALL", "C");
+    ask_bytes(command, limit).map(|said| String::from_utf8_lossy(&said).into_owned())
+}
+
+/// The same, byte by byte, in the environment as it is.
+pub fn ask_bytes(command: &mut Command, limit: Duration) -> Result<Vec<u8>, String> {
     let name = command.get_program().to_string_lossy().into_owned();
-    command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
     let mut child = command.spawn().map_err(|error| format!("{name}: {error}"))?;
     let pid = Pid::from_child(&child);
     let mut output = child.stdout.take().map(|out| File::from(OwnedFd::from(out)));
@@ -51,7 +57,7 @@ pub fn ask(command: &mut Command, limit: Duration) -> Result<String, String> {
         std::thread::spawn(move || child.wait());
         return Err(format!("{name} did not answer within {} s", limit.as_secs()));
     }
-    Ok(String::from_utf8_lossy(&said).into_owned())
+    Ok(said)
 }
 
 fn ready_before(fd: &impl std::os::fd::AsFd, until: Instant) -> bool {

@@ -3,6 +3,7 @@
 pub mod databases;
 pub mod tasks;
 
+use crate::model::name::Name;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -44,6 +45,8 @@ pub enum Command {
     Explain(tasks::Explain),
     /// The output of a task
     Logs(tasks::Logs),
+    /// Unpack what tasks brought back
+    Fetch(tasks::Fetch),
     /// Wait until tasks have ended; exit with the highest of their codes
     Wait(tasks::Wait),
     /// End tasks: TERM, a grace, KILL
@@ -93,13 +96,25 @@ pub enum Command {
     #[command(hide = true)]
     Supervise { dir: PathBuf },
     #[command(hide = true)]
-    Serve(NotYet),
-    #[command(hide = true)]
-    Fetch(NotYet),
+    Serve(Serve),
     #[command(hide = true)]
     Cron(NotYet),
     #[command(hide = true)]
     Backup(NotYet),
+}
+
+/// `grid serve`: this home, for a caller in another one.
+#[derive(Debug, ClapArgs)]
+pub struct Serve {
+    /// Default: $GRID_HOME, as for every command
+    #[arg(long, value_name = "PATH")]
+    pub home: Option<PathBuf>,
+    /// Whoever comes in here is this user; default: the home's own account
+    #[arg(long = "as", value_name = "USER")]
+    pub user: Option<Name>,
+    /// A first tier comes in here, which may speak for its users
+    #[arg(long, value_name = "NAME", requires = "user")]
+    pub vouch: Option<Name>,
 }
 
 /// Where an agent works: in a spool that its home knows, or behind a link.

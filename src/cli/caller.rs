@@ -3,7 +3,7 @@
 use crate::model::ssh::Login;
 use crate::model::task::ClientFacts;
 use crate::ops::home::Places;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The variables that decide where the home lies.
 pub fn places() -> Places {
@@ -22,6 +22,18 @@ pub fn places() -> Places {
 pub fn ssh() -> Login {
     let text = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
     Login { command: text("GRID_SSH_COMMAND"), auth_sock: text("SSH_AUTH_SOCK") }
+}
+
+/// Did whoever started this log in over ssh?
+pub fn is_far() -> bool {
+    std::env::var_os("SSH_CONNECTION").is_some()
+}
+
+/// HOME, where this directory lies below it; as it is called there, for it may be reached by a link.
+pub fn home_above(dir: &Path) -> Option<PathBuf> {
+    let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute())?;
+    let real = std::fs::canonicalize(&home).ok();
+    [Some(home), real].into_iter().flatten().find(|home| home.parent().is_some() && dir.starts_with(home))
 }
 
 /// This host and account, as a client.

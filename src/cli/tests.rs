@@ -102,11 +102,9 @@ fn what_is_not_built_is_refused_in_so_many_words_and_absent_from_help() {
         "submit -b tomorrow true",
         "submit -L matlab:1 true",
         "run -G 1 true",
-        "run --send a true",
         "server import hosts",
         "distributor add x --tier 1 --endpoint ssh:h",
         "distributor register --as x",
-        "fetch 12",
         "cron install",
         "serve --home /x",
     ] {
@@ -124,7 +122,7 @@ fn what_is_not_built_is_refused_in_so_many_words_and_absent_from_help() {
         }
     }
     let help = command.render_long_help().to_string();
-    assert!(!help.lines().any(|line| ["agent", "supervise", "fetch"].iter().any(|v| line.trim().starts_with(v))));
+    assert!(!help.lines().any(|line| ["agent", "supervise"].iter().any(|v| line.trim().starts_with(v))));
 }
 
 #[test]

@@ -17,6 +17,7 @@ struct Wishes {
     follows: Vec<Follow>,
     /// Servers to be read, and since when that is wanted: an older reading is no answer.
     probes: Vec<(ServerId, Timestamp)>,
+    brings: Vec<(TaskId, Index)>,
     reads: Vec<(AttemptId, Stream, u64)>,
     /// To be written for it in the next turn.
     orders: Vec<Vec<u8>>,
@@ -38,6 +39,8 @@ pub struct Follow {
 /// One connection.
 #[derive(Debug)]
 pub struct Caller {
+    /// For answers that come later: callers come and go.
+    pub id: u64,
     pub stream: UnixStream,
     inbox: Inbox,
     outbox: Outbox,
@@ -52,9 +55,10 @@ const BACKLOG_MAX: usize = 8 << 20;
 
 impl Caller {
     /// Greets.
-    fn new(stream: UnixStream) -> io::Result<Self> {
+    fn new(id: u64, stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         let mut caller = Self {
+            id,
             stream,
             inbox: Inbox::default(),
             outbox: Outbox::default(),
@@ -133,6 +137,11 @@ impl Caller {
         self.wishes.probes.push((server, Timestamp::now()));
     }
 
+    /// Remembers a wish.
+    pub fn bring(&mut self, task: TaskId, index: Index) {
+        self.wishes.brings.push((task, index));
+    }
+
     /// Remembers a question until its link is up.
     pub fn ask_later(&mut self, route: Route, question: ToAgent) {
         self.wishes.unasked.push((route, question));
@@ -148,28 +157,38 @@ impl Caller {
 #[derive(Debug, Default)]
 pub struct Callers {
     pub all: Vec<Caller>,
+    greeted: u64,
 }
 
 impl Callers {
     /// Takes in who waits at the door.
     pub fn accept(&mut self, listener: &UnixListener) {
         while let Ok((stream, _)) = listener.accept() {
-            if let Ok(caller) = Caller::new(stream) {
+            self.greeted += 1;
+            if let Ok(caller) = Caller::new(self.greeted, stream) {
                 self.all.push(caller);
             }
         }
     }
 
     /// What is to be written, and for whom. Who has hung up meanwhile may have done it by itself.
-    pub fn orders(&mut self) -> Vec<(usize, Vec<u8>)> {
+    pub fn orders(&mut self) -> Vec<(u64, Vec<u8>)> {
         let mut all = Vec::new();
-        for (at, caller) in self.all.iter_mut().enumerate().filter(|(_, c)| !c.wishes.orders.is_empty()) {
+        for caller in self.all.iter_mut().filter(|c| !c.wishes.orders.is_empty()) {
             let orders = std::mem::take(&mut caller.wishes.orders);
             if !caller.gone && !matches!(caller.inbox.fill(&mut caller.stream), Ok(Some(0)) | Err(_)) {
-                all.extend(orders.into_iter().map(|order| (at, order)));
+                all.extend(orders.into_iter().map(|order| (caller.id, order)));
             }
         }
         all
+    }
+
+    /// Answers an order at once: somebody waits for it.
+    pub fn answer(&mut self, id: u64, answer: &FromDispatcher) {
+        if let Some(caller) = self.all.iter_mut().find(|caller| caller.id == id) {
+            caller.send(answer);
+            caller.flush();
+        }
     }
 
     /// Does anybody wait for an end? Then ends have to be on the disk before they are told.
@@ -258,9 +277,9 @@ impl Callers {
         }
     }
 
-    /// Servers that callers want read.
-    pub fn probes(&self) -> Vec<ServerId> {
-        self.all.iter().flat_map(|c| c.wishes.probes.iter().map(|(id, _)| *id)).collect()
+    /// Servers that callers want read, and since when.
+    pub fn probes(&self) -> Vec<(ServerId, Timestamp)> {
+        self.all.iter().flat_map(|c| c.wishes.probes.iter().copied()).collect()
     }
 
     /// Where questions wait to go.
@@ -291,6 +310,17 @@ impl Callers {
         }
     }
 
+    /// What a member brought was asked for once more, and has come or not.
+    pub fn brought(&mut self, task: TaskId, index: Index) {
+        for caller in &mut self.all {
+            let had = caller.wishes.brings.len();
+            caller.wishes.brings.retain(|wish| *wish != (task, index));
+            if caller.wishes.brings.len() < had {
+                caller.send(&FromDispatcher::Brought { task, index });
+            }
+        }
+    }
+
     /// A reading that was asked for then came, or there is none.
     pub fn probed(&mut self, server: ServerId, read: Result<Timestamp, String>) {
         for caller in &mut self.all {
@@ -301,6 +331,13 @@ impl Callers {
             for _ in 0..answers {
                 caller.send(&FromDispatcher::Probed { server, error: read.as_ref().err().cloned() });
             }
+        }
+    }
+
+    /// Says something to one of them, if it is still there.
+    pub fn tell(&mut self, id: u64, message: &FromDispatcher) {
+        if let Some(caller) = self.all.iter_mut().find(|c| c.id == id) {
+            caller.send(message);
         }
     }
 

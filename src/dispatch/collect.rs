@@ -10,7 +10,8 @@ use crate::model::failpoint::failpoint;
 use crate::model::id::{AttemptId, Index, ServerId, TaskId};
 use crate::model::resources::Bytes;
 use crate::model::time::Timestamp;
-use crate::protocol::agent::{Ended, Event, FromAgent, Refusal};
+use crate::protocol::agent::{Ended, Event, FromAgent, Refusal, ToAgent};
+use crate::store::files::Whereabouts;
 use crate::store::ledger::Ledger;
 use crate::store::members::Outputs;
 use crate::store::{StoreError, Tx};
@@ -39,13 +40,13 @@ impl Dispatcher {
             FromAgent::Unfit { error } => self.route_down(tx, ledger, route, &error, outcome),
             FromAgent::Facts(facts) => {
                 let now = Timestamp::now();
-                let asked_at = self.links.get_mut(&route).and_then(|slot| slot.probing.take());
+                let asked_at = self.links.get_mut(&route).and_then(|slot| slot.probing.take()).map(|(at, _)| at);
                 let servers = self.servers_on(route);
                 if let Some(asked_at) = asked_at
                     && self.read_since(tx, &servers, asked_at)?
                 {
                     // Somebody recorded a reading that began after this one, perhaps of other applications: it stands.
-                    self.probe_at = Some(Instant::now());
+                    self.read_by(route, Instant::now());
                     return Ok(());
                 }
                 for id in servers {
@@ -54,9 +55,7 @@ impl Dispatcher {
                 }
                 crate::distributor::tier2::reconsider_unmatched(tx, now).map_err(|e| match e {
                     crate::distributor::tier2::TierError::Store(error) => error,
-                    crate::distributor::tier2::TierError::Expression(error) => {
-                        StoreError::Corrupt { path: "grid.db".into(), found: error.to_string() }
-                    }
+                    other => StoreError::Corrupt { path: "grid.db".into(), found: other.to_string() },
                 })?;
                 Ok(self.look_at_servers(tx)?)
             }
@@ -66,8 +65,10 @@ impl Dispatcher {
                 }
                 Ok(())
             }
-            // Pieces of output never reach a transaction.
-            FromAgent::Data { .. } => Ok(()),
+            // Pieces never reach a transaction.
+            FromAgent::Data { .. } | FromAgent::Need { .. } | FromAgent::Packed { .. } | FromAgent::Packet { .. } => {
+                Ok(())
+            }
         }
     }
 
@@ -94,6 +95,7 @@ impl Dispatcher {
                 self.lanes.began(attempt);
                 if let Some(known) = self.known(tx, route, attempt)? {
                     ledger.began(known.task, known.index, known.number, at)?;
+                    self.transferred(tx, known.task)?;
                 }
                 Ok(())
             }
@@ -153,10 +155,15 @@ impl Dispatcher {
                 (None, None) => Duration::ZERO,
             };
             self.lanes.learn(class, took);
-            self.moved = true;
+            self.moved(route);
+        }
+        let again = self.starts_again(tx, known, &ended.end.cause)?;
+        // What a failed attempt made goes with it if there is another one.
+        if !again && !self.bring(tx, route, known, attempt, &ended)? {
+            return Ok(());
         }
         let limit = tx.setting("output_limit")?.and_then(|text| Bytes::parse(&text).ok()).map_or(64 << 20, |b| b.0);
-        let outputs = match self.fetches.outputs(&self.home, known, attempt, &ended, limit)? {
+        let outputs = match self.fetches.outputs(&self.home, known, (route, attempt), &ended, limit)? {
             super::fetch::Where::Known(outputs) => outputs,
             super::fetch::Where::OnItsWay(asks) => {
                 for ask in asks {
@@ -165,7 +172,6 @@ impl Dispatcher {
                 return Ok(());
             }
         };
-        let again = self.starts_again(tx, known, &ended.end.cause)?;
         if again && let Some(server) = tx.member(known.task, known.index)?.and_then(|m| m.server) {
             self.avoided.insert(known.task, server);
         }
@@ -175,6 +181,7 @@ impl Dispatcher {
                     tx.keep_output(known.task, known.index, known.number, stream, body.as_deref().unwrap_or_default())?;
                 }
             }
+            self.keep_brought(tx, known, attempt)?;
             if again {
                 self.stirred = true;
             } else {
@@ -182,9 +189,15 @@ impl Dispatcher {
             }
         }
         self.cancelling.remove(&attempt);
-        if outputs != Outputs::Server {
+        let files = tx.fetched(known.task, known.index)?.filter(|f| f.number == known.number).map(|f| f.lies);
+        let stay = matches!(files, Some(Whereabouts::There { .. }));
+        if outputs != Outputs::Server && !stay {
             outcome.confirm.push((route, attempt));
+        } else if !stay {
+            // Its output is read from there, its directory is not needed any more.
+            self.tell(route, &ToAgent::DropFiles { attempt });
         }
+        self.bringing.close(attempt);
         failpoint("dispatcher-end-taken");
         Ok(())
     }
@@ -248,13 +261,20 @@ impl Dispatcher {
             Refusal::NoOutput { path, error } => {
                 self.bar(tx, ledger, known, attempt, server, &format!("can't open {path}: {error}"), outcome)?;
             }
+            Refusal::Files { error } => {
+                self.transferred(tx, known.task)?;
+                self.bar(tx, ledger, known, attempt, server, &format!("files: {error}"), outcome)?;
+            }
+            Refusal::Prologue { error } => {
+                self.bar(tx, ledger, known, attempt, server, &format!("the prologue fails ({error})"), outcome)?;
+            }
             Refusal::Spool { error } | Refusal::Supervisor { error } => {
                 self.back_to_waiting(ledger, known, attempt)?;
                 if let Some(server) = server {
                     tx.record_down(server, &error, Timestamp::now())?;
                     tx.trace(known.task, Timestamp::now(), &format!("not started: {error}"))?;
                 }
-                self.probe_at = Some(Instant::now() + Duration::from_secs(3));
+                self.read_by(route, Instant::now() + Duration::from_secs(3));
             }
         }
         Ok(())
@@ -285,7 +305,7 @@ impl Dispatcher {
             return self.back_to_waiting(ledger, known, attempt);
         }
         let all: Vec<&str> = barred.iter().map(|(_, text)| text.as_str()).collect();
-        let hint = if why.starts_with("no ") { "; add --cwd DIR with a directory that is there" } else { "" };
+        let hint = if why.starts_with("no ") { ": add --dir, --send or --cwd" } else { "" };
         let error = format!("{}{hint}", all.join(", "));
         let cause = Cause::NotExecuted { code: 125, error };
         let end = End {

@@ -19,7 +19,7 @@ impl Dispatcher {
     pub(super) fn take_orders(
         &mut self,
         tx: &Tx<'_>,
-        orders: Vec<(usize, Vec<u8>)>,
+        orders: Vec<(u64, Vec<u8>)>,
         outcome: &mut Outcome,
     ) -> Result<(), DispatchError> {
         if orders.is_empty() {

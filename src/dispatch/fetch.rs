@@ -1,6 +1,7 @@
 //! Bringing long outputs home: piece by piece into files of the spool, before the state says that the task has ended.
 
 use super::collect::Known;
+use super::links::Route;
 use crate::model::attempt::Stream;
 use crate::model::id::{AttemptId, Index, TaskId};
 use crate::protocol::agent::{Ended, Event, ToAgent};
@@ -23,6 +24,7 @@ pub struct Fetches {
 
 #[derive(Debug)]
 struct Fetch {
+    route: Route,
     ended: Ended,
     streams: Vec<Sink>,
 }
@@ -56,7 +58,7 @@ impl Fetches {
         &mut self,
         home: &Home,
         known: Known,
-        attempt: AttemptId,
+        (route, attempt): (Route, AttemptId),
         ended: &Ended,
         limit: u64,
     ) -> Result<Where, StoreError> {
@@ -81,7 +83,7 @@ impl Fetches {
             }
         }
         let asks = streams.iter().map(|sink| ask(attempt, sink)).collect();
-        self.open.insert(attempt, Fetch { ended: ended.clone(), streams });
+        self.open.insert(attempt, Fetch { route, ended: ended.clone(), streams });
         Ok(Where::OnItsWay(asks))
     }
 
@@ -123,9 +125,9 @@ impl Fetches {
         Some(Next::default())
     }
 
-    /// The link is lost: the next hello tells the ends again.
-    pub fn forget(&mut self) {
-        self.open.clear();
+    /// The link is lost: the next hello tells the ends again. False if nothing was on its way over it.
+    pub fn forget(&mut self, route: Route) -> bool {
+        self.open.extract_if(|_, fetch| fetch.route == route).count() > 0
     }
 
     /// Nothing is on its way.

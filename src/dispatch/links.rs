@@ -65,7 +65,11 @@ pub struct Slot {
     /// Waiting tasks have use for it until then.
     pub wanted_until: Instant,
     /// When a reading was asked for that has not come.
-    pub probing: Option<Timestamp>,
+    pub probing: Option<(Timestamp, Instant)>,
+    /// When the next one is to be asked for.
+    pub read_at: Option<Instant>,
+    /// When the agent said something last.
+    said: Timestamp,
 }
 
 /// What came of waiting for a link.
@@ -73,7 +77,9 @@ pub struct Slot {
 pub enum News {
     /// A message of an agent.
     Said(FromAgent),
-    /// The link is lost, for this reason.
+    /// A link that was up is cut; when it stood last.
+    Cut { error: String, last: Timestamp },
+    /// A login failed, and another way is tried at once.
     Lost(String),
     /// There is no way to the server at the moment, for this reason.
     NoWay(String),
@@ -83,6 +89,8 @@ pub enum News {
 const GREETING_LIMIT: Duration = Duration::from_secs(30);
 /// A login that takes longer is not counted among those under way: the host is slow or dead, and others must not wait for it.
 const BRISK: Duration = Duration::from_secs(2);
+/// As long as keepalives take to notice a cut: 15 s three times, and a little.
+const KEEPALIVE_MS: i64 = 50_000;
 /// The first pause, and the longest ones: where it may pass by itself, and where somebody has to do something.
 const WAIT_MIN: Duration = Duration::from_millis(50);
 const WAIT_SOON: Duration = Duration::from_secs(30);
@@ -100,7 +108,24 @@ impl Slot {
             wanted: false,
             wanted_until: now,
             probing: None,
+            read_at: None,
+            said: Timestamp(0),
         }
+    }
+
+    /// A reading is due, and can be asked for.
+    pub fn is_to_be_read(&self, now: Instant) -> bool {
+        self.boot().is_some() && self.probing.is_none() && self.read_at.is_some_and(|at| at <= now)
+    }
+
+    /// A reading that began at this time or later is not under way.
+    pub fn read_since(&self, since: Timestamp) -> bool {
+        self.probing.is_none_or(|(asked_at, _)| asked_at < since)
+    }
+
+    /// The reading that was asked for does not come.
+    pub fn reading_overdue(&self, patience: Duration) -> bool {
+        self.probing.is_some_and(|(_, asked)| asked.elapsed() > patience)
     }
 
     /// Is it to be opened now?
@@ -135,7 +160,7 @@ impl Slot {
                 Ok(())
             }
             Err(error) => match self.failed(error, ways) {
-                News::NoWay(error) | News::Lost(error) => Err(error),
+                News::NoWay(error) | News::Lost(error) | News::Cut { error, .. } => Err(error),
                 News::Said(_) => Ok(()),
             },
         }
@@ -149,7 +174,10 @@ impl Slot {
         let mut broken = None;
         loop {
             match link.next() {
-                Ok(Some(message)) => news.push(News::Said(message)),
+                Ok(Some(message)) => {
+                    self.said = Timestamp::now();
+                    news.push(News::Said(message));
+                }
                 Ok(None) => break,
                 Err(error) => {
                     broken = Some(error);
@@ -189,6 +217,7 @@ impl Slot {
     /// Gives the link up; it is opened again later. What that means for its servers.
     pub fn failed(&mut self, error: LinkError, ways: &Ways) -> News {
         self.probing = None;
+        self.read_at = None;
         let now = Instant::now();
         let (error, up_since) = match std::mem::replace(&mut self.phase, Phase::Down { retry_at: now }) {
             Phase::Up { link, since, .. } => (link.give_up(error), Some(since)),
@@ -204,7 +233,10 @@ impl Slot {
             let stood = now.saturating_duration_since(since) > WAIT_SOON;
             self.pause = if stood { WAIT_MIN } else { next_pause(self.pause, Retry::Soon) };
             self.phase = Phase::Down { retry_at: now + self.pause };
-            return News::Lost(words);
+            // Until ssh gave up the connection stood, but for the time in which it noticed that it does not.
+            let stood = Timestamp(Timestamp::now().0 - KEEPALIVE_MS);
+            let last = self.said.max(stood);
+            return News::Cut { error: words, last };
         }
         let retry = match &error {
             LinkError::Trouble(trouble) => trouble.retry(),
@@ -305,7 +337,10 @@ impl Slot {
                 let brisk = Some(since + BRISK).filter(|at| *at > Instant::now());
                 self.deadline(patience).into_iter().chain(brisk).min()
             }
-            Phase::Up { .. } => None,
+            Phase::Up { .. } => match self.probing {
+                Some((_, asked)) => Some(asked + patience),
+                None => self.read_at,
+            },
         }
     }
 }

@@ -1,19 +1,27 @@
 //! The on-demand process of a home: it starts, follows and collects tasks, and keeps the links to agents.
 //! It reads like this: [`start`] brings it up, [`serve`] is its loop, and each round of the loop is one turn (`turn.rs`).
 
+mod bring;
+mod bringing;
 mod callers;
 mod collect;
 pub mod desk;
+mod elsewhere;
 mod fetch;
 mod lanes;
 mod links;
 mod opening;
 mod orders;
+mod patience;
+mod peers;
+mod pieces;
 pub mod probe;
 mod queue;
 mod readings;
 mod recover;
+pub mod relay;
 mod schedule;
+mod sending;
 pub mod serve;
 pub mod start;
 mod starve;

@@ -4,13 +4,17 @@
 use super::links::{News, Route, Slot};
 use super::serve::{DispatchError, Dispatcher};
 use crate::link::LinkError;
+use crate::model::server::{Health, Server};
 use crate::protocol::agent::FromAgent;
 use crate::store::Store;
 use std::collections::HashSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Logins under way at a time (sshd's MaxStartups begins to refuse at 10).
 const LOGINS_MAX: usize = 8;
+
+/// How long a wish for a link stands, unless it is renewed.
+const WANTED: Duration = Duration::from_secs(10);
 
 impl Dispatcher {
     /// Opens what is due, gives up what does not get on.
@@ -29,6 +33,7 @@ impl Dispatcher {
             let news = self.links.get_mut(&route).map(|slot| slot.failed(error, &self.ways));
             self.take_news(route, news);
         }
+        self.give_up_readings(patience);
         self.look_who_is_wanted();
         let now = Instant::now();
         let due: Vec<Route> = self.links.iter().filter(|(_, slot)| slot.is_due(now)).map(|(route, _)| *route).collect();
@@ -50,19 +55,48 @@ impl Dispatcher {
         Ok(())
     }
 
+    /// Who waits for a reading that does not come is told so; tasks over there go on.
+    fn give_up_readings(&mut self, patience: Duration) {
+        let late: Vec<Route> =
+            self.links.iter().filter(|(_, slot)| slot.reading_overdue(patience)).map(|(route, _)| *route).collect();
+        for route in late {
+            if let Some(slot) = self.links.get_mut(&route) {
+                slot.probing = None;
+                slot.read_at = Some(Instant::now() + patience);
+            }
+            for server in self.servers_on(route) {
+                let error = format!("no reading within {} s", patience.as_secs());
+                self.callers.probed(server, Err(error));
+            }
+        }
+    }
+
     /// Marks the links that somebody has use for. Where all are open there is nothing to do.
     fn look_who_is_wanted(&mut self) {
         if !self.links.values().any(Slot::is_down) {
             return;
         }
         let now = Instant::now();
+        if self.queue.blocked().next().is_some() {
+            self.want_the_lost(now);
+        }
         let mut wanted: HashSet<Route> = HashSet::from([Route::Here]);
         wanted.extend(self.lanes.iter().filter_map(|(_, lane)| self.route_of(lane.place)));
-        let asked: Vec<Route> = self.callers.probes().into_iter().filter_map(|id| self.route_to(id)).collect();
-        wanted.extend(asked);
+        wanted.extend(self.callers.probes().into_iter().filter_map(|(id, _)| self.route_to(id)));
         wanted.extend(self.callers.questions());
+        wanted.extend(&self.cut);
         for (route, slot) in &mut self.links {
             slot.wanted = wanted.contains(route) || slot.wanted_until > now;
+        }
+    }
+
+    /// Where something waits, servers that were lost are called again, each in its own pauses.
+    fn want_the_lost(&mut self, now: Instant) {
+        let lost = |s: &&Server| s.health != Health::Up && s.drained.is_none();
+        let servers = self.fleets.values().flat_map(|fleet| fleet.servers());
+        let routes: HashSet<Route> = servers.filter(lost).filter_map(|s| Route::to(&s.engine)).collect();
+        for (_, slot) in self.links.iter_mut().filter(|(route, _)| routes.contains(route)) {
+            slot.wanted_until = now + WANTED;
         }
     }
 
@@ -72,6 +106,11 @@ impl Dispatcher {
             match piece {
                 News::Said(message) => self.inbox.push((route, message)),
                 News::Lost(error) => self.link_lost(route, &error),
+                News::Cut { error, last } => {
+                    self.silent.push((route, last));
+                    self.lose_at = Some(Instant::now());
+                    self.link_lost(route, &error);
+                }
                 News::NoWay(error) => {
                     self.link_lost(route, &error);
                     self.inbox.push((route, FromAgent::Unfit { error }));

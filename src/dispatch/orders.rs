@@ -51,7 +51,9 @@ impl Template {
         };
         let apart = [&self.launch.stdout, &self.launch.stderr].into_iter().flatten().any(|p| p.lossy().contains('%'));
         let batches: Vec<&[Claimed]> = if apart { members.chunks(1).collect() } else { vec![members] };
-        Ok(batches.into_iter().map(|batch| self.order(place, lane, boot, epoch, batch, &server, &host)).collect())
+        let prologue = view.prologue(place.host)?;
+        let order = |batch| self.order(place, lane, boot, epoch, batch, &server, &host, prologue.clone());
+        Ok(batches.into_iter().map(order).collect())
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one message")]
@@ -64,6 +66,7 @@ impl Template {
         members: &[Claimed],
         server: &str,
         host: &str,
+        prologue: Option<String>,
     ) -> Order {
         let mut launch = self.launch.clone();
         if let [member] = members {
@@ -77,11 +80,12 @@ impl Template {
                 attempt: AttemptId { task: self.row.uuid, index: m.index, number: m.number },
                 array_index: array.then_some(m.index.0),
                 entry: m.entry.clone(),
+                directory: None,
             })
             .collect::<Vec<_>>();
         let grid_env = self.environment(server);
-        let start =
-            Start { lane, boot: boot.clone(), epoch, launch, mem_limit: self.row.demand.needs.mem, grid_env, members };
+        let mem_limit = self.row.demand.needs.mem;
+        let start = Start { lane, boot: boot.clone(), epoch, launch, mem_limit, grid_env, prologue, members };
         Order { place, start }
     }
 

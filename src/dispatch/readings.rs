@@ -1,45 +1,88 @@
-//! When hosts are read: after starts and ends, for a caller, and every few seconds while something is blocked.
+//! When hosts are read: after starts and ends, for a caller, every few seconds while something is blocked, and before a
+//! reading is too old to be believed.
 
 use super::links::Route;
 use super::serve::{DispatchError, Dispatcher};
+use crate::distributor::tier2;
+use crate::model::id::ClassId;
 use crate::model::time::Timestamp;
 use crate::protocol::agent::ToAgent;
 use crate::store::Store;
+use crate::store::settings::watch_list;
 use std::time::{Duration, Instant};
 
-/// Readings of hosts are asked for at most this often after starts and ends.
-const PROBE_PAUSE: Duration = Duration::from_secs(2);
+/// After starts and ends a host is read at most this often.
+const PAUSE: Duration = Duration::from_secs(2);
+/// And this often while something is blocked.
+const BLOCKED: Duration = Duration::from_secs(4);
+/// A link that waiting tasks may have use for is kept trying so long, unless they are looked at again.
+const WANTED: Duration = Duration::from_secs(10);
+/// Of many blocked classes these are looked at.
+const CLASSES: usize = 64;
 
 impl Dispatcher {
-    /// Events refresh: after starts and ends, for a caller, and every few seconds while something is blocked.
+    /// The host behind a link is to be read by then.
+    pub(super) fn read_by(&mut self, route: Route, at: Instant) {
+        if let Some(slot) = self.links.get_mut(&route) {
+            slot.read_at = Some(slot.read_at.map_or(at, |known| known.min(at)));
+        }
+    }
+
+    /// Something began or ended there.
+    pub(super) fn moved(&mut self, route: Route) {
+        self.read_by(route, Instant::now() + PAUSE);
+    }
+
+    /// Asks for the readings that are due.
     pub(super) fn ask_for_readings(&mut self, store: &Store) -> Result<(), DispatchError> {
         let now = Instant::now();
-        if self.moved && self.probe_at.is_none() {
-            self.probe_at = Some(now + PROBE_PAUSE);
+        if self.queue.blocked().next().is_some() && self.look_again.is_none_or(|at| at <= now) {
+            self.look_again = Some(now + BLOCKED);
+            let up: Vec<Route> = self.links.iter().filter(|(_, s)| s.boot().is_some()).map(|(r, _)| *r).collect();
+            up.into_iter().for_each(|route| self.read_by(route, now + BLOCKED));
+            let classes: Vec<ClassId> = self.queue.blocked().take(CLASSES).map(|(key, _)| key.2).collect();
+            classes.into_iter().for_each(|class| self.want_for(class));
         }
-        if self.queue.blocked().next().is_some() && self.probe_at.is_none() {
-            self.probe_at = Some(now + 2 * PROBE_PAUSE);
+        for (server, since) in self.callers.probes() {
+            if let Some(route) = self.route_to(server)
+                && self.links.get(&route).is_some_and(|slot| slot.read_since(since))
+            {
+                self.read_by(route, now);
+            }
         }
-        if self.probe_at.is_none_or(|at| at > now) {
+        let due: Vec<Route> = self.links.iter().filter(|(_, slot)| slot.is_to_be_read(now)).map(|(r, _)| *r).collect();
+        if due.is_empty() {
             return Ok(());
         }
-        self.probe_at = None;
-        self.moved = false;
         let view = store.view();
-        let watch = crate::store::settings::watch_list(view.setting("watch")?.as_deref());
+        let watch = watch_list(view.setting("watch")?.as_deref());
         let script = view.setting("probe_script")?;
-        let routes: Vec<Route> = self
-            .links
-            .iter()
-            .filter(|(_, slot)| slot.boot().is_some() && slot.probing.is_none())
-            .map(|(r, _)| *r)
-            .collect();
-        for route in routes {
+        let fresh = tier2::stale_after(&view)? / 2;
+        for route in due {
             self.tell(route, &ToAgent::Probe { watch: watch.clone(), script: script.clone() });
             if let Some(slot) = self.links.get_mut(&route) {
-                slot.probing = Some(Timestamp::now());
+                slot.probing = Some((Timestamp::now(), now));
+                slot.read_at = (route != Route::Here).then(|| now + fresh);
             }
         }
         Ok(())
+    }
+
+    /// A class that fits nowhere may fit where is not known what there is: those links are opened, those hosts read.
+    pub(super) fn want_for(&mut self, class: ClassId) {
+        let Some(compiled) = self.compiled.get(&class) else { return };
+        let unsure: Vec<Route> = self
+            .fleets
+            .values()
+            .flat_map(|fleet| fleet.unsure(&compiled.query).into_iter().filter_map(|id| fleet.get(id)))
+            .filter_map(|server| Route::to(&server.engine))
+            .collect();
+        let now = Instant::now();
+        for route in unsure {
+            if let Some(slot) = self.links.get_mut(&route) {
+                slot.wanted_until = now + WANTED;
+            }
+            self.read_by(route, now);
+        }
     }
 }

@@ -10,6 +10,7 @@ use crate::model::attempt::{Cause, End, Usage};
 use crate::model::id::{AttemptId, BootId, Epoch, ServerId};
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{Ended, Event, Held as Inventory, HeldState};
+use crate::store::files::Whereabouts;
 use crate::store::ledger::Ledger;
 use crate::store::members::{Live, Outputs};
 use crate::store::{Store, StoreError, Tx, View};
@@ -35,6 +36,9 @@ impl Dispatcher {
         let held = Held { attempt: live.attempt(), task: live.task, began: live.running.then(Instant::now) };
         let place = Place { server: live.server, host: live.host };
         self.lanes.put(live.lane, live.class, place, class.demand.needs, held);
+        if !live.running {
+            self.sending.may_wait(live.task);
+        }
         Ok(())
     }
 
@@ -48,6 +52,7 @@ impl Dispatcher {
         inventory: Vec<Inventory>,
         outcome: &mut Outcome,
     ) -> Result<(), DispatchError> {
+        self.cut.remove(&route);
         let mut there: HashMap<AttemptId, HeldState> =
             inventory.into_iter().map(|held| (held.attempt, held.state)).collect();
         for live in tx.live()? {
@@ -101,14 +106,18 @@ impl Dispatcher {
             }
         }
         self.stirred = true;
-        self.probe_at = Some(Instant::now());
+        self.read_by(route, Instant::now());
         Ok(())
     }
 
     fn stays_there(&self, tx: &Tx<'_>, route: Route, attempt: AttemptId) -> Result<bool, StoreError> {
         let Some(known) = self.known(tx, route, attempt)? else { return Ok(false) };
         let member = tx.member(known.task, known.index)?;
-        Ok(member.is_some_and(|m| m.number == known.number && m.outputs == Outputs::Server))
+        if member.is_some_and(|m| m.number == known.number && m.outputs == Outputs::Server) {
+            return Ok(true);
+        }
+        let fetched = tx.fetched(known.task, known.index)?.filter(|f| f.number == known.number);
+        Ok(fetched.is_some_and(|f| matches!(f.lies, Whereabouts::There { .. })))
     }
 
     fn found(
@@ -135,7 +144,15 @@ impl Dispatcher {
     pub(super) fn link_lost(&mut self, route: Route, error: &str) {
         tracing::warn!("link {route:?}: {error}");
         self.cancelling.clear();
-        self.fetches.forget();
+        self.sending.forget(route);
+        let (brought, asked) = self.bringing.forget(route);
+        if self.fetches.forget(route) || brought {
+            // Its place is free already, but the end is not taken in: the link is wanted.
+            self.cut.insert(route);
+        }
+        for known in asked {
+            self.callers.brought(known.task, known.index);
+        }
         self.callers.detach();
         self.stirred = true;
     }
@@ -183,7 +200,8 @@ impl Dispatcher {
     }
 }
 
-fn lost(why: &str) -> Ended {
+/// An end of which no record says how it came.
+pub(super) fn lost(why: &str) -> Ended {
     let cause = Cause::Lost { why: why.to_owned() };
     let end =
         End { cause, started_at: None, ended_at: Timestamp::now(), usage: Usage::default(), out_len: 0, err_len: 0 };

@@ -75,10 +75,11 @@ pub fn top_up(
         let Some(boot) = boot_of(d, held_place) else { continue };
         let Some(lane) = d.lanes.get(id) else { continue };
         let (needs, own, has) = (lane.needs, lane.task, lane.attempts.len());
-        let Some(head) = next_head(d, tx, class, Some(own))? else { continue };
-        if d.barred.contains_key(&head.task) || d.avoided.contains_key(&head.task) {
-            continue;
+        let mut head = next_head(d, tx, class, Some(own), TaskId(0))?;
+        while let Some(barred) = head.as_ref().filter(|h| d.barred.contains_key(&h.task)).map(|h| h.task) {
+            head = next_head(d, tx, class, Some(own), barred)?;
         }
+        let Some(head) = head.filter(|h| !d.avoided.contains_key(&h.task)) else { continue };
         d.book(held_place, needs, Booking::GiveBack);
         let still = d.compiled.get(&class).zip(fleet_with(d, held_place.server)).is_some_and(|(c, fleet)| {
             fleet
@@ -109,12 +110,13 @@ fn place(
         d.queue.forget(class);
         return Ok(());
     }
-    let Some(head) = next_head(d, tx, class, None)? else {
+    let Some(first) = next_head(d, tx, class, None, TaskId(0))? else {
         d.queue.forget(class);
         return Ok(());
     };
-    let Some(choice) = choose(d, tx, class, distributor, head.task)? else {
+    let Some((head, choice)) = choose_head(d, tx, class, distributor, first)? else {
         d.queue.block(key);
+        d.want_for(class);
         d.to_explain.push(class);
         return Ok(());
     };
@@ -199,9 +201,41 @@ fn verdict(
     Ok(Some(note))
 }
 
-/// The oldest task of a class that may start a member: arrays that run as many at once as they may are passed over.
-fn next_head(d: &mut Dispatcher, tx: &Tx<'_>, class: ClassId, own: Option<TaskId>) -> Result<Option<Head>, StoreError> {
-    let mut behind = TaskId(0);
+/// The first task of a class that may start a member, and its server. Equal tasks fit on equal servers, but for those that a
+/// task was refused on: behind one that waits for another server, others may go.
+fn choose_head(
+    d: &mut Dispatcher,
+    tx: &Tx<'_>,
+    class: ClassId,
+    distributor: DistributorId,
+    first: Head,
+) -> Result<Option<(Head, Choice)>, DispatchError> {
+    const PASSED_OVER: usize = 100;
+    let mut head = first;
+    for _ in 0..PASSED_OVER {
+        if let Some(choice) = choose(d, tx, class, distributor, head.task)? {
+            return Ok(Some((head, choice)));
+        }
+        if !d.barred.contains_key(&head.task) {
+            return Ok(None);
+        }
+        match next_head(d, tx, class, None, head.task)? {
+            Some(next) => head = next,
+            None => return Ok(None),
+        }
+    }
+    Ok(None)
+}
+
+/// The oldest task of a class, behind a given one, that may start a member: arrays that run as many at once as they may are
+/// passed over.
+fn next_head(
+    d: &mut Dispatcher,
+    tx: &Tx<'_>,
+    class: ClassId,
+    own: Option<TaskId>,
+    mut behind: TaskId,
+) -> Result<Option<Head>, StoreError> {
     while let Some(head) = tx.head(class, behind)? {
         let lanes = d.lanes.count_of(head.task) - u32::from(own == Some(head.task)).min(d.lanes.count_of(head.task));
         if head.at_once.is_none_or(|most| lanes < most) {

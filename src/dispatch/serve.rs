@@ -1,19 +1,24 @@
 //! The dispatcher's process: one for a home by lock, a loop over everything that can speak to it, and its leaving.
 
+use super::bringing::Bringing;
 use super::callers::Callers;
 use super::desk::Desk;
+use super::elsewhere::Chores;
 use super::fetch::Fetches;
 use super::lanes::Lanes;
 use super::links::{Route, Slot};
+use super::peers::PeerLinks;
 use super::queue::Queue;
 use super::schedule::Compiled;
+use super::sending::Sending;
 use super::start::{self, Startup, socket_path};
 use super::turn;
 use super::ways::Ways;
 use crate::matching::{Fleet, Place};
 use crate::model::attempt::Stream;
 use crate::model::id::{AttemptId, ClassId, DistributorId, Epoch, Index, ServerId, TaskId};
-use crate::model::time::parse_duration;
+use crate::model::name::Name;
+use crate::model::time::{Timestamp, parse_duration};
 use crate::protocol::agent::{FromAgent, ToAgent};
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::trace::NoteId;
@@ -49,6 +54,12 @@ pub struct Dispatcher {
     pub(super) fleets: HashMap<DistributorId, Fleet>,
     pub(super) compiled: HashMap<ClassId, Compiled>,
     pub(super) fetches: Fetches,
+    pub(super) sending: Sending,
+    pub(super) bringing: Bringing,
+    /// Links that were lost while something was on its way home.
+    pub(super) cut: HashSet<Route>,
+    /// What came of asking once more for what a member brought.
+    pub(super) again: Vec<(Route, AttemptId, super::collect::Known)>,
     /// The home's count of changes up to which servers and classes were looked at.
     pub(super) seen_servers: i64,
     pub(super) seen_classes: i64,
@@ -64,18 +75,29 @@ pub struct Dispatcher {
     pub(super) capped: HashSet<ClassId>,
     /// Links that turned out to lead to a host that was restarted.
     pub(super) lost_routes: Vec<Route>,
+    /// Links that were cut, and when they stood last.
+    pub(super) silent: Vec<(Route, Timestamp)>,
+    /// When the next attempt is out of reach for as long as its `--lost-after` says.
+    pub(super) lose_at: Option<Instant>,
+    pub(super) began_at: Timestamp,
     /// The last kept verdicts of classes.
     pub(super) judged: HashMap<ClassId, (Instant, NoteId)>,
     /// When the write-ahead log was moved last.
     pub(super) log_moved: Option<Instant>,
     pub(super) to_explain: Vec<ClassId>,
     pub(super) explained_at: HashMap<ClassId, Instant>,
-    pub(super) probe_at: Option<Instant>,
+    /// When hosts are read again for what is blocked.
+    pub(super) look_again: Option<Instant>,
     pub(super) starve_at: Instant,
-    /// Something began or ended since the last reading.
-    pub(super) moved: bool,
     pub(super) idle_since: Instant,
     pub(super) idle_exit: Duration,
+    /// Links to other homes.
+    pub(super) peers: PeerLinks,
+    pub(super) chores: Chores,
+    /// When silent ones were looked at last.
+    pub(super) silent_at: Option<Instant>,
+    /// The account that the home belongs to.
+    pub(super) owner: Name,
     leave: bool,
 }
 
@@ -134,6 +156,9 @@ fn begin(home: &Home, desk: Box<dyn Desk>) -> Result<Option<Begun>, DispatchErro
     let row = store.view().home_row()?;
     let setting = store.view().setting("idle_exit")?;
     let idle_exit = setting.and_then(|text| parse_duration(&text).ok()).unwrap_or(Duration::from_secs(600));
+    let setting = store.view().setting("peer_timeout")?;
+    let peer_timeout = setting.and_then(|text| parse_duration(&text).ok()).unwrap_or(Duration::from_secs(5));
+    let owner = store.view().owner()?;
     let (_dir, socket) = socket_path(home)?;
     match std::fs::remove_file(&socket) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
@@ -154,6 +179,10 @@ fn begin(home: &Home, desk: Box<dyn Desk>) -> Result<Option<Begun>, DispatchErro
         fleets: HashMap::new(),
         compiled: HashMap::new(),
         fetches: Fetches::default(),
+        sending: Sending::default(),
+        bringing: Bringing::default(),
+        again: Vec::new(),
+        cut: HashSet::new(),
         seen_servers: 0,
         seen_classes: 0,
         stirred: true,
@@ -162,15 +191,21 @@ fn begin(home: &Home, desk: Box<dyn Desk>) -> Result<Option<Begun>, DispatchErro
         cancelling: HashSet::new(),
         capped: HashSet::new(),
         lost_routes: Vec::new(),
+        silent: Vec::new(),
+        lose_at: Some(Instant::now()),
+        began_at: Timestamp::now(),
         judged: HashMap::new(),
         log_moved: None,
         to_explain: Vec::new(),
         explained_at: HashMap::new(),
-        probe_at: None,
+        look_again: None,
         starve_at: Instant::now(),
-        moved: false,
         idle_since: Instant::now(),
         idle_exit,
+        peers: PeerLinks::new(peer_timeout),
+        chores: Chores::default(),
+        silent_at: None,
+        owner,
         leave: false,
     };
     dispatcher.adopt_lanes(&mut store)?;
@@ -183,6 +218,7 @@ impl Dispatcher {
             self.open_links(store)?;
             self.turn(store)?;
             self.flush();
+            self.tend_peers(store)?;
             if (self.leave || self.may_leave()) && self.leave_or_stay(store)? {
                 return Ok(());
             }
@@ -214,9 +250,9 @@ impl Dispatcher {
             ToDispatcher::Read { task, index, number, stream, offset, max } => {
                 self.read_for(&store.view(), at, (task, index, number), stream, offset, max)?
             }
+            ToDispatcher::Bring { task, index } => self.bring_again(&store.view(), at, task, index)?,
             ToDispatcher::Probe { server } => {
                 self.callers.all[at].probe(server);
-                self.probe_at = Some(Instant::now());
                 self.stirred = true;
             }
             ToDispatcher::Order(order) => self.callers.all[at].order(order),
@@ -226,6 +262,10 @@ impl Dispatcher {
                     self.links.values_mut().for_each(Slot::urge);
                 }
             }
+            ToDispatcher::Ask { ticket, endpoint, question } => {
+                self.ask_elsewhere(self.callers.all[at].id, ticket, &endpoint, question);
+            }
+            ToDispatcher::Taken { ticket, bytes } => self.peers.taken(self.callers.all[at].id, ticket, bytes),
         }
         Ok(())
     }
@@ -265,7 +305,12 @@ impl Dispatcher {
 
     /// Nothing waits, runs or is to be collected, and nobody is connected.
     pub(super) fn idle(&self) -> bool {
-        self.queue.is_empty() && self.lanes.is_empty() && self.fetches.is_empty() && self.callers.all.is_empty()
+        self.queue.is_empty()
+            && self.lanes.is_empty()
+            && self.callers.all.is_empty()
+            && self.fetches.is_empty()
+            && self.bringing.is_empty()
+            && !self.has_chores()
     }
 
     fn may_leave(&mut self) -> bool {

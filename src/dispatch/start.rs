@@ -52,6 +52,14 @@ pub(super) fn socket_path(home: &Home) -> io::Result<(rustix::fd::OwnedFd, PathB
     Ok((dir, path))
 }
 
+/// A knock at the dispatcher's door: its loop looks around.
+pub(super) fn knock(home: &Home) {
+    if let Ok((_dir, path)) = socket_path(home) {
+        // Nobody opens where it is leaving; then there is nothing to look at.
+        let _ = UnixStream::connect(path);
+    }
+}
+
 /// A connection to the dispatcher of a home.
 #[derive(Debug)]
 pub struct Connection {

@@ -12,7 +12,7 @@ use crate::model::resources::Needs;
 use crate::model::server::Engine;
 use crate::model::task::{Phase, State};
 use crate::model::time::Timestamp;
-use crate::protocol::agent::{FromAgent, ToAgent};
+use crate::protocol::agent::ToAgent;
 use crate::protocol::dispatcher::FromDispatcher;
 use crate::store::ledger::{Claimed, Ledger};
 use crate::store::members::Live;
@@ -29,12 +29,14 @@ pub struct Outcome {
     pub recall: Vec<(Route, LaneId)>,
     /// Tasks that have ended as a whole, and members that have.
     pub ended: Vec<(TaskId, Option<Index>)>,
-    /// When a reading was asked for that has come, or why there is none.
     /// Codes of those that somebody watches.
     pub codes: HashMap<TaskId, Option<u8>>,
-    /// To callers whose orders were carried out, by their place among the callers.
-    pub answers: Vec<(usize, FromDispatcher)>,
+    /// To callers whose orders were carried out, by the callers' ids.
+    pub answers: Vec<(u64, FromDispatcher)>,
+    /// When a reading was asked for that has come, or why there is none.
     pub probed: Vec<(crate::model::id::ServerId, Result<Timestamp, String>)>,
+    /// Members whose files somebody asked for once more.
+    pub brought: Vec<(TaskId, Index)>,
 }
 
 /// Has a task, or a member of it, ended? What is not there any more has.
@@ -54,17 +56,18 @@ impl Dispatcher {
     pub(super) fn turn(&mut self, store: &mut Store) -> Result<(), DispatchError> {
         self.send_unsent(store)?;
         self.data();
+        self.send_pieces();
+        self.tell_progress(store)?;
         for (route, question) in
             self.callers.askable(|route| self.links.get(&route).is_some_and(|s| s.boot().is_some()))
         {
             self.tell(route, &question);
         }
+        let now = Instant::now();
+        let due = self.starve_at <= now || self.lose_at.is_some_and(|at| at <= now);
         let orders = self.callers.orders();
-        let quiet = self.inbox.is_empty()
-            && orders.is_empty()
-            && !self.stirred
-            && !self.queue.stirs()
-            && self.starve_at > Instant::now();
+        let heard = !self.inbox.is_empty() || !self.again.is_empty() || !orders.is_empty();
+        let quiet = !heard && !self.stirred && !self.queue.stirs() && !due;
         let stuck = self.lanes.stuck();
         if quiet && stuck.is_empty() {
             self.explain_some(store)?;
@@ -88,7 +91,9 @@ impl Dispatcher {
                 self.take_orders(tx, orders, &mut outcome)?;
                 self.look_at_servers(tx)?;
             }
-            for server in self.callers.probes() {
+            let stale_after = crate::distributor::tier2::stale_after(tx)?;
+            self.fleets.values_mut().for_each(|fleet| fleet.trust(stale_after, now));
+            for (server, _) in self.callers.probes() {
                 if self.route_to(server).is_none() {
                     outcome.probed.push((server, Err("there is no such server to be read".to_owned())));
                 }
@@ -97,7 +102,9 @@ impl Dispatcher {
             for (route, message) in inbox {
                 self.collect(tx, &mut ledger, route, message, &mut outcome)?;
             }
+            self.take_in_again(tx, &mut outcome)?;
             self.carry_out_cancels(tx, &mut ledger, &mut outcome)?;
+            self.give_up_lost(tx, &mut ledger, now, &mut outcome)?;
             self.look_at_classes(tx)?;
             schedule::top_up(self, tx, &mut ledger, &mut outcome)?;
             self.close_lanes(tx)?;
@@ -161,8 +168,7 @@ impl Dispatcher {
     fn say(&mut self, outcome: Outcome) {
         // Somebody waits for these; waking an agent may cost us the processor.
         for (caller, answer) in outcome.answers {
-            self.callers.all[caller].send(&answer);
-            self.callers.all[caller].flush();
+            self.callers.answer(caller, &answer);
         }
         let mut confirm: HashMap<Route, Vec<AttemptId>> = HashMap::new();
         for (route, attempt) in outcome.confirm {
@@ -171,7 +177,7 @@ impl Dispatcher {
         for order in outcome.orders {
             if let Some(route) = self.route_of(order.place) {
                 self.tell(route, &ToAgent::Start(order.start));
-                self.moved = true;
+                self.moved(route);
             }
         }
         failpoint("dispatcher-sent");
@@ -191,11 +197,11 @@ impl Dispatcher {
             }
             self.callers.ended(task, index, outcome.codes.get(&task).copied().flatten());
         }
+        for (task, index) in outcome.brought {
+            self.callers.brought(task, index);
+        }
         for (server, read) in outcome.probed {
             self.callers.probed(server, read);
-        }
-        if !self.callers.probes().is_empty() {
-            self.probe_at = Some(Instant::now());
         }
     }
 
@@ -205,26 +211,6 @@ impl Dispatcher {
             && let Err(error) = slot.send(message)
         {
             tracing::error!("a message to the agent was not sent: {error}");
-        }
-    }
-
-    /// Output pieces go straight to those who follow.
-    fn data(&mut self) {
-        let (data, rest): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.inbox).into_iter().partition(|(_, m)| matches!(m, FromAgent::Data { .. }));
-        self.inbox = rest;
-        for (route, message) in data {
-            let FromAgent::Data { attempt, stream, offset, bytes, at_end } = message else { continue };
-            if let Some(end) = self.fetches.data(attempt, stream, offset, &bytes, at_end) {
-                for message in end.ask {
-                    self.tell(route, &message);
-                }
-                if let Some(event) = end.whole {
-                    self.inbox.push((route, FromAgent::Events(vec![event])));
-                }
-            } else {
-                self.callers.data(attempt, stream, offset, &bytes, at_end);
-            }
         }
     }
 
@@ -251,6 +237,9 @@ impl Dispatcher {
                     fleet.remove(id);
                 }
             }
+            // A link that leads to no server of ours any more.
+            let used: std::collections::HashSet<Route> = self.routes().collect();
+            self.links.retain(|route, _| *route == Route::Here || used.contains(route));
         }
         self.seen_servers = changes;
         Ok(())
@@ -335,7 +324,9 @@ impl Dispatcher {
 
     /// A place is free again: blocked classes may fit there, on the other servers of its host, and in groups.
     fn give_back(&mut self, place: Place, needs: Needs) {
-        self.moved = true;
+        if let Some(route) = self.route_of(place) {
+            self.moved(route);
+        }
         self.book(place, needs, schedule::Booking::GiveBack);
         let host = self.fleets.values().find_map(|f| f.get(place.host)).and_then(|s| s.pool.as_ref()).map(|p| p.host);
         for (distributor, fleet) in &self.fleets {
@@ -383,6 +374,10 @@ impl Dispatcher {
             store.checkpoint(Log::Stays)?;
         }
         Ok(())
+    }
+
+    fn routes(&self) -> impl Iterator<Item = Route> {
+        self.fleets.values().flat_map(|fleet| fleet.servers()).filter_map(|server| Route::to(&server.engine))
     }
 
     /// The link over which a place is reached.

@@ -2,6 +2,7 @@
 
 use super::links::Route;
 use super::serve::{DispatchError, Dispatcher};
+use crate::model::endpoint::Endpoint;
 use crate::store::Store;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io;
@@ -17,7 +18,7 @@ impl Dispatcher {
             tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(timeout.subsec_nanos()),
         };
-        let (ready_links, ready_callers, knocked) = {
+        let (ready_links, ready_peers, ready_callers, knocked) = {
             let mut fds = vec![PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)];
             let mut whose = Vec::new();
             for (route, slot) in &self.links {
@@ -31,6 +32,18 @@ impl Dispatcher {
                     whose.push(Some(*route));
                 }
             }
+            let first_peer = fds.len();
+            let mut homes = Vec::new();
+            for (endpoint, link) in self.peers.links() {
+                fds.push(PollFd::from_borrowed_fd(link.read_end(), PollFlags::IN));
+                homes.push(endpoint.clone());
+                if link.wants_to_write()
+                    && let Some(end) = link.write_end()
+                {
+                    fds.push(PollFd::from_borrowed_fd(end, PollFlags::OUT));
+                    homes.push(endpoint.clone());
+                }
+            }
             let first_caller = fds.len();
             for caller in &self.callers.all {
                 let out = if caller.wants_to_write() { PollFlags::OUT } else { PollFlags::empty() };
@@ -41,17 +54,22 @@ impl Dispatcher {
                 Err(error) => return Err(io::Error::from(error).into()),
             }
             let spoke = |fd: &PollFd<'_>| !fd.revents().is_empty();
-            let routes: Vec<Route> = fds[1..first_caller]
+            let routes: Vec<Route> = fds[1..first_peer]
                 .iter()
                 .zip(whose)
                 .filter(|(fd, _)| spoke(fd))
                 .filter_map(|(_, route)| route)
                 .collect();
+            let peers = fds[first_peer..first_caller].iter().zip(homes).filter(|(fd, _)| spoke(fd));
+            let peers: Vec<Endpoint> = peers.map(|(_, endpoint)| endpoint).collect();
             let callers: Vec<bool> = fds[first_caller..].iter().map(spoke).collect();
-            (routes, callers, spoke(&fds[0]))
+            (routes, peers, callers, spoke(&fds[0]))
         };
         let mut ready: Vec<usize> =
             ready_callers.into_iter().enumerate().filter(|(_, spoke)| *spoke).map(|(at, _)| at).collect();
+        for endpoint in ready_peers {
+            self.hear_elsewhere(&endpoint);
+        }
         if knocked {
             // They are heard at once: most come with a word, and some are gone again before they could be greeted.
             let from = self.callers.all.len();
@@ -80,7 +98,11 @@ impl Dispatcher {
         let mut due = now + Duration::from_secs(30);
         let patience = self.ways.patience;
         let links = self.links.values().filter_map(|slot| slot.due_at(patience));
-        for at in links.chain(self.probe_at) {
+        let again = self.look_again.filter(|_| self.queue.blocked().next().is_some());
+        for at in links.chain(self.lose_at).chain(again).chain(self.elsewhere_due()) {
+            due = due.min(at);
+        }
+        if let Some(at) = self.sending.due_at() {
             due = due.min(at);
         }
         if !self.queue.is_empty() {
@@ -92,10 +114,13 @@ impl Dispatcher {
         if !self.to_explain.is_empty() {
             due = due.min(now + Duration::from_millis(50));
         }
+        if self.has_chores() {
+            due = due.min(now + Duration::from_millis(200));
+        }
         if self.idle() {
             due = due.min(self.idle_since + self.idle_exit).min(now + Duration::from_secs(5));
         }
-        if self.stirred || self.queue.stirs() {
+        if self.stirred || self.queue.stirs() || self.has_pieces() {
             due = now;
         }
         due.saturating_duration_since(now)

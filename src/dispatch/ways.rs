@@ -3,14 +3,17 @@
 use crate::engine::Engine;
 use crate::engine::agents::Agents;
 use crate::engine::local::Local;
+use crate::engine::path::Path;
 use crate::engine::ssh::Ssh;
 use crate::link::trouble::Trouble;
 use crate::link::{Link, LinkError};
-use crate::model::id::Epoch;
+use crate::model::endpoint::Endpoint;
+use crate::model::id::{Epoch, HomeId};
 use crate::model::server;
 use crate::model::ssh::{Login, Target};
 use crate::model::time::parse_duration;
 use crate::protocol::agent::{ToAgent, VERSION, VERSION_MIN};
+use crate::protocol::distributor::{self, ToServe};
 use crate::store::settings::HomeRow;
 use crate::store::{Home, StoreError, View};
 use std::os::unix::net::UnixStream;
@@ -26,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Ways {
     home: Home,
+    id: HomeId,
+    incarnation: u64,
     hello: ToAgent,
     /// What callers brought, the newest first.
     logins: Vec<Login>,
@@ -50,6 +55,8 @@ impl Ways {
         };
         Self {
             home: home.clone(),
+            id: row.id,
+            incarnation: row.incarnation,
             hello,
             logins: Vec::new(),
             worked: None,
@@ -110,6 +117,37 @@ impl Ways {
             }
         };
         link.send(&self.hello)?;
+        link.flush()?;
+        Ok((link, login))
+    }
+
+    /// Opens the way to another home: `grid serve` as a child, or through ssh with one of the sessions.
+    pub fn open_home(&mut self, endpoint: &Endpoint, at: usize) -> Result<(Link, Login), LinkError> {
+        let (mut link, login) = match endpoint {
+            Endpoint::Local => return Err(LinkError::Trouble(Trouble::Other("this home is no other one".to_owned()))),
+            Endpoint::Path(home) => {
+                let log = self.home.run_dir().join("peers.log");
+                (Path { home, log: &log }.open()?, Login::default())
+            }
+            Endpoint::Ssh { host, home } => {
+                let usable = self.usable();
+                let login = usable.get(at).or(usable.last()).cloned().unwrap_or_default();
+                let target = Target::new(host, Vec::new(), None);
+                let target = target.map_err(|error| LinkError::Trouble(Trouble::Other(error.to_string())))?;
+                let words = self.words(&login).map_err(LinkError::Trouble)?;
+                let ssh = Ssh {
+                    target: &target,
+                    words: &words,
+                    login: &login,
+                    patience: self.patience,
+                    binaries: Vec::new(),
+                };
+                let link = ssh.open_home(home.as_deref())?;
+                (link, login)
+            }
+        };
+        let (version_min, version) = (distributor::VERSION_MIN, distributor::VERSION);
+        link.send(&ToServe::Hello { version_min, version, home: self.id, incarnation: self.incarnation })?;
         link.flush()?;
         Ok((link, login))
     }

@@ -27,10 +27,11 @@ fn load(member: &Record) -> f64 {
 /// Why a member is not asked.
 pub fn skipped(member: &Record) -> Option<String> {
     match (&member.drained, member.silent_since) {
+        _ if !member.allowed => Some("registered, not allowed yet: `grid distributor allow`".to_owned()),
         (Some(reason), _) if reason.is_empty() => Some("drained".to_owned()),
         (Some(reason), _) => Some(format!("drained: {reason}")),
-        (None, Some(since)) => Some(format!("does not answer since {}", since.local())),
-        (None, None) => None,
+        (None, Some(since)) if !member.due => Some(format!("does not answer since {}", since.local())),
+        (None, _) => None,
     }
 }
 

@@ -5,13 +5,16 @@ use crate::model::client::Client;
 use crate::model::demand::Demand;
 use crate::model::distributor::Record;
 use crate::model::id::{ClientId, DistributorId, Epoch, LaneId, TaskId, TaskUuid, UserId};
-use crate::model::task::{Members, Phase, Request, State};
+use crate::model::task::{Members, Phase, Request};
 use crate::model::time::Timestamp;
 use crate::model::user::User;
+use crate::protocol::distributor::Offer;
 use crate::store::ledger::{Ledger, Placing};
+use crate::store::settings;
 use crate::store::tasks::NewTask;
 use crate::store::trace::NoteId;
 use crate::store::{StoreError, Tx, View};
+use std::time::Duration;
 
 /// Why a distributor could not even look.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +23,9 @@ pub enum TierError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Expression(#[from] ExpressionError),
+    /// Nothing is done for this caller, or with such a task.
+    #[error("{0}")]
+    Denied(String),
 }
 
 /// The servers of a distributor, ready to be asked, and who asks.
@@ -27,17 +33,6 @@ pub struct Asked {
     query: Query,
     fleet: Fleet,
     verdicts: Vec<Verdict>,
-}
-
-/// An offer. It reserves nothing.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Offer {
-    /// A server could start it at once.
-    Now,
-    /// None can now, one could ever: it may wait here.
-    Later,
-    /// None could ever run it.
-    Never,
 }
 
 impl Asked {
@@ -50,7 +45,8 @@ impl Asked {
         client: &Client,
     ) -> Result<Self, TierError> {
         let query = Query::new(demand, user, client)?;
-        let fleet = Fleet::new(view.servers_of(distributor)?, placement(view)?);
+        let mut fleet = Fleet::new(view.servers_of(distributor)?, placement(view)?);
+        fleet.trust(stale_after(view)?, Timestamp::now());
         Ok(Self { query, fleet, verdicts: Vec::new() })
     }
 
@@ -104,15 +100,15 @@ impl Asked {
     }
 
     /// For a person: why this offer.
-    pub fn words(&self, offer: &Offer) -> String {
+    pub fn words(&self, offer: Offer) -> String {
         let fit = self.verdicts.iter().filter(|v| v.qualifies).count();
         let all = self.verdicts.len();
         match offer {
             Offer::Now => format!("can start it now: {fit} of {all} servers fit"),
             Offer::Later if fit > 0 => "could run it later: others wait for the same place".to_owned(),
             Offer::Later => format!("could run it later: none of {all} servers fits now"),
-            Offer::Never if all == 0 => "has no servers".to_owned(),
-            Offer::Never => format!("could never run it: none of {all} servers fits"),
+            Offer::Never | Offer::Keep if all == 0 => "has no servers".to_owned(),
+            Offer::Never | Offer::Keep => format!("could never run it: none of {all} servers fits"),
         }
     }
 }
@@ -128,18 +124,12 @@ pub fn placement(view: &View<'_>) -> Result<Placement, StoreError> {
     })
 }
 
-/// What a commit says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum How {
-    Now,
-    Queue,
-    /// Held by its client, or because nothing could ever run it.
-    Hold {
-        unmatched: bool,
-    },
+/// How long readings of hosts over ssh are believed in this home.
+pub fn stale_after(view: &View<'_>) -> Result<Duration, StoreError> {
+    Ok(settings::stale_after(view.setting("stale_after")?.as_deref()))
 }
 
-/// A task that is to be committed.
+/// A task that is to be taken.
 #[derive(Debug)]
 pub struct Commit<'a> {
     pub uuid: TaskUuid,
@@ -148,60 +138,58 @@ pub struct Commit<'a> {
     pub user: UserId,
     pub client: ClientId,
     pub member: &'a Record,
-    pub front: &'a str,
+    /// The way it came, as the searching sides call it.
+    pub route: (&'a str, &'a str),
     pub search: Option<NoteId>,
-    pub how: How,
+    /// Held, because nothing could ever run it.
+    pub unmatched: bool,
+    /// Start it at once, if it is a single task.
+    pub at_once: bool,
+    /// The row by which this home knows it as its client.
+    pub adopts: Option<TaskId>,
 }
 
-/// What became of a commit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Committed {
-    /// This home holds the task, perhaps since an earlier commit of the same uuid.
-    Taken(TaskId),
-    /// Refused for good up to this round.
-    Buried,
-}
-
-/// Takes a task, once for each uuid, and gives it a server in the same transaction where it can start now.
-pub fn commit(tx: &Tx<'_>, commit: &Commit<'_>, asked: &Asked, now: Timestamp) -> Result<Committed, TierError> {
-    if let Some(task) = tx.task_by_uuid(commit.uuid)? {
-        return Ok(Committed::Taken(task));
-    }
-    if tx.buried(commit.uuid)?.is_some_and(|round| round >= commit.round) {
-        return Ok(Committed::Buried);
-    }
+/// Takes a task that is not here yet, and gives it a server in the same transaction where it can start now.
+pub fn commit(tx: &Tx<'_>, commit: &Commit<'_>, asked: &Asked, now: Timestamp) -> Result<TaskId, TierError> {
     let verdict = match asked.verdicts() {
         [] => None,
         verdicts => Some(tx.keep_note(&serde_json::to_string(verdicts).unwrap_or_default())?),
     };
     let class = tx.class_of(commit.member.id, commit.user, commit.client, &commit.request.demand)?;
-    let (held, reason, unmatched) = match commit.how {
-        How::Now => (None, None, false),
-        How::Queue => (None, Some("no server fits now"), false),
-        How::Hold { unmatched: true } => (Some("unmatched: no server could ever run it"), None, true),
-        How::Hold { unmatched: false } => (Some("held until `grid release`"), None, false),
+    let held = match (commit.request.hold, commit.unmatched) {
+        (true, _) => Some("held until `grid release`"),
+        (_, true) => Some("unmatched: no server could ever run it"),
+        _ => None,
     };
-    let new = NewTask {
-        uuid: commit.uuid,
-        class,
-        user: commit.user,
-        request: commit.request,
-        held,
-        reason: None,
-        unmatched,
-        round: commit.round,
-        route: (commit.front, commit.member.name.as_str()),
-        search: commit.search,
-        verdict,
+    let task = match commit.adopts {
+        Some(task) => {
+            tx.adopt_away(task, class, commit.round, commit.route)?;
+            task
+        }
+        None => {
+            let new = NewTask {
+                uuid: commit.uuid,
+                class,
+                user: commit.user,
+                request: commit.request,
+                held,
+                reason: None,
+                unmatched: commit.unmatched,
+                round: commit.round,
+                route: commit.route,
+                search: commit.search,
+                verdict,
+            };
+            tx.add_task(&new, now)?
+        }
     };
-    let task = tx.add_task(&new, now)?;
-    if let Some(reason) = reason {
-        tx.set_class_reason(class, Some(reason))?;
+    if held.is_none() && !commit.at_once {
+        tx.set_class_reason(class, Some("no server fits now"))?;
     }
-    if commit.how == How::Now && commit.request.members == Members::Single {
+    if held.is_none() && commit.at_once && commit.request.members == Members::Single {
         allocate(tx, task, asked, verdict, now)?;
     }
-    Ok(Committed::Taken(task))
+    Ok(task)
 }
 
 /// Gives a single task its server. The same transaction looked at the capacity, so the choice still stands.
@@ -242,14 +230,6 @@ pub fn reconsider_unmatched(tx: &Tx<'_>, now: Timestamp) -> Result<u32, TierErro
         }
     }
     Ok(freed)
-}
-
-/// The state that a fresh commit shows.
-pub const fn state_of(how: How) -> State {
-    match how {
-        How::Now | How::Queue => State::Pending,
-        How::Hold { .. } => State::Held,
-    }
 }
 
 /// Why a task waits, in one line: the nearest server's reason, and how many others there are.

@@ -2,6 +2,7 @@
 
 pub mod agents;
 pub mod local;
+pub mod path;
 pub mod ssh;
 
 use crate::link::{Link, LinkError};

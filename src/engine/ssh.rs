@@ -5,6 +5,7 @@ use crate::link::bootstrap::{Binary, Bootstrap, REMOTE_COMMAND};
 use crate::link::trouble::Trouble;
 use crate::link::{Link, LinkError};
 use crate::model::ssh::{Login, Target};
+use crate::protocol::distributor::MAGIC;
 use std::io;
 use std::process::Command;
 use std::time::Duration;
@@ -54,6 +55,20 @@ impl Ssh<'_> {
         };
         command.arg("--").arg(self.target.host());
         Ok(command)
+    }
+}
+
+impl Ssh<'_> {
+    /// Another home over there, instead of an agent. `grid` has to be installed there.
+    pub fn open_home(&self, home: Option<&str>) -> Result<Link, LinkError> {
+        let mut command = self.command().map_err(LinkError::Trouble)?;
+        // A forced command takes the place of this one.
+        command.arg(match home {
+            Some(home) => format!("exec grid serve --home {}", shlex::try_quote(home).unwrap_or_default()),
+            None => "exec grid serve".to_owned(),
+        });
+        let opened = Link::open_to(command, MAGIC, true);
+        opened.map_err(|error| LinkError::Trouble(no_ssh(&self.words[0], &error)))
     }
 }
 

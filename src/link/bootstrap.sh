@@ -19,23 +19,24 @@ case $dir in
 /*) ;;
 *) dir=${HOME:-}/$dir ;;
 esac
-bin=$dir/bin/grid-$name
-if ! [ -x "$bin" ] || [ "$(wc -c <"$bin")" -ne "$size" ]; then
-    err=$(mkdir -p "$dir/bin" 2>&1) || fail place "$dir/bin" "$err"
-    new=$bin.$$
-    err=$( { true >"$new"; } 2>&1 ) || fail place "$dir/bin" "$err"
+bin=$dir/bin/$name
+file=$bin/grid
+if ! [ -x "$file" ] || [ "$(wc -c <"$file")" -ne "$size" ]; then
+    err=$(mkdir -p "$bin" 2>&1) || fail place "$bin" "$err"
+    new=$file.$$
+    err=$( { true >"$new"; } 2>&1 ) || fail place "$bin" "$err"
     say "send $arch"
-    err=$(head -c "$size" 2>&1 >"$new") || { rm -f "$new"; fail place "$dir/bin" "$err"; }
-    [ "$(wc -c <"$new")" -eq "$size" ] || { rm -f "$new"; fail damaged "$bin" ''; }
+    err=$(head -c "$size" 2>&1 >"$new") || { rm -f "$new"; fail place "$bin" "$err"; }
+    [ "$(wc -c <"$new")" -eq "$size" ] || { rm -f "$new"; fail damaged "$file" ''; }
     if command -v sha256sum >/dev/null 2>&1; then
         got=$(sha256sum <"$new")
-        [ "${got%% *}" = "$sum" ] || { rm -f "$new"; fail damaged "$bin" ''; }
+        [ "${got%% *}" = "$sum" ] || { rm -f "$new"; fail damaged "$file" ''; }
     fi
-    err=$(chmod 700 "$new" 2>&1) || { rm -f "$new"; fail place "$dir/bin" "$err"; }
-    err=$("$new" --version 2>&1 </dev/null) || { rm -f "$new"; fail exec "$bin" "$err"; }
-    err=$(mv -f "$new" "$bin" 2>&1) || { rm -f "$new"; fail place "$dir/bin" "$err"; }
+    err=$(chmod 700 "$new" 2>&1) || { rm -f "$new"; fail place "$bin" "$err"; }
+    err=$("$new" --version 2>&1 </dev/null) || { rm -f "$new"; fail exec "$file" "$err"; }
+    err=$(mv -f "$new" "$file" 2>&1) || { rm -f "$new"; fail place "$bin" "$err"; }
 fi
 say agent
 cd /
-exec "$bin" agent --link @KEY@ @DIROPTION@
+exec "$file" agent --link @KEY@ @DIROPTION@
 }

@@ -3,12 +3,13 @@
 pub mod bootstrap;
 pub mod trouble;
 
-use crate::protocol::agent::{FromAgent, MAGIC, ToAgent};
+use crate::protocol::agent::MAGIC;
 use crate::protocol::frame::{FrameError, Inbox, Outbox};
 use bootstrap::{Bootstrap, find};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use serde::{Serialize, de::DeserializeOwned};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -49,6 +50,8 @@ pub struct Link {
     /// None once the agent's magic line was seen.
     greeting: Option<Greeting>,
     progress: Instant,
+    /// What the far end writes before its first frame.
+    magic: &'static [u8],
 }
 
 /// What comes before the agent's first frame.
@@ -62,17 +65,33 @@ struct Greeting {
 impl Link {
     /// Starts an agent on this host. Its stderr goes where the caller said.
     pub fn open(command: Command) -> io::Result<Self> {
-        Self::begin(command, None, None)
+        Self::begin(command, None, None, MAGIC)
     }
 
     /// Starts ssh with our script behind it.
     pub fn open_through(mut command: Command, bootstrap: Bootstrap) -> io::Result<Self> {
         let stderr = File::from(memfd_create(c"grid ssh stderr", MemfdFlags::CLOEXEC)?);
         command.stderr(stderr.try_clone()?);
-        Self::begin(command, Some(bootstrap), Some(stderr))
+        Self::begin(command, Some(bootstrap), Some(stderr), MAGIC)
     }
 
-    fn begin(mut command: Command, bootstrap: Option<Bootstrap>, stderr: Option<File>) -> io::Result<Self> {
+    /// Starts whatever begins with this magic line at the far end. What ssh complains of is read, if it goes through ssh.
+    pub fn open_to(mut command: Command, magic: &'static [u8], through_ssh: bool) -> io::Result<Self> {
+        let mut complaints = None;
+        if through_ssh {
+            let stderr = File::from(memfd_create(c"grid ssh stderr", MemfdFlags::CLOEXEC)?);
+            command.stderr(stderr.try_clone()?);
+            complaints = Some(stderr);
+        }
+        Self::begin(command, None, complaints, magic)
+    }
+
+    fn begin(
+        mut command: Command,
+        bootstrap: Option<Bootstrap>,
+        stderr: Option<File>,
+        magic: &'static [u8],
+    ) -> io::Result<Self> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::Error::other("a piped child has no pipes"));
@@ -88,11 +107,12 @@ impl Link {
             outbox: Outbox::default(),
             greeting: Some(Greeting { came: Vec::new(), looked: 0, bootstrap }),
             progress: Instant::now(),
+            magic,
         })
     }
 
     /// Queues a message; [`Link::flush`] sends it.
-    pub fn send(&mut self, message: &ToAgent) -> Result<(), LinkError> {
+    pub fn send<M: Serialize>(&mut self, message: &M) -> Result<(), LinkError> {
         Ok(self.outbox.push(message)?)
     }
 
@@ -149,8 +169,8 @@ impl Link {
         if let Some(bootstrap) = &mut greeting.bootstrap {
             greeting.looked = bootstrap.hear(&greeting.came, greeting.looked).map_err(LinkError::Trouble)?;
         }
-        if let Some(at) = find(&greeting.came, MAGIC) {
-            let mut rest = &greeting.came[at + MAGIC.len()..];
+        if let Some(at) = find(&greeting.came, self.magic) {
+            let mut rest = &greeting.came[at + self.magic.len()..];
             while !rest.is_empty() {
                 self.inbox.fill(&mut rest)?;
             }
@@ -164,7 +184,7 @@ impl Link {
     }
 
     /// The next whole message.
-    pub fn next(&mut self) -> Result<Option<FromAgent>, LinkError> {
+    pub fn next<M: DeserializeOwned>(&mut self) -> Result<Option<M>, LinkError> {
         if self.greeting.is_some() { Ok(None) } else { Ok(self.inbox.next()?) }
     }
 

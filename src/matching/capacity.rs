@@ -3,6 +3,8 @@
 use crate::model::attribute::Value;
 use crate::model::resources::{Bytes, Needs};
 use crate::model::server::{Engine, Health, Pool, Server};
+use crate::model::time::Timestamp;
+use std::time::Duration;
 
 /// What of a server no task of ours holds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -70,6 +72,13 @@ pub(super) fn could_fit(server: &Server, needs: Needs) -> Option<bool> {
 pub(super) fn is_open(server: &Server) -> bool {
     let known = server.pool.is_some() || matches!(server.engine, Engine::Group { .. });
     server.health == Health::Up && server.drained.is_none() && known
+}
+
+/// Until when the reading of a host that has to be reached is believed. This host is read whenever something happens.
+pub(super) fn believed_until(server: &Server, stale_after: Duration) -> Option<Timestamp> {
+    let pool = server.pool.as_ref().filter(|_| matches!(server.engine, Engine::Ssh(_)))?;
+    let ms = i64::try_from(stale_after.as_millis()).unwrap_or(i64::MAX);
+    Some(Timestamp(pool.read_at.0.saturating_add(ms)))
 }
 
 /// A number among the attributes.

@@ -8,12 +8,34 @@ use super::search::{names, resides};
 use super::tree::{Datum, Fault, Node, Path, PathId, Root};
 use crate::model::attribute::{Source, Value};
 use crate::model::demand::{AppNeed, Version};
-use crate::model::server::{Engine, Server};
+use crate::model::id::ServerId;
+use crate::model::server::{Engine, Health, Server};
 
 impl Fleet {
     /// Could any server ever run a task of this class? What changes counts as unknown, and what is not false could be.
     pub fn could_ever(&self, query: &Query) -> bool {
         self.servers.iter().any(|server| self.could(server, query))
+    }
+
+    /// Servers that have to be reached, that could ever run it, and of which is not known (any more) whether they can now.
+    pub fn unsure(&self, query: &Query) -> Vec<ServerId> {
+        let mut all = Vec::new();
+        for server in self.servers.iter().filter(|server| self.could(server, query)) {
+            match &server.engine {
+                Engine::Group { members } => all.extend(members.iter().copied()),
+                _ => all.push(server.id),
+            }
+        }
+        let unsure = |id: &ServerId| {
+            let Some(row) = self.row(*id) else { return false };
+            let server = &self.servers[row];
+            let far = matches!(server.engine, Engine::Ssh(_)) && server.drained.is_none();
+            far && (server.health != Health::Up || server.pool.is_none() || !self.is_fresh(row))
+        };
+        all.retain(unsure);
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     pub(super) fn could(&self, server: &Server, query: &Query) -> bool {

@@ -114,6 +114,9 @@ impl Asked<'_> {
             Health::Down { error, since } => reasons.push(Reason::Down { error: error.clone(), since: *since }),
             Health::Unknown => reasons.push(Reason::NotProbed),
             Health::Up if server.pool.is_none() && !group => reasons.push(Reason::NotProbed),
+            Health::Up if !self.fleet.is_fresh(row) => {
+                reasons.extend(server.pool.as_ref().map(|pool| Reason::Stale { age: pool.read_at.age_at(now) }));
+            }
             Health::Up => {}
         }
         if let Some(task) = server.kept_for.filter(|task| Some(*task) != self.for_task) {

@@ -9,8 +9,10 @@ use crate::model::attribute::Value;
 use crate::model::id::{HostId, ServerId, TaskId};
 use crate::model::resources::Needs;
 use crate::model::server::{Engine, Server};
+use crate::model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::time::Duration;
 
 /// What decides between servers that all preferences rank alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -43,6 +45,8 @@ pub(super) struct Hot {
     pub kept_for: Option<TaskId>,
     pub idle_power: f64,
     pub accepts: Option<u32>,
+    /// Until when its reading is believed; None: always.
+    pub until: Option<Timestamp>,
 }
 
 /// A server's `accepts`, shared by all that have the same text.
@@ -61,6 +65,8 @@ pub(super) const NO_COLUMN: ColumnId = ColumnId::MAX;
 #[derive(Debug)]
 pub struct Fleet {
     pub(super) placement: Placement,
+    stale_after: Duration,
+    now: Timestamp,
     pub(super) servers: Vec<Server>,
     pub(super) hot: Vec<Hot>,
     measured: Vec<Measured>,
@@ -80,6 +86,8 @@ impl Fleet {
         let mut columns = Columns::default();
         let mut fleet = Self {
             placement,
+            stale_after: Duration::MAX,
+            now: Timestamp(0),
             servers: Vec::with_capacity(servers.len()),
             hot: Vec::with_capacity(servers.len()),
             measured: Vec::with_capacity(servers.len()),
@@ -105,6 +113,20 @@ impl Fleet {
         let id = server.id;
         self.insert(server);
         self.share_pool(id);
+    }
+
+    /// From now on it is `now`, and readings of hosts that have to be reached are believed for so long.
+    pub fn trust(&mut self, stale_after: Duration, now: Timestamp) {
+        self.now = now;
+        if self.stale_after != stale_after {
+            self.stale_after = stale_after;
+            (0..self.servers.len()).for_each(|row| self.refresh(row));
+        }
+    }
+
+    /// Is its reading still to be believed?
+    pub(super) fn is_fresh(&self, row: usize) -> bool {
+        self.hot[row].until.is_none_or(|until| until >= self.now)
     }
 
     fn insert(&mut self, server: Server) {
@@ -242,6 +264,7 @@ impl Fleet {
             kept_for: None,
             idle_power: 0.0,
             accepts,
+            until: None,
         };
         let measured = Measured::of(&self.servers[row]);
         if row < self.hot.len() {
@@ -276,6 +299,7 @@ impl Fleet {
         let server = &self.servers[row];
         let hot = &mut self.hot[row];
         let measured = self.measured[row];
+        hot.until = capacity::believed_until(server, self.stale_after);
         hot.open = capacity::is_open(server);
         hot.load_allows = measured.load_allows(server);
         hot.room = Room::of(server);

@@ -16,6 +16,10 @@ pub enum Reason {
         since: Timestamp,
     },
     NotProbed,
+    /// The reading is too old for a decision.
+    Stale {
+        age: Duration,
+    },
     Drained {
         reason: String,
     },
@@ -78,6 +82,7 @@ impl fmt::Display for Reason {
         match self {
             Self::Down { error, since } => write!(f, "down since {}: {error}", since.local()),
             Self::NotProbed => f.write_str("not yet probed"),
+            Self::Stale { age } => write!(f, "too stale to trust: read {} ago, being read", short(*age)),
             Self::Drained { reason } if reason.is_empty() => f.write_str("drained"),
             Self::Drained { reason } => write!(f, "drained: {reason}"),
             Self::KeptFor { task } => write!(f, "kept for task {task}"),

@@ -140,6 +140,7 @@ impl<'a> Asked<'a> {
     pub(super) fn takes(&self, row: usize) -> bool {
         let hot = &self.fleet.hot[row];
         hot.open
+            && self.fleet.is_fresh(row)
             && hot.load_allows
             && hot.room.fits(self.query.needs())
             && (hot.kept_for.is_none() || hot.kept_for == self.for_task)

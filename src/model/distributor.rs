@@ -1,6 +1,7 @@
 //! Members of the two tiers.
 
-use super::id::DistributorId;
+pub use super::endpoint::Endpoint;
+use super::id::{DistributorId, HomeId};
 use super::name::Name;
 use super::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -83,22 +84,6 @@ impl FromStr for Policy {
     }
 }
 
-/// Where a distributor is reached.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String")]
-pub enum Endpoint {
-    /// In this home.
-    Local,
-}
-
-impl From<Endpoint> for String {
-    fn from(endpoint: Endpoint) -> Self {
-        match endpoint {
-            Endpoint::Local => "local".to_owned(),
-        }
-    }
-}
-
 /// What is known of a member: the redirect is a function of this, the policy and the cursor alone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -106,10 +91,20 @@ pub struct Record {
     pub name: Name,
     pub tier: Tier,
     pub endpoint: Endpoint,
+    /// The home that it lives in; None: this one, or it never said hello.
+    pub home: Option<HomeId>,
+    /// Its name over there; None: the first one of its tier.
+    pub there: Option<Name>,
+    /// As a caller from another home calls it, while that asks.
+    pub called: Option<Name>,
+    /// False: it registered itself, and the owner has not allowed it yet.
+    pub allowed: bool,
     /// Drained, with the reason (may be empty).
     pub drained: Option<String>,
     /// None: it answers; else since when it does not.
     pub silent_since: Option<Timestamp>,
+    /// Silent, but so long not tried that it is to be asked again.
+    pub due: bool,
     pub load: Load,
 }
 

@@ -2,6 +2,7 @@
 
 use super::command::{Command, Environment, Text};
 use super::demand::Demand;
+use super::files::{Fetch, Workplace};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -230,6 +231,9 @@ impl Counts {
 pub struct Launch {
     pub command: Command,
     pub cwd: Text,
+    /// The client's $HOME, where `cwd` lies below it: on a server that one logs in to, the $HOME there stands for it.
+    #[serde(default)]
+    pub home: Option<Text>,
     pub env: Environment,
     pub time_limit: Option<Duration>,
     /// Opened on the server, relative to `cwd`; None keeps the output in the spool.
@@ -238,6 +242,11 @@ pub struct Launch {
     /// What the command reads; None is /dev/null.
     #[serde(with = "serde_bytes", default)]
     pub stdin: Option<Vec<u8>>,
+    #[serde(default)]
+    pub workplace: Workplace,
+    /// Brought back at the end.
+    #[serde(default)]
+    pub fetch: Option<Fetch>,
 }
 
 /// The members of a task.
@@ -279,6 +288,9 @@ pub struct Request {
     pub retries: u32,
     /// Also after LOST: the task may then run twice.
     pub retry_lost: bool,
+    /// LOST once its server was out of reach for so long; None: never for that.
+    #[serde(default)]
+    pub lost_after: Option<Duration>,
     /// Begin HELD.
     pub hold: bool,
     /// Keep HELD where nothing could ever run it, instead of refusing.

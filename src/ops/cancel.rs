@@ -2,15 +2,67 @@
 
 use super::report::Change;
 use super::selecting::Chosen;
-use super::{Grid, OpsError, dispatcher, member_state};
+use super::{Grid, OpsError, dispatcher, elsewhere, member_state};
 use crate::model::task::{Phase, State};
 use crate::model::time::Timestamp;
+use crate::protocol::distributor::Verb;
 use crate::store::Durability;
+use crate::store::away::Away;
 use crate::store::ledger::Ledger;
 use std::time::Duration;
 
 /// Records the cancels; `grace` lies between TERM and KILL. What lies with no server ends at once. One change for each that was chosen.
 pub fn cancel(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<Change>, OpsError> {
+    let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+    let verb = |chosen: Chosen| Verb::Cancel { index: chosen.index, grace_ms };
+    let later = &mut |grid: &mut Grid, away: &Away, chosen: Chosen, error| tell_later(grid, away, chosen, grace, error);
+    let changes = elsewhere::change(grid, what, &verb, &mut |grid, what| here(grid, what, grace), later)?;
+    dispatcher::wake(grid)?;
+    Ok(changes)
+}
+
+/// Whoever holds it, or may, does not answer: the cancel is on the disk, and told as soon as it does.
+fn tell_later(
+    grid: &mut Grid,
+    away: &Away,
+    chosen: Chosen,
+    grace: Duration,
+    error: OpsError,
+) -> Result<Change, OpsError> {
+    let row = grid.store.view().task(chosen.task)?.ok_or_else(|| OpsError::unknown("task", &chosen.to_string(), []))?;
+    let state = row.state();
+    if chosen.index.is_some() || state.ended() {
+        return Err(error);
+    }
+    grid.store.write(Durability::Full, |tx| {
+        tx.cancel_away(away.task, Some(grace))?;
+        tx.trace(away.task, Timestamp::now(), "cancel asked")
+    })?;
+    let note = Some("cancel asked; where it is does not answer now and is told as soon as it does".to_owned());
+    Ok(Change { id: chosen.to_string(), state, changed: row.size, note })
+}
+
+/// Gives tasks up that another home holds, or may hold: nothing more is asked or told. They may run, or run on, there.
+pub fn forget(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Change>, OpsError> {
+    let now = Timestamp::now();
+    let mut changes = Vec::with_capacity(what.len());
+    for chosen in what {
+        let Some(away) = elsewhere::away(grid, *chosen)? else {
+            return Err(OpsError::Usage(format!(
+                "task {chosen}: --forget is for tasks in other homes; this one is here"
+            )));
+        };
+        grid.store.write(Durability::Full, |tx| {
+            tx.cancelled_away(away.task, now)?;
+            tx.trace(away.task, now, "given up by `grid cancel --forget`: it may have run, or run still")
+        })?;
+        let note = Some(format!("given up; it may run all the same where {} put it", away.asked));
+        changes.push(Change { id: chosen.to_string(), state: State::Cancelled, changed: 1, note });
+    }
+    Ok(changes)
+}
+
+fn here(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<Change>, OpsError> {
     let now = Timestamp::now();
     let changes = grid.store.write(Durability::Full, |tx| {
         let mut asked = Vec::with_capacity(what.len());
@@ -43,6 +95,5 @@ pub fn cancel(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<C
         }
         Ok::<_, OpsError>(changes)
     })?;
-    dispatcher::wake(grid)?;
     Ok(changes)
 }

@@ -4,6 +4,7 @@
 use super::draft::Draft;
 use super::home::{Places, owner};
 use super::report::Submitted;
+use super::sending::Wish;
 use super::{OpsError, submit};
 use crate::dispatch::desk;
 use crate::dispatch::start::Connection;
@@ -11,7 +12,6 @@ use crate::model::id::{TaskId, TaskUuid};
 use crate::model::name::Name;
 use crate::model::ssh::Login;
 use crate::model::task::{ClientFacts, Members};
-use crate::model::time::Timestamp;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::{Home, StoreError, Tx};
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ use std::time::Duration;
 
 /// A submit, whoever carries it out.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Order {
+pub struct Sheet {
     pub uuid: TaskUuid,
     /// The account that submits.
     pub me: Name,
@@ -38,7 +38,7 @@ const ORDER_MAX: usize = 64 << 10;
 /// A dispatcher that does not answer in this time is left alone.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-impl Order {
+impl Sheet {
     /// A new one.
     pub fn new(account: &str, client: ClientFacts, draft: Draft) -> Result<Self, OpsError> {
         Ok(Self { uuid: TaskUuid::new(), me: owner(account)?, client, draft, open: false, remark: None })
@@ -48,9 +48,10 @@ impl Order {
     pub fn hand_in(&mut self, places: &Places, login: &Login) -> Option<HandedIn> {
         let located = Home::locate(places).ok()?;
         self.remark = located.remark;
-        // Names are looked at, and many lines written, by the command itself.
+        // Names are looked at, files taken in, and many lines written, by the command itself.
         let named = self.draft.on.is_some() || !self.draft.exclude.is_empty();
-        if named || matches!(self.draft.members, Members::Lines { .. }) {
+        let files = self.draft.files != Wish::default();
+        if named || files || matches!(self.draft.members, Members::Lines { .. }) {
             return None;
         }
         let order = serde_json::to_vec(self).ok().filter(|order| order.len() <= ORDER_MAX)?;
@@ -97,9 +98,9 @@ pub struct Desk;
 
 impl desk::Desk for Desk {
     fn carry_out(&mut self, tx: &Tx<'_>, order: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let Ok(order) = serde_json::from_slice::<Order>(order) else { return Ok(None) };
-        match submit::within(tx, order, Timestamp::now()) {
-            Ok(submitted) => Ok(serde_json::to_vec(&submitted).ok()),
+        let Ok(sheet) = serde_json::from_slice::<Sheet>(order) else { return Ok(None) };
+        match submit::within(tx, sheet) {
+            Ok(submitted) => Ok(submitted.and_then(|submitted| serde_json::to_vec(&submitted).ok())),
             // The disk and the database are the same for everybody in this transaction.
             Err(OpsError::Store(error)) => Err(error),
             // What is wrong with it the command finds out by itself, in full words.

@@ -3,6 +3,7 @@
 use super::report::DispatcherStatus;
 use super::{Grid, OpsError};
 use crate::dispatch::start::{self, Connection, StartError};
+use crate::distributor::registry;
 use crate::distributor::tier2::reconsider_unmatched;
 use crate::model::time::Timestamp;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
@@ -21,6 +22,10 @@ pub fn wake(grid: &mut Grid) -> Result<(), OpsError> {
         grid.store
             .write(Durability::Full, |tx| reconsider_unmatched(tx, Timestamp::now()))
             .map_err(super::submit::refusal)?;
+    }
+    if registry::is_pending(&grid.store.view())? {
+        // A first tier is to be told; the dispatcher does it, as often as it may.
+        start::connect(grid.store.home(), &grid.login).map_err(failed)?;
     }
     start::wake(&grid.store, &grid.login).map_err(failed)
 }

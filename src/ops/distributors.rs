@@ -3,20 +3,29 @@
 use super::attributes::{Values, not_declared, put, taken};
 use super::report::Entry;
 use super::{Grid, OpsError};
+use crate::dispatch::relay::Relay;
+use crate::distributor::peers::{Peers, silently};
 use crate::model::attribute::{Source, Value};
-use crate::model::distributor::{Policy, Record, Tier};
+use crate::model::distributor::{Endpoint, Policy, Record, Tier};
+use crate::model::id::TaskUuid;
 use crate::model::name::Name;
 use crate::model::time::{Timestamp, short};
+use crate::protocol::distributor::Question;
 use crate::store::attributes::Owner;
 use crate::store::{Durability, View};
+use std::path::Path;
 
 /// What a distributor reports of itself.
-pub const RESERVED: [(&str, &str); 11] = [
+pub const RESERVED: [(&str, &str); 15] = [
     ("name", "a distributor keeps its name"),
     ("tier", "a distributor keeps its tier"),
     ("position", "use `grid distributor order`"),
     ("policy", "use `grid distributor search`"),
-    ("endpoint", "other homes can't be reached yet"),
+    ("endpoint", "remove it and add it again with another --endpoint"),
+    ("apps", "it is counted"),
+    ("health", "it is reported"),
+    ("version", "it is reported"),
+    ("reported", "it is counted"),
     ("servers", "it is counted"),
     ("slots", "it is counted"),
     ("running", "it is counted"),
@@ -33,16 +42,41 @@ pub struct Searching {
     pub order: Vec<String>,
 }
 
-/// Adds a member of this home behind the others of its tier.
-pub fn add(grid: &mut Grid, name: &Name, tier: Tier, values: &Values) -> Result<(), OpsError> {
+/// Adds a member behind the others of its tier: one of this home, or of the home behind an endpoint. Gives a warning where
+/// nobody answers there.
+pub fn add(
+    grid: &mut Grid,
+    name: &Name,
+    tier: Tier,
+    at: Option<(&Endpoint, Option<&Name>)>,
+    values: &Values,
+) -> Result<Option<String>, OpsError> {
     let now = Timestamp::now();
+    if let Some((Endpoint::Path(path), _)) = at
+        && is_own(grid, path)
+    {
+        return Err(OpsError::Usage(format!("{} is this very home: leave --endpoint away", path.display())));
+    }
     grid.store.write(Durability::Full, |tx| {
         if tx.distributor(name.as_str())?.is_some() {
             return Err(taken("distributor", name.as_str()));
         }
         let id = tx.add_distributor(name, tier, now)?;
+        if let Some((endpoint, there)) = at {
+            tx.set_endpoint(id, endpoint, there)?;
+        }
         Ok(tx.set_attributes(Owner::Distributor(id.0), values, Source::Declared, now)?)
-    })
+    })?;
+    let Some((endpoint, _)) = at else { return Ok(None) };
+    // Any question would do: who answers is written down.
+    let hello = Question::Find { uuid: TaskUuid::new(), round: 0, onward: false, age_ms: 0, among: None };
+    let said = Relay::new(grid.store.home(), &grid.login).ask(endpoint, &hello, &mut silently);
+    Ok(said.err().map(|why| format!("{name} is added, but nobody answers there yet: {why}")))
+}
+
+fn is_own(grid: &Grid, path: &Path) -> bool {
+    let real = |path: &Path| std::fs::canonicalize(path).ok();
+    real(path).is_some_and(|path| Some(path) == real(grid.store.home().dir()))
 }
 
 /// Declares attributes.
@@ -179,10 +213,12 @@ fn entry(view: &View<'_>, record: Record) -> Result<Entry, OpsError> {
     let now = Timestamp::now();
     let mut all = view.attributes(Owner::Distributor(record.id.0))?;
     let (policy, _) = view.search_policy(record.tier)?;
-    let mut reported = |name, value| put(&mut all, name, Some(value), Source::Reported, now);
-    reported("endpoint", Value::Text(String::from(record.endpoint).into()));
-    reported("policy", Value::from(policy.word()));
-    if record.tier == Tier::Second {
+    let received = view.report_of(record.id)?;
+    let at = received.as_ref().map_or(now, |(_, at)| *at);
+    put(&mut all, "endpoint", Some(Value::Text(record.endpoint.to_string().into())), Source::Declared, now);
+    put(&mut all, "policy", Some(Value::from(policy.word())), Source::Reported, now);
+    let mut reported = |name, value| put(&mut all, name, Some(value), Source::Reported, at);
+    if record.tier == Tier::Second && (received.is_some() || !record.endpoint.is_elsewhere()) {
         let load = record.load;
         for (name, count) in
             [("servers", load.servers), ("slots", load.slots), ("running", load.running), ("waiting", load.waiting)]
@@ -192,9 +228,21 @@ fn entry(view: &View<'_>, record: Record) -> Result<Entry, OpsError> {
         reported("idle_cpus", Value::Double(load.idle_cpus));
         reported("power", Value::Double(load.power));
     }
+    if let Some((received, _)) = received {
+        reported("apps", Value::texts(received.apps));
+        reported("health", Value::from(received.health.as_str()));
+        reported("version", Value::from(received.release.as_str()));
+        reported("reported", Value::from(received.why.as_str()));
+    }
+    let (why, tried) = view.silence(record.id)?;
+    let why = why.map_or_else(String::new, |why| format!(": {why}"));
+    let tried = tried.map_or_else(String::new, |at| format!(" (tried {} ago)", short(at.age_at(now))));
     let (state, reason) = match (record.drained, record.silent_since) {
+        _ if !record.allowed => {
+            ("REGISTERED", Some(format!("no tasks go there before `grid distributor allow {}`", record.name)))
+        }
         (Some(reason), _) => ("DRAINED", Some(reason).filter(|r| !r.is_empty())),
-        (None, Some(since)) => ("SILENT", Some(format!("no answer for {}", short(since.age_at(now))))),
+        (None, Some(since)) => ("SILENT", Some(format!("no answer for {}{why}{tried}", short(since.age_at(now))))),
         (None, None) => ("UP", None),
     };
     let tier = Some(record.tier.into());

@@ -2,6 +2,7 @@
 
 use super::OpsError;
 use super::expressions::{Role, check_some};
+use super::sending::Wish;
 use crate::model::command::{Command, Environment, Text};
 use crate::model::demand::{AppNeed, Demand, Target};
 use crate::model::name::Name;
@@ -32,6 +33,8 @@ pub struct Draft {
     pub user: Option<Name>,
     /// Absolute.
     pub cwd: Text,
+    /// The caller's $HOME, where `cwd` lies below it.
+    pub home: Option<Text>,
     pub env: Environment,
     pub stdout: Option<Text>,
     pub stderr: Option<Text>,
@@ -39,7 +42,10 @@ pub struct Draft {
     pub priority: Option<i32>,
     pub retries: Option<u32>,
     pub retry_lost: bool,
+    pub lost_after: Option<Duration>,
     pub hold: bool,
+    #[serde(skip)]
+    pub files: Wish,
 }
 
 impl Draft {
@@ -61,6 +67,7 @@ impl Draft {
             hold_unmatched: false,
             user: None,
             cwd,
+            home: None,
             env: Environment(Vec::new()),
             stdout: None,
             stderr: None,
@@ -68,7 +75,9 @@ impl Draft {
             priority: None,
             retries: None,
             retry_lost: false,
+            lost_after: None,
             hold: false,
+            files: Wish { dir: None, send: Vec::new(), fetch: Vec::new() },
         }
     }
 
@@ -103,11 +112,15 @@ impl Draft {
         let launch = Launch {
             command: self.command,
             cwd: self.cwd,
+            home: self.home,
             env: self.env,
             time_limit,
             stdout: self.stdout,
             stderr: self.stderr,
             stdin: self.stdin,
+            // Filled in by what was taken in of `files`.
+            workplace: Default::default(),
+            fetch: None,
         };
         Ok(Request {
             demand,
@@ -115,6 +128,7 @@ impl Draft {
             members: self.members,
             retries: self.retries.or(given.retries).unwrap_or(0),
             retry_lost: self.retry_lost,
+            lost_after: self.lost_after,
             hold: self.hold,
             hold_unmatched: self.hold_unmatched,
             user: self.user,

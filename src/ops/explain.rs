@@ -3,12 +3,14 @@
 
 use super::report::{Explained, ServerVerdict, TierSearch};
 use super::selecting::Chosen;
-use super::{Grid, OpsError, show};
+use super::{Grid, OpsError, elsewhere, show};
 use crate::distributor::search::Trace;
 use crate::distributor::tier2::Asked;
 use crate::model::id::Index;
 use crate::model::time::Timestamp;
+use crate::protocol::distributor::Verb;
 use crate::store::View;
+use crate::store::away::Held;
 use crate::store::tasks::{Shape, TaskRow};
 use crate::store::trace::NoteId;
 use serde::Deserialize;
@@ -21,6 +23,19 @@ struct Search {
 
 /// The way of a task.
 pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
+    if let Some(away) = elsewhere::away(grid, what)?
+        && let Held::By { .. } = away.held
+    {
+        let mut told: Explained = elsewhere::report(grid, &away, Verb::Explain { index: what.index })?;
+        let view = grid.store.view();
+        let row = view.task(what.task)?.ok_or_else(|| OpsError::unknown("task", &what.to_string(), []))?;
+        let search: Option<Search> = note(&view, row.search)?;
+        told.task = Some(what.to_string());
+        if let Some(search) = search {
+            told.tiers = two_tiers(search.tiers);
+        }
+        return Ok(told);
+    }
     let mut task = show::show(grid, &[what])?;
     let task = task.pop().ok_or_else(|| OpsError::unknown("task", &what.to_string(), []))?;
     grid.store.read(|view| {

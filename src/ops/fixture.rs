@@ -2,18 +2,21 @@
 
 use super::Grid;
 use crate::model::attempt::{Cause, End, Stream, Usage};
+use crate::model::attribute::Value;
 use crate::model::facts::Facts;
 use crate::model::id::{BootId, Epoch, TaskId, TaskUuid};
 use crate::model::name::Name;
 use crate::model::resources::Bytes;
+use crate::model::server::Engine;
 use crate::model::task::{ClientFacts, Request};
 use crate::model::time::Timestamp;
 use crate::ops::draft::Draft;
+use crate::store::declared::Declared;
 use crate::store::home::Seed;
 use crate::store::ledger::{Ledger, Placing};
 use crate::store::members::Outputs;
 use crate::store::tasks::NewTask;
-use crate::store::{Durability, Home, Store};
+use crate::store::{Durability, Home, Store, StoreError, Tx};
 use tempfile::TempDir;
 
 pub fn client() -> ClientFacts {
@@ -61,7 +64,7 @@ pub fn name(text: &str) -> Name {
 pub fn add_task(grid: &mut Grid, draft: Draft) -> TaskId {
     let request: Request = draft.into_request(None, client()).unwrap();
     grid.store
-        .write::<_, crate::store::StoreError>(Durability::Normal, |tx| {
+        .write::<_, StoreError>(Durability::Normal, |tx| {
             let tier2 = tx.distributor("tier2")?.unwrap().id;
             let user = tx.user("me")?.unwrap().id;
             let client = tx.see_client(&request.client, Timestamp::now())?;
@@ -97,7 +100,7 @@ pub fn draft() -> Draft {
 
 /// Places the next member of a task on `local` and lets it run.
 pub fn start(grid: &mut Grid, task: TaskId) -> crate::store::ledger::Claimed {
-    let begin = |tx: &crate::store::Tx<'_>| {
+    let begin = |tx: &Tx<'_>| {
         let local = tx.server("local")?.unwrap().id;
         let verdict =
             tx.keep_note(r#"[{"server":"local","distributor":"tier2","qualifies":true,"reasons":[],"score":3.5}]"#)?;
@@ -108,7 +111,7 @@ pub fn start(grid: &mut Grid, task: TaskId) -> crate::store::ledger::Claimed {
         let claimed = ledger.claim(task, 1, &at)?.pop().unwrap();
         ledger.began(task, claimed.index, claimed.number, Timestamp::now())?;
         ledger.close()?;
-        Ok::<_, crate::store::StoreError>(claimed)
+        Ok::<_, StoreError>(claimed)
     };
     grid.store.write(Durability::Normal, begin).unwrap()
 }
@@ -124,12 +127,40 @@ pub fn end(grid: &mut Grid, task: TaskId, of: &crate::store::ledger::Claimed, co
         out_len: out.len() as u64,
         err_len: 0,
     };
-    let finish = |tx: &crate::store::Tx<'_>| {
+    let finish = |tx: &Tx<'_>| {
         tx.keep_output(task, of.index, of.number, Stream::Out, out.as_bytes())?;
         let mut ledger = Ledger::open(tx, now);
         ledger.ended(task, of.index, of.number, &end, Outputs::Database, again)?;
         ledger.close()?;
-        Ok::<_, crate::store::StoreError>(())
+        Ok::<_, StoreError>(())
     };
     grid.store.write(Durability::Normal, finish).unwrap();
+}
+
+/// `local` with four processors, `fast` with two of them and a site, `slow`, which is drained, and `farm` of both.
+pub fn world() -> (TempDir, Grid) {
+    let (dir, mut grid) = grid();
+    let now = Timestamp::now();
+    let declare = |tx: &Tx<'_>| {
+        let tier2 = tx.distributor("tier2")?.unwrap().id;
+        let add = |called: &str, engine: &Engine, declared: &Declared| {
+            let id = tx.add_server(&name(called), tier2, engine, now)?;
+            tx.declare_server(id, declared, now)?;
+            Ok::<_, StoreError>(id)
+        };
+        let site = [("site".into(), Value::from("brno")), ("rack".into(), Value::from(7))].into();
+        let blender = vec![(name("blender"), Some("4.1".to_owned()))];
+        let fast = Declared { slots: Some(2), cpus: Some(2), apps: blender, attributes: site, ..Declared::default() };
+        let accepts = Some("\"staff\" in user.groups".to_owned());
+        let fast = add("fast", &Engine::Local, &fast)?;
+        let slow = add("slow", &Engine::Local, &Declared { slots: Some(1), accepts, ..Declared::default() })?;
+        for server in [fast, slow] {
+            tx.record_facts(server, &facts(), now)?;
+        }
+        add("farm", &Engine::Group { members: vec![fast, slow] }, &Declared::default())?;
+        Ok::<_, StoreError>(())
+    };
+    grid.store.write(Durability::Normal, declare).unwrap();
+    super::servers::drain(&mut grid, &["slow".into()], Some("fan is loud")).unwrap();
+    (dir, grid)
 }

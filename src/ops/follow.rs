@@ -1,8 +1,9 @@
 //! `grid run` after its submit, and `grid logs` of what has not ended: outputs as they come, wherever the task runs.
 
+use super::follow_elsewhere::follow_elsewhere;
 use super::selecting::Chosen;
 use super::wait::settle;
-use super::{Grid, OpsError, cancel, logs, member_state, shell_code};
+use super::{Grid, OpsError, cancel, elsewhere, logs, member_state, shell_code};
 use crate::dispatch::start::{self, Connection, StartError};
 use crate::model::attempt::Stream;
 use crate::model::id::{Index, TaskId};
@@ -25,6 +26,8 @@ pub enum Event<'a> {
     Member(TaskId, Index),
     /// Talk, for stderr: why it waits, that a cancel was asked for.
     Note(&'a str),
+    /// Nothing new, now and then: whether anybody still listens is asked with it.
+    Still,
 }
 
 /// Takes the events; an error (a closed pipe) ends the following.
@@ -59,6 +62,9 @@ fn follow_all(
     sink: &mut Sink<'_>,
     mut interrupts: Option<&mut Interrupts>,
 ) -> Result<Ending, OpsError> {
+    if let Some(away) = elsewhere::away(grid, what)? {
+        return follow_elsewhere(grid, what, away, streams, sink, interrupts);
+    }
     let row = grid.store.view().task(what.task)?.ok_or_else(|| OpsError::unknown("task", &what.to_string(), []))?;
     match (what.index, row.shape) {
         (None, Shape::Array { .. } | Shape::Lines) => {
@@ -141,6 +147,7 @@ fn one(
                 tell(sink, Event::Note(&format!("task {what}: {note}; Ctrl-C again leaves it alone")))?;
             }
             Woken::Time => {
+                tell(sink, Event::Still)?;
                 let row = grid.store.view().task(what.task)?;
                 if let (false, Some(row)) = (said_why, row)
                     && row.state() == State::Pending
@@ -295,8 +302,19 @@ fn wait_for(open: &Connection, interrupts: Option<&Interrupts>, limit: Duration)
     })
 }
 
+/// Waits a while for a signal.
+pub(super) fn interrupted(interrupts: &Interrupts, limit: Duration) -> Result<bool, OpsError> {
+    let timeout =
+        Timespec { tv_sec: i64::try_from(limit.as_secs()).unwrap_or(1), tv_nsec: limit.subsec_nanos().into() };
+    match poll(&mut [PollFd::from_borrowed_fd(interrupts.pipe.as_fd(), PollFlags::IN)], Some(&timeout)) {
+        Ok(ready) => Ok(ready > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(OpsError::Grid(error.to_string())),
+    }
+}
+
 /// Ctrl-C and TERM as bytes in a pipe.
-struct Interrupts {
+pub(super) struct Interrupts {
     pipe: UnixStream,
     count: u32,
 }
@@ -314,7 +332,7 @@ impl Interrupts {
     }
 
     /// How many came so far.
-    fn take(&mut self) -> u32 {
+    pub(super) fn take(&mut self) -> u32 {
         let mut bytes = [0; 16];
         while let Ok(n @ 1..) = self.pipe.read(&mut bytes) {
             self.count += u32::try_from(n).unwrap_or(1);

@@ -3,10 +3,11 @@
 use super::report::Collected;
 use super::settings::{KEEP_OUTPUTS, KEEP_ROWS, time};
 use super::{Grid, OpsError};
+use crate::model::files::Digest;
 use crate::model::id::TaskId;
 use crate::model::time::Timestamp;
-use crate::store::{Durability, View};
-use std::path::PathBuf;
+use crate::store::{Durability, Home, StoreError, View};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Tasks in one transaction: writers wait no longer than for this.
@@ -20,8 +21,12 @@ pub fn gc(grid: &mut Grid, dry_run: bool) -> Result<Collected, OpsError> {
     // Outputs never outlive their task.
     let outputs_before = before(now, time(&view, KEEP_OUTPUTS)?).max(rows_before);
     let mut done = Collected { dry_run, ..Collected::default() };
-    let files = old_files(grid, &view, outputs_before)?;
+    let mut files = old_files(&grid.store.home().outputs(), &view, outputs_before)?;
+    files.extend(old_files(&grid.store.home().fetched(), &view, outputs_before)?);
+    let sent = Sent::old(grid.store.home(), &view, outputs_before, before(now, PACKING))?;
     (done.files, done.bytes) = (files.len() as u64, files.iter().map(|(_, len)| len).sum());
+    done.files += sent.count();
+    done.bytes += sent.bytes;
     if dry_run {
         (done.outputs, done.tasks) = view.would_go(outputs_before, rows_before)?;
         return Ok(done);
@@ -30,6 +35,7 @@ pub fn gc(grid: &mut Grid, dry_run: bool) -> Result<Collected, OpsError> {
         // Another gc may have been faster.
         let _ = std::fs::remove_file(path);
     }
+    sent.remove(grid, outputs_before)?;
     loop {
         let old = grid.store.view().tasks_with_outputs_before(outputs_before, BATCH)?;
         if old.is_empty() {
@@ -56,9 +62,9 @@ fn before(now: Timestamp, kept: Duration) -> Timestamp {
 }
 
 /// Output files (`TASK.INDEX.NUMBER.STREAM`) of tasks that ended before, or that are gone.
-fn old_files(grid: &Grid, view: &View<'_>, before: Timestamp) -> Result<Vec<(PathBuf, u64)>, OpsError> {
+fn old_files(dir: &Path, view: &View<'_>, before: Timestamp) -> Result<Vec<(PathBuf, u64)>, OpsError> {
     let mut old = Vec::new();
-    let Ok(dir) = std::fs::read_dir(grid.store.home().outputs()) else { return Ok(old) };
+    let Ok(dir) = std::fs::read_dir(dir) else { return Ok(old) };
     for file in dir.flatten() {
         let name = file.file_name();
         let task = name.to_str().and_then(|name| name.split('.').next()?.parse().ok()).map(TaskId);
@@ -72,4 +78,62 @@ fn old_files(grid: &Grid, view: &View<'_>, before: Timestamp) -> Result<Vec<(Pat
         }
     }
     Ok(old)
+}
+
+/// A submit takes so long at most; what is older and belongs to no task was left by one that died or was refused.
+const PACKING: Duration = Duration::from_secs(24 * 3600);
+
+/// What was sent with tasks and is needed by none any more.
+struct Sent {
+    bundles: Vec<Digest>,
+    /// Taken in since then, they may belong to submits that are under way.
+    fresh: Timestamp,
+    /// Files that no row knows: of submits that died.
+    strays: Vec<PathBuf>,
+    bytes: u64,
+}
+
+impl Sent {
+    fn old(home: &Home, view: &View<'_>, before: Timestamp, fresh: Timestamp) -> Result<Self, OpsError> {
+        let mut old = Self { fresh, bundles: view.unneeded_bundles(before, fresh)?, strays: Vec::new(), bytes: 0 };
+        for file in std::fs::read_dir(home.sent()).into_iter().flatten().flatten() {
+            let Ok(meta) = file.metadata() else { continue };
+            let bundle = file.file_name().to_str().and_then(|name| name.parse().ok());
+            let stray = match bundle {
+                Some(bundle) => !view.has_bundle(bundle)?,
+                None => meta.modified().ok().and_then(|at| at.elapsed().ok()).is_some_and(|age| age > PACKING),
+            };
+            if stray {
+                old.strays.push(file.path());
+            }
+            if stray || bundle.is_some_and(|bundle| old.bundles.contains(&bundle)) {
+                old.bytes += meta.len();
+            }
+        }
+        Ok(old)
+    }
+
+    fn count(&self) -> u64 {
+        (self.bundles.len() + self.strays.len()) as u64
+    }
+
+    /// Looks once more behind the gate: a submit may have come to need them.
+    fn remove(self, grid: &mut Grid, before: Timestamp) -> Result<(), OpsError> {
+        let home = grid.store.home().clone();
+        grid.store.write(Durability::Normal, |tx| {
+            let mut bundles = tx.unneeded_bundles(before, self.fresh)?;
+            bundles.retain(|bundle| self.bundles.contains(bundle));
+            tx.drop_bundles(&home, &bundles)?;
+            for path in self.strays {
+                let bundle = path.file_name().and_then(|name| name.to_str()?.parse().ok());
+                if bundle.map_or(Ok(true), |bundle| tx.has_bundle(bundle).map(|known| !known))? {
+                    // Another gc may have been faster.
+                    let _ = std::fs::remove_file(path);
+                }
+            }
+            tx.give_up_fetching(before)?;
+            Ok::<_, StoreError>(())
+        })?;
+        Ok(())
+    }
 }

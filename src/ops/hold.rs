@@ -2,14 +2,20 @@
 
 use super::report::Change;
 use super::selecting::Chosen;
-use super::{Grid, OpsError, dispatcher, member_state};
+use super::{Grid, OpsError, dispatcher, elsewhere, member_state};
 use crate::model::task::Phase;
 use crate::model::time::Timestamp;
+use crate::protocol::distributor::Verb;
 use crate::store::Durability;
 use crate::store::ledger::Ledger;
 
 /// Holds what waits; what runs or has ended is noted.
 pub fn hold(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Change>, OpsError> {
+    let verb = |chosen: Chosen| Verb::Hold { index: chosen.index };
+    elsewhere::change(grid, what, &verb, &mut here, &mut elsewhere::not_made)
+}
+
+fn here(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Change>, OpsError> {
     let now = Timestamp::now();
     let changes = grid.store.write(Durability::Full, |tx| {
         let mut changes = Vec::with_capacity(what.len());

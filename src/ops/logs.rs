@@ -1,8 +1,9 @@
 //! `grid logs`: what a task wrote, wherever it lies now.
 
 use super::follow::{self, Event, Sink};
+use super::follow_elsewhere::logs_elsewhere;
 use super::selecting::Chosen;
-use super::{Grid, OpsError, settings};
+use super::{Grid, OpsError, elsewhere, settings};
 use crate::model::attempt::Stream;
 use crate::model::id::Index;
 use crate::model::task::{Launch, Phase};
@@ -27,6 +28,9 @@ pub struct Wanted {
 /// Gives the outputs of a task, or of all members of an array that have begun, one after the other.
 pub fn logs(grid: &mut Grid, what: Chosen, wanted: &Wanted, sink: &mut Sink<'_>) -> Result<(), OpsError> {
     let unknown = || OpsError::unknown("task", &what.task.to_string(), []);
+    if let Some(away) = elsewhere::away(grid, what)? {
+        return logs_elsewhere(grid, what, &away, &wanted.streams, wanted.attempt, sink);
+    }
     let row = grid.store.view().task(what.task)?.ok_or_else(unknown)?;
     let launch = grid.store.view().launch(what.task)?.ok_or_else(unknown)?;
     let index = what.index.or((row.shape == Shape::Single).then_some(Index(0)));

@@ -8,20 +8,26 @@ pub mod dispatcher;
 pub mod distributors;
 pub mod doctor;
 pub mod draft;
+pub mod elsewhere;
 pub mod error;
 pub mod explain;
 pub mod expressions;
+pub mod fetch;
 pub mod follow;
+mod follow_elsewhere;
 pub mod gc;
 pub mod hold;
 pub mod home;
 pub mod logs;
 pub mod profiles;
 pub mod refresh;
+pub mod registry;
 pub mod release;
 pub mod report;
 pub mod retry;
 pub mod selecting;
+pub mod sending;
+pub mod serve;
 pub mod servers;
 pub mod settings;
 pub mod show;
@@ -72,7 +78,8 @@ fn shell_code(view: &View<'_>, what: Chosen) -> Result<(u8, Option<u8>), OpsErro
             (code, member.exit_code)
         }
         None if row.rest_state == State::Cancelled => (130, None),
-        None => (0, None),
+        // Of a task elsewhere only the sums are kept.
+        None => (row.shell_code.unwrap_or(0), row.exit_code),
     })
 }
 #[cfg(test)]

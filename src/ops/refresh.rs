@@ -2,9 +2,9 @@
 
 use super::report::Refreshed;
 use super::servers::{find, state};
-use super::{Grid, OpsError};
+use super::{Grid, OpsError, gc, registry};
+use crate::dispatch;
 use crate::dispatch::start::{self, Connection, StartError};
-use crate::dispatch::{self};
 use crate::model::id::ServerId;
 use crate::model::server::{Engine, Server};
 use crate::model::time::Timestamp;
@@ -12,6 +12,25 @@ use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::Durability;
 use crate::store::settings::watch_list;
 use std::collections::HashMap;
+use std::fs::{OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
+
+/// What cron asks for: reads all servers and clears up. None: another such run is under way, and this one steps aside.
+pub fn refresh_all(grid: &mut Grid) -> Result<Option<Vec<Refreshed>>, OpsError> {
+    let path = grid.store.home().run_dir().join("refresh.lock");
+    let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let lock = lock.map_err(|error| OpsError::Grid(format!("{}: {error}", path.display())))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(OpsError::Grid(format!("{}: {error}", path.display()))),
+    }
+    let report = refresh(grid, &[])?;
+    gc::gc(grid, false)?;
+    // Who could not be told stands in `grid distributor list`, and is told later.
+    registry::send(grid, "period", false)?;
+    Ok(Some(report))
+}
 
 /// Reads the named servers, or all, side by side.
 pub fn refresh(grid: &mut Grid, names: &[String]) -> Result<Vec<Refreshed>, OpsError> {

@@ -29,7 +29,7 @@ pub struct Submitted {
 }
 
 /// One start of a member on a server.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
     pub number: u32,
     pub server: Option<String>,
@@ -43,7 +43,7 @@ pub struct Attempt {
 }
 
 /// `show`, and shorter in `status`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Task {
     #[serde(flatten)]
     pub head: Submitted,
@@ -65,7 +65,7 @@ pub struct Task {
 }
 
 /// What only `show` tells.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Detail {
     pub attempts: Vec<Attempt>,
     pub cpus: u32,
@@ -85,13 +85,48 @@ pub struct Detail {
     /// How the memory limit is enforced, where there is one.
     pub mem_limit: Option<String>,
     pub cancel_asked_at: Option<Timestamp>,
+    /// What travels with it.
+    pub files: Option<Files>,
     /// Held, released, refused by a server, ...
     pub steps: Vec<(Timestamp, String)>,
     pub remote: Option<Remote>,
 }
 
+/// The files that travel with a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Files {
+    pub sent: Option<Archive>,
+    /// What was asked for with `--fetch`.
+    pub fetch: Vec<String>,
+    /// What is new or changed comes back too: `--dir`.
+    pub changed: bool,
+    /// Of each member that has brought something, or could not.
+    pub fetched: Vec<Brought>,
+}
+
+/// What was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Archive {
+    /// Of its content (BLAKE3).
+    pub digest: String,
+    pub size: Bytes,
+    /// Files, directories and links.
+    pub files: u64,
+}
+
+/// What one member brought back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Brought {
+    pub id: String,
+    pub size: Bytes,
+    pub files: u64,
+    /// Why it could not be brought; it is still on the server.
+    pub error: Option<String>,
+    pub unpacked_at: Option<Timestamp>,
+}
+
 /// The task's id in the home that owns it, where that is another.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Remote {
     pub distributor: String,
     pub id: String,
@@ -149,7 +184,7 @@ impl Entry {
 }
 
 /// What one command changed of a task: `cancel`, `hold`, `release`, `retry`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     pub id: String,
     /// After the change.
@@ -169,7 +204,7 @@ pub struct Waited {
 }
 
 /// One task that was waited for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
     pub id: String,
     pub state: State,
@@ -177,7 +212,7 @@ pub struct Ended {
 }
 
 /// `explain`, and `submit --dry-run`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Explained {
     /// None in a dry run.
     pub task: Option<String>,
@@ -240,6 +275,43 @@ pub struct Check {
     pub result: Finding,
     pub found: String,
     pub remedy: Option<String>,
+}
+
+/// `fetch`, for one task or member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FetchedFiles {
+    pub id: String,
+    /// Below which everything landed.
+    pub directory: String,
+    pub files: Vec<Landed>,
+    /// A pattern that matched nothing, a socket that was left out.
+    pub remarks: Vec<String>,
+    /// Why there is nothing.
+    pub error: Option<String>,
+}
+
+/// One file, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Landed {
+    pub path: String,
+    #[serde(flatten)]
+    pub landing: Landing,
+}
+
+/// How a file landed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "landing", rename_all = "lowercase")]
+pub enum Landing {
+    Written,
+    /// The same was there already.
+    Same,
+    /// What is there was changed since the submit: it lies beside it.
+    Beside {
+        name: String,
+    },
+    Refused {
+        why: String,
+    },
 }
 
 /// `gc`.

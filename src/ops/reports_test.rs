@@ -194,7 +194,7 @@ fn profiles_clients_and_distributors_have_the_same_shape() {
     assert_eq!((&listed[0]["name"], &listed[0]["state"]), (&json!("desk"), &json!("SEEN")));
     assert_eq!((&listed[1]["state"], &listed[1]["attributes"]["site"]["value"]), (&json!("DECLARED"), &json!("brno")));
     clients::remove(&mut grid, &["lab.example.org".into()]).unwrap();
-    distributors::add(&mut grid, &name("lab-a"), Tier::Second, &[].into()).unwrap();
+    distributors::add(&mut grid, &name("lab-a"), Tier::Second, None, &[].into()).unwrap();
     let order = distributors::order(&mut grid, Tier::Second, &["lab-a".into()]).unwrap();
     assert_eq!(order.order, ["lab-a", "tier2"]);
     let searching = distributors::search(&mut grid, Tier::Second, Some(Policy::RoundRobin)).unwrap();

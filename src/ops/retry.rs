@@ -2,14 +2,20 @@
 
 use super::report::Change;
 use super::selecting::Chosen;
-use super::{Grid, OpsError, dispatcher, member_state};
+use super::{Grid, OpsError, dispatcher, elsewhere, member_state};
 use crate::model::task::State;
 use crate::model::time::Timestamp;
+use crate::protocol::distributor::Verb;
 use crate::store::Durability;
 use crate::store::ledger::Ledger;
 
 /// Starts again what did not complete; with `failed_only` only what FAILED. The attempts so far are kept.
 pub fn retry(grid: &mut Grid, what: &[Chosen], failed_only: bool) -> Result<Vec<Change>, OpsError> {
+    let verb = |chosen: Chosen| Verb::Retry { index: chosen.index, failed_only };
+    elsewhere::change(grid, what, &verb, &mut |grid, what| here(grid, what, failed_only), &mut elsewhere::not_made)
+}
+
+fn here(grid: &mut Grid, what: &[Chosen], failed_only: bool) -> Result<Vec<Change>, OpsError> {
     const NOT_COMPLETED: [State; 6] =
         [State::Failed, State::Timeout, State::OutOfMemory, State::Cancelled, State::Skipped, State::Lost];
     let states = if failed_only { &NOT_COMPLETED[..1] } else { &NOT_COMPLETED[..] };
@@ -18,6 +24,14 @@ pub fn retry(grid: &mut Grid, what: &[Chosen], failed_only: bool) -> Result<Vec<
         let mut changes = Vec::with_capacity(what.len());
         for chosen in what {
             let before = member_state(tx, *chosen)?;
+            if let Some(sent) = tx.files_of(chosen.task)?.0.sent()
+                && before != State::Completed
+                && !tx.has_bundle(sent.bundle)?
+            {
+                return Err(OpsError::Refused(format!(
+                    "{chosen}: what was sent with it is gone (`keep_outputs`): submit it again"
+                )));
+            }
             let mut ledger = Ledger::open(tx, now);
             let changed = ledger.again(chosen.task, chosen.index, states)?;
             ledger.close()?;

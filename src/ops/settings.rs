@@ -13,6 +13,7 @@ use std::time::Duration;
 pub enum Kind {
     Time,
     Size,
+    Count,
     OneOf(&'static [&'static str]),
     /// Application names, separated by commas.
     Names,
@@ -65,11 +66,24 @@ pub const SSH_COMMAND: Known = Known {
     about: "the ssh command with its options; GRID_SSH_COMMAND stands before it",
 };
 
+pub const PEER_TIMEOUT: Known = Known {
+    name: "peer_timeout",
+    default: "5s",
+    kind: Kind::Time,
+    about: "another home that does not answer within this counts as silent",
+};
+
 pub const PROBE_TIMEOUT: Known = Known {
     name: "probe_timeout",
     default: "10s",
     kind: Kind::Time,
     about: "a login or a reading that takes longer is given up",
+};
+pub const STALE_AFTER: Known = Known {
+    name: "stale_after",
+    default: "10min",
+    kind: Kind::Time,
+    about: "a server over ssh that was read longer ago is read anew before it is given a task",
 };
 pub const AGENT_DIR: Known = Known {
     name: "agent_dir",
@@ -78,17 +92,27 @@ pub const AGENT_DIR: Known = Known {
     about: "where grid-ARCH programs for servers of another architecture lie; default: agents in the home",
 };
 
+pub const USER_WAITING: Known = Known {
+    name: "user_waiting",
+    default: "10000",
+    kind: Kind::Count,
+    about: "tasks of one user from other homes that may be unended here",
+};
+
 /// All of them, by name.
-pub const ALL: [Known; 10] = [
+pub const ALL: [Known; 13] = [
     AGENT_DIR,
     IDLE_EXIT,
     KEEP_OUTPUTS,
     KEEP_ROWS,
     OUTPUT_LIMIT,
+    PEER_TIMEOUT,
     PLACEMENT,
     PROBE_TIMEOUT,
     SSH_COMMAND,
+    STALE_AFTER,
     STARVE_AFTER,
+    USER_WAITING,
     WATCH,
 ];
 
@@ -163,6 +187,7 @@ fn check(known: Known, value: &str) -> Result<(), OpsError> {
     let name = known.name;
     match known.kind {
         Kind::Time => parse_duration(value).map(drop).map_err(|error| bad(name, &error)),
+        Kind::Count => value.parse::<u32>().map(drop).map_err(|error| bad(name, &error)),
         Kind::Size => Bytes::parse(value).map(drop).map_err(|error| bad(name, &error)),
         Kind::OneOf(words) if words.contains(&value) => Ok(()),
         Kind::OneOf(words) => Err(bad(name, &format!("{value:?} is none of {}", words.join(", ")))),

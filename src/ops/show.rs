@@ -1,19 +1,52 @@
 //! `grid show`: all about a task; and the shorter report that `status` gives of many.
 
-use super::report::{Attempt, Detail, Submitted, Task};
+use super::report::{Attempt, Detail, Remote, Submitted, Task};
 use super::selecting::Chosen;
-use super::{Grid, OpsError};
+use super::{Grid, OpsError, elsewhere};
 use crate::model::id::{Index, ServerId, TaskId};
 use crate::model::server::Health;
 use crate::model::task::{Phase, State};
 use crate::model::time::{Timestamp, short};
+use crate::protocol::distributor::Verb;
 use crate::store::View;
+use crate::store::away::Held;
 use crate::store::members::MemberRow;
 use crate::store::tasks::{Shape, TaskRow};
+use std::collections::BTreeMap;
 
-/// All about tasks and members.
+/// All about tasks and members; of those elsewhere what their home tells, else what it told last.
 pub fn show(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Task>, OpsError> {
-    grid.store.read(|view| what.iter().map(|chosen| one(view, *chosen)).collect())
+    let mut told = BTreeMap::new();
+    for chosen in what {
+        if let Some(away) = elsewhere::away(grid, *chosen)?
+            && let Held::By { id, .. } = away.held
+            && let Ok(report) = elsewhere::report::<Task>(grid, &away, Verb::Show { index: chosen.index })
+        {
+            told.insert(*chosen, (report, id));
+            elsewhere::refresh(grid, &[away])?;
+        }
+    }
+    grid.store.read(|view| {
+        let of = |chosen: &Chosen| match told.remove(chosen) {
+            Some((report, id)) => as_ours(view, *chosen, report, id),
+            None => one(view, *chosen),
+        };
+        what.iter().map(of).collect()
+    })
+}
+
+/// The owner's report, under this home's id and names.
+fn as_ours(view: &View<'_>, chosen: Chosen, mut task: Task, id: TaskId) -> Result<Task, OpsError> {
+    let row = view.task(chosen.task)?.ok_or_else(|| OpsError::unknown("task", &chosen.task.to_string(), []))?;
+    let distributor = row.tier2.clone();
+    task.head.id = chosen.to_string();
+    task.head.route = vec![row.tier1, row.tier2];
+    task.submitted_at = row.submitted_at;
+    (task.user, task.client) = (row.user.to_string(), row.client);
+    if let Some(detail) = &mut task.detail {
+        detail.remote = Some(Remote { distributor, id: Chosen { task: id, ..chosen }.to_string() });
+    }
+    Ok(task)
 }
 
 fn one(view: &View<'_>, chosen: Chosen) -> Result<Task, OpsError> {
@@ -41,13 +74,20 @@ pub(super) fn of_task(view: &View<'_>, row: &TaskRow, member: Option<&MemberRow>
         Some(member) if state == State::Running => why_running(view, member)?.or_else(|| row.reason.clone()),
         _ => row.reason.clone(),
     };
+    let away = view.away(row.id)?;
+    let unheard = away.as_ref().and_then(|away| elsewhere::age(away, &row.tier2, Timestamp::now()));
+    let server = match &away {
+        Some(away) => away.server.clone(),
+        None => member.and_then(|m| m.server).map_or(Ok(None), |id| server_name(view, id))?,
+    };
+    let reason = unheard.filter(|_| !state.ended()).or(reason);
     let counts = State::ALL.into_iter().map(|state| (state, row.counts.of(state))).filter(|(_, n)| *n > 0);
     Ok(Task {
         head: Submitted {
             id: row.id.to_string(),
             uuid: row.uuid.to_string(),
             state,
-            server: member.and_then(|m| m.server).map_or(Ok(None), |id| server_name(view, id))?,
+            server,
             route: vec![row.tier1.clone(), row.tier2.clone()],
             reason: reason.or_else(|| member.and_then(|m| m.detail.clone())),
             size: (!single).then_some(row.size),
@@ -55,9 +95,9 @@ pub(super) fn of_task(view: &View<'_>, row: &TaskRow, member: Option<&MemberRow>
         name: row.name.clone(),
         command: row.shown.clone(),
         exit_code: row.exit_code.filter(|_| state.ended()),
-        signal: member.and_then(|m| m.signal),
+        signal: away.as_ref().map_or_else(|| member.and_then(|m| m.signal), |away| away.signal),
         submitted_at: row.submitted_at,
-        started_at: if single { member.and_then(|m| m.started_at) } else { row.started_at },
+        started_at: if single && away.is_none() { member.and_then(|m| m.started_at) } else { row.started_at },
         ended_at: row.ended_at,
         user: row.user.to_string(),
         client: row.client.clone(),
@@ -89,16 +129,20 @@ fn of_member(view: &View<'_>, row: &TaskRow, index: Index, member: Option<&Membe
 /// What is unusual about a running member: a silent server, a lost supervisor, a cancel on its way.
 fn why_running(view: &View<'_>, member: &MemberRow) -> Result<Option<String>, OpsError> {
     let now = Timestamp::now();
+    let mut all = Vec::new();
     if let Some(asked) = view.cancel_asked(member.task, Some(member.index))? {
-        return Ok(Some(format!("cancel asked {} ago", short(asked.age_at(now)))));
+        all.push(format!("cancel asked {} ago", short(asked.age_at(now))));
     }
     if let Some(id) = member.host.or(member.server)
         && let Some(server) = view.server_by_id(id)?
         && let Health::Down { error, since } = server.health
     {
-        return Ok(Some(format!("no contact with {} for {}: {error}", server.name, short(since.age_at(now)))));
+        let last = view.contacted_at(id)?.unwrap_or(since);
+        all.push(format!("last contact with {} {} ago: {error}", server.name, short(last.age_at(now))));
+    } else if member.orphaned {
+        all.push("runs without supervisor; its exit code will not be known".to_owned());
     }
-    Ok(member.orphaned.then(|| "runs without supervisor; its exit code will not be known".to_owned()))
+    Ok(if all.is_empty() { None } else { Some(all.join("; ")) })
 }
 
 fn server_name(view: &View<'_>, id: ServerId) -> Result<Option<String>, OpsError> {
@@ -133,8 +177,12 @@ fn detail(
         max_rss: member.and_then(|m| m.max_rss),
         mem_limit: None,
         cancel_asked_at: view.cancel_asked(row.id, index)?,
+        files: super::fetch::files(view, row, index, &launch)?,
         steps: view.steps(row.id)?,
-        remote: None,
+        remote: view.away(row.id)?.and_then(|away| match away.held {
+            Held::By { id, .. } => Some(Remote { distributor: row.tier2.clone(), id: id.to_string() }),
+            Held::Open { .. } => None,
+        }),
     })
 }
 

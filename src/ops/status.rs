@@ -2,7 +2,7 @@
 
 use super::report::{ServerLine, Status, Task};
 use super::selecting::Chosen;
-use super::{Grid, OpsError, servers, show, users};
+use super::{Grid, OpsError, elsewhere, servers, show, users};
 use crate::model::id::Index;
 use crate::store::View;
 use crate::store::tasks::{Shape, TaskRow};
@@ -26,6 +26,8 @@ pub struct Asked {
 
 /// One state of everything.
 pub fn status(grid: &mut Grid, asked: &Asked) -> Result<Status, OpsError> {
+    let away = grid.store.view().away_unended(LIMIT)?;
+    elsewhere::refresh(grid, &away)?;
     grid.store.read(|view| {
         let (rows, left_out) = rows(view, asked)?;
         let tasks = rows.iter().map(|row| brief(view, row)).collect::<Result<_, _>>()?;

@@ -12,7 +12,8 @@ use crate::store::attributes::Owner;
 use crate::store::{Durability, View};
 
 /// Attributes of a user that have an option of their own.
-pub const RESERVED: [(&str, &str); 5] = [
+pub const RESERVED: [(&str, &str); 6] = [
+    ("role", "use `grid user allow NAME --role ROLE`"),
     ("name", "a user keeps the name it was added with"),
     ("groups", "use --group NAME"),
     ("share", "use --share N"),
@@ -138,7 +139,35 @@ fn entry(view: &View<'_>, user: User) -> Result<Entry, OpsError> {
     let mut declared = |name, value| put(&mut attributes, name, value, Source::Declared, at);
     declared("groups", Some(Value::texts(&user.groups)));
     declared("share", Some(Value::Int(user.share)));
+    declared("role", Some(Value::from(view.role(user.id)?.word())));
     declared("prefer", text(user.prefer.as_deref()));
     declared("constraint", text(user.constraint.as_deref()));
     Ok(Entry::plain(user.name.to_string(), "KNOWN", attributes))
+}
+
+/// The line by which this user comes in from elsewhere; with a role, what it may do then.
+pub fn allow(
+    grid: &mut Grid,
+    name: &Name,
+    role: Option<crate::model::user::Role>,
+    vouch: bool,
+) -> Result<String, OpsError> {
+    grid.store.write(Durability::Full, |tx| {
+        let user = find(tx, name.as_str())?;
+        Ok::<_, OpsError>(role.map_or(Ok(()), |role| tx.set_role(user.id, role))?)
+    })?;
+    let home = grid.store.home().dir().display().to_string();
+    Ok(key_line(&home, name, vouch.then_some(name)))
+}
+
+/// A line for `~/.ssh/authorized_keys`, up to the key: whoever comes in with it is this user of this home and nothing else.
+pub fn key_line(home: &str, user: &Name, vouch: Option<&Name>) -> String {
+    let program = std::env::current_exe().map_or_else(|_| "grid".to_owned(), |path| path.display().to_string());
+    let vouch = vouch.map_or_else(String::new, |front| format!(" --vouch {front}"));
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''").replace('"', "\\\""));
+    format!(
+        "restrict,command=\"{} serve --home {} --as {user}{vouch}\" ssh-ed25519 AAAA..THEIR-KEY",
+        quoted(&program),
+        quoted(home)
+    )
 }

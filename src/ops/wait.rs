@@ -2,12 +2,18 @@
 
 use super::report::{Ended, Waited};
 use super::selecting::Chosen;
-use super::{Grid, OpsError, member_state, shell_code};
+use super::{Grid, OpsError, dispatcher, elsewhere, member_state, shell_code};
 use crate::dispatch::start::{self, Connection, StartError};
+use crate::distributor::peers::silently;
+use crate::model::task::State;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
+use crate::protocol::distributor::{Answer, Verb};
 use crate::store::Durability;
+use crate::store::away::{Away, Held};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::collections::BTreeMap;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 /// How far the waiting is, in members.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -17,15 +23,26 @@ pub struct Progress {
     pub size: u64,
 }
 
-/// Returns when all have ended, durably. Starts the dispatcher if needed.
-pub fn wait(grid: &mut Grid, what: &[Chosen], told: &mut dyn FnMut(Progress)) -> Result<Waited, OpsError> {
+/// Returns when all have ended, durably, or `told` gives false. Starts the dispatcher if needed.
+pub fn wait(grid: &mut Grid, what: &[Chosen], told: &mut dyn FnMut(Progress) -> bool) -> Result<Waited, OpsError> {
     let failed = |error: StartError| OpsError::Grid(error.to_string());
     let mut connection: Option<Connection> = None;
+    let mut of_members = BTreeMap::new();
     let mut all_told = true;
-    for chosen in what {
+    'tasks: for chosen in what {
         let mut durable = false;
-        while !member_state(&grid.store.view(), *chosen)?.ended() {
+        if let Some(away) = elsewhere::away(grid, *chosen)? {
             told(progress(grid, what)?);
+            if let Some(ended) = wait_elsewhere(grid, *chosen, away, what)? {
+                of_members.insert(*chosen, ended);
+            }
+            all_told = false;
+            continue;
+        }
+        while !member_state(&grid.store.view(), *chosen)?.ended() {
+            if !told(progress(grid, what)?) {
+                break 'tasks;
+            }
             let mut open = match connection.take() {
                 Some(open) => open,
                 None => {
@@ -39,11 +56,11 @@ pub fn wait(grid: &mut Grid, what: &[Chosen], told: &mut dyn FnMut(Progress)) ->
                 connection = Some(open);
                 continue;
             }
-            // None: it left or was shot; another one takes its place.
             match open.receive().map_err(failed)? {
                 // The dispatcher tells it when it is on the disk.
                 Some(FromDispatcher::Ended { .. }) => durable = true,
                 Some(_) => connection = Some(open),
+                // It left or was shot; another one takes its place.
                 None => {}
             }
         }
@@ -57,11 +74,60 @@ pub fn wait(grid: &mut Grid, what: &[Chosen], told: &mut dyn FnMut(Progress)) ->
     let view = grid.store.view();
     let mut waited = Waited { tasks: Vec::with_capacity(what.len()), code: 0 };
     for chosen in what {
-        let (code, exit_code) = shell_code(&view, *chosen)?;
+        let (state, code, exit_code) = match of_members.get(chosen) {
+            Some(ended) => *ended,
+            None => {
+                let (code, exit_code) = shell_code(&view, *chosen)?;
+                (member_state(&view, *chosen)?, code, exit_code)
+            }
+        };
         waited.code = waited.code.max(code);
-        waited.tasks.push(Ended { id: chosen.to_string(), state: member_state(&view, *chosen)?, exit_code });
+        waited.tasks.push(Ended { id: chosen.to_string(), state, exit_code });
     }
     Ok(waited)
+}
+
+/// A task that another home holds: that home tells when it has ended. It is asked again for as long as it does not answer.
+/// Of one member the end is told; it has no row here.
+fn wait_elsewhere(
+    grid: &mut Grid,
+    chosen: Chosen,
+    mut away: Away,
+    what: &[Chosen],
+) -> Result<Option<(State, u8, Option<u8>)>, OpsError> {
+    const AGAIN: Duration = Duration::from_secs(1);
+    loop {
+        let ended = grid.store.view().task(chosen.task)?.is_none_or(|row| row.state().ended());
+        if ended && chosen.index.is_none() {
+            return Ok(None);
+        }
+        if matches!(away.held, Held::By { .. }) {
+            match chosen.index {
+                Some(index) => {
+                    let said = elsewhere::verb(grid, &away, Verb::Wait { index: Some(index) }, &mut silently);
+                    if let Ok(Answer::Ended { state, code, exit_code }) = said {
+                        return Ok(Some((state, code, exit_code)));
+                    }
+                }
+                None => {
+                    let others = what.iter().filter(|other| other.index.is_none());
+                    let others = others.map(|other| elsewhere::away(grid, *other)).collect::<Result<Vec<_>, _>>()?;
+                    let others: Vec<Away> = others.into_iter().flatten().collect();
+                    if elsewhere::watch(grid, &away, &others).is_ok() {
+                        continue;
+                    }
+                }
+            }
+        }
+        dispatcher::wake(grid)?;
+        // Nobody tells: its home is down, or the search is still open. Both change by themselves, without a word to us.
+        std::thread::sleep(AGAIN);
+        match elsewhere::away(grid, chosen)? {
+            Some(now) => away = now,
+            // The way led back: it is a task of this home by now. Or it was given up.
+            None => return wait(grid, &[chosen], &mut |_| true).map(|_| None),
+        }
+    }
 }
 
 /// What is answered stays: ends that are in the log only are put on the disk by one durable write.

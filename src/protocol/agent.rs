@@ -4,6 +4,7 @@
 use crate::model::attempt::{End, ProcessId, Stream};
 use crate::model::command::Text;
 use crate::model::facts::Facts;
+use crate::model::files::Digest;
 use crate::model::id::{AttemptId, BootId, Epoch, HomeId, LaneId};
 use crate::model::task::Launch;
 use crate::model::time::Timestamp;
@@ -66,6 +67,33 @@ pub enum ToAgent {
     Unfollow {
         attempt: AttemptId,
     },
+    /// A piece of what tasks are sent with, as [`FromAgent::Need`] asked for it.
+    Piece {
+        bundle: Digest,
+        offset: u64,
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
+    },
+    /// The home can't give it: what waits for it is refused.
+    NoBundle {
+        bundle: Digest,
+        error: String,
+    },
+    /// Pack what an ended attempt of this launch has to bring back: answered by [`FromAgent::Packed`]. Again is no harm.
+    Pack {
+        attempt: AttemptId,
+        launch: Launch,
+    },
+    /// Up to `max` bytes of what was packed, from `offset`: answered by one [`FromAgent::Packet`].
+    ReadPacked {
+        attempt: AttemptId,
+        offset: u64,
+        max: u32,
+    },
+    /// The home has what an attempt brought back: its directory may go.
+    DropFiles {
+        attempt: AttemptId,
+    },
 }
 
 /// An order to start.
@@ -81,6 +109,9 @@ pub struct Start {
     pub mem_limit: Option<crate::model::resources::Bytes>,
     /// GRID_TASK_ID, GRID_CPUS, GRID_SERVER and so on: the same for all members.
     pub grid_env: Vec<(Text, Text)>,
+    /// Shell lines of the server whose environment the commands get.
+    #[serde(default)]
+    pub prologue: Option<String>,
     pub members: Vec<StartMember>,
 }
 
@@ -92,6 +123,9 @@ pub struct StartMember {
     pub array_index: Option<u32>,
     /// GRID_ENTRY and what `{}` in arguments stands for.
     pub entry: Option<Text>,
+    /// The directory that the agent made for it, instead of the working directory of all. A dispatcher leaves it out.
+    #[serde(default)]
+    pub directory: Option<Text>,
 }
 
 /// From the agent.
@@ -121,6 +155,35 @@ pub enum FromAgent {
         bytes: Vec<u8>,
         at_end: bool,
     },
+    /// Attempts wait for this: answered by one [`ToAgent::Piece`] of at most `max` bytes. What came before a cut is kept.
+    Need {
+        bundle: Digest,
+        offset: u64,
+        max: u32,
+    },
+    /// What there is to be brought back, or why it could not be packed.
+    Packed {
+        attempt: AttemptId,
+        result: Result<Packing, String>,
+    },
+    /// A piece of it.
+    Packet {
+        attempt: AttemptId,
+        offset: u64,
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
+    },
+}
+
+/// What an attempt brings back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Packing {
+    pub digest: Digest,
+    pub size: u64,
+    /// Files, directories and links; none: there is nothing to be read.
+    pub files: u64,
+    /// What a person should know: a pattern that matched nothing, a socket that was left out.
+    pub remarks: Vec<String>,
 }
 
 /// One attempt in an agent's spool.
@@ -203,6 +266,14 @@ pub enum Refusal {
     },
     /// No supervisor could be started.
     Supervisor {
+        error: String,
+    },
+    /// What was sent with it can't be had here: no room, damaged, gone from the home.
+    Files {
+        error: String,
+    },
+    /// The server's prologue fails.
+    Prologue {
         error: String,
     },
 }

@@ -1,6 +1,8 @@
 //! Between a command of this home and its dispatcher, over the socket in `run/`.
 
+use super::distributor::{Answer, Question, Ticket};
 use crate::model::attempt::Stream;
+use crate::model::endpoint::Endpoint;
 use crate::model::id::{Index, ServerId, TaskId};
 use crate::model::ssh::Login;
 use serde::{Deserialize, Serialize};
@@ -29,6 +31,12 @@ pub enum ToDispatcher {
     Login(Login),
     /// Write this for the caller, durably: [`FromDispatcher::Done`]. What it holds is between the commands of a home.
     Order(#[serde(with = "serde_bytes")] Vec<u8>),
+    /// Ask another home, over the link that all commands share: [`FromDispatcher::Said`], [`FromDispatcher::Unsaid`].
+    Ask { ticket: Ticket, endpoint: Endpoint, question: Question },
+    /// So many bytes of output that an answer held were taken.
+    Taken { ticket: Ticket, bytes: u64 },
+    /// Bring home what still lies on the server of an ended member: answered by [`FromDispatcher::Brought`].
+    Bring { task: TaskId, index: Index },
 }
 
 /// From the dispatcher.
@@ -75,5 +83,22 @@ pub enum FromDispatcher {
     Done {
         #[serde(with = "serde_bytes")]
         answer: Option<Vec<u8>>,
+    },
+    /// What another home said; the `last` word is the answer.
+    Said {
+        ticket: Ticket,
+        answer: Answer,
+        last: bool,
+    },
+    /// There is no answer. `heard`: the question may have arrived.
+    Unsaid {
+        ticket: Ticket,
+        heard: bool,
+        why: String,
+    },
+    /// The database says what came of it.
+    Brought {
+        task: TaskId,
+        index: Index,
     },
 }

@@ -28,4 +28,9 @@ impl Sealed {
     pub fn from_bytes(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
+
+    /// The bytes, to be kept or passed on as they are.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
 }

@@ -10,8 +10,8 @@ pub const FRAME_MAX: usize = 16 << 20;
 /// Why a byte stream is no message.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
-    #[error("a frame of {0} bytes is longer than {FRAME_MAX}")]
-    TooLong(usize),
+    #[error("a frame of {0} bytes is longer than {1}")]
+    TooLong(usize, usize),
     #[error("a frame holds no message: {0}")]
     Decode(#[from] rmp_serde::decode::Error),
     #[error("a message can't be encoded: {0}")]
@@ -32,7 +32,7 @@ pub fn encode<M: Serialize>(message: &M, out: &mut Vec<u8>) -> Result<(), FrameE
     }
     if len > FRAME_MAX {
         out.truncate(at);
-        return Err(FrameError::TooLong(len));
+        return Err(FrameError::TooLong(len, FRAME_MAX));
     }
     out[at..at + 4].copy_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes());
     Ok(())
@@ -49,6 +49,11 @@ pub fn write<M: Serialize>(to: &mut impl Write, message: &M) -> Result<(), Frame
 
 /// Reads one message; None at the end of the stream between frames.
 pub fn read<M: DeserializeOwned>(from: &mut impl Read) -> Result<Option<M>, FrameError> {
+    read_limited(from, FRAME_MAX)
+}
+
+/// The same, where frames are to be shorter.
+pub fn read_limited<M: DeserializeOwned>(from: &mut impl Read, max: usize) -> Result<Option<M>, FrameError> {
     let mut head = [0; 4];
     let mut got = 0;
     while got < 4 {
@@ -61,8 +66,8 @@ pub fn read<M: DeserializeOwned>(from: &mut impl Read) -> Result<Option<M>, Fram
         }
     }
     let len = u32::from_le_bytes(head) as usize;
-    if len > FRAME_MAX {
-        return Err(FrameError::TooLong(len));
+    if len > max {
+        return Err(FrameError::TooLong(len, max));
     }
     let mut body = vec![0; len];
     from.read_exact(&mut body)?;
@@ -103,7 +108,7 @@ impl Inbox {
         let Some(head) = rest.first_chunk::<4>() else { return Ok(None) };
         let len = u32::from_le_bytes(*head) as usize;
         if len > FRAME_MAX {
-            return Err(FrameError::TooLong(len));
+            return Err(FrameError::TooLong(len, FRAME_MAX));
         }
         let Some(body) = rest.get(4..4 + len) else { return Ok(None) };
         let message = rmp_serde::from_slice(body)?;
@@ -192,6 +197,6 @@ mod tests {
     #[test]
     fn a_huge_length_is_refused_before_memory_is_taken() {
         let wire = u32::MAX.to_le_bytes();
-        assert!(matches!(read::<String>(&mut &wire[..]), Err(FrameError::TooLong(_))));
+        assert!(matches!(read::<String>(&mut &wire[..]), Err(FrameError::TooLong(..))));
     }
 }

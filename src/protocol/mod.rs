@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod dispatcher;
+pub mod distributor;
 pub mod envelope;
 pub mod frame;
 pub mod seal;

@@ -43,8 +43,10 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<WaitingClass> {
 impl View<'_> {
     /// Classes in which members began to wait after a point in the count of changes, at most `limit`, oldest change first.
     pub fn classes_stirred(&self, since: i64, limit: u32) -> Result<Vec<(WaitingClass, i64)>> {
+        // Of a first tier are the classes of tasks that live elsewhere: nothing of ours could start them.
         let sql = "SELECT id, distributor_id, user_id, client_id, demand, priority, changed FROM class
-                   WHERE waiting > 0 AND changed > ?1 ORDER BY changed LIMIT ?2";
+                   WHERE waiting > 0 AND changed > ?1 AND (SELECT tier FROM distributor WHERE id = distributor_id) = 2
+                   ORDER BY changed LIMIT ?2";
         self.all(sql, (since, limit), |row| Ok((read(row)?, row.get(6)?)))
     }
 

@@ -2,8 +2,10 @@
 
 use crate::model::attribute::{Source, Value};
 use crate::model::command::Text;
+use crate::model::endpoint::Endpoint;
+use crate::model::files::{Digest, RelPath};
 use crate::model::id::{
-    BootId, ClassId, ClientId, DistributorId, HostId, Index, LaneId, ServerId, TaskId, TaskUuid, UserId,
+    BootId, ClassId, ClientId, DistributorId, HomeId, HostId, Index, LaneId, ServerId, TaskId, TaskUuid, UserId,
 };
 use crate::model::name::Name;
 use crate::model::resources::Bytes;
@@ -40,6 +42,30 @@ impl FromSql for Index {
     }
 }
 
+impl ToSql for Digest {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.to_string()))
+    }
+}
+
+impl FromSql for Digest {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_str()?.parse().map_err(FromSqlError::other)
+    }
+}
+
+impl ToSql for RelPath {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.as_bytes()))
+    }
+}
+
+impl FromSql for RelPath {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Self::try_from(Text::column_result(value)?).map_err(FromSqlError::other)
+    }
+}
+
 impl ToSql for Bytes {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::from(i64::try_from(self.0).unwrap_or(i64::MAX)))
@@ -62,6 +88,30 @@ impl FromSql for TaskUuid {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let bytes = value.as_blob()?;
         uuid::Uuid::from_slice(bytes).map(TaskUuid).map_err(FromSqlError::other)
+    }
+}
+
+impl ToSql for HomeId {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.0.to_string()))
+    }
+}
+
+impl FromSql for HomeId {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        uuid::Uuid::parse_str(value.as_str()?).map(HomeId).map_err(FromSqlError::other)
+    }
+}
+
+impl ToSql for Endpoint {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.to_string()))
+    }
+}
+
+impl FromSql for Endpoint {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_str()?.parse().map_err(FromSqlError::other)
     }
 }
 

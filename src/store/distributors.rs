@@ -3,22 +3,46 @@
 use super::attributes::Owner;
 use super::{Result, Tx, View};
 use crate::model::distributor::{Endpoint, Load, Policy, Record, Tier};
-use crate::model::id::DistributorId;
+use crate::model::id::{DistributorId, HomeId};
 use crate::model::name::Name;
 use crate::model::time::Timestamp;
+use std::time::Duration;
+
+/// A silent member is tried again after this long: by the dispatcher that runs, else by the next search.
+pub const SILENT_RETRY: Duration = Duration::from_secs(30);
 
 impl View<'_> {
     /// The members of a tier in the order in which they stand, with what is known of them.
     pub fn distributors(&self, tier: Tier) -> Result<Vec<Record>> {
-        let rows = self.all(
-            "SELECT id, name, drained, silent_since FROM distributor WHERE tier = ?1 ORDER BY position, id",
+        let now = Timestamp::now();
+        let mut records = self.all(
+            "SELECT id, name, endpoint, home, there, allowed, drained, silent_since, tried_at
+             FROM distributor WHERE tier = ?1 ORDER BY position, id",
             [u8::from(tier)],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+            |row| {
+                let silent_since: Option<Timestamp> = row.get(7)?;
+                let tried_at: Option<Timestamp> = row.get(8)?;
+                Ok(Record {
+                    id: row.get(0)?,
+                    name: row.get(1)?,
+                    tier,
+                    endpoint: row.get(2)?,
+                    home: row.get(3)?,
+                    there: row.get(4)?,
+                    called: None,
+                    allowed: row.get(5)?,
+                    drained: row.get(6)?,
+                    silent_since,
+                    due: silent_since.is_some() && tried_at.is_none_or(|at| at.age_at(now) >= SILENT_RETRY),
+                    load: Load::default(),
+                })
+            },
         )?;
-        let mut records = Vec::with_capacity(rows.len());
-        for (id, name, drained, silent_since) in rows {
-            let load = self.load_of(id)?;
-            records.push(Record { id, name, tier, endpoint: Endpoint::Local, drained, silent_since, load });
+        for record in &mut records {
+            record.load = match (&record.endpoint, record.home) {
+                (Endpoint::Local, None) => self.load_of(record.id)?,
+                _ => self.report_of(record.id)?.map(|(report, _)| report.load).unwrap_or_default(),
+            };
         }
         Ok(records)
     }
@@ -80,6 +104,46 @@ impl Tx<'_> {
         Ok(DistributorId(self.inserted()))
     }
 
+    /// It lives in another home: how that is reached, and its name over there.
+    pub fn set_endpoint(&self, id: DistributorId, endpoint: &Endpoint, there: Option<&Name>) -> Result<()> {
+        self.run(
+            "UPDATE distributor SET endpoint = ?2, there = ?3, silent_since = NULL, silent_why = NULL, tried_at = NULL WHERE id = ?1",
+            (id, endpoint, there),
+        )?;
+        Ok(())
+    }
+
+    /// Registered, and allowed by the owner or not.
+    pub fn set_allowed(&self, id: DistributorId, allowed: bool) -> Result<()> {
+        self.run("UPDATE distributor SET allowed = ?2 WHERE id = ?1", (id, allowed))?;
+        Ok(())
+    }
+
+    /// A name belongs to the home that first took it.
+    pub fn set_distributor_home(&self, id: DistributorId, home: HomeId) -> Result<()> {
+        self.run("UPDATE distributor SET home = ?2 WHERE id = ?1", (id, home))?;
+        Ok(())
+    }
+
+    /// Whoever lives behind this endpoint said hello.
+    pub fn endpoint_answers(&self, endpoint: &Endpoint, home: HomeId) -> Result<()> {
+        self.run(
+            "UPDATE distributor SET silent_since = NULL, silent_why = NULL, tried_at = NULL, home = ?2
+             WHERE endpoint = ?1 AND (silent_since IS NOT NULL OR home IS NOT ?2)",
+            (endpoint, home),
+        )?;
+        Ok(())
+    }
+
+    /// Nobody behind this endpoint answers, for this reason.
+    pub fn endpoint_silent(&self, endpoint: &Endpoint, why: &str, now: Timestamp) -> Result<()> {
+        self.run(
+            "UPDATE distributor SET silent_since = coalesce(silent_since, ?2), silent_why = ?3, tried_at = ?2 WHERE endpoint = ?1",
+            (endpoint, now, why),
+        )?;
+        Ok(())
+    }
+
     /// Drains with a reason, or resumes with None.
     pub fn set_distributor_drained(&self, id: DistributorId, reason: Option<&str>) -> Result<()> {
         self.run("UPDATE distributor SET drained = ?2 WHERE id = ?1", (id, reason))?;
@@ -121,6 +185,23 @@ impl Tx<'_> {
 }
 
 impl View<'_> {
+    /// Why a silent one does not answer, and when it was tried last.
+    pub fn silence(&self, id: DistributorId) -> Result<(Option<String>, Option<Timestamp>)> {
+        let row = self.one("SELECT silent_why, tried_at FROM distributor WHERE id = ?1", [id], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+        Ok(row.unwrap_or_default())
+    }
+
+    /// Endpoints behind which somebody was silent when last tried.
+    pub fn silent_endpoints(&self) -> Result<Vec<(Endpoint, Timestamp)>> {
+        self.all(
+            "SELECT endpoint, max(coalesce(tried_at, silent_since)) FROM distributor WHERE silent_since IS NOT NULL GROUP BY endpoint",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+    }
+
     /// Does a second-tier distributor own any task?
     pub fn distributor_has_tasks(&self, id: DistributorId) -> Result<bool> {
         let sql = "SELECT 1 FROM class c JOIN task t ON t.class_id = c.id WHERE c.distributor_id = ?1 LIMIT 1";

@@ -108,6 +108,16 @@ impl Home {
         self.dir.join("spool").join("out")
     }
 
+    /// What is sent with tasks, each content once.
+    pub fn sent(&self) -> PathBuf {
+        self.dir.join("spool").join("sent")
+    }
+
+    /// What members brought back.
+    pub fn fetched(&self) -> PathBuf {
+        self.dir.join("spool").join("fetched")
+    }
+
     /// Is there a database?
     pub fn exists(&self) -> bool {
         self.database().exists()
@@ -115,7 +125,8 @@ impl Home {
 
     /// Makes the directories that are missing.
     pub(super) fn make(&self) -> Result<()> {
-        for dir in [self.dir.clone(), self.run_dir(), self.dir.join("spool"), self.agent_spool(), self.outputs()] {
+        let spools = [self.agent_spool(), self.outputs(), self.sent(), self.fetched()];
+        for dir in [self.dir.clone(), self.run_dir(), self.dir.join("spool")].into_iter().chain(spools) {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);
             made.map_err(|error| match error.kind() {
                 ErrorKind::AlreadyExists => {

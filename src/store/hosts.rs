@@ -55,6 +55,12 @@ impl Tx<'_> {
         if woke > 0 { self.touch_server(id) } else { Ok(()) }
     }
 
+    /// It was heard of last at that time, and is not any more.
+    pub fn record_last_contact(&self, id: ServerId, at: Timestamp) -> Result<()> {
+        self.run("UPDATE server SET contacted_at = max(coalesce(contacted_at, 0), ?2) WHERE id = ?1", (id, at))?;
+        Ok(())
+    }
+
     /// Lets the dispatcher look again at a server, at those on the same host and at the groups that it is in.
     pub fn touch_server(&self, id: ServerId) -> Result<()> {
         self.run("UPDATE home SET changes = changes + 1", [])?;

@@ -6,6 +6,7 @@ use crate::model::id::{AttemptId, BootId, ClassId, Epoch, Index, LaneId, ServerI
 use crate::model::resources::Bytes;
 use crate::model::task::{Phase, State};
 use crate::model::time::Timestamp;
+use std::time::Duration;
 
 /// A member row.
 #[derive(Debug, Clone)]
@@ -71,6 +72,8 @@ pub struct Live {
     pub lane: LaneId,
     pub boot: BootId,
     pub sent: Epoch,
+    /// LOST after so long without contact.
+    pub lost_after: Option<Duration>,
 }
 
 impl Live {
@@ -118,7 +121,7 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<MemberRow> {
 }
 
 const LIVE: &str = "
-    SELECT m.task_id, t.uuid, m.idx, m.number, m.state = 'RUNNING', t.class_id, m.server_id, m.host_id, m.lane, m.boot_id, m.sent
+    SELECT m.task_id, t.uuid, m.idx, m.number, m.state = 'RUNNING', t.class_id, m.server_id, m.host_id, m.lane, m.boot_id, m.sent, t.lost_after
     FROM member m JOIN task t ON t.id = m.task_id ";
 
 fn read_live(row: &rusqlite::Row<'_>) -> rusqlite::Result<Live> {
@@ -134,6 +137,7 @@ fn read_live(row: &rusqlite::Row<'_>) -> rusqlite::Result<Live> {
         lane: row.get(8)?,
         boot: row.get(9)?,
         sent: Epoch(row.get(10)?),
+        lost_after: row.get::<_, Option<u64>>(11)?.map(Duration::from_millis),
     })
 }
 
@@ -219,13 +223,7 @@ impl Tx<'_> {
     }
 
     /// Asks for a cancel; the dispatcher carries it out.
-    pub fn ask_cancel(
-        &self,
-        task: TaskId,
-        index: Option<Index>,
-        grace: std::time::Duration,
-        now: Timestamp,
-    ) -> Result<()> {
+    pub fn ask_cancel(&self, task: TaskId, index: Option<Index>, grace: Duration, now: Timestamp) -> Result<()> {
         let grace = u64::try_from(grace.as_millis()).unwrap_or(10_000);
         // UNIQUE does not hold NULLs apart: one row for the whole task is kept by hand.
         self.run("DELETE FROM cancel WHERE task_id = ?1 AND idx IS ?2", (task, index))?;

@@ -2,6 +2,7 @@
 //! readers see one snapshot through [`Store::read`].
 
 pub mod attributes;
+pub mod away;
 pub mod choosing;
 pub mod classes;
 pub mod clients;
@@ -9,6 +10,7 @@ mod columns;
 mod copy;
 pub mod declared;
 pub mod distributors;
+pub mod files;
 mod founding;
 mod gate;
 mod groups;
@@ -20,6 +22,7 @@ pub mod members;
 pub mod outputs;
 pub mod profiles;
 pub mod query;
+pub mod reports;
 mod reservations;
 mod schema;
 pub mod servers;
@@ -142,8 +145,8 @@ impl Store {
     }
 
     fn open_any(home: &Home) -> Result<Self> {
-        // A database that was copied here comes without its directories.
-        if !home.run_dir().exists() {
+        // A database that was copied here comes without its directories, an older home without the newest.
+        if !home.run_dir().exists() || !home.fetched().exists() {
             home.make()?;
         }
         Self::open_at(home, &home.database()).map_err(|error| error.at(home))

@@ -2,6 +2,8 @@
 
 use super::{Result, Tx, View};
 use crate::model::id::{Epoch, HomeId};
+use crate::model::time::parse_duration;
+use std::time::Duration;
 
 /// The home's own row.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +30,17 @@ impl View<'_> {
     /// Counts up with everything that a dispatcher has to look at again.
     pub fn changes(&self) -> Result<i64> {
         Ok(self.one("SELECT changes FROM home", [], |row| row.get(0))?.unwrap_or(0))
+    }
+
+    /// The account that the home belongs to: its first user.
+    pub fn owner(&self) -> Result<crate::model::name::Name> {
+        let owner = self.one("SELECT coalesce((SELECT value FROM setting WHERE name = 'owner'), (SELECT name FROM user ORDER BY id LIMIT 1))", [], |row| {
+            row.get(0)
+        })?;
+        owner.ok_or_else(|| super::StoreError::Corrupt {
+            path: "grid.db".into(),
+            found: "the home has no owner".to_owned(),
+        })
     }
 
     /// A setting's text, if it is set.
@@ -60,6 +73,14 @@ impl Tx<'_> {
         };
         Ok(())
     }
+}
+
+/// How long the reading of a host over ssh is believed, where `stale_after` is not set.
+const STALE_AFTER: Duration = Duration::from_secs(600);
+
+/// The setting `stale_after` as a time.
+pub fn stale_after(setting: Option<&str>) -> Duration {
+    setting.and_then(|text| parse_duration(text).ok()).unwrap_or(STALE_AFTER)
 }
 
 /// Application names that are looked up on every host, where `watch` is not set.

@@ -181,6 +181,18 @@ impl View<'_> {
         self.one("SELECT id FROM task WHERE uuid = ?1", [uuid], |row| row.get(0))
     }
 
+    /// The same, save what this home only knows as a client; that one comes second.
+    pub fn held_by_uuid(&self, uuid: TaskUuid) -> Result<(Option<TaskId>, Option<TaskId>)> {
+        let sql =
+            "SELECT t.id, a.task_id IS NOT NULL FROM task t LEFT JOIN away a ON a.task_id = t.id WHERE t.uuid = ?1";
+        let found = self.one(sql, [uuid], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(match found {
+            Some((id, true)) => (None, Some(id)),
+            Some((id, false)) => (Some(id), None),
+            None => (None, None),
+        })
+    }
+
     /// Existing ids from one to another, both included.
     pub fn task_ids(&self, from: TaskId, to: TaskId) -> Result<Vec<TaskId>> {
         self.all("SELECT id FROM task WHERE id BETWEEN ?1 AND ?2 ORDER BY id", (from, to), |row| row.get(0))
@@ -207,7 +219,10 @@ impl View<'_> {
 
     /// Is there anything that a dispatcher has to care for?
     pub fn has_unended(&self) -> Result<bool> {
-        let sql = "SELECT 1 FROM task INDEXED BY task_unended WHERE waiting + held + starting + running > 0 AND waiting + starting + running > 0 LIMIT 1";
+        // What another home holds is its dispatcher's care; what nobody has taken for certain is ours.
+        let sql = "SELECT 1 FROM task INDEXED BY task_unended WHERE waiting + held + starting + running > 0 AND waiting + starting + running > 0
+                   AND NOT EXISTS (SELECT 1 FROM away WHERE task_id = task.id AND home IS NOT NULL)
+                   UNION ALL SELECT 1 FROM away INDEXED BY away_open WHERE home IS NULL OR cancel IS NOT NULL LIMIT 1";
         Ok(self.one(sql, [], |_| Ok(()))?.is_some())
     }
 
@@ -229,7 +244,9 @@ impl View<'_> {
 
     /// How many unended tasks a user has, or anybody.
     pub fn count_unended_of(&self, user: Option<UserId>) -> Result<u64> {
-        let sql = "SELECT count(*) FROM task INDEXED BY task_unended WHERE waiting + held + starting + running > 0 AND (?1 IS NULL OR user_id = ?1)";
+        // Everybody's are counted in the index alone, without a look at the rows.
+        let Some(user) = user else { return self.count_unended() };
+        let sql = "SELECT count(*) FROM task INDEXED BY task_unended WHERE waiting + held + starting + running > 0 AND user_id = ?1";
         Ok(self.one(sql, [user], |row| row.get(0))?.unwrap_or(0))
     }
 
@@ -254,7 +271,10 @@ impl View<'_> {
 
     /// What a server is told to do for a task.
     pub fn launch(&self, id: TaskId) -> Result<Option<Launch>> {
-        self.one("SELECT argv, cwd, env, time_limit, stdout, stderr, stdin FROM task WHERE id = ?1", [id], |row| {
+        let files = self.files_of(id)?;
+        const SELECT: &str =
+            "SELECT argv, cwd, env, time_limit, stdout, stderr, stdin, client_home FROM task WHERE id = ?1";
+        self.one(SELECT, [id], |row| {
             Ok(Launch {
                 command: Command::from_blob(row.get_ref(0)?.as_blob()?),
                 cwd: row.get(1)?,
@@ -263,6 +283,9 @@ impl View<'_> {
                 stdout: row.get(4)?,
                 stderr: row.get(5)?,
                 stdin: row.get(6)?,
+                home: row.get(7)?,
+                workplace: files.0,
+                fetch: files.1,
             })
         })
     }
@@ -287,9 +310,9 @@ impl Tx<'_> {
         self.run(
             "INSERT INTO task (uuid, class_id, user_id, name, argv, shown, cwd, env, time_limit, stdout, stderr, stdin, retries, retry_lost,
                                shape, first, step, size, at_once, rest, rest_state, waiting, held, reason, submitted_at, round, tier1, tier2,
-                               search, verdict, verdict_at, unmatched)
+                               search, verdict, verdict_at, unmatched, client_home, lost_after)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?18, ?20, ?21, ?22, ?23, ?24, ?25,
-                     ?26, ?27, ?28, ?29, ?24, ?30)",
+                     ?26, ?27, ?28, ?29, ?24, ?30, ?31, ?32)",
             rusqlite::params![
                 new.uuid,
                 new.class,
@@ -321,6 +344,8 @@ impl Tx<'_> {
                 new.search.map(|n| n.0),
                 new.verdict.map(|n| n.0),
                 new.unmatched,
+                launch.home,
+                new.request.lost_after.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
             ],
         )?;
         let id = TaskId(self.inserted());
@@ -329,12 +354,19 @@ impl Tx<'_> {
                 self.run("INSERT INTO entry (task_id, idx, line) VALUES (?1, ?2, ?3)", (id, at + 1, line))?;
             }
         }
+        self.add_files(id, launch)?;
         Ok(id)
     }
 
     /// Why a task waits or is held.
     pub fn set_reason(&self, id: TaskId, reason: Option<&str>) -> Result<()> {
         self.run("UPDATE task SET reason = ?2 WHERE id = ?1 AND reason IS NOT ?2", (id, reason))?;
+        Ok(())
+    }
+
+    /// What each tier answered.
+    pub fn set_search(&self, id: TaskId, search: NoteId) -> Result<()> {
+        self.run("UPDATE task SET search = ?2 WHERE id = ?1", (id, search.0))?;
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use super::{Result, Tx, View};
 use crate::model::id::UserId;
 use crate::model::name::Name;
 use crate::model::time::Timestamp;
-use crate::model::user::User;
+use crate::model::user::{Role, User};
 
 impl View<'_> {
     /// All users, by name.
@@ -37,7 +37,21 @@ impl View<'_> {
     }
 }
 
+impl View<'_> {
+    /// What a user may do here from another home.
+    pub fn role(&self, id: UserId) -> Result<Role> {
+        let role = self.one("SELECT role FROM user WHERE id = ?1", [id], |row| row.get::<_, String>(0))?;
+        Ok(role.and_then(|word| word.parse().ok()).unwrap_or_default())
+    }
+}
+
 impl Tx<'_> {
+    /// Gives a user a role.
+    pub fn set_role(&self, id: UserId, role: Role) -> Result<()> {
+        self.run("UPDATE user SET role = ?2 WHERE id = ?1", (id, role.word()))?;
+        Ok(())
+    }
+
     /// A user with nothing but a name.
     pub fn add_user(&self, name: &Name, now: Timestamp) -> Result<UserId> {
         self.run("INSERT INTO user (name, created_at) VALUES (?1, ?2)", (name, now))?;

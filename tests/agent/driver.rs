@@ -118,11 +118,14 @@ pub fn launch(arguments: &[&str]) -> Launch {
     Launch {
         command: Command::new(arguments.iter().map(|a| Text::from(*a)).collect()).unwrap(),
         cwd: Text::from("/"),
+        home: None,
         env: Environment::default(),
         time_limit: None,
         stdout: None,
         stderr: None,
         stdin: None,
+        workplace: Default::default(),
+        fetch: None,
     }
 }
 
@@ -131,7 +134,7 @@ pub fn sh(script: &str) -> Launch {
 }
 
 pub fn member(attempt: AttemptId) -> StartMember {
-    StartMember { attempt, array_index: None, entry: None }
+    StartMember { attempt, array_index: None, entry: None, directory: None }
 }
 
 impl Agent {
@@ -150,7 +153,16 @@ impl Agent {
 
     pub fn order(&self, lane: i64, launch: Launch, members: Vec<StartMember>) -> Start {
         let (boot, epoch) = (self.boot.clone(), self.epoch);
-        Start { lane: LaneId(lane), boot, epoch, launch, mem_limit: None, grid_env: Vec::new(), members }
+        Start {
+            lane: LaneId(lane),
+            boot,
+            epoch,
+            launch,
+            mem_limit: None,
+            grid_env: Vec::new(),
+            prologue: None,
+            members,
+        }
     }
 
     pub fn start(&mut self, lane: i64, launch: Launch) -> AttemptId {

@@ -37,24 +37,31 @@ fn reasons(explained: &Value, server: &str) -> String {
 #[test]
 fn claim_6_matched_by_the_applications_residing_on_a_server() {
     let _among = load::together();
-    let grid = fast_and_slow(&["--app", "blender=4.1"], &["--app", "blender=3.6", "--app", "ffmpeg"]);
+    let mut grid = fast_and_slow(&["--app", "blender=4.1"], &["--app", "blender=3.6", "--app", "ffmpeg"]);
     assert_eq!(server_of(&grid, &["--app", "ffmpeg"]), "slow");
     assert_eq!(server_of(&grid, &["--app", "blender>=4.0"]), "fast");
     assert_eq!(server_of(&grid, &["--app", "blender>=3.6", "--app", "ffmpeg"]), "slow");
     let refused = grid.grid(["submit", "--app", "blender>=5", "--", "true"]).expect(75);
     refused.says(&["fast", "4.1", "slow", "3.6"]);
     grid.grid(["submit", "--app", "maya", "--", "true"]).expect(75).says(&["maya"]);
-    // Found on PATH, not declared: a program of ours, watched for.
+    // Found on PATH with its version, not declared: a program of ours, watched for.
     let bin = grid.file("bin");
     std::fs::create_dir(&bin).unwrap();
     let program = bin.join("grid-test-app");
     std::fs::write(&program, "#!/bin/sh\necho grid-test-app 2.5\n").unwrap();
     std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    grid.grid(["config", "set", "watch", "sh,grid-test-app"]).ok();
+    grid.grid(["config", "set", "watch", "sh,grid-test-app,grid-no-such-app"]).ok();
+    grid.grid(["submit", "--app", "grid-test-app", "--", "true"]).expect(75).says(&["grid-test-app is not there"]);
+    // The agent looks along the PATH that it was started with.
+    grid.grid(["dispatcher", "stop"]).ok();
+    let path = grid.sh("echo $PATH").ok();
+    grid.set_env("PATH", &format!("{}:{path}", bin.display()));
     grid.grid(["server", "refresh"]).ok();
     let apps = grid.attribute("fast", "apps");
-    assert!(apps.as_array().is_some_and(|all| all.contains(&"sh".into())), "`sh` resides everywhere: {apps}");
-    grid.grid(["run", "--app", "sh", "--", "true"]).ok();
+    let has = |name: &str| apps.as_array().is_some_and(|all| all.contains(&name.into()));
+    assert!(has("sh") && has("grid-test-app") && !has("grid-no-such-app"), "{apps}");
+    grid.grid(["run", "--app", "sh", "--app", "grid-test-app>=2.4", "--", "true"]).ok();
+    grid.grid(["submit", "--app", "grid-test-app>=3", "--", "true"]).expect(75).says(&["found 2.5"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! 1, 15, 2: the way of a task through both tiers to a server, and a server made of several.
 
-use crate::support::{Grid, load};
+use crate::support::{Grid, load, skipped};
 use serde_json::{Value, json};
 
 /// The answers of one tier as (distributor, answer).
@@ -91,6 +91,15 @@ fn claim_15_the_redirect_is_the_same_for_any_task_and_client() {
     ] {
         assert_eq!(redirect(other), plain, "{other:?}");
     }
+    // Another client: this host under another name, to everybody in the namespace.
+    let other = |line: &str| grid.sh(&format!("unshare -ru sh -c 'hostname elsewhere-2 && {line}'"));
+    if other("true").code() != 0 {
+        return skipped("claim 15, another client", "no namespace for a host name here");
+    }
+    let why = other("grid submit -n --json -- true").json();
+    assert_eq!(searched(&why, 1), plain, "another client");
+    other("grid submit -H -- true").ok();
+    assert_eq!(grid.show("1")["client"], "elsewhere-2", "it was one indeed");
 }
 
 #[test]

@@ -46,3 +46,19 @@ fn an_excluded_server_is_not_reached_through_a_group() {
     grid.grid(["submit", "-w", "farm", "-x", "fast,slow", "--", "true"]).expect(75).says(&["excluded"]);
     grid.grid(["server", "remove", "fast"]).expect(1).says(&["part of farm"]);
 }
+
+#[test]
+fn a_task_that_waits_for_another_server_does_not_hold_up_its_equals() {
+    let grid = Grid::new();
+    grid.grid(["server", "add", "other", "--local"]).ok();
+    grid.grid(["server", "drain", "other"]).ok();
+    // Refused here; `other` may have that directory, once it is resumed.
+    let waits = grid.submit(["--cwd", "/no/such/directory", "--", "true"]);
+    grid.until_state(&waits, "PENDING");
+    let array = grid.submit(["--array", "1-50", "--", "true"]);
+    grid.grid(["wait", &array]).ok();
+    grid.grid(["run", "--", "true"]).ok();
+    assert_eq!(grid.state(&waits), "PENDING");
+    grid.grid(["server", "resume", "other"]).ok();
+    grid.grid(["wait", &waits]).expect(125);
+}

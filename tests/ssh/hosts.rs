@@ -162,6 +162,12 @@ fn shells_and_homes_are_as_ordered() {
     ssh(&rig, "h1", "echo from h1 > here").ok();
     assert_eq!(ssh(&rig, "h2", "cat here").ok(), "from h1");
     assert_eq!(ssh(&rig, "h3", "cat here; command -v grid").out(), "/usr/local/bin/grid\n");
+    rig.load("h3", Some(7.5));
+    rig.load("h3", Some(8.5));
+    assert!(ssh(&rig, "h3", "cat /proc/loadavg").ok().starts_with("8.50 "));
+    assert!(!ssh(&rig, "h1", "cat /proc/loadavg").ok().starts_with("8.50 "));
+    rig.load("h3", None);
+    assert!(!ssh(&rig, "h3", "cat /proc/loadavg").ok().starts_with("8.50 "));
     rig.put("h1", ".bashrc", "echo noise\n");
     assert_eq!(ssh(&rig, "h2", "echo word").ok(), "noise\nword");
     rig.shell("h3", "/no/shell");
@@ -232,4 +238,16 @@ fn twenty_hosts_are_up_in_seconds() {
     let script = "for k in $(seq 20); do ssh h$k uname -n & done; wait";
     let said = process::run(rig.at("head").command("bash").args(["-c", script])).ok();
     assert_eq!(said.lines().count(), 20);
+}
+
+/// Hosts to try things on by hand: `cargo test --test ssh by_hand -- --ignored --nocapture`, until its stdin ends.
+#[test]
+#[ignore = "for a person at a terminal"]
+fn by_hand() {
+    let count = std::env::var("GRID_TEST_HOSTS").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
+    let Some(rig) = Rig::up(count) else { return };
+    for host in rig.hosts() {
+        println!("{host}: {} bash", process::line_of(&rig.at(host.as_str()).command("env")));
+    }
+    let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
 }

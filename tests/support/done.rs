@@ -57,6 +57,16 @@ impl Done {
         }
         self
     }
+
+    /// It must have ended with 0, and its stdout must hold all of these.
+    #[track_caller]
+    pub fn shows(self, all: &[&str]) -> Self {
+        let out = self.clone().ok();
+        for wanted in all {
+            assert!(out.contains(wanted), "{wanted:?} is not shown: {self:?}");
+        }
+        self
+    }
 }
 
 impl fmt::Debug for Done {

@@ -1,5 +1,7 @@
 //! A small file system of its own, where this account may mount one.
 
+#![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses a part")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -6,8 +6,8 @@ use crate::model::distributor::Policy;
 use crate::model::name::Name;
 use crate::model::resources::Bytes;
 use crate::model::time::parse_duration;
+use crate::model::user::Role;
 use clap::{ArgGroup, Args, Subcommand};
-use std::ffi::OsString;
 use std::time::Duration;
 
 const SET_HELP: &str = "An attribute of your own: 90 int, 90.5 double, true/false bool, else text; repeat for a list";
@@ -76,7 +76,7 @@ pub struct ServerAdd {
 }
 
 #[derive(Debug, Args)]
-#[command(override_usage = "grid server set NAME OPTION..", group = change(&["slots", "cpus", "mem", "max_load", "accepts", "prologue", "apps", "set"]))]
+#[command(override_usage = "grid server set NAME OPTION..", group = change(&["slots", "cpus", "mem", "max_load", "accepts", "shared_account", "prologue", "apps", "set"]))]
 pub struct ServerSet {
     pub name: Name,
     #[command(flatten)]
@@ -98,6 +98,9 @@ pub struct ServerOptions {
     /// Start nothing while the load is at or above this
     #[arg(long, value_name = "LOAD", allow_negative_numbers = true, value_parser = positive)]
     pub max_load: Option<f64>,
+    /// Let tasks of other users run there under this home's own account: they can read and change whatever it can
+    #[arg(long)]
+    pub shared_account: bool,
     /// Which tasks it takes, as '"staff" in user.groups'
     #[arg(long, value_name = "EXPR")]
     pub accepts: Option<String>,
@@ -175,6 +178,23 @@ pub enum User {
     Unset(Unset),
     /// Remove a user without tasks
     Remove(Names),
+    /// Print the line for authorized_keys by which a user of this home comes in from elsewhere
+    Allow(UserAllow),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  grid user add alice ; grid user allow alice >> alice.line   # then put her key behind it in ~/.ssh/authorized_keys
+  grid user allow front-a --vouch                             # a first tier, which may speak for its users")]
+pub struct UserAllow {
+    pub name: Name,
+    /// What it may do: submit (its own tasks only), see-all, operate, administer
+    #[arg(long, value_name = "ROLE")]
+    pub role: Option<Role>,
+    /// It is a first tier: it may speak for its users, who have to be users here too
+    #[arg(long)]
+    pub vouch: bool,
 }
 
 #[derive(Debug, Args)]
@@ -293,22 +313,67 @@ pub enum Distributor {
     Order(Order),
     /// Choose how a tier is searched; without a policy, say how it is
     Search(Search),
-    #[command(hide = true)]
-    Register(super::NotYet),
-    #[command(hide = true)]
-    Allow(super::NotYet),
-    #[command(hide = true)]
-    Push(super::NotYet),
+    /// Offer a second-tier distributor of this home to a first tier in another one, and report its state there
+    Register(Register),
+    /// Let tasks be redirected to a second-tier distributor that registered itself here
+    Allow(Allow),
+    /// Report the state of registered distributors now
+    Push(Listing),
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  grid distributor register --as lab-x --with ssh:front-a --endpoint ssh:lab-x
+  grid distributor register --as lab-x --with /home/me/front --on change,period:5min
+
+A first tier on another host redirects tasks here once its owner has run `grid distributor allow`.")]
+pub struct Register {
+    /// What the first tier is to call it
+    #[arg(long = "as", value_name = "NAME")]
+    pub name: Name,
+    /// The first tier's home: a path on this host, or ssh:HOST[:PATH]; may be repeated
+    #[arg(long, value_name = "ENDPOINT", required = true)]
+    pub with: Vec<String>,
+    /// Where this home is reached from there; with a path, this home's own path
+    #[arg(long, value_name = "ENDPOINT")]
+    pub endpoint: Option<String>,
+    /// Report to every first-tier home that this one knows (the default), or only to those registered with
+    #[arg(long, value_name = "all|registered", default_value = "all", value_parser = ["all", "registered"])]
+    pub to: String,
+    /// When to report: change, event, period:TIME, or never
+    #[arg(long, value_name = "WHEN,..", value_delimiter = ',', default_value = "change,event,period:60s")]
+    pub on: Vec<String>,
+    /// Which distributor of this home
+    #[arg(long, value_name = "NAME", default_value = "tier2")]
+    pub distributor: Name,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  grid distributor allow lab-x --endpoint ssh:lab-x")]
+pub struct Allow {
+    pub name: Name,
+    /// Where it is reached; only what is said here counts, never what it says itself
+    #[arg(long, value_name = "ENDPOINT")]
+    pub endpoint: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  grid distributor add lab-b --tier 2
+  grid distributor add front-a --tier 1 --endpoint ssh:front-a")]
 pub struct DistributorAdd {
     pub name: Name,
     /// 1 redirects, 2 has servers
     #[arg(long, value_name = "1|2", value_parser = clap::value_parser!(u8).range(1..=2))]
     pub tier: u8,
-    #[arg(long, hide = true)]
-    pub endpoint: Option<OsString>,
+    /// It lives in another home: a path on this host, or ssh:HOST[:PATH]
+    #[arg(long, value_name = "ENDPOINT")]
+    pub endpoint: Option<String>,
+    /// Its name over there; default: the first of its tier
+    #[arg(long, value_name = "NAME", requires = "endpoint")]
+    pub there: Option<Name>,
     #[arg(long = "set", value_name = "NAME=VALUE", help = SET_HELP)]
     pub set: Vec<String>,
 }

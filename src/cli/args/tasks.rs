@@ -17,6 +17,7 @@ Examples:
   grid submit -c 8 --mem 16G -t 2h --app 'blender>=4.1' -- blender -b scene.blend
   grid submit -a 1-100%4 -- sh -c 'echo $GRID_ARRAY_INDEX'
   ls *.wav | grid submit --each-line - -- flac {}
+  grid submit --send job.py --send in.csv --fetch 'out*' -- python3 job.py in.csv
   grid submit --shell 'make && make test'
   grid submit -C 'server.site == client.site' --prefer server.power -- ./job
 
@@ -28,6 +29,7 @@ const RUN_EXAMPLES: &str = "\
 Examples:
   grid run -- uname -n
   grid run --stdin -- wc -l < book.txt
+  grid run --dir -- make
 
 Exit codes: the task's own, and
   75 no server can ever run it    124 time limit
@@ -115,9 +117,22 @@ pub struct TaskOptions {
     /// Also when the task was lost: it may then run twice
     #[arg(long, help_heading = "How it runs")]
     pub retry_lost: bool,
+    /// Give it up as LOST once its server was out of reach so long; it may still run there
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "How it runs")]
+    pub lost_after: Option<Duration>,
     /// Say where it would run and why, submit nothing
     #[arg(short = 'n', long, help_heading = "How it runs")]
     pub dry_run: bool,
+
+    /// Send a file or directory along; the task runs in a directory of its own with it; may be repeated
+    #[arg(long, value_name = "PATH", conflicts_with = "cwd", help_heading = "Files")]
+    pub send: Vec<PathBuf>,
+    /// Send a directory (default: this one) less what .gitignore leaves out; bring back what the task changed
+    #[arg(long, value_name = "PATH", num_args = 0..=1, default_missing_value = ".", conflicts_with = "cwd", help_heading = "Files")]
+    pub dir: Option<PathBuf>,
+    /// Bring back PATH or 'GLOB' from the task's directory at the end; may be repeated
+    #[arg(long, value_name = "PATH", help_heading = "Files")]
+    pub fetch: Vec<OsString>,
 
     #[command(flatten)]
     pub not_yet: NotYetOptions,
@@ -136,10 +151,6 @@ pub struct NotYetOptions {
     pub license: Option<OsString>,
     #[arg(short = 'G', long, hide = true)]
     pub gpus: Option<OsString>,
-    #[arg(long, hide = true)]
-    pub send: Vec<OsString>,
-    #[arg(long, hide = true)]
-    pub dir: Option<OsString>,
 }
 
 #[derive(Debug, Args)]
@@ -268,6 +279,33 @@ pub struct Wait {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
+What was submitted with --fetch or --dir comes home when the task has ended; `run`,
+`wait` and `submit --wait` unpack it by themselves. A file that was changed here since
+the submit is not overwritten: the task's lands beside it as NAME.grid-ID. Nothing is
+written outside of the directory. What could not be brought home is asked for again.
+
+Examples:
+  grid fetch last
+  grid fetch 12.3 --to results
+
+Exit codes: 0 all is there   1 something is not, with the reason")]
+pub struct Fetch {
+    /// 12, 12.3, 12-15, last, all
+    #[arg(value_name = "ID", required = true)]
+    pub ids: Vec<Selector>,
+    /// Below this directory; default: where the task was submitted
+    #[arg(long, value_name = "DIR")]
+    pub to: Option<PathBuf>,
+    /// Let `all` and `last` mean everyone's
+    #[arg(long)]
+    pub everyone: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
 Returns when the cancel is recorded; the task is CANCELLED once its server has confirmed it.
 A task that ends first keeps its own end.")]
 pub struct Cancel {
@@ -280,6 +318,9 @@ pub struct Cancel {
     /// Time between TERM and KILL
     #[arg(long, value_name = "TIME", value_parser = grace, default_value = "10s")]
     pub grace: Duration,
+    /// Give up a task that another home holds, or may hold, and that will not come back; it may run there all the same
+    #[arg(long, conflicts_with_all = ["wait", "grace"])]
+    pub forget: bool,
     /// Let `all` and `last` mean everyone's
     #[arg(long)]
     pub everyone: bool,

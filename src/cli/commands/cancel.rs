@@ -11,13 +11,16 @@ use crate::ops::{cancel, wait};
 pub fn run(args: Cancel, out: &mut Out) -> Done {
     with_grid(out, |grid, out| {
         let what = selecting::select(grid, &args.ids, All::Unended, args.everyone)?;
-        let changes = cancel::cancel(grid, &what, args.grace)?;
+        let changes = if args.forget { cancel::forget(grid, &what)? } else { cancel::cancel(grid, &what, args.grace)? };
         hold::print(&changes, args.json, out)?;
         if args.wait {
             out.finish()?;
             let bar = Bar::new();
             // How they ended is not how the cancel went.
-            wait::wait(grid, &what, &mut |progress| bar.set(progress))?;
+            wait::wait(grid, &what, &mut |progress| {
+                bar.set(progress);
+                true
+            })?;
         }
         Ok(Code::OK)
     })

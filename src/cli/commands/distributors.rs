@@ -1,14 +1,16 @@
 //! `grid distributor`.
 
-use super::super::args::databases::{Distributor, DistributorAdd};
+use super::super::args::databases::{Allow, Distributor, DistributorAdd, Register};
 use super::super::exit::Code;
 use super::super::failure::Failure;
 use super::super::output::Out;
 use super::super::output::table::Table;
-use super::{Done, entries, not_yet, with_grid};
+use super::{Done, entries, with_grid};
 use crate::model::distributor::Tier;
+use crate::model::endpoint::Endpoint;
 use crate::ops::attributes::assignments;
 use crate::ops::distributors::{self, RESERVED, Searching};
+use crate::ops::registry::{self, Sent, Wish};
 use crate::ops::report::Entry;
 
 pub fn run(verb: Distributor, out: &mut Out) -> Done {
@@ -55,22 +57,83 @@ pub fn run(verb: Distributor, out: &mut Out) -> Done {
             out.line(&sentence(&searching))?;
             Ok(Code::OK)
         }),
-        Distributor::Register(_) => not_yet("distributor register"),
-        Distributor::Allow(_) => not_yet("distributor allow"),
-        Distributor::Push(_) => not_yet("distributor push"),
+        Distributor::Register(args) => register(args, out),
+        Distributor::Allow(args) => allow(args, out),
+        Distributor::Push(listing) => with_grid(out, |grid, out| {
+            let sent = registry::push(grid)?;
+            told(&sent, listing.json, out)
+        }),
     }
 }
 
 fn add(args: DistributorAdd, out: &mut Out) -> Done {
-    if args.endpoint.is_some() {
-        return not_yet("distributor add --endpoint");
-    }
     let values = assignments(&args.set, &RESERVED)?;
     let tier = tier(args.tier)?;
-    with_grid(out, |grid, _| {
-        distributors::add(grid, &args.name, tier, &values)?;
+    let endpoint = args.endpoint.as_deref().map(endpoint).transpose()?;
+    with_grid(out, |grid, out| {
+        let at = endpoint.as_ref().map(|endpoint| (endpoint, args.there.as_ref()));
+        if let Some(warning) = distributors::add(grid, &args.name, tier, at, &values)? {
+            out.note(&warning);
+        }
         Ok(Code::OK)
     })
+}
+
+fn register(args: Register, out: &mut Out) -> Done {
+    let with = args.with.iter().map(|text| endpoint(text)).collect::<Result<Vec<_>, _>>()?;
+    let offers = args.endpoint.as_deref().map(endpoint).transpose()?;
+    let on = registry::on(&args.on)?;
+    with_grid(out, |grid, out| {
+        let wish = Wish { name: args.name, with, offers, to_all: args.to == "all", on, distributor: args.distributor };
+        let sent = registry::register(grid, &wish)?;
+        told(&sent, false, out)
+    })
+}
+
+fn allow(args: Allow, out: &mut Out) -> Done {
+    let endpoint = args.endpoint.as_deref().map(endpoint).transpose()?;
+    with_grid(out, |grid, out| {
+        if let Some(key) = registry::allow(grid, &args.name, endpoint.as_ref())? {
+            out.note(&format!("{} comes in here with its own key, in ~/.ssh/authorized_keys:", args.name));
+            out.line(&key)?;
+        }
+        Ok(Code::OK)
+    })
+}
+
+/// Who has the newest state, and who does not, and why.
+fn told(sent: &[Sent], json: bool, out: &mut Out) -> Done {
+    if json {
+        out.json(sent)?;
+        return Ok(Code::OK);
+    }
+    for one in sent {
+        match &one.error {
+            None => {
+                out.line(&format!("{} is reported to {} as {}{}", one.distributor, one.endpoint, one.name, one.remark))?
+            }
+            Some(error) => out.note(&format!("{} is not reported to {} yet: {error}", one.name, one.endpoint)),
+        }
+    }
+    if sent.is_empty() {
+        out.note("no distributor of this home is registered anywhere: grid distributor register");
+    }
+    Ok(Code::OK)
+}
+
+/// `ssh:HOST[:PATH]`, or a path, which may be relative where it is typed.
+fn endpoint(text: &str) -> Result<Endpoint, Failure> {
+    if text.starts_with("ssh:") {
+        return text.parse().map_err(|error: crate::model::endpoint::BadEndpoint| Failure::usage(error.to_string()));
+    }
+    if !text.contains('/') {
+        return Err(Failure::usage(format!("endpoint {text:?}: write a path, as ./{text}, or ssh:{text}")));
+    }
+    let path = std::path::absolute(text).map_err(|error| Failure::usage(format!("{text}: {error}")))?;
+    let path = std::fs::canonicalize(&path).unwrap_or(path);
+    path.to_string_lossy()
+        .parse()
+        .map_err(|error: crate::model::endpoint::BadEndpoint| Failure::usage(error.to_string()))
 }
 
 fn tier(number: u8) -> Result<Tier, Failure> {

@@ -15,7 +15,7 @@ pub fn run(args: Gc, out: &mut Out) -> Done {
         } else {
             let verb = if report.dry_run { "would remove" } else { "removed" };
             out.line(&format!(
-                "{verb} {} tasks, {} small outputs, {} output files ({})",
+                "{verb} {} tasks, {} small outputs, {} files ({})",
                 report.tasks,
                 report.outputs,
                 report.files,

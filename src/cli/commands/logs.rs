@@ -37,5 +37,6 @@ pub fn give(out: &mut Out, event: Event<'_>) -> std::io::Result<()> {
             out.note(text);
             Ok(())
         }
+        Event::Still => Ok(()),
     }
 }

@@ -5,18 +5,13 @@ use super::super::failure::Failure;
 use super::super::output::table::Table;
 use super::super::output::{Look, Out};
 use super::{explain, servers, status};
-use crate::model::attribute::Value;
 use crate::model::command::{Command, Text};
 use crate::model::resources::Bytes;
-use crate::model::server::Engine;
 use crate::model::task::{Members, State};
-use crate::model::time::Timestamp;
 use crate::ops::draft::Draft;
 use crate::ops::selecting::Chosen;
 use crate::ops::status::Asked;
-use crate::ops::{Grid, fixture, submit};
-use crate::store::declared::Declared;
-use crate::store::{Durability, StoreError};
+use crate::ops::{fixture, submit};
 use std::cell::RefCell;
 use std::io::Write;
 use std::rc::Rc;
@@ -42,7 +37,7 @@ fn said(width: Option<u16>, say: impl FnOnce(&mut Out)) -> String {
     say(&mut out);
     out.finish().unwrap();
     let text = String::from_utf8_lossy(&sink.0.borrow()).into_owned();
-    regex::Regex::new(r"\d+ (ms|s) ago").unwrap().replace_all(&text, "AGE ago").into_owned()
+    regex::Regex::new(r"\d+(\.\d+)? ?(ms|s) ago").unwrap().replace_all(&text, "AGE ago").into_owned()
 }
 
 fn widths(table: &Table) -> String {
@@ -54,37 +49,9 @@ fn draft(words: &[&str]) -> Draft {
     Draft::new(Command::new(words.iter().map(|word| Text::from(*word)).collect()).unwrap(), "/tmp".into())
 }
 
-/// `local` with four processors, `fast` with two of them and a site, `slow`, which is drained, and `farm` of both.
-fn world() -> (tempfile::TempDir, Grid) {
-    let (dir, mut grid) = fixture::grid();
-    let now = Timestamp::now();
-    let declare = |tx: &crate::store::Tx<'_>| {
-        let tier2 = tx.distributor("tier2")?.unwrap().id;
-        let add = |name: &str, engine: &Engine, declared: &Declared| {
-            let id = tx.add_server(&fixture::name(name), tier2, engine, now)?;
-            tx.declare_server(id, declared, now)?;
-            Ok::<_, StoreError>(id)
-        };
-        let site = [("site".into(), Value::from("brno")), ("rack".into(), Value::from(7))].into();
-        let blender = vec![(fixture::name("blender"), Some("4.1".to_owned()))];
-        let fast = Declared { slots: Some(2), cpus: Some(2), apps: blender, attributes: site, ..Declared::default() };
-        let accepts = Some("\"staff\" in user.groups".to_owned());
-        let fast = add("fast", &Engine::Local, &fast)?;
-        let slow = add("slow", &Engine::Local, &Declared { slots: Some(1), accepts, ..Declared::default() })?;
-        for server in [fast, slow] {
-            tx.record_facts(server, &fixture::facts(), now)?;
-        }
-        add("farm", &Engine::Group { members: vec![fast, slow] }, &Declared::default())?;
-        Ok::<_, StoreError>(())
-    };
-    grid.store.write(Durability::Normal, declare).unwrap();
-    crate::ops::servers::drain(&mut grid, &["slow".into()], Some("fan is loud")).unwrap();
-    (dir, grid)
-}
-
 #[test]
 fn the_servers() {
-    let (_dir, grid) = world();
+    let (_dir, grid) = fixture::world();
     let all = crate::ops::servers::list(&grid).unwrap();
     let read = all[0].attributes["load1"].read_at;
     insta::assert_snapshot!(widths(&servers::table(&all, read.plus(Duration::from_secs(42)))));
@@ -92,7 +59,7 @@ fn the_servers() {
 
 #[test]
 fn the_status() {
-    let (_dir, mut grid) = world();
+    let (_dir, mut grid) = fixture::world();
     for (words, code) in [(&["true"][..], 0), (&["sh", "-c", "echo $HOME; exit 3"], 3)] {
         let id = fixture::add_task(&mut grid, draft(words));
         let claimed = fixture::start(&mut grid, id);
@@ -126,7 +93,7 @@ fn the_status() {
 
 #[test]
 fn why_it_waits() {
-    let (_dir, mut grid) = world();
+    let (_dir, mut grid) = fixture::world();
     let mut wide = draft(&["make"]);
     (wide.cpus, wide.mem) = (Some(3), Some(Bytes(2 << 30)));
     wide.constraint = Some("server.site == client.site && server.load1 < 0.1".into());

@@ -8,6 +8,7 @@ mod distributors;
 mod doctor;
 mod entries;
 mod explain;
+mod fetch;
 mod gc;
 mod hold;
 mod logs;
@@ -15,6 +16,7 @@ mod profiles;
 mod refresh;
 mod retry;
 mod run;
+mod serve;
 mod servers;
 mod shell;
 mod show;
@@ -44,6 +46,7 @@ pub fn run(command: Command, out: &mut Out) -> Done {
         Command::Show(args) => show::run(args, out),
         Command::Explain(args) => explain::run(args, out),
         Command::Logs(args) => logs::run(args, out),
+        Command::Fetch(args) => fetch::run(args, out),
         Command::Wait(args) => wait::run(args, out),
         Command::Cancel(args) => cancel::run(args, out),
         Command::Hold(args) => hold::hold(args, out),
@@ -64,8 +67,7 @@ pub fn run(command: Command, out: &mut Out) -> Done {
         Command::Man { dir } => shell::man(dir.as_deref(), out),
         Command::Agent(args) => agent(args),
         Command::Supervise { dir } => supervise(&dir),
-        Command::Serve(_) => not_yet("serve"),
-        Command::Fetch(_) => not_yet("fetch"),
+        Command::Serve(args) => serve::run(args),
         Command::Cron(_) => not_yet("cron"),
         Command::Backup(_) => not_yet("backup"),
     }

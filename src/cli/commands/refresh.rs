@@ -5,14 +5,19 @@ use super::super::exit::Code;
 use super::super::failure::Failure;
 use super::super::output::Out;
 use super::{Done, with_grid};
+use crate::ops::refresh;
 use crate::ops::report::Refreshed;
-use crate::ops::{gc, refresh};
 
 /// For cron: quiet unless something is wrong.
 pub fn all(args: args::Refresh, out: &mut Out) -> Done {
     with_grid(out, |grid, out| {
-        let report = refresh::refresh(grid, &[])?;
-        gc::gc(grid, false)?;
+        let Some(report) = refresh::refresh_all(grid)? else {
+            if args.listing.json {
+                out.json(&[(); 0])?;
+            }
+            out.note("another refresh is under way; this one steps aside");
+            return Ok(Code::OK);
+        };
         print(&report, args.listing.json, out)
     })
 }

@@ -4,8 +4,8 @@ use super::super::args::tasks::Run;
 use super::super::caller;
 use super::super::exit::Code;
 use super::super::output::Out;
-use super::{Done, explain, logs, typed, with_grid};
-use crate::ops::desk::Order;
+use super::{Done, explain, fetch, logs, typed, with_grid};
+use crate::ops::desk::Sheet;
 use crate::ops::{OpsError, follow, selecting, submit, targets};
 
 pub fn run(args: Run, out: &mut Out) -> Done {
@@ -17,20 +17,20 @@ pub fn run(args: Run, out: &mut Out) -> Done {
             explain::print(&submit::dry_run(grid, draft)?, false, out)
         });
     }
-    let mut order = Order::new(&caller::login(), caller::client(), draft)?;
-    let handed_in = order.hand_in(&caller::places(), &caller::ssh());
-    order.remark.take().iter().for_each(|remark| out.note(remark));
+    let mut sheet = Sheet::new(&caller::login(), caller::client(), draft)?;
+    let handed_in = sheet.hand_in(&caller::places(), &caller::ssh());
+    sheet.remark.take().iter().for_each(|remark| out.note(remark));
     with_grid(out, |grid, out| {
         let report = match handed_in {
             Some(handed_in) => handed_in.report,
             None => {
-                targets::unknown(grid, &order.draft)?.iter().for_each(|line| out.note(line));
-                submit::submit(grid, order)?
+                targets::unknown(grid, &sheet.draft)?.iter().for_each(|line| out.note(line));
+                submit::submit(grid, sheet)?
             }
         };
         let word = report.id.parse().map_err(|error| OpsError::Grid(format!("{error}")))?;
         let what = selecting::select_one(grid, word, true)?;
         let ending = follow::run(grid, what, &mut |event| logs::give(out, event))?;
-        Ok(Code(ending.code))
+        fetch::bring(grid, &[what], Code(ending.code), out)
     })
 }

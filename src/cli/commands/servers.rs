@@ -12,7 +12,7 @@ use crate::model::ssh::Target;
 use crate::model::time::Timestamp;
 use crate::ops::attributes::assignments;
 use crate::ops::report::Entry;
-use crate::ops::servers::{self, Declared, NewEngine, RESERVED};
+use crate::ops::servers::{self, Declared, NewEngine, RESERVED, SHARED_ACCOUNT};
 
 pub fn run(verb: Server, out: &mut Out) -> Done {
     match verb {
@@ -76,9 +76,12 @@ fn add(args: ServerAdd, out: &mut Out) -> Done {
 }
 
 fn declared(options: ServerOptions) -> Result<Declared, Failure> {
-    let ServerOptions { slots, cpus, mem, max_load, accepts, prologue, apps, set } = options;
+    let ServerOptions { slots, cpus, mem, max_load, shared_account, accepts, prologue, apps, set } = options;
     let apps = apps.iter().map(|text| app(text)).collect::<Result<_, _>>()?;
-    let attributes = assignments(&set, &RESERVED)?;
+    let mut attributes = assignments(&set, &RESERVED)?;
+    if shared_account {
+        attributes.insert(SHARED_ACCOUNT.into(), true.into());
+    }
     Ok(Declared { slots, cpus, mem, max_load, accepts, prologue, apps, attributes })
 }
 

@@ -8,7 +8,7 @@ use super::{Done, with_grid};
 use crate::model::resources::Bytes;
 use crate::model::selector::Selector;
 use crate::model::time::{Timestamp, clock};
-use crate::ops::report::{Attempt, Detail, Task};
+use crate::ops::report::{Archive, Attempt, Detail, Files, Task};
 use crate::ops::selecting::{self, All};
 use crate::ops::show;
 use std::time::Duration;
@@ -93,12 +93,41 @@ fn of_detail(detail: &Detail) -> Vec<(&'static str, Option<String>)> {
         ("time limit", detail.time_limit_s.map(seconds)),
         ("retries", some(detail.retries.into())),
         ("directory", Some(detail.cwd.clone())),
+        ("sent", detail.files.as_ref().and_then(|files| files.sent.as_ref()).map(sent)),
+        ("fetched", detail.files.as_ref().and_then(fetched)),
         ("environment", Some(detail.env.join(" "))),
         ("cpu time", detail.cpu_ms.map(|ms| clock(Duration::from_millis(ms)))),
         ("max memory", detail.max_rss.filter(|rss| *rss > Bytes(0)).map(|rss| rss.to_string())),
         ("cancel asked", detail.cancel_asked_at.map(Timestamp::local)),
         ("remote", detail.remote.as_ref().map(|remote| format!("{} in {}", remote.id, remote.distributor))),
     ]
+}
+
+fn sent(sent: &Archive) -> String {
+    format!("{}, {} (the task runs in a directory of its own)", files(sent.files), sent.size)
+}
+
+fn files(count: u64) -> String {
+    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
+}
+
+fn fetched(files: &Files) -> Option<String> {
+    let mut wanted = files.fetch.clone();
+    wanted.extend(files.changed.then(|| "what it changes".to_owned()));
+    if wanted.is_empty() {
+        return None;
+    }
+    let wanted = wanted.join(", ");
+    let failed = files.fetched.iter().find_map(|brought| brought.error.as_ref());
+    Some(match (failed, files.fetched.is_empty()) {
+        (Some(error), _) => format!("{wanted}: not brought home: {error}"),
+        (None, true) => wanted,
+        (None, false) => {
+            let (count, size) =
+                files.fetched.iter().fold((0, 0), |(count, size), one| (count + one.files, size + one.size.0));
+            format!("{wanted}: {}, {}", self::files(count), Bytes(size))
+        }
+    })
 }
 
 fn attempts(all: &[Attempt]) -> Table {

@@ -6,9 +6,9 @@ use super::super::exit::Code;
 use super::super::failure::Failure;
 use super::super::output::Out;
 use super::super::output::progress::Bar;
-use super::{Done, explain, typed, with_grid};
+use super::{Done, explain, fetch, typed, with_grid};
 use crate::model::task::State;
-use crate::ops::desk::Order;
+use crate::ops::desk::Sheet;
 use crate::ops::report::Submitted;
 use crate::ops::{selecting, submit, targets, wait};
 
@@ -21,9 +21,9 @@ pub fn run(args: Submit, out: &mut Out) -> Done {
             explain::print(&submit::dry_run(grid, draft)?, args.json, out)
         });
     }
-    let mut order = Order::new(&caller::login(), caller::client(), draft)?;
-    let mut handed_in = order.hand_in(&caller::places(), &caller::ssh());
-    order.remark.take().iter().for_each(|remark| out.note(remark));
+    let mut sheet = Sheet::new(&caller::login(), caller::client(), draft)?;
+    let mut handed_in = sheet.hand_in(&caller::places(), &caller::ssh());
+    sheet.remark.take().iter().for_each(|remark| out.note(remark));
     if let Some(handed_in) = &mut handed_in {
         say(&handed_in.report, args.json, args.parsable, out)?;
         if !args.wait {
@@ -41,8 +41,8 @@ pub fn run(args: Submit, out: &mut Out) -> Done {
         let report = match handed_in {
             Some(handed_in) => handed_in.report,
             None => {
-                targets::unknown(grid, &order.draft)?.iter().for_each(|line| out.note(line));
-                let report = submit::submit(grid, order)?;
+                targets::unknown(grid, &sheet.draft)?.iter().for_each(|line| out.note(line));
+                let report = submit::submit(grid, sheet)?;
                 say(&report, args.json, args.parsable, out)?;
                 report
             }
@@ -55,8 +55,12 @@ pub fn run(args: Submit, out: &mut Out) -> Done {
         let word = report.id.parse().map_err(|error| crate::ops::OpsError::Grid(format!("{error}")))?;
         let what = selecting::select_one(grid, word, true)?;
         let bar = Bar::new();
-        let waited = wait::wait(grid, &[what], &mut |progress| bar.set(progress))?;
-        Ok(Code(waited.code))
+        let waited = wait::wait(grid, &[what], &mut |progress| {
+            bar.set(progress);
+            true
+        })?;
+        drop(bar);
+        fetch::bring(grid, &[what], Code(waited.code), out)
     })
 }
 

@@ -1,12 +1,14 @@
 //! From the options of `submit` and `run` to a draft: files and stdin are read here, what is not built yet is refused.
 
 use super::super::args::tasks::{NotYetOptions, TaskOptions};
+use super::super::caller;
 use super::super::failure::Failure;
 use super::super::output::Out;
 use crate::model::command::{Command, Text, unprintable};
 use crate::model::task::Members;
 use crate::ops::OpsError;
 use crate::ops::draft::{Draft, environment};
+use crate::ops::sending::Wish;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -62,6 +64,7 @@ pub fn draft(options: TaskOptions, hold: bool, out: &mut Out) -> Result<Draft, F
         exclude: options.exclude,
         hold_unmatched: options.hold_unmatched,
         user: options.user,
+        home: caller::home_above(&cwd).map(|home| home.into_os_string().into()),
         cwd: cwd.into_os_string().into(),
         env: environment(&options.env, |name| std::env::var_os(name))?,
         stdout: options.stdout.map(Text::from),
@@ -70,7 +73,9 @@ pub fn draft(options: TaskOptions, hold: bool, out: &mut Out) -> Result<Draft, F
         priority: options.priority,
         retries: options.retries,
         retry_lost: options.retry_lost,
+        lost_after: options.lost_after,
         hold,
+        files: Wish { dir: options.dir, send: options.send, fetch: options.fetch },
     })
 }
 
@@ -87,15 +92,13 @@ fn here() -> Result<PathBuf, Failure> {
 }
 
 fn refuse(options: &NotYetOptions) -> Result<(), Failure> {
-    let NotYetOptions { dependency, after, begin, license, gpus, send, dir } = options;
+    let NotYetOptions { dependency, after, begin, license, gpus } = options;
     let given = [
         ("--dependency", dependency.is_some()),
         ("--after", after.is_some()),
         ("--begin", begin.is_some()),
         ("--license", license.is_some()),
         ("--gpus", gpus.is_some()),
-        ("--send", !send.is_empty()),
-        ("--dir", dir.is_some()),
     ];
     given.iter().find(|(_, given)| *given).map_or(Ok(()), |(name, _)| Err(Failure::NotYet((*name).to_owned())))
 }

@@ -35,6 +35,10 @@ pub fn run(verb: User, out: &mut Out) -> Done {
             users::unset(grid, &args.name, &args.what)?;
             Ok(Code::OK)
         }),
+        User::Allow(args) => with_grid(out, |grid, out| {
+            out.line(&users::allow(grid, &args.name, args.role, args.vouch)?)?;
+            Ok(Code::OK)
+        }),
         User::Remove(args) => with_grid(out, |grid, _| {
             users::remove(grid, &args.names)?;
             Ok(Code::OK)

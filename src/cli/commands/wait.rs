@@ -4,7 +4,7 @@ use super::super::args::tasks::Wait;
 use super::super::exit::Code;
 use super::super::output::Out;
 use super::super::output::progress::Bar;
-use super::{Done, with_grid};
+use super::{Done, fetch, with_grid};
 use crate::model::selector::Selector;
 use crate::ops::selecting::{self, All};
 use crate::ops::wait;
@@ -14,11 +14,15 @@ pub fn run(args: Wait, out: &mut Out) -> Done {
         let words = if args.ids.is_empty() { vec![Selector::All] } else { args.ids };
         let what = selecting::select(grid, &words, All::Active, args.everyone)?;
         let bar = Bar::new();
-        let waited = wait::wait(grid, &what, &mut |progress| bar.set(progress))?;
+        let waited = wait::wait(grid, &what, &mut |progress| {
+            bar.set(progress);
+            true
+        })?;
         drop(bar);
+        let code = fetch::bring(grid, &what, Code(waited.code), out)?;
         if args.json {
             out.json(&waited)?;
         }
-        Ok(Code(waited.code))
+        Ok(code)
     })
 }

@@ -175,7 +175,9 @@ fn scalars() -> BoxedStrategy<Value> {
 fn attributes() -> BoxedStrategy<BTreeMap<Box<str>, Value>> {
     let list = |of: BoxedStrategy<Value>| proptest::collection::vec(of, 0..4).prop_map(Value::List).boxed();
     let keys = proptest::sample::select(vec!["a", "é7", "b"]).prop_map(Box::<str>::from);
-    let map = proptest::collection::btree_map(keys, scalars(), 0..3).prop_map(Value::Map).boxed();
+    // No doubles: what a map holds is also added to what another one holds.
+    let held = scalars().prop_filter("a double", |value| !matches!(value, Value::Double(_)));
+    let map = proptest::collection::btree_map(keys, held, 0..3).prop_map(Value::Map).boxed();
     let ints = (-2..9i64).prop_map(Value::Int).boxed();
     let doubles = proptest::sample::select(vec![0.0, 0.5, 2.0, -1.0, f64::NAN, 1e19]).prop_map(Value::Double).boxed();
     let texts = proptest::sample::select(vec!["", "a", "ab", "é7", "7", "2.5"]).prop_map(Value::from).boxed();

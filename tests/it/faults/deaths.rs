@@ -54,14 +54,16 @@ fn shoot_at(point: &str, passage: u32) {
 
 #[test]
 fn wherever_a_process_is_shot_no_task_is_lost_and_none_runs_twice() {
-    for point in POINTS {
+    // Those between homes have a test of their own.
+    for point in POINTS.iter().filter(|point| !point.starts_with("way-")) {
         shoot_at(point, 1);
     }
 }
 
 #[test]
 fn the_same_at_a_later_passage() {
-    for point in POINTS {
+    // Those between homes have a test of their own.
+    for point in POINTS.iter().filter(|point| !point.starts_with("way-")) {
         shoot_at(point, 3);
     }
 }

@@ -1,7 +1,7 @@
 //! A full disk, a home that can't be written, a database that is none, a network file system.
 
 use crate::support::small::Small;
-use crate::support::{Grid, skipped};
+use crate::support::{Grid, process, skipped};
 use rusqlite::Connection;
 use std::path::PathBuf;
 use std::process::Command;
@@ -32,7 +32,7 @@ fn a_full_disk_is_told_and_nothing_is_lost() {
     assert_eq!(grid.tasks(), 2, "what is there can be read");
     // Its end finds no room; it is written when there is some.
     std::fs::write(grid.file("go"), "\n").unwrap();
-    crate::support::process::until("the command has ended", || {
+    process::until("the command has ended", || {
         grid.processes().into_iter().all(|pid| {
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             !line.starts_with(b"sh\0-c\0read x")
@@ -63,6 +63,7 @@ fn a_read_only_home_is_told() {
     assert!(small.remount("rw"));
     grid.grid(["run", "--", "true"]).ok();
     grid.grid(["dispatcher", "stop"]).ok();
+    process::until("nobody writes there any more", || grid.processes().is_empty());
     assert!(small.remount("ro"));
     for line in [&["submit", "--", "true"][..], &["status"], &["cancel", "1"]] {
         grid.grid(line).expect(1).says(&["grid.db: Read-only file system", "set GRID_HOME"]);
@@ -87,7 +88,7 @@ fn a_home_where_none_can_be_is_told() {
     grid.grid(["submit", "--", "true"]).expect(1).says(&["/proc/no/such/place", "No such file"]);
     let mut nowhere = grid.typed(["submit", "--", "true"]);
     nowhere.env_remove("GRID_HOME").env_remove("HOME");
-    crate::support::process::run(&mut nowhere).expect(1).says(&["no home"]);
+    process::run(&mut nowhere).expect(1).says(&["no home"]);
 }
 
 #[test]

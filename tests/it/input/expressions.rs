@@ -55,7 +55,7 @@ fn what_would_never_end_or_overflow_is_refused_at_once() {
         ("!".repeat(2000) + "true", "256 words"),
         ("1".to_owned() + &"-1".repeat(900) + " > 0", "256 words"),
         ("[".repeat(2000) + &"]".repeat(2000), "2048"),
-        ("x".repeat(1 << 17 - 1), "2048"),
+        ("x".repeat((1 << 17) - 1), "2048"),
         (chain, "256 words"),
         (nested, "none inside another"),
         ("\u{202e}true".to_owned(), ""),

@@ -177,7 +177,7 @@ pub fn possible() -> &'static Result<(), String> {
     static TRIED: OnceLock<Result<(), String>> = OnceLock::new();
     TRIED.get_or_init(|| {
         for (program, package) in
-            [("sshd", "openssh-server"), ("ssh", "openssh-client"), ("ip", "iproute2"), ("nsenter", "util-linux")]
+            [("sshd", "openssh-server"), ("ssh", "openssh-client"), ("ip", "iproute2"), ("nsenter", "util-linux"), ("ethtool", "ethtool")]
         {
             if find(program).is_none() {
                 return Err(format!("no {program}; .ci/setup installs it ({package})"));

@@ -1,4 +1,4 @@
-//! A host that stands still, and one that goes out.
+//! A host that stands still, one that is busy, and one that goes out.
 
 use super::{Rig, hosts};
 use crate::support::process;
@@ -39,10 +39,23 @@ impl Rig {
         self.unplug(host);
     }
 
-    /// Shoots processes of a host by what their command line begins with; how many there were.
+    /// What a host says its load is: hosts of one kernel have one load, so it is a stand-in. None: the kernel's own again.
     #[track_caller]
-    pub fn shoot(&self, host: &str, begins: &str) -> usize {
-        let hit: Vec<_> = self.processes(host).into_iter().filter(|(_, line)| line.starts_with(begins)).collect();
+    pub fn load(&self, host: &str, load1: Option<f64>) {
+        let script = match load1 {
+            Some(load) => format!(
+                "echo {load:.2} {load:.2} {load:.2} 1/100 1 >/run/loadavg
+                 grep -q ' /proc/loadavg ' /proc/mounts || mount --bind /run/loadavg /proc/loadavg"
+            ),
+            None => "umount /proc/loadavg".to_owned(),
+        };
+        self.root(host, &script).expect(0);
+    }
+
+    /// Shoots processes of a host by a part of their command line; how many there were.
+    #[track_caller]
+    pub fn shoot(&self, host: &str, part: &str) -> usize {
+        let hit: Vec<_> = self.processes(host).into_iter().filter(|(_, line)| line.contains(part)).collect();
         for pid in hit.iter().filter_map(|(pid, _)| Pid::from_raw(*pid)) {
             let _ = kill_process(pid, Signal::KILL);
             process::wait_pid_gone(pid, process::HANG);

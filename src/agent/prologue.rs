@@ -1,0 +1,93 @@
+//! Shell lines of a server, and the environment that they lead to: `module load`, `conda activate`, `. /opt/x/setup.sh`.
+
+use super::tool::{self, on_path};
+use rustix::fs::{MemfdFlags, memfd_create};
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::os::unix::ffi::OsStringExt;
+use std::process::Command;
+use std::time::Duration;
+
+/// Longer than any of them takes.
+const LIMIT: Duration = Duration::from_secs(60);
+/// What a shell sets by itself says nothing of the lines.
+const OF_THE_SHELL: [&str; 4] = ["_", "SHLVL", "PWD", "OLDPWD"];
+
+/// An environment.
+pub type Variables = Vec<(OsString, OsString)>;
+
+/// Each text is carried out once.
+#[derive(Debug, Default)]
+pub struct Prologues {
+    known: HashMap<String, Variables>,
+}
+
+impl Prologues {
+    /// The environment that these lines lead to from ours; in one line what they complained of.
+    pub fn environment(&mut self, lines: &str) -> Result<Variables, String> {
+        if let Some(known) = self.known.get(lines) {
+            return Ok(known.clone());
+        }
+        let variables = carry_out(lines)?;
+        self.known.insert(lines.to_owned(), variables.clone());
+        Ok(variables)
+    }
+}
+
+fn carry_out(lines: &str) -> Result<Variables, String> {
+    // Such lines are mostly written for bash.
+    let shell = on_path("bash").unwrap_or_else(|| "/bin/sh".into());
+    let mut complaints = File::from(memfd_create(c"prologue", MemfdFlags::CLOEXEC).map_err(|error| error.to_string())?);
+    let mut command = Command::new(shell);
+    // What they print is no variable. A process shows by /proc what it was given, whatever the tools of the host can do.
+    command.arg("-c").arg(format!("{{\n{lines}\n}} >&2 || exit\nexec cat /proc/self/environ\n")).current_dir("/");
+    command.stderr(complaints.try_clone().map_err(|error| error.to_string())?);
+    match tool::ask_bytes(&mut command, LIMIT) {
+        Ok(said) => Ok(parse(&said)),
+        Err(error) => {
+            let mut text = Vec::new();
+            let _ = complaints.rewind().and_then(|()| complaints.read_to_end(&mut text));
+            let text = String::from_utf8_lossy(&text);
+            Err(text.lines().rev().find(|line| !line.trim().is_empty()).map_or(error, str::to_owned))
+        }
+    }
+}
+
+fn parse(said: &[u8]) -> Variables {
+    let pair = |part: &[u8]| {
+        let at = part.iter().position(|b| *b == b'=').filter(|at| *at > 0)?;
+        Some((OsString::from_vec(part[..at].to_vec()), OsString::from_vec(part[at + 1..].to_vec())))
+    };
+    let all = said.split(|b| *b == 0).filter_map(pair);
+    all.filter(|(name, _)| !OF_THE_SHELL.iter().any(|of_shell| name == of_shell)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(variables: &Variables, name: &str) -> Option<String> {
+        variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.to_string_lossy().into_owned())
+    }
+
+    #[test]
+    fn the_lines_change_the_environment_and_may_print() {
+        let lines = "echo noise\nexport A='x\ny'\nPATH=/opt/x/bin:$PATH\nB=not-exported";
+        let variables = Prologues::default().environment(lines).unwrap();
+        assert_eq!(value(&variables, "A").as_deref(), Some("x\ny"));
+        assert!(value(&variables, "PATH").unwrap().starts_with("/opt/x/bin:"));
+        assert_eq!(value(&variables, "B"), None);
+        assert_eq!(value(&variables, "SHLVL"), None);
+    }
+
+    #[test]
+    fn lines_that_fail_say_why() {
+        let said = Prologues::default().environment("echo working\n. /no/such/file").unwrap_err();
+        assert!(said.contains("/no/such/file"), "{said}");
+        let said = Prologues::default().environment("exit 3").unwrap_err();
+        assert!(said.contains("exit status: 3"), "{said}");
+        assert!(Prologues::default().environment("{ unclosed").is_err());
+    }
+}

@@ -1,0 +1,118 @@
+//! Work on files that takes its time, on threads of its own: the loop must not wait for a disk.
+
+use super::bundles;
+use super::works::{self, Places};
+use crate::model::command::Text;
+use crate::model::files::{Digest, Sent};
+use crate::model::id::AttemptId;
+use crate::model::task::Launch;
+use crate::protocol::agent::Packing;
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fd::OwnedFd;
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+/// Jobs at the same time: a disk is not made faster by more.
+const AT_ONCE: usize = 4;
+
+/// What there is to do.
+#[derive(Debug)]
+pub enum Job {
+    /// Is what came what it is named after? Then it is in its place, on the disk.
+    Settle { bundle: Digest },
+    /// Make the directory of an attempt.
+    Make { attempt: AttemptId, sent: Sent },
+    /// Pack what an attempt brings back.
+    Pack { attempt: AttemptId, launch: Box<Launch> },
+    /// Remove the directory of an attempt.
+    Clear { attempt: AttemptId },
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Done {
+    Settled {
+        bundle: Digest,
+        result: Result<(), String>,
+    },
+    /// The directory in which the attempt is to run.
+    Made {
+        attempt: AttemptId,
+        result: Result<Text, String>,
+    },
+    Packed {
+        attempt: AttemptId,
+        result: Result<Packing, String>,
+    },
+    Cleared {
+        attempt: AttemptId,
+    },
+}
+
+/// The threads.
+#[derive(Debug)]
+pub struct Worker {
+    places: Places,
+    waiting: VecDeque<Job>,
+    busy: usize,
+    ready: OwnedFd,
+    done: Receiver<Done>,
+    doing: Sender<Done>,
+}
+
+impl Worker {
+    /// Without any work yet.
+    pub fn new(places: Places) -> std::io::Result<Self> {
+        let ready = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let (doing, done) = channel();
+        Ok(Self { places, waiting: VecDeque::new(), busy: 0, ready, done, doing })
+    }
+
+    /// Readable when something is done.
+    pub const fn fd(&self) -> &OwnedFd {
+        &self.ready
+    }
+
+    /// Does it, some time.
+    pub fn ask(&mut self, job: Job) {
+        self.waiting.push_back(job);
+        self.begin();
+    }
+
+    fn begin(&mut self) {
+        while self.busy < AT_ONCE {
+            let Some(job) = self.waiting.pop_front() else { return };
+            let Ok(ready) = self.ready.try_clone() else { return self.waiting.push_front(job) };
+            self.busy += 1;
+            let (places, doing) = (self.places.clone(), self.doing.clone());
+            std::thread::spawn(move || {
+                let done = carry_out(&places, job);
+                if doing.send(done).is_ok() {
+                    let _ = rustix::io::write(ready, &1u64.to_ne_bytes());
+                }
+            });
+        }
+    }
+
+    /// Everything that is done.
+    pub fn done(&mut self) -> Vec<Done> {
+        // Before the answers: one that comes after this wakes again.
+        let _ = rustix::io::read(&self.ready, &mut [0; 8]);
+        let done: Vec<Done> = self.done.try_iter().collect();
+        self.busy -= done.len();
+        self.begin();
+        done
+    }
+}
+
+fn carry_out(places: &Places, job: Job) -> Done {
+    match job {
+        Job::Settle { bundle } => Done::Settled { bundle, result: bundles::settle(&places.bundles, bundle) },
+        Job::Make { attempt, sent } => Done::Made { attempt, result: works::make(places, attempt, &sent) },
+        Job::Pack { attempt, launch } => Done::Packed { attempt, result: works::pack(places, attempt, &launch) },
+        Job::Clear { attempt } => {
+            works::clear(places, attempt);
+            Done::Cleared { attempt }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! A directory below which is written, and never outside of it: every step of a path is opened as a directory, and no
+//! link is followed, whoever put it there.
+
+use crate::model::files::RelPath;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timestamps};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Opened once; what is done below it goes by descriptors.
+#[derive(Debug)]
+pub struct Root {
+    fd: OwnedFd,
+}
+
+impl Root {
+    /// An existing directory; links on the way to it are the caller's.
+    pub fn open(dir: &Path) -> io::Result<Self> {
+        let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
+        Ok(Self { fd: rustix::fs::open(dir, flags, Mode::empty())? })
+    }
+
+    /// The directory that holds this path, and its name there. `make`: also what is missing on the way.
+    fn holder<'a>(&self, path: &'a RelPath, make: bool) -> io::Result<(OwnedFd, &'a OsStr)> {
+        let mut names: Vec<&OsStr> = path.names().collect();
+        let Some(last) = names.pop() else { return Err(Errno::INVAL.into()) };
+        let mut dir = self.fd.as_fd().try_clone_to_owned()?;
+        for name in names {
+            dir = step(dir.as_fd(), name, make)?;
+        }
+        Ok((dir, last))
+    }
+
+    /// What lies there, a link as itself; None if nothing does.
+    pub fn look(&self, path: &RelPath) -> io::Result<Option<rustix::fs::Stat>> {
+        let found = self
+            .holder(path, false)
+            .and_then(|(dir, name)| Ok(rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?));
+        match found {
+            Ok(stat) => Ok(Some(stat)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a directory; one that is there already stays as it is.
+    pub fn dir(&self, path: &RelPath, mode: u32) -> io::Result<()> {
+        let (dir, name) = self.holder(path, true)?;
+        match rustix::fs::mkdirat(&dir, name, Mode::from_raw_mode(mode | 0o700)) {
+            Err(Errno::EXIST) => step(dir.as_fd(), name, false).map(drop),
+            other => Ok(other?),
+        }
+    }
+
+    /// Reads a file.
+    pub fn read(&self, path: &RelPath) -> io::Result<File> {
+        let (dir, name) = self.holder(path, false)?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(File::from(rustix::fs::openat(dir, name, flags, Mode::empty())?))
+    }
+
+    /// Where a link leads.
+    pub fn read_link(&self, path: &RelPath) -> io::Result<Vec<u8>> {
+        let (dir, name) = self.holder(path, false)?;
+        Ok(rustix::fs::readlinkat(dir, name, Vec::new())?.into_bytes())
+    }
+
+    /// Makes a file that is not there yet.
+    pub fn create(&self, path: &RelPath, mode: u32) -> io::Result<File> {
+        let (dir, name) = self.holder(path, true)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(File::from(rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(mode | 0o200))?))
+    }
+
+    /// Makes a link that is not there yet.
+    pub fn link(&self, path: &RelPath, target: &[u8]) -> io::Result<()> {
+        let (dir, name) = self.holder(path, true)?;
+        Ok(rustix::fs::symlinkat(OsStr::from_bytes(target), dir, name)?)
+    }
+
+    /// Puts a file (a link) in the place of another, or where there is none. A directory is never replaced.
+    pub fn rename(&self, from: &RelPath, to: &RelPath) -> io::Result<()> {
+        let (from_dir, from_name) = self.holder(from, false)?;
+        let (to_dir, to_name) = self.holder(to, false)?;
+        Ok(rustix::fs::renameat(from_dir, from_name, to_dir, to_name)?)
+    }
+
+    /// Takes a file or link away.
+    pub fn remove(&self, path: &RelPath) -> io::Result<()> {
+        let (dir, name) = self.holder(path, false)?;
+        Ok(rustix::fs::unlinkat(dir, name, AtFlags::empty())?)
+    }
+}
+
+/// One step down, through no link.
+fn step(dir: BorrowedFd<'_>, name: &OsStr, make: bool) -> io::Result<OwnedFd> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::PATH | OFlags::CLOEXEC;
+    match rustix::fs::openat(dir, name, flags, Mode::empty()) {
+        Err(Errno::NOENT) if make => match rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o777)) {
+            Ok(()) | Err(Errno::EXIST) => Ok(rustix::fs::openat(dir, name, flags, Mode::empty())?),
+            Err(error) => Err(error.into()),
+        },
+        Err(Errno::NOTDIR | Errno::LOOP) => {
+            Err(io::Error::other(format!("{} is no directory (a link is not followed)", name.to_string_lossy())))
+        }
+        other => Ok(other?),
+    }
+}
+
+/// Writes a file in large pieces.
+pub fn fill(file: &mut File, bytes: &mut dyn Read, size: u64) -> io::Result<()> {
+    let capacity = usize::try_from(size).unwrap_or(usize::MAX).min(super::PIECE as usize);
+    // `copy` reads right into this buffer.
+    let mut to = BufWriter::with_capacity(capacity, file);
+    io::copy(bytes, &mut to)?;
+    to.flush()
+}
+
+/// Gives an open file its mode, as far as the umask allows it, and its time.
+pub fn finish(file: &File, mode: u32, mtime: SystemTime) -> io::Result<()> {
+    let since = mtime.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let time = rustix::fs::Timespec {
+        tv_sec: i64::try_from(since.as_secs()).unwrap_or(0),
+        tv_nsec: i64::from(since.subsec_nanos()),
+    };
+    if mode & 0o200 == 0 {
+        let now = file.metadata()?;
+        let now = std::os::unix::fs::MetadataExt::mode(&now) & 0o777;
+        rustix::fs::fchmod(file, Mode::from_raw_mode(mode & now))?;
+    }
+    Ok(rustix::fs::futimens(file, &Timestamps { last_access: time, last_modification: time })?)
+}
+
+/// Is it a directory, a file, a link, ...?
+pub fn kind(stat: &rustix::fs::Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}

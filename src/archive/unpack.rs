@@ -1,0 +1,30 @@
+//! Unpacking a whole archive into a directory that is new and ours.
+
+use super::read::{self, Kind, ReadError};
+use super::root::{self, Root};
+use std::fs::File;
+use std::io;
+
+/// Why a directory could not be made of an archive.
+#[derive(Debug, thiserror::Error)]
+pub enum UnpackError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("{path}: {error}")]
+    Write { path: String, error: io::Error },
+}
+
+/// Writes everything. Links are kept as they are, wherever they lead, and never written through.
+pub fn unpack(archive: &File, into: &Root) -> Result<(), UnpackError> {
+    read::entries(archive, |path, kind, bytes| {
+        let done = match &kind {
+            Kind::Dir { mode } => into.dir(&path, *mode),
+            Kind::Link { target } => into.link(&path, target),
+            Kind::File { mode, mtime, size, .. } => into.create(&path, *mode).and_then(|mut file| {
+                root::fill(&mut file, bytes, *size)?;
+                root::finish(&file, *mode, *mtime)
+            }),
+        };
+        done.map_err(|error| UnpackError::Write { path: path.to_string(), error })
+    })
+}

@@ -1,0 +1,78 @@
+//! `grid fetch`, and what `run`, `wait` and `submit --wait` say of files at their end.
+
+use super::super::args::tasks::Fetch;
+use super::super::exit::Code;
+use super::super::failure::Failure;
+use super::super::output::Out;
+use super::{Done, with_grid};
+use crate::ops::fetch::{self, Which};
+use crate::ops::report::{FetchedFiles, Landing};
+use crate::ops::selecting::{self, All};
+use crate::ops::{Grid, OpsError};
+
+pub fn run(args: Fetch, out: &mut Out) -> Done {
+    with_grid(out, |grid, out| {
+        let what = selecting::select(grid, &args.ids, All::Any, args.everyone)?;
+        if let Some(dir) = &args.to {
+            let made = std::fs::create_dir_all(dir);
+            made.map_err(|error| OpsError::Refused(format!("--to {}: {error}", dir.display())))?;
+        }
+        let to = args.to.as_deref().map(std::path::absolute).transpose().map_err(Failure::from)?;
+        let all = fetch::fetch(grid, &what, to.as_deref(), Which::All)?;
+        if args.json {
+            out.json(&all)?;
+        } else {
+            for fetched in &all {
+                list(fetched, out)?;
+            }
+        }
+        for fetched in &all {
+            say(fetched, out);
+        }
+        Ok(if all.iter().all(is_whole) { Code::OK } else { Code::REFUSED })
+    })
+}
+
+/// Unpacks what is new at the end of a wait. A task that did well and whose files are not there did not do well.
+pub fn bring(grid: &mut Grid, what: &[selecting::Chosen], code: Code, out: &mut Out) -> Done {
+    let all = fetch::fetch(grid, what, None, Which::New)?;
+    for fetched in &all {
+        say(fetched, out);
+    }
+    Ok(if code == Code::OK && !all.iter().all(is_whole) { Code::GRID_FAILED } else { code })
+}
+
+fn is_whole(fetched: &FetchedFiles) -> bool {
+    fetched.error.is_none() && !fetched.files.iter().any(|file| matches!(file.landing, Landing::Refused { .. }))
+}
+
+fn list(fetched: &FetchedFiles, out: &mut Out) -> Result<(), Failure> {
+    for file in &fetched.files {
+        match &file.landing {
+            Landing::Written | Landing::Same => out.line(&file.path)?,
+            Landing::Beside { name } => out.line(name)?,
+            Landing::Refused { .. } => {}
+        }
+    }
+    Ok(())
+}
+
+/// What is not as one would expect.
+fn say(fetched: &FetchedFiles, out: &mut Out) {
+    let id = &fetched.id;
+    for remark in &fetched.remarks {
+        out.note(&format!("task {id}: {remark}"));
+    }
+    for file in &fetched.files {
+        match &file.landing {
+            Landing::Written | Landing::Same => {}
+            Landing::Beside { name } => {
+                out.note(&format!("{}: changed here since the submit; the task's is {name}", file.path));
+            }
+            Landing::Refused { why } => out.complain(&format!("{}: not unpacked: {why}", file.path)),
+        }
+    }
+    if let Some(error) = &fetched.error {
+        out.complain(&format!("task {id}: {error}"));
+    }
+}

@@ -1,0 +1,21 @@
+//! `grid serve`: becomes this home's side of a link to another one.
+
+use super::super::args::Serve;
+use super::super::caller;
+use super::super::exit::Code;
+use super::Done;
+use crate::ops::OpsError;
+use crate::ops::home::Home;
+use crate::ops::serve::{self, Badge};
+
+pub fn run(args: Serve) -> Done {
+    let home = match args.home {
+        Some(dir) => {
+            Home::at(std::path::absolute(&dir).map_err(|e| OpsError::Usage(format!("{}: {e}", dir.display())))?)
+        }
+        None => Home::locate(&caller::places()).map_err(OpsError::from)?.home,
+    };
+    let badge = Badge { user: args.user, vouch: args.vouch, far: caller::is_far() };
+    serve::serve(&home, badge, (caller::client(), caller::ssh()), std::io::stdin().lock(), std::io::stdout())?;
+    Ok(Code::OK)
+}

@@ -1,0 +1,101 @@
+//! When what a member made is brought home: at its end, and once more when somebody asks for what could not be brought then.
+
+use super::collect::Known;
+use super::links::Route;
+use super::serve::{DispatchError, Dispatcher};
+use super::turn::Outcome;
+use crate::matching::Place;
+use crate::model::id::{AttemptId, Index, TaskId};
+use crate::model::task::{Launch, Phase};
+use crate::protocol::agent::{Ended, ToAgent};
+use crate::store::files::{Fetched, Whereabouts};
+use crate::store::members::Outputs;
+use crate::store::{StoreError, Tx, View};
+
+impl Dispatcher {
+    /// Brings home what an ended attempt made. True: that is done, or there is nothing to be brought.
+    pub(super) fn bring(
+        &mut self,
+        tx: &Tx<'_>,
+        route: Route,
+        known: Known,
+        attempt: AttemptId,
+        ended: &Ended,
+    ) -> Result<bool, DispatchError> {
+        // What never began has made nothing.
+        if ended.end.started_at.is_none() || self.bringing.brought(attempt).is_some() {
+            return Ok(true);
+        }
+        if tx.files_of(known.task)?.1.is_none() {
+            return Ok(true);
+        }
+        let member = tx.member(known.task, known.index)?;
+        let news =
+            member.is_some_and(|m| m.number == known.number && matches!(m.phase, Phase::Starting | Phase::Running));
+        let Some(launch) = tx.launch(known.task)?.filter(|_| news) else { return Ok(true) };
+        if self.bringing.begin(route, known, attempt, Some(ended.clone())) {
+            self.tell(route, &pack(attempt, launch));
+        }
+        Ok(false)
+    }
+
+    /// What came of it goes into the database.
+    pub(super) fn keep_brought(&self, tx: &Tx<'_>, known: Known, attempt: AttemptId) -> Result<(), StoreError> {
+        let Some(brought) = self.bringing.brought(attempt) else { return Ok(()) };
+        let (index, number, unpacked_at) = (known.index, known.number, None);
+        let (lies, remarks) = (brought.lies.clone(), brought.remarks.clone());
+        tx.keep_fetched(known.task, &Fetched { index, number, lies, remarks, unpacked_at })
+    }
+
+    /// Somebody asks for what could not be brought home at the end.
+    pub(super) fn bring_again(
+        &mut self,
+        view: &View<'_>,
+        at: usize,
+        task: TaskId,
+        index: Index,
+    ) -> Result<(), DispatchError> {
+        let caller = &mut self.callers.all[at];
+        caller.bring(task, index);
+        let member = view.member(task, index)?.filter(|m| m.phase.state().ended());
+        let there = view.fetched(task, index)?.filter(|f| matches!(f.lies, Whereabouts::There { .. }));
+        let (Some(row), Some(launch), Some(member), Some(_)) = (view.task(task)?, view.launch(task)?, member, there)
+        else {
+            self.callers.brought(task, index);
+            return Ok(());
+        };
+        let known = Known { task, index, number: member.number };
+        let attempt = AttemptId { task: row.uuid, index, number: member.number };
+        let place = member.server.zip(member.host).map(|(server, host)| Place { server, host });
+        match place.and_then(|place| self.route_of(place)) {
+            Some(route) => {
+                if self.bringing.begin(route, known, attempt, None) {
+                    self.callers.all[at].ask_later(route, pack(attempt, launch));
+                }
+            }
+            None => self.callers.brought(task, index),
+        }
+        Ok(())
+    }
+
+    /// What came of that.
+    pub(super) fn take_in_again(&mut self, tx: &Tx<'_>, outcome: &mut Outcome) -> Result<(), StoreError> {
+        for (route, attempt, known) in std::mem::take(&mut self.again) {
+            self.keep_brought(tx, known, attempt)?;
+            self.bringing.close(attempt);
+            let outputs = tx.member(known.task, known.index)?.map(|m| m.outputs);
+            let there =
+                tx.fetched(known.task, known.index)?.is_some_and(|f| matches!(f.lies, Whereabouts::There { .. }));
+            if !there && outputs != Some(Outputs::Server) {
+                outcome.confirm.push((route, attempt));
+            }
+            outcome.brought.push((known.task, known.index));
+        }
+        Ok(())
+    }
+}
+
+/// Nothing of what a command reads is needed to pack what it made.
+fn pack(attempt: AttemptId, launch: Launch) -> ToAgent {
+    ToAgent::Pack { attempt, launch: Launch { stdin: None, ..launch } }
+}

@@ -1,0 +1,347 @@
+//! The dispatcher's links to other homes: `grid serve` as a child or behind ssh, opened when somebody has a question,
+//! shared by all, closed when long unused. Who does not answer in time is given up and remembered.
+
+use super::ways::Ways;
+use crate::link::trouble::Trouble;
+use crate::link::{Link, LinkError};
+use crate::model::endpoint::Endpoint;
+use crate::model::id::HomeId;
+use crate::model::ssh::Login;
+use crate::protocol::dispatcher::FromDispatcher;
+use crate::protocol::distributor::{Answer, FromServe, Question, Ticket, ToServe};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// A link without questions is closed after this long.
+const UNUSED: Duration = Duration::from_secs(600);
+
+/// A question on its way.
+#[derive(Debug)]
+struct Pending {
+    ticket: Ticket,
+    /// Whose it is: the caller and its own ticket.
+    caller: u64,
+    theirs: Ticket,
+    /// When it was said; None: the link is not up yet.
+    said: Option<Instant>,
+    /// When the last word on it came.
+    heard: Instant,
+    /// It ends when something happens over there, or when its caller leaves.
+    patient: bool,
+    question: Option<Question>,
+}
+
+/// How far a link is.
+#[derive(Debug)]
+enum Phase {
+    Down,
+    Greeting { link: Link, since: Instant, login: Login },
+    Up { link: Link },
+}
+
+/// One other home.
+#[derive(Debug)]
+pub struct Peer {
+    phase: Phase,
+    pending: Vec<Pending>,
+    used: Instant,
+    heard: Instant,
+    /// Which of the sessions that callers brought is tried next.
+    session: usize,
+}
+
+/// What is to be written down of an endpoint: who answers there, or why nobody does.
+pub type Finding = (Endpoint, Result<HomeId, String>);
+
+/// All of them.
+#[derive(Debug)]
+pub struct PeerLinks {
+    all: BTreeMap<Endpoint, Peer>,
+    tickets: Ticket,
+    /// How long a greeting or an answer may take.
+    pub limit: Duration,
+    pub findings: Vec<Finding>,
+}
+
+impl PeerLinks {
+    /// None yet.
+    pub fn new(limit: Duration) -> Self {
+        Self { all: BTreeMap::new(), tickets: 0, limit, findings: Vec::new() }
+    }
+
+    /// Takes a question; opens the link if there is none. What is known at once is told at once.
+    pub fn ask(
+        &mut self,
+        ways: &mut Ways,
+        endpoint: &Endpoint,
+        (caller, theirs): (u64, Ticket),
+        question: Question,
+    ) -> Vec<(u64, FromDispatcher)> {
+        self.tickets += 1;
+        let now = Instant::now();
+        let patient = question.is_patient();
+        let pending =
+            Pending { ticket: self.tickets, caller, theirs, said: None, heard: now, patient, question: Some(question) };
+        let peer = self.all.entry(endpoint.clone()).or_insert_with(|| Peer {
+            phase: Phase::Down,
+            pending: Vec::new(),
+            used: now,
+            heard: now,
+            session: 0,
+        });
+        peer.used = now;
+        peer.pending.push(pending);
+        self.knock(ways, endpoint)
+    }
+
+    /// Opens the link to an endpoint if it is down; says what waits where it is up.
+    pub fn knock(&mut self, ways: &mut Ways, endpoint: &Endpoint) -> Vec<(u64, FromDispatcher)> {
+        let now = Instant::now();
+        let peer = self.all.entry(endpoint.clone()).or_insert_with(|| Peer {
+            phase: Phase::Down,
+            pending: Vec::new(),
+            used: now,
+            heard: now,
+            session: 0,
+        });
+        let failed = match &mut peer.phase {
+            Phase::Down => match ways.open_home(endpoint, peer.session) {
+                Ok((link, login)) => {
+                    peer.phase = Phase::Greeting { link, since: now, login };
+                    None
+                }
+                Err(error) => Some(error),
+            },
+            Phase::Greeting { .. } => None,
+            Phase::Up { .. } => peer.say().err(),
+        };
+        match failed {
+            Some(error) => self.lose(ways, endpoint, error, true),
+            None => Vec::new(),
+        }
+    }
+
+    /// Reads what came from an endpoint.
+    pub fn receive(&mut self, ways: &mut Ways, endpoint: &Endpoint) -> Vec<(u64, FromDispatcher)> {
+        let Some(peer) = self.all.get_mut(endpoint) else { return Vec::new() };
+        let (Phase::Greeting { link, .. } | Phase::Up { link, .. }) = &mut peer.phase else { return Vec::new() };
+        let now = Instant::now();
+        peer.heard = now;
+        let open = link.receive();
+        let mut said = Vec::new();
+        let mut broken = None;
+        loop {
+            match link.next::<FromServe>() {
+                Ok(Some(message)) => said.push(message),
+                Ok(None) => break,
+                Err(error) => {
+                    broken = Some(error);
+                    break;
+                }
+            }
+        }
+        match open {
+            Ok(true) => {}
+            Ok(false) => broken = broken.or(Some(LinkError::Ended)),
+            Err(error) => broken = broken.or(Some(error)),
+        }
+        let mut out = Vec::new();
+        for message in said {
+            match message {
+                FromServe::Hello { home, .. } => {
+                    if let Phase::Greeting { link, login, .. } = std::mem::replace(&mut peer.phase, Phase::Down) {
+                        if matches!(endpoint, Endpoint::Ssh { .. }) {
+                            ways.worked(login);
+                        }
+                        peer.session = 0;
+                        peer.phase = Phase::Up { link };
+                        self.findings.push((endpoint.clone(), Ok(home)));
+                    }
+                    broken = broken.or_else(|| peer.say().err());
+                }
+                FromServe::Unfit { error } => broken = Some(LinkError::Trouble(Trouble::Other(error))),
+                FromServe::Answer { ticket, answer, last } => out.extend(peer.answered(ticket, answer, last, now)),
+            }
+        }
+        if let Some(error) = broken {
+            let quiet = matches!(&peer.phase, Phase::Up { .. }) && peer.pending.is_empty();
+            out.extend(self.lose(ways, endpoint, error, !quiet));
+        }
+        out
+    }
+
+    /// Gives a link up. Its questions have no answer; `remember`: whoever lives there counts as silent.
+    fn lose(
+        &mut self,
+        ways: &mut Ways,
+        endpoint: &Endpoint,
+        error: LinkError,
+        remember: bool,
+    ) -> Vec<(u64, FromDispatcher)> {
+        let Some(peer) = self.all.get_mut(endpoint) else { return Vec::new() };
+        let (error, unheard) = match std::mem::replace(&mut peer.phase, Phase::Down) {
+            Phase::Up { link } => (link.give_up(error), false),
+            Phase::Greeting { link, .. } => (link.give_up(error), true),
+            Phase::Down => (error, true),
+        };
+        if unheard && matches!(error, LinkError::Trouble(Trouble::Denied(_))) {
+            // Somebody else's session may open the door.
+            peer.session += 1;
+            if ways.has_login(peer.session) {
+                return self.knock(ways, endpoint);
+            }
+            peer.session = 0;
+        }
+        let words = match (&error, endpoint) {
+            (LinkError::Trouble(trouble), Endpoint::Ssh { host, .. }) => trouble.words(host),
+            (LinkError::Ended, _) => "it went away".to_owned(),
+            _ => error.to_string(),
+        };
+        if remember {
+            self.findings.push((endpoint.clone(), Err(words.clone())));
+        }
+        peer.pending.drain(..).map(|pending| pending.failed(&words)).collect()
+    }
+
+    /// Gives up what takes too long and closes what is not used.
+    pub fn tick(&mut self, ways: &mut Ways) -> Vec<(u64, FromDispatcher)> {
+        let (now, limit) = (Instant::now(), self.limit);
+        let mut out = Vec::new();
+        let mut lost = Vec::new();
+        for (endpoint, peer) in &mut self.all {
+            match &peer.phase {
+                Phase::Greeting { since, .. } if now.duration_since(*since) >= patience(endpoint, ways, limit) => {
+                    let limit = patience(endpoint, ways, limit);
+                    lost.push((endpoint.clone(), format!("did not say hello within {} s", limit.as_secs_f32()), true));
+                }
+                Phase::Up { .. } if peer.pending.is_empty() && now.duration_since(peer.used) >= UNUSED => {
+                    lost.push((endpoint.clone(), "not used".to_owned(), false));
+                }
+                Phase::Up { .. } => {
+                    let overdue = |p: &Pending| !p.patient && p.said.is_some() && now.duration_since(p.heard) >= limit;
+                    let why = format!("did not answer within {} s", limit.as_secs_f32());
+                    // Nothing at all came since it was asked: there is nobody, or it is frozen.
+                    if peer.pending.iter().any(|p| overdue(p) && p.said.is_some_and(|said| said >= peer.heard)) {
+                        lost.push((endpoint.clone(), why, true));
+                    } else {
+                        out.extend(peer.pending.extract_if(.., |p| overdue(p)).map(|p| p.failed(&why)));
+                    }
+                }
+                _ => {}
+            }
+        }
+        for (endpoint, why, remember) in lost {
+            out.extend(self.lose(ways, &endpoint, LinkError::Trouble(Trouble::Other(why)), remember));
+        }
+        out
+    }
+
+    /// When [`PeerLinks::tick`] has something to do.
+    pub fn due(&self, ways: &Ways) -> Option<Instant> {
+        let of = |(endpoint, peer): (&Endpoint, &Peer)| match &peer.phase {
+            Phase::Greeting { since, .. } => Some(*since + patience(endpoint, ways, self.limit)),
+            Phase::Up { .. } => {
+                let answers = peer.pending.iter().filter(|p| !p.patient).map(|p| p.heard + self.limit).min();
+                Some(answers.unwrap_or(peer.used.max(peer.heard) + UNUSED))
+            }
+            Phase::Down => None,
+        };
+        self.all.iter().filter_map(of).min()
+    }
+
+    /// A caller left: what it asked need not be answered.
+    pub fn forget(&mut self, alive: impl Fn(u64) -> bool) {
+        for peer in self.all.values_mut() {
+            let gone: Vec<Pending> = peer.pending.extract_if(.., |p| !alive(p.caller)).collect();
+            if let Phase::Up { link, .. } = &mut peer.phase {
+                for pending in gone.iter().filter(|p| p.said.is_some()) {
+                    // A link that is broken is noticed where it is read.
+                    let _ = link.send(&ToServe::Drop { ticket: pending.ticket });
+                }
+            }
+        }
+    }
+
+    /// A caller took so much of an output: as much more may come.
+    pub fn taken(&mut self, caller: u64, theirs: Ticket, bytes: u64) {
+        for peer in self.all.values_mut() {
+            let of = |p: &&Pending| p.caller == caller && p.theirs == theirs;
+            if let (Phase::Up { link }, Some(pending)) = (&mut peer.phase, peer.pending.iter().find(of)) {
+                // A link that is broken is noticed where it is read.
+                let _ = link.send(&ToServe::Taken { ticket: pending.ticket, bytes });
+            }
+        }
+    }
+
+    /// Sends what goes without waiting.
+    pub fn flush(&mut self, ways: &mut Ways) -> Vec<(u64, FromDispatcher)> {
+        let mut lost = Vec::new();
+        for (endpoint, peer) in &mut self.all {
+            if let Phase::Greeting { link, .. } | Phase::Up { link, .. } = &mut peer.phase
+                && let Err(error) = link.flush()
+            {
+                // The reading end tells better why it ended.
+                if !matches!(&error, LinkError::Io(error) if error.kind() == std::io::ErrorKind::BrokenPipe) {
+                    lost.push((endpoint.clone(), error));
+                }
+            }
+        }
+        let mut out = Vec::new();
+        for (endpoint, error) in lost {
+            out.extend(self.lose(ways, &endpoint, error, true));
+        }
+        out
+    }
+
+    /// Open links, to be polled.
+    pub fn links(&self) -> impl Iterator<Item = (&Endpoint, &Link)> {
+        self.all.iter().filter_map(|(endpoint, peer)| match &peer.phase {
+            Phase::Greeting { link, .. } | Phase::Up { link, .. } => Some((endpoint, link)),
+            Phase::Down => None,
+        })
+    }
+
+    /// Is the far end of this one known to answer?
+    pub fn is_up(&self, endpoint: &Endpoint) -> bool {
+        self.all.get(endpoint).is_some_and(|peer| matches!(peer.phase, Phase::Up { .. }))
+    }
+}
+
+impl Peer {
+    /// Says what waits, now that the link is up.
+    fn say(&mut self) -> Result<(), LinkError> {
+        let Phase::Up { link, .. } = &mut self.phase else { return Ok(()) };
+        let now = Instant::now();
+        for pending in self.pending.iter_mut().filter(|p| p.said.is_none()) {
+            let Some(question) = pending.question.take() else { continue };
+            (pending.said, pending.heard) = (Some(now), now);
+            link.send(&ToServe::Ask { ticket: pending.ticket, question })?;
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, ticket: Ticket, answer: Answer, last: bool, now: Instant) -> Option<(u64, FromDispatcher)> {
+        self.used = now;
+        let at = self.pending.iter().position(|p| p.ticket == ticket)?;
+        self.pending[at].heard = now;
+        let (caller, theirs) = (self.pending[at].caller, self.pending[at].theirs);
+        if last {
+            self.pending.remove(at);
+        }
+        Some((caller, FromDispatcher::Said { ticket: theirs, answer, last }))
+    }
+}
+
+impl Pending {
+    fn failed(&self, error: &str) -> (u64, FromDispatcher) {
+        (self.caller, FromDispatcher::Unsaid { ticket: self.theirs, heard: self.said.is_some(), why: error.to_owned() })
+    }
+}
+
+/// A greeting over ssh takes a login, which has a time-out of its own.
+fn patience(endpoint: &Endpoint, ways: &Ways, limit: Duration) -> Duration {
+    match endpoint {
+        Endpoint::Ssh { .. } => limit.max(ways.patience + Duration::from_secs(1)),
+        _ => limit,
+    }
+}

@@ -1,0 +1,61 @@
+//! Pieces of outputs and files, and what is said about them: they go straight to where they belong, without a transaction.
+
+use super::bringing::Next;
+use super::links::Route;
+use super::serve::Dispatcher;
+use crate::protocol::agent::FromAgent;
+
+impl Dispatcher {
+    /// Pieces of outputs go straight to those who follow, pieces of files to where they are kept; none needs a transaction.
+    pub(super) fn data(&mut self) {
+        for (route, next) in self.bringing.settled() {
+            self.go_on(route, next);
+        }
+        for (route, next) in self.bringing.settled() {
+            self.go_on(route, next);
+        }
+        for (route, message) in std::mem::take(&mut self.inbox) {
+            let (attempt, stream, offset, bytes, at_end) = match message {
+                FromAgent::Data { attempt, stream, offset, bytes, at_end } => (attempt, stream, offset, bytes, at_end),
+                FromAgent::Need { bundle, offset, max } => {
+                    self.need(route, bundle, offset, max);
+                    continue;
+                }
+                FromAgent::Packed { attempt, result } => {
+                    let next = self.bringing.packed(&self.home, attempt, result);
+                    self.go_on(route, next);
+                    continue;
+                }
+                FromAgent::Packet { attempt, offset, bytes } => {
+                    let next = self.bringing.packet(&self.home, attempt, offset, &bytes);
+                    self.go_on(route, next);
+                    continue;
+                }
+                other => {
+                    self.inbox.push((route, other));
+                    continue;
+                }
+            };
+            if let Some(end) = self.fetches.data(attempt, stream, offset, &bytes, at_end) {
+                for message in end.ask {
+                    self.tell(route, &message);
+                }
+                if let Some(event) = end.whole {
+                    self.inbox.push((route, FromAgent::Events(vec![event])));
+                }
+            } else {
+                self.callers.data(attempt, stream, offset, &bytes, at_end);
+            }
+        }
+    }
+
+    fn go_on(&mut self, route: Route, next: Next) {
+        for ask in next.ask {
+            self.tell(route, &ask);
+        }
+        self.again.extend(next.again.map(|(attempt, known)| (route, attempt, known)));
+        if let Some(event) = next.whole {
+            self.inbox.push((route, FromAgent::Events(vec![event])));
+        }
+    }
+}

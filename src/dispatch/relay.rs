@@ -1,0 +1,77 @@
+//! Questions to other homes, by way of this home's dispatcher: its links are shared by all commands.
+
+use super::start::{self, Connection, StartError};
+use crate::distributor::peers::{PeerError, Peers};
+use crate::model::endpoint::Endpoint;
+use crate::model::ssh::Login;
+use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
+use crate::protocol::distributor::{Answer, Question, Ticket};
+use crate::store::Home;
+
+/// The way of one command to other homes. The dispatcher is called, and started, with the first question only.
+#[derive(Debug)]
+pub struct Relay {
+    home: Home,
+    login: Login,
+    connection: Option<Connection>,
+    tickets: Ticket,
+}
+
+impl Relay {
+    /// Nothing is opened yet. `login`: what the caller's session has for logins over ssh.
+    pub fn new(home: &Home, login: &Login) -> Self {
+        Self { home: home.clone(), login: login.clone(), connection: None, tickets: 0 }
+    }
+
+    /// Hands a question to the dispatcher. It has not left this host before that succeeded.
+    fn hand_over(&mut self, endpoint: &Endpoint, question: &Question) -> Result<(Connection, Ticket), StartError> {
+        self.tickets += 1;
+        let ticket = self.tickets;
+        let message = ToDispatcher::Ask { ticket, endpoint: endpoint.clone(), question: question.clone() };
+        if let Some(mut kept) = self.connection.take()
+            && kept.send(&message).is_ok()
+        {
+            return Ok((kept, ticket));
+        }
+        let mut fresh = start::connect(&self.home, &self.login)?;
+        fresh.send(&message)?;
+        Ok((fresh, ticket))
+    }
+}
+
+impl Peers for Relay {
+    fn ask(
+        &mut self,
+        endpoint: &Endpoint,
+        question: &Question,
+        each: &mut dyn FnMut(Answer) -> bool,
+    ) -> Result<Answer, PeerError> {
+        let unreached = |error: StartError| PeerError::Unreached(error.to_string());
+        let (mut open, ticket) = self.hand_over(endpoint, question).map_err(unreached)?;
+        loop {
+            match open.receive() {
+                Ok(Some(FromDispatcher::Said { ticket: of, answer, last })) if of == ticket => {
+                    if last {
+                        self.connection = Some(open);
+                        return Ok(answer);
+                    }
+                    let bytes = if let Answer::Output { bytes, .. } = &answer { bytes.len() as u64 } else { 0 };
+                    if !each(answer) {
+                        // Closing the connection takes the question back.
+                        return Err(PeerError::Cut("not listened to any more".to_owned()));
+                    }
+                    if bytes > 0 && open.send(&ToDispatcher::Taken { ticket, bytes }).is_err() {
+                        return Err(PeerError::Cut("the dispatcher left before the answer came".to_owned()));
+                    }
+                }
+                Ok(Some(FromDispatcher::Unsaid { ticket: of, heard, why })) if of == ticket => {
+                    self.connection = Some(open);
+                    return Err(if heard { PeerError::Cut(why) } else { PeerError::Unreached(why) });
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => return Err(PeerError::Cut("the dispatcher left before the answer came".to_owned())),
+                Err(error) => return Err(PeerError::Cut(error.to_string())),
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Asking second-tier members wherever they live: those of this home at its own desk, others through whoever carries questions.
+
+use super::desk::{self, Came, Guest};
+use super::peers::{PeerError, Peers, silently};
+use super::search::Trace;
+use super::tier2::TierError;
+use super::walk::{Said, SecondTier, Step, Taken};
+use crate::model::distributor::{Endpoint, Record};
+use crate::model::failpoint::failpoint;
+use crate::model::id::TaskUuid;
+use crate::model::time::Timestamp;
+use crate::protocol::distributor::{Answer, How, Offer, Question, Way};
+use crate::protocol::envelope::Envelope;
+use crate::store::{Durability, Store, Tx};
+
+/// Called before a commit leaves this home: whoever owns the client writes down durably who is asked.
+pub type BeforeCommit<'a> = dyn FnMut(&mut Store, &Envelope, &Endpoint) -> Result<(), TierError> + 'a;
+
+/// The second tier, as one search sees it.
+pub struct Across<'a> {
+    pub store: &'a mut Store,
+    pub peers: &'a mut dyn Peers,
+    pub envelope: &'a mut Envelope,
+    pub guest: &'a Guest,
+    /// The first-tier member that redirected here.
+    pub front: &'a str,
+    pub before_commit: &'a mut BeforeCommit<'a>,
+    /// Called with every question: the search goes on.
+    pub working: &'a mut dyn FnMut(),
+}
+
+impl SecondTier for Across<'_> {
+    type Taken = Taken;
+
+    fn ask(&mut self, member: &Record, step: Step, round: u32, trace: &Trace) -> Result<Said<Taken>, TierError> {
+        (self.working)();
+        self.envelope.round = round;
+        if member.endpoint.is_elsewhere() { self.there(member, step, trace) } else { self.here(member, step, trace) }
+    }
+}
+
+impl Across<'_> {
+    fn here(&mut self, member: &Record, step: Step, trace: &Trace) -> Result<Said<Taken>, TierError> {
+        let (envelope, guest, front) = (&*self.envelope, self.guest, self.front);
+        self.store.write(Durability::Full, |tx| at_own_desk(tx, member, step, envelope, guest, (front, trace)))
+    }
+
+    fn there(&mut self, member: &Record, step: Step, trace: &Trace) -> Result<Said<Taken>, TierError> {
+        let at = member.there.clone();
+        let (how, words) = match step {
+            Step::Now => {
+                let offer = Question::Offer {
+                    at: at.clone(),
+                    envelope: self.envelope.clone(),
+                    called: Some(member.name.clone()),
+                };
+                match self.peers.ask(&member.endpoint, &offer, &mut silently) {
+                    Ok(Answer::Offered(offered)) if offered.offer == Offer::Now => (How::Now, offered.words),
+                    Ok(Answer::Offered(offered)) => return Ok(Said::Offers(offered)),
+                    Ok(answer) => return Ok(Said::Silent(words_of(answer))),
+                    // An offer reserves nothing: whether it was heard does not matter.
+                    Err(PeerError::Unreached(why) | PeerError::Cut(why)) => return Ok(Said::Silent(why)),
+                }
+            }
+            Step::Queue => (How::Queue, "could run it later".to_owned()),
+            Step::Keep => (How::Keep, "keeps it held: unmatched".to_owned()),
+        };
+        let mut search = trace.clone();
+        search.second(member.name.as_str(), &*words);
+        let way = Way {
+            front: self.front.to_owned(),
+            member: member.name.to_string(),
+            search: serde_json::to_string(&search).unwrap_or_default(),
+        };
+        (self.before_commit)(self.store, self.envelope, &member.endpoint)?;
+        failpoint("way-before-commit");
+        let commit = Question::Commit { at, envelope: self.envelope.clone(), how, way };
+        let said = self.peers.ask(&member.endpoint, &commit, &mut silently);
+        failpoint("way-after-commit");
+        Ok(match said {
+            Ok(Answer::Placed(placed)) => Said::Took(Taken::There(Box::new(placed)), words),
+            Ok(Answer::No { why }) => Said::No(why),
+            // Not a word about the commit: it was not even looked at.
+            Ok(Answer::Denied(why)) => Said::Silent(why),
+            Err(PeerError::Unreached(why)) => Said::Silent(why),
+            Ok(other) => self.sure(member, words, &words_of(other)),
+            Err(PeerError::Cut(why)) => self.sure(member, words, &why),
+        })
+    }
+
+    /// After an ambiguous failure the same member is asked again, and nobody else until it has said no.
+    fn sure(&mut self, member: &Record, words: String, why: &str) -> Said<Taken> {
+        (self.working)();
+        let again = find(self.envelope.uuid, self.envelope.round);
+        match self.peers.ask(&member.endpoint, &again, &mut silently) {
+            Ok(Answer::Placed(placed)) => Said::Took(Taken::There(Box::new(placed)), words),
+            Ok(Answer::Nowhere) => Said::No(why.to_owned()),
+            _ => Said::Unsure(why.to_owned()),
+        }
+    }
+}
+
+/// Offer and commit are one transaction here, so what was offered still stands.
+pub(super) fn at_own_desk(
+    tx: &Tx<'_>,
+    member: &Record,
+    step: Step,
+    envelope: &Envelope,
+    guest: &Guest,
+    (front, trace): (&str, &Trace),
+) -> Result<Said<Taken>, TierError> {
+    let now = Timestamp::now();
+    // This search may be an old one that was taken for dead: what was settled meanwhile stands.
+    if let (Some(task), _) = tx.held_by_uuid(envelope.uuid)? {
+        return Ok(Said::Took(Taken::Here(task), "has it already".to_owned()));
+    }
+    if tx.buried(envelope.uuid)?.is_some_and(|round| round >= envelope.round) {
+        return Ok(Said::No("it was refused before".to_owned()));
+    }
+    let mut look = desk::look(tx, member, envelope, guest, now)?;
+    let takes = match step {
+        Step::Now => look.offer == Offer::Now,
+        Step::Queue => matches!(look.offer, Offer::Now | Offer::Later),
+        Step::Keep => look.offer != Offer::Never,
+    };
+    if !takes {
+        return Ok(Said::Offers(look.offered()));
+    }
+    let words = desk::taking(&look);
+    let came = Came { front, member: member.name.as_str(), trace };
+    Ok(Said::Took(Taken::Here(desk::admit(tx, member, envelope, &mut look, came, now)?), words))
+}
+
+/// Whether this very home holds it; if not, it never will.
+pub fn find(uuid: TaskUuid, round: u32) -> Question {
+    Question::Find { uuid, round, onward: false, age_ms: 0, among: None }
+}
+
+/// For people.
+pub fn words_of(answer: Answer) -> String {
+    match answer {
+        Answer::Denied(why) | Answer::Unknown(why) | Answer::No { why } | Answer::Note(why) => why,
+        Answer::Unsure { member, why } => format!("{member}: {why}"),
+        Answer::Refused(refused) => refused.summary,
+        _ => "it gave an answer that does not fit the question: is it a newer grid?".to_owned(),
+    }
+}

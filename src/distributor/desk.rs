@@ -1,0 +1,237 @@
+//! The desk of a second tier: it opens an envelope, looks with the owner's eyes at who asks, offers, and takes in.
+//! The same for a client of this home and for one that came a long way.
+
+use super::caps;
+use super::search::Trace;
+use super::tier2::{Asked, Commit, TierError, commit};
+use crate::matching::Query;
+use crate::model::client::Client;
+use crate::model::demand::Target;
+use crate::model::distributor::Record;
+use crate::model::id::{ClientId, TaskId};
+use crate::model::name::Name;
+use crate::model::task::Request;
+use crate::model::time::Timestamp;
+use crate::model::user::User;
+use crate::protocol::distributor::{How, Offer, Offered};
+use crate::protocol::envelope::Envelope;
+use crate::protocol::seal;
+use crate::store::{StoreError, Tx, View};
+
+/// Who asks, as this home knows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guest {
+    /// Whose attributes count.
+    pub user: Name,
+    pub standing: Standing,
+}
+
+/// What a caller is to this home.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// The home's own account, sitting here: may speak for other users.
+    Resident,
+    /// The same account, from another home.
+    Owner,
+    /// Somebody else: not placed on servers that run tasks under the owner's account, save where the owner allowed it.
+    User,
+}
+
+/// The attribute of a server by which the owner lets others' tasks run there under the home's own account.
+pub const SHARED_ACCOUNT: &str = "shared_account";
+
+/// A task on the desk.
+pub struct Look {
+    request: Request,
+    user: User,
+    client: Client,
+    pub asked: Asked,
+    pub offer: Offer,
+}
+
+/// What became of a commit.
+#[derive(Debug)]
+pub enum Taking {
+    /// This home holds the task, perhaps since an earlier commit of the same uuid.
+    Holds(TaskId),
+    No(String),
+}
+
+/// How the task came here.
+#[derive(Debug, Clone, Copy)]
+pub struct Came<'a> {
+    pub front: &'a str,
+    pub member: &'a str,
+    pub trace: &'a Trace,
+}
+
+/// Looks at a task with this member's servers.
+pub fn look(
+    view: &View<'_>,
+    member: &Record,
+    envelope: &Envelope,
+    guest: &Guest,
+    now: Timestamp,
+) -> Result<Look, TierError> {
+    let mut request = seal::open(&envelope.sealed)
+        .map_err(|error| TierError::Denied(format!("the task can't be read ({error}): is the other grid newer?")))?;
+    caps::check(view, &request, guest)?;
+    if let Some(called) = &member.called {
+        request.demand.on = request.demand.on.map(|target| as_here(target, called));
+        request.demand.exclude = request.demand.exclude.into_iter().map(|target| as_here(target, called)).collect();
+    }
+    let user = whose(view, &request, guest)?;
+    let client = client_of(view, &request)?;
+    if guest.standing == Standing::User {
+        // Alone first: what is no expression by itself must not become one by what is put around it.
+        Query::new(&request.demand, &user, &client)?;
+        let wall = format!("server.{SHARED_ACCOUNT} == true");
+        let both = request.demand.constraint.map_or(wall.clone(), |own| format!("({own}) && {wall}"));
+        request.demand.constraint = Some(both.into());
+    }
+    let mut asked = Asked::new(view, member.id, &request.demand, &user, &client)?;
+    let offer = match asked.offer(view, member.id, &request.demand, now)? {
+        Offer::Never if request.hold_unmatched => Offer::Keep,
+        offer => offer,
+    };
+    Ok(Look { request, user, client, asked, offer })
+}
+
+impl Look {
+    /// For whoever searches.
+    pub fn offered(&self) -> Offered {
+        let hopeless = matches!(self.offer, Offer::Never | Offer::Keep);
+        let verdicts = if hopeless { self.asked.verdicts() } else { &[] };
+        Offered {
+            offer: self.offer,
+            words: self.asked.words(self.offer),
+            servers: verdicts.iter().map(|v| format!("{}: {}", v.server, v.reasons.join("; "))).take(300).collect(),
+            relaxed: if hopeless { self.asked.relaxations() } else { Vec::new() },
+        }
+    }
+}
+
+/// Takes what was looked at in the same transaction.
+pub fn admit(
+    tx: &Tx<'_>,
+    member: &Record,
+    envelope: &Envelope,
+    look: &mut Look,
+    came: Came<'_>,
+    now: Timestamp,
+) -> Result<TaskId, TierError> {
+    // A class belongs to a client's row: one that was never seen gets it here.
+    look.client.id = tx.see_client(&look.request.client, now)?;
+    let mut trace = came.trace.clone();
+    trace.second(came.member, taking(look));
+    let search = tx.keep_note(&serde_json::to_string(&trace).unwrap_or_default())?;
+    let wanted = Commit {
+        uuid: envelope.uuid,
+        round: envelope.round,
+        request: &look.request,
+        user: look.user.id,
+        client: look.client.id,
+        member,
+        route: (came.front, came.member),
+        search: Some(search),
+        unmatched: look.offer == Offer::Keep,
+        at_once: look.offer == Offer::Now,
+        adopts: tx.held_by_uuid(envelope.uuid)?.1,
+    };
+    commit(tx, &wanted, &look.asked, now)
+}
+
+/// The words of the member that takes it.
+pub fn taking(look: &Look) -> String {
+    match look.offer {
+        Offer::Keep => "keeps it held: unmatched".to_owned(),
+        offer => look.asked.words(offer),
+    }
+}
+
+/// A commit from elsewhere: once for each uuid, and where it is refused, for good up to its round.
+pub fn take(
+    tx: &Tx<'_>,
+    member: &Record,
+    envelope: &Envelope,
+    how: How,
+    guest: &Guest,
+    came: Came<'_>,
+    now: Timestamp,
+) -> Result<Taking, TierError> {
+    if let (Some(task), _) = tx.held_by_uuid(envelope.uuid)? {
+        return Ok(Taking::Holds(task));
+    }
+    let why = if tx.buried(envelope.uuid)?.is_some_and(|round| round >= envelope.round) {
+        "it was refused before".to_owned()
+    } else if let Some(reason) = super::search::skipped(member) {
+        reason
+    } else {
+        match look(tx, member, envelope, guest, now) {
+            Ok(mut look) if fits(how, look.offer) => {
+                return Ok(Taking::Holds(admit(tx, member, envelope, &mut look, came, now)?));
+            }
+            Ok(look) => look.asked.words(look.offer),
+            Err(TierError::Store(error)) => return Err(error.into()),
+            Err(error) => error.to_string(),
+        }
+    };
+    tx.bury(envelope.uuid, envelope.round, now)?;
+    Ok(Taking::No(why))
+}
+
+/// Does the offer that stands now allow what was agreed on?
+const fn fits(how: How, offer: Offer) -> bool {
+    match how {
+        How::Now => matches!(offer, Offer::Now),
+        How::Queue => matches!(offer, Offer::Now | Offer::Later),
+        // It became possible meanwhile: all the better.
+        How::Keep => matches!(offer, Offer::Keep | Offer::Now | Offer::Later),
+    }
+}
+
+/// `-w lab-x/n1` names a member as the searching side calls it. Any other member's servers are none of ours.
+fn as_here(target: Target, called: &Name) -> Target {
+    match target.distributor {
+        Some(name) if name == *called => Target { distributor: None, server: target.server },
+        // No member of this home can have a name that was not checked: a long one of a stranger.
+        Some(name) => {
+            Target { distributor: format!("{name}.elsewhere").parse().ok().or(Some(name)), server: target.server }
+        }
+        None => target,
+    }
+}
+
+/// The user whose attributes count: the guest, or whom the owner named.
+fn whose(view: &View<'_>, request: &Request, guest: &Guest) -> Result<User, TierError> {
+    let name = match &request.user {
+        Some(name) if guest.standing == Standing::Resident => name,
+        Some(name) if *name != guest.user => {
+            return Err(TierError::Denied(format!("--user {name}: only within the home where it is typed")));
+        }
+        _ => &guest.user,
+    };
+    let unknown =
+        || TierError::Denied(format!("user {name} is unknown here: its owner has to run `grid user add {name}`"));
+    view.user(name.as_str())?.ok_or_else(unknown)
+}
+
+/// The row of a client that has none.
+const UNSEEN: ClientId = ClientId(0);
+
+/// The client as it says of itself, with what is declared of it here.
+fn client_of(view: &View<'_>, request: &Request) -> Result<Client, StoreError> {
+    let facts = request.client.clone();
+    let (id, attributes) = view.client(&facts.host)?.map_or((UNSEEN, Default::default()), |c| (c.id, c.attributes));
+    Ok(Client { id, host: facts.host, user: facts.user, os: facts.os, arch: facts.arch, attributes })
+}
+
+/// The first member of the second tier in this home, or the one of this name.
+pub fn member_at(view: &View<'_>, at: Option<&Name>) -> Result<Option<Record>, StoreError> {
+    let all = view.distributors(crate::model::distributor::Tier::Second)?;
+    Ok(all
+        .into_iter()
+        .filter(|m| !m.endpoint.is_elsewhere())
+        .filter(|m| m.home.is_none())
+        .find(|m| at.is_none_or(|name| m.name == *name)))
+}

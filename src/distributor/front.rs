@@ -1,0 +1,206 @@
+//! A first tier at work for others: redirect, walk the list, tell who took the task. It keeps nothing of it.
+
+use super::across::Across;
+use super::desk::Guest;
+use super::peers::{PeerError, Peers, silently};
+use super::search::{self, Trace};
+use super::tier1;
+use super::tier2::TierError;
+use super::walk::{Taken, Walked, walk};
+use crate::model::distributor::{Policy, Record, Tier};
+use crate::model::id::{HomeId, TaskUuid};
+use crate::model::time::Timestamp;
+use crate::protocol::distributor::{Answer, Placed, Question, Refused};
+use crate::protocol::envelope::Envelope;
+use crate::store::{Durability, Store, StoreError, Tx, View};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Rounds of one search: every search of a task begins a new series, so that a refusal of the last one binds no later one.
+pub const SERIES: u32 = 1_000;
+
+/// The last round of the series that a round belongs to.
+pub const fn series_end(round: u32) -> u32 {
+    (round / SERIES + 1) * SERIES - 1
+}
+
+/// The second tier as this home redirects to it now; members that are passed over are noted.
+pub fn redirect(view: &View<'_>, envelope: &Envelope, trace: &mut Trace) -> Result<Vec<Record>, StoreError> {
+    let second_tier = view.distributors(Tier::Second)?;
+    let (policy, cursor) = view.search_policy(Tier::Second)?;
+    let list = tier1::redirect(envelope, &second_tier, policy, cursor);
+    if !list.is_empty() {
+        for member in &second_tier {
+            if let Some(why) = search::skipped(member) {
+                trace.second(member.name.as_str(), why);
+            }
+        }
+    }
+    Ok(list)
+}
+
+/// `redirects to lab-x, lab-y`.
+pub fn redirects_to(list: &[Record]) -> String {
+    let names: Vec<&str> = list.iter().map(|m| m.name.as_str()).collect();
+    format!("redirects to {}", names.join(", "))
+}
+
+/// Round-robin begins one member further for each task.
+pub fn advance(store: &mut Store, tiers: &[Tier]) -> Result<(), StoreError> {
+    let view = store.view();
+    let mut moving = Vec::new();
+    for tier in tiers {
+        if view.search_policy(*tier)?.0 == Policy::RoundRobin {
+            moving.push(*tier);
+        }
+    }
+    if moving.is_empty() {
+        return Ok(());
+    }
+    store.write(Durability::Normal, |tx| moving.iter().try_for_each(|tier| tx.advance_cursor(*tier)))
+}
+
+/// Answers [`Question::Place`]. Words on the way go to `each`.
+pub fn place(
+    store: &mut Store,
+    peers: &mut dyn Peers,
+    mut envelope: Envelope,
+    guest: &Guest,
+    each: &mut dyn FnMut(Answer),
+) -> Result<Answer, TierError> {
+    let mut trace = Trace::default();
+    let (front, list) = store.read(|view| {
+        let front = view
+            .distributors(Tier::First)?
+            .into_iter()
+            .find(|m| !m.endpoint.is_elsewhere() && search::skipped(m).is_none());
+        let list = if front.is_some() { redirect(view, &envelope, &mut trace)? } else { Vec::new() };
+        Ok::<_, StoreError>((front, list))
+    })?;
+    advance(store, &[Tier::Second])?;
+    let Some(front) = front.filter(|_| !list.is_empty()) else {
+        let summary = "it knows no live second-tier distributor".to_owned();
+        return Ok(Answer::Refused(Refused { summary, reasons: Vec::new(), search: text(&trace), answered: false }));
+    };
+    trace.first(front.name.as_str(), redirects_to(&list));
+    each(Answer::Redirect { members: homes(store, &list)? });
+    let mut round = envelope.round;
+    let walked = walk(
+        &list,
+        &mut round,
+        &mut trace,
+        &mut Across {
+            store,
+            peers,
+            envelope: &mut envelope,
+            guest,
+            front: front.name.as_str(),
+            before_commit: &mut |_, _, _| Ok(()),
+            working: &mut || each(Answer::Working),
+        },
+    )?;
+    Ok(match walked {
+        Walked::Took { member, taken: Taken::Here(id) } => {
+            let home = store.view().home_row()?.id;
+            let task = super::snapshot::of(&store.view(), id)?;
+            Answer::Placed(Placed { home, member: member.name.to_string(), task, search: text(&trace) })
+        }
+        Walked::Took { member, taken: Taken::There(placed) } => {
+            Answer::Placed(Placed { member: member.name.to_string(), search: text(&trace), ..*placed })
+        }
+        Walked::Unsure { member, why } => Answer::Unsure { member: member.name.to_string(), why },
+        Walked::Refused { summary, reasons, answered } => {
+            Answer::Refused(Refused { summary, reasons, search: text(&trace), answered })
+        }
+    })
+}
+
+/// The homes of the members; those that never said hello are not known yet.
+fn homes(store: &Store, list: &[Record]) -> Result<Vec<HomeId>, StoreError> {
+    let own = store.view().home_row()?.id;
+    Ok(list.iter().filter_map(|m| if m.endpoint.is_elsewhere() { m.home } else { Some(own) }).collect())
+}
+
+fn text(trace: &Trace) -> String {
+    serde_json::to_string(trace).unwrap_or_default()
+}
+
+/// Whom a search is looked for with.
+#[derive(Debug)]
+pub struct Sought {
+    pub uuid: TaskUuid,
+    pub round: u32,
+    /// Ask the second tier in other homes too.
+    pub onward: bool,
+    /// How long ago the task was made.
+    pub age: Duration,
+    /// The homes that it can be in, where that is known.
+    pub among: Option<Vec<HomeId>>,
+}
+
+/// Answers [`Question::Find`]: who does not hold it makes sure that it never will, up to the round, before that is said.
+pub fn find(
+    store: &mut Store,
+    peers: &mut dyn Peers,
+    sought: &Sought,
+    each: &mut dyn FnMut(Answer),
+) -> Result<Answer, TierError> {
+    let now = Timestamp::now();
+    let own = store.view().home_row()?.id;
+    let here = store.write(Durability::Full, |tx: &Tx<'_>| {
+        let held = tx.held_by_uuid(sought.uuid)?.0;
+        if held.is_none() {
+            tx.bury(sought.uuid, sought.round, now)?;
+        }
+        Ok::<_, StoreError>(held)
+    })?;
+    if let Some(id) = here {
+        let task = super::snapshot::of(&store.view(), id)?;
+        let route = store.view().task(id)?.map(|row| row.tier2).unwrap_or_default();
+        return Ok(Answer::Placed(Placed { home: own, member: route, task, search: String::new() }));
+    }
+    if !sought.onward {
+        return Ok(Answer::Nowhere);
+    }
+    let members: Vec<Record> =
+        store.view().distributors(Tier::Second)?.into_iter().filter(|m| m.endpoint.is_elsewhere()).collect();
+    let missing = |home: &HomeId| *home != own && !members.iter().any(|m| m.home == Some(*home));
+    if let Some(unknown) = sought.among.iter().flatten().find(|home| missing(home)) {
+        return Ok(Answer::Unsure { member: unknown.to_string(), why: "it is not known here".to_owned() });
+    }
+    let mut unsure = None;
+    let mut asked = BTreeSet::new();
+    for member in members {
+        let concerned = sought.among.as_ref().is_none_or(|among| member.home.is_some_and(|home| among.contains(&home)));
+        // Who was silent since before the task was made was never asked to take it.
+        let too_late = member.silent_since.is_some_and(|since| since.age_at(now) > sought.age + Duration::from_secs(1));
+        if !concerned || too_late || !asked.insert(member.endpoint.clone()) {
+            continue;
+        }
+        each(Answer::Working);
+        let question = super::across::find(sought.uuid, sought.round);
+        match peers.ask(&member.endpoint, &question, &mut silently) {
+            Ok(Answer::Placed(placed)) => {
+                return Ok(Answer::Placed(Placed { member: member.name.to_string(), ..placed }));
+            }
+            Ok(Answer::Nowhere) => {}
+            Ok(other) => unsure = Some((member.name, super::across::words_of(other))),
+            Err(PeerError::Unreached(why) | PeerError::Cut(why)) => unsure = Some((member.name, why)),
+        }
+    }
+    Ok(match unsure {
+        Some((member, why)) => Answer::Unsure { member: member.to_string(), why },
+        None => Answer::Nowhere,
+    })
+}
+
+/// The question that [`find`] answers.
+pub fn question(sought: &Sought) -> Question {
+    Question::Find {
+        uuid: sought.uuid,
+        round: sought.round,
+        onward: sought.onward,
+        age_ms: u64::try_from(sought.age.as_millis()).unwrap_or(u64::MAX),
+        among: sought.among.clone(),
+    }
+}

@@ -1,0 +1,345 @@
+//! A client's search: its first-tier set in order, until a member answers with a second tier that takes the task.
+
+use super::across::{Across, words_of};
+use super::desk::Guest;
+use super::front::{self, advance, redirects_to};
+use super::peers::{PeerError, Peers};
+use super::placing::Placing;
+use super::search::{Trace, order as in_order, skipped};
+use super::snapshot;
+use super::tier2::TierError;
+use super::walk::{Taken, Walked, walk};
+use crate::model::distributor::{Endpoint, Record, Tier};
+use crate::model::failpoint::failpoint;
+use crate::model::id::{HomeId, TaskId};
+use crate::model::task::Request;
+use crate::model::time::Timestamp;
+use crate::protocol::distributor::{Answer, Placed, Question};
+use crate::protocol::envelope::Envelope;
+use crate::store::tasks::NewTask;
+use crate::store::{Durability, Store, StoreError};
+
+/// A task that is to be placed.
+#[derive(Debug)]
+pub struct Order<'a> {
+    pub envelope: Envelope,
+    /// What is sealed in it: the client knows its own task.
+    pub request: &'a Request,
+    pub guest: &'a Guest,
+    /// The client's row, once one was written.
+    pub row: Option<TaskId>,
+    /// The task's id was told already: its row stays whatever comes.
+    pub resumed: bool,
+    /// Held from before the row is there until the search has ended.
+    going_on: Option<Placing>,
+}
+
+impl<'a> Order<'a> {
+    /// A search that begins.
+    pub const fn new(envelope: Envelope, request: &'a Request, guest: &'a Guest) -> Self {
+        Self { envelope, request, guest, row: None, resumed: false, going_on: None }
+    }
+
+    /// One that goes on for a task whose row is there.
+    pub const fn again(envelope: Envelope, request: &'a Request, guest: &'a Guest, row: TaskId) -> Self {
+        Self { envelope, request, guest, row: Some(row), resumed: true, going_on: None }
+    }
+}
+
+/// How a search ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// A task of this home.
+    Here(TaskId),
+    /// Another home holds it; the id is this home's.
+    Away(TaskId),
+    /// Somebody was asked to take it and has not said whether it did: it is asked again, and nobody else.
+    Open { task: TaskId, why: String },
+    /// Nobody takes it.
+    Refused { summary: String, reasons: Vec<String>, trace: Trace },
+}
+
+/// What one first-tier member gave.
+enum Front {
+    Done(Outcome),
+    /// It has no answer: the next one is asked.
+    Passes(String),
+}
+
+/// Searches. Where the answer must come from another home, a row is on the disk before anything is sent.
+pub fn place(store: &mut Store, peers: &mut dyn Peers, order: &mut Order<'_>) -> Result<Outcome, TierError> {
+    let outcome = search(store, peers, order);
+    order.going_on = None;
+    outcome
+}
+
+fn search(store: &mut Store, peers: &mut dyn Peers, order: &mut Order<'_>) -> Result<Outcome, TierError> {
+    let mut trace = Trace::default();
+    let (set, policy, cursor) = store.read(|view| {
+        let (policy, cursor) = view.search_policy(Tier::First)?;
+        Ok::<_, StoreError>((view.distributors(Tier::First)?, policy, cursor))
+    })?;
+    for member in &set {
+        if let Some(why) = skipped(member) {
+            trace.first(member.name.as_str(), why);
+        }
+    }
+    advance(store, &[Tier::First, Tier::Second])?;
+    for member in in_order(&set, policy, cursor) {
+        let said = if member.endpoint.is_elsewhere() {
+            elsewhere(store, peers, order, &member, &mut trace)?
+        } else {
+            here(store, peers, order, &member, &mut trace)?
+        };
+        match said {
+            Front::Done(outcome) => return Ok(outcome),
+            Front::Passes(why) => trace.first(member.name.as_str(), format!("no answer: {why}")),
+        }
+    }
+    let reasons =
+        trace.tiers.iter().flat_map(|t| &t.searched).map(|s| format!("{}: {}", s.distributor, s.answer)).collect();
+    let summary = "no distributor answered; nothing was submitted".to_owned();
+    refused(store, order, summary, reasons, trace).map(|front| match front {
+        Front::Done(outcome) => outcome,
+        Front::Passes(why) => Outcome::Refused { summary: why, reasons: Vec::new(), trace: Trace::default() },
+    })
+}
+
+/// A first-tier member of this home.
+fn here(
+    store: &mut Store,
+    peers: &mut dyn Peers,
+    order: &mut Order<'_>,
+    front: &Record,
+    trace: &mut Trace,
+) -> Result<Front, TierError> {
+    let list = store.read(|view| front::redirect(view, &order.envelope, trace))?;
+    if list.is_empty() {
+        return Ok(Front::Passes("it knows no live second-tier distributor".to_owned()));
+    }
+    trace.first(front.name.as_str(), redirects_to(&list));
+    let mut round = order.envelope.round;
+    let (request, row, going_on) = (order.request, &mut order.row, &mut order.going_on);
+    let walked = walk(
+        &list,
+        &mut round,
+        trace,
+        &mut Across {
+            store: &mut *store,
+            peers,
+            envelope: &mut order.envelope,
+            guest: order.guest,
+            front: front.name.as_str(),
+            before_commit: &mut |store, envelope, endpoint| {
+                write_down(store, (&mut *row, &mut *going_on), request, order.guest, envelope, front, endpoint, false)
+            },
+            working: &mut || {},
+        },
+    )?;
+    order.envelope.round = round;
+    Ok(match walked {
+        Walked::Took { taken: Taken::Here(task), .. } => Front::Done(Outcome::Here(task)),
+        Walked::Took { member, taken: Taken::There(placed) } => {
+            let placed = Placed { member: member.name.to_string(), ..*placed };
+            Front::Done(landed(store, order, front.name.as_str(), &placed, trace)?)
+        }
+        Walked::Unsure { member, why } => Front::Done(open(store, order, member.name.as_str(), &why, &[])?),
+        Walked::Refused { summary, reasons, answered: true } => {
+            refused(store, order, summary, reasons, std::mem::take(trace))?
+        }
+        Walked::Refused { .. } => Front::Passes("none of its second-tier distributors answered".to_owned()),
+    })
+}
+
+/// A first-tier member of another home.
+fn elsewhere(
+    store: &mut Store,
+    peers: &mut dyn Peers,
+    order: &mut Order<'_>,
+    front: &Record,
+    trace: &mut Trace,
+) -> Result<Front, TierError> {
+    if order.request.user.is_some() {
+        return Ok(Front::Passes("--user counts only in the home where it is typed".to_owned()));
+    }
+    let asked = match ask_front(store, peers, order, front, trace)? {
+        // It lost only the line, or came back: it is there, and nobody holds the task.
+        Asked::Nowhere(_) => ask_front(store, peers, order, front, trace)?,
+        other => other,
+    };
+    Ok(match asked {
+        Asked::Said(said) => said,
+        Asked::Nowhere(why) => Front::Passes(why),
+    })
+}
+
+/// What came of asking a first tier once.
+enum Asked {
+    Said(Front),
+    /// It did not answer; asked where the task is, it said that nobody holds it or will.
+    Nowhere(String),
+}
+
+fn ask_front(
+    store: &mut Store,
+    peers: &mut dyn Peers,
+    order: &mut Order<'_>,
+    front: &Record,
+    trace: &mut Trace,
+) -> Result<Asked, TierError> {
+    let envelope = &order.envelope;
+    let kept = (&mut order.row, &mut order.going_on);
+    write_down(store, kept, order.request, order.guest, envelope, front, &front.endpoint, true)?;
+    failpoint("way-before-place");
+    let mut among: Vec<HomeId> = Vec::new();
+    let said = peers.ask(&front.endpoint, &Question::Place(order.envelope.clone()), &mut |word| {
+        if let Answer::Redirect { members } = word {
+            among = members;
+        }
+        true
+    });
+    failpoint("way-after-place");
+    Ok(Asked::Said(match said {
+        Ok(Answer::Placed(placed)) => {
+            trace.first(front.name.as_str(), "redirects");
+            Front::Done(landed(store, order, front.name.as_str(), &placed, trace)?)
+        }
+        Ok(Answer::Refused(said)) if said.answered => {
+            trace.first(front.name.as_str(), "redirects");
+            take_second(trace, &said.search);
+            let trace = std::mem::take(trace);
+            refused(store, order, said.summary, said.reasons, trace)?
+        }
+        Ok(Answer::Refused(said)) => {
+            let why = [vec![said.summary], said.reasons].concat().join("; ");
+            Front::Passes(why)
+        }
+        Ok(Answer::Unsure { member, why }) => Front::Done(open(store, order, &member, &why, &among)?),
+        // Not a word about the task: nothing was done with it.
+        Ok(Answer::Denied(why)) => Front::Passes(why),
+        Err(PeerError::Unreached(why)) => Front::Passes(why),
+        Ok(other) => Front::Done(open(store, order, front.name.as_str(), &words_of(other), &among)?),
+        Err(PeerError::Cut(why)) => {
+            // Asked again at once: most often it only lost the line.
+            match super::settle::ask(store, peers, order, &front.endpoint, &among)? {
+                Ok(Answer::Placed(placed)) => Front::Done(landed(store, order, front.name.as_str(), &placed, trace)?),
+                Ok(Answer::Nowhere) => {
+                    order.envelope.round = front::series_end(order.envelope.round) + 1;
+                    return Ok(Asked::Nowhere(why));
+                }
+                _ => Front::Done(open(store, order, front.name.as_str(), &why, &among)?),
+            }
+        }
+    }))
+}
+
+/// Before anything is sent: the client's own row, and who is asked now.
+#[expect(clippy::too_many_arguments, reason = "the parts of one row")]
+fn write_down(
+    store: &mut Store,
+    (row, going_on): (&mut Option<TaskId>, &mut Option<Placing>),
+    request: &Request,
+    guest: &Guest,
+    envelope: &Envelope,
+    front: &Record,
+    asked: &Endpoint,
+    onward: bool,
+) -> Result<(), TierError> {
+    let now = Timestamp::now();
+    if row.is_none() && going_on.is_none() {
+        let begun = Placing::begin(store.home(), envelope.uuid);
+        let unwritable = |error| StoreError::Unwritable { path: store.home().run_dir(), error };
+        *going_on = Some(begun.map_err(unwritable)?);
+    }
+    let task = store.write(Durability::Full, |tx| {
+        let task = match *row {
+            Some(task) => task,
+            None => {
+                let me = tx.user(guest.user.as_str())?;
+                let me = me.ok_or_else(|| TierError::Denied(format!("user {} is unknown here", guest.user)))?;
+                let client = tx.see_client(&request.client, now)?;
+                // Of a first-tier member: a class that no server of ours looks at.
+                let class = tx.class_of(front.id, me.id, client, &request.demand)?;
+                let new = NewTask {
+                    uuid: envelope.uuid,
+                    class,
+                    user: me.id,
+                    request,
+                    held: request.hold.then_some("held until `grid release`"),
+                    reason: None,
+                    unmatched: false,
+                    round: envelope.round,
+                    route: (front.name.as_str(), ""),
+                    search: None,
+                    verdict: None,
+                };
+                tx.add_task(&new, now)?
+            }
+        };
+        tx.ask_away(task, envelope.sealed.as_bytes(), envelope.round, asked, onward, now)?;
+        Ok::<_, TierError>(task)
+    })?;
+    *row = Some(task);
+    failpoint("way-row-written");
+    Ok(())
+}
+
+/// Another home holds it, or, where the way led back, this one.
+fn landed(
+    store: &mut Store,
+    order: &Order<'_>,
+    front: &str,
+    placed: &Placed,
+    trace: &mut Trace,
+) -> Result<Outcome, TierError> {
+    let own = store.view().home_row()?.id;
+    if placed.home == own {
+        return Ok(Outcome::Here(placed.task.id));
+    }
+    let Some(task) = order.row else { return Err(TierError::Denied("a task without a row".to_owned())) };
+    take_second(trace, &placed.search);
+    let now = Timestamp::now();
+    store.write(Durability::Normal, |tx| {
+        snapshot::placed(tx, task, own, front, placed, now)?;
+        let search = tx.keep_note(&serde_json::to_string(trace).unwrap_or_default())?;
+        tx.set_search(task, search)
+    })?;
+    Ok(Outcome::Away(task))
+}
+
+/// What the second tier said came from where it was asked.
+fn take_second(trace: &mut Trace, search: &str) {
+    if let Ok(there) = serde_json::from_str::<Trace>(search) {
+        let [_, second] = there.tiers;
+        trace.tiers[1] = second;
+    }
+}
+
+/// Somebody may hold it.
+fn open(store: &mut Store, order: &Order<'_>, who: &str, why: &str, among: &[HomeId]) -> Result<Outcome, TierError> {
+    let Some(task) = order.row else { return Err(TierError::Denied(format!("{who}: {why}"))) };
+    let now = Timestamp::now();
+    let said = format!("no answer from {who} since {}: {why}", now.local());
+    store.write(Durability::Full, |tx| {
+        if !among.is_empty() {
+            tx.redirected_away(task, among)?;
+        }
+        tx.set_reason(task, Some(&said))?;
+        tx.trace(task, now, &format!("{who} was asked to take it and did not answer: {why}"))
+    })?;
+    Ok(Outcome::Open { task, why: said })
+}
+
+/// Nobody takes it. A row that was written for it goes, if its id was told to nobody.
+fn refused(
+    store: &mut Store,
+    order: &mut Order<'_>,
+    summary: String,
+    reasons: Vec<String>,
+    trace: Trace,
+) -> Result<Front, TierError> {
+    if let Some(task) = order.row.filter(|_| !order.resumed) {
+        store.write(Durability::Normal, |tx| tx.drop_away(task))?;
+    }
+    Ok(Front::Done(Outcome::Refused { summary, reasons, trace }))
+}

@@ -1,0 +1,97 @@
+//! What this home's tiers answer to callers from other homes; `grid serve` is the door, this the counter behind it.
+
+use super::desk::{self, Came, Guest, Taking};
+use super::front::{self, Sought};
+use super::peers::Peers;
+use super::search::{Trace, skipped};
+use super::snapshot;
+use super::tier2::TierError;
+use crate::model::failpoint::failpoint;
+use crate::model::name::Name;
+use crate::model::time::Timestamp;
+use crate::protocol::distributor::{Answer, How, Placed, Way};
+use crate::protocol::envelope::Envelope;
+use crate::store::{Durability, Store};
+
+/// Questions to the tiers, by somebody who is known.
+#[derive(Debug)]
+pub enum Asked<'a> {
+    Place(Envelope),
+    Offer { at: Option<&'a Name>, called: Option<&'a Name>, envelope: &'a Envelope },
+    Commit { at: Option<&'a Name>, envelope: &'a Envelope, how: How, way: &'a Way },
+    Find(Sought),
+}
+
+/// Answers; words on the way go to `each`.
+pub fn answer(
+    store: &mut Store,
+    peers: &mut dyn Peers,
+    guest: &Guest,
+    asked: Asked<'_>,
+    each: &mut dyn FnMut(Answer),
+) -> Result<Answer, TierError> {
+    match asked {
+        Asked::Place(envelope) => {
+            let answer = front::place(store, peers, envelope, guest, each)?;
+            failpoint("way-before-answer");
+            Ok(answer)
+        }
+        Asked::Offer { at, called, envelope } => offer(store, at, called, envelope, guest),
+        Asked::Commit { at, envelope, how, way } => commit(store, at, envelope, how, way, guest),
+        Asked::Find(sought) => front::find(store, peers, &sought, each),
+    }
+}
+
+fn offer(
+    store: &mut Store,
+    at: Option<&Name>,
+    called: Option<&Name>,
+    envelope: &Envelope,
+    guest: &Guest,
+) -> Result<Answer, TierError> {
+    failpoint("way-offer-asked");
+    let answer = store.read(|view| {
+        let Some(mut member) = desk::member_at(view, at)? else {
+            let name = at.map_or_else(String::new, |name| format!(" {name}"));
+            return Ok(Answer::Denied(format!("this home has no second-tier distributor{name}")));
+        };
+        if let Some(why) = skipped(&member) {
+            return Ok(Answer::Denied(why));
+        }
+        member.called = called.cloned();
+        Ok(Answer::Offered(desk::look(view, &member, envelope, guest, Timestamp::now())?.offered()))
+    });
+    failpoint("way-offer-made");
+    answer
+}
+
+fn commit(
+    store: &mut Store,
+    at: Option<&Name>,
+    envelope: &Envelope,
+    how: How,
+    way: &Way,
+    guest: &Guest,
+) -> Result<Answer, TierError> {
+    let now = Timestamp::now();
+    let trace: Trace = serde_json::from_str(&way.search).unwrap_or_default();
+    failpoint("way-commit-asked");
+    let taking = store.write(Durability::Full, |tx| {
+        let Some(mut member) = desk::member_at(tx, at)? else {
+            tx.bury(envelope.uuid, envelope.round, now)?;
+            return Ok(Taking::No("this home has no such second-tier distributor".to_owned()));
+        };
+        member.called = way.member.parse().ok();
+        let came = Came { front: &way.front, member: &way.member, trace: &trace };
+        desk::take(tx, &member, envelope, how, guest, came, now)
+    })?;
+    failpoint("way-commit-made");
+    match taking {
+        Taking::No(why) => Ok(Answer::No { why }),
+        Taking::Holds(id) => {
+            let view = store.view();
+            let (task, home) = (snapshot::of(&view, id)?, view.home_row()?.id);
+            Ok(Answer::Placed(Placed { home, member: way.member.clone(), task, search: String::new() }))
+        }
+    }
+}

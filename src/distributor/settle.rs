@@ -1,0 +1,140 @@
+//! What a search left open: whoever was asked to take a task is asked again until it has said yes or no. After a no from
+//! everybody who could hold it, the search goes on.
+
+use super::desk::Guest;
+use super::front::{self, Sought, series_end};
+use super::peers::{PeerError, Peers, silently};
+use super::place::{Order, Outcome, place};
+use super::placing::Placing;
+use super::snapshot;
+use super::tier2::TierError;
+use crate::model::distributor::{Endpoint, Tier};
+use crate::model::id::HomeId;
+use crate::model::time::Timestamp;
+use crate::protocol::distributor::{Answer, Question, Verb};
+use crate::protocol::envelope::{Envelope, Sealed};
+use crate::protocol::seal;
+use crate::store::away::{Away, Held};
+use crate::store::{Durability, Store, StoreError};
+use std::time::Duration;
+
+/// How an open task came out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settled {
+    /// Somebody holds it.
+    Placed,
+    /// Nobody takes it now; it is searched for again later.
+    Nobody,
+    /// Whoever may hold it does not answer.
+    Open,
+}
+
+/// Asks whoever was asked last, while the search is at it.
+pub fn ask(
+    store: &Store,
+    peers: &mut dyn Peers,
+    order: &Order<'_>,
+    endpoint: &Endpoint,
+    among: &[HomeId],
+) -> Result<Result<Answer, PeerError>, StoreError> {
+    let asked_at = order.row.map_or(Ok(None), |row| store.view().away(row))?.map(|away| away.asked_at);
+    let now = Timestamp::now();
+    let sought = Sought {
+        uuid: order.envelope.uuid,
+        round: series_end(order.envelope.round),
+        onward: true,
+        age: asked_at.map_or(Duration::MAX, |at| at.age_at(now)),
+        among: (!among.is_empty()).then(|| among.to_vec()),
+    };
+    Ok(peers.ask(endpoint, &front::question(&sought), &mut silently))
+}
+
+/// Asks again, and goes on with the search where nobody holds it.
+pub fn settle(store: &mut Store, peers: &mut dyn Peers, away: &Away, guest: &Guest) -> Result<Settled, TierError> {
+    let Held::Open { onward, among } = &away.held else { return tell_cancel(store, peers, away) };
+    if Placing::is_going_on(store.home(), away.uuid) {
+        return Ok(Settled::Open);
+    }
+    let now = Timestamp::now();
+    let sought = Sought {
+        uuid: away.uuid,
+        round: if *onward { series_end(away.round) } else { away.round },
+        onward: *onward,
+        age: away.asked_at.age_at(now),
+        among: among.clone(),
+    };
+    let mut endpoints = vec![away.asked.clone()];
+    if among.is_some() {
+        // Any first tier that knows the same second tier can ask it.
+        let others = store.view().distributors(Tier::First)?.into_iter().map(|m| m.endpoint);
+        endpoints.extend(others.filter(|e| e.is_elsewhere() && *e != away.asked));
+    }
+    let mut why = String::new();
+    for endpoint in endpoints {
+        match peers.ask(&endpoint, &front::question(&sought), &mut silently) {
+            Ok(Answer::Placed(placed)) => {
+                let own = store.view().home_row()?.id;
+                let front = store.view().task(away.task)?.map(|row| row.tier1).unwrap_or_default();
+                store.write(Durability::Full, |tx| snapshot::placed(tx, away.task, own, &front, &placed, now))?;
+                return Ok(Settled::Placed);
+            }
+            Ok(Answer::Nowhere) => return again(store, peers, away, guest),
+            Ok(other) => why = super::across::words_of(other),
+            Err(PeerError::Unreached(error) | PeerError::Cut(error)) => why = error,
+        }
+    }
+    let since = away.asked_at.local();
+    store.write(Durability::Normal, |tx| {
+        tx.unheard_away(away.task, now)?;
+        tx.set_reason(away.task, Some(&format!("no answer from {} since {since}: {why}", away.asked)))
+    })?;
+    Ok(Settled::Open)
+}
+
+/// A cancel that the owner has not heard yet.
+fn tell_cancel(store: &mut Store, peers: &mut dyn Peers, away: &Away) -> Result<Settled, TierError> {
+    let (Held::By { home, .. }, Some(grace)) = (&away.held, away.cancel) else { return Ok(Settled::Placed) };
+    let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+    let verb = Verb::Cancel { index: None, grace_ms };
+    let question = Question::Task { owner: *home, user: None, uuid: away.uuid, verb };
+    match peers.ask(&away.asked, &question, &mut silently) {
+        Ok(Answer::Report(_) | Answer::Unknown(_)) => {
+            store.write(Durability::Full, |tx| tx.cancel_away(away.task, None))?;
+            Ok(Settled::Placed)
+        }
+        _ => {
+            store.write(Durability::Normal, |tx| tx.unheard_away(away.task, Timestamp::now()))?;
+            Ok(Settled::Open)
+        }
+    }
+}
+
+/// Nobody holds it, and nobody will up to that round: the search goes on, or ends where its client cancelled it.
+fn again(store: &mut Store, peers: &mut dyn Peers, away: &Away, guest: &Guest) -> Result<Settled, TierError> {
+    let now = Timestamp::now();
+    if away.cancel.is_some() {
+        store.write(Durability::Full, |tx| tx.cancelled_away(away.task, now))?;
+        return Ok(Settled::Placed);
+    }
+    let Some(sealed) = store.view().sealed(away.task)? else { return Ok(Settled::Placed) };
+    let sealed = Sealed::from_bytes(sealed);
+    let request = seal::open(&sealed).map_err(|error| TierError::Denied(error.to_string()))?;
+    let round = series_end(away.round) + 1;
+    let envelope = Envelope { version: 1, uuid: away.uuid, round, user: None, hops: 0, sealed };
+    let mut order = Order::again(envelope, &request, guest, away.task);
+    match place(store, peers, &mut order)? {
+        Outcome::Here(_) | Outcome::Away(_) => Ok(Settled::Placed),
+        Outcome::Open { .. } => Ok(Settled::Open),
+        Outcome::Refused { summary, reasons, .. } => {
+            let first = reasons.first().map_or_else(String::new, |reason| format!(": {reason}"));
+            store.write(Durability::Normal, |tx| {
+                tx.unheard_away(away.task, now)?;
+                tx.set_reason(
+                    away.task,
+                    Some(&format!("{}{first}; it is asked again", summary.replace("; nothing was submitted", ""))),
+                )
+            })?;
+            Ok(Settled::Nobody)
+        }
+    }
+}

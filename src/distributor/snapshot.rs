@@ -1,0 +1,56 @@
+//! How a task of this home stands, for those who keep its last state elsewhere; and taking such a state in.
+
+use crate::model::id::{HomeId, Index, TaskId};
+use crate::model::time::Timestamp;
+use crate::protocol::distributor::{Placed, Snapshot};
+use crate::store::away::Heard;
+use crate::store::tasks::Shape;
+use crate::store::{Result, StoreError, Tx, View};
+
+/// A task of this home.
+pub fn of(view: &View<'_>, id: TaskId) -> Result<Snapshot> {
+    let gone = || StoreError::Corrupt { path: "grid.db".into(), found: format!("task {id} is gone") };
+    let row = view.task(id)?.ok_or_else(gone)?;
+    let member = if row.shape == Shape::Single { view.member(id, Index(0))? } else { None };
+    let server = member.as_ref().and_then(|m| m.server).map_or(Ok(None), |server| view.server_name(server))?;
+    Ok(Snapshot {
+        uuid: row.uuid,
+        id,
+        counts: row.counts,
+        server: server.map(|name| name.to_string()),
+        reason: row.reason.or_else(|| member.as_ref().and_then(|m| m.detail.clone())),
+        exit_code: row.exit_code,
+        shell_code: row.shell_code,
+        signal: member.as_ref().and_then(|m| m.signal),
+        started_at: if row.shape == Shape::Single {
+            member.as_ref().and_then(|m| m.started_at)
+        } else {
+            row.started_at
+        },
+        ended_at: row.ended_at,
+    })
+}
+
+/// Takes in how a task elsewhere stands.
+pub fn hear(tx: &Tx<'_>, task: TaskId, said: &Snapshot, now: Timestamp) -> Result<()> {
+    let heard = Heard {
+        counts: &said.counts,
+        server: said.server.as_deref(),
+        reason: said.reason.as_deref(),
+        exit_code: said.exit_code,
+        shell_code: said.shell_code,
+        signal: said.signal,
+        started_at: said.started_at,
+        ended_at: said.ended_at,
+    };
+    tx.heard_away(task, &heard, now)
+}
+
+/// Takes in where a task landed. The way may have led back to this home: then it is its own task by now.
+pub fn placed(tx: &Tx<'_>, task: TaskId, own: HomeId, front: &str, placed: &Placed, now: Timestamp) -> Result<()> {
+    if placed.home == own || tx.away(task)?.is_none() {
+        return Ok(());
+    }
+    tx.placed_away(task, placed.home, placed.task.id, (front, &placed.member))?;
+    hear(tx, task, &placed.task, now)
+}

@@ -1,0 +1,134 @@
+//! The second tier, searched in two passes: who can start the task now, else who could ever run it.
+//! One way for members of this home and of others; how a member is asked is [`SecondTier`]'s matter.
+
+use super::search::Trace;
+use super::tier2::TierError;
+use crate::model::distributor::Record;
+use crate::model::id::TaskId;
+use crate::protocol::distributor::{Offer, Offered, Placed};
+
+/// What a member is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// An offer, and if it can start now, to take it.
+    Now,
+    /// To take it, now or later.
+    Queue,
+    /// To keep it held: nothing could ever run it.
+    Keep,
+}
+
+/// What a member said.
+#[derive(Debug)]
+pub enum Said<T> {
+    /// With the words for it.
+    Took(T, String),
+    /// It took nothing.
+    Offers(Offered),
+    /// It refused to take it after all, for good up to this round.
+    No(String),
+    /// Nobody was reached, so nothing was taken.
+    Silent(String),
+    /// It was asked to take it, and did not say whether it did.
+    Unsure(String),
+}
+
+/// Where a task is.
+#[derive(Debug)]
+pub enum Taken {
+    Here(TaskId),
+    There(Box<Placed>),
+}
+
+/// A way to ask second-tier members.
+pub trait SecondTier {
+    /// Where a task is that was taken.
+    type Taken;
+
+    /// Asks one of them. Commits carry the round.
+    fn ask(&mut self, member: &Record, step: Step, round: u32, trace: &Trace) -> Result<Said<Self::Taken>, TierError>;
+}
+
+/// How a walk ended.
+#[derive(Debug)]
+pub enum Walked<T> {
+    Took { member: Record, taken: T },
+    Unsure { member: Record, why: String },
+    Refused { summary: String, reasons: Vec<String>, answered: bool },
+}
+
+/// Reasons of one refusal: what is more than a person reads is counted.
+const REASONS_MAX: usize = 200;
+
+/// Walks the list until a member takes the task. `round` is raised with every refused commit.
+pub fn walk<S: SecondTier>(
+    list: &[Record],
+    round: &mut u32,
+    trace: &mut Trace,
+    tier: &mut S,
+) -> Result<Walked<S::Taken>, TierError> {
+    let mut offers: Vec<(&Record, Offered)> = Vec::new();
+    for member in list {
+        match tier.ask(member, Step::Now, *round, trace)? {
+            Said::Took(taken, words) => return Ok(took(member, taken, words, trace)),
+            Said::Offers(offered) => {
+                trace.second(member.name.as_str(), &*offered.words);
+                offers.push((member, offered));
+            }
+            Said::No(why) => {
+                *round += 1;
+                trace.second(member.name.as_str(), format!("no longer: {why}"));
+                let later = Offered { offer: Offer::Later, words: why, servers: Vec::new(), relaxed: Vec::new() };
+                offers.push((member, later));
+            }
+            Said::Silent(why) => trace.second(member.name.as_str(), format!("no answer: {why}")),
+            Said::Unsure(why) => return Ok(Walked::Unsure { member: member.clone(), why }),
+        }
+    }
+    let passes = [(Step::Queue, &[Offer::Later, Offer::Now][..]), (Step::Keep, &[Offer::Keep][..])];
+    for (step, wanted) in passes {
+        for (member, _) in offers.iter().filter(|(_, offered)| wanted.contains(&offered.offer)) {
+            match tier.ask(member, step, *round, trace)? {
+                Said::Took(taken, words) => return Ok(took(member, taken, words, trace)),
+                Said::No(why) => {
+                    *round += 1;
+                    trace.second(member.name.as_str(), format!("no longer: {why}"));
+                }
+                Said::Offers(changed) => trace.second(member.name.as_str(), &*changed.words),
+                Said::Silent(why) => trace.second(member.name.as_str(), format!("no answer: {why}")),
+                Said::Unsure(why) => return Ok(Walked::Unsure { member: (*member).clone(), why }),
+            }
+        }
+    }
+    Ok(refused(&offers, trace))
+}
+
+fn took<T>(member: &Record, taken: T, words: String, trace: &mut Trace) -> Walked<T> {
+    trace.second(member.name.as_str(), words);
+    Walked::Took { member: member.clone(), taken }
+}
+
+/// Nobody: server by server, and member by member where none was told of.
+fn refused<T>(offers: &[(&Record, Offered)], trace: &Trace) -> Walked<T> {
+    let mut reasons = Vec::new();
+    for (member, offered) in offers {
+        reasons.extend(offered.servers.iter().map(|server| format!("{}/{server}", member.name)));
+        if offered.servers.is_empty() {
+            reasons.push(format!("{}: {}", member.name, offered.words));
+        }
+        reasons.extend(offered.relaxed.iter().cloned());
+    }
+    for searched in &trace.tiers[1].searched {
+        if !offers.iter().any(|(member, _)| member.name.as_str() == searched.distributor) {
+            reasons.push(format!("{}: {}", searched.distributor, searched.answer));
+        }
+    }
+    let more = reasons.len().saturating_sub(REASONS_MAX);
+    if more > 0 {
+        reasons.truncate(REASONS_MAX);
+        reasons.push(format!("and {more} more"));
+    }
+    let answered = !offers.is_empty();
+    let what = if answered { "no server could ever run this" } else { "no second-tier distributor answered" };
+    Walked::Refused { summary: format!("{what}; nothing was submitted"), reasons, answered }
+}

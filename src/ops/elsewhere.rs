@@ -1,0 +1,206 @@
+//! Tasks that another home holds: asked there, through the first tier that placed them or any other member that knows the
+//! owner's home. Whoever does not answer is unreachable, never ended: the row shows what was heard last, and how old that is.
+
+use super::report::Change;
+use super::selecting::Chosen;
+use super::{Grid, OpsError};
+use crate::dispatch::relay::Relay;
+use crate::distributor::peers::{Peers, silently};
+use crate::distributor::search::skipped;
+use crate::distributor::snapshot;
+use crate::model::distributor::Tier;
+use crate::model::endpoint::Endpoint;
+use crate::model::id::{HomeId, TaskId};
+use crate::model::time::{Timestamp, short};
+use crate::protocol::distributor::{Answer, Question, Snapshot, Verb};
+use crate::store::away::{Away, Held};
+use crate::store::{Durability, View};
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+
+/// Is this task held by another home, or by nobody for certain yet?
+pub fn away(grid: &Grid, what: Chosen) -> Result<Option<Away>, OpsError> {
+    Ok(grid.store.view().away(what.task)?)
+}
+
+/// Tasks of one question.
+const BATCH: usize = 1_000;
+
+/// The way to an owner: its own endpoint where this home knows it, else through the first tier that was asked, else through
+/// any other. Those that are known to be silent come last.
+fn ways(view: &View<'_>, owner: HomeId, asked: &Endpoint) -> Result<Vec<Endpoint>, OpsError> {
+    let mut ways: Vec<(bool, Endpoint)> = Vec::new();
+    let mut add = |silent: bool, endpoint: &Endpoint| {
+        if endpoint.is_elsewhere() && !ways.iter().any(|(_, known)| known == endpoint) {
+            ways.push((silent, endpoint.clone()));
+        }
+    };
+    for member in view.distributors(Tier::Second)?.iter().filter(|m| m.home == Some(owner)) {
+        add(member.silent_since.is_some() && !member.due, &member.endpoint);
+    }
+    let fronts = view.distributors(Tier::First)?;
+    let silent =
+        |endpoint: &Endpoint| fronts.iter().any(|m| m.endpoint == *endpoint && m.silent_since.is_some() && !m.due);
+    add(silent(asked), asked);
+    for front in &fronts {
+        add(skipped(front).is_some(), &front.endpoint);
+    }
+    ways.sort_by_key(|(silent, _)| *silent);
+    Ok(ways.into_iter().map(|(_, endpoint)| endpoint).collect())
+}
+
+/// Asks the owner. The last answer that is one; an error says who was asked and why there is none.
+fn ask(
+    grid: &Grid,
+    owner: HomeId,
+    asked: &Endpoint,
+    question: &Question,
+    each: &mut dyn FnMut(Answer) -> bool,
+) -> Result<Answer, OpsError> {
+    let mut peers = Relay::new(grid.store.home(), &grid.login);
+    let mut failures = Vec::new();
+    for endpoint in ways(&grid.store.view(), owner, asked)? {
+        match peers.ask(&endpoint, question, each) {
+            Ok(Answer::Denied(why)) => failures.push(format!("{endpoint}: {why}")),
+            Ok(answer) => return Ok(answer),
+            Err(error) => failures.push(format!("{endpoint}: {error}")),
+        }
+    }
+    if failures.is_empty() {
+        failures.push("no distributor leads there any more".to_owned());
+    }
+    Err(OpsError::Refused(failures.join("; ")))
+}
+
+/// Asks the owner of a task for something.
+pub fn verb(
+    grid: &mut Grid,
+    away: &Away,
+    verb: Verb,
+    each: &mut dyn FnMut(Answer) -> bool,
+) -> Result<Answer, OpsError> {
+    let Held::By { home, .. } = away.held else {
+        return Err(OpsError::Refused(format!(
+            "task {}: nobody has said yet that it holds it; it is asked again by itself (`grid cancel --forget {}` gives it up)",
+            away.task, away.task
+        )));
+    };
+    let question = Question::Task { owner: home, user: None, uuid: away.uuid, verb };
+    match ask(grid, home, &away.asked, &question, each) {
+        Ok(Answer::Unknown(_)) => Err(OpsError::Refused(format!(
+            "task {}: its home does not know it any more: it was removed there, or that home was set back",
+            away.task
+        ))),
+        Ok(answer) => Ok(answer),
+        Err(error) => {
+            unheard(grid, &[away.task])?;
+            Err(OpsError::Refused(format!("task {}: no answer from where it is: {error}", away.task)))
+        }
+    }
+}
+
+/// A report of the owner, as this home's own would be.
+pub fn report<T: DeserializeOwned>(grid: &mut Grid, away: &Away, what: Verb) -> Result<T, OpsError> {
+    match verb(grid, away, what, &mut silently)? {
+        Answer::Report(text) => serde_json::from_str(&text)
+            .map_err(|error| OpsError::Grid(format!("task {}: its home's report can't be read: {error}", away.task))),
+        other => Err(OpsError::Grid(crate::distributor::across::words_of(other))),
+    }
+}
+
+/// Hears how tasks elsewhere stand, each owner asked once. Those that can't be asked keep what was heard last.
+pub fn refresh(grid: &mut Grid, tasks: &[Away]) -> Result<(), OpsError> {
+    let mut by_owner: BTreeMap<(HomeId, Endpoint), Vec<&Away>> = BTreeMap::new();
+    for task in tasks {
+        if let Held::By { home, .. } = task.held {
+            by_owner.entry((home, task.asked.clone())).or_default().push(task);
+        }
+    }
+    for ((owner, asked), tasks) in by_owner {
+        for batch in tasks.chunks(BATCH) {
+            let uuids = batch.iter().map(|t| t.uuid).collect();
+            let question = Question::States { owner, user: None, uuids };
+            match ask(grid, owner, &asked, &question, &mut silently) {
+                Ok(Answer::States(all)) => hear(grid, &all)?,
+                _ => unheard(grid, &batch.iter().map(|t| t.task).collect::<Vec<_>>())?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Waits until the first of these has ended, as far as its owner tells; then all of them are as fresh.
+pub fn watch(grid: &mut Grid, first: &Away, others: &[Away]) -> Result<(), OpsError> {
+    let Held::By { home, .. } = first.held else { return Ok(()) };
+    let same = |task: &&Away| matches!(task.held, Held::By { home: h, .. } if h == home) && task.task != first.task;
+    let uuids = std::iter::once(first).chain(others.iter().filter(same)).map(|t| t.uuid).take(BATCH).collect();
+    let question = Question::Watch { owner: home, user: None, uuids };
+    match ask(grid, home, &first.asked, &question, &mut silently)? {
+        Answer::States(all) => hear(grid, &all),
+        other => Err(OpsError::Refused(crate::distributor::across::words_of(other))),
+    }
+}
+
+/// Takes in what owners said.
+pub fn hear(grid: &mut Grid, all: &[Snapshot]) -> Result<(), OpsError> {
+    let now = Timestamp::now();
+    grid.store.write(Durability::Full, |tx| {
+        for said in all {
+            if let (_, Some(task)) = tx.held_by_uuid(said.uuid)? {
+                snapshot::hear(tx, task, said, now)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn unheard(grid: &mut Grid, tasks: &[TaskId]) -> Result<(), OpsError> {
+    let now = Timestamp::now();
+    grid.store.write(Durability::Normal, |tx| {
+        for task in tasks {
+            tx.unheard_away(*task, now)?;
+        }
+        Ok(())
+    })
+}
+
+/// What a person should know of the age of a state that was heard.
+pub fn age(away: &Away, member: &str, now: Timestamp) -> Option<String> {
+    let (Held::By { .. }, Some(_), Some(heard)) = (&away.held, away.tried_at, away.answered_at) else { return None };
+    Some(format!("no answer from {member} for {}", short(heard.age_at(now))))
+}
+
+/// Changes tasks: those of this home by `here`, those elsewhere by asking their homes. In the order in which they were chosen.
+pub fn change(
+    grid: &mut Grid,
+    what: &[Chosen],
+    verb_of: &dyn Fn(Chosen) -> Verb,
+    here: &mut dyn FnMut(&mut Grid, &[Chosen]) -> Result<Vec<Change>, OpsError>,
+    unheard: &mut dyn FnMut(&mut Grid, &Away, Chosen, OpsError) -> Result<Change, OpsError>,
+) -> Result<Vec<Change>, OpsError> {
+    let mut ours = Vec::new();
+    let mut theirs = BTreeMap::new();
+    for chosen in what {
+        match away(grid, *chosen)? {
+            None => ours.push(*chosen),
+            Some(away) => {
+                theirs.insert(
+                    *chosen,
+                    match report::<Change>(grid, &away, verb_of(*chosen)) {
+                        Ok(change) => Change { id: chosen.to_string(), ..change },
+                        Err(error) => unheard(grid, &away, *chosen, error)?,
+                    },
+                );
+                refresh(grid, &[away])?;
+            }
+        }
+    }
+    let mut done = here(grid, &ours)?.into_iter();
+    let of = |chosen: &Chosen| theirs.remove(chosen).or_else(|| done.next());
+    Ok(what.iter().filter_map(of).collect())
+}
+
+/// A change that only the owner can make waits for nobody: it is told that it was not made.
+pub fn not_made(_: &mut Grid, _: &Away, _: Chosen, error: OpsError) -> Result<Change, OpsError> {
+    Err(error)
+}

@@ -1,0 +1,211 @@
+//! Archives of all kinds of strangers: nothing outside of the directory is touched, whatever they hold.
+
+use super::*;
+use crate::archive::pack::Packer;
+use proptest::prelude::*;
+use std::os::unix::fs::{MetadataExt, symlink};
+use tar::{Builder, EntryType, Header};
+
+/// A directory in a directory, and what lies in the outer one.
+struct Place {
+    outer: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let outer = tempfile::tempdir().unwrap();
+        std::fs::create_dir(outer.path().join("in")).unwrap();
+        std::fs::create_dir(outer.path().join("dir")).unwrap();
+        std::fs::write(outer.path().join("precious"), "precious").unwrap();
+        symlink("../dir", outer.path().join("in/way")).unwrap();
+        Self { outer }
+    }
+
+    fn client(&self) -> Client {
+        Client::open(&self.outer.path().join("in"), "7", Timestamp::now(), None).unwrap()
+    }
+
+    /// Everything outside of the inner directory is as it was.
+    fn is_untouched(&self) -> bool {
+        let mut names: Vec<_> = std::fs::read_dir(self.outer.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names == ["dir", "in", "precious"]
+            && std::fs::read_to_string(self.outer.path().join("precious")).unwrap() == "precious"
+            && std::fs::read_dir(self.outer.path().join("dir")).unwrap().count() == 0
+    }
+}
+
+/// An entry as nobody of good will would write it.
+#[derive(Debug, Clone)]
+struct Evil {
+    path: Vec<u8>,
+    kind: EntryType,
+    target: Vec<u8>,
+    content: Vec<u8>,
+    /// What the header claims, where it lies.
+    size: Option<u64>,
+}
+
+fn archive(entries: &[Evil]) -> File {
+    let mut tar = Builder::new(tempfile::tempfile().unwrap());
+    for entry in entries {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(entry.kind);
+        header.set_mode(0o6777);
+        header.set_mtime(1);
+        header.set_size(entry.size.unwrap_or(entry.content.len() as u64));
+        let old = header.as_old_mut();
+        for (field, bytes) in [(&mut old.name, &entry.path), (&mut old.linkname, &entry.target)] {
+            let len = bytes.len().min(100);
+            field[..len].copy_from_slice(&bytes[..len]);
+        }
+        header.set_cksum();
+        tar.append(&header, entry.content.as_slice()).unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
+fn evil(path: &str, kind: EntryType, target: &str) -> Evil {
+    Evil { path: path.into(), kind, target: target.into(), content: Vec::new(), size: None }
+}
+
+fn written(path: &str) -> Evil {
+    Evil { content: b"evil".to_vec(), ..evil(path, EntryType::Regular, "") }
+}
+
+#[test]
+fn what_leads_out_is_refused_before_anything_is_written() {
+    use EntryType as Is;
+    let long = "n".repeat(5000);
+    let cases = [
+        vec![written("../precious")],
+        vec![written("/etc/evil")],
+        vec![written("a/../../precious")],
+        vec![evil("l", Is::Symlink, "/etc")],
+        vec![evil("l", Is::Symlink, "..")],
+        vec![evil("d/l", Is::Symlink, "../..")],
+        vec![evil("x/d", Is::Symlink, ".."), evil("l", Is::Symlink, "x/d/..")],
+        vec![evil("l", Is::Symlink, "a/../..")],
+        vec![evil("l", Is::Link, "../precious")],
+        vec![evil("c", Is::Char, "")],
+        vec![evil("b", Is::Block, "")],
+        vec![evil("p", Is::Fifo, "")],
+        vec![evil("s", Is::GNUSparse, "")],
+        vec![evil("", Is::Regular, "")],
+        vec![Evil { size: Some(u64::MAX / 2), ..written("huge") }],
+        vec![Evil { size: Some(u64::MAX), ..written("huge") }],
+        vec![Evil { content: vec![b'x'; 100_000], ..evil("l", Is::GNULongName, "") }, written("y")],
+        vec![Evil { size: Some(1 << 40), ..evil("l", Is::GNULongName, "") }, written("y")],
+        vec![Evil { size: Some(1 << 40), ..evil("l", Is::XHeader, "") }, written("y")],
+        vec![Evil { content: format!("../{long}").into_bytes(), ..evil("l", Is::GNULongName, "") }, written("y")],
+    ];
+    for case in cases {
+        let place = Place::new();
+        let mut whole = vec![written("good")];
+        whole.extend(case.clone());
+        let result = place.client().unpack(&archive(&whole));
+        assert!(result.is_err(), "{case:?} gave {result:?}");
+        assert!(place.is_untouched() && !place.outer.path().join("in/good").exists(), "{case:?}");
+    }
+}
+
+#[test]
+fn one_file_that_can_not_be_written_does_not_keep_the_others_away() {
+    let place = Place::new();
+    let long = Evil { content: "n".repeat(5000).into_bytes(), ..evil("l", EntryType::GNULongName, "") };
+    let chain =
+        [evil("a", EntryType::Symlink, "b"), evil("b", EntryType::Symlink, "way"), written("a/x"), written("way/y")];
+    let mut all = vec![long, written("y"), written("plain/../x").clone()];
+    all.pop();
+    all.extend(chain);
+    all.push(written("good"));
+    let landed = place.client().unpack(&archive(&all)).unwrap();
+    let refused = landed.iter().filter(|l| matches!(l.landing, Landing::Refused { .. })).count();
+    assert_eq!(refused, 3, "the long name, and two through links: {landed:?}");
+    assert!(place.is_untouched());
+    let good = place.outer.path().join("in/good");
+    assert_eq!(std::fs::read_to_string(&good).unwrap(), "evil");
+    assert_eq!(good.metadata().unwrap().mode() & 0o6000, 0, "neither setuid nor setgid");
+}
+
+#[test]
+fn a_damaged_archive_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("f"), "x".repeat(10_000)).unwrap();
+    let mut packer = Packer::new(tempfile::tempfile().unwrap());
+    packer.add(&RelPath::new(Path::new("f")).unwrap(), &dir.path().join("f")).unwrap();
+    let (whole, packed) = packer.finish().unwrap();
+    assert_eq!(packed.files, 1);
+    for len in [0, 100, 511, 513, 5000] {
+        let place = Place::new();
+        whole.set_len(len).unwrap();
+        let landed = place.client().unpack(&whole);
+        assert!(landed.is_err() || landed.unwrap().is_empty(), "cut at {len}");
+        assert!(place.is_untouched());
+        assert_eq!(std::fs::read_dir(place.outer.path().join("in")).unwrap().count(), 1, "cut at {len}");
+    }
+}
+
+fn any_kind() -> impl Strategy<Value = EntryType> {
+    prop::sample::select(vec![
+        EntryType::Regular,
+        EntryType::Regular,
+        EntryType::Directory,
+        EntryType::Symlink,
+        EntryType::Symlink,
+        EntryType::Link,
+        EntryType::Fifo,
+        EntryType::GNULongName,
+        EntryType::GNULongLink,
+        EntryType::XHeader,
+        EntryType::GNUSparse,
+    ])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn no_archive_writes_outside_of_its_directory(
+        entries in prop::collection::vec(
+            ("(/?(a|b|way|in|\\.\\.|\\.|precious|)(/|)){1,4}", any_kind(), "(/?(a|b|way|\\.\\.|dir|precious)(/|)){0,4}", "[a-z./]{0,30}"),
+            1..6,
+        ),
+        cut in prop::option::of(0u64..4096),
+    ) {
+        let place = Place::new();
+        let entries: Vec<Evil> = entries.into_iter().map(|(path, kind, target, content)| {
+            Evil { path: path.into(), kind, target: target.into(), content: content.into(), size: None }
+        }).collect();
+        let file = archive(&entries);
+        if let Some(cut) = cut {
+            file.set_len(cut.min(file.metadata().unwrap().len())).unwrap();
+        }
+        // Twice: what the first time left there must not help the second.
+        let _ = place.client().unpack(&file);
+        let _ = place.client().unpack(&file);
+        prop_assert!(place.is_untouched(), "{entries:?}");
+        // Nor leads anything that was written out of it.
+        let inside = place.outer.path().join("in").canonicalize().unwrap();
+        for found in crate::archive::walk::walk(&inside, crate::archive::walk::Rules::All).unwrap().into_values() {
+            if let Ok(real) = found.canonicalize() {
+                prop_assert!(real.starts_with(&inside) || found.ends_with("way") || real.ends_with("dir"), "{found:?} {entries:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_link_stays_inside_or_is_refused(path in "(a/){0,3}l", target in "(\\.\\./|a/|\\./){0,5}(a|\\.\\.)") {
+        let path = RelPath::new(Path::new(&path)).unwrap();
+        if stays_inside(&path, target.as_bytes()) {
+            let mut depth = i32::try_from(path.names().count()).unwrap() - 1;
+            for name in target.split('/') {
+                depth += match name { ".." => -1, "." | "" => 0, _ => 1 };
+                prop_assert!(depth >= 0, "{path} -> {target}");
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Following a task that another home holds: its outputs come over the way that it went.
+
+use super::follow::{Ending, Event, Interrupts, Sink};
+use super::selecting::Chosen;
+use super::{Grid, OpsError, cancel, elsewhere, follow, member_state, shell_code};
+use crate::model::attempt::Stream;
+use crate::protocol::distributor::{Answer, Verb};
+use crate::store::away::{Away, Held};
+use std::io;
+use std::time::Duration;
+
+/// Until it has ended, wherever that is; as [`follow`] does for tasks of this home.
+pub fn follow_elsewhere(
+    grid: &mut Grid,
+    what: Chosen,
+    mut away: Away,
+    streams: &[Stream],
+    sink: &mut Sink<'_>,
+    mut interrupts: Option<&mut Interrupts>,
+) -> Result<Ending, OpsError> {
+    let mut said_why = false;
+    // What was told already is skipped when the output is told anew after a failure.
+    let mut told = Told::default();
+    loop {
+        if matches!(away.held, Held::By { .. }) {
+            let verb = Verb::Follow { index: what.index, streams: streams.to_vec() };
+            let mut broken = None;
+            told.again();
+            let said = elsewhere::verb(grid, &away, verb, &mut |word| match give(what, &mut told, word, sink) {
+                Ok(()) => true,
+                Err(error) => {
+                    broken = Some(error);
+                    false
+                }
+            });
+            if let Some(error) = broken {
+                return Err(OpsError::Output(error));
+            }
+            match said {
+                Ok(Answer::Ended { state, code, .. }) => {
+                    elsewhere::refresh(grid, &[away])?;
+                    return Ok(Ending { state, code });
+                }
+                Ok(other) => return Err(OpsError::Grid(crate::distributor::across::words_of(other))),
+                Err(error) if !said_why => {
+                    said_why = true;
+                    sink(Event::Note(&format!("{error}; asked again"))).map_err(OpsError::Output)?;
+                }
+                Err(_) => {}
+            }
+        } else if !said_why && let Some(row) = grid.store.view().task(what.task)? {
+            said_why = true;
+            let reason = row.reason.unwrap_or_else(|| "nobody has taken it yet".to_owned());
+            sink(Event::Note(&format!("task {what} waits: {reason}"))).map_err(OpsError::Output)?;
+        }
+        if let Some(interrupts) = interrupts.as_deref_mut()
+            && follow::interrupted(interrupts, Duration::from_secs(1))?
+        {
+            if interrupts.take() > 1 {
+                return Err(OpsError::Grid(format!(
+                    "left; task {what} goes on: `grid wait {what}`, `grid cancel {what}`"
+                )));
+            }
+            cancel::cancel(grid, &[what], Duration::from_secs(10))?;
+            sink(Event::Note(&format!("task {what}: cancel asked; Ctrl-C again leaves it alone")))
+                .map_err(OpsError::Output)?;
+        } else if interrupts.is_none() {
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        sink(Event::Still).map_err(OpsError::Output)?;
+        super::dispatcher::wake(grid)?;
+        match elsewhere::away(grid, what)? {
+            Some(now) => away = now,
+            None => {
+                let state = member_state(&grid.store.view(), what)?;
+                if state.ended() {
+                    let (code, _) = shell_code(&grid.store.view(), what)?;
+                    return Ok(Ending { state, code });
+                }
+                // The way led back: it is a task of this home by now.
+                return follow::follow(grid, what, streams, sink);
+            }
+        }
+    }
+}
+
+/// How much of each output was told, in bytes over all members: outputs are told in the same order each time.
+#[derive(Debug, Default)]
+struct Told {
+    out: u64,
+    err: u64,
+    skip_out: u64,
+    skip_err: u64,
+}
+
+impl Told {
+    /// The outputs begin anew.
+    fn again(&mut self) {
+        (self.skip_out, self.skip_err) = (self.out, self.err);
+    }
+
+    /// The part of a piece that was not told yet.
+    fn fresh<'b>(&mut self, stream: Stream, bytes: &'b [u8]) -> &'b [u8] {
+        let (told, skip) = match stream {
+            Stream::Out => (&mut self.out, &mut self.skip_out),
+            Stream::Err => (&mut self.err, &mut self.skip_err),
+        };
+        let skipped = usize::try_from(*skip).unwrap_or(usize::MAX).min(bytes.len());
+        *skip -= skipped as u64;
+        *told += (bytes.len() - skipped) as u64;
+        &bytes[skipped..]
+    }
+}
+
+fn give(what: Chosen, told: &mut Told, word: Answer, sink: &mut Sink<'_>) -> io::Result<()> {
+    match word {
+        Answer::Output { index, stream, bytes } => match told.fresh(stream, &bytes) {
+            [] => Ok(()),
+            bytes => sink(Event::Output { index, stream, bytes }),
+        },
+        Answer::Note(text) => sink(Event::Note(&text)),
+        Answer::Member(index) => sink(Event::Member(what.task, index)),
+        _ => Ok(()),
+    }
+}
+
+/// `logs` of a task that another home holds.
+pub fn logs_elsewhere(
+    grid: &mut Grid,
+    what: Chosen,
+    away: &Away,
+    streams: &[Stream],
+    attempt: Option<u32>,
+    sink: &mut Sink<'_>,
+) -> Result<(), OpsError> {
+    let verb = Verb::Logs { index: what.index, streams: streams.to_vec(), attempt };
+    let mut broken = None;
+    let mut told = Told::default();
+    let said = elsewhere::verb(grid, away, verb, &mut |word| match give(what, &mut told, word, sink) {
+        Ok(()) => true,
+        Err(error) => {
+            broken = Some(error);
+            false
+        }
+    });
+    match (broken, said) {
+        (Some(error), _) => Err(OpsError::Output(error)),
+        (None, Ok(Answer::Done)) => Ok(()),
+        (None, Ok(other)) => Err(OpsError::Refused(crate::distributor::across::words_of(other))),
+        (None, Err(error)) => Err(error),
+    }
+}

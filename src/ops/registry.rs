@@ -1,0 +1,174 @@
+//! `grid distributor register`, `allow`, `push`: a second tier makes itself known to first tiers in other homes.
+
+use super::serve::Badge;
+use super::{Grid, OpsError};
+use crate::dispatch::relay::Relay;
+use crate::distributor::registry::{self, Taken};
+use crate::model::distributor::Tier;
+use crate::model::endpoint::Endpoint;
+use crate::model::id::HomeId;
+use crate::model::name::Name;
+use crate::model::time::{Timestamp, parse_duration};
+use crate::protocol::distributor::{Answer, Report};
+use crate::store::Durability;
+use crate::store::reports::{On, Registration};
+use serde::Serialize;
+use std::time::Duration;
+
+/// What was typed for a registration.
+#[derive(Debug)]
+pub struct Wish {
+    pub name: Name,
+    pub with: Vec<Endpoint>,
+    pub offers: Option<Endpoint>,
+    pub to_all: bool,
+    pub on: On,
+    pub distributor: Name,
+}
+
+/// Whether a first tier has the newest state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Sent {
+    pub distributor: String,
+    pub name: String,
+    pub endpoint: String,
+    pub error: Option<String>,
+    #[serde(skip)]
+    pub remark: String,
+}
+
+/// The shortest period of reports.
+const PERIOD_MIN: Duration = Duration::from_secs(60);
+
+/// Reads `change,event,period:60s`, or `never`.
+pub fn on(words: &[String]) -> Result<On, OpsError> {
+    let mut on = On { change: false, event: false, period: None };
+    for word in words {
+        match (word.as_str(), word.strip_prefix("period:")) {
+            ("change", _) => on.change = true,
+            ("event", _) => on.event = true,
+            ("never", _) if words.len() == 1 => {}
+            (_, Some(time)) => {
+                let period = parse_duration(time).map_err(|error| OpsError::Usage(format!("--on {word}: {error}")))?;
+                if period < PERIOD_MIN {
+                    return Err(OpsError::Usage(format!("--on {word}: 60s is the shortest period")));
+                }
+                on.period = Some(period);
+            }
+            _ => return Err(OpsError::Usage(format!("--on {word}: write change, event, period:TIME, or never alone"))),
+        }
+    }
+    Ok(on)
+}
+
+/// Registers, or changes how it is registered; reports at once. Who does not answer gets the newest state later.
+pub fn register(grid: &mut Grid, wish: &Wish) -> Result<Vec<Sent>, OpsError> {
+    let own = grid.store.home().dir().to_path_buf();
+    let known = grid.store.view().distributors(Tier::Second)?;
+    let member = known.iter().find(|m| m.name == wish.distributor && !m.endpoint.is_elsewhere());
+    let id = member.map(|m| m.id).ok_or_else(|| {
+        OpsError::unknown("distributor", wish.distributor.as_str(), known.iter().map(|d| d.name.as_str()))
+    })?;
+    for endpoint in &wish.with {
+        if matches!(endpoint, Endpoint::Ssh { .. }) && wish.offers.is_none() {
+            return Err(OpsError::Usage(format!(
+                "--with {endpoint}: say with --endpoint how this home is reached from there, as --endpoint ssh:$(hostname)"
+            )));
+        }
+    }
+    grid.store.write(Durability::Full, |tx| {
+        for endpoint in &wish.with {
+            let offers = wish.offers.clone().unwrap_or_else(|| Endpoint::Path(own.clone()));
+            tx.register(&Registration {
+                distributor: id,
+                endpoint: endpoint.clone(),
+                name: wish.name.clone(),
+                offers,
+                on: wish.on,
+                to_all: wish.to_all,
+                sequence: 0,
+                sent: None,
+                sent_at: None,
+                error: None,
+                pushed: true,
+            })?;
+        }
+        Ok::<_, OpsError>(())
+    })?;
+    send(grid, "register", true)
+}
+
+/// Reports everything now.
+pub fn push(grid: &mut Grid) -> Result<Vec<Sent>, OpsError> {
+    grid.store.write(Durability::Normal, |tx| tx.push_reports())?;
+    send(grid, "push", true)
+}
+
+/// Reports what is due; `grid refresh` does it too.
+pub fn send(grid: &mut Grid, why: &str, all: bool) -> Result<Vec<Sent>, OpsError> {
+    let mut peers = Relay::new(grid.store.home(), &grid.login);
+    let told = registry::send_due(&mut grid.store, &mut peers, why, all).map_err(super::submit::refusal)?;
+    Ok(told
+        .into_iter()
+        .map(|told| Sent {
+            distributor: told.distributor.to_string(),
+            name: told.name.to_string(),
+            endpoint: told.endpoint.to_string(),
+            error: told.error,
+            remark: told.remark,
+        })
+        .collect())
+}
+
+/// The owner lets tasks go to a distributor that registered itself, reached as said here. For one that comes in over SSH:
+/// the line for `authorized_keys` by which it may report itself and no more.
+pub fn allow(grid: &mut Grid, name: &Name, endpoint: Option<&Endpoint>) -> Result<Option<String>, OpsError> {
+    let known = grid.store.view().distributors(Tier::Second)?;
+    let member = known.iter().find(|m| m.name == *name);
+    let member =
+        member.ok_or_else(|| OpsError::unknown("distributor", name.as_str(), known.iter().map(|d| d.name.as_str())))?;
+    let endpoint = match (endpoint, &member.endpoint) {
+        (Some(endpoint), _) => endpoint.clone(),
+        (None, Endpoint::Local) => {
+            return Err(OpsError::Usage(format!(
+                "say where {name} is reached: --endpoint ssh:HOST or --endpoint /PATH"
+            )));
+        }
+        (None, there) => there.clone(),
+    };
+    let (id, there) = (member.id, member.there.clone());
+    grid.store.write(Durability::Full, |tx| {
+        tx.set_endpoint(id, &endpoint, there.as_ref())?;
+        tx.set_allowed(id, true)
+    })?;
+    let home = grid.store.home().dir().display().to_string();
+    Ok(matches!(endpoint, Endpoint::Ssh { .. }).then(|| super::users::key_line(&home, name, None)))
+}
+
+/// A second tier reports itself here. `offers`: where it says that it is reached; None: it is known already.
+pub fn receive(
+    peer: HomeId,
+    badge: &Badge,
+    grid: &mut Grid,
+    report: &Report,
+    offers: Option<&Endpoint>,
+) -> Result<Answer, OpsError> {
+    if report.home != peer {
+        return Err(OpsError::Refused(format!("{}: a home reports itself only", report.name)));
+    }
+    // Between homes of one account on this host, permission is implied.
+    let trusted = badge.user.is_none() && !badge.far;
+    let now = Timestamp::now();
+    let taken = grid
+        .store
+        .write(Durability::Full, |tx| registry::take(tx, report, offers, trusted, now))
+        .map_err(super::submit::refusal)?;
+    Ok(match taken {
+        Taken::Newer { allowed: true } | Taken::Older => Answer::Done,
+        Taken::Newer { .. } if offers.is_none() => Answer::Done,
+        Taken::Newer { allowed: false } => Answer::Note(format!(
+            "registered; no tasks go there before the owner of this first tier has run `grid distributor allow {}`",
+            report.name
+        )),
+    })
+}

@@ -1,0 +1,195 @@
+//! Taking in what is to be sent with a task: packed into the home's spool before the task is acknowledged,
+//! so that it runs the files of its submission and not tomorrow's edit.
+
+use super::{Grid, OpsError};
+use crate::archive::pack::{self, Packer};
+use crate::archive::walk::{self, Rules, Tree};
+use crate::model::command::Text;
+use crate::model::files::{Digest, Fetch, RelPath, Sent, Workplace};
+use crate::model::time::Timestamp;
+use crate::store::{Durability, Home, StoreError};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// What was typed of files.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Wish {
+    /// `--dir`.
+    pub dir: Option<PathBuf>,
+    /// `--send`.
+    pub send: Vec<PathBuf>,
+    /// `--fetch`.
+    pub fetch: Vec<OsString>,
+}
+
+/// Where a task runs with what was taken in for it, and what comes back.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Taken {
+    pub workplace: Workplace,
+    pub fetch: Option<Fetch>,
+}
+
+/// A packed archive under a name that nobody looks for.
+#[derive(Debug)]
+struct Spooled {
+    file: File,
+    path: PathBuf,
+}
+
+impl Drop for Spooled {
+    fn drop(&mut self) {
+        // Gone already where it was moved to its place.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Takes in what is wished; `here` is the directory in which the task is submitted. It is on the disk when this returns.
+pub fn take(grid: &mut Grid, here: &Path, wish: &Wish) -> Result<Taken, OpsError> {
+    let patterns = wish.fetch.iter().map(pattern).collect::<Result<Vec<_>, _>>()?;
+    let place = Place::of(here, wish)?;
+    let changed = wish.dir.is_some();
+    let into = Text::from(place.root.clone().into_os_string());
+    let fetch = (changed || !patterns.is_empty()).then_some(Fetch { patterns, changed, into });
+    if wish.dir.is_none() && wish.send.is_empty() {
+        return Ok(Taken { workplace: Workplace::There, fetch });
+    }
+    let home = grid.store.home().clone();
+    let tree = gather(&home, here, &place, wish)?;
+    let (spooled, packed) = spool(&home, &tree)?;
+    let sent = Sent { bundle: packed.digest, size: packed.size, files: packed.files, below: place.below };
+    grid.store
+        .write(Durability::Full, |tx| tx.keep_bundle(&sent, Timestamp::now(), || spooled.place(&home, sent.bundle)))?;
+    Ok(Taken { workplace: Workplace::Own(sent), fetch })
+}
+
+impl Spooled {
+    fn place(&self, home: &Home, bundle: Digest) -> Result<(), StoreError> {
+        let to = home.sent_file(bundle);
+        if to.exists() {
+            return Ok(());
+        }
+        self.file.sync_all().and_then(|()| std::fs::rename(&self.path, &to)).map_err(|error| unwritable(&to, error))?;
+        home.settle(&home.sent())
+    }
+}
+
+/// The root of what is sent, and the task's directory in it.
+struct Place {
+    root: PathBuf,
+    below: RelPath,
+}
+
+impl Place {
+    fn of(here: &Path, wish: &Wish) -> Result<Self, OpsError> {
+        let Some(dir) = &wish.dir else { return Ok(Self { root: here.to_owned(), below: RelPath::default() }) };
+        let root = here.join(dir);
+        let failed = |error: io::Error| OpsError::Usage(format!("--dir {}: {error}", dir.display()));
+        let real = root.canonicalize().map_err(failed)?;
+        if !real.is_dir() {
+            return Err(OpsError::Usage(format!(
+                "--dir {}: not a directory; the command stands after `--`",
+                dir.display()
+            )));
+        }
+        // Submitted from below that directory: the same place in it.
+        let below = here.canonicalize().map_err(failed)?;
+        let below = below.strip_prefix(&real).ok().and_then(|below| RelPath::new(below).ok()).unwrap_or_default();
+        Ok(Self { root: real, below })
+    }
+}
+
+/// A path to be brought back, checked while somebody is there to be told.
+fn pattern(typed: &OsString) -> Result<RelPath, OpsError> {
+    let wrong = |why: &dyn std::fmt::Display| OpsError::Usage(format!("--fetch {why}"));
+    let path = RelPath::new(Path::new(typed))
+        .map_err(|error| wrong(&format_args!("{error}; give a path below the task's directory")))?;
+    if path.is_empty() {
+        return Err(wrong(&"'': give a path below the task's directory; '*' is everything in it"));
+    }
+    crate::archive::select::check(&path).map_err(|error| wrong(&error))?;
+    Ok(path)
+}
+
+/// Everything that is sent, each by its path below the root.
+fn gather(home: &Home, here: &Path, place: &Place, wish: &Wish) -> Result<Tree, OpsError> {
+    let mut tree = Tree::new();
+    let mut sources = Vec::new();
+    if wish.dir.is_some() {
+        tree.extend(
+            walk::walk(&place.root, Rules::GitIgnore).map_err(|error| OpsError::Usage(format!("--dir: {error}")))?,
+        );
+        sources.push(place.root.clone());
+    }
+    for typed in &wish.send {
+        let failed = |error: &dyn std::fmt::Display| OpsError::Usage(format!("--send {}: {error}", typed.display()));
+        // What is named is meant, also where it is a link.
+        let source = here.join(typed).canonicalize().map_err(|error| failed(&error))?;
+        let path = place.below.join(&name_of(typed, &source)?);
+        if source.is_dir() {
+            for (below, from) in walk::walk(&source, Rules::All).map_err(|error| failed(&error))? {
+                tree.insert(path.join(&below), from);
+            }
+        }
+        sources.push(source.clone());
+        if !path.is_empty() {
+            tree.insert(path, source);
+        }
+    }
+    refuse_home(home, &sources, &tree)?;
+    Ok(tree)
+}
+
+/// Where a sent path lies in the task's directory: the same place, or its own name where it leads out of here.
+fn name_of(typed: &Path, source: &Path) -> Result<RelPath, OpsError> {
+    if let Ok(path) = RelPath::new(typed) {
+        return Ok(path);
+    }
+    let name = typed.file_name().or_else(|| source.file_name());
+    let name = name.and_then(|name| RelPath::new(Path::new(name)).ok());
+    name.ok_or_else(|| OpsError::Usage(format!("--send {}: has no name of its own", typed.display())))
+}
+
+/// The home holds what is sent: it would send itself.
+fn refuse_home(home: &Home, sources: &[PathBuf], tree: &Tree) -> Result<(), OpsError> {
+    let Ok(own) = std::fs::metadata(home.dir()).map(|meta| (meta.dev(), meta.ino())) else { return Ok(()) };
+    let is_home = |path: &&PathBuf| {
+        std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir() && (meta.dev(), meta.ino()) == own)
+    };
+    match sources.iter().chain(tree.values()).find(is_home) {
+        None => Ok(()),
+        Some(path) => Err(OpsError::Usage(format!(
+            "{}: this is the grid's own home, which can't be sent; leave it out by a .gitignore, or set GRID_HOME to a place outside",
+            path.display()
+        ))),
+    }
+}
+
+/// Packs everything into a new file of the spool.
+fn spool(home: &Home, tree: &Tree) -> Result<(Spooled, pack::Packed), OpsError> {
+    let path = home.sent().join(format!("new-{}", uuid::Uuid::now_v7()));
+    let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path);
+    let file = file.map_err(|error| unwritable(&path, error))?;
+    let spooled = Spooled { file, path };
+    let to = spooled.file.try_clone().map_err(|error| unwritable(&spooled.path, error))?;
+    let mut packer = Packer::new(to);
+    for (path, from) in tree {
+        packer.add(path, from).map_err(|error| match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                OpsError::Store(StoreError::Full { path: home.sent() })
+            }
+            _ => OpsError::Usage(format!("{}: {error}; nothing was submitted", from.display())),
+        })?;
+    }
+    let (_, packed) = packer.finish().map_err(|error| unwritable(&spooled.path, error))?;
+    Ok((spooled, packed))
+}
+
+fn unwritable(path: &Path, error: io::Error) -> StoreError {
+    if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        return StoreError::Full { path: path.to_owned() };
+    }
+    StoreError::Unwritable { path: path.to_owned(), error }
+}

@@ -1,0 +1,115 @@
+//! What this home answers to each question.
+
+use super::visitor::Visitor;
+use super::{Desk, tasks};
+use crate::dispatch::relay::Relay;
+use crate::distributor::desk::{Guest, Standing};
+use crate::distributor::front::Sought;
+use crate::distributor::serve::{self, Asked};
+use crate::distributor::tier2::TierError;
+use crate::ops::submit::refusal;
+use crate::ops::{Grid, OpsError, dispatcher};
+use crate::protocol::distributor::{Answer, ENVELOPE_MAX, Question, Ticket};
+use crate::protocol::envelope::Envelope;
+use std::time::Duration;
+
+/// Homes that one task may pass.
+const HOPS_MAX: u8 = 4;
+
+/// Answers one question; words before the answer are said on the way.
+pub fn answer(desk: &Desk, grid: &mut Grid, ticket: Ticket, question: Question) -> Result<Answer, OpsError> {
+    match question {
+        Question::Place(mut envelope) => {
+            let (guest, visitor) = receive(desk, grid, &mut envelope)?;
+            envelope.user = visitor.name().cloned();
+            tiers(desk, grid, ticket, &guest, Asked::Place(envelope))
+        }
+        Question::Offer { at, mut envelope, called } => {
+            let (guest, _) = receive(desk, grid, &mut envelope)?;
+            tiers(
+                desk,
+                grid,
+                ticket,
+                &guest,
+                Asked::Offer { at: at.as_ref(), called: called.as_ref(), envelope: &envelope },
+            )
+        }
+        Question::Commit { at, mut envelope, how, way } => {
+            let (guest, _) = receive(desk, grid, &mut envelope)?;
+            let asked = Asked::Commit { at: at.as_ref(), envelope: &envelope, how, way: &way };
+            tiers(desk, grid, ticket, &guest, asked)
+        }
+        Question::Find { uuid, round, onward, age_ms, among } => {
+            // Whoever may come in may ask where its own task is; the uuid is known to nobody else.
+            let visitor = desk.badge.visitor(&grid.store.view(), None)?;
+            let guest = guest_of(grid, &visitor);
+            let sought = Sought { uuid, round, onward, age: Duration::from_millis(age_ms), among };
+            tiers(desk, grid, ticket, &guest, Asked::Find(sought))
+        }
+        Question::Task { owner, user, uuid, verb } => {
+            let visitor = desk.badge.visitor(&grid.store.view(), user.as_ref())?;
+            tasks::task(desk, grid, ticket, owner, &visitor, uuid, verb)
+        }
+        Question::States { owner, user, uuids } => {
+            let visitor = desk.badge.visitor(&grid.store.view(), user.as_ref())?;
+            tasks::states(desk, grid, ticket, owner, &visitor, uuids, false)
+        }
+        Question::Watch { owner, user, uuids } => {
+            let visitor = desk.badge.visitor(&grid.store.view(), user.as_ref())?;
+            tasks::states(desk, grid, ticket, owner, &visitor, uuids, true)
+        }
+        Question::Register { offers, report } => {
+            crate::ops::registry::receive(desk.peer, &desk.badge, grid, &report, Some(&offers))
+        }
+        Question::Transfer(report) => crate::ops::registry::receive(desk.peer, &desk.badge, grid, &report, None),
+    }
+}
+
+/// A question to the tiers. What was taken in here is started, also if the caller is gone by now.
+fn tiers(desk: &Desk, grid: &mut Grid, ticket: Ticket, guest: &Guest, asked: Asked<'_>) -> Result<Answer, OpsError> {
+    let takes = matches!(asked, Asked::Place(_) | Asked::Commit { .. });
+    let mut peers = Relay::new(grid.store.home(), &grid.login);
+    let mut each = |word| desk.say(ticket, word, false);
+    let answer = match serve::answer(&mut grid.store, &mut peers, guest, asked, &mut each) {
+        // Where the database fails, it is not known whether the task was taken before that.
+        Err(TierError::Store(error)) if takes => Answer::Unsure { member: "it".to_owned(), why: error.to_string() },
+        other => other.map_err(refusal)?,
+    };
+    if takes && let Err(error) = dispatcher::wake(grid) {
+        tracing::warn!("the dispatcher was not woken: {error}");
+    }
+    Ok(answer)
+}
+
+fn guest_of(grid: &Grid, visitor: &Visitor) -> Guest {
+    match visitor {
+        Visitor::Owner => Guest { user: grid.me.clone(), standing: Standing::Owner },
+        Visitor::User { name, .. } => Guest { user: name.clone(), standing: Standing::User },
+    }
+}
+
+/// An envelope at the door: its size, its way, and who sends it.
+fn receive(desk: &Desk, grid: &Grid, envelope: &mut Envelope) -> Result<(Guest, Visitor), OpsError> {
+    let size = envelope.sealed.as_bytes().len();
+    if size > ENVELOPE_MAX {
+        return Err(OpsError::Refused(format!(
+            "a task of {size} bytes: {ENVELOPE_MAX} at most may travel between homes"
+        )));
+    }
+    if envelope.hops >= HOPS_MAX {
+        let hops = envelope.hops;
+        return Err(OpsError::Refused(format!("this task has passed {hops} homes: do they redirect in a circle?")));
+    }
+    envelope.hops += 1;
+    let visitor = desk.badge.visitor(&grid.store.view(), envelope.user.as_ref())?;
+    Ok((guest_of(grid, &visitor), visitor))
+}
+
+/// An error, as the caller is told it.
+pub fn of_error(error: &OpsError) -> Answer {
+    match error {
+        OpsError::Unknown { .. } => Answer::Unknown(error.to_string()),
+        OpsError::NoMatch { summary, reasons } => Answer::Denied([&[summary.clone()][..], reasons].concat().join("; ")),
+        other => Answer::Denied(other.to_string()),
+    }
+}

@@ -1,0 +1,212 @@
+//! `grid serve`: this home for a caller in another one, on stdio. One thread reads questions, each is answered by a thread
+//! of its own, so that a slow answer holds up no other. It never makes a home, and listens nowhere.
+
+mod answer;
+mod tasks;
+mod visitor;
+
+pub use visitor::Badge;
+
+use super::{Grid, OpsError};
+use crate::model::id::HomeId;
+use crate::model::ssh::Login;
+use crate::model::task::ClientFacts;
+use crate::protocol::distributor::{
+    Answer, FRAME_MAX, FromServe, MAGIC, Question, Ticket, ToServe, VERSION, VERSION_MIN,
+};
+use crate::protocol::frame::{self, FrameError};
+use crate::store::{Home, Store};
+use std::collections::{HashMap, HashSet};
+use std::io::{Read, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Questions of one link that are worked at side by side; more are refused until some are answered.
+const AT_ONCE: usize = 256;
+/// Database connections kept for the next question.
+const KEPT: usize = 8;
+/// Output that is on its way to one caller at most.
+const WINDOW: u64 = 4 << 20;
+
+/// What all threads of one `grid serve` share.
+struct Desk {
+    home: Home,
+    badge: Badge,
+    client: ClientFacts,
+    /// What this login has for going on over ssh.
+    login: Login,
+    /// Who is at the other end.
+    peer: HomeId,
+    output: Mutex<Box<dyn Write + Send>>,
+    stores: Mutex<Vec<Store>>,
+    /// Tickets that are worked at, and those of them that nobody waits for any more.
+    open: Mutex<HashSet<Ticket>>,
+    dropped: Mutex<HashSet<Ticket>>,
+    /// Bytes of output that were sent and not taken yet, for each ticket.
+    on_the_way: Mutex<HashMap<Ticket, u64>>,
+    room: Condvar,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A thread that died holding it left whole values: they are replaced, not changed in place.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Serves until the input ends.
+pub fn serve(
+    home: &Home,
+    badge: Badge,
+    (client, login): (ClientFacts, Login),
+    mut input: impl Read,
+    mut output: impl Write + Send + 'static,
+) -> Result<(), OpsError> {
+    let failed = |error: std::io::Error| OpsError::Grid(format!("grid serve: {error}"));
+    output.write_all(MAGIC).and_then(|()| output.flush()).map_err(failed)?;
+    let greeted = greet(home, &mut input);
+    let peer = match greeted {
+        Ok(Some((peer, hello))) => {
+            frame::write(&mut output, &hello).map_err(|error| OpsError::Grid(error.to_string()))?;
+            peer
+        }
+        Ok(None) => return Ok(()),
+        Err(error) => {
+            // Whoever can't be talked to may not listen any more either.
+            let _ = frame::write(&mut output, &FromServe::Unfit { error: error.to_string() });
+            return Ok(());
+        }
+    };
+    let desk = Arc::new(Desk {
+        home: home.clone(),
+        badge,
+        client,
+        login,
+        peer,
+        output: Mutex::new(Box::new(output)),
+        stores: Mutex::default(),
+        open: Mutex::default(),
+        dropped: Mutex::default(),
+        on_the_way: Mutex::default(),
+        room: Condvar::new(),
+    });
+    desk.listen(&mut input)
+}
+
+/// Both sides say who they are and what they speak.
+fn greet(home: &Home, input: &mut impl Read) -> Result<Option<(HomeId, FromServe)>, OpsError> {
+    let hello = match frame::read_limited(input, FRAME_MAX) {
+        Ok(Some(hello)) => hello,
+        Ok(None) => return Ok(None),
+        Err(error) => return Err(OpsError::Usage(format!("this is no greeting: {error}"))),
+    };
+    let ToServe::Hello { version_min, version, home: peer, .. } = hello else {
+        return Err(OpsError::Usage("the first message must be a hello".to_owned()));
+    };
+    if version_min > VERSION || version < VERSION_MIN {
+        return Err(OpsError::Usage(format!(
+            "this grid speaks versions {VERSION_MIN} to {VERSION} between homes, the caller {version_min} to {version}: \
+             bring both to the same release"
+        )));
+    }
+    if !home.exists() {
+        return Err(OpsError::Refused(format!("{}: there is no home (no grid.db)", home.dir().display())));
+    }
+    let row = Store::open(home)?.view().home_row()?;
+    let release = env!("CARGO_PKG_VERSION").to_owned();
+    Ok(Some((peer, FromServe::Hello { version: VERSION, home: row.id, incarnation: row.incarnation, release })))
+}
+
+impl Desk {
+    fn listen(self: &Arc<Self>, input: &mut impl Read) -> Result<(), OpsError> {
+        loop {
+            let message = match frame::read_limited(input, FRAME_MAX) {
+                Ok(Some(message)) => message,
+                // The end, also in the middle of a frame: whoever spoke is gone.
+                Ok(None) | Err(FrameError::Io(_)) => return Ok(()),
+                Err(error) => {
+                    let unfit = FromServe::Unfit { error: format!("what was sent is no message: {error}") };
+                    self.write(&unfit);
+                    return Ok(());
+                }
+            };
+            match message {
+                ToServe::Hello { .. } => {}
+                ToServe::Ask { ticket, question } => self.take(ticket, question),
+                ToServe::Drop { ticket } => {
+                    if locked(&self.open).contains(&ticket) {
+                        locked(&self.dropped).insert(ticket);
+                        self.room.notify_all();
+                    }
+                }
+                ToServe::Taken { ticket, bytes } => {
+                    if let Some(way) = locked(&self.on_the_way).get_mut(&ticket) {
+                        *way = way.saturating_sub(bytes);
+                    }
+                    self.room.notify_all();
+                }
+            }
+        }
+    }
+
+    /// A thread for each question.
+    fn take(self: &Arc<Self>, ticket: Ticket, question: Question) {
+        let busy = {
+            let mut open = locked(&self.open);
+            let busy = open.len() >= AT_ONCE;
+            if !busy {
+                open.insert(ticket);
+            }
+            busy
+        };
+        if busy {
+            return self.say(ticket, Answer::Denied(format!("{AT_ONCE} questions are worked at; try again")), true);
+        }
+        let desk = Arc::clone(self);
+        std::thread::spawn(move || {
+            let answer = desk.work(ticket, question).unwrap_or_else(|error| answer::of_error(&error));
+            desk.say(ticket, answer, true);
+            locked(&desk.open).remove(&ticket);
+            locked(&desk.dropped).remove(&ticket);
+            locked(&desk.on_the_way).remove(&ticket);
+        });
+    }
+
+    fn work(&self, ticket: Ticket, question: Question) -> Result<Answer, OpsError> {
+        let kept = locked(&self.stores).pop();
+        let store = kept.map_or_else(|| Store::open(&self.home), Ok)?;
+        let me = store.view().owner()?;
+        let mut grid = Grid { store, me, client: self.client.clone(), login: self.login.clone(), remark: None };
+        let done = answer::answer(self, &mut grid, ticket, question);
+        let mut stores = locked(&self.stores);
+        if done.is_ok() && stores.len() < KEPT {
+            stores.push(grid.store);
+        }
+        done
+    }
+
+    /// A word to the caller.
+    fn say(&self, ticket: Ticket, answer: Answer, last: bool) {
+        self.write(&FromServe::Answer { ticket, answer, last });
+    }
+
+    /// The same; outputs wait until enough of what was sent before was taken, so that a slow reader holds up itself alone.
+    fn pour(&self, ticket: Ticket, word: Answer) {
+        if let Answer::Output { bytes, .. } = &word {
+            let mut ways = locked(&self.on_the_way);
+            while ways.get(&ticket).is_some_and(|sent| *sent >= WINDOW) && !self.is_dropped(ticket) {
+                ways = self.room.wait_timeout(ways, Duration::from_secs(1)).unwrap_or_else(PoisonError::into_inner).0;
+            }
+            *ways.entry(ticket).or_default() += bytes.len() as u64;
+        }
+        self.say(ticket, word, false);
+    }
+
+    fn write(&self, message: &FromServe) {
+        // Who does not listen is gone; the end of the input tells that.
+        let _ = frame::write(&mut *locked(&self.output), message);
+    }
+
+    /// Does nobody wait for this any more?
+    fn is_dropped(&self, ticket: Ticket) -> bool {
+        locked(&self.dropped).contains(&ticket)
+    }
+}

@@ -1,0 +1,174 @@
+//! Questions about tasks: answered where the task lives, passed on by a first tier that knows its home.
+
+use super::Desk;
+use super::visitor::Visitor;
+use crate::dispatch::relay::Relay;
+use crate::distributor::peers::Peers;
+use crate::distributor::snapshot;
+use crate::model::distributor::Tier;
+use crate::model::endpoint::Endpoint;
+use crate::model::id::{HomeId, Index, TaskUuid};
+use crate::model::user::Role;
+use crate::ops::follow::{self, Event};
+use crate::ops::logs::{self, Wanted};
+use crate::ops::selecting::Chosen;
+use crate::ops::{Grid, OpsError, cancel, explain, hold, member_state, release, retry, shell_code, show, wait};
+use crate::protocol::distributor::{Answer, PIECE_MAX, Question, Ticket, Verb};
+use serde::Serialize;
+use std::time::Duration;
+
+/// Answers [`Question::Task`].
+pub fn task(
+    desk: &Desk,
+    grid: &mut Grid,
+    ticket: Ticket,
+    owner: HomeId,
+    visitor: &Visitor,
+    uuid: TaskUuid,
+    verb: Verb,
+) -> Result<Answer, OpsError> {
+    if owner != grid.store.view().home_row()?.id {
+        let question = Question::Task { owner, user: visitor.name().cloned(), uuid, verb };
+        return pass_on(desk, grid, ticket, owner, &question);
+    }
+    let index = index_of(&verb);
+    let what = chosen(grid, uuid, index)?;
+    permit(grid, visitor, what, needed(&verb))?;
+    here(desk, grid, ticket, what, verb)
+}
+
+/// Answers [`Question::States`], and [`Question::Watch`] once the first of them has ended.
+pub fn states(
+    desk: &Desk,
+    grid: &mut Grid,
+    ticket: Ticket,
+    owner: HomeId,
+    visitor: &Visitor,
+    uuids: Vec<TaskUuid>,
+    ended: bool,
+) -> Result<Answer, OpsError> {
+    let user = visitor.name().cloned();
+    if owner != grid.store.view().home_row()?.id {
+        let question =
+            if ended { Question::Watch { owner, user, uuids } } else { Question::States { owner, user, uuids } };
+        return pass_on(desk, grid, ticket, owner, &question);
+    }
+    if ended && let Some(first) = uuids.first() {
+        let what = chosen(grid, *first, None)?;
+        permit(grid, visitor, what, Role::SeeAll)?;
+        wait::wait(grid, &[what], &mut |_| !desk.is_dropped(ticket))?;
+    }
+    let mut all = Vec::with_capacity(uuids.len());
+    for uuid in uuids {
+        let Some(task) = grid.store.view().held_by_uuid(uuid)?.0 else { continue };
+        if permit(grid, visitor, Chosen { task, index: None }, Role::SeeAll).is_ok() {
+            all.push(snapshot::of(&grid.store.view(), task)?);
+        }
+    }
+    Ok(Answer::States(all))
+}
+
+/// A task of another home that this one knows.
+fn pass_on(desk: &Desk, grid: &Grid, ticket: Ticket, owner: HomeId, question: &Question) -> Result<Answer, OpsError> {
+    let known = grid.store.view().distributors(Tier::Second)?;
+    let endpoint: Option<Endpoint> =
+        known.into_iter().find(|m| m.endpoint.is_elsewhere() && m.home == Some(owner)).map(|m| m.endpoint);
+    let Some(endpoint) = endpoint else {
+        return Ok(Answer::Denied(format!("the home {owner} is not known here")));
+    };
+    let mut each = |word| {
+        desk.pour(ticket, word);
+        !desk.is_dropped(ticket)
+    };
+    Relay::new(grid.store.home(), &grid.login)
+        .ask(&endpoint, question, &mut each)
+        .map_err(|error| OpsError::Refused(format!("{endpoint}: {error}")))
+}
+
+fn chosen(grid: &Grid, uuid: TaskUuid, index: Option<Index>) -> Result<Chosen, OpsError> {
+    let task = grid.store.view().held_by_uuid(uuid)?.0;
+    task.map(|task| Chosen { task, index }).ok_or_else(|| OpsError::unknown("task", &uuid.to_string(), []))
+}
+
+/// One's own tasks need no role.
+fn permit(grid: &Grid, visitor: &Visitor, what: Chosen, needed: Role) -> Result<(), OpsError> {
+    let Some(name) = visitor.name() else { return Ok(()) };
+    let row = grid.store.view().task(what.task)?;
+    if visitor.may(needed) || row.is_some_and(|row| row.user == *name) {
+        return Ok(());
+    }
+    // Not even that it exists is told.
+    Err(OpsError::unknown("task", &what.to_string(), []))
+}
+
+const fn index_of(verb: &Verb) -> Option<Index> {
+    match verb {
+        Verb::Show { index }
+        | Verb::Explain { index }
+        | Verb::Cancel { index, .. }
+        | Verb::Hold { index }
+        | Verb::Release { index }
+        | Verb::Retry { index, .. }
+        | Verb::Wait { index }
+        | Verb::Logs { index, .. }
+        | Verb::Follow { index, .. } => *index,
+    }
+}
+
+const fn needed(verb: &Verb) -> Role {
+    match verb {
+        Verb::Show { .. } | Verb::Explain { .. } | Verb::Wait { .. } | Verb::Logs { .. } | Verb::Follow { .. } => {
+            Role::SeeAll
+        }
+        Verb::Cancel { .. } | Verb::Hold { .. } | Verb::Release { .. } | Verb::Retry { .. } => Role::Operate,
+    }
+}
+
+fn here(desk: &Desk, grid: &mut Grid, ticket: Ticket, what: Chosen, verb: Verb) -> Result<Answer, OpsError> {
+    match verb {
+        Verb::Show { .. } => report(show::show(grid, &[what])?.pop()),
+        Verb::Explain { .. } => report(Some(explain::explain(grid, what)?)),
+        Verb::Cancel { grace_ms, .. } => report(cancel::cancel(grid, &[what], Duration::from_millis(grace_ms))?.pop()),
+        Verb::Hold { .. } => report(hold::hold(grid, &[what])?.pop()),
+        Verb::Release { .. } => report(release::release(grid, &[what])?.pop()),
+        Verb::Retry { failed_only, .. } => report(retry::retry(grid, &[what], failed_only)?.pop()),
+        Verb::Wait { .. } => {
+            wait::wait(grid, &[what], &mut |_| !desk.is_dropped(ticket))?;
+            let view = grid.store.view();
+            let (code, exit_code) = shell_code(&view, what)?;
+            Ok(Answer::Ended { state: member_state(&view, what)?, code, exit_code })
+        }
+        Verb::Logs { streams, attempt, .. } => {
+            logs::logs(grid, what, &Wanted { streams, attempt }, &mut |event| give(desk, ticket, event))?;
+            Ok(Answer::Done)
+        }
+        Verb::Follow { streams, .. } => {
+            let ending = follow::follow(grid, what, &streams, &mut |event| give(desk, ticket, event))?;
+            let (_, exit_code) = shell_code(&grid.store.view(), what)?;
+            Ok(Answer::Ended { state: ending.state, code: ending.code, exit_code })
+        }
+    }
+}
+
+fn report<T: Serialize>(report: Option<T>) -> Result<Answer, OpsError> {
+    let text = serde_json::to_string(&report).map_err(|error| OpsError::Grid(error.to_string()))?;
+    Ok(Answer::Report(text))
+}
+
+/// Outputs in pieces; whoever left is not followed any more.
+fn give(desk: &Desk, ticket: Ticket, event: Event<'_>) -> std::io::Result<()> {
+    if desk.is_dropped(ticket) {
+        return Err(std::io::ErrorKind::BrokenPipe.into());
+    }
+    match event {
+        Event::Output { index, stream, bytes } => {
+            for piece in bytes.chunks(PIECE_MAX) {
+                desk.pour(ticket, Answer::Output { index, stream, bytes: piece.to_vec() });
+            }
+        }
+        Event::Member(_, index) => desk.say(ticket, Answer::Member(index), false),
+        Event::Note(text) => desk.say(ticket, Answer::Note(text.to_owned()), false),
+        Event::Still => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,292 @@
+//! Between homes, on the stdio of `grid serve`: a greeting, then questions with tickets, each answered by its ticket.
+//! Several questions may be on their way at once; one question may have several answers, the last of which says so.
+
+use super::envelope::Envelope;
+use crate::model::attempt::Stream;
+use crate::model::distributor::Load;
+use crate::model::endpoint::Endpoint;
+use crate::model::id::{HomeId, Index, TaskId, TaskUuid};
+use crate::model::name::Name;
+use crate::model::task::{Counts, State};
+use crate::model::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The version of this protocol that this program speaks.
+pub const VERSION: u32 = 1;
+/// The oldest version that it still understands.
+pub const VERSION_MIN: u32 = 1;
+/// What `grid serve` writes before its first frame, so that the noise of a login shell can be skipped.
+pub const MAGIC: &[u8] = b"grid-distributor-1\n";
+/// The longest frame on this link.
+pub const FRAME_MAX: usize = 2 << 20;
+/// The longest sealed task, without the list of an array.
+pub const ENVELOPE_MAX: usize = 1 << 20;
+/// The longest piece of a list or an output in one frame.
+pub const PIECE_MAX: usize = 256 << 10;
+/// Tells the answers to several questions apart.
+pub type Ticket = u64;
+
+/// To `grid serve`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ToServe {
+    /// First message.
+    Hello { version_min: u32, version: u32, home: HomeId, incarnation: u64 },
+    /// Answered by [`FromServe::Answer`] with the same ticket.
+    Ask { ticket: Ticket, question: Question },
+    /// Nobody waits for this answer any more.
+    Drop { ticket: Ticket },
+    /// So many bytes of output were taken: as many more may be sent.
+    Taken { ticket: Ticket, bytes: u64 },
+}
+
+/// From `grid serve`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum FromServe {
+    /// First message.
+    Hello {
+        version: u32,
+        home: HomeId,
+        incarnation: u64,
+        release: String,
+    },
+    /// Can't be talked to: the end.
+    Unfit {
+        error: String,
+    },
+    Answer {
+        ticket: Ticket,
+        answer: Answer,
+        last: bool,
+    },
+}
+
+/// What one home asks another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Question {
+    /// To a first tier: redirect this task, go through the list, tell who took it.
+    Place(Envelope),
+    /// To a second tier: what could you do for this? `at` is its name there; None: the first one. `called`: as the searching
+    /// side calls it, and so the task, where it names a server.
+    Offer {
+        at: Option<Name>,
+        envelope: Envelope,
+        #[serde(default)]
+        called: Option<Name>,
+    },
+    /// To a second tier: take it, once for each uuid.
+    Commit { at: Option<Name>, envelope: Envelope, how: How, way: Way },
+    /// Who holds this? Who doesn't makes sure that it never will, up to this round, before it says so.
+    /// `onward`: the second tier of this home is asked too, save who was silent before the task was made.
+    Find { uuid: TaskUuid, round: u32, onward: bool, age_ms: u64, among: Option<Vec<HomeId>> },
+    /// About a task that `owner` holds; a first tier passes it on.
+    Task { owner: HomeId, user: Option<Name>, uuid: TaskUuid, verb: Verb },
+    /// How these stand, in their order; unknown ones are left out. Answered at once.
+    States { owner: HomeId, user: Option<Name>, uuids: Vec<TaskUuid> },
+    /// The same, once the first of them has ended.
+    Watch { owner: HomeId, user: Option<Name>, uuids: Vec<TaskUuid> },
+    /// A second tier wants tasks from this first tier. `offers`: where it says that it is reached.
+    Register { offers: Endpoint, report: Report },
+    /// The attributes of a second tier.
+    Transfer(Report),
+}
+
+/// How a commit takes a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum How {
+    /// It starts at once; where it can't any more, the answer is no.
+    Now,
+    /// It waits there.
+    Queue,
+    /// Nothing there could ever run it: it is kept held, as its client wished.
+    Keep,
+}
+
+/// The way that a task came, for `explain`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Way {
+    /// As the searching sides call them.
+    pub front: String,
+    pub member: String,
+    /// The search so far, as JSON.
+    pub search: String,
+}
+
+/// What is wanted of a task where it lives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verb {
+    /// Reports, answered by [`Answer::Report`] as JSON.
+    Show {
+        index: Option<Index>,
+    },
+    Explain {
+        index: Option<Index>,
+    },
+    Cancel {
+        index: Option<Index>,
+        grace_ms: u64,
+    },
+    Hold {
+        index: Option<Index>,
+    },
+    Release {
+        index: Option<Index>,
+    },
+    Retry {
+        index: Option<Index>,
+        failed_only: bool,
+    },
+    /// Answered by [`Answer::Ended`], once it has.
+    Wait {
+        index: Option<Index>,
+    },
+    /// Outputs so far: [`Answer::Output`], then [`Answer::Done`].
+    Logs {
+        index: Option<Index>,
+        streams: Vec<Stream>,
+        attempt: Option<u32>,
+    },
+    /// Outputs as they come, until the task has ended: then [`Answer::Ended`].
+    Follow {
+        index: Option<Index>,
+        streams: Vec<Stream>,
+    },
+}
+
+impl Question {
+    /// It is answered when something happens over there, which may be in a week.
+    pub const fn is_patient(&self) -> bool {
+        matches!(self, Self::Watch { .. } | Self::Task { verb: Verb::Wait { .. } | Verb::Follow { .. }, .. })
+    }
+}
+
+/// An answer, or a word before it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Answer {
+    /// Before the answer to `Place`: these are asked, in this order.
+    Redirect {
+        members: Vec<HomeId>,
+    },
+    /// Before it: still at work. Whoever waits has no reason to give up.
+    Working,
+    /// It is held there.
+    Placed(Placed),
+    /// Nobody takes it.
+    Refused(Refused),
+    /// A member was asked to take it and has not said whether it did.
+    Unsure {
+        member: String,
+        why: String,
+    },
+    Offered(Offered),
+    /// A commit is refused, for good up to its round.
+    No {
+        why: String,
+    },
+    /// To `Find`: nobody holds it, and nobody will up to that round.
+    Nowhere,
+    /// To `States` and `Watch`.
+    States(Vec<Snapshot>),
+    /// A report of `ops`, as JSON.
+    Report(String),
+    Output {
+        index: Index,
+        stream: Stream,
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
+    },
+    /// Talk on the way, and of which member the output below is.
+    Note(String),
+    Member(Index),
+    Ended {
+        state: State,
+        code: u8,
+        exit_code: Option<u8>,
+    },
+    Done,
+    /// The question can't be answered by this home at all: not allowed, unknown, too long. The home's words.
+    Denied(String),
+    /// There is no such task (any more).
+    Unknown(String),
+}
+
+/// Where a task landed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Placed {
+    /// The owner, and the task's id there.
+    pub home: HomeId,
+    /// As the first tier calls the member.
+    pub member: String,
+    pub task: Snapshot,
+    /// The search of the second tier, as JSON.
+    pub search: String,
+}
+
+/// What a client keeps of a task elsewhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub uuid: TaskUuid,
+    pub id: TaskId,
+    pub counts: Counts,
+    pub server: Option<String>,
+    pub reason: Option<String>,
+    pub exit_code: Option<u8>,
+    pub shell_code: Option<u8>,
+    pub signal: Option<u8>,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+}
+
+/// Why nobody takes a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    pub summary: String,
+    /// Server by server, member by member.
+    pub reasons: Vec<String>,
+    /// The search of the second tier, as JSON.
+    pub search: String,
+    /// False: no second tier answered, so this first tier has no answer.
+    pub answered: bool,
+}
+
+/// An offer. It reserves nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offered {
+    pub offer: Offer,
+    /// For a person: why.
+    pub words: String,
+    /// Server by server why none could ever run it.
+    pub servers: Vec<String>,
+    /// Single changes that would help.
+    pub relaxed: Vec<String>,
+}
+
+/// What a second tier could do for a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Offer {
+    /// A server could start it at once.
+    Now,
+    /// None can now, one could ever: it may wait here.
+    Later,
+    /// None could ever run it.
+    Never,
+    /// None could ever run it, but its client wishes it to be kept held then.
+    Keep,
+}
+
+/// What a second-tier distributor reports of itself. Ordered by (home, incarnation, sequence), never by a clock.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// As the first tier is to call it.
+    pub name: Name,
+    /// Its name at home.
+    pub there: Name,
+    pub home: HomeId,
+    pub incarnation: u64,
+    pub sequence: u64,
+    pub load: Load,
+    pub apps: Vec<String>,
+    pub health: String,
+    pub release: String,
+    /// register, change, event, period or push.
+    pub why: String,
+}

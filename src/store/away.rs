@@ -1,0 +1,227 @@
+//! Tasks of this home's clients that another home holds, or may hold. `task` shows them like others; here stands the rest.
+
+use super::{Result, Tx, View};
+use crate::model::endpoint::Endpoint;
+use crate::model::id::{ClassId, HomeId, TaskId, TaskUuid};
+use crate::model::task::Counts;
+use crate::model::time::Timestamp;
+use std::time::Duration;
+
+/// How far a task's way is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Held {
+    /// Somebody was asked to take it, and has not said whether it did.
+    Open {
+        /// It was a first tier: it may have passed the task on.
+        onward: bool,
+        /// The homes that it redirected to, where that was heard.
+        among: Option<Vec<HomeId>>,
+    },
+    /// This home owns it, under this id.
+    By { home: HomeId, id: TaskId },
+}
+
+/// The rest of a task elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Away {
+    pub task: TaskId,
+    pub uuid: TaskUuid,
+    pub round: u32,
+    /// Who was asked last.
+    pub asked: Endpoint,
+    pub asked_at: Timestamp,
+    pub held: Held,
+    pub answered_at: Option<Timestamp>,
+    /// When it was asked for in vain.
+    pub tried_at: Option<Timestamp>,
+    pub server: Option<String>,
+    pub signal: Option<u8>,
+    /// A cancel that the owner has not heard yet, with its grace.
+    pub cancel: Option<Duration>,
+}
+
+/// What the owner said last.
+#[derive(Debug)]
+pub struct Heard<'a> {
+    pub counts: &'a Counts,
+    pub server: Option<&'a str>,
+    pub reason: Option<&'a str>,
+    pub exit_code: Option<u8>,
+    pub shell_code: Option<u8>,
+    pub signal: Option<u8>,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+}
+
+const SELECT: &str = "
+    SELECT a.task_id, t.uuid, a.round, a.asked, a.asked_at, a.onward, a.among, a.home, a.remote_id, a.answered_at, a.tried_at, a.server, a.signal, a.cancel
+    FROM away a JOIN task t ON t.id = a.task_id ";
+
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Away> {
+    let held = match (row.get(7)?, row.get(8)?) {
+        (Some(home), Some(id)) => Held::By { home, id },
+        _ => {
+            let among: Option<String> = row.get(6)?;
+            Held::Open { onward: row.get(5)?, among: among.and_then(|text| serde_json::from_str(&text).ok()) }
+        }
+    };
+    Ok(Away {
+        task: row.get(0)?,
+        uuid: row.get(1)?,
+        round: row.get(2)?,
+        asked: row.get(3)?,
+        asked_at: row.get(4)?,
+        held,
+        answered_at: row.get(9)?,
+        tried_at: row.get(10)?,
+        server: row.get(11)?,
+        signal: row.get(12)?,
+        cancel: row.get::<_, Option<u64>>(13)?.map(Duration::from_millis),
+    })
+}
+
+impl View<'_> {
+    /// The rest of a task, if it is elsewhere.
+    pub fn away(&self, task: TaskId) -> Result<Option<Away>> {
+        self.one(&format!("{SELECT} WHERE a.task_id = ?1"), [task], read)
+    }
+
+    /// What was sealed, to be offered again.
+    pub fn sealed(&self, task: TaskId) -> Result<Option<Vec<u8>>> {
+        self.one("SELECT sealed FROM away WHERE task_id = ?1", [task], |row| row.get(0))
+    }
+
+    /// Those of which nobody has said yet that it holds them, and those with a cancel that the owner has not heard.
+    pub fn away_open(&self, limit: u32) -> Result<Vec<Away>> {
+        let sql = format!(
+            "{SELECT} WHERE a.home IS NULL OR a.cancel IS NOT NULL ORDER BY coalesce(a.tried_at, 0), a.task_id LIMIT ?1"
+        );
+        self.all(&sql, [limit], read)
+    }
+
+    /// Those that have not ended, as far as this home has heard.
+    pub fn away_unended(&self, limit: u32) -> Result<Vec<Away>> {
+        let sql = format!(
+            "{SELECT} WHERE a.home IS NOT NULL AND t.waiting + t.held + t.starting + t.running > 0 ORDER BY a.task_id LIMIT ?1"
+        );
+        self.all(&sql, [limit], read)
+    }
+}
+
+impl Tx<'_> {
+    /// Before anything is sent: who is asked now. Makes the row, or moves it on to the next one asked.
+    pub fn ask_away(
+        &self,
+        task: TaskId,
+        sealed: &[u8],
+        round: u32,
+        asked: &Endpoint,
+        onward: bool,
+        now: Timestamp,
+    ) -> Result<()> {
+        self.run(
+            "INSERT INTO away (task_id, sealed, round, asked, onward, asked_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT DO UPDATE SET round = excluded.round, asked = excluded.asked, onward = excluded.onward, among = NULL, tried_at = NULL",
+            (task, sealed, round, asked, onward, now),
+        )?;
+        Ok(())
+    }
+
+    /// Whoever was asked redirected to these before it fell silent.
+    pub fn redirected_away(&self, task: TaskId, among: &[HomeId]) -> Result<()> {
+        let among = serde_json::to_string(among).unwrap_or_default();
+        self.run("UPDATE away SET among = ?2 WHERE task_id = ?1", (task, among))?;
+        Ok(())
+    }
+
+    /// This home holds it.
+    pub fn placed_away(&self, task: TaskId, home: HomeId, id: TaskId, route: (&str, &str)) -> Result<()> {
+        self.run("UPDATE away SET home = ?2, remote_id = ?3, among = NULL WHERE task_id = ?1", (task, home, id))?;
+        self.run("UPDATE task SET tier1 = ?2, tier2 = ?3 WHERE id = ?1", (task, route.0, route.1))?;
+        Ok(())
+    }
+
+    /// The owner told how it stands.
+    pub fn heard_away(&self, task: TaskId, heard: &Heard<'_>, now: Timestamp) -> Result<()> {
+        let c = heard.counts;
+        self.run(
+            "UPDATE task SET waiting = ?2, held = ?3, starting = ?4, running = ?5, completed = ?6, failed = ?7, timeout = ?8, out_of_memory = ?9,
+                             cancelled = ?10, skipped = ?11, lost = ?12, reason = ?13, exit_code = ?14, shell_code = ?15, started_at = ?16, ended_at = ?17
+             WHERE id = ?1",
+            rusqlite::params![
+                task,
+                c.waiting,
+                c.held,
+                c.starting,
+                c.running,
+                c.completed,
+                c.failed,
+                c.timeout,
+                c.out_of_memory,
+                c.cancelled,
+                c.skipped,
+                c.lost,
+                heard.reason,
+                heard.exit_code,
+                heard.shell_code,
+                heard.started_at,
+                heard.ended_at,
+            ],
+        )?;
+        self.run(
+            "UPDATE away SET server = ?2, signal = ?3, answered_at = ?4, tried_at = NULL WHERE task_id = ?1",
+            (task, heard.server, heard.signal, now),
+        )?;
+        Ok(())
+    }
+
+    /// Nobody told: it was asked for in vain.
+    pub fn unheard_away(&self, task: TaskId, now: Timestamp) -> Result<()> {
+        self.run("UPDATE away SET tried_at = ?2 WHERE task_id = ?1", (task, now))?;
+        Ok(())
+    }
+
+    /// The owner is to be told to cancel it; None: it was told.
+    pub fn cancel_away(&self, task: TaskId, grace: Option<Duration>) -> Result<()> {
+        let grace = grace.map(|g| u64::try_from(g.as_millis()).unwrap_or(u64::MAX));
+        self.run("UPDATE away SET cancel = ?2 WHERE task_id = ?1", (task, grace))?;
+        Ok(())
+    }
+
+    /// Nobody holds it and nobody will: it ends here.
+    pub fn cancelled_away(&self, task: TaskId, now: Timestamp) -> Result<()> {
+        self.run(
+            "UPDATE task SET cancelled = size, waiting = 0, held = 0, starting = 0, running = 0, shell_code = 130, ended_at = ?2,
+                             rest_state = 'CANCELLED', reason = NULL WHERE id = ?1",
+            (task, now),
+        )?;
+        self.run("DELETE FROM away WHERE task_id = ?1", [task])?;
+        Ok(())
+    }
+
+    /// Nothing more is expected of it: whoever may hold it is not asked again.
+    pub fn forget_away(&self, task: TaskId) -> Result<()> {
+        self.run("DELETE FROM away WHERE task_id = ?1", [task])?;
+        Ok(())
+    }
+
+    /// It never was anywhere: the row goes. Its id is not used again.
+    pub fn drop_away(&self, task: TaskId) -> Result<()> {
+        self.run("DELETE FROM task WHERE id = ?1 AND id IN (SELECT task_id FROM away WHERE home IS NULL)", [task])?;
+        Ok(())
+    }
+
+    /// The way led back to this home: what was a client's row becomes a task of this home, under the same id.
+    pub fn adopt_away(&self, task: TaskId, class: ClassId, round: u32, route: (&str, &str)) -> Result<()> {
+        self.run("DELETE FROM away WHERE task_id = ?1", [task])?;
+        // Leave the queue of the old class, change, enter that of the new one: triggers keep both counts.
+        let waiting: u32 = self.one("SELECT waiting FROM task WHERE id = ?1", [task], |row| row.get(0))?.unwrap_or(0);
+        self.run("UPDATE task SET waiting = 0 WHERE id = ?1", [task])?;
+        self.run(
+            "UPDATE task SET class_id = ?2, round = ?3, tier1 = ?4, tier2 = ?5, reason = NULL WHERE id = ?1",
+            (task, class, round, route.0, route.1),
+        )?;
+        self.run("UPDATE task SET waiting = ?2 WHERE id = ?1", (task, waiting))?;
+        Ok(())
+    }
+}

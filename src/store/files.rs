@@ -1,0 +1,234 @@
+//! Files that travel with tasks: what was sent, what was brought back, and who still needs it.
+
+use super::{Home, Result, StoreError, Tx, View};
+use crate::model::command::Text;
+use crate::model::files::{Digest, Fetch, RelPath, Sent, Workplace};
+use crate::model::id::{Index, TaskId};
+use crate::model::task::Launch;
+use crate::model::time::Timestamp;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// What the last attempt of a member brought back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    pub index: Index,
+    pub number: u32,
+    pub lies: Whereabouts,
+    /// What a person should know: a pattern that matched nothing.
+    pub remarks: Vec<String>,
+    pub unpacked_at: Option<Timestamp>,
+}
+
+/// Where what was to be brought back lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// There was nothing to be brought.
+    Nothing,
+    /// An archive in the home's spool.
+    Here { digest: Digest, size: u64, files: u64 },
+    /// It could not be brought, for this reason, and stays on the server.
+    There { error: String },
+}
+
+const SELECT: &str = "SELECT idx, number, digest, size, files, error, remarks, unpacked_at FROM fetched ";
+
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Fetched> {
+    let lies = match (row.get::<_, Option<Digest>>(2)?, row.get::<_, Option<String>>(5)?) {
+        (_, Some(error)) => Whereabouts::There { error },
+        (Some(digest), None) => Whereabouts::Here { digest, size: row.get(3)?, files: row.get(4)? },
+        (None, None) => Whereabouts::Nothing,
+    };
+    Ok(Fetched {
+        index: row.get(0)?,
+        number: row.get(1)?,
+        lies,
+        remarks: super::columns::json(&row.get::<_, String>(6)?)?,
+        unpacked_at: row.get(7)?,
+    })
+}
+
+impl View<'_> {
+    /// Where a task runs, and what comes back.
+    pub fn files_of(&self, task: TaskId) -> Result<(Workplace, Option<Fetch>)> {
+        let found = self.one(
+            "SELECT bundle, size, files, below, fetch, changed, lands FROM task_files WHERE task_id = ?1",
+            [task],
+            |row| {
+                let workplace = match row.get::<_, Option<Digest>>(0)? {
+                    Some(bundle) => {
+                        Workplace::Own(Sent { bundle, size: row.get(1)?, files: row.get(2)?, below: row.get(3)? })
+                    }
+                    None => Workplace::There,
+                };
+                let fetch = match row.get::<_, Option<Vec<u8>>>(4)? {
+                    Some(patterns) => {
+                        Some(Fetch { patterns: split(&patterns), changed: row.get(5)?, into: row.get(6)? })
+                    }
+                    None => None,
+                };
+                Ok((workplace, fetch))
+            },
+        )?;
+        Ok(found.unwrap_or_default())
+    }
+
+    /// What one member brought back.
+    pub fn fetched(&self, task: TaskId, index: Index) -> Result<Option<Fetched>> {
+        self.one(&format!("{SELECT} WHERE task_id = ?1 AND idx = ?2"), (task, index), read)
+    }
+
+    /// What the members of a task brought back, in their order.
+    pub fn fetched_of(&self, task: TaskId) -> Result<Vec<Fetched>> {
+        self.all(&format!("{SELECT} WHERE task_id = ?1 ORDER BY idx"), [task], read)
+    }
+
+    /// Tasks of which members are about to start with this archive.
+    pub fn starting_with(&self, bundle: Digest) -> Result<Vec<TaskId>> {
+        self.all(
+            "SELECT task_id FROM task_files f JOIN task t ON t.id = f.task_id WHERE f.bundle = ?1 AND t.starting > 0",
+            [bundle],
+            |row| row.get(0),
+        )
+    }
+
+    /// Is this archive kept?
+    pub fn has_bundle(&self, bundle: Digest) -> Result<bool> {
+        Ok(self.one("SELECT 1 FROM bundle WHERE digest = ?1", [bundle], |_| Ok(()))?.is_some())
+    }
+
+    /// Archives that no task needs: no unended one, and none that ended after `before` and may be started again. Not those
+    /// that were taken in after `fresh`: their submits may still be under way.
+    pub fn unneeded_bundles(&self, before: Timestamp, fresh: Timestamp) -> Result<Vec<Digest>> {
+        self.all(
+            "SELECT digest FROM bundle b WHERE taken_at < ?2 AND NOT EXISTS (
+                 SELECT 1 FROM task_files f JOIN task t ON t.id = f.task_id WHERE f.bundle = b.digest
+                 AND (t.waiting + t.held + t.starting + t.running > 0
+                      OR (t.ended_at >= ?1 AND (t.state <> 'COMPLETED' OR f.fetch IS NOT NULL))))",
+            (before, fresh),
+            |row| row.get(0),
+        )
+    }
+}
+
+fn split(joined: &[u8]) -> Vec<RelPath> {
+    let parts = joined.split(|b| *b == 0).filter(|part| !part.is_empty());
+    parts.filter_map(|part| RelPath::try_from(Text::from_bytes(part)?).ok()).collect()
+}
+
+impl Tx<'_> {
+    /// Keeps what travels with a new task.
+    pub(super) fn add_files(&self, task: TaskId, launch: &Launch) -> Result<()> {
+        let (sent, fetch) = (launch.workplace.sent(), launch.fetch.as_ref());
+        if sent.is_none() && fetch.is_none() {
+            return Ok(());
+        }
+        let patterns = fetch.map(|f| f.patterns.iter().map(RelPath::as_bytes).collect::<Vec<_>>().join(&0));
+        self.run(
+            "INSERT INTO task_files (task_id, bundle, size, files, below, fetch, changed, lands)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            rusqlite::params![
+                task,
+                sent.map(|s| s.bundle),
+                sent.map_or(0, |s| s.size),
+                sent.map_or(0, |s| s.files),
+                sent.map_or_else(RelPath::default, |s| s.below.clone()),
+                patterns,
+                fetch.is_some_and(|f| f.changed),
+                fetch.map(|f| &f.into),
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// An archive is in the spool from now on, for a while also without a task. `place` puts its file there: nobody removes
+    /// files while this lasts.
+    pub fn keep_bundle(&self, sent: &Sent, now: Timestamp, place: impl FnOnce() -> Result<()>) -> Result<()> {
+        place()?;
+        self.run(
+            "INSERT INTO bundle (digest, size, files, taken_at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO UPDATE SET taken_at = excluded.taken_at",
+            (sent.bundle, sent.size, sent.files, now),
+        )?;
+        Ok(())
+    }
+
+    /// Forgets archives and removes their files in the same breath, so that no submit counts on one of them.
+    pub fn drop_bundles(&self, home: &Home, bundles: &[Digest]) -> Result<()> {
+        for bundle in bundles {
+            self.run("DELETE FROM bundle WHERE digest = ?1", [bundle])?;
+            remove(&home.sent_file(*bundle))?;
+        }
+        Ok(())
+    }
+
+    /// What an attempt brought back.
+    pub fn keep_fetched(&self, task: TaskId, fetched: &Fetched) -> Result<()> {
+        let (digest, size, files, error) = match &fetched.lies {
+            Whereabouts::Nothing => (None, 0, 0, None),
+            Whereabouts::Here { digest, size, files } => (Some(*digest), *size, *files, None),
+            Whereabouts::There { error } => (None, 0, 0, Some(error)),
+        };
+        let remarks = serde_json::to_string(&fetched.remarks).unwrap_or_else(|_| "[]".to_owned());
+        self.run(
+            "INSERT OR REPLACE INTO fetched (task_id, idx, number, digest, size, files, error, remarks, unpacked_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            rusqlite::params![
+                task,
+                fetched.index,
+                fetched.number,
+                digest,
+                size,
+                files,
+                error,
+                remarks,
+                fetched.unpacked_at
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// What of ended tasks still lies on servers goes when their agents say hello next.
+    pub fn give_up_fetching(&self, before: Timestamp) -> Result<()> {
+        self.run(
+            "DELETE FROM fetched WHERE error IS NOT NULL AND task_id IN
+             (SELECT id FROM task WHERE waiting + held + starting + running = 0 AND ended_at < ?1)",
+            [before],
+        )?;
+        Ok(())
+    }
+
+    /// A client has unpacked it.
+    pub fn mark_unpacked(&self, task: TaskId, index: Index, now: Timestamp) -> Result<()> {
+        self.run("UPDATE fetched SET unpacked_at = ?3 WHERE task_id = ?1 AND idx = ?2", (task, index, now))?;
+        Ok(())
+    }
+}
+
+/// Removes a file that may be gone already.
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(StoreError::Unwritable { path: path.to_owned(), error })
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Home {
+    /// An archive that was sent.
+    pub fn sent_file(&self, bundle: Digest) -> PathBuf {
+        self.sent().join(bundle.to_string())
+    }
+
+    /// What a member brought back.
+    pub fn fetched_file(&self, task: TaskId, index: Index) -> PathBuf {
+        self.fetched().join(format!("{task}.{index}"))
+    }
+
+    /// Makes a new name in one of these directories last.
+    pub fn settle(&self, dir: &Path) -> Result<()> {
+        let synced = File::open(dir).and_then(|dir| dir.sync_all());
+        synced.map_err(|error| StoreError::Unwritable { path: dir.to_owned(), error })
+    }
+}

@@ -1,0 +1,117 @@
+//! How long files are kept, and what happens where there is no room.
+
+use crate::support::small::Small;
+use crate::support::{Grid, process};
+use std::fs;
+use std::time::{Duration, SystemTime};
+
+/// As if all archives had been taken in a day ago and more.
+fn yesterday(grid: &Grid) {
+    let database = rusqlite::Connection::open(grid.home().join("grid.db")).unwrap();
+    database.execute_batch("UPDATE bundle SET taken_at = taken_at - 90000000").unwrap();
+}
+
+fn count(grid: &Grid, dir: &str) -> usize {
+    fs::read_dir(grid.home().join("spool").join(dir)).unwrap().count()
+}
+
+#[test]
+fn what_was_sent_goes_when_nobody_needs_it() {
+    let grid = Grid::new();
+    let send = |text: &str, more: &[&str]| {
+        fs::write(grid.file("f"), text).unwrap();
+        grid.submit(more.iter().chain(&["--send", "f", "--", "sh", "-c", "grep -q good f"]))
+    };
+    let good = send("good", &[]);
+    let bad = send("bad", &[]);
+    let held = send("good later", &["--hold"]);
+    grid.grid(["wait", &good]).expect(0);
+    grid.grid(["wait", &bad]).expect(1);
+    assert_eq!(count(&grid, "sent"), 3);
+    grid.grid(["gc"]).ok();
+    assert_eq!(count(&grid, "sent"), 3, "submits of the same may be under way");
+    yesterday(&grid);
+    let gone = grid.grid(["gc", "--json"]).json();
+    assert_eq!((count(&grid, "sent"), &gone["files"]), (2, &1.into()), "what did well needs nothing more");
+    // What failed may be started again, as long as outputs are kept.
+    grid.grid(["retry", &bad]).ok();
+    grid.grid(["wait", &bad]).expect(1);
+    grid.grid(["config", "set", "keep_outputs", "1ms"]).ok();
+    process::until("it is old", || {
+        grid.grid(["gc"]).ok();
+        count(&grid, "sent") == 1
+    });
+    grid.grid(["retry", &bad]).expect(1).says(&["submit it again"]);
+    grid.grid(["release", &held]).ok();
+    grid.grid(["wait", &held]).expect(0);
+    // What a submit left that was shot in the middle.
+    let stray = grid.home().join("spool/sent/new-x");
+    fs::write(&stray, "").unwrap();
+    grid.grid(["gc"]).ok();
+    assert!(stray.exists(), "it may still be at it");
+    let old = SystemTime::now() - Duration::from_secs(2 * 24 * 3600);
+    fs::File::options().append(true).open(&stray).unwrap().set_modified(old).unwrap();
+    grid.grid(["gc"]).ok();
+    assert!(!stray.exists());
+}
+
+#[test]
+fn what_was_brought_is_kept_as_outputs_are() {
+    let grid = Grid::new();
+    grid.grid(["run", "--send", "/etc/hostname", "--fetch", "out", "--", "sh", "-c", "echo x > out"]).ok();
+    grid.grid(["gc"]).ok();
+    assert_eq!((count(&grid, "fetched"), count(&grid, "sent")), (1, 1));
+    grid.grid(["config", "set", "keep_outputs", "1ms"]).ok();
+    process::until("it is old", || {
+        grid.grid(["gc"]).ok();
+        count(&grid, "fetched") == 0
+    });
+    grid.grid(["fetch", "last"]).expect(1).says(&["is gone"]);
+}
+
+#[test]
+fn a_server_without_room_is_passed_over_and_named() {
+    let grid = Grid::new();
+    grid.grid(["dispatcher", "stop"]).expect(0);
+    // 64 MiB are always left to others.
+    let Some(_small) = on_small(&grid, "68m") else { return };
+    fs::write(grid.file("f"), vec![b'x'; 6 << 20]).unwrap();
+    let done = grid.grid(["run", "--send", "f", "--", "cat", "f"]);
+    done.expect(125).says(&["no room for", "are free on local"]);
+    assert_eq!(grid.state("last"), "FAILED");
+    // Without files there is nothing that needs room.
+    grid.grid(["run", "--", "true"]).ok();
+    grid.grid(["dispatcher", "stop"]).expect(0);
+}
+
+#[test]
+fn what_can_not_be_packed_stays_on_the_server_until_it_is_asked_for_again() {
+    let grid = Grid::new();
+    grid.grid(["dispatcher", "stop"]).expect(0);
+    let spool = grid.home().join("spool/agent");
+    let Some(_small) = on_small(&grid, "68m") else { return };
+    fs::write(grid.file("f"), "text").unwrap();
+    let make = "head -c 1000000 /dev/zero > out; head -c 100000000 /dev/zero > filler 2>/dev/null; true";
+    let done = grid.grid(["run", "--send", "f", "--fetch", "out", "--", "sh", "-c", make]);
+    done.expect(125).says(&["could not be brought home", "No space left"]);
+    assert_eq!(grid.state("last"), "COMPLETED", "its own end stands");
+    grid.grid(["fetch", "last"]).expect(1).says(&["No space left"]);
+    // Somebody makes room over there.
+    let filler = grid.sh(&format!("find {} -name filler", spool.display())).ok();
+    fs::remove_file(filler).unwrap();
+    grid.grid(["fetch", "last"]).ok();
+    assert_eq!(fs::metadata(grid.file("out")).unwrap().len(), 1_000_000);
+    process::until("its directory is gone", || {
+        grid.sh(&format!("find {} -name root", spool.display())).ok().is_empty()
+    });
+    grid.grid(["dispatcher", "stop"]).expect(0);
+}
+
+/// The agent's spool as a file system of its own.
+fn on_small(grid: &Grid, size: &str) -> Option<Small> {
+    let small = Small::mount(&grid.home().join("spool/agent"), size);
+    if small.is_none() {
+        eprintln!("skipped: this account may not mount a small file system");
+    }
+    small
+}

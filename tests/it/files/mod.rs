@@ -1,0 +1,5 @@
+mod deaths;
+mod keeping;
+mod landing;
+mod large;
+mod travel;

@@ -1,0 +1,52 @@
+//! kill -9 of each process on the way, at every named point: the client's command, `grid serve` of either tier.
+
+use super::way::three;
+use crate::support::process;
+use grid::model::failpoint::POINTS;
+
+fn shoot_at(point: &str) {
+    let (mut client, front, lab) = three();
+    for grid in [&client, &front, &lab] {
+        grid.grid(["config", "set", "peer_timeout", "3s"]).ok();
+        grid.grid(["dispatcher", "stop"]).expect(0);
+    }
+    // Everything on the way is started by the client's dispatcher, and so inherits this.
+    let once = client.file("shot");
+    client.set_env("GRID_FAILPOINT", point);
+    client.set_env("GRID_FAILPOINT_ONCE", once.to_str().unwrap());
+    let marks = lab.file("marks");
+    let mut acknowledged = Vec::new();
+    for number in 1..=2 {
+        let mark = format!("echo {number} >> {}", marks.display());
+        let done = client.grid(["submit", "--parsable", "--", "sh", "-c", &mark]);
+        match done.code() {
+            0 => acknowledged.push((number, done.ok())),
+            137 => assert!(point.starts_with("way-row") || point.contains("-place"), "{point}: {done:?}"),
+            _ => panic!("{point}: {done:?}"),
+        }
+    }
+    assert!(once.exists(), "{point}: nobody passed it");
+    client.grid(["wait"]).expect(0);
+    let runs = |number: i32| lab.lines("marks").iter().filter(|mark| **mark == number.to_string()).count();
+    for (number, id) in &acknowledged {
+        assert_eq!(client.state(id), "COMPLETED", "{point}");
+        assert_eq!(runs(*number), 1, "{point}: task {id}");
+    }
+    // One whose id was told to nobody may have run, once, and has a row that says so.
+    let rows = client.number("select count(*) n from task_view where state = 'COMPLETED'");
+    assert_eq!(rows as usize, runs(1) + runs(2), "{point}");
+    process::until("nobody is at it", || {
+        !std::fs::read_dir(client.home().join("run"))
+            .unwrap()
+            .flatten()
+            .any(|file| file.file_name().to_string_lossy().starts_with("placing."))
+    });
+    assert_eq!(front.tasks(), 0, "{point}: the first tier keeps none");
+}
+
+#[test]
+fn wherever_a_process_of_the_way_is_shot_an_acknowledged_task_runs_once() {
+    for point in POINTS.iter().filter(|point| point.starts_with("way-")) {
+        shoot_at(point);
+    }
+}

@@ -1,0 +1,286 @@
+//! Whatever comes in through `grid serve`: refused in clear words, no crash, no change.
+
+use super::world::request;
+use crate::support::{Grid, process};
+use grid::model::attribute::Value;
+use grid::model::command::Command;
+use grid::model::distributor::Load;
+use grid::model::id::{HomeId, TaskUuid};
+use grid::model::task::{Members, Request};
+use grid::protocol::distributor::{Answer, FromServe, How, MAGIC, Question, Report, ToServe, VERSION, Way};
+use grid::protocol::envelope::{Envelope, Sealed};
+use grid::protocol::frame;
+use grid::protocol::seal;
+use std::io::{Read, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+
+/// One connection to a home.
+struct Caller {
+    child: Child,
+    say: ChildStdin,
+    hear: ChildStdout,
+}
+
+impl Caller {
+    fn knock(grid: &Grid, badge: &[&str]) -> Self {
+        let mut command = grid.typed(["serve"]);
+        command.args(badge).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let (say, mut hear) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let mut magic = vec![0; MAGIC.len()];
+        hear.read_exact(&mut magic).unwrap();
+        assert_eq!(magic, MAGIC);
+        Self { child, say, hear }
+    }
+
+    fn of(grid: &Grid, badge: &[&str], home: HomeId) -> Self {
+        let mut caller = Self::knock(grid, badge);
+        let hello = ToServe::Hello { version_min: 1, version: VERSION, home, incarnation: 1 };
+        frame::write(&mut caller.say, &hello).unwrap();
+        assert!(matches!(caller.hear(), Some(FromServe::Hello { .. })));
+        caller
+    }
+
+    fn hear(&mut self) -> Option<FromServe> {
+        frame::read(&mut self.hear).unwrap()
+    }
+
+    fn ask(&mut self, question: Question) -> Answer {
+        frame::write(&mut self.say, &ToServe::Ask { ticket: 7, question }).unwrap();
+        loop {
+            match self.hear().unwrap() {
+                FromServe::Answer { ticket: 7, answer, last: true } => return answer,
+                FromServe::Answer { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn denied(&mut self, question: Question, words: &[&str]) {
+        match self.ask(question) {
+            Answer::Denied(why) | Answer::Unknown(why) | Answer::No { why } => {
+                words.iter().for_each(|word| assert!(why.contains(word), "{word:?} is not said: {why}"));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn leaves(mut self) {
+        drop(self.say);
+        let mut rest = Vec::new();
+        self.hear.read_to_end(&mut rest).unwrap();
+        assert!(process::wait_for(&mut self.child, process::HANG).is_some_and(|s| s.success()));
+    }
+}
+
+fn envelope(user: Option<&str>, sealed: Sealed) -> Envelope {
+    let user = user.map(|name| name.parse().unwrap());
+    Envelope { version: 1, uuid: TaskUuid::new(), round: 1_000, user, hops: 0, sealed }
+}
+
+fn offer(envelope: Envelope) -> Question {
+    Question::Offer { at: None, envelope, called: None }
+}
+
+fn stranger() -> HomeId {
+    HomeId(uuid::Uuid::now_v7())
+}
+
+#[test]
+fn noise_huge_lengths_and_other_versions_are_refused_and_the_home_stands() {
+    let grid = Grid::new();
+    for noise in [&b"\xff\xff\xff\xffxx"[..], b"GET / HTTP/1.1\r\n\r\n", &[0x04, 0, 0, 0, 0xc1, 0xc1, 0xc1, 0xc1]] {
+        let mut caller = Caller::knock(&grid, &[]);
+        caller.say.write_all(noise).unwrap();
+        match caller.hear() {
+            Some(FromServe::Unfit { error }) => assert!(error.contains("no greeting"), "{error}"),
+            other => panic!("{other:?}"),
+        }
+        caller.leaves();
+    }
+    let mut caller = Caller::knock(&grid, &[]);
+    let hello = ToServe::Hello { version_min: VERSION + 1, version: VERSION + 3, home: stranger(), incarnation: 1 };
+    frame::write(&mut caller.say, &hello).unwrap();
+    match caller.hear() {
+        Some(FromServe::Unfit { error }) => assert!(error.contains("same release"), "{error}"),
+        other => panic!("{other:?}"),
+    }
+    caller.leaves();
+    // Noise after a good beginning.
+    let mut caller = Caller::of(&grid, &[], stranger());
+    caller.say.write_all(&[0xff; 64]).unwrap();
+    assert!(matches!(caller.hear(), Some(FromServe::Unfit { .. })));
+    caller.leaves();
+    // A slow drip that ends in the middle of a frame is no harm.
+    let mut caller = Caller::of(&grid, &[], stranger());
+    for byte in [9, 0, 0, 0, 0x81] {
+        caller.say.write_all(&[byte]).unwrap();
+        caller.say.flush().unwrap();
+    }
+    caller.leaves();
+    // What is no home is made by nobody.
+    let nowhere = grid.file("nowhere");
+    let mut command = grid.typed(["serve", "--home"]);
+    command.arg(&nowhere);
+    process::run_with(&mut command, Some(b"")).expect(0);
+    assert!(!nowhere.exists());
+    grid.grid(["run", "--", "true"]).ok();
+}
+
+#[test]
+fn tasks_that_no_receiver_takes_are_refused_by_name() {
+    let grid = Grid::new();
+    let me = grid.sql("select name from user_view")[0]["name"].as_str().unwrap().to_owned();
+    let mut caller = Caller::of(&grid, &[], stranger());
+    caller.denied(offer(envelope(None, Sealed::from_bytes(vec![0xc1; 100]))), &["can't be read"]);
+    caller.denied(offer(envelope(None, Sealed::from_bytes(vec![0; (1 << 20) + 1]))), &["1048576 at most"]);
+    let sealed = |change: &dyn Fn(&mut Request)| {
+        let mut request = request();
+        change(&mut request);
+        envelope(None, seal::seal(&request).unwrap())
+    };
+    let labels = |n: usize| (0..n).map(|k| (format!("a{k}").into(), Value::Int(1))).collect();
+    caller.denied(offer(sealed(&|r| r.demand.labels = labels(257))), &["task attributes: 257", "256 at most"]);
+    let long: Value = "x".repeat(5000).as_str().into();
+    caller.denied(
+        offer(sealed(&|r| r.demand.labels = [("a".into(), long.clone())].into())),
+        &["task attribute a", "4096"],
+    );
+    caller.denied(offer(sealed(&|r| r.demand.constraint = Some("server.".into()))), &["requirement"]);
+    caller.denied(offer(sealed(&|r| r.demand.constraint = Some("x".repeat(3000).into()))), &["2 KiB"]);
+    caller.denied(offer(sealed(&|r| r.launch.cwd = "tmp".into())), &["absolute"]);
+    caller.denied(offer(sealed(&|r| r.user = Some("root2".parse().unwrap()))), &["--user"]);
+    caller.denied(offer(sealed(&|r| r.client.host = "x\u{1b}[2J".into())), &["client.host"]);
+    let zero = Members::Range { first: 4_000_000_000, step: 1_000_000_000, count: 5, at_once: None };
+    caller.denied(offer(sealed(&|r| r.members = zero.clone())), &["array"]);
+    let mut far = sealed(&|_| {});
+    far.hops = 4;
+    caller.denied(offer(far), &["circle"]);
+    // And one that is right is taken, as the owner's.
+    assert!(matches!(caller.ask(offer(sealed(&|_| {}))), Answer::Offered(_)));
+    let way = Way { front: "f".into(), member: "m".into(), search: "nonsense".into() };
+    let commit = |envelope| Question::Commit { at: None, envelope, how: How::Queue, way: way.clone() };
+    let good = sealed(&|_| {});
+    let Answer::Placed(placed) = caller.ask(commit(good.clone())) else { panic!() };
+    // The same again is the same task; with another round too.
+    let Answer::Placed(again) = caller.ask(commit(Envelope { round: 2_000, ..good })) else { panic!() };
+    assert_eq!(placed.task.id, again.task.id);
+    assert_eq!(grid.tasks(), 1);
+    grid.grid(["wait", "1"]).ok();
+    assert_eq!(grid.show("1")["user"], me.as_str());
+    caller.leaves();
+}
+
+#[test]
+fn users_are_who_their_key_says_and_run_only_where_the_owner_lets_them() {
+    let grid = Grid::new();
+    grid.grid(["user", "add", "alice"]).ok();
+    grid.grid(["user", "add", "bob"]).ok();
+    grid.grid(["user", "add", "front-a"]).ok();
+    let line = grid.grid(["user", "allow", "alice"]).ok();
+    assert!(
+        line.starts_with("restrict,command=\"") && line.contains("serve --home") && line.contains("--as alice"),
+        "{line}"
+    );
+    assert!(grid.grid(["user", "allow", "front-a", "--vouch"]).ok().contains("--vouch front-a"));
+    let task = |user: Option<&str>| envelope(user, seal::seal(&request()).unwrap());
+    let mut alice = Caller::of(&grid, &["--as", "alice"], stranger());
+    // A forged user.
+    alice.denied(offer(task(Some("bob"))), &["alice speaks for bob", "--vouch"]);
+    // Not on a server that runs tasks under the owner's account, until the owner says so.
+    let refused = match alice.ask(offer(task(None))) {
+        Answer::Offered(offered) => offered,
+        other => panic!("{other:?}"),
+    };
+    assert!(refused.servers.iter().any(|s| s.contains("shared_account")), "{refused:?}");
+    grid.grid(["server", "set", "local", "--shared-account"]).ok();
+    let Answer::Offered(offered) = alice.ask(offer(task(None))) else { panic!() };
+    assert!(offered.servers.is_empty(), "{offered:?}");
+    let mut high = request();
+    high.demand.priority = 5;
+    alice.denied(offer(envelope(None, seal::seal(&high).unwrap())), &["priority 5", "only lower"]);
+    // What is put around a requirement is not to be broken out of.
+    let mut out = request();
+    out.demand.constraint = Some("true) || (true".into());
+    alice.denied(offer(envelope(None, seal::seal(&out).unwrap())), &["requirement"]);
+    // A first tier that is vouched for may speak for its users, if they are users here.
+    let mut front = Caller::of(&grid, &["--as", "front-a", "--vouch", "front-a"], stranger());
+    assert!(matches!(front.ask(offer(task(Some("bob")))), Answer::Offered(_)));
+    front.denied(offer(task(Some("mallory"))), &["mallory@front-a is unknown here"]);
+    // Other people's tasks do not exist for one who may only submit.
+    let id = grid.submit(["--", "true"]);
+    grid.grid(["wait", &id]).ok();
+    let uuid = grid.show(&id)["uuid"].as_str().unwrap().parse().unwrap();
+    let owner = HomeId(grid.sql("select id from home")[0]["id"].as_str().unwrap().parse().unwrap());
+    let show = grid::protocol::distributor::Verb::Show { index: None };
+    let question = Question::Task { owner, user: None, uuid: TaskUuid(uuid), verb: show };
+    alice.denied(question.clone(), &["no task"]);
+    grid.grid(["user", "allow", "alice", "--role", "see-all"]).ok();
+    assert!(matches!(alice.ask(question), Answer::Report(_)));
+    // What such a task can read under a shared account: all that the owner can.
+    let mut nosy = request();
+    nosy.launch.command =
+        Command::new(vec!["cat".into(), grid.home().join("grid.db").as_os_str().to_owned().into()]).unwrap();
+    let way = Way { front: "f".into(), member: "m".into(), search: String::new() };
+    let envelope = envelope(None, seal::seal(&nosy).unwrap());
+    let Answer::Placed(placed) = alice.ask(Question::Commit { at: None, envelope, how: How::Queue, way }) else {
+        panic!()
+    };
+    grid.grid(["wait", &placed.task.id.to_string()]).ok();
+    alice.leaves();
+    front.leaves();
+}
+
+fn report(name: &str, home: HomeId, sequence: u64, running: u32) -> Report {
+    Report {
+        name: name.parse().unwrap(),
+        there: "tier2".parse().unwrap(),
+        home,
+        incarnation: 1,
+        sequence,
+        load: Load { servers: 1, slots: 4, running, waiting: 0, idle_cpus: 1.0, power: 1.0 },
+        apps: vec![],
+        health: "UP".into(),
+        release: "0".into(),
+        why: "event".into(),
+    }
+}
+
+#[test]
+fn registrants_say_neither_where_they_are_nor_who_others_are_and_old_reports_change_nothing() {
+    let front = Grid::new();
+    front.grid(["user", "add", "lab-x"]).ok();
+    let (lab, other) = (stranger(), stranger());
+    let running = |front: &Grid| {
+        front.grid(["distributor", "show", "lab-x", "--json"]).json()["attributes"]["running"]["value"].clone()
+    };
+    let offers: grid::model::endpoint::Endpoint = "ssh:somebody-else".parse().unwrap();
+    let mut caller = Caller::of(&front, &["--as", "lab-x"], lab);
+    let register = Question::Register { offers: offers.clone(), report: report("lab-x", lab, 3, 1) };
+    assert!(matches!(caller.ask(register), Answer::Note(words) if words.contains("distributor allow lab-x")));
+    // Nothing goes there, and what it says of its place is not believed.
+    let listed = front.grid(["distributor", "list", "--json"]).json();
+    let row = listed.as_array().unwrap().iter().find(|d| d["name"] == "lab-x").unwrap().clone();
+    assert_eq!(row["state"], "REGISTERED");
+    assert_eq!(row["attributes"]["endpoint"]["value"], "local", "{row}");
+    front.grid(["submit", "--json", "-n", "--", "true"]).ok();
+    // Replayed and reordered reports are older: the newest stands.
+    let transfer = |sequence, running| Question::Transfer(report("lab-x", lab, sequence, running));
+    for (sequence, sent, stands) in [(5, 5, 5), (4, 4, 5), (5, 9, 5), (6, 6, 6), (3, 1, 6)] {
+        assert_eq!(caller.ask(transfer(sequence, sent)), Answer::Done);
+        assert_eq!(running(&front), stands);
+    }
+    caller.denied(Question::Transfer(report("lab-x", other, 99, 99)), &["itself only"]);
+    let mut odd = report("lab-x", lab, 7, 7);
+    odd.load.power = f64::NAN;
+    caller.denied(Question::Transfer(odd), &["no numbers"]);
+    caller.leaves();
+    let mut thief = Caller::of(&front, &["--as", "lab-x"], other);
+    thief.denied(Question::Register { offers, report: report("lab-x", other, 99, 99) }, &["belongs to another home"]);
+    thief.denied(Question::Transfer(report("tier2", other, 99, 99)), &["taken"]);
+    thief.leaves();
+    assert_eq!(running(&front), 6);
+    let key = front.grid(["distributor", "allow", "lab-x", "--endpoint", "ssh:lab-x"]).ok();
+    assert!(key.contains("--as lab-x"), "{key}");
+    front.grid(["distributor", "show", "lab-x"]).shows(&["ssh:lab-x"]);
+}

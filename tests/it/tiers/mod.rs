@@ -1,0 +1,8 @@
+//! Tasks that go through both tiers to other homes.
+
+mod deaths;
+mod hostile;
+mod schedules;
+mod silence;
+mod way;
+mod world;

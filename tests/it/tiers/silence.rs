@@ -1,0 +1,83 @@
+//! Homes that do not answer: told as unreachable, never as ended; asked again; given up only by hand.
+
+use super::way::three;
+use crate::support::{Grid, process};
+use serde_json::json;
+
+/// Takes a home away, and gives it back at the end.
+struct Away<'a> {
+    grid: &'a Grid,
+}
+
+impl<'a> Away<'a> {
+    fn take(grid: &'a Grid, others: &[&Grid]) -> Self {
+        for other in others {
+            other.grid(["dispatcher", "stop"]).expect(0);
+        }
+        std::fs::rename(grid.home(), grid.home().with_extension("away")).unwrap();
+        Self { grid }
+    }
+
+    fn give_back(self) {
+        std::fs::rename(self.grid.home().with_extension("away"), self.grid.home()).unwrap();
+    }
+}
+
+#[test]
+fn a_home_that_is_down_is_unreachable_and_its_task_has_not_ended() {
+    let (client, front, lab) = three();
+    let id = client.submit(["-H", "--", "true"]);
+    let away = Away::take(&front, &[&client, &front]);
+    let shown = client.show(&id);
+    assert_eq!(shown["state"], "HELD", "{shown}");
+    assert!(shown["reason"].as_str().unwrap().contains("no answer from lab-x for"), "{shown}");
+    client.grid(["logs", &id]).expect(1).says(&["no answer"]);
+    client.grid(["release", &id]).expect(1).says(&["no answer", "no home"]);
+    // A cancel is on the disk, and told as soon as there is somebody to tell.
+    let done = client.grid(["cancel", &id, "--json"]).json();
+    assert!(done[0]["note"].as_str().unwrap().contains("told as soon as"), "{done}");
+    assert_eq!(client.state(&id), "HELD");
+    away.give_back();
+    client.grid(["dispatcher", "start"]).ok();
+    process::until("the cancel has arrived", || lab.state("1") == "CANCELLED");
+    process::until("and is known here", || client.state(&id) == "CANCELLED");
+}
+
+#[test]
+fn another_front_that_knows_the_owner_leads_there_too() {
+    let (client, front, lab) = three();
+    let other = Grid::new();
+    other.grid(["distributor", "add", "lab-1", "--tier", "2", "--endpoint", lab.home().to_str().unwrap()]).ok();
+    client.grid(["distributor", "add", "front-b", "--tier", "1", "--endpoint", other.home().to_str().unwrap()]).ok();
+    let id = client.submit(["--", "echo", "hello"]);
+    client.grid(["wait", &id]).ok();
+    let away = Away::take(&front, &[&client, &front]);
+    assert_eq!(client.grid(["logs", &id]).ok(), "hello");
+    assert_eq!(client.show(&id)["remote"], json!({"distributor": "lab-x", "id": "1"}));
+    // And new tasks go that way.
+    assert_eq!(client.grid(["submit", "--json", "--", "true"]).json()["route"][0], "front-b");
+    away.give_back();
+}
+
+#[test]
+fn what_nobody_says_of_is_given_up_by_hand_only() {
+    let (mut client, front, lab) = three();
+    client.grid(["config", "set", "peer_timeout", "1s"]).ok();
+    client.grid(["dispatcher", "stop"]).expect(0);
+    // The command dies after the row is written and before anything is sent; then the first tier is gone.
+    client.set_env("GRID_FAILPOINT", "way-before-place");
+    client.grid(["submit", "--", "true"]).expect(137);
+    client.unset_env("GRID_FAILPOINT");
+    let away = Away::take(&front, &[&client, &front]);
+    let shown = client.show("1");
+    assert_eq!((&shown["state"], &shown["remote"]), (&json!("PENDING"), &json!(null)), "{shown}");
+    process::until("it was asked for", || client.show("1")["reason"].to_string().contains("no answer from"));
+    client.grid(["logs", "1"]).expect(1).says(&["--forget 1"]);
+    client.grid(["cancel", "--forget", "1"]).expect(0).says(&["may run all the same"]);
+    assert_eq!(client.state("1"), "CANCELLED");
+    client.grid(["wait", "1"]).expect(130);
+    away.give_back();
+    assert_eq!(lab.tasks(), 0);
+    client.grid(["run", "--", "true"]).ok();
+    client.grid(["cancel", "--forget", "2"]).expect(0);
+}

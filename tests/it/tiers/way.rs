@@ -1,0 +1,50 @@
+//! A submit from one home through a first tier in a second one to a third, over path endpoints, with everything that follows it.
+
+use crate::support::Grid;
+use serde_json::json;
+
+/// Client, first tier, second tier: three homes.
+pub fn three() -> (Grid, Grid, Grid) {
+    let (client, front, lab) = (Grid::new(), Grid::new(), Grid::new());
+    front.grid(["distributor", "add", "lab-x", "--tier", "2", "--endpoint", lab.home().to_str().unwrap()]).ok();
+    front.grid(["distributor", "order", "--tier", "2", "lab-x,tier2"]).ok();
+    client.grid(["distributor", "add", "front-a", "--tier", "1", "--endpoint", front.home().to_str().unwrap()]).ok();
+    client.grid(["distributor", "remove", "tier1"]).ok();
+    (client, front, lab)
+}
+
+#[test]
+fn a_task_goes_through_both_tiers_and_everything_follows_it() {
+    let (client, front, lab) = three();
+    let done = client.grid(["submit", "--json", "--", "sh", "-c", "echo out; echo err >&2; exit 3"]).json();
+    assert_eq!(done["route"], json!(["front-a", "lab-x"]), "{done}");
+    let id = done["id"].as_str().unwrap();
+    client.grid(["wait", id]).expect(3);
+    assert_eq!(client.grid(["logs", id, "--out"]).ok(), "out");
+    let shown = client.show(id);
+    assert_eq!(shown["state"], "FAILED");
+    assert_eq!(shown["exit_code"], 3);
+    assert_eq!(shown["remote"], json!({"distributor": "lab-x", "id": "1"}), "{shown}");
+    assert_eq!(shown["attempts"].as_array().unwrap().len(), 1);
+    let why = client.explain(id);
+    assert_eq!(why["tiers"][0]["searched"][0]["distributor"], "front-a", "{why}");
+    assert_eq!(why["tiers"][1]["searched"][0]["distributor"], "lab-x", "{why}");
+    assert_eq!(why["chosen"], "local");
+    // Who owns what: the second tier has the task, the first tier nothing.
+    assert_eq!((lab.tasks(), front.tasks(), client.tasks()), (1, 0, 1));
+    // It can be started again, held, released and cancelled from here.
+    client.grid(["retry", id]).ok();
+    client.grid(["wait", id]).expect(3);
+    assert_eq!(client.show(id)["attempts"].as_array().unwrap().len(), 2);
+    let id = client.submit(["-H", "--", "sleep", "60"]);
+    assert_eq!(client.state(&id), "HELD");
+    client.grid(["release", &id]).ok();
+    client.until_state(&id, "RUNNING");
+    client.grid(["cancel", "--wait", &id]).ok();
+    assert_eq!(client.state(&id), "CANCELLED");
+    client.grid(["run", "--", "sh", "-c", "echo here; exit 7"]).expect(7);
+    // Nothing can ever run it: told, and no trace of it anywhere.
+    let before = (lab.tasks(), client.tasks());
+    client.grid(["submit", "-c", "999", "--", "true"]).expect(75).says(&["lab-x/local", "999"]);
+    assert_eq!((lab.tasks(), client.tasks()), before);
+}

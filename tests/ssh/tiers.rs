@@ -1,0 +1,148 @@
+//! Client, three first tiers and three second tiers on hosts of their own, over real ssh: as typed in the manual.
+
+use crate::support::rig::Plan;
+use crate::support::{Grid, Rig, process};
+use serde_json::{Value, json};
+
+/// `head` is the client; h1, h2, h3 are front-a, -b, -c; h4, h5, h6 are lab-x, -y, -z.
+struct Lab {
+    rig: Rig,
+}
+
+const FRONTS: [(&str, &str); 3] = [("front-a", "h1"), ("front-b", "h2"), ("front-c", "h3")];
+const LABS: [(&str, &str); 3] = [("lab-x", "h4"), ("lab-y", "h5"), ("lab-z", "h6")];
+
+impl Lab {
+    fn up() -> Option<Self> {
+        let rig = Plan::of(6).with_grid(&["h1", "h2", "h3", "h4", "h5", "h6"]).up()?;
+        let lab = Self { rig };
+        for host in ["head", "h1", "h2", "h3", "h4", "h5", "h6"] {
+            lab.at(host).grid(["config", "set", "idle_exit", "20s"]).ok();
+        }
+        Some(lab)
+    }
+
+    fn at(&self, host: &str) -> Grid {
+        self.rig.at(host)
+    }
+
+    fn client(&self) -> Grid {
+        self.at("head")
+    }
+
+    /// Each lab has two servers and is registered with each front, whose owner lets tasks go there.
+    fn together(&self) {
+        for (name, host) in FRONTS {
+            let endpoint = format!("ssh:{host}");
+            self.client().grid(["distributor", "add", name, "--tier", "1", "--endpoint", &endpoint]).ok();
+        }
+        self.client().grid(["distributor", "remove", "tier1"]).ok();
+        for (name, host) in LABS {
+            let lab = self.at(host);
+            lab.grid(["server", "add", "n1", "--local", "--slots", "2", "--app", &format!("ffmpeg-{name}")]).ok();
+            let offers = format!("ssh:{host}");
+            for (_, front) in FRONTS {
+                let with = format!("ssh:{front}");
+                let line = ["distributor", "register", "--as", name, "--with", &with, "--endpoint", &offers];
+                lab.grid([&line[..], &["--to", "all", "--on", "change,event,period:60s"]].concat()).ok();
+                self.at(front).grid(["distributor", "allow", name, "--endpoint", &offers]).ok();
+            }
+        }
+        for (_, front) in FRONTS {
+            self.at(front).grid(["distributor", "order", "--tier", "2", "lab-x,lab-y,lab-z,tier2"]).ok();
+        }
+    }
+}
+
+fn route(grid: &Grid, arguments: &[&str]) -> Value {
+    let mut line = vec!["submit", "--json"];
+    line.extend(arguments);
+    line.extend(["--", "true"]);
+    grid.grid(line).json()["route"].clone()
+}
+
+#[test]
+fn the_session_between_hosts_as_typed() {
+    let Some(lab) = Lab::up() else { return };
+    lab.together();
+    let client = lab.client();
+    client.grid(["distributor", "search", "--tier", "1", "in-order"]).ok();
+    lab.at("h4").grid(["distributor", "push"]).shows(&["lab-x", "ssh:h1"]);
+    lab.at("h1").grid(["distributor", "list"]).shows(&["lab-x", "ssh:h4", "UP"]);
+    lab.at("h1").grid(["distributor", "search", "--tier", "2", "least-loaded"]).ok();
+    lab.at("h1").grid(["distributor", "search", "--tier", "2", "in-order"]).ok();
+    // Client -> front-a -> the lab that has what is wanted -> its server.
+    let out = client.grid(["run", "--app", "ffmpeg-lab-y", "--", "uname", "-n"]).ok();
+    assert_eq!(out, "h5");
+    assert_eq!(client.show("last")["route"], json!(["front-a", "lab-y"]));
+    let id = client.submit(["-w", "lab-z/n1", "--", "sh", "-c", "echo out; echo err >&2; exit 4"]);
+    client.grid(["wait", &id]).expect(4);
+    assert_eq!(client.grid(["logs", "--out", &id]).ok(), "out");
+    assert_eq!(client.show(&id)["remote"]["distributor"], "lab-z");
+    assert_eq!(client.explain(&id)["chosen"], "n1");
+    client.grid(["run", "--", "sh", "-c", "exit 9"]).expect(9);
+    let id = client.submit(["--", "sleep", "600"]);
+    client.until_state(&id, "RUNNING");
+    client.grid(["cancel", "--wait", &id]).ok();
+    assert_eq!(client.state(&id), "CANCELLED");
+    assert_eq!(lab.at("h1").tasks(), 0, "a first tier keeps no task");
+}
+
+#[test]
+fn any_single_distributor_may_be_lost() {
+    let Some(lab) = Lab::up() else { return };
+    lab.together();
+    let client = lab.client();
+    client.grid(["config", "set", "peer_timeout", "3s"]).ok();
+    client.grid(["config", "set", "probe_timeout", "3s"]).ok();
+    for (_, front) in FRONTS {
+        lab.at(front).grid(["config", "set", "peer_timeout", "2s"]).ok();
+        lab.at(front).grid(["config", "set", "probe_timeout", "2s"]).ok();
+        lab.at(front).grid(["dispatcher", "stop"]).expect(0);
+    }
+    client.grid(["dispatcher", "stop"]).expect(0);
+    assert_eq!(route(&client, &[]), json!(["front-a", "lab-x"]));
+    // A lab is cut off: the front goes on to the next one, and remembers.
+    lab.rig.cut("h4");
+    assert_eq!(route(&client, &[])[1], "lab-y");
+    lab.at("h1").grid(["distributor", "list"]).shows(&["SILENT"]);
+    // A front is cut off: another one, which has to find out for itself.
+    lab.rig.cut("h1");
+    assert_eq!(route(&client, &[]), json!(["front-b", "lab-y"]));
+    client.grid(["distributor", "list"]).shows(&["SILENT"]);
+    let counts = client.grid(["status", "--json"]).json()["counts"].clone();
+    assert!(counts["LOST"].as_u64().unwrap_or(0) == 0 && counts["FAILED"].as_u64().unwrap_or(0) == 0, "{counts}");
+    lab.rig.heal("h4");
+    lab.rig.heal("h1");
+    client.grid(["wait"]).expect(0);
+    for task in 1..=3 {
+        process::until("it has ended", || client.state(&task.to_string()) == "COMPLETED");
+    }
+    let held: u64 = LABS.iter().map(|(_, host)| lab.at(host).tasks()).sum();
+    assert_eq!(held, 3, "each task is in one lab");
+}
+
+#[test]
+fn users_of_a_first_tier_come_in_with_their_own_keys() {
+    let Some(rig) = Plan::of(2).with_grid(&["h1", "h2"]).up() else { return };
+    let (front, client) = (rig.at("h1"), rig.at("head"));
+    front.grid(["config", "set", "idle_exit", "20s"]).ok();
+    front.grid(["user", "add", "alice"]).ok();
+    let line = front.grid(["user", "allow", "alice"]).ok();
+    // Her key behind the line that the owner was given; the one that opens everything goes.
+    let keys = rig.home("h1").join(".ssh/authorized_keys");
+    let key = std::fs::read_to_string(&keys).unwrap();
+    let key = key.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+    let line = line.replace("ssh-ed25519 AAAA..THEIR-KEY", &key);
+    std::fs::write(&keys, format!("{line}\n")).unwrap();
+    client.grid(["distributor", "add", "front-a", "--tier", "1", "--endpoint", "ssh:h1"]).ok();
+    client.grid(["distributor", "remove", "tier1"]).ok();
+    client.grid(["submit", "--", "true"]).expect(75).says(&["shared_account"]);
+    front.grid(["server", "set", "local", "--shared-account"]).ok();
+    assert_eq!(client.grid(["run", "--", "uname", "-n"]).ok(), "h1");
+    assert_eq!(front.sql("select user from task_view")[0]["user"], "alice");
+    // The rest of the account is closed to her.
+    let mut shell = client.command("ssh");
+    let said = process::run(shell.args(["h1", "cat", "/etc/passwd"]).stdin(std::process::Stdio::null()));
+    assert!(!said.out().contains("root:"), "{said:?}");
+}
