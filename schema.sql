@@ -285,6 +285,7 @@ CREATE INDEX task_unmatched ON task (id) WHERE unmatched = 1;
 CREATE TABLE away (
     task_id     INTEGER PRIMARY KEY REFERENCES task (id) ON DELETE CASCADE,
     sealed      BLOB    NOT NULL,              -- what was sent, to be offered again
+    list        BLOB,                          -- and the lines of an array of many
     round       INTEGER NOT NULL,              -- of the last offer
     asked       TEXT    NOT NULL,              -- the endpoint that was asked last
     onward      INTEGER NOT NULL,              -- 1: it may have passed it on to its second tier

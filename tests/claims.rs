@@ -6,6 +6,8 @@ mod support;
 
 #[path = "claims/attributes.rs"]
 mod attributes;
+#[path = "claims/cron.rs"]
+mod cron;
 #[path = "claims/databases.rs"]
 mod databases;
 #[path = "claims/load.rs"]

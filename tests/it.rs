@@ -4,6 +4,8 @@
 
 mod support;
 
+#[path = "it/cron.rs"]
+mod cron;
 #[path = "it/faults/mod.rs"]
 mod faults;
 #[path = "it/files/mod.rs"]

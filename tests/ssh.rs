@@ -4,6 +4,8 @@
 
 mod support;
 
+#[path = "ssh/cron.rs"]
+mod cron;
 #[path = "ssh/faults/mod.rs"]
 mod faults;
 #[path = "ssh/files.rs"]

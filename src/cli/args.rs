@@ -4,6 +4,7 @@ pub mod databases;
 pub mod tasks;
 
 use crate::model::name::Name;
+use crate::ops::cron::every::Every;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -74,6 +75,9 @@ pub enum Command {
     Distributor(databases::Distributor),
     /// Read all servers' attributes now, clean up, wake the dispatcher: for cron
     Refresh(Refresh),
+    /// Lines in your crontab that keep this grid fresh
+    #[command(subcommand)]
+    Cron(Cron),
     /// The process that starts and follows tasks; comes and goes by itself
     #[command(subcommand)]
     Dispatcher(Dispatcher),
@@ -97,8 +101,6 @@ pub enum Command {
     Supervise { dir: PathBuf },
     #[command(hide = true)]
     Serve(Serve),
-    #[command(hide = true)]
-    Cron(NotYet),
     #[command(hide = true)]
     Backup(NotYet),
 }
@@ -148,8 +150,46 @@ pub struct Listing {
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Servers are read side by side; one that does not answer delays no other.
-In a crontab:  */5 * * * * GRID_HOME=/home/me/.local/share/grid /usr/local/bin/grid refresh")]
+A run that finds another one at work steps aside. `grid cron install` has it run every 5 minutes.")]
 pub struct Refresh {
+    #[command(flatten)]
+    pub listing: Listing,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Cron {
+    /// Add the lines, or renew them; try them once with cron's environment
+    #[command(after_help = CRON_HELP)]
+    Install(CronInstall),
+    /// The lines of this grid, as they stand
+    Show(CronShow),
+    /// Take them away; other lines stay as they are
+    Remove,
+}
+
+const CRON_HELP: &str = "\
+The lines run `grid refresh`, also at boot: it reads all servers, collects what ended, cleans up,
+and starts what waits. They name this program, this GRID_HOME and this PATH. Each host over ssh is
+logged in to once as cron would, without ssh-agent; those that fail are named, with the remedy.
+What the last run said stands in run/cron.log in the home.";
+
+#[derive(Debug, ClapArgs)]
+pub struct CronInstall {
+    /// How often, as 5min or 1h
+    #[arg(long, value_name = "TIME", default_value = "5min")]
+    pub every: Every,
+    #[command(flatten)]
+    pub listing: Listing,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct CronShow {
+    /// Print units for systemd instead
+    #[arg(long)]
+    pub systemd: bool,
+    /// How often, in the units
+    #[arg(long, value_name = "TIME", default_value = "5min", requires = "systemd")]
+    pub every: Every,
     #[command(flatten)]
     pub listing: Listing,
 }

@@ -2,6 +2,7 @@
 
 use crate::model::ssh::Login;
 use crate::model::task::ClientFacts;
+use crate::ops::cron::Caller;
 use crate::ops::home::Places;
 use std::path::{Path, PathBuf};
 
@@ -44,6 +45,12 @@ pub fn client() -> ClientFacts {
         os: std::env::consts::OS.to_owned(),
         arch: std::env::consts::ARCH.to_owned(),
     }
+}
+
+/// What lines for cron are made of.
+pub fn cron() -> std::io::Result<Caller> {
+    let text = |name| std::env::var_os(name).unwrap_or_default();
+    Ok(Caller { program: std::env::current_exe()?, path: text("PATH"), home: text("HOME"), account: login() })
 }
 
 fn host() -> String {

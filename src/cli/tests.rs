@@ -103,10 +103,6 @@ fn what_is_not_built_is_refused_in_so_many_words_and_absent_from_help() {
         "submit -L matlab:1 true",
         "run -G 1 true",
         "server import hosts",
-        "distributor add x --tier 1 --endpoint ssh:h",
-        "distributor register --as x",
-        "cron install",
-        "serve --home /x",
     ] {
         let (code, said) = fails(words);
         assert_eq!(code, Code::USAGE, "{words}: {said}");
@@ -117,7 +113,7 @@ fn what_is_not_built_is_refused_in_so_many_words_and_absent_from_help() {
     for verb in ["submit", "run", "server add", "distributor add"] {
         let found = verb.split(' ').fold(&mut command, |c, name| c.find_subcommand_mut(name).unwrap());
         let help = found.render_long_help().to_string();
-        for absent in ["--dependency", "--after", "--begin", "--license", "--gpus", "--endpoint"] {
+        for absent in ["--dependency", "--after", "--begin", "--license", "--gpus"] {
             assert!(!help.contains(absent), "{verb}: {absent}");
         }
     }

@@ -120,7 +120,7 @@ impl Dispatcher {
 fn chores(home: &Home, owner: &Name) -> Result<(), Box<dyn std::error::Error>> {
     let mut store = Store::open(home)?;
     let mut peers = Relay::new(home, &Login::default());
-    let guest = Guest { user: owner.clone(), standing: Standing::Resident };
+    let guest = Guest { user: owner.clone(), standing: Standing::Resident, home: None };
     for away in store.view().away_open(1_000)? {
         let now = Timestamp::now();
         if away.tried_at.is_some_and(|at| at.age_at(now) < EVERY) {

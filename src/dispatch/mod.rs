@@ -10,6 +10,7 @@ mod elsewhere;
 mod fetch;
 mod lanes;
 mod links;
+pub mod logins;
 mod opening;
 mod orders;
 mod patience;

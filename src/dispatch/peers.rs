@@ -29,6 +29,8 @@ struct Pending {
     /// It ends when something happens over there, or when its caller leaves.
     patient: bool,
     question: Option<Question>,
+    /// The list of an array, which goes before the question.
+    pieces: Vec<Vec<u8>>,
 }
 
 /// How far a link is.
@@ -58,6 +60,8 @@ pub type Finding = (Endpoint, Result<HomeId, String>);
 pub struct PeerLinks {
     all: BTreeMap<Endpoint, Peer>,
     tickets: Ticket,
+    /// Lists whose question has not come yet, by caller and its ticket.
+    pieces: BTreeMap<(u64, Ticket), Vec<Vec<u8>>>,
     /// How long a greeting or an answer may take.
     pub limit: Duration,
     pub findings: Vec<Finding>,
@@ -66,7 +70,12 @@ pub struct PeerLinks {
 impl PeerLinks {
     /// None yet.
     pub fn new(limit: Duration) -> Self {
-        Self { all: BTreeMap::new(), tickets: 0, limit, findings: Vec::new() }
+        Self { all: BTreeMap::new(), tickets: 0, pieces: BTreeMap::new(), limit, findings: Vec::new() }
+    }
+
+    /// Takes a piece of a list; its question follows.
+    pub fn piece(&mut self, caller: u64, theirs: Ticket, bytes: Vec<u8>) {
+        self.pieces.entry((caller, theirs)).or_default().push(bytes);
     }
 
     /// Takes a question; opens the link if there is none. What is known at once is told at once.
@@ -78,10 +87,19 @@ impl PeerLinks {
         question: Question,
     ) -> Vec<(u64, FromDispatcher)> {
         self.tickets += 1;
+        let pieces = self.pieces.remove(&(caller, theirs)).unwrap_or_default();
         let now = Instant::now();
         let patient = question.is_patient();
-        let pending =
-            Pending { ticket: self.tickets, caller, theirs, said: None, heard: now, patient, question: Some(question) };
+        let pending = Pending {
+            ticket: self.tickets,
+            caller,
+            theirs,
+            said: None,
+            heard: now,
+            patient,
+            question: Some(question),
+            pieces,
+        };
         let peer = self.all.entry(endpoint.clone()).or_insert_with(|| Peer {
             phase: Phase::Down,
             pending: Vec::new(),
@@ -251,6 +269,7 @@ impl PeerLinks {
 
     /// A caller left: what it asked need not be answered.
     pub fn forget(&mut self, alive: impl Fn(u64) -> bool) {
+        self.pieces.retain(|(caller, _), _| alive(*caller));
         for peer in self.all.values_mut() {
             let gone: Vec<Pending> = peer.pending.extract_if(.., |p| !alive(p.caller)).collect();
             if let Phase::Up { link, .. } = &mut peer.phase {
@@ -315,6 +334,9 @@ impl Peer {
         for pending in self.pending.iter_mut().filter(|p| p.said.is_none()) {
             let Some(question) = pending.question.take() else { continue };
             (pending.said, pending.heard) = (Some(now), now);
+            for bytes in pending.pieces.drain(..) {
+                link.send(&ToServe::Piece { ticket: pending.ticket, bytes })?;
+            }
             link.send(&ToServe::Ask { ticket: pending.ticket, question })?;
         }
         Ok(())

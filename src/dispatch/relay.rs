@@ -5,7 +5,7 @@ use crate::distributor::peers::{PeerError, Peers};
 use crate::model::endpoint::Endpoint;
 use crate::model::ssh::Login;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
-use crate::protocol::distributor::{Answer, Question, Ticket};
+use crate::protocol::distributor::{Answer, PIECE_MAX, Question, Ticket};
 use crate::store::Home;
 
 /// The way of one command to other homes. The dispatcher is called, and started, with the first question only.
@@ -27,14 +27,20 @@ impl Relay {
     fn hand_over(&mut self, endpoint: &Endpoint, question: &Question) -> Result<(Connection, Ticket), StartError> {
         self.tickets += 1;
         let ticket = self.tickets;
-        let message = ToDispatcher::Ask { ticket, endpoint: endpoint.clone(), question: question.clone() };
+        let mut question = question.clone();
+        let list = question.take_list();
+        let pieces = list.iter().flat_map(|list| list.as_bytes().chunks(PIECE_MAX));
+        let mut messages: Vec<ToDispatcher> =
+            pieces.map(|piece| ToDispatcher::Piece { ticket, bytes: piece.to_vec() }).collect();
+        messages.push(ToDispatcher::Ask { ticket, endpoint: endpoint.clone(), question });
+        let say = |open: &mut Connection| messages.iter().try_for_each(|message| open.send(message));
         if let Some(mut kept) = self.connection.take()
-            && kept.send(&message).is_ok()
+            && say(&mut kept).is_ok()
         {
             return Ok((kept, ticket));
         }
         let mut fresh = start::connect(&self.home, &self.login)?;
-        fresh.send(&message)?;
+        say(&mut fresh)?;
         Ok((fresh, ticket))
     }
 }

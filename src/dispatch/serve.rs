@@ -265,6 +265,7 @@ impl Dispatcher {
             ToDispatcher::Ask { ticket, endpoint, question } => {
                 self.ask_elsewhere(self.callers.all[at].id, ticket, &endpoint, question);
             }
+            ToDispatcher::Piece { ticket, bytes } => self.peers.piece(self.callers.all[at].id, ticket, bytes),
             ToDispatcher::Taken { ticket, bytes } => self.peers.taken(self.callers.all[at].id, ticket, bytes),
         }
         Ok(())

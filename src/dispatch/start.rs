@@ -103,9 +103,16 @@ impl Connection {
         Self::greeted(stream)
     }
 
-    /// Says something.
+    /// Says something. Whether it was heard shows at the next word: a dispatcher that was shot just now has none.
     pub fn send(&mut self, message: &ToDispatcher) -> Result<(), StartError> {
-        Ok(frame::write(&mut self.stream, message)?)
+        match frame::write(&mut self.stream, message) {
+            Err(FrameError::Io(error))
+                if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
+            {
+                Ok(())
+            }
+            other => Ok(other?),
+        }
     }
 
     /// Waits for the next word; None if the dispatcher left.

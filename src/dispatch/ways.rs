@@ -71,8 +71,7 @@ impl Ways {
     pub fn read_settings(&mut self, view: &View<'_>) -> Result<(), StoreError> {
         self.command = view.setting("ssh.command")?;
         self.folder = view.setting("agent_dir")?.map_or_else(|| self.home.dir().join("agents"), PathBuf::from);
-        let patience = view.setting("probe_timeout")?.and_then(|text| parse_duration(&text).ok());
-        self.patience = patience.unwrap_or(PATIENCE).max(Duration::from_secs(1));
+        self.patience = patience(view)?;
         Ok(())
     }
 
@@ -160,8 +159,7 @@ impl Ways {
 
     fn words(&self, login: &Login) -> Result<Vec<String>, Trouble> {
         let line = login.command.as_deref().or(self.command.as_deref()).unwrap_or("ssh");
-        let words = shlex::split(line).filter(|words| !words.is_empty());
-        words.ok_or_else(|| Trouble::NoSsh(format!("{line:?} is no command line")))
+        words_of(line)
     }
 
     /// This session got us in.
@@ -177,4 +175,16 @@ impl Ways {
             login.auth_sock.as_ref().map_or_else(|| "no key agent".to_owned(), |path| format!("key agent {path}"));
         Some(format!("{line}, {agent}"))
     }
+}
+
+/// `probe_timeout`.
+pub(super) fn patience(view: &View<'_>) -> Result<Duration, StoreError> {
+    let patience = view.setting("probe_timeout")?.and_then(|text| parse_duration(&text).ok());
+    Ok(patience.unwrap_or(PATIENCE).max(Duration::from_secs(1)))
+}
+
+/// An ssh command line, split as sh would.
+pub(super) fn words_of(line: &str) -> Result<Vec<String>, Trouble> {
+    let words = shlex::split(line).filter(|words| !words.is_empty());
+    words.ok_or_else(|| Trouble::NoSsh(format!("{line:?} is no command line")))
 }

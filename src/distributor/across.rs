@@ -46,12 +46,15 @@ impl Across<'_> {
     }
 
     fn there(&mut self, member: &Record, step: Step, trace: &Trace) -> Result<Said<Taken>, TierError> {
+        if let Err(why) = self.envelope.may_travel() {
+            return Ok(Said::Silent(why));
+        }
         let at = member.there.clone();
         let (how, words) = match step {
             Step::Now => {
                 let offer = Question::Offer {
                     at: at.clone(),
-                    envelope: self.envelope.clone(),
+                    envelope: self.envelope.without_list(),
                     called: Some(member.name.clone()),
                 };
                 match self.peers.ask(&member.endpoint, &offer, &mut silently) {

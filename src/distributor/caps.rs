@@ -61,18 +61,6 @@ pub fn check(view: &View<'_>, request: &Request, guest: &Guest) -> Result<(), Ti
     if !request.launch.cwd.as_bytes().starts_with(b"/") {
         return Err(TierError::Denied("working directory: it must be absolute".to_owned()));
     }
-    match &request.members {
-        Members::Range { first, step, count, at_once } => {
-            let last = u64::from(*first) + u64::from(*step) * u64::from(count.saturating_sub(1));
-            if *count == 0 || *step == 0 || *at_once == Some(0) || *count > MEMBERS_MAX || last >= u64::from(u32::MAX) {
-                return Err(over("array", format!("{count} members, step {step}"), format!("{MEMBERS_MAX} members")));
-            }
-        }
-        Members::Lines { lines, at_once } if lines.is_empty() || *at_once == Some(0) => {
-            return Err(TierError::Denied("array: it has no lines, or none may run".to_owned()));
-        }
-        _ => {}
-    }
     if let Standing::User = guest.standing {
         if demand.priority > 0 {
             return Err(TierError::Denied(format!(
@@ -90,6 +78,23 @@ pub fn check(view: &View<'_>, request: &Request, guest: &Guest) -> Result<(), Ti
                 format!("{max} (user_waiting)"),
             ));
         }
+    }
+    Ok(())
+}
+
+/// The members of a task, with the list of an array in its place.
+pub fn check_members(members: &Members) -> Result<(), TierError> {
+    match members {
+        Members::Range { first, step, count, at_once } => {
+            let last = u64::from(*first) + u64::from(*step) * u64::from(count.saturating_sub(1));
+            if *count == 0 || *step == 0 || *at_once == Some(0) || *count > MEMBERS_MAX || last >= u64::from(u32::MAX) {
+                return Err(over("array", format!("{count} members, step {step}"), format!("{MEMBERS_MAX} members")));
+            }
+        }
+        Members::Lines { lines, at_once } if lines.is_empty() || *at_once == Some(0) => {
+            return Err(TierError::Denied("array: it has no lines, or none may run".to_owned()));
+        }
+        _ => {}
     }
     Ok(())
 }

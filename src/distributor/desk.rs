@@ -6,6 +6,7 @@ use super::search::Trace;
 use super::tier2::{Asked, Commit, TierError, commit};
 use crate::matching::Query;
 use crate::model::client::Client;
+use crate::model::command::Text;
 use crate::model::demand::Target;
 use crate::model::distributor::Record;
 use crate::model::id::{ClientId, TaskId};
@@ -17,6 +18,7 @@ use crate::protocol::distributor::{How, Offer, Offered};
 use crate::protocol::envelope::Envelope;
 use crate::protocol::seal;
 use crate::store::{StoreError, Tx, View};
+use std::path::Path;
 
 /// Who asks, as this home knows them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub struct Guest {
     /// Whose attributes count.
     pub user: Name,
     pub standing: Standing,
+    /// $HOME of this home's account, where the caller may have another one: a directory below theirs is meant below this.
+    pub home: Option<Text>,
 }
 
 /// What a caller is to this home.
@@ -82,6 +86,7 @@ pub fn look(
     }
     let user = whose(view, &request, guest)?;
     let client = client_of(view, &request)?;
+    move_home(&mut request, guest);
     if guest.standing == Standing::User {
         // Alone first: what is no expression by itself must not become one by what is put around it.
         Query::new(&request.demand, &user, &client)?;
@@ -120,6 +125,11 @@ pub fn admit(
     came: Came<'_>,
     now: Timestamp,
 ) -> Result<TaskId, TierError> {
+    if let Some(list) = &envelope.list {
+        seal::open_list(&mut look.request, list)
+            .map_err(|error| TierError::Denied(format!("the list of the array can't be read: {error}")))?;
+    }
+    caps::check_members(&look.request.members)?;
     // A class belongs to a client's row: one that was never seen gets it here.
     look.client.id = tx.see_client(&look.request.client, now)?;
     let mut trace = came.trace.clone();
@@ -188,6 +198,17 @@ const fn fits(how: How, offer: Offer) -> bool {
         // It became possible meanwhile: all the better.
         How::Keep => matches!(offer, Offer::Keep | Offer::Now | Offer::Later),
     }
+}
+
+/// The client sits on another host, or is another account.
+fn move_home(request: &mut Request, guest: &Guest) {
+    let (Some(theirs), Some(ours)) = (&request.launch.home, &guest.home) else { return };
+    let Ok(below) = Path::new(request.launch.cwd.as_os()).strip_prefix(theirs.as_os()) else { return };
+    let ours = Path::new(ours.as_os());
+    // Joining nothing would add a slash.
+    let moved = if below.as_os_str().is_empty() { ours.to_owned() } else { ours.join(below) };
+    request.launch.cwd = moved.into_os_string().into();
+    request.launch.home = guest.home.clone();
 }
 
 /// `-w lab-x/n1` names a member as the searching side calls it. Any other member's servers are none of ours.

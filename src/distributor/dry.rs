@@ -85,7 +85,7 @@ impl SecondTier for Dry<'_> {
         let offered = if member.endpoint.is_elsewhere() {
             let question = Question::Offer {
                 at: member.there.clone(),
-                envelope: self.envelope.clone(),
+                envelope: self.envelope.without_list(),
                 called: Some(member.name.clone()),
             };
             match self.peers.ask(&member.endpoint, &question, &mut silently) {

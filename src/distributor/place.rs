@@ -15,7 +15,7 @@ use crate::model::id::{HomeId, TaskId};
 use crate::model::task::Request;
 use crate::model::time::Timestamp;
 use crate::protocol::distributor::{Answer, Placed, Question};
-use crate::protocol::envelope::Envelope;
+use crate::protocol::envelope::{Envelope, Sealed};
 use crate::store::tasks::NewTask;
 use crate::store::{Durability, Store, StoreError};
 
@@ -85,7 +85,10 @@ fn search(store: &mut Store, peers: &mut dyn Peers, order: &mut Order<'_>) -> Re
         }
     }
     advance(store, &[Tier::First, Tier::Second])?;
-    for member in in_order(&set, policy, cursor) {
+    // Where nobody else answers, those that were silent a moment ago may be back.
+    let is_silent = |m: &&Record| m.allowed && m.drained.is_none() && m.silent_since.is_some() && !m.due;
+    let silent = set.iter().filter(is_silent).cloned();
+    for member in in_order(&set, policy, cursor).into_iter().chain(silent) {
         let said = if member.endpoint.is_elsewhere() {
             elsewhere(store, peers, order, &member, &mut trace)?
         } else {
@@ -161,6 +164,9 @@ fn elsewhere(
 ) -> Result<Front, TierError> {
     if order.request.user.is_some() {
         return Ok(Front::Passes("--user counts only in the home where it is typed".to_owned()));
+    }
+    if let Err(why) = order.envelope.may_travel() {
+        return Ok(Front::Passes(why));
     }
     let asked = match ask_front(store, peers, order, front, trace)? {
         // It lost only the line, or came back: it is there, and nobody holds the task.
@@ -276,7 +282,8 @@ fn write_down(
                 tx.add_task(&new, now)?
             }
         };
-        tx.ask_away(task, envelope.sealed.as_bytes(), envelope.round, asked, onward, now)?;
+        let list = envelope.list.as_ref().map(Sealed::as_bytes);
+        tx.ask_away(task, (envelope.sealed.as_bytes(), list), envelope.round, asked, onward, now)?;
         Ok::<_, TierError>(task)
     })?;
     *row = Some(task);

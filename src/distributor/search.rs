@@ -62,17 +62,21 @@ impl Default for Trace {
 }
 
 impl Trace {
-    /// Notes an answer of a first-tier member.
+    /// Notes an answer of a first-tier member; a later answer of the same member replaces it.
     pub fn first(&mut self, distributor: &str, answer: impl Into<String>) {
-        self.tiers[0].searched.push(Searched { distributor: distributor.to_owned(), answer: answer.into() });
+        self.note(0, distributor, answer.into());
     }
 
     /// Notes an answer of a second-tier member; a later answer of the same member replaces it.
     pub fn second(&mut self, distributor: &str, answer: impl Into<String>) {
-        let answer = answer.into();
-        match self.tiers[1].searched.iter_mut().find(|s| s.distributor == distributor) {
+        self.note(1, distributor, answer.into());
+    }
+
+    fn note(&mut self, tier: usize, distributor: &str, answer: String) {
+        let searched = &mut self.tiers[tier].searched;
+        match searched.iter_mut().find(|s| s.distributor == distributor) {
             Some(there) => there.answer = answer,
-            None => self.tiers[1].searched.push(Searched { distributor: distributor.to_owned(), answer }),
+            None => searched.push(Searched { distributor: distributor.to_owned(), answer }),
         }
     }
 }

@@ -116,11 +116,11 @@ fn again(store: &mut Store, peers: &mut dyn Peers, away: &Away, guest: &Guest) -
         store.write(Durability::Full, |tx| tx.cancelled_away(away.task, now))?;
         return Ok(Settled::Placed);
     }
-    let Some(sealed) = store.view().sealed(away.task)? else { return Ok(Settled::Placed) };
-    let sealed = Sealed::from_bytes(sealed);
+    let Some((sealed, list)) = store.view().sealed(away.task)? else { return Ok(Settled::Placed) };
+    let (sealed, list) = (Sealed::from_bytes(sealed), list.map(Sealed::from_bytes));
     let request = seal::open(&sealed).map_err(|error| TierError::Denied(error.to_string()))?;
     let round = series_end(away.round) + 1;
-    let envelope = Envelope { version: 1, uuid: away.uuid, round, user: None, hops: 0, sealed };
+    let envelope = Envelope { version: 1, uuid: away.uuid, round, user: None, hops: 0, sealed, list };
     let mut order = Order::again(envelope, &request, guest, away.task);
     match place(store, peers, &mut order)? {
         Outcome::Here(_) | Outcome::Away(_) => Ok(Settled::Placed),

@@ -45,7 +45,15 @@ mod tests {
 
     fn envelope(bytes: Vec<u8>, hops: u8, user: Option<String>) -> Envelope {
         let user = user.map(|u| u.parse().unwrap());
-        Envelope { version: 1, uuid: TaskUuid::new(), round: 1, user, hops, sealed: Sealed::from_bytes(bytes) }
+        Envelope {
+            version: 1,
+            uuid: TaskUuid::new(),
+            round: 1,
+            user,
+            hops,
+            sealed: Sealed::from_bytes(bytes),
+            list: None,
+        }
     }
 
     proptest! {

@@ -16,7 +16,7 @@ use crate::store::{Durability, View};
 use std::path::Path;
 
 /// What a distributor reports of itself.
-pub const RESERVED: [(&str, &str); 15] = [
+pub const RESERVED: [(&str, &str); 16] = [
     ("name", "a distributor keeps its name"),
     ("tier", "a distributor keeps its tier"),
     ("position", "use `grid distributor order`"),
@@ -26,6 +26,7 @@ pub const RESERVED: [(&str, &str); 15] = [
     ("health", "it is reported"),
     ("version", "it is reported"),
     ("reported", "it is counted"),
+    ("registered_with", "use `grid distributor register`"),
     ("servers", "it is counted"),
     ("slots", "it is counted"),
     ("running", "it is counted"),
@@ -233,6 +234,14 @@ fn entry(view: &View<'_>, record: Record) -> Result<Entry, OpsError> {
         reported("health", Value::from(received.health.as_str()));
         reported("version", Value::from(received.release.as_str()));
         reported("reported", Value::from(received.why.as_str()));
+    }
+    let registered: Vec<_> = view.registrations()?.into_iter().filter(|r| r.distributor == record.id).collect();
+    if !registered.is_empty() {
+        let with = registered.iter().map(|r| match &r.error {
+            None => format!("{} as {}", r.endpoint, r.name),
+            Some(error) => format!("{} as {} (not reported yet: {error})", r.endpoint, r.name),
+        });
+        put(&mut all, "registered_with", Some(Value::texts(with)), Source::Declared, now);
     }
     let (why, tried) = view.silence(record.id)?;
     let why = why.map_or_else(String::new, |why| format!(": {why}"));

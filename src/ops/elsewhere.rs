@@ -170,13 +170,18 @@ pub fn age(away: &Away, member: &str, now: Timestamp) -> Option<String> {
     Some(format!("no answer from {member} for {}", short(heard.age_at(now))))
 }
 
+/// Changes tasks of this home.
+pub type Here<'f> = dyn FnMut(&mut Grid, &[Chosen]) -> Result<Vec<Change>, OpsError> + 'f;
+/// What is said of a task whose home does not answer, for this reason.
+pub type Unheard<'f> = dyn FnMut(&mut Grid, &Away, Chosen, OpsError) -> Result<Change, OpsError> + 'f;
+
 /// Changes tasks: those of this home by `here`, those elsewhere by asking their homes. In the order in which they were chosen.
 pub fn change(
     grid: &mut Grid,
     what: &[Chosen],
     verb_of: &dyn Fn(Chosen) -> Verb,
-    here: &mut dyn FnMut(&mut Grid, &[Chosen]) -> Result<Vec<Change>, OpsError>,
-    unheard: &mut dyn FnMut(&mut Grid, &Away, Chosen, OpsError) -> Result<Change, OpsError>,
+    here: &mut Here<'_>,
+    unheard: &mut Unheard<'_>,
 ) -> Result<Vec<Change>, OpsError> {
     let mut ours = Vec::new();
     let mut theirs = BTreeMap::new();

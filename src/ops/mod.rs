@@ -3,6 +3,7 @@
 pub mod attributes;
 pub mod cancel;
 pub mod clients;
+pub mod cron;
 pub mod desk;
 pub mod dispatcher;
 pub mod distributors;

@@ -28,8 +28,8 @@ pub fn submit(grid: &mut Grid, sheet: Sheet) -> Result<report::Submitted, OpsErr
     // What is sent lies in the spool before anything else: it may take a while.
     let taken = sending::take(grid, Path::new(draft.cwd.as_os()), &draft.files)?;
     let mut request = completed(&grid.store.view(), draft, grid.client.clone(), &grid.me)?;
-    (request.launch.workplace, request.launch.fetch) = (taken.workplace.clone(), taken.fetch.clone());
-    let guest = Guest { user: grid.me.clone(), standing: Standing::Resident };
+    (request.launch.workplace, request.launch.fetch) = (taken.workplace, taken.fetch);
+    let guest = Guest { user: grid.me.clone(), standing: Standing::Resident, home: None };
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let mut order = Order::new(envelope(uuid, &request)?, &request, &guest);
     let outcome = place(&mut grid.store, &mut peers, &mut order).map_err(refusal)?;
@@ -56,7 +56,7 @@ pub fn within(tx: &Tx<'_>, sheet: Sheet) -> Result<Option<report::Submitted>, Op
         return shown(tx, task).map(Some);
     }
     let request = completed(tx, sheet.draft, sheet.client, &sheet.me)?;
-    let guest = Guest { user: sheet.me, standing: Standing::Resident };
+    let guest = Guest { user: sheet.me, standing: Standing::Resident, home: None };
     let placed = within::place(tx, envelope(sheet.uuid, &request)?, &guest).map_err(refusal)?;
     placed.map(|task| shown(tx, task)).transpose()
 }
@@ -64,7 +64,7 @@ pub fn within(tx: &Tx<'_>, sheet: Sheet) -> Result<Option<report::Submitted>, Op
 /// Where the task would go now and why; nothing is written, and no other home takes anything.
 pub fn dry_run(grid: &mut Grid, draft: Draft) -> Result<report::Explained, OpsError> {
     let request = completed(&grid.store.view(), draft, grid.client.clone(), &grid.me)?;
-    let guest = Guest { user: grid.me.clone(), standing: Standing::Resident };
+    let guest = Guest { user: grid.me.clone(), standing: Standing::Resident, home: None };
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let found =
         dry::search(&mut grid.store, &mut peers, &mut envelope(TaskUuid::new(), &request)?, &guest).map_err(refusal)?;
@@ -121,8 +121,8 @@ fn travelling(view: &View<'_>, mut request: Request, me: &Name) -> Result<Reques
 }
 
 fn envelope(uuid: TaskUuid, request: &Request) -> Result<Envelope, OpsError> {
-    let sealed = seal::seal(request).map_err(|e| OpsError::Usage(e.to_string()))?;
-    Ok(Envelope { version: 1, uuid, round: SERIES, user: None, hops: 0, sealed })
+    let (sealed, list) = seal::seal(request).map_err(|e| OpsError::Usage(e.to_string()))?;
+    Ok(Envelope { version: 1, uuid, round: SERIES, user: None, hops: 0, sealed, list })
 }
 
 pub(super) fn refusal(error: TierError) -> OpsError {

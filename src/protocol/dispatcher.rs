@@ -33,6 +33,12 @@ pub enum ToDispatcher {
     Order(#[serde(with = "serde_bytes")] Vec<u8>),
     /// Ask another home, over the link that all commands share: [`FromDispatcher::Said`], [`FromDispatcher::Unsaid`].
     Ask { ticket: Ticket, endpoint: Endpoint, question: Question },
+    /// A piece of the list of an array, before the question with this ticket.
+    Piece {
+        ticket: Ticket,
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
+    },
     /// So many bytes of output that an answer held were taken.
     Taken { ticket: Ticket, bytes: u64 },
     /// Bring home what still lies on the server of an ended member: answered by [`FromDispatcher::Brought`].

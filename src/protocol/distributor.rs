@@ -1,7 +1,7 @@
 //! Between homes, on the stdio of `grid serve`: a greeting, then questions with tickets, each answered by its ticket.
 //! Several questions may be on their way at once; one question may have several answers, the last of which says so.
 
-use super::envelope::Envelope;
+use super::envelope::{Envelope, Sealed};
 use crate::model::attempt::Stream;
 use crate::model::distributor::Load;
 use crate::model::endpoint::Endpoint;
@@ -19,8 +19,6 @@ pub const VERSION_MIN: u32 = 1;
 pub const MAGIC: &[u8] = b"grid-distributor-1\n";
 /// The longest frame on this link.
 pub const FRAME_MAX: usize = 2 << 20;
-/// The longest sealed task, without the list of an array.
-pub const ENVELOPE_MAX: usize = 1 << 20;
 /// The longest piece of a list or an output in one frame.
 pub const PIECE_MAX: usize = 256 << 10;
 /// Tells the answers to several questions apart.
@@ -35,6 +33,12 @@ pub enum ToServe {
     Ask { ticket: Ticket, question: Question },
     /// Nobody waits for this answer any more.
     Drop { ticket: Ticket },
+    /// A piece of the list of an array, before the question with this ticket.
+    Piece {
+        ticket: Ticket,
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
+    },
     /// So many bytes of output were taken: as many more may be sent.
     Taken { ticket: Ticket, bytes: u64 },
 }
@@ -153,6 +157,19 @@ pub enum Verb {
 }
 
 impl Question {
+    /// The envelope in it, if there is one.
+    pub const fn envelope_mut(&mut self) -> Option<&mut Envelope> {
+        match self {
+            Self::Place(envelope) | Self::Offer { envelope, .. } | Self::Commit { envelope, .. } => Some(envelope),
+            _ => None,
+        }
+    }
+
+    /// Takes the list out, so that it goes piece by piece.
+    pub fn take_list(&mut self) -> Option<Sealed> {
+        self.envelope_mut().and_then(|envelope| envelope.list.take())
+    }
+
     /// It is answered when something happens over there, which may be in a week.
     pub const fn is_patient(&self) -> bool {
         matches!(self, Self::Watch { .. } | Self::Task { verb: Verb::Wait { .. } | Verb::Follow { .. }, .. })

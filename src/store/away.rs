@@ -80,6 +80,9 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Away> {
     })
 }
 
+/// A sealed task, and its list of lines.
+type Kept = (Vec<u8>, Option<Vec<u8>>);
+
 impl View<'_> {
     /// The rest of a task, if it is elsewhere.
     pub fn away(&self, task: TaskId) -> Result<Option<Away>> {
@@ -87,8 +90,8 @@ impl View<'_> {
     }
 
     /// What was sealed, to be offered again.
-    pub fn sealed(&self, task: TaskId) -> Result<Option<Vec<u8>>> {
-        self.one("SELECT sealed FROM away WHERE task_id = ?1", [task], |row| row.get(0))
+    pub fn sealed(&self, task: TaskId) -> Result<Option<Kept>> {
+        self.one("SELECT sealed, list FROM away WHERE task_id = ?1", [task], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
     /// Those of which nobody has said yet that it holds them, and those with a cancel that the owner has not heard.
@@ -113,16 +116,16 @@ impl Tx<'_> {
     pub fn ask_away(
         &self,
         task: TaskId,
-        sealed: &[u8],
+        (sealed, list): (&[u8], Option<&[u8]>),
         round: u32,
         asked: &Endpoint,
         onward: bool,
         now: Timestamp,
     ) -> Result<()> {
         self.run(
-            "INSERT INTO away (task_id, sealed, round, asked, onward, asked_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+            "INSERT INTO away (task_id, sealed, round, asked, onward, asked_at, list) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
              ON CONFLICT DO UPDATE SET round = excluded.round, asked = excluded.asked, onward = excluded.onward, among = NULL, tried_at = NULL",
-            (task, sealed, round, asked, onward, now),
+            (task, sealed, round, asked, onward, now, list),
         )?;
         Ok(())
     }

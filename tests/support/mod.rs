@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unused_imports, clippy::allow_attributes, reason = "each test binary uses a part")]
 
+pub mod crontab;
 pub mod done;
 pub mod grid;
 pub mod load;

@@ -3,6 +3,7 @@
 mod cancel;
 mod clients;
 mod config;
+mod cron;
 mod dispatcher;
 mod distributors;
 mod doctor;
@@ -60,6 +61,7 @@ pub fn run(command: Command, out: &mut Out) -> Done {
         Command::Refresh(args) => refresh::all(args, out),
         Command::Dispatcher(verb) => dispatcher::run(verb, out),
         Command::Config(verb) => config::run(verb, out),
+        Command::Cron(verb) => cron::run(verb, out),
         Command::Sql(args) => sql::run(args, out),
         Command::Doctor(listing) => doctor::run(listing, out),
         Command::Gc(args) => gc::run(args, out),
@@ -68,7 +70,6 @@ pub fn run(command: Command, out: &mut Out) -> Done {
         Command::Agent(args) => agent(args),
         Command::Supervise { dir } => supervise(&dir),
         Command::Serve(args) => serve::run(args),
-        Command::Cron(_) => not_yet("cron"),
         Command::Backup(_) => not_yet("backup"),
     }
 }

@@ -15,7 +15,12 @@ pub fn run(args: Serve) -> Done {
         }
         None => Home::locate(&caller::places()).map_err(OpsError::from)?.home,
     };
-    let badge = Badge { user: args.user, vouch: args.vouch, far: caller::is_far() };
+    let badge = Badge {
+        user: args.user,
+        vouch: args.vouch,
+        far: caller::is_far(),
+        home: caller::places().home.map(|home| home.into_os_string().into()),
+    };
     serve::serve(&home, badge, (caller::client(), caller::ssh()), std::io::stdin().lock(), std::io::stdout())?;
     Ok(Code::OK)
 }

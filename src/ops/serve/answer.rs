@@ -9,7 +9,7 @@ use crate::distributor::serve::{self, Asked};
 use crate::distributor::tier2::TierError;
 use crate::ops::submit::refusal;
 use crate::ops::{Grid, OpsError, dispatcher};
-use crate::protocol::distributor::{Answer, ENVELOPE_MAX, Question, Ticket};
+use crate::protocol::distributor::{Answer, Question, Ticket};
 use crate::protocol::envelope::Envelope;
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub fn answer(desk: &Desk, grid: &mut Grid, ticket: Ticket, question: Question) 
         Question::Find { uuid, round, onward, age_ms, among } => {
             // Whoever may come in may ask where its own task is; the uuid is known to nobody else.
             let visitor = desk.badge.visitor(&grid.store.view(), None)?;
-            let guest = guest_of(grid, &visitor);
+            let guest = guest_of(desk, grid, &visitor);
             let sought = Sought { uuid, round, onward, age: Duration::from_millis(age_ms), among };
             tiers(desk, grid, ticket, &guest, Asked::Find(sought))
         }
@@ -81,28 +81,24 @@ fn tiers(desk: &Desk, grid: &mut Grid, ticket: Ticket, guest: &Guest, asked: Ask
     Ok(answer)
 }
 
-fn guest_of(grid: &Grid, visitor: &Visitor) -> Guest {
+fn guest_of(desk: &Desk, grid: &Grid, visitor: &Visitor) -> Guest {
+    let home = desk.badge.home.clone();
     match visitor {
-        Visitor::Owner => Guest { user: grid.me.clone(), standing: Standing::Owner },
-        Visitor::User { name, .. } => Guest { user: name.clone(), standing: Standing::User },
+        Visitor::Owner => Guest { user: grid.me.clone(), standing: Standing::Owner, home },
+        Visitor::User { name, .. } => Guest { user: name.clone(), standing: Standing::User, home },
     }
 }
 
 /// An envelope at the door: its size, its way, and who sends it.
 fn receive(desk: &Desk, grid: &Grid, envelope: &mut Envelope) -> Result<(Guest, Visitor), OpsError> {
-    let size = envelope.sealed.as_bytes().len();
-    if size > ENVELOPE_MAX {
-        return Err(OpsError::Refused(format!(
-            "a task of {size} bytes: {ENVELOPE_MAX} at most may travel between homes"
-        )));
-    }
+    envelope.may_travel().map_err(OpsError::Refused)?;
     if envelope.hops >= HOPS_MAX {
         let hops = envelope.hops;
         return Err(OpsError::Refused(format!("this task has passed {hops} homes: do they redirect in a circle?")));
     }
     envelope.hops += 1;
     let visitor = desk.badge.visitor(&grid.store.view(), envelope.user.as_ref())?;
-    Ok((guest_of(grid, &visitor), visitor))
+    Ok((guest_of(desk, grid, &visitor), visitor))
 }
 
 /// An error, as the caller is told it.

@@ -14,17 +14,21 @@ use crate::model::task::ClientFacts;
 use crate::protocol::distributor::{
     Answer, FRAME_MAX, FromServe, MAGIC, Question, Ticket, ToServe, VERSION, VERSION_MIN,
 };
+use crate::protocol::envelope::{LIST_MAX, Sealed};
 use crate::protocol::frame::{self, FrameError};
 use crate::store::{Home, Store};
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Questions of one link that are worked at side by side; more are refused until some are answered.
 const AT_ONCE: usize = 256;
 /// Database connections kept for the next question.
 const KEPT: usize = 8;
+/// Questions of a user in a second, over some time; and at once after a rest.
+const PACE: f64 = 50.0;
+const BURST: f64 = 200.0;
 /// Output that is on its way to one caller at most.
 const WINDOW: u64 = 4 << 20;
 
@@ -45,6 +49,8 @@ struct Desk {
     /// Bytes of output that were sent and not taken yet, for each ticket.
     on_the_way: Mutex<HashMap<Ticket, u64>>,
     room: Condvar,
+    /// How many questions a user may ask now, and since when that is so.
+    pace: Mutex<(f64, Instant)>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -87,6 +93,7 @@ pub fn serve(
         dropped: Mutex::default(),
         on_the_way: Mutex::default(),
         room: Condvar::new(),
+        pace: Mutex::new((BURST, Instant::now())),
     });
     desk.listen(&mut input)
 }
@@ -117,6 +124,7 @@ fn greet(home: &Home, input: &mut impl Read) -> Result<Option<(HomeId, FromServe
 
 impl Desk {
     fn listen(self: &Arc<Self>, input: &mut impl Read) -> Result<(), OpsError> {
+        let mut lists: HashMap<Ticket, Vec<u8>> = HashMap::new();
         loop {
             let message = match frame::read_limited(input, FRAME_MAX) {
                 Ok(Some(message)) => message,
@@ -130,8 +138,19 @@ impl Desk {
             };
             match message {
                 ToServe::Hello { .. } => {}
-                ToServe::Ask { ticket, question } => self.take(ticket, question),
+                ToServe::Ask { ticket, mut question } => {
+                    if let (Some(list), Some(envelope)) = (lists.remove(&ticket), question.envelope_mut()) {
+                        envelope.list = Some(Sealed::from_bytes(list));
+                    }
+                    self.take(ticket, question);
+                }
+                ToServe::Piece { ticket, bytes } => {
+                    // One byte too many is enough to have it refused by its name.
+                    let room = (LIST_MAX + 1).saturating_sub(lists.values().map(Vec::len).sum());
+                    lists.entry(ticket).or_default().extend(bytes.into_iter().take(room));
+                }
                 ToServe::Drop { ticket } => {
+                    lists.remove(&ticket);
                     if locked(&self.open).contains(&ticket) {
                         locked(&self.dropped).insert(ticket);
                         self.room.notify_all();
@@ -149,6 +168,10 @@ impl Desk {
 
     /// A thread for each question.
     fn take(self: &Arc<Self>, ticket: Ticket, question: Question) {
+        if !self.is_in_pace() {
+            let words = format!("more than {PACE} questions in a second, for a while: slow down");
+            return self.say(ticket, Answer::Denied(words), true);
+        }
         let busy = {
             let mut open = locked(&self.open);
             let busy = open.len() >= AT_ONCE;
@@ -181,6 +204,18 @@ impl Desk {
             stores.push(grid.store);
         }
         done
+    }
+
+    /// The owner may ask as quickly as may be.
+    fn is_in_pace(&self) -> bool {
+        if self.badge.user.is_none() {
+            return true;
+        }
+        let mut pace = locked(&self.pace);
+        let now = Instant::now();
+        let tokens = (pace.0 + now.duration_since(pace.1).as_secs_f64() * PACE).min(BURST);
+        *pace = if tokens >= 1.0 { (tokens - 1.0, now) } else { (tokens, now) };
+        tokens >= 1.0
     }
 
     /// A word to the caller.

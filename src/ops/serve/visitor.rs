@@ -1,5 +1,6 @@
 //! Who is who: what the login at the door says of a caller, and what the caller may therefore do.
 
+use crate::model::command::Text;
 use crate::model::name::Name;
 use crate::model::user::Role;
 use crate::ops::OpsError;
@@ -14,6 +15,8 @@ pub struct Badge {
     pub vouch: Option<Name>,
     /// From another host: what it says of its own place is hearsay.
     pub far: bool,
+    /// $HOME of the account.
+    pub home: Option<Text>,
 }
 
 /// A caller, as this home knows it.

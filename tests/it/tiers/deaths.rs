@@ -41,7 +41,6 @@ fn shoot_at(point: &str) {
             .flatten()
             .any(|file| file.file_name().to_string_lossy().starts_with("placing."))
     });
-    assert_eq!(front.tasks(), 0, "{point}: the first tier keeps none");
 }
 
 #[test]

@@ -75,7 +75,7 @@ impl Caller {
 
 fn envelope(user: Option<&str>, sealed: Sealed) -> Envelope {
     let user = user.map(|name| name.parse().unwrap());
-    Envelope { version: 1, uuid: TaskUuid::new(), round: 1_000, user, hops: 0, sealed }
+    Envelope { version: 1, uuid: TaskUuid::new(), round: 1_000, user, hops: 0, sealed, list: None }
 }
 
 fn offer(envelope: Envelope) -> Question {
@@ -137,7 +137,7 @@ fn tasks_that_no_receiver_takes_are_refused_by_name() {
     let sealed = |change: &dyn Fn(&mut Request)| {
         let mut request = request();
         change(&mut request);
-        envelope(None, seal::seal(&request).unwrap())
+        envelope(None, seal::seal(&request).unwrap().0)
     };
     let labels = |n: usize| (0..n).map(|k| (format!("a{k}").into(), Value::Int(1))).collect();
     caller.denied(offer(sealed(&|r| r.demand.labels = labels(257))), &["task attributes: 257", "256 at most"]);
@@ -147,7 +147,7 @@ fn tasks_that_no_receiver_takes_are_refused_by_name() {
         &["task attribute a", "4096"],
     );
     caller.denied(offer(sealed(&|r| r.demand.constraint = Some("server.".into()))), &["requirement"]);
-    caller.denied(offer(sealed(&|r| r.demand.constraint = Some("x".repeat(3000).into()))), &["2 KiB"]);
+    caller.denied(offer(sealed(&|r| r.demand.constraint = Some("x".repeat(3000).into()))), &["2048 at most"]);
     caller.denied(offer(sealed(&|r| r.launch.cwd = "tmp".into())), &["absolute"]);
     caller.denied(offer(sealed(&|r| r.user = Some("root2".parse().unwrap()))), &["--user"]);
     caller.denied(offer(sealed(&|r| r.client.host = "x\u{1b}[2J".into())), &["client.host"]);
@@ -183,7 +183,7 @@ fn users_are_who_their_key_says_and_run_only_where_the_owner_lets_them() {
         "{line}"
     );
     assert!(grid.grid(["user", "allow", "front-a", "--vouch"]).ok().contains("--vouch front-a"));
-    let task = |user: Option<&str>| envelope(user, seal::seal(&request()).unwrap());
+    let task = |user: Option<&str>| envelope(user, seal::seal(&request()).unwrap().0);
     let mut alice = Caller::of(&grid, &["--as", "alice"], stranger());
     // A forged user.
     alice.denied(offer(task(Some("bob"))), &["alice speaks for bob", "--vouch"]);
@@ -198,11 +198,11 @@ fn users_are_who_their_key_says_and_run_only_where_the_owner_lets_them() {
     assert!(offered.servers.is_empty(), "{offered:?}");
     let mut high = request();
     high.demand.priority = 5;
-    alice.denied(offer(envelope(None, seal::seal(&high).unwrap())), &["priority 5", "only lower"]);
+    alice.denied(offer(envelope(None, seal::seal(&high).unwrap().0)), &["priority 5", "only lower"]);
     // What is put around a requirement is not to be broken out of.
     let mut out = request();
     out.demand.constraint = Some("true) || (true".into());
-    alice.denied(offer(envelope(None, seal::seal(&out).unwrap())), &["requirement"]);
+    alice.denied(offer(envelope(None, seal::seal(&out).unwrap().0)), &["requirement"]);
     // A first tier that is vouched for may speak for its users, if they are users here.
     let mut front = Caller::of(&grid, &["--as", "front-a", "--vouch", "front-a"], stranger());
     assert!(matches!(front.ask(offer(task(Some("bob")))), Answer::Offered(_)));
@@ -222,7 +222,7 @@ fn users_are_who_their_key_says_and_run_only_where_the_owner_lets_them() {
     nosy.launch.command =
         Command::new(vec!["cat".into(), grid.home().join("grid.db").as_os_str().to_owned().into()]).unwrap();
     let way = Way { front: "f".into(), member: "m".into(), search: String::new() };
-    let envelope = envelope(None, seal::seal(&nosy).unwrap());
+    let envelope = envelope(None, seal::seal(&nosy).unwrap().0);
     let Answer::Placed(placed) = alice.ask(Question::Commit { at: None, envelope, how: How::Queue, way }) else {
         panic!()
     };

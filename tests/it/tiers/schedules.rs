@@ -68,9 +68,9 @@ fn of_500_schedules_of_faults_none_loses_or_doubles_a_task() {
 
         let mut request = request();
         request.demand.needs.cpus = [1, 1, 1, 30, 999][usize::try_from(random.below(5)).unwrap()];
-        let sealed = seal::seal(&request).unwrap();
+        let sealed = seal::seal(&request).unwrap().0;
         let uuid = TaskUuid::new();
-        let envelope = Envelope { version: 1, uuid, round: SERIES, user: None, hops: 0, sealed };
+        let envelope = Envelope { version: 1, uuid, round: SERIES, user: None, hops: 0, sealed, list: None };
         let guest = guest();
         let mut order = Order::new(envelope, &request, &guest);
         let outcome =

@@ -48,3 +48,32 @@ fn a_task_goes_through_both_tiers_and_everything_follows_it() {
     client.grid(["submit", "-c", "999", "--", "true"]).expect(75).says(&["lab-x/local", "999"]);
     assert_eq!((lab.tasks(), client.tasks()), before);
 }
+
+#[test]
+fn an_array_of_many_lines_travels_in_pieces_and_its_members_are_told_apart() {
+    let (client, _front, lab) = three();
+    // More than an envelope holds.
+    let lines: String = (1..=6_000).map(|n| format!("{n} {}\n", "x".repeat(300))).collect();
+    std::fs::write(client.file("lines"), &lines).unwrap();
+    let id = client.submit([
+        "-H",
+        "--each-line",
+        "lines",
+        "--",
+        "sh",
+        "-c",
+        "echo $GRID_ARRAY_INDEX ${#GRID_ENTRY}; exit 3",
+    ]);
+    assert_eq!(lab.show("1")["size"], 6_000);
+    assert_eq!(client.show(&id)["counts"], json!({"HELD": 6_000}));
+    client.grid(["cancel", &id]).ok();
+    assert_eq!(client.state(&id), "CANCELLED");
+    let id = client.submit(["-a", "5-7", "--", "sh", "-c", "echo member $GRID_ARRAY_INDEX; exit $GRID_ARRAY_INDEX"]);
+    client.grid(["wait", &format!("{id}.6")]).expect(6);
+    client.grid(["wait", &id]).expect(7);
+    assert_eq!(client.grid(["logs", &format!("{id}.7")]).ok(), "member 7");
+    assert_eq!(client.show(&id)["counts"], json!({"FAILED": 3}));
+    client.grid(["submit", "--stdin", "--", "wc", "-c"]).expect(0);
+    let long = "x".repeat(2 << 20);
+    client.grid_with(long.as_bytes(), ["submit", "--stdin", "--", "wc", "-c"]).expect(75).says(&["1048576 at most"]);
+}

@@ -93,7 +93,7 @@ pub struct World {
 }
 
 pub fn guest() -> Guest {
-    Guest { user: "me".parse().unwrap(), standing: Standing::Resident }
+    Guest { user: "me".parse().unwrap(), standing: Standing::Resident, home: None }
 }
 
 /// A home with one server of this many processors.
@@ -333,8 +333,8 @@ pub fn request() -> Request {
         members: Members::Single,
         retries: 0,
         retry_lost: false,
-        hold: false,
         lost_after: None,
+        hold: false,
         hold_unmatched: false,
         user: None,
         client: ClientFacts { host: "desk".into(), user: "x".into(), os: "linux".into(), arch: "x86_64".into() },

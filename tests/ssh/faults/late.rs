@@ -1,25 +1,28 @@
 //! Starts whose answer is lost, and starts that arrive when their dispatcher is long dead: never a second run.
 
 use crate::lab::Lab;
-use crate::support::process;
+use crate::support::{process, said::tell};
 
 /// The agent takes the start and dies before it has said so; the next link is another agent's.
 #[test]
 fn an_agent_that_dies_at_any_point_of_a_start_makes_no_second_run() {
-    let Some(lab) = Lab::of(1) else { return };
-    for point in ["agent-start-received", "agent-run-made", "agent-supervisor-spawned", "agent-fed", "agent-began-read"]
-    {
-        let once = format!("/home/grid/shot.{point}");
-        let env = format!("SetEnv=GRID_FAILPOINT={point} GRID_FAILPOINT_ONCE={once}");
-        lab.rig.start_sshd("h1", &[&env]);
+    const POINTS: [&str; 5] =
+        ["agent-start-received", "agent-run-made", "agent-supervisor-spawned", "agent-fed", "agent-began-read"];
+    let Some(lab) = Lab::of(POINTS.len()) else { return };
+    for (point, host) in POINTS.into_iter().zip(lab.servers()) {
+        let env = format!("SetEnv=GRID_FAILPOINT={point} GRID_FAILPOINT_ONCE=/home/grid/shot");
+        lab.rig.start_sshd(host, &[&env]);
         // A new link, with the point armed.
-        assert_eq!(lab.rig.shoot("h1", " agent --link "), 1);
-        let id = lab.submit("h1", &[]);
-        process::until(&format!("the agent was shot at {point}"), || {
-            lab.rig.home("h1").join(format!("shot.{point}")).exists()
-        });
-        lab.let_go(&id);
-        lab.ends(&id, 7);
+        assert_eq!(lab.rig.shoot(host, " agent --link "), 1);
+    }
+    let tasks: Vec<String> = lab.servers().map(|host| lab.submit(host, &[])).collect();
+    for ((point, host), id) in POINTS.into_iter().zip(lab.servers()).zip(&tasks) {
+        process::until(&format!("the agent was shot at {point}"), || lab.rig.home(host).join("shot").exists());
+        lab.let_go(id);
+    }
+    for (point, id) in POINTS.into_iter().zip(&tasks) {
+        let took = lab.ends(id, 7);
+        tell(&format!("| answer lost: {point} | once, after {:.1} s |", took.as_secs_f64()));
     }
 }
 

@@ -1,0 +1,84 @@
+//! Logins tried in a bare environment, as cron has it: nobody's key agent, no connection that somebody has open.
+
+pub use crate::link::trouble::Trouble;
+
+use super::ways;
+use crate::engine::ssh::Ssh;
+use crate::model::name::Name;
+use crate::model::ssh::{Login, Target};
+use crate::store::{StoreError, View};
+use std::ffi::OsString;
+use std::io::Read;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+/// Logins under way at a time.
+const AT_ONCE: usize = 8;
+
+/// A server, its host, and what went wrong.
+pub type Tried = (Name, String, Result<(), Trouble>);
+
+/// Logs in to each host once and does nothing there, in the order given.
+pub fn try_bare(
+    view: &View<'_>,
+    environment: &[(&'static str, OsString)],
+    targets: Vec<(Name, Target)>,
+) -> Result<Vec<Tried>, StoreError> {
+    let (line, patience) = (view.setting("ssh.command")?, ways::patience(view)?);
+    let mut done = Vec::with_capacity(targets.len());
+    for some in targets.chunks(AT_ONCE) {
+        std::thread::scope(|logins| {
+            let begun: Vec<_> = some
+                .iter()
+                .map(|(_, target)| logins.spawn(|| try_one(line.as_deref(), patience, environment, target)))
+                .collect();
+            for ((name, target), login) in some.iter().zip(begun) {
+                let result = login.join().unwrap_or_else(|_| Err(Trouble::Other("the attempt panicked".to_owned())));
+                done.push((name.clone(), target.host().to_owned(), result));
+            }
+        });
+    }
+    Ok(done)
+}
+
+fn try_one(
+    line: Option<&str>,
+    patience: Duration,
+    environment: &[(&'static str, OsString)],
+    target: &Target,
+) -> Result<(), Trouble> {
+    let mut words = ways::words_of(line.unwrap_or("ssh"))?;
+    // ssh takes the first value that it is given.
+    words.extend(["-o", "ControlPath=none"].map(str::to_owned));
+    let login = Login::default();
+    let ssh = Ssh { target, words: &words, login: &login, patience, binaries: Vec::new() };
+    let mut command = ssh.command()?;
+    command.arg("true").env_clear().envs(environment.iter().map(|(name, value)| (name, value))).env("LC_ALL", "C");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| Trouble::NoSsh(format!("{}: {error}", words[0])))?;
+    let stderr = child.stderr.take();
+    let reader = std::thread::spawn(move || {
+        let mut said = String::new();
+        // What is no text is no message of ssh's.
+        let _ = stderr.map(|mut stderr| stderr.read_to_string(&mut said));
+        said
+    });
+    let until = Instant::now() + patience + patience;
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break Some(status),
+            Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_millis(20)),
+            _ => break None,
+        }
+    };
+    let Some(status) = status else {
+        // It hangs after the connect; its end is what we want.
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(Trouble::Silent);
+    };
+    if status.success() {
+        return Ok(());
+    }
+    Err(Trouble::classify(&reader.join().unwrap_or_default(), status.code(), false))
+}

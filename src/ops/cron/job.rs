@@ -1,0 +1,164 @@
+//! What is to be run, as a line for cron and as units for systemd.
+
+use super::{Caller, Every};
+use crate::ops::OpsError;
+use crate::store::Home;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// crons cut longer commands off.
+const LONGEST: usize = 990;
+
+/// `grid refresh` for one home, with absolute paths.
+#[derive(Debug)]
+pub struct Job {
+    home: String,
+    program: String,
+    path: String,
+    log: PathBuf,
+}
+
+impl Job {
+    /// Paths must be text in one line: a crontab holds nothing else.
+    pub fn new(home: &Home, caller: &Caller) -> Result<Self, OpsError> {
+        let text = |what: &str, value: &OsStr| {
+            let plain = value.to_str().filter(|text| !text.chars().any(char::is_control)).map(str::to_owned);
+            plain.ok_or_else(|| OpsError::Usage(format!("{what} {value:?}: a crontab can't hold such a path")))
+        };
+        let log = home.run_dir().join("cron.log");
+        let job = Self {
+            home: text("the home", home.dir().as_os_str())?,
+            program: text("the program", caller.program.as_os_str())?,
+            path: text("PATH", OsStr::from_bytes(&shortened(&caller.path)))?,
+            log,
+        };
+        let len = job.command().len();
+        if len > LONGEST {
+            return Err(OpsError::Refused(format!(
+                "the line would be {len} bytes long, and cron cuts off after {LONGEST}: try again with a shorter PATH, as in `PATH=/usr/local/bin:/usr/bin:/bin grid cron install`"
+            )));
+        }
+        Ok(job)
+    }
+
+    /// Where the last run's words lie.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// By what the block of this home is known.
+    pub fn mark(&self) -> String {
+        format!("grid in {}", self.home)
+    }
+
+    /// For `sh -c`.
+    pub fn command(&self) -> String {
+        let [home, path, program, log] =
+            [&self.home, &self.path, &self.program, &self.log.to_string_lossy().into_owned()].map(|text| quoted(text));
+        format!("GRID_HOME={home} PATH={path} {program} refresh >{log} 2>&1")
+    }
+
+    /// For a crontab: cron takes a bare % for the end of the command.
+    pub fn escaped(&self) -> String {
+        self.command().replace('%', r"\%")
+    }
+
+    /// The lines themselves: what waits goes on after a reboot, and attributes stay fresh.
+    pub fn lines(&self, every: Every) -> Vec<String> {
+        let command = self.escaped();
+        vec![format!("{} {command}", every.fields()), format!("@reboot {command}")]
+    }
+
+    /// The lines with a word on what they are.
+    pub fn block(&self, every: Every) -> Vec<String> {
+        let mut block = vec![
+            "# Keeps attributes of servers fresh, and goes on after a reboot. `grid cron remove` takes it away."
+                .to_owned(),
+        ];
+        block.extend(self.lines(every));
+        block
+    }
+
+    /// Units for a person's own systemd (systemd.service(5), systemd.timer(5)), and how to start them.
+    pub fn units(&self, every: Every) -> String {
+        let word = |text: &str| format!("\"{}\"", text.replace('\\', r"\\").replace('"', "\\\"").replace('%', "%%"));
+        // In a command line a dollar sign would name a variable.
+        let program = word(&self.program).replace('$', "$$");
+        format!(
+            "# ~/.config/systemd/user/grid-refresh.service\n\
+             [Unit]\nDescription=Keeps attributes of servers fresh: {}\n\n\
+             [Service]\nType=oneshot\nEnvironment={} {}\nExecStart={program} refresh\n\
+             # The dispatcher that it may start stays.\nKillMode=process\n\n\
+             # ~/.config/systemd/user/grid-refresh.timer\n\
+             [Unit]\nDescription=Every {every}, and at boot: grid refresh\n\n\
+             [Timer]\nOnBootSec=1min\nOnUnitActiveSec={every}\n\n\
+             [Install]\nWantedBy=timers.target\n\n\
+             # Then:\n\
+             #   systemctl --user daemon-reload\n\
+             #   systemctl --user enable --now grid-refresh.timer\n\
+             #   loginctl enable-linger    # also while you are logged out\n",
+            self.home.replace('%', "%%"),
+            word(&format!("GRID_HOME={}", self.home)),
+            word(&format!("PATH={}", self.path)),
+        )
+    }
+}
+
+/// PATH without what is not there or stands there twice.
+fn shortened(path: &OsStr) -> Vec<u8> {
+    let mut kept: Vec<&[u8]> = Vec::new();
+    for part in path.as_bytes().split(|b| *b == b':') {
+        let dir = Path::new(OsStr::from_bytes(part));
+        if dir.is_absolute() && dir.is_dir() && !kept.contains(&part) {
+            kept.push(part);
+        }
+    }
+    kept.join(&b':')
+}
+
+fn quoted(text: &str) -> String {
+    if text.chars().all(|c| c.is_ascii_alphanumeric() || "_@+=:,./-".contains(c)) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(home: &str) -> Job {
+        let caller = Caller {
+            program: "/usr/local/bin/grid".into(),
+            path: "/usr/bin:relative:/no/such/dir:/bin:/usr/bin".into(),
+            home: "/home/me".into(),
+            account: "me".into(),
+        };
+        Job::new(&Home::at(home), &caller).unwrap()
+    }
+
+    #[test]
+    fn lines_have_absolute_paths_and_hide_what_cron_takes_for_its_own() {
+        let every: Every = "5min".parse().unwrap();
+        let plain = "GRID_HOME=/home/me/g PATH=/usr/bin:/bin /usr/local/bin/grid refresh >/home/me/g/run/cron.log 2>&1";
+        assert_eq!(job("/home/me/g").lines(every), [format!("*/5 * * * * {plain}"), format!("@reboot {plain}")]);
+        let odd = &job("/home/me/it's 5%").lines(every)[1];
+        assert!(odd.contains(r"GRID_HOME='/home/me/it'\''s 5\%'"), "{odd}");
+    }
+
+    #[test]
+    fn units_quote_for_systemd() {
+        let units = job("/home/me/a \"b\" 5%").units("1h".parse().unwrap());
+        assert!(units.contains(r#"Environment="GRID_HOME=/home/me/a \"b\" 5%%" "PATH=/usr/bin:/bin""#), "{units}");
+        assert!(units.contains("OnUnitActiveSec=1h\n") && units.contains("KillMode=process"), "{units}");
+    }
+
+    #[test]
+    fn what_no_crontab_can_hold_is_refused() {
+        let caller =
+            Caller { program: "/bin/grid".into(), path: "/bin".into(), home: "/".into(), account: "me".into() };
+        assert!(Job::new(&Home::at("/home/me/a\nb"), &caller).is_err());
+        assert!(Job::new(&Home::at(format!("/home/{}", "x".repeat(600))), &caller).is_err());
+    }
+}

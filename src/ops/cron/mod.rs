@@ -1,0 +1,170 @@
+//! `grid cron`: lines of the person's crontab that keep this grid fresh, tried once as cron would run them.
+
+pub mod every;
+pub mod job;
+mod table;
+
+use super::{Grid, OpsError};
+use crate::dispatch::logins;
+use crate::model::name::Name;
+use crate::model::server::Engine;
+use every::Every;
+use job::Job;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use table::Table;
+
+/// Longer is not waited for the line that is tried.
+const TRIAL: Duration = Duration::from_secs(30);
+
+/// What of the caller the lines are made of.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// This program, absolute.
+    pub program: PathBuf,
+    /// PATH: tasks and applications are looked up along it, also where cron started the dispatcher.
+    pub path: OsString,
+    /// HOME
+    pub home: OsString,
+    /// The account's name.
+    pub account: String,
+}
+
+/// What stands in the crontab now, and what it would be good for.
+#[derive(Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Report {
+    pub installed: bool,
+    /// The crontab was changed by this.
+    pub changed: bool,
+    pub lines: Vec<String>,
+    /// Something that the person should know or do.
+    pub notes: Vec<String>,
+}
+
+/// Writes the lines for this home, in place of earlier ones, and tries them: each host over ssh is logged in to once, and
+/// the line is run, with cron's environment.
+pub fn install(grid: &mut Grid, caller: &Caller, every: Every) -> Result<Report, OpsError> {
+    let job = Job::new(grid.store.home(), caller)?;
+    let mut table = Table::read()?;
+    let changed = table.put(&job.mark(), &job.block(every));
+    if changed {
+        table.write()?;
+    }
+    let mut notes = hosts_that_fail(grid, caller)?;
+    notes.extend(table::no_daemon());
+    notes.extend(tried(&job, caller));
+    Ok(Report { installed: true, changed, lines: job.lines(every), notes })
+}
+
+/// The lines of this home as they stand in the crontab.
+pub fn show(grid: &Grid, caller: &Caller) -> Result<Report, OpsError> {
+    let job = Job::new(grid.store.home(), caller)?;
+    let lines = Table::read()?.of(&job.mark());
+    let mut notes = Vec::new();
+    if let Some(lines) = &lines {
+        notes.extend(table::no_daemon());
+        if !lines.iter().any(|line| line.contains(&job.escaped())) {
+            notes
+                .push("the lines are another program's or of another PATH: `grid cron install` renews them".to_owned());
+        }
+    }
+    Ok(Report { installed: lines.is_some(), changed: false, lines: lines.unwrap_or_default(), notes })
+}
+
+/// Takes this home's lines away.
+pub fn remove(grid: &Grid, caller: &Caller) -> Result<Report, OpsError> {
+    let job = Job::new(grid.store.home(), caller)?;
+    let mut table = Table::read()?;
+    let changed = table.put(&job.mark(), &[]);
+    if changed {
+        table.write()?;
+    }
+    Ok(Report { installed: false, changed, lines: Vec::new(), notes: Vec::new() })
+}
+
+/// The same as units of systemd.
+pub fn systemd(grid: &Grid, caller: &Caller, every: Every) -> Result<String, OpsError> {
+    Ok(Job::new(grid.store.home(), caller)?.units(every))
+}
+
+/// The environment in which cron runs a line (crontab(5)).
+fn environment(caller: &Caller) -> Vec<(&'static str, OsString)> {
+    vec![
+        ("HOME", caller.home.clone()),
+        ("LOGNAME", caller.account.clone().into()),
+        ("SHELL", "/bin/sh".into()),
+        ("PATH", "/usr/bin:/bin".into()),
+    ]
+}
+
+/// A line for each host that cron could not log in to, with the remedy.
+fn hosts_that_fail(grid: &Grid, caller: &Caller) -> Result<Vec<String>, OpsError> {
+    let servers = grid.store.view().servers()?;
+    let mut targets = Vec::new();
+    for server in servers {
+        if let Engine::Ssh(target) = server.engine {
+            targets.push((server.name, target));
+        }
+    }
+    let mut environment = environment(caller);
+    environment.retain(|(name, _)| *name != "PATH");
+    environment.push(("PATH", caller.path.clone()));
+    let tried = logins::try_bare(&grid.store.view(), &environment, targets)?;
+    let failed = tried.into_iter().filter_map(|(name, host, done)| Some((name, host, done.err()?)));
+    Ok(failed.map(|(name, host, trouble)| remedy(grid, &name, &host, &trouble)).collect())
+}
+
+fn remedy(grid: &Grid, name: &Name, host: &str, trouble: &logins::Trouble) -> String {
+    let mut text = format!("{name}: cron can't log in: {trouble}");
+    let refused = matches!(trouble, logins::Trouble::Denied(_));
+    if refused && grid.login.auth_sock.is_some() {
+        text += "; cron has no ssh-agent (SSH_AUTH_SOCK): name a key without a passphrase as IdentityFile in ~/.ssh/config \
+                 (restrict it over there), or keep a dispatcher running that you started";
+    } else if let Some(remedy) = trouble.remedy(host) {
+        text += &format!("; {remedy}");
+    }
+    if let Some(command) = &grid.login.command {
+        text += &format!("; cron does not know your GRID_SSH_COMMAND: `grid config set ssh.command '{command}'`");
+    }
+    text
+}
+
+/// Runs the line once as cron would. None: it works.
+fn tried(job: &Job, caller: &Caller) -> Option<String> {
+    let mut shell = Command::new("/bin/sh");
+    shell.arg("-c").arg(job.command()).env_clear().envs(environment(caller)).current_dir(&caller.home);
+    let ended = shell
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .and_then(|mut child| ended_within(TRIAL, || child.try_wait()));
+    match ended {
+        Ok(Some(status)) if status.success() => None,
+        Ok(Some(status)) => {
+            let said = std::fs::read_to_string(job.log()).unwrap_or_default();
+            let said = said.lines().last().unwrap_or("it said nothing").to_owned();
+            Some(format!("the line was tried with cron's environment and ended with {status}: {said}"))
+        }
+        Ok(None) => {
+            Some(format!("the line was tried with cron's environment; it runs for {} s already", TRIAL.as_secs()))
+        }
+        Err(error) => Some(format!("the line can't be tried: /bin/sh: {error}")),
+    }
+}
+
+/// How a child ended; None: it has not.
+fn ended_within(
+    limit: Duration,
+    mut look: impl FnMut() -> std::io::Result<Option<ExitStatus>>,
+) -> std::io::Result<Option<ExitStatus>> {
+    let until = Instant::now() + limit;
+    loop {
+        match look()? {
+            None if Instant::now() < until => std::thread::sleep(Duration::from_millis(20)),
+            ended => return Ok(ended),
+        }
+    }
+}

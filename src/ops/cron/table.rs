@@ -1,0 +1,149 @@
+//! The person's crontab, through `crontab`: a block of ours between two marks, everything else byte for byte as it was.
+
+use crate::ops::OpsError;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+/// The whole crontab.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Table(Vec<u8>);
+
+fn begin(mark: &str) -> String {
+    format!("# begin {mark}")
+}
+
+fn end(mark: &str) -> String {
+    format!("# end {mark}")
+}
+
+impl Table {
+    /// As it stands; a person without one has an empty one.
+    pub fn read() -> Result<Self, OpsError> {
+        let done =
+            Command::new("crontab").arg("-l").env("LC_ALL", "C").stdin(Stdio::null()).output().map_err(absent)?;
+        let said = String::from_utf8_lossy(&done.stderr);
+        match done.status.code() {
+            Some(0) => Ok(Self(done.stdout)),
+            _ if said.contains("no crontab for") => Ok(Self(Vec::new())),
+            _ => Err(OpsError::Refused(format!("crontab -l: {}", said.trim()))),
+        }
+    }
+
+    /// Puts it in place of the one that stands.
+    pub fn write(&self) -> Result<(), OpsError> {
+        let mut command = Command::new("crontab");
+        command.arg(if self.0.is_empty() { "-r" } else { "-" }).env("LC_ALL", "C");
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(absent)?;
+        let sent = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(&self.0));
+        let done = child.wait_with_output().map_err(absent)?;
+        let said = String::from_utf8_lossy(&done.stderr);
+        match sent {
+            Ok(()) if done.status.success() => Ok(()),
+            _ => Err(OpsError::Refused(format!("crontab was not changed: {}", said.trim()))),
+        }
+    }
+
+    /// The lines of a block, without the marks; None where there is no block.
+    pub fn of(&self, mark: &str) -> Option<Vec<String>> {
+        let (from, to) = self.place(mark)?;
+        let text = String::from_utf8_lossy(&self.0[from..to]).into_owned();
+        let marks = [begin(mark), end(mark)];
+        Some(text.lines().filter(|line| !marks.iter().any(|mark| mark == line)).map(str::to_owned).collect())
+    }
+
+    /// Puts lines in place of a block, or behind everything; none: takes it away. True if something changed.
+    pub fn put(&mut self, mark: &str, lines: &[String]) -> bool {
+        let mut block = String::new();
+        if !lines.is_empty() {
+            for line in [begin(mark)].iter().chain(lines).chain([&end(mark)]) {
+                block += line;
+                block.push('\n');
+            }
+        }
+        let mut after = self.0.clone();
+        match self.place(mark) {
+            Some((from, to)) => drop(after.splice(from..to, block.into_bytes())),
+            None => {
+                // A last line without an end is one that crontab(1) would not take.
+                if !block.is_empty() && after.last().is_some_and(|byte| *byte != b'\n') {
+                    after.push(b'\n');
+                }
+                after.extend(block.into_bytes());
+            }
+        }
+        let changed = after != self.0;
+        self.0 = after;
+        changed
+    }
+
+    /// From the first mark to behind the last one.
+    fn place(&self, mark: &str) -> Option<(usize, usize)> {
+        let (begin, end) = (begin(mark), end(mark));
+        let (mut at, mut from) = (0, None);
+        for line in self.0.split_inclusive(|byte| *byte == b'\n') {
+            let text = line.strip_suffix(b"\n").unwrap_or(line);
+            if text == begin.as_bytes() {
+                from = Some(at);
+            }
+            at += line.len();
+            if text == end.as_bytes()
+                && let Some(from) = from
+            {
+                return Some((from, at));
+            }
+        }
+        None
+    }
+}
+
+fn absent(error: std::io::Error) -> OpsError {
+    OpsError::Refused(format!(
+        "crontab: {error}; install cron, or let systemd do it: `grid cron show --systemd` prints the units"
+    ))
+}
+
+/// A word where no cron runs to read it: the table is written all the same.
+pub fn no_daemon() -> Option<String> {
+    let name = |entry: std::fs::DirEntry| std::fs::read_to_string(entry.path().join("comm")).ok();
+    let mut all = std::fs::read_dir("/proc").ok()?.flatten().filter_map(name);
+    let runs = all.any(|name| ["cron", "crond", "fcron", "dcron", "bcron-sched"].contains(&name.trim()));
+    (!runs).then(|| {
+        "no cron runs on this host: start it, or let systemd do it: `grid cron show --systemd` prints the units"
+            .to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OTHERS: &[u8] = b"MAILTO=me\n# mine, \xff\n\n0 3 * * * /usr/bin/backup 100%% x\n";
+
+    #[test]
+    fn other_lines_stay_byte_for_byte() {
+        let lines = |text: &str| vec![text.to_owned()];
+        for others in [OTHERS, b""] {
+            let mut table = Table(others.to_vec());
+            assert!(table.put("a", &lines("first")));
+            assert!(!table.put("a", &lines("first")), "the same again changes nothing");
+            assert!(table.0.starts_with(others));
+            assert!(table.put("b", &lines("other")));
+            table.0.extend(b"# behind\n");
+            assert!(table.put("a", &lines("second")));
+            assert_eq!(table.of("a"), Some(lines("second")));
+            assert_eq!(table.of("b"), Some(lines("other")));
+            assert!(table.put("a", &[]) && table.put("b", &[]));
+            assert_eq!(table.0, [others, b"# behind\n"].concat());
+            assert!(!table.put("a", &[]));
+        }
+    }
+
+    #[test]
+    fn a_mark_without_its_end_is_somebody_elses_line() {
+        let mut table = Table(b"# begin a\n0 0 * * * x\n".to_vec());
+        assert!(table.put("a", &["y".to_owned()]));
+        assert_eq!(table.0, b"# begin a\n0 0 * * * x\n# begin a\ny\n# end a\n");
+        assert_eq!(table.of("a"), Some(vec!["y".to_owned()]));
+    }
+}
