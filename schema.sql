@@ -11,7 +11,10 @@ CREATE TABLE home (
     epoch       INTEGER NOT NULL DEFAULT 0,    -- raised at each dispatcher start; fences old starts
     lanes       INTEGER NOT NULL DEFAULT 0,    -- the last lane id given out
     changes     INTEGER NOT NULL DEFAULT 0,    -- counts what the dispatcher has to look at again
-    created_at  INTEGER NOT NULL
+    created_at  INTEGER NOT NULL,
+    backed_up_at INTEGER,                      -- this file is a backup of then; NULL: it is the home itself
+    restored_from INTEGER,                     -- this home was restored from a backup of then
+    restored_epoch INTEGER NOT NULL DEFAULT 0  -- attempts up to this epoch are from before that
 ) STRICT;
 
 CREATE TABLE setting (
@@ -175,7 +178,7 @@ CREATE TABLE user (
     prefer     TEXT,                           -- CEL: breaks ties of the task's own preference
     requires   TEXT,                           -- CEL: must be true for every task of this user
     created_at INTEGER NOT NULL,
-    role       TEXT    NOT NULL DEFAULT 'submit'  -- from other homes: submit, see-all, operate, administer
+    role       TEXT    NOT NULL DEFAULT 'submit'  -- from other homes: submit, see-all, operate
 ) STRICT;
 
 CREATE TABLE user_group (
@@ -461,7 +464,8 @@ CREATE TABLE task_files (
     below   BLOB    NOT NULL DEFAULT x'',      -- the task's directory below the root of what is sent
     fetch   BLOB,                              -- --fetch, joined by NUL; NULL: nothing comes back
     changed INTEGER NOT NULL DEFAULT 0,        -- 1: what is new or changed comes back too (--dir)
-    lands   BLOB                               -- the client's directory below which it lands
+    lands   BLOB,                              -- the client's directory below which it lands
+    missing INTEGER NOT NULL DEFAULT 0         -- 1: not here yet, the task is held for it; 2: and held by its client too
 ) STRICT;
 CREATE INDEX task_files_bundle ON task_files (bundle);
 

@@ -4,6 +4,8 @@
 
 mod support;
 
+#[path = "it/backup.rs"]
+mod backup;
 #[path = "it/cron.rs"]
 mod cron;
 #[path = "it/faults/mod.rs"]

@@ -12,6 +12,8 @@ mod faults;
 mod files;
 #[path = "ssh/hosts.rs"]
 mod hosts;
+#[path = "ssh/import.rs"]
+mod import;
 #[path = "ssh/lab.rs"]
 mod lab;
 #[path = "ssh/many.rs"]

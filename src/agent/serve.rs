@@ -78,7 +78,7 @@ pub fn serve(place: &Place, mut input: impl Read + AsFd, mut output: impl Write 
 
 impl Agent {
     fn open(place: &Place, hello: ToAgent) -> Result<Self, AgentError> {
-        let ToAgent::Hello { version_min, version, home, epoch, .. } = hello else {
+        let ToAgent::Hello { version_min, version, home, incarnation, epoch } = hello else {
             return Err(AgentError::Unfit("the first message must be a hello".to_owned()));
         };
         if version_min > VERSION || version < VERSION_MIN {
@@ -88,10 +88,10 @@ impl Agent {
             )));
         }
         let boot = process::boot_id();
-        let spool = Spool::open(&place.find()?, home, epoch, boot.clone())?;
-        let places = Places::make(spool.dir()).map_err(AgentError::io("spool"))?;
+        let spool = Spool::open(&place.find()?, home, (incarnation, epoch), boot.clone())?;
         let environment = login::environment(place.is_remote());
         let home = environment.iter().find(|(name, _)| name == "HOME").map(|(_, home)| PathBuf::from(home));
+        let places = Places::make(spool.dir()).map_err(AgentError::io("spool"))?;
         let mut agent = Self {
             login_home: home.filter(|_| place.is_remote()),
             bundles: Bundles::new(places.bundles.clone()),

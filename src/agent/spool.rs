@@ -1,4 +1,4 @@
-//! A home's directory on a server: `SPOOL/HOME_ID/` with `lock`, `epoch`, `tombstones`, `runs/N/`.
+//! A home's directory on a server: `SPOOL/HOME_ID/` with `lock`, `incarnation`, `epoch`, `tombstones`, `runs/N/`.
 //! Nothing here survives by fsync alone: after a power cut the boot id is another one, and every start of before is refused.
 
 use super::AgentError;
@@ -38,20 +38,34 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// Makes the directories, waits for the agent before us, and stores the epoch if it is higher.
-    pub fn open(root: &Path, home: HomeId, epoch: Epoch, boot: BootId) -> Result<Self, AgentError> {
+    /// Makes the directories, waits for the agent before us, and stores incarnation and epoch if they are newer. An older
+    /// incarnation is a home that was restored elsewhere since: it has no say here any more.
+    pub fn open(
+        root: &Path,
+        home: HomeId,
+        (incarnation, epoch): (u64, Epoch),
+        boot: BootId,
+    ) -> Result<Self, AgentError> {
         let dir = root.join(home.to_string());
         let runs = dir.join("runs");
         DirBuilder::new().recursive(true).mode(0o700).create(&runs).map_err(unusable(&runs))?;
-        let stored = read_epoch(&dir);
-        let lock = take_lock(&dir, epoch >= stored)?;
-        let stored = read_epoch(&dir);
-        if epoch > stored {
-            write_atomically(&dir, "epoch", epoch.0.to_string().as_bytes()).map_err(unusable(&dir))?;
+        let seen = |dir: &Path| (read_number(dir, "incarnation"), Epoch(read_number(dir, "epoch")));
+        let lock = take_lock(&dir, (incarnation, epoch) >= seen(&dir))?;
+        let stored = seen(&dir);
+        if incarnation < stored.0 {
+            return Err(AgentError::Unfit(
+                "this home was restored from a backup since, and that one goes on: this one is refused".to_owned(),
+            ));
+        }
+        let highest = if incarnation > stored.0 { epoch } else { stored.1.max(epoch) };
+        if (incarnation, highest) != stored {
+            // The epoch first: a new incarnation with an old epoch would only be asked to raise it.
+            for (name, number) in [("epoch", highest.0), ("incarnation", incarnation)] {
+                write_atomically(&dir, name, number.to_string().as_bytes()).map_err(unusable(&dir))?;
+            }
         }
         let (tombstones, tombstones_file) = read_tombstones(&dir, &boot).map_err(unusable(&dir))?;
-        let mut spool =
-            Self { dir, home, boot, _lock: lock, epoch: stored.max(epoch), tombstones, tombstones_file, next_run: 1 };
+        let mut spool = Self { dir, home, boot, _lock: lock, epoch: highest, tombstones, tombstones_file, next_run: 1 };
         spool.next_run = spool.runs().last().map_or(1, |id| id.0 + 1);
         Ok(spool)
     }
@@ -116,8 +130,9 @@ fn unusable(path: &Path) -> impl FnOnce(io::Error) -> AgentError {
     move |error| AgentError::Unfit(format!("the spool {path} can't be used: {error}"))
 }
 
-fn read_epoch(dir: &Path) -> Epoch {
-    Epoch(fs::read_to_string(dir.join("epoch")).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0))
+/// 0 where none is noted.
+fn read_number(dir: &Path, name: &str) -> u64 {
+    fs::read_to_string(dir.join(name)).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
 /// One agent at a time. `may_ask`: we serve a dispatcher that is not older than the spool has seen.

@@ -1,6 +1,7 @@
 //! What can be typed: clap's types and nothing else.
 
 pub mod databases;
+pub mod servers;
 pub mod tasks;
 
 use crate::model::name::Name;
@@ -60,7 +61,7 @@ pub enum Command {
     Retry(tasks::Retry),
     /// The servers: where tasks run
     #[command(subcommand)]
-    Server(databases::Server),
+    Server(servers::Server),
     /// The users: who submits
     #[command(subcommand)]
     User(databases::User),
@@ -86,8 +87,20 @@ pub enum Command {
     Config(Config),
     /// Ask the database, read-only
     Sql(Sql),
-    /// Check this host and this grid, with remedies
-    Doctor(Listing),
+    /// Check this host and this grid, or the way to another host, with remedies
+    Doctor(Doctor),
+    /// Write the whole database into a file, while it is in use
+    #[command(after_help = BACKUP_HELP)]
+    Backup {
+        /// A file that is not there yet
+        file: PathBuf,
+    },
+    /// Make a home of a backup
+    #[command(after_help = RESTORE_HELP)]
+    Restore {
+        /// A file that `grid backup` wrote
+        file: PathBuf,
+    },
     /// Remove outputs and tasks older than `keep_outputs` and `keep_rows`
     Gc(Gc),
     /// Print a completion script for your shell
@@ -101,8 +114,6 @@ pub enum Command {
     Supervise { dir: PathBuf },
     #[command(hide = true)]
     Serve(Serve),
-    #[command(hide = true)]
-    Backup(NotYet),
 }
 
 /// `grid serve`: this home, for a caller in another one.
@@ -130,6 +141,15 @@ pub struct Agent {
     #[arg(long, requires = "link")]
     pub dir: Option<PathBuf>,
 }
+
+const BACKUP_HELP: &str = "\
+The file is whole and of one moment, and for your eyes only (0600): values of tasks' environments are
+in it. Outputs over 16K are not: they lie beside the database, in spool/out of the home.";
+
+const RESTORE_HELP: &str = "\
+There must be no home there yet. What had not ended is HELD: it may have run since. Tasks that run are
+asked for at their servers first. Servers that have met the restored home refuse the one that was
+backed up.";
 
 /// Takes anything, to refuse it with "not yet".
 #[derive(Debug, ClapArgs)]
@@ -238,6 +258,19 @@ pub struct Sql {
     /// Print the schema, commented
     #[arg(long, conflicts_with = "query")]
     pub schema: bool,
+    #[command(flatten)]
+    pub listing: Listing,
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  grid doctor          this host and this grid
+  grid doctor lab1     the way to a host over ssh, step by step, until one fails")]
+pub struct Doctor {
+    /// A server over ssh, or a host as ssh knows it
+    #[arg(value_name = "HOST")]
+    pub host: Option<String>,
     #[command(flatten)]
     pub listing: Listing,
 }

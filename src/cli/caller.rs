@@ -25,6 +25,17 @@ pub fn ssh() -> Login {
     Login { command: text("GRID_SSH_COMMAND"), auth_sock: text("SSH_AUTH_SOCK") }
 }
 
+/// The person's ssh configuration.
+pub fn ssh_config() -> Option<PathBuf> {
+    let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute())?;
+    Some(home.join(".ssh/config"))
+}
+
+/// All of stdin, as text.
+pub fn stdin_text() -> std::io::Result<String> {
+    std::io::read_to_string(std::io::stdin())
+}
+
 /// Did whoever started this log in over ssh?
 pub fn is_far() -> bool {
     std::env::var_os("SSH_CONNECTION").is_some()

@@ -1,6 +1,7 @@
 //! The command line as people type it.
 
-use super::args::databases::{Server, Task};
+use super::args::databases::Task;
+use super::args::servers::Server;
 use super::args::{Args, Command};
 use super::exit::{Code, Speaks};
 use super::output::{Look, Out};
@@ -102,7 +103,6 @@ fn what_is_not_built_is_refused_in_so_many_words_and_absent_from_help() {
         "submit -b tomorrow true",
         "submit -L matlab:1 true",
         "run -G 1 true",
-        "server import hosts",
     ] {
         let (code, said) = fails(words);
         assert_eq!(code, Code::USAGE, "{words}: {said}");
@@ -110,7 +110,7 @@ fn what_is_not_built_is_refused_in_so_many_words_and_absent_from_help() {
     }
     let mut command = Args::command();
     command.build();
-    for verb in ["submit", "run", "server add", "distributor add"] {
+    for verb in ["submit", "run", "server add"] {
         let found = verb.split(' ').fold(&mut command, |c, name| c.find_subcommand_mut(name).unwrap());
         let help = found.render_long_help().to_string();
         for absent in ["--dependency", "--after", "--begin", "--license", "--gpus"] {
@@ -118,7 +118,7 @@ fn what_is_not_built_is_refused_in_so_many_words_and_absent_from_help() {
         }
     }
     let help = command.render_long_help().to_string();
-    assert!(!help.lines().any(|line| ["agent", "supervise"].iter().any(|v| line.trim().starts_with(v))));
+    assert!(!help.lines().any(|line| ["agent", "supervise", "serve "].iter().any(|v| line.trim().starts_with(v))));
 }
 
 #[test]

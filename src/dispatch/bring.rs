@@ -39,6 +39,23 @@ impl Dispatcher {
         Ok(false)
     }
 
+    /// Is what it made still on its server, because it could not be brought?
+    pub(super) fn files_stay(
+        &self,
+        tx: &Tx<'_>,
+        known: Known,
+        attempt: AttemptId,
+        news: bool,
+    ) -> Result<bool, StoreError> {
+        let there = |lies: &Whereabouts| matches!(lies, Whereabouts::There { .. });
+        if let Some(brought) = self.bringing.brought(attempt) {
+            return Ok(there(&brought.lies));
+        }
+        // An end that is told again may be one of before.
+        let before = if news { None } else { tx.fetched(known.task, known.index)? };
+        Ok(before.is_some_and(|f| f.number == known.number && there(&f.lies)))
+    }
+
     /// What came of it goes into the database.
     pub(super) fn keep_brought(&self, tx: &Tx<'_>, known: Known, attempt: AttemptId) -> Result<(), StoreError> {
         let Some(brought) = self.bringing.brought(attempt) else { return Ok(()) };

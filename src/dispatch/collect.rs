@@ -10,8 +10,7 @@ use crate::model::failpoint::failpoint;
 use crate::model::id::{AttemptId, Index, ServerId, TaskId};
 use crate::model::resources::Bytes;
 use crate::model::time::Timestamp;
-use crate::protocol::agent::{Ended, Event, FromAgent, Refusal, ToAgent};
-use crate::store::files::Whereabouts;
+use crate::protocol::agent::{Ended, Event, FromAgent, Refusal};
 use crate::store::ledger::Ledger;
 use crate::store::members::Outputs;
 use crate::store::{StoreError, Tx};
@@ -175,7 +174,8 @@ impl Dispatcher {
         if again && let Some(server) = tx.member(known.task, known.index)?.and_then(|m| m.server) {
             self.avoided.insert(known.task, server);
         }
-        if ledger.ended(known.task, known.index, known.number, &ended.end, outputs, again)? {
+        let news = ledger.ended(known.task, known.index, known.number, &ended.end, outputs, again)?;
+        if news {
             if outputs == Outputs::Database {
                 for (stream, body) in [(Stream::Out, &ended.out), (Stream::Err, &ended.err)] {
                     tx.keep_output(known.task, known.index, known.number, stream, body.as_deref().unwrap_or_default())?;
@@ -189,13 +189,12 @@ impl Dispatcher {
             }
         }
         self.cancelling.remove(&attempt);
-        let files = tx.fetched(known.task, known.index)?.filter(|f| f.number == known.number).map(|f| f.lies);
-        let stay = matches!(files, Some(Whereabouts::There { .. }));
+        let stay = self.files_stay(tx, known, attempt, news)?;
         if outputs != Outputs::Server && !stay {
             outcome.confirm.push((route, attempt));
         } else if !stay {
             // Its output is read from there, its directory is not needed any more.
-            self.tell(route, &ToAgent::DropFiles { attempt });
+            outcome.drop_files.push((route, attempt));
         }
         self.bringing.close(attempt);
         failpoint("dispatcher-end-taken");
@@ -261,12 +260,12 @@ impl Dispatcher {
             Refusal::NoOutput { path, error } => {
                 self.bar(tx, ledger, known, attempt, server, &format!("can't open {path}: {error}"), outcome)?;
             }
+            Refusal::Prologue { error } => {
+                self.bar(tx, ledger, known, attempt, server, &format!("the prologue fails ({error})"), outcome)?;
+            }
             Refusal::Files { error } => {
                 self.transferred(tx, known.task)?;
                 self.bar(tx, ledger, known, attempt, server, &format!("files: {error}"), outcome)?;
-            }
-            Refusal::Prologue { error } => {
-                self.bar(tx, ledger, known, attempt, server, &format!("the prologue fails ({error})"), outcome)?;
             }
             Refusal::Spool { error } | Refusal::Supervisor { error } => {
                 self.back_to_waiting(ledger, known, attempt)?;

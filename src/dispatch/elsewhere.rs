@@ -4,7 +4,8 @@
 use super::relay::Relay;
 use super::serve::{DispatchError, Dispatcher};
 use crate::distributor::desk::{Guest, Standing};
-use crate::distributor::{registry, settle};
+use crate::distributor::registry;
+use crate::distributor::settle::{self, Settled};
 use crate::model::endpoint::Endpoint;
 use crate::model::name::Name;
 use crate::model::ssh::Login;
@@ -13,6 +14,7 @@ use crate::protocol::dispatcher::FromDispatcher;
 use crate::protocol::distributor::{Question, Ticket};
 use crate::store::distributors::SILENT_RETRY;
 use crate::store::{Durability, Home, Store, StoreError};
+use std::collections::BTreeSet;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -121,12 +123,19 @@ fn chores(home: &Home, owner: &Name) -> Result<(), Box<dyn std::error::Error>> {
     let mut store = Store::open(home)?;
     let mut peers = Relay::new(home, &Login::default());
     let guest = Guest { user: owner.clone(), standing: Standing::Resident, home: None };
+    // Whoever does not answer is asked for one task only in each round.
+    let mut silent = BTreeSet::new();
     for away in store.view().away_open(1_000)? {
         let now = Timestamp::now();
         if away.tried_at.is_some_and(|at| at.age_at(now) < EVERY) {
             continue;
         }
-        settle::settle(&mut store, &mut peers, &away, &guest)?;
+        if silent.contains(&away.asked) {
+            continue;
+        }
+        if settle::settle(&mut store, &mut peers, &away, &guest)? == Settled::Open {
+            silent.insert(away.asked);
+        }
     }
     registry::send_due(&mut store, &mut peers, "change", false)?;
     Ok(())

@@ -58,6 +58,9 @@ pub struct Slot {
     phase: Phase,
     /// The last pause before it was tried again.
     pause: Duration,
+    /// When it was tried last, and when trying again makes sense.
+    tried: Instant,
+    retry: Retry,
     /// Which of the sessions that callers brought is tried next.
     session: usize,
     /// Somebody has use for it now.
@@ -95,6 +98,8 @@ const KEEPALIVE_MS: i64 = 50_000;
 const WAIT_MIN: Duration = Duration::from_millis(50);
 const WAIT_SOON: Duration = Duration::from_secs(30);
 const WAIT_SELDOM: Duration = Duration::from_secs(600);
+/// The pause where callers ask again and again.
+const URGED_PAUSE: Duration = Duration::from_secs(1);
 
 impl Slot {
     /// A link that is to be opened when somebody has use for it.
@@ -104,6 +109,8 @@ impl Slot {
             to,
             phase: Phase::Down { retry_at: now },
             pause: Duration::ZERO,
+            tried: now.checked_sub(URGED_PAUSE).unwrap_or(now),
+            retry: Retry::Soon,
             session: 0,
             wanted: false,
             wanted_until: now,
@@ -148,12 +155,20 @@ impl Slot {
     /// A caller asks: not later, now.
     pub fn urge(&mut self) {
         if let Phase::Down { retry_at } = &mut self.phase {
-            *retry_at = Instant::now();
+            *retry_at = (*retry_at).min(self.tried + URGED_PAUSE);
+        }
+    }
+
+    /// Somebody waits for what lies there: now, unless somebody else has to do something first.
+    pub fn hurry(&mut self) {
+        if self.retry == Retry::Soon {
+            self.urge();
         }
     }
 
     /// Opens it. The reason where it can't be.
     pub fn open(&mut self, ways: &mut Ways) -> Result<(), String> {
+        self.tried = Instant::now();
         match ways.open(&self.to, self.session) {
             Ok((link, login)) => {
                 self.phase = Phase::Greeting { link, since: Instant::now(), login };
@@ -195,10 +210,15 @@ impl Slot {
         {
             self.come_up(boot.clone(), ways);
         }
-        if let Some(error) = broken {
+        let unfit = news.iter().find_map(|n| match n {
+            News::Said(FromAgent::Unfit { error }) => Some(error.clone()),
+            _ => None,
+        });
+        if let Some(error) = unfit {
+            // The agent knows better than ssh why it leaves.
+            self.failed(LinkError::Trouble(Trouble::Other(error)), ways);
+        } else if let Some(error) = broken {
             news.push(self.failed(error, ways));
-        } else if news.iter().any(|n| matches!(n, News::Said(FromAgent::Unfit { .. }))) {
-            self.failed(LinkError::Ended, ways);
         }
         news
     }
@@ -229,6 +249,7 @@ impl Slot {
             _ => error.to_string(),
         };
         if let Some(since) = up_since {
+            self.retry = Retry::Soon;
             // One that comes and goes at once is no better than one that does not come.
             let stood = now.saturating_duration_since(since) > WAIT_SOON;
             self.pause = if stood { WAIT_MIN } else { next_pause(self.pause, Retry::Soon) };
@@ -238,7 +259,7 @@ impl Slot {
             let last = self.said.max(stood);
             return News::Cut { error: words, last };
         }
-        let retry = match &error {
+        self.retry = match &error {
             LinkError::Trouble(trouble) => trouble.retry(),
             _ => Retry::Soon,
         };
@@ -251,7 +272,7 @@ impl Slot {
             }
             self.session = 0;
         }
-        self.pause = next_pause(self.pause, retry);
+        self.pause = next_pause(self.pause, self.retry);
         self.phase = Phase::Down { retry_at: now + jittered(self.pause) };
         News::NoWay(words)
     }

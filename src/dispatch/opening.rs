@@ -100,6 +100,11 @@ impl Dispatcher {
         }
     }
 
+    /// Somebody waits for an answer: what is down is called again now, not after a pause.
+    pub(super) fn urge_links(&mut self) {
+        self.links.values_mut().for_each(Slot::hurry);
+    }
+
     /// Takes note of what became of a link.
     pub(super) fn take_news(&mut self, route: Route, news: impl IntoIterator<Item = News>) {
         for piece in news {

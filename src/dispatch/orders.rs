@@ -5,7 +5,7 @@ use crate::model::command::Text;
 use crate::model::id::{AttemptId, BootId, Epoch, LaneId, TaskId};
 use crate::model::task::Launch;
 use crate::protocol::agent::{Start, StartMember};
-use crate::store::ledger::Claimed;
+use crate::store::placing::Claimed;
 use crate::store::tasks::{Shape, TaskRow};
 use crate::store::{Result, View};
 use std::os::unix::ffi::OsStrExt;

@@ -7,7 +7,7 @@ use super::serve::{DispatchError, Dispatcher};
 use super::turn::Outcome;
 use crate::matching::Place;
 use crate::model::attempt::{Cause, End, Usage};
-use crate::model::id::{AttemptId, BootId, Epoch, ServerId};
+use crate::model::id::{AttemptId, BootId, Epoch, LaneId, ServerId};
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{Ended, Event, Held as Inventory, HeldState};
 use crate::store::files::Whereabouts;
@@ -53,8 +53,8 @@ impl Dispatcher {
         outcome: &mut Outcome,
     ) -> Result<(), DispatchError> {
         self.cut.remove(&route);
-        let mut there: HashMap<AttemptId, HeldState> =
-            inventory.into_iter().map(|held| (held.attempt, held.state)).collect();
+        let mut there: HashMap<AttemptId, (LaneId, HeldState)> =
+            inventory.into_iter().map(|held| (held.attempt, (held.lane, held.state))).collect();
         for live in tx.live()? {
             let place = Place { server: live.server, host: live.host };
             if self.route_of(place) != Some(route) {
@@ -62,9 +62,10 @@ impl Dispatcher {
             }
             self.adopt(tx, &live)?;
             match there.remove(&live.attempt()) {
-                Some(state) => self.found(tx, ledger, route, &live, state, outcome)?,
+                Some((_, state)) => self.found(tx, ledger, route, &live, state, outcome)?,
                 // `send_unsent` sends what was never sent.
                 None if live.sent == Epoch(0) => {}
+                None if live.sent <= self.restored => self.held_back(tx, ledger, &live)?,
                 None if live.running => {
                     let same = live.boot == *boot;
                     let why =
@@ -79,8 +80,15 @@ impl Dispatcher {
                 }
             }
         }
-        for (attempt, state) in there {
+        for (attempt, (lane, state)) in there {
+            if let Some(live) = self.taken_up(tx, ledger, route, (boot, lane), attempt)? {
+                self.found(tx, ledger, route, &live, state, outcome)?;
+                continue;
+            }
             match state {
+                // Submitted after the backup that this home was restored from: nobody here may say that it should end.
+                HeldState::Queued | HeldState::Running { .. }
+                    if self.is_restored() && tx.task_by_uuid(attempt.task)?.is_none() => {}
                 // An output that was too long to bring home is read from there as long as it is kept.
                 HeldState::Ended(_) if self.stays_there(tx, route, attempt)? => {}
                 HeldState::Ended(_) => outcome.confirm.push((route, attempt)),

@@ -44,6 +44,8 @@ pub enum DispatchError {
 pub struct Dispatcher {
     pub(super) home: Home,
     pub(super) epoch: Epoch,
+    /// Attempts sent up to this epoch are from before the backup that this home was restored from; 0: it was not.
+    pub(super) restored: Epoch,
     pub(super) links: BTreeMap<Route, Slot>,
     pub(super) ways: Ways,
     pub(super) inbox: Vec<(Route, FromAgent)>,
@@ -146,6 +148,7 @@ fn begin(home: &Home, desk: Box<dyn Desk>) -> Result<Option<Begun>, DispatchErro
     }
     let mut store = match Store::open(home) {
         Err(StoreError::Older { .. }) => Store::upgrade(home)?,
+        Err(StoreError::Backup { .. }) => Store::restore(home, Timestamp::now())?,
         other => other?,
     };
     let epoch = store.write(Durability::Full, |tx| {
@@ -169,6 +172,7 @@ fn begin(home: &Home, desk: Box<dyn Desk>) -> Result<Option<Begun>, DispatchErro
     let mut dispatcher = Dispatcher {
         home: home.clone(),
         epoch,
+        restored: row.restored_epoch,
         links: BTreeMap::new(),
         ways: Ways::new(home, &row, epoch),
         inbox: Vec::new(),
@@ -215,8 +219,9 @@ fn begin(home: &Home, desk: Box<dyn Desk>) -> Result<Option<Begun>, DispatchErro
 impl Dispatcher {
     fn run(&mut self, store: &mut Store, listener: &UnixListener) -> Result<(), DispatchError> {
         loop {
-            self.open_links(store)?;
             self.turn(store)?;
+            // Behind the turn: it gives members to servers whose link is not open yet.
+            self.open_links(store)?;
             self.flush();
             self.tend_peers(store)?;
             if (self.leave || self.may_leave()) && self.leave_or_stay(store)? {
@@ -242,9 +247,11 @@ impl Dispatcher {
                 self.callers.all[at].watch(task, index);
                 // An end that is there already is told by a turn, once it is on the disk.
                 self.stirred |= turn::has_ended(&store.view(), task, index)?;
+                self.urge_links();
             }
             ToDispatcher::Follow { task, index, out, err } => {
                 self.callers.all[at].follow(super::callers::Follow { task, index, attempt: None, out, err });
+                self.urge_links();
                 self.stirred = true;
             }
             ToDispatcher::Read { task, index, number, stream, offset, max } => {
@@ -253,6 +260,9 @@ impl Dispatcher {
             ToDispatcher::Bring { task, index } => self.bring_again(&store.view(), at, task, index)?,
             ToDispatcher::Probe { server } => {
                 self.callers.all[at].probe(server);
+                if let Some(slot) = self.route_to(server).and_then(|route| self.links.get_mut(&route)) {
+                    slot.urge();
+                }
                 self.stirred = true;
             }
             ToDispatcher::Order(order) => self.callers.all[at].order(order),

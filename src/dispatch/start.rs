@@ -103,16 +103,9 @@ impl Connection {
         Self::greeted(stream)
     }
 
-    /// Says something. Whether it was heard shows at the next word: a dispatcher that was shot just now has none.
+    /// Says something.
     pub fn send(&mut self, message: &ToDispatcher) -> Result<(), StartError> {
-        match frame::write(&mut self.stream, message) {
-            Err(FrameError::Io(error))
-                if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
-            {
-                Ok(())
-            }
-            other => Ok(other?),
-        }
+        Ok(frame::write(&mut self.stream, message)?)
     }
 
     /// Waits for the next word; None if the dispatcher left.
@@ -164,6 +157,18 @@ pub fn connect(home: &Home, login: &Login) -> Result<Connection, StartError> {
     let mut connection = find_or_start(home)?;
     connection.send(&ToDispatcher::Login(login.clone()))?;
     Ok(connection)
+}
+
+/// The same, and says something. One that was shot between the two words is followed by another.
+pub fn call(home: &Home, login: &Login, message: &ToDispatcher) -> Result<Connection, StartError> {
+    for _ in 0..50 {
+        match connect(home, login).and_then(|mut open| open.send(message).map(|()| open)) {
+            Err(StartError::Frame(FrameError::Io(error)))
+                if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {}
+            other => return other,
+        }
+    }
+    Err(StartError::Failed("dispatchers come and go; see run/dispatcher.log in the home".to_owned()))
 }
 
 fn find_or_start(home: &Home) -> Result<Connection, StartError> {

@@ -14,8 +14,9 @@ use crate::model::task::{Phase, State};
 use crate::model::time::Timestamp;
 use crate::protocol::agent::ToAgent;
 use crate::protocol::dispatcher::FromDispatcher;
-use crate::store::ledger::{Claimed, Ledger};
+use crate::store::ledger::Ledger;
 use crate::store::members::Live;
+use crate::store::placing::Claimed;
 use crate::store::{Durability, Log, Store, StoreError, Tx, View};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -35,6 +36,8 @@ pub struct Outcome {
     pub answers: Vec<(u64, FromDispatcher)>,
     /// When a reading was asked for that has come, or why there is none.
     pub probed: Vec<(crate::model::id::ServerId, Result<Timestamp, String>)>,
+    /// Attempts whose directories are not needed any more.
+    pub drop_files: Vec<(Route, AttemptId)>,
     /// Members whose files somebody asked for once more.
     pub brought: Vec<(TaskId, Index)>,
 }
@@ -186,6 +189,9 @@ impl Dispatcher {
         }
         for (route, lane) in outcome.recall {
             self.tell(route, &ToAgent::Recall { lane });
+        }
+        for (route, attempt) in outcome.drop_files {
+            self.tell(route, &ToAgent::DropFiles { attempt });
         }
         for (route, attempts) in confirm {
             self.tell(route, &ToAgent::Confirm { attempts });

@@ -120,7 +120,7 @@ impl Dispatcher {
         if self.idle() {
             due = due.min(self.idle_since + self.idle_exit).min(now + Duration::from_secs(5));
         }
-        if self.stirred || self.queue.stirs() || self.has_pieces() {
+        if self.stirred || !self.inbox.is_empty() || self.queue.stirs() || self.has_pieces() {
             due = now;
         }
         due.saturating_duration_since(now)

@@ -70,7 +70,7 @@ impl Ways {
     /// Reads the settings again.
     pub fn read_settings(&mut self, view: &View<'_>) -> Result<(), StoreError> {
         self.command = view.setting("ssh.command")?;
-        self.folder = view.setting("agent_dir")?.map_or_else(|| self.home.dir().join("agents"), PathBuf::from);
+        self.folder = folder(&self.home, view)?;
         self.patience = patience(view)?;
         Ok(())
     }
@@ -133,7 +133,7 @@ impl Ways {
                 let login = usable.get(at).or(usable.last()).cloned().unwrap_or_default();
                 let target = Target::new(host, Vec::new(), None);
                 let target = target.map_err(|error| LinkError::Trouble(Trouble::Other(error.to_string())))?;
-                let words = self.words(&login).map_err(LinkError::Trouble)?;
+                let words = words(&login, self.command.as_deref()).map_err(LinkError::Trouble)?;
                 let ssh = Ssh {
                     target: &target,
                     words: &words,
@@ -152,14 +152,9 @@ impl Ways {
     }
 
     fn open_ssh(&mut self, target: &Target, login: &Login) -> Result<Link, LinkError> {
-        let words = self.words(login).map_err(LinkError::Trouble)?;
+        let words = words(login, self.command.as_deref()).map_err(LinkError::Trouble)?;
         let binaries = self.agents.all(&self.folder)?;
         Ssh { target, words: &words, login, patience: self.patience, binaries }.open()
-    }
-
-    fn words(&self, login: &Login) -> Result<Vec<String>, Trouble> {
-        let line = login.command.as_deref().or(self.command.as_deref()).unwrap_or("ssh");
-        words_of(line)
     }
 
     /// This session got us in.
@@ -177,6 +172,11 @@ impl Ways {
     }
 }
 
+/// ssh and its options: those of the session, else those of the settings.
+pub(super) fn words(login: &Login, setting: Option<&str>) -> Result<Vec<String>, Trouble> {
+    words_of(login.command.as_deref().or(setting).unwrap_or("ssh"))
+}
+
 /// `probe_timeout`.
 pub(super) fn patience(view: &View<'_>) -> Result<Duration, StoreError> {
     let patience = view.setting("probe_timeout")?.and_then(|text| parse_duration(&text).ok());
@@ -187,4 +187,9 @@ pub(super) fn patience(view: &View<'_>) -> Result<Duration, StoreError> {
 pub(super) fn words_of(line: &str) -> Result<Vec<String>, Trouble> {
     let words = shlex::split(line).filter(|words| !words.is_empty());
     words.ok_or_else(|| Trouble::NoSsh(format!("{line:?} is no command line")))
+}
+
+/// The setting `agent_dir`.
+pub(super) fn folder(home: &Home, view: &View<'_>) -> Result<PathBuf, StoreError> {
+    Ok(view.setting("agent_dir")?.map_or_else(|| home.dir().join("agents"), PathBuf::from))
 }

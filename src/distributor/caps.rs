@@ -27,8 +27,8 @@ pub fn check(view: &View<'_>, request: &Request, guest: &Guest) -> Result<(), Ti
     if guest.standing == Standing::Resident {
         return Ok(());
     }
-    if request.launch.workplace.sent().is_some() || request.launch.fetch.is_some() {
-        return Err(TierError::Denied("--send, --dir and --fetch do not go to other homes yet".to_owned()));
+    if let Some(count) = request.launch.fetch.as_ref().map(|f| f.patterns.len()).filter(|n| *n > ATTRIBUTES_MAX) {
+        return Err(over("--fetch", count, ATTRIBUTES_MAX));
     }
     let demand = &request.demand;
     if demand.labels.len() > ATTRIBUTES_MAX {
@@ -60,6 +60,10 @@ pub fn check(view: &View<'_>, request: &Request, guest: &Guest) -> Result<(), Ti
     }
     if !request.launch.cwd.as_bytes().starts_with(b"/") {
         return Err(TierError::Denied("working directory: it must be absolute".to_owned()));
+    }
+    // The lines of an array come with the commit only.
+    if !matches!(request.members, Members::Lines { .. }) {
+        check_members(&request.members)?;
     }
     if let Standing::User = guest.standing {
         if demand.priority > 0 {

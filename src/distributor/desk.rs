@@ -80,6 +80,10 @@ pub fn look(
     let mut request = seal::open(&envelope.sealed)
         .map_err(|error| TierError::Denied(format!("the task can't be read ({error}): is the other grid newer?")))?;
     caps::check(view, &request, guest)?;
+    if let Some(fetch) = request.launch.fetch.as_mut().filter(|_| guest.standing != Standing::Resident) {
+        // A directory of its client: nothing is unpacked there here.
+        fetch.into = "".into();
+    }
     if let Some(called) = &member.called {
         request.demand.on = request.demand.on.map(|target| as_here(target, called));
         request.demand.exclude = request.demand.exclude.into_iter().map(|target| as_here(target, called)).collect();

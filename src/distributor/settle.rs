@@ -27,6 +27,8 @@ pub enum Settled {
     Nobody,
     /// Whoever may hold it does not answer.
     Open,
+    /// A command is still at it.
+    GoingOn,
 }
 
 /// Asks whoever was asked last, while the search is at it.
@@ -53,7 +55,7 @@ pub fn ask(
 pub fn settle(store: &mut Store, peers: &mut dyn Peers, away: &Away, guest: &Guest) -> Result<Settled, TierError> {
     let Held::Open { onward, among } = &away.held else { return tell_cancel(store, peers, away) };
     if Placing::is_going_on(store.home(), away.uuid) {
-        return Ok(Settled::Open);
+        return Ok(Settled::GoingOn);
     }
     let now = Timestamp::now();
     let sought = Sought {

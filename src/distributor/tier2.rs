@@ -9,7 +9,8 @@ use crate::model::task::{Members, Phase, Request};
 use crate::model::time::Timestamp;
 use crate::model::user::User;
 use crate::protocol::distributor::Offer;
-use crate::store::ledger::{Ledger, Placing};
+use crate::store::ledger::Ledger;
+use crate::store::placing::Placing;
 use crate::store::settings;
 use crate::store::tasks::NewTask;
 use crate::store::trace::NoteId;
@@ -156,10 +157,14 @@ pub fn commit(tx: &Tx<'_>, commit: &Commit<'_>, asked: &Asked, now: Timestamp) -
         verdicts => Some(tx.keep_note(&serde_json::to_string(verdicts).unwrap_or_default())?),
     };
     let class = tx.class_of(commit.member.id, commit.user, commit.client, &commit.request.demand)?;
+    let comes = match commit.request.launch.workplace.sent() {
+        Some(sent) => !tx.has_bundle(sent.bundle)?,
+        None => false,
+    };
     let held = match (commit.request.hold, commit.unmatched) {
         (true, _) => Some("held until `grid release`"),
         (_, true) => Some("unmatched: no server could ever run it"),
-        _ => None,
+        _ => comes.then_some("waits for its files from where it was submitted"),
     };
     let task = match commit.adopts {
         Some(task) => {
@@ -234,12 +239,15 @@ pub fn reconsider_unmatched(tx: &Tx<'_>, now: Timestamp) -> Result<u32, TierErro
 
 /// Why a task waits, in one line: the nearest server's reason, and how many others there are.
 pub fn summary(verdicts: &[Verdict]) -> String {
-    let nearest = verdicts.iter().filter(|v| !v.qualifies).min_by_key(|v| (v.reasons.len(), v.server.clone()));
-    match nearest {
-        None => "others come first".to_owned(),
-        Some(verdict) if verdicts.len() == 1 => format!("{}: {}", verdict.server, verdict.reasons.join("; ")),
-        Some(verdict) => {
-            format!("{}: {} (and {} more)", verdict.server, verdict.reasons.join("; "), verdicts.len() - 1)
-        }
+    // Servers that the task itself does not want are none of its reasons, unless there are no others.
+    let key = |v: &&Verdict| (v.named_out, v.reasons.len(), v.server.clone());
+    let Some(nearest) = verdicts.iter().filter(|v| !v.qualifies).min_by_key(key) else {
+        return "others come first".to_owned();
+    };
+    let others = verdicts.iter().filter(|v| v.named_out == nearest.named_out).count() - 1;
+    let reasons = nearest.reasons.join("; ");
+    match others {
+        0 => format!("{}: {reasons}", nearest.server),
+        _ => format!("{}: {reasons} (and {others} more)", nearest.server),
     }
 }

@@ -4,6 +4,7 @@ pub mod agents;
 pub mod local;
 pub mod path;
 pub mod ssh;
+pub mod survey;
 
 use crate::link::{Link, LinkError};
 

@@ -23,10 +23,8 @@ pub struct Ssh<'a> {
 }
 
 /// Without these it would not be our link. ssh takes the first value that it is given.
-const ALWAYS: [&str; 6] = [
+const ALWAYS: [&str; 5] = [
     "BatchMode=yes",
-    // Its texts are read, also by us.
-    "LogLevel=INFO",
     // A master of the person's own is used; ours would outlive us.
     "ControlMaster=no",
     "ClearAllForwardings=yes",
@@ -39,12 +37,19 @@ const USUALLY: [&str; 2] = ["ServerAliveInterval=15", "ServerAliveCountMax=3"];
 impl Ssh<'_> {
     /// The command line up to the host, and the environment: what every use of ssh here has in common.
     pub fn command(&self) -> Result<Command, Trouble> {
+        // Its texts are read, also by us.
+        self.command_with("LogLevel=INFO")
+    }
+
+    /// The same, with an option that stands before all others.
+    pub fn command_with(&self, first: &str) -> Result<Command, Trouble> {
         let (program, own) =
             self.words.split_first().ok_or_else(|| Trouble::NoSsh("ssh.command is empty".to_owned()))?;
         let mut command = Command::new(program);
         command.args(own).arg("-T");
         let connect = format!("ConnectTimeout={}", self.patience.as_secs().max(1));
-        let options = ALWAYS.into_iter().chain(self.target.options().iter().map(String::as_str)).chain(USUALLY);
+        let options =
+            [first].into_iter().chain(ALWAYS).chain(self.target.options().iter().map(String::as_str)).chain(USUALLY);
         for option in options.chain([connect.as_str()]) {
             command.args(["-o", option]);
         }

@@ -165,3 +165,101 @@ fn some_written(to: &mut impl Write, bytes: &[u8]) -> io::Result<Option<usize>> 
 pub(super) fn find(bytes: &[u8], piece: &[u8]) -> Option<usize> {
     bytes.windows(piece.len()).position(|window| window == piece)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+    use std::process::{Command, Stdio};
+
+    /// An agent of three lines, and what the bootstrap needs to know of it.
+    fn binary(dir: &Path, text: &str) -> Binary {
+        let file = dir.join("grid-here");
+        std::fs::write(&file, text).unwrap();
+        let digest = sha2::Digest::finalize(sha2::Digest::chain_update(<sha2::Sha256 as sha2::Digest>::new(), text));
+        let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let arch = rustix::system::uname().machine().to_string_lossy().into_owned();
+        Binary { arch, file, size: text.len() as u64, digest }
+    }
+
+    /// Boots in a shell; what came after the bootstrap's own lines, and how much was sent.
+    fn boot(
+        shell: &[&str],
+        home: &Path,
+        binary: &Binary,
+        dir: Option<&str>,
+    ) -> Option<(Result<String, Trouble>, usize)> {
+        let target = Target::new("h1", Vec::new(), dir.map(str::to_owned)).unwrap();
+        let mut bootstrap = Bootstrap::new(&target, vec![binary.clone()], "0");
+        let mut command = Command::new(shell[0]);
+        command.args(&shell[1..]).arg("-s").env("HOME", home).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.stderr(Stdio::null()).spawn().ok()?;
+        let (mut stdin, mut stdout) = (child.stdin.take()?, child.stdout.take()?);
+        let (mut came, mut looked, mut sent) = (b"Welcome to the lab!\n".to_vec(), 0, 0);
+        let result = loop {
+            let before = bootstrap.written;
+            let sending = bootstrap.sending.is_some();
+            // A script that gives up does not read all that it is sent.
+            let _ = bootstrap.flush(&mut stdin);
+            sent += bootstrap.written - before;
+            sent += usize::from(sending) * usize::try_from(binary.size).unwrap();
+            let mut piece = [0; 256];
+            match stdout.read(&mut piece).unwrap() {
+                0 => break Ok(String::from_utf8_lossy(&came).into_owned()),
+                n => came.extend_from_slice(&piece[..n]),
+            }
+            match bootstrap.hear(&came, looked) {
+                Ok(at) => looked = at,
+                Err(trouble) => break Err(trouble),
+            }
+        };
+        drop(stdin);
+        child.wait().unwrap();
+        Some((result, sent))
+    }
+
+    const AGENT: &str = "#!/bin/sh\ncase $1 in --version) echo grid; exit 0 ;; esac\necho became \"$@\"\n";
+
+    #[test]
+    fn every_shell_installs_the_agent_once_and_becomes_it() {
+        for shell in [&["dash"][..], &["bash"], &["busybox", "sh"], &["sh"]] {
+            let home = tempfile::tempdir().unwrap();
+            let binary = binary(home.path(), AGENT);
+            let Some((first, sent_first)) = boot(shell, home.path(), &binary, None) else { continue };
+            let said = first.unwrap();
+            assert!(said.ends_with("became agent --link 6a1c71538a5b4b67\n"), "{shell:?}: {said}");
+            let (again, sent_again) = boot(shell, home.path(), &binary, None).unwrap();
+            assert!(again.unwrap().ends_with("became agent --link 6a1c71538a5b4b67\n"));
+            assert_eq!(sent_first - sent_again, AGENT.len(), "{shell:?}: the second time it is there");
+            let (elsewhere, _) = boot(shell, home.path(), &binary, Some("it's/here $HOME")).unwrap();
+            assert!(elsewhere.unwrap().contains("it's/here $HOME"), "{shell:?}: a directory with anything in its name");
+            assert!(home.path().join("it's/here $HOME/bin").is_dir());
+        }
+    }
+
+    #[test]
+    fn what_goes_wrong_over_there_is_said() {
+        for shell in [&["dash"][..], &["bash"], &["busybox", "sh"]] {
+            let home = tempfile::tempdir().unwrap();
+            let broken = binary(home.path(), "#!/bin/sh\necho needs GLIBC_9 >&2; exit 1\n");
+            let Some((result, _)) = boot(shell, home.path(), &broken, None) else { continue };
+            assert!(
+                matches!(&result, Err(Trouble::Exec { error, .. }) if error.contains("GLIBC_9")),
+                "{shell:?}: {result:?}"
+            );
+            let whole = binary(home.path(), AGENT);
+            let damaged = Binary { digest: "0".repeat(64), ..whole.clone() };
+            let (result, _) = boot(shell, home.path(), &damaged, None).unwrap();
+            assert!(matches!(result, Err(Trouble::Damaged(_))), "{shell:?}: {result:?}");
+            let other = Binary { arch: "riscv64".to_owned(), ..whole.clone() };
+            let (result, _) = boot(shell, home.path(), &other, None).unwrap();
+            assert!(matches!(result, Err(Trouble::Arch(_))), "{shell:?}: {result:?}");
+            std::fs::write(home.path().join("file"), "").unwrap();
+            let (result, _) = boot(shell, home.path(), &whole, Some("file/below")).unwrap();
+            assert!(
+                matches!(&result, Err(Trouble::Place { dir, .. }) if dir.contains("file/below")),
+                "{shell:?}: {result:?}"
+            );
+        }
+    }
+}

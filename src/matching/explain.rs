@@ -27,6 +27,9 @@ pub struct Verdict {
     pub reasons: Vec<String>,
     /// How well it fits: the preference, else idle computing power. None where it does not qualify or ranks lowest.
     pub score: Option<f64>,
+    /// The task itself names other servers. Not kept: the reasons say it.
+    #[serde(skip)]
+    pub named_out: bool,
 }
 
 impl Fleet {
@@ -44,6 +47,7 @@ impl Asked<'_> {
         let server = &self.fleet.servers[row];
         let mut reasons = self.reasons(row, now);
         let qualifies = reasons.is_empty();
+        let named_out = reasons.iter().any(|r| matches!(r, Reason::OtherServer { .. } | Reason::Excluded { .. }));
         let mut score = None;
         if qualifies && let Some(host) = self.host(row) {
             score = self.score(&self.rank(row, host));
@@ -55,6 +59,7 @@ impl Asked<'_> {
             qualifies,
             reasons: reasons.iter().map(|reason| shown(&reason.to_string())).collect(),
             score,
+            named_out,
         }
     }
 

@@ -34,18 +34,12 @@ pub enum Role {
     SeeAll,
     /// Change all tasks.
     Operate,
-    /// Everything that the owner may do with tasks, servers and distributors.
-    Administer,
 }
 
 impl Role {
     /// All, with their words.
-    pub const ALL: [(&'static str, Self); 4] = [
-        ("submit", Self::Submit),
-        ("see-all", Self::SeeAll),
-        ("operate", Self::Operate),
-        ("administer", Self::Administer),
-    ];
+    pub const ALL: [(&'static str, Self); 3] =
+        [("submit", Self::Submit), ("see-all", Self::SeeAll), ("operate", Self::Operate)];
 
     /// The word that the command line and the database use.
     pub fn word(self) -> &'static str {
@@ -55,7 +49,7 @@ impl Role {
 
 /// A word that is no role.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{0:?} is no role: submit, see-all, operate or administer")]
+#[error("{0:?} is no role: submit, see-all or operate")]
 pub struct UnknownRole(String);
 
 impl FromStr for Role {

@@ -3,7 +3,10 @@
 use super::home::Places;
 use super::report::{Check, Finding};
 use super::{Grid, OpsError, dispatcher};
+use crate::distributor::desk::SHARED_ACCOUNT;
+use crate::model::attribute::Value;
 use crate::model::resources::Bytes;
+use crate::model::server::Server;
 use crate::store::{Home, home, query};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -23,6 +26,7 @@ pub fn doctor(places: &Places, opened: Result<&mut Grid, String>) -> Result<Vec<
             checks.push(integrity(grid));
             checks.push(ok("sqlite", format!("{}, built in", query::sqlite_version())));
             checks.push(running(grid));
+            checks.extend(shared_account(grid)?);
         }
     }
     checks.push(spool(home));
@@ -41,6 +45,18 @@ fn warn(what: &'static str, found: String, remedy: &str) -> Check {
 
 fn fail(what: &'static str, found: String, remedy: Option<&str>) -> Check {
     Check { what, result: Finding::Fail, found, remedy: remedy.map(str::to_owned) }
+}
+
+/// Others' tasks under the account of the home: said as often as somebody asks.
+fn shared_account(grid: &Grid) -> Result<Option<Check>, OpsError> {
+    let is_shared = |server: &&Server| {
+        server.attributes.get(SHARED_ACCOUNT).is_some_and(|attribute| attribute.value == Value::Bool(true))
+    };
+    let servers = grid.store.view().servers()?;
+    let names: Vec<&str> = servers.iter().filter(is_shared).map(|server| server.name.as_str()).collect();
+    let found = "run other users' tasks under your own account: these can read and change all that you can";
+    let remedy = "grid server unset NAME shared_account";
+    Ok((!names.is_empty()).then(|| warn("shared account", format!("{} {found}", names.join(", ")), remedy)))
 }
 
 fn directory(home: &Home) -> Check {

@@ -28,7 +28,7 @@ const BATCH: usize = 1_000;
 
 /// The way to an owner: its own endpoint where this home knows it, else through the first tier that was asked, else through
 /// any other. Those that are known to be silent come last.
-fn ways(view: &View<'_>, owner: HomeId, asked: &Endpoint) -> Result<Vec<Endpoint>, OpsError> {
+fn ways(view: &View<'_>, owner: HomeId, asked: &Endpoint, insist: bool) -> Result<Vec<Endpoint>, OpsError> {
     let mut ways: Vec<(bool, Endpoint)> = Vec::new();
     let mut add = |silent: bool, endpoint: &Endpoint| {
         if endpoint.is_elsewhere() && !ways.iter().any(|(_, known)| known == endpoint) {
@@ -46,7 +46,8 @@ fn ways(view: &View<'_>, owner: HomeId, asked: &Endpoint) -> Result<Vec<Endpoint
         add(skipped(front).is_some(), &front.endpoint);
     }
     ways.sort_by_key(|(silent, _)| *silent);
-    Ok(ways.into_iter().map(|(_, endpoint)| endpoint).collect())
+    // One that is known to be silent is asked only where somebody wants to know right now.
+    Ok(ways.into_iter().filter(|(silent, _)| insist || !silent).map(|(_, endpoint)| endpoint).collect())
 }
 
 /// Asks the owner. The last answer that is one; an error says who was asked and why there is none.
@@ -59,7 +60,8 @@ fn ask(
 ) -> Result<Answer, OpsError> {
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let mut failures = Vec::new();
-    for endpoint in ways(&grid.store.view(), owner, asked)? {
+    let insist = !matches!(question, Question::States { .. });
+    for endpoint in ways(&grid.store.view(), owner, asked, insist)? {
         match peers.ask(&endpoint, question, each) {
             Ok(Answer::Denied(why)) => failures.push(format!("{endpoint}: {why}")),
             Ok(answer) => return Ok(answer),
@@ -67,7 +69,7 @@ fn ask(
         }
     }
     if failures.is_empty() {
-        failures.push("no distributor leads there any more".to_owned());
+        failures.push("no distributor that answers leads there".to_owned());
     }
     Err(OpsError::Refused(failures.join("; ")))
 }

@@ -3,7 +3,7 @@
 
 use super::report::{self, FetchedFiles, Landed, Landing};
 use super::selecting::Chosen;
-use super::{Grid, OpsError, member_state};
+use super::{Grid, OpsError, elsewhere, files_elsewhere, member_state};
 use crate::archive::read::{self, Kind, ReadError};
 use crate::archive::root::{self, Root};
 use crate::archive::select::{modified, same_bytes};
@@ -36,20 +36,40 @@ pub enum Which {
 pub fn fetch(grid: &mut Grid, what: &[Chosen], to: Option<&Path>, which: Which) -> Result<Vec<FetchedFiles>, OpsError> {
     let mut all = Vec::new();
     for chosen in what {
+        let away = match elsewhere::away(grid, *chosen)? {
+            None => false,
+            Some(away) => {
+                let fetches = grid.store.view().files_of(chosen.task)?.1.is_some();
+                // What has come before can be unpacked all the same.
+                if fetches && let Err(error) = files_elsewhere::bring(grid, &away, *chosen) {
+                    all.push(failed(chosen.to_string(), &error));
+                }
+                true
+            }
+        };
         let view = grid.store.view();
         let row = view.task(chosen.task)?.ok_or_else(|| OpsError::unknown("task", &chosen.to_string(), []))?;
-        let mut brought = match brought(&view, *chosen, which) {
+        let mut brought = match brought(&view, *chosen, which, away) {
             // Of several some may bring nothing.
             Err(OpsError::Refused(_)) if what.len() > 1 && member_state(&view, *chosen)?.ended() => continue,
             found => found?,
         };
-        for fetched in brought.iter_mut().filter(|f| which == Which::All && matches!(f.lies, Whereabouts::There { .. }))
+        for fetched in
+            brought.iter_mut().filter(|f| which == Which::All && !away && matches!(f.lies, Whereabouts::There { .. }))
         {
             *fetched = once_more(grid, row.id, fetched.index)?.unwrap_or_else(|| fetched.clone());
         }
         let view = grid.store.view();
         let Some(fetch) = view.launch(chosen.task)?.and_then(|launch| launch.fetch) else { continue };
-        let into = to.map_or_else(|| PathBuf::from(fetch.into.as_os()), Path::to_path_buf);
+        let into = match to {
+            Some(dir) => dir.to_owned(),
+            None if !fetch.into.as_bytes().is_empty() => PathBuf::from(fetch.into.as_os()),
+            // It was submitted elsewhere, and is unpacked there.
+            None if which == Which::New => continue,
+            None => {
+                return Err(OpsError::Usage(format!("{chosen} was submitted elsewhere; name a directory with --to")));
+            }
+        };
         for fetched in brought {
             let done = one(grid, &row, &fetched, &into)?;
             grid.store.write(Durability::Normal, |tx| {
@@ -64,8 +84,8 @@ pub fn fetch(grid: &mut Grid, what: &[Chosen], to: Option<&Path>, which: Which) 
 /// What could not be brought home at the end is asked for again.
 fn once_more(grid: &Grid, task: TaskId, index: Index) -> Result<Option<Fetched>, OpsError> {
     let failed = |error: StartError| OpsError::Grid(error.to_string());
-    let mut open = start::connect(grid.store.home(), &grid.login).map_err(failed)?;
-    open.send(&ToDispatcher::Bring { task, index }).map_err(failed)?;
+    let bring = ToDispatcher::Bring { task, index };
+    let mut open = start::call(grid.store.home(), &grid.login, &bring).map_err(failed)?;
     // None: its server can't be reached, and the words of the last time stand.
     while let Some(word) = open.receive().map_err(failed)? {
         if matches!(word, FromDispatcher::Brought { .. }) {
@@ -75,12 +95,18 @@ fn once_more(grid: &Grid, task: TaskId, index: Index) -> Result<Option<Fetched>,
     Ok(grid.store.view().fetched(task, index)?)
 }
 
+fn failed(id: String, error: &OpsError) -> FetchedFiles {
+    let error = Some(format!("its files are not here yet: {error}"));
+    FetchedFiles { id, directory: String::new(), files: Vec::new(), remarks: Vec::new(), error }
+}
+
 /// What the chosen members brought.
-fn brought(view: &View<'_>, chosen: Chosen, which: Which) -> Result<Vec<Fetched>, OpsError> {
+fn brought(view: &View<'_>, chosen: Chosen, which: Which, away: bool) -> Result<Vec<Fetched>, OpsError> {
     let mut found = view.fetched_of(chosen.task)?;
     found.retain(|f| chosen.index.is_none_or(|index| index == f.index));
     // Those of an earlier attempt are not what one waits for while there is another.
-    let ended = |f: &Fetched| view.member(chosen.task, f.index).map(|m| m.is_some_and(|m| m.phase.state().ended()));
+    let ended =
+        |f: &Fetched| view.member(chosen.task, f.index).map(|m| away || m.is_some_and(|m| m.phase.state().ended()));
     let ended = found.iter().map(ended).collect::<Result<Vec<_>, _>>()?;
     let mut ended = ended.into_iter();
     found.retain(|_| ended.next().unwrap_or(false));

@@ -13,8 +13,9 @@ use crate::model::time::Timestamp;
 use crate::ops::draft::Draft;
 use crate::store::declared::Declared;
 use crate::store::home::Seed;
-use crate::store::ledger::{Ledger, Placing};
+use crate::store::ledger::Ledger;
 use crate::store::members::Outputs;
+use crate::store::placing::Placing;
 use crate::store::tasks::NewTask;
 use crate::store::{Durability, Home, Store, StoreError, Tx};
 use tempfile::TempDir;
@@ -99,7 +100,7 @@ pub fn draft() -> Draft {
 }
 
 /// Places the next member of a task on `local` and lets it run.
-pub fn start(grid: &mut Grid, task: TaskId) -> crate::store::ledger::Claimed {
+pub fn start(grid: &mut Grid, task: TaskId) -> crate::store::placing::Claimed {
     let begin = |tx: &Tx<'_>| {
         let local = tx.server("local")?.unwrap().id;
         let verdict =
@@ -117,7 +118,7 @@ pub fn start(grid: &mut Grid, task: TaskId) -> crate::store::ledger::Claimed {
 }
 
 /// Ends it; with a code other than 0 it may wait `again`.
-pub fn end(grid: &mut Grid, task: TaskId, of: &crate::store::ledger::Claimed, code: u8, out: &str, again: bool) {
+pub fn end(grid: &mut Grid, task: TaskId, of: &crate::store::placing::Claimed, code: u8, out: &str, again: bool) {
     let now = Timestamp::now();
     let end = End {
         cause: Cause::Exited { code },

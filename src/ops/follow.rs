@@ -128,10 +128,8 @@ fn one(
         let open = match &mut connection {
             Some(open) => open,
             None => {
-                let mut open = start::connect(grid.store.home(), &grid.login).map_err(failed)?;
-                open.send(&ToDispatcher::Follow { task: what.task, index, out: told.out, err: told.err })
-                    .map_err(failed)?;
-                connection.insert(open)
+                let follow = ToDispatcher::Follow { task: what.task, index, out: told.out, err: told.err };
+                connection.insert(start::call(grid.store.home(), &grid.login, &follow).map_err(failed)?)
             }
         };
         match wait_for(open, interrupts.as_deref(), Duration::from_secs(1))? {

@@ -2,7 +2,7 @@
 
 use super::follow::{Ending, Event, Interrupts, Sink};
 use super::selecting::Chosen;
-use super::{Grid, OpsError, cancel, elsewhere, follow, member_state, shell_code};
+use super::{Grid, OpsError, cancel, elsewhere, files_elsewhere, follow, member_state, shell_code};
 use crate::model::attempt::Stream;
 use crate::protocol::distributor::{Answer, Verb};
 use crate::store::away::{Away, Held};
@@ -21,8 +21,11 @@ pub fn follow_elsewhere(
     let mut said_why = false;
     // What was told already is skipped when the output is told anew after a failure.
     let mut told = Told::default();
+    let mut sent = false;
     loop {
         if matches!(away.held, Held::By { .. }) {
+            // Where the submit did not hear who took it, its files have still to follow.
+            sent = sent || files_elsewhere::send(grid, &away).is_ok();
             let verb = Verb::Follow { index: what.index, streams: streams.to_vec() };
             let mut broken = None;
             told.again();

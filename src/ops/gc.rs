@@ -51,6 +51,7 @@ pub fn gc(grid: &mut Grid, dry_run: bool) -> Result<Collected, OpsError> {
             break;
         }
     }
+    grid.store.write::<_, OpsError>(Durability::Normal, |tx| Ok(tx.drop_tombstones(rows_before)?))?;
     if done.tasks > 0 {
         (done.notes, done.classes) = grid.store.write::<_, OpsError>(Durability::Normal, |tx| Ok(tx.drop_unused()?))?;
     }

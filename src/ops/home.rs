@@ -4,7 +4,8 @@ use super::OpsError;
 use crate::dispatch::{self, start};
 use crate::model::name::Name;
 use crate::model::ssh::Login;
-use crate::model::task::ClientFacts;
+use crate::model::task::{ClientFacts, State};
+use crate::model::time::Timestamp;
 use crate::store::home::Seed;
 use crate::store::{Store, StoreError};
 
@@ -34,12 +35,13 @@ impl Grid {
         if !home.exists() {
             found(&home, &me, &client)?;
         }
-        let (store, remark) = match Store::open(&home) {
-            Err(StoreError::Older { found, .. }) => {
-                let (store, remark) = upgrade(&home, found)?;
-                (store, remark.or(located.remark))
+        let mut remark = located.remark;
+        let store = loop {
+            match Store::open(&home) {
+                Err(StoreError::Older { found, .. }) => remark = upgrade(&home, found)?.or(remark),
+                Err(StoreError::Backup { at, .. }) => remark = restore(&home, at)?.or(remark),
+                store => break store?,
             }
-            store => (store?, located.remark),
         };
         Ok(Self { store, me, client, login, remark })
     }
@@ -58,17 +60,44 @@ fn found(home: &Home, me: &Name, client: &ClientFacts) -> Result<(), OpsError> {
 }
 
 /// Nobody of the older version may work on tables that change under it: its dispatcher leaves first, and none begins.
-fn upgrade(home: &Home, found: i64) -> Result<(Store, Option<String>), OpsError> {
+fn upgrade(home: &Home, found: i64) -> Result<Option<String>, OpsError> {
     // Of many commands at once, one upgrades; the others must not send away the dispatcher that it has started since.
     let mut needed = || matches!(Store::open(home), Err(StoreError::Older { .. }));
-    let alone = start::retire(home, &mut needed)
-        .map_err(|error| OpsError::Grid(format!("upgrade of the database: {error}")))?;
+    let retired = start::retire(home, &mut needed);
+    let alone = retired.map_err(|error| OpsError::Grid(format!("upgrade of the database: {error}")))?;
     if alone.is_none() {
-        return Ok((Store::open(home)?, None));
+        return Ok(None);
     }
-    let store = Store::upgrade(home)?;
+    match Store::upgrade(home) {
+        Ok(_) | Err(StoreError::Backup { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
     let copy = format!("{}.v{found}", home.database().display());
-    Ok((store, Some(format!("the database is brought up to date; as it was, it lies in {copy}"))))
+    Ok(Some(format!("the database is brought up to date; as it was, it lies in {copy}")))
+}
+
+/// A backup was put here: it becomes a home of its own, after which nobody confuses it with the one that was backed up.
+fn restore(home: &Home, at: Timestamp) -> Result<Option<String>, OpsError> {
+    let mut needed = || matches!(Store::open(home), Err(StoreError::Backup { .. }));
+    let retired = start::retire(home, &mut needed);
+    let alone = retired.map_err(|error| OpsError::Grid(format!("restoring: {error}")))?;
+    if alone.is_none() {
+        return Ok(None);
+    }
+    let store = Store::restore(home, Timestamp::now())?;
+    let counts = store.view().tally()?;
+    let of = |state: State| counts.iter().find(|(known, _)| *known == state).map_or(0, |(_, count)| *count);
+    let at_servers = of(State::Running) + of(State::Pending);
+    let mut said = format!("restored from a backup of {}", at.local());
+    for (count, what) in [
+        (of(State::Held), "held until `grid release`, for they may have run since"),
+        (at_servers, "asked for at their servers"),
+    ] {
+        if count > 0 {
+            said += &format!("; {count} {what}");
+        }
+    }
+    Ok(Some(said))
 }
 
 /// Account names may hold characters that names of ours may not.

@@ -1,6 +1,7 @@
 //! The spine: one file a verb, each reads from top to bottom as the flow. Nothing here prints; every verb gives a report.
 
 pub mod attributes;
+pub mod backup;
 pub mod cancel;
 pub mod clients;
 pub mod cron;
@@ -14,11 +15,15 @@ pub mod error;
 pub mod explain;
 pub mod expressions;
 pub mod fetch;
+pub mod files_elsewhere;
 pub mod follow;
 mod follow_elsewhere;
 pub mod gc;
 pub mod hold;
 pub mod home;
+pub mod host_doctor;
+pub mod import;
+pub mod inventory;
 pub mod logs;
 pub mod profiles;
 pub mod refresh;

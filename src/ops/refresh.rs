@@ -54,8 +54,14 @@ pub fn refresh(grid: &mut Grid, names: &[String]) -> Result<Vec<Refreshed>, OpsE
 
 /// Reads one server's host and records it; what went wrong, if anything did.
 pub(super) fn read_one(grid: &mut Grid, id: ServerId) -> Result<Option<String>, OpsError> {
-    let Some(server) = grid.store.view().server_by_id(id)? else { return Ok(None) };
-    Ok(read(grid, &[server])?.remove(&id))
+    Ok(read_some(grid, &[id])?.remove(&id))
+}
+
+/// Reads these servers' hosts and records them; what went wrong, by server.
+pub(super) fn read_some(grid: &mut Grid, ids: &[ServerId]) -> Result<HashMap<ServerId, String>, OpsError> {
+    let view = grid.store.view();
+    let servers = ids.iter().map(|id| view.server_by_id(*id)).collect::<Result<Vec<_>, _>>()?;
+    read(grid, &servers.into_iter().flatten().collect::<Vec<_>>())
 }
 
 /// Reads servers: those over ssh through the dispatcher, which has the links, this host meanwhile by ourselves.

@@ -139,7 +139,12 @@ pub fn allow(grid: &mut Grid, name: &Name, endpoint: Option<&Endpoint>) -> Resul
     let (id, there) = (member.id, member.there.clone());
     grid.store.write(Durability::Full, |tx| {
         tx.set_endpoint(id, &endpoint, there.as_ref())?;
-        tx.set_allowed(id, true)
+        tx.set_allowed(id, true)?;
+        // It comes in as a user of that name, who may do no more than any other.
+        if matches!(endpoint, Endpoint::Ssh { .. }) && tx.user(name.as_str())?.is_none() {
+            tx.add_user(name, Timestamp::now())?;
+        }
+        Ok::<_, OpsError>(())
     })?;
     let home = grid.store.home().dir().display().to_string();
     Ok(matches!(endpoint, Endpoint::Ssh { .. }).then(|| super::users::key_line(&home, name, None)))
@@ -155,6 +160,9 @@ pub fn receive(
 ) -> Result<Answer, OpsError> {
     if report.home != peer {
         return Err(OpsError::Refused(format!("{}: a home reports itself only", report.name)));
+    }
+    if let Some(user) = badge.user.as_ref().filter(|user| **user != report.name) {
+        return Err(OpsError::Refused(format!("{user} reports {}: this key may report {user} only", report.name)));
     }
     // Between homes of one account on this host, permission is implied.
     let trusted = badge.user.is_none() && !badge.far;

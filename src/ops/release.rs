@@ -3,11 +3,12 @@
 use super::report::Change;
 use super::selecting::Chosen;
 use super::{Grid, OpsError, dispatcher, elsewhere, member_state};
+use crate::model::id::TaskId;
 use crate::model::task::Phase;
 use crate::model::time::Timestamp;
 use crate::protocol::distributor::Verb;
-use crate::store::Durability;
 use crate::store::ledger::Ledger;
+use crate::store::{Durability, View};
 
 /// Releases what is held; what is not held is noted.
 pub fn release(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Change>, OpsError> {
@@ -21,6 +22,11 @@ fn here(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Change>, OpsError> {
         let mut changes = Vec::with_capacity(what.len());
         for chosen in what {
             let before = member_state(tx, *chosen)?;
+            if tx.awaits_files(chosen.task)? {
+                let note = "waits for its files from where it was submitted".to_owned();
+                changes.push(Change { id: chosen.to_string(), state: before, changed: 0, note: Some(note) });
+                continue;
+            }
             let mut ledger = Ledger::open(tx, now);
             let changed = ledger.shift(chosen.task, chosen.index, Phase::Held, Phase::Waiting)?;
             ledger.close()?;
@@ -28,11 +34,23 @@ fn here(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Change>, OpsError> {
                 tx.clear_unmatched(chosen.task)?;
                 tx.trace(chosen.task, now, "released")?;
             }
-            let note = (changed == 0).then(|| format!("is not held: {before}"));
+            let note = match changed {
+                0 => Some(format!("is not held: {before}")),
+                _ => may_have_run(tx, chosen.task)?,
+            };
             changes.push(Change { id: chosen.to_string(), state: member_state(tx, *chosen)?, changed, note });
         }
         Ok::<_, OpsError>(changes)
     })?;
     dispatcher::wake(grid)?;
     Ok(changes)
+}
+
+/// The home that was backed up may have gone on with what it knew.
+fn may_have_run(view: &View<'_>, task: TaskId) -> Result<Option<String>, OpsError> {
+    let (Some(from), Some(row)) = (view.restored_from()?, view.task(task)?) else { return Ok(None) };
+    let known = row.submitted_at <= from;
+    Ok(known.then(|| {
+        format!("released; it may have run already: this home was restored from a backup of {}", from.local())
+    }))
 }

@@ -341,3 +341,24 @@ pub struct DispatcherStatus {
     /// The ssh and the key agent that let it in last.
     pub ssh: Option<String>,
 }
+
+/// A host of `server import`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Imported {
+    pub name: String,
+    /// As ssh was given it.
+    pub host: String,
+    pub added: bool,
+    /// Why it was not.
+    pub fault: Option<NotImported>,
+    /// It was, but can't be read.
+    pub warning: Option<String>,
+}
+
+/// The step that failed on the way to a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NotImported {
+    pub step: &'static str,
+    pub error: String,
+    pub remedy: Option<String>,
+}

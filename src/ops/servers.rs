@@ -162,7 +162,7 @@ pub(super) fn find(view: &View<'_>, name: &str) -> Result<Server, OpsError> {
 }
 
 /// The named second-tier distributor, else the first one.
-fn second_tier(view: &View<'_>, name: Option<&Name>) -> Result<DistributorId, OpsError> {
+pub(super) fn second_tier(view: &View<'_>, name: Option<&Name>) -> Result<DistributorId, OpsError> {
     let tier = view.distributors(Tier::Second)?;
     let Some(name) = name else {
         let first = tier.first().map(|d| d.id);

@@ -2,7 +2,8 @@
 
 use super::desk::Sheet;
 use super::draft::Draft;
-use super::{Grid, OpsError, report, sending};
+use super::selecting::Chosen;
+use super::{Grid, OpsError, cancel, files_elsewhere, report, sending};
 use crate::dispatch::relay::Relay;
 use crate::distributor::desk::{Guest, Standing};
 use crate::distributor::dry;
@@ -21,6 +22,7 @@ use crate::protocol::seal;
 use crate::store::tasks::Shape;
 use crate::store::{Durability, Tx, View};
 use std::path::Path;
+use std::time::Duration;
 
 /// Submits a task; it is on the disk when this returns. [`OpsError::NoMatch`] where nothing could ever run it.
 pub fn submit(grid: &mut Grid, sheet: Sheet) -> Result<report::Submitted, OpsError> {
@@ -35,7 +37,11 @@ pub fn submit(grid: &mut Grid, sheet: Sheet) -> Result<report::Submitted, OpsErr
     let outcome = place(&mut grid.store, &mut peers, &mut order).map_err(refusal)?;
     failpoint("client-committed");
     let (id, why) = match outcome {
-        Outcome::Here(id) | Outcome::Away(id) => (id, None),
+        Outcome::Here(id) => (id, None),
+        Outcome::Away(id) => {
+            send_files(grid, id)?;
+            (id, None)
+        }
         Outcome::Open { task, why } => (task, Some(why)),
         Outcome::Refused { summary, reasons, .. } => {
             let refused = OpsError::NoMatch { summary, reasons };
@@ -59,6 +65,15 @@ pub fn within(tx: &Tx<'_>, sheet: Sheet) -> Result<Option<report::Submitted>, Op
     let guest = Guest { user: sheet.me, standing: Standing::Resident, home: None };
     let placed = within::place(tx, envelope(sheet.uuid, &request)?, &guest).map_err(refusal)?;
     placed.map(|task| shown(tx, task)).transpose()
+}
+
+/// What was submitted with a task follows it to the home that took it. Where that fails the task must not wait for it for ever.
+fn send_files(grid: &mut Grid, task: TaskId) -> Result<(), OpsError> {
+    let Some(away) = grid.store.view().away(task)? else { return Ok(()) };
+    let Err(error) = files_elsewhere::send(grid, &away) else { return Ok(()) };
+    let cancelled = cancel::cancel(grid, &[Chosen { task, index: None }], Duration::from_secs(10));
+    let and = if cancelled.is_ok() { "it is cancelled" } else { "`grid cancel` it" };
+    Err(OpsError::Refused(format!("task {task}: its files did not get through, {and}: {error}")))
 }
 
 /// Where the task would go now and why; nothing is written, and no other home takes anything.

@@ -2,7 +2,7 @@
 
 use super::report::{Ended, Waited};
 use super::selecting::Chosen;
-use super::{Grid, OpsError, dispatcher, elsewhere, member_state, shell_code};
+use super::{Grid, OpsError, dispatcher, elsewhere, files_elsewhere, member_state, shell_code};
 use crate::dispatch::start::{self, Connection, StartError};
 use crate::distributor::peers::silently;
 use crate::model::task::State;
@@ -46,9 +46,8 @@ pub fn wait(grid: &mut Grid, what: &[Chosen], told: &mut dyn FnMut(Progress) -> 
             let mut open = match connection.take() {
                 Some(open) => open,
                 None => {
-                    let mut open = start::connect(grid.store.home(), &grid.login).map_err(failed)?;
-                    open.send(&ToDispatcher::Watch { task: chosen.task, index: chosen.index }).map_err(failed)?;
-                    open
+                    let watch = ToDispatcher::Watch { task: chosen.task, index: chosen.index };
+                    start::call(grid.store.home(), &grid.login, &watch).map_err(failed)?
                 }
             };
             // A quarter of a second is for the progress bar; the end itself is told.
@@ -96,12 +95,15 @@ fn wait_elsewhere(
     what: &[Chosen],
 ) -> Result<Option<(State, u8, Option<u8>)>, OpsError> {
     const AGAIN: Duration = Duration::from_secs(1);
+    let mut sent = false;
     loop {
         let ended = grid.store.view().task(chosen.task)?.is_none_or(|row| row.state().ended());
         if ended && chosen.index.is_none() {
             return Ok(None);
         }
         if matches!(away.held, Held::By { .. }) {
+            // Where the submit did not hear who took it, its files have still to follow.
+            sent = sent || files_elsewhere::send(grid, &away).is_ok();
             match chosen.index {
                 Some(index) => {
                     let said = elsewhere::verb(grid, &away, Verb::Wait { index: Some(index) }, &mut silently);

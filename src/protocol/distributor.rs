@@ -154,6 +154,21 @@ pub enum Verb {
         index: Option<Index>,
         streams: Vec<Stream>,
     },
+    /// A piece of what the task is sent with, for where the last [`Answer::Have`] ended. Without bytes: how much is there?
+    Send {
+        offset: u64,
+        #[serde(with = "serde_bytes")]
+        bytes: Vec<u8>,
+    },
+    /// What members brought back: [`Answer::Report`].
+    Fetched {
+        index: Option<Index>,
+    },
+    /// One of them from an offset on: [`Answer::Output`], then [`Answer::Done`].
+    Fetch {
+        index: Index,
+        offset: u64,
+    },
 }
 
 impl Question {
@@ -224,6 +239,10 @@ pub enum Answer {
     Denied(String),
     /// There is no such task (any more).
     Unknown(String),
+    /// So much of what a task is sent with is there.
+    Have {
+        bytes: u64,
+    },
 }
 
 /// Where a task landed.

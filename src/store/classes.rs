@@ -84,7 +84,8 @@ impl View<'_> {
     /// Tasks that are held because nothing could ever run them, with their classes.
     pub fn unmatched(&self, limit: u32) -> Result<Vec<(TaskId, ClassId)>> {
         self.all(
-            "SELECT id, class_id FROM task INDEXED BY task_unmatched WHERE unmatched = 1 ORDER BY id LIMIT ?1",
+            "SELECT id, class_id FROM task INDEXED BY task_unmatched WHERE unmatched = 1
+             AND NOT EXISTS (SELECT 1 FROM task_files WHERE task_id = task.id AND missing > 0) ORDER BY id LIMIT ?1",
             [limit],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )

@@ -10,13 +10,17 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Writes the copy beside its place, then gives it its name: nobody ever sees half of one. What is there already stays,
-/// and is an error.
-pub(super) fn write(connection: &Connection, to: &Path) -> Result<()> {
-    let unwritable = |error| StoreError::Unwritable { path: to.to_owned(), error };
+/// and is an error. `mark` may change the copy first.
+pub(super) fn write(
+    connection: &Connection,
+    to: &Path,
+    mark: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+) -> Result<()> {
+    let unwritable = |error| StoreError::NotCopied { path: to.to_owned(), error };
     let mut beside = to.to_owned().into_os_string();
     beside.push(format!(".{}.new", std::process::id()));
     let beside = Path::new(&beside);
-    let done = fill(connection, beside, to).and_then(|()| {
+    let done = fill(connection, beside, to, mark).and_then(|()| {
         place(beside, to).map_err(unwritable)?;
         let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(unwritable)
@@ -36,8 +40,13 @@ fn place(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-fn fill(connection: &Connection, beside: &Path, to: &Path) -> Result<()> {
-    let unwritable = |error| StoreError::Unwritable { path: to.to_owned(), error };
+fn fill(
+    connection: &Connection,
+    beside: &Path,
+    to: &Path,
+    mark: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+) -> Result<()> {
+    let unwritable = |error| StoreError::NotCopied { path: to.to_owned(), error };
     if to.symlink_metadata().is_ok() {
         return Err(unwritable(io::ErrorKind::AlreadyExists.into()));
     }
@@ -47,5 +56,8 @@ fn fill(connection: &Connection, beside: &Path, to: &Path) -> Result<()> {
         StoreError::Full { .. } => StoreError::Full { path: to.to_owned() },
         other => other,
     })?;
+    let copy = Connection::open(beside)?;
+    mark(&copy)?;
+    copy.close().map_err(|(_, error)| error)?;
     file.sync_all().map_err(unwritable)
 }

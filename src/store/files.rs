@@ -1,10 +1,11 @@
 //! Files that travel with tasks: what was sent, what was brought back, and who still needs it.
 
+use super::ledger::Ledger;
 use super::{Home, Result, StoreError, Tx, View};
 use crate::model::command::Text;
 use crate::model::files::{Digest, Fetch, RelPath, Sent, Workplace};
 use crate::model::id::{Index, TaskId};
-use crate::model::task::Launch;
+use crate::model::task::{Launch, Phase};
 use crate::model::time::Timestamp;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -92,6 +93,12 @@ impl View<'_> {
         )
     }
 
+    /// Is a task held for files that its client has still to send?
+    pub fn awaits_files(&self, task: TaskId) -> Result<bool> {
+        let sql = "SELECT 1 FROM task_files WHERE task_id = ?1 AND missing > 0";
+        Ok(self.one(sql, [task], |_| Ok(()))?.is_some())
+    }
+
     /// Is this archive kept?
     pub fn has_bundle(&self, bundle: Digest) -> Result<bool> {
         Ok(self.one("SELECT 1 FROM bundle WHERE digest = ?1", [bundle], |_| Ok(()))?.is_some())
@@ -118,15 +125,19 @@ fn split(joined: &[u8]) -> Vec<RelPath> {
 
 impl Tx<'_> {
     /// Keeps what travels with a new task.
-    pub(super) fn add_files(&self, task: TaskId, launch: &Launch) -> Result<()> {
+    pub(super) fn add_files(&self, task: TaskId, launch: &Launch, hold: bool) -> Result<()> {
         let (sent, fetch) = (launch.workplace.sent(), launch.fetch.as_ref());
         if sent.is_none() && fetch.is_none() {
             return Ok(());
         }
+        let missing = match sent {
+            Some(sent) if !self.has_bundle(sent.bundle)? => 1 + u8::from(hold),
+            _ => 0,
+        };
         let patterns = fetch.map(|f| f.patterns.iter().map(RelPath::as_bytes).collect::<Vec<_>>().join(&0));
         self.run(
-            "INSERT INTO task_files (task_id, bundle, size, files, below, fetch, changed, lands)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO task_files (task_id, bundle, size, files, below, fetch, changed, lands, missing)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             rusqlite::params![
                 task,
                 sent.map(|s| s.bundle),
@@ -136,6 +147,7 @@ impl Tx<'_> {
                 patterns,
                 fetch.is_some_and(|f| f.changed),
                 fetch.map(|f| &f.into),
+                missing,
             ],
         )?;
         Ok(())
@@ -202,6 +214,27 @@ impl Tx<'_> {
     pub fn mark_unpacked(&self, task: TaskId, index: Index, now: Timestamp) -> Result<()> {
         self.run("UPDATE fetched SET unpacked_at = ?3 WHERE task_id = ?1 AND idx = ?2", (task, index, now))?;
         Ok(())
+    }
+}
+
+impl Ledger<'_, '_> {
+    /// An archive has come: tasks that were held for nothing else wait. Gives their number.
+    pub fn files_came(&mut self, bundle: Digest) -> Result<u32> {
+        let waiting: Vec<(TaskId, bool)> = self.tx.all(
+            "SELECT f.task_id, f.missing = 1 AND t.unmatched = 0 FROM task_files f JOIN task t ON t.id = f.task_id
+             WHERE f.bundle = ?1 AND f.missing > 0",
+            [bundle],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        let mut freed = 0;
+        for (task, starts) in waiting {
+            self.tx.run("UPDATE task_files SET missing = 0 WHERE task_id = ?1", [task])?;
+            if starts {
+                freed += self.shift(task, None, Phase::Held, Phase::Waiting)?;
+                self.tx.set_reason(task, None)?;
+            }
+        }
+        Ok(freed)
     }
 }
 

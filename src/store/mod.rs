@@ -3,6 +3,7 @@
 
 pub mod attributes;
 pub mod away;
+mod backup;
 pub mod choosing;
 pub mod classes;
 pub mod clients;
@@ -20,6 +21,7 @@ pub mod keeping;
 pub mod ledger;
 pub mod members;
 pub mod outputs;
+pub mod placing;
 pub mod profiles;
 pub mod query;
 pub mod reports;
@@ -33,6 +35,7 @@ pub mod users;
 
 pub use home::Home;
 
+use crate::model::time::Timestamp;
 use gate::Gate;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::ops::Deref;
@@ -46,6 +49,12 @@ pub enum StoreError {
     Newer { path: PathBuf, found: i64, known: i64 },
     #[error("{path}: written by an older grid (version {found}, this one writes {known}): any command of this grid brings it up to date", path = path.display())]
     Older { path: PathBuf, found: i64, known: i64 },
+    #[error("{path}: a backup of {at}, which any command makes a home of", path = path.display(), at = at.local())]
+    Backup { path: PathBuf, at: Timestamp },
+    #[error("{path}: {error}; no copy was written", path = path.display())]
+    NotCopied { path: PathBuf, error: std::io::Error },
+    #[error("{path}: {found}; give a file that `grid backup` wrote", path = path.display())]
+    NoBackup { path: PathBuf, found: String },
     #[error("{path}: {found}; move it away and restore a backup, or begin a new home", path = path.display())]
     Corrupt { path: PathBuf, found: String },
     #[error("{path}: the disk is full; nothing was changed: free some space and try again", path = path.display())]
@@ -84,11 +93,13 @@ impl From<rusqlite::Error> for StoreError {
 impl StoreError {
     /// The same, with the path of the database in it.
     pub fn at(self, home: &Home) -> Self {
-        let path = home.database();
+        // Errors of SQLite's do not say which file.
+        let bare = |path: &PathBuf| path.as_os_str() == "grid.db";
         match self {
-            Self::Full { .. } => Self::Full { path },
-            Self::Corrupt { found, .. } => Self::Corrupt { path, found },
-            Self::Unwritable { error, .. } => Self::Unwritable { path, error },
+            Self::Newer { path, found, known } if bare(&path) => Self::Newer { path: home.database(), found, known },
+            Self::Full { path } if bare(&path) => Self::Full { path: home.database() },
+            Self::Corrupt { path, found } if bare(&path) => Self::Corrupt { path: home.database(), found },
+            Self::Unwritable { path, error } if bare(&path) => Self::Unwritable { path: home.database(), error },
             other => other,
         }
     }

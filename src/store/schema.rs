@@ -20,14 +20,8 @@ pub(super) fn create(home: &Home, seed: &super::home::Seed) -> Result<()> {
     assert!(rusqlite::version_number() >= SQLITE_MIN, "built against a SQLite with the WAL-reset race");
     let new = home.dir().join("grid.db.new");
     let unwritable = |error| StoreError::Unwritable { path: new.clone(), error };
-    for suffix in ["", "-journal", "-wal", "-shm"] {
-        let mut left = new.clone().into_os_string();
-        left.push(suffix);
-        match std::fs::remove_file(left) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(unwritable(error)),
-            _ => {}
-        }
-    }
+    clear(&new).map_err(unwritable)?;
+    clear_logs(&home.database()).map_err(unwritable)?;
     std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(unwritable)?;
     let mut connection = Connection::open(&new)?;
     let transaction = connection.transaction()?;
@@ -41,12 +35,45 @@ pub(super) fn create(home: &Home, seed: &super::home::Seed) -> Result<()> {
     std::fs::File::open(home.dir()).and_then(|dir| dir.sync_all()).map_err(unwritable)
 }
 
-/// Is this database of the version that this program writes?
+/// Removes a database that was never more than half made, with its logs.
+pub(super) fn clear(path: &std::path::Path) -> std::io::Result<()> {
+    gone(path)?;
+    clear_logs(path)
+}
+
+/// Removes the logs of a database that is gone: they must not be taken for those of a new one.
+pub(super) fn clear_logs(path: &std::path::Path) -> std::io::Result<()> {
+    ["-journal", "-wal", "-shm"].iter().try_for_each(|suffix| {
+        let mut log = path.to_owned().into_os_string();
+        log.push(suffix);
+        gone(log.as_ref())
+    })
+}
+
+fn gone(path: &std::path::Path) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Can this program read a database of this version?
+pub(super) fn check_known(connection: &Connection) -> Result<()> {
+    match version(connection)? {
+        found if found > VERSION => Err(StoreError::Newer { path: "grid.db".into(), found, known: VERSION }),
+        _ => Ok(()),
+    }
+}
+
+/// Is this database of the version that this program writes, and no backup that waits to be made a home?
 pub(super) fn check_opened(store: &Store) -> Result<()> {
+    check_known(&store.connection)?;
     let path = store.home.database();
     match version(&store.connection)? {
-        VERSION => Ok(()),
-        found if found > VERSION => Err(StoreError::Newer { path, found, known: VERSION }),
+        VERSION => match store.connection.query_row("SELECT backed_up_at FROM home", [], |row| row.get(0))? {
+            Some(at) => Err(StoreError::Backup { path, at }),
+            None => Ok(()),
+        },
         found if found >= 1 => Err(StoreError::Older { path, found, known: VERSION }),
         _ => Err(StoreError::Corrupt { path, found: "this is no database of grid".to_owned() }),
     }
@@ -62,8 +89,10 @@ pub(super) fn upgrade(store: &mut Store) -> Result<()> {
     }
     let copy = store.home.dir().join(format!("grid.db.v{found}"));
     if !copy.exists() {
-        super::copy::write(&store.connection, &copy)?;
+        super::copy::write(&store.connection, &copy, |_| Ok(()))?;
     }
+    // A copy that was put back has lost it.
+    store.connection.pragma_update(None, "journal_mode", "WAL")?;
     store.connection.pragma_update(None, "synchronous", "FULL")?;
     store.durability = Some(Durability::Full);
     let transaction = store.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;

@@ -147,11 +147,6 @@ impl View<'_> {
         Ok(self.load(&format!("{SELECT} WHERE s.id = ?1"), [id])?.pop())
     }
 
-    /// When it was heard last, as far as was noted: at readings, when a link came up, when one was lost.
-    pub fn contacted_at(&self, id: ServerId) -> Result<Option<Timestamp>> {
-        Ok(self.one("SELECT contacted_at FROM server WHERE id = ?1", [id], |row| row.get(0))?.flatten())
-    }
-
     /// The name of a server row, also of one that is gone.
     pub fn server_name(&self, id: ServerId) -> Result<Option<Name>> {
         self.one("SELECT name FROM server WHERE id = ?1", [id], |row| row.get(0))
@@ -171,6 +166,11 @@ impl View<'_> {
         self.one("SELECT h.boot_id FROM server s JOIN host h ON h.id = s.host_id WHERE s.id = ?1", [id], |row| {
             row.get(0)
         })
+    }
+
+    /// When it was heard of last.
+    pub fn contacted_at(&self, id: ServerId) -> Result<Option<Timestamp>> {
+        Ok(self.one("SELECT contacted_at FROM server WHERE id = ?1", [id], |row| row.get(0))?.flatten())
     }
 
     /// The shell lines whose environment tasks get there.

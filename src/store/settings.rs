@@ -11,15 +11,22 @@ pub struct HomeRow {
     pub id: HomeId,
     pub incarnation: u64,
     pub epoch: Epoch,
+    /// Attempts that were sent in an epoch up to this one are from before the backup that this home was restored from.
+    pub restored_epoch: Epoch,
 }
 
 impl View<'_> {
     /// The home's own row.
     pub fn home_row(&self) -> Result<HomeRow> {
-        let row = self.one("SELECT id, incarnation, epoch FROM home", [], |row| {
+        let row = self.one("SELECT id, incarnation, epoch, restored_epoch FROM home", [], |row| {
             let id: String = row.get(0)?;
             let id = uuid::Uuid::parse_str(&id).unwrap_or_default();
-            Ok(HomeRow { id: HomeId(id), incarnation: row.get(1)?, epoch: Epoch(row.get(2)?) })
+            Ok(HomeRow {
+                id: HomeId(id),
+                incarnation: row.get(1)?,
+                epoch: Epoch(row.get(2)?),
+                restored_epoch: Epoch(row.get(3)?),
+            })
         })?;
         row.ok_or_else(|| super::StoreError::Corrupt {
             path: "grid.db".into(),

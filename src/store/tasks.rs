@@ -354,7 +354,7 @@ impl Tx<'_> {
                 self.run("INSERT INTO entry (task_id, idx, line) VALUES (?1, ?2, ?3)", (id, at + 1, line))?;
             }
         }
-        self.add_files(id, launch)?;
+        self.add_files(id, launch, new.request.hold)?;
         Ok(id)
     }
 

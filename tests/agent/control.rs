@@ -256,3 +256,37 @@ fn the_host_is_read_without_stopping_the_loop() {
     assert_eq!(apps, ["sh", "thing"]);
     assert_eq!(facts.probed["rack"], grid::model::attribute::Value::Int(7));
 }
+
+/// A home that was restored from a backup begins with a lower epoch than the one that was backed up has reached since.
+#[test]
+fn a_server_that_met_the_restored_home_refuses_the_old_one() {
+    let mut home = Home::new();
+    home.epoch = Epoch(9);
+    let mut old = home.agent();
+    let gate = home.path("gate");
+    assert!(std::process::Command::new("mkfifo").arg(&gate).status().unwrap().success());
+    let running = old.start(1, sh(&format!("read l <{}; exit 4", gate.display())));
+    old.began(running);
+    home.incarnation = 2;
+    home.epoch = Epoch(4);
+    // The old home's agent is still there: it goes for the newer one.
+    let mut restored = home.agent();
+    assert!(
+        matches!(restored.held(running), Some(grid::protocol::agent::HeldState::Running { .. })),
+        "what runs is told to the restored home"
+    );
+    let new = restored.start(2, sh("exit 3"));
+    assert_eq!(exited(&restored.end(new)), 3);
+    std::fs::write(gate, "go\n").unwrap();
+    assert_eq!(exited(&restored.end(running)), 4, "and so is its end");
+    drop((old, restored));
+    home.incarnation = 1;
+    home.epoch = Epoch(10);
+    let refused = home.try_agent().map(drop).expect_err("an old incarnation is refused, whatever its epoch");
+    assert!(refused.contains("restored"), "{refused}");
+    home.incarnation = 2;
+    home.epoch = Epoch(3);
+    let mut older = home.agent();
+    let id = older.start(1, sh("true"));
+    assert_eq!(older.refusal(id), Refusal::OldEpoch, "epochs count within an incarnation");
+}

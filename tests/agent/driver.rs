@@ -21,6 +21,7 @@ pub struct Home {
     pub spool: PathBuf,
     pub id: HomeId,
     pub epoch: Epoch,
+    pub incarnation: u64,
     pub env: Vec<(String, String)>,
     /// Started as by a careless script: signals ignored, a descriptor left open.
     pub rough: bool,
@@ -43,7 +44,15 @@ impl Home {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let spool = dir.path().join("spool");
-        Self { spool, dir, id: HomeId(TaskUuid::new().0), epoch: Epoch(1), env: Vec::new(), rough: false }
+        Self {
+            spool,
+            dir,
+            id: HomeId(TaskUuid::new().0),
+            epoch: Epoch(1),
+            incarnation: 1,
+            env: Vec::new(),
+            rough: false,
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -76,7 +85,8 @@ impl Home {
             .unwrap();
         let mut input = child.stdin.take().unwrap();
         let mut output = child.stdout.take().unwrap();
-        let hello = ToAgent::Hello { version_min: 1, version: 1, home: self.id, incarnation: 1, epoch: self.epoch };
+        let (incarnation, epoch) = (self.incarnation, self.epoch);
+        let hello = ToAgent::Hello { version_min: 1, version: 1, home: self.id, incarnation, epoch };
         let _ = frame::write(&mut input, &hello);
         let mut magic = vec![0; MAGIC.len()];
         output.read_exact(&mut magic).unwrap();

@@ -75,6 +75,12 @@ fn the_session_between_hosts_as_typed() {
     let out = client.grid(["run", "--app", "ffmpeg-lab-y", "--", "uname", "-n"]).ok();
     assert_eq!(out, "h5");
     assert_eq!(client.show("last")["route"], json!(["front-a", "lab-y"]));
+    // Its files go the same way, and what it makes comes back.
+    client.sh("mkdir work; cd work; printf '#!/bin/sh\\ntr a-z A-Z < $1 | tee out.txt; uname -n\\n' > encode.sh; chmod +x encode.sh; echo sound > a.wav").ok();
+    let run =
+        "cd work && grid run --app ffmpeg-lab-x --send encode.sh --send a.wav --fetch out.txt -- ./encode.sh a.wav";
+    assert_eq!(client.sh(run).ok(), "SOUND\nh4");
+    assert_eq!(client.sh("cat work/out.txt").ok(), "SOUND");
     let id = client.submit(["-w", "lab-z/n1", "--", "sh", "-c", "echo out; echo err >&2; exit 4"]);
     client.grid(["wait", &id]).expect(4);
     assert_eq!(client.grid(["logs", "--out", &id]).ok(), "out");

@@ -96,7 +96,9 @@ pub fn wait_pid_gone(pid: Pid, limit: Duration) -> bool {
 /// Children that die with the test, also where it is shot.
 pub fn busy_loop() -> Child {
     let mut command = Command::new("sh");
-    command.args(["-c", "while :; do :; done"]).stdin(Stdio::null()).process_group(0);
+    // It computes as long as its test lives, also where that is shot.
+    let script = "while [ -d /proc/$0 ]; do i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); done; done";
+    command.args(["-c", script, &std::process::id().to_string()]).stdin(Stdio::null()).process_group(0);
     command.spawn().expect("sh")
 }
 

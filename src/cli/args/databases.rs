@@ -10,115 +10,12 @@ use crate::model::user::Role;
 use clap::{ArgGroup, Args, Subcommand};
 use std::time::Duration;
 
-const SET_HELP: &str = "An attribute of your own: 90 int, 90.5 double, true/false bool, else text; repeat for a list";
+pub(super) const SET_HELP: &str =
+    "An attribute of your own: 90 int, 90.5 double, true/false bool, else text; repeat for a list";
 
 /// A change without a change is a slip: one of these at least.
-fn change(options: &[&'static str]) -> ArgGroup {
+pub(super) fn change(options: &[&'static str]) -> ArgGroup {
     ArgGroup::new("change").required(true).multiple(true).args(options)
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Server {
-    /// Add a server; it is read at once
-    Add(Box<ServerAdd>),
-    /// All servers
-    List(Listing),
-    /// Every attribute of a server, with source and age
-    Show(Named),
-    /// Change what is declared of a server
-    Set(Box<ServerSet>),
-    /// Take back declared options, applications and attributes
-    Unset(Unset),
-    /// Remove a server on which nothing runs
-    Remove(Names),
-    /// Give a server no more tasks; what runs goes on
-    Drain(Drain),
-    /// Give it tasks again
-    Resume(Names),
-    /// Read servers' attributes now
-    Refresh(Refresh),
-    #[command(hide = true)]
-    Import(super::NotYet),
-}
-
-#[derive(Debug, Args)]
-#[command(group = ArgGroup::new("engine").args(["local", "ssh", "of"]), after_help = "\
-Examples:
-  grid server add fast --local --slots 2 --set site=brno --app blender=4.1
-  grid server add lab1 --ssh lab1 --max-load 6
-  grid server add lab2 --ssh me@lab2.example.org --ssh-option Port=2222 --prologue '. /opt/conda/etc/profile.d/conda.sh; conda activate ml'
-  grid server add farm --of fast,slow
-
-Nothing is installed by hand on a host over ssh: the agent is sent when it is first needed.
-Keys, jumps and known hosts are ssh's own; $GRID_SSH_COMMAND or `grid config set ssh.command` names another ssh.")]
-pub struct ServerAdd {
-    pub name: Name,
-    /// This host
-    #[arg(long)]
-    pub local: bool,
-    /// Several servers taken as one
-    #[arg(long, value_name = "SERVER,..", value_delimiter = ',')]
-    pub of: Vec<Name>,
-    /// A host over ssh, as ssh and ~/.ssh/config know it
-    #[arg(long, value_name = "HOST")]
-    pub ssh: Option<String>,
-    /// An option for ssh, as for its -o; may be repeated
-    #[arg(long = "ssh-option", value_name = "OPTION", requires = "ssh")]
-    pub ssh_options: Vec<String>,
-    /// Where the agent and its records live over there; default: ~/.cache/grid and ~/.local/state/grid
-    #[arg(long, value_name = "DIR", requires = "ssh")]
-    pub remote_dir: Option<String>,
-    /// The second-tier distributor that it belongs to; default: the first one
-    #[arg(long, value_name = "NAME")]
-    pub distributor: Option<Name>,
-    #[command(flatten)]
-    pub declared: ServerOptions,
-}
-
-#[derive(Debug, Args)]
-#[command(override_usage = "grid server set NAME OPTION..", group = change(&["slots", "cpus", "mem", "max_load", "accepts", "shared_account", "prologue", "apps", "set"]))]
-pub struct ServerSet {
-    pub name: Name,
-    #[command(flatten)]
-    pub declared: ServerOptions,
-}
-
-/// What a person declares of a server.
-#[derive(Debug, Args)]
-pub struct ServerOptions {
-    /// Tasks at once; default: its cpus
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub slots: Option<u32>,
-    /// The part of the host's processors that it may use
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub cpus: Option<u32>,
-    /// The part of the host's memory
-    #[arg(long, value_name = "SIZE", value_parser = Bytes::parse_some)]
-    pub mem: Option<Bytes>,
-    /// Start nothing while the load is at or above this
-    #[arg(long, value_name = "LOAD", allow_negative_numbers = true, value_parser = positive)]
-    pub max_load: Option<f64>,
-    /// Let tasks of other users run there under this home's own account: they can read and change whatever it can
-    #[arg(long)]
-    pub shared_account: bool,
-    /// Which tasks it takes, as '"staff" in user.groups'
-    #[arg(long, value_name = "EXPR")]
-    pub accepts: Option<String>,
-    /// Shell lines whose environment tasks get there, as 'module load cuda'
-    #[arg(long, value_name = "LINES")]
-    pub prologue: Option<String>,
-    /// An application residing there; may be repeated
-    #[arg(long = "app", value_name = "NAME[=VERSION]")]
-    pub apps: Vec<String>,
-    #[arg(long = "set", value_name = "NAME=VALUE", help = SET_HELP)]
-    pub set: Vec<String>,
-}
-
-fn positive(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(load) if load.is_finite() && load > 0.0 => Ok(load),
-        _ => Err("a load is a number above 0, as 6 or 7.5".to_owned()),
-    }
 }
 
 #[derive(Debug, Args)]
@@ -151,15 +48,6 @@ pub struct Drain {
     pub reason: Option<String>,
 }
 
-#[derive(Debug, Args)]
-pub struct Refresh {
-    /// Default: all
-    #[arg(value_name = "NAME")]
-    pub names: Vec<String>,
-    #[command(flatten)]
-    pub listing: Listing,
-}
-
 #[derive(Debug, Subcommand)]
 pub enum User {
     /// Add a user
@@ -189,7 +77,7 @@ Examples:
   grid user allow front-a --vouch                             # a first tier, which may speak for its users")]
 pub struct UserAllow {
     pub name: Name,
-    /// What it may do: submit (its own tasks only), see-all, operate, administer
+    /// What it may do: submit (its own tasks only), see-all, operate
     #[arg(long, value_name = "ROLE")]
     pub role: Option<Role>,
     /// It is a first tier: it may speak for its users, who have to be users here too
@@ -332,7 +220,7 @@ pub struct Register {
     /// What the first tier is to call it
     #[arg(long = "as", value_name = "NAME")]
     pub name: Name,
-    /// The first tier's home: a path on this host, or ssh:HOST[:PATH]; may be repeated
+    /// The first tier's home: a path on this host, ssh:HOST or ssh:HOST:PATH; may be repeated
     #[arg(long, value_name = "ENDPOINT", required = true)]
     pub with: Vec<String>,
     /// Where this home is reached from there; with a path, this home's own path
@@ -368,7 +256,7 @@ pub struct DistributorAdd {
     /// 1 redirects, 2 has servers
     #[arg(long, value_name = "1|2", value_parser = clap::value_parser!(u8).range(1..=2))]
     pub tier: u8,
-    /// It lives in another home: a path on this host, or ssh:HOST[:PATH]
+    /// It lives in another home: a path on this host, ssh:HOST or ssh:HOST:PATH
     #[arg(long, value_name = "ENDPOINT")]
     pub endpoint: Option<String>,
     /// Its name over there; default: the first of its tier

@@ -1,27 +1,37 @@
 //! `grid doctor`.
 
-use super::super::args::Listing;
+use super::super::args::Doctor;
 use super::super::caller;
 use super::super::exit::Code;
 use super::super::failure::Failure;
 use super::super::output::Out;
 use super::super::output::table::Table;
-use super::{Done, open};
-use crate::ops::doctor;
-use crate::ops::report::Finding;
+use super::{Done, open, with_grid};
+use crate::ops::report::{Check, Finding};
+use crate::ops::{doctor, host_doctor};
 
-pub fn run(listing: Listing, out: &mut Out) -> Done {
+pub fn run(args: Doctor, out: &mut Out) -> Done {
+    if let Some(host) = args.host {
+        return with_grid(out, |grid, out| {
+            let checks = host_doctor::host(grid, &host)?;
+            tell(&checks, args.listing.json, out)
+        });
+    }
     let mut opened = open(out);
     let checks = match &mut opened {
         Ok(grid) => doctor::doctor(&caller::places(), Ok(grid))?,
         Err(Failure::Ops(error)) => doctor::doctor(&caller::places(), Err(error.to_string()))?,
         Err(_) => return opened.map(|_| Code::OK),
     };
-    if listing.json {
-        out.json(&checks)?;
+    tell(&checks, args.listing.json, out)
+}
+
+fn tell(checks: &[Check], json: bool, out: &mut Out) -> Done {
+    if json {
+        out.json(checks)?;
     } else {
         let mut table = Table::new(&["RESULT", "CHECK", "FOUND", "REMEDY"]);
-        for check in &checks {
+        for check in checks {
             let result = match check.result {
                 Finding::Ok => "ok",
                 Finding::Warn => "warn",

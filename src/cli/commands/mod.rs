@@ -1,5 +1,6 @@
 //! One file a verb: arguments to a request, report to the person.
 
+mod backup;
 mod cancel;
 mod clients;
 mod config;
@@ -12,6 +13,7 @@ mod explain;
 mod fetch;
 mod gc;
 mod hold;
+mod import;
 mod logs;
 mod profiles;
 mod refresh;
@@ -62,15 +64,16 @@ pub fn run(command: Command, out: &mut Out) -> Done {
         Command::Dispatcher(verb) => dispatcher::run(verb, out),
         Command::Config(verb) => config::run(verb, out),
         Command::Cron(verb) => cron::run(verb, out),
+        Command::Backup { file } => backup::backup(&file, out),
+        Command::Restore { file } => backup::restore(&file, out),
         Command::Sql(args) => sql::run(args, out),
-        Command::Doctor(listing) => doctor::run(listing, out),
+        Command::Doctor(args) => doctor::run(args, out),
         Command::Gc(args) => gc::run(args, out),
         Command::Completions { shell } => shell::completions(shell, out),
         Command::Man { dir } => shell::man(dir.as_deref(), out),
         Command::Agent(args) => agent(args),
         Command::Supervise { dir } => supervise(&dir),
         Command::Serve(args) => serve::run(args),
-        Command::Backup(_) => not_yet("backup"),
     }
 }
 
@@ -93,10 +96,6 @@ fn open(out: &mut Out) -> Result<Grid, Failure> {
         out.note(remark);
     }
     Ok(grid)
-}
-
-fn not_yet(what: &str) -> Done {
-    Err(Failure::NotYet(what.to_owned()))
 }
 
 /// Becomes the agent: frames on stdin and stdout.

@@ -22,7 +22,7 @@ pub fn all(args: args::Refresh, out: &mut Out) -> Done {
     })
 }
 
-pub fn some(args: args::databases::Refresh, out: &mut Out) -> Done {
+pub fn some(args: args::servers::Refresh, out: &mut Out) -> Done {
     with_grid(out, |grid, out| {
         let report = refresh::refresh(grid, &args.names)?;
         print(&report, args.listing.json, out)

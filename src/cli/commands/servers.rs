@@ -1,11 +1,11 @@
 //! `grid server`.
 
-use super::super::args::databases::{Server, ServerAdd, ServerOptions};
+use super::super::args::servers::{Server, ServerAdd, ServerOptions};
 use super::super::exit::Code;
 use super::super::failure::Failure;
 use super::super::output::Out;
 use super::super::output::table::Table;
-use super::{Done, entries, not_yet, refresh, with_grid};
+use super::{Done, entries, import, refresh, with_grid};
 use crate::model::attribute::Source;
 use crate::model::name::Name;
 use crate::model::ssh::Target;
@@ -17,7 +17,7 @@ use crate::ops::servers::{self, Declared, NewEngine, RESERVED, SHARED_ACCOUNT};
 pub fn run(verb: Server, out: &mut Out) -> Done {
     match verb {
         Server::Add(args) => add(*args, out),
-        Server::Import(_) => not_yet("server import"),
+        Server::Import(args) => import::run(*args, out),
         Server::Refresh(args) => refresh::some(args, out),
         Server::List(listing) => with_grid(out, |grid, out| {
             entries::list(&servers::list(grid)?, listing.json, |all| table(all, Timestamp::now()), out)?;
@@ -75,7 +75,7 @@ fn add(args: ServerAdd, out: &mut Out) -> Done {
     })
 }
 
-fn declared(options: ServerOptions) -> Result<Declared, Failure> {
+pub(super) fn declared(options: ServerOptions) -> Result<Declared, Failure> {
     let ServerOptions { slots, cpus, mem, max_load, shared_account, accepts, prologue, apps, set } = options;
     let apps = apps.iter().map(|text| app(text)).collect::<Result<_, _>>()?;
     let mut attributes = assignments(&set, &RESERVED)?;

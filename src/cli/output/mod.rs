@@ -52,6 +52,19 @@ impl Out {
         Self { stdout, stderr, look }
     }
 
+    /// Asks yes or no on the terminal; None where there is nobody to ask.
+    pub fn ask(&mut self, question: &str, stdin_is_taken: bool) -> Result<Option<bool>, Failure> {
+        self.finish()?;
+        if stdin_is_taken || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            return Ok(None);
+        }
+        write!(self.stderr, "{question} [y/N] ")?;
+        self.stderr.flush()?;
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer)?;
+        Ok(Some(matches!(answer.trim(), "y" | "Y" | "yes")))
+    }
+
     /// A line of data; what would disturb a terminal is escaped.
     pub fn line(&mut self, text: &str) -> Result<(), Failure> {
         Ok(writeln!(self.stdout, "{}", printable(text))?)

@@ -1,5 +1,6 @@
 //! A bar on stderr while something is waited for; nothing where stderr is no terminal.
 
+use crate::ops::import::Progress as Looked;
 use crate::ops::wait::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
@@ -25,6 +26,16 @@ impl Bar {
     /// Is there a terminal to draw one on?
     pub fn is_shown() -> bool {
         std::io::stderr().is_terminal()
+    }
+
+    /// How many hosts were looked at.
+    pub fn look(&self, progress: Looked) {
+        if let Some(bar) = &self.bar {
+            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} hosts looked at  {elapsed}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_length(progress.of as u64);
+            bar.set_position(progress.looked_at as u64);
+        }
     }
 
     /// How far it is.

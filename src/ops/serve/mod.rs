@@ -2,6 +2,7 @@
 //! of its own, so that a slow answer holds up no other. It never makes a home, and listens nowhere.
 
 mod answer;
+mod files;
 mod tasks;
 mod visitor;
 

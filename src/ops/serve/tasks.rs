@@ -1,7 +1,7 @@
 //! Questions about tasks: answered where the task lives, passed on by a first tier that knows its home.
 
-use super::Desk;
 use super::visitor::Visitor;
+use super::{Desk, files};
 use crate::dispatch::relay::Relay;
 use crate::distributor::peers::Peers;
 use crate::distributor::snapshot;
@@ -111,21 +111,32 @@ const fn index_of(verb: &Verb) -> Option<Index> {
         | Verb::Retry { index, .. }
         | Verb::Wait { index }
         | Verb::Logs { index, .. }
-        | Verb::Follow { index, .. } => *index,
+        | Verb::Follow { index, .. }
+        | Verb::Fetched { index } => *index,
+        Verb::Fetch { .. } | Verb::Send { .. } => None,
     }
 }
 
 const fn needed(verb: &Verb) -> Role {
     match verb {
-        Verb::Show { .. } | Verb::Explain { .. } | Verb::Wait { .. } | Verb::Logs { .. } | Verb::Follow { .. } => {
-            Role::SeeAll
+        Verb::Show { .. }
+        | Verb::Explain { .. }
+        | Verb::Wait { .. }
+        | Verb::Logs { .. }
+        | Verb::Follow { .. }
+        | Verb::Fetched { .. }
+        | Verb::Fetch { .. } => Role::SeeAll,
+        Verb::Cancel { .. } | Verb::Hold { .. } | Verb::Release { .. } | Verb::Retry { .. } | Verb::Send { .. } => {
+            Role::Operate
         }
-        Verb::Cancel { .. } | Verb::Hold { .. } | Verb::Release { .. } | Verb::Retry { .. } => Role::Operate,
     }
 }
 
 fn here(desk: &Desk, grid: &mut Grid, ticket: Ticket, what: Chosen, verb: Verb) -> Result<Answer, OpsError> {
     match verb {
+        Verb::Send { offset, bytes } => files::take(grid, what, offset, &bytes),
+        Verb::Fetched { .. } => files::list(grid, what),
+        Verb::Fetch { index, offset } => files::give(desk, grid, ticket, what, index, offset),
         Verb::Show { .. } => report(show::show(grid, &[what])?.pop()),
         Verb::Explain { .. } => report(Some(explain::explain(grid, what)?)),
         Verb::Cancel { grace_ms, .. } => report(cancel::cancel(grid, &[what], Duration::from_millis(grace_ms))?.pop()),

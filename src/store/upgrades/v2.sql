@@ -28,7 +28,8 @@ CREATE TABLE task_files (
     below   BLOB    NOT NULL DEFAULT x'',      -- the task's directory below the root of what is sent
     fetch   BLOB,                              -- --fetch, joined by NUL; NULL: nothing comes back
     changed INTEGER NOT NULL DEFAULT 0,        -- 1: what is new or changed comes back too (--dir)
-    lands   BLOB                               -- the client's directory below which it lands
+    lands   BLOB,                              -- the client's directory below which it lands
+    missing INTEGER NOT NULL DEFAULT 0         -- 1: not here yet, the task is held for it; 2: and held by its client too
 ) STRICT;
 CREATE INDEX task_files_bundle ON task_files (bundle);
 
@@ -118,3 +119,9 @@ CREATE VIEW away_view AS
 SELECT a.task_id AS task, a.home, a.remote_id, a.asked, a.server,
        strftime('%Y-%m-%dT%H:%M:%fZ', a.answered_at / 1000.0, 'unixepoch') AS answered_at
 FROM away a;
+
+-- ---- backups
+
+ALTER TABLE home ADD COLUMN backed_up_at INTEGER;
+ALTER TABLE home ADD COLUMN restored_from INTEGER;
+ALTER TABLE home ADD COLUMN restored_epoch INTEGER NOT NULL DEFAULT 0;

@@ -155,6 +155,19 @@ fn a_cancelled_task_brings_what_it_has() {
 }
 
 #[test]
+fn a_long_output_that_stays_on_its_server_keeps_no_files_there() {
+    let grid = Grid::new();
+    grid.grid(["config", "set", "output_limit", "20K"]).ok();
+    let make = "head -c 100000 /dev/zero | tr '\\0' x; echo made > out";
+    let id = grid.submit(["--send", "/etc/hostname", "--fetch", "out", "--", "sh", "-c", make]);
+    grid.grid(["wait", &id]).ok();
+    assert_eq!(fs::read_to_string(grid.file("out")).unwrap(), "made\n");
+    assert_eq!(grid.grid(["logs", &id]).ok().len(), 100_000);
+    let left = format!("find {} -path '*/work/*'", grid.home().join("spool/agent").display());
+    process::until("its directory is gone", || grid.sh(&left).ok().is_empty());
+}
+
+#[test]
 fn globs_bring_what_they_match_and_say_what_they_do_not() {
     let grid = Grid::new();
     let make = "mkdir -p a/b; touch a/1.png a/b/2.png a/b/3.txt 4.png; mkfifo a/5.png";

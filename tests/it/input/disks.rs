@@ -66,7 +66,7 @@ fn a_read_only_home_is_told() {
     process::until("nobody writes there any more", || grid.processes().is_empty());
     assert!(small.remount("ro"));
     for line in [&["submit", "--", "true"][..], &["status"], &["cancel", "1"]] {
-        grid.grid(line).expect(1).says(&["grid.db: Read-only file system", "set GRID_HOME"]);
+        grid.grid(line).expect(1).says(&["Read-only file system", "set GRID_HOME"]);
     }
     grid.grid(["run", "--", "true"]).expect(125);
     assert!(grid.grid(["doctor"]).expect(1).out().contains("Read-only file system"));

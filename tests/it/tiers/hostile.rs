@@ -5,9 +5,10 @@ use crate::support::{Grid, process};
 use grid::model::attribute::Value;
 use grid::model::command::Command;
 use grid::model::distributor::Load;
-use grid::model::id::{HomeId, TaskUuid};
+use grid::model::files::{Digest, Sent, Workplace};
+use grid::model::id::{HomeId, Index, TaskUuid};
 use grid::model::task::{Members, Request};
-use grid::protocol::distributor::{Answer, FromServe, How, MAGIC, Question, Report, ToServe, VERSION, Way};
+use grid::protocol::distributor::{Answer, FromServe, How, MAGIC, Question, Report, ToServe, VERSION, Verb, Way};
 use grid::protocol::envelope::{Envelope, Sealed};
 use grid::protocol::frame;
 use grid::protocol::seal;
@@ -50,6 +51,20 @@ impl Caller {
         loop {
             match self.hear().unwrap() {
                 FromServe::Answer { ticket: 7, answer, last: true } => return answer,
+                FromServe::Answer { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// To whom a first tier redirects this.
+    fn redirect(&mut self, envelope: Envelope) -> Vec<HomeId> {
+        frame::write(&mut self.say, &ToServe::Ask { ticket: 8, question: Question::Place(envelope) }).unwrap();
+        let mut redirected = Vec::new();
+        loop {
+            match self.hear().unwrap() {
+                FromServe::Answer { answer: Answer::Redirect { members }, .. } => redirected = members,
+                FromServe::Answer { last: true, .. } => return redirected,
                 FromServe::Answer { .. } => {}
                 other => panic!("{other:?}"),
             }
@@ -172,6 +187,39 @@ fn tasks_that_no_receiver_takes_are_refused_by_name() {
 }
 
 #[test]
+fn files_of_strangers_are_taken_whole_or_not_at_all() {
+    let grid = Grid::new();
+    let mut caller = Caller::of(&grid, &[], stranger());
+    let mut with = request();
+    let sent = Sent { bundle: Digest([7; 32]), size: 10, files: 1, below: Default::default() };
+    with.launch.workplace = Workplace::Own(sent);
+    let way = Way { front: "f".into(), member: "m".into(), search: String::new() };
+    let envelope = envelope(None, seal::seal(&with).unwrap().0);
+    let uuid = envelope.uuid;
+    let commit = Question::Commit { at: None, envelope, how: How::Queue, way };
+    let Answer::Placed(placed) = caller.ask(commit) else { panic!() };
+    assert_eq!(grid.state("1"), "HELD");
+    grid.grid(["release", "1"]).expect(0).says(&["waits for its files"]);
+    assert_eq!(grid.state("1"), "HELD");
+    let owner = placed.home;
+    let send = |offset, bytes: &[u8]| {
+        let verb = Verb::Send { offset, bytes: bytes.to_vec() };
+        Question::Task { owner, user: None, uuid, verb }
+    };
+    for (offset, bytes) in [(0, &b""[..]), (5, b"hole"), (0, b"more than ten bytes"), (u64::MAX, b"x")] {
+        assert_eq!(caller.ask(send(offset, bytes)), Answer::Have { bytes: 0 }, "{offset}");
+    }
+    assert_eq!(caller.ask(send(0, b"four")), Answer::Have { bytes: 4 });
+    caller.denied(send(4, b"others"), &["damaged"]);
+    assert_eq!(caller.ask(send(0, b"")), Answer::Have { bytes: 0 }, "it begins anew");
+    let fetch = Verb::Fetch { index: Index(0), offset: 0 };
+    caller.denied(Question::Task { owner, user: None, uuid, verb: fetch }, &["gone"]);
+    assert_eq!((grid.state("1").as_str(), grid.number("select count(*) from bundle")), ("HELD", 0));
+    grid.grid(["cancel", "1"]).ok();
+    caller.leaves();
+}
+
+#[test]
 fn users_are_who_their_key_says_and_run_only_where_the_owner_lets_them() {
     let grid = Grid::new();
     grid.grid(["user", "add", "alice"]).ok();
@@ -212,7 +260,7 @@ fn users_are_who_their_key_says_and_run_only_where_the_owner_lets_them() {
     grid.grid(["wait", &id]).ok();
     let uuid = grid.show(&id)["uuid"].as_str().unwrap().parse().unwrap();
     let owner = HomeId(grid.sql("select id from home")[0]["id"].as_str().unwrap().parse().unwrap());
-    let show = grid::protocol::distributor::Verb::Show { index: None };
+    let show = Verb::Show { index: None };
     let question = Question::Task { owner, user: None, uuid: TaskUuid(uuid), verb: show };
     alice.denied(question.clone(), &["no task"]);
     grid.grid(["user", "allow", "alice", "--role", "see-all"]).ok();
@@ -277,10 +325,24 @@ fn registrants_say_neither_where_they_are_nor_who_others_are_and_old_reports_cha
     caller.leaves();
     let mut thief = Caller::of(&front, &["--as", "lab-x"], other);
     thief.denied(Question::Register { offers, report: report("lab-x", other, 99, 99) }, &["belongs to another home"]);
-    thief.denied(Question::Transfer(report("tier2", other, 99, 99)), &["taken"]);
+    thief.denied(Question::Transfer(report("tier2", other, 99, 99)), &["may report lab-x only"]);
     thief.leaves();
     assert_eq!(running(&front), 6);
     let key = front.grid(["distributor", "allow", "lab-x", "--endpoint", "ssh:lab-x"]).ok();
     assert!(key.contains("--as lab-x"), "{key}");
     front.grid(["distributor", "show", "lab-x"]).shows(&["ssh:lab-x"]);
+}
+
+#[test]
+fn claim_15_random_bytes_are_redirected_as_a_real_task_is() {
+    let (front, lab) = (Grid::new(), Grid::new());
+    lab.grid(["distributor", "register", "--as", "lab-x", "--with", front.home().to_str().unwrap()]).ok();
+    front.grid(["distributor", "order", "--tier", "2", "lab-x,tier2"]).ok();
+    let mut caller = Caller::of(&front, &[], stranger());
+    let real = caller.redirect(envelope(None, seal::seal(&request()).unwrap().0));
+    assert_eq!(real.len(), 2, "both members: {real:?}");
+    for noise in [vec![], vec![0xc1; 7], (0..=255).collect(), b"the quick brown fox".repeat(1000)] {
+        assert_eq!(caller.redirect(envelope(None, Sealed::from_bytes(noise))), real);
+    }
+    caller.leaves();
 }

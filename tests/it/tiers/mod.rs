@@ -1,6 +1,7 @@
 //! Tasks that go through both tiers to other homes.
 
 mod deaths;
+mod files;
 mod hostile;
 mod schedules;
 mod silence;

@@ -1,0 +1,21 @@
+//! `grid backup` and `grid restore`.
+
+use super::super::caller;
+use super::super::exit::Code;
+use super::super::output::Out;
+use super::{Done, with_grid};
+use crate::ops::backup;
+use std::path::Path;
+
+pub fn backup(file: &Path, out: &mut Out) -> Done {
+    with_grid(out, |grid, _| {
+        backup::backup(grid, file)?;
+        Ok(Code::OK)
+    })
+}
+
+pub fn restore(file: &Path, out: &mut Out) -> Done {
+    backup::restore(&caller::places(), file)?;
+    // Opening it does the rest, and says so.
+    with_grid(out, |_, _| Ok(Code::OK))
+}

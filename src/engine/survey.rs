@@ -1,0 +1,169 @@
+//! A look at a host before anything is installed there: a script over ssh that only reads.
+
+use super::ssh::Ssh;
+use crate::link::bootstrap::REMOTE_COMMAND;
+use crate::link::trouble::Trouble;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+const SCRIPT: &str = include_str!("survey.sh");
+/// More than a host has to say.
+const OUTPUT_MAX: u64 = 1 << 20;
+
+/// What a host said of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Survey {
+    facts: BTreeMap<String, String>,
+    /// Bytes that its login shell printed before ours began.
+    pub noise: usize,
+    /// By so many seconds its clock is ahead of ours.
+    pub skew: i64,
+}
+
+impl Survey {
+    /// One fact; None where the host does not say.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.facts.get(name).map(String::as_str).filter(|text| !text.is_empty())
+    }
+
+    /// A fact that is a number.
+    pub fn number(&self, name: &str) -> Option<u64> {
+        self.get(name)?.parse().ok()
+    }
+}
+
+/// Logs in and looks. `limit` is for all of it.
+pub fn survey(ssh: &Ssh<'_>, limit: Duration) -> Result<Survey, Trouble> {
+    let mut command = ssh.command()?;
+    command.arg(REMOTE_COMMAND);
+    let nonce = format!("grid-{}", uuid::Uuid::now_v7().simple());
+    let dir = shlex::try_quote(ssh.target.remote_dir().unwrap_or_default());
+    let script = SCRIPT.replace("@NONCE@", &nonce).replace("@DIR@", &dir.unwrap_or_default());
+    let begun = seconds();
+    let said = run(&mut command, script.as_bytes(), limit).map_err(|error| Trouble::NoSsh(error.to_string()))?;
+    let between = i64::midpoint(begun, seconds());
+    let mut survey = read(&said.out, &nonce);
+    if survey.get("end").is_none() {
+        let Some(status) = said.status else { return Err(Trouble::NoAnswer) };
+        return Err(match Trouble::classify(&said.err, status.code(), survey.get("system").is_some()) {
+            Trouble::Shell(_) if no_login(&said.out) => Trouble::NoLogin(said.out.trim().to_owned()),
+            trouble => trouble,
+        });
+    }
+    survey.skew = survey.get("time").and_then(|time| time.parse::<i64>().ok()).map_or(0, |time| time - between);
+    Ok(survey)
+}
+
+/// The key of a host that is not known yet, as `ED25519 SHA256:..`; it is shown, never taken.
+pub fn host_key(ssh: &Ssh<'_>, limit: Duration) -> Option<String> {
+    let mut command = ssh.command_with("LogLevel=DEBUG1").ok()?;
+    let said = run(command.arg("true"), b"", limit).ok()?;
+    let line = said.err.lines().find_map(|line| line.split_once("Server host key: "))?.1;
+    let mut words = line.split_whitespace();
+    let (kind, print) = (words.next()?, words.next()?);
+    let kind = kind.trim_start_matches("ssh-").split('-').next().unwrap_or(kind).to_ascii_uppercase();
+    Some(format!("{kind} {print}"))
+}
+
+/// What ssh makes of a name and its configuration: the real host, the account, the port.
+pub fn resolved(ssh: &Ssh<'_>, limit: Duration) -> Result<BTreeMap<String, String>, Trouble> {
+    let mut command = ssh.command_with("LogLevel=INFO")?;
+    // -G stands anywhere before the host; the command was made up to the host.
+    let program = command.get_program().to_owned();
+    let words: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+    command = Command::new(program);
+    let host = words.len().saturating_sub(2);
+    command.args(&words[..host]).arg("-G").args(&words[host..]).env("LC_ALL", "C").current_dir("/");
+    let said = run(&mut command, b"", limit).map_err(|error| Trouble::NoSsh(error.to_string()))?;
+    if !said.status.is_some_and(|status| status.success()) {
+        return Err(Trouble::classify(&said.err, Some(255), false));
+    }
+    let pair = |line: &str| line.split_once(' ').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Ok(said.out.lines().filter_map(pair).collect())
+}
+
+fn no_login(out: &str) -> bool {
+    out.contains("not available") || out.contains("nologin")
+}
+
+fn seconds() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| i64::try_from(t.as_secs()).unwrap_or(0))
+}
+
+fn read(out: &str, nonce: &str) -> Survey {
+    let mark = format!("{nonce} ");
+    let mut survey = Survey { noise: out.find(&mark).unwrap_or(out.len()), ..Survey::default() };
+    for line in out.split(&mark).skip(1) {
+        let line = line.split('\n').next().unwrap_or_default();
+        let (name, value) = line.split_once(' ').unwrap_or((line, ""));
+        survey.facts.insert(name.to_owned(), value.trim().to_owned());
+    }
+    survey
+}
+
+/// What a command left.
+struct Said {
+    out: String,
+    err: String,
+    /// None: it was ended at the limit.
+    status: Option<ExitStatus>,
+}
+
+/// Runs a command to its end or to the limit. Files take what it says: nobody has to read while it speaks.
+fn run(command: &mut Command, input: &[u8], limit: Duration) -> io::Result<Said> {
+    let mut files = Vec::new();
+    for name in [c"out", c"err"] {
+        files.push(File::from(memfd_create(name, MemfdFlags::CLOEXEC)?));
+    }
+    command.stdin(Stdio::piped()).stdout(files[0].try_clone()?).stderr(files[1].try_clone()?);
+    let mut child = command.spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // The script is shorter than a pipe; a command that ended already says itself why.
+        let _ = stdin.write_all(input);
+    }
+    let time = Timespec { tv_sec: limit.as_secs().cast_signed(), tv_nsec: i64::from(limit.subsec_nanos()) };
+    let ended = match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
+        Ok(pidfd) => poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&time)).is_ok_and(|n| n > 0),
+        Err(_) => true,
+    };
+    if !ended {
+        child.kill()?;
+    }
+    let status = child.wait()?;
+    let mut text = |at: usize| -> io::Result<String> {
+        let mut bytes = Vec::new();
+        files[at].rewind()?;
+        (&files[at]).take(OUTPUT_MAX).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    Ok(Said { out: text(0)?, err: text(1)?, status: ended.then_some(status) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_script_reads_a_host_in_every_shell() {
+        for shell in [&["dash"][..], &["bash"], &["busybox", "sh"]] {
+            let script = SCRIPT.replace("@NONCE@", "grid-n").replace("@DIR@", "''");
+            let mut command = Command::new(shell[0]);
+            let Ok(said) = run(command.args(&shell[1..]).arg("-s"), script.as_bytes(), Duration::from_secs(60)) else {
+                continue;
+            };
+            let survey = read(&format!("hello\n{}", said.out), "grid-n");
+            assert_eq!(survey.get("end"), Some("yes"), "{shell:?}: {}", said.err);
+            assert_eq!(survey.get("arch"), Some(std::env::consts::ARCH), "{shell:?}");
+            assert!(survey.number("cpus").is_some_and(|n| n > 0), "{shell:?}");
+            assert!(survey.number("memory").is_some_and(|n| n > 0), "{shell:?}");
+            assert!(survey.number("free").is_some(), "{shell:?}: {survey:?}");
+            assert_eq!(survey.noise, 6);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! `grid doctor HOST`: step by step to a host over ssh, until one fails; each with its remedy.
+
+use super::report::{Check, Finding};
+use super::{Grid, OpsError, refresh};
+use crate::dispatch::survey::{Survey, Surveyor, Trouble};
+use crate::model::resources::Bytes;
+use crate::model::server::Engine;
+use crate::model::ssh::Target;
+
+/// The steps of a login in their order; a trouble names one of them.
+const LOGIN: [&str; 7] = ["ssh", "name", "route", "port", "host key", "login", "shell"];
+/// The agent, and room for what tasks write.
+const ROOM_KIB: u64 = 64 << 10;
+/// Times of starts and ends come from there: more than this would be seen.
+const SKEW_S: i64 = 5;
+
+/// All steps up to the one that fails. HOST is a server of this grid, or a host as ssh knows it.
+pub fn host(grid: &mut Grid, name: &str) -> Result<Vec<Check>, OpsError> {
+    let view = grid.store.view();
+    let server = view.server(name)?;
+    let target = match server.as_ref().map(|s| &s.engine) {
+        Some(Engine::Ssh(target)) => target.clone(),
+        Some(_) => {
+            return Err(OpsError::Usage(format!("server {name} is not over ssh; `grid doctor` checks this host")));
+        }
+        None => Target::new(name, Vec::new(), None).map_err(|error| OpsError::Usage(error.to_string()))?,
+    };
+    let surveyor = Surveyor::new(grid.store.home(), &view, &grid.login)?;
+    let mut checks = steps(&surveyor, &target);
+    let well = !checks.iter().any(|check| check.result == Finding::Fail);
+    if let Some(server) = server.filter(|_| well) {
+        checks.push(match refresh::read_some(grid, &[server.id])?.remove(&server.id) {
+            None => ok("agent", "answers".to_owned()),
+            Some(error) => fail("agent", error, None),
+        });
+    }
+    Ok(checks)
+}
+
+/// The step that keeps a host from taking tasks, if one does.
+pub(super) fn fault(surveyor: &Surveyor, target: &Target) -> Option<Check> {
+    steps(surveyor, target).into_iter().find(|check| check.result == Finding::Fail)
+}
+
+fn steps(surveyor: &Surveyor, target: &Target) -> Vec<Check> {
+    let (survey, failed) = match surveyor.look(target) {
+        Ok(survey) => (Some(survey), None),
+        Err(trouble) => (None, Some(failed(surveyor, target, &trouble))),
+    };
+    let reached = failed.as_ref().and_then(|check| LOGIN.iter().position(|step| *step == check.what));
+    let passed = reached.unwrap_or(LOGIN.len() - 1);
+    let mut checks: Vec<Check> = LOGIN[..passed].iter().map(|step| ok(step, String::new())).collect();
+    checks.extend(failed);
+    if let Some(survey) = survey {
+        checks.extend([shell(&survey), home(&survey), disk(&survey), arch(&survey, surveyor)]);
+        checks.extend([clock(&survey), logout(&survey)]);
+    }
+    checks
+}
+
+fn failed(surveyor: &Surveyor, target: &Target, trouble: &Trouble) -> Check {
+    let shown = match trouble {
+        Trouble::HostKeyUnknown => surveyor.host_key(target),
+        _ => None,
+    };
+    let found = match shown {
+        Some(key) => format!("{trouble}: it shows {key}"),
+        None => trouble.to_string(),
+    };
+    fail(trouble.step(), found, trouble.remedy(target.host()))
+}
+
+fn ok(what: &'static str, found: String) -> Check {
+    Check { what, result: Finding::Ok, found, remedy: None }
+}
+
+fn warn(what: &'static str, found: String, remedy: &str) -> Check {
+    Check { what, result: Finding::Warn, found, remedy: Some(remedy.to_owned()) }
+}
+
+const fn fail(what: &'static str, found: String, remedy: Option<String>) -> Check {
+    Check { what, result: Finding::Fail, found, remedy }
+}
+
+fn shell(survey: &Survey) -> Check {
+    let shell = survey.get("shell").unwrap_or("unknown").to_owned();
+    match survey.noise {
+        0 => ok("shell", shell),
+        bytes => warn(
+            "shell",
+            format!("{shell} prints {bytes} bytes at each login; grid passes them over, scp does not"),
+            "let .bashrc print only where `[ -t 1 ]`",
+        ),
+    }
+}
+
+fn home(survey: &Survey) -> Check {
+    let dir = survey.get("dir").unwrap_or("?");
+    let mount = survey.get("mount").unwrap_or_default();
+    let remedy = || Some("name another directory with --remote-dir".to_owned());
+    if survey.get("writable").is_none() {
+        let nearest = survey.get("nearest").unwrap_or(dir);
+        return fail("home", format!("{nearest} can't be written"), remedy());
+    }
+    if mount.split([' ', ',']).any(|option| option == "noexec") {
+        return fail("home", format!("{dir} lies on a file system from which nothing can be executed"), remedy());
+    }
+    ok("home", dir.to_owned())
+}
+
+fn disk(survey: &Survey) -> Check {
+    match survey.number("free") {
+        Some(kib) if kib < ROOM_KIB => fail(
+            "disk",
+            format!("{} free", Bytes(kib << 10)),
+            Some("make room there, or name another directory with --remote-dir".to_owned()),
+        ),
+        Some(kib) => ok("disk", format!("{} free", Bytes(kib << 10))),
+        None => warn("disk", "df says nothing".to_owned(), "look how much room there is"),
+    }
+}
+
+fn arch(survey: &Survey, surveyor: &Surveyor) -> Check {
+    let (system, arch) = (survey.get("system").unwrap_or("?"), survey.get("arch").unwrap_or("?"));
+    if system != "Linux" {
+        return fail("arch", format!("{system} on {arch}"), Some("only Linux takes tasks".to_owned()));
+    }
+    if !surveyor.architectures().iter().any(|known| known == arch) {
+        let trouble = Trouble::Arch(arch.to_owned());
+        return fail("arch", trouble.to_string(), trouble.remedy(""));
+    }
+    ok("arch", format!("{arch}, {} cpus", survey.get("cpus").unwrap_or("?")))
+}
+
+fn clock(survey: &Survey) -> Check {
+    match survey.skew {
+        skew if skew.abs() <= SKEW_S => ok("clock", "as here".to_owned()),
+        skew => {
+            let (by, how) = (skew.unsigned_abs(), if skew > 0 { "ahead" } else { "behind" });
+            warn("clock", format!("{by} s {how}: times of starts and ends are off"), "let NTP set it")
+        }
+    }
+}
+
+/// systemd-logind may end everything of a user at logout (logind.conf(5), KillUserProcesses).
+fn logout(survey: &Survey) -> Check {
+    let kills = survey
+        .get("kills")
+        .is_some_and(|line| matches!(line.rsplit('=').next().unwrap_or_default().trim(), "yes" | "true" | "1" | "on"));
+    match (survey.get("systemd"), kills, survey.get("lingers")) {
+        (None, ..) => ok("logout", "no systemd: nothing ends tasks at logout".to_owned()),
+        (_, false, _) => ok("logout", "tasks go on after logout".to_owned()),
+        (_, true, Some(_)) => ok("logout", "tasks go on after logout (linger is enabled)".to_owned()),
+        (_, true, None) => warn(
+            "logout",
+            "that host ends your processes when the connection ends (KillUserProcesses=yes)".to_owned(),
+            "loginctl enable-linger, over there",
+        ),
+    }
+}

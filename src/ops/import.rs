@@ -1,0 +1,192 @@
+//! `grid server import`: lists of hosts that people have already become servers. Looked at first, installed afterwards.
+
+use super::inventory::{Found, Inventory, ansible, names, ssh_config};
+use super::report::{Imported, NotImported};
+use super::{Grid, OpsError, host_doctor, refresh};
+use crate::dispatch::survey::{Surveyor, side_by_side};
+use crate::model::attribute::Value;
+use crate::model::name::Name;
+use crate::model::server::Engine;
+use crate::model::ssh::Target;
+use crate::model::time::Timestamp;
+use crate::store::Durability;
+use crate::store::declared::Declared;
+use std::path::{Path, PathBuf};
+
+/// Where the hosts stand.
+#[derive(Debug, Clone)]
+pub enum Source {
+    SshConfig(PathBuf),
+    Ansible(PathBuf),
+    /// Names, as from stdin.
+    Text(String),
+}
+
+/// A server that could be added.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    pub name: Name,
+    pub target: Target,
+    groups: Vec<String>,
+}
+
+/// What an import would do.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    pub servers: Vec<Planned>,
+    /// Names of the list and why they are passed over.
+    pub skipped: Vec<(String, String)>,
+}
+
+/// Reads the list. Nothing is changed, nobody is connected to. With `only`, these names of it.
+pub fn plan(grid: &mut Grid, source: &Source, only: &[String]) -> Result<Plan, OpsError> {
+    let mut inventory = inventory(source)?;
+    if !only.is_empty() {
+        let unknown = only.iter().find(|name| !inventory.hosts.iter().any(|host| host.name == **name));
+        if let Some(unknown) = unknown {
+            let known = inventory.hosts.iter().map(|host| host.name.as_str());
+            return Err(match OpsError::unknown("host", unknown, known) {
+                OpsError::Unknown { kind, name, hint } if hint.is_empty() => {
+                    OpsError::Unknown { kind, name, hint: " in that list".to_owned() }
+                }
+                near => near,
+            });
+        }
+        inventory.hosts.retain(|host| only.contains(&host.name));
+        inventory.skipped.clear();
+    }
+    let view = grid.store.view();
+    let surveyor = Surveyor::new(grid.store.home(), &view, &grid.login)?;
+    let servers = view.servers()?;
+    let mut plan = Plan { servers: Vec::new(), skipped: Vec::new() };
+    plan.skipped.extend(inventory.skipped.into_iter().map(|(name, why)| (name, why.to_owned())));
+    let targets: Vec<(Found, Result<Planned, String>)> =
+        inventory.hosts.into_iter().map(|host| (host.clone(), planned(&host))).collect();
+    let resolved = side_by_side(
+        &targets,
+        |(_, planned)| planned.as_ref().ok().and_then(|planned| surveyor.resolved(&planned.target).ok()),
+        |_| {},
+    );
+    let mut seen: Vec<(String, String)> = Vec::new();
+    for ((host, planned), resolved) in targets.into_iter().zip(resolved) {
+        let skip = |why: String| (host.name.clone(), why);
+        let planned = match planned {
+            Ok(planned) => planned,
+            Err(why) => {
+                plan.skipped.push(skip(why));
+                continue;
+            }
+        };
+        let known = servers.iter().find(|s| matches!(&s.engine, Engine::Ssh(t) if *t == planned.target));
+        if let Some(server) = known {
+            plan.skipped.push(skip(format!("is the server {} already", server.name)));
+            continue;
+        }
+        if servers.iter().any(|server| server.name == planned.name) {
+            plan.skipped.push(skip("another server has this name".to_owned()));
+            continue;
+        }
+        if let Some(resolved) = resolved {
+            let get = |name: &str| resolved.get(name).cloned().unwrap_or_default();
+            if ssh_config::is_git_only(&get("user"), &get("hostname")) {
+                plan.skipped.push(skip("for git only".to_owned()));
+                continue;
+            }
+            let way = format!("{}@{}:{} {}", get("user"), get("hostname"), get("port"), get("proxyjump"));
+            if let Some((first, _)) = seen.iter().find(|(_, known)| *known == way) {
+                plan.skipped.push(skip(format!("the same as {first}")));
+                continue;
+            }
+            seen.push((host.name.clone(), way));
+        }
+        plan.servers.push(planned);
+    }
+    Ok(plan)
+}
+
+fn inventory(source: &Source) -> Result<Inventory, OpsError> {
+    let read = |path: &Path| {
+        std::fs::read_to_string(path).map_err(|error| OpsError::Refused(format!("{}: {error}", path.display())))
+    };
+    Ok(match source {
+        Source::Text(text) => names(text),
+        Source::Ansible(path) => {
+            ansible::parse(&read(path)?).map_err(|error| OpsError::Refused(format!("{}: {error}", path.display())))?
+        }
+        Source::SshConfig(path) => {
+            // ssh_config(5): files without a directory are those in ~/.ssh.
+            let dir = path.parent().unwrap_or(Path::new("/")).to_owned();
+            let list = |pattern: &str| {
+                let home = dir.parent().unwrap_or(Path::new("/"));
+                let full = match pattern.strip_prefix("~/") {
+                    Some(below) => home.join(below),
+                    None => dir.join(pattern),
+                };
+                glob::glob(&full.to_string_lossy()).into_iter().flatten().flatten().collect()
+            };
+            ssh_config::parse(&read(path)?, &|file| std::fs::read_to_string(file).ok(), &list)
+        }
+    })
+}
+
+fn planned(host: &Found) -> Result<Planned, String> {
+    let name: Name = host.name.parse().map_err(|error| format!("{error}"))?;
+    let target = Target::new(&host.host, host.options.clone(), None).map_err(|error| error.to_string())?;
+    Ok(Planned { name, target, groups: host.groups.clone() })
+}
+
+/// How far an import is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    pub looked_at: usize,
+    pub of: usize,
+}
+
+/// Looks at the hosts side by side, adds those that can take tasks, and reads them.
+pub fn import(
+    grid: &mut Grid,
+    servers: &[Planned],
+    declared: &Declared,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Vec<Imported>, OpsError> {
+    let view = grid.store.view();
+    let surveyor = Surveyor::new(grid.store.home(), &view, &grid.login)?;
+    let of = servers.len();
+    progress(Progress { looked_at: 0, of });
+    let looked = side_by_side(
+        servers,
+        |server| host_doctor::fault(&surveyor, &server.target),
+        |looked_at| progress(Progress { looked_at, of }),
+    );
+    let mut ids = Vec::new();
+    for (server, fault) in servers.iter().zip(&looked) {
+        ids.push(if fault.is_none() { Some(add(grid, server, declared)?) } else { None });
+    }
+    let mut errors = refresh::read_some(grid, &ids.iter().flatten().copied().collect::<Vec<_>>())?;
+    let results = servers.iter().zip(looked).zip(ids).map(|((server, fault), id)| Imported {
+        name: server.name.to_string(),
+        host: server.target.host().to_owned(),
+        added: id.is_some(),
+        fault: fault.map(|check| NotImported { step: check.what, error: check.found, remedy: check.remedy }),
+        warning: id.and_then(|id| errors.remove(&id)),
+    });
+    Ok(results.collect())
+}
+
+fn add(grid: &mut Grid, server: &Planned, declared: &Declared) -> Result<crate::model::id::ServerId, OpsError> {
+    let mut declared = declared.clone();
+    if !server.groups.is_empty() {
+        let groups = Value::texts(server.groups.iter().map(String::as_str));
+        declared.attributes.entry("groups".into()).or_insert(groups);
+    }
+    let now = Timestamp::now();
+    grid.store.write(Durability::Full, |tx| {
+        if tx.server(server.name.as_str())?.is_some() {
+            return Err(super::attributes::taken("server", server.name.as_str()));
+        }
+        let distributor = super::servers::second_tier(tx, None)?;
+        let id = tx.add_server(&server.name, distributor, &Engine::Ssh(server.target.clone()), now)?;
+        tx.declare_server(id, &declared, now)?;
+        Ok(id)
+    })
+}

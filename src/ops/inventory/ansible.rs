@@ -1,0 +1,188 @@
+//! An Ansible inventory, INI or YAML, as far as hosts, groups and how to reach them go.
+
+use super::{Found, Inventory};
+use std::collections::BTreeMap;
+use yaml_rust2::yaml::Hash;
+use yaml_rust2::{Yaml, YamlLoader};
+
+/// Host ranges longer than this are a slip.
+const RANGE_MAX: u32 = 10_000;
+
+/// Reads either form: YAML is a mapping of groups.
+pub fn parse(text: &str) -> Result<Inventory, String> {
+    let ini = text.lines().map(str::trim).find(|l| !l.is_empty() && !l.starts_with(['#', ';']) && *l != "---");
+    if ini.is_some_and(|line| line.ends_with(':') || line.contains(": ")) { yaml(text) } else { Ok(ini_form(text)) }
+}
+
+/// Variables that say how to reach a host.
+type Variables = BTreeMap<String, String>;
+
+fn add(inventory: &mut Inventory, name: &str, group: Option<&str>, variables: &Variables) {
+    let local = variables.get("ansible_connection").is_some_and(|kind| kind == "local");
+    if local || name == "localhost" {
+        inventory.skipped.push((name.to_owned(), "this host"));
+        return;
+    }
+    let at = match inventory.hosts.iter().position(|host| host.name == name) {
+        Some(at) => at,
+        None => {
+            inventory.hosts.push(Found::named(name));
+            inventory.hosts.len() - 1
+        }
+    };
+    let Some(found) = inventory.hosts.get_mut(at) else { return };
+    let new = |group: &&str| !["all", "ungrouped"].contains(group) && !found.groups.iter().any(|known| known == group);
+    if let Some(group) = group.filter(new) {
+        found.groups.push(group.to_owned());
+    }
+    let get = |names: [&str; 2]| names.iter().find_map(|name| variables.get(*name));
+    if let Some(host) = get(["ansible_host", "ansible_ssh_host"]) {
+        found.host = host.clone();
+    }
+    let options = [
+        ("User", get(["ansible_user", "ansible_ssh_user"])),
+        ("Port", get(["ansible_port", "ansible_ssh_port"])),
+        ("IdentityFile", get(["ansible_ssh_private_key_file", "ansible_private_key_file"])),
+    ];
+    for (option, value) in options {
+        if let Some(value) = value {
+            found.options.retain(|known| !known.starts_with(&format!("{option}=")));
+            found.options.push(format!("{option}={value}"));
+        }
+    }
+}
+
+fn ini_form(text: &str) -> Inventory {
+    let mut inventory = Inventory::default();
+    let mut group: Option<String> = None;
+    let mut hosts = true;
+    for line in text.lines() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with(['#', ';']) {
+            continue;
+        }
+        if let Some(section) = line.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
+            // `[web:vars]` and `[web:children]` hold no hosts.
+            hosts = !section.contains(':');
+            group = Some(section.to_owned());
+            continue;
+        }
+        if !hosts {
+            continue;
+        }
+        let words = shlex::split(line).unwrap_or_default();
+        let Some((pattern, rest)) = words.split_first() else { continue };
+        let pairs = rest.iter().take_while(|word| !word.starts_with('#'));
+        let variables =
+            pairs.filter_map(|word| word.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+        for name in expand(pattern) {
+            add(&mut inventory, &name, group.as_deref(), &variables);
+        }
+    }
+    inventory
+}
+
+/// `web[01:03].lab` is three hosts.
+fn expand(pattern: &str) -> Vec<String> {
+    let parts = || {
+        let (head, rest) = pattern.split_once('[')?;
+        let (range, tail) = rest.split_once(']')?;
+        let (from, to) = range.split_once(':')?;
+        let (to, step) = to.split_once(':').unwrap_or((to, "1"));
+        let (first, last, step): (u32, u32, usize) = (from.parse().ok()?, to.parse().ok()?, step.parse().ok()?);
+        let short = last.checked_sub(first)? < RANGE_MAX && step > 0;
+        let name = |n| format!("{head}{n:0width$}{tail}", width = from.len());
+        short.then(|| (first..=last).step_by(step).map(name).flat_map(|name| expand(&name)).collect())
+    };
+    parts().unwrap_or_else(|| vec![pattern.to_owned()])
+}
+
+fn yaml(text: &str) -> Result<Inventory, String> {
+    let documents = YamlLoader::load_from_str(text).map_err(|error| error.to_string())?;
+    let mut inventory = Inventory::default();
+    for (name, group) in documents.iter().filter_map(Yaml::as_hash).flatten() {
+        group_of(&mut inventory, name.as_str().unwrap_or_default(), group, &Variables::new(), 0);
+    }
+    Ok(inventory)
+}
+
+fn group_of(inventory: &mut Inventory, name: &str, group: &Yaml, above: &Variables, depth: usize) {
+    const DEEP: usize = 32;
+    let Some(group) = group.as_hash().filter(|_| depth < DEEP) else { return };
+    let part = |key: &str| group.get(&Yaml::String(key.to_owned())).and_then(Yaml::as_hash);
+    let mut variables = above.clone();
+    variables.extend(part("vars").map(scalars).unwrap_or_default());
+    for (host, own) in part("hosts").into_iter().flatten() {
+        let mut all = variables.clone();
+        all.extend(own.as_hash().map(scalars).unwrap_or_default());
+        for host in expand(&text_of(host).unwrap_or_default()) {
+            add(inventory, &host, Some(name), &all);
+        }
+    }
+    for (child, below) in part("children").into_iter().flatten() {
+        group_of(inventory, child.as_str().unwrap_or_default(), below, &variables, depth + 1);
+    }
+}
+
+fn scalars(hash: &Hash) -> Variables {
+    hash.iter().filter_map(|(name, value)| Some((name.as_str()?.to_owned(), text_of(value)?))).collect()
+}
+
+fn text_of(value: &Yaml) -> Option<String> {
+    match value {
+        Yaml::String(text) | Yaml::Real(text) => Some(text.clone()),
+        Yaml::Integer(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(inventory: &Inventory) -> Vec<String> {
+        let line = |h: &Found| format!("{} {} {} {}", h.name, h.host, h.options.join(","), h.groups.join(","));
+        inventory.hosts.iter().map(line).collect()
+    }
+
+    #[test]
+    fn the_ini_form_with_ranges_groups_and_variables() {
+        let inventory = parse(
+            "# mine\nlocalhost ansible_connection=local\nmail ansible_host=10.0.0.9 ansible_user='me' # here\n\
+             [web]\nweb[01:03].lab ansible_port=2222\n[gpu]\nweb02.lab\n[web:vars]\nx=1\n[all:children]\nweb\n",
+        )
+        .unwrap();
+        assert_eq!(
+            lines(&inventory),
+            [
+                "mail 10.0.0.9 User=me ",
+                "web01.lab web01.lab Port=2222 web",
+                "web02.lab web02.lab Port=2222 web,gpu",
+                "web03.lab web03.lab Port=2222 web",
+            ]
+        );
+        assert_eq!(inventory.skipped, [("localhost".to_owned(), "this host")]);
+    }
+
+    #[test]
+    fn the_yaml_form_with_children_and_inherited_variables() {
+        let inventory = parse(
+            "---\nall:\n  hosts:\n    mail: {ansible_host: 10.0.0.9}\n  children:\n    web:\n      vars: {ansible_user: me}\n      hosts:\n        \
+             web[1:2]:\n          ansible_port: 2222\n    gpu:\n      hosts:\n        web1:\n",
+        )
+        .unwrap();
+        assert_eq!(
+            lines(&inventory),
+            ["mail 10.0.0.9  ", "web1 web1 User=me,Port=2222 web,gpu", "web2 web2 User=me,Port=2222 web"]
+        );
+        assert!(parse("all: [unclosed\n").is_err());
+    }
+
+    #[test]
+    fn ranges_that_make_no_sense_are_names() {
+        for odd in ["web[3:1]", "web[a:c]", "web[1:99999999]", "web[1:2:0]", "web["] {
+            assert_eq!(expand(odd), [odd]);
+        }
+        assert_eq!(expand("a[1:2]b[1:2]"), ["a1b1", "a1b2", "a2b1", "a2b2"]);
+    }
+}

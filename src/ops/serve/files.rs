@@ -1,0 +1,133 @@
+//! Files of tasks that came from other homes: taken in once the task was, and given back once it has ended.
+
+use super::Desk;
+use crate::archive;
+use crate::model::attempt::Stream;
+use crate::model::files::Sent;
+use crate::model::id::Index;
+use crate::model::resources::Bytes;
+use crate::model::time::Timestamp;
+use crate::ops::files_elsewhere::There;
+use crate::ops::selecting::Chosen;
+use crate::ops::{Grid, OpsError, dispatcher};
+use crate::protocol::distributor::{Answer, PIECE_MAX, Ticket};
+use crate::store::files::Whereabouts;
+use crate::store::ledger::Ledger;
+use crate::store::{Durability, StoreError};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+
+/// So much of the home's disk is left free.
+const RESERVE: u64 = 256 << 20;
+
+/// Takes a piece of what a task was sent with. How much of it is here; all of it: the task may start.
+pub fn take(grid: &mut Grid, what: Chosen, offset: u64, bytes: &[u8]) -> Result<Answer, OpsError> {
+    let (workplace, _) = grid.store.view().files_of(what.task)?;
+    let Some(sent) = workplace.sent() else {
+        return Err(OpsError::Refused("this task is sent without files".to_owned()));
+    };
+    if grid.store.view().has_bundle(sent.bundle)? {
+        arrived(grid, sent, None)?;
+        return Ok(Answer::Have { bytes: sent.size });
+    }
+    let path = grid.store.home().sent().join(format!("{}.part", sent.bundle));
+    let failed = |error: io::Error| OpsError::Refused(format!("its files can't be taken: {error}"));
+    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path).map_err(failed)?;
+    // Several tasks may be sent with the same.
+    file.lock().map_err(failed)?;
+    let have = file.metadata().map_err(failed)?.len();
+    if have == 0 || bytes.is_empty() {
+        room(&file, sent.size - have.min(sent.size))?;
+    }
+    if offset != have || bytes.is_empty() || have + bytes.len() as u64 > sent.size {
+        return Ok(Answer::Have { bytes: have });
+    }
+    file.write_all(bytes).map_err(failed)?;
+    let have = have + bytes.len() as u64;
+    if have < sent.size {
+        return Ok(Answer::Have { bytes: have });
+    }
+    let whole = File::open(&path).and_then(archive::digest).map_err(failed)?;
+    if whole != sent.bundle {
+        file.set_len(0).map_err(failed)?;
+        return Err(OpsError::Refused("its files came damaged".to_owned()));
+    }
+    file.sync_all().map_err(failed)?;
+    arrived(grid, sent, Some(&path))?;
+    Ok(Answer::Have { bytes: have })
+}
+
+fn room(file: &File, wanted: u64) -> Result<(), OpsError> {
+    let Ok(stat) = rustix::fs::fstatvfs(file) else { return Ok(()) };
+    let free = stat.f_bavail * stat.f_frsize;
+    if free >= wanted.saturating_add(RESERVE) {
+        return Ok(());
+    }
+    Err(OpsError::Refused(format!("no room for {} in this home: {} are free", Bytes(wanted), Bytes(free))))
+}
+
+/// All is here: what waited for it may start.
+fn arrived(grid: &mut Grid, sent: &Sent, part: Option<&std::path::Path>) -> Result<(), OpsError> {
+    let (home, now) = (grid.store.home().clone(), Timestamp::now());
+    let freed = grid.store.write(Durability::Full, |tx| {
+        if let Some(part) = part {
+            let to = home.sent_file(sent.bundle);
+            tx.keep_bundle(sent, now, || {
+                std::fs::rename(part, &to).map_err(|error| StoreError::Unwritable { path: to.clone(), error })?;
+                home.settle(&home.sent())
+            })?;
+        }
+        let mut ledger = Ledger::open(tx, now);
+        let freed = ledger.files_came(sent.bundle)?;
+        ledger.close()?;
+        Ok::<_, OpsError>(freed)
+    })?;
+    if freed > 0 { dispatcher::wake(grid) } else { Ok(()) }
+}
+
+/// What its members brought.
+pub fn list(grid: &Grid, what: Chosen) -> Result<Answer, OpsError> {
+    let fetched = grid.store.view().fetched_of(what.task)?;
+    let fetched = fetched.into_iter().filter(|f| what.index.is_none_or(|index| index == f.index));
+    let all: Vec<There> = fetched
+        .map(|f| {
+            let (archive, error) = match f.lies {
+                Whereabouts::Nothing => (None, None),
+                Whereabouts::Here { digest, size, files } => (Some((digest, size, files)), None),
+                Whereabouts::There { error } => (None, Some(error)),
+            };
+            There { index: f.index, number: f.number, archive, error, remarks: f.remarks }
+        })
+        .collect();
+    let text = serde_json::to_string(&all).map_err(|error| OpsError::Grid(error.to_string()))?;
+    Ok(Answer::Report(text))
+}
+
+/// One of them, from an offset on.
+pub fn give(
+    desk: &Desk,
+    grid: &Grid,
+    ticket: Ticket,
+    what: Chosen,
+    index: Index,
+    mut offset: u64,
+) -> Result<Answer, OpsError> {
+    let path = grid.store.home().fetched_file(what.task, index);
+    let gone = |error: io::Error| OpsError::Refused(format!("what it brought is gone from its home: {error}"));
+    let file = File::open(path).map_err(gone)?;
+    let mut piece = vec![0; PIECE_MAX];
+    while !desk.is_dropped(ticket) {
+        match file.read_at(&mut piece, offset) {
+            Ok(0) => break,
+            Ok(got) => {
+                let bytes = piece[..got].to_vec();
+                desk.pour(ticket, Answer::Output { index, stream: Stream::Out, bytes });
+                offset += got as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(gone(error)),
+        }
+    }
+    Ok(Answer::Done)
+}

@@ -1,0 +1,112 @@
+//! Giving waiting members to servers: the claim of the dispatcher, and of a submit that finds room at once.
+
+use super::Result;
+use super::ledger::Ledger;
+use super::tasks::Shape;
+use super::trace::NoteId;
+use crate::model::command::Text;
+use crate::model::id::{BootId, Epoch, Index, LaneId, ServerId, TaskId};
+use crate::model::task::Phase;
+
+/// A member that is to be started.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    pub index: Index,
+    pub number: u32,
+    pub entry: Option<Text>,
+}
+
+/// Where members are put.
+#[derive(Debug, Clone)]
+pub struct Placing {
+    pub server: ServerId,
+    pub host: ServerId,
+    pub boot: BootId,
+    pub lane: LaneId,
+    /// 0: the dispatcher has still to send it.
+    pub sent: Epoch,
+    pub verdict: Option<NoteId>,
+}
+
+impl Ledger<'_, '_> {
+    /// Gives up to `limit` waiting members of a task to a lane: first those that wait again, then those that never had an attempt.
+    pub fn claim(&mut self, task: TaskId, limit: u32, at: &Placing) -> Result<Vec<Claimed>> {
+        let mut claimed = Vec::new();
+        let again: Vec<(Index, u32)> = self.tx.all(
+            "SELECT idx, number FROM member INDEXED BY member_again WHERE task_id = ?1 AND state = 'WAITING' AND state IN ('WAITING', 'HELD') ORDER BY idx LIMIT ?2",
+            (task, limit),
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        for (index, number) in again {
+            self.place(task, index, number + 1, at)?;
+            claimed.push(Claimed { index, number: number + 1, entry: None });
+        }
+        let left = limit - u32::try_from(claimed.len()).unwrap_or(limit);
+        if left > 0 {
+            self.claim_rest(task, left, at, &mut claimed)?;
+        }
+        let count = u32::try_from(claimed.len()).unwrap_or(0);
+        self.count(task, Phase::Waiting, Phase::Starting, count);
+        // At once: the next look at the queue has to see it.
+        if let Some(change) = self.changes.remove(&task) {
+            self.write(task, &change)?;
+        }
+        for member in &mut claimed {
+            member.entry = self.tx.entry(task, member.index)?;
+        }
+        Ok(claimed)
+    }
+
+    fn claim_rest(&mut self, task: TaskId, limit: u32, at: &Placing, claimed: &mut Vec<Claimed>) -> Result<()> {
+        let found = self.tx.one(
+            "SELECT shape, first, step, size, rest, rest_next FROM task WHERE id = ?1 AND rest_state = 'WAITING' AND rest > 0",
+            [task],
+            |row| {
+                let shape: String = row.get(0)?;
+                let shape = match shape.as_str() {
+                    "single" => Shape::Single,
+                    "array" => Shape::Array { first: row.get(1)?, step: row.get(2)? },
+                    _ => Shape::Lines,
+                };
+                Ok((shape, row.get::<_, u32>(3)?, row.get::<_, u32>(4)?, row.get::<_, u32>(5)?))
+            },
+        )?;
+        let Some((shape, size, rest, mut next)) = found else { return Ok(()) };
+        let mut taken = 0;
+        while taken < limit.min(rest) && next < size {
+            let index = shape.index_at(next);
+            next += 1;
+            // A member that was cancelled by itself has a row already and is passed over.
+            if self.place(task, index, 1, at)? {
+                claimed.push(Claimed { index, number: 1, entry: None });
+                taken += 1;
+            }
+        }
+        self.tx.run("UPDATE task SET rest = rest - ?2, rest_next = ?3 WHERE id = ?1", (task, taken, next))?;
+        Ok(())
+    }
+
+    /// Writes the attempt; false if it is the first one and the member has a row already.
+    pub(super) fn place(&self, task: TaskId, index: Index, number: u32, at: &Placing) -> Result<bool> {
+        let verdict = at.verdict.map(|n| n.0);
+        let written = if number == 1 {
+            self.tx.run(
+                "INSERT INTO member (task_id, idx, state, number, server_id, host_id, lane, boot_id, sent, verdict)
+                 VALUES (?1, ?2, 'STARTING', 1, ?3, ?4, ?5, ?6, ?7, ?8)
+                 ON CONFLICT DO UPDATE SET state = 'STARTING', number = 1, server_id = excluded.server_id, host_id = excluded.host_id,
+                     lane = excluded.lane, boot_id = excluded.boot_id, sent = excluded.sent, verdict = excluded.verdict
+                 WHERE state = 'WAITING'",
+                (task, index, at.server, at.host, at.lane, &at.boot, at.sent.0, verdict),
+            )?
+        } else {
+            self.tx.run(
+                "UPDATE member SET state = 'STARTING', number = ?3, server_id = ?4, host_id = ?5, lane = ?6, boot_id = ?7, sent = ?8, verdict = ?9,
+                        orphaned = 0, started_at = NULL, ended_at = NULL, exit_code = NULL, signal = NULL, detail = NULL, cpu_ms = NULL,
+                        max_rss = NULL, out_len = NULL, err_len = NULL, home_out = 0
+                 WHERE task_id = ?1 AND idx = ?2",
+                (task, index, number, at.server, at.host, at.lane, &at.boot, at.sent.0, verdict),
+            )?
+        };
+        Ok(written > 0)
+    }
+}
