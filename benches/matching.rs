@@ -1,4 +1,4 @@
-//! One task against 10,000 servers, by kind of expression; and what surrounds it.
+//! One task against 10,000 servers, by kind of expression; passes over many classes; and what surrounds it.
 //!
 //! `cargo bench --bench matching`
 
@@ -101,7 +101,11 @@ fn server(id: i64, accepts: Option<String>) -> Server {
 }
 
 fn fleet(accepts: impl Fn(i64) -> Option<String>) -> Fleet {
-    Fleet::new((1..=SERVERS).map(|id| server(id, accepts(id))).collect(), Placement::Spread)
+    fleet_of(SERVERS, accepts)
+}
+
+fn fleet_of(servers: i64, accepts: impl Fn(i64) -> Option<String>) -> Fleet {
+    Fleet::new((1..=servers).map(|id| server(id, accepts(id))).collect(), Placement::Spread)
 }
 
 fn user() -> User {
@@ -212,6 +216,27 @@ fn relaxations(bencher: Bencher) {
     let constraint = Some("server.cpus > 500 && server.rack == 7".into());
     let query = query(&Demand { constraint, ..Demand::default() });
     bencher.bench_local(|| fleet.relaxations(black_box(&query)));
+}
+
+/// What a pass of the dispatcher asks of the matcher: so many waiting tasks in so many classes, each with an expression of its own,
+/// on so many servers. Each class is compiled once and placed until nothing of it fits any more.
+#[divan::bench(sample_count = 3, sample_size = 1, args = [
+    (100_000, 10, 1_000), (100_000, 1_000, 1_000), (100_000, 100_000, 1_000), (1_000_000, 1_000, 1_000), (100_000, 1_000, 10_000),
+])]
+fn pass(bencher: Bencher, (tasks, classes, servers): (usize, usize, i64)) {
+    bencher.with_inputs(|| fleet_of(servers, |_| None)).bench_local_values(|mut fleet| {
+        let mut placed = 0;
+        for class in 0..classes {
+            let constraint = format!("server.rack != {} && server.label3 + {class} >= {class}", class % 40);
+            let query = query(&Demand { constraint: Some(constraint.into()), ..Demand::default() });
+            for _ in 0..tasks / classes {
+                let Some(choice) = fleet.best(black_box(&query), None) else { break };
+                fleet.take(choice.place, query.needs());
+                placed += 1;
+            }
+        }
+        placed
+    });
 }
 
 #[divan::bench]

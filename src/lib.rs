@@ -18,7 +18,8 @@
 //! 3. That list is searched in order, in two passes: who can start it now, else who could ever run it. Each member opens
 //!    the envelope and asks its servers ([`distributor::tier2`], [`matching`]).
 //! 4. The commit takes the task in, once for each uuid, and gives it its server in the same transaction ([`store`]).
-//!    The id is printed after that transaction is on the disk.
+//!    The id is printed after that transaction is on the disk. Where a dispatcher runs, it does 2 to 4 for the command
+//!    ([`ops::desk`], [`distributor::within`]).
 //! 5. The dispatcher ([`dispatch`]) is woken, or started: one process for a home, by lock, as long as there is work. It
 //!    opens a link ([`link`]) by the server's engine ([`engine`]) to the agent there ([`agent`]), which has a spool and
 //!    no database.

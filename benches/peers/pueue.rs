@@ -37,8 +37,9 @@ impl Pueue {
     }
 
     fn begin(&mut self) -> Outcome<()> {
-        run(&mut self.tool("pueued", &["-d"]))?;
         for _ in 0..100 {
+            // Refused while the one before is still leaving.
+            let _ = run(&mut self.tool("pueued", &["-d"]));
             if run(&mut self.tool("pueue", &["parallel", "2"])).is_ok() {
                 return Ok(());
             }

@@ -71,8 +71,11 @@ impl Row {
 
     /// Its words, and whether more is better.
     pub fn title(&self, scale: &Scale) -> (String, bool) {
-        let thousands =
-            |n: usize| if n >= 1_000_000 { format!("{} M", n / 1_000_000) } else { format!("{},000", n / 1000) };
+        let thousands = |n: usize| match n {
+            0..1_000 => n.to_string(),
+            1_000..1_000_000 => format!("{},{:03}", n / 1_000, n % 1_000),
+            _ => format!("{} M", n / 1_000_000),
+        };
         match self {
             Self::Fsync => ("one fsync of this disk, ms".into(), false),
             Self::Submit => ("one submit, idle, ms".into(), false),

@@ -144,9 +144,17 @@ impl Nq {
         command
     }
 
+    /// What all that was handed in has written, once all of it has ended: its own waiting ends before the last words are there.
     fn outputs(&self) -> Outcome<Vec<String>> {
-        let files = std::fs::read_dir(&self.dir)?.flatten();
-        Ok(files.filter_map(|file| std::fs::read_to_string(file.path()).ok()).collect())
+        run(&mut self.nq(&["-w"]))?;
+        loop {
+            let files = std::fs::read_dir(&self.dir)?.flatten();
+            let texts: Vec<String> = files.filter_map(|file| std::fs::read_to_string(file.path()).ok()).collect();
+            if texts.iter().all(|text| text.contains("[exited with status")) {
+                return Ok(texts);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
@@ -170,7 +178,6 @@ impl Peer for Nq {
     }
 
     fn settle(&mut self) -> Outcome<Option<usize>> {
-        run(&mut self.nq(&["-w"]))?;
         let ended = self.outputs()?.iter().filter(|text| text.contains("[exited with status 0.]")).count();
         let new = ended - self.seen;
         self.seen = ended;
@@ -196,7 +203,6 @@ impl Peer for Nq {
         for n in 0..tasks {
             self.submit(&["sh", "-c", &format!("echo proof {n}; exit {}", n % 10)])?;
         }
-        run(&mut self.nq(&["-w"]))?;
         let outputs = self.outputs()?;
         for n in 0..tasks {
             let (word, code) = (format!("\nproof {n}\n"), format!("[exited with status {}.]", n % 10));

@@ -197,6 +197,11 @@ impl Agent {
                 }
             }
             Record::Closed => {}
+            Record::Lane { lane } => {
+                if let Some(run) = self.runs.get_mut(&run) {
+                    run.lane = lane;
+                }
+            }
         }
     }
 

@@ -61,6 +61,8 @@ pub enum Record {
     },
     /// Nothing more begins in this run.
     Closed,
+    /// What begins from here on belongs to this lane, not to that of the header.
+    Lane { lane: LaneId },
 }
 
 /// Attempt ids as `UUID.INDEX.NUMBER`, for people who read a journal.

@@ -27,7 +27,7 @@ const ORDER_BYTES: usize = 1 << 20;
 const RUN_MEMBERS: usize = 10_000;
 const RUN_BYTES: u64 = 64 << 20;
 /// A supervisor without work stays this long.
-pub const IDLE: Duration = Duration::from_secs(1);
+pub const IDLE: Duration = Duration::from_secs(3);
 
 /// A place that runs attempts one after the other.
 #[derive(Debug, Default)]
@@ -141,7 +141,9 @@ impl Agent {
                 if taken {
                     return;
                 }
-                if let Err(why) = self.start_supervisor(id) {
+                if !self.take_resting(id)
+                    && let Err(why) = self.start_supervisor(id)
+                {
                     self.refuse_waiting(id, &why);
                 }
                 continue;
@@ -193,6 +195,27 @@ impl Agent {
         let lane_of = |attempt: &AttemptId| self.book.get(*attempt).map(|a| a.lane);
         self.supervisors.keys().any(|run| self.runs.get(run).is_some_and(|r| r.lane == id))
             || self.orphans.keys().any(|attempt| lane_of(attempt) == Some(id))
+    }
+
+    /// A supervisor that rests in another lane goes on in this one: to start one takes longer than many a task.
+    fn take_resting(&mut self, id: LaneId) -> bool {
+        let has_room = |run: RunId| self.runs.get(&run).is_some_and(|r| r.fed < RUN_MEMBERS && r.size < RUN_BYTES);
+        let resting = self
+            .lanes
+            .iter()
+            .find(|(_, lane)| lane.idle_until().is_some() && lane.supervisor.as_ref().is_some_and(|s| has_room(s.run)));
+        let Some(supervisor) =
+            resting.map(|(other, _)| *other).and_then(|other| self.lanes.get_mut(&other)?.supervisor.take())
+        else {
+            return false;
+        };
+        if let Some(run) = self.runs.get_mut(&supervisor.run) {
+            run.lane = id;
+        }
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            lane.supervisor = Some(supervisor);
+        }
+        true
     }
 
     fn start_supervisor(&mut self, id: LaneId) -> Result<(), Refusal> {

@@ -49,10 +49,13 @@ impl Agent {
             return;
         };
         run.reader = reader;
-        let (lane, other_boot) = (run.lane, run.boot != self.boot);
+        let (mut lane, other_boot) = (run.lane, run.boot != self.boot);
         let confirmed: HashSet<AttemptId> = run.read_confirmed().into_iter().collect();
         self.runs.insert(id, run);
         for record in records {
+            if let Record::Lane { lane: next } = &record {
+                lane = *next;
+            }
             if let Record::Begun { attempt, .. } | Record::Ended { attempt, .. } = &record {
                 if confirmed.contains(attempt) {
                     continue;

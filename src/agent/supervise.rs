@@ -14,7 +14,7 @@ use super::prologue::Prologues;
 use super::running::{NotSpawned, Running};
 use crate::model::attempt::{Cause, End, Usage};
 use crate::model::failpoint::failpoint;
-use crate::model::id::AttemptId;
+use crate::model::id::{AttemptId, LaneId};
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{Refusal, Start, StartMember};
 use crate::protocol::frame::{Inbox, Outbox};
@@ -64,6 +64,8 @@ struct Supervisor {
     outputs: [File; 2],
     signals: UnixStream,
     batches: VecDeque<Batch>,
+    /// Whose attempts it runs; None before the first order, which is of the header's lane.
+    lane: Option<LaneId>,
     current: Option<Running>,
     flushed: Instant,
     prologues: Prologues,
@@ -112,6 +114,7 @@ impl Supervisor {
             outputs,
             signals,
             batches: VecDeque::new(),
+            lane: None,
             current: None,
             flushed: Instant::now(),
             prologues: Prologues::default(),
@@ -174,7 +177,9 @@ impl Supervisor {
     }
 
     fn try_begin(&mut self, member: StartMember) -> Result<Running, NotBegun> {
-        let Some(batch) = self.batches.front_mut() else { return Err(NotBegun::gone()) };
+        let Some(batch) = self.batches.front_mut() else {
+            return Err(Refusal::Supervisor { error: "its order is gone".to_owned() }.into());
+        };
         let attempt = member.attempt;
         batch.order.check_directory(&member)?;
         let outputs = batch.order.outputs(&member)?;
@@ -302,6 +307,9 @@ impl Supervisor {
         failpoint("supervisor-order-received");
         match order {
             ToSupervisor::Start(mut start) => {
+                if self.lane.replace(start.lane).is_some_and(|before| before != start.lane) {
+                    self.journal.add(&Record::Lane { lane: start.lane });
+                }
                 let members: VecDeque<StartMember> = std::mem::take(&mut start.members).into();
                 match self.order(start) {
                     Ok(order) => self.batches.push_back(Batch { order, members }),
@@ -377,12 +385,6 @@ enum NotBegun {
     Refused(Refusal),
     /// Not executable: that is an end. With the offsets of its (empty) outputs.
     Ended(Cause, (u64, u64)),
-}
-
-impl NotBegun {
-    fn gone() -> Self {
-        Self::Refused(Refusal::Supervisor { error: "its order is gone".to_owned() })
-    }
 }
 
 impl From<Refusal> for NotBegun {

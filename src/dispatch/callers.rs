@@ -19,6 +19,8 @@ struct Wishes {
     probes: Vec<(ServerId, Timestamp)>,
     brings: Vec<(TaskId, Index)>,
     reads: Vec<(AttemptId, Stream, u64)>,
+    /// To be written for it in the next turn.
+    orders: Vec<Vec<u8>>,
     /// Questions to agents whose links are not up yet.
     unasked: Vec<(Route, ToAgent)>,
 }
@@ -43,6 +45,8 @@ pub struct Caller {
     inbox: Inbox,
     outbox: Outbox,
     wishes: Wishes,
+    /// It has said something.
+    pub spoke: bool,
     pub gone: bool,
 }
 
@@ -59,6 +63,7 @@ impl Caller {
             inbox: Inbox::default(),
             outbox: Outbox::default(),
             wishes: Wishes::default(),
+            spoke: false,
             gone: false,
         };
         let pid = rustix::process::getpid().as_raw_nonzero().get();
@@ -99,7 +104,10 @@ impl Caller {
         let mut all = Vec::new();
         loop {
             match self.inbox.next() {
-                Ok(Some(message)) => all.push(message),
+                Ok(Some(message)) => {
+                    self.spoke = true;
+                    all.push(message);
+                }
                 Ok(None) => return all,
                 Err(_) => {
                     self.gone = true;
@@ -107,6 +115,11 @@ impl Caller {
                 }
             }
         }
+    }
+
+    /// Remembers an order.
+    pub fn order(&mut self, order: Vec<u8>) {
+        self.wishes.orders.push(order);
     }
 
     /// Remembers a wish.
@@ -158,6 +171,26 @@ impl Callers {
         }
     }
 
+    /// What is to be written, and for whom. Who has hung up meanwhile may have done it by itself.
+    pub fn orders(&mut self) -> Vec<(u64, Vec<u8>)> {
+        let mut all = Vec::new();
+        for caller in self.all.iter_mut().filter(|c| !c.wishes.orders.is_empty()) {
+            let orders = std::mem::take(&mut caller.wishes.orders);
+            if !caller.gone && !matches!(caller.inbox.fill(&mut caller.stream), Ok(Some(0)) | Err(_)) {
+                all.extend(orders.into_iter().map(|order| (caller.id, order)));
+            }
+        }
+        all
+    }
+
+    /// Answers an order at once: somebody waits for it.
+    pub fn answer(&mut self, id: u64, answer: &FromDispatcher) {
+        if let Some(caller) = self.all.iter_mut().find(|caller| caller.id == id) {
+            caller.send(answer);
+            caller.flush();
+        }
+    }
+
     /// Does anybody wait for an end? Then ends have to be on the disk before they are told.
     pub fn watching(&self) -> bool {
         self.all.iter().any(|c| !c.wishes.watches.is_empty() || !c.wishes.follows.is_empty())
@@ -174,13 +207,13 @@ impl Callers {
     }
 
     /// Tells those who wait that a task (a member) has ended.
-    pub fn ended(&mut self, task: TaskId, index: Option<Index>) {
+    pub fn ended(&mut self, task: TaskId, index: Option<Index>, code: Option<u8>) {
         for caller in &mut self.all {
             let had = caller.wishes.watches.len() + caller.wishes.follows.len();
             caller.wishes.watches.retain(|w| *w != (task, index));
             caller.wishes.follows.retain(|f| (f.task, Some(f.index)) != (task, index));
             if caller.wishes.watches.len() + caller.wishes.follows.len() < had {
-                caller.send(&FromDispatcher::Ended { task, index });
+                caller.send(&FromDispatcher::Ended { task, index, code });
             }
         }
     }

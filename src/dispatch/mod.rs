@@ -5,6 +5,7 @@ mod bring;
 mod bringing;
 mod callers;
 mod collect;
+pub mod desk;
 mod elsewhere;
 mod fetch;
 mod lanes;

@@ -2,6 +2,7 @@
 
 use super::bringing::Bringing;
 use super::callers::Callers;
+use super::desk::Desk;
 use super::elsewhere::Chores;
 use super::fetch::Fetches;
 use super::lanes::Lanes;
@@ -11,6 +12,7 @@ use super::queue::Queue;
 use super::schedule::Compiled;
 use super::sending::Sending;
 use super::start::{self, Startup, socket_path};
+use super::turn;
 use super::ways::Ways;
 use crate::matching::{Fleet, Place};
 use crate::model::attempt::Stream;
@@ -20,7 +22,7 @@ use crate::model::time::{Timestamp, parse_duration};
 use crate::protocol::agent::{FromAgent, ToAgent};
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::trace::NoteId;
-use crate::store::{Durability, Home, Store, StoreError, View};
+use crate::store::{Durability, Home, Log, Store, StoreError, View};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
@@ -48,6 +50,7 @@ pub struct Dispatcher {
     pub(super) ways: Ways,
     pub(super) inbox: Vec<(Route, FromAgent)>,
     pub(super) callers: Callers,
+    pub(super) desk: Box<dyn Desk>,
     pub(super) lanes: Lanes,
     pub(super) queue: Queue,
     pub(super) fleets: HashMap<DistributorId, Fleet>,
@@ -101,10 +104,11 @@ pub struct Dispatcher {
 }
 
 /// Runs the dispatcher of a home until it leaves. `answer` takes the one line for whoever started it.
-pub fn serve(home: &Home, answer: &mut dyn Write) -> Result<(), DispatchError> {
+/// Orders of commands are carried out by the desk.
+pub fn serve(home: &Home, desk: Box<dyn Desk>, answer: &mut dyn Write) -> Result<(), DispatchError> {
     // Away from the starter's terminal and its Ctrl-C. It fails only for a group leader, who has done that already.
     let _ = rustix::process::setsid();
-    let said = match begin(home) {
+    let said = match begin(home, desk) {
         Ok(Some(begun)) => {
             let pid = rustix::process::getpid().as_raw_nonzero().get();
             say(answer, &Startup::Ready { pid })?;
@@ -135,7 +139,7 @@ struct Begun {
     dispatcher: Dispatcher,
 }
 
-fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
+fn begin(home: &Home, desk: Box<dyn Desk>) -> Result<Option<Begun>, DispatchError> {
     let lock = start::lock_file(home)?;
     match lock.try_lock() {
         Ok(()) => {}
@@ -173,6 +177,7 @@ fn begin(home: &Home) -> Result<Option<Begun>, DispatchError> {
         ways: Ways::new(home, &row, epoch),
         inbox: Vec::new(),
         callers: Callers::default(),
+        desk,
         lanes: Lanes::default(),
         queue: Queue::default(),
         fleets: HashMap::new(),
@@ -240,8 +245,9 @@ impl Dispatcher {
             }
             ToDispatcher::Watch { task, index } => {
                 self.callers.all[at].watch(task, index);
+                // An end that is there already is told by a turn, once it is on the disk.
+                self.stirred |= turn::has_ended(&store.view(), task, index)?;
                 self.urge_links();
-                self.stirred = true;
             }
             ToDispatcher::Follow { task, index, out, err } => {
                 self.callers.all[at].follow(super::callers::Follow { task, index, attempt: None, out, err });
@@ -259,6 +265,7 @@ impl Dispatcher {
                 }
                 self.stirred = true;
             }
+            ToDispatcher::Order(order) => self.callers.all[at].order(order),
             ToDispatcher::Login(login) => {
                 if self.ways.learn(login) {
                     // What was refused may be opened now.
@@ -298,11 +305,12 @@ impl Dispatcher {
         Ok(())
     }
 
-    fn flush(&mut self) {
-        self.flush_links();
+    pub(super) fn flush(&mut self) {
+        // Somebody waits for these; waking an agent may cost us the processor.
         for caller in &mut self.callers.all {
             caller.flush();
         }
+        self.flush_links();
         self.callers.sweep();
     }
 
@@ -345,7 +353,7 @@ impl Dispatcher {
             self.idle_since = Instant::now();
             return Ok(false);
         }
-        if let Err(error) = store.checkpoint() {
+        if let Err(error) = store.checkpoint(Log::Goes) {
             tracing::warn!("the log was not moved into the database: {error}");
         }
         Ok(true)

@@ -7,7 +7,7 @@ use crate::store::{Home, Store};
 use rustix::fs::{Mode, OFlags, open};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
@@ -72,13 +72,17 @@ impl Connection {
     /// Connects to a dispatcher that runs; None if none does.
     pub fn open(home: &Home) -> Result<Option<Self>, StartError> {
         let Ok((_dir, path)) = socket_path(home) else { return Ok(None) };
-        let mut stream = match UnixStream::connect(&path) {
+        let stream = match UnixStream::connect(&path) {
             Ok(stream) => stream,
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
                 return Ok(None);
             }
             Err(error) => return Err(error.into()),
         };
+        Self::greeted(stream)
+    }
+
+    fn greeted(mut stream: UnixStream) -> Result<Option<Self>, StartError> {
         match frame::read(&mut stream) {
             Ok(Some(FromDispatcher::Hello { version: VERSION, pid })) => Ok(Some(Self { stream, pid })),
             Ok(Some(FromDispatcher::Hello { version, pid })) => Err(StartError::Version(version, pid)),
@@ -86,6 +90,17 @@ impl Connection {
             Ok(_) | Err(FrameError::Io(_)) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Connects and says all at once, without waiting to be greeted; None if no dispatcher runs.
+    pub fn ask(home: &Home, words: &[ToDispatcher], patience: Duration) -> Result<Option<Self>, StartError> {
+        let Ok((_dir, path)) = socket_path(home) else { return Ok(None) };
+        let Ok(mut stream) = UnixStream::connect(&path) else { return Ok(None) };
+        stream.set_read_timeout(Some(patience))?;
+        let mut bytes = Vec::with_capacity(1024);
+        words.iter().try_for_each(|word| frame::encode(word, &mut bytes))?;
+        stream.write_all(&bytes)?;
+        Self::greeted(stream)
     }
 
     /// Says something.

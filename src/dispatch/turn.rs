@@ -7,16 +7,17 @@ use super::schedule;
 use super::serve::{DispatchError, Dispatcher};
 use crate::matching::{Fleet, Place};
 use crate::model::failpoint::failpoint;
-use crate::model::id::{AttemptId, ClassId, Epoch, LaneId, TaskId};
+use crate::model::id::{AttemptId, ClassId, Epoch, Index, LaneId, TaskId};
 use crate::model::resources::Needs;
 use crate::model::server::Engine;
 use crate::model::task::{Phase, State};
 use crate::model::time::Timestamp;
 use crate::protocol::agent::ToAgent;
+use crate::protocol::dispatcher::FromDispatcher;
 use crate::store::ledger::Ledger;
 use crate::store::members::Live;
 use crate::store::placing::Claimed;
-use crate::store::{Durability, Store, StoreError, Tx, View};
+use crate::store::{Durability, Log, Store, StoreError, Tx, View};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -28,13 +29,29 @@ pub struct Outcome {
     pub cancel: Vec<(Route, AttemptId, Duration)>,
     pub recall: Vec<(Route, LaneId)>,
     /// Tasks that have ended as a whole, and members that have.
-    pub ended: Vec<(TaskId, Option<crate::model::id::Index>)>,
+    pub ended: Vec<(TaskId, Option<Index>)>,
+    /// Codes of those that somebody watches.
+    pub codes: HashMap<TaskId, Option<u8>>,
+    /// To callers whose orders were carried out, by the callers' ids.
+    pub answers: Vec<(u64, FromDispatcher)>,
     /// When a reading was asked for that has come, or why there is none.
     pub probed: Vec<(crate::model::id::ServerId, Result<Timestamp, String>)>,
     /// Attempts whose directories are not needed any more.
     pub drop_files: Vec<(Route, AttemptId)>,
     /// Members whose files somebody asked for once more.
-    pub brought: Vec<(TaskId, crate::model::id::Index)>,
+    pub brought: Vec<(TaskId, Index)>,
+}
+
+/// Has a task, or a member of it, ended? What is not there any more has.
+pub(super) fn has_ended(view: &View<'_>, task: TaskId, index: Option<Index>) -> Result<bool, StoreError> {
+    let member = match index {
+        Some(index) => view.member(task, index)?,
+        None => None,
+    };
+    match member {
+        Some(member) => Ok(member.phase.state().ended()),
+        None => Ok(view.task(task)?.is_none_or(|row| row.state().ended())),
+    }
 }
 
 impl Dispatcher {
@@ -51,14 +68,16 @@ impl Dispatcher {
         }
         let now = Instant::now();
         let due = self.starve_at <= now || self.lose_at.is_some_and(|at| at <= now);
-        let quiet = self.inbox.is_empty() && self.again.is_empty() && !self.stirred && !self.queue.stirs() && !due;
+        let orders = self.callers.orders();
+        let heard = !self.inbox.is_empty() || !self.again.is_empty() || !orders.is_empty();
+        let quiet = !heard && !self.stirred && !self.queue.stirs() && !due;
         let stuck = self.lanes.stuck();
         if quiet && stuck.is_empty() {
             self.explain_some(store)?;
             return self.ask_for_readings(store);
         }
         // A claim is on the disk before its start is sent, an end before it is told.
-        let promises = self.callers.watching() || self.stirred || !self.queue.is_empty();
+        let promises = !orders.is_empty() || self.callers.watching() || self.stirred || !self.queue.is_empty();
         let durability = if promises { Durability::Full } else { Durability::Normal };
         let inbox = std::mem::take(&mut self.inbox);
         self.stirred = false;
@@ -71,6 +90,10 @@ impl Dispatcher {
         store.write(durability, |tx| {
             let now = Timestamp::now();
             self.look_at_servers(tx)?;
+            if !orders.is_empty() {
+                self.take_orders(tx, orders, &mut outcome)?;
+                self.look_at_servers(tx)?;
+            }
             let stale_after = crate::distributor::tier2::stale_after(tx)?;
             self.fleets.values_mut().for_each(|fleet| fleet.trust(stale_after, now));
             for (server, _) in self.callers.probes() {
@@ -98,6 +121,7 @@ impl Dispatcher {
         })?;
         failpoint("dispatcher-committed");
         self.say(outcome);
+        self.flush();
         self.move_log(store)?;
         self.ask_for_readings(store)
     }
@@ -145,6 +169,10 @@ impl Dispatcher {
 
     /// Says what the commit has made true.
     fn say(&mut self, outcome: Outcome) {
+        // Somebody waits for these; waking an agent may cost us the processor.
+        for (caller, answer) in outcome.answers {
+            self.callers.answer(caller, &answer);
+        }
         let mut confirm: HashMap<Route, Vec<AttemptId>> = HashMap::new();
         for (route, attempt) in outcome.confirm {
             confirm.entry(route).or_default().push(attempt);
@@ -173,7 +201,7 @@ impl Dispatcher {
                 self.barred.remove(&task);
                 self.avoided.remove(&task);
             }
-            self.callers.ended(task, index);
+            self.callers.ended(task, index, outcome.codes.get(&task).copied().flatten());
         }
         for (task, index) in outcome.brought {
             self.callers.brought(task, index);
@@ -319,15 +347,9 @@ impl Dispatcher {
     /// Ends that happened before somebody watched.
     fn look_at_watches(&mut self, tx: &Tx<'_>, outcome: &mut Outcome) -> Result<(), StoreError> {
         for (task, index) in self.callers.watched() {
-            let ended = match index {
-                None => tx.task(task)?.is_none_or(|row| row.state().ended()),
-                Some(index) => match tx.member(task, index)? {
-                    Some(member) => member.phase.state().ended(),
-                    None => tx.task(task)?.is_none_or(|row| row.state().ended()),
-                },
-            };
-            if ended {
+            if has_ended(tx, task, index)? {
                 outcome.ended.push((task, index));
+                outcome.codes.insert(task, tx.task(task)?.map(|row| row.shell_code.unwrap_or(0)));
             }
         }
         for (task, index) in self.callers.follows_unattached() {
@@ -351,11 +373,13 @@ impl Dispatcher {
 
     /// The write-ahead log is moved into the database here, never by a command that somebody waits for.
     fn move_log(&mut self, store: &Store) -> Result<(), StoreError> {
-        const LOG_MAX: u64 = 16 << 20;
-        let due = self.log_moved.is_none_or(|at| at.elapsed() > Duration::from_secs(1));
-        if due && store.log_len() > LOG_MAX {
-            self.log_moved = Some(Instant::now());
-            store.checkpoint()?;
+        const PAGES_MAX: u32 = 1_000;
+        if self.log_moved.is_some_and(|at| at.elapsed() < Duration::from_millis(100)) {
+            return Ok(());
+        }
+        self.log_moved = Some(Instant::now());
+        if store.log_pages()? > PAGES_MAX {
+            store.checkpoint(Log::Stays)?;
         }
         Ok(())
     }

@@ -65,24 +65,26 @@ impl Dispatcher {
             let callers: Vec<bool> = fds[first_caller..].iter().map(spoke).collect();
             (routes, peers, callers, spoke(&fds[0]))
         };
-        for (at, spoke) in ready_callers.into_iter().enumerate() {
-            if spoke {
-                let said = self.callers.all[at].receive();
-                for message in said {
-                    self.hear(store, at, message)?;
-                }
-            }
-        }
+        let mut ready: Vec<usize> =
+            ready_callers.into_iter().enumerate().filter(|(_, spoke)| *spoke).map(|(at, _)| at).collect();
         for endpoint in ready_peers {
             self.hear_elsewhere(&endpoint);
         }
-        self.callers.sweep();
         if knocked {
+            // They are heard at once: most come with a word, and some are gone again before they could be greeted.
+            let from = self.callers.all.len();
             self.callers.accept(listener);
-            // A command that only wakes is gone again before it could be greeted: to have knocked is enough.
-            self.stirred = true;
+            ready.extend(from..self.callers.all.len());
             self.idle_since = Instant::now();
         }
+        for at in ready {
+            for message in self.callers.all[at].receive() {
+                self.hear(store, at, message)?;
+            }
+            // Who hangs up without a word wanted to wake us.
+            self.stirred |= self.callers.all[at].gone && !self.callers.all[at].spoke;
+        }
+        self.callers.sweep();
         for route in ready_links {
             let news = self.links.get_mut(&route).map(|slot| slot.receive(&mut self.ways)).unwrap_or_default();
             self.take_news(route, news);

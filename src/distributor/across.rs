@@ -11,7 +11,7 @@ use crate::model::id::TaskUuid;
 use crate::model::time::Timestamp;
 use crate::protocol::distributor::{Answer, How, Offer, Question, Way};
 use crate::protocol::envelope::Envelope;
-use crate::store::{Durability, Store};
+use crate::store::{Durability, Store, Tx};
 
 /// Called before a commit leaves this home: whoever owns the client writes down durably who is asked.
 pub type BeforeCommit<'a> = dyn FnMut(&mut Store, &Envelope, &Endpoint) -> Result<(), TierError> + 'a;
@@ -40,31 +40,9 @@ impl SecondTier for Across<'_> {
 }
 
 impl Across<'_> {
-    /// Offer and commit are one transaction here, so what was offered still stands.
     fn here(&mut self, member: &Record, step: Step, trace: &Trace) -> Result<Said<Taken>, TierError> {
-        let now = Timestamp::now();
-        let came = Came { front: self.front, member: member.name.as_str(), trace };
-        let (envelope, guest) = (&*self.envelope, self.guest);
-        self.store.write(Durability::Full, |tx| {
-            // This search may be an old one that was taken for dead: what was settled meanwhile stands.
-            if let (Some(task), _) = tx.held_by_uuid(envelope.uuid)? {
-                return Ok(Said::Took(Taken::Here(task), "has it already".to_owned()));
-            }
-            if tx.buried(envelope.uuid)?.is_some_and(|round| round >= envelope.round) {
-                return Ok(Said::No("it was refused before".to_owned()));
-            }
-            let mut look = desk::look(tx, member, envelope, guest, now)?;
-            let takes = match step {
-                Step::Now => look.offer == Offer::Now,
-                Step::Queue => matches!(look.offer, Offer::Now | Offer::Later),
-                Step::Keep => look.offer != Offer::Never,
-            };
-            if !takes {
-                return Ok(Said::Offers(look.offered()));
-            }
-            let words = desk::taking(&look);
-            Ok(Said::Took(Taken::Here(desk::admit(tx, member, envelope, &mut look, came, now)?), words))
-        })
+        let (envelope, guest, front) = (&*self.envelope, self.guest, self.front);
+        self.store.write(Durability::Full, |tx| at_own_desk(tx, member, step, envelope, guest, (front, trace)))
     }
 
     fn there(&mut self, member: &Record, step: Step, trace: &Trace) -> Result<Said<Taken>, TierError> {
@@ -123,6 +101,37 @@ impl Across<'_> {
             _ => Said::Unsure(why.to_owned()),
         }
     }
+}
+
+/// Offer and commit are one transaction here, so what was offered still stands.
+pub(super) fn at_own_desk(
+    tx: &Tx<'_>,
+    member: &Record,
+    step: Step,
+    envelope: &Envelope,
+    guest: &Guest,
+    (front, trace): (&str, &Trace),
+) -> Result<Said<Taken>, TierError> {
+    let now = Timestamp::now();
+    // This search may be an old one that was taken for dead: what was settled meanwhile stands.
+    if let (Some(task), _) = tx.held_by_uuid(envelope.uuid)? {
+        return Ok(Said::Took(Taken::Here(task), "has it already".to_owned()));
+    }
+    if tx.buried(envelope.uuid)?.is_some_and(|round| round >= envelope.round) {
+        return Ok(Said::No("it was refused before".to_owned()));
+    }
+    let mut look = desk::look(tx, member, envelope, guest, now)?;
+    let takes = match step {
+        Step::Now => look.offer == Offer::Now,
+        Step::Queue => matches!(look.offer, Offer::Now | Offer::Later),
+        Step::Keep => look.offer != Offer::Never,
+    };
+    if !takes {
+        return Ok(Said::Offers(look.offered()));
+    }
+    let words = desk::taking(&look);
+    let came = Came { front, member: member.name.as_str(), trace };
+    Ok(Said::Took(Taken::Here(desk::admit(tx, member, envelope, &mut look, came, now)?), words))
 }
 
 /// Whether this very home holds it; if not, it never will.

@@ -1,6 +1,7 @@
 //! The two tiers. A client's search ([`place`]) goes through its first-tier set; a first-tier distributor redirects ([`tier1`])
 //! and walks the second tier ([`front`], [`walk`]); a second-tier one offers and allocates ([`desk`], [`tier2`]).
 //! Members of this home and of others are asked one way ([`across`]); how others are reached is [`peers`]' matter.
+//! Where all of them live in this home, the search may also run within one transaction ([`within`]).
 
 pub mod across;
 mod caps;
@@ -18,3 +19,4 @@ pub mod snapshot;
 pub mod tier1;
 pub mod tier2;
 pub mod walk;
+pub mod within;

@@ -70,5 +70,6 @@ pub fn stop(grid: &mut Grid) -> Result<bool, OpsError> {
 
 /// Becomes the dispatcher of a home, until it is idle. `answer` takes the one line for whoever started it.
 pub fn serve(home: &Home, answer: &mut dyn Write) -> Result<(), OpsError> {
-    crate::dispatch::serve::serve(home, answer).map_err(|error| OpsError::Grid(error.to_string()))
+    crate::dispatch::serve::serve(home, Box::new(super::desk::Desk), answer)
+        .map_err(|error| OpsError::Grid(error.to_string()))
 }

@@ -9,12 +9,13 @@ use crate::model::name::Name;
 use crate::model::profile::{Profile, Settings};
 use crate::model::resources::{Bytes, Needs};
 use crate::model::task::{ClientFacts, Launch, Members, Request};
+use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 /// Everything that a person said of a task. None: not said, so that a profile may.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Draft {
     pub command: Command,
     pub members: Members,
@@ -43,6 +44,7 @@ pub struct Draft {
     pub retry_lost: bool,
     pub lost_after: Option<Duration>,
     pub hold: bool,
+    #[serde(skip)]
     pub files: Wish,
 }
 

@@ -101,7 +101,7 @@ fn restore(home: &Home, at: Timestamp) -> Result<Option<String>, OpsError> {
 }
 
 /// Account names may hold characters that names of ours may not.
-fn owner(login: &str) -> Result<Name, OpsError> {
+pub(super) fn owner(login: &str) -> Result<Name, OpsError> {
     let plain: String =
         login.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect();
     plain

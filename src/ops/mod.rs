@@ -5,6 +5,7 @@ pub mod backup;
 pub mod cancel;
 pub mod clients;
 pub mod cron;
+pub mod desk;
 pub mod dispatcher;
 pub mod distributors;
 pub mod doctor;

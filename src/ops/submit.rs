@@ -1,14 +1,16 @@
 //! Submit: client's first-tier set -> redirect -> second-tier set -> match -> store -> wake the dispatcher.
 
+use super::desk::Sheet;
 use super::draft::Draft;
 use super::selecting::Chosen;
 use super::{Grid, OpsError, cancel, files_elsewhere, report, sending};
 use crate::dispatch::relay::Relay;
 use crate::distributor::desk::{Guest, Standing};
 use crate::distributor::dry;
-use crate::distributor::front::SERIES;
+use crate::distributor::front::{SERIES, series_end};
 use crate::distributor::place::{Order, Outcome, place};
 use crate::distributor::tier2::TierError;
+use crate::distributor::within;
 use crate::model::distributor::Tier;
 use crate::model::failpoint::failpoint;
 use crate::model::id::{Index, TaskId, TaskUuid};
@@ -17,20 +19,21 @@ use crate::model::task::{ClientFacts, Request};
 use crate::model::time::Timestamp;
 use crate::protocol::envelope::Envelope;
 use crate::protocol::seal;
-use crate::store::View;
 use crate::store::tasks::Shape;
+use crate::store::{Durability, Tx, View};
 use std::path::Path;
 use std::time::Duration;
 
 /// Submits a task; it is on the disk when this returns. [`OpsError::NoMatch`] where nothing could ever run it.
-pub fn submit(grid: &mut Grid, draft: Draft) -> Result<report::Submitted, OpsError> {
+pub fn submit(grid: &mut Grid, sheet: Sheet) -> Result<report::Submitted, OpsError> {
+    let Sheet { uuid, draft, open, .. } = sheet;
     // What is sent lies in the spool before anything else: it may take a while.
     let taken = sending::take(grid, Path::new(draft.cwd.as_os()), &draft.files)?;
-    let mut request = completed(grid, draft)?;
+    let mut request = completed(&grid.store.view(), draft, grid.client.clone(), &grid.me)?;
     (request.launch.workplace, request.launch.fetch) = (taken.workplace, taken.fetch);
     let guest = Guest { user: grid.me.clone(), standing: Standing::Resident, home: None };
     let mut peers = Relay::new(grid.store.home(), &grid.login);
-    let mut order = Order::new(envelope(&request)?, &request, &guest);
+    let mut order = Order::new(envelope(uuid, &request)?, &request, &guest);
     let outcome = place(&mut grid.store, &mut peers, &mut order).map_err(refusal)?;
     failpoint("client-committed");
     let (id, why) = match outcome {
@@ -40,13 +43,28 @@ pub fn submit(grid: &mut Grid, draft: Draft) -> Result<report::Submitted, OpsErr
             (id, None)
         }
         Outcome::Open { task, why } => (task, Some(why)),
-        Outcome::Refused { summary, reasons, .. } => return Err(OpsError::NoMatch { summary, reasons }),
+        Outcome::Refused { summary, reasons, .. } => {
+            let refused = OpsError::NoMatch { summary, reasons };
+            // A dispatcher that was asked before and did not answer may still come to it: if it took it, that counts, else never.
+            let now = Timestamp::now();
+            let taken = !open || grid.store.write(Durability::Full, |tx| buried(tx, uuid, now))?;
+            return if taken { Err(refused) } else { shown_by_uuid(&grid.store.view(), uuid) };
+        }
     };
-    let view = grid.store.view();
-    let row = view.task(id)?.ok_or_else(|| OpsError::unknown("task", &id.to_string(), []))?;
-    let mut report = report_of(&view, &row);
+    let mut report = shown(&grid.store.view(), id)?;
     report.reason = report.reason.or(why);
     Ok(report)
+}
+
+/// The same within a transaction of the dispatcher, for a task that stays in this home; None: the command has to do it by itself.
+pub fn within(tx: &Tx<'_>, sheet: Sheet) -> Result<Option<report::Submitted>, OpsError> {
+    if let (Some(task), _) = tx.held_by_uuid(sheet.uuid)? {
+        return shown(tx, task).map(Some);
+    }
+    let request = completed(tx, sheet.draft, sheet.client, &sheet.me)?;
+    let guest = Guest { user: sheet.me, standing: Standing::Resident, home: None };
+    let placed = within::place(tx, envelope(sheet.uuid, &request)?, &guest).map_err(refusal)?;
+    placed.map(|task| shown(tx, task)).transpose()
 }
 
 /// What was submitted with a task follows it to the home that took it. Where that fails the task must not wait for it for ever.
@@ -60,10 +78,11 @@ fn send_files(grid: &mut Grid, task: TaskId) -> Result<(), OpsError> {
 
 /// Where the task would go now and why; nothing is written, and no other home takes anything.
 pub fn dry_run(grid: &mut Grid, draft: Draft) -> Result<report::Explained, OpsError> {
-    let request = completed(grid, draft)?;
+    let request = completed(&grid.store.view(), draft, grid.client.clone(), &grid.me)?;
     let guest = Guest { user: grid.me.clone(), standing: Standing::Resident, home: None };
     let mut peers = Relay::new(grid.store.home(), &grid.login);
-    let found = dry::search(&mut grid.store, &mut peers, &mut envelope(&request)?, &guest).map_err(refusal)?;
+    let found =
+        dry::search(&mut grid.store, &mut peers, &mut envelope(TaskUuid::new(), &request)?, &guest).map_err(refusal)?;
     if let Some((summary, reasons)) = found.refused {
         return Err(OpsError::NoMatch { summary, reasons });
     }
@@ -71,9 +90,7 @@ pub fn dry_run(grid: &mut Grid, draft: Draft) -> Result<report::Explained, OpsEr
 }
 
 /// What was typed, with its profile merged in, by a user whom this home knows.
-fn completed(grid: &Grid, draft: Draft) -> Result<Request, OpsError> {
-    let view = grid.store.view();
-    let host: ClientFacts = grid.client.clone();
+fn completed(view: &View<'_>, draft: Draft, host: ClientFacts, me: &Name) -> Result<Request, OpsError> {
     let request = match draft.profile.clone() {
         None => draft.into_request(None, host)?,
         Some(name) => {
@@ -85,12 +102,12 @@ fn completed(grid: &Grid, draft: Draft) -> Result<Request, OpsError> {
             draft.into_request(profile.as_ref(), host)?
         }
     };
-    let name = request.user.as_ref().unwrap_or(&grid.me);
+    let name = request.user.as_ref().unwrap_or(me);
     if view.user(name.as_str())?.is_none() {
         let known = view.users()?;
         return Err(OpsError::unknown("user", name.as_str(), known.iter().map(|u| u.name.as_str())));
     }
-    travelling(&view, request, &grid.me)
+    travelling(view, request, me)
 }
 
 /// Where the task may leave this home, what this home knows of its user goes with it: the requirement is and-ed, the
@@ -118,9 +135,9 @@ fn travelling(view: &View<'_>, mut request: Request, me: &Name) -> Result<Reques
     Ok(request)
 }
 
-fn envelope(request: &Request) -> Result<Envelope, OpsError> {
+fn envelope(uuid: TaskUuid, request: &Request) -> Result<Envelope, OpsError> {
     let (sealed, list) = seal::seal(request).map_err(|e| OpsError::Usage(e.to_string()))?;
-    Ok(Envelope { version: 1, uuid: TaskUuid::new(), round: SERIES, user: None, hops: 0, sealed, list })
+    Ok(Envelope { version: 1, uuid, round: SERIES, user: None, hops: 0, sealed, list })
 }
 
 pub(super) fn refusal(error: TierError) -> OpsError {
@@ -129,6 +146,25 @@ pub(super) fn refusal(error: TierError) -> OpsError {
         TierError::Expression(error) => OpsError::Usage(error.to_string()),
         TierError::Denied(why) => OpsError::Refused(why),
     }
+}
+
+/// Refuses a uuid for good; false if a task has it.
+fn buried(tx: &Tx<'_>, uuid: TaskUuid, now: Timestamp) -> Result<bool, OpsError> {
+    if tx.held_by_uuid(uuid)?.0.is_some() {
+        return Ok(false);
+    }
+    tx.bury(uuid, series_end(SERIES), now)?;
+    Ok(true)
+}
+
+fn shown_by_uuid(view: &View<'_>, uuid: TaskUuid) -> Result<report::Submitted, OpsError> {
+    let (task, _) = view.held_by_uuid(uuid)?;
+    shown(view, task.ok_or_else(|| OpsError::unknown("task", &uuid.to_string(), []))?)
+}
+
+fn shown(view: &View<'_>, task: TaskId) -> Result<report::Submitted, OpsError> {
+    let row = view.task(task)?.ok_or_else(|| OpsError::unknown("task", &task.to_string(), []))?;
+    Ok(report_of(view, &row))
 }
 
 /// The head of every report about a task.

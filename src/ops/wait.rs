@@ -28,12 +28,15 @@ pub fn wait(grid: &mut Grid, what: &[Chosen], told: &mut dyn FnMut(Progress) -> 
     let failed = |error: StartError| OpsError::Grid(error.to_string());
     let mut connection: Option<Connection> = None;
     let mut of_members = BTreeMap::new();
+    let mut all_told = true;
     'tasks: for chosen in what {
+        let mut durable = false;
         if let Some(away) = elsewhere::away(grid, *chosen)? {
             told(progress(grid, what)?);
             if let Some(ended) = wait_elsewhere(grid, *chosen, away, what)? {
                 of_members.insert(*chosen, ended);
             }
+            all_told = false;
             continue;
         }
         while !member_state(&grid.store.view(), *chosen)?.ended() {
@@ -52,17 +55,21 @@ pub fn wait(grid: &mut Grid, what: &[Chosen], told: &mut dyn FnMut(Progress) -> 
                 connection = Some(open);
                 continue;
             }
-            // None: it left or was shot; another one takes its place.
-            if let Some(word) = open.receive().map_err(failed)?
-                && !matches!(word, FromDispatcher::Ended { .. })
-            {
-                connection = Some(open);
+            match open.receive().map_err(failed)? {
+                // The dispatcher tells it when it is on the disk.
+                Some(FromDispatcher::Ended { .. }) => durable = true,
+                Some(_) => connection = Some(open),
+                // It left or was shot; another one takes its place.
+                None => {}
             }
         }
         connection = None;
+        all_told &= durable;
     }
     told(progress(grid, what)?);
-    settle(grid)?;
+    if !all_told {
+        settle(grid)?;
+    }
     let view = grid.store.view();
     let mut waited = Waited { tasks: Vec::with_capacity(what.len()), code: 0 };
     for chosen in what {

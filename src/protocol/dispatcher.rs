@@ -29,6 +29,8 @@ pub enum ToDispatcher {
     Probe { server: ServerId },
     /// What the caller's session has for logins over ssh: the newest that works is used. Not answered.
     Login(Login),
+    /// Write this for the caller, durably: [`FromDispatcher::Done`]. What it holds is between the commands of a home.
+    Order(#[serde(with = "serde_bytes")] Vec<u8>),
     /// Ask another home, over the link that all commands share: [`FromDispatcher::Said`], [`FromDispatcher::Unsaid`].
     Ask { ticket: Ticket, endpoint: Endpoint, question: Question },
     /// A piece of the list of an array, before the question with this ticket.
@@ -64,6 +66,9 @@ pub enum FromDispatcher {
     Ended {
         task: TaskId,
         index: Option<Index>,
+        /// Of a whole task: its code as a shell counts.
+        #[serde(default)]
+        code: Option<u8>,
     },
     Data {
         task: TaskId,
@@ -79,6 +84,11 @@ pub enum FromDispatcher {
     Probed {
         server: ServerId,
         error: Option<String>,
+    },
+    /// The answer to an order, on the disk; None: nothing was done, the caller may do it by itself.
+    Done {
+        #[serde(with = "serde_bytes")]
+        answer: Option<Vec<u8>>,
     },
     /// What another home said; the `last` word is the answer.
     Said {

@@ -1,21 +1,33 @@
 //! `grid run`: submit, stream, exit with the task's code.
 
 use super::super::args::tasks::Run;
+use super::super::caller;
 use super::super::exit::Code;
 use super::super::output::Out;
 use super::{Done, explain, fetch, logs, typed, with_grid};
+use crate::ops::desk::Sheet;
 use crate::ops::{OpsError, follow, selecting, submit, targets};
 
 pub fn run(args: Run, out: &mut Out) -> Done {
     let dry_run = args.task.dry_run;
     let draft = typed::draft(args.task, false, out)?;
+    if dry_run {
+        return with_grid(out, |grid, out| {
+            targets::unknown(grid, &draft)?.iter().for_each(|line| out.note(line));
+            explain::print(&submit::dry_run(grid, draft)?, false, out)
+        });
+    }
+    let mut sheet = Sheet::new(&caller::login(), caller::client(), draft)?;
+    let handed_in = sheet.hand_in(&caller::places(), &caller::ssh());
+    sheet.remark.take().iter().for_each(|remark| out.note(remark));
     with_grid(out, |grid, out| {
-        targets::unknown(grid, &draft)?.iter().for_each(|line| out.note(line));
-        if dry_run {
-            let report = submit::dry_run(grid, draft)?;
-            return explain::print(&report, false, out);
-        }
-        let report = submit::submit(grid, draft)?;
+        let report = match handed_in {
+            Some(handed_in) => handed_in.report,
+            None => {
+                targets::unknown(grid, &sheet.draft)?.iter().for_each(|line| out.note(line));
+                submit::submit(grid, sheet)?
+            }
+        };
         let word = report.id.parse().map_err(|error| OpsError::Grid(format!("{error}")))?;
         let what = selecting::select_one(grid, word, true)?;
         let ending = follow::run(grid, what, &mut |event| logs::give(out, event))?;

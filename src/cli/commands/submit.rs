@@ -1,29 +1,52 @@
 //! `grid submit`.
 
 use super::super::args::tasks::Submit;
+use super::super::caller;
 use super::super::exit::Code;
+use super::super::failure::Failure;
 use super::super::output::Out;
 use super::super::output::progress::Bar;
 use super::{Done, explain, fetch, typed, with_grid};
 use crate::model::task::State;
+use crate::ops::desk::Sheet;
 use crate::ops::report::Submitted;
 use crate::ops::{selecting, submit, targets, wait};
 
 pub fn run(args: Submit, out: &mut Out) -> Done {
     let dry_run = args.task.dry_run;
     let draft = typed::draft(args.task, args.hold, out)?;
+    if dry_run {
+        return with_grid(out, |grid, out| {
+            targets::unknown(grid, &draft)?.iter().for_each(|line| out.note(line));
+            explain::print(&submit::dry_run(grid, draft)?, args.json, out)
+        });
+    }
+    let mut sheet = Sheet::new(&caller::login(), caller::client(), draft)?;
+    let mut handed_in = sheet.hand_in(&caller::places(), &caller::ssh());
+    sheet.remark.take().iter().for_each(|remark| out.note(remark));
+    if let Some(handed_in) = &mut handed_in {
+        say(&handed_in.report, args.json, args.parsable, out)?;
+        if !args.wait {
+            return Ok(Code::OK);
+        }
+        out.finish()?;
+        // Somebody who looks on is shown how far it is, from the database.
+        if !Bar::is_shown()
+            && let Some(code) = handed_in.wait()
+        {
+            return Ok(Code(code));
+        }
+    }
     with_grid(out, |grid, out| {
-        targets::unknown(grid, &draft)?.iter().for_each(|line| out.note(line));
-        if dry_run {
-            let report = submit::dry_run(grid, draft)?;
-            return explain::print(&report, args.json, out);
-        }
-        let report = submit::submit(grid, draft)?;
-        match (args.json, args.parsable) {
-            (true, _) => out.json(&report)?,
-            (_, true) => out.line(&report.id)?,
-            _ => out.line(&sentence(&report))?,
-        }
+        let report = match handed_in {
+            Some(handed_in) => handed_in.report,
+            None => {
+                targets::unknown(grid, &sheet.draft)?.iter().for_each(|line| out.note(line));
+                let report = submit::submit(grid, sheet)?;
+                say(&report, args.json, args.parsable, out)?;
+                report
+            }
+        };
         if !args.wait {
             return Ok(Code::OK);
         }
@@ -39,6 +62,14 @@ pub fn run(args: Submit, out: &mut Out) -> Done {
         drop(bar);
         fetch::bring(grid, &[what], Code(waited.code), out)
     })
+}
+
+fn say(report: &Submitted, json: bool, parsable: bool, out: &mut Out) -> Result<(), Failure> {
+    match (json, parsable) {
+        (true, _) => out.json(report),
+        (_, true) => out.line(&report.id),
+        _ => out.line(&sentence(report)),
+    }
 }
 
 /// `12 on fast`, `12 PENDING: no server is free`.

@@ -14,13 +14,18 @@ pub struct Bar {
 impl Bar {
     /// A bar, where there is a terminal to draw it on.
     pub fn new() -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
+        let bar = Self::is_shown().then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             let style = ProgressStyle::with_template("{bar:30} {pos}/{len} ended{msg}  {elapsed}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar
         });
         Self { bar }
+    }
+
+    /// Is there a terminal to draw one on?
+    pub fn is_shown() -> bool {
+        std::io::stderr().is_terminal()
     }
 
     /// How many hosts were looked at.

@@ -1,0 +1,42 @@
+//! What commands hand in at the dispatcher instead of writing it themselves: it has the database open, its statements
+//! are prepared, and what several hand in at once is on the disk with one fsync.
+
+use super::links::Slot;
+use super::serve::{DispatchError, Dispatcher};
+use super::turn::Outcome;
+use crate::matching::Place;
+use crate::protocol::dispatcher::FromDispatcher;
+use crate::store::{StoreError, Tx};
+
+/// Takes an order in, within the dispatcher's transaction. What an order is, is not the dispatcher's business.
+pub trait Desk {
+    /// The answer for whoever gave the order; None: not to be done here, and nothing was.
+    fn carry_out(&mut self, tx: &Tx<'_>, order: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+}
+
+impl Dispatcher {
+    /// Carries the orders of callers out. The answers are sent after the commit.
+    pub(super) fn take_orders(
+        &mut self,
+        tx: &Tx<'_>,
+        orders: Vec<(u64, Vec<u8>)>,
+        outcome: &mut Outcome,
+    ) -> Result<(), DispatchError> {
+        if orders.is_empty() {
+            return Ok(());
+        }
+        for (caller, order) in orders {
+            let answer = tx.part(|| self.desk.carry_out(tx, &order))?;
+            outcome.answers.push((caller, FromDispatcher::Done { answer }));
+        }
+        for live in tx.unsent()? {
+            let place = Place { server: live.server, host: live.host };
+            if self.route_of(place).and_then(|route| self.links.get(&route)).is_some_and(Slot::ready) {
+                tx.mark_sent(live.task, live.index, self.epoch)?;
+                self.adopt(tx, &live)?;
+                outcome.orders.extend(self.order_for(tx, &live)?);
+            }
+        }
+        Ok(())
+    }
+}

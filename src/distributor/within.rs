@@ -1,0 +1,62 @@
+//! A client's search that stays in this home, within one transaction: for whoever has one open already.
+
+use super::across::at_own_desk;
+use super::desk::Guest;
+use super::front::{redirect, redirects_to};
+use super::search::{Trace, order as in_order, skipped};
+use super::tier2::TierError;
+use super::walk::{Said, SecondTier, Step, Taken, Walked, walk};
+use crate::model::distributor::{Policy, Record, Tier};
+use crate::model::id::TaskId;
+use crate::protocol::envelope::Envelope;
+use crate::store::Tx;
+
+/// Searches as [`super::place::place`] does. None: a member lives elsewhere, or nobody takes it; then nothing may be kept of it.
+pub fn place(tx: &Tx<'_>, mut envelope: Envelope, guest: &Guest) -> Result<Option<TaskId>, TierError> {
+    let set = tx.distributors(Tier::First)?;
+    if set.iter().chain(&tx.distributors(Tier::Second)?).any(|member| member.endpoint.is_elsewhere()) {
+        return Ok(None);
+    }
+    let mut trace = Trace::default();
+    for member in &set {
+        if let Some(why) = skipped(member) {
+            trace.first(member.name.as_str(), why);
+        }
+    }
+    let (policy, cursor) = tx.search_policy(Tier::First)?;
+    for front in in_order(&set, policy, cursor) {
+        let list = redirect(tx, &envelope, &mut trace)?;
+        if list.is_empty() {
+            continue;
+        }
+        trace.first(front.name.as_str(), redirects_to(&list));
+        for tier in [Tier::First, Tier::Second] {
+            if tx.search_policy(tier)?.0 == Policy::RoundRobin {
+                tx.advance_cursor(tier)?;
+            }
+        }
+        let mut round = envelope.round;
+        let mut within = Within { tx, envelope: &mut envelope, guest, front: front.name.as_str() };
+        let walked = walk(&list, &mut round, &mut trace, &mut within)?;
+        let Walked::Took { taken: Taken::Here(task), .. } = walked else { return Ok(None) };
+        return Ok(Some(task));
+    }
+    Ok(None)
+}
+
+/// The second tier, as a search within a transaction sees it.
+struct Within<'a> {
+    tx: &'a Tx<'a>,
+    envelope: &'a mut Envelope,
+    guest: &'a Guest,
+    front: &'a str,
+}
+
+impl SecondTier for Within<'_> {
+    type Taken = Taken;
+
+    fn ask(&mut self, member: &Record, step: Step, round: u32, trace: &Trace) -> Result<Said<Taken>, TierError> {
+        self.envelope.round = round;
+        at_own_desk(self.tx, member, step, self.envelope, self.guest, (self.front, trace))
+    }
+}
