@@ -23,7 +23,8 @@ bin=$dir/bin/$name
 file=$bin/grid
 if ! [ -x "$file" ] || [ "$(wc -c <"$file")" -ne "$size" ]; then
     err=$(mkdir -p "$bin" 2>&1) || fail place "$bin" "$err"
-    new=$file.$$
+    new=$file.@NONCE@
+    find "$bin" -name 'grid.grid-*' -mmin +60 -exec rm -f {} + 2>/dev/null
     err=$( { true >"$new"; } 2>&1 ) || fail place "$bin" "$err"
     say "send $arch"
     err=$(head -c "$size" 2>&1 >"$new") || { rm -f "$new"; fail place "$bin" "$err"; }
