@@ -30,10 +30,11 @@ impl Dispatcher {
             outcome.answers.push((caller, FromDispatcher::Done { answer }));
         }
         for live in tx.unsent()? {
+            // Known also where its link is not open yet: a link is opened for what lies in lanes.
+            self.adopt(tx, &live)?;
             let place = Place { server: live.server, host: live.host };
             if self.route_of(place).and_then(|route| self.links.get(&route)).is_some_and(Slot::ready) {
                 tx.mark_sent(live.task, live.index, self.epoch)?;
-                self.adopt(tx, &live)?;
                 outcome.orders.extend(self.order_for(tx, &live)?);
             }
         }
