@@ -92,7 +92,8 @@ impl Connection {
         }
     }
 
-    /// Connects and says all at once, without waiting to be greeted; None if no dispatcher runs.
+    /// Connects and says all at once, without waiting to be greeted; None if no dispatcher runs. One that does not greet
+    /// may have heard it all the same: an error.
     pub fn ask(home: &Home, words: &[ToDispatcher], patience: Duration) -> Result<Option<Self>, StartError> {
         let Ok((_dir, path)) = socket_path(home) else { return Ok(None) };
         let Ok(mut stream) = UnixStream::connect(&path) else { return Ok(None) };
@@ -100,7 +101,8 @@ impl Connection {
         let mut bytes = Vec::with_capacity(1024);
         words.iter().try_for_each(|word| frame::encode(word, &mut bytes))?;
         stream.write_all(&bytes)?;
-        Self::greeted(stream)
+        let silent = || io::Error::from(io::ErrorKind::TimedOut);
+        Ok(Some(Self::greeted(stream)?.ok_or_else(silent)?))
     }
 
     /// Says something.
