@@ -346,7 +346,8 @@ fn refused(
     trace: Trace,
 ) -> Result<Front, TierError> {
     if let Some(task) = order.row.filter(|_| !order.resumed) {
-        store.write(Durability::Normal, |tx| tx.drop_away(task))?;
+        // A row that came back after a power cut would be searched for, and run.
+        store.write(Durability::Full, |tx| tx.drop_away(task))?;
     }
     Ok(Front::Done(Outcome::Refused { summary, reasons, trace }))
 }
