@@ -4,6 +4,7 @@
 mod bring;
 mod bringing;
 mod callers;
+mod cancels;
 mod collect;
 pub mod desk;
 mod elsewhere;

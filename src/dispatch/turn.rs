@@ -7,12 +7,11 @@ use super::schedule;
 use super::serve::{DispatchError, Dispatcher};
 use crate::matching::{Fleet, Place};
 use crate::model::failpoint::failpoint;
-use crate::model::id::{AttemptId, ClassId, Epoch, Index, LaneId, TaskId};
+use crate::model::id::{AttemptId, ClassId, Index, LaneId, TaskId};
 use crate::model::resources::Needs;
 use crate::model::server::Engine;
-use crate::model::task::{Phase, State};
 use crate::model::time::Timestamp;
-use crate::protocol::agent::ToAgent;
+use crate::protocol::agent::{Event, FromAgent, ToAgent};
 use crate::protocol::dispatcher::FromDispatcher;
 use crate::store::ledger::Ledger;
 use crate::store::members::Live;
@@ -54,6 +53,17 @@ pub(super) fn has_ended(view: &View<'_>, task: TaskId, index: Option<Index>) -> 
     }
 }
 
+/// May an attempt be over by this?
+fn may_end(message: &FromAgent) -> bool {
+    match message {
+        FromAgent::Hello { .. } => true,
+        FromAgent::Events(events) => {
+            events.iter().any(|event| !matches!(event, Event::Began { .. } | Event::Orphaned { .. }))
+        }
+        _ => false,
+    }
+}
+
 impl Dispatcher {
     /// One turn.
     pub(super) fn turn(&mut self, store: &mut Store) -> Result<(), DispatchError> {
@@ -76,8 +86,11 @@ impl Dispatcher {
             self.explain_some(store)?;
             return self.ask_for_readings(store);
         }
-        // A claim is on the disk before its start is sent, an end before it is told.
-        let promises = !orders.is_empty() || self.callers.watching() || self.stirred || !self.queue.is_empty();
+        // A claim is on the disk before its start is sent, an end before it is told: to whoever waits, and to its agent, which
+        // then forgets that it ever ran.
+        let ends = self.inbox.iter().any(|(_, message)| may_end(message));
+        let asked = !orders.is_empty() || self.callers.watching() || self.stirred;
+        let promises = asked || ends || due || !self.queue.is_empty();
         let durability = if promises { Durability::Full } else { Durability::Normal };
         let inbox = std::mem::take(&mut self.inbox);
         self.stirred = false;
@@ -109,10 +122,15 @@ impl Dispatcher {
             self.carry_out_cancels(tx, &mut ledger, &mut outcome)?;
             self.give_up_lost(tx, &mut ledger, now, &mut outcome)?;
             self.look_at_classes(tx)?;
-            schedule::top_up(self, tx, &mut ledger, &mut outcome)?;
+            // What came into the queue only now is claimed by the next turn, durably.
+            if promises {
+                schedule::top_up(self, tx, &mut ledger, &mut outcome)?;
+            }
             self.close_lanes(tx)?;
             self.starve(tx, now)?;
-            schedule::pass(self, tx, &mut ledger, &mut outcome)?;
+            if promises {
+                schedule::pass(self, tx, &mut ledger, &mut outcome)?;
+            }
             for task in ledger.close()? {
                 outcome.ended.push((task, None));
             }
@@ -133,7 +151,8 @@ impl Dispatcher {
         }
         let epoch = self.epoch;
         let ready: Vec<Route> = self.links.iter().filter(|(_, slot)| slot.ready()).map(|(route, _)| *route).collect();
-        let unsent = store.write(Durability::Normal, |tx| {
+        // What is said to be unsent goes to another server where this one is out of reach: that it was sent must last.
+        let unsent = store.write(Durability::Full, |tx| {
             let unsent = tx.unsent()?;
             for live in &unsent {
                 let route = tx.server_by_id(live.host)?.and_then(|s| Route::to(&s.engine));
@@ -285,34 +304,6 @@ impl Dispatcher {
             _ => self.queue.forget(id),
         }
         Ok(())
-    }
-
-    /// What is asked to be cancelled: what waits ends here, what lies with a server is ended there.
-    fn carry_out_cancels(
-        &mut self,
-        tx: &Tx<'_>,
-        ledger: &mut Ledger<'_, '_>,
-        outcome: &mut Outcome,
-    ) -> Result<(), StoreError> {
-        for (task, index, grace) in tx.cancels()? {
-            for from in [Phase::Waiting, Phase::Held] {
-                ledger.shift(task, index, from, Phase::Ended(State::Cancelled))?;
-            }
-            for live in tx.live_of(task)?.into_iter().filter(|l| index.is_none_or(|i| i == l.index)) {
-                let place = Place { server: live.server, host: live.host };
-                let Some(route) = self.route_of(place) else { continue };
-                if live.sent == Epoch(0) {
-                    // No start was ever sent: there is nobody to ask.
-                    ledger.cancelled(live.task, live.index, live.number)?;
-                    self.lanes.drop_attempt(live.attempt());
-                } else if self.links.get(&route).is_some_and(|s| s.boot().is_some())
-                    && self.cancelling.insert(live.attempt())
-                {
-                    outcome.cancel.push((route, live.attempt(), Duration::from_millis(grace)));
-                }
-            }
-        }
-        tx.clear_cancels()
     }
 
     /// Gives back what lanes held in which nothing is left.

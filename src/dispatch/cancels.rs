@@ -1,0 +1,41 @@
+//! Cancels: recorded by commands, carried out here.
+
+use super::serve::Dispatcher;
+use super::turn::Outcome;
+use crate::matching::Place;
+use crate::model::id::Epoch;
+use crate::model::task::{Phase, State};
+use crate::store::ledger::Ledger;
+use crate::store::{StoreError, Tx};
+use std::time::Duration;
+
+impl Dispatcher {
+    /// What is asked to be cancelled: what waits ends here, what lies with a server is ended there.
+    pub(super) fn carry_out_cancels(
+        &mut self,
+        tx: &Tx<'_>,
+        ledger: &mut Ledger<'_, '_>,
+        outcome: &mut Outcome,
+    ) -> Result<(), StoreError> {
+        for (task, index, grace) in tx.cancels()? {
+            for from in [Phase::Waiting, Phase::Held] {
+                ledger.shift(task, index, from, Phase::Ended(State::Cancelled))?;
+            }
+            for live in tx.live_of(task)?.into_iter().filter(|l| index.is_none_or(|i| i == l.index)) {
+                let place = Place { server: live.server, host: live.host };
+                let Some(route) = self.route_of(place) else { continue };
+                if live.sent == Epoch(0) {
+                    // No start was ever sent: there is nobody to ask. Its place is given back with its lane.
+                    self.adopt(tx, &live)?;
+                    ledger.cancelled(live.task, live.index, live.number)?;
+                    self.lanes.drop_attempt(live.attempt());
+                } else if self.links.get(&route).is_some_and(|s| s.boot().is_some())
+                    && self.cancelling.insert(live.attempt())
+                {
+                    outcome.cancel.push((route, live.attempt(), Duration::from_millis(grace)));
+                }
+            }
+        }
+        tx.clear_cancels()
+    }
+}
