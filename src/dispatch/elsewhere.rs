@@ -114,7 +114,8 @@ impl Dispatcher {
     /// When there is something to do for other homes, at the latest.
     pub(super) fn elsewhere_due(&self) -> Option<Instant> {
         let busy = !self.lanes.is_empty() || !self.queue.is_empty();
-        let chores = self.chores.at.filter(|_| busy || self.has_chores()).map(|at| at + EVERY);
+        // Of those under way the loop sees in short steps whether they are done: a time that has passed would make it spin.
+        let chores = self.chores.at.filter(|_| busy && !self.has_chores()).map(|at| at + EVERY);
         self.peers.due(&self.ways).into_iter().chain(chores).min()
     }
 }
