@@ -12,6 +12,7 @@ use crate::model::time::Timestamp;
 use crate::protocol::agent::{Held, HeldState, INLINE_MAX};
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
+use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -31,23 +32,29 @@ impl Agent {
                     dir.display()
                 )));
             }
-            self.recover_run(id, &dir);
+            self.recover_run(id, &dir)?;
         }
         // What was found is told by the inventory.
         self.events.clear();
         Ok(())
     }
 
-    fn recover_run(&mut self, id: RunId, dir: &Path) {
+    fn recover_run(&mut self, id: RunId, dir: &Path) -> Result<(), AgentError> {
+        // What can't be read now (too many open files, a sick disk) is there all the same: without it, what runs would be
+        // taken for never begun.
+        let unreadable = |error: io::Error| AgentError::Unfit(format!("{}: {error}", dir.display()));
         let mut reader = Reader::default();
-        let journal = File::open(dir.join("journal"));
-        let records = journal.and_then(|file| reader.news(&file)).unwrap_or_default();
-        let opened = reader.header().and_then(|h| Run::open(dir.to_owned(), h.lane, h.boot.clone()).ok());
-        let Some(mut run) = opened else {
+        let records = match File::open(dir.join("journal")) {
+            Ok(file) => reader.news(&file).map_err(unreadable)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(unreadable(error)),
+        };
+        let Some(header) = reader.header() else {
             // Its agent died before the first line: no supervisor was ever started here.
             let _ = std::fs::remove_dir_all(dir);
-            return;
+            return Ok(());
         };
+        let mut run = Run::open(dir.to_owned(), header.lane, header.boot.clone()).map_err(unreadable)?;
         run.reader = reader;
         let (mut lane, other_boot) = (run.lane, run.boot != self.boot);
         let confirmed: HashSet<AttemptId> = run.read_confirmed().into_iter().collect();
@@ -71,6 +78,7 @@ impl Agent {
             Some(pidfd) => self.watch_supervisor(id, pidfd),
             None => self.supervisor_gone(id),
         }
+        Ok(())
     }
 
     /// A run's supervisor is no more: what it had begun and not ended has lost it.
@@ -158,7 +166,11 @@ impl Agent {
 
 /// Waits until nobody holds the journal's lock. False: somebody still does.
 fn lock_once(journal: &Path, patience: Duration) -> bool {
-    let Ok(file) = File::open(journal) else { return true };
+    let file = match File::open(journal) {
+        Ok(file) => file,
+        // Somebody may, where it can't be looked at.
+        Err(error) => return error.kind() == io::ErrorKind::NotFound,
+    };
     let began = Instant::now();
     while file.try_lock().is_err() {
         if began.elapsed() > patience {

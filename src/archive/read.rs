@@ -67,7 +67,7 @@ fn check(archive: &File) -> Result<(), ReadError> {
     from.rewind()?;
     let mut archive = Archive::new(from);
     for entry in archive.entries_with_seek().map_err(damaged)?.raw(true) {
-        let entry = entry.map_err(damaged)?;
+        let mut entry = entry.map_err(damaged)?;
         let plain =
             matches!(entry.header().entry_type(), EntryType::Regular | EntryType::Directory | EntryType::Symlink);
         if !plain && entry.size() > NAME_MAX {
@@ -75,6 +75,12 @@ fn check(archive: &File) -> Result<(), ReadError> {
         }
         if entry.raw_file_position().saturating_add(entry.size()) > len {
             return Err(ReadError::Damaged("it ends too early".to_owned()));
+        }
+        // Another size or name than the header's would make this look at other entries than those that are read.
+        for extension in entry.pax_extensions().map_err(damaged)?.into_iter().flatten() {
+            if extension.map_err(damaged)?.key_bytes() != b"mtime" {
+                return Err(ReadError::Damaged("an extension that is not ours".to_owned()));
+            }
         }
     }
     Ok(())

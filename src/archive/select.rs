@@ -3,7 +3,7 @@
 use super::read::{self, Kind, ReadError};
 use super::root::{self, Root};
 use super::walk::{self, Rules, Tree, WalkError};
-use crate::model::files::RelPath;
+use crate::model::files::{Fetch, RelPath};
 use globset::{Glob, GlobMatcher};
 use rustix::fs::FileType;
 use std::ffi::OsStr;
@@ -48,6 +48,38 @@ impl<'a> Name<'a> {
             Some(text) => Ok(Self::Glob(Glob::new(text)?.compile_matcher())),
             None => Ok(Self::Plain(name)),
         }
+    }
+}
+
+/// What may come back, by what was asked for: a server could send anything.
+pub struct Asked<'a> {
+    below: &'a RelPath,
+    patterns: Vec<Vec<Name<'a>>>,
+}
+
+impl<'a> Asked<'a> {
+    /// The patterns of a task that ran in the directory `below` the root.
+    pub fn new(fetch: &'a Fetch, below: &'a RelPath) -> Result<Self, SelectError> {
+        let compiled = |pattern: &'a RelPath| pattern.names().map(Name::of).collect::<Result<Vec<_>, _>>();
+        Ok(Self { below, patterns: fetch.patterns.iter().map(compiled).collect::<Result<_, _>>()? })
+    }
+
+    /// Does a pattern name this path, or a directory above it?
+    pub fn names(&self, path: &RelPath) -> bool {
+        let mut names = path.names();
+        let inside = self.below.names().all(|name| names.next() == Some(name));
+        let rest: Vec<&OsStr> = names.collect();
+        inside && self.patterns.iter().any(|pattern| covers(pattern, &rest))
+    }
+}
+
+fn covers(pattern: &[Name<'_>], path: &[&OsStr]) -> bool {
+    let Some((first, rest)) = pattern.split_first() else { return true };
+    match (first, path.split_first()) {
+        (Name::Any, below) => covers(rest, path) || below.is_some_and(|(_, below)| covers(pattern, below)),
+        (_, None) => false,
+        (Name::Plain(name), Some((this, below))) => this == name && covers(rest, below),
+        (Name::Glob(glob), Some((this, below))) => glob.is_match(Path::new(this)) && covers(rest, below),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::archive::{AHEAD, Hashing, PIECE};
 use crate::model::failpoint::failpoint;
 use crate::model::files::Digest;
 use crate::model::id::{AttemptId, TaskId};
+use crate::model::resources::Bytes;
 use crate::protocol::agent::{Ended, Event, Packing, ToAgent};
 use crate::store::Home;
 use crate::store::files::Whereabouts;
@@ -17,6 +18,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
+
+/// So much of the home's disk is left free: the database lies on it.
+const RESERVE: u64 = 64 << 20;
 
 /// What is on its way home.
 #[derive(Debug)]
@@ -228,6 +232,16 @@ impl Arrival {
         let mut to = Hashing::new(file.try_clone()?);
         to.take_in(&file)?;
         let asked = to.len();
+        let stat = rustix::fs::fstatvfs(&file)?;
+        let free = stat.f_bavail * stat.f_frsize;
+        if free < packing.size.saturating_sub(asked).saturating_add(RESERVE) {
+            let _ = std::fs::remove_file(&path);
+            return Err(io::Error::other(format!(
+                "no room for {} here: {} are free",
+                Bytes(packing.size),
+                Bytes(free)
+            )));
+        }
         let Packing { digest, size, files, .. } = *packing;
         Ok(Self { path, to, asked, digest, size, files, again: false })
     }

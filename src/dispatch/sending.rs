@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 
 /// A transfer that takes longer than this is told of, and again after each of it.
 const TELL: Duration = Duration::from_secs(1);
+/// Pieces that one agent waits for.
+const NEEDS_MAX: usize = 1 << 16;
 
 /// What agents wait for.
 #[derive(Debug, Default)]
@@ -85,7 +87,11 @@ impl Sending {
 impl Dispatcher {
     /// An agent asks for a piece.
     pub(super) fn need(&mut self, route: Route, bundle: Digest, offset: u64, max: u32) {
-        self.sending.needs.entry(route).or_default().push_back(Need { bundle, offset, max });
+        let needs = self.sending.needs.entry(route).or_default();
+        // An agent asks for a few pieces of each bundle; one that asks for more and more is not listened to.
+        if needs.len() < NEEDS_MAX {
+            needs.push_back(Need { bundle, offset, max });
+        }
     }
 
     /// Sends what is asked for to those whose links are free.

@@ -1,14 +1,13 @@
 //! A look at a host before anything is installed there: a script over ssh that only reads.
 
 use super::ssh::Ssh;
+use crate::link;
 use crate::link::bootstrap::REMOTE_COMMAND;
 use crate::link::trouble::Trouble;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Write};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -119,7 +118,7 @@ struct Said {
 fn run(command: &mut Command, input: &[u8], limit: Duration) -> io::Result<Said> {
     let mut files = Vec::new();
     for name in [c"out", c"err"] {
-        files.push(File::from(memfd_create(name, MemfdFlags::CLOEXEC)?));
+        files.push(link::scratch(name, OUTPUT_MAX)?);
     }
     command.stdin(Stdio::piped()).stdout(files[0].try_clone()?).stderr(files[1].try_clone()?);
     let mut child = command.spawn()?;
@@ -136,12 +135,8 @@ fn run(command: &mut Command, input: &[u8], limit: Duration) -> io::Result<Said>
         child.kill()?;
     }
     let status = child.wait()?;
-    let mut text = |at: usize| -> io::Result<String> {
-        let mut bytes = Vec::new();
-        files[at].rewind()?;
-        (&files[at]).take(OUTPUT_MAX).read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    };
+    let mut text =
+        |at: usize| -> io::Result<String> { Ok(String::from_utf8_lossy(&link::written(&mut files[at])?).into_owned()) };
     Ok(Said { out: text(0)?, err: text(1)?, status: ended.then_some(status) })
 }
 

@@ -7,11 +7,12 @@ use crate::protocol::agent::MAGIC;
 use crate::protocol::frame::{FrameError, Inbox, Outbox};
 use bootstrap::{Bootstrap, find};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::fs::{MemfdFlags, OFlags, SealFlags, fcntl_add_seals, fcntl_getfl, fcntl_setfl, memfd_create};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, waitpid};
 use serde::{Serialize, de::DeserializeOwned};
+use std::ffi::CStr;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -20,7 +21,9 @@ use trouble::Trouble;
 /// Noise of a login shell that is skipped before the agent's first line.
 const NOISE_MAX: usize = 64 << 10;
 /// So much of the end of stderr is looked at.
-const STDERR_LOOK: u64 = 8 << 10;
+const STDERR_LOOK: usize = 8 << 10;
+/// So much of it is kept, the first that came.
+const STDERR_MAX: u64 = 1 << 20;
 /// A child whose stdout has ended may take so long to end itself.
 const END_WAIT: Duration = Duration::from_millis(500);
 
@@ -70,7 +73,7 @@ impl Link {
 
     /// Starts ssh with our script behind it.
     pub fn open_through(mut command: Command, bootstrap: Bootstrap) -> io::Result<Self> {
-        let stderr = File::from(memfd_create(c"grid ssh stderr", MemfdFlags::CLOEXEC)?);
+        let stderr = scratch(c"grid ssh stderr", STDERR_MAX)?;
         command.stderr(stderr.try_clone()?);
         Self::begin(command, Some(bootstrap), Some(stderr), MAGIC)
     }
@@ -79,7 +82,7 @@ impl Link {
     pub fn open_to(mut command: Command, magic: &'static [u8], through_ssh: bool) -> io::Result<Self> {
         let mut complaints = None;
         if through_ssh {
-            let stderr = File::from(memfd_create(c"grid ssh stderr", MemfdFlags::CLOEXEC)?);
+            let stderr = scratch(c"grid ssh stderr", STDERR_MAX)?;
             command.stderr(stderr.try_clone()?);
             complaints = Some(stderr);
         }
@@ -153,7 +156,8 @@ impl Link {
         };
         let mut piece = [0; 4096];
         let mut open = true;
-        loop {
+        // Not for ever where somebody prints faster than this reads.
+        while greeting.came.len() <= NOISE_MAX {
             match self.stdout.read(&mut piece) {
                 Ok(0) => {
                     open = false;
@@ -248,12 +252,8 @@ impl Link {
     /// The last of what ssh and the far side wrote to stderr.
     fn complaints(&mut self) -> String {
         let Some(file) = &mut self.stderr else { return String::new() };
-        let len = file.metadata().map_or(0, |m| m.len());
-        let mut text = Vec::new();
-        let read = file
-            .seek(SeekFrom::Start(len.saturating_sub(STDERR_LOOK)))
-            .and_then(|_| file.take(STDERR_LOOK).read_to_end(&mut text));
-        read.map_or_else(|_| String::new(), |_| String::from_utf8_lossy(&text).into_owned())
+        let text = written(file).unwrap_or_default();
+        String::from_utf8_lossy(&text[text.len().saturating_sub(STDERR_LOOK)..]).into_owned()
     }
 
     /// The far end's process.
@@ -265,7 +265,27 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.stdin = None;
-        // It leaves at the end of its stdin; here only the zombie is to be avoided if it already did.
-        let _ = self.child.try_wait();
+        // It leaves at the end of its stdin, which may take a while; nobody else waits for it.
+        if let Ok(None) = self.child.try_wait() {
+            let pid = Pid::from_child(&self.child);
+            let _ = std::thread::Builder::new().spawn(move || waitpid(Some(pid), WaitOptions::empty()));
+        }
     }
+}
+
+/// A file in memory for what a stranger's program says, which may be without end: after `max` bytes writing fails.
+pub fn scratch(name: &CStr, max: u64) -> io::Result<File> {
+    let file = File::from(memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
+    file.set_len(max)?;
+    fcntl_add_seals(&file, SealFlags::GROW)?;
+    Ok(file)
+}
+
+/// What was written to it. The writer shares its position, and has ended.
+pub fn written(file: &mut File) -> io::Result<Vec<u8>> {
+    let len = file.stream_position()?;
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.take(len).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }

@@ -6,7 +6,7 @@ use super::selecting::Chosen;
 use super::{Grid, OpsError, elsewhere, files_elsewhere, member_state};
 use crate::archive::read::{self, Kind, ReadError};
 use crate::archive::root::{self, Root};
-use crate::archive::select::{modified, same_bytes};
+use crate::archive::select::{Asked, modified, same_bytes};
 use crate::dispatch::start::{self, StartError};
 use crate::model::files::RelPath;
 use crate::model::id::{Index, TaskId};
@@ -150,10 +150,10 @@ fn one(grid: &Grid, row: &TaskRow, fetched: &Fetched, into: &Path) -> Result<Fet
                     return Ok(done);
                 }
             };
-            let sent = grid.store.view().launch(row.id)?.and_then(|launch| launch.workplace.sent().cloned());
-            let sent = sent.and_then(|sent| File::open(home.sent_file(sent.bundle)).ok());
+            let Some(launch) = grid.store.view().launch(row.id)? else { return Ok(done) };
+            let sent = launch.workplace.sent().and_then(|sent| File::open(home.sent_file(sent.bundle)).ok());
             match Client::open(into, &id, row.submitted_at, sent.as_ref()) {
-                Ok(client) => match client.unpack(&archive) {
+                Ok(client) => match client.check(&launch, &archive).and_then(|()| client.unpack(&archive)) {
                     Ok(files) => done.files = files,
                     Err(error) => done.error = Some(format!("refused: {error}")),
                 },
@@ -221,6 +221,19 @@ impl Client {
             .map_err(io::Error::other)?;
         }
         Ok(Self { root, suffix: format!(".grid-{id}"), submitted_at, sent: known })
+    }
+
+    /// Is all of it what was asked for? With `--dir` that is whatever is new or changed, but nothing of a repository's own.
+    fn check(&self, launch: &Launch, archive: &File) -> Result<(), ReadError> {
+        let Some(fetch) = &launch.fetch else { return Ok(()) };
+        let root = RelPath::default();
+        let below = launch.workplace.sent().map_or(&root, |sent| &sent.below);
+        let asked = Asked::new(fetch, below).map_err(io::Error::other)?;
+        let changed = |path: &RelPath| path.names().all(|name| name != ".git") || self.sent.contains_key(path);
+        read::entries(archive, |path, _, _| match asked.names(&path) || fetch.changed && changed(&path) {
+            true => Ok(()),
+            false => Err(ReadError::Kind { path: path.to_string(), what: "something that was not asked for" }),
+        })
     }
 
     /// Unpacks everything, or refuses the whole before anything is written.

@@ -100,7 +100,10 @@ fn stream(
         let verb = Verb::Fetch { index, offset: hashing.len() };
         let said = elsewhere::verb(grid, away, verb, &mut |word| {
             if let Answer::Output { bytes, .. } = word {
-                written = hashing.write_all(&bytes);
+                written = match hashing.len() + bytes.len() as u64 {
+                    len if len > size => Err(io::Error::other("more came than its home said")),
+                    _ => hashing.write_all(&bytes),
+                };
             }
             written.is_ok()
         });

@@ -37,9 +37,8 @@ pub fn take(grid: &mut Grid, what: Chosen, offset: u64, bytes: &[u8]) -> Result<
     // Several tasks may be sent with the same.
     file.lock().map_err(failed)?;
     let have = file.metadata().map_err(failed)?.len();
-    if have == 0 || bytes.is_empty() {
-        room(&file, sent.size - have.min(sent.size))?;
-    }
+    // With each piece: several may have begun with the same room in view.
+    room(&file, sent.size - have.min(sent.size))?;
     if offset != have || bytes.is_empty() || have + bytes.len() as u64 > sent.size {
         return Ok(Answer::Have { bytes: have });
     }

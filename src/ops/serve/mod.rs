@@ -147,6 +147,9 @@ impl Desk {
                 }
                 ToServe::Piece { ticket, bytes } => {
                     // One byte too many is enough to have it refused by its name.
+                    if lists.len() >= AT_ONCE && !lists.contains_key(&ticket) {
+                        continue;
+                    }
                     let room = (LIST_MAX + 1).saturating_sub(lists.values().map(Vec::len).sum());
                     lists.entry(ticket).or_default().extend(bytes.into_iter().take(room));
                 }
@@ -175,11 +178,8 @@ impl Desk {
         }
         let busy = {
             let mut open = locked(&self.open);
-            let busy = open.len() >= AT_ONCE;
-            if !busy {
-                open.insert(ticket);
-            }
-            busy
+            // A ticket that is worked at can't be used again: it would not be counted.
+            open.len() >= AT_ONCE || !open.insert(ticket)
         };
         if busy {
             return self.say(ticket, Answer::Denied(format!("{AT_ONCE} questions are worked at; try again")), true);
