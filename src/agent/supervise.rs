@@ -189,11 +189,10 @@ impl Supervisor {
         failpoint("supervisor-begun");
         let mut spawned = Running::spawn(&mut batch.order, member.clone(), outputs, from);
         if matches!(spawned, Err(NotSpawned::NoFormat(_))) && batch.order.go_through_shell() {
-            let outputs = match batch.order.outputs(&member) {
-                Ok(outputs) => outputs,
+            spawned = match batch.order.outputs(&member) {
+                Ok(outputs) => Running::spawn(&mut batch.order, member.clone(), outputs, from),
                 Err(why) => return Err(self.take_back(attempt, why)),
             };
-            spawned = Running::spawn(&mut batch.order, member.clone(), outputs, from);
         }
         failpoint("supervisor-spawned");
         // The directory may have gone since we looked: then nothing has ended, for nothing began.
