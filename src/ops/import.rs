@@ -106,7 +106,15 @@ pub fn plan(grid: &mut Grid, source: &Source, only: &[String]) -> Result<Plan, O
 
 fn inventory(source: &Source) -> Result<Inventory, OpsError> {
     let read = |path: &Path| {
-        std::fs::read_to_string(path).map_err(|error| OpsError::Refused(format!("{}: {error}", path.display())))
+        std::fs::read_to_string(path).map_err(|error| {
+            let hint = match (source, error.kind()) {
+                (Source::SshConfig(_), std::io::ErrorKind::NotFound) => {
+                    "; `grid server add NAME --ssh HOST` adds one host, a list comes in by `grid server import -`"
+                }
+                _ => "",
+            };
+            OpsError::Refused(format!("{}: {error}{hint}", path.display()))
+        })
     };
     Ok(match source {
         Source::Text(text) => names(text),
