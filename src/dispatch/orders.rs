@@ -50,7 +50,7 @@ impl Template {
             view.server_name(place.host)?.map_or_else(String::new, |n| n.to_string())
         };
         let apart = [&self.launch.stdout, &self.launch.stderr].into_iter().flatten().any(|p| p.lossy().contains('%'));
-        let batches: Vec<&[Claimed]> = if apart { members.chunks(1).collect() } else { vec![members] };
+        let batches = if apart { members.chunks(1).collect() } else { batches(members) };
         let prologue = view.prologue(place.host)?;
         let order = |batch| self.order(place, lane, boot, epoch, batch, &server, &host, prologue.clone());
         Ok(batches.into_iter().map(order).collect())
@@ -127,5 +127,45 @@ impl Template {
             }
         }
         Text::from(std::ffi::OsStr::from_bytes(&out).to_owned())
+    }
+}
+
+/// Entries in one message stay below this, far from the longest frame.
+const ENTRIES_BYTES: usize = 1 << 20;
+
+/// Members whose entries go in one message.
+fn batches(members: &[Claimed]) -> Vec<&[Claimed]> {
+    let mut batches = Vec::new();
+    let (mut from, mut bytes) = (0, 0);
+    for (at, member) in members.iter().enumerate() {
+        let entry = member.entry.as_ref().map_or(0, |entry| entry.as_bytes().len());
+        if at > from && bytes + entry > ENTRIES_BYTES {
+            batches.push(&members[from..at]);
+            (from, bytes) = (at, 0);
+        }
+        bytes += entry;
+    }
+    batches.push(&members[from..]);
+    batches
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::id::Index;
+
+    #[test]
+    fn long_lines_go_in_several_messages_and_none_is_left_out() {
+        let member = |index, len: usize| {
+            let entry = Some("x".repeat(len).as_str().into());
+            Claimed { index: Index(index), number: 1, entry }
+        };
+        let members: Vec<Claimed> = (0..128).map(|index| member(index, 127 << 10)).collect();
+        let split = batches(&members);
+        assert_eq!(split.iter().map(|batch| batch.len()).sum::<usize>(), 128);
+        assert!(split.iter().all(|batch| batch.len() <= 8), "{}", split.len());
+        assert_eq!(batches(&members[..3]).len(), 1);
+        assert_eq!(batches(&[member(0, 3 << 20), member(1, 1)]).len(), 2);
+        assert_eq!(batches(&[]).len(), 1);
     }
 }
