@@ -67,6 +67,8 @@ pub struct Dispatcher {
     pub(super) seen_classes: i64,
     /// The database is to be looked at.
     pub(super) stirred: bool,
+    /// The store's `data_version` at the last look.
+    pub(super) others: i64,
     /// Servers that a task can't start on: no working directory there, an output that can't be opened.
     pub(super) barred: HashMap<TaskId, Vec<(ServerId, String)>>,
     /// Servers that failed a task last: its next attempt goes elsewhere if it can.
@@ -190,6 +192,7 @@ fn begin(home: &Home, desk: Box<dyn Desk>) -> Result<Option<Begun>, DispatchErro
         seen_servers: 0,
         seen_classes: 0,
         stirred: true,
+        others: 0,
         barred: HashMap::new(),
         avoided: HashMap::new(),
         cancelling: HashSet::new(),

@@ -10,6 +10,9 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
+/// Without any news it looks so often whether others have changed the database.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
 impl Dispatcher {
     /// Waits until somebody speaks or something is due, and takes in what they say.
     pub(super) fn wait(&mut self, store: &Store, listener: &UnixListener) -> Result<(), DispatchError> {
@@ -50,6 +53,12 @@ impl Dispatcher {
                 fds.push(PollFd::from_borrowed_fd(caller.stream.as_fd(), PollFlags::IN | out));
             }
             match poll(&mut fds, Some(&timeout)) {
+                // A command that was shot between its commit and its word to us is heard of here.
+                Ok(0) => {
+                    let others = store.data_version()?;
+                    self.stirred |= others != self.others;
+                    self.others = others;
+                }
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(io::Error::from(error).into()),
             }
@@ -95,7 +104,7 @@ impl Dispatcher {
     /// How long nothing is due.
     fn timeout(&self) -> Duration {
         let now = Instant::now();
-        let mut due = now + Duration::from_secs(30);
+        let mut due = now + LOOK_EVERY;
         let patience = self.ways.patience;
         let links = self.links.values().filter_map(|slot| slot.due_at(patience));
         let again = self.look_again.filter(|_| self.queue.blocked().next().is_some());
@@ -118,7 +127,7 @@ impl Dispatcher {
             due = due.min(now + Duration::from_millis(200));
         }
         if self.idle() {
-            due = due.min(self.idle_since + self.idle_exit).min(now + Duration::from_secs(5));
+            due = due.min(self.idle_since + self.idle_exit);
         }
         if self.stirred || !self.inbox.is_empty() || self.queue.stirs() || self.has_pieces() {
             due = now;

@@ -259,6 +259,11 @@ impl Store {
         Ok(u32::try_from(found).unwrap_or(0))
     }
 
+    /// Another number whenever another process has committed since the last time.
+    pub fn data_version(&self) -> Result<i64> {
+        Ok(self.connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?)
+    }
+
     /// Bytes of the write-ahead log's file.
     pub fn log_len(&self) -> u64 {
         let mut path = self.home.database().into_os_string();

@@ -187,10 +187,11 @@ impl Desk {
         let desk = Arc::clone(self);
         std::thread::spawn(move || {
             let answer = desk.work(ticket, question).unwrap_or_else(|error| answer::of_error(&error));
-            desk.say(ticket, answer, true);
-            locked(&desk.open).remove(&ticket);
             locked(&desk.dropped).remove(&ticket);
             locked(&desk.on_the_way).remove(&ticket);
+            // Before the last word: whoever has heard it may use the ticket again.
+            locked(&desk.open).remove(&ticket);
+            desk.say(ticket, answer, true);
         });
     }
 
