@@ -4,13 +4,12 @@ pub use crate::link::trouble::Trouble;
 
 use super::ways;
 use crate::engine::ssh::Ssh;
+use crate::engine::trial;
 use crate::model::name::Name;
 use crate::model::ssh::{Login, Target};
 use crate::store::{StoreError, View};
 use std::ffi::OsString;
-use std::io::Read;
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Logins under way at a time.
 const AT_ONCE: usize = 8;
@@ -54,31 +53,12 @@ fn try_one(
     let ssh = Ssh { target, words: &words, login: &login, patience, binaries: Vec::new() };
     let mut command = ssh.command()?;
     command.arg("true").env_clear().envs(environment.iter().map(|(name, value)| (name, value))).env("LC_ALL", "C");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| Trouble::NoSsh(format!("{}: {error}", words[0])))?;
-    let stderr = child.stderr.take();
-    let reader = std::thread::spawn(move || {
-        let mut said = String::new();
-        // What is no text is no message of ssh's.
-        let _ = stderr.map(|mut stderr| stderr.read_to_string(&mut said));
-        said
-    });
-    let until = Instant::now() + patience + patience;
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break Some(status),
-            Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_millis(20)),
-            _ => break None,
-        }
-    };
-    let Some(status) = status else {
-        // It hangs after the connect; its end is what we want.
-        let _ = child.kill();
-        let _ = child.wait();
-        return Err(Trouble::Silent);
-    };
+    let said = trial::run(&mut command, b"", patience + patience);
+    let said = said.map_err(|error| Trouble::NoSsh(format!("{}: {error}", words[0])))?;
+    // One that hangs after the connect was ended.
+    let Some(status) = said.status else { return Err(Trouble::Silent) };
     if status.success() {
         return Ok(());
     }
-    Err(Trouble::classify(&reader.join().unwrap_or_default(), status.code(), false))
+    Err(Trouble::classify(&said.err, status.code(), false))
 }

@@ -52,6 +52,13 @@ pub struct Peer {
     session: usize,
 }
 
+impl Peer {
+    /// One that nobody has spoken to.
+    const fn down(now: Instant) -> Self {
+        Self { phase: Phase::Down, pending: Vec::new(), used: now, heard: now, session: 0 }
+    }
+}
+
 /// What is to be written down of an endpoint: who answers there, or why nobody does.
 pub type Finding = (Endpoint, Result<HomeId, String>);
 
@@ -100,13 +107,7 @@ impl PeerLinks {
             question: Some(question),
             pieces,
         };
-        let peer = self.all.entry(endpoint.clone()).or_insert_with(|| Peer {
-            phase: Phase::Down,
-            pending: Vec::new(),
-            used: now,
-            heard: now,
-            session: 0,
-        });
+        let peer = self.all.entry(endpoint.clone()).or_insert_with(|| Peer::down(now));
         peer.used = now;
         peer.pending.push(pending);
         self.knock(ways, endpoint)
@@ -115,13 +116,7 @@ impl PeerLinks {
     /// Opens the link to an endpoint if it is down; says what waits where it is up.
     pub fn knock(&mut self, ways: &mut Ways, endpoint: &Endpoint) -> Vec<(u64, FromDispatcher)> {
         let now = Instant::now();
-        let peer = self.all.entry(endpoint.clone()).or_insert_with(|| Peer {
-            phase: Phase::Down,
-            pending: Vec::new(),
-            used: now,
-            heard: now,
-            session: 0,
-        });
+        let peer = self.all.entry(endpoint.clone()).or_insert_with(|| Peer::down(now));
         let failed = match &mut peer.phase {
             Phase::Down => match ways.open_home(endpoint, peer.session) {
                 Ok((link, login)) => {

@@ -5,6 +5,7 @@ pub mod local;
 pub mod path;
 pub mod ssh;
 pub mod survey;
+pub mod trial;
 
 use crate::link::{Link, LinkError};
 

@@ -1,19 +1,14 @@
 //! A look at a host before anything is installed there: a script over ssh that only reads.
 
 use super::ssh::Ssh;
-use crate::link;
+use super::trial::run;
 use crate::link::bootstrap::REMOTE_COMMAND;
 use crate::link::trouble::Trouble;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::collections::BTreeMap;
-use std::io::{self, Write};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const SCRIPT: &str = include_str!("survey.sh");
-/// More than a host has to say.
-const OUTPUT_MAX: u64 = 1 << 20;
 
 /// What a host said of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -104,40 +99,6 @@ fn read(out: &str, nonce: &str) -> Survey {
         survey.facts.insert(name.to_owned(), value.trim().to_owned());
     }
     survey
-}
-
-/// What a command left.
-struct Said {
-    out: String,
-    err: String,
-    /// None: it was ended at the limit.
-    status: Option<ExitStatus>,
-}
-
-/// Runs a command to its end or to the limit. Files take what it says: nobody has to read while it speaks.
-fn run(command: &mut Command, input: &[u8], limit: Duration) -> io::Result<Said> {
-    let mut files = Vec::new();
-    for name in [c"out", c"err"] {
-        files.push(link::scratch(name, OUTPUT_MAX)?);
-    }
-    command.stdin(Stdio::piped()).stdout(files[0].try_clone()?).stderr(files[1].try_clone()?);
-    let mut child = command.spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // The script is shorter than a pipe; a command that ended already says itself why.
-        let _ = stdin.write_all(input);
-    }
-    let time = Timespec { tv_sec: limit.as_secs().cast_signed(), tv_nsec: i64::from(limit.subsec_nanos()) };
-    let ended = match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
-        Ok(pidfd) => poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&time)).is_ok_and(|n| n > 0),
-        Err(_) => true,
-    };
-    if !ended {
-        child.kill()?;
-    }
-    let status = child.wait()?;
-    let mut text =
-        |at: usize| -> io::Result<String> { Ok(String::from_utf8_lossy(&link::written(&mut files[at])?).into_owned()) };
-    Ok(Said { out: text(0)?, err: text(1)?, status: ended.then_some(status) })
 }
 
 #[cfg(test)]

@@ -1,0 +1,46 @@
+//! One run of ssh that is awaited: to its end or to a limit, with all that it said.
+
+use crate::link;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::io::{self, Write};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+/// More than a host has to say.
+const OUTPUT_MAX: u64 = 1 << 20;
+
+/// What a command left.
+#[derive(Debug)]
+pub struct Said {
+    pub out: String,
+    pub err: String,
+    /// None: it was ended at the limit.
+    pub status: Option<ExitStatus>,
+}
+
+/// Runs a command to its end or to the limit, with this on its stdin. Files take what it says: nobody has to read while it speaks.
+pub fn run(command: &mut Command, input: &[u8], limit: Duration) -> io::Result<Said> {
+    let mut files = Vec::new();
+    for name in [c"out", c"err"] {
+        files.push(link::scratch(name, OUTPUT_MAX)?);
+    }
+    command.stdin(Stdio::piped()).stdout(files[0].try_clone()?).stderr(files[1].try_clone()?);
+    let mut child = command.spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // The script is shorter than a pipe; a command that ended already says itself why.
+        let _ = stdin.write_all(input);
+    }
+    let time = Timespec { tv_sec: limit.as_secs().cast_signed(), tv_nsec: i64::from(limit.subsec_nanos()) };
+    let ended = match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
+        Ok(pidfd) => poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&time)).is_ok_and(|n| n > 0),
+        Err(_) => true,
+    };
+    if !ended {
+        child.kill()?;
+    }
+    let status = child.wait()?;
+    let mut text =
+        |at: usize| -> io::Result<String> { Ok(String::from_utf8_lossy(&link::written(&mut files[at])?).into_owned()) };
+    Ok(Said { out: text(0)?, err: text(1)?, status: ended.then_some(status) })
+}
