@@ -116,7 +116,10 @@ fn greet(home: &Home, input: &mut impl Read) -> Result<Option<(HomeId, FromServe
         )));
     }
     if !home.exists() {
-        return Err(OpsError::Refused(format!("{}: there is no home (no grid.db)", home.dir().display())));
+        return Err(OpsError::Refused(format!(
+            "{}: there is no home (no grid.db); the first `grid` command that is typed there makes one",
+            home.dir().display()
+        )));
     }
     let row = Store::open(home)?.view().home_row()?;
     let release = env!("CARGO_PKG_VERSION").to_owned();
