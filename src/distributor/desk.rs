@@ -14,7 +14,7 @@ use crate::model::name::Name;
 use crate::model::task::Request;
 use crate::model::time::Timestamp;
 use crate::model::user::User;
-use crate::protocol::distributor::{How, Offer, Offered};
+use crate::protocol::distributor::{How, Offer, Offered, Why};
 use crate::protocol::envelope::Envelope;
 use crate::protocol::seal;
 use crate::store::{StoreError, Tx, View};
@@ -116,9 +116,24 @@ impl Look {
             words: self.asked.words(self.offer),
             servers: verdicts.iter().map(|v| format!("{}: {}", v.server, v.reasons.join("; "))).take(300).collect(),
             relaxed: if hopeless { self.asked.relaxations() } else { Vec::new() },
+            why: None,
         }
     }
+
+    /// The same, with the verdicts: those that fit come first where there are too many for one answer.
+    pub fn offered_with_why(&self, view: &View<'_>) -> Result<Offered, StoreError> {
+        let mut verdicts: Vec<_> = self.asked.verdicts().iter().collect();
+        if verdicts.len() > VERDICTS_MAX {
+            verdicts.sort_by_key(|verdict| !verdict.qualifies);
+            verdicts.truncate(VERDICTS_MAX);
+        }
+        let verdicts = serde_json::to_string(&verdicts).unwrap_or_default();
+        Ok(Offered { why: Some(Why { verdicts, chosen: self.asked.chosen(view)? }), ..self.offered() })
+    }
 }
+
+/// Verdicts of one answer.
+const VERDICTS_MAX: usize = 1_000;
 
 /// Takes what was looked at in the same transaction.
 pub fn admit(

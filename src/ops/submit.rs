@@ -81,10 +81,10 @@ pub fn dry_run(grid: &mut Grid, draft: Draft) -> Result<report::Explained, OpsEr
     let request = completed(&grid.store.view(), draft, grid.client.clone(), &grid.me)?;
     let guest = Guest { user: grid.me.clone(), standing: Standing::Resident, home: None };
     let mut peers = Relay::new(grid.store.home(), &grid.login);
-    let found =
-        dry::search(&mut grid.store, &mut peers, &mut envelope(TaskUuid::new(), &request)?, &guest).map_err(refusal)?;
-    if let Some((summary, reasons)) = found.refused {
-        return Err(OpsError::NoMatch { summary, reasons });
+    let mut envelope = envelope(TaskUuid::new(), &request)?;
+    let found = dry::search(&mut grid.store, &mut peers, &mut envelope, &request, &guest).map_err(refusal)?;
+    if let Some(refused) = found.refused {
+        return Err(OpsError::NoMatch { summary: refused.summary, reasons: refused.reasons });
     }
     Ok(super::explain::of_search(&found.trace, &found.verdicts, found.chosen, Timestamp::now()))
 }

@@ -24,15 +24,15 @@ pub fn answer(desk: &Desk, grid: &mut Grid, ticket: Ticket, question: Question) 
             envelope.user = visitor.name().cloned();
             tiers(desk, grid, ticket, &guest, Asked::Place(envelope))
         }
-        Question::Offer { at, mut envelope, called } => {
+        Question::Look(mut envelope) => {
+            let (guest, visitor) = receive(desk, grid, &mut envelope)?;
+            envelope.user = visitor.name().cloned();
+            tiers(desk, grid, ticket, &guest, Asked::Look(envelope))
+        }
+        Question::Offer { at, mut envelope, called, why } => {
             let (guest, _) = receive(desk, grid, &mut envelope)?;
-            tiers(
-                desk,
-                grid,
-                ticket,
-                &guest,
-                Asked::Offer { at: at.as_ref(), called: called.as_ref(), envelope: &envelope },
-            )
+            let asked = Asked::Offer { at: at.as_ref(), called: called.as_ref(), envelope: &envelope, why };
+            tiers(desk, grid, ticket, &guest, asked)
         }
         Question::Commit { at, mut envelope, how, way } => {
             let (guest, _) = receive(desk, grid, &mut envelope)?;

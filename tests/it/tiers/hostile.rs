@@ -30,7 +30,7 @@ fn envelope(user: Option<&str>, sealed: Sealed) -> Envelope {
 }
 
 fn offer(envelope: Envelope) -> Question {
-    Question::Offer { at: None, envelope, called: None }
+    Question::Offer { at: None, envelope, called: None, why: false }
 }
 
 #[test]
