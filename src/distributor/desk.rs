@@ -11,6 +11,7 @@ use crate::model::demand::Target;
 use crate::model::distributor::Record;
 use crate::model::id::{ClientId, TaskId};
 use crate::model::name::Name;
+use crate::model::resources::Bytes;
 use crate::model::task::Request;
 use crate::model::time::Timestamp;
 use crate::model::user::User;
@@ -28,6 +29,8 @@ pub struct Guest {
     pub standing: Standing,
     /// $HOME of this home's account, where the caller may have another one: a directory below theirs is meant below this.
     pub home: Option<Text>,
+    /// What lies in this home for them.
+    pub kept: Bytes,
 }
 
 /// What a caller is to this home.
@@ -39,6 +42,15 @@ pub enum Standing {
     Owner,
     /// Somebody else: not placed on servers that run tasks under the owner's account, save where the owner allowed it.
     User,
+    /// Somebody else who may administer this home: the same wall, without a user's bounds.
+    Administrator,
+}
+
+impl Standing {
+    /// Not the home's own account.
+    pub const fn is_other(self) -> bool {
+        matches!(self, Self::User | Self::Administrator)
+    }
 }
 
 /// The attribute of a server by which the owner lets others' tasks run there under the home's own account.
@@ -91,7 +103,7 @@ pub fn look(
     let user = whose(view, &request, guest)?;
     let client = client_of(view, &request)?;
     move_home(&mut request, guest);
-    if guest.standing == Standing::User {
+    if guest.standing.is_other() {
         // Alone first: what is no expression by itself must not become one by what is put around it.
         Query::new(&request.demand, &user, &client)?;
         let wall = format!("server.{SHARED_ACCOUNT} == true");

@@ -97,6 +97,15 @@ pub enum Question {
     Transfer(Report),
     /// To a first tier: as `Place`, but nobody takes anything. Answered by [`Answer::Report`] as JSON.
     Look(Envelope),
+    /// About a server of the second-tier member `at`, which a first tier passes on. For who may administer.
+    Manage { user: Option<Name>, at: Option<Name>, server: Name, order: ServerOrder },
+}
+
+/// What is to become of a server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ServerOrder {
+    Drain { reason: String },
+    Resume,
 }
 
 /// How a commit takes a task.
@@ -196,7 +205,7 @@ impl Question {
     /// The first version of the protocol that has it.
     pub const fn since(&self) -> u32 {
         match self {
-            Self::Look(_) => 2,
+            Self::Look(_) | Self::Manage { .. } => 2,
             _ => 1,
         }
     }

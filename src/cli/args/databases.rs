@@ -77,7 +77,7 @@ Examples:
   grid user allow front-a --vouch                             # a first tier, which may speak for its users")]
 pub struct UserAllow {
     pub name: Name,
-    /// What it may do: submit (its own tasks only), see-all, operate
+    /// What it may do: submit (its own tasks only), see-all, operate (change all tasks), administer (drain servers, without bounds)
     #[arg(long, value_name = "ROLE")]
     pub role: Option<Role>,
     /// It is a first tier: it may speak for its users, who have to be users here too

@@ -19,12 +19,12 @@ fn knock(grid: &Grid) -> Caller {
     Caller::knock(&mut grid.typed(["serve"]))
 }
 
-fn greeted(grid: &Grid, badge: &[&str], home: HomeId) -> Caller {
+pub fn greeted(grid: &Grid, badge: &[&str], home: HomeId) -> Caller {
     let mut command = grid.typed(["serve"]);
     Caller::greeted(command.args(badge), home)
 }
 
-fn envelope(user: Option<&str>, sealed: Sealed) -> Envelope {
+pub fn envelope(user: Option<&str>, sealed: Sealed) -> Envelope {
     let user = user.map(|name| name.parse().unwrap());
     Envelope { version: 1, uuid: TaskUuid::new(), round: 1_000, user, hops: 0, sealed, list: None }
 }

@@ -93,7 +93,7 @@ pub struct World {
 }
 
 pub fn guest() -> Guest {
-    Guest { user: "me".parse().unwrap(), standing: Standing::Resident, home: None }
+    Guest { user: "me".parse().unwrap(), standing: Standing::Resident, home: None, kept: Bytes(0) }
 }
 
 /// A home with one server of this many processors.
