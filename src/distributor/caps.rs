@@ -4,6 +4,7 @@ use super::desk::{Guest, Standing};
 use super::tier2::TierError;
 use crate::model::attribute::Value;
 use crate::model::command::Command;
+use crate::model::id::TaskUuid;
 use crate::model::resources::Bytes;
 use crate::model::task::{Members, Request};
 use crate::store::View;
@@ -20,6 +21,17 @@ const MEMBERS_MAX: u32 = 10_000_000;
 const SPOOL_MAX: Bytes = Bytes(10 << 30);
 /// Tasks of one user from elsewhere that wait, where `user_waiting` says nothing else.
 const WAITING_MAX: u64 = 10_000;
+
+/// Refusals for good that are kept here, as far as users from elsewhere have a share in them.
+const TOMBSTONES_MAX: u32 = 100_000;
+
+/// A refusal for good is a row: strangers may not fill the disk with them. Who is told this may ask again later.
+pub fn check_tombstones(view: &View<'_>, uuid: TaskUuid, guest: &Guest) -> Result<(), TierError> {
+    if !guest.standing.is_other() || view.held_by_uuid(uuid)?.0.is_some() || !view.has_tombstones(TOMBSTONES_MAX)? {
+        return Ok(());
+    }
+    Err(over("refusals for good", TOMBSTONES_MAX, format!("{TOMBSTONES_MAX} until `grid gc` has removed old ones")))
+}
 
 fn over(what: &str, found: impl std::fmt::Display, max: impl std::fmt::Display) -> TierError {
     TierError::Denied(format!("{what}: {found}, this home takes {max} at most"))

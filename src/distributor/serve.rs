@@ -1,5 +1,6 @@
 //! What this home's tiers answer to callers from other homes; `grid serve` is the door, this the counter behind it.
 
+use super::caps;
 use super::desk::{self, Came, Guest, Taking};
 use super::dry;
 use super::front::{self, Sought};
@@ -51,8 +52,14 @@ pub fn answer(
         }
         Asked::Look(mut envelope) => dry::answer(store, peers, &mut envelope, guest, each),
         Asked::Offer { at, called, envelope, why } => offer(store, at, called, (envelope, why), guest),
-        Asked::Commit { at, envelope, how, way } => commit(store, at, envelope, how, way, guest),
-        Asked::Find(sought) => front::find(store, peers, &sought, each),
+        Asked::Commit { at, envelope, how, way } => {
+            caps::check_tombstones(&store.view(), envelope.uuid, guest)?;
+            commit(store, at, envelope, how, way, guest)
+        }
+        Asked::Find(sought) => {
+            caps::check_tombstones(&store.view(), sought.uuid, guest)?;
+            front::find(store, peers, &sought, each)
+        }
     }
 }
 

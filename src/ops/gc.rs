@@ -51,7 +51,8 @@ pub fn gc(grid: &mut Grid, dry_run: bool) -> Result<Collected, OpsError> {
             break;
         }
     }
-    grid.store.write::<_, OpsError>(Durability::Normal, |tx| Ok(tx.drop_tombstones(rows_before)?))?;
+    let tombstones_before = now.minus(TOMBSTONES).max(rows_before);
+    grid.store.write::<_, OpsError>(Durability::Normal, |tx| Ok(tx.drop_tombstones(tombstones_before)?))?;
     if done.tasks > 0 {
         (done.notes, done.classes) = grid.store.write::<_, OpsError>(Durability::Normal, |tx| Ok(tx.drop_unused()?))?;
     }
@@ -76,6 +77,9 @@ fn old_files(dir: &Path, view: &View<'_>, before: Timestamp) -> Result<Vec<(Path
     }
     Ok(old)
 }
+
+/// Longer than any process stands still and then goes on: nobody comes back to what was refused for good before that.
+const TOMBSTONES: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// A submit takes so long at most; what is older and belongs to no task was left by one that died or was refused.
 const PACKING: Duration = Duration::from_secs(24 * 3600);

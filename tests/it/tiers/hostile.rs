@@ -33,6 +33,10 @@ fn offer(envelope: Envelope) -> Question {
     Question::Offer { at: None, envelope, called: None, why: false }
 }
 
+fn find(uuid: TaskUuid) -> Question {
+    Question::Find { uuid, round: 1_999, onward: false, age_ms: 0, among: None }
+}
+
 #[test]
 fn noise_huge_lengths_and_other_versions_are_refused_and_the_home_stands() {
     let grid = Grid::new();
@@ -58,11 +62,14 @@ fn noise_huge_lengths_and_other_versions_are_refused_and_the_home_stands() {
     caller.say.write_all(&[0xff; 64]).unwrap();
     assert!(matches!(caller.hear(), Some(FromServe::Unfit { .. })));
     caller.leaves();
-    // A slow drip that ends in the middle of a frame is no harm.
+    // A slow drip holds up nobody else, and that it ends in the middle of a frame is no harm.
     let mut caller = greeted(&grid, &[], stranger());
     for byte in [9, 0, 0, 0, 0x81] {
         caller.say.write_all(&[byte]).unwrap();
         caller.say.flush().unwrap();
+        let mut other = greeted(&grid, &[], stranger());
+        assert_eq!(other.ask(find(TaskUuid::new())), Answer::Nowhere);
+        other.leaves();
     }
     caller.leaves();
     // What is no home is made by nobody.
@@ -206,9 +213,42 @@ fn users_are_who_their_key_says_and_run_only_where_the_owner_lets_them() {
     let Answer::Placed(placed) = alice.ask(Question::Commit { at: None, envelope, how: How::Queue, way }) else {
         panic!()
     };
-    grid.grid(["wait", &placed.task.id.to_string()]).ok();
+    let id = placed.task.id.to_string();
+    grid.grid(["wait", &id]).ok();
+    let read = grid.grid(["logs", &id]);
+    assert!(read.out.starts_with(b"SQLite format 3"), "README says so: {read:?}");
     alice.leaves();
     front.leaves();
+}
+
+#[test]
+fn refusals_for_good_do_not_fill_the_disk() {
+    let grid = Grid::new();
+    grid.grid(["user", "add", "alice"]).ok();
+    grid.grid(["server", "set", "local", "--shared-account"]).ok();
+    let mut alice = greeted(&grid, &["--as", "alice"], stranger());
+    let way = Way { front: "f".into(), member: "m".into(), search: String::new() };
+    let task = || envelope(None, seal::seal(&request()).unwrap().0);
+    let commit = |envelope| Question::Commit { at: None, envelope, how: How::Queue, way: way.clone() };
+    let hers = task();
+    assert!(matches!(alice.ask(commit(hers.clone())), Answer::Placed(_)));
+    assert_eq!(alice.ask(find(TaskUuid::new())), Answer::Nowhere);
+    let database = rusqlite::Connection::open(grid.home().join("grid.db")).unwrap();
+    let many = "WITH RECURSIVE n(k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM n WHERE k < 100000)
+                INSERT INTO tombstone SELECT randomblob(16), 1999, ?1 FROM n";
+    let long_ago = grid::model::time::Timestamp::now().0 - 40 * 24 * 3_600_000;
+    database.execute(many, [long_ago]).unwrap();
+    // She is told so, and can't have it settled now; what is hers is found, and the owner goes on.
+    alice.denied(find(TaskUuid::new()), &["refusals for good", "100000", "grid gc"]);
+    alice.denied(commit(task()), &["refusals for good"]);
+    assert!(matches!(alice.ask(find(hers.uuid)), Answer::Placed(_)));
+    let mut owner = greeted(&grid, &[], stranger());
+    assert_eq!(owner.ask(find(TaskUuid::new())), Answer::Nowhere);
+    grid.grid(["gc"]).ok();
+    assert_eq!(alice.ask(find(TaskUuid::new())), Answer::Nowhere);
+    assert!(database.query_row("SELECT count(*) FROM tombstone", [], |row| row.get::<_, u32>(0)).unwrap() < 20);
+    alice.leaves();
+    owner.leaves();
 }
 
 fn report(name: &str, home: HomeId, sequence: u64, running: u32) -> Report {
