@@ -22,6 +22,8 @@ mod loss;
 mod many;
 #[path = "ssh/schedules.rs"]
 mod schedules;
+#[path = "ssh/speed.rs"]
+mod speed;
 #[path = "ssh/tiers.rs"]
 mod tiers;
 #[path = "ssh/trust.rs"]
