@@ -20,6 +20,8 @@ mod lab;
 mod loss;
 #[path = "ssh/many.rs"]
 mod many;
+#[path = "ssh/page.rs"]
+mod page;
 #[path = "ssh/schedules.rs"]
 mod schedules;
 #[path = "ssh/speed.rs"]
