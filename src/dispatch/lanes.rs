@@ -3,6 +3,7 @@
 use crate::matching::Place;
 use crate::model::id::{AttemptId, ClassId, LaneId, TaskId};
 use crate::model::resources::Needs;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,8 @@ pub struct Lane {
 pub struct Lanes {
     lanes: HashMap<LaneId, Lane>,
     of: HashMap<AttemptId, LaneId>,
+    /// How many lanes work for each task.
+    working: HashMap<TaskId, u32>,
     /// How long attempts of a class take: decides how many a lane is given ahead.
     pace: HashMap<ClassId, Duration>,
 }
@@ -44,13 +47,10 @@ impl Lanes {
     /// Adds an attempt to a lane, which is made if it is new.
     pub fn put(&mut self, id: LaneId, class: ClassId, place: Place, needs: Needs, held: Held) {
         self.of.insert(held.attempt, id);
-        let lane = self.lanes.entry(id).or_insert_with(|| Lane {
-            class,
-            task: held.task,
-            place,
-            needs,
-            attempts: VecDeque::new(),
-            recalled: false,
+        let working = &mut self.working;
+        let lane = self.lanes.entry(id).or_insert_with(|| {
+            *working.entry(held.task).or_default() += 1;
+            Lane { class, task: held.task, place, needs, attempts: VecDeque::new(), recalled: false }
         });
         if !lane.attempts.iter().any(|there| there.attempt == held.attempt) {
             lane.attempts.push_back(held);
@@ -59,8 +59,20 @@ impl Lanes {
 
     /// The lane works for this task now.
     pub fn give_to(&mut self, id: LaneId, task: TaskId) {
-        if let Some(lane) = self.lanes.get_mut(&id) {
-            lane.task = task;
+        if let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.task != task) {
+            let before = std::mem::replace(&mut lane.task, task);
+            *self.working.entry(task).or_default() += 1;
+            self.left(before);
+        }
+    }
+
+    /// A lane does not work for a task any more.
+    fn left(&mut self, task: TaskId) {
+        if let Entry::Occupied(mut lanes) = self.working.entry(task) {
+            *lanes.get_mut() -= 1;
+            if *lanes.get() == 0 {
+                lanes.remove();
+            }
         }
     }
 
@@ -101,7 +113,9 @@ impl Lanes {
 
     /// Takes an empty lane away.
     pub fn close(&mut self, id: LaneId) -> Option<Lane> {
-        self.lanes.remove(&id)
+        let lane = self.lanes.remove(&id)?;
+        self.left(lane.task);
+        Some(lane)
     }
 
     /// Lanes in which nothing is left.
@@ -111,8 +125,7 @@ impl Lanes {
 
     /// Lanes of one task: what `%n` limits.
     pub fn count_of(&self, task: TaskId) -> u32 {
-        let of = self.lanes.values().filter(|lane| lane.task == task).count();
-        u32::try_from(of).unwrap_or(u32::MAX)
+        self.working.get(&task).copied().unwrap_or(0)
     }
 
     /// Learns how long attempts of a class take.

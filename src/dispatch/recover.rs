@@ -106,9 +106,7 @@ impl Dispatcher {
             tx.record_contact(id, now)?;
             if let Some(distributor) = self.fleets.iter().find(|(_, f)| f.get(id).is_some()).map(|(d, _)| *d) {
                 self.queue.free(distributor, id);
-                let groups: Vec<ServerId> =
-                    self.fleets[&distributor].servers().filter(|s| s.pool.is_none()).map(|s| s.id).collect();
-                for group in groups {
+                for group in self.fleets[&distributor].felt_by(None) {
                     self.queue.free(distributor, group);
                 }
             }

@@ -231,8 +231,13 @@ impl Fleet {
     }
 
     /// The best of these servers alone: what a waiting class is asked again for when only they changed.
-    pub fn best_among(&self, query: &Query, for_task: Option<TaskId>, servers: &[ServerId]) -> Option<Choice> {
-        self.best_of(query, for_task, servers.iter().filter_map(|id| self.row(*id)))
+    pub fn best_among<'s>(
+        &self,
+        query: &Query,
+        for_task: Option<TaskId>,
+        servers: impl IntoIterator<Item = &'s ServerId>,
+    ) -> Option<Choice> {
+        self.best_of(query, for_task, servers.into_iter().filter_map(|id| self.row(*id)))
     }
 
     fn best_of(&self, query: &Query, for_task: Option<TaskId>, rows: impl Iterator<Item = usize>) -> Option<Choice> {
