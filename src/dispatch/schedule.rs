@@ -129,7 +129,7 @@ fn place(
     };
     let Some((head, choice)) = choose_head(d, tx, class, distributor, first)? else {
         d.queue.block(key);
-        d.want_for(class);
+        d.want_for_blocked(class);
         d.to_explain.add(class);
         return Ok(());
     };
