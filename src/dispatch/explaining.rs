@@ -65,7 +65,7 @@ impl Dispatcher {
             loop {
                 if let Some((key, distributor)) = self.queue.blocked_at(class)
                     && compile(self, tx, class)?
-                    && let (Some(compiled), Some(fleet)) = (self.compiled.get(&class), self.fleets.get(&distributor))
+                    && let (Some(compiled), Some(fleet)) = (self.compiled.get(&class), self.fleets.get(distributor))
                 {
                     let verdicts = fleet.explain(&compiled.query, Some(key.1), Timestamp::now());
                     tx.set_class_reason(class, Some(&summary(&verdicts)))?;

@@ -3,7 +3,7 @@
 
 use super::links::Route;
 use super::serve::{DispatchError, Dispatcher};
-use crate::distributor::tier2;
+use crate::distributor::fleets;
 use crate::model::id::ClassId;
 use crate::model::time::Timestamp;
 use crate::protocol::agent::ToAgent;
@@ -57,7 +57,7 @@ impl Dispatcher {
         let view = store.view();
         let watch = watch_list(view.setting("watch")?.as_deref());
         let script = view.setting("probe_script")?;
-        let fresh = tier2::stale_after(&view)? / 2;
+        let fresh = fleets::stale_after(&view)? / 2;
         for route in due {
             self.tell(route, &ToAgent::Probe { watch: watch.clone(), script: script.clone() });
             if let Some(slot) = self.links.get_mut(&route) {
@@ -80,8 +80,8 @@ impl Dispatcher {
         let Some(compiled) = self.compiled.get(&class) else { return };
         let unsure: Vec<Route> = self
             .fleets
-            .values()
-            .flat_map(|fleet| fleet.unsure(&compiled.query).into_iter().filter_map(|id| fleet.get(id)))
+            .iter()
+            .flat_map(|(_, fleet)| fleet.unsure(&compiled.query).into_iter().filter_map(|id| fleet.get(id)))
             .filter_map(|server| Route::to(&server.engine))
             .collect();
         let now = Instant::now();

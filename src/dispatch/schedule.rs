@@ -6,11 +6,11 @@ use super::orders::Template;
 use super::queue::{Freed, Key};
 use super::serve::{DispatchError, Dispatcher};
 use super::turn::Outcome;
+use crate::distributor::fleets::Booking;
+use crate::distributor::tier2::VERDICTS_FREE;
 use crate::matching::{Choice, Place, Query};
 use crate::model::demand::{Demand, Target};
 use crate::model::id::{AttemptId, BootId, ClassId, DistributorId, Epoch, LaneId, ServerId, TaskId};
-use crate::model::resources::Needs;
-use crate::model::server::Server;
 use crate::model::time::Timestamp;
 use crate::store::classes::Head;
 use crate::store::ledger::Ledger;
@@ -31,9 +31,7 @@ const SLICE: Duration = Duration::from_millis(10);
 /// Compiled classes that are kept.
 const COMPILED_MAX: usize = 4_096;
 
-/// Fleets up to so many servers may keep a verdict with each placement.
-const VERDICTS_FREE: usize = 32;
-/// In larger ones each placement allows for the verdicts of so many servers more (about 150 bytes each) ..
+/// In large fleets each placement allows for the verdicts of so many servers more (about 150 bytes each) ..
 const VERDICTS_PER_PLACEMENT: usize = 4;
 /// .. and so many may be written at once.
 pub(super) const VERDICTS_MAX: usize = 40_000;
@@ -93,13 +91,13 @@ pub fn top_up(
             head = next_head(d, tx, class, Some(own), barred)?;
         }
         let Some(head) = head.filter(|h| !d.avoided.contains_key(&h.task)) else { continue };
-        d.book(held_place, needs, Booking::GiveBack);
+        d.fleets.book(held_place, needs, Booking::GiveBack);
         let still = d.compiled.get(&class).zip(fleet_with(d, held_place.server)).is_some_and(|(c, fleet)| {
             fleet
                 .best_among(&c.query, Some(head.task), &[held_place.server])
                 .is_some_and(|choice| choice.place == held_place)
         });
-        d.book(held_place, needs, Booking::Take);
+        d.fleets.book(held_place, needs, Booking::Take);
         if still {
             let count = d.lanes.window(class).saturating_sub(u32::try_from(has).unwrap_or(u32::MAX));
             fill(d, tx, ledger, outcome, &head, id, held_place, (boot, d.epoch, None), count)?;
@@ -148,12 +146,17 @@ fn place(
     let verdict = verdict(d, tx, class, distributor, head.task)?;
     let lane = tx.new_lane()?;
     tx.take(choice.place.server, choice.place.host, needs)?;
-    d.book(choice.place, needs, Booking::Take);
+    d.fleets.book(choice.place, needs, Booking::Take);
+    for server in [choice.place.server, choice.place.host] {
+        if d.fleets.with(server).is_some_and(|(_, fleet)| !fleet.has_slot(server)) {
+            d.queue.full(distributor, server);
+        }
+    }
     let window = d.lanes.window(class);
     let filled = fill(d, tx, ledger, outcome, &head, lane, choice.place, (boot, sent, verdict), window)?;
     if filled == 0 {
         tx.give_back(choice.place.server, choice.place.host, needs)?;
-        d.book(choice.place, needs, Booking::GiveBack);
+        d.fleets.book(choice.place, needs, Booking::GiveBack);
         // Cancelled or held in this very transaction: the counts follow at its end, and with them the class.
         d.queue.forget(class);
         d.stirred = true;
@@ -201,7 +204,7 @@ fn verdict(
     distributor: DistributorId,
     task: TaskId,
 ) -> Result<Option<NoteId>, StoreError> {
-    let (Some(compiled), Some(fleet)) = (d.compiled.get(&class), d.fleets.get(&distributor)) else { return Ok(None) };
+    let (Some(compiled), Some(fleet)) = (d.compiled.get(&class), d.fleets.get(distributor)) else { return Ok(None) };
     let servers = fleet.servers().len();
     let fresh = Duration::from_secs(if servers > VERDICTS_FREE { 10 } else { 1 });
     if let Some((_, note)) = d.judged.get(&class).filter(|(at, _)| at.elapsed() < fresh) {
@@ -275,7 +278,7 @@ fn choose(
     distributor: DistributorId,
     task: TaskId,
 ) -> Result<Option<Choice>, StoreError> {
-    let (Some(compiled), Some(fleet)) = (d.compiled.get(&class), d.fleets.get(&distributor)) else { return Ok(None) };
+    let (Some(compiled), Some(fleet)) = (d.compiled.get(&class), d.fleets.get(distributor)) else { return Ok(None) };
     let barred: Vec<ServerId> = d.barred.get(&task).into_iter().flatten().map(|(server, _)| *server).collect();
     let avoided = d.avoided.get(&task).copied();
     if barred.is_empty() && avoided.is_none() {
@@ -305,12 +308,12 @@ fn choose(
 
 fn fits_among(d: &Dispatcher, freed: &Freed) -> bool {
     let Freed { key, distributor, servers } = freed;
-    let (Some(compiled), Some(fleet)) = (d.compiled.get(&key.2), d.fleets.get(distributor)) else { return false };
+    let (Some(compiled), Some(fleet)) = (d.compiled.get(&key.2), d.fleets.get(*distributor)) else { return false };
     fleet.best_among(&compiled.query, Some(key.1), servers.as_ref()).is_some()
 }
 
 fn fleet_with(d: &Dispatcher, server: ServerId) -> Option<&crate::matching::Fleet> {
-    d.fleets.values().find(|fleet| fleet.get(server).is_some())
+    d.fleets.with(server).map(|(_, fleet)| fleet)
 }
 
 fn boot_of(d: &Dispatcher, place: Place) -> Option<BootId> {
@@ -340,43 +343,7 @@ pub fn compile(d: &mut Dispatcher, tx: &Tx<'_>, id: ClassId) -> Result<bool, Sto
     Ok(true)
 }
 
-/// What is done to a place in the fleets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Booking {
-    Take,
-    GiveBack,
-}
-
 impl Dispatcher {
-    /// Mirrors a booking in the fleets. Servers of several distributors may share a host: its pool is the same for all.
-    pub(super) fn book(&mut self, place: Place, needs: Needs, booking: Booking) {
-        let Some(own) = self.fleets.iter().find(|(_, f)| f.get(place.host).is_some()).map(|(id, _)| *id) else {
-            return;
-        };
-        let Some(fleet) = self.fleets.get_mut(&own) else { return };
-        match booking {
-            Booking::Take => fleet.take(place, needs),
-            Booking::GiveBack => fleet.give_back(place, needs),
-        }
-        for server in [place.server, place.host] {
-            if !fleet.has_slot(server) {
-                self.queue.full(own, server);
-            }
-        }
-        let Some(pool) = fleet.get(place.host).and_then(|s| s.pool.clone()) else { return };
-        for (id, fleet) in &mut self.fleets {
-            let shares = |s: &&Server| s.pool.as_ref().is_some_and(|p| p.host == pool.host);
-            if *id == own {
-                continue;
-            }
-            let sharing = fleet.servers().find(shares).cloned();
-            if let Some(mut server) = sharing {
-                server.pool = Some(pool.clone());
-                fleet.set(server);
-            }
-        }
-    }
-
     /// A class's place in the queue after some of it was placed.
     fn requeue(&mut self, tx: &Tx<'_>, key: Key) -> Result<(), DispatchError> {
         let class = key.2;

@@ -15,10 +15,12 @@ use super::sending::Sending;
 use super::start::{self, Startup, socket_path};
 use super::turn;
 use super::ways::Ways;
-use crate::matching::{Fleet, Place};
+use crate::distributor::fleets::Fleets;
+use crate::matching::Place;
 use crate::model::attempt::Stream;
-use crate::model::id::{AttemptId, ClassId, DistributorId, Epoch, Index, ServerId, TaskId};
+use crate::model::id::{AttemptId, ClassId, Epoch, Index, ServerId, TaskId};
 use crate::model::name::Name;
+use crate::model::open_files;
 use crate::model::time::{Timestamp, parse_duration};
 use crate::protocol::agent::{FromAgent, ToAgent};
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
@@ -54,7 +56,7 @@ pub struct Dispatcher {
     pub(super) desk: Box<dyn Desk>,
     pub(super) lanes: Lanes,
     pub(super) queue: Queue,
-    pub(super) fleets: HashMap<DistributorId, Fleet>,
+    pub(super) fleets: Fleets,
     pub(super) compiled: HashMap<ClassId, Compiled>,
     pub(super) fetches: Fetches,
     pub(super) sending: Sending,
@@ -112,6 +114,7 @@ pub struct Dispatcher {
 pub fn serve(home: &Home, desk: Box<dyn Desk>, answer: &mut dyn Write) -> Result<(), DispatchError> {
     // Away from the starter's terminal and its Ctrl-C. It fails only for a group leader, who has done that already.
     let _ = rustix::process::setsid();
+    open_files::raise();
     let said = match begin(home, desk) {
         Ok(Some(begun)) => {
             let pid = rustix::process::getpid().as_raw_nonzero().get();
@@ -184,7 +187,7 @@ pub(super) fn begin(home: &Home, desk: Box<dyn Desk>) -> Result<Option<Begun>, D
         desk,
         lanes: Lanes::default(),
         queue: Queue::default(),
-        fleets: HashMap::new(),
+        fleets: Fleets::kept(),
         compiled: HashMap::new(),
         fetches: Fetches::default(),
         sending: Sending::default(),

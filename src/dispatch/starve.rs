@@ -38,7 +38,7 @@ impl Dispatcher {
                 continue;
             }
             served.insert(distributor);
-            let kept = self.fleets.get(&distributor).is_some_and(|f| f.servers().any(|s| s.kept_for.is_some()));
+            let kept = self.fleets.get(distributor).is_some_and(|f| f.servers().any(|s| s.kept_for.is_some()));
             if !kept && let Some(server) = self.soonest(distributor, key.2) {
                 tx.keep_server(server, Some(row.task))?;
                 tx.trace(row.task, now, "waits too long: a server is kept for it")?;
@@ -50,8 +50,7 @@ impl Dispatcher {
 
     /// Servers kept for tasks that do not wait any more are for everybody again.
     fn free_kept(&mut self, tx: &Tx<'_>) -> Result<(), DispatchError> {
-        let kept: Vec<(ServerId, TaskId)> =
-            self.fleets.values().flat_map(|f| f.servers()).filter_map(|s| Some((s.id, s.kept_for?))).collect();
+        let kept: Vec<(ServerId, TaskId)> = self.fleets.servers().filter_map(|s| Some((s.id, s.kept_for?))).collect();
         for (server, task) in kept {
             if tx.task(task)?.is_none_or(|row| row.counts.waiting == 0) {
                 tx.keep_server(server, None)?;
@@ -62,7 +61,7 @@ impl Dispatcher {
 
     /// Of the servers that would fit if nothing ran, the one that has the least to finish first.
     fn soonest(&self, distributor: DistributorId, class: crate::model::id::ClassId) -> Option<ServerId> {
-        let (fleet, compiled) = (self.fleets.get(&distributor)?, self.compiled.get(&class)?);
+        let (fleet, compiled) = (self.fleets.get(distributor)?, self.compiled.get(&class)?);
         let empty = |server: &Server| {
             let mut server = server.clone();
             server.taken = Taken::default();

@@ -5,9 +5,10 @@ use super::links::{Route, Slot};
 use super::orders::{Order, Template};
 use super::schedule;
 use super::serve::{DispatchError, Dispatcher};
-use crate::matching::{Fleet, Place};
+use crate::distributor::fleets::Booking;
+use crate::matching::Place;
 use crate::model::failpoint::failpoint;
-use crate::model::id::{AttemptId, ClassId, Index, LaneId, TaskId};
+use crate::model::id::{AttemptId, BootId, ClassId, Index, LaneId, TaskId};
 use crate::model::resources::Needs;
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{Event, FromAgent, ToAgent};
@@ -103,12 +104,8 @@ impl Dispatcher {
         store.write(durability, |tx| {
             let now = Timestamp::now();
             self.look_at_servers(tx)?;
-            if !orders.is_empty() {
-                self.take_orders(tx, orders, &mut outcome)?;
-                self.look_at_servers(tx)?;
-            }
-            let stale_after = crate::distributor::tier2::stale_after(tx)?;
-            self.fleets.values_mut().for_each(|fleet| fleet.trust(stale_after, now));
+            self.fleets.look_up(tx, now)?;
+            self.take_orders(tx, orders, &mut outcome)?;
             for (server, _) in self.callers.probes() {
                 if self.route_to(server).is_none() {
                     outcome.probed.push((server, Err("there is no such server to be read".to_owned())));
@@ -150,14 +147,19 @@ impl Dispatcher {
             return Ok(());
         }
         let epoch = self.epoch;
-        let ready: Vec<Route> = self.links.iter().filter(|(_, slot)| slot.ready()).map(|(route, _)| *route).collect();
+        let ready: HashMap<Route, BootId> = self
+            .links
+            .iter()
+            .filter(|(_, slot)| slot.ready())
+            .filter_map(|(route, slot)| Some((*route, slot.boot()?.clone())))
+            .collect();
         // What is said to be unsent goes to another server where this one is out of reach: that it was sent must last.
         let unsent = store.write(Durability::Full, |tx| {
             let unsent = tx.unsent()?;
             for live in &unsent {
                 let route = tx.server_by_id(live.host)?.and_then(|s| Route::to(&s.engine));
-                if route.is_some_and(|route| ready.contains(&route)) {
-                    tx.mark_sent(live.task, live.index, epoch)?;
+                if let Some(boot) = route.and_then(|route| ready.get(&route)) {
+                    tx.mark_sent(live.task, live.index, epoch, boot)?;
                 }
             }
             Ok::<_, StoreError>(unsent)
@@ -167,7 +169,7 @@ impl Dispatcher {
         for live in unsent {
             self.adopt(&store.view(), &live)?;
             let place = Place { server: live.server, host: live.host };
-            if self.route_of(place).is_some_and(|route| ready.contains(&route)) {
+            if self.route_of(place).is_some_and(|route| ready.contains_key(&route)) {
                 outcome.orders.extend(self.order_for(&store.view(), &live)?);
             }
         }
@@ -245,23 +247,18 @@ impl Dispatcher {
         if changes == self.seen_servers {
             return Ok(());
         }
-        let placement = crate::distributor::tier2::placement(tx)?;
+        let placement = crate::distributor::fleets::placement(tx)?;
         for server in tx.servers_changed(self.seen_servers)? {
             let (distributor, id) = (server.distributor, server.id);
             if let Some(route) = Route::to(&server.engine) {
                 self.links.entry(route).or_insert_with(|| Slot::new(server.engine.clone()));
             }
-            self.fleets.entry(distributor).or_insert_with(|| Fleet::new(Vec::new(), placement)).set(server);
+            self.fleets.set(server, placement);
             self.queue.free(distributor, id);
         }
-        if tx.count_servers()? < self.fleets.values().map(|f| f.servers().count()).sum() {
+        if tx.count_servers()? < self.fleets.servers().count() {
             let ids = tx.server_ids()?;
-            for fleet in self.fleets.values_mut() {
-                let gone: Vec<_> = fleet.servers().map(|s| s.id).filter(|id| !ids.contains(id)).collect();
-                for id in gone {
-                    fleet.remove(id);
-                }
-            }
+            self.fleets.retain(&|id| ids.contains(&id));
             // A link that leads to no server of ours any more.
             let used: std::collections::HashSet<Route> = self.routes().collect();
             self.links.retain(|route, _| *route == Route::Here || used.contains(route));
@@ -331,11 +328,11 @@ impl Dispatcher {
         if let Some(route) = self.route_of(place) {
             self.moved(route);
         }
-        self.book(place, needs, schedule::Booking::GiveBack);
-        let host = self.fleets.values().find_map(|f| f.get(place.host)).and_then(|s| s.pool.as_ref()).map(|p| p.host);
-        for (distributor, fleet) in &self.fleets {
+        self.fleets.book(place, needs, Booking::GiveBack);
+        let host = self.fleets.server(place.host).and_then(|s| s.pool.as_ref()).map(|p| p.host);
+        for (distributor, fleet) in self.fleets.iter() {
             for server in fleet.felt_by(host) {
-                self.queue.free(*distributor, server);
+                self.queue.free(distributor, server);
             }
         }
     }
@@ -381,7 +378,7 @@ impl Dispatcher {
     }
 
     fn routes(&self) -> impl Iterator<Item = Route> {
-        self.fleets.values().flat_map(|fleet| fleet.servers()).filter_map(|server| Route::to(&server.engine))
+        self.fleets.servers().filter_map(|server| Route::to(&server.engine))
     }
 
     /// The link over which a place is reached.
@@ -391,6 +388,6 @@ impl Dispatcher {
 
     /// The link over which a server is reached.
     pub(super) fn route_to(&self, server: crate::model::id::ServerId) -> Option<Route> {
-        self.fleets.values().find_map(|fleet| fleet.get(server)).and_then(|server| Route::to(&server.engine))
+        self.fleets.server(server).and_then(|server| Route::to(&server.engine))
     }
 }

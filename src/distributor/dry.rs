@@ -2,6 +2,7 @@
 
 use super::across::words_of;
 use super::desk::{self, Guest};
+use super::fleets::Fleets;
 use super::front::{redirect, redirects_to};
 use super::peers::{Peers, silently};
 use super::search::{self, Trace};
@@ -33,8 +34,7 @@ pub fn search(
     guest: &Guest,
 ) -> Result<Found, TierError> {
     let mut trace = Trace::default();
-    let set = store.view().distributors(Tier::First)?;
-    let (policy, cursor) = store.view().search_policy(Tier::First)?;
+    let (set, policy, cursor) = store.read(|view| view.search_set(Tier::First))?;
     for member in &set {
         if let Some(why) = search::skipped(member) {
             trace.first(member.name.as_str(), why);
@@ -95,9 +95,14 @@ impl SecondTier for Dry<'_> {
             }
         } else {
             let (envelope, guest) = (&*self.envelope, self.guest);
+            let mut fleets = Fleets::default();
             let (offered, verdicts, chosen) = self.store.read(|view| {
-                let look = desk::look(view, member, envelope, guest, Timestamp::now())?;
-                Ok::<_, TierError>((look.offered(), look.asked.verdicts().to_vec(), look.asked.chosen(view)?))
+                let look = desk::look(view, &mut fleets, member, envelope, guest, Timestamp::now())?;
+                Ok::<_, TierError>((
+                    look.offered(),
+                    look.asked.verdicts(None, Timestamp::now()),
+                    look.asked.chosen(view)?,
+                ))
             })?;
             (self.verdicts, self.chosen) = (verdicts, chosen);
             offered

@@ -1,6 +1,7 @@
 //! What this home's tiers answer to callers from other homes; `grid serve` is the door, this the counter behind it.
 
 use super::desk::{self, Came, Guest, Taking};
+use super::fleets::Fleets;
 use super::front::{self, Sought};
 use super::peers::Peers;
 use super::search::{Trace, skipped};
@@ -59,7 +60,9 @@ fn offer(
             return Ok(Answer::Denied(why));
         }
         member.called = called.cloned();
-        Ok(Answer::Offered(desk::look(view, &member, envelope, guest, Timestamp::now())?.offered()))
+        Ok(Answer::Offered(
+            desk::look(view, &mut Fleets::default(), &member, envelope, guest, Timestamp::now())?.offered(),
+        ))
     });
     failpoint("way-offer-made");
     answer

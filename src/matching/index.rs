@@ -117,6 +117,11 @@ impl Fleet {
         self.share_pool(id);
     }
 
+    /// What decides between equals from now on.
+    pub fn place_by(&mut self, placement: Placement) {
+        self.placement = placement;
+    }
+
     /// From now on it is `now`, and readings of hosts that have to be reached are believed for so long.
     pub fn trust(&mut self, stale_after: Duration, now: Timestamp) {
         self.now = now;

@@ -230,6 +230,13 @@ impl Fleet {
         self.best_of(query, for_task, 0..self.servers.len())
     }
 
+    /// How many servers can start a task of this class now.
+    pub fn fitting(&self, query: &Query) -> usize {
+        let asked = Asked::new(self, query, None);
+        let fits = |row: &usize| asked.host(*row).is_some() && asked.targeted(*row) && asked.expressions_hold(*row);
+        (0..self.servers.len()).filter(fits).count()
+    }
+
     /// The best of these servers alone: what a waiting class is asked again for when only they changed.
     pub fn best_among<'s>(
         &self,

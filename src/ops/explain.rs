@@ -4,6 +4,7 @@
 use super::report::{Explained, ServerVerdict, TierSearch};
 use super::selecting::Chosen;
 use super::{Grid, OpsError, elsewhere, show};
+use crate::distributor::fleets::Fleets;
 use crate::distributor::search::Trace;
 use crate::distributor::tier2::Asked;
 use crate::model::id::Index;
@@ -56,6 +57,7 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
         };
         let waits =
             row.counts.waiting + row.counts.held > 0 && member.as_ref().is_none_or(|m| !m.phase.state().ended());
+        let mut fleets = Fleets::default();
         // The match that placed the member, else the last one that was kept of the task.
         let (verdict, judged_at) = match &member {
             Some(member) if member.server.is_some() => (member.verdict, member.started_at),
@@ -65,10 +67,9 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
         match kept {
             Some(kept) => (explained.servers, explained.judged_at) = (kept, judged_at),
             None => {
-                if let Some(mut asked) = ask_again(view, &row)? {
+                if let Some(asked) = ask_again(view, &mut fleets, &row)? {
                     let now = Timestamp::now();
-                    asked.judge(Some(row.id), now);
-                    explained.servers = asked.verdicts().to_vec();
+                    explained.servers = asked.verdicts(Some(row.id), now);
                     explained.judged_at = Some(now);
                     if waits {
                         explained.relaxed = asked.relaxations();
@@ -81,12 +82,12 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
 }
 
 /// Its servers, asked again with everything as it is now.
-fn ask_again(view: &View<'_>, row: &TaskRow) -> Result<Option<Asked>, OpsError> {
+fn ask_again<'f>(view: &View<'_>, fleets: &'f mut Fleets, row: &TaskRow) -> Result<Option<Asked<'f>>, OpsError> {
     let Some(class) = view.class(row.class)? else { return Ok(None) };
     let (Some(user), Some(client)) = (view.user_by_id(class.user)?, view.client_by_id(class.client)?) else {
         return Ok(None);
     };
-    Ok(Asked::new(view, class.distributor, &class.demand, &user, &client).ok())
+    Ok(Asked::new(view, fleets, class.distributor, &class.demand, &user, &client).ok())
 }
 
 /// A search that was just made, for a dry run.

@@ -4,6 +4,7 @@ use super::columns::json;
 use super::{Result, Tx, View};
 use crate::model::demand::Demand;
 use crate::model::id::{ClassId, ClientId, DistributorId, TaskId, UserId};
+use crate::model::time::Timestamp;
 
 /// A class that waits.
 #[derive(Debug, Clone)]
@@ -32,7 +33,7 @@ pub struct Head {
     /// `%n` of an array.
     pub at_once: Option<u32>,
     pub single: bool,
-    pub submitted_at: crate::model::time::Timestamp,
+    pub submitted_at: Timestamp,
 }
 
 const SELECT: &str = "SELECT id, distributor_id, user_id, client_id, demand, priority FROM class ";
@@ -72,12 +73,18 @@ impl View<'_> {
         self.one(&format!("{SELECT} WHERE id = ?1"), [id], read)
     }
 
-    /// Classes of a distributor that wait with at least this priority, the first ones of the order.
+    /// Some classes of a distributor that wait with at least this priority.
     pub fn classes_before(&self, distributor: DistributorId, priority: i32, limit: u32) -> Result<Vec<WaitingClass>> {
+        // No order: that would read and sort all that wait.
         let sql = format!(
-            "{SELECT} WHERE waiting > 0 AND distributor_id = ?1 AND priority >= ?2 ORDER BY priority DESC, id LIMIT ?3"
+            "{SELECT} INDEXED BY class_waiting WHERE waiting > 0 AND distributor_id = ?1 AND priority >= ?2 LIMIT ?3"
         );
         self.all(&sql, (distributor, priority, limit), read)
+    }
+
+    /// When the newest task was submitted.
+    pub fn last_submitted_at(&self) -> Result<Option<Timestamp>> {
+        self.one("SELECT submitted_at FROM task ORDER BY id DESC LIMIT 1", [], |row| row.get(0))
     }
 
     /// The first task of a class with waiting members behind a given one.
