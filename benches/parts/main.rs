@@ -14,6 +14,7 @@ mod matching;
 mod page;
 mod pass;
 mod start;
+#[path = "../world.rs"]
 mod world;
 
 use std::process::Command;

@@ -15,12 +15,13 @@ use grid::store::home::Seed;
 use grid::store::tasks::NewTask;
 use grid::store::{Durability, Home, Store, StoreError, Tx};
 use std::path::Path;
+use std::sync::LazyLock;
 
 /// A home with so many servers besides the drained one of this host, none of which anybody ever reaches.
 pub fn home(dir: &Path, servers: i64) -> (Home, Store) {
     let home = Home::at(dir);
     let founding = home.found().expect("the home's directories");
-    let seed = Seed { owner: name("alice"), client: client(), facts: facts(0) };
+    let seed = Seed { owner: owner(), client: client(), facts: facts(0) };
     let mut store = Store::create(&home, &seed).expect("a database");
     drop(founding);
     store.write(Durability::Normal, |tx| add_servers(tx, servers)).expect("servers");
@@ -71,7 +72,7 @@ pub fn demand(class: usize, fits: bool) -> Demand {
 
 pub fn class(tx: &Tx<'_>, class: usize, fits: bool) -> Result<ClassId, StoreError> {
     let tier2 = tx.distributors(Tier::Second)?[0].id;
-    let (user, client) = (tx.user("alice")?.expect("the owner").id, tx.client("desk")?.expect("this host").id);
+    let (user, client) = (tx.user(owner().as_str())?.expect("the owner").id, tx.client("desk")?.expect("this host").id);
     tx.class_of(tier2, user, client, &demand(class, fits))
 }
 
@@ -85,7 +86,7 @@ pub fn add_task(
     let new = NewTask {
         uuid: TaskUuid::new(),
         class,
-        user: tx.user("alice")?.expect("the owner").id,
+        user: tx.user(owner().as_str())?.expect("the owner").id,
         request: &Request {
             demand: demand.clone(),
             launch: launch(),
@@ -122,6 +123,15 @@ pub fn launch() -> Launch {
         workplace: Default::default(),
         fetch: None,
     }
+}
+
+/// Who runs this: the home is to be used by the real program too.
+fn owner() -> Name {
+    static OWNER: LazyLock<Name> = LazyLock::new(|| {
+        let said = std::process::Command::new("id").arg("-un").output().expect("id");
+        name(String::from_utf8_lossy(&said.stdout).trim())
+    });
+    OWNER.clone()
 }
 
 pub fn name(text: &str) -> Name {
