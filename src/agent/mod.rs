@@ -4,6 +4,7 @@
 //! `supervise` is `grid supervise`: it runs attempts one after the other and outlives the agent.
 //! The two meet in frames (`protocol::supervisor`) and, when one of them has died, in the `journal`.
 
+pub mod facts;
 pub mod journal;
 pub mod place;
 pub mod serve;
@@ -13,7 +14,6 @@ mod apps;
 mod book;
 mod bundles;
 mod cpus;
-mod facts;
 mod follow;
 mod gpus;
 mod lanes;

@@ -68,8 +68,15 @@ impl Dispatcher {
         Ok(())
     }
 
+    /// The same for a class that was blocked just now. Where many are, `ask_for_readings` looks at the first of them now and then.
+    pub(super) fn want_for_blocked(&mut self, class: ClassId) {
+        if self.queue.blocked().take(CLASSES).count() < CLASSES {
+            self.want_for(class);
+        }
+    }
+
     /// A class that fits nowhere may fit where is not known what there is: those links are opened, those hosts read.
-    pub(super) fn want_for(&mut self, class: ClassId) {
+    fn want_for(&mut self, class: ClassId) {
         let Some(compiled) = self.compiled.get(&class) else { return };
         let unsure: Vec<Route> = self
             .fleets

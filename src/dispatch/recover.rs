@@ -112,8 +112,7 @@ impl Dispatcher {
             tx.record_contact(id, now)?;
             if let Some((distributor, fleet)) = self.fleets.with(id) {
                 self.queue.free(distributor, id);
-                let groups: Vec<ServerId> = fleet.servers().filter(|s| s.pool.is_none()).map(|s| s.id).collect();
-                for group in groups {
+                for group in fleet.felt_by(None) {
                     self.queue.free(distributor, group);
                 }
             }

@@ -3,10 +3,11 @@
 use super::lanes::Held;
 use super::links::Slot;
 use super::orders::Template;
-use super::queue::Key;
+use super::queue::{Freed, Key};
 use super::serve::{DispatchError, Dispatcher};
 use super::turn::Outcome;
 use crate::distributor::fleets::Booking;
+use crate::distributor::tier2::VERDICTS_FREE;
 use crate::matching::{Choice, Place, Query};
 use crate::model::demand::{Demand, Target};
 use crate::model::id::{AttemptId, BootId, ClassId, DistributorId, Epoch, LaneId, ServerId, TaskId};
@@ -30,6 +31,11 @@ const SLICE: Duration = Duration::from_millis(10);
 /// Compiled classes that are kept.
 const COMPILED_MAX: usize = 4_096;
 
+/// In large fleets each placement allows for the verdicts of so many servers more (about 150 bytes each) ..
+const VERDICTS_PER_PLACEMENT: usize = 4;
+/// .. and so many may be written at once.
+pub(super) const VERDICTS_MAX: usize = 40_000;
+
 /// Starts what may start, until nothing fits or the slice is over.
 pub fn pass(
     d: &mut Dispatcher,
@@ -38,16 +44,21 @@ pub fn pass(
     outcome: &mut Outcome,
 ) -> Result<(), DispatchError> {
     let end = Instant::now() + SLICE;
-    for (key, distributor, servers) in d.queue.take_freed() {
-        if compile(d, tx, key.2)? && fits_among(d, key, distributor, &servers) {
-            d.queue.unblock(key);
+    while Instant::now() <= end {
+        let ready = d.queue.first();
+        match d.queue.next_freed() {
+            Some(freed) if ready.is_none_or(|(first, _)| freed.key < first) => {
+                d.queue.asked(&freed);
+                if compile(d, tx, freed.key.2)? && fits_among(d, &freed) {
+                    d.queue.unblock(&freed);
+                    place(d, tx, ledger, outcome, freed.key, freed.distributor)?;
+                }
+            }
+            _ => match ready {
+                Some((key, distributor)) => place(d, tx, ledger, outcome, key, distributor)?,
+                None => break,
+            },
         }
-    }
-    while let Some((key, distributor)) = d.queue.first() {
-        if Instant::now() > end {
-            break;
-        }
-        place(d, tx, ledger, outcome, key, distributor)?;
     }
     Ok(())
 }
@@ -116,8 +127,8 @@ fn place(
     };
     let Some((head, choice)) = choose_head(d, tx, class, distributor, first)? else {
         d.queue.block(key);
-        d.want_for(class);
-        d.to_explain.push(class);
+        d.want_for_blocked(class);
+        d.to_explain.add(class);
         return Ok(());
     };
     // Where the link is not open yet, the member is given all the same; the hello sends it, or it goes elsewhere.
@@ -136,6 +147,11 @@ fn place(
     let lane = tx.new_lane()?;
     tx.take(choice.place.server, choice.place.host, needs)?;
     d.fleets.book(choice.place, needs, Booking::Take);
+    for server in [choice.place.server, choice.place.host] {
+        if d.fleets.with(server).is_some_and(|(_, fleet)| !fleet.has_slot(server)) {
+            d.queue.full(distributor, server);
+        }
+    }
     let window = d.lanes.window(class);
     let filled = fill(d, tx, ledger, outcome, &head, lane, choice.place, (boot, sent, verdict), window)?;
     if filled == 0 {
@@ -179,7 +195,8 @@ fn fill(
     Ok(u32::try_from(claimed.len()).unwrap_or(u32::MAX))
 }
 
-/// What every server answered to a class at this placement, kept for `explain`. Of large fleets one for some seconds.
+/// What every server answered to a class at this placement, kept for `explain`. In large fleets it is long: there a class has one
+/// for some seconds, and none while others have written much; `explain` then looks again.
 fn verdict(
     d: &mut Dispatcher,
     tx: &Tx<'_>,
@@ -188,9 +205,15 @@ fn verdict(
     task: TaskId,
 ) -> Result<Option<NoteId>, StoreError> {
     let (Some(compiled), Some(fleet)) = (d.compiled.get(&class), d.fleets.get(distributor)) else { return Ok(None) };
-    let fresh = Duration::from_secs(if fleet.servers().count() > 32 { 10 } else { 1 });
+    let servers = fleet.servers().len();
+    let fresh = Duration::from_secs(if servers > VERDICTS_FREE { 10 } else { 1 });
     if let Some((_, note)) = d.judged.get(&class).filter(|(at, _)| at.elapsed() < fresh) {
         return Ok(Some(*note));
+    }
+    if servers > VERDICTS_FREE {
+        d.verdicts_left = (d.verdicts_left + VERDICTS_PER_PLACEMENT).min(VERDICTS_MAX);
+        let Some(left) = d.verdicts_left.checked_sub(servers) else { return Ok(None) };
+        d.verdicts_left = left;
     }
     let verdicts = fleet.explain(&compiled.query, Some(task), Timestamp::now());
     let note = tx.keep_note(&serde_json::to_string(&verdicts).unwrap_or_default())?;
@@ -283,9 +306,10 @@ fn choose(
     Ok(without(&barred)?.and_then(|query| fleet.best(&query, Some(task))))
 }
 
-fn fits_among(d: &Dispatcher, key: Key, distributor: DistributorId, servers: &[ServerId]) -> bool {
-    let (Some(compiled), Some(fleet)) = (d.compiled.get(&key.2), d.fleets.get(distributor)) else { return false };
-    fleet.best_among(&compiled.query, Some(key.1), servers).is_some()
+fn fits_among(d: &Dispatcher, freed: &Freed) -> bool {
+    let Freed { key, distributor, servers } = freed;
+    let (Some(compiled), Some(fleet)) = (d.compiled.get(&key.2), d.fleets.get(*distributor)) else { return false };
+    fleet.best_among(&compiled.query, Some(key.1), servers.as_ref()).is_some()
 }
 
 fn fleet_with(d: &Dispatcher, server: ServerId) -> Option<&crate::matching::Fleet> {
@@ -328,36 +352,5 @@ impl Dispatcher {
             Some(head) if head.task == key.1 => Ok(()),
             _ => Ok(self.look_at_class(tx, class)?),
         }
-    }
-
-    /// Says of blocked classes why they wait; a few in each quiet moment, each at most once a second.
-    pub(super) fn explain_some(&mut self, store: &mut crate::store::Store) -> Result<(), DispatchError> {
-        const AT_ONCE: usize = 8;
-        let mut due = Vec::new();
-        let mut later = Vec::new();
-        for class in std::mem::take(&mut self.to_explain) {
-            let fresh = self.explained_at.get(&class).is_some_and(|at| at.elapsed() < Duration::from_secs(1));
-            if due.len() < AT_ONCE && !fresh && !due.contains(&class) {
-                due.push(class);
-            } else if !later.contains(&class) && !due.contains(&class) {
-                later.push(class);
-            }
-        }
-        self.to_explain = later;
-        if due.is_empty() {
-            return Ok(());
-        }
-        let blocked: Vec<(Key, DistributorId)> = self.queue.blocked().filter(|(key, _)| due.contains(&key.2)).collect();
-        store.write(crate::store::Durability::Normal, |tx| {
-            for (key, distributor) in blocked {
-                self.explained_at.insert(key.2, Instant::now());
-                let (Some(compiled), Some(fleet)) = (self.compiled.get(&key.2), self.fleets.get(distributor)) else {
-                    continue;
-                };
-                let verdicts = fleet.explain(&compiled.query, Some(key.1), Timestamp::now());
-                tx.set_class_reason(key.2, Some(&crate::distributor::tier2::summary(&verdicts)))?;
-            }
-            Ok::<_, DispatchError>(())
-        })
     }
 }

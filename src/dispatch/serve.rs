@@ -4,12 +4,13 @@ use super::bringing::Bringing;
 use super::callers::Callers;
 use super::desk::Desk;
 use super::elsewhere::Chores;
+use super::explaining::ToExplain;
 use super::fetch::Fetches;
 use super::lanes::Lanes;
 use super::links::{Route, Slot};
 use super::peers::PeerLinks;
 use super::queue::Queue;
-use super::schedule::Compiled;
+use super::schedule::{self, Compiled};
 use super::sending::Sending;
 use super::start::{self, Startup, socket_path};
 use super::turn;
@@ -88,10 +89,11 @@ pub struct Dispatcher {
     pub(super) began_at: Timestamp,
     /// The last kept verdicts of classes.
     pub(super) judged: HashMap<ClassId, (Instant, NoteId)>,
+    /// Verdicts of servers that may still be kept.
+    pub(super) verdicts_left: usize,
     /// When the write-ahead log was moved last.
     pub(super) log_moved: Option<Instant>,
-    pub(super) to_explain: Vec<ClassId>,
-    pub(super) explained_at: HashMap<ClassId, Instant>,
+    pub(super) to_explain: ToExplain,
     /// When hosts are read again for what is blocked.
     pub(super) look_again: Option<Instant>,
     pub(super) starve_at: Instant,
@@ -137,14 +139,14 @@ fn say(answer: &mut dyn Write, startup: &Startup) -> io::Result<()> {
 }
 
 /// A dispatcher that holds the lock and listens.
-struct Begun {
+pub(super) struct Begun {
     _lock: File,
     listener: UnixListener,
-    store: Store,
-    dispatcher: Dispatcher,
+    pub(super) store: Store,
+    pub(super) dispatcher: Dispatcher,
 }
 
-fn begin(home: &Home, desk: Box<dyn Desk>) -> Result<Option<Begun>, DispatchError> {
+pub(super) fn begin(home: &Home, desk: Box<dyn Desk>) -> Result<Option<Begun>, DispatchError> {
     let lock = start::lock_file(home)?;
     match lock.try_lock() {
         Ok(()) => {}
@@ -205,9 +207,9 @@ fn begin(home: &Home, desk: Box<dyn Desk>) -> Result<Option<Begun>, DispatchErro
         lose_at: Some(Instant::now()),
         began_at: Timestamp::now(),
         judged: HashMap::new(),
+        verdicts_left: schedule::VERDICTS_MAX,
         log_moved: None,
-        to_explain: Vec::new(),
-        explained_at: HashMap::new(),
+        to_explain: ToExplain::default(),
         look_again: None,
         starve_at: Instant::now(),
         idle_since: Instant::now(),

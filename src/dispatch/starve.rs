@@ -7,6 +7,7 @@ use crate::model::id::{DistributorId, ServerId, TaskId};
 use crate::model::server::{Server, Taken};
 use crate::model::time::{Timestamp, parse_duration};
 use crate::store::Tx;
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
@@ -21,13 +22,19 @@ impl Dispatcher {
         self.starve_at = Instant::now() + (after / 10).clamp(Duration::from_millis(100), Duration::from_secs(30));
         self.free_kept(tx)?;
         let mut served: HashSet<DistributorId> = HashSet::new();
+        // Within a priority those behind a young one are younger still.
+        let mut young: HashSet<(DistributorId, Reverse<i32>)> = HashSet::new();
         let blocked: Vec<_> = self.queue.blocked().collect();
         for (key, distributor) in blocked {
-            if served.contains(&distributor) {
+            if served.contains(&distributor) || young.contains(&(distributor, key.0)) {
                 continue;
             }
             let Some(row) = tx.head(key.2, TaskId(key.1.0 - 1))? else { continue };
-            if row.submitted_at.age_at(now) < after || !compile(self, tx, key.2)? {
+            if row.submitted_at.age_at(now) < after {
+                young.insert((distributor, key.0));
+                continue;
+            }
+            if !compile(self, tx, key.2)? {
                 continue;
             }
             served.insert(distributor);

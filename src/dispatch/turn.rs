@@ -10,10 +10,10 @@ use crate::matching::Place;
 use crate::model::failpoint::failpoint;
 use crate::model::id::{AttemptId, BootId, ClassId, Index, LaneId, TaskId};
 use crate::model::resources::Needs;
-use crate::model::server::Engine;
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{Event, FromAgent, ToAgent};
 use crate::protocol::dispatcher::FromDispatcher;
+use crate::store::classes::Stirred;
 use crate::store::ledger::Ledger;
 use crate::store::members::Live;
 use crate::store::placing::Claimed;
@@ -294,7 +294,7 @@ impl Dispatcher {
             for (class, changed) in stirred {
                 if changed <= upto {
                     self.compiled.remove(&class.id);
-                    self.look_at_class(tx, class.id)?;
+                    self.put_in_order(tx, class)?;
                 }
             }
             self.seen_classes = upto;
@@ -305,9 +305,16 @@ impl Dispatcher {
 
     /// Puts a class into the queue by its oldest waiting task.
     pub(super) fn look_at_class(&mut self, tx: &Tx<'_>, id: ClassId) -> Result<(), StoreError> {
-        match (tx.class(id)?, tx.head(id, TaskId(0))?) {
-            (Some(class), Some(head)) => self.queue.ready(id, class.priority, head.task, class.distributor),
-            _ => self.queue.forget(id),
+        match tx.stirred(id)? {
+            Some(class) => self.put_in_order(tx, class),
+            None => Ok(self.queue.forget(id)),
+        }
+    }
+
+    fn put_in_order(&mut self, tx: &Tx<'_>, class: Stirred) -> Result<(), StoreError> {
+        match tx.head(class.id, TaskId(0))? {
+            Some(head) => self.queue.ready(class.id, class.priority, head.task, class.distributor),
+            None => self.queue.forget(class.id),
         }
         Ok(())
     }
@@ -333,10 +340,8 @@ impl Dispatcher {
         self.fleets.book(place, needs, Booking::GiveBack);
         let host = self.fleets.server(place.host).and_then(|s| s.pool.as_ref()).map(|p| p.host);
         for (distributor, fleet) in self.fleets.iter() {
-            for server in fleet.servers() {
-                if server.pool.as_ref().map(|p| p.host) == host || matches!(server.engine, Engine::Group { .. }) {
-                    self.queue.free(distributor, server.id);
-                }
+            for server in fleet.felt_by(host) {
+                self.queue.free(distributor, server);
             }
         }
     }

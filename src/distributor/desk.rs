@@ -52,6 +52,7 @@ pub struct Look<'f> {
     client: Client,
     pub asked: Asked<'f>,
     pub offer: Offer,
+    now: Timestamp,
 }
 
 /// What became of a commit.
@@ -100,19 +101,19 @@ pub fn look<'f>(
         let both = request.demand.constraint.map_or(wall.clone(), |own| format!("({own}) && {wall}"));
         request.demand.constraint = Some(both.into());
     }
-    let mut asked = Asked::new(view, fleets, member.id, &request.demand, &user, &client)?;
-    let offer = match asked.offer(view, &request.demand, now)? {
+    let asked = Asked::new(view, fleets, member.id, &request.demand, &user, &client)?;
+    let offer = match asked.offer(view, &request.demand)? {
         Offer::Never if request.hold_unmatched => Offer::Keep,
         offer => offer,
     };
-    Ok(Look { request, user, client, asked, offer })
+    Ok(Look { request, user, client, asked, offer, now })
 }
 
 impl Look<'_> {
     /// For whoever searches.
     pub fn offered(&self) -> Offered {
         let hopeless = matches!(self.offer, Offer::Never | Offer::Keep);
-        let verdicts = if hopeless { self.asked.verdicts() } else { &[] };
+        let verdicts = if hopeless { self.asked.verdicts(None, self.now) } else { Vec::new() };
         Offered {
             offer: self.offer,
             words: self.asked.words(self.offer),

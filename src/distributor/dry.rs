@@ -98,7 +98,11 @@ impl SecondTier for Dry<'_> {
             let mut fleets = Fleets::default();
             let (offered, verdicts, chosen) = self.store.read(|view| {
                 let look = desk::look(view, &mut fleets, member, envelope, guest, Timestamp::now())?;
-                Ok::<_, TierError>((look.offered(), look.asked.verdicts().to_vec(), look.asked.chosen(view)?))
+                Ok::<_, TierError>((
+                    look.offered(),
+                    look.asked.verdicts(None, Timestamp::now()),
+                    look.asked.chosen(view)?,
+                ))
             })?;
             (self.verdicts, self.chosen) = (verdicts, chosen);
             offered

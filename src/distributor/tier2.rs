@@ -15,6 +15,7 @@ use crate::store::placing::Placing;
 use crate::store::tasks::NewTask;
 use crate::store::trace::NoteId;
 use crate::store::{StoreError, Tx, View};
+use std::time::Duration;
 
 /// Why a distributor could not even look.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +34,6 @@ pub struct Asked<'f> {
     query: Query,
     fleets: &'f mut Fleets,
     distributor: DistributorId,
-    verdicts: Vec<Verdict>,
 }
 
 impl<'f> Asked<'f> {
@@ -48,7 +48,7 @@ impl<'f> Asked<'f> {
     ) -> Result<Self, TierError> {
         let query = Query::new(demand, user, client)?;
         fleets.of(view, distributor)?;
-        Ok(Self { query, fleets, distributor, verdicts: Vec::new() })
+        Ok(Self { query, fleets, distributor })
     }
 
     fn fleet(&self) -> Option<&Fleet> {
@@ -64,12 +64,15 @@ impl<'f> Asked<'f> {
     }
 
     /// What this distributor can do for the task. `Now` only if no waiting task of equal or higher priority could take that place.
-    pub fn offer(&mut self, view: &View<'_>, demand: &Demand, now: Timestamp) -> Result<Offer, TierError> {
-        self.judge(None, now);
+    pub fn offer(&self, view: &View<'_>, demand: &Demand) -> Result<Offer, TierError> {
         let Some(choice) = self.best(&self.query, None) else {
             return Ok(if self.could_ever() { Offer::Later } else { Offer::Never });
         };
-        for class in view.classes_before(self.distributor, demand.priority, WAITING_LOOKED_AT)? {
+        let waiting = view.classes_before(self.distributor, demand.priority, WAITING_LOOKED_AT + 1)?;
+        if waiting.len() > WAITING_LOOKED_AT as usize {
+            return Ok(Offer::Later);
+        }
+        for class in waiting {
             let (Some(user), Some(client)) = (view.user_by_id(class.user)?, view.client_by_id(class.client)?) else {
                 continue;
             };
@@ -83,14 +86,19 @@ impl<'f> Asked<'f> {
         Ok(Offer::Now)
     }
 
-    /// Looks at every server, for the verdicts.
-    pub fn judge(&mut self, for_task: Option<TaskId>, now: Timestamp) {
-        self.verdicts = self.fleet().map(|fleet| fleet.explain(&self.query, for_task, now)).unwrap_or_default();
+    /// Looks at every server.
+    pub fn verdicts(&self, for_task: Option<TaskId>, now: Timestamp) -> Vec<Verdict> {
+        self.fleet().map(|fleet| fleet.explain(&self.query, for_task, now)).unwrap_or_default()
     }
 
-    /// Server by server, as the last offer saw them.
-    pub fn verdicts(&self) -> &[Verdict] {
-        &self.verdicts
+    /// The verdicts as a text to be kept. Those of a large fleet are long: where much comes none is, and `explain` looks again.
+    fn verdict_to_keep(&self, view: &View<'_>, now: Timestamp) -> Result<Option<String>, StoreError> {
+        let servers = self.fleet().map_or(0, |fleet| fleet.servers().len());
+        let quiet = |at: Timestamp| at.age_at(now) >= VERDICT_PAUSE;
+        if servers == 0 || (servers > VERDICTS_FREE && !view.last_submitted_at()?.is_none_or(quiet)) {
+            return Ok(None);
+        }
+        Ok(serde_json::to_string(&self.verdicts(None, now)).ok())
     }
 
     /// The server that would be chosen now.
@@ -107,8 +115,7 @@ impl<'f> Asked<'f> {
 
     /// For a person: why this offer.
     pub fn words(&self, offer: Offer) -> String {
-        let fit = self.verdicts.iter().filter(|v| v.qualifies).count();
-        let all = self.verdicts.len();
+        let (fit, all) = self.fleet().map_or((0, 0), |fleet| (fleet.fitting(&self.query), fleet.servers().len()));
         match offer {
             Offer::Now => format!("can start it now: {fit} of {all} servers fit"),
             Offer::Later if fit > 0 => "could run it later: others wait for the same place".to_owned(),
@@ -118,6 +125,11 @@ impl<'f> Asked<'f> {
         }
     }
 }
+
+/// Fleets up to so many servers may keep a verdict with each placement.
+pub const VERDICTS_FREE: usize = 32;
+/// In larger ones a submit keeps one if there was none just before it.
+const VERDICT_PAUSE: Duration = Duration::from_secs(10);
 
 /// With more classes waiting than this, a newcomer waits too: the dispatcher keeps the order.
 const WAITING_LOOKED_AT: u32 = 64;
@@ -144,10 +156,7 @@ pub struct Commit<'a> {
 
 /// Takes a task that is not here yet, and gives it a server in the same transaction where it can start now.
 pub fn commit(tx: &Tx<'_>, commit: &Commit<'_>, asked: &mut Asked<'_>, now: Timestamp) -> Result<TaskId, TierError> {
-    let verdict = match asked.verdicts() {
-        [] => None,
-        verdicts => Some(tx.keep_note(&serde_json::to_string(verdicts).unwrap_or_default())?),
-    };
+    let verdict = asked.verdict_to_keep(tx, now)?.map(|verdict| tx.keep_note(&verdict)).transpose()?;
     let class = tx.class_of(commit.member.id, commit.user, commit.client, &commit.request.demand)?;
     let comes = match commit.request.launch.workplace.sent() {
         Some(sent) => !tx.has_bundle(sent.bundle)?,
