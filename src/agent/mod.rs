@@ -10,12 +10,14 @@ pub mod serve;
 pub mod supervise;
 
 mod apps;
+mod behind;
 mod book;
 mod bundles;
 mod cpus;
 mod facts;
 mod follow;
 mod gpus;
+mod installed;
 mod lanes;
 mod launch;
 mod limits;

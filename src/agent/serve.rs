@@ -12,7 +12,7 @@ use super::probe::Prober;
 use super::spool::{RunId, Spool};
 use super::worker::Worker;
 use super::works::{Places, Works};
-use super::{facts, login, process};
+use super::{facts, installed, login, process};
 use crate::model::failpoint::failpoint;
 use crate::model::id::{AttemptId, BootId, LaneId};
 use crate::protocol::agent::{Event, FromAgent, INLINE_MAX, MAGIC, ToAgent, VERSION, VERSION_MIN};
@@ -62,6 +62,7 @@ pub fn serve(place: &Place, mut input: impl Read + AsFd, mut output: impl Write 
         rustix::fs::fcntl_setfl(fd, flags | OFlags::NONBLOCK).map_err(AgentError::io("stdio"))?;
     }
     process::unignore_signals().map_err(AgentError::io("signals"))?;
+    let _in_use = if place.is_remote() { installed::hold_and_clear() } else { None };
     let mut inbox = Inbox::default();
     write_all(MAGIC, &mut output)?;
     let Some(hello) = first_message(&mut inbox, &mut input)? else { return Ok(()) };
