@@ -10,6 +10,8 @@ mod attributes;
 mod cron;
 #[path = "claims/databases.rs"]
 mod databases;
+#[path = "claims/hosts.rs"]
+mod hosts;
 #[path = "claims/load.rs"]
 mod load;
 #[path = "claims/tiers.rs"]
