@@ -11,11 +11,13 @@ pub mod serve;
 pub mod supervise;
 
 mod apps;
+mod behind;
 mod book;
 mod bundles;
 mod cpus;
 mod follow;
 mod gpus;
+mod installed;
 mod lanes;
 mod launch;
 mod limits;

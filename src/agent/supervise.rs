@@ -1,17 +1,16 @@
 //! `grid supervise DIR`: runs the attempts of one run, one after the other, and outlives whoever started it.
 //!
-//! stdin: orders. stdout: reports. stderr: the run's journal, opened for appending and locked; the lock goes
-//! with the descriptor, so from the agent's first breath to our last nobody can think that nothing will begin.
-//! Once these three are put aside, stdin becomes /dev/null and stdout and stderr the run's `out` and `err`:
-//! a command inherits them as they are, without a call.
+//! stdin: orders. stdout: reports. stderr: the run's journal, opened for appending and locked; the lock goes with the descriptor,
+//! so from the agent's first breath to our last nobody can think that nothing will begin. Once these three are put aside,
+//! stdin becomes /dev/null and stdout and stderr the run's `out` and `err`: a command inherits them without a call.
 
-use super::AgentError;
 use super::journal::{Record, Writer};
 use super::launch::{Order, Unexecutable};
 use super::limits::timespec;
 use super::process::{self, close_inherited, handle_signals};
 use super::prologue::Prologues;
 use super::running::{NotSpawned, Running};
+use super::{AgentError, installed};
 use crate::model::attempt::{Cause, End, Usage};
 use crate::model::failpoint::failpoint;
 use crate::model::id::{AttemptId, LaneId};
@@ -42,6 +41,7 @@ pub fn supervise(run_dir: &Path) -> Result<(), AgentError> {
     // A panic's text would land in the journal or in somebody's output.
     std::panic::set_hook(Box::new(|_| {}));
     close_inherited();
+    let _in_use = installed::hold();
     let mut supervisor = Supervisor::start(run_dir)?;
     failpoint("supervisor-started");
     loop {
