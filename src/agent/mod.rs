@@ -7,6 +7,7 @@
 pub mod facts;
 pub mod journal;
 pub mod place;
+pub mod probe;
 pub mod serve;
 pub mod supervise;
 
@@ -27,7 +28,6 @@ mod orders;
 mod orphans;
 mod output;
 mod power;
-mod probe;
 mod process;
 mod prologue;
 mod recover;
