@@ -64,10 +64,18 @@ impl Dispatcher {
                 slot.probing = None;
                 slot.read_at = Some(Instant::now() + patience);
             }
-            for server in self.servers_on(route) {
-                let error = format!("no reading within {} s", patience.as_secs());
-                self.callers.probed(server, Err(error));
-            }
+            self.no_reading(route, &format!("no reading within {} s", patience.as_secs()));
+        }
+        let mute: Vec<Route> =
+            self.links.iter().filter(|(_, slot)| slot.greets_late(patience)).map(|(route, _)| *route).collect();
+        for route in mute {
+            self.no_reading(route, &format!("logged in, but the agent says nothing for {} s", patience.as_secs()));
+        }
+    }
+
+    fn no_reading(&mut self, route: Route, why: &str) {
+        for server in self.servers_on(route) {
+            self.callers.probed(server, Err(why.to_owned()));
         }
     }
 
@@ -93,8 +101,7 @@ impl Dispatcher {
     /// Where something waits, servers that were lost are called again, each in its own pauses.
     fn want_the_lost(&mut self, now: Instant) {
         let lost = |s: &&Server| s.health != Health::Up && s.drained.is_none();
-        let servers = self.fleets.values().flat_map(|fleet| fleet.servers());
-        let routes: HashSet<Route> = servers.filter(lost).filter_map(|s| Route::to(&s.engine)).collect();
+        let routes: HashSet<Route> = self.fleets.servers().filter(lost).filter_map(|s| Route::to(&s.engine)).collect();
         for (_, slot) in self.links.iter_mut().filter(|(route, _)| routes.contains(route)) {
             slot.wanted_until = now + WANTED;
         }

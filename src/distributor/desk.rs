@@ -2,6 +2,7 @@
 //! The same for a client of this home and for one that came a long way.
 
 use super::caps;
+use super::fleets::Fleets;
 use super::search::Trace;
 use super::tier2::{Asked, Commit, TierError, commit};
 use crate::matching::Query;
@@ -57,12 +58,13 @@ impl Standing {
 pub const SHARED_ACCOUNT: &str = "shared_account";
 
 /// A task on the desk.
-pub struct Look {
+pub struct Look<'f> {
     request: Request,
     user: User,
     client: Client,
-    pub asked: Asked,
+    pub asked: Asked<'f>,
     pub offer: Offer,
+    now: Timestamp,
 }
 
 /// What became of a commit.
@@ -82,13 +84,14 @@ pub struct Came<'a> {
 }
 
 /// Looks at a task with this member's servers.
-pub fn look(
+pub fn look<'f>(
     view: &View<'_>,
+    fleets: &'f mut Fleets,
     member: &Record,
     envelope: &Envelope,
     guest: &Guest,
     now: Timestamp,
-) -> Result<Look, TierError> {
+) -> Result<Look<'f>, TierError> {
     let mut request = seal::open(&envelope.sealed)
         .map_err(|error| TierError::Denied(format!("the task can't be read ({error}): is the other grid newer?")))?;
     caps::check(view, &request, guest)?;
@@ -110,19 +113,19 @@ pub fn look(
         let both = request.demand.constraint.map_or(wall.clone(), |own| format!("({own}) && {wall}"));
         request.demand.constraint = Some(both.into());
     }
-    let mut asked = Asked::new(view, member.id, &request.demand, &user, &client)?;
-    let offer = match asked.offer(view, member.id, &request.demand, now)? {
+    let asked = Asked::new(view, fleets, member.id, &request.demand, &user, &client)?;
+    let offer = match asked.offer(view, &request.demand)? {
         Offer::Never if request.hold_unmatched => Offer::Keep,
         offer => offer,
     };
-    Ok(Look { request, user, client, asked, offer })
+    Ok(Look { request, user, client, asked, offer, now })
 }
 
-impl Look {
+impl Look<'_> {
     /// For whoever searches.
     pub fn offered(&self) -> Offered {
         let hopeless = matches!(self.offer, Offer::Never | Offer::Keep);
-        let verdicts = if hopeless { self.asked.verdicts() } else { &[] };
+        let verdicts = if hopeless { self.asked.verdicts(None, self.now) } else { Vec::new() };
         Offered {
             offer: self.offer,
             words: self.asked.words(self.offer),
@@ -134,7 +137,7 @@ impl Look {
 
     /// The same, with the verdicts: those that fit come first where there are too many for one answer.
     pub fn offered_with_why(&self, view: &View<'_>) -> Result<Offered, StoreError> {
-        let mut verdicts: Vec<_> = self.asked.verdicts().iter().collect();
+        let mut verdicts = self.asked.verdicts(None, self.now);
         if verdicts.len() > VERDICTS_MAX {
             verdicts.sort_by_key(|verdict| !verdict.qualifies);
             verdicts.truncate(VERDICTS_MAX);
@@ -152,7 +155,7 @@ pub fn admit(
     tx: &Tx<'_>,
     member: &Record,
     envelope: &Envelope,
-    look: &mut Look,
+    look: &mut Look<'_>,
     came: Came<'_>,
     now: Timestamp,
 ) -> Result<TaskId, TierError> {
@@ -179,11 +182,11 @@ pub fn admit(
         at_once: look.offer == Offer::Now,
         adopts: tx.held_by_uuid(envelope.uuid)?.1,
     };
-    commit(tx, &wanted, &look.asked, now)
+    commit(tx, &wanted, &mut look.asked, now)
 }
 
 /// The words of the member that takes it.
-pub fn taking(look: &Look) -> String {
+pub fn taking(look: &Look<'_>) -> String {
     match look.offer {
         Offer::Keep => "keeps it held: unmatched".to_owned(),
         offer => look.asked.words(offer),
@@ -208,7 +211,7 @@ pub fn take(
     } else if let Some(reason) = super::search::skipped(member) {
         reason
     } else {
-        match look(tx, member, envelope, guest, now) {
+        match look(tx, &mut Fleets::default(), member, envelope, guest, now) {
             Ok(mut look) if fits(how, look.offer) => {
                 return Ok(Taking::Holds(admit(tx, member, envelope, &mut look, came, now)?));
             }

@@ -2,6 +2,7 @@
 
 use super::across::words_of;
 use super::desk::{self, Guest};
+use super::fleets::Fleets;
 use super::front::{own_front, redirect, redirects_to};
 use super::peers::{Peers, silently};
 use super::search::{self, Trace};
@@ -45,8 +46,7 @@ pub fn search(
     guest: &Guest,
 ) -> Result<Found, TierError> {
     let mut trace = Trace::default();
-    let set = store.view().distributors(Tier::First)?;
-    let (policy, cursor) = store.view().search_policy(Tier::First)?;
+    let (set, policy, cursor) = store.read(|view| view.search_set(Tier::First))?;
     for member in &set {
         if let Some(why) = search::skipped(member) {
             trace.first(member.name.as_str(), why);
@@ -176,13 +176,16 @@ impl SecondTier for Dry<'_> {
             }
         } else {
             let (envelope, guest) = (&*self.envelope, self.guest);
+            let mut fleets = Fleets::default();
             self.store.read(|view| {
-                let look = desk::look(view, member, envelope, guest, Timestamp::now())?;
+                let look = desk::look(view, &mut fleets, member, envelope, guest, Timestamp::now())?;
                 Ok::<_, TierError>(look.offered_with_why(view)?)
             })?
         };
         if let Some(why) = offered.why.take() {
             self.verdicts = serde_json::from_str(&why.verdicts).unwrap_or_default();
+            // By the name that the member has for whoever searches.
+            self.verdicts.iter_mut().for_each(|verdict| verdict.distributor = member.name.clone());
             self.chosen = why.chosen;
         }
         let takes = match step {

@@ -26,8 +26,7 @@ pub const fn series_end(round: u32) -> u32 {
 
 /// The second tier as this home redirects to it now; members that are passed over are noted.
 pub fn redirect(view: &View<'_>, envelope: &Envelope, trace: &mut Trace) -> Result<Vec<Record>, StoreError> {
-    let second_tier = view.distributors(Tier::Second)?;
-    let (policy, cursor) = view.search_policy(Tier::Second)?;
+    let (second_tier, policy, cursor) = view.search_set(Tier::Second)?;
     let list = tier1::redirect(envelope, &second_tier, policy, cursor);
     if !list.is_empty() {
         for member in &second_tier {

@@ -3,6 +3,7 @@
 use super::caps;
 use super::desk::{self, Came, Guest, Taking};
 use super::dry;
+use super::fleets::Fleets;
 use super::front::{self, Sought};
 use super::peers::Peers;
 use super::search::{Trace, skipped};
@@ -80,7 +81,8 @@ fn offer(
             return Ok(Answer::Denied(why));
         }
         member.called = called.cloned();
-        let look = desk::look(view, &member, envelope, guest, Timestamp::now())?;
+        let mut fleets = Fleets::default();
+        let look = desk::look(view, &mut fleets, &member, envelope, guest, Timestamp::now())?;
         Ok(Answer::Offered(if why { look.offered_with_why(view)? } else { look.offered() }))
     });
     failpoint("way-offer-made");

@@ -56,6 +56,7 @@ pub fn gc(grid: &mut Grid, dry_run: bool) -> Result<Collected, OpsError> {
     if done.tasks > 0 {
         (done.notes, done.classes) = grid.store.write::<_, OpsError>(Durability::Normal, |tx| Ok(tx.drop_unused()?))?;
     }
+    grid.store.compact()?;
     Ok(done)
 }
 

@@ -92,6 +92,12 @@ pub const AGENT_DIR: Known = Known {
     about: "where grid-ARCH programs for servers of another architecture lie; default: agents in the home",
 };
 
+pub const PROBE_SCRIPT: Known = Known {
+    name: "probe_script",
+    default: "",
+    kind: Kind::Text,
+    about: "a line for sh on each server that is read, after its prologue: `name=value` lines are attributes, `app.NAME=VERSION` applications",
+};
 pub const USER_WAITING: Known = Known {
     name: "user_waiting",
     default: "10000",
@@ -107,7 +113,7 @@ pub const USER_SPOOL: Known = Known {
 };
 
 /// All of them, by name.
-pub const ALL: [Known; 14] = [
+pub const ALL: [Known; 15] = [
     AGENT_DIR,
     IDLE_EXIT,
     KEEP_OUTPUTS,
@@ -115,6 +121,7 @@ pub const ALL: [Known; 14] = [
     OUTPUT_LIMIT,
     PEER_TIMEOUT,
     PLACEMENT,
+    PROBE_SCRIPT,
     PROBE_TIMEOUT,
     SSH_COMMAND,
     STALE_AFTER,

@@ -7,6 +7,7 @@ use super::{Grid, OpsError, cancel, files_elsewhere, report, sending};
 use crate::dispatch::relay::Relay;
 use crate::distributor::desk::{Guest, Standing};
 use crate::distributor::dry;
+use crate::distributor::fleets::Fleets;
 use crate::distributor::front::{SERIES, series_end};
 use crate::distributor::place::{Order, Outcome, place};
 use crate::distributor::tier2::TierError;
@@ -58,13 +59,13 @@ pub fn submit(grid: &mut Grid, sheet: Sheet) -> Result<report::Submitted, OpsErr
 }
 
 /// The same within a transaction of the dispatcher, for a task that stays in this home; None: the command has to do it by itself.
-pub fn within(tx: &Tx<'_>, sheet: Sheet) -> Result<Option<report::Submitted>, OpsError> {
+pub fn within(tx: &Tx<'_>, fleets: &mut Fleets, sheet: Sheet) -> Result<Option<report::Submitted>, OpsError> {
     if let (Some(task), _) = tx.held_by_uuid(sheet.uuid)? {
         return shown(tx, task).map(Some);
     }
     let request = completed(tx, sheet.draft, sheet.client, &sheet.me)?;
     let guest = Guest { user: sheet.me, standing: Standing::Resident, home: None, kept: Bytes(0) };
-    let placed = within::place(tx, envelope(sheet.uuid, &request)?, &guest).map_err(refusal)?;
+    let placed = within::place(tx, fleets, envelope(sheet.uuid, &request)?, &guest).map_err(refusal)?;
     placed.map(|task| shown(tx, task)).transpose()
 }
 

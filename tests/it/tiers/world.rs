@@ -118,6 +118,7 @@ pub fn found(dir: &Path, cpus: u32) -> Store {
         apps: BTreeMap::default(),
         probed: BTreeMap::default(),
         complaints: vec![],
+        behind: Default::default(),
     };
     let client = ClientFacts { host: "desk".into(), user: "me".into(), os: "linux".into(), arch: "x86_64".into() };
     let store = Store::create(&home, &Seed { owner: "me".parse().unwrap(), client, facts }).unwrap();
