@@ -7,6 +7,7 @@ use super::spool::RunId;
 use crate::model::failpoint::failpoint;
 use crate::model::files::{Digest, Sent};
 use crate::model::id::{AttemptId, LaneId};
+use crate::model::open_files;
 use crate::protocol::agent::{Event, Refusal, Start, StartMember};
 use crate::protocol::frame::{Inbox, Outbox};
 use crate::protocol::supervisor::{FromSupervisor, ToSupervisor};
@@ -235,7 +236,10 @@ impl Agent {
             .stdout(Stdio::piped())
             .stderr(journal)
             .spawn();
-        let made = spawned.and_then(|child| Ok((opened?, Supervisor::new(run, child)?)));
+        let made = spawned.and_then(|child| {
+            open_files::pass_on(&child);
+            Ok((opened?, Supervisor::new(run, child)?))
+        });
         let (opened, supervisor) = made.map_err(|error| {
             let _ = std::fs::remove_dir_all(&dir);
             Refusal::Supervisor { error: format!("no supervisor could be started: {error}") }

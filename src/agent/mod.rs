@@ -4,8 +4,10 @@
 //! `supervise` is `grid supervise`: it runs attempts one after the other and outlives the agent.
 //! The two meet in frames (`protocol::supervisor`) and, when one of them has died, in the `journal`.
 
+pub mod facts;
 pub mod journal;
 pub mod place;
+pub mod probe;
 pub mod serve;
 pub mod supervise;
 
@@ -14,7 +16,6 @@ mod behind;
 mod book;
 mod bundles;
 mod cpus;
-mod facts;
 mod follow;
 mod gpus;
 mod installed;
@@ -27,7 +28,6 @@ mod orders;
 mod orphans;
 mod output;
 mod power;
-mod probe;
 mod process;
 mod prologue;
 mod recover;

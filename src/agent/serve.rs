@@ -15,6 +15,7 @@ use super::works::{Places, Works};
 use super::{facts, installed, login, process};
 use crate::model::failpoint::failpoint;
 use crate::model::id::{AttemptId, BootId, LaneId};
+use crate::model::open_files;
 use crate::protocol::agent::{Event, FromAgent, INLINE_MAX, MAGIC, ToAgent, VERSION, VERSION_MIN};
 use crate::protocol::frame::{Inbox, Outbox};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -61,6 +62,7 @@ pub fn serve(place: &Place, mut input: impl Read + AsFd, mut output: impl Write 
         let flags = rustix::fs::fcntl_getfl(fd).map_err(AgentError::io("stdio"))?;
         rustix::fs::fcntl_setfl(fd, flags | OFlags::NONBLOCK).map_err(AgentError::io("stdio"))?;
     }
+    open_files::raise();
     process::unignore_signals().map_err(AgentError::io("signals"))?;
     let _in_use = if place.is_remote() { installed::hold_and_clear() } else { None };
     let mut inbox = Inbox::default();

@@ -181,7 +181,7 @@ impl Supervisor {
             return Err(Refusal::Supervisor { error: "its order is gone".to_owned() }.into());
         };
         let attempt = member.attempt;
-        batch.order.check_directory(&member)?;
+        batch.order.enter(&member)?;
         let outputs = batch.order.outputs(&member)?;
         let from = (length(&self.outputs[0]), length(&self.outputs[1]));
         let begun = Record::Begun { attempt, at: Timestamp::now(), out: from.0, err: from.1 };
@@ -196,7 +196,9 @@ impl Supervisor {
         }
         failpoint("supervisor-spawned");
         // The directory may have gone since we looked: then nothing has ended, for nothing began.
-        let directory = if spawned.is_err() { batch.order.check_directory(&member) } else { Ok(()) };
+        let directory = if spawned.is_err() { batch.order.enter(&member) } else { Ok(()) };
+        // We hold nobody's directory when nothing runs in it.
+        let _ = std::env::set_current_dir("/");
         match (spawned, directory) {
             (Ok(running), _) => Ok(running),
             (Err(NotSpawned::Host(error)), _) => {

@@ -5,6 +5,7 @@ mod caller;
 mod commands;
 pub mod exit;
 mod failure;
+mod often;
 mod output;
 
 #[cfg(test)]
@@ -20,11 +21,14 @@ use std::process::ExitCode;
 /// The whole program: from the arguments to the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut out = Out::standard();
-    let args = match Args::try_parse_from(help_last(arguments.into_iter().collect())) {
-        Ok(args) => args,
-        Err(error) => return refused(&error, &mut out).into(),
+    let words = help_last(arguments.into_iter().collect());
+    let command = match often::parse(&words) {
+        Some(command) => command,
+        None => match Args::try_parse_from(words) {
+            Ok(args) => args.command.unwrap_or_else(|| Command::Status(args::tasks::Status::plain())),
+            Err(error) => return refused(&error, &mut out).into(),
+        },
     };
-    let command = args.command.unwrap_or_else(|| Command::Status(args::tasks::Status::plain()));
     let speaks = match &command {
         Command::Run(_) | Command::Wait(_) => Speaks::Task,
         Command::Submit(submit) if submit.wait => Speaks::Task,

@@ -52,7 +52,7 @@ impl Dispatcher {
                     tx.record_facts(id, &facts, now)?;
                     outcome.probed.push((id, Ok(asked_at.unwrap_or(now))));
                 }
-                crate::distributor::tier2::reconsider_unmatched(tx, now).map_err(|e| match e {
+                crate::distributor::tier2::reconsider_unmatched(tx, &mut self.fleets, now).map_err(|e| match e {
                     crate::distributor::tier2::TierError::Store(error) => error,
                     other => StoreError::Corrupt { path: "grid.db".into(), found: other.to_string() },
                 })?;
@@ -339,6 +339,6 @@ impl Dispatcher {
             }
         }
         let Ok(query) = Query::new(&demand, &user, &client) else { return Ok(false) };
-        Ok(self.fleets.get(&class.distributor).is_some_and(|fleet| fleet.could_ever(&query)))
+        Ok(self.fleets.get(class.distributor).is_some_and(|fleet| fleet.could_ever(&query)))
     }
 }

@@ -1,17 +1,16 @@
 //! What commands hand in at the dispatcher instead of writing it themselves: it has the database open, its statements
 //! are prepared, and what several hand in at once is on the disk with one fsync.
 
-use super::links::Slot;
 use super::serve::{DispatchError, Dispatcher};
 use super::turn::Outcome;
-use crate::matching::Place;
+use crate::distributor::fleets::Fleets;
 use crate::protocol::dispatcher::FromDispatcher;
 use crate::store::{StoreError, Tx};
 
 /// Takes an order in, within the dispatcher's transaction. What an order is, is not the dispatcher's business.
 pub trait Desk {
     /// The answer for whoever gave the order; None: not to be done here, and nothing was.
-    fn carry_out(&mut self, tx: &Tx<'_>, order: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+    fn carry_out(&mut self, tx: &Tx<'_>, fleets: &mut Fleets, order: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 }
 
 impl Dispatcher {
@@ -26,17 +25,15 @@ impl Dispatcher {
             return Ok(());
         }
         for (caller, order) in orders {
-            let answer = tx.part(|| self.desk.carry_out(tx, &order))?;
+            let answer = tx.part(|| self.desk.carry_out(tx, &mut self.fleets, &order))?;
             outcome.answers.push((caller, FromDispatcher::Done { answer }));
         }
         for live in tx.unsent()? {
-            // Known also where its link is not open yet: a link is opened for what lies in lanes.
             self.adopt(tx, &live)?;
-            let place = Place { server: live.server, host: live.host };
-            if self.route_of(place).and_then(|route| self.links.get(&route)).is_some_and(Slot::ready) {
-                tx.mark_sent(live.task, live.index, self.epoch)?;
-                outcome.orders.extend(self.order_for(tx, &live)?);
-            }
+        }
+        for (live, boot) in self.to_be_sent(tx)? {
+            tx.mark_sent(live.task, live.index, self.epoch, &boot)?;
+            outcome.orders.extend(self.order_for(tx, &live)?);
         }
         Ok(())
     }

@@ -3,7 +3,8 @@
 use crate::matching::Place;
 use crate::model::id::{AttemptId, ClassId, LaneId, TaskId};
 use crate::model::resources::Needs;
-use std::collections::{HashMap, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// An attempt in a lane.
@@ -31,6 +32,12 @@ pub struct Lane {
 pub struct Lanes {
     lanes: HashMap<LaneId, Lane>,
     of: HashMap<AttemptId, LaneId>,
+    /// Lanes in which nothing is left.
+    empty: BTreeSet<LaneId>,
+    /// Lanes with more than one attempt, or recalled: what [`Lanes::stuck`] looks at.
+    watched: BTreeSet<LaneId>,
+    /// How many lanes work for each task.
+    working: HashMap<TaskId, u32>,
     /// How long attempts of a class take: decides how many a lane is given ahead.
     pace: HashMap<ClassId, Duration>,
 }
@@ -44,23 +51,36 @@ impl Lanes {
     /// Adds an attempt to a lane, which is made if it is new.
     pub fn put(&mut self, id: LaneId, class: ClassId, place: Place, needs: Needs, held: Held) {
         self.of.insert(held.attempt, id);
-        let lane = self.lanes.entry(id).or_insert_with(|| Lane {
-            class,
-            task: held.task,
-            place,
-            needs,
-            attempts: VecDeque::new(),
-            recalled: false,
+        let working = &mut self.working;
+        let lane = self.lanes.entry(id).or_insert_with(|| {
+            *working.entry(held.task).or_default() += 1;
+            Lane { class, task: held.task, place, needs, attempts: VecDeque::new(), recalled: false }
         });
         if !lane.attempts.iter().any(|there| there.attempt == held.attempt) {
             lane.attempts.push_back(held);
+        }
+        self.empty.remove(&id);
+        if lane.attempts.len() > 1 {
+            self.watched.insert(id);
         }
     }
 
     /// The lane works for this task now.
     pub fn give_to(&mut self, id: LaneId, task: TaskId) {
-        if let Some(lane) = self.lanes.get_mut(&id) {
-            lane.task = task;
+        if let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.task != task) {
+            let before = std::mem::replace(&mut lane.task, task);
+            *self.working.entry(task).or_default() += 1;
+            self.left(before);
+        }
+    }
+
+    /// A lane does not work for a task any more.
+    fn left(&mut self, task: TaskId) {
+        if let Entry::Occupied(mut lanes) = self.working.entry(task) {
+            *lanes.get_mut() -= 1;
+            if *lanes.get() == 0 {
+                lanes.remove();
+            }
         }
     }
 
@@ -95,24 +115,30 @@ impl Lanes {
         self.of.remove(&attempt);
         if let Some(lane) = self.lanes.get_mut(&found.0) {
             lane.attempts.retain(|h| h.attempt != attempt);
+            if lane.attempts.is_empty() {
+                self.empty.insert(found.0);
+            }
         }
         Some(found)
     }
 
     /// Takes an empty lane away.
     pub fn close(&mut self, id: LaneId) -> Option<Lane> {
-        self.lanes.remove(&id)
+        let lane = self.lanes.remove(&id)?;
+        self.empty.remove(&id);
+        self.watched.remove(&id);
+        self.left(lane.task);
+        Some(lane)
     }
 
     /// Lanes in which nothing is left.
     pub fn empty(&self) -> Vec<LaneId> {
-        self.lanes.iter().filter(|(_, lane)| lane.attempts.is_empty()).map(|(id, _)| *id).collect()
+        self.empty.iter().copied().collect()
     }
 
     /// Lanes of one task: what `%n` limits.
     pub fn count_of(&self, task: TaskId) -> u32 {
-        let of = self.lanes.values().filter(|lane| lane.task == task).count();
-        u32::try_from(of).unwrap_or(u32::MAX)
+        self.working.get(&task).copied().unwrap_or(0)
     }
 
     /// Learns how long attempts of a class take.
@@ -134,7 +160,8 @@ impl Lanes {
     /// Lanes in which something waits behind an attempt that takes longer than was thought. Each is named once.
     pub fn stuck(&mut self) -> Vec<(LaneId, Place)> {
         let mut stuck = Vec::new();
-        for (id, lane) in &mut self.lanes {
+        self.watched.retain(|id| {
+            let Some(lane) = self.lanes.get_mut(id) else { return false };
             let first_began = lane.attempts.iter().filter_map(|h| h.began).min();
             let long = first_began.is_some_and(|at| at.elapsed() > AHEAD * 2);
             if long && lane.attempts.len() > 1 && !lane.recalled {
@@ -143,7 +170,8 @@ impl Lanes {
             } else if !long {
                 lane.recalled = false;
             }
-        }
+            lane.attempts.len() > 1 || lane.recalled
+        });
         stuck
     }
 
@@ -155,7 +183,8 @@ impl Lanes {
 
     /// Is there a lane with more than one attempt? Then [`Lanes::stuck`] is worth asking in a while.
     pub fn any_ahead(&self) -> bool {
-        self.lanes.values().any(|lane| lane.attempts.len() > 1 && !lane.recalled)
+        let mut watched = self.watched.iter().filter_map(|id| self.lanes.get(id));
+        watched.any(|lane| lane.attempts.len() > 1 && !lane.recalled)
     }
 
     /// Numbers for `dispatcher status`: lanes, and attempts that run.

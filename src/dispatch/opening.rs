@@ -101,8 +101,7 @@ impl Dispatcher {
     /// Where something waits, servers that were lost are called again, each in its own pauses.
     fn want_the_lost(&mut self, now: Instant) {
         let lost = |s: &&Server| s.health != Health::Up && s.drained.is_none();
-        let servers = self.fleets.values().flat_map(|fleet| fleet.servers());
-        let routes: HashSet<Route> = servers.filter(lost).filter_map(|s| Route::to(&s.engine)).collect();
+        let routes: HashSet<Route> = self.fleets.servers().filter(lost).filter_map(|s| Route::to(&s.engine)).collect();
         for (_, slot) in self.links.iter_mut().filter(|(route, _)| routes.contains(route)) {
             slot.wanted_until = now + WANTED;
         }

@@ -3,7 +3,7 @@
 
 use super::links::Route;
 use super::serve::{DispatchError, Dispatcher};
-use crate::distributor::tier2;
+use crate::distributor::fleets;
 use crate::model::id::ClassId;
 use crate::model::time::Timestamp;
 use crate::protocol::agent::ToAgent;
@@ -57,7 +57,7 @@ impl Dispatcher {
         let view = store.view();
         let watch = watch_list(view.setting("watch")?.as_deref());
         let script = view.setting("probe_script")?;
-        let fresh = tier2::stale_after(&view)? / 2;
+        let fresh = fleets::stale_after(&view)? / 2;
         for route in due {
             let mut prologues = Vec::new();
             for server in self.servers_on(route) {
@@ -74,13 +74,20 @@ impl Dispatcher {
         Ok(())
     }
 
+    /// The same for a class that was blocked just now. Where many are, `ask_for_readings` looks at the first of them now and then.
+    pub(super) fn want_for_blocked(&mut self, class: ClassId) {
+        if self.queue.blocked().take(CLASSES).count() < CLASSES {
+            self.want_for(class);
+        }
+    }
+
     /// A class that fits nowhere may fit where is not known what there is: those links are opened, those hosts read.
-    pub(super) fn want_for(&mut self, class: ClassId) {
+    fn want_for(&mut self, class: ClassId) {
         let Some(compiled) = self.compiled.get(&class) else { return };
         let unsure: Vec<Route> = self
             .fleets
-            .values()
-            .flat_map(|fleet| fleet.unsure(&compiled.query).into_iter().filter_map(|id| fleet.get(id)))
+            .iter()
+            .flat_map(|(_, fleet)| fleet.unsure(&compiled.query).into_iter().filter_map(|id| fleet.get(id)))
             .filter_map(|server| Route::to(&server.engine))
             .collect();
         let now = Instant::now();

@@ -73,9 +73,15 @@ impl Dispatcher {
                     let event = Event::Ended { attempt: live.attempt(), ended: lost(why) };
                     self.event(tx, ledger, route, event, outcome)?;
                 }
+                None if live.boot != *boot => {
+                    // It may have begun, and its record may not have come to the disk.
+                    let why = "the server was restarted while its start was on the way";
+                    let event = Event::Ended { attempt: live.attempt(), ended: lost(why) };
+                    self.event(tx, ledger, route, event, outcome)?;
+                }
                 None => {
                     // The agent has no record of a beginning, and makes one before it begins anything: the start is said again.
-                    tx.mark_sent(live.task, live.index, self.epoch)?;
+                    tx.mark_sent(live.task, live.index, self.epoch, boot)?;
                     outcome.orders.extend(self.order_for(tx, &live)?);
                 }
             }
@@ -104,11 +110,9 @@ impl Dispatcher {
         let now = Timestamp::now();
         for id in self.servers_on(route) {
             tx.record_contact(id, now)?;
-            if let Some(distributor) = self.fleets.iter().find(|(_, f)| f.get(id).is_some()).map(|(d, _)| *d) {
+            if let Some((distributor, fleet)) = self.fleets.with(id) {
                 self.queue.free(distributor, id);
-                let groups: Vec<ServerId> =
-                    self.fleets[&distributor].servers().filter(|s| s.pool.is_none()).map(|s| s.id).collect();
-                for group in groups {
+                for group in fleet.felt_by(None) {
                     self.queue.free(distributor, group);
                 }
             }
@@ -203,7 +207,7 @@ impl Dispatcher {
 
     /// The servers that a link leads to.
     pub(super) fn servers_on(&self, route: Route) -> Vec<ServerId> {
-        let all = self.fleets.values().flat_map(|fleet| fleet.servers());
+        let all = self.fleets.servers();
         all.filter(|s| Route::to(&s.engine) == Some(route)).map(|s| s.id).collect()
     }
 }

@@ -1,8 +1,8 @@
 //! A home that was restored from a backup against what its servers hold: attempts that the backup knew and those it did not.
 
 use super::links::Route;
-use super::schedule::Booking;
 use super::serve::{DispatchError, Dispatcher};
+use crate::distributor::fleets::Booking;
 use crate::matching::Place;
 use crate::model::id::{AttemptId, BootId, Epoch, LaneId};
 use crate::model::time::Timestamp;
@@ -51,7 +51,7 @@ impl Dispatcher {
         }
         let Some(task) = tx.task_by_uuid(attempt.task)? else { return Ok(None) };
         let Some(row) = tx.task(task)? else { return Ok(None) };
-        let fleet = self.fleets.get(&row.distributor);
+        let fleet = self.fleets.get(row.distributor);
         let mut servers = self.servers_on(route);
         servers.sort_by_key(|id| fleet.and_then(|fleet| fleet.get(*id)).is_none());
         let Some(server) = servers.first().copied() else { return Ok(None) };
@@ -74,7 +74,7 @@ impl Dispatcher {
         {
             let needs = class.demand.needs;
             tx.take(live.server, live.host, needs)?;
-            self.book(Place { server: live.server, host: live.host }, needs, Booking::Take);
+            self.fleets.book(Place { server: live.server, host: live.host }, needs, Booking::Take);
         }
         self.adopt(tx, live)?;
         Ok(())

@@ -3,14 +3,14 @@
 use super::lanes::Held;
 use super::links::Slot;
 use super::orders::Template;
-use super::queue::Key;
+use super::queue::{Freed, Key};
 use super::serve::{DispatchError, Dispatcher};
 use super::turn::Outcome;
+use crate::distributor::fleets::Booking;
+use crate::distributor::tier2::VERDICTS_FREE;
 use crate::matching::{Choice, Place, Query};
 use crate::model::demand::{Demand, Target};
 use crate::model::id::{AttemptId, BootId, ClassId, DistributorId, Epoch, LaneId, ServerId, TaskId};
-use crate::model::resources::Needs;
-use crate::model::server::Server;
 use crate::model::time::Timestamp;
 use crate::store::classes::Head;
 use crate::store::ledger::Ledger;
@@ -31,6 +31,11 @@ const SLICE: Duration = Duration::from_millis(10);
 /// Compiled classes that are kept.
 const COMPILED_MAX: usize = 4_096;
 
+/// In large fleets each placement allows for the verdicts of so many servers more (about 150 bytes each) ..
+const VERDICTS_PER_PLACEMENT: usize = 4;
+/// .. and so many may be written at once.
+pub(super) const VERDICTS_MAX: usize = 40_000;
+
 /// Starts what may start, until nothing fits or the slice is over.
 pub fn pass(
     d: &mut Dispatcher,
@@ -39,16 +44,21 @@ pub fn pass(
     outcome: &mut Outcome,
 ) -> Result<(), DispatchError> {
     let end = Instant::now() + SLICE;
-    for (key, distributor, servers) in d.queue.take_freed() {
-        if compile(d, tx, key.2)? && fits_among(d, key, distributor, &servers) {
-            d.queue.unblock(key);
+    while Instant::now() <= end {
+        let ready = d.queue.first();
+        match d.queue.next_freed() {
+            Some(freed) if ready.is_none_or(|(first, _)| freed.key < first) => {
+                d.queue.asked(&freed);
+                if compile(d, tx, freed.key.2)? && fits_among(d, &freed) {
+                    d.queue.unblock(&freed);
+                    place(d, tx, ledger, outcome, freed.key, freed.distributor)?;
+                }
+            }
+            _ => match ready {
+                Some((key, distributor)) => place(d, tx, ledger, outcome, key, distributor)?,
+                None => break,
+            },
         }
-    }
-    while let Some((key, distributor)) = d.queue.first() {
-        if Instant::now() > end {
-            break;
-        }
-        place(d, tx, ledger, outcome, key, distributor)?;
     }
     Ok(())
 }
@@ -81,13 +91,13 @@ pub fn top_up(
             head = next_head(d, tx, class, Some(own), barred)?;
         }
         let Some(head) = head.filter(|h| !d.avoided.contains_key(&h.task)) else { continue };
-        d.book(held_place, needs, Booking::GiveBack);
+        d.fleets.book(held_place, needs, Booking::GiveBack);
         let still = d.compiled.get(&class).zip(fleet_with(d, held_place.server)).is_some_and(|(c, fleet)| {
             fleet
                 .best_among(&c.query, Some(head.task), &[held_place.server])
                 .is_some_and(|choice| choice.place == held_place)
         });
-        d.book(held_place, needs, Booking::Take);
+        d.fleets.book(held_place, needs, Booking::Take);
         if still {
             let count = d.lanes.window(class).saturating_sub(u32::try_from(has).unwrap_or(u32::MAX));
             fill(d, tx, ledger, outcome, &head, id, held_place, (boot, d.epoch, None), count)?;
@@ -117,8 +127,8 @@ fn place(
     };
     let Some((head, choice)) = choose_head(d, tx, class, distributor, first)? else {
         d.queue.block(key);
-        d.want_for(class);
-        d.to_explain.push(class);
+        d.want_for_blocked(class);
+        d.to_explain.add(class);
         return Ok(());
     };
     // Where the link is not open yet, the member is given all the same; the hello sends it, or it goes elsewhere.
@@ -136,12 +146,17 @@ fn place(
     let verdict = verdict(d, tx, class, distributor, head.task)?;
     let lane = tx.new_lane()?;
     tx.take(choice.place.server, choice.place.host, needs)?;
-    d.book(choice.place, needs, Booking::Take);
+    d.fleets.book(choice.place, needs, Booking::Take);
+    for server in [choice.place.server, choice.place.host] {
+        if d.fleets.with(server).is_some_and(|(_, fleet)| !fleet.has_slot(server)) {
+            d.queue.full(distributor, server);
+        }
+    }
     let window = d.lanes.window(class);
     let filled = fill(d, tx, ledger, outcome, &head, lane, choice.place, (boot, sent, verdict), window)?;
     if filled == 0 {
         tx.give_back(choice.place.server, choice.place.host, needs)?;
-        d.book(choice.place, needs, Booking::GiveBack);
+        d.fleets.book(choice.place, needs, Booking::GiveBack);
         // Cancelled or held in this very transaction: the counts follow at its end, and with them the class.
         d.queue.forget(class);
         d.stirred = true;
@@ -180,7 +195,8 @@ fn fill(
     Ok(u32::try_from(claimed.len()).unwrap_or(u32::MAX))
 }
 
-/// What every server answered to a class at this placement, kept for `explain`. Of large fleets one for some seconds.
+/// What every server answered to a class at this placement, kept for `explain`. In large fleets it is long: there a class has one
+/// for some seconds, and none while others have written much; `explain` then looks again.
 fn verdict(
     d: &mut Dispatcher,
     tx: &Tx<'_>,
@@ -188,10 +204,16 @@ fn verdict(
     distributor: DistributorId,
     task: TaskId,
 ) -> Result<Option<NoteId>, StoreError> {
-    let (Some(compiled), Some(fleet)) = (d.compiled.get(&class), d.fleets.get(&distributor)) else { return Ok(None) };
-    let fresh = Duration::from_secs(if fleet.servers().count() > 32 { 10 } else { 1 });
+    let (Some(compiled), Some(fleet)) = (d.compiled.get(&class), d.fleets.get(distributor)) else { return Ok(None) };
+    let servers = fleet.servers().len();
+    let fresh = Duration::from_secs(if servers > VERDICTS_FREE { 10 } else { 1 });
     if let Some((_, note)) = d.judged.get(&class).filter(|(at, _)| at.elapsed() < fresh) {
         return Ok(Some(*note));
+    }
+    if servers > VERDICTS_FREE {
+        d.verdicts_left = (d.verdicts_left + VERDICTS_PER_PLACEMENT).min(VERDICTS_MAX);
+        let Some(left) = d.verdicts_left.checked_sub(servers) else { return Ok(None) };
+        d.verdicts_left = left;
     }
     let verdicts = fleet.explain(&compiled.query, Some(task), Timestamp::now());
     let note = tx.keep_note(&serde_json::to_string(&verdicts).unwrap_or_default())?;
@@ -256,7 +278,7 @@ fn choose(
     distributor: DistributorId,
     task: TaskId,
 ) -> Result<Option<Choice>, StoreError> {
-    let (Some(compiled), Some(fleet)) = (d.compiled.get(&class), d.fleets.get(&distributor)) else { return Ok(None) };
+    let (Some(compiled), Some(fleet)) = (d.compiled.get(&class), d.fleets.get(distributor)) else { return Ok(None) };
     let barred: Vec<ServerId> = d.barred.get(&task).into_iter().flatten().map(|(server, _)| *server).collect();
     let avoided = d.avoided.get(&task).copied();
     if barred.is_empty() && avoided.is_none() {
@@ -284,13 +306,14 @@ fn choose(
     Ok(without(&barred)?.and_then(|query| fleet.best(&query, Some(task))))
 }
 
-fn fits_among(d: &Dispatcher, key: Key, distributor: DistributorId, servers: &[ServerId]) -> bool {
-    let (Some(compiled), Some(fleet)) = (d.compiled.get(&key.2), d.fleets.get(&distributor)) else { return false };
-    fleet.best_among(&compiled.query, Some(key.1), servers).is_some()
+fn fits_among(d: &Dispatcher, freed: &Freed) -> bool {
+    let Freed { key, distributor, servers } = freed;
+    let (Some(compiled), Some(fleet)) = (d.compiled.get(&key.2), d.fleets.get(*distributor)) else { return false };
+    fleet.best_among(&compiled.query, Some(key.1), servers.as_ref()).is_some()
 }
 
 fn fleet_with(d: &Dispatcher, server: ServerId) -> Option<&crate::matching::Fleet> {
-    d.fleets.values().find(|fleet| fleet.get(server).is_some())
+    d.fleets.with(server).map(|(_, fleet)| fleet)
 }
 
 fn boot_of(d: &Dispatcher, place: Place) -> Option<BootId> {
@@ -320,38 +343,7 @@ pub fn compile(d: &mut Dispatcher, tx: &Tx<'_>, id: ClassId) -> Result<bool, Sto
     Ok(true)
 }
 
-/// What is done to a place in the fleets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Booking {
-    Take,
-    GiveBack,
-}
-
 impl Dispatcher {
-    /// Mirrors a booking in the fleets. Servers of several distributors may share a host: its pool is the same for all.
-    pub(super) fn book(&mut self, place: Place, needs: Needs, booking: Booking) {
-        let Some(own) = self.fleets.iter().find(|(_, f)| f.get(place.host).is_some()).map(|(id, _)| *id) else {
-            return;
-        };
-        let Some(fleet) = self.fleets.get_mut(&own) else { return };
-        match booking {
-            Booking::Take => fleet.take(place, needs),
-            Booking::GiveBack => fleet.give_back(place, needs),
-        }
-        let Some(pool) = fleet.get(place.host).and_then(|s| s.pool.clone()) else { return };
-        for (id, fleet) in &mut self.fleets {
-            let shares = |s: &&Server| s.pool.as_ref().is_some_and(|p| p.host == pool.host);
-            if *id == own {
-                continue;
-            }
-            let sharing = fleet.servers().find(shares).cloned();
-            if let Some(mut server) = sharing {
-                server.pool = Some(pool.clone());
-                fleet.set(server);
-            }
-        }
-    }
-
     /// A class's place in the queue after some of it was placed.
     fn requeue(&mut self, tx: &Tx<'_>, key: Key) -> Result<(), DispatchError> {
         let class = key.2;
@@ -360,36 +352,5 @@ impl Dispatcher {
             Some(head) if head.task == key.1 => Ok(()),
             _ => Ok(self.look_at_class(tx, class)?),
         }
-    }
-
-    /// Says of blocked classes why they wait; a few in each quiet moment, each at most once a second.
-    pub(super) fn explain_some(&mut self, store: &mut crate::store::Store) -> Result<(), DispatchError> {
-        const AT_ONCE: usize = 8;
-        let mut due = Vec::new();
-        let mut later = Vec::new();
-        for class in std::mem::take(&mut self.to_explain) {
-            let fresh = self.explained_at.get(&class).is_some_and(|at| at.elapsed() < Duration::from_secs(1));
-            if due.len() < AT_ONCE && !fresh && !due.contains(&class) {
-                due.push(class);
-            } else if !later.contains(&class) && !due.contains(&class) {
-                later.push(class);
-            }
-        }
-        self.to_explain = later;
-        if due.is_empty() {
-            return Ok(());
-        }
-        let blocked: Vec<(Key, DistributorId)> = self.queue.blocked().filter(|(key, _)| due.contains(&key.2)).collect();
-        store.write(crate::store::Durability::Normal, |tx| {
-            for (key, distributor) in blocked {
-                self.explained_at.insert(key.2, Instant::now());
-                let (Some(compiled), Some(fleet)) = (self.compiled.get(&key.2), self.fleets.get(&distributor)) else {
-                    continue;
-                };
-                let verdicts = fleet.explain(&compiled.query, Some(key.1), Timestamp::now());
-                tx.set_class_reason(key.2, Some(&crate::distributor::tier2::summary(&verdicts)))?;
-            }
-            Ok::<_, DispatchError>(())
-        })
     }
 }

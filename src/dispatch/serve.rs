@@ -4,20 +4,23 @@ use super::bringing::Bringing;
 use super::callers::Callers;
 use super::desk::Desk;
 use super::elsewhere::Chores;
+use super::explaining::ToExplain;
 use super::fetch::Fetches;
 use super::lanes::Lanes;
 use super::links::{Route, Slot};
 use super::peers::PeerLinks;
 use super::queue::Queue;
-use super::schedule::Compiled;
+use super::schedule::{self, Compiled};
 use super::sending::Sending;
 use super::start::{self, Startup, socket_path};
 use super::turn;
 use super::ways::Ways;
-use crate::matching::{Fleet, Place};
+use crate::distributor::fleets::Fleets;
+use crate::matching::Place;
 use crate::model::attempt::Stream;
-use crate::model::id::{AttemptId, ClassId, DistributorId, Epoch, Index, ServerId, TaskId};
+use crate::model::id::{AttemptId, ClassId, Epoch, Index, ServerId, TaskId};
 use crate::model::name::Name;
+use crate::model::open_files;
 use crate::model::time::{Timestamp, parse_duration};
 use crate::protocol::agent::{FromAgent, ToAgent};
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
@@ -53,7 +56,7 @@ pub struct Dispatcher {
     pub(super) desk: Box<dyn Desk>,
     pub(super) lanes: Lanes,
     pub(super) queue: Queue,
-    pub(super) fleets: HashMap<DistributorId, Fleet>,
+    pub(super) fleets: Fleets,
     pub(super) compiled: HashMap<ClassId, Compiled>,
     pub(super) fetches: Fetches,
     pub(super) sending: Sending,
@@ -86,10 +89,11 @@ pub struct Dispatcher {
     pub(super) began_at: Timestamp,
     /// The last kept verdicts of classes.
     pub(super) judged: HashMap<ClassId, (Instant, NoteId)>,
+    /// Verdicts of servers that may still be kept.
+    pub(super) verdicts_left: usize,
     /// When the write-ahead log was moved last.
     pub(super) log_moved: Option<Instant>,
-    pub(super) to_explain: Vec<ClassId>,
-    pub(super) explained_at: HashMap<ClassId, Instant>,
+    pub(super) to_explain: ToExplain,
     /// When hosts are read again for what is blocked.
     pub(super) look_again: Option<Instant>,
     pub(super) starve_at: Instant,
@@ -110,6 +114,7 @@ pub struct Dispatcher {
 pub fn serve(home: &Home, desk: Box<dyn Desk>, answer: &mut dyn Write) -> Result<(), DispatchError> {
     // Away from the starter's terminal and its Ctrl-C. It fails only for a group leader, who has done that already.
     let _ = rustix::process::setsid();
+    open_files::raise();
     let said = match begin(home, desk) {
         Ok(Some(begun)) => {
             let pid = rustix::process::getpid().as_raw_nonzero().get();
@@ -134,14 +139,14 @@ fn say(answer: &mut dyn Write, startup: &Startup) -> io::Result<()> {
 }
 
 /// A dispatcher that holds the lock and listens.
-struct Begun {
+pub(super) struct Begun {
     _lock: File,
     listener: UnixListener,
-    store: Store,
-    dispatcher: Dispatcher,
+    pub(super) store: Store,
+    pub(super) dispatcher: Dispatcher,
 }
 
-fn begin(home: &Home, desk: Box<dyn Desk>) -> Result<Option<Begun>, DispatchError> {
+pub(super) fn begin(home: &Home, desk: Box<dyn Desk>) -> Result<Option<Begun>, DispatchError> {
     let lock = start::lock_file(home)?;
     match lock.try_lock() {
         Ok(()) => {}
@@ -182,7 +187,7 @@ fn begin(home: &Home, desk: Box<dyn Desk>) -> Result<Option<Begun>, DispatchErro
         desk,
         lanes: Lanes::default(),
         queue: Queue::default(),
-        fleets: HashMap::new(),
+        fleets: Fleets::kept(),
         compiled: HashMap::new(),
         fetches: Fetches::default(),
         sending: Sending::default(),
@@ -202,9 +207,9 @@ fn begin(home: &Home, desk: Box<dyn Desk>) -> Result<Option<Begun>, DispatchErro
         lose_at: Some(Instant::now()),
         began_at: Timestamp::now(),
         judged: HashMap::new(),
+        verdicts_left: schedule::VERDICTS_MAX,
         log_moved: None,
-        to_explain: Vec::new(),
-        explained_at: HashMap::new(),
+        to_explain: ToExplain::default(),
         look_again: None,
         starve_at: Instant::now(),
         idle_since: Instant::now(),

@@ -5,14 +5,15 @@ use super::links::{Route, Slot};
 use super::orders::{Order, Template};
 use super::schedule;
 use super::serve::{DispatchError, Dispatcher};
-use crate::matching::{Fleet, Place};
+use crate::distributor::fleets::Booking;
+use crate::matching::Place;
 use crate::model::failpoint::failpoint;
-use crate::model::id::{AttemptId, ClassId, Index, LaneId, TaskId};
+use crate::model::id::{AttemptId, BootId, ClassId, Index, LaneId, TaskId};
 use crate::model::resources::Needs;
-use crate::model::server::Engine;
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{Event, FromAgent, ToAgent};
 use crate::protocol::dispatcher::FromDispatcher;
+use crate::store::classes::Stirred;
 use crate::store::ledger::Ledger;
 use crate::store::members::Live;
 use crate::store::placing::Claimed;
@@ -103,12 +104,8 @@ impl Dispatcher {
         store.write(durability, |tx| {
             let now = Timestamp::now();
             self.look_at_servers(tx)?;
-            if !orders.is_empty() {
-                self.take_orders(tx, orders, &mut outcome)?;
-                self.look_at_servers(tx)?;
-            }
-            let stale_after = crate::distributor::tier2::stale_after(tx)?;
-            self.fleets.values_mut().for_each(|fleet| fleet.trust(stale_after, now));
+            self.fleets.look_up(tx, now)?;
+            self.take_orders(tx, orders, &mut outcome)?;
             for (server, _) in self.callers.probes() {
                 if self.route_to(server).is_none() {
                     outcome.probed.push((server, Err("there is no such server to be read".to_owned())));
@@ -146,34 +143,48 @@ impl Dispatcher {
 
     /// Members that a submit placed: sent before anything else, for somebody waits for them.
     fn send_unsent(&mut self, store: &mut Store) -> Result<(), DispatchError> {
-        if !self.stirred || store.view().unsent()?.is_empty() {
+        if !self.stirred {
             return Ok(());
         }
-        let epoch = self.epoch;
-        let ready: Vec<Route> = self.links.iter().filter(|(_, slot)| slot.ready()).map(|(route, _)| *route).collect();
+        let unsent = store.view().unsent()?;
+        if unsent.is_empty() {
+            return Ok(());
+        }
+        // They may lie with a server that is new.
+        self.look_at_servers(&store.view())?;
+        for live in &unsent {
+            // Known also where its link is not open yet: a link is opened for what lies in lanes.
+            self.adopt(&store.view(), live)?;
+        }
+        if self.to_be_sent(&store.view())?.is_empty() {
+            return Ok(());
+        }
         // What is said to be unsent goes to another server where this one is out of reach: that it was sent must last.
-        let unsent = store.write(Durability::Full, |tx| {
-            let unsent = tx.unsent()?;
-            for live in &unsent {
-                let route = tx.server_by_id(live.host)?.and_then(|s| Route::to(&s.engine));
-                if route.is_some_and(|route| ready.contains(&route)) {
-                    tx.mark_sent(live.task, live.index, epoch)?;
-                }
+        let sent = store.write(Durability::Full, |tx| {
+            let all = self.to_be_sent(tx)?;
+            for (live, boot) in &all {
+                tx.mark_sent(live.task, live.index, self.epoch, boot)?;
             }
-            Ok::<_, StoreError>(unsent)
+            Ok::<_, StoreError>(all)
         })?;
         failpoint("dispatcher-marked-sent");
         let mut outcome = Outcome::default();
-        for live in unsent {
-            self.adopt(&store.view(), &live)?;
-            let place = Place { server: live.server, host: live.host };
-            if self.route_of(place).is_some_and(|route| ready.contains(&route)) {
-                outcome.orders.extend(self.order_for(&store.view(), &live)?);
-            }
+        for (live, _) in sent {
+            outcome.orders.extend(self.order_for(&store.view(), &live)?);
         }
         self.say(outcome);
         self.flush_links();
         Ok(())
+    }
+
+    /// Unsent members whose hosts are there to take them, and since which boot those run.
+    pub(super) fn to_be_sent(&self, view: &View<'_>) -> Result<Vec<(Live, BootId)>, StoreError> {
+        let with_boot = |live: Live| {
+            let link = self.route_to(live.host).and_then(|route| self.links.get(&route)).filter(|link| link.ready())?;
+            let boot = link.boot()?.clone();
+            Some((live, boot))
+        };
+        Ok(view.unsent()?.into_iter().filter_map(with_boot).collect())
     }
 
     /// The start of one member that lies with a server.
@@ -240,28 +251,23 @@ impl Dispatcher {
     }
 
     /// Takes changed servers into the fleets, and lets blocked classes look at them.
-    pub(super) fn look_at_servers(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
-        let changes = tx.changes()?;
+    pub(super) fn look_at_servers(&mut self, view: &View<'_>) -> Result<(), StoreError> {
+        let changes = view.changes()?;
         if changes == self.seen_servers {
             return Ok(());
         }
-        let placement = crate::distributor::tier2::placement(tx)?;
-        for server in tx.servers_changed(self.seen_servers)? {
+        let placement = crate::distributor::fleets::placement(view)?;
+        for server in view.servers_changed(self.seen_servers)? {
             let (distributor, id) = (server.distributor, server.id);
             if let Some(route) = Route::to(&server.engine) {
                 self.links.entry(route).or_insert_with(|| Slot::new(server.engine.clone()));
             }
-            self.fleets.entry(distributor).or_insert_with(|| Fleet::new(Vec::new(), placement)).set(server);
+            self.fleets.set(server, placement);
             self.queue.free(distributor, id);
         }
-        if tx.count_servers()? < self.fleets.values().map(|f| f.servers().count()).sum() {
-            let ids = tx.server_ids()?;
-            for fleet in self.fleets.values_mut() {
-                let gone: Vec<_> = fleet.servers().map(|s| s.id).filter(|id| !ids.contains(id)).collect();
-                for id in gone {
-                    fleet.remove(id);
-                }
-            }
+        if view.count_servers()? < self.fleets.servers().count() {
+            let ids = view.server_ids()?;
+            self.fleets.retain(&|id| ids.contains(&id));
             // A link that leads to no server of ours any more.
             let used: std::collections::HashSet<Route> = self.routes().collect();
             self.links.retain(|route, _| *route == Route::Here || used.contains(route));
@@ -288,7 +294,7 @@ impl Dispatcher {
             for (class, changed) in stirred {
                 if changed <= upto {
                     self.compiled.remove(&class.id);
-                    self.look_at_class(tx, class.id)?;
+                    self.put_in_order(tx, class)?;
                 }
             }
             self.seen_classes = upto;
@@ -299,9 +305,16 @@ impl Dispatcher {
 
     /// Puts a class into the queue by its oldest waiting task.
     pub(super) fn look_at_class(&mut self, tx: &Tx<'_>, id: ClassId) -> Result<(), StoreError> {
-        match (tx.class(id)?, tx.head(id, TaskId(0))?) {
-            (Some(class), Some(head)) => self.queue.ready(id, class.priority, head.task, class.distributor),
-            _ => self.queue.forget(id),
+        match tx.stirred(id)? {
+            Some(class) => self.put_in_order(tx, class),
+            None => Ok(self.queue.forget(id)),
+        }
+    }
+
+    fn put_in_order(&mut self, tx: &Tx<'_>, class: Stirred) -> Result<(), StoreError> {
+        match tx.head(class.id, TaskId(0))? {
+            Some(head) => self.queue.ready(class.id, class.priority, head.task, class.distributor),
+            None => self.queue.forget(class.id),
         }
         Ok(())
     }
@@ -324,13 +337,11 @@ impl Dispatcher {
         if let Some(route) = self.route_of(place) {
             self.moved(route);
         }
-        self.book(place, needs, schedule::Booking::GiveBack);
-        let host = self.fleets.values().find_map(|f| f.get(place.host)).and_then(|s| s.pool.as_ref()).map(|p| p.host);
-        for (distributor, fleet) in &self.fleets {
-            for server in fleet.servers() {
-                if server.pool.as_ref().map(|p| p.host) == host || matches!(server.engine, Engine::Group { .. }) {
-                    self.queue.free(*distributor, server.id);
-                }
+        self.fleets.book(place, needs, Booking::GiveBack);
+        let host = self.fleets.server(place.host).and_then(|s| s.pool.as_ref()).map(|p| p.host);
+        for (distributor, fleet) in self.fleets.iter() {
+            for server in fleet.felt_by(host) {
+                self.queue.free(distributor, server);
             }
         }
     }
@@ -376,7 +387,7 @@ impl Dispatcher {
     }
 
     fn routes(&self) -> impl Iterator<Item = Route> {
-        self.fleets.values().flat_map(|fleet| fleet.servers()).filter_map(|server| Route::to(&server.engine))
+        self.fleets.servers().filter_map(|server| Route::to(&server.engine))
     }
 
     /// The link over which a place is reached.
@@ -386,6 +397,6 @@ impl Dispatcher {
 
     /// The link over which a server is reached.
     pub(super) fn route_to(&self, server: crate::model::id::ServerId) -> Option<Route> {
-        self.fleets.values().find_map(|fleet| fleet.get(server)).and_then(|server| Route::to(&server.engine))
+        self.fleets.server(server).and_then(|server| Route::to(&server.engine))
     }
 }

@@ -136,9 +136,14 @@ impl Dispatcher {
         if self.idle() {
             due = due.min(self.idle_since + self.idle_exit);
         }
-        if self.stirred || !self.inbox.is_empty() || self.queue.stirs() || self.has_pieces() {
+        if self.has_more() {
             due = now;
         }
         due.saturating_duration_since(now)
+    }
+
+    /// Is a turn due at once?
+    pub(super) fn has_more(&self) -> bool {
+        self.stirred || !self.inbox.is_empty() || self.queue.stirs() || self.has_pieces()
     }
 }

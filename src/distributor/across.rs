@@ -1,6 +1,7 @@
 //! Asking second-tier members wherever they live: those of this home at its own desk, others through whoever carries questions.
 
 use super::desk::{self, Came, Guest};
+use super::fleets::Fleets;
 use super::peers::{PeerError, Peers, silently};
 use super::search::Trace;
 use super::tier2::TierError;
@@ -42,7 +43,9 @@ impl SecondTier for Across<'_> {
 impl Across<'_> {
     fn here(&mut self, member: &Record, step: Step, trace: &Trace) -> Result<Said<Taken>, TierError> {
         let (envelope, guest, front) = (&*self.envelope, self.guest, self.front);
-        self.store.write(Durability::Full, |tx| at_own_desk(tx, member, step, envelope, guest, (front, trace)))
+        self.store.write(Durability::Full, |tx| {
+            at_own_desk(tx, &mut Fleets::default(), member, step, envelope, guest, (front, trace))
+        })
     }
 
     fn there(&mut self, member: &Record, step: Step, trace: &Trace) -> Result<Said<Taken>, TierError> {
@@ -56,6 +59,7 @@ impl Across<'_> {
                     at: at.clone(),
                     envelope: self.envelope.without_list(),
                     called: Some(member.name.clone()),
+                    why: false,
                 };
                 match self.peers.ask(&member.endpoint, &offer, &mut silently) {
                     Ok(Answer::Offered(offered)) if offered.offer == Offer::Now => (How::Now, offered.words),
@@ -106,6 +110,7 @@ impl Across<'_> {
 /// Offer and commit are one transaction here, so what was offered still stands.
 pub(super) fn at_own_desk(
     tx: &Tx<'_>,
+    fleets: &mut Fleets,
     member: &Record,
     step: Step,
     envelope: &Envelope,
@@ -120,7 +125,7 @@ pub(super) fn at_own_desk(
     if tx.buried(envelope.uuid)?.is_some_and(|round| round >= envelope.round) {
         return Ok(Said::No("it was refused before".to_owned()));
     }
-    let mut look = desk::look(tx, member, envelope, guest, now)?;
+    let mut look = desk::look(tx, fleets, member, envelope, guest, now)?;
     let takes = match step {
         Step::Now => look.offer == Offer::Now,
         Step::Queue => matches!(look.offer, Offer::Now | Offer::Later),

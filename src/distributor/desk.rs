@@ -2,6 +2,7 @@
 //! The same for a client of this home and for one that came a long way.
 
 use super::caps;
+use super::fleets::Fleets;
 use super::search::Trace;
 use super::tier2::{Asked, Commit, TierError, commit};
 use crate::matching::Query;
@@ -11,10 +12,11 @@ use crate::model::demand::Target;
 use crate::model::distributor::Record;
 use crate::model::id::{ClientId, TaskId};
 use crate::model::name::Name;
+use crate::model::resources::Bytes;
 use crate::model::task::Request;
 use crate::model::time::Timestamp;
 use crate::model::user::User;
-use crate::protocol::distributor::{How, Offer, Offered};
+use crate::protocol::distributor::{How, Offer, Offered, Why};
 use crate::protocol::envelope::Envelope;
 use crate::protocol::seal;
 use crate::store::{StoreError, Tx, View};
@@ -28,6 +30,8 @@ pub struct Guest {
     pub standing: Standing,
     /// $HOME of this home's account, where the caller may have another one: a directory below theirs is meant below this.
     pub home: Option<Text>,
+    /// What lies in this home for them.
+    pub kept: Bytes,
 }
 
 /// What a caller is to this home.
@@ -39,18 +43,28 @@ pub enum Standing {
     Owner,
     /// Somebody else: not placed on servers that run tasks under the owner's account, save where the owner allowed it.
     User,
+    /// Somebody else who may administer this home: the same wall, without a user's bounds.
+    Administrator,
+}
+
+impl Standing {
+    /// Not the home's own account.
+    pub const fn is_other(self) -> bool {
+        matches!(self, Self::User | Self::Administrator)
+    }
 }
 
 /// The attribute of a server by which the owner lets others' tasks run there under the home's own account.
 pub const SHARED_ACCOUNT: &str = "shared_account";
 
 /// A task on the desk.
-pub struct Look {
+pub struct Look<'f> {
     request: Request,
     user: User,
     client: Client,
-    pub asked: Asked,
+    pub asked: Asked<'f>,
     pub offer: Offer,
+    now: Timestamp,
 }
 
 /// What became of a commit.
@@ -70,13 +84,14 @@ pub struct Came<'a> {
 }
 
 /// Looks at a task with this member's servers.
-pub fn look(
+pub fn look<'f>(
     view: &View<'_>,
+    fleets: &'f mut Fleets,
     member: &Record,
     envelope: &Envelope,
     guest: &Guest,
     now: Timestamp,
-) -> Result<Look, TierError> {
+) -> Result<Look<'f>, TierError> {
     let mut request = seal::open(&envelope.sealed)
         .map_err(|error| TierError::Denied(format!("the task can't be read ({error}): is the other grid newer?")))?;
     caps::check(view, &request, guest)?;
@@ -91,41 +106,56 @@ pub fn look(
     let user = whose(view, &request, guest)?;
     let client = client_of(view, &request)?;
     move_home(&mut request, guest);
-    if guest.standing == Standing::User {
+    if guest.standing.is_other() {
         // Alone first: what is no expression by itself must not become one by what is put around it.
         Query::new(&request.demand, &user, &client)?;
         let wall = format!("server.{SHARED_ACCOUNT} == true");
         let both = request.demand.constraint.map_or(wall.clone(), |own| format!("({own}) && {wall}"));
         request.demand.constraint = Some(both.into());
     }
-    let mut asked = Asked::new(view, member.id, &request.demand, &user, &client)?;
-    let offer = match asked.offer(view, member.id, &request.demand, now)? {
+    let asked = Asked::new(view, fleets, member.id, &request.demand, &user, &client)?;
+    let offer = match asked.offer(view, &request.demand)? {
         Offer::Never if request.hold_unmatched => Offer::Keep,
         offer => offer,
     };
-    Ok(Look { request, user, client, asked, offer })
+    Ok(Look { request, user, client, asked, offer, now })
 }
 
-impl Look {
+impl Look<'_> {
     /// For whoever searches.
     pub fn offered(&self) -> Offered {
         let hopeless = matches!(self.offer, Offer::Never | Offer::Keep);
-        let verdicts = if hopeless { self.asked.verdicts() } else { &[] };
+        let verdicts = if hopeless { self.asked.verdicts(None, self.now) } else { Vec::new() };
         Offered {
             offer: self.offer,
             words: self.asked.words(self.offer),
             servers: verdicts.iter().map(|v| format!("{}: {}", v.server, v.reasons.join("; "))).take(300).collect(),
             relaxed: if hopeless { self.asked.relaxations() } else { Vec::new() },
+            why: None,
         }
     }
+
+    /// The same, with the verdicts: those that fit come first where there are too many for one answer.
+    pub fn offered_with_why(&self, view: &View<'_>) -> Result<Offered, StoreError> {
+        let mut verdicts = self.asked.verdicts(None, self.now);
+        if verdicts.len() > VERDICTS_MAX {
+            verdicts.sort_by_key(|verdict| !verdict.qualifies);
+            verdicts.truncate(VERDICTS_MAX);
+        }
+        let verdicts = serde_json::to_string(&verdicts).unwrap_or_default();
+        Ok(Offered { why: Some(Why { verdicts, chosen: self.asked.chosen(view)? }), ..self.offered() })
+    }
 }
+
+/// Verdicts of one answer.
+const VERDICTS_MAX: usize = 1_000;
 
 /// Takes what was looked at in the same transaction.
 pub fn admit(
     tx: &Tx<'_>,
     member: &Record,
     envelope: &Envelope,
-    look: &mut Look,
+    look: &mut Look<'_>,
     came: Came<'_>,
     now: Timestamp,
 ) -> Result<TaskId, TierError> {
@@ -152,11 +182,11 @@ pub fn admit(
         at_once: look.offer == Offer::Now,
         adopts: tx.held_by_uuid(envelope.uuid)?.1,
     };
-    commit(tx, &wanted, &look.asked, now)
+    commit(tx, &wanted, &mut look.asked, now)
 }
 
 /// The words of the member that takes it.
-pub fn taking(look: &Look) -> String {
+pub fn taking(look: &Look<'_>) -> String {
     match look.offer {
         Offer::Keep => "keeps it held: unmatched".to_owned(),
         offer => look.asked.words(offer),
@@ -181,7 +211,7 @@ pub fn take(
     } else if let Some(reason) = super::search::skipped(member) {
         reason
     } else {
-        match look(tx, member, envelope, guest, now) {
+        match look(tx, &mut Fleets::default(), member, envelope, guest, now) {
             Ok(mut look) if fits(how, look.offer) => {
                 return Ok(Taking::Holds(admit(tx, member, envelope, &mut look, came, now)?));
             }

@@ -7,6 +7,7 @@ pub mod across;
 mod caps;
 pub mod desk;
 pub mod dry;
+pub mod fleets;
 pub mod front;
 pub mod peers;
 pub mod place;

@@ -75,10 +75,7 @@ pub fn place(store: &mut Store, peers: &mut dyn Peers, order: &mut Order<'_>) ->
 
 fn search(store: &mut Store, peers: &mut dyn Peers, order: &mut Order<'_>) -> Result<Outcome, TierError> {
     let mut trace = Trace::default();
-    let (set, policy, cursor) = store.read(|view| {
-        let (policy, cursor) = view.search_policy(Tier::First)?;
-        Ok::<_, StoreError>((view.distributors(Tier::First)?, policy, cursor))
-    })?;
+    let (set, policy, cursor) = store.read(|view| view.search_set(Tier::First))?;
     for member in &set {
         if let Some(why) = skipped(member) {
             trace.first(member.name.as_str(), why);

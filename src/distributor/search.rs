@@ -20,8 +20,8 @@ pub fn order(set: &[Record], policy: Policy, cursor: u64) -> Vec<Record> {
 
 /// Tasks for each slot; a member without slots comes last.
 fn load(member: &Record) -> f64 {
-    let busy = f64::from(member.load.running) + f64::from(member.load.waiting);
-    if member.load.slots == 0 { f64::INFINITY } else { busy / f64::from(member.load.slots) }
+    let Some(load) = member.load.filter(|load| load.slots > 0) else { return f64::INFINITY };
+    (f64::from(load.running) + f64::from(load.waiting)) / f64::from(load.slots)
 }
 
 /// Why a member is not asked.

@@ -34,7 +34,7 @@ mod tests {
                 due: false,
                 drained,
                 silent_since: silent.then_some(Timestamp(1)),
-                load: Load { servers: 1, slots: 4, running, waiting, idle_cpus, power: 1.0 },
+                load: Some(Load { servers: 1, slots: 4, running, waiting, idle_cpus, power: 1.0 }),
             },
         )
     }

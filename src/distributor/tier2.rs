@@ -1,6 +1,7 @@
 //! The second tier: offer and commit. Which server, or why none.
 
-use crate::matching::{ExpressionError, Fleet, Placement, Query, Verdict};
+use super::fleets::{Booking, Fleets};
+use crate::matching::{Choice, ExpressionError, Fleet, Query, Verdict};
 use crate::model::client::Client;
 use crate::model::demand::Demand;
 use crate::model::distributor::Record;
@@ -11,7 +12,6 @@ use crate::model::user::User;
 use crate::protocol::distributor::Offer;
 use crate::store::ledger::Ledger;
 use crate::store::placing::Placing;
-use crate::store::settings;
 use crate::store::tasks::NewTask;
 use crate::store::trace::NoteId;
 use crate::store::{StoreError, Tx, View};
@@ -30,80 +30,92 @@ pub enum TierError {
 }
 
 /// The servers of a distributor, ready to be asked, and who asks.
-pub struct Asked {
+pub struct Asked<'f> {
     query: Query,
-    fleet: Fleet,
-    verdicts: Vec<Verdict>,
+    fleets: &'f mut Fleets,
+    distributor: DistributorId,
 }
 
-impl Asked {
+impl<'f> Asked<'f> {
     /// Looks at a demand with the servers, the user and the client as they are now.
     pub fn new(
         view: &View<'_>,
+        fleets: &'f mut Fleets,
         distributor: DistributorId,
         demand: &Demand,
         user: &User,
         client: &Client,
     ) -> Result<Self, TierError> {
         let query = Query::new(demand, user, client)?;
-        let mut fleet = Fleet::new(view.servers_of(distributor)?, placement(view)?);
-        fleet.trust(stale_after(view)?, Timestamp::now());
-        Ok(Self { query, fleet, verdicts: Vec::new() })
+        fleets.of(view, distributor)?;
+        Ok(Self { query, fleets, distributor })
+    }
+
+    fn fleet(&self) -> Option<&Fleet> {
+        self.fleets.get(self.distributor)
+    }
+
+    fn best(&self, query: &Query, for_task: Option<TaskId>) -> Option<Choice> {
+        self.fleet()?.best(query, for_task)
+    }
+
+    fn could_ever(&self) -> bool {
+        self.fleet().is_some_and(|fleet| fleet.could_ever(&self.query))
     }
 
     /// What this distributor can do for the task. `Now` only if no waiting task of equal or higher priority could take that place.
-    pub fn offer(
-        &mut self,
-        view: &View<'_>,
-        distributor: DistributorId,
-        demand: &Demand,
-        now: Timestamp,
-    ) -> Result<Offer, TierError> {
-        self.judge(None, now);
-        let Some(choice) = self.fleet.best(&self.query, None) else {
-            return Ok(if self.fleet.could_ever(&self.query) { Offer::Later } else { Offer::Never });
+    pub fn offer(&self, view: &View<'_>, demand: &Demand) -> Result<Offer, TierError> {
+        let Some(choice) = self.best(&self.query, None) else {
+            return Ok(if self.could_ever() { Offer::Later } else { Offer::Never });
         };
-        for class in view.classes_before(distributor, demand.priority, WAITING_LOOKED_AT)? {
+        let waiting = view.classes_before(self.distributor, demand.priority, WAITING_LOOKED_AT + 1)?;
+        if waiting.len() > WAITING_LOOKED_AT as usize {
+            return Ok(Offer::Later);
+        }
+        for class in waiting {
             let (Some(user), Some(client)) = (view.user_by_id(class.user)?, view.client_by_id(class.client)?) else {
                 continue;
             };
             let Ok(waiting) = Query::new(&class.demand, &user, &client) else { continue };
-            if self
-                .fleet
-                .best(&waiting, None)
-                .is_some_and(|taken| taken.place.host == choice.place.host || taken.place.server == choice.place.server)
-            {
+            let same =
+                |taken: Choice| taken.place.host == choice.place.host || taken.place.server == choice.place.server;
+            if self.best(&waiting, None).is_some_and(same) {
                 return Ok(Offer::Later);
             }
         }
         Ok(Offer::Now)
     }
 
-    /// Looks at every server, for the verdicts.
-    pub fn judge(&mut self, for_task: Option<TaskId>, now: Timestamp) {
-        self.verdicts = self.fleet.explain(&self.query, for_task, now);
+    /// Looks at every server.
+    pub fn verdicts(&self, for_task: Option<TaskId>, now: Timestamp) -> Vec<Verdict> {
+        self.fleet().map(|fleet| fleet.explain(&self.query, for_task, now)).unwrap_or_default()
     }
 
-    /// Server by server, as the last offer saw them.
-    pub fn verdicts(&self) -> &[Verdict] {
-        &self.verdicts
+    /// The verdicts as a text to be kept. Those of a large fleet are long: where much comes none is, and `explain` looks again.
+    fn verdict_to_keep(&self, view: &View<'_>, now: Timestamp) -> Result<Option<String>, StoreError> {
+        let servers = self.fleet().map_or(0, |fleet| fleet.servers().len());
+        let quiet = |at: Timestamp| at.age_at(now) >= VERDICT_PAUSE;
+        if servers == 0 || (servers > VERDICTS_FREE && !view.last_submitted_at()?.is_none_or(quiet)) {
+            return Ok(None);
+        }
+        Ok(serde_json::to_string(&self.verdicts(None, now)).ok())
     }
 
     /// The server that would be chosen now.
     pub fn chosen(&self, view: &View<'_>) -> Result<Option<String>, StoreError> {
-        let Some(choice) = self.fleet.best(&self.query, None) else { return Ok(None) };
+        let Some(choice) = self.best(&self.query, None) else { return Ok(None) };
         Ok(view.server_name(choice.place.server)?.map(|name| name.to_string()))
     }
 
     /// Single relaxed requirements that would give a match.
     pub fn relaxations(&self) -> Vec<String> {
-        self.fleet.relaxations(&self.query).iter().map(ToString::to_string).collect()
+        let all = self.fleet().map(|fleet| fleet.relaxations(&self.query)).unwrap_or_default();
+        all.iter().map(ToString::to_string).collect()
     }
 
     /// For a person: why this offer.
     pub fn words(&self, offer: Offer) -> String {
-        let fit = self.verdicts.iter().filter(|v| v.qualifies).count();
-        let all = self.verdicts.len();
+        let (fit, all) = self.fleet().map_or((0, 0), |fleet| (fleet.fitting(&self.query), fleet.servers().len()));
         match offer {
             Offer::Now => format!("can start it now: {fit} of {all} servers fit"),
             Offer::Later if fit > 0 => "could run it later: others wait for the same place".to_owned(),
@@ -114,21 +126,13 @@ impl Asked {
     }
 }
 
+/// Fleets up to so many servers may keep a verdict with each placement.
+pub const VERDICTS_FREE: usize = 32;
+/// In larger ones a submit keeps one if there was none just before it.
+const VERDICT_PAUSE: Duration = Duration::from_secs(10);
+
 /// With more classes waiting than this, a newcomer waits too: the dispatcher keeps the order.
 const WAITING_LOOKED_AT: u32 = 64;
-
-/// How equals are ranked in this home.
-pub fn placement(view: &View<'_>) -> Result<Placement, StoreError> {
-    Ok(match view.setting("placement")?.as_deref() {
-        Some("pack") => Placement::Pack,
-        _ => Placement::Spread,
-    })
-}
-
-/// How long readings of hosts over ssh are believed in this home.
-pub fn stale_after(view: &View<'_>) -> Result<Duration, StoreError> {
-    Ok(settings::stale_after(view.setting("stale_after")?.as_deref()))
-}
 
 /// A task that is to be taken.
 #[derive(Debug)]
@@ -151,11 +155,8 @@ pub struct Commit<'a> {
 }
 
 /// Takes a task that is not here yet, and gives it a server in the same transaction where it can start now.
-pub fn commit(tx: &Tx<'_>, commit: &Commit<'_>, asked: &Asked, now: Timestamp) -> Result<TaskId, TierError> {
-    let verdict = match asked.verdicts() {
-        [] => None,
-        verdicts => Some(tx.keep_note(&serde_json::to_string(verdicts).unwrap_or_default())?),
-    };
+pub fn commit(tx: &Tx<'_>, commit: &Commit<'_>, asked: &mut Asked<'_>, now: Timestamp) -> Result<TaskId, TierError> {
+    let verdict = asked.verdict_to_keep(tx, now)?.map(|verdict| tx.keep_note(&verdict)).transpose()?;
     let class = tx.class_of(commit.member.id, commit.user, commit.client, &commit.request.demand)?;
     let comes = match commit.request.launch.workplace.sent() {
         Some(sent) => !tx.has_bundle(sent.bundle)?,
@@ -201,16 +202,19 @@ pub fn commit(tx: &Tx<'_>, commit: &Commit<'_>, asked: &Asked, now: Timestamp) -
 fn allocate(
     tx: &Tx<'_>,
     task: TaskId,
-    asked: &Asked,
+    asked: &mut Asked<'_>,
     verdict: Option<NoteId>,
     now: Timestamp,
 ) -> Result<(), TierError> {
-    let Some(choice) = asked.fleet.best(&asked.query, Some(task)) else { return Ok(()) };
+    let Some(choice) = asked.best(&asked.query, Some(task)) else { return Ok(()) };
     let Some(boot) = tx.server_boot(choice.place.host)? else { return Ok(()) };
     let lane: LaneId = tx.new_lane()?;
     tx.take(choice.place.server, choice.place.host, asked.query.needs())?;
-    // A dispatcher that runs has its own picture of what is taken.
-    tx.touch_server(choice.place.host)?;
+    asked.fleets.book(choice.place, asked.query.needs(), Booking::Take);
+    if !asked.fleets.are_kept() {
+        // A dispatcher that runs has its own picture of what is taken.
+        tx.touch_server(choice.place.host)?;
+    }
     let mut ledger = Ledger::open(tx, now);
     let placing = Placing { server: choice.place.server, host: choice.place.host, boot, lane, sent: Epoch(0), verdict };
     ledger.claim(task, 1, &placing)?;
@@ -219,13 +223,13 @@ fn allocate(
 }
 
 /// Tasks held as unmatched wait like others as soon as a server could run them. Gives their number.
-pub fn reconsider_unmatched(tx: &Tx<'_>, now: Timestamp) -> Result<u32, TierError> {
+pub fn reconsider_unmatched(tx: &Tx<'_>, fleets: &mut Fleets, now: Timestamp) -> Result<u32, TierError> {
     let mut freed = 0;
     for (task, class) in tx.unmatched(1_000)? {
         let Some(class) = tx.class(class)? else { continue };
         let (Some(user), Some(client)) = (tx.user_by_id(class.user)?, tx.client_by_id(class.client)?) else { continue };
-        let asked = Asked::new(tx, class.distributor, &class.demand, &user, &client)?;
-        if asked.fleet.could_ever(&asked.query) {
+        let asked = Asked::new(tx, fleets, class.distributor, &class.demand, &user, &client)?;
+        if asked.could_ever() {
             let mut ledger = Ledger::open(tx, now);
             ledger.shift(task, None, Phase::Held, Phase::Waiting)?;
             ledger.close()?;

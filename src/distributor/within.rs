@@ -2,6 +2,7 @@
 
 use super::across::at_own_desk;
 use super::desk::Guest;
+use super::fleets::Fleets;
 use super::front::{redirect, redirects_to};
 use super::search::{Trace, order as in_order, skipped};
 use super::tier2::TierError;
@@ -12,8 +13,13 @@ use crate::protocol::envelope::Envelope;
 use crate::store::Tx;
 
 /// Searches as [`super::place::place`] does. None: a member lives elsewhere, or nobody takes it; then nothing may be kept of it.
-pub fn place(tx: &Tx<'_>, mut envelope: Envelope, guest: &Guest) -> Result<Option<TaskId>, TierError> {
-    let set = tx.distributors(Tier::First)?;
+pub fn place(
+    tx: &Tx<'_>,
+    fleets: &mut Fleets,
+    mut envelope: Envelope,
+    guest: &Guest,
+) -> Result<Option<TaskId>, TierError> {
+    let (set, policy, cursor) = tx.search_set(Tier::First)?;
     if set.iter().chain(&tx.distributors(Tier::Second)?).any(|member| member.endpoint.is_elsewhere()) {
         return Ok(None);
     }
@@ -23,7 +29,6 @@ pub fn place(tx: &Tx<'_>, mut envelope: Envelope, guest: &Guest) -> Result<Optio
             trace.first(member.name.as_str(), why);
         }
     }
-    let (policy, cursor) = tx.search_policy(Tier::First)?;
     for front in in_order(&set, policy, cursor) {
         let list = redirect(tx, &envelope, &mut trace)?;
         if list.is_empty() {
@@ -36,7 +41,8 @@ pub fn place(tx: &Tx<'_>, mut envelope: Envelope, guest: &Guest) -> Result<Optio
             }
         }
         let mut round = envelope.round;
-        let mut within = Within { tx, envelope: &mut envelope, guest, front: front.name.as_str() };
+        let mut within =
+            Within { tx, fleets: &mut *fleets, envelope: &mut envelope, guest, front: front.name.as_str() };
         let walked = walk(&list, &mut round, &mut trace, &mut within)?;
         let Walked::Took { taken: Taken::Here(task), .. } = walked else { return Ok(None) };
         return Ok(Some(task));
@@ -47,6 +53,7 @@ pub fn place(tx: &Tx<'_>, mut envelope: Envelope, guest: &Guest) -> Result<Optio
 /// The second tier, as a search within a transaction sees it.
 struct Within<'a> {
     tx: &'a Tx<'a>,
+    fleets: &'a mut Fleets,
     envelope: &'a mut Envelope,
     guest: &'a Guest,
     front: &'a str,
@@ -57,6 +64,6 @@ impl SecondTier for Within<'_> {
 
     fn ask(&mut self, member: &Record, step: Step, round: u32, trace: &Trace) -> Result<Said<Taken>, TierError> {
         self.envelope.round = round;
-        at_own_desk(self.tx, member, step, self.envelope, self.guest, (self.front, trace))
+        at_own_desk(self.tx, self.fleets, member, step, self.envelope, self.guest, (self.front, trace))
     }
 }

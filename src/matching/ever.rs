@@ -19,20 +19,24 @@ impl Fleet {
 
     /// Servers that have to be reached, that could ever run it, and of which is not known (any more) whether they can now.
     pub fn unsure(&self, query: &Query) -> Vec<ServerId> {
-        let mut all = Vec::new();
-        for server in self.servers.iter().filter(|server| self.could(server, query)) {
-            match &server.engine {
-                Engine::Group { members } => all.extend(members.iter().copied()),
-                _ => all.push(server.id),
-            }
-        }
         let unsure = |id: &ServerId| {
             let Some(row) = self.row(*id) else { return false };
             let server = &self.servers[row];
             let far = matches!(server.engine, Engine::Ssh(_)) && server.drained.is_none();
             far && (server.health != Health::Up || server.pool.is_none() || !self.is_fresh(row))
         };
-        all.retain(unsure);
+        let mut all = Vec::new();
+        for server in &self.servers {
+            let before = all.len();
+            match &server.engine {
+                Engine::Group { members } => all.extend(members.iter().copied().filter(unsure)),
+                _ => all.extend(Some(server.id).filter(unsure)),
+            }
+            // The costly question last: most servers are known.
+            if all.len() > before && !self.could(server, query) {
+                all.truncate(before);
+            }
+        }
         all.sort_unstable();
         all.dedup();
         all

@@ -11,7 +11,7 @@ use crate::model::resources::Needs;
 use crate::model::server::{Engine, Server};
 use crate::model::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 /// What decides between servers that all preferences rank alike.
@@ -77,6 +77,7 @@ pub struct Fleet {
     live: [ColumnId; 3],
     rows: HashMap<ServerId, usize>,
     hosts: HashMap<HostId, Vec<ServerId>>,
+    groups: BTreeSet<ServerId>,
 }
 
 impl Fleet {
@@ -97,6 +98,7 @@ impl Fleet {
             accepts_by_text: HashMap::new(),
             rows: HashMap::new(),
             hosts: HashMap::new(),
+            groups: BTreeSet::new(),
         };
         let ids: Vec<ServerId> = servers.iter().map(|server| server.id).collect();
         for server in servers {
@@ -113,6 +115,11 @@ impl Fleet {
         let id = server.id;
         self.insert(server);
         self.share_pool(id);
+    }
+
+    /// What decides between equals from now on.
+    pub fn place_by(&mut self, placement: Placement) {
+        self.placement = placement;
     }
 
     /// From now on it is `now`, and readings of hosts that have to be reached are believed for so long.
@@ -182,8 +189,19 @@ impl Fleet {
     }
 
     /// All servers, in no particular order.
-    pub fn servers(&self) -> impl Iterator<Item = &Server> {
+    pub fn servers(&self) -> impl ExactSizeIterator<Item = &Server> {
         self.servers.iter()
+    }
+
+    /// Could any task have room on a server now, as far as slots go?
+    pub fn has_slot(&self, id: ServerId) -> bool {
+        self.row(id).is_some_and(|row| self.hot[row].open && self.hot[row].room.slots > 0)
+    }
+
+    /// Where a booking on a host may be felt: the servers on it, and the groups.
+    pub fn felt_by(&self, host: Option<HostId>) -> impl Iterator<Item = ServerId> {
+        let sharing = host.and_then(|host| self.hosts.get(&host)).into_iter().flatten();
+        sharing.chain(&self.groups).copied()
     }
 
     /// Books one task: on the server, on the member that runs it, and on the host's pool.
@@ -252,6 +270,9 @@ impl Fleet {
         if let Some(pool) = &server.pool {
             self.hosts.entry(pool.host).or_default().push(server.id);
         }
+        if matches!(server.engine, Engine::Group { .. }) {
+            self.groups.insert(server.id);
+        }
         let accepts = server.accepts.clone().map(|text| self.intern_accepts(&text));
         if let Some(entry) = accepts.and_then(|at| self.accepts.get_mut(at as usize)) {
             entry.servers += 1;
@@ -281,6 +302,7 @@ impl Fleet {
     fn detach(&mut self, row: usize) {
         self.columns.clear(row);
         let server = &self.servers[row];
+        self.groups.remove(&server.id);
         if let Some(pool) = &server.pool
             && let Some(sharing) = self.hosts.get_mut(&pool.host)
         {

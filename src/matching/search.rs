@@ -230,9 +230,21 @@ impl Fleet {
         self.best_of(query, for_task, 0..self.servers.len())
     }
 
+    /// How many servers can start a task of this class now.
+    pub fn fitting(&self, query: &Query) -> usize {
+        let asked = Asked::new(self, query, None);
+        let fits = |row: &usize| asked.host(*row).is_some() && asked.targeted(*row) && asked.expressions_hold(*row);
+        (0..self.servers.len()).filter(fits).count()
+    }
+
     /// The best of these servers alone: what a waiting class is asked again for when only they changed.
-    pub fn best_among(&self, query: &Query, for_task: Option<TaskId>, servers: &[ServerId]) -> Option<Choice> {
-        self.best_of(query, for_task, servers.iter().filter_map(|id| self.row(*id)))
+    pub fn best_among<'s>(
+        &self,
+        query: &Query,
+        for_task: Option<TaskId>,
+        servers: impl IntoIterator<Item = &'s ServerId>,
+    ) -> Option<Choice> {
+        self.best_of(query, for_task, servers.into_iter().filter_map(|id| self.row(*id)))
     }
 
     fn best_of(&self, query: &Query, for_task: Option<TaskId>, rows: impl Iterator<Item = usize>) -> Option<Choice> {

@@ -105,7 +105,8 @@ pub struct Record {
     pub silent_since: Option<Timestamp>,
     /// Silent, but so long not tried that it is to be asked again.
     pub due: bool,
-    pub load: Load,
+    /// Read where its tier is searched by it.
+    pub load: Option<Load>,
 }
 
 /// What a second-tier distributor reports of itself.

@@ -1,4 +1,4 @@
-//! The nouns. Nothing here does input or output, but for asking what a file system is; every other folder speaks in these types.
+//! The nouns. Nothing here does input or output, but for asking what a file system is and how many files may be open; every other folder speaks in these types.
 
 pub mod attempt;
 pub mod attribute;
@@ -13,6 +13,7 @@ pub mod files;
 pub mod filesystem;
 pub mod id;
 pub mod name;
+pub mod open_files;
 pub mod profile;
 pub mod resources;
 pub mod selector;

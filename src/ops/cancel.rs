@@ -62,7 +62,18 @@ pub fn forget(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Change>, OpsError>
     Ok(changes)
 }
 
+/// Tasks in one transaction: other writers wait no longer than for this.
+const BATCH: usize = 2_000;
+
 fn here(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<Change>, OpsError> {
+    let mut changes = Vec::with_capacity(what.len());
+    for batch in what.chunks(BATCH) {
+        changes.extend(batch_here(grid, batch, grace)?);
+    }
+    Ok(changes)
+}
+
+fn batch_here(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<Change>, OpsError> {
     let now = Timestamp::now();
     let changes = grid.store.write(Durability::Full, |tx| {
         let mut asked = Vec::with_capacity(what.len());

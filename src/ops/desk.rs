@@ -8,6 +8,7 @@ use super::sending::Wish;
 use super::{OpsError, submit};
 use crate::dispatch::desk;
 use crate::dispatch::start::Connection;
+use crate::distributor::fleets::Fleets;
 use crate::model::id::{TaskId, TaskUuid};
 use crate::model::name::Name;
 use crate::model::ssh::Login;
@@ -97,9 +98,9 @@ impl HandedIn {
 pub struct Desk;
 
 impl desk::Desk for Desk {
-    fn carry_out(&mut self, tx: &Tx<'_>, order: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    fn carry_out(&mut self, tx: &Tx<'_>, fleets: &mut Fleets, order: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let Ok(sheet) = serde_json::from_slice::<Sheet>(order) else { return Ok(None) };
-        match submit::within(tx, sheet) {
+        match submit::within(tx, fleets, sheet) {
             Ok(submitted) => Ok(submitted.and_then(|submitted| serde_json::to_vec(&submitted).ok())),
             // The disk and the database are the same for everybody in this transaction.
             Err(OpsError::Store(error)) => Err(error),

@@ -3,6 +3,7 @@
 use super::report::DispatcherStatus;
 use super::{Grid, OpsError};
 use crate::dispatch::start::{self, Connection, StartError};
+use crate::distributor::fleets::Fleets;
 use crate::distributor::registry;
 use crate::distributor::tier2::reconsider_unmatched;
 use crate::model::time::Timestamp;
@@ -20,7 +21,7 @@ pub fn wake(grid: &mut Grid) -> Result<(), OpsError> {
     if !grid.store.view().unmatched(1)?.is_empty() {
         // A server or an attribute may just have made it possible.
         grid.store
-            .write(Durability::Full, |tx| reconsider_unmatched(tx, Timestamp::now()))
+            .write(Durability::Full, |tx| reconsider_unmatched(tx, &mut Fleets::default(), Timestamp::now()))
             .map_err(super::submit::refusal)?;
     }
     if registry::is_pending(&grid.store.view())? {

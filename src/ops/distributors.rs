@@ -220,7 +220,7 @@ fn entry(view: &View<'_>, record: Record) -> Result<Entry, OpsError> {
     put(&mut all, "policy", Some(Value::from(policy.word())), Source::Reported, now);
     let mut reported = |name, value| put(&mut all, name, Some(value), Source::Reported, at);
     if record.tier == Tier::Second && (received.is_some() || !record.endpoint.is_elsewhere()) {
-        let load = record.load;
+        let load = view.load_known(&record)?;
         for (name, count) in
             [("servers", load.servers), ("slots", load.slots), ("running", load.running), ("waiting", load.waiting)]
         {

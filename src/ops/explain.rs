@@ -1,9 +1,10 @@
 //! `grid explain`: tier by tier and server by server why a task runs where it does, or why it waits.
-//! What waits is looked at anew; what ran is told from the notes that were kept.
+//! What waits is looked at anew; what ran is told from the notes that were kept, or looked at anew where none was.
 
 use super::report::{Explained, ServerVerdict, TierSearch};
 use super::selecting::Chosen;
 use super::{Grid, OpsError, elsewhere, show};
+use crate::distributor::fleets::Fleets;
 use crate::distributor::search::Trace;
 use crate::distributor::tier2::Asked;
 use crate::model::id::Index;
@@ -56,32 +57,37 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
         };
         let waits =
             row.counts.waiting + row.counts.held > 0 && member.as_ref().is_none_or(|m| !m.phase.state().ended());
-        if waits && let Some(mut asked) = ask_again(view, &row)? {
-            let now = Timestamp::now();
-            asked.judge(Some(row.id), now);
-            explained.servers = asked.verdicts().to_vec();
-            explained.relaxed = asked.relaxations();
-            explained.judged_at = Some(now);
-            return Ok(explained);
-        }
+        let mut fleets = Fleets::default();
         // The match that placed the member, else the last one that was kept of the task.
-        let (verdict, judged_at) = match member.as_ref().and_then(|m| m.verdict) {
-            Some(note) => (Some(note), member.as_ref().and_then(|m| m.started_at)),
-            None => (row.verdict, row.verdict_at),
+        let (verdict, judged_at) = match &member {
+            Some(member) if member.server.is_some() => (member.verdict, member.started_at),
+            _ => (row.verdict, row.verdict_at),
         };
-        explained.servers = note(view, verdict)?.unwrap_or_default();
-        explained.judged_at = judged_at;
+        let kept: Option<Vec<ServerVerdict>> = if waits { None } else { note(view, verdict)? };
+        match kept {
+            Some(kept) => (explained.servers, explained.judged_at) = (kept, judged_at),
+            None => {
+                if let Some(asked) = ask_again(view, &mut fleets, &row)? {
+                    let now = Timestamp::now();
+                    explained.servers = asked.verdicts(Some(row.id), now);
+                    explained.judged_at = Some(now);
+                    if waits {
+                        explained.relaxed = asked.relaxations();
+                    }
+                }
+            }
+        }
         Ok(explained)
     })
 }
 
-/// What waits, asked again with everything as it is now.
-fn ask_again(view: &View<'_>, row: &TaskRow) -> Result<Option<Asked>, OpsError> {
+/// Its servers, asked again with everything as it is now.
+fn ask_again<'f>(view: &View<'_>, fleets: &'f mut Fleets, row: &TaskRow) -> Result<Option<Asked<'f>>, OpsError> {
     let Some(class) = view.class(row.class)? else { return Ok(None) };
     let (Some(user), Some(client)) = (view.user_by_id(class.user)?, view.client_by_id(class.client)?) else {
         return Ok(None);
     };
-    Ok(Asked::new(view, class.distributor, &class.demand, &user, &client).ok())
+    Ok(Asked::new(view, fleets, class.distributor, &class.demand, &user, &client).ok())
 }
 
 /// A search that was just made, for a dry run.

@@ -3,7 +3,8 @@
 use super::attributes::{not_declared, taken};
 use super::expressions::{Role, check_some};
 use super::report::Entry;
-use super::{Grid, OpsError, refresh};
+use super::{Grid, OpsError, elsewhere, refresh};
+use crate::model::demand;
 use crate::model::distributor::Tier;
 use crate::model::id::{DistributorId, ServerId};
 use crate::model::name::Name;
@@ -151,9 +152,21 @@ pub fn resume(grid: &mut Grid, names: &[String]) -> Result<(), OpsError> {
     set_drained(grid, names, None)
 }
 
+/// `lab-x/n1` is a server of a distributor, which may live in another home.
 fn set_drained(grid: &mut Grid, names: &[String], reason: Option<&str>) -> Result<(), OpsError> {
+    let known = grid.store.view().distributors(Tier::Second)?;
+    let mut own = Vec::new();
+    for name in names {
+        match name.parse::<demand::Target>() {
+            Ok(demand::Target { distributor: Some(at), server }) => match known.iter().find(|m| m.name == at) {
+                Some(member) if !member.endpoint.is_elsewhere() => own.push(server.to_string()),
+                _ => elsewhere::manage(grid, &at, &server, reason)?,
+            },
+            _ => own.push(name.clone()),
+        }
+    }
     grid.store.write(Durability::Full, |tx| {
-        for name in names {
+        for name in &own {
             tx.set_drained(find(tx, name)?.id, reason)?;
         }
         Ok(())

@@ -105,8 +105,15 @@ pub const USER_WAITING: Known = Known {
     about: "tasks of one user from other homes that may be unended here",
 };
 
+pub const USER_SPOOL: Known = Known {
+    name: "user_spool",
+    default: "10G",
+    kind: Kind::Size,
+    about: "files and longer outputs of one user from other homes that are kept here",
+};
+
 /// All of them, by name.
-pub const ALL: [Known; 14] = [
+pub const ALL: [Known; 15] = [
     AGENT_DIR,
     IDLE_EXIT,
     KEEP_OUTPUTS,
@@ -119,6 +126,7 @@ pub const ALL: [Known; 14] = [
     SSH_COMMAND,
     STALE_AFTER,
     STARVE_AFTER,
+    USER_SPOOL,
     USER_WAITING,
     WATCH,
 ];

@@ -75,11 +75,22 @@ pub fn read_limited<M: DeserializeOwned>(from: &mut impl Read, max: usize) -> Re
 }
 
 /// Collects bytes as they come from a descriptor that must not block, and gives out whole messages.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Inbox {
     bytes: Vec<u8>,
     from: usize,
+    /// How much is read at once: most callers say little.
+    chunk: usize,
 }
+
+impl Default for Inbox {
+    fn default() -> Self {
+        Self { bytes: Vec::new(), from: 0, chunk: CHUNK_MIN }
+    }
+}
+
+const CHUNK_MIN: usize = 2 << 10;
+const CHUNK_MAX: usize = 64 << 10;
 
 impl Inbox {
     /// Reads what is there now: the number of bytes, 0 at the end of the stream, None if nothing is there yet.
@@ -89,16 +100,22 @@ impl Inbox {
             self.from = 0;
         }
         let at = self.bytes.len();
-        self.bytes.resize(at + (64 << 10), 0);
-        loop {
-            let result = from.read(&mut self.bytes[at..]);
-            self.bytes.truncate(at + *result.as_ref().unwrap_or(&0));
-            match result {
-                Ok(n) => return Ok(Some(n)),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => self.bytes.resize(at + (64 << 10), 0),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                Err(error) => return Err(error),
+        self.bytes.resize(at + self.chunk, 0);
+        let result = loop {
+            match from.read(&mut self.bytes[at..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other,
             }
+        };
+        let got = *result.as_ref().unwrap_or(&0);
+        self.bytes.truncate(at + got);
+        if got == self.chunk {
+            self.chunk = (self.chunk * 4).min(CHUNK_MAX);
+        }
+        match result {
+            Ok(got) => Ok(Some(got)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

@@ -4,6 +4,7 @@ use super::columns::json;
 use super::{Result, Tx, View};
 use crate::model::demand::Demand;
 use crate::model::id::{ClassId, ClientId, DistributorId, TaskId, UserId};
+use crate::model::time::Timestamp;
 
 /// A class that waits.
 #[derive(Debug, Clone)]
@@ -16,6 +17,14 @@ pub struct WaitingClass {
     pub priority: i32,
 }
 
+/// The same, as far as the order needs it.
+#[derive(Debug, Clone, Copy)]
+pub struct Stirred {
+    pub id: ClassId,
+    pub distributor: DistributorId,
+    pub priority: i32,
+}
+
 /// A task at the front of a class's queue.
 #[derive(Debug, Clone, Copy)]
 pub struct Head {
@@ -24,7 +33,7 @@ pub struct Head {
     /// `%n` of an array.
     pub at_once: Option<u32>,
     pub single: bool,
-    pub submitted_at: crate::model::time::Timestamp,
+    pub submitted_at: Timestamp,
 }
 
 const SELECT: &str = "SELECT id, distributor_id, user_id, client_id, demand, priority FROM class ";
@@ -41,13 +50,22 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<WaitingClass> {
 }
 
 impl View<'_> {
-    /// Classes in which members began to wait after a point in the count of changes, at most `limit`, oldest change first.
-    pub fn classes_stirred(&self, since: i64, limit: u32) -> Result<Vec<(WaitingClass, i64)>> {
+    /// Classes in which members began to wait after a point in the count of changes, with theirs; at most `limit`, oldest change first.
+    pub fn classes_stirred(&self, since: i64, limit: u32) -> Result<Vec<(Stirred, i64)>> {
         // Of a first tier are the classes of tasks that live elsewhere: nothing of ours could start them.
-        let sql = "SELECT id, distributor_id, user_id, client_id, demand, priority, changed FROM class
+        let sql = "SELECT id, distributor_id, priority, changed FROM class
                    WHERE waiting > 0 AND changed > ?1 AND (SELECT tier FROM distributor WHERE id = distributor_id) = 2
                    ORDER BY changed LIMIT ?2";
-        self.all(sql, (since, limit), |row| Ok((read(row)?, row.get(6)?)))
+        self.all(sql, (since, limit), |row| {
+            Ok((Stirred { id: row.get(0)?, distributor: row.get(1)?, priority: row.get(2)? }, row.get(3)?))
+        })
+    }
+
+    /// What decides on the place of a class in the order.
+    pub fn stirred(&self, id: ClassId) -> Result<Option<Stirred>> {
+        self.one("SELECT id, distributor_id, priority FROM class WHERE id = ?1", [id], |row| {
+            Ok(Stirred { id: row.get(0)?, distributor: row.get(1)?, priority: row.get(2)? })
+        })
     }
 
     /// One class.
@@ -55,12 +73,18 @@ impl View<'_> {
         self.one(&format!("{SELECT} WHERE id = ?1"), [id], read)
     }
 
-    /// Classes of a distributor that wait with at least this priority, the first ones of the order.
+    /// Some classes of a distributor that wait with at least this priority.
     pub fn classes_before(&self, distributor: DistributorId, priority: i32, limit: u32) -> Result<Vec<WaitingClass>> {
+        // No order: that would read and sort all that wait.
         let sql = format!(
-            "{SELECT} WHERE waiting > 0 AND distributor_id = ?1 AND priority >= ?2 ORDER BY priority DESC, id LIMIT ?3"
+            "{SELECT} INDEXED BY class_waiting WHERE waiting > 0 AND distributor_id = ?1 AND priority >= ?2 LIMIT ?3"
         );
         self.all(&sql, (distributor, priority, limit), read)
+    }
+
+    /// When the newest task was submitted.
+    pub fn last_submitted_at(&self) -> Result<Option<Timestamp>> {
+        self.one("SELECT submitted_at FROM task ORDER BY id DESC LIMIT 1", [], |row| row.get(0))
     }
 
     /// The first task of a class with waiting members behind a given one.

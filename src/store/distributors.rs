@@ -12,10 +12,10 @@ use std::time::Duration;
 pub const SILENT_RETRY: Duration = Duration::from_secs(30);
 
 impl View<'_> {
-    /// The members of a tier in the order in which they stand, with what is known of them.
+    /// The members of a tier in the order in which they stand.
     pub fn distributors(&self, tier: Tier) -> Result<Vec<Record>> {
         let now = Timestamp::now();
-        let mut records = self.all(
+        self.all(
             "SELECT id, name, endpoint, home, there, allowed, drained, silent_since, tried_at
              FROM distributor WHERE tier = ?1 ORDER BY position, id",
             [u8::from(tier)],
@@ -34,17 +34,30 @@ impl View<'_> {
                     drained: row.get(6)?,
                     silent_since,
                     due: silent_since.is_some() && tried_at.is_none_or(|at| at.age_at(now) >= SILENT_RETRY),
-                    load: Load::default(),
+                    load: None,
                 })
             },
-        )?;
-        for record in &mut records {
-            record.load = match (&record.endpoint, record.home) {
-                (Endpoint::Local, None) => self.load_of(record.id)?,
-                _ => self.report_of(record.id)?.map(|(report, _)| report.load).unwrap_or_default(),
-            };
+        )
+    }
+
+    /// A tier as it is searched now: its members, how, and where round-robin begins. Loads only where they decide.
+    pub fn search_set(&self, tier: Tier) -> Result<(Vec<Record>, Policy, u64)> {
+        let (policy, cursor) = self.search_policy(tier)?;
+        let mut members = self.distributors(tier)?;
+        if policy == Policy::LeastLoaded {
+            for member in &mut members {
+                member.load = Some(self.load_known(member)?);
+            }
         }
-        Ok(records)
+        Ok((members, policy, cursor))
+    }
+
+    /// What a member has to do: as it is where it lives here, else as it reported last.
+    pub fn load_known(&self, member: &Record) -> Result<Load> {
+        match (&member.endpoint, member.home) {
+            (Endpoint::Local, None) => self.load_of(member.id),
+            _ => Ok(self.report_of(member.id)?.map(|(report, _)| report.load).unwrap_or_default()),
+        }
     }
 
     /// One by name, of either tier.

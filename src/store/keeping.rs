@@ -1,6 +1,6 @@
 //! How long things are kept, and copies.
 
-use super::{Result, Tx, View};
+use super::{Log, Result, Store, Tx, View, schema};
 use crate::model::id::TaskId;
 use crate::model::time::Timestamp;
 
@@ -62,6 +62,25 @@ impl View<'_> {
     pub fn copy_to(&self, path: &std::path::Path) -> Result<()> {
         self.connection.execute("VACUUM INTO ?1", [path.to_string_lossy()])?;
         Ok(())
+    }
+}
+
+/// From here on a file that is half empty is worth writing anew.
+const LARGE: u64 = 16 << 20;
+
+impl Store {
+    /// Gives the file system back what the database does not use, where that is more than half of a large file. Writers wait meanwhile.
+    pub fn compact(&self) -> Result<()> {
+        let pages = |sql: &str| self.connection.query_row(sql, [], |row| row.get::<_, u64>(0));
+        let _passed = self.gate.pass()?;
+        schema::check_version(&self.connection)?;
+        let (free, all) = (pages("PRAGMA freelist_count")?, pages("PRAGMA page_count")?);
+        if free * 2 < all || all * pages("PRAGMA page_size")? < LARGE {
+            return Ok(());
+        }
+        // What is kept may be more than fits in memory.
+        self.connection.execute_batch("PRAGMA temp_store = FILE; VACUUM; PRAGMA temp_store = MEMORY")?;
+        self.checkpoint(Log::Goes)
     }
 }
 

@@ -207,11 +207,11 @@ impl View<'_> {
 }
 
 impl Tx<'_> {
-    /// Marks members as sent in this epoch.
-    pub fn mark_sent(&self, task: TaskId, index: Index, epoch: Epoch) -> Result<()> {
+    /// Marks a member as sent in this epoch, to a host that runs since this boot.
+    pub fn mark_sent(&self, task: TaskId, index: Index, epoch: Epoch, boot: &BootId) -> Result<()> {
         self.run(
-            "UPDATE member SET sent = ?3 WHERE task_id = ?1 AND idx = ?2 AND state = 'STARTING'",
-            (task, index, epoch.0),
+            "UPDATE member SET sent = ?3, boot_id = ?4 WHERE task_id = ?1 AND idx = ?2 AND state = 'STARTING'",
+            (task, index, epoch.0, boot),
         )?;
         Ok(())
     }

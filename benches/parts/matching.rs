@@ -1,7 +1,6 @@
-//! One task against 10,000 servers, by kind of expression; passes over many classes; and what surrounds it.
-//!
-//! `cargo bench --bench matching`
+//! The matcher: one task against 10,000 servers, by kind of expression; passes over many classes; and what surrounds it.
 
+use crate::counted::counted;
 use divan::{Bencher, black_box};
 use grid::matching::{Fleet, Placement, Query, Role, check};
 use grid::model::attribute::{Attribute, Attributes, Source, Value};
@@ -17,10 +16,6 @@ use std::collections::BTreeMap;
 
 const SERVERS: i64 = 10_000;
 const GIB: u64 = 1 << 30;
-
-fn main() {
-    divan::main();
-}
 
 fn name(text: &str) -> Name {
     text.parse().unwrap_or_else(|_| std::process::abort())
@@ -164,7 +159,7 @@ fn measure(bencher: Bencher, kind: &str, prefer: Option<&str>) {
     let needs = Needs { cpus: 2, mem: Some(Bytes(2 * GIB)) };
     let demand = Demand { needs, constraint: Some(text.into()), prefer: prefer.map(Into::into), ..Demand::default() };
     let query = query(&demand);
-    bencher.bench_local(|| fleet.best(black_box(&query), None));
+    bencher.bench_local(|| counted(|| fleet.best(black_box(&query), None)));
 }
 
 /// A requirement that no server meets: nothing can be passed over.
@@ -172,7 +167,7 @@ fn measure(bencher: Bencher, kind: &str, prefer: Option<&str>) {
 fn nothing_matches(bencher: Bencher) {
     let fleet = fleet(|_| None);
     let query = query(&Demand { constraint: Some("server.label3 + server.label4 > 1000".into()), ..Demand::default() });
-    bencher.bench_local(|| fleet.best(black_box(&query), None));
+    bencher.bench_local(|| counted(|| fleet.best(black_box(&query), None)));
 }
 
 #[divan::bench]
@@ -180,7 +175,7 @@ fn applications_with_versions(bencher: Bencher) {
     let fleet = fleet(|_| None);
     let apps = ["blender>=4.1", "ffmpeg"].iter().filter_map(|app| app.parse().ok()).collect();
     let query = query(&Demand { apps, ..Demand::default() });
-    bencher.bench_local(|| fleet.best(black_box(&query), None));
+    bencher.bench_local(|| counted(|| fleet.best(black_box(&query), None)));
 }
 
 /// Two-sided: six texts among all servers, and one of its own for each.
@@ -192,7 +187,7 @@ fn accepts(bencher: Bencher, kind: &str) {
         Some(format!("\"{group}\" in user.groups && task.cpus <= {}", limit + 1))
     });
     let query = query(&Demand { prefer: Some("server.power".into()), ..Demand::default() });
-    bencher.bench_local(|| fleet.best(black_box(&query), None));
+    bencher.bench_local(|| counted(|| fleet.best(black_box(&query), None)));
 }
 
 #[divan::bench]
@@ -252,5 +247,5 @@ fn take_and_give_back(bencher: Bencher) {
 
 #[divan::bench]
 fn compile(bencher: Bencher) {
-    bencher.bench_local(|| check(black_box(KINDS[0].1), Role::Constraint));
+    bencher.bench_local(|| counted(|| check(black_box(KINDS[0].1), Role::Constraint)));
 }

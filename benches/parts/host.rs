@@ -1,0 +1,26 @@
+//! Reading this host's facts, as an agent does before and after tasks. The first reading takes 100 ms to measure idle
+//! processors, and a second for the score, which is kept; these are the later ones.
+
+use divan::Bencher;
+use grid::agent::facts::Host;
+use grid::agent::probe::Question;
+use grid::model::id::BootId;
+use grid::store::settings::watch_list;
+
+#[divan::bench]
+fn facts_without_applications(bencher: Bencher) {
+    read(bencher, &[]);
+}
+
+#[divan::bench]
+fn facts_with_the_watch_list(bencher: Bencher) {
+    read(bencher, &watch_list(None));
+}
+
+fn read(bencher: Bencher, watch: &[String]) {
+    let question = Question { watch: watch.to_vec(), ..Question::default() };
+    let spool = tempfile::tempdir().expect("a directory");
+    let mut host = Host::new(spool.path(), BootId("boot".into()));
+    host.read(&question);
+    bencher.bench_local(|| crate::counted::counted(|| host.read(&question)));
+}

@@ -1,0 +1,129 @@
+//! The servers of this home's second-tier distributors, indexed: read for one question, or kept by a dispatcher.
+
+use crate::matching::{Fleet, Place, Placement};
+use crate::model::id::{DistributorId, ServerId};
+use crate::model::resources::Needs;
+use crate::model::server::Server;
+use crate::model::time::Timestamp;
+use crate::store::settings;
+use crate::store::{StoreError, View};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// What is done to a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Booking {
+    Take,
+    GiveBack,
+}
+
+/// Fleets, each by its distributor.
+#[derive(Debug, Default)]
+pub struct Fleets {
+    fleets: HashMap<DistributorId, Fleet>,
+    kept: bool,
+}
+
+impl Fleets {
+    /// A dispatcher's: it takes in what others change, and books by itself. The other kind ([`Default`]) is read when it is
+    /// asked, and good for one transaction.
+    pub fn kept() -> Self {
+        Self { fleets: HashMap::new(), kept: true }
+    }
+
+    /// Does a dispatcher keep them?
+    pub const fn are_kept(&self) -> bool {
+        self.kept
+    }
+
+    /// One distributor's, read if it is not here yet.
+    pub fn of(&mut self, view: &View<'_>, distributor: DistributorId) -> Result<&Fleet, StoreError> {
+        match self.fleets.entry(distributor) {
+            std::collections::hash_map::Entry::Occupied(there) => Ok(there.into_mut()),
+            std::collections::hash_map::Entry::Vacant(free) => {
+                let mut fleet = Fleet::new(view.servers_of(distributor)?, placement(view)?);
+                fleet.trust(stale_after(view)?, Timestamp::now());
+                Ok(free.insert(fleet))
+            }
+        }
+    }
+
+    /// One distributor's, if it is here.
+    pub fn get(&self, distributor: DistributorId) -> Option<&Fleet> {
+        self.fleets.get(&distributor)
+    }
+
+    /// All that are here.
+    pub fn iter(&self) -> impl Iterator<Item = (DistributorId, &Fleet)> {
+        self.fleets.iter().map(|(id, fleet)| (*id, fleet))
+    }
+
+    /// The servers of all.
+    pub fn servers(&self) -> impl Iterator<Item = &Server> {
+        self.fleets.values().flat_map(Fleet::servers)
+    }
+
+    /// The distributor that has this server, and its fleet.
+    pub fn with(&self, server: ServerId) -> Option<(DistributorId, &Fleet)> {
+        self.iter().find(|(_, fleet)| fleet.get(server).is_some())
+    }
+
+    /// One server of any of them.
+    pub fn server(&self, id: ServerId) -> Option<&Server> {
+        self.fleets.values().find_map(|fleet| fleet.get(id))
+    }
+
+    /// Takes a server in as it is now.
+    pub fn set(&mut self, server: Server, placement: Placement) {
+        self.fleets.entry(server.distributor).or_insert_with(|| Fleet::new(Vec::new(), placement)).set(server);
+    }
+
+    /// Forgets servers that are not there any more.
+    pub fn retain(&mut self, there: &dyn Fn(ServerId) -> bool) {
+        for fleet in self.fleets.values_mut() {
+            let gone: Vec<_> = fleet.servers().map(|s| s.id).filter(|id| !there(*id)).collect();
+            gone.into_iter().for_each(|id| fleet.remove(id));
+        }
+    }
+
+    /// From now on it is `now`, and the settings are those of the home.
+    pub fn look_up(&mut self, view: &View<'_>, now: Timestamp) -> Result<(), StoreError> {
+        let (placement, stale_after) = (placement(view)?, stale_after(view)?);
+        for fleet in self.fleets.values_mut() {
+            fleet.place_by(placement);
+            fleet.trust(stale_after, now);
+        }
+        Ok(())
+    }
+
+    /// Books a place, or gives it back. Servers of several distributors may share a host: its pool is the same for all.
+    pub fn book(&mut self, place: Place, needs: Needs, booking: Booking) {
+        let Some(own) = self.with(place.host).map(|(id, _)| id) else { return };
+        let Some(fleet) = self.fleets.get_mut(&own) else { return };
+        match booking {
+            Booking::Take => fleet.take(place, needs),
+            Booking::GiveBack => fleet.give_back(place, needs),
+        }
+        let Some(pool) = fleet.get(place.host).and_then(|s| s.pool.clone()) else { return };
+        for (_, fleet) in self.fleets.iter_mut().filter(|(id, _)| **id != own) {
+            let sharing = fleet.servers().find(|s| s.pool.as_ref().is_some_and(|p| p.host == pool.host)).cloned();
+            if let Some(mut server) = sharing {
+                server.pool = Some(pool.clone());
+                fleet.set(server);
+            }
+        }
+    }
+}
+
+/// How equals are ranked in this home.
+pub fn placement(view: &View<'_>) -> Result<Placement, StoreError> {
+    Ok(match view.setting("placement")?.as_deref() {
+        Some("pack") => Placement::Pack,
+        _ => Placement::Spread,
+    })
+}
+
+/// How long readings of hosts over ssh are believed in this home.
+pub fn stale_after(view: &View<'_>) -> Result<Duration, StoreError> {
+    Ok(settings::stale_after(view.setting("stale_after")?.as_deref()))
+}
