@@ -255,6 +255,8 @@ impl Dispatcher {
                 self.callers.all[at].watch(task, index);
                 // An end that is there already is told by a turn, once it is on the disk.
                 self.stirred |= turn::has_ended(&store.view(), task, index)?;
+                // Who has just committed it waits for its end with no other word.
+                self.heed_others(store)?;
                 self.urge_links();
             }
             ToDispatcher::Follow { task, index, out, err } => {
