@@ -178,7 +178,7 @@ CREATE TABLE user (
     prefer     TEXT,                           -- CEL: breaks ties of the task's own preference
     requires   TEXT,                           -- CEL: must be true for every task of this user
     created_at INTEGER NOT NULL,
-    role       TEXT    NOT NULL DEFAULT 'submit'  -- from other homes: submit, see-all, operate
+    role       TEXT    NOT NULL DEFAULT 'submit'  -- from other homes: submit, see-all, operate, administer
 ) STRICT;
 
 CREATE TABLE user_group (

@@ -165,5 +165,6 @@ fn facts(number: i64) -> Facts {
         apps: ["gcc", "python3", "ffmpeg"].into_iter().map(|app| (name(app), None)).collect(),
         probed: [("rack".into(), (number % 40).into()), ("label".into(), (number % 100).into())].into(),
         complaints: Vec::new(),
+        behind: Default::default(),
     }
 }

@@ -16,8 +16,12 @@ mod hosts;
 mod import;
 #[path = "ssh/lab.rs"]
 mod lab;
+#[path = "ssh/loss.rs"]
+mod loss;
 #[path = "ssh/many.rs"]
 mod many;
+#[path = "ssh/schedules.rs"]
+mod schedules;
 #[path = "ssh/tiers.rs"]
 mod tiers;
 #[path = "ssh/trust.rs"]

@@ -3,6 +3,7 @@
 
 use divan::Bencher;
 use grid::agent::facts::Host;
+use grid::agent::probe::Question;
 use grid::model::id::BootId;
 use grid::store::settings::watch_list;
 
@@ -17,8 +18,9 @@ fn facts_with_the_watch_list(bencher: Bencher) {
 }
 
 fn read(bencher: Bencher, watch: &[String]) {
+    let question = Question { watch: watch.to_vec(), ..Question::default() };
     let spool = tempfile::tempdir().expect("a directory");
     let mut host = Host::new(spool.path(), BootId("boot".into()));
-    host.read(watch, None);
-    bencher.bench_local(|| crate::counted::counted(|| host.read(watch, None)));
+    host.read(&question);
+    bencher.bench_local(|| crate::counted::counted(|| host.read(&question)));
 }

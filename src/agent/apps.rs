@@ -1,7 +1,8 @@
 //! Applications: those of a watch list that PATH finds, and what a probe script says.
 
+use super::prologue::Variables;
 use super::spool::write_atomically;
-use super::tool::{ask, on_path};
+use super::tool::{ask, found_in};
 use crate::model::attribute::{Value, check_attribute_name};
 use crate::model::demand::Version;
 use crate::model::name::Name;
@@ -12,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+/// Where versions are kept.
+const FILE: &str = "apps";
 const VERSION_LIMIT: Duration = Duration::from_secs(2);
 const SCRIPT_LIMIT: Duration = Duration::from_secs(10);
 
@@ -25,39 +28,66 @@ struct Known {
     version: Option<Version>,
 }
 
-/// Looks the names up; programs that changed since they were last asked are asked again, side by side.
-pub fn watched(watch: &[String], cache: &Path) -> Apps {
+/// What programs said of themselves, by their file.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Versions(BTreeMap<PathBuf, Known>);
+
+impl Versions {
+    /// As an earlier reading left them in `dir`.
+    pub fn kept(dir: &Path) -> Self {
+        std::fs::read(dir.join(FILE)).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+    }
+
+    /// For the next reading. Without room for them programs are asked again.
+    pub fn keep(&self, dir: &Path) {
+        let _ = write_atomically(dir, FILE, &serde_json::to_vec(self).unwrap_or_default());
+    }
+}
+
+/// Looks the names up, in our environment or another; programs that changed since they were last asked are asked again, side by
+/// side. Says too whether any was.
+pub fn watched(watch: &[String], of: Option<&Variables>, known: &mut Versions) -> (Apps, bool) {
+    let path = match of {
+        Some(variables) => variables.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.clone()),
+        None => std::env::var_os("PATH"),
+    }
+    .unwrap_or_default();
     let found: Vec<(Name, PathBuf)> =
-        watch.iter().filter_map(|name| Some((name.parse().ok()?, on_path(name)?))).collect();
-    let mut known: BTreeMap<PathBuf, Known> =
-        std::fs::read(cache.join("apps")).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        watch.iter().filter_map(|name| Some((name.parse().ok()?, found_in(&path, name)?))).collect();
     let modified = |path: &Path| path.metadata().map_or((0, 0), |m| (m.mtime(), m.mtime_nsec()));
     let asked: Vec<(PathBuf, Known)> = std::thread::scope(|scope| {
-        let is_new = |path: &&PathBuf| known.get(*path).is_none_or(|k| k.modified != modified(path));
+        let is_new = |path: &&PathBuf| known.0.get(*path).is_none_or(|k| k.modified != modified(path));
         let asking: Vec<_> = found
             .iter()
             .map(|(_, path)| path)
             .filter(is_new)
             .map(|path| {
-                scope.spawn(move || (path.clone(), Known { modified: modified(path), version: version_of(path) }))
+                scope.spawn(move || (path.clone(), Known { modified: modified(path), version: version_of(path, of) }))
             })
             .collect();
         asking.into_iter().filter_map(|thread| thread.join().ok()).collect()
     });
-    if !asked.is_empty() {
-        known.extend(asked);
-        let text = serde_json::to_vec(&known).unwrap_or_default();
-        // Without room for the cache they are asked again.
-        let _ = write_atomically(cache, "apps", &text);
-    }
-    found.into_iter().map(|(name, path)| (name, known.get(&path).and_then(|k| k.version.clone()))).collect()
+    let any = !asked.is_empty();
+    known.0.extend(asked);
+    let version = |path: &PathBuf| known.0.get(path).and_then(|k| k.version.clone());
+    (found.into_iter().map(|(name, path)| (name, version(&path))).collect(), any)
 }
 
-fn version_of(path: &Path) -> Option<Version> {
+fn version_of(path: &Path, of: Option<&Variables>) -> Option<Version> {
     // Many print it on stderr, some then exit with a code: neither matters.
     let script = "\"$0\" --version 2>&1; exit 0";
-    let said = ask(Command::new("sh").arg("-c").arg(script).arg(path), VERSION_LIMIT).ok()?;
+    let said = ask(shell(of).arg("-c").arg(script).arg(path), VERSION_LIMIT).ok()?;
     said.lines().take(3).flat_map(str::split_whitespace).find_map(version_like)
+}
+
+/// `sh` in our environment, or in another.
+fn shell(of: Option<&Variables>) -> Command {
+    let mut command = Command::new("/bin/sh");
+    if let Some(variables) = of {
+        command.env_clear().envs(variables.iter().map(|(name, value)| (name, value)));
+    }
+    command
 }
 
 /// `4.1.2`, `v22.04`, `(GNU)` not: a digit first (after a `v`) and a point between digits.
@@ -70,8 +100,13 @@ fn version_like(word: &str) -> Option<Version> {
 }
 
 /// Runs the probe script; `name=value` lines are attributes, `app.NAME=VERSION` lines applications.
-pub fn probe(script: &str, apps: &mut Apps, complaints: &mut Vec<String>) -> BTreeMap<Box<str>, Value> {
-    match ask(Command::new("sh").args(["-c", script]).current_dir("/"), SCRIPT_LIMIT) {
+pub fn probe(
+    script: &str,
+    of: Option<&Variables>,
+    apps: &mut Apps,
+    complaints: &mut Vec<String>,
+) -> BTreeMap<Box<str>, Value> {
+    match ask(shell(of).args(["-c", script]).current_dir("/"), SCRIPT_LIMIT) {
         Ok(said) => parse_probe(&said, apps, complaints),
         Err(error) => {
             complaints.push(format!("probe script: {error}"));

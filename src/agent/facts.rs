@@ -1,12 +1,14 @@
 //! Reads a host: /proc, /sys, and a few tools, each within its time.
 
-use super::apps::{self, Apps};
+use super::apps::{self, Versions};
+use super::behind::{self, Behind};
+use super::probe::Question;
 use super::{cpus, gpus, memory, power};
 use crate::model::attribute::Value;
-use crate::model::facts::Facts;
+use crate::model::facts::{Facts, Residing};
 use crate::model::id::BootId;
 use crate::model::resources::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -16,16 +18,17 @@ pub struct Host {
     spool: PathBuf,
     boot: BootId,
     ticks: Option<cpus::Ticks>,
+    behind: HashMap<String, Behind>,
 }
 
 impl Host {
     /// Nothing is read yet.
     pub fn new(spool: &Path, boot: BootId) -> Self {
-        Self { spool: spool.to_owned(), boot, ticks: None }
+        Self { spool: spool.to_owned(), boot, ticks: None, behind: HashMap::new() }
     }
 
     /// One reading.
-    pub fn read(&mut self, watch: &[String], script: Option<&str>) -> Facts {
+    pub fn read(&mut self, question: &Question) -> Facts {
         let mut complaints = Vec::new();
         let machine = machine();
         let usable = cpus::usable();
@@ -38,13 +41,19 @@ impl Host {
         let disk_free = or_complain(disk_free.ok(), Bytes(0), "the spool's file system", &mut complaints);
         let score = power::core_score(&self.spool, &machine, &self.boot);
         let gpus = gpus::read(&mut complaints);
-        let mut apps: Apps = apps::watched(watch, &self.spool);
-        let mut probed = BTreeMap::new();
-        let (os, os_version) = os();
-        probed.extend(os_version.map(|version| ("os_version".into(), Value::Text(version.into()))));
-        if let Some(script) = script {
-            probed.append(&mut apps::probe(script, &mut apps, &mut complaints));
+        let mut versions = Versions::kept(&self.spool);
+        let (apps, any_asked) = apps::watched(&question.watch, None, &mut versions);
+        if any_asked {
+            versions.keep(&self.spool);
         }
+        let (os, os_version) = os();
+        let of_host: BTreeMap<Box<str>, Value> =
+            os_version.map(|version| ("os_version".into(), Value::Text(version.into()))).into_iter().collect();
+        let mut residing = Residing { apps, probed: of_host.clone() };
+        if let Some(script) = &question.script {
+            residing.probed.append(&mut apps::probe(script, None, &mut residing.apps, &mut complaints));
+        }
+        let behind = behind::look(&mut self.behind, question, &of_host, &mut complaints);
         let uname = rustix::system::uname();
         Facts {
             machine,
@@ -61,9 +70,10 @@ impl Host {
             mem_available,
             disk_free,
             gpus,
-            apps,
-            probed,
+            apps: residing.apps,
+            probed: residing.probed,
             complaints,
+            behind,
         }
     }
 }

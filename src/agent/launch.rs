@@ -73,13 +73,10 @@ impl Order {
         member.directory.as_ref().unwrap_or(&self.start.launch.cwd)
     }
 
-    /// Is the working directory there, and may we enter it?
-    pub fn check_directory(&self, member: &StartMember) -> Result<(), Refusal> {
+    /// Goes into the working directory: what is spawned begins there. std would have to fork to take a child there.
+    pub fn enter(&self, member: &StartMember) -> Result<(), Refusal> {
         let cwd = self.directory(member).as_os();
-        // `/.` makes one call ask for existence, being a directory, and the right to enter.
-        let mut inside = cwd.to_owned();
-        inside.push("/.");
-        access(&inside, Access::EXEC_OK).map_err(|_| Refusal::NoDirectory { path: cwd.to_string_lossy().into_owned() })
+        std::env::set_current_dir(cwd).map_err(|_| Refusal::NoDirectory { path: cwd.to_string_lossy().into_owned() })
     }
 
     /// The command of this member, without its outputs.
@@ -110,7 +107,7 @@ impl Order {
         let program = arguments.next().unwrap_or_default();
         let cwd = Path::new(self.directory(member).as_os());
         let file = find(OsStr::from_bytes(&program), cwd, self.path.as_deref())?;
-        // The absolute path is given, so that std spawns without a fork; the name stays what was typed.
+        // With an absolute path std spawns without a fork; the name stays what was typed.
         let mut command = if self.through_shell { Command::new("/bin/sh") } else { Command::new(&file) };
         if self.through_shell {
             command.arg(&file);
@@ -118,7 +115,7 @@ impl Order {
             command.arg0(OsStr::from_bytes(&program));
         }
         command.args(arguments.map(|a| OsString::from_vec(a.into_owned())));
-        command.current_dir(cwd).process_group(0).env_clear();
+        command.process_group(0).env_clear();
         match &self.base {
             Some(base) => command.envs(base.iter().map(|(name, value)| (name, value))),
             None => command.envs(std::env::vars_os().filter(|(name, _)| !name.as_bytes().starts_with(b"GRID_"))),

@@ -7,15 +7,18 @@
 pub mod facts;
 pub mod journal;
 pub mod place;
+pub mod probe;
 pub mod serve;
 pub mod supervise;
 
 mod apps;
+mod behind;
 mod book;
 mod bundles;
 mod cpus;
 mod follow;
 mod gpus;
+mod installed;
 mod lanes;
 mod launch;
 mod limits;
@@ -25,7 +28,6 @@ mod orders;
 mod orphans;
 mod output;
 mod power;
-mod probe;
 mod process;
 mod prologue;
 mod recover;

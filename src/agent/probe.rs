@@ -9,10 +9,11 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// What is asked of a host.
-#[derive(Debug)]
-struct Question {
-    watch: Vec<String>,
-    script: Option<String>,
+#[derive(Debug, Default)]
+pub struct Question {
+    pub watch: Vec<String>,
+    pub script: Option<String>,
+    pub prologues: Vec<String>,
 }
 
 /// Reads the host on request, one reading at a time.
@@ -40,8 +41,8 @@ impl Prober {
     }
 
     /// Begins a reading; while one is under way, the newest question waits for it.
-    pub fn ask(&mut self, watch: Vec<String>, script: Option<String>) {
-        self.waiting = Some(Question { watch, script });
+    pub fn ask(&mut self, question: Question) {
+        self.waiting = Some(question);
         self.begin();
     }
 
@@ -54,7 +55,7 @@ impl Prober {
         let answering = self.answering.clone();
         let Ok(ready) = self.ready.try_clone() else { return };
         std::thread::spawn(move || {
-            let facts = host.read(&question.watch, question.script.as_deref());
+            let facts = host.read(&question);
             if answering.send((host, facts)).is_ok() {
                 let _ = rustix::io::write(ready, &1u64.to_ne_bytes());
             }
@@ -81,7 +82,7 @@ mod tests {
         let spool = tempfile::tempdir().unwrap();
         let mut prober = Prober::new(spool.path(), BootId("b".to_owned())).unwrap();
         for round in 0..3 {
-            prober.ask(Vec::new(), None);
+            prober.ask(Question::default());
             let limit = rustix::event::Timespec { tv_sec: 60, tv_nsec: 0 };
             let ready = poll(&mut [PollFd::new(prober.fd(), PollFlags::IN)], Some(&limit)).unwrap();
             assert_eq!(ready, 1, "question {round} is not answered");

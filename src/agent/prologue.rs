@@ -30,21 +30,24 @@ impl Prologues {
         if let Some(known) = self.known.get(lines) {
             return Ok(known.clone());
         }
-        let variables = carry_out(lines)?;
+        let variables = carry_out(lines, LIMIT)?;
         self.known.insert(lines.to_owned(), variables.clone());
         Ok(variables)
     }
 }
 
-fn carry_out(lines: &str) -> Result<Variables, String> {
+/// What these lines make of our environment, if they end in time; in one line what they complained of.
+pub fn carry_out(lines: &str, limit: Duration) -> Result<Variables, String> {
     // Such lines are mostly written for bash.
     let shell = on_path("bash").unwrap_or_else(|| "/bin/sh".into());
     let mut complaints = File::from(memfd_create(c"prologue", MemfdFlags::CLOEXEC).map_err(|error| error.to_string())?);
     let mut command = Command::new(shell);
     // What they print is no variable. A process shows by /proc what it was given, whatever the tools of the host can do.
-    command.arg("-c").arg(format!("{{\n{lines}\n}} >&2 || exit\nexec cat /proc/self/environ\n")).current_dir("/");
+    command.arg("-c").arg(format!("{{\n{lines}\n}} >&2 || exit\nexec \"$0\" /proc/self/environ\n"));
+    // Found before they change PATH.
+    command.arg(on_path("cat").unwrap_or_else(|| "cat".into())).current_dir("/");
     command.stderr(complaints.try_clone().map_err(|error| error.to_string())?);
-    match tool::ask_bytes(&mut command, LIMIT) {
+    match tool::ask_bytes(&mut command, limit) {
         Ok(said) => Ok(parse(&said)),
         Err(error) => {
             let mut text = Vec::new();

@@ -12,7 +12,7 @@ use super::probe::Prober;
 use super::spool::{RunId, Spool};
 use super::worker::Worker;
 use super::works::{Places, Works};
-use super::{facts, login, process};
+use super::{facts, installed, login, process};
 use crate::model::failpoint::failpoint;
 use crate::model::id::{AttemptId, BootId, LaneId};
 use crate::model::open_files;
@@ -64,6 +64,7 @@ pub fn serve(place: &Place, mut input: impl Read + AsFd, mut output: impl Write 
     }
     open_files::raise();
     process::unignore_signals().map_err(AgentError::io("signals"))?;
+    let _in_use = if place.is_remote() { installed::hold_and_clear() } else { None };
     let mut inbox = Inbox::default();
     write_all(MAGIC, &mut output)?;
     let Some(hello) = first_message(&mut inbox, &mut input)? else { return Ok(()) };

@@ -50,12 +50,19 @@ impl Spool {
         let runs = dir.join("runs");
         DirBuilder::new().recursive(true).mode(0o700).create(&runs).map_err(unusable(&runs))?;
         let seen = |dir: &Path| (read_number(dir, "incarnation"), Epoch(read_number(dir, "epoch")));
-        let lock = take_lock(&dir, (incarnation, epoch) >= seen(&dir))?;
+        let older = || {
+            let words = "this home was restored from a backup since, and that one goes on: this one is refused";
+            AgentError::Unfit(words.to_owned())
+        };
         let stored = seen(&dir);
         if incarnation < stored.0 {
-            return Err(AgentError::Unfit(
-                "this home was restored from a backup since, and that one goes on: this one is refused".to_owned(),
-            ));
+            // Without a wait for the agent of the newer one, which may stay for long.
+            return Err(older());
+        }
+        let lock = take_lock(&dir, (incarnation, epoch) >= stored)?;
+        let stored = seen(&dir);
+        if incarnation < stored.0 {
+            return Err(older());
         }
         let highest = if incarnation > stored.0 { epoch } else { stored.1.max(epoch) };
         if (incarnation, highest) != stored {

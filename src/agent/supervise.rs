@@ -1,17 +1,16 @@
 //! `grid supervise DIR`: runs the attempts of one run, one after the other, and outlives whoever started it.
 //!
-//! stdin: orders. stdout: reports. stderr: the run's journal, opened for appending and locked; the lock goes
-//! with the descriptor, so from the agent's first breath to our last nobody can think that nothing will begin.
-//! Once these three are put aside, stdin becomes /dev/null and stdout and stderr the run's `out` and `err`:
-//! a command inherits them as they are, without a call.
+//! stdin: orders. stdout: reports. stderr: the run's journal, opened for appending and locked; the lock goes with the descriptor,
+//! so from the agent's first breath to our last nobody can think that nothing will begin. Once these three are put aside,
+//! stdin becomes /dev/null and stdout and stderr the run's `out` and `err`: a command inherits them without a call.
 
-use super::AgentError;
 use super::journal::{Record, Writer};
 use super::launch::{Order, Unexecutable};
 use super::limits::timespec;
 use super::process::{self, close_inherited, handle_signals};
 use super::prologue::Prologues;
 use super::running::{NotSpawned, Running};
+use super::{AgentError, installed};
 use crate::model::attempt::{Cause, End, Usage};
 use crate::model::failpoint::failpoint;
 use crate::model::id::{AttemptId, LaneId};
@@ -42,6 +41,7 @@ pub fn supervise(run_dir: &Path) -> Result<(), AgentError> {
     // A panic's text would land in the journal or in somebody's output.
     std::panic::set_hook(Box::new(|_| {}));
     close_inherited();
+    let _in_use = installed::hold();
     let mut supervisor = Supervisor::start(run_dir)?;
     failpoint("supervisor-started");
     loop {
@@ -181,7 +181,7 @@ impl Supervisor {
             return Err(Refusal::Supervisor { error: "its order is gone".to_owned() }.into());
         };
         let attempt = member.attempt;
-        batch.order.check_directory(&member)?;
+        batch.order.enter(&member)?;
         let outputs = batch.order.outputs(&member)?;
         let from = (length(&self.outputs[0]), length(&self.outputs[1]));
         let begun = Record::Begun { attempt, at: Timestamp::now(), out: from.0, err: from.1 };
@@ -196,7 +196,9 @@ impl Supervisor {
         }
         failpoint("supervisor-spawned");
         // The directory may have gone since we looked: then nothing has ended, for nothing began.
-        let directory = if spawned.is_err() { batch.order.check_directory(&member) } else { Ok(()) };
+        let directory = if spawned.is_err() { batch.order.enter(&member) } else { Ok(()) };
+        // We hold nobody's directory when nothing runs in it.
+        let _ = std::env::set_current_dir("/");
         match (spawned, directory) {
             (Ok(running), _) => Ok(running),
             (Err(NotSpawned::Host(error)), _) => {

@@ -1,11 +1,9 @@
 //! What commands hand in at the dispatcher instead of writing it themselves: it has the database open, its statements
 //! are prepared, and what several hand in at once is on the disk with one fsync.
 
-use super::links::Slot;
 use super::serve::{DispatchError, Dispatcher};
 use super::turn::Outcome;
 use crate::distributor::fleets::Fleets;
-use crate::matching::Place;
 use crate::protocol::dispatcher::FromDispatcher;
 use crate::store::{StoreError, Tx};
 
@@ -31,14 +29,11 @@ impl Dispatcher {
             outcome.answers.push((caller, FromDispatcher::Done { answer }));
         }
         for live in tx.unsent()? {
-            // Known also where its link is not open yet: a link is opened for what lies in lanes.
             self.adopt(tx, &live)?;
-            let place = Place { server: live.server, host: live.host };
-            let link = self.route_of(place).and_then(|route| self.links.get(&route)).filter(|link| link.ready());
-            if let Some(boot) = link.and_then(Slot::boot) {
-                tx.mark_sent(live.task, live.index, self.epoch, boot)?;
-                outcome.orders.extend(self.order_for(tx, &live)?);
-            }
+        }
+        for (live, boot) in self.to_be_sent(tx)? {
+            tx.mark_sent(live.task, live.index, self.epoch, &boot)?;
+            outcome.orders.extend(self.order_for(tx, &live)?);
         }
         Ok(())
     }

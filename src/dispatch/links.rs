@@ -135,6 +135,11 @@ impl Slot {
         self.probing.is_some_and(|(_, asked)| asked.elapsed() > patience)
     }
 
+    /// Logged in, and the agent says nothing: it may yet, but who asked for a reading need not wait for that.
+    pub fn greets_late(&self, patience: Duration) -> bool {
+        matches!(&self.phase, Phase::Greeting { link, .. } if link.answered() && link.progress().elapsed() > patience)
+    }
+
     /// Is it to be opened now?
     pub fn is_due(&self, now: Instant) -> bool {
         self.wanted && matches!(self.phase, Phase::Down { retry_at } if retry_at <= now)
@@ -354,9 +359,9 @@ impl Slot {
         match self.phase {
             // One that is due already waits for others that log in; they will speak.
             Phase::Down { retry_at } => Some(retry_at).filter(|at| self.wanted && *at > Instant::now()),
-            Phase::Greeting { since, .. } => {
-                let brisk = Some(since + BRISK).filter(|at| *at > Instant::now());
-                self.deadline(patience).into_iter().chain(brisk).min()
+            Phase::Greeting { ref link, since, .. } => {
+                let soon = [since + BRISK, link.progress() + patience].into_iter().filter(|at| *at > Instant::now());
+                self.deadline(patience).into_iter().chain(soon).min()
             }
             Phase::Up { .. } => match self.probing {
                 Some((_, asked)) => Some(asked + patience),

@@ -64,10 +64,18 @@ impl Dispatcher {
                 slot.probing = None;
                 slot.read_at = Some(Instant::now() + patience);
             }
-            for server in self.servers_on(route) {
-                let error = format!("no reading within {} s", patience.as_secs());
-                self.callers.probed(server, Err(error));
-            }
+            self.no_reading(route, &format!("no reading within {} s", patience.as_secs()));
+        }
+        let mute: Vec<Route> =
+            self.links.iter().filter(|(_, slot)| slot.greets_late(patience)).map(|(route, _)| *route).collect();
+        for route in mute {
+            self.no_reading(route, &format!("logged in, but the agent says nothing for {} s", patience.as_secs()));
+        }
+    }
+
+    fn no_reading(&mut self, route: Route, why: &str) {
+        for server in self.servers_on(route) {
+            self.callers.probed(server, Err(why.to_owned()));
         }
     }
 

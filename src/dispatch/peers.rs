@@ -38,7 +38,7 @@ struct Pending {
 enum Phase {
     Down,
     Greeting { link: Link, since: Instant, login: Login },
-    Up { link: Link },
+    Up { link: Link, version: u32 },
 }
 
 /// One other home.
@@ -117,21 +117,15 @@ impl PeerLinks {
     pub fn knock(&mut self, ways: &mut Ways, endpoint: &Endpoint) -> Vec<(u64, FromDispatcher)> {
         let now = Instant::now();
         let peer = self.all.entry(endpoint.clone()).or_insert_with(|| Peer::down(now));
-        let failed = match &mut peer.phase {
-            Phase::Down => match ways.open_home(endpoint, peer.session) {
-                Ok((link, login)) => {
-                    peer.phase = Phase::Greeting { link, since: now, login };
-                    None
-                }
-                Err(error) => Some(error),
-            },
-            Phase::Greeting { .. } => None,
-            Phase::Up { .. } => peer.say().err(),
+        let done = match &mut peer.phase {
+            Phase::Down => ways.open_home(endpoint, peer.session).map(|(link, login)| {
+                peer.phase = Phase::Greeting { link, since: now, login };
+                Vec::new()
+            }),
+            Phase::Greeting { .. } => Ok(Vec::new()),
+            Phase::Up { .. } => peer.say(),
         };
-        match failed {
-            Some(error) => self.lose(ways, endpoint, error, true),
-            None => Vec::new(),
-        }
+        done.unwrap_or_else(|error| self.lose(ways, endpoint, error, true))
     }
 
     /// Reads what came from an endpoint.
@@ -161,16 +155,19 @@ impl PeerLinks {
         let mut out = Vec::new();
         for message in said {
             match message {
-                FromServe::Hello { home, .. } => {
+                FromServe::Hello { home, version, .. } => {
                     if let Phase::Greeting { link, login, .. } = std::mem::replace(&mut peer.phase, Phase::Down) {
                         if matches!(endpoint, Endpoint::Ssh { .. }) {
                             ways.worked(login);
                         }
                         peer.session = 0;
-                        peer.phase = Phase::Up { link };
+                        peer.phase = Phase::Up { link, version };
                         self.findings.push((endpoint.clone(), Ok(home)));
                     }
-                    broken = broken.or_else(|| peer.say().err());
+                    match peer.say() {
+                        Ok(said) => out.extend(said),
+                        Err(error) => broken = broken.or(Some(error)),
+                    }
                 }
                 FromServe::Unfit { error } => broken = Some(LinkError::Trouble(Trouble::Other(error))),
                 FromServe::Answer { ticket, answer, last } => out.extend(peer.answered(ticket, answer, last, now)),
@@ -193,7 +190,7 @@ impl PeerLinks {
     ) -> Vec<(u64, FromDispatcher)> {
         let Some(peer) = self.all.get_mut(endpoint) else { return Vec::new() };
         let (error, unheard) = match std::mem::replace(&mut peer.phase, Phase::Down) {
-            Phase::Up { link } => (link.give_up(error), false),
+            Phase::Up { link, .. } => (link.give_up(error), false),
             Phase::Greeting { link, .. } => (link.give_up(error), true),
             Phase::Down => (error, true),
         };
@@ -280,7 +277,7 @@ impl PeerLinks {
     pub fn taken(&mut self, caller: u64, theirs: Ticket, bytes: u64) {
         for peer in self.all.values_mut() {
             let of = |p: &&Pending| p.caller == caller && p.theirs == theirs;
-            if let (Phase::Up { link }, Some(pending)) = (&mut peer.phase, peer.pending.iter().find(of)) {
+            if let (Phase::Up { link, .. }, Some(pending)) = (&mut peer.phase, peer.pending.iter().find(of)) {
                 // A link that is broken is noticed where it is read.
                 let _ = link.send(&ToServe::Taken { ticket: pending.ticket, bytes });
             }
@@ -322,10 +319,12 @@ impl PeerLinks {
 }
 
 impl Peer {
-    /// Says what waits, now that the link is up.
-    fn say(&mut self) -> Result<(), LinkError> {
-        let Phase::Up { link, .. } = &mut self.phase else { return Ok(()) };
+    /// Says what waits, now that the link is up. What an older grid over there can't understand is answered here.
+    fn say(&mut self) -> Result<Vec<(u64, FromDispatcher)>, LinkError> {
+        let Phase::Up { link, version } = &mut self.phase else { return Ok(Vec::new()) };
         let now = Instant::now();
+        let too_new = |p: &mut Pending| p.question.as_ref().is_some_and(|question| question.since() > *version);
+        let refused: Vec<_> = self.pending.extract_if(.., too_new).map(|p| p.too_new()).collect();
         for pending in self.pending.iter_mut().filter(|p| p.said.is_none()) {
             let Some(question) = pending.question.take() else { continue };
             (pending.said, pending.heard) = (Some(now), now);
@@ -334,7 +333,7 @@ impl Peer {
             }
             link.send(&ToServe::Ask { ticket: pending.ticket, question })?;
         }
-        Ok(())
+        Ok(refused)
     }
 
     fn answered(&mut self, ticket: Ticket, answer: Answer, last: bool, now: Instant) -> Option<(u64, FromDispatcher)> {
@@ -350,6 +349,12 @@ impl Peer {
 }
 
 impl Pending {
+    fn too_new(&self) -> (u64, FromDispatcher) {
+        let answer =
+            Answer::Denied("the grid over there is older and can't answer this: bring it up to date".to_owned());
+        (self.caller, FromDispatcher::Said { ticket: self.theirs, answer, last: true })
+    }
+
     fn failed(&self, error: &str) -> (u64, FromDispatcher) {
         (self.caller, FromDispatcher::Unsaid { ticket: self.theirs, heard: self.said.is_some(), why: error.to_owned() })
     }

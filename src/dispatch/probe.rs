@@ -24,7 +24,12 @@ pub enum ProbeError {
 pub const PROBE_LIMIT: Duration = Duration::from_secs(20);
 
 /// Reads this host through an agent of its own, with a spool of its own: the home may not have an id yet.
-pub fn this_host(home: &Home, watch: Vec<String>, script: Option<String>) -> Result<Facts, ProbeError> {
+pub fn this_host(
+    home: &Home,
+    watch: Vec<String>,
+    script: Option<String>,
+    prologue: Option<String>,
+) -> Result<Facts, ProbeError> {
     let engine = Local { spool: home.agent_spool(), log: home.run_dir().join("agent.log") };
     let mut link = engine.open()?;
     link.send(&ToAgent::Hello {
@@ -34,7 +39,7 @@ pub fn this_host(home: &Home, watch: Vec<String>, script: Option<String>) -> Res
         incarnation: 0,
         epoch: Epoch(0),
     })?;
-    link.send(&ToAgent::Probe { watch, script })?;
+    link.send(&ToAgent::Probe { watch, script, prologues: prologue.into_iter().collect() })?;
     let facts = wait_for_facts(&mut link)?;
     link.close().map_err(LinkError::from)?;
     Ok(facts)

@@ -59,7 +59,13 @@ impl Dispatcher {
         let script = view.setting("probe_script")?;
         let fresh = fleets::stale_after(&view)? / 2;
         for route in due {
-            self.tell(route, &ToAgent::Probe { watch: watch.clone(), script: script.clone() });
+            let mut prologues = Vec::new();
+            for server in self.servers_on(route) {
+                prologues.extend(view.prologue(server)?);
+            }
+            prologues.sort_unstable();
+            prologues.dedup();
+            self.tell(route, &ToAgent::Probe { watch: watch.clone(), script: script.clone(), prologues });
             if let Some(slot) = self.links.get_mut(&route) {
                 slot.probing = Some((Timestamp::now(), now));
                 slot.read_at = (route != Route::Here).then(|| now + fresh);

@@ -12,9 +12,9 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a dispatcher says to its starter, once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,18 +163,57 @@ pub fn connect(home: &Home, login: &Login) -> Result<Connection, StartError> {
 
 /// The same, and says something. One that was shot between the two words is followed by another.
 pub fn call(home: &Home, login: &Login, message: &ToDispatcher) -> Result<Connection, StartError> {
-    for _ in 0..50 {
+    let mut losses = Losses::default();
+    loop {
         match connect(home, login).and_then(|mut open| open.send(message).map(|()| open)) {
             Err(StartError::Frame(FrameError::Io(error)))
-                if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {}
+                if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
+            {
+                losses.one_more(home)?;
+            }
             other => return other,
         }
     }
-    Err(StartError::Failed("dispatchers come and go; see run/dispatcher.log in the home".to_owned()))
+}
+
+/// Dispatchers that somebody waited with and lost. One that dies of what it finds is called again in growing pauses, and not
+/// for ever.
+#[derive(Debug, Default)]
+pub struct Losses {
+    count: u32,
+    last: Option<Instant>,
+}
+
+impl Losses {
+    /// Another one. An error once that can be no accident, with the last word of its log.
+    pub fn one_more(&mut self, home: &Home) -> Result<(), StartError> {
+        const MOST: u32 = 10;
+        const APART: Duration = Duration::from_secs(30);
+        if self.last.is_some_and(|at| at.elapsed() > APART) {
+            self.count = 0;
+        }
+        self.count += 1;
+        if self.count > MOST {
+            let log = home.run_dir().join("dispatcher.log");
+            return Err(StartError::Failed(format!("it ends each time: {} ({})", last_word(&log), log.display())));
+        }
+        if self.count > 3 {
+            // 0.1 s, 0.2 s .. 2 s: some seven seconds in all.
+            std::thread::sleep(Duration::from_millis(50 << (self.count - 3)).min(Duration::from_secs(2)));
+        }
+        self.last = Some(Instant::now());
+        Ok(())
+    }
+}
+
+fn last_word(log: &Path) -> String {
+    let log = std::fs::read_to_string(log).unwrap_or_default();
+    log.lines().last().unwrap_or("it said nothing").to_owned()
 }
 
 fn find_or_start(home: &Home) -> Result<Connection, StartError> {
-    for _ in 0..50 {
+    let mut losses = Losses::default();
+    loop {
         if let Some(connection) = Connection::open(home)? {
             return Ok(connection);
         }
@@ -195,8 +234,8 @@ fn find_or_start(home: &Home) -> Result<Connection, StartError> {
             Startup::AlreadyRunning => wait_until_gone(home)?,
             Startup::Failed { error } => return Err(StartError::Failed(error)),
         }
+        losses.one_more(home)?;
     }
-    Err(StartError::Failed("dispatchers come and go; see run/dispatcher.log in the home".to_owned()))
 }
 
 /// The lock that a dispatcher holds as long as it lives.
@@ -252,8 +291,7 @@ fn spawn(home: &Home) -> Result<Startup, StartError> {
         Ok(startup) => Ok(startup),
         Err(_) => {
             let status = child.wait()?;
-            let log = std::fs::read_to_string(home.run_dir().join("dispatcher.log")).unwrap_or_default();
-            let last = log.lines().last().unwrap_or("it said nothing").to_owned();
+            let last = last_word(&home.run_dir().join("dispatcher.log"));
             Ok(Startup::Failed { error: format!("{status}: {last}") })
         }
     }

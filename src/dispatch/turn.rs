@@ -144,39 +144,48 @@ impl Dispatcher {
 
     /// Members that a submit placed: sent before anything else, for somebody waits for them.
     fn send_unsent(&mut self, store: &mut Store) -> Result<(), DispatchError> {
-        if !self.stirred || store.view().unsent()?.is_empty() {
+        if !self.stirred {
             return Ok(());
         }
-        let epoch = self.epoch;
-        let ready: HashMap<Route, BootId> = self
-            .links
-            .iter()
-            .filter(|(_, slot)| slot.ready())
-            .filter_map(|(route, slot)| Some((*route, slot.boot()?.clone())))
-            .collect();
+        let unsent = store.view().unsent()?;
+        if unsent.is_empty() {
+            return Ok(());
+        }
+        // They may lie with a server that is new.
+        self.look_at_servers(&store.view())?;
+        for live in &unsent {
+            // Known also where its link is not open yet: a link is opened for what lies in lanes.
+            self.adopt(&store.view(), live)?;
+        }
+        if self.to_be_sent(&store.view())?.is_empty() {
+            return Ok(());
+        }
         // What is said to be unsent goes to another server where this one is out of reach: that it was sent must last.
-        let unsent = store.write(Durability::Full, |tx| {
-            let unsent = tx.unsent()?;
-            for live in &unsent {
-                let route = tx.server_by_id(live.host)?.and_then(|s| Route::to(&s.engine));
-                if let Some(boot) = route.and_then(|route| ready.get(&route)) {
-                    tx.mark_sent(live.task, live.index, epoch, boot)?;
-                }
+        let sent = store.write(Durability::Full, |tx| {
+            let all = self.to_be_sent(tx)?;
+            for (live, boot) in &all {
+                tx.mark_sent(live.task, live.index, self.epoch, boot)?;
             }
-            Ok::<_, StoreError>(unsent)
+            Ok::<_, StoreError>(all)
         })?;
         failpoint("dispatcher-marked-sent");
         let mut outcome = Outcome::default();
-        for live in unsent {
-            self.adopt(&store.view(), &live)?;
-            let place = Place { server: live.server, host: live.host };
-            if self.route_of(place).is_some_and(|route| ready.contains_key(&route)) {
-                outcome.orders.extend(self.order_for(&store.view(), &live)?);
-            }
+        for (live, _) in sent {
+            outcome.orders.extend(self.order_for(&store.view(), &live)?);
         }
         self.say(outcome);
         self.flush_links();
         Ok(())
+    }
+
+    /// Unsent members whose hosts are there to take them, and since which boot those run.
+    pub(super) fn to_be_sent(&self, view: &View<'_>) -> Result<Vec<(Live, BootId)>, StoreError> {
+        let with_boot = |live: Live| {
+            let link = self.route_to(live.host).and_then(|route| self.links.get(&route)).filter(|link| link.ready())?;
+            let boot = link.boot()?.clone();
+            Some((live, boot))
+        };
+        Ok(view.unsent()?.into_iter().filter_map(with_boot).collect())
     }
 
     /// The start of one member that lies with a server.
@@ -243,13 +252,13 @@ impl Dispatcher {
     }
 
     /// Takes changed servers into the fleets, and lets blocked classes look at them.
-    pub(super) fn look_at_servers(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
-        let changes = tx.changes()?;
+    pub(super) fn look_at_servers(&mut self, view: &View<'_>) -> Result<(), StoreError> {
+        let changes = view.changes()?;
         if changes == self.seen_servers {
             return Ok(());
         }
-        let placement = crate::distributor::fleets::placement(tx)?;
-        for server in tx.servers_changed(self.seen_servers)? {
+        let placement = crate::distributor::fleets::placement(view)?;
+        for server in view.servers_changed(self.seen_servers)? {
             let (distributor, id) = (server.distributor, server.id);
             if let Some(route) = Route::to(&server.engine) {
                 self.links.entry(route).or_insert_with(|| Slot::new(server.engine.clone()));
@@ -257,8 +266,8 @@ impl Dispatcher {
             self.fleets.set(server, placement);
             self.queue.free(distributor, id);
         }
-        if tx.count_servers()? < self.fleets.servers().count() {
-            let ids = tx.server_ids()?;
+        if view.count_servers()? < self.fleets.servers().count() {
+            let ids = view.server_ids()?;
             self.fleets.retain(&|id| ids.contains(&id));
             // A link that leads to no server of ours any more.
             let used: std::collections::HashSet<Route> = self.routes().collect();

@@ -59,6 +59,7 @@ impl Across<'_> {
                     at: at.clone(),
                     envelope: self.envelope.without_list(),
                     called: Some(member.name.clone()),
+                    why: false,
                 };
                 match self.peers.ask(&member.endpoint, &offer, &mut silently) {
                     Ok(Answer::Offered(offered)) if offered.offer == Offer::Now => (How::Now, offered.words),

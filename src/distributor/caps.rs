@@ -4,6 +4,8 @@ use super::desk::{Guest, Standing};
 use super::tier2::TierError;
 use crate::model::attribute::Value;
 use crate::model::command::Command;
+use crate::model::id::TaskUuid;
+use crate::model::resources::Bytes;
 use crate::model::task::{Members, Request};
 use crate::store::View;
 
@@ -15,8 +17,21 @@ const TEXT_MAX: usize = 4 << 10;
 const CLIENT_MAX: usize = 253;
 /// Members of one array.
 const MEMBERS_MAX: u32 = 10_000_000;
+/// What lies here for one user from elsewhere, where `user_spool` says nothing else.
+const SPOOL_MAX: Bytes = Bytes(10 << 30);
 /// Tasks of one user from elsewhere that wait, where `user_waiting` says nothing else.
 const WAITING_MAX: u64 = 10_000;
+
+/// Refusals for good that are kept here, as far as users from elsewhere have a share in them.
+const TOMBSTONES_MAX: u32 = 100_000;
+
+/// A refusal for good is a row: strangers may not fill the disk with them. Who is told this may ask again later.
+pub fn check_tombstones(view: &View<'_>, uuid: TaskUuid, guest: &Guest) -> Result<(), TierError> {
+    if !guest.standing.is_other() || view.held_by_uuid(uuid)?.0.is_some() || !view.has_tombstones(TOMBSTONES_MAX)? {
+        return Ok(());
+    }
+    Err(over("refusals for good", TOMBSTONES_MAX, format!("{TOMBSTONES_MAX} until `grid gc` has removed old ones")))
+}
 
 fn over(what: &str, found: impl std::fmt::Display, max: impl std::fmt::Display) -> TierError {
     TierError::Denied(format!("{what}: {found}, this home takes {max} at most"))
@@ -82,8 +97,26 @@ pub fn check(view: &View<'_>, request: &Request, guest: &Guest) -> Result<(), Ti
                 format!("{max} (user_waiting)"),
             ));
         }
+        check_spool(view, request, guest)?;
     }
     Ok(())
+}
+
+/// What a user's tasks were sent with and what they left here, and what this one brings.
+fn check_spool(view: &View<'_>, request: &Request, guest: &Guest) -> Result<(), TierError> {
+    let set = view.setting("user_spool")?;
+    let max = set.and_then(|text| Bytes::parse(&text).ok()).unwrap_or(SPOOL_MAX);
+    let comes = request.launch.workplace.sent().map_or(0, |sent| sent.size);
+    if guest.kept < max && guest.kept.0.saturating_add(comes) <= max.0 {
+        return Ok(());
+    }
+    let user = &guest.user;
+    Err(TierError::Denied(format!(
+        "files and outputs kept for {user}: {} and {} more, this home takes {max} at most (user_spool): cancel what waits with files, or \
+         ask its owner for `grid config set user_spool` or `keep_outputs`",
+        guest.kept,
+        Bytes(comes)
+    )))
 }
 
 /// The members of a task, with the list of an array in its place.

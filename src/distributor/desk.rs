@@ -12,10 +12,11 @@ use crate::model::demand::Target;
 use crate::model::distributor::Record;
 use crate::model::id::{ClientId, TaskId};
 use crate::model::name::Name;
+use crate::model::resources::Bytes;
 use crate::model::task::Request;
 use crate::model::time::Timestamp;
 use crate::model::user::User;
-use crate::protocol::distributor::{How, Offer, Offered};
+use crate::protocol::distributor::{How, Offer, Offered, Why};
 use crate::protocol::envelope::Envelope;
 use crate::protocol::seal;
 use crate::store::{StoreError, Tx, View};
@@ -29,6 +30,8 @@ pub struct Guest {
     pub standing: Standing,
     /// $HOME of this home's account, where the caller may have another one: a directory below theirs is meant below this.
     pub home: Option<Text>,
+    /// What lies in this home for them.
+    pub kept: Bytes,
 }
 
 /// What a caller is to this home.
@@ -40,6 +43,15 @@ pub enum Standing {
     Owner,
     /// Somebody else: not placed on servers that run tasks under the owner's account, save where the owner allowed it.
     User,
+    /// Somebody else who may administer this home: the same wall, without a user's bounds.
+    Administrator,
+}
+
+impl Standing {
+    /// Not the home's own account.
+    pub const fn is_other(self) -> bool {
+        matches!(self, Self::User | Self::Administrator)
+    }
 }
 
 /// The attribute of a server by which the owner lets others' tasks run there under the home's own account.
@@ -94,7 +106,7 @@ pub fn look<'f>(
     let user = whose(view, &request, guest)?;
     let client = client_of(view, &request)?;
     move_home(&mut request, guest);
-    if guest.standing == Standing::User {
+    if guest.standing.is_other() {
         // Alone first: what is no expression by itself must not become one by what is put around it.
         Query::new(&request.demand, &user, &client)?;
         let wall = format!("server.{SHARED_ACCOUNT} == true");
@@ -119,9 +131,24 @@ impl Look<'_> {
             words: self.asked.words(self.offer),
             servers: verdicts.iter().map(|v| format!("{}: {}", v.server, v.reasons.join("; "))).take(300).collect(),
             relaxed: if hopeless { self.asked.relaxations() } else { Vec::new() },
+            why: None,
         }
     }
+
+    /// The same, with the verdicts: those that fit come first where there are too many for one answer.
+    pub fn offered_with_why(&self, view: &View<'_>) -> Result<Offered, StoreError> {
+        let mut verdicts = self.asked.verdicts(None, self.now);
+        if verdicts.len() > VERDICTS_MAX {
+            verdicts.sort_by_key(|verdict| !verdict.qualifies);
+            verdicts.truncate(VERDICTS_MAX);
+        }
+        let verdicts = serde_json::to_string(&verdicts).unwrap_or_default();
+        Ok(Offered { why: Some(Why { verdicts, chosen: self.asked.chosen(view)? }), ..self.offered() })
+    }
 }
+
+/// Verdicts of one answer.
+const VERDICTS_MAX: usize = 1_000;
 
 /// Takes what was looked at in the same transaction.
 pub fn admit(

@@ -59,6 +59,12 @@ pub fn advance(store: &mut Store, tiers: &[Tier]) -> Result<(), StoreError> {
     store.write(Durability::Normal, |tx| moving.iter().try_for_each(|tier| tx.advance_cursor(*tier)))
 }
 
+/// The first-tier member of this home that redirects for others.
+pub fn own_front(view: &View<'_>) -> Result<Option<Record>, StoreError> {
+    let mut all = view.distributors(Tier::First)?.into_iter();
+    Ok(all.find(|m| !m.endpoint.is_elsewhere() && search::skipped(m).is_none()))
+}
+
 /// Answers [`Question::Place`]. Words on the way go to `each`.
 pub fn place(
     store: &mut Store,
@@ -69,10 +75,7 @@ pub fn place(
 ) -> Result<Answer, TierError> {
     let mut trace = Trace::default();
     let (front, list) = store.read(|view| {
-        let front = view
-            .distributors(Tier::First)?
-            .into_iter()
-            .find(|m| !m.endpoint.is_elsewhere() && search::skipped(m).is_none());
+        let front = own_front(view)?;
         let list = if front.is_some() { redirect(view, &envelope, &mut trace)? } else { Vec::new() };
         Ok::<_, StoreError>((front, list))
     })?;

@@ -1,6 +1,8 @@
 //! What this home's tiers answer to callers from other homes; `grid serve` is the door, this the counter behind it.
 
+use super::caps;
 use super::desk::{self, Came, Guest, Taking};
+use super::dry;
 use super::fleets::Fleets;
 use super::front::{self, Sought};
 use super::peers::Peers;
@@ -18,8 +20,20 @@ use crate::store::{Durability, Store};
 #[derive(Debug)]
 pub enum Asked<'a> {
     Place(Envelope),
-    Offer { at: Option<&'a Name>, called: Option<&'a Name>, envelope: &'a Envelope },
-    Commit { at: Option<&'a Name>, envelope: &'a Envelope, how: How, way: &'a Way },
+    /// The same, taking nothing.
+    Look(Envelope),
+    Offer {
+        at: Option<&'a Name>,
+        called: Option<&'a Name>,
+        envelope: &'a Envelope,
+        why: bool,
+    },
+    Commit {
+        at: Option<&'a Name>,
+        envelope: &'a Envelope,
+        how: How,
+        way: &'a Way,
+    },
     Find(Sought),
 }
 
@@ -37,9 +51,16 @@ pub fn answer(
             failpoint("way-before-answer");
             Ok(answer)
         }
-        Asked::Offer { at, called, envelope } => offer(store, at, called, envelope, guest),
-        Asked::Commit { at, envelope, how, way } => commit(store, at, envelope, how, way, guest),
-        Asked::Find(sought) => front::find(store, peers, &sought, each),
+        Asked::Look(mut envelope) => dry::answer(store, peers, &mut envelope, guest, each),
+        Asked::Offer { at, called, envelope, why } => offer(store, at, called, (envelope, why), guest),
+        Asked::Commit { at, envelope, how, way } => {
+            caps::check_tombstones(&store.view(), envelope.uuid, guest)?;
+            commit(store, at, envelope, how, way, guest)
+        }
+        Asked::Find(sought) => {
+            caps::check_tombstones(&store.view(), sought.uuid, guest)?;
+            front::find(store, peers, &sought, each)
+        }
     }
 }
 
@@ -47,7 +68,7 @@ fn offer(
     store: &mut Store,
     at: Option<&Name>,
     called: Option<&Name>,
-    envelope: &Envelope,
+    (envelope, why): (&Envelope, bool),
     guest: &Guest,
 ) -> Result<Answer, TierError> {
     failpoint("way-offer-asked");
@@ -60,9 +81,9 @@ fn offer(
             return Ok(Answer::Denied(why));
         }
         member.called = called.cloned();
-        Ok(Answer::Offered(
-            desk::look(view, &mut Fleets::default(), &member, envelope, guest, Timestamp::now())?.offered(),
-        ))
+        let mut fleets = Fleets::default();
+        let look = desk::look(view, &mut fleets, &member, envelope, guest, Timestamp::now())?;
+        Ok(Answer::Offered(if why { look.offered_with_why(view)? } else { look.offered() }))
     });
     failpoint("way-offer-made");
     answer

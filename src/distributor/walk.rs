@@ -78,7 +78,8 @@ pub fn walk<S: SecondTier>(
             Said::No(why) => {
                 *round += 1;
                 trace.second(member.name.as_str(), format!("no longer: {why}"));
-                let later = Offered { offer: Offer::Later, words: why, servers: Vec::new(), relaxed: Vec::new() };
+                let later =
+                    Offered { offer: Offer::Later, words: why, servers: Vec::new(), relaxed: Vec::new(), why: None };
                 offers.push((member, later));
             }
             Said::Silent(why) => trace.second(member.name.as_str(), format!("no answer: {why}")),

@@ -20,7 +20,10 @@ impl Path<'_> {
     /// Opens a link to it. A path without a database is no home, and nothing here makes one.
     pub fn open(&self) -> Result<Link, LinkError> {
         if !self.home.join("grid.db").exists() {
-            let words = format!("{}: there is no home (no grid.db)", self.home.display());
+            let words = format!(
+                "{}: there is no home (no grid.db); the first `grid` command that is typed there makes one",
+                self.home.display()
+            );
             return Err(LinkError::Trouble(Trouble::Other(words)));
         }
         let mut command = Command::new("/proc/self/exe");

@@ -36,6 +36,24 @@ pub struct Facts {
     pub probed: BTreeMap<Box<str>, super::attribute::Value>,
     /// What could not be read and why, one line each.
     pub complaints: Vec<String>,
+    /// What tasks find behind the prologues that were asked for, by their lines.
+    #[serde(default)]
+    pub behind: BTreeMap<String, Residing>,
+}
+
+/// What tasks find in an environment: the same as [`Facts::apps`] and [`Facts::probed`].
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Residing {
+    pub apps: BTreeMap<Name, Option<Version>>,
+    pub probed: BTreeMap<Box<str>, super::attribute::Value>,
+}
+
+impl Facts {
+    /// What tasks of a server with this prologue find. An agent that knows nothing of prologues has looked before it only.
+    pub fn residing(&self, prologue: Option<&str>) -> Residing {
+        let behind = prologue.and_then(|lines| self.behind.get(lines)).cloned();
+        behind.unwrap_or_else(|| Residing { apps: self.apps.clone(), probed: self.probed.clone() })
+    }
 }
 
 /// A graphics processor.

@@ -34,12 +34,18 @@ pub enum Role {
     SeeAll,
     /// Change all tasks.
     Operate,
+    /// Drain and resume servers; no user's bounds.
+    Administer,
 }
 
 impl Role {
     /// All, with their words.
-    pub const ALL: [(&'static str, Self); 3] =
-        [("submit", Self::Submit), ("see-all", Self::SeeAll), ("operate", Self::Operate)];
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("submit", Self::Submit),
+        ("see-all", Self::SeeAll),
+        ("operate", Self::Operate),
+        ("administer", Self::Administer),
+    ];
 
     /// The word that the command line and the database use.
     pub fn word(self) -> &'static str {
@@ -49,7 +55,7 @@ impl Role {
 
 /// A word that is no role.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{0:?} is no role: submit, see-all or operate")]
+#[error("{0:?} is no role: submit, see-all, operate or administer")]
 pub struct UnknownRole(String);
 
 impl FromStr for Role {

@@ -43,6 +43,7 @@ pub fn facts() -> Facts {
         apps: [("python3".parse().unwrap(), None)].into(),
         probed: [].into(),
         complaints: vec![],
+        behind: [].into(),
     }
 }
 

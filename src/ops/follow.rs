@@ -4,7 +4,7 @@ use super::follow_elsewhere::follow_elsewhere;
 use super::selecting::Chosen;
 use super::wait::settle;
 use super::{Grid, OpsError, cancel, elsewhere, logs, member_state, shell_code};
-use crate::dispatch::start::{self, Connection, StartError};
+use crate::dispatch::start::{self, Connection, Losses, StartError};
 use crate::model::attempt::Stream;
 use crate::model::id::{Index, TaskId};
 use crate::model::task::State;
@@ -124,6 +124,7 @@ fn one(
     let mut told = Told::default();
     let mut said_why = false;
     let mut connection: Option<Connection> = None;
+    let mut losses = Losses::default();
     while !member_state(&grid.store.view(), Chosen { task: what.task, index: Some(index) })?.ended() {
         let open = match &mut connection {
             Some(open) => open,
@@ -169,7 +170,10 @@ fn one(
                 Some(FromDispatcher::Ended { .. }) => break,
                 Some(_) => {}
                 // It left or was shot; another one takes its place.
-                None => connection = None,
+                None => {
+                    connection = None;
+                    losses.one_more(grid.store.home()).map_err(failed)?;
+                }
             },
         }
     }

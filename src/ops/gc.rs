@@ -17,13 +17,13 @@ const BATCH: u32 = 500;
 pub fn gc(grid: &mut Grid, dry_run: bool) -> Result<Collected, OpsError> {
     let view = grid.store.view();
     let now = Timestamp::now();
-    let rows_before = before(now, time(&view, KEEP_ROWS)?);
+    let rows_before = now.minus(time(&view, KEEP_ROWS)?);
     // Outputs never outlive their task.
-    let outputs_before = before(now, time(&view, KEEP_OUTPUTS)?).max(rows_before);
+    let outputs_before = now.minus(time(&view, KEEP_OUTPUTS)?).max(rows_before);
     let mut done = Collected { dry_run, ..Collected::default() };
     let mut files = old_files(&grid.store.home().outputs(), &view, outputs_before)?;
     files.extend(old_files(&grid.store.home().fetched(), &view, outputs_before)?);
-    let sent = Sent::old(grid.store.home(), &view, outputs_before, before(now, PACKING))?;
+    let sent = Sent::old(grid.store.home(), &view, outputs_before, now.minus(PACKING))?;
     (done.files, done.bytes) = (files.len() as u64, files.iter().map(|(_, len)| len).sum());
     done.files += sent.count();
     done.bytes += sent.bytes;
@@ -51,16 +51,13 @@ pub fn gc(grid: &mut Grid, dry_run: bool) -> Result<Collected, OpsError> {
             break;
         }
     }
-    grid.store.write::<_, OpsError>(Durability::Normal, |tx| Ok(tx.drop_tombstones(rows_before)?))?;
+    let tombstones_before = now.minus(TOMBSTONES).max(rows_before);
+    grid.store.write::<_, OpsError>(Durability::Normal, |tx| Ok(tx.drop_tombstones(tombstones_before)?))?;
     if done.tasks > 0 {
         (done.notes, done.classes) = grid.store.write::<_, OpsError>(Durability::Normal, |tx| Ok(tx.drop_unused()?))?;
     }
     grid.store.compact()?;
     Ok(done)
-}
-
-fn before(now: Timestamp, kept: Duration) -> Timestamp {
-    Timestamp(now.0.saturating_sub(i64::try_from(kept.as_millis()).unwrap_or(i64::MAX)))
 }
 
 /// Output files (`TASK.INDEX.NUMBER.STREAM`) of tasks that ended before, or that are gone.
@@ -81,6 +78,9 @@ fn old_files(dir: &Path, view: &View<'_>, before: Timestamp) -> Result<Vec<(Path
     }
     Ok(old)
 }
+
+/// Longer than any process stands still and then goes on: nobody comes back to what was refused for good before that.
+const TOMBSTONES: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// A submit takes so long at most; what is older and belongs to no task was left by one that died or was refused.
 const PACKING: Duration = Duration::from_secs(24 * 3600);

@@ -53,7 +53,7 @@ fn found(home: &Home, me: &Name, client: &ClientFacts) -> Result<(), OpsError> {
     if home.exists() {
         return Ok(());
     }
-    let facts = dispatch::probe::this_host(home, crate::store::settings::watch_list(None), None)
+    let facts = dispatch::probe::this_host(home, crate::store::settings::watch_list(None), None, None)
         .map_err(|error| OpsError::Grid(format!("this host can't be read: {error}")))?;
     Store::create(home, &Seed { owner: me.clone(), client: client.clone(), facts })?;
     Ok(())

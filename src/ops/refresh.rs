@@ -116,7 +116,8 @@ fn take_answers(
 fn read_here(grid: &mut Grid, id: ServerId) -> Result<Option<String>, OpsError> {
     let view = grid.store.view();
     let watch = watch_list(view.setting("watch")?.as_deref());
-    let read = dispatch::probe::this_host(grid.store.home(), watch, view.setting("probe_script")?);
+    let (script, prologue) = (view.setting("probe_script")?, view.prologue(id)?);
+    let read = dispatch::probe::this_host(grid.store.home(), watch, script, prologue);
     let now = Timestamp::now();
     grid.store.write(Durability::Normal, |tx| match read {
         Ok(facts) => {

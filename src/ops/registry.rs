@@ -6,7 +6,7 @@ use crate::dispatch::relay::Relay;
 use crate::distributor::registry::{self, Taken};
 use crate::model::distributor::Tier;
 use crate::model::endpoint::Endpoint;
-use crate::model::id::HomeId;
+use crate::model::id::{DistributorId, HomeId};
 use crate::model::name::Name;
 use crate::model::time::{Timestamp, parse_duration};
 use crate::protocol::distributor::{Answer, Report};
@@ -64,11 +64,7 @@ pub fn on(words: &[String]) -> Result<On, OpsError> {
 /// Registers, or changes how it is registered; reports at once. Who does not answer gets the newest state later.
 pub fn register(grid: &mut Grid, wish: &Wish) -> Result<Vec<Sent>, OpsError> {
     let own = grid.store.home().dir().to_path_buf();
-    let known = grid.store.view().distributors(Tier::Second)?;
-    let member = known.iter().find(|m| m.name == wish.distributor && !m.endpoint.is_elsewhere());
-    let id = member.map(|m| m.id).ok_or_else(|| {
-        OpsError::unknown("distributor", wish.distributor.as_str(), known.iter().map(|d| d.name.as_str()))
-    })?;
+    let id = own_member(grid, &wish.distributor)?;
     for endpoint in &wish.with {
         if matches!(endpoint, Endpoint::Ssh { .. }) && wish.offers.is_none() {
             return Err(OpsError::Usage(format!(
@@ -96,6 +92,29 @@ pub fn register(grid: &mut Grid, wish: &Wish) -> Result<Vec<Sent>, OpsError> {
         Ok::<_, OpsError>(())
     })?;
     send(grid, "register", true)
+}
+
+/// Reports no more to these first tiers. What they know stays with them: their owners remove or drain it.
+pub fn unregister(grid: &mut Grid, distributor: &Name, with: &[Endpoint]) -> Result<(), OpsError> {
+    let id = own_member(grid, distributor)?;
+    grid.store.write(Durability::Full, |tx| {
+        for endpoint in with {
+            if !tx.unregister(id, endpoint)? {
+                let known = tx.registrations()?;
+                let known: Vec<String> = known.iter().map(|r| r.endpoint.to_string()).collect();
+                return Err(OpsError::unknown("registration", &endpoint.to_string(), known.iter().map(String::as_str)));
+            }
+        }
+        Ok(())
+    })
+}
+
+/// A second-tier distributor of this very home.
+fn own_member(grid: &Grid, name: &Name) -> Result<DistributorId, OpsError> {
+    let known = grid.store.view().distributors(Tier::Second)?;
+    let member = known.iter().find(|m| m.name == *name && !m.endpoint.is_elsewhere());
+    let unknown = || OpsError::unknown("distributor", name.as_str(), known.iter().map(|d| d.name.as_str()));
+    member.map(|m| m.id).ok_or_else(unknown)
 }
 
 /// Reports everything now.

@@ -3,9 +3,10 @@
 use super::attributes::{not_declared, taken};
 use super::expressions::{Role, check_some};
 use super::report::Entry;
-use super::{Grid, OpsError, refresh};
+use super::{Grid, OpsError, elsewhere, refresh};
+use crate::model::demand;
 use crate::model::distributor::Tier;
-use crate::model::id::DistributorId;
+use crate::model::id::{DistributorId, ServerId};
 use crate::model::name::Name;
 use crate::model::server::{Engine, Health, Server};
 use crate::model::ssh::Target;
@@ -86,15 +87,22 @@ pub fn show(grid: &Grid, name: &str) -> Result<Entry, OpsError> {
 /// Declares parts of a server; what is not named stays.
 pub fn set(grid: &mut Grid, name: &Name, declared: &Declared) -> Result<(), OpsError> {
     check_some(declared.accepts.as_deref(), Role::Accepts)?;
-    grid.store.write(Durability::Full, |tx| {
+    let id = grid.store.write(Durability::Full, |tx| -> Result<ServerId, OpsError> {
         let server = find(tx, name.as_str())?;
-        Ok(tx.declare_server(server.id, declared, Timestamp::now())?)
-    })
+        tx.declare_server(server.id, declared, Timestamp::now())?;
+        Ok(server.id)
+    })?;
+    if declared.prologue.is_some() { look_behind(grid, id) } else { Ok(()) }
+}
+
+/// Another prologue leads to other applications. Whether the host answers is for its record.
+fn look_behind(grid: &mut Grid, id: ServerId) -> Result<(), OpsError> {
+    refresh::read_one(grid, id).map(drop)
 }
 
 /// Takes back what was declared; all of it or nothing.
 pub fn unset(grid: &mut Grid, name: &str, what: &[String]) -> Result<(), OpsError> {
-    grid.store.write(Durability::Full, |tx| {
+    let id = grid.store.write(Durability::Full, |tx| {
         let server = find(tx, name)?;
         for word in what {
             let column = if word == "mem_total" { "mem" } else { word };
@@ -102,8 +110,9 @@ pub fn unset(grid: &mut Grid, name: &str, what: &[String]) -> Result<(), OpsErro
                 return Err(not_declared("server", name, word));
             }
         }
-        Ok(())
-    })
+        Ok(server.id)
+    })?;
+    if what.iter().any(|word| word == "prologue") { look_behind(grid, id) } else { Ok(()) }
 }
 
 /// Removes servers on which nothing runs and that no group needs.
@@ -143,9 +152,21 @@ pub fn resume(grid: &mut Grid, names: &[String]) -> Result<(), OpsError> {
     set_drained(grid, names, None)
 }
 
+/// `lab-x/n1` is a server of a distributor, which may live in another home.
 fn set_drained(grid: &mut Grid, names: &[String], reason: Option<&str>) -> Result<(), OpsError> {
+    let known = grid.store.view().distributors(Tier::Second)?;
+    let mut own = Vec::new();
+    for name in names {
+        match name.parse::<demand::Target>() {
+            Ok(demand::Target { distributor: Some(at), server }) => match known.iter().find(|m| m.name == at) {
+                Some(member) if !member.endpoint.is_elsewhere() => own.push(server.to_string()),
+                _ => elsewhere::manage(grid, &at, &server, reason)?,
+            },
+            _ => own.push(name.clone()),
+        }
+    }
     grid.store.write(Durability::Full, |tx| {
-        for name in names {
+        for name in &own {
             tx.set_drained(find(tx, name)?.id, reason)?;
         }
         Ok(())

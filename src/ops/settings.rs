@@ -92,6 +92,12 @@ pub const AGENT_DIR: Known = Known {
     about: "where grid-ARCH programs for servers of another architecture lie; default: agents in the home",
 };
 
+pub const PROBE_SCRIPT: Known = Known {
+    name: "probe_script",
+    default: "",
+    kind: Kind::Text,
+    about: "a line for sh on each server that is read, after its prologue: `name=value` lines are attributes, `app.NAME=VERSION` applications",
+};
 pub const USER_WAITING: Known = Known {
     name: "user_waiting",
     default: "10000",
@@ -99,8 +105,15 @@ pub const USER_WAITING: Known = Known {
     about: "tasks of one user from other homes that may be unended here",
 };
 
+pub const USER_SPOOL: Known = Known {
+    name: "user_spool",
+    default: "10G",
+    kind: Kind::Size,
+    about: "files and longer outputs of one user from other homes that are kept here",
+};
+
 /// All of them, by name.
-pub const ALL: [Known; 13] = [
+pub const ALL: [Known; 15] = [
     AGENT_DIR,
     IDLE_EXIT,
     KEEP_OUTPUTS,
@@ -108,10 +121,12 @@ pub const ALL: [Known; 13] = [
     OUTPUT_LIMIT,
     PEER_TIMEOUT,
     PLACEMENT,
+    PROBE_SCRIPT,
     PROBE_TIMEOUT,
     SSH_COMMAND,
     STALE_AFTER,
     STARVE_AFTER,
+    USER_SPOOL,
     USER_WAITING,
     WATCH,
 ];

@@ -16,6 +16,7 @@ use crate::model::distributor::Tier;
 use crate::model::failpoint::failpoint;
 use crate::model::id::{Index, TaskId, TaskUuid};
 use crate::model::name::Name;
+use crate::model::resources::Bytes;
 use crate::model::task::{ClientFacts, Request};
 use crate::model::time::Timestamp;
 use crate::protocol::envelope::Envelope;
@@ -32,7 +33,7 @@ pub fn submit(grid: &mut Grid, sheet: Sheet) -> Result<report::Submitted, OpsErr
     let taken = sending::take(grid, Path::new(draft.cwd.as_os()), &draft.files)?;
     let mut request = completed(&grid.store.view(), draft, grid.client.clone(), &grid.me)?;
     (request.launch.workplace, request.launch.fetch) = (taken.workplace, taken.fetch);
-    let guest = Guest { user: grid.me.clone(), standing: Standing::Resident, home: None };
+    let guest = Guest { user: grid.me.clone(), standing: Standing::Resident, home: None, kept: Bytes(0) };
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let mut order = Order::new(envelope(uuid, &request)?, &request, &guest);
     let outcome = place(&mut grid.store, &mut peers, &mut order).map_err(refusal)?;
@@ -63,7 +64,7 @@ pub fn within(tx: &Tx<'_>, fleets: &mut Fleets, sheet: Sheet) -> Result<Option<r
         return shown(tx, task).map(Some);
     }
     let request = completed(tx, sheet.draft, sheet.client, &sheet.me)?;
-    let guest = Guest { user: sheet.me, standing: Standing::Resident, home: None };
+    let guest = Guest { user: sheet.me, standing: Standing::Resident, home: None, kept: Bytes(0) };
     let placed = within::place(tx, fleets, envelope(sheet.uuid, &request)?, &guest).map_err(refusal)?;
     placed.map(|task| shown(tx, task)).transpose()
 }
@@ -80,12 +81,12 @@ fn send_files(grid: &mut Grid, task: TaskId) -> Result<(), OpsError> {
 /// Where the task would go now and why; nothing is written, and no other home takes anything.
 pub fn dry_run(grid: &mut Grid, draft: Draft) -> Result<report::Explained, OpsError> {
     let request = completed(&grid.store.view(), draft, grid.client.clone(), &grid.me)?;
-    let guest = Guest { user: grid.me.clone(), standing: Standing::Resident, home: None };
+    let guest = Guest { user: grid.me.clone(), standing: Standing::Resident, home: None, kept: Bytes(0) };
     let mut peers = Relay::new(grid.store.home(), &grid.login);
-    let found =
-        dry::search(&mut grid.store, &mut peers, &mut envelope(TaskUuid::new(), &request)?, &guest).map_err(refusal)?;
-    if let Some((summary, reasons)) = found.refused {
-        return Err(OpsError::NoMatch { summary, reasons });
+    let mut envelope = envelope(TaskUuid::new(), &request)?;
+    let found = dry::search(&mut grid.store, &mut peers, &mut envelope, &request, &guest).map_err(refusal)?;
+    if let Some(refused) = found.refused {
+        return Err(OpsError::NoMatch { summary: refused.summary, reasons: refused.reasons });
     }
     Ok(super::explain::of_search(&found.trace, &found.verdicts, found.chosen, Timestamp::now()))
 }

@@ -3,7 +3,7 @@
 use super::attributes::{Values, not_declared, put, taken, text};
 use super::expressions::{Role, check_some};
 use super::report::Entry;
-use super::{Grid, OpsError};
+use super::{Grid, OpsError, settings};
 use crate::model::attribute::{Source, Value};
 use crate::model::name::Name;
 use crate::model::time::Timestamp;
@@ -12,7 +12,8 @@ use crate::store::attributes::Owner;
 use crate::store::{Durability, View};
 
 /// Attributes of a user that have an option of their own.
-pub const RESERVED: [(&str, &str); 6] = [
+pub const RESERVED: [(&str, &str); 7] = [
+    ("spool", "it is counted"),
     ("role", "use `grid user allow NAME --role ROLE`"),
     ("name", "a user keeps the name it was added with"),
     ("groups", "use --group NAME"),
@@ -122,7 +123,13 @@ pub fn list(grid: &Grid) -> Result<Vec<Entry>, OpsError> {
 /// One user.
 pub fn show(grid: &Grid, name: &str) -> Result<Entry, OpsError> {
     let view = grid.store.view();
-    entry(&view, find(&view, name)?)
+    let user = find(&view, name)?;
+    let now = Timestamp::now();
+    let kept = view.kept_for(user.id, now.minus(settings::time(&view, settings::KEEP_OUTPUTS)?))?;
+    let mut entry = entry(&view, user)?;
+    let kept = i64::try_from(kept.0).unwrap_or(i64::MAX);
+    put(&mut entry.attributes, "spool", Some(Value::Int(kept)), Source::Reported, now);
+    Ok(entry)
 }
 
 pub(super) fn find(view: &View<'_>, name: &str) -> Result<User, OpsError> {

@@ -3,7 +3,7 @@
 use super::report::{Ended, Waited};
 use super::selecting::Chosen;
 use super::{Grid, OpsError, dispatcher, elsewhere, files_elsewhere, member_state, shell_code};
-use crate::dispatch::start::{self, Connection, StartError};
+use crate::dispatch::start::{self, Connection, Losses, StartError};
 use crate::distributor::peers::silently;
 use crate::model::task::State;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
@@ -27,6 +27,7 @@ pub struct Progress {
 pub fn wait(grid: &mut Grid, what: &[Chosen], told: &mut dyn FnMut(Progress) -> bool) -> Result<Waited, OpsError> {
     let failed = |error: StartError| OpsError::Grid(error.to_string());
     let mut connection: Option<Connection> = None;
+    let mut losses = Losses::default();
     let mut of_members = BTreeMap::new();
     let mut all_told = true;
     'tasks: for chosen in what {
@@ -60,7 +61,7 @@ pub fn wait(grid: &mut Grid, what: &[Chosen], told: &mut dyn FnMut(Progress) -> 
                 Some(FromDispatcher::Ended { .. }) => durable = true,
                 Some(_) => connection = Some(open),
                 // It left or was shot; another one takes its place.
-                None => {}
+                None => losses.one_more(grid.store.home()).map_err(failed)?,
             }
         }
         connection = None;

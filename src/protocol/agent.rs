@@ -50,6 +50,9 @@ pub enum ToAgent {
     Probe {
         watch: Vec<String>,
         script: Option<String>,
+        /// Prologues of its servers: applications are looked for behind each.
+        #[serde(default)]
+        prologues: Vec<String>,
     },
     /// Up to `max` bytes of an output from `offset`: answered by one [`FromAgent::Data`].
     Read {

@@ -12,7 +12,7 @@ use crate::model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The version of this protocol that this program speaks.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The oldest version that it still understands.
 pub const VERSION_MIN: u32 = 1;
 /// What `grid serve` writes before its first frame, so that the noise of a login shell can be skipped.
@@ -76,6 +76,9 @@ pub enum Question {
         envelope: Envelope,
         #[serde(default)]
         called: Option<Name>,
+        /// For somebody who only wants to know: server by server, and which.
+        #[serde(default)]
+        why: bool,
     },
     /// To a second tier: take it, once for each uuid.
     Commit { at: Option<Name>, envelope: Envelope, how: How, way: Way },
@@ -92,6 +95,17 @@ pub enum Question {
     Register { offers: Endpoint, report: Report },
     /// The attributes of a second tier.
     Transfer(Report),
+    /// To a first tier: as `Place`, but nobody takes anything. Answered by [`Answer::Report`] as JSON.
+    Look(Envelope),
+    /// About a server of the second-tier member `at`, which a first tier passes on. For who may administer.
+    Manage { user: Option<Name>, at: Option<Name>, server: Name, order: ServerOrder },
+}
+
+/// What is to become of a server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ServerOrder {
+    Drain { reason: String },
+    Resume,
 }
 
 /// How a commit takes a task.
@@ -175,7 +189,10 @@ impl Question {
     /// The envelope in it, if there is one.
     pub const fn envelope_mut(&mut self) -> Option<&mut Envelope> {
         match self {
-            Self::Place(envelope) | Self::Offer { envelope, .. } | Self::Commit { envelope, .. } => Some(envelope),
+            Self::Place(envelope)
+            | Self::Look(envelope)
+            | Self::Offer { envelope, .. }
+            | Self::Commit { envelope, .. } => Some(envelope),
             _ => None,
         }
     }
@@ -183,6 +200,14 @@ impl Question {
     /// Takes the list out, so that it goes piece by piece.
     pub fn take_list(&mut self) -> Option<Sealed> {
         self.envelope_mut().and_then(|envelope| envelope.list.take())
+    }
+
+    /// The first version of the protocol that has it.
+    pub const fn since(&self) -> u32 {
+        match self {
+            Self::Look(_) | Self::Manage { .. } => 2,
+            _ => 1,
+        }
     }
 
     /// It is answered when something happens over there, which may be in a week.
@@ -294,6 +319,18 @@ pub struct Offered {
     pub servers: Vec<String>,
     /// Single changes that would help.
     pub relaxed: Vec<String>,
+    /// For somebody who only wants to know.
+    #[serde(default)]
+    pub why: Option<Why>,
+}
+
+/// Server by server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    /// The verdicts, as JSON.
+    pub verdicts: String,
+    /// The server that would be taken now.
+    pub chosen: Option<String>,
 }
 
 /// What a second tier could do for a task.

@@ -4,7 +4,8 @@ use super::ledger::Ledger;
 use super::{Home, Result, StoreError, Tx, View};
 use crate::model::command::Text;
 use crate::model::files::{Digest, Fetch, RelPath, Sent, Workplace};
-use crate::model::id::{Index, TaskId};
+use crate::model::id::{Index, TaskId, UserId};
+use crate::model::resources::Bytes;
 use crate::model::task::{Launch, Phase};
 use crate::model::time::Timestamp;
 use std::fs::File;
@@ -97,6 +98,22 @@ impl View<'_> {
     pub fn awaits_files(&self, task: TaskId) -> Result<bool> {
         let sql = "SELECT 1 FROM task_files WHERE task_id = ?1 AND missing > 0";
         Ok(self.one(sql, [task], |_| Ok(()))?.is_some())
+    }
+
+    /// Bytes that lie in this home for a user: what its tasks were sent with or are to be, what they brought back, and longer
+    /// outputs. What ended before `before` goes with the next `gc`.
+    pub fn kept_for(&self, user: UserId, before: Timestamp) -> Result<Bytes> {
+        let sum = self.one(
+            "WITH mine AS (SELECT id, waiting + held + starting + running AS unended FROM task WHERE user_id = ?1 AND (ended_at IS NULL OR ended_at >= ?2))
+             SELECT (SELECT coalesce(sum(size), 0) FROM (SELECT DISTINCT f.bundle, f.size FROM mine JOIN task_files f ON f.task_id = mine.id
+                                                         WHERE f.missing > 0 AND unended > 0 OR f.bundle IN (SELECT digest FROM bundle)))
+                  + (SELECT coalesce(sum(size), 0) FROM mine JOIN fetched f ON f.task_id = mine.id)
+                  + (SELECT coalesce(sum(coalesce(out_len, 0) + coalesce(err_len, 0)), 0)
+                     FROM mine JOIN member m ON m.task_id = mine.id WHERE m.home_out = 1)",
+            (user, before),
+            |row| row.get(0),
+        )?;
+        Ok(Bytes(sum.unwrap_or(0)))
     }
 
     /// Is this archive kept?

@@ -29,13 +29,14 @@ impl Tx<'_> {
             (id, host, at),
         )?;
         self.run("DELETE FROM app WHERE server_id = ?1 AND source = 'probed'", [id])?;
-        for (name, version) in &facts.apps {
+        let residing = facts.residing(self.prologue(id)?.as_deref());
+        for (name, version) in &residing.apps {
             self.run(
                 "INSERT INTO app (server_id, name, version, source, read_at) VALUES (?1, ?2, ?3, 'probed', ?4)",
                 (id, name, version.as_ref().map(|v| &v.0), at),
             )?;
         }
-        self.replace_probed(Owner::Server(id.0), &facts.probed, at)?;
+        self.replace_probed(Owner::Server(id.0), &residing.probed, at)?;
         self.touch_server(id)
     }
 

@@ -210,7 +210,7 @@ impl Tx<'_> {
     /// Marks a member as sent in this epoch, to a host that runs since this boot.
     pub fn mark_sent(&self, task: TaskId, index: Index, epoch: Epoch, boot: &BootId) -> Result<()> {
         self.run(
-            "UPDATE member SET sent = ?3, boot = ?4 WHERE task_id = ?1 AND idx = ?2 AND state = 'STARTING'",
+            "UPDATE member SET sent = ?3, boot_id = ?4 WHERE task_id = ?1 AND idx = ?2 AND state = 'STARTING'",
             (task, index, epoch.0, boot),
         )?;
         Ok(())

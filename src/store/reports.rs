@@ -168,11 +168,18 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// The next record of a distributor: its sequence number is above all earlier ones.
+    /// A distributor is not registered there any more; false if it was not.
+    pub fn unregister(&self, id: DistributorId, endpoint: &Endpoint) -> Result<bool> {
+        Ok(self.run("DELETE FROM registration WHERE distributor_id = ?1 AND endpoint = ?2", (id, endpoint))? > 0)
+    }
+
+    /// The next record of a distributor: its sequence number is above all earlier ones of this home, also of registrations
+    /// that are gone.
     pub fn next_sequence(&self, id: DistributorId) -> Result<u64> {
-        let next =
-            self.one("SELECT max(sequence) + 1 FROM registration WHERE distributor_id = ?1", [id], |row| row.get(0))?;
-        let next: u64 = next.flatten().unwrap_or(1);
+        let last: Option<u64> = self.setting("reports")?.and_then(|text| text.parse().ok());
+        let known: Option<Option<u64>> = self.one("SELECT max(sequence) FROM registration", [], |row| row.get(0))?;
+        let next = last.max(known.flatten()).unwrap_or(0) + 1;
+        self.set_setting("reports", Some(&next.to_string()))?;
         self.run("UPDATE registration SET sequence = ?2 WHERE distributor_id = ?1", (id, next))?;
         Ok(next)
     }

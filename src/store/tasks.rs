@@ -250,6 +250,12 @@ impl View<'_> {
         Ok(self.one(sql, [user], |row| row.get(0))?.unwrap_or(0))
     }
 
+    /// Are there so many refusals for good, or more?
+    pub fn has_tombstones(&self, count: u32) -> Result<bool> {
+        let sql = "SELECT count(*) >= ?1 FROM (SELECT 1 FROM tombstone LIMIT ?1)";
+        Ok(self.one(sql, [count], |row| row.get(0))?.unwrap_or(false))
+    }
+
     /// The tasks that ended last, oldest first.
     pub fn ended(&self, user: Option<UserId>, limit: u32) -> Result<Vec<TaskRow>> {
         let sql = format!(

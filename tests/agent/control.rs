@@ -243,10 +243,15 @@ fn confirming_all_of_a_run_removes_its_files() {
 
 #[test]
 fn the_host_is_read_without_stopping_the_loop() {
+    const PROLOGUE: &str = "RACK=9 PATH=/no/such; export RACK";
     let home = Home::new();
     let mut agent = home.agent();
-    let script = Some("sleep 0.5; echo rack=7; echo app.thing=1.2".to_owned());
-    agent.tell(&ToAgent::Probe { watch: vec!["sh".into(), "no-such-app".into()], script });
+    let script = Some("/bin/sleep 0.5; echo rack=${RACK:-7}; echo app.thing=1.2".to_owned());
+    agent.tell(&ToAgent::Probe {
+        watch: vec!["sh".into(), "no-such-app".into()],
+        script,
+        prologues: vec![PROLOGUE.into(), "false".into()],
+    });
     assert_eq!(exited(&agent.run(launch(&["true"]))), 0);
     let FromAgent::Facts(facts) = agent.other() else { panic!() };
     assert_eq!(facts.boot, agent.boot);
@@ -254,7 +259,13 @@ fn the_host_is_read_without_stopping_the_loop() {
     assert!(facts.disk_free.0 > 0 && !facts.os.is_empty() && !facts.kernel.is_empty(), "{facts:?}");
     let apps: Vec<&str> = facts.apps.keys().map(|n| n.as_str()).collect();
     assert_eq!(apps, ["sh", "thing"]);
-    assert_eq!(facts.probed["rack"], grid::model::attribute::Value::Int(7));
+    let int = grid::model::attribute::Value::Int;
+    assert_eq!(facts.probed["rack"], int(7));
+    // Behind a prologue is another environment; behind one that fails is nothing.
+    let behind = &facts.behind[PROLOGUE];
+    assert_eq!((&behind.probed["rack"], behind.apps.len()), (&int(9), 1), "{behind:?}");
+    assert!(facts.behind["false"].apps.is_empty() && facts.complaints.iter().any(|line| line.contains("prologue")));
+    assert_eq!(facts.residing(Some("not asked for")).probed["rack"], int(7));
 }
 
 /// A home that was restored from a backup begins with a lower epoch than the one that was backed up has reached since.

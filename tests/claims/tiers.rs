@@ -38,30 +38,23 @@ fn homes() -> Homes {
     homes
 }
 
-fn route(grid: &Grid, arguments: &[&str]) -> Value {
-    let mut line = vec!["submit", "--json"];
-    line.extend(arguments);
-    line.extend(["--", "true"]);
-    grid.grid(line).json()["route"].clone()
-}
-
 #[test]
 fn claim_1_between_homes_the_way_is_client_first_tier_second_tier_server() {
     let homes = homes();
     let Homes { client, fronts, labs } = &homes;
     // Sequentially: the first front that answers, the first lab that can start it.
-    assert_eq!(route(client, &[]), json!(["front-a", "lab-x"]));
-    assert_eq!(route(client, &["-C", "server.site == 'oslo'"]), json!(["front-a", "lab-y"]));
+    assert_eq!(client.route(&[]), json!(["front-a", "lab-x"]));
+    assert_eq!(client.route(&["-C", "server.site == 'oslo'"]), json!(["front-a", "lab-y"]));
     let why = client.explain("last");
     let asked = why["tiers"][1]["searched"].as_array().unwrap();
     let asked: Vec<&Value> = asked.iter().map(|s| &s["distributor"]).filter(|d| *d != "tier2").collect();
     assert_eq!(asked, ["lab-x", "lab-y"], "{why}");
     // A front that is drained or gone is passed over.
     client.grid(["distributor", "drain", "front-a"]).ok();
-    assert_eq!(route(client, &[]), json!(["front-b", "lab-x"]));
+    assert_eq!(client.route(&[]), json!(["front-b", "lab-x"]));
     client.grid(["distributor", "resume", "front-a"]).ok();
     fronts[0].grid(["distributor", "drain", "tier1"]).ok();
-    assert_eq!(route(client, &[]), json!(["front-b", "lab-x"]));
+    assert_eq!(client.route(&[]), json!(["front-b", "lab-x"]));
     // One that is no home any more: told, and remembered.
     std::fs::rename(fronts[1].home(), fronts[1].home().with_extension("away")).unwrap();
     client.grid(["dispatcher", "stop"]).ok();
@@ -77,7 +70,7 @@ fn claim_15_between_homes_the_redirect_is_the_same_for_any_task_and_client() {
     let homes = homes();
     let Homes { client, .. } = &homes;
     let redirect = |arguments: &[&str]| {
-        let _ = route(client, arguments);
+        let _ = client.route(arguments);
         client.explain("last")["tiers"][0].clone()
     };
     let plain = redirect(&[]);
@@ -101,16 +94,16 @@ fn claims_2_9_10_16_between_homes_the_second_tier_matches_server_user_client_and
     for lab in labs {
         lab.grid(["client", "set", &host, "--set", "site=oslo"]).ok();
     }
-    assert_eq!(route(client, &["-C", "server.site == client.site"]), json!(["front-a", "lab-y"]));
+    assert_eq!(client.route(&["-C", "server.site == client.site"]), json!(["front-a", "lab-y"]));
     // 10: an attribute of the user, in the lab's own database.
     labs[0].grid(["server", "set", "n1", "--accepts", "\"staff\" in user.groups"]).ok();
-    assert_eq!(route(client, &[]), json!(["front-a", "lab-y"]));
+    assert_eq!(client.route(&[]), json!(["front-a", "lab-y"]));
     let me = client.show("last")["user"].as_str().unwrap().to_owned();
     labs[0].grid(["user", "set", &me, "--group", "staff"]).ok();
     // 16: together. The client's own requirement of its user travels along, and-ed.
-    assert_eq!(route(client, &["-C", "server.site != client.site"]), json!(["front-a", "lab-x"]));
+    assert_eq!(client.route(&["-C", "server.site != client.site"]), json!(["front-a", "lab-x"]));
     client.grid(["user", "set", &me, "-C", "server.site == 'oslo'"]).ok();
-    assert_eq!(route(client, &[]), json!(["front-a", "lab-y"]));
+    assert_eq!(client.route(&[]), json!(["front-a", "lab-y"]));
     client.grid(["submit", "-C", "server.site == 'brno'", "--", "true"]).expect(75);
 }
 
@@ -123,10 +116,10 @@ fn claims_11_to_14_and_17_between_homes_each_home_has_its_databases_and_the_next
     assert_eq!(fronts[0].number("select count(*) n from server_view where name = 'n1'"), 0);
     // 12 and 17: changed while everything runs, seen by the next match.
     labs[0].grid(["server", "set", "n1", "--set", "rack=7"]).ok();
-    assert_eq!(route(client, &["-C", "server.rack == 7"]), json!(["front-a", "lab-x"]));
+    assert_eq!(client.route(&["-C", "server.rack == 7"]), json!(["front-a", "lab-x"]));
     labs[0].grid(["server", "unset", "n1", "rack"]).ok();
     labs[1].grid(["server", "set", "n1", "--set", "rack=7"]).ok();
-    assert_eq!(route(client, &["-C", "server.rack == 7"]), json!(["front-a", "lab-y"]));
+    assert_eq!(client.route(&["-C", "server.rack == 7"]), json!(["front-a", "lab-y"]));
     // 13 and 14: users and tasks.
     client.grid(["wait"]).ok();
     let lab = &labs[1];
@@ -144,7 +137,7 @@ fn claim_24_a_second_tier_registers_and_the_first_tiers_owner_lets_tasks_go_ther
     client.grid(["distributor", "add", "front-a", "--tier", "1", "--endpoint", &path(&front)]).ok();
     front.grid(["distributor", "order", "--tier", "2", "lab-x,tier2"]).ok();
     client.grid(["distributor", "order", "--tier", "1", "front-a,tier1"]).ok();
-    assert_eq!(route(&client, &[]), json!(["front-a", "lab-x"]));
+    assert_eq!(client.route(&[]), json!(["front-a", "lab-x"]));
     // A name belongs to the home that took it first.
     let other = Grid::new();
     let said = other.grid(["distributor", "register", "--as", "lab-x", "--with", &path(&front)]);
@@ -154,6 +147,13 @@ fn claim_24_a_second_tier_registers_and_the_first_tiers_owner_lets_tasks_go_ther
     // Registering again changes how; who is not there gets it later.
     lab.grid(["distributor", "register", "--as", "lab-x", "--with", &path(&front), "--on", "never"]).ok();
     lab.grid(["distributor", "register", "--as", "lab-x", "--with", "/nowhere/at-all"]).ok();
+    lab.grid(["distributor", "unregister", "--with", "/nowhere/at-all"]).ok();
+    lab.grid(["distributor", "unregister", "--with", "/nowhere/at-all"]).expect(1).says(&["no registration"]);
+    // Registered anew, its reports are newer than all before.
+    lab.grid(["distributor", "unregister", "--with", &path(&front)]).ok();
+    lab.grid(["server", "set", "local", "--slots", "9"]).ok();
+    lab.grid(["distributor", "register", "--as", "lab-x", "--with", &path(&front)]).ok();
+    assert_eq!(of(&front, "lab-x", "slots"), 9);
     lab.grid(["distributor", "register", "--as", "lab-x", "--with", "ssh:front-a"]).expect(2).says(&["--endpoint"]);
 }
 
@@ -245,7 +245,7 @@ fn claim_29_attributes_go_to_the_registered_first_tier_or_are_broadcast_to_all()
     lab.fifo("go");
     lab.submit(["--", "sh", "-c", "cat go"]);
     process::until("the start has arrived", || of(&b, "lab-x", "running") == 1);
-    assert_eq!(route(&client, &[]), json!(["front-b", "tier2"]));
+    assert_eq!(client.route(&[]), json!(["front-b", "tier2"]));
     b.fifo("go");
     std::fs::write(lab.file("go"), "on").unwrap();
 }

@@ -92,3 +92,29 @@ fn shells_of_all_kinds_are_no_obstacle() {
         assert_eq!(head.grid(["run", "-w", "one", "--", "echo", shell]).ok(), shell);
     }
 }
+
+#[test]
+fn at_a_terminal_it_asks_and_shows_how_far_it_is() {
+    let Some(rig) = Rig::up(3) else { return };
+    let mut head = rig.at("head");
+    head.set_env("TERM", "xterm");
+    let import = |answer: &str| {
+        let options = rexpect::reader::Options::new().timeout_ms(Some(60_000)).strip_ansi_escape_codes(true);
+        let mut shell = head.command("sh");
+        shell.args(["-c", "stty cols 100 rows 30; grid server import; echo code=$?"]);
+        let mut terminal = rexpect::session::spawn_with_options(shell, options).expect("a pty");
+        let shown = terminal.exp_string("Add these 4 servers? [y/N] ").expect("the question");
+        assert!(shown.contains("NAME") && shown.contains("h3"), "{shown}");
+        terminal.send_line(answer).expect("an answer");
+        terminal.exp_eof().expect("its end")
+    };
+    for answer in ["", "n", "what?"] {
+        let rest = import(answer);
+        assert!(rest.trim_end().ends_with("code=1"), "{answer:?}: {rest}");
+        assert_eq!(head.number("select count(*) n from server where engine = 'ssh'"), 0, "{answer:?}: {rest}");
+    }
+    let rest = import("y");
+    assert!(rest.contains("hosts looked at") && rest.contains("added 4: head h1 h2 h3"), "{rest}");
+    assert!(rest.trim_end().ends_with("code=0"), "{rest}");
+    assert_eq!(head.number("select count(*) n from server where engine = 'ssh'"), 4);
+}

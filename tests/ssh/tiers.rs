@@ -1,69 +1,13 @@
 //! Client, three first tiers and three second tiers on hosts of their own, over real ssh: as typed in the manual.
 
+use crate::support::process;
 use crate::support::rig::Plan;
-use crate::support::{Grid, Rig, process};
-use serde_json::{Value, json};
-
-/// `head` is the client; h1, h2, h3 are front-a, -b, -c; h4, h5, h6 are lab-x, -y, -z.
-struct Lab {
-    rig: Rig,
-}
-
-const FRONTS: [(&str, &str); 3] = [("front-a", "h1"), ("front-b", "h2"), ("front-c", "h3")];
-const LABS: [(&str, &str); 3] = [("lab-x", "h4"), ("lab-y", "h5"), ("lab-z", "h6")];
-
-impl Lab {
-    fn up() -> Option<Self> {
-        let rig = Plan::of(6).with_grid(&["h1", "h2", "h3", "h4", "h5", "h6"]).up()?;
-        let lab = Self { rig };
-        for host in ["head", "h1", "h2", "h3", "h4", "h5", "h6"] {
-            lab.at(host).grid(["config", "set", "idle_exit", "20s"]).ok();
-        }
-        Some(lab)
-    }
-
-    fn at(&self, host: &str) -> Grid {
-        self.rig.at(host)
-    }
-
-    fn client(&self) -> Grid {
-        self.at("head")
-    }
-
-    /// Each lab has two servers and is registered with each front, whose owner lets tasks go there.
-    fn together(&self) {
-        for (name, host) in FRONTS {
-            let endpoint = format!("ssh:{host}");
-            self.client().grid(["distributor", "add", name, "--tier", "1", "--endpoint", &endpoint]).ok();
-        }
-        self.client().grid(["distributor", "remove", "tier1"]).ok();
-        for (name, host) in LABS {
-            let lab = self.at(host);
-            lab.grid(["server", "add", "n1", "--local", "--slots", "2", "--app", &format!("ffmpeg-{name}")]).ok();
-            let offers = format!("ssh:{host}");
-            for (_, front) in FRONTS {
-                let with = format!("ssh:{front}");
-                let line = ["distributor", "register", "--as", name, "--with", &with, "--endpoint", &offers];
-                lab.grid([&line[..], &["--to", "all", "--on", "change,event,period:60s"]].concat()).ok();
-                self.at(front).grid(["distributor", "allow", name, "--endpoint", &offers]).ok();
-            }
-        }
-        for (_, front) in FRONTS {
-            self.at(front).grid(["distributor", "order", "--tier", "2", "lab-x,lab-y,lab-z,tier2"]).ok();
-        }
-    }
-}
-
-fn route(grid: &Grid, arguments: &[&str]) -> Value {
-    let mut line = vec!["submit", "--json"];
-    line.extend(arguments);
-    line.extend(["--", "true"]);
-    grid.grid(line).json()["route"].clone()
-}
+use crate::support::tiers::{FRONTS, LABS, Tiers};
+use serde_json::json;
 
 #[test]
 fn the_session_between_hosts_as_typed() {
-    let Some(lab) = Lab::up() else { return };
+    let Some(lab) = Tiers::up() else { return };
     lab.together();
     let client = lab.client();
     client.grid(["distributor", "search", "--tier", "1", "in-order"]).ok();
@@ -96,7 +40,7 @@ fn the_session_between_hosts_as_typed() {
 
 #[test]
 fn any_single_distributor_may_be_lost() {
-    let Some(lab) = Lab::up() else { return };
+    let Some(lab) = Tiers::up() else { return };
     lab.together();
     let client = lab.client();
     client.grid(["config", "set", "peer_timeout", "3s"]).ok();
@@ -107,17 +51,17 @@ fn any_single_distributor_may_be_lost() {
         lab.at(front).grid(["dispatcher", "stop"]).expect(0);
     }
     client.grid(["dispatcher", "stop"]).expect(0);
-    assert_eq!(route(&client, &[]), json!(["front-a", "lab-x"]));
+    assert_eq!(client.route(&[]), json!(["front-a", "lab-x"]));
     // A lab is cut off: the front goes on to the next one, and remembers.
     lab.rig.cut("h4");
-    assert_eq!(route(&client, &[])[1], "lab-y");
+    assert_eq!(client.route(&[])[1], "lab-y");
     lab.at("h1").grid(["distributor", "list"]).shows(&["SILENT"]);
     // A front is cut off. The task that was on its way may be held by a lab, so it is offered to nobody else; the next one is.
     lab.rig.cut("h1");
     let open = client.grid(["submit", "--json", "--", "true"]).json();
     assert_eq!((&open["state"], &open["route"][0]), (&json!("PENDING"), &json!("front-a")), "{open}");
     assert!(open["reason"].as_str().unwrap_or_default().contains("no answer from front-a"), "{open}");
-    assert_eq!(route(&client, &[])[0], "front-b");
+    assert_eq!(client.route(&[])[0], "front-b");
     client.grid(["distributor", "list"]).shows(&["SILENT"]);
     let counts = client.grid(["status", "--json"]).json()["counts"].clone();
     assert!(counts["LOST"].as_u64().unwrap_or(0) == 0 && counts["FAILED"].as_u64().unwrap_or(0) == 0, "{counts}");

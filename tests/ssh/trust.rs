@@ -136,3 +136,32 @@ fn lost_after_gives_a_silent_host_up_and_ends_what_is_left_there() {
     head.grid(["cancel", "--wait", &patient]).ok();
     assert_eq!(head.state(&patient), "CANCELLED");
 }
+
+#[test]
+fn a_refresh_over_a_cut_link_ends_in_time() {
+    let Some(rig) = Rig::up(2) else { return };
+    let head = rig.at("head");
+    for host in ["h1", "h2"] {
+        head.grid(["server", "add", host, "--ssh", host]).ok();
+    }
+    head.grid(["config", "set", "probe_timeout", "2s"]).ok();
+    head.grid(["refresh"]).ok();
+    // The dispatcher's links stand, and one is cut; ssh itself notices after 45 s. Of the other host the agent stands still: the
+    // next one can't have its spool.
+    rig.cut("h1");
+    let agent = rig.processes("h2").into_iter().find(|(_, line)| line.contains(" agent --link ")).expect("an agent");
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(agent.0).expect("a pid"),
+        rustix::process::Signal::STOP,
+    )
+    .expect("a signal");
+    rig.kill_sshd("h2", crate::support::rig::Killed::Sessions);
+    for round in 0..2 {
+        let begun = Instant::now();
+        let done = head.grid(["refresh", "--json"]).expect(1);
+        assert!(begun.elapsed() < Duration::from_secs(5), "{round}: {:?}: {done:?}", begun.elapsed());
+        let read: Vec<serde_json::Value> = serde_json::from_slice(&done.out).expect("JSON");
+        let errors: Vec<&str> = read.iter().filter_map(|s| s["error"].as_str()).collect();
+        assert_eq!(errors.len(), 2, "{round}: {done:?}");
+    }
+}

@@ -70,6 +70,15 @@ fn a_prologue_makes_the_environment_and_one_that_fails_says_so() {
     rig.put("h1", "hello", "#!/bin/sh\necho hello $TOOLS\n");
     rig.root("h1", "chmod 755 /home/grid/hello").ok();
     assert_eq!(head.grid(["run", "-w", "one", "--", "hello"]).ok(), "hello /opt/t");
+    // What is looked for is looked for in that environment too.
+    head.grid(["config", "set", "watch", "hello"]).ok();
+    head.grid(["config", "set", "probe_script", "echo tools=$TOOLS"]).ok();
+    head.grid(["server", "refresh", "one"]).ok();
+    assert_eq!(head.attribute("one", "tools"), "/opt/t");
+    assert_eq!(head.grid(["run", "--app", "hello", "--", "hello"]).ok(), "hello /opt/t");
+    head.grid(["server", "set", "one", "--prologue", "export TOOLS=/opt/u"]).ok();
+    assert_eq!(head.attribute("one", "tools"), "/opt/u");
+    head.grid(["submit", "--app", "hello", "--", "hello"]).expect(75).says(&["hello"]);
     head.grid(["server", "set", "one", "--prologue", ". /no/such/setup"]).ok();
     head.grid(["run", "-w", "one", "--", "hello"]).expect(125).says(&["prologue", "/no/such/setup", "one"]);
     head.grid(["server", "unset", "one", "prologue"]).ok();
@@ -93,4 +102,51 @@ fn the_newest_session_that_works_opens_the_door() {
     head.grid(["run", "-w", "one", "--", "true"]).ok();
     let status = head.grid(["dispatcher", "status", "--json"]).json();
     assert_eq!(status["ssh"], "ssh, key agent /home/ann/agent.sock");
+}
+
+#[test]
+fn what_is_installed_is_whole_and_ours_and_goes_when_nobody_uses_it() {
+    let Some(rig) = Rig::up(1) else { return };
+    let head = rig.at("head");
+    head.grid(["server", "add", "one", "--ssh", "h1"]).ok();
+    let bin = "/home/grid/.cache/grid/bin";
+    let here = |script: &str| rig.root("h1", &format!("cd {bin} && {script}")).ok();
+    let file = format!("{bin}/{}/grid", here("ls"));
+    let again = || {
+        head.grid(["dispatcher", "stop"]).ok();
+        let sum = "sha256sum <";
+        let before = rig.root("h1", &format!("{sum} {file}")).ok();
+        head.grid(["run", "-w", "one", "--", "true"]).ok();
+        (before, rig.root("h1", &format!("{sum} {file}")).ok())
+    };
+    let (whole, _) = again();
+    // Another content of the same size; and the right one that anybody can write to.
+    here(
+        "f=$(echo */grid); cp $f new && printf x | dd of=new bs=1 seek=5000 conv=notrunc 2>/dev/null && { chown 2077 new || :; } && mv new $f && chmod 700 $f",
+    );
+    let (damaged, mended) = again();
+    assert!(damaged != whole && mended == whole, "{damaged} {mended} {whole}");
+    here("chmod 722 */grid");
+    again();
+    assert_eq!(here("stat -c %a */grid"), "700");
+    // Versions of old: one that nobody used for a month, one out of which a task runs.
+    let of = |digit: &str| digit.repeat(16);
+    let (old, used) = (of("a"), of("b"));
+    here(&format!(
+        "for d in {old} {used}; do mkdir -m 700 $d; : > $d/grid; : > $d/in-use; touch -d '40 days ago' $d/*; done; chown -R 2077 . || :"
+    ));
+    let mut lock =
+        rig.command("h1", ["flock", "-s", &format!("{bin}/{used}/in-use"), "sh", "-c", "echo held; exec sleep 1000"]);
+    let mut lock = lock.stdout(std::process::Stdio::piped()).spawn().expect("flock");
+    let mut said = String::new();
+    BufReader::new(lock.stdout.take().expect("a pipe")).read_line(&mut said).expect("a line");
+    again();
+    let there = here("ls");
+    assert!(!there.contains(&old) && there.contains(&used), "{there}");
+    lock.kill().expect("a signal");
+    lock.wait().expect("its end");
+    // Where others may put something into its place, nothing is started.
+    here("chmod 777 .");
+    head.grid(["dispatcher", "stop"]).ok();
+    head.grid(["server", "refresh", "one"]).expect(1).says(&["yours alone"]);
 }

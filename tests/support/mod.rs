@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unused_imports, clippy::allow_attributes, reason = "each test binary uses a part")]
 
+pub mod caller;
 pub mod crontab;
 pub mod done;
 pub mod grid;
@@ -10,6 +11,7 @@ pub mod process;
 pub mod rig;
 pub mod said;
 pub mod small;
+pub mod tiers;
 
 pub use done::Done;
 pub use grid::Grid;

@@ -77,7 +77,7 @@ Examples:
   grid user allow front-a --vouch                             # a first tier, which may speak for its users")]
 pub struct UserAllow {
     pub name: Name,
-    /// What it may do: submit (its own tasks only), see-all, operate
+    /// What it may do: submit (its own tasks only), see-all, operate (change all tasks), administer (drain servers, without bounds)
     #[arg(long, value_name = "ROLE")]
     pub role: Option<Role>,
     /// It is a first tier: it may speak for its users, who have to be users here too
@@ -203,6 +203,8 @@ pub enum Distributor {
     Search(Search),
     /// Offer a second-tier distributor of this home to a first tier in another one, and report its state there
     Register(Register),
+    /// Report a distributor to a first tier no more
+    Unregister(Unregister),
     /// Let tasks be redirected to a second-tier distributor that registered itself here
     Allow(Allow),
     /// Report the state of registered distributors now
@@ -232,6 +234,21 @@ pub struct Register {
     /// When to report: change, event, period:TIME, or never
     #[arg(long, value_name = "WHEN,..", value_delimiter = ',', default_value = "change,event,period:60s")]
     pub on: Vec<String>,
+    /// Which distributor of this home
+    #[arg(long, value_name = "NAME", default_value = "tier2")]
+    pub distributor: Name,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  grid distributor unregister --with ssh:front-a
+
+What that first tier knows stays there, until its owner drains or removes it.")]
+pub struct Unregister {
+    /// The first tier's home, as it was registered with; may be repeated
+    #[arg(long, value_name = "ENDPOINT", required = true)]
+    pub with: Vec<String>,
     /// Which distributor of this home
     #[arg(long, value_name = "NAME", default_value = "tier2")]
     pub distributor: Name,

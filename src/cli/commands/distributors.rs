@@ -58,6 +58,13 @@ pub fn run(verb: Distributor, out: &mut Out) -> Done {
             Ok(Code::OK)
         }),
         Distributor::Register(args) => register(args, out),
+        Distributor::Unregister(args) => {
+            let with = args.with.iter().map(|text| endpoint(text)).collect::<Result<Vec<_>, _>>()?;
+            with_grid(out, |grid, _| {
+                registry::unregister(grid, &args.distributor, &with)?;
+                Ok(Code::OK)
+            })
+        }
         Distributor::Allow(args) => allow(args, out),
         Distributor::Push(listing) => with_grid(out, |grid, out| {
             let sent = registry::push(grid)?;

@@ -1,12 +1,14 @@
 //! What this home answers to each question.
 
 use super::visitor::Visitor;
-use super::{Desk, tasks};
+use super::{Desk, servers, tasks};
 use crate::dispatch::relay::Relay;
 use crate::distributor::desk::{Guest, Standing};
 use crate::distributor::front::Sought;
 use crate::distributor::serve::{self, Asked};
 use crate::distributor::tier2::TierError;
+use crate::model::resources::Bytes;
+use crate::model::user::Role;
 use crate::ops::submit::refusal;
 use crate::ops::{Grid, OpsError, dispatcher};
 use crate::protocol::distributor::{Answer, Question, Ticket};
@@ -24,15 +26,15 @@ pub fn answer(desk: &Desk, grid: &mut Grid, ticket: Ticket, question: Question) 
             envelope.user = visitor.name().cloned();
             tiers(desk, grid, ticket, &guest, Asked::Place(envelope))
         }
-        Question::Offer { at, mut envelope, called } => {
+        Question::Look(mut envelope) => {
+            let (guest, visitor) = receive(desk, grid, &mut envelope)?;
+            envelope.user = visitor.name().cloned();
+            tiers(desk, grid, ticket, &guest, Asked::Look(envelope))
+        }
+        Question::Offer { at, mut envelope, called, why } => {
             let (guest, _) = receive(desk, grid, &mut envelope)?;
-            tiers(
-                desk,
-                grid,
-                ticket,
-                &guest,
-                Asked::Offer { at: at.as_ref(), called: called.as_ref(), envelope: &envelope },
-            )
+            let asked = Asked::Offer { at: at.as_ref(), called: called.as_ref(), envelope: &envelope, why };
+            tiers(desk, grid, ticket, &guest, asked)
         }
         Question::Commit { at, mut envelope, how, way } => {
             let (guest, _) = receive(desk, grid, &mut envelope)?;
@@ -42,7 +44,7 @@ pub fn answer(desk: &Desk, grid: &mut Grid, ticket: Ticket, question: Question) 
         Question::Find { uuid, round, onward, age_ms, among } => {
             // Whoever may come in may ask where its own task is; the uuid is known to nobody else.
             let visitor = desk.badge.visitor(&grid.store.view(), None)?;
-            let guest = guest_of(desk, grid, &visitor);
+            let guest = guest_of(desk, grid, &visitor)?;
             let sought = Sought { uuid, round, onward, age: Duration::from_millis(age_ms), among };
             tiers(desk, grid, ticket, &guest, Asked::Find(sought))
         }
@@ -60,6 +62,10 @@ pub fn answer(desk: &Desk, grid: &mut Grid, ticket: Ticket, question: Question) 
         }
         Question::Register { offers, report } => {
             crate::ops::registry::receive(desk.peer, &desk.badge, grid, &report, Some(&offers))
+        }
+        Question::Manage { user, at, server, order } => {
+            let visitor = desk.badge.visitor(&grid.store.view(), user.as_ref())?;
+            servers::manage(grid, &visitor, at, &server, &order)
         }
         Question::Transfer(report) => crate::ops::registry::receive(desk.peer, &desk.badge, grid, &report, None),
     }
@@ -81,12 +87,17 @@ fn tiers(desk: &Desk, grid: &mut Grid, ticket: Ticket, guest: &Guest, asked: Ask
     Ok(answer)
 }
 
-fn guest_of(desk: &Desk, grid: &Grid, visitor: &Visitor) -> Guest {
+fn guest_of(desk: &Desk, grid: &Grid, visitor: &Visitor) -> Result<Guest, OpsError> {
     let home = desk.badge.home.clone();
-    match visitor {
-        Visitor::Owner => Guest { user: grid.me.clone(), standing: Standing::Owner, home },
-        Visitor::User { name, .. } => Guest { user: name.clone(), standing: Standing::User, home },
-    }
+    Ok(match visitor {
+        Visitor::Owner => Guest { user: grid.me.clone(), standing: Standing::Owner, home, kept: Bytes(0) },
+        Visitor::User { name, .. } if visitor.may(Role::Administer) => {
+            Guest { user: name.clone(), standing: Standing::Administrator, home, kept: Bytes(0) }
+        }
+        Visitor::User { name, .. } => {
+            Guest { user: name.clone(), standing: Standing::User, home, kept: desk.kept(grid, name)? }
+        }
+    })
 }
 
 /// An envelope at the door: its size, its way, and who sends it.
@@ -98,7 +109,7 @@ fn receive(desk: &Desk, grid: &Grid, envelope: &mut Envelope) -> Result<(Guest, 
     }
     envelope.hops += 1;
     let visitor = desk.badge.visitor(&grid.store.view(), envelope.user.as_ref())?;
-    Ok((guest_of(desk, grid, &visitor), visitor))
+    Ok((guest_of(desk, grid, &visitor)?, visitor))
 }
 
 /// An error, as the caller is told it.

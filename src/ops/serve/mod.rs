@@ -3,15 +3,19 @@
 
 mod answer;
 mod files;
+mod servers;
 mod tasks;
 mod visitor;
 
 pub use visitor::Badge;
 
-use super::{Grid, OpsError};
+use super::{Grid, OpsError, settings};
 use crate::model::id::HomeId;
+use crate::model::name::Name;
+use crate::model::resources::Bytes;
 use crate::model::ssh::Login;
 use crate::model::task::ClientFacts;
+use crate::model::time::Timestamp;
 use crate::protocol::distributor::{
     Answer, FRAME_MAX, FromServe, MAGIC, Question, Ticket, ToServe, VERSION, VERSION_MIN,
 };
@@ -30,6 +34,8 @@ const KEPT: usize = 8;
 /// Questions of a user in a second, over some time; and at once after a rest.
 const PACE: f64 = 50.0;
 const BURST: f64 = 200.0;
+/// How old the count of what lies here for a user may be.
+const RECOUNT: Duration = Duration::from_secs(2);
 /// Output that is on its way to one caller at most.
 const WINDOW: u64 = 4 << 20;
 
@@ -52,6 +58,8 @@ struct Desk {
     room: Condvar,
     /// How many questions a user may ask now, and since when that is so.
     pace: Mutex<(f64, Instant)>,
+    /// What lies here for users, and when it was counted.
+    kept: Mutex<HashMap<Name, (Bytes, Instant)>>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -95,6 +103,7 @@ pub fn serve(
         on_the_way: Mutex::default(),
         room: Condvar::new(),
         pace: Mutex::new((BURST, Instant::now())),
+        kept: Mutex::default(),
     });
     desk.listen(&mut input)
 }
@@ -116,7 +125,10 @@ fn greet(home: &Home, input: &mut impl Read) -> Result<Option<(HomeId, FromServe
         )));
     }
     if !home.exists() {
-        return Err(OpsError::Refused(format!("{}: there is no home (no grid.db)", home.dir().display())));
+        return Err(OpsError::Refused(format!(
+            "{}: there is no home (no grid.db); the first `grid` command that is typed there makes one",
+            home.dir().display()
+        )));
     }
     let row = Store::open(home)?.view().home_row()?;
     let release = env!("CARGO_PKG_VERSION").to_owned();
@@ -218,6 +230,21 @@ impl Desk {
         let tokens = (pace.0 + now.duration_since(pace.1).as_secs_f64() * PACE).min(BURST);
         *pace = if tokens >= 1.0 { (tokens - 1.0, now) } else { (tokens, now) };
         tokens >= 1.0
+    }
+
+    /// What lies here for a user. Counted anew every few seconds: that takes longer the more there is.
+    fn kept(&self, grid: &Grid, name: &Name) -> Result<Bytes, OpsError> {
+        if let Some((kept, at)) = locked(&self.kept).get(name)
+            && at.elapsed() < RECOUNT
+        {
+            return Ok(*kept);
+        }
+        let view = grid.store.view();
+        let Some(user) = view.user(name.as_str())? else { return Ok(Bytes(0)) };
+        let before = Timestamp::now().minus(settings::time(&view, settings::KEEP_OUTPUTS)?);
+        let kept = view.kept_for(user.id, before)?;
+        locked(&self.kept).insert(name.clone(), (kept, Instant::now()));
+        Ok(kept)
     }
 
     /// A word to the caller.

@@ -170,14 +170,18 @@ fn after_a_restart_of_the_host_what_ran_is_lost_and_goes_again_only_if_asked() {
 fn a_start_that_may_have_been_on_its_way_when_the_host_went_down_is_not_said_again() {
     let mut grid = Grid::new();
     grid.grid(["dispatcher", "stop"]).expect(0);
+    grid.set_env("GRID_FAILPOINT", "client-committed");
+    grid.grid(["submit", "--", "sh", "-c", "echo begun >> marks"]).expect(137);
     grid.set_env("GRID_FAILPOINT", "dispatcher-marked-sent");
-    grid.set_env("GRID_FAILPOINT_ONCE", grid.file("shot").to_str().unwrap());
-    let id = grid.submit(["--", "sh", "-c", "echo begun >> marks"]);
-    process::until("the dispatcher was shot", || grid.file("shot").exists());
+    let home = grid.home().to_str().unwrap().to_owned();
+    let shot = grid.beside(["dispatcher", "serve", "--home", &home]);
+    process::finish(shot, "the dispatcher".to_owned()).expect(137);
+    grid.set_env("GRID_FAILPOINT", "none");
     // The host's journal of its last seconds did not come to the disk, if there was one.
     grid.set_env("GRID_TEST_BOOT_ID", "another-boot");
-    grid.grid(["wait", &id]).expect(125).says(&["restarted while its start was on the way"]);
-    assert_eq!(grid.state(&id), "LOST");
+    grid.grid(["wait", "1"]).expect(125);
+    assert_eq!(grid.state("1"), "LOST");
+    assert!(grid.grid(["explain", "1"]).ok().contains("restarted while its start was on the way"));
     assert!(grid.lines("marks").is_empty());
 }
 
@@ -195,4 +199,14 @@ fn who_follows_many_runs_may_open_more_files_than_a_task_is_told_of() {
         let may = limit.maximum.unwrap_or(u64::MAX).min(65_536);
         assert!(has >= may, "{word}: {line}");
     }
+}
+
+#[test]
+fn a_dispatcher_that_dies_each_time_is_not_called_for_ever() {
+    let mut grid = Grid::new();
+    let id = grid.submit(["-H", "--", "true"]);
+    grid.grid(["dispatcher", "stop"]).expect(0);
+    grid.set_env("GRID_FAILPOINT", "dispatcher-committed");
+    grid.grid(["release", &id]);
+    grid.grid(["wait", &id]).expect(125).says(&["dispatcher", "ends each time", "dispatcher.log"]);
 }

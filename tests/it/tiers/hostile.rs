@@ -1,6 +1,7 @@
 //! Whatever comes in through `grid serve`: refused in clear words, no crash, no change.
 
 use super::world::request;
+use crate::support::caller::{Caller, stranger};
 use crate::support::{Grid, process};
 use grid::model::attribute::Value;
 use grid::model::command::Command;
@@ -8,104 +9,39 @@ use grid::model::distributor::Load;
 use grid::model::files::{Digest, Sent, Workplace};
 use grid::model::id::{HomeId, Index, TaskUuid};
 use grid::model::task::{Members, Request};
-use grid::protocol::distributor::{Answer, FromServe, How, MAGIC, Question, Report, ToServe, VERSION, Verb, Way};
+use grid::protocol::distributor::{Answer, FromServe, How, Question, Report, ToServe, VERSION, Verb, Way};
 use grid::protocol::envelope::{Envelope, Sealed};
 use grid::protocol::frame;
 use grid::protocol::seal;
-use std::io::{Read, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::io::Write;
 
-/// One connection to a home.
-struct Caller {
-    child: Child,
-    say: ChildStdin,
-    hear: ChildStdout,
+fn knock(grid: &Grid) -> Caller {
+    Caller::knock(&mut grid.typed(["serve"]))
 }
 
-impl Caller {
-    fn knock(grid: &Grid, badge: &[&str]) -> Self {
-        let mut command = grid.typed(["serve"]);
-        command.args(badge).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        let (say, mut hear) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        let mut magic = vec![0; MAGIC.len()];
-        hear.read_exact(&mut magic).unwrap();
-        assert_eq!(magic, MAGIC);
-        Self { child, say, hear }
-    }
-
-    fn of(grid: &Grid, badge: &[&str], home: HomeId) -> Self {
-        let mut caller = Self::knock(grid, badge);
-        let hello = ToServe::Hello { version_min: 1, version: VERSION, home, incarnation: 1 };
-        frame::write(&mut caller.say, &hello).unwrap();
-        assert!(matches!(caller.hear(), Some(FromServe::Hello { .. })));
-        caller
-    }
-
-    fn hear(&mut self) -> Option<FromServe> {
-        frame::read(&mut self.hear).unwrap()
-    }
-
-    fn ask(&mut self, question: Question) -> Answer {
-        frame::write(&mut self.say, &ToServe::Ask { ticket: 7, question }).unwrap();
-        loop {
-            match self.hear().unwrap() {
-                FromServe::Answer { ticket: 7, answer, last: true } => return answer,
-                FromServe::Answer { .. } => {}
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-
-    /// To whom a first tier redirects this.
-    fn redirect(&mut self, envelope: Envelope) -> Vec<HomeId> {
-        frame::write(&mut self.say, &ToServe::Ask { ticket: 8, question: Question::Place(envelope) }).unwrap();
-        let mut redirected = Vec::new();
-        loop {
-            match self.hear().unwrap() {
-                FromServe::Answer { answer: Answer::Redirect { members }, .. } => redirected = members,
-                FromServe::Answer { last: true, .. } => return redirected,
-                FromServe::Answer { .. } => {}
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-
-    fn denied(&mut self, question: Question, words: &[&str]) {
-        match self.ask(question) {
-            Answer::Denied(why) | Answer::Unknown(why) | Answer::No { why } => {
-                words.iter().for_each(|word| assert!(why.contains(word), "{word:?} is not said: {why}"));
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn leaves(mut self) {
-        drop(self.say);
-        let mut rest = Vec::new();
-        self.hear.read_to_end(&mut rest).unwrap();
-        assert!(process::wait_for(&mut self.child, process::HANG).is_some_and(|s| s.success()));
-    }
+pub fn greeted(grid: &Grid, badge: &[&str], home: HomeId) -> Caller {
+    let mut command = grid.typed(["serve"]);
+    Caller::greeted(command.args(badge), home)
 }
 
-fn envelope(user: Option<&str>, sealed: Sealed) -> Envelope {
+pub fn envelope(user: Option<&str>, sealed: Sealed) -> Envelope {
     let user = user.map(|name| name.parse().unwrap());
     Envelope { version: 1, uuid: TaskUuid::new(), round: 1_000, user, hops: 0, sealed, list: None }
 }
 
 fn offer(envelope: Envelope) -> Question {
-    Question::Offer { at: None, envelope, called: None }
+    Question::Offer { at: None, envelope, called: None, why: false }
 }
 
-fn stranger() -> HomeId {
-    HomeId(uuid::Uuid::now_v7())
+fn find(uuid: TaskUuid) -> Question {
+    Question::Find { uuid, round: 1_999, onward: false, age_ms: 0, among: None }
 }
 
 #[test]
 fn noise_huge_lengths_and_other_versions_are_refused_and_the_home_stands() {
     let grid = Grid::new();
     for noise in [&b"\xff\xff\xff\xffxx"[..], b"GET / HTTP/1.1\r\n\r\n", &[0x04, 0, 0, 0, 0xc1, 0xc1, 0xc1, 0xc1]] {
-        let mut caller = Caller::knock(&grid, &[]);
+        let mut caller = knock(&grid);
         caller.say.write_all(noise).unwrap();
         match caller.hear() {
             Some(FromServe::Unfit { error }) => assert!(error.contains("no greeting"), "{error}"),
@@ -113,7 +49,7 @@ fn noise_huge_lengths_and_other_versions_are_refused_and_the_home_stands() {
         }
         caller.leaves();
     }
-    let mut caller = Caller::knock(&grid, &[]);
+    let mut caller = knock(&grid);
     let hello = ToServe::Hello { version_min: VERSION + 1, version: VERSION + 3, home: stranger(), incarnation: 1 };
     frame::write(&mut caller.say, &hello).unwrap();
     match caller.hear() {
@@ -122,15 +58,18 @@ fn noise_huge_lengths_and_other_versions_are_refused_and_the_home_stands() {
     }
     caller.leaves();
     // Noise after a good beginning.
-    let mut caller = Caller::of(&grid, &[], stranger());
+    let mut caller = greeted(&grid, &[], stranger());
     caller.say.write_all(&[0xff; 64]).unwrap();
     assert!(matches!(caller.hear(), Some(FromServe::Unfit { .. })));
     caller.leaves();
-    // A slow drip that ends in the middle of a frame is no harm.
-    let mut caller = Caller::of(&grid, &[], stranger());
+    // A slow drip holds up nobody else, and that it ends in the middle of a frame is no harm.
+    let mut caller = greeted(&grid, &[], stranger());
     for byte in [9, 0, 0, 0, 0x81] {
         caller.say.write_all(&[byte]).unwrap();
         caller.say.flush().unwrap();
+        let mut other = greeted(&grid, &[], stranger());
+        assert_eq!(other.ask(find(TaskUuid::new())), Answer::Nowhere);
+        other.leaves();
     }
     caller.leaves();
     // What is no home is made by nobody.
@@ -146,7 +85,7 @@ fn noise_huge_lengths_and_other_versions_are_refused_and_the_home_stands() {
 fn tasks_that_no_receiver_takes_are_refused_by_name() {
     let grid = Grid::new();
     let me = grid.sql("select name from user_view")[0]["name"].as_str().unwrap().to_owned();
-    let mut caller = Caller::of(&grid, &[], stranger());
+    let mut caller = greeted(&grid, &[], stranger());
     caller.denied(offer(envelope(None, Sealed::from_bytes(vec![0xc1; 100]))), &["can't be read"]);
     caller.denied(offer(envelope(None, Sealed::from_bytes(vec![0; (1 << 20) + 1]))), &["1048576 at most"]);
     let sealed = |change: &dyn Fn(&mut Request)| {
@@ -189,7 +128,7 @@ fn tasks_that_no_receiver_takes_are_refused_by_name() {
 #[test]
 fn files_of_strangers_are_taken_whole_or_not_at_all() {
     let grid = Grid::new();
-    let mut caller = Caller::of(&grid, &[], stranger());
+    let mut caller = greeted(&grid, &[], stranger());
     let mut with = request();
     let sent = Sent { bundle: Digest([7; 32]), size: 10, files: 1, below: Default::default() };
     with.launch.workplace = Workplace::Own(sent);
@@ -232,7 +171,7 @@ fn users_are_who_their_key_says_and_run_only_where_the_owner_lets_them() {
     );
     assert!(grid.grid(["user", "allow", "front-a", "--vouch"]).ok().contains("--vouch front-a"));
     let task = |user: Option<&str>| envelope(user, seal::seal(&request()).unwrap().0);
-    let mut alice = Caller::of(&grid, &["--as", "alice"], stranger());
+    let mut alice = greeted(&grid, &["--as", "alice"], stranger());
     // A forged user.
     alice.denied(offer(task(Some("bob"))), &["alice speaks for bob", "--vouch"]);
     // Not on a server that runs tasks under the owner's account, until the owner says so.
@@ -252,7 +191,7 @@ fn users_are_who_their_key_says_and_run_only_where_the_owner_lets_them() {
     out.demand.constraint = Some("true) || (true".into());
     alice.denied(offer(envelope(None, seal::seal(&out).unwrap().0)), &["requirement"]);
     // A first tier that is vouched for may speak for its users, if they are users here.
-    let mut front = Caller::of(&grid, &["--as", "front-a", "--vouch", "front-a"], stranger());
+    let mut front = greeted(&grid, &["--as", "front-a", "--vouch", "front-a"], stranger());
     assert!(matches!(front.ask(offer(task(Some("bob")))), Answer::Offered(_)));
     front.denied(offer(task(Some("mallory"))), &["mallory@front-a is unknown here"]);
     // Other people's tasks do not exist for one who may only submit.
@@ -274,9 +213,42 @@ fn users_are_who_their_key_says_and_run_only_where_the_owner_lets_them() {
     let Answer::Placed(placed) = alice.ask(Question::Commit { at: None, envelope, how: How::Queue, way }) else {
         panic!()
     };
-    grid.grid(["wait", &placed.task.id.to_string()]).ok();
+    let id = placed.task.id.to_string();
+    grid.grid(["wait", &id]).ok();
+    let read = grid.grid(["logs", &id]);
+    assert!(read.out.starts_with(b"SQLite format 3"), "README says so: {read:?}");
     alice.leaves();
     front.leaves();
+}
+
+#[test]
+fn refusals_for_good_do_not_fill_the_disk() {
+    let grid = Grid::new();
+    grid.grid(["user", "add", "alice"]).ok();
+    grid.grid(["server", "set", "local", "--shared-account"]).ok();
+    let mut alice = greeted(&grid, &["--as", "alice"], stranger());
+    let way = Way { front: "f".into(), member: "m".into(), search: String::new() };
+    let task = || envelope(None, seal::seal(&request()).unwrap().0);
+    let commit = |envelope| Question::Commit { at: None, envelope, how: How::Queue, way: way.clone() };
+    let hers = task();
+    assert!(matches!(alice.ask(commit(hers.clone())), Answer::Placed(_)));
+    assert_eq!(alice.ask(find(TaskUuid::new())), Answer::Nowhere);
+    let database = rusqlite::Connection::open(grid.home().join("grid.db")).unwrap();
+    let many = "WITH RECURSIVE n(k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM n WHERE k < 100000)
+                INSERT INTO tombstone SELECT randomblob(16), 1999, ?1 FROM n";
+    let long_ago = grid::model::time::Timestamp::now().0 - 40 * 24 * 3_600_000;
+    database.execute(many, [long_ago]).unwrap();
+    // She is told so, and can't have it settled now; what is hers is found, and the owner goes on.
+    alice.denied(find(TaskUuid::new()), &["refusals for good", "100000", "grid gc"]);
+    alice.denied(commit(task()), &["refusals for good"]);
+    assert!(matches!(alice.ask(find(hers.uuid)), Answer::Placed(_)));
+    let mut owner = greeted(&grid, &[], stranger());
+    assert_eq!(owner.ask(find(TaskUuid::new())), Answer::Nowhere);
+    grid.grid(["gc"]).ok();
+    assert_eq!(alice.ask(find(TaskUuid::new())), Answer::Nowhere);
+    assert!(database.query_row("SELECT count(*) FROM tombstone", [], |row| row.get::<_, u32>(0)).unwrap() < 20);
+    alice.leaves();
+    owner.leaves();
 }
 
 fn report(name: &str, home: HomeId, sequence: u64, running: u32) -> Report {
@@ -303,7 +275,7 @@ fn registrants_say_neither_where_they_are_nor_who_others_are_and_old_reports_cha
         front.grid(["distributor", "show", "lab-x", "--json"]).json()["attributes"]["running"]["value"].clone()
     };
     let offers: grid::model::endpoint::Endpoint = "ssh:somebody-else".parse().unwrap();
-    let mut caller = Caller::of(&front, &["--as", "lab-x"], lab);
+    let mut caller = greeted(&front, &["--as", "lab-x"], lab);
     let register = Question::Register { offers: offers.clone(), report: report("lab-x", lab, 3, 1) };
     assert!(matches!(caller.ask(register), Answer::Note(words) if words.contains("distributor allow lab-x")));
     // Nothing goes there, and what it says of its place is not believed.
@@ -323,7 +295,7 @@ fn registrants_say_neither_where_they_are_nor_who_others_are_and_old_reports_cha
     odd.load.power = f64::NAN;
     caller.denied(Question::Transfer(odd), &["no numbers"]);
     caller.leaves();
-    let mut thief = Caller::of(&front, &["--as", "lab-x"], other);
+    let mut thief = greeted(&front, &["--as", "lab-x"], other);
     thief.denied(Question::Register { offers, report: report("lab-x", other, 99, 99) }, &["belongs to another home"]);
     thief.denied(Question::Transfer(report("tier2", other, 99, 99)), &["may report lab-x only"]);
     thief.leaves();
@@ -338,7 +310,7 @@ fn claim_15_random_bytes_are_redirected_as_a_real_task_is() {
     let (front, lab) = (Grid::new(), Grid::new());
     lab.grid(["distributor", "register", "--as", "lab-x", "--with", front.home().to_str().unwrap()]).ok();
     front.grid(["distributor", "order", "--tier", "2", "lab-x,tier2"]).ok();
-    let mut caller = Caller::of(&front, &[], stranger());
+    let mut caller = greeted(&front, &[], stranger());
     let real = caller.redirect(envelope(None, seal::seal(&request()).unwrap().0));
     assert_eq!(real.len(), 2, "both members: {real:?}");
     for noise in [vec![], vec![0xc1; 7], (0..=255).collect(), b"the quick brown fox".repeat(1000)] {

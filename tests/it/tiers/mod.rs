@@ -5,5 +5,6 @@ mod files;
 mod hostile;
 mod schedules;
 mod silence;
+mod users;
 mod way;
 mod world;

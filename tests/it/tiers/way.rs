@@ -50,6 +50,29 @@ fn a_task_goes_through_both_tiers_and_everything_follows_it() {
 }
 
 #[test]
+fn a_dry_run_asks_both_tiers_and_takes_nothing() {
+    let (client, front, lab) = three();
+    let told = client.grid(["submit", "-n", "--json", "--", "true"]).json();
+    assert_eq!((&told["chosen"], &told["servers"][0]["server"]), (&json!("local"), &json!("local")), "{told}");
+    let first = &told["tiers"][0]["searched"][0];
+    assert_eq!((&first["distributor"], &first["answer"]), (&json!("front-a"), &json!("redirects to lab-x, tier2")));
+    assert_eq!(told["tiers"][1]["searched"][0]["distributor"], "lab-x", "{told}");
+    client.grid(["submit", "-n", "-c", "999", "--", "true"]).expect(75).says(&["lab-x/local", "999"]);
+    // What could run later is told too.
+    front.grid(["distributor", "drain", "tier2"]).ok();
+    lab.grid(["server", "drain", "local"]).ok();
+    let told = client.grid(["submit", "-n", "--json", "--", "true"]).json();
+    assert!(told["chosen"].is_null() && told["servers"][0]["reasons"].to_string().contains("drained"), "{told}");
+    assert_eq!((lab.tasks(), front.tasks(), client.tasks()), (0, 0, 0));
+    // A first tier that is gone is passed over.
+    client.grid(["distributor", "add", "front-0", "--tier", "1", "--endpoint", "/nowhere/at-all"]).ok();
+    client.grid(["distributor", "order", "--tier", "1", "front-0,front-a"]).ok();
+    let told = client.grid(["submit", "-n", "--json", "--", "true"]).json();
+    let answers = told["tiers"][0]["searched"].as_array().unwrap();
+    assert!(answers.iter().any(|s| s["distributor"] == "front-a" && s["answer"] != ""), "{told}");
+}
+
+#[test]
 fn an_array_of_many_lines_travels_in_pieces_and_its_members_are_told_apart() {
     let (client, _front, lab) = three();
     // More than an envelope holds.

@@ -93,7 +93,7 @@ pub struct World {
 }
 
 pub fn guest() -> Guest {
-    Guest { user: "me".parse().unwrap(), standing: Standing::Resident, home: None }
+    Guest { user: "me".parse().unwrap(), standing: Standing::Resident, home: None, kept: Bytes(0) }
 }
 
 /// A home with one server of this many processors.
@@ -118,6 +118,7 @@ pub fn found(dir: &Path, cpus: u32) -> Store {
         apps: BTreeMap::default(),
         probed: BTreeMap::default(),
         complaints: vec![],
+        behind: Default::default(),
     };
     let client = ClientFacts { host: "desk".into(), user: "me".into(), os: "linux".into(), arch: "x86_64".into() };
     let store = Store::create(&home, &Seed { owner: "me".parse().unwrap(), client, facts }).unwrap();
@@ -278,7 +279,9 @@ fn work(world: &Arc<World>, home: &Path, question: Question, say: &Sender<Said>)
     world.pass(home, before, say);
     let asked = match &question {
         Question::Place(envelope) => Asked::Place(envelope.clone()),
-        Question::Offer { at, envelope, called } => Asked::Offer { at: at.as_ref(), called: called.as_ref(), envelope },
+        Question::Offer { at, envelope, called, why } => {
+            Asked::Offer { at: at.as_ref(), called: called.as_ref(), envelope, why: *why }
+        }
         Question::Commit { at, envelope, how, way } => Asked::Commit { at: at.as_ref(), envelope, how: *how, way },
         Question::Find { uuid, round, onward, age_ms, among } => Asked::Find(Sought {
             uuid: *uuid,

@@ -33,6 +33,58 @@ fn what_is_wrong_with_a_login_is_said_with_a_remedy() {
     }
 }
 
+/// Nobody gets in any more while tasks run; each reason on a host of its own.
+fn nobody_gets_in(shot: bool) {
+    let Some(lab) = Lab::of(4) else { return };
+    let tasks: Vec<String> = lab.servers().map(|host| lab.running(host)).collect();
+    lab.rig.new_host_key("h1");
+    let keys = lab.rig.home("h2").join(".ssh/authorized_keys");
+    let allowed = std::fs::read_to_string(&keys).unwrap();
+    lab.rig.put("h2", ".ssh/authorized_keys", "");
+    lab.rig.kill_sshd("h3", Killed::All);
+    lab.rig.put("h4", ".bashrc", "exit 7\n");
+    for host in ["h1", "h2", "h4"] {
+        lab.rig.kill_sshd(host, Killed::Sessions);
+    }
+    if shot {
+        lab.shoot_dispatcher();
+    }
+    let reasons = ["host key has changed", "login refused", "connection refused", "code 7"];
+    for ((host, id), why) in lab.servers().zip(&tasks).zip(reasons) {
+        lab.until_silent(id, "RUNNING");
+        process::until(why, || lab.grid.grid(["server", "show", host]).ok().contains(why));
+        lab.let_go(id);
+    }
+    if shot {
+        lab.shoot_dispatcher();
+    }
+    let key = lab.rig.root("h1", "cut -d' ' -f1,2 /etc/ssh/hostkey.pub").ok();
+    let known = std::fs::read_to_string(lab.rig.home("head").join(".ssh/known_hosts")).unwrap();
+    let others: String = known.lines().filter(|l| !l.starts_with("h1 ")).map(|l| format!("{l}\n")).collect();
+    lab.rig.put("head", ".ssh/known_hosts", &format!("{others}h1 {key}\n"));
+    lab.rig.put("h2", ".ssh/authorized_keys", &allowed);
+    lab.rig.start_sshd("h3", &[]);
+    lab.rig.put("h4", ".bashrc", "");
+    // Where somebody had to do something, somebody says that it is done.
+    lab.grid.grid(["refresh"]).ok();
+    for (id, why) in tasks.iter().zip(reasons) {
+        let took = lab.ends(id, 7);
+        said::tell(&format!(
+            "| {why} | dispatcher shot: {shot} | RUNNING, last contact .. | {took:.1?} after refresh |"
+        ));
+    }
+}
+
+#[test]
+fn nobody_gets_in_while_tasks_run() {
+    nobody_gets_in(false);
+}
+
+#[test]
+fn nobody_gets_in_while_tasks_run_and_the_dispatcher_is_shot() {
+    nobody_gets_in(true);
+}
+
 #[test]
 fn few_logins_and_few_sessions_are_enough() {
     let Some(lab) = Lab::of(2) else { return };

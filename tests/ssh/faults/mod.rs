@@ -1,5 +1,6 @@
 //! Links, hosts, disks and logins that fail while tasks run: no task is lost, none runs twice, and what is told meanwhile is true.
 
+mod alive;
 mod crash;
 mod late;
 mod link;

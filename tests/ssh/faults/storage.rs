@@ -3,8 +3,7 @@
 use crate::lab::Lab;
 use crate::support::{process, said::tell};
 
-#[test]
-fn a_disk_that_is_full_stops_starts_and_loses_nothing() {
+fn full(shot: bool) {
     let Some(lab) = Lab::of(2) else { return };
     for (host, what) in [("h1", "full"), ("h2", "no inodes")] {
         lab.rig.small_home(host, "size=128m,nr_inodes=400");
@@ -25,7 +24,14 @@ fn a_disk_that_is_full_stops_starts_and_loses_nothing() {
             let why = lab.grid.grid(["explain", &waits]).ok();
             why.contains("No space left")
         });
-        tell(&format!("| {what} | {} |", lab.told(&waits).replace('\n', "; ")));
+        tell(&format!("| {what} | dispatcher shot: {shot} | {} |", lab.told(&waits).replace('\n', "; ")));
+        if shot {
+            lab.shoot_dispatcher();
+            process::until("the next one is told too", || {
+                assert_eq!((lab.grid.state(&runs), lab.grid.state(&waits)), ("RUNNING".into(), "PENDING".into()));
+                lab.grid.grid(["server", "show", host]).ok().contains("No space left")
+            });
+        }
         lab.rig.root(host, &format!("touch /var/tmp/go.{runs}")).ok();
         lab.rig.make_room(host);
         lab.grid.grid(["wait", &runs]).expect(7);
@@ -36,7 +42,16 @@ fn a_disk_that_is_full_stops_starts_and_loses_nothing() {
 }
 
 #[test]
-fn an_end_on_a_full_disk_is_told_when_there_is_room() {
+fn a_disk_that_is_full_stops_starts_and_loses_nothing() {
+    full(false);
+}
+
+#[test]
+fn a_disk_that_is_full_and_the_dispatcher_is_shot() {
+    full(true);
+}
+
+fn an_end_on_a_full_disk(shot: bool) {
     let Some(lab) = Lab::of(1) else { return };
     lab.rig.small_home("h1", "size=128m,nr_inodes=400");
     lab.rig.shoot("h1", " agent --link ");
@@ -48,20 +63,47 @@ fn an_end_on_a_full_disk_is_told_when_there_is_room() {
     process::until("the command has ended", || {
         !lab.rig.processes("h1").iter().any(|(_, line)| line.contains("/var/tmp/go"))
     });
-    assert_ne!(lab.grid.state(&id), "LOST");
+    if shot {
+        lab.shoot_dispatcher();
+    }
+    // Its end needs no room to be told, but what knows it may not be in reach.
+    let state = lab.grid.state(&id);
+    assert!(["RUNNING", "FAILED"].contains(&state.as_str()), "{state}");
     lab.rig.make_room("h1");
     lab.grid.grid(["wait", &id]).expect(7);
 }
 
 #[test]
-fn a_home_that_can_not_be_written_is_told() {
+fn an_end_on_a_full_disk_is_told_when_there_is_room() {
+    an_end_on_a_full_disk(false);
+}
+
+#[test]
+fn an_end_on_a_full_disk_and_the_dispatcher_is_shot() {
+    an_end_on_a_full_disk(true);
+}
+
+fn a_home_that_can_not_be_written(shot: bool) {
     let Some(lab) = Lab::of(2) else { return };
     lab.rig.shoot("h1", " agent --link ");
     lab.rig.read_only("h1", true);
     let id = lab.grid.submit(["-w", "h1", "--", "true"]);
     process::until("it is told why", || lab.grid.grid(["server", "show", "h1"]).ok().contains("Read-only"));
     assert_eq!(lab.grid.state(&id), "PENDING");
-    tell(&format!("| read-only | {} |", lab.told(&id).replace('\n', "; ")));
+    tell(&format!("| read-only | dispatcher shot: {shot} | {} |", lab.told(&id).replace('\n', "; ")));
+    if shot {
+        lab.shoot_dispatcher();
+    }
     lab.rig.read_only("h1", false);
     lab.grid.grid(["wait", &id]).expect(0);
+}
+
+#[test]
+fn a_home_that_can_not_be_written_is_told() {
+    a_home_that_can_not_be_written(false);
+}
+
+#[test]
+fn a_home_that_can_not_be_written_and_the_dispatcher_is_shot() {
+    a_home_that_can_not_be_written(true);
 }

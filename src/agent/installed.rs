@@ -1,0 +1,112 @@
+//! The agents that lie on a server, one directory for each version: the one in use is held, those that nobody has used for a
+//! month go.
+
+use rustix::process::geteuid;
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// Unused for so long, a version goes.
+const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Its lock is held by whoever runs out of the directory; its time says when somebody did last.
+const IN_USE: &str = "in-use";
+/// How long the name of such a directory is: hexadecimal digits of a digest.
+const NAME_LENGTH: usize = 16;
+
+/// The directory of this very program, if the bootstrap of a link has put it there.
+fn own() -> Option<PathBuf> {
+    let dir = fs::read_link("/proc/self/exe").ok()?.parent()?.to_owned();
+    (dir.parent()?.file_name()? == "bin" && is_version(&dir)).then_some(dir)
+}
+
+fn is_version(dir: &Path) -> bool {
+    let name = dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.len() == NAME_LENGTH && name.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// Says that this program is in use, for as long as the file is kept.
+pub fn hold() -> Option<File> {
+    held(&own()?)
+}
+
+/// The same, and clears away what nobody uses any more.
+pub fn hold_and_clear() -> Option<File> {
+    let own = own()?;
+    let lock = held(&own);
+    clear(&own);
+    lock
+}
+
+fn held(dir: &Path) -> Option<File> {
+    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
+    let file = options.open(dir.join(IN_USE)).ok()?;
+    // On a full disk, or where locks are none: it is used without.
+    let _ = file.lock_shared();
+    let _ = file.set_modified(SystemTime::now());
+    Some(file)
+}
+
+/// Other versions beside this one. What can't be told stays.
+fn clear(own: &Path) {
+    for entry in own.parent().and_then(|bin| fs::read_dir(bin).ok()).into_iter().flatten().flatten() {
+        let dir = entry.path();
+        if dir != own && is_version(&dir) && is_unused(&dir) == Some(true) {
+            let _ = fs::remove_dir_all(&dir);
+        }
+    }
+}
+
+fn is_unused(dir: &Path) -> Option<bool> {
+    let meta = fs::symlink_metadata(dir).ok()?;
+    if !meta.is_dir() || meta.uid() != geteuid().as_raw() {
+        return Some(false);
+    }
+    // Versions that knew nothing of the lock left only their program.
+    let mark = [IN_USE, "grid"].map(|name| dir.join(name)).into_iter().find(|file| file.exists())?;
+    if SystemTime::now().duration_since(fs::metadata(&mark).ok()?.modified().ok()?).ok()? < KEPT {
+        return Some(false);
+    }
+    if !mark.ends_with(IN_USE) {
+        return Some(true);
+    }
+    // For writing: a network file system gives no exclusive lock else.
+    let lock = OpenOptions::new().read(true).write(true).open(&mark).ok()?;
+    Some(lock.try_lock().is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_used_for_a_month_goes_and_what_is_in_use_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let version = |digit: &str, mark: Option<&str>, days: u64| {
+            let dir = dir.path().join("bin").join(digit.repeat(NAME_LENGTH));
+            fs::create_dir_all(&dir).unwrap();
+            let then = SystemTime::now() - Duration::from_secs(days * 24 * 3600);
+            for name in ["grid"].into_iter().chain(mark) {
+                File::create(dir.join(name)).unwrap().set_modified(then).unwrap();
+            }
+            dir
+        };
+        let own = version("0", Some(IN_USE), 400);
+        let (used, fresh) = (version("1", Some(IN_USE), 40), version("2", Some(IN_USE), 20));
+        let (old, oldest) = (version("3", Some(IN_USE), 40), version("4", None, 40));
+        let other = dir.path().join("bin/notes");
+        fs::create_dir(&other).unwrap();
+        // A task may run out of it for months.
+        let lock = File::open(used.join(IN_USE)).unwrap();
+        lock.lock_shared().unwrap();
+        clear(&own);
+        let there = [&own, &used, &fresh, &old, &oldest, &other].map(|dir| dir.exists());
+        assert_eq!(there, [true, true, true, false, false, true]);
+        drop(lock);
+        clear(&own);
+        assert!(!used.exists());
+        let lock = held(&fresh).unwrap();
+        assert!(fs::metadata(fresh.join(IN_USE)).unwrap().modified().unwrap().elapsed().unwrap() < KEPT / 30);
+        drop(lock);
+    }
+}

@@ -1,0 +1,123 @@
+//! Users from other homes: what lies here for them is bounded, and some may do more than others.
+
+use super::hostile::{envelope, greeted};
+use super::way::three;
+use super::world::request;
+use crate::support::Grid;
+use crate::support::caller::{Caller, stranger};
+use grid::model::command::Command;
+use grid::model::files::{Digest, Sent, Workplace};
+use grid::model::task::Request;
+use grid::protocol::distributor::{Answer, How, Question, ServerOrder, Way};
+use grid::protocol::seal;
+use serde_json::json;
+
+/// A home with a user alice who may run tasks there.
+fn home() -> Grid {
+    let grid = Grid::new();
+    grid.grid(["user", "add", "alice"]).ok();
+    grid.grid(["server", "set", "local", "--shared-account"]).ok();
+    grid
+}
+
+fn commit(caller: &mut Caller, request: &Request) -> Answer {
+    let way = Way { front: "f".into(), member: "m".into(), search: String::new() };
+    let envelope = envelope(None, seal::seal(request).unwrap().0);
+    caller.ask(Question::Commit { at: None, envelope, how: How::Queue, way })
+}
+
+#[test]
+fn what_lies_here_for_a_user_is_bounded_and_refused_by_name() {
+    let grid = home();
+    grid.grid(["config", "set", "user_spool", "1M"]).ok();
+    let sent = |seed, size| {
+        let mut with = request();
+        let bundle = Digest([seed; 32]);
+        with.launch.workplace = Workplace::Own(Sent { bundle, size, files: 1, below: Default::default() });
+        with
+    };
+    let mut alice = greeted(&grid, &["--as", "alice"], stranger());
+    // Files that are still to come count as well: 600K, and 600K more are too much.
+    assert!(matches!(commit(&mut alice, &sent(1, 600 << 10)), Answer::Placed(_)));
+    alice.leaves();
+    let mut alice = greeted(&grid, &["--as", "alice"], stranger());
+    let refused = |answer| match answer {
+        Answer::No { why } | Answer::Denied(why) => why,
+        other => panic!("{other:?}"),
+    };
+    let why = refused(commit(&mut alice, &sent(2, 600 << 10)));
+    for word in ["kept for alice: 600K and 600K more", "1M at most (user_spool)", "cancel"] {
+        assert!(why.contains(word), "{word}: {why}");
+    }
+    // Small ones still go, and the owner's own tasks have no such bound.
+    assert!(matches!(commit(&mut alice, &sent(3, 100 << 10)), Answer::Placed(_)));
+    let mut owner = greeted(&grid, &[], stranger());
+    assert!(matches!(commit(&mut owner, &sent(4, 600 << 20)), Answer::Placed(_)));
+    grid.grid(["cancel", "--everyone", "all"]).ok();
+    // A long output counts.
+    let mut loud = request();
+    loud.launch.command = Command::new(["sh", "-c", "yes | head -c 1048576"].map(Into::into).to_vec()).unwrap();
+    grid.grid(["config", "set", "user_spool", "2M"]).ok();
+    let Answer::Placed(placed) = commit(&mut alice, &loud) else { panic!() };
+    grid.grid(["wait", &placed.task.id.to_string()]).ok();
+    grid.grid(["config", "set", "user_spool", "1M"]).ok();
+    assert_eq!(grid.grid(["user", "show", "alice", "--json"]).json()["attributes"]["spool"]["value"], 1 << 20);
+    alice.leaves();
+    let mut alice = greeted(&grid, &["--as", "alice"], stranger());
+    assert!(refused(commit(&mut alice, &request())).contains("user_spool"));
+    // What is old enough to go is not held against her.
+    grid.grid(["config", "set", "keep_outputs", "1ms"]).ok();
+    alice.leaves();
+    let mut alice = greeted(&grid, &["--as", "alice"], stranger());
+    assert!(matches!(commit(&mut alice, &request()), Answer::Placed(_)));
+    alice.leaves();
+    owner.leaves();
+}
+
+#[test]
+fn who_may_administer_drains_servers_and_has_no_bounds() {
+    let grid = home();
+    let drain = |reason: &str| Question::Manage {
+        user: None,
+        at: None,
+        server: "local".parse().unwrap(),
+        order: ServerOrder::Drain { reason: reason.to_owned() },
+    };
+    let mut alice = greeted(&grid, &["--as", "alice"], stranger());
+    grid.grid(["user", "allow", "alice", "--role", "operate"]).ok();
+    alice.denied(drain("mine"), &["alice may not administer", "--role administer"]);
+    let mut high = request();
+    high.demand.priority = 5;
+    grid.grid(["config", "set", "user_waiting", "0"]).ok();
+    alice.denied(
+        Question::Offer { at: None, envelope: envelope(None, seal::seal(&high).unwrap().0), called: None, why: false },
+        &["priority 5"],
+    );
+    let line = grid.grid(["user", "allow", "alice", "--role", "administer"]).ok();
+    assert!(line.starts_with("restrict,command=") && line.contains("--as alice"), "{line}");
+    assert!(matches!(commit(&mut alice, &high), Answer::Placed(_)));
+    assert_eq!(alice.ask(drain("fan is loud")), Answer::Done);
+    grid.grid(["server", "list"]).shows(&["DRAINED", "fan is loud"]);
+    // The wall stands for her as for anybody else.
+    grid.grid(["server", "unset", "local", "shared_account"]).ok();
+    let why = match commit(&mut alice, &request()) {
+        Answer::No { why } => why,
+        other => panic!("{other:?}"),
+    };
+    assert!(why.contains("could never run it"), "{why}");
+    grid.grid(["user", "allow", "alice", "--role", "admin"]).expect(2).says(&["administer"]);
+    alice.leaves();
+}
+
+#[test]
+fn a_server_of_another_home_is_drained_by_its_distributors_name() {
+    let (client, front, lab) = three();
+    client.grid(["server", "drain", "lab-x/local", "--reason", "new disk"]).ok();
+    lab.grid(["server", "list"]).shows(&["DRAINED", "new disk"]);
+    client.grid(["server", "drain", "lab-x/nobody"]).expect(1).says(&["nobody"]);
+    client.grid(["server", "drain", "lab-q/local"]).expect(1).says(&["lab-q"]);
+    front.grid(["distributor", "drain", "tier2"]).ok();
+    assert_eq!(client.grid(["submit", "--json", "--", "true"]).json()["state"], json!("PENDING"));
+    client.grid(["server", "resume", "lab-x/local"]).ok();
+    client.grid(["wait"]).ok();
+}
