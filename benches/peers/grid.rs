@@ -16,7 +16,7 @@ struct Grid {
 }
 
 /// The release build of this source; another one by GRID_BIN.
-fn built() -> Outcome<PathBuf> {
+pub fn built() -> Outcome<PathBuf> {
     if let Some(program) = std::env::var_os("GRID_BIN") {
         return Ok(std::fs::canonicalize(program)?);
     }

@@ -2,7 +2,7 @@
 
 use crate::peer::{Outcome, Peer, Sandbox, first_line, program};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 struct Parallel {
@@ -32,14 +32,33 @@ impl Parallel {
         let lines: String = (0..size).map(|n| format!("{n}\n")).collect();
         child.stdin.take().ok_or("no stdin")?.write_all(lines.as_bytes())?;
         child.wait()?;
-        let mut ended = Vec::new();
-        for line in std::fs::read_to_string(log)?.lines().skip(1) {
-            let words: Vec<&str> = line.split('\t').collect();
-            ended.push((words[0].parse::<usize>()? - 1, words[6].parse()?));
-        }
-        ended.sort_unstable();
-        Ok(ended)
+        codes(&log)
     }
+}
+
+/// Exit codes by number, from the log of a run.
+pub fn codes(log: &Path) -> Outcome<Vec<(usize, usize)>> {
+    let mut ended = Vec::new();
+    for line in std::fs::read_to_string(log)?.lines().skip(1) {
+        let words: Vec<&str> = line.split('\t').collect();
+        ended.push((words[0].parse::<usize>()? - 1, words[6].parse()?));
+    }
+    ended.sort_unstable();
+    Ok(ended)
+}
+
+/// Tasks printed their number and exited with its last digit: each is found again with both.
+pub fn check(ended: &[(usize, usize)], tasks: usize, results: &Path) -> Outcome<Option<()>> {
+    if ended != (0..tasks).map(|n| (n, n % 10)).collect::<Vec<_>>() {
+        return Err(format!("the log says {ended:?}").into());
+    }
+    for n in 0..tasks {
+        let printed = std::fs::read_to_string(results.join(format!("1/{n}/stdout")))?;
+        if printed.trim() != n.to_string() {
+            return Err(format!("task {n} printed {printed:?}").into());
+        }
+    }
+    Ok(Some(()))
 }
 
 impl Peer for Parallel {
@@ -61,16 +80,7 @@ impl Peer for Parallel {
 
     fn proof(&mut self, tasks: usize) -> Outcome<Option<()>> {
         let ended = self.go(tasks, "echo {}; exit $(({} % 10))")?;
-        if ended != (0..tasks).map(|n| (n, n % 10)).collect::<Vec<_>>() {
-            return Err(format!("the log says {ended:?}").into());
-        }
-        for n in 0..tasks {
-            let printed = std::fs::read_to_string(self.dir.join(format!("results/1/{n}/stdout")))?;
-            if printed.trim() != n.to_string() {
-                return Err(format!("task {n} printed {printed:?}").into());
-            }
-        }
-        Ok(Some(()))
+        check(&ended, tasks, &self.dir.join("results"))
     }
 
     fn patience(&self) -> usize {

@@ -16,6 +16,7 @@ pub struct Scale {
     pub one_by_one: usize,
     pub backlogs: &'static [usize],
     pub ended: usize,
+    pub ssh: usize,
 }
 
 impl Scale {
@@ -26,9 +27,17 @@ impl Scale {
         one_by_one: 500,
         backlogs: &[10_000, 100_000],
         ended: 1_000_000,
+        ssh: 2_000,
     };
-    pub const QUICK: Self =
-        Self { submits: 10, array: 500, large_array: 2_000, one_by_one: 100, backlogs: &[1_000], ended: 10_000 };
+    pub const QUICK: Self = Self {
+        submits: 10,
+        array: 500,
+        large_array: 2_000,
+        one_by_one: 100,
+        backlogs: &[1_000],
+        ended: 10_000,
+        ssh: 600,
+    };
 }
 
 /// A row of the table.
@@ -43,6 +52,10 @@ pub enum Row {
     IdleMemory,
     Proof,
     Waiting { size: usize, what: Waiting },
+    Ssh { hosts: usize },
+    SshEnd,
+    SshProof,
+    Import { hosts: usize },
 }
 
 /// What is measured while many wait.
@@ -88,6 +101,13 @@ impl Row {
             Self::OneByOne => (format!("{} no-ops one by one, tasks/s", scale.one_by_one), true),
             Self::IdleMemory => ("memory, idle, MiB".into(), false),
             Self::Proof => ("outputs and exit codes kept".into(), true),
+            Self::Ssh { hosts: 1 } => (format!("{} no-ops over ssh on one host, tasks/s", thousands(scale.ssh)), true),
+            Self::Ssh { hosts } => {
+                (format!("{} no-ops over ssh on {hosts} hosts, tasks/s", thousands(scale.ssh)), true)
+            }
+            Self::SshEnd => ("one over ssh to its known end, ms".into(), false),
+            Self::SshProof => ("outputs and exit codes brought home".into(), true),
+            Self::Import { hosts } => (format!("import of {hosts} fresh hosts and a first task there, ms"), false),
             Self::Waiting { size, what } => {
                 let size = thousands(*size);
                 let ended = thousands(scale.ended);
@@ -149,6 +169,8 @@ impl Row {
                 Ok((!processes.is_empty()).then(|| Sample { value: pss(&processes), note: None }))
             }
             Self::Proof => Ok(peer.proof(20)?.map(|()| Sample { value: 20.0, note: Some("both".into()) })),
+            // By `ssh.rs`.
+            Self::Ssh { .. } | Self::SshEnd | Self::SshProof | Self::Import { .. } => Ok(None),
             Self::Waiting { what: Waiting::Submit | Waiting::AgedSubmit, .. } => submits(peer, scale.submits),
             Self::Waiting { what: Waiting::List | Waiting::AgedList, .. } => median_of(5, || {
                 let began = Instant::now();
@@ -170,7 +192,7 @@ fn submits(peer: &mut dyn Peer, times: usize) -> Outcome<Option<Sample>> {
 }
 
 /// All must have run: a queue that drops tasks is quick.
-fn rate(ran: usize, size: usize, full: usize, took: Duration) -> Outcome<Sample> {
+pub fn rate(ran: usize, size: usize, full: usize, took: Duration) -> Outcome<Sample> {
     if ran != size {
         return Err(format!("{ran} of {size} tasks ran").into());
     }
@@ -179,7 +201,7 @@ fn rate(ran: usize, size: usize, full: usize, took: Duration) -> Outcome<Sample>
 }
 
 /// So many times, or as often as goes into two seconds.
-fn median_of(times: usize, mut once: impl FnMut() -> Outcome<Option<Duration>>) -> Outcome<Option<Sample>> {
+pub fn median_of(times: usize, mut once: impl FnMut() -> Outcome<Option<Duration>>) -> Outcome<Option<Sample>> {
     let mut all = Vec::new();
     let began = Instant::now();
     while all.len() < times && (all.is_empty() || began.elapsed() < Duration::from_secs(2)) {

@@ -52,12 +52,7 @@ impl Table {
     }
 
     /// The table as Markdown: median (lowest to highest), and the ratio to the floor where there is one.
-    pub fn markdown(&self, took: Duration, rounds: usize) -> String {
-        let scale = if self.rows.iter().any(|(r, _)| matches!(r, Row::Waiting { size: 100_000, .. })) {
-            Scale::FULL
-        } else {
-            Scale::QUICK
-        };
+    pub fn markdown(&self, scale: &Scale, took: Duration, rounds: usize) -> String {
         let mut text = format!(
             "{}; {rounds} rounds in {:.0} s. Medians, in brackets the lowest and highest; x: times the floor (`xargs -P2`) of the same run.\n\n",
             machine(),
@@ -66,11 +61,15 @@ impl Table {
         let _ = writeln!(text, "| |{}", self.peers.iter().map(|(name, _)| format!(" {name} |")).collect::<String>());
         let _ = writeln!(text, "|---|{}", "---|".repeat(self.peers.len()));
         for (row, cells) in &self.rows {
-            let (title, more_is_better) = row.title(&scale);
+            let (title, more_is_better) = row.title(scale);
             let floor = more_is_better.then(|| cells.first().and_then(|cell| median(&cell.values))).flatten();
             let _ = write!(text, "| {title} |");
             for (at, cell) in cells.iter().enumerate() {
-                let _ = write!(text, " {} |", words(cell, floor.filter(|_| at > 0), *row == Row::Proof));
+                let _ = write!(
+                    text,
+                    " {} |",
+                    words(cell, floor.filter(|_| at > 0), matches!(row, Row::Proof | Row::SshProof))
+                );
             }
             text.push('\n');
         }

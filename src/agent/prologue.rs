@@ -43,9 +43,10 @@ pub fn carry_out(lines: &str, limit: Duration) -> Result<Variables, String> {
     let mut complaints = File::from(memfd_create(c"prologue", MemfdFlags::CLOEXEC).map_err(|error| error.to_string())?);
     let mut command = Command::new(shell);
     // What they print is no variable. A process shows by /proc what it was given, whatever the tools of the host can do.
-    command.arg("-c").arg(format!("{{\n{lines}\n}} >&2 || exit\nexec \"$0\" /proc/self/environ\n"));
     // Found before they change PATH.
-    command.arg(on_path("cat").unwrap_or_else(|| "cat".into())).current_dir("/");
+    let cat = on_path("cat").map_or_else(|| "cat".to_owned(), |path| path.display().to_string());
+    let cat = shlex::try_quote(&cat).unwrap_or_default();
+    command.arg("-c").arg(format!("{{\n{lines}\n}} >&2 || exit\nexec {cat} /proc/self/environ\n")).current_dir("/");
     command.stderr(complaints.try_clone().map_err(|error| error.to_string())?);
     match tool::ask_bytes(&mut command, limit) {
         Ok(said) => Ok(parse(&said)),

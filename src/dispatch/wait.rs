@@ -21,7 +21,7 @@ impl Dispatcher {
             tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(timeout.subsec_nanos()),
         };
-        let (ready_links, ready_peers, ready_callers, knocked) = {
+        let (ready_links, ready_peers, ready_callers, knocked, quiet) = {
             let mut fds = vec![PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)];
             let mut whose = Vec::new();
             for (route, slot) in &self.links {
@@ -52,16 +52,11 @@ impl Dispatcher {
                 let out = if caller.wants_to_write() { PollFlags::OUT } else { PollFlags::empty() };
                 fds.push(PollFd::from_borrowed_fd(caller.stream.as_fd(), PollFlags::IN | out));
             }
-            match poll(&mut fds, Some(&timeout)) {
-                // A command that was shot between its commit and its word to us is heard of here.
-                Ok(0) => {
-                    let others = store.data_version()?;
-                    self.stirred |= others != self.others;
-                    self.others = others;
-                }
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            let quiet = match poll(&mut fds, Some(&timeout)) {
+                Ok(ready) => ready == 0,
+                Err(rustix::io::Errno::INTR) => false,
                 Err(error) => return Err(io::Error::from(error).into()),
-            }
+            };
             let spoke = |fd: &PollFd<'_>| !fd.revents().is_empty();
             let routes: Vec<Route> = fds[1..first_peer]
                 .iter()
@@ -72,8 +67,12 @@ impl Dispatcher {
             let peers = fds[first_peer..first_caller].iter().zip(homes).filter(|(fd, _)| spoke(fd));
             let peers: Vec<Endpoint> = peers.map(|(_, endpoint)| endpoint).collect();
             let callers: Vec<bool> = fds[first_caller..].iter().map(spoke).collect();
-            (routes, peers, callers, spoke(&fds[0]))
+            (routes, peers, callers, spoke(&fds[0]), quiet)
         };
+        if quiet {
+            // A command that was shot between its commit and its word to us is heard of here.
+            self.heed_others(store)?;
+        }
         let mut ready: Vec<usize> =
             ready_callers.into_iter().enumerate().filter(|(_, spoke)| *spoke).map(|(at, _)| at).collect();
         for endpoint in ready_peers {
@@ -98,6 +97,14 @@ impl Dispatcher {
             let news = self.links.get_mut(&route).map(|slot| slot.receive(&mut self.ways)).unwrap_or_default();
             self.take_news(route, news);
         }
+        Ok(())
+    }
+
+    /// Somebody else may have changed the database without a word to us.
+    pub(super) fn heed_others(&mut self, store: &Store) -> Result<(), DispatchError> {
+        let others = store.data_version()?;
+        self.stirred |= others != self.others;
+        self.others = others;
         Ok(())
     }
 

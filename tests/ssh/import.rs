@@ -1,6 +1,6 @@
 //! Hosts that people have lists of become servers; what is wrong with a host is told by step, with the remedy.
 
-use crate::support::Rig;
+use crate::support::{Rig, said::tell};
 
 #[test]
 fn two_commands_lead_from_nothing_to_a_remote_task() {
@@ -13,9 +13,11 @@ fn two_commands_lead_from_nothing_to_a_remote_task() {
     // Nobody can be asked here.
     head.grid(["server", "import"]).expect(2).says(&["--yes", "github.com: passed over: for git only", "*.corp"]);
     assert_eq!(head.number("select count(*) n from server where engine = 'ssh'"), 0);
+    let begun = std::time::Instant::now();
     let done = head.grid(["server", "import", "--yes", "--set", "site=brno"]).expect(0);
     assert_eq!(done.out(), "added 3: h1 h2 h3\n");
     head.grid(["run", "-C", "server.site == \"brno\"", "--", "true"]).ok();
+    tell(&format!("from nothing to the end of a task on one of 3 hosts: {:?}", begun.elapsed()));
     assert_eq!(head.grid(["run", "-w", "h2", "--", "uname", "-n"]).ok(), "h2");
     // Again: they are there already.
     head.grid(["server", "import", "--yes"]).expect(0).says(&["h1: passed over: is the server h1 already"]);

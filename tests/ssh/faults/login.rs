@@ -39,7 +39,7 @@ fn nobody_gets_in(shot: bool) {
     let tasks: Vec<String> = lab.servers().map(|host| lab.running(host)).collect();
     lab.rig.new_host_key("h1");
     let keys = lab.rig.home("h2").join(".ssh/authorized_keys");
-    let allowed = std::fs::read_to_string(&keys).unwrap();
+    let allowed = std::fs::read_to_string(&keys).expect("authorized_keys");
     lab.rig.put("h2", ".ssh/authorized_keys", "");
     lab.rig.kill_sshd("h3", Killed::All);
     lab.rig.put("h4", ".bashrc", "exit 7\n");
@@ -59,7 +59,7 @@ fn nobody_gets_in(shot: bool) {
         lab.shoot_dispatcher();
     }
     let key = lab.rig.root("h1", "cut -d' ' -f1,2 /etc/ssh/hostkey.pub").ok();
-    let known = std::fs::read_to_string(lab.rig.home("head").join(".ssh/known_hosts")).unwrap();
+    let known = std::fs::read_to_string(lab.rig.home("head").join(".ssh/known_hosts")).expect("known_hosts");
     let others: String = known.lines().filter(|l| !l.starts_with("h1 ")).map(|l| format!("{l}\n")).collect();
     lab.rig.put("head", ".ssh/known_hosts", &format!("{others}h1 {key}\n"));
     lab.rig.put("h2", ".ssh/authorized_keys", &allowed);

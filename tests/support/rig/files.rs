@@ -27,7 +27,7 @@ pub fn write(dir: &Path, plan: &Plan) {
     put("switch.sh", include_str!("switch.sh"));
     put("host.sh", include_str!("host.sh"));
     fs::create_dir(dir.join("bin")).expect("a directory");
-    let binary = binary();
+    let binary = binary(plan.program.as_deref());
     if fs::hard_link(&binary, dir.join("bin/grid")).is_err() {
         fs::copy(&binary, dir.join("bin/grid")).expect("the binary");
     }
@@ -117,21 +117,24 @@ pub fn keygen(path: &Path) {
 }
 
 /// As it would be installed: without debug information, which every host would have to take in.
-fn binary() -> PathBuf {
+fn binary(program: Option<&Path>) -> PathBuf {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
-    let make = || {
-        let built = Path::new(env!("CARGO_BIN_EXE_grid"));
-        let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let new = place.join(format!("grid-{}", std::process::id()));
-        let stripped = Command::new("strip").arg("-o").arg(&new).arg(built).stderr(Stdio::null()).status();
-        if !stripped.is_ok_and(|status| status.success()) {
-            return built.to_owned();
-        }
-        let last = place.join("grid");
-        fs::rename(&new, &last).expect("a name");
-        last
-    };
-    MADE.get_or_init(make).clone()
+    match program {
+        Some(program) => stripped(program, "grid-given"),
+        None => MADE.get_or_init(|| stripped(Path::new(env!("CARGO_BIN_EXE_grid")), "grid")).clone(),
+    }
+}
+
+fn stripped(built: &Path, name: &str) -> PathBuf {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let new = place.join(format!("{name}-{}", std::process::id()));
+    let done = Command::new("strip").arg("-o").arg(&new).arg(built).stderr(Stdio::null()).status();
+    if !done.is_ok_and(|status| status.success()) {
+        return built.to_owned();
+    }
+    let last = place.join(name);
+    fs::rename(&new, &last).expect("a name");
+    last
 }
 
 const SSHD: &str = "Port 22

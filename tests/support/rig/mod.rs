@@ -42,6 +42,7 @@ pub struct Plan {
     hosts: usize,
     one_home: Vec<String>,
     with_grid: Vec<String>,
+    program: Option<PathBuf>,
 }
 
 impl Plan {
@@ -59,6 +60,12 @@ impl Plan {
     /// These have `grid` on PATH too.
     pub fn with_grid(mut self, hosts: &[&str]) -> Self {
         self.with_grid.extend(hosts.iter().map(|h| (*h).to_owned()));
+        self
+    }
+
+    /// `grid` is this program, not the one that was built for tests.
+    pub fn program(mut self, grid: &Path) -> Self {
+        self.program = Some(grid.to_owned());
         self
     }
 
