@@ -22,8 +22,12 @@ mod loopback;
 mod loss;
 #[path = "ssh/many.rs"]
 mod many;
+#[path = "ssh/page.rs"]
+mod page;
 #[path = "ssh/schedules.rs"]
 mod schedules;
+#[path = "ssh/speed.rs"]
+mod speed;
 #[path = "ssh/tiers.rs"]
 mod tiers;
 #[path = "ssh/trust.rs"]

@@ -62,6 +62,7 @@ impl Dispatcher {
         let Some(mut class) = self.to_explain.next() else { return Ok(()) };
         let end = Instant::now() + MOMENT;
         store.write(Durability::Normal, |tx| {
+            self.people.forget();
             loop {
                 if let Some((key, distributor)) = self.queue.blocked_at(class)
                     && compile(self, tx, class)?

@@ -17,6 +17,7 @@ mod opening;
 mod orders;
 mod patience;
 mod peers;
+mod people;
 mod pieces;
 pub mod probe;
 mod queue;

@@ -74,7 +74,7 @@ pub fn top_up(
         .lanes
         .iter()
         .filter(|(id, lane)| {
-            !lane.recalled && !d.lanes.is_long(*id) && lane.attempts.len() * 2 <= d.lanes.window(lane.class) as usize
+            !lane.recalled && lane.attempts.len() * 2 <= d.lanes.window(lane.class) as usize && !d.lanes.is_long(*id)
         })
         .map(|(id, lane)| (id, lane.class, lane.place))
         .collect();
@@ -326,10 +326,8 @@ pub fn compile(d: &mut Dispatcher, tx: &Tx<'_>, id: ClassId) -> Result<bool, Sto
         return Ok(true);
     }
     let Some(class) = tx.class(id)? else { return Ok(false) };
-    let (Some(user), Some(client)) = (tx.user_by_id(class.user)?, tx.client_by_id(class.client)?) else {
-        return Ok(false);
-    };
-    let query = match Query::new(&class.demand, &user, &client) {
+    let Some((user, client)) = d.people.of(tx, &class)? else { return Ok(false) };
+    let query = match Query::new(&class.demand, user, client) {
         Ok(query) => query,
         Err(error) => {
             tx.set_class_reason(id, Some(&error.to_string()))?;

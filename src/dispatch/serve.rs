@@ -9,6 +9,7 @@ use super::fetch::Fetches;
 use super::lanes::Lanes;
 use super::links::{Route, Slot};
 use super::peers::PeerLinks;
+use super::people::People;
 use super::queue::Queue;
 use super::schedule::{self, Compiled};
 use super::sending::Sending;
@@ -58,6 +59,7 @@ pub struct Dispatcher {
     pub(super) queue: Queue,
     pub(super) fleets: Fleets,
     pub(super) compiled: HashMap<ClassId, Compiled>,
+    pub(super) people: People,
     pub(super) fetches: Fetches,
     pub(super) sending: Sending,
     pub(super) bringing: Bringing,
@@ -189,6 +191,7 @@ pub(super) fn begin(home: &Home, desk: Box<dyn Desk>) -> Result<Option<Begun>, D
         queue: Queue::default(),
         fleets: Fleets::kept(),
         compiled: HashMap::new(),
+        people: People::default(),
         fetches: Fetches::default(),
         sending: Sending::default(),
         bringing: Bringing::default(),

@@ -103,6 +103,7 @@ impl Dispatcher {
         }
         store.write(durability, |tx| {
             let now = Timestamp::now();
+            self.people.forget();
             self.look_at_servers(tx)?;
             self.fleets.look_up(tx, now)?;
             self.take_orders(tx, orders, &mut outcome)?;

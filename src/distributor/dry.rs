@@ -184,6 +184,8 @@ impl SecondTier for Dry<'_> {
         };
         if let Some(why) = offered.why.take() {
             self.verdicts = serde_json::from_str(&why.verdicts).unwrap_or_default();
+            // By the name that the member has for whoever searches.
+            self.verdicts.iter_mut().for_each(|verdict| verdict.distributor = member.name.clone());
             self.chosen = why.chosen;
         }
         let takes = match step {

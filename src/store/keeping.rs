@@ -105,11 +105,6 @@ impl Tx<'_> {
         Ok(gone as u64)
     }
 
-    /// Drops refusals for good that are so old that nobody will come back to them.
-    pub fn drop_tombstones(&self, before: Timestamp) -> Result<u64> {
-        Ok(self.run("DELETE FROM tombstone WHERE at < ?1", [before])? as u64)
-    }
-
     /// Drops notes and classes that nothing refers to any more.
     pub fn drop_unused(&self) -> Result<(u64, u64)> {
         let notes = self.run(

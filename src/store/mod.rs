@@ -30,6 +30,7 @@ mod schema;
 pub mod servers;
 pub mod settings;
 pub mod tasks;
+pub mod tombstones;
 pub mod trace;
 pub mod users;
 

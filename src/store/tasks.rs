@@ -250,12 +250,6 @@ impl View<'_> {
         Ok(self.one(sql, [user], |row| row.get(0))?.unwrap_or(0))
     }
 
-    /// Are there so many refusals for good, or more?
-    pub fn has_tombstones(&self, count: u32) -> Result<bool> {
-        let sql = "SELECT count(*) >= ?1 FROM (SELECT 1 FROM tombstone LIMIT ?1)";
-        Ok(self.one(sql, [count], |row| row.get(0))?.unwrap_or(false))
-    }
-
     /// The tasks that ended last, oldest first.
     pub fn ended(&self, user: Option<UserId>, limit: u32) -> Result<Vec<TaskRow>> {
         let sql = format!(
@@ -380,20 +374,6 @@ impl Tx<'_> {
     pub fn set_verdict(&self, id: TaskId, verdict: NoteId, at: Timestamp) -> Result<()> {
         self.run("UPDATE task SET verdict = ?2, verdict_at = ?3 WHERE id = ?1", (id, verdict.0, at))?;
         Ok(())
-    }
-
-    /// A refusal for good: this uuid is not taken up to this round.
-    pub fn bury(&self, uuid: TaskUuid, round: u32, now: Timestamp) -> Result<()> {
-        self.run(
-            "INSERT INTO tombstone (uuid, round, at) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET round = max(round, excluded.round)",
-            (uuid, round, now),
-        )?;
-        Ok(())
-    }
-
-    /// Up to which round this uuid was refused for good.
-    pub fn buried(&self, uuid: TaskUuid) -> Result<Option<u32>> {
-        self.one("SELECT round FROM tombstone WHERE uuid = ?1", [uuid], |row| row.get(0))
     }
 }
 

@@ -51,7 +51,12 @@ fn headline(report: &Explained) -> String {
     let reason = report.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
     match (&report.chosen, report.task.is_some()) {
         (Some(server), true) => format!("{task}{state} on {server}{reason}"),
-        (Some(server), false) => format!("{task} would run on {server} now{reason}"),
+        (Some(server), false) => {
+            // As `-w` takes it: it may be a server of another home.
+            let of = report.servers.iter().find(|verdict| verdict.server.as_str() == server);
+            let at = of.map_or_else(String::new, |verdict| format!("{}/", verdict.distributor));
+            format!("{task} would run on {at}{server} now{reason}")
+        }
         (None, true) => format!("{task}{state}{reason}"),
         (None, false) => format!("{task} would wait{reason}"),
     }

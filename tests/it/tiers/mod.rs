@@ -3,6 +3,7 @@
 mod deaths;
 mod files;
 mod hostile;
+mod older;
 mod schedules;
 mod silence;
 mod users;

@@ -54,6 +54,8 @@ fn a_dry_run_asks_both_tiers_and_takes_nothing() {
     let (client, front, lab) = three();
     let told = client.grid(["submit", "-n", "--json", "--", "true"]).json();
     assert_eq!((&told["chosen"], &told["servers"][0]["server"]), (&json!("local"), &json!("local")), "{told}");
+    assert_eq!(told["servers"][0]["distributor"], "lab-x", "{told}");
+    client.grid(["submit", "-n", "--", "true"]).shows(&["would run on lab-x/local now"]);
     let first = &told["tiers"][0]["searched"][0];
     assert_eq!((&first["distributor"], &first["answer"]), (&json!("front-a"), &json!("redirects to lab-x, tier2")));
     assert_eq!(told["tiers"][1]["searched"][0]["distributor"], "lab-x", "{told}");

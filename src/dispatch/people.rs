@@ -1,0 +1,38 @@
+//! Users and clients of what waits, as they are in one transaction: a pass over many classes asks for the same few.
+
+use crate::model::client::Client;
+use crate::model::id::{ClientId, UserId};
+use crate::model::user::User;
+use crate::store::classes::WaitingClass;
+use crate::store::{Result, Tx};
+use std::collections::HashMap;
+
+/// Those that were asked for in this transaction.
+#[derive(Debug, Default)]
+pub struct People {
+    users: HashMap<UserId, User>,
+    clients: HashMap<ClientId, Client>,
+}
+
+impl People {
+    /// Another transaction begins, in which they may be others.
+    pub fn forget(&mut self) {
+        self.users.clear();
+        self.clients.clear();
+    }
+
+    /// The user and the client of a class; None: one of them is gone.
+    pub fn of(&mut self, tx: &Tx<'_>, class: &WaitingClass) -> Result<Option<(&User, &Client)>> {
+        if !self.users.contains_key(&class.user)
+            && let Some(user) = tx.user_by_id(class.user)?
+        {
+            self.users.insert(class.user, user);
+        }
+        if !self.clients.contains_key(&class.client)
+            && let Some(client) = tx.client_by_id(class.client)?
+        {
+            self.clients.insert(class.client, client);
+        }
+        Ok(self.users.get(&class.user).zip(self.clients.get(&class.client)))
+    }
+}
