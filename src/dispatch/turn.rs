@@ -251,7 +251,10 @@ impl Dispatcher {
     pub(super) fn look_at_class(&mut self, tx: &Tx<'_>, id: ClassId) -> Result<(), StoreError> {
         match tx.stirred(id)? {
             Some(class) => self.put_in_order(tx, class),
-            None => Ok(self.queue.forget(id)),
+            None => {
+                self.queue.forget(id);
+                Ok(())
+            }
         }
     }
 
