@@ -16,6 +16,8 @@ mod hosts;
 mod import;
 #[path = "ssh/lab.rs"]
 mod lab;
+#[path = "ssh/loopback.rs"]
+mod loopback;
 #[path = "ssh/loss.rs"]
 mod loss;
 #[path = "ssh/many.rs"]

@@ -41,6 +41,7 @@ pub fn command(line: &[&str]) -> Command {
 }
 
 #[divan::bench(args = LINES.map(|line| line.join(" ")), sample_size = 1)]
+#[expect(clippy::ptr_arg, reason = "divan hands on what it was given")]
 fn process(bencher: Bencher, line: &String) {
     let words: Vec<&str> = line.split(' ').collect();
     let mut command = command(&words);

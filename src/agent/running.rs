@@ -6,7 +6,7 @@ use super::{process, tree};
 use crate::model::attempt::{Cause, End, ProcessId, Usage};
 use crate::model::resources::Bytes;
 use crate::model::time::Timestamp;
-use crate::protocol::agent::StartMember;
+use crate::protocol::agent::{Refusal, StartMember};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
@@ -53,6 +53,20 @@ pub enum NotSpawned {
     NoFormat(Unexecutable),
     /// The host is to blame (processes, memory, descriptors): it never ran and may be tried again.
     Host(io::Error),
+}
+
+/// Why a member is not running after its turn came.
+#[derive(Debug)]
+pub enum NotBegun {
+    Refused(Refusal),
+    /// Not executable: that is an end. With the offsets of its (empty) outputs.
+    Ended(Cause, (u64, u64)),
+}
+
+impl From<Refusal> for NotBegun {
+    fn from(why: Refusal) -> Self {
+        Self::Refused(why)
+    }
 }
 
 impl Running {

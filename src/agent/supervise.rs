@@ -9,7 +9,7 @@ use super::launch::{Order, Unexecutable};
 use super::limits::timespec;
 use super::process::{self, close_inherited, handle_signals};
 use super::prologue::Prologues;
-use super::running::{NotSpawned, Running};
+use super::running::{NotBegun, NotSpawned, Running};
 use super::{AgentError, installed};
 use crate::model::attempt::{Cause, End, Usage};
 use crate::model::failpoint::failpoint;
@@ -381,19 +381,6 @@ impl Supervisor {
         if let Some((attempt, grace)) = super::orphans::read_cancel_note(&self.dir) {
             self.cancel(attempt, grace);
         }
-    }
-}
-
-/// Why a member is not running after its turn came.
-enum NotBegun {
-    Refused(Refusal),
-    /// Not executable: that is an end. With the offsets of its (empty) outputs.
-    Ended(Cause, (u64, u64)),
-}
-
-impl From<Refusal> for NotBegun {
-    fn from(why: Refusal) -> Self {
-        Self::Refused(why)
     }
 }
 

@@ -34,5 +34,6 @@ mod starve;
 pub mod stepped;
 pub mod survey;
 mod turn;
+mod unsent;
 mod wait;
 mod ways;

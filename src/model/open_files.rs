@@ -15,7 +15,7 @@ pub fn raise() {
     let given = getrlimit(Resource::Nofile);
     let wanted = given.maximum.unwrap_or(MOST).min(MOST);
     let more = given.current.is_some_and(|current| current < wanted);
-    if more && setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..given.clone() }).is_ok() {
+    if more && setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..given }).is_ok() {
         let _ = GIVEN.set(given);
     }
 }
@@ -25,6 +25,6 @@ pub fn pass_on(child: &Child) {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     if let (Some(given), Some(pid)) = (GIVEN.get(), pid) {
         // It has ended already: then it needs none.
-        let _ = prlimit(Some(pid), Resource::Nofile, given.clone());
+        let _ = prlimit(Some(pid), Resource::Nofile, *given);
     }
 }

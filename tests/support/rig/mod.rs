@@ -11,6 +11,7 @@ mod power;
 mod sshd;
 mod storage;
 
+pub use files::keygen;
 pub use hosts::log_in;
 pub use sshd::Killed;
 

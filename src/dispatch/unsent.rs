@@ -1,0 +1,70 @@
+//! Members that a submit gave to a server, and that were not sent there yet.
+
+use super::links::Slot;
+use super::orders::{Order, Template};
+use super::serve::{DispatchError, Dispatcher};
+use super::turn::Outcome;
+use crate::matching::Place;
+use crate::model::failpoint::failpoint;
+use crate::model::id::BootId;
+use crate::store::members::Live;
+use crate::store::placing::Claimed;
+use crate::store::{Durability, Store, StoreError, View};
+
+impl Dispatcher {
+    /// Members that a submit placed: sent before anything else, for somebody waits for them.
+    pub(super) fn send_unsent(&mut self, store: &mut Store) -> Result<(), DispatchError> {
+        if !self.stirred {
+            return Ok(());
+        }
+        let unsent = store.view().unsent()?;
+        if unsent.is_empty() {
+            return Ok(());
+        }
+        // They may lie with a server that is new.
+        self.look_at_servers(&store.view())?;
+        for live in &unsent {
+            // Known also where its link is not open yet: a link is opened for what lies in lanes.
+            self.adopt(&store.view(), live)?;
+        }
+        if self.to_be_sent(&store.view())?.is_empty() {
+            return Ok(());
+        }
+        // What is said to be unsent goes to another server where this one is out of reach: that it was sent must last.
+        let sent = store.write(Durability::Full, |tx| {
+            let all = self.to_be_sent(tx)?;
+            for (live, boot) in &all {
+                tx.mark_sent(live.task, live.index, self.epoch, boot)?;
+            }
+            Ok::<_, StoreError>(all)
+        })?;
+        failpoint("dispatcher-marked-sent");
+        let mut outcome = Outcome::default();
+        for (live, _) in sent {
+            outcome.orders.extend(self.order_for(&store.view(), &live)?);
+        }
+        self.say(outcome);
+        self.flush_links();
+        Ok(())
+    }
+
+    /// Unsent members whose hosts are there to take them, and since which boot those run.
+    pub(super) fn to_be_sent(&self, view: &View<'_>) -> Result<Vec<(Live, BootId)>, StoreError> {
+        let with_boot = |live: Live| {
+            let link = self.route_to(live.host).and_then(|route| self.links.get(&route)).filter(|link| link.ready())?;
+            let boot = link.boot()?.clone();
+            Some((live, boot))
+        };
+        Ok(view.unsent()?.into_iter().filter_map(with_boot).collect())
+    }
+
+    /// The start of one member that lies with a server.
+    pub(super) fn order_for(&self, view: &View<'_>, live: &Live) -> Result<Vec<Order>, DispatchError> {
+        let Some(template) = Template::read(view, live.task)? else { return Ok(Vec::new()) };
+        let member = Claimed { index: live.index, number: live.number, entry: view.entry(live.task, live.index)? };
+        let place = Place { server: live.server, host: live.host };
+        let boot =
+            self.route_of(place).and_then(|r| self.links.get(&r)).and_then(Slot::boot).unwrap_or(&live.boot).clone();
+        Ok(template.orders(view, place, live.lane, &boot, self.epoch, &[member])?)
+    }
+}
