@@ -31,7 +31,7 @@ pub fn status(grid: &mut Grid, asked: &Asked) -> Result<Status, OpsError> {
     grid.store.read(|view| {
         let (rows, left_out) = rows(view, asked)?;
         let tasks = rows.iter().map(|row| brief(view, row)).collect::<Result<_, _>>()?;
-        let servers = view.servers()?.iter().map(line).collect();
+        let servers = view.servers_in_short()?.iter().map(line).collect();
         Ok(Status { tasks, servers, counts: view.tally()?.into_iter().collect(), left_out })
     })
 }

@@ -127,6 +127,11 @@ impl View<'_> {
         self.load(&format!("{SELECT} ORDER BY s.name"), [])
     }
 
+    /// The same without attributes, for a line about each: most of the work is to put those together.
+    pub fn servers_in_short(&self) -> Result<Vec<Server>> {
+        self.load_as(&format!("{SELECT} ORDER BY s.name"), [], false)
+    }
+
     /// Those of one distributor.
     pub fn servers_of(&self, distributor: DistributorId) -> Result<Vec<Server>> {
         self.load(&format!("{SELECT} WHERE s.distributor_id = ?1 ORDER BY s.name"), [distributor])
@@ -199,6 +204,10 @@ impl View<'_> {
     }
 
     fn load(&self, sql: &str, params: impl rusqlite::Params) -> Result<Vec<Server>> {
+        self.load_as(sql, params, true)
+    }
+
+    fn load_as(&self, sql: &str, params: impl rusqlite::Params, whole: bool) -> Result<Vec<Server>> {
         let rows = self.all(sql, params, read_row)?;
         let few = rows.len() <= 16;
         let mut members: HashMap<ServerId, Vec<ServerId>> = HashMap::new();
@@ -210,9 +219,13 @@ impl View<'_> {
             members.entry(group).or_default().push(member);
         }
         let (mut apps, mut attributes) =
-            if few { Default::default() } else { (self.all_apps()?, self.attributes_of_all("server")?) };
+            if few || !whole { Default::default() } else { (self.all_apps()?, self.attributes_of_all("server")?) };
         let mut servers = Vec::with_capacity(rows.len());
         for row in rows {
+            if !whole {
+                servers.push(row.server);
+                continue;
+            }
             let id = row.server.id;
             let apps = if few { self.apps(id)? } else { apps.remove(&id).unwrap_or_default() };
             let open =
