@@ -9,6 +9,10 @@ use serde_json::json;
 fn the_session_between_hosts_as_typed() {
     let Some(lab) = Tiers::up() else { return };
     lab.together();
+    for (name, host) in LABS {
+        let app = format!("ffmpeg-{name}");
+        lab.at(host).grid(["server", "add", "n1", "--local", "--slots", "2", "--app", &app]).ok();
+    }
     let client = lab.client();
     client.grid(["distributor", "search", "--tier", "1", "in-order"]).ok();
     lab.at("h4").grid(["distributor", "push"]).shows(&["lab-x", "ssh:h1"]);

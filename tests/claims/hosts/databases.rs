@@ -1,6 +1,6 @@
 //! 11 to 14 and 17: each host has its databases, and the next match sees what changed in them.
 
-use super::{ran_on, turn};
+use super::{ran_on, route, turn};
 use crate::support::process::until;
 use serde_json::{Value, json};
 
@@ -107,17 +107,17 @@ fn claim_17_between_hosts_the_next_match_sees_the_update() {
     client.grid(["submit", "-C", "server.scratch == 'fast'", "--", "true"]).expect(75);
     // Measured: both hosts of a lab are loaded, and are no longer where it goes.
     let quiet = ["-C", "server.load1 < 500.0"];
-    assert_eq!(client.route(&quiet), json!(["front-a", "lab-x"]));
+    assert_eq!(route(&client, &quiet), json!(["front-a", "lab-x"]));
     for host in ["h7", "h8"] {
         tiers.rig.load(host, Some(900.0));
     }
     tiers.at("h4").grid(["refresh"]).ok();
-    assert_eq!(client.route(&quiet), json!(["front-a", "lab-y"]));
+    assert_eq!(route(&client, &quiet), json!(["front-a", "lab-y"]));
     for host in ["h7", "h8"] {
         tiers.rig.load(host, None);
     }
     tiers.at("h4").grid(["refresh"]).ok();
-    assert_eq!(client.route(&quiet), json!(["front-a", "lab-x"]));
+    assert_eq!(route(&client, &quiet), json!(["front-a", "lab-x"]));
     // What waits sees it too.
     let id = client.submit(["--hold-unmatched", "-C", "server.rack == 17", "--", "uname", "-n"]);
     assert_eq!(client.state(&id), "HELD");

@@ -40,6 +40,13 @@ fn turn() -> Option<Turn> {
     Some(Turn { tiers, _among: among })
 }
 
+/// The way of a task that finds all servers free: what was submitted before has ended.
+#[track_caller]
+fn route(client: &Grid, options: &[&str]) -> Value {
+    client.grid(["wait"]);
+    client.route(options)
+}
+
 /// Runs `uname -n` with these options: the host that it ran on.
 #[track_caller]
 fn ran_on(client: &Grid, options: &[&str]) -> String {

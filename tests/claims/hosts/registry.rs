@@ -1,6 +1,6 @@
 //! 24 to 29: second tiers make themselves known to first tiers on other hosts, and keep what those know of them fresh.
 
-use super::{Turn, of, turn};
+use super::{Turn, of, route, turn};
 use crate::support::process::until;
 use crate::support::tiers::{FRONTS, LABS};
 use serde_json::json;
@@ -36,7 +36,7 @@ fn claim_24_between_hosts_a_second_tier_registers_and_gets_tasks_once_it_is_allo
     client.grid(["submit", "-C", "server.night", "--", "true"]).expect(75).says(&["lab-n", "not allowed yet"]);
     let key = front.grid(["distributor", "allow", "lab-n", "--endpoint", "ssh:h6"]).ok();
     assert!(key.starts_with("restrict,command=") && key.contains("--as lab-n"), "{key}");
-    assert_eq!(client.route(&["-C", "server.night"]), json!(["front-a", "lab-n"]));
+    assert_eq!(route(&client, &["-C", "server.night"]), json!(["front-a", "lab-n"]));
     // Its name is its home's: nobody else gets it.
     let said =
         tiers.at("h5").grid(["distributor", "register", "--as", "lab-n", "--endpoint", "ssh:h5", "--with", "ssh:h1"]);

@@ -1,7 +1,8 @@
 //! 1, 2, 15: the way of a task from host to host.
 
-use super::{ran_on, turn};
+use super::{ran_on, route, turn};
 use crate::support::caller::{Caller, stranger};
+use crate::support::process::until;
 use crate::support::tiers::SERVERS;
 use grid::model::id::TaskUuid;
 use grid::protocol::distributor::{Answer, Question};
@@ -13,8 +14,8 @@ fn claim_1_between_hosts_the_way_is_client_first_tier_second_tier_server() {
     let Some(tiers) = turn() else { return };
     let client = tiers.client();
     // The first front that answers, the first lab that can start it.
-    assert_eq!(client.route(&[]), json!(["front-a", "lab-x"]));
-    assert_eq!(client.route(&["-C", "server.site == 'lyon'"]), json!(["front-a", "lab-z"]));
+    assert_eq!(route(&client, &[]), json!(["front-a", "lab-x"]));
+    assert_eq!(route(&client, &["-C", "server.site == 'lyon'"]), json!(["front-a", "lab-z"]));
     let searched = client.explain("last")["tiers"][1]["searched"].clone();
     let asked: Vec<&Value> = searched.as_array().unwrap().iter().map(|s| &s["distributor"]).collect();
     assert_eq!(asked, ["lab-x", "lab-y", "lab-z"], "one after the other: {searched}");
@@ -24,13 +25,13 @@ fn claim_1_between_hosts_the_way_is_client_first_tier_second_tier_server() {
     }
     // Who is drained is passed over, in the client's set as well as by a front's own word.
     client.grid(["distributor", "drain", "front-a"]).ok();
-    assert_eq!(client.route(&[]), json!(["front-b", "lab-x"]));
+    assert_eq!(route(&client, &[]), json!(["front-b", "lab-x"]));
     client.grid(["distributor", "resume", "front-a"]).ok();
     tiers.at("h1").grid(["distributor", "drain", "tier1"]).ok();
-    assert_eq!(client.route(&[]), json!(["front-b", "lab-x"]));
+    assert_eq!(route(&client, &[]), json!(["front-b", "lab-x"]));
     tiers.at("h1").grid(["distributor", "resume", "tier1"]).ok();
     tiers.at("h1").grid(["distributor", "drain", "lab-x"]).ok();
-    assert_eq!(client.route(&[]), json!(["front-a", "lab-y"]));
+    assert_eq!(route(&client, &[]), json!(["front-a", "lab-y"]));
     tiers.at("h1").grid(["distributor", "resume", "lab-x"]).ok();
     client.grid(["wait"]).ok();
     assert_eq!(tiers.at("h1").tasks(), 0, "a first tier keeps no task");
@@ -40,9 +41,15 @@ fn claim_1_between_hosts_the_way_is_client_first_tier_second_tier_server() {
 fn claim_2_between_hosts_a_server_is_made_of_several_hosts() {
     let Some(tiers) = turn() else { return };
     let (client, lab) = (tiers.client(), tiers.at("h5"));
+    client.grid(["wait"]);
     lab.grid(["server", "add", "farm", "--of", "y1,y2"]).ok();
-    // Both hosts' slots are its slots.
-    let id = client.submit(["-w", "lab-y/farm", "-a", "1-4", "--", "sh", "-c", "uname -n; sleep 1"]);
+    // The slots of both are its slots: with all of them taken, it runs on both.
+    let script = "uname -n; until [ -e go.2 ]; do sleep 0.05; done";
+    let id = client.submit(["-w", "lab-y/farm", "-a", "1-4", "--", "sh", "-c", script]);
+    until("all run", || client.show(&id)["counts"]["RUNNING"] == 4);
+    for host in ["h9", "h10"] {
+        std::fs::write(tiers.rig.home(host).join("go.2"), "").unwrap();
+    }
     client.grid(["wait", &id]).ok();
     let logs = client.grid(["logs", &id]).ok();
     let mut hosts: Vec<&str> = logs.lines().collect();
@@ -60,7 +67,7 @@ fn claim_15_between_hosts_the_redirect_is_the_same_for_any_task_and_client() {
     let Some(tiers) = turn() else { return };
     let client = tiers.client();
     let redirect = |options: &[&str]| {
-        let _ = client.route(options);
+        let _ = route(&client, options);
         client.explain("last")["tiers"][0].clone()
     };
     let plain = redirect(&[]);
