@@ -1,6 +1,6 @@
 //! 200,000 short tasks through a real dispatcher: what it holds in memory at the end, and what is left on the disk after `grid gc`.
 //!
-//! `cargo bench --bench soak` takes minutes and writes benches/README.md. `SCALE=0.1` for a look; `GRID_BIN=..` measures another binary.
+//! `cargo bench --bench soak` takes minutes and writes benches/README.md. `SCALE=0.1` for a look (with less the log alone is more than all tasks take); `GRID_BIN=..` measures another binary.
 //! It fails where memory has grown by more than a fifth since a tenth of the tasks, or where the disk, once gc was let loose on all that has
 //! ended, holds more than twice what it held then.
 

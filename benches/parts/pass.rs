@@ -20,13 +20,13 @@ const SIZES: [(usize, usize, i64); 5] = [
 ];
 
 /// Places until all servers are full.
-#[divan::bench(sample_count = 3, sample_size = 1, args = SIZES)]
+#[divan::bench(sample_count = 1, sample_size = 1, args = SIZES)]
 fn first_pass(bencher: Bencher, (tasks, classes, servers): (usize, usize, i64)) {
     measure(bencher, tasks, classes, servers, true);
 }
 
 /// Nothing fits anywhere: every class is compiled and looked at with every server.
-#[divan::bench(sample_count = 3, sample_size = 1, args = SIZES)]
+#[divan::bench(sample_count = 1, sample_size = 1, args = SIZES)]
 fn pass_in_vain(bencher: Bencher, (tasks, classes, servers): (usize, usize, i64)) {
     measure(bencher, tasks, classes, servers, false);
 }

@@ -29,7 +29,7 @@ pub struct Compiled {
 /// A pass holds the gate: it is cut into slices of this length.
 const SLICE: Duration = Duration::from_millis(10);
 /// Compiled classes that are kept.
-const COMPILED_MAX: usize = 4_096;
+const COMPILED_MAX: usize = 2_048;
 
 /// In large fleets each placement allows for the verdicts of so many servers more (about 150 bytes each) ..
 const VERDICTS_PER_PLACEMENT: usize = 4;

@@ -115,3 +115,28 @@ fn on_small(grid: &Grid, size: &str) -> Option<Small> {
     }
     small
 }
+
+#[test]
+fn what_gc_empties_goes_back_to_the_file_system_while_tasks_run() {
+    let grid = Grid::new();
+    let old = grid.submit(["--", "echo", "hello"]);
+    grid.grid(["wait", &old]).ok();
+    let database = rusqlite::Connection::open(grid.home().join("grid.db")).unwrap();
+    database.busy_timeout(Duration::from_secs(60)).unwrap();
+    let outputs = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
+                   INSERT INTO output (task_id, idx, number, stream, body) SELECT ?1, 0, 1 + i, 'out', randomblob(8000) FROM n";
+    database.execute(outputs, [&old]).unwrap();
+    let size = || fs::metadata(grid.home().join("grid.db")).unwrap().len();
+    let running = grid.submit(["--", "cat", grid.fifo("go").to_str().unwrap()]);
+    database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    assert!(size() > 20 << 20);
+    drop(database);
+    grid.grid(["config", "set", "keep_outputs", "1ms"]).ok();
+    process::until("the file is small", || {
+        grid.grid(["gc"]).ok();
+        size() < 4 << 20
+    });
+    fs::write(grid.file("go"), "went on").unwrap();
+    grid.grid(["wait", &running]).ok();
+    assert_eq!(grid.grid(["logs", &running]).ok(), "went on");
+}
