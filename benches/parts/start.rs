@@ -41,8 +41,7 @@ pub fn command(line: &[&str]) -> Command {
 }
 
 #[divan::bench(args = LINES.map(|line| line.join(" ")), sample_size = 1)]
-#[expect(clippy::ptr_arg, reason = "divan hands on what it was given")]
-fn process(bencher: Bencher, line: &String) {
+fn process(bencher: Bencher, line: &str) {
     let words: Vec<&str> = line.split(' ').collect();
     let mut command = command(&words);
     bencher.bench_local(|| assert!(command.status().is_ok_and(|status| status.success())));

@@ -3,7 +3,7 @@
 use super::ways::words;
 use crate::engine::agents::Agents;
 use crate::engine::ssh::Ssh;
-use crate::engine::survey::{host_key, resolved, survey};
+use crate::engine::survey::{host_key, prologue, resolved, survey};
 use crate::model::ssh::{Login, Target};
 use crate::store::{Home, StoreError, View};
 use std::collections::{BTreeMap, VecDeque};
@@ -49,6 +49,11 @@ impl Surveyor {
     /// What ssh makes of a name: account, real host, port.
     pub fn resolved(&self, target: &Target) -> Result<BTreeMap<String, String>, Trouble> {
         self.with(target, |ssh| resolved(ssh, self.patience))
+    }
+
+    /// What a server's prologue complains of over there, if it fails.
+    pub fn prologue(&self, target: &Target, lines: &str) -> Result<Option<String>, Trouble> {
+        self.with(target, |ssh| prologue(ssh, lines, self.patience))
     }
 
     /// The kinds of machines for which there is an agent.

@@ -65,6 +65,23 @@ pub fn host_key(ssh: &Ssh<'_>, limit: Duration) -> Option<String> {
     Some(format!("{kind} {print}"))
 }
 
+/// Carries a server's prologue out over there, as its tasks would; what it complains of, if it fails.
+pub fn prologue(ssh: &Ssh<'_>, lines: &str, limit: Duration) -> Result<Option<String>, Trouble> {
+    let mut command = ssh.command()?;
+    command.arg(REMOTE_COMMAND);
+    let lines = shlex::try_quote(lines).unwrap_or_default();
+    let script = format!(
+        "{{\nshell=$(command -v bash) || shell=/bin/sh\ncd / && exec \"$shell\" -c {lines} </dev/null >/dev/null\n}}\n"
+    );
+    let said = run(&mut command, script.as_bytes(), limit).map_err(|error| Trouble::NoSsh(error.to_string()))?;
+    let last = said.err.lines().rev().map(str::trim).find(|line| !line.is_empty());
+    Ok(match said.status {
+        Some(status) if status.success() => None,
+        Some(status) => Some(last.map_or_else(|| status.to_string(), str::to_owned)),
+        None => Some(format!("it has not ended after {} s", limit.as_secs())),
+    })
+}
+
 /// What ssh makes of a name and its configuration: the real host, the account, the port.
 pub fn resolved(ssh: &Ssh<'_>, limit: Duration) -> Result<BTreeMap<String, String>, Trouble> {
     let mut command = ssh.command_with("LogLevel=INFO")?;

@@ -25,6 +25,7 @@ pub fn host(grid: &mut Grid, name: &str) -> Result<Vec<Check>, OpsError> {
         }
         None => Target::new(name, Vec::new(), None).map_err(|error| OpsError::Usage(error.to_string()))?,
     };
+    let prologue = server.as_ref().map(|server| view.prologue(server.id)).transpose()?.flatten();
     let surveyor = Surveyor::new(grid.store.home(), &view, &grid.login)?;
     let mut checks = steps(&surveyor, &target);
     let well = !checks.iter().any(|check| check.result == Finding::Fail);
@@ -33,6 +34,14 @@ pub fn host(grid: &mut Grid, name: &str) -> Result<Vec<Check>, OpsError> {
             None => ok("agent", "answers".to_owned()),
             Some(error) => fail("agent", error, None),
         });
+        if let Some(lines) = prologue {
+            let remedy = format!("`grid server set {name} --prologue ..`; no task begins there until it succeeds");
+            checks.push(match surveyor.prologue(&target, &lines) {
+                Ok(None) => ok("prologue", "succeeds".to_owned()),
+                Ok(Some(error)) => fail("prologue", error, Some(remedy)),
+                Err(trouble) => fail("prologue", trouble.to_string(), trouble.remedy(target.host())),
+            });
+        }
     }
     Ok(checks)
 }

@@ -36,7 +36,7 @@ fn a_submit_through_both_tiers_takes_three_round_trips() {
     let Some((rig, client)) = chain() else { return };
     let near = quickest(&client, 10);
     // The front's cable is the long one: client to front, front to lab for the offer, front to lab for the commit.
-    let trip = Duration::from_millis(100);
+    let trip = Duration::from_millis(200);
     rig.slow("h1", trip, 0.0);
     let far = quickest(&client, 10);
     let trips = far.saturating_sub(near).as_secs_f64() / trip.as_secs_f64();

@@ -79,7 +79,10 @@ fn a_prologue_makes_the_environment_and_one_that_fails_says_so() {
     head.grid(["server", "set", "one", "--prologue", "export TOOLS=/opt/u"]).ok();
     assert_eq!(head.attribute("one", "tools"), "/opt/u");
     head.grid(["submit", "--app", "hello", "--", "hello"]).expect(75).says(&["hello"]);
+    head.grid(["doctor", "one"]).shows(&["prologue", "succeeds"]);
     head.grid(["server", "set", "one", "--prologue", ". /no/such/setup"]).ok();
+    let doctor = head.grid(["doctor", "one"]).expect(1);
+    assert!(doctor.out().contains("/no/such/setup") && doctor.out().contains("no task begins there"), "{doctor:?}");
     head.grid(["run", "-w", "one", "--", "hello"]).expect(125).says(&["prologue", "/no/such/setup", "one"]);
     head.grid(["server", "unset", "one", "prologue"]).ok();
     head.grid(["run", "-w", "one", "--", "hello"]).expect(127);
