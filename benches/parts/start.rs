@@ -8,14 +8,15 @@ use std::sync::LazyLock;
 /// The command lines that are measured.
 pub const LINES: [&[&str]; 4] = [&["--version"], &["submit", "--help"], &["status"], &["show", "1"]];
 
-/// A home in which one task has ended.
-static HOME: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
-    let dir = tempfile::tempdir().expect("a directory");
+/// A home in which one task has ended. It stays below `target` until the next time.
+static HOME: LazyLock<PathBuf> = LazyLock::new(|| {
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("started");
+    let _ = std::fs::remove_dir_all(&home);
     for line in [&["run", "--", "true"][..], &["dispatcher", "stop"]] {
-        let done = grid(&dir.path().join("home"), line).status().expect("grid");
+        let done = grid(&home, line).status().expect("grid");
         assert!(done.success(), "{line:?}");
     }
-    dir
+    home
 });
 
 /// Built as it is shipped: tests and benches have fail points compiled in.
@@ -37,7 +38,7 @@ fn grid(home: &Path, line: &[&str]) -> Command {
 
 /// One of [`LINES`] in that home.
 pub fn command(line: &[&str]) -> Command {
-    grid(&HOME.path().join("home"), line)
+    grid(&HOME, line)
 }
 
 #[divan::bench(args = LINES.map(|line| line.join(" ")), sample_size = 1)]
