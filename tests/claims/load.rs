@@ -1,6 +1,6 @@
 //! 5, 7, 12, 17: load capacity and idle computing power, with real load on this host, seen by the next match.
 
-use crate::support::load::{Busy, alone, tends_to};
+use crate::support::load::{Busy, alone, limit_above};
 use crate::support::process::until;
 use crate::support::{Grid, said, skipped};
 use std::time::{Duration, Instant};
@@ -29,12 +29,11 @@ fn claim_5_load_capacity_in_slots() {
 fn claim_5_load_capacity_with_real_load() {
     let _alone = alone();
     let grid = Grid::new();
-    let limit = tends_to() + 2.0;
+    let limit = limit_above(|| grid.measured("local", "load1"));
     grid.grid(["server", "set", "local", "--max-load", &limit.to_string()]).ok();
-    until("the load is under the limit at first", || grid.measured("local", "load1") < limit);
     let before = grid.submit(["--", "true"]);
     grid.grid(["wait", &before]).ok();
-    let busy = Busy::put();
+    let busy = Busy::put_above(limit);
     // Above by a margin: the first task's end corrects the measured load by its one processor.
     until("real load is above the limit", || grid.measured("local", "load1") > limit + 0.2);
     let after = grid.submit(["--", "true"]);
@@ -106,10 +105,10 @@ fn claim_12_the_databases_are_updated_while_running() {
     let read = || grid.sql("SELECT read_at, load1, running_slots FROM server_view")[0].clone();
     let before = read();
     assert_eq!(before["running_slots"], 1);
-    let busy = Busy::put();
+    let limit = before["load1"].as_f64().unwrap_or(0.0) + 1.0;
+    let busy = Busy::put_above(limit);
     // Nobody asks for it: the dispatcher reads the host on events.
     until("the record is newer by itself", || read()["read_at"].as_str() > before["read_at"].as_str());
-    let limit = before["load1"].as_f64().unwrap_or(0.0) + 1.0;
     until("real load is in the record", || {
         grid.grid(["refresh"]).ok();
         read()["load1"].as_f64().is_some_and(|load| load > limit)
@@ -128,11 +127,10 @@ fn claim_12_the_databases_are_updated_while_running() {
 fn claim_17_the_next_match_sees_the_update() {
     let _alone = alone();
     let grid = Grid::new();
-    let limit = tends_to() + 2.0;
+    let limit = limit_above(|| grid.measured("local", "load1"));
     let constraint = format!("server.load1 < {limit}");
-    until("the load is under the limit at first", || grid.measured("local", "load1") < limit);
     grid.grid(["run", "-C", &constraint, "--", "true"]).ok();
-    let busy = Busy::put();
+    let busy = Busy::put_above(limit);
     until("real load is above the limit", || grid.measured("local", "load1") > limit + 0.2);
     let id = grid.submit(["-C", &constraint, "--", "true"]);
     assert_eq!(grid.state(&id), "PENDING", "the same task, matched against the newer record, waits");

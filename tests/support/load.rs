@@ -25,8 +25,12 @@ pub struct Busy {
 impl Busy {
     /// So many more than this host has to do anyway that load1, which is slow, moves within seconds.
     pub fn put() -> Self {
-        let count = 16 + tends_to().clamp(0.0, 64.0) as usize;
-        Self { loops: (0..count).map(|_| process::busy_loop()).collect() }
+        Self::put_above(0.0)
+    }
+
+    /// As many as bring load1 above this, whatever others do, or stop doing, meanwhile.
+    pub fn put_above(load: f64) -> Self {
+        Self { loops: (0..loops_above(load)).map(|_| process::busy_loop()).collect() }
     }
 
     pub fn end(self) {}
@@ -39,6 +43,21 @@ impl Drop for Busy {
             let _ = child.wait();
         }
     }
+}
+
+/// A limit that the load of this host, as it is measured, is under now.
+pub fn limit_above(mut measured: impl FnMut() -> f64) -> f64 {
+    let mut limit = 0.0;
+    process::until("the load is under the limit at first", || {
+        limit = tends_to() + 2.0;
+        measured() < limit
+    });
+    limit
+}
+
+/// How many busy loops that takes.
+pub fn loops_above(load: f64) -> usize {
+    16 + tends_to().max(load).clamp(0.0, 96.0) as usize
 }
 
 /// The load that this host tends to: the higher of load1 and what can run now, without us.
