@@ -17,6 +17,8 @@ const STANDS: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Behind {
     environment: Result<Variables, String>,
+    /// It was not done in time: tasks wait longer for it.
+    slow: bool,
     at: Instant,
     versions: Versions,
 }
@@ -31,18 +33,24 @@ pub fn look(
     known.retain(|lines, _| question.prologues.contains(lines));
     let mut all = BTreeMap::new();
     for lines in &question.prologues {
-        let versions = match known.remove(lines) {
-            Some(behind) if behind.at.elapsed() < STANDS => {
-                known.insert(lines.clone(), behind);
-                None
+        let old = known.remove(lines);
+        let behind = match old {
+            Some(fresh) if fresh.at.elapsed() < STANDS => fresh,
+            old => {
+                let begun = Instant::now();
+                let environment = carry_out(lines, LIMIT);
+                let slow = environment.is_err() && begun.elapsed() >= LIMIT;
+                match old {
+                    // What it led to before is likelier than nothing.
+                    Some(old) if slow && old.environment.is_ok() => Behind { at: Instant::now(), ..old },
+                    old => {
+                        let versions = old.map(|old| old.versions).unwrap_or_default();
+                        Behind { environment, slow, at: Instant::now(), versions }
+                    }
+                }
             }
-            Some(old) => Some(old.versions),
-            None => Some(Versions::default()),
         };
-        if let Some(versions) = versions {
-            let environment = carry_out(lines, LIMIT);
-            known.insert(lines.clone(), Behind { environment, at: Instant::now(), versions });
-        }
+        known.insert(lines.clone(), behind);
         let Some(behind) = known.get_mut(lines) else { continue };
         let mut residing = Residing { probed: of_host.clone(), ..Residing::default() };
         match &behind.environment {
@@ -53,7 +61,13 @@ pub fn look(
                     residing.probed.append(&mut said);
                 }
             }
-            Err(error) => complaints.push(format!("prologue: {error}")),
+            Err(error) => {
+                complaints.push(format!("prologue: {error}"));
+                if behind.slow {
+                    // Then it is as if there were none.
+                    continue;
+                }
+            }
         }
         all.insert(lines.clone(), residing);
     }

@@ -165,7 +165,10 @@ impl Supervisor {
     fn begin(&mut self, member: StartMember) {
         let attempt = member.attempt;
         failpoint("supervisor-before-begin");
-        match self.try_begin(member) {
+        let begun = self.try_begin(member);
+        // We hold nobody's directory when nothing runs in it.
+        let _ = std::env::set_current_dir("/");
+        match begun {
             Ok(running) => self.current = Some(running),
             Err(NotBegun::Refused(why)) => self.report(&FromSupervisor::Refused { attempt, why }),
             Err(NotBegun::Ended(cause, (out_from, err_from))) => {
@@ -197,8 +200,6 @@ impl Supervisor {
         failpoint("supervisor-spawned");
         // The directory may have gone since we looked: then nothing has ended, for nothing began.
         let directory = if spawned.is_err() { batch.order.enter(&member) } else { Ok(()) };
-        // We hold nobody's directory when nothing runs in it.
-        let _ = std::env::set_current_dir("/");
         match (spawned, directory) {
             (Ok(running), _) => Ok(running),
             (Err(NotSpawned::Host(error)), _) => {

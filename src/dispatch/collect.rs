@@ -52,11 +52,12 @@ impl Dispatcher {
                     tx.record_facts(id, &facts, now)?;
                     outcome.probed.push((id, Ok(asked_at.unwrap_or(now))));
                 }
+                self.look_at_servers(tx)?;
                 crate::distributor::tier2::reconsider_unmatched(tx, &mut self.fleets, now).map_err(|e| match e {
                     crate::distributor::tier2::TierError::Store(error) => error,
                     other => StoreError::Corrupt { path: "grid.db".into(), found: other.to_string() },
                 })?;
-                Ok(self.look_at_servers(tx)?)
+                Ok(())
             }
             FromAgent::Events(events) => {
                 for event in events {

@@ -176,6 +176,22 @@ mod tests {
     }
 
     #[test]
+    fn changes_without_end_keep_nobody_from_being_asked() {
+        let mut queue = Queue::default();
+        for class in 1..=100 {
+            queue.ready(ClassId(class), 0, TaskId(class), TIER);
+            queue.block((Reverse(0), TaskId(class), ClassId(class)));
+        }
+        queue.free(TIER, ServerId(1));
+        let asked_last = (0..10_000).any(|ask_number| {
+            let asked = ask(&mut queue);
+            queue.free(TIER, ServerId(2 + ask_number % 5));
+            asked.is_some_and(|(class, servers)| class == 100 && servers.contains(&1))
+        });
+        assert!(asked_last);
+    }
+
+    #[test]
     fn a_server_that_is_full_is_asked_about_no_more() {
         let mut queue = blocked();
         queue.free(TIER, ServerId(1));

@@ -9,7 +9,17 @@ use std::rc::Rc;
 
 /// The rounds of a distributor's blocked classes, the one that has come farthest first.
 #[derive(Debug, Default)]
-pub struct Rounds(Vec<Round>);
+pub struct Rounds {
+    rounds: Vec<Round>,
+    /// The round that asks next.
+    at: usize,
+    /// How many were asked.
+    asked: u32,
+}
+
+/// The newest round goes first, for it begins at the first class; but one ask of so many is the farthest round's, so that it ends
+/// also where changes never cease.
+const FOR_THE_FARTHEST: u32 = 8;
 
 #[derive(Debug)]
 struct Round {
@@ -21,17 +31,17 @@ struct Round {
 impl Rounds {
     /// A server changed.
     pub fn add(&mut self, server: ServerId) {
-        match self.0.last_mut().filter(|round| round.upto.is_none()) {
+        match self.rounds.last_mut().filter(|round| round.upto.is_none()) {
             Some(round) => {
                 Rc::make_mut(&mut round.servers).insert(server);
             }
-            None => self.0.push(Round { servers: Rc::new(BTreeSet::from([server])), upto: None }),
+            None => self.rounds.push(Round { servers: Rc::new(BTreeSet::from([server])), upto: None }),
         }
     }
 
     /// Nobody needs to be asked about a server any more.
     pub fn remove(&mut self, server: ServerId) {
-        self.0.retain_mut(|round| {
+        self.rounds.retain_mut(|round| {
             if round.servers.contains(&server) {
                 Rc::make_mut(&mut round.servers).remove(&server);
             }
@@ -42,31 +52,34 @@ impl Rounds {
     /// Who is asked next, and about which servers.
     pub fn next(&mut self, blocked: &BTreeSet<Key>) -> Option<(Key, Rc<BTreeSet<ServerId>>)> {
         loop {
-            let last = self.0.last()?;
-            let behind = last.upto.map_or(Bound::Unbounded, Bound::Excluded);
+            let newest = self.rounds.len().checked_sub(1)?;
+            self.at = if self.asked % FOR_THE_FARTHEST == FOR_THE_FARTHEST - 1 { 0 } else { newest };
+            let round = &self.rounds[self.at];
+            let behind = round.upto.map_or(Bound::Unbounded, Bound::Excluded);
             let Some(key) = blocked.range((behind, Bound::Unbounded)).next().copied() else {
-                // The others have come as far at least.
-                self.0.clear();
-                return None;
+                // It is over, and so are those that have come as far at least.
+                self.rounds.drain(..=self.at);
+                continue;
             };
-            let caught_up = self.0.len().checked_sub(2).filter(|before| self.0[*before].upto < Some(key));
-            let Some(before) = caught_up else { return Some((key, Rc::clone(&last.servers))) };
+            let caught_up = self.at.checked_sub(1).filter(|before| self.rounds[*before].upto < Some(key));
+            let Some(before) = caught_up else { return Some((key, Rc::clone(&round.servers))) };
             // From here on they go together.
-            if let Some(round) = self.0.pop() {
-                Rc::make_mut(&mut self.0[before].servers).extend(round.servers.iter().copied());
+            if let Some(round) = self.rounds.pop() {
+                Rc::make_mut(&mut self.rounds[before].servers).extend(round.servers.iter().copied());
             }
         }
     }
 
     /// That one was asked.
     pub fn asked(&mut self, key: Key) {
-        if let Some(round) = self.0.last_mut() {
+        if let Some(round) = self.rounds.get_mut(self.at) {
             round.upto = Some(key);
         }
+        self.asked = self.asked.wrapping_add(1);
     }
 
     /// Nobody is to be asked.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.rounds.is_empty()
     }
 }

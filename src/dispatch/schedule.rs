@@ -147,11 +147,6 @@ fn place(
     let lane = tx.new_lane()?;
     tx.take(choice.place.server, choice.place.host, needs)?;
     d.fleets.book(choice.place, needs, Booking::Take);
-    for server in [choice.place.server, choice.place.host] {
-        if d.fleets.with(server).is_some_and(|(_, fleet)| !fleet.has_slot(server)) {
-            d.queue.full(distributor, server);
-        }
-    }
     let window = d.lanes.window(class);
     let filled = fill(d, tx, ledger, outcome, &head, lane, choice.place, (boot, sent, verdict), window)?;
     if filled == 0 {
@@ -161,6 +156,11 @@ fn place(
         d.queue.forget(class);
         d.stirred = true;
         return Ok(());
+    }
+    for server in [choice.place.server, choice.place.host] {
+        if d.fleets.with(server).is_some_and(|(_, fleet)| !fleet.has_slot(server)) {
+            d.queue.full(distributor, server);
+        }
     }
     d.requeue(tx, key)
 }

@@ -17,21 +17,20 @@ impl Dispatcher {
         if !self.stirred {
             return Ok(());
         }
-        let unsent = store.view().unsent()?;
-        if unsent.is_empty() {
+        if store.view().unsent()?.is_empty() {
             return Ok(());
         }
         // They may lie with a server that is new.
         self.look_at_servers(&store.view())?;
-        for live in &unsent {
-            // Known also where its link is not open yet: a link is opened for what lies in lanes.
-            self.adopt(&store.view(), live)?;
-        }
+        self.adopt_unsent(&store.view())?;
         if self.to_be_sent(&store.view())?.is_empty() {
             return Ok(());
         }
         // What is said to be unsent goes to another server where this one is out of reach: that it was sent must last.
         let sent = store.write(Durability::Full, |tx| {
+            // Others may have written more while we waited for the gate.
+            self.look_at_servers(tx)?;
+            self.adopt_unsent(tx)?;
             let all = self.to_be_sent(tx)?;
             for (live, boot) in &all {
                 tx.mark_sent(live.task, live.index, self.epoch, boot)?;
@@ -46,6 +45,11 @@ impl Dispatcher {
         self.say(outcome);
         self.flush_links();
         Ok(())
+    }
+
+    /// Knows them also where their links are not open yet: a link is opened for what lies in lanes.
+    pub(super) fn adopt_unsent(&mut self, view: &View<'_>) -> Result<(), StoreError> {
+        view.unsent()?.iter().try_for_each(|live| self.adopt(view, live))
     }
 
     /// Unsent members whose hosts are there to take them, and since which boot those run.

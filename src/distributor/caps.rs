@@ -7,7 +7,8 @@ use crate::model::command::Command;
 use crate::model::id::TaskUuid;
 use crate::model::resources::Bytes;
 use crate::model::task::{Members, Request};
-use crate::store::View;
+use crate::model::time::Timestamp;
+use crate::store::{Tx, View};
 
 /// Attributes of a task.
 const ATTRIBUTES_MAX: usize = 256;
@@ -25,12 +26,14 @@ const WAITING_MAX: u64 = 10_000;
 /// Refusals for good that are kept here, as far as users from elsewhere have a share in them.
 const TOMBSTONES_MAX: u32 = 100_000;
 
-/// A refusal for good is a row: strangers may not fill the disk with them. Who is told this may ask again later.
-pub fn check_tombstones(view: &View<'_>, uuid: TaskUuid, guest: &Guest) -> Result<(), TierError> {
-    if !guest.standing.is_other() || view.held_by_uuid(uuid)?.0.is_some() || !view.has_tombstones(TOMBSTONES_MAX)? {
-        return Ok(());
+/// Refuses a uuid for good, up to a round. That is a row: strangers may not fill the disk with them. Who is told that may ask
+/// again later.
+pub fn bury(tx: &Tx<'_>, uuid: TaskUuid, round: u32, guest: &Guest, now: Timestamp) -> Result<(), TierError> {
+    if guest.standing == Standing::User && tx.buried(uuid)?.is_none() && tx.has_tombstones(TOMBSTONES_MAX)? {
+        let most = format!("{TOMBSTONES_MAX} until `grid gc` has removed old ones");
+        return Err(over("refusals for good", TOMBSTONES_MAX, most));
     }
-    Err(over("refusals for good", TOMBSTONES_MAX, format!("{TOMBSTONES_MAX} until `grid gc` has removed old ones")))
+    Ok(tx.bury(uuid, round, now)?)
 }
 
 fn over(what: &str, found: impl std::fmt::Display, max: impl std::fmt::Display) -> TierError {

@@ -220,7 +220,7 @@ pub fn take(
             Err(error) => error.to_string(),
         }
     };
-    tx.bury(envelope.uuid, envelope.round, now)?;
+    caps::bury(tx, envelope.uuid, envelope.round, guest, now)?;
     Ok(Taking::No(why))
 }
 

@@ -1,6 +1,7 @@
 //! A first tier at work for others: redirect, walk the list, tell who took the task. It keeps nothing of it.
 
 use super::across::Across;
+use super::caps;
 use super::desk::Guest;
 use super::peers::{PeerError, Peers, silently};
 use super::search::{self, Trace};
@@ -145,6 +146,7 @@ pub fn find(
     store: &mut Store,
     peers: &mut dyn Peers,
     sought: &Sought,
+    guest: &Guest,
     each: &mut dyn FnMut(Answer),
 ) -> Result<Answer, TierError> {
     let now = Timestamp::now();
@@ -152,9 +154,9 @@ pub fn find(
     let here = store.write(Durability::Full, |tx: &Tx<'_>| {
         let held = tx.held_by_uuid(sought.uuid)?.0;
         if held.is_none() {
-            tx.bury(sought.uuid, sought.round, now)?;
+            caps::bury(tx, sought.uuid, sought.round, guest, now)?;
         }
-        Ok::<_, StoreError>(held)
+        Ok::<_, TierError>(held)
     })?;
     if let Some(id) = here {
         let task = super::snapshot::of(&store.view(), id)?;

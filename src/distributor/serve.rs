@@ -53,14 +53,8 @@ pub fn answer(
         }
         Asked::Look(mut envelope) => dry::answer(store, peers, &mut envelope, guest, each),
         Asked::Offer { at, called, envelope, why } => offer(store, at, called, (envelope, why), guest),
-        Asked::Commit { at, envelope, how, way } => {
-            caps::check_tombstones(&store.view(), envelope.uuid, guest)?;
-            commit(store, at, envelope, how, way, guest)
-        }
-        Asked::Find(sought) => {
-            caps::check_tombstones(&store.view(), sought.uuid, guest)?;
-            front::find(store, peers, &sought, each)
-        }
+        Asked::Commit { at, envelope, how, way } => commit(store, at, envelope, how, way, guest),
+        Asked::Find(sought) => front::find(store, peers, &sought, guest, each),
     }
 }
 
@@ -102,7 +96,7 @@ fn commit(
     failpoint("way-commit-asked");
     let taking = store.write(Durability::Full, |tx| {
         let Some(mut member) = desk::member_at(tx, at)? else {
-            tx.bury(envelope.uuid, envelope.round, now)?;
+            caps::bury(tx, envelope.uuid, envelope.round, guest, now)?;
             return Ok(Taking::No("this home has no such second-tier distributor".to_owned()));
         };
         member.called = way.member.parse().ok();

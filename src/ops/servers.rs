@@ -159,7 +159,14 @@ fn set_drained(grid: &mut Grid, names: &[String], reason: Option<&str>) -> Resul
     for name in names {
         match name.parse::<demand::Target>() {
             Ok(demand::Target { distributor: Some(at), server }) => match known.iter().find(|m| m.name == at) {
-                Some(member) if !member.endpoint.is_elsewhere() => own.push(server.to_string()),
+                Some(member) if !member.endpoint.is_elsewhere() => {
+                    let found = find(&grid.store.view(), server.as_str())?;
+                    if found.distributor != member.id {
+                        let at = &found.distributor_name;
+                        return Err(OpsError::Usage(format!("{name}: {server} is a server of {at}: `{at}/{server}`")));
+                    }
+                    own.push(server.to_string());
+                }
                 _ => elsewhere::manage(grid, &at, &server, reason)?,
             },
             _ => own.push(name.clone()),

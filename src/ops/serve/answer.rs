@@ -81,6 +81,9 @@ fn tiers(desk: &Desk, grid: &mut Grid, ticket: Ticket, guest: &Guest, asked: Ask
         Err(TierError::Store(error)) if takes => Answer::Unsure { member: "it".to_owned(), why: error.to_string() },
         other => other.map_err(refusal)?,
     };
+    if takes {
+        desk.kept_more(&guest.user);
+    }
     if takes && let Err(error) = dispatcher::wake(grid) {
         tracing::warn!("the dispatcher was not woken: {error}");
     }

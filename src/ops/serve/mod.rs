@@ -247,6 +247,11 @@ impl Desk {
         Ok(kept)
     }
 
+    /// Something was taken in for a user: it is counted anew at the next question.
+    fn kept_more(&self, name: &Name) {
+        locked(&self.kept).remove(name);
+    }
+
     /// A word to the caller.
     fn say(&self, ticket: Ticket, answer: Answer, last: bool) {
         self.write(&FromServe::Answer { ticket, answer, last });

@@ -240,7 +240,11 @@ fn refusals_for_good_do_not_fill_the_disk() {
     database.execute(many, [long_ago]).unwrap();
     // She is told so, and can't have it settled now; what is hers is found, and the owner goes on.
     alice.denied(find(TaskUuid::new()), &["refusals for good", "100000", "grid gc"]);
-    alice.denied(commit(task()), &["refusals for good"]);
+    let nowhere = Some("none".parse().unwrap());
+    let unknown = Question::Commit { at: nowhere, envelope: task(), how: How::Queue, way: way.clone() };
+    alice.denied(unknown, &["refusals for good"]);
+    // What can be taken is, for that leaves no refusal.
+    assert!(matches!(alice.ask(commit(task())), Answer::Placed(_)));
     assert!(matches!(alice.ask(find(hers.uuid)), Answer::Placed(_)));
     let mut owner = greeted(&grid, &[], stranger());
     assert_eq!(owner.ask(find(TaskUuid::new())), Answer::Nowhere);
