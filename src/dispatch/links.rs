@@ -268,7 +268,7 @@ impl Slot {
             LinkError::Trouble(trouble) => trouble.retry(),
             _ => Retry::Soon,
         };
-        if matches!(error, LinkError::Trouble(Trouble::Denied(_))) {
+        if matches!(&error, LinkError::Trouble(trouble) if trouble.may_be_the_sessions()) {
             // Somebody else's session may open the door.
             self.session += 1;
             if ways.has_login(self.session) {

@@ -194,7 +194,7 @@ impl PeerLinks {
             Phase::Greeting { link, .. } => (link.give_up(error), true),
             Phase::Down => (error, true),
         };
-        if unheard && matches!(error, LinkError::Trouble(Trouble::Denied(_))) {
+        if unheard && matches!(&error, LinkError::Trouble(trouble) if trouble.may_be_the_sessions()) {
             // Somebody else's session may open the door.
             peer.session += 1;
             if ways.has_login(peer.session) {

@@ -52,7 +52,7 @@ pub fn search(
             trace.first(member.name.as_str(), why);
         }
     }
-    for front in search::order(&set, policy, cursor) {
+    for front in search::order(&set, policy, cursor).into_iter().chain(search::silent(&set)) {
         let (front, name) = (&front, front.name.as_str());
         let found = if front.endpoint.is_elsewhere() {
             elsewhere(peers, front, envelope, request)?

@@ -5,7 +5,7 @@ use super::desk::Guest;
 use super::front::{self, advance, redirects_to};
 use super::peers::{PeerError, Peers};
 use super::placing::Placing;
-use super::search::{Trace, order as in_order, skipped};
+use super::search::{Trace, order as in_order, silent, skipped};
 use super::snapshot;
 use super::tier2::TierError;
 use super::walk::{Taken, Walked, walk};
@@ -82,10 +82,7 @@ fn search(store: &mut Store, peers: &mut dyn Peers, order: &mut Order<'_>) -> Re
         }
     }
     advance(store, &[Tier::First, Tier::Second])?;
-    // Where nobody else answers, those that were silent a moment ago may be back.
-    let is_silent = |m: &&Record| m.allowed && m.drained.is_none() && m.silent_since.is_some() && !m.due;
-    let silent = set.iter().filter(is_silent).cloned();
-    for member in in_order(&set, policy, cursor).into_iter().chain(silent) {
+    for member in in_order(&set, policy, cursor).into_iter().chain(silent(&set)) {
         let said = if member.endpoint.is_elsewhere() {
             elsewhere(store, peers, order, &member, &mut trace)?
         } else {

@@ -252,12 +252,6 @@ pub fn take(
         Some(_) => {}
         None => tx.set_distributor_home(member.id, report.home)?,
     }
-    if let (true, Some(offers)) = (trusted, offers)
-        && offers.is_elsewhere()
-        && member.endpoint != *offers
-    {
-        tx.set_endpoint(member.id, offers, Some(&report.there))?;
-    }
     let received = Received {
         incarnation: report.incarnation,
         sequence: report.sequence,
@@ -267,10 +261,16 @@ pub fn take(
         release: report.release.clone(),
         why: report.why.clone(),
     };
-    Ok(match tx.take_report(member.id, &received, now)? {
-        true => Taken::Newer { allowed: member.allowed },
-        false => Taken::Older,
-    })
+    if !tx.take_report(member.id, &received, now)? {
+        return Ok(Taken::Older);
+    }
+    if let (true, Some(offers)) = (trusted, offers)
+        && offers.is_elsewhere()
+        && member.endpoint != *offers
+    {
+        tx.set_endpoint(member.id, offers, Some(&report.there))?;
+    }
+    Ok(Taken::Newer { allowed: member.allowed })
 }
 
 /// A report is shown to people and kept: it may be neither huge nor odd.

@@ -24,6 +24,12 @@ fn load(member: &Record) -> f64 {
     (f64::from(load.running) + f64::from(load.waiting)) / f64::from(load.slots)
 }
 
+/// Members that were silent a moment ago: where nobody else answers, they may be back.
+pub fn silent(set: &[Record]) -> impl Iterator<Item = Record> {
+    let is_silent = |m: &&Record| m.allowed && m.drained.is_none() && m.silent_since.is_some() && !m.due;
+    set.iter().filter(is_silent).cloned()
+}
+
 /// Why a member is not asked.
 pub fn skipped(member: &Record) -> Option<String> {
     match (&member.drained, member.silent_since) {

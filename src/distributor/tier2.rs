@@ -189,8 +189,9 @@ pub fn commit(tx: &Tx<'_>, commit: &Commit<'_>, asked: &mut Asked<'_>, now: Time
             tx.add_task(&new, now)?
         }
     };
-    if held.is_none() && !commit.at_once {
-        tx.set_class_reason(class, Some("no server fits now"))?;
+    if held.is_none() && (!commit.at_once || commit.request.members != Members::Single) {
+        // What was said of the class before is no longer so.
+        tx.set_class_reason(class, (!commit.at_once).then_some("no server fits now"))?;
     }
     if held.is_none() && commit.at_once && commit.request.members == Members::Single {
         allocate(tx, task, asked, verdict, now)?;

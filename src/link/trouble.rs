@@ -48,6 +48,13 @@ pub enum Trouble {
     Other(String),
 }
 
+impl Trouble {
+    /// Whose session it was may be the reason: what it has for a login, or which ssh it names.
+    pub const fn may_be_the_sessions(&self) -> bool {
+        matches!(self, Self::Denied(_) | Self::Options(_) | Self::NoSsh(_))
+    }
+}
+
 /// When to try again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {

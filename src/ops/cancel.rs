@@ -52,6 +52,9 @@ pub fn forget(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Change>, OpsError>
                 "task {chosen}: --forget is for tasks in other homes; this one is here"
             )));
         };
+        if member_state(&grid.store.view(), Chosen { task: away.task, index: None })?.ended() {
+            return Err(OpsError::Usage(format!("task {chosen} has ended: there is nothing to be given up")));
+        }
         grid.store.write(Durability::Full, |tx| {
             tx.cancelled_away(away.task, now)?;
             tx.trace(away.task, now, "given up by `grid cancel --forget`: it may have run, or run still")

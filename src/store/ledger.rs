@@ -269,7 +269,12 @@ impl<'t, 'c> Ledger<'t, 'c> {
         let mut ended = Vec::new();
         for (task, change) in std::mem::take(&mut self.changes) {
             if self.write(task, &change)? == Some(0) {
-                self.tx.run("UPDATE task SET ended_at = ?2, reason = NULL WHERE id = ?1", (task, self.now))?;
+                // One that ran while nobody heard of it ended when it did. Of many members the last end that was heard counts.
+                self.tx.run(
+                    "UPDATE task SET reason = NULL, ended_at = coalesce(CASE size WHEN 1 THEN
+                            (SELECT ended_at FROM member WHERE task_id = ?1) END, ?2) WHERE id = ?1",
+                    (task, self.now),
+                )?;
                 ended.push(task);
             }
         }

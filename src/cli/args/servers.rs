@@ -75,7 +75,7 @@ Examples:
   grid server import                          the hosts of ~/.ssh/config
   grid server import lab1 lab2 --set site=brno
   grid server import --ansible inventory.ini --yes
-  printf 'lab1\nlab2\n' | grid server import - --yes")]
+  printf 'lab1\\nlab2\\n' | grid server import - --yes")]
 pub struct ServerImport {
     /// Of the list, only these; `-` reads the list from stdin
     #[arg(value_name = "NAME")]

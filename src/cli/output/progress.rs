@@ -16,8 +16,7 @@ impl Bar {
     pub fn new() -> Self {
         let bar = Self::is_shown().then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} ended{msg}  {elapsed}");
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_style(style("{pos}/{len} ended{msg}  {elapsed}"));
             bar
         });
         Self { bar }
@@ -31,8 +30,7 @@ impl Bar {
     /// How many hosts were looked at.
     pub fn look(&self, progress: Looked) {
         if let Some(bar) = &self.bar {
-            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} hosts looked at  {elapsed}");
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_style(style("{pos}/{len} hosts looked at  {elapsed}"));
             bar.set_length(progress.of as u64);
             bar.set_position(progress.looked_at as u64);
         }
@@ -46,6 +44,13 @@ impl Bar {
             bar.set_message(format!(", {} running", progress.running));
         }
     }
+}
+
+/// A bar before these words, a short one where the terminal is narrow: a second line would jump.
+fn style(words: &str) -> ProgressStyle {
+    let columns = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| size.ws_col);
+    let bar = if columns < 70 { "{bar:6}" } else { "{bar:30}" };
+    ProgressStyle::with_template(&format!("{bar} {words}")).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 impl Drop for Bar {

@@ -80,6 +80,8 @@ fn pass_on(desk: &Desk, grid: &Grid, ticket: Ticket, owner: HomeId, question: &Q
         desk.pour(ticket, word);
         !desk.is_dropped(ticket)
     };
+    // The other end hears that we are here, whatever becomes of the question.
+    desk.say(ticket, Answer::Working, false);
     Relay::new(grid.store.home(), &grid.login)
         .ask(&endpoint, question, &mut each)
         .map_err(|error| OpsError::Refused(format!("{endpoint}: {error}")))

@@ -2,6 +2,7 @@
 
 use super::way::three;
 use crate::support::{Grid, process};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 /// Takes a home away, and gives it back at the end.
@@ -79,5 +80,28 @@ fn what_nobody_says_of_is_given_up_by_hand_only() {
     away.give_back();
     assert_eq!(lab.tasks(), 0);
     client.grid(["run", "--", "true"]).ok();
-    client.grid(["cancel", "--forget", "2"]).expect(0);
+    client.grid(["cancel", "--forget", "2"]).expect(2).says(&["has ended"]);
+    assert_eq!(client.state("2"), "COMPLETED");
+}
+
+#[test]
+fn a_lab_that_stands_still_makes_no_front_silent() {
+    let (client, front, lab) = three();
+    for home in [&client, &front] {
+        home.grid(["config", "set", "peer_timeout", "1s"]).ok();
+        home.grid(["dispatcher", "stop"]);
+    }
+    let id = client.submit(["-H", "--", "true"]);
+    let mut all: Vec<Pid> = lab.processes().into_iter().filter_map(Pid::from_raw).collect();
+    all.retain(|pid| kill_process(*pid, Signal::STOP).is_ok());
+    assert!(!all.is_empty());
+    let shown = client.show(&id);
+    assert!(shown["reason"].as_str().unwrap().contains("no answer from lab-x"), "{shown}");
+    let members = client.grid(["distributor", "list"]).ok();
+    for pid in all {
+        let _ = kill_process(pid, Signal::CONT);
+    }
+    assert!(!members.contains("SILENT"), "the front has answered: {members}");
+    client.grid(["release", &id]).ok();
+    client.grid(["wait", &id]).ok();
 }
