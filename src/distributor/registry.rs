@@ -11,6 +11,7 @@ use crate::protocol::distributor::{Answer, Question, Report};
 use crate::store::reports::{Received, Registration};
 use crate::store::{Durability, Store, StoreError, Tx, View};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 /// At most one transfer to each first tier in this time.
@@ -91,6 +92,15 @@ struct Going {
     others: Vec<Endpoint>,
 }
 
+/// How this home is reached. A path is that of a home: one that was restored, or moved, lies elsewhere than it did when it registered.
+fn as_it_lies(offers: &Endpoint, home: &Path) -> Endpoint {
+    let real = |path: &Path| path.canonicalize().ok();
+    match offers {
+        Endpoint::Path(path) if real(path).is_none() || real(path) != real(home) => Endpoint::Path(home.to_owned()),
+        other => other.clone(),
+    }
+}
+
 /// Sends what is due, or all of it, for this reason.
 pub fn send_due(store: &mut Store, peers: &mut dyn Peers, why: &str, all: bool) -> Result<Vec<Told>, TierError> {
     let now = Timestamp::now();
@@ -107,7 +117,8 @@ pub fn send_due(store: &mut Store, peers: &mut dyn Peers, why: &str, all: bool) 
                 next
             }
         };
-        let question = Question::Register { offers: registration.offers.clone(), report: report.clone() };
+        let offers = as_it_lies(&registration.offers, store.home().dir());
+        let question = Question::Register { offers, report: report.clone() };
         let (error, remark) = said(peers.ask(&registration.endpoint, &question, &mut silently));
         let text = serde_json::to_string(&report).unwrap_or_default();
         store.write(Durability::Normal, |tx| {

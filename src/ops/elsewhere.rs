@@ -90,16 +90,22 @@ pub fn verb(
     };
     let question = Question::Task { owner: home, user: None, uuid: away.uuid, verb };
     match ask(grid, home, &away.asked, &question, each) {
-        Ok(Answer::Unknown(_)) => Err(OpsError::Refused(format!(
-            "task {}: its home does not know it any more: it was removed there, or that home was set back",
-            away.task
-        ))),
+        Ok(Answer::Unknown(_)) => Err(gone(grid, away)?),
         Ok(answer) => Ok(answer),
         Err(error) => {
             unheard(grid, &[away.task])?;
             Err(OpsError::Refused(format!("task {}: no answer from where it is: {error}", away.task)))
         }
     }
+}
+
+/// Its home was reached and does not know the task: that is kept with it, until it is heard of again.
+fn gone(grid: &mut Grid, away: &Away) -> Result<OpsError, OpsError> {
+    let task = away.task;
+    let why = "its home does not know it any more: it was removed there, or that home was set back";
+    let reason = format!("{why}; `grid cancel --forget {task}` gives it up");
+    grid.store.write(Durability::Normal, |tx| tx.set_away_reason(task, &reason))?;
+    Ok(OpsError::Refused(format!("task {task}: {reason}")))
 }
 
 /// A report of the owner, as this home's own would be.
@@ -124,7 +130,12 @@ pub fn refresh(grid: &mut Grid, tasks: &[Away]) -> Result<(), OpsError> {
             let uuids = batch.iter().map(|t| t.uuid).collect();
             let question = Question::States { owner, user: None, uuids };
             match ask(grid, owner, &asked, &question, &mut silently) {
-                Ok(Answer::States(all)) => hear(grid, &all)?,
+                Ok(Answer::States(all)) => {
+                    hear(grid, &all)?;
+                    for unknown in batch.iter().filter(|away| !all.iter().any(|said| said.uuid == away.uuid)) {
+                        gone(grid, unknown)?;
+                    }
+                }
                 _ => unheard(grid, &batch.iter().map(|t| t.task).collect::<Vec<_>>())?,
             }
         }
@@ -132,15 +143,26 @@ pub fn refresh(grid: &mut Grid, tasks: &[Away]) -> Result<(), OpsError> {
     Ok(())
 }
 
+/// What came of a watch.
+#[derive(Debug)]
+pub enum Watched {
+    Heard,
+    /// Nobody told anything: asked again later.
+    Silent,
+    /// Nothing will ever be told.
+    Gone(OpsError),
+}
+
 /// Waits until the first of these has ended, as far as its owner tells; then all of them are as fresh.
-pub fn watch(grid: &mut Grid, first: &Away, others: &[Away]) -> Result<(), OpsError> {
-    let Held::By { home, .. } = first.held else { return Ok(()) };
+pub fn watch(grid: &mut Grid, first: &Away, others: &[Away]) -> Result<Watched, OpsError> {
+    let Held::By { home, .. } = first.held else { return Ok(Watched::Heard) };
     let same = |task: &&Away| matches!(task.held, Held::By { home: h, .. } if h == home) && task.task != first.task;
     let uuids = std::iter::once(first).chain(others.iter().filter(same)).map(|t| t.uuid).take(BATCH).collect();
     let question = Question::Watch { owner: home, user: None, uuids };
-    match ask(grid, home, &first.asked, &question, &mut silently)? {
-        Answer::States(all) => hear(grid, &all),
-        other => Err(OpsError::Refused(crate::distributor::across::words_of(other))),
+    match ask(grid, home, &first.asked, &question, &mut silently) {
+        Ok(Answer::States(all)) => hear(grid, &all).map(|()| Watched::Heard),
+        Ok(Answer::Unknown(_)) => Ok(Watched::Gone(gone(grid, first)?)),
+        Ok(_) | Err(_) => Ok(Watched::Silent),
     }
 }
 

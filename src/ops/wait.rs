@@ -1,5 +1,6 @@
 //! `grid wait`: until tasks have ended.
 
+use super::elsewhere::Watched;
 use super::report::{Ended, Waited};
 use super::selecting::Chosen;
 use super::{Grid, OpsError, dispatcher, elsewhere, files_elsewhere, member_state, shell_code};
@@ -116,8 +117,11 @@ fn wait_elsewhere(
                     let others = what.iter().filter(|other| other.index.is_none());
                     let others = others.map(|other| elsewhere::away(grid, *other)).collect::<Result<Vec<_>, _>>()?;
                     let others: Vec<Away> = others.into_iter().flatten().collect();
-                    if elsewhere::watch(grid, &away, &others).is_ok() {
-                        continue;
+                    match elsewhere::watch(grid, &away, &others)? {
+                        Watched::Heard => continue,
+                        Watched::Silent => {}
+                        // As with the end of a task of which nobody knows how it came: no code of the task.
+                        Watched::Gone(error) => return Err(OpsError::Grid(error.to_string())),
                     }
                 }
             }

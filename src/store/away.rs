@@ -184,6 +184,12 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Why nothing is heard of it; replaced by what is heard next.
+    pub fn set_away_reason(&self, task: TaskId, reason: &str) -> Result<()> {
+        self.run("UPDATE task SET reason = ?2 WHERE id = ?1 AND reason IS NOT ?2", (task, reason))?;
+        Ok(())
+    }
+
     /// The owner is to be told to cancel it; None: it was told.
     pub fn cancel_away(&self, task: TaskId, grace: Option<Duration>) -> Result<()> {
         let grace = grace.map(|g| u64::try_from(g.as_millis()).unwrap_or(u64::MAX));

@@ -105,3 +105,26 @@ fn a_lab_that_stands_still_makes_no_front_silent() {
     client.grid(["release", &id]).ok();
     client.grid(["wait", &id]).ok();
 }
+
+#[test]
+fn a_home_restored_elsewhere_is_found_there_and_says_what_it_does_not_know() {
+    let (client, front, lab) = three();
+    lab.grid(["distributor", "register", "--as", "lab-x", "--with", front.home().to_str().unwrap()]).ok();
+    lab.grid(["backup", "copy.db"]).ok();
+    let id = client.submit(["-H", "--", "true"]);
+    for home in [&client, &front, &lab] {
+        home.grid(["dispatcher", "stop"]);
+    }
+    std::fs::rename(lab.home(), lab.home().with_extension("lost")).unwrap();
+    let new = lab.file("restored").display().to_string();
+    lab.sh(&format!("GRID_HOME={new} grid restore copy.db")).expect(0);
+    front.grid(["distributor", "allow", "lab-x", "--endpoint", &new]).ok();
+    // What it says of itself is where it lies now.
+    lab.sh(&format!("GRID_HOME={new} grid distributor push")).expect(0);
+    let endpoint = || front.grid(["distributor", "show", "lab-x", "--json"]).json()["attributes"]["endpoint"].clone();
+    assert_eq!(endpoint()["value"], json!(new));
+    let shown = client.show(&id);
+    assert!(shown["reason"].as_str().unwrap().contains("does not know it any more"), "{shown}");
+    client.grid(["wait", &id]).expect(125).says(&["does not know it any more", "grid cancel --forget 1"]);
+    client.grid(["cancel", "--forget", &id]).expect(0);
+}
