@@ -229,6 +229,8 @@ impl Agent {
             .arg0("grid")
             .arg("supervise")
             .arg(&dir)
+            .arg("--files")
+            .arg(open_files::given().to_string())
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir("/")
@@ -236,10 +238,7 @@ impl Agent {
             .stdout(Stdio::piped())
             .stderr(journal)
             .spawn();
-        let made = spawned.and_then(|child| {
-            open_files::pass_on(&child);
-            Ok((opened?, Supervisor::new(run, child)?))
-        });
+        let made = spawned.and_then(|child| Ok((opened?, Supervisor::new(run, child)?)));
         let (opened, supervisor) = made.map_err(|error| {
             let _ = std::fs::remove_dir_all(&dir);
             Refusal::Supervisor { error: format!("no supervisor could be started: {error}") }

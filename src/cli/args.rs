@@ -111,7 +111,7 @@ pub enum Command {
     #[command(hide = true)]
     Agent(Agent),
     #[command(hide = true)]
-    Supervise { dir: PathBuf },
+    Supervise(Supervise),
     #[command(hide = true)]
     Serve(Serve),
 }
@@ -140,6 +140,18 @@ pub struct Agent {
     pub link: Option<crate::model::ssh::LinkKey>,
     #[arg(long, requires = "link")]
     pub dir: Option<PathBuf>,
+    /// So many open files tasks are given.
+    #[arg(long)]
+    pub files: Option<u64>,
+}
+
+/// One run's supervisor.
+#[derive(Debug, ClapArgs)]
+pub struct Supervise {
+    pub dir: PathBuf,
+    /// So many open files its tasks are given.
+    #[arg(long)]
+    pub files: Option<u64>,
 }
 
 const BACKUP_HELP: &str = "\

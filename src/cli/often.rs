@@ -1,11 +1,10 @@
 //! The verbs that scripts and agents call thousands of times are parsed by themselves: making all the others known to
 //! clap takes longer than all the rest of a submit's client.
 
-use super::args::{Command, tasks};
+use super::args::{self, Command, tasks};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
 use std::mem::ManuallyDrop;
-use std::path::PathBuf;
 
 /// `grid` with one verb.
 #[derive(Debug, Parser)]
@@ -27,7 +26,7 @@ enum Run {
 
 #[derive(Debug, Subcommand)]
 enum Supervise {
-    Supervise { dir: PathBuf },
+    Supervise(args::Supervise),
 }
 
 /// The command, if it is one of these and nothing is wrong with it: complaints and help are those of the whole program.
@@ -35,7 +34,7 @@ pub fn parse(words: &[OsString]) -> Option<Command> {
     match words.get(1)?.to_str()? {
         "submit" => only(words).map(|Submit::Submit(submit)| Command::Submit(submit)),
         "run" => only(words).map(|Run::Run(run)| Command::Run(run)),
-        "supervise" => only(words).map(|Supervise::Supervise { dir }| Command::Supervise { dir }),
+        "supervise" => only(words).map(|Supervise::Supervise(supervise)| Command::Supervise(supervise)),
         _ => None,
     }
 }

@@ -73,7 +73,7 @@ fn a_verb_parsed_by_itself_is_parsed_as_in_the_whole() {
         "grid submit --wait --parsable -e err.txt ls -l",
         "grid run -- make -j4",
         "grid run --dir --fetch out --user ann make",
-        "grid supervise /tmp/x",
+        "grid supervise /tmp/x --files 1024",
     ] {
         let words: Vec<OsString> = line.split(' ').map(Into::into).collect();
         let alone = super::often::parse(&words).map(|command| format!("{command:?}"));

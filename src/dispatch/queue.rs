@@ -79,10 +79,11 @@ impl Queue {
         }
     }
 
-    /// The blocked class that stands first of those to be asked about servers that changed.
+    /// The blocked class that stands first of those to be asked about servers that changed, and before all that is ready.
     pub fn next_freed(&mut self) -> Option<Freed> {
+        let ready = self.ready.first_key_value().map(|(key, _)| *key);
         let next = self.blocked.iter_mut().filter_map(|(distributor, blocked)| {
-            let (key, servers) = blocked.rounds.next(&blocked.keys)?;
+            let (key, servers) = blocked.rounds.next(&blocked.keys, ready)?;
             Some(Freed { key, distributor: *distributor, servers })
         });
         next.min_by_key(|freed| freed.key)
@@ -192,6 +193,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_ready_passes_nobody_who_stands_before_it_and_is_asked() {
+        let mut queue = blocked();
+        // The first round has come to the last class, whose turn it is now and then; a server that frees begins another one.
+        queue.free(TIER, ServerId(1));
+        assert_eq!(ask(&mut queue), Some((1, vec![1])));
+        assert_eq!(ask(&mut queue), Some((2, vec![1])));
+        queue.ready(ClassId(9), 0, TaskId(2), TIER);
+        for server in 2..20 {
+            queue.free(TIER, ServerId(server));
+            assert_eq!(
+                ask(&mut queue).map(|(class, _)| class),
+                Some(1),
+                "it stands before what is ready, others do not"
+            );
+        }
+        assert_eq!(ask(&mut queue), Some((2, (2..20).collect())), "rounds that came equally far are one");
+        assert_eq!(ask(&mut queue), None, "the third one stands behind");
+    }
+
+    #[test]
     fn a_server_that_is_full_is_asked_about_no_more() {
         let mut queue = blocked();
         queue.free(TIER, ServerId(1));
@@ -212,6 +233,9 @@ mod tests {
         let freed = queue.next_freed().unwrap();
         queue.unblock(&freed);
         assert_eq!(queue.first().map(|(key, _)| key.2), Some(ClassId(2)));
+        // It is placed; nobody behind it was asked before.
+        assert_eq!(ask(&mut queue), None);
+        queue.forget(ClassId(2));
         assert_eq!(ask(&mut queue), Some((3, vec![1])));
     }
 }

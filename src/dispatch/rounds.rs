@@ -11,7 +11,7 @@ use std::rc::Rc;
 #[derive(Debug, Default)]
 pub struct Rounds {
     rounds: Vec<Round>,
-    /// The round that asks next.
+    /// The round that asked last.
     at: usize,
     /// How many were asked.
     asked: u32,
@@ -35,7 +35,19 @@ impl Rounds {
             Some(round) => {
                 Rc::make_mut(&mut round.servers).insert(server);
             }
-            None => self.rounds.push(Round { servers: Rc::new(BTreeSet::from([server])), upto: None }),
+            None => {
+                self.join_last();
+                self.rounds.push(Round { servers: Rc::new(BTreeSet::from([server])), upto: None });
+            }
+        }
+    }
+
+    /// The last two go together where they have come equally far: where changes never cease, there are no more rounds than classes.
+    fn join_last(&mut self) {
+        let [.., before, last] = &mut self.rounds[..] else { return };
+        if before.upto == last.upto {
+            Rc::make_mut(&mut before.servers).extend(last.servers.iter().copied());
+            self.rounds.pop();
         }
     }
 
@@ -49,24 +61,32 @@ impl Rounds {
         });
     }
 
-    /// Who is asked next, and about which servers.
-    pub fn next(&mut self, blocked: &BTreeSet<Key>) -> Option<(Key, Rc<BTreeSet<ServerId>>)> {
+    /// Who is asked next, and about which servers: a class that stands before this place in the order, where one is given.
+    pub fn next(&mut self, blocked: &BTreeSet<Key>, before: Option<Key>) -> Option<(Key, Rc<BTreeSet<ServerId>>)> {
+        let behind = |round: &Round| {
+            let from = round.upto.map_or(Bound::Unbounded, Bound::Excluded);
+            blocked.range((from, Bound::Unbounded)).next().copied()
+        };
+        let stands_before = |key: Key| before.is_none_or(|place| key < place);
+        // Whoever came as far as the end has asked everybody.
+        while self.rounds.first().is_some_and(|farthest| behind(farthest).is_none()) {
+            self.rounds.remove(0);
+        }
+        let its_turn = self.asked % FOR_THE_FARTHEST == FOR_THE_FARTHEST - 1;
+        if its_turn && let Some(key) = behind(self.rounds.first()?).filter(|key| stands_before(*key)) {
+            self.at = 0;
+            return Some((key, Rc::clone(&self.rounds[0].servers)));
+        }
         loop {
             let newest = self.rounds.len().checked_sub(1)?;
-            self.at = if self.asked % FOR_THE_FARTHEST == FOR_THE_FARTHEST - 1 { 0 } else { newest };
-            let round = &self.rounds[self.at];
-            let behind = round.upto.map_or(Bound::Unbounded, Bound::Excluded);
-            let Some(key) = blocked.range((behind, Bound::Unbounded)).next().copied() else {
-                // It is over, and so are those that have come as far at least.
-                self.rounds.drain(..=self.at);
-                continue;
+            let key = behind(&self.rounds[newest])?;
+            let caught_up = newest.checked_sub(1).filter(|before| self.rounds[*before].upto < Some(key));
+            let Some(before) = caught_up else {
+                self.at = newest;
+                return stands_before(key).then(|| (key, Rc::clone(&self.rounds[newest].servers)));
             };
-            let caught_up = self.at.checked_sub(1).filter(|before| self.rounds[*before].upto < Some(key));
-            let Some(before) = caught_up else { return Some((key, Rc::clone(&round.servers))) };
-            // From here on they go together.
-            if let Some(round) = self.rounds.pop() {
-                Rc::make_mut(&mut self.rounds[before].servers).extend(round.servers.iter().copied());
-            }
+            self.rounds[newest].upto = self.rounds[before].upto;
+            self.join_last();
         }
     }
 

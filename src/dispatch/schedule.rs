@@ -45,19 +45,16 @@ pub fn pass(
 ) -> Result<(), DispatchError> {
     let end = Instant::now() + SLICE;
     while Instant::now() <= end {
-        let ready = d.queue.first();
-        match d.queue.next_freed() {
-            Some(freed) if ready.is_none_or(|(first, _)| freed.key < first) => {
-                d.queue.asked(&freed);
-                if compile(d, tx, freed.key.2)? && fits_among(d, &freed) {
-                    d.queue.unblock(&freed);
-                    place(d, tx, ledger, outcome, freed.key, freed.distributor)?;
-                }
+        if let Some(freed) = d.queue.next_freed() {
+            d.queue.asked(&freed);
+            if compile(d, tx, freed.key.2)? && fits_among(d, &freed) {
+                d.queue.unblock(&freed);
+                place(d, tx, ledger, outcome, freed.key, freed.distributor)?;
             }
-            _ => match ready {
-                Some((key, distributor)) => place(d, tx, ledger, outcome, key, distributor)?,
-                None => break,
-            },
+        } else if let Some((key, distributor)) = d.queue.first() {
+            place(d, tx, ledger, outcome, key, distributor)?;
+        } else {
+            break;
         }
     }
     Ok(())

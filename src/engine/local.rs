@@ -2,6 +2,7 @@
 
 use super::Engine;
 use crate::link::{Link, LinkError};
+use crate::model::open_files;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
@@ -20,6 +21,7 @@ impl Engine for Local {
     fn open(&self) -> Result<Link, LinkError> {
         let mut command = Command::new("/proc/self/exe");
         command.arg0("grid").arg("agent").arg("--spool").arg(&self.spool).current_dir("/");
+        command.arg("--files").arg(open_files::given().to_string());
         let log = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.log);
         command.stderr(log.map_or_else(|_| Stdio::null(), Stdio::from));
         Ok(Link::open(command)?)

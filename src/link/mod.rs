@@ -3,7 +3,6 @@
 pub mod bootstrap;
 pub mod trouble;
 
-use crate::model::open_files;
 use crate::protocol::agent::MAGIC;
 use crate::protocol::frame::{FrameError, Inbox, Outbox};
 use bootstrap::{Bootstrap, find};
@@ -97,7 +96,6 @@ impl Link {
         magic: &'static [u8],
     ) -> io::Result<Self> {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        open_files::pass_on(&child);
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::Error::other("a piped child has no pipes"));
         };

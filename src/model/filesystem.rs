@@ -1,4 +1,4 @@
-//! Which file systems are another host's: locks and shared memory of a database are not safe there.
+//! Which file systems are another host's (locks and shared memory of a database are not safe there), and which are full.
 
 use rustix::fs::statfs;
 use std::path::Path;
@@ -34,6 +34,12 @@ pub fn network_fs(path: &Path) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+/// Is there room for anything at all? What can't be asked has some.
+pub fn has_room(path: &Path) -> bool {
+    const A_LITTLE: u64 = 64 << 10;
+    rustix::fs::statvfs(path).map_or(true, |stat| stat.f_bavail * stat.f_frsize >= A_LITTLE)
 }
 
 /// The type of the mount that a path lies on: the last one in the table with the longest mount point above it (proc(5)).

@@ -1,30 +1,40 @@
-//! How many files a process may have open. A dispatcher needs some for every link, an agent for every run: each takes what it
-//! may have, and what it starts is given what itself was given.
+//! How many files a process may have open. A dispatcher needs some for every link, an agent for every run: each takes what it may
+//! have, and hands down how many it was given, so that tasks do not see that we took more.
 
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
-use std::process::Child;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::OnceLock;
 
 /// More is never needed, and some programs close all that they may have.
 const MOST: u64 = 65_536;
 
-static GIVEN: OnceLock<Rlimit> = OnceLock::new();
+static GIVEN: OnceLock<u64> = OnceLock::new();
+
+/// Whoever started this process was given so many.
+pub fn handed_down(files: u64) {
+    let _ = GIVEN.set(files);
+}
+
+/// How many whoever began all this was given.
+pub fn given() -> u64 {
+    *GIVEN.get_or_init(|| getrlimit(Resource::Nofile).current.unwrap_or(MOST))
+}
 
 /// Takes as many as this process may have.
 pub fn raise() {
-    let given = getrlimit(Resource::Nofile);
-    let wanted = given.maximum.unwrap_or(MOST).min(MOST);
-    let more = given.current.is_some_and(|current| current < wanted);
-    if more && setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..given }).is_ok() {
-        let _ = GIVEN.set(given);
+    given();
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.unwrap_or(MOST).min(MOST);
+    if limit.current.is_some_and(|current| current < wanted) {
+        // With fewer it works as well, for fewer runs.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limit });
     }
 }
 
-/// A child has what this process was given: tasks must not see that we took more.
-pub fn pass_on(child: &Child) {
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    if let (Some(given), Some(pid)) = (GIVEN.get(), pid) {
-        // It has ended already: then it needs none.
-        let _ = prlimit(Some(pid), Resource::Nofile, *given);
-    }
+/// Keeps to so many from here on, and with it what is started.
+pub fn keep_to(files: u64) {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit { current: Some(limit.maximum.map_or(files, |most| files.min(most))), ..limit },
+    );
 }

@@ -17,7 +17,7 @@ use crate::protocol::distributor::{Answer, Question, ServerOrder, Snapshot, Verb
 use crate::store::away::{Away, Held};
 use crate::store::{Durability, View};
 use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Is this task held by another home, or by nobody for certain yet?
 pub fn away(grid: &Grid, what: Chosen) -> Result<Option<Away>, OpsError> {
@@ -90,7 +90,10 @@ pub fn verb(
     };
     let question = Question::Task { owner: home, user: None, uuid: away.uuid, verb };
     match ask(grid, home, &away.asked, &question, each) {
-        Ok(Answer::Unknown(_)) => Err(gone(grid, away)?),
+        Ok(Answer::Unknown(_)) => {
+            gone(grid, &[away])?;
+            Err(OpsError::Refused(format!("task {}: {}", away.task, why_gone(away.task))))
+        }
         Ok(answer) => Ok(answer),
         Err(error) => {
             unheard(grid, &[away.task])?;
@@ -99,13 +102,20 @@ pub fn verb(
     }
 }
 
-/// Its home was reached and does not know the task: that is kept with it, until it is heard of again.
-fn gone(grid: &mut Grid, away: &Away) -> Result<OpsError, OpsError> {
-    let task = away.task;
-    let why = "its home does not know it any more: it was removed there, or that home was set back";
-    let reason = format!("{why}; `grid cancel --forget {task}` gives it up");
-    grid.store.write(Durability::Normal, |tx| tx.set_away_reason(task, &reason))?;
-    Ok(OpsError::Refused(format!("task {task}: {reason}")))
+/// Their home was reached and does not know these tasks: that is kept with them, until they are heard of again.
+fn gone(grid: &mut Grid, tasks: &[&Away]) -> Result<(), OpsError> {
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    grid.store.write(Durability::Normal, |tx| {
+        tasks.iter().try_for_each(|away| Ok(tx.set_away_reason(away.task, &why_gone(away.task))?))
+    })
+}
+
+fn why_gone(task: TaskId) -> String {
+    format!(
+        "its home does not know it any more: it was removed there, or that home was set back; `grid cancel --forget {task}` gives it up"
+    )
 }
 
 /// A report of the owner, as this home's own would be.
@@ -132,9 +142,9 @@ pub fn refresh(grid: &mut Grid, tasks: &[Away]) -> Result<(), OpsError> {
             match ask(grid, owner, &asked, &question, &mut silently) {
                 Ok(Answer::States(all)) => {
                     hear(grid, &all)?;
-                    for unknown in batch.iter().filter(|away| !all.iter().any(|said| said.uuid == away.uuid)) {
-                        gone(grid, unknown)?;
-                    }
+                    let said: BTreeSet<_> = all.iter().map(|said| said.uuid).collect();
+                    let unknown: Vec<&Away> = batch.iter().copied().filter(|t| !said.contains(&t.uuid)).collect();
+                    gone(grid, &unknown)?;
                 }
                 _ => unheard(grid, &batch.iter().map(|t| t.task).collect::<Vec<_>>())?,
             }
@@ -149,8 +159,8 @@ pub enum Watched {
     Heard,
     /// Nobody told anything: asked again later.
     Silent,
-    /// Nothing will ever be told.
-    Gone(OpsError),
+    /// Nothing will ever be told, and why.
+    Gone(String),
 }
 
 /// Waits until the first of these has ended, as far as its owner tells; then all of them are as fresh.
@@ -161,7 +171,10 @@ pub fn watch(grid: &mut Grid, first: &Away, others: &[Away]) -> Result<Watched, 
     let question = Question::Watch { owner: home, user: None, uuids };
     match ask(grid, home, &first.asked, &question, &mut silently) {
         Ok(Answer::States(all)) => hear(grid, &all).map(|()| Watched::Heard),
-        Ok(Answer::Unknown(_)) => Ok(Watched::Gone(gone(grid, first)?)),
+        Ok(Answer::Unknown(_)) => {
+            gone(grid, &[first])?;
+            Ok(Watched::Gone(why_gone(first.task)))
+        }
         Ok(_) | Err(_) => Ok(Watched::Silent),
     }
 }

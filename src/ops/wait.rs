@@ -121,7 +121,7 @@ fn wait_elsewhere(
                         Watched::Heard => continue,
                         Watched::Silent => {}
                         // As with the end of a task of which nobody knows how it came: no code of the task.
-                        Watched::Gone(error) => return Err(OpsError::Grid(error.to_string())),
+                        Watched::Gone(why) => return Err(OpsError::Grid(format!("task {chosen}: {why}"))),
                     }
                 }
             }

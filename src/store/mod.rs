@@ -36,6 +36,7 @@ pub mod users;
 
 pub use home::Home;
 
+use crate::model::filesystem::has_room;
 use crate::model::time::Timestamp;
 use gate::Gate;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
@@ -78,11 +79,7 @@ impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::ffi::ErrorCode;
         let path = PathBuf::from("grid.db");
-        let shared_memory =
-            error.sqlite_error().is_some_and(|e| e.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE);
         match error.sqlite_error_code() {
-            // The file of the shared memory could not grow: whoever comes to a full disk first has to make it.
-            Some(_) if shared_memory => Self::Full { path },
             Some(ErrorCode::DiskFull) => Self::Full { path },
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 Self::Corrupt { path, found: error.to_string() }
@@ -105,6 +102,13 @@ impl StoreError {
             Self::Full { path } if bare(&path) => Self::Full { path: home.database() },
             Self::Corrupt { path, found } if bare(&path) => Self::Corrupt { path: home.database(), found },
             Self::Unwritable { path, error } if bare(&path) => Self::Unwritable { path: home.database(), error },
+            // Not only a write fails for want of room: the file of the shared memory can't grow, nor a log be made anew.
+            Self::Sqlite(error)
+                if error.sqlite_error_code() == Some(rusqlite::ffi::ErrorCode::SystemIoFailure)
+                    && !has_room(home.dir()) =>
+            {
+                Self::Full { path: home.database() }
+            }
             other => other,
         }
     }

@@ -35,6 +35,7 @@ use super::caller;
 use super::exit::Code;
 use super::failure::Failure;
 use super::output::Out;
+use crate::model::open_files;
 use crate::ops::{Grid, OpsError, dispatcher as process};
 
 /// Every command's result.
@@ -72,7 +73,7 @@ pub fn run(command: Command, out: &mut Out) -> Done {
         Command::Completions { shell } => shell::completions(shell, out),
         Command::Man { dir } => shell::man(dir.as_deref(), out),
         Command::Agent(args) => agent(args),
-        Command::Supervise { dir } => supervise(&dir),
+        Command::Supervise(args) => supervise(&args),
         Command::Serve(args) => serve::run(args),
     }
 }
@@ -102,6 +103,7 @@ fn open(out: &mut Out) -> Result<Grid, Failure> {
 fn agent(args: super::args::Agent) -> Done {
     use crate::agent::place::Place;
     use std::os::fd::AsFd;
+    args.files.iter().for_each(|files| open_files::handed_down(*files));
     let place = match (args.spool, args.link) {
         (Some(spool), _) => Place::At(spool),
         (None, Some(key)) => Place::OfLink { key, dir: args.dir },
@@ -117,8 +119,10 @@ fn agent(args: super::args::Agent) -> Done {
 }
 
 /// Becomes the supervisor of a run.
-fn supervise(dir: &std::path::Path) -> Done {
-    crate::agent::supervise::supervise(dir).map_err(|error| OpsError::Grid(format!("grid supervise: {error}")))?;
+fn supervise(args: &super::args::Supervise) -> Done {
+    args.files.iter().for_each(|files| open_files::keep_to(*files));
+    crate::agent::supervise::supervise(&args.dir)
+        .map_err(|error| OpsError::Grid(format!("grid supervise: {error}")))?;
     Ok(Code::OK)
 }
 

@@ -2,6 +2,7 @@
 
 use crate::support::small::Small;
 use crate::support::{Grid, process, skipped};
+use grid::store::{Home, StoreError};
 use rusqlite::Connection;
 use std::path::PathBuf;
 use std::process::Command;
@@ -42,6 +43,26 @@ fn a_full_disk_is_told_and_nothing_is_lost() {
     grid.grid(["wait", &id]).expect(3);
     grid.grid(["run", "--", "true"]).ok();
     assert_eq!((grid.tasks(), grid.number("SELECT count(*) FROM member WHERE state = 'LOST'")), (3, 0));
+}
+
+#[test]
+fn a_full_disk_is_told_by_whoever_opens_the_home_first() {
+    let Some((grid, small)) = on_small("a full disk, nobody at work", "1500k") else { return };
+    grid.grid(["run", "--", "true"]).ok();
+    grid.grid(["dispatcher", "stop"]).ok();
+    process::until("nobody has it open", || grid.processes().is_empty());
+    let ballast = small.fill();
+    grid.grid(["submit", "--", "true"]).expect(1).says(&["the disk is full"]);
+    // SQLite has other words for it, where it is not a write that fails.
+    let failed = || {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR_SHMSIZE);
+        StoreError::from(rusqlite::Error::SqliteFailure(code, None)).at(&Home::at(grid.home())).to_string()
+    };
+    assert!(failed().contains("the disk is full"), "{}", failed());
+    std::fs::remove_file(ballast).unwrap();
+    assert!(!failed().contains("the disk is full"), "{}", failed());
+    grid.grid(["run", "--", "true"]).ok();
+    assert_eq!(grid.tasks(), 2);
 }
 
 #[test]
