@@ -274,7 +274,7 @@ impl Dispatcher {
                     tx.record_down(server, &error, Timestamp::now())?;
                     tx.trace(known.task, Timestamp::now(), &format!("not started: {error}"))?;
                 }
-                self.read_by(route, Instant::now() + Duration::from_secs(3));
+                self.rest(route);
             }
         }
         Ok(())

@@ -71,6 +71,8 @@ pub struct Slot {
     pub probing: Option<(Timestamp, Instant)>,
     /// When the next one is to be asked for.
     pub read_at: Option<Instant>,
+    /// It could not start a task, whatever its readings say: nobody needs another one before that.
+    pub rests_until: Instant,
     /// When the agent said something last.
     said: Timestamp,
 }
@@ -116,6 +118,7 @@ impl Slot {
             wanted_until: now,
             probing: None,
             read_at: None,
+            rests_until: now,
             said: Timestamp(0),
         }
     }

@@ -17,13 +17,24 @@ const PAUSE: Duration = Duration::from_secs(2);
 const BLOCKED: Duration = Duration::from_secs(4);
 /// A link that waiting tasks may have use for is kept trying so long, unless they are looked at again.
 const WANTED: Duration = Duration::from_secs(10);
+/// How long a host that can't start anything is left alone: its disk is full, say.
+const REST: Duration = Duration::from_secs(3);
 /// Of many blocked classes these are looked at.
 const CLASSES: usize = 64;
 
 impl Dispatcher {
+    /// The host behind a link can't start a task, though it can be read: it is left alone for a while.
+    pub(super) fn rest(&mut self, route: Route) {
+        if let Some(slot) = self.links.get_mut(&route) {
+            slot.rests_until = Instant::now() + REST;
+            slot.read_at = Some(slot.rests_until);
+        }
+    }
+
     /// The host behind a link is to be read by then.
     pub(super) fn read_by(&mut self, route: Route, at: Instant) {
         if let Some(slot) = self.links.get_mut(&route) {
+            let at = at.max(slot.rests_until);
             slot.read_at = Some(slot.read_at.map_or(at, |known| known.min(at)));
         }
     }
@@ -45,8 +56,10 @@ impl Dispatcher {
         }
         for (server, since) in self.callers.probes() {
             if let Some(route) = self.route_to(server)
-                && self.links.get(&route).is_some_and(|slot| slot.read_since(since))
+                && let Some(slot) = self.links.get_mut(&route).filter(|slot| slot.read_since(since))
             {
+                // Somebody who knows more than we do asks.
+                slot.rests_until = now;
                 self.read_by(route, now);
             }
         }

@@ -1,6 +1,6 @@
 //! Where tasks are put: no place is given twice, no server is asked that can't.
 
-use crate::support::Grid;
+use crate::support::{Grid, process};
 
 #[test]
 fn a_running_dispatcher_sees_what_a_submit_took() {
@@ -61,4 +61,19 @@ fn a_task_that_waits_for_another_server_does_not_hold_up_its_equals() {
     assert_eq!(grid.state(&waits), "PENDING");
     grid.grid(["server", "resume", "other"]).ok();
     grid.grid(["wait", &waits]).expect(125);
+}
+
+#[test]
+fn what_was_said_of_a_class_before_is_not_said_of_its_next_array() {
+    let grid = Grid::new();
+    let array = || grid.grid(["submit", "--json", "-a", "1-2", "--", "true"]).json();
+    grid.grid(["server", "drain", "local", "--reason", "moving"]).ok();
+    let first = array();
+    assert_eq!(first["state"], "PENDING", "{first}");
+    process::until("it is said why", || grid.show("1")["reason"].to_string().contains("moving"));
+    grid.grid(["cancel", "--wait", "1"]).ok();
+    grid.grid(["server", "resume", "local"]).ok();
+    let second = array();
+    assert!(second["reason"].is_null(), "{second}");
+    grid.grid(["wait", "2"]).ok();
 }

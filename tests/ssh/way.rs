@@ -156,14 +156,16 @@ fn what_is_installed_is_whole_and_ours_and_goes_when_nobody_uses_it() {
 
 #[test]
 fn a_session_whose_ssh_does_not_work_cuts_nobody_off() {
-    let Some(rig) = Rig::up(1) else { return };
+    let Some(rig) = Rig::up(2) else { return };
     let head = rig.at("head");
-    head.grid(["server", "add", "h1", "--ssh", "h1"]).ok();
+    for name in ["h1", "h2"] {
+        head.grid(["server", "add", name, "--ssh", name]).ok();
+    }
     for broken in ["ssh -F /nonexistent", "no-such-ssh"] {
         head.grid(["dispatcher", "stop"]).expect(0);
-        // It brings its session to the dispatcher that it starts.
-        let bad = format!("GRID_SSH_COMMAND='{broken}' grid submit -w h1 -- true");
-        head.sh(&bad).expect(0);
-        assert_eq!(head.grid(["run", "-w", "h1", "--", "uname", "-n"]).ok(), "h1", "{broken}");
+        head.grid(["run", "-w", "h1", "--", "true"]).ok();
+        // Somebody only looks; the link to h2 is opened after that.
+        head.sh(&format!("GRID_SSH_COMMAND='{broken}' grid status")).expect(0);
+        assert_eq!(head.grid(["run", "-w", "h2", "--", "uname", "-n"]).ok(), "h2", "{broken}");
     }
 }

@@ -113,6 +113,11 @@ fn a_task_outlives_dispatcher_and_agent() {
         let_go(&grid);
         grid.grid(["wait", &id]).expect(5);
         assert_eq!(grid.grid(["logs", &id]).ok(), "gone", "{shot:?}");
+        let shown = grid.show(&id);
+        assert_eq!(
+            shown["ended_at"], shown["attempts"][0]["ended_at"],
+            "it ended when it did, not when it was heard: {shown}"
+        );
         assert_eq!(grid.lines("marks"), ["begun"], "{shot:?}");
     }
 }

@@ -24,6 +24,12 @@ fn full(shot: bool) {
             let why = lab.grid.grid(["explain", &waits]).ok();
             why.contains("No space left")
         });
+        // Three seconds apart: the disk does not empty itself in between.
+        let begun = std::time::Instant::now();
+        let tries = || lab.told(&waits).matches("not started").count();
+        let before = tries();
+        process::until("it was tried twice more", || tries() >= before + 2);
+        assert!(begun.elapsed() >= std::time::Duration::from_secs(2), "tried without a pause: {}", lab.told(&waits));
         tell(&format!("| {what} | dispatcher shot: {shot} | {} |", lab.told(&waits).replace('\n', "; ")));
         if shot {
             lab.shoot_dispatcher();
