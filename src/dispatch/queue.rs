@@ -115,6 +115,11 @@ impl Queue {
         self.keys.get(&class).map(|(key, _)| *key)
     }
 
+    /// The distributor of a class, if it waits.
+    pub fn distributor(&self, class: ClassId) -> Option<DistributorId> {
+        self.keys.get(&class).map(|(_, distributor)| *distributor)
+    }
+
     /// The place of a class and its distributor, if it is blocked.
     pub fn blocked_at(&self, class: ClassId) -> Option<(Key, DistributorId)> {
         let (key, distributor) = *self.keys.get(&class)?;

@@ -17,6 +17,7 @@ use crate::store::ledger::Ledger;
 use crate::store::placing::Placing;
 use crate::store::trace::NoteId;
 use crate::store::{StoreError, Tx};
+use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
 /// A class made ready for the matcher.
@@ -141,7 +142,7 @@ fn place(
     };
     let Some(needs) = d.compiled.get(&class).map(|c| c.query.needs()) else { return Ok(()) };
     let verdict = verdict(d, tx, class, distributor, head.task)?;
-    let lane = tx.new_lane()?;
+    let lane = d.new_lane(tx)?;
     tx.take(choice.place.server, choice.place.host, needs)?;
     d.fleets.book(choice.place, needs, Booking::Take);
     let window = d.lanes.window(class);
@@ -159,7 +160,7 @@ fn place(
             d.queue.full(distributor, server);
         }
     }
-    d.requeue(tx, key)
+    Ok(d.requeue(tx, key)?)
 }
 
 /// Claims members for a lane and makes the orders. Gives their number.
@@ -339,13 +340,27 @@ pub fn compile(d: &mut Dispatcher, tx: &Tx<'_>, id: ClassId) -> Result<bool, Sto
 }
 
 impl Dispatcher {
+    /// A new lane. Numbers are taken ahead, many with one write; those that are left when the dispatcher ends are nobody's.
+    fn new_lane(&mut self, tx: &Tx<'_>) -> Result<LaneId, StoreError> {
+        const AHEAD: u32 = 64;
+        if self.lane_numbers.is_empty() {
+            self.lane_numbers = tx.new_lanes(AHEAD)?;
+        }
+        let number = self.lane_numbers.start;
+        self.lane_numbers.start += 1;
+        Ok(LaneId(number))
+    }
+
     /// A class's place in the queue after some of it was placed.
-    fn requeue(&mut self, tx: &Tx<'_>, key: Key) -> Result<(), DispatchError> {
-        let class = key.2;
+    fn requeue(&mut self, tx: &Tx<'_>, key: Key) -> Result<(), StoreError> {
+        let (Reverse(priority), before, class) = key;
+        let Some(distributor) = self.queue.distributor(class) else { return Ok(()) };
         match tx.head(class, TaskId(0))? {
             // Blocked stays blocked: only room was used up.
-            Some(head) if head.task == key.1 => Ok(()),
-            _ => Ok(self.look_at_class(tx, class)?),
+            Some(head) if head.task == before => {}
+            Some(head) => self.queue.ready(class, priority, head.task, distributor),
+            None => self.queue.forget(class),
         }
+        Ok(())
     }
 }

@@ -30,6 +30,7 @@ use crate::store::{Durability, Home, Log, Store, StoreError, View};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
@@ -93,6 +94,8 @@ pub struct Dispatcher {
     pub(super) judged: HashMap<ClassId, (Instant, NoteId)>,
     /// Verdicts of servers that may still be kept.
     pub(super) verdicts_left: usize,
+    /// Numbers of lanes that are reserved and not given out yet.
+    pub(super) lane_numbers: Range<i64>,
     /// When the write-ahead log was moved last.
     pub(super) log_moved: Option<Instant>,
     pub(super) to_explain: ToExplain,
@@ -211,6 +214,7 @@ pub(super) fn begin(home: &Home, desk: Box<dyn Desk>) -> Result<Option<Begun>, D
         began_at: Timestamp::now(),
         judged: HashMap::new(),
         verdicts_left: schedule::VERDICTS_MAX,
+        lane_numbers: 0..0,
         log_moved: None,
         to_explain: ToExplain::default(),
         look_again: None,

@@ -4,6 +4,7 @@ use super::capacity::{self, Measured, Room};
 use super::columns::{ColumnId, Columns};
 use super::error::{ExpressionError, Role};
 use super::expression::Expression;
+use super::standing::Standing;
 use super::tree::{Path, Root};
 use crate::model::attribute::Value;
 use crate::model::id::{HostId, ServerId, TaskId};
@@ -23,6 +24,16 @@ pub enum Placement {
     Spread,
     /// The least idle that fits.
     Pack,
+}
+
+impl Placement {
+    /// How well so much idle computing power is placed; the higher the better.
+    pub(super) fn placed(self, idle_power: f64) -> f64 {
+        match self {
+            Self::Spread => idle_power,
+            Self::Pack => -idle_power,
+        }
+    }
 }
 
 /// Where a task is booked and where it runs.
@@ -78,6 +89,7 @@ pub struct Fleet {
     rows: HashMap<ServerId, usize>,
     hosts: HashMap<HostId, Vec<ServerId>>,
     groups: BTreeSet<ServerId>,
+    standing: Standing,
 }
 
 impl Fleet {
@@ -99,6 +111,7 @@ impl Fleet {
             rows: HashMap::new(),
             hosts: HashMap::new(),
             groups: BTreeSet::new(),
+            standing: Standing::default(),
         };
         let ids: Vec<ServerId> = servers.iter().map(|server| server.id).collect();
         for server in servers {
@@ -119,7 +132,20 @@ impl Fleet {
 
     /// What decides between equals from now on.
     pub fn place_by(&mut self, placement: Placement) {
-        self.placement = placement;
+        if self.placement != placement {
+            self.placement = placement;
+            (0..self.servers.len()).for_each(|row| self.refresh(row));
+        }
+    }
+
+    /// The rows that have a free slot, the best placed first, without groups.
+    pub(super) fn standing(&self) -> impl Iterator<Item = usize> {
+        self.standing.rows()
+    }
+
+    /// The rows of groups: how well one is placed depends on the member that fits.
+    pub(super) fn groups(&self) -> impl Iterator<Item = usize> {
+        self.groups.iter().filter_map(|id| self.row(*id))
     }
 
     /// From now on it is `now`, and readings of hosts that have to be reached are believed for so long.
@@ -301,6 +327,7 @@ impl Fleet {
     /// Takes a row's server out of everything that is derived.
     fn detach(&mut self, row: usize) {
         self.columns.clear(row);
+        self.standing.clear(row);
         let server = &self.servers[row];
         self.groups.remove(&server.id);
         if let Some(pool) = &server.pool
@@ -327,6 +354,11 @@ impl Fleet {
         hot.room = Room::of(server);
         hot.kept_for = server.kept_for;
         hot.idle_power = measured.idle_power(server, hot.room);
+        if hot.open && hot.room.slots > 0 && !hot.group {
+            self.standing.set(row, server, self.placement.placed(hot.idle_power));
+        } else {
+            self.standing.clear(row);
+        }
         if server.pool.is_none() {
             return;
         }

@@ -22,7 +22,7 @@ mod reason;
 mod relax;
 mod score;
 mod search;
-
+mod standing;
 mod tree;
 mod types;
 

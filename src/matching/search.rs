@@ -192,11 +192,7 @@ impl<'a> Asked<'a> {
 
     /// How well a row is placed by the server policy; the higher the better.
     pub(super) fn placed(&self, row: usize) -> f64 {
-        let power = self.fleet.hot[row].idle_power;
-        match self.fleet.placement {
-            super::index::Placement::Spread => power,
-            super::index::Placement::Pack => -power,
-        }
+        self.fleet.placement.placed(self.fleet.hot[row].idle_power)
     }
 
     /// Greater is what stands first by name.
@@ -227,7 +223,14 @@ pub(super) fn names(target: &Target, server: &Server) -> bool {
 impl Fleet {
     /// The best server that can start a task of this class now. A server kept for another task than `for_task` is not.
     pub fn best(&self, query: &Query, for_task: Option<TaskId>) -> Option<Choice> {
-        self.best_of(query, for_task, 0..self.servers.len())
+        let asked = Asked::new(self, query, for_task);
+        if asked.has_preferences() {
+            return asked.best_of(self.standing().chain(self.groups()));
+        }
+        // They stand in the order that counts: the first one that fits is the best, but for groups.
+        let first =
+            self.standing().find(|row| asked.takes(*row) && asked.targeted(*row) && asked.expressions_hold(*row));
+        asked.best_of(first.into_iter().chain(self.groups()))
     }
 
     /// How many servers can start a task of this class now.
@@ -244,36 +247,41 @@ impl Fleet {
         for_task: Option<TaskId>,
         servers: impl IntoIterator<Item = &'s ServerId>,
     ) -> Option<Choice> {
-        self.best_of(query, for_task, servers.into_iter().filter_map(|id| self.row(*id)))
+        Asked::new(self, query, for_task).best_of(servers.into_iter().filter_map(|id| self.row(*id)))
+    }
+}
+
+impl Asked<'_> {
+    /// Does more than the server policy rank the servers?
+    fn has_preferences(&self) -> bool {
+        self.prefer.is_some() || self.user_prefer.is_some()
     }
 
-    fn best_of(&self, query: &Query, for_task: Option<TaskId>, rows: impl Iterator<Item = usize>) -> Option<Choice> {
-        let asked = Asked::new(self, query, for_task);
+    fn best_of(&self, rows: impl Iterator<Item = usize>) -> Option<Choice> {
         let mut best: Option<(usize, usize, Rank)> = None;
         // The cheaper question first: without preferences the rank is at hand, and few rows rank above the best so far.
-        let ranked = asked.prefer.is_some() || asked.user_prefer.is_some();
         let slow = |bound: &Option<Bound<'_>>| bound.as_ref().is_some_and(|b| !b.tests.iter().all(Test::is_quick));
-        let quick = ranked && !slow(&asked.constraint) && !slow(&asked.user_constraint);
+        let quick = self.has_preferences() && !slow(&self.constraint) && !slow(&self.user_constraint);
         for row in rows {
-            let Some(host) = asked.host(row) else { continue };
-            if !asked.targeted(row) {
+            let Some(host) = self.host(row) else { continue };
+            if !self.targeted(row) {
                 continue;
             }
-            if quick && !asked.expressions_hold(row) {
+            if quick && !self.expressions_hold(row) {
                 continue;
             }
-            let rank = asked.rank(row, host);
+            let rank = self.rank(row, host);
             let better = match &best {
-                Some((other, _, best)) => rank.order(best).then_with(|| asked.by_name(row, *other)).is_gt(),
+                Some((other, _, best)) => rank.order(best).then_with(|| self.by_name(row, *other)).is_gt(),
                 None => true,
             };
-            if better && (quick || asked.expressions_hold(row)) {
+            if better && (quick || self.expressions_hold(row)) {
                 best = Some((row, host, rank));
             }
         }
         best.map(|(row, host, rank)| Choice {
-            place: Place { server: self.servers[row].id, host: self.servers[host].id },
-            score: asked.score(&rank),
+            place: Place { server: self.fleet.servers[row].id, host: self.fleet.servers[host].id },
+            score: self.score(&rank),
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::fixture::{self, name};
 use super::selecting::{All, select, select_one};
+use super::servers::NewWay;
 use super::status::Asked;
 use super::users::UserParts;
 use super::{
@@ -114,7 +115,7 @@ fn servers_are_declared_drained_and_shown_with_source_and_age() {
         attributes: [("site".into(), "brno".into()), ("load1".into(), 9.5.into())].into(),
         ..servers::Declared::default()
     };
-    servers::set(&mut grid, &name("local"), &declared).unwrap();
+    servers::set(&mut grid, &name("local"), &NewWay::default(), &declared).unwrap();
     let shown = to_json(&servers::show(&grid, "local").unwrap());
     let attributes = &shown["attributes"];
     assert_eq!((&attributes["slots"]["value"], &attributes["slots"]["source"]), (&json!(2), &json!("declared")));

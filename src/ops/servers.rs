@@ -1,23 +1,24 @@
 //! `grid server`: declared, read, drained, removed.
 
-use super::attributes::{not_declared, taken};
+use super::attributes::{not_declared, put, taken};
 use super::expressions::{Role, check_some};
 use super::report::Entry;
 use super::{Grid, OpsError, elsewhere, refresh};
+use crate::model::attribute::{Source, Value};
 use crate::model::demand;
 use crate::model::distributor::Tier;
 use crate::model::id::{DistributorId, ServerId};
 use crate::model::name::Name;
 use crate::model::server::{Engine, Health, Server};
-use crate::model::ssh::Target;
+use crate::model::ssh::{BadTarget, Target};
 use crate::model::time::Timestamp;
-use crate::store::{Durability, View};
+use crate::store::{Durability, Tx, View};
 
 pub use crate::distributor::desk::SHARED_ACCOUNT;
 pub use crate::store::declared::Declared;
 
 /// Built-in attributes that have an option of their own. Other built-in names may be declared: that wins over what is measured.
-pub const RESERVED: [(&str, &str); 10] = [
+pub const RESERVED: [(&str, &str); 13] = [
     ("name", "a server keeps its name"),
     ("cpus", "use --cpus N"),
     ("slots", "use --slots N"),
@@ -26,6 +27,9 @@ pub const RESERVED: [(&str, &str); 10] = [
     ("max_load", "use --max-load LOAD"),
     ("accepts", "use --accepts EXPR"),
     ("prologue", "use --prologue LINES"),
+    ("ssh", "use --ssh HOST"),
+    ("ssh_option", "use --ssh-option OPTION"),
+    ("remote_dir", "use --remote-dir DIR"),
     ("apps", "use --app NAME"),
     ("app_version", "use --app NAME=VERSION"),
 ];
@@ -37,6 +41,26 @@ pub enum NewEngine {
     Ssh(Target),
     /// These servers taken as one.
     Of(Vec<Name>),
+}
+
+/// Another way to a server over ssh; None leaves a part as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewWay {
+    pub host: Option<String>,
+    /// What stands behind `-o`, instead of all that did.
+    pub options: Option<Vec<String>>,
+    /// Empty: the usual places.
+    pub remote_dir: Option<String>,
+}
+
+impl NewWay {
+    /// The way that this makes of another one.
+    fn instead_of(&self, target: &Target) -> Result<Target, BadTarget> {
+        let host = self.host.as_deref().unwrap_or(target.host());
+        let options = self.options.clone().unwrap_or_else(|| target.options().to_vec());
+        let remote_dir = self.remote_dir.as_deref().or(target.remote_dir()).filter(|dir| !dir.is_empty());
+        Target::new(host, options, remote_dir.map(str::to_owned))
+    }
 }
 
 /// A new server, and why it could not be read yet.
@@ -79,40 +103,88 @@ pub fn list(grid: &Grid) -> Result<Vec<Entry>, OpsError> {
     Ok(grid.store.view().servers()?.into_iter().map(entry).collect())
 }
 
-/// One server with all its attributes.
+/// One server with all its attributes, and the way to it.
 pub fn show(grid: &Grid, name: &str) -> Result<Entry, OpsError> {
-    find(&grid.store.view(), name).map(entry)
+    let view = grid.store.view();
+    let server = find(&view, name)?;
+    let declared_at = view.declared_at(server.id)?;
+    let mut declared = vec![("prologue", view.prologue(server.id)?.as_deref().map(Value::from))];
+    if let Engine::Ssh(target) = &server.engine {
+        let options = Some(Value::texts(target.options())).filter(|_| !target.options().is_empty());
+        declared.push(("ssh", Some(target.host().into())));
+        declared.push(("ssh_option", options));
+        declared.push(("remote_dir", target.remote_dir().map(Value::from)));
+    }
+    let mut entry = entry(server);
+    for (name, value) in declared {
+        put(&mut entry.attributes, name, value, Source::Declared, declared_at);
+    }
+    Ok(entry)
 }
 
-/// Declares parts of a server; what is not named stays.
-pub fn set(grid: &mut Grid, name: &Name, declared: &Declared) -> Result<(), OpsError> {
+/// Declares parts of a server; what is not named stays. Gives why it could not be read behind that.
+pub fn set(grid: &mut Grid, name: &Name, way: &NewWay, declared: &Declared) -> Result<Option<String>, OpsError> {
     check_some(declared.accepts.as_deref(), Role::Accepts)?;
-    let id = grid.store.write(Durability::Full, |tx| -> Result<ServerId, OpsError> {
+    let (id, moved) = grid.store.write(Durability::Full, |tx| {
         let server = find(tx, name.as_str())?;
         tx.declare_server(server.id, declared, Timestamp::now())?;
-        Ok(server.id)
+        let moved = *way != NewWay::default() && lead(tx, &server, way)?;
+        Ok::<_, OpsError>((server.id, moved))
     })?;
-    if declared.prologue.is_some() { look_behind(grid, id) } else { Ok(()) }
+    if !moved && declared.prologue.is_none() {
+        return Ok(None);
+    }
+    // Another prologue leads to other applications. Whether the host answers is for its record.
+    let fault = refresh::read_one(grid, id)?;
+    Ok(fault.filter(|_| moved).map(|error| format!("{name} is changed, but can't be read: {error}")))
 }
 
-/// Another prologue leads to other applications. Whether the host answers is for its record.
-fn look_behind(grid: &mut Grid, id: ServerId) -> Result<(), OpsError> {
-    refresh::read_one(grid, id).map(drop)
+/// Leads to a server another way; false if it is the same. What lies over there is known by the way to it.
+fn lead(tx: &Tx<'_>, server: &Server, way: &NewWay) -> Result<bool, OpsError> {
+    let name = &server.name;
+    let Engine::Ssh(target) = &server.engine else {
+        return Err(OpsError::Usage(format!("server {name}: it is not over ssh; remove it and add it anew")));
+    };
+    let new = way.instead_of(target).map_err(|error| OpsError::Usage(format!("server {name}: {error}")))?;
+    if new == *target {
+        return Ok(false);
+    }
+    refuse_while_running(tx, server.id, name.as_str())?;
+    tx.lead_server(server.id, &new)?;
+    Ok(true)
+}
+
+fn refuse_while_running(view: &View<'_>, id: ServerId, name: &str) -> Result<(), OpsError> {
+    match view.running_on(id)? {
+        0 => Ok(()),
+        running => Err(OpsError::Refused(format!(
+            "server {name}: {running} running; `grid server drain {name}` and wait, or cancel them"
+        ))),
+    }
 }
 
 /// Takes back what was declared; all of it or nothing.
 pub fn unset(grid: &mut Grid, name: &str, what: &[String]) -> Result<(), OpsError> {
-    let id = grid.store.write(Durability::Full, |tx| {
-        let server = find(tx, name)?;
+    let (id, read) = grid.store.write(Durability::Full, |tx| {
+        let id = find(tx, name)?.id;
+        let mut read = false;
         for word in what {
-            let column = if word == "mem_total" { "mem" } else { word };
-            if !tx.unset_server(server.id, column)? {
+            let server = find(tx, name)?;
+            let gone = match word.replace('-', "_").as_str() {
+                "ssh_option" => lead(tx, &server, &NewWay { options: Some(Vec::new()), ..NewWay::default() })?,
+                "remote_dir" => lead(tx, &server, &NewWay { remote_dir: Some(String::new()), ..NewWay::default() })?,
+                "mem_total" => tx.unset_server(id, "mem")?,
+                _ => tx.unset_server(id, word)?,
+            };
+            if !gone {
                 return Err(not_declared("server", name, word));
             }
+            read |= ["prologue", "ssh-option", "ssh_option", "remote-dir", "remote_dir"].contains(&word.as_str());
         }
-        Ok(server.id)
+        Ok((id, read))
     })?;
-    if what.iter().any(|word| word == "prologue") { look_behind(grid, id) } else { Ok(()) }
+    // Whether the host answers is for its record.
+    if read { refresh::read_one(grid, id).map(drop) } else { Ok(()) }
 }
 
 /// Removes servers on which nothing runs and that no group needs.
@@ -120,12 +192,7 @@ pub fn remove(grid: &mut Grid, names: &[String]) -> Result<(), OpsError> {
     grid.store.write(Durability::Full, |tx| {
         for name in names {
             let server = find(tx, name)?;
-            let running = tx.running_on(server.id)?;
-            if running > 0 {
-                return Err(OpsError::Refused(format!(
-                    "server {name}: {running} running; `grid server drain {name}` and wait, or cancel them"
-                )));
-            }
+            refuse_while_running(tx, server.id, name)?;
             let group = tx
                 .servers()?
                 .into_iter()
@@ -256,12 +323,6 @@ fn entry(server: Server) -> Entry {
 fn with_accepts(server: Server) -> crate::model::attribute::Attributes {
     let mut all = server.attributes;
     let declared_at = all.values().map(|a| a.read_at).max().unwrap_or_else(Timestamp::now);
-    super::attributes::put(
-        &mut all,
-        "accepts",
-        super::attributes::text(server.accepts.as_deref()),
-        crate::model::attribute::Source::Declared,
-        declared_at,
-    );
+    put(&mut all, "accepts", super::attributes::text(server.accepts.as_deref()), Source::Declared, declared_at);
     all
 }

@@ -7,6 +7,7 @@ use crate::model::id::{DistributorId, ServerId, TaskId};
 use crate::model::name::Name;
 use crate::model::resources::Bytes;
 use crate::model::server::Engine;
+use crate::model::ssh::Target;
 use crate::model::time::Timestamp;
 use std::collections::BTreeMap;
 
@@ -35,6 +36,10 @@ const DECLARED_COLUMNS: [(&str, &str); 6] = [
     ("prologue", "UPDATE server SET prologue = NULL WHERE id = ?1 AND prologue IS NOT NULL"),
 ];
 
+fn option_list(target: &Target) -> String {
+    serde_json::to_string(target.options()).unwrap_or_else(|_| "[]".to_owned())
+}
+
 impl Tx<'_> {
     /// Adds a server that was not probed yet.
     pub fn add_server(
@@ -48,8 +53,7 @@ impl Tx<'_> {
             Engine::Ssh(target) => Some(target),
             _ => None,
         };
-        let options =
-            serde_json::to_string(target.map_or(&[][..], |t| t.options())).unwrap_or_else(|_| "[]".to_owned());
+        let options = target.map_or_else(|| "[]".to_owned(), option_list);
         let health = if matches!(engine, Engine::Group { .. }) { "UP" } else { "UNKNOWN" };
         self.run(
             "INSERT INTO server (name, distributor_id, engine, address, ssh_options, remote_dir, health, declared_at)
@@ -76,6 +80,16 @@ impl Tx<'_> {
         }
         self.touch_server(id)?;
         Ok(id)
+    }
+
+    /// Leads to a server another way. What was read of its host is another host's now.
+    pub fn lead_server(&self, id: ServerId, target: &Target) -> Result<()> {
+        self.run(
+            "UPDATE server SET address = ?2, ssh_options = ?3, remote_dir = ?4, host_id = NULL, contacted_at = NULL,
+                    health = 'UNKNOWN', error = NULL, since = NULL WHERE id = ?1",
+            (id, target.host(), option_list(target), target.remote_dir()),
+        )?;
+        self.touch_server(id)
     }
 
     /// Declares parts of a server; what is None stays.

@@ -41,15 +41,16 @@ impl Ledger<'_, '_> {
             self.place(task, index, number + 1, at)?;
             claimed.push(Claimed { index, number: number + 1, entry: None });
         }
-        let left = limit - u32::try_from(claimed.len()).unwrap_or(limit);
-        if left > 0 {
-            self.claim_rest(task, left, at, &mut claimed)?;
+        let again = u32::try_from(claimed.len()).unwrap_or(limit);
+        if again > 0 {
+            self.count(task, Phase::Waiting, Phase::Starting, again);
         }
-        let count = u32::try_from(claimed.len()).unwrap_or(0);
-        self.count(task, Phase::Waiting, Phase::Starting, count);
         // At once: the next look at the queue has to see it.
         if let Some(change) = self.changes.remove(&task) {
             self.write(task, &change)?;
+        }
+        if again < limit {
+            self.claim_rest(task, limit - again, at, &mut claimed)?;
         }
         for member in &mut claimed {
             member.entry = self.tx.entry(task, member.index)?;
@@ -57,7 +58,8 @@ impl Ledger<'_, '_> {
         Ok(claimed)
     }
 
-    fn claim_rest(&mut self, task: TaskId, limit: u32, at: &Placing, claimed: &mut Vec<Claimed>) -> Result<()> {
+    /// Members without a row of their own; they and the task's counts are one write.
+    fn claim_rest(&self, task: TaskId, limit: u32, at: &Placing, claimed: &mut Vec<Claimed>) -> Result<()> {
         let found = self.tx.one(
             "SELECT shape, first, step, size, rest, rest_next FROM task WHERE id = ?1 AND rest_state = 'WAITING' AND rest > 0",
             [task],
@@ -82,7 +84,10 @@ impl Ledger<'_, '_> {
                 taken += 1;
             }
         }
-        self.tx.run("UPDATE task SET rest = rest - ?2, rest_next = ?3 WHERE id = ?1", (task, taken, next))?;
+        self.tx.run(
+            "UPDATE task SET rest = rest - ?2, rest_next = ?3, waiting = waiting - ?2, starting = starting + ?2 WHERE id = ?1",
+            (task, taken, next),
+        )?;
         Ok(())
     }
 

@@ -3,12 +3,20 @@
 use super::{Result, Tx};
 use crate::model::id::{LaneId, ServerId};
 use crate::model::resources::Needs;
+use std::ops::Range;
 
 impl Tx<'_> {
     /// A new lane.
     pub fn new_lane(&self) -> Result<LaneId> {
-        let id = self.one("UPDATE home SET lanes = lanes + 1 RETURNING lanes", [], |row| row.get(0))?;
-        Ok(LaneId(id.unwrap_or(1)))
+        Ok(LaneId(self.new_lanes(1)?.start))
+    }
+
+    /// The numbers of so many new lanes.
+    pub fn new_lanes(&self, count: u32) -> Result<Range<i64>> {
+        let last: Option<i64> =
+            self.one("UPDATE home SET lanes = lanes + ?1 RETURNING lanes", [count], |row| row.get(0))?;
+        let behind = last.unwrap_or(0) + 1;
+        Ok(behind - i64::from(count)..behind)
     }
 
     /// Reserves what one lane needs on a server.

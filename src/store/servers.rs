@@ -183,6 +183,12 @@ impl View<'_> {
         Ok(self.one("SELECT prologue FROM server WHERE id = ?1", [id], |row| row.get(0))?.flatten())
     }
 
+    /// When something was declared of it last.
+    pub fn declared_at(&self, id: ServerId) -> Result<Timestamp> {
+        let at = self.one("SELECT declared_at FROM server WHERE id = ?1", [id], |row| row.get(0))?;
+        Ok(at.unwrap_or(Timestamp(0)))
+    }
+
     /// How many there are.
     pub fn count_servers(&self) -> Result<usize> {
         Ok(self.one("SELECT count(*) FROM server", [], |row| row.get(0))?.unwrap_or(0))

@@ -27,6 +27,34 @@ fn a_host_is_added_and_runs_a_task() {
 }
 
 #[test]
+fn a_server_is_led_to_another_host_when_nothing_runs_there() {
+    let Some(rig) = Rig::up(2) else { return };
+    let head = rig.at("head");
+    head.grid(["server", "add", "one", "--ssh", "h1", "--prologue", "export TOOLS=/opt/t"]).ok();
+    let id = head.submit(["-w", "one", "--", "sleep", "4321"]);
+    head.grid(["server", "set", "one", "--ssh", "h2"]).expect(1).says(&["server one: 1 running", "drain one"]);
+    head.grid(["cancel", &id]).ok();
+    head.grid(["wait", &id]).expect(130);
+    head.grid(["server", "set", "one", "--ssh", "h2"]).ok();
+    assert_eq!(head.grid(["run", "-w", "one", "--", "uname", "-n"]).ok(), "h2");
+    head.grid(["server", "set", "one", "--ssh-option", "Port=1"])
+        .expect(0)
+        .says(&["one is changed, but can't be read", "port"]);
+    let shown = head.grid(["server", "show", "one", "--json"]).json();
+    let of = |name: &str| shown["attributes"][name]["value"].clone();
+    assert_eq!(
+        (of("ssh"), of("ssh_option"), of("prologue")),
+        ("h2".into(), vec!["Port=1"].into(), "export TOOLS=/opt/t".into())
+    );
+    assert_eq!(shown["state"], "DOWN");
+    head.grid(["server", "unset", "one", "ssh-option"]).ok();
+    head.grid(["server", "set", "one", "--remote-dir", "apart"]).ok();
+    assert_eq!(head.grid(["run", "-w", "one", "--", "sh", "-c", "uname -n; ls apart"]).ok().lines().next(), Some("h2"));
+    head.grid(["server", "unset", "one", "ssh-option"]).expect(1).says(&["not declared"]);
+    head.grid(["server", "set", "local", "--ssh", "h1"]).expect(2).says(&["not over ssh"]);
+}
+
+#[test]
 fn servers_of_one_target_share_a_link_and_aliases_do_not_fight() {
     let Some(rig) = Rig::up(1) else { return };
     let head = rig.at("head");

@@ -49,15 +49,8 @@ pub struct ServerAdd {
     /// Several servers taken as one
     #[arg(long, value_name = "SERVER,..", value_delimiter = ',')]
     pub of: Vec<Name>,
-    /// A host over ssh, as ssh and ~/.ssh/config know it
-    #[arg(long, value_name = "HOST")]
-    pub ssh: Option<String>,
-    /// An option for ssh, as for its -o; may be repeated
-    #[arg(long = "ssh-option", value_name = "OPTION", requires = "ssh")]
-    pub ssh_options: Vec<String>,
-    /// Where the agent and its records live over there; default: ~/.cache/grid and ~/.local/state/grid
-    #[arg(long, value_name = "DIR", requires = "ssh")]
-    pub remote_dir: Option<String>,
+    #[command(flatten)]
+    pub way: Way,
     /// The second-tier distributor that it belongs to; default: the first one
     #[arg(long, value_name = "NAME")]
     pub distributor: Option<Name>,
@@ -95,10 +88,26 @@ pub struct ServerImport {
     pub listing: Listing,
 }
 
+/// How a host is reached over ssh.
 #[derive(Debug, Args)]
-#[command(override_usage = "grid server set NAME OPTION..", group = change(&["slots", "cpus", "mem", "max_load", "accepts", "shared_account", "prologue", "apps", "set"]))]
+pub struct Way {
+    /// A host over ssh, as ssh and ~/.ssh/config know it
+    #[arg(long, value_name = "HOST")]
+    pub ssh: Option<String>,
+    /// An option for ssh, as for its -o; may be repeated
+    #[arg(long = "ssh-option", value_name = "OPTION")]
+    pub ssh_options: Vec<String>,
+    /// Where the agent and its records live over there; default: ~/.cache/grid and ~/.local/state/grid
+    #[arg(long, value_name = "DIR")]
+    pub remote_dir: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(override_usage = "grid server set NAME OPTION..", group = change(&["slots", "cpus", "mem", "max_load", "accepts", "shared_account", "prologue", "apps", "set", "ssh", "ssh_options", "remote_dir"]))]
 pub struct ServerSet {
     pub name: Name,
+    #[command(flatten)]
+    pub way: Way,
     #[command(flatten)]
     pub declared: ServerOptions,
 }

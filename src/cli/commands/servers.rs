@@ -1,6 +1,6 @@
 //! `grid server`.
 
-use super::super::args::servers::{Server, ServerAdd, ServerOptions};
+use super::super::args::servers::{Server, ServerAdd, ServerOptions, Way};
 use super::super::exit::Code;
 use super::super::failure::Failure;
 use super::super::output::Out;
@@ -12,7 +12,7 @@ use crate::model::ssh::Target;
 use crate::model::time::Timestamp;
 use crate::ops::attributes::assignments;
 use crate::ops::report::Entry;
-use crate::ops::servers::{self, Declared, NewEngine, RESERVED, SHARED_ACCOUNT};
+use crate::ops::servers::{self, Declared, NewEngine, NewWay, RESERVED, SHARED_ACCOUNT};
 
 pub fn run(verb: Server, out: &mut Out) -> Done {
     match verb {
@@ -28,9 +28,14 @@ pub fn run(verb: Server, out: &mut Out) -> Done {
             Ok(Code::OK)
         }),
         Server::Set(args) => {
+            let Way { ssh, ssh_options, remote_dir } = args.way;
+            let way = NewWay { host: ssh, options: Some(ssh_options).filter(|o| !o.is_empty()), remote_dir };
             let declared = declared(args.declared)?;
-            with_grid(out, |grid, _| {
-                servers::set(grid, &args.name, &declared).map(|()| Code::OK).map_err(Failure::from)
+            with_grid(out, |grid, out| {
+                if let Some(warning) = servers::set(grid, &args.name, &way, &declared)? {
+                    out.note(&warning);
+                }
+                Ok(Code::OK)
             })
         }
         Server::Unset(args) => with_grid(out, |grid, _| {
@@ -53,10 +58,15 @@ pub fn run(verb: Server, out: &mut Out) -> Done {
 }
 
 fn add(args: ServerAdd, out: &mut Out) -> Done {
-    let engine = match (args.local, args.ssh, args.of.is_empty()) {
+    let Way { ssh, ssh_options, remote_dir } = args.way;
+    let engine = match (args.local, ssh, args.of.is_empty()) {
+        (_, None, _) if remote_dir.is_some() || !ssh_options.is_empty() => {
+            let what = "--ssh-option and --remote-dir go with --ssh HOST";
+            return Err(Failure::usage(format!("server {}: {what}", args.name)));
+        }
         (true, ..) => NewEngine::Local,
         (_, Some(host), _) => {
-            let target = Target::new(&host, args.ssh_options, args.remote_dir);
+            let target = Target::new(&host, ssh_options, remote_dir);
             NewEngine::Ssh(target.map_err(|error| Failure::usage(format!("server {}: {error}", args.name)))?)
         }
         (.., false) => NewEngine::Of(args.of),
