@@ -117,6 +117,10 @@ pub fn send_due(store: &mut Store, peers: &mut dyn Peers, why: &str, all: bool) 
                 next
             }
         };
+        // Those before may have taken long to answer: who has unregistered meanwhile is not registered anew by a late report.
+        if !store.read(|view| view.is_registered(id, &registration.endpoint))? {
+            continue;
+        }
         let offers = as_it_lies(&registration.offers, store.home().dir());
         let question = Question::Register { offers, report: report.clone() };
         let (error, remark) = said(peers.ask(&registration.endpoint, &question, &mut silently));
@@ -298,4 +302,56 @@ fn check(report: &Report) -> Result<(), TierError> {
         return Err(TierError::Denied(format!("the report of {} holds no numbers", report.name)));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::distributor::peers::PeerError;
+    use crate::ops::fixture;
+
+    /// Answers, and unregisters everybody at the first question.
+    struct Meanwhile {
+        home: crate::store::Home,
+        asked: usize,
+    }
+
+    impl Peers for Meanwhile {
+        fn ask(&mut self, _: &Endpoint, _: &Question, _: &mut dyn FnMut(Answer) -> bool) -> Result<Answer, PeerError> {
+            self.asked += 1;
+            let mut store = Store::open(&self.home).unwrap();
+            let all = store.view().registrations().unwrap();
+            let unregister =
+                |tx: &Tx<'_>| all.iter().try_for_each(|r| tx.unregister(r.distributor, &r.endpoint).map(drop));
+            store.write(Durability::Normal, unregister).unwrap();
+            Ok(Answer::Done)
+        }
+    }
+
+    #[test]
+    fn who_unregisters_while_others_are_told_is_not_registered_anew() {
+        let (_dir, mut grid) = fixture::grid();
+        let id = grid.store.view().distributor("tier2").unwrap().unwrap().id;
+        let register = |tx: &Tx<'_>| {
+            ["/front-a", "/front-b", "/front-c"].iter().try_for_each(|front| {
+                tx.register(&Registration {
+                    distributor: id,
+                    endpoint: Endpoint::Path((*front).into()),
+                    name: fixture::name("lab"),
+                    offers: Endpoint::Path("/lab".into()),
+                    on: crate::store::reports::On { change: true, event: false, period: None },
+                    to_all: false,
+                    sequence: 0,
+                    sent: None,
+                    sent_at: None,
+                    error: None,
+                    pushed: true,
+                })
+            })
+        };
+        grid.store.write::<_, StoreError>(Durability::Normal, register).unwrap();
+        let mut peers = Meanwhile { home: grid.store.home().clone(), asked: 0 };
+        let told = send_due(&mut grid.store, &mut peers, "push", true).unwrap();
+        assert_eq!((peers.asked, told.len()), (1, 1));
+    }
 }

@@ -104,6 +104,16 @@ impl View<'_> {
         )
     }
 
+    /// Is it still registered there?
+    pub fn is_registered(&self, id: DistributorId, endpoint: &Endpoint) -> Result<bool> {
+        let there = self.one(
+            "SELECT 1 FROM registration WHERE distributor_id = ?1 AND endpoint = ?2",
+            (id, endpoint),
+            |row| row.get::<_, i64>(0),
+        )?;
+        Ok(there.is_some())
+    }
+
     /// Applications on the servers of a distributor, by name.
     pub fn apps_of(&self, id: DistributorId) -> Result<Vec<String>> {
         self.all(
