@@ -11,6 +11,7 @@ use crate::distributor::tier2::VERDICTS_FREE;
 use crate::matching::{Choice, Place, Query};
 use crate::model::demand::{Demand, Target};
 use crate::model::id::{AttemptId, BootId, ClassId, DistributorId, Epoch, LaneId, ServerId, TaskId};
+use crate::model::resources::Needs;
 use crate::model::time::Timestamp;
 use crate::store::classes::Head;
 use crate::store::ledger::Ledger;
@@ -98,7 +99,9 @@ pub fn top_up(
         d.fleets.book(held_place, needs, Booking::Take);
         if still {
             let count = d.lanes.window(class).saturating_sub(u32::try_from(has).unwrap_or(u32::MAX));
-            fill(d, tx, ledger, outcome, &head, id, held_place, (boot, d.epoch, None), count)?;
+            let sent = d.epoch;
+            let filling = Filling { class, needs, lane: id, place: held_place, boot, sent, verdict: None };
+            fill(d, tx, ledger, outcome, &head, filling, count)?;
             d.requeue(tx, key)?;
         }
     }
@@ -146,7 +149,8 @@ fn place(
     tx.take(choice.place.server, choice.place.host, needs)?;
     d.fleets.book(choice.place, needs, Booking::Take);
     let window = d.lanes.window(class);
-    let filled = fill(d, tx, ledger, outcome, &head, lane, choice.place, (boot, sent, verdict), window)?;
+    let filling = Filling { class, needs, lane, place: choice.place, boot, sent, verdict };
+    let filled = fill(d, tx, ledger, outcome, &head, filling, window)?;
     if filled == 0 {
         tx.give_back(choice.place.server, choice.place.host, needs)?;
         d.fleets.book(choice.place, needs, Booking::GiveBack);
@@ -163,30 +167,39 @@ fn place(
     Ok(d.requeue(tx, key)?)
 }
 
+/// A lane that is filled.
+struct Filling {
+    class: ClassId,
+    needs: Needs,
+    lane: LaneId,
+    place: Place,
+    boot: BootId,
+    /// 0: there is no link; the hello sends it.
+    sent: Epoch,
+    verdict: Option<NoteId>,
+}
+
 /// Claims members for a lane and makes the orders. Gives their number.
-#[expect(clippy::too_many_arguments, reason = "one step of the pass; a struct would only rename its parts")]
 fn fill(
     d: &mut Dispatcher,
     tx: &Tx<'_>,
     ledger: &mut Ledger<'_, '_>,
     outcome: &mut Outcome,
     head: &Head,
-    lane: LaneId,
-    place: Place,
-    (boot, sent, verdict): (BootId, Epoch, Option<NoteId>),
+    Filling { class, needs, lane, place, boot, sent, verdict }: Filling,
     count: u32,
 ) -> Result<u32, DispatchError> {
     let placing = Placing { server: place.server, host: place.host, boot, lane, sent, verdict };
     let claimed = ledger.claim(head.task, count.max(1), &placing)?;
-    let Some(template) = Template::read(tx, head.task)? else { return Ok(0) };
     for member in &claimed {
-        let attempt = AttemptId { task: template.row.uuid, index: member.index, number: member.number };
-        let held = Held { attempt, task: head.task, began: None };
-        d.lanes.put(lane, template.row.class, place, template.row.demand.needs, held);
+        let attempt = AttemptId { task: head.uuid, index: member.index, number: member.number };
+        d.lanes.put(lane, class, place, needs, Held { attempt, task: head.task, began: None });
     }
     if !claimed.is_empty() {
         d.lanes.give_to(lane, head.task);
-        if sent != Epoch(0) {
+        if sent != Epoch(0)
+            && let Some(template) = Template::read(tx, head.task)?
+        {
             outcome.orders.extend(template.orders(tx, place, lane, &placing.boot, d.epoch, &claimed)?);
         }
     }

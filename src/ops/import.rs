@@ -79,7 +79,8 @@ pub fn plan(grid: &mut Grid, source: &Source, only: &[String]) -> Result<Plan, O
         };
         let known = servers.iter().find(|s| matches!(&s.engine, Engine::Ssh(t) if *t == planned.target));
         if let Some(server) = known {
-            plan.skipped.push(skip(format!("is the server {} already", server.name)));
+            plan.skipped
+                .push(skip(format!("is the server {0} already; `grid server set {0}` changes it", server.name)));
             continue;
         }
         if servers.iter().any(|server| server.name == planned.name) {

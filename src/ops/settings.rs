@@ -17,6 +17,8 @@ pub enum Kind {
     OneOf(&'static [&'static str]),
     /// Application names, separated by commas.
     Names,
+    /// A program with its options, quoted as for a shell.
+    CommandLine,
     Text,
 }
 
@@ -62,7 +64,7 @@ pub const OUTPUT_LIMIT: Known = Known {
 pub const SSH_COMMAND: Known = Known {
     name: "ssh.command",
     default: "ssh",
-    kind: Kind::Text,
+    kind: Kind::CommandLine,
     about: "the ssh command with its options; GRID_SSH_COMMAND stands before it",
 };
 
@@ -210,10 +212,13 @@ fn check(known: Known, value: &str) -> Result<(), OpsError> {
             .split(',')
             .filter(|word| !word.trim().is_empty())
             .try_for_each(|word| app_name(word.trim()).map_err(|error| bad(name, &error))),
-        Kind::Text if value.trim().is_empty() || value.chars().any(char::is_control) => {
+        Kind::CommandLine if shlex::split(value).is_none_or(|words| words.is_empty()) => {
+            Err(bad(name, &format!("{value:?} is no command line: is a quote left open?")))
+        }
+        Kind::CommandLine | Kind::Text if value.trim().is_empty() || value.chars().any(char::is_control) => {
             Err(bad(name, &"a line of text is needed"))
         }
-        Kind::Text => Ok(()),
+        Kind::CommandLine | Kind::Text => Ok(()),
     }
 }
 
@@ -240,9 +245,14 @@ mod tests {
 
     #[test]
     fn what_is_no_value_is_refused_with_the_name() {
-        for (known, value) in
-            [(STARVE_AFTER, "10"), (OUTPUT_LIMIT, "64"), (PLACEMENT, "random"), (WATCH, "a b"), (SSH_COMMAND, "")]
-        {
+        for (known, value) in [
+            (STARVE_AFTER, "10"),
+            (OUTPUT_LIMIT, "64"),
+            (PLACEMENT, "random"),
+            (WATCH, "a b"),
+            (SSH_COMMAND, ""),
+            (SSH_COMMAND, "ssh -i 'my key"),
+        ] {
             let error = check(known, value).unwrap_err().to_string();
             assert!(error.starts_with(known.name), "{error}");
         }

@@ -3,7 +3,7 @@
 use super::columns::json;
 use super::{Result, Tx, View};
 use crate::model::demand::Demand;
-use crate::model::id::{ClassId, ClientId, DistributorId, TaskId, UserId};
+use crate::model::id::{ClassId, ClientId, DistributorId, TaskId, TaskUuid, UserId};
 use crate::model::time::Timestamp;
 
 /// A class that waits.
@@ -29,6 +29,7 @@ pub struct Stirred {
 #[derive(Debug, Clone, Copy)]
 pub struct Head {
     pub task: TaskId,
+    pub uuid: TaskUuid,
     pub waiting: u32,
     /// `%n` of an array.
     pub at_once: Option<u32>,
@@ -90,7 +91,7 @@ impl View<'_> {
     /// The first task of a class with waiting members behind a given one.
     pub fn head(&self, class: ClassId, behind: TaskId) -> Result<Option<Head>> {
         self.one(
-            "SELECT id, waiting, at_once, shape = 'single', submitted_at FROM task INDEXED BY task_queue
+            "SELECT id, waiting, at_once, shape = 'single', submitted_at, uuid FROM task INDEXED BY task_queue
              WHERE class_id = ?1 AND waiting > 0 AND id > ?2 ORDER BY id LIMIT 1",
             (class, behind),
             |row| {
@@ -100,6 +101,7 @@ impl View<'_> {
                     at_once: row.get(2)?,
                     single: row.get(3)?,
                     submitted_at: row.get(4)?,
+                    uuid: row.get(5)?,
                 })
             },
         )
