@@ -216,8 +216,9 @@ pub fn take(
                 return Ok(Taking::Holds(admit(tx, member, envelope, &mut look, came, now)?));
             }
             Ok(look) => look.asked.words(look.offer),
-            Err(TierError::Store(error)) => return Err(error.into()),
-            Err(error) => error.to_string(),
+            Err(TierError::Expression(error)) => error.to_string(),
+            // Nothing is kept of what this caller may not.
+            Err(error) => return Err(error),
         }
     };
     caps::bury(tx, envelope.uuid, envelope.round, guest, now)?;

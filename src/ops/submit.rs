@@ -11,6 +11,7 @@ use crate::distributor::fleets::Fleets;
 use crate::distributor::front::{SERIES, series_end};
 use crate::distributor::place::{Order, Outcome, place};
 use crate::distributor::tier2::TierError;
+use crate::distributor::walk::Refusal;
 use crate::distributor::within;
 use crate::model::distributor::Tier;
 use crate::model::failpoint::failpoint;
@@ -26,7 +27,8 @@ use crate::store::{Durability, Tx, View};
 use std::path::Path;
 use std::time::Duration;
 
-/// Submits a task; it is on the disk when this returns. [`OpsError::NoMatch`] where nothing could ever run it.
+/// Submits a task; it is on the disk when this returns. [`OpsError::NoMatch`] where nothing could ever run it,
+/// [`OpsError::Denied`] where nobody runs it for this user.
 pub fn submit(grid: &mut Grid, sheet: Sheet) -> Result<report::Submitted, OpsError> {
     let Sheet { uuid, draft, open, .. } = sheet;
     // What is sent lies in the spool before anything else: it may take a while.
@@ -45,8 +47,8 @@ pub fn submit(grid: &mut Grid, sheet: Sheet) -> Result<report::Submitted, OpsErr
             (id, None)
         }
         Outcome::Open { task, why } => (task, Some(why)),
-        Outcome::Refused { summary, reasons, .. } => {
-            let refused = OpsError::NoMatch { summary, reasons };
+        Outcome::Refused(refused) => {
+            let refused = nobody(refused);
             // A dispatcher that was asked before and did not answer may still come to it: if it took it, that counts, else never.
             let now = Timestamp::now();
             let taken = !open || grid.store.write(Durability::Full, |tx| buried(tx, uuid, now))?;
@@ -86,7 +88,7 @@ pub fn dry_run(grid: &mut Grid, draft: Draft) -> Result<report::Explained, OpsEr
     let mut envelope = envelope(TaskUuid::new(), &request)?;
     let found = dry::search(&mut grid.store, &mut peers, &mut envelope, &request, &guest).map_err(refusal)?;
     if let Some(refused) = found.refused {
-        return Err(OpsError::NoMatch { summary: refused.summary, reasons: refused.reasons });
+        return Err(nobody(refused));
     }
     Ok(super::explain::of_search(&found.trace, &found.verdicts, found.chosen, Timestamp::now()))
 }
@@ -140,6 +142,12 @@ fn travelling(view: &View<'_>, mut request: Request, me: &Name) -> Result<Reques
 fn envelope(uuid: TaskUuid, request: &Request) -> Result<Envelope, OpsError> {
     let (sealed, list) = seal::seal(request).map_err(|e| OpsError::Usage(e.to_string()))?;
     Ok(Envelope { version: 1, uuid, round: SERIES, user: None, hops: 0, sealed, list })
+}
+
+/// Nobody takes it: there is nothing that could run it, nobody there, or nobody who does it for this user.
+fn nobody(refusal: Refusal) -> OpsError {
+    let Refusal { summary, reasons, denied, .. } = refusal;
+    if denied { OpsError::Denied { summary, reasons } } else { OpsError::NoMatch { summary, reasons } }
 }
 
 pub(super) fn refusal(error: TierError) -> OpsError {

@@ -305,8 +305,11 @@ pub struct Refused {
     pub reasons: Vec<String>,
     /// The search of the second tier, as JSON.
     pub search: String,
-    /// False: no second tier answered, so this first tier has no answer.
+    /// False: no second tier has looked at it, so this first tier has no answer.
     pub answered: bool,
+    /// No second tier has looked at it, for those that could be asked refuse it.
+    #[serde(default)]
+    pub denied: bool,
 }
 
 /// An offer. It reserves nothing.

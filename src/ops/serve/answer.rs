@@ -119,7 +119,9 @@ fn receive(desk: &Desk, grid: &Grid, envelope: &mut Envelope) -> Result<(Guest, 
 pub fn of_error(error: &OpsError) -> Answer {
     match error {
         OpsError::Unknown { .. } => Answer::Unknown(error.to_string()),
-        OpsError::NoMatch { summary, reasons } => Answer::Denied([&[summary.clone()][..], reasons].concat().join("; ")),
+        OpsError::NoMatch { summary, reasons } | OpsError::Denied { summary, reasons } => {
+            Answer::Denied([&[summary.clone()][..], reasons].concat().join("; "))
+        }
         other => Answer::Denied(other.to_string()),
     }
 }
