@@ -12,13 +12,13 @@ use crate::model::demand::Target;
 use crate::model::distributor::Record;
 use crate::model::id::{ClientId, TaskId};
 use crate::model::name::Name;
-use crate::model::resources::Bytes;
 use crate::model::task::Request;
 use crate::model::time::Timestamp;
 use crate::model::user::User;
 use crate::protocol::distributor::{How, Offer, Offered, Why};
 use crate::protocol::envelope::Envelope;
 use crate::protocol::seal;
+use crate::store::files::Kept;
 use crate::store::{StoreError, Tx, View};
 use std::path::Path;
 
@@ -30,8 +30,8 @@ pub struct Guest {
     pub standing: Standing,
     /// $HOME of this home's account, where the caller may have another one: a directory below theirs is meant below this.
     pub home: Option<Text>,
-    /// What lies in this home for them.
-    pub kept: Bytes,
+    /// What lies in this home for them, as it was counted last.
+    pub kept: Kept,
 }
 
 /// What a caller is to this home.

@@ -17,11 +17,11 @@ use crate::model::distributor::Tier;
 use crate::model::failpoint::failpoint;
 use crate::model::id::{Index, TaskId, TaskUuid};
 use crate::model::name::Name;
-use crate::model::resources::Bytes;
 use crate::model::task::{ClientFacts, Request};
 use crate::model::time::Timestamp;
 use crate::protocol::envelope::Envelope;
 use crate::protocol::seal;
+use crate::store::files::Kept;
 use crate::store::tasks::Shape;
 use crate::store::{Durability, Tx, View};
 use std::path::Path;
@@ -35,7 +35,7 @@ pub fn submit(grid: &mut Grid, sheet: Sheet) -> Result<report::Submitted, OpsErr
     let taken = sending::take(grid, Path::new(draft.cwd.as_os()), &draft.files)?;
     let mut request = completed(&grid.store.view(), draft, grid.client.clone(), &grid.me)?;
     (request.launch.workplace, request.launch.fetch) = (taken.workplace, taken.fetch);
-    let guest = Guest { user: grid.me.clone(), standing: Standing::Resident, home: None, kept: Bytes(0) };
+    let guest = Guest { user: grid.me.clone(), standing: Standing::Resident, home: None, kept: Kept::NOTHING };
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let mut order = Order::new(envelope(uuid, &request)?, &request, &guest);
     let outcome = place(&mut grid.store, &mut peers, &mut order).map_err(refusal)?;
@@ -66,7 +66,7 @@ pub fn within(tx: &Tx<'_>, fleets: &mut Fleets, sheet: Sheet) -> Result<Option<r
         return shown(tx, task).map(Some);
     }
     let request = completed(tx, sheet.draft, sheet.client, &sheet.me)?;
-    let guest = Guest { user: sheet.me, standing: Standing::Resident, home: None, kept: Bytes(0) };
+    let guest = Guest { user: sheet.me, standing: Standing::Resident, home: None, kept: Kept::NOTHING };
     let placed = within::place(tx, fleets, envelope(sheet.uuid, &request)?, &guest).map_err(refusal)?;
     placed.map(|task| shown(tx, task)).transpose()
 }
@@ -83,7 +83,7 @@ fn send_files(grid: &mut Grid, task: TaskId) -> Result<(), OpsError> {
 /// Where the task would go now and why; nothing is written, and no other home takes anything.
 pub fn dry_run(grid: &mut Grid, draft: Draft) -> Result<report::Explained, OpsError> {
     let request = completed(&grid.store.view(), draft, grid.client.clone(), &grid.me)?;
-    let guest = Guest { user: grid.me.clone(), standing: Standing::Resident, home: None, kept: Bytes(0) };
+    let guest = Guest { user: grid.me.clone(), standing: Standing::Resident, home: None, kept: Kept::NOTHING };
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let mut envelope = envelope(TaskUuid::new(), &request)?;
     let found = dry::search(&mut grid.store, &mut peers, &mut envelope, &request, &guest).map_err(refusal)?;

@@ -12,7 +12,6 @@ pub use visitor::Badge;
 use super::{Grid, OpsError, settings};
 use crate::model::id::HomeId;
 use crate::model::name::Name;
-use crate::model::resources::Bytes;
 use crate::model::ssh::Login;
 use crate::model::task::ClientFacts;
 use crate::model::time::Timestamp;
@@ -21,6 +20,7 @@ use crate::protocol::distributor::{
 };
 use crate::protocol::envelope::{LIST_MAX, Sealed};
 use crate::protocol::frame::{self, FrameError};
+use crate::store::files::Kept;
 use crate::store::{Home, Store};
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
@@ -59,7 +59,7 @@ struct Desk {
     /// How many questions a user may ask now, and since when that is so.
     pace: Mutex<(f64, Instant)>,
     /// What lies here for users, and when it was counted.
-    kept: Mutex<HashMap<Name, (Bytes, Instant)>>,
+    kept: Mutex<HashMap<Name, (Kept, Instant)>>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -232,24 +232,20 @@ impl Desk {
         tokens >= 1.0
     }
 
-    /// What lies here for a user. Counted anew every few seconds: that takes longer the more there is.
-    fn kept(&self, grid: &Grid, name: &Name) -> Result<Bytes, OpsError> {
+    /// What lies here for a user. Counted anew every few seconds: that takes longer the more there is. Whoever takes a task
+    /// adds what came since.
+    fn kept(&self, grid: &Grid, name: &Name) -> Result<Kept, OpsError> {
         if let Some((kept, at)) = locked(&self.kept).get(name)
             && at.elapsed() < RECOUNT
         {
             return Ok(*kept);
         }
         let view = grid.store.view();
-        let Some(user) = view.user(name.as_str())? else { return Ok(Bytes(0)) };
+        let Some(user) = view.user(name.as_str())? else { return Ok(Kept::NOTHING) };
         let before = Timestamp::now().minus(settings::time(&view, settings::KEEP_OUTPUTS)?);
         let kept = view.kept_for(user.id, before)?;
         locked(&self.kept).insert(name.clone(), (kept, Instant::now()));
         Ok(kept)
-    }
-
-    /// Something was taken in for a user: it is counted anew at the next question.
-    fn kept_more(&self, name: &Name) {
-        locked(&self.kept).remove(name);
     }
 
     /// A word to the caller.

@@ -76,6 +76,30 @@ fn what_lies_here_for_a_user_is_bounded_and_refused_by_name() {
 }
 
 #[test]
+fn a_burst_over_several_connections_does_not_pass_a_users_bound() {
+    let grid = home();
+    grid.grid(["config", "set", "user_spool", "1M"]).ok();
+    let sent = |seed| {
+        let mut with = request();
+        let sent = Sent { bundle: Digest([seed; 32]), size: 400 << 10, files: 1, below: Default::default() };
+        with.launch.workplace = Workplace::Own(sent);
+        with
+    };
+    let mut connections: Vec<Caller> = (0..4).map(|_| greeted(&grid, &["--as", "alice"], stranger())).collect();
+    for caller in &mut connections {
+        // Each has counted, and will not count again for a while.
+        let offer = envelope(None, seal::seal(&request()).unwrap().0);
+        let offer = Question::Offer { at: None, envelope: offer, called: None, why: false };
+        assert!(matches!(caller.ask(offer), Answer::Offered(_)));
+    }
+    let said: Vec<Answer> = connections.iter_mut().zip(1..).map(|(caller, seed)| commit(caller, &sent(seed))).collect();
+    let taken = said.iter().filter(|answer| matches!(answer, Answer::Placed(_))).count();
+    assert_eq!(taken, 2, "{said:?}");
+    assert!(matches!(&said[2], Answer::Denied(why) if why.contains("800K and 400K more")), "{said:?}");
+    connections.into_iter().for_each(Caller::leaves);
+}
+
+#[test]
 fn who_may_administer_drains_servers_and_has_no_bounds() {
     let grid = home();
     let drain = |reason: &str| Question::Manage {
