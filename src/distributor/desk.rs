@@ -248,12 +248,9 @@ fn move_home(request: &mut Request, guest: &Guest) {
 
 /// `-w lab-x/n1` names a member as the searching side calls it. Any other member's servers are none of ours.
 fn as_here(target: Target, called: &Name) -> Target {
-    match target.distributor {
-        Some(name) if name == *called => Target { distributor: None, server: target.server },
-        // No member of this home can have a name that was not checked: a long one of a stranger.
-        Some(name) => {
-            Target { distributor: format!("{name}.elsewhere").parse().ok().or(Some(name)), server: target.server }
-        }
+    match &target.distributor {
+        Some(name) if name == called => Target { distributor: None, ..target },
+        Some(_) => Target { elsewhere: true, ..target },
         None => target,
     }
 }

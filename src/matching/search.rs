@@ -221,7 +221,9 @@ pub(super) fn resides(apps: Option<&Value>, name: &crate::model::name::Name) -> 
 
 /// Does a target name this server?
 pub(super) fn names(target: &Target, server: &Server) -> bool {
-    target.server == server.name && target.distributor.as_ref().is_none_or(|d| *d == server.distributor_name)
+    !target.elsewhere
+        && target.server == server.name
+        && target.distributor.as_ref().is_none_or(|d| *d == server.distributor_name)
 }
 
 impl Fleet {

@@ -47,16 +47,22 @@ pub struct Demand {
 pub struct Target {
     pub distributor: Option<Name>,
     pub server: Name,
+    /// The distributor is one of another home, whatever its name: no server of this home is meant.
+    pub elsewhere: bool,
 }
+
+/// Before a target of another home where it is kept, and nowhere else: nobody can type it.
+const ELSEWHERE: char = '/';
 
 impl FromStr for Target {
     type Err = BadName;
 
     fn from_str(text: &str) -> Result<Self, BadName> {
-        Ok(match text.split_once('/') {
-            Some((distributor, server)) => Self { distributor: Some(distributor.parse()?), server: server.parse()? },
-            None => Self { distributor: None, server: text.parse()? },
-        })
+        let (distributor, server) = match text.split_once('/') {
+            Some((distributor, server)) => (Some(distributor.parse()?), server),
+            None => (None, text),
+        };
+        Ok(Self { distributor, server: server.parse()?, elsewhere: false })
     }
 }
 
@@ -64,13 +70,16 @@ impl TryFrom<String> for Target {
     type Error = BadName;
 
     fn try_from(text: String) -> Result<Self, BadName> {
-        text.parse()
+        match text.strip_prefix(ELSEWHERE) {
+            Some(text) => Ok(Self { elsewhere: true, ..text.parse()? }),
+            None => text.parse(),
+        }
     }
 }
 
 impl From<Target> for String {
     fn from(target: Target) -> Self {
-        target.to_string()
+        if target.elsewhere { format!("{ELSEWHERE}{target}") } else { target.to_string() }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::distributor::fleets::Fleets;
 use crate::distributor::search::Trace;
 use crate::distributor::tier2::Asked;
 use crate::model::id::Index;
+use crate::model::name::Name;
 use crate::model::time::Timestamp;
 use crate::protocol::distributor::Verb;
 use crate::store::View;
@@ -32,6 +33,10 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
         let row = view.task(what.task)?.ok_or_else(|| OpsError::unknown("task", &what.to_string(), []))?;
         let search: Option<Search> = note(&view, row.search)?;
         told.task = Some(what.to_string());
+        // By the name that its distributor has here.
+        if let Ok(distributor) = row.tier2.parse::<Name>() {
+            told.servers.iter_mut().for_each(|verdict| verdict.distributor = distributor.clone());
+        }
         if let Some(search) = search {
             told.tiers = two_tiers(search.tiers);
         }

@@ -158,7 +158,7 @@ fn set_drained(grid: &mut Grid, names: &[String], reason: Option<&str>) -> Resul
     let mut own = Vec::new();
     for name in names {
         match name.parse::<demand::Target>() {
-            Ok(demand::Target { distributor: Some(at), server }) => match known.iter().find(|m| m.name == at) {
+            Ok(demand::Target { distributor: Some(at), server, .. }) => match known.iter().find(|m| m.name == at) {
                 Some(member) if !member.endpoint.is_elsewhere() => {
                     let found = find(&grid.store.view(), server.as_str())?;
                     if found.distributor != member.id {

@@ -30,6 +30,14 @@ fn a_task_goes_through_both_tiers_and_everything_follows_it() {
     assert_eq!(why["tiers"][0]["searched"][0]["distributor"], "front-a", "{why}");
     assert_eq!(why["tiers"][1]["searched"][0]["distributor"], "lab-x", "{why}");
     assert_eq!(why["chosen"], "local");
+    assert_eq!(why["servers"][0]["distributor"], "lab-x", "{why}");
+    // A server of the other home is not taken for one of this.
+    client.grid(["status"]).shows(&["lab-x/local, exit 3"]);
+    client.grid(["show", id]).shows(&["server       lab-x/local"]);
+    // And one that was named is told as it was.
+    let told =
+        client.grid(["submit", "-w", "lab-q/local", "--", "true"]).expect(75).says(&["lab-x/local", "lab-q/local"]);
+    assert!(!told.err().contains("elsewhere"), "{told:?}");
     // Who owns what: the second tier has the task, the first tier nothing.
     assert_eq!((lab.tasks(), front.tasks(), client.tasks()), (1, 0, 1));
     // It can be started again, held, released and cancelled from here.
