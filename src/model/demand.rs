@@ -260,6 +260,16 @@ mod tests {
     }
 
     #[test]
+    fn a_server_of_another_home_is_kept_as_one_and_can_not_be_typed() {
+        let typed: Target = "lab-q/n1".parse().unwrap();
+        let other = Target { elsewhere: true, ..typed.clone() };
+        let json = serde_json::to_string(&other).unwrap();
+        assert_eq!(serde_json::from_str::<Target>(&json).unwrap(), other);
+        assert_eq!((other.to_string(), typed.to_string()), ("lab-q/n1".to_owned(), "lab-q/n1".to_owned()));
+        assert!("/lab-q/n1".parse::<Target>().is_err());
+    }
+
+    #[test]
     fn a_demand_has_one_text() {
         let demand = Demand { apps: vec!["blender>=4.1".parse().unwrap()], ..Demand::default() };
         let json = serde_json::to_string(&demand).unwrap();

@@ -110,3 +110,28 @@ fn an_array_of_many_lines_travels_in_pieces_and_its_members_are_told_apart() {
     let long = "x".repeat(2 << 20);
     client.grid_with(long.as_bytes(), ["submit", "--stdin", "--", "wc", "-c"]).expect(75).says(&["1048576 at most"]);
 }
+
+#[test]
+fn what_a_lab_reports_is_listed_with_its_age_and_apart_from_what_is_declared() {
+    let (front, lab) = (Grid::new(), Grid::new());
+    lab.grid(["server", "set", "local", "--app", "blender"]).ok();
+    lab.grid(["distributor", "register", "--as", "lab-x", "--with", front.home().to_str().unwrap()]).ok();
+    front.grid(["distributor", "set", "lab-x", "--set", "site=brno"]).ok();
+    front.grid(["distributor", "set", "tier2", "--set", "site=oslo"]).ok();
+    let listed = front.grid(["distributor", "list"]).ok();
+    let lines: Vec<&str> = listed.lines().collect();
+    let cell = |name: &str, column: &str, until: &str| {
+        let row = lines.iter().find(|line| line.contains(name)).unwrap_or_else(|| panic!("{listed}"));
+        let [from, to] = [column, until].map(|title| lines[0].find(title).unwrap_or_else(|| panic!("{listed}")));
+        row.get(from..to.min(row.len())).or(row.get(from..)).unwrap_or_default().trim().to_owned()
+    };
+    assert!(cell("lab-x", "READ", "REPORTED").ends_with(" ago"), "{listed}");
+    let reported = cell("lab-x", "REPORTED", "DECLARED");
+    assert!(reported.contains("apps=blender") && reported.contains("health=UP"), "{listed}");
+    let declared = |name: &str| {
+        lines.iter().find(|line| line.contains(name)).unwrap()[lines[0].find("DECLARED").unwrap()..].trim()
+    };
+    assert_eq!((declared("lab-x"), declared("tier2")), ("site=brno", "site=oslo"), "{listed}");
+    // What is of this home has no age: it is counted when it is asked for.
+    assert_eq!(cell("tier2", "READ", "DECLARED"), "", "{listed}");
+}
