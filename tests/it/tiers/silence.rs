@@ -4,6 +4,7 @@ use super::way::three;
 use crate::support::{Grid, process};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
+use std::io::{BufRead, BufReader};
 
 /// Takes a home away, and gives it back at the end.
 struct Away<'a> {
@@ -29,6 +30,11 @@ fn a_home_that_is_down_is_unreachable_and_its_task_has_not_ended() {
     let (client, front, lab) = three();
     let id = client.submit(["-H", "--", "true"]);
     let away = Away::take(&front, &[&client, &front]);
+    // Whoever waits is told once that nobody answers, beside what it waits for.
+    let mut waits = client.beside(["wait", "--json", &id]);
+    let mut talk = BufReader::new(waits.stderr.take().unwrap()).lines();
+    let said = talk.next().unwrap().unwrap();
+    assert!(said.contains("lab-x does not answer since ") && said.contains("no home"), "{said}");
     let shown = client.show(&id);
     assert_eq!(shown["state"], "HELD", "{shown}");
     assert!(shown["reason"].as_str().unwrap().contains("no answer from lab-x for"), "{shown}");
@@ -42,6 +48,9 @@ fn a_home_that_is_down_is_unreachable_and_its_task_has_not_ended() {
     client.grid(["dispatcher", "start"]).ok();
     process::until("the cancel has arrived", || lab.state("1") == "CANCELLED");
     process::until("and is known here", || client.state(&id) == "CANCELLED");
+    let waited = process::finish(waits, "grid wait".to_owned()).expect(130);
+    assert!(waited.out().contains(r#""state":"CANCELLED""#), "{waited:?}");
+    assert_eq!(talk.count(), 0, "it is said once");
 }
 
 #[test]
