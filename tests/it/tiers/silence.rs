@@ -5,6 +5,7 @@ use crate::support::{Grid, process};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 
 /// Takes a home away, and gives it back at the end.
 struct Away<'a> {
@@ -91,6 +92,19 @@ fn what_nobody_says_of_is_given_up_by_hand_only() {
     client.grid(["run", "--", "true"]).ok();
     client.grid(["cancel", "--forget", "2"]).expect(2).says(&["has ended"]);
     assert_eq!(client.state("2"), "COMPLETED");
+}
+
+#[test]
+fn a_host_without_grid_is_told_to_get_it() {
+    let client = Grid::new();
+    let ssh = client.file("ssh");
+    // A login there, with the PATH that it has.
+    std::fs::write(&ssh, "#!/bin/sh\nfor line; do :; done\nPATH=/usr/bin:/bin exec /bin/sh -c \"$line\"\n").unwrap();
+    std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).unwrap();
+    client.grid(["config", "set", "ssh.command", ssh.to_str().unwrap()]).ok();
+    let add = ["distributor", "add", "front-a", "--tier", "1", "--endpoint", "ssh:far"];
+    let told = client.grid(add).expect(0).says(&["grid can't be started there", "install grid on far", "ssh far grid"]);
+    assert!(!told.err().contains("--remote-dir"), "{told:?}");
 }
 
 #[test]
