@@ -151,3 +151,28 @@ fn a_home_restored_elsewhere_is_found_there_and_says_what_it_does_not_know() {
     client.grid(["wait", &id]).expect(125).says(&["does not know it any more", "grid cancel --forget 1"]);
     client.grid(["cancel", "--forget", &id]).expect(0);
 }
+
+#[test]
+fn a_home_that_is_moved_away_is_left_alone_where_it_was() {
+    let (client, front, lab) = three();
+    lab.grid(["distributor", "register", "--as", "lab-x", "--with", front.home().to_str().unwrap()]).ok();
+    let gate = lab.fifo("gate");
+    let id = client.submit(["--", "cat", gate.to_str().unwrap()]);
+    client.until_state(&id, "RUNNING");
+    let dispatcher = Pid::from_raw(lab.dispatcher().unwrap()).unwrap();
+    let (old, new) = (lab.home().to_owned(), lab.home().with_extension("moved"));
+    std::fs::rename(&old, &new).unwrap();
+    // Whoever had it open is asked; the dispatcher has a task to follow and a change to report.
+    client.grid(["show", &id]).ok();
+    assert!(process::wait_pid_gone(dispatcher, process::HANG), "the dispatcher ends");
+    client.grid(["cancel", &id]).expect(0);
+    assert!(!old.exists(), "{:?}", std::fs::read_dir(&old).map(|all| all.count()));
+    let log = std::fs::read_to_string(new.join("run/dispatcher.log")).unwrap();
+    assert!(log.contains("it was moved or removed"), "{log}");
+    // Where it lies now it goes on.
+    let lab = lab.at(new);
+    std::fs::write(&gate, "through\n").unwrap();
+    lab.grid(["wait", "1"]).ok();
+    assert_eq!(lab.grid(["logs", "1"]).ok(), "through");
+    drop(front);
+}
