@@ -176,3 +176,25 @@ fn a_home_that_is_moved_away_is_left_alone_where_it_was() {
     assert_eq!(lab.grid(["logs", "1"]).ok(), "through");
     drop(front);
 }
+
+#[test]
+fn a_cancel_that_was_recorded_goes_before_a_release() {
+    let (client, front, lab) = three();
+    front.grid(["distributor", "drain", "tier2"]).ok();
+    lab.grid(["server", "drain", "local"]).ok();
+    let ran = lab.file("ran");
+    let id = client.submit(["--", "touch", ran.to_str().unwrap()]);
+    lab.grid(["backup", "copy.db"]).ok();
+    for home in [&client, &front, &lab] {
+        home.grid(["dispatcher", "stop"]).expect(0);
+    }
+    std::fs::rename(lab.home(), lab.home().with_extension("lost")).unwrap();
+    client.grid(["cancel", &id]).expect(0).says(&["told as soon as"]);
+    // It comes back from its backup, and holds what waited. Whoever asked in vain just now does not ask by itself for a while.
+    lab.grid(["restore", "copy.db"]).ok();
+    lab.grid(["server", "resume", "local"]).ok();
+    assert_eq!(lab.state("1"), "HELD");
+    client.grid(["release", &id]).expect(0).says(&["is not held: CANCELLED"]);
+    assert_eq!((client.state(&id).as_str(), lab.state("1").as_str()), ("CANCELLED", "CANCELLED"));
+    assert!(!ran.exists());
+}
