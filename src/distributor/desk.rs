@@ -5,7 +5,6 @@ use super::caps;
 use super::fleets::Fleets;
 use super::search::Trace;
 use super::tier2::{Asked, Commit, TierError, commit};
-use crate::matching::Query;
 use crate::model::client::Client;
 use crate::model::command::Text;
 use crate::model::demand::Target;
@@ -53,9 +52,6 @@ impl Standing {
         matches!(self, Self::User | Self::Administrator)
     }
 }
-
-/// The attribute of a server by which the owner lets others' tasks run there under the home's own account.
-pub const SHARED_ACCOUNT: &str = "shared_account";
 
 /// A task on the desk.
 pub struct Look<'f> {
@@ -106,13 +102,7 @@ pub fn look<'f>(
     let user = whose(view, &request, guest)?;
     let client = client_of(view, &request)?;
     move_home(&mut request, guest);
-    if guest.standing.is_other() {
-        // Alone first: what is no expression by itself must not become one by what is put around it.
-        Query::new(&request.demand, &user, &client)?;
-        let wall = format!("server.{SHARED_ACCOUNT} == true");
-        let both = request.demand.constraint.map_or(wall.clone(), |own| format!("({own}) && {wall}"));
-        request.demand.constraint = Some(both.into());
-    }
+    request.demand.shared_account = guest.standing.is_other();
     let asked = Asked::new(view, fleets, member.id, &request.demand, &user, &client)?;
     let offer = match asked.offer(view, &request.demand)? {
         Offer::Never if request.hold_unmatched => Offer::Keep,

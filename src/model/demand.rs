@@ -36,6 +36,9 @@ pub struct Demand {
     pub profile: Option<Name>,
     /// `task.priority`.
     pub priority: i32,
+    /// Only where the owner lets others' tasks run under the home's own account: for a user who is not the owner.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub shared_account: bool,
     /// `task.labels` and, under their own names, attributes of the profile.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<Box<str>, Value>,

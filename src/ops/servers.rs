@@ -13,7 +13,7 @@ use crate::model::ssh::Target;
 use crate::model::time::Timestamp;
 use crate::store::{Durability, View};
 
-pub use crate::distributor::desk::SHARED_ACCOUNT;
+pub use crate::model::server::SHARED_ACCOUNT;
 pub use crate::store::declared::Declared;
 
 /// Built-in attributes that have an option of their own. Other built-in names may be declared: that wins over what is measured.

@@ -179,14 +179,22 @@ fn users_are_who_their_key_says_and_run_only_where_the_owner_lets_them() {
         Answer::Offered(offered) => offered,
         other => panic!("{other:?}"),
     };
-    assert!(refused.servers.iter().any(|s| s.contains("shared_account")), "{refused:?}");
+    // It is the home's requirement and not hers, and nothing that she leaves out would help.
+    let told = refused.servers.join("; ") + &refused.relaxed.join("; ");
+    assert!(told.contains("home requires of other users: server.shared_account is not set"), "{refused:?}");
+    assert!(!told.contains("-C"), "{refused:?}");
     grid.grid(["server", "set", "local", "--shared-account"]).ok();
     let Answer::Offered(offered) = alice.ask(offer(task(None))) else { panic!() };
     assert!(offered.servers.is_empty(), "{offered:?}");
+    // Also where she requires something herself.
+    let mut picky = request();
+    picky.demand.constraint = Some("server.os == 'none'".into());
+    let Answer::Offered(offered) = alice.ask(offer(envelope(None, seal::seal(&picky).unwrap().0))) else { panic!() };
+    assert!(offered.servers[0].contains("-C: ") && !offered.servers[0].contains("home requires"), "{offered:?}");
     let mut high = request();
     high.demand.priority = 5;
     alice.denied(offer(envelope(None, seal::seal(&high).unwrap().0)), &["priority 5", "only lower"]);
-    // What is put around a requirement is not to be broken out of.
+    // The wall is not to be broken out of.
     let mut out = request();
     out.demand.constraint = Some("true) || (true".into());
     alice.denied(offer(envelope(None, seal::seal(&out).unwrap().0)), &["requirement"]);
@@ -215,6 +223,7 @@ fn users_are_who_their_key_says_and_run_only_where_the_owner_lets_them() {
     };
     let id = placed.task.id.to_string();
     grid.grid(["wait", &id]).ok();
+    assert!(grid.show(&id)["constraint"].is_null(), "she required nothing");
     let read = grid.grid(["logs", &id]);
     assert!(read.out.starts_with(b"SQLite format 3"), "README says so: {read:?}");
     alice.leaves();
