@@ -119,7 +119,9 @@ impl Look<'_> {
         Offered {
             offer: self.offer,
             words: self.asked.words(self.offer),
-            servers: verdicts.iter().map(|v| format!("{}: {}", v.server, v.reasons.join("; "))).take(300).collect(),
+            servers: in_one_answer(
+                verdicts.iter().map(|v| format!("{}: {}", v.server, v.reasons.join("; "))).take(300),
+            ),
             relaxed: if hopeless { self.asked.relaxations() } else { Vec::new() },
             why: None,
         }
@@ -128,17 +130,32 @@ impl Look<'_> {
     /// The same, with the verdicts: those that fit come first where there are too many for one answer.
     pub fn offered_with_why(&self, view: &View<'_>) -> Result<Offered, StoreError> {
         let mut verdicts = self.asked.verdicts(None, self.now);
-        if verdicts.len() > VERDICTS_MAX {
+        let all = verdicts.len();
+        if all > VERDICTS_MAX {
             verdicts.sort_by_key(|verdict| !verdict.qualifies);
             verdicts.truncate(VERDICTS_MAX);
         }
-        let verdicts = serde_json::to_string(&verdicts).unwrap_or_default();
-        Ok(Offered { why: Some(Why { verdicts, chosen: self.asked.chosen(view)? }), ..self.offered() })
+        let kept = in_one_answer(verdicts.iter().map(|verdict| serde_json::to_string(verdict).unwrap_or_default()));
+        let left_out = all - kept.len();
+        let why = Why { verdicts: format!("[{}]", kept.join(",")), chosen: self.asked.chosen(view)?, left_out };
+        Ok(Offered { why: Some(why), ..self.offered() })
     }
 }
 
 /// Verdicts of one answer.
 const VERDICTS_MAX: usize = 1_000;
+/// The bytes of their texts.
+const TEXTS_MAX: usize = 1 << 20;
+
+/// The first of these texts, as many as one answer holds.
+fn in_one_answer(texts: impl Iterator<Item = String>) -> Vec<String> {
+    let mut bytes = 0;
+    let fits = |text: &String| {
+        bytes += text.len();
+        bytes <= TEXTS_MAX
+    };
+    texts.take_while(fits).collect()
+}
 
 /// Takes what was looked at in the same transaction.
 pub fn admit(

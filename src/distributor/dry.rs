@@ -25,6 +25,9 @@ pub struct Found {
     /// Server by server, of the member that would take it.
     pub verdicts: Vec<Verdict>,
     pub chosen: Option<String>,
+    /// Servers whose verdicts are too many for one answer.
+    #[serde(default)]
+    pub left_out: usize,
     /// Nobody would.
     pub refused: Option<Refusal>,
 }
@@ -32,7 +35,7 @@ pub struct Found {
 impl Found {
     /// Nobody would take it.
     fn refused(trace: Trace, refusal: Refusal) -> Self {
-        Self { trace, verdicts: Vec::new(), chosen: None, refused: Some(refusal) }
+        Self { trace, verdicts: Vec::new(), chosen: None, left_out: 0, refused: Some(refusal) }
     }
 }
 
@@ -148,14 +151,14 @@ fn look(
         return Ok(Found::refused(trace, nobody_lives()));
     }
     trace.first(front.name.as_str(), redirects_to(&list));
-    let mut dry = Dry { store, peers, envelope, guest, working, verdicts: Vec::new(), chosen: None };
+    let mut dry = Dry { store, peers, envelope, guest, working, verdicts: Vec::new(), chosen: None, left_out: 0 };
     let walked = walk(&list, &mut 0, &mut trace, &mut dry)?;
-    let (verdicts, chosen) = (dry.verdicts, dry.chosen);
+    let (verdicts, chosen, left_out) = (dry.verdicts, dry.chosen, dry.left_out);
     let refused = match walked {
         Walked::Refused(refusal) => Some(refusal),
         Walked::Took { .. } | Walked::Unsure { .. } => None,
     };
-    Ok(Found { trace, verdicts, chosen, refused })
+    Ok(Found { trace, verdicts, chosen, left_out, refused })
 }
 
 /// Members as a search meets them that takes nothing.
@@ -167,6 +170,7 @@ struct Dry<'a> {
     working: &'a mut dyn FnMut(),
     verdicts: Vec<Verdict>,
     chosen: Option<String>,
+    left_out: usize,
 }
 
 impl SecondTier for Dry<'_> {
@@ -203,7 +207,7 @@ impl SecondTier for Dry<'_> {
             self.verdicts = serde_json::from_str(&why.verdicts).unwrap_or_default();
             // By the name that the member has for whoever searches.
             self.verdicts.iter_mut().for_each(|verdict| verdict.distributor = member.name.clone());
-            self.chosen = why.chosen;
+            (self.chosen, self.left_out) = (why.chosen, why.left_out);
         }
         let takes = match step {
             Step::Now => offered.offer == Offer::Now,

@@ -235,6 +235,9 @@ pub struct Explained {
     pub tiers: Vec<TierSearch>,
     /// Every server of the members that were asked.
     pub servers: Vec<ServerVerdict>,
+    /// Servers of another home that are not among them: too many for one answer to a dry run.
+    #[serde(default)]
+    pub left_out: usize,
     pub chosen: Option<String>,
     /// When the servers were judged.
     pub judged_at: Option<Timestamp>,

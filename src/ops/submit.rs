@@ -90,7 +90,7 @@ pub fn dry_run(grid: &mut Grid, draft: Draft) -> Result<report::Explained, OpsEr
     if let Some(refused) = found.refused {
         return Err(nobody(refused));
     }
-    Ok(super::explain::of_search(&found.trace, &found.verdicts, found.chosen, Timestamp::now()))
+    Ok(super::explain::of_search(found, Timestamp::now()))
 }
 
 /// What was typed, with its profile merged in, by a user whom this home knows.

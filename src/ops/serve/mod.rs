@@ -16,7 +16,7 @@ use crate::model::ssh::Login;
 use crate::model::task::ClientFacts;
 use crate::model::time::Timestamp;
 use crate::protocol::distributor::{
-    Answer, FRAME_MAX, FromServe, MAGIC, Question, Ticket, ToServe, VERSION, VERSION_MIN,
+    Answer, FRAME_MAX, FromServe, MAGIC, PIECE_MAX, Question, REPORT_MAX, Ticket, ToServe, VERSION, VERSION_MIN,
 };
 use crate::protocol::envelope::{LIST_MAX, Sealed};
 use crate::protocol::frame::{self, FrameError};
@@ -199,6 +199,7 @@ impl Desk {
         let desk = Arc::clone(self);
         std::thread::spawn(move || {
             let answer = desk.work(ticket, question).unwrap_or_else(|error| answer::of_error(&error));
+            let answer = desk.in_pieces(ticket, answer);
             locked(&desk.dropped).remove(&ticket);
             locked(&desk.on_the_way).remove(&ticket);
             // Before the last word: whoever has heard it may use the ticket again.
@@ -253,7 +254,26 @@ impl Desk {
         self.write(&FromServe::Answer { ticket, answer, last });
     }
 
-    /// The same; outputs wait until enough of what was sent before was taken, so that a slow reader holds up itself alone.
+    /// Says a long report up to its last piece, which it gives back.
+    fn in_pieces(&self, ticket: Ticket, answer: Answer) -> Answer {
+        let Answer::Report(text) = answer else { return answer };
+        if text.len() > REPORT_MAX {
+            return Answer::Denied(format!(
+                "its report of {} bytes: {REPORT_MAX} at most travel between homes",
+                text.len()
+            ));
+        }
+        let mut rest = text.as_str();
+        while rest.len() > PIECE_MAX && !self.is_dropped(ticket) {
+            let at = (0..=PIECE_MAX).rev().find(|at| rest.is_char_boundary(*at)).unwrap_or(PIECE_MAX);
+            let (piece, after) = rest.split_at(at);
+            self.say(ticket, Answer::Part(piece.to_owned()), false);
+            rest = after;
+        }
+        Answer::Report(rest.to_owned())
+    }
+
+    /// A word to the caller; outputs wait until enough of what was sent before was taken, so that a slow reader holds up itself alone.
     fn pour(&self, ticket: Ticket, word: Answer) {
         if let Answer::Output { bytes, .. } = &word {
             let mut ways = locked(&self.on_the_way);

@@ -135,3 +135,38 @@ fn what_a_lab_reports_is_listed_with_its_age_and_apart_from_what_is_declared() {
     // What is of this home has no age: it is counted when it is asked for.
     assert_eq!(cell("tier2", "READ", "DECLARED"), "", "{listed}");
 }
+
+#[test]
+fn an_explanation_with_ten_thousand_servers_comes_through_both_tiers() {
+    let (client, front, lab) = three();
+    for home in [&client, &front, &lab] {
+        home.grid(["config", "set", "peer_timeout", "60s"]).ok();
+        home.grid(["dispatcher", "stop"]);
+    }
+    front.grid(["distributor", "drain", "tier2"]).ok();
+    let database = rusqlite::Connection::open(lab.home().join("grid.db")).unwrap();
+    database
+        .execute_batch(
+            "CREATE TEMP TABLE n AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000) SELECT i FROM n;
+             INSERT INTO host (machine, boot_id, hostname, os, arch, kernel, cpus, power, load1, idle_cpus, mem_total, mem_available, disk_free, read_at)
+                SELECT 'm' || i, boot_id, 'm' || i, os, arch, kernel, cpus, power, 0, cpus, mem_total, mem_available, disk_free, read_at FROM n, host;
+             INSERT INTO server (name, distributor_id, engine, address, host_id, health, contacted_at, slots, declared_at)
+                SELECT 's' || i, s.distributor_id, 'ssh', 'm' || i || '.invalid', h.id, 'UP', s.contacted_at, 1, s.declared_at
+                FROM n JOIN host h ON h.machine = 'm' || i, server s WHERE s.name = 'local';",
+        )
+        .unwrap();
+    drop(database);
+    // Each verdict gives the whole expression: more than the longest frame.
+    let never = format!("server.os == '{}'", "z".repeat(1_900));
+    let id = client.submit(["--hold-unmatched", "-C", &never, "--", "true"]);
+    let told = client.explain(&id);
+    assert_eq!(told["servers"].as_array().unwrap().len(), 10_001);
+    assert!(told.to_string().len() > grid::protocol::frame::FRAME_MAX);
+    // A dry run gets as many as one answer holds, and says how many it does not.
+    let dry = ["submit", "-n", "--hold-unmatched", "-C", &never];
+    let told = client.grid(dry.into_iter().chain(["--json", "--", "true"])).json();
+    let (listed, left_out) = (told["servers"].as_array().unwrap().len(), told["left_out"].as_u64().unwrap());
+    assert!(listed > 100 && listed as u64 + left_out == 10_001, "{listed} {left_out}");
+    client.grid(dry.into_iter().chain(["--", "true"])).shows(&[&format!("and {left_out} more servers")]);
+    client.grid(["cancel", &id]).ok();
+}
