@@ -231,7 +231,7 @@ pub fn change(
             Some(away) => {
                 theirs.insert(
                     *chosen,
-                    match cancel_first(grid, &away).and_then(|()| report::<Change>(grid, &away, verb_of(*chosen))) {
+                    match asked(grid, &away, verb_of(*chosen)) {
                         Ok(change) => Change { id: chosen.to_string(), ..change },
                         Err(error) => unheard(grid, &away, *chosen, error)?,
                     },
@@ -245,12 +245,14 @@ pub fn change(
     Ok(what.iter().filter_map(of).collect())
 }
 
-/// A cancel that the owner has not heard yet goes before whatever else is asked: after a release it could come too late.
-fn cancel_first(grid: &mut Grid, away: &Away) -> Result<(), OpsError> {
-    let Some(grace) = away.cancel else { return Ok(()) };
-    let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-    verb(grid, away, Verb::Cancel { index: None, grace_ms }, &mut silently)?;
-    grid.store.write(Durability::Full, |tx| Ok(tx.cancel_away(away.task, None)?))
+/// Asks for a change. A cancel that the owner has not heard yet goes before it: after a release it could come too late.
+fn asked(grid: &mut Grid, away: &Away, what: Verb) -> Result<Change, OpsError> {
+    if let Some(grace) = away.cancel.filter(|_| !matches!(what, Verb::Cancel { .. })) {
+        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        verb(grid, away, Verb::Cancel { index: None, grace_ms }, &mut silently)?;
+        grid.store.write(Durability::Full, |tx| Ok::<_, OpsError>(tx.cancel_away(away.task, None)?))?;
+    }
+    report(grid, away, what)
 }
 
 /// A change that only the owner can make waits for nobody: it is told that it was not made.
