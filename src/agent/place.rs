@@ -26,6 +26,10 @@ impl Place {
     /// The directory above all homes' spools, made if it is missing.
     pub fn find(&self) -> Result<PathBuf, AgentError> {
         match self {
+            // That of a home; where the home was moved away since, nothing is made.
+            Self::At(dir) if !dir.is_dir() => {
+                Err(AgentError::Unfit(format!("{}: there is no such spool", dir.display())))
+            }
             Self::At(dir) => Ok(dir.clone()),
             Self::OfLink { key, dir } => {
                 let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);

@@ -10,7 +10,7 @@ pub struct Code(pub u8);
 impl Code {
     /// Done as asked.
     pub const OK: Self = Self(0);
-    /// An unknown id or name, or the state of things forbids it.
+    /// An unknown id or name, the state of things forbids it, or other homes refuse it.
     pub const REFUSED: Self = Self(1);
     /// What was typed makes no sense, or is not built yet.
     pub const USAGE: Self = Self(2);
@@ -48,7 +48,7 @@ pub const fn code(error: &OpsError, speaks: Speaks) -> Code {
     match (error, speaks) {
         (OpsError::Usage(_), _) => Code::USAGE,
         (OpsError::NoMatch { .. }, _) => Code::NO_MATCH,
-        (OpsError::Unknown { .. } | OpsError::Refused(_), _) => Code::REFUSED,
+        (OpsError::Unknown { .. } | OpsError::Refused(_) | OpsError::Denied { .. }, _) => Code::REFUSED,
         (OpsError::Store(_) | OpsError::Grid(_) | OpsError::Output(_), Speaks::Task) => Code::GRID_FAILED,
         (OpsError::Store(_) | OpsError::Grid(_) | OpsError::Output(_), Speaks::Grid) => Code::REFUSED,
     }

@@ -60,7 +60,7 @@ impl Failure {
             }
             Self::Ops(error) => {
                 out.complain(&error.to_string());
-                if let OpsError::NoMatch { reasons, .. } = error {
+                if let OpsError::NoMatch { reasons, .. } | OpsError::Denied { reasons, .. } = error {
                     for reason in reasons {
                         out.complaint_below(reason);
                     }

@@ -336,7 +336,7 @@ impl Dispatcher {
         let mut demand = class.demand;
         for (id, _) in barred {
             if let Some(server) = tx.server_name(*id)? {
-                demand.exclude.push(Target { distributor: None, server });
+                demand.exclude.push(Target { distributor: None, server, elsewhere: false });
             }
         }
         let Ok(query) = Query::new(&demand, &user, &client) else { return Ok(false) };

@@ -8,12 +8,12 @@ use crate::distributor::registry;
 use crate::distributor::settle::{self, Settled};
 use crate::model::endpoint::Endpoint;
 use crate::model::name::Name;
-use crate::model::resources::Bytes;
 use crate::model::ssh::Login;
 use crate::model::time::Timestamp;
 use crate::protocol::dispatcher::FromDispatcher;
 use crate::protocol::distributor::{Question, Ticket};
 use crate::store::distributors::SILENT_RETRY;
+use crate::store::files::Kept;
 use crate::store::{Durability, Home, Store, StoreError};
 use std::collections::BTreeSet;
 use std::thread::JoinHandle;
@@ -124,7 +124,7 @@ impl Dispatcher {
 fn chores(home: &Home, owner: &Name) -> Result<(), Box<dyn std::error::Error>> {
     let mut store = Store::open(home)?;
     let mut peers = Relay::new(home, &Login::default());
-    let guest = Guest { user: owner.clone(), standing: Standing::Resident, home: None, kept: Bytes(0) };
+    let guest = Guest { user: owner.clone(), standing: Standing::Resident, home: None, kept: Kept::NOTHING };
     // Whoever does not answer is asked for one task only in each round.
     let mut silent = BTreeSet::new();
     for away in store.view().away_open(1_000)? {

@@ -5,7 +5,7 @@ use crate::distributor::peers::{PeerError, Peers};
 use crate::model::endpoint::Endpoint;
 use crate::model::ssh::Login;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
-use crate::protocol::distributor::{Answer, PIECE_MAX, Question, Ticket};
+use crate::protocol::distributor::{Answer, PIECE_MAX, Question, REPORT_MAX, Ticket};
 use crate::store::Home;
 
 /// The way of one command to other homes. The dispatcher is called, and started, with the first question only.
@@ -54,12 +54,22 @@ impl Peers for Relay {
     ) -> Result<Answer, PeerError> {
         let unreached = |error: StartError| PeerError::Unreached(error.to_string());
         let (mut open, ticket) = self.hand_over(endpoint, question).map_err(unreached)?;
+        let mut parts = String::new();
         loop {
             match open.receive() {
+                Ok(Some(FromDispatcher::Said { ticket: of, answer: Answer::Part(part), .. })) if of == ticket => {
+                    if parts.len() + part.len() > REPORT_MAX {
+                        return Err(PeerError::Cut(format!("its report is longer than {REPORT_MAX} bytes")));
+                    }
+                    parts += &part;
+                }
                 Ok(Some(FromDispatcher::Said { ticket: of, answer, last })) if of == ticket => {
                     if last {
                         self.connection = Some(open);
-                        return Ok(answer);
+                        return Ok(match answer {
+                            Answer::Report(last) if !parts.is_empty() => Answer::Report(parts + &last),
+                            answer => answer,
+                        });
                     }
                     let bytes = if let Answer::Output { bytes, .. } = &answer { bytes.len() as u64 } else { 0 };
                     if !each(answer) {

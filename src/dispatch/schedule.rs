@@ -299,7 +299,7 @@ fn choose(
         let mut demand = compiled.demand.clone();
         for id in servers {
             if let Some(server) = tx.server_name(*id)? {
-                demand.exclude.push(Target { distributor: None, server });
+                demand.exclude.push(Target { distributor: None, server, elsewhere: false });
             }
         }
         let Some(class) = tx.class(class)? else { return Ok(None) };

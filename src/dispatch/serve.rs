@@ -43,6 +43,13 @@ pub enum DispatchError {
     Io(#[from] io::Error),
     #[error("a newer dispatcher has taken over")]
     Fenced,
+    /// Where the home was is none any more, or another one.
+    #[error(
+        "{}: the home is not here any more: it was moved or removed; this dispatcher ends, and the next command where the home lies \
+         now starts another (tasks go on)",
+        .0.dir().display()
+    )]
+    Moved(Home),
 }
 
 /// Everything that a dispatcher holds. What matters is in the database: this is made again from it at every start.
@@ -132,8 +139,8 @@ pub fn serve(home: &Home, desk: Box<dyn Desk>, answer: &mut dyn Write) -> Result
             return Err(error);
         }
     };
-    let Begun { _lock, listener, mut store, mut dispatcher } = said;
-    dispatcher.run(&mut store, &listener)
+    let Begun { lock, listener, mut store, mut dispatcher } = said;
+    dispatcher.run(&mut store, &listener, &lock)
 }
 
 fn say(answer: &mut dyn Write, startup: &Startup) -> io::Result<()> {
@@ -145,7 +152,7 @@ fn say(answer: &mut dyn Write, startup: &Startup) -> io::Result<()> {
 
 /// A dispatcher that holds the lock and listens.
 pub(super) struct Begun {
-    _lock: File,
+    lock: File,
     listener: UnixListener,
     pub(super) store: Store,
     pub(super) dispatcher: Dispatcher,
@@ -228,12 +235,16 @@ pub(super) fn begin(home: &Home, desk: Box<dyn Desk>) -> Result<Option<Begun>, D
         leave: false,
     };
     dispatcher.adopt_lanes(&mut store)?;
-    Ok(Some(Begun { _lock: lock, listener, store, dispatcher }))
+    Ok(Some(Begun { lock, listener, store, dispatcher }))
 }
 
 impl Dispatcher {
-    fn run(&mut self, store: &mut Store, listener: &UnixListener) -> Result<(), DispatchError> {
+    fn run(&mut self, store: &mut Store, listener: &UnixListener, lock: &File) -> Result<(), DispatchError> {
         loop {
+            // The database and the lock went with the home; what is made by its path would be made in a place that is none.
+            if !start::is_lock_of(&self.home, lock) {
+                return Err(DispatchError::Moved(self.home.clone()));
+            }
             self.turn(store)?;
             // Behind the turn: it gives members to servers whose link is not open yet.
             self.open_links(store)?;
@@ -346,14 +357,11 @@ impl Dispatcher {
             self.idle_since = Instant::now();
             return false;
         }
-        self.idle_since.elapsed() >= self.idle_exit || !self.home.exists()
+        self.idle_since.elapsed() >= self.idle_exit
     }
 
     /// Looks once more behind the gate. True: the socket is gone, and whoever commits from now on starts another dispatcher.
     fn leave_or_stay(&mut self, store: &mut Store) -> Result<bool, DispatchError> {
-        if !self.home.exists() {
-            return Ok(true);
-        }
         let forced = self.leave;
         let home = self.home.clone();
         let left = store.write(Durability::Normal, |tx| {

@@ -6,10 +6,10 @@ use crate::protocol::frame::{self, FrameError};
 use crate::store::{Home, Store};
 use rustix::fs::{Mode, OFlags, open};
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -217,6 +217,12 @@ fn find_or_start(home: &Home) -> Result<Connection, StartError> {
         if let Some(connection) = Connection::open(home)? {
             return Ok(connection);
         }
+        if !home.exists() {
+            let home = home.dir().display();
+            return Err(StartError::Failed(format!(
+                "{home}: there is no home here (any more): was it moved or removed?"
+            )));
+        }
         // One starter at a time; who waited here finds it running.
         let lock = OpenOptions::new()
             .write(true)
@@ -238,10 +244,23 @@ fn find_or_start(home: &Home) -> Result<Connection, StartError> {
     }
 }
 
+/// In a home's `run/`.
+const LOCK: &str = "dispatcher.lock";
+
 /// The lock that a dispatcher holds as long as it lives.
 pub(super) fn lock_file(home: &Home) -> io::Result<File> {
-    let path = home.run_dir().join("dispatcher.lock");
+    let path = home.run_dir().join(LOCK);
     OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// Is this the lock of the home that lies there now? Where that can't be seen it may be.
+pub(super) fn is_lock_of(home: &Home, lock: &File) -> bool {
+    let place = |meta: &Metadata| (meta.dev(), meta.ino());
+    match (std::fs::metadata(home.run_dir().join(LOCK)), lock.metadata()) {
+        (Ok(there), Ok(ours)) => place(&there) == place(&ours),
+        (Err(error), _) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+        (_, Err(_)) => true,
+    }
 }
 
 /// Returns once no dispatcher holds the lock.

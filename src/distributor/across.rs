@@ -43,14 +43,15 @@ impl SecondTier for Across<'_> {
 impl Across<'_> {
     fn here(&mut self, member: &Record, step: Step, trace: &Trace) -> Result<Said<Taken>, TierError> {
         let (envelope, guest, front) = (&*self.envelope, self.guest, self.front);
-        self.store.write(Durability::Full, |tx| {
+        let said = self.store.write(Durability::Full, |tx| {
             at_own_desk(tx, &mut Fleets::default(), member, step, envelope, guest, (front, trace))
-        })
+        });
+        or_denied(said)
     }
 
     fn there(&mut self, member: &Record, step: Step, trace: &Trace) -> Result<Said<Taken>, TierError> {
         if let Err(why) = self.envelope.may_travel() {
-            return Ok(Said::Silent(why));
+            return Ok(Said::Passed(not_asked(&why)));
         }
         let at = member.there.clone();
         let (how, words) = match step {
@@ -64,9 +65,10 @@ impl Across<'_> {
                 match self.peers.ask(&member.endpoint, &offer, &mut silently) {
                     Ok(Answer::Offered(offered)) if offered.offer == Offer::Now => (How::Now, offered.words),
                     Ok(Answer::Offered(offered)) => return Ok(Said::Offers(offered)),
-                    Ok(answer) => return Ok(Said::Silent(words_of(answer))),
+                    Ok(Answer::Denied(why)) => return Ok(Said::Denied(why)),
+                    Ok(answer) => return Ok(Said::Passed(words_of(answer))),
                     // An offer reserves nothing: whether it was heard does not matter.
-                    Err(PeerError::Unreached(why) | PeerError::Cut(why)) => return Ok(Said::Silent(why)),
+                    Err(error) => return Ok(Said::Passed(no_answer(&error))),
                 }
             }
             Step::Queue => (How::Queue, "could run it later".to_owned()),
@@ -88,8 +90,8 @@ impl Across<'_> {
             Ok(Answer::Placed(placed)) => Said::Took(Taken::There(Box::new(placed)), words),
             Ok(Answer::No { why }) => Said::No(why),
             // Not a word about the commit: it was not even looked at.
-            Ok(Answer::Denied(why)) => Said::Silent(why),
-            Err(PeerError::Unreached(why)) => Said::Silent(why),
+            Ok(Answer::Denied(why)) => Said::Denied(why),
+            Err(error @ PeerError::Unreached(_)) => Said::Passed(no_answer(&error)),
             Ok(other) => self.sure(member, words, &words_of(other)),
             Err(PeerError::Cut(why)) => self.sure(member, words, &why),
         })
@@ -142,6 +144,24 @@ pub(super) fn at_own_desk(
 /// Whether this very home holds it; if not, it never will.
 pub fn find(uuid: TaskUuid, round: u32) -> Question {
     Question::Find { uuid, round, onward: false, age_ms: 0, among: None }
+}
+
+/// A member that does nothing for this caller is passed over as one in another home would be.
+pub(super) fn or_denied<T>(said: Result<Said<T>, TierError>) -> Result<Said<T>, TierError> {
+    match said {
+        Err(TierError::Denied(why)) => Ok(Said::Denied(why)),
+        said => said,
+    }
+}
+
+/// Nobody was reached, for this reason.
+pub(super) fn no_answer(why: &impl std::fmt::Display) -> String {
+    format!("no answer: {why}")
+}
+
+/// It is not for others, for this reason.
+pub(super) fn not_asked(why: &str) -> String {
+    format!("not asked: {why}")
 }
 
 /// For people.

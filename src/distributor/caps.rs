@@ -92,7 +92,7 @@ pub fn check(view: &View<'_>, request: &Request, guest: &Guest) -> Result<(), Ti
         }
         let max = view.setting("user_waiting")?.and_then(|text| text.parse().ok()).unwrap_or(WAITING_MAX);
         let user = view.user(guest.user.as_str())?;
-        let waiting = user.map_or(Ok(0), |user| view.count_unended_of(Some(user.id)))?;
+        let waiting = user.as_ref().map_or(Ok(0), |user| view.count_unended_of(Some(user.id)))?;
         if waiting >= max {
             return Err(over(
                 &format!("tasks of {} that have not ended", guest.user),
@@ -100,24 +100,25 @@ pub fn check(view: &View<'_>, request: &Request, guest: &Guest) -> Result<(), Ti
                 format!("{max} (user_waiting)"),
             ));
         }
-        check_spool(view, request, guest)?;
+        // What came after the count is added, in the transaction that takes the task: others of theirs may come in side by side.
+        let since = user.map_or(Ok(Bytes(0)), |user| view.sent_since(user.id, guest.kept.up_to))?;
+        check_spool(view, request, guest, Bytes(guest.kept.bytes.0.saturating_add(since.0)))?;
     }
     Ok(())
 }
 
 /// What a user's tasks were sent with and what they left here, and what this one brings.
-fn check_spool(view: &View<'_>, request: &Request, guest: &Guest) -> Result<(), TierError> {
+fn check_spool(view: &View<'_>, request: &Request, guest: &Guest, kept: Bytes) -> Result<(), TierError> {
     let set = view.setting("user_spool")?;
     let max = set.and_then(|text| Bytes::parse(&text).ok()).unwrap_or(SPOOL_MAX);
     let comes = request.launch.workplace.sent().map_or(0, |sent| sent.size);
-    if guest.kept < max && guest.kept.0.saturating_add(comes) <= max.0 {
+    if kept < max && kept.0.saturating_add(comes) <= max.0 {
         return Ok(());
     }
     let user = &guest.user;
     Err(TierError::Denied(format!(
-        "files and outputs kept for {user}: {} and {} more, this home takes {max} at most (user_spool): cancel what waits with files, or \
+        "files and outputs kept for {user}: {kept} and {} more, this home takes {max} at most (user_spool): cancel what waits with files, or \
          ask its owner for `grid config set user_spool` or `keep_outputs`",
-        guest.kept,
         Bytes(comes)
     )))
 }

@@ -5,20 +5,19 @@ use super::caps;
 use super::fleets::Fleets;
 use super::search::Trace;
 use super::tier2::{Asked, Commit, TierError, commit};
-use crate::matching::Query;
 use crate::model::client::Client;
 use crate::model::command::Text;
 use crate::model::demand::Target;
 use crate::model::distributor::Record;
 use crate::model::id::{ClientId, TaskId};
 use crate::model::name::Name;
-use crate::model::resources::Bytes;
 use crate::model::task::Request;
 use crate::model::time::Timestamp;
 use crate::model::user::User;
 use crate::protocol::distributor::{How, Offer, Offered, Why};
 use crate::protocol::envelope::Envelope;
 use crate::protocol::seal;
+use crate::store::files::Kept;
 use crate::store::{StoreError, Tx, View};
 use std::path::Path;
 
@@ -30,8 +29,8 @@ pub struct Guest {
     pub standing: Standing,
     /// $HOME of this home's account, where the caller may have another one: a directory below theirs is meant below this.
     pub home: Option<Text>,
-    /// What lies in this home for them.
-    pub kept: Bytes,
+    /// What lies in this home for them, as it was counted last.
+    pub kept: Kept,
 }
 
 /// What a caller is to this home.
@@ -53,9 +52,6 @@ impl Standing {
         matches!(self, Self::User | Self::Administrator)
     }
 }
-
-/// The attribute of a server by which the owner lets others' tasks run there under the home's own account.
-pub const SHARED_ACCOUNT: &str = "shared_account";
 
 /// A task on the desk.
 pub struct Look<'f> {
@@ -106,13 +102,7 @@ pub fn look<'f>(
     let user = whose(view, &request, guest)?;
     let client = client_of(view, &request)?;
     move_home(&mut request, guest);
-    if guest.standing.is_other() {
-        // Alone first: what is no expression by itself must not become one by what is put around it.
-        Query::new(&request.demand, &user, &client)?;
-        let wall = format!("server.{SHARED_ACCOUNT} == true");
-        let both = request.demand.constraint.map_or(wall.clone(), |own| format!("({own}) && {wall}"));
-        request.demand.constraint = Some(both.into());
-    }
+    request.demand.shared_account = guest.standing.is_other();
     let asked = Asked::new(view, fleets, member.id, &request.demand, &user, &client)?;
     let offer = match asked.offer(view, &request.demand)? {
         Offer::Never if request.hold_unmatched => Offer::Keep,
@@ -129,7 +119,9 @@ impl Look<'_> {
         Offered {
             offer: self.offer,
             words: self.asked.words(self.offer),
-            servers: verdicts.iter().map(|v| format!("{}: {}", v.server, v.reasons.join("; "))).take(300).collect(),
+            servers: in_one_answer(
+                verdicts.iter().map(|v| format!("{}: {}", v.server, v.reasons.join("; "))).take(300),
+            ),
             relaxed: if hopeless { self.asked.relaxations() } else { Vec::new() },
             why: None,
         }
@@ -138,17 +130,32 @@ impl Look<'_> {
     /// The same, with the verdicts: those that fit come first where there are too many for one answer.
     pub fn offered_with_why(&self, view: &View<'_>) -> Result<Offered, StoreError> {
         let mut verdicts = self.asked.verdicts(None, self.now);
-        if verdicts.len() > VERDICTS_MAX {
+        let all = verdicts.len();
+        if all > VERDICTS_MAX {
             verdicts.sort_by_key(|verdict| !verdict.qualifies);
             verdicts.truncate(VERDICTS_MAX);
         }
-        let verdicts = serde_json::to_string(&verdicts).unwrap_or_default();
-        Ok(Offered { why: Some(Why { verdicts, chosen: self.asked.chosen(view)? }), ..self.offered() })
+        let kept = in_one_answer(verdicts.iter().map(|verdict| serde_json::to_string(verdict).unwrap_or_default()));
+        let left_out = all - kept.len();
+        let why = Why { verdicts: format!("[{}]", kept.join(",")), chosen: self.asked.chosen(view)?, left_out };
+        Ok(Offered { why: Some(why), ..self.offered() })
     }
 }
 
 /// Verdicts of one answer.
 const VERDICTS_MAX: usize = 1_000;
+/// The bytes of their texts.
+const TEXTS_MAX: usize = 1 << 20;
+
+/// The first of these texts, as many as one answer holds.
+fn in_one_answer(texts: impl Iterator<Item = String>) -> Vec<String> {
+    let mut bytes = 0;
+    let fits = |text: &String| {
+        bytes += text.len();
+        bytes <= TEXTS_MAX
+    };
+    texts.take_while(fits).collect()
+}
 
 /// Takes what was looked at in the same transaction.
 pub fn admit(
@@ -216,8 +223,9 @@ pub fn take(
                 return Ok(Taking::Holds(admit(tx, member, envelope, &mut look, came, now)?));
             }
             Ok(look) => look.asked.words(look.offer),
-            Err(TierError::Store(error)) => return Err(error.into()),
-            Err(error) => error.to_string(),
+            Err(TierError::Expression(error)) => error.to_string(),
+            // Nothing is kept of what this caller may not.
+            Err(error) => return Err(error),
         }
     };
     caps::bury(tx, envelope.uuid, envelope.round, guest, now)?;
@@ -247,12 +255,9 @@ fn move_home(request: &mut Request, guest: &Guest) {
 
 /// `-w lab-x/n1` names a member as the searching side calls it. Any other member's servers are none of ours.
 fn as_here(target: Target, called: &Name) -> Target {
-    match target.distributor {
-        Some(name) if name == *called => Target { distributor: None, server: target.server },
-        // No member of this home can have a name that was not checked: a long one of a stranger.
-        Some(name) => {
-            Target { distributor: format!("{name}.elsewhere").parse().ok().or(Some(name)), server: target.server }
-        }
+    match &target.distributor {
+        Some(name) if name == called => Target { distributor: None, ..target },
+        Some(_) => Target { elsewhere: true, ..target },
         None => target,
     }
 }

@@ -1,13 +1,14 @@
 //! A search that takes nothing: where would this task go now, and why?
 
-use super::across::words_of;
+use super::across::{no_answer, not_asked, or_denied, words_of};
 use super::desk::{self, Guest};
 use super::fleets::Fleets;
-use super::front::{own_front, redirect, redirects_to};
+use super::front::{nobody_lives, own_front, redirect, redirects_to};
 use super::peers::{Peers, silently};
+use super::place::{REFUSED_BEHIND, nobody};
 use super::search::{self, Trace};
 use super::tier2::TierError;
-use super::walk::{Said, SecondTier, Step, Walked, walk};
+use super::walk::{Refusal, Said, SecondTier, Step, Walked, refuses, walk};
 use crate::matching::Verdict;
 use crate::model::distributor::{Record, Tier};
 use crate::model::task::Request;
@@ -24,17 +25,27 @@ pub struct Found {
     /// Server by server, of the member that would take it.
     pub verdicts: Vec<Verdict>,
     pub chosen: Option<String>,
+    /// Servers whose verdicts are too many for one answer.
+    #[serde(default)]
+    pub left_out: usize,
     /// Nobody would.
     pub refused: Option<Refusal>,
 }
 
-/// In short, and one by one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refusal {
-    pub summary: String,
-    pub reasons: Vec<String>,
-    /// False: no second tier answered, so this first tier has no answer.
-    pub answered: bool,
+impl Found {
+    /// Nobody would take it.
+    fn refused(trace: Trace, refusal: Refusal) -> Self {
+        Self { trace, verdicts: Vec::new(), chosen: None, left_out: 0, refused: Some(refusal) }
+    }
+}
+
+/// What a first tier gives.
+enum Look {
+    Found(Found),
+    /// No answer, in these words.
+    Passes(String),
+    /// It refuses this, in these words.
+    Denies(String),
 }
 
 /// Searches as [`super::place`] does, and takes nothing.
@@ -52,18 +63,25 @@ pub fn search(
             trace.first(member.name.as_str(), why);
         }
     }
+    let mut denied = false;
     for front in search::order(&set, policy, cursor).into_iter().chain(search::silent(&set)) {
         let (front, name) = (&front, front.name.as_str());
-        let found = if front.endpoint.is_elsewhere() {
-            elsewhere(peers, front, envelope, request)?
+        let look = if front.endpoint.is_elsewhere() {
+            elsewhere(peers, front, envelope, request)
         } else {
-            look(store, peers, front, envelope, guest, &mut || {})?
+            Look::Found(look(store, peers, front, envelope, guest, &mut || {})?)
         };
-        let why = match found {
-            Ok(Found { refused: Some(refused), .. }) if !refused.answered => {
-                [vec![refused.summary], refused.reasons].concat().join("; ")
+        let words = match look {
+            Look::Found(Found { trace: told, refused: Some(Refusal { denied: true, .. }), .. }) => {
+                denied = true;
+                let [_, second] = told.tiers;
+                trace.tiers[1] = second;
+                REFUSED_BEHIND.to_owned()
             }
-            Ok(mut found) => {
+            Look::Found(Found { refused: Some(refused), .. }) if !refused.answered => {
+                no_answer(&[vec![refused.summary], refused.reasons].concat().join("; "))
+            }
+            Look::Found(mut found) => {
                 let [first, second] = found.trace.tiers;
                 // By the name that it has in this home.
                 trace.first(name, first.searched.last().map_or("redirects", |said| said.answer.as_str()));
@@ -71,36 +89,36 @@ pub fn search(
                 found.trace = trace;
                 return Ok(found);
             }
-            Err(why) => why,
+            Look::Passes(words) => words,
+            Look::Denies(words) => {
+                denied = true;
+                words
+            }
         };
-        trace.first(name, format!("no answer: {why}"));
+        trace.first(name, words);
     }
-    let searched = trace.tiers.iter().flat_map(|t| &t.searched);
-    let reasons = searched.map(|s| format!("{}: {}", s.distributor, s.answer)).collect();
-    let summary = "no distributor answered; nothing was submitted".to_owned();
-    let refused = Some(Refusal { summary, reasons, answered: false });
-    Ok(Found { trace, verdicts: Vec::new(), chosen: None, refused })
+    let refusal = nobody(&trace, denied);
+    Ok(Found::refused(trace, refusal))
 }
 
-/// Asks a first tier in another home; or says why it has no answer.
-fn elsewhere(
-    peers: &mut dyn Peers,
-    front: &Record,
-    envelope: &Envelope,
-    request: &Request,
-) -> Result<Result<Found, String>, TierError> {
+/// Asks a first tier in another home.
+fn elsewhere(peers: &mut dyn Peers, front: &Record, envelope: &Envelope, request: &Request) -> Look {
     if request.user.is_some() {
-        return Ok(Err("--user counts only in the home where it is typed".to_owned()));
+        return Look::Passes(not_asked("--user counts only in the home where it is typed"));
     }
     if let Err(why) = envelope.may_travel() {
-        return Ok(Err(why));
+        return Look::Passes(not_asked(&why));
     }
     let said = peers.ask(&front.endpoint, &Question::Look(envelope.without_list()), &mut silently);
-    Ok(match said {
-        Ok(Answer::Report(text)) => serde_json::from_str(&text).map_err(|error| error.to_string()),
-        Ok(other) => Err(words_of(other)),
-        Err(error) => Err(error.to_string()),
-    })
+    match said {
+        Ok(Answer::Report(text)) => match serde_json::from_str(&text) {
+            Ok(found) => Look::Found(found),
+            Err(error) => Look::Passes(no_answer(&error)),
+        },
+        Ok(Answer::Denied(why)) => Look::Denies(refuses(&why)),
+        Ok(other) => Look::Passes(no_answer(&words_of(other))),
+        Err(error) => Look::Passes(no_answer(&error)),
+    }
 }
 
 /// Answers [`Question::Look`].
@@ -113,12 +131,9 @@ pub fn answer(
 ) -> Result<Answer, TierError> {
     let found = match own_front(&store.view())? {
         Some(front) => look(store, peers, &front, envelope, guest, &mut || each(Answer::Working))?,
-        None => Err("none of its first-tier distributors is to be asked".to_owned()),
+        None => Found::refused(Trace::default(), nobody_lives()),
     };
-    Ok(match found {
-        Ok(found) => Answer::Report(serde_json::to_string(&found).unwrap_or_default()),
-        Err(why) => Answer::Denied(why),
-    })
+    Ok(Answer::Report(serde_json::to_string(&found).unwrap_or_default()))
 }
 
 /// A first tier of this home: redirects, and walks the list.
@@ -129,21 +144,21 @@ fn look(
     envelope: &mut Envelope,
     guest: &Guest,
     working: &mut dyn FnMut(),
-) -> Result<Result<Found, String>, TierError> {
+) -> Result<Found, TierError> {
     let mut trace = Trace::default();
     let list = store.read(|view| redirect(view, envelope, &mut trace))?;
     if list.is_empty() {
-        return Ok(Err("it knows no live second-tier distributor".to_owned()));
+        return Ok(Found::refused(trace, nobody_lives()));
     }
     trace.first(front.name.as_str(), redirects_to(&list));
-    let mut dry = Dry { store, peers, envelope, guest, working, verdicts: Vec::new(), chosen: None };
+    let mut dry = Dry { store, peers, envelope, guest, working, verdicts: Vec::new(), chosen: None, left_out: 0 };
     let walked = walk(&list, &mut 0, &mut trace, &mut dry)?;
-    let (verdicts, chosen) = (dry.verdicts, dry.chosen);
+    let (verdicts, chosen, left_out) = (dry.verdicts, dry.chosen, dry.left_out);
     let refused = match walked {
-        Walked::Refused { summary, reasons, answered } => Some(Refusal { summary, reasons, answered }),
+        Walked::Refused(refusal) => Some(refusal),
         Walked::Took { .. } | Walked::Unsure { .. } => None,
     };
-    Ok(Ok(Found { trace, verdicts, chosen, refused }))
+    Ok(Found { trace, verdicts, chosen, left_out, refused })
 }
 
 /// Members as a search meets them that takes nothing.
@@ -155,6 +170,7 @@ struct Dry<'a> {
     working: &'a mut dyn FnMut(),
     verdicts: Vec<Verdict>,
     chosen: Option<String>,
+    left_out: usize,
 }
 
 impl SecondTier for Dry<'_> {
@@ -171,22 +187,27 @@ impl SecondTier for Dry<'_> {
             };
             match self.peers.ask(&member.endpoint, &question, &mut silently) {
                 Ok(Answer::Offered(offered)) => offered,
-                Ok(other) => return Ok(Said::Silent(words_of(other))),
-                Err(error) => return Ok(Said::Silent(error.to_string())),
+                Ok(Answer::Denied(why)) => return Ok(Said::Denied(why)),
+                Ok(other) => return Ok(Said::Passed(words_of(other))),
+                Err(error) => return Ok(Said::Passed(no_answer(&error))),
             }
         } else {
             let (envelope, guest) = (&*self.envelope, self.guest);
             let mut fleets = Fleets::default();
-            self.store.read(|view| {
+            let looked = self.store.read(|view| {
                 let look = desk::look(view, &mut fleets, member, envelope, guest, Timestamp::now())?;
                 Ok::<_, TierError>(look.offered_with_why(view)?)
-            })?
+            });
+            match looked {
+                Ok(offered) => offered,
+                Err(error) => return or_denied(Err(error)),
+            }
         };
         if let Some(why) = offered.why.take() {
             self.verdicts = serde_json::from_str(&why.verdicts).unwrap_or_default();
             // By the name that the member has for whoever searches.
             self.verdicts.iter_mut().for_each(|verdict| verdict.distributor = member.name.clone());
-            self.chosen = why.chosen;
+            (self.chosen, self.left_out) = (why.chosen, why.left_out);
         }
         let takes = match step {
             Step::Now => offered.offer == Offer::Now,

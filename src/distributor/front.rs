@@ -7,7 +7,7 @@ use super::peers::{PeerError, Peers, silently};
 use super::search::{self, Trace};
 use super::tier1;
 use super::tier2::TierError;
-use super::walk::{Taken, Walked, walk};
+use super::walk::{Refusal, Taken, Walked, walk};
 use crate::model::distributor::{Policy, Record, Tier};
 use crate::model::id::{HomeId, TaskUuid};
 use crate::model::time::Timestamp;
@@ -82,8 +82,7 @@ pub fn place(
     })?;
     advance(store, &[Tier::Second])?;
     let Some(front) = front.filter(|_| !list.is_empty()) else {
-        let summary = "it knows no live second-tier distributor".to_owned();
-        return Ok(Answer::Refused(Refused { summary, reasons: Vec::new(), search: text(&trace), answered: false }));
+        return Ok(refused(nobody_lives(), &trace));
     };
     trace.first(front.name.as_str(), redirects_to(&list));
     each(Answer::Redirect { members: homes(store, &list)? });
@@ -112,10 +111,19 @@ pub fn place(
             Answer::Placed(Placed { member: member.name.to_string(), search: text(&trace), ..*placed })
         }
         Walked::Unsure { member, why } => Answer::Unsure { member: member.name.to_string(), why },
-        Walked::Refused { summary, reasons, answered } => {
-            Answer::Refused(Refused { summary, reasons, search: text(&trace), answered })
-        }
+        Walked::Refused(refusal) => refused(refusal, &trace),
     })
+}
+
+/// There is nobody to redirect to.
+pub fn nobody_lives() -> Refusal {
+    let summary = "it knows no live second-tier distributor".to_owned();
+    Refusal { summary, reasons: Vec::new(), answered: false, denied: false }
+}
+
+fn refused(refusal: Refusal, trace: &Trace) -> Answer {
+    let Refusal { summary, reasons, answered, denied } = refusal;
+    Answer::Refused(Refused { summary, reasons, search: text(trace), answered, denied })
 }
 
 /// The homes of the members; those that never said hello are not known yet.

@@ -1,6 +1,6 @@
 //! A client's search: its first-tier set in order, until a member answers with a second tier that takes the task.
 
-use super::across::{Across, words_of};
+use super::across::{Across, no_answer, not_asked, words_of};
 use super::desk::Guest;
 use super::front::{self, advance, redirects_to};
 use super::peers::{PeerError, Peers};
@@ -8,13 +8,13 @@ use super::placing::Placing;
 use super::search::{Trace, order as in_order, silent, skipped};
 use super::snapshot;
 use super::tier2::TierError;
-use super::walk::{Taken, Walked, walk};
+use super::walk::{Refusal, Taken, Walked, refuses, walk};
 use crate::model::distributor::{Endpoint, Record, Tier};
 use crate::model::failpoint::failpoint;
 use crate::model::id::{HomeId, TaskId};
 use crate::model::task::Request;
 use crate::model::time::Timestamp;
-use crate::protocol::distributor::{Answer, Placed, Question};
+use crate::protocol::distributor::{Answer, Placed, Question, Refused};
 use crate::protocol::envelope::{Envelope, Sealed};
 use crate::store::tasks::NewTask;
 use crate::store::{Durability, Store, StoreError};
@@ -56,14 +56,16 @@ pub enum Outcome {
     /// Somebody was asked to take it and has not said whether it did: it is asked again, and nobody else.
     Open { task: TaskId, why: String },
     /// Nobody takes it.
-    Refused { summary: String, reasons: Vec<String>, trace: Trace },
+    Refused(Refusal),
 }
 
 /// What one first-tier member gave.
 enum Front {
     Done(Outcome),
-    /// It has no answer: the next one is asked.
+    /// It has no answer, in these words: the next one is asked.
     Passes(String),
+    /// It, or whoever it redirects to, refuses this: the next one is asked.
+    Denies(String),
 }
 
 /// Searches. Where the answer must come from another home, a row is on the disk before anything is sent.
@@ -82,6 +84,7 @@ fn search(store: &mut Store, peers: &mut dyn Peers, order: &mut Order<'_>) -> Re
         }
     }
     advance(store, &[Tier::First, Tier::Second])?;
+    let mut denied = false;
     for member in in_order(&set, policy, cursor).into_iter().chain(silent(&set)) {
         let said = if member.endpoint.is_elsewhere() {
             elsewhere(store, peers, order, &member, &mut trace)?
@@ -90,17 +93,26 @@ fn search(store: &mut Store, peers: &mut dyn Peers, order: &mut Order<'_>) -> Re
         };
         match said {
             Front::Done(outcome) => return Ok(outcome),
-            Front::Passes(why) => trace.first(member.name.as_str(), format!("no answer: {why}")),
+            Front::Passes(words) => trace.first(member.name.as_str(), words),
+            Front::Denies(words) => {
+                denied = true;
+                trace.first(member.name.as_str(), words);
+            }
         }
     }
-    let reasons =
-        trace.tiers.iter().flat_map(|t| &t.searched).map(|s| format!("{}: {}", s.distributor, s.answer)).collect();
-    let summary = "no distributor answered; nothing was submitted".to_owned();
-    refused(store, order, summary, reasons, trace).map(|front| match front {
-        Front::Done(outcome) => outcome,
-        Front::Passes(why) => Outcome::Refused { summary: why, reasons: Vec::new(), trace: Trace::default() },
-    })
+    refused(store, order, nobody(&trace, denied))
 }
+
+/// No first-tier member found one of the second that looked at the task.
+pub(super) fn nobody(trace: &Trace, denied: bool) -> Refusal {
+    let searched = trace.tiers.iter().flat_map(|t| &t.searched);
+    let reasons = searched.map(|s| format!("{}: {}", s.distributor, s.answer)).collect();
+    let what = if denied { "every distributor that answered refuses this" } else { "no distributor answered" };
+    Refusal { summary: format!("{what}; nothing was submitted"), reasons, answered: false, denied }
+}
+
+/// What is told of a first tier whose second tier refuses a task: who, stands with the members.
+pub(super) const REFUSED_BEHIND: &str = "redirects; refused there";
 
 /// A first-tier member of this home.
 fn here(
@@ -112,7 +124,7 @@ fn here(
 ) -> Result<Front, TierError> {
     let list = store.read(|view| front::redirect(view, &order.envelope, trace))?;
     if list.is_empty() {
-        return Ok(Front::Passes("it knows no live second-tier distributor".to_owned()));
+        return Ok(Front::Passes(no_answer(&front::nobody_lives().summary)));
     }
     trace.first(front.name.as_str(), redirects_to(&list));
     let mut round = order.envelope.round;
@@ -141,10 +153,9 @@ fn here(
             Front::Done(landed(store, order, front.name.as_str(), &placed, trace)?)
         }
         Walked::Unsure { member, why } => Front::Done(open(store, order, member.name.as_str(), &why, &[])?),
-        Walked::Refused { summary, reasons, answered: true } => {
-            refused(store, order, summary, reasons, std::mem::take(trace))?
-        }
-        Walked::Refused { .. } => Front::Passes("none of its second-tier distributors answered".to_owned()),
+        Walked::Refused(refusal) if refusal.answered => Front::Done(refused(store, order, refusal)?),
+        Walked::Refused(Refusal { denied: true, .. }) => Front::Denies(REFUSED_BEHIND.to_owned()),
+        Walked::Refused(_) => Front::Passes(no_answer(&"none of its second-tier distributors answered")),
     })
 }
 
@@ -157,10 +168,10 @@ fn elsewhere(
     trace: &mut Trace,
 ) -> Result<Front, TierError> {
     if order.request.user.is_some() {
-        return Ok(Front::Passes("--user counts only in the home where it is typed".to_owned()));
+        return Ok(Front::Passes(not_asked("--user counts only in the home where it is typed")));
     }
     if let Err(why) = order.envelope.may_travel() {
-        return Ok(Front::Passes(why));
+        return Ok(Front::Passes(not_asked(&why)));
     }
     let asked = match ask_front(store, peers, order, front, trace)? {
         // It lost only the line, or came back: it is there, and nobody holds the task.
@@ -169,7 +180,7 @@ fn elsewhere(
     };
     Ok(match asked {
         Asked::Said(said) => said,
-        Asked::Nowhere(why) => Front::Passes(why),
+        Asked::Nowhere(why) => Front::Passes(no_answer(&why)),
     })
 }
 
@@ -204,20 +215,21 @@ fn ask_front(
             trace.first(front.name.as_str(), "redirects");
             Front::Done(landed(store, order, front.name.as_str(), &placed, trace)?)
         }
-        Ok(Answer::Refused(said)) if said.answered => {
-            trace.first(front.name.as_str(), "redirects");
+        Ok(Answer::Refused(Refused { summary, reasons, answered: true, denied, .. })) => {
+            Front::Done(refused(store, order, Refusal { summary, reasons, answered: true, denied })?)
+        }
+        Ok(Answer::Refused(said)) if said.denied => {
             take_second(trace, &said.search);
-            let trace = std::mem::take(trace);
-            refused(store, order, said.summary, said.reasons, trace)?
+            Front::Denies(REFUSED_BEHIND.to_owned())
         }
         Ok(Answer::Refused(said)) => {
             let why = [vec![said.summary], said.reasons].concat().join("; ");
-            Front::Passes(why)
+            Front::Passes(no_answer(&why))
         }
         Ok(Answer::Unsure { member, why }) => Front::Done(open(store, order, &member, &why, &among)?),
         // Not a word about the task: nothing was done with it.
-        Ok(Answer::Denied(why)) => Front::Passes(why),
-        Err(PeerError::Unreached(why)) => Front::Passes(why),
+        Ok(Answer::Denied(why)) => Front::Denies(refuses(&why)),
+        Err(error @ PeerError::Unreached(_)) => Front::Passes(no_answer(&error)),
         Ok(other) => Front::Done(open(store, order, front.name.as_str(), &words_of(other), &among)?),
         Err(PeerError::Cut(why)) => {
             // Asked again at once: most often it only lost the line.
@@ -332,16 +344,10 @@ fn open(store: &mut Store, order: &Order<'_>, who: &str, why: &str, among: &[Hom
 }
 
 /// Nobody takes it. A row that was written for it goes, if its id was told to nobody.
-fn refused(
-    store: &mut Store,
-    order: &mut Order<'_>,
-    summary: String,
-    reasons: Vec<String>,
-    trace: Trace,
-) -> Result<Front, TierError> {
+fn refused(store: &mut Store, order: &Order<'_>, refusal: Refusal) -> Result<Outcome, TierError> {
     if let Some(task) = order.row.filter(|_| !order.resumed) {
         // A row that came back after a power cut would be searched for, and run.
         store.write(Durability::Full, |tx| tx.drop_away(task))?;
     }
-    Ok(Front::Done(Outcome::Refused { summary, reasons, trace }))
+    Ok(Outcome::Refused(refusal))
 }

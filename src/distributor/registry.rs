@@ -213,16 +213,7 @@ pub fn is_pending(view: &View<'_>) -> Result<bool, StoreError> {
     Ok(false)
 }
 
-/// What became of a report here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
-    /// It is the newest.
-    Newer { allowed: bool },
-    /// A newer one is there already: this one came late or twice.
-    Older,
-}
-
-/// Takes a report. A name belongs to the home that first took it; nothing in a report changes an endpoint, an order or a
+/// Takes a report, if it is newer than the one that is here; gives whether tasks may go to its sender. A name belongs to the home that first took it; nothing in a report changes an endpoint, an order or a
 /// permission of a member that exists.
 pub fn take(
     tx: &Tx<'_>,
@@ -230,7 +221,7 @@ pub fn take(
     offers: Option<&Endpoint>,
     trusted: bool,
     now: Timestamp,
-) -> Result<Taken, TierError> {
+) -> Result<bool, TierError> {
     check(report)?;
     let member = match (tx.distributor(report.name.as_str())?, offers) {
         (Some(member), _) => member,
@@ -277,7 +268,7 @@ pub fn take(
         why: report.why.clone(),
     };
     if !tx.take_report(member.id, &received, now)? {
-        return Ok(Taken::Older);
+        return Ok(member.allowed);
     }
     if let (true, Some(offers)) = (trusted, offers)
         && offers.is_elsewhere()
@@ -285,7 +276,7 @@ pub fn take(
     {
         tx.set_endpoint(member.id, offers, Some(&report.there))?;
     }
-    Ok(Taken::Newer { allowed: member.allowed })
+    Ok(member.allowed)
 }
 
 /// A report is shown to people and kept: it may be neither huge nor odd.

@@ -72,7 +72,7 @@ fn offer(
             return Ok(Answer::Denied(format!("this home has no second-tier distributor{name}")));
         };
         if let Some(why) = skipped(&member) {
-            return Ok(Answer::Denied(why));
+            return Ok(Answer::No { why });
         }
         member.called = called.cloned();
         let mut fleets = Fleets::default();

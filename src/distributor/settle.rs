@@ -8,6 +8,7 @@ use super::place::{Order, Outcome, place};
 use super::placing::Placing;
 use super::snapshot;
 use super::tier2::TierError;
+use super::walk::Refusal;
 use crate::model::distributor::{Endpoint, Tier};
 use crate::model::id::HomeId;
 use crate::model::time::Timestamp;
@@ -81,14 +82,18 @@ pub fn settle(store: &mut Store, peers: &mut dyn Peers, away: &Away, guest: &Gue
                 return Ok(Settled::Placed);
             }
             Ok(Answer::Nowhere) => return again(store, peers, away, guest),
-            Ok(other) => why = super::across::words_of(other),
-            Err(PeerError::Unreached(error) | PeerError::Cut(error)) => why = error,
+            Ok(other) => {
+                let words = super::across::words_of(other);
+                why = format!("{endpoint} does not say whether it holds it: {words}");
+            }
+            Err(error) => {
+                why = format!("no answer from {} since {}: {error}", away.asked, away.asked_at.local());
+            }
         }
     }
-    let since = away.asked_at.local();
     store.write(Durability::Normal, |tx| {
         tx.unheard_away(away.task, now)?;
-        tx.set_reason(away.task, Some(&format!("no answer from {} since {since}: {why}", away.asked)))
+        tx.set_reason(away.task, Some(&why))
     })?;
     Ok(Settled::Open)
 }
@@ -127,7 +132,7 @@ fn again(store: &mut Store, peers: &mut dyn Peers, away: &Away, guest: &Guest) -
     match place(store, peers, &mut order)? {
         Outcome::Here(_) | Outcome::Away(_) => Ok(Settled::Placed),
         Outcome::Open { .. } => Ok(Settled::Open),
-        Outcome::Refused { summary, reasons, .. } => {
+        Outcome::Refused(Refusal { summary, reasons, .. }) => {
             let first = reasons.first().map_or_else(String::new, |reason| format!(": {reason}"));
             store.write(Durability::Normal, |tx| {
                 tx.unheard_away(away.task, now)?;

@@ -6,6 +6,7 @@ use super::tier2::TierError;
 use crate::model::distributor::Record;
 use crate::model::id::TaskId;
 use crate::protocol::distributor::{Offer, Offered, Placed};
+use serde::{Deserialize, Serialize};
 
 /// What a member is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +28,10 @@ pub enum Said<T> {
     Offers(Offered),
     /// It refused to take it after all, for good up to this round.
     No(String),
-    /// Nobody was reached, so nothing was taken.
-    Silent(String),
+    /// It does nothing for this caller, or with such a task: its words.
+    Denied(String),
+    /// It could not be asked, so nothing was taken; with the words for it.
+    Passed(String),
     /// It was asked to take it, and did not say whether it did.
     Unsure(String),
 }
@@ -54,7 +57,19 @@ pub trait SecondTier {
 pub enum Walked<T> {
     Took { member: Record, taken: T },
     Unsure { member: Record, why: String },
-    Refused { summary: String, reasons: Vec<String>, answered: bool },
+    Refused(Refusal),
+}
+
+/// Why nobody takes a task: in short, and one by one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    pub summary: String,
+    pub reasons: Vec<String>,
+    /// False: no member has looked at it, so whoever searched has no answer.
+    pub answered: bool,
+    /// No member has looked at it, for those that could be asked refuse it.
+    #[serde(default)]
+    pub denied: bool,
 }
 
 /// Reasons of one refusal: what is more than a person reads is counted.
@@ -68,6 +83,7 @@ pub fn walk<S: SecondTier>(
     tier: &mut S,
 ) -> Result<Walked<S::Taken>, TierError> {
     let mut offers: Vec<(&Record, Offered)> = Vec::new();
+    let mut denied = Vec::new();
     for member in list {
         match tier.ask(member, Step::Now, *round, trace)? {
             Said::Took(taken, words) => return Ok(took(member, taken, words, trace)),
@@ -82,7 +98,11 @@ pub fn walk<S: SecondTier>(
                     Offered { offer: Offer::Later, words: why, servers: Vec::new(), relaxed: Vec::new(), why: None };
                 offers.push((member, later));
             }
-            Said::Silent(why) => trace.second(member.name.as_str(), format!("no answer: {why}")),
+            Said::Denied(why) => {
+                trace.second(member.name.as_str(), refuses(&why));
+                denied.push(member.id);
+            }
+            Said::Passed(words) => trace.second(member.name.as_str(), words),
             Said::Unsure(why) => return Ok(Walked::Unsure { member: member.clone(), why }),
         }
     }
@@ -96,12 +116,23 @@ pub fn walk<S: SecondTier>(
                     trace.second(member.name.as_str(), format!("no longer: {why}"));
                 }
                 Said::Offers(changed) => trace.second(member.name.as_str(), &*changed.words),
-                Said::Silent(why) => trace.second(member.name.as_str(), format!("no answer: {why}")),
+                Said::Denied(why) => {
+                    trace.second(member.name.as_str(), refuses(&why));
+                    denied.push(member.id);
+                }
+                Said::Passed(words) => trace.second(member.name.as_str(), words),
                 Said::Unsure(why) => return Ok(Walked::Unsure { member: (*member).clone(), why }),
             }
         }
     }
-    Ok(refused(&offers, trace))
+    // What it offered before it refused is nothing to go by.
+    offers.retain(|(member, _)| !denied.contains(&member.id));
+    Ok(Walked::Refused(refused(&offers, !denied.is_empty(), trace)))
+}
+
+/// A member's no to this caller, or to such a task.
+pub fn refuses(why: &str) -> String {
+    format!("refuses: {why}")
 }
 
 fn took<T>(member: &Record, taken: T, words: String, trace: &mut Trace) -> Walked<T> {
@@ -110,7 +141,7 @@ fn took<T>(member: &Record, taken: T, words: String, trace: &mut Trace) -> Walke
 }
 
 /// Nobody: server by server, and member by member where none was told of.
-fn refused<T>(offers: &[(&Record, Offered)], trace: &Trace) -> Walked<T> {
+fn refused(offers: &[(&Record, Offered)], denied: bool, trace: &Trace) -> Refusal {
     let mut reasons = Vec::new();
     for (member, offered) in offers {
         reasons.extend(offered.servers.iter().map(|server| format!("{}/{server}", member.name)));
@@ -130,6 +161,10 @@ fn refused<T>(offers: &[(&Record, Offered)], trace: &Trace) -> Walked<T> {
         reasons.push(format!("and {more} more"));
     }
     let answered = !offers.is_empty();
-    let what = if answered { "no server could ever run this" } else { "no second-tier distributor answered" };
-    Walked::Refused { summary: format!("{what}; nothing was submitted"), reasons, answered }
+    let what = match (answered, denied) {
+        (true, _) => "no server could ever run this",
+        (false, true) => "every second-tier distributor that answered refuses this",
+        (false, false) => "no second-tier distributor answered",
+    };
+    Refusal { summary: format!("{what}; nothing was submitted"), reasons, answered, denied: denied && !answered }
 }

@@ -241,7 +241,12 @@ impl Link {
     }
 
     fn trouble(&mut self, status: Option<ExitStatus>) -> Trouble {
-        let trouble = Trouble::classify(&self.complaints(), status.and_then(|s| s.code()), self.answered());
+        let code = status.and_then(|s| s.code());
+        let mut trouble = Trouble::classify(&self.complaints(), code, self.answered());
+        if self.greeting.as_ref().is_some_and(|greeting| greeting.bootstrap.is_none()) {
+            // No script of ours stood between the login and grid.
+            trouble = trouble.of_grid(code);
+        }
         let noise = self.greeting.as_ref().map(|g| String::from_utf8_lossy(&g.came).into_owned()).unwrap_or_default();
         match noise.lines().rev().find(|line| line.contains("not available") || line.contains("nologin")) {
             Some(line) if matches!(trouble, Trouble::Shell(_)) => Trouble::NoLogin(line.trim().to_owned()),

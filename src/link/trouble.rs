@@ -42,6 +42,8 @@ pub enum Trouble {
         file: String,
         error: String,
     },
+    /// `grid` was to be started by its name, for a home over there, and is not there; the shell's words.
+    NoGrid(String),
     /// What arrived is not what was sent.
     Damaged(String),
     /// Not even that.
@@ -139,6 +141,19 @@ impl Trouble {
         }
     }
 
+    /// The same of a login that was to begin `grid` by its name and did not.
+    pub fn of_grid(self, code: Option<i32>) -> Self {
+        match self {
+            Self::Exec { error: said, .. } | Self::Other(said)
+                if matches!(code, Some(126 | 127)) || said.to_lowercase().contains("command not found") =>
+            {
+                Self::NoGrid(said)
+            }
+            Self::Shell(code @ (126 | 127)) => Self::NoGrid(format!("the login shell ended with code {code}")),
+            other => other,
+        }
+    }
+
     /// What the far side's script says of itself: a word and a text.
     pub fn from_script(word: &str, text: &str) -> Self {
         let (first, rest) = text.split_once('\t').unwrap_or((text, ""));
@@ -167,6 +182,7 @@ impl Trouble {
             | Self::NoLogin(_)
             | Self::Place { .. }
             | Self::Arch(_)
+            | Self::NoGrid(_)
             | Self::Exec { .. } => Retry::Seldom,
         }
     }
@@ -184,7 +200,7 @@ impl Trouble {
             Self::Shell(_) | Self::Noise | Self::Other(_) => "shell",
             Self::Place { .. } => "home",
             Self::Arch(_) => "arch",
-            Self::Exec { .. } | Self::Damaged(_) => "agent",
+            Self::Exec { .. } | Self::NoGrid(_) | Self::Damaged(_) => "agent",
         }
     }
 
@@ -192,11 +208,11 @@ impl Trouble {
     pub fn remedy(&self, host: &str) -> Option<String> {
         Some(match self {
             Self::NoSsh(_) => "install the OpenSSH client, or name another with `grid config set ssh.command`".to_owned(),
-            Self::Options(_) => "mend ~/.ssh/config, the server's --ssh-option or ssh.command".to_owned(),
+            Self::Options(_) => "mend ~/.ssh/config, ssh.command or the server's --ssh-option".to_owned(),
             Self::Name => format!("check the spelling, or give {host} a HostName in ~/.ssh/config"),
             Self::NoRoute => "check that it is on, that this network reaches it, and the VPN".to_owned(),
             Self::NoAnswer => "check that it is on, and that no firewall drops the connection".to_owned(),
-            Self::Refused => "start sshd there, or name its port with --ssh-option Port=N".to_owned(),
+            Self::Refused => "start sshd there, or name its port: Port in ~/.ssh/config, of a server also --ssh-option Port=N".to_owned(),
             Self::Silent => "the host or its sshd hangs: look at it from its console".to_owned(),
             Self::Closed => "too many logins at once (MaxStartups), or a firewall: it is tried again".to_owned(),
             Self::HostKeyChanged => {
@@ -216,6 +232,9 @@ impl Trouble {
             }
             Self::Exec { .. } => {
                 "if the file system there is mounted noexec, name another directory with --remote-dir; if it speaks of GLIBC, use a static grid".to_owned()
+            }
+            Self::NoGrid(_) => {
+                format!("install grid on {host}, on the PATH of a login without a terminal: `ssh {host} grid --version` has to work")
             }
             Self::Damaged(_) => "it is sent again".to_owned(),
             Self::Other(_) => return None,
@@ -248,12 +267,13 @@ impl fmt::Display for Trouble {
             Self::Denied(methods) => write!(f, "login refused ({methods})"),
             Self::Lost => f.write_str("the connection broke"),
             Self::Shell(code) => write!(f, "the login shell ended with code {code} before it ran anything"),
-            Self::Noise => f.write_str("the login shell printed more than 64 KiB and no agent began"),
+            Self::Noise => f.write_str("the login shell printed more than 64 KiB and no grid began"),
             Self::NoLogin(said) => write!(f, "this account may not log in: {said}"),
             Self::Place { dir, error } => write!(f, "{dir}: {error}"),
             Self::Arch(arch) => write!(f, "no grid for {arch} is at hand"),
             Self::Exec { file, error } if file.is_empty() => write!(f, "the agent can't be executed: {error}"),
             Self::Exec { file, error } => write!(f, "{file} can't be executed: {error}"),
+            Self::NoGrid(said) => write!(f, "grid can't be started there: {said}"),
             Self::Damaged(file) => write!(f, "{file} did not arrive whole"),
             Self::Other(said) => f.write_str(said),
         }
@@ -317,6 +337,27 @@ mod tests {
         for (said, expected) in cases {
             assert_eq!(Trouble::classify(said, Some(255), false), *expected, "{said}");
         }
+    }
+
+    /// The words of bash, dash, zsh, fish and csh.
+    #[test]
+    fn a_host_without_grid_is_known_by_any_shell() {
+        for (said, code) in [
+            ("bash: line 1: exec: grid: not found\n", 127),
+            ("sh: 1: exec: grid: not found\n", 127),
+            ("zsh:1: command not found: grid\n", 127),
+            ("fish: Unknown command: grid\n", 127),
+            ("grid: Command not found.\n", 1),
+            ("bash: line 1: exec: grid: cannot execute: Permission denied\n", 126),
+            ("", 127),
+        ] {
+            let trouble = Trouble::classify(said, Some(code), true).of_grid(Some(code));
+            assert!(matches!(trouble, Trouble::NoGrid(_)), "{said}: {trouble:?}");
+            let words = trouble.words("lab");
+            assert!(words.contains("install grid on lab") && !words.contains("--remote-dir"), "{words}");
+        }
+        let refused = "ssh: connect to host lab port 22: Connection refused\n";
+        assert_eq!(Trouble::classify(refused, Some(255), true).of_grid(Some(255)), Trouble::Refused);
     }
 
     #[test]

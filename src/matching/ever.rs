@@ -73,7 +73,8 @@ impl Fleet {
             },
             None => true,
         };
-        fitting && possible(&query.constraint) && possible(&query.user_constraint) && accepts()
+        let required = [&query.constraint, &query.user_constraint, &query.wall];
+        fitting && required.into_iter().all(possible) && accepts()
     }
 }
 

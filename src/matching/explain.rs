@@ -88,7 +88,9 @@ impl Asked<'_> {
         for target in demand.exclude.iter().filter(|target| names(target, server)) {
             reasons.push(Reason::Excluded { target: target.clone() });
         }
-        for (whose, folded) in [("-C", &self.query.constraint), ("user requires", &self.query.user_constraint)] {
+        let Query { constraint, user_constraint, wall, .. } = self.query;
+        let required = [("-C", constraint), ("user requires", user_constraint), ("home requires of other users", wall)];
+        for (whose, folded) in required {
             if let Some(Folded { whole, .. }) = folded {
                 let columns = self.fleet.bind(&whole.paths);
                 self.untrue(whose, whole, &columns, row, now, &mut reasons);

@@ -8,6 +8,7 @@ use crate::model::attribute::{Attributes, Value};
 use crate::model::client::Client;
 use crate::model::demand::Demand;
 use crate::model::resources::Needs;
+use crate::model::server::SHARED_ACCOUNT;
 use crate::model::user::User;
 use std::collections::BTreeMap;
 
@@ -94,6 +95,8 @@ pub struct Query {
     pub(super) constraint: Option<Folded>,
     pub(super) prefer: Option<Folded>,
     pub(super) user_constraint: Option<Folded>,
+    /// What the home requires of tasks of others.
+    pub(super) wall: Option<Folded>,
     pub(super) user_prefer: Option<Folded>,
 }
 
@@ -101,10 +104,12 @@ impl Query {
     /// Compiles the expressions of a demand and its user; refuses what no receiver would take.
     pub fn new(demand: &Demand, user: &User, client: &Client) -> Result<Self, ExpressionError> {
         let facts = Facts::new(demand, user, client);
+        let wall = demand.shared_account.then(|| format!("server.{SHARED_ACCOUNT} == true"));
         Ok(Self {
             constraint: Folded::new(demand.constraint.as_deref(), Role::Constraint, &facts)?,
             prefer: Folded::new(demand.prefer.as_deref(), Role::Preference, &facts)?,
             user_constraint: Folded::new(user.constraint.as_deref(), Role::Constraint, &facts)?,
+            wall: Folded::new(wall.as_deref(), Role::Constraint, &facts)?,
             user_prefer: Folded::new(user.prefer.as_deref(), Role::Preference, &facts)?,
             demand: demand.clone(),
             facts,
@@ -114,6 +119,7 @@ impl Query {
     /// The query of a demand that was changed in place, with expressions that were left out or kept.
     pub(super) fn again(mut self) -> Self {
         self.facts.task = of_task(&self.demand);
+        // The wall looks at nothing but servers.
         let all = [&mut self.constraint, &mut self.prefer, &mut self.user_constraint, &mut self.user_prefer];
         for folded in all.into_iter().flatten() {
             folded.node = fold(&folded.whole.node, &folded.whole.paths, &self.facts);

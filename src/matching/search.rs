@@ -32,6 +32,7 @@ pub(super) struct Asked<'a> {
     pub for_task: Option<TaskId>,
     constraint: Option<Bound<'a>>,
     user_constraint: Option<Bound<'a>>,
+    wall: Option<Bound<'a>>,
     pub prefer: Option<Bound<'a>>,
     pub user_prefer: Option<Bound<'a>>,
     /// `accepts` of the fleet, folded for this task when first needed.
@@ -88,6 +89,7 @@ impl<'a> Asked<'a> {
             for_task,
             constraint: bound(&query.constraint),
             user_constraint: bound(&query.user_constraint),
+            wall: bound(&query.wall),
             prefer: bound(&query.prefer),
             user_prefer: bound(&query.user_prefer),
             accepts: fleet.accepts.iter().map(|_| OnceCell::new()).collect(),
@@ -131,9 +133,14 @@ impl<'a> Asked<'a> {
         matches!(eval(node, &scope), Ok(Datum::Bool(true)))
     }
 
-    /// Do the expressions of task, user and server hold?
+    /// What task, user and home require.
+    const fn required(&self) -> [&Option<Bound<'a>>; 3] {
+        [&self.constraint, &self.user_constraint, &self.wall]
+    }
+
+    /// Do the expressions of task, user, home and server hold?
     pub(super) fn expressions_hold(&self, row: usize) -> bool {
-        self.holds(&self.constraint, row) && self.holds(&self.user_constraint, row) && self.accepted(row)
+        self.required().into_iter().all(|bound| self.holds(bound, row)) && self.accepted(row)
     }
 
     /// Open, not kept for another, with room, load and applications.
@@ -217,7 +224,9 @@ pub(super) fn resides(apps: Option<&Value>, name: &crate::model::name::Name) -> 
 
 /// Does a target name this server?
 pub(super) fn names(target: &Target, server: &Server) -> bool {
-    target.server == server.name && target.distributor.as_ref().is_none_or(|d| *d == server.distributor_name)
+    !target.elsewhere
+        && target.server == server.name
+        && target.distributor.as_ref().is_none_or(|d| *d == server.distributor_name)
 }
 
 impl Fleet {
@@ -261,7 +270,7 @@ impl Asked<'_> {
         let mut best: Option<(usize, usize, Rank)> = None;
         // The cheaper question first: without preferences the rank is at hand, and few rows rank above the best so far.
         let slow = |bound: &Option<Bound<'_>>| bound.as_ref().is_some_and(|b| !b.tests.iter().all(Test::is_quick));
-        let quick = self.has_preferences() && !slow(&self.constraint) && !slow(&self.user_constraint);
+        let quick = self.has_preferences() && !self.required().into_iter().any(slow);
         for row in rows {
             let Some(host) = self.host(row) else { continue };
             if !self.targeted(row) {

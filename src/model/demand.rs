@@ -36,6 +36,9 @@ pub struct Demand {
     pub profile: Option<Name>,
     /// `task.priority`.
     pub priority: i32,
+    /// Only where the owner lets others' tasks run under the home's own account: for a user who is not the owner.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub shared_account: bool,
     /// `task.labels` and, under their own names, attributes of the profile.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<Box<str>, Value>,
@@ -47,16 +50,22 @@ pub struct Demand {
 pub struct Target {
     pub distributor: Option<Name>,
     pub server: Name,
+    /// The distributor is one of another home, whatever its name: no server of this home is meant.
+    pub elsewhere: bool,
 }
+
+/// Before a target of another home where it is kept, and nowhere else: nobody can type it.
+const ELSEWHERE: char = '/';
 
 impl FromStr for Target {
     type Err = BadName;
 
     fn from_str(text: &str) -> Result<Self, BadName> {
-        Ok(match text.split_once('/') {
-            Some((distributor, server)) => Self { distributor: Some(distributor.parse()?), server: server.parse()? },
-            None => Self { distributor: None, server: text.parse()? },
-        })
+        let (distributor, server) = match text.split_once('/') {
+            Some((distributor, server)) => (Some(distributor.parse()?), server),
+            None => (None, text),
+        };
+        Ok(Self { distributor, server: server.parse()?, elsewhere: false })
     }
 }
 
@@ -64,13 +73,16 @@ impl TryFrom<String> for Target {
     type Error = BadName;
 
     fn try_from(text: String) -> Result<Self, BadName> {
-        text.parse()
+        match text.strip_prefix(ELSEWHERE) {
+            Some(text) => Ok(Self { elsewhere: true, ..text.parse()? }),
+            None => text.parse(),
+        }
     }
 }
 
 impl From<Target> for String {
     fn from(target: Target) -> Self {
-        target.to_string()
+        if target.elsewhere { format!("{ELSEWHERE}{target}") } else { target.to_string() }
     }
 }
 
@@ -248,6 +260,16 @@ mod tests {
         assert!(at_least("4.1", "4.1.0"));
         assert!(at_least("2024b", "2024a"));
         assert!(!at_least("3.9", "4"));
+    }
+
+    #[test]
+    fn a_server_of_another_home_is_kept_as_one_and_can_not_be_typed() {
+        let typed: Target = "lab-q/n1".parse().unwrap();
+        let other = Target { elsewhere: true, ..typed.clone() };
+        let json = serde_json::to_string(&other).unwrap();
+        assert_eq!(serde_json::from_str::<Target>(&json).unwrap(), other);
+        assert_eq!((other.to_string(), typed.to_string()), ("lab-q/n1".to_owned(), "lab-q/n1".to_owned()));
+        assert!("/lab-q/n1".parse::<Target>().is_err());
     }
 
     #[test]

@@ -8,6 +8,9 @@ use super::ssh::Target;
 use super::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+/// The attribute by which the owner lets others' tasks run under the home's own account.
+pub const SHARED_ACCOUNT: &str = "shared_account";
+
 /// How a server is driven.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "kind")]

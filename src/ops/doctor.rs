@@ -3,9 +3,9 @@
 use super::home::Places;
 use super::report::{Check, Finding};
 use super::{Grid, OpsError, dispatcher};
-use crate::distributor::desk::SHARED_ACCOUNT;
 use crate::model::attribute::Value;
 use crate::model::resources::Bytes;
+use crate::model::server::SHARED_ACCOUNT;
 use crate::model::server::Server;
 use crate::store::{Home, home, query};
 use std::os::unix::fs::MetadataExt;

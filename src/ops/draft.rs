@@ -106,6 +106,8 @@ impl Draft {
             name: self.name.map(Into::into),
             profile: profile.map(|p| p.name.clone()),
             priority,
+            // Whoever takes it from elsewhere knows whose it is.
+            shared_account: false,
             labels: given.labels.clone(),
         };
         let time_limit = self.time_limit.or(given.time_limit_ms.map(Duration::from_millis));

@@ -5,6 +5,7 @@ use super::report::Change;
 use super::selecting::Chosen;
 use super::{Grid, OpsError};
 use crate::dispatch::relay::Relay;
+use crate::distributor::across::words_of;
 use crate::distributor::peers::{Peers, silently};
 use crate::distributor::search::skipped;
 use crate::distributor::snapshot;
@@ -123,7 +124,7 @@ pub fn report<T: DeserializeOwned>(grid: &mut Grid, away: &Away, what: Verb) -> 
     match verb(grid, away, what, &mut silently)? {
         Answer::Report(text) => serde_json::from_str(&text)
             .map_err(|error| OpsError::Grid(format!("task {}: its home's report can't be read: {error}", away.task))),
-        other => Err(OpsError::Grid(crate::distributor::across::words_of(other))),
+        other => Err(OpsError::Grid(words_of(other))),
     }
 }
 
@@ -157,8 +158,8 @@ pub fn refresh(grid: &mut Grid, tasks: &[Away]) -> Result<(), OpsError> {
 #[derive(Debug)]
 pub enum Watched {
     Heard,
-    /// Nobody told anything: asked again later.
-    Silent,
+    /// Nobody told anything, for this reason: asked again later.
+    Silent(String),
     /// Nothing will ever be told, and why.
     Gone(String),
 }
@@ -175,7 +176,8 @@ pub fn watch(grid: &mut Grid, first: &Away, others: &[Away]) -> Result<Watched, 
             gone(grid, &[first])?;
             Ok(Watched::Gone(why_gone(first.task)))
         }
-        Ok(_) | Err(_) => Ok(Watched::Silent),
+        Ok(other) => Ok(Watched::Silent(words_of(other))),
+        Err(why) => Ok(Watched::Silent(why.to_string())),
     }
 }
 
@@ -229,7 +231,7 @@ pub fn change(
             Some(away) => {
                 theirs.insert(
                     *chosen,
-                    match report::<Change>(grid, &away, verb_of(*chosen)) {
+                    match asked(grid, &away, verb_of(*chosen)) {
                         Ok(change) => Change { id: chosen.to_string(), ..change },
                         Err(error) => unheard(grid, &away, *chosen, error)?,
                     },
@@ -241,6 +243,16 @@ pub fn change(
     let mut done = here(grid, &ours)?.into_iter();
     let of = |chosen: &Chosen| theirs.remove(chosen).or_else(|| done.next());
     Ok(what.iter().filter_map(of).collect())
+}
+
+/// Asks for a change. A cancel that the owner has not heard yet goes before it: after a release it could come too late.
+fn asked(grid: &mut Grid, away: &Away, what: Verb) -> Result<Change, OpsError> {
+    if let Some(grace) = away.cancel.filter(|_| !matches!(what, Verb::Cancel { .. })) {
+        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        verb(grid, away, Verb::Cancel { index: None, grace_ms }, &mut silently)?;
+        grid.store.write(Durability::Full, |tx| Ok::<_, OpsError>(tx.cancel_away(away.task, None)?))?;
+    }
+    report(grid, away, what)
 }
 
 /// A change that only the owner can make waits for nobody: it is told that it was not made.
@@ -263,7 +275,7 @@ pub fn manage(grid: &Grid, at: &Name, server: &Name, reason: Option<&str>) -> Re
     for (endpoint, question) in ways.into_iter().filter(|(endpoint, _)| endpoint.is_elsewhere()) {
         match peers.ask(&endpoint, &question, &mut silently) {
             Ok(Answer::Done) => return Ok(()),
-            Ok(other) => failures.push(format!("{endpoint}: {}", crate::distributor::across::words_of(other))),
+            Ok(other) => failures.push(format!("{endpoint}: {}", words_of(other))),
             Err(error) => failures.push(format!("{endpoint}: {error}")),
         }
     }

@@ -18,6 +18,9 @@ pub enum OpsError {
     /// Nothing matches or nobody answered; the reasons, server by server.
     #[error("{summary}")]
     NoMatch { summary: String, reasons: Vec<String> },
+    /// Whoever answered refuses this task or its user; the reasons, one by one.
+    #[error("{summary}")]
+    Denied { summary: String, reasons: Vec<String> },
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The dispatcher, an agent or this host's own limits.

@@ -4,10 +4,11 @@
 use super::report::{Explained, ServerVerdict, TierSearch};
 use super::selecting::Chosen;
 use super::{Grid, OpsError, elsewhere, show};
+use crate::distributor::dry::Found;
 use crate::distributor::fleets::Fleets;
-use crate::distributor::search::Trace;
 use crate::distributor::tier2::Asked;
 use crate::model::id::Index;
+use crate::model::name::Name;
 use crate::model::time::Timestamp;
 use crate::protocol::distributor::Verb;
 use crate::store::View;
@@ -32,6 +33,10 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
         let row = view.task(what.task)?.ok_or_else(|| OpsError::unknown("task", &what.to_string(), []))?;
         let search: Option<Search> = note(&view, row.search)?;
         told.task = Some(what.to_string());
+        // By the name that its distributor has here.
+        if let Ok(distributor) = row.tier2.parse::<Name>() {
+            told.servers.iter_mut().for_each(|verdict| verdict.distributor = distributor.clone());
+        }
         if let Some(search) = search {
             told.tiers = two_tiers(search.tiers);
         }
@@ -50,6 +55,7 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
             reason: task.head.reason,
             tiers: two_tiers(search.map(|s| s.tiers).unwrap_or_default()),
             servers: Vec::new(),
+            left_out: 0,
             chosen: task.head.server,
             judged_at: None,
             relaxed: Vec::new(),
@@ -91,14 +97,15 @@ fn ask_again<'f>(view: &View<'_>, fleets: &'f mut Fleets, row: &TaskRow) -> Resu
 }
 
 /// A search that was just made, for a dry run.
-pub(super) fn of_search(trace: &Trace, servers: &[ServerVerdict], chosen: Option<String>, now: Timestamp) -> Explained {
+pub(super) fn of_search(found: Found, now: Timestamp) -> Explained {
     Explained {
         task: None,
         state: None,
         reason: None,
-        tiers: trace.tiers.to_vec(),
-        servers: servers.to_vec(),
-        chosen,
+        tiers: found.trace.tiers.into(),
+        servers: found.verdicts,
+        left_out: found.left_out,
+        chosen: found.chosen,
         judged_at: Some(now),
         relaxed: Vec::new(),
         steps: Vec::new(),

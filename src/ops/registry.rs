@@ -3,7 +3,7 @@
 use super::serve::Badge;
 use super::{Grid, OpsError};
 use crate::dispatch::relay::Relay;
-use crate::distributor::registry::{self, Taken};
+use crate::distributor::registry;
 use crate::model::distributor::Tier;
 use crate::model::endpoint::Endpoint;
 use crate::model::id::{DistributorId, HomeId};
@@ -186,16 +186,16 @@ pub fn receive(
     // Between homes of one account on this host, permission is implied.
     let trusted = badge.user.is_none() && !badge.far;
     let now = Timestamp::now();
-    let taken = grid
+    let allowed = grid
         .store
         .write(Durability::Full, |tx| registry::take(tx, report, offers, trusted, now))
         .map_err(super::submit::refusal)?;
-    Ok(match taken {
-        Taken::Newer { allowed: true } | Taken::Older => Answer::Done,
-        Taken::Newer { .. } if offers.is_none() => Answer::Done,
-        Taken::Newer { allowed: false } => Answer::Note(format!(
-            "registered; no tasks go there before the owner of this first tier has run `grid distributor allow {}`",
-            report.name
-        )),
-    })
+    if allowed || offers.is_none() {
+        return Ok(Answer::Done);
+    }
+    // Also to a report that is overtaken: the dispatcher over there may have told a newer one while a person still registers.
+    Ok(Answer::Note(format!(
+        "registered; no tasks go there before the owner of this first tier has run `grid distributor allow {}`",
+        report.name
+    )))
 }

@@ -59,9 +59,22 @@ pub struct Task {
     /// Members by state; arrays only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counts: Option<BTreeMap<State, u32>>,
+    pub remote: Option<Remote>,
     /// Everything else; `show` only.
     #[serde(flatten)]
     pub detail: Option<Detail>,
+}
+
+impl Task {
+    /// Where it runs or ran last, as `-w` takes it: a server of another home stands behind the name of its distributor.
+    pub fn place(&self) -> Option<String> {
+        self.head.server.as_ref().map(|server| self.at(server))
+    }
+
+    /// A server of the home that owns it.
+    pub fn at(&self, server: &str) -> String {
+        self.remote.as_ref().map_or_else(|| server.to_owned(), |remote| format!("{}/{server}", remote.distributor))
+    }
 }
 
 /// What only `show` tells.
@@ -89,7 +102,6 @@ pub struct Detail {
     pub files: Option<Files>,
     /// Held, released, refused by a server, ...
     pub steps: Vec<(Timestamp, String)>,
-    pub remote: Option<Remote>,
 }
 
 /// The files that travel with a task.
@@ -223,6 +235,9 @@ pub struct Explained {
     pub tiers: Vec<TierSearch>,
     /// Every server of the members that were asked.
     pub servers: Vec<ServerVerdict>,
+    /// Servers of another home that are not among them: too many for one answer to a dry run.
+    #[serde(default)]
+    pub left_out: usize,
     pub chosen: Option<String>,
     /// When the servers were judged.
     pub judged_at: Option<Timestamp>,

@@ -14,7 +14,7 @@ use crate::model::ssh::{BadTarget, Target};
 use crate::model::time::Timestamp;
 use crate::store::{Durability, Tx, View};
 
-pub use crate::distributor::desk::SHARED_ACCOUNT;
+pub use crate::model::server::SHARED_ACCOUNT;
 pub use crate::store::declared::Declared;
 
 /// Built-in attributes that have an option of their own. Other built-in names may be declared: that wins over what is measured.
@@ -225,7 +225,7 @@ fn set_drained(grid: &mut Grid, names: &[String], reason: Option<&str>) -> Resul
     let mut own = Vec::new();
     for name in names {
         match name.parse::<demand::Target>() {
-            Ok(demand::Target { distributor: Some(at), server }) => match known.iter().find(|m| m.name == at) {
+            Ok(demand::Target { distributor: Some(at), server, .. }) => match known.iter().find(|m| m.name == at) {
                 Some(member) if !member.endpoint.is_elsewhere() => {
                     let found = find(&grid.store.view(), server.as_str())?;
                     if found.distributor != member.id {

@@ -43,9 +43,7 @@ fn as_ours(view: &View<'_>, chosen: Chosen, mut task: Task, id: TaskId) -> Resul
     task.head.route = vec![row.tier1, row.tier2];
     task.submitted_at = row.submitted_at;
     (task.user, task.client) = (row.user.to_string(), row.client);
-    if let Some(detail) = &mut task.detail {
-        detail.remote = Some(Remote { distributor, id: Chosen { task: id, ..chosen }.to_string() });
-    }
+    task.remote = Some(Remote { distributor, id: Chosen { task: id, ..chosen }.to_string() });
     Ok(task)
 }
 
@@ -102,6 +100,10 @@ pub(super) fn of_task(view: &View<'_>, row: &TaskRow, member: Option<&MemberRow>
         user: row.user.to_string(),
         client: row.client.clone(),
         counts: (!single).then(|| counts.collect()),
+        remote: away.as_ref().and_then(|away| match away.held {
+            Held::By { id, .. } => Some(Remote { distributor: row.tier2.clone(), id: id.to_string() }),
+            Held::Open { .. } => None,
+        }),
         detail: None,
     })
 }
@@ -179,10 +181,6 @@ fn detail(
         cancel_asked_at: view.cancel_asked(row.id, index)?,
         files: super::fetch::files(view, row, index, &launch)?,
         steps: view.steps(row.id)?,
-        remote: view.away(row.id)?.and_then(|away| match away.held {
-            Held::By { id, .. } => Some(Remote { distributor: row.tier2.clone(), id: id.to_string() }),
-            Held::Open { .. } => None,
-        }),
     })
 }
 

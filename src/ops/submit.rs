@@ -11,29 +11,31 @@ use crate::distributor::fleets::Fleets;
 use crate::distributor::front::{SERIES, series_end};
 use crate::distributor::place::{Order, Outcome, place};
 use crate::distributor::tier2::TierError;
+use crate::distributor::walk::Refusal;
 use crate::distributor::within;
 use crate::model::distributor::Tier;
 use crate::model::failpoint::failpoint;
 use crate::model::id::{Index, TaskId, TaskUuid};
 use crate::model::name::Name;
-use crate::model::resources::Bytes;
 use crate::model::task::{ClientFacts, Request};
 use crate::model::time::Timestamp;
 use crate::protocol::envelope::Envelope;
 use crate::protocol::seal;
+use crate::store::files::Kept;
 use crate::store::tasks::Shape;
 use crate::store::{Durability, Tx, View};
 use std::path::Path;
 use std::time::Duration;
 
-/// Submits a task; it is on the disk when this returns. [`OpsError::NoMatch`] where nothing could ever run it.
+/// Submits a task; it is on the disk when this returns. [`OpsError::NoMatch`] where nothing could ever run it,
+/// [`OpsError::Denied`] where nobody runs it for this user.
 pub fn submit(grid: &mut Grid, sheet: Sheet) -> Result<report::Submitted, OpsError> {
     let Sheet { uuid, draft, open, .. } = sheet;
     // What is sent lies in the spool before anything else: it may take a while.
     let taken = sending::take(grid, Path::new(draft.cwd.as_os()), &draft.files)?;
     let mut request = completed(&grid.store.view(), draft, grid.client.clone(), &grid.me)?;
     (request.launch.workplace, request.launch.fetch) = (taken.workplace, taken.fetch);
-    let guest = Guest { user: grid.me.clone(), standing: Standing::Resident, home: None, kept: Bytes(0) };
+    let guest = Guest { user: grid.me.clone(), standing: Standing::Resident, home: None, kept: Kept::NOTHING };
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let mut order = Order::new(envelope(uuid, &request)?, &request, &guest);
     let outcome = place(&mut grid.store, &mut peers, &mut order).map_err(refusal)?;
@@ -45,8 +47,8 @@ pub fn submit(grid: &mut Grid, sheet: Sheet) -> Result<report::Submitted, OpsErr
             (id, None)
         }
         Outcome::Open { task, why } => (task, Some(why)),
-        Outcome::Refused { summary, reasons, .. } => {
-            let refused = OpsError::NoMatch { summary, reasons };
+        Outcome::Refused(refused) => {
+            let refused = nobody(refused);
             // A dispatcher that was asked before and did not answer may still come to it: if it took it, that counts, else never.
             let now = Timestamp::now();
             let taken = !open || grid.store.write(Durability::Full, |tx| buried(tx, uuid, now))?;
@@ -64,7 +66,7 @@ pub fn within(tx: &Tx<'_>, fleets: &mut Fleets, sheet: Sheet) -> Result<Option<r
         return shown(tx, task).map(Some);
     }
     let request = completed(tx, sheet.draft, sheet.client, &sheet.me)?;
-    let guest = Guest { user: sheet.me, standing: Standing::Resident, home: None, kept: Bytes(0) };
+    let guest = Guest { user: sheet.me, standing: Standing::Resident, home: None, kept: Kept::NOTHING };
     let placed = within::place(tx, fleets, envelope(sheet.uuid, &request)?, &guest).map_err(refusal)?;
     placed.map(|task| shown(tx, task)).transpose()
 }
@@ -81,14 +83,14 @@ fn send_files(grid: &mut Grid, task: TaskId) -> Result<(), OpsError> {
 /// Where the task would go now and why; nothing is written, and no other home takes anything.
 pub fn dry_run(grid: &mut Grid, draft: Draft) -> Result<report::Explained, OpsError> {
     let request = completed(&grid.store.view(), draft, grid.client.clone(), &grid.me)?;
-    let guest = Guest { user: grid.me.clone(), standing: Standing::Resident, home: None, kept: Bytes(0) };
+    let guest = Guest { user: grid.me.clone(), standing: Standing::Resident, home: None, kept: Kept::NOTHING };
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let mut envelope = envelope(TaskUuid::new(), &request)?;
     let found = dry::search(&mut grid.store, &mut peers, &mut envelope, &request, &guest).map_err(refusal)?;
     if let Some(refused) = found.refused {
-        return Err(OpsError::NoMatch { summary: refused.summary, reasons: refused.reasons });
+        return Err(nobody(refused));
     }
-    Ok(super::explain::of_search(&found.trace, &found.verdicts, found.chosen, Timestamp::now()))
+    Ok(super::explain::of_search(found, Timestamp::now()))
 }
 
 /// What was typed, with its profile merged in, by a user whom this home knows.
@@ -140,6 +142,12 @@ fn travelling(view: &View<'_>, mut request: Request, me: &Name) -> Result<Reques
 fn envelope(uuid: TaskUuid, request: &Request) -> Result<Envelope, OpsError> {
     let (sealed, list) = seal::seal(request).map_err(|e| OpsError::Usage(e.to_string()))?;
     Ok(Envelope { version: 1, uuid, round: SERIES, user: None, hops: 0, sealed, list })
+}
+
+/// Nobody takes it: there is nothing that could run it, nobody there, or nobody who does it for this user.
+fn nobody(refusal: Refusal) -> OpsError {
+    let Refusal { summary, reasons, denied, .. } = refusal;
+    if denied { OpsError::Denied { summary, reasons } } else { OpsError::NoMatch { summary, reasons } }
 }
 
 pub(super) fn refusal(error: TierError) -> OpsError {

@@ -125,7 +125,7 @@ pub fn show(grid: &Grid, name: &str) -> Result<Entry, OpsError> {
     let view = grid.store.view();
     let user = find(&view, name)?;
     let now = Timestamp::now();
-    let kept = view.kept_for(user.id, now.minus(settings::time(&view, settings::KEEP_OUTPUTS)?))?;
+    let kept = view.kept_for(user.id, now.minus(settings::time(&view, settings::KEEP_OUTPUTS)?))?.bytes;
     let mut entry = entry(&view, user)?;
     let kept = i64::try_from(kept.0).unwrap_or(i64::MAX);
     put(&mut entry.attributes, "spool", Some(Value::Int(kept)), Source::Reported, now);

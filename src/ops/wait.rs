@@ -5,6 +5,7 @@ use super::report::{Ended, Waited};
 use super::selecting::Chosen;
 use super::{Grid, OpsError, dispatcher, elsewhere, files_elsewhere, member_state, shell_code};
 use crate::dispatch::start::{self, Connection, Losses, StartError};
+use crate::distributor::across::words_of;
 use crate::distributor::peers::silently;
 use crate::model::task::State;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
@@ -24,8 +25,19 @@ pub struct Progress {
     pub size: u64,
 }
 
+/// What is told while somebody waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told<'a> {
+    Progress(Progress),
+    /// Talk: why nothing is heard of a task.
+    Note(&'a str),
+}
+
+/// Whoever is told; false: waits no longer.
+pub type Hear<'f> = dyn FnMut(Told<'_>) -> bool + 'f;
+
 /// Returns when all have ended, durably, or `told` gives false. Starts the dispatcher if needed.
-pub fn wait(grid: &mut Grid, what: &[Chosen], told: &mut dyn FnMut(Progress) -> bool) -> Result<Waited, OpsError> {
+pub fn wait(grid: &mut Grid, what: &[Chosen], told: &mut Hear<'_>) -> Result<Waited, OpsError> {
     let failed = |error: StartError| OpsError::Grid(error.to_string());
     let mut connection: Option<Connection> = None;
     let mut losses = Losses::default();
@@ -34,15 +46,15 @@ pub fn wait(grid: &mut Grid, what: &[Chosen], told: &mut dyn FnMut(Progress) -> 
     'tasks: for chosen in what {
         let mut durable = false;
         if let Some(away) = elsewhere::away(grid, *chosen)? {
-            told(progress(grid, what)?);
-            if let Some(ended) = wait_elsewhere(grid, *chosen, away, what)? {
+            told(Told::Progress(progress(grid, what)?));
+            if let Some(ended) = wait_elsewhere(grid, *chosen, away, what, told)? {
                 of_members.insert(*chosen, ended);
             }
             all_told = false;
             continue;
         }
         while !member_state(&grid.store.view(), *chosen)?.ended() {
-            if !told(progress(grid, what)?) {
+            if !told(Told::Progress(progress(grid, what)?)) {
                 break 'tasks;
             }
             let mut open = match connection.take() {
@@ -68,7 +80,7 @@ pub fn wait(grid: &mut Grid, what: &[Chosen], told: &mut dyn FnMut(Progress) -> 
         connection = None;
         all_told &= durable;
     }
-    told(progress(grid, what)?);
+    told(Told::Progress(progress(grid, what)?));
     if !all_told {
         settle(grid)?;
     }
@@ -95,22 +107,28 @@ fn wait_elsewhere(
     chosen: Chosen,
     mut away: Away,
     what: &[Chosen],
+    told: &mut Hear<'_>,
 ) -> Result<Option<(State, u8, Option<u8>)>, OpsError> {
     const AGAIN: Duration = Duration::from_secs(1);
     let mut sent = false;
+    let mut said_why = false;
     loop {
-        let ended = grid.store.view().task(chosen.task)?.is_none_or(|row| row.state().ended());
-        if ended && chosen.index.is_none() {
+        let row = grid.store.view().task(chosen.task)?;
+        if row.as_ref().is_none_or(|row| row.state().ended()) && chosen.index.is_none() {
             return Ok(None);
         }
+        let member = row.as_ref().map_or_else(String::new, |row| row.tier2.clone());
+        let mut silent = row.and_then(|row| row.reason).unwrap_or_else(|| "nobody has taken it yet".to_owned());
         if matches!(away.held, Held::By { .. }) {
             // Where the submit did not hear who took it, its files have still to follow.
             sent = sent || files_elsewhere::send(grid, &away).is_ok();
             match chosen.index {
                 Some(index) => {
                     let said = elsewhere::verb(grid, &away, Verb::Wait { index: Some(index) }, &mut silently);
-                    if let Ok(Answer::Ended { state, code, exit_code }) = said {
-                        return Ok(Some((state, code, exit_code)));
+                    match said {
+                        Ok(Answer::Ended { state, code, exit_code }) => return Ok(Some((state, code, exit_code))),
+                        Ok(other) => silent = words_of(other),
+                        Err(error) => silent = error.to_string(),
                     }
                 }
                 None => {
@@ -119,12 +137,21 @@ fn wait_elsewhere(
                     let others: Vec<Away> = others.into_iter().flatten().collect();
                     match elsewhere::watch(grid, &away, &others)? {
                         Watched::Heard => continue,
-                        Watched::Silent => {}
+                        Watched::Silent(why) => silent = why,
                         // As with the end of a task of which nobody knows how it came: no code of the task.
                         Watched::Gone(why) => return Err(OpsError::Grid(format!("task {chosen}: {why}"))),
                     }
                 }
             }
+        }
+        if !std::mem::replace(&mut said_why, true) {
+            let since = away.answered_at.map_or_else(String::new, |at| format!(" since {}", at.local()));
+            told(Told::Note(&match away.held {
+                Held::By { .. } => {
+                    format!("task {chosen}: {member} does not answer{since}: {silent}; it is asked again until it does")
+                }
+                Held::Open { .. } => format!("task {chosen} waits: {silent}"),
+            }));
         }
         dispatcher::wake(grid)?;
         // Nobody tells: its home is down, or the search is still open. Both change by themselves, without a word to us.

@@ -21,6 +21,8 @@ pub const MAGIC: &[u8] = b"grid-distributor-1\n";
 pub const FRAME_MAX: usize = 2 << 20;
 /// The longest piece of a list or an output in one frame.
 pub const PIECE_MAX: usize = 256 << 10;
+/// The longest report, all its pieces together.
+pub const REPORT_MAX: usize = 64 << 20;
 /// Tells the answers to several questions apart.
 pub type Ticket = u64;
 
@@ -243,8 +245,10 @@ pub enum Answer {
     Nowhere,
     /// To `States` and `Watch`.
     States(Vec<Snapshot>),
-    /// A report of `ops`, as JSON.
+    /// A report of `ops`, as JSON; of a long one the last piece.
     Report(String),
+    /// A piece of a report, before the next.
+    Part(String),
     Output {
         index: Index,
         stream: Stream,
@@ -305,8 +309,11 @@ pub struct Refused {
     pub reasons: Vec<String>,
     /// The search of the second tier, as JSON.
     pub search: String,
-    /// False: no second tier answered, so this first tier has no answer.
+    /// False: no second tier has looked at it, so this first tier has no answer.
     pub answered: bool,
+    /// No second tier has looked at it, for those that could be asked refuse it.
+    #[serde(default)]
+    pub denied: bool,
 }
 
 /// An offer. It reserves nothing.
@@ -331,6 +338,9 @@ pub struct Why {
     pub verdicts: String,
     /// The server that would be taken now.
     pub chosen: Option<String>,
+    /// Servers whose verdicts are too many for one answer.
+    #[serde(default)]
+    pub left_out: usize,
 }
 
 /// What a second tier could do for a task.

@@ -33,6 +33,19 @@ pub enum Whereabouts {
     There { error: String },
 }
 
+/// What lies in a home for a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    pub bytes: Bytes,
+    /// Counted up to this task; none: it has none.
+    pub up_to: Option<TaskId>,
+}
+
+impl Kept {
+    /// For somebody of whom it is not counted.
+    pub const NOTHING: Self = Self { bytes: Bytes(0), up_to: None };
+}
+
 const SELECT: &str = "SELECT idx, number, digest, size, files, error, remarks, unpacked_at FROM fetched ";
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Fetched> {
@@ -102,7 +115,9 @@ impl View<'_> {
 
     /// Bytes that lie in this home for a user: what its tasks were sent with or are to be, what they brought back, and longer
     /// outputs. What ended before `before` goes with the next `gc`.
-    pub fn kept_for(&self, user: UserId, before: Timestamp) -> Result<Bytes> {
+    pub fn kept_for(&self, user: UserId, before: Timestamp) -> Result<Kept> {
+        // First: a task that comes meanwhile is counted twice rather than not at all.
+        let up_to = self.last_task(Some(user))?;
         let sum = self.one(
             "WITH mine AS (SELECT id, waiting + held + starting + running AS unended FROM task WHERE user_id = ?1 AND (ended_at IS NULL OR ended_at >= ?2))
              SELECT (SELECT coalesce(sum(size), 0) FROM (SELECT DISTINCT f.bundle, f.size FROM mine JOIN task_files f ON f.task_id = mine.id
@@ -111,6 +126,18 @@ impl View<'_> {
                   + (SELECT coalesce(sum(coalesce(out_len, 0) + coalesce(err_len, 0)), 0)
                      FROM mine JOIN member m ON m.task_id = mine.id WHERE m.home_out = 1)",
             (user, before),
+            |row| row.get(0),
+        )?;
+        Ok(Kept { bytes: Bytes(sum.unwrap_or(0)), up_to })
+    }
+
+    /// Bytes that a user's tasks after this one were sent with, or are to be. Few tasks, and so quickly counted.
+    pub fn sent_since(&self, user: UserId, after: Option<TaskId>) -> Result<Bytes> {
+        let sum = self.one(
+            "SELECT coalesce(sum(size), 0) FROM (SELECT DISTINCT f.bundle, f.size FROM task t JOIN task_files f ON f.task_id = t.id
+             WHERE t.user_id = ?1 AND t.id > ?2
+               AND (f.missing > 0 AND t.waiting + t.held + t.starting + t.running > 0 OR f.bundle IN (SELECT digest FROM bundle)))",
+            (user, after.unwrap_or(TaskId(0))),
             |row| row.get(0),
         )?;
         Ok(Bytes(sum.unwrap_or(0)))

@@ -44,6 +44,7 @@ impl Home {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let spool = dir.path().join("spool");
+        std::fs::create_dir(&spool).unwrap();
         Self {
             spool,
             dir,

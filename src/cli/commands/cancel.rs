@@ -17,10 +17,7 @@ pub fn run(args: Cancel, out: &mut Out) -> Done {
             out.finish()?;
             let bar = Bar::new();
             // How they ended is not how the cancel went.
-            wait::wait(grid, &what, &mut |progress| {
-                bar.set(progress);
-                true
-            })?;
+            wait::wait(grid, &what, &mut |told| bar.tell(told, out))?;
         }
         Ok(Code::OK)
     })

@@ -6,8 +6,10 @@ use super::super::failure::Failure;
 use super::super::output::Out;
 use super::super::output::table::Table;
 use super::{Done, entries, with_grid};
+use crate::model::attribute::Source;
 use crate::model::distributor::Tier;
 use crate::model::endpoint::Endpoint;
+use crate::model::time::Timestamp;
 use crate::ops::attributes::assignments;
 use crate::ops::distributors::{self, RESERVED, Searching};
 use crate::ops::registry::{self, Sent, Wish};
@@ -17,6 +19,7 @@ pub fn run(verb: Distributor, out: &mut Out) -> Done {
     match verb {
         Distributor::Add(args) => add(args, out),
         Distributor::List(listing) => with_grid(out, |grid, out| {
+            let table = |all: &[Entry]| table(all, Timestamp::now());
             entries::list(&distributors::list(grid)?, listing.json, table, out)?;
             Ok(Code::OK)
         }),
@@ -152,17 +155,18 @@ fn sentence(searching: &Searching) -> String {
     format!("tier {} is searched {}: {}", searching.tier, searching.policy, searching.order.join(", "))
 }
 
-fn table(all: &[Entry]) -> Table {
+/// The listing; `now` is what ages are counted from.
+fn table(all: &[Entry], now: Timestamp) -> Table {
     const TEXTS: [&str; 2] = ["policy", "endpoint"];
     const COUNTS: [&str; 4] = ["servers", "slots", "running", "waiting"];
     const COLUMNS: [&str; 8] = ["policy", "endpoint", "servers", "slots", "running", "waiting", "idle_cpus", "power"];
     let header = [
         "TIER", "NAME", "STATE", "SEARCH", "ENDPOINT", "SERVERS", "SLOTS", "RUNNING", "WAITING", "IDLE", "POWER",
-        "DECLARED", "WHY",
+        "READ", "REPORTED", "DECLARED", "WHY",
     ];
     let mut table = Table::new(&header)
         .right(&["SERVERS", "SLOTS", "RUNNING", "WAITING", "IDLE", "POWER"])
-        .spare(&["POWER", "IDLE", "ENDPOINT", "SLOTS", "SEARCH", "SERVERS", "RUNNING"]);
+        .spare(&["REPORTED", "POWER", "IDLE", "ENDPOINT", "SLOTS", "SEARCH", "SERVERS", "RUNNING"]);
     for entry in all {
         let mut row = vec![
             entry.tier.map(|tier| tier.to_string()).unwrap_or_default(),
@@ -171,7 +175,10 @@ fn table(all: &[Entry]) -> Table {
         ];
         row.extend(TEXTS.iter().chain(&COUNTS).map(|name| entries::cell(entry, name)));
         row.extend([entries::number(entry, "idle_cpus", 1), entries::number(entry, "power", 0)]);
-        row.push(entries::others(entry, &COLUMNS));
+        // What is of this home is counted now; a report of another home has an age.
+        row.push(entries::age(entry, &["reported"], now));
+        row.push(entries::from(Source::Reported, entry, &COLUMNS));
+        row.push(entries::from(Source::Declared, entry, &COLUMNS));
         row.push(entry.reason.clone().unwrap_or_default());
         table.row(row);
     }

@@ -3,7 +3,7 @@
 use super::super::failure::Failure;
 use super::super::output::Out;
 use super::super::output::table::Table;
-use crate::model::attribute::{Attribute, Value};
+use crate::model::attribute::{Attribute, Source, Value};
 use crate::model::resources::Bytes;
 use crate::model::time::{Timestamp, short};
 use crate::ops::report::Entry;
@@ -84,7 +84,16 @@ pub fn age(entry: &Entry, names: &[&str], now: Timestamp) -> String {
 
 /// `site=brno rack=7`: what has no column of its own.
 pub fn others(entry: &Entry, columns: &[&str]) -> String {
-    let open = entry.attributes.iter().filter(|(name, _)| !columns.contains(&&***name));
-    let shown = open.map(|(name, Attribute { value: of, .. })| format!("{name}={}", value(name, of)));
+    named(entry, columns, |_| true)
+}
+
+/// The same, of what came in this way.
+pub fn from(source: Source, entry: &Entry, columns: &[&str]) -> String {
+    named(entry, columns, |attribute| attribute.source == source)
+}
+
+fn named(entry: &Entry, columns: &[&str], wanted: impl Fn(&Attribute) -> bool) -> String {
+    let open = entry.attributes.iter().filter(|(name, attribute)| !columns.contains(&&***name) && wanted(attribute));
+    let shown = open.map(|(name, attribute)| format!("{name}={}", value(name, &attribute.value)));
     shown.collect::<Vec<_>>().join(" ")
 }

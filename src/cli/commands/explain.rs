@@ -36,6 +36,9 @@ pub fn print(report: &Explained, json: bool, out: &mut Out) -> Done {
         out.line(&format!("servers, as judged {} ago:", short(at.age_at(Timestamp::now()))))?;
     }
     out.table(&servers(report))?;
+    if report.left_out > 0 {
+        out.line(&format!("and {} more servers", report.left_out))?;
+    }
     for change in &report.relaxed {
         out.line(change)?;
     }

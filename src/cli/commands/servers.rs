@@ -135,20 +135,11 @@ pub fn table(all: &[Entry], now: Timestamp) -> Table {
             entries::number(entry, "power", 0),
             entries::age(entry, &["load1", "idle_cpus", "mem_available"], now),
             entries::cell(entry, "apps"),
-            own(entry),
+            entries::from(Source::Declared, entry, &["slots", "cpus", "mem_total", "apps", "app_version"]),
             entry.reason.clone().unwrap_or_default(),
         ]);
     }
     table
-}
-
-/// Declared attributes that have no column.
-fn own(entry: &Entry) -> String {
-    let declared = entry.attributes.iter().filter(|(name, attribute)| {
-        attribute.source == Source::Declared
-            && !["slots", "cpus", "mem_total", "apps", "app_version"].contains(&&***name)
-    });
-    declared.map(|(name, attribute)| format!("{name}={}", attribute.value)).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ fn print(task: &Task, out: &mut Out) -> Result<(), super::Failure> {
         ("command", Some(task.command.clone())),
         ("state", Some(state)),
         ("members", counts),
-        ("server", task.head.server.clone()),
+        ("server", task.place()),
         ("exit code", task.exit_code.map(|code| code.to_string())),
         ("signal", task.signal.map(|signal| signal.to_string())),
         ("submitted", when(Some(task.submitted_at))),
@@ -62,6 +62,7 @@ fn print(task: &Task, out: &mut Out) -> Result<(), super::Failure> {
     ];
     let detail = task.detail.as_ref();
     fields.extend(detail.map(of_detail).unwrap_or_default());
+    fields.push(("remote", task.remote.as_ref().map(|remote| format!("{} in {}", remote.id, remote.distributor))));
     fields.push(("uuid", Some(task.head.uuid.clone())));
     for (name, value) in fields {
         if let Some(value) = value.filter(|value| !value.is_empty()) {
@@ -70,7 +71,7 @@ fn print(task: &Task, out: &mut Out) -> Result<(), super::Failure> {
     }
     if let Some(detail) = detail {
         if detail.attempts.len() > 1 {
-            out.table(&attempts(&detail.attempts))?;
+            out.table(&attempts(task, &detail.attempts))?;
         }
         for (at, what) in &detail.steps {
             out.line(&format!("{}  {what}", at.local()))?;
@@ -99,7 +100,6 @@ fn of_detail(detail: &Detail) -> Vec<(&'static str, Option<String>)> {
         ("cpu time", detail.cpu_ms.map(|ms| clock(Duration::from_millis(ms)))),
         ("max memory", detail.max_rss.filter(|rss| *rss > Bytes(0)).map(|rss| rss.to_string())),
         ("cancel asked", detail.cancel_asked_at.map(Timestamp::local)),
-        ("remote", detail.remote.as_ref().map(|remote| format!("{} in {}", remote.id, remote.distributor))),
     ]
 }
 
@@ -130,7 +130,7 @@ fn fetched(files: &Files) -> Option<String> {
     })
 }
 
-fn attempts(all: &[Attempt]) -> Table {
+fn attempts(task: &Task, all: &[Attempt]) -> Table {
     let mut table = Table::new(&["ATTEMPT", "STATE", "SERVER", "STARTED", "TIME", "EXIT", "WHY"])
         .right(&["ATTEMPT", "TIME", "EXIT"])
         .spare(&["STARTED", "TIME"]);
@@ -140,7 +140,7 @@ fn attempts(all: &[Attempt]) -> Table {
         table.row([
             attempt.number.to_string(),
             attempt.state.to_string(),
-            attempt.server.clone().unwrap_or_default(),
+            attempt.server.as_ref().map(|server| task.at(server)).unwrap_or_default(),
             attempt.started_at.map(Timestamp::local).unwrap_or_default(),
             time.unwrap_or_default(),
             code.or_else(|| attempt.signal.map(|signal| format!("signal {signal}"))).unwrap_or_default(),

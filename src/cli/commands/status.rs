@@ -64,7 +64,7 @@ fn place(task: &Task) -> String {
         let each = |(state, n): (&State, &u32)| format!("{n} {}", state.word().to_lowercase());
         parts.extend(counts.iter().map(each));
     }
-    parts.extend(task.head.server.clone());
+    parts.extend(task.place());
     match (task.exit_code, task.signal) {
         (_, Some(signal)) => parts.push(format!("signal {signal}")),
         (Some(code), _) if code != 0 => parts.push(format!("exit {code}")),

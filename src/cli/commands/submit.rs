@@ -55,10 +55,7 @@ pub fn run(args: Submit, out: &mut Out) -> Done {
         let word = report.id.parse().map_err(|error| crate::ops::OpsError::Grid(format!("{error}")))?;
         let what = selecting::select_one(grid, word, true)?;
         let bar = Bar::new();
-        let waited = wait::wait(grid, &[what], &mut |progress| {
-            bar.set(progress);
-            true
-        })?;
+        let waited = wait::wait(grid, &[what], &mut |told| bar.tell(told, out))?;
         drop(bar);
         fetch::bring(grid, &[what], Code(waited.code), out)
     })

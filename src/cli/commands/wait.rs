@@ -14,10 +14,7 @@ pub fn run(args: Wait, out: &mut Out) -> Done {
         let words = if args.ids.is_empty() { vec![Selector::All] } else { args.ids };
         let what = selecting::select(grid, &words, All::Active, args.everyone)?;
         let bar = Bar::new();
-        let waited = wait::wait(grid, &what, &mut |progress| {
-            bar.set(progress);
-            true
-        })?;
+        let waited = wait::wait(grid, &what, &mut |told| bar.tell(told, out))?;
         drop(bar);
         let code = fetch::bring(grid, &what, Code(waited.code), out)?;
         if args.json {

@@ -1,7 +1,8 @@
 //! A bar on stderr while something is waited for; nothing where stderr is no terminal.
 
+use super::Out;
 use crate::ops::import::Progress as Looked;
-use crate::ops::wait::Progress;
+use crate::ops::wait::{Progress, Told};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 
@@ -36,8 +37,18 @@ impl Bar {
         }
     }
 
+    /// What is told while somebody waits: notes stand above the bar. True: waits on.
+    pub fn tell(&self, told: Told<'_>, out: &mut Out) -> bool {
+        match (told, &self.bar) {
+            (Told::Progress(progress), _) => self.set(progress),
+            (Told::Note(text), Some(bar)) => bar.suspend(|| out.note(text)),
+            (Told::Note(text), None) => out.note(text),
+        }
+        true
+    }
+
     /// How far it is.
-    pub fn set(&self, progress: Progress) {
+    fn set(&self, progress: Progress) {
         if let Some(bar) = &self.bar {
             bar.set_length(progress.size);
             bar.set_position(progress.ended);

@@ -7,12 +7,12 @@ use crate::distributor::desk::{Guest, Standing};
 use crate::distributor::front::Sought;
 use crate::distributor::serve::{self, Asked};
 use crate::distributor::tier2::TierError;
-use crate::model::resources::Bytes;
 use crate::model::user::Role;
 use crate::ops::submit::refusal;
 use crate::ops::{Grid, OpsError, dispatcher};
 use crate::protocol::distributor::{Answer, Question, Ticket};
 use crate::protocol::envelope::Envelope;
+use crate::store::files::Kept;
 use std::time::Duration;
 
 /// Homes that one task may pass.
@@ -81,9 +81,6 @@ fn tiers(desk: &Desk, grid: &mut Grid, ticket: Ticket, guest: &Guest, asked: Ask
         Err(TierError::Store(error)) if takes => Answer::Unsure { member: "it".to_owned(), why: error.to_string() },
         other => other.map_err(refusal)?,
     };
-    if takes {
-        desk.kept_more(&guest.user);
-    }
     if takes && let Err(error) = dispatcher::wake(grid) {
         tracing::warn!("the dispatcher was not woken: {error}");
     }
@@ -93,9 +90,9 @@ fn tiers(desk: &Desk, grid: &mut Grid, ticket: Ticket, guest: &Guest, asked: Ask
 fn guest_of(desk: &Desk, grid: &Grid, visitor: &Visitor) -> Result<Guest, OpsError> {
     let home = desk.badge.home.clone();
     Ok(match visitor {
-        Visitor::Owner => Guest { user: grid.me.clone(), standing: Standing::Owner, home, kept: Bytes(0) },
+        Visitor::Owner => Guest { user: grid.me.clone(), standing: Standing::Owner, home, kept: Kept::NOTHING },
         Visitor::User { name, .. } if visitor.may(Role::Administer) => {
-            Guest { user: name.clone(), standing: Standing::Administrator, home, kept: Bytes(0) }
+            Guest { user: name.clone(), standing: Standing::Administrator, home, kept: Kept::NOTHING }
         }
         Visitor::User { name, .. } => {
             Guest { user: name.clone(), standing: Standing::User, home, kept: desk.kept(grid, name)? }
@@ -119,7 +116,9 @@ fn receive(desk: &Desk, grid: &Grid, envelope: &mut Envelope) -> Result<(Guest, 
 pub fn of_error(error: &OpsError) -> Answer {
     match error {
         OpsError::Unknown { .. } => Answer::Unknown(error.to_string()),
-        OpsError::NoMatch { summary, reasons } => Answer::Denied([&[summary.clone()][..], reasons].concat().join("; ")),
+        OpsError::NoMatch { summary, reasons } | OpsError::Denied { summary, reasons } => {
+            Answer::Denied([&[summary.clone()][..], reasons].concat().join("; "))
+        }
         other => Answer::Denied(other.to_string()),
     }
 }

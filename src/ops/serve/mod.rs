@@ -12,15 +12,15 @@ pub use visitor::Badge;
 use super::{Grid, OpsError, settings};
 use crate::model::id::HomeId;
 use crate::model::name::Name;
-use crate::model::resources::Bytes;
 use crate::model::ssh::Login;
 use crate::model::task::ClientFacts;
 use crate::model::time::Timestamp;
 use crate::protocol::distributor::{
-    Answer, FRAME_MAX, FromServe, MAGIC, Question, Ticket, ToServe, VERSION, VERSION_MIN,
+    Answer, FRAME_MAX, FromServe, MAGIC, PIECE_MAX, Question, REPORT_MAX, Ticket, ToServe, VERSION, VERSION_MIN,
 };
 use crate::protocol::envelope::{LIST_MAX, Sealed};
 use crate::protocol::frame::{self, FrameError};
+use crate::store::files::Kept;
 use crate::store::{Home, Store};
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
@@ -59,7 +59,7 @@ struct Desk {
     /// How many questions a user may ask now, and since when that is so.
     pace: Mutex<(f64, Instant)>,
     /// What lies here for users, and when it was counted.
-    kept: Mutex<HashMap<Name, (Bytes, Instant)>>,
+    kept: Mutex<HashMap<Name, (Kept, Instant)>>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -199,6 +199,7 @@ impl Desk {
         let desk = Arc::clone(self);
         std::thread::spawn(move || {
             let answer = desk.work(ticket, question).unwrap_or_else(|error| answer::of_error(&error));
+            let answer = desk.in_pieces(ticket, answer);
             locked(&desk.dropped).remove(&ticket);
             locked(&desk.on_the_way).remove(&ticket);
             // Before the last word: whoever has heard it may use the ticket again.
@@ -232,24 +233,20 @@ impl Desk {
         tokens >= 1.0
     }
 
-    /// What lies here for a user. Counted anew every few seconds: that takes longer the more there is.
-    fn kept(&self, grid: &Grid, name: &Name) -> Result<Bytes, OpsError> {
+    /// What lies here for a user. Counted anew every few seconds: that takes longer the more there is. Whoever takes a task
+    /// adds what came since.
+    fn kept(&self, grid: &Grid, name: &Name) -> Result<Kept, OpsError> {
         if let Some((kept, at)) = locked(&self.kept).get(name)
             && at.elapsed() < RECOUNT
         {
             return Ok(*kept);
         }
         let view = grid.store.view();
-        let Some(user) = view.user(name.as_str())? else { return Ok(Bytes(0)) };
+        let Some(user) = view.user(name.as_str())? else { return Ok(Kept::NOTHING) };
         let before = Timestamp::now().minus(settings::time(&view, settings::KEEP_OUTPUTS)?);
         let kept = view.kept_for(user.id, before)?;
         locked(&self.kept).insert(name.clone(), (kept, Instant::now()));
         Ok(kept)
-    }
-
-    /// Something was taken in for a user: it is counted anew at the next question.
-    fn kept_more(&self, name: &Name) {
-        locked(&self.kept).remove(name);
     }
 
     /// A word to the caller.
@@ -257,7 +254,26 @@ impl Desk {
         self.write(&FromServe::Answer { ticket, answer, last });
     }
 
-    /// The same; outputs wait until enough of what was sent before was taken, so that a slow reader holds up itself alone.
+    /// Says a long report up to its last piece, which it gives back.
+    fn in_pieces(&self, ticket: Ticket, answer: Answer) -> Answer {
+        let Answer::Report(text) = answer else { return answer };
+        if text.len() > REPORT_MAX {
+            return Answer::Denied(format!(
+                "its report of {} bytes: {REPORT_MAX} at most travel between homes",
+                text.len()
+            ));
+        }
+        let mut rest = text.as_str();
+        while rest.len() > PIECE_MAX && !self.is_dropped(ticket) {
+            let at = (0..=PIECE_MAX).rev().find(|at| rest.is_char_boundary(*at)).unwrap_or(PIECE_MAX);
+            let (piece, after) = rest.split_at(at);
+            self.say(ticket, Answer::Part(piece.to_owned()), false);
+            rest = after;
+        }
+        Answer::Report(rest.to_owned())
+    }
+
+    /// A word to the caller; outputs wait until enough of what was sent before was taken, so that a slow reader holds up itself alone.
     fn pour(&self, ticket: Ticket, word: Answer) {
         if let Answer::Output { bytes, .. } = &word {
             let mut ways = locked(&self.on_the_way);

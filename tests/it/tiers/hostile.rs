@@ -179,14 +179,22 @@ fn users_are_who_their_key_says_and_run_only_where_the_owner_lets_them() {
         Answer::Offered(offered) => offered,
         other => panic!("{other:?}"),
     };
-    assert!(refused.servers.iter().any(|s| s.contains("shared_account")), "{refused:?}");
+    // It is the home's requirement and not hers, and nothing that she leaves out would help.
+    let told = refused.servers.join("; ") + &refused.relaxed.join("; ");
+    assert!(told.contains("home requires of other users: server.shared_account is not set"), "{refused:?}");
+    assert!(!told.contains("-C"), "{refused:?}");
     grid.grid(["server", "set", "local", "--shared-account"]).ok();
     let Answer::Offered(offered) = alice.ask(offer(task(None))) else { panic!() };
     assert!(offered.servers.is_empty(), "{offered:?}");
+    // Also where she requires something herself.
+    let mut picky = request();
+    picky.demand.constraint = Some("server.os == 'none'".into());
+    let Answer::Offered(offered) = alice.ask(offer(envelope(None, seal::seal(&picky).unwrap().0))) else { panic!() };
+    assert!(offered.servers[0].contains("-C: ") && !offered.servers[0].contains("home requires"), "{offered:?}");
     let mut high = request();
     high.demand.priority = 5;
     alice.denied(offer(envelope(None, seal::seal(&high).unwrap().0)), &["priority 5", "only lower"]);
-    // What is put around a requirement is not to be broken out of.
+    // The wall is not to be broken out of.
     let mut out = request();
     out.demand.constraint = Some("true) || (true".into());
     alice.denied(offer(envelope(None, seal::seal(&out).unwrap().0)), &["requirement"]);
@@ -215,6 +223,7 @@ fn users_are_who_their_key_says_and_run_only_where_the_owner_lets_them() {
     };
     let id = placed.task.id.to_string();
     grid.grid(["wait", &id]).ok();
+    assert!(grid.show(&id)["constraint"].is_null(), "she required nothing");
     let read = grid.grid(["logs", &id]);
     assert!(read.out.starts_with(b"SQLite format 3"), "README says so: {read:?}");
     alice.leaves();
@@ -280,8 +289,11 @@ fn registrants_say_neither_where_they_are_nor_who_others_are_and_old_reports_cha
     };
     let offers: grid::model::endpoint::Endpoint = "ssh:somebody-else".parse().unwrap();
     let mut caller = greeted(&front, &["--as", "lab-x"], lab);
-    let register = Question::Register { offers: offers.clone(), report: report("lab-x", lab, 3, 1) };
-    assert!(matches!(caller.ask(register), Answer::Note(words) if words.contains("distributor allow lab-x")));
+    // Whoever registers is told what is missing, also where its own dispatcher has reported meanwhile.
+    for sequence in [3, 2, 3] {
+        let register = Question::Register { offers: offers.clone(), report: report("lab-x", lab, sequence, 1) };
+        assert!(matches!(caller.ask(register), Answer::Note(words) if words.contains("distributor allow lab-x")));
+    }
     // Nothing goes there, and what it says of its place is not believed.
     let listed = front.grid(["distributor", "list", "--json"]).json();
     let row = listed.as_array().unwrap().iter().find(|d| d["name"] == "lab-x").unwrap().clone();

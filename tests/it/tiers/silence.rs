@@ -4,6 +4,8 @@ use super::way::three;
 use crate::support::{Grid, process};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 
 /// Takes a home away, and gives it back at the end.
 struct Away<'a> {
@@ -29,6 +31,11 @@ fn a_home_that_is_down_is_unreachable_and_its_task_has_not_ended() {
     let (client, front, lab) = three();
     let id = client.submit(["-H", "--", "true"]);
     let away = Away::take(&front, &[&client, &front]);
+    // Whoever waits is told once that nobody answers, beside what it waits for.
+    let mut waits = client.beside(["wait", "--json", &id]);
+    let mut talk = BufReader::new(waits.stderr.take().unwrap()).lines();
+    let said = talk.next().unwrap().unwrap();
+    assert!(said.contains("lab-x does not answer since ") && said.contains("no home"), "{said}");
     let shown = client.show(&id);
     assert_eq!(shown["state"], "HELD", "{shown}");
     assert!(shown["reason"].as_str().unwrap().contains("no answer from lab-x for"), "{shown}");
@@ -42,6 +49,9 @@ fn a_home_that_is_down_is_unreachable_and_its_task_has_not_ended() {
     client.grid(["dispatcher", "start"]).ok();
     process::until("the cancel has arrived", || lab.state("1") == "CANCELLED");
     process::until("and is known here", || client.state(&id) == "CANCELLED");
+    let waited = process::finish(waits, "grid wait".to_owned()).expect(130);
+    assert!(waited.out().contains(r#""state":"CANCELLED""#), "{waited:?}");
+    assert_eq!(talk.count(), 0, "it is said once");
 }
 
 #[test]
@@ -82,6 +92,19 @@ fn what_nobody_says_of_is_given_up_by_hand_only() {
     client.grid(["run", "--", "true"]).ok();
     client.grid(["cancel", "--forget", "2"]).expect(2).says(&["has ended"]);
     assert_eq!(client.state("2"), "COMPLETED");
+}
+
+#[test]
+fn a_host_without_grid_is_told_to_get_it() {
+    let client = Grid::new();
+    let ssh = client.file("ssh");
+    // A login there, with the PATH that it has.
+    std::fs::write(&ssh, "#!/bin/sh\nfor line; do :; done\nPATH=/usr/bin:/bin exec /bin/sh -c \"$line\"\n").unwrap();
+    std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).unwrap();
+    client.grid(["config", "set", "ssh.command", ssh.to_str().unwrap()]).ok();
+    let add = ["distributor", "add", "front-a", "--tier", "1", "--endpoint", "ssh:far"];
+    let told = client.grid(add).expect(0).says(&["grid can't be started there", "install grid on far", "ssh far grid"]);
+    assert!(!told.err().contains("--remote-dir"), "{told:?}");
 }
 
 #[test]
@@ -127,4 +150,51 @@ fn a_home_restored_elsewhere_is_found_there_and_says_what_it_does_not_know() {
     assert!(shown["reason"].as_str().unwrap().contains("does not know it any more"), "{shown}");
     client.grid(["wait", &id]).expect(125).says(&["does not know it any more", "grid cancel --forget 1"]);
     client.grid(["cancel", "--forget", &id]).expect(0);
+}
+
+#[test]
+fn a_home_that_is_moved_away_is_left_alone_where_it_was() {
+    let (client, front, lab) = three();
+    lab.grid(["distributor", "register", "--as", "lab-x", "--with", front.home().to_str().unwrap()]).ok();
+    let gate = lab.fifo("gate");
+    let id = client.submit(["--", "cat", gate.to_str().unwrap()]);
+    client.until_state(&id, "RUNNING");
+    let dispatcher = Pid::from_raw(lab.dispatcher().unwrap()).unwrap();
+    let (old, new) = (lab.home().to_owned(), lab.home().with_extension("moved"));
+    std::fs::rename(&old, &new).unwrap();
+    // Whoever had it open is asked; the dispatcher has a task to follow and a change to report.
+    client.grid(["show", &id]).ok();
+    assert!(process::wait_pid_gone(dispatcher, process::HANG), "the dispatcher ends");
+    client.grid(["cancel", &id]).expect(0);
+    assert!(!old.exists(), "{:?}", std::fs::read_dir(&old).map(|all| all.count()));
+    let log = std::fs::read_to_string(new.join("run/dispatcher.log")).unwrap();
+    assert!(log.contains("it was moved or removed"), "{log}");
+    // Where it lies now it goes on.
+    let lab = lab.at(new);
+    std::fs::write(&gate, "through\n").unwrap();
+    lab.grid(["wait", "1"]).ok();
+    assert_eq!(lab.grid(["logs", "1"]).ok(), "through");
+    drop(front);
+}
+
+#[test]
+fn a_cancel_that_was_recorded_goes_before_a_release() {
+    let (client, front, lab) = three();
+    front.grid(["distributor", "drain", "tier2"]).ok();
+    lab.grid(["server", "drain", "local"]).ok();
+    let ran = lab.file("ran");
+    let id = client.submit(["--", "touch", ran.to_str().unwrap()]);
+    lab.grid(["backup", "copy.db"]).ok();
+    for home in [&client, &front, &lab] {
+        home.grid(["dispatcher", "stop"]).expect(0);
+    }
+    std::fs::rename(lab.home(), lab.home().with_extension("lost")).unwrap();
+    client.grid(["cancel", &id]).expect(0).says(&["told as soon as"]);
+    // It comes back from its backup, and holds what waited. Whoever asked in vain just now does not ask by itself for a while.
+    lab.grid(["restore", "copy.db"]).ok();
+    lab.grid(["server", "resume", "local"]).ok();
+    assert_eq!(lab.state("1"), "HELD");
+    client.grid(["release", &id]).expect(0).says(&["is not held: CANCELLED"]);
+    assert_eq!((client.state(&id).as_str(), lab.state("1").as_str()), ("CANCELLED", "CANCELLED"));
+    assert!(!ran.exists());
 }

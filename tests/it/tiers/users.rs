@@ -11,6 +11,7 @@ use grid::model::task::Request;
 use grid::protocol::distributor::{Answer, How, Question, ServerOrder, Way};
 use grid::protocol::seal;
 use serde_json::json;
+use std::os::unix::fs::PermissionsExt;
 
 /// A home with a user alice who may run tasks there.
 fn home() -> Grid {
@@ -75,6 +76,30 @@ fn what_lies_here_for_a_user_is_bounded_and_refused_by_name() {
 }
 
 #[test]
+fn a_burst_over_several_connections_does_not_pass_a_users_bound() {
+    let grid = home();
+    grid.grid(["config", "set", "user_spool", "1M"]).ok();
+    let sent = |seed| {
+        let mut with = request();
+        let sent = Sent { bundle: Digest([seed; 32]), size: 400 << 10, files: 1, below: Default::default() };
+        with.launch.workplace = Workplace::Own(sent);
+        with
+    };
+    let mut connections: Vec<Caller> = (0..4).map(|_| greeted(&grid, &["--as", "alice"], stranger())).collect();
+    for caller in &mut connections {
+        // Each has counted, and will not count again for a while.
+        let offer = envelope(None, seal::seal(&request()).unwrap().0);
+        let offer = Question::Offer { at: None, envelope: offer, called: None, why: false };
+        assert!(matches!(caller.ask(offer), Answer::Offered(_)));
+    }
+    let said: Vec<Answer> = connections.iter_mut().zip(1..).map(|(caller, seed)| commit(caller, &sent(seed))).collect();
+    let taken = said.iter().filter(|answer| matches!(answer, Answer::Placed(_))).count();
+    assert_eq!(taken, 2, "{said:?}");
+    assert!(matches!(&said[2], Answer::Denied(why) if why.contains("800K and 400K more")), "{said:?}");
+    connections.into_iter().for_each(Caller::leaves);
+}
+
+#[test]
 fn who_may_administer_drains_servers_and_has_no_bounds() {
     let grid = home();
     let drain = |reason: &str| Question::Manage {
@@ -120,4 +145,59 @@ fn a_server_of_another_home_is_drained_by_its_distributors_name() {
     assert_eq!(client.grid(["submit", "--json", "--", "true"]).json()["state"], json!("PENDING"));
     client.grid(["server", "resume", "lab-x/local"]).ok();
     client.grid(["wait"]).ok();
+}
+
+/// The home of another account, whose key lets this grid in as this user and as nobody else.
+pub fn let_in(from: &Grid, to: &Grid, user: &str) {
+    let (key, binary) = (from.file("key"), env!("CARGO_BIN_EXE_grid"));
+    let line = format!("#!/bin/sh\nexec '{binary}' serve --home '{}' --as {user}\n", to.home().display());
+    std::fs::write(&key, line).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o755)).unwrap();
+    from.grid(["config", "set", "ssh.command", key.to_str().unwrap()]).ok();
+}
+
+#[test]
+fn a_home_that_refuses_is_told_by_name_and_is_not_silent() {
+    let (client, front, lab) = (Grid::new(), Grid::new(), Grid::new());
+    let_in(&front, &lab, "alice");
+    front.grid(["distributor", "add", "lab-x", "--tier", "2", "--endpoint", "ssh:lab"]).ok();
+    front.grid(["distributor", "drain", "tier2"]).ok();
+    client.grid(["distributor", "add", "front-a", "--tier", "1", "--endpoint", front.home().to_str().unwrap()]).ok();
+    client.grid(["distributor", "remove", "tier1"]).ok();
+    let refused = |why: &str| {
+        for (at, dry) in [(&client, false), (&client, true), (&front, false), (&front, true)] {
+            let mut line = vec!["submit", "--", "true"];
+            line.splice(1..1, dry.then_some("-n"));
+            let told = at.grid(line).expect(1).says(&["refuses this", "lab-x: refuses: ", why]);
+            assert!(!told.err().contains("no answer"), "{told:?}");
+        }
+        client.grid(["run", "--", "true"]).expect(1);
+        front.grid(["distributor", "list"]).shows(&["lab-x", "UP"]);
+        assert_eq!((client.tasks(), front.tasks(), lab.tasks()), (0, 0, 0));
+    };
+    refused("user alice is unknown here");
+    lab.grid(["user", "add", "alice"]).ok();
+    lab.grid(["config", "set", "user_waiting", "0"]).ok();
+    refused("this home takes 0 (user_waiting) at most");
+    // One that passes nobody on has not refused anybody, and who has no server for it has looked at it.
+    lab.grid(["config", "set", "user_waiting", "9"]).ok();
+    client.grid(["submit", "--", "true"]).expect(75).says(&["lab-x/local", "shared_account"]);
+    lab.grid(["distributor", "drain", "tier2", "--reason", "moves"]).ok();
+    let told = client.grid(["submit", "--", "true"]).expect(75).says(&["lab-x: drained: moves"]);
+    assert!(!told.err().contains("refuses"), "{told:?}");
+    // Whoever does not refuse takes it.
+    lab.grid(["distributor", "resume", "tier2"]).ok();
+    lab.grid(["config", "set", "user_waiting", "0"]).ok();
+    front.grid(["distributor", "resume", "tier2"]).ok();
+    front.grid(["distributor", "order", "--tier", "2", "lab-x,tier2"]).ok();
+    assert_eq!(client.route(&[]), json!(["front-a", "tier2"]));
+    // A first tier that refuses is told in the same way.
+    let other = Grid::new();
+    let_in(&other, &front, "bob");
+    other.grid(["distributor", "add", "front-b", "--tier", "1", "--endpoint", "ssh:front"]).ok();
+    other.grid(["distributor", "remove", "tier1"]).ok();
+    for line in [&["submit", "--", "true"][..], &["submit", "-n", "--", "true"]] {
+        other.grid(line).expect(1).says(&["refuses this", "front-b: refuses: user bob is unknown here"]);
+    }
+    other.grid(["distributor", "list"]).shows(&["front-b", "UP"]);
 }

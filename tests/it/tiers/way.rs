@@ -30,6 +30,14 @@ fn a_task_goes_through_both_tiers_and_everything_follows_it() {
     assert_eq!(why["tiers"][0]["searched"][0]["distributor"], "front-a", "{why}");
     assert_eq!(why["tiers"][1]["searched"][0]["distributor"], "lab-x", "{why}");
     assert_eq!(why["chosen"], "local");
+    assert_eq!(why["servers"][0]["distributor"], "lab-x", "{why}");
+    // A server of the other home is not taken for one of this.
+    client.grid(["status"]).shows(&["lab-x/local, exit 3"]);
+    client.grid(["show", id]).shows(&["server       lab-x/local"]);
+    // And one that was named is told as it was.
+    let told =
+        client.grid(["submit", "-w", "lab-q/local", "--", "true"]).expect(75).says(&["lab-x/local", "lab-q/local"]);
+    assert!(!told.err().contains("elsewhere"), "{told:?}");
     // Who owns what: the second tier has the task, the first tier nothing.
     assert_eq!((lab.tasks(), front.tasks(), client.tasks()), (1, 0, 1));
     // It can be started again, held, released and cancelled from here.
@@ -101,4 +109,64 @@ fn an_array_of_many_lines_travels_in_pieces_and_its_members_are_told_apart() {
     client.grid(["submit", "--stdin", "--", "wc", "-c"]).expect(0);
     let long = "x".repeat(2 << 20);
     client.grid_with(long.as_bytes(), ["submit", "--stdin", "--", "wc", "-c"]).expect(75).says(&["1048576 at most"]);
+}
+
+#[test]
+fn what_a_lab_reports_is_listed_with_its_age_and_apart_from_what_is_declared() {
+    let (front, lab) = (Grid::new(), Grid::new());
+    lab.grid(["server", "set", "local", "--app", "blender"]).ok();
+    lab.grid(["distributor", "register", "--as", "lab-x", "--with", front.home().to_str().unwrap()]).ok();
+    front.grid(["distributor", "set", "lab-x", "--set", "site=brno"]).ok();
+    front.grid(["distributor", "set", "tier2", "--set", "site=oslo"]).ok();
+    let listed = front.grid(["distributor", "list"]).ok();
+    let lines: Vec<&str> = listed.lines().collect();
+    let cell = |name: &str, column: &str, until: &str| {
+        let row = lines.iter().find(|line| line.contains(name)).unwrap_or_else(|| panic!("{listed}"));
+        let [from, to] = [column, until].map(|title| lines[0].find(title).unwrap_or_else(|| panic!("{listed}")));
+        row.get(from..to.min(row.len())).or(row.get(from..)).unwrap_or_default().trim().to_owned()
+    };
+    assert!(cell("lab-x", "READ", "REPORTED").ends_with(" ago"), "{listed}");
+    let reported = cell("lab-x", "REPORTED", "DECLARED");
+    assert!(reported.contains("apps=blender") && reported.contains("health=UP"), "{listed}");
+    let declared = |name: &str| {
+        lines.iter().find(|line| line.contains(name)).unwrap()[lines[0].find("DECLARED").unwrap()..].trim()
+    };
+    assert_eq!((declared("lab-x"), declared("tier2")), ("site=brno", "site=oslo"), "{listed}");
+    // What is of this home has no age: it is counted when it is asked for.
+    assert_eq!(cell("tier2", "READ", "DECLARED"), "", "{listed}");
+}
+
+#[test]
+fn an_explanation_with_ten_thousand_servers_comes_through_both_tiers() {
+    let (client, front, lab) = three();
+    for home in [&client, &front, &lab] {
+        home.grid(["config", "set", "peer_timeout", "60s"]).ok();
+        home.grid(["dispatcher", "stop"]);
+    }
+    front.grid(["distributor", "drain", "tier2"]).ok();
+    let database = rusqlite::Connection::open(lab.home().join("grid.db")).unwrap();
+    database
+        .execute_batch(
+            "CREATE TEMP TABLE n AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000) SELECT i FROM n;
+             INSERT INTO host (machine, boot_id, hostname, os, arch, kernel, cpus, power, load1, idle_cpus, mem_total, mem_available, disk_free, read_at)
+                SELECT 'm' || i, boot_id, 'm' || i, os, arch, kernel, cpus, power, 0, cpus, mem_total, mem_available, disk_free, read_at FROM n, host;
+             INSERT INTO server (name, distributor_id, engine, address, host_id, health, contacted_at, slots, declared_at)
+                SELECT 's' || i, s.distributor_id, 'ssh', 'm' || i || '.invalid', h.id, 'UP', s.contacted_at, 1, s.declared_at
+                FROM n JOIN host h ON h.machine = 'm' || i, server s WHERE s.name = 'local';",
+        )
+        .unwrap();
+    drop(database);
+    // Each verdict gives the whole expression: more than the longest frame.
+    let never = format!("server.os == '{}'", "z".repeat(1_900));
+    let id = client.submit(["--hold-unmatched", "-C", &never, "--", "true"]);
+    let told = client.explain(&id);
+    assert_eq!(told["servers"].as_array().unwrap().len(), 10_001);
+    assert!(told.to_string().len() > grid::protocol::frame::FRAME_MAX);
+    // A dry run gets as many as one answer holds, and says how many it does not.
+    let dry = ["submit", "-n", "--hold-unmatched", "-C", &never];
+    let told = client.grid(dry.into_iter().chain(["--json", "--", "true"])).json();
+    let (listed, left_out) = (told["servers"].as_array().unwrap().len(), told["left_out"].as_u64().unwrap());
+    assert!(listed > 100 && listed as u64 + left_out == 10_001, "{listed} {left_out}");
+    client.grid(dry.into_iter().chain(["--", "true"])).shows(&[&format!("and {left_out} more servers")]);
+    client.grid(["cancel", &id]).ok();
 }

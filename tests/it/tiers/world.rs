@@ -14,6 +14,7 @@ use grid::model::id::{BootId, TaskUuid};
 use grid::model::resources::Bytes;
 use grid::model::task::{ClientFacts, Launch, Members, Request};
 use grid::protocol::distributor::{Answer, Question};
+use grid::store::files::Kept;
 use grid::store::home::{Home, Seed};
 use grid::store::{Durability, Store, StoreError};
 use std::collections::BTreeMap;
@@ -93,7 +94,7 @@ pub struct World {
 }
 
 pub fn guest() -> Guest {
-    Guest { user: "me".parse().unwrap(), standing: Standing::Resident, home: None, kept: Bytes(0) }
+    Guest { user: "me".parse().unwrap(), standing: Standing::Resident, home: None, kept: Kept::NOTHING }
 }
 
 /// A home with one server of this many processors.
