@@ -109,6 +109,11 @@ impl Peer for Grid {
         run(self.grid(&["submit", "--"]).args(command)).map(|_| Some(()))
     }
 
+    fn rest(&mut self) -> Outcome<Option<()>> {
+        run(&mut self.grid(&["wait"]))?;
+        run(&mut self.grid(&["dispatcher", "stop"])).map(|_| Some(()))
+    }
+
     fn submit_and_wait(&mut self) -> Outcome<Option<()>> {
         run(&mut self.grid(&["submit", "--wait", "--", "true"])).map(|_| Some(()))
     }

@@ -17,6 +17,10 @@ pub trait Peer {
     fn submit(&mut self, _command: &[&str]) -> Outcome<Option<()>> {
         Ok(None)
     }
+    /// Ends what is resident, as after a long time without work; its records stay.
+    fn rest(&mut self) -> Outcome<Option<()>> {
+        Ok(None)
+    }
     /// Hands a no-op in and returns when its end is known.
     fn submit_and_wait(&mut self) -> Outcome<Option<()>> {
         Ok(None)

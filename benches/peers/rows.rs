@@ -46,16 +46,27 @@ pub enum Row {
     Fsync,
     Submit,
     Start,
+    /// With nothing up before.
+    FirstStart,
     End,
-    Array { large: bool },
+    Array {
+        large: bool,
+    },
     OneByOne,
     IdleMemory,
     Proof,
-    Waiting { size: usize, what: Waiting },
-    Ssh { hosts: usize },
+    Waiting {
+        size: usize,
+        what: Waiting,
+    },
+    Ssh {
+        hosts: usize,
+    },
     SshEnd,
     SshProof,
-    Import { hosts: usize },
+    Import {
+        hosts: usize,
+    },
 }
 
 /// What is measured while many wait.
@@ -79,7 +90,8 @@ impl Row {
     /// Rows that are measured while nothing waits, in their order.
     pub fn idle() -> Vec<Self> {
         let (small, large) = (Self::Array { large: false }, Self::Array { large: true });
-        vec![Self::Fsync, Self::Submit, Self::Start, Self::End, Self::IdleMemory, small, large, Self::OneByOne]
+        let first = [Self::Fsync, Self::Submit, Self::Start, Self::FirstStart, Self::End, Self::IdleMemory];
+        first.into_iter().chain([small, large, Self::OneByOne]).collect()
     }
 
     /// Its words, and whether more is better.
@@ -93,6 +105,7 @@ impl Row {
             Self::Fsync => ("one fsync of this disk, ms".into(), false),
             Self::Submit => ("one submit, idle, ms".into(), false),
             Self::Start => ("submit to start, ms".into(), false),
+            Self::FirstStart => ("submit to start, nothing up before, ms".into(), false),
             Self::End => ("submit to known end, ms".into(), false),
             Self::Array { large } => {
                 let size = if *large { scale.large_array } else { scale.array };
@@ -138,6 +151,10 @@ impl Row {
                 Ok(found)
             }
             Self::Start => median_of(scale.submits, || to_start(peer)),
+            Self::FirstStart => median_of(scale.submits, || match peer.rest()? {
+                Some(()) => to_start(peer),
+                None => Ok(None),
+            }),
             Self::End => median_of(scale.submits, || {
                 let began = Instant::now();
                 Ok(peer.submit_and_wait()?.map(|()| began.elapsed()))

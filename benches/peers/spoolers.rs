@@ -16,15 +16,15 @@ pub fn find_tsp(sandbox: &Sandbox) -> Outcome<Option<Box<dyn Peer>>> {
     if program("tsp").is_none() {
         return Ok(None);
     }
-    let tsp = Tsp { dir: sandbox.sub("tsp")? };
-    run(&mut tsp.tsp(&["-S", "2"]))?;
-    Ok(Some(Box::new(tsp)))
+    Ok(Some(Box::new(Tsp { dir: sandbox.sub("tsp")? })))
 }
 
 impl Tsp {
     fn tsp(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("tsp");
         command.args(arguments).env("TS_SOCKET", self.dir.join("socket")).env("TMPDIR", &self.dir);
+        // Of a server that this command starts.
+        command.env("TS_SLOTS", "2");
         command
     }
 
@@ -51,6 +51,12 @@ impl Peer for Tsp {
 
     fn submit(&mut self, command: &[&str]) -> Outcome<Option<()>> {
         run(&mut self.tsp(command)).map(|_| Some(()))
+    }
+
+    fn rest(&mut self) -> Outcome<Option<()>> {
+        self.settle()?;
+        self.stop();
+        Ok(Some(()))
     }
 
     fn submit_and_wait(&mut self) -> Outcome<Option<()>> {
@@ -85,7 +91,7 @@ impl Peer for Tsp {
 
     fn empty(&mut self) -> Outcome<()> {
         self.stop();
-        run(&mut self.tsp(&["-S", "2"])).map(|_| ())
+        Ok(())
     }
 
     fn proof(&mut self, tasks: usize) -> Outcome<Option<()>> {
@@ -170,6 +176,10 @@ impl Peer for Nq {
 
     fn submit(&mut self, command: &[&str]) -> Outcome<Option<()>> {
         run(&mut self.nq(command)).map(|_| Some(()))
+    }
+
+    fn rest(&mut self) -> Outcome<Option<()>> {
+        run(&mut self.nq(&["-w"])).map(|_| Some(()))
     }
 
     fn submit_and_wait(&mut self) -> Outcome<Option<()>> {
