@@ -155,12 +155,12 @@ pub struct Supervise {
 }
 
 const BACKUP_HELP: &str = "\
-The file is whole and of one moment, and for your eyes only (0600): values of tasks' environments are
+The file is whole and of one moment, and for your eyes only (0600): values of tasks' environments are \
 in it. Outputs over 16K are not: they lie beside the database, in spool/out of the home.";
 
 const RESTORE_HELP: &str = "\
-There must be no home there yet. What had not ended is HELD: it may have run since. Tasks that run are
-asked for at their servers first. Servers that have met the restored home refuse the one that was
+There must be no home there yet. What had not ended is HELD: it may have run since. Tasks that run are \
+asked for at their servers first. Servers that have met the restored home refuse the one that was \
 backed up.";
 
 /// Takes anything, to refuse it with "not yet".
@@ -181,7 +181,7 @@ pub struct Listing {
 
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-Servers are read side by side; one that does not answer delays no other.
+Servers are read side by side; one that does not answer delays no other. \
 A run that finds another one at work steps aside. `grid cron install` has it run every 5 minutes.")]
 pub struct Refresh {
     #[command(flatten)]

@@ -39,7 +39,7 @@ Examples:
   grid server add lab2 --ssh me@lab2.example.org --ssh-option Port=2222 --prologue '. /opt/conda/etc/profile.d/conda.sh; conda activate ml'
   grid server add farm --of fast,slow
 
-Nothing is installed by hand on a host over ssh: the agent is sent when it is first needed.
+Nothing is installed by hand on a host over ssh: the agent is sent when it is first needed. \
 Keys, jumps and known hosts are ssh's own; $GRID_SSH_COMMAND or `grid config set ssh.command` names another ssh.")]
 pub struct ServerAdd {
     pub name: Name,
@@ -60,8 +60,8 @@ pub struct ServerAdd {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-It shows what it would add and asks; where nobody can be asked, it wants --yes or names. Each host is logged in to first;
-nothing is installed where something is wrong, and the failing step is named with its remedy. Patterns, Match blocks and
+It shows what it would add and asks; where nobody can be asked, it wants --yes or names. Each host is logged in to first; \
+nothing is installed where something is wrong, and the failing step is named with its remedy. Patterns, Match blocks and \
 hosts that only serve git are passed over. A host key that was never seen is shown, not accepted.
 
 Examples:

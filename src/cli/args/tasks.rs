@@ -279,9 +279,9 @@ pub struct Wait {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What was submitted with --fetch or --dir comes home when the task has ended; `run`,
-`wait` and `submit --wait` unpack it by themselves. A file that was changed here since
-the submit is not overwritten: the task's lands beside it as NAME.grid-ID. Nothing is
+What was submitted with --fetch or --dir comes home when the task has ended; `run`, \
+`wait` and `submit --wait` unpack it by themselves. A file that was changed here since \
+the submit is not overwritten: the task's lands beside it as NAME.grid-ID. Nothing is \
 written outside of the directory. What could not be brought home is asked for again.
 
 Examples:
@@ -306,7 +306,7 @@ pub struct Fetch {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Returns when the cancel is recorded; the task is CANCELLED once its server has confirmed it.
+Returns when the cancel is recorded; the task is CANCELLED once its server has confirmed it. \
 A task that ends first keeps its own end.")]
 pub struct Cancel {
     /// 12, 12.3, 12-15, last, all
