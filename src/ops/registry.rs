@@ -199,3 +199,57 @@ pub fn receive(
         report.name
     )))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::distributor::peers::{PeerError, Peers};
+    use crate::ops::fixture;
+    use crate::protocol::distributor::Question;
+    use crate::store::{Store, StoreError, Tx};
+
+    /// Answers, and unregisters everybody at the first question.
+    struct Meanwhile {
+        home: crate::store::Home,
+        asked: usize,
+    }
+
+    impl Peers for Meanwhile {
+        fn ask(&mut self, _: &Endpoint, _: &Question, _: &mut dyn FnMut(Answer) -> bool) -> Result<Answer, PeerError> {
+            self.asked += 1;
+            let mut store = Store::open(&self.home).unwrap();
+            let all = store.view().registrations().unwrap();
+            let unregister =
+                |tx: &Tx<'_>| all.iter().try_for_each(|r| tx.unregister(r.distributor, &r.endpoint).map(drop));
+            store.write(Durability::Normal, unregister).unwrap();
+            Ok(Answer::Done)
+        }
+    }
+
+    #[test]
+    fn who_unregisters_while_others_are_told_is_not_registered_anew() {
+        let (_dir, mut grid) = fixture::grid();
+        let id = grid.store.view().distributor("tier2").unwrap().unwrap().id;
+        let register = |tx: &Tx<'_>| {
+            ["/front-a", "/front-b", "/front-c"].iter().try_for_each(|front| {
+                tx.register(&Registration {
+                    distributor: id,
+                    endpoint: Endpoint::Path((*front).into()),
+                    name: fixture::name("lab"),
+                    offers: Endpoint::Path("/lab".into()),
+                    on: On { change: true, event: false, period: None },
+                    to_all: false,
+                    sequence: 0,
+                    sent: None,
+                    sent_at: None,
+                    error: None,
+                    pushed: true,
+                })
+            })
+        };
+        grid.store.write::<_, StoreError>(Durability::Normal, register).unwrap();
+        let mut peers = Meanwhile { home: grid.store.home().clone(), asked: 0 };
+        let told = registry::send_due(&mut grid.store, &mut peers, "push", true).unwrap();
+        assert_eq!((peers.asked, told.len()), (1, 1));
+    }
+}

@@ -71,14 +71,19 @@ fn claim_7_idle_computing_power_with_real_load() {
     assert_eq!(grid.state(&id), "PENDING", "nothing is idle");
     assert!(why(&grid, &id).contains("idle_cpus"), "{}", why(&grid, &id));
     busy.end();
-    if idle < enough + 0.2 {
-        grid.grid(["cancel", "--wait", &id]).ok();
-    } else {
-        grid.grid(["wait", &id]).ok();
-        said::tell(&format!(
-            "claim 7: {idle:.2} processors idle, none under load, the task started when they were again"
-        ));
+    // It starts by the next reading that shows enough. Where others keep this host busy, none may.
+    let (begun, mut shown) = (Instant::now(), 0);
+    while grid.state(&id) == "PENDING" && shown < 5 && begun.elapsed() < Duration::from_secs(40) {
+        shown += u32::from(grid.measured("local", "idle_cpus") >= enough + 0.2);
     }
+    if grid.state(&id) == "PENDING" {
+        assert!(shown < 5, "enough is idle, and it waits: {}", why(&grid, &id));
+        grid.grid(["cancel", "--wait", &id]).ok();
+        skipped("claim 7, second half", "nothing is idle here; the test shows the busy host only");
+        return;
+    }
+    grid.grid(["wait", &id]).ok();
+    said::tell(&format!("claim 7: {idle:.2} processors idle, none under load, the task started when they were again"));
 }
 
 #[test]
