@@ -138,6 +138,12 @@ CREATE TABLE server (
 CREATE INDEX server_changed ON server (changed);
 CREATE INDEX server_host ON server (host_id);
 
+-- Servers that were removed: what ran there still says where.
+CREATE TABLE former_server (
+    id   INTEGER PRIMARY KEY,
+    name TEXT NOT NULL
+) STRICT;
+
 -- One server made of several.
 CREATE TABLE group_member (
     group_id  INTEGER NOT NULL REFERENCES server (id) ON DELETE CASCADE,
@@ -418,7 +424,10 @@ CREATE TRIGGER task_added AFTER INSERT ON task BEGIN
     UPDATE home SET changes = changes + 1;
     UPDATE class SET waiting = waiting + new.waiting, changed = (SELECT changes FROM home) WHERE id = new.class_id AND new.waiting > 0;
 END;
-CREATE TRIGGER task_counted AFTER UPDATE OF waiting, held, starting, running, completed, failed, timeout, out_of_memory, cancelled, skipped, lost ON task BEGIN
+CREATE TRIGGER task_counted AFTER UPDATE OF waiting, held, starting, running, completed, failed, timeout, out_of_memory, cancelled, skipped, lost ON task
+WHEN (new.waiting + new.starting, new.held, new.running, new.completed, new.failed, new.timeout, new.out_of_memory, new.cancelled, new.skipped, new.lost)
+  <> (old.waiting + old.starting, old.held, old.running, old.completed, old.failed, old.timeout, old.out_of_memory, old.cancelled, old.skipped, old.lost)
+BEGIN
     UPDATE tally SET
         pending = pending + new.waiting + new.starting - old.waiting - old.starting,
         held = held + new.held - old.held,
@@ -430,7 +439,9 @@ CREATE TRIGGER task_counted AFTER UPDATE OF waiting, held, starting, running, co
         cancelled = cancelled + new.cancelled - old.cancelled,
         skipped = skipped + new.skipped - old.skipped,
         lost = lost + new.lost - old.lost;
-    UPDATE class SET waiting = waiting + new.waiting - old.waiting WHERE id = new.class_id AND new.waiting <> old.waiting;
+END;
+CREATE TRIGGER task_placed AFTER UPDATE OF waiting ON task WHEN new.waiting <> old.waiting BEGIN
+    UPDATE class SET waiting = waiting + new.waiting - old.waiting WHERE id = new.class_id;
 END;
 CREATE TRIGGER task_waits_again AFTER UPDATE OF waiting ON task WHEN new.waiting > old.waiting BEGIN
     UPDATE home SET changes = changes + 1;
@@ -529,14 +540,14 @@ SELECT a.owner,
 FROM attribute a;
 
 CREATE VIEW task_view AS
-SELECT t.id, t.name, u.name AS user, t.state, s.name AS server, t.exit_code,
+SELECT t.id, t.name, u.name AS user, t.state, coalesce(s.name, f.name) AS server, t.exit_code,
        strftime('%Y-%m-%dT%H:%M:%fZ', t.submitted_at / 1000.0, 'unixepoch') AS submitted_at,
        strftime('%Y-%m-%dT%H:%M:%fZ', t.started_at / 1000.0, 'unixepoch') AS started_at,
        strftime('%Y-%m-%dT%H:%M:%fZ', t.ended_at / 1000.0, 'unixepoch') AS ended_at,
        t.shown AS command, t.size, t.reason, t.tier1, t.tier2
 FROM task t JOIN user u ON u.id = t.user_id
 LEFT JOIN member m ON m.task_id = t.id AND m.idx = 0 AND t.shape = 'single'
-LEFT JOIN server s ON s.id = m.server_id;
+LEFT JOIN server s ON s.id = m.server_id LEFT JOIN former_server f ON f.id = m.server_id;
 
 CREATE VIEW away_view AS
 SELECT a.task_id AS task, a.home, a.remote_id, a.asked, a.server,
@@ -545,7 +556,8 @@ FROM away a;
 
 CREATE VIEW member_view AS
 SELECT t.id AS task, m.idx, CASE m.state WHEN 'STARTING' THEN 'PENDING' WHEN 'WAITING' THEN 'PENDING' ELSE m.state END AS state,
-       m.number AS attempt, s.name AS server, m.exit_code, m.signal, m.cpu_ms, m.max_rss,
+       m.number AS attempt, coalesce(s.name, f.name) AS server, m.exit_code, m.signal, m.cpu_ms, m.max_rss,
        strftime('%Y-%m-%dT%H:%M:%fZ', m.started_at / 1000.0, 'unixepoch') AS started_at,
        strftime('%Y-%m-%dT%H:%M:%fZ', m.ended_at / 1000.0, 'unixepoch') AS ended_at
-FROM member m JOIN task t ON t.id = m.task_id LEFT JOIN server s ON s.id = m.server_id;
+FROM member m JOIN task t ON t.id = m.task_id
+LEFT JOIN server s ON s.id = m.server_id LEFT JOIN former_server f ON f.id = m.server_id;

@@ -355,9 +355,9 @@ pub fn compile(d: &mut Dispatcher, tx: &Tx<'_>, id: ClassId) -> Result<bool, Sto
 impl Dispatcher {
     /// A new lane. Numbers are taken ahead, many with one write; those that are left when the dispatcher ends are nobody's.
     fn new_lane(&mut self, tx: &Tx<'_>) -> Result<LaneId, StoreError> {
-        const AHEAD: u32 = 64;
+        const NUMBERS_AHEAD: u32 = 64;
         if self.lane_numbers.is_empty() {
-            self.lane_numbers = tx.new_lanes(AHEAD)?;
+            self.lane_numbers = tx.new_lanes(NUMBERS_AHEAD)?;
         }
         let number = self.lane_numbers.start;
         self.lane_numbers.start += 1;

@@ -201,10 +201,17 @@ impl Dispatcher {
             return Ok(());
         }
         let placement = crate::distributor::fleets::placement(view)?;
+        let mut left = false;
         for server in view.servers_changed(self.seen_servers)? {
             let (distributor, id) = (server.distributor, server.id);
-            if let Some(route) = Route::to(&server.engine) {
+            let route = Route::to(&server.engine);
+            if let Some(route) = route {
                 self.links.entry(route).or_insert_with(|| Slot::new(server.engine.clone()));
+            }
+            if self.fleets.server(id).is_some_and(|before| Route::to(&before.engine) != route) {
+                left = true;
+                // What could not start there was another host's matter.
+                self.barred.values_mut().for_each(|barred| barred.retain(|(server, _)| *server != id));
             }
             self.fleets.set(server, placement);
             self.queue.free(distributor, id);
@@ -212,6 +219,9 @@ impl Dispatcher {
         if view.count_servers()? < self.fleets.servers().count() {
             let ids = view.server_ids()?;
             self.fleets.retain(&|id| ids.contains(&id));
+            left = true;
+        }
+        if left {
             // A link that leads to no server of ours any more.
             let used: std::collections::HashSet<Route> = self.routes().collect();
             self.links.retain(|route, _| *route == Route::Here || used.contains(route));

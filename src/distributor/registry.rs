@@ -213,8 +213,8 @@ pub fn is_pending(view: &View<'_>) -> Result<bool, StoreError> {
     Ok(false)
 }
 
-/// Takes a report, if it is newer than the one that is here; gives whether tasks may go to its sender. A name belongs to the home that first took it; nothing in a report changes an endpoint, an order or a
-/// permission of a member that exists.
+/// Takes a report, if it is newer than the one that is here; gives whether tasks may go to its sender. A name belongs to the home
+/// that first took it; nothing in a report changes an endpoint, an order or a permission of a member that exists.
 pub fn take(
     tx: &Tx<'_>,
     report: &Report,

@@ -6,12 +6,16 @@ use super::servers::NewWay;
 use super::status::Asked;
 use super::users::UserParts;
 use super::{
-    OpsError, clients, distributors, explain, gc, logs, profiles, servers, settings, show, sql, status, users,
+    Grid, OpsError, clients, distributors, explain, gc, logs, profiles, servers, settings, show, sql, status, users,
 };
 use crate::model::attempt::Stream;
 use crate::model::distributor::{Policy, Tier};
+use crate::model::facts::Facts;
+use crate::model::resources::{Bytes, Needs};
 use crate::model::selector::Selector;
 use crate::model::task::Members;
+use crate::model::time::Timestamp;
+use crate::store::{Durability, StoreError, Tx};
 use serde_json::{Value, json};
 
 fn to_json<T: serde::Serialize>(report: &T) -> Value {
@@ -304,4 +308,25 @@ fn attempts_are_numbered_and_logs_tell_each() {
     settings::set(&mut grid, "keep_rows", "1s").unwrap();
     let removed = gc::gc(&mut grid, false).unwrap();
     assert_eq!((removed.tasks, removed.classes), (1, 1));
+}
+
+#[test]
+fn what_lanes_hold_goes_with_their_server_to_the_host_that_it_is_on() {
+    let (_dir, mut grid) = fixture::grid();
+    let local = grid.store.view().server("local").unwrap().unwrap();
+    let needs = Needs { cpus: 2, mem: Some(Bytes(1 << 30)) };
+    let write = |grid: &mut Grid, tell: &dyn Fn(&Tx<'_>) -> Result<(), StoreError>| {
+        grid.store.write(Durability::Normal, tell).unwrap();
+        let server = grid.store.view().server("local").unwrap().unwrap();
+        let pool = server.pool.unwrap();
+        (pool.host, pool.taken.cpus, pool.taken.mem)
+    };
+    let (before, taken, _) = write(&mut grid, &|tx| tx.take(local.id, local.id, needs));
+    assert_eq!(taken, 2);
+    let renamed = Facts { machine: "m2".into(), hostname: "other".into(), ..fixture::facts() };
+    let (after, taken, mem) = write(&mut grid, &|tx| tx.record_facts(local.id, &renamed, Timestamp::now()));
+    assert_ne!(before, after);
+    assert_eq!((taken, mem), (2, Bytes(1 << 30)));
+    let (_, taken, mem) = write(&mut grid, &|tx| tx.give_back(local.id, local.id, needs));
+    assert_eq!((taken, mem), (0, Bytes(0)));
 }

@@ -150,7 +150,16 @@ fn lead(tx: &Tx<'_>, server: &Server, way: &NewWay) -> Result<bool, OpsError> {
         return Ok(false);
     }
     refuse_while_running(tx, server.id, name.as_str())?;
-    tx.lead_server(server.id, &new)?;
+    match tx.kept_on(server.id)? {
+        0 => tx.lead_server(server.id, &new, Timestamp::now())?,
+        kept => {
+            return Err(OpsError::Refused(format!(
+                "server {name}: outputs or files of {kept} task{} lie there alone, and are found by the way to it: read them \
+                 (`grid logs`, `grid fetch`), and to give them up remove {name} and add it anew",
+                if kept == 1 { "" } else { "s" }
+            )));
+        }
+    }
     Ok(true)
 }
 
@@ -171,6 +180,8 @@ pub fn unset(grid: &mut Grid, name: &str, what: &[String]) -> Result<(), OpsErro
         for word in what {
             let server = find(tx, name)?;
             let gone = match word.replace('-', "_").as_str() {
+                // One of that name that was declared before it became an option.
+                "ssh_option" | "remote_dir" if tx.unset_server(id, word)? => true,
                 "ssh_option" => lead(tx, &server, &NewWay { options: Some(Vec::new()), ..NewWay::default() })?,
                 "remote_dir" => lead(tx, &server, &NewWay { remote_dir: Some(String::new()), ..NewWay::default() })?,
                 "mem_total" => tx.unset_server(id, "mem")?,

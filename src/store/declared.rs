@@ -82,13 +82,15 @@ impl Tx<'_> {
         Ok(id)
     }
 
-    /// Leads to a server another way. What was read of its host is another host's now.
-    pub fn lead_server(&self, id: ServerId, target: &Target) -> Result<()> {
+    /// Leads to a server another way. What was read there was another host's.
+    pub fn lead_server(&self, id: ServerId, target: &Target, now: Timestamp) -> Result<()> {
         self.run(
             "UPDATE server SET address = ?2, ssh_options = ?3, remote_dir = ?4, host_id = NULL, contacted_at = NULL,
-                    health = 'UNKNOWN', error = NULL, since = NULL WHERE id = ?1",
+                    health = 'UNKNOWN', error = NULL, since = NULL, kept_for = NULL WHERE id = ?1",
             (id, target.host(), option_list(target), target.remote_dir()),
         )?;
+        self.run("DELETE FROM app WHERE server_id = ?1 AND source = 'probed'", [id])?;
+        self.replace_probed(Owner::Server(id.0), &BTreeMap::new(), now)?;
         self.touch_server(id)
     }
 
@@ -137,11 +139,12 @@ impl Tx<'_> {
         self.touch_server(id)
     }
 
-    /// Removes a server on which nothing runs. Its groups lose it.
+    /// Removes a server on which nothing runs. Its groups lose it; what ran there keeps its name.
     pub fn remove_server(&self, id: ServerId) -> Result<()> {
         self.touch_server(id)?;
         self.run("DELETE FROM group_member WHERE member_id = ?1", [id])?;
         self.drop_attributes(Owner::Server(id.0))?;
+        self.run("INSERT INTO former_server (id, name) SELECT id, name FROM server WHERE id = ?1", [id])?;
         self.run("DELETE FROM server WHERE id = ?1", [id])?;
         Ok(())
     }

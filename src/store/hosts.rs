@@ -24,10 +24,25 @@ impl Tx<'_> {
             ],
             |row| row.get(0),
         )?;
+        let before: Option<Option<HostId>> =
+            self.one("SELECT host_id FROM server WHERE id = ?1", [id], |row| row.get(0))?;
+        let left = before.flatten().filter(|before| Some(*before) != host);
+        if left.is_some() {
+            self.touch_server(id)?;
+        }
         self.run(
             "UPDATE server SET host_id = ?2, health = 'UP', error = NULL, since = NULL, contacted_at = ?3 WHERE id = ?1",
             (id, host, at),
         )?;
+        // A host that was renamed is another one: what this server's lanes hold is held there now.
+        if let Some(left) = left {
+            self.run(
+                "UPDATE host SET (taken_cpus, taken_mem) =
+                     (SELECT coalesce(sum(taken_cpus), 0), coalesce(sum(taken_mem), 0) FROM server WHERE host_id = host.id)
+                 WHERE id IN (?1, ?2)",
+                (left, host),
+            )?;
+        }
         self.run("DELETE FROM app WHERE server_id = ?1 AND source = 'probed'", [id])?;
         let residing = facts.residing(self.prologue(id)?.as_deref());
         for (name, version) in &residing.apps {

@@ -167,7 +167,7 @@ impl Store {
     fn open_any(home: &Home) -> Result<Self> {
         // A database that was copied here comes without its directories, an older home without the newest. Where there is no
         // database nothing is made: whoever had the home open may not know that it was moved away.
-        if home.exists() && (!home.run_dir().exists() || !home.fetched().exists()) {
+        if home.exists() && !(home.run_dir().exists() && home.agent_spool().exists() && home.fetched().exists()) {
             home.make()?;
         }
         Self::open_at(home, &home.database()).map_err(|error| error.at(home))

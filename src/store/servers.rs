@@ -154,7 +154,11 @@ impl View<'_> {
 
     /// The name of a server row, also of one that is gone.
     pub fn server_name(&self, id: ServerId) -> Result<Option<Name>> {
-        self.one("SELECT name FROM server WHERE id = ?1", [id], |row| row.get(0))
+        self.one(
+            "SELECT name FROM server WHERE id = ?1 UNION ALL SELECT name FROM former_server WHERE id = ?1",
+            [id],
+            |row| row.get(0),
+        )
     }
 
     /// All servers by name, each with its distributor's.
@@ -203,6 +207,17 @@ impl View<'_> {
     pub fn running_on(&self, id: ServerId) -> Result<u32> {
         let found = self.one(
             "SELECT count(*) FROM member WHERE state IN ('STARTING', 'RUNNING') AND (server_id = ?1 OR host_id = ?1)",
+            [id],
+            |row| row.get(0),
+        )?;
+        Ok(found.unwrap_or(0))
+    }
+
+    /// How many tasks have outputs or files that lie on a server alone.
+    pub fn kept_on(&self, id: ServerId) -> Result<u32> {
+        let found = self.one(
+            "SELECT count(DISTINCT m.task_id) FROM member m LEFT JOIN fetched f ON f.task_id = m.task_id AND f.idx = m.idx
+             WHERE (m.server_id = ?1 OR m.host_id = ?1) AND (m.home_out = 2 OR f.error IS NOT NULL)",
             [id],
             |row| row.get(0),
         )?;

@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 
 /// The versions before the newest, each with a fixture.
-const OLDER: [u32; 1] = [1];
+const OLDER: [u32; 2] = [1, 2];
 
 /// A home out of a fixture.
 fn home_of(version: u32) -> Grid {
@@ -43,6 +43,27 @@ fn version_1_opens_and_goes_on() {
     grid.grid(["submit", "--profile", "render", "-n", "--", "true"]).ok();
     assert_eq!(grid.submit(["--", "true"]), "8");
     grid.grid(["wait", "8"]).ok();
+}
+
+#[test]
+fn version_2_opens_and_goes_on() {
+    let grid = home_of(2);
+    assert_eq!(grid.number("select count(*) n from task_view"), 7);
+    assert_eq!(grid.show("4")["attempts"].as_array().unwrap().len(), 2, "a retry keeps both attempts");
+    assert_eq!(grid.attribute("fast", "shared_account"), true);
+    assert_eq!(
+        grid.grid(["server", "show", "old", "--json"]).json()["attributes"]["ssh_option"]["value"][0],
+        "Port=2222"
+    );
+    grid.grid(["server", "resume", "local"]).ok();
+    grid.grid(["wait", "6", "7"]).ok();
+    assert_eq!(grid.grid(["logs", "6"]).ok(), "went on");
+    // A server that goes leaves its name to what ran there.
+    assert_eq!(grid.show("5")["server"], "fast");
+    grid.grid(["server", "remove", "fast"]).ok();
+    assert_eq!(grid.show("5")["server"], "fast");
+    assert_eq!(grid.sql("select server from task_view where id = 5")[0]["server"], "fast");
+    assert!(grid.grid(["status"]).ok().lines().any(|line| line.contains("cat in") && line.contains("fast")));
 }
 
 #[test]

@@ -132,23 +132,22 @@ fn a_frozen_host_is_silent_and_goes_on() {
 #[test]
 fn sshd_breaks_as_ordered() {
     let Some(rig) = Rig::up(1) else { return };
-    let session = || {
-        let child =
-            rig.at("head").command("ssh").args(["h1", "echo in; exec sleep 1000"]).stderr(Stdio::piped()).spawn();
-        process::until("the session runs", || {
-            rig.processes("h1").iter().any(|(_, line)| line.starts_with("sleep 1000"))
-        });
+    // Each sleeps a time of its own, by which it is known from the one before.
+    let session = |sleep: &str| {
+        let script = format!("echo in; exec {sleep}");
+        let child = rig.at("head").command("ssh").args(["h1", &script]).stderr(Stdio::piped()).spawn();
+        process::until("the session runs", || rig.processes("h1").iter().any(|(_, line)| line.starts_with(sleep)));
         child.unwrap()
     };
-    let first = session();
+    let first = session("sleep 1001");
     rig.kill_sshd("h1", Killed::Listener);
     ssh(&rig, "h1", "true").expect(255).says(&["Connection refused"]);
     rig.kill_sshd("h1", Killed::Sessions);
     process::finish(first, "ssh".to_owned()).expect(255);
-    rig.shoot("h1", "sleep 1000");
+    rig.shoot("h1", "sleep 1001");
     rig.start_sshd("h1", &["MaxStartups 1:100:1"]);
     ssh(&rig, "h1", "true").ok();
-    let second = session();
+    let second = session("sleep 1002");
     rig.kill_sshd("h1", Killed::All);
     process::finish(second, "ssh".to_owned()).expect(255);
     rig.start_sshd("h1", &[]);

@@ -37,6 +37,15 @@ fn a_server_is_led_to_another_host_when_nothing_runs_there() {
     head.grid(["wait", &id]).expect(130);
     head.grid(["server", "set", "one", "--ssh", "h2"]).ok();
     assert_eq!(head.grid(["run", "-w", "one", "--", "uname", "-n"]).ok(), "h2");
+    let linked = || rig.processes("h1").iter().any(|(_, line)| line.contains("grid agent --link"));
+    process::until("the link to h1 is left", || !linked());
+    // What lies over there alone is found by the way to it.
+    head.grid(["config", "set", "output_limit", "20K"]).ok();
+    head.grid(["server", "add", "two", "--ssh", "h1"]).ok();
+    let long = head.submit(["-w", "two", "--", "seq", "10000"]);
+    head.grid(["wait", &long]).ok();
+    head.grid(["server", "set", "two", "--ssh", "h2"]).expect(1).says(&["server two: outputs or files of 1 task"]);
+    assert_eq!(head.grid(["logs", &long]).ok().lines().count(), 10_000);
     head.grid(["server", "set", "one", "--ssh-option", "Port=1"])
         .expect(0)
         .says(&["one is changed, but can't be read", "port"]);

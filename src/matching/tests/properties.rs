@@ -126,22 +126,26 @@ fn queries() -> impl Strategy<Value = Query> {
         (proptest::sample::select(prefers.to_vec()), proptest::sample::select(prefers.to_vec())),
         (proptest::option::weighted(0.1, Just("n3")), proptest::option::weighted(0.2, Just("n0"))),
         proptest::option::weighted(0.2, proptest::sample::select(constraints[1..].to_vec())),
+        proptest::bool::weighted(0.1),
     )
-        .prop_map(|((cpus, mem), apps, constraint, (prefer, user_prefer), (on, exclude), required)| {
-            let demand = Demand {
-                needs: Needs { cpus, mem: mem.map(|mem| Bytes(mem * GIB)) },
-                apps: apps.into_iter().map(|app| app.parse().unwrap()).collect(),
-                constraint: constraint.map(Into::into),
-                prefer: prefer.map(Into::into),
-                on: on.map(|on| on.parse().unwrap()),
-                exclude: exclude.map(|t| t.parse().unwrap()).into_iter().collect(),
-                ..demand()
-            };
-            let mut user = user();
-            user.prefer = user_prefer.map(str::to_owned);
-            user.constraint = required.flatten().map(str::to_owned);
-            Query::new(&demand, &user, &client()).unwrap()
-        })
+        .prop_map(
+            |((cpus, mem), apps, constraint, (prefer, user_prefer), (on, exclude), required, shared_account)| {
+                let demand = Demand {
+                    needs: Needs { cpus, mem: mem.map(|mem| Bytes(mem * GIB)) },
+                    apps: apps.into_iter().map(|app| app.parse().unwrap()).collect(),
+                    constraint: constraint.map(Into::into),
+                    prefer: prefer.map(Into::into),
+                    on: on.map(|on| on.parse().unwrap()),
+                    exclude: exclude.map(|t| t.parse().unwrap()).into_iter().collect(),
+                    shared_account,
+                    ..demand()
+                };
+                let mut user = user();
+                user.prefer = user_prefer.map(str::to_owned);
+                user.constraint = required.flatten().map(str::to_owned);
+                Query::new(&demand, &user, &client()).unwrap()
+            },
+        )
 }
 
 fn placements() -> impl Strategy<Value = Placement> {
@@ -211,6 +215,44 @@ proptest! {
         prop_assert_eq!(one.explain(&query, None, NOW), two.explain(&query, None, NOW));
         prop_assert_eq!(one.could_ever(&query), two.could_ever(&query));
         prop_assert_eq!(one.relaxations(&query), two.relaxations(&query));
+    }
+
+    #[test]
+    fn the_best_after_a_history_is_that_of_a_fleet_made_anew(
+        servers in fleets(),
+        queries in proptest::collection::vec(queries(), 1..4),
+        steps in proptest::collection::vec((0..5u8, 0..9usize), 0..12),
+        placement in placements(),
+    ) {
+        let mut fleet = Fleet::new(servers.clone(), Placement::Spread);
+        let mut taken = Vec::new();
+        for (step, at) in steps {
+            let query = &queries[at % queries.len()];
+            match step {
+                0 | 1 => {
+                    if let Some(choice) = fleet.best(query, None) {
+                        fleet.take(choice.place, query.needs());
+                        taken.push((choice.place, query.needs()));
+                    }
+                }
+                2 if !taken.is_empty() => {
+                    let (place, needs) = taken.swap_remove(at % taken.len());
+                    fleet.give_back(place, needs);
+                }
+                3 => fleet.place_by(if at % 2 == 0 { Placement::Pack } else { Placement::Spread }),
+                _ => {
+                    if let Some(mut server) = servers.get(at).and_then(|server| fleet.get(server.id)).cloned() {
+                        server.drained = server.drained.is_none().then(String::new);
+                        fleet.set(server);
+                    }
+                }
+            }
+        }
+        fleet.place_by(placement);
+        let anew = Fleet::new(fleet.servers().cloned().collect(), placement);
+        for query in &queries {
+            prop_assert_eq!(fleet.best(query, None), anew.best(query, None));
+        }
     }
 
     #[test]
