@@ -4,7 +4,9 @@ use crate::model::ssh::Login;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher, VERSION};
 use crate::protocol::frame::{self, FrameError};
 use crate::store::{Home, Store};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
+use rustix::net::sockopt::socket_peercred;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Write};
@@ -39,6 +41,11 @@ pub enum StartError {
         "the dispatcher speaks version {0}, this program {VERSION}: end it with `kill {1}` (tasks go on), and try again"
     )]
     Version(u32, i32),
+    #[error(
+        "the dispatcher (process {pid}) {how}: `kill -CONT {pid}` lets a stopped one go on, `kill -9 {pid}` ends it; tasks go on, \
+         and the next command starts another"
+    )]
+    Silent { pid: i32, how: &'static str },
     #[error(transparent)]
     Frame(#[from] FrameError),
     #[error(transparent)]
@@ -79,6 +86,7 @@ impl Connection {
             }
             Err(error) => return Err(error.into()),
         };
+        hear(&stream)?;
         Self::greeted(stream)
     }
 
@@ -128,13 +136,43 @@ impl Connection {
     }
 }
 
-/// Tells the dispatcher to look at the database; starts one where something is to be done and none runs.
-pub fn wake(store: &Store, login: &Login) -> Result<(), StartError> {
+/// Waits until the dispatcher says something. One that is stopped says nothing, one that is busy may need a while.
+fn hear(stream: &UnixStream) -> Result<(), StartError> {
+    const LOOK: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
+    const PATIENCE: Duration = Duration::from_secs(60);
+    let begun = Instant::now();
+    loop {
+        match poll(&mut [PollFd::new(stream, PollFlags::IN)], Some(&LOOK)) {
+            Ok(0) => {}
+            Ok(_) => return Ok(()),
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(error) => return Err(io::Error::from(error).into()),
+        }
+        let pid = socket_peercred(stream).map_err(io::Error::from)?.pid.as_raw_nonzero().get();
+        if is_stopped(pid) {
+            return Err(StartError::Silent { pid, how: "is stopped" });
+        }
+        if begun.elapsed() > PATIENCE {
+            return Err(StartError::Silent { pid, how: "has not answered for a minute" });
+        }
+    }
+}
+
+/// Is the process stopped, by a signal or a debugger? proc(5): the state stands behind the name in parentheses.
+fn is_stopped(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    matches!(state, Some('T' | 't'))
+}
+
+/// Tells the dispatcher to look at the database; starts one where something is to be done, there or for first tiers that are
+/// `to_be_told`, and none runs.
+pub fn wake(store: &Store, login: &Login, to_be_told: bool) -> Result<(), StartError> {
     let home = store.home();
     if nudge(home, login)? {
         return Ok(());
     }
-    if store.view().has_unended().map_err(|e| StartError::Failed(e.to_string()))? {
+    if to_be_told || store.view().has_unended().map_err(|e| StartError::Failed(e.to_string()))? {
         connect(home, login)?.send(&ToDispatcher::Wake)?;
     }
     Ok(())

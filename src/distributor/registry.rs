@@ -270,8 +270,9 @@ pub fn take(
     if !tx.take_report(member.id, &received, now)? {
         return Ok(member.allowed);
     }
-    if let (true, Some(offers)) = (trusted, offers)
-        && offers.is_elsewhere()
+    // A home that was moved on this host says where it lies now. Another way to it is the owner's word (`allow`), and stays.
+    if let (true, Some(offers @ Endpoint::Path(_))) = (trusted, offers)
+        && matches!(member.endpoint, Endpoint::Path(_) | Endpoint::Local)
         && member.endpoint != *offers
     {
         tx.set_endpoint(member.id, offers, Some(&report.there))?;

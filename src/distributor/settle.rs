@@ -79,7 +79,9 @@ pub fn settle(store: &mut Store, peers: &mut dyn Peers, away: &Away, guest: &Gue
                 let own = store.view().home_row()?.id;
                 let front = store.view().task(away.task)?.map(|row| row.tier1).unwrap_or_default();
                 store.write(Durability::Full, |tx| snapshot::placed(tx, away.task, own, &front, &placed, now))?;
-                return Ok(Settled::Placed);
+                // A cancel that was recorded meanwhile has somebody to hear it now.
+                let placed = store.view().away(away.task)?;
+                return placed.map_or(Ok(Settled::Placed), |placed| tell_cancel(store, peers, &placed));
             }
             Ok(Answer::Nowhere) => return again(store, peers, away, guest),
             Ok(other) => {

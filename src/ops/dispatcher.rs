@@ -24,11 +24,9 @@ pub fn wake(grid: &mut Grid) -> Result<(), OpsError> {
             .write(Durability::Full, |tx| reconsider_unmatched(tx, &mut Fleets::default(), Timestamp::now()))
             .map_err(super::submit::refusal)?;
     }
-    if registry::is_pending(&grid.store.view())? {
-        // A first tier is to be told; the dispatcher does it, as often as it may.
-        start::connect(grid.store.home(), &grid.login).map_err(failed)?;
-    }
-    start::wake(&grid.store, &grid.login).map_err(failed)
+    // Where a first tier is to be told, the dispatcher does it, as often as it may.
+    let to_be_told = registry::is_pending(&grid.store.view())?;
+    start::wake(&grid.store, &grid.login, to_be_told).map_err(failed)
 }
 
 /// Does it run, and what does it follow?

@@ -76,13 +76,29 @@ fn ask(
     Err(OpsError::Refused(failures.join("; ")))
 }
 
-/// Asks the owner of a task for something.
+/// Asks the owner of a task for something. A cancel that it has not heard yet goes before it: whatever wakes its home could start
+/// the task, or a release could.
 pub fn verb(
     grid: &mut Grid,
     away: &Away,
     verb: Verb,
     each: &mut dyn FnMut(Answer) -> bool,
 ) -> Result<Answer, OpsError> {
+    if !matches!(verb, Verb::Cancel { .. }) {
+        tell_cancel(grid, away)?;
+    }
+    say(grid, away, verb, each)
+}
+
+/// Tells the owner a cancel that it has not heard yet, if there is one.
+fn tell_cancel(grid: &mut Grid, away: &Away) -> Result<(), OpsError> {
+    let Some(grace) = away.cancel else { return Ok(()) };
+    let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+    say(grid, away, Verb::Cancel { index: None, grace_ms }, &mut silently)?;
+    grid.store.write(Durability::Full, |tx| Ok(tx.cancel_away(away.task, None)?))
+}
+
+fn say(grid: &mut Grid, away: &Away, verb: Verb, each: &mut dyn FnMut(Answer) -> bool) -> Result<Answer, OpsError> {
     let Held::By { home, .. } = away.held else {
         return Err(OpsError::Refused(format!(
             "task {}: nobody has said yet that it holds it; it is asked again by itself (`grid cancel --forget {}` gives it up)",
@@ -231,7 +247,7 @@ pub fn change(
             Some(away) => {
                 theirs.insert(
                     *chosen,
-                    match asked(grid, &away, verb_of(*chosen)) {
+                    match report(grid, &away, verb_of(*chosen)) {
                         Ok(change) => Change { id: chosen.to_string(), ..change },
                         Err(error) => unheard(grid, &away, *chosen, error)?,
                     },
@@ -243,16 +259,6 @@ pub fn change(
     let mut done = here(grid, &ours)?.into_iter();
     let of = |chosen: &Chosen| theirs.remove(chosen).or_else(|| done.next());
     Ok(what.iter().filter_map(of).collect())
-}
-
-/// Asks for a change. A cancel that the owner has not heard yet goes before it: after a release it could come too late.
-fn asked(grid: &mut Grid, away: &Away, what: Verb) -> Result<Change, OpsError> {
-    if let Some(grace) = away.cancel.filter(|_| !matches!(what, Verb::Cancel { .. })) {
-        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-        verb(grid, away, Verb::Cancel { index: None, grace_ms }, &mut silently)?;
-        grid.store.write(Durability::Full, |tx| Ok::<_, OpsError>(tx.cancel_away(away.task, None)?))?;
-    }
-    report(grid, away, what)
 }
 
 /// A change that only the owner can make waits for nobody: it is told that it was not made.

@@ -4,6 +4,7 @@ use super::follow::{Ending, Event, Interrupts, Sink};
 use super::selecting::Chosen;
 use super::{Grid, OpsError, cancel, elsewhere, files_elsewhere, follow, member_state, shell_code};
 use crate::model::attempt::Stream;
+use crate::model::task::State;
 use crate::protocol::distributor::{Answer, Verb};
 use crate::store::away::{Away, Held};
 use std::io;
@@ -65,6 +66,14 @@ pub fn follow_elsewhere(
                 )));
             }
             cancel::cancel(grid, &[what], Duration::from_secs(10))?;
+            if let Some(Away { cancel: Some(_), .. }) = elsewhere::away(grid, what)? {
+                // Nobody knows when that will be: whoever asked waits no longer.
+                let words = format!(
+                    "task {what}: cancel asked; where it is does not answer now and is told as soon as it does"
+                );
+                sink(Event::Note(&words)).map_err(OpsError::Output)?;
+                return Ok(Ending { state: State::Cancelled, code: 130 });
+            }
             sink(Event::Note(&format!("task {what}: cancel asked; Ctrl-C again leaves it alone")))
                 .map_err(OpsError::Output)?;
         } else if interrupts.is_none() {

@@ -2,6 +2,7 @@
 
 mod carets;
 mod differential;
+mod drawn;
 mod hostile;
 mod properties;
 mod reasons;

@@ -198,3 +198,44 @@ fn a_cancel_that_was_recorded_goes_before_a_release() {
     assert_eq!((client.state(&id).as_str(), lab.state("1").as_str()), ("CANCELLED", "CANCELLED"));
     assert!(!ran.exists());
 }
+
+#[test]
+fn who_interrupts_a_run_waits_for_no_silent_home_and_it_never_runs() {
+    let (client, front, lab) = three();
+    front.grid(["distributor", "drain", "tier2"]).ok();
+    lab.grid(["server", "drain", "local"]).ok();
+    let ran = lab.file("ran");
+    let mut run = client.beside(["run", "--", "touch", ran.to_str().unwrap()]);
+    process::until("it lies in the lab", || lab.tasks() == 1);
+    process::until("and that is known", || client.sql("select home from away_view")[0]["home"].is_string());
+    let away = Away::take(&lab, &[&lab]);
+    kill_process(Pid::from_child(&run), Signal::INT).unwrap();
+    process::wait_for(&mut run, process::HANG).expect("it ends");
+    let done = process::finish(run, "grid run".to_owned()).expect(130);
+    assert!(done.err().contains("is told as soon as it does"), "{done:?}");
+    // Whatever wakes that home next would start the task.
+    let database = rusqlite::Connection::open(lab.home().with_extension("away").join("grid.db")).unwrap();
+    database.execute("UPDATE server SET drained = NULL", []).unwrap();
+    drop(database);
+    away.give_back();
+    // The cancel is told before anything else.
+    client.grid(["logs", "-f", "1"]);
+    assert_eq!((client.state("1").as_str(), lab.state("1").as_str()), ("CANCELLED", "CANCELLED"));
+    assert!(!ran.exists());
+}
+
+#[test]
+fn a_dispatcher_that_is_stopped_is_named_and_holds_nobody_up() {
+    let grid = Grid::new();
+    grid.grid(["run", "--", "true"]).ok();
+    let pid = grid.grid(["dispatcher", "status", "--json"]).json()["pid"].as_i64().unwrap();
+    let process = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    kill_process(process, Signal::STOP).unwrap();
+    let named = format!("the dispatcher (process {pid}) is stopped: `kill -CONT {pid}`");
+    grid.grid(["dispatcher", "status"]).expect(1).says(&[&named]);
+    grid.grid(["dispatcher", "stop"]).expect(1).says(&[&named]);
+    grid.grid(["server", "list"]).ok();
+    let id = grid.submit(["--", "true"]);
+    kill_process(process, Signal::CONT).unwrap();
+    grid.grid(["wait", &id]).ok();
+}
