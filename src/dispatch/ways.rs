@@ -186,7 +186,11 @@ pub(super) fn patience(view: &View<'_>) -> Result<Duration, StoreError> {
 /// An ssh command line, split as sh would.
 pub(super) fn words_of(line: &str) -> Result<Vec<String>, Trouble> {
     let words = shlex::split(line).filter(|words| !words.is_empty());
-    words.ok_or_else(|| Trouble::NoSsh(format!("{line:?} is no command line")))
+    words.ok_or_else(|| {
+        Trouble::NoSsh(format!(
+            "{line:?} is no command line (GRID_SSH_COMMAND, ssh.command): a quote is left open, or it is empty"
+        ))
+    })
 }
 
 /// The setting `agent_dir`.

@@ -207,7 +207,7 @@ impl Trouble {
     /// What a person can do about it; `host` as it was given to ssh.
     pub fn remedy(&self, host: &str) -> Option<String> {
         Some(match self {
-            Self::NoSsh(_) => "install the OpenSSH client, or name another with `grid config set ssh.command`".to_owned(),
+            Self::NoSsh(_) => "look whether the OpenSSH client is installed, and what GRID_SSH_COMMAND or `grid config get ssh.command` names".to_owned(),
             Self::Options(_) => "mend ~/.ssh/config, ssh.command or the server's --ssh-option".to_owned(),
             Self::Name => format!("check the spelling, or give {host} a HostName in ~/.ssh/config"),
             Self::NoRoute => "check that it is on, that this network reaches it, and the VPN".to_owned(),

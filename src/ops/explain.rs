@@ -1,7 +1,7 @@
 //! `grid explain`: tier by tier and server by server why a task runs where it does, or why it waits.
 //! What waits is looked at anew; what ran is told from the notes that were kept, or looked at anew where none was.
 
-use super::report::{Explained, ServerVerdict, TierSearch};
+use super::report::{Explained, Remote, ServerVerdict, TierSearch};
 use super::selecting::Chosen;
 use super::{Grid, OpsError, elsewhere, show};
 use crate::distributor::dry::Found;
@@ -32,7 +32,8 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
         let view = grid.store.view();
         let row = view.task(what.task)?.ok_or_else(|| OpsError::unknown("task", &what.to_string(), []))?;
         let search: Option<Search> = note(&view, row.search)?;
-        told.task = Some(what.to_string());
+        let theirs = told.task.replace(what.to_string());
+        told.remote = theirs.map(|id| Remote { distributor: row.tier2.clone(), id });
         // By the name that its distributor has here.
         if let Ok(distributor) = row.tier2.parse::<Name>() {
             told.servers.iter_mut().for_each(|verdict| verdict.distributor = distributor.clone());
@@ -60,6 +61,7 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
             judged_at: None,
             relaxed: Vec::new(),
             steps: view.steps(row.id)?,
+            remote: None,
         };
         let waits =
             row.counts.waiting + row.counts.held > 0 && member.as_ref().is_none_or(|m| !m.phase.state().ended());
@@ -109,6 +111,7 @@ pub(super) fn of_search(found: Found, now: Timestamp) -> Explained {
         judged_at: Some(now),
         relaxed: Vec::new(),
         steps: Vec::new(),
+        remote: None,
     }
 }
 

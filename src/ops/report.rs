@@ -245,6 +245,9 @@ pub struct Explained {
     pub relaxed: Vec<String>,
     /// Single steps: held, released, refused by a server.
     pub steps: Vec<(Timestamp, String)>,
+    /// Where another home holds it.
+    #[serde(default)]
+    pub remote: Option<Remote>,
 }
 
 /// `config list`.

@@ -143,7 +143,9 @@ pub fn set(grid: &mut Grid, name: &Name, way: &NewWay, declared: &Declared) -> R
 fn lead(tx: &Tx<'_>, server: &Server, way: &NewWay) -> Result<bool, OpsError> {
     let name = &server.name;
     let Engine::Ssh(target) = &server.engine else {
-        return Err(OpsError::Usage(format!("server {name}: it is not over ssh; remove it and add it anew")));
+        return Err(OpsError::Usage(format!(
+            "server {name}: it is not over ssh; `grid server remove {name}` and `grid server add {name} --ssh HOST` make it one"
+        )));
     };
     let new = way.instead_of(target).map_err(|error| OpsError::Usage(format!("server {name}: {error}")))?;
     if new == *target {

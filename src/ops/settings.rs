@@ -204,7 +204,9 @@ fn check(known: Known, value: &str) -> Result<(), OpsError> {
     let name = known.name;
     match known.kind {
         Kind::Time => parse_duration(value).map(drop).map_err(|error| bad(name, &error)),
-        Kind::Count => value.parse::<u32>().map(drop).map_err(|error| bad(name, &error)),
+        Kind::Count => {
+            value.parse::<u32>().map(drop).map_err(|_| bad(name, &format!("{value:?} is no whole number from 0 on")))
+        }
         Kind::Size => Bytes::parse(value).map(drop).map_err(|error| bad(name, &error)),
         Kind::OneOf(words) if words.contains(&value) => Ok(()),
         Kind::OneOf(words) => Err(bad(name, &format!("{value:?} is none of {}", words.join(", ")))),
@@ -213,7 +215,7 @@ fn check(known: Known, value: &str) -> Result<(), OpsError> {
             .filter(|word| !word.trim().is_empty())
             .try_for_each(|word| app_name(word.trim()).map_err(|error| bad(name, &error))),
         Kind::CommandLine if shlex::split(value).is_none_or(|words| words.is_empty()) => {
-            Err(bad(name, &format!("{value:?} is no command line: is a quote left open?")))
+            Err(bad(name, &format!("{value:?} is no command line: a quote is left open, or it is empty")))
         }
         Kind::CommandLine | Kind::Text if value.trim().is_empty() || value.chars().any(char::is_control) => {
             Err(bad(name, &"a line of text is needed"))

@@ -20,6 +20,7 @@ pub(super) fn change(options: &[&'static str]) -> ArgGroup {
 
 #[derive(Debug, Args)]
 pub struct Named {
+    /// Which one
     pub name: String,
     #[command(flatten)]
     pub listing: Listing,
@@ -33,8 +34,9 @@ pub struct Names {
 
 #[derive(Debug, Args)]
 pub struct Unset {
+    /// Whose
     pub name: String,
-    /// Options (as max-load), applications or attributes
+    /// Attributes, of a server also options (as max-load) and applications
     #[arg(required = true, value_name = "WHAT")]
     pub what: Vec<String>,
 }
@@ -43,7 +45,7 @@ pub struct Unset {
 pub struct Drain {
     #[arg(required = true, value_name = "NAME")]
     pub names: Vec<String>,
-    /// Shown wherever the server is
+    /// Shown wherever it is listed
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
 }
@@ -173,6 +175,7 @@ pub enum Client {
 /// Open attributes and nothing else.
 #[derive(Debug, Args)]
 pub struct SetOnly {
+    /// Whose
     pub name: String,
     #[arg(long = "set", value_name = "NAME=VALUE", required = true, help = SET_HELP)]
     pub set: Vec<String>,
@@ -192,9 +195,9 @@ pub enum Distributor {
     Unset(Unset),
     /// Remove a distributor without servers and tasks
     Remove(Names),
-    /// Pass it over in searches
+    /// Have searches pass distributors over; what runs goes on
     Drain(Drain),
-    /// Search it again
+    /// Have them searched again
     Resume(Names),
     /// Put members first, in this order
     #[command(after_help = "Example:\n  grid distributor order --tier 2 lab-x,lab-y")]

@@ -94,16 +94,19 @@ pub struct Way {
     /// A host over ssh, as ssh and ~/.ssh/config know it
     #[arg(long, value_name = "HOST")]
     pub ssh: Option<String>,
-    /// An option for ssh, as for its -o; may be repeated
+    /// An option for ssh, as for its -o; may be repeated, replaces the earlier ones
     #[arg(long = "ssh-option", value_name = "OPTION")]
     pub ssh_options: Vec<String>,
-    /// Where the agent and its records live over there; default: ~/.cache/grid and ~/.local/state/grid
+    /// Where the agent and its records live over there, from / on or below $HOME; default: ~/.cache/grid and ~/.local/state/grid
     #[arg(long, value_name = "DIR")]
     pub remote_dir: Option<String>,
 }
 
 #[derive(Debug, Args)]
-#[command(override_usage = "grid server set NAME OPTION..", group = change(&["slots", "cpus", "mem", "max_load", "accepts", "shared_account", "prologue", "apps", "set", "ssh", "ssh_options", "remote_dir"]))]
+#[command(after_help = "\
+Examples:
+  grid server set lab1 --slots 4 --set rack=7
+  grid server set lab1 --ssh lab1.example.org --ssh-option Port=2222   another way to it, when nothing runs there", override_usage = "grid server set NAME OPTION..", group = change(&["slots", "cpus", "mem", "max_load", "accepts", "shared_account", "prologue", "apps", "set", "ssh", "ssh_options", "remote_dir"]))]
 pub struct ServerSet {
     pub name: Name,
     #[command(flatten)]

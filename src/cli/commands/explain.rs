@@ -53,7 +53,10 @@ fn headline(report: &Explained) -> String {
     let state = report.state.map_or_else(String::new, |state| format!(" is {state}"));
     let reason = report.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
     match (&report.chosen, report.task.is_some()) {
-        (Some(server), true) => format!("{task}{state} on {server}{reason}"),
+        (Some(server), true) => {
+            let at = report.remote.as_ref().map_or_else(String::new, |remote| format!("{}/", remote.distributor));
+            format!("{task}{state} on {at}{server}{reason}")
+        }
         (Some(server), false) => {
             // As `-w` takes it: it may be a server of another home.
             let of = report.servers.iter().find(|verdict| verdict.server.as_str() == server);

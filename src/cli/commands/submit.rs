@@ -69,7 +69,7 @@ fn say(report: &Submitted, json: bool, parsable: bool, out: &mut Out) -> Result<
     }
 }
 
-/// `12 on fast`, `12 PENDING: no server is free`.
+/// `12 on fast`, `12 PENDING: no server is free`, `12 PENDING in lab-x`.
 fn sentence(report: &Submitted) -> String {
     let size = match report.size {
         None => String::new(),
@@ -79,6 +79,10 @@ fn sentence(report: &Submitted) -> String {
     let reason = report.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
     match (&report.server, report.state) {
         (Some(server), State::Pending | State::Running) => format!("{}{size} on {server}", report.id),
+        (None, State::Pending) if reason.is_empty() => {
+            let taken_by = report.route.last().map_or_else(String::new, |member| format!(" in {member}"));
+            format!("{}{size} PENDING{taken_by}", report.id)
+        }
         _ => format!("{}{size} {}{reason}", report.id, report.state),
     }
 }
