@@ -133,7 +133,16 @@ pub fn answer(
         Some(front) => look(store, peers, &front, envelope, guest, &mut || each(Answer::Working))?,
         None => Found::refused(Trace::default(), nobody_lives()),
     };
-    Ok(Answer::Report(serde_json::to_string(&found).unwrap_or_default()))
+    Ok(report(&found))
+}
+
+/// The answer to [`Question::Look`] where nobody would take it.
+pub fn refused(trace: Trace, refusal: Refusal) -> Answer {
+    report(&Found::refused(trace, refusal))
+}
+
+fn report(found: &Found) -> Answer {
+    Answer::Report(serde_json::to_string(found).unwrap_or_default())
 }
 
 /// A first tier of this home: redirects, and walks the list.

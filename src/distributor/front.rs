@@ -117,11 +117,16 @@ pub fn place(
 
 /// There is nobody to redirect to.
 pub fn nobody_lives() -> Refusal {
-    let summary = "it knows no live second-tier distributor".to_owned();
+    no_look("it knows no live second-tier distributor".to_owned())
+}
+
+/// Nobody has looked at the task, for this reason.
+pub fn no_look(summary: String) -> Refusal {
     Refusal { summary, reasons: Vec::new(), answered: false, denied: false }
 }
 
-fn refused(refusal: Refusal, trace: &Trace) -> Answer {
+/// The answer to [`Question::Place`] where nobody takes it.
+pub fn refused(refusal: Refusal, trace: &Trace) -> Answer {
     let Refusal { summary, reasons, answered, denied } = refusal;
     Answer::Refused(Refused { summary, reasons, search: text(trace), answered, denied })
 }

@@ -237,7 +237,8 @@ pub enum Answer {
         why: String,
     },
     Offered(Offered),
-    /// A commit is refused, for good up to its round.
+    /// A commit is refused, for good up to its round. To another question: not here or not now, whoever asks; the next one is
+    /// asked.
     No {
         why: String,
     },
@@ -264,7 +265,8 @@ pub enum Answer {
         exit_code: Option<u8>,
     },
     Done,
-    /// The question can't be answered by this home at all: not allowed, unknown, too long. The home's words.
+    /// This home does nothing for this question or whoever asks it: not allowed, unknown, too long. The home's words. Where the
+    /// question is about no search, also what the home can't do now.
     Denied(String),
     /// There is no such task (any more).
     Unknown(String),

@@ -10,6 +10,7 @@ mod visitor;
 pub use visitor::Badge;
 
 use super::{Grid, OpsError, settings};
+use crate::distributor::serve as tiers;
 use crate::model::id::HomeId;
 use crate::model::name::Name;
 use crate::model::ssh::Login;
@@ -184,9 +185,10 @@ impl Desk {
 
     /// A thread for each question.
     fn take(self: &Arc<Self>, ticket: Ticket, question: Question) {
+        let unable = tiers::unable(&question);
         if !self.is_in_pace() {
             let words = format!("more than {PACE} questions in a second, for a while: slow down");
-            return self.say(ticket, Answer::Denied(words), true);
+            return self.say(ticket, unable(words), true);
         }
         let busy = {
             let mut open = locked(&self.open);
@@ -194,11 +196,11 @@ impl Desk {
             open.len() >= AT_ONCE || !open.insert(ticket)
         };
         if busy {
-            return self.say(ticket, Answer::Denied(format!("{AT_ONCE} questions are worked at; try again")), true);
+            return self.say(ticket, unable(format!("{AT_ONCE} questions are worked at; try again")), true);
         }
         let desk = Arc::clone(self);
         std::thread::spawn(move || {
-            let answer = desk.work(ticket, question).unwrap_or_else(|error| answer::of_error(&error));
+            let answer = desk.work(ticket, question).unwrap_or_else(|error| answer::of_error(&error, unable));
             let answer = desk.in_pieces(ticket, answer);
             locked(&desk.dropped).remove(&ticket);
             locked(&desk.on_the_way).remove(&ticket);
