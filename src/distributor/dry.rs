@@ -63,7 +63,7 @@ pub fn search(
             trace.first(member.name.as_str(), why);
         }
     }
-    let mut denied = false;
+    let (mut denied, mut passed) = (false, false);
     for front in search::order(&set, policy, cursor).into_iter().chain(search::silent(&set)) {
         let (front, name) = (&front, front.name.as_str());
         let look = if front.endpoint.is_elsewhere() {
@@ -79,6 +79,7 @@ pub fn search(
                 REFUSED_BEHIND.to_owned()
             }
             Look::Found(Found { refused: Some(refused), .. }) if !refused.answered => {
+                passed = true;
                 no_answer(&[vec![refused.summary], refused.reasons].concat().join("; "))
             }
             Look::Found(mut found) => {
@@ -89,7 +90,10 @@ pub fn search(
                 found.trace = trace;
                 return Ok(found);
             }
-            Look::Passes(words) => words,
+            Look::Passes(words) => {
+                passed = true;
+                words
+            }
             Look::Denies(words) => {
                 denied = true;
                 words
@@ -97,7 +101,7 @@ pub fn search(
         };
         trace.first(name, words);
     }
-    let refusal = nobody(&trace, denied);
+    let refusal = nobody(&trace, denied, passed);
     Ok(Found::refused(trace, refusal))
 }
 
@@ -155,13 +159,13 @@ fn look(
     working: &mut dyn FnMut(),
 ) -> Result<Found, TierError> {
     let mut trace = Trace::default();
-    let list = store.read(|view| redirect(view, envelope, &mut trace))?;
-    if list.is_empty() {
+    let to = store.read(|view| redirect(view, envelope, &mut trace))?;
+    if to.list.is_empty() {
         return Ok(Found::refused(trace, nobody_lives()));
     }
-    trace.first(front.name.as_str(), redirects_to(&list));
+    trace.first(front.name.as_str(), redirects_to(&to.list));
     let mut dry = Dry { store, peers, envelope, guest, working, verdicts: Vec::new(), chosen: None, left_out: 0 };
-    let walked = walk(&list, &mut 0, &mut trace, &mut dry)?;
+    let walked = walk(&to, &mut 0, &mut trace, &mut dry)?;
     let (verdicts, chosen, left_out) = (dry.verdicts, dry.chosen, dry.left_out);
     let refused = match walked {
         Walked::Refused(refusal) => Some(refusal),

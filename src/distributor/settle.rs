@@ -8,7 +8,6 @@ use super::place::{Order, Outcome, place};
 use super::placing::Placing;
 use super::snapshot;
 use super::tier2::TierError;
-use super::walk::Refusal;
 use crate::model::distributor::{Endpoint, Tier};
 use crate::model::id::HomeId;
 use crate::model::time::Timestamp;
@@ -132,14 +131,11 @@ fn again(store: &mut Store, peers: &mut dyn Peers, away: &Away, guest: &Guest) -
     match place(store, peers, &mut order)? {
         Outcome::Here(_) | Outcome::Away(_) => Ok(Settled::Placed),
         Outcome::Open { .. } => Ok(Settled::Open),
-        Outcome::Refused(Refusal { summary, reasons, .. }) => {
-            let first = reasons.first().map_or_else(String::new, |reason| format!(": {reason}"));
+        Outcome::Refused(refusal) => {
+            let first = refusal.reasons.first().map_or_else(String::new, |reason| format!(": {reason}"));
             store.write(Durability::Normal, |tx| {
                 tx.unheard_away(away.task, now)?;
-                tx.set_reason(
-                    away.task,
-                    Some(&format!("{}{first}; it is asked again", summary.replace("; nothing was submitted", ""))),
-                )
+                tx.set_reason(away.task, Some(&format!("{}{first}; it is asked again", refusal.what())))
             })?;
             Ok(Settled::Nobody)
         }
