@@ -64,21 +64,23 @@ pub fn search(
         }
     }
     let (mut denied, mut passed) = (false, false);
-    for front in search::order(&set, policy, cursor).into_iter().chain(search::silent(&set)) {
-        let (front, name) = (&front, front.name.as_str());
+    let asked: Vec<Record> = search::order(&set, policy, cursor).into_iter().chain(search::silent(&set)).collect();
+    for front in &asked {
+        let name = front.name.as_str();
+        let own = asked.len() == 1 && !front.endpoint.is_elsewhere();
         let look = if front.endpoint.is_elsewhere() {
             elsewhere(peers, front, envelope, request)
         } else {
             Look::Found(look(store, peers, front, envelope, guest, &mut || {})?)
         };
         let words = match look {
-            Look::Found(Found { trace: told, refused: Some(Refusal { denied: true, .. }), .. }) => {
+            Look::Found(Found { trace: told, refused: Some(Refusal { denied: true, .. }), .. }) if !own => {
                 denied = true;
                 let [_, second] = told.tiers;
                 trace.tiers[1] = second;
                 REFUSED_BEHIND.to_owned()
             }
-            Look::Found(Found { refused: Some(refused), .. }) if !refused.answered => {
+            Look::Found(Found { refused: Some(refused), .. }) if !refused.answered && !refused.denied => {
                 passed = true;
                 no_answer(&[vec![refused.summary], refused.reasons].concat().join("; "))
             }

@@ -85,11 +85,12 @@ fn search(store: &mut Store, peers: &mut dyn Peers, order: &mut Order<'_>) -> Re
     }
     advance(store, &[Tier::First, Tier::Second])?;
     let (mut denied, mut passed) = (false, false);
-    for member in in_order(&set, policy, cursor).into_iter().chain(silent(&set)) {
+    let asked: Vec<Record> = in_order(&set, policy, cursor).into_iter().chain(silent(&set)).collect();
+    for member in &asked {
         let said = if member.endpoint.is_elsewhere() {
-            elsewhere(store, peers, order, &member, &mut trace)?
+            elsewhere(store, peers, order, member, &mut trace)?
         } else {
-            here(store, peers, order, &member, &mut trace)?
+            here(store, peers, order, (member, asked.len() == 1), &mut trace)?
         };
         match said {
             Front::Done(outcome) => return Ok(outcome),
@@ -121,12 +122,12 @@ pub(super) fn nobody(trace: &Trace, denied: bool, passed: bool) -> Refusal {
 /// What is told of a first tier whose second tier refuses a task: who, stands with the members.
 pub(super) const REFUSED_BEHIND: &str = "redirects; refused there";
 
-/// A first-tier member of this home.
+/// A first-tier member of this home. Where it is the only one, a refusal of its second tier is the answer.
 fn here(
     store: &mut Store,
     peers: &mut dyn Peers,
     order: &mut Order<'_>,
-    front: &Record,
+    (front, alone): (&Record, bool),
     trace: &mut Trace,
 ) -> Result<Front, TierError> {
     let to = store.read(|view| front::redirect(view, &order.envelope, trace))?;
@@ -160,7 +161,9 @@ fn here(
             Front::Done(landed(store, order, front.name.as_str(), &placed, trace)?)
         }
         Walked::Unsure { member, why } => Front::Done(open(store, order, member.name.as_str(), &why, &[])?),
-        Walked::Refused(refusal) if refusal.answered => Front::Done(refused(store, order, refusal)?),
+        Walked::Refused(refusal) if refusal.answered || (alone && refusal.denied) => {
+            Front::Done(refused(store, order, refusal)?)
+        }
         Walked::Refused(Refusal { denied: true, .. }) => Front::Denies(REFUSED_BEHIND.to_owned()),
         Walked::Refused(refusal) => Front::Passes(no_answer(&refusal.what())),
     })

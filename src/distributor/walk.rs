@@ -112,6 +112,9 @@ pub fn walk<S: SecondTier>(
             }
             Said::Denied(why) => {
                 trace.second(member.name.as_str(), refuses(&why));
+                if to.list.len() == 1 && !to.silent && !member.endpoint.is_elsewhere() {
+                    return Ok(Walked::Refused(own_words(why)));
+                }
                 denied.push(member.id);
             }
             Said::Passed(words) => {
@@ -151,6 +154,11 @@ pub fn walk<S: SecondTier>(
 /// A member's no to this caller, or to such a task.
 pub fn refuses(why: &str) -> String {
     format!("refuses: {why}")
+}
+
+/// The only one that could be asked is of this home and refuses: nothing has to be said of who did.
+const fn own_words(why: String) -> Refusal {
+    Refusal { summary: why, reasons: Vec::new(), answered: false, denied: true }
 }
 
 fn took<T>(member: &Record, taken: T, words: String, trace: &mut Trace) -> Walked<T> {
