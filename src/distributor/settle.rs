@@ -71,7 +71,8 @@ pub fn settle(store: &mut Store, peers: &mut dyn Peers, away: &Away, guest: &Gue
         let others = store.view().distributors(Tier::First)?.into_iter().map(|m| m.endpoint);
         endpoints.extend(others.filter(|e| e.is_elsewhere() && *e != away.asked));
     }
-    let mut why = String::new();
+    // Whoever was asked to take it comes first; a word of anybody tells more than that somebody is silent.
+    let (mut said, mut silent) = (None, None);
     for endpoint in endpoints {
         match peers.ask(&endpoint, &front::question(&sought), &mut silently) {
             Ok(Answer::Placed(placed)) => {
@@ -83,13 +84,15 @@ pub fn settle(store: &mut Store, peers: &mut dyn Peers, away: &Away, guest: &Gue
             Ok(Answer::Nowhere) => return again(store, peers, away, guest),
             Ok(other) => {
                 let words = super::across::words_of(other);
-                why = format!("{endpoint} does not say whether it holds it: {words}");
+                said.get_or_insert_with(|| format!("{endpoint} does not say whether it holds it: {words}"));
             }
             Err(error) => {
-                why = format!("no answer from {} since {}: {error}", away.asked, away.asked_at.local());
+                let since = away.asked_at.local();
+                silent.get_or_insert_with(|| format!("no answer from {endpoint} since {since}: {error}"));
             }
         }
     }
+    let why = said.or(silent).unwrap_or_default();
     store.write(Durability::Normal, |tx| {
         tx.unheard_away(away.task, now)?;
         tx.set_reason(away.task, Some(&why))
