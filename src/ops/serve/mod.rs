@@ -26,6 +26,7 @@ use crate::store::files::Kept;
 use crate::store::{Home, Store};
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,8 @@ const KEPT: usize = 8;
 /// Questions of a user in a second, over some time; and at once after a rest.
 const PACE: f64 = 50.0;
 const BURST: f64 = 200.0;
+/// How often whoever waits for something long hears that it is worked at: well within `peer_timeout`.
+const WORKING_EVERY: Duration = Duration::from_millis(500);
 /// How old the count of what lies here for a user may be.
 const RECOUNT: Duration = Duration::from_secs(2);
 /// The longest report in one frame, with what stands around it there: for callers that know no pieces.
@@ -297,6 +300,24 @@ impl Desk {
             *ways.entry(ticket).or_default() += bytes;
         }
         self.say(ticket, word, false);
+    }
+
+    /// Does what takes a while; the caller hears at once, and again and again, that it is worked at.
+    fn at_work<T>(&self, ticket: Ticket, work: impl FnOnce() -> T) -> T {
+        let (done, ended) = mpsc::channel::<()>();
+        std::thread::scope(move |scope| {
+            // It goes when the work has ended, in whatever way.
+            let _done = done;
+            scope.spawn(move || {
+                loop {
+                    self.say(ticket, Answer::Working, false);
+                    if ended.recv_timeout(WORKING_EVERY) != Err(RecvTimeoutError::Timeout) {
+                        break;
+                    }
+                }
+            });
+            work()
+        })
     }
 
     fn write(&self, message: &FromServe) {

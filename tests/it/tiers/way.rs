@@ -202,7 +202,7 @@ fn a_report_waits_for_its_reader(lab: &Grid) {
     let say = |message: ToServe, caller: &mut Caller| frame::write(&mut caller.say, &message).unwrap();
     let explain = Question::Task { owner, user: None, uuid, verb: Verb::Explain { index: None } };
     say(ToServe::Ask { ticket: 1, question: explain }, &mut caller);
-    let (mut got, mut taken) = (0, 0);
+    let (mut got, mut taken, mut reads_on, mut working) = (0, 0, false, false);
     while let Some(FromServe::Answer { ticket, answer, last }) = caller.hear() {
         match answer {
             Answer::Part(part) => {
@@ -215,16 +215,18 @@ fn a_report_waits_for_its_reader(lab: &Grid) {
             }
             Answer::States(_) => {
                 assert_eq!((ticket, got), (2, 4 << 20));
-                (taken, _) = (got, say(ToServe::Taken { ticket: 1, bytes: got }, &mut caller));
+                reads_on = true;
             }
+            Answer::Working => working |= got == 0,
             _ if last => break,
-            _ => {}
+            other => panic!("{other:?}"),
         }
-        if taken > 0 && got > taken {
+        if reads_on && got > taken {
             say(ToServe::Taken { ticket: 1, bytes: got - taken }, &mut caller);
             taken = got;
         }
     }
     assert!(taken > 16 << 20, "{taken}");
+    assert!(working, "nothing was said while it was made");
     caller.leaves();
 }
