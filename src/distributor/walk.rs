@@ -31,7 +31,7 @@ pub enum Said<T> {
     No(String),
     /// It does nothing for this caller, or with such a task: its words.
     Denied(String),
-    /// It could not be asked, so nothing was taken; with the words for it.
+    /// It gave no answer, so nothing was taken, and may give one in a minute; with the words for it.
     Passed(String),
     /// It was asked to take it, and did not say whether it did.
     Unsure(String),

@@ -326,7 +326,7 @@ pub struct Refused {
     pub search: String,
     /// False: no second tier has looked at it, so this first tier has no answer.
     pub answered: bool,
-    /// No second tier has looked at it, for those that could be asked refuse it.
+    /// No second tier has looked at it: they refuse it, and none was passed over that may give another answer in a minute.
     #[serde(default)]
     pub denied: bool,
 }

@@ -265,7 +265,7 @@ impl Desk {
         self.write(&FromServe::Answer { ticket, answer, last });
     }
 
-    /// Says a long report up to its last piece, which it gives back. A caller that knows no pieces gets it whole.
+    /// Says a long report up to its last piece, which it gives back, as long as somebody waits for it. A caller that knows no pieces gets it whole.
     fn in_pieces(&self, ticket: Ticket, answer: Answer) -> Answer {
         let Answer::Report(text) = answer else { return answer };
         let (most, to) = if self.version < PARTS_SINCE {
@@ -285,6 +285,10 @@ impl Desk {
             let (piece, after) = rest.split_at(at);
             self.pour(ticket, Answer::Part(piece.to_owned()));
             rest = after;
+        }
+        if self.is_dropped(ticket) {
+            // The rest may be longer than a frame, and nobody waits for it.
+            return Answer::Done;
         }
         Answer::Report(rest.to_owned())
     }
