@@ -201,6 +201,12 @@ fn a_report_waits_for_its_reader(lab: &Grid) {
     let mut caller = Caller::greeted(&mut lab.typed(["serve"]), stranger());
     let say = |message: ToServe, caller: &mut Caller| frame::write(&mut caller.say, &message).unwrap();
     let explain = Question::Task { owner, user: None, uuid, verb: Verb::Explain { index: None } };
+    // One that knows no pieces is told why it gets nothing, and goes on.
+    let mut old = Caller::greeted_in(2, &mut lab.typed(["serve"]), stranger());
+    old.denied(explain.clone(), &["to an older grid"]);
+    let states = Question::States { owner, user: None, uuids: Vec::new() };
+    assert_eq!(old.ask(states.clone()), Answer::States(Vec::new()));
+    old.leaves();
     say(ToServe::Ask { ticket: 1, question: explain }, &mut caller);
     let (mut got, mut taken, mut reads_on, mut working) = (0, 0, false, false);
     while let Some(FromServe::Answer { ticket, answer, last }) = caller.hear() {
@@ -209,8 +215,7 @@ fn a_report_waits_for_its_reader(lab: &Grid) {
                 got += part.len() as u64;
                 if got == 4 << 20 {
                     // Whatever is asked meanwhile is answered before the next piece.
-                    let question = Question::States { owner, user: None, uuids: Vec::new() };
-                    say(ToServe::Ask { ticket: 2, question }, &mut caller);
+                    say(ToServe::Ask { ticket: 2, question: states.clone() }, &mut caller);
                 }
             }
             Answer::States(_) => {
