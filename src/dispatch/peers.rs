@@ -350,8 +350,9 @@ impl Peer {
 
 impl Pending {
     fn too_new(&self) -> (u64, FromDispatcher) {
-        let answer =
-            Answer::Denied("the grid over there is older and can't answer this: bring it up to date".to_owned());
+        // It was not asked, so it has refused nothing.
+        let why = "the grid over there is older and can't answer this: bring it up to date".to_owned();
+        let answer = Answer::No { why };
         (self.caller, FromDispatcher::Said { ticket: self.theirs, answer, last: true })
     }
 

@@ -57,12 +57,6 @@ impl Peers for Relay {
         let mut parts = String::new();
         loop {
             match open.receive() {
-                Ok(Some(FromDispatcher::Said { ticket: of, answer: Answer::Part(part), .. })) if of == ticket => {
-                    if parts.len() + part.len() > REPORT_MAX {
-                        return Err(PeerError::Cut(format!("its report is longer than {REPORT_MAX} bytes")));
-                    }
-                    parts += &part;
-                }
                 Ok(Some(FromDispatcher::Said { ticket: of, answer, last })) if of == ticket => {
                     if last {
                         self.connection = Some(open);
@@ -71,8 +65,18 @@ impl Peers for Relay {
                             answer => answer,
                         });
                     }
-                    let bytes = if let Answer::Output { bytes, .. } = &answer { bytes.len() as u64 } else { 0 };
-                    if !each(answer) {
+                    let bytes = answer.in_window();
+                    let word = match answer {
+                        Answer::Part(part) => {
+                            if parts.len() + part.len() > REPORT_MAX {
+                                return Err(PeerError::Cut(format!("its report is longer than {REPORT_MAX} bytes")));
+                            }
+                            parts += &part;
+                            Answer::Working
+                        }
+                        word => word,
+                    };
+                    if !each(word) {
                         // Closing the connection takes the question back.
                         return Err(PeerError::Cut("not listened to any more".to_owned()));
                     }

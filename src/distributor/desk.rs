@@ -5,6 +5,7 @@ use super::caps;
 use super::fleets::Fleets;
 use super::search::Trace;
 use super::tier2::{Asked, Commit, TierError, commit};
+use crate::matching::Verdict;
 use crate::model::client::Client;
 use crate::model::command::Text;
 use crate::model::demand::Target;
@@ -130,31 +131,32 @@ impl Look<'_> {
     /// The same, with the verdicts: those that fit come first where there are too many for one answer.
     pub fn offered_with_why(&self, view: &View<'_>) -> Result<Offered, StoreError> {
         let mut verdicts = self.asked.verdicts(None, self.now);
-        let all = verdicts.len();
-        if all > VERDICTS_MAX {
+        let texts = |verdicts: &[Verdict]| {
+            in_one_answer(verdicts.iter().map(|verdict| serde_json::to_string(verdict).unwrap_or_default()))
+        };
+        let mut kept = texts(&verdicts);
+        if kept.len() < verdicts.len() {
             verdicts.sort_by_key(|verdict| !verdict.qualifies);
-            verdicts.truncate(VERDICTS_MAX);
+            kept = texts(&verdicts);
         }
-        let kept = in_one_answer(verdicts.iter().map(|verdict| serde_json::to_string(verdict).unwrap_or_default()));
-        let left_out = all - kept.len();
+        let left_out = verdicts.len() - kept.len();
         let why = Why { verdicts: format!("[{}]", kept.join(",")), chosen: self.asked.chosen(view)?, left_out };
         Ok(Offered { why: Some(why), ..self.offered() })
     }
 }
 
-/// Verdicts of one answer.
-const VERDICTS_MAX: usize = 1_000;
-/// The bytes of their texts.
-const TEXTS_MAX: usize = 1 << 20;
+/// Texts of one answer, and their bytes.
+const TEXTS_MAX: usize = 1_000;
+const BYTES_MAX: usize = 1 << 20;
 
 /// The first of these texts, as many as one answer holds.
 fn in_one_answer(texts: impl Iterator<Item = String>) -> Vec<String> {
     let mut bytes = 0;
     let fits = |text: &String| {
         bytes += text.len();
-        bytes <= TEXTS_MAX
+        bytes <= BYTES_MAX
     };
-    texts.take_while(fits).collect()
+    texts.take(TEXTS_MAX).take_while(fits).collect()
 }
 
 /// Takes what was looked at in the same transaction.

@@ -63,22 +63,25 @@ pub fn search(
             trace.first(member.name.as_str(), why);
         }
     }
-    let mut denied = false;
-    for front in search::order(&set, policy, cursor).into_iter().chain(search::silent(&set)) {
-        let (front, name) = (&front, front.name.as_str());
+    let (mut denied, mut passed) = (false, false);
+    let asked: Vec<Record> = search::order(&set, policy, cursor).into_iter().chain(search::silent(&set)).collect();
+    for front in &asked {
+        let name = front.name.as_str();
+        let own = asked.len() == 1 && !front.endpoint.is_elsewhere();
         let look = if front.endpoint.is_elsewhere() {
             elsewhere(peers, front, envelope, request)
         } else {
             Look::Found(look(store, peers, front, envelope, guest, &mut || {})?)
         };
         let words = match look {
-            Look::Found(Found { trace: told, refused: Some(Refusal { denied: true, .. }), .. }) => {
+            Look::Found(Found { trace: told, refused: Some(Refusal { denied: true, .. }), .. }) if !own => {
                 denied = true;
                 let [_, second] = told.tiers;
                 trace.tiers[1] = second;
                 REFUSED_BEHIND.to_owned()
             }
-            Look::Found(Found { refused: Some(refused), .. }) if !refused.answered => {
+            Look::Found(Found { refused: Some(refused), .. }) if !refused.answered && !refused.denied => {
+                passed = true;
                 no_answer(&[vec![refused.summary], refused.reasons].concat().join("; "))
             }
             Look::Found(mut found) => {
@@ -89,7 +92,10 @@ pub fn search(
                 found.trace = trace;
                 return Ok(found);
             }
-            Look::Passes(words) => words,
+            Look::Passes(words) => {
+                passed = true;
+                words
+            }
             Look::Denies(words) => {
                 denied = true;
                 words
@@ -97,7 +103,7 @@ pub fn search(
         };
         trace.first(name, words);
     }
-    let refusal = nobody(&trace, denied);
+    let refusal = nobody(&trace, denied, passed);
     Ok(Found::refused(trace, refusal))
 }
 
@@ -133,7 +139,16 @@ pub fn answer(
         Some(front) => look(store, peers, &front, envelope, guest, &mut || each(Answer::Working))?,
         None => Found::refused(Trace::default(), nobody_lives()),
     };
-    Ok(Answer::Report(serde_json::to_string(&found).unwrap_or_default()))
+    Ok(report(&found))
+}
+
+/// The answer to [`Question::Look`] where nobody would take it.
+pub fn refused(trace: Trace, refusal: Refusal) -> Answer {
+    report(&Found::refused(trace, refusal))
+}
+
+fn report(found: &Found) -> Answer {
+    Answer::Report(serde_json::to_string(found).unwrap_or_default())
 }
 
 /// A first tier of this home: redirects, and walks the list.
@@ -146,13 +161,13 @@ fn look(
     working: &mut dyn FnMut(),
 ) -> Result<Found, TierError> {
     let mut trace = Trace::default();
-    let list = store.read(|view| redirect(view, envelope, &mut trace))?;
-    if list.is_empty() {
+    let to = store.read(|view| redirect(view, envelope, &mut trace))?;
+    if to.list.is_empty() {
         return Ok(Found::refused(trace, nobody_lives()));
     }
-    trace.first(front.name.as_str(), redirects_to(&list));
+    trace.first(front.name.as_str(), redirects_to(&to.list));
     let mut dry = Dry { store, peers, envelope, guest, working, verdicts: Vec::new(), chosen: None, left_out: 0 };
-    let walked = walk(&list, &mut 0, &mut trace, &mut dry)?;
+    let walked = walk(&to, &mut 0, &mut trace, &mut dry)?;
     let (verdicts, chosen, left_out) = (dry.verdicts, dry.chosen, dry.left_out);
     let refused = match walked {
         Walked::Refused(refusal) => Some(refusal),

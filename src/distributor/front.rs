@@ -25,8 +25,17 @@ pub const fn series_end(round: u32) -> u32 {
     (round / SERIES + 1) * SERIES - 1
 }
 
-/// The second tier as this home redirects to it now; members that are passed over are noted.
-pub fn redirect(view: &View<'_>, envelope: &Envelope, trace: &mut Trace) -> Result<Vec<Record>, StoreError> {
+/// The second tier as this home redirects to it now.
+#[derive(Debug, Default)]
+pub struct Redirect {
+    /// Who is asked, in this order.
+    pub list: Vec<Record>,
+    /// Somebody is passed over who was silent a moment ago, and may take the task in another.
+    pub silent: bool,
+}
+
+/// Redirects; members that are passed over are noted.
+pub fn redirect(view: &View<'_>, envelope: &Envelope, trace: &mut Trace) -> Result<Redirect, StoreError> {
     let (second_tier, policy, cursor) = view.search_set(Tier::Second)?;
     let list = tier1::redirect(envelope, &second_tier, policy, cursor);
     if !list.is_empty() {
@@ -36,7 +45,7 @@ pub fn redirect(view: &View<'_>, envelope: &Envelope, trace: &mut Trace) -> Resu
             }
         }
     }
-    Ok(list)
+    Ok(Redirect { list, silent: search::silent(&second_tier).next().is_some() })
 }
 
 /// `redirects to lab-x, lab-y`.
@@ -75,20 +84,20 @@ pub fn place(
     each: &mut dyn FnMut(Answer),
 ) -> Result<Answer, TierError> {
     let mut trace = Trace::default();
-    let (front, list) = store.read(|view| {
+    let (front, to) = store.read(|view| {
         let front = own_front(view)?;
-        let list = if front.is_some() { redirect(view, &envelope, &mut trace)? } else { Vec::new() };
-        Ok::<_, StoreError>((front, list))
+        let to = if front.is_some() { redirect(view, &envelope, &mut trace)? } else { Redirect::default() };
+        Ok::<_, StoreError>((front, to))
     })?;
     advance(store, &[Tier::Second])?;
-    let Some(front) = front.filter(|_| !list.is_empty()) else {
+    let Some(front) = front.filter(|_| !to.list.is_empty()) else {
         return Ok(refused(nobody_lives(), &trace));
     };
-    trace.first(front.name.as_str(), redirects_to(&list));
-    each(Answer::Redirect { members: homes(store, &list)? });
+    trace.first(front.name.as_str(), redirects_to(&to.list));
+    each(Answer::Redirect { members: homes(store, &to.list)? });
     let mut round = envelope.round;
     let walked = walk(
-        &list,
+        &to,
         &mut round,
         &mut trace,
         &mut Across {
@@ -117,11 +126,16 @@ pub fn place(
 
 /// There is nobody to redirect to.
 pub fn nobody_lives() -> Refusal {
-    let summary = "it knows no live second-tier distributor".to_owned();
+    no_look("it knows no live second-tier distributor".to_owned())
+}
+
+/// Nobody has looked at the task, for this reason.
+pub fn no_look(summary: String) -> Refusal {
     Refusal { summary, reasons: Vec::new(), answered: false, denied: false }
 }
 
-fn refused(refusal: Refusal, trace: &Trace) -> Answer {
+/// The answer to [`Question::Place`] where nobody takes it.
+pub fn refused(refusal: Refusal, trace: &Trace) -> Answer {
     let Refusal { summary, reasons, answered, denied } = refusal;
     Answer::Refused(Refused { summary, reasons, search: text(trace), answered, denied })
 }

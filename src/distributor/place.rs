@@ -8,7 +8,7 @@ use super::placing::Placing;
 use super::search::{Trace, order as in_order, silent, skipped};
 use super::snapshot;
 use super::tier2::TierError;
-use super::walk::{Refusal, Taken, Walked, refuses, walk};
+use super::walk::{NOTHING, Refusal, Taken, Walked, refuses, walk};
 use crate::model::distributor::{Endpoint, Record, Tier};
 use crate::model::failpoint::failpoint;
 use crate::model::id::{HomeId, TaskId};
@@ -84,53 +84,61 @@ fn search(store: &mut Store, peers: &mut dyn Peers, order: &mut Order<'_>) -> Re
         }
     }
     advance(store, &[Tier::First, Tier::Second])?;
-    let mut denied = false;
-    for member in in_order(&set, policy, cursor).into_iter().chain(silent(&set)) {
+    let (mut denied, mut passed) = (false, false);
+    let asked: Vec<Record> = in_order(&set, policy, cursor).into_iter().chain(silent(&set)).collect();
+    for member in &asked {
         let said = if member.endpoint.is_elsewhere() {
-            elsewhere(store, peers, order, &member, &mut trace)?
+            elsewhere(store, peers, order, member, &mut trace)?
         } else {
-            here(store, peers, order, &member, &mut trace)?
+            here(store, peers, order, (member, asked.len() == 1), &mut trace)?
         };
         match said {
             Front::Done(outcome) => return Ok(outcome),
-            Front::Passes(words) => trace.first(member.name.as_str(), words),
+            Front::Passes(words) => {
+                passed = true;
+                trace.first(member.name.as_str(), words);
+            }
             Front::Denies(words) => {
                 denied = true;
                 trace.first(member.name.as_str(), words);
             }
         }
     }
-    refused(store, order, nobody(&trace, denied))
+    refused(store, order, nobody(&trace, denied, passed))
 }
 
-/// No first-tier member found one of the second that looked at the task.
-pub(super) fn nobody(trace: &Trace, denied: bool) -> Refusal {
+/// No first-tier member found one of the second that looked at the task: some refuse it, others were passed over.
+pub(super) fn nobody(trace: &Trace, denied: bool, passed: bool) -> Refusal {
     let searched = trace.tiers.iter().flat_map(|t| &t.searched);
     let reasons = searched.map(|s| format!("{}: {}", s.distributor, s.answer)).collect();
-    let what = if denied { "every distributor that answered refuses this" } else { "no distributor answered" };
-    Refusal { summary: format!("{what}; nothing was submitted"), reasons, answered: false, denied }
+    let what = match (denied, passed) {
+        (true, false) => "every distributor that answered refuses this",
+        (true, true) => "some distributors refuse this, the others gave no answer",
+        (false, _) => "no distributor answered",
+    };
+    Refusal { summary: format!("{what}{NOTHING}"), reasons, answered: false, denied: denied && !passed }
 }
 
 /// What is told of a first tier whose second tier refuses a task: who, stands with the members.
 pub(super) const REFUSED_BEHIND: &str = "redirects; refused there";
 
-/// A first-tier member of this home.
+/// A first-tier member of this home. Where it is the only one, a refusal of its second tier is the answer.
 fn here(
     store: &mut Store,
     peers: &mut dyn Peers,
     order: &mut Order<'_>,
-    front: &Record,
+    (front, alone): (&Record, bool),
     trace: &mut Trace,
 ) -> Result<Front, TierError> {
-    let list = store.read(|view| front::redirect(view, &order.envelope, trace))?;
-    if list.is_empty() {
+    let to = store.read(|view| front::redirect(view, &order.envelope, trace))?;
+    if to.list.is_empty() {
         return Ok(Front::Passes(no_answer(&front::nobody_lives().summary)));
     }
-    trace.first(front.name.as_str(), redirects_to(&list));
+    trace.first(front.name.as_str(), redirects_to(&to.list));
     let mut round = order.envelope.round;
     let (request, row, going_on) = (order.request, &mut order.row, &mut order.going_on);
     let walked = walk(
-        &list,
+        &to,
         &mut round,
         trace,
         &mut Across {
@@ -153,9 +161,11 @@ fn here(
             Front::Done(landed(store, order, front.name.as_str(), &placed, trace)?)
         }
         Walked::Unsure { member, why } => Front::Done(open(store, order, member.name.as_str(), &why, &[])?),
-        Walked::Refused(refusal) if refusal.answered => Front::Done(refused(store, order, refusal)?),
+        Walked::Refused(refusal) if refusal.answered || (alone && refusal.denied) => {
+            Front::Done(refused(store, order, refusal)?)
+        }
         Walked::Refused(Refusal { denied: true, .. }) => Front::Denies(REFUSED_BEHIND.to_owned()),
-        Walked::Refused(_) => Front::Passes(no_answer(&"none of its second-tier distributors answered")),
+        Walked::Refused(refusal) => Front::Passes(no_answer(&refusal.what())),
     })
 }
 

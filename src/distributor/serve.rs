@@ -12,7 +12,7 @@ use super::tier2::TierError;
 use crate::model::failpoint::failpoint;
 use crate::model::name::Name;
 use crate::model::time::Timestamp;
-use crate::protocol::distributor::{Answer, How, Placed, Way};
+use crate::protocol::distributor::{Answer, How, Placed, Question, Way};
 use crate::protocol::envelope::Envelope;
 use crate::store::{Durability, Store};
 
@@ -58,6 +58,18 @@ pub fn answer(
     }
 }
 
+/// How a home answers a question that it can't look at now, for it has too many or its own trouble: whoever searches passes it
+/// over, for it has refused nobody.
+pub const fn unable(question: &Question) -> fn(String) -> Answer {
+    match question {
+        Question::Offer { .. } => |why| Answer::No { why },
+        Question::Place(_) => |why| front::refused(front::no_look(why), &Trace::default()),
+        Question::Look(_) => |why| dry::refused(Trace::default(), front::no_look(why)),
+        // To a commit `No` would be for good, and the others are not about a search.
+        _ => Answer::Denied,
+    }
+}
+
 fn offer(
     store: &mut Store,
     at: Option<&Name>,
@@ -69,7 +81,7 @@ fn offer(
     let answer = store.read(|view| {
         let Some(mut member) = desk::member_at(view, at)? else {
             let name = at.map_or_else(String::new, |name| format!(" {name}"));
-            return Ok(Answer::Denied(format!("this home has no second-tier distributor{name}")));
+            return Ok(Answer::No { why: format!("this home has no second-tier distributor{name}") });
         };
         if let Some(why) = skipped(&member) {
             return Ok(Answer::No { why });

@@ -8,7 +8,6 @@ use super::place::{Order, Outcome, place};
 use super::placing::Placing;
 use super::snapshot;
 use super::tier2::TierError;
-use super::walk::Refusal;
 use crate::model::distributor::{Endpoint, Tier};
 use crate::model::id::HomeId;
 use crate::model::time::Timestamp;
@@ -72,7 +71,8 @@ pub fn settle(store: &mut Store, peers: &mut dyn Peers, away: &Away, guest: &Gue
         let others = store.view().distributors(Tier::First)?.into_iter().map(|m| m.endpoint);
         endpoints.extend(others.filter(|e| e.is_elsewhere() && *e != away.asked));
     }
-    let mut why = String::new();
+    // Whoever was asked to take it comes first; a word of anybody tells more than that somebody is silent.
+    let (mut said, mut silent) = (None, None);
     for endpoint in endpoints {
         match peers.ask(&endpoint, &front::question(&sought), &mut silently) {
             Ok(Answer::Placed(placed)) => {
@@ -86,13 +86,15 @@ pub fn settle(store: &mut Store, peers: &mut dyn Peers, away: &Away, guest: &Gue
             Ok(Answer::Nowhere) => return again(store, peers, away, guest),
             Ok(other) => {
                 let words = super::across::words_of(other);
-                why = format!("{endpoint} does not say whether it holds it: {words}");
+                said.get_or_insert_with(|| format!("{endpoint} does not say whether it holds it: {words}"));
             }
             Err(error) => {
-                why = format!("no answer from {} since {}: {error}", away.asked, away.asked_at.local());
+                let since = away.asked_at.local();
+                silent.get_or_insert_with(|| format!("no answer from {endpoint} since {since}: {error}"));
             }
         }
     }
+    let why = said.or(silent).unwrap_or_default();
     store.write(Durability::Normal, |tx| {
         tx.unheard_away(away.task, now)?;
         tx.set_reason(away.task, Some(&why))
@@ -134,14 +136,11 @@ fn again(store: &mut Store, peers: &mut dyn Peers, away: &Away, guest: &Guest) -
     match place(store, peers, &mut order)? {
         Outcome::Here(_) | Outcome::Away(_) => Ok(Settled::Placed),
         Outcome::Open { .. } => Ok(Settled::Open),
-        Outcome::Refused(Refusal { summary, reasons, .. }) => {
-            let first = reasons.first().map_or_else(String::new, |reason| format!(": {reason}"));
+        Outcome::Refused(refusal) => {
+            let first = refusal.reasons.first().map_or_else(String::new, |reason| format!(": {reason}"));
             store.write(Durability::Normal, |tx| {
                 tx.unheard_away(away.task, now)?;
-                tx.set_reason(
-                    away.task,
-                    Some(&format!("{}{first}; it is asked again", summary.replace("; nothing was submitted", ""))),
-                )
+                tx.set_reason(away.task, Some(&format!("{}{first}; it is asked again", refusal.what())))
             })?;
             Ok(Settled::Nobody)
         }

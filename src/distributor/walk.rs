@@ -1,6 +1,7 @@
 //! The second tier, searched in two passes: who can start the task now, else who could ever run it.
 //! One way for members of this home and of others; how a member is asked is [`SecondTier`]'s matter.
 
+use super::front::Redirect;
 use super::search::Trace;
 use super::tier2::TierError;
 use crate::model::distributor::Record;
@@ -30,7 +31,7 @@ pub enum Said<T> {
     No(String),
     /// It does nothing for this caller, or with such a task: its words.
     Denied(String),
-    /// It could not be asked, so nothing was taken; with the words for it.
+    /// It gave no answer, so nothing was taken, and may give one in a minute; with the words for it.
     Passed(String),
     /// It was asked to take it, and did not say whether it did.
     Unsure(String),
@@ -67,9 +68,19 @@ pub struct Refusal {
     pub reasons: Vec<String>,
     /// False: no member has looked at it, so whoever searched has no answer.
     pub answered: bool,
-    /// No member has looked at it, for those that could be asked refuse it.
+    /// No member has looked at it: they refuse it, and none was passed over that may give another answer in a minute.
     #[serde(default)]
     pub denied: bool,
+}
+
+/// How the summary of a search ends.
+pub(super) const NOTHING: &str = "; nothing was submitted";
+
+impl Refusal {
+    /// The summary, within a sentence.
+    pub fn what(&self) -> &str {
+        self.summary.trim_end_matches(NOTHING)
+    }
 }
 
 /// Reasons of one refusal: what is more than a person reads is counted.
@@ -77,14 +88,15 @@ const REASONS_MAX: usize = 200;
 
 /// Walks the list until a member takes the task. `round` is raised with every refused commit.
 pub fn walk<S: SecondTier>(
-    list: &[Record],
+    to: &Redirect,
     round: &mut u32,
     trace: &mut Trace,
     tier: &mut S,
 ) -> Result<Walked<S::Taken>, TierError> {
     let mut offers: Vec<(&Record, Offered)> = Vec::new();
     let mut denied = Vec::new();
-    for member in list {
+    let mut passed = to.silent;
+    for member in &to.list {
         match tier.ask(member, Step::Now, *round, trace)? {
             Said::Took(taken, words) => return Ok(took(member, taken, words, trace)),
             Said::Offers(offered) => {
@@ -100,9 +112,15 @@ pub fn walk<S: SecondTier>(
             }
             Said::Denied(why) => {
                 trace.second(member.name.as_str(), refuses(&why));
+                if to.list.len() == 1 && !to.silent && !member.endpoint.is_elsewhere() {
+                    return Ok(Walked::Refused(own_words(why)));
+                }
                 denied.push(member.id);
             }
-            Said::Passed(words) => trace.second(member.name.as_str(), words),
+            Said::Passed(words) => {
+                passed = true;
+                trace.second(member.name.as_str(), words);
+            }
             Said::Unsure(why) => return Ok(Walked::Unsure { member: member.clone(), why }),
         }
     }
@@ -120,19 +138,27 @@ pub fn walk<S: SecondTier>(
                     trace.second(member.name.as_str(), refuses(&why));
                     denied.push(member.id);
                 }
-                Said::Passed(words) => trace.second(member.name.as_str(), words),
+                Said::Passed(words) => {
+                    passed = true;
+                    trace.second(member.name.as_str(), words);
+                }
                 Said::Unsure(why) => return Ok(Walked::Unsure { member: (*member).clone(), why }),
             }
         }
     }
     // What it offered before it refused is nothing to go by.
     offers.retain(|(member, _)| !denied.contains(&member.id));
-    Ok(Walked::Refused(refused(&offers, !denied.is_empty(), trace)))
+    Ok(Walked::Refused(refused(&offers, (!denied.is_empty(), passed), trace)))
 }
 
 /// A member's no to this caller, or to such a task.
 pub fn refuses(why: &str) -> String {
     format!("refuses: {why}")
+}
+
+/// The only one that could be asked is of this home and refuses: nothing has to be said of who did.
+const fn own_words(why: String) -> Refusal {
+    Refusal { summary: why, reasons: Vec::new(), answered: false, denied: true }
 }
 
 fn took<T>(member: &Record, taken: T, words: String, trace: &mut Trace) -> Walked<T> {
@@ -141,7 +167,7 @@ fn took<T>(member: &Record, taken: T, words: String, trace: &mut Trace) -> Walke
 }
 
 /// Nobody: server by server, and member by member where none was told of.
-fn refused(offers: &[(&Record, Offered)], denied: bool, trace: &Trace) -> Refusal {
+fn refused(offers: &[(&Record, Offered)], (denied, passed): (bool, bool), trace: &Trace) -> Refusal {
     let mut reasons = Vec::new();
     for (member, offered) in offers {
         reasons.extend(offered.servers.iter().map(|server| format!("{}/{server}", member.name)));
@@ -161,10 +187,12 @@ fn refused(offers: &[(&Record, Offered)], denied: bool, trace: &Trace) -> Refusa
         reasons.push(format!("and {more} more"));
     }
     let answered = !offers.is_empty();
-    let what = match (answered, denied) {
-        (true, _) => "no server could ever run this",
-        (false, true) => "every second-tier distributor that answered refuses this",
-        (false, false) => "no second-tier distributor answered",
+    let what = match (answered, denied, passed) {
+        (true, ..) => "no server could ever run this",
+        (false, true, false) => "every second-tier distributor that answered refuses this",
+        (false, true, true) => "some second-tier distributors refuse this, the others gave no answer",
+        (false, false, _) => "no second-tier distributor answered",
     };
-    Refusal { summary: format!("{what}; nothing was submitted"), reasons, answered, denied: denied && !answered }
+    let denied = denied && !passed && !answered;
+    Refusal { summary: format!("{what}{NOTHING}"), reasons, answered, denied }
 }

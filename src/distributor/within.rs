@@ -30,11 +30,11 @@ pub fn place(
         }
     }
     for front in in_order(&set, policy, cursor) {
-        let list = redirect(tx, &envelope, &mut trace)?;
-        if list.is_empty() {
+        let to = redirect(tx, &envelope, &mut trace)?;
+        if to.list.is_empty() {
             continue;
         }
-        trace.first(front.name.as_str(), redirects_to(&list));
+        trace.first(front.name.as_str(), redirects_to(&to.list));
         for tier in [Tier::First, Tier::Second] {
             if tx.search_policy(tier)?.0 == Policy::RoundRobin {
                 tx.advance_cursor(tier)?;
@@ -43,7 +43,7 @@ pub fn place(
         let mut round = envelope.round;
         let mut within =
             Within { tx, fleets: &mut *fleets, envelope: &mut envelope, guest, front: front.name.as_str() };
-        let walked = walk(&list, &mut round, &mut trace, &mut within)?;
+        let walked = walk(&to, &mut round, &mut trace, &mut within)?;
         let Walked::Took { taken: Taken::Here(task), .. } = walked else { return Ok(None) };
         return Ok(Some(task));
     }

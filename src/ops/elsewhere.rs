@@ -52,7 +52,8 @@ fn ways(view: &View<'_>, owner: HomeId, asked: &Endpoint, insist: bool) -> Resul
     Ok(ways.into_iter().filter(|(silent, _)| insist || !silent).map(|(_, endpoint)| endpoint).collect())
 }
 
-/// Asks the owner. The last answer that is one; an error says who was asked and why there is none.
+/// Asks the owner. The last answer that is one; an error says who was asked and why there is none: [`OpsError::Denied`] where all
+/// have answered, and tell nothing.
 fn ask(
     grid: &Grid,
     owner: HomeId,
@@ -62,18 +63,23 @@ fn ask(
 ) -> Result<Answer, OpsError> {
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let mut failures = Vec::new();
+    let mut denied = true;
     let insist = !matches!(question, Question::States { .. });
     for endpoint in ways(&grid.store.view(), owner, asked, insist)? {
         match peers.ask(&endpoint, question, each) {
             Ok(Answer::Denied(why)) => failures.push(format!("{endpoint}: {why}")),
             Ok(answer) => return Ok(answer),
-            Err(error) => failures.push(format!("{endpoint}: {error}")),
+            Err(error) => {
+                denied = false;
+                failures.push(format!("{endpoint}: {error}"));
+            }
         }
     }
     if failures.is_empty() {
-        failures.push("no distributor that answers leads there".to_owned());
+        return Err(OpsError::Refused("no distributor that answers leads there".to_owned()));
     }
-    Err(OpsError::Refused(failures.join("; ")))
+    let summary = failures.join("; ");
+    Err(if denied { OpsError::Denied { summary, reasons: Vec::new() } } else { OpsError::Refused(summary) })
 }
 
 /// Asks the owner of a task for something. A cancel that it has not heard yet goes before it: whatever wakes its home could start
@@ -112,6 +118,11 @@ fn say(grid: &mut Grid, away: &Away, verb: Verb, each: &mut dyn FnMut(Answer) ->
             Err(OpsError::Refused(format!("task {}: {}", away.task, why_gone(away.task))))
         }
         Ok(answer) => Ok(answer),
+        Err(OpsError::Denied { summary, reasons }) => {
+            unheard(grid, &[away.task])?;
+            let summary = format!("task {}: refused where it is: {summary}", away.task);
+            Err(OpsError::Denied { summary, reasons })
+        }
         Err(error) => {
             unheard(grid, &[away.task])?;
             Err(OpsError::Refused(format!("task {}: no answer from where it is: {error}", away.task)))
@@ -174,8 +185,10 @@ pub fn refresh(grid: &mut Grid, tasks: &[Away]) -> Result<(), OpsError> {
 #[derive(Debug)]
 pub enum Watched {
     Heard,
-    /// Nobody told anything, for this reason: asked again later.
+    /// Nobody answered, for this reason: asked again later.
     Silent(String),
+    /// Whoever answered tells nothing of it, in these words: asked again later.
+    Denied(String),
     /// Nothing will ever be told, and why.
     Gone(String),
 }
@@ -192,7 +205,8 @@ pub fn watch(grid: &mut Grid, first: &Away, others: &[Away]) -> Result<Watched, 
             gone(grid, &[first])?;
             Ok(Watched::Gone(why_gone(first.task)))
         }
-        Ok(other) => Ok(Watched::Silent(words_of(other))),
+        Ok(other) => Ok(Watched::Denied(words_of(other))),
+        Err(OpsError::Denied { summary, .. }) => Ok(Watched::Denied(summary)),
         Err(why) => Ok(Watched::Silent(why.to_string())),
     }
 }

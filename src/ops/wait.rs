@@ -118,7 +118,8 @@ fn wait_elsewhere(
             return Ok(None);
         }
         let member = row.as_ref().map_or_else(String::new, |row| row.tier2.clone());
-        let mut silent = row.and_then(|row| row.reason).unwrap_or_else(|| "nobody has taken it yet".to_owned());
+        let mut why = row.and_then(|row| row.reason).unwrap_or_else(|| "nobody has taken it yet".to_owned());
+        let mut denied = false;
         if matches!(away.held, Held::By { .. }) {
             // Where the submit did not hear who took it, its files have still to follow.
             sent = sent || files_elsewhere::send(grid, &away).is_ok();
@@ -127,8 +128,8 @@ fn wait_elsewhere(
                     let said = elsewhere::verb(grid, &away, Verb::Wait { index: Some(index) }, &mut silently);
                     match said {
                         Ok(Answer::Ended { state, code, exit_code }) => return Ok(Some((state, code, exit_code))),
-                        Ok(other) => silent = words_of(other),
-                        Err(error) => silent = error.to_string(),
+                        Ok(other) => (denied, why) = (true, words_of(other)),
+                        Err(error) => (denied, why) = (matches!(error, OpsError::Denied { .. }), error.to_string()),
                     }
                 }
                 None => {
@@ -137,7 +138,8 @@ fn wait_elsewhere(
                     let others: Vec<Away> = others.into_iter().flatten().collect();
                     match elsewhere::watch(grid, &away, &others)? {
                         Watched::Heard => continue,
-                        Watched::Silent(why) => silent = why,
+                        Watched::Silent(words) => why = words,
+                        Watched::Denied(words) => (denied, why) = (true, words),
                         // As with the end of a task of which nobody knows how it came: no code of the task.
                         Watched::Gone(why) => return Err(OpsError::Grid(format!("task {chosen}: {why}"))),
                     }
@@ -147,10 +149,15 @@ fn wait_elsewhere(
         if !std::mem::replace(&mut said_why, true) {
             let since = away.answered_at.map_or_else(String::new, |at| format!(" since {}", at.local()));
             told(Told::Note(&match away.held {
-                Held::By { .. } => {
-                    format!("task {chosen}: {member} does not answer{since}: {silent}; it is asked again until it does")
+                Held::By { .. } if denied => {
+                    format!(
+                        "task {chosen}: {member} does not tell how it stands: {why}; it is asked again until it does"
+                    )
                 }
-                Held::Open { .. } => format!("task {chosen} waits: {silent}"),
+                Held::By { .. } => {
+                    format!("task {chosen}: {member} does not answer{since}: {why}; it is asked again until it does")
+                }
+                Held::Open { .. } => format!("task {chosen} waits: {why}"),
             }));
         }
         dispatcher::wake(grid)?;

@@ -12,7 +12,7 @@ use crate::model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The version of this protocol that this program speaks.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// The oldest version that it still understands.
 pub const VERSION_MIN: u32 = 1;
 /// What `grid serve` writes before its first frame, so that the noise of a login shell can be skipped.
@@ -21,6 +21,8 @@ pub const MAGIC: &[u8] = b"grid-distributor-1\n";
 pub const FRAME_MAX: usize = 2 << 20;
 /// The longest piece of a list or an output in one frame.
 pub const PIECE_MAX: usize = 256 << 10;
+/// The first version that has [`Answer::Part`].
+pub const PARTS_SINCE: u32 = 3;
 /// The longest report, all its pieces together.
 pub const REPORT_MAX: usize = 64 << 20;
 /// Tells the answers to several questions apart.
@@ -41,7 +43,7 @@ pub enum ToServe {
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
-    /// So many bytes of output were taken: as many more may be sent.
+    /// So many bytes of an output or a report were taken: as many more may be sent.
     Taken { ticket: Ticket, bytes: u64 },
 }
 
@@ -237,7 +239,8 @@ pub enum Answer {
         why: String,
     },
     Offered(Offered),
-    /// A commit is refused, for good up to its round.
+    /// A commit is refused, for good up to its round. To another question: not here or not now, whoever asks; the next one is
+    /// asked.
     No {
         why: String,
     },
@@ -247,7 +250,7 @@ pub enum Answer {
     States(Vec<Snapshot>),
     /// A report of `ops`, as JSON; of a long one the last piece.
     Report(String),
-    /// A piece of a report, before the next.
+    /// A piece of a report, before the next. From version 3 on.
     Part(String),
     Output {
         index: Index,
@@ -264,7 +267,8 @@ pub enum Answer {
         exit_code: Option<u8>,
     },
     Done,
-    /// The question can't be answered by this home at all: not allowed, unknown, too long. The home's words.
+    /// This home does nothing for this question or whoever asks it: not allowed, unknown, too long. The home's words. Where the
+    /// question is about no search, also what the home can't do now.
     Denied(String),
     /// There is no such task (any more).
     Unknown(String),
@@ -272,6 +276,17 @@ pub enum Answer {
     Have {
         bytes: u64,
     },
+}
+
+impl Answer {
+    /// The bytes that count in a caller's window: what it has not taken yet holds up the rest.
+    pub const fn in_window(&self) -> u64 {
+        match self {
+            Self::Output { bytes, .. } => bytes.len() as u64,
+            Self::Part(text) => text.len() as u64,
+            _ => 0,
+        }
+    }
 }
 
 /// Where a task landed.
@@ -311,7 +326,7 @@ pub struct Refused {
     pub search: String,
     /// False: no second tier has looked at it, so this first tier has no answer.
     pub answered: bool,
-    /// No second tier has looked at it, for those that could be asked refuse it.
+    /// No second tier has looked at it: they refuse it, and none was passed over that may give another answer in a minute.
     #[serde(default)]
     pub denied: bool,
 }

@@ -34,8 +34,13 @@ impl Caller {
 
     /// The same as this home, greeted.
     pub fn greeted(command: &mut Command, home: HomeId) -> Self {
+        Self::greeted_in(VERSION, command, home)
+    }
+
+    /// The same by a program that speaks this version.
+    pub fn greeted_in(version: u32, command: &mut Command, home: HomeId) -> Self {
         let mut caller = Self::knock(command);
-        let hello = ToServe::Hello { version_min: 1, version: VERSION, home, incarnation: 1 };
+        let hello = ToServe::Hello { version_min: 1, version, home, incarnation: 1 };
         frame::write(&mut caller.say, &hello).expect("a hello");
         assert!(matches!(caller.hear(), Some(FromServe::Hello { .. })));
         caller

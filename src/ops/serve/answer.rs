@@ -112,9 +112,10 @@ fn receive(desk: &Desk, grid: &Grid, envelope: &mut Envelope) -> Result<(Guest, 
     Ok((guest_of(desk, grid, &visitor)?, visitor))
 }
 
-/// An error, as the caller is told it.
-pub fn of_error(error: &OpsError) -> Answer {
+/// An error, as the caller is told it. `unable`: how, where it is this home's own trouble.
+pub fn of_error(error: &OpsError, unable: fn(String) -> Answer) -> Answer {
     match error {
+        OpsError::Store(_) | OpsError::Grid(_) => unable(error.to_string()),
         OpsError::Unknown { .. } => Answer::Unknown(error.to_string()),
         OpsError::NoMatch { summary, reasons } | OpsError::Denied { summary, reasons } => {
             Answer::Denied([&[summary.clone()][..], reasons].concat().join("; "))

@@ -10,13 +10,15 @@ mod visitor;
 pub use visitor::Badge;
 
 use super::{Grid, OpsError, settings};
+use crate::distributor::serve as tiers;
 use crate::model::id::HomeId;
 use crate::model::name::Name;
 use crate::model::ssh::Login;
 use crate::model::task::ClientFacts;
 use crate::model::time::Timestamp;
 use crate::protocol::distributor::{
-    Answer, FRAME_MAX, FromServe, MAGIC, PIECE_MAX, Question, REPORT_MAX, Ticket, ToServe, VERSION, VERSION_MIN,
+    Answer, FRAME_MAX, FromServe, MAGIC, PARTS_SINCE, PIECE_MAX, Question, REPORT_MAX, Ticket, ToServe, VERSION,
+    VERSION_MIN,
 };
 use crate::protocol::envelope::{LIST_MAX, Sealed};
 use crate::protocol::frame::{self, FrameError};
@@ -24,6 +26,7 @@ use crate::store::files::Kept;
 use crate::store::{Home, Store};
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,9 +37,13 @@ const KEPT: usize = 8;
 /// Questions of a user in a second, over some time; and at once after a rest.
 const PACE: f64 = 50.0;
 const BURST: f64 = 200.0;
+/// How often whoever waits for something long hears that it is worked at: well within `peer_timeout`.
+const WORKING_EVERY: Duration = Duration::from_millis(500);
 /// How old the count of what lies here for a user may be.
 const RECOUNT: Duration = Duration::from_secs(2);
-/// Output that is on its way to one caller at most.
+/// The longest report in one frame, with what stands around it there: for callers that know no pieces.
+const WHOLE_MAX: usize = frame::FRAME_MAX - (1 << 10);
+/// Bytes of an output or a report that are on their way to one caller at most.
 const WINDOW: u64 = 4 << 20;
 
 /// What all threads of one `grid serve` share.
@@ -46,14 +53,15 @@ struct Desk {
     client: ClientFacts,
     /// What this login has for going on over ssh.
     login: Login,
-    /// Who is at the other end.
+    /// Who is at the other end, and what it speaks.
     peer: HomeId,
+    version: u32,
     output: Mutex<Box<dyn Write + Send>>,
     stores: Mutex<Vec<Store>>,
     /// Tickets that are worked at, and those of them that nobody waits for any more.
     open: Mutex<HashSet<Ticket>>,
     dropped: Mutex<HashSet<Ticket>>,
-    /// Bytes of output that were sent and not taken yet, for each ticket.
+    /// Bytes of outputs and reports that were sent and not taken yet, for each ticket.
     on_the_way: Mutex<HashMap<Ticket, u64>>,
     room: Condvar,
     /// How many questions a user may ask now, and since when that is so.
@@ -78,10 +86,10 @@ pub fn serve(
     let failed = |error: std::io::Error| OpsError::Grid(format!("grid serve: {error}"));
     output.write_all(MAGIC).and_then(|()| output.flush()).map_err(failed)?;
     let greeted = greet(home, &mut input);
-    let peer = match greeted {
-        Ok(Some((peer, hello))) => {
+    let (peer, version) = match greeted {
+        Ok(Some((peer, version, hello))) => {
             frame::write(&mut output, &hello).map_err(|error| OpsError::Grid(error.to_string()))?;
-            peer
+            (peer, version)
         }
         Ok(None) => return Ok(()),
         Err(error) => {
@@ -96,6 +104,7 @@ pub fn serve(
         client,
         login,
         peer,
+        version,
         output: Mutex::new(Box::new(output)),
         stores: Mutex::default(),
         open: Mutex::default(),
@@ -109,7 +118,7 @@ pub fn serve(
 }
 
 /// Both sides say who they are and what they speak.
-fn greet(home: &Home, input: &mut impl Read) -> Result<Option<(HomeId, FromServe)>, OpsError> {
+fn greet(home: &Home, input: &mut impl Read) -> Result<Option<(HomeId, u32, FromServe)>, OpsError> {
     let hello = match frame::read_limited(input, FRAME_MAX) {
         Ok(Some(hello)) => hello,
         Ok(None) => return Ok(None),
@@ -132,7 +141,8 @@ fn greet(home: &Home, input: &mut impl Read) -> Result<Option<(HomeId, FromServe
     }
     let row = Store::open(home)?.view().home_row()?;
     let release = env!("CARGO_PKG_VERSION").to_owned();
-    Ok(Some((peer, FromServe::Hello { version: VERSION, home: row.id, incarnation: row.incarnation, release })))
+    let hello = FromServe::Hello { version: VERSION, home: row.id, incarnation: row.incarnation, release };
+    Ok(Some((peer, version, hello)))
 }
 
 impl Desk {
@@ -184,9 +194,10 @@ impl Desk {
 
     /// A thread for each question.
     fn take(self: &Arc<Self>, ticket: Ticket, question: Question) {
+        let unable = tiers::unable(&question);
         if !self.is_in_pace() {
             let words = format!("more than {PACE} questions in a second, for a while: slow down");
-            return self.say(ticket, Answer::Denied(words), true);
+            return self.say(ticket, unable(words), true);
         }
         let busy = {
             let mut open = locked(&self.open);
@@ -194,11 +205,11 @@ impl Desk {
             open.len() >= AT_ONCE || !open.insert(ticket)
         };
         if busy {
-            return self.say(ticket, Answer::Denied(format!("{AT_ONCE} questions are worked at; try again")), true);
+            return self.say(ticket, unable(format!("{AT_ONCE} questions are worked at; try again")), true);
         }
         let desk = Arc::clone(self);
         std::thread::spawn(move || {
-            let answer = desk.work(ticket, question).unwrap_or_else(|error| answer::of_error(&error));
+            let answer = desk.work(ticket, question).unwrap_or_else(|error| answer::of_error(&error, unable));
             let answer = desk.in_pieces(ticket, answer);
             locked(&desk.dropped).remove(&ticket);
             locked(&desk.on_the_way).remove(&ticket);
@@ -254,35 +265,63 @@ impl Desk {
         self.write(&FromServe::Answer { ticket, answer, last });
     }
 
-    /// Says a long report up to its last piece, which it gives back.
+    /// Says a long report up to its last piece, which it gives back, as long as somebody waits for it. A caller that knows no pieces gets it whole.
     fn in_pieces(&self, ticket: Ticket, answer: Answer) -> Answer {
         let Answer::Report(text) = answer else { return answer };
-        if text.len() > REPORT_MAX {
-            return Answer::Denied(format!(
-                "its report of {} bytes: {REPORT_MAX} at most travel between homes",
-                text.len()
-            ));
+        let (most, to) = if self.version < PARTS_SINCE {
+            (WHOLE_MAX, "to an older grid: bring it up to date")
+        } else {
+            (REPORT_MAX, "between homes")
+        };
+        if text.len() > most {
+            return Answer::Denied(format!("its report of {} bytes: {most} at most travel {to}", text.len()));
+        }
+        if self.version < PARTS_SINCE {
+            return Answer::Report(text);
         }
         let mut rest = text.as_str();
         while rest.len() > PIECE_MAX && !self.is_dropped(ticket) {
             let at = (0..=PIECE_MAX).rev().find(|at| rest.is_char_boundary(*at)).unwrap_or(PIECE_MAX);
             let (piece, after) = rest.split_at(at);
-            self.say(ticket, Answer::Part(piece.to_owned()), false);
+            self.pour(ticket, Answer::Part(piece.to_owned()));
             rest = after;
+        }
+        if self.is_dropped(ticket) {
+            // The rest may be longer than a frame, and nobody waits for it.
+            return Answer::Done;
         }
         Answer::Report(rest.to_owned())
     }
 
-    /// A word to the caller; outputs wait until enough of what was sent before was taken, so that a slow reader holds up itself alone.
+    /// A word to the caller; outputs and reports wait until enough of what was sent before was taken, so that a slow reader holds up itself alone.
     fn pour(&self, ticket: Ticket, word: Answer) {
-        if let Answer::Output { bytes, .. } = &word {
+        let bytes = word.in_window();
+        if bytes > 0 {
             let mut ways = locked(&self.on_the_way);
             while ways.get(&ticket).is_some_and(|sent| *sent >= WINDOW) && !self.is_dropped(ticket) {
                 ways = self.room.wait_timeout(ways, Duration::from_secs(1)).unwrap_or_else(PoisonError::into_inner).0;
             }
-            *ways.entry(ticket).or_default() += bytes.len() as u64;
+            *ways.entry(ticket).or_default() += bytes;
         }
         self.say(ticket, word, false);
+    }
+
+    /// Does what takes a while; the caller hears at once, and again and again, that it is worked at.
+    fn at_work<T>(&self, ticket: Ticket, work: impl FnOnce() -> T) -> T {
+        let (done, ended) = mpsc::channel::<()>();
+        std::thread::scope(move |scope| {
+            // It goes when the work has ended, in whatever way.
+            let _done = done;
+            scope.spawn(move || {
+                loop {
+                    self.say(ticket, Answer::Working, false);
+                    if ended.recv_timeout(WORKING_EVERY) != Err(RecvTimeoutError::Timeout) {
+                        break;
+                    }
+                }
+            });
+            work()
+        })
     }
 
     fn write(&self, message: &FromServe) {

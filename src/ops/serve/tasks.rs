@@ -140,7 +140,7 @@ fn here(desk: &Desk, grid: &mut Grid, ticket: Ticket, what: Chosen, verb: Verb) 
         Verb::Fetched { .. } => files::list(grid, what),
         Verb::Fetch { index, offset } => files::give(desk, grid, ticket, what, index, offset),
         Verb::Show { .. } => report(show::show(grid, &[what])?.pop()),
-        Verb::Explain { .. } => report(Some(explain::explain(grid, what)?)),
+        Verb::Explain { .. } => desk.at_work(ticket, || report(Some(explain::explain(grid, what)?))),
         Verb::Cancel { grace_ms, .. } => report(cancel::cancel(grid, &[what], Duration::from_millis(grace_ms))?.pop()),
         Verb::Hold { .. } => report(hold::hold(grid, &[what])?.pop()),
         Verb::Release { .. } => report(release::release(grid, &[what])?.pop()),

@@ -1,8 +1,10 @@
 //! Whatever comes in through `grid serve`: refused in clear words, no crash, no change.
 
+use super::way::{many_servers, never};
 use super::world::request;
 use crate::support::caller::{Caller, stranger};
 use crate::support::{Grid, process};
+use grid::distributor::dry;
 use grid::model::attribute::Value;
 use grid::model::command::Command;
 use grid::model::distributor::Load;
@@ -228,6 +230,106 @@ fn users_are_who_their_key_says_and_run_only_where_the_owner_lets_them() {
     assert!(read.out.starts_with(b"SQLite format 3"), "README says so: {read:?}");
     alice.leaves();
     front.leaves();
+}
+
+/// Passed over in these words, by whoever searches: no refusal of this task or its user.
+fn is_passed_over(answer: &Answer, why: &str) -> bool {
+    match answer {
+        Answer::No { why: said } => said.contains(why),
+        Answer::Refused(refused) => !refused.answered && !refused.denied && refused.summary.contains(why),
+        Answer::Report(found) => {
+            let found: dry::Found = serde_json::from_str(found).unwrap();
+            found.refused.is_some_and(|refused| !refused.answered && !refused.denied && refused.summary.contains(why))
+        }
+        _ => false,
+    }
+}
+
+#[test]
+fn who_cant_look_at_a_task_now_is_passed_over_and_refuses_nobody() {
+    let grid = Grid::new();
+    grid.grid(["user", "add", "alice"]).ok();
+    let task = || envelope(None, seal::seal(&request()).unwrap().0);
+    let searches = || [offer(task()), Question::Place(task()), Question::Look(task())];
+    let mut alice = greeted(&grid, &["--as", "alice"], stranger());
+    let mut owner = greeted(&grid, &[], stranger());
+    // More questions than she may ask in a second.
+    let tell = |caller: &mut Caller, ticket, question| {
+        frame::write(&mut caller.say, &ToServe::Ask { ticket, question }).unwrap();
+    };
+    for ticket in 1..=300 {
+        tell(&mut alice, ticket, Question::States { owner: stranger(), user: None, uuids: Vec::new() });
+    }
+    for (ticket, question) in (301..).zip((0..10).flat_map(|_| searches())) {
+        tell(&mut alice, ticket, question);
+    }
+    let mut passed_over = 0;
+    let mut left = 330;
+    while left > 0 {
+        let Some(FromServe::Answer { ticket, answer, last }) = alice.hear() else { panic!() };
+        left -= u32::from(last);
+        let told = format!("{answer:?}");
+        if ticket > 300 && (told.contains("slow down") || told.contains("try again")) {
+            assert!(
+                is_passed_over(&answer, if told.contains("slow down") { "slow down" } else { "try again" }),
+                "{told}"
+            );
+            passed_over += 1;
+        }
+    }
+    assert!(passed_over > 3, "{passed_over}");
+    alice.leaves();
+    // A distributor that is not there, to the offer as to the commit.
+    let at = Some("none".parse().unwrap());
+    let unknown = Question::Offer { at, envelope: task(), called: None, why: false };
+    let mut other = greeted(&grid, &[], stranger());
+    assert!(is_passed_over(&other.ask(unknown), "no second-tier distributor none"));
+    other.leaves();
+    // A database that can't be read.
+    let database = grid.home().join("grid.db");
+    std::fs::rename(&database, grid.home().join("whole")).unwrap();
+    std::fs::write(&database, "no database ".repeat(1_000)).unwrap();
+    for question in searches() {
+        let said = owner.ask(question);
+        assert!(is_passed_over(&said, "database"), "{said:?}");
+    }
+    let about = Question::States { owner: stranger(), user: None, uuids: Vec::new() };
+    assert!(matches!(owner.ask(about), Answer::Denied(why) if why.contains("database")));
+    owner.leaves();
+    std::fs::rename(grid.home().join("whole"), &database).unwrap();
+}
+
+#[test]
+fn a_long_report_goes_in_pieces_to_those_who_know_them_and_whole_to_others() {
+    let grid = Grid::new();
+    many_servers(&grid, 300);
+    let id = grid.submit(["--hold-unmatched", "-C", &never(), "--", "true"]);
+    let uuid = TaskUuid(grid.show(&id)["uuid"].as_str().unwrap().parse().unwrap());
+    let owner = HomeId(grid.sql("select id from home")[0]["id"].as_str().unwrap().parse().unwrap());
+    for (version, in_pieces) in [(2, false), (VERSION, true)] {
+        let mut caller = Caller::greeted_in(version, &mut grid.typed(["serve"]), stranger());
+        let question = Question::Task { owner, user: None, uuid, verb: Verb::Explain { index: None } };
+        frame::write(&mut caller.say, &ToServe::Ask { ticket: 9, question }).unwrap();
+        let (mut text, mut parts) = (String::new(), 0);
+        loop {
+            match caller.hear() {
+                Some(FromServe::Answer { answer: Answer::Part(part), .. }) => {
+                    parts += 1;
+                    text += &part;
+                }
+                Some(FromServe::Answer { answer: Answer::Report(last), last: true, .. }) => {
+                    text += &last;
+                    break;
+                }
+                Some(FromServe::Answer { answer: Answer::Working, .. }) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(parts > 0, in_pieces, "version {version}");
+        let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(told["servers"].as_array().unwrap().len(), 301, "version {version}");
+        caller.leaves();
+    }
 }
 
 #[test]

@@ -1,7 +1,18 @@
 //! Homes that do not answer: told as unreachable, never as ended; asked again; given up only by hand.
 
+use super::hostile::envelope;
 use super::way::three;
+use super::world::{World, found, guest, know, request};
+use crate::support::caller::stranger;
 use crate::support::{Grid, process};
+use grid::distributor::peers::{PeerError, Peers};
+use grid::distributor::place::{Order, Outcome, place};
+use grid::distributor::settle::{Settled, settle};
+use grid::model::distributor::Tier;
+use grid::model::endpoint::Endpoint;
+use grid::protocol::distributor::{Answer, Question};
+use grid::protocol::seal;
+use grid::store::{Durability, Store, StoreError};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use std::io::{BufRead, BufReader};
@@ -238,4 +249,60 @@ fn a_dispatcher_that_is_stopped_is_named_and_holds_nobody_up() {
     let id = grid.submit(["--", "true"]);
     kill_process(process, Signal::CONT).unwrap();
     grid.grid(["wait", &id]).ok();
+
+/// Two first tiers: one that redirected and fell silent, and another one that knows the same second tier.
+struct Fronts {
+    redirected: Endpoint,
+    /// What each says when it is asked where the task is.
+    say: [Result<&'static str, &'static str>; 2],
+}
+
+impl Peers for Fronts {
+    fn ask(
+        &mut self,
+        endpoint: &Endpoint,
+        question: &Question,
+        each: &mut dyn FnMut(Answer) -> bool,
+    ) -> Result<Answer, PeerError> {
+        if let Question::Place(_) = question {
+            each(Answer::Redirect { members: vec![stranger()] });
+            return Err(PeerError::Cut("it went away".to_owned()));
+        }
+        let words = self.say[usize::from(*endpoint != self.redirected)];
+        words.map(|said| Answer::Denied(said.to_owned())).map_err(|why| PeerError::Unreached(why.to_owned()))
+    }
+}
+
+#[test]
+fn of_a_task_that_was_left_open_the_first_real_word_is_told_and_whose_it_is() {
+    let (_world, dir) = World::new();
+    let homes = ["client", "a", "b"].map(|name| dir.join(name));
+    let [mut client, a, b] = homes.map(|home| found(&home, 1));
+    know(&mut client, "front-a", Tier::First, &a);
+    know(&mut client, "front-b", Tier::First, &b);
+    let own = client.view().distributors(Tier::First).unwrap()[0].id;
+    client
+        .write(Durability::Normal, |tx| tx.set_distributor_drained(own, Some("")))
+        .map_err(|e: StoreError| e)
+        .unwrap();
+    let of = |home: &Store| Endpoint::Path(home.home().dir().to_owned());
+    let (request, guest) = (request(), guest());
+    for (say, told) in [
+        ([Err("it is down"), Err("nobody is there")], format!("no answer from {} since", of(&a))),
+        (
+            [Ok("not for you"), Err("nobody is there")],
+            format!("{} does not say whether it holds it: not for you", of(&a)),
+        ),
+        ([Err("it is down"), Ok("not for you")], format!("{} does not say whether it holds it: not for you", of(&b))),
+    ] {
+        let mut fronts = Fronts { redirected: of(&a), say };
+        let envelope = envelope(None, seal::seal(&request).unwrap().0);
+        let placed = place(&mut client, &mut fronts, &mut Order::new(envelope, &request, &guest)).unwrap();
+        let Outcome::Open { task, .. } = placed else { panic!("{placed:?}") };
+        let away = client.view().away(task).unwrap().unwrap();
+        assert_eq!(settle(&mut client, &mut fronts, &away, &guest).unwrap(), Settled::Open);
+        let reason = client.view().task(task).unwrap().unwrap().reason.unwrap();
+        assert!(reason.starts_with(&told), "{reason}");
+        assert!(!reason.contains("nobody is there"), "the other one's words: {reason}");
+    }
 }

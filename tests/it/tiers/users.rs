@@ -2,15 +2,22 @@
 
 use super::hostile::{envelope, greeted};
 use super::way::three;
-use super::world::request;
+use super::world::{Wire, World, found, guest, request};
 use crate::support::Grid;
 use crate::support::caller::{Caller, stranger};
+use grid::distributor::desk::Guest;
+use grid::distributor::dry;
+use grid::distributor::place::{Order, Outcome, place};
 use grid::model::command::Command;
+use grid::model::distributor::Tier;
 use grid::model::files::{Digest, Sent, Workplace};
 use grid::model::task::Request;
+use grid::model::time::Timestamp;
 use grid::protocol::distributor::{Answer, How, Question, ServerOrder, Way};
 use grid::protocol::seal;
+use grid::store::{Durability, Store, StoreError};
 use serde_json::json;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 
 /// A home with a user alice who may run tasks there.
@@ -200,4 +207,89 @@ fn a_home_that_refuses_is_told_by_name_and_is_not_silent() {
         other.grid(line).expect(1).says(&["refuses this", "front-b: refuses: user bob is unknown here"]);
     }
     other.grid(["distributor", "list"]).shows(&["front-b", "UP"]);
+}
+
+#[test]
+fn who_may_be_back_in_a_minute_is_not_outweighed_by_a_refusal() {
+    let (client, front, lab) = (Grid::new(), Grid::new(), Grid::new());
+    let_in(&front, &lab, "alice");
+    front.grid(["distributor", "add", "lab-a", "--tier", "2", "--endpoint", "ssh:lab"]).ok();
+    front.grid(["distributor", "add", "lab-b", "--tier", "2", "--endpoint", "/nowhere/at-all"]).ok();
+    front.grid(["distributor", "drain", "tier2"]).ok();
+    client.grid(["distributor", "add", "front-a", "--tier", "1", "--endpoint", front.home().to_str().unwrap()]).ok();
+    client.grid(["distributor", "remove", "tier1"]).ok();
+    let told = |at: &Grid, code: i32, words: &[&str]| {
+        for line in [&["submit", "--", "true"][..], &["submit", "-n", "--", "true"]] {
+            at.grid(line).expect(code).says(words);
+        }
+    };
+    // Asked in vain just now, or passed over for that.
+    for home in [&client, &front, &client] {
+        let words = ["refuse this, the others gave no answer", "lab-a: refuses: user alice is unknown here", "lab-b: "];
+        told(home, 75, &words);
+    }
+    // One that its owner took out of use is not waited for.
+    front.grid(["distributor", "drain", "lab-b"]).ok();
+    told(&client, 1, &["lab-a: refuses: ", "lab-b: drained"]);
+    // In the first tier as in the second.
+    let other = Grid::new();
+    let_in(&other, &front, "bob");
+    other.grid(["distributor", "add", "front-0", "--tier", "1", "--endpoint", "/nowhere/at-all"]).ok();
+    other.grid(["distributor", "add", "front-b", "--tier", "1", "--endpoint", "ssh:front"]).ok();
+    other.grid(["distributor", "remove", "tier1"]).ok();
+    told(&other, 75, &["some distributors refuse this", "front-b: refuses: user bob is unknown here", "front-0: "]);
+    other.grid(["distributor", "drain", "front-0"]).ok();
+    told(&other, 1, &["front-b: refuses: user bob is unknown here", "front-0: drained"]);
+}
+
+#[test]
+fn who_has_nobody_else_to_ask_is_refused_in_its_own_homes_words() {
+    let (world, dir) = World::new();
+    let mut store = found(&dir, 1);
+    let nobody = Guest { user: "nobody".parse().unwrap(), ..guest() };
+    let searched = |store: &mut Store| {
+        let (task, mut peers) = (request(), Wire::of_client(&world));
+        let envelope = || envelope(None, seal::seal(&task).unwrap().0);
+        let placed = place(store, &mut peers, &mut Order::new(envelope(), &task, &nobody)).unwrap();
+        let looked = dry::search(store, &mut peers, &mut envelope(), &task, &nobody).unwrap();
+        let Outcome::Refused(refused) = placed else { panic!("{placed:?}") };
+        assert_eq!(Some(&refused), looked.refused.as_ref());
+        assert!(refused.denied, "{refused:?}");
+        refused
+    };
+    let refused = searched(&mut store);
+    assert_eq!(
+        (&*refused.summary, refused.reasons.len()),
+        ("user nobody is unknown here: its owner has to run `grid user add nobody`", 0)
+    );
+    // Where others are asked, it is told who refused.
+    store
+        .write(Durability::Normal, |tx| {
+            tx.add_distributor(&"lab".parse().unwrap(), Tier::Second, Timestamp::now()).map(drop)
+        })
+        .map_err(|error: StoreError| error)
+        .unwrap();
+    let refused = searched(&mut store);
+    assert!(refused.summary.contains("refuses this"), "{refused:?}");
+    assert!(refused.reasons.iter().any(|why| why.starts_with("lab: refuses: user nobody")), "{refused:?}");
+}
+
+#[test]
+fn a_home_that_does_not_tell_how_a_task_stands_is_not_said_to_be_silent() {
+    let (client, lab) = (home(), home());
+    let_in(&client, &lab, "alice");
+    client.grid(["distributor", "add", "front-a", "--tier", "1", "--endpoint", "ssh:lab"]).ok();
+    client.grid(["distributor", "remove", "tier1"]).ok();
+    let id = client.submit(["-H", "--", "true"]);
+    // Its key is another user's now.
+    client.grid(["dispatcher", "stop"]).expect(0);
+    let_in(&client, &lab, "bob");
+    let mut waits = client.beside(["wait", &id]);
+    let said = BufReader::new(waits.stderr.take().unwrap()).lines().next().unwrap().unwrap();
+    assert!(said.contains("does not tell how it stands") && said.contains("bob is unknown here"), "{said}");
+    assert!(!said.contains("does not answer"), "{said}");
+    waits.kill().unwrap();
+    waits.wait().unwrap();
+    client.grid(["cancel", "--forget", &id]).expect(0);
+    lab.grid(["cancel", "--everyone", "all"]).ok();
 }

@@ -1,6 +1,10 @@
 //! A submit from one home through a first tier in a second one to a third, over path endpoints, with everything that follows it.
 
 use crate::support::Grid;
+use crate::support::caller::{Caller, stranger};
+use grid::model::id::{HomeId, TaskUuid};
+use grid::protocol::distributor::{Answer, FromServe, Question, ToServe, Verb};
+use grid::protocol::frame;
 use serde_json::json;
 
 /// Client, first tier, second tier: three homes.
@@ -136,37 +140,98 @@ fn what_a_lab_reports_is_listed_with_its_age_and_apart_from_what_is_declared() {
     assert_eq!(cell("tier2", "READ", "DECLARED"), "", "{listed}");
 }
 
+/// Gives a home so many servers more: s1, s2, ..
+pub fn many_servers(home: &Grid, count: u32) {
+    let database = rusqlite::Connection::open(home.home().join("grid.db")).unwrap();
+    let many = format!(
+        "CREATE TEMP TABLE n AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) SELECT i FROM n;
+         INSERT INTO host (machine, boot_id, hostname, os, arch, kernel, cpus, power, load1, idle_cpus, mem_total, mem_available, disk_free, read_at)
+            SELECT 'm' || i, boot_id, 'm' || i, os, arch, kernel, cpus, power, 0, cpus, mem_total, mem_available, disk_free, read_at FROM n, host;
+         INSERT INTO server (name, distributor_id, engine, address, host_id, health, contacted_at, slots, declared_at)
+            SELECT 's' || i, s.distributor_id, 'ssh', 'm' || i || '.invalid', h.id, 'UP', s.contacted_at, 1, s.declared_at
+            FROM n JOIN host h ON h.machine = 'm' || i, server s WHERE s.name = 'local';"
+    );
+    database.execute_batch(&many).unwrap();
+}
+
+/// A requirement that no server meets, and that each verdict gives in full.
+pub fn never() -> String {
+    format!("server.os == '{}'", "z".repeat(1_900))
+}
+
+#[test]
+fn a_dry_run_that_tells_of_some_servers_tells_of_those_that_fit() {
+    let grid = Grid::new();
+    // More than the bytes of one answer, not more than its verdicts.
+    many_servers(&grid, 900);
+    let few = format!("server.name in ['s98', 's99'] || {}", never());
+    let told = grid.grid(["submit", "-n", "--json", "-C", &few, "--", "true"]).json();
+    let verdicts = told["servers"].as_array().unwrap();
+    let fit: Vec<_> = verdicts.iter().filter(|v| v["qualifies"] == true).map(|v| &v["server"]).collect();
+    assert_eq!(fit, ["s98", "s99"]);
+    let left_out = told["left_out"].as_u64().unwrap();
+    assert!(left_out > 100 && verdicts.len() as u64 + left_out == 901, "{left_out}");
+}
+
 #[test]
 fn an_explanation_with_ten_thousand_servers_comes_through_both_tiers() {
     let (client, front, lab) = three();
-    for home in [&client, &front, &lab] {
-        home.grid(["config", "set", "peer_timeout", "60s"]).ok();
-        home.grid(["dispatcher", "stop"]);
-    }
     front.grid(["distributor", "drain", "tier2"]).ok();
-    let database = rusqlite::Connection::open(lab.home().join("grid.db")).unwrap();
-    database
-        .execute_batch(
-            "CREATE TEMP TABLE n AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000) SELECT i FROM n;
-             INSERT INTO host (machine, boot_id, hostname, os, arch, kernel, cpus, power, load1, idle_cpus, mem_total, mem_available, disk_free, read_at)
-                SELECT 'm' || i, boot_id, 'm' || i, os, arch, kernel, cpus, power, 0, cpus, mem_total, mem_available, disk_free, read_at FROM n, host;
-             INSERT INTO server (name, distributor_id, engine, address, host_id, health, contacted_at, slots, declared_at)
-                SELECT 's' || i, s.distributor_id, 'ssh', 'm' || i || '.invalid', h.id, 'UP', s.contacted_at, 1, s.declared_at
-                FROM n JOIN host h ON h.machine = 'm' || i, server s WHERE s.name = 'local';",
-        )
-        .unwrap();
-    drop(database);
-    // Each verdict gives the whole expression: more than the longest frame.
-    let never = format!("server.os == '{}'", "z".repeat(1_900));
+    many_servers(&lab, 10_000);
+    // More than the longest frame.
+    let never = never();
     let id = client.submit(["--hold-unmatched", "-C", &never, "--", "true"]);
     let told = client.explain(&id);
     assert_eq!(told["servers"].as_array().unwrap().len(), 10_001);
-    assert!(told.to_string().len() > grid::protocol::frame::FRAME_MAX);
+    assert!(told.to_string().len() > frame::FRAME_MAX);
     // A dry run gets as many as one answer holds, and says how many it does not.
     let dry = ["submit", "-n", "--hold-unmatched", "-C", &never];
     let told = client.grid(dry.into_iter().chain(["--json", "--", "true"])).json();
     let (listed, left_out) = (told["servers"].as_array().unwrap().len(), told["left_out"].as_u64().unwrap());
     assert!(listed > 100 && listed as u64 + left_out == 10_001, "{listed} {left_out}");
     client.grid(dry.into_iter().chain(["--", "true"])).shows(&[&format!("and {left_out} more servers")]);
+    a_report_waits_for_its_reader(&lab);
     client.grid(["cancel", &id]).ok();
+}
+
+/// Of a long report no more is on its way than a caller's window holds; the rest comes as it is taken.
+fn a_report_waits_for_its_reader(lab: &Grid) {
+    let owner = HomeId(lab.sql("select id from home")[0]["id"].as_str().unwrap().parse().unwrap());
+    let uuid = TaskUuid(lab.show("1")["uuid"].as_str().unwrap().parse().unwrap());
+    let mut caller = Caller::greeted(&mut lab.typed(["serve"]), stranger());
+    let say = |message: ToServe, caller: &mut Caller| frame::write(&mut caller.say, &message).unwrap();
+    let explain = Question::Task { owner, user: None, uuid, verb: Verb::Explain { index: None } };
+    // One that knows no pieces is told why it gets nothing, and goes on.
+    let mut old = Caller::greeted_in(2, &mut lab.typed(["serve"]), stranger());
+    old.denied(explain.clone(), &["to an older grid"]);
+    let states = Question::States { owner, user: None, uuids: Vec::new() };
+    assert_eq!(old.ask(states.clone()), Answer::States(Vec::new()));
+    old.leaves();
+    say(ToServe::Ask { ticket: 1, question: explain }, &mut caller);
+    let (mut got, mut taken, mut reads_on, mut working) = (0, 0, false, false);
+    while let Some(FromServe::Answer { ticket, answer, last }) = caller.hear() {
+        match answer {
+            Answer::Part(part) => {
+                got += part.len() as u64;
+                if got == 4 << 20 {
+                    // Whatever is asked meanwhile is answered before the next piece.
+                    say(ToServe::Ask { ticket: 2, question: states.clone() }, &mut caller);
+                }
+            }
+            Answer::States(_) => {
+                assert_eq!((ticket, got), (2, 4 << 20));
+                reads_on = true;
+            }
+            Answer::Working => working |= got == 0,
+            _ if last => break,
+            other => panic!("{other:?}"),
+        }
+        if reads_on && got > taken {
+            say(ToServe::Taken { ticket: 1, bytes: got - taken }, &mut caller);
+            taken = got;
+        }
+    }
+    assert!(taken > 16 << 20, "{taken}");
+    assert!(working, "nothing was said while it was made");
+    caller.leaves();
 }
