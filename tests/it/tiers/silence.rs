@@ -249,6 +249,7 @@ fn a_dispatcher_that_is_stopped_is_named_and_holds_nobody_up() {
     let id = grid.submit(["--", "true"]);
     kill_process(process, Signal::CONT).unwrap();
     grid.grid(["wait", &id]).ok();
+}
 
 /// Two first tiers: one that redirected and fell silent, and another one that knows the same second tier.
 struct Fronts {
