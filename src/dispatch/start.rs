@@ -4,9 +4,10 @@ use crate::model::ssh::Login;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher, VERSION};
 use crate::protocol::frame::{self, FrameError};
 use crate::store::{Home, Store};
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
-use rustix::net::sockopt::socket_peercred;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Write};
@@ -148,7 +149,8 @@ fn hear(stream: &UnixStream) -> Result<(), StartError> {
             Err(rustix::io::Errno::INTR) => continue,
             Err(error) => return Err(io::Error::from(error).into()),
         }
-        let pid = socket_peercred(stream).map_err(io::Error::from)?.pid.as_raw_nonzero().get();
+        // 0 where it lives in another namespace.
+        let pid = getsockopt(stream, PeerCredentials).map_err(io::Error::from)?.pid();
         if is_stopped(pid) {
             return Err(StartError::Silent { pid, how: "is stopped" });
         }
