@@ -303,6 +303,22 @@ pub(super) fn is_lock_of(home: &Home, lock: &File) -> bool {
     }
 }
 
+/// Returns once this dispatcher holds the lock no more. Whoever waits for a task may have started another one meanwhile.
+pub fn wait_until_left(home: &Home, pid: i32) -> Result<(), StartError> {
+    let lock = lock_file(home)?;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        if Connection::open(home)?.is_some_and(|other| other.pid != pid) {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// Returns once no dispatcher holds the lock.
 pub fn wait_until_gone(home: &Home) -> io::Result<()> {
     lock_file(home)?.lock()

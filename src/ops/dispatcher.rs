@@ -63,7 +63,7 @@ pub fn stop(grid: &mut Grid) -> Result<bool, OpsError> {
     let Some(mut connection) = Connection::open(grid.store.home()).map_err(failed)? else { return Ok(false) };
     connection.send(&ToDispatcher::Leave).map_err(failed)?;
     while connection.receive().map_err(failed)?.is_some() {}
-    start::wait_until_gone(grid.store.home()).map_err(|e| OpsError::Grid(e.to_string()))?;
+    start::wait_until_left(grid.store.home(), connection.pid).map_err(failed)?;
     Ok(true)
 }
 

@@ -215,11 +215,19 @@ fn who_interrupts_a_run_waits_for_no_silent_home_and_it_never_runs() {
     let (client, front, lab) = three();
     front.grid(["distributor", "drain", "tier2"]).ok();
     lab.grid(["server", "drain", "local"]).ok();
-    let ran = lab.file("ran");
+    let ran = client.file("ran");
     let mut run = client.beside(["run", "--", "touch", ran.to_str().unwrap()]);
     process::until("it lies in the lab", || lab.tasks() == 1);
     process::until("and that is known", || client.sql("select home from away_view")[0]["home"].is_string());
-    let away = Away::take(&lab, &[&lab]);
+    // It goes with all that works for it: whoever has its database open would still answer.
+    std::fs::rename(lab.home(), lab.home().with_extension("away")).unwrap();
+    process::until("nobody works for it", || {
+        let all: Vec<Pid> = lab.processes().into_iter().filter_map(Pid::from_raw).collect();
+        all.iter().for_each(|pid| {
+            let _ = kill_process(*pid, Signal::KILL);
+        });
+        all.is_empty()
+    });
     kill_process(Pid::from_child(&run), Signal::INT).unwrap();
     process::wait_for(&mut run, process::HANG).expect("it ends");
     let done = process::finish(run, "grid run".to_owned()).expect(130);
@@ -228,7 +236,7 @@ fn who_interrupts_a_run_waits_for_no_silent_home_and_it_never_runs() {
     let database = rusqlite::Connection::open(lab.home().with_extension("away").join("grid.db")).unwrap();
     database.execute("UPDATE server SET drained = NULL", []).unwrap();
     drop(database);
-    away.give_back();
+    std::fs::rename(lab.home().with_extension("away"), lab.home()).unwrap();
     // The cancel is told before anything else.
     client.grid(["logs", "-f", "1"]);
     assert_eq!((client.state("1").as_str(), lab.state("1").as_str()), ("CANCELLED", "CANCELLED"));
@@ -306,4 +314,19 @@ fn of_a_task_that_was_left_open_the_first_real_word_is_told_and_whose_it_is() {
         assert!(reason.starts_with(&told), "{reason}");
         assert!(!reason.contains("nobody is there"), "the other one's words: {reason}");
     }
+}
+
+#[test]
+fn a_dispatcher_is_stopped_also_while_somebody_waits_who_starts_another() {
+    let grid = Grid::new();
+    grid.fifo("go");
+    let id = grid.submit(["--", "sh", "-c", "read x < go"]);
+    grid.until_state(&id, "RUNNING");
+    let waits = grid.beside(["wait", &id]);
+    for _ in 0..10 {
+        grid.grid(["dispatcher", "start"]).ok();
+        grid.grid(["dispatcher", "stop"]).ok();
+    }
+    grid.sh("echo > go").ok();
+    process::finish(waits, "grid wait".to_owned()).expect(0);
 }
