@@ -214,7 +214,10 @@ impl Dispatcher {
                 self.barred.values_mut().for_each(|barred| barred.retain(|(server, _)| *server != id));
             }
             self.fleets.set(server, placement);
-            self.queue.free(distributor, id);
+            // Where no task has room, whatever else changed, nobody needs to be asked.
+            if self.fleets.get(distributor).is_some_and(|fleet| fleet.has_slot(id)) {
+                self.queue.free(distributor, id);
+            }
         }
         if view.count_servers()? < self.fleets.servers().count() {
             let ids = view.server_ids()?;
