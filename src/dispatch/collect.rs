@@ -335,7 +335,7 @@ impl Dispatcher {
         };
         let mut demand = class.demand;
         for (id, _) in barred {
-            if let Some(server) = tx.server_name(*id)? {
+            if let Some(server) = self.fleets.server(*id).map(|server| server.name.clone()) {
                 demand.exclude.push(Target { distributor: None, server, elsewhere: false });
             }
         }

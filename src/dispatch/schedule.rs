@@ -298,7 +298,8 @@ fn choose(
     let without = |servers: &[ServerId]| -> Result<Option<Query>, StoreError> {
         let mut demand = compiled.demand.clone();
         for id in servers {
-            if let Some(server) = tx.server_name(*id)? {
+            // One that was removed is no more, and another one may have its name.
+            if let Some(server) = d.fleets.server(*id).map(|server| server.name.clone()) {
                 demand.exclude.push(Target { distributor: None, server, elsewhere: false });
             }
         }

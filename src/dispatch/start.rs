@@ -43,10 +43,12 @@ pub enum StartError {
     )]
     Version(u32, i32),
     #[error(
-        "the dispatcher (process {pid}) {how}: `kill -CONT {pid}` lets a stopped one go on, `kill -9 {pid}` ends it; tasks go on, \
-         and the next command starts another"
+        "the dispatcher (process {0}) is stopped: `kill -CONT {0}` lets it go on, `kill -9 {0}` ends it; tasks go on, and the next \
+         command starts another"
     )]
-    Silent { pid: i32, how: &'static str },
+    Stopped(i32),
+    #[error("the dispatcher has not answered for a minute; `run/dispatcher.log` in the home may say why")]
+    Silent,
     #[error(transparent)]
     Frame(#[from] FrameError),
     #[error(transparent)]
@@ -149,13 +151,13 @@ fn hear(stream: &UnixStream) -> Result<(), StartError> {
             Err(rustix::io::Errno::INTR) => continue,
             Err(error) => return Err(io::Error::from(error).into()),
         }
-        // 0 where it lives in another namespace.
+        // 0 where it lives in another namespace: that is no process here.
         let pid = getsockopt(stream, PeerCredentials).map_err(io::Error::from)?.pid();
         if is_stopped(pid) {
-            return Err(StartError::Silent { pid, how: "is stopped" });
+            return Err(StartError::Stopped(pid));
         }
         if begun.elapsed() > PATIENCE {
-            return Err(StartError::Silent { pid, how: "has not answered for a minute" });
+            return Err(StartError::Silent);
         }
     }
 }
