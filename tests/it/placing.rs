@@ -77,3 +77,19 @@ fn what_was_said_of_a_class_before_is_not_said_of_its_next_array() {
     assert!(second["reason"].is_null(), "{second}");
     grid.grid(["wait", "2"]).ok();
 }
+
+#[test]
+fn a_server_that_has_the_name_of_a_removed_one_is_tried_anew() {
+    let grid = Grid::new();
+    grid.grid(["server", "drain", "local"]).ok();
+    grid.grid(["server", "add", "a", "--local"]).ok();
+    let dir = grid.file("later");
+    let id = grid.submit(["--cwd", dir.to_str().unwrap(), "--", "pwd"]);
+    process::until("it was refused there", || grid.explain(&id)["steps"].to_string().contains("later"));
+    assert_eq!(grid.state(&id), "PENDING", "it may run on local, which is drained");
+    std::fs::create_dir(&dir).unwrap();
+    grid.grid(["server", "remove", "a"]).ok();
+    grid.grid(["server", "add", "a", "--local"]).ok();
+    grid.grid(["wait", &id]).ok();
+    assert_eq!(grid.show(&id)["server"], "a");
+}
