@@ -117,12 +117,14 @@ pub fn queries() -> impl Strategy<Value = Query> {
         Some("!(server.load1 > 1.0 && server.rack == 6)"),
         Some("!has(server.rack) && server.mem_available > 1000"),
     ];
-    let prefers = [None, Some("server.rack"), Some("-server.load1"), Some("server.rack == 8"), Some("0.0 / 0.0")];
+    let prefers = ["server.rack", "-server.load1", "server.rack == 8", "0.0 / 0.0"];
+    let preference = proptest::option::weighted(0.4, proptest::sample::select(prefers.to_vec()));
     (
         (1..4u32, proptest::option::of(1..5u64)),
         proptest::sample::subsequence(vec!["blender", "ffmpeg"], 0..2),
         proptest::sample::select(constraints.to_vec()),
-        (proptest::sample::select(prefers.to_vec()), proptest::sample::select(prefers.to_vec())),
+        // Half of them have none, for then the servers' own order decides.
+        (preference.clone(), prop_oneof![4 => Just(None), 1 => preference]),
         (proptest::option::weighted(0.1, Just("n3")), proptest::option::weighted(0.2, Just("n0"))),
         proptest::option::weighted(0.2, proptest::sample::select(constraints[1..].to_vec())),
         proptest::bool::weighted(0.1),
