@@ -1,6 +1,7 @@
 //! `grid run` after its submit, and `grid logs` of what has not ended: outputs as they come, wherever the task runs.
 
 use super::follow_elsewhere::follow_elsewhere;
+use super::interrupts::Interrupts;
 use super::selecting::Chosen;
 use super::wait::settle;
 use super::{Grid, OpsError, cancel, elsewhere, logs, member_state, shell_code};
@@ -12,9 +13,7 @@ use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::members::Outputs;
 use crate::store::tasks::Shape;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::io::Read;
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 /// What there is to tell while a task is followed.
@@ -45,8 +44,8 @@ pub struct Ending {
 const BOTH: [Stream; 2] = [Stream::Out, Stream::Err];
 
 /// Follows a task, or one member, until it has ended. `run`: the first Ctrl-C cancels, the second leaves.
-pub fn run(grid: &mut Grid, what: Chosen, sink: &mut Sink<'_>) -> Result<Ending, OpsError> {
-    let mut interrupts = Interrupts::listen()?;
+pub fn run(grid: &mut Grid, what: Chosen, mut interrupts: Interrupts, sink: &mut Sink<'_>) -> Result<Ending, OpsError> {
+    interrupts.submitted();
     follow_all(grid, what, &BOTH, sink, Some(&mut interrupts))
 }
 
@@ -288,7 +287,7 @@ fn wait_for(open: &Connection, interrupts: Option<&Interrupts>, limit: Duration)
         Timespec { tv_sec: i64::try_from(limit.as_secs()).unwrap_or(1), tv_nsec: i64::from(limit.subsec_nanos()) };
     let mut fds = vec![PollFd::from_borrowed_fd(open.stream().as_fd(), PollFlags::IN)];
     if let Some(interrupts) = interrupts {
-        fds.push(PollFd::from_borrowed_fd(interrupts.pipe.as_fd(), PollFlags::IN));
+        fds.push(PollFd::from_borrowed_fd(interrupts.fd(), PollFlags::IN));
     }
     match poll(&mut fds, Some(&timeout)) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -302,43 +301,4 @@ fn wait_for(open: &Connection, interrupts: Option<&Interrupts>, limit: Duration)
     } else {
         Woken::Time
     })
-}
-
-/// Waits a while for a signal.
-pub(super) fn interrupted(interrupts: &Interrupts, limit: Duration) -> Result<bool, OpsError> {
-    let timeout =
-        Timespec { tv_sec: i64::try_from(limit.as_secs()).unwrap_or(1), tv_nsec: limit.subsec_nanos().into() };
-    match poll(&mut [PollFd::from_borrowed_fd(interrupts.pipe.as_fd(), PollFlags::IN)], Some(&timeout)) {
-        Ok(ready) => Ok(ready > 0),
-        Err(rustix::io::Errno::INTR) => Ok(false),
-        Err(error) => Err(OpsError::Grid(error.to_string())),
-    }
-}
-
-/// Ctrl-C and TERM as bytes in a pipe.
-pub(super) struct Interrupts {
-    pipe: UnixStream,
-    count: u32,
-}
-
-impl Interrupts {
-    fn listen() -> Result<Self, OpsError> {
-        let failed = |error: std::io::Error| OpsError::Grid(format!("signals can't be caught: {error}"));
-        let (pipe, write) = UnixStream::pair().map_err(failed)?;
-        pipe.set_nonblocking(true).map_err(failed)?;
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            let write = write.try_clone().map_err(failed)?;
-            signal_hook::low_level::pipe::register(signal, write).map_err(failed)?;
-        }
-        Ok(Self { pipe, count: 0 })
-    }
-
-    /// How many came so far.
-    pub(super) fn take(&mut self) -> u32 {
-        let mut bytes = [0; 16];
-        while let Ok(n @ 1..) = self.pipe.read(&mut bytes) {
-            self.count += u32::try_from(n).unwrap_or(1);
-        }
-        self.count
-    }
 }

@@ -1,6 +1,7 @@
 //! Following a task that another home holds: its outputs come over the way that it went.
 
-use super::follow::{Ending, Event, Interrupts, Sink};
+use super::follow::{Ending, Event, Sink};
+use super::interrupts::Interrupts;
 use super::selecting::Chosen;
 use super::{Grid, OpsError, cancel, elsewhere, files_elsewhere, follow, member_state, shell_code};
 use crate::model::attempt::Stream;
@@ -58,7 +59,7 @@ pub fn follow_elsewhere(
             sink(Event::Note(&format!("task {what} waits: {reason}"))).map_err(OpsError::Output)?;
         }
         if let Some(interrupts) = interrupts.as_deref_mut()
-            && follow::interrupted(interrupts, Duration::from_secs(1))?
+            && interrupts.came_within(Duration::from_secs(1))?
         {
             if interrupts.take() > 1 {
                 return Err(OpsError::Grid(format!(

@@ -23,6 +23,7 @@ pub mod hold;
 pub mod home;
 pub mod host_doctor;
 pub mod import;
+pub mod interrupts;
 pub mod inventory;
 pub mod logs;
 pub mod profiles;

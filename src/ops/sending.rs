@@ -8,11 +8,13 @@ use crate::model::command::Text;
 use crate::model::files::{Digest, Fetch, RelPath, Sent, Workplace};
 use crate::model::time::Timestamp;
 use crate::store::{Durability, Home, StoreError};
+use rustix::time::{ClockId, clock_gettime};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What was typed of files.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -64,6 +66,25 @@ pub fn take(grid: &mut Grid, here: &Path, wish: &Wish) -> Result<Taken, OpsError
         .write(Durability::Full, |tx| tx.keep_bundle(&sent, Timestamp::now(), || spooled.place(&home, sent.bundle)))?;
     Ok(Taken { workplace: Workplace::Own(sent), fetch })
 }
+
+/// Waits for the kernel's next tick, a few milliseconds: files are stamped with the time of the last one, and one that is changed as
+/// soon as the submit has returned would look older than it.
+pub fn part_from_later_changes() {
+    let nanos = |clock| {
+        let now = clock_gettime(clock);
+        (now.tv_sec, now.tv_nsec)
+    };
+    let now = nanos(ClockId::Realtime);
+    for _ in 0..TICK_MAX_MS {
+        if nanos(ClockId::RealtimeCoarse) > now {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The longest tick that a kernel has (HZ=100) and some, should its clock be set back just now.
+const TICK_MAX_MS: u32 = 20;
 
 impl Spooled {
     fn place(&self, home: &Home, bundle: Digest) -> Result<(), StoreError> {
@@ -192,4 +213,22 @@ fn unwritable(path: &Path, error: io::Error) -> StoreError {
         return StoreError::Full { path: path.to_owned() };
     }
     StoreError::Unwritable { path: path.to_owned(), error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::SystemTime;
+
+    #[test]
+    fn a_file_that_is_written_after_the_submit_bears_a_later_time() {
+        let dir = tempfile::tempdir().unwrap();
+        for number in 0..50 {
+            let submitted = SystemTime::now();
+            part_from_later_changes();
+            let path = dir.path().join(number.to_string());
+            std::fs::write(&path, "").unwrap();
+            assert!(path.metadata().unwrap().modified().unwrap() > submitted);
+        }
+    }
 }

@@ -40,6 +40,9 @@ pub fn submit(grid: &mut Grid, sheet: Sheet) -> Result<report::Submitted, OpsErr
     let mut order = Order::new(envelope(uuid, &request)?, &request, &guest);
     let outcome = place(&mut grid.store, &mut peers, &mut order).map_err(refusal)?;
     failpoint("client-committed");
+    if request.launch.fetch.is_some() {
+        sending::part_from_later_changes();
+    }
     let (id, why) = match outcome {
         Outcome::Here(id) => (id, None),
         Outcome::Away(id) => {

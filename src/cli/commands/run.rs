@@ -6,6 +6,7 @@ use super::super::exit::Code;
 use super::super::output::Out;
 use super::{Done, explain, fetch, logs, typed, with_grid};
 use crate::ops::desk::Sheet;
+use crate::ops::interrupts::Interrupts;
 use crate::ops::{OpsError, follow, selecting, submit, targets};
 
 pub fn run(args: Run, out: &mut Out) -> Done {
@@ -18,6 +19,7 @@ pub fn run(args: Run, out: &mut Out) -> Done {
         });
     }
     let mut sheet = Sheet::new(&caller::login(), caller::client(), draft)?;
+    let interrupts = Interrupts::listen()?;
     let handed_in = sheet.hand_in(&caller::places(), &caller::ssh());
     sheet.remark.take().iter().for_each(|remark| out.note(remark));
     with_grid(out, |grid, out| {
@@ -30,7 +32,7 @@ pub fn run(args: Run, out: &mut Out) -> Done {
         };
         let word = report.id.parse().map_err(|error| OpsError::Grid(format!("{error}")))?;
         let what = selecting::select_one(grid, word, true)?;
-        let ending = follow::run(grid, what, &mut |event| logs::give(out, event))?;
+        let ending = follow::run(grid, what, interrupts, &mut |event| logs::give(out, event))?;
         fetch::bring(grid, &[what], Code(ending.code), out)
     })
 }

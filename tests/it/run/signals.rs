@@ -27,6 +27,25 @@ fn the_first_ctrl_c_cancels() {
 }
 
 #[test]
+fn a_ctrl_c_before_the_task_is_on_the_disk_cancels_it_all_the_same() {
+    let grid = Grid::new();
+    grid.grid(["run", "--", "true"]).ok();
+    let mut database = rusqlite::Connection::open(grid.home().join("grid.db")).unwrap();
+    let nobody_writes = database.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
+    let run = grid.beside(["run", "--", "sh", "-c", "while :; do sleep 1; done"]);
+    let interrupt = 1 << (Signal::INT.as_raw() - 1);
+    process::until("it catches signals", || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", run.id())).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() & interrupt != 0
+    });
+    signal(&run, Signal::INT);
+    drop(nobody_writes);
+    process::finish(run, "grid run".to_owned()).expect(130).says(&["task 2"]);
+    assert_eq!(grid.state("2"), "CANCELLED");
+}
+
+#[test]
 fn the_second_ctrl_c_leaves_the_task_alone() {
     let grid = Grid::new();
     // TERM does not end it, and its grace is longer than the test.
