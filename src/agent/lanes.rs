@@ -225,6 +225,7 @@ impl Agent {
         let dir = self.spool.run_dir(run);
         failpoint("agent-run-made");
         let opened = Run::open(dir.clone(), id, self.boot.clone());
+        // It goes to / by itself: with a directory it would be forked, and wait for a processor that we hold.
         let spawned = Command::new("/proc/self/exe")
             .arg0("grid")
             .arg("supervise")
@@ -233,7 +234,6 @@ impl Agent {
             .arg(open_files::given().to_string())
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(journal)

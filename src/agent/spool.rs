@@ -65,11 +65,10 @@ impl Spool {
             return Err(older());
         }
         let highest = if incarnation > stored.0 { epoch } else { stored.1.max(epoch) };
-        if (incarnation, highest) != stored {
-            // The epoch first: a new incarnation with an old epoch would only be asked to raise it.
-            for (name, number) in [("epoch", highest.0), ("incarnation", incarnation)] {
-                write_atomically(&dir, name, number.to_string().as_bytes()).map_err(unusable(&dir))?;
-            }
+        // The epoch first: a new incarnation with an old epoch would only be asked to raise it.
+        let numbers = [("epoch", highest.0, stored.1.0), ("incarnation", incarnation, stored.0)];
+        for (name, number, _) in numbers.into_iter().filter(|(_, number, stored)| number != stored) {
+            write_atomically(&dir, name, number.to_string().as_bytes()).map_err(unusable(&dir))?;
         }
         let (tombstones, tombstones_file) = read_tombstones(&dir, &boot).map_err(unusable(&dir))?;
         let mut spool = Self { dir, home, boot, _lock: lock, epoch: highest, tombstones, tombstones_file, next_run: 1 };

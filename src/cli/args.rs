@@ -239,6 +239,9 @@ pub enum Dispatcher {
     Serve {
         #[arg(long)]
         home: PathBuf,
+        /// stdin is a socket over which its starter has asked something
+        #[arg(long)]
+        asked: bool,
     },
 }
 

@@ -164,11 +164,18 @@ impl Callers {
     /// Takes in who waits at the door.
     pub fn accept(&mut self, listener: &UnixListener) {
         while let Ok((stream, _)) = listener.accept() {
-            self.greeted += 1;
-            if let Ok(caller) = Caller::new(self.greeted, stream) {
-                self.all.push(caller);
-            }
+            // One that is gone again is nobody's loss.
+            let _ = self.take_in(stream);
         }
+    }
+
+    /// Takes in one.
+    pub fn take_in(&mut self, stream: UnixStream) -> io::Result<&mut Caller> {
+        self.greeted += 1;
+        let caller = Caller::new(self.greeted, stream)?;
+        let at = self.all.len();
+        self.all.push(caller);
+        Ok(&mut self.all[at])
     }
 
     /// What is to be written, and for whom. Who has hung up meanwhile may have done it by itself.

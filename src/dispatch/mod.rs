@@ -1,6 +1,7 @@
 //! The on-demand process of a home: it starts, follows and collects tasks, and keeps the links to agents.
-//! It reads like this: [`start`] brings it up, [`serve`] is its loop, and each round of the loop is one turn (`turn.rs`).
+//! It reads like this: [`start`] brings it up, `begin.rs` is its first step, [`serve`] its loop, and each round of the loop is one turn (`turn.rs`).
 
+mod begin;
 mod bring;
 mod bringing;
 mod callers;
@@ -13,6 +14,7 @@ mod fetch;
 mod lanes;
 mod links;
 pub mod logins;
+pub mod losses;
 mod opening;
 mod orders;
 mod patience;

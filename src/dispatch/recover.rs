@@ -13,18 +13,14 @@ use crate::protocol::agent::{Ended, Event, Held as Inventory, HeldState};
 use crate::store::files::Whereabouts;
 use crate::store::ledger::Ledger;
 use crate::store::members::{Live, Outputs};
-use crate::store::{Store, StoreError, Tx, View};
+use crate::store::{StoreError, Tx, View};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 impl Dispatcher {
     /// A new dispatcher takes over the lanes that live.
-    pub(super) fn adopt_lanes(&mut self, store: &mut Store) -> Result<(), StoreError> {
-        let view = store.view();
-        for live in view.live()? {
-            self.adopt(&view, &live)?;
-        }
-        Ok(())
+    pub(super) fn adopt_lanes(&mut self, view: &View<'_>) -> Result<(), StoreError> {
+        view.live()?.iter().try_for_each(|live| self.adopt(view, live))
     }
 
     /// Knows a member that lies with a server, and its lane.
@@ -63,8 +59,7 @@ impl Dispatcher {
             self.adopt(tx, &live)?;
             match there.remove(&live.attempt()) {
                 Some((_, state)) => self.found(tx, ledger, route, &live, state, outcome)?,
-                // `send_unsent` sends what was never sent.
-                None if live.sent == Epoch(0) => {}
+                None if live.sent == Epoch(0) => self.send_start(tx, &live, boot, outcome)?,
                 None if live.sent <= self.restored => self.held_back(tx, ledger, &live)?,
                 None if live.running => {
                     let same = live.boot == *boot;
@@ -79,11 +74,8 @@ impl Dispatcher {
                     let event = Event::Ended { attempt: live.attempt(), ended: lost(why) };
                     self.event(tx, ledger, route, event, outcome)?;
                 }
-                None => {
-                    // The agent has no record of a beginning, and makes one before it begins anything: the start is said again.
-                    tx.mark_sent(live.task, live.index, self.epoch, boot)?;
-                    outcome.orders.extend(self.order_for(tx, &live)?);
-                }
+                // The agent has no record of a beginning, and makes one before it begins anything: the start is said again.
+                None => self.send_start(tx, &live, boot, outcome)?,
             }
         }
         for (attempt, (lane, state)) in there {
@@ -119,6 +111,13 @@ impl Dispatcher {
         }
         self.stirred = true;
         self.read_by(route, Instant::now());
+        Ok(())
+    }
+
+    /// Says the start of a member, for the first time or again.
+    fn send_start(&self, tx: &Tx<'_>, live: &Live, boot: &BootId, outcome: &mut Outcome) -> Result<(), DispatchError> {
+        tx.mark_sent(live.task, live.index, self.epoch, boot)?;
+        outcome.orders.extend(self.order_for(tx, live)?);
         Ok(())
     }
 

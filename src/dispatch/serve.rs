@@ -1,5 +1,6 @@
 //! The dispatcher's process: one for a home by lock, a loop over everything that can speak to it, and its leaving.
 
+use super::begin::{Begun, begin};
 use super::bringing::Bringing;
 use super::callers::Callers;
 use super::desk::Desk;
@@ -11,7 +12,7 @@ use super::links::{Route, Slot};
 use super::peers::PeerLinks;
 use super::people::People;
 use super::queue::Queue;
-use super::schedule::{self, Compiled};
+use super::schedule::Compiled;
 use super::sending::Sending;
 use super::start::{self, Startup, socket_path};
 use super::turn;
@@ -22,16 +23,16 @@ use crate::model::attempt::Stream;
 use crate::model::id::{AttemptId, ClassId, Epoch, Index, ServerId, TaskId};
 use crate::model::name::Name;
 use crate::model::open_files;
-use crate::model::time::{Timestamp, parse_duration};
+use crate::model::time::Timestamp;
 use crate::protocol::agent::{FromAgent, ToAgent};
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::trace::NoteId;
 use crate::store::{Durability, Home, Log, Store, StoreError, View};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
 /// Why a dispatcher ended otherwise than by leaving.
@@ -118,16 +119,24 @@ pub struct Dispatcher {
     pub(super) silent_at: Option<Instant>,
     /// The account that the home belongs to.
     pub(super) owner: Name,
-    leave: bool,
+    pub(super) leave: bool,
 }
 
-/// Runs the dispatcher of a home until it leaves. `answer` takes the one line for whoever started it.
-/// Orders of commands are carried out by the desk.
-pub fn serve(home: &Home, desk: Box<dyn Desk>, answer: &mut dyn Write) -> Result<(), DispatchError> {
+/// Runs the dispatcher of a home until it leaves. `answer` takes the one line for whoever started it; `caller` is where that one has
+/// asked something already. Orders of commands are carried out by the desk.
+pub fn serve(
+    home: &Home,
+    desk: Box<dyn Desk>,
+    caller: Option<UnixStream>,
+    answer: &mut dyn Write,
+) -> Result<(), DispatchError> {
     // Away from the starter's terminal and its Ctrl-C. It fails only for a group leader, who has done that already.
     let _ = rustix::process::setsid();
+    // Nor does it hold the starter's directory. It goes by itself: a child that is to begin elsewhere is forked, and that one waits
+    // for the processor of whoever forked it.
+    let _ = std::env::set_current_dir("/");
     open_files::raise();
-    let said = match begin(home, desk) {
+    let said = match begin(home, desk, caller) {
         Ok(Some(begun)) => {
             let pid = rustix::process::getpid().as_raw_nonzero().get();
             say(answer, &Startup::Ready { pid })?;
@@ -150,94 +159,6 @@ fn say(answer: &mut dyn Write, startup: &Startup) -> io::Result<()> {
     Ok(())
 }
 
-/// A dispatcher that holds the lock and listens.
-pub(super) struct Begun {
-    lock: File,
-    listener: UnixListener,
-    pub(super) store: Store,
-    pub(super) dispatcher: Dispatcher,
-}
-
-pub(super) fn begin(home: &Home, desk: Box<dyn Desk>) -> Result<Option<Begun>, DispatchError> {
-    let lock = start::lock_file(home)?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Ok(None),
-        Err(TryLockError::Error(error)) => return Err(error.into()),
-    }
-    let mut store = match Store::open(home) {
-        Err(StoreError::Older { .. }) => Store::upgrade(home)?,
-        Err(StoreError::Backup { .. }) => Store::restore(home, Timestamp::now())?,
-        other => other?,
-    };
-    let epoch = store.write(Durability::Full, |tx| {
-        let epoch = tx.raise_epoch()?;
-        tx.recount_taken()?;
-        Ok::<_, StoreError>(epoch)
-    })?;
-    let row = store.view().home_row()?;
-    let setting = store.view().setting("idle_exit")?;
-    let idle_exit = setting.and_then(|text| parse_duration(&text).ok()).unwrap_or(Duration::from_secs(600));
-    let setting = store.view().setting("peer_timeout")?;
-    let peer_timeout = setting.and_then(|text| parse_duration(&text).ok()).unwrap_or(Duration::from_secs(5));
-    let owner = store.view().owner()?;
-    let (_dir, socket) = socket_path(home)?;
-    match std::fs::remove_file(&socket) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
-    }
-    let listener = UnixListener::bind(&socket)?;
-    listener.set_nonblocking(true)?;
-    let mut dispatcher = Dispatcher {
-        home: home.clone(),
-        epoch,
-        restored: row.restored_epoch,
-        links: BTreeMap::new(),
-        ways: Ways::new(home, &row, epoch),
-        inbox: Vec::new(),
-        callers: Callers::default(),
-        desk,
-        lanes: Lanes::default(),
-        queue: Queue::default(),
-        fleets: Fleets::kept(),
-        compiled: HashMap::new(),
-        people: People::default(),
-        fetches: Fetches::default(),
-        sending: Sending::default(),
-        bringing: Bringing::default(),
-        again: Vec::new(),
-        cut: HashSet::new(),
-        seen_servers: 0,
-        seen_classes: 0,
-        stirred: true,
-        others: 0,
-        barred: HashMap::new(),
-        avoided: HashMap::new(),
-        cancelling: HashSet::new(),
-        capped: HashSet::new(),
-        lost_routes: Vec::new(),
-        silent: Vec::new(),
-        lose_at: Some(Instant::now()),
-        began_at: Timestamp::now(),
-        judged: HashMap::new(),
-        verdicts_left: schedule::VERDICTS_MAX,
-        lane_numbers: 0..0,
-        log_moved: None,
-        to_explain: ToExplain::default(),
-        look_again: None,
-        starve_at: Instant::now(),
-        idle_since: Instant::now(),
-        idle_exit,
-        peers: PeerLinks::new(peer_timeout),
-        chores: Chores::default(),
-        silent_at: None,
-        owner,
-        leave: false,
-    };
-    dispatcher.adopt_lanes(&mut store)?;
-    Ok(Some(Begun { lock, listener, store, dispatcher }))
-}
-
 impl Dispatcher {
     fn run(&mut self, store: &mut Store, listener: &UnixListener, lock: &File) -> Result<(), DispatchError> {
         loop {
@@ -248,6 +169,8 @@ impl Dispatcher {
             self.turn(store)?;
             // Behind the turn: it gives members to servers whose link is not open yet.
             self.open_links(store)?;
+            // One that nobody has use for leaves.
+            self.ways.agent = None;
             self.flush();
             self.tend_peers(store)?;
             if (self.leave || self.may_leave()) && self.leave_or_stay(store)? {

@@ -1,5 +1,6 @@
 //! Starting the dispatcher on demand: one at a time by lock, a typed handshake, detached from whoever started it.
 
+use super::losses::{Losses, last_word};
 use crate::model::ssh::Login;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher, VERSION};
 use crate::protocol::frame::{self, FrameError};
@@ -11,11 +12,11 @@ use rustix::fs::{Mode, OFlags, open};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -56,7 +57,7 @@ pub enum StartError {
 }
 
 /// The socket by way of a descriptor of its directory: a Unix socket's path is at most 107 bytes, a home's may be longer.
-pub(super) fn socket_path(home: &Home) -> io::Result<(rustix::fd::OwnedFd, PathBuf)> {
+pub(super) fn socket_path(home: &Home) -> io::Result<(OwnedFd, PathBuf)> {
     let dir = open(home.run_dir(), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let path = PathBuf::from(format!("/proc/self/fd/{}/dispatcher.sock", dir.as_raw_fd()));
     Ok((dir, path))
@@ -105,15 +106,17 @@ impl Connection {
 
     /// Connects and says all at once, without waiting to be greeted; None if no dispatcher runs. One that does not greet
     /// may have heard it all the same: an error.
-    pub fn ask(home: &Home, words: &[ToDispatcher], patience: Duration) -> Result<Option<Self>, StartError> {
+    fn ask(home: &Home, words: &[u8], patience: Duration) -> Result<Option<Self>, StartError> {
         let Ok((_dir, path)) = socket_path(home) else { return Ok(None) };
         let Ok(mut stream) = UnixStream::connect(&path) else { return Ok(None) };
+        stream.write_all(words)?;
+        Self::answered(stream, patience).map(Some)
+    }
+
+    /// Whoever was asked greets first.
+    fn answered(stream: UnixStream, patience: Duration) -> Result<Self, StartError> {
         stream.set_read_timeout(Some(patience))?;
-        let mut bytes = Vec::with_capacity(1024);
-        words.iter().try_for_each(|word| frame::encode(word, &mut bytes))?;
-        stream.write_all(&bytes)?;
-        let silent = || io::Error::from(io::ErrorKind::TimedOut);
-        Ok(Some(Self::greeted(stream)?.ok_or_else(silent)?))
+        Ok(Self::greeted(stream)?.ok_or_else(|| io::Error::from(io::ErrorKind::TimedOut))?)
     }
 
     /// Says something.
@@ -218,39 +221,28 @@ pub fn call(home: &Home, login: &Login, message: &ToDispatcher) -> Result<Connec
     }
 }
 
-/// Dispatchers that somebody waited with and lost. One that dies of what it finds is called again in growing pauses, and not
-/// for ever.
-#[derive(Debug, Default)]
-pub struct Losses {
-    count: u32,
-    last: Option<Instant>,
-}
-
-impl Losses {
-    /// Another one. An error once that can be no accident, with the last word of its log.
-    pub fn one_more(&mut self, home: &Home) -> Result<(), StartError> {
-        const MOST: u32 = 10;
-        const APART: Duration = Duration::from_secs(30);
-        if self.last.is_some_and(|at| at.elapsed() > APART) {
-            self.count = 0;
-        }
-        self.count += 1;
-        if self.count > MOST {
-            let log = home.run_dir().join("dispatcher.log");
-            return Err(StartError::Failed(format!("it ends each time: {} ({})", last_word(&log), log.display())));
-        }
-        if self.count > 3 {
-            // 0.1 s, 0.2 s .. 2 s: some seven seconds in all.
-            std::thread::sleep(Duration::from_millis(50 << (self.count - 3)).min(Duration::from_secs(2)));
-        }
-        self.last = Some(Instant::now());
-        Ok(())
+/// Says all at once to the dispatcher; where none runs, one is started that hears it before it does anything else. None: it was not
+/// heard. An error: it may have been.
+pub fn ask(home: &Home, words: &[ToDispatcher], patience: Duration) -> Result<Option<Connection>, StartError> {
+    let mut bytes = Vec::with_capacity(1024);
+    words.iter().try_for_each(|word| frame::encode(word, &mut bytes))?;
+    if let Some(connection) = Connection::ask(home, &bytes, patience)? {
+        return Ok(Some(connection));
     }
-}
-
-fn last_word(log: &Path) -> String {
-    let log = std::fs::read_to_string(log).unwrap_or_default();
-    log.lines().last().unwrap_or("it said nothing").to_owned()
+    if !home.exists() {
+        return Ok(None);
+    }
+    let _lock = one_starter(home)?;
+    if let Some(connection) = Connection::ask(home, &bytes, patience)? {
+        return Ok(Some(connection));
+    }
+    let (mut ours, theirs) = UnixStream::pair()?;
+    ours.write_all(&bytes)?;
+    match spawn(home, Some(theirs))? {
+        Startup::Ready { .. } => Connection::answered(ours, patience).map(Some),
+        Startup::AlreadyRunning => Ok(None),
+        Startup::Failed { error } => Err(StartError::Failed(error)),
+    }
 }
 
 fn find_or_start(home: &Home) -> Result<Connection, StartError> {
@@ -265,18 +257,11 @@ fn find_or_start(home: &Home) -> Result<Connection, StartError> {
                 "{home}: there is no home here (any more): was it moved or removed?"
             )));
         }
-        // One starter at a time; who waited here finds it running.
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(home.run_dir().join("start.lock"))?;
-        lock.lock()?;
+        let _lock = one_starter(home)?;
         if let Some(connection) = Connection::open(home)? {
             return Ok(connection);
         }
-        match spawn(home)? {
+        match spawn(home, None)? {
             Startup::Ready { .. } => {}
             // It holds the lock and does not listen: it is leaving. Its lock is released at its end.
             Startup::AlreadyRunning => wait_until_gone(home)?,
@@ -284,6 +269,14 @@ fn find_or_start(home: &Home) -> Result<Connection, StartError> {
         }
         losses.one_more(home)?;
     }
+}
+
+/// One starter at a time; who waited for this lock finds it running.
+fn one_starter(home: &Home) -> io::Result<File> {
+    let path = home.run_dir().join("start.lock");
+    let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    lock.lock()?;
+    Ok(lock)
 }
 
 /// In a home's `run/`.
@@ -349,7 +342,8 @@ pub fn retire(home: &Home, needed: &mut dyn FnMut() -> bool) -> Result<Option<Fi
     Ok(None)
 }
 
-fn spawn(home: &Home) -> Result<Startup, StartError> {
+/// Starts one; `caller` is the far end of who has asked it something already.
+fn spawn(home: &Home, caller: Option<UnixStream>) -> Result<Startup, StartError> {
     const LOG_MAX: u64 = 1 << 20;
     let log = OpenOptions::new().create(true).append(true).mode(0o600).open(home.run_dir().join("dispatcher.log"))?;
     if log.metadata()?.len() > LOG_MAX {
@@ -358,8 +352,13 @@ fn spawn(home: &Home) -> Result<Startup, StartError> {
     // What we inherited (a caller's lock file, a pipe of `$(..)`) must not live on in the dispatcher.
     close_fds::set_fds_cloexec(3, &[]);
     let mut command = Command::new("/proc/self/exe");
-    command.arg0("grid").args(["dispatcher", "serve", "--home"]).arg(home.dir()).current_dir("/");
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
+    command.arg0("grid").args(["dispatcher", "serve", "--home"]).arg(home.dir());
+    match caller {
+        Some(caller) => command.arg("--asked").stdin(OwnedFd::from(caller)),
+        None => command.stdin(Stdio::null()),
+    };
+    let mut child = command.stdout(Stdio::piped()).stderr(log).spawn()?;
+    drop(command);
     let mut said = String::new();
     if let Some(stdout) = child.stdout.take() {
         BufReader::new(stdout).read_line(&mut said)?;

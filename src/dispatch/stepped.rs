@@ -1,7 +1,8 @@
 //! A dispatcher that takes a turn when it is told to: for whoever measures what turns cost.
 
+use super::begin::{Begun, begin};
 use super::desk::Desk;
-use super::serve::{Begun, DispatchError, begin};
+use super::serve::DispatchError;
 use crate::store::Home;
 
 /// The whole dispatcher but for its waiting. It opens no links: what it places does not begin.
@@ -10,7 +11,7 @@ pub struct Stepped(Begun);
 impl Stepped {
     /// Takes its place in a home; None: another one holds it.
     pub fn begin(home: &Home, desk: Box<dyn Desk>) -> Result<Option<Self>, DispatchError> {
-        Ok(begin(home, desk)?.map(Self))
+        Ok(begin(home, desk, None)?.map(Self))
     }
 
     /// One turn. Is the next one due at once?

@@ -5,7 +5,6 @@ use super::orders::{Order, Template};
 use super::serve::{DispatchError, Dispatcher};
 use super::turn::Outcome;
 use crate::matching::Place;
-use crate::model::failpoint::failpoint;
 use crate::model::id::BootId;
 use crate::store::members::Live;
 use crate::store::placing::Claimed;
@@ -37,7 +36,6 @@ impl Dispatcher {
             }
             Ok::<_, StoreError>(all)
         })?;
-        failpoint("dispatcher-marked-sent");
         let mut outcome = Outcome::default();
         for (live, _) in sent {
             outcome.orders.extend(self.order_for(&store.view(), &live)?);

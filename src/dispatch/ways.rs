@@ -41,6 +41,8 @@ pub struct Ways {
     folder: PathBuf,
     /// `probe_timeout`.
     pub patience: Duration,
+    /// An agent of this host that was started beforehand.
+    pub agent: Option<Link>,
 }
 
 impl Ways {
@@ -64,6 +66,7 @@ impl Ways {
             command: None,
             folder: home.dir().join("agents"),
             patience: PATIENCE,
+            agent: None,
         }
     }
 
@@ -111,8 +114,7 @@ impl Ways {
                 (self.open_ssh(target, &login)?, login)
             }
             server::Engine::Local | server::Engine::Group { .. } => {
-                let log = self.home.run_dir().join("agent.log");
-                (Local { spool: self.home.agent_spool(), log }.open()?, Login::default())
+                (self.agent.take().map_or_else(|| agent(&self.home), Ok)?, Login::default())
             }
         };
         link.send(&self.hello)?;
@@ -170,6 +172,11 @@ impl Ways {
             login.auth_sock.as_ref().map_or_else(|| "no key agent".to_owned(), |path| format!("key agent {path}"));
         Some(format!("{line}, {agent}"))
     }
+}
+
+/// Starts the agent of this host; it waits for a hello.
+pub(super) fn agent(home: &Home) -> Result<Link, LinkError> {
+    Local { spool: home.agent_spool(), log: home.run_dir().join("agent.log") }.open()
 }
 
 /// ssh and its options: those of the session, else those of the settings.

@@ -20,7 +20,7 @@ pub struct Local {
 impl Engine for Local {
     fn open(&self) -> Result<Link, LinkError> {
         let mut command = Command::new("/proc/self/exe");
-        command.arg0("grid").arg("agent").arg("--spool").arg(&self.spool).current_dir("/");
+        command.arg0("grid").arg("agent").arg("--spool").arg(&self.spool);
         command.arg("--files").arg(open_files::given().to_string());
         let log = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.log);
         command.stderr(log.map_or_else(|_| Stdio::null(), Stdio::from));

@@ -27,7 +27,7 @@ impl Path<'_> {
             return Err(LinkError::Trouble(Trouble::Other(words)));
         }
         let mut command = Command::new("/proc/self/exe");
-        command.arg0("grid").arg("serve").arg("--home").arg(self.home).current_dir("/");
+        command.arg0("grid").arg("serve").arg("--home").arg(self.home);
         // The person may sit in an ssh session; this home asks from here.
         command.env_remove("SSH_CONNECTION");
         let log = OpenOptions::new().create(true).append(true).mode(0o600).open(self.log);

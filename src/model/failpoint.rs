@@ -33,6 +33,7 @@ pub const POINTS: &[&str] = &[
     "way-offer-made",
     "way-commit-asked",
     "way-commit-made",
+    "dispatcher-begun",
     "dispatcher-marked-sent",
     "dispatcher-committed",
     "dispatcher-sent",

@@ -1,5 +1,5 @@
-//! Submits by way of the dispatcher that runs: it has everything open, and writes what several hand in at once with one fsync.
-//! Where none runs, or it can't, the command does the same by itself: [`submit::submit`], under the same uuid.
+//! Submits by way of the dispatcher: it has everything open, and writes what several hand in at once with one fsync. One that has to be
+//! started begins with it. Where it can't, the command does the same by itself: [`submit::submit`], under the same uuid.
 
 use super::draft::Draft;
 use super::home::{Places, owner};
@@ -7,7 +7,7 @@ use super::report::Submitted;
 use super::sending::Wish;
 use super::{OpsError, submit};
 use crate::dispatch::desk;
-use crate::dispatch::start::Connection;
+use crate::dispatch::start::{self, Connection};
 use crate::distributor::fleets::Fleets;
 use crate::model::id::{TaskId, TaskUuid};
 use crate::model::name::Name;
@@ -45,7 +45,7 @@ impl Sheet {
         Ok(Self { uuid: TaskUuid::new(), me: owner(account)?, client, draft, open: false, remark: None })
     }
 
-    /// Has it written by the dispatcher that runs; None if that could not be.
+    /// Has it written by the dispatcher; None if that could not be.
     pub fn hand_in(&mut self, places: &Places, login: &Login) -> Option<HandedIn> {
         let located = Home::locate(places).ok()?;
         self.remark = located.remark;
@@ -58,7 +58,7 @@ impl Sheet {
         let order = serde_json::to_vec(self).ok().filter(|order| order.len() <= ORDER_MAX)?;
         let words = [ToDispatcher::Login(login.clone()), ToDispatcher::Order(order)];
         self.open = true;
-        let Some(mut connection) = Connection::ask(&located.home, &words, PATIENCE).ok()? else {
+        let Some(mut connection) = start::ask(&located.home, &words, PATIENCE).ok()? else {
             self.open = false;
             return None;
         };

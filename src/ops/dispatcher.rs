@@ -10,7 +10,11 @@ use crate::model::time::Timestamp;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::Durability;
 use crate::store::Home;
-use std::io::Write;
+use rustix::io::fcntl_dupfd_cloexec;
+use rustix::stdio::{dup2_stdin, stdin};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
 
 fn failed(error: StartError) -> OpsError {
     OpsError::Grid(error.to_string())
@@ -67,8 +71,18 @@ pub fn stop(grid: &mut Grid) -> Result<bool, OpsError> {
     Ok(true)
 }
 
-/// Becomes the dispatcher of a home, until it is idle. `answer` takes the one line for whoever started it.
-pub fn serve(home: &Home, answer: &mut dyn Write) -> Result<(), OpsError> {
-    crate::dispatch::serve::serve(home, Box::new(super::desk::Desk), answer)
+/// Becomes the dispatcher of a home, until it is idle. `asked`: stdin is a socket over which whoever started it has asked something.
+/// `answer` takes the one line for that one.
+pub fn serve(home: &Home, asked: bool, answer: &mut dyn Write) -> Result<(), OpsError> {
+    let taken = |error: io::Error| OpsError::Grid(format!("stdin: {error}"));
+    let caller = asked.then(caller_on_stdin).transpose().map_err(taken)?;
+    crate::dispatch::serve::serve(home, Box::new(super::desk::Desk), caller, answer)
         .map_err(|error| OpsError::Grid(error.to_string()))
+}
+
+/// Takes the socket away from stdin: whoever hangs up must not be held open by it.
+fn caller_on_stdin() -> io::Result<UnixStream> {
+    let caller = fcntl_dupfd_cloexec(stdin(), 3)?;
+    dup2_stdin(File::open("/dev/null")?)?;
+    Ok(UnixStream::from(caller))
 }

@@ -94,7 +94,7 @@ fn a_long_cable_takes_its_time() {
     let zeros = ssh(&rig, "h1", "head -c 300000 /dev/zero");
     assert_eq!(zeros.out.len(), 300_000, "large frames pass");
     rig.heal("h1");
-    assert!(ping("1") < Duration::from_millis(290));
+    process::until("the cable is short again", || ping("1") < Duration::from_millis(580));
 }
 
 #[test]

@@ -10,10 +10,10 @@ use crate::ops::home::Home;
 use crate::ops::report::DispatcherStatus;
 
 pub fn run(verb: Dispatcher, out: &mut Out) -> Done {
-    if let Dispatcher::Serve { home } = verb {
+    if let Dispatcher::Serve { home, asked } = verb {
         // stderr is run/dispatcher.log.
         tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).init();
-        process::serve(&Home::at(home), &mut std::io::stdout())?;
+        process::serve(&Home::at(home), asked, &mut std::io::stdout())?;
         return Ok(Code::OK);
     }
     // Not through with_grid: asking must not start it, and what was stopped stays so until there is work.

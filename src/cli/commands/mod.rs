@@ -110,6 +110,10 @@ fn agent(args: super::args::Agent) -> Done {
         (None, None) => return Err(Failure::usage("grid agent: where?")),
     };
     crate::agent::close_inherited();
+    // We hold nobody's directory. Over ssh this is the login's own.
+    if !place.is_remote() {
+        let _ = std::env::set_current_dir("/");
+    }
     let own = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned().map(std::fs::File::from);
     let ends = own(std::io::stdin().as_fd()).and_then(|input| Ok((input, own(std::io::stdout().as_fd())?)));
     let (input, output) = ends.map_err(|error| OpsError::Grid(format!("grid agent has no stdio: {error}")))?;

@@ -1,0 +1,174 @@
+//! A dispatcher comes up: it takes the lock, raises the epoch and listens. What its starter has asked already is carried out with
+//! that, before anything else: somebody waits for it.
+
+use super::bringing::Bringing;
+use super::callers::Callers;
+use super::desk::Desk;
+use super::elsewhere::Chores;
+use super::explaining::ToExplain;
+use super::fetch::Fetches;
+use super::lanes::Lanes;
+use super::peers::PeerLinks;
+use super::people::People;
+use super::queue::Queue;
+use super::schedule;
+use super::sending::Sending;
+use super::serve::{DispatchError, Dispatcher};
+use super::start::{self, socket_path};
+use super::turn::Outcome;
+use super::ways::{self, Ways};
+use crate::distributor::fleets::Fleets;
+use crate::link::Link;
+use crate::model::failpoint::failpoint;
+use crate::model::ssh::Login;
+use crate::model::time::{Timestamp, parse_duration};
+use crate::protocol::dispatcher::ToDispatcher;
+use crate::store::{Durability, Home, Store, StoreError, Tx};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::{File, TryLockError};
+use std::io;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::{Duration, Instant};
+
+/// A dispatcher that holds the lock and listens.
+pub(super) struct Begun {
+    pub(super) lock: File,
+    pub(super) listener: UnixListener,
+    pub(super) store: Store,
+    pub(super) dispatcher: Dispatcher,
+}
+
+/// Who asked before there was anybody to be asked.
+#[derive(Debug, Default)]
+struct First {
+    callers: Callers,
+    logins: Vec<Login>,
+    /// Started for what it asked.
+    agent: Option<Link>,
+}
+
+impl First {
+    /// Hears what the caller has said.
+    fn hear(stream: UnixStream) -> io::Result<Self> {
+        let mut first = Self::default();
+        let caller = first.callers.take_in(stream)?;
+        for word in caller.receive() {
+            match word {
+                ToDispatcher::Login(login) => first.logins.push(login),
+                ToDispatcher::Order(order) => caller.order(order),
+                // Whoever starts a dispatcher for another reason waits until it listens.
+                _ => {}
+            }
+        }
+        Ok(first)
+    }
+}
+
+/// Takes its place in a home; None: another one holds it. `caller` is who started it to ask it something.
+pub(super) fn begin(
+    home: &Home,
+    desk: Box<dyn Desk>,
+    caller: Option<UnixStream>,
+) -> Result<Option<Begun>, DispatchError> {
+    let lock = start::lock_file(home)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(error.into()),
+    }
+    // It comes up while the database is opened: what is asked is most often run here.
+    let agent = caller.as_ref().and_then(|_| ways::agent(home).ok());
+    let mut store = match (Store::open(home), &caller) {
+        // Whoever asks does this by itself, and tells the person about it.
+        (Err(error @ (StoreError::Older { .. } | StoreError::Backup { .. })), Some(_)) => return Err(error.into()),
+        (Err(StoreError::Older { .. }), None) => Store::upgrade(home)?,
+        (Err(StoreError::Backup { .. }), None) => Store::restore(home, Timestamp::now())?,
+        (other, _) => other?,
+    };
+    let mut first = caller.map(First::hear).transpose()?.unwrap_or_default();
+    first.agent = agent;
+    let mut outcome = Outcome::default();
+    let mut dispatcher = store.write(Durability::Full, |tx| {
+        let mut dispatcher = Dispatcher::new(home, desk, tx, first)?;
+        dispatcher.adopt_lanes(tx)?;
+        let orders = dispatcher.callers.orders();
+        if !orders.is_empty() {
+            dispatcher.take_orders(tx, orders, &mut outcome)?;
+        }
+        Ok::<_, DispatchError>(dispatcher)
+    })?;
+    failpoint("dispatcher-begun");
+    let (_dir, socket) = socket_path(home)?;
+    match std::fs::remove_file(&socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&socket)?;
+    listener.set_nonblocking(true)?;
+    dispatcher.say(outcome);
+    Ok(Some(Begun { lock, listener, store, dispatcher }))
+}
+
+impl Dispatcher {
+    /// A new one, under an epoch of its own.
+    fn new(home: &Home, desk: Box<dyn Desk>, tx: &Tx<'_>, first: First) -> Result<Self, StoreError> {
+        let epoch = tx.raise_epoch()?;
+        tx.recount_taken()?;
+        let row = tx.home_row()?;
+        let length = |name, default| {
+            let length = tx.setting(name)?.and_then(|text| parse_duration(&text).ok());
+            Ok::<_, StoreError>(length.unwrap_or(Duration::from_secs(default)))
+        };
+        let mut ways = Ways::new(home, &row, epoch);
+        ways.agent = first.agent;
+        for login in first.logins {
+            ways.learn(login);
+        }
+        Ok(Self {
+            home: home.clone(),
+            epoch,
+            restored: row.restored_epoch,
+            links: BTreeMap::new(),
+            ways,
+            inbox: Vec::new(),
+            callers: first.callers,
+            desk,
+            lanes: Lanes::default(),
+            queue: Queue::default(),
+            fleets: Fleets::kept(),
+            compiled: HashMap::new(),
+            people: People::default(),
+            fetches: Fetches::default(),
+            sending: Sending::default(),
+            bringing: Bringing::default(),
+            again: Vec::new(),
+            cut: HashSet::new(),
+            seen_servers: 0,
+            seen_classes: 0,
+            stirred: true,
+            others: 0,
+            barred: HashMap::new(),
+            avoided: HashMap::new(),
+            cancelling: HashSet::new(),
+            capped: HashSet::new(),
+            lost_routes: Vec::new(),
+            silent: Vec::new(),
+            lose_at: Some(Instant::now()),
+            began_at: Timestamp::now(),
+            judged: HashMap::new(),
+            verdicts_left: schedule::VERDICTS_MAX,
+            lane_numbers: 0..0,
+            log_moved: None,
+            to_explain: ToExplain::default(),
+            look_again: None,
+            starve_at: Instant::now(),
+            idle_since: Instant::now(),
+            idle_exit: length("idle_exit", 600)?,
+            peers: PeerLinks::new(length("peer_timeout", 5)?),
+            chores: Chores::default(),
+            silent_at: None,
+            owner: tx.owner()?,
+            leave: false,
+        })
+    }
+}
