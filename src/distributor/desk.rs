@@ -204,7 +204,7 @@ pub fn taking(look: &Look<'_>) -> String {
 
 /// A commit from elsewhere: once for each uuid, and where it is refused, for good up to its round.
 pub fn take(
-    tx: &Tx<'_>,
+    (tx, fleets): (&Tx<'_>, &mut Fleets),
     member: &Record,
     envelope: &Envelope,
     how: How,
@@ -220,7 +220,7 @@ pub fn take(
     } else if let Some(reason) = super::search::skipped(member) {
         reason
     } else {
-        match look(tx, &mut Fleets::default(), member, envelope, guest, now) {
+        match look(tx, fleets, member, envelope, guest, now) {
             Ok(mut look) if fits(how, look.offer) => {
                 return Ok(Taking::Holds(admit(tx, member, envelope, &mut look, came, now)?));
             }

@@ -7,7 +7,7 @@ use crate::model::server::Server;
 use crate::model::time::Timestamp;
 use crate::store::settings;
 use crate::store::{StoreError, View};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 /// What is done to a place.
@@ -22,13 +22,15 @@ pub enum Booking {
 pub struct Fleets {
     fleets: HashMap<DistributorId, Fleet>,
     kept: bool,
+    /// The home's count of changes at which they were read.
+    as_of: i64,
 }
 
 impl Fleets {
     /// A dispatcher's: it takes in what others change, and books by itself. The other kind ([`Default`]) is read when it is
-    /// asked, and good for one transaction.
+    /// asked, and good for one transaction, or until it catches up with the next one.
     pub fn kept() -> Self {
-        Self { fleets: HashMap::new(), kept: true }
+        Self { kept: true, ..Self::default() }
     }
 
     /// Does a dispatcher keep them?
@@ -46,6 +48,25 @@ impl Fleets {
                 Ok(free.insert(fleet))
             }
         }
+    }
+
+    /// Takes in what has become of those that are here since the last transaction in which they were asked.
+    pub fn catch_up(&mut self, view: &View<'_>, now: Timestamp) -> Result<(), StoreError> {
+        let changes = view.changes()?;
+        if changes != self.as_of && !self.fleets.is_empty() {
+            let there: HashSet<ServerId> = view.server_ids()?.into_iter().collect();
+            self.retain(&|id| there.contains(&id));
+            for server in view.servers_changed(self.as_of)? {
+                if let Some(fleet) = self.fleets.get_mut(&server.distributor) {
+                    fleet.set(server);
+                }
+            }
+        }
+        self.as_of = changes;
+        for (distributor, fleet) in &mut self.fleets {
+            view.booked(*distributor)?.iter().for_each(|booked| fleet.rebook(booked));
+        }
+        self.look_up(view, now)
     }
 
     /// One distributor's, if it is here.

@@ -37,9 +37,10 @@ pub enum Asked<'a> {
     Find(Sought),
 }
 
-/// Answers; words on the way go to `each`.
+/// Answers; words on the way go to `each`. The fleets are those of earlier questions, or none.
 pub fn answer(
     store: &mut Store,
+    fleets: &mut Fleets,
     peers: &mut dyn Peers,
     guest: &Guest,
     asked: Asked<'_>,
@@ -52,8 +53,8 @@ pub fn answer(
             Ok(answer)
         }
         Asked::Look(mut envelope) => dry::answer(store, peers, &mut envelope, guest, each),
-        Asked::Offer { at, called, envelope, why } => offer(store, at, called, (envelope, why), guest),
-        Asked::Commit { at, envelope, how, way } => commit(store, at, envelope, how, way, guest),
+        Asked::Offer { at, called, envelope, why } => offer((store, fleets), at, called, (envelope, why), guest),
+        Asked::Commit { at, envelope, how, way } => commit((store, fleets), at, envelope, how, way, guest),
         Asked::Find(sought) => front::find(store, peers, &sought, guest, each),
     }
 }
@@ -71,7 +72,7 @@ pub const fn unable(question: &Question) -> fn(String) -> Answer {
 }
 
 fn offer(
-    store: &mut Store,
+    (store, fleets): (&mut Store, &mut Fleets),
     at: Option<&Name>,
     called: Option<&Name>,
     (envelope, why): (&Envelope, bool),
@@ -87,8 +88,9 @@ fn offer(
             return Ok(Answer::No { why });
         }
         member.called = called.cloned();
-        let mut fleets = Fleets::default();
-        let look = desk::look(view, &mut fleets, &member, envelope, guest, Timestamp::now())?;
+        let now = Timestamp::now();
+        fleets.catch_up(view, now)?;
+        let look = desk::look(view, fleets, &member, envelope, guest, now)?;
         Ok(Answer::Offered(if why { look.offered_with_why(view)? } else { look.offered() }))
     });
     failpoint("way-offer-made");
@@ -96,7 +98,7 @@ fn offer(
 }
 
 fn commit(
-    store: &mut Store,
+    (store, fleets): (&mut Store, &mut Fleets),
     at: Option<&Name>,
     envelope: &Envelope,
     how: How,
@@ -113,7 +115,8 @@ fn commit(
         };
         member.called = way.member.parse().ok();
         let came = Came { front: &way.front, member: &way.member, trace: &trace };
-        desk::take(tx, &member, envelope, how, guest, came, now)
+        fleets.catch_up(tx, now)?;
+        desk::take((tx, fleets), &member, envelope, how, guest, came, now)
     })?;
     failpoint("way-commit-made");
     match taking {

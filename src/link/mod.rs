@@ -136,7 +136,14 @@ impl Link {
                 }
                 Err(error) => Err(error.into()),
             },
-            _ => Ok(self.outbox.flush(stdin)?),
+            before => match self.outbox.flush(stdin) {
+                // It ended before it said a word: why is known where its output ends.
+                Err(error) if before.is_some() && error.kind() == io::ErrorKind::BrokenPipe => {
+                    self.stdin = None;
+                    Ok(())
+                }
+                other => Ok(other?),
+            },
         }
     }
 
@@ -293,4 +300,23 @@ pub fn written(file: &mut File) -> io::Result<Vec<u8>> {
     file.rewind()?;
     file.take(len).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_ends_before_it_is_greeted_says_why() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo sh: grid: not found >&2; exit 127"]);
+        let mut link = Link::open_to(command, b"magic\n", true).unwrap();
+        let pidfd = pidfd_open(Pid::from_child(&link.child), PidfdFlags::empty()).unwrap();
+        poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None).unwrap();
+        link.send(&"hello").unwrap();
+        link.flush().unwrap();
+        assert!(!link.receive().unwrap());
+        let error = link.give_up(LinkError::Ended);
+        assert!(matches!(error, LinkError::Trouble(Trouble::NoGrid(_))), "{error:?}");
+    }
 }

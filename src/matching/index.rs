@@ -344,7 +344,7 @@ impl Fleet {
     }
 
     /// Derives again what bookings change.
-    fn refresh(&mut self, row: usize) {
+    pub(super) fn refresh(&mut self, row: usize) {
         let server = &self.servers[row];
         let hot = &mut self.hot[row];
         let measured = self.measured[row];

@@ -5,6 +5,7 @@
 //! servers of a distributor in columns. `search` finds the best, `explain` tells every server's verdict, `relax` what
 //! smaller wish would match.
 
+mod booked;
 mod capacity;
 mod columns;
 mod conjunct;

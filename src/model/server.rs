@@ -1,7 +1,7 @@
 //! A fulfilment server: where tasks run.
 
 use super::attribute::Attributes;
-use super::id::{DistributorId, HostId, ServerId};
+use super::id::{DistributorId, HostId, ServerId, TaskId};
 use super::name::Name;
 use super::resources::Bytes;
 use super::ssh::Target;
@@ -83,6 +83,16 @@ pub struct Pool {
     pub read_at: Timestamp,
 }
 
+/// What is taken of one server now, and of its host's pool: what it holds, and what was started there since the last reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Booked {
+    pub server: ServerId,
+    pub taken: Taken,
+    /// A task that it is kept for.
+    pub kept_for: Option<TaskId>,
+    pub pool: Option<(Taken, i32, i64)>,
+}
+
 /// A server with all that matching needs: facts in, verdict out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Server {
@@ -106,7 +116,7 @@ pub struct Server {
     /// CEL: which tasks the server takes.
     pub accepts: Option<String>,
     /// Kept for the oldest task that waits too long: (task id, its class).
-    pub kept_for: Option<super::id::TaskId>,
+    pub kept_for: Option<TaskId>,
     /// None until the host was read once, and for groups.
     pub pool: Option<Pool>,
     /// All effective attributes: built-in ones and declared ones, a declared value before a probed one.

@@ -1,9 +1,30 @@
 //! What lanes hold of servers and hosts.
 
-use super::{Result, Tx};
-use crate::model::id::{LaneId, ServerId};
+use super::{Result, Tx, View};
+use crate::model::id::{DistributorId, LaneId, ServerId};
 use crate::model::resources::Needs;
+use crate::model::server::{Booked, Taken};
 use std::ops::Range;
+
+impl View<'_> {
+    /// What is taken of each server of a distributor. A dispatcher books without a change of the servers being counted.
+    pub fn booked(&self, distributor: DistributorId) -> Result<Vec<Booked>> {
+        self.all(
+            "SELECT s.id, s.kept_for, s.taken_slots, s.taken_cpus, s.taken_mem, h.id IS NOT NULL, h.taken_cpus, h.taken_mem, h.started_since, h.mem_since
+             FROM server s LEFT JOIN host h ON h.id = s.host_id WHERE s.distributor_id = ?1",
+            [distributor],
+            |row| {
+                let taken = Taken { slots: row.get(2)?, cpus: row.get(3)?, mem: row.get(4)? };
+                let pool = if row.get(5)? {
+                    Some((Taken { slots: 0, cpus: row.get(6)?, mem: row.get(7)? }, row.get(8)?, row.get(9)?))
+                } else {
+                    None
+                };
+                Ok(Booked { server: row.get(0)?, taken, kept_for: row.get(1)?, pool })
+            },
+        )
+    }
+}
 
 impl Tx<'_> {
     /// A new lane.

@@ -4,6 +4,7 @@ use super::visitor::Visitor;
 use super::{Desk, servers, tasks};
 use crate::dispatch::relay::Relay;
 use crate::distributor::desk::{Guest, Standing};
+use crate::distributor::fleets::Fleets;
 use crate::distributor::front::Sought;
 use crate::distributor::serve::{self, Asked};
 use crate::distributor::tier2::TierError;
@@ -18,35 +19,41 @@ use std::time::Duration;
 /// Homes that one task may pass.
 const HOPS_MAX: u8 = 4;
 
-/// Answers one question; words before the answer are said on the way.
-pub fn answer(desk: &Desk, grid: &mut Grid, ticket: Ticket, question: Question) -> Result<Answer, OpsError> {
+/// Answers one question; words before the answer are said on the way. The fleets are those of an earlier one, or none.
+pub fn answer(
+    desk: &Desk,
+    grid: &mut Grid,
+    fleets: &mut Fleets,
+    ticket: Ticket,
+    question: Question,
+) -> Result<Answer, OpsError> {
     match question {
         Question::Place(mut envelope) => {
             let (guest, visitor) = receive(desk, grid, &mut envelope)?;
             envelope.user = visitor.name().cloned();
-            tiers(desk, grid, ticket, &guest, Asked::Place(envelope))
+            tiers(desk, (grid, fleets), ticket, &guest, Asked::Place(envelope))
         }
         Question::Look(mut envelope) => {
             let (guest, visitor) = receive(desk, grid, &mut envelope)?;
             envelope.user = visitor.name().cloned();
-            tiers(desk, grid, ticket, &guest, Asked::Look(envelope))
+            tiers(desk, (grid, fleets), ticket, &guest, Asked::Look(envelope))
         }
         Question::Offer { at, mut envelope, called, why } => {
             let (guest, _) = receive(desk, grid, &mut envelope)?;
             let asked = Asked::Offer { at: at.as_ref(), called: called.as_ref(), envelope: &envelope, why };
-            tiers(desk, grid, ticket, &guest, asked)
+            tiers(desk, (grid, fleets), ticket, &guest, asked)
         }
         Question::Commit { at, mut envelope, how, way } => {
             let (guest, _) = receive(desk, grid, &mut envelope)?;
             let asked = Asked::Commit { at: at.as_ref(), envelope: &envelope, how, way: &way };
-            tiers(desk, grid, ticket, &guest, asked)
+            tiers(desk, (grid, fleets), ticket, &guest, asked)
         }
         Question::Find { uuid, round, onward, age_ms, among } => {
             // Whoever may come in may ask where its own task is; the uuid is known to nobody else.
             let visitor = desk.badge.visitor(&grid.store.view(), None)?;
             let guest = guest_of(desk, grid, &visitor)?;
             let sought = Sought { uuid, round, onward, age: Duration::from_millis(age_ms), among };
-            tiers(desk, grid, ticket, &guest, Asked::Find(sought))
+            tiers(desk, (grid, fleets), ticket, &guest, Asked::Find(sought))
         }
         Question::Task { owner, user, uuid, verb } => {
             let visitor = desk.badge.visitor(&grid.store.view(), user.as_ref())?;
@@ -72,11 +79,17 @@ pub fn answer(desk: &Desk, grid: &mut Grid, ticket: Ticket, question: Question) 
 }
 
 /// A question to the tiers. What was taken in here is started, also if the caller is gone by now.
-fn tiers(desk: &Desk, grid: &mut Grid, ticket: Ticket, guest: &Guest, asked: Asked<'_>) -> Result<Answer, OpsError> {
+fn tiers(
+    desk: &Desk,
+    (grid, fleets): (&mut Grid, &mut Fleets),
+    ticket: Ticket,
+    guest: &Guest,
+    asked: Asked<'_>,
+) -> Result<Answer, OpsError> {
     let takes = matches!(asked, Asked::Place(_) | Asked::Commit { .. });
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let mut each = |word| desk.say(ticket, word, false);
-    let answer = match serve::answer(&mut grid.store, &mut peers, guest, asked, &mut each) {
+    let answer = match serve::answer(&mut grid.store, fleets, &mut peers, guest, asked, &mut each) {
         // Where the database fails, it is not known whether the task was taken before that.
         Err(TierError::Store(error)) if takes => Answer::Unsure { member: "it".to_owned(), why: error.to_string() },
         other => other.map_err(refusal)?,

@@ -10,6 +10,7 @@ mod visitor;
 pub use visitor::Badge;
 
 use super::{Grid, OpsError, settings};
+use crate::distributor::fleets::Fleets;
 use crate::distributor::serve as tiers;
 use crate::model::id::HomeId;
 use crate::model::name::Name;
@@ -46,6 +47,13 @@ const WHOLE_MAX: usize = frame::FRAME_MAX - (1 << 10);
 /// Bytes of an output or a report that are on their way to one caller at most.
 const WINDOW: u64 = 4 << 20;
 
+/// A connection that is kept for the next question. The servers as its last question found them are kept with one: to read
+/// thousands takes longer than to ask them, and they are large.
+struct KeptStore {
+    store: Store,
+    fleets: Option<Fleets>,
+}
+
 /// What all threads of one `grid serve` share.
 struct Desk {
     home: Home,
@@ -57,7 +65,7 @@ struct Desk {
     peer: HomeId,
     version: u32,
     output: Mutex<Box<dyn Write + Send>>,
-    stores: Mutex<Vec<Store>>,
+    stores: Mutex<Vec<KeptStore>>,
     /// Tickets that are worked at, and those of them that nobody waits for any more.
     open: Mutex<HashSet<Ticket>>,
     dropped: Mutex<HashSet<Ticket>>,
@@ -220,16 +228,25 @@ impl Desk {
     }
 
     fn work(&self, ticket: Ticket, question: Question) -> Result<Answer, OpsError> {
-        let kept = locked(&self.stores).pop();
-        let store = kept.map_or_else(|| Store::open(&self.home), Ok)?;
+        let KeptStore { store, fleets } = self.take_kept()?;
+        let mut fleets = fleets.unwrap_or_default();
         let me = store.view().owner()?;
         let mut grid = Grid { store, me, client: self.client.clone(), login: self.login.clone(), remark: None };
-        let done = answer::answer(self, &mut grid, ticket, question);
+        let done = answer::answer(self, &mut grid, &mut fleets, ticket, question);
         let mut stores = locked(&self.stores);
         if done.is_ok() && stores.len() < KEPT {
-            stores.push(grid.store);
+            let first = stores.iter().all(|kept| kept.fleets.is_none());
+            stores.push(KeptStore { store: grid.store, fleets: first.then_some(fleets) });
         }
         done
+    }
+
+    fn take_kept(&self) -> Result<KeptStore, OpsError> {
+        let mut stores = locked(&self.stores);
+        let with_fleets = stores.iter().position(|kept| kept.fleets.is_some());
+        let kept = with_fleets.map(|at| stores.swap_remove(at)).or_else(|| stores.pop());
+        drop(stores);
+        kept.map_or_else(|| Ok(KeptStore { store: Store::open(&self.home)?, fleets: None }), Ok)
     }
 
     /// The owner may ask as quickly as may be.

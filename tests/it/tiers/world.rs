@@ -2,6 +2,7 @@
 //! whoever works at it is cut off, freezes, or dies.
 
 use grid::distributor::desk::{Guest, Standing};
+use grid::distributor::fleets::Fleets;
 use grid::distributor::front::Sought;
 use grid::distributor::peers::{PeerError, Peers};
 use grid::distributor::serve::{Asked, answer};
@@ -91,6 +92,8 @@ pub struct World {
     pub plan: Mutex<Plan>,
     thaw: Condvar,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// What each home's `grid serve` keeps of its servers between questions.
+    fleets: Mutex<BTreeMap<PathBuf, Fleets>>,
 }
 
 pub fn guest() -> Guest {
@@ -131,7 +134,13 @@ impl World {
     pub fn new() -> (Arc<Self>, PathBuf) {
         let dir = tempfile::Builder::new().prefix("grid-tiers-").tempdir().unwrap();
         let path = dir.path().to_owned();
-        let world = Self { _dir: dir, plan: Mutex::default(), thaw: Condvar::new(), threads: Mutex::default() };
+        let world = Self {
+            _dir: dir,
+            plan: Mutex::default(),
+            thaw: Condvar::new(),
+            threads: Mutex::default(),
+            fleets: Mutex::default(),
+        };
         (Arc::new(world), path)
     }
 
@@ -293,7 +302,9 @@ fn work(world: &Arc<World>, home: &Path, question: Question, say: &Sender<Said>)
         }),
         other => panic!("{other:?}"),
     };
-    let said = answer(&mut store, &mut peers, &guest, asked, &mut each).unwrap();
+    let mut fleets = world.fleets.lock().unwrap().remove(home).unwrap_or_default();
+    let said = answer(&mut store, &mut fleets, &mut peers, &guest, asked, &mut each).unwrap();
+    world.fleets.lock().unwrap().insert(home.to_owned(), fleets);
     world.pass(home, after, say);
     let _ = say.send(Said::Last(said));
 }
