@@ -1,5 +1,6 @@
 //! The on-demand process of a home: it starts, follows and collects tasks, and keeps the links to agents.
-//! It reads like this: [`start`] brings it up, `begin.rs` is its first step, [`serve`] its loop, and each round of the loop is one turn (`turn.rs`).
+//! It reads like this: [`start`] brings it up, `begin.rs` is its first step, [`serve`] its loop, and each round of the loop is
+//! one turn (`turn.rs`).
 
 mod begin;
 mod bring;

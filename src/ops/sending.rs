@@ -67,8 +67,8 @@ pub fn take(grid: &mut Grid, here: &Path, wish: &Wish) -> Result<Taken, OpsError
     Ok(Taken { workplace: Workplace::Own(sent), fetch })
 }
 
-/// Waits for the kernel's next tick, a few milliseconds: files are stamped with the time of the last one, and one that is changed as
-/// soon as the submit has returned would look older than it.
+/// Waits for the kernel's next tick, a few milliseconds: files are stamped with the time of the last one, and one that is changed
+/// as soon as the submit has returned would look older than it.
 pub fn part_from_later_changes() {
     let nanos = |clock| {
         let now = clock_gettime(clock);

@@ -197,6 +197,26 @@ fn a_start_that_may_have_been_on_its_way_when_the_host_went_down_is_not_said_aga
 }
 
 #[test]
+fn a_submit_that_finds_nothing_up_is_written_by_the_dispatcher_that_it_starts() {
+    let mut grid = Grid::new();
+    grid.grid(["run", "--", "true"]).ok();
+    grid.grid(["dispatcher", "stop"]).expect(0);
+    // Whoever writes by itself is shot.
+    grid.set_env("GRID_FAILPOINT", "client-committed");
+    let id = grid.submit(["--", "sh", "-c", "echo begun >> marks"]);
+    grid.grid(["wait", &id]).ok();
+    // One that dies before it answers has written it all the same, and it is there once.
+    grid.grid(["dispatcher", "stop"]).expect(0);
+    grid.set_env("GRID_FAILPOINT", "dispatcher-begun");
+    grid.set_env("GRID_FAILPOINT_ONCE", grid.file("shot").to_str().unwrap());
+    let id = grid.submit(["--", "sh", "-c", "echo begun >> marks"]);
+    assert!(grid.file("shot").exists(), "it was shot");
+    grid.grid(["wait", &id]).ok();
+    assert_eq!(grid.lines("marks"), ["begun", "begun"]);
+    assert_eq!(grid.tasks(), 3);
+}
+
+#[test]
 fn who_follows_many_runs_may_open_more_files_than_a_task_is_told_of() {
     let grid = Grid::new();
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
