@@ -206,7 +206,7 @@ fn is_same(root: &Root, path: &RelPath, kind: &Kind, sent: &File) -> io::Result<
 }
 
 /// When a file was changed last.
-pub fn modified(stat: &rustix::fs::Stat) -> SystemTime {
+fn modified(stat: &rustix::fs::Stat) -> SystemTime {
     let seconds = u64::try_from(stat.st_mtime).unwrap_or(0);
     let nanos = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
     UNIX_EPOCH + std::time::Duration::new(seconds, nanos)

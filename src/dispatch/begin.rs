@@ -52,7 +52,7 @@ impl First {
     fn hear(stream: UnixStream) -> io::Result<Self> {
         let mut first = Self::default();
         let caller = first.callers.take_in(stream)?;
-        for word in caller.receive() {
+        for word in caller.receive_all() {
             match word {
                 ToDispatcher::Login(login) => first.logins.push(login),
                 ToDispatcher::Order(order) => caller.order(order),
@@ -93,6 +93,8 @@ pub(super) fn begin(
         dispatcher.adopt_lanes(tx)?;
         let orders = dispatcher.callers.orders();
         if !orders.is_empty() {
+            dispatcher.look_at_servers(tx)?;
+            dispatcher.fleets.look_up(tx, Timestamp::now())?;
             dispatcher.take_orders(tx, orders, &mut outcome)?;
         }
         Ok::<_, DispatchError>(dispatcher)
@@ -170,5 +172,22 @@ impl Dispatcher {
             owner: tx.owner()?,
             leave: false,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::frame;
+
+    #[test]
+    fn a_long_order_is_heard_whole() {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        frame::write(&mut ours, &ToDispatcher::Login(Login { auth_sock: Some("/agent".into()), ..Login::default() }))
+            .unwrap();
+        frame::write(&mut ours, &ToDispatcher::Order(vec![7; 60 << 10])).unwrap();
+        let mut first = First::hear(theirs).unwrap();
+        assert_eq!(first.logins.len(), 1);
+        assert_eq!(first.callers.orders().into_iter().map(|(_, order)| order.len()).collect::<Vec<_>>(), [60 << 10]);
     }
 }

@@ -95,6 +95,12 @@ impl Caller {
         self.outbox.len() > BACKLOG_MAX
     }
 
+    /// All that the caller has said by now.
+    pub fn receive_all(&mut self) -> Vec<ToDispatcher> {
+        while let Ok(Some(1..)) = self.inbox.fill(&mut self.stream) {}
+        self.receive()
+    }
+
     /// What the caller says now.
     pub fn receive(&mut self) -> Vec<ToDispatcher> {
         match self.inbox.fill(&mut self.stream) {

@@ -4,7 +4,6 @@
 use super::serve::{DispatchError, Dispatcher};
 use super::turn::Outcome;
 use crate::distributor::fleets::Fleets;
-use crate::model::time::Timestamp;
 use crate::protocol::dispatcher::FromDispatcher;
 use crate::store::{StoreError, Tx};
 
@@ -15,15 +14,13 @@ pub trait Desk {
 }
 
 impl Dispatcher {
-    /// Looks at what the servers are now, and carries the orders of callers out on them. The answers are sent after the commit.
+    /// Carries the orders of callers out. The answers are sent after the commit.
     pub(super) fn take_orders(
         &mut self,
         tx: &Tx<'_>,
         orders: Vec<(u64, Vec<u8>)>,
         outcome: &mut Outcome,
     ) -> Result<(), DispatchError> {
-        self.look_at_servers(tx)?;
-        self.fleets.look_up(tx, Timestamp::now())?;
         if orders.is_empty() {
             return Ok(());
         }

@@ -64,7 +64,11 @@ fn wait_for_facts(link: &mut Link) -> Result<Facts, ProbeError> {
         let timeout =
             Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(20), tv_nsec: i64::from(left.subsec_nanos()) };
         let mut fds = [PollFd::from_borrowed_fd(link.read_end(), flags)];
-        poll(&mut fds, Some(&timeout)).map_err(|e| LinkError::Io(e.into()))?;
+        match poll(&mut fds, Some(&timeout)) {
+            // A signal that somebody else looks after.
+            Err(rustix::io::Errno::INTR) => continue,
+            other => other.map_err(|error| LinkError::Io(error.into()))?,
+        };
         if !fds[0].revents().is_empty() && !link.receive()? {
             return Err(LinkError::Ended.into());
         }

@@ -59,6 +59,8 @@ impl Dispatcher {
             self.adopt(tx, &live)?;
             match there.remove(&live.attempt()) {
                 Some((_, state)) => self.found(tx, ledger, route, &live, state, outcome)?,
+                // It is about to be ended here: nobody over there has heard of it.
+                None if live.sent == Epoch(0) && tx.cancel_asked(live.task, Some(live.index))?.is_some() => {}
                 None if live.sent == Epoch(0) => self.send_start(tx, &live, boot, outcome)?,
                 None if live.sent <= self.restored => self.held_back(tx, ledger, &live)?,
                 None if live.running => {

@@ -7,6 +7,8 @@ use crate::model::ssh::Login;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::protocol::distributor::{Answer, PIECE_MAX, Question, REPORT_MAX, Ticket};
 use crate::store::Home;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::os::fd::OwnedFd;
 
 /// The way of one command to other homes. The dispatcher is called, and started, with the first question only.
 #[derive(Debug)]
@@ -15,12 +17,39 @@ pub struct Relay {
     login: Login,
     connection: Option<Connection>,
     tickets: Ticket,
+    /// Nobody listens any more when it can be read.
+    until: Option<OwnedFd>,
 }
 
 impl Relay {
     /// Nothing is opened yet. `login`: what the caller's session has for logins over ssh.
     pub fn new(home: &Home, login: &Login) -> Self {
-        Self { home: home.clone(), login: login.clone(), connection: None, tickets: 0 }
+        Self { home: home.clone(), login: login.clone(), connection: None, tickets: 0, until: None }
+    }
+
+    /// The same, as long as nothing can be read there.
+    #[must_use]
+    pub fn until(self, until: Option<OwnedFd>) -> Self {
+        Self { until, ..self }
+    }
+
+    /// Does nobody listen any more?
+    pub fn is_stopped(&self) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        self.until.as_ref().is_some_and(|fd| poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&now)) == Ok(1))
+    }
+
+    /// Waits for a word of the dispatcher; false: nobody listens any more.
+    fn wait(&self, open: &Connection) -> bool {
+        let Some(until) = &self.until else { return true };
+        loop {
+            let mut fds = [PollFd::new(open.stream(), PollFlags::IN), PollFd::new(until, PollFlags::IN)];
+            match poll(&mut fds, None) {
+                Err(rustix::io::Errno::INTR) => {}
+                // What is wrong with the connection is told where it is read.
+                _ => return fds[1].revents().is_empty(),
+            }
+        }
     }
 
     /// Hands a question to the dispatcher. It has not left this host before that succeeded.
@@ -56,6 +85,9 @@ impl Peers for Relay {
         let (mut open, ticket) = self.hand_over(endpoint, question).map_err(unreached)?;
         let mut parts = String::new();
         loop {
+            if !self.wait(&open) {
+                return Err(PeerError::Cut("not listened to any more".to_owned()));
+            }
             match open.receive() {
                 Ok(Some(FromDispatcher::Said { ticket: of, answer, last })) if of == ticket => {
                     if last {

@@ -232,12 +232,17 @@ pub fn ask(home: &Home, words: &[ToDispatcher], patience: Duration) -> Result<Op
     if !home.exists() {
         return Ok(None);
     }
-    let _lock = one_starter(home)?;
+    let Ok(_lock) = one_starter(home) else { return Ok(None) };
     if let Some(connection) = Connection::ask(home, &bytes, patience)? {
         return Ok(Some(connection));
     }
     let (mut ours, theirs) = UnixStream::pair()?;
-    ours.write_all(&bytes)?;
+    // Nobody reads yet. Where so much does not fit, who asks does it by itself.
+    ours.set_nonblocking(true)?;
+    if ours.write_all(&bytes).is_err() {
+        return Ok(None);
+    }
+    ours.set_nonblocking(false)?;
     match spawn(home, Some(theirs))? {
         Startup::Ready { .. } => Connection::answered(ours, patience).map(Some),
         Startup::AlreadyRunning => Ok(None),

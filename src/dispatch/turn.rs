@@ -103,6 +103,8 @@ impl Dispatcher {
         store.write(durability, |tx| {
             let now = Timestamp::now();
             self.people.forget();
+            self.look_at_servers(tx)?;
+            self.fleets.look_up(tx, now)?;
             self.take_orders(tx, orders, &mut outcome)?;
             for (server, _) in self.callers.probes() {
                 if self.route_to(server).is_none() {

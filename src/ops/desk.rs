@@ -45,14 +45,18 @@ impl Sheet {
         Ok(Self { uuid: TaskUuid::new(), me: owner(account)?, client, draft, open: false, remark: None })
     }
 
+    /// Are files sent with it, or fetched?
+    pub fn has_files(&self) -> bool {
+        self.draft.files != Wish::default()
+    }
+
     /// Has it written by the dispatcher; None if that could not be.
     pub fn hand_in(&mut self, places: &Places, login: &Login) -> Option<HandedIn> {
         let located = Home::locate(places).ok()?;
         self.remark = located.remark;
         // Names are looked at, files taken in, and many lines written, by the command itself.
         let named = self.draft.on.is_some() || !self.draft.exclude.is_empty();
-        let files = self.draft.files != Wish::default();
-        if named || files || matches!(self.draft.members, Members::Lines { .. }) {
+        if named || self.has_files() || matches!(self.draft.members, Members::Lines { .. }) {
             return None;
         }
         let order = serde_json::to_vec(self).ok().filter(|order| order.len() <= ORDER_MAX)?;

@@ -19,6 +19,7 @@ use crate::store::away::{Away, Held};
 use crate::store::{Durability, View};
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::OwnedFd;
 
 /// Is this task held by another home, or by nobody for certain yet?
 pub fn away(grid: &Grid, what: Chosen) -> Result<Option<Away>, OpsError> {
@@ -62,6 +63,16 @@ fn ask(
     each: &mut dyn FnMut(Answer) -> bool,
 ) -> Result<Answer, OpsError> {
     let mut peers = Relay::new(grid.store.home(), &grid.login);
+    ask_by(grid, &mut peers, (owner, asked), question, each)
+}
+
+fn ask_by(
+    grid: &Grid,
+    peers: &mut Relay,
+    (owner, asked): (HomeId, &Endpoint),
+    question: &Question,
+    each: &mut dyn FnMut(Answer) -> bool,
+) -> Result<Answer, OpsError> {
     let mut failures = Vec::new();
     let mut denied = true;
     let insist = !matches!(question, Question::States { .. });
@@ -72,6 +83,9 @@ fn ask(
             Err(error) => {
                 denied = false;
                 failures.push(format!("{endpoint}: {error}"));
+                if peers.is_stopped() {
+                    break;
+                }
             }
         }
     }
@@ -90,21 +104,38 @@ pub fn verb(
     verb: Verb,
     each: &mut dyn FnMut(Answer) -> bool,
 ) -> Result<Answer, OpsError> {
+    verb_until(grid, away, verb, None, each)
+}
+
+/// The same, as long as nothing can be read at `until`. That nobody listened then is no silence of the owner's.
+pub fn verb_until(
+    grid: &mut Grid,
+    away: &Away,
+    verb: Verb,
+    until: Option<OwnedFd>,
+    each: &mut dyn FnMut(Answer) -> bool,
+) -> Result<Answer, OpsError> {
     if !matches!(verb, Verb::Cancel { .. }) {
         tell_cancel(grid, away)?;
     }
-    say(grid, away, verb, each)
+    say(grid, away, verb, until, each)
 }
 
 /// Tells the owner a cancel that it has not heard yet, if there is one.
 fn tell_cancel(grid: &mut Grid, away: &Away) -> Result<(), OpsError> {
     let Some(grace) = away.cancel else { return Ok(()) };
     let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-    say(grid, away, Verb::Cancel { index: None, grace_ms }, &mut silently)?;
+    say(grid, away, Verb::Cancel { index: None, grace_ms }, None, &mut silently)?;
     grid.store.write(Durability::Full, |tx| Ok(tx.cancel_away(away.task, None)?))
 }
 
-fn say(grid: &mut Grid, away: &Away, verb: Verb, each: &mut dyn FnMut(Answer) -> bool) -> Result<Answer, OpsError> {
+fn say(
+    grid: &mut Grid,
+    away: &Away,
+    verb: Verb,
+    until: Option<OwnedFd>,
+    each: &mut dyn FnMut(Answer) -> bool,
+) -> Result<Answer, OpsError> {
     let Held::By { home, .. } = away.held else {
         return Err(OpsError::Refused(format!(
             "task {}: nobody has said yet that it holds it; it is asked again by itself (`grid cancel --forget {}` gives it up)",
@@ -112,7 +143,9 @@ fn say(grid: &mut Grid, away: &Away, verb: Verb, each: &mut dyn FnMut(Answer) ->
         )));
     };
     let question = Question::Task { owner: home, user: None, uuid: away.uuid, verb };
-    match ask(grid, home, &away.asked, &question, each) {
+    let mut peers = Relay::new(grid.store.home(), &grid.login).until(until);
+    match ask_by(grid, &mut peers, (home, &away.asked), &question, each) {
+        Err(error) if peers.is_stopped() => Err(error),
         Ok(Answer::Unknown(_)) => {
             gone(grid, &[away])?;
             Err(OpsError::Refused(format!("task {}: {}", away.task, why_gone(away.task))))

@@ -6,7 +6,7 @@ use super::selecting::Chosen;
 use super::{Grid, OpsError, elsewhere, files_elsewhere, member_state};
 use crate::archive::read::{self, Kind, ReadError};
 use crate::archive::root::{self, Root};
-use crate::archive::select::{Asked, modified, same_bytes};
+use crate::archive::select::{Asked, same_bytes};
 use crate::dispatch::start::{self, StartError};
 use crate::model::files::RelPath;
 use crate::model::id::{Index, TaskId};
@@ -152,7 +152,7 @@ fn one(grid: &Grid, row: &TaskRow, fetched: &Fetched, into: &Path) -> Result<Fet
             };
             let Some(launch) = grid.store.view().launch(row.id)? else { return Ok(done) };
             let sent = launch.workplace.sent().and_then(|sent| File::open(home.sent_file(sent.bundle)).ok());
-            match Client::open(into, &id, row.submitted_at, sent.as_ref()) {
+            match Client::open(into, &id, row.submitted_at, sent) {
                 Ok(client) => match client.check(&launch, &archive).and_then(|()| client.unpack(&archive)) {
                     Ok(files) => done.files = files,
                     Err(error) => done.error = Some(format!("refused: {error}")),
@@ -207,20 +207,22 @@ struct Client {
     suffix: String,
     submitted_at: Timestamp,
     sent: HashMap<RelPath, Kind>,
+    /// What was sent, whole.
+    archive: Option<File>,
 }
 
 impl Client {
-    fn open(into: &Path, id: &str, submitted_at: Timestamp, sent: Option<&File>) -> Result<Self, io::Error> {
+    fn open(into: &Path, id: &str, submitted_at: Timestamp, sent: Option<File>) -> Result<Self, io::Error> {
         let root = Root::open(into)?;
         let mut known = HashMap::new();
-        if let Some(sent) = sent {
+        if let Some(sent) = &sent {
             read::entries(sent, |path, kind, _| {
                 known.insert(path, kind);
                 Ok::<_, ReadError>(())
             })
             .map_err(io::Error::other)?;
         }
-        Ok(Self { root, suffix: format!(".grid-{id}"), submitted_at, sent: known })
+        Ok(Self { root, suffix: format!(".grid-{id}"), submitted_at, sent: known, archive: sent })
     }
 
     /// Is all of it what was asked for? With `--dir` that is whatever is new or changed, but nothing of a repository's own.
@@ -321,10 +323,14 @@ impl Client {
     fn is_unchanged(&self, path: &RelPath, there: &rustix::fs::Stat) -> io::Result<bool> {
         let kind = root::kind(there);
         Ok(match self.sent.get(path) {
-            Some(Kind::File { size, mtime, .. }) => {
-                kind == FileType::RegularFile
-                    && u64::try_from(there.st_size).ok() == Some(*size)
-                    && modified(there) == *mtime
+            // Times can be set, and are: what is to be overwritten is compared.
+            Some(Kind::File { size, at, .. }) => {
+                let is_one = kind == FileType::RegularFile && u64::try_from(there.st_size).ok() == Some(*size);
+                is_one
+                    && self
+                        .archive
+                        .as_ref()
+                        .map_or(Ok(false), |sent| same_bytes(&self.root.read(path)?, sent, *at, *size))?
             }
             Some(Kind::Link { target }) => kind == FileType::Symlink && self.root.read_link(path)? == *target,
             Some(Kind::Dir { .. }) => false,

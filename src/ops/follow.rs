@@ -137,11 +137,10 @@ fn one(
             Woken::Interrupt => {
                 let Some(interrupts) = interrupts.as_deref_mut() else { continue };
                 if interrupts.take() > 1 {
-                    return Err(OpsError::Grid(format!(
-                        "left; task {what} goes on: `grid wait {what}`, `grid cancel {what}`"
-                    )));
+                    return Err(interrupts.left(what));
                 }
                 let asked = cancel::cancel(grid, &[what], Duration::from_secs(10))?;
+                interrupts.cancelled();
                 let note = asked.first().and_then(|c| c.note.clone()).unwrap_or_else(|| "cancelled".to_owned());
                 tell(sink, Event::Note(&format!("task {what}: {note}; Ctrl-C again leaves it alone")))?;
             }

@@ -31,13 +31,15 @@ pub fn follow_elsewhere(
             let verb = Verb::Follow { index: what.index, streams: streams.to_vec() };
             let mut broken = None;
             told.again();
-            let said = elsewhere::verb(grid, &away, verb, &mut |word| match give(what, &mut told, word, sink) {
-                Ok(()) => true,
-                Err(error) => {
-                    broken = Some(error);
-                    false
-                }
-            });
+            let until = interrupts.as_deref().map(Interrupts::another_fd).transpose()?;
+            let said =
+                elsewhere::verb_until(grid, &away, verb, until, &mut |word| match give(what, &mut told, word, sink) {
+                    Ok(()) => true,
+                    Err(error) => {
+                        broken = Some(error);
+                        false
+                    }
+                });
             if let Some(error) = broken {
                 return Err(OpsError::Output(error));
             }
@@ -47,6 +49,7 @@ pub fn follow_elsewhere(
                     return Ok(Ending { state, code });
                 }
                 Ok(other) => return Err(OpsError::Grid(crate::distributor::across::words_of(other))),
+                Err(_) if interrupts.as_deref().is_some_and(Interrupts::came) => {}
                 Err(error) if !said_why => {
                     said_why = true;
                     sink(Event::Note(&format!("{error}; asked again"))).map_err(OpsError::Output)?;
@@ -62,11 +65,10 @@ pub fn follow_elsewhere(
             && interrupts.came_within(Duration::from_secs(1))?
         {
             if interrupts.take() > 1 {
-                return Err(OpsError::Grid(format!(
-                    "left; task {what} goes on: `grid wait {what}`, `grid cancel {what}`"
-                )));
+                return Err(interrupts.left(what));
             }
             cancel::cancel(grid, &[what], Duration::from_secs(10))?;
+            interrupts.cancelled();
             if let Some(Away { cancel: Some(_), .. }) = elsewhere::away(grid, what)? {
                 // Nobody knows when that will be: whoever asked waits no longer.
                 let words = format!(

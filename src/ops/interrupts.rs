@@ -1,11 +1,12 @@
 //! Ctrl-C and TERM while `grid run` submits and follows: the first cancels, the second leaves.
 
 use super::OpsError;
+use super::selecting::Chosen;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::{SigId, flag, low_level};
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -16,6 +17,7 @@ use std::time::Duration;
 pub struct Interrupts {
     pipe: UnixStream,
     count: u32,
+    cancelled: bool,
     /// What lets a second signal end the process, as long as there is no task to be cancelled.
     ending: Vec<SigId>,
 }
@@ -35,7 +37,7 @@ impl Interrupts {
             let write = write.try_clone().map_err(failed)?;
             low_level::pipe::register(signal, write).map_err(failed)?;
         }
-        Ok(Self { pipe, count: 0, ending })
+        Ok(Self { pipe, count: 0, cancelled: false, ending })
     }
 
     /// There is a task now: a second signal leaves it alone, in words.
@@ -52,6 +54,30 @@ impl Interrupts {
             self.count += u32::try_from(n).unwrap_or(1);
         }
         self.count
+    }
+
+    /// The task was cancelled for one.
+    pub const fn cancelled(&mut self) {
+        self.cancelled = true;
+    }
+
+    /// Why nobody follows the task any more.
+    pub fn left(&self, what: Chosen) -> OpsError {
+        OpsError::Grid(if self.cancelled {
+            format!("left; task {what} is being cancelled: `grid wait {what}` tells when it has ended")
+        } else {
+            format!("left; task {what} goes on: `grid wait {what}`, `grid cancel {what}`")
+        })
+    }
+
+    /// One that outlives us, readable when one came.
+    pub fn another_fd(&self) -> Result<OwnedFd, OpsError> {
+        self.fd().try_clone_to_owned().map_err(|error| OpsError::Grid(format!("signals: {error}")))
+    }
+
+    /// Did one come that was not taken?
+    pub fn came(&self) -> bool {
+        self.came_within(Duration::ZERO).unwrap_or(false)
     }
 
     /// Readable when one came.

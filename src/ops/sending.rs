@@ -70,13 +70,13 @@ pub fn take(grid: &mut Grid, here: &Path, wish: &Wish) -> Result<Taken, OpsError
 /// Waits for the kernel's next tick, a few milliseconds: files are stamped with the time of the last one, and one that is changed
 /// as soon as the submit has returned would look older than it.
 pub fn part_from_later_changes() {
-    let nanos = |clock| {
+    let time = |clock| {
         let now = clock_gettime(clock);
         (now.tv_sec, now.tv_nsec)
     };
-    let now = nanos(ClockId::Realtime);
+    let now = time(ClockId::Realtime);
     for _ in 0..TICK_MAX_MS {
-        if nanos(ClockId::RealtimeCoarse) > now {
+        if time(ClockId::RealtimeCoarse) > now {
             return;
         }
         std::thread::sleep(Duration::from_millis(1));

@@ -3,6 +3,7 @@
 use super::desk::Sheet;
 use super::draft::Draft;
 use super::selecting::Chosen;
+use super::sending::Taken;
 use super::{Grid, OpsError, cancel, files_elsewhere, report, sending};
 use crate::dispatch::relay::Relay;
 use crate::distributor::desk::{Guest, Standing};
@@ -27,12 +28,15 @@ use crate::store::{Durability, Tx, View};
 use std::path::Path;
 use std::time::Duration;
 
-/// Submits a task; it is on the disk when this returns. [`OpsError::NoMatch`] where nothing could ever run it,
+/// Takes in what is sent with a task: it lies in the spool before anything else is written. It may take a while.
+pub fn take_in(grid: &mut Grid, sheet: &Sheet) -> Result<Taken, OpsError> {
+    sending::take(grid, Path::new(sheet.draft.cwd.as_os()), &sheet.draft.files)
+}
+
+/// Submits a task with what was taken in for it; it is on the disk when this returns. [`OpsError::NoMatch`] where nothing could ever run it,
 /// [`OpsError::Denied`] where nobody runs it for this user.
-pub fn submit(grid: &mut Grid, sheet: Sheet) -> Result<report::Submitted, OpsError> {
+pub fn submit(grid: &mut Grid, sheet: Sheet, taken: Taken) -> Result<report::Submitted, OpsError> {
     let Sheet { uuid, draft, open, .. } = sheet;
-    // What is sent lies in the spool before anything else: it may take a while.
-    let taken = sending::take(grid, Path::new(draft.cwd.as_os()), &draft.files)?;
     let mut request = completed(&grid.store.view(), draft, grid.client.clone(), &grid.me)?;
     (request.launch.workplace, request.launch.fetch) = (taken.workplace, taken.fetch);
     let guest = Guest { user: grid.me.clone(), standing: Standing::Resident, home: None, kept: Kept::NOTHING };

@@ -4,7 +4,7 @@ use super::super::args::Dispatcher;
 use super::super::exit::Code;
 use super::super::failure::Failure;
 use super::super::output::Out;
-use super::{Done, open};
+use super::{Done, absolute, open};
 use crate::ops::dispatcher as process;
 use crate::ops::home::Home;
 use crate::ops::report::DispatcherStatus;
@@ -13,7 +13,7 @@ pub fn run(verb: Dispatcher, out: &mut Out) -> Done {
     if let Dispatcher::Serve { home, asked } = verb {
         // stderr is run/dispatcher.log.
         tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).init();
-        process::serve(&Home::at(home), asked, &mut std::io::stdout())?;
+        process::serve(&Home::at(absolute(&home)?), asked, &mut std::io::stdout())?;
         return Ok(Code::OK);
     }
     // Not through with_grid: asking must not start it, and what was stopped stays so until there is work.

@@ -37,6 +37,7 @@ use super::failure::Failure;
 use super::output::Out;
 use crate::model::open_files;
 use crate::ops::{Grid, OpsError, dispatcher as process};
+use std::path::{Path, PathBuf};
 
 /// Every command's result.
 type Done = Result<Code, Failure>;
@@ -99,13 +100,18 @@ fn open(out: &mut Out) -> Result<Grid, Failure> {
     Ok(grid)
 }
 
+/// A path that stays right wherever the process goes.
+fn absolute(path: &Path) -> Result<PathBuf, OpsError> {
+    std::path::absolute(path).map_err(|error| OpsError::Usage(format!("{}: {error}", path.display())))
+}
+
 /// Becomes the agent: frames on stdin and stdout.
 fn agent(args: super::args::Agent) -> Done {
     use crate::agent::place::Place;
     use std::os::fd::AsFd;
     args.files.iter().for_each(|files| open_files::handed_down(*files));
     let place = match (args.spool, args.link) {
-        (Some(spool), _) => Place::At(spool),
+        (Some(spool), _) => Place::At(absolute(&spool)?),
         (None, Some(key)) => Place::OfLink { key, dir: args.dir },
         (None, None) => return Err(Failure::usage("grid agent: where?")),
     };

@@ -19,7 +19,8 @@ pub fn run(args: Run, out: &mut Out) -> Done {
         });
     }
     let mut sheet = Sheet::new(&caller::login(), caller::client(), draft)?;
-    let interrupts = Interrupts::listen()?;
+    // What is sent is packed first, and an interrupt of that ends us: nothing is submitted yet.
+    let mut interrupts = (!sheet.has_files()).then(Interrupts::listen).transpose()?;
     let handed_in = sheet.hand_in(&caller::places(), &caller::ssh());
     sheet.remark.take().iter().for_each(|remark| out.note(remark));
     with_grid(out, |grid, out| {
@@ -27,9 +28,14 @@ pub fn run(args: Run, out: &mut Out) -> Done {
             Some(handed_in) => handed_in.report,
             None => {
                 targets::unknown(grid, &sheet.draft)?.iter().for_each(|line| out.note(line));
-                submit::submit(grid, sheet)?
+                let taken = submit::take_in(grid, &sheet)?;
+                if interrupts.is_none() {
+                    interrupts = Some(Interrupts::listen()?);
+                }
+                submit::submit(grid, sheet, taken)?
             }
         };
+        let interrupts = interrupts.map_or_else(Interrupts::listen, Ok)?;
         let word = report.id.parse().map_err(|error| OpsError::Grid(format!("{error}")))?;
         let what = selecting::select_one(grid, word, true)?;
         let ending = follow::run(grid, what, interrupts, &mut |event| logs::give(out, event))?;

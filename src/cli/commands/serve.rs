@@ -3,16 +3,14 @@
 use super::super::args::Serve;
 use super::super::caller;
 use super::super::exit::Code;
-use super::Done;
+use super::{Done, absolute};
 use crate::ops::OpsError;
 use crate::ops::home::Home;
 use crate::ops::serve::{self, Badge};
 
 pub fn run(args: Serve) -> Done {
     let home = match args.home {
-        Some(dir) => {
-            Home::at(std::path::absolute(&dir).map_err(|e| OpsError::Usage(format!("{}: {e}", dir.display())))?)
-        }
+        Some(dir) => Home::at(absolute(&dir)?),
         None => Home::locate(&caller::places()).map_err(OpsError::from)?.home,
     };
     let badge = Badge {

@@ -42,7 +42,8 @@ pub fn run(args: Submit, out: &mut Out) -> Done {
             Some(handed_in) => handed_in.report,
             None => {
                 targets::unknown(grid, &sheet.draft)?.iter().for_each(|line| out.note(line));
-                let report = submit::submit(grid, sheet)?;
+                let taken = submit::take_in(grid, &sheet)?;
+                let report = submit::submit(grid, sheet, taken)?;
                 say(&report, args.json, args.parsable, out)?;
                 report
             }

@@ -228,23 +228,27 @@ impl Desk {
     }
 
     fn work(&self, ticket: Ticket, question: Question) -> Result<Answer, OpsError> {
-        let KeptStore { store, fleets } = self.take_kept()?;
+        // Only these look at servers; others may take a week.
+        let looks = matches!(question, Question::Offer { .. } | Question::Commit { .. });
+        let KeptStore { store, fleets } = self.take_kept(looks)?;
         let mut fleets = fleets.unwrap_or_default();
         let me = store.view().owner()?;
         let mut grid = Grid { store, me, client: self.client.clone(), login: self.login.clone(), remark: None };
         let done = answer::answer(self, &mut grid, &mut fleets, ticket, question);
         let mut stores = locked(&self.stores);
-        if done.is_ok() && stores.len() < KEPT {
-            let first = stores.iter().all(|kept| kept.fleets.is_none());
+        let first = looks && stores.iter().all(|kept| kept.fleets.is_none());
+        if done.is_ok() && (first || stores.len() < KEPT) {
             stores.push(KeptStore { store: grid.store, fleets: first.then_some(fleets) });
         }
         done
     }
 
-    fn take_kept(&self) -> Result<KeptStore, OpsError> {
+    /// The one with fleets goes to whoever looks at servers, and to nobody else.
+    fn take_kept(&self, looks: bool) -> Result<KeptStore, OpsError> {
         let mut stores = locked(&self.stores);
-        let with_fleets = stores.iter().position(|kept| kept.fleets.is_some());
-        let kept = with_fleets.map(|at| stores.swap_remove(at)).or_else(|| stores.pop());
+        let with = |fleets: bool| stores.iter().position(|kept| kept.fleets.is_some() == fleets);
+        let at = if looks { with(true).or_else(|| with(false)) } else { with(false) };
+        let kept = at.map(|at| stores.swap_remove(at));
         drop(stores);
         kept.map_or_else(|| Ok(KeptStore { store: Store::open(&self.home)?, fleets: None }), Ok)
     }

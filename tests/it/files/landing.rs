@@ -30,6 +30,24 @@ fn a_file_that_was_changed_here_is_not_overwritten() {
 }
 
 #[test]
+fn a_file_with_the_time_and_the_length_of_what_was_sent_is_compared() {
+    let grid = Grid::new();
+    fs::write(grid.file("edited"), "as sent").unwrap();
+    fs::write(grid.file("touched"), "as sent").unwrap();
+    let time = fs::metadata(grid.file("edited")).unwrap().modified().unwrap();
+    let make = "for f in edited touched; do echo task > $f; done";
+    let id = grid.submit(["--hold", "--send", "edited", "--send", "touched", "--fetch", "*", "--", "sh", "-c", make]);
+    fs::write(grid.file("edited"), "is mine").unwrap();
+    fs::File::options().write(true).open(grid.file("edited")).unwrap().set_modified(time).unwrap();
+    fs::write(grid.file("touched"), "as sent").unwrap();
+    grid.grid(["release", &id]).ok();
+    grid.grid(["wait", &id]).expect(0).says(&["edited: changed here since the submit"]);
+    let read = |name: &str| fs::read_to_string(grid.file(name)).unwrap();
+    assert_eq!((read("edited"), read("touched")), ("is mine".into(), "task\n".into()));
+    assert_eq!(read(&format!("edited.grid-{id}")), "task\n");
+}
+
+#[test]
 fn a_link_here_is_not_followed_out_of_the_directory() {
     let grid = Grid::new();
     fs::create_dir_all(grid.file("inside")).unwrap();

@@ -2,9 +2,11 @@
 
 use crate::support::Grid;
 use crate::support::caller::{Caller, stranger};
+use crate::support::process;
 use grid::model::id::{HomeId, TaskUuid};
 use grid::protocol::distributor::{Answer, FromServe, Question, ToServe, Verb};
 use grid::protocol::frame;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 /// Client, first tier, second tier: three homes.
@@ -234,4 +236,36 @@ fn a_report_waits_for_its_reader(lab: &Grid) {
     assert!(taken > 16 << 20, "{taken}");
     assert!(working, "nothing was said while it was made");
     caller.leaves();
+}
+
+/// `grid run` of a task that has begun in the lab.
+fn run_there(client: &Grid, lab: &Grid, script: &str) -> std::process::Child {
+    lab.fifo("go");
+    let script = format!("cd {}; {script}", lab.work().display());
+    let run = client.beside(["run", "--", "sh", "-c", &script]);
+    process::until("the task has begun", || lab.lines("marks") == ["begun"]);
+    run
+}
+
+#[test]
+fn the_first_ctrl_c_cancels_what_runs_elsewhere() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let (client, _front, lab) = three();
+        let run = run_there(&client, &lab, "echo begun >> marks; read x < go");
+        kill_process(Pid::from_child(&run), signal).unwrap();
+        process::finish(run, "grid run".to_owned()).expect(130).says(&["task 1: cancel asked", "Ctrl-C again"]);
+        assert_eq!((client.state("1").as_str(), lab.state("1").as_str()), ("CANCELLED", "CANCELLED"));
+    }
+}
+
+#[test]
+fn the_second_ctrl_c_leaves_what_runs_elsewhere_alone() {
+    let (client, _front, lab) = three();
+    // TERM does not end it, and its grace is longer than the test.
+    let script = "trap 'echo term >> marks' TERM; echo begun >> marks; while ! read x < go; do :; done; exit 6";
+    let run = run_there(&client, &lab, script);
+    kill_process(Pid::from_child(&run), Signal::INT).unwrap();
+    process::until("the cancel has reached it", || lab.lines("marks").len() > 1);
+    kill_process(Pid::from_child(&run), Signal::INT).unwrap();
+    process::finish(run, "grid run".to_owned()).expect(125).says(&["left; task 1 is being cancelled", "grid wait 1"]);
 }
