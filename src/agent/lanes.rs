@@ -29,6 +29,8 @@ const RUN_MEMBERS: usize = 10_000;
 const RUN_BYTES: u64 = 64 << 20;
 /// A supervisor without work stays this long.
 pub const IDLE: Duration = Duration::from_secs(3);
+/// Where one rests that was started beforehand; the lanes of homes count from 1.
+const BEFOREHAND: LaneId = LaneId(0);
 
 /// A place that runs attempts one after the other.
 #[derive(Debug, Default)]
@@ -217,6 +219,15 @@ impl Agent {
             lane.supervisor = Some(supervisor);
         }
         true
+    }
+
+    /// Starts a supervisor for whatever comes first: it comes up while others still prepare the start.
+    pub fn start_beforehand(&mut self) {
+        self.lanes.entry(BEFOREHAND).or_default();
+        if self.start_supervisor(BEFOREHAND).is_err() {
+            // Whoever needs one is told why there is none.
+            self.lanes.remove(&BEFOREHAND);
+        }
     }
 
     fn start_supervisor(&mut self, id: LaneId) -> Result<(), Refusal> {

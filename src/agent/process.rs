@@ -1,7 +1,7 @@
 //! Which process is which: a pid alone is used again, a pid with its start time (and boot id) is not.
 
 use crate::model::attempt::ProcessId;
-use crate::model::id::{AttemptId, BootId};
+use crate::model::id::AttemptId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -95,16 +95,6 @@ pub fn is_ours(pid: i32) -> bool {
     }
     let same = |a: &str, b: &str| fs::read_link(a).ok().zip(fs::read_link(b).ok()).is_some_and(|(a, b)| a == b);
     same(&format!("/proc/{pid}/exe"), "/proc/self/exe")
-}
-
-/// The kernel's boot id.
-pub fn boot_id() -> BootId {
-    #[cfg(feature = "failpoints")]
-    if let Ok(stand_in) = std::env::var("GRID_TEST_BOOT_ID") {
-        return BootId(stand_in);
-    }
-    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    BootId(id.trim().to_owned())
 }
 
 /// Closes what this process was given besides stdin, stdout and stderr: a lock or a pipe of whoever typed the

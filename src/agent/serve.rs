@@ -56,8 +56,13 @@ pub struct Agent {
     pub outbox: Outbox,
 }
 
-/// Serves the home that says hello on `input`, until that ends.
-pub fn serve(place: &Place, mut input: impl Read + AsFd, mut output: impl Write + AsFd) -> Result<(), AgentError> {
+/// Serves the home that says hello on `input`, until that ends. `expecting`: a start is on its way.
+pub fn serve(
+    place: &Place,
+    expecting: bool,
+    mut input: impl Read + AsFd,
+    mut output: impl Write + AsFd,
+) -> Result<(), AgentError> {
     for fd in [input.as_fd(), output.as_fd()] {
         let flags = rustix::fs::fcntl_getfl(fd).map_err(AgentError::io("stdio"))?;
         rustix::fs::fcntl_setfl(fd, flags | OFlags::NONBLOCK).map_err(AgentError::io("stdio"))?;
@@ -69,7 +74,19 @@ pub fn serve(place: &Place, mut input: impl Read + AsFd, mut output: impl Write 
     write_all(MAGIC, &mut output)?;
     let Some(hello) = first_message(&mut inbox, &mut input)? else { return Ok(()) };
     match Agent::open(place, hello) {
-        Ok(mut agent) => agent.run(&mut inbox, &mut input, &mut output),
+        Ok(mut agent) => {
+            // Before anything that came behind theirs is taken in: who does not get this knows that nothing of it began.
+            while agent.outbox.flush(&mut output).is_ok() && !agent.outbox.is_empty() {
+                wait_for(&output, PollFlags::OUT)?;
+            }
+            if !agent.outbox.is_empty() {
+                return Ok(());
+            }
+            if expecting {
+                agent.start_beforehand();
+            }
+            agent.run(&mut inbox, &mut input, &mut output)
+        }
         Err(AgentError::Unfit(error)) => {
             let mut text = Vec::new();
             crate::protocol::frame::encode(&FromAgent::Unfit { error }, &mut text)?;
@@ -90,7 +107,7 @@ impl Agent {
                  bring both to the same release"
             )));
         }
-        let boot = process::boot_id();
+        let boot = BootId::of_this_host();
         let spool = Spool::open(&place.find()?, home, (incarnation, epoch), boot.clone())?;
         let environment = login::environment(place.is_remote());
         let home = environment.iter().find(|(name, _)| name == "HOME").map(|(_, home)| PathBuf::from(home));

@@ -9,7 +9,7 @@ use crate::model::id::{AttemptId, BootId, Epoch, HomeId, LaneId};
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -65,10 +65,16 @@ impl Spool {
             return Err(older());
         }
         let highest = if incarnation > stored.0 { epoch } else { stored.1.max(epoch) };
-        // The epoch first: a new incarnation with an old epoch would only be asked to raise it.
-        let numbers = [("epoch", highest.0, stored.1.0), ("incarnation", incarnation, stored.0)];
-        for (name, number, _) in numbers.into_iter().filter(|(_, number, stored)| number != stored) {
-            write_atomically(&dir, name, number.to_string().as_bytes()).map_err(unusable(&dir))?;
+        // The epoch first: a new incarnation with an old epoch would only be asked to raise it. It need not outlast a power cut:
+        // what was sent under an older one names another boot.
+        if highest != stored.1 {
+            let options = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).clone();
+            let written =
+                options.open(dir.join("epoch")).and_then(|file| write_over(&file, &format!("{:020}\n", highest.0)));
+            written.map_err(unusable(&dir))?;
+        }
+        if incarnation != stored.0 {
+            write_atomically(&dir, "incarnation", incarnation.to_string().as_bytes()).map_err(unusable(&dir))?;
         }
         let (tombstones, tombstones_file) = read_tombstones(&dir, &boot).map_err(unusable(&dir))?;
         let mut spool = Self { dir, home, boot, _lock: lock, epoch: highest, tombstones, tombstones_file, next_run: 1 };
@@ -145,7 +151,7 @@ fn read_number(dir: &Path, name: &str) -> u64 {
 fn take_lock(dir: &Path, may_ask: bool) -> Result<File, AgentError> {
     let path = dir.join("lock");
     let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
-    let mut file = options.open(&path).map_err(unusable(&path))?;
+    let file = options.open(&path).map_err(unusable(&path))?;
     let began = Instant::now();
     let mut asked = false;
     loop {
@@ -174,7 +180,7 @@ fn take_lock(dir: &Path, may_ask: bool) -> Result<File, AgentError> {
         std::thread::sleep(Duration::from_millis(5));
     }
     let me = myself();
-    file.set_len(0).and_then(|()| write!(file, "{} {}", me.pid, me.start_time)).map_err(unusable(&path))?;
+    write_over(&file, &format!("{:<32}\n", format!("{} {}", me.pid, me.start_time))).map_err(unusable(&path))?;
     Ok(file)
 }
 
@@ -204,4 +210,10 @@ pub fn write_atomically(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> 
     file.write_all(bytes)?;
     file.sync_data()?;
     fs::rename(new, dir.join(name))
+}
+
+/// Writes a text of a fixed length into a file, in place. Where one is cut off, or replaced by another, a file system may wait
+/// for the disk, and somebody waits for us.
+fn write_over(file: &File, text: &str) -> io::Result<()> {
+    file.write_all_at(text.as_bytes(), 0)
 }

@@ -64,7 +64,7 @@ struct Supervisor {
     outputs: [File; 2],
     signals: UnixStream,
     batches: VecDeque<Batch>,
-    /// Whose attempts it runs; None before the first order, which is of the header's lane.
+    /// Whose attempts it runs; None before the first order. Who was started beforehand could not know.
     lane: Option<LaneId>,
     current: Option<Running>,
     flushed: Instant,
@@ -312,7 +312,7 @@ impl Supervisor {
         failpoint("supervisor-order-received");
         match order {
             ToSupervisor::Start(mut start) => {
-                if self.lane.replace(start.lane).is_some_and(|before| before != start.lane) {
+                if self.lane.replace(start.lane) != Some(start.lane) {
                     self.journal.add(&Record::Lane { lane: start.lane });
                 }
                 let members: VecDeque<StartMember> = std::mem::take(&mut start.members).into();

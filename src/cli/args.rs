@@ -143,6 +143,9 @@ pub struct Agent {
     /// So many open files tasks are given.
     #[arg(long)]
     pub files: Option<u64>,
+    /// A start is on its way.
+    #[arg(long)]
+    pub expecting: bool,
 }
 
 /// One run's supervisor.

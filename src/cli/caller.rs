@@ -70,7 +70,7 @@ fn host() -> String {
 }
 
 /// The account's name: by the uid, for USER may say anything; a name service without a file is believed through LOGNAME.
-pub fn login() -> String {
+fn login() -> String {
     let uid = rustix::process::getuid().as_raw();
     let accounts = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let of_uid = |line: &str| {

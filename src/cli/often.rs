@@ -1,5 +1,5 @@
-//! The verbs that scripts and agents call thousands of times are parsed by themselves: making all the others known to
-//! clap takes longer than all the rest of a submit's client.
+//! The verbs that scripts call thousands of times, and those that grid starts itself with while somebody waits, are parsed
+//! by themselves: making all the others known to clap takes longer than all the rest of a submit's client.
 
 use super::args::{self, Command, tasks};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -25,18 +25,52 @@ enum Run {
 }
 
 #[derive(Debug, Subcommand)]
+enum Dispatcher {
+    #[command(subcommand)]
+    Dispatcher(args::Dispatcher),
+}
+
+#[derive(Debug, Subcommand)]
+enum Agent {
+    Agent(args::Agent),
+}
+
+#[derive(Debug, Subcommand)]
 enum Supervise {
     Supervise(args::Supervise),
 }
 
+#[derive(Debug, Subcommand)]
+enum Serve {
+    Serve(args::Serve),
+}
+
 /// The command, if it is one of these and nothing is wrong with it: complaints and help are those of the whole program.
 pub fn parse(words: &[OsString]) -> Option<Command> {
-    match words.get(1)?.to_str()? {
+    let verb = words.get(1)?.to_str()?;
+    if let Some(task) = bare(words) {
+        match verb {
+            "submit" => return Some(Command::Submit(Box::new(tasks::Submit { task, ..tasks::Submit::default() }))),
+            "run" => return Some(Command::Run(Box::new(tasks::Run { task }))),
+            _ => {}
+        }
+    }
+    match verb {
         "submit" => only(words).map(|Submit::Submit(submit)| Command::Submit(submit)),
         "run" => only(words).map(|Run::Run(run)| Command::Run(run)),
+        "dispatcher" => only(words).map(|Dispatcher::Dispatcher(verb)| Command::Dispatcher(verb)),
+        "agent" => only(words).map(|Agent::Agent(agent)| Command::Agent(agent)),
         "supervise" => only(words).map(|Supervise::Supervise(supervise)| Command::Supervise(supervise)),
+        "serve" => only(words).map(|Serve::Serve(serve)| Command::Serve(serve)),
         _ => None,
     }
+}
+
+/// All behind `--` is the command: where nothing stands before it, nothing has to be parsed.
+fn bare(words: &[OsString]) -> Option<tasks::TaskOptions> {
+    let (dashes, command) = words.get(2..)?.split_first()?;
+    let is_bare = dashes == "--" && !command.is_empty();
+    is_bare.then(|| tasks::TaskOptions { command: command.to_vec(), ..tasks::TaskOptions::default() })
 }
 
 fn only<V: Subcommand>(words: &[OsString]) -> Option<V> {

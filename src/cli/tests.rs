@@ -69,20 +69,35 @@ fn the_command_line_is_consistent() {
 fn a_verb_parsed_by_itself_is_parsed_as_in_the_whole() {
     for line in [
         "grid submit -- true",
+        "grid submit -- -- -c 4 --help",
+        "grid run -- sh -c exit",
         "grid submit -c 4 --mem 8G -t 1h -J x -a 1-9:2%3 --app R>=4 -C server.cpus>2 --json -- sh -c exit",
         "grid submit --wait --parsable -e err.txt ls -l",
         "grid run -- make -j4",
         "grid run --dir --fetch out --user ann make",
+        "grid dispatcher serve --home /tmp/h --asked",
+        "grid dispatcher stop",
+        "grid agent --spool /tmp/x --files 1024",
         "grid supervise /tmp/x --files 1024",
+        "grid serve --as ann --vouch front",
     ] {
         let words: Vec<OsString> = line.split(' ').map(Into::into).collect();
         let alone = super::often::parse(&words).map(|command| format!("{command:?}"));
         let whole = Args::try_parse_from(words).unwrap().command;
         assert_eq!(alone, whole.map(|command| format!("{command:?}")), "{line}");
     }
-    for line in
-        ["grid", "grid submit", "grid submit --help", "grid submit --bogus -- true", "grid status", "grid run -c x y"]
-    {
+    for line in [
+        "grid",
+        "grid submit",
+        "grid submit --",
+        "grid submit --help",
+        "grid submit --bogus -- true",
+        "grid status",
+        "grid run -c x y",
+        "grid dispatcher",
+        "grid dispatcher --help",
+        "grid serve --vouch front",
+    ] {
         let words: Vec<OsString> = line.split(' ').map(Into::into).collect();
         assert!(super::often::parse(&words).is_none(), "{line}: complaints and help are the whole program's");
     }

@@ -77,7 +77,7 @@ pub(super) fn begin(
         Err(TryLockError::Error(error)) => return Err(error.into()),
     }
     // It comes up while the database is opened: what is asked is most often run here.
-    let agent = caller.as_ref().and_then(|_| ways::agent(home).ok());
+    let agent = caller.as_ref().and_then(|_| ways::agent(home, true).ok());
     let mut store = match (Store::open(home), &caller) {
         // Whoever asks does this by itself, and tells the person about it.
         (Err(error @ (StoreError::Older { .. } | StoreError::Backup { .. })), Some(_)) => return Err(error.into()),
@@ -94,6 +94,7 @@ pub(super) fn begin(
         let orders = dispatcher.callers.orders();
         if !orders.is_empty() {
             dispatcher.look_at_servers(tx)?;
+            dispatcher.greet_here();
             dispatcher.fleets.look_up(tx, Timestamp::now())?;
             dispatcher.take_orders(tx, orders, &mut outcome)?;
         }
@@ -108,6 +109,7 @@ pub(super) fn begin(
     let listener = UnixListener::bind(&socket)?;
     listener.set_nonblocking(true)?;
     dispatcher.say(outcome);
+    dispatcher.flush_links();
     Ok(Some(Begun { lock, listener, store, dispatcher }))
 }
 

@@ -1,7 +1,7 @@
 //! When what a member made is brought home: at its end, and once more when somebody asks for what could not be brought then.
 
 use super::collect::Known;
-use super::links::Route;
+use super::route::Route;
 use super::serve::{DispatchError, Dispatcher};
 use super::turn::Outcome;
 use crate::matching::Place;

@@ -2,7 +2,7 @@
 //! home's spool, before the state says that the task has ended.
 
 use super::collect::Known;
-use super::links::Route;
+use super::route::Route;
 use crate::archive::{AHEAD, Hashing, PIECE};
 use crate::model::failpoint::failpoint;
 use crate::model::files::Digest;

@@ -1,6 +1,6 @@
 //! Commands that are connected to the dispatcher: they wait for ends and follow outputs.
 
-use super::links::Route;
+use super::route::Route;
 use crate::model::attempt::Stream;
 use crate::model::id::{AttemptId, Index, ServerId, TaskId};
 use crate::model::time::Timestamp;

@@ -1,6 +1,6 @@
 //! Taking in what agents say: what began, what ended, what was refused.
 
-use super::links::Route;
+use super::route::Route;
 use super::serve::{DispatchError, Dispatcher};
 use super::turn::Outcome;
 use crate::matching::{Place, Query};

@@ -1,7 +1,7 @@
 //! Bringing long outputs home: piece by piece into files of the spool, before the state says that the task has ended.
 
 use super::collect::Known;
-use super::links::Route;
+use super::route::Route;
 use crate::model::attempt::Stream;
 use crate::model::id::{AttemptId, Index, TaskId};
 use crate::protocol::agent::{Ended, Event, ToAgent};

@@ -1,34 +1,15 @@
 //! The dispatcher's links to agents: opened when needed, opened again when lost.
 
+use super::pauses::{URGED_PAUSE, WAIT_MIN, WAIT_SOON, jittered, next_pause};
 use super::ways::Ways;
 use crate::link::trouble::{Retry, Trouble};
 use crate::link::{Link, LinkError};
 use crate::model::id::BootId;
 use crate::model::server::Engine;
-use crate::model::ssh::{LinkKey, Login};
+use crate::model::ssh::Login;
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{FromAgent, ToAgent};
 use std::time::{Duration, Instant};
-
-/// Which link reaches a server. All local servers share one, and all with the same ssh target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Route {
-    /// The agent on this host.
-    Here,
-    /// Over ssh.
-    Ssh(LinkKey),
-}
-
-impl Route {
-    /// The way to a server; None for groups: their members have ways.
-    pub const fn to(engine: &Engine) -> Option<Self> {
-        match engine {
-            Engine::Local => Some(Self::Here),
-            Engine::Ssh(target) => Some(Self::Ssh(target.key())),
-            Engine::Group { .. } => None,
-        }
-    }
-}
 
 /// How far a link is.
 #[derive(Debug)]
@@ -41,6 +22,8 @@ enum Phase {
         link: Link,
         since: Instant,
         login: Login,
+        /// Starts may be said right behind our hello, to an agent that runs since this boot.
+        ahead: Option<BootId>,
     },
     Up {
         link: Link,
@@ -48,6 +31,8 @@ enum Phase {
         since: Instant,
         /// What the agent holds was compared with what the database says.
         reconciled: bool,
+        /// What was said before its hello is on its way.
+        ahead: bool,
     },
 }
 
@@ -75,6 +60,8 @@ pub struct Slot {
     pub rests_until: Instant,
     /// When the agent said something last.
     said: Timestamp,
+    /// What was said ahead was never heard: its agent ended without a hello.
+    unheard: bool,
 }
 
 /// What came of waiting for a link.
@@ -92,17 +79,12 @@ pub enum News {
 
 /// How long an agent may take to say hello once the login is done, without any progress.
 const GREETING_LIMIT: Duration = Duration::from_secs(30);
+/// And how long an agent of this host usually takes at most.
+const GREETED_SOON: Duration = Duration::from_millis(20);
 /// A login that takes longer is not counted among those under way: the host is slow or dead, and others must not wait for it.
 const BRISK: Duration = Duration::from_secs(2);
 /// As long as keepalives take to notice a cut: 15 s three times, and a little.
 const KEEPALIVE_MS: i64 = 50_000;
-/// The first pause, and the longest ones: where it may pass by itself, and where somebody has to do something.
-const WAIT_MIN: Duration = Duration::from_millis(50);
-const WAIT_SOON: Duration = Duration::from_secs(30);
-const WAIT_SELDOM: Duration = Duration::from_secs(600);
-/// The pause where callers ask again and again.
-const URGED_PAUSE: Duration = Duration::from_secs(1);
-
 impl Slot {
     /// A link that is to be opened when somebody has use for it.
     pub fn new(to: Engine) -> Self {
@@ -120,6 +102,7 @@ impl Slot {
             read_at: None,
             rests_until: now,
             said: Timestamp(0),
+            unheard: false,
         }
     }
 
@@ -141,6 +124,14 @@ impl Slot {
     /// Logged in, and the agent says nothing: it may yet, but who asked for a reading need not wait for that.
     pub fn greets_late(&self, patience: Duration) -> bool {
         matches!(&self.phase, Phase::Greeting { link, .. } if link.answered() && link.progress().elapsed() > patience)
+    }
+
+    /// Until when a hello may be waited for, where nobody is held up much by that.
+    pub fn greets_by(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Greeting { since, .. } => Some(*since + GREETED_SOON),
+            _ => None,
+        }
     }
 
     /// Is it to be opened now?
@@ -179,7 +170,7 @@ impl Slot {
         self.tried = Instant::now();
         match ways.open(&self.to, self.session) {
             Ok((link, login)) => {
-                self.phase = Phase::Greeting { link, since: Instant::now(), login };
+                self.phase = Phase::Greeting { link, since: Instant::now(), login, ahead: None };
                 Ok(())
             }
             Err(error) => match self.failed(error, ways) {
@@ -222,6 +213,9 @@ impl Slot {
             News::Said(FromAgent::Unfit { error }) => Some(error.clone()),
             _ => None,
         });
+        // An agent says hello before it hears what comes behind ours.
+        let ended = unfit.is_some() || matches!(broken, Some(LinkError::Ended));
+        self.unheard |= ended && matches!(self.phase, Phase::Greeting { ahead: Some(_), .. });
         if let Some(error) = unfit {
             // The agent knows better than ssh why it leaves.
             self.failed(LinkError::Trouble(Trouble::Other(error)), ways);
@@ -233,12 +227,13 @@ impl Slot {
 
     fn come_up(&mut self, boot: BootId, ways: &mut Ways) {
         let down = Phase::Down { retry_at: Instant::now() };
-        if let Phase::Greeting { link, login, .. } = std::mem::replace(&mut self.phase, down) {
+        if let Phase::Greeting { link, login, ahead, .. } = std::mem::replace(&mut self.phase, down) {
             if matches!(self.to, Engine::Ssh(_)) {
                 ways.worked(login);
             }
             self.session = 0;
-            self.phase = Phase::Up { link, boot, since: Instant::now(), reconciled: false };
+            let ahead = ahead.is_some_and(|expected| expected == boot);
+            self.phase = Phase::Up { link, boot, since: Instant::now(), reconciled: false, ahead };
         }
     }
 
@@ -315,9 +310,31 @@ impl Slot {
         }
     }
 
-    /// Starts may go over it: what the agent holds is known. One sent earlier would be sent once more by the reconciling.
-    pub const fn ready(&self) -> bool {
-        matches!(self.phase, Phase::Up { reconciled: true, .. })
+    /// Whether starts may go over it, and since which boot the far host runs: what the agent holds is known. One sent earlier
+    /// would be sent once more by the reconciling, but for those that go [ahead](Self::go_ahead).
+    pub const fn takes_starts(&self) -> Option<&BootId> {
+        match &self.phase {
+            Phase::Up { reconciled: true, boot, .. } | Phase::Greeting { ahead: Some(boot), .. } => Some(boot),
+            _ => None,
+        }
+    }
+
+    /// Starts go right behind our hello, over the first link to a host that runs since this boot: whatever its agent holds
+    /// then, it holds none of these.
+    pub fn go_ahead(&mut self, boot: BootId) {
+        if let Phase::Greeting { ahead, .. } = &mut self.phase {
+            *ahead = Some(boot);
+        }
+    }
+
+    /// Is what was sent in this epoch on its way behind our hello?
+    pub const fn went_ahead(&self) -> bool {
+        matches!(self.phase, Phase::Up { reconciled: false, ahead: true, .. })
+    }
+
+    /// Was what went ahead never heard? Asked once.
+    pub const fn take_unheard(&mut self) -> bool {
+        std::mem::replace(&mut self.unheard, false)
     }
 
     /// What the agent said that it holds was taken in.
@@ -330,7 +347,7 @@ impl Slot {
     /// Queues a message; without a link it is lost, and the hello of the next link sorts things out.
     pub fn send(&mut self, message: &ToAgent) -> Result<(), LinkError> {
         match &mut self.phase {
-            Phase::Up { link, .. } => link.send(message),
+            Phase::Up { link, .. } | Phase::Greeting { link, ahead: Some(_), .. } => link.send(message),
             _ => Ok(()),
         }
     }
@@ -372,17 +389,4 @@ impl Slot {
             },
         }
     }
-}
-
-fn next_pause(pause: Duration, retry: Retry) -> Duration {
-    match retry {
-        Retry::Soon => (pause * 3).clamp(Duration::from_millis(500), WAIT_SOON),
-        Retry::Seldom => (pause * 3).clamp(WAIT_SOON, WAIT_SELDOM),
-    }
-}
-
-/// A quarter more or less: many that were turned away together must not come back together.
-fn jittered(pause: Duration) -> Duration {
-    let random = uuid::Uuid::now_v7().as_u128() as u32;
-    pause.mul_f64(0.75 + f64::from(random) / f64::from(u32::MAX) / 2.0)
 }

@@ -1,9 +1,11 @@
 //! Which links are to be opened: where something of ours lies, where a caller wants to know something, and where waiting
 //! tasks may find room. A few at a time, for a host takes only so many logins at once.
 
-use super::links::{News, Route, Slot};
+use super::links::{News, Slot};
+use super::route::Route;
 use super::serve::{DispatchError, Dispatcher};
 use crate::link::LinkError;
+use crate::model::id::BootId;
 use crate::model::server::{Health, Server};
 use crate::protocol::agent::FromAgent;
 use crate::store::Store;
@@ -53,6 +55,19 @@ impl Dispatcher {
             }
         }
         Ok(())
+    }
+
+    /// An agent of this host that came up beside us is said hello to before our epoch is on the disk: nothing is sent under it
+    /// until it is, and who recovers meanwhile has not to be waited for. What is started then goes right behind the hello.
+    pub(super) fn greet_here(&mut self) {
+        if self.ways.agent.is_none() {
+            return;
+        }
+        let Some(slot) = self.links.get_mut(&Route::Here) else { return };
+        match slot.open(&mut self.ways) {
+            Ok(()) => slot.go_ahead(BootId::of_this_host()),
+            Err(error) => self.inbox.push((Route::Here, FromAgent::Unfit { error })),
+        }
     }
 
     /// Who waits for a reading that does not come is told so; tasks over there go on.

@@ -1,7 +1,7 @@
 //! Pieces of outputs and files, and what is said about them: they go straight to where they belong, without a transaction.
 
 use super::bringing::Next;
-use super::links::Route;
+use super::route::Route;
 use super::serve::Dispatcher;
 use crate::protocol::agent::FromAgent;
 

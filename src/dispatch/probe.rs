@@ -30,7 +30,7 @@ pub fn this_host(
     script: Option<String>,
     prologue: Option<String>,
 ) -> Result<Facts, ProbeError> {
-    let engine = Local { spool: home.agent_spool(), log: home.run_dir().join("agent.log") };
+    let engine = Local { spool: home.agent_spool(), log: home.run_dir().join("agent.log"), expecting: false };
     let mut link = engine.open()?;
     link.send(&ToAgent::Hello {
         version_min: VERSION_MIN,

@@ -1,7 +1,7 @@
 //! When hosts are read: after starts and ends, for a caller, every few seconds while something is blocked, and before a
 //! reading is too old to be believed.
 
-use super::links::Route;
+use super::route::Route;
 use super::serve::{DispatchError, Dispatcher};
 use crate::distributor::fleets;
 use crate::model::id::ClassId;

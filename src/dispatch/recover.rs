@@ -2,7 +2,8 @@
 
 use super::collect::Known;
 use super::lanes::Held;
-use super::links::Route;
+use super::links::Slot;
+use super::route::Route;
 use super::serve::{DispatchError, Dispatcher};
 use super::turn::Outcome;
 use crate::matching::Place;
@@ -16,6 +17,9 @@ use crate::store::members::{Live, Outputs};
 use crate::store::{StoreError, Tx, View};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
+
+/// A host that has just been told to begin something is read so much later.
+const BEGIN: Duration = Duration::from_millis(50);
 
 impl Dispatcher {
     /// A new dispatcher takes over the lanes that live.
@@ -49,6 +53,7 @@ impl Dispatcher {
         outcome: &mut Outcome,
     ) -> Result<(), DispatchError> {
         self.cut.remove(&route);
+        let ahead = self.links.get(&route).is_some_and(Slot::went_ahead);
         let mut there: HashMap<AttemptId, (LaneId, HeldState)> =
             inventory.into_iter().map(|held| (held.attempt, (held.lane, held.state))).collect();
         for live in tx.live()? {
@@ -76,6 +81,8 @@ impl Dispatcher {
                     let event = Event::Ended { attempt: live.attempt(), ended: lost(why) };
                     self.event(tx, ledger, route, event, outcome)?;
                 }
+                // Said right behind our hello, and this is the answer to that.
+                None if live.sent == self.epoch && ahead => {}
                 // The agent has no record of a beginning, and makes one before it begins anything: the start is said again.
                 None => self.send_start(tx, &live, boot, outcome)?,
             }
@@ -112,7 +119,9 @@ impl Dispatcher {
             }
         }
         self.stirred = true;
-        self.read_by(route, Instant::now());
+        // What is told to begin there begins first.
+        let begins = ahead || outcome.orders.iter().any(|order| self.route_of(order.place) == Some(route));
+        self.read_by(route, Instant::now() + if begins { BEGIN } else { Duration::ZERO });
         Ok(())
     }
 
@@ -184,8 +193,23 @@ impl Dispatcher {
             tx.record_down(id, error, Timestamp::now())?;
             outcome.probed.push((id, Err(error.to_owned())));
         }
+        self.take_back_unheard(tx, route)?;
         self.take_back_unsent(tx, ledger, route)?;
         Ok(self.look_at_servers(tx)?)
+    }
+
+    /// What was said behind a hello that nobody has answered was as good as never sent.
+    fn take_back_unheard(&mut self, tx: &Tx<'_>, route: Route) -> Result<(), StoreError> {
+        if !self.links.get_mut(&route).is_some_and(Slot::take_unheard) {
+            return Ok(());
+        }
+        for live in tx.live()? {
+            let place = Place { server: live.server, host: live.host };
+            if live.sent == self.epoch && self.route_of(place) == Some(route) {
+                tx.mark_unsent(live.task, live.index)?;
+            }
+        }
+        Ok(())
     }
 
     /// What was given to a server and never sent there goes on to another; it has not used an attempt.

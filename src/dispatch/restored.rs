@@ -1,6 +1,6 @@
 //! A home that was restored from a backup against what its servers hold: attempts that the backup knew and those it did not.
 
-use super::links::Route;
+use super::route::Route;
 use super::serve::{DispatchError, Dispatcher};
 use crate::distributor::fleets::Booking;
 use crate::matching::Place;

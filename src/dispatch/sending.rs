@@ -1,7 +1,7 @@
 //! Giving agents what tasks are sent with: a piece for each time that one is asked for, and only when nothing else
 //! waits for the link. How far each is the agent knows; here nothing is kept that a new dispatcher would miss.
 
-use super::links::Route;
+use super::route::Route;
 use super::serve::{DispatchError, Dispatcher};
 use crate::model::failpoint::failpoint;
 use crate::model::files::Digest;

@@ -8,10 +8,11 @@ use super::elsewhere::Chores;
 use super::explaining::ToExplain;
 use super::fetch::Fetches;
 use super::lanes::Lanes;
-use super::links::{Route, Slot};
+use super::links::Slot;
 use super::peers::PeerLinks;
 use super::people::People;
 use super::queue::Queue;
+use super::route::Route;
 use super::schedule::Compiled;
 use super::sending::Sending;
 use super::start::{self, Startup, socket_path};
@@ -161,6 +162,7 @@ fn say(answer: &mut dyn Write, startup: &Startup) -> io::Result<()> {
 
 impl Dispatcher {
     fn run(&mut self, store: &mut Store, listener: &UnixListener, lock: &File) -> Result<(), DispatchError> {
+        self.wait_for_hello(store, listener)?;
         loop {
             // The database and the lock went with the home; what is made by its path would be made in a place that is none.
             if !start::is_lock_of(&self.home, lock) {
@@ -301,7 +303,9 @@ impl Dispatcher {
             self.idle_since = Instant::now();
             return Ok(false);
         }
-        if let Err(error) = store.checkpoint(Log::Goes) {
+        // Behind it a log begins anew: that its beginning is on the disk already, the next one need not wait for.
+        let moved = store.checkpoint(Log::Goes).and_then(|()| store.write(Durability::Normal, |tx| tx.stamp()));
+        if let Err(error) = moved {
             tracing::warn!("the log was not moved into the database: {error}");
         }
         Ok(true)

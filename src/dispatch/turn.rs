@@ -1,8 +1,9 @@
 //! One turn: everything that came is taken into one transaction, what may start is claimed in the same one,
 //! and only after its commit anything is sent.
 
-use super::links::{Route, Slot};
+use super::links::Slot;
 use super::orders::Order;
+use super::route::Route;
 use super::schedule;
 use super::serve::{DispatchError, Dispatcher};
 use crate::distributor::fleets::Booking;

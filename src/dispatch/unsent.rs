@@ -53,8 +53,8 @@ impl Dispatcher {
     /// Unsent members whose hosts are there to take them, and since which boot those run.
     pub(super) fn to_be_sent(&self, view: &View<'_>) -> Result<Vec<(Live, BootId)>, StoreError> {
         let with_boot = |live: Live| {
-            let link = self.route_to(live.host).and_then(|route| self.links.get(&route)).filter(|link| link.ready())?;
-            let boot = link.boot()?.clone();
+            let link = self.route_to(live.host).and_then(|route| self.links.get(&route))?;
+            let boot = link.takes_starts()?.clone();
             Some((live, boot))
         };
         Ok(view.unsent()?.into_iter().filter_map(with_boot).collect())
@@ -65,8 +65,12 @@ impl Dispatcher {
         let Some(template) = Template::read(view, live.task)? else { return Ok(Vec::new()) };
         let member = Claimed { index: live.index, number: live.number, entry: view.entry(live.task, live.index)? };
         let place = Place { server: live.server, host: live.host };
-        let boot =
-            self.route_of(place).and_then(|r| self.links.get(&r)).and_then(Slot::boot).unwrap_or(&live.boot).clone();
+        let boot = self
+            .route_of(place)
+            .and_then(|r| self.links.get(&r))
+            .and_then(Slot::takes_starts)
+            .unwrap_or(&live.boot)
+            .clone();
         Ok(template.orders(view, place, live.lane, &boot, self.epoch, &[member])?)
     }
 }

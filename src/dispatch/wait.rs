@@ -1,6 +1,7 @@
 //! Waiting for whatever comes first: a word of an agent or a command, somebody at the door, or a time.
 
-use super::links::Route;
+use super::links::Slot;
+use super::route::Route;
 use super::serve::{DispatchError, Dispatcher};
 use crate::model::endpoint::Endpoint;
 use crate::store::Store;
@@ -16,7 +17,22 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 impl Dispatcher {
     /// Waits until somebody speaks or something is due, and takes in what they say.
     pub(super) fn wait(&mut self, store: &Store, listener: &UnixListener) -> Result<(), DispatchError> {
-        let timeout = self.timeout();
+        self.wait_at_most(self.timeout(), store, listener)
+    }
+
+    /// An agent of this host that came up beside us says hello in a moment: what is to be done then goes with what is to be done
+    /// now, and meanwhile the processor is its.
+    pub(super) fn wait_for_hello(&mut self, store: &Store, listener: &UnixListener) -> Result<(), DispatchError> {
+        while self.inbox.is_empty()
+            && let Some(by) = self.links.get(&Route::Here).and_then(Slot::greets_by)
+            && let Some(left) = by.checked_duration_since(Instant::now())
+        {
+            self.wait_at_most(left, store, listener)?;
+        }
+        Ok(())
+    }
+
+    fn wait_at_most(&mut self, timeout: Duration, store: &Store, listener: &UnixListener) -> Result<(), DispatchError> {
         let timeout = Timespec {
             tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(timeout.subsec_nanos()),

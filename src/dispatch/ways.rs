@@ -114,7 +114,7 @@ impl Ways {
                 (self.open_ssh(target, &login)?, login)
             }
             server::Engine::Local | server::Engine::Group { .. } => {
-                (self.agent.take().map_or_else(|| agent(&self.home), Ok)?, Login::default())
+                (self.agent.take().map_or_else(|| agent(&self.home, false), Ok)?, Login::default())
             }
         };
         link.send(&self.hello)?;
@@ -174,9 +174,9 @@ impl Ways {
     }
 }
 
-/// Starts the agent of this host; it waits for a hello.
-pub(super) fn agent(home: &Home) -> Result<Link, LinkError> {
-    Local { spool: home.agent_spool(), log: home.run_dir().join("agent.log") }.open()
+/// Starts the agent of this host; it waits for a hello. `expecting`: a start is on its way.
+pub(super) fn agent(home: &Home, expecting: bool) -> Result<Link, LinkError> {
+    Local { spool: home.agent_spool(), log: home.run_dir().join("agent.log"), expecting }.open()
 }
 
 /// ssh and its options: those of the session, else those of the settings.

@@ -15,6 +15,8 @@ pub struct Local {
     pub spool: PathBuf,
     /// Where the agent's stderr goes.
     pub log: PathBuf,
+    /// A start is on its way.
+    pub expecting: bool,
 }
 
 impl Engine for Local {
@@ -22,6 +24,9 @@ impl Engine for Local {
         let mut command = Command::new("/proc/self/exe");
         command.arg0("grid").arg("agent").arg("--spool").arg(&self.spool);
         command.arg("--files").arg(open_files::given().to_string());
+        if self.expecting {
+            command.arg("--expecting");
+        }
         let log = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.log);
         command.stderr(log.map_or_else(|_| Stdio::null(), Stdio::from));
         Ok(Link::open(command)?)

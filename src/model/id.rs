@@ -98,6 +98,18 @@ pub struct Epoch(pub u64);
 #[serde(transparent)]
 pub struct BootId(pub String);
 
+impl BootId {
+    /// That of this host.
+    pub fn of_this_host() -> Self {
+        #[cfg(feature = "failpoints")]
+        if let Ok(stand_in) = std::env::var("GRID_TEST_BOOT_ID") {
+            return Self(stand_in);
+        }
+        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        Self(id.trim().to_owned())
+    }
+}
+
 impl fmt::Display for BootId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

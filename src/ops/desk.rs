@@ -40,9 +40,9 @@ const ORDER_MAX: usize = 64 << 10;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Sheet {
-    /// A new one.
-    pub fn new(account: &str, client: ClientFacts, draft: Draft) -> Result<Self, OpsError> {
-        Ok(Self { uuid: TaskUuid::new(), me: owner(account)?, client, draft, open: false, remark: None })
+    /// A new one, of the client's account.
+    pub fn new(client: ClientFacts, draft: Draft) -> Result<Self, OpsError> {
+        Ok(Self { uuid: TaskUuid::new(), me: owner(&client.user)?, client, draft, open: false, remark: None })
     }
 
     /// Are files sent with it, or fetched?

@@ -27,11 +27,11 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// Opens the home, founding it if there is none. `account` is the account's name.
-    pub fn open(places: &Places, account: &str, client: ClientFacts, login: Login) -> Result<Self, OpsError> {
+    /// Opens the home for the client's account, founding it if there is none.
+    pub fn open(places: &Places, client: ClientFacts, login: Login) -> Result<Self, OpsError> {
         let located = Home::locate(places)?;
         let home = located.home;
-        let me = owner(account)?;
+        let me = owner(&client.user)?;
         if !home.exists() {
             found(&home, &me, &client)?;
         }

@@ -216,6 +216,12 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// It did not get there.
+    pub fn mark_unsent(&self, task: TaskId, index: Index) -> Result<()> {
+        self.run("UPDATE member SET sent = 0 WHERE task_id = ?1 AND idx = ?2 AND state = 'STARTING'", (task, index))?;
+        Ok(())
+    }
+
     /// The supervisor is gone, the command runs on.
     pub fn mark_orphaned(&self, task: TaskId, index: Index) -> Result<()> {
         self.run("UPDATE member SET orphaned = 1 WHERE task_id = ?1 AND idx = ?2", (task, index))?;

@@ -160,6 +160,25 @@ fn after_a_reboot_what_ran_is_lost_and_pids_mean_nothing() {
 }
 
 #[test]
+fn a_supervisor_that_was_started_beforehand_takes_what_comes_first() {
+    let home = Home { expecting: true, ..Home::new() };
+    let mut agent = home.agent();
+    let id = agent.start(7, sh("exec sleep 1000"));
+    agent.began(id);
+    assert_eq!(home.runs(), 1, "no other one was started");
+    agent.kill();
+    let mut agent = home.agent();
+    assert_eq!(agent.inventory.iter().map(|held| held.lane.0).collect::<Vec<_>>(), [7]);
+    // Its own lane is taken, another is not.
+    let other = agent.start(8, launch(&["true"]));
+    agent.end(other);
+    agent.cancel(id, Duration::from_secs(1));
+    agent.end(id);
+    agent.confirm(&[id, other]);
+    until("who has nothing to do leaves", || home.runs() == 0);
+}
+
+#[test]
 fn one_agent_at_a_time() {
     let mut home = Home::new();
     let mut first = home.agent();

@@ -25,6 +25,8 @@ pub struct Home {
     pub env: Vec<(String, String)>,
     /// Started as by a careless script: signals ignored, a descriptor left open.
     pub rough: bool,
+    /// Its agents are told that a start is on its way.
+    pub expecting: bool,
 }
 
 pub struct Agent {
@@ -53,6 +55,7 @@ impl Home {
             incarnation: 1,
             env: Vec::new(),
             rough: false,
+            expecting: false,
         }
     }
 
@@ -79,6 +82,7 @@ impl Home {
         let mut child = command
             .args(["agent", "--spool"])
             .arg(&self.spool)
+            .args(self.expecting.then_some("--expecting"))
             .envs(self.env.iter().map(|(n, v)| (n, v)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -39,7 +39,7 @@ Exit codes: the task's own, and
 Ctrl-C cancels the task, a second one leaves it alone.";
 
 /// What is asked for a task, by `submit` and `run`.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct TaskOptions {
     /// The command and its arguments, executed as given
     #[arg(value_name = "COMMAND", trailing_var_arg = true, required_unless_present = "shell")]
@@ -139,7 +139,7 @@ pub struct TaskOptions {
 }
 
 /// Options that are known and refused: nothing is accepted without effect.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct NotYetOptions {
     #[arg(short = 'd', long, hide = true)]
     pub dependency: Option<OsString>,
@@ -153,7 +153,7 @@ pub struct NotYetOptions {
     pub gpus: Option<OsString>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(override_usage = "grid submit [OPTIONS] -- COMMAND [ARGUMENT]..", after_help = SUBMIT_EXAMPLES)]
 pub struct Submit {
     #[command(flatten)]

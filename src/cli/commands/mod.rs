@@ -93,7 +93,7 @@ fn with_grid(out: &mut Out, work: impl FnOnce(&mut Grid, &mut Out) -> Done) -> D
 
 /// Opens the home; the first command founds it.
 fn open(out: &mut Out) -> Result<Grid, Failure> {
-    let grid = Grid::open(&caller::places(), &caller::login(), caller::client(), caller::ssh())?;
+    let grid = Grid::open(&caller::places(), caller::client(), caller::ssh())?;
     if let Some(remark) = &grid.remark {
         out.note(remark);
     }
@@ -123,7 +123,7 @@ fn agent(args: super::args::Agent) -> Done {
     let own = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned().map(std::fs::File::from);
     let ends = own(std::io::stdin().as_fd()).and_then(|input| Ok((input, own(std::io::stdout().as_fd())?)));
     let (input, output) = ends.map_err(|error| OpsError::Grid(format!("grid agent has no stdio: {error}")))?;
-    crate::agent::serve::serve(&place, input, output)
+    crate::agent::serve::serve(&place, args.expecting, input, output)
         .map_err(|error| OpsError::Grid(format!("grid agent: {error}")))?;
     Ok(Code::OK)
 }

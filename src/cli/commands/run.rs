@@ -18,7 +18,7 @@ pub fn run(args: Run, out: &mut Out) -> Done {
             explain::print(&submit::dry_run(grid, draft)?, false, out)
         });
     }
-    let mut sheet = Sheet::new(&caller::login(), caller::client(), draft)?;
+    let mut sheet = Sheet::new(caller::client(), draft)?;
     // What is sent is packed first, and an interrupt of that ends us: nothing is submitted yet.
     let mut interrupts = (!sheet.has_files()).then(Interrupts::listen).transpose()?;
     let handed_in = sheet.hand_in(&caller::places(), &caller::ssh());

@@ -21,7 +21,7 @@ pub fn run(args: Submit, out: &mut Out) -> Done {
             explain::print(&submit::dry_run(grid, draft)?, args.json, out)
         });
     }
-    let mut sheet = Sheet::new(&caller::login(), caller::client(), draft)?;
+    let mut sheet = Sheet::new(caller::client(), draft)?;
     let mut handed_in = sheet.hand_in(&caller::places(), &caller::ssh());
     sheet.remark.take().iter().for_each(|remark| out.note(remark));
     if let Some(handed_in) = &mut handed_in {

@@ -127,10 +127,14 @@ fn command(typed: Vec<OsString>, shell: Option<OsString>, out: &mut Out) -> Resu
 
 /// Does this script carry `#GRID` lines? They would have no effect.
 fn has_directives(program: &Path) -> bool {
-    let mut head = Vec::new();
-    let read = File::open(program).and_then(|file| {
-        let plain = file.metadata()?.is_file();
-        if plain { file.take(64 * 1024).read_to_end(&mut head).map(drop) } else { Ok(()) }
+    let mut head = vec![0; 2];
+    let read = File::open(program).and_then(|mut file| {
+        if !file.metadata()?.is_file() {
+            return Ok(());
+        }
+        file.read_exact(&mut head)?;
+        // What is no script is not looked through.
+        if head == b"#!" { file.take(64 * 1024).read_to_end(&mut head).map(drop) } else { Ok(()) }
     });
     read.is_ok() && head.starts_with(b"#!") && head.split(|b| *b == b'\n').any(|line| line.starts_with(b"#GRID "))
 }

@@ -217,6 +217,26 @@ fn a_submit_that_finds_nothing_up_is_written_by_the_dispatcher_that_it_starts() 
 }
 
 #[test]
+fn what_went_ahead_to_an_agent_that_never_came_up_was_not_sent() {
+    let grid = Grid::new();
+    grid.grid(["run", "--", "true"]).ok();
+    grid.grid(["dispatcher", "stop"]).expect(0);
+    let (spool, aside) = (grid.home().join("spool/agent"), grid.home().join("spool/aside"));
+    std::fs::rename(&spool, &aside).unwrap();
+    std::fs::write(&spool, "no directory").unwrap();
+    let id = grid.submit(["--", "sh", "-c", "echo begun >> marks"]);
+    process::until("its server is down", || grid.grid(["server", "list", "--json"]).json()[0]["state"] == "DOWN");
+    // It lies with nobody, and may go to whoever comes first.
+    let waits = grid.show(&id);
+    assert_eq!((waits["state"].as_str(), &waits["server"]), (Some("PENDING"), &Value::Null), "{waits}");
+    std::fs::remove_file(&spool).unwrap();
+    std::fs::rename(&aside, &spool).unwrap();
+    grid.grid(["wait", &id]).ok();
+    assert_eq!(grid.lines("marks"), ["begun"]);
+    assert_eq!(grid.show(&id)["attempts"].as_array().unwrap().len(), 1);
+}
+
+#[test]
 fn who_follows_many_runs_may_open_more_files_than_a_task_is_told_of() {
     let grid = Grid::new();
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
