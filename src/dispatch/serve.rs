@@ -123,6 +123,9 @@ pub struct Dispatcher {
     pub(super) leave: bool,
 }
 
+/// A dispatcher leaves no longer log behind, in bytes.
+const LOG_LEFT: u64 = 1 << 20;
+
 /// Runs the dispatcher of a home until it leaves. `answer` takes the one line for whoever started it; `caller` is where that one has
 /// asked something already. Orders of commands are carried out by the desk.
 pub fn serve(
@@ -303,8 +306,9 @@ impl Dispatcher {
             self.idle_since = Instant::now();
             return Ok(false);
         }
-        // Behind it a log begins anew: that its beginning is on the disk already, the next one need not wait for.
-        let moved = store.checkpoint(Log::Goes).and_then(|()| store.write(Durability::Normal, |tx| tx.stamp()));
+        // Behind it the log begins anew, in the blocks that it has: the next one waits for neither when it writes its first.
+        let log = if store.log_len() > LOG_LEFT { Log::Goes } else { Log::Stays };
+        let moved = store.checkpoint(log).and_then(|()| store.write(Durability::Normal, |tx| tx.stamp()));
         if let Err(error) = moved {
             tracing::warn!("the log was not moved into the database: {error}");
         }
