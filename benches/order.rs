@@ -1,8 +1,9 @@
 //! In which order the functions of grid are laid into its file: those that a submit, a start and an end go through lie side by side.
-//! A page of the program that is touched first costs microseconds, and a submit that has to start everything touches some 500.
+//! A page of the program that is touched first costs microseconds, and a submit that has to start everything touched some 400.
 //!
-//! `cargo bench --bench order` writes `.ci/order`, which `.ci/release` hands to the linker. A copy of the program has a trap at the
-//! beginning of each function; whoever steps on one is stopped, noted, and goes on without it.
+//! `cargo bench --bench order -- --write` writes `.ci/order`, which `.ci/release` hands to the linker. A copy of the program has a trap at
+//! the beginning of each function; whoever steps on one is stopped, noted, and goes on without it. Without `--write` it only says how
+//! many of those functions the list names.
 
 #![expect(clippy::print_stdout, clippy::expect_used, reason = "a bench")]
 

@@ -65,16 +65,16 @@ impl Spool {
             return Err(older());
         }
         let highest = if incarnation > stored.0 { epoch } else { stored.1.max(epoch) };
-        // The epoch first: a new incarnation with an old epoch would only be asked to raise it. It need not outlast a power cut:
-        // what was sent under an older one names another boot.
-        if highest != stored.1 {
-            let options = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).clone();
-            let written =
-                options.open(dir.join("epoch")).and_then(|file| write_over(&file, &format!("{:020}\n", highest.0)));
-            written.map_err(unusable(&dir))?;
-        }
+        // The epoch first: a new incarnation with an old epoch would only be asked to raise it.
+        let epoch = format!("{:020}\n", highest.0);
         if incarnation != stored.0 {
+            write_atomically(&dir, "epoch", epoch.as_bytes()).map_err(unusable(&dir))?;
             write_atomically(&dir, "incarnation", incarnation.to_string().as_bytes()).map_err(unusable(&dir))?;
+        } else if highest != stored.1 {
+            // This need not outlast a power cut: what was sent under an older one names another boot.
+            let options = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).clone();
+            let written = options.open(dir.join("epoch")).and_then(|file| write_over(&file, &epoch));
+            written.map_err(unusable(&dir))?;
         }
         let (tombstones, tombstones_file) = read_tombstones(&dir, &boot).map_err(unusable(&dir))?;
         let mut spool = Self { dir, home, boot, _lock: lock, epoch: highest, tombstones, tombstones_file, next_run: 1 };

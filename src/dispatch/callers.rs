@@ -184,6 +184,11 @@ impl Callers {
         Ok(&mut self.all[at])
     }
 
+    /// Does anybody wait for something to be written?
+    pub fn have_orders(&self) -> bool {
+        self.all.iter().any(|caller| !caller.wishes.orders.is_empty())
+    }
+
     /// What is to be written, and for whom. Who has hung up meanwhile may have done it by itself.
     pub fn orders(&mut self) -> Vec<(u64, Vec<u8>)> {
         let mut all = Vec::new();

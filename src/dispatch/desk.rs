@@ -31,7 +31,7 @@ impl Dispatcher {
         self.adopt_unsent(tx)?;
         for (live, boot) in self.to_be_sent(tx)? {
             tx.mark_sent(live.task, live.index, self.epoch, &boot)?;
-            outcome.orders.extend(self.order_for(tx, &live)?);
+            outcome.orders.extend(self.order_for(tx, &live, &boot)?);
         }
         Ok(())
     }

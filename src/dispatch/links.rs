@@ -31,7 +31,7 @@ enum Phase {
         since: Instant,
         /// What the agent holds was compared with what the database says.
         reconciled: bool,
-        /// What was said before its hello is on its way.
+        /// Starts of this epoch may have been said before its hello.
         ahead: bool,
     },
 }
@@ -60,7 +60,7 @@ pub struct Slot {
     pub rests_until: Instant,
     /// When the agent said something last.
     said: Timestamp,
-    /// What was said ahead was never heard: its agent ended without a hello.
+    /// Nothing that went ahead begins: its agent ended without a hello.
     unheard: bool,
 }
 
@@ -85,6 +85,7 @@ const GREETED_SOON: Duration = Duration::from_millis(20);
 const BRISK: Duration = Duration::from_secs(2);
 /// As long as keepalives take to notice a cut: 15 s three times, and a little.
 const KEEPALIVE_MS: i64 = 50_000;
+
 impl Slot {
     /// A link that is to be opened when somebody has use for it.
     pub fn new(to: Engine) -> Self {
@@ -213,9 +214,6 @@ impl Slot {
             News::Said(FromAgent::Unfit { error }) => Some(error.clone()),
             _ => None,
         });
-        // An agent says hello before it hears what comes behind ours.
-        let ended = unfit.is_some() || matches!(broken, Some(LinkError::Ended));
-        self.unheard |= ended && matches!(self.phase, Phase::Greeting { ahead: Some(_), .. });
         if let Some(error) = unfit {
             // The agent knows better than ssh why it leaves.
             self.failed(LinkError::Trouble(Trouble::Other(error)), ways);
@@ -232,8 +230,7 @@ impl Slot {
                 ways.worked(login);
             }
             self.session = 0;
-            let ahead = ahead.is_some_and(|expected| expected == boot);
-            self.phase = Phase::Up { link, boot, since: Instant::now(), reconciled: false, ahead };
+            self.phase = Phase::Up { link, boot, since: Instant::now(), reconciled: false, ahead: ahead.is_some() };
         }
     }
 
@@ -244,7 +241,11 @@ impl Slot {
         let now = Instant::now();
         let (error, up_since) = match std::mem::replace(&mut self.phase, Phase::Down { retry_at: now }) {
             Phase::Up { link, since, .. } => (link.give_up(error), Some(since)),
-            Phase::Greeting { link, .. } => (link.give_up(error), None),
+            Phase::Greeting { mut link, ahead, .. } => {
+                // An agent says all of its hello before it takes in what came behind ours.
+                self.unheard = ahead.is_some() && link.end_mute::<FromAgent>();
+                (link.give_up(error), None)
+            }
             Phase::Down { .. } => (error, None),
         };
         let words = match (&error, &self.to) {
@@ -327,12 +328,12 @@ impl Slot {
         }
     }
 
-    /// Is what was sent in this epoch on its way behind our hello?
+    /// Is what was sent in this epoch right behind our hello, and the agent at it?
     pub const fn went_ahead(&self) -> bool {
         matches!(self.phase, Phase::Up { reconciled: false, ahead: true, .. })
     }
 
-    /// Was what went ahead never heard? Asked once.
+    /// Does nothing of what went ahead begin? Asked once.
     pub const fn take_unheard(&mut self) -> bool {
         std::mem::replace(&mut self.unheard, false)
     }
@@ -344,7 +345,8 @@ impl Slot {
         }
     }
 
-    /// Queues a message; without a link it is lost, and the hello of the next link sorts things out.
+    /// Queues a message, behind our hello where starts go ahead; without a link it is lost, and the hello of the next link sorts things
+    /// out.
     pub fn send(&mut self, message: &ToAgent) -> Result<(), LinkError> {
         match &mut self.phase {
             Phase::Up { link, .. } | Phase::Greeting { link, ahead: Some(_), .. } => link.send(message),

@@ -33,7 +33,8 @@ impl Dispatcher {
         for live in tx.live()? {
             let Some(limit) = live.lost_after.filter(|_| live.sent != Epoch(0)) else { continue };
             let Some(route) = self.route_of(Place { server: live.server, host: live.host }) else { continue };
-            if self.links.get(&route).is_some_and(|slot| slot.boot().is_some()) {
+            // Or what was sent goes right behind a hello.
+            if self.links.get(&route).is_some_and(|slot| slot.boot().is_some() || slot.takes_starts().is_some()) {
                 continue;
             }
             // While no dispatcher was there, nobody tried to reach it.

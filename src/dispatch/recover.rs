@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// A host that has just been told to begin something is read so much later.
-const BEGIN: Duration = Duration::from_millis(50);
+const BEGIN_PAUSE: Duration = Duration::from_millis(50);
 
 impl Dispatcher {
     /// A new dispatcher takes over the lanes that live.
@@ -67,6 +67,8 @@ impl Dispatcher {
                 // It is about to be ended here: nobody over there has heard of it.
                 None if live.sent == Epoch(0) && tx.cancel_asked(live.task, Some(live.index))?.is_some() => {}
                 None if live.sent == Epoch(0) => self.send_start(tx, &live, boot, outcome)?,
+                // Said right behind our hello, and this is the answer to that.
+                None if live.sent == self.epoch && ahead => {}
                 None if live.sent <= self.restored => self.held_back(tx, ledger, &live)?,
                 None if live.running => {
                     let same = live.boot == *boot;
@@ -81,8 +83,6 @@ impl Dispatcher {
                     let event = Event::Ended { attempt: live.attempt(), ended: lost(why) };
                     self.event(tx, ledger, route, event, outcome)?;
                 }
-                // Said right behind our hello, and this is the answer to that.
-                None if live.sent == self.epoch && ahead => {}
                 // The agent has no record of a beginning, and makes one before it begins anything: the start is said again.
                 None => self.send_start(tx, &live, boot, outcome)?,
             }
@@ -121,14 +121,14 @@ impl Dispatcher {
         self.stirred = true;
         // What is told to begin there begins first.
         let begins = ahead || outcome.orders.iter().any(|order| self.route_of(order.place) == Some(route));
-        self.read_by(route, Instant::now() + if begins { BEGIN } else { Duration::ZERO });
+        self.read_by(route, Instant::now() + if begins { BEGIN_PAUSE } else { Duration::ZERO });
         Ok(())
     }
 
     /// Says the start of a member, for the first time or again.
     fn send_start(&self, tx: &Tx<'_>, live: &Live, boot: &BootId, outcome: &mut Outcome) -> Result<(), DispatchError> {
         tx.mark_sent(live.task, live.index, self.epoch, boot)?;
-        outcome.orders.extend(self.order_for(tx, live)?);
+        outcome.orders.extend(self.order_for(tx, live, boot)?);
         Ok(())
     }
 
@@ -198,7 +198,7 @@ impl Dispatcher {
         Ok(self.look_at_servers(tx)?)
     }
 
-    /// What was said behind a hello that nobody has answered was as good as never sent.
+    /// What went ahead to an agent that did not hear it was as good as never sent.
     fn take_back_unheard(&mut self, tx: &Tx<'_>, route: Route) -> Result<(), StoreError> {
         if !self.links.get_mut(&route).is_some_and(Slot::take_unheard) {
             return Ok(());

@@ -308,9 +308,9 @@ impl Dispatcher {
         }
         // Behind it the log begins anew, in the blocks that it has: the next one waits for neither when it writes its first.
         let log = if store.log_len() > LOG_LEFT { Log::Goes } else { Log::Stays };
-        let moved = store.checkpoint(log).and_then(|()| store.write(Durability::Normal, |tx| tx.stamp()));
-        if let Err(error) = moved {
-            tracing::warn!("the log was not moved into the database: {error}");
+        let begun = store.checkpoint(log).and_then(|()| store.write(Durability::Normal, |tx| tx.stamp()));
+        if let Err(error) = begun {
+            tracing::warn!("the log was not moved into the database, or does not begin anew: {error}");
         }
         Ok(true)
     }

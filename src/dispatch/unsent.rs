@@ -1,6 +1,5 @@
 //! Members that a submit gave to a server, and that were not sent there yet.
 
-use super::links::Slot;
 use super::orders::{Order, Template};
 use super::serve::{DispatchError, Dispatcher};
 use super::turn::Outcome;
@@ -37,8 +36,8 @@ impl Dispatcher {
             Ok::<_, StoreError>(all)
         })?;
         let mut outcome = Outcome::default();
-        for (live, _) in sent {
-            outcome.orders.extend(self.order_for(&store.view(), &live)?);
+        for (live, boot) in sent {
+            outcome.orders.extend(self.order_for(&store.view(), &live, &boot)?);
         }
         self.say(outcome);
         self.flush_links();
@@ -57,20 +56,14 @@ impl Dispatcher {
             let boot = link.takes_starts()?.clone();
             Some((live, boot))
         };
-        Ok(view.unsent()?.into_iter().filter_map(with_boot).collect())
+        Ok(view.unsent_and_wanted()?.into_iter().filter_map(with_boot).collect())
     }
 
-    /// The start of one member that lies with a server.
-    pub(super) fn order_for(&self, view: &View<'_>, live: &Live) -> Result<Vec<Order>, DispatchError> {
+    /// The start of one member that lies with a server whose host runs since this boot.
+    pub(super) fn order_for(&self, view: &View<'_>, live: &Live, boot: &BootId) -> Result<Vec<Order>, DispatchError> {
         let Some(template) = Template::read(view, live.task)? else { return Ok(Vec::new()) };
         let member = Claimed { index: live.index, number: live.number, entry: view.entry(live.task, live.index)? };
         let place = Place { server: live.server, host: live.host };
-        let boot = self
-            .route_of(place)
-            .and_then(|r| self.links.get(&r))
-            .and_then(Slot::takes_starts)
-            .unwrap_or(&live.boot)
-            .clone();
-        Ok(template.orders(view, place, live.lane, &boot, self.epoch, &[member])?)
+        Ok(template.orders(view, place, live.lane, boot, self.epoch, &[member])?)
     }
 }

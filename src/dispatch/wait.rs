@@ -24,10 +24,12 @@ impl Dispatcher {
     /// now, and meanwhile the processor is its.
     pub(super) fn wait_for_hello(&mut self, store: &Store, listener: &UnixListener) -> Result<(), DispatchError> {
         while self.inbox.is_empty()
+            && !self.callers.have_orders()
             && let Some(by) = self.links.get(&Route::Here).and_then(Slot::greets_by)
             && let Some(left) = by.checked_duration_since(Instant::now())
         {
             self.wait_at_most(left, store, listener)?;
+            self.flush();
         }
         Ok(())
     }

@@ -24,6 +24,8 @@ const NOISE_MAX: usize = 64 << 10;
 const STDERR_LOOK: usize = 8 << 10;
 /// So much of it is kept, the first that came.
 const STDERR_MAX: u64 = 1 << 20;
+/// So often the rest of what an ended child has said is read.
+const READS_MAX: u32 = 4096;
 /// A child whose stdout has ended may take so long to end itself.
 const END_WAIT: Duration = Duration::from_millis(500);
 
@@ -225,6 +227,15 @@ impl Link {
         self.child.wait()
     }
 
+    /// Ends the child now. True: all that it ever said was heard here, and no whole message lies unread.
+    pub fn end_mute<M: DeserializeOwned>(&mut self) -> bool {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        // What it has said lies in its pipe; somebody else may hold that open.
+        let heard = (0..READS_MAX).any(|_| matches!(self.receive(), Ok(false)));
+        heard && !matches!(self.next::<M>(), Ok(Some(_)))
+    }
+
     /// Ends the child now, and says why the link ended: `error` where the child does not know better.
     pub fn give_up(mut self, error: LinkError) -> LinkError {
         self.stdin = None;
@@ -305,6 +316,27 @@ pub fn written(file: &mut File) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_ended_has_said_a_message_or_none() {
+        let mut whole = Vec::new();
+        crate::protocol::frame::encode(&"hello", &mut whole).unwrap();
+        let escaped = |bytes: &[u8]| bytes.iter().map(|byte| format!("\\{byte:03o}")).collect::<String>();
+        // Nothing, a magic line, half a message, a whole one that nobody read; and one that goes on.
+        for (says, mute) in [
+            (Vec::new(), true),
+            (b"magic\n".to_vec(), true),
+            ([b"magic\n", &whole[..whole.len() - 1]].concat(), true),
+            ([b"magic\n", &whole[..]].concat(), false),
+        ] {
+            let mut command = Command::new("sh");
+            command.args(["-c", &format!("printf '{}'; kill -STOP $$", escaped(&says))]);
+            let mut link = Link::open_to(command, b"magic\n", false).unwrap();
+            let child = Pid::from_child(&link.child);
+            waitpid(Some(child), WaitOptions::UNTRACED).unwrap();
+            assert_eq!(link.end_mute::<String>(), mute, "{says:?}");
+        }
+    }
 
     #[test]
     fn one_that_ends_before_it_is_greeted_says_why() {

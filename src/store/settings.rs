@@ -63,7 +63,7 @@ impl Tx<'_> {
         Ok(Epoch(epoch.unwrap_or(1)))
     }
 
-    /// Writes a page, so that a durable commit puts everything before it on the disk too.
+    /// Writes a page: a durable commit of it puts everything before it on the disk too, and a log that was moved begins anew with it.
     pub fn stamp(&self) -> Result<()> {
         self.run("UPDATE home SET lanes = lanes + 1", [])?;
         Ok(())

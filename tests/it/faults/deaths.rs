@@ -217,6 +217,40 @@ fn a_submit_that_finds_nothing_up_is_written_by_the_dispatcher_that_it_starts() 
 }
 
 #[test]
+fn what_was_not_sent_before_a_reboot_is_sent_at_once() {
+    let mut grid = Grid::new();
+    grid.grid(["run", "--", "true"]).ok();
+    grid.grid(["dispatcher", "stop"]).expect(0);
+    grid.set_env("GRID_FAILPOINT", "client-committed");
+    grid.grid(["submit", "-w", "local", "--", "true"]).expect(137);
+    grid.unset_env("GRID_FAILPOINT");
+    grid.set_env("GRID_TEST_BOOT_ID", "another-boot");
+    grid.grid(["wait", "2"]).ok();
+    let log = std::fs::read_to_string(grid.home().join("run/dispatcher.log")).unwrap();
+    assert!(!log.contains("restarted"), "a start that names the boot before is refused: {log}");
+}
+
+#[test]
+fn what_is_to_be_cancelled_does_not_go_ahead() {
+    let mut grid = Grid::new();
+    grid.grid(["run", "--", "true"]).ok();
+    grid.grid(["dispatcher", "stop"]).expect(0);
+    // Given to a server by a command that dies before it wakes anybody; then cancelled by one that dies as early.
+    grid.set_env("GRID_FAILPOINT", "client-committed");
+    grid.grid(["submit", "-w", "local", "--", "sh", "-c", "echo first >> marks"]).expect(137);
+    grid.unset_env("GRID_FAILPOINT");
+    let database = rusqlite::Connection::open(grid.home().join("grid.db")).unwrap();
+    let starting: u32 = database.query_row("SELECT starting FROM task WHERE id = 2", [], |row| row.get(0)).unwrap();
+    assert_eq!(starting, 1);
+    database.execute("INSERT INTO cancel (task_id, asked_at, grace) VALUES (2, 1, 10000)", []).unwrap();
+    drop(database);
+    let id = grid.submit(["--", "sh", "-c", "echo second >> marks"]);
+    grid.grid(["wait", &id]).ok();
+    grid.grid(["wait", "2"]).expect(130);
+    assert_eq!(grid.lines("marks"), ["second"]);
+}
+
+#[test]
 fn what_went_ahead_to_an_agent_that_never_came_up_was_not_sent() {
     let grid = Grid::new();
     grid.grid(["run", "--", "true"]).ok();
