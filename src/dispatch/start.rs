@@ -136,6 +136,17 @@ impl Connection {
         }
     }
 
+    /// Tells it to leave, and waits until it has hung up.
+    pub fn let_leave(mut self) -> Result<(), StartError> {
+        match self.send(&ToDispatcher::Leave) {
+            Ok(()) => while self.receive()?.is_some() {},
+            // It is leaving already, or was shot.
+            Err(StartError::Frame(FrameError::Io(_))) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
     /// To be polled.
     pub fn stream(&self) -> &UnixStream {
         &self.stream
@@ -334,12 +345,7 @@ pub fn retire(home: &Home, needed: &mut dyn FnMut() -> bool) -> Result<Option<Fi
             Err(TryLockError::WouldBlock) => {}
         }
         match Connection::open(home)? {
-            Some(mut connection) => match connection.send(&ToDispatcher::Leave) {
-                Ok(()) => while connection.receive()?.is_some() {},
-                // It is leaving already.
-                Err(StartError::Frame(FrameError::Io(_))) => {}
-                Err(error) => return Err(error),
-            },
+            Some(connection) => connection.let_leave()?,
             // It has the lock and does not listen: it is just coming, or going.
             None => std::thread::sleep(Duration::from_millis(10)),
         }

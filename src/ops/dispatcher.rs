@@ -64,10 +64,10 @@ fn ask(mut connection: Connection) -> Result<DispatcherStatus, OpsError> {
 
 /// Lets it leave and waits until it has; false if none ran. What runs goes on under its supervisors.
 pub fn stop(grid: &mut Grid) -> Result<bool, OpsError> {
-    let Some(mut connection) = Connection::open(grid.store.home()).map_err(failed)? else { return Ok(false) };
-    connection.send(&ToDispatcher::Leave).map_err(failed)?;
-    while connection.receive().map_err(failed)?.is_some() {}
-    start::wait_until_left(grid.store.home(), connection.pid).map_err(failed)?;
+    let Some(connection) = Connection::open(grid.store.home()).map_err(failed)? else { return Ok(false) };
+    let pid = connection.pid;
+    connection.let_leave().map_err(failed)?;
+    start::wait_until_left(grid.store.home(), pid).map_err(failed)?;
     Ok(true)
 }
 
