@@ -43,7 +43,9 @@ impl Scale {
 /// A row of the table.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Row {
-    Fsync,
+    Fsync {
+        apart: bool,
+    },
     Submit,
     Start,
     /// With nothing up before.
@@ -90,7 +92,15 @@ impl Row {
     /// Rows that are measured while nothing waits, in their order.
     pub fn idle() -> Vec<Self> {
         let (small, large) = (Self::Array { large: false }, Self::Array { large: true });
-        let first = [Self::Fsync, Self::Submit, Self::Start, Self::FirstStart, Self::End, Self::IdleMemory];
+        let first = [
+            Self::Fsync { apart: false },
+            Self::Fsync { apart: true },
+            Self::Submit,
+            Self::Start,
+            Self::FirstStart,
+            Self::End,
+            Self::IdleMemory,
+        ];
         first.into_iter().chain([small, large, Self::OneByOne]).collect()
     }
 
@@ -102,7 +112,8 @@ impl Row {
             _ => format!("{} M", n / 1_000_000),
         };
         match self {
-            Self::Fsync => ("one fsync of this disk, ms".into(), false),
+            Self::Fsync { apart: false } => ("one fsync of this disk, ms".into(), false),
+            Self::Fsync { apart: true } => ("one fsync, 2 ms after the last, ms".into(), false),
             Self::Submit => ("one submit, idle, ms".into(), false),
             Self::Start => ("submit to start, ms".into(), false),
             Self::FirstStart => ("submit to start, nothing up before, ms".into(), false),
@@ -138,9 +149,9 @@ impl Row {
     /// One sample; None: the peer has no such thing.
     pub fn measure(&self, peer: &mut dyn Peer, scale: &Scale) -> Outcome<Option<Sample>> {
         match self {
-            Self::Fsync => {
+            Self::Fsync { apart } => {
                 if peer.name() == "xargs" {
-                    fsync().map(Some)
+                    fsync(if *apart { SUBMIT } else { Duration::ZERO }).map(Some)
                 } else {
                     Ok(None)
                 }
@@ -231,11 +242,15 @@ pub fn median_of(times: usize, mut once: impl FnMut() -> Outcome<Option<Duration
     Ok(Some(Sample { value: all[all.len() / 2], note: None }))
 }
 
-/// A page at the end of a file, and its way to the disk.
-fn fsync() -> Outcome<Sample> {
+/// About as long as a submit takes: a disk that was let alone for a moment answers later than one that is kept busy.
+const SUBMIT: Duration = Duration::from_millis(2);
+
+/// A page at the end of a file, and its way to the disk; so long after the one before.
+fn fsync(apart: Duration) -> Outcome<Sample> {
     let path = std::env::temp_dir().join(format!("grid-fsync-{}", std::process::id()));
     let mut file = File::create(&path)?;
     let found = median_of(50, || {
+        std::thread::sleep(apart);
         std::io::Write::write_all(&mut file, &[1; 4096])?;
         let began = Instant::now();
         file.sync_all()?;

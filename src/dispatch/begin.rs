@@ -116,21 +116,20 @@ pub(super) fn begin(
 impl Dispatcher {
     /// A new one, under an epoch of its own.
     fn new(home: &Home, desk: Box<dyn Desk>, tx: &Tx<'_>, first: First) -> Result<Self, StoreError> {
-        let epoch = tx.raise_epoch()?;
+        let row = tx.raise_epoch()?;
         tx.recount_taken()?;
-        let row = tx.home_row()?;
         let length = |name, default| {
             let length = tx.setting(name)?.and_then(|text| parse_duration(&text).ok());
             Ok::<_, StoreError>(length.unwrap_or(Duration::from_secs(default)))
         };
-        let mut ways = Ways::new(home, &row, epoch);
+        let mut ways = Ways::new(home, &row);
         ways.agent = first.agent;
         for login in first.logins {
             ways.learn(login);
         }
         Ok(Self {
             home: home.clone(),
-            epoch,
+            epoch: row.epoch,
             restored: row.restored_epoch,
             links: BTreeMap::new(),
             ways,

@@ -28,8 +28,7 @@ impl Dispatcher {
             let answer = tx.part(|| self.desk.carry_out(tx, &mut self.fleets, &order))?;
             outcome.answers.push((caller, FromDispatcher::Done { answer }));
         }
-        self.adopt_unsent(tx)?;
-        for (live, boot) in self.to_be_sent(tx)? {
+        for (live, boot) in self.adopt_unsent(tx)? {
             tx.mark_sent(live.task, live.index, self.epoch, &boot)?;
             outcome.orders.extend(self.order_for(tx, &live, &boot)?);
         }

@@ -124,7 +124,7 @@ pub struct Dispatcher {
 }
 
 /// A dispatcher leaves no longer log behind, in bytes.
-const LOG_LEFT: u64 = 1 << 20;
+const LOG_LEFT: u64 = 4 << 20;
 
 /// Runs the dispatcher of a home until it leaves. `answer` takes the one line for whoever started it; `caller` is where that one has
 /// asked something already. Orders of commands are carried out by the desk.

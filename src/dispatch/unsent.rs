@@ -1,5 +1,6 @@
 //! Members that a submit gave to a server, and that were not sent there yet.
 
+use super::links::Slot;
 use super::orders::{Order, Template};
 use super::serve::{DispatchError, Dispatcher};
 use super::turn::Outcome;
@@ -20,16 +21,14 @@ impl Dispatcher {
         }
         // They may lie with a server that is new.
         self.look_at_servers(&store.view())?;
-        self.adopt_unsent(&store.view())?;
-        if self.to_be_sent(&store.view())?.is_empty() {
+        if self.adopt_unsent(&store.view())?.is_empty() {
             return Ok(());
         }
         // What is said to be unsent goes to another server where this one is out of reach: that it was sent must last.
         let sent = store.write(Durability::Full, |tx| {
             // Others may have written more while we waited for the gate.
             self.look_at_servers(tx)?;
-            self.adopt_unsent(tx)?;
-            let all = self.to_be_sent(tx)?;
+            let all = self.adopt_unsent(tx)?;
             for (live, boot) in &all {
                 tx.mark_sent(live.task, live.index, self.epoch, boot)?;
             }
@@ -44,19 +43,20 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Knows them also where their links are not open yet: a link is opened for what lies in lanes.
-    pub(super) fn adopt_unsent(&mut self, view: &View<'_>) -> Result<(), StoreError> {
-        view.unsent()?.iter().try_for_each(|live| self.adopt(view, live))
-    }
-
-    /// Unsent members whose hosts are there to take them, and since which boot those run.
-    pub(super) fn to_be_sent(&self, view: &View<'_>) -> Result<Vec<(Live, BootId)>, StoreError> {
-        let with_boot = |live: Live| {
-            let link = self.route_to(live.host).and_then(|route| self.links.get(&route))?;
-            let boot = link.takes_starts()?.clone();
-            Some((live, boot))
-        };
-        Ok(view.unsent_and_wanted()?.into_iter().filter_map(with_boot).collect())
+    /// Unsent members whose hosts are there to take them, and since which boot those run. The others are known from now on
+    /// too: a link is opened for what lies in lanes. What is to be cancelled and was never sent ends at home.
+    pub(super) fn adopt_unsent(&mut self, view: &View<'_>) -> Result<Vec<(Live, BootId)>, StoreError> {
+        let mut all = Vec::new();
+        for live in view.unsent()? {
+            self.adopt(view, &live)?;
+            let link = self.route_to(live.host).and_then(|route| self.links.get(&route));
+            if let Some(boot) = link.and_then(Slot::takes_starts)
+                && view.cancel_asked(live.task, Some(live.index))?.is_none()
+            {
+                all.push((live, boot.clone()));
+            }
+        }
+        Ok(all)
     }
 
     /// The start of one member that lies with a server whose host runs since this boot.

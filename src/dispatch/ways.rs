@@ -8,7 +8,7 @@ use crate::engine::ssh::Ssh;
 use crate::link::trouble::Trouble;
 use crate::link::{Link, LinkError};
 use crate::model::endpoint::Endpoint;
-use crate::model::id::{Epoch, HomeId};
+use crate::model::id::HomeId;
 use crate::model::server;
 use crate::model::ssh::{Login, Target};
 use crate::model::time::parse_duration;
@@ -47,13 +47,13 @@ pub struct Ways {
 
 impl Ways {
     /// Nobody has brought anything yet.
-    pub fn new(home: &Home, row: &HomeRow, epoch: Epoch) -> Self {
+    pub fn new(home: &Home, row: &HomeRow) -> Self {
         let hello = ToAgent::Hello {
             version_min: VERSION_MIN,
             version: VERSION,
             home: row.id,
             incarnation: row.incarnation,
-            epoch,
+            epoch: row.epoch,
         };
         Self {
             home: home.clone(),

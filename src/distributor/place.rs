@@ -12,11 +12,11 @@ use super::walk::{NOTHING, Refusal, Taken, Walked, refuses, walk};
 use crate::model::distributor::{Endpoint, Record, Tier};
 use crate::model::failpoint::failpoint;
 use crate::model::id::{HomeId, TaskId};
-use crate::model::task::Request;
+use crate::model::task::{HELD_BY_USER, Request};
 use crate::model::time::Timestamp;
 use crate::protocol::distributor::{Answer, Placed, Question, Refused};
 use crate::protocol::envelope::{Envelope, Sealed};
-use crate::store::tasks::NewTask;
+use crate::store::tasks::{Begins, NewTask};
 use crate::store::{Durability, Store, StoreError};
 
 /// A task that is to be placed.
@@ -287,8 +287,7 @@ fn write_down(
                     class,
                     user: me.id,
                     request,
-                    held: request.hold.then_some("held until `grid release`"),
-                    reason: None,
+                    begins: if request.hold { Begins::Held(HELD_BY_USER) } else { Begins::Waiting(None) },
                     unmatched: false,
                     round: envelope.round,
                     route: (front.name.as_str(), ""),

@@ -5,14 +5,14 @@ use crate::matching::{Choice, ExpressionError, Fleet, Query, Verdict};
 use crate::model::client::Client;
 use crate::model::demand::Demand;
 use crate::model::distributor::Record;
-use crate::model::id::{ClientId, DistributorId, Epoch, LaneId, TaskId, TaskUuid, UserId};
-use crate::model::task::{Members, Phase, Request};
+use crate::model::id::{BootId, ClientId, DistributorId, Epoch, TaskId, TaskUuid, UserId};
+use crate::model::task::{HELD_BY_USER, Members, Phase, Request};
 use crate::model::time::Timestamp;
 use crate::model::user::User;
 use crate::protocol::distributor::Offer;
 use crate::store::ledger::Ledger;
 use crate::store::placing::Placing;
-use crate::store::tasks::NewTask;
+use crate::store::tasks::{Begins, NewTask};
 use crate::store::trace::NoteId;
 use crate::store::{StoreError, Tx, View};
 use std::time::Duration;
@@ -163,9 +163,14 @@ pub fn commit(tx: &Tx<'_>, commit: &Commit<'_>, asked: &mut Asked<'_>, now: Time
         None => false,
     };
     let held = match (commit.request.hold, commit.unmatched) {
-        (true, _) => Some("held until `grid release`"),
+        (true, _) => Some(HELD_BY_USER),
         (_, true) => Some("unmatched: no server could ever run it"),
         _ => comes.then_some("waits for its files from where it was submitted"),
+    };
+    let single = commit.request.members == Members::Single;
+    let place = match held.is_none() && commit.at_once && single {
+        true => allocate(tx, asked, commit.adopts)?,
+        false => None,
     };
     let task = match commit.adopts {
         Some(task) => {
@@ -178,8 +183,11 @@ pub fn commit(tx: &Tx<'_>, commit: &Commit<'_>, asked: &mut Asked<'_>, now: Time
                 class,
                 user: commit.user,
                 request: commit.request,
-                held,
-                reason: None,
+                begins: match (held, &place) {
+                    (Some(why), _) => Begins::Held(why),
+                    (None, Some(_)) => Begins::Starting,
+                    (None, None) => Begins::Waiting(None),
+                },
                 unmatched: commit.unmatched,
                 round: commit.round,
                 route: commit.route,
@@ -189,38 +197,40 @@ pub fn commit(tx: &Tx<'_>, commit: &Commit<'_>, asked: &mut Asked<'_>, now: Time
             tx.add_task(&new, now)?
         }
     };
-    if held.is_none() && (!commit.at_once || commit.request.members != Members::Single) {
+    if held.is_none() && (!commit.at_once || !single) {
         // What was said of the class before is no longer so.
         tx.set_class_reason(class, (!commit.at_once).then_some("no server fits now"))?;
     }
-    if held.is_none() && commit.at_once && commit.request.members == Members::Single {
-        allocate(tx, task, asked, verdict, now)?;
+    if let Some((choice, boot)) = place {
+        let (server, host) = (choice.place.server, choice.place.host);
+        let at = Placing { server, host, boot, lane: tx.new_lane()?, sent: Epoch(0), verdict };
+        if commit.adopts.is_some() {
+            let mut ledger = Ledger::open(tx, now);
+            ledger.claim(task, 1, &at)?;
+            ledger.close()?;
+        } else {
+            tx.place_single(task, &at)?;
+        }
     }
     Ok(task)
 }
 
-/// Gives a single task its server. The same transaction looked at the capacity, so the choice still stands.
+/// The server of a single task, taken for it, and the boot that it runs since. The same transaction looked at the capacity,
+/// so the choice still stands.
 fn allocate(
     tx: &Tx<'_>,
-    task: TaskId,
     asked: &mut Asked<'_>,
-    verdict: Option<NoteId>,
-    now: Timestamp,
-) -> Result<(), TierError> {
-    let Some(choice) = asked.best(&asked.query, Some(task)) else { return Ok(()) };
-    let Some(boot) = tx.server_boot(choice.place.host)? else { return Ok(()) };
-    let lane: LaneId = tx.new_lane()?;
+    adopts: Option<TaskId>,
+) -> Result<Option<(Choice, BootId)>, StoreError> {
+    let Some(choice) = asked.best(&asked.query, adopts) else { return Ok(None) };
+    let Some(boot) = tx.server_boot(choice.place.host)? else { return Ok(None) };
     tx.take(choice.place.server, choice.place.host, asked.query.needs())?;
     asked.fleets.book(choice.place, asked.query.needs(), Booking::Take);
     if !asked.fleets.are_kept() {
         // A dispatcher that runs has its own picture of what is taken.
         tx.touch_server(choice.place.host)?;
     }
-    let mut ledger = Ledger::open(tx, now);
-    let placing = Placing { server: choice.place.server, host: choice.place.host, boot, lane, sent: Epoch(0), verdict };
-    ledger.claim(task, 1, &placing)?;
-    ledger.close()?;
-    Ok(())
+    Ok(Some((choice, boot)))
 }
 
 /// Tasks held as unmatched wait like others as soon as a server could run them. Gives their number.

@@ -81,6 +81,9 @@ impl FromStr for State {
 #[error("{0:?} is no state: PENDING HELD RUNNING COMPLETED FAILED TIMEOUT OUT_OF_MEMORY CANCELLED SKIPPED LOST")]
 pub struct UnknownState(String);
 
+/// Why a task is held that its user holds.
+pub const HELD_BY_USER: &str = "held until `grid release`";
+
 /// Where a member is inside the database: finer than what people see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {

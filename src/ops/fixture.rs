@@ -16,7 +16,7 @@ use crate::store::home::Seed;
 use crate::store::ledger::Ledger;
 use crate::store::members::Outputs;
 use crate::store::placing::Placing;
-use crate::store::tasks::NewTask;
+use crate::store::tasks::{Begins, NewTask};
 use crate::store::{Durability, Home, Store, StoreError, Tx};
 use tempfile::TempDir;
 
@@ -82,8 +82,11 @@ pub fn add_task(grid: &mut Grid, draft: Draft) -> TaskId {
                 class,
                 user,
                 request: &request,
-                held: request.hold.then_some("held by you"),
-                reason: (!request.hold).then_some("no server is free"),
+                begins: if request.hold {
+                    Begins::Held("held by you")
+                } else {
+                    Begins::Waiting(Some("no server is free"))
+                },
                 unmatched: false,
                 round: 1,
                 route: ("tier1", "tier2"),

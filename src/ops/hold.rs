@@ -3,7 +3,7 @@
 use super::report::Change;
 use super::selecting::Chosen;
 use super::{Grid, OpsError, dispatcher, elsewhere, member_state};
-use crate::model::task::Phase;
+use crate::model::task::{HELD_BY_USER, Phase};
 use crate::model::time::Timestamp;
 use crate::protocol::distributor::Verb;
 use crate::store::Durability;
@@ -25,7 +25,7 @@ fn here(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Change>, OpsError> {
             let changed = ledger.shift(chosen.task, chosen.index, Phase::Waiting, Phase::Held)?;
             ledger.close()?;
             if changed > 0 {
-                tx.set_reason(chosen.task, Some("held until `grid release`"))?;
+                tx.set_reason(chosen.task, Some(HELD_BY_USER))?;
                 tx.trace(chosen.task, now, "held")?;
             }
             let note = (changed == 0).then(|| format!("nothing of it waits: {before}"));

@@ -1,6 +1,7 @@
 //! A backup is a copy of the database that knows that it is one. Opened as a home it becomes a new incarnation: what had
 //! not ended is held, for the home that was backed up may have gone on.
 
+use super::choosing::Which;
 use super::ledger::Ledger;
 use super::{Durability, Home, Result, Store, StoreError, Tx, View, copy};
 use crate::model::task::Phase;
@@ -85,7 +86,7 @@ impl Tx<'_> {
         for live in self.unsent()? {
             ledger.unplaced(live.task, live.index, live.number)?;
         }
-        for task in self.unended_ids(None)? {
+        for task in self.select_all(None, Which::Unended)? {
             ledger.shift(task, None, Phase::Waiting, Phase::Held)?;
         }
         ledger.close()?;

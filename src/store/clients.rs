@@ -7,6 +7,17 @@ use crate::model::id::ClientId;
 use crate::model::task::ClientFacts;
 use crate::model::time::Timestamp;
 
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Client> {
+    Ok(Client {
+        id: row.get(0)?,
+        host: row.get(1)?,
+        user: row.get(2)?,
+        os: row.get(3)?,
+        arch: row.get(4)?,
+        attributes: Default::default(),
+    })
+}
+
 impl View<'_> {
     /// All clients, by host name.
     pub fn clients(&self) -> Result<Vec<(Client, Option<Timestamp>)>> {
@@ -21,17 +32,18 @@ impl View<'_> {
 
     /// One by host name.
     pub fn client(&self, host: &str) -> Result<Option<Client>> {
-        let id = self.one("SELECT id FROM client WHERE host = ?1", [host], |row| row.get(0))?;
-        id.map_or(Ok(None), |id| self.client_by_id(id))
+        let row = self.one("SELECT id, host, user, os, arch FROM client WHERE host = ?1", [host], read)?;
+        row.map(|client| self.with_attributes(client)).transpose()
     }
 
     /// One by id.
     pub fn client_by_id(&self, id: ClientId) -> Result<Option<Client>> {
-        let row = self.one("SELECT host, user, os, arch FROM client WHERE id = ?1", [id], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-        })?;
-        let Some((host, user, os, arch)) = row else { return Ok(None) };
-        Ok(Some(Client { id, host, user, os, arch, attributes: self.attributes(Owner::Client(id.0))? }))
+        let row = self.one("SELECT id, host, user, os, arch FROM client WHERE id = ?1", [id], read)?;
+        row.map(|client| self.with_attributes(client)).transpose()
+    }
+
+    fn with_attributes(&self, client: Client) -> Result<Client> {
+        Ok(Client { attributes: self.attributes(Owner::Client(client.id.0))?, ..client })
     }
 }
 

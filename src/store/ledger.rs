@@ -162,7 +162,7 @@ impl<'t, 'c> Ledger<'t, 'c> {
         if number <= newest || self.shift(task, Some(index), Phase::Held, Phase::Starting)? == 0 {
             return Ok(false);
         }
-        self.place(task, index, number.max(2), at)?;
+        self.tx.place(task, index, number.max(2), at)?;
         self.tx.run("UPDATE member SET number = ?3 WHERE task_id = ?1 AND idx = ?2", (task, index, number))?;
         Ok(true)
     }

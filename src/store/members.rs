@@ -177,21 +177,15 @@ impl View<'_> {
         self.all(&format!("{LIVE} WHERE m.state = 'STARTING' AND m.sent = 0 ORDER BY m.task_id, m.idx"), [], read_live)
     }
 
-    /// Those of them that nobody has asked to be cancelled: what is to be cancelled and was never sent ends at home.
-    pub fn unsent_and_wanted(&self) -> Result<Vec<Live>> {
-        self.all(
-            &format!(
-                "{LIVE} WHERE m.state = 'STARTING' AND m.sent = 0 AND NOT EXISTS
-                 (SELECT 1 FROM cancel c WHERE c.task_id = m.task_id AND (c.idx IS NULL OR c.idx = m.idx)) ORDER BY m.task_id, m.idx"
-            ),
-            [],
-            read_live,
-        )
-    }
-
     /// All members that lie with servers.
     pub fn live(&self) -> Result<Vec<Live>> {
         self.all(&format!("{LIVE} WHERE m.state IN ('STARTING', 'RUNNING') ORDER BY m.task_id, m.idx"), [], read_live)
+    }
+
+    /// Does anything lie with a server?
+    pub fn has_live(&self) -> Result<bool> {
+        let sql = "SELECT 1 FROM member INDEXED BY member_live WHERE state IN ('STARTING', 'RUNNING') LIMIT 1";
+        Ok(self.one(sql, [], |_| Ok(()))?.is_some())
     }
 
     /// Members of a task that lie with servers.

@@ -1,9 +1,9 @@
 //! Giving waiting members to servers: the claim of the dispatcher, and of a submit that finds room at once.
 
-use super::Result;
 use super::ledger::Ledger;
 use super::tasks::Shape;
 use super::trace::NoteId;
+use super::{Result, Tx};
 use crate::model::command::Text;
 use crate::model::id::{BootId, Epoch, Index, LaneId, ServerId, TaskId};
 use crate::model::task::Phase;
@@ -38,7 +38,7 @@ impl Ledger<'_, '_> {
             |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
         for (index, number) in again {
-            self.place(task, index, number + 1, at)?;
+            self.tx.place(task, index, number + 1, at)?;
             claimed.push(Claimed { index, number: number + 1, entry: None });
         }
         let again = u32::try_from(claimed.len()).unwrap_or(limit);
@@ -79,7 +79,7 @@ impl Ledger<'_, '_> {
             let index = shape.index_at(next);
             next += 1;
             // A member that was cancelled by itself has a row already and is passed over.
-            if self.place(task, index, 1, at)? {
+            if self.tx.place(task, index, 1, at)? {
                 claimed.push(Claimed { index, number: 1, entry: None });
                 taken += 1;
             }
@@ -90,12 +90,20 @@ impl Ledger<'_, '_> {
         )?;
         Ok(())
     }
+}
+
+impl Tx<'_> {
+    /// Gives the one member of a task to a lane that was taken in as [`Begins::Starting`](super::tasks::Begins).
+    pub fn place_single(&self, task: TaskId, at: &Placing) -> Result<()> {
+        self.place(task, Index(0), 1, at)?;
+        Ok(())
+    }
 
     /// Writes the attempt; false if it is the first one and the member has a row already.
     pub(super) fn place(&self, task: TaskId, index: Index, number: u32, at: &Placing) -> Result<bool> {
         let verdict = at.verdict.map(|n| n.0);
         let written = if number == 1 {
-            self.tx.run(
+            self.run(
                 "INSERT INTO member (task_id, idx, state, number, server_id, host_id, lane, boot_id, sent, verdict)
                  VALUES (?1, ?2, 'STARTING', 1, ?3, ?4, ?5, ?6, ?7, ?8)
                  ON CONFLICT DO UPDATE SET state = 'STARTING', number = 1, server_id = excluded.server_id, host_id = excluded.host_id,
@@ -104,7 +112,7 @@ impl Ledger<'_, '_> {
                 (task, index, at.server, at.host, at.lane, &at.boot, at.sent.0, verdict),
             )?
         } else {
-            self.tx.run(
+            self.run(
                 "UPDATE member SET state = 'STARTING', number = ?3, server_id = ?4, host_id = ?5, lane = ?6, boot_id = ?7, sent = ?8, verdict = ?9,
                         orphaned = 0, started_at = NULL, ended_at = NULL, exit_code = NULL, signal = NULL, detail = NULL, cpu_ms = NULL,
                         max_rss = NULL, out_len = NULL, err_len = NULL, home_out = 0

@@ -12,6 +12,10 @@ const UPGRADES: &[&str] = &[include_str!("upgrades/v2.sql"), include_str!("upgra
 /// The version that this program writes.
 pub(super) const VERSION: i64 = UPGRADES.len() as i64 + 1;
 
+/// Bytes of a page of a new database. A commit writes whole pages, and most of what it changes of one is small: with pages of
+/// 4096 a submit takes a twentieth longer. A database that is there keeps its own.
+const PAGE: u32 = 2048;
+
 /// The first SQLite without the WAL-reset race (<https://sqlite.org/wal.html#walresetbug>).
 const SQLITE_MIN: i32 = 3_051_003;
 
@@ -24,6 +28,7 @@ pub(super) fn create(home: &Home, seed: &super::home::Seed) -> Result<()> {
     clear_logs(&home.database()).map_err(unwritable)?;
     std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(unwritable)?;
     let mut connection = Connection::open(&new)?;
+    connection.pragma_update(None, "page_size", PAGE)?;
     let transaction = connection.transaction()?;
     transaction.execute_batch(SCHEMA)?;
     super::founding::seed(&transaction, seed)?;

@@ -15,23 +15,25 @@ pub struct HomeRow {
     pub restored_epoch: Epoch,
 }
 
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<HomeRow> {
+    let id: String = row.get(0)?;
+    let id = uuid::Uuid::parse_str(&id).unwrap_or_default();
+    Ok(HomeRow {
+        id: HomeId(id),
+        incarnation: row.get(1)?,
+        epoch: Epoch(row.get(2)?),
+        restored_epoch: Epoch(row.get(3)?),
+    })
+}
+
+fn no_row() -> super::StoreError {
+    super::StoreError::Corrupt { path: "grid.db".into(), found: "the home has no row".to_owned() }
+}
+
 impl View<'_> {
     /// The home's own row.
     pub fn home_row(&self) -> Result<HomeRow> {
-        let row = self.one("SELECT id, incarnation, epoch, restored_epoch FROM home", [], |row| {
-            let id: String = row.get(0)?;
-            let id = uuid::Uuid::parse_str(&id).unwrap_or_default();
-            Ok(HomeRow {
-                id: HomeId(id),
-                incarnation: row.get(1)?,
-                epoch: Epoch(row.get(2)?),
-                restored_epoch: Epoch(row.get(3)?),
-            })
-        })?;
-        row.ok_or_else(|| super::StoreError::Corrupt {
-            path: "grid.db".into(),
-            found: "the home has no row".to_owned(),
-        })
+        self.one("SELECT id, incarnation, epoch, restored_epoch FROM home", [], read)?.ok_or_else(no_row)
     }
 
     /// Counts up with everything that a dispatcher has to look at again.
@@ -57,10 +59,11 @@ impl View<'_> {
 }
 
 impl Tx<'_> {
-    /// A new dispatcher begins: everything that an older one still has on its way is refused from now on.
-    pub fn raise_epoch(&self) -> Result<Epoch> {
-        let epoch = self.one("UPDATE home SET epoch = epoch + 1 RETURNING epoch", [], |row| row.get(0))?;
-        Ok(Epoch(epoch.unwrap_or(1)))
+    /// A new dispatcher begins: everything that an older one still has on its way is refused from now on. Gives the row with
+    /// the new epoch.
+    pub fn raise_epoch(&self) -> Result<HomeRow> {
+        let sql = "UPDATE home SET epoch = epoch + 1 RETURNING id, incarnation, epoch, restored_epoch";
+        self.one(sql, [], read)?.ok_or_else(no_row)
     }
 
     /// Writes a page: a durable commit of it puts everything before it on the disk too, and a log that was moved begins anew with it.

@@ -11,6 +11,17 @@ use crate::model::task::{Counts, Launch, Members, Request, State};
 use crate::model::time::Timestamp;
 use std::time::Duration;
 
+/// What becomes of a task at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begins<'a> {
+    /// It waits; the reason, where another than its class's is known.
+    Waiting(Option<&'a str>),
+    /// It is held, for this reason.
+    Held(&'a str),
+    /// Its one member starts: [`Tx::place_single`] follows in the same transaction.
+    Starting,
+}
+
 /// A task as it is taken in.
 #[derive(Debug)]
 pub struct NewTask<'a> {
@@ -18,9 +29,7 @@ pub struct NewTask<'a> {
     pub class: ClassId,
     pub user: UserId,
     pub request: &'a Request,
-    /// Held, with the reason.
-    pub held: Option<&'a str>,
-    pub reason: Option<&'a str>,
+    pub begins: Begins<'a>,
     /// Held because nothing could ever run it.
     pub unmatched: bool,
     pub round: u32,
@@ -208,15 +217,6 @@ impl View<'_> {
         }
     }
 
-    /// Unended tasks of a user, or of anybody, oldest first.
-    pub fn unended_ids(&self, user: Option<UserId>) -> Result<Vec<TaskId>> {
-        self.all(
-            "SELECT id FROM task INDEXED BY task_unended WHERE waiting + held + starting + running > 0 AND (?1 IS NULL OR user_id = ?1) ORDER BY id",
-            [user],
-            |row| row.get(0),
-        )
-    }
-
     /// Is there anything that a dispatcher has to care for?
     pub fn has_unended(&self) -> Result<bool> {
         // What another home holds is its dispatcher's care; what nobody has taken for certain is ours.
@@ -306,13 +306,18 @@ impl Tx<'_> {
             Members::Lines { at_once, .. } => ("lines", 1, 1, *at_once),
         };
         let size = members.count();
-        let held = new.held.is_some();
+        let (rest_state, (waiting, held, starting), reason) = match new.begins {
+            Begins::Waiting(reason) => ("WAITING", (size, 0, 0), reason),
+            Begins::Held(reason) => ("HELD", (0, size, 0), Some(reason)),
+            Begins::Starting => ("WAITING", (0, 0, size), None),
+        };
         self.run(
             "INSERT INTO task (uuid, class_id, user_id, name, argv, shown, cwd, env, time_limit, stdout, stderr, stdin, retries, retry_lost,
-                               shape, first, step, size, at_once, rest, rest_state, waiting, held, reason, submitted_at, round, tier1, tier2,
-                               search, verdict, verdict_at, unmatched, client_home, lost_after)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?18, ?20, ?21, ?22, ?23, ?24, ?25,
-                     ?26, ?27, ?28, ?29, ?24, ?30, ?31, ?32)",
+                               shape, first, step, size, at_once, rest, rest_next, rest_state, waiting, held, starting, reason,
+                               submitted_at, verdict_at, round, tier1, tier2, search, verdict, unmatched, client_home, lost_after)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,
+                     ?15, ?16, ?17, ?18, ?19, ?18 - ?23, ?23, ?20, ?21, ?22, ?23, ?24,
+                     ?25, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33)",
             rusqlite::params![
                 new.uuid,
                 new.class,
@@ -333,10 +338,11 @@ impl Tx<'_> {
                 step,
                 size,
                 at_once,
-                if held { "HELD" } else { "WAITING" },
-                if held { 0 } else { size },
-                if held { size } else { 0 },
-                new.held.or(new.reason),
+                rest_state,
+                waiting,
+                held,
+                starting,
+                reason,
                 now,
                 new.round,
                 new.route.0,

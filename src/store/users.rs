@@ -7,6 +7,19 @@ use crate::model::name::Name;
 use crate::model::time::Timestamp;
 use crate::model::user::{Role, User};
 
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<User> {
+    let (groups, attributes) = Default::default();
+    Ok(User {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        groups,
+        share: row.get(2)?,
+        prefer: row.get(3)?,
+        constraint: row.get(4)?,
+        attributes,
+    })
+}
+
 impl View<'_> {
     /// All users, by name.
     pub fn users(&self) -> Result<Vec<User>> {
@@ -20,20 +33,22 @@ impl View<'_> {
 
     /// One by name.
     pub fn user(&self, name: &str) -> Result<Option<User>> {
-        let id = self.one("SELECT id FROM user WHERE name = ?1", [name], |row| row.get(0))?;
-        id.map_or(Ok(None), |id| self.user_by_id(id))
+        let row = self.one("SELECT id, name, share, prefer, requires FROM user WHERE name = ?1", [name], read)?;
+        row.map(|user| self.with_rest(user)).transpose()
     }
 
     /// One by id.
     pub fn user_by_id(&self, id: UserId) -> Result<Option<User>> {
-        let row = self.one("SELECT name, share, prefer, requires FROM user WHERE id = ?1", [id], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-        })?;
-        let Some((name, share, prefer, constraint)) = row else { return Ok(None) };
+        let row = self.one("SELECT id, name, share, prefer, requires FROM user WHERE id = ?1", [id], read)?;
+        row.map(|user| self.with_rest(user)).transpose()
+    }
+
+    /// A user's groups and attributes have tables of their own.
+    fn with_rest(&self, user: User) -> Result<User> {
         let groups =
-            self.all("SELECT name FROM user_group WHERE user_id = ?1 ORDER BY name", [id], |row| row.get(0))?;
-        let attributes = self.attributes(Owner::User(id.0))?;
-        Ok(Some(User { id, name, groups, share, prefer, constraint, attributes }))
+            self.all("SELECT name FROM user_group WHERE user_id = ?1 ORDER BY name", [user.id], |row| row.get(0))?;
+        let attributes = self.attributes(Owner::User(user.id.0))?;
+        Ok(User { groups, attributes, ..user })
     }
 }
 
