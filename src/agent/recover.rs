@@ -22,9 +22,9 @@ const CLOSE_WAIT: Duration = Duration::from_secs(5);
 const INVENTORY_INLINE: u64 = 4 << 20;
 
 impl Agent {
-    /// Reads the runs of earlier agents. Afterwards nothing in them is still to begin.
-    pub fn recover(&mut self) -> Result<(), AgentError> {
-        for id in self.spool.runs() {
+    /// Reads the runs that earlier agents left. Afterwards nothing in them is still to begin.
+    pub fn recover(&mut self, left: Vec<RunId>) -> Result<(), AgentError> {
+        for id in left {
             let dir = self.spool.run_dir(id);
             if !lock_once(&dir.join("journal"), CLOSE_WAIT) {
                 return Err(AgentError::Unfit(format!(

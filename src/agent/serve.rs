@@ -16,6 +16,7 @@ use super::{facts, installed, login, process};
 use crate::model::failpoint::failpoint;
 use crate::model::id::{AttemptId, BootId, LaneId};
 use crate::model::open_files;
+use crate::model::processors;
 use crate::protocol::agent::{Event, FromAgent, INLINE_MAX, MAGIC, ToAgent, VERSION, VERSION_MIN};
 use crate::protocol::frame::{Inbox, Outbox};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -73,7 +74,10 @@ pub fn serve(
     let mut inbox = Inbox::default();
     write_all(MAGIC, &mut output)?;
     let Some(hello) = first_message(&mut inbox, &mut input)? else { return Ok(()) };
-    match Agent::open(place, hello) {
+    if expecting {
+        processors::as_parent().map_err(AgentError::io("processors"))?;
+    }
+    match Agent::open(place, hello, expecting) {
         Ok(mut agent) => {
             // Before anything that came behind theirs is taken in: who does not get this knows that nothing of it began.
             while agent.outbox.flush(&mut output).is_ok() && !agent.outbox.is_empty() {
@@ -81,9 +85,6 @@ pub fn serve(
             }
             if !agent.outbox.is_empty() {
                 return Ok(());
-            }
-            if expecting {
-                agent.start_beforehand();
             }
             agent.run(&mut inbox, &mut input, &mut output)
         }
@@ -97,7 +98,7 @@ pub fn serve(
 }
 
 impl Agent {
-    fn open(place: &Place, hello: ToAgent) -> Result<Self, AgentError> {
+    fn open(place: &Place, hello: ToAgent, expecting: bool) -> Result<Self, AgentError> {
         let ToAgent::Hello { version_min, version, home, incarnation, epoch } = hello else {
             return Err(AgentError::Unfit("the first message must be a hello".to_owned()));
         };
@@ -132,7 +133,12 @@ impl Agent {
             events: Vec::new(),
             outbox: Outbox::default(),
         };
-        agent.recover()?;
+        let left = agent.spool.runs();
+        if expecting {
+            // It comes up while we look at what there was.
+            agent.start_beforehand();
+        }
+        agent.recover(left)?;
         agent.recover_works();
         agent.keep_bounds();
         let (machine, hostname) = (facts::machine(), facts::hostname());

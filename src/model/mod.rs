@@ -14,6 +14,7 @@ pub mod filesystem;
 pub mod id;
 pub mod name;
 pub mod open_files;
+pub mod processors;
 pub mod profile;
 pub mod resources;
 pub mod selector;

@@ -21,6 +21,32 @@ fn a_running_dispatcher_sees_what_a_submit_took() {
 }
 
 #[test]
+fn what_is_taken_is_counted_anew_by_a_dispatcher_that_begins() {
+    let grid = Grid::new();
+    grid.grid(["server", "set", "local", "--slots", "2", "--cpus", "2"]).ok();
+    grid.grid(["run", "--", "true"]).ok();
+    grid.grid(["dispatcher", "stop"]).expect(0);
+    // As a fault of ours may leave it.
+    let database = rusqlite::Connection::open(grid.home().join("grid.db")).unwrap();
+    database.execute("UPDATE server SET taken_slots = 2, taken_cpus = 1", []).unwrap();
+    database.execute("UPDATE host SET taken_cpus = 99, started_since = 99", []).unwrap();
+    let go = grid.fifo("go");
+    let runs = grid.submit(["--", "sh", "-c", "read x < go"]);
+    grid.until_state(&runs, "RUNNING");
+    let taken =
+        "select s.taken_slots * 100 + s.taken_cpus * 10 + h.taken_cpus n from server s join host h on h.id = s.host_id";
+    assert_eq!(grid.number(taken), 111);
+    // And again while something runs.
+    grid.grid(["dispatcher", "stop"]).expect(0);
+    database.execute("UPDATE server SET taken_slots = 0, taken_cpus = 0", []).unwrap();
+    grid.grid(["run", "--", "true"]).ok();
+    assert_eq!(grid.number(taken), 111);
+    std::fs::write(go, "go\n").unwrap();
+    grid.grid(["wait", &runs]).ok();
+    assert_eq!(grid.number(taken), 0);
+}
+
+#[test]
 fn a_directory_that_no_member_of_a_group_has_ends_the_task_with_the_reason() {
     let grid = Grid::new();
     grid.grid(["server", "add", "fast", "--local"]).ok();

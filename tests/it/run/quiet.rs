@@ -28,6 +28,19 @@ fn what_was_started_holds_nothing_of_the_callers() {
 }
 
 #[test]
+fn a_task_may_run_where_its_submitter_may() {
+    let own = std::fs::read_to_string("/proc/self/status").unwrap();
+    let own = own.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim();
+    let first: String = own.chars().take_while(char::is_ascii_digit).collect();
+    let task = "grid run -- awk '/^Cpus_allowed_list:/ { print $2 }' /proc/self/status";
+    for (allowed, by) in [(own, ""), (&first, &*format!("taskset -c {first} "))] {
+        let grid = Grid::new();
+        // By a submit that finds nothing up, with what it started beforehand, and by one that finds all up.
+        assert_eq!(grid.sh(&format!("{by}{task}; {by}{task}")).ok(), format!("{allowed}\n{allowed}"));
+    }
+}
+
+#[test]
 fn a_loop_that_reads_keeps_its_input() {
     let grid = Grid::new();
     let script =
