@@ -99,7 +99,7 @@ pub fn add_task(
             user: None,
             client: client(),
         },
-        begins: Begins::Waiting(None),
+        begins: Begins::Waiting,
         unmatched: false,
         round: 1,
         route: ("tier1", "tier2"),

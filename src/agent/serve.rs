@@ -16,7 +16,7 @@ use super::{facts, installed, login, process};
 use crate::model::failpoint::failpoint;
 use crate::model::id::{AttemptId, BootId, LaneId};
 use crate::model::open_files;
-use crate::model::processors;
+use crate::model::processors::Processors;
 use crate::protocol::agent::{Event, FromAgent, INLINE_MAX, MAGIC, ToAgent, VERSION, VERSION_MIN};
 use crate::protocol::frame::{Inbox, Outbox};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -57,10 +57,11 @@ pub struct Agent {
     pub outbox: Outbox,
 }
 
-/// Serves the home that says hello on `input`, until that ends. `expecting`: a start is on its way.
+/// Serves the home that says hello on `input`, until that ends. `expecting`: a start is on its way, and until the hello we were kept
+/// off one of these processors.
 pub fn serve(
     place: &Place,
-    expecting: bool,
+    expecting: Option<Processors>,
     mut input: impl Read + AsFd,
     mut output: impl Write + AsFd,
 ) -> Result<(), AgentError> {
@@ -74,10 +75,10 @@ pub fn serve(
     let mut inbox = Inbox::default();
     write_all(MAGIC, &mut output)?;
     let Some(hello) = first_message(&mut inbox, &mut input)? else { return Ok(()) };
-    if expecting {
-        processors::as_parent().map_err(AgentError::io("processors"))?;
+    if let Some(processors) = expecting {
+        processors.take();
     }
-    match Agent::open(place, hello, expecting) {
+    match Agent::open(place, hello, expecting.is_some()) {
         Ok(mut agent) => {
             // Before anything that came behind theirs is taken in: who does not get this knows that nothing of it began.
             while agent.outbox.flush(&mut output).is_ok() && !agent.outbox.is_empty() {
@@ -135,7 +136,7 @@ impl Agent {
         };
         let left = agent.spool.runs();
         if expecting {
-            // It comes up while we look at what there was.
+            // It comes up while we look at what there was. Where that fails it leaves with us, and its run is one more that is left.
             agent.start_beforehand();
         }
         agent.recover(left)?;

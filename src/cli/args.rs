@@ -143,9 +143,9 @@ pub struct Agent {
     /// So many open files tasks are given.
     #[arg(long)]
     pub files: Option<u64>,
-    /// A start is on its way.
-    #[arg(long)]
-    pub expecting: bool,
+    /// A start is on its way; all of these processors may be used once we were said hello.
+    #[arg(long, value_name = "PROCESSORS")]
+    pub expecting: Option<crate::model::processors::Processors>,
 }
 
 /// One run's supervisor.

@@ -20,7 +20,6 @@ use super::ways::{self, Ways};
 use crate::distributor::fleets::Fleets;
 use crate::link::Link;
 use crate::model::failpoint::failpoint;
-use crate::model::processors;
 use crate::model::ssh::Login;
 use crate::model::time::{Timestamp, parse_duration};
 use crate::protocol::dispatcher::ToDispatcher;
@@ -79,9 +78,6 @@ pub(super) fn begin(
     }
     // It comes up while the database is opened: what is asked is most often run here.
     let agent = caller.as_ref().and_then(|_| ways::agent(home, true).ok());
-    if let Some(agent) = &agent {
-        processors::keep_aside(agent.pid());
-    }
     let mut store = match (Store::open(home), &caller) {
         // Whoever asks does this by itself, and tells the person about it.
         (Err(error @ (StoreError::Older { .. } | StoreError::Backup { .. })), Some(_)) => return Err(error.into()),
@@ -105,7 +101,7 @@ pub(super) fn begin(
         Ok::<_, DispatchError>(dispatcher)
     })?;
     failpoint("dispatcher-begun");
-    // Somebody waits for this; others find the door open a moment later.
+    // The start first: whoever started us hears of all this once the door is open.
     dispatcher.say(outcome);
     dispatcher.flush_links();
     let (_dir, socket) = socket_path(home)?;

@@ -279,8 +279,8 @@ fn find_or_start(home: &Home) -> Result<Connection, StartError> {
         }
         match spawn(home, None)? {
             Startup::Ready { .. } => {}
-            // It holds the lock and does not listen: it is leaving. Its lock is released at its end.
-            Startup::AlreadyRunning => wait_until_gone(home)?,
+            // It holds the lock and does not listen: it is leaving, or just coming.
+            Startup::AlreadyRunning => wait_until_left(home, None)?,
             Startup::Failed { error } => return Err(StartError::Failed(error)),
         }
         losses.one_more(home)?;
@@ -314,8 +314,9 @@ pub(super) fn is_lock_of(home: &Home, lock: &File) -> bool {
     }
 }
 
-/// Returns once this dispatcher holds the lock no more. Whoever waits for a task may have started another one meanwhile.
-pub fn wait_until_left(home: &Home, pid: i32) -> Result<(), StartError> {
+/// Returns once this dispatcher (None: whichever it is) holds the lock no more, or another one listens: whoever waits for a task
+/// may have started one meanwhile.
+pub fn wait_until_left(home: &Home, pid: Option<i32>) -> Result<(), StartError> {
     let lock = lock_file(home)?;
     loop {
         match lock.try_lock() {
@@ -323,16 +324,11 @@ pub fn wait_until_left(home: &Home, pid: i32) -> Result<(), StartError> {
             Err(TryLockError::Error(error)) => return Err(error.into()),
             Err(TryLockError::WouldBlock) => {}
         }
-        if Connection::open(home)?.is_some_and(|other| other.pid != pid) {
+        if Connection::open(home)?.is_some_and(|other| Some(other.pid) != pid) {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-}
-
-/// Returns once no dispatcher holds the lock.
-pub fn wait_until_gone(home: &Home) -> io::Result<()> {
-    lock_file(home)?.lock()
 }
 
 /// Lets the dispatcher leave, as long as that is `needed`. None begins as long as the lock that this gives is held.

@@ -287,7 +287,7 @@ fn write_down(
                     class,
                     user: me.id,
                     request,
-                    begins: if request.hold { Begins::Held(HELD_BY_USER) } else { Begins::Waiting(None) },
+                    begins: if request.hold { Begins::Held(HELD_BY_USER) } else { Begins::Waiting },
                     unmatched: false,
                     round: envelope.round,
                     route: (front.name.as_str(), ""),

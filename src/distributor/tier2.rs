@@ -186,7 +186,7 @@ pub fn commit(tx: &Tx<'_>, commit: &Commit<'_>, asked: &mut Asked<'_>, now: Time
                 begins: match (held, &place) {
                     (Some(why), _) => Begins::Held(why),
                     (None, Some(_)) => Begins::Starting,
-                    (None, None) => Begins::Waiting(None),
+                    (None, None) => Begins::Waiting,
                 },
                 unmatched: commit.unmatched,
                 round: commit.round,

@@ -3,6 +3,7 @@
 use super::Engine;
 use crate::link::{Link, LinkError};
 use crate::model::open_files;
+use crate::model::processors::Processors;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
@@ -15,7 +16,7 @@ pub struct Local {
     pub spool: PathBuf,
     /// Where the agent's stderr goes.
     pub log: PathBuf,
-    /// A start is on its way.
+    /// A start is on its way: the agent comes up beside us.
     pub expecting: bool,
 }
 
@@ -24,11 +25,15 @@ impl Engine for Local {
         let mut command = Command::new("/proc/self/exe");
         command.arg0("grid").arg("agent").arg("--spool").arg(&self.spool);
         command.arg("--files").arg(open_files::given().to_string());
-        if self.expecting {
-            command.arg("--expecting");
-        }
         let log = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.log);
         command.stderr(log.map_or_else(|_| Stdio::null(), Stdio::from));
-        Ok(Link::open(command)?)
+        if !self.expecting {
+            return Ok(Link::open(command)?);
+        }
+        let processors = Processors::own();
+        command.arg("--expecting").arg(processors.to_string());
+        let link = Link::open(command)?;
+        processors.keep_aside(link.pid());
+        Ok(link)
     }
 }

@@ -1,21 +1,82 @@
 //! On which processors a child comes up. A kernel that packs what runs onto few of them lets it wait behind the parent that
 //! started it, while another one idles.
 
-use rustix::process::{Pid, getppid};
-use rustix::thread::{sched_getaffinity, sched_getcpu, sched_setaffinity};
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
+use std::fmt;
+use std::str::FromStr;
 
-/// Keeps a child off the processor that we are on. It takes all of ours with [`as_parent`] before it starts anything itself.
-pub fn keep_aside(child: u32) {
-    let Some(child) = i32::try_from(child).ok().and_then(Pid::from_raw) else { return };
-    let Ok(mut others) = sched_getaffinity(Some(child)) else { return };
-    others.unset(sched_getcpu());
-    if others.count() > 0 {
-        // Where it may not be moved it comes up all the same.
-        let _ = sched_setaffinity(Some(child), &others);
+/// Processors that a process may run on; none where that can't be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Processors(CpuSet);
+
+impl Processors {
+    /// Where we may run now. One that is added to the machine later is not among them.
+    pub fn own() -> Self {
+        Self(sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new()))
+    }
+
+    /// Keeps a child off the one that we are on, until it takes all by itself ([`Self::take`]): it does so before it starts anything.
+    pub fn keep_aside(self, child: u32) {
+        let Some(child) = i32::try_from(child).ok().and_then(Pid::from_raw) else { return };
+        let mut others = self.0;
+        others.unset(sched_getcpu());
+        if others.count() > 0 {
+            // Where it may not be moved it comes up all the same.
+            let _ = sched_setaffinity(Some(child), &others);
+        }
+    }
+
+    /// We run on these from now on.
+    pub fn take(self) {
+        if self.0.count() > 0
+            && let Err(error) = sched_setaffinity(None, &self.0)
+        {
+            // Then it could not be kept off one either.
+            tracing::warn!("processors {self}: {error}");
+        }
     }
 }
 
-/// From now on we run where the process may that started us.
-pub fn as_parent() -> rustix::io::Result<()> {
-    sched_setaffinity(None, &sched_getaffinity(getppid())?)
+/// Their numbers.
+impl fmt::Display for Processors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<String> = (0..CpuSet::MAX_CPU).filter(|at| self.0.is_set(*at)).map(|at| at.to_string()).collect();
+        f.write_str(&all.join(","))
+    }
+}
+
+impl FromStr for Processors {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut all = CpuSet::new();
+        for number in text.split(',').filter(|number| !number.is_empty()) {
+            let number: usize = number.parse()?;
+            if number < CpuSet::MAX_CPU {
+                all.set(number);
+            }
+        }
+        Ok(Self(all))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_handed_over_is_understood() {
+        let mut some = CpuSet::new();
+        for number in [0, 1, 63, 64, CpuSet::MAX_CPU - 1] {
+            some.set(number);
+        }
+        let some = Processors(some);
+        assert_eq!(some.to_string(), "0,1,63,64,1023");
+        for set in [some, Processors(CpuSet::new()), Processors::own()] {
+            assert_eq!(set.to_string().parse(), Ok(set));
+        }
+        assert!("0,x".parse::<Processors>().is_err());
+        assert_eq!("99999999".parse(), Ok(Processors(CpuSet::new())));
+    }
 }

@@ -67,7 +67,7 @@ pub fn stop(grid: &mut Grid) -> Result<bool, OpsError> {
     let Some(connection) = Connection::open(grid.store.home()).map_err(failed)? else { return Ok(false) };
     let pid = connection.pid;
     connection.let_leave().map_err(failed)?;
-    start::wait_until_left(grid.store.home(), pid).map_err(failed)?;
+    start::wait_until_left(grid.store.home(), Some(pid)).map_err(failed)?;
     Ok(true)
 }
 

@@ -82,18 +82,18 @@ pub fn add_task(grid: &mut Grid, draft: Draft) -> TaskId {
                 class,
                 user,
                 request: &request,
-                begins: if request.hold {
-                    Begins::Held("held by you")
-                } else {
-                    Begins::Waiting(Some("no server is free"))
-                },
+                begins: if request.hold { Begins::Held("held by you") } else { Begins::Waiting },
                 unmatched: false,
                 round: 1,
                 route: ("tier1", "tier2"),
                 search: Some(search),
                 verdict: Some(verdict),
             };
-            tx.add_task(&new, Timestamp::now())
+            let task = tx.add_task(&new, Timestamp::now())?;
+            if !request.hold {
+                tx.set_reason(task, Some("no server is free"))?;
+            }
+            Ok::<_, StoreError>(task)
         })
         .unwrap()
 }

@@ -93,9 +93,10 @@ impl Ledger<'_, '_> {
 }
 
 impl Tx<'_> {
-    /// Gives the one member of a task to a lane that was taken in as [`Begins::Starting`](super::tasks::Begins).
+    /// Gives a lane the one member of a task that was taken in as [`Begins::Starting`](super::tasks::Begins).
     pub fn place_single(&self, task: TaskId, at: &Placing) -> Result<()> {
-        self.place(task, Index(0), 1, at)?;
+        let placed = self.place(task, Index(0), 1, at)?;
+        debug_assert!(placed, "it has no row yet");
         Ok(())
     }
 

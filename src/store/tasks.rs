@@ -14,8 +14,7 @@ use std::time::Duration;
 /// What becomes of a task at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Begins<'a> {
-    /// It waits; the reason, where another than its class's is known.
-    Waiting(Option<&'a str>),
+    Waiting,
     /// It is held, for this reason.
     Held(&'a str),
     /// Its one member starts: [`Tx::place_single`] follows in the same transaction.
@@ -306,8 +305,9 @@ impl Tx<'_> {
             Members::Lines { at_once, .. } => ("lines", 1, 1, *at_once),
         };
         let size = members.count();
+        debug_assert!(size == 1 || new.begins != Begins::Starting, "only a single task starts as it is taken in");
         let (rest_state, (waiting, held, starting), reason) = match new.begins {
-            Begins::Waiting(reason) => ("WAITING", (size, 0, 0), reason),
+            Begins::Waiting => ("WAITING", (size, 0, 0), None),
             Begins::Held(reason) => ("HELD", (0, size, 0), Some(reason)),
             Begins::Starting => ("WAITING", (0, 0, size), None),
         };

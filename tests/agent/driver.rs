@@ -82,7 +82,7 @@ impl Home {
         let mut child = command
             .args(["agent", "--spool"])
             .arg(&self.spool)
-            .args(self.expecting.then_some("--expecting"))
+            .args(self.expecting.then_some("--expecting="))
             .envs(self.env.iter().map(|(n, v)| (n, v)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
