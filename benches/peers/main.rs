@@ -76,10 +76,10 @@ fn main() -> Outcome<()> {
     let sandbox = Sandbox::new()?;
     let scale = if options.quick { Scale::QUICK } else { Scale::FULL };
     let mut peers: Vec<Box<dyn Peer>> = Vec::new();
-    for (name, found) in peer::find_all(&sandbox) {
+    for (name, found) in peer::find(&sandbox, |name| options.wants(name)) {
         match found {
-            Ok(Some(peer)) if options.wants(name) => peers.push(peer),
-            Ok(_) => {}
+            Ok(Some(peer)) => peers.push(peer),
+            Ok(None) => {}
             Err(error) => eprintln!("{name} is left out: {error}"),
         }
     }

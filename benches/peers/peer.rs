@@ -91,19 +91,21 @@ impl Drop for Sandbox {
 }
 
 type Found = Outcome<Option<Box<dyn Peer>>>;
+type Find = fn(&Sandbox) -> Found;
 
-/// Every peer with whether it is on this machine.
-pub fn find_all(sandbox: &Sandbox) -> Vec<(&'static str, Found)> {
-    vec![
-        ("xargs", crate::floor::find(sandbox)),
-        ("grid", crate::grid::find(sandbox)),
-        ("tsp", crate::spoolers::find_tsp(sandbox)),
-        ("nq", crate::spoolers::find_nq(sandbox)),
-        ("parallel", crate::parallel::find(sandbox)),
-        ("hyperqueue", crate::hyperqueue::find(sandbox)),
-        ("pueue", crate::pueue::find(sandbox)),
-        ("slurm", crate::slurm::find(sandbox)),
-    ]
+/// The peers that are wanted, with whether they are on this machine. Those that are no single command are up from here on.
+pub fn find(sandbox: &Sandbox, wanted: impl Fn(&str) -> bool) -> Vec<(&'static str, Found)> {
+    let all: [(&str, Find); 8] = [
+        ("xargs", crate::floor::find),
+        ("grid", crate::grid::find),
+        ("tsp", crate::spoolers::find_tsp),
+        ("nq", crate::spoolers::find_nq),
+        ("parallel", crate::parallel::find),
+        ("hyperqueue", crate::hyperqueue::find),
+        ("pueue", crate::pueue::find),
+        ("slurm", crate::slurm::find),
+    ];
+    all.into_iter().filter(|(name, _)| wanted(name)).map(|(name, find)| (name, find(sandbox))).collect()
 }
 
 /// A program on PATH, or where `benches/setup` puts it.
