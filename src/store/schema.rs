@@ -12,8 +12,8 @@ const UPGRADES: &[&str] = &[include_str!("upgrades/v2.sql"), include_str!("upgra
 /// The version that this program writes.
 pub(super) const VERSION: i64 = UPGRADES.len() as i64 + 1;
 
-/// Bytes of a page of a new database. A commit writes whole pages, and most of what it changes of one is small: with pages of
-/// 4096 a submit takes a twentieth longer. A database that is there keeps its own.
+/// Bytes of a page of a new database. A commit writes whole pages, and most of what it changes of one is small: with pages of 4096 a
+/// submit takes a twentieth longer, and a pass that places 25,000 tasks up to a tenth less. A database that is there keeps its own.
 const PAGE: u32 = 2048;
 
 /// The first SQLite without the WAL-reset race (<https://sqlite.org/wal.html#walresetbug>).
