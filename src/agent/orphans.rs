@@ -103,7 +103,6 @@ impl Agent {
             self.supervisors.remove(&run);
             self.watcher.unwatch(run);
             free.extend(self.runs.get(&run).map(|r| r.lane));
-            self.catch_up(run);
             self.supervisor_gone(run);
         }
         for lane in free {

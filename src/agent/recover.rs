@@ -83,6 +83,8 @@ impl Agent {
 
     /// A run's supervisor is no more: what it had begun and not ended has lost it.
     pub fn supervisor_gone(&mut self, id: RunId) {
+        // Its last words may be younger than our last look.
+        self.catch_up(id);
         let Some(run) = self.runs.get_mut(&id) else { return };
         run.gone = true;
         run.open_outputs();

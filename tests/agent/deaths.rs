@@ -74,6 +74,29 @@ fn what_ended_without_an_agent_is_in_the_next_ones_inventory() {
 }
 
 #[test]
+fn what_ends_while_the_next_agent_looks_has_its_own_end() {
+    let home = Home::new();
+    let gate = fifo(&home, "gate");
+    let mut agent = home.agent();
+    let id = agent.start(1, sh(&format!("read l <{gate}; echo done; exit 4")));
+    let supervisor = parent(agent.began(id));
+    agent.kill();
+    // What is confirmed is read between the journal and the look at who lives: a pipe holds the agent up just there.
+    let run = std::fs::read_dir(home.spool.join(home.id.to_string()).join("runs")).unwrap().next().unwrap().unwrap();
+    let confirmed = fifo(&home, run.path().join("confirmed").to_str().unwrap());
+    let agent = std::thread::scope(|scope| {
+        let next = scope.spawn(|| home.agent());
+        let holding = std::fs::OpenOptions::new().write(true).open(confirmed).unwrap();
+        std::fs::write(&gate, "go\n").unwrap();
+        gone(supervisor);
+        drop(holding);
+        next.join().unwrap()
+    });
+    let Some(HeldState::Ended(ended)) = agent.held(id) else { panic!("{:?}", agent.inventory) };
+    assert_eq!((exited(ended), out(ended)), (4, "done\n"));
+}
+
+#[test]
 fn a_command_of_an_earlier_agent_can_be_cancelled() {
     let home = Home::new();
     let mut agent = home.agent();
