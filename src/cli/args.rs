@@ -1,6 +1,7 @@
 //! What can be typed: clap's types and nothing else.
 
 pub mod databases;
+mod number;
 pub mod servers;
 pub mod tasks;
 

@@ -25,6 +25,15 @@ impl From<Tier> for u8 {
     }
 }
 
+impl FromStr for Tier {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number: Option<u8> = text.parse().ok();
+        number.and_then(|n| Self::try_from(n).ok()).ok_or_else(|| format!("there is no tier {text:?}: 1 or 2"))
+    }
+}
+
 impl TryFrom<u8> for Tier {
     type Error = String;
 

@@ -27,7 +27,7 @@ pub const RESERVED: [(&str, &str); 7] = [
 pub struct UserParts {
     /// Replaces the groups, if there are any here.
     pub groups: Vec<Name>,
-    pub share: Option<i64>,
+    pub share: Option<u32>,
     pub prefer: Option<String>,
     pub constraint: Option<String>,
     pub attributes: Values,
@@ -43,7 +43,7 @@ impl UserParts {
         if !self.groups.is_empty() {
             user.groups.clone_from(&self.groups);
         }
-        user.share = self.share.unwrap_or(user.share);
+        user.share = self.share.map_or(user.share, i64::from);
         user.prefer = self.prefer.clone().or(user.prefer.take());
         user.constraint = self.constraint.clone().or(user.constraint.take());
     }

@@ -1,8 +1,9 @@
 //! The attribute databases: servers, users, profiles, clients, distributors.
 
 use super::Listing;
+use super::number::{at_least, whole};
 use crate::model::demand::AppNeed;
-use crate::model::distributor::Policy;
+use crate::model::distributor::{Policy, Tier};
 use crate::model::name::Name;
 use crate::model::resources::Bytes;
 use crate::model::time::parse_duration;
@@ -94,8 +95,8 @@ pub struct UserSet {
     #[arg(long = "group", value_name = "NAME", value_delimiter = ',')]
     pub groups: Vec<Name>,
     /// Stored and shown, not used yet
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
-    pub share: Option<i64>,
+    #[arg(long, value_name = "N", value_parser = at_least::<0>)]
+    pub share: Option<u32>,
     /// Breaks ties of the task's own preference
     #[arg(long, value_name = "EXPR", allow_hyphen_values = true)]
     pub prefer: Option<String>,
@@ -130,7 +131,7 @@ pub enum Task {
 pub struct ProfileSet {
     pub name: Name,
     /// Processors
-    #[arg(short = 'c', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short = 'c', long, value_name = "N", value_parser = at_least::<1>)]
     pub cpus: Option<u32>,
     /// Memory
     #[arg(long, value_name = "SIZE", value_parser = Bytes::parse_some)]
@@ -148,10 +149,10 @@ pub struct ProfileSet {
     #[arg(long, value_name = "EXPR", allow_hyphen_values = true)]
     pub prefer: Option<String>,
     /// The higher, the earlier
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole)]
     pub priority: Option<i32>,
     /// Start again after a failure, at most N times
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least::<0>)]
     pub retries: Option<u32>,
     #[arg(long = "set", value_name = "NAME=VALUE", help = SET_HELP)]
     pub set: Vec<String>,
@@ -274,8 +275,8 @@ Examples:
 pub struct DistributorAdd {
     pub name: Name,
     /// 1 redirects, 2 has servers
-    #[arg(long, value_name = "1|2", value_parser = clap::value_parser!(u8).range(1..=2))]
-    pub tier: u8,
+    #[arg(long, value_name = "1|2")]
+    pub tier: Tier,
     /// It lives in another home: a path on this host, ssh:HOST or ssh:HOST:PATH
     #[arg(long, value_name = "ENDPOINT")]
     pub endpoint: Option<String>,
@@ -288,16 +289,16 @@ pub struct DistributorAdd {
 
 #[derive(Debug, Args)]
 pub struct Order {
-    #[arg(long, value_name = "1|2", value_parser = clap::value_parser!(u8).range(1..=2))]
-    pub tier: u8,
+    #[arg(long, value_name = "1|2")]
+    pub tier: Tier,
     #[arg(required = true, value_name = "NAME,..", value_delimiter = ',')]
     pub names: Vec<String>,
 }
 
 #[derive(Debug, Args)]
 pub struct Search {
-    #[arg(long, value_name = "1|2", value_parser = clap::value_parser!(u8).range(1..=2))]
-    pub tier: u8,
+    #[arg(long, value_name = "1|2")]
+    pub tier: Tier,
     /// in-order, round-robin or least-loaded
     pub policy: Option<Policy>,
 }

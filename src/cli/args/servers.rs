@@ -2,6 +2,7 @@
 
 use super::Listing;
 use super::databases::{Drain, Named, Names, SET_HELP, Unset, change};
+use super::number::at_least;
 use crate::model::name::Name;
 use crate::model::resources::Bytes;
 use clap::{ArgGroup, Args, Subcommand};
@@ -119,10 +120,10 @@ pub struct ServerSet {
 #[derive(Debug, Args)]
 pub struct ServerOptions {
     /// Tasks at once; default: its cpus
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = at_least::<1>)]
     pub slots: Option<u32>,
     /// The part of the host's processors that it may use
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = at_least::<1>)]
     pub cpus: Option<u32>,
     /// The part of the host's memory
     #[arg(long, value_name = "SIZE", value_parser = Bytes::parse_some)]

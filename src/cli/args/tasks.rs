@@ -1,5 +1,6 @@
 //! Verbs on tasks.
 
+use super::number::{at_least, whole};
 use crate::model::demand::{AppNeed, Target};
 use crate::model::name::Name;
 use crate::model::resources::Bytes;
@@ -62,7 +63,7 @@ pub struct TaskOptions {
     pub profile: Option<Name>,
 
     /// Processors
-    #[arg(short = 'c', long, value_name = "N", allow_negative_numbers = true, alias = "cpus-per-task", value_parser = clap::value_parser!(u32).range(1..), help_heading = "What it needs")]
+    #[arg(short = 'c', long, value_name = "N", allow_negative_numbers = true, alias = "cpus-per-task", value_parser = at_least::<1>, help_heading = "What it needs")]
     pub cpus: Option<u32>,
     /// Memory, reserved and enforced, as 512M or 8G
     #[arg(long, value_name = "SIZE", value_parser = Bytes::parse_some, help_heading = "What it needs")]
@@ -109,10 +110,10 @@ pub struct TaskOptions {
     #[arg(long, help_heading = "How it runs")]
     pub stdin: bool,
     /// The higher, the earlier
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "How it runs")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole, help_heading = "How it runs")]
     pub priority: Option<i32>,
     /// Start again after a failure, at most N times
-    #[arg(long, value_name = "N", allow_negative_numbers = true, help_heading = "How it runs")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = at_least::<0>, help_heading = "How it runs")]
     pub retries: Option<u32>,
     /// Also when the task was lost: it may then run twice
     #[arg(long, help_heading = "How it runs")]
@@ -186,7 +187,7 @@ pub struct Status {
     #[arg(value_name = "ID")]
     pub ids: Vec<Selector>,
     /// At most so many tasks
-    #[arg(long, value_name = "N", conflicts_with = "all")]
+    #[arg(long, value_name = "N", conflicts_with = "all", value_parser = at_least::<0>)]
     pub limit: Option<u32>,
     /// All tasks in the database
     #[arg(long)]
@@ -254,7 +255,7 @@ pub struct Logs {
     #[arg(long)]
     pub out: bool,
     /// Of an earlier attempt
-    #[arg(long, value_name = "N", conflicts_with = "follow", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", conflicts_with = "follow", value_parser = at_least::<1>)]
     pub attempt: Option<u32>,
     /// Let `last` mean everyone's
     #[arg(long)]

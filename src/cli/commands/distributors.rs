@@ -7,7 +7,6 @@ use super::super::output::Out;
 use super::super::output::table::Table;
 use super::{Done, entries, with_grid};
 use crate::model::attribute::Source;
-use crate::model::distributor::Tier;
 use crate::model::endpoint::Endpoint;
 use crate::model::time::Timestamp;
 use crate::ops::attributes::assignments;
@@ -51,12 +50,12 @@ pub fn run(verb: Distributor, out: &mut Out) -> Done {
             Ok(Code::OK)
         }),
         Distributor::Order(args) => with_grid(out, |grid, out| {
-            let searching = distributors::order(grid, tier(args.tier)?, &args.names)?;
+            let searching = distributors::order(grid, args.tier, &args.names)?;
             out.line(&sentence(&searching))?;
             Ok(Code::OK)
         }),
         Distributor::Search(args) => with_grid(out, |grid, out| {
-            let searching = distributors::search(grid, tier(args.tier)?, args.policy)?;
+            let searching = distributors::search(grid, args.tier, args.policy)?;
             out.line(&sentence(&searching))?;
             Ok(Code::OK)
         }),
@@ -78,11 +77,10 @@ pub fn run(verb: Distributor, out: &mut Out) -> Done {
 
 fn add(args: DistributorAdd, out: &mut Out) -> Done {
     let values = assignments(&args.set, &RESERVED)?;
-    let tier = tier(args.tier)?;
     let endpoint = args.endpoint.as_deref().map(endpoint).transpose()?;
     with_grid(out, |grid, out| {
         let at = endpoint.as_ref().map(|endpoint| (endpoint, args.there.as_ref()));
-        if let Some(warning) = distributors::add(grid, &args.name, tier, at, &values)? {
+        if let Some(warning) = distributors::add(grid, &args.name, args.tier, at, &values)? {
             out.note(&warning);
         }
         Ok(Code::OK)
@@ -144,10 +142,6 @@ fn endpoint(text: &str) -> Result<Endpoint, Failure> {
     path.to_string_lossy()
         .parse()
         .map_err(|error: crate::model::endpoint::BadEndpoint| Failure::usage(error.to_string()))
-}
-
-fn tier(number: u8) -> Result<Tier, Failure> {
-    Tier::try_from(number).map_err(Failure::usage)
 }
 
 /// `tier 2 is searched in-order: lab-x, lab-y, tier2`.

@@ -76,12 +76,12 @@ fn sizes_times_and_arrays_are_told_how_they_are_written() {
         ("-a", "1-99999999999", "1-100:2%4"),
         ("-a", "-5", "1-100:2%4"),
         ("-a", "", "1-100:2%4"),
-        ("-c", "0", "1.."),
-        ("-c", "-1", "1.."),
-        ("-c", "two", "invalid digit"),
-        ("-c", "99999999999", "1.."),
-        ("--retries", "-1", "invalid"),
-        ("--priority", "high", "invalid"),
+        ("-c", "0", "1 or more"),
+        ("-c", "-1", "1 or more"),
+        ("-c", "two", "\"two\" is no whole number: write 1 or more"),
+        ("-c", "99999999999", "at most 4294967295"),
+        ("--retries", "-1", "0 or more"),
+        ("--priority", "high", "\"high\" is no whole number from -"),
         ("--app", "blender>=", "blender>=4.1"),
         ("--app", "", "can't be empty"),
         ("--env", "", "NAME=VALUE"),
@@ -96,7 +96,7 @@ fn sizes_times_and_arrays_are_told_how_they_are_written() {
     }
     for (line, word) in [
         ("server add x --local --mem 0", "leave the option out"),
-        ("server add x --local --slots 0", "1.."),
+        ("server add x --local --slots 0", "1 or more"),
         ("server add x --local --max-load nan", "above 0"),
         ("server add x --local --set rack", "NAME=VALUE"),
         ("server add x --local --set 1x=4", "attribute name"),
@@ -104,7 +104,7 @@ fn sizes_times_and_arrays_are_told_how_they_are_written() {
         ("config set idle_exit soon", "1h30m"),
         ("config set output_limit much", "512M"),
         ("distributor search --tier 2 best", "round-robin"),
-        ("distributor add x --tier 3", "--tier"),
+        ("distributor add x --tier 3", "there is no tier \"3\": 1 or 2"),
     ] {
         kept.refuses(line.split(' '), 2, &[word]);
     }
