@@ -83,6 +83,7 @@ pub enum Waiting {
 }
 
 /// One sample, and what is to be said with it.
+#[derive(Clone)]
 pub struct Sample {
     pub value: f64,
     pub note: Option<String>,

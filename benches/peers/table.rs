@@ -9,8 +9,7 @@ use std::time::Duration;
 
 #[derive(Default, Clone)]
 struct Cell {
-    values: Vec<f64>,
-    note: Option<String>,
+    samples: Vec<Sample>,
     error: Option<String>,
 }
 
@@ -40,8 +39,7 @@ impl Table {
         match sample {
             Ok(Some(sample)) => {
                 eprintln!("{row:?}, {}: {}", self.peers[peer].0, short(sample.value));
-                cell.values.push(sample.value);
-                cell.note = sample.note;
+                cell.samples.push(sample);
             }
             Ok(None) => {}
             Err(error) => {
@@ -62,7 +60,7 @@ impl Table {
         let _ = writeln!(text, "|---|{}", "---|".repeat(self.peers.len()));
         for (row, cells) in &self.rows {
             let (title, more_is_better) = row.title(scale);
-            let floor = more_is_better.then(|| cells.first().and_then(|cell| median(&cell.values))).flatten();
+            let floor = cells.first().filter(|_| more_is_better).and_then(|cell| Some(median(&cell.samples)?.value));
             let _ = write!(text, "| {title} |");
             for (at, cell) in cells.iter().enumerate() {
                 let _ = write!(
@@ -81,17 +79,18 @@ impl Table {
 }
 
 fn words(cell: &Cell, floor: Option<f64>, proof: bool) -> String {
-    let Some(middle) = median(&cell.values) else {
+    let Some(middle) = median(&cell.samples) else {
         return if cell.error.is_some() { "failed".into() } else { "–".into() };
     };
-    let note = cell.note.as_ref().map(|note| format!(", {note}")).unwrap_or_default();
+    let note = middle.note.as_ref().map(|note| format!(", {note}")).unwrap_or_default();
     if proof {
         return note.trim_start_matches(", ").to_owned();
     }
-    let low = cell.values.iter().copied().fold(f64::INFINITY, f64::min);
-    let high = cell.values.iter().copied().fold(0.0, f64::max);
-    let ratio = floor.map(|floor| format!(", {:.2}x", middle / floor)).unwrap_or_default();
-    format!("{} ({}-{}){ratio}{note}", short(middle), short(low), short(high))
+    let values = || cell.samples.iter().map(|sample| sample.value);
+    let low = values().fold(f64::INFINITY, f64::min);
+    let high = values().fold(0.0, f64::max);
+    let ratio = floor.map(|floor| format!(", {:.2}x", middle.value / floor)).unwrap_or_default();
+    format!("{} ({}-{}){ratio}{note}", short(middle.value), short(low), short(high))
 }
 
 fn short(value: f64) -> String {
@@ -104,9 +103,10 @@ fn short(value: f64) -> String {
     }
 }
 
-fn median(values: &[f64]) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
+/// The sample in the middle, with what was noted of it.
+fn median(samples: &[Sample]) -> Option<&Sample> {
+    let mut sorted: Vec<&Sample> = samples.iter().collect();
+    sorted.sort_by(|one, other| one.value.total_cmp(&other.value));
     sorted.get(sorted.len() / 2).copied()
 }
 
