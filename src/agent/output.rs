@@ -48,6 +48,7 @@ impl Agent {
     /// Reads a piece of an attempt's output, never a byte of the attempt after it.
     pub fn piece(&mut self, attempt: AttemptId, stream: Stream, offset: u64, max: u64) -> Option<Piece> {
         let run = self.book.get(attempt)?.run?;
+        self.runs.get_mut(&run)?.open_outputs();
         let before = self.book.get(attempt)?.slice(stream)?;
         let wanted = before.len.map_or(max, |len| max.min(len.saturating_sub(offset)));
         let mut bytes = read_at(self.runs.get(&run)?.output(stream)?, before.from + offset, wanted);

@@ -204,17 +204,26 @@ fn rest(
     Ok(())
 }
 
-/// `logs` of a member that runs: what it has written so far.
+/// `logs` of an attempt that runs: what it has written so far.
 pub fn so_far(
     grid: &mut Grid,
     what: Chosen,
     index: Index,
+    number: u32,
     streams: &[Stream],
     sink: &mut Sink<'_>,
 ) -> Result<(), OpsError> {
-    let Some(member) = grid.store.view().member(what.task, index)? else { return Ok(()) };
     for stream in streams {
-        read(grid, what, index, member.number, *stream, 0, sink)?;
+        let told = read(grid, what, index, number, *stream, 0, sink)?;
+        // If it has ended meanwhile, its server knows nothing of it any more: the rest came home, before that was told to anybody.
+        let now = grid.store.view().member(what.task, index)?;
+        if let Some(now) = now.filter(|now| now.number > number || now.phase.state().ended()) {
+            if now.number == number && now.outputs == Outputs::Server {
+                read(grid, what, index, number, *stream, told, sink)?;
+            } else {
+                logs::kept(grid, &now, number, *stream, told, sink)?;
+            }
+        }
     }
     Ok(())
 }
@@ -228,10 +237,10 @@ pub fn from_server(
     stream: Stream,
     sink: &mut Sink<'_>,
 ) -> Result<(), OpsError> {
-    read(grid, what, index, number, stream, 0, sink)
+    read(grid, what, index, number, stream, 0, sink).map(drop)
 }
 
-/// Reads an output where it lies, piece by piece.
+/// Reads an output where it lies, piece by piece. Gives the offset behind the last one.
 fn read(
     grid: &mut Grid,
     what: Chosen,
@@ -240,7 +249,7 @@ fn read(
     stream: Stream,
     from: u64,
     sink: &mut Sink<'_>,
-) -> Result<(), OpsError> {
+) -> Result<u64, OpsError> {
     const PIECE: u32 = 1 << 20;
     let mut open = start::connect(grid.store.home(), &grid.login).map_err(failed)?;
     let mut offset = from;
@@ -254,7 +263,7 @@ fn read(
                 }
                 offset += bytes.len() as u64;
                 if at_end || bytes.is_empty() {
-                    return Ok(());
+                    return Ok(offset);
                 }
             }
             Some(_) => {}

@@ -73,7 +73,7 @@ fn of_member(
     }
     let last = number == member.number;
     if last && matches!(member.phase, Phase::Starting | Phase::Running) {
-        return follow::so_far(grid, what, member.index, &wanted.streams, sink);
+        return follow::so_far(grid, what, member.index, number, &wanted.streams, sink);
     }
     for stream in wanted.streams.iter().copied() {
         let file = if stream == Stream::Out { &launch.stdout } else { &launch.stderr };
