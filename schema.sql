@@ -225,6 +225,7 @@ CREATE TABLE class (
 ) STRICT;
 CREATE INDEX class_waiting ON class (changed) WHERE waiting > 0;
 
+-- For an `IN` of more than two SQLite fills a table at each insert; for these it does not.
 CREATE TABLE task (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
     uuid          BLOB    NOT NULL UNIQUE,
@@ -241,7 +242,7 @@ CREATE TABLE task (
     stdin         BLOB,
     retries       INTEGER NOT NULL DEFAULT 0,
     retry_lost    INTEGER NOT NULL DEFAULT 0,
-    shape         TEXT    NOT NULL CHECK (shape IN ('single', 'array', 'lines')),
+    shape         TEXT    NOT NULL CHECK (shape = 'single' OR shape = 'array' OR shape = 'lines'),
     first         INTEGER NOT NULL DEFAULT 0,  -- array: first index and step
     step          INTEGER NOT NULL DEFAULT 1,
     size          INTEGER NOT NULL DEFAULT 1,
@@ -249,7 +250,7 @@ CREATE TABLE task (
     -- Members that never had an attempt have no row of their own: `rest` of them, from position `rest_next` on, all in `rest_state`.
     rest          INTEGER NOT NULL,
     rest_next     INTEGER NOT NULL DEFAULT 0,
-    rest_state    TEXT    NOT NULL CHECK (rest_state IN ('WAITING', 'HELD', 'CANCELLED', 'SKIPPED')),
+    rest_state    TEXT    NOT NULL CHECK (rest_state = 'WAITING' OR rest_state = 'HELD' OR rest_state = 'CANCELLED' OR rest_state = 'SKIPPED'),
     -- How many members are in each phase; kept in the transaction that changes a member.
     waiting       INTEGER NOT NULL DEFAULT 0,
     held          INTEGER NOT NULL DEFAULT 0,
@@ -419,9 +420,10 @@ CREATE TABLE tally (
 ) STRICT;
 INSERT INTO tally (one) VALUES (1);
 
+-- `WHERE one = 1`: SQLite then knows that one row is meant, and makes no list of them first.
 CREATE TRIGGER task_added AFTER INSERT ON task BEGIN
-    UPDATE tally SET pending = pending + new.waiting + new.starting, held = held + new.held;
-    UPDATE home SET changes = changes + 1;
+    UPDATE tally SET pending = pending + new.waiting + new.starting, held = held + new.held WHERE one = 1;
+    UPDATE home SET changes = changes + 1 WHERE one = 1;
     UPDATE class SET waiting = waiting + new.waiting, changed = (SELECT changes FROM home) WHERE id = new.class_id AND new.waiting > 0;
 END;
 CREATE TRIGGER task_counted AFTER UPDATE OF waiting, held, starting, running, completed, failed, timeout, out_of_memory, cancelled, skipped, lost ON task
@@ -438,13 +440,14 @@ BEGIN
         out_of_memory = out_of_memory + new.out_of_memory - old.out_of_memory,
         cancelled = cancelled + new.cancelled - old.cancelled,
         skipped = skipped + new.skipped - old.skipped,
-        lost = lost + new.lost - old.lost;
+        lost = lost + new.lost - old.lost
+    WHERE one = 1;
 END;
 CREATE TRIGGER task_placed AFTER UPDATE OF waiting ON task WHEN new.waiting <> old.waiting BEGIN
     UPDATE class SET waiting = waiting + new.waiting - old.waiting WHERE id = new.class_id;
 END;
 CREATE TRIGGER task_waits_again AFTER UPDATE OF waiting ON task WHEN new.waiting > old.waiting BEGIN
-    UPDATE home SET changes = changes + 1;
+    UPDATE home SET changes = changes + 1 WHERE one = 1;
     UPDATE class SET changed = (SELECT changes FROM home) WHERE id = new.class_id;
 END;
 CREATE TRIGGER task_removed AFTER DELETE ON task BEGIN
@@ -452,7 +455,8 @@ CREATE TRIGGER task_removed AFTER DELETE ON task BEGIN
         pending = pending - old.waiting - old.starting, held = held - old.held, running = running - old.running,
         completed = completed - old.completed, failed = failed - old.failed, timeout = timeout - old.timeout,
         out_of_memory = out_of_memory - old.out_of_memory, cancelled = cancelled - old.cancelled,
-        skipped = skipped - old.skipped, lost = lost - old.lost;
+        skipped = skipped - old.skipped, lost = lost - old.lost
+    WHERE one = 1;
     UPDATE class SET waiting = waiting - old.waiting WHERE id = old.class_id AND old.waiting > 0;
 END;
 

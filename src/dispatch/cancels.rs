@@ -17,7 +17,11 @@ impl Dispatcher {
         ledger: &mut Ledger<'_, '_>,
         outcome: &mut Outcome,
     ) -> Result<(), StoreError> {
-        for (task, index, grace) in tx.cancels()? {
+        let asked = tx.cancels()?;
+        if asked.is_empty() {
+            return Ok(());
+        }
+        for (task, index, grace) in asked {
             for from in [Phase::Waiting, Phase::Held] {
                 ledger.shift(task, index, from, Phase::Ended(State::Cancelled))?;
             }

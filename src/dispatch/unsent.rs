@@ -8,6 +8,7 @@ use crate::matching::Place;
 use crate::model::id::BootId;
 use crate::store::members::Live;
 use crate::store::placing::Claimed;
+use crate::store::tasks::Shape;
 use crate::store::{Durability, Store, StoreError, View};
 
 impl Dispatcher {
@@ -62,7 +63,8 @@ impl Dispatcher {
     /// The start of one member that lies with a server whose host runs since this boot.
     pub(super) fn order_for(&self, view: &View<'_>, live: &Live, boot: &BootId) -> Result<Vec<Order>, DispatchError> {
         let Some(template) = Template::read(view, live.task)? else { return Ok(Vec::new()) };
-        let member = Claimed { index: live.index, number: live.number, entry: view.entry(live.task, live.index)? };
+        let entry = if template.row.shape == Shape::Lines { view.entry(live.task, live.index)? } else { None };
+        let member = Claimed { index: live.index, number: live.number, entry };
         let place = Place { server: live.server, host: live.host };
         Ok(template.orders(view, place, live.lane, boot, self.epoch, &[member])?)
     }

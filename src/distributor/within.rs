@@ -7,7 +7,7 @@ use super::front::{redirect, redirects_to};
 use super::search::{Trace, order as in_order, skipped};
 use super::tier2::TierError;
 use super::walk::{Said, SecondTier, Step, Taken, Walked, walk};
-use crate::model::distributor::{Policy, Record, Tier};
+use crate::model::distributor::{Record, Tier};
 use crate::model::id::TaskId;
 use crate::protocol::envelope::Envelope;
 use crate::store::Tx;
@@ -19,10 +19,10 @@ pub fn place(
     mut envelope: Envelope,
     guest: &Guest,
 ) -> Result<Option<TaskId>, TierError> {
-    let (set, policy, cursor) = tx.search_set(Tier::First)?;
-    if set.iter().chain(&tx.distributors(Tier::Second)?).any(|member| member.endpoint.is_elsewhere()) {
+    if tx.reaches_elsewhere()? {
         return Ok(None);
     }
+    let (set, policy, cursor) = tx.search_set(Tier::First)?;
     let mut trace = Trace::default();
     for member in &set {
         if let Some(why) = skipped(member) {
@@ -36,9 +36,7 @@ pub fn place(
         }
         trace.first(front.name.as_str(), redirects_to(&to.list));
         for tier in [Tier::First, Tier::Second] {
-            if tx.search_policy(tier)?.0 == Policy::RoundRobin {
-                tx.advance_cursor(tier)?;
-            }
+            tx.advance_cursor(tier)?;
         }
         let mut round = envelope.round;
         let mut within =

@@ -14,7 +14,6 @@ use crate::distributor::place::{Order, Outcome, place};
 use crate::distributor::tier2::TierError;
 use crate::distributor::walk::Refusal;
 use crate::distributor::within;
-use crate::model::distributor::Tier;
 use crate::model::failpoint::failpoint;
 use crate::model::id::{Index, TaskId, TaskUuid};
 use crate::model::name::Name;
@@ -114,7 +113,7 @@ fn completed(view: &View<'_>, draft: Draft, host: ClientFacts, me: &Name) -> Res
         }
     };
     let name = request.user.as_ref().unwrap_or(me);
-    if view.user(name.as_str())?.is_none() {
+    if !view.knows_user(name.as_str())? {
         let known = view.users()?;
         return Err(OpsError::unknown("user", name.as_str(), known.iter().map(|u| u.name.as_str())));
     }
@@ -124,16 +123,9 @@ fn completed(view: &View<'_>, draft: Draft, host: ClientFacts, me: &Name) -> Res
 /// Where the task may leave this home, what this home knows of its user goes with it: the requirement is and-ed, the
 /// preference fills in where the task has none.
 fn travelling(view: &View<'_>, mut request: Request, me: &Name) -> Result<Request, OpsError> {
-    let fronts = view.distributors(Tier::First)?;
-    let mut second = Vec::new();
-    if fronts.iter().any(|m| !m.endpoint.is_elsewhere()) {
-        second = view.distributors(Tier::Second)?;
-    }
-    if !fronts.iter().chain(&second).any(|m| m.endpoint.is_elsewhere()) {
-        return Ok(request);
-    }
     // A task of another user does not leave.
     if request.user.is_none()
+        && view.reaches_elsewhere()?
         && let Some(user) = view.user(me.as_str())?
     {
         let own = request.demand.constraint.take();

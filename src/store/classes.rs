@@ -157,7 +157,7 @@ impl Tx<'_> {
 
     /// The attributes of a user or client changed: what waits with them is matched again.
     pub(super) fn stir_classes(&self, column: &'static str, id: i64) -> Result<()> {
-        self.run("UPDATE home SET changes = changes + 1", [])?;
+        self.run("UPDATE home SET changes = changes + 1 WHERE one = 1", [])?;
         let sql = match column {
             "user_id" => "UPDATE class SET changed = (SELECT changes FROM home) WHERE waiting > 0 AND user_id = ?1",
             _ => "UPDATE class SET changed = (SELECT changes FROM home) WHERE waiting > 0 AND client_id = ?1",

@@ -52,6 +52,11 @@ impl View<'_> {
         Ok((members, policy, cursor))
     }
 
+    /// Does a member of either tier live in another home?
+    pub fn reaches_elsewhere(&self) -> Result<bool> {
+        Ok(self.one("SELECT 1 FROM distributor WHERE endpoint <> ?1 LIMIT 1", [Endpoint::Local], |_| Ok(()))?.is_some())
+    }
+
     /// What a member has to do: as it is where it lives here, else as it reported last.
     pub fn load_known(&self, member: &Record) -> Result<Load> {
         match (&member.endpoint, member.home) {
@@ -179,9 +184,10 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// The next search of round-robin begins one member further.
+    /// The next search of a tier begins one member further, where that is searched by round-robin.
     pub fn advance_cursor(&self, tier: Tier) -> Result<()> {
-        self.run("UPDATE distributor_set SET cursor = cursor + 1 WHERE tier = ?1", [u8::from(tier)])?;
+        let sql = "UPDATE distributor_set SET cursor = cursor + 1 WHERE tier = ?1 AND policy = ?2";
+        self.run(sql, (u8::from(tier), Policy::RoundRobin.word()))?;
         Ok(())
     }
 

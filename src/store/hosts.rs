@@ -79,7 +79,7 @@ impl Tx<'_> {
 
     /// Lets the dispatcher look again at a server, at those on the same host and at the groups that it is in.
     pub fn touch_server(&self, id: ServerId) -> Result<()> {
-        self.run("UPDATE home SET changes = changes + 1", [])?;
+        self.run("UPDATE home SET changes = changes + 1 WHERE one = 1", [])?;
         self.run(
             "UPDATE server SET changed = (SELECT changes FROM home)
              WHERE id = ?1 OR host_id = (SELECT host_id FROM server WHERE id = ?1)

@@ -269,30 +269,31 @@ impl<'t, 'c> Ledger<'t, 'c> {
     pub fn close(mut self) -> Result<Vec<TaskId>> {
         let mut ended = Vec::new();
         for (task, change) in std::mem::take(&mut self.changes) {
-            if self.write(task, &change)? == Some(0) {
-                // One that ran while nobody heard of it ended when it did. Of many members the last end that was heard counts.
-                self.tx.run(
-                    "UPDATE task SET reason = NULL, ended_at = coalesce(CASE size WHEN 1 THEN
-                            (SELECT ended_at FROM member WHERE task_id = ?1) END, ?2) WHERE id = ?1",
-                    (task, self.now),
-                )?;
+            self.write(task, &change)?;
+            // One that ran while nobody heard of it ended when it did. Of many members the last end that was heard counts.
+            let has_ended = self.tx.run(
+                "UPDATE task SET reason = NULL, ended_at = coalesce(CASE size WHEN 1 THEN (SELECT ended_at FROM member WHERE task_id = ?1) END, ?2)
+                 WHERE id = ?1 AND waiting + held + starting + running = 0",
+                (task, self.now),
+            )? > 0;
+            if has_ended {
                 ended.push(task);
             }
         }
         Ok(ended)
     }
 
-    /// Writes the counts of one task. Gives its unended members.
-    pub(super) fn write(&self, task: TaskId, change: &Change) -> Result<Option<u32>> {
+    /// Writes the counts of one task.
+    pub(super) fn write(&self, task: TaskId, change: &Change) -> Result<()> {
         let delta = |get: fn(&Counts) -> u32| i64::from(get(&change.plus)) - i64::from(get(&change.minus));
-        self.tx.one(
+        self.tx.run(
             "UPDATE task SET waiting = waiting + ?2, held = held + ?3, starting = starting + ?4, running = running + ?5,
                     completed = completed + ?6, failed = failed + ?7, timeout = timeout + ?8, out_of_memory = out_of_memory + ?9,
                     cancelled = cancelled + ?10, skipped = skipped + ?11, lost = lost + ?12,
                     exit_code = CASE WHEN ?13 IS NULL THEN exit_code ELSE max(coalesce(exit_code, 0), ?13) END,
                     shell_code = CASE WHEN ?14 IS NULL THEN shell_code ELSE max(coalesce(shell_code, 0), ?14) END,
                     started_at = coalesce(started_at, ?15)
-             WHERE id = ?1 RETURNING waiting + held + starting + running",
+             WHERE id = ?1",
             rusqlite::params![
                 task,
                 delta(|c| c.waiting),
@@ -310,8 +311,8 @@ impl<'t, 'c> Ledger<'t, 'c> {
                 change.shell_code,
                 change.started_at
             ],
-            |row| row.get(0),
-        )
+        )?;
+        Ok(())
     }
 }
 

@@ -39,7 +39,7 @@ impl Ledger<'_, '_> {
         )?;
         for (index, number) in again {
             self.tx.place(task, index, number + 1, at)?;
-            claimed.push(Claimed { index, number: number + 1, entry: None });
+            claimed.push(Claimed { index, number: number + 1, entry: self.tx.entry(task, index)? });
         }
         let again = u32::try_from(claimed.len()).unwrap_or(limit);
         if again > 0 {
@@ -51,9 +51,6 @@ impl Ledger<'_, '_> {
         }
         if again < limit {
             self.claim_rest(task, limit - again, at, &mut claimed)?;
-        }
-        for member in &mut claimed {
-            member.entry = self.tx.entry(task, member.index)?;
         }
         Ok(claimed)
     }
@@ -80,7 +77,8 @@ impl Ledger<'_, '_> {
             next += 1;
             // A member that was cancelled by itself has a row already and is passed over.
             if self.tx.place(task, index, 1, at)? {
-                claimed.push(Claimed { index, number: 1, entry: None });
+                let entry = if shape == Shape::Lines { self.tx.entry(task, index)? } else { None };
+                claimed.push(Claimed { index, number: 1, entry });
                 taken += 1;
             }
         }

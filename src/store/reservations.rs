@@ -34,8 +34,8 @@ impl Tx<'_> {
 
     /// The numbers of so many new lanes.
     pub fn new_lanes(&self, count: u32) -> Result<Range<i64>> {
-        let last: Option<i64> =
-            self.one("UPDATE home SET lanes = lanes + ?1 RETURNING lanes", [count], |row| row.get(0))?;
+        self.run("UPDATE home SET lanes = lanes + ?1 WHERE one = 1", [count])?;
+        let last: Option<i64> = self.one("SELECT lanes FROM home", [], |row| row.get(0))?;
         let behind = last.unwrap_or(0) + 1;
         Ok(behind - i64::from(count)..behind)
     }
@@ -88,10 +88,12 @@ impl Tx<'_> {
     pub(super) fn count_taken(&self, server: ServerId, host: ServerId, needs: Needs, sign: i64) -> Result<()> {
         let (cpus, mem) =
             (sign * i64::from(needs.cpus), sign * i64::try_from(needs.mem.map_or(0, |m| m.0)).unwrap_or(0));
-        self.run(
-            "UPDATE server SET taken_slots = taken_slots + ?3, taken_cpus = taken_cpus + ?4, taken_mem = taken_mem + ?5 WHERE id IN (?1, ?2)",
-            (server, host, sign, cpus, mem),
-        )?;
+        for id in std::iter::once(server).chain((host != server).then_some(host)) {
+            self.run(
+                "UPDATE server SET taken_slots = taken_slots + ?2, taken_cpus = taken_cpus + ?3, taken_mem = taken_mem + ?4 WHERE id = ?1",
+                (id, sign, cpus, mem),
+            )?;
+        }
         self.run(
             "UPDATE host SET taken_cpus = taken_cpus + ?2, taken_mem = taken_mem + ?3, started_since = started_since + ?2, mem_since = mem_since + ?3
              WHERE id = (SELECT host_id FROM server WHERE id = ?1)",

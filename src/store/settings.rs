@@ -62,13 +62,13 @@ impl Tx<'_> {
     /// A new dispatcher begins: everything that an older one still has on its way is refused from now on. Gives the row with
     /// the new epoch.
     pub fn raise_epoch(&self) -> Result<HomeRow> {
-        let sql = "UPDATE home SET epoch = epoch + 1 RETURNING id, incarnation, epoch, restored_epoch";
+        let sql = "UPDATE home SET epoch = epoch + 1 WHERE one = 1 RETURNING id, incarnation, epoch, restored_epoch";
         self.one(sql, [], read)?.ok_or_else(no_row)
     }
 
     /// Writes a page: a durable commit of it puts everything before it on the disk too, and a log that was moved begins anew with it.
     pub fn stamp(&self) -> Result<()> {
-        self.run("UPDATE home SET lanes = lanes + 1", [])?;
+        self.run("UPDATE home SET lanes = lanes + 1 WHERE one = 1", [])?;
         Ok(())
     }
 

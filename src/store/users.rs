@@ -37,6 +37,11 @@ impl View<'_> {
         row.map(|user| self.with_rest(user)).transpose()
     }
 
+    /// Is there one of this name?
+    pub fn knows_user(&self, name: &str) -> Result<bool> {
+        Ok(self.one("SELECT 1 FROM user WHERE name = ?1", [name], |_| Ok(()))?.is_some())
+    }
+
     /// One by id.
     pub fn user_by_id(&self, id: UserId) -> Result<Option<User>> {
         let row = self.one("SELECT id, name, share, prefer, requires FROM user WHERE id = ?1", [id], read)?;

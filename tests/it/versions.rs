@@ -121,7 +121,9 @@ fn an_upgraded_database_has_the_schema_of_a_new_one() {
     for version in OLDER {
         let grid = home_of(version);
         grid.grid(["status"]).ok();
-        let upgraded = schema(&rusqlite::Connection::open(grid.home().join("grid.db")).unwrap());
+        let database = rusqlite::Connection::open(grid.home().join("grid.db")).unwrap();
+        assert_eq!(database.query_row("PRAGMA integrity_check", [], |row| row.get(0)), Ok("ok".to_owned()));
+        let upgraded = schema(&database);
         let names = |schema: &BTreeMap<String, _>| schema.keys().cloned().collect::<Vec<_>>();
         assert_eq!(names(&upgraded), names(&newest), "version {version}");
         for (name, parts) in &newest {

@@ -25,7 +25,28 @@ SELECT t.id AS task, m.idx, CASE m.state WHEN 'STARTING' THEN 'PENDING' WHEN 'WA
 FROM member m JOIN task t ON t.id = m.task_id
 LEFT JOIN server s ON s.id = m.server_id LEFT JOIN former_server f ON f.id = m.server_id;
 
--- A placement changes no sum of `tally`.
+-- A placement changes no sum of `tally`. With `WHERE one = 1` SQLite knows that one row is meant, and makes no list of them first.
+DROP TRIGGER task_added;
+CREATE TRIGGER task_added AFTER INSERT ON task BEGIN
+    UPDATE tally SET pending = pending + new.waiting + new.starting, held = held + new.held WHERE one = 1;
+    UPDATE home SET changes = changes + 1 WHERE one = 1;
+    UPDATE class SET waiting = waiting + new.waiting, changed = (SELECT changes FROM home) WHERE id = new.class_id AND new.waiting > 0;
+END;
+DROP TRIGGER task_waits_again;
+CREATE TRIGGER task_waits_again AFTER UPDATE OF waiting ON task WHEN new.waiting > old.waiting BEGIN
+    UPDATE home SET changes = changes + 1 WHERE one = 1;
+    UPDATE class SET changed = (SELECT changes FROM home) WHERE id = new.class_id;
+END;
+DROP TRIGGER task_removed;
+CREATE TRIGGER task_removed AFTER DELETE ON task BEGIN
+    UPDATE tally SET
+        pending = pending - old.waiting - old.starting, held = held - old.held, running = running - old.running,
+        completed = completed - old.completed, failed = failed - old.failed, timeout = timeout - old.timeout,
+        out_of_memory = out_of_memory - old.out_of_memory, cancelled = cancelled - old.cancelled,
+        skipped = skipped - old.skipped, lost = lost - old.lost
+    WHERE one = 1;
+    UPDATE class SET waiting = waiting - old.waiting WHERE id = old.class_id AND old.waiting > 0;
+END;
 DROP TRIGGER task_counted;
 CREATE TRIGGER task_counted AFTER UPDATE OF waiting, held, starting, running, completed, failed, timeout, out_of_memory, cancelled, skipped, lost ON task
 WHEN (new.waiting + new.starting, new.held, new.running, new.completed, new.failed, new.timeout, new.out_of_memory, new.cancelled, new.skipped, new.lost)
@@ -41,8 +62,20 @@ BEGIN
         out_of_memory = out_of_memory + new.out_of_memory - old.out_of_memory,
         cancelled = cancelled + new.cancelled - old.cancelled,
         skipped = skipped + new.skipped - old.skipped,
-        lost = lost + new.lost - old.lost;
+        lost = lost + new.lost - old.lost
+    WHERE one = 1;
 END;
 CREATE TRIGGER task_placed AFTER UPDATE OF waiting ON task WHEN new.waiting <> old.waiting BEGIN
     UPDATE class SET waiting = waiting + new.waiting - old.waiting WHERE id = new.class_id;
 END;
+
+-- For an `IN` of more than two SQLite fills a table at each insert; for these it does not. Such a change of a CHECK is what
+-- https://sqlite.org/lang_altertable.html#otheralter describes.
+PRAGMA writable_schema = ON;
+UPDATE sqlite_schema SET sql = replace(replace(sql,
+    'CHECK (shape IN (''single'', ''array'', ''lines''))',
+    'CHECK (shape = ''single'' OR shape = ''array'' OR shape = ''lines'')'),
+    'CHECK (rest_state IN (''WAITING'', ''HELD'', ''CANCELLED'', ''SKIPPED''))',
+    'CHECK (rest_state = ''WAITING'' OR rest_state = ''HELD'' OR rest_state = ''CANCELLED'' OR rest_state = ''SKIPPED'')')
+WHERE type = 'table' AND name = 'task';
+PRAGMA writable_schema = RESET;
