@@ -52,11 +52,13 @@ pub fn ask(
 }
 
 /// Asks again, and goes on with the search where nobody holds it.
-pub fn settle(store: &mut Store, peers: &mut dyn Peers, away: &Away, guest: &Guest) -> Result<Settled, TierError> {
-    let Held::Open { onward, among } = &away.held else { return tell_cancel(store, peers, away) };
-    if Placing::is_going_on(store.home(), away.uuid) {
+pub fn settle(store: &mut Store, peers: &mut dyn Peers, known: &Away, guest: &Guest) -> Result<Settled, TierError> {
+    if Placing::is_going_on(store.home(), known.uuid) {
         return Ok(Settled::GoingOn);
     }
+    // Its command may have asked others, and placed it, between the reading of the row and its leaving.
+    let Some(away) = &store.view().away(known.task)? else { return Ok(Settled::Placed) };
+    let Held::Open { onward, among } = &away.held else { return tell_cancel(store, peers, away) };
     let now = Timestamp::now();
     let sought = Sought {
         uuid: away.uuid,
@@ -110,7 +112,7 @@ fn tell_cancel(store: &mut Store, peers: &mut dyn Peers, away: &Away) -> Result<
     let question = Question::Task { owner: *home, user: None, uuid: away.uuid, verb };
     match peers.ask(&away.asked, &question, &mut silently) {
         Ok(Answer::Report(_) | Answer::Unknown(_)) => {
-            store.write(Durability::Full, |tx| tx.cancel_away(away.task, None))?;
+            store.write(Durability::Full, |tx| tx.cancel_told(away.task, grace))?;
             Ok(Settled::Placed)
         }
         _ => {
@@ -123,7 +125,8 @@ fn tell_cancel(store: &mut Store, peers: &mut dyn Peers, away: &Away) -> Result<
 /// Nobody holds it, and nobody will up to that round: the search goes on, or ends where its client cancelled it.
 fn again(store: &mut Store, peers: &mut dyn Peers, away: &Away, guest: &Guest) -> Result<Settled, TierError> {
     let now = Timestamp::now();
-    if away.cancel.is_some() {
+    // It may have been cancelled while the others were asked.
+    if store.view().away(away.task)?.is_none_or(|away| away.cancel.is_some()) {
         store.write(Durability::Full, |tx| tx.cancelled_away(away.task, now))?;
         return Ok(Settled::Placed);
     }

@@ -172,45 +172,39 @@ pub fn commit(tx: &Tx<'_>, commit: &Commit<'_>, asked: &mut Asked<'_>, now: Time
         true => allocate(tx, asked, commit.adopts)?,
         false => None,
     };
+    let at = match place {
+        Some((choice, boot)) => {
+            let (server, host) = (choice.place.server, choice.place.host);
+            Some(Placing { server, host, boot, lane: tx.new_lane()?, sent: Epoch(0), verdict })
+        }
+        None => None,
+    };
+    let new = NewTask {
+        uuid: commit.uuid,
+        class,
+        user: commit.user,
+        request: commit.request,
+        begins: match (held, &at) {
+            (Some(why), _) => Begins::Held(why),
+            (None, Some(at)) => Begins::Starting(at),
+            (None, None) => Begins::Waiting,
+        },
+        unmatched: commit.unmatched,
+        round: commit.round,
+        route: commit.route,
+        search: commit.search,
+        verdict,
+    };
     let task = match commit.adopts {
         Some(task) => {
-            tx.adopt_away(task, class, commit.round, commit.route)?;
+            tx.adopt_away(task, &new, now)?;
             task
         }
-        None => {
-            let new = NewTask {
-                uuid: commit.uuid,
-                class,
-                user: commit.user,
-                request: commit.request,
-                begins: match (held, &place) {
-                    (Some(why), _) => Begins::Held(why),
-                    (None, Some(_)) => Begins::Starting,
-                    (None, None) => Begins::Waiting,
-                },
-                unmatched: commit.unmatched,
-                round: commit.round,
-                route: commit.route,
-                search: commit.search,
-                verdict,
-            };
-            tx.add_task(&new, now)?
-        }
+        None => tx.add_task(&new, now)?,
     };
     if held.is_none() && (!commit.at_once || !single) {
         // What was said of the class before is no longer so.
         tx.set_class_reason(class, (!commit.at_once).then_some("no server fits now"))?;
-    }
-    if let Some((choice, boot)) = place {
-        let (server, host) = (choice.place.server, choice.place.host);
-        let at = Placing { server, host, boot, lane: tx.new_lane()?, sent: Epoch(0), verdict };
-        if commit.adopts.is_some() {
-            let mut ledger = Ledger::open(tx, now);
-            ledger.claim(task, 1, &at)?;
-            ledger.close()?;
-        } else {
-            tx.place_single(task, &at)?;
-        }
     }
     Ok(task)
 }

@@ -35,7 +35,7 @@ fn tell_later(
         return Err(error);
     }
     grid.store.write(Durability::Full, |tx| {
-        tx.cancel_away(away.task, Some(grace))?;
+        tx.cancel_away(away.task, grace)?;
         tx.trace(away.task, Timestamp::now(), "cancel asked")
     })?;
     let note = Some("cancel asked; where it is does not answer now and is told as soon as it does".to_owned());

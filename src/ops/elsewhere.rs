@@ -126,7 +126,7 @@ fn tell_cancel(grid: &mut Grid, away: &Away) -> Result<(), OpsError> {
     let Some(grace) = away.cancel else { return Ok(()) };
     let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
     say(grid, away, Verb::Cancel { index: None, grace_ms }, None, &mut silently)?;
-    grid.store.write(Durability::Full, |tx| Ok(tx.cancel_away(away.task, None)?))
+    grid.store.write(Durability::Full, |tx| Ok(tx.cancel_told(away.task, grace)?))
 }
 
 fn say(

@@ -1,9 +1,11 @@
 //! Tasks of this home's clients that another home holds, or may hold. `task` shows them like others; here stands the rest.
 
+use super::ledger::Ledger;
+use super::tasks::{Begins, NewTask};
 use super::{Result, Tx, View};
 use crate::model::endpoint::Endpoint;
-use crate::model::id::{ClassId, HomeId, TaskId, TaskUuid};
-use crate::model::task::Counts;
+use crate::model::id::{HomeId, TaskId, TaskUuid};
+use crate::model::task::{Counts, Phase};
 use crate::model::time::Timestamp;
 use std::time::Duration;
 
@@ -78,6 +80,10 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Away> {
         signal: row.get(12)?,
         cancel: row.get::<_, Option<u64>>(13)?.map(Duration::from_millis),
     })
+}
+
+fn millis(grace: Duration) -> u64 {
+    u64::try_from(grace.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A sealed task, and its list of lines.
@@ -190,10 +196,15 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// The owner is to be told to cancel it; None: it was told.
-    pub fn cancel_away(&self, task: TaskId, grace: Option<Duration>) -> Result<()> {
-        let grace = grace.map(|g| u64::try_from(g.as_millis()).unwrap_or(u64::MAX));
-        self.run("UPDATE away SET cancel = ?2 WHERE task_id = ?1", (task, grace))?;
+    /// The owner is to be told to cancel it.
+    pub fn cancel_away(&self, task: TaskId, grace: Duration) -> Result<()> {
+        self.run("UPDATE away SET cancel = ?2 WHERE task_id = ?1", (task, millis(grace)))?;
+        Ok(())
+    }
+
+    /// The owner was told this. What was asked meanwhile it has still to hear.
+    pub fn cancel_told(&self, task: TaskId, grace: Duration) -> Result<()> {
+        self.run("UPDATE away SET cancel = NULL WHERE task_id = ?1 AND cancel = ?2", (task, millis(grace)))?;
         Ok(())
     }
 
@@ -221,16 +232,43 @@ impl Tx<'_> {
     }
 
     /// The way led back to this home: what was a client's row becomes a task of this home, under the same id.
-    pub fn adopt_away(&self, task: TaskId, class: ClassId, round: u32, route: (&str, &str)) -> Result<()> {
+    pub fn adopt_away(&self, task: TaskId, new: &NewTask<'_>, now: Timestamp) -> Result<()> {
+        let cancel: Option<u64> =
+            self.one("SELECT cancel FROM away WHERE task_id = ?1", [task], |row| row.get(0))?.flatten();
         self.run("DELETE FROM away WHERE task_id = ?1", [task])?;
+        if let Some(grace) = cancel {
+            // Whoever holds it was to be told: that is this home now.
+            self.ask_cancel(task, None, Duration::from_millis(grace), now)?;
+        }
         // Leave the queue of the old class, change, enter that of the new one: triggers keep both counts.
         let waiting: u32 = self.one("SELECT waiting FROM task WHERE id = ?1", [task], |row| row.get(0))?.unwrap_or(0);
         self.run("UPDATE task SET waiting = 0 WHERE id = ?1", [task])?;
         self.run(
-            "UPDATE task SET class_id = ?2, round = ?3, tier1 = ?4, tier2 = ?5, reason = NULL WHERE id = ?1",
-            (task, class, round, route.0, route.1),
+            "UPDATE task SET class_id = ?2, round = ?3, tier1 = ?4, tier2 = ?5, reason = NULL, search = ?6, verdict = ?7, verdict_at = ?8, unmatched = ?9
+             WHERE id = ?1",
+            (
+                task,
+                new.class,
+                new.round,
+                new.route.0,
+                new.route.1,
+                new.search.map(|n| n.0),
+                new.verdict.map(|n| n.0),
+                now,
+                new.unmatched,
+            ),
         )?;
         self.run("UPDATE task SET waiting = ?2 WHERE id = ?1", (task, waiting))?;
+        let mut ledger = Ledger::open(self, now);
+        match new.begins {
+            Begins::Waiting => {}
+            Begins::Held(why) => {
+                ledger.shift(task, None, Phase::Waiting, Phase::Held)?;
+                self.set_reason(task, Some(why))?;
+            }
+            Begins::Starting(at) => drop(ledger.claim(task, 1, at)?),
+        }
+        ledger.close()?;
         Ok(())
     }
 }

@@ -91,13 +91,6 @@ impl Ledger<'_, '_> {
 }
 
 impl Tx<'_> {
-    /// Gives a lane the one member of a task that was taken in as [`Begins::Starting`](super::tasks::Begins).
-    pub fn place_single(&self, task: TaskId, at: &Placing) -> Result<()> {
-        let placed = self.place(task, Index(0), 1, at)?;
-        debug_assert!(placed, "it has no row yet");
-        Ok(())
-    }
-
     /// Writes the attempt; false if it is the first one and the member has a row already.
     pub(super) fn place(&self, task: TaskId, index: Index, number: u32, at: &Placing) -> Result<bool> {
         let verdict = at.verdict.map(|n| n.0);

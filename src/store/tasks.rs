@@ -1,6 +1,7 @@
 //! Task rows: taken in, read back, held, released.
 
 use super::columns::json;
+use super::placing::Placing;
 use super::trace::NoteId;
 use super::{Result, Tx, View};
 use crate::model::command::{Command, Environment, Text};
@@ -12,13 +13,13 @@ use crate::model::time::Timestamp;
 use std::time::Duration;
 
 /// What becomes of a task at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum Begins<'a> {
     Waiting,
     /// It is held, for this reason.
     Held(&'a str),
-    /// Its one member starts: [`Tx::place_single`] follows in the same transaction.
-    Starting,
+    /// Its one member is given to a lane.
+    Starting(&'a Placing),
 }
 
 /// A task as it is taken in.
@@ -305,11 +306,14 @@ impl Tx<'_> {
             Members::Lines { at_once, .. } => ("lines", 1, 1, *at_once),
         };
         let size = members.count();
-        debug_assert!(size == 1 || new.begins != Begins::Starting, "only a single task starts as it is taken in");
+        debug_assert!(
+            size == 1 || !matches!(new.begins, Begins::Starting(_)),
+            "only a single task starts as it is taken in"
+        );
         let (rest_state, (waiting, held, starting), reason) = match new.begins {
             Begins::Waiting => ("WAITING", (size, 0, 0), None),
             Begins::Held(reason) => ("HELD", (0, size, 0), Some(reason)),
-            Begins::Starting => ("WAITING", (0, 0, size), None),
+            Begins::Starting(_) => ("WAITING", (0, 0, size), None),
         };
         self.run(
             "INSERT INTO task (uuid, class_id, user_id, name, argv, shown, cwd, env, time_limit, stdout, stderr, stdin, retries, retry_lost,
@@ -361,6 +365,9 @@ impl Tx<'_> {
             }
         }
         self.add_files(id, launch, new.request.hold)?;
+        if let Begins::Starting(at) = new.begins {
+            self.place(id, Index(0), 1, at)?;
+        }
         Ok(id)
     }
 

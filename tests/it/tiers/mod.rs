@@ -1,5 +1,6 @@
 //! Tasks that go through both tiers to other homes.
 
+mod back;
 mod deaths;
 mod files;
 mod hostile;

@@ -1,0 +1,118 @@
+//! Tasks whose way leads back to the home that they came from, and rows of the way that have moved since they were read.
+
+use super::world::{Wire, World, found, guest, holds, know, request};
+use grid::distributor::front::SERIES;
+use grid::distributor::peers::{PeerError, Peers};
+use grid::distributor::place::{Order, Outcome, place};
+use grid::distributor::settle::{Settled, settle};
+use grid::model::distributor::Tier;
+use grid::model::endpoint::Endpoint;
+use grid::model::id::{TaskId, TaskUuid};
+use grid::model::task::{Request, State};
+use grid::protocol::distributor::{Answer, Question};
+use grid::protocol::envelope::Envelope;
+use grid::protocol::seal;
+use grid::store::away::{Away, Held};
+use grid::store::{Durability, Store, StoreError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+fn envelope(request: &Request) -> Envelope {
+    let sealed = seal::seal(request).unwrap().0;
+    Envelope { version: 1, uuid: TaskUuid::new(), round: SERIES, user: None, hops: 0, sealed, list: None }
+}
+
+fn drain(store: &mut Store, name: &str, reason: Option<&str>) {
+    let id = store.view().distributor(name).unwrap().unwrap().id;
+    let drained = store.write(Durability::Normal, |tx| tx.set_distributor_drained(id, reason));
+    drained.map_err(|error: StoreError| error).unwrap();
+}
+
+#[test]
+fn a_row_that_was_read_before_its_command_placed_it_is_read_again() {
+    let (world, dir) = World::new();
+    let mut client = found(&dir.join("client"), 1);
+    let [mut a, b, c] = ["a", "b", "c"].map(|name| found(&dir.join(name), 4));
+    for (name, front) in [("front-a", &a), ("front-b", &b), ("front-c", &c)] {
+        know(&mut client, name, Tier::First, front);
+    }
+    drain(&mut client, "tier1", Some("not here"));
+    drain(&mut a, "tier2", Some("not there"));
+    drain(&mut client, "front-c", Some("later"));
+    let (request, guest) = (request(), guest());
+    let mut order = Order::new(envelope(&request), &request, &guest);
+    let uuid = order.envelope.uuid;
+    let placed = place(&mut client, &mut Wire::of_client(&world), &mut order).unwrap();
+    let Outcome::Away(task) = placed else { panic!("{placed:?}") };
+    assert!(holds(&b, uuid));
+    // As it stood while front-a was asked. From now on another one than front-b would take the task.
+    let now = client.view().away(task).unwrap().unwrap();
+    let (asked, held) = (Endpoint::Path(a.home().dir().to_owned()), Held::Open { onward: true, among: None });
+    let before = Away { asked, held, round: SERIES, ..now.clone() };
+    drain(&mut client, "front-b", Some("later"));
+    drain(&mut client, "front-c", None);
+    let settled = settle(&mut client, &mut Wire::of_client(&world), &before, &guest).unwrap();
+    assert_eq!((settled, holds(&c, uuid)), (Settled::Placed, false));
+    assert_eq!(client.view().away(task).unwrap().unwrap(), now);
+}
+
+/// A first tier that is asked, and is not there; while it is asked, the task is cancelled.
+struct Cancelled {
+    client: PathBuf,
+}
+
+impl Peers for Cancelled {
+    fn ask(
+        &mut self,
+        _: &Endpoint,
+        question: &Question,
+        _: &mut dyn FnMut(Answer) -> bool,
+    ) -> Result<Answer, PeerError> {
+        let Question::Place(envelope) = question else { return Err(PeerError::Unreached("nobody".to_owned())) };
+        let mut store = Store::open(&grid::store::Home::at(&self.client)).unwrap();
+        let task = store.view().held_by_uuid(envelope.uuid).unwrap().1.unwrap();
+        let asked = store.write(Durability::Full, |tx| tx.cancel_away(task, Duration::from_secs(3)));
+        asked.map_err(|error: StoreError| error).unwrap();
+        Err(PeerError::Unreached("it went away".to_owned()))
+    }
+}
+
+/// Submits where another home is asked first, in vain, and this one takes it back.
+fn comes_back(dir: &Path, request: &Request) -> (Store, TaskId) {
+    let mut client = found(&dir.join("client"), 1);
+    let front = found(&dir.join("front"), 1);
+    know(&mut client, "front-a", Tier::First, &front);
+    let [own, other] = ["tier1", "front-a"].map(|name| client.view().distributor(name).unwrap().unwrap().id);
+    let ordered = client.write(Durability::Normal, |tx| tx.order_distributors(Tier::First, &[other, own]));
+    ordered.map_err(|error: StoreError| error).unwrap();
+    let mut peers = Cancelled { client: client.home().dir().to_owned() };
+    let guest = guest();
+    let placed = place(&mut client, &mut peers, &mut Order::new(envelope(request), request, &guest)).unwrap();
+    let Outcome::Here(task) = placed else { panic!("{placed:?}") };
+    (client, task)
+}
+
+#[test]
+fn a_cancel_of_a_task_that_comes_back_is_not_forgotten() {
+    let (_world, dir) = World::new();
+    let (client, task) = comes_back(&dir, &request());
+    assert_eq!(client.view().cancels().unwrap(), [(task, None, 3_000)]);
+    assert_eq!(client.view().away(task).unwrap(), None);
+}
+
+#[test]
+fn what_comes_back_is_kept_as_any_other_task_is() {
+    let (_world, dir) = World::new();
+    let mut request = request();
+    (request.hold_unmatched, request.demand.needs.cpus) = (true, 999);
+    let (client, task) = comes_back(&dir, &request);
+    let row = client.view().task(task).unwrap().unwrap();
+    assert_eq!((row.state(), row.rest_state, row.counts.held), (State::Held, State::Held, 1));
+    assert!(row.reason.as_ref().is_some_and(|reason| reason.contains("no server could ever run it")));
+    assert!(row.search.is_some() && row.verdict.is_some(), "explain tells of its search and its match");
+    assert_eq!(
+        client.view().unmatched(10).unwrap(),
+        [(task, row.class)],
+        "it waits by itself once a server could run it"
+    );
+}
