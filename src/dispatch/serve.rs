@@ -24,11 +24,13 @@ use crate::model::attempt::Stream;
 use crate::model::id::{AttemptId, ClassId, Epoch, Index, ServerId, TaskId};
 use crate::model::name::Name;
 use crate::model::open_files;
+use crate::model::processors::Processors;
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{FromAgent, ToAgent};
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::trace::NoteId;
 use crate::store::{Durability, Home, Log, Store, StoreError, View};
+use rustix::process::{getpriority_process, setpriority_process};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Write};
@@ -135,7 +137,13 @@ pub fn serve(
     answer: &mut dyn Write,
 ) -> Result<(), DispatchError> {
     // Away from the starter's terminal and its Ctrl-C. It fails only for a group leader, who has done that already.
-    let _ = rustix::process::setsid();
+    if rustix::process::setsid().is_ok() {
+        // A command started us, and tasks of many come after its own: that it keeps to few processors, or is nice, is not for them.
+        Processors::take_all();
+        if getpriority_process(None).is_ok_and(|nice| nice > 0) {
+            let _ = setpriority_process(None, 0);
+        }
+    }
     // Nor does it hold the starter's directory. It goes by itself: a child that is to begin elsewhere is forked, and that one waits
     // for the processor of whoever forked it.
     let _ = std::env::set_current_dir("/");

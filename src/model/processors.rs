@@ -16,12 +16,23 @@ impl Processors {
         Self(sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new()))
     }
 
+    /// From now on we run on all that the system allows us, whatever our starter kept to.
+    pub fn take_all() {
+        let mut all = CpuSet::new();
+        (0..CpuSet::MAX_CPU).for_each(|number| all.set(number));
+        // Where that is not allowed we stay where we are.
+        let _ = sched_setaffinity(None, &all);
+    }
+
     /// Keeps a child off the one that we are on, until it takes all by itself ([`Self::take`]): it does so before it starts anything.
     pub fn keep_aside(self, child: u32) {
-        let Some(child) = i32::try_from(child).ok().and_then(Pid::from_raw) else { return };
-        let mut others = self.0;
-        others.unset(sched_getcpu());
-        if others.count() > 0 {
+        let (mut others, here) = (self.0, sched_getcpu());
+        if here < CpuSet::MAX_CPU {
+            others.unset(here);
+        }
+        if let Some(child) = i32::try_from(child).ok().and_then(Pid::from_raw)
+            && others.count() > 0
+        {
             // Where it may not be moved it comes up all the same.
             let _ = sched_setaffinity(Some(child), &others);
         }

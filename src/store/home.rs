@@ -67,8 +67,25 @@ impl Home {
         Self { dir: dir.into() }
     }
 
+    /// Root could open the home of another account: a dispatcher that it started there would run that account's tasks as root.
+    pub(super) fn check_ours(&self) -> Result<()> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(());
+        }
+        match std::fs::metadata(&self.dir) {
+            Ok(meta) if meta.uid() != 0 => Err(StoreError::Others { path: self.dir.clone(), uid: meta.uid() }),
+            _ => Ok(()),
+        }
+    }
+
     /// GRID_HOME, else the default; where the default lies on a network file system, a directory of ours on a local disk.
     pub fn locate(places: &Places) -> Result<Located> {
+        let located = Self::look_for(places)?;
+        located.home.check_ours()?;
+        Ok(located)
+    }
+
+    fn look_for(places: &Places) -> Result<Located> {
         if let Some(dir) = places.grid_home.as_ref().filter(|dir| !dir.as_os_str().is_empty()) {
             let dir = std::path::absolute(dir).map_err(|error| StoreError::Unwritable { path: dir.clone(), error })?;
             return match network_fs(&dir) {

@@ -67,6 +67,8 @@ pub enum StoreError {
     NetworkFs { path: PathBuf, kind: &'static str },
     #[error("{path}: this directory must be yours alone (owner you, mode 0700)", path = path.display())]
     NotOurs { path: PathBuf },
+    #[error("{path}: this grid belongs to another account: `sudo -u '#{uid}' grid ..` acts as that, or set GRID_HOME to a directory of yours", path = path.display())]
+    Others { path: PathBuf, uid: u32 },
     #[error("no home: neither GRID_HOME, XDG_DATA_HOME nor HOME is set")]
     NoHome,
     #[error("the database was upgraded by a newer grid while this one ran; start the command again")]
@@ -165,6 +167,7 @@ impl Store {
     }
 
     fn open_any(home: &Home) -> Result<Self> {
+        home.check_ours()?;
         // A database that was copied here comes without its directories, an older home without the newest. Where there is no
         // database nothing is made: whoever had the home open may not know that it was moved away.
         if home.exists() && !(home.run_dir().exists() && home.agent_spool().exists() && home.fetched().exists()) {

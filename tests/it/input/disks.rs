@@ -138,6 +138,24 @@ fn another_accounts_directory_is_told() {
     done.expect(1).says(&["Permission denied", "GRID_HOME"]);
 }
 
+#[test]
+fn root_leaves_another_accounts_home_alone() {
+    let grid = Grid::new();
+    let id = grid.submit(["-H", "--", "id", "-u"]);
+    grid.grid(["dispatcher", "stop"]).ok();
+    if std::os::unix::fs::chown(grid.home(), Some(65_534), None).is_err() {
+        return skipped("another account's home", "only root can give it away");
+    }
+    for line in ["status", "release all", "submit -- true", "server list", "dispatcher start"] {
+        grid.grid(line.split(' ')).expect(1).says(&["belongs to another account", "sudo -u '#65534' grid"]);
+    }
+    let home = grid.home().to_str().unwrap();
+    grid.grid(["dispatcher", "serve", "--home", home]).expect(1);
+    assert_eq!(grid.dispatcher(), None);
+    std::os::unix::fs::chown(grid.home(), Some(0), None).unwrap();
+    assert_eq!(grid.state(&id), "HELD");
+}
+
 /// All of it in the one file, nobody at work.
 fn at_rest(grid: &Grid) -> PathBuf {
     grid.grid(["run", "--", "true"]).ok();

@@ -28,15 +28,18 @@ fn what_was_started_holds_nothing_of_the_callers() {
 }
 
 #[test]
-fn a_task_may_run_where_its_submitter_may() {
-    let own = std::fs::read_to_string("/proc/self/status").unwrap();
-    let own = own.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim();
-    let first: String = own.chars().take_while(char::is_ascii_digit).collect();
-    let task = "grid run -- awk '/^Cpus_allowed_list:/ { print $2 }' /proc/self/status";
-    for (allowed, by) in [(own, ""), (&first, &*format!("taskset -c {first} "))] {
+fn a_task_may_run_on_all_processors_whoever_typed_the_first_command() {
+    let show = "awk '/^Cpus_allowed_list:/ { print $2 }' /proc/self/status";
+    let all = Grid::bare().sh(&format!("taskset -c 0-1023 {show}")).ok();
+    let first: String = all.chars().take_while(char::is_ascii_digit).collect();
+    for by in [String::new(), format!("taskset -c {first} nice -n 5 ")] {
         let grid = Grid::new();
+        grid.grid(["dispatcher", "stop"]).expect(0);
         // By a submit that finds nothing up, with what it started beforehand, and by one that finds all up.
-        assert_eq!(grid.sh(&format!("{by}{task}; {by}{task}")).ok(), format!("{allowed}\n{allowed}"));
+        assert_eq!(grid.sh(&format!("{by}grid run -- {show}; grid run -- {show}")).ok(), format!("{all}\n{all}"));
+        if rustix::process::getuid().is_root() {
+            assert_eq!(grid.grid(["run", "--", "nice"]).ok(), "0", "only root may take it back");
+        }
     }
 }
 
