@@ -157,8 +157,8 @@ impl Run {
     }
 
     /// New records of its journal.
-    pub fn news(&mut self) -> Vec<Record> {
-        self.reader.news(&self.journal).unwrap_or_default()
+    pub fn news(&mut self) -> io::Result<Vec<Record>> {
+        self.reader.news(&self.journal)
     }
 
     /// Remembers beyond this agent that the home has these ends.

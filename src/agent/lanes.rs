@@ -272,8 +272,8 @@ impl Agent {
     }
 
     /// Reads what a lane's supervisor has to say.
-    pub fn read_reports(&mut self, id: LaneId) {
-        let Some(supervisor) = self.lanes.get_mut(&id).and_then(|lane| lane.supervisor.as_mut()) else { return };
+    pub fn read_reports(&mut self, id: LaneId) -> io::Result<()> {
+        let Some(supervisor) = self.lanes.get_mut(&id).and_then(|lane| lane.supervisor.as_mut()) else { return Ok(()) };
         let filled = supervisor.inbox.fill(&mut supervisor.reports);
         let run = supervisor.run;
         let mut broken = matches!(filled, Ok(Some(0)) | Err(_));
@@ -292,9 +292,10 @@ impl Agent {
             self.take_report(run, report);
         }
         if broken {
-            self.supervisor_left(id);
+            self.supervisor_left(id)?;
         }
         self.feed(id);
+        Ok(())
     }
 
     fn take_report(&mut self, run: RunId, report: FromSupervisor) {
@@ -315,13 +316,15 @@ impl Agent {
     }
 
     /// The pipe has ended: the supervisor left as it was told, or died.
-    fn supervisor_left(&mut self, id: LaneId) {
-        let Some(mut supervisor) = self.lanes.get_mut(&id).and_then(|lane| lane.supervisor.take()) else { return };
+    fn supervisor_left(&mut self, id: LaneId) -> io::Result<()> {
+        let Some(mut supervisor) = self.lanes.get_mut(&id).and_then(|lane| lane.supervisor.take()) else {
+            return Ok(());
+        };
         drop(supervisor.orders.take());
         let status = supervisor.child.wait();
         let run = supervisor.run;
         if supervisor.outstanding > 0 {
-            self.catch_up(run);
+            self.catch_up(run)?;
             let never_up = self.runs.get(&run).is_some_and(|r| r.supervisor.is_none());
             let error = match status {
                 Ok(status) => format!("the supervisor ended at once: {status}"),
@@ -342,7 +345,7 @@ impl Agent {
                 });
             }
         }
-        self.supervisor_gone(run);
+        self.supervisor_gone(run)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::model::id::{AttemptId, LaneId};
 use crate::protocol::agent::Event;
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, Signal, getpgid, kill_process_group};
+use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -24,26 +25,26 @@ pub struct Orphan {
 
 impl Agent {
     /// A supervisor of an earlier agent still has its last command: its end will stand in the journal.
-    pub fn watch_supervisor(&mut self, run: RunId, pidfd: OwnedFd) {
+    pub fn watch_supervisor(&mut self, run: RunId, pidfd: OwnedFd) -> io::Result<()> {
         self.supervisors.insert(run, pidfd);
         if let Some(run_dir) = self.runs.get(&run).map(|r| r.dir.join("journal")) {
             self.watcher.watch(&run_dir, run);
         }
         // It may have ended between the reading of the journal and the watch.
-        self.catch_up(run);
+        self.catch_up(run)
     }
 
-    /// Begun, not ended, and the supervisor is gone: is the command still there?
-    pub fn adopt(&mut self, attempt: AttemptId) {
+    /// Begun, not ended, and the supervisor is gone: is the command still there? An error: that can't be seen.
+    pub fn adopt(&mut self, attempt: AttemptId) -> io::Result<()> {
         let Some(Attempt { state: State::Running { process, supervised, .. }, .. }) = self.book.get_mut(attempt) else {
-            return;
+            return Ok(());
         };
         // Without a record of its pid, what it was given shows which it is.
         let found = match process {
             Some(id) => Some(id.clone()),
-            None => process::marked(attempt).into_iter().next(),
+            None => process::marked(attempt)?.into_iter().next(),
         };
-        let open = found.as_ref().and_then(process::open);
+        let open = found.as_ref().map(process::open).transpose()?.flatten();
         match found.zip(open) {
             Some((id, pidfd)) => {
                 *supervised = false;
@@ -56,6 +57,7 @@ impl Agent {
                 self.lose(attempt, "its supervisor was killed, and the command is gone too: its exit code is unknown");
             }
         }
+        Ok(())
     }
 
     /// TERM now, KILL after the grace.
@@ -71,7 +73,7 @@ impl Agent {
     }
 
     /// Looks after all that has no pipe. Called in every round: it is cheap where nothing happened.
-    pub fn look_after_orphans(&mut self) {
+    pub fn look_after_orphans(&mut self) -> io::Result<()> {
         let now = Instant::now();
         for (attempt, orphan) in &mut self.orphans {
             if orphan.kill_at.is_some_and(|at| now >= at) && !process::has_ended(&orphan.pidfd) {
@@ -103,11 +105,12 @@ impl Agent {
             self.supervisors.remove(&run);
             self.watcher.unwatch(run);
             free.extend(self.runs.get(&run).map(|r| r.lane));
-            self.supervisor_gone(run);
+            self.supervisor_gone(run)?;
         }
         for lane in free {
             self.feed(lane);
         }
+        Ok(())
     }
 
     /// Asks a supervisor that we have no pipe to.
@@ -133,19 +136,19 @@ pub fn read_cancel_note(run_dir: &Path) -> Option<(AttemptId, Duration)> {
 fn signal_orphan(orphan: &Orphan, attempt: AttemptId, signal: Signal) {
     // The command leads its group, and lives: the group's number can't be another's.
     if let Some(pid) = Pid::from_raw(orphan.process.pid)
-        && process::open(&orphan.process).is_some()
+        && matches!(process::open(&orphan.process), Ok(Some(_)))
         && getpgid(Some(pid)) == Ok(pid)
     {
         let _ = kill_process_group(pid, signal);
     }
-    for id in process::marked(attempt) {
+    for id in process::marked(attempt).unwrap_or_default() {
         process::signal(&id, signal);
     }
 }
 
 /// Ends what a command left behind, at once: there is nobody who could wait for it.
 fn end_marked(attempt: AttemptId) {
-    for id in process::marked(attempt) {
+    for id in process::marked(attempt).unwrap_or_default() {
         process::signal(&id, Signal::KILL);
     }
 }

@@ -7,6 +7,7 @@ use crate::model::attempt::Stream;
 use crate::model::id::AttemptId;
 use crate::protocol::agent::{FromAgent, INLINE_MAX};
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 
 /// Reads up to `max` bytes at `at`; less at the end of the file.
@@ -17,7 +18,7 @@ pub fn read_at(file: &File, at: u64, max: u64) -> Vec<u8> {
         match file.read_at(&mut bytes[got..], at + got as u64) {
             Ok(0) => break,
             Ok(n) => got += n,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(_) => break,
         }
     }
@@ -55,7 +56,7 @@ impl Agent {
         if before.len.is_none() {
             // Still running when we last heard. Its end stands in the journal before the next one begins to write,
             // so what was read before a journal without its end is its own.
-            self.catch_up(run);
+            self.catch_up(run).ok()?;
         }
         let slice = self.book.get(attempt)?.slice(stream)?;
         let Some(len) = slice.len else { return Some(Piece { bytes, at_end: false }) };
@@ -67,10 +68,11 @@ impl Agent {
     }
 
     /// Applies what stands in a run's journal and has not come by pipe.
-    pub fn catch_up(&mut self, run: RunId) {
-        for record in self.runs.get_mut(&run).map(super::book::Run::news).unwrap_or_default() {
+    pub fn catch_up(&mut self, run: RunId) -> io::Result<()> {
+        for record in self.runs.get_mut(&run).map(super::book::Run::news).transpose()?.unwrap_or_default() {
             self.apply(run, record);
         }
+        Ok(())
     }
 
     /// Answers [`crate::protocol::agent::ToAgent::Read`].

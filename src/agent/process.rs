@@ -4,8 +4,9 @@ use crate::model::attempt::ProcessId;
 use crate::model::id::AttemptId;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use std::fs;
+use std::{fs, io};
 
 /// What /proc/PID/stat says of a process.
 #[derive(Debug, Clone)]
@@ -20,6 +21,21 @@ pub struct Stat {
 /// Reads /proc/PID/stat.
 pub fn stat(pid: i32) -> Option<Stat> {
     parse_stat(pid, &fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The same of a process that may have gone: what can't be read for another reason is an error.
+fn stat_if_there(pid: i32) -> io::Result<Option<Stat>> {
+    Ok(read_if_there(&format!("/proc/{pid}/stat"))?.and_then(|text| parse_stat(pid, &text)))
+}
+
+/// A file of /proc; None if its process is gone, or is not ours to look at.
+fn read_if_there(path: &str) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => Ok(None),
+        Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The name in parentheses may itself hold blanks and parentheses: fields are counted after the last one.
@@ -46,16 +62,21 @@ pub fn myself() -> ProcessId {
     identity(pid).unwrap_or(ProcessId { pid, start_time: 0 })
 }
 
-/// A descriptor for exactly this process, or None if it is gone.
+/// A descriptor for exactly this process, or None if it is gone. An error says that it can't be seen: for want of descriptors, say.
 /// The start time is read after the pidfd is open: from then on the pid can't go to another.
-pub fn open(id: &ProcessId) -> Option<OwnedFd> {
-    let fd = pidfd_open(Pid::from_raw(id.pid)?, PidfdFlags::empty()).ok()?;
-    stat(id.pid).filter(|s| s.id == *id && !s.zombie).map(|_| fd)
+pub fn open(id: &ProcessId) -> io::Result<Option<OwnedFd>> {
+    let Some(pid) = Pid::from_raw(id.pid) else { return Ok(None) };
+    let fd = match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(fd) => fd,
+        Err(Errno::SRCH) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(stat_if_there(id.pid)?.filter(|s| s.id == *id && !s.zombie).map(|_| fd))
 }
 
 /// Sends a signal to exactly this process; nothing if it is gone.
 pub fn signal(id: &ProcessId, signal: Signal) {
-    if let Some(fd) = open(id) {
+    if let Ok(Some(fd)) = open(id) {
         let _ = pidfd_send_signal(fd, signal);
     }
 }
@@ -69,21 +90,30 @@ pub fn has_ended(pidfd: &OwnedFd) -> bool {
 
 /// All processes of this host that we can see.
 pub fn all() -> Vec<Stat> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries.flatten().filter_map(|e| stat(e.file_name().to_str()?.parse().ok()?)).collect()
+    pids().unwrap_or_default().into_iter().filter_map(stat).collect()
 }
 
-/// The processes whose environment names this attempt, the oldest first.
-pub fn marked(attempt: AttemptId) -> Vec<ProcessId> {
+fn pids() -> io::Result<Vec<i32>> {
+    let entries = fs::read_dir("/proc")?.collect::<io::Result<Vec<_>>>()?;
+    Ok(entries.iter().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect())
+}
+
+/// The processes whose environment names this attempt, the oldest first. An error says that there may be others.
+pub fn marked(attempt: AttemptId) -> io::Result<Vec<ProcessId>> {
     let wanted = format!("GRID_ATTEMPT_ID={attempt}");
-    let has = |pid: i32| {
-        fs::read(format!("/proc/{pid}/environ"))
-            .is_ok_and(|all| all.split(|b| *b == 0).any(|pair| pair == wanted.as_bytes()))
-    };
-    let mut found: Vec<ProcessId> =
-        all().into_iter().filter(|s| !s.zombie && has(s.id.pid) && !is_ours(s.id.pid)).map(|s| s.id).collect();
+    let mut found = Vec::new();
+    for pid in pids()? {
+        let environment = read_if_there(&format!("/proc/{pid}/environ"))?.unwrap_or_default();
+        if environment.split(|b| *b == 0).any(|pair| pair == wanted.as_bytes())
+            && let Some(stat) = stat_if_there(pid)?
+            && !stat.zombie
+            && !is_ours(pid)
+        {
+            found.push(stat.id);
+        }
+    }
     found.sort_by_key(|id| (id.start_time, id.pid));
-    found
+    Ok(found)
 }
 
 /// A grid process of its own: a task may submit to another home, whose dispatcher and tasks must not die with it.
@@ -110,7 +140,7 @@ pub fn close_inherited() {
 
 /// Takes back that whoever started us ignored signals (nohup, `trap ''`): ignoring is inherited, and an ignored CHLD
 /// makes waiting fail. A handler that does nothing is not inherited. PIPE is left to Rust, which restores it itself.
-pub fn unignore_signals() -> std::io::Result<()> {
+pub fn unignore_signals() -> io::Result<()> {
     use signal_hook::consts::{FORBIDDEN, SIGPIPE};
     let status = fs::read_to_string("/proc/self/status")?;
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -123,7 +153,7 @@ pub fn unignore_signals() -> std::io::Result<()> {
 }
 
 /// Handlers, not "ignore": what is ignored or blocked would be inherited by commands, what is handled is not.
-pub fn handle_signals() -> std::io::Result<std::os::unix::net::UnixStream> {
+pub fn handle_signals() -> io::Result<std::os::unix::net::UnixStream> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
     let (read, write) = std::os::unix::net::UnixStream::pair()?;
     read.set_nonblocking(true)?;
@@ -148,7 +178,7 @@ mod tests {
     #[test]
     fn another_process_under_the_same_pid_is_not_taken_for_the_first() {
         let me = myself();
-        assert!(open(&me).is_some());
-        assert!(open(&ProcessId { start_time: me.start_time + 1, ..me }).is_none());
+        assert!(open(&me).unwrap().is_some());
+        assert!(open(&ProcessId { start_time: me.start_time + 1, ..me }).unwrap().is_none());
     }
 }

@@ -74,18 +74,20 @@ impl Agent {
             self.apply(id, record);
         }
         let supervisor = self.runs.get(&id).and_then(|r| r.supervisor.clone()).filter(|_| !other_boot);
-        match supervisor.and_then(|s| process::open(&s)) {
+        // Who can't be seen, for want of descriptors, is not gone.
+        let supervisor = supervisor.map(|s| process::open(&s)).transpose().map_err(unreadable)?.flatten();
+        let looked = match supervisor {
             Some(pidfd) => self.watch_supervisor(id, pidfd),
             None => self.supervisor_gone(id),
-        }
-        Ok(())
+        };
+        looked.map_err(unreadable)
     }
 
-    /// A run's supervisor is no more: what it had begun and not ended has lost it.
-    pub fn supervisor_gone(&mut self, id: RunId) {
+    /// A run's supervisor is no more: what it had begun and not ended has lost it. An error: that can't be seen, and nothing is LOST.
+    pub fn supervisor_gone(&mut self, id: RunId) -> io::Result<()> {
         // Its last words may be younger than our last look.
-        self.catch_up(id);
-        let Some(run) = self.runs.get_mut(&id) else { return };
+        self.catch_up(id)?;
+        let Some(run) = self.runs.get_mut(&id) else { return Ok(()) };
         run.gone = true;
         run.open_outputs();
         let other_boot = run.boot != self.boot;
@@ -100,10 +102,11 @@ impl Agent {
             if other_boot {
                 self.lose(attempt, "the host was restarted while it ran");
             } else {
-                self.adopt(attempt);
+                self.adopt(attempt)?;
             }
         }
         self.remove_if_done(id);
+        Ok(())
     }
 
     /// An end of which nobody knows more than that it must have been.

@@ -206,7 +206,7 @@ impl Running {
             return self.finish();
         }
         let me = rustix::process::getpid().as_raw_nonzero().get();
-        self.leftovers = tree::descendants(me).iter().filter_map(|s| process::open(&s.id)).collect();
+        self.leftovers = tree::descendants(me).iter().filter_map(|s| process::open(&s.id).ok().flatten()).collect();
         // What is left now is zombies of others, or grid's own processes, which do not belong to the attempt.
         if self.leftovers.is_empty() { self.finish() } else { None }
     }

@@ -134,7 +134,7 @@ impl Agent {
             events: Vec::new(),
             outbox: Outbox::default(),
         };
-        let left = agent.spool.runs();
+        let left = agent.spool.runs()?;
         if expecting {
             // It comes up while we look at what there was. Where that fails it leaves with us, and its run is one more that is left.
             agent.start_beforehand();
@@ -158,7 +158,7 @@ impl Agent {
             while let Some(message) = inbox.next::<ToAgent>()? {
                 self.take(message);
             }
-            self.look_after_orphans();
+            self.look_after_orphans().map_err(unseen)?;
             self.rest_idle_lanes();
             // Before the events: an end's last output comes before the end.
             self.pump();
@@ -181,13 +181,13 @@ impl Agent {
                 }
             }
             for lane in ready.readable {
-                self.read_reports(lane);
+                self.read_reports(lane).map_err(unseen)?;
             }
             if ready.watcher {
                 // Followed outputs are pumped in every round anyway.
                 for run in self.watcher.moved() {
                     if self.supervisors.contains_key(&run) {
-                        self.catch_up(run);
+                        self.catch_up(run).map_err(unseen)?;
                     }
                 }
             }
@@ -300,6 +300,11 @@ impl Agent {
         // Our own types can always be encoded; sizes are kept below the longest frame where they are made.
         let _ = self.outbox.push(message);
     }
+}
+
+/// What became of a run can't be seen now. The next agent looks anew, and says so where it can't either.
+fn unseen(error: std::io::Error) -> AgentError {
+    AgentError::io("runs")(error)
 }
 
 /// What poll found.

@@ -78,7 +78,7 @@ impl Spool {
         }
         let (tombstones, tombstones_file) = read_tombstones(&dir, &boot).map_err(unusable(&dir))?;
         let mut spool = Self { dir, home, boot, _lock: lock, epoch: highest, tombstones, tombstones_file, next_run: 1 };
-        spool.next_run = spool.runs().last().map_or(1, |id| id.0 + 1);
+        spool.next_run = spool.runs()?.last().map_or(1, |id| id.0 + 1);
         Ok(spool)
     }
 
@@ -88,12 +88,14 @@ impl Spool {
     }
 
     /// The runs that are there, the oldest first.
-    pub fn runs(&self) -> Vec<RunId> {
-        let Ok(entries) = fs::read_dir(self.dir.join("runs")) else { return Vec::new() };
+    pub fn runs(&self) -> Result<Vec<RunId>, AgentError> {
+        let dir = self.dir.join("runs");
+        // Of those that can't be seen now, what runs would be taken for never begun.
+        let entries = fs::read_dir(&dir).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(unusable(&dir))?;
         let mut ids: Vec<RunId> =
-            entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok().map(RunId)).collect();
+            entries.iter().filter_map(|e| e.file_name().to_str()?.parse().ok().map(RunId)).collect();
         ids.sort_unstable();
-        ids
+        Ok(ids)
     }
 
     /// The directory of a run.

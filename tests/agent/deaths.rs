@@ -97,6 +97,35 @@ fn what_ends_while_the_next_agent_looks_has_its_own_end() {
 }
 
 #[test]
+fn what_can_not_be_seen_for_want_of_descriptors_is_not_lost() {
+    let mut home = Home::new();
+    let mut agent = home.agent();
+    let (kept, orphan) = (agent.start(1, sh("exec sleep 1000")), agent.start(2, sh("exec sleep 1000")));
+    let pids = [kept, orphan].map(|id| agent.began(id));
+    agent.kill();
+    shoot(parent(pids[1]));
+    let mut unfit = 0;
+    for files in 8..64 {
+        home.files = Some(files);
+        match home.try_agent() {
+            Ok(agent) => {
+                let states = [kept, orphan].map(|id| matches!(agent.held(id), Some(HeldState::Running { .. })));
+                assert_eq!(states, [true, true], "with {files}: {:?}", agent.inventory);
+            }
+            Err(_) => unfit += 1,
+        }
+    }
+    assert!(unfit > 0, "it never was short of them");
+    home.files = None;
+    let mut agent = home.agent();
+    for (id, pid) in [kept, orphan].into_iter().zip(pids) {
+        agent.cancel(id, SECOND);
+        assert_eq!(agent.end(id).end.cause, Cause::Cancelled);
+        gone(pid);
+    }
+}
+
+#[test]
 fn a_command_of_an_earlier_agent_can_be_cancelled() {
     let home = Home::new();
     let mut agent = home.agent();

@@ -25,6 +25,8 @@ pub struct Home {
     pub env: Vec<(String, String)>,
     /// Started as by a careless script: signals ignored, a descriptor left open.
     pub rough: bool,
+    /// So many descriptors are allowed.
+    pub files: Option<u32>,
     /// Its agents are told that a start is on its way.
     pub expecting: bool,
 }
@@ -55,6 +57,7 @@ impl Home {
             incarnation: 1,
             env: Vec::new(),
             rough: false,
+            files: None,
             expecting: false,
         }
     }
@@ -74,10 +77,14 @@ impl Home {
     }
 
     pub fn try_agent(&self) -> Result<Agent, String> {
-        let mut command = std::process::Command::new(if self.rough { "sh" } else { env!("CARGO_BIN_EXE_grid") });
+        let mut before = self.files.map_or_else(String::new, |most| format!("ulimit -n {most}; "));
         if self.rough {
-            let script = "trap '' HUP INT CHLD USR1; exec 9</dev/null; exec \"$0\" \"$@\"";
-            command.args(["-c", script, env!("CARGO_BIN_EXE_grid")]);
+            before += "trap '' HUP INT CHLD USR1; exec 9</dev/null; ";
+        }
+        let program = if before.is_empty() { env!("CARGO_BIN_EXE_grid") } else { "sh" };
+        let mut command = std::process::Command::new(program);
+        if !before.is_empty() {
+            command.args(["-c", &format!("{before} exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_grid")]);
         }
         let mut child = command
             .args(["agent", "--spool"])
@@ -94,7 +101,7 @@ impl Home {
         let hello = ToAgent::Hello { version_min: 1, version: 1, home: self.id, incarnation, epoch };
         let _ = frame::write(&mut input, &hello);
         let mut magic = vec![0; MAGIC.len()];
-        output.read_exact(&mut magic).unwrap();
+        output.read_exact(&mut magic).map_err(|error| error.to_string())?;
         assert_eq!(magic, MAGIC);
         rustix::io::ioctl_fionbio(&output, true).unwrap();
         let mut agent = Agent {
