@@ -49,18 +49,22 @@ impl Spool {
         let dir = root.join(home.to_string());
         let runs = dir.join("runs");
         DirBuilder::new().recursive(true).mode(0o700).create(&runs).map_err(unusable(&runs))?;
-        let seen = |dir: &Path| (read_number(dir, "incarnation"), Epoch(read_number(dir, "epoch")));
+        let seen = || {
+            let numbers =
+                read_number(&dir, "incarnation").and_then(|first| Ok((first, Epoch(read_number(&dir, "epoch")?))));
+            numbers.map_err(unusable(&dir))
+        };
         let older = || {
             let words = "this home was restored from a backup since, and that one goes on: this one is refused";
             AgentError::Unfit(words.to_owned())
         };
-        let stored = seen(&dir);
+        let stored = seen()?;
         if incarnation < stored.0 {
             // Without a wait for the agent of the newer one, which may stay for long.
             return Err(older());
         }
         let lock = take_lock(&dir, (incarnation, epoch) >= stored)?;
-        let stored = seen(&dir);
+        let stored = seen()?;
         if incarnation < stored.0 {
             return Err(older());
         }
@@ -145,8 +149,16 @@ fn unusable(path: &Path) -> impl FnOnce(io::Error) -> AgentError {
 }
 
 /// 0 where none is noted.
-fn read_number(dir: &Path, name: &str) -> u64 {
-    fs::read_to_string(dir.join(name)).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+fn read_number(dir: &Path, name: &str) -> io::Result<u64> {
+    Ok(read_if_there(&dir.join(name))?.trim().parse().unwrap_or(0))
+}
+
+/// Empty where there is none.
+fn read_if_there(path: &Path) -> io::Result<String> {
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        read => read,
+    }
 }
 
 /// One agent at a time. `may_ask`: we serve a dispatcher that is not older than the spool has seen.
@@ -189,7 +201,7 @@ fn take_lock(dir: &Path, may_ask: bool) -> Result<File, AgentError> {
 /// The first line is the boot id: starts of before a reboot are refused anyhow, so their tombstones may go.
 fn read_tombstones(dir: &Path, boot: &BootId) -> io::Result<(HashSet<AttemptId>, File)> {
     let path = dir.join("tombstones");
-    let text = fs::read_to_string(&path).unwrap_or_default();
+    let text = read_if_there(&path)?;
     let mut lines = text.lines();
     let mut known = HashSet::new();
     if lines.next() == Some(&boot.0) {

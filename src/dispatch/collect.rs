@@ -163,7 +163,7 @@ impl Dispatcher {
             return Ok(());
         }
         let limit = tx.setting("output_limit")?.and_then(|text| Bytes::parse(&text).ok()).map_or(64 << 20, |b| b.0);
-        let outputs = match self.fetches.outputs(&self.home, known, (route, attempt), &ended, limit)? {
+        let outputs = match self.fetches.outputs(&self.home, known, (route, attempt), &ended, limit) {
             super::fetch::Where::Known(outputs) => outputs,
             super::fetch::Where::OnItsWay(asks) => {
                 for ask in asks {

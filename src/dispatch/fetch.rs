@@ -3,10 +3,10 @@
 use super::collect::Known;
 use super::route::Route;
 use crate::model::attempt::Stream;
-use crate::model::id::{AttemptId, Index, TaskId};
+use crate::model::id::AttemptId;
 use crate::protocol::agent::{Ended, Event, ToAgent};
+use crate::store::Home;
 use crate::store::members::Outputs;
-use crate::store::{Home, StoreError};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
@@ -61,35 +61,41 @@ impl Fetches {
         (route, attempt): (Route, AttemptId),
         ended: &Ended,
         limit: u64,
-    ) -> Result<Where, StoreError> {
+    ) -> Where {
         if let Some(outputs) = self.done.remove(&attempt) {
-            return Ok(Where::Known(outputs));
+            return Where::Known(outputs);
         }
         let missing = |bytes: &Option<Vec<u8>>, len: u64| bytes.is_none() && len > 0;
         let end = &ended.end;
         if !missing(&ended.out, end.out_len) && !missing(&ended.err, end.err_len) {
-            return Ok(Where::Known(Outputs::Database));
+            return Where::Known(Outputs::Database);
         }
         if end.out_len > limit || end.err_len > limit {
-            return Ok(Where::Known(Outputs::Server));
+            return Where::Known(Outputs::Server);
         }
         let mut streams = Vec::new();
         for (stream, bytes, len) in [(Stream::Out, &ended.out, end.out_len), (Stream::Err, &ended.err, end.err_len)] {
-            let mut file = create(home, known.task, known.index, known.number, stream)?;
+            let Ok(mut file) = home.create_output_file(known.task, known.index, known.number, stream) else {
+                // No room at home: it stays on the server and is read from there.
+                return Where::Known(Outputs::Server);
+            };
             match bytes {
-                Some(bytes) => write(&mut file, bytes)?,
+                Some(bytes) if file.write_all(bytes).and_then(|()| file.sync_data()).is_err() => {
+                    return Where::Known(Outputs::Server);
+                }
                 None if len > 0 => streams.push(Sink { stream, len, have: 0, file: Some(file) }),
-                None => {}
+                _ => {}
             }
         }
         let asks = streams.iter().map(|sink| ask(attempt, sink)).collect();
         self.open.insert(attempt, Fetch { route, ended: ended.clone(), streams });
-        Ok(Where::OnItsWay(asks))
+        Where::OnItsWay(asks)
     }
 
     /// Takes a piece; None if it belongs to no fetch.
     pub fn data(
         &mut self,
+        home: &Home,
         attempt: AttemptId,
         stream: Stream,
         offset: u64,
@@ -119,7 +125,9 @@ impl Fetches {
         }
         if fetch.streams.iter().all(|s| s.have >= s.len) {
             let fetch = self.open.remove(&attempt)?;
-            self.done.insert(attempt, Outputs::Spool);
+            // That it lies here must last as long as the state that says so.
+            let last = home.settle(&home.outputs()).is_ok();
+            self.done.insert(attempt, if last { Outputs::Spool } else { Outputs::Server });
             return Some(Next { ask: Vec::new(), whole: Some(Event::Ended { attempt, ended: fetch.ended }) });
         }
         Some(Next::default())
@@ -138,12 +146,4 @@ impl Fetches {
 
 fn ask(attempt: AttemptId, sink: &Sink) -> ToAgent {
     ToAgent::Read { attempt, stream: sink.stream, offset: sink.have, max: PIECE }
-}
-
-fn create(home: &Home, task: TaskId, index: Index, number: u32, stream: Stream) -> Result<File, StoreError> {
-    home.create_output_file(task, index, number, stream)
-}
-
-fn write(file: &mut File, bytes: &[u8]) -> Result<(), StoreError> {
-    file.write_all(bytes).map_err(|error| StoreError::Unwritable { path: "spool/out".into(), error })
 }

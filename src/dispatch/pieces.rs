@@ -36,7 +36,7 @@ impl Dispatcher {
                     continue;
                 }
             };
-            if let Some(end) = self.fetches.data(attempt, stream, offset, &bytes, at_end) {
+            if let Some(end) = self.fetches.data(&self.home, attempt, stream, offset, &bytes, at_end) {
                 for message in end.ask {
                     self.tell(route, &message);
                 }
