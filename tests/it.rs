@@ -12,6 +12,8 @@ mod cron;
 mod faults;
 #[path = "it/files/mod.rs"]
 mod files;
+#[path = "it/holding.rs"]
+mod holding;
 #[path = "it/input/mod.rs"]
 mod input;
 #[path = "it/placing.rs"]

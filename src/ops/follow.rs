@@ -146,10 +146,11 @@ fn one(
             }
             Woken::Time => {
                 tell(sink, Event::Still)?;
+                let state = member_state(&grid.store.view(), Chosen { task: what.task, index: Some(index) })?;
                 let row = grid.store.view().task(what.task)?;
                 if let (false, Some(row)) = (said_why, row)
-                    && row.state() == State::Pending
-                    && let Some(reason) = row.reason
+                    && matches!(state, State::Pending | State::Held)
+                    && let Some(reason) = row.reason_in(state)
                 {
                     said_why = true;
                     tell(sink, Event::Note(&format!("task {what} waits: {reason}")))?;

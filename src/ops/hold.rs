@@ -25,7 +25,10 @@ fn here(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Change>, OpsError> {
             let changed = ledger.shift(chosen.task, chosen.index, Phase::Waiting, Phase::Held)?;
             ledger.close()?;
             if changed > 0 {
-                tx.set_reason(chosen.task, Some(HELD_BY_USER))?;
+                // What waits beside a held member has reasons of its own.
+                if tx.task(chosen.task)?.is_none_or(|row| row.counts.waiting == 0) {
+                    tx.set_reason(chosen.task, Some(HELD_BY_USER))?;
+                }
                 tx.trace(chosen.task, now, "held")?;
             }
             let note = (changed == 0).then(|| format!("nothing of it waits: {before}"));

@@ -3,10 +3,10 @@
 use super::follow::{self, Event, Sink};
 use super::follow_elsewhere::logs_elsewhere;
 use super::selecting::Chosen;
-use super::{Grid, OpsError, elsewhere, settings};
+use super::{Grid, OpsError, elsewhere, member_state, settings};
 use crate::model::attempt::Stream;
 use crate::model::id::Index;
-use crate::model::task::{Launch, Phase};
+use crate::model::task::{Launch, Phase, State};
 use crate::model::time::Timestamp;
 use crate::store::members::{MemberRow, Outputs};
 use crate::store::tasks::{Shape, TaskRow};
@@ -40,7 +40,7 @@ pub fn logs(grid: &mut Grid, what: Chosen, wanted: &Wanted, sink: &mut Sink<'_>)
     };
     let begun: Vec<MemberRow> = members.into_iter().filter(|m| m.number > 0).collect();
     if begun.is_empty() {
-        return tell(sink, &not_begun(&row, what));
+        return tell(sink, &not_begun(&row, what, member_state(&grid.store.view(), what)?));
     }
     let several = index.is_none();
     for member in begun {
@@ -134,9 +134,9 @@ fn from_file(path: &Path, index: Index, stream: Stream, from: u64, sink: &mut Si
     }
 }
 
-fn not_begun(row: &TaskRow, what: Chosen) -> String {
-    let reason = row.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
-    format!("{what} has no output: it never began ({}{reason})", row.state())
+fn not_begun(row: &TaskRow, what: Chosen, state: State) -> String {
+    let reason = row.reason_in(state).map_or_else(String::new, |reason| format!(": {reason}"));
+    format!("{what} has no output: it never began ({state}{reason})")
 }
 
 const fn word(stream: Stream) -> &'static str {

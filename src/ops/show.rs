@@ -69,8 +69,8 @@ pub(super) fn of_task(view: &View<'_>, row: &TaskRow, member: Option<&MemberRow>
     // One that waits again is nowhere; its attempts tell where it was.
     let member = member.filter(|m| !matches!(m.phase, Phase::Waiting | Phase::Held));
     let reason = match member {
-        Some(member) if state == State::Running => why_running(view, member)?.or_else(|| row.reason.clone()),
-        _ => row.reason.clone(),
+        Some(member) if state == State::Running => why_running(view, member)?.or_else(|| row.reason_in(state)),
+        _ => row.reason_in(state),
     };
     let away = view.away(row.id)?;
     let unheard = away.as_ref().and_then(|away| elsewhere::age(away, &row.tier2, Timestamp::now()));
@@ -118,7 +118,7 @@ fn of_member(view: &View<'_>, row: &TaskRow, index: Index, member: Option<&Membe
     task.counts = None;
     task.head.reason = match (state, member) {
         (State::Running, Some(member)) => why_running(view, member)?,
-        (State::Pending | State::Held, _) => row.reason.clone(),
+        (State::Pending | State::Held, _) => row.reason_in(state),
         _ => member.and_then(|m| m.detail.clone()),
     };
     let member = member.filter(|_| state.ended() || state == State::Running);

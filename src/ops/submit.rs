@@ -184,7 +184,7 @@ pub(super) fn report_of(view: &View<'_>, row: &crate::store::tasks::TaskRow) -> 
         id: row.id.to_string(),
         uuid: row.uuid.to_string(),
         state: row.state(),
-        reason: row.reason.clone().filter(|_| !row.state().ended()),
+        reason: row.reason_in(row.state()).filter(|_| !row.state().ended()),
         server: server.map(|name| name.to_string()),
         route: vec![row.tier1.clone(), row.tier2.clone()],
         size: (row.shape != Shape::Single).then_some(row.size),

@@ -54,7 +54,18 @@ pub fn wait(grid: &mut Grid, what: &[Chosen], told: &mut Hear<'_>) -> Result<Wai
             all_told = false;
             continue;
         }
-        while !member_state(&grid.store.view(), *chosen)?.ended() {
+        let mut said_held = false;
+        loop {
+            let state = member_state(&grid.store.view(), *chosen)?;
+            if state.ended() {
+                break;
+            }
+            if state == State::Held && !said_held {
+                said_held = true;
+                let reason =
+                    grid.store.view().task(chosen.task)?.and_then(|row| row.reason_in(state)).unwrap_or_default();
+                told(Told::Note(&format!("task {chosen} is HELD: {reason}")));
+            }
             if !told(Told::Progress(progress(grid, what)?)) {
                 break 'tasks;
             }

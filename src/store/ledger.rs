@@ -77,6 +77,8 @@ impl<'t, 'c> Ledger<'t, 'c> {
         let detail = match &end.cause {
             Cause::NotExecuted { error, .. } => Some(error.as_str()),
             Cause::Lost { why } => Some(why.as_str()),
+            Cause::TimeLimit => Some("ended at its time limit"),
+            Cause::OutOfMemory => Some("ended for it used more than its --mem"),
             _ => None,
         };
         let home_out = match outputs {

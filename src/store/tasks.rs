@@ -8,7 +8,7 @@ use crate::model::command::{Command, Environment, Text};
 use crate::model::demand::Demand;
 use crate::model::id::{ClassId, DistributorId, Index, TaskId, TaskUuid, UserId};
 use crate::model::name::Name;
-use crate::model::task::{Counts, Launch, Members, Request, State};
+use crate::model::task::{Counts, HELD_BY_USER, Launch, Members, Request, State};
 use crate::model::time::Timestamp;
 use std::time::Duration;
 
@@ -111,6 +111,15 @@ impl TaskRow {
     /// The state of the whole.
     pub fn state(&self) -> State {
         self.counts.state()
+    }
+
+    /// Why it, or a member of it that is in this state, waits or is held. Of an array some members may be held, and others wait.
+    pub fn reason_in(&self, state: State) -> Option<String> {
+        match (state, self.reason.as_deref()) {
+            (State::Held, None) => Some(HELD_BY_USER.to_owned()),
+            (State::Held, reason) => reason.map(str::to_owned),
+            (_, reason) => reason.filter(|reason| *reason != HELD_BY_USER).map(str::to_owned),
+        }
     }
 }
 

@@ -95,18 +95,10 @@ impl Home {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut input = child.stdin.take().unwrap();
-        let mut output = child.stdout.take().unwrap();
-        let (incarnation, epoch) = (self.incarnation, self.epoch);
-        let hello = ToAgent::Hello { version_min: 1, version: 1, home: self.id, incarnation, epoch };
-        let _ = frame::write(&mut input, &hello);
-        let mut magic = vec![0; MAGIC.len()];
-        output.read_exact(&mut magic).map_err(|error| error.to_string())?;
-        assert_eq!(magic, MAGIC);
-        rustix::io::ioctl_fionbio(&output, true).unwrap();
+        let (input, output) = (child.stdin.take(), child.stdout.take().unwrap());
         let mut agent = Agent {
             child,
-            input: Some(input),
+            input,
             output,
             boot: BootId(String::new()),
             machine: String::new(),
@@ -116,6 +108,12 @@ impl Home {
             others: VecDeque::new(),
             inbox: frame::Inbox::default(),
         };
+        let (incarnation, epoch) = (self.incarnation, self.epoch);
+        agent.try_tell(&ToAgent::Hello { version_min: 1, version: 1, home: self.id, incarnation, epoch });
+        let mut magic = vec![0; MAGIC.len()];
+        agent.output.read_exact(&mut magic).map_err(|error| error.to_string())?;
+        assert_eq!(magic, MAGIC);
+        rustix::io::ioctl_fionbio(&agent.output, true).unwrap();
         match agent.message().ok_or("the agent left")? {
             FromAgent::Hello { boot, machine, inventory, .. } => {
                 (agent.boot, agent.machine, agent.inventory) = (boot, machine, inventory);

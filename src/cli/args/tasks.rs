@@ -52,7 +52,7 @@ pub struct TaskOptions {
     /// An array: indexes A-B, step :S, at most N at once %N
     #[arg(short = 'a', long, value_name = "A-B[:S][%N]", allow_negative_numbers = true, value_parser = parse_array, help_heading = "What")]
     pub array: Option<Members>,
-    /// A member for each line of FILE (- is stdin); {} in the command is the line
+    /// A member for each line of FILE (- is stdin); {} in the command is the line, in a --shell "$GRID_ENTRY"
     #[arg(long, value_name = "FILE|-", conflicts_with = "array", help_heading = "What")]
     pub each_line: Option<PathBuf>,
     /// A name for the task

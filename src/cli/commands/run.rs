@@ -7,7 +7,7 @@ use super::super::output::Out;
 use super::{Done, explain, fetch, logs, typed, with_grid};
 use crate::ops::desk::Sheet;
 use crate::ops::interrupts::Interrupts;
-use crate::ops::{OpsError, follow, selecting, submit, targets};
+use crate::ops::{self, OpsError, follow, selecting, submit, targets};
 
 pub fn run(args: Run, out: &mut Out) -> Done {
     let dry_run = args.task.dry_run;
@@ -38,7 +38,13 @@ pub fn run(args: Run, out: &mut Out) -> Done {
         let interrupts = interrupts.map_or_else(Interrupts::listen, Ok)?;
         let word = report.id.parse().map_err(|error| OpsError::Grid(format!("{error}")))?;
         let what = selecting::select_one(grid, word, true)?;
-        let ending = follow::run(grid, what, interrupts, &mut |event| logs::give(out, event))?;
+        let ended = follow::run(grid, what, interrupts, &mut |event| logs::give(out, event));
+        if matches!(ended, Err(OpsError::Output(_))) && !ops::member_state(&grid.store.view(), what)?.ended() {
+            out.note(&format!(
+                "task {what} goes on, though nobody reads its output: `grid logs -f {what}`, `grid cancel {what}`"
+            ));
+        }
+        let ending = ended?;
         fetch::bring(grid, &[what], Code(ending.code), out)
     })
 }

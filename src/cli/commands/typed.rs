@@ -27,6 +27,13 @@ pub fn draft(options: TaskOptions, hold: bool, out: &mut Out) -> Result<Draft, F
     if options.stdin && options.each_line.as_deref() == Some(Path::new("-")) {
         return Err(Failure::usage("--stdin and --each-line -: both read stdin; put the lines in a file"));
     }
+    if options.each_line.is_some()
+        && options.shell.as_ref().is_some_and(|s| s.as_bytes().windows(2).any(|w| w == b"{}"))
+    {
+        return Err(Failure::usage(
+            "--shell: the shell would run what stands in a line that {} puts into it: write \"$GRID_ENTRY\" for the line",
+        ));
+    }
     let command = command(options.command, options.shell, out)?;
     let members = match (options.array, &options.each_line) {
         (Some(array), _) => array,

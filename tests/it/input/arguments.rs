@@ -141,6 +141,7 @@ fn no_command_is_wrong_usage() {
         kept.refuses(line, 2, &[]);
     }
     kept.refuses(["submit", "--shell", "true", "--", "false"], 2, &["--shell"]);
+    kept.refuses(["submit", "--each-line", "/etc/passwd", "--shell", "echo {}"], 2, &["--shell", "$GRID_ENTRY"]);
 }
 
 #[test]

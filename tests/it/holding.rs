@@ -1,0 +1,44 @@
+//! What is said of tasks that are held, or end by a limit.
+
+use crate::support::{Grid, process};
+
+#[test]
+fn a_held_member_holds_no_other_and_no_other_is_said_to_be_held() {
+    let grid = Grid::new();
+    grid.grid(["server", "set", "local", "--slots", "1"]).ok();
+    grid.fifo("go");
+    let held = "held until `grid release`";
+    let id = grid.submit(["-a", "1-4", "--", "sh", "-c", "echo begun >> marks; read line < go"]);
+    process::until("the first has begun", || grid.lines("marks").len() == 1);
+    grid.grid(["hold", &format!("{id}.4")]).ok();
+    let said = |member: &str| grid.show(&format!("{id}{member}"))["reason"].clone();
+    assert_eq!((said(".4").as_str(), said(".3").as_str() == Some(held)), (Some(held), false));
+    assert!(!grid.grid(["status"]).ok().contains(held) && !grid.grid(["explain", &id]).ok().contains(held));
+    grid.grid(["logs", &format!("{id}.4")]).expect(0).says(&["HELD", held]);
+    // All that waits: that is said of the task.
+    grid.grid(["hold", &id]).ok();
+    assert_eq!(said(".3").as_str(), Some(held));
+    grid.grid(["cancel", &id]).ok();
+}
+
+#[test]
+fn whoever_waits_for_what_is_held_is_told() {
+    let grid = Grid::new();
+    let id = grid.submit(["-H", "--", "true"]);
+    for verb in [&["wait"][..], &["logs", "-f"]] {
+        let mut waiting = grid.beside(verb.iter().copied().chain([id.as_str()]));
+        let mut said = String::new();
+        let mut stderr = std::io::BufReader::new(waiting.stderr.take().unwrap());
+        std::io::BufRead::read_line(&mut stderr, &mut said).unwrap();
+        assert!(said.contains("grid release"), "{verb:?}: {said}");
+        waiting.kill().unwrap();
+        waiting.wait().unwrap();
+    }
+}
+
+#[test]
+fn what_ends_by_a_limit_is_told() {
+    let grid = Grid::new();
+    grid.grid(["run", "-t", "1s", "--", "sleep", "1000"]).expect(124).says(&["task 1", "time limit"]);
+    assert!(grid.show("1")["reason"].as_str().is_some_and(|why| why.contains("time limit")));
+}
