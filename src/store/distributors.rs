@@ -86,10 +86,14 @@ impl View<'_> {
     /// What a second-tier distributor of this home would report.
     pub fn load_of(&self, id: DistributorId) -> Result<Load> {
         let servers = self.one(
-            "SELECT count(*), coalesce(sum(coalesce(s.slots, s.cpus, h.cpus)), 0), coalesce(sum(s.taken_slots), 0),
-                    coalesce(sum(max(0, h.idle_cpus - h.started_since)), 0.0), coalesce(sum(h.power), 0.0)
-             FROM server s LEFT JOIN host h ON h.id = s.host_id
-             WHERE s.distributor_id = ?1 AND s.engine <> 'group' AND s.drained IS NULL AND s.health = 'UP'",
+            // Several servers may share a host: what that has is there once.
+            "WITH up AS MATERIALIZED (SELECT host_id, slots, cpus, taken_slots FROM server
+                 WHERE distributor_id = ?1 AND engine <> 'group' AND drained IS NULL AND health = 'UP'),
+             hosts AS (SELECT coalesce(sum(max(0, idle_cpus - started_since)), 0.0) AS idle, coalesce(sum(power), 0.0) AS power
+                 FROM host WHERE id IN (SELECT host_id FROM up))
+             SELECT count(*), coalesce(sum(coalesce(s.slots, s.cpus, h.cpus)), 0), coalesce(sum(s.taken_slots), 0),
+                    (SELECT idle FROM hosts), (SELECT power FROM hosts)
+             FROM up s LEFT JOIN host h ON h.id = s.host_id",
             [id],
             |row| {
                 Ok(Load {

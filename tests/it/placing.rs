@@ -119,3 +119,18 @@ fn a_server_that_has_the_name_of_a_removed_one_is_tried_anew() {
     grid.grid(["wait", &id]).ok();
     assert_eq!(grid.show(&id)["server"], "a");
 }
+
+#[test]
+fn what_a_host_has_is_counted_once_however_many_servers_it_is_cut_into() {
+    let grid = Grid::new();
+    let power = || {
+        let all = grid.grid(["distributor", "list", "--json"]).json();
+        let second = all.as_array().unwrap().iter().find(|member| member["tier"] == 2).unwrap();
+        (second["attributes"]["servers"]["value"].clone(), second["attributes"]["power"]["value"].as_f64().unwrap())
+    };
+    let (one, alone) = power();
+    grid.grid(["server", "add", "half-a", "--local"]).ok();
+    grid.grid(["server", "add", "half-b", "--local"]).ok();
+    process::until("both are up", || power().0 == 3);
+    assert_eq!((one, power().1), (1.into(), alone));
+}

@@ -124,3 +124,19 @@ fn grid_alone_tells_the_status() {
     let grid = Grid::new();
     assert_eq!(typed(&grid, "grid"), typed(&grid, "grid status"));
 }
+
+#[test]
+fn times_are_shown_in_the_callers_zone() {
+    let mut grid = Grid::new();
+    grid.grid(["run", "--", "true"]).ok();
+    let mut shown = |zone: &str| {
+        grid.set_env("TZ", zone);
+        let task = grid.grid(["show", "1"]).ok();
+        task.lines().find_map(|line| line.strip_prefix("submitted")).unwrap().trim().to_owned()
+    };
+    let far = shown("<+09>-9");
+    assert_ne!(shown("UTC0"), far);
+    if std::path::Path::new("/usr/share/zoneinfo/Asia/Tokyo").exists() {
+        assert_eq!(shown("Asia/Tokyo"), far);
+    }
+}
