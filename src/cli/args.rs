@@ -257,7 +257,11 @@ pub enum Config {
     Get { name: String },
     /// Change one
     #[command(after_help = "Example:\n  grid config set keep_outputs 60d")]
-    Set { name: String, value: String },
+    Set {
+        name: String,
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+    },
     /// Go back to the default
     Unset { name: String },
 }

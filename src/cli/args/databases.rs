@@ -95,7 +95,7 @@ pub struct UserSet {
     #[arg(long = "group", value_name = "NAME", value_delimiter = ',')]
     pub groups: Vec<Name>,
     /// Stored and shown, not used yet
-    #[arg(long, value_name = "N", value_parser = at_least::<0>)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = at_least::<0>)]
     pub share: Option<u32>,
     /// Breaks ties of the task's own preference
     #[arg(long, value_name = "EXPR", allow_hyphen_values = true)]
@@ -131,16 +131,16 @@ pub enum Task {
 pub struct ProfileSet {
     pub name: Name,
     /// Processors
-    #[arg(short = 'c', long, value_name = "N", value_parser = at_least::<1>)]
+    #[arg(short = 'c', long, value_name = "N", allow_negative_numbers = true, value_parser = at_least::<1>)]
     pub cpus: Option<u32>,
     /// Memory
-    #[arg(long, value_name = "SIZE", value_parser = Bytes::parse_some)]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true, value_parser = Bytes::parse_some)]
     pub mem: Option<Bytes>,
     /// An application on the server; may be repeated, replaces the earlier ones
     #[arg(long = "app", value_name = "NAME[>=VERSION]", value_delimiter = ',')]
     pub apps: Vec<AppNeed>,
     /// Time limit
-    #[arg(short = 't', long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(short = 't', long, value_name = "TIME", allow_hyphen_values = true, value_parser = parse_duration)]
     pub time: Option<Duration>,
     /// Only servers for which this is true
     #[arg(short = 'C', long, value_name = "EXPR")]
@@ -152,7 +152,7 @@ pub struct ProfileSet {
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole)]
     pub priority: Option<i32>,
     /// Start again after a failure, at most N times
-    #[arg(long, value_name = "N", value_parser = at_least::<0>)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = at_least::<0>)]
     pub retries: Option<u32>,
     #[arg(long = "set", value_name = "NAME=VALUE", help = SET_HELP)]
     pub set: Vec<String>,

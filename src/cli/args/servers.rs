@@ -120,13 +120,13 @@ pub struct ServerSet {
 #[derive(Debug, Args)]
 pub struct ServerOptions {
     /// Tasks at once; default: its cpus
-    #[arg(long, value_name = "N", value_parser = at_least::<1>)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = at_least::<1>)]
     pub slots: Option<u32>,
     /// The part of the host's processors that it may use
-    #[arg(long, value_name = "N", value_parser = at_least::<1>)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = at_least::<1>)]
     pub cpus: Option<u32>,
     /// The part of the host's memory
-    #[arg(long, value_name = "SIZE", value_parser = Bytes::parse_some)]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true, value_parser = Bytes::parse_some)]
     pub mem: Option<Bytes>,
     /// Start nothing while the load is at or above this
     #[arg(long, value_name = "LOAD", allow_negative_numbers = true, value_parser = positive)]

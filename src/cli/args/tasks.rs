@@ -66,13 +66,13 @@ pub struct TaskOptions {
     #[arg(short = 'c', long, value_name = "N", allow_negative_numbers = true, alias = "cpus-per-task", value_parser = at_least::<1>, help_heading = "What it needs")]
     pub cpus: Option<u32>,
     /// Memory, reserved and enforced, as 512M or 8G
-    #[arg(long, value_name = "SIZE", value_parser = Bytes::parse_some, help_heading = "What it needs")]
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true, value_parser = Bytes::parse_some, help_heading = "What it needs")]
     pub mem: Option<Bytes>,
     /// An application on the server, as blender or 'blender>=4.1'; may be repeated
     #[arg(long = "app", value_name = "NAME[>=VERSION]", value_delimiter = ',', help_heading = "What it needs")]
     pub apps: Vec<AppNeed>,
     /// Time limit, as 1h30m or 1-02:00:00
-    #[arg(short = 't', long, value_name = "TIME", value_parser = parse_duration, help_heading = "What it needs")]
+    #[arg(short = 't', long, value_name = "TIME", allow_hyphen_values = true, value_parser = parse_duration, help_heading = "What it needs")]
     pub time: Option<Duration>,
 
     /// Only servers for which this is true (CEL over server, task, user, client)
@@ -100,7 +100,7 @@ pub struct TaskOptions {
     /// An environment variable from here, or with a value; may be repeated
     #[arg(long, value_name = "NAME[=VALUE]", help_heading = "How it runs")]
     pub env: Vec<OsString>,
-    /// Write stdout to FILE on the server, relative to the working directory
+    /// Write stdout to FILE on the server, relative to the working directory; %j is the task's id, %a the index
     #[arg(short = 'o', long = "stdout", value_name = "FILE", help_heading = "How it runs")]
     pub stdout: Option<OsString>,
     /// Write stderr to FILE on the server
@@ -119,7 +119,7 @@ pub struct TaskOptions {
     #[arg(long, help_heading = "How it runs")]
     pub retry_lost: bool,
     /// Give it up as LOST once its server was out of reach so long; it may still run there
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "How it runs")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = parse_duration, help_heading = "How it runs")]
     pub lost_after: Option<Duration>,
     /// Say where it would run and why, submit nothing
     #[arg(short = 'n', long, help_heading = "How it runs")]
@@ -187,7 +187,7 @@ pub struct Status {
     #[arg(value_name = "ID")]
     pub ids: Vec<Selector>,
     /// At most so many tasks
-    #[arg(long, value_name = "N", conflicts_with = "all", value_parser = at_least::<0>)]
+    #[arg(long, value_name = "N", conflicts_with = "all", allow_negative_numbers = true, value_parser = at_least::<0>)]
     pub limit: Option<u32>,
     /// All tasks in the database
     #[arg(long)]
@@ -255,7 +255,7 @@ pub struct Logs {
     #[arg(long)]
     pub out: bool,
     /// Of an earlier attempt
-    #[arg(long, value_name = "N", conflicts_with = "follow", value_parser = at_least::<1>)]
+    #[arg(long, value_name = "N", conflicts_with = "follow", allow_negative_numbers = true, value_parser = at_least::<1>)]
     pub attempt: Option<u32>,
     /// Let `last` mean everyone's
     #[arg(long)]
@@ -317,7 +317,7 @@ pub struct Cancel {
     #[arg(long)]
     pub wait: bool,
     /// Time between TERM and KILL
-    #[arg(long, value_name = "TIME", value_parser = grace, default_value = "10s")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = grace, default_value = "10s")]
     pub grace: Duration,
     /// Give up a task that another home holds, or may hold, and that will not come back; it may run there all the same
     #[arg(long, conflicts_with_all = ["wait", "grace"])]
