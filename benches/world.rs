@@ -12,7 +12,7 @@ use grid::model::ssh::Target;
 use grid::model::task::{ClientFacts, Launch, Members, Request};
 use grid::model::time::Timestamp;
 use grid::store::home::Seed;
-use grid::store::tasks::{Begins, NewTask};
+use grid::store::intake::{Begins, NewTask};
 use grid::store::{Durability, Home, Store, StoreError, Tx};
 use std::path::Path;
 use std::sync::LazyLock;

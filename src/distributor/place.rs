@@ -16,7 +16,7 @@ use crate::model::task::{HELD_BY_USER, Request};
 use crate::model::time::Timestamp;
 use crate::protocol::distributor::{Answer, Placed, Question, Refused};
 use crate::protocol::envelope::{Envelope, Sealed};
-use crate::store::tasks::{Begins, NewTask};
+use crate::store::intake::{Begins, NewTask};
 use crate::store::{Durability, Store, StoreError};
 
 /// A task that is to be placed.

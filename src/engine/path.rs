@@ -2,6 +2,7 @@
 
 use crate::link::trouble::Trouble;
 use crate::link::{Link, LinkError};
+use crate::model::endpoint::no_home;
 use crate::protocol::distributor::MAGIC;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -20,11 +21,7 @@ impl Path<'_> {
     /// Opens a link to it. A path without a database is no home, and nothing here makes one.
     pub fn open(&self) -> Result<Link, LinkError> {
         if !self.home.join("grid.db").exists() {
-            let words = format!(
-                "{}: there is no home (no grid.db); the first `grid` command that is typed there makes one",
-                self.home.display()
-            );
-            return Err(LinkError::Trouble(Trouble::Other(words)));
+            return Err(LinkError::Trouble(Trouble::Other(no_home(self.home))));
         }
         let mut command = Command::new("/proc/self/exe");
         command.arg0("grid").arg("serve").arg("--home").arg(self.home);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// Where a distributor is reached. Written `local`, `/path/of/a/home`, `ssh:HOST` or `ssh:HOST:/path/of/a/home`.
@@ -33,6 +33,14 @@ impl Endpoint {
     pub const fn is_elsewhere(&self) -> bool {
         !matches!(self, Self::Local)
     }
+}
+
+/// What is told of a path that holds no home, to whoever asks from elsewhere.
+pub fn no_home(dir: &Path) -> String {
+    let dir = dir.display();
+    format!(
+        "{dir}: there is no home (no grid.db): was it moved? The first `grid` command that is typed there makes a new one"
+    )
 }
 
 impl FromStr for Endpoint {

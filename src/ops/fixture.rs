@@ -13,10 +13,10 @@ use crate::model::time::Timestamp;
 use crate::ops::draft::Draft;
 use crate::store::declared::Declared;
 use crate::store::home::Seed;
+use crate::store::intake::{Begins, NewTask};
 use crate::store::ledger::Ledger;
 use crate::store::members::Outputs;
 use crate::store::placing::Placing;
-use crate::store::tasks::{Begins, NewTask};
 use crate::store::{Durability, Home, Store, StoreError, Tx};
 use tempfile::TempDir;
 

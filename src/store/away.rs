@@ -1,7 +1,7 @@
 //! Tasks of this home's clients that another home holds, or may hold. `task` shows them like others; here stands the rest.
 
+use super::intake::{Begins, NewTask};
 use super::ledger::Ledger;
-use super::tasks::{Begins, NewTask};
 use super::{Result, Tx, View};
 use crate::model::endpoint::Endpoint;
 use crate::model::id::{HomeId, TaskId, TaskUuid};

@@ -1,5 +1,5 @@
 //! Every change of a member's phase goes through a [`Ledger`], which keeps the task's counts true; but a single task that starts as
-//! it is taken in has them right from the beginning ([`Begins::Starting`](super::tasks::Begins)).
+//! it is taken in has them right from the beginning ([`Begins::Starting`](super::intake::Begins)).
 
 use super::members::Outputs;
 use super::placing::Placing;

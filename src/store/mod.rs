@@ -17,6 +17,7 @@ mod gate;
 mod groups;
 pub mod home;
 mod hosts;
+pub mod intake;
 pub mod keeping;
 pub mod ledger;
 pub mod members;

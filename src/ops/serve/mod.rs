@@ -12,6 +12,7 @@ pub use visitor::Badge;
 use super::{Grid, OpsError, settings};
 use crate::distributor::fleets::Fleets;
 use crate::distributor::serve as tiers;
+use crate::model::endpoint::no_home;
 use crate::model::id::HomeId;
 use crate::model::name::Name;
 use crate::model::ssh::Login;
@@ -142,10 +143,7 @@ fn greet(home: &Home, input: &mut impl Read) -> Result<Option<(HomeId, u32, From
         )));
     }
     if !home.exists() {
-        return Err(OpsError::Refused(format!(
-            "{}: there is no home (no grid.db); the first `grid` command that is typed there makes one",
-            home.dir().display()
-        )));
+        return Err(OpsError::Refused(no_home(home.dir())));
     }
     let row = Store::open(home)?.view().home_row()?;
     let release = env!("CARGO_PKG_VERSION").to_owned();
