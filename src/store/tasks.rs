@@ -88,11 +88,14 @@ impl TaskRow {
 
     /// Why it, or a member of it that is in this state, waits or is held. Of an array some members may be held, and others wait.
     pub fn reason_in(&self, state: State) -> Option<String> {
-        match (state, self.reason.as_deref()) {
-            (State::Held, None) => Some(HELD_BY_USER.to_owned()),
-            (State::Held, reason) => reason.map(str::to_owned),
-            (_, reason) => reason.filter(|reason| *reason != HELD_BY_USER).map(str::to_owned),
-        }
+        let noted = self.reason.as_deref();
+        let why = match state {
+            // Then what is noted is why the others wait.
+            State::Held if self.counts.waiting > 0 => Some(HELD_BY_USER),
+            State::Held => noted.or(Some(HELD_BY_USER)),
+            _ => noted.filter(|reason| *reason != HELD_BY_USER),
+        };
+        why.map(str::to_owned)
     }
 }
 
