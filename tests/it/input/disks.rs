@@ -30,7 +30,9 @@ fn a_full_disk_is_told_and_nothing_is_lost() {
     grid.grid(["submit", "--", "true"]).expect(1).says(&["grid.db: the disk is full", "nothing was changed"]);
     grid.grid(["run", "--", "true"]).expect(125).says(&["the disk is full"]);
     grid.grid(["user", "add", "alice"]).expect(1).says(&["the disk is full"]);
-    assert_eq!(grid.tasks(), 2, "what is there can be read");
+    // Whoever opens a database that nobody has open gives a few blocks back first and takes them again: another may be faster.
+    process::until("what is there can be read", || grid.grid(["status"]).code() == 0);
+    assert_eq!(grid.tasks(), 2);
     // Its end finds no room; it is written when there is some.
     std::fs::write(grid.file("go"), "\n").unwrap();
     process::until("the command has ended", || {
