@@ -225,7 +225,7 @@ CREATE TABLE class (
 ) STRICT;
 CREATE INDEX class_waiting ON class (changed) WHERE waiting > 0;
 
--- For an `IN` of more than two SQLite fills a table at each insert; for these it does not.
+-- `shape` and `rest_state` are checked with OR, not IN: tasks come often, and for an IN of more than two SQLite fills a table at each insert.
 CREATE TABLE task (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
     uuid          BLOB    NOT NULL UNIQUE,

@@ -141,14 +141,10 @@ fn signal_orphan(orphan: &Orphan, attempt: AttemptId, signal: Signal) {
     {
         let _ = kill_process_group(pid, signal);
     }
-    for id in process::marked(attempt).unwrap_or_default() {
-        process::signal(&id, signal);
-    }
+    process::signal_marked(attempt, signal);
 }
 
 /// Ends what a command left behind, at once: there is nobody who could wait for it.
 fn end_marked(attempt: AttemptId) {
-    for id in process::marked(attempt).unwrap_or_default() {
-        process::signal(&id, Signal::KILL);
-    }
+    process::signal_marked(attempt, Signal::KILL);
 }

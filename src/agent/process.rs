@@ -68,7 +68,8 @@ pub fn open(id: &ProcessId) -> io::Result<Option<OwnedFd>> {
     let Some(pid) = Pid::from_raw(id.pid) else { return Ok(None) };
     let fd = match pidfd_open(pid, PidfdFlags::empty()) {
         Ok(fd) => fd,
-        Err(Errno::SRCH) => return Ok(None),
+        // The last two, by kernels old and new: the number is now a thread's, or still that of a group or session.
+        Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     Ok(stat_if_there(id.pid)?.filter(|s| s.id == *id && !s.zombie).map(|_| fd))
@@ -100,20 +101,28 @@ fn pids() -> io::Result<Vec<i32>> {
 
 /// The processes whose environment names this attempt, the oldest first. An error says that there may be others.
 pub fn marked(attempt: AttemptId) -> io::Result<Vec<ProcessId>> {
-    let wanted = format!("GRID_ATTEMPT_ID={attempt}");
-    let mut found = Vec::new();
-    for pid in pids()? {
-        let environment = read_if_there(&format!("/proc/{pid}/environ"))?.unwrap_or_default();
-        if environment.split(|b| *b == 0).any(|pair| pair == wanted.as_bytes())
-            && let Some(stat) = stat_if_there(pid)?
-            && !stat.zombie
-            && !is_ours(pid)
-        {
-            found.push(stat.id);
-        }
-    }
+    let found = pids()?.into_iter().filter_map(|pid| if_marked(pid, attempt).transpose());
+    let mut found = found.collect::<io::Result<Vec<_>>>()?;
     found.sort_by_key(|id| (id.start_time, id.pid));
     Ok(found)
+}
+
+/// Sends a signal to those of them that can be seen.
+pub fn signal_marked(attempt: AttemptId, sent: Signal) {
+    for pid in pids().unwrap_or_default() {
+        if let Ok(Some(id)) = if_marked(pid, attempt) {
+            signal(&id, sent);
+        }
+    }
+}
+
+fn if_marked(pid: i32, attempt: AttemptId) -> io::Result<Option<ProcessId>> {
+    let mark = format!("GRID_ATTEMPT_ID={attempt}");
+    let environment = read_if_there(&format!("/proc/{pid}/environ"))?.unwrap_or_default();
+    if !environment.split(|b| *b == 0).any(|pair| pair == mark.as_bytes()) || is_ours(pid) {
+        return Ok(None);
+    }
+    Ok(stat_if_there(pid)?.filter(|stat| !stat.zombie).map(|stat| stat.id))
 }
 
 /// A grid process of its own: a task may submit to another home, whose dispatcher and tasks must not die with it.
@@ -179,6 +188,16 @@ mod tests {
     fn another_process_under_the_same_pid_is_not_taken_for_the_first() {
         let me = myself();
         assert!(open(&me).unwrap().is_some());
+        let (says, said) = std::sync::mpsc::channel();
+        let (ends, end) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            says.send(rustix::thread::gettid().as_raw_nonzero().get()).unwrap();
+            let _ = end.recv();
+        });
+        let number = ProcessId { pid: said.recv().unwrap(), start_time: 0 };
+        assert!(open(&number).unwrap().is_none(), "a thread is no process");
+        drop(ends);
+        thread.join().unwrap();
         assert!(open(&ProcessId { start_time: me.start_time + 1, ..me }).unwrap().is_none());
     }
 }

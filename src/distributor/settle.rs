@@ -125,8 +125,9 @@ fn tell_cancel(store: &mut Store, peers: &mut dyn Peers, away: &Away) -> Result<
 /// Nobody holds it, and nobody will up to that round: the search goes on, or ends where its client cancelled it.
 fn again(store: &mut Store, peers: &mut dyn Peers, away: &Away, guest: &Guest) -> Result<Settled, TierError> {
     let now = Timestamp::now();
-    // It may have been cancelled while the others were asked.
-    if store.view().away(away.task)?.is_none_or(|away| away.cancel.is_some()) {
+    // It may have been given up, or cancelled, while the others were asked.
+    let Some(now_is) = store.view().away(away.task)? else { return Ok(Settled::Placed) };
+    if now_is.cancel.is_some() {
         store.write(Durability::Full, |tx| tx.cancelled_away(away.task, now))?;
         return Ok(Settled::Placed);
     }

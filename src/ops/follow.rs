@@ -9,7 +9,7 @@ use crate::dispatch::losses::Losses;
 use crate::dispatch::start::{self, Connection, StartError};
 use crate::model::attempt::Stream;
 use crate::model::id::{Index, TaskId};
-use crate::model::task::State;
+use crate::model::task::{Phase, State};
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::members::Outputs;
 use crate::store::tasks::Shape;
@@ -218,7 +218,9 @@ pub fn so_far(
         let told = read(grid, what, index, number, *stream, 0, sink)?;
         // If it has ended meanwhile, its server knows nothing of it any more: the rest came home, before that was told to anybody.
         let now = grid.store.view().member(what.task, index)?;
-        if let Some(now) = now.filter(|now| now.number > number || now.phase.state().ended()) {
+        if let Some(now) =
+            now.filter(|now| now.number > number || !matches!(now.phase, Phase::Starting | Phase::Running))
+        {
             if now.number == number && now.outputs == Outputs::Server {
                 read(grid, what, index, number, *stream, told, sink)?;
             } else {

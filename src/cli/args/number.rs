@@ -7,7 +7,7 @@ pub fn at_least<const MIN: u32>(text: &str) -> Result<u32, String> {
     match text.parse::<u32>() {
         Ok(number) if number >= MIN => Ok(number),
         Err(error) if *error.kind() == IntErrorKind::PosOverflow => Err(format!("at most {}", u32::MAX)),
-        _ => Err(format!("{text:?} is no whole number: write {MIN} or more")),
+        _ => Err(format!("{text:?}: write a whole number, {MIN} or more")),
     }
 }
 

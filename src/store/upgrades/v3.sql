@@ -69,7 +69,7 @@ CREATE TRIGGER task_placed AFTER UPDATE OF waiting ON task WHEN new.waiting <> o
     UPDATE class SET waiting = waiting + new.waiting - old.waiting WHERE id = new.class_id;
 END;
 
--- For an `IN` of more than two SQLite fills a table at each insert; for these it does not. Such a change of a CHECK is what
+-- For an IN of more than two SQLite fills a table at each insert; for an OR it does not. Such a change of a CHECK is what
 -- https://sqlite.org/lang_altertable.html#otheralter describes.
 PRAGMA writable_schema = ON;
 UPDATE sqlite_schema SET sql = replace(replace(sql,

@@ -80,7 +80,7 @@ fn sizes_times_and_arrays_are_told_how_they_are_written() {
         ("-a", "", "1-100:2%4"),
         ("-c", "0", "1 or more"),
         ("-c", "-1", "1 or more"),
-        ("-c", "two", "\"two\" is no whole number: write 1 or more"),
+        ("-c", "two", "\"two\": write a whole number, 1 or more"),
         ("-c", "99999999999", "at most 4294967295"),
         ("--retries", "-1", "0 or more"),
         ("--priority", "high", "\"high\" is no whole number from -"),
