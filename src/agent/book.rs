@@ -139,16 +139,21 @@ impl Run {
             gone: false,
             confirmed: None,
         };
-        run.open_outputs();
+        run.open_outputs()?;
         Ok(run)
     }
 
     /// The supervisor makes the two files; before it is up there are none.
-    pub fn open_outputs(&mut self) {
-        if self.out.is_none() || self.err.is_none() {
-            self.out = File::open(self.dir.join("out")).ok();
-            self.err = File::open(self.dir.join("err")).ok();
+    pub fn open_outputs(&mut self) -> io::Result<()> {
+        for (file, name) in [(&mut self.out, "out"), (&mut self.err, "err")] {
+            if file.is_none() {
+                *file = match File::open(self.dir.join(name)) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+                    opened => Some(opened?),
+                };
+            }
         }
+        Ok(())
     }
 
     /// One of the outputs.
@@ -264,7 +269,8 @@ impl Agent {
         let known = self.book.get(attempt)?;
         let State::Ended { end, .. } = &known.state else { return None };
         let run = self.runs.get_mut(&known.run?)?;
-        run.open_outputs();
+        // What can't be read now is asked for later.
+        let _ = run.open_outputs();
         let out = inline(run.out.as_ref(), known.slice(Stream::Out)?);
         let err = inline(run.err.as_ref(), known.slice(Stream::Err)?);
         Some(Ended { end: end.clone(), out, err })

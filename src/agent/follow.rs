@@ -98,7 +98,7 @@ impl Agent {
             if let Some(run_id) = run
                 && let Some(run) = self.runs.get_mut(&run_id)
             {
-                run.open_outputs();
+                let _ = run.open_outputs();
                 // Before the first read, so that nothing falls between.
                 for name in ["out", "err"] {
                     self.watcher.watch(&run.dir.join(name), run_id);
@@ -123,10 +123,10 @@ impl Agent {
             }
             let unknown = self.book.get(attempt).is_none();
             let piece = match self.piece(attempt, stream, offset, PIECE) {
-                Some(piece) => piece,
+                Ok(Some(piece)) => piece,
                 // Confirmed or never here: there will be nothing.
-                None if unknown => Piece { bytes: Vec::new(), at_end: true },
-                None => return,
+                Ok(None) if unknown => Piece { bytes: Vec::new(), at_end: true },
+                _ => return,
             };
             if piece.bytes.is_empty() && !piece.at_end {
                 return;

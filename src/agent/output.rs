@@ -11,7 +11,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 /// Reads up to `max` bytes at `at`; less at the end of the file.
-pub fn read_at(file: &File, at: u64, max: u64) -> Vec<u8> {
+pub fn read_at(file: &File, at: u64, max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; usize::try_from(max).unwrap_or(0)];
     let mut got = 0;
     while got < bytes.len() {
@@ -19,19 +19,19 @@ pub fn read_at(file: &File, at: u64, max: u64) -> Vec<u8> {
             Ok(0) => break,
             Ok(n) => got += n,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => break,
+            Err(error) => return Err(error),
         }
     }
     bytes.truncate(got);
-    bytes
+    Ok(bytes)
 }
 
-/// A whole output, if it is small.
+/// A whole output, if it is small and can be read.
 pub fn inline(file: Option<&File>, slice: Slice) -> Option<Vec<u8>> {
     match slice.len {
         Some(0) => Some(Vec::new()),
         Some(len) if len <= INLINE_MAX => {
-            let bytes = read_at(file?, slice.from, len);
+            let bytes = read_at(file?, slice.from, len).ok()?;
             (bytes.len() as u64 == len).then_some(bytes)
         }
         _ => None,
@@ -47,24 +47,26 @@ pub struct Piece {
 
 impl Agent {
     /// Reads a piece of an attempt's output, never a byte of the attempt after it.
-    pub fn piece(&mut self, attempt: AttemptId, stream: Stream, offset: u64, max: u64) -> Option<Piece> {
-        let run = self.book.get(attempt)?.run?;
-        self.runs.get_mut(&run)?.open_outputs();
-        let before = self.book.get(attempt)?.slice(stream)?;
+    pub fn piece(&mut self, attempt: AttemptId, stream: Stream, offset: u64, max: u64) -> io::Result<Option<Piece>> {
+        let known = self.book.get(attempt).and_then(|a| Some((a.run?, a.slice(stream)?)));
+        let Some((run, before)) = known else { return Ok(None) };
+        let Some(of_run) = self.runs.get_mut(&run) else { return Ok(None) };
+        of_run.open_outputs()?;
+        let Some(output) = of_run.output(stream) else { return Ok(None) };
         let wanted = before.len.map_or(max, |len| max.min(len.saturating_sub(offset)));
-        let mut bytes = read_at(self.runs.get(&run)?.output(stream)?, before.from + offset, wanted);
+        let mut bytes = read_at(output, before.from + offset, wanted)?;
         if before.len.is_none() {
             // Still running when we last heard. Its end stands in the journal before the next one begins to write,
             // so what was read before a journal without its end is its own.
-            self.catch_up(run).ok()?;
+            self.catch_up(run)?;
         }
-        let slice = self.book.get(attempt)?.slice(stream)?;
-        let Some(len) = slice.len else { return Some(Piece { bytes, at_end: false }) };
+        let Some(slice) = self.book.get(attempt).and_then(|a| a.slice(stream)) else { return Ok(None) };
+        let Some(len) = slice.len else { return Ok(Some(Piece { bytes, at_end: false })) };
         let left = usize::try_from(len.saturating_sub(offset)).unwrap_or(usize::MAX);
         bytes.truncate(left);
         // A command may have cut its own output short: then the file ends before the slice does.
         let at_end = bytes.len() == left || (bytes.is_empty() && before.len.is_some());
-        Some(Piece { bytes, at_end })
+        Ok(Some(Piece { bytes, at_end }))
     }
 
     /// Applies what stands in a run's journal and has not come by pipe.
@@ -78,8 +80,12 @@ impl Agent {
     /// Answers [`crate::protocol::agent::ToAgent::Read`].
     pub fn read(&mut self, attempt: AttemptId, stream: Stream, offset: u64, max: u32) {
         let known = self.book.get(attempt).map(|a| matches!(a.state, State::Ended { .. }));
-        let piece = self.piece(attempt, stream, offset, u64::from(max).min(8 << 20));
-        let Piece { bytes, at_end } = piece.unwrap_or(Piece { bytes: Vec::new(), at_end: known.unwrap_or(true) });
+        let nothing = |at_end| Piece { bytes: Vec::new(), at_end };
+        let Piece { bytes, at_end } = match self.piece(attempt, stream, offset, u64::from(max).min(8 << 20)) {
+            Ok(piece) => piece.unwrap_or(nothing(known.unwrap_or(true))),
+            // It is there, and can't be read now: that is no end.
+            Err(_) => nothing(false),
+        };
         self.send(&FromAgent::Data { attempt, stream, offset, bytes, at_end });
     }
 }

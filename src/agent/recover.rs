@@ -89,7 +89,7 @@ impl Agent {
         self.catch_up(id)?;
         let Some(run) = self.runs.get_mut(&id) else { return Ok(()) };
         run.gone = true;
-        run.open_outputs();
+        run.open_outputs()?;
         let other_boot = run.boot != self.boot;
         let journal = run.dir.join("journal");
         let is_left = |a: &Attempt| a.run == Some(id) && matches!(a.state, State::Running { .. });

@@ -187,7 +187,7 @@ impl Agent {
         let Some((attempt, offset, max)) = self.works.reads.pop_front() else { return };
         let file = File::open(self.places.of(attempt).join("packed"));
         // Nothing is an answer too: the home asks for it to be packed anew.
-        let bytes = file.map(|file| read_at(&file, offset, u64::from(max.min(8 << 20)))).unwrap_or_default();
+        let bytes = file.and_then(|file| read_at(&file, offset, u64::from(max.min(8 << 20)))).unwrap_or_default();
         self.send(&FromAgent::Packet { attempt, offset, bytes });
         failpoint("agent-packet-sent");
     }

@@ -109,12 +109,13 @@ impl Fetches {
         }
         let written = sink.file.as_mut().map_or(Ok(()), |file| file.write_all(bytes));
         sink.have += bytes.len() as u64;
-        let broken = written.is_err();
-        if broken || at_end || bytes.is_empty() || sink.have >= sink.len {
+        // Nothing, and not the end of it: it can't be read there now.
+        let broken = written.is_err() || (bytes.is_empty() && !at_end);
+        if broken || at_end || sink.have >= sink.len {
             let synced = sink.file.take().map_or(Ok(()), |file| file.sync_data());
             sink.have = sink.len;
             if broken || synced.is_err() {
-                // No room at home: it stays on the server and is read from there.
+                // It stays on the server and is read from there.
                 let fetch = self.open.remove(&attempt)?;
                 self.done.insert(attempt, Outputs::Server);
                 return Some(Next { ask: Vec::new(), whole: Some(Event::Ended { attempt, ended: fetch.ended }) });

@@ -1,7 +1,7 @@
 //! Agents and supervisors that are shot: nothing runs twice, nothing is lost that need not be.
 
 use crate::driver::*;
-use grid::model::attempt::Cause;
+use grid::model::attempt::{Cause, Stream};
 use grid::model::failpoint::POINTS;
 use grid::model::id::AttemptId;
 use grid::protocol::agent::{Event, HeldState, Refusal, ToAgent};
@@ -94,6 +94,33 @@ fn what_ends_while_the_next_agent_looks_has_its_own_end() {
     });
     let Some(HeldState::Ended(ended)) = agent.held(id) else { panic!("{:?}", agent.inventory) };
     assert_eq!((exited(ended), out(ended)), (4, "done\n"));
+}
+
+#[test]
+fn an_output_that_can_not_be_read_is_not_taken_for_an_empty_one() {
+    let home = Home::new();
+    let gate = fifo(&home, "gate");
+    let mut agent = home.agent();
+    let id = agent.start(1, sh(&format!("echo kept; read l <{gate}; exit 3")));
+    let supervisor = parent(agent.began(id));
+    agent.kill();
+    std::fs::write(&gate, "go\n").unwrap();
+    gone(supervisor);
+    let run = std::fs::read_dir(home.spool.join(home.id.to_string()).join("runs")).unwrap().next().unwrap().unwrap();
+    let (out, aside) = (run.path().join("out"), run.path().join("aside"));
+    // A directory can be opened, and not be read.
+    std::fs::rename(&out, &aside).unwrap();
+    std::fs::create_dir(&out).unwrap();
+    let mut agent = home.agent();
+    let Some(HeldState::Ended(ended)) = agent.held(id) else { panic!("{:?}", agent.inventory) };
+    assert_eq!((exited(ended), &ended.out), (3, &None));
+    assert_eq!(agent.read(id, Stream::Out, 0, 100), (Vec::new(), false), "nothing, and not its end");
+    agent.leave();
+    std::fs::remove_dir(&out).unwrap();
+    std::fs::rename(&aside, &out).unwrap();
+    let agent = home.agent();
+    let Some(HeldState::Ended(ended)) = agent.held(id) else { panic!("{:?}", agent.inventory) };
+    assert_eq!((ended.end.out_len, ended.out.as_deref()), (5, Some(&b"kept\n"[..])));
 }
 
 #[test]
