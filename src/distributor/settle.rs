@@ -126,8 +126,8 @@ fn tell_cancel(store: &mut Store, peers: &mut dyn Peers, away: &Away) -> Result<
 fn again(store: &mut Store, peers: &mut dyn Peers, away: &Away, guest: &Guest) -> Result<Settled, TierError> {
     let now = Timestamp::now();
     // It may have been given up, or cancelled, while the others were asked.
-    let Some(now_is) = store.view().away(away.task)? else { return Ok(Settled::Placed) };
-    if now_is.cancel.is_some() {
+    let Some(still) = store.view().away(away.task)? else { return Ok(Settled::Placed) };
+    if still.cancel.is_some() {
         store.write(Durability::Full, |tx| tx.cancelled_away(away.task, now))?;
         return Ok(Settled::Placed);
     }

@@ -50,6 +50,11 @@ pub fn run(grid: &mut Grid, what: Chosen, mut interrupts: Interrupts, sink: &mut
     follow_all(grid, what, &BOTH, sink, Some(&mut interrupts))
 }
 
+/// Does it go on, though whoever followed it has left?
+pub fn goes_on(grid: &Grid, what: Chosen) -> Result<bool, OpsError> {
+    Ok(!member_state(&grid.store.view(), what)?.ended())
+}
+
 /// `logs -f`: as [`run`], but Ctrl-C only leaves. Only the streams in `streams`.
 pub fn follow(grid: &mut Grid, what: Chosen, streams: &[Stream], sink: &mut Sink<'_>) -> Result<Ending, OpsError> {
     follow_all(grid, what, streams, sink, None)

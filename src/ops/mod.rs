@@ -58,7 +58,7 @@ use crate::store::tasks::Shape;
 use selecting::Chosen;
 
 /// The state of what was chosen.
-pub fn member_state(view: &View<'_>, what: Chosen) -> Result<State, OpsError> {
+fn member_state(view: &View<'_>, what: Chosen) -> Result<State, OpsError> {
     let row = view.task(what.task)?.ok_or_else(|| OpsError::unknown("task", &what.to_string(), []))?;
     let Some(index) = what.index else { return Ok(row.state()) };
     match view.member(what.task, index)? {

@@ -67,12 +67,12 @@ impl Home {
         Self { dir: dir.into() }
     }
 
-    /// Root could open the home of another account: a dispatcher that it started there would run that account's tasks as root.
+    /// Root could open the database of another account: a dispatcher that it started there would run that account's tasks as root.
     pub(super) fn check_ours(&self) -> Result<()> {
         if !rustix::process::geteuid().is_root() {
             return Ok(());
         }
-        match std::fs::metadata(&self.dir) {
+        match std::fs::metadata(self.database()) {
             Ok(meta) if meta.uid() != 0 => Err(StoreError::Others { path: self.dir.clone(), uid: meta.uid() }),
             _ => Ok(()),
         }

@@ -82,8 +82,7 @@ fn what_ends_while_the_next_agent_looks_has_its_own_end() {
     let supervisor = parent(agent.began(id));
     agent.kill();
     // What is confirmed is read between the journal and the look at who lives: a pipe holds the agent up just there.
-    let run = std::fs::read_dir(home.spool.join(home.id.to_string()).join("runs")).unwrap().next().unwrap().unwrap();
-    let confirmed = fifo(&home, run.path().join("confirmed").to_str().unwrap());
+    let confirmed = fifo(&home, home.only_run().join("confirmed").to_str().unwrap());
     let agent = std::thread::scope(|scope| {
         let next = scope.spawn(|| home.agent());
         let holding = std::fs::OpenOptions::new().write(true).open(confirmed).unwrap();
@@ -106,8 +105,7 @@ fn an_output_that_can_not_be_read_is_not_taken_for_an_empty_one() {
     agent.kill();
     std::fs::write(&gate, "go\n").unwrap();
     gone(supervisor);
-    let run = std::fs::read_dir(home.spool.join(home.id.to_string()).join("runs")).unwrap().next().unwrap().unwrap();
-    let (out, aside) = (run.path().join("out"), run.path().join("aside"));
+    let [out, aside] = ["out", "aside"].map(|name| home.only_run().join(name));
     // A directory can be opened, and not be read.
     std::fs::rename(&out, &aside).unwrap();
     std::fs::create_dir(&out).unwrap();

@@ -126,7 +126,17 @@ impl Home {
 
     /// Runs' directories that are left.
     pub fn runs(&self) -> usize {
-        std::fs::read_dir(self.spool.join(self.id.to_string()).join("runs")).map_or(0, |d| d.count())
+        std::fs::read_dir(self.runs_dir()).map_or(0, |d| d.count())
+    }
+
+    /// The directory of the one run that there is.
+    pub fn only_run(&self) -> PathBuf {
+        assert_eq!(self.runs(), 1);
+        std::fs::read_dir(self.runs_dir()).unwrap().next().unwrap().unwrap().path()
+    }
+
+    fn runs_dir(&self) -> PathBuf {
+        self.spool.join(self.id.to_string()).join("runs")
     }
 }
 

@@ -7,7 +7,7 @@ use super::super::output::Out;
 use super::{Done, explain, fetch, logs, typed, with_grid};
 use crate::ops::desk::Sheet;
 use crate::ops::interrupts::Interrupts;
-use crate::ops::{self, OpsError, follow, selecting, submit, targets};
+use crate::ops::{OpsError, follow, selecting, submit, targets};
 
 pub fn run(args: Run, out: &mut Out) -> Done {
     let dry_run = args.task.dry_run;
@@ -39,9 +39,9 @@ pub fn run(args: Run, out: &mut Out) -> Done {
         let word = report.id.parse().map_err(|error| OpsError::Grid(format!("{error}")))?;
         let what = selecting::select_one(grid, word, true)?;
         let ended = follow::run(grid, what, interrupts, &mut |event| logs::give(out, event));
-        if matches!(ended, Err(OpsError::Output(_))) && !ops::member_state(&grid.store.view(), what)?.ended() {
+        if matches!(ended, Err(OpsError::Output(_))) && follow::goes_on(grid, what)? {
             out.note(&format!(
-                "task {what} goes on, though nobody reads its output: `grid logs -f {what}`, `grid cancel {what}`"
+                "task {what} goes on, its output is kept: `grid logs -f {what}`, or `grid cancel {what}`"
             ));
         }
         let ending = ended?;
