@@ -26,11 +26,10 @@ fn whoever_waits_for_what_is_held_is_told() {
     let grid = Grid::new();
     let id = grid.submit(["-H", "--", "true"]);
     for verb in [&["wait"][..], &["logs", "-f"]] {
-        let mut waiting = grid.beside(verb.iter().copied().chain([id.as_str()]));
-        let mut said = String::new();
-        let mut stderr = std::io::BufReader::new(waiting.stderr.take().unwrap());
-        std::io::BufRead::read_line(&mut stderr, &mut said).unwrap();
-        assert!(said.contains("grid release"), "{verb:?}: {said}");
+        let said = grid.file(verb[0]);
+        let mut waiting = grid.typed(verb.iter().copied().chain([id.as_str()]));
+        let mut waiting = waiting.stderr(std::fs::File::create(&said).unwrap()).spawn().unwrap();
+        process::until("it is told", || std::fs::read_to_string(&said).unwrap().contains("grid release"));
         waiting.kill().unwrap();
         waiting.wait().unwrap();
     }
