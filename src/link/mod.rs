@@ -4,12 +4,13 @@ pub mod bootstrap;
 pub mod trouble;
 
 use crate::protocol::agent::MAGIC;
+use crate::protocol::border::Message;
 use crate::protocol::frame::{FrameError, Inbox, Outbox};
 use bootstrap::{Bootstrap, find};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, OFlags, SealFlags, fcntl_add_seals, fcntl_getfl, fcntl_setfl, memfd_create};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, waitpid};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -197,7 +198,7 @@ impl Link {
     }
 
     /// The next whole message.
-    pub fn next<M: DeserializeOwned>(&mut self) -> Result<Option<M>, LinkError> {
+    pub fn next<M: Message>(&mut self) -> Result<Option<M>, LinkError> {
         if self.greeting.is_some() { Ok(None) } else { Ok(self.inbox.next()?) }
     }
 
@@ -228,7 +229,7 @@ impl Link {
     }
 
     /// Ends the child now. True: all that it ever said was heard here, and no whole message lies unread.
-    pub fn end_mute<M: DeserializeOwned>(&mut self) -> bool {
+    pub fn end_mute<M: Message>(&mut self) -> bool {
         let _ = self.child.kill();
         let _ = self.child.wait();
         // What it has said lies in its pipe; somebody else may hold that open.

@@ -1,7 +1,8 @@
 //! Frames: a length (u32, little endian), then one message as MessagePack with named fields,
 //! so that newer messages may carry fields that older programs skip.
 
-use serde::{Serialize, de::DeserializeOwned};
+use super::border::{Message, Unacceptable};
+use serde::Serialize;
 use std::io::{self, Read, Write};
 
 /// The longest frame that anyone accepts.
@@ -14,6 +15,8 @@ pub enum FrameError {
     TooLong(usize, usize),
     #[error("a frame holds no message: {0}")]
     Decode(#[from] rmp_serde::decode::Error),
+    #[error("a frame holds a message that can't be taken in: {0}")]
+    Unacceptable(#[from] Unacceptable),
     #[error("a message can't be encoded: {0}")]
     Encode(#[from] rmp_serde::encode::Error),
     #[error(transparent)]
@@ -48,12 +51,12 @@ pub fn write<M: Serialize>(to: &mut impl Write, message: &M) -> Result<(), Frame
 }
 
 /// Reads one message; None at the end of the stream between frames.
-pub fn read<M: DeserializeOwned>(from: &mut impl Read) -> Result<Option<M>, FrameError> {
+pub fn read<M: Message>(from: &mut impl Read) -> Result<Option<M>, FrameError> {
     read_limited(from, FRAME_MAX)
 }
 
 /// The same, where frames are to be shorter.
-pub fn read_limited<M: DeserializeOwned>(from: &mut impl Read, max: usize) -> Result<Option<M>, FrameError> {
+pub fn read_limited<M: Message>(from: &mut impl Read, max: usize) -> Result<Option<M>, FrameError> {
     let mut head = [0; 4];
     let mut got = 0;
     while got < 4 {
@@ -71,7 +74,14 @@ pub fn read_limited<M: DeserializeOwned>(from: &mut impl Read, max: usize) -> Re
     }
     let mut body = vec![0; len];
     from.read_exact(&mut body)?;
-    Ok(Some(rmp_serde::from_slice(&body)?))
+    Ok(Some(decode(&body)?))
+}
+
+/// The only place where bytes become a message.
+fn decode<M: Message>(body: &[u8]) -> Result<M, FrameError> {
+    let message: M = rmp_serde::from_slice(body)?;
+    message.check()?;
+    Ok(message)
 }
 
 /// Collects bytes as they come from a descriptor that must not block, and gives out whole messages.
@@ -120,7 +130,7 @@ impl Inbox {
     }
 
     /// The next whole message.
-    pub fn next<M: DeserializeOwned>(&mut self) -> Result<Option<M>, FrameError> {
+    pub fn next<M: Message>(&mut self) -> Result<Option<M>, FrameError> {
         let rest = &self.bytes[self.from..];
         let Some(head) = rest.first_chunk::<4>() else { return Ok(None) };
         let len = u32::from_le_bytes(*head) as usize;
@@ -128,7 +138,7 @@ impl Inbox {
             return Err(FrameError::TooLong(len, FRAME_MAX));
         }
         let Some(body) = rest.get(4..4 + len) else { return Ok(None) };
-        let message = rmp_serde::from_slice(body)?;
+        let message = decode(body)?;
         self.from += 4 + len;
         Ok(Some(message))
     }
@@ -183,6 +193,12 @@ impl Outbox {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    impl Message for String {
+        fn check(&self) -> Result<(), Unacceptable> {
+            Ok(())
+        }
+    }
 
     proptest! {
         #[test]

@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 
 /// The versions before the newest, each with a fixture.
-const OLDER: [u32; 2] = [1, 2];
+const OLDER: [u32; 3] = [1, 2, 3];
 
 /// A home out of a fixture.
 fn home_of(version: u32) -> Grid {
@@ -64,6 +64,19 @@ fn version_2_opens_and_goes_on() {
     assert_eq!(grid.show("5")["server"], "fast");
     assert_eq!(grid.sql("select server from task_view where id = 5")[0]["server"], "fast");
     assert!(grid.grid(["status"]).ok().lines().any(|line| line.contains("cat in") && line.contains("fast")));
+}
+
+#[test]
+fn version_3_opens_and_goes_on() {
+    let grid = home_of(3);
+    assert_eq!(grid.number("select count(*) n from task_view"), 8);
+    assert_eq!(grid.show("2")["server"], "gone", "the server was removed");
+    assert_eq!(grid.show("5")["attempts"].as_array().unwrap().len(), 2, "a retry keeps both attempts");
+    assert_eq!(grid.grid(["logs", "1"]).ok(), "hello");
+    grid.grid(["server", "resume", "local"]).ok();
+    grid.grid(["wait", "7", "8"]).ok();
+    assert_eq!(grid.grid(["logs", "7"]).ok(), "went on");
+    assert_eq!(grid.state("4"), "HELD");
 }
 
 #[test]

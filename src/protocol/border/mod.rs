@@ -1,0 +1,25 @@
+//! What every message from another process must be before anyone looks at it: whole, finite, bounded. [`frame`](super::frame)
+//! decodes nothing that has no [`Message::check`], so a message that fails it never reaches whoever would store it.
+
+mod agent;
+mod dispatcher;
+mod distributor;
+mod supervisor;
+
+use serde::de::DeserializeOwned;
+
+/// A message that another process sends.
+pub trait Message: DeserializeOwned {
+    /// Checks all of it that the types do not: lengths, depths, finite numbers, no NUL bytes. Runs once, when it is decoded.
+    fn check(&self) -> Result<(), Unacceptable>;
+}
+
+/// A message whose form is right and whose content can't be taken in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {fault}")]
+pub struct Unacceptable {
+    /// The field, as the message names it.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub fault: String,
+}
