@@ -35,7 +35,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         _ => Speaks::Grid,
     };
     let done = commands::run(command, &mut out).and_then(|code| out.finish().map(|()| code));
-    done.unwrap_or_else(|failure| failure.tell(&mut out, speaks)).into()
+    let code = done.unwrap_or_else(|failure| failure.tell(&mut out, speaks));
+    if let Some(fault) = crate::model::zone::fault() {
+        out.complain(fault);
+    }
+    code.into()
 }
 
 /// `grid help submit` is `grid submit --help`.

@@ -1,4 +1,4 @@
-//! The nouns. Nothing here does input or output, but for asking what a file system is and how many files may be open; every other folder speaks in these types.
+//! The nouns. Nothing here does input or output, but for asking what a file system is and how many files may be open, and reading the caller's time zone; every other folder speaks in these types.
 
 pub mod attempt;
 pub mod attribute;
@@ -23,3 +23,4 @@ pub mod ssh;
 pub mod task;
 pub mod time;
 pub mod user;
+pub mod zone;

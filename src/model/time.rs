@@ -1,5 +1,6 @@
 //! Points in time and lengths of time, as stored and as people write them.
 
+use super::zone;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -35,9 +36,14 @@ impl Timestamp {
         jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
     }
 
-    /// In the local time zone, as tables show it.
+    /// In the caller's time zone, as tables show it.
     pub fn local(self) -> String {
-        self.instant().to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+        self.in_zone(zone::callers())
+    }
+
+    /// In a time zone, as tables show it.
+    pub fn in_zone(self, zone: TimeZone) -> String {
+        self.instant().to_zoned(zone).strftime("%Y-%m-%d %H:%M:%S").to_string()
     }
 }
 

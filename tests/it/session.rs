@@ -140,3 +140,14 @@ fn times_are_shown_in_the_callers_zone() {
         assert_eq!(shown("Asia/Tokyo"), far);
     }
 }
+
+#[test]
+fn a_zone_that_is_no_file_is_told_and_times_are_shown_in_utc() {
+    let mut grid = Grid::new();
+    grid.grid(["run", "--", "true"]).ok();
+    grid.set_env("TZ", "/dev/zero");
+    grid.grid(["show", "1"]).expect(0).says(&["TZ=/dev/zero", "no such time zone", "UTC"]);
+    // Nothing is said where no time is shown.
+    let quiet = grid.grid(["status"]).expect(0);
+    assert!(quiet.err.is_empty(), "{quiet:?}");
+}
