@@ -347,6 +347,7 @@ CREATE TABLE member (
 CREATE INDEX member_live ON member (state, task_id, idx) WHERE state IN ('STARTING', 'RUNNING');
 CREATE INDEX member_unsent ON member (task_id, idx) WHERE state = 'STARTING' AND sent = 0;
 CREATE INDEX member_again ON member (task_id, idx) WHERE state IN ('WAITING', 'HELD');
+CREATE INDEX member_there ON member (task_id) WHERE home_out = 2;
 
 -- Attempts before the last one.
 CREATE TABLE attempt (
@@ -361,8 +362,10 @@ CREATE TABLE attempt (
     exit_code  INTEGER,
     signal     INTEGER,
     detail     TEXT,
+    home_out   INTEGER NOT NULL DEFAULT 0,     -- where its outputs lie, as in member
     PRIMARY KEY (task_id, idx, number)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX attempt_there ON attempt (task_id) WHERE home_out = 2;
 
 -- Small outputs; longer ones are files in spool/.
 CREATE TABLE output (
@@ -372,6 +375,16 @@ CREATE TABLE output (
     stream  TEXT    NOT NULL CHECK (stream IN ('out', 'err')),
     body    BLOB    NOT NULL,
     PRIMARY KEY (task_id, idx, number, stream)
+) STRICT, WITHOUT ROWID;
+
+-- Attempts whose outputs or files lie on a server and are not needed any more; a row goes once the agent there has heard it.
+CREATE TABLE discard (
+    host_id INTEGER NOT NULL REFERENCES server (id) ON DELETE CASCADE,
+    uuid    BLOB    NOT NULL,                  -- of the task, which may be gone
+    idx     INTEGER NOT NULL,
+    number  INTEGER NOT NULL,
+    bytes   INTEGER NOT NULL,                  -- of its outputs
+    PRIMARY KEY (host_id, uuid, idx, number)
 ) STRICT, WITHOUT ROWID;
 
 -- Cancels that were asked for and are not confirmed; idx NULL: every member.

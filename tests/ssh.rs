@@ -22,6 +22,8 @@ mod loopback;
 mod loss;
 #[path = "ssh/many.rs"]
 mod many;
+#[path = "ssh/outputs.rs"]
+mod outputs;
 #[path = "ssh/page.rs"]
 mod page;
 #[path = "ssh/schedules.rs"]

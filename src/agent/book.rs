@@ -1,5 +1,6 @@
 //! What the agent knows of each attempt and each run, and how a record of a supervisor changes it.
 
+use super::hole;
 use super::journal::{Reader, Record};
 use super::output::inline;
 use super::serve::Agent;
@@ -295,12 +296,15 @@ impl Agent {
         true
     }
 
-    /// The home has these ends: records and, once a whole run is done with, outputs may go.
+    /// The home has these ends: records and outputs may go. Short outputs go with their run, once all of it is done with.
     pub fn confirm(&mut self, attempts: &[AttemptId]) {
         let mut by_run: HashMap<RunId, Vec<AttemptId>> = HashMap::new();
+        let mut long = Vec::new();
         for attempt in attempts {
-            if let Some(Attempt { run: Some(run), state: State::Ended { .. }, .. }) = self.book.get(*attempt) {
+            if let Some(known @ Attempt { run: Some(run), state: State::Ended { .. }, .. }) = self.book.get(*attempt) {
                 by_run.entry(*run).or_default().push(*attempt);
+                let slices = [Stream::Out, Stream::Err].map(|stream| Some((*run, stream, known.slice(stream)?)));
+                long.extend(slices.into_iter().flatten().filter(|(.., s)| s.len >= Some(hole::WORTH)));
                 self.book.remove(*attempt);
                 self.drop_work(*attempt);
             }
@@ -314,6 +318,9 @@ impl Agent {
                 // On a full disk it is forgotten: then the home hears of these ends twice, and confirms twice.
                 let _ = run.store_confirmed(&attempts);
             }
+        }
+        for (run, stream, slice) in long {
+            self.free(run, stream, slice);
         }
         failpoint("agent-confirmed");
     }

@@ -18,6 +18,7 @@ mod bundles;
 mod cpus;
 mod follow;
 mod gpus;
+mod hole;
 mod installed;
 mod lanes;
 mod launch;

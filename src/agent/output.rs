@@ -1,12 +1,13 @@
 //! Outputs: a run's attempts append to two files; an attempt's output is a slice of each.
 
 use super::book::{Slice, State};
+use super::hole;
 use super::serve::Agent;
 use super::spool::RunId;
 use crate::model::attempt::Stream;
 use crate::model::id::AttemptId;
 use crate::protocol::agent::{FromAgent, INLINE_MAX};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 
@@ -67,6 +68,29 @@ impl Agent {
         // A command may have cut its own output short: then the file ends before the slice does.
         let at_end = bytes.len() == left || (bytes.is_empty() && before.len.is_some());
         Ok(Some(Piece { bytes, at_end }))
+    }
+
+    /// Frees what a confirmed attempt takes of an output that others still need. Where the file system has no holes it goes with
+    /// the run.
+    pub fn free(&mut self, run: RunId, stream: Stream, slice: Slice) {
+        // Whoever began meanwhile is to be known: a command that cut its output short made its successors begin in older slices.
+        if self.catch_up(run).is_err() {
+            return;
+        }
+        let Some(of_run) = self.runs.get(&run) else { return };
+        let to = slice.from + slice.len.unwrap_or(0);
+        let needed = |other: Slice| other.from < to && other.len.is_none_or(|len| other.from + len > slice.from);
+        if self.book.iter().any(|(_, a)| a.run == Some(run) && a.slice(stream).is_some_and(needed)) {
+            return;
+        }
+        let name = if stream == Stream::Out { "out" } else { "err" };
+        let freed = OpenOptions::new()
+            .write(true)
+            .open(of_run.dir.join(name))
+            .and_then(|file| if file.metadata()?.len() < to { Ok(()) } else { hole::punch(&file, slice.from, to) });
+        if let Err(error) = freed {
+            tracing::debug!("{}: {error}", of_run.dir.display());
+        }
     }
 
     /// Applies what stands in a run's journal and has not come by pipe.

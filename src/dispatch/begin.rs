@@ -4,6 +4,7 @@
 use super::bringing::Bringing;
 use super::callers::Callers;
 use super::desk::Desk;
+use super::discards::Discards;
 use super::elsewhere::Chores;
 use super::explaining::ToExplain;
 use super::fetch::Fetches;
@@ -145,6 +146,7 @@ impl Dispatcher {
             fetches: Fetches::default(),
             sending: Sending::default(),
             bringing: Bringing::default(),
+            discards: Discards::default(),
             again: Vec::new(),
             cut: HashSet::new(),
             seen_servers: 0,

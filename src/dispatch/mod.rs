@@ -9,6 +9,7 @@ mod callers;
 mod cancels;
 mod collect;
 pub mod desk;
+mod discards;
 mod elsewhere;
 mod explaining;
 mod fetch;

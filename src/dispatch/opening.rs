@@ -108,6 +108,7 @@ impl Dispatcher {
         wanted.extend(self.callers.probes().into_iter().filter_map(|(id, _)| self.route_to(id)));
         wanted.extend(self.callers.questions());
         wanted.extend(&self.cut);
+        wanted.extend(self.discards.routes());
         for (route, slot) in &mut self.links {
             slot.wanted = wanted.contains(route) || slot.wanted_until > now;
         }

@@ -36,6 +36,9 @@ impl Dispatcher {
                     continue;
                 }
             };
+            if self.discards.answered(route, attempt) {
+                continue;
+            }
             if let Some(end) = self.fetches.data(&self.home, attempt, stream, offset, &bytes, at_end) {
                 for message in end.ask {
                     self.tell(route, &message);

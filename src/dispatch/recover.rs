@@ -13,7 +13,7 @@ use crate::model::time::Timestamp;
 use crate::protocol::agent::{Ended, Event, Held as Inventory, HeldState};
 use crate::store::files::Whereabouts;
 use crate::store::ledger::Ledger;
-use crate::store::members::{Live, Outputs};
+use crate::store::members::Live;
 use crate::store::{StoreError, Tx, View};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -134,8 +134,7 @@ impl Dispatcher {
 
     fn stays_there(&self, tx: &Tx<'_>, route: Route, attempt: AttemptId) -> Result<bool, StoreError> {
         let Some(known) = self.known(tx, route, attempt)? else { return Ok(false) };
-        let member = tx.member(known.task, known.index)?;
-        if member.is_some_and(|m| m.number == known.number && m.outputs == Outputs::Server) {
+        if tx.outputs_stay_there(known.task, known.index, known.number)? {
             return Ok(true);
         }
         let fetched = tx.fetched(known.task, known.index)?.filter(|f| f.number == known.number);
@@ -167,6 +166,7 @@ impl Dispatcher {
         tracing::warn!("link {route:?}: {error}");
         self.cancelling.clear();
         self.sending.forget(route);
+        self.discards.forget(route);
         let (brought, asked) = self.bringing.forget(route);
         if self.fetches.forget(route) || brought {
             // Its place is free already, but the end is not taken in: the link is wanted.

@@ -4,6 +4,7 @@ use super::begin::{Begun, begin};
 use super::bringing::Bringing;
 use super::callers::Callers;
 use super::desk::Desk;
+use super::discards::Discards;
 use super::elsewhere::Chores;
 use super::explaining::ToExplain;
 use super::fetch::Fetches;
@@ -75,6 +76,8 @@ pub struct Dispatcher {
     pub(super) fetches: Fetches,
     pub(super) sending: Sending,
     pub(super) bringing: Bringing,
+    /// What servers may drop and have not heard of.
+    pub(super) discards: Discards,
     /// Links that were lost while something was on its way home.
     pub(super) cut: HashSet<Route>,
     /// What came of asking once more for what a member brought.
@@ -229,6 +232,7 @@ impl Dispatcher {
                 }
                 self.stirred = true;
             }
+            ToDispatcher::Discard => self.load_discards(&store.view())?,
             ToDispatcher::Order(order) => self.callers.all[at].order(order),
             ToDispatcher::Login(login) => {
                 if self.ways.learn(login) {
@@ -255,9 +259,8 @@ impl Dispatcher {
         offset: u64,
         max: u32,
     ) -> Result<(), DispatchError> {
-        let (row, member) = (view.task(task)?, view.member(task, index)?);
-        let attempt = row.map(|row| AttemptId { task: row.uuid, index, number });
-        let place = member.and_then(|m| Some(Place { server: m.server?, host: m.host? }));
+        let attempt = view.task(task)?.map(|row| AttemptId { task: row.uuid, index, number });
+        let place = view.place_of(task, index, number)?.map(|(server, host)| Place { server, host });
         match (attempt, place.and_then(|p| self.route_of(p))) {
             (Some(attempt), Some(route)) => {
                 let caller = &mut self.callers.all[at];

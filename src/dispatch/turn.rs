@@ -71,6 +71,7 @@ impl Dispatcher {
         self.send_unsent(store)?;
         self.data();
         self.send_pieces();
+        self.say_discards();
         self.tell_progress(store)?;
         for (route, question) in
             self.callers.askable(|route| self.links.get(&route).is_some_and(|s| s.boot().is_some()))
@@ -80,7 +81,8 @@ impl Dispatcher {
         let now = Instant::now();
         let due = self.starve_at <= now || self.lose_at.is_some_and(|at| at <= now);
         let orders = self.callers.orders();
-        let heard = !self.inbox.is_empty() || !self.again.is_empty() || !orders.is_empty();
+        let heard =
+            !self.inbox.is_empty() || !self.again.is_empty() || !orders.is_empty() || self.discards.have_heard();
         let quiet = !heard && !self.stirred && !self.queue.stirs() && !due;
         let stuck = self.lanes.stuck();
         if quiet && stuck.is_empty() {
@@ -117,6 +119,7 @@ impl Dispatcher {
                 self.collect(tx, &mut ledger, route, message, &mut outcome)?;
             }
             self.take_in_again(tx, &mut outcome)?;
+            self.strike_discards(tx)?;
             self.carry_out_cancels(tx, &mut ledger, &mut outcome)?;
             self.give_up_lost(tx, &mut ledger, now, &mut outcome)?;
             self.look_at_classes(tx)?;
@@ -233,7 +236,10 @@ impl Dispatcher {
             let used: std::collections::HashSet<Route> = self.routes().collect();
             self.links.retain(|route, _| *route == Route::Here || used.contains(route));
         }
-        self.seen_servers = changes;
+        if std::mem::replace(&mut self.seen_servers, changes) == 0 {
+            // Now it is known over which links servers are reached.
+            self.load_discards(view)?;
+        }
         Ok(())
     }
 

@@ -1,14 +1,19 @@
 //! `grid gc`: outputs and rows that are older than the settings keep them. What is unended or uncollected never goes.
 
-use super::report::Collected;
+use super::report::{Collected, CollectedThere};
 use super::settings::{KEEP_OUTPUTS, KEEP_ROWS, time};
 use super::{Grid, OpsError};
+use crate::dispatch::start;
 use crate::model::files::Digest;
 use crate::model::id::TaskId;
+use crate::model::server::Health;
 use crate::model::time::Timestamp;
+use crate::protocol::dispatcher::ToDispatcher;
+use crate::store::discards::LeftThere;
 use crate::store::{Durability, Home, StoreError, View};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Tasks in one transaction: writers wait no longer than for this.
 const BATCH: u32 = 500;
@@ -27,10 +32,13 @@ pub fn gc(grid: &mut Grid, dry_run: bool) -> Result<Collected, OpsError> {
     (done.files, done.bytes) = (files.len() as u64, files.iter().map(|(_, len)| len).sum());
     done.files += sent.count();
     done.bytes += sent.bytes;
+    let there = view.there_before(outputs_before)?;
     if dry_run {
         (done.outputs, done.tasks) = view.would_go(outputs_before, rows_before)?;
+        done.there = by_server(there, view.count_discards()?, true);
         return Ok(done);
     }
+    grid.store.write::<_, OpsError>(Durability::Normal, |tx| Ok(tx.discard_before(outputs_before)?))?;
     for (path, _) in files {
         // Another gc may have been faster.
         let _ = std::fs::remove_file(path);
@@ -56,11 +64,57 @@ pub fn gc(grid: &mut Grid, dry_run: bool) -> Result<Collected, OpsError> {
     if done.tasks > 0 {
         (done.notes, done.classes) = grid.store.write::<_, OpsError>(Durability::Normal, |tx| Ok(tx.drop_unused()?))?;
     }
+    done.there = by_server(there, tell_servers(grid, SERVERS_WAIT)?, false);
     // It needs room to give room back; what was removed is removed all the same.
     if let Err(error) = grid.store.compact() {
         tracing::warn!("the database keeps its size: {error}");
     }
     Ok(done)
+}
+
+/// Servers that answer drop what they are told to within this; the others hear of it when they answer again.
+const SERVERS_WAIT: Duration = Duration::from_secs(5);
+
+/// Tells servers what they may drop. What is left to be told when all that answer have heard it, or after so long.
+pub(super) fn tell_servers(grid: &mut Grid, patience: Duration) -> Result<Vec<LeftThere>, OpsError> {
+    let mut left = grid.store.view().count_discards()?;
+    if left.is_empty() {
+        return Ok(left);
+    }
+    // While somebody is connected the dispatcher stays.
+    let told = start::call(grid.store.home(), &grid.login, &ToDispatcher::Discard);
+    let until = Instant::now() + patience;
+    while told.is_ok() && !left.is_empty() && Instant::now() < until {
+        let down = |server: &str| {
+            let server = grid.store.view().server(server)?;
+            Ok::<_, StoreError>(server.is_some_and(|server| matches!(server.health, Health::Down { .. })))
+        };
+        if left.iter().map(|there| down(&there.server)).collect::<Result<Vec<bool>, _>>()?.into_iter().all(|down| down)
+        {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        left = grid.store.view().count_discards()?;
+    }
+    Ok(left)
+}
+
+/// What goes on servers, and what of it (and of earlier) has still to be told to them.
+fn by_server(there: Vec<LeftThere>, left: Vec<LeftThere>, dry_run: bool) -> Vec<CollectedThere> {
+    let mut all: BTreeMap<String, CollectedThere> = BTreeMap::new();
+    for (found, waits) in there.into_iter().map(|t| (t, false)).chain(left.into_iter().map(|l| (l, true))) {
+        let new = CollectedThere { server: found.server.clone(), attempts: 0, bytes: 0, waits: false };
+        let one = all.entry(found.server).or_insert(new);
+        if waits && !dry_run {
+            // What was found now is among them.
+            (one.attempts, one.bytes) = (found.attempts.max(one.attempts), found.bytes.0.max(one.bytes));
+        } else {
+            one.attempts += found.attempts;
+            one.bytes += found.bytes.0;
+        }
+        one.waits |= waits;
+    }
+    all.into_values().collect()
 }
 
 /// Output files (`TASK.INDEX.NUMBER.STREAM`) of tasks that ended before, or that are gone.
@@ -136,7 +190,6 @@ impl Sent {
                     let _ = std::fs::remove_file(path);
                 }
             }
-            tx.give_up_fetching(before)?;
             Ok::<_, StoreError>(())
         })?;
         Ok(())

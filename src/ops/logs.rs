@@ -8,7 +8,7 @@ use crate::model::attempt::Stream;
 use crate::model::id::Index;
 use crate::model::task::{Launch, Phase, State};
 use crate::model::time::Timestamp;
-use crate::store::members::{MemberRow, Outputs};
+use crate::store::members::MemberRow;
 use crate::store::tasks::{Shape, TaskRow};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
@@ -75,11 +75,12 @@ fn of_member(
     if last && matches!(member.phase, Phase::Starting | Phase::Running) {
         return follow::so_far(grid, what, member.index, number, &wanted.streams, sink);
     }
+    let there = grid.store.view().outputs_stay_there(member.task, member.index, number)?;
     for stream in wanted.streams.iter().copied() {
         let file = if stream == Stream::Out { &launch.stdout } else { &launch.stderr };
         if let Some(file) = file {
             tell(sink, &format!("{} of {what} went to {} on its server", word(stream), file.lossy()))?;
-        } else if last && member.outputs == Outputs::Server {
+        } else if there {
             follow::from_server(grid, what, member.index, number, stream, sink)?;
         } else {
             kept(grid, member, number, stream, 0, sink)?;

@@ -333,7 +333,7 @@ pub enum Landing {
 }
 
 /// `gc`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Collected {
     /// Small outputs in the database.
     pub outputs: u64,
@@ -344,7 +344,20 @@ pub struct Collected {
     pub tasks: u64,
     pub notes: u64,
     pub classes: u64,
+    /// Long outputs and files that lay on servers, by server.
+    pub there: Vec<CollectedThere>,
     pub dry_run: bool,
+}
+
+/// Long outputs and files of one server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CollectedThere {
+    pub server: String,
+    pub attempts: u64,
+    /// Bytes of the outputs.
+    pub bytes: u64,
+    /// The server did not answer: they go there when it does.
+    pub waits: bool,
 }
 
 /// `dispatcher status`.

@@ -27,6 +27,8 @@ pub enum ToDispatcher {
     Read { task: TaskId, index: Index, number: u32, stream: Stream, offset: u64, max: u32 },
     /// Read this server's host now: [`FromDispatcher::Probed`].
     Probe { server: ServerId },
+    /// There is something that servers may drop: tell them. Not answered.
+    Discard,
     /// What the caller's session has for logins over ssh: the newest that works is used. Not answered.
     Login(Login),
     /// Write this for the caller, durably: [`FromDispatcher::Done`]. What it holds is between the commands of a home.

@@ -244,16 +244,6 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// What of ended tasks still lies on servers goes when their agents say hello next.
-    pub fn give_up_fetching(&self, before: Timestamp) -> Result<()> {
-        self.run(
-            "DELETE FROM fetched WHERE error IS NOT NULL AND task_id IN
-             (SELECT id FROM task WHERE waiting + held + starting + running = 0 AND ended_at < ?1)",
-            [before],
-        )?;
-        Ok(())
-    }
-
     /// A client has unpacked it.
     pub fn mark_unpacked(&self, task: TaskId, index: Index, now: Timestamp) -> Result<()> {
         self.run("UPDATE fetched SET unpacked_at = ?3 WHERE task_id = ?1 AND idx = ?2", (task, index, now))?;

@@ -90,16 +90,15 @@ impl Tx<'_> {
         let mut gone = 0;
         for task in tasks {
             gone += self.run("DELETE FROM output WHERE task_id = ?1", [task])?;
-            // What lies on a server still goes when its agent says hello next.
-            gone += self.run("UPDATE member SET home_out = 0 WHERE task_id = ?1 AND home_out = 2", [task])?;
         }
         Ok(gone as u64)
     }
 
-    /// Drops ended tasks with everything that hangs on them.
+    /// Drops ended tasks with everything that hangs on them, also on servers.
     pub fn drop_tasks(&self, tasks: &[TaskId]) -> Result<u64> {
         let mut gone = 0;
         for task in tasks {
+            self.discard_of(*task)?;
             gone += self.run("DELETE FROM task WHERE id = ?1 AND waiting + held + starting + running = 0", [task])?;
         }
         Ok(gone as u64)

@@ -10,6 +10,7 @@ pub mod clients;
 mod columns;
 mod copy;
 pub mod declared;
+pub mod discards;
 pub mod distributors;
 pub mod files;
 mod founding;

@@ -216,8 +216,10 @@ impl View<'_> {
     /// How many tasks have outputs or files that lie on a server alone.
     pub fn kept_on(&self, id: ServerId) -> Result<u32> {
         let found = self.one(
-            "SELECT count(DISTINCT m.task_id) FROM member m LEFT JOIN fetched f ON f.task_id = m.task_id AND f.idx = m.idx
-             WHERE (m.server_id = ?1 OR m.host_id = ?1) AND (m.home_out = 2 OR f.error IS NOT NULL)",
+            "SELECT count(*) FROM (
+                 SELECT m.task_id FROM member m LEFT JOIN fetched f ON f.task_id = m.task_id AND f.idx = m.idx
+                 WHERE (m.server_id = ?1 OR m.host_id = ?1) AND (m.home_out = 2 OR f.error IS NOT NULL)
+                 UNION SELECT task_id FROM attempt WHERE (server_id = ?1 OR host_id = ?1) AND home_out = 2)",
             [id],
             |row| row.get(0),
         )?;

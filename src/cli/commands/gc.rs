@@ -21,7 +21,21 @@ pub fn run(args: Gc, out: &mut Out) -> Done {
                 report.files,
                 Bytes(report.bytes)
             ))?;
+            for there in &report.there {
+                let what = format!("{} ({})", outputs(there.attempts), Bytes(there.bytes));
+                let server = &there.server;
+                out.line(&match (there.waits, report.dry_run) {
+                    (true, false) => {
+                        format!("not yet removed on {server}, which does not answer: {what}; they go when it does")
+                    }
+                    _ => format!("{verb} on {server}: {what}"),
+                })?;
+            }
         }
         Ok(Code::OK)
     })
+}
+
+fn outputs(count: u64) -> String {
+    if count == 1 { "1 long output".to_owned() } else { format!("{count} long outputs") }
 }

@@ -3,4 +3,5 @@
 mod codes;
 mod outputs;
 mod quiet;
+mod room;
 mod signals;

@@ -1,0 +1,52 @@
+//! Holes in output files: a run's attempts share two files, and what is not needed of one gives its blocks back without moving the others.
+
+use rustix::fs::{FallocateFlags, fallocate};
+use std::fs::File;
+use std::io;
+
+/// Slices shorter than this are not worth a call: they go with their run.
+pub const WORTH: u64 = 64 << 10;
+
+/// Frees the blocks behind `from..to`; not a byte before or behind it changes, and the file keeps its length. `file` is open for
+/// writing. An error: nothing is freed, most often because the file system has no holes.
+pub fn punch(file: &File, from: u64, to: u64) -> io::Result<()> {
+    if to <= from {
+        return Ok(());
+    }
+    fallocate(file, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, from, to - from)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Seek, Write};
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn punch_frees_blocks_and_changes_no_byte_of_the_neighbours() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&vec![1; 100_003]).unwrap();
+        file.write_all(&vec![2; 3 << 20]).unwrap();
+        file.write_all(&vec![3; 99_997]).unwrap();
+        let before = file.metadata().unwrap();
+        punch(&file, 100_003, 100_003 + (3 << 20)).unwrap();
+        let after = file.metadata().unwrap();
+        assert_eq!(before.len(), after.len());
+        assert!(after.blocks() * 512 < 300_000, "{} blocks of {}", after.blocks(), before.blocks());
+        let mut bytes = Vec::new();
+        file.rewind().unwrap();
+        file.read_to_end(&mut bytes).unwrap();
+        let count = |byte: u8| bytes.iter().filter(|b| **b == byte).count();
+        assert_eq!((count(1), count(2), count(3)), (100_003, 0, 99_997));
+    }
+
+    #[test]
+    fn a_file_that_is_open_for_reading_alone_keeps_its_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out");
+        std::fs::write(&path, vec![1; 1 << 20]).unwrap();
+        assert!(punch(&File::open(&path).unwrap(), 0, 1 << 20).is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), vec![1; 1 << 20]);
+    }
+}

@@ -1,0 +1,122 @@
+//! What servers may drop: outputs and files of tasks that went by their age, or with their rows. It stands in the database until the
+//! agent has heard it.
+
+use super::route::Route;
+use super::serve::Dispatcher;
+use crate::model::attempt::Stream;
+use crate::model::id::AttemptId;
+use crate::protocol::agent::ToAgent;
+use crate::store::{StoreError, Tx, View};
+use std::collections::HashMap;
+
+/// Attempts in one message.
+const BATCH: usize = 1_000;
+
+/// What is still to be said, by the link over which it goes.
+#[derive(Debug, Default)]
+pub struct Discards {
+    due: HashMap<Route, Vec<AttemptId>>,
+    /// Said over these links. An agent answers in order: its answer about the last one says that it has heard of all.
+    said: HashMap<Route, Vec<AttemptId>>,
+    /// Heard there, and to be struck out in the database.
+    heard: Vec<AttemptId>,
+}
+
+impl Discards {
+    /// The links that there is something to say over.
+    pub fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.due.keys()
+    }
+
+    /// Is there anything to be struck out?
+    pub fn have_heard(&self) -> bool {
+        !self.heard.is_empty()
+    }
+
+    /// An agent answers a question about this attempt. False: it was not ours.
+    pub fn answered(&mut self, route: Route, attempt: AttemptId) -> bool {
+        if self.said.get(&route).and_then(|said| said.last()) != Some(&attempt) {
+            return false;
+        }
+        self.heard.extend(self.said.remove(&route).unwrap_or_default());
+        true
+    }
+
+    /// A link is lost, and with it perhaps what was said: it is said again.
+    pub fn forget(&mut self, route: Route) {
+        if let Some(said) = self.said.remove(&route) {
+            self.due.entry(route).or_default().extend(said);
+        }
+    }
+}
+
+impl Dispatcher {
+    /// Reads what servers have still to be told.
+    pub(super) fn load_discards(&mut self, view: &View<'_>) -> Result<(), StoreError> {
+        let mut due: HashMap<Route, Vec<AttemptId>> = HashMap::new();
+        for (host, attempt) in view.discards()? {
+            if let Some(route) = self.route_to(host)
+                && !self.discards.said.get(&route).is_some_and(|said| said.contains(&attempt))
+                && !self.discards.heard.contains(&attempt)
+            {
+                due.entry(route).or_default().push(attempt);
+            }
+        }
+        self.discards.due = due;
+        Ok(())
+    }
+
+    /// Says it over the links that are up.
+    pub(super) fn say_discards(&mut self) {
+        if self.discards.due.is_empty() {
+            return;
+        }
+        let up = |route: &Route| {
+            self.links.get(route).is_some_and(|slot| slot.takes_starts().is_some() && slot.boot().is_some())
+        };
+        let open = |route: &Route| up(route) && !self.discards.said.contains_key(route);
+        let routes: Vec<Route> = self.discards.routes().copied().filter(open).collect();
+        for route in routes {
+            let Some(mut attempts) = self.discards.due.remove(&route) else { continue };
+            let later = attempts.split_off(attempts.len().min(BATCH));
+            if !later.is_empty() {
+                self.discards.due.insert(route, later);
+            }
+            let Some(attempt) = attempts.last().copied() else { continue };
+            self.tell(route, &ToAgent::Confirm { attempts: attempts.clone() });
+            self.tell(route, &ToAgent::Read { attempt, stream: Stream::Out, offset: 0, max: 0 });
+            self.discards.said.insert(route, attempts);
+        }
+    }
+
+    /// Strikes out what was heard.
+    pub(super) fn strike_discards(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        if self.discards.have_heard() {
+            tx.discarded(&std::mem::take(&mut self.discards.heard))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(number: u32) -> AttemptId {
+        format!("019a0000-0000-7000-8000-00000000000a.0.{number}").parse().unwrap()
+    }
+
+    #[test]
+    fn what_was_said_is_due_again_until_the_answer_about_the_last_one_comes() {
+        let mut discards = Discards::default();
+        discards.said.insert(Route::Here, vec![attempt(1), attempt(2)]);
+        assert!(!discards.answered(Route::Here, attempt(1)));
+        discards.forget(Route::Here);
+        assert_eq!(discards.due[&Route::Here], [attempt(1), attempt(2)]);
+        assert!(!discards.answered(Route::Here, attempt(2)), "that was asked over another link");
+        let again = discards.due.remove(&Route::Here).unwrap();
+        discards.said.insert(Route::Here, again);
+        assert!(discards.answered(Route::Here, attempt(2)));
+        assert_eq!(discards.heard, [attempt(1), attempt(2)]);
+    }
+}

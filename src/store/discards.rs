@@ -1,0 +1,118 @@
+//! What lies on servers and is not needed any more: remembered until their agents have heard it, however long they are out of reach.
+
+use super::{Result, Tx, View};
+use crate::model::id::{AttemptId, Index, ServerId, TaskId};
+use crate::model::resources::Bytes;
+use crate::model::time::Timestamp;
+
+/// Long outputs and files of one server's attempts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftThere {
+    pub server: String,
+    pub attempts: u64,
+    pub bytes: Bytes,
+}
+
+/// Ended tasks that ended before `?1`, and the ended task `?1`.
+const OLD: &str = "t.waiting + t.held + t.starting + t.running = 0 AND t.ended_at < ?1";
+const ONE: &str = "t.waiting + t.held + t.starting + t.running = 0 AND t.id = ?1";
+
+/// Attempts of `which` tasks that lie on a server: its id, which attempt, bytes of its outputs.
+fn there(which: &str) -> String {
+    format!(
+        "SELECT m.host_id, t.uuid, m.idx, m.number, coalesce(m.out_len, 0) + coalesce(m.err_len, 0) AS bytes
+         FROM member m INDEXED BY member_there JOIN task t ON t.id = m.task_id WHERE m.home_out = 2 AND {which}
+         UNION ALL
+         SELECT a.host_id, t.uuid, a.idx, a.number, 0
+         FROM attempt a INDEXED BY attempt_there JOIN task t ON t.id = a.task_id WHERE a.home_out = 2 AND {which}
+         UNION ALL
+         SELECT m.host_id, t.uuid, m.idx, m.number, 0
+         FROM fetched f JOIN task t ON t.id = f.task_id JOIN member m ON m.task_id = f.task_id AND m.idx = f.idx AND m.number = f.number
+         WHERE f.error IS NOT NULL AND m.home_out <> 2 AND {which}"
+    )
+}
+
+impl View<'_> {
+    /// Attempts that servers have still to be told to drop.
+    pub fn discards(&self) -> Result<Vec<(ServerId, AttemptId)>> {
+        self.all("SELECT host_id, uuid, idx, number FROM discard", [], |row| {
+            Ok((row.get(0)?, AttemptId { task: row.get(1)?, index: row.get(2)?, number: row.get(3)? }))
+        })
+    }
+
+    /// The same in numbers, by server.
+    pub fn count_discards(&self) -> Result<Vec<LeftThere>> {
+        self.count_there("discard", [])
+    }
+
+    /// What lies on servers of tasks that ended before, by server.
+    pub fn there_before(&self, before: Timestamp) -> Result<Vec<LeftThere>> {
+        self.count_there(&format!("({})", there(OLD)), [before])
+    }
+
+    fn count_there(&self, rows: &str, params: impl rusqlite::Params) -> Result<Vec<LeftThere>> {
+        let sql = format!(
+            "SELECT s.name, count(*), sum(x.bytes) FROM {rows} x JOIN server s ON s.id = x.host_id GROUP BY s.name ORDER BY s.name"
+        );
+        self.all(&sql, params, |row| Ok(LeftThere { server: row.get(0)?, attempts: row.get(1)?, bytes: row.get(2)? }))
+    }
+
+    /// The server that an attempt was given to, and the one that it ran on.
+    pub fn place_of(&self, task: TaskId, index: Index, number: u32) -> Result<Option<(ServerId, ServerId)>> {
+        let place = self.one(
+            "SELECT server_id, host_id FROM member WHERE task_id = ?1 AND idx = ?2 AND number = ?3
+             UNION ALL SELECT server_id, host_id FROM attempt WHERE task_id = ?1 AND idx = ?2 AND number = ?3",
+            (task, index, number),
+            |row| Ok((row.get::<_, Option<ServerId>>(0)?, row.get::<_, Option<ServerId>>(1)?)),
+        )?;
+        Ok(place.and_then(|(server, host)| server.zip(host)))
+    }
+
+    /// Do the outputs of an attempt lie on its server?
+    pub fn outputs_stay_there(&self, task: TaskId, index: Index, number: u32) -> Result<bool> {
+        let there = self.one(
+            "SELECT home_out FROM member WHERE task_id = ?1 AND idx = ?2 AND number = ?3
+             UNION ALL SELECT home_out FROM attempt WHERE task_id = ?1 AND idx = ?2 AND number = ?3",
+            (task, index, number),
+            |row| row.get::<_, u8>(0),
+        )?;
+        Ok(there == Some(2))
+    }
+}
+
+impl Tx<'_> {
+    /// Gives up what lies on servers of tasks that ended before: nobody finds it from here any more, and it is dropped there.
+    pub fn discard_before(&self, before: Timestamp) -> Result<()> {
+        self.discard(OLD, &before)
+    }
+
+    /// The same of one ended task.
+    pub fn discard_of(&self, task: TaskId) -> Result<()> {
+        self.discard(ONE, &task)
+    }
+
+    fn discard(&self, which: &str, of: &dyn rusqlite::ToSql) -> Result<()> {
+        let there = there(which);
+        self.run(
+            &format!(
+                "INSERT OR IGNORE INTO discard (host_id, uuid, idx, number, bytes)
+                 SELECT x.host_id, x.uuid, x.idx, x.number, x.bytes FROM ({there}) x JOIN server s ON s.id = x.host_id"
+            ),
+            [of],
+        )?;
+        let tasks = format!("task_id IN (SELECT id FROM task t WHERE {which})");
+        self.run(&format!("UPDATE member SET home_out = 0 WHERE home_out = 2 AND {tasks}"), [of])?;
+        self.run(&format!("UPDATE attempt SET home_out = 0 WHERE home_out = 2 AND {tasks}"), [of])?;
+        self.run(&format!("DELETE FROM fetched WHERE error IS NOT NULL AND {tasks}"), [of])?;
+        Ok(())
+    }
+
+    /// The agent on their server has heard that these may go.
+    pub fn discarded(&self, attempts: &[AttemptId]) -> Result<()> {
+        for id in attempts {
+            let sql = "DELETE FROM discard WHERE uuid = ?1 AND idx = ?2 AND number = ?3";
+            self.run(sql, (id.task, id.index, id.number))?;
+        }
+        Ok(())
+    }
+}
