@@ -179,7 +179,7 @@ impl Dispatcher {
         self.wait_for_hello(store, listener)?;
         loop {
             // The database and the lock went with the home; what is made by its path would be made in a place that is none.
-            if !start::is_lock_of(&self.home, lock) {
+            if !start::is_lock_of(&self.home, lock) || !store.is_in_place() {
                 return Err(DispatchError::Moved(self.home.clone()));
             }
             self.turn(store)?;

@@ -13,6 +13,7 @@ use crate::model::time::Timestamp;
 use crate::protocol::distributor::{Answer, How, Offer, Question, Way};
 use crate::protocol::envelope::Envelope;
 use crate::store::{Durability, Store, Tx};
+use std::time::Duration;
 
 /// Called before a commit leaves this home: whoever owns the client writes down durably who is asked.
 pub type BeforeCommit<'a> = dyn FnMut(&mut Store, &Envelope, &Endpoint) -> Result<(), TierError> + 'a;
@@ -100,7 +101,7 @@ impl Across<'_> {
     /// After an ambiguous failure the same member is asked again, and nobody else until it has said no.
     fn sure(&mut self, member: &Record, words: String, why: &str) -> Said<Taken> {
         (self.working)();
-        let again = find(self.envelope.uuid, self.envelope.round);
+        let again = find(self.envelope.uuid, self.envelope.round, Duration::ZERO);
         match self.peers.ask(&member.endpoint, &again, &mut silently) {
             Ok(Answer::Placed(placed)) => Said::Took(Taken::There(Box::new(placed)), words),
             Ok(Answer::Nowhere) => Said::No(why.to_owned()),
@@ -141,9 +142,10 @@ pub(super) fn at_own_desk(
     Ok(Said::Took(Taken::Here(desk::admit(tx, member, envelope, &mut look, came, now)?), words))
 }
 
-/// Whether this very home holds it; if not, it never will.
-pub fn find(uuid: TaskUuid, round: u32) -> Question {
-    Question::Find { uuid, round, onward: false, age_ms: 0, among: None }
+/// Whether this very home holds a task of this age; if not, it never will.
+pub fn find(uuid: TaskUuid, round: u32, age: Duration) -> Question {
+    let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+    Question::Find { uuid, round, onward: false, age_ms, among: None }
 }
 
 /// A member that does nothing for this caller is passed over as one in another home would be.

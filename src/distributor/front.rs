@@ -163,6 +163,13 @@ pub struct Sought {
     pub among: Option<Vec<HomeId>>,
 }
 
+impl Sought {
+    /// When the task was made, by this clock.
+    fn made_at(&self, now: Timestamp) -> Timestamp {
+        now.minus(self.age)
+    }
+}
+
 /// Answers [`Question::Find`]: who does not hold it makes sure that it never will, up to the round, before that is said.
 pub fn find(
     store: &mut Store,
@@ -185,8 +192,13 @@ pub fn find(
         let route = store.view().task(id)?.map(|row| row.tier2).unwrap_or_default();
         return Ok(Answer::Placed(Placed { home: own, member: route, task, search: String::new() }));
     }
+    // The home that was here before may have taken it; what that one did with it is not known here.
+    let mut unsure = (sought.made_at(now) < store.view().begins_at()?).then(|| {
+        let why = "it was restored, or made anew, after this task was submitted: the home before it may have taken it";
+        ("this home".to_owned(), why.to_owned())
+    });
     if !sought.onward {
-        return Ok(Answer::Nowhere);
+        return Ok(unsure.map_or(Answer::Nowhere, |(member, why)| Answer::Unsure { member, why }));
     }
     let members: Vec<Record> =
         store.view().distributors(Tier::Second)?.into_iter().filter(|m| m.endpoint.is_elsewhere()).collect();
@@ -194,28 +206,28 @@ pub fn find(
     if let Some(unknown) = sought.among.iter().flatten().find(|home| missing(home)) {
         return Ok(Answer::Unsure { member: unknown.to_string(), why: "it is not known here".to_owned() });
     }
-    let mut unsure = None;
     let mut asked = BTreeSet::new();
     for member in members {
         let concerned = sought.among.as_ref().is_none_or(|among| member.home.is_some_and(|home| among.contains(&home)));
         // Who was silent since before the task was made was never asked to take it.
         let too_late = member.silent_since.is_some_and(|since| since.age_at(now) > sought.age + Duration::from_secs(1));
-        if !concerned || too_late || !asked.insert(member.endpoint.clone()) {
+        let newer = store.view().distributor_since(member.id)?.is_some_and(|since| sought.made_at(now) < since);
+        if !concerned || too_late || newer || !asked.insert(member.endpoint.clone()) {
             continue;
         }
         each(Answer::Working);
-        let question = super::across::find(sought.uuid, sought.round);
+        let question = super::across::find(sought.uuid, sought.round, sought.age);
         match peers.ask(&member.endpoint, &question, &mut silently) {
             Ok(Answer::Placed(placed)) => {
                 return Ok(Answer::Placed(Placed { member: member.name.to_string(), ..placed }));
             }
             Ok(Answer::Nowhere) => {}
-            Ok(other) => unsure = Some((member.name, super::across::words_of(other))),
-            Err(PeerError::Unreached(why) | PeerError::Cut(why)) => unsure = Some((member.name, why)),
+            Ok(other) => unsure = Some((member.name.to_string(), super::across::words_of(other))),
+            Err(PeerError::Unreached(why) | PeerError::Cut(why)) => unsure = Some((member.name.to_string(), why)),
         }
     }
     Ok(match unsure {
-        Some((member, why)) => Answer::Unsure { member: member.to_string(), why },
+        Some((member, why)) => Answer::Unsure { member, why },
         None => Answer::Nowhere,
     })
 }

@@ -131,6 +131,7 @@ fn one(
     let mut connection: Option<Connection> = None;
     let mut losses = Losses::default();
     while !member_state(&grid.store.view(), Chosen { task: what.task, index: Some(index) })?.ended() {
+        grid.store.check_in_place()?;
         let open = match &mut connection {
             Some(open) => open,
             None => {

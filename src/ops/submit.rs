@@ -23,7 +23,7 @@ use crate::protocol::envelope::Envelope;
 use crate::protocol::seal;
 use crate::store::files::Kept;
 use crate::store::tasks::Shape;
-use crate::store::{Durability, Tx, View};
+use crate::store::{Durability, StoreError, Tx, View};
 use std::path::Path;
 use std::time::Duration;
 
@@ -164,6 +164,15 @@ fn buried(tx: &Tx<'_>, uuid: TaskUuid, now: Timestamp) -> Result<bool, OpsError>
     }
     tx.bury(uuid, series_end(SERIES), now)?;
     Ok(true)
+}
+
+/// The task that was just submitted, as this home knows it. Where the home was replaced since, the id is another task's, or nobody's.
+pub fn chosen(grid: &Grid, report: &report::Submitted) -> Result<Chosen, OpsError> {
+    let uuid = uuid::Uuid::parse_str(&report.uuid).ok().map(TaskUuid);
+    match uuid.map(|uuid| grid.store.view().held_by_uuid(uuid)).transpose()? {
+        Some((Some(task), _) | (None, Some(task))) => Ok(Chosen { task, index: None }),
+        _ => Err(StoreError::Gone { home: grid.store.home().dir().to_owned() }.into()),
+    }
 }
 
 fn shown_by_uuid(view: &View<'_>, uuid: TaskUuid) -> Result<report::Submitted, OpsError> {

@@ -57,6 +57,7 @@ pub fn wait(grid: &mut Grid, what: &[Chosen], told: &mut Hear<'_>) -> Result<Wai
         let mut said_held = false;
         loop {
             let state = member_state(&grid.store.view(), *chosen)?;
+            grid.store.check_in_place()?;
             if state.ended() {
                 break;
             }
@@ -96,6 +97,8 @@ pub fn wait(grid: &mut Grid, what: &[Chosen], told: &mut Hear<'_>) -> Result<Wai
     if !all_told {
         settle(grid)?;
     }
+    // A dispatcher of another home that lies here now may have told of its own task.
+    grid.store.check_in_place()?;
     let view = grid.store.view();
     let mut waited = Waited { tasks: Vec::with_capacity(what.len()), code: 0 };
     for chosen in what {
@@ -126,6 +129,7 @@ fn wait_elsewhere(
     let mut said_why = false;
     loop {
         let row = grid.store.view().task(chosen.task)?;
+        grid.store.check_in_place()?;
         if row.as_ref().is_none_or(|row| row.state().ended()) && chosen.index.is_none() {
             return Ok(None);
         }

@@ -12,6 +12,11 @@ use std::time::Duration;
 pub const SILENT_RETRY: Duration = Duration::from_secs(30);
 
 impl View<'_> {
+    /// Since when a member is there.
+    pub fn distributor_since(&self, id: DistributorId) -> Result<Option<Timestamp>> {
+        self.one("SELECT created_at FROM distributor WHERE id = ?1", [id], |row| row.get(0))
+    }
+
     /// The members of a tier in the order in which they stand.
     pub fn distributors(&self, tier: Tier) -> Result<Vec<Record>> {
         let now = Timestamp::now();

@@ -23,6 +23,7 @@ pub mod keeping;
 pub mod ledger;
 pub mod members;
 pub mod outputs;
+mod place;
 pub mod placing;
 pub mod profiles;
 pub mod query;
@@ -41,6 +42,7 @@ pub use home::Home;
 use crate::model::filesystem::has_room;
 use crate::model::time::Timestamp;
 use gate::Gate;
+use place::OpenFile;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -73,6 +75,8 @@ pub enum StoreError {
     Others { path: PathBuf, uid: u32 },
     #[error("no home: neither GRID_HOME, XDG_DATA_HOME nor HOME is set")]
     NoHome,
+    #[error("{home}: this home was moved, removed or replaced while it was open; nothing was changed: try again where the home is now", home = home.display())]
+    Gone { home: PathBuf },
     #[error("the database was upgraded by a newer grid while this one ran; start the command again")]
     Upgraded,
     #[error("database: {0}")]
@@ -147,6 +151,7 @@ pub enum Log {
 pub struct Store {
     home: Home,
     connection: Connection,
+    file: OpenFile,
     gate: Gate,
     durability: Option<Durability>,
 }
@@ -179,6 +184,7 @@ impl Store {
     }
 
     fn open_at(home: &Home, path: &std::path::Path) -> Result<Self> {
+        let file = OpenFile::note(path.to_owned())?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
         connection.set_prepared_statement_cache_capacity(256);
@@ -188,7 +194,7 @@ impl Store {
         connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection
             .execute_batch("PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 0;")?;
-        Ok(Self { home: home.clone(), connection, gate: Gate::open(home)?, durability: None })
+        Ok(Self { home: home.clone(), connection, file, gate: Gate::open(home)?, durability: None })
     }
 
     /// Makes the database of a new home, whole or not at all. The caller holds [`home::Founding`].
@@ -211,6 +217,16 @@ impl Store {
         &self.home
     }
 
+    /// Is the database that is open still the one that lies in the home? What is read from another one is no answer.
+    pub fn is_in_place(&self) -> bool {
+        self.file.is_in_place()
+    }
+
+    /// [`StoreError::Gone`] where it is not.
+    pub fn check_in_place(&self) -> Result<()> {
+        self.file.check(&self.home)
+    }
+
     /// Questions, each seeing the newest state.
     pub fn view(&self) -> View<'_> {
         View { connection: &self.connection }
@@ -225,6 +241,7 @@ impl Store {
             self.connection.transaction_with_behavior(TransactionBehavior::Deferred).map_err(StoreError::from)?;
         let answer = ask(&View { connection: &transaction })?;
         transaction.finish().map_err(StoreError::from)?;
+        self.check_in_place()?;
         Ok(answer)
     }
 
@@ -246,6 +263,8 @@ impl Store {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(at)?;
         schema::check_version(&transaction)?;
         let answer = change(&Tx { view: View { connection: &transaction } })?;
+        // The last moment: what is acknowledged lies in the file that the next command opens.
+        self.file.check(&self.home)?;
         transaction.commit().map_err(at)?;
         Ok(answer)
     }

@@ -2,7 +2,7 @@
 
 use super::{Result, Tx, View};
 use crate::model::id::{Epoch, HomeId};
-use crate::model::time::parse_duration;
+use crate::model::time::{Timestamp, parse_duration};
 use std::time::Duration;
 
 /// The home's own row.
@@ -34,6 +34,13 @@ impl View<'_> {
     /// The home's own row.
     pub fn home_row(&self) -> Result<HomeRow> {
         self.one("SELECT id, incarnation, epoch, restored_epoch FROM home", [], read)?.ok_or_else(no_row)
+    }
+
+    /// Since when this home knows what it did: it was founded then, or restored from a backup.
+    pub fn begins_at(&self) -> Result<Timestamp> {
+        // A restored home is numbered by the second in which it was restored.
+        let sql = "SELECT max(created_at, CASE WHEN restored_from IS NULL THEN 0 ELSE incarnation * 1000 + 999 END) FROM home";
+        self.one(sql, [], |row| row.get(0))?.ok_or_else(no_row)
     }
 
     /// Counts up with everything that a dispatcher has to look at again.

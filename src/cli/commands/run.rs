@@ -7,7 +7,7 @@ use super::super::output::Out;
 use super::{Done, explain, fetch, logs, typed, with_grid};
 use crate::ops::desk::Sheet;
 use crate::ops::interrupts::Interrupts;
-use crate::ops::{OpsError, follow, selecting, submit, targets};
+use crate::ops::{OpsError, follow, submit, targets};
 
 pub fn run(args: Run, out: &mut Out) -> Done {
     let dry_run = args.task.dry_run;
@@ -36,8 +36,7 @@ pub fn run(args: Run, out: &mut Out) -> Done {
             }
         };
         let interrupts = interrupts.map_or_else(Interrupts::listen, Ok)?;
-        let word = report.id.parse().map_err(|error| OpsError::Grid(format!("{error}")))?;
-        let what = selecting::select_one(grid, word, true)?;
+        let what = submit::chosen(grid, &report)?;
         let ended = follow::run(grid, what, interrupts, &mut |event| logs::give(out, event));
         if matches!(ended, Err(OpsError::Output(_))) && follow::goes_on(grid, what)? {
             out.note(&format!(

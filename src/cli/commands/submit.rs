@@ -10,7 +10,7 @@ use super::{Done, explain, fetch, typed, with_grid};
 use crate::model::task::State;
 use crate::ops::desk::Sheet;
 use crate::ops::report::Submitted;
-use crate::ops::{selecting, submit, targets, wait};
+use crate::ops::{submit, targets, wait};
 
 pub fn run(args: Submit, out: &mut Out) -> Done {
     let dry_run = args.task.dry_run;
@@ -53,8 +53,7 @@ pub fn run(args: Submit, out: &mut Out) -> Done {
         }
         // Whoever reads the id may act on it while we wait.
         out.finish()?;
-        let word = report.id.parse().map_err(|error| crate::ops::OpsError::Grid(format!("{error}")))?;
-        let what = selecting::select_one(grid, word, true)?;
+        let what = submit::chosen(grid, &report)?;
         let bar = Bar::new();
         let waited = wait::wait(grid, &[what], &mut |told| bar.tell(told, out))?;
         drop(bar);

@@ -13,11 +13,17 @@ use crate::ops::submit::refusal;
 use crate::ops::{Grid, OpsError, dispatcher};
 use crate::protocol::distributor::{Answer, Question, Ticket};
 use crate::protocol::envelope::Envelope;
+use crate::store::StoreError;
 use crate::store::files::Kept;
 use std::time::Duration;
 
 /// Homes that one task may pass.
 const HOPS_MAX: u8 = 4;
+
+/// May this home hold a task by its answer to this?
+pub const fn takes(question: &Question) -> bool {
+    matches!(question, Question::Place(_) | Question::Commit { .. })
+}
 
 /// Answers one question; words before the answer are said on the way. The fleets are those of an earlier one, or none.
 pub fn answer(
@@ -86,10 +92,13 @@ fn tiers(
     guest: &Guest,
     asked: Asked<'_>,
 ) -> Result<Answer, OpsError> {
-    let takes = matches!(asked, Asked::Place(_) | Asked::Commit { .. });
+    let commits = matches!(asked, Asked::Commit { .. });
+    let takes = commits || matches!(asked, Asked::Place(_));
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let mut each = |word| desk.say(ticket, word, false);
     let answer = match serve::answer(&mut grid.store, fleets, &mut peers, guest, asked, &mut each) {
+        // One transaction, which was refused before its commit.
+        Err(TierError::Store(error @ StoreError::Gone { .. })) if commits => return Err(error.into()),
         // Where the database fails, it is not known whether the task was taken before that.
         Err(TierError::Store(error)) if takes => Answer::Unsure { member: "it".to_owned(), why: error.to_string() },
         other => other.map_err(refusal)?,

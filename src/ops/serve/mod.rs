@@ -25,7 +25,8 @@ use crate::protocol::distributor::{
 use crate::protocol::envelope::{LIST_MAX, Sealed};
 use crate::protocol::frame::{self, FrameError};
 use crate::store::files::Kept;
-use crate::store::{Home, Store};
+use crate::store::settings::HomeRow;
+use crate::store::{Home, Store, StoreError};
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -65,6 +66,8 @@ struct Desk {
     /// Who is at the other end, and what it speaks.
     peer: HomeId,
     version: u32,
+    /// What it was told of this home: of another one at the same path it is told nothing.
+    greeted: (HomeId, u64),
     output: Mutex<Box<dyn Write + Send>>,
     stores: Mutex<Vec<KeptStore>>,
     /// Tickets that are worked at, and those of them that nobody waits for any more.
@@ -84,6 +87,11 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Is there another home where this one was, or none?
+const fn is_gone(error: &OpsError) -> bool {
+    matches!(error, OpsError::Store(StoreError::Gone { .. }))
+}
+
 /// Serves until the input ends.
 pub fn serve(
     home: &Home,
@@ -95,10 +103,12 @@ pub fn serve(
     let failed = |error: std::io::Error| OpsError::Grid(format!("grid serve: {error}"));
     output.write_all(MAGIC).and_then(|()| output.flush()).map_err(failed)?;
     let greeted = greet(home, &mut input);
-    let (peer, version) = match greeted {
-        Ok(Some((peer, version, hello))) => {
+    let (peer, version, greeted) = match greeted {
+        Ok(Some((peer, version, row))) => {
+            let release = env!("CARGO_PKG_VERSION").to_owned();
+            let hello = FromServe::Hello { version: VERSION, home: row.id, incarnation: row.incarnation, release };
             frame::write(&mut output, &hello).map_err(|error| OpsError::Grid(error.to_string()))?;
-            (peer, version)
+            (peer, version, (row.id, row.incarnation))
         }
         Ok(None) => return Ok(()),
         Err(error) => {
@@ -114,6 +124,7 @@ pub fn serve(
         login,
         peer,
         version,
+        greeted,
         output: Mutex::new(Box::new(output)),
         stores: Mutex::default(),
         open: Mutex::default(),
@@ -127,7 +138,7 @@ pub fn serve(
 }
 
 /// Both sides say who they are and what they speak.
-fn greet(home: &Home, input: &mut impl Read) -> Result<Option<(HomeId, u32, FromServe)>, OpsError> {
+fn greet(home: &Home, input: &mut impl Read) -> Result<Option<(HomeId, u32, HomeRow)>, OpsError> {
     let hello = match frame::read_limited(input, FRAME_MAX) {
         Ok(Some(hello)) => hello,
         Ok(None) => return Ok(None),
@@ -145,10 +156,7 @@ fn greet(home: &Home, input: &mut impl Read) -> Result<Option<(HomeId, u32, From
     if !home.exists() {
         return Err(OpsError::Refused(no_home(home.dir())));
     }
-    let row = Store::open(home)?.view().home_row()?;
-    let release = env!("CARGO_PKG_VERSION").to_owned();
-    let hello = FromServe::Hello { version: VERSION, home: row.id, incarnation: row.incarnation, release };
-    Ok(Some((peer, version, hello)))
+    Ok(Some((peer, version, Store::open(home)?.view().home_row()?)))
 }
 
 impl Desk {
@@ -215,13 +223,19 @@ impl Desk {
         }
         let desk = Arc::clone(self);
         std::thread::spawn(move || {
-            let answer = desk.work(ticket, question).unwrap_or_else(|error| answer::of_error(&error, unable));
+            let done = desk.work(ticket, question);
+            let gone = done.as_ref().err().filter(|error| is_gone(error)).map(ToString::to_string);
+            let answer = done.unwrap_or_else(|error| answer::of_error(&error, unable));
             let answer = desk.in_pieces(ticket, answer);
             locked(&desk.dropped).remove(&ticket);
             locked(&desk.on_the_way).remove(&ticket);
             // Before the last word: whoever has heard it may use the ticket again.
             locked(&desk.open).remove(&ticket);
             desk.say(ticket, answer, true);
+            if let Some(error) = gone {
+                // Whoever asks again gets a `grid serve` of the home that lies here then, if there is one.
+                desk.write(&FromServe::Unfit { error });
+            }
         });
     }
 
@@ -232,7 +246,10 @@ impl Desk {
         let mut fleets = fleets.unwrap_or_default();
         let me = store.view().owner()?;
         let mut grid = Grid { store, me, client: self.client.clone(), login: self.login.clone(), remark: None };
+        let takes = answer::takes(&question);
         let done = answer::answer(self, &mut grid, &mut fleets, ticket, question);
+        // What was taken is on the disk of the home as it was; whatever else is told must be of the home as it is.
+        let done = if takes { done } else { done.and_then(|told| Ok(grid.store.check_in_place().map(|()| told)?)) };
         let mut stores = locked(&self.stores);
         let first = looks && stores.iter().all(|kept| kept.fleets.is_none());
         if done.is_ok() && (first || stores.len() < KEPT) {
@@ -248,7 +265,17 @@ impl Desk {
         let at = if looks { with(true).or_else(|| with(false)) } else { with(false) };
         let kept = at.map(|at| stores.swap_remove(at));
         drop(stores);
-        kept.map_or_else(|| Ok(KeptStore { store: Store::open(&self.home)?, fleets: None }), Ok)
+        if let Some(kept) = kept {
+            kept.store.check_in_place()?;
+            return Ok(kept);
+        }
+        let store = Store::open(&self.home)?;
+        let row = store.view().home_row()?;
+        if (row.id, row.incarnation) == self.greeted {
+            Ok(KeptStore { store, fleets: None })
+        } else {
+            Err(StoreError::Gone { home: self.home.dir().to_owned() }.into())
+        }
     }
 
     /// The owner may ask as quickly as may be.

@@ -4,6 +4,7 @@ mod back;
 mod deaths;
 mod files;
 mod hostile;
+mod lost_homes;
 mod older;
 mod schedules;
 mod silence;
