@@ -30,6 +30,7 @@ fn start(members: u32) -> ToAgent {
         mem_limit: None,
         grid_env: pairs.map(|(name, value)| (name.into(), value.into())).to_vec(),
         prologue: None,
+        features: Vec::new(),
         members: (1..=members).map(member).collect(),
     })
 }

@@ -4,6 +4,7 @@ use super::book::{Attempt, State};
 use super::probe::Question;
 use super::serve::Agent;
 use crate::model::failpoint::failpoint;
+use crate::model::feature::check_known;
 use crate::model::id::{AttemptId, LaneId};
 use crate::model::task::Launch;
 use crate::protocol::agent::{Event, Refusal, Start, StartMember, ToAgent};
@@ -46,7 +47,7 @@ impl Agent {
         } else if start.epoch < self.spool.epoch {
             Some(Refusal::OldEpoch)
         } else {
-            None
+            check_known(&start.features).err().map(|unknown| Refusal::Features { unknown: unknown.0 })
         };
         let lane = start.lane;
         let mut fresh: VecDeque<StartMember> = VecDeque::with_capacity(members.len());

@@ -7,6 +7,7 @@ use crate::matching::{Place, Query};
 use crate::model::attempt::{Cause, End, Stream, Usage};
 use crate::model::demand::Target;
 use crate::model::failpoint::failpoint;
+use crate::model::feature::options;
 use crate::model::id::{AttemptId, Index, ServerId, TaskId};
 use crate::model::resources::Bytes;
 use crate::model::time::Timestamp;
@@ -263,6 +264,10 @@ impl Dispatcher {
             }
             Refusal::Prologue { error } => {
                 self.bar(tx, ledger, known, attempt, server, &format!("the prologue fails ({error})"), outcome)?;
+            }
+            Refusal::Features { unknown } => {
+                let why = format!("the grid for its architecture is too old for {}", options(&unknown));
+                self.bar(tx, ledger, known, attempt, server, &why, outcome)?;
             }
             Refusal::Files { error } => {
                 self.transferred(tx, known.task)?;

@@ -8,7 +8,7 @@ use crate::model::id::BootId;
 use crate::model::server::Engine;
 use crate::model::ssh::Login;
 use crate::model::time::Timestamp;
-use crate::protocol::agent::{FromAgent, ToAgent};
+use crate::protocol::agent::{FromAgent, ToAgent, VERSION};
 use std::time::{Duration, Instant};
 
 /// How far a link is.
@@ -60,6 +60,8 @@ pub struct Slot {
     pub rests_until: Instant,
     /// When the agent said something last.
     said: Timestamp,
+    /// Of the protocol, as the agent spoke it in its last hello; before one it is taken for our own.
+    pub version: u32,
     /// Nothing that went ahead begins: its agent ended without a hello.
     unheard: bool,
 }
@@ -103,6 +105,7 @@ impl Slot {
             read_at: None,
             rests_until: now,
             said: Timestamp(0),
+            version: VERSION,
             unheard: false,
         }
     }
@@ -206,8 +209,9 @@ impl Slot {
             (None, Ok(true)) => None,
         };
         if let Phase::Greeting { .. } = self.phase
-            && let Some(News::Said(FromAgent::Hello { boot, .. })) = news.first()
+            && let Some(News::Said(FromAgent::Hello { version, boot, .. })) = news.first()
         {
+            self.version = *version;
             self.come_up(boot.clone(), ways);
         }
         let unfit = news.iter().find_map(|n| match n {

@@ -85,7 +85,8 @@ impl Template {
             .collect::<Vec<_>>();
         let grid_env = self.environment(server);
         let mem_limit = self.row.demand.needs.mem;
-        let start = Start { lane, boot: boot.clone(), epoch, launch, mem_limit, grid_env, prologue, members };
+        let features = launch.features().map(|feature| feature.name().to_owned()).collect();
+        let start = Start { lane, boot: boot.clone(), epoch, launch, mem_limit, grid_env, prologue, features, members };
         Order { place, start }
     }
 

@@ -12,7 +12,7 @@ use crate::model::failpoint::failpoint;
 use crate::model::id::{AttemptId, ClassId, Index, LaneId, TaskId};
 use crate::model::resources::Needs;
 use crate::model::time::Timestamp;
-use crate::protocol::agent::{Event, FromAgent, ToAgent};
+use crate::protocol::agent::{Event, FEATURES_SINCE, FromAgent, Refusal, Start, ToAgent};
 use crate::protocol::dispatcher::FromDispatcher;
 use crate::store::classes::Stirred;
 use crate::store::ledger::Ledger;
@@ -160,6 +160,10 @@ impl Dispatcher {
         }
         for order in outcome.orders {
             if let Some(route) = self.route_of(order.place) {
+                if self.is_too_old_for(route, &order.start) {
+                    self.refuse_for(route, order.start);
+                    continue;
+                }
                 self.tell(route, &ToAgent::Start(order.start));
                 self.moved(route);
             }
@@ -190,6 +194,19 @@ impl Dispatcher {
         for (server, read) in outcome.probed {
             self.callers.probed(server, read);
         }
+    }
+
+    /// Would the agent leave out what this start needs? One that is older does not look at its features.
+    fn is_too_old_for(&self, route: Route, start: &Start) -> bool {
+        !start.features.is_empty() && self.links.get(&route).is_some_and(|slot| slot.version < FEATURES_SINCE)
+    }
+
+    /// What an agent that does not know features would have to say of a start.
+    fn refuse_for(&mut self, route: Route, start: Start) {
+        let Start { features, members, .. } = start;
+        let refused = |attempt| Event::Refused { attempt, why: Refusal::Features { unknown: features.clone() } };
+        let events = members.iter().map(|member| refused(member.attempt)).collect();
+        self.inbox.push((route, FromAgent::Events(events)));
     }
 
     /// Sends over a route; a message that can't be encoded is a bug that must not stop the rest.

@@ -89,8 +89,7 @@ pub fn look<'f>(
     guest: &Guest,
     now: Timestamp,
 ) -> Result<Look<'f>, TierError> {
-    let mut request = seal::open(&envelope.sealed)
-        .map_err(|error| TierError::Denied(format!("the task can't be read ({error}): is the other grid newer?")))?;
+    let mut request = seal::open(&envelope.sealed).map_err(|error| TierError::Denied(error.to_string()))?;
     caps::check(view, &request, guest)?;
     if let Some(fetch) = request.launch.fetch.as_mut().filter(|_| guest.standing != Standing::Resident) {
         // A directory of its client: nothing is unpacked there here.

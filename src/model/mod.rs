@@ -9,6 +9,7 @@ pub mod distributor;
 pub mod endpoint;
 pub mod facts;
 pub mod failpoint;
+pub mod feature;
 pub mod files;
 pub mod filesystem;
 pub mod id;

@@ -2,6 +2,7 @@
 
 use super::command::{Command, Environment, Text};
 use super::demand::Demand;
+use super::feature::Feature;
 use super::files::{Fetch, Workplace};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -252,6 +253,13 @@ pub struct Launch {
     pub fetch: Option<Fetch>,
 }
 
+impl Launch {
+    /// What it needs of the agent that starts it, beyond what every release does.
+    pub fn features(&self) -> impl Iterator<Item = Feature> + use<> {
+        std::iter::empty()
+    }
+}
+
 /// The members of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Members {
@@ -302,6 +310,13 @@ pub struct Request {
     pub user: Option<super::name::Name>,
     /// The submitting host.
     pub client: ClientFacts,
+}
+
+impl Request {
+    /// What it needs of the grid that takes it, beyond what every release does.
+    pub fn features(&self) -> impl Iterator<Item = Feature> + use<> {
+        self.launch.features()
+    }
 }
 
 /// What a client says of itself in every envelope.

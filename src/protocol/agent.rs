@@ -12,9 +12,11 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The version of this protocol that this program speaks.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The oldest version that it still understands.
 pub const VERSION_MIN: u32 = 1;
+/// The first version whose agents look at [`Start::features`].
+pub const FEATURES_SINCE: u32 = 2;
 /// What an agent writes before its first frame, so that the noise of a login shell can be skipped.
 pub const MAGIC: &[u8] = b"grid-agent-1\n";
 /// Outputs up to this size travel with the end; longer ones are asked for with [`ToAgent::Read`].
@@ -115,6 +117,9 @@ pub struct Start {
     /// Shell lines of the server whose environment the commands get.
     #[serde(default)]
     pub prologue: Option<String>,
+    /// Names of what the launch needs ([`Feature`](crate::model::feature::Feature)): refused by an agent that does not know one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<String>,
     pub members: Vec<StartMember>,
 }
 
@@ -278,5 +283,9 @@ pub enum Refusal {
     /// The server's prologue fails.
     Prologue {
         error: String,
+    },
+    /// The agent does not know these features of the launch. Since [`FEATURES_SINCE`].
+    Features {
+        unknown: Vec<String>,
     },
 }

@@ -12,7 +12,7 @@ use crate::model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The version of this protocol that this program speaks.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// The oldest version that it still understands.
 pub const VERSION_MIN: u32 = 1;
 /// What `grid serve` writes before its first frame, so that the noise of a login shell can be skipped.
@@ -23,6 +23,8 @@ pub const FRAME_MAX: usize = 2 << 20;
 pub const PIECE_MAX: usize = 256 << 10;
 /// The first version that has [`Answer::Part`].
 pub const PARTS_SINCE: u32 = 3;
+/// The first version whose second tiers can read a task that needs features.
+pub const FEATURES_SINCE: u32 = 4;
 /// The longest report, all its pieces together.
 pub const REPORT_MAX: usize = 64 << 20;
 /// Tells the answers to several questions apart.

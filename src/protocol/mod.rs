@@ -8,3 +8,6 @@ pub mod envelope;
 pub mod frame;
 pub mod seal;
 pub mod supervisor;
+
+#[cfg(test)]
+mod wire;

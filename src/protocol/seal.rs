@@ -3,21 +3,57 @@
 use super::envelope::Sealed;
 use super::frame::FrameError;
 use crate::model::command::Text;
+use crate::model::feature::{UnknownFeatures, check_known};
 use crate::model::task::{Members, Request};
+use serde::{Deserialize, Serialize};
+
+/// The form of a task that needs features. Grids before [`FEATURES_SINCE`](super::distributor::FEATURES_SINCE) can't read it, so they
+/// refuse the task instead of leaving out what they do not know.
+#[derive(Debug, Serialize, Deserialize)]
+struct Needing {
+    features: Vec<String>,
+    /// The task as [`seal`] writes one that needs none. Not read before the features are known.
+    #[serde(with = "serde_bytes")]
+    task: Vec<u8>,
+}
+
+/// Why a sealed task was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    #[error("the task can't be read ({0}): is the other grid newer?")]
+    Unreadable(#[from] rmp_serde::decode::Error),
+    #[error(transparent)]
+    Unknown(#[from] UnknownFeatures),
+}
 
 /// Seals a task: all of it but the lines of an array, and those.
 pub fn seal(request: &Request) -> Result<(Sealed, Option<Sealed>), FrameError> {
     let Members::Lines { lines, at_once } = &request.members else {
-        return Ok((Sealed(rmp_serde::to_vec_named(request)?), None));
+        return Ok((sealed(request)?, None));
     };
     let list = Sealed(rmp_serde::to_vec(lines)?);
     let members = Members::Lines { lines: Vec::new(), at_once: *at_once };
-    Ok((Sealed(rmp_serde::to_vec_named(&Request { members, ..request.clone() })?), Some(list)))
+    Ok((sealed(&Request { members, ..request.clone() })?, Some(list)))
+}
+
+fn sealed(request: &Request) -> Result<Sealed, FrameError> {
+    let task = rmp_serde::to_vec_named(request)?;
+    let features: Vec<String> = request.features().map(|feature| feature.name().to_owned()).collect();
+    if features.is_empty() {
+        return Ok(Sealed(task));
+    }
+    Ok(Sealed(rmp_serde::to_vec_named(&Needing { features, task })?))
 }
 
 /// Opens a sealed task; the lines of an array are not in it.
-pub fn open(sealed: &Sealed) -> Result<Request, FrameError> {
-    Ok(rmp_serde::from_slice(&sealed.0)?)
+pub fn open(sealed: &Sealed) -> Result<Request, SealError> {
+    let unreadable = match rmp_serde::from_slice(&sealed.0) {
+        Ok(request) => return Ok(request),
+        Err(error) => error,
+    };
+    let Ok(Needing { features, task }) = rmp_serde::from_slice(&sealed.0) else { return Err(unreadable.into()) };
+    check_known(&features)?;
+    Ok(rmp_serde::from_slice(&task)?)
 }
 
 /// Puts the lines of an array back in their place.
@@ -26,4 +62,28 @@ pub fn open_list(request: &mut Request, list: &Sealed) -> Result<(), FrameError>
         *lines = rmp_serde::from_slice::<Vec<Text>>(&list.0)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn needing(features: &[&str], task: &[u8]) -> Sealed {
+        let features = features.iter().map(|name| (*name).to_owned()).collect();
+        Sealed(rmp_serde::to_vec_named(&Needing { features, task: task.to_vec() }).unwrap())
+    }
+
+    #[test]
+    fn an_unknown_feature_is_refused_before_the_task_is_read() {
+        let error = open(&needing(&["max-output", "gpus"], b"what only a newer grid can read")).unwrap_err();
+        assert!(matches!(&error, SealError::Unknown(UnknownFeatures(names)) if names == &["gpus"]), "{error}");
+    }
+
+    /// As 40ed6d8 opens a task: what it can't read it refuses.
+    #[test]
+    fn an_older_grid_refuses_a_task_that_needs_features() {
+        let Sealed(bytes) = needing(&["max-output"], b"");
+        let error = rmp_serde::from_slice::<Request>(&bytes).unwrap_err();
+        assert!(error.to_string().contains("missing field `demand`"), "{error}");
+    }
 }

@@ -4,7 +4,7 @@ use crate::driver::*;
 use grid::model::attempt::{Cause, Stream};
 use grid::model::id::{AttemptId, BootId, Epoch, LaneId};
 use grid::model::resources::Bytes;
-use grid::protocol::agent::{Event, FromAgent, Refusal, ToAgent};
+use grid::protocol::agent::{Event, FromAgent, Refusal, Start, ToAgent};
 use std::time::{Duration, Instant};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -300,4 +300,17 @@ fn a_server_that_met_the_restored_home_refuses_the_old_one() {
     let mut older = home.agent();
     let id = older.start(1, sh("true"));
     assert_eq!(older.refusal(id), Refusal::OldEpoch, "epochs count within an incarnation");
+}
+
+#[test]
+fn a_start_that_needs_an_unknown_feature_is_refused_by_its_name() {
+    let home = Home::new();
+    let mut agent = home.agent();
+    let id = attempt();
+    let order = agent.order(1, sh("echo began"), vec![member(id)]);
+    agent.tell(&ToAgent::Start(Start { features: vec!["max-output".into(), "gpus".into()], ..order.clone() }));
+    let unknown = vec!["gpus".to_owned()];
+    assert_eq!(agent.refusal(id), Refusal::Features { unknown });
+    agent.tell(&ToAgent::Start(Start { features: vec!["max-output".into()], ..order }));
+    assert_eq!(out(&agent.end(id)), "began\n");
 }

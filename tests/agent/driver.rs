@@ -191,6 +191,7 @@ impl Agent {
             mem_limit: None,
             grid_env: Vec::new(),
             prologue: None,
+            features: Vec::new(),
             members,
         }
     }

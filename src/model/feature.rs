@@ -1,0 +1,53 @@
+//! What a task may need of the grid that runs it, beyond what every release does. A sealed task and a start name their
+//! features: whoever does not know one refuses it by name, and the search goes on. Nothing is left out in silence.
+
+/// Something that a task may ask for and that an older grid does not do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feature {
+    /// `--max-output`: a bound for what the task writes.
+    MaxOutput,
+}
+
+impl Feature {
+    /// All that this grid knows.
+    pub const ALL: [Self; 1] = [Self::MaxOutput];
+
+    /// The name on the wire: the option that asks for it, without its dashes. Names never change their meaning.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MaxOutput => "max-output",
+        }
+    }
+}
+
+/// Features that a task needs and this grid does not know.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("this task needs {}, which this grid ({}) does not know: bring it up to date", options(.0), env!("CARGO_PKG_VERSION"))]
+pub struct UnknownFeatures(pub Vec<String>);
+
+/// Are all of these known here?
+pub fn check_known(names: &[String]) -> Result<(), UnknownFeatures> {
+    let known = |name: &String| Feature::ALL.iter().any(|feature| feature.name() == name);
+    let unknown: Vec<String> = names.iter().filter(|name| !known(name)).cloned().collect();
+    if unknown.is_empty() { Ok(()) } else { Err(UnknownFeatures(unknown)) }
+}
+
+/// Names of features as the options that ask for them: `--max-output, --gpus`.
+pub fn options<T: AsRef<str>>(names: &[T]) -> String {
+    names.iter().map(|name| format!("--{}", name.as_ref())).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_feature_is_refused_by_its_name() {
+        let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        assert_eq!(check_known(&names(&[])), Ok(()));
+        assert_eq!(check_known(&names(&["max-output"])), Ok(()));
+        let refused = check_known(&names(&["max-output", "gpus", "licences"])).unwrap_err();
+        assert_eq!(refused, UnknownFeatures(names(&["gpus", "licences"])));
+        assert!(refused.to_string().starts_with("this task needs --gpus, --licences, which this grid"), "{refused}");
+    }
+}
