@@ -81,10 +81,17 @@ pub struct Command(Vec<Text>);
 impl Command {
     /// Checks what is to be executed before anything is queued.
     pub fn new(arguments: Vec<Text>) -> Result<Self, BadCommand> {
-        if arguments.first().is_none_or(|program| program.0.is_empty()) {
+        let command = Self(arguments);
+        command.check()?;
+        Ok(command)
+    }
+
+    /// Can it be executed? One that was decoded or read was not made by [`Command::new`].
+    pub fn check(&self) -> Result<(), BadCommand> {
+        if self.0.first().is_none_or(|program| program.0.is_empty()) {
             return Err(BadCommand::Empty);
         }
-        for (at, argument) in arguments.iter().enumerate() {
+        for (at, argument) in self.0.iter().enumerate() {
             if argument.0.contains(&0) {
                 return Err(BadCommand::Nul(at));
             }
@@ -92,11 +99,11 @@ impl Command {
                 return Err(BadCommand::LongArgument { at, len: argument.0.len() });
             }
         }
-        let total = arguments.iter().map(|a| a.0.len() + 9).sum();
+        let total = self.0.iter().map(|a| a.0.len() + 9).sum();
         if total > ARGUMENTS_MAX {
             return Err(BadCommand::LongTotal(total));
         }
-        Ok(Self(arguments))
+        Ok(())
     }
 
     /// The longest line that can stand for `{}` in these arguments and for GRID_ENTRY.

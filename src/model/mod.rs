@@ -2,6 +2,7 @@
 
 pub mod attempt;
 pub mod attribute;
+pub mod bounds;
 pub mod client;
 pub mod command;
 pub mod demand;

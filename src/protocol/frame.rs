@@ -7,6 +7,8 @@ use std::io::{self, Read, Write};
 
 /// The longest frame that anyone accepts.
 pub const FRAME_MAX: usize = 16 << 20;
+/// How deep anything in a frame may stand. Values may be [less deep](crate::model::bounds::DEPTH_MAX).
+const DEPTH_MAX: usize = 100;
 
 /// Why a byte stream is no message.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +81,10 @@ pub fn read_limited<M: Message>(from: &mut impl Read, max: usize) -> Result<Opti
 
 /// The only place where bytes become a message.
 fn decode<M: Message>(body: &[u8]) -> Result<M, FrameError> {
-    let message: M = rmp_serde::from_slice(body)?;
+    let mut reader = rmp_serde::Deserializer::from_read_ref(body);
+    reader.set_max_depth(DEPTH_MAX);
+    let mut message = M::deserialize(&mut reader)?;
+    message.cut();
     message.check()?;
     Ok(message)
 }

@@ -1,16 +1,344 @@
-//! Between a dispatcher and an agent: what each message must be.
+//! Between a dispatcher and an agent: what each message must be. Who runs the server may lie in every field; what can't be taken
+//! in costs the link.
 
-use super::{Message, Unacceptable};
-use crate::protocol::agent::{FromAgent, ToAgent};
+use super::launch::{launch, text, variables};
+use super::{Message, Unacceptable, field};
+use crate::model::attempt::{Cause, End};
+use crate::model::bounds::{self, Checked, OutOfBounds};
+use crate::model::demand::Version;
+use crate::model::facts::{Facts, Residing};
+use crate::model::name::Name;
+use crate::protocol::agent::{Ended, Event, FromAgent, Held, HeldState, INLINE_MAX, Packing, Refusal, Start, ToAgent};
+use std::collections::BTreeMap;
 
-impl Message for ToAgent {
+/// The most attempts of one message; a spool of so many is too long for a frame.
+const ATTEMPTS_MAX: usize = 1 << 20;
+/// The most processors of a host.
+const CPUS_MAX: u32 = 1 << 20;
+/// The most graphics processors of a host.
+const GPUS_MAX: usize = 1 << 10;
+/// The most applications of one environment.
+const APPS_MAX: usize = 10_000;
+/// The most prologues of a host's servers.
+const PROLOGUES_MAX: usize = 1 << 10;
+/// The longest version; a longer one is cut.
+const VERSION_MAX: usize = 256;
+
+impl Message for FromAgent {
+    fn cut(&mut self) {
+        match self {
+            Self::Hello { inventory, .. } => {
+                for held in inventory {
+                    if let HeldState::Ended(ended) = &mut held.state {
+                        cut_cause(&mut ended.end.cause);
+                    }
+                }
+            }
+            Self::Unfit { error } => bounds::cut(error),
+            Self::Events(events) => {
+                for event in events {
+                    match event {
+                        Event::Ended { ended, .. } => cut_cause(&mut ended.end.cause),
+                        Event::Refused { why, .. } => cut_refusal(why),
+                        Event::Began { .. } | Event::Orphaned { .. } | Event::Recalled { .. } => {}
+                    }
+                }
+            }
+            Self::Facts(facts) => {
+                bounds::cut_all(&mut facts.complaints);
+                cut_versions(&mut facts.apps);
+                facts.behind.values_mut().for_each(|behind| cut_versions(&mut behind.apps));
+            }
+            Self::Packed { result: Ok(packing), .. } => bounds::cut_all(&mut packing.remarks),
+            Self::Packed { result: Err(error), .. } => bounds::cut(error),
+            Self::Data { .. } | Self::Need { .. } | Self::Packet { .. } => {}
+        }
+    }
+
     fn check(&self) -> Result<(), Unacceptable> {
-        Ok(())
+        match self {
+            Self::Hello { machine, boot, hostname, inventory, .. } => {
+                name("machine", machine)?;
+                name("boot", &boot.0)?;
+                field("hostname", bounds::word(hostname))?;
+                field("inventory", bounds::many(inventory.len(), ATTEMPTS_MAX))?;
+                inventory.iter().try_for_each(held)
+            }
+            Self::Events(events) => {
+                field("events", bounds::many(events.len(), ATTEMPTS_MAX))?;
+                events.iter().try_for_each(event)
+            }
+            Self::Facts(of) => facts(of),
+            Self::Data { offset, .. } | Self::Need { offset, .. } | Self::Packet { offset, .. } => {
+                field("offset", bounds::counter(*offset))
+            }
+            Self::Packed { result: Ok(of), .. } => packing(of),
+            Self::Packed { result: Err(_), .. } | Self::Unfit { .. } => Ok(()),
+        }
     }
 }
 
-impl Message for FromAgent {
+fn cut_cause(cause: &mut Cause) {
+    match cause {
+        Cause::NotExecuted { error: words, .. } | Cause::Lost { why: words } => bounds::cut(words),
+        Cause::Exited { .. } | Cause::Signalled { .. } | Cause::TimeLimit | Cause::OutOfMemory | Cause::Cancelled => {}
+    }
+}
+
+/// Shared with the supervisor's, which says the same.
+pub(super) fn cut_refusal(why: &mut Refusal) {
+    match why {
+        Refusal::NoDirectory { path } => bounds::cut(path),
+        Refusal::NoOutput { path, error } => {
+            bounds::cut(path);
+            bounds::cut(error);
+        }
+        Refusal::Spool { error }
+        | Refusal::Supervisor { error }
+        | Refusal::Files { error }
+        | Refusal::Prologue { error } => bounds::cut(error),
+        Refusal::OtherBoot | Refusal::OldEpoch | Refusal::Tombstone => {}
+    }
+}
+
+fn cut_versions(apps: &mut BTreeMap<Name, Option<Version>>) {
+    for version in apps.values_mut().flatten().filter(|version| version.0.len() > VERSION_MAX) {
+        version.0 = version.0[..version.0.floor_char_boundary(VERSION_MAX)].into();
+    }
+}
+
+/// A word that is there: rows are found by it.
+fn name(at: &'static str, word: &str) -> Result<(), Unacceptable> {
+    let there: Checked = if word.is_empty() { Err(OutOfBounds::Empty) } else { Ok(()) };
+    field(at, there.and_then(|()| bounds::word(word)))
+}
+
+fn held(held: &Held) -> Result<(), Unacceptable> {
+    match &held.state {
+        HeldState::Queued => Ok(()),
+        HeldState::Running { started_at, .. } => field("started_at", bounds::time(*started_at)),
+        HeldState::Ended(of) => ended(of),
+    }
+}
+
+fn event(event: &Event) -> Result<(), Unacceptable> {
+    match event {
+        Event::Began { at, .. } => field("at", bounds::time(*at)),
+        Event::Ended { ended: of, .. } => ended(of),
+        Event::Orphaned { .. } | Event::Refused { .. } | Event::Recalled { .. } => Ok(()),
+    }
+}
+
+fn ended(ended: &Ended) -> Result<(), Unacceptable> {
+    end(&ended.end)?;
+    for (at, body, len) in [("out", &ended.out, ended.end.out_len), ("err", &ended.err, ended.end.err_len)] {
+        let Some(body) = body else { continue };
+        field(at, bounds::long(body.len(), INLINE_MAX as usize))?;
+        if body.len() as u64 != len {
+            let fault = format!("{} bytes come, and it says that there are {len}", body.len());
+            return Err(Unacceptable { field: at, fault });
+        }
+    }
+    Ok(())
+}
+
+/// Shared with the supervisor's.
+pub(super) fn end(end: &End) -> Result<(), Unacceptable> {
+    end.started_at.map_or(Ok(()), |at| field("started_at", bounds::time(at)))?;
+    field("ended_at", bounds::time(end.ended_at))?;
+    field("cpu_ms", bounds::amount(end.usage.cpu_ms))?;
+    field("max_rss", bounds::counter(end.usage.max_rss.0))?;
+    field("out_len", bounds::amount(end.out_len))?;
+    field("err_len", bounds::amount(end.err_len))
+}
+
+fn facts(facts: &Facts) -> Result<(), Unacceptable> {
+    name("machine", &facts.machine)?;
+    name("boot", &facts.boot.0)?;
+    for (at, word) in
+        [("hostname", &facts.hostname), ("os", &facts.os), ("arch", &facts.arch), ("kernel", &facts.kernel)]
+    {
+        field(at, bounds::word(word))?;
+    }
+    if facts.cpus > CPUS_MAX {
+        return field("cpus", Err(OutOfBounds::Range(facts.cpus.to_string())));
+    }
+    field("power", bounds::measure(facts.power))?;
+    field("load1", bounds::measure(facts.load1))?;
+    field("idle_cpus", bounds::measure(facts.idle_cpus))?;
+    field("mem_total", bounds::amount(facts.mem_total.0))?;
+    field("mem_available", bounds::amount(facts.mem_available.0))?;
+    // File systems may be larger than anything that is added up.
+    field("disk_free", bounds::counter(facts.disk_free.0))?;
+    field("gpus", bounds::many(facts.gpus.len(), GPUS_MAX))?;
+    for gpu in &facts.gpus {
+        field("gpus.model", bounds::word(&gpu.model))?;
+        field("gpus.memory", bounds::amount(gpu.memory.0))?;
+        field("gpus.memory_used", bounds::amount(gpu.memory_used.0))?;
+    }
+    residing(&facts.apps, &facts.probed)?;
+    field("behind", bounds::many(facts.behind.len(), PROLOGUES_MAX))?;
+    for (lines, Residing { apps, probed }) in &facts.behind {
+        field("behind", bounds::text(lines, bounds::LINES_MAX))?;
+        residing(apps, probed)?;
+    }
+    Ok(())
+}
+
+fn residing(
+    apps: &BTreeMap<Name, Option<Version>>,
+    probed: &BTreeMap<Box<str>, crate::model::attribute::Value>,
+) -> Result<(), Unacceptable> {
+    field("apps", bounds::many(apps.len(), APPS_MAX))?;
+    apps.values().flatten().try_for_each(|version| field("apps", bounds::word(&version.0)))?;
+    field("probed", bounds::values(probed, bounds::VALUES_MAX))
+}
+
+fn packing(packing: &Packing) -> Result<(), Unacceptable> {
+    field("size", bounds::amount(packing.size))?;
+    field("files", bounds::amount(packing.files))
+}
+
+impl Message for ToAgent {
     fn check(&self) -> Result<(), Unacceptable> {
-        Ok(())
+        match self {
+            Self::Hello { incarnation, epoch, .. } => {
+                field("incarnation", bounds::counter(*incarnation))?;
+                field("epoch", bounds::counter(epoch.0))
+            }
+            Self::Start(of) => start(of),
+            Self::Cancel { grace, .. } => field("grace", bounds::length(*grace)),
+            Self::Pack { launch: of, .. } => launch(of),
+            Self::Probe { watch, script, prologues } => {
+                field("watch", bounds::many(watch.len(), APPS_MAX))?;
+                let lines = script.iter().chain(prologues).chain(watch);
+                lines.into_iter().try_for_each(|lines| field("lines", bounds::text(lines, bounds::LINES_MAX)))
+            }
+            Self::Read { offset, .. } | Self::ReadPacked { offset, .. } | Self::Piece { offset, .. } => {
+                field("offset", bounds::counter(*offset))
+            }
+            Self::Follow { out, err, .. } => {
+                field("out", bounds::counter(*out))?;
+                field("err", bounds::counter(*err))
+            }
+            Self::Recall { .. }
+            | Self::Confirm { .. }
+            | Self::Unfollow { .. }
+            | Self::NoBundle { .. }
+            | Self::DropFiles { .. } => Ok(()),
+        }
+    }
+}
+
+/// Shared with the supervisor's, to which the agent passes it on.
+pub(super) fn start(start: &Start) -> Result<(), Unacceptable> {
+    field("boot", bounds::word(&start.boot.0))?;
+    field("epoch", bounds::counter(start.epoch.0))?;
+    launch(&start.launch)?;
+    variables("grid_env", &start.grid_env)?;
+    start.prologue.as_ref().map_or(Ok(()), |lines| field("prologue", bounds::text(lines, bounds::LINES_MAX)))?;
+    for member in &start.members {
+        text("entry", member.entry.as_ref())?;
+        text("directory", member.directory.as_ref())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::attempt::Usage;
+    use crate::model::id::{AttemptId, BootId, Index, TaskUuid};
+    use crate::model::resources::Bytes;
+    use crate::model::time::Timestamp;
+    use crate::protocol::frame;
+
+    fn facts() -> Facts {
+        Facts {
+            machine: "m".into(),
+            boot: BootId("b".into()),
+            hostname: "h".into(),
+            os: "debian".into(),
+            arch: "x86_64".into(),
+            kernel: "6.1".into(),
+            cpus: 2,
+            power: 900.0,
+            load1: 0.1,
+            idle_cpus: 1.9,
+            mem_total: Bytes(1 << 33),
+            mem_available: Bytes(1 << 32),
+            disk_free: Bytes(1 << 60),
+            gpus: Vec::new(),
+            apps: BTreeMap::new(),
+            probed: BTreeMap::new(),
+            complaints: Vec::new(),
+            behind: BTreeMap::new(),
+        }
+    }
+
+    fn end() -> End {
+        let cause = Cause::Exited { code: 0 };
+        End { cause, started_at: None, ended_at: Timestamp(1), usage: Usage::default(), out_len: 0, err_len: 0 }
+    }
+
+    fn ending(end: End) -> FromAgent {
+        let attempt = AttemptId { task: TaskUuid::new(), index: Index(0), number: 1 };
+        FromAgent::Events(vec![Event::Ended { attempt, ended: Ended { end, out: None, err: None } }])
+    }
+
+    /// As it comes out of a frame.
+    fn decoded(message: &FromAgent) -> Result<FromAgent, String> {
+        let mut wire = Vec::new();
+        frame::encode(message, &mut wire).unwrap();
+        frame::read(&mut &wire[..]).map(Option::unwrap).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn message_of_a_lying_agent_is_refused_with_its_field() {
+        let lies = [
+            (FromAgent::Facts(Facts { power: f64::NAN, ..facts() }), "power: NaN is no finite number"),
+            (FromAgent::Facts(Facts { load1: f64::INFINITY, ..facts() }), "load1: infinity is no finite number"),
+            (FromAgent::Facts(Facts { idle_cpus: -1.0, ..facts() }), "idle_cpus: -1 is out of range"),
+            (FromAgent::Facts(Facts { machine: String::new(), ..facts() }), "machine: it is empty"),
+            (FromAgent::Facts(Facts { kernel: "6\0".into(), ..facts() }), "kernel: it holds a NUL byte"),
+            (ending(End { out_len: u64::MAX, ..end() }), "out_len: 18446744073709551615 is out of range"),
+            (ending(End { ended_at: Timestamp(-1), ..end() }), "ended_at: a time of -1 ms since 1970 is out of range"),
+            (ending(End { started_at: Some(Timestamp(i64::MAX)), ..end() }), "started_at: a time of"),
+        ];
+        for (lie, words) in lies {
+            let error = decoded(&lie).expect_err("taken in");
+            assert!(error.contains(words), "{error}");
+        }
+        assert_eq!(decoded(&FromAgent::Facts(facts())), Ok(FromAgent::Facts(facts())));
+        let ended = ending(end());
+        assert_eq!(decoded(&ended), Ok(ended));
+    }
+
+    #[test]
+    fn output_that_is_not_as_long_as_it_says_is_refused() {
+        let FromAgent::Events(mut events) = ending(End { out_len: 3, ..end() }) else { unreachable!() };
+        if let Event::Ended { ended, .. } = &mut events[0] {
+            ended.out = Some(b"four".to_vec());
+        }
+        let error = decoded(&FromAgent::Events(events)).expect_err("taken in");
+        assert!(error.contains("out: 4 bytes come, and it says that there are 3"), "{error}");
+    }
+
+    #[test]
+    fn words_of_an_agent_are_cut_where_they_are_decoded() {
+        let long = "x".repeat(1 << 20);
+        let attempt = AttemptId { task: TaskUuid::new(), index: Index(0), number: 1 };
+        let said = [
+            FromAgent::Unfit { error: long.clone() },
+            ending(End { cause: Cause::Lost { why: long.clone() }, ..end() }),
+            FromAgent::Events(vec![Event::Refused { attempt, why: Refusal::Spool { error: long.clone() } }]),
+            FromAgent::Facts(Facts { complaints: vec![long.clone(); 3], ..facts() }),
+            FromAgent::Packed { attempt, result: Err(long) },
+        ];
+        for message in said {
+            let mut wire = Vec::new();
+            frame::encode(&decoded(&message).unwrap(), &mut wire).unwrap();
+            assert!(wire.len() < 4 * bounds::REMARK_MAX, "{} bytes are left", wire.len());
+        }
     }
 }

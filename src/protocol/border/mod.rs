@@ -4,12 +4,17 @@
 mod agent;
 mod dispatcher;
 mod distributor;
+mod launch;
 mod supervisor;
 
+use crate::model::bounds::OutOfBounds;
 use serde::de::DeserializeOwned;
 
 /// A message that another process sends.
 pub trait Message: DeserializeOwned {
+    /// Cuts the texts that only people read ([`crate::model::bounds::cut`]): a long one is no fault. Runs before the check.
+    fn cut(&mut self) {}
+
     /// Checks all of it that the types do not: lengths, depths, finite numbers, no NUL bytes. Runs once, when it is decoded.
     fn check(&self) -> Result<(), Unacceptable>;
 }
@@ -22,4 +27,9 @@ pub struct Unacceptable {
     pub field: &'static str,
     /// What is wrong with it.
     pub fault: String,
+}
+
+/// Says of which field a check is.
+pub(super) fn field<T>(field: &'static str, checked: Result<T, OutOfBounds>) -> Result<T, Unacceptable> {
+    checked.map_err(|error| Unacceptable { field, fault: error.to_string() })
 }
