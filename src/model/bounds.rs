@@ -182,7 +182,7 @@ pub fn cut(text: &mut String) {
 /// The same, to another length.
 pub fn cut_to(text: &mut String, max: usize) {
     if text.len() > max {
-        let at = text.floor_char_boundary(max);
+        let at = boundary(text, max);
         let more = text.len() - at;
         text.truncate(at);
         text.push_str(&format!(".. ({more} bytes more)"));
@@ -190,6 +190,11 @@ pub fn cut_to(text: &mut String, max: usize) {
     if text.contains('\0') {
         *text = text.replace('\0', "\u{fffd}");
     }
+}
+
+/// The last place up to `max` at which a text can be cut.
+pub fn boundary(text: &str, max: usize) -> usize {
+    (0..=max.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }
 
 /// Cuts each of a list of remarks, and the list.

@@ -7,6 +7,7 @@ use crate::model::attempt::{Cause, End};
 use crate::model::bounds::{self, Checked, OutOfBounds};
 use crate::model::demand::Version;
 use crate::model::facts::{Facts, Residing};
+use crate::model::id::AttemptId;
 use crate::model::name::Name;
 use crate::protocol::agent::{Ended, Event, FromAgent, Held, HeldState, INLINE_MAX, Packing, Refusal, Start, ToAgent};
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ const GPUS_MAX: usize = 1 << 10;
 const APPS_MAX: usize = 10_000;
 /// The most prologues of a host's servers.
 const PROLOGUES_MAX: usize = 1 << 10;
+/// The highest number of an attempt.
+const NUMBER_MAX: u32 = 1 << 30;
 /// The longest version; a longer one is cut.
 const VERSION_MAX: usize = 256;
 
@@ -103,8 +106,16 @@ pub(super) fn cut_refusal(why: &mut Refusal) {
 
 fn cut_versions(apps: &mut BTreeMap<Name, Option<Version>>) {
     for version in apps.values_mut().flatten().filter(|version| version.0.len() > VERSION_MAX) {
-        version.0 = version.0[..version.0.floor_char_boundary(VERSION_MAX)].into();
+        version.0 = version.0[..bounds::boundary(&version.0, VERSION_MAX)].into();
     }
+}
+
+/// Numbers are counted on from it.
+fn attempt(attempt: AttemptId) -> Result<(), Unacceptable> {
+    if attempt.number > NUMBER_MAX {
+        return field("attempt.number", Err(OutOfBounds::Range(attempt.number.to_string())));
+    }
+    Ok(())
 }
 
 /// A word that is there: rows are found by it.
@@ -114,6 +125,7 @@ fn name(at: &'static str, word: &str) -> Result<(), Unacceptable> {
 }
 
 fn held(held: &Held) -> Result<(), Unacceptable> {
+    attempt(held.attempt)?;
     match &held.state {
         HeldState::Queued => Ok(()),
         HeldState::Running { started_at, .. } => field("started_at", bounds::time(*started_at)),
@@ -248,7 +260,7 @@ pub(super) fn start(start: &Start) -> Result<(), Unacceptable> {
 mod tests {
     use super::*;
     use crate::model::attempt::Usage;
-    use crate::model::id::{AttemptId, BootId, Index, TaskUuid};
+    use crate::model::id::{BootId, Index, TaskUuid};
     use crate::model::resources::Bytes;
     use crate::model::time::Timestamp;
     use crate::protocol::frame;

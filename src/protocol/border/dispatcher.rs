@@ -1,16 +1,59 @@
-//! Between a command and its dispatcher: what each message must be.
+//! Between a command and its dispatcher: what each message must be. Both belong to the home's owner, and are normally the same
+//! program; the one may be older, or a script.
 
-use super::{Message, Unacceptable};
+use super::{Message, Unacceptable, field};
+use crate::model::bounds;
+use crate::model::ssh::Login;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 
 impl Message for ToDispatcher {
     fn check(&self) -> Result<(), Unacceptable> {
-        Ok(())
+        match self {
+            Self::Follow { out, err, .. } => {
+                field("out", bounds::counter(*out))?;
+                field("err", bounds::counter(*err))
+            }
+            Self::Read { offset, .. } => field("offset", bounds::counter(*offset)),
+            Self::Login(Login { command, auth_sock }) => {
+                let words = [("command", command, bounds::LINES_MAX), ("auth_sock", auth_sock, bounds::PATH_MAX)];
+                words.into_iter().try_for_each(|(at, word, max)| {
+                    word.as_ref().map_or(Ok(()), |word| field(at, bounds::text(word, max)))
+                })
+            }
+            // An order is decoded by the desk, a question to another home is checked over there as any is.
+            Self::Order(_)
+            | Self::Ask { .. }
+            | Self::Wake
+            | Self::Status
+            | Self::Leave
+            | Self::Watch { .. }
+            | Self::Probe { .. }
+            | Self::Piece { .. }
+            | Self::Taken { .. }
+            | Self::Bring { .. } => Ok(()),
+        }
     }
 }
 
 impl Message for FromDispatcher {
+    fn cut(&mut self) {
+        match self {
+            Self::Probed { error: Some(words), .. } | Self::Unsaid { why: words, .. } => bounds::cut(words),
+            _ => {}
+        }
+    }
+
     fn check(&self) -> Result<(), Unacceptable> {
-        Ok(())
+        match self {
+            Self::Data { offset, .. } => field("offset", bounds::counter(*offset)),
+            Self::Hello { .. }
+            | Self::Status { .. }
+            | Self::Ended { .. }
+            | Self::Probed { .. }
+            | Self::Done { .. }
+            | Self::Said { .. }
+            | Self::Unsaid { .. }
+            | Self::Brought { .. } => Ok(()),
+        }
     }
 }
