@@ -282,7 +282,8 @@ CREATE TABLE task (
     verdict       INTEGER REFERENCES note (id),  -- of the last match: server by server
     verdict_at    INTEGER,
     client_home   BLOB,                        -- the client's $HOME where cwd lies below it: that of the server stands for it
-    lost_after    INTEGER                      -- ms without contact to its server after which it is LOST
+    lost_after    INTEGER,                     -- ms without contact to its server after which it is LOST
+    kept          INTEGER NOT NULL DEFAULT 0   -- of a user from elsewhere: bytes of what it was submitted with, for user_spool
 ) STRICT;
 -- The queue of a class, in commit order.
 CREATE INDEX task_queue ON task (class_id, id) WHERE waiting > 0;
@@ -398,10 +399,13 @@ CREATE TABLE cancel (
 
 -- uuids that this home has refused for good, up to a round of offers.
 CREATE TABLE tombstone (
-    uuid  BLOB PRIMARY KEY,
-    round INTEGER NOT NULL,
-    at    INTEGER NOT NULL
+    uuid    BLOB    NOT NULL,
+    user_id INTEGER NOT NULL,                  -- who is refused; 0: everybody
+    round   INTEGER NOT NULL,
+    at      INTEGER NOT NULL,
+    PRIMARY KEY (uuid, user_id)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX tombstone_user ON tombstone (user_id);
 
 -- What happened to a task besides its attempts: held, released, cancel asked, refused by a server.
 CREATE TABLE trace (

@@ -105,6 +105,7 @@ pub fn add_task(
         route: ("tier1", "tier2"),
         search: None,
         verdict: None,
+        kept: 0,
     };
     tx.add_task(&new, now)
 }

@@ -15,6 +15,7 @@ use super::queue::Queue;
 use super::schedule;
 use super::sending::Sending;
 use super::serve::{DispatchError, Dispatcher};
+use super::spools::Spools;
 use super::start::{self, socket_path};
 use super::turn::Outcome;
 use super::ways::{self, Ways};
@@ -166,6 +167,7 @@ impl Dispatcher {
             lane_numbers: 0..0,
             log_moved: None,
             to_explain: ToExplain::default(),
+            spools: Spools::default(),
             look_again: None,
             starve_at: Instant::now(),
             idle_since: Instant::now(),

@@ -3,7 +3,7 @@
 
 use super::relay::Relay;
 use super::serve::{DispatchError, Dispatcher};
-use crate::distributor::desk::{Guest, Standing};
+use crate::distributor::guest::Guest;
 use crate::distributor::registry;
 use crate::distributor::settle::{self, Settled};
 use crate::model::endpoint::Endpoint;
@@ -13,7 +13,6 @@ use crate::model::time::Timestamp;
 use crate::protocol::dispatcher::FromDispatcher;
 use crate::protocol::distributor::{Question, Ticket};
 use crate::store::distributors::SILENT_RETRY;
-use crate::store::files::Kept;
 use crate::store::{Durability, Home, Store, StoreError};
 use std::collections::BTreeSet;
 use std::thread::JoinHandle;
@@ -124,7 +123,7 @@ impl Dispatcher {
 fn chores(home: &Home, owner: &Name) -> Result<(), Box<dyn std::error::Error>> {
     let mut store = Store::open(home)?;
     let mut peers = Relay::new(home, &Login::default());
-    let guest = Guest { user: owner.clone(), standing: Standing::Resident, home: None, kept: Kept::NOTHING };
+    let guest = Guest::resident(owner.clone());
     // Whoever does not answer is asked for one task only in each round.
     let mut silent = BTreeSet::new();
     for away in store.view().away_open(1_000)? {
@@ -135,8 +134,11 @@ fn chores(home: &Home, owner: &Name) -> Result<(), Box<dyn std::error::Error>> {
         if silent.contains(&away.asked) {
             continue;
         }
-        if settle::settle(&mut store, &mut peers, &away, &guest)? == Settled::Open {
-            silent.insert(away.asked);
+        match settle::settle(&mut store, &mut peers, &away, &guest) {
+            Ok(Settled::Open) => drop(silent.insert(away.asked)),
+            Ok(Settled::Placed | Settled::Nobody | Settled::GoingOn) => {}
+            // One that can't be settled holds up no other, nor the reports.
+            Err(error) => tracing::warn!("task {}: {error}", away.task),
         }
     }
     registry::send_due(&mut store, &mut peers, "change", false)?;

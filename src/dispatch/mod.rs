@@ -35,6 +35,7 @@ mod route;
 mod schedule;
 mod sending;
 pub mod serve;
+mod spools;
 pub mod start;
 mod starve;
 pub mod stepped;

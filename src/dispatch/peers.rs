@@ -4,6 +4,7 @@
 use super::ways::Ways;
 use crate::link::trouble::Trouble;
 use crate::link::{Link, LinkError};
+use crate::model::bounds;
 use crate::model::endpoint::Endpoint;
 use crate::model::id::HomeId;
 use crate::model::ssh::Login;
@@ -202,11 +203,13 @@ impl PeerLinks {
             }
             peer.session = 0;
         }
-        let words = match (&error, endpoint) {
+        let mut words = match (&error, endpoint) {
             (LinkError::Trouble(trouble), Endpoint::Ssh { host, .. }) => trouble.words(host),
             (LinkError::Ended, _) => "it went away".to_owned(),
             _ => error.to_string(),
         };
+        // It may quote what came.
+        bounds::cut(&mut words);
         if remember {
             self.findings.push((endpoint.clone(), Err(words.clone())));
         }

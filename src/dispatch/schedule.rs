@@ -10,7 +10,7 @@ use crate::distributor::fleets::Booking;
 use crate::distributor::tier2::VERDICTS_FREE;
 use crate::matching::{Choice, Place, Query};
 use crate::model::demand::{Demand, Target};
-use crate::model::id::{AttemptId, BootId, ClassId, DistributorId, Epoch, LaneId, ServerId, TaskId};
+use crate::model::id::{AttemptId, BootId, ClassId, DistributorId, Epoch, LaneId, ServerId, TaskId, UserId};
 use crate::model::resources::Needs;
 use crate::model::time::Timestamp;
 use crate::store::classes::Head;
@@ -26,6 +26,8 @@ use std::time::{Duration, Instant};
 pub struct Compiled {
     pub query: Query,
     pub demand: Demand,
+    /// Its user, where that is not the home's own account.
+    pub guest: Option<UserId>,
 }
 
 /// A pass holds the gate: it is cut into slices of this length.
@@ -79,7 +81,7 @@ pub fn top_up(
         .collect();
     for (id, class, held_place) in low {
         let Some(key) = d.queue.key(class).filter(|key| !d.queue.anything_before(*key)) else { continue };
-        if !compile(d, tx, class)? {
+        if !compile(d, tx, class)? || d.waits_for_room(tx, class)? {
             continue;
         }
         let Some(boot) = boot_of(d, held_place) else { continue };
@@ -120,6 +122,10 @@ fn place(
     let class = key.2;
     if !compile(d, tx, class)? {
         d.queue.forget(class);
+        return Ok(());
+    }
+    if d.waits_for_room(tx, class)? {
+        d.queue.block(key);
         return Ok(());
     }
     let Some(first) = next_head(d, tx, class, None, TaskId(0))? else {
@@ -349,7 +355,8 @@ pub fn compile(d: &mut Dispatcher, tx: &Tx<'_>, id: ClassId) -> Result<bool, Sto
     if d.compiled.len() >= COMPILED_MAX {
         d.compiled.clear();
     }
-    d.compiled.insert(id, Compiled { query, demand: class.demand });
+    let guest = class.demand.shared_account.then_some(class.user);
+    d.compiled.insert(id, Compiled { query, demand: class.demand, guest });
     Ok(true)
 }
 

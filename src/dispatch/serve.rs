@@ -16,6 +16,7 @@ use super::queue::Queue;
 use super::route::Route;
 use super::schedule::Compiled;
 use super::sending::Sending;
+use super::spools::Spools;
 use super::start::{self, Startup, socket_path};
 use super::turn;
 use super::ways::Ways;
@@ -113,6 +114,7 @@ pub struct Dispatcher {
     /// When the write-ahead log was moved last.
     pub(super) log_moved: Option<Instant>,
     pub(super) to_explain: ToExplain,
+    pub(super) spools: Spools,
     /// When hosts are read again for what is blocked.
     pub(super) look_again: Option<Instant>,
     pub(super) starve_at: Instant,

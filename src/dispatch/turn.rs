@@ -78,6 +78,7 @@ impl Dispatcher {
         {
             self.tell(route, &question);
         }
+        self.look_for_room();
         let now = Instant::now();
         let due = self.starve_at <= now || self.lose_at.is_some_and(|at| at <= now);
         let orders = self.callers.orders();

@@ -133,7 +133,7 @@ impl Dispatcher {
         let patience = self.ways.patience;
         let links = self.links.values().filter_map(|slot| slot.due_at(patience));
         let again = self.look_again.filter(|_| self.queue.blocked().next().is_some());
-        for at in links.chain(self.lose_at).chain(again).chain(self.elsewhere_due()) {
+        for at in links.chain(self.lose_at).chain(again).chain(self.spools.due).chain(self.elsewhere_due()) {
             due = due.min(at);
         }
         if let Some(at) = self.sending.due_at() {

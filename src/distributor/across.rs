@@ -1,7 +1,8 @@
 //! Asking second-tier members wherever they live: those of this home at its own desk, others through whoever carries questions.
 
-use super::desk::{self, Came, Guest};
+use super::desk::{self, Came};
 use super::fleets::Fleets;
+use super::guest::{Guest, Known, OTHERS, known};
 use super::peers::{PeerError, Peers, silently};
 use super::search::Trace;
 use super::tier2::TierError;
@@ -9,6 +10,7 @@ use super::walk::{Said, SecondTier, Step, Taken};
 use crate::model::distributor::{Endpoint, Record};
 use crate::model::failpoint::failpoint;
 use crate::model::id::TaskUuid;
+use crate::model::name::Name;
 use crate::model::time::Timestamp;
 use crate::protocol::distributor::{Answer, How, Offer, Question, Way};
 use crate::protocol::envelope::Envelope;
@@ -101,7 +103,7 @@ impl Across<'_> {
     /// After an ambiguous failure the same member is asked again, and nobody else until it has said no.
     fn sure(&mut self, member: &Record, words: String, why: &str) -> Said<Taken> {
         (self.working)();
-        let again = find(self.envelope.uuid, self.envelope.round, Duration::ZERO);
+        let again = find(self.envelope.uuid, self.envelope.round, Duration::ZERO, self.envelope.user.clone());
         match self.peers.ask(&member.endpoint, &again, &mut silently) {
             Ok(Answer::Placed(placed)) => Said::Took(Taken::There(Box::new(placed)), words),
             Ok(Answer::Nowhere) => Said::No(why.to_owned()),
@@ -122,11 +124,11 @@ pub(super) fn at_own_desk(
 ) -> Result<Said<Taken>, TierError> {
     let now = Timestamp::now();
     // This search may be an old one that was taken for dead: what was settled meanwhile stands.
-    if let (Some(task), _) = tx.held_by_uuid(envelope.uuid)? {
-        return Ok(Said::Took(Taken::Here(task), "has it already".to_owned()));
-    }
-    if tx.buried(envelope.uuid)?.is_some_and(|round| round >= envelope.round) {
-        return Ok(Said::No("it was refused before".to_owned()));
+    match known(tx, envelope, guest)? {
+        Known::Held(task) => return Ok(Said::Took(Taken::Here(task), "has it already".to_owned())),
+        Known::Others => return Ok(Said::Unsure(OTHERS.to_owned())),
+        Known::Refused => return Ok(Said::No("it was refused before".to_owned())),
+        Known::New => {}
     }
     let mut look = desk::look(tx, fleets, member, envelope, guest, now)?;
     let takes = match step {
@@ -139,13 +141,13 @@ pub(super) fn at_own_desk(
     }
     let words = desk::taking(&look);
     let came = Came { front, member: member.name.as_str(), trace };
-    Ok(Said::Took(Taken::Here(desk::admit(tx, member, envelope, &mut look, came, now)?), words))
+    Ok(Said::Took(Taken::Here(desk::admit(tx, member, envelope, guest, &mut look, came, now)?), words))
 }
 
-/// Whether this very home holds a task of this age; if not, it never will.
-pub fn find(uuid: TaskUuid, round: u32, age: Duration) -> Question {
+/// Whether this very home holds a task of this age; if not, it never will. `user`: who submitted it, where that is not this home itself.
+pub fn find(uuid: TaskUuid, round: u32, age: Duration, user: Option<Name>) -> Question {
     let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-    Question::Find { uuid, round, onward: false, age_ms, among: None }
+    Question::Find { uuid, round, onward: false, age_ms, among: None, user }
 }
 
 /// A member that does nothing for this caller is passed over as one in another home would be.

@@ -1,49 +1,113 @@
 //! What a receiver takes from another home, whoever sends it: every bound is told by its name when it is passed.
 
-use super::desk::{Guest, Standing};
+use super::guest::{Guest, Standing};
 use super::tier2::TierError;
 use crate::model::attribute::Value;
-use crate::model::command::Command;
-use crate::model::id::TaskUuid;
+use crate::model::bounds;
+use crate::model::command::Text;
+use crate::model::id::{TaskUuid, UserId};
+use crate::model::name::Name;
 use crate::model::resources::Bytes;
 use crate::model::task::{Members, Request};
-use crate::model::time::Timestamp;
-use crate::store::{Tx, View};
+use crate::model::time::{Timestamp, parse_duration};
+use crate::model::user::Role;
+use crate::store::files::{LINE, MEMBER, ROW};
+use crate::store::{StoreError, Tx, View};
+use std::time::Duration;
 
 /// Attributes of a task.
 const ATTRIBUTES_MAX: usize = 256;
 /// The text of an attribute.
 const TEXT_MAX: usize = 4 << 10;
-/// What a client says of itself.
-const CLIENT_MAX: usize = 253;
-/// Members of one array.
-const MEMBERS_MAX: u32 = 10_000_000;
+/// Lines of one array of a user from elsewhere: others wait while they are written.
+const LINES_MAX: usize = 1_000_000;
 /// What lies here for one user from elsewhere, where `user_spool` says nothing else.
 const SPOOL_MAX: Bytes = Bytes(10 << 30);
+/// How long outputs are kept, where `keep_outputs` says nothing else.
+const KEEP_OUTPUTS: Duration = Duration::from_secs(30 * 86_400);
 /// Tasks of one user from elsewhere that wait, where `user_waiting` says nothing else.
 const WAITING_MAX: u64 = 10_000;
 
-/// Refusals for good that are kept here, as far as users from elsewhere have a share in them.
-const TOMBSTONES_MAX: u32 = 100_000;
+/// Refusals for good that are kept here for one user from elsewhere: 1 MiB of rows.
+const TOMBSTONES_MAX: u32 = 16_384;
 
 /// Refuses a uuid for good, up to a round. That is a row: strangers may not fill the disk with them. Who is told that may ask
 /// again later.
 pub fn bury(tx: &Tx<'_>, uuid: TaskUuid, round: u32, guest: &Guest, now: Timestamp) -> Result<(), TierError> {
-    if guest.standing == Standing::User && tx.buried(uuid)?.is_none() && tx.has_tombstones(TOMBSTONES_MAX)? {
+    let of = guest.refuses(tx)?;
+    if guest.standing == Standing::User && tx.buried(uuid, of)?.is_none() && tx.has_tombstones(of, TOMBSTONES_MAX)? {
         let most = format!("{TOMBSTONES_MAX} until `grid gc` has removed old ones");
         return Err(over("refusals for good", TOMBSTONES_MAX, most));
     }
-    Ok(tx.bury(uuid, round, now)?)
+    Ok(tx.bury(uuid, round, of, now)?)
 }
 
 fn over(what: &str, found: impl std::fmt::Display, max: impl std::fmt::Display) -> TierError {
     TierError::Denied(format!("{what}: {found}, this home takes {max} at most"))
 }
 
-/// Checks a task that was sealed elsewhere: a program that is not ours may have done it.
-pub fn check(view: &View<'_>, request: &Request, guest: &Guest) -> Result<(), TierError> {
+/// What may still lie in this home for a user from elsewhere.
+#[derive(Debug)]
+pub struct Room {
+    user: Name,
+    kept: u64,
+    max: u64,
+}
+
+impl Room {
+    /// Is there room for so many bytes more?
+    pub fn holds(&self, comes: u64) -> Result<(), TierError> {
+        let Self { user, kept, max } = self;
+        if kept < max && kept.saturating_add(comes) <= *max {
+            return Ok(());
+        }
+        Err(TierError::Denied(format!(
+            "kept for {user}: {} and {} more, this home takes {} at most (user_spool) of tasks, their files and outputs: cancel what waits with \
+             files, or ask its owner for `grid config set user_spool`, `keep_outputs` or `keep_rows`",
+            Bytes(*kept),
+            Bytes(comes),
+            Bytes(*max)
+        )))
+    }
+}
+
+/// Bytes that a task takes here without its files: of an array with the lines that are in their place by now.
+pub fn size(request: &Request, search: &str) -> u64 {
+    let Request { launch, demand, members, .. } = request;
+    let text = |text: Option<&Text>| text.map_or(0, |text| text.as_bytes().len());
+    let labels =
+        demand.labels.iter().map(|(name, value)| name.len() + bounds::value(value, usize::MAX).unwrap_or_default());
+    let words = [&demand.constraint, &demand.prefer, &demand.name];
+    let bytes = launch.command.arguments().iter().map(|argument| 2 * argument.as_bytes().len()).sum::<usize>()
+        + launch.env.0.iter().map(|(name, value)| name.as_bytes().len() + value.as_bytes().len()).sum::<usize>()
+        + launch.stdin.as_ref().map_or(0, Vec::len)
+        + [Some(&launch.cwd), launch.home.as_ref(), launch.stdout.as_ref(), launch.stderr.as_ref()]
+            .map(text)
+            .iter()
+            .sum::<usize>()
+        + launch.fetch.iter().flat_map(|fetch| &fetch.patterns).map(|pattern| pattern.as_bytes().len()).sum::<usize>()
+        + words.iter().map(|words| words.as_ref().map_or(0, |words| words.len())).sum::<usize>()
+        + labels.sum::<usize>()
+        + search.len();
+    let lines = match members {
+        Members::Lines { lines, .. } => lines.iter().map(|line| line.as_bytes().len() as u64 + LINE).sum(),
+        Members::Single | Members::Range { .. } => 0,
+    };
+    bytes as u64 + lines
+}
+
+/// The same with its files and its rows.
+pub fn size_in_all(request: &Request, search: &str) -> u64 {
+    let files = request.launch.workplace.sent().map_or(0, |sent| sent.size);
+    let rows = ROW + u64::from(request.members.count()) * MEMBER;
+    size(request, search).saturating_add(rows).saturating_add(files)
+}
+
+/// Checks a task that was sealed elsewhere: a program that is not ours may have done it. The room that its user has here; None:
+/// as much as there is.
+pub fn check(view: &View<'_>, request: &Request, guest: &Guest) -> Result<Option<Room>, TierError> {
     if guest.standing == Standing::Resident {
-        return Ok(());
+        return Ok(None);
     }
     if let Some(count) = request.launch.fetch.as_ref().map(|f| f.patterns.len()).filter(|n| *n > ATTRIBUTES_MAX) {
         return Err(over("--fetch", count, ATTRIBUTES_MAX));
@@ -63,81 +127,57 @@ pub fn check(view: &View<'_>, request: &Request, guest: &Guest) -> Result<(), Ti
     if demand.apps.len() > ATTRIBUTES_MAX || demand.exclude.len() > ATTRIBUTES_MAX {
         return Err(over("--app and --exclude", demand.apps.len().max(demand.exclude.len()), ATTRIBUTES_MAX));
     }
-    let client = &request.client;
-    for (what, text) in [("host", &client.host), ("user", &client.user), ("os", &client.os), ("arch", &client.arch)] {
-        if text.len() > CLIENT_MAX || text.chars().any(char::is_control) {
-            return Err(over(
-                &format!("client.{what}"),
-                format!("{} bytes", text.len()),
-                format!("{CLIENT_MAX} plain characters"),
-            ));
-        }
-    }
-    if let Err(error) = Command::new(request.launch.command.arguments().to_vec()) {
-        return Err(TierError::Denied(format!("command: {error}")));
-    }
     if !request.launch.cwd.as_bytes().starts_with(b"/") {
         return Err(TierError::Denied("working directory: it must be absolute".to_owned()));
     }
-    // The lines of an array come with the commit only.
-    if !matches!(request.members, Members::Lines { .. }) {
-        check_members(&request.members)?;
+    if guest.standing != Standing::User {
+        return Ok(None);
     }
-    if let Standing::User = guest.standing {
-        if demand.priority > 0 {
-            return Err(TierError::Denied(format!(
-                "priority {}: users from other homes may only lower it",
-                demand.priority
-            )));
-        }
-        let max = view.setting("user_waiting")?.and_then(|text| text.parse().ok()).unwrap_or(WAITING_MAX);
-        let user = view.user(guest.user.as_str())?;
-        let waiting = user.as_ref().map_or(Ok(0), |user| view.count_unended_of(Some(user.id)))?;
-        if waiting >= max {
-            return Err(over(
-                &format!("tasks of {} that have not ended", guest.user),
-                waiting,
-                format!("{max} (user_waiting)"),
-            ));
-        }
-        // What came after the count is added, in the transaction that takes the task: others of theirs may come in side by side.
-        let since = user.map_or(Ok(Bytes(0)), |user| view.sent_since(user.id, guest.kept.up_to))?;
-        check_spool(view, request, guest, Bytes(guest.kept.bytes.0.saturating_add(since.0)))?;
+    if demand.priority > 0 {
+        let priority = demand.priority;
+        return Err(TierError::Denied(format!("priority {priority}: users from other homes may only lower it")));
     }
-    Ok(())
+    let max = view.setting("user_waiting")?.and_then(|text| text.parse().ok()).unwrap_or(WAITING_MAX);
+    let user = view.user(guest.user.as_str())?;
+    let waiting = user.as_ref().map_or(Ok(0), |user| view.count_unended_of(Some(user.id)))?;
+    if waiting >= max {
+        let what = format!("tasks of {} that have not ended", guest.user);
+        return Err(over(&what, waiting, format!("{max} (user_waiting)")));
+    }
+    // What came after the count is added, in the transaction that takes the task: others of theirs may come in side by side.
+    let since = user.map_or(Ok(Bytes(0)), |user| view.sent_since(user.id, guest.kept.up_to))?;
+    let kept = guest.kept.bytes.0.saturating_add(since.0);
+    let room = Room { user: guest.user.clone(), kept, max: spool_max(view)? };
+    room.holds(size_in_all(request, ""))?;
+    Ok(Some(room))
 }
 
-/// What a user's tasks were sent with and what they left here, and what this one brings.
-fn check_spool(view: &View<'_>, request: &Request, guest: &Guest, kept: Bytes) -> Result<(), TierError> {
+/// Why nothing more of a user from elsewhere starts here; None: there is room.
+pub fn no_room(view: &View<'_>, user: UserId, now: Timestamp) -> Result<Option<String>, StoreError> {
+    if view.role(user)? >= Role::Administer {
+        return Ok(None);
+    }
+    let keep = view.setting("keep_outputs")?.and_then(|text| parse_duration(&text).ok()).unwrap_or(KEEP_OUTPUTS);
+    let (kept, max) = (view.kept_for(user, now.minus(keep))?.bytes, Bytes(spool_max(view)?));
+    Ok((kept >= max)
+        .then(|| format!("{kept} are kept for its user, and {max} may be (user_spool): it starts when there is room")))
+}
+
+/// What lies here for one user from elsewhere at most.
+pub fn spool_max(view: &View<'_>) -> Result<u64, StoreError> {
     let set = view.setting("user_spool")?;
-    let max = set.and_then(|text| Bytes::parse(&text).ok()).unwrap_or(SPOOL_MAX);
-    let comes = request.launch.workplace.sent().map_or(0, |sent| sent.size);
-    if kept < max && kept.0.saturating_add(comes) <= max.0 {
-        return Ok(());
-    }
-    let user = &guest.user;
-    Err(TierError::Denied(format!(
-        "files and outputs kept for {user}: {kept} and {} more, this home takes {max} at most (user_spool): cancel what waits with files, or \
-         ask its owner for `grid config set user_spool` or `keep_outputs`",
-        Bytes(comes)
-    )))
+    Ok(set.and_then(|text| Bytes::parse(&text).ok()).unwrap_or(SPOOL_MAX).0)
 }
 
-/// The members of a task, with the list of an array in its place.
-pub fn check_members(members: &Members) -> Result<(), TierError> {
+/// The list of an array, which comes with the commit only.
+pub fn check_list(members: &Members, guest: &Guest) -> Result<(), TierError> {
     match members {
-        Members::Range { first, step, count, at_once } => {
-            let last = u64::from(*first) + u64::from(*step) * u64::from(count.saturating_sub(1));
-            if *count == 0 || *step == 0 || *at_once == Some(0) || *count > MEMBERS_MAX || last >= u64::from(u32::MAX) {
-                return Err(over("array", format!("{count} members, step {step}"), format!("{MEMBERS_MAX} members")));
-            }
+        Members::Lines { lines, .. } if lines.is_empty() => Err(TierError::Denied("array: it has no lines".to_owned())),
+        Members::Lines { lines, .. } if guest.standing == Standing::User && lines.len() > LINES_MAX => {
+            Err(over("lines of one array", lines.len(), LINES_MAX))
         }
-        Members::Lines { lines, at_once } if lines.is_empty() || *at_once == Some(0) => {
-            return Err(TierError::Denied("array: it has no lines, or none may run".to_owned()));
-        }
-        _ => {}
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn check_text(what: &str, value: &Value) -> Result<(), TierError> {

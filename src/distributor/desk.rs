@@ -3,11 +3,11 @@
 
 use super::caps;
 use super::fleets::Fleets;
+use super::guest::{Guest, Known, Standing, known, unknown};
 use super::search::Trace;
 use super::tier2::{Asked, Commit, TierError, commit};
 use crate::matching::Verdict;
 use crate::model::client::Client;
-use crate::model::command::Text;
 use crate::model::demand::Target;
 use crate::model::distributor::Record;
 use crate::model::id::{ClientId, TaskId};
@@ -17,42 +17,10 @@ use crate::model::time::Timestamp;
 use crate::model::user::User;
 use crate::protocol::distributor::{How, Offer, Offered, Why};
 use crate::protocol::envelope::Envelope;
+use crate::protocol::frame::FrameError;
 use crate::protocol::seal;
-use crate::store::files::Kept;
 use crate::store::{StoreError, Tx, View};
 use std::path::Path;
-
-/// Who asks, as this home knows them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Guest {
-    /// Whose attributes count.
-    pub user: Name,
-    pub standing: Standing,
-    /// $HOME of this home's account, where the caller may have another one: a directory below theirs is meant below this.
-    pub home: Option<Text>,
-    /// What lies in this home for them, as it was counted last.
-    pub kept: Kept,
-}
-
-/// What a caller is to this home.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// The home's own account, sitting here: may speak for other users.
-    Resident,
-    /// The same account, from another home.
-    Owner,
-    /// Somebody else: not placed on servers that run tasks under the owner's account, save where the owner allowed it.
-    User,
-    /// Somebody else who may administer this home: the same wall, without a user's bounds.
-    Administrator,
-}
-
-impl Standing {
-    /// Not the home's own account.
-    pub const fn is_other(self) -> bool {
-        matches!(self, Self::User | Self::Administrator)
-    }
-}
 
 /// A task on the desk.
 pub struct Look<'f> {
@@ -62,6 +30,8 @@ pub struct Look<'f> {
     pub asked: Asked<'f>,
     pub offer: Offer,
     now: Timestamp,
+    /// What may lie here for its user; None: of one that is not bounded.
+    room: Option<caps::Room>,
 }
 
 /// What became of a commit.
@@ -69,6 +39,8 @@ pub struct Look<'f> {
 pub enum Taking {
     /// This home holds the task, perhaps since an earlier commit of the same uuid.
     Holds(TaskId),
+    /// A task that is not this caller's has the uuid.
+    Others,
     No(String),
 }
 
@@ -90,7 +62,7 @@ pub fn look<'f>(
     now: Timestamp,
 ) -> Result<Look<'f>, TierError> {
     let mut request = seal::open(&envelope.sealed).map_err(|error| TierError::Denied(error.to_string()))?;
-    caps::check(view, &request, guest)?;
+    let room = caps::check(view, &request, guest)?;
     if let Some(fetch) = request.launch.fetch.as_mut().filter(|_| guest.standing != Standing::Resident) {
         // A directory of its client: nothing is unpacked there here.
         fetch.into = "".into();
@@ -108,7 +80,7 @@ pub fn look<'f>(
         Offer::Never if request.hold_unmatched => Offer::Keep,
         offer => offer,
     };
-    Ok(Look { request, user, client, asked, offer, now })
+    Ok(Look { request, user, client, asked, offer, now, room })
 }
 
 impl Look<'_> {
@@ -163,20 +135,26 @@ pub fn admit(
     tx: &Tx<'_>,
     member: &Record,
     envelope: &Envelope,
+    guest: &Guest,
     look: &mut Look<'_>,
     came: Came<'_>,
     now: Timestamp,
 ) -> Result<TaskId, TierError> {
     if let Some(list) = &envelope.list {
+        // Before it is decoded, which takes more.
+        look.room.as_ref().map_or(Ok(()), |room| room.holds(list.as_bytes().len() as u64))?;
         seal::open_list(&mut look.request, list)
             .map_err(|error| TierError::Denied(format!("the list of the array can't be read: {error}")))?;
     }
-    caps::check_members(&look.request.members)?;
+    caps::check_list(&look.request.members, guest)?;
     // A class belongs to a client's row: one that was never seen gets it here.
     look.client.id = tx.see_client(&look.request.client, now)?;
     let mut trace = came.trace.clone();
     trace.second(came.member, taking(look));
-    let search = tx.keep_note(&serde_json::to_string(&trace).unwrap_or_default())?;
+    let trace = serde_json::to_string(&trace).unwrap_or_default();
+    look.room.as_ref().map_or(Ok(()), |room| room.holds(caps::size_in_all(&look.request, &trace)))?;
+    let search = tx.keep_note(&trace)?;
+    let kept = (guest.standing != Standing::Resident).then(|| caps::size(&look.request, &trace));
     let wanted = Commit {
         uuid: envelope.uuid,
         round: envelope.round,
@@ -189,6 +167,7 @@ pub fn admit(
         unmatched: look.offer == Offer::Keep,
         at_once: look.offer == Offer::Now,
         adopts: tx.held_by_uuid(envelope.uuid)?.1,
+        kept,
     };
     commit(tx, &wanted, &mut look.asked, now)
 }
@@ -211,23 +190,22 @@ pub fn take(
     came: Came<'_>,
     now: Timestamp,
 ) -> Result<Taking, TierError> {
-    if let (Some(task), _) = tx.held_by_uuid(envelope.uuid)? {
-        return Ok(Taking::Holds(task));
-    }
-    let why = if tx.buried(envelope.uuid)?.is_some_and(|round| round >= envelope.round) {
-        "it was refused before".to_owned()
-    } else if let Some(reason) = super::search::skipped(member) {
-        reason
-    } else {
-        match look(tx, fleets, member, envelope, guest, now) {
-            Ok(mut look) if fits(how, look.offer) => {
-                return Ok(Taking::Holds(admit(tx, member, envelope, &mut look, came, now)?));
-            }
-            Ok(look) => look.asked.words(look.offer),
-            Err(TierError::Expression(error)) => error.to_string(),
-            // Nothing is kept of what this caller may not.
-            Err(error) => return Err(error),
-        }
+    let why = match known(tx, envelope, guest)? {
+        Known::Held(task) => return Ok(Taking::Holds(task)),
+        Known::Others => return Ok(Taking::Others),
+        Known::Refused => "it was refused before".to_owned(),
+        Known::New => match super::search::skipped(member) {
+            Some(reason) => reason,
+            None => match look(tx, fleets, member, envelope, guest, now) {
+                Ok(mut look) if fits(how, look.offer) => {
+                    return Ok(Taking::Holds(admit(tx, member, envelope, guest, &mut look, came, now)?));
+                }
+                Ok(look) => look.asked.words(look.offer),
+                Err(TierError::Expression(error)) => error.to_string(),
+                // Nothing is kept of what this caller may not.
+                Err(error) => return Err(error),
+            },
+        },
     };
     caps::bury(tx, envelope.uuid, envelope.round, guest, now)?;
     Ok(Taking::No(why))
@@ -272,9 +250,7 @@ fn whose(view: &View<'_>, request: &Request, guest: &Guest) -> Result<User, Tier
         }
         _ => &guest.user,
     };
-    let unknown =
-        || TierError::Denied(format!("user {name} is unknown here: its owner has to run `grid user add {name}`"));
-    view.user(name.as_str())?.ok_or_else(unknown)
+    view.user(name.as_str())?.ok_or_else(|| unknown(name))
 }
 
 /// The row of a client that has none.

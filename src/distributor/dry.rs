@@ -1,9 +1,10 @@
 //! A search that takes nothing: where would this task go now, and why?
 
 use super::across::{no_answer, not_asked, or_denied, words_of};
-use super::desk::{self, Guest};
+use super::desk;
 use super::fleets::Fleets;
 use super::front::{nobody_lives, own_front, redirect, redirects_to};
+use super::guest::Guest;
 use super::peers::{Peers, silently};
 use super::place::{REFUSED_BEHIND, nobody};
 use super::search::{self, Trace};

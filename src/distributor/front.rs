@@ -2,7 +2,7 @@
 
 use super::across::Across;
 use super::caps;
-use super::desk::Guest;
+use super::guest::{Guest, OTHERS};
 use super::peers::{PeerError, Peers, silently};
 use super::search::{self, Trace};
 use super::tier1;
@@ -182,8 +182,11 @@ pub fn find(
     let own = store.view().home_row()?.id;
     let here = store.write(Durability::Full, |tx: &Tx<'_>| {
         let held = tx.held_by_uuid(sought.uuid)?.0;
-        if held.is_none() {
-            caps::bury(tx, sought.uuid, sought.round, guest, now)?;
+        match held {
+            None => caps::bury(tx, sought.uuid, sought.round, guest, now)?,
+            // "Nowhere" would let its client start it a second time, where this is only another login of the same home.
+            Some(id) if !guest.sees(tx, id)? => return Err(TierError::Denied(OTHERS.to_owned())),
+            Some(_) => {}
         }
         Ok::<_, TierError>(held)
     })?;
@@ -216,7 +219,7 @@ pub fn find(
             continue;
         }
         each(Answer::Working);
-        let question = super::across::find(sought.uuid, sought.round, sought.age);
+        let question = super::across::find(sought.uuid, sought.round, sought.age, guest.spoken_for());
         match peers.ask(&member.endpoint, &question, &mut silently) {
             Ok(Answer::Placed(placed)) => {
                 return Ok(Answer::Placed(Placed { member: member.name.to_string(), ..placed }));
@@ -240,5 +243,6 @@ pub fn question(sought: &Sought) -> Question {
         onward: sought.onward,
         age_ms: u64::try_from(sought.age.as_millis()).unwrap_or(u64::MAX),
         among: sought.among.clone(),
+        user: None,
     }
 }

@@ -4,11 +4,12 @@
 //! Where all of them live in this home, the search may also run within one transaction ([`within`]).
 
 pub mod across;
-mod caps;
+pub mod caps;
 pub mod desk;
 pub mod dry;
 pub mod fleets;
 pub mod front;
+pub mod guest;
 pub mod peers;
 pub mod place;
 mod placing;

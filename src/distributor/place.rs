@@ -1,14 +1,15 @@
 //! A client's search: its first-tier set in order, until a member answers with a second tier that takes the task.
 
 use super::across::{Across, no_answer, not_asked, words_of};
-use super::desk::Guest;
 use super::front::{self, advance, redirects_to};
+use super::guest::Guest;
 use super::peers::{PeerError, Peers};
 use super::placing::Placing;
 use super::search::{Trace, order as in_order, silent, skipped};
 use super::snapshot;
 use super::tier2::TierError;
 use super::walk::{NOTHING, Refusal, Taken, Walked, refuses, walk};
+use crate::model::bounds;
 use crate::model::distributor::{Endpoint, Record, Tier};
 use crate::model::failpoint::failpoint;
 use crate::model::id::{HomeId, TaskId};
@@ -293,6 +294,7 @@ fn write_down(
                     route: (front.name.as_str(), ""),
                     search: None,
                     verdict: None,
+                    kept: 0,
                 };
                 tx.add_task(&new, now)?
             }
@@ -341,6 +343,8 @@ fn take_second(trace: &mut Trace, search: &str) {
 fn open(store: &mut Store, order: &Order<'_>, who: &str, why: &str, among: &[HomeId]) -> Result<Outcome, TierError> {
     let Some(task) = order.row else { return Err(TierError::Denied(format!("{who}: {why}"))) };
     let now = Timestamp::now();
+    let mut why = why.to_owned();
+    bounds::cut(&mut why);
     let said = format!("no answer from {who} since {}: {why}", now.local());
     store.write(Durability::Full, |tx| {
         if !among.is_empty() {

@@ -1,5 +1,6 @@
 //! One sequential search through an ordered set, of either tier.
 
+use crate::model::bounds;
 use crate::model::distributor::{Policy, Record};
 use serde::{Deserialize, Serialize};
 
@@ -78,7 +79,8 @@ impl Trace {
         self.note(1, distributor, answer.into());
     }
 
-    fn note(&mut self, tier: usize, distributor: &str, answer: String) {
+    fn note(&mut self, tier: usize, distributor: &str, mut answer: String) {
+        bounds::cut(&mut answer);
         let searched = &mut self.tiers[tier].searched;
         match searched.iter_mut().find(|s| s.distributor == distributor) {
             Some(there) => there.answer = answer,

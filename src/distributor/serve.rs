@@ -1,10 +1,11 @@
 //! What this home's tiers answer to callers from other homes; `grid serve` is the door, this the counter behind it.
 
 use super::caps;
-use super::desk::{self, Came, Guest, Taking};
+use super::desk::{self, Came, Taking};
 use super::dry;
 use super::fleets::Fleets;
 use super::front::{self, Sought};
+use super::guest::{Guest, Known, OTHERS, known};
 use super::peers::Peers;
 use super::search::{Trace, skipped};
 use super::snapshot;
@@ -110,6 +111,9 @@ fn commit(
     failpoint("way-commit-asked");
     let taking = store.write(Durability::Full, |tx| {
         let Some(mut member) = desk::member_at(tx, at)? else {
+            if known(tx, envelope, guest)? == Known::Others {
+                return Ok(Taking::Others);
+            }
             caps::bury(tx, envelope.uuid, envelope.round, guest, now)?;
             return Ok(Taking::No("this home has no such second-tier distributor".to_owned()));
         };
@@ -121,6 +125,8 @@ fn commit(
     failpoint("way-commit-made");
     match taking {
         Taking::No(why) => Ok(Answer::No { why }),
+        // A no would be for good. It may be this caller's after all, taken in under another login of its home.
+        Taking::Others => Ok(Answer::Unsure { member: "it".to_owned(), why: OTHERS.to_owned() }),
         Taking::Holds(id) => {
             let view = store.view();
             let (task, home) = (snapshot::of(&view, id)?, view.home_row()?.id);

@@ -1,13 +1,14 @@
 //! What a search left open: whoever was asked to take a task is asked again until it has said yes or no. After a no from
 //! everybody who could hold it, the search goes on.
 
-use super::desk::Guest;
 use super::front::{self, Sought, series_end};
+use super::guest::Guest;
 use super::peers::{PeerError, Peers, silently};
 use super::place::{Order, Outcome, place};
 use super::placing::Placing;
 use super::snapshot;
 use super::tier2::TierError;
+use crate::model::bounds;
 use crate::model::distributor::{Endpoint, Tier};
 use crate::model::id::HomeId;
 use crate::model::time::Timestamp;
@@ -96,7 +97,8 @@ pub fn settle(store: &mut Store, peers: &mut dyn Peers, known: &Away, guest: &Gu
             }
         }
     }
-    let why = said.or(silent).unwrap_or_default();
+    let mut why = said.or(silent).unwrap_or_default();
+    bounds::cut(&mut why);
     store.write(Durability::Normal, |tx| {
         tx.unheard_away(away.task, now)?;
         tx.set_reason(away.task, Some(&why))
@@ -133,7 +135,17 @@ fn again(store: &mut Store, peers: &mut dyn Peers, away: &Away, guest: &Guest) -
     }
     let Some((sealed, list)) = store.view().sealed(away.task)? else { return Ok(Settled::Placed) };
     let (sealed, list) = (Sealed::from_bytes(sealed), list.map(Sealed::from_bytes));
-    let request = seal::open(&sealed).map_err(|error| TierError::Denied(error.to_string()))?;
+    let request = match seal::open(&sealed) {
+        Ok(request) => request,
+        Err(error) => {
+            // Of another version, or not whole. It can't be offered to anybody; the other tasks can.
+            store.write(Durability::Normal, |tx| {
+                tx.unheard_away(away.task, now)?;
+                tx.set_reason(away.task, Some(&format!("what was sealed can't be read: {error}; submit it again")))
+            })?;
+            return Ok(Settled::Nobody);
+        }
+    };
     let round = series_end(away.round) + 1;
     let envelope = Envelope { version: 1, uuid: away.uuid, round, user: None, hops: 0, sealed, list };
     let mut order = Order::again(envelope, &request, guest, away.task);
@@ -142,9 +154,11 @@ fn again(store: &mut Store, peers: &mut dyn Peers, away: &Away, guest: &Guest) -
         Outcome::Open { .. } => Ok(Settled::Open),
         Outcome::Refused(refusal) => {
             let first = refusal.reasons.first().map_or_else(String::new, |reason| format!(": {reason}"));
+            let mut why = format!("{}{first}; it is asked again", refusal.what());
+            bounds::cut(&mut why);
             store.write(Durability::Normal, |tx| {
                 tx.unheard_away(away.task, now)?;
-                tx.set_reason(away.task, Some(&format!("{}{first}; it is asked again", refusal.what())))
+                tx.set_reason(away.task, Some(&why))
             })?;
             Ok(Settled::Nobody)
         }

@@ -31,8 +31,14 @@ pub fn of(view: &View<'_>, id: TaskId) -> Result<Snapshot> {
     })
 }
 
-/// Takes in how a task elsewhere stands.
+/// Takes in how a task elsewhere stands. That of another number of members is not believed: it is told, and what was heard before
+/// stays.
 pub fn hear(tx: &Tx<'_>, task: TaskId, said: &Snapshot, now: Timestamp) -> Result<()> {
+    let (size, told) = (tx.task(task)?.map_or(0, |row| row.size), said.counts.size());
+    if size != told {
+        tx.unheard_away(task, now)?;
+        return tx.set_away_reason(task, &format!("its home tells of {told} members, it has {size}"));
+    }
     let heard = Heard {
         counts: &said.counts,
         server: said.server.as_deref(),

@@ -152,11 +152,15 @@ pub struct Commit<'a> {
     pub at_once: bool,
     /// The row by which this home knows it as its client.
     pub adopts: Option<TaskId>,
+    /// Bytes of what it was submitted with; None: of this home's own account, where they are not counted.
+    pub kept: Option<u64>,
 }
 
 /// Takes a task that is not here yet, and gives it a server in the same transaction where it can start now.
 pub fn commit(tx: &Tx<'_>, commit: &Commit<'_>, asked: &mut Asked<'_>, now: Timestamp) -> Result<TaskId, TierError> {
-    let verdict = asked.verdict_to_keep(tx, now)?.map(|verdict| tx.keep_note(&verdict)).transpose()?;
+    let verdict = asked.verdict_to_keep(tx, now)?;
+    let kept = commit.kept.map_or(0, |bytes| bytes + verdict.as_ref().map_or(0, |verdict| verdict.len() as u64));
+    let verdict = verdict.map(|verdict| tx.keep_note(&verdict)).transpose()?;
     let class = tx.class_of(commit.member.id, commit.user, commit.client, &commit.request.demand)?;
     let comes = match commit.request.launch.workplace.sent() {
         Some(sent) => !tx.has_bundle(sent.bundle)?,
@@ -194,6 +198,7 @@ pub fn commit(tx: &Tx<'_>, commit: &Commit<'_>, asked: &mut Asked<'_>, now: Time
         route: commit.route,
         search: commit.search,
         verdict,
+        kept,
     };
     let task = match commit.adopts {
         Some(task) => {

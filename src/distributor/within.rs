@@ -1,9 +1,9 @@
 //! A client's search that stays in this home, within one transaction: for whoever has one open already.
 
 use super::across::at_own_desk;
-use super::desk::Guest;
 use super::fleets::Fleets;
 use super::front::{redirect, redirects_to};
+use super::guest::Guest;
 use super::search::{Trace, order as in_order, skipped};
 use super::tier2::TierError;
 use super::walk::{Said, SecondTier, Step, Taken, Walked, walk};

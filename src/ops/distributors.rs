@@ -70,7 +70,7 @@ pub fn add(
     })?;
     let Some((endpoint, _)) = at else { return Ok(None) };
     // Any question would do: who answers is written down.
-    let hello = Question::Find { uuid: TaskUuid::new(), round: 0, onward: false, age_ms: 0, among: None };
+    let hello = Question::Find { uuid: TaskUuid::new(), round: 0, onward: false, age_ms: 0, among: None, user: None };
     let said = Relay::new(grid.store.home(), &grid.login).ask(endpoint, &hello, &mut silently);
     Ok(said.err().map(|why| format!("{name} is added, but nobody answers there yet: {why}")))
 }

@@ -11,7 +11,7 @@ use crate::distributor::search::skipped;
 use crate::distributor::snapshot;
 use crate::model::distributor::Tier;
 use crate::model::endpoint::Endpoint;
-use crate::model::id::{HomeId, TaskId};
+use crate::model::id::{HomeId, TaskId, TaskUuid};
 use crate::model::name::Name;
 use crate::model::time::{Timestamp, short};
 use crate::protocol::distributor::{Answer, Question, ServerOrder, Snapshot, Verb};
@@ -202,7 +202,7 @@ pub fn refresh(grid: &mut Grid, tasks: &[Away]) -> Result<(), OpsError> {
             let question = Question::States { owner, user: None, uuids };
             match ask(grid, owner, &asked, &question, &mut silently) {
                 Ok(Answer::States(all)) => {
-                    hear(grid, &all)?;
+                    hear(grid, batch, &all)?;
                     let said: BTreeSet<_> = all.iter().map(|said| said.uuid).collect();
                     let unknown: Vec<&Away> = batch.iter().copied().filter(|t| !said.contains(&t.uuid)).collect();
                     gone(grid, &unknown)?;
@@ -230,10 +230,10 @@ pub enum Watched {
 pub fn watch(grid: &mut Grid, first: &Away, others: &[Away]) -> Result<Watched, OpsError> {
     let Held::By { home, .. } = first.held else { return Ok(Watched::Heard) };
     let same = |task: &&Away| matches!(task.held, Held::By { home: h, .. } if h == home) && task.task != first.task;
-    let uuids = std::iter::once(first).chain(others.iter().filter(same)).map(|t| t.uuid).take(BATCH).collect();
-    let question = Question::Watch { owner: home, user: None, uuids };
+    let asked: Vec<&Away> = std::iter::once(first).chain(others.iter().filter(same)).take(BATCH).collect();
+    let question = Question::Watch { owner: home, user: None, uuids: asked.iter().map(|t| t.uuid).collect() };
     match ask(grid, home, &first.asked, &question, &mut silently) {
-        Ok(Answer::States(all)) => hear(grid, &all).map(|()| Watched::Heard),
+        Ok(Answer::States(all)) => hear(grid, &asked, &all).map(|()| Watched::Heard),
         Ok(Answer::Unknown(_)) => {
             gone(grid, &[first])?;
             Ok(Watched::Gone(why_gone(first.task)))
@@ -244,11 +244,12 @@ pub fn watch(grid: &mut Grid, first: &Away, others: &[Away]) -> Result<Watched, 
     }
 }
 
-/// Takes in what owners said.
-pub fn hear(grid: &mut Grid, all: &[Snapshot]) -> Result<(), OpsError> {
+/// Takes in what an owner said of the tasks that it was asked about. What it says of others is not its to say.
+fn hear(grid: &mut Grid, asked: &[&Away], all: &[Snapshot]) -> Result<(), OpsError> {
     let now = Timestamp::now();
+    let asked: BTreeSet<TaskUuid> = asked.iter().map(|away| away.uuid).collect();
     grid.store.write(Durability::Full, |tx| {
-        for said in all {
+        for said in all.iter().filter(|said| asked.contains(&said.uuid)) {
             if let (_, Some(task)) = tx.held_by_uuid(said.uuid)? {
                 snapshot::hear(tx, task, said, now)?;
             }
@@ -336,4 +337,61 @@ pub fn manage(grid: &Grid, at: &Name, server: &Name, reason: Option<&str>) -> Re
         return Err(OpsError::unknown("distributor", at.as_str(), []));
     }
     Err(OpsError::Refused(format!("{at}/{server}: {}", failures.join("; "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::task::{Counts, State};
+    use crate::ops::fixture;
+    use crate::store::StoreError;
+
+    /// A task of this home that another home holds.
+    fn held_elsewhere(grid: &mut Grid, home: HomeId) -> Away {
+        let task = fixture::add_task(grid, fixture::draft());
+        let place = |tx: &crate::store::Tx<'_>| {
+            let front = Endpoint::Path("/front".into());
+            tx.ask_away(task, (b"sealed", None), 1_000, &front, true, Timestamp::now())?;
+            tx.placed_away(task, home, TaskId(7), ("f", "m"))
+        };
+        grid.store.write::<_, StoreError>(Durability::Normal, place).unwrap();
+        grid.store.view().away(task).unwrap().unwrap()
+    }
+
+    fn said(away: &Away, counts: Counts) -> Snapshot {
+        Snapshot {
+            uuid: away.uuid,
+            id: TaskId(7),
+            counts,
+            server: None,
+            reason: None,
+            exit_code: None,
+            shell_code: None,
+            signal: None,
+            started_at: None,
+            ended_at: None,
+        }
+    }
+
+    #[test]
+    fn home_is_believed_about_tasks_that_it_was_asked_about() {
+        let (_dir, mut grid) = fixture::grid();
+        let home = || HomeId(uuid::Uuid::now_v7());
+        let (own, other) = (held_elsewhere(&mut grid, home()), held_elsewhere(&mut grid, home()));
+        let lost = Counts { lost: 1, ..Counts::default() };
+        hear(&mut grid, &[&own], &[said(&own, lost), said(&other, lost)]).unwrap();
+        let state = |away: &Away| grid.store.view().task(away.task).unwrap().unwrap().state();
+        assert_eq!((state(&own), state(&other)), (State::Lost, State::Pending));
+    }
+
+    #[test]
+    fn state_of_another_number_of_members_is_told_and_not_believed() {
+        let (_dir, mut grid) = fixture::grid();
+        let away = held_elsewhere(&mut grid, HomeId(uuid::Uuid::now_v7()));
+        let many = Counts { completed: 7, ..Counts::default() };
+        hear(&mut grid, &[&away], &[said(&away, many)]).unwrap();
+        let row = grid.store.view().task(away.task).unwrap().unwrap();
+        assert_eq!(row.state(), State::Pending);
+        assert_eq!(row.reason.as_deref(), Some("its home tells of 7 members, it has 1"));
+    }
 }

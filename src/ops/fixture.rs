@@ -88,6 +88,7 @@ pub fn add_task(grid: &mut Grid, draft: Draft) -> TaskId {
                 route: ("tier1", "tier2"),
                 search: Some(search),
                 verdict: Some(verdict),
+                kept: 0,
             };
             let task = tx.add_task(&new, Timestamp::now())?;
             if !request.hold {

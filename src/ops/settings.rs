@@ -111,7 +111,7 @@ pub const USER_SPOOL: Known = Known {
     name: "user_spool",
     default: "10G",
     kind: Kind::Size,
-    about: "files and longer outputs of one user from other homes that are kept here",
+    about: "what is kept here of one user from other homes: its tasks and what they were submitted with, files and outputs",
 };
 
 /// All of them, by name.

@@ -6,10 +6,10 @@ use super::selecting::Chosen;
 use super::sending::Taken;
 use super::{Grid, OpsError, cancel, files_elsewhere, report, sending};
 use crate::dispatch::relay::Relay;
-use crate::distributor::desk::{Guest, Standing};
 use crate::distributor::dry;
 use crate::distributor::fleets::Fleets;
 use crate::distributor::front::{SERIES, series_end};
+use crate::distributor::guest::Guest;
 use crate::distributor::place::{Order, Outcome, place};
 use crate::distributor::tier2::TierError;
 use crate::distributor::walk::Refusal;
@@ -21,8 +21,8 @@ use crate::model::task::{ClientFacts, Request};
 use crate::model::time::Timestamp;
 use crate::protocol::envelope::Envelope;
 use crate::protocol::seal;
-use crate::store::files::Kept;
 use crate::store::tasks::Shape;
+use crate::store::tombstones::Refuses;
 use crate::store::{Durability, StoreError, Tx, View};
 use std::path::Path;
 use std::time::Duration;
@@ -38,7 +38,7 @@ pub fn submit(grid: &mut Grid, sheet: Sheet, taken: Taken) -> Result<report::Sub
     let Sheet { uuid, draft, open, .. } = sheet;
     let mut request = completed(&grid.store.view(), draft, grid.client.clone(), &grid.me)?;
     (request.launch.workplace, request.launch.fetch) = (taken.workplace, taken.fetch);
-    let guest = Guest { user: grid.me.clone(), standing: Standing::Resident, home: None, kept: Kept::NOTHING };
+    let guest = Guest::resident(grid.me.clone());
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let mut order = Order::new(envelope(uuid, &request)?, &request, &guest);
     let outcome = place(&mut grid.store, &mut peers, &mut order).map_err(refusal)?;
@@ -72,7 +72,7 @@ pub fn within(tx: &Tx<'_>, fleets: &mut Fleets, sheet: Sheet) -> Result<Option<r
         return shown(tx, task).map(Some);
     }
     let request = completed(tx, sheet.draft, sheet.client, &sheet.me)?;
-    let guest = Guest { user: sheet.me, standing: Standing::Resident, home: None, kept: Kept::NOTHING };
+    let guest = Guest::resident(sheet.me);
     let placed = within::place(tx, fleets, envelope(sheet.uuid, &request)?, &guest).map_err(refusal)?;
     placed.map(|task| shown(tx, task)).transpose()
 }
@@ -89,7 +89,7 @@ fn send_files(grid: &mut Grid, task: TaskId) -> Result<(), OpsError> {
 /// Where the task would go now and why; nothing is written, and no other home takes anything.
 pub fn dry_run(grid: &mut Grid, draft: Draft) -> Result<report::Explained, OpsError> {
     let request = completed(&grid.store.view(), draft, grid.client.clone(), &grid.me)?;
-    let guest = Guest { user: grid.me.clone(), standing: Standing::Resident, home: None, kept: Kept::NOTHING };
+    let guest = Guest::resident(grid.me.clone());
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let mut envelope = envelope(TaskUuid::new(), &request)?;
     let found = dry::search(&mut grid.store, &mut peers, &mut envelope, &request, &guest).map_err(refusal)?;
@@ -162,7 +162,7 @@ fn buried(tx: &Tx<'_>, uuid: TaskUuid, now: Timestamp) -> Result<bool, OpsError>
     if tx.held_by_uuid(uuid)?.0.is_some() {
         return Ok(false);
     }
-    tx.bury(uuid, series_end(SERIES), now)?;
+    tx.bury(uuid, series_end(SERIES), Refuses::Everybody, now)?;
     Ok(true)
 }
 

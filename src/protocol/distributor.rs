@@ -89,8 +89,17 @@ pub enum Question {
     /// To a second tier: take it, once for each uuid.
     Commit { at: Option<Name>, envelope: Envelope, how: How, way: Way },
     /// Who holds this? Who doesn't makes sure that it never will, up to this round, before it says so.
-    /// `onward`: the second tier of this home is asked too, save who was silent before the task was made.
-    Find { uuid: TaskUuid, round: u32, onward: bool, age_ms: u64, among: Option<Vec<HomeId>> },
+    /// `onward`: the second tier of this home is asked too, save who was silent before the task was made. `user`: whose task it
+    /// is, where a first tier asks for somebody.
+    Find {
+        uuid: TaskUuid,
+        round: u32,
+        onward: bool,
+        age_ms: u64,
+        among: Option<Vec<HomeId>>,
+        #[serde(default)]
+        user: Option<Name>,
+    },
     /// About a task that `owner` holds; a first tier passes it on.
     Task { owner: HomeId, user: Option<Name>, uuid: TaskUuid, verb: Verb },
     /// How these stand, in their order; unknown ones are left out. Answered at once.

@@ -80,7 +80,7 @@ pub fn read_limited<M: Message>(from: &mut impl Read, max: usize) -> Result<Opti
 }
 
 /// The only place where bytes become a message.
-fn decode<M: Message>(body: &[u8]) -> Result<M, FrameError> {
+pub(super) fn decode<M: Message>(body: &[u8]) -> Result<M, FrameError> {
     let mut reader = rmp_serde::Deserializer::from_read_ref(body);
     reader.set_max_depth(DEPTH_MAX);
     let mut message = M::deserialize(&mut reader)?;

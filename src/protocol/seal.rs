@@ -1,8 +1,8 @@
 //! Sealing a task into an envelope, and opening it at the second tier.
 
+use super::border::Lines;
 use super::envelope::Sealed;
-use super::frame::FrameError;
-use crate::model::command::Text;
+use super::frame::{self, FrameError};
 use crate::model::feature::{UnknownFeatures, check_known};
 use crate::model::task::{Members, Request};
 use serde::{Deserialize, Serialize};
@@ -22,8 +22,19 @@ struct Needing {
 pub enum SealError {
     #[error("the task can't be read ({0}): is the other grid newer?")]
     Unreadable(#[from] rmp_serde::decode::Error),
+    #[error("the task can't be taken in: {0}")]
+    Unacceptable(FrameError),
     #[error(transparent)]
     Unknown(#[from] UnknownFeatures),
+}
+
+impl From<FrameError> for SealError {
+    fn from(error: FrameError) -> Self {
+        match error {
+            FrameError::Decode(error) => Self::Unreadable(error),
+            other => Self::Unacceptable(other),
+        }
+    }
 }
 
 /// Seals a task: all of it but the lines of an array, and those.
@@ -45,21 +56,23 @@ fn sealed(request: &Request) -> Result<Sealed, FrameError> {
     Ok(Sealed(rmp_serde::to_vec_named(&Needing { features, task })?))
 }
 
-/// Opens a sealed task; the lines of an array are not in it.
+/// Opens a sealed task, and checks it; the lines of an array are not in it.
 pub fn open(sealed: &Sealed) -> Result<Request, SealError> {
-    let unreadable = match rmp_serde::from_slice(&sealed.0) {
-        Ok(request) => return Ok(request),
-        Err(error) => error,
+    let unreadable = match frame::decode(&sealed.0) {
+        Err(FrameError::Decode(error)) => error,
+        other => return Ok(other?),
     };
     let Ok(Needing { features, task }) = rmp_serde::from_slice(&sealed.0) else { return Err(unreadable.into()) };
     check_known(&features)?;
-    Ok(rmp_serde::from_slice(&task)?)
+    Ok(frame::decode(&task)?)
 }
 
 /// Puts the lines of an array back in their place.
 pub fn open_list(request: &mut Request, list: &Sealed) -> Result<(), FrameError> {
     if let Members::Lines { lines, .. } = &mut request.members {
-        *lines = rmp_serde::from_slice::<Vec<Text>>(&list.0)?;
+        let all: Lines = rmp_serde::from_slice(&list.0)?;
+        all.check(&request.launch.command)?;
+        *lines = all.0;
     }
     Ok(())
 }

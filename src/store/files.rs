@@ -46,6 +46,15 @@ impl Kept {
     pub const NOTHING: Self = Self { bytes: Bytes(0), up_to: None };
 }
 
+/// Bytes that a task takes in the database besides what it was submitted with: its rows and their indexes, and its client's.
+pub const ROW: u64 = 2 << 10;
+/// The same of a member and its attempts.
+pub const MEMBER: u64 = 256;
+/// The same of a line.
+pub const LINE: u64 = 32;
+/// The same of a refusal for good.
+const TOMBSTONE: u64 = 128;
+
 const SELECT: &str = "SELECT idx, number, digest, size, files, error, remarks, unpacked_at FROM fetched ";
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Fetched> {
@@ -113,34 +122,49 @@ impl View<'_> {
         Ok(self.one(sql, [task], |_| Ok(()))?.is_some())
     }
 
-    /// Bytes that lie in this home for a user: what its tasks were sent with or are to be, what they brought back, and longer
-    /// outputs. What ended before `before` goes with the next `gc`.
+    /// Bytes that lie in this home for a user: the rows of its tasks with what they were submitted with, files that they were sent
+    /// with or are to be, what they brought back, and outputs. Files and outputs of what ended before `before` go with the next
+    /// `gc`.
     pub fn kept_for(&self, user: UserId, before: Timestamp) -> Result<Kept> {
         // First: a task that comes meanwhile is counted twice rather than not at all.
         let up_to = self.last_task(Some(user))?;
         let sum = self.one(
-            "WITH mine AS (SELECT id, waiting + held + starting + running AS unended FROM task WHERE user_id = ?1 AND (ended_at IS NULL OR ended_at >= ?2))
-             SELECT (SELECT coalesce(sum(size), 0) FROM (SELECT DISTINCT f.bundle, f.size FROM mine JOIN task_files f ON f.task_id = mine.id
+            "WITH theirs AS MATERIALIZED (SELECT id, kept + ?3 + size * ?4 AS bytes, waiting + held + starting + running AS unended,
+                                               ended_at IS NULL OR ended_at >= ?2 AS stays FROM task WHERE user_id = ?1),
+                  mine AS (SELECT id, unended FROM theirs WHERE stays)
+             SELECT (SELECT coalesce(sum(bytes), 0) FROM theirs)
+                  + (SELECT count(*) * ?5 FROM tombstone WHERE user_id = ?1)
+                  + (SELECT coalesce(sum(size), 0) FROM (SELECT DISTINCT f.bundle, f.size FROM mine JOIN task_files f ON f.task_id = mine.id
                                                          WHERE f.missing > 0 AND unended > 0 OR f.bundle IN (SELECT digest FROM bundle)))
                   + (SELECT coalesce(sum(size), 0) FROM mine JOIN fetched f ON f.task_id = mine.id)
+                  + (SELECT coalesce(sum(length(body)), 0) FROM mine JOIN output o ON o.task_id = mine.id)
                   + (SELECT coalesce(sum(coalesce(out_len, 0) + coalesce(err_len, 0)), 0)
                      FROM mine JOIN member m ON m.task_id = mine.id WHERE m.home_out = 1)",
-            (user, before),
+            (user, before, ROW, MEMBER, TOMBSTONE),
             |row| row.get(0),
         )?;
         Ok(Kept { bytes: Bytes(sum.unwrap_or(0)), up_to })
     }
 
-    /// Bytes that a user's tasks after this one were sent with, or are to be. Few tasks, and so quickly counted.
+    /// Bytes of a user's tasks after this one: their rows, and what they were sent with or are to be. Few tasks, and so quickly
+    /// counted.
     pub fn sent_since(&self, user: UserId, after: Option<TaskId>) -> Result<Bytes> {
         let sum = self.one(
-            "SELECT coalesce(sum(size), 0) FROM (SELECT DISTINCT f.bundle, f.size FROM task t JOIN task_files f ON f.task_id = t.id
+            "SELECT (SELECT coalesce(sum(size), 0) FROM (SELECT DISTINCT f.bundle, f.size FROM task t JOIN task_files f ON f.task_id = t.id
              WHERE t.user_id = ?1 AND t.id > ?2
-               AND (f.missing > 0 AND t.waiting + t.held + t.starting + t.running > 0 OR f.bundle IN (SELECT digest FROM bundle)))",
-            (user, after.unwrap_or(TaskId(0))),
+               AND (f.missing > 0 AND t.waiting + t.held + t.starting + t.running > 0 OR f.bundle IN (SELECT digest FROM bundle))))
+                  + (SELECT coalesce(sum(kept + ?3 + size * ?4), 0) FROM task WHERE user_id = ?1 AND id > ?2)",
+            (user, after.unwrap_or(TaskId(0)), ROW, MEMBER),
             |row| row.get(0),
         )?;
         Ok(Bytes(sum.unwrap_or(0)))
+    }
+
+    /// Is there a task that waits for this archive to come?
+    pub fn is_awaited(&self, bundle: Digest) -> Result<bool> {
+        let sql = "SELECT 1 FROM task_files f JOIN task t ON t.id = f.task_id
+                   WHERE f.bundle = ?1 AND f.missing > 0 AND t.waiting + t.held + t.starting + t.running > 0 LIMIT 1";
+        Ok(self.one(sql, [bundle], |_| Ok(()))?.is_some())
     }
 
     /// Is this archive kept?

@@ -1,30 +1,50 @@
-//! Refusals for good: a uuid that was refused up to a round is not taken up to that round, whoever comes back with it.
+//! Refusals for good: a uuid that was refused up to a round is not taken up to that round, whoever comes back with it. What a
+//! user has refused binds that user alone, for others may submit under the same uuid.
 
 use super::{Result, Tx, View};
-use crate::model::id::TaskUuid;
+use crate::model::id::{TaskUuid, UserId};
 use crate::model::time::Timestamp;
 
+/// Whose commits a refusal is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refuses {
+    Everybody,
+    User(UserId),
+}
+
+impl Refuses {
+    /// In the column: no user has the id 0.
+    const fn column(self) -> UserId {
+        match self {
+            Self::Everybody => UserId(0),
+            Self::User(id) => id,
+        }
+    }
+}
+
 impl View<'_> {
-    /// Are there so many refusals for good, or more?
-    pub fn has_tombstones(&self, count: u32) -> Result<bool> {
-        let sql = "SELECT count(*) >= ?1 FROM (SELECT 1 FROM tombstone LIMIT ?1)";
-        Ok(self.one(sql, [count], |row| row.get(0))?.unwrap_or(false))
+    /// Are there so many refusals for good that a user asked for, or more?
+    pub fn has_tombstones(&self, of: Refuses, count: u32) -> Result<bool> {
+        let sql = "SELECT count(*) >= ?2 FROM (SELECT 1 FROM tombstone WHERE user_id = ?1 LIMIT ?2)";
+        Ok(self.one(sql, (of.column(), count), |row| row.get(0))?.unwrap_or(false))
     }
 }
 
 impl Tx<'_> {
     /// A refusal for good: this uuid is not taken up to this round.
-    pub fn bury(&self, uuid: TaskUuid, round: u32, now: Timestamp) -> Result<()> {
+    pub fn bury(&self, uuid: TaskUuid, round: u32, of: Refuses, now: Timestamp) -> Result<()> {
         self.run(
-            "INSERT INTO tombstone (uuid, round, at) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET round = max(round, excluded.round)",
-            (uuid, round, now),
+            "INSERT INTO tombstone (uuid, user_id, round, at) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO UPDATE SET round = max(round, excluded.round)",
+            (uuid, of.column(), round, now),
         )?;
         Ok(())
     }
 
-    /// Up to which round this uuid was refused for good.
-    pub fn buried(&self, uuid: TaskUuid) -> Result<Option<u32>> {
-        self.one("SELECT round FROM tombstone WHERE uuid = ?1", [uuid], |row| row.get(0))
+    /// Up to which round this uuid was refused for good to whoever this is.
+    pub fn buried(&self, uuid: TaskUuid, of: Refuses) -> Result<Option<u32>> {
+        let sql = "SELECT max(round) FROM tombstone WHERE uuid = ?1 AND (user_id = 0 OR user_id = ?2)";
+        Ok(self.one(sql, (uuid, of.column()), |row| row.get(0))?.flatten())
     }
 
     /// Drops refusals for good that are so old that nobody will come back to them.

@@ -86,6 +86,12 @@ impl Caller {
         }
     }
 
+    /// Ends it as nobody who is asked does.
+    pub fn kill(mut self) {
+        self.child.kill().expect("kill");
+        self.child.wait().expect("its end");
+    }
+
     /// Nothing more is said: it must end, and well.
     pub fn leaves(mut self) {
         drop(self.say);

@@ -7,6 +7,7 @@ pub mod crontab;
 pub mod done;
 pub mod grid;
 pub mod load;
+pub mod pack;
 pub mod process;
 pub mod rig;
 pub mod said;

@@ -3,20 +3,23 @@
 use super::visitor::Visitor;
 use super::{Desk, servers, tasks};
 use crate::dispatch::relay::Relay;
-use crate::distributor::desk::{Guest, Standing};
 use crate::distributor::fleets::Fleets;
 use crate::distributor::front::Sought;
+use crate::distributor::guest::{Guest, Reach, Standing};
 use crate::distributor::serve::{self, Asked};
 use crate::distributor::tier2::TierError;
+use crate::model::name::Name;
 use crate::model::user::Role;
 use crate::ops::submit::refusal;
 use crate::ops::{Grid, OpsError, dispatcher};
 use crate::protocol::distributor::{Answer, Question, Ticket};
 use crate::protocol::envelope::Envelope;
-use crate::store::StoreError;
+use crate::store::{Log, StoreError};
 use crate::store::files::Kept;
 use std::time::Duration;
 
+/// A log of more pages than this is moved into the database after a user's question.
+const PAGES_MAX: u32 = 1_000;
 /// Homes that one task may pass.
 const HOPS_MAX: u8 = 4;
 
@@ -54,10 +57,8 @@ pub fn answer(
             let asked = Asked::Commit { at: at.as_ref(), envelope: &envelope, how, way: &way };
             tiers(desk, (grid, fleets), ticket, &guest, asked)
         }
-        Question::Find { uuid, round, onward, age_ms, among } => {
-            // Whoever may come in may ask where its own task is; the uuid is known to nobody else.
-            let visitor = desk.badge.visitor(&grid.store.view(), None)?;
-            let guest = guest_of(desk, grid, &visitor)?;
+        Question::Find { uuid, round, onward, age_ms, among, user } => {
+            let guest = finder(desk, grid, user.as_ref())?;
             let sought = Sought { uuid, round, onward, age: Duration::from_millis(age_ms), among };
             tiers(desk, (grid, fleets), ticket, &guest, Asked::Find(sought))
         }
@@ -106,20 +107,43 @@ fn tiers(
     if takes && let Err(error) = dispatcher::wake(grid) {
         tracing::warn!("the dispatcher was not woken: {error}");
     }
+    // No dispatcher may be there to do it: what only asks and is refused wakes none.
+    if guest.standing == Standing::User && grid.store.log_pages().is_ok_and(|pages| pages > PAGES_MAX) {
+        let moved = grid.store.checkpoint(Log::Stays);
+        moved.unwrap_or_else(|error| tracing::warn!("the log was not moved into the database: {error}"));
+    }
     Ok(answer)
 }
 
-fn guest_of(desk: &Desk, grid: &Grid, visitor: &Visitor) -> Result<Guest, OpsError> {
-    let home = desk.badge.home.clone();
-    Ok(match visitor {
-        Visitor::Owner => Guest { user: grid.me.clone(), standing: Standing::Owner, home, kept: Kept::NOTHING },
-        Visitor::User { name, .. } if visitor.may(Role::Administer) => {
-            Guest { user: name.clone(), standing: Standing::Administrator, home, kept: Kept::NOTHING }
+/// Who asks where a task is. One that may not speak for that user has never had a task of it taken here: of those that are here it
+/// is told nothing.
+fn finder(desk: &Desk, grid: &Grid, claimed: Option<&Name>) -> Result<Guest, OpsError> {
+    let view = grid.store.view();
+    match desk.badge.visitor(&view, claimed) {
+        Ok(visitor) => guest_of(desk, grid, &visitor, claimed),
+        Err(OpsError::Refused(_)) if claimed.is_some() => {
+            let guest = guest_of(desk, grid, &desk.badge.visitor(&view, None)?, None)?;
+            Ok(Guest { reach: Reach::Nothing, ..guest })
         }
-        Visitor::User { name, .. } => {
-            Guest { user: name.clone(), standing: Standing::User, home, kept: desk.kept(grid, name)? }
-        }
-    })
+        Err(error) => Err(error),
+    }
+}
+
+fn guest_of(desk: &Desk, grid: &Grid, visitor: &Visitor, claimed: Option<&Name>) -> Result<Guest, OpsError> {
+    let (home, vouches) = (desk.badge.home.clone(), desk.badge.vouch.is_some() && claimed.is_none());
+    let Visitor::User { name, .. } = visitor else {
+        return Ok(Guest { standing: Standing::Owner, home, ..Guest::resident(grid.me.clone()) });
+    };
+    let reach = match () {
+        () if vouches || visitor.may(Role::Operate) => Reach::All,
+        () if visitor.may(Role::SeeAll) => Reach::Sees,
+        () => Reach::Own,
+    };
+    let (standing, kept) = match visitor.may(Role::Administer) {
+        true => (Standing::Administrator, Kept::NOTHING),
+        false => (Standing::User, desk.kept(grid, name)?),
+    };
+    Ok(Guest { user: name.clone(), standing, reach, home, kept })
 }
 
 /// An envelope at the door: its size, its way, and who sends it.
@@ -131,7 +155,7 @@ fn receive(desk: &Desk, grid: &Grid, envelope: &mut Envelope) -> Result<(Guest, 
     }
     envelope.hops += 1;
     let visitor = desk.badge.visitor(&grid.store.view(), envelope.user.as_ref())?;
-    Ok((guest_of(desk, grid, &visitor)?, visitor))
+    Ok((guest_of(desk, grid, &visitor, envelope.user.as_ref())?, visitor))
 }
 
 /// An error, as the caller is told it. `unable`: how, where it is this home's own trouble.

@@ -17,6 +17,7 @@ use crate::store::{Durability, StoreError};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::PathBuf;
 
 /// So much of the home's disk is left free.
 const RESERVE: u64 = 256 << 20;
@@ -31,7 +32,31 @@ pub fn take(grid: &mut Grid, what: Chosen, offset: u64, bytes: &[u8]) -> Result<
         arrived(grid, sent, None)?;
         return Ok(Answer::Have { bytes: sent.size });
     }
-    let path = grid.store.home().sent().join(format!("{}.part", sent.bundle));
+    let taken = take_piece(grid, sent, offset, bytes);
+    // Its task may have ended meanwhile: what came counts for nobody any more.
+    drop_part(grid, sent)?;
+    taken
+}
+
+/// Removes what came of files that no task waits for.
+pub fn drop_part(grid: &Grid, sent: &Sent) -> Result<(), OpsError> {
+    let part = part_of(grid, sent);
+    if part.exists() && !grid.store.view().is_awaited(sent.bundle)? {
+        // Somebody else may have been faster.
+        let _ = std::fs::remove_file(part);
+    }
+    Ok(())
+}
+
+fn part_of(grid: &Grid, sent: &Sent) -> PathBuf {
+    grid.store.home().sent().join(format!("{}.part", sent.bundle))
+}
+
+fn take_piece(grid: &mut Grid, sent: &Sent, offset: u64, bytes: &[u8]) -> Result<Answer, OpsError> {
+    if !grid.store.view().is_awaited(sent.bundle)? {
+        return Err(OpsError::Refused("its files are not waited for any more: it has ended".to_owned()));
+    }
+    let path = part_of(grid, sent);
     let failed = |error: io::Error| OpsError::Refused(format!("its files can't be taken: {error}"));
     let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path).map_err(failed)?;
     // Several tasks may be sent with the same.

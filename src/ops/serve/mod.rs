@@ -4,9 +4,11 @@
 mod answer;
 mod files;
 mod servers;
+mod share;
 mod tasks;
 mod visitor;
 
+use share::{Counted, Share};
 pub use visitor::Badge;
 
 use super::{Grid, OpsError, settings};
@@ -18,6 +20,7 @@ use crate::model::name::Name;
 use crate::model::ssh::Login;
 use crate::model::task::ClientFacts;
 use crate::model::time::Timestamp;
+use crate::protocol::border;
 use crate::protocol::distributor::{
     Answer, FRAME_MAX, FromServe, MAGIC, PARTS_SINCE, PIECE_MAX, Question, REPORT_MAX, Ticket, ToServe, VERSION,
     VERSION_MIN,
@@ -33,13 +36,11 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Questions of one link that are worked at side by side; more are refused until some are answered.
+/// Questions of one link that are worked at side by side; more are refused until some are answered. Of a user other than the owner
+/// that is [`share::AT_ONCE`], over all links.
 const AT_ONCE: usize = 256;
 /// Database connections kept for the next question.
 const KEPT: usize = 8;
-/// Questions of a user in a second, over some time; and at once after a rest.
-const PACE: f64 = 50.0;
-const BURST: f64 = 200.0;
 /// How often whoever waits for something long hears that it is worked at: well within `peer_timeout`.
 const WORKING_EVERY: Duration = Duration::from_millis(500);
 /// How old the count of what lies here for a user may be.
@@ -76,10 +77,18 @@ struct Desk {
     /// Bytes of outputs and reports that were sent and not taken yet, for each ticket.
     on_the_way: Mutex<HashMap<Ticket, u64>>,
     room: Condvar,
-    /// How many questions a user may ask now, and since when that is so.
-    pace: Mutex<(f64, Instant)>,
+    /// What bounds a user over all its sessions. The owner may ask as quickly as may be.
+    share: Option<Arc<Share>>,
     /// What lies here for users, and when it was counted.
     kept: Mutex<HashMap<Name, (Kept, Instant)>>,
+}
+
+/// What came of the list of an array before its question.
+#[derive(Default)]
+struct List {
+    bytes: Vec<u8>,
+    /// There was no room for all of it.
+    cut: bool,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -102,13 +111,17 @@ pub fn serve(
 ) -> Result<(), OpsError> {
     let failed = |error: std::io::Error| OpsError::Grid(format!("grid serve: {error}"));
     output.write_all(MAGIC).and_then(|()| output.flush()).map_err(failed)?;
-    let greeted = greet(home, &mut input);
-    let (peer, version, greeted) = match greeted {
-        Ok(Some((peer, version, row))) => {
+    let greeted = greet(home, &mut input).and_then(|greeted| {
+        let share =
+            badge.user.as_ref().filter(|_| greeted.is_some()).map(|user| Share::open(home, user)).transpose()?;
+        Ok(greeted.map(|greeted| (greeted, share)))
+    });
+    let (peer, version, greeted, share) = match greeted {
+        Ok(Some(((peer, version, row), share))) => {
             let release = env!("CARGO_PKG_VERSION").to_owned();
             let hello = FromServe::Hello { version: VERSION, home: row.id, incarnation: row.incarnation, release };
             frame::write(&mut output, &hello).map_err(|error| OpsError::Grid(error.to_string()))?;
-            (peer, version, (row.id, row.incarnation))
+            (peer, version, (row.id, row.incarnation), share)
         }
         Ok(None) => return Ok(()),
         Err(error) => {
@@ -131,7 +144,7 @@ pub fn serve(
         dropped: Mutex::default(),
         on_the_way: Mutex::default(),
         room: Condvar::new(),
-        pace: Mutex::new((BURST, Instant::now())),
+        share,
         kept: Mutex::default(),
     });
     desk.listen(&mut input)
@@ -161,7 +174,7 @@ fn greet(home: &Home, input: &mut impl Read) -> Result<Option<(HomeId, u32, Home
 
 impl Desk {
     fn listen(self: &Arc<Self>, input: &mut impl Read) -> Result<(), OpsError> {
-        let mut lists: HashMap<Ticket, Vec<u8>> = HashMap::new();
+        let mut lists: HashMap<Ticket, List> = HashMap::new();
         loop {
             let message = match frame::read_limited(input, FRAME_MAX) {
                 Ok(Some(message)) => message,
@@ -175,22 +188,24 @@ impl Desk {
             };
             match message {
                 ToServe::Hello { .. } => {}
-                ToServe::Ask { ticket, mut question } => {
-                    if let (Some(list), Some(envelope)) = (lists.remove(&ticket), question.envelope_mut()) {
-                        envelope.list = Some(Sealed::from_bytes(list));
-                    }
-                    self.take(ticket, question);
+                ToServe::Ask { ticket, question } => {
+                    self.take(ticket, question, lists.remove(&ticket).unwrap_or_default())
                 }
                 ToServe::Piece { ticket, bytes } => {
-                    // One byte too many is enough to have it refused by its name.
                     if lists.len() >= AT_ONCE && !lists.contains_key(&ticket) {
                         continue;
                     }
-                    let room = (LIST_MAX + 1).saturating_sub(lists.values().map(Vec::len).sum());
-                    lists.entry(ticket).or_default().extend(bytes.into_iter().take(room));
+                    // One byte too many is enough to have it refused by its name.
+                    let room = (LIST_MAX + 1).saturating_sub(lists.values().map(|list| list.bytes.len()).sum());
+                    let list = lists.entry(ticket).or_default();
+                    let more = bytes.len().min(room) as u64;
+                    match self.share.as_ref().is_none_or(|share| share.take_list(more, LIST_MAX as u64 + 1)) {
+                        true => list.bytes.extend(bytes.into_iter().take(room)),
+                        false => list.cut = true,
+                    }
                 }
                 ToServe::Drop { ticket } => {
-                    lists.remove(&ticket);
+                    self.drop_list(lists.remove(&ticket).unwrap_or_default());
                     if locked(&self.open).contains(&ticket) {
                         locked(&self.dropped).insert(ticket);
                         self.room.notify_all();
@@ -206,12 +221,39 @@ impl Desk {
         }
     }
 
+    /// What came of a list is not asked about.
+    fn drop_list(&self, list: List) {
+        if let Some(share) = &self.share {
+            share.drop_list(list.bytes.len() as u64);
+        }
+    }
+
+    /// Counts a question for its user until it is answered. None: the owner's. Why it is not looked at, if not.
+    fn admit(&self, question: &Question, list: &List) -> Result<Option<Counted>, Answer> {
+        let unable = tiers::unable(question);
+        let counted = match &self.share {
+            Some(share) => {
+                let bytes = list.bytes.len() as u64;
+                Some(share.ask(question.is_patient(), bytes).map_err(unable)?)
+            }
+            None => None,
+        };
+        if list.cut {
+            return Err(unable("too many lists are on their way for one user; try again".to_owned()));
+        }
+        border::question(question).map_err(|error| Answer::Denied(error.to_string()))?;
+        Ok(counted)
+    }
+
     /// A thread for each question.
-    fn take(self: &Arc<Self>, ticket: Ticket, question: Question) {
+    fn take(self: &Arc<Self>, ticket: Ticket, mut question: Question, list: List) {
         let unable = tiers::unable(&question);
-        if !self.is_in_pace() {
-            let words = format!("more than {PACE} questions in a second, for a while: slow down");
-            return self.say(ticket, unable(words), true);
+        let counted = match self.admit(&question, &list) {
+            Ok(counted) => counted,
+            Err(refusal) => return self.say(ticket, refusal, true),
+        };
+        if let Some(envelope) = question.envelope_mut().filter(|_| !list.bytes.is_empty()) {
+            envelope.list = Some(Sealed::from_bytes(list.bytes));
         }
         let busy = {
             let mut open = locked(&self.open);
@@ -231,6 +273,7 @@ impl Desk {
             locked(&desk.on_the_way).remove(&ticket);
             // Before the last word: whoever has heard it may use the ticket again.
             locked(&desk.open).remove(&ticket);
+            drop(counted);
             desk.say(ticket, answer, true);
             if let Some(error) = gone {
                 // Whoever asks again gets a `grid serve` of the home that lies here then, if there is one.
@@ -276,18 +319,6 @@ impl Desk {
         } else {
             Err(StoreError::Gone { home: self.home.dir().to_owned() }.into())
         }
-    }
-
-    /// The owner may ask as quickly as may be.
-    fn is_in_pace(&self) -> bool {
-        if self.badge.user.is_none() {
-            return true;
-        }
-        let mut pace = locked(&self.pace);
-        let now = Instant::now();
-        let tokens = (pace.0 + now.duration_since(pace.1).as_secs_f64() * PACE).min(BURST);
-        *pace = if tokens >= 1.0 { (tokens - 1.0, now) } else { (tokens, now) };
-        tokens >= 1.0
     }
 
     /// What lies here for a user. Counted anew every few seconds: that takes longer the more there is. Whoever takes a task

@@ -33,7 +33,7 @@ pub fn task(
     }
     let index = index_of(&verb);
     let what = chosen(grid, uuid, index)?;
-    permit(grid, visitor, what, needed(&verb))?;
+    permit(grid, visitor, (what, uuid), needed(&verb))?;
     here(desk, grid, ticket, what, verb)
 }
 
@@ -55,13 +55,13 @@ pub fn states(
     }
     if ended && let Some(first) = uuids.first() {
         let what = chosen(grid, *first, None)?;
-        permit(grid, visitor, what, Role::SeeAll)?;
+        permit(grid, visitor, (what, *first), Role::SeeAll)?;
         wait::wait(grid, &[what], &mut |_| !desk.is_dropped(ticket))?;
     }
     let mut all = Vec::with_capacity(uuids.len());
     for uuid in uuids {
         let Some(task) = grid.store.view().held_by_uuid(uuid)?.0 else { continue };
-        if permit(grid, visitor, Chosen { task, index: None }, Role::SeeAll).is_ok() {
+        if permit(grid, visitor, (Chosen { task, index: None }, uuid), Role::SeeAll).is_ok() {
             all.push(snapshot::of(&grid.store.view(), task)?);
         }
     }
@@ -89,18 +89,22 @@ fn pass_on(desk: &Desk, grid: &Grid, ticket: Ticket, owner: HomeId, question: &Q
 
 fn chosen(grid: &Grid, uuid: TaskUuid, index: Option<Index>) -> Result<Chosen, OpsError> {
     let task = grid.store.view().held_by_uuid(uuid)?.0;
-    task.map(|task| Chosen { task, index }).ok_or_else(|| OpsError::unknown("task", &uuid.to_string(), []))
+    task.map(|task| Chosen { task, index }).ok_or_else(|| unknown(uuid))
+}
+
+fn unknown(uuid: TaskUuid) -> OpsError {
+    OpsError::unknown("task", &uuid.to_string(), [])
 }
 
 /// One's own tasks need no role.
-fn permit(grid: &Grid, visitor: &Visitor, what: Chosen, needed: Role) -> Result<(), OpsError> {
+fn permit(grid: &Grid, visitor: &Visitor, (what, uuid): (Chosen, TaskUuid), needed: Role) -> Result<(), OpsError> {
     let Some(name) = visitor.name() else { return Ok(()) };
     let row = grid.store.view().task(what.task)?;
     if visitor.may(needed) || row.is_some_and(|row| row.user == *name) {
         return Ok(());
     }
     // Not even that it exists is told.
-    Err(OpsError::unknown("task", &what.to_string(), []))
+    Err(unknown(uuid))
 }
 
 const fn index_of(verb: &Verb) -> Option<Index> {
@@ -141,7 +145,13 @@ fn here(desk: &Desk, grid: &mut Grid, ticket: Ticket, what: Chosen, verb: Verb) 
         Verb::Fetch { index, offset } => files::give(desk, grid, ticket, what, index, offset),
         Verb::Show { .. } => report(show::show(grid, &[what])?.pop()),
         Verb::Explain { .. } => desk.at_work(ticket, || report(Some(explain::explain(grid, what)?))),
-        Verb::Cancel { grace_ms, .. } => report(cancel::cancel(grid, &[what], Duration::from_millis(grace_ms))?.pop()),
+        Verb::Cancel { grace_ms, .. } => {
+            let cancelled = cancel::cancel(grid, &[what], Duration::from_millis(grace_ms))?.pop();
+            if let Some(sent) = grid.store.view().files_of(what.task)?.0.sent() {
+                files::drop_part(grid, sent)?;
+            }
+            report(cancelled)
+        }
         Verb::Hold { .. } => report(hold::hold(grid, &[what])?.pop()),
         Verb::Release { .. } => report(release::release(grid, &[what])?.pop()),
         Verb::Retry { failed_only, .. } => report(retry::retry(grid, &[what], failed_only)?.pop()),

@@ -1,16 +1,394 @@
-//! Between homes: what each message must be.
+//! Between homes: what each message must be. A question that can't be taken in costs its asker that answer, not the session: a
+//! first tier carries the questions of many. An answer that can't be taken in costs the link to the home that gave it.
 
-use super::{Message, Unacceptable};
-use crate::protocol::distributor::{FromServe, ToServe};
+use super::{MEMBERS_MAX, Message, Unacceptable, field};
+use crate::model::bounds::{self, OutOfBounds};
+use crate::model::distributor::Load;
+use crate::model::task::Counts;
+use crate::protocol::distributor::{
+    Answer, FromServe, Offered, Placed, Question, Refused, Report, ServerOrder, Snapshot, ToServe, Verb, Way,
+};
+use crate::protocol::envelope::Envelope;
+
+/// The highest round: what is added to one still fits.
+const ROUND_MAX: u32 = 4_000_000_000;
+/// The most tasks of one question; an honest one asks about a thousand.
+const TASKS_MAX: usize = 10_000;
+/// The most homes that one message names.
+const HOMES_MAX: usize = 10_000;
+/// The most streams of one task that are asked for.
+const STREAMS_MAX: usize = 8;
+/// The longest search that is kept with a task; of a longer one nothing is kept.
+const SEARCH_MAX: usize = 256 << 10;
+/// The most reasons of one answer, and all their bytes.
+const REASONS_MAX: usize = 10_000;
+const REASONS_BYTES: usize = 2 << 20;
+/// The longest name of anything in another home.
+const MEMBER_MAX: usize = 256;
+/// The most applications of a report, and the longest text in it.
+const APPS_MAX: usize = 256;
+const REPORTED_MAX: usize = 256;
 
 impl Message for ToServe {
+    fn cut(&mut self) {
+        match self {
+            Self::Ask { question: Question::Commit { way, .. }, .. } => cut_search(&mut way.search),
+            Self::Ask { question: Question::Manage { order: ServerOrder::Drain { reason }, .. }, .. } => {
+                bounds::cut(reason);
+            }
+            _ => {}
+        }
+    }
+
     fn check(&self) -> Result<(), Unacceptable> {
-        Ok(())
+        match self {
+            Self::Hello { incarnation, .. } => field("incarnation", bounds::counter(*incarnation)),
+            // Checked by [`question`], so that the others of the session are answered.
+            Self::Ask { .. } => Ok(()),
+            Self::Drop { .. } | Self::Piece { .. } | Self::Taken { .. } => Ok(()),
+        }
     }
 }
 
+/// Can this question be looked at? What is sealed in it is checked where it is opened.
+pub fn question(question: &Question) -> Result<(), Unacceptable> {
+    match question {
+        Question::Place(of) | Question::Look(of) | Question::Offer { envelope: of, .. } => envelope(of),
+        Question::Commit { envelope: of, way: by, .. } => {
+            envelope(of)?;
+            way(by)
+        }
+        Question::Find { round: of, among, .. } => {
+            round(*of)?;
+            among.as_ref().map_or(Ok(()), |homes| field("among", bounds::many(homes.len(), HOMES_MAX)))
+        }
+        Question::Task { verb: of, .. } => verb(of),
+        Question::States { uuids, .. } | Question::Watch { uuids, .. } => {
+            field("uuids", bounds::many(uuids.len(), TASKS_MAX))
+        }
+        Question::Register { report: of, .. } | Question::Transfer(of) => report(of),
+        Question::Manage { .. } => Ok(()),
+    }
+}
+
+fn envelope(envelope: &Envelope) -> Result<(), Unacceptable> {
+    round(envelope.round)
+}
+
+fn round(round: u32) -> Result<(), Unacceptable> {
+    if round > ROUND_MAX { field("round", Err(OutOfBounds::Range(round.to_string()))) } else { Ok(()) }
+}
+
+fn way(way: &Way) -> Result<(), Unacceptable> {
+    for (name, text) in [("way.front", &way.front), ("way.member", &way.member)] {
+        field(name, bounds::long(text.len(), MEMBER_MAX).and_then(|()| bounds::word(text)))?;
+    }
+    Ok(())
+}
+
+fn verb(verb: &Verb) -> Result<(), Unacceptable> {
+    match verb {
+        Verb::Cancel { grace_ms, .. } => field("grace_ms", bounds::length(std::time::Duration::from_millis(*grace_ms))),
+        Verb::Logs { streams, .. } | Verb::Follow { streams, .. } => {
+            field("streams", bounds::many(streams.len(), STREAMS_MAX))
+        }
+        Verb::Fetch { offset, .. } => field("offset", bounds::counter(*offset)),
+        // Of a piece that does not follow on what is there, only that is told.
+        Verb::Send { .. }
+        | Verb::Show { .. }
+        | Verb::Explain { .. }
+        | Verb::Hold { .. }
+        | Verb::Release { .. }
+        | Verb::Retry { .. }
+        | Verb::Wait { .. }
+        | Verb::Fetched { .. } => Ok(()),
+    }
+}
+
+/// A report is shown to people and kept.
+fn report(report: &Report) -> Result<(), Unacceptable> {
+    let reported = |name: &'static str, text: &str| {
+        field(name, bounds::long(text.len(), REPORTED_MAX).and_then(|()| bounds::word(text)))
+    };
+    field("report.incarnation", bounds::counter(report.incarnation))?;
+    field("report.sequence", bounds::counter(report.sequence))?;
+    load(&report.load)?;
+    field("report.apps", bounds::many(report.apps.len(), APPS_MAX))?;
+    report.apps.iter().try_for_each(|app| reported("report.apps", app))?;
+    reported("report.health", &report.health)?;
+    reported("report.release", &report.release)?;
+    reported("report.why", &report.why)
+}
+
+fn load(load: &Load) -> Result<(), Unacceptable> {
+    field("report.idle_cpus", bounds::finite(load.idle_cpus))?;
+    field("report.power", bounds::finite(load.power))
+}
+
 impl Message for FromServe {
+    fn cut(&mut self) {
+        match self {
+            Self::Hello { release, .. } => bounds::cut_to(release, REPORTED_MAX),
+            Self::Unfit { error } => bounds::cut(error),
+            Self::Answer { answer, .. } => cut_answer(answer),
+        }
+    }
+
     fn check(&self) -> Result<(), Unacceptable> {
-        Ok(())
+        match self {
+            Self::Hello { incarnation, .. } => field("incarnation", bounds::counter(*incarnation)),
+            Self::Unfit { .. } => Ok(()),
+            Self::Answer { answer: of, .. } => answer(of),
+        }
+    }
+}
+
+fn answer(answer: &Answer) -> Result<(), Unacceptable> {
+    match answer {
+        Answer::Redirect { members } => field("members", bounds::many(members.len(), HOMES_MAX)),
+        Answer::Placed(placed) => snapshot(&placed.task),
+        Answer::States(all) => {
+            field("states", bounds::many(all.len(), TASKS_MAX))?;
+            all.iter().try_for_each(snapshot)
+        }
+        Answer::Offered(Offered { why: Some(why), .. }) => {
+            field("left_out", bounds::many(why.left_out, MEMBERS_MAX as usize))
+        }
+        Answer::Have { bytes } => field("bytes", bounds::counter(*bytes)),
+        Answer::Offered(_)
+        | Answer::Working
+        | Answer::Refused(_)
+        | Answer::Unsure { .. }
+        | Answer::No { .. }
+        | Answer::Nowhere
+        | Answer::Report(_)
+        | Answer::Part(_)
+        | Answer::Output { .. }
+        | Answer::Note(_)
+        | Answer::Member(_)
+        | Answer::Ended { .. }
+        | Answer::Done
+        | Answer::Denied(_)
+        | Answer::Unknown(_) => Ok(()),
+    }
+}
+
+/// A state that can be kept: as many members as a task may have, times that can be written.
+fn snapshot(snapshot: &Snapshot) -> Result<(), Unacceptable> {
+    if snapshot.id.0 < 1 {
+        return field("id", Err(OutOfBounds::Range(snapshot.id.to_string())));
+    }
+    let members = in_all(&snapshot.counts);
+    if !(1..=u64::from(MEMBERS_MAX)).contains(&members) {
+        return field("counts", Err(OutOfBounds::Range(format!("a task of {members} members"))));
+    }
+    for (name, at) in [("started_at", snapshot.started_at), ("ended_at", snapshot.ended_at)] {
+        at.map_or(Ok(()), |at| field(name, bounds::time(at)))?;
+    }
+    Ok(())
+}
+
+/// All members; the sum of what another home says need not fit into the type of its parts.
+fn in_all(counts: &Counts) -> u64 {
+    let Counts {
+        waiting,
+        held,
+        starting,
+        running,
+        completed,
+        failed,
+        timeout,
+        out_of_memory,
+        cancelled,
+        skipped,
+        lost,
+    } = *counts;
+    [waiting, held, starting, running, completed, failed, timeout, out_of_memory, cancelled, skipped, lost]
+        .iter()
+        .map(|count| u64::from(*count))
+        .sum()
+}
+
+fn cut_answer(answer: &mut Answer) {
+    match answer {
+        Answer::Placed(Placed { member, task, search, .. }) => {
+            bounds::cut_to(member, MEMBER_MAX);
+            cut_snapshot(task);
+            cut_search(search);
+        }
+        Answer::States(all) => all.iter_mut().for_each(cut_snapshot),
+        Answer::Refused(Refused { summary, reasons, search, .. }) => {
+            bounds::cut(summary);
+            cut_reasons(reasons);
+            cut_search(search);
+        }
+        Answer::Offered(Offered { words, servers, relaxed, why, .. }) => {
+            bounds::cut(words);
+            cut_reasons(servers);
+            cut_reasons(relaxed);
+            if let Some(chosen) = why.as_mut().and_then(|why| why.chosen.as_mut()) {
+                bounds::cut_to(chosen, MEMBER_MAX);
+            }
+        }
+        Answer::Unsure { member, why } => {
+            bounds::cut_to(member, MEMBER_MAX);
+            bounds::cut(why);
+        }
+        Answer::No { why: words } | Answer::Denied(words) | Answer::Unknown(words) | Answer::Note(words) => {
+            bounds::cut(words);
+        }
+        // Told piece by piece, and bounded together by whoever puts them together.
+        Answer::Report(_) | Answer::Part(_) | Answer::Output { .. } => {}
+        Answer::Redirect { .. }
+        | Answer::Working
+        | Answer::Nowhere
+        | Answer::Member(_)
+        | Answer::Ended { .. }
+        | Answer::Done
+        | Answer::Have { .. } => {}
+    }
+}
+
+fn cut_snapshot(snapshot: &mut Snapshot) {
+    if let Some(server) = &mut snapshot.server {
+        bounds::cut_to(server, MEMBER_MAX);
+    }
+    if let Some(reason) = &mut snapshot.reason {
+        bounds::cut(reason);
+    }
+}
+
+/// Half of a search can't be read.
+fn cut_search(search: &mut String) {
+    if search.len() > SEARCH_MAX {
+        search.clear();
+    }
+}
+
+/// Server by server there may be many; those beyond the bounds are left out, and it is said how many.
+fn cut_reasons(reasons: &mut Vec<String>) {
+    let (mut bytes, all) = (0, reasons.len());
+    reasons.iter_mut().for_each(bounds::cut);
+    let mut fits = |reason: &String| {
+        bytes += reason.len();
+        bytes <= REASONS_BYTES
+    };
+    let kept = reasons.iter().take(REASONS_MAX).take_while(|reason| fits(reason)).count();
+    if kept < all {
+        reasons.truncate(kept);
+        reasons.push(format!("({} more)", all - kept));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::id::{HomeId, TaskId, TaskUuid};
+    use crate::model::time::Timestamp;
+    use crate::protocol::frame;
+
+    fn stands(counts: Counts) -> Snapshot {
+        Snapshot {
+            uuid: TaskUuid::new(),
+            id: TaskId(7),
+            counts,
+            server: Some("s".into()),
+            reason: None,
+            exit_code: None,
+            shell_code: None,
+            signal: None,
+            started_at: None,
+            ended_at: None,
+        }
+    }
+
+    fn one() -> Snapshot {
+        stands(Counts { running: 1, ..Counts::default() })
+    }
+
+    /// As it comes out of a frame.
+    fn decoded(answer: Answer) -> Result<Answer, String> {
+        let mut wire = Vec::new();
+        frame::encode(&FromServe::Answer { ticket: 1, answer, last: true }, &mut wire).unwrap();
+        match frame::read(&mut &wire[..]).map_err(|error| error.to_string())? {
+            Some(FromServe::Answer { answer, .. }) => Ok(answer),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    #[test]
+    fn answer_of_a_lying_home_is_refused_with_its_field() {
+        let home = HomeId(uuid::Uuid::now_v7());
+        let most = Counts { running: u32::MAX, lost: u32::MAX, ..Counts::default() };
+        let placed = |task| Answer::Placed(Placed { home, member: "m".into(), task, search: String::new() });
+        for (lie, words) in [
+            (placed(stands(most)), "counts: a task of 8589934590 members"),
+            (Answer::States(vec![one(), stands(Counts::default())]), "counts: a task of 0 members"),
+            (placed(Snapshot { id: TaskId(-1), ..one() }), "id: -1"),
+            (placed(Snapshot { ended_at: Some(Timestamp(i64::MIN)), ..one() }), "ended_at: a time of"),
+            (Answer::Have { bytes: u64::MAX }, "bytes: 18446744073709551615"),
+            (Answer::Redirect { members: vec![home; HOMES_MAX + 1] }, "members: 10001 entries"),
+        ] {
+            let told = decoded(lie).expect_err(words);
+            assert!(told.contains(words), "{words}: {told}");
+        }
+        let true_one = placed(one());
+        assert_eq!(decoded(true_one.clone()), Ok(true_one));
+    }
+
+    #[test]
+    fn words_of_another_home_are_cut_where_they_are_decoded() {
+        let long = "x".repeat(1 << 20);
+        let reasons = vec![long.clone(); 10];
+        let refused = Refused {
+            summary: long.clone(),
+            reasons: reasons.clone(),
+            search: long.clone(),
+            answered: true,
+            denied: false,
+        };
+        let home = HomeId(uuid::Uuid::now_v7());
+        let task = Snapshot { reason: Some(long.clone()), server: Some(long.clone()), ..one() };
+        for answer in [
+            Answer::Refused(refused),
+            Answer::Placed(Placed { home, member: long.clone(), task, search: long.clone() }),
+            Answer::Unsure { member: long.clone(), why: long.clone() },
+            Answer::No { why: long.clone() },
+            Answer::Denied(long),
+        ] {
+            let kept = format!("{:?}", decoded(answer).unwrap());
+            assert!(kept.len() < 16 * bounds::REMARK_MAX, "{} bytes are left", kept.len());
+        }
+    }
+
+    #[test]
+    fn question_that_can_not_be_looked_at_is_refused_by_itself() {
+        let owner = HomeId(uuid::Uuid::now_v7());
+        let task = |verb| Question::Task { owner, user: None, uuid: TaskUuid::new(), verb };
+        let uuids = vec![TaskUuid::new(); TASKS_MAX + 1];
+        for (lie, words) in [
+            (task(Verb::Cancel { index: None, grace_ms: u64::MAX }), "grace_ms"),
+            (task(Verb::Follow { index: None, streams: vec![crate::model::attempt::Stream::Out; 9] }), "streams"),
+            (Question::States { owner, user: None, uuids }, "uuids: 10001 entries"),
+            (
+                Question::Find {
+                    uuid: TaskUuid::new(),
+                    round: u32::MAX,
+                    onward: true,
+                    age_ms: 0,
+                    among: None,
+                    user: None,
+                },
+                "round: 4294967295",
+            ),
+        ] {
+            let mut wire = Vec::new();
+            frame::encode(&ToServe::Ask { ticket: 9, question: lie }, &mut wire).unwrap();
+            let Ok(Some(ToServe::Ask { ticket: 9, question: asked })) = frame::read(&mut &wire[..]) else {
+                panic!("the session is lost: {words}");
+            };
+            let told = question(&asked).expect_err(words).to_string();
+            assert!(told.contains(words), "{words}: {told}");
+        }
     }
 }

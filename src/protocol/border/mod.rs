@@ -6,9 +6,13 @@ mod dispatcher;
 mod distributor;
 mod launch;
 mod supervisor;
+mod task;
 
 use crate::model::bounds::OutOfBounds;
 use serde::de::DeserializeOwned;
+
+pub use distributor::question;
+pub use task::{Lines, MEMBERS_MAX};
 
 /// A message that another process sends.
 pub trait Message: DeserializeOwned {

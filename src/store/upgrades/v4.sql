@@ -12,3 +12,20 @@ CREATE TABLE discard (
     bytes   INTEGER NOT NULL,
     PRIMARY KEY (host_id, uuid, idx, number)
 ) STRICT, WITHOUT ROWID;
+-- A refusal for good names who is refused.
+ALTER TABLE tombstone RENAME TO tombstone_v3;
+CREATE TABLE tombstone (
+    uuid    BLOB    NOT NULL,
+    user_id INTEGER NOT NULL,                  -- who is refused; 0: everybody
+    round   INTEGER NOT NULL,
+    at      INTEGER NOT NULL,
+    PRIMARY KEY (uuid, user_id)
+) STRICT, WITHOUT ROWID;
+INSERT INTO tombstone (uuid, user_id, round, at) SELECT uuid, 0, round, at FROM tombstone_v3;
+DROP TABLE tombstone_v3;
+CREATE INDEX tombstone_user ON tombstone (user_id);
+
+-- What the tasks of users from elsewhere were submitted with counts for user_spool.
+ALTER TABLE task ADD COLUMN kept INTEGER NOT NULL DEFAULT 0;
+UPDATE task SET kept = length(argv) + length(env) + coalesce(length(stdin), 0)
+                     + coalesce((SELECT sum(length(line)) FROM entry WHERE task_id = task.id), 0);

@@ -2,12 +2,15 @@
 
 mod back;
 mod deaths;
+mod extremes;
 mod files;
 mod hostile;
 mod lost_homes;
 mod older;
 mod schedules;
 mod silence;
+mod spools;
+mod strangers;
 mod users;
 mod way;
 mod world;

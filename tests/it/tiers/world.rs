@@ -1,9 +1,9 @@
 //! Homes in one process with real databases, and a wire between them that fails when told to: at a named step of a question,
 //! whoever works at it is cut off, freezes, or dies.
 
-use grid::distributor::desk::{Guest, Standing};
 use grid::distributor::fleets::Fleets;
 use grid::distributor::front::Sought;
+use grid::distributor::guest::{Guest, Standing};
 use grid::distributor::peers::{PeerError, Peers};
 use grid::distributor::serve::{Asked, answer};
 use grid::model::command::{Command, Environment};
@@ -15,7 +15,6 @@ use grid::model::id::{BootId, TaskUuid};
 use grid::model::resources::Bytes;
 use grid::model::task::{ClientFacts, Launch, Members, Request};
 use grid::protocol::distributor::{Answer, Question};
-use grid::store::files::Kept;
 use grid::store::home::{Home, Seed};
 use grid::store::{Durability, Store, StoreError};
 use std::collections::BTreeMap;
@@ -97,7 +96,7 @@ pub struct World {
 }
 
 pub fn guest() -> Guest {
-    Guest { user: "me".parse().unwrap(), standing: Standing::Resident, home: None, kept: Kept::NOTHING }
+    Guest::resident("me".parse().unwrap())
 }
 
 /// A home with one server of this many processors.
@@ -293,7 +292,7 @@ fn work(world: &Arc<World>, home: &Path, question: Question, say: &Sender<Said>)
             Asked::Offer { at: at.as_ref(), called: called.as_ref(), envelope, why: *why }
         }
         Question::Commit { at, envelope, how, way } => Asked::Commit { at: at.as_ref(), envelope, how: *how, way },
-        Question::Find { uuid, round, onward, age_ms, among } => Asked::Find(Sought {
+        Question::Find { uuid, round, onward, age_ms, among, .. } => Asked::Find(Sought {
             uuid: *uuid,
             round: *round,
             onward: *onward,
