@@ -343,6 +343,7 @@ CREATE TABLE member (
     err_len    INTEGER,
     home_out   INTEGER NOT NULL DEFAULT 0,     -- 1: longer outputs lie in spool/ of this home; 2: still on the server
     verdict    INTEGER REFERENCES note (id),
+    cut        TEXT CHECK (cut IS NULL OR json_valid(cut)),  -- why its outputs are not all that it wrote; NULL: they are
     PRIMARY KEY (task_id, idx)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX member_live ON member (state, task_id, idx) WHERE state IN ('STARTING', 'RUNNING');

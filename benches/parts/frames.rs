@@ -40,8 +40,15 @@ fn ends(members: u32) -> FromAgent {
     let task = TaskUuid::new();
     let now = Timestamp::now();
     let usage = Usage { cpu_ms: 2, max_rss: Bytes(3 << 20) };
-    let end =
-        End { cause: Cause::Exited { code: 0 }, started_at: Some(now), ended_at: now, usage, out_len: 6, err_len: 0 };
+    let end = End {
+        cause: Cause::Exited { code: 0 },
+        started_at: Some(now),
+        ended_at: now,
+        usage,
+        out_len: 6,
+        err_len: 0,
+        cut: None,
+    };
     let event = |index| Event::Ended {
         attempt: AttemptId { task, index: Index(index), number: 1 },
         ended: Ended { end: end.clone(), out: Some(b"hello\n".to_vec()), err: Some(Vec::new()) },

@@ -253,6 +253,6 @@ impl Running {
             (None, signal) => Cause::Signalled { signal: signal.and_then(|s| u8::try_from(s).ok()).unwrap_or(0) },
         };
         let cause = self.asked.take().unwrap_or(own);
-        Some(End { cause, started_at: Some(self.started_at), ended_at, usage, out_len: 0, err_len: 0 })
+        Some(End { cause, started_at: Some(self.started_at), ended_at, usage, out_len: 0, err_len: 0, cut: None })
     }
 }

@@ -173,7 +173,8 @@ impl Supervisor {
             Err(NotBegun::Refused(why)) => self.report(&FromSupervisor::Refused { attempt, why }),
             Err(NotBegun::Ended(cause, (out_from, err_from))) => {
                 let (started_at, ended_at) = (None, Timestamp::now());
-                let end = End { cause, started_at, ended_at, usage: Usage::default(), out_len: 0, err_len: 0 };
+                let end =
+                    End { cause, started_at, ended_at, usage: Usage::default(), out_len: 0, err_len: 0, cut: None };
                 self.record_end(attempt, end, out_from, err_from);
             }
         }

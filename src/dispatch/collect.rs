@@ -320,6 +320,7 @@ impl Dispatcher {
             usage: Usage::default(),
             out_len: 0,
             err_len: 0,
+            cut: None,
         };
         ledger.ended(known.task, known.index, known.number, &end, Outputs::Database, false)?;
         self.lanes.drop_attempt(attempt);

@@ -240,7 +240,14 @@ impl Dispatcher {
 /// An end of which no record says how it came.
 pub(super) fn lost(why: &str) -> Ended {
     let cause = Cause::Lost { why: why.to_owned() };
-    let end =
-        End { cause, started_at: None, ended_at: Timestamp::now(), usage: Usage::default(), out_len: 0, err_len: 0 };
+    let end = End {
+        cause,
+        started_at: None,
+        ended_at: Timestamp::now(),
+        usage: Usage::default(),
+        out_len: 0,
+        err_len: 0,
+        cut: None,
+    };
     Ended { end, out: None, err: None }
 }

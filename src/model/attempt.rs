@@ -79,6 +79,30 @@ pub struct End {
     /// Bytes written to the spool.
     pub out_len: u64,
     pub err_len: u64,
+    /// Why its outputs are not all that it wrote. Not known to agents of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<Cut>,
+}
+
+/// Why an output is not all that a command wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cut {
+    /// The disk that it is written to had no room.
+    DiskFull,
+    /// It grew beyond what is kept of one: `dropped` bytes in the middle, of both streams together, are gone.
+    MaxOutput { dropped: u64 },
+}
+
+impl std::fmt::Display for Cut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::DiskFull => write!(f, "its output was cut: the disk was full"),
+            Self::MaxOutput { dropped } => {
+                write!(f, "its output was cut: {} in the middle were dropped", super::resources::Bytes(*dropped))
+            }
+        }
+    }
 }
 
 /// A process that can't be mistaken for another: pids are used again, these three together are not.
@@ -95,4 +119,19 @@ pub struct ProcessId {
 pub enum Stream {
     Out,
     Err,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn end_without_a_cut_is_written_as_before_and_read_without_one() {
+        let text = r#"{"cause":{"exited":{"code":3}},"started_at":"2026-11-24T00:00:00.250Z","ended_at":"2026-11-24T00:00:01.000Z","usage":{"cpu_ms":12,"max_rss":3145728},"out_len":5,"err_len":0}"#;
+        let end: End = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&end).unwrap(), text);
+        let cut = End { cut: Some(Cut::MaxOutput { dropped: 7 }), ..end };
+        let packed = rmp_serde::to_vec_named(&cut).unwrap();
+        assert_eq!(rmp_serde::from_slice::<End>(&packed).unwrap(), cut);
+    }
 }

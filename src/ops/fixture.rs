@@ -1,7 +1,7 @@
 //! A real home in a temporary directory, for tests of verbs.
 
 use super::Grid;
-use crate::model::attempt::{Cause, End, Stream, Usage};
+use crate::model::attempt::{Cause, Cut, End, Stream, Usage};
 use crate::model::attribute::Value;
 use crate::model::facts::Facts;
 use crate::model::id::{BootId, Epoch, TaskId, TaskUuid};
@@ -124,6 +124,18 @@ pub fn start(grid: &mut Grid, task: TaskId) -> crate::store::placing::Claimed {
 
 /// Ends it; with a code other than 0 it may wait `again`.
 pub fn end(grid: &mut Grid, task: TaskId, of: &crate::store::placing::Claimed, code: u8, out: &str, again: bool) {
+    end_cut(grid, (task, of), code, out, again, None);
+}
+
+/// The same, with an output that may be cut.
+pub fn end_cut(
+    grid: &mut Grid,
+    (task, of): (TaskId, &crate::store::placing::Claimed),
+    code: u8,
+    out: &str,
+    again: bool,
+    cut: Option<Cut>,
+) {
     let now = Timestamp::now();
     let end = End {
         cause: Cause::Exited { code },
@@ -132,6 +144,7 @@ pub fn end(grid: &mut Grid, task: TaskId, of: &crate::store::placing::Claimed, c
         usage: Usage::default(),
         out_len: out.len() as u64,
         err_len: 0,
+        cut,
     };
     let finish = |tx: &Tx<'_>| {
         tx.keep_output(task, of.index, of.number, Stream::Out, out.as_bytes())?;

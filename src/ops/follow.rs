@@ -205,8 +205,8 @@ fn rest(
             logs::kept(grid, &member, member.number, *stream, from, sink)?;
         }
     }
-    if let Some(detail) = &member.detail {
-        tell(sink, Event::Note(&format!("task {what}: {detail}")))?;
+    if let Some(remark) = member.remark() {
+        tell(sink, Event::Note(&format!("task {what}: {remark}")))?;
     }
     Ok(())
 }

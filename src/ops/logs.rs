@@ -86,7 +86,12 @@ fn of_member(
             kept(grid, member, number, stream, 0, sink)?;
         }
     }
-    Ok(())
+    cut(what, member, last, sink)
+}
+
+/// Says why the output of a member's last attempt is not all that it wrote.
+fn cut(what: Chosen, member: &MemberRow, last: bool, sink: &mut Sink<'_>) -> Result<(), OpsError> {
+    member.cut.filter(|_| last).map_or(Ok(()), |cut| tell(sink, &format!("task {what}: {cut}")))
 }
 
 /// An output that was brought home: a row, or a file; from an offset on.

@@ -2,6 +2,7 @@
 
 pub use crate::distributor::search::TierSearch;
 pub use crate::matching::Verdict as ServerVerdict;
+use crate::model::attempt::Cut;
 use crate::model::attribute::Attributes;
 use crate::model::demand::AppNeed;
 use crate::model::resources::Bytes;
@@ -60,6 +61,9 @@ pub struct Task {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counts: Option<BTreeMap<State, u32>>,
     pub remote: Option<Remote>,
+    /// Why its outputs are not all that it wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<Cut>,
     /// Everything else; `show` only.
     #[serde(flatten)]
     pub detail: Option<Detail>,

@@ -1,6 +1,7 @@
 //! What scripts may rely on, against a real home.
 
 use super::fixture::{self, name};
+use super::follow::Event;
 use super::selecting::{All, select, select_one};
 use super::servers::NewWay;
 use super::status::Asked;
@@ -8,13 +9,14 @@ use super::users::UserParts;
 use super::{
     Grid, OpsError, clients, distributors, explain, gc, logs, profiles, servers, settings, show, sql, status, users,
 };
-use crate::model::attempt::Stream;
+use crate::model::attempt::{Cut, Stream};
 use crate::model::distributor::{Policy, Tier};
 use crate::model::facts::Facts;
 use crate::model::resources::{Bytes, Needs};
 use crate::model::selector::Selector;
-use crate::model::task::Members;
+use crate::model::task::{Members, State};
 use crate::model::time::Timestamp;
+use crate::store::ledger::Ledger;
 use crate::store::{Durability, StoreError, Tx};
 use serde_json::{Value, json};
 
@@ -53,6 +55,41 @@ fn status_and_show_have_the_promised_fields() {
         assert_ne!(shown[field], Value::Null, "{field}");
     }
     assert!(shown.get("size").is_none());
+}
+
+#[test]
+fn cut_output_is_told_by_show_status_and_logs_until_the_next_attempt() {
+    const WORDS: &str = "its output was cut: the disk was full";
+    let (_dir, mut grid) = fixture::grid();
+    let id = fixture::add_task(&mut grid, fixture::draft());
+    let began = fixture::start(&mut grid, id);
+    fixture::end_cut(&mut grid, (id, &began), 3, "half a li", false, Some(Cut::DiskFull));
+    let what = select_one(&grid, word("last"), false).unwrap();
+    let shown = to_json(&show::show(&mut grid, &[what]).unwrap()[0]);
+    assert_eq!((&shown["reason"], &shown["cut"]), (&json!(WORDS), &json!("disk_full")));
+    let asked = Asked { only: Some(vec![what]), ..Asked::default() };
+    assert_eq!(to_json(&status::status(&mut grid, &asked).unwrap())["tasks"][0]["reason"], WORDS);
+    let wanted = logs::Wanted { streams: vec![Stream::Out], attempt: None };
+    let mut said = Vec::new();
+    let mut sink = |event: Event<'_>| {
+        said.push(match event {
+            Event::Output { bytes, .. } => String::from_utf8_lossy(bytes).into_owned(),
+            other => format!("{other:?}"),
+        });
+        Ok(())
+    };
+    logs::logs(&mut grid, what, &wanted, &mut sink).unwrap();
+    assert_eq!(said, ["half a li".to_owned(), format!("{:?}", Event::Note(&format!("task 1: {WORDS}")))]);
+    let retry = |tx: &Tx<'_>| {
+        let mut ledger = Ledger::open(tx, Timestamp::now());
+        ledger.again(id, None, &[State::Failed])?;
+        ledger.close()
+    };
+    grid.store.write::<_, StoreError>(Durability::Normal, retry).unwrap();
+    let again = fixture::start(&mut grid, id);
+    fixture::end(&mut grid, id, &again, 0, "whole", false);
+    let shown = to_json(&show::show(&mut grid, &[what]).unwrap()[0]);
+    assert_eq!((&shown["reason"], shown.get("cut")), (&Value::Null, None));
 }
 
 #[test]
@@ -292,7 +329,7 @@ fn attempts_are_numbered_and_logs_tell_each() {
         let mut out = Vec::new();
         let wanted = logs::Wanted { streams: vec![Stream::Out], attempt };
         logs::logs(&mut grid, what, &wanted, &mut |event| {
-            if let super::follow::Event::Output { bytes, .. } = event {
+            if let Event::Output { bytes, .. } = event {
                 out.extend_from_slice(bytes);
             }
             Ok(())

@@ -58,6 +58,10 @@ fn one(view: &View<'_>, chosen: Chosen) -> Result<Task, OpsError> {
         Some(index) if row.shape != Shape::Single => of_member(view, &row, index, member.as_ref())?,
         _ => of_task(view, &row, member.as_ref())?,
     };
+    if index.is_none() && task.head.reason.is_none() {
+        let cut = view.count_cut(row.id)?;
+        task.head.reason = (cut > 0).then(|| format!("the output of {cut} of {} members was cut", row.size));
+    }
     task.detail = Some(detail(view, &row, index, member.as_ref())?);
     Ok(task)
 }
@@ -87,7 +91,7 @@ pub(super) fn of_task(view: &View<'_>, row: &TaskRow, member: Option<&MemberRow>
             state,
             server,
             route: vec![row.tier1.clone(), row.tier2.clone()],
-            reason: reason.or_else(|| member.and_then(|m| m.detail.clone())),
+            reason: reason.or_else(|| member.and_then(MemberRow::remark)),
             size: (!single).then_some(row.size),
         },
         name: row.name.clone(),
@@ -104,6 +108,7 @@ pub(super) fn of_task(view: &View<'_>, row: &TaskRow, member: Option<&MemberRow>
             Held::By { id, .. } => Some(Remote { distributor: row.tier2.clone(), id: id.to_string() }),
             Held::Open { .. } => None,
         }),
+        cut: member.and_then(|m| m.cut),
         detail: None,
     })
 }
@@ -119,10 +124,11 @@ fn of_member(view: &View<'_>, row: &TaskRow, index: Index, member: Option<&Membe
     task.head.reason = match (state, member) {
         (State::Running, Some(member)) => why_running(view, member)?,
         (State::Pending | State::Held, _) => row.reason_in(state),
-        _ => member.and_then(|m| m.detail.clone()),
+        _ => member.and_then(MemberRow::remark),
     };
     let member = member.filter(|_| state.ended() || state == State::Running);
     task.exit_code = member.and_then(|m| m.exit_code);
+    task.cut = member.and_then(|m| m.cut);
     task.started_at = member.and_then(|m| m.started_at);
     task.ended_at = member.and_then(|m| m.ended_at).filter(|_| state.ended());
     Ok(task)
@@ -212,7 +218,7 @@ fn attempts(view: &View<'_>, task: TaskId, index: Index, last: &MemberRow) -> Re
             ended_at: last.ended_at,
             exit_code: last.exit_code,
             signal: last.signal,
-            detail: last.detail.clone(),
+            detail: last.remark(),
         });
     }
     Ok(all)

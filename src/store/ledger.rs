@@ -86,6 +86,7 @@ impl<'t, 'c> Ledger<'t, 'c> {
             Outputs::Spool => 1,
             Outputs::Server => 2,
         };
+        let cut = end.cut.and_then(|cut| serde_json::to_string(&cut).ok());
         let was: Option<String> = self.tx.one(
             "SELECT state FROM member WHERE task_id = ?1 AND idx = ?2 AND number = ?3 AND state IN ('STARTING', 'RUNNING')",
             (task, index, number),
@@ -98,7 +99,7 @@ impl<'t, 'c> Ledger<'t, 'c> {
         };
         self.tx.run(
             "UPDATE member SET state = ?3, started_at = coalesce(?4, started_at), ended_at = ?5, exit_code = ?6, signal = ?7, detail = ?8,
-                    cpu_ms = ?9, max_rss = ?10, out_len = ?11, err_len = ?12, home_out = ?13
+                    cpu_ms = ?9, max_rss = ?10, out_len = ?11, err_len = ?12, home_out = ?13, cut = ?14
              WHERE task_id = ?1 AND idx = ?2",
             rusqlite::params![
                 task,
@@ -113,7 +114,8 @@ impl<'t, 'c> Ledger<'t, 'c> {
                 end.usage.max_rss,
                 end.out_len,
                 end.err_len,
-                home_out
+                home_out,
+                cut
             ],
         )?;
         if again {

@@ -2,6 +2,7 @@
 
 use super::trace::NoteId;
 use super::{Result, Tx, View};
+use crate::model::attempt::Cut;
 use crate::model::id::{AttemptId, BootId, ClassId, Epoch, Index, LaneId, ServerId, TaskId, TaskUuid};
 use crate::model::resources::Bytes;
 use crate::model::task::{Phase, State};
@@ -32,6 +33,17 @@ pub struct MemberRow {
     pub err_len: Option<u64>,
     pub outputs: Outputs,
     pub verdict: Option<NoteId>,
+    /// Why its outputs are not all that it wrote.
+    pub cut: Option<Cut>,
+}
+
+impl MemberRow {
+    /// What is to be said of how it ended, besides its code: why it could not run or is LOST, and why its output is not whole.
+    pub fn remark(&self) -> Option<String> {
+        let words = self.detail.clone().into_iter().chain(self.cut.as_ref().map(ToString::to_string));
+        let words: Vec<String> = words.collect();
+        (!words.is_empty()).then(|| words.join("; "))
+    }
 }
 
 /// Where the outputs of an ended attempt lie.
@@ -85,7 +97,7 @@ impl Live {
 
 const SELECT: &str = "
     SELECT task_id, idx, state, number, server_id, host_id, lane, boot_id, sent, orphaned, started_at, ended_at, exit_code, signal, detail,
-           cpu_ms, max_rss, out_len, err_len, home_out, verdict FROM member ";
+           cpu_ms, max_rss, out_len, err_len, home_out, verdict, cut FROM member ";
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<MemberRow> {
     let phase: String = row.get(2)?;
@@ -117,6 +129,7 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<MemberRow> {
             _ => Outputs::Server,
         },
         verdict: row.get::<_, Option<i64>>(20)?.map(NoteId),
+        cut: row.get::<_, Option<String>>(21)?.map(|text| super::columns::json(&text)).transpose()?,
     })
 }
 
@@ -150,6 +163,12 @@ impl View<'_> {
     /// Members of a task that have rows, in order, at most `limit`.
     pub fn members(&self, task: TaskId, limit: u32) -> Result<Vec<MemberRow>> {
         self.all(&format!("{SELECT} WHERE task_id = ?1 ORDER BY idx LIMIT ?2"), (task, limit), read)
+    }
+
+    /// How many members of a task have an output that is not whole.
+    pub fn count_cut(&self, task: TaskId) -> Result<u32> {
+        let sql = "SELECT count(*) FROM member WHERE task_id = ?1 AND cut IS NOT NULL";
+        Ok(self.one(sql, [task], |row| row.get(0))?.unwrap_or(0))
     }
 
     /// Attempts of a member before its last one.

@@ -107,7 +107,7 @@ impl Tx<'_> {
             self.run(
                 "UPDATE member SET state = 'STARTING', number = ?3, server_id = ?4, host_id = ?5, lane = ?6, boot_id = ?7, sent = ?8, verdict = ?9,
                         orphaned = 0, started_at = NULL, ended_at = NULL, exit_code = NULL, signal = NULL, detail = NULL, cpu_ms = NULL,
-                        max_rss = NULL, out_len = NULL, err_len = NULL, home_out = 0
+                        max_rss = NULL, out_len = NULL, err_len = NULL, home_out = 0, cut = NULL
                  WHERE task_id = ?1 AND idx = ?2",
                 (task, index, number, at.server, at.host, at.lane, &at.boot, at.sent.0, verdict),
             )?

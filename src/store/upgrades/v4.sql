@@ -29,3 +29,5 @@ CREATE INDEX tombstone_user ON tombstone (user_id);
 ALTER TABLE task ADD COLUMN kept INTEGER NOT NULL DEFAULT 0;
 UPDATE task SET kept = length(argv) + length(env) + coalesce(length(stdin), 0)
                      + coalesce((SELECT sum(length(line)) FROM entry WHERE task_id = task.id), 0);
+
+ALTER TABLE member ADD COLUMN cut TEXT CHECK (cut IS NULL OR json_valid(cut));
