@@ -10,7 +10,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -150,10 +150,11 @@ impl Order {
         let same = |file: &File| file.try_clone().map(Stdio::from).unwrap_or(Stdio::inherit());
         Ok(match (&launch.stdout, &launch.stderr) {
             (None, None) => None,
-            (Some(out), Some(err)) if out == err => {
-                let file = open(out)?;
-                let second = same(&file);
-                Some([file.into(), second])
+            (Some(out), Some(err)) => {
+                let (out, err) = (open(out)?, open(err)?);
+                // Two offsets in one file would overwrite each other, however its two names are written.
+                let second = if is_same(&out, &err) { same(&out) } else { err.into() };
+                Some([out.into(), second])
             }
             (out, err) => {
                 let stdio = |path: &Option<Text>| match path {
@@ -172,6 +173,12 @@ impl Order {
         let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file));
         Ok(Some(File::open(path)?.into()))
     }
+}
+
+/// Do these lead to one file?
+fn is_same(a: &File, b: &File) -> bool {
+    let place = |file: &File| file.metadata().map(|meta| (meta.dev(), meta.ino()));
+    matches!((place(a), place(b)), (Ok(a), Ok(b)) if a == b)
 }
 
 /// A file without a name in the run's directory.

@@ -1,9 +1,13 @@
 //! Who calls, and from where: the environment is read here and nowhere else.
 
+use crate::model::attempt::Stream;
 use crate::model::ssh::Login;
 use crate::model::task::ClientFacts;
 use crate::ops::cron::Caller;
 use crate::ops::home::Places;
+use crate::ops::reader::Reader;
+use rustix::fs::{Mode, OFlags};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 /// The variables that decide where the home lies.
@@ -34,6 +38,16 @@ pub fn ssh_config() -> Option<PathBuf> {
 /// All of stdin, as text.
 pub fn stdin_text() -> std::io::Result<String> {
     std::io::read_to_string(std::io::stdin())
+}
+
+/// Whoever reads one of our outputs; with the terminal that we were typed at, if there is one.
+pub fn reader(of: Stream) -> std::io::Result<Reader> {
+    let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let terminal = rustix::fs::open("/dev/tty", flags, Mode::empty()).ok();
+    match of {
+        Stream::Out => Reader::of(std::io::stdout().as_fd(), terminal),
+        Stream::Err => Reader::of(std::io::stderr().as_fd(), terminal),
+    }
 }
 
 /// Did whoever started this log in over ssh?

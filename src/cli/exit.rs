@@ -26,12 +26,20 @@ impl Code {
     pub const NOT_FOUND: Self = Self(127);
     /// The task was cancelled (as a shell counts SIGINT).
     pub const CANCELLED: Self = Self(130);
+    /// The reader of our output has gone (as a shell counts SIGPIPE).
+    pub const READER_GONE: Self = Self(141);
 }
 
 impl From<Code> for ExitCode {
     fn from(code: Code) -> Self {
         Self::from(code.0)
     }
+}
+
+/// Ends this process as a filter ends whose reader has gone: by SIGPIPE. Gives the code that a shell makes of it where that fails.
+pub fn by_sigpipe() -> Code {
+    let _ = signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGPIPE);
+    Code::READER_GONE
 }
 
 /// Whose code a person expects.

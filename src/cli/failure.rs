@@ -11,7 +11,7 @@ pub enum Failure {
     Ops(OpsError),
     /// Known, and refused until it is built.
     NotYet(String),
-    /// Whoever read our output has enough.
+    /// Whoever read our output has gone.
     Closed,
     /// Our output can't be written: the disk is full.
     Output(io::Error),
@@ -49,13 +49,18 @@ impl Failure {
     /// Says it on stderr and gives the exit code.
     pub fn tell(&self, out: &mut Out, speaks: Speaks) -> Code {
         match self {
-            Self::Closed => Code::OK,
+            Self::Closed => {
+                out.undelivered("its reader has gone");
+                Code::READER_GONE
+            }
             Self::NotYet(what) => {
                 out.complain(&format!("{what}: not yet; this version can't do it"));
                 Code::USAGE
             }
             Self::Output(error) => {
-                out.complain(&format!("output: {error}"));
+                if !out.undelivered(&error.to_string()) {
+                    out.complain(&format!("output: {error}"));
+                }
                 exit::code(&OpsError::Grid(String::new()), speaks)
             }
             Self::Ops(error) => {

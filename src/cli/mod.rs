@@ -14,6 +14,7 @@ mod tests;
 use args::{Args, Command};
 use clap::Parser;
 use exit::{Code, Speaks};
+use failure::Failure;
 use output::Out;
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -35,11 +36,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         _ => Speaks::Grid,
     };
     let done = commands::run(command, &mut out).and_then(|code| out.finish().map(|()| code));
+    let closed = matches!(done, Err(Failure::Closed));
     let code = done.unwrap_or_else(|failure| failure.tell(&mut out, speaks));
     if let Some(fault) = crate::model::zone::fault() {
         out.complain(fault);
     }
-    code.into()
+    if closed { exit::by_sigpipe() } else { code }.into()
 }
 
 /// `grid help submit` is `grid submit --help`.

@@ -51,7 +51,7 @@ pub fn parse(words: &[OsString]) -> Option<Command> {
     if let Some(task) = bare(words) {
         match verb {
             "submit" => return Some(Command::Submit(Box::new(tasks::Submit { task, ..tasks::Submit::default() }))),
-            "run" => return Some(Command::Run(Box::new(tasks::Run { task }))),
+            "run" => return Some(Command::Run(Box::new(tasks::Run { task, ..tasks::Run::default() }))),
             _ => {}
         }
     }

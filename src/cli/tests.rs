@@ -211,12 +211,12 @@ fn what_disturbs_a_terminal_is_escaped_in_complaints() {
 }
 
 #[test]
-fn a_closed_pipe_ends_quietly() {
+fn a_closed_pipe_ends_quietly_as_a_filter_does() {
     let stderr = Sink::default();
     let mut out = Out::new(Box::new(Closed), Box::new(stderr.clone()), Look::default());
     let done = commands::run(parse("sql --schema").unwrap(), &mut out);
     let code = done.unwrap_or_else(|failure| failure.tell(&mut out, Speaks::Grid));
-    assert_eq!((code, stderr.text()), (Code::OK, String::new()));
+    assert_eq!((code, stderr.text()), (Code::READER_GONE, String::new()));
 }
 
 #[test]

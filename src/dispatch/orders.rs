@@ -108,7 +108,7 @@ impl Template {
         env
     }
 
-    /// `%j` task, `%A` the same, `%a` index, `%x` name, `%h` host, `%%`.
+    /// `%j` task, `%A` the same, `%a` index, `%r` attempt, `%x` name, `%h` host, `%%`.
     fn path(&self, pattern: &Text, member: &Claimed, host: &str) -> Text {
         let mut out = Vec::new();
         let mut bytes = pattern.as_bytes().iter();
@@ -120,6 +120,7 @@ impl Template {
             match bytes.next() {
                 Some(b'j' | b'A') => out.extend(self.row.id.to_string().bytes()),
                 Some(b'a') => out.extend(member.index.to_string().bytes()),
+                Some(b'r') => out.extend(member.number.to_string().bytes()),
                 Some(b'x') => out.extend(self.row.name.as_deref().unwrap_or("task").bytes()),
                 Some(b'h') => out.extend(host.bytes()),
                 Some(b'%') => out.push(b'%'),

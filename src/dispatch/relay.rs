@@ -9,6 +9,31 @@ use crate::protocol::distributor::{Answer, PIECE_MAX, Question, REPORT_MAX, Tick
 use crate::store::Home;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// What takes a question back: descriptors that can be read, or whose other end has gone. Nothing does, by default.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    fds: Arc<[(OwnedFd, PollFlags)]>,
+}
+
+impl Stop {
+    /// Any of these, each with the events that are asked for; an end that has gone is reported without.
+    pub fn new(fds: Vec<(OwnedFd, PollFlags)>) -> Self {
+        Self { fds: fds.into() }
+    }
+
+    fn polled(&self) -> impl Iterator<Item = PollFd<'_>> {
+        self.fds.iter().map(|(fd, flags)| PollFd::new(fd, *flags))
+    }
+
+    /// Has one of them anything to report?
+    pub fn is_due(&self) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut fds: Vec<PollFd<'_>> = self.polled().collect();
+        !fds.is_empty() && poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
+    }
+}
 
 /// The way of one command to other homes. The dispatcher is called, and started, with the first question only.
 #[derive(Debug)]
@@ -17,37 +42,39 @@ pub struct Relay {
     login: Login,
     connection: Option<Connection>,
     tickets: Ticket,
-    /// Nobody listens any more when it can be read.
-    until: Option<OwnedFd>,
+    /// Nobody listens any more once it is due.
+    until: Stop,
 }
 
 impl Relay {
     /// Nothing is opened yet. `login`: what the caller's session has for logins over ssh.
     pub fn new(home: &Home, login: &Login) -> Self {
-        Self { home: home.clone(), login: login.clone(), connection: None, tickets: 0, until: None }
+        Self { home: home.clone(), login: login.clone(), connection: None, tickets: 0, until: Stop::default() }
     }
 
-    /// The same, as long as nothing can be read there.
+    /// The same, until that is due.
     #[must_use]
-    pub fn until(self, until: Option<OwnedFd>) -> Self {
+    pub fn until(self, until: Stop) -> Self {
         Self { until, ..self }
     }
 
     /// Does nobody listen any more?
     pub fn is_stopped(&self) -> bool {
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        self.until.as_ref().is_some_and(|fd| poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&now)) == Ok(1))
+        self.until.is_due()
     }
 
     /// Waits for a word of the dispatcher; false: nobody listens any more.
     fn wait(&self, open: &Connection) -> bool {
-        let Some(until) = &self.until else { return true };
+        if self.until.fds.is_empty() {
+            return true;
+        }
         loop {
-            let mut fds = [PollFd::new(open.stream(), PollFlags::IN), PollFd::new(until, PollFlags::IN)];
+            let mut fds: Vec<PollFd<'_>> = self.until.polled().collect();
+            fds.push(PollFd::new(open.stream(), PollFlags::IN));
             match poll(&mut fds, None) {
                 Err(rustix::io::Errno::INTR) => {}
                 // What is wrong with the connection is told where it is read.
-                _ => return fds[1].revents().is_empty(),
+                _ => return fds.iter().rev().skip(1).all(|fd| fd.revents().is_empty()),
             }
         }
     }

@@ -4,7 +4,7 @@
 use super::report::Change;
 use super::selecting::Chosen;
 use super::{Grid, OpsError};
-use crate::dispatch::relay::Relay;
+use crate::dispatch::relay::{Relay, Stop};
 use crate::distributor::across::words_of;
 use crate::distributor::peers::{Peers, silently};
 use crate::distributor::search::skipped;
@@ -19,7 +19,6 @@ use crate::store::away::{Away, Held};
 use crate::store::{Durability, View};
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::OwnedFd;
 
 /// Is this task held by another home, or by nobody for certain yet?
 pub fn away(grid: &Grid, what: Chosen) -> Result<Option<Away>, OpsError> {
@@ -104,15 +103,15 @@ pub fn verb(
     verb: Verb,
     each: &mut dyn FnMut(Answer) -> bool,
 ) -> Result<Answer, OpsError> {
-    verb_until(grid, away, verb, None, each)
+    verb_until(grid, away, verb, Stop::default(), each)
 }
 
-/// The same, as long as nothing can be read at `until`. That nobody listened then is no silence of the owner's.
+/// The same, until that is due. That nobody listened then is no silence of the owner's.
 pub fn verb_until(
     grid: &mut Grid,
     away: &Away,
     verb: Verb,
-    until: Option<OwnedFd>,
+    until: Stop,
     each: &mut dyn FnMut(Answer) -> bool,
 ) -> Result<Answer, OpsError> {
     if !matches!(verb, Verb::Cancel { .. }) {
@@ -125,7 +124,7 @@ pub fn verb_until(
 fn tell_cancel(grid: &mut Grid, away: &Away) -> Result<(), OpsError> {
     let Some(grace) = away.cancel else { return Ok(()) };
     let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-    say(grid, away, Verb::Cancel { index: None, grace_ms }, None, &mut silently)?;
+    say(grid, away, Verb::Cancel { index: None, grace_ms }, Stop::default(), &mut silently)?;
     grid.store.write(Durability::Full, |tx| Ok(tx.cancel_told(away.task, grace)?))
 }
 
@@ -133,7 +132,7 @@ fn say(
     grid: &mut Grid,
     away: &Away,
     verb: Verb,
-    until: Option<OwnedFd>,
+    until: Stop,
     each: &mut dyn FnMut(Answer) -> bool,
 ) -> Result<Answer, OpsError> {
     let Held::By { home, .. } = away.held else {
@@ -226,13 +225,14 @@ pub enum Watched {
     Gone(String),
 }
 
-/// Waits until the first of these has ended, as far as its owner tells; then all of them are as fresh.
-pub fn watch(grid: &mut Grid, first: &Away, others: &[Away]) -> Result<Watched, OpsError> {
+/// Waits until the first of these has ended, as far as its owner tells; then all of them are as fresh. Or until `stop` is due.
+pub fn watch(grid: &mut Grid, first: &Away, others: &[Away], stop: &Stop) -> Result<Watched, OpsError> {
     let Held::By { home, .. } = first.held else { return Ok(Watched::Heard) };
     let same = |task: &&Away| matches!(task.held, Held::By { home: h, .. } if h == home) && task.task != first.task;
     let asked: Vec<&Away> = std::iter::once(first).chain(others.iter().filter(same)).take(BATCH).collect();
     let question = Question::Watch { owner: home, user: None, uuids: asked.iter().map(|t| t.uuid).collect() };
-    match ask(grid, home, &first.asked, &question, &mut silently) {
+    let mut peers = Relay::new(grid.store.home(), &grid.login).until(stop.clone());
+    match ask_by(grid, &mut peers, (home, &first.asked), &question, &mut silently) {
         Ok(Answer::States(all)) => hear(grid, &asked, &all).map(|()| Watched::Heard),
         Ok(Answer::Unknown(_)) => {
             gone(grid, &[first])?;

@@ -1,7 +1,7 @@
 //! `grid run` after its submit, and `grid logs` of what has not ended: outputs as they come, wherever the task runs.
 
 use super::follow_elsewhere::follow_elsewhere;
-use super::interrupts::Interrupts;
+use super::reader::{Follower, Woken, closed};
 use super::selecting::Chosen;
 use super::wait::settle;
 use super::{Grid, OpsError, cancel, elsewhere, logs, member_state, shell_code};
@@ -13,7 +13,6 @@ use crate::model::task::{Phase, State};
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::members::Outputs;
 use crate::store::tasks::Shape;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -45,30 +44,28 @@ pub struct Ending {
 const BOTH: [Stream; 2] = [Stream::Out, Stream::Err];
 
 /// Follows a task, or one member, until it has ended. `run`: the first Ctrl-C cancels, the second leaves.
-pub fn run(grid: &mut Grid, what: Chosen, mut interrupts: Interrupts, sink: &mut Sink<'_>) -> Result<Ending, OpsError> {
-    interrupts.submitted();
-    follow_all(grid, what, &BOTH, sink, Some(&mut interrupts))
+pub fn run(
+    grid: &mut Grid,
+    what: Chosen,
+    follower: &mut Follower<'_>,
+    sink: &mut Sink<'_>,
+) -> Result<Ending, OpsError> {
+    if let Some(interrupts) = &mut follower.interrupts {
+        interrupts.submitted();
+    }
+    follow(grid, what, &BOTH, follower, sink)
 }
 
-/// Does it go on, though whoever followed it has left?
-pub fn goes_on(grid: &Grid, what: Chosen) -> Result<bool, OpsError> {
-    Ok(!member_state(&grid.store.view(), what)?.ended())
-}
-
-/// `logs -f`: as [`run`], but Ctrl-C only leaves. Only the streams in `streams`.
-pub fn follow(grid: &mut Grid, what: Chosen, streams: &[Stream], sink: &mut Sink<'_>) -> Result<Ending, OpsError> {
-    follow_all(grid, what, streams, sink, None)
-}
-
-fn follow_all(
+/// `logs -f`: as [`run`], but Ctrl-C only leaves. Only the streams in `streams`. [`OpsError::Output`] once the reader has gone.
+pub fn follow(
     grid: &mut Grid,
     what: Chosen,
     streams: &[Stream],
+    follower: &mut Follower<'_>,
     sink: &mut Sink<'_>,
-    mut interrupts: Option<&mut Interrupts>,
 ) -> Result<Ending, OpsError> {
     if let Some(away) = elsewhere::away(grid, what)? {
-        return follow_elsewhere(grid, what, away, streams, sink, interrupts);
+        return follow_elsewhere(grid, what, away, streams, follower, sink);
     }
     let row = grid.store.view().task(what.task)?.ok_or_else(|| OpsError::unknown("task", &what.to_string(), []))?;
     match (what.index, row.shape) {
@@ -76,17 +73,10 @@ fn follow_all(
             // Members in their order: each is followed while it runs, those that ended meanwhile are told whole.
             for position in 0..row.size {
                 let index = row.shape.index_at(position);
-                one(
-                    grid,
-                    Chosen { task: what.task, index: Some(index) },
-                    index,
-                    streams,
-                    sink,
-                    interrupts.as_deref_mut(),
-                )?;
+                one(grid, Chosen { task: what.task, index: Some(index) }, index, streams, follower, sink)?;
             }
         }
-        (index, _) => one(grid, what, index.unwrap_or(Index(0)), streams, sink, interrupts)?,
+        (index, _) => one(grid, what, index.unwrap_or(Index(0)), streams, follower, sink)?,
     }
     settle(grid)?;
     let view = grid.store.view();
@@ -123,8 +113,8 @@ fn one(
     what: Chosen,
     index: Index,
     streams: &[Stream],
+    follower: &mut Follower<'_>,
     sink: &mut Sink<'_>,
-    mut interrupts: Option<&mut Interrupts>,
 ) -> Result<(), OpsError> {
     let mut told = Told::default();
     let mut said_why = false;
@@ -139,9 +129,10 @@ fn one(
                 connection.insert(start::call(grid.store.home(), &grid.login, &follow).map_err(failed)?)
             }
         };
-        match wait_for(open, interrupts.as_deref(), Duration::from_secs(1))? {
+        match follower.wait(Some(open.stream().as_fd()), Duration::from_secs(1))? {
+            Woken::ReaderGone => return Err(closed()),
             Woken::Interrupt => {
-                let Some(interrupts) = interrupts.as_deref_mut() else { continue };
+                let Some(interrupts) = follower.interrupts.as_deref_mut() else { continue };
                 if interrupts.take() > 1 {
                     return Err(interrupts.left(what));
                 }
@@ -292,31 +283,4 @@ fn failed(error: StartError) -> OpsError {
 /// A sink that is closed (`| head`) ends the following quietly; the command decides by the kind.
 fn tell(sink: &mut Sink<'_>, event: Event<'_>) -> Result<(), OpsError> {
     sink(event).map_err(OpsError::Output)
-}
-
-enum Woken {
-    Word,
-    Interrupt,
-    Time,
-}
-
-fn wait_for(open: &Connection, interrupts: Option<&Interrupts>, limit: Duration) -> Result<Woken, OpsError> {
-    let timeout =
-        Timespec { tv_sec: i64::try_from(limit.as_secs()).unwrap_or(1), tv_nsec: i64::from(limit.subsec_nanos()) };
-    let mut fds = vec![PollFd::from_borrowed_fd(open.stream().as_fd(), PollFlags::IN)];
-    if let Some(interrupts) = interrupts {
-        fds.push(PollFd::from_borrowed_fd(interrupts.fd(), PollFlags::IN));
-    }
-    match poll(&mut fds, Some(&timeout)) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => {}
-        Err(error) => return Err(OpsError::Grid(error.to_string())),
-    }
-    let spoke = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
-    Ok(if spoke(1) {
-        Woken::Interrupt
-    } else if spoke(0) {
-        Woken::Word
-    } else {
-        Woken::Time
-    })
 }

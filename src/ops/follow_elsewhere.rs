@@ -1,7 +1,7 @@
 //! Following a task that another home holds: its outputs come over the way that it went.
 
 use super::follow::{Ending, Event, Sink};
-use super::interrupts::Interrupts;
+use super::reader::{Follower, Woken};
 use super::selecting::Chosen;
 use super::{Grid, OpsError, cancel, elsewhere, files_elsewhere, follow, member_state, shell_code};
 use crate::model::attempt::Stream;
@@ -11,14 +11,17 @@ use crate::store::away::{Away, Held};
 use std::io;
 use std::time::Duration;
 
+/// Pause between two questions to an owner that does not answer.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// Until it has ended, wherever that is; as [`follow`] does for tasks of this home.
 pub fn follow_elsewhere(
     grid: &mut Grid,
     what: Chosen,
     mut away: Away,
     streams: &[Stream],
+    follower: &mut Follower<'_>,
     sink: &mut Sink<'_>,
-    mut interrupts: Option<&mut Interrupts>,
 ) -> Result<Ending, OpsError> {
     let mut said_why = false;
     // What was told already is skipped when the output is told anew after a failure.
@@ -31,15 +34,16 @@ pub fn follow_elsewhere(
             let verb = Verb::Follow { index: what.index, streams: streams.to_vec() };
             let mut broken = None;
             told.again();
-            let until = interrupts.as_deref().map(Interrupts::another_fd).transpose()?;
-            let said =
-                elsewhere::verb_until(grid, &away, verb, until, &mut |word| match give(what, &mut told, word, sink) {
-                    Ok(()) => true,
-                    Err(error) => {
-                        broken = Some(error);
-                        false
-                    }
-                });
+            let stop = follower.stop()?;
+            let said = elsewhere::verb_until(grid, &away, verb, stop.clone(), &mut |word| match give(
+                what, &mut told, word, sink,
+            ) {
+                Ok(()) => true,
+                Err(error) => {
+                    broken = Some(error);
+                    false
+                }
+            });
             if let Some(error) = broken {
                 return Err(OpsError::Output(error));
             }
@@ -49,7 +53,7 @@ pub fn follow_elsewhere(
                     return Ok(Ending { state, code });
                 }
                 Ok(other) => return Err(OpsError::Grid(crate::distributor::across::words_of(other))),
-                Err(_) if interrupts.as_deref().is_some_and(Interrupts::came) => {}
+                Err(_) if stop.is_due() => {}
                 Err(error) if !said_why => {
                     said_why = true;
                     sink(Event::Note(&format!("{error}; asked again"))).map_err(OpsError::Output)?;
@@ -61,8 +65,8 @@ pub fn follow_elsewhere(
             let reason = row.reason.unwrap_or_else(|| "nobody has taken it yet".to_owned());
             sink(Event::Note(&format!("task {what} waits: {reason}"))).map_err(OpsError::Output)?;
         }
-        if let Some(interrupts) = interrupts.as_deref_mut()
-            && interrupts.came_within(Duration::from_secs(1))?
+        if follower.wait(None, AGAIN)? == Woken::Interrupt
+            && let Some(interrupts) = follower.interrupts.as_deref_mut()
         {
             if interrupts.take() > 1 {
                 return Err(interrupts.left(what));
@@ -79,9 +83,8 @@ pub fn follow_elsewhere(
             }
             sink(Event::Note(&format!("task {what}: cancel asked; Ctrl-C again leaves it alone")))
                 .map_err(OpsError::Output)?;
-        } else if interrupts.is_none() {
-            std::thread::sleep(Duration::from_secs(1));
         }
+        follower.reader_gone()?;
         sink(Event::Still).map_err(OpsError::Output)?;
         super::dispatcher::wake(grid)?;
         match elsewhere::away(grid, what)? {
@@ -93,7 +96,7 @@ pub fn follow_elsewhere(
                     return Ok(Ending { state, code });
                 }
                 // The way led back: it is a task of this home by now.
-                return follow::follow(grid, what, streams, sink);
+                return follow::follow(grid, what, streams, follower, sink);
             }
         }
     }

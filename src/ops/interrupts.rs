@@ -6,7 +6,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::{SigId, flag, low_level};
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -68,11 +68,6 @@ impl Interrupts {
         } else {
             format!("left; task {what} goes on: `grid wait {what}`, `grid cancel {what}`")
         })
-    }
-
-    /// One that outlives us, readable when one came.
-    pub fn another_fd(&self) -> Result<OwnedFd, OpsError> {
-        self.fd().try_clone_to_owned().map_err(|error| OpsError::Grid(format!("signals: {error}")))
     }
 
     /// Did one come that was not taken?

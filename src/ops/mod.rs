@@ -1,5 +1,6 @@
 //! The spine: one file a verb, each reads from top to bottom as the flow. Nothing here prints; every verb gives a report.
 
+pub mod abandon;
 pub mod attributes;
 pub mod backup;
 pub mod cancel;
@@ -26,7 +27,9 @@ pub mod import;
 pub mod interrupts;
 pub mod inventory;
 pub mod logs;
+pub mod output_files;
 pub mod profiles;
+pub mod reader;
 pub mod refresh;
 pub mod registry;
 pub mod release;

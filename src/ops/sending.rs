@@ -27,6 +27,13 @@ pub struct Wish {
     pub fetch: Vec<OsString>,
 }
 
+impl Wish {
+    /// Are files sent? Then each attempt has a directory of its own.
+    pub fn sends_files(&self) -> bool {
+        self.dir.is_some() || !self.send.is_empty()
+    }
+}
+
 /// Where a task runs with what was taken in for it, and what comes back.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Taken {

@@ -5,6 +5,7 @@ use super::report::{Ended, Waited};
 use super::selecting::Chosen;
 use super::{Grid, OpsError, dispatcher, elsewhere, files_elsewhere, member_state, shell_code};
 use crate::dispatch::losses::Losses;
+use crate::dispatch::relay::Stop;
 use crate::dispatch::start::{self, Connection, StartError};
 use crate::distributor::across::words_of;
 use crate::distributor::peers::silently;
@@ -39,6 +40,11 @@ pub type Hear<'f> = dyn FnMut(Told<'_>) -> bool + 'f;
 
 /// Returns when all have ended, durably, or `told` gives false. Starts the dispatcher if needed.
 pub fn wait(grid: &mut Grid, what: &[Chosen], told: &mut Hear<'_>) -> Result<Waited, OpsError> {
+    wait_until(grid, what, &Stop::default(), told)
+}
+
+/// The same, and at once where `stop` is due. What has not ended then stands in the report as it is.
+pub fn wait_until(grid: &mut Grid, what: &[Chosen], stop: &Stop, told: &mut Hear<'_>) -> Result<Waited, OpsError> {
     let failed = |error: StartError| OpsError::Grid(error.to_string());
     let mut connection: Option<Connection> = None;
     let mut losses = Losses::default();
@@ -48,7 +54,7 @@ pub fn wait(grid: &mut Grid, what: &[Chosen], told: &mut Hear<'_>) -> Result<Wai
         let mut durable = false;
         if let Some(away) = elsewhere::away(grid, *chosen)? {
             told(Told::Progress(progress(grid, what)?));
-            if let Some(ended) = wait_elsewhere(grid, *chosen, away, what, told)? {
+            if let Some(ended) = wait_elsewhere(grid, *chosen, away, what, stop, told)? {
                 of_members.insert(*chosen, ended);
             }
             all_told = false;
@@ -67,7 +73,7 @@ pub fn wait(grid: &mut Grid, what: &[Chosen], told: &mut Hear<'_>) -> Result<Wai
                     grid.store.view().task(chosen.task)?.and_then(|row| row.reason_in(state)).unwrap_or_default();
                 told(Told::Note(&format!("task {chosen} is HELD: {reason}")));
             }
-            if !told(Told::Progress(progress(grid, what)?)) {
+            if !told(Told::Progress(progress(grid, what)?)) || stop.is_due() {
                 break 'tasks;
             }
             let mut open = match connection.take() {
@@ -122,6 +128,7 @@ fn wait_elsewhere(
     chosen: Chosen,
     mut away: Away,
     what: &[Chosen],
+    stop: &Stop,
     told: &mut Hear<'_>,
 ) -> Result<Option<(State, u8, Option<u8>)>, OpsError> {
     const AGAIN: Duration = Duration::from_secs(1);
@@ -130,7 +137,7 @@ fn wait_elsewhere(
     loop {
         let row = grid.store.view().task(chosen.task)?;
         grid.store.check_in_place()?;
-        if row.as_ref().is_none_or(|row| row.state().ended()) && chosen.index.is_none() {
+        if row.as_ref().is_none_or(|row| row.state().ended()) && chosen.index.is_none() || stop.is_due() {
             return Ok(None);
         }
         let member = row.as_ref().map_or_else(String::new, |row| row.tier2.clone());
@@ -141,7 +148,8 @@ fn wait_elsewhere(
             sent = sent || files_elsewhere::send(grid, &away).is_ok();
             match chosen.index {
                 Some(index) => {
-                    let said = elsewhere::verb(grid, &away, Verb::Wait { index: Some(index) }, &mut silently);
+                    let verb = Verb::Wait { index: Some(index) };
+                    let said = elsewhere::verb_until(grid, &away, verb, stop.clone(), &mut silently);
                     match said {
                         Ok(Answer::Ended { state, code, exit_code }) => return Ok(Some((state, code, exit_code))),
                         Ok(other) => (denied, why) = (true, words_of(other)),
@@ -152,7 +160,7 @@ fn wait_elsewhere(
                     let others = what.iter().filter(|other| other.index.is_none());
                     let others = others.map(|other| elsewhere::away(grid, *other)).collect::<Result<Vec<_>, _>>()?;
                     let others: Vec<Away> = others.into_iter().flatten().collect();
-                    match elsewhere::watch(grid, &away, &others)? {
+                    match elsewhere::watch(grid, &away, &others, stop)? {
                         Watched::Heard => continue,
                         Watched::Silent(words) => why = words,
                         Watched::Denied(words) => (denied, why) = (true, words),
@@ -161,6 +169,9 @@ fn wait_elsewhere(
                     }
                 }
             }
+        }
+        if stop.is_due() {
+            return Ok(None);
         }
         if !std::mem::replace(&mut said_why, true) {
             let since = away.answered_at.map_or_else(String::new, |at| format!(" since {}", at.local()));
@@ -182,7 +193,7 @@ fn wait_elsewhere(
         match elsewhere::away(grid, chosen)? {
             Some(now) => away = now,
             // The way led back: it is a task of this home by now. Or it was given up.
-            None => return wait(grid, &[chosen], &mut |_| true).map(|_| None),
+            None => return wait_until(grid, &[chosen], stop, &mut |_| true).map(|_| None),
         }
     }
 }

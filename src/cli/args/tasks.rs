@@ -36,8 +36,10 @@ Exit codes: the task's own, and
   75 no server can ever run it    124 time limit
   125 grid failed, task lost      126, 127 as in sh
   128+n ended by signal n         130 cancelled
+  141 the reader of its output has gone
 
-Ctrl-C cancels the task, a second one leaves it alone.";
+Ctrl-C cancels the task, a second one leaves it alone. A reader that goes cancels it too (`grid run -- yes | head`);
+a dropped session (its terminal goes too) leaves the task running.";
 
 /// What is asked for a task, by `submit` and `run`.
 #[derive(Debug, Default, Args)]
@@ -100,7 +102,7 @@ pub struct TaskOptions {
     /// An environment variable from here, or with a value; may be repeated
     #[arg(long, value_name = "NAME[=VALUE]", help_heading = "How it runs")]
     pub env: Vec<OsString>,
-    /// Write stdout to FILE on the server, relative to the working directory; %j is the task's id, %a the index
+    /// Write stdout to FILE on the server, relative to the working directory; %j is the task's id, %a the index, %r the attempt
     #[arg(short = 'o', long = "stdout", value_name = "FILE", help_heading = "How it runs")]
     pub stdout: Option<OsString>,
     /// Write stderr to FILE on the server
@@ -173,11 +175,14 @@ pub struct Submit {
     pub json: bool,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(override_usage = "grid run [OPTIONS] -- COMMAND [ARGUMENT]..", after_help = RUN_EXAMPLES)]
 pub struct Run {
     #[command(flatten)]
     pub task: TaskOptions,
+    /// Let the task run on when the reader of its output has gone (`grid run .. | head`)
+    #[arg(long, help_heading = "How it runs")]
+    pub keep_going: bool,
 }
 
 #[derive(Debug, Args)]

@@ -12,7 +12,7 @@ pub fn run(args: Cancel, out: &mut Out) -> Done {
     with_grid(out, |grid, out| {
         let what = selecting::select(grid, &args.ids, All::Unended, args.everyone)?;
         let changes = if args.forget { cancel::forget(grid, &what)? } else { cancel::cancel(grid, &what, args.grace)? };
-        hold::print(&changes, args.json, out)?;
+        hold::print(&changes, "cancel recorded", args.json, out)?;
         if args.wait {
             out.finish()?;
             let bar = Bar::new();

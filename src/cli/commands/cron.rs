@@ -13,6 +13,7 @@ pub fn run(verb: Cron, out: &mut Out) -> Done {
     with_grid(out, |grid, out| match verb {
         Cron::Install(args) => {
             let report = cron::install(grid, &caller, args.every)?;
+            out.did("the lines are in the crontab", "they");
             let said = if report.changed { "installed" } else { "installed already" };
             print(&report, args.listing.json, said, out)
         }
@@ -28,6 +29,7 @@ pub fn run(verb: Cron, out: &mut Out) -> Done {
         }
         Cron::Remove => {
             let report = cron::remove(grid, &caller)?;
+            out.did("no line of this grid is in the crontab", "the report");
             print(&report, false, if report.changed { "removed" } else { "there was nothing of this grid" }, out)
         }
     })

@@ -23,7 +23,11 @@ pub fn run(verb: Dispatcher, out: &mut Out) -> Done {
             let status = process::status(&mut grid)?;
             if listing.json { out.json(&status)? } else { print(&status, out)? }
         }
-        Dispatcher::Start => print(&process::start(&mut grid)?, out)?,
+        Dispatcher::Start => {
+            let status = process::start(&mut grid)?;
+            out.did("the dispatcher runs", "its status");
+            print(&status, out)?;
+        }
         Dispatcher::Stop => {
             if !process::stop(&mut grid)? {
                 out.note("the dispatcher was not running");

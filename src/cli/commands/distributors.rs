@@ -51,11 +51,13 @@ pub fn run(verb: Distributor, out: &mut Out) -> Done {
         }),
         Distributor::Order(args) => with_grid(out, |grid, out| {
             let searching = distributors::order(grid, args.tier, &args.names)?;
+            out.did("the order is set", "it");
             out.line(&sentence(&searching))?;
             Ok(Code::OK)
         }),
         Distributor::Search(args) => with_grid(out, |grid, out| {
             let searching = distributors::search(grid, args.tier, args.policy)?;
+            out.did("the policy is set", "it");
             out.line(&sentence(&searching))?;
             Ok(Code::OK)
         }),
@@ -102,6 +104,7 @@ fn allow(args: Allow, out: &mut Out) -> Done {
     let endpoint = args.endpoint.as_deref().map(endpoint).transpose()?;
     with_grid(out, |grid, out| {
         if let Some(key) = registry::allow(grid, &args.name, endpoint.as_ref())? {
+            out.did(format!("{} is allowed", args.name), "the line for authorized_keys");
             out.note(&format!("{} comes in here with its own key, in ~/.ssh/authorized_keys:", args.name));
             out.line(&key)?;
         }
@@ -111,6 +114,9 @@ fn allow(args: Allow, out: &mut Out) -> Done {
 
 /// Who has the newest state, and who does not, and why.
 fn told(sent: &[Sent], json: bool, out: &mut Out) -> Done {
+    if !sent.is_empty() {
+        out.did("the registrations are kept", "the report");
+    }
     if json {
         out.json(sent)?;
         return Ok(Code::OK);

@@ -19,6 +19,7 @@ pub fn run(args: Fetch, out: &mut Out) -> Done {
         }
         let to = args.to.as_deref().map(std::path::absolute).transpose().map_err(Failure::from)?;
         let all = fetch::fetch(grid, &what, to.as_deref(), Which::All)?;
+        out.did("what the tasks brought back is unpacked", "the list of files");
         if args.json {
             out.json(&all)?;
         } else {

@@ -10,6 +10,9 @@ use crate::ops::gc;
 pub fn run(args: Gc, out: &mut Out) -> Done {
     with_grid(out, |grid, out| {
         let report = gc::gc(grid, args.dry_run)?;
+        if !report.dry_run {
+            out.did("what was old is removed", "the sums");
+        }
         if args.listing.json {
             out.json(&report)?;
         } else {

@@ -12,7 +12,7 @@ use crate::ops::{hold as verb, release as opposite};
 pub fn hold(args: Chosen, out: &mut Out) -> Done {
     with_grid(out, |grid, out| {
         let what = selecting::select(grid, &args.ids, All::Unended, args.everyone)?;
-        print(&verb::hold(grid, &what)?, args.json, out)?;
+        print(&verb::hold(grid, &what)?, "held", args.json, out)?;
         Ok(Code::OK)
     })
 }
@@ -20,14 +20,18 @@ pub fn hold(args: Chosen, out: &mut Out) -> Done {
 pub fn release(args: Chosen, out: &mut Out) -> Done {
     with_grid(out, |grid, out| {
         let what = selecting::select(grid, &args.ids, All::Held, args.everyone)?;
-        print(&opposite::release(grid, &what)?, args.json, out)?;
+        print(&opposite::release(grid, &what)?, "released", args.json, out)?;
         Ok(Code::OK)
     })
 }
 
-/// Silence is success; what is worth knowing goes to stderr.
-pub fn print(changes: &[Change], json: bool, out: &mut Out) -> Result<(), Failure> {
+/// Silence is success; what is worth knowing goes to stderr. `done`: what was done to those that changed.
+pub fn print(changes: &[Change], done: &str, json: bool, out: &mut Out) -> Result<(), Failure> {
     if json {
+        let changed: Vec<&str> = changes.iter().filter(|c| c.changed > 0).map(|c| c.id.as_str()).collect();
+        if !changed.is_empty() {
+            out.did(format!("{done}: {}", changed.join(" ")), "the report");
+        }
         return out.json(changes);
     }
     for change in changes {

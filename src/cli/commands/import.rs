@@ -64,10 +64,13 @@ fn agreed(plan: &Plan, from_stdin: bool, out: &mut Out) -> Result<bool, Failure>
 }
 
 fn tell(report: &[Imported], json: bool, out: &mut Out) -> Done {
+    let added: Vec<&str> = report.iter().filter(|r| r.added).map(|r| r.name.as_str()).collect();
+    if !added.is_empty() {
+        out.did(format!("added {}: {}", added.len(), added.join(" ")), "the report");
+    }
     if json {
         out.json(report)?;
     }
-    let added: Vec<&str> = report.iter().filter(|r| r.added).map(|r| r.name.as_str()).collect();
     for one in report {
         if let Some(fault) = &one.fault {
             let remedy = fault.remedy.as_ref().map_or_else(String::new, |remedy| format!("; {remedy}"));

@@ -1,12 +1,14 @@
 //! `grid logs`.
 
 use super::super::args::tasks::Logs;
+use super::super::caller;
 use super::super::exit::Code;
 use super::super::output::Out;
 use super::{Done, with_grid};
 use crate::model::attempt::Stream;
 use crate::ops::follow::{self, Event};
 use crate::ops::logs::{self, Wanted};
+use crate::ops::reader::Follower;
 use crate::ops::selecting;
 
 pub fn run(args: Logs, out: &mut Out) -> Done {
@@ -18,7 +20,9 @@ pub fn run(args: Logs, out: &mut Out) -> Done {
             _ => vec![Stream::Out, Stream::Err],
         };
         if args.follow {
-            follow::follow(grid, what, &streams, &mut |event| give(out, event))?;
+            let reader = caller::reader(if args.err { Stream::Err } else { Stream::Out })?;
+            let follower = &mut Follower { interrupts: None, reader: Some(&reader) };
+            follow::follow(grid, what, &streams, follower, &mut |event| give(out, event))?;
         } else {
             let wanted = Wanted { streams, attempt: args.attempt };
             logs::logs(grid, what, &wanted, &mut |event| give(out, event))?;

@@ -31,6 +31,7 @@ pub fn some(args: args::servers::Refresh, out: &mut Out) -> Done {
 
 fn print(report: &[Refreshed], json: bool, out: &mut Out) -> Result<Code, Failure> {
     if json {
+        out.did("the servers are read", "the report");
         out.json(report)?;
     }
     for server in report {

@@ -10,7 +10,7 @@ use crate::ops::selecting::{self, All};
 pub fn run(args: Retry, out: &mut Out) -> Done {
     with_grid(out, |grid, out| {
         let what = selecting::select(grid, &args.chosen.ids, All::Failed, args.chosen.everyone)?;
-        hold::print(&retry::retry(grid, &what, args.failed)?, args.chosen.json, out)?;
+        hold::print(&retry::retry(grid, &what, args.failed)?, "queued again", args.chosen.json, out)?;
         Ok(Code::OK)
     })
 }

@@ -3,14 +3,18 @@
 use super::super::args::tasks::Run;
 use super::super::caller;
 use super::super::exit::Code;
+use super::super::failure::Failure;
 use super::super::output::Out;
 use super::{Done, explain, fetch, logs, typed, with_grid};
+use crate::model::attempt::Stream;
+use crate::ops::abandon::{Abandoned, abandon};
 use crate::ops::desk::Sheet;
 use crate::ops::interrupts::Interrupts;
+use crate::ops::reader::Follower;
 use crate::ops::{OpsError, follow, submit, targets};
 
 pub fn run(args: Run, out: &mut Out) -> Done {
-    let dry_run = args.task.dry_run;
+    let (dry_run, keep_going) = (args.task.dry_run, args.keep_going);
     let draft = typed::draft(args.task, false, out)?;
     if dry_run {
         return with_grid(out, |grid, out| {
@@ -18,6 +22,7 @@ pub fn run(args: Run, out: &mut Out) -> Done {
             explain::print(&submit::dry_run(grid, draft)?, false, out)
         });
     }
+    let reader = caller::reader(Stream::Out)?;
     let mut sheet = Sheet::new(caller::client(), draft)?;
     // What is sent is packed first, and an interrupt of that ends us: nothing is submitted yet.
     let mut interrupts = (!sheet.has_files()).then(Interrupts::listen).transpose()?;
@@ -35,15 +40,33 @@ pub fn run(args: Run, out: &mut Out) -> Done {
                 submit::submit(grid, sheet, taken)?
             }
         };
-        let interrupts = interrupts.map_or_else(Interrupts::listen, Ok)?;
+        let mut interrupts = interrupts.map_or_else(Interrupts::listen, Ok)?;
         let what = submit::chosen(grid, &report)?;
-        let ended = follow::run(grid, what, interrupts, &mut |event| logs::give(out, event));
-        if matches!(ended, Err(OpsError::Output(_))) && follow::goes_on(grid, what)? {
-            out.note(&format!(
-                "task {what} goes on, its output is kept: `grid logs -f {what}`, or `grid cancel {what}`"
-            ));
-        }
-        let ending = ended?;
+        let follower = &mut Follower { interrupts: Some(&mut interrupts), reader: Some(&reader) };
+        let ending = match follow::run(grid, what, follower, &mut |event| logs::give(out, event)) {
+            Err(OpsError::Output(error)) => {
+                let failure = Failure::from(error);
+                // A full disk keeps us from telling the output, not the task from running.
+                let keep_going = keep_going || !matches!(failure, Failure::Closed);
+                say(what, abandon(grid, what, &reader, keep_going, &interrupts)?, out);
+                return Err(failure);
+            }
+            ended => ended?,
+        };
         fetch::bring(grid, &[what], Code(ending.code), out)
     })
+}
+
+/// Nobody reads on: says what becomes of the task.
+fn say(what: Chosen, abandoned: Abandoned, out: &mut Out) {
+    let kept = format!("its output is kept: `grid logs -f {what}`, or `grid cancel {what}`");
+    match abandoned {
+        Abandoned::Ended => {}
+        Abandoned::Cancelled { ended } => {
+            let how = if ended { "was cancelled" } else { "is being cancelled" };
+            out.note(&format!("task {what} {how}: the reader of its output has gone (--keep-going lets it run on)"));
+        }
+        Abandoned::KeptGoing => out.note(&format!("task {what} goes on; {kept}")),
+        Abandoned::SessionDropped => out.note(&format!("task {what} goes on: the terminal has gone; {kept}")),
+    }
 }

@@ -62,6 +62,7 @@ pub fn run(args: Submit, out: &mut Out) -> Done {
 }
 
 fn say(report: &Submitted, json: bool, parsable: bool, out: &mut Out) -> Result<(), Failure> {
+    out.did(format!("task {} is queued", report.id), "its id");
     match (json, parsable) {
         (true, _) => out.json(report),
         (_, true) => out.line(&report.id),

@@ -8,6 +8,7 @@ use crate::model::command::{Command, Text, unprintable};
 use crate::model::task::Members;
 use crate::ops::OpsError;
 use crate::ops::draft::{Draft, environment};
+use crate::ops::output_files::overwritten;
 use crate::ops::sending::Wish;
 use std::ffi::OsString;
 use std::fs::File;
@@ -56,7 +57,7 @@ pub fn draft(options: TaskOptions, hold: bool, out: &mut Out) -> Result<Draft, F
         Some(dir) => here()?.join(dir),
         None => here()?,
     };
-    Ok(Draft {
+    let draft = Draft {
         command,
         members,
         name: options.name,
@@ -83,7 +84,9 @@ pub fn draft(options: TaskOptions, hold: bool, out: &mut Out) -> Result<Draft, F
         lost_after: options.lost_after,
         hold,
         files: Wish { dir: options.dir, send: options.send, fetch: options.fetch },
-    })
+    };
+    overwritten(&draft).iter().for_each(|line| out.note(line));
+    Ok(draft)
 }
 
 /// This directory as the person came to it: links on the way mean the same on other hosts, what they lead to may not.

@@ -36,7 +36,9 @@ pub fn run(verb: User, out: &mut Out) -> Done {
             Ok(Code::OK)
         }),
         User::Allow(args) => with_grid(out, |grid, out| {
-            out.line(&users::allow(grid, &args.name, args.role, args.vouch)?)?;
+            let line = users::allow(grid, &args.name, args.role, args.vouch)?;
+            out.did(format!("user {} is allowed", args.name), "the line for authorized_keys");
+            out.line(&line)?;
             Ok(Code::OK)
         }),
         User::Remove(args) => with_grid(out, |grid, _| {

@@ -1,11 +1,14 @@
 //! `grid wait`.
 
 use super::super::args::tasks::Wait;
+use super::super::caller;
 use super::super::exit::Code;
 use super::super::output::Out;
 use super::super::output::progress::Bar;
 use super::{Done, fetch, with_grid};
+use crate::model::attempt::Stream;
 use crate::model::selector::Selector;
+use crate::ops::reader::Follower;
 use crate::ops::selecting::{self, All};
 use crate::ops::wait;
 
@@ -14,8 +17,12 @@ pub fn run(args: Wait, out: &mut Out) -> Done {
         let words = if args.ids.is_empty() { vec![Selector::All] } else { args.ids };
         let what = selecting::select(grid, &words, All::Active, args.everyone)?;
         let bar = Bar::new();
-        let waited = wait::wait(grid, &what, &mut |told| bar.tell(told, out))?;
+        // A report has a reader; without one, the code is what is waited for.
+        let reader = if args.json { Some(caller::reader(Stream::Out)?) } else { None };
+        let follower = Follower { interrupts: None, reader: reader.as_ref() };
+        let waited = wait::wait_until(grid, &what, &follower.stop()?, &mut |told| bar.tell(told, out))?;
         drop(bar);
+        follower.reader_gone()?;
         let code = fetch::bring(grid, &what, Code(waited.code), out)?;
         if args.json {
             out.json(&waited)?;

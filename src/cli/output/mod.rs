@@ -38,18 +38,30 @@ pub struct Out {
     stdout: Box<dyn Write>,
     stderr: Box<dyn Write>,
     pub look: Look,
+    done: Option<Done>,
+}
+
+/// A change that is carried out, and whose report may not have reached stdout yet.
+struct Done {
+    what: String,
+    report: &'static str,
 }
 
 impl Out {
     /// The process's own.
     pub fn standard() -> Self {
-        Self { stdout: Box::new(BufWriter::new(io::stdout())), stderr: Box::new(io::stderr()), look: Look::of_stdout() }
+        Self {
+            stdout: Box::new(BufWriter::new(io::stdout())),
+            stderr: Box::new(io::stderr()),
+            look: Look::of_stdout(),
+            done: None,
+        }
     }
 
     /// Any other, for tests.
     #[cfg(test)]
     pub fn new(stdout: Box<dyn Write>, stderr: Box<dyn Write>, look: Look) -> Self {
-        Self { stdout, stderr, look }
+        Self { stdout, stderr, look, done: None }
     }
 
     /// Asks yes or no on the terminal; None where there is nobody to ask.
@@ -133,8 +145,28 @@ impl Out {
         let _ = writeln!(self.stderr, "  {}", printable(text));
     }
 
+    /// A change is carried out (`task 12 is queued`), and from here on a part of it (`its id`) is written to stdout. Where that
+    /// fails, [`Self::undelivered`] says so: a failed write must not be taken for a failed change.
+    pub fn did(&mut self, what: impl Into<String>, report: &'static str) {
+        self.done = Some(Done { what: what.into(), report });
+    }
+
+    /// Says on stderr which change is carried out although stdout can't be written, for this reason. False: none is.
+    pub fn undelivered(&mut self, why: &str) -> bool {
+        let Some(Done { what, report }) = self.done.take() else { return false };
+        self.complain(&format!("{what}; {report} could not be written to stdout: {}", without_number(why)));
+        true
+    }
+
     /// Everything is written, or the reason why not.
     pub fn finish(&mut self) -> Result<(), Failure> {
-        Ok(self.stdout.flush()?)
+        self.stdout.flush()?;
+        self.done = None;
+        Ok(())
     }
+}
+
+/// The system's words without its number.
+fn without_number(error: &str) -> &str {
+    error.split(" (os error").next().unwrap_or(error)
 }

@@ -11,6 +11,7 @@ use crate::model::id::{HomeId, Index, TaskUuid};
 use crate::model::user::Role;
 use crate::ops::follow::{self, Event};
 use crate::ops::logs::{self, Wanted};
+use crate::ops::reader::Follower;
 use crate::ops::selecting::Chosen;
 use crate::ops::{Grid, OpsError, cancel, explain, hold, member_state, release, retry, shell_code, show, wait};
 use crate::protocol::distributor::{Answer, PIECE_MAX, Question, Ticket, Verb};
@@ -166,7 +167,8 @@ fn here(desk: &Desk, grid: &mut Grid, ticket: Ticket, what: Chosen, verb: Verb) 
             Ok(Answer::Done)
         }
         Verb::Follow { streams, .. } => {
-            let ending = follow::follow(grid, what, &streams, &mut |event| give(desk, ticket, event))?;
+            let follower = &mut Follower::default();
+            let ending = follow::follow(grid, what, &streams, follower, &mut |event| give(desk, ticket, event))?;
             let (_, exit_code) = shell_code(&grid.store.view(), what)?;
             Ok(Answer::Ended { state: ending.state, code: ending.code, exit_code })
         }

@@ -125,3 +125,32 @@ fn files_on_the_server_take_the_outputs() {
     grid.grid(["run", "-o", "out.txt", "-e", "err.txt", "--", "sh", "-c", "echo out; echo err >&2"]).ok();
     assert_eq!((grid.lines("out.txt"), grid.lines("err.txt")), (vec!["out".to_owned()], vec!["err".to_owned()]));
 }
+
+#[test]
+fn output_file_that_members_or_attempts_share_is_told_at_the_submit() {
+    let grid = Grid::new();
+    std::fs::write(grid.file("list"), "a\nb\n").unwrap();
+    let told = |line: &str| grid.sh(&format!("grid submit -H {line} -- true")).expect(0).err();
+    assert!(told("-a 1-3 -o out").contains("-o out: all 3 members write this file"), "{}", told("-a 1-3 -o out"));
+    assert!(told("--each-line list -e err.log").contains("write -e 'err.%a.log'"));
+    assert!(told("--retries 2 -o out").contains("write -o 'out.%r'"));
+    for apart in ["-o out", "-a 1-3 -o out.%a", "-a 1-3 -o /dev/null", "--retries 2 -o out.%r"] {
+        assert_eq!(told(apart), "", "{apart}");
+    }
+}
+
+#[test]
+fn output_files_of_attempts_are_kept_apart_by_their_number() {
+    let grid = Grid::new();
+    let script = "echo $GRID_ATTEMPT; test $GRID_ATTEMPT = 2";
+    grid.grid(["run", "--retries", "1", "-o", "out.%r", "--", "sh", "-c", script]).expect(0);
+    assert_eq!((grid.lines("out.1"), grid.lines("out.2")), (vec!["1".to_owned()], vec!["2".to_owned()]));
+}
+
+#[test]
+fn outputs_to_one_file_by_two_names_do_not_overwrite_each_other() {
+    let grid = Grid::new();
+    let script = "echo out; echo err >&2; echo more";
+    grid.grid(["run", "-o", "all", "-e", "./all", "--", "sh", "-c", script]).expect(0);
+    assert_eq!(grid.lines("all"), ["out", "err", "more"]);
+}

@@ -3,5 +3,6 @@
 mod codes;
 mod outputs;
 mod quiet;
+mod reader;
 mod room;
 mod signals;

@@ -56,15 +56,15 @@ fn a_loop_that_reads_keeps_its_input() {
 #[test]
 fn a_closed_pipe_is_no_error() {
     let grid = Grid::new();
-    let go = grid.fifo("go");
-    let done =
-        grid.sh("grid run -- sh -c 'seq 1 100000; read x < go' | head -1").says(&["task 1 goes on", "grid cancel 1"]);
-    assert_eq!((done.code(), done.out().as_str(), grid.state("1").as_str()), (0, "1\n", "RUNNING"), "{done:?}");
-    std::fs::write(go, "\n").unwrap();
-    grid.grid(["wait", "1"]).ok();
     for line in ["grid status --json", "grid server list", "grid sql 'select * from task_view'", "grid --help"] {
         let done = grid.sh(&format!("{line} | true"));
         assert_eq!((done.code(), done.err().as_str()), (0, ""), "{line}: {done:?}");
+    }
+    // As `cat` does: what stands behind it in a script with `set -o pipefail` hears of it.
+    for line in ["sql --schema", "server list"] {
+        let mut filter = grid.beside(line.split(' '));
+        drop(filter.stdout.take());
+        process::finish(filter, line.to_owned()).expect(141);
     }
 }
 
@@ -73,4 +73,31 @@ fn a_full_output_is_told() {
     let grid = Grid::new();
     grid.sh("grid status > /dev/full").expect(1).says(&["No space left"]);
     grid.sh("grid run -- echo hi > /dev/full").expect(125).says(&["No space left"]);
+}
+
+#[test]
+fn change_is_told_where_its_report_can_not_be_written() {
+    let grid = Grid::new();
+    let full = |line: &str| grid.sh(&format!("grid {line} > /dev/full"));
+    let unsaid = "could not be written to stdout: No space left on device\n";
+    for (line, said) in [
+        ("submit -H -- true", "task 1 is queued; its id "),
+        ("submit --parsable -H -- true", "task 2 is queued; its id "),
+        ("submit --json -H --each-line /dev/stdin -- true < /etc/hostname", "task 3 is queued; its id "),
+        ("release --json 1", "released: 1; the report "),
+        ("cancel --json 2 3", "cancel recorded: 2 3; the report "),
+        ("retry --json 2", "queued again: 2; the report "),
+        ("gc", "what was old is removed; the sums "),
+        ("distributor order --tier 2 tier2", "the order is set; it "),
+    ] {
+        let done = full(line).expect(1);
+        assert!(done.err().ends_with(&format!("grid: {said}{unsaid}")), "{done:?}");
+    }
+    assert_eq!(full("submit --wait -H -- true").expect(125).err(), format!("grid: task 4 is queued; its id {unsaid}"));
+    assert_eq!(grid.number("select count(*) from task_view"), 4);
+    // Where nothing was changed the output alone is told, and where nothing is written nothing can fail.
+    full("cancel --json 3").expect(1).says(&["output: No space left"]);
+    full("config set idle_exit 3s").expect(0);
+    // A reader that has gone hears no id either.
+    grid.sh("grid submit -H -- true | true").says(&["task 5 is queued; its id could not be written to stdout"]);
 }

@@ -8,6 +8,7 @@ use grid::protocol::distributor::{Answer, FromServe, Question, ToServe, Verb};
 use grid::protocol::frame;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
+use std::io::Read;
 
 /// Client, first tier, second tier: three homes.
 pub fn three() -> (Grid, Grid, Grid) {
@@ -268,4 +269,25 @@ fn the_second_ctrl_c_leaves_what_runs_elsewhere_alone() {
     process::until("the cancel has reached it", || lab.lines("marks").len() > 1);
     kill_process(Pid::from_child(&run), Signal::INT).unwrap();
     process::finish(run, "grid run".to_owned()).expect(125).says(&["left; task 1 is being cancelled", "grid wait 1"]);
+}
+
+#[test]
+fn reader_that_goes_is_noticed_while_a_task_elsewhere_writes_nothing() {
+    let (client, _front, lab) = three();
+    let go = lab.fifo("go");
+    let script = format!("cd {}; echo begun; read x < go", lab.work().display());
+    let id = client.submit(["--", "sh", "-c", &script]);
+    let first = |mut child: std::process::Child| {
+        let mut line = [0; 6];
+        child.stdout.as_mut().unwrap().read_exact(&mut line).unwrap();
+        drop(child.stdout.take());
+        process::finish(child, "grid".to_owned()).expect(141)
+    };
+    first(client.beside(["logs", "-f", &id]));
+    assert_eq!(client.state(&id), "RUNNING");
+    std::fs::write(go, "\n").unwrap();
+    client.grid(["wait", &id]).ok();
+    first(client.beside(["run", "--", "sh", "-c", &script])).says(&["task 2 is being cancelled"]);
+    client.grid(["wait", "2"]).expect(130);
+    assert_eq!(lab.state("2"), "CANCELLED");
 }

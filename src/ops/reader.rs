@@ -1,0 +1,152 @@
+//! Whoever reads what a command writes. A pipe or a socket tells as soon as its reader has gone, not only at the next write.
+
+use super::OpsError;
+use super::interrupts::Interrupts;
+use crate::dispatch::relay::Stop;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+/// What a descriptor shows whose other end has gone. poll(2) reports both without being asked.
+const GONE: PollFlags = PollFlags::ERR.union(PollFlags::HUP);
+
+/// The reader of an output of this process.
+#[derive(Debug)]
+pub struct Reader {
+    output: OwnedFd,
+    /// The controlling terminal, held open since the command began.
+    terminal: Option<OwnedFd>,
+}
+
+impl Reader {
+    /// The reader at the other end of `output`.
+    pub fn of(output: BorrowedFd<'_>, terminal: Option<OwnedFd>) -> io::Result<Self> {
+        Ok(Self { output: output.try_clone_to_owned()?, terminal })
+    }
+
+    /// Has it closed its end? Never so of a file.
+    pub fn has_gone(&self) -> bool {
+        goes_within(&[self.output.as_fd()], Duration::ZERO)
+    }
+
+    /// Does the terminal go within this time, if there was one? An interrupt ends the waiting.
+    pub fn terminal_goes_within(&self, limit: Duration, interrupts: &Interrupts) -> bool {
+        let Some(terminal) = &self.terminal else { return false };
+        if goes_within(&[terminal.as_fd()], Duration::ZERO) {
+            return true;
+        }
+        let mut fds =
+            [PollFd::new(terminal, PollFlags::empty()), PollFd::from_borrowed_fd(interrupts.fd(), PollFlags::IN)];
+        // Where a SIGHUP comes meanwhile it ends this process, which leaves the task alone.
+        let _ = poll(&mut fds, Some(&timespec(limit)));
+        fds[0].revents().intersects(GONE)
+    }
+}
+
+fn goes_within(fds: &[BorrowedFd<'_>], limit: Duration) -> bool {
+    let mut fds: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::empty())).collect();
+    poll(&mut fds, Some(&timespec(limit))).is_ok() && fds.iter().any(|fd| fd.revents().intersects(GONE))
+}
+
+fn timespec(limit: Duration) -> Timespec {
+    Timespec { tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX), tv_nsec: limit.subsec_nanos().into() }
+}
+
+/// Who follows a task: a person who may interrupt, and the reader of what is written. A home that follows for another one is neither.
+#[derive(Debug, Default)]
+pub struct Follower<'f> {
+    pub interrupts: Option<&'f mut Interrupts>,
+    pub reader: Option<&'f Reader>,
+}
+
+/// What ended a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Woken {
+    /// The stream that was waited for can be read.
+    Word,
+    /// A signal came.
+    Interrupt,
+    /// The reader has gone.
+    ReaderGone,
+    /// Nothing came in time.
+    Time,
+}
+
+impl Follower<'_> {
+    /// Waits for input on `stream`, a signal, or the reader's end, at most so long.
+    pub fn wait(&self, stream: Option<BorrowedFd<'_>>, limit: Duration) -> Result<Woken, OpsError> {
+        let interrupts = self.interrupts.as_deref().map(|i| (Woken::Interrupt, i.fd(), PollFlags::IN));
+        let reader = self.reader.map(|r| (Woken::ReaderGone, r.output.as_fd(), PollFlags::empty()));
+        let stream = stream.map(|stream| (Woken::Word, stream, PollFlags::IN));
+        let of: Vec<_> = [interrupts, reader, stream].into_iter().flatten().collect();
+        let mut fds: Vec<PollFd<'_>> = of.iter().map(|(_, fd, flags)| PollFd::from_borrowed_fd(*fd, *flags)).collect();
+        match poll(&mut fds, Some(&timespec(limit))) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(OpsError::Grid(error.to_string())),
+        }
+        let came = of.iter().zip(&fds).find(|(_, fd)| !fd.revents().is_empty());
+        Ok(came.map_or(Woken::Time, |((woken, ..), _)| *woken))
+    }
+
+    /// What takes back a question to another home: a signal, or the reader's end.
+    pub fn stop(&self) -> Result<Stop, OpsError> {
+        let interrupts = self.interrupts.as_deref().map(|i| (i.fd(), PollFlags::IN));
+        let reader = self.reader.map(|r| (r.output.as_fd(), PollFlags::empty()));
+        let own = |(fd, flags): (BorrowedFd<'_>, PollFlags)| Ok((fd.try_clone_to_owned()?, flags));
+        let fds: io::Result<Vec<_>> = [interrupts, reader].into_iter().flatten().map(own).collect();
+        Ok(Stop::new(fds.map_err(|error| OpsError::Grid(format!("descriptors can't be watched: {error}")))?))
+    }
+
+    /// The reader's end, as a write would tell it.
+    pub fn reader_gone(&self) -> Result<(), OpsError> {
+        match self.reader {
+            Some(reader) if reader.has_gone() => Err(closed()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a write to a pipe without a reader gives.
+pub fn closed() -> OpsError {
+    OpsError::Output(io::ErrorKind::BrokenPipe.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn reader_of_a_pipe_a_socket_and_a_file() {
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        let reader = Reader::of(write.as_fd(), None).unwrap();
+        assert!(!reader.has_gone());
+        drop(read);
+        assert!(reader.has_gone());
+
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        let reader = Reader::of(ours.as_fd(), None).unwrap();
+        ours.write_all(b"unread").unwrap();
+        assert!(!reader.has_gone());
+        drop(theirs);
+        assert!(reader.has_gone());
+
+        let file = tempfile::tempfile().unwrap();
+        assert!(!Reader::of(file.as_fd(), None).unwrap().has_gone());
+    }
+
+    #[test]
+    fn follower_is_woken_by_a_reader_that_goes_while_nothing_is_written() {
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        let (_quiet, stream) = UnixStream::pair().unwrap();
+        let reader = Reader::of(write.as_fd(), None).unwrap();
+        let follower = Follower { interrupts: None, reader: Some(&reader) };
+        let leaves = std::thread::spawn(move || drop(read));
+        assert_eq!(follower.wait(Some(stream.as_fd()), Duration::from_secs(60)).unwrap(), Woken::ReaderGone);
+        leaves.join().unwrap();
+        assert!(matches!(follower.reader_gone(), Err(OpsError::Output(_))));
+        assert!(follower.stop().unwrap().is_due());
+    }
+}
