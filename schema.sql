@@ -82,6 +82,12 @@ CREATE TABLE registration (
     PRIMARY KEY (distributor_id, endpoint)
 ) STRICT, WITHOUT ROWID;
 
+-- The ssh command that an endpoint over ssh was named with. All that use an endpoint share one link. No row: the home's command.
+CREATE TABLE endpoint_command (
+    endpoint    TEXT PRIMARY KEY,
+    ssh_command TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- ---------------------------------------------------------------- servers and their hosts
 
 -- A machine. All servers of this home on it share its processors and memory.
@@ -133,7 +139,8 @@ CREATE TABLE server (
     changed        INTEGER NOT NULL DEFAULT 0, -- home.changes at the last change that matching must see
     ssh_options    TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(ssh_options)),  -- what stands behind -o
     remote_dir     TEXT,                       -- ssh: where the agent lives over there; NULL: the usual places
-    prologue       TEXT                        -- shell lines whose environment tasks get there
+    prologue       TEXT,                       -- shell lines whose environment tasks get there
+    ssh_command    TEXT                        -- ssh: the command that it was named with; NULL: the home's
 ) STRICT;
 CREATE INDEX server_changed ON server (changed);
 CREATE INDEX server_host ON server (host_id);

@@ -22,6 +22,8 @@ mod placing;
 mod run;
 #[path = "it/session.rs"]
 mod session;
+#[path = "it/ssh_command.rs"]
+mod ssh_command;
 #[path = "it/tiers/mod.rs"]
 mod tiers;
 #[path = "it/versions.rs"]

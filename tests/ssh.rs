@@ -4,6 +4,8 @@
 
 mod support;
 
+#[path = "ssh/command.rs"]
+mod command;
 #[path = "ssh/cron.rs"]
 mod cron;
 #[path = "ssh/faults/mod.rs"]

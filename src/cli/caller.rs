@@ -2,6 +2,7 @@
 
 use crate::model::attempt::Stream;
 use crate::model::ssh::Login;
+use crate::model::ssh_command::SshCommand;
 use crate::model::task::ClientFacts;
 use crate::ops::cron::Caller;
 use crate::ops::home::Places;
@@ -26,7 +27,15 @@ pub fn places() -> Places {
 /// What this session has for logins over ssh.
 pub fn ssh() -> Login {
     let text = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
-    Login { command: text("GRID_SSH_COMMAND"), auth_sock: text("SSH_AUTH_SOCK") }
+    Login { command: text("GRID_SSH_COMMAND").map(|line| ssh_command(&line)), auth_sock: text("SSH_AUTH_SOCK") }
+}
+
+/// A command for ssh that was typed here: its files are those of this directory.
+pub fn ssh_command(line: &str) -> SshCommand {
+    match std::env::current_dir() {
+        Ok(dir) => SshCommand::typed(line, &dir),
+        Err(_) => SshCommand(line.to_owned()),
+    }
 }
 
 /// The person's ssh configuration.

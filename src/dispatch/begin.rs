@@ -66,11 +66,12 @@ impl First {
     }
 }
 
-/// Takes its place in a home; None: another one holds it. `caller` is who started it to ask it something.
+/// Takes its place in a home; None: another one holds it. `caller` is who started it to ask it something, `login` that one's session.
 pub(super) fn begin(
     home: &Home,
     desk: Box<dyn Desk>,
     caller: Option<UnixStream>,
+    login: Login,
 ) -> Result<Option<Begun>, DispatchError> {
     let lock = start::lock_file(home)?;
     match lock.try_lock() {
@@ -89,6 +90,8 @@ pub(super) fn begin(
     };
     let mut first = caller.map(First::hear).transpose()?.unwrap_or_default();
     first.agent = agent;
+    // Before any link is opened, and before what its caller says of itself.
+    first.logins.insert(0, login);
     let mut outcome = Outcome::default();
     let mut dispatcher = store.write(Durability::Full, |tx| {
         let mut dispatcher = Dispatcher::new(home, desk, tx, first)?;
@@ -128,7 +131,10 @@ impl Dispatcher {
         let mut ways = Ways::new(home, &row);
         ways.agent = first.agent;
         for login in first.logins {
-            ways.learn(login);
+            ways.learn_session(login.auth_sock);
+            if let Some(command) = &login.command {
+                ways.keep_command(tx, command)?;
+            }
         }
         Ok(Self {
             home: home.clone(),

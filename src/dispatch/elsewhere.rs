@@ -9,11 +9,12 @@ use crate::distributor::settle::{self, Settled};
 use crate::model::endpoint::Endpoint;
 use crate::model::name::Name;
 use crate::model::ssh::Login;
+use crate::model::ssh_command::SshCommand;
 use crate::model::time::Timestamp;
 use crate::protocol::dispatcher::FromDispatcher;
 use crate::protocol::distributor::{Question, Ticket};
 use crate::store::distributors::SILENT_RETRY;
-use crate::store::{Durability, Home, Store, StoreError};
+use crate::store::{Durability, Home, Store, StoreError, View};
 use std::collections::BTreeSet;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -31,9 +32,18 @@ const EVERY: Duration = registry::APART;
 
 impl Dispatcher {
     /// A command asks another home.
-    pub(super) fn ask_elsewhere(&mut self, caller: u64, ticket: Ticket, endpoint: &Endpoint, question: Question) {
-        let said = self.peers.ask(&mut self.ways, endpoint, (caller, ticket), question);
+    pub(super) fn ask_elsewhere(
+        &mut self,
+        view: &View<'_>,
+        caller: u64,
+        ticket: Ticket,
+        endpoint: &Endpoint,
+        question: Question,
+    ) -> Result<(), StoreError> {
+        let command = ssh_to(view, endpoint)?;
+        let said = self.peers.ask(&mut self.ways, endpoint, command, (caller, ticket), question);
         self.tell_all(said);
+        Ok(())
     }
 
     /// Another home speaks.
@@ -75,7 +85,8 @@ impl Dispatcher {
             let now = Timestamp::now();
             for (endpoint, tried) in store.view().silent_endpoints()? {
                 if tried.age_at(now) >= SILENT_RETRY && !self.peers.is_up(&endpoint) {
-                    let said = self.peers.knock(&mut self.ways, &endpoint);
+                    let command = ssh_to(&store.view(), &endpoint)?;
+                    let said = self.peers.knock(&mut self.ways, &endpoint, command);
                     self.tell_all(said);
                 }
             }
@@ -117,6 +128,14 @@ impl Dispatcher {
         // Of those under way the loop sees in short steps whether they are done: a time that has passed would make it spin.
         let chores = self.chores.at.filter(|_| busy && !self.has_chores()).map(|at| at + EVERY);
         self.peers.due(&self.ways).into_iter().chain(chores).min()
+    }
+}
+
+/// The ssh command that leads to an endpoint; of no use where that is a path.
+fn ssh_to(view: &View<'_>, endpoint: &Endpoint) -> Result<SshCommand, StoreError> {
+    match endpoint {
+        Endpoint::Ssh { .. } => view.ssh_to(endpoint),
+        _ => Ok(SshCommand::default()),
     }
 }
 

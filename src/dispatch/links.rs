@@ -1,12 +1,11 @@
 //! The dispatcher's links to agents: opened when needed, opened again when lost.
 
 use super::pauses::{URGED_PAUSE, WAIT_MIN, WAIT_SOON, jittered, next_pause};
-use super::ways::Ways;
+use super::ways::{Used, Ways};
 use crate::link::trouble::{Retry, Trouble};
 use crate::link::{Link, LinkError};
 use crate::model::id::BootId;
 use crate::model::server::Engine;
-use crate::model::ssh::Login;
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{FromAgent, ToAgent, VERSION};
 use std::time::{Duration, Instant};
@@ -21,7 +20,7 @@ enum Phase {
     Greeting {
         link: Link,
         since: Instant,
-        login: Login,
+        used: Option<Used>,
         /// Starts may be said right behind our hello, to an agent that runs since this boot.
         ahead: Option<BootId>,
     },
@@ -46,8 +45,9 @@ pub struct Slot {
     /// When it was tried last, and when trying again makes sense.
     tried: Instant,
     retry: Retry,
-    /// Which of the sessions that callers brought is tried next.
+    /// Which of the sessions that callers brought is tried next, and why the newest was refused.
     session: usize,
+    refused: Option<String>,
     /// Somebody has use for it now.
     pub wanted: bool,
     /// Waiting tasks have use for it until then.
@@ -99,6 +99,7 @@ impl Slot {
             tried: now.checked_sub(URGED_PAUSE).unwrap_or(now),
             retry: Retry::Soon,
             session: 0,
+            refused: None,
             wanted: false,
             wanted_until: now,
             probing: None,
@@ -169,12 +170,34 @@ impl Slot {
         }
     }
 
+    /// The sessions that callers brought are tried from the newest on.
+    pub fn try_newest(&mut self) {
+        (self.session, self.refused) = (0, None);
+    }
+
+    /// Is it reached by the home's ssh command?
+    pub fn is_by_the_homes_command(&self) -> bool {
+        matches!(&self.to, Engine::Ssh(target) if target.command().is_none())
+    }
+
+    /// Closes it, for it is to be opened another way; it is wanted as before. What that means where it was up.
+    pub fn close(&mut self, why: &str, ways: &Ways) -> Option<News> {
+        self.try_newest();
+        let closed = match &self.phase {
+            Phase::Up { .. } => Some(self.failed(LinkError::Trouble(Trouble::Other(why.to_owned())), ways)),
+            Phase::Greeting { .. } | Phase::Down { .. } => None,
+        };
+        self.pause = Duration::ZERO;
+        self.phase = Phase::Down { retry_at: Instant::now() };
+        closed
+    }
+
     /// Opens it. The reason where it can't be.
     pub fn open(&mut self, ways: &mut Ways) -> Result<(), String> {
         self.tried = Instant::now();
         match ways.open(&self.to, self.session) {
-            Ok((link, login)) => {
-                self.phase = Phase::Greeting { link, since: Instant::now(), login, ahead: None };
+            Ok((link, used)) => {
+                self.phase = Phase::Greeting { link, since: Instant::now(), used, ahead: None };
                 Ok(())
             }
             Err(error) => match self.failed(error, ways) {
@@ -229,11 +252,9 @@ impl Slot {
 
     fn come_up(&mut self, boot: BootId, ways: &mut Ways) {
         let down = Phase::Down { retry_at: Instant::now() };
-        if let Phase::Greeting { link, login, ahead, .. } = std::mem::replace(&mut self.phase, down) {
-            if matches!(self.to, Engine::Ssh(_)) {
-                ways.worked(login);
-            }
-            self.session = 0;
+        if let Phase::Greeting { link, used, ahead, .. } = std::mem::replace(&mut self.phase, down) {
+            ways.worked(used);
+            self.try_newest();
             self.phase = Phase::Up { link, boot, since: Instant::now(), reconciled: false, ahead: ahead.is_some() };
         }
     }
@@ -274,12 +295,15 @@ impl Slot {
         if matches!(&error, LinkError::Trouble(trouble) if trouble.may_be_the_sessions()) {
             // Somebody else's session may open the door.
             self.session += 1;
-            if ways.has_login(self.session) {
+            self.refused.get_or_insert_with(|| words.clone());
+            if ways.has_session(self.session) {
                 self.phase = Phase::Down { retry_at: now };
                 return News::Lost(words);
             }
-            self.session = 0;
         }
+        // What the newest session was told, whatever those before it were.
+        let words = self.refused.take().unwrap_or(words);
+        self.try_newest();
         self.pause = next_pause(self.pause, self.retry);
         self.phase = Phase::Down { retry_at: now + jittered(self.pause) };
         News::NoWay(words)

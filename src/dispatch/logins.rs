@@ -6,7 +6,8 @@ use super::ways;
 use crate::engine::ssh::Ssh;
 use crate::engine::trial;
 use crate::model::name::Name;
-use crate::model::ssh::{Login, Target};
+use crate::model::ssh::Target;
+use crate::model::ssh_command::SshCommand;
 use crate::store::{StoreError, View};
 use std::ffi::OsString;
 use std::time::Duration;
@@ -23,13 +24,16 @@ pub fn try_bare(
     environment: &[(&'static str, OsString)],
     targets: Vec<(Name, Target)>,
 ) -> Result<Vec<Tried>, StoreError> {
-    let (line, patience) = (view.setting("ssh.command")?, ways::patience(view)?);
+    let (home, patience) = (view.home_ssh(None)?, ways::patience(view)?);
     let mut done = Vec::with_capacity(targets.len());
     for some in targets.chunks(AT_ONCE) {
         std::thread::scope(|logins| {
             let begun: Vec<_> = some
                 .iter()
-                .map(|(_, target)| logins.spawn(|| try_one(line.as_deref(), patience, environment, target)))
+                .map(|(_, target)| {
+                    let command = target.command().unwrap_or(&home);
+                    logins.spawn(move || try_one(command, patience, environment, target))
+                })
                 .collect();
             for ((name, target), login) in some.iter().zip(begun) {
                 let result = login.join().unwrap_or_else(|_| Err(Trouble::Other("the attempt panicked".to_owned())));
@@ -41,16 +45,15 @@ pub fn try_bare(
 }
 
 fn try_one(
-    line: Option<&str>,
+    command: &SshCommand,
     patience: Duration,
     environment: &[(&'static str, OsString)],
     target: &Target,
 ) -> Result<(), Trouble> {
-    let mut words = ways::words_of(line.unwrap_or("ssh"))?;
+    let mut words = ways::words_of(command)?;
     // ssh takes the first value that it is given.
     words.extend(["-o", "ControlPath=none"].map(str::to_owned));
-    let login = Login::default();
-    let ssh = Ssh { target, words: &words, login: &login, patience, binaries: Vec::new() };
+    let ssh = Ssh { target, words: &words, auth_sock: None, patience, binaries: Vec::new() };
     let mut command = ssh.command()?;
     command.arg("true").env_clear().envs(environment.iter().map(|(name, value)| (name, value))).env("LC_ALL", "C");
     let said = trial::run(&mut command, b"", patience + patience);

@@ -57,6 +57,21 @@ impl Dispatcher {
         Ok(())
     }
 
+    /// Where the home's ssh command became another one, what was reached by the one before is reached by it, and nothing more goes
+    /// over links of before.
+    pub(super) fn follow_ssh_command(&mut self) {
+        if !self.ways.take_changed() {
+            return;
+        }
+        let by_it: Vec<Route> =
+            self.links.iter().filter(|(_, slot)| slot.is_by_the_homes_command()).map(|(route, _)| *route).collect();
+        for route in by_it {
+            let closed = self.links.get_mut(&route);
+            let closed = closed.and_then(|slot| slot.close("the home's ssh command is another one now", &self.ways));
+            self.take_news(route, closed);
+        }
+    }
+
     /// An agent of this host that came up beside us is said hello to before our epoch is on the disk: nothing is sent under it
     /// until it is, and who recovers meanwhile has not to be waited for. What is started then goes right behind the hello.
     pub(super) fn greet_here(&mut self) {

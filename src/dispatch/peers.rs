@@ -1,13 +1,13 @@
 //! The dispatcher's links to other homes: `grid serve` as a child or behind ssh, opened when somebody has a question,
 //! shared by all, closed when long unused. Who does not answer in time is given up and remembered.
 
-use super::ways::Ways;
+use super::ways::{Used, Ways};
 use crate::link::trouble::Trouble;
 use crate::link::{Link, LinkError};
 use crate::model::bounds;
 use crate::model::endpoint::Endpoint;
 use crate::model::id::HomeId;
-use crate::model::ssh::Login;
+use crate::model::ssh_command::SshCommand;
 use crate::protocol::dispatcher::FromDispatcher;
 use crate::protocol::distributor::{Answer, FromServe, Question, Ticket, ToServe};
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ struct Pending {
 #[derive(Debug)]
 enum Phase {
     Down,
-    Greeting { link: Link, since: Instant, login: Login },
+    Greeting { link: Link, since: Instant, used: Option<Used> },
     Up { link: Link, version: u32 },
 }
 
@@ -49,14 +49,17 @@ pub struct Peer {
     pending: Vec<Pending>,
     used: Instant,
     heard: Instant,
-    /// Which of the sessions that callers brought is tried next.
+    /// The ssh command that leads there.
+    command: SshCommand,
+    /// Which of the sessions that callers brought is tried next, and why the newest was refused.
     session: usize,
+    refused: Option<String>,
 }
 
 impl Peer {
     /// One that nobody has spoken to.
-    const fn down(now: Instant) -> Self {
-        Self { phase: Phase::Down, pending: Vec::new(), used: now, heard: now, session: 0 }
+    const fn down(now: Instant, command: SshCommand) -> Self {
+        Self { phase: Phase::Down, pending: Vec::new(), used: now, heard: now, command, session: 0, refused: None }
     }
 }
 
@@ -91,6 +94,7 @@ impl PeerLinks {
         &mut self,
         ways: &mut Ways,
         endpoint: &Endpoint,
+        command: SshCommand,
         (caller, theirs): (u64, Ticket),
         question: Question,
     ) -> Vec<(u64, FromDispatcher)> {
@@ -108,19 +112,45 @@ impl PeerLinks {
             question: Some(question),
             pieces,
         };
-        let peer = self.all.entry(endpoint.clone()).or_insert_with(|| Peer::down(now));
+        // Not over a link by another command.
+        let mut said = self.leave_other(ways, endpoint, &command);
+        let peer = self.all.entry(endpoint.clone()).or_insert_with(|| Peer::down(now, command));
         peer.used = now;
         peer.pending.push(pending);
-        self.knock(ways, endpoint)
+        said.extend(self.open(ways, endpoint));
+        said
     }
 
-    /// Opens the link to an endpoint if it is down; says what waits where it is up.
-    pub fn knock(&mut self, ways: &mut Ways, endpoint: &Endpoint) -> Vec<(u64, FromDispatcher)> {
+    /// Gives up a link that was opened by another ssh command than this one.
+    fn leave_other(
+        &mut self,
+        ways: &mut Ways,
+        endpoint: &Endpoint,
+        command: &SshCommand,
+    ) -> Vec<(u64, FromDispatcher)> {
+        let Some(peer) = self.all.get_mut(endpoint).filter(|peer| peer.command != *command) else { return Vec::new() };
+        (peer.command, peer.session, peer.refused) = (command.clone(), 0, None);
+        if matches!(peer.phase, Phase::Down) {
+            return Vec::new();
+        }
+        let why = Trouble::Other("its ssh command is another one now".to_owned());
+        self.lose(ways, endpoint, LinkError::Trouble(why), false)
+    }
+
+    /// Opens the link to an endpoint by this ssh command if it is down; says what waits where it is up.
+    pub fn knock(&mut self, ways: &mut Ways, endpoint: &Endpoint, command: SshCommand) -> Vec<(u64, FromDispatcher)> {
+        let mut said = self.leave_other(ways, endpoint, &command);
+        self.all.entry(endpoint.clone()).or_insert_with(|| Peer::down(Instant::now(), command));
+        said.extend(self.open(ways, endpoint));
+        said
+    }
+
+    fn open(&mut self, ways: &mut Ways, endpoint: &Endpoint) -> Vec<(u64, FromDispatcher)> {
         let now = Instant::now();
-        let peer = self.all.entry(endpoint.clone()).or_insert_with(|| Peer::down(now));
+        let Some(peer) = self.all.get_mut(endpoint) else { return Vec::new() };
         let done = match &mut peer.phase {
-            Phase::Down => ways.open_home(endpoint, peer.session).map(|(link, login)| {
-                peer.phase = Phase::Greeting { link, since: now, login };
+            Phase::Down => ways.open_home(endpoint, &peer.command, peer.session).map(|(link, used)| {
+                peer.phase = Phase::Greeting { link, since: now, used };
                 Vec::new()
             }),
             Phase::Greeting { .. } => Ok(Vec::new()),
@@ -157,11 +187,9 @@ impl PeerLinks {
         for message in said {
             match message {
                 FromServe::Hello { home, version, .. } => {
-                    if let Phase::Greeting { link, login, .. } = std::mem::replace(&mut peer.phase, Phase::Down) {
-                        if matches!(endpoint, Endpoint::Ssh { .. }) {
-                            ways.worked(login);
-                        }
-                        peer.session = 0;
+                    if let Phase::Greeting { link, used, .. } = std::mem::replace(&mut peer.phase, Phase::Down) {
+                        ways.worked(used);
+                        (peer.session, peer.refused) = (0, None);
                         peer.phase = Phase::Up { link, version };
                         self.findings.push((endpoint.clone(), Ok(home)));
                     }
@@ -195,14 +223,6 @@ impl PeerLinks {
             Phase::Greeting { link, .. } => (link.give_up(error), true),
             Phase::Down => (error, true),
         };
-        if unheard && matches!(&error, LinkError::Trouble(trouble) if trouble.may_be_the_sessions()) {
-            // Somebody else's session may open the door.
-            peer.session += 1;
-            if ways.has_login(peer.session) {
-                return self.knock(ways, endpoint);
-            }
-            peer.session = 0;
-        }
         let mut words = match (&error, endpoint) {
             (LinkError::Trouble(trouble), Endpoint::Ssh { host, .. }) => trouble.words(host),
             (LinkError::Ended, _) => "it went away".to_owned(),
@@ -210,6 +230,17 @@ impl PeerLinks {
         };
         // It may quote what came.
         bounds::cut(&mut words);
+        if unheard && matches!(&error, LinkError::Trouble(trouble) if trouble.may_be_the_sessions()) {
+            // Somebody else's session may open the door.
+            peer.session += 1;
+            peer.refused.get_or_insert_with(|| words.clone());
+            if ways.has_session(peer.session) {
+                return self.open(ways, endpoint);
+            }
+        }
+        // What the newest session was told, whatever those before it were.
+        let words = peer.refused.take().unwrap_or(words);
+        peer.session = 0;
         if remember {
             self.findings.push((endpoint.clone(), Err(words.clone())));
         }

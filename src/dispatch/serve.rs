@@ -27,6 +27,7 @@ use crate::model::id::{AttemptId, ClassId, Epoch, Index, ServerId, TaskId};
 use crate::model::name::Name;
 use crate::model::open_files;
 use crate::model::processors::Processors;
+use crate::model::ssh::Login;
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{FromAgent, ToAgent};
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
@@ -133,12 +134,13 @@ pub struct Dispatcher {
 /// A dispatcher leaves no longer log behind, in bytes.
 const LOG_LEFT: u64 = 4 << 20;
 
-/// Runs the dispatcher of a home until it leaves. `answer` takes the one line for whoever started it; `caller` is where that one has
-/// asked something already. Orders of commands are carried out by the desk.
+/// Runs the dispatcher of a home until it leaves. `answer` takes the one line for whoever started it, with this session; `caller` is
+/// where that one has asked something already. Orders of commands are carried out by the desk.
 pub fn serve(
     home: &Home,
     desk: Box<dyn Desk>,
     caller: Option<UnixStream>,
+    login: Login,
     answer: &mut dyn Write,
 ) -> Result<(), DispatchError> {
     // Away from the starter's terminal and its Ctrl-C. It fails only for a group leader, who has done that already.
@@ -153,7 +155,7 @@ pub fn serve(
     // for the processor of whoever forked it.
     let _ = std::env::set_current_dir("/");
     open_files::raise();
-    let said = match begin(home, desk, caller) {
+    let said = match begin(home, desk, caller, login) {
         Ok(Some(begun)) => {
             let pid = rustix::process::getpid().as_raw_nonzero().get();
             say(answer, &Startup::Ready { pid })?;
@@ -184,6 +186,7 @@ impl Dispatcher {
             if !start::is_lock_of(&self.home, lock) || !store.is_in_place() {
                 return Err(DispatchError::Moved(self.home.clone()));
             }
+            self.follow_ssh_command();
             self.turn(store)?;
             // Behind the turn: it gives members to servers whose link is not open yet.
             self.open_links(store)?;
@@ -198,7 +201,7 @@ impl Dispatcher {
         }
     }
 
-    pub(super) fn hear(&mut self, store: &Store, at: usize, message: ToDispatcher) -> Result<(), DispatchError> {
+    pub(super) fn hear(&mut self, store: &mut Store, at: usize, message: ToDispatcher) -> Result<(), DispatchError> {
         let (lanes, running) = self.lanes.counts();
         match message {
             ToDispatcher::Wake => self.stirred = true,
@@ -237,13 +240,19 @@ impl Dispatcher {
             ToDispatcher::Discard => self.load_discards(&store.view())?,
             ToDispatcher::Order(order) => self.callers.all[at].order(order),
             ToDispatcher::Login(login) => {
-                if self.ways.learn(login) {
+                if let Some(command) = &login.command
+                    && store.view().ssh_of_caller()?.as_ref() != Some(command)
+                {
+                    store.write(Durability::Full, |tx| self.ways.keep_command(tx, command))?;
+                }
+                if self.ways.learn_session(login.auth_sock) {
                     // What was refused may be opened now.
+                    self.links.values_mut().for_each(Slot::try_newest);
                     self.links.values_mut().for_each(Slot::urge);
                 }
             }
             ToDispatcher::Ask { ticket, endpoint, question } => {
-                self.ask_elsewhere(self.callers.all[at].id, ticket, &endpoint, question);
+                self.ask_elsewhere(&store.view(), self.callers.all[at].id, ticket, &endpoint, question)?;
             }
             ToDispatcher::Piece { ticket, bytes } => self.peers.piece(self.callers.all[at].id, ticket, bytes),
             ToDispatcher::Taken { ticket, bytes } => self.peers.taken(self.callers.all[at].id, ticket, bytes),

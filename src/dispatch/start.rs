@@ -349,7 +349,8 @@ pub fn retire(home: &Home, needed: &mut dyn FnMut() -> bool) -> Result<Option<Fi
     Ok(None)
 }
 
-/// Starts one; `caller` is the far end of who has asked it something already.
+/// Starts one; `caller` is the far end of who has asked it something already. It finds the caller's GRID_SSH_COMMAND in the environment
+/// that it inherits, before it opens its first link.
 fn spawn(home: &Home, caller: Option<UnixStream>) -> Result<Startup, StartError> {
     const LOG_MAX: u64 = 1 << 20;
     let log = OpenOptions::new().create(true).append(true).mode(0o600).open(home.run_dir().join("dispatcher.log"))?;

@@ -3,6 +3,7 @@
 use super::begin::{Begun, begin};
 use super::desk::Desk;
 use super::serve::DispatchError;
+use crate::model::ssh::Login;
 use crate::store::Home;
 
 /// The whole dispatcher but for its waiting. It opens no links: what it places does not begin.
@@ -11,7 +12,7 @@ pub struct Stepped(Begun);
 impl Stepped {
     /// Takes its place in a home; None: another one holds it.
     pub fn begin(home: &Home, desk: Box<dyn Desk>) -> Result<Option<Self>, DispatchError> {
-        Ok(begin(home, desk, None)?.map(Self))
+        Ok(begin(home, desk, None, Login::default())?.map(Self))
     }
 
     /// One turn. Is the next one due at once?

@@ -1,10 +1,11 @@
 //! Looking at hosts over ssh outside of the dispatcher: before they are servers, and when a person asks what is the matter.
 
-use super::ways::words;
+use super::ways::words_of;
 use crate::engine::agents::Agents;
 use crate::engine::ssh::Ssh;
 use crate::engine::survey::{host_key, prologue, resolved, survey};
 use crate::model::ssh::{Login, Target};
+use crate::model::ssh_command::SshCommand;
 use crate::store::{Home, StoreError, View};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -20,8 +21,9 @@ const AT_ONCE: usize = 8;
 /// Looks at hosts with one person's ssh.
 #[derive(Debug)]
 pub struct Surveyor {
-    words: Result<Vec<String>, Trouble>,
-    login: Login,
+    /// The home's ssh command, for targets without one of their own.
+    command: SshCommand,
+    auth_sock: Option<String>,
     patience: Duration,
     folder: PathBuf,
 }
@@ -29,11 +31,20 @@ pub struct Surveyor {
 impl Surveyor {
     /// With the settings of a home and the caller's session.
     pub fn new(home: &Home, view: &View<'_>, login: &Login) -> Result<Self, StoreError> {
-        let command = view.setting("ssh.command")?;
-        let words = words(login, command.as_deref());
+        let command = view.home_ssh(login.command.as_ref())?;
         let patience = super::ways::patience(view)?;
         let folder = super::ways::folder(home, view)?;
-        Ok(Self { words, login: login.clone(), patience, folder })
+        Ok(Self { command, auth_sock: login.auth_sock.clone(), patience, folder })
+    }
+
+    /// The ssh command that leads to a target.
+    fn command_to<'a>(&'a self, target: &'a Target) -> &'a SshCommand {
+        target.command().unwrap_or(&self.command)
+    }
+
+    /// Do two targets lead to one account of one host, by one command?
+    pub fn is_same(&self, one: &Target, other: &Target) -> bool {
+        self.command_to(one) == self.command_to(other) && one.clone().by(None) == other.clone().by(None)
     }
 
     /// Logs in and looks; nothing is installed.
@@ -63,8 +74,9 @@ impl Surveyor {
     }
 
     fn with<T>(&self, target: &Target, work: impl FnOnce(&Ssh<'_>) -> Result<T, Trouble>) -> Result<T, Trouble> {
-        let words = self.words.as_ref().map_err(Clone::clone)?;
-        let ssh = Ssh { target, words, login: &self.login, patience: self.patience, binaries: Vec::new() };
+        let words = words_of(self.command_to(target))?;
+        let auth_sock = self.auth_sock.as_deref();
+        let ssh = Ssh { target, words: &words, auth_sock, patience: self.patience, binaries: Vec::new() };
         work(&ssh)
     }
 }

@@ -11,6 +11,7 @@ use crate::matching::Place;
 use crate::model::failpoint::failpoint;
 use crate::model::id::{AttemptId, ClassId, Index, LaneId, TaskId};
 use crate::model::resources::Needs;
+use crate::model::server::Engine;
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{Event, FEATURES_SINCE, FromAgent, Refusal, Start, ToAgent};
 use crate::protocol::dispatcher::FromDispatcher;
@@ -227,7 +228,9 @@ impl Dispatcher {
         }
         let placement = crate::distributor::fleets::placement(view)?;
         let mut left = false;
+        let mut by_home = false;
         for server in view.servers_changed(self.seen_servers)? {
+            by_home |= matches!(&server.engine, Engine::Ssh(target) if target.command().is_none());
             let (distributor, id) = (server.distributor, server.id);
             let route = Route::to(&server.engine);
             if let Some(route) = route {
@@ -243,6 +246,10 @@ impl Dispatcher {
             if self.fleets.get(distributor).is_some_and(|fleet| fleet.has_slot(id)) {
                 self.queue.free(distributor, id);
             }
+        }
+        if by_home {
+            // They count as changed where the home's ssh command is another one.
+            self.ways.read_command(view)?;
         }
         if view.count_servers()? < self.fleets.servers().count() {
             let ids = view.server_ids()?;

@@ -16,13 +16,13 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 impl Dispatcher {
     /// Waits until somebody speaks or something is due, and takes in what they say.
-    pub(super) fn wait(&mut self, store: &Store, listener: &UnixListener) -> Result<(), DispatchError> {
+    pub(super) fn wait(&mut self, store: &mut Store, listener: &UnixListener) -> Result<(), DispatchError> {
         self.wait_at_most(self.timeout(), store, listener)
     }
 
     /// An agent of this host that came up beside us says hello in a moment: what is to be done then goes with what is to be done
     /// now, and meanwhile the processor is its.
-    pub(super) fn wait_for_hello(&mut self, store: &Store, listener: &UnixListener) -> Result<(), DispatchError> {
+    pub(super) fn wait_for_hello(&mut self, store: &mut Store, listener: &UnixListener) -> Result<(), DispatchError> {
         while self.inbox.is_empty()
             && !self.callers.have_orders()
             && let Some(by) = self.links.get(&Route::Here).and_then(Slot::greets_by)
@@ -34,7 +34,12 @@ impl Dispatcher {
         Ok(())
     }
 
-    fn wait_at_most(&mut self, timeout: Duration, store: &Store, listener: &UnixListener) -> Result<(), DispatchError> {
+    fn wait_at_most(
+        &mut self,
+        timeout: Duration,
+        store: &mut Store,
+        listener: &UnixListener,
+    ) -> Result<(), DispatchError> {
         let timeout = Timespec {
             tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(timeout.subsec_nanos()),

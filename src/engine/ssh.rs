@@ -4,7 +4,7 @@ use super::Engine;
 use crate::link::bootstrap::{Binary, Bootstrap, REMOTE_COMMAND};
 use crate::link::trouble::Trouble;
 use crate::link::{Link, LinkError};
-use crate::model::ssh::{Login, Target};
+use crate::model::ssh::Target;
 use crate::protocol::distributor::MAGIC;
 use std::io;
 use std::process::Command;
@@ -16,7 +16,8 @@ pub struct Ssh<'a> {
     pub target: &'a Target,
     /// ssh and its options, as the person wants them.
     pub words: &'a [String],
-    pub login: &'a Login,
+    /// The key agent of whoever logs in.
+    pub auth_sock: Option<&'a str>,
     /// How long a connect may take.
     pub patience: Duration,
     pub binaries: Vec<Binary>,
@@ -54,7 +55,7 @@ impl Ssh<'_> {
             command.args(["-o", option]);
         }
         command.env("LC_ALL", "C").current_dir("/");
-        match &self.login.auth_sock {
+        match self.auth_sock {
             Some(socket) => command.env("SSH_AUTH_SOCK", socket),
             None => command.env_remove("SSH_AUTH_SOCK"),
         };

@@ -51,9 +51,9 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    /// Whose session it was may be the reason: what it has for a login, or which ssh it names.
+    /// Whose session it was may be the reason: it may lack the key.
     pub const fn may_be_the_sessions(&self) -> bool {
-        matches!(self, Self::Denied(_) | Self::Options(_) | Self::NoSsh(_))
+        matches!(self, Self::Denied(_))
     }
 }
 
@@ -207,8 +207,8 @@ impl Trouble {
     /// What a person can do about it; `host` as it was given to ssh.
     pub fn remedy(&self, host: &str) -> Option<String> {
         Some(match self {
-            Self::NoSsh(_) => "look whether the OpenSSH client is installed, and what GRID_SSH_COMMAND or `grid config get ssh.command` names".to_owned(),
-            Self::Options(_) => "mend ~/.ssh/config, ssh.command or the server's --ssh-option".to_owned(),
+            Self::NoSsh(_) => "look whether the OpenSSH client is installed, and which command `grid server show` or `grid config get ssh.command` names".to_owned(),
+            Self::Options(_) => "mend ~/.ssh/config, or what the server's --ssh-command and --ssh-option or ssh.command name".to_owned(),
             Self::Name => format!("check the spelling, or give {host} a HostName in ~/.ssh/config"),
             Self::NoRoute => "check that it is on, that this network reaches it, and the VPN".to_owned(),
             Self::NoAnswer => "check that it is on, and that no firewall drops the connection".to_owned(),

@@ -22,6 +22,7 @@ pub mod resources;
 pub mod selector;
 pub mod server;
 pub mod ssh;
+pub mod ssh_command;
 pub mod task;
 pub mod time;
 pub mod user;

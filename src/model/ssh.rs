@@ -1,5 +1,6 @@
 //! How a server is reached over ssh.
 
+use super::ssh_command::SshCommand;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -10,6 +11,7 @@ pub struct Target {
     host: String,
     options: Vec<String>,
     remote_dir: Option<String>,
+    command: Option<SshCommand>,
     key: LinkKey,
 }
 
@@ -21,8 +23,8 @@ pub struct LinkKey(pub u64);
 /// What of a person's session a login over ssh may need. It belongs to the link: whoever contacts the dispatcher brings theirs.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Login {
-    /// GRID_SSH_COMMAND: ssh with its options, in one line.
-    pub command: Option<String>,
+    /// GRID_SSH_COMMAND: the ssh that this person names. It is never tried in place of another one.
+    pub command: Option<SshCommand>,
     /// SSH_AUTH_SOCK: the person's key agent.
     pub auth_sock: Option<String>,
 }
@@ -52,8 +54,16 @@ impl Target {
         if let Some(bad) = remote_dir.as_deref().filter(|dir| !is_directory(dir)) {
             return Err(BadTarget::Directory(bad.to_owned()));
         }
-        let key = key(host, &options, remote_dir.as_deref());
-        Ok(Self { host: host.to_owned(), options, remote_dir, key })
+        let key = key(host, &options, remote_dir.as_deref(), None);
+        Ok(Self { host: host.to_owned(), options, remote_dir, command: None, key })
+    }
+
+    /// The same host by this command, whatever the home's is; None: by the home's. A name means what its command makes of it, so
+    /// the link and the spool over there are others.
+    #[must_use]
+    pub fn by(self, command: Option<SshCommand>) -> Self {
+        let key = key(&self.host, &self.options, self.remote_dir.as_deref(), command.as_ref());
+        Self { command, key, ..self }
     }
 
     /// As ssh knows it.
@@ -69,6 +79,11 @@ impl Target {
     /// Where the agent lives over there, if not in the usual places; absolute or relative to the home.
     pub fn remote_dir(&self) -> Option<&str> {
         self.remote_dir.as_deref()
+    }
+
+    /// The ssh command that it was named with; None: the home's.
+    pub const fn command(&self) -> Option<&SshCommand> {
+        self.command.as_ref()
     }
 
     /// What it is compared by.
@@ -96,12 +111,17 @@ fn is_directory(text: &str) -> bool {
 }
 
 /// The first bytes of a digest that does not change with releases.
-fn key(host: &str, options: &[String], remote_dir: Option<&str>) -> LinkKey {
+fn key(host: &str, options: &[String], remote_dir: Option<&str>, command: Option<&SshCommand>) -> LinkKey {
     let mut digest = Sha256::new();
     let words = [host, remote_dir.unwrap_or_default()];
     for word in words.into_iter().chain(options.iter().map(String::as_str)) {
         digest.update(word.as_bytes());
         digest.update([0]);
+    }
+    // No option holds a control character.
+    if let Some(command) = command {
+        digest.update([1]);
+        digest.update(command.0.as_bytes());
     }
     let first = digest.finalize().first_chunk::<8>().copied().unwrap_or_default();
     LinkKey(u64::from_be_bytes(first))
@@ -161,9 +181,12 @@ mod tests {
             target("h1", &["Port=22"], None),
             target("h1", &[], Some("Port=22")),
             target("h1", &["Port=22", "User=x"], None),
+            Ok(plain.clone().by(Some(SshCommand::default()))),
+            Ok(plain.clone().by(Some(SshCommand("ssh -F /x".to_owned())))),
         ];
         let keys: std::collections::HashSet<_> = others.map(|t| t.unwrap().key()).into_iter().collect();
-        assert_eq!(keys.len(), 4);
+        assert_eq!(keys.len(), 6);
+        assert_eq!(plain.clone().by(Some(SshCommand::default())).by(None), plain);
         assert!(!keys.contains(&plain.key()));
     }
 }

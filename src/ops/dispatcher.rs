@@ -6,6 +6,7 @@ use crate::dispatch::start::{self, Connection, StartError};
 use crate::distributor::fleets::Fleets;
 use crate::distributor::registry;
 use crate::distributor::tier2::reconsider_unmatched;
+use crate::model::ssh::Login;
 use crate::model::time::Timestamp;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::Durability;
@@ -72,11 +73,11 @@ pub fn stop(grid: &mut Grid) -> Result<bool, OpsError> {
 }
 
 /// Becomes the dispatcher of a home, until it is idle. `asked`: stdin is a socket over which whoever started it has asked something.
-/// `answer` takes the one line for that one.
-pub fn serve(home: &Home, asked: bool, answer: &mut dyn Write) -> Result<(), OpsError> {
+/// `answer` takes the one line for that one, whose session is `login`.
+pub fn serve(home: &Home, asked: bool, login: Login, answer: &mut dyn Write) -> Result<(), OpsError> {
     let taken = |error: io::Error| OpsError::Grid(format!("stdin: {error}"));
     let caller = asked.then(caller_on_stdin).transpose().map_err(taken)?;
-    crate::dispatch::serve::serve(home, Box::new(super::desk::Desk), caller, answer)
+    crate::dispatch::serve::serve(home, Box::new(super::desk::Desk), caller, login, answer)
         .map_err(|error| OpsError::Grid(error.to_string()))
 }
 

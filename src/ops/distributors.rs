@@ -16,12 +16,13 @@ use crate::store::{Durability, View};
 use std::path::Path;
 
 /// What a distributor reports of itself.
-pub const RESERVED: [(&str, &str); 16] = [
+pub const RESERVED: [(&str, &str); 17] = [
     ("name", "a distributor keeps its name"),
     ("tier", "a distributor keeps its tier"),
     ("position", "use `grid distributor order`"),
     ("policy", "use `grid distributor search`"),
     ("endpoint", "remove it and add it again with another --endpoint"),
+    ("ssh_command", "it is GRID_SSH_COMMAND of whoever named the endpoint last"),
     ("apps", "it is counted"),
     ("health", "it is reported"),
     ("version", "it is reported"),
@@ -58,6 +59,7 @@ pub fn add(
     {
         return Err(OpsError::Usage(format!("{} is this very home: leave --endpoint away", path.display())));
     }
+    let caller = grid.login.command.clone();
     grid.store.write(Durability::Full, |tx| {
         if tx.distributor(name.as_str())?.is_some() {
             return Err(taken("distributor", name.as_str()));
@@ -65,6 +67,9 @@ pub fn add(
         let id = tx.add_distributor(name, tier, now)?;
         if let Some((endpoint, there)) = at {
             tx.set_endpoint(id, endpoint, there)?;
+            if let Some(command) = &caller {
+                tx.keep_ssh_of_endpoint(endpoint, command)?;
+            }
         }
         Ok(tx.set_attributes(Owner::Distributor(id.0), values, Source::Declared, now)?)
     })?;
@@ -217,6 +222,8 @@ fn entry(view: &View<'_>, record: Record) -> Result<Entry, OpsError> {
     let received = view.report_of(record.id)?;
     let at = received.as_ref().map_or(now, |(_, at)| *at);
     put(&mut all, "endpoint", Some(Value::Text(record.endpoint.to_string().into())), Source::Declared, now);
+    let ssh = view.ssh_of_endpoint(&record.endpoint)?.map(|command| Value::Text(command.0.into()));
+    put(&mut all, "ssh_command", ssh, Source::Declared, now);
     put(&mut all, "policy", Some(Value::from(policy.word())), Source::Reported, now);
     let mut reported = |name, value| put(&mut all, name, Some(value), Source::Reported, at);
     if record.tier == Tier::Second && (received.is_some() || !record.endpoint.is_elsewhere()) {

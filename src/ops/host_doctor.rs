@@ -1,6 +1,7 @@
 //! `grid doctor HOST`: step by step to a host over ssh, until one fails; each with its remedy.
 
 use super::report::{Check, Finding};
+use super::servers::named_here;
 use super::{Grid, OpsError, refresh};
 use crate::dispatch::survey::{Survey, Surveyor, Trouble};
 use crate::model::resources::Bytes;
@@ -23,7 +24,10 @@ pub fn host(grid: &mut Grid, name: &str) -> Result<Vec<Check>, OpsError> {
         Some(_) => {
             return Err(OpsError::Usage(format!("server {name} is not over ssh; `grid doctor` checks this host")));
         }
-        None => Target::new(name, Vec::new(), None).map_err(|error| OpsError::Usage(error.to_string()))?,
+        None => {
+            let target = Target::new(name, Vec::new(), None).map_err(|error| OpsError::Usage(error.to_string()))?;
+            named_here(grid.login.command.as_ref(), &target)
+        }
     };
     let prologue = server.as_ref().map(|server| view.prologue(server.id)).transpose()?.flatten();
     let surveyor = Surveyor::new(grid.store.home(), &view, &grid.login)?;

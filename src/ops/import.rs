@@ -2,12 +2,14 @@
 
 use super::inventory::{Found, Inventory, ansible, names, ssh_config};
 use super::report::{Imported, NotImported};
+use super::servers::named_here;
 use super::{Grid, OpsError, host_doctor, refresh};
 use crate::dispatch::survey::{Surveyor, side_by_side};
 use crate::model::attribute::Value;
 use crate::model::name::Name;
 use crate::model::server::Engine;
 use crate::model::ssh::Target;
+use crate::model::ssh_command::SshCommand;
 use crate::model::time::Timestamp;
 use crate::store::Durability;
 use crate::store::declared::Declared;
@@ -61,7 +63,7 @@ pub fn plan(grid: &mut Grid, source: &Source, only: &[String]) -> Result<Plan, O
     let mut plan = Plan { servers: Vec::new(), skipped: Vec::new() };
     plan.skipped.extend(inventory.skipped.into_iter().map(|(name, why)| (name, why.to_owned())));
     let targets: Vec<(Found, Result<Planned, String>)> =
-        inventory.hosts.into_iter().map(|host| (host.clone(), planned(&host))).collect();
+        inventory.hosts.into_iter().map(|host| (host.clone(), planned(&host, grid.login.command.as_ref()))).collect();
     let resolved = side_by_side(
         &targets,
         |(_, planned)| planned.as_ref().ok().and_then(|planned| surveyor.resolved(&planned.target).ok()),
@@ -77,7 +79,8 @@ pub fn plan(grid: &mut Grid, source: &Source, only: &[String]) -> Result<Plan, O
                 continue;
             }
         };
-        let known = servers.iter().find(|s| matches!(&s.engine, Engine::Ssh(t) if *t == planned.target));
+        let known =
+            servers.iter().find(|s| matches!(&s.engine, Engine::Ssh(t) if surveyor.is_same(t, &planned.target)));
         if let Some(server) = known {
             plan.skipped
                 .push(skip(format!("is the server {0} already; `grid server set {0}` changes it", server.name)));
@@ -138,10 +141,10 @@ fn inventory(source: &Source) -> Result<Inventory, OpsError> {
     })
 }
 
-fn planned(host: &Found) -> Result<Planned, String> {
+fn planned(host: &Found, caller: Option<&SshCommand>) -> Result<Planned, String> {
     let name: Name = host.name.parse().map_err(|error| format!("{error}"))?;
     let target = Target::new(&host.host, host.options.clone(), None).map_err(|error| error.to_string())?;
-    Ok(Planned { name, target, groups: host.groups.clone() })
+    Ok(Planned { name, target: named_here(caller, &target), groups: host.groups.clone() })
 }
 
 /// How far an import is.

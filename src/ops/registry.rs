@@ -72,6 +72,7 @@ pub fn register(grid: &mut Grid, wish: &Wish) -> Result<Vec<Sent>, OpsError> {
             )));
         }
     }
+    let caller = grid.login.command.clone();
     grid.store.write(Durability::Full, |tx| {
         for endpoint in &wish.with {
             let offers = wish.offers.clone().unwrap_or_else(|| Endpoint::Path(own.clone()));
@@ -88,6 +89,9 @@ pub fn register(grid: &mut Grid, wish: &Wish) -> Result<Vec<Sent>, OpsError> {
                 error: None,
                 pushed: true,
             })?;
+            if let Some(command) = &caller {
+                tx.keep_ssh_of_endpoint(endpoint, command)?;
+            }
         }
         Ok::<_, OpsError>(())
     })?;
@@ -155,9 +159,12 @@ pub fn allow(grid: &mut Grid, name: &Name, endpoint: Option<&Endpoint>) -> Resul
         }
         (None, there) => there.clone(),
     };
-    let (id, there) = (member.id, member.there.clone());
+    let (id, there, caller) = (member.id, member.there.clone(), grid.login.command.clone());
     grid.store.write(Durability::Full, |tx| {
         tx.set_endpoint(id, &endpoint, there.as_ref())?;
+        if let Some(command) = &caller {
+            tx.keep_ssh_of_endpoint(&endpoint, command)?;
+        }
         tx.set_allowed(id, true)?;
         // It comes in as a user of that name, who may do no more than any other.
         if matches!(endpoint, Endpoint::Ssh { .. }) && tx.user(name.as_str())?.is_none() {

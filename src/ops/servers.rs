@@ -11,6 +11,7 @@ use crate::model::id::{DistributorId, ServerId};
 use crate::model::name::Name;
 use crate::model::server::{Engine, Health, Server};
 use crate::model::ssh::{BadTarget, Target};
+use crate::model::ssh_command::SshCommand;
 use crate::model::time::Timestamp;
 use crate::store::{Durability, Tx, View};
 
@@ -18,7 +19,7 @@ pub use crate::model::server::SHARED_ACCOUNT;
 pub use crate::store::declared::Declared;
 
 /// Built-in attributes that have an option of their own. Other built-in names may be declared: that wins over what is measured.
-pub const RESERVED: [(&str, &str); 13] = [
+pub const RESERVED: [(&str, &str); 14] = [
     ("name", "a server keeps its name"),
     ("cpus", "use --cpus N"),
     ("slots", "use --slots N"),
@@ -30,6 +31,7 @@ pub const RESERVED: [(&str, &str); 13] = [
     ("ssh", "use --ssh HOST"),
     ("ssh_option", "use --ssh-option OPTION"),
     ("remote_dir", "use --remote-dir DIR"),
+    ("ssh_command", "use --ssh-command COMMAND"),
     ("apps", "use --app NAME"),
     ("app_version", "use --app NAME=VERSION"),
 ];
@@ -51,6 +53,8 @@ pub struct NewWay {
     pub options: Option<Vec<String>>,
     /// Empty: the usual places.
     pub remote_dir: Option<String>,
+    /// By this ssh command.
+    pub command: Option<SshCommand>,
 }
 
 impl NewWay {
@@ -59,7 +63,8 @@ impl NewWay {
         let host = self.host.as_deref().unwrap_or(target.host());
         let options = self.options.clone().unwrap_or_else(|| target.options().to_vec());
         let remote_dir = self.remote_dir.as_deref().or(target.remote_dir()).filter(|dir| !dir.is_empty());
-        Target::new(host, options, remote_dir.map(str::to_owned))
+        let new = Target::new(host, options, remote_dir.map(str::to_owned))?;
+        Ok(new.by(self.command.as_ref().or(target.command()).cloned()))
     }
 }
 
@@ -80,6 +85,7 @@ pub fn add(
 ) -> Result<Added, OpsError> {
     check_some(declared.accepts.as_deref(), Role::Accepts)?;
     let now = Timestamp::now();
+    let caller = grid.login.command.clone();
     let id = grid.store.write(Durability::Full, |tx| {
         if tx.server(name.as_str())?.is_some() {
             return Err(taken("server", name.as_str()));
@@ -87,7 +93,7 @@ pub fn add(
         let distributor = second_tier(tx, distributor)?;
         let engine = match engine {
             NewEngine::Local => Engine::Local,
-            NewEngine::Ssh(target) => Engine::Ssh(target.clone()),
+            NewEngine::Ssh(target) => Engine::Ssh(named_here(caller.as_ref(), target)),
             NewEngine::Of(members) => group(tx, members, distributor)?,
         };
         let id = tx.add_server(name, distributor, &engine, now)?;
@@ -96,6 +102,12 @@ pub fn add(
     })?;
     let warning = refresh::read_one(grid, id)?.map(|error| format!("{name} is added, but can't be read: {error}"));
     Ok(Added { entry: show(grid, name.as_str())?, warning })
+}
+
+/// A host means what the ssh command of whoever names it makes of it; without one what the home's does.
+pub(super) fn named_here(caller: Option<&SshCommand>, target: &Target) -> Target {
+    let command = target.command().or(caller).cloned();
+    target.clone().by(command)
 }
 
 /// All servers.
@@ -114,6 +126,7 @@ pub fn show(grid: &Grid, name: &str) -> Result<Entry, OpsError> {
         declared.push(("ssh", Some(target.host().into())));
         declared.push(("ssh_option", options));
         declared.push(("remote_dir", target.remote_dir().map(Value::from)));
+        declared.push(("ssh_command", target.command().map(|command| command.0.as_str().into())));
     }
     let mut entry = entry(server);
     for (name, value) in declared {
@@ -125,10 +138,14 @@ pub fn show(grid: &Grid, name: &str) -> Result<Entry, OpsError> {
 /// Declares parts of a server; what is not named stays. Gives why it could not be read behind that.
 pub fn set(grid: &mut Grid, name: &Name, way: &NewWay, declared: &Declared) -> Result<Option<String>, OpsError> {
     check_some(declared.accepts.as_deref(), Role::Accepts)?;
+    let mut way = way.clone();
+    if way.host.is_some() && way.command.is_none() {
+        way.command.clone_from(&grid.login.command);
+    }
     let (id, moved) = grid.store.write(Durability::Full, |tx| {
         let server = find(tx, name.as_str())?;
         tx.declare_server(server.id, declared, Timestamp::now())?;
-        let moved = *way != NewWay::default() && lead(tx, &server, way)?;
+        let moved = way != NewWay::default() && lead(tx, &server, &way)?;
         Ok::<_, OpsError>((server.id, moved))
     })?;
     if !moved && declared.prologue.is_none() {
@@ -148,6 +165,11 @@ fn lead(tx: &Tx<'_>, server: &Server, way: &NewWay) -> Result<bool, OpsError> {
         )));
     };
     let new = way.instead_of(target).map_err(|error| OpsError::Usage(format!("server {name}: {error}")))?;
+    lead_to(tx, server, target, new)
+}
+
+fn lead_to(tx: &Tx<'_>, server: &Server, target: &Target, new: Target) -> Result<bool, OpsError> {
+    let name = &server.name;
     if new == *target {
         return Ok(false);
     }
@@ -185,6 +207,10 @@ pub fn unset(grid: &mut Grid, name: &str, what: &[String]) -> Result<(), OpsErro
                 // One of that name that was declared before it became an option.
                 "ssh_option" | "remote_dir" if tx.unset_server(id, word)? => true,
                 "ssh_option" => lead(tx, &server, &NewWay { options: Some(Vec::new()), ..NewWay::default() })?,
+                "ssh_command" => match &server.engine {
+                    Engine::Ssh(target) => lead_to(tx, &server, target, target.clone().by(None))?,
+                    _ => false,
+                },
                 "remote_dir" => lead(tx, &server, &NewWay { remote_dir: Some(String::new()), ..NewWay::default() })?,
                 "mem_total" => tx.unset_server(id, "mem")?,
                 _ => tx.unset_server(id, word)?,
@@ -192,7 +218,7 @@ pub fn unset(grid: &mut Grid, name: &str, what: &[String]) -> Result<(), OpsErro
             if !gone {
                 return Err(not_declared("server", name, word));
             }
-            read |= ["prologue", "ssh-option", "ssh_option", "remote-dir", "remote_dir"].contains(&word.as_str());
+            read |= ["prologue", "ssh_option", "remote_dir", "ssh_command"].contains(&&*word.replace('-', "_"));
         }
         Ok((id, read))
     })?;

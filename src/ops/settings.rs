@@ -65,7 +65,8 @@ pub const SSH_COMMAND: Known = Known {
     name: "ssh.command",
     default: "ssh",
     kind: Kind::CommandLine,
-    about: "the ssh command with its options; GRID_SSH_COMMAND stands before it",
+    about: "the ssh command with its options, for servers and homes that were not named with another; \
+            default: GRID_SSH_COMMAND of the caller that named one last",
 };
 
 pub const PEER_TIMEOUT: Known = Known {
@@ -170,13 +171,21 @@ pub fn get(grid: &Grid, name: &str) -> Result<Setting, OpsError> {
 pub fn set(grid: &mut Grid, name: &str, value: &str) -> Result<(), OpsError> {
     let known = find(name)?;
     check(known, value)?;
-    grid.store.write(Durability::Full, |tx| Ok(tx.set_setting(known.name, Some(value))?))
+    put(grid, known, Some(value))
 }
 
 /// Goes back to the default.
 pub fn unset(grid: &mut Grid, name: &str) -> Result<(), OpsError> {
-    let known = find(name)?;
-    grid.store.write(Durability::Full, |tx| Ok(tx.set_setting(known.name, None)?))
+    put(grid, find(name)?, None)
+}
+
+fn put(grid: &mut Grid, known: Known, value: Option<&str>) -> Result<(), OpsError> {
+    grid.store.write(Durability::Full, |tx| {
+        tx.set_setting(known.name, value)?;
+        Ok(if known == SSH_COMMAND {
+            tx.home_ssh_changed(value.is_some())?
+        })
+    })
 }
 
 fn find(name: &str) -> Result<Known, OpsError> {
@@ -190,11 +199,13 @@ fn find(name: &str) -> Result<Known, OpsError> {
 }
 
 fn report(grid: &Grid, known: Known) -> Result<Setting, OpsError> {
-    let set = grid.store.view().setting(known.name)?;
+    let view = grid.store.view();
+    let set = view.setting(known.name)?;
+    let default = if known == SSH_COMMAND { view.home_ssh(None)?.0 } else { known.default.to_owned() };
     Ok(Setting {
         name: known.name,
         set: set.is_some(),
-        value: set.unwrap_or_else(|| known.default.to_owned()),
+        value: set.unwrap_or(default),
         default: known.default.to_owned(),
         about: known.about,
     })

@@ -9,6 +9,7 @@ use crate::model::id::{
 };
 use crate::model::name::Name;
 use crate::model::resources::Bytes;
+use crate::model::ssh_command::SshCommand;
 use crate::model::task::State;
 use crate::model::time::Timestamp;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
@@ -112,6 +113,18 @@ impl ToSql for Endpoint {
 impl FromSql for Endpoint {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         value.as_str()?.parse().map_err(FromSqlError::other)
+    }
+}
+
+impl ToSql for SshCommand {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.0.as_str()))
+    }
+}
+
+impl FromSql for SshCommand {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_str().map(|line| Self(line.to_owned()))
     }
 }
 

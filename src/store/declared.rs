@@ -56,8 +56,8 @@ impl Tx<'_> {
         let options = target.map_or_else(|| "[]".to_owned(), option_list);
         let health = if matches!(engine, Engine::Group { .. }) { "UP" } else { "UNKNOWN" };
         self.run(
-            "INSERT INTO server (name, distributor_id, engine, address, ssh_options, remote_dir, health, declared_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO server (name, distributor_id, engine, address, ssh_options, remote_dir, health, declared_at, ssh_command)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             (
                 name,
                 distributor,
@@ -67,6 +67,7 @@ impl Tx<'_> {
                 target.and_then(|t| t.remote_dir()),
                 health,
                 now,
+                target.and_then(Target::command),
             ),
         )?;
         let id = ServerId(self.inserted());
@@ -85,9 +86,9 @@ impl Tx<'_> {
     /// Leads to a server another way. What was read there was another host's.
     pub fn lead_server(&self, id: ServerId, target: &Target, now: Timestamp) -> Result<()> {
         self.run(
-            "UPDATE server SET address = ?2, ssh_options = ?3, remote_dir = ?4, host_id = NULL, contacted_at = NULL,
+            "UPDATE server SET address = ?2, ssh_options = ?3, remote_dir = ?4, ssh_command = ?5, host_id = NULL, contacted_at = NULL,
                     health = 'UNKNOWN', error = NULL, since = NULL, kept_for = NULL WHERE id = ?1",
-            (id, target.host(), option_list(target), target.remote_dir()),
+            (id, target.host(), option_list(target), target.remote_dir(), target.command()),
         )?;
         self.run("DELETE FROM app WHERE server_id = ?1 AND source = 'probed'", [id])?;
         self.replace_probed(Owner::Server(id.0), &BTreeMap::new(), now)?;

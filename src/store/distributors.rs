@@ -208,7 +208,7 @@ impl Tx<'_> {
             [id],
         )?;
         self.run("DELETE FROM distributor WHERE id = ?1", [id])?;
-        Ok(())
+        self.drop_unused_endpoint_commands()
     }
 }
 

@@ -32,6 +32,7 @@ mod reservations;
 mod schema;
 pub mod servers;
 pub mod settings;
+mod ssh;
 pub mod tasks;
 pub mod tombstones;
 pub mod trace;

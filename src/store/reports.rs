@@ -180,7 +180,10 @@ impl Tx<'_> {
 
     /// A distributor is not registered there any more; false if it was not.
     pub fn unregister(&self, id: DistributorId, endpoint: &Endpoint) -> Result<bool> {
-        Ok(self.run("DELETE FROM registration WHERE distributor_id = ?1 AND endpoint = ?2", (id, endpoint))? > 0)
+        let gone =
+            self.run("DELETE FROM registration WHERE distributor_id = ?1 AND endpoint = ?2", (id, endpoint))? > 0;
+        self.drop_unused_endpoint_commands()?;
+        Ok(gone)
     }
 
     /// The next record of a distributor: its sequence number is above all earlier ones of this home, also of registrations

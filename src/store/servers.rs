@@ -38,7 +38,8 @@ const SELECT: &str = "
     SELECT s.id, s.name, s.distributor_id, d.name, s.engine, s.address, s.health, s.error, s.since, s.drained,
            s.slots, s.cpus, s.mem, s.max_load, s.accepts, s.declared_at, s.taken_slots, s.taken_cpus, s.taken_mem, s.kept_for,
            h.id, h.boot_id, h.hostname, h.os, h.arch, h.kernel, h.cpus, h.power, h.load1, h.idle_cpus, h.mem_total, h.mem_available,
-           h.disk_free, h.gpus, h.read_at, h.taken_cpus, h.taken_mem, h.started_since, h.mem_since, s.ssh_options, s.remote_dir
+           h.disk_free, h.gpus, h.read_at, h.taken_cpus, h.taken_mem, h.started_since, h.mem_since, s.ssh_options, s.remote_dir,
+           s.ssh_command
     FROM server s JOIN distributor d ON d.id = s.distributor_id LEFT JOIN host h ON h.id = s.host_id ";
 
 fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
@@ -114,7 +115,9 @@ fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
 fn read_target(row: &rusqlite::Row<'_>) -> rusqlite::Result<Target> {
     let host: Option<String> = row.get(5)?;
     let options = json(&row.get::<_, String>(39)?)?;
+    let command = row.get(41)?;
     Target::new(&host.unwrap_or_default(), options, row.get(40)?)
+        .map(|target| target.by(command))
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(5, rusqlite::types::Type::Text, error.into()))
 }
 

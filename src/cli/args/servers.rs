@@ -41,7 +41,8 @@ Examples:
   grid server add farm --of fast,slow
 
 Nothing is installed by hand on a host over ssh: the agent is sent when it is first needed. \
-Keys, jumps and known hosts are ssh's own; $GRID_SSH_COMMAND or `grid config set ssh.command` names another ssh.")]
+Keys, jumps and known hosts are ssh's own; $GRID_SSH_COMMAND, --ssh-command or `grid config set ssh.command` names another ssh. \
+What a server was named with stays with it.")]
 pub struct ServerAdd {
     pub name: Name,
     /// This host
@@ -101,13 +102,16 @@ pub struct Way {
     /// Where the agent and its records live over there, from / on or below $HOME; default: ~/.cache/grid and ~/.local/state/grid
     #[arg(long, value_name = "DIR")]
     pub remote_dir: Option<String>,
+    /// The ssh command that reaches it, as 'ssh -F file'; default: $GRID_SSH_COMMAND as it is now, without it the home's
+    #[arg(long, value_name = "COMMAND")]
+    pub ssh_command: Option<String>,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   grid server set lab1 --slots 4 --set rack=7
-  grid server set lab1 --ssh lab1.example.org --ssh-option Port=2222   another way to it, when nothing runs there", override_usage = "grid server set NAME OPTION..", group = change(&["slots", "cpus", "mem", "max_load", "accepts", "shared_account", "prologue", "apps", "set", "ssh", "ssh_options", "remote_dir"]))]
+  grid server set lab1 --ssh lab1.example.org --ssh-option Port=2222   another way to it, when nothing runs there", override_usage = "grid server set NAME OPTION..", group = change(&["slots", "cpus", "mem", "max_load", "accepts", "shared_account", "prologue", "apps", "set", "ssh", "ssh_options", "remote_dir", "ssh_command"]))]
 pub struct ServerSet {
     pub name: Name,
     #[command(flatten)]

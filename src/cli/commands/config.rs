@@ -1,6 +1,7 @@
 //! `grid config`.
 
 use super::super::args::Config;
+use super::super::caller;
 use super::super::exit::Code;
 use super::super::output::Out;
 use super::super::output::table::Table;
@@ -24,7 +25,12 @@ pub fn run(verb: Config, out: &mut Out) -> Done {
                 }
             }
             Config::Get { name } => out.line(&settings::get(grid, &name)?.value)?,
-            Config::Set { name, value } => settings::set(grid, &name, &value)?,
+            Config::Set { name, value } => {
+                // The dispatcher is in no directory of the person's.
+                let is_ssh = name == settings::SSH_COMMAND.name;
+                let value = if is_ssh { caller::ssh_command(&value).0 } else { value };
+                settings::set(grid, &name, &value)?;
+            }
             Config::Unset { name } => settings::unset(grid, &name)?,
         }
         Ok(Code::OK)

@@ -1,6 +1,7 @@
 //! `grid dispatcher`.
 
 use super::super::args::Dispatcher;
+use super::super::caller;
 use super::super::exit::Code;
 use super::super::failure::Failure;
 use super::super::output::Out;
@@ -13,7 +14,7 @@ pub fn run(verb: Dispatcher, out: &mut Out) -> Done {
     if let Dispatcher::Serve { home, asked } = verb {
         // stderr is run/dispatcher.log.
         tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).init();
-        process::serve(&Home::at(absolute(&home)?), asked, &mut std::io::stdout())?;
+        process::serve(&Home::at(absolute(&home)?), asked, caller::ssh(), &mut std::io::stdout())?;
         return Ok(Code::OK);
     }
     // Not through with_grid: asking must not start it, and what was stopped stays so until there is work.

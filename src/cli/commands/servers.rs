@@ -1,6 +1,7 @@
 //! `grid server`.
 
 use super::super::args::servers::{Server, ServerAdd, ServerOptions, Way};
+use super::super::caller;
 use super::super::exit::Code;
 use super::super::failure::Failure;
 use super::super::output::Out;
@@ -9,6 +10,7 @@ use super::{Done, entries, import, refresh, with_grid};
 use crate::model::attribute::Source;
 use crate::model::name::Name;
 use crate::model::ssh::Target;
+use crate::model::ssh_command::SshCommand;
 use crate::model::time::Timestamp;
 use crate::ops::attributes::assignments;
 use crate::ops::report::Entry;
@@ -28,8 +30,10 @@ pub fn run(verb: Server, out: &mut Out) -> Done {
             Ok(Code::OK)
         }),
         Server::Set(args) => {
-            let Way { ssh, ssh_options, remote_dir } = args.way;
-            let way = NewWay { host: ssh, options: Some(ssh_options).filter(|o| !o.is_empty()), remote_dir };
+            let Way { ssh, ssh_options, remote_dir, ssh_command } = args.way;
+            let command = ssh_command.map(|line| command(&args.name, &line)).transpose()?;
+            let options = Some(ssh_options).filter(|o| !o.is_empty());
+            let way = NewWay { host: ssh, options, remote_dir, command };
             let declared = declared(args.declared)?;
             with_grid(out, |grid, out| {
                 if let Some(warning) = servers::set(grid, &args.name, &way, &declared)? {
@@ -58,16 +62,18 @@ pub fn run(verb: Server, out: &mut Out) -> Done {
 }
 
 fn add(args: ServerAdd, out: &mut Out) -> Done {
-    let Way { ssh, ssh_options, remote_dir } = args.way;
+    let Way { ssh, ssh_options, remote_dir, ssh_command } = args.way;
     let engine = match (args.local, ssh, args.of.is_empty()) {
-        (_, None, _) if remote_dir.is_some() || !ssh_options.is_empty() => {
-            let what = "--ssh-option and --remote-dir go with --ssh HOST";
+        (_, None, _) if remote_dir.is_some() || !ssh_options.is_empty() || ssh_command.is_some() => {
+            let what = "--ssh-option, --ssh-command and --remote-dir go with --ssh HOST";
             return Err(Failure::usage(format!("server {}: {what}", args.name)));
         }
         (true, ..) => NewEngine::Local,
         (_, Some(host), _) => {
             let target = Target::new(&host, ssh_options, remote_dir);
-            NewEngine::Ssh(target.map_err(|error| Failure::usage(format!("server {}: {error}", args.name)))?)
+            let target = target.map_err(|error| Failure::usage(format!("server {}: {error}", args.name)))?;
+            let command = ssh_command.map(|line| command(&args.name, &line)).transpose()?;
+            NewEngine::Ssh(target.by(command))
         }
         (.., false) => NewEngine::Of(args.of),
         _ => {
@@ -83,6 +89,13 @@ fn add(args: ServerAdd, out: &mut Out) -> Done {
         }
         Ok(Code::OK)
     })
+}
+
+/// A command for ssh, as it was typed here.
+fn command(server: &Name, line: &str) -> Result<SshCommand, Failure> {
+    let command = caller::ssh_command(line);
+    let error = |error| Failure::usage(format!("server {server}: --ssh-command {error}"));
+    command.words().map_err(error).map(|_| command)
 }
 
 pub(super) fn declared(options: ServerOptions) -> Result<Declared, Failure> {

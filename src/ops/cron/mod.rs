@@ -8,6 +8,7 @@ use super::{Grid, OpsError};
 use crate::dispatch::logins;
 use crate::model::name::Name;
 use crate::model::server::Engine;
+use crate::store::Durability;
 use every::Every;
 use job::Job;
 use std::ffi::OsString;
@@ -51,6 +52,10 @@ pub fn install(grid: &mut Grid, caller: &Caller, every: Every) -> Result<Report,
     let changed = table.put(&job.mark(), &job.block(every));
     if changed {
         table.write()?;
+    }
+    // What cron starts knows of it by the home alone.
+    if let Some(command) = grid.login.command.clone() {
+        grid.store.write(Durability::Full, |tx| Ok::<_, OpsError>(tx.keep_ssh_of_caller(&command)?))?;
     }
     let mut notes = hosts_that_fail(grid, caller)?;
     notes.extend(table::no_daemon());
@@ -124,9 +129,6 @@ fn remedy(grid: &Grid, name: &Name, host: &str, trouble: &logins::Trouble) -> St
                  (restrict it over there), or keep a dispatcher running that you started";
     } else if let Some(remedy) = trouble.remedy(host) {
         text += &format!("; {remedy}");
-    }
-    if let Some(command) = &grid.login.command {
-        text += &format!("; cron does not know your GRID_SSH_COMMAND: `grid config set ssh.command '{command}'`");
     }
     text
 }

@@ -31,3 +31,9 @@ UPDATE task SET kept = length(argv) + length(env) + coalesce(length(stdin), 0)
                      + coalesce((SELECT sum(length(line)) FROM entry WHERE task_id = task.id), 0);
 
 ALTER TABLE member ADD COLUMN cut TEXT CHECK (cut IS NULL OR json_valid(cut));
+-- The ssh command that a server or an endpoint was named with; without one the home's.
+ALTER TABLE server ADD COLUMN ssh_command TEXT;
+CREATE TABLE endpoint_command (
+    endpoint    TEXT PRIMARY KEY,
+    ssh_command TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
