@@ -17,7 +17,6 @@ use crate::model::time::Timestamp;
 use crate::model::user::User;
 use crate::protocol::distributor::{How, Offer, Offered, Why};
 use crate::protocol::envelope::Envelope;
-use crate::protocol::frame::FrameError;
 use crate::protocol::seal;
 use crate::store::{StoreError, Tx, View};
 use std::path::Path;

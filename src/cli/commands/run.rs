@@ -11,6 +11,7 @@ use crate::ops::abandon::{Abandoned, abandon};
 use crate::ops::desk::Sheet;
 use crate::ops::interrupts::Interrupts;
 use crate::ops::reader::Follower;
+use crate::ops::selecting::Chosen;
 use crate::ops::{OpsError, follow, submit, targets};
 
 pub fn run(args: Run, out: &mut Out) -> Done {

@@ -14,8 +14,8 @@ use crate::ops::submit::refusal;
 use crate::ops::{Grid, OpsError, dispatcher};
 use crate::protocol::distributor::{Answer, Question, Ticket};
 use crate::protocol::envelope::Envelope;
-use crate::store::{Log, StoreError};
 use crate::store::files::Kept;
+use crate::store::{Log, StoreError};
 use std::time::Duration;
 
 /// A log of more pages than this is moved into the database after a user's question.

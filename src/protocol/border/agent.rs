@@ -100,6 +100,7 @@ pub(super) fn cut_refusal(why: &mut Refusal) {
         | Refusal::Supervisor { error }
         | Refusal::Files { error }
         | Refusal::Prologue { error } => bounds::cut(error),
+        Refusal::Features { unknown } => bounds::cut_all(unknown),
         Refusal::OtherBoot | Refusal::OldEpoch | Refusal::Tombstone => {}
     }
 }
@@ -290,7 +291,15 @@ mod tests {
 
     fn end() -> End {
         let cause = Cause::Exited { code: 0 };
-        End { cause, started_at: None, ended_at: Timestamp(1), usage: Usage::default(), out_len: 0, err_len: 0 }
+        End {
+            cause,
+            started_at: None,
+            ended_at: Timestamp(1),
+            usage: Usage::default(),
+            out_len: 0,
+            err_len: 0,
+            cut: None,
+        }
     }
 
     fn ending(end: End) -> FromAgent {

@@ -15,15 +15,18 @@ impl Message for ToDispatcher {
             }
             Self::Read { offset, .. } => field("offset", bounds::counter(*offset)),
             Self::Login(Login { command, auth_sock }) => {
-                let words = [("command", command, bounds::LINES_MAX), ("auth_sock", auth_sock, bounds::PATH_MAX)];
-                words.into_iter().try_for_each(|(at, word, max)| {
-                    word.as_ref().map_or(Ok(()), |word| field(at, bounds::text(word, max)))
-                })
+                let command = command.as_ref().map(|command| &command.0);
+                let words =
+                    [("command", command, bounds::LINES_MAX), ("auth_sock", auth_sock.as_ref(), bounds::PATH_MAX)];
+                words
+                    .into_iter()
+                    .try_for_each(|(at, word, max)| word.map_or(Ok(()), |word| field(at, bounds::text(word, max))))
             }
             // An order is decoded by the desk, a question to another home is checked over there as any is.
             Self::Order(_)
             | Self::Ask { .. }
             | Self::Wake
+            | Self::Discard
             | Self::Status
             | Self::Leave
             | Self::Watch { .. }

@@ -131,7 +131,17 @@ fn questions() -> Vec<(&'static str, Question)> {
         ("commit-now", commit(How::Now)),
         ("commit-queue", commit(How::Queue)),
         ("commit-keep", commit(How::Keep)),
-        ("find", Question::Find { uuid: task(), round: 1_999, onward: true, age_ms: 5_000, among: Some(vec![home()]) }),
+        (
+            "find",
+            Question::Find {
+                uuid: task(),
+                round: 1_999,
+                onward: true,
+                age_ms: 5_000,
+                among: Some(vec![home()]),
+                user: None,
+            },
+        ),
         ("states", Question::States { owner: home(), user: user(), uuids: vec![task()] }),
         ("watch", Question::Watch { owner: home(), user: None, uuids: vec![task()] }),
         ("register", Question::Register { offers: Endpoint::Path("/srv/grid".into()), report: report() }),

@@ -5,6 +5,7 @@ use crate::model::attempt::Stream;
 use crate::model::endpoint::Endpoint;
 use crate::model::id::{ServerId, TaskId};
 use crate::model::ssh::Login;
+use crate::model::ssh_command::SshCommand;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::protocol::distributor::{Answer, Question};
 
@@ -13,7 +14,7 @@ fn messages_of_commands_are_those_of_the_first_release() {
     let (task, index, stream) = (TaskId(12), Index(3), Stream::Out);
     let endpoint = Endpoint::Ssh { host: "front-a".into(), home: Some("/home/me/grid".into()) };
     let question = Question::States { owner: home(), user: None, uuids: vec![super::task()] };
-    let login = Login { command: Some("ssh -F file".into()), auth_sock: Some("/run/agent".into()) };
+    let login = Login { command: Some(SshCommand("ssh -F file".into())), auth_sock: Some("/run/agent".into()) };
     check(
         "to-dispatcher",
         vec![

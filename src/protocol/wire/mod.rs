@@ -105,7 +105,15 @@ fn process() -> ProcessId {
 
 fn end(cause: Cause) -> End {
     let usage = Usage { cpu_ms: 12, max_rss: Bytes(3 << 20) };
-    End { cause, started_at: Some(at()), ended_at: Timestamp(at().0 + 750), usage, out_len: 5, err_len: 70_000 }
+    End {
+        cause,
+        started_at: Some(at()),
+        ended_at: Timestamp(at().0 + 750),
+        usage,
+        out_len: 5,
+        err_len: 70_000,
+        cut: None,
+    }
 }
 
 fn launch() -> Launch {
