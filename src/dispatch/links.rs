@@ -1,5 +1,7 @@
 //! The dispatcher's links to agents: opened when needed, opened again when lost.
 
+mod due;
+
 use super::pauses::{URGED_PAUSE, WAIT_MIN, WAIT_SOON, jittered, next_pause};
 use super::ways::{Used, Ways};
 use crate::link::trouble::{Retry, Trouble};
@@ -79,10 +81,6 @@ pub enum News {
     NoWay(String),
 }
 
-/// How long an agent may take to say hello once the login is done, without any progress.
-const GREETING_LIMIT: Duration = Duration::from_secs(30);
-/// And how long an agent of this host usually takes at most.
-const GREETED_SOON: Duration = Duration::from_millis(20);
 /// A login that takes longer is not counted among those under way: the host is slow or dead, and others must not wait for it.
 const BRISK: Duration = Duration::from_secs(2);
 /// As long as keepalives take to notice a cut: 15 s three times, and a little.
@@ -124,19 +122,6 @@ impl Slot {
     /// The reading that was asked for does not come.
     pub fn reading_overdue(&self, patience: Duration) -> bool {
         self.probing.is_some_and(|(_, asked)| asked.elapsed() > patience)
-    }
-
-    /// Logged in, and the agent says nothing: it may yet, but who asked for a reading need not wait for that.
-    pub fn greets_late(&self, patience: Duration) -> bool {
-        matches!(&self.phase, Phase::Greeting { link, .. } if link.answered() && link.progress().elapsed() > patience)
-    }
-
-    /// Until when a hello may be waited for, where nobody is held up much by that.
-    pub fn greets_by(&self) -> Option<Instant> {
-        match &self.phase {
-            Phase::Greeting { since, .. } => Some(*since + GREETED_SOON),
-            _ => None,
-        }
     }
 
     /// Is it to be opened now?
@@ -309,28 +294,6 @@ impl Slot {
         News::NoWay(words)
     }
 
-    /// One that does not get on any more, and why that is the end of it.
-    pub fn overdue(&self, patience: Duration) -> Option<LinkError> {
-        let Phase::Greeting { link, .. } = &self.phase else { return None };
-        if self.deadline(patience)? > Instant::now() {
-            return None;
-        }
-        Some(match (&self.to, link.answered()) {
-            (Engine::Ssh(_), false) => LinkError::Trouble(Trouble::NoAnswer),
-            _ => LinkError::Trouble(Trouble::Other("the agent did not say hello".to_owned())),
-        })
-    }
-
-    /// When it is given up, if it does not get on.
-    fn deadline(&self, patience: Duration) -> Option<Instant> {
-        let Phase::Greeting { link, since, .. } = &self.phase else { return None };
-        Some(match (&self.to, link.answered()) {
-            // ssh's own time-out comes first and knows better what it waited for.
-            (Engine::Ssh(_), false) => *since + patience + Duration::from_secs(1),
-            _ => link.progress() + GREETING_LIMIT,
-        })
-    }
-
     /// The boot id of the far host, if the link is up.
     pub const fn boot(&self) -> Option<&BootId> {
         match &self.phase {
@@ -401,22 +364,6 @@ impl Slot {
         match &self.phase {
             Phase::Up { link, .. } | Phase::Greeting { link, .. } => Some(link),
             Phase::Down { .. } => None,
-        }
-    }
-
-    /// When it is to be looked at again although nobody spoke.
-    pub fn due_at(&self, patience: Duration) -> Option<Instant> {
-        match self.phase {
-            // One that is due already waits for others that log in; they will speak.
-            Phase::Down { retry_at } => Some(retry_at).filter(|at| self.wanted && *at > Instant::now()),
-            Phase::Greeting { ref link, since, .. } => {
-                let soon = [since + BRISK, link.progress() + patience].into_iter().filter(|at| *at > Instant::now());
-                self.deadline(patience).into_iter().chain(soon).min()
-            }
-            Phase::Up { .. } => match self.probing {
-                Some((_, asked)) => Some(asked + patience),
-                None => self.read_at,
-            },
         }
     }
 }

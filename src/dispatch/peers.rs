@@ -1,6 +1,8 @@
 //! The dispatcher's links to other homes: `grid serve` as a child or behind ssh, opened when somebody has a question,
 //! shared by all, closed when long unused. Who does not answer in time is given up and remembered.
 
+mod pending;
+
 use super::ways::{Used, Ways};
 use crate::link::trouble::Trouble;
 use crate::link::{Link, LinkError};
@@ -10,29 +12,12 @@ use crate::model::id::HomeId;
 use crate::model::ssh_command::SshCommand;
 use crate::protocol::dispatcher::FromDispatcher;
 use crate::protocol::distributor::{Answer, FromServe, Question, Ticket, ToServe};
+use pending::Pending;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// A link without questions is closed after this long.
 const UNUSED: Duration = Duration::from_secs(600);
-
-/// A question on its way.
-#[derive(Debug)]
-struct Pending {
-    ticket: Ticket,
-    /// Whose it is: the caller and its own ticket.
-    caller: u64,
-    theirs: Ticket,
-    /// When it was said; None: the link is not up yet.
-    said: Option<Instant>,
-    /// When the last word on it came.
-    heard: Instant,
-    /// It ends when something happens over there, or when its caller leaves.
-    patient: bool,
-    question: Option<Question>,
-    /// The list of an array, which goes before the question.
-    pieces: Vec<Vec<u8>>,
-}
 
 /// How far a link is.
 #[derive(Debug)]
@@ -379,19 +364,6 @@ impl Peer {
             self.pending.remove(at);
         }
         Some((caller, FromDispatcher::Said { ticket: theirs, answer, last }))
-    }
-}
-
-impl Pending {
-    fn too_new(&self) -> (u64, FromDispatcher) {
-        // It was not asked, so it has refused nothing.
-        let why = "the grid over there is older and can't answer this: bring it up to date".to_owned();
-        let answer = Answer::No { why };
-        (self.caller, FromDispatcher::Said { ticket: self.theirs, answer, last: true })
-    }
-
-    fn failed(&self, error: &str) -> (u64, FromDispatcher) {
-        (self.caller, FromDispatcher::Unsaid { ticket: self.theirs, heard: self.said.is_some(), why: error.to_owned() })
     }
 }
 

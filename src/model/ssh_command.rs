@@ -145,7 +145,7 @@ mod tests {
             ("sshpass -f ./secret ssh", format!("sshpass -f {at}/secret ssh")),
             (
                 "ssh -o UserKnownHostsFile=./known -oIdentityFile=config",
-                format!("ssh -o UserKnownHostsFile={at}/known -oIdentityFile=config"),
+                format!("ssh -o 'UserKnownHostsFile={at}/known' '-oIdentityFile=config'"),
             ),
             ("ssh -F 'open", "ssh -F 'open".to_owned()),
         ] {

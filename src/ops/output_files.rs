@@ -75,8 +75,9 @@ pub fn overwritten(draft: &Draft) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::array::parse_array;
     use crate::model::command::Command;
-    use crate::model::task::{Members, parse_array};
+    use crate::model::task::Members;
 
     fn draft(array: Option<&str>, stdout: &str) -> Draft {
         let mut draft = Draft::new(Command::new(vec!["true".into()]).unwrap(), "/tmp".into());

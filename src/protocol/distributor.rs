@@ -2,6 +2,7 @@
 //! Several questions may be on their way at once; one question may have several answers, the last of which says so.
 
 use super::envelope::{Envelope, Sealed};
+pub use super::verb::Verb;
 use crate::model::attempt::Stream;
 use crate::model::distributor::Load;
 use crate::model::endpoint::Endpoint;
@@ -142,62 +143,6 @@ pub struct Way {
     pub member: String,
     /// The search so far, as JSON.
     pub search: String,
-}
-
-/// What is wanted of a task where it lives.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Verb {
-    /// Reports, answered by [`Answer::Report`] as JSON.
-    Show {
-        index: Option<Index>,
-    },
-    Explain {
-        index: Option<Index>,
-    },
-    Cancel {
-        index: Option<Index>,
-        grace_ms: u64,
-    },
-    Hold {
-        index: Option<Index>,
-    },
-    Release {
-        index: Option<Index>,
-    },
-    Retry {
-        index: Option<Index>,
-        failed_only: bool,
-    },
-    /// Answered by [`Answer::Ended`], once it has.
-    Wait {
-        index: Option<Index>,
-    },
-    /// Outputs so far: [`Answer::Output`], then [`Answer::Done`].
-    Logs {
-        index: Option<Index>,
-        streams: Vec<Stream>,
-        attempt: Option<u32>,
-    },
-    /// Outputs as they come, until the task has ended: then [`Answer::Ended`].
-    Follow {
-        index: Option<Index>,
-        streams: Vec<Stream>,
-    },
-    /// A piece of what the task is sent with, for where the last [`Answer::Have`] ended. Without bytes: how much is there?
-    Send {
-        offset: u64,
-        #[serde(with = "serde_bytes")]
-        bytes: Vec<u8>,
-    },
-    /// What members brought back: [`Answer::Report`].
-    Fetched {
-        index: Option<Index>,
-    },
-    /// One of them from an offset on: [`Answer::Output`], then [`Answer::Done`].
-    Fetch {
-        index: Index,
-        offset: u64,
-    },
 }
 
 impl Question {

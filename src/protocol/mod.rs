@@ -8,6 +8,7 @@ pub mod envelope;
 pub mod frame;
 pub mod seal;
 pub mod supervisor;
+mod verb;
 
 #[cfg(test)]
 mod wire;

@@ -1,11 +1,12 @@
 //! Verbs on tasks.
 
 use super::number::{at_least, whole};
+use crate::model::array::parse_array;
 use crate::model::demand::{AppNeed, Target};
 use crate::model::name::Name;
 use crate::model::resources::Bytes;
 use crate::model::selector::Selector;
-use crate::model::task::{Members, parse_array};
+use crate::model::task::Members;
 use crate::model::time::parse_duration;
 use clap::Args;
 use std::ffi::OsString;

@@ -3,18 +3,19 @@
 
 mod answer;
 mod files;
+mod greeting;
 mod servers;
 mod share;
 mod tasks;
 mod visitor;
 
+use greeting::greet;
 use share::{Counted, Share};
 pub use visitor::Badge;
 
 use super::{Grid, OpsError, settings};
 use crate::distributor::fleets::Fleets;
 use crate::distributor::serve as tiers;
-use crate::model::endpoint::no_home;
 use crate::model::id::HomeId;
 use crate::model::name::Name;
 use crate::model::ssh::Login;
@@ -23,12 +24,10 @@ use crate::model::time::Timestamp;
 use crate::protocol::border;
 use crate::protocol::distributor::{
     Answer, FRAME_MAX, FromServe, MAGIC, PARTS_SINCE, PIECE_MAX, Question, REPORT_MAX, Ticket, ToServe, VERSION,
-    VERSION_MIN,
 };
 use crate::protocol::envelope::{LIST_MAX, Sealed};
 use crate::protocol::frame::{self, FrameError};
 use crate::store::files::Kept;
-use crate::store::settings::HomeRow;
 use crate::store::{Home, Store, StoreError};
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
@@ -148,28 +147,6 @@ pub fn serve(
         kept: Mutex::default(),
     });
     desk.listen(&mut input)
-}
-
-/// Both sides say who they are and what they speak.
-fn greet(home: &Home, input: &mut impl Read) -> Result<Option<(HomeId, u32, HomeRow)>, OpsError> {
-    let hello = match frame::read_limited(input, FRAME_MAX) {
-        Ok(Some(hello)) => hello,
-        Ok(None) => return Ok(None),
-        Err(error) => return Err(OpsError::Usage(format!("this is no greeting: {error}"))),
-    };
-    let ToServe::Hello { version_min, version, home: peer, .. } = hello else {
-        return Err(OpsError::Usage("the first message must be a hello".to_owned()));
-    };
-    if version_min > VERSION || version < VERSION_MIN {
-        return Err(OpsError::Usage(format!(
-            "this grid speaks versions {VERSION_MIN} to {VERSION} between homes, the caller {version_min} to {version}: \
-             bring both to the same release"
-        )));
-    }
-    if !home.exists() {
-        return Err(OpsError::Refused(no_home(home.dir())));
-    }
-    Ok(Some((peer, version, Store::open(home)?.view().home_row()?)))
 }
 
 impl Desk {

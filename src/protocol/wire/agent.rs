@@ -41,7 +41,7 @@ fn messages_to_agents_are_those_of_the_first_release() {
 
 #[test]
 fn messages_from_agents_are_those_of_the_first_release() {
-    let ended = Ended { end: end(Cause::Exited { code: 3 }), out: Some(b"hi\xff\n".to_vec()), err: None };
+    let ended = Ended { end: end(Cause::Exited { code: 3 }), out: Some(b"hi\xff!\n".to_vec()), err: None };
     let held = |state| Held { attempt: attempt(), lane: LaneId(4), state };
     let running = HeldState::Running { started_at: at(), process: Some(process()), supervised: true };
     let inventory = vec![held(HeldState::Queued), held(running), held(HeldState::Ended(ended.clone()))];
