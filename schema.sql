@@ -140,7 +140,16 @@ CREATE TABLE server (
     ssh_options    TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(ssh_options)),  -- what stands behind -o
     remote_dir     TEXT,                       -- ssh: where the agent lives over there; NULL: the usual places
     prologue       TEXT,                       -- shell lines whose environment tasks get there
-    ssh_command    TEXT                        -- ssh: the command that it was named with; NULL: the home's
+    ssh_command    TEXT,                       -- ssh: the command that it was named with; NULL: the home's
+    machine_id     INTEGER,                    -- ssh: the machine that answered last
+    machine_since  INTEGER                     -- since when, where it was another one before
+) STRICT;
+-- Machines that answered as servers over ssh: attempts are bound to them, for a name may come to lead to another one.
+CREATE TABLE machine (
+    id       INTEGER PRIMARY KEY,
+    name     TEXT    NOT NULL UNIQUE,          -- as host.machine
+    hostname TEXT    NOT NULL,
+    heard_at INTEGER NOT NULL                  -- it was heard of then, or later
 ) STRICT;
 CREATE INDEX server_changed ON server (changed);
 CREATE INDEX server_host ON server (host_id);
@@ -351,6 +360,7 @@ CREATE TABLE member (
     home_out   INTEGER NOT NULL DEFAULT 0,     -- 1: longer outputs lie in spool/ of this home; 2: still on the server
     verdict    INTEGER REFERENCES note (id),
     cut        TEXT CHECK (cut IS NULL OR json_valid(cut)),  -- why its outputs are not all that it wrote; NULL: they are
+    machine_id INTEGER,                        -- that it was sent to; NULL: this host, or not sent yet
     PRIMARY KEY (task_id, idx)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX member_live ON member (state, task_id, idx) WHERE state IN ('STARTING', 'RUNNING');

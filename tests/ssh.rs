@@ -22,6 +22,8 @@ mod lab;
 mod loopback;
 #[path = "ssh/loss.rs"]
 mod loss;
+#[path = "ssh/machines.rs"]
+mod machines;
 #[path = "ssh/many.rs"]
 mod many;
 #[path = "ssh/outputs.rs"]

@@ -33,7 +33,10 @@ fn array() -> Array {
             let task = world::add_task(tx, class, &world::demand(0, true), members, Timestamp::now())?;
             let server = tx.servers()?[1].id;
             let (boot, lane) = (BootId("boot-1".into()), tx.new_lane()?);
-            Ok::<_, StoreError>((task, Placing { server, host: server, boot, lane, sent: Epoch(1), verdict: None }))
+            Ok::<_, StoreError>((
+                task,
+                Placing { server, host: server, boot, machine: None, lane, sent: Epoch(1), verdict: None },
+            ))
         })
         .expect("an array");
     Array { _dir: dir, store, task, placing }

@@ -156,6 +156,7 @@ impl Dispatcher {
             discards: Discards::default(),
             again: Vec::new(),
             cut: HashSet::new(),
+            elsewhere: BTreeMap::new(),
             seen_servers: 0,
             seen_classes: 0,
             stirred: true,

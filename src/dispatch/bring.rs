@@ -84,10 +84,14 @@ impl Dispatcher {
         let known = Known { task, index, number: member.number };
         let attempt = AttemptId { task: row.uuid, index, number: member.number };
         let place = member.server.zip(member.host).map(|(server, host)| Place { server, host });
-        match place.and_then(|place| self.route_of(place)) {
+        let machine = member.machine;
+        let answers = |route: &Route| self.links.get(route).and_then(|slot| slot.boot().and(slot.machine));
+        let route = place.and_then(|place| self.route_of(place));
+        // Who answers instead of the machine that has them knows nothing of them.
+        match route.filter(|route| machine.is_none() || answers(route).is_none_or(|it| Some(it) == machine)) {
             Some(route) => {
                 if self.bringing.begin(route, known, attempt, None) {
-                    self.callers.all[at].ask_later(route, pack(attempt, launch));
+                    self.callers.all[at].ask_later((route, machine), pack(attempt, launch));
                 }
             }
             None => self.callers.brought(task, index),

@@ -200,6 +200,11 @@ impl Bringing {
         (!ends.is_empty(), asked.into_iter().map(|bring| bring.known).collect())
     }
 
+    /// Is something on its way over this link?
+    pub fn uses(&self, route: Route) -> bool {
+        self.open.values().any(|bring| bring.route == route)
+    }
+
     /// Nothing is on its way.
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()

@@ -2,13 +2,16 @@
 
 use super::route::Route;
 use crate::model::attempt::Stream;
-use crate::model::id::{AttemptId, Index, ServerId, TaskId};
+use crate::model::id::{AttemptId, Index, MachineId, ServerId, TaskId};
 use crate::model::time::Timestamp;
 use crate::protocol::agent::ToAgent;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher, VERSION};
 use crate::protocol::frame::{Inbox, Outbox};
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
+
+/// A link, and the machine that has to be behind it.
+pub type Way = (Route, Option<MachineId>);
 
 /// What a connected command waits for.
 #[derive(Debug, Default)]
@@ -22,7 +25,7 @@ struct Wishes {
     /// To be written for it in the next turn.
     orders: Vec<Vec<u8>>,
     /// Questions to agents whose links are not up yet.
-    unasked: Vec<(Route, ToAgent)>,
+    unasked: Vec<(Way, ToAgent)>,
 }
 
 /// A followed output.
@@ -149,8 +152,8 @@ impl Caller {
     }
 
     /// Remembers a question until its link is up.
-    pub fn ask_later(&mut self, route: Route, question: ToAgent) {
-        self.wishes.unasked.push((route, question));
+    pub fn ask_later(&mut self, way: Way, question: ToAgent) {
+        self.wishes.unasked.push((way, question));
     }
 
     /// Remembers a wish.
@@ -302,14 +305,15 @@ impl Callers {
 
     /// Where questions wait to go.
     pub fn questions(&self) -> Vec<Route> {
-        self.all.iter().flat_map(|c| c.wishes.unasked.iter().map(|(route, _)| *route)).collect()
+        self.all.iter().flat_map(|c| c.wishes.unasked.iter().map(|((route, _), _)| *route)).collect()
     }
 
     /// Questions whose links are up now.
-    pub fn askable(&mut self, up: impl Fn(Route) -> bool) -> Vec<(Route, ToAgent)> {
+    pub fn askable(&mut self, up: impl Fn(Way) -> bool) -> Vec<(Route, ToAgent)> {
         let mut all = Vec::new();
         for caller in &mut self.all {
-            all.extend(caller.wishes.unasked.extract_if(.., |(route, _)| up(*route)));
+            let asked = caller.wishes.unasked.extract_if(.., |(way, _)| up(*way));
+            all.extend(asked.map(|((route, _), question)| (route, question)));
         }
         all
     }
@@ -317,7 +321,15 @@ impl Callers {
     /// A link can't be opened: who has a question for it is let go.
     pub fn give_up(&mut self, route: Route) {
         for caller in &mut self.all {
-            caller.gone |= caller.wishes.unasked.iter().any(|(r, _)| *r == route);
+            caller.gone |= caller.wishes.unasked.iter().any(|((r, _), _)| *r == route);
+        }
+    }
+
+    /// Another machine is behind a link than the one that is asked: who has such a question is let go.
+    pub fn give_up_on_others(&mut self, route: Route, answers: Option<MachineId>) {
+        for caller in &mut self.all {
+            let mut ways = caller.wishes.unasked.iter().map(|(way, _)| *way);
+            caller.gone |= ways.any(|(r, wanted)| r == route && wanted.is_some() && wanted != answers);
         }
     }
 

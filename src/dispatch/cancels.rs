@@ -34,6 +34,7 @@ impl Dispatcher {
                     ledger.cancelled(live.task, live.index, live.number)?;
                     self.lanes.drop_attempt(live.attempt());
                 } else if self.links.get(&route).is_some_and(|s| s.boot().is_some())
+                    && self.is_there(route, live.machine)
                     && self.cancelling.insert(live.attempt())
                 {
                     outcome.cancel.push((route, live.attempt(), Duration::from_millis(grace)));

@@ -36,7 +36,10 @@ impl Dispatcher {
         outcome: &mut Outcome,
     ) -> Result<(), DispatchError> {
         match message {
-            FromAgent::Hello { boot, inventory, .. } => self.recover(tx, ledger, route, &boot, inventory, outcome),
+            FromAgent::Hello { boot, machine, hostname, inventory, .. } => {
+                let answering = self.answering(tx, route, &machine, &hostname)?;
+                self.recover(tx, ledger, route, (&boot, answering), inventory, outcome)
+            }
             FromAgent::Unfit { error } => self.route_down(tx, ledger, route, &error, outcome),
             FromAgent::Facts(facts) => {
                 let now = Timestamp::now();

@@ -29,7 +29,7 @@ impl Dispatcher {
             outcome.answers.push((caller, FromDispatcher::Done { answer }));
         }
         for (live, boot) in self.adopt_unsent(tx)? {
-            tx.mark_sent(live.task, live.index, self.epoch, &boot)?;
+            tx.mark_sent(&live, self.epoch, &boot, self.machine_at(live.host))?;
             outcome.orders.extend(self.order_for(tx, &live, &boot)?);
         }
         Ok(())

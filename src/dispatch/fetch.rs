@@ -139,6 +139,11 @@ impl Fetches {
         self.open.extract_if(|_, fetch| fetch.route == route).count() > 0
     }
 
+    /// Is something on its way over this link?
+    pub fn uses(&self, route: Route) -> bool {
+        self.open.values().any(|fetch| fetch.route == route)
+    }
+
     /// Nothing is on its way.
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()

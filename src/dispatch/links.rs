@@ -6,7 +6,7 @@ use super::pauses::{URGED_PAUSE, WAIT_MIN, WAIT_SOON, jittered, next_pause};
 use super::ways::{Used, Ways};
 use crate::link::trouble::{Retry, Trouble};
 use crate::link::{Link, LinkError};
-use crate::model::id::BootId;
+use crate::model::id::{BootId, MachineId};
 use crate::model::server::Engine;
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{FromAgent, ToAgent, VERSION};
@@ -66,6 +66,8 @@ pub struct Slot {
     pub version: u32,
     /// Nothing that went ahead begins: its agent ended without a hello.
     unheard: bool,
+    /// The machine over there, once its hello was taken in; of a link that is down the last one. None: this host.
+    pub machine: Option<MachineId>,
 }
 
 /// What came of waiting for a link.
@@ -106,6 +108,7 @@ impl Slot {
             said: Timestamp(0),
             version: VERSION,
             unheard: false,
+            machine: None,
         }
     }
 
@@ -240,6 +243,7 @@ impl Slot {
         if let Phase::Greeting { link, used, ahead, .. } = std::mem::replace(&mut self.phase, down) {
             ways.worked(used);
             self.try_newest();
+            self.machine = None;
             self.phase = Phase::Up { link, boot, since: Instant::now(), reconciled: false, ahead: ahead.is_some() };
         }
     }
@@ -356,6 +360,14 @@ impl Slot {
             // The reading end tells why it ended.
             Err(LinkError::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => None,
             Err(error) => Some(self.failed(error, ways)),
+        }
+    }
+
+    /// How long it stands.
+    pub fn stood(&self) -> Option<Duration> {
+        match &self.phase {
+            Phase::Up { since, .. } => Some(since.elapsed()),
+            _ => None,
         }
     }
 

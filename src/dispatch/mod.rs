@@ -17,6 +17,7 @@ mod lanes;
 mod links;
 pub mod logins;
 pub mod losses;
+mod machines;
 mod opening;
 mod orders;
 mod patience;

@@ -36,6 +36,7 @@ impl Dispatcher {
             self.take_news(route, news);
         }
         self.give_up_readings(patience);
+        self.look_for_machines();
         self.look_who_is_wanted();
         let now = Instant::now();
         let due: Vec<Route> = self.links.iter().filter(|(_, slot)| slot.is_due(now)).map(|(route, _)| *route).collect();
@@ -150,7 +151,8 @@ impl Dispatcher {
                 News::Said(message) => self.inbox.push((route, message)),
                 News::Lost(error) => self.link_lost(route, &error),
                 News::Cut { error, last } => {
-                    self.silent.push((route, last));
+                    let machine = self.links.get(&route).and_then(|slot| slot.machine);
+                    self.silent.push((route, last, machine));
                     self.lose_at = Some(Instant::now());
                     self.link_lost(route, &error);
                 }

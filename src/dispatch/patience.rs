@@ -20,7 +20,10 @@ impl Dispatcher {
         now: Timestamp,
         outcome: &mut Outcome,
     ) -> Result<(), DispatchError> {
-        for (route, last) in std::mem::take(&mut self.silent) {
+        for (route, last, machine) in std::mem::take(&mut self.silent) {
+            if let Some(machine) = machine {
+                tx.record_heard(machine, last)?;
+            }
             for id in self.servers_on(route) {
                 tx.record_last_contact(id, last)?;
             }
@@ -34,11 +37,17 @@ impl Dispatcher {
             let Some(limit) = live.lost_after.filter(|_| live.sent != Epoch(0)) else { continue };
             let Some(route) = self.route_of(Place { server: live.server, host: live.host }) else { continue };
             // Or what was sent goes right behind a hello.
-            if self.links.get(&route).is_some_and(|slot| slot.boot().is_some() || slot.takes_starts().is_some()) {
+            let open =
+                self.links.get(&route).is_some_and(|slot| slot.boot().is_some() || slot.takes_starts().is_some());
+            if open && self.is_there(route, live.machine) {
                 continue;
             }
+            let heard = match live.machine {
+                Some(machine) => tx.heard_of(machine)?,
+                None => tx.contacted_at(live.host)?,
+            };
             // While no dispatcher was there, nobody tried to reach it.
-            let last = tx.contacted_at(live.host)?.unwrap_or(self.began_at).max(self.began_at);
+            let last = heard.unwrap_or(self.began_at).max(self.began_at);
             match limit.checked_sub(last.age_at(now)).filter(|left| !left.is_zero()) {
                 Some(left) => next = Some(next.map_or(left, |known| known.min(left))),
                 None => {

@@ -3,19 +3,20 @@
 use super::collect::Known;
 use super::lanes::Held;
 use super::links::Slot;
+use super::machines::Answering;
 use super::route::Route;
 use super::serve::{DispatchError, Dispatcher};
 use super::turn::Outcome;
 use crate::matching::Place;
 use crate::model::attempt::{Cause, End, Usage};
-use crate::model::id::{AttemptId, BootId, Epoch, LaneId, ServerId};
+use crate::model::id::{AttemptId, BootId, Epoch, LaneId, MachineId, ServerId};
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{Ended, Event, Held as Inventory, HeldState};
 use crate::store::files::Whereabouts;
 use crate::store::ledger::Ledger;
 use crate::store::members::Live;
 use crate::store::{StoreError, Tx, View};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 /// A host that has just been told to begin something is read so much later.
@@ -48,11 +49,14 @@ impl Dispatcher {
         tx: &Tx<'_>,
         ledger: &mut Ledger<'_, '_>,
         route: Route,
-        boot: &BootId,
+        (boot, answering): (&BootId, Option<Answering>),
         inventory: Vec<Inventory>,
         outcome: &mut Outcome,
     ) -> Result<(), DispatchError> {
         self.cut.remove(&route);
+        let machine = answering.as_ref().map(|answering| answering.machine);
+        self.callers.give_up_on_others(route, machine);
+        let mut elsewhere = BTreeSet::new();
         let ahead = self.links.get(&route).is_some_and(Slot::went_ahead);
         let mut there: HashMap<AttemptId, (LaneId, HeldState)> =
             inventory.into_iter().map(|held| (held.attempt, (held.lane, held.state))).collect();
@@ -63,12 +67,20 @@ impl Dispatcher {
             }
             self.adopt(tx, &live)?;
             match there.remove(&live.attempt()) {
-                Some((_, state)) => self.found(tx, ledger, route, &live, state, outcome)?,
+                Some((_, state)) => {
+                    if let Some(machine) = machine.filter(|_| live.machine != machine) {
+                        tx.bind(live.task, live.index, machine)?;
+                    }
+                    self.found(tx, ledger, route, &live, state, outcome)?;
+                }
                 // It is about to be ended here: nobody over there has heard of it.
                 None if live.sent == Epoch(0) && tx.cancel_asked(live.task, Some(live.index))?.is_some() => {}
-                None if live.sent == Epoch(0) => self.send_start(tx, &live, boot, outcome)?,
+                None if live.sent == Epoch(0) => self.send_start(tx, &live, (boot, machine), outcome)?,
                 // Said right behind our hello, and this is the answer to that.
                 None if live.sent == self.epoch && ahead => {}
+                None if self.lies_elsewhere(tx, &live, answering.as_ref())? => {
+                    elsewhere.insert(live.lane);
+                }
                 None if live.sent <= self.restored => self.held_back(tx, ledger, &live)?,
                 None if live.running => {
                     let same = live.boot == *boot;
@@ -84,11 +96,12 @@ impl Dispatcher {
                     self.event(tx, ledger, route, event, outcome)?;
                 }
                 // The agent has no record of a beginning, and makes one before it begins anything: the start is said again.
-                None => self.send_start(tx, &live, boot, outcome)?,
+                None => self.send_start(tx, &live, (boot, machine), outcome)?,
             }
         }
+        self.set_elsewhere(route, elsewhere);
         for (attempt, (lane, state)) in there {
-            if let Some(live) = self.taken_up(tx, ledger, route, (boot, lane), attempt)? {
+            if let Some(live) = self.taken_up(tx, ledger, route, (boot, machine, lane), attempt)? {
                 self.found(tx, ledger, route, &live, state, outcome)?;
                 continue;
             }
@@ -126,8 +139,14 @@ impl Dispatcher {
     }
 
     /// Says the start of a member, for the first time or again.
-    fn send_start(&self, tx: &Tx<'_>, live: &Live, boot: &BootId, outcome: &mut Outcome) -> Result<(), DispatchError> {
-        tx.mark_sent(live.task, live.index, self.epoch, boot)?;
+    fn send_start(
+        &self,
+        tx: &Tx<'_>,
+        live: &Live,
+        (boot, machine): (&BootId, Option<MachineId>),
+        outcome: &mut Outcome,
+    ) -> Result<(), DispatchError> {
+        tx.mark_sent(live, self.epoch, boot, machine)?;
         outcome.orders.extend(self.order_for(tx, live, boot)?);
         Ok(())
     }

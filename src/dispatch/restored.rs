@@ -4,7 +4,7 @@ use super::route::Route;
 use super::serve::{DispatchError, Dispatcher};
 use crate::distributor::fleets::Booking;
 use crate::matching::Place;
-use crate::model::id::{AttemptId, BootId, Epoch, LaneId};
+use crate::model::id::{AttemptId, BootId, Epoch, LaneId, MachineId};
 use crate::model::time::Timestamp;
 use crate::store::ledger::Ledger;
 use crate::store::members::Live;
@@ -43,7 +43,7 @@ impl Dispatcher {
         tx: &Tx<'_>,
         ledger: &mut Ledger<'_, '_>,
         route: Route,
-        (boot, lane): (&BootId, LaneId),
+        (boot, machine, lane): (&BootId, Option<MachineId>, LaneId),
         attempt: AttemptId,
     ) -> Result<Option<Live>, DispatchError> {
         if !self.is_restored() {
@@ -55,7 +55,8 @@ impl Dispatcher {
         let mut servers = self.servers_on(route);
         servers.sort_by_key(|id| fleet.and_then(|fleet| fleet.get(*id)).is_none());
         let Some(server) = servers.first().copied() else { return Ok(None) };
-        let at = Placing { server, host: server, boot: boot.clone(), lane, sent: self.restored, verdict: None };
+        let at =
+            Placing { server, host: server, boot: boot.clone(), machine, lane, sent: self.restored, verdict: None };
         if !ledger.taken_up(task, attempt.index, attempt.number, &at)? {
             return Ok(None);
         }

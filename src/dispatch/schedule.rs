@@ -75,7 +75,10 @@ pub fn top_up(
         .lanes
         .iter()
         .filter(|(id, lane)| {
-            !lane.recalled && lane.attempts.len() * 2 <= d.lanes.window(lane.class) as usize && !d.lanes.is_long(*id)
+            !lane.recalled
+                && !d.is_elsewhere(*id)
+                && lane.attempts.len() * 2 <= d.lanes.window(lane.class) as usize
+                && !d.lanes.is_long(*id)
         })
         .map(|(id, lane)| (id, lane.class, lane.place))
         .collect();
@@ -195,7 +198,8 @@ fn fill(
     Filling { class, needs, lane, place, boot, sent, verdict }: Filling,
     count: u32,
 ) -> Result<u32, DispatchError> {
-    let placing = Placing { server: place.server, host: place.host, boot, lane, sent, verdict };
+    let machine = if sent == Epoch(0) { None } else { d.machine_at(place.host) };
+    let placing = Placing { server: place.server, host: place.host, boot, machine, lane, sent, verdict };
     let claimed = ledger.claim(head.task, count.max(1), &placing)?;
     for member in &claimed {
         let attempt = AttemptId { task: head.uuid, index: member.index, number: member.number };

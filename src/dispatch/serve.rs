@@ -10,6 +10,7 @@ use super::explaining::ToExplain;
 use super::fetch::Fetches;
 use super::lanes::Lanes;
 use super::links::Slot;
+use super::machines::Elsewhere;
 use super::peers::PeerLinks;
 use super::people::People;
 use super::queue::Queue;
@@ -23,7 +24,7 @@ use super::ways::Ways;
 use crate::distributor::fleets::Fleets;
 use crate::matching::Place;
 use crate::model::attempt::Stream;
-use crate::model::id::{AttemptId, ClassId, Epoch, Index, ServerId, TaskId};
+use crate::model::id::{AttemptId, ClassId, Epoch, Index, MachineId, ServerId, TaskId};
 use crate::model::name::Name;
 use crate::model::open_files;
 use crate::model::processors::Processors;
@@ -82,6 +83,8 @@ pub struct Dispatcher {
     pub(super) discards: Discards,
     /// Links that were lost while something was on its way home.
     pub(super) cut: HashSet<Route>,
+    /// What lies with machines that do not answer under their servers' names now.
+    pub(super) elsewhere: BTreeMap<Route, Elsewhere>,
     /// What came of asking once more for what a member brought.
     pub(super) again: Vec<(Route, AttemptId, super::collect::Known)>,
     /// The home's count of changes up to which servers and classes were looked at.
@@ -102,7 +105,7 @@ pub struct Dispatcher {
     /// Links that turned out to lead to a host that was restarted.
     pub(super) lost_routes: Vec<Route>,
     /// Links that were cut, and when they stood last.
-    pub(super) silent: Vec<(Route, Timestamp)>,
+    pub(super) silent: Vec<(Route, Timestamp, Option<MachineId>)>,
     /// When the next attempt is out of reach for as long as its `--lost-after` says.
     pub(super) lose_at: Option<Instant>,
     pub(super) began_at: Timestamp,
@@ -272,11 +275,12 @@ impl Dispatcher {
     ) -> Result<(), DispatchError> {
         let attempt = view.task(task)?.map(|row| AttemptId { task: row.uuid, index, number });
         let place = view.place_of(task, index, number)?.map(|(server, host)| Place { server, host });
+        let machine = view.member(task, index)?.filter(|m| m.number == number).and_then(|m| m.machine);
         match (attempt, place.and_then(|p| self.route_of(p))) {
             (Some(attempt), Some(route)) => {
                 let caller = &mut self.callers.all[at];
                 caller.read(attempt, stream, offset);
-                caller.ask_later(route, ToAgent::Read { attempt, stream, offset, max });
+                caller.ask_later((route, machine), ToAgent::Read { attempt, stream, offset, max });
             }
             _ => self.callers.all[at].gone = true,
         }

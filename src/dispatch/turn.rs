@@ -74,9 +74,10 @@ impl Dispatcher {
         self.send_pieces();
         self.say_discards();
         self.tell_progress(store)?;
-        for (route, question) in
-            self.callers.askable(|route| self.links.get(&route).is_some_and(|s| s.boot().is_some()))
-        {
+        for (route, question) in self.callers.askable(|(route, machine)| {
+            let slot = self.links.get(&route).filter(|slot| slot.boot().is_some());
+            slot.is_some_and(|slot| machine.is_none() || slot.machine == machine)
+        }) {
             self.tell(route, &question);
         }
         self.look_for_room();
@@ -100,7 +101,7 @@ impl Dispatcher {
         let inbox = std::mem::take(&mut self.inbox);
         self.stirred = false;
         let mut outcome = Outcome::default();
-        for (lane, place) in stuck {
+        for (lane, place) in stuck.into_iter().filter(|(lane, _)| !self.is_elsewhere(*lane)) {
             if let Some(route) = self.route_of(place) {
                 outcome.recall.push((route, lane));
             }
@@ -360,7 +361,9 @@ impl Dispatcher {
     fn attach_follow(&mut self, live: &Live) {
         let place = Place { server: live.server, host: live.host };
         // Said into a link that is down it would be lost; the next hello brings us here again.
-        let up = |route: &Route| self.links.get(route).is_some_and(|slot| slot.boot().is_some());
+        let up = |route: &Route| {
+            self.links.get(route).is_some_and(|slot| slot.boot().is_some()) && self.is_there(*route, live.machine)
+        };
         if let Some(route) = self.route_of(place).filter(up)
             && let Some((out, err)) = self.callers.attach(live.task, live.attempt())
         {

@@ -31,7 +31,7 @@ impl Dispatcher {
             self.look_at_servers(tx)?;
             let all = self.adopt_unsent(tx)?;
             for (live, boot) in &all {
-                tx.mark_sent(live.task, live.index, self.epoch, boot)?;
+                tx.mark_sent(live, self.epoch, boot, self.machine_at(live.host))?;
             }
             Ok::<_, StoreError>(all)
         })?;

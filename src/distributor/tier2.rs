@@ -179,7 +179,7 @@ pub fn commit(tx: &Tx<'_>, commit: &Commit<'_>, asked: &mut Asked<'_>, now: Time
     let at = match place {
         Some((choice, boot)) => {
             let (server, host) = (choice.place.server, choice.place.host);
-            Some(Placing { server, host, boot, lane: tx.new_lane()?, sent: Epoch(0), verdict })
+            Some(Placing { server, host, boot, machine: None, lane: tx.new_lane()?, sent: Epoch(0), verdict })
         }
         None => None,
     };

@@ -26,6 +26,16 @@ impl Survey {
         self.facts.get(name).map(String::as_str).filter(|text| !text.is_empty())
     }
 
+    /// Name and host name of the machine, as its agent says them.
+    pub fn machine(&self) -> Option<(String, String)> {
+        let hostname = self.get("hostname")?;
+        let name = match self.get("machine") {
+            None | Some("uninitialized") => format!("host-{hostname}"),
+            Some(id) => format!("{id}-{hostname}"),
+        };
+        Some((name, hostname.to_owned()))
+    }
+
     /// A fact that is a number.
     pub fn number(&self, name: &str) -> Option<u64> {
         self.get(name)?.parse().ok()

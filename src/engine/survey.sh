@@ -5,6 +5,7 @@ say() { printf '@NONCE@ %s %s\n' "$1" "$2"; }
 say system "$(uname -s)"
 say arch "$(uname -m)"
 say hostname "$(uname -n)"
+say machine "$(cat /etc/machine-id 2>/dev/null)"
 say time "$(date +%s)"
 say shell "${SHELL:-}"
 say cpus "$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null)"

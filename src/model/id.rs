@@ -52,6 +52,10 @@ row_id!(
     /// A place on a server that runs attempts one after the other; unique in a home.
     LaneId
 );
+row_id!(
+    /// A machine that answered as a server.
+    MachineId
+);
 
 /// A task's identity between homes (uuid v7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

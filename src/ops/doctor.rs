@@ -2,7 +2,7 @@
 
 use super::home::Places;
 use super::report::{Check, Finding};
-use super::{Grid, OpsError, dispatcher};
+use super::{Grid, OpsError, dispatcher, servers};
 use crate::model::attribute::Value;
 use crate::model::resources::Bytes;
 use crate::model::server::{SHARED_ACCOUNT, Server};
@@ -26,6 +26,7 @@ pub fn doctor(places: &Places, opened: Result<&mut Grid, String>) -> Result<Vec<
             checks.push(ok("sqlite", format!("{}, built in", query::sqlite_version())));
             checks.push(running(grid));
             checks.extend(shared_account(grid)?);
+            checks.extend(machines(grid)?);
         }
     }
     checks.push(spool(home));
@@ -56,6 +57,18 @@ fn shared_account(grid: &Grid) -> Result<Option<Check>, OpsError> {
     let found = "run other users' tasks under your own account: these can read and change all that you can";
     let remedy = "grid server unset NAME shared_account";
     Ok((!names.is_empty()).then(|| warn("shared account", format!("{} {found}", names.join(", ")), remedy)))
+}
+
+/// Servers whose names lead to another machine than the one that runs something.
+fn machines(grid: &Grid) -> Result<Vec<Check>, OpsError> {
+    let view = grid.store.view();
+    let mut checks = Vec::new();
+    for (id, words) in servers::misled(&view)? {
+        let name = view.server_name(id)?.map_or_else(|| id.to_string(), |name| name.to_string());
+        let remedy = "let the name lead to that machine again; give each machine of a pool a name of its own, as a server of its own";
+        checks.push(warn("machine", format!("{name}: {words}"), remedy));
+    }
+    Ok(checks)
 }
 
 fn directory(home: &Home) -> Check {

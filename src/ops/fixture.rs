@@ -112,7 +112,8 @@ pub fn start(grid: &mut Grid, task: TaskId) -> crate::store::placing::Claimed {
             tx.keep_note(r#"[{"server":"local","distributor":"tier2","qualifies":true,"reasons":[],"score":3.5}]"#)?;
         let boot = BootId("b1".into());
         let lane = tx.new_lane()?;
-        let at = Placing { server: local, host: local, boot, lane, sent: Epoch(1), verdict: Some(verdict) };
+        let at =
+            Placing { server: local, host: local, boot, machine: None, lane, sent: Epoch(1), verdict: Some(verdict) };
         let mut ledger = Ledger::open(tx, Timestamp::now());
         let claimed = ledger.claim(task, 1, &at)?.pop().unwrap();
         ledger.began(task, claimed.index, claimed.number, Timestamp::now())?;

@@ -4,12 +4,16 @@ use super::report::{Check, Finding};
 use super::servers::named_here;
 use super::{Grid, OpsError, refresh};
 use crate::dispatch::survey::{Survey, Surveyor, Trouble};
+use crate::model::id::ServerId;
 use crate::model::resources::Bytes;
 use crate::model::server::Engine;
 use crate::model::ssh::Target;
 
 /// The steps of a login in their order; a trouble names one of them.
 const LOGIN: [&str; 7] = ["ssh", "name", "route", "port", "host key", "login", "shell"];
+/// A task is followed on the machine that it was sent to and on no other.
+pub(super) const POOL_REMEDY: &str = "give each machine a name of its own, and add it as a server of its own: a task's end comes home only when its \
+     own machine answers";
 /// The agent, and room for what tasks write.
 const ROOM_KIB: u64 = 64 << 10;
 /// Times of starts and ends come from there: more than this would be seen.
@@ -31,13 +35,16 @@ pub fn host(grid: &mut Grid, name: &str) -> Result<Vec<Check>, OpsError> {
     };
     let prologue = server.as_ref().map(|server| view.prologue(server.id)).transpose()?.flatten();
     let surveyor = Surveyor::new(grid.store.home(), &view, &grid.login)?;
-    let mut checks = steps(&surveyor, &target);
+    let (mut checks, survey) = steps(&surveyor, &target);
     let well = !checks.iter().any(|check| check.result == Finding::Fail);
     if let Some(server) = server.filter(|_| well) {
         checks.push(match refresh::read_some(grid, &[server.id])?.remove(&server.id) {
             None => ok("agent", "answers".to_owned()),
             Some(error) => fail("agent", error, None),
         });
+        if let Some(words) = survey.as_ref().map(|survey| another(grid, server.id, survey)).transpose()?.flatten() {
+            checks.push(warn("machine", words, POOL_REMEDY));
+        }
         if let Some(lines) = prologue {
             let remedy = format!("`grid server set {name} --prologue ..`; no task begins there until it succeeds");
             checks.push(match surveyor.prologue(&target, &lines) {
@@ -50,12 +57,31 @@ pub fn host(grid: &mut Grid, name: &str) -> Result<Vec<Check>, OpsError> {
     Ok(checks)
 }
 
-/// The step that keeps a host from taking tasks, if one does.
-pub(super) fn fault(surveyor: &Surveyor, target: &Target) -> Option<Check> {
-    steps(surveyor, target).into_iter().find(|check| check.result == Finding::Fail)
+/// The step that keeps a host from taking tasks, if one does; else what it said of itself.
+pub(super) fn fault(surveyor: &Surveyor, target: &Target) -> Result<Option<Survey>, Check> {
+    let (checks, survey) = steps(surveyor, target);
+    checks.into_iter().find(|check| check.result == Finding::Fail).map_or(Ok(survey), Err)
 }
 
-fn steps(surveyor: &Surveyor, target: &Target) -> Vec<Check> {
+/// Does another machine than the server's answer at a second login? What a person has to know then.
+pub(super) fn pool(grid: &Grid, server: ServerId) -> Result<Option<String>, OpsError> {
+    let view = grid.store.view();
+    let Some(Engine::Ssh(target)) = view.server_by_id(server)?.map(|server| server.engine) else { return Ok(None) };
+    let surveyor = Surveyor::new(grid.store.home(), &view, &grid.login)?;
+    // It could be read a moment ago: what the second login fails of is no matter of this.
+    let Ok(survey) = surveyor.look(&target) else { return Ok(None) };
+    Ok(another(grid, server, &survey)?.map(|words| format!("{words}: {POOL_REMEDY}")))
+}
+
+/// Is this another machine than the one that answers as a server?
+pub(super) fn another(grid: &Grid, server: ServerId, survey: &Survey) -> Result<Option<String>, OpsError> {
+    let known = grid.store.view().machine_of(server)?;
+    let (Some((name, hostname)), Some((other, other_hostname))) = (known, survey.machine()) else { return Ok(None) };
+    Ok((name != other)
+        .then(|| format!("two logins in a row landed on different machines ({hostname}, {other_hostname})")))
+}
+
+fn steps(surveyor: &Surveyor, target: &Target) -> (Vec<Check>, Option<Survey>) {
     let (survey, failed) = match surveyor.look(target) {
         Ok(survey) => (Some(survey), None),
         Err(trouble) => (None, Some(failed(surveyor, target, &trouble))),
@@ -64,11 +90,11 @@ fn steps(surveyor: &Surveyor, target: &Target) -> Vec<Check> {
     let passed = reached.unwrap_or(LOGIN.len() - 1);
     let mut checks: Vec<Check> = LOGIN[..passed].iter().map(|step| ok(step, String::new())).collect();
     checks.extend(failed);
-    if let Some(survey) = survey {
-        checks.extend([shell(&survey), home(&survey), disk(&survey), arch(&survey, surveyor)]);
-        checks.extend([clock(&survey), logout(&survey)]);
+    if let Some(survey) = &survey {
+        checks.extend([shell(survey), home(survey), disk(survey), arch(survey, surveyor)]);
+        checks.extend([clock(survey), logout(survey)]);
     }
-    checks
+    (checks, survey)
 }
 
 fn failed(surveyor: &Surveyor, target: &Target, trouble: &Trouble) -> Check {

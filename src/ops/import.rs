@@ -6,6 +6,7 @@ use super::servers::named_here;
 use super::{Grid, OpsError, host_doctor, refresh};
 use crate::dispatch::survey::{Surveyor, side_by_side};
 use crate::model::attribute::Value;
+use crate::model::id::ServerId;
 use crate::model::name::Name;
 use crate::model::server::Engine;
 use crate::model::ssh::Target;
@@ -13,6 +14,7 @@ use crate::model::ssh_command::SshCommand;
 use crate::model::time::Timestamp;
 use crate::store::Durability;
 use crate::store::declared::Declared;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// Where the hosts stand.
@@ -172,20 +174,27 @@ pub fn import(
     );
     let mut ids = Vec::new();
     for (server, fault) in servers.iter().zip(&looked) {
-        ids.push(if fault.is_none() { Some(add(grid, server, declared)?) } else { None });
+        ids.push(if fault.is_ok() { Some(add(grid, server, declared)?) } else { None });
     }
     let mut errors = refresh::read_some(grid, &ids.iter().flatten().copied().collect::<Vec<_>>())?;
+    let mut remarks: HashMap<ServerId, String> = HashMap::new();
+    for (id, survey) in ids.iter().zip(&looked).filter_map(|(id, looked)| (*id).zip(looked.as_ref().ok()?.as_ref())) {
+        if let Some(words) = host_doctor::another(grid, id, survey)? {
+            remarks.insert(id, format!("{words}: {}", host_doctor::POOL_REMEDY));
+        }
+    }
     let results = servers.iter().zip(looked).zip(ids).map(|((server, fault), id)| Imported {
         name: server.name.to_string(),
         host: server.target.host().to_owned(),
         added: id.is_some(),
-        fault: fault.map(|check| NotImported { step: check.what, error: check.found, remedy: check.remedy }),
+        fault: fault.err().map(|check| NotImported { step: check.what, error: check.found, remedy: check.remedy }),
         warning: id.and_then(|id| errors.remove(&id)),
+        remark: id.and_then(|id| remarks.remove(&id)),
     });
     Ok(results.collect())
 }
 
-fn add(grid: &mut Grid, server: &Planned, declared: &Declared) -> Result<crate::model::id::ServerId, OpsError> {
+fn add(grid: &mut Grid, server: &Planned, declared: &Declared) -> Result<ServerId, OpsError> {
     let mut declared = declared.clone();
     if !server.groups.is_empty() {
         let groups = Value::texts(server.groups.iter().map(String::as_str));

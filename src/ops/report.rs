@@ -388,6 +388,8 @@ pub struct Imported {
     pub fault: Option<NotImported>,
     /// It was, but can't be read.
     pub warning: Option<String>,
+    /// It was, and a person should know this.
+    pub remark: Option<String>,
 }
 
 /// The step that failed on the way to a host.

@@ -3,7 +3,7 @@
 use super::attributes::{not_declared, put, taken};
 use super::expressions::{Role, check_some};
 use super::report::Entry;
-use super::{Grid, OpsError, elsewhere, refresh};
+use super::{Grid, OpsError, elsewhere, host_doctor, refresh};
 use crate::model::attribute::{Source, Value};
 use crate::model::demand;
 use crate::model::distributor::Tier;
@@ -14,6 +14,7 @@ use crate::model::ssh::{BadTarget, Target};
 use crate::model::ssh_command::SshCommand;
 use crate::model::time::Timestamp;
 use crate::store::{Durability, Tx, View};
+use std::collections::HashMap;
 
 pub use crate::model::server::SHARED_ACCOUNT;
 pub use crate::store::declared::Declared;
@@ -100,7 +101,10 @@ pub fn add(
         tx.declare_server(id, declared, now)?;
         Ok(id)
     })?;
-    let warning = refresh::read_one(grid, id)?.map(|error| format!("{name} is added, but can't be read: {error}"));
+    let warning = match refresh::read_one(grid, id)? {
+        Some(error) => Some(format!("{name} is added, but can't be read: {error}")),
+        None => host_doctor::pool(grid, id)?.map(|words| format!("{name} is added, but {words}")),
+    };
     Ok(Added { entry: show(grid, name.as_str())?, warning })
 }
 
@@ -112,7 +116,9 @@ pub(super) fn named_here(caller: Option<&SshCommand>, target: &Target) -> Target
 
 /// All servers.
 pub fn list(grid: &Grid) -> Result<Vec<Entry>, OpsError> {
-    Ok(grid.store.view().servers()?.into_iter().map(entry).collect())
+    let view = grid.store.view();
+    let misled = misled(&view)?;
+    Ok(view.servers()?.into_iter().map(|server| entry(server, &misled)).collect())
 }
 
 /// One server with all its attributes, and the way to it.
@@ -128,7 +134,7 @@ pub fn show(grid: &Grid, name: &str) -> Result<Entry, OpsError> {
         declared.push(("remote_dir", target.remote_dir().map(Value::from)));
         declared.push(("ssh_command", target.command().map(|command| command.0.as_str().into())));
     }
-    let mut entry = entry(server);
+    let mut entry = entry(server, &misled(&view)?);
     for (name, value) in declared {
         put(&mut entry.attributes, name, value, Source::Declared, declared_at);
     }
@@ -344,8 +350,27 @@ pub(super) fn state(server: &Server) -> (&'static str, Option<String>) {
     }
 }
 
-fn entry(server: Server) -> Entry {
+/// Servers under whose names another machine answers than the one that runs something: what a person is told of that.
+pub(super) fn misled(view: &View<'_>) -> Result<HashMap<ServerId, String>, OpsError> {
+    let mut told: HashMap<ServerId, String> = HashMap::new();
+    for one in view.misled()? {
+        let (attempts, was) = (one.attempts, &one.was);
+        let since = one.since.local();
+        let lies = format!("{attempts} {} on {was}", if attempts == 1 { "task is" } else { "tasks are" });
+        match told.get_mut(&one.server) {
+            Some(text) => *text += &format!(", {lies}"),
+            None => {
+                let text = format!("another machine ({}) answers since {since}; {lies}", one.answers);
+                told.insert(one.server, text);
+            }
+        }
+    }
+    Ok(told)
+}
+
+fn entry(server: Server, misled: &HashMap<ServerId, String>) -> Entry {
     let (state, reason) = state(&server);
+    let reason = reason.or_else(|| misled.get(&server.id).cloned());
     Entry {
         name: server.name.to_string(),
         engine: Some(server.engine.word()),

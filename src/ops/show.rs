@@ -74,6 +74,7 @@ pub(super) fn of_task(view: &View<'_>, row: &TaskRow, member: Option<&MemberRow>
     let member = member.filter(|m| !matches!(m.phase, Phase::Waiting | Phase::Held));
     let reason = match member {
         Some(member) if state == State::Running => why_running(view, member)?.or_else(|| row.reason_in(state)),
+        Some(member) if member.phase == Phase::Starting => misled(view, member)?.or_else(|| row.reason_in(state)),
         _ => row.reason_in(state),
     };
     let away = view.away(row.id)?;
@@ -123,6 +124,9 @@ fn of_member(view: &View<'_>, row: &TaskRow, index: Index, member: Option<&Membe
     task.counts = None;
     task.head.reason = match (state, member) {
         (State::Running, Some(member)) => why_running(view, member)?,
+        (State::Pending, Some(member)) if member.phase == Phase::Starting => {
+            misled(view, member)?.or_else(|| row.reason_in(state))
+        }
         (State::Pending | State::Held, _) => row.reason_in(state),
         _ => member.and_then(MemberRow::remark),
     };
@@ -134,6 +138,14 @@ fn of_member(view: &View<'_>, row: &TaskRow, index: Index, member: Option<&Membe
     Ok(task)
 }
 
+/// Its machine does not answer, another one does under the name of its server.
+fn misled(view: &View<'_>, member: &MemberRow) -> Result<Option<String>, OpsError> {
+    let (Some(host), Some(machine)) = (member.host, member.machine) else { return Ok(None) };
+    let Some(misled) = view.misled_from(host, machine)? else { return Ok(None) };
+    let name = server_name(view, host)?.unwrap_or_else(|| "its server".to_owned());
+    Ok(Some(misled.words(&name)))
+}
+
 /// What is unusual about a running member: a silent server, a lost supervisor, a cancel on its way.
 fn why_running(view: &View<'_>, member: &MemberRow) -> Result<Option<String>, OpsError> {
     let now = Timestamp::now();
@@ -141,12 +153,16 @@ fn why_running(view: &View<'_>, member: &MemberRow) -> Result<Option<String>, Op
     if let Some(asked) = view.cancel_asked(member.task, Some(member.index))? {
         all.push(format!("cancel asked {} ago", short(asked.age_at(now))));
     }
+    let misled = misled(view, member)?;
     if let Some(id) = member.host.or(member.server)
+        && misled.is_none()
         && let Some(server) = view.server_by_id(id)?
         && let Health::Down { error, since } = server.health
     {
         let last = view.contacted_at(id)?.unwrap_or(since);
         all.push(format!("last contact with {} {} ago: {error}", server.name, short(last.age_at(now))));
+    } else if let Some(misled) = misled {
+        all.push(misled);
     } else if member.orphaned {
         all.push("runs without supervisor; its exit code will not be known".to_owned());
     }

@@ -31,7 +31,8 @@ pub fn status(grid: &mut Grid, asked: &Asked) -> Result<Status, OpsError> {
     grid.store.read(|view| {
         let (rows, left_out) = rows(view, asked)?;
         let tasks = rows.iter().map(|row| brief(view, row)).collect::<Result<_, _>>()?;
-        let servers = view.servers_in_short()?.iter().map(line).collect();
+        let misled = servers::misled(view)?;
+        let servers = view.servers_in_short()?.iter().map(|server| line(server, misled.get(&server.id))).collect();
         Ok(Status { tasks, servers, counts: view.tally()?.into_iter().collect(), left_out })
     })
 }
@@ -61,8 +62,9 @@ fn brief(view: &View<'_>, row: &TaskRow) -> Result<Task, OpsError> {
     show::of_task(view, row, member.as_ref())
 }
 
-fn line(server: &crate::model::server::Server) -> ServerLine {
+fn line(server: &crate::model::server::Server, misled: Option<&String>) -> ServerLine {
     let (state, reason) = servers::state(server);
+    let reason = reason.or_else(|| misled.cloned());
     ServerLine {
         name: server.name.to_string(),
         engine: server.engine.word(),

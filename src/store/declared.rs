@@ -86,7 +86,8 @@ impl Tx<'_> {
     /// Leads to a server another way. What was read there was another host's.
     pub fn lead_server(&self, id: ServerId, target: &Target, now: Timestamp) -> Result<()> {
         self.run(
-            "UPDATE server SET address = ?2, ssh_options = ?3, remote_dir = ?4, ssh_command = ?5, host_id = NULL, contacted_at = NULL,
+            "UPDATE server SET address = ?2, ssh_options = ?3, remote_dir = ?4, ssh_command = ?5, host_id = NULL, contacted_at = NULL, machine_id = NULL,
+                    machine_since = NULL,
                     health = 'UNKNOWN', error = NULL, since = NULL, kept_for = NULL WHERE id = ?1",
             (id, target.host(), option_list(target), target.remote_dir(), target.command()),
         )?;

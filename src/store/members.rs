@@ -3,7 +3,7 @@
 use super::trace::NoteId;
 use super::{Result, Tx, View};
 use crate::model::attempt::Cut;
-use crate::model::id::{AttemptId, BootId, ClassId, Epoch, Index, LaneId, ServerId, TaskId, TaskUuid};
+use crate::model::id::{AttemptId, BootId, ClassId, Epoch, Index, LaneId, MachineId, ServerId, TaskId, TaskUuid};
 use crate::model::resources::Bytes;
 use crate::model::task::{Phase, State};
 use crate::model::time::Timestamp;
@@ -20,6 +20,8 @@ pub struct MemberRow {
     pub host: Option<ServerId>,
     pub lane: Option<LaneId>,
     pub boot: Option<BootId>,
+    /// The machine that it was sent to; None: this host, or one that was not kept.
+    pub machine: Option<MachineId>,
     pub sent: Epoch,
     pub orphaned: bool,
     pub started_at: Option<Timestamp>,
@@ -84,6 +86,8 @@ pub struct Live {
     pub lane: LaneId,
     pub boot: BootId,
     pub sent: Epoch,
+    /// The machine that it was sent to; None: this host, or one that was not kept.
+    pub machine: Option<MachineId>,
     /// LOST after so long without contact.
     pub lost_after: Option<Duration>,
 }
@@ -97,7 +101,7 @@ impl Live {
 
 const SELECT: &str = "
     SELECT task_id, idx, state, number, server_id, host_id, lane, boot_id, sent, orphaned, started_at, ended_at, exit_code, signal, detail,
-           cpu_ms, max_rss, out_len, err_len, home_out, verdict, cut FROM member ";
+           cpu_ms, max_rss, out_len, err_len, home_out, verdict, cut, machine_id FROM member ";
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<MemberRow> {
     let phase: String = row.get(2)?;
@@ -130,11 +134,12 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<MemberRow> {
         },
         verdict: row.get::<_, Option<i64>>(20)?.map(NoteId),
         cut: row.get::<_, Option<String>>(21)?.map(|text| super::columns::json(&text)).transpose()?,
+        machine: row.get(22)?,
     })
 }
 
 const LIVE: &str = "
-    SELECT m.task_id, t.uuid, m.idx, m.number, m.state = 'RUNNING', t.class_id, m.server_id, m.host_id, m.lane, m.boot_id, m.sent, t.lost_after
+    SELECT m.task_id, t.uuid, m.idx, m.number, m.state = 'RUNNING', t.class_id, m.server_id, m.host_id, m.lane, m.boot_id, m.sent, t.lost_after, m.machine_id
     FROM member m JOIN task t ON t.id = m.task_id ";
 
 fn read_live(row: &rusqlite::Row<'_>) -> rusqlite::Result<Live> {
@@ -151,6 +156,7 @@ fn read_live(row: &rusqlite::Row<'_>) -> rusqlite::Result<Live> {
         boot: row.get(9)?,
         sent: Epoch(row.get(10)?),
         lost_after: row.get::<_, Option<u64>>(11)?.map(Duration::from_millis),
+        machine: row.get(12)?,
     })
 }
 
@@ -232,11 +238,11 @@ impl View<'_> {
 }
 
 impl Tx<'_> {
-    /// Marks a member as sent in this epoch, to a host that runs since this boot.
-    pub fn mark_sent(&self, task: TaskId, index: Index, epoch: Epoch, boot: &BootId) -> Result<()> {
+    /// Marks a member as sent in this epoch, to a machine that runs since this boot.
+    pub fn mark_sent(&self, live: &Live, epoch: Epoch, boot: &BootId, machine: Option<MachineId>) -> Result<()> {
         self.run(
-            "UPDATE member SET sent = ?3, boot_id = ?4 WHERE task_id = ?1 AND idx = ?2 AND state = 'STARTING'",
-            (task, index, epoch.0, boot),
+            "UPDATE member SET sent = ?3, boot_id = ?4, machine_id = ?5 WHERE task_id = ?1 AND idx = ?2 AND state = 'STARTING'",
+            (live.task, live.index, epoch.0, boot, machine),
         )?;
         Ok(())
     }

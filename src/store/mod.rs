@@ -21,6 +21,7 @@ mod hosts;
 pub mod intake;
 pub mod keeping;
 pub mod ledger;
+pub mod machines;
 pub mod members;
 pub mod outputs;
 mod place;

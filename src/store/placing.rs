@@ -5,7 +5,7 @@ use super::tasks::Shape;
 use super::trace::NoteId;
 use super::{Result, Tx};
 use crate::model::command::Text;
-use crate::model::id::{BootId, Epoch, Index, LaneId, ServerId, TaskId};
+use crate::model::id::{BootId, Epoch, Index, LaneId, MachineId, ServerId, TaskId};
 use crate::model::task::Phase;
 
 /// A member that is to be started.
@@ -22,6 +22,8 @@ pub struct Placing {
     pub server: ServerId,
     pub host: ServerId,
     pub boot: BootId,
+    /// The machine that it is sent to; None: this host, or it is not sent yet.
+    pub machine: Option<MachineId>,
     pub lane: LaneId,
     /// 0: the dispatcher has still to send it.
     pub sent: Epoch,
@@ -96,20 +98,22 @@ impl Tx<'_> {
         let verdict = at.verdict.map(|n| n.0);
         let written = if number == 1 {
             self.run(
-                "INSERT INTO member (task_id, idx, state, number, server_id, host_id, lane, boot_id, sent, verdict)
-                 VALUES (?1, ?2, 'STARTING', 1, ?3, ?4, ?5, ?6, ?7, ?8)
+                "INSERT INTO member (task_id, idx, state, number, server_id, host_id, lane, boot_id, sent, verdict, machine_id)
+                 VALUES (?1, ?2, 'STARTING', 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
                  ON CONFLICT DO UPDATE SET state = 'STARTING', number = 1, server_id = excluded.server_id, host_id = excluded.host_id,
-                     lane = excluded.lane, boot_id = excluded.boot_id, sent = excluded.sent, verdict = excluded.verdict
+                     lane = excluded.lane, boot_id = excluded.boot_id, sent = excluded.sent, verdict = excluded.verdict,
+                     machine_id = excluded.machine_id
                  WHERE state = 'WAITING'",
-                (task, index, at.server, at.host, at.lane, &at.boot, at.sent.0, verdict),
+                (task, index, at.server, at.host, at.lane, &at.boot, at.sent.0, verdict, at.machine),
             )?
         } else {
             self.run(
                 "UPDATE member SET state = 'STARTING', number = ?3, server_id = ?4, host_id = ?5, lane = ?6, boot_id = ?7, sent = ?8, verdict = ?9,
                         orphaned = 0, started_at = NULL, ended_at = NULL, exit_code = NULL, signal = NULL, detail = NULL, cpu_ms = NULL,
-                        max_rss = NULL, out_len = NULL, err_len = NULL, home_out = 0, cut = NULL
+                        max_rss = NULL, out_len = NULL, err_len = NULL, home_out = 0, cut = NULL,
+                        machine_id = ?10
                  WHERE task_id = ?1 AND idx = ?2",
-                (task, index, number, at.server, at.host, at.lane, &at.boot, at.sent.0, verdict),
+                (task, index, number, at.server, at.host, at.lane, &at.boot, at.sent.0, verdict, at.machine),
             )?
         };
         Ok(written > 0)

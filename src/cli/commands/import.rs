@@ -79,6 +79,9 @@ fn tell(report: &[Imported], json: bool, out: &mut Out) -> Done {
         if let Some(warning) = &one.warning {
             out.note(&format!("{}: added, but can't be read: {warning}", one.name));
         }
+        if let Some(remark) = &one.remark {
+            out.note(&format!("{}: added, but {remark}", one.name));
+        }
     }
     if !json {
         match added.as_slice() {

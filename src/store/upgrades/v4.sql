@@ -37,3 +37,14 @@ CREATE TABLE endpoint_command (
     endpoint    TEXT PRIMARY KEY,
     ssh_command TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- A name may come to lead to another machine: attempts are bound to the one that they were sent to.
+ALTER TABLE server ADD COLUMN machine_id INTEGER;
+ALTER TABLE server ADD COLUMN machine_since INTEGER;
+ALTER TABLE member ADD COLUMN machine_id INTEGER;
+CREATE TABLE machine (
+    id       INTEGER PRIMARY KEY,
+    name     TEXT    NOT NULL UNIQUE,
+    hostname TEXT    NOT NULL,
+    heard_at INTEGER NOT NULL
+) STRICT;
