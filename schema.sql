@@ -14,7 +14,15 @@ CREATE TABLE home (
     created_at  INTEGER NOT NULL,
     backed_up_at INTEGER,                      -- this file is a backup of then; NULL: it is the home itself
     restored_from INTEGER,                     -- this home was restored from a backup of then
-    restored_epoch INTEGER NOT NULL DEFAULT 0  -- attempts up to this epoch are from before that
+    restored_epoch INTEGER NOT NULL DEFAULT 0, -- attempts up to this epoch are from before that
+    place       TEXT,                          -- the directory that this file was noted in; NULL: nowhere yet
+    place_inode INTEGER,                       -- its inode then; 0: not kept by the file system
+    place_born  INTEGER,                       -- when that file was made, ns; NULL: not known
+    copied_from TEXT,                          -- this home is a copy of the one there, as restored_from says of when
+    clock_wall  INTEGER,                       -- the wall clock when it was looked at last; NULL: never
+    clock_since_boot INTEGER,                  -- and how long its host was up then, ms
+    clock_boot  TEXT,                          -- since which boot
+    clock_doubt INTEGER                        -- the wall clock was set then, and is not believed; NULL: it is
 ) STRICT;
 
 CREATE TABLE setting (

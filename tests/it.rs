@@ -6,6 +6,8 @@ mod support;
 
 #[path = "it/backup.rs"]
 mod backup;
+#[path = "it/copies.rs"]
+mod copies;
 #[path = "it/cron.rs"]
 mod cron;
 #[path = "it/faults/mod.rs"]

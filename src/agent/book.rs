@@ -15,6 +15,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Everything that is not confirmed.
 #[derive(Debug, Default)]
@@ -38,6 +39,8 @@ pub enum State {
     Queued,
     Running {
         started_at: Timestamp,
+        /// The same since this host's boot, where that is known.
+        since_boot: Option<Duration>,
         process: Option<ProcessId>,
         out_from: u64,
         err_from: u64,
@@ -194,7 +197,9 @@ impl Agent {
                     run.supervisor = Some(process);
                 }
             }
-            Record::Begun { attempt, at, out, err } => self.begun(run, attempt, at, None, (out, err)),
+            Record::Begun { attempt, at, since_boot, out, err } => {
+                self.begun(run, attempt, (at, since_boot), None, (out, err));
+            }
             Record::Spawned { attempt, process } => self.spawned(attempt, process),
             Record::Ended { attempt, end, out, err } => self.ended(run, attempt, end, (out, err)),
             Record::Refused { attempt, why } => {
@@ -216,14 +221,14 @@ impl Agent {
         &mut self,
         run: RunId,
         attempt: AttemptId,
-        at: Timestamp,
+        (at, since_boot): (Timestamp, Option<Duration>),
         process: Option<ProcessId>,
         (out_from, err_from): (u64, u64),
     ) {
         let Some(known) = self.book.get_mut(attempt) else { return };
         if matches!(known.state, State::Queued) {
             let (supervised, process) = (true, None);
-            known.state = State::Running { started_at: at, process, out_from, err_from, supervised };
+            known.state = State::Running { started_at: at, since_boot, process, out_from, err_from, supervised };
             if let Some(run) = self.runs.get_mut(&run) {
                 run.unconfirmed += 1;
             }

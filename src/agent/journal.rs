@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 /// The version that this program writes.
 pub const VERSION: u32 = 1;
@@ -37,6 +38,9 @@ pub enum Record {
         #[serde(with = "as_text")]
         attempt: AttemptId,
         at: Timestamp,
+        /// The same on the clock that only goes forward, in milliseconds; absent in journals of earlier agents.
+        #[serde(default, skip_serializing_if = "Option::is_none", with = "as_millis")]
+        since_boot: Option<Duration>,
         out: u64,
         err: u64,
     },
@@ -76,6 +80,19 @@ mod as_text {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<AttemptId, D::Error> {
         String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
+mod as_millis {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::time::Duration;
+
+    pub fn serialize<S: Serializer>(length: &Option<Duration>, out: S) -> Result<S::Ok, S::Error> {
+        length.and_then(|length| u64::try_from(length.as_millis()).ok()).serialize(out)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(from)?.map(Duration::from_millis))
     }
 }
 

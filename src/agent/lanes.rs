@@ -4,6 +4,7 @@ use super::book::{Run, State};
 use super::journal::Record;
 use super::serve::Agent;
 use super::spool::RunId;
+use crate::model::clock::since_boot;
 use crate::model::failpoint::failpoint;
 use crate::model::files::{Digest, Sent};
 use crate::model::id::{AttemptId, LaneId};
@@ -301,7 +302,8 @@ impl Agent {
     fn take_report(&mut self, run: RunId, report: FromSupervisor) {
         match report {
             FromSupervisor::Began { attempt, at, process, out_from, err_from } => {
-                self.begun(run, attempt, at, Some(process), (out_from, err_from));
+                let began = (at, Some(since_boot()));
+                self.begun(run, attempt, began, Some(process), (out_from, err_from));
             }
             FromSupervisor::Ended { attempt, end, out_from, err_from } => {
                 self.ended(run, attempt, end, (out_from, err_from));

@@ -1,9 +1,9 @@
 //! Time limits, on a clock that also counts while the host sleeps, and memory limits.
 
+use crate::model::clock::since_boot;
 use rustix::fd::OwnedFd;
 use rustix::time::{
-    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime, timerfd_create,
-    timerfd_settime,
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 use std::io;
 use std::time::Duration;
@@ -22,7 +22,7 @@ impl Deadline {
     /// From now on.
     pub fn after(length: Duration) -> io::Result<Self> {
         let timer = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
-        let at = boottime() + length;
+        let at = since_boot() + length;
         let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
         let spec = Itimerspec { it_interval: zero, it_value: timespec(at) };
         timerfd_settime(&timer, TimerfdTimerFlags::ABSTIME, &spec)?;
@@ -36,14 +36,8 @@ impl Deadline {
 
     /// Is it over?
     pub fn passed(&self) -> bool {
-        boottime() >= self.at
+        since_boot() >= self.at
     }
-}
-
-/// Time since boot, sleep included.
-fn boottime() -> Duration {
-    let now = clock_gettime(ClockId::Boottime);
-    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
 /// As the system's calls take it.

@@ -7,6 +7,7 @@ use super::process;
 use super::serve::Agent;
 use super::spool::RunId;
 use crate::model::attempt::{Cause, End, Usage};
+use crate::model::clock::{Moment, since_boot as since_boot_now};
 use crate::model::id::AttemptId;
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{Held, HeldState, INLINE_MAX};
@@ -117,14 +118,14 @@ impl Agent {
     /// Writes the end in the supervisor's stead, so that every later agent says the same.
     pub fn end_without_supervisor(&mut self, attempt: AttemptId, cause: Cause) {
         let Some(Attempt { run: Some(id), state, .. }) = self.book.get(attempt) else { return };
-        let State::Running { started_at, out_from, err_from, .. } = state else { return };
-        let (id, started_at, out, err) = (*id, *started_at, *out_from, *err_from);
+        let State::Running { started_at, since_boot: begun, out_from, err_from, .. } = state else { return };
+        let (id, started_at, begun, out, err) = (*id, *started_at, *begun, *out_from, *err_from);
         let Some(run) = self.runs.get(&id) else { return };
         let len = |file: &Option<File>| file.as_ref().and_then(|f| f.metadata().ok()).map_or(0, |m| m.len());
         let end = End {
             cause,
             started_at: Some(started_at),
-            ended_at: Timestamp::now(),
+            ended_at: found_at(started_at, begun.filter(|_| run.boot == self.boot)),
             usage: Usage::default(),
             out_len: len(&run.out).saturating_sub(out),
             err_len: len(&run.err).saturating_sub(err),
@@ -168,6 +169,15 @@ impl Agent {
         }
         held
     }
+}
+
+/// When an end was found that nobody wrote down: after what was measured since the begin. Of another boot nothing was measured, and it is
+/// the time at which it was found; it did not end before it began.
+fn found_at(started_at: Timestamp, begun: Option<Duration>) -> Timestamp {
+    begun.map_or_else(
+        || Timestamp::now().max(started_at),
+        |since_boot| Moment { wall: started_at, since_boot }.end_at(since_boot_now()),
+    )
 }
 
 /// Waits until nobody holds the journal's lock. False: somebody still does.

@@ -4,6 +4,7 @@ use super::launch::{Order, Unexecutable};
 use super::limits::{Deadline, MEM_INTERVAL};
 use super::{process, tree};
 use crate::model::attempt::{Cause, End, ProcessId, Usage};
+use crate::model::clock::{Moment, since_boot};
 use crate::model::resources::Bytes;
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{Refusal, StartMember};
@@ -27,7 +28,7 @@ pub struct Running {
     pub member: StartMember,
     pub out_from: u64,
     pub err_from: u64,
-    pub started_at: Timestamp,
+    pub started: Moment,
     /// Known to the journal and the agent as running.
     pub noted: bool,
     pub deadline: Option<Deadline>,
@@ -81,7 +82,7 @@ impl Running {
         let redirected = input.is_some() || outputs.is_some();
         let deadline = order.time_limit().map(Deadline::after).transpose().map_err(NotSpawned::Host)?;
         let mem_limit = order.mem_limit();
-        let started_at = Timestamp::now();
+        let started = Moment::now();
         let command = order.command(&member).map_err(NotSpawned::Program)?;
         if let Some(input) = input {
             command.stdin(input);
@@ -112,7 +113,7 @@ impl Running {
             member,
             out_from: from.0,
             err_from: from.1,
-            started_at,
+            started,
             noted: false,
             deadline,
             child,
@@ -212,7 +213,7 @@ impl Running {
     }
 
     fn bury(&mut self) {
-        let ended_at = Timestamp::now();
+        let ended_at = self.started.end_at(since_boot());
         let (status, usage) = match self.child.wait4() {
             Ok(used) => {
                 let cpu = used.rusage.utime + used.rusage.stime;
@@ -253,6 +254,6 @@ impl Running {
             (None, signal) => Cause::Signalled { signal: signal.and_then(|s| u8::try_from(s).ok()).unwrap_or(0) },
         };
         let cause = self.asked.take().unwrap_or(own);
-        Some(End { cause, started_at: Some(self.started_at), ended_at, usage, out_len: 0, err_len: 0, cut: None })
+        Some(End { cause, started_at: Some(self.started.wall), ended_at, usage, out_len: 0, err_len: 0, cut: None })
     }
 }

@@ -12,6 +12,7 @@ use super::prologue::Prologues;
 use super::running::{NotBegun, NotSpawned, Running};
 use super::{AgentError, installed};
 use crate::model::attempt::{Cause, End, Usage};
+use crate::model::clock::Moment;
 use crate::model::failpoint::failpoint;
 use crate::model::id::{AttemptId, LaneId};
 use crate::model::time::Timestamp;
@@ -188,7 +189,8 @@ impl Supervisor {
         batch.order.enter(&member)?;
         let outputs = batch.order.outputs(&member)?;
         let from = (length(&self.outputs[0]), length(&self.outputs[1]));
-        let begun = Record::Begun { attempt, at: Timestamp::now(), out: from.0, err: from.1 };
+        let Moment { wall: at, since_boot } = Moment::now();
+        let begun = Record::Begun { attempt, at, since_boot: Some(since_boot), out: from.0, err: from.1 };
         self.journal.commit_with(&begun).map_err(|error| Refusal::Spool { error: error.to_string() })?;
         failpoint("supervisor-begun");
         let mut spawned = Running::spawn(&mut batch.order, member.clone(), outputs, from);
@@ -282,7 +284,7 @@ impl Supervisor {
             self.record_end(attempt, end, out_from, err_from);
         } else if note {
             current.noted = true;
-            let (attempt, at, process) = (current.member.attempt, current.started_at, current.identity());
+            let (attempt, at, process) = (current.member.attempt, current.started.wall, current.identity());
             let (out_from, err_from) = (current.out_from, current.err_from);
             self.journal.add(&Record::Spawned { attempt, process: process.clone() });
             let _ = self.journal.commit();

@@ -303,6 +303,9 @@ pub struct Gc {
     /// Say what would go, remove nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
+    /// This host's clock is right, though it was set: remove what is old by it
+    #[arg(long)]
+    pub trust_clock: bool,
     #[command(flatten)]
     pub listing: Listing,
 }

@@ -11,17 +11,24 @@ mod output;
 #[cfg(test)]
 mod tests;
 
+use crate::ops::home::tell_waits_by;
 use args::{Args, Command};
 use clap::Parser;
 use exit::{Code, Speaks};
 use failure::Failure;
 use output::Out;
+use rustix::fs::Mode;
+use rustix::process::umask;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// The whole program: from the arguments to the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // Others' bits are the umask's to take, not the owner's: what we make has to be opened again.
+    let mask = umask(Mode::RWXU | Mode::RWXG | Mode::RWXO);
+    umask(mask & (Mode::RWXG | Mode::RWXO));
     let mut out = Out::standard();
+    tell_waits_by(|words| Out::standard().note(words));
     let words = help_last(arguments.into_iter().collect());
     let command = match often::parse(&words) {
         Some(command) => command,

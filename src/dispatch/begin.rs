@@ -9,6 +9,7 @@ use super::elsewhere::Chores;
 use super::explaining::ToExplain;
 use super::fetch::Fetches;
 use super::lanes::Lanes;
+use super::life::{Ended, Noted, log_file};
 use super::peers::PeerLinks;
 use super::people::People;
 use super::queue::Queue;
@@ -22,6 +23,7 @@ use super::ways::{self, Ways};
 use crate::distributor::fleets::Fleets;
 use crate::link::Link;
 use crate::model::failpoint::failpoint;
+use crate::model::open_files;
 use crate::model::ssh::Login;
 use crate::model::time::{Timestamp, parse_duration};
 use crate::protocol::dispatcher::ToDispatcher;
@@ -32,9 +34,13 @@ use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
+/// With fewer files it can't start what it is asked to: an agent, a link, a supervisor each need some.
+pub(super) const OPEN_FILES: u64 = 64;
+
 /// A dispatcher that holds the lock and listens.
 pub(super) struct Begun {
     pub(super) lock: File,
+    pub(super) noted: Noted,
     pub(super) listener: UnixListener,
     pub(super) store: Store,
     pub(super) dispatcher: Dispatcher,
@@ -79,13 +85,34 @@ pub(super) fn begin(
         Err(TryLockError::WouldBlock) => return Ok(None),
         Err(TryLockError::Error(error)) => return Err(error.into()),
     }
+    let noted = Noted::begin(&lock, &log_file(home));
+    match begin_locked(home, desk, caller) {
+        Ok((listener, store, dispatcher)) => Ok(Some(Begun { lock, noted, listener, store, dispatcher })),
+        Err(error) => {
+            noted.end(&lock, Ended::Failed(error.to_string()));
+            Err(error)
+        }
+    }
+}
+
+/// The lock is held.
+fn begin_locked(
+    home: &Home,
+    desk: Box<dyn Desk>,
+    caller: Option<UnixStream>,
+) -> Result<(UnixListener, Store, Dispatcher), DispatchError> {
+    if open_files::may_open() < OPEN_FILES {
+        return Err(DispatchError::OpenFiles(open_files::may_open()));
+    }
     // It comes up while the database is opened: what is asked is most often run here.
     let agent = caller.as_ref().and_then(|_| ways::agent(home, true).ok());
     let mut store = match (Store::open(home), &caller) {
         // Whoever asks does this by itself, and tells the person about it.
-        (Err(error @ (StoreError::Older { .. } | StoreError::Backup { .. })), Some(_)) => return Err(error.into()),
+        (Err(error @ (StoreError::Older { .. } | StoreError::Backup { .. } | StoreError::Copy { .. })), Some(_)) => {
+            return Err(error.into());
+        }
         (Err(StoreError::Older { .. }), None) => Store::upgrade(home)?,
-        (Err(StoreError::Backup { .. }), None) => Store::restore(home, Timestamp::now())?,
+        (Err(StoreError::Backup { .. } | StoreError::Copy { .. }), None) => Store::restore(home, Timestamp::now())?,
         (other, _) => other?,
     };
     let mut first = caller.map(First::hear).transpose()?.unwrap_or_default();
@@ -116,7 +143,7 @@ pub(super) fn begin(
     }
     let listener = UnixListener::bind(&socket)?;
     listener.set_nonblocking(true)?;
-    Ok(Some(Begun { lock, listener, store, dispatcher }))
+    Ok((listener, store, dispatcher))
 }
 
 impl Dispatcher {

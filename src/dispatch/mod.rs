@@ -14,6 +14,7 @@ mod elsewhere;
 mod explaining;
 mod fetch;
 mod lanes;
+pub mod life;
 mod links;
 pub mod logins;
 pub mod losses;

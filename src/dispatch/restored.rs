@@ -25,8 +25,8 @@ impl Dispatcher {
         ledger: &mut Ledger<'_, '_>,
         live: &Live,
     ) -> Result<(), DispatchError> {
-        let from = tx.restored_from()?.map_or_else(|| "an earlier day".to_owned(), Timestamp::local);
-        let why = format!("restored from a backup of {from}; its server knows nothing of it any more");
+        let made_of = tx.made_of()?.map_or_else(|| "restored from a backup".to_owned(), |(_, words)| words);
+        let why = format!("{made_of}; its server knows nothing of it any more");
         if ledger.held_back(live.task, live.index, live.number, live.running, &why)? {
             tx.set_reason(live.task, Some(&why))?;
             tx.trace(live.task, Timestamp::now(), &why)?;

@@ -1,6 +1,6 @@
 //! The dispatcher's process: one for a home by lock, a loop over everything that can speak to it, and its leaving.
 
-use super::begin::{Begun, begin};
+use super::begin::{Begun, OPEN_FILES, begin};
 use super::bringing::Bringing;
 use super::callers::Callers;
 use super::desk::Desk;
@@ -9,6 +9,7 @@ use super::elsewhere::Chores;
 use super::explaining::ToExplain;
 use super::fetch::Fetches;
 use super::lanes::Lanes;
+use super::life::Ended;
 use super::links::Slot;
 use super::machines::Elsewhere;
 use super::peers::PeerLinks;
@@ -49,6 +50,11 @@ pub enum DispatchError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Io(#[from] io::Error),
+    #[error(
+        "it may have {0} files open at once, and needs {OPEN_FILES}: raise the limit (`ulimit -n 1024`, or /etc/security/limits.conf) \
+         where it is started"
+    )]
+    OpenFiles(u64),
     #[error("a newer dispatcher has taken over")]
     Fenced,
     /// Where the home was is none any more, or another one.
@@ -170,8 +176,10 @@ pub fn serve(
             return Err(error);
         }
     };
-    let Begun { lock, listener, mut store, mut dispatcher } = said;
-    dispatcher.run(&mut store, &listener, &lock)
+    let Begun { lock, noted, listener, mut store, mut dispatcher } = said;
+    let done = dispatcher.run(&mut store, &listener, &lock);
+    noted.end(&lock, done.as_ref().map_or_else(|error| Ended::Failed(error.to_string()), |()| Ended::Left));
+    done
 }
 
 fn say(answer: &mut dyn Write, startup: &Startup) -> io::Result<()> {

@@ -1,9 +1,11 @@
 //! Starting the dispatcher on demand: one at a time by lock, a typed handshake, detached from whoever started it.
 
-use super::losses::{Losses, last_word};
+use super::life::log_file;
+use super::losses::{Losses, end_of, has_started};
 use crate::model::ssh::Login;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher, VERSION};
 use crate::protocol::frame::{self, FrameError};
+use crate::store::waiting::holder;
 use crate::store::{Home, Store};
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
@@ -90,7 +92,7 @@ impl Connection {
             }
             Err(error) => return Err(error.into()),
         };
-        hear(&stream)?;
+        hear(home, &stream)?;
         Self::greeted(stream)
     }
 
@@ -154,7 +156,7 @@ impl Connection {
 }
 
 /// Waits until the dispatcher says something. One that is stopped says nothing, one that is busy may need a while.
-fn hear(stream: &UnixStream) -> Result<(), StartError> {
+fn hear(home: &Home, stream: &UnixStream) -> Result<(), StartError> {
     const LOOK: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
     const PATIENCE: Duration = Duration::from_secs(60);
     let begun = Instant::now();
@@ -170,7 +172,8 @@ fn hear(stream: &UnixStream) -> Result<(), StartError> {
         if is_stopped(pid) {
             return Err(StartError::Stopped(pid));
         }
-        if begun.elapsed() > PATIENCE {
+        // Where somebody else has the database locked it waits for that one, and so do we.
+        if begun.elapsed() > PATIENCE && holder(home).is_none() {
             return Err(StartError::Silent);
         }
     }
@@ -296,12 +299,12 @@ fn one_starter(home: &Home) -> io::Result<File> {
 }
 
 /// In a home's `run/`.
-const LOCK: &str = "dispatcher.lock";
+pub(super) const LOCK: &str = "dispatcher.lock";
 
 /// The lock that a dispatcher holds as long as it lives.
 pub(super) fn lock_file(home: &Home) -> io::Result<File> {
     let path = home.run_dir().join(LOCK);
-    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 /// Is this the lock of the home that lies there now? Where that can't be seen it may be.
@@ -353,9 +356,11 @@ pub fn retire(home: &Home, needed: &mut dyn FnMut() -> bool) -> Result<Option<Fi
 /// that it inherits, before it opens its first link.
 fn spawn(home: &Home, caller: Option<UnixStream>) -> Result<Startup, StartError> {
     const LOG_MAX: u64 = 1 << 20;
-    let log = OpenOptions::new().create(true).append(true).mode(0o600).open(home.run_dir().join("dispatcher.log"))?;
-    if log.metadata()?.len() > LOG_MAX {
+    let log = OpenOptions::new().create(true).append(true).mode(0o600).open(log_file(home))?;
+    let mut log_from = log.metadata()?.len();
+    if log_from > LOG_MAX {
         log.set_len(0)?;
+        log_from = 0;
     }
     // What we inherited (a caller's lock file, a pipe of `$(..)`) must not live on in the dispatcher.
     close_fds::set_fds_cloexec(3, &[]);
@@ -372,11 +377,10 @@ fn spawn(home: &Home, caller: Option<UnixStream>) -> Result<Startup, StartError>
         BufReader::new(stdout).read_line(&mut said)?;
     }
     match serde_json::from_str(&said) {
-        Ok(startup) => Ok(startup),
-        Err(_) => {
-            let status = child.wait()?;
-            let last = last_word(&home.run_dir().join("dispatcher.log"));
-            Ok(Startup::Failed { error: format!("{status}: {last}") })
+        Ok(startup) => {
+            has_started(child);
+            Ok(startup)
         }
+        Err(_) => Ok(Startup::Failed { error: end_of(home, child.wait()?, log_from) }),
     }
 }

@@ -133,6 +133,15 @@ fn again(store: &mut Store, peers: &mut dyn Peers, away: &Away, guest: &Guest) -
         store.write(Durability::Full, |tx| tx.cancelled_away(away.task, now))?;
         return Ok(Settled::Placed);
     }
+    if away.asked_at < store.view().begins_at()? {
+        let why =
+            "the home that this one was made of may have placed it elsewhere since; `grid cancel --forget` gives it up";
+        store.write(Durability::Normal, |tx| {
+            tx.unheard_away(away.task, now)?;
+            tx.set_reason(away.task, Some(why))
+        })?;
+        return Ok(Settled::Open);
+    }
     let Some((sealed, list)) = store.view().sealed(away.task)? else { return Ok(Settled::Placed) };
     let (sealed, list) = (Sealed::from_bytes(sealed), list.map(Sealed::from_bytes));
     let request = match seal::open(&sealed) {

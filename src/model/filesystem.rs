@@ -36,6 +36,11 @@ pub fn network_fs(path: &Path) -> Option<&'static str> {
     }
 }
 
+/// Does a path lie on a file system in user space, whose files may get other numbers each time they are looked at?
+pub fn is_fuse(path: &Path) -> bool {
+    statfs(path).is_ok_and(|found| found.f_type as u64 & 0xffff_ffff == FUSE)
+}
+
 /// Is there room for anything at all? What can't be asked has some.
 pub fn has_room(path: &Path) -> bool {
     const A_LITTLE: u64 = 64 << 10;

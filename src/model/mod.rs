@@ -1,10 +1,11 @@
-//! The nouns. Nothing here does input or output, but for asking what a file system is and how many files may be open, and reading the caller's time zone; every other folder speaks in these types.
+//! The nouns. Nothing here does input or output, but for asking what a file system is and how many files may be open, reading the caller's time zone, and the clocks; every other folder speaks in these types.
 
 pub mod array;
 pub mod attempt;
 pub mod attribute;
 pub mod bounds;
 pub mod client;
+pub mod clock;
 pub mod command;
 pub mod demand;
 pub mod distributor;

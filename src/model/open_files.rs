@@ -19,10 +19,22 @@ pub fn given() -> u64 {
     *GIVEN.get_or_init(|| getrlimit(Resource::Nofile).current.unwrap_or(MOST))
 }
 
-/// Takes as many as this process may have.
+/// How many this process may have open now.
+pub fn may_open() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(MOST)
+}
+
+/// Takes as many as this process may have; root may have more than it was given.
 pub fn raise() {
     given();
-    let limit = getrlimit(Resource::Nofile);
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.maximum.is_some_and(|most| most < MOST) && rustix::process::geteuid().is_root() {
+        let more = Rlimit { current: limit.current, maximum: Some(MOST) };
+        // In a container root may be without that right.
+        if setrlimit(Resource::Nofile, more).is_ok() {
+            limit.maximum = Some(MOST);
+        }
+    }
     let wanted = limit.maximum.unwrap_or(MOST).min(MOST);
     if limit.current.is_some_and(|current| current < wanted) {
         // With fewer it works as well, for fewer runs.

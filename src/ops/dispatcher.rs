@@ -2,6 +2,7 @@
 
 use super::report::DispatcherStatus;
 use super::{Grid, OpsError};
+use crate::dispatch::life::{self, Trouble};
 use crate::dispatch::start::{self, Connection, StartError};
 use crate::distributor::fleets::Fleets;
 use crate::distributor::registry;
@@ -43,6 +44,11 @@ pub fn status(grid: &mut Grid) -> Result<DispatcherStatus, OpsError> {
             Ok(DispatcherStatus { pid: None, epoch, links: 0, lanes: 0, running: 0, ssh: None })
         }
     }
+}
+
+/// Why no dispatcher stays, where that is so.
+pub fn trouble(grid: &Grid) -> Option<String> {
+    life::trouble(grid.store.home()).filter(Trouble::goes_on).map(|trouble| trouble.to_string())
 }
 
 /// Starts it; gives the state that it then has.

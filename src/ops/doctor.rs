@@ -6,6 +6,7 @@ use super::{Grid, OpsError, dispatcher, servers};
 use crate::model::attribute::Value;
 use crate::model::resources::Bytes;
 use crate::model::server::{SHARED_ACCOUNT, Server};
+use crate::store::waiting::holder;
 use crate::store::{Home, home, query};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -18,7 +19,7 @@ const PROCESSES_LOW: u64 = 512;
 /// All checks. The home may fail to open: that is a finding then, in these words.
 pub fn doctor(places: &Places, opened: Result<&mut Grid, String>) -> Result<Vec<Check>, OpsError> {
     let home = &Home::locate(places)?.home;
-    let mut checks = vec![directory(home), file_system(home), disk(home)];
+    let mut checks = vec![directory(home), file_system(home), disk(home), writable(home), locked(home)];
     match opened {
         Err(error) => checks.push(fail("database", error, None)),
         Ok(grid) => {
@@ -32,6 +33,7 @@ pub fn doctor(places: &Places, opened: Result<&mut Grid, String>) -> Result<Vec<
     checks.push(spool(home));
     checks.push(logout());
     checks.push(processes());
+    checks.push(open_files());
     Ok(checks)
 }
 
@@ -113,6 +115,28 @@ fn file_system(home: &Home) -> Check {
     }
 }
 
+fn writable(home: &Home) -> Check {
+    if home.is_writable() {
+        return ok("writable", "yes".to_owned());
+    }
+    let found = format!("{} can't be written: what it knows can be read, nothing starts", home.dir().display());
+    fail(
+        "writable",
+        found,
+        Some("mount its file system for writing (a sick disk is mounted read-only), or `chmod u+w` it"),
+    )
+}
+
+fn locked(home: &Home) -> Check {
+    match holder(home) {
+        None => ok("lock", "nobody else has the database locked".to_owned()),
+        Some(holder) => {
+            let remedy = "if it stays so: end that process, or let it go on if it is stopped";
+            warn("lock", format!("{holder} has the database locked"), remedy)
+        }
+    }
+}
+
 fn disk(home: &Home) -> Check {
     let existing = home.dir().ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
     match rustix::fs::statvfs(existing) {
@@ -143,12 +167,36 @@ fn integrity(grid: &Grid) -> Check {
 }
 
 fn running(grid: &mut Grid) -> Check {
+    if let Some(trouble) = dispatcher::trouble(grid) {
+        return fail("dispatcher", trouble, Some("run/dispatcher.log in the home may say more"));
+    }
+    if holder(grid.store.home()).is_some() {
+        return warn("dispatcher", "is not asked: it may wait for the database".to_owned(), "see `lock`");
+    }
     match dispatcher::status(grid) {
         Ok(status) => match status.pid {
             Some(pid) => ok("dispatcher", format!("runs (pid {pid}), {} tasks running", status.running)),
             None => ok("dispatcher", "does not run; it starts when there is work".to_owned()),
         },
         Err(error) => warn("dispatcher", error.to_string(), "`grid dispatcher stop`, then `grid dispatcher start`"),
+    }
+}
+
+/// A dispatcher that this shell starts can't have more than the hard limit.
+fn open_files() -> Check {
+    const LOW: u64 = 1_024;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+    match limit {
+        Some(limit) if limit < LOW && !rustix::process::geteuid().is_root() => warn(
+            "open files",
+            format!(
+                "at most {limit} at once in each process started here: a dispatcher that follows many tasks needs more"
+            ),
+            "raise it with `ulimit -n`, or in /etc/security/limits.conf",
+        ),
+        limit => {
+            ok("open files", limit.map_or_else(|| "no limit".to_owned(), |limit| format!("at most {limit} at once")))
+        }
     }
 }
 

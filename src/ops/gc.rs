@@ -4,6 +4,7 @@ use super::report::{Collected, CollectedThere};
 use super::settings::{KEEP_OUTPUTS, KEEP_ROWS, time};
 use super::{Grid, OpsError};
 use crate::dispatch::start;
+use crate::model::clock::Reading;
 use crate::model::files::Digest;
 use crate::model::id::TaskId;
 use crate::model::server::Health;
@@ -18,10 +19,28 @@ use std::time::{Duration, Instant};
 /// Tasks in one transaction: writers wait no longer than for this.
 const BATCH: u32 = 500;
 
-/// Removes what is old, or says what would go.
-pub fn gc(grid: &mut Grid, dry_run: bool) -> Result<Collected, OpsError> {
+/// What was asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asked {
+    /// Say what would go, remove nothing.
+    pub dry_run: bool,
+    /// The wall clock is right, though it was set.
+    pub trust_clock: bool,
+}
+
+/// Removes what is old, or says what would go. Nothing goes while the wall clock is not believed.
+pub fn gc(grid: &mut Grid, asked: Asked, clock: &Reading) -> Result<Collected, OpsError> {
+    let dry_run = asked.dry_run;
+    let doubt = if dry_run {
+        grid.store.view().clock_doubt(clock)?.filter(|_| !asked.trust_clock)
+    } else {
+        grid.store.write::<_, OpsError>(Durability::Normal, |tx| Ok(tx.see_clock(clock, asked.trust_clock)?))?
+    };
+    if let Some(since) = doubt {
+        return Ok(Collected { dry_run, clock_doubted_since: Some(since), ..Collected::default() });
+    }
     let view = grid.store.view();
-    let now = Timestamp::now();
+    let now = clock.moment.wall;
     let rows_before = now.minus(time(&view, KEEP_ROWS)?);
     // Outputs never outlive their task.
     let outputs_before = now.minus(time(&view, KEEP_OUTPUTS)?).max(rows_before);
@@ -117,6 +136,20 @@ fn by_server(there: Vec<LeftThere>, left: Vec<LeftThere>, dry_run: bool) -> Vec<
     all.into_values().collect()
 }
 
+/// Why nothing was removed, for people.
+pub fn held_back(since: Timestamp) -> String {
+    format!(
+        "nothing was removed by its age: this host's clock was set at {}; old outputs and tasks go once it has been steady for a day, or \
+         with `grid gc --trust-clock`",
+        since.local()
+    )
+}
+
+/// The same, where that is so now.
+pub fn doubt(grid: &Grid) -> Result<Option<String>, OpsError> {
+    Ok(grid.store.view().clock_doubt(&Reading::now())?.map(held_back))
+}
+
 /// Output files (`TASK.INDEX.NUMBER.STREAM`) of tasks that ended before, or that are gone.
 fn old_files(dir: &Path, view: &View<'_>, before: Timestamp) -> Result<Vec<(PathBuf, u64)>, OpsError> {
     let mut old = Vec::new();
@@ -195,3 +228,6 @@ impl Sent {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ use crate::store::{Store, StoreError};
 
 pub use crate::store::Home;
 pub use crate::store::home::Places;
+pub use crate::store::waiting::tell_by as tell_waits_by;
 
 /// An open home and who uses it.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ impl Grid {
         let store = loop {
             match Store::open(&home) {
                 Err(StoreError::Older { found, .. }) => remark = upgrade(&home, found)?.or(remark),
-                Err(StoreError::Backup { at, .. }) => remark = restore(&home, at)?.or(remark),
+                Err(StoreError::Backup { .. } | StoreError::Copy { .. }) => remark = restore(&home)?.or(remark),
                 store => break store?,
             }
         };
@@ -69,16 +70,16 @@ fn upgrade(home: &Home, found: i64) -> Result<Option<String>, OpsError> {
         return Ok(None);
     }
     match Store::upgrade(home) {
-        Ok(_) | Err(StoreError::Backup { .. }) => {}
+        Ok(_) | Err(StoreError::Backup { .. } | StoreError::Copy { .. }) => {}
         Err(error) => return Err(error.into()),
     }
     let copy = format!("{}.v{found}", home.database().display());
     Ok(Some(format!("the database is brought up to date; as it was, it lies in {copy}")))
 }
 
-/// A backup was put here: it becomes a home of its own, after which nobody confuses it with the one that was backed up.
-fn restore(home: &Home, at: Timestamp) -> Result<Option<String>, OpsError> {
-    let mut needed = || matches!(Store::open(home), Err(StoreError::Backup { .. }));
+/// A backup or a copy was put here: it becomes a home of its own, after which nobody confuses it with the one that it was made of.
+fn restore(home: &Home) -> Result<Option<String>, OpsError> {
+    let mut needed = || matches!(Store::open(home), Err(StoreError::Backup { .. } | StoreError::Copy { .. }));
     let retired = start::retire(home, &mut needed);
     let alone = retired.map_err(|error| OpsError::Grid(format!("restoring: {error}")))?;
     if alone.is_none() {
@@ -88,7 +89,7 @@ fn restore(home: &Home, at: Timestamp) -> Result<Option<String>, OpsError> {
     let counts = store.view().tally()?;
     let of = |state: State| counts.iter().find(|(known, _)| *known == state).map_or(0, |(_, count)| *count);
     let at_servers = of(State::Running) + of(State::Pending);
-    let mut said = format!("restored from a backup of {}", at.local());
+    let mut said = store.view().made_of()?.map_or_else(String::new, |(_, words)| words);
     for (count, what) in [
         (of(State::Held), "held until `grid release`, for they may have run since"),
         (at_servers, "asked for at their servers"),

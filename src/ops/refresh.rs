@@ -5,6 +5,7 @@ use super::servers::{find, state};
 use super::{Grid, OpsError, gc, registry};
 use crate::dispatch;
 use crate::dispatch::start::{self, Connection, StartError};
+use crate::model::clock::Reading;
 use crate::model::id::ServerId;
 use crate::model::server::{Engine, Server};
 use crate::model::time::Timestamp;
@@ -26,7 +27,7 @@ pub fn refresh_all(grid: &mut Grid) -> Result<Option<Vec<Refreshed>>, OpsError> 
         Err(TryLockError::Error(error)) => return Err(OpsError::Grid(format!("{}: {error}", path.display()))),
     }
     let report = refresh(grid, &[])?;
-    gc::gc(grid, false)?;
+    gc::gc(grid, gc::Asked::default(), &Reading::now())?;
     // Who could not be told stands in `grid distributor list`, and is told later.
     registry::send(grid, "period", false)?;
     Ok(Some(report))

@@ -48,12 +48,7 @@ fn here(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Change>, OpsError> {
 
 /// The home that was backed up may have gone on with what it knew, and have been told to cancel it.
 fn may_have_run(view: &View<'_>, task: TaskId) -> Result<Option<String>, OpsError> {
-    let (Some(from), Some(row)) = (view.restored_from()?, view.task(task)?) else { return Ok(None) };
+    let (Some((from, made_of)), Some(row)) = (view.made_of()?, view.task(task)?) else { return Ok(None) };
     let known = row.submitted_at <= from;
-    Ok(known.then(|| {
-        format!(
-            "released; it may have run already, or been cancelled since: this home was restored from a backup of {}",
-            from.local()
-        )
-    }))
+    Ok(known.then(|| format!("released; it may have run already, or been cancelled since: this home was {made_of}")))
 }

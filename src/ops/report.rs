@@ -170,6 +170,8 @@ pub struct Status {
     pub counts: BTreeMap<State, u64>,
     /// Tasks that the limit left out.
     pub left_out: u64,
+    /// Why no dispatcher stays.
+    pub dispatcher: Option<String>,
 }
 
 /// A row of an attribute database: `server list`, `user list`, `task list`, `client list`, `distributor list`.
@@ -351,6 +353,8 @@ pub struct Collected {
     /// Long outputs and files that lay on servers, by server.
     pub there: Vec<CollectedThere>,
     pub dry_run: bool,
+    /// The wall clock was set then, and nothing is removed by its age.
+    pub clock_doubted_since: Option<Timestamp>,
 }
 
 /// Long outputs and files of one server.

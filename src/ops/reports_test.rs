@@ -10,6 +10,7 @@ use super::{
     Grid, OpsError, clients, distributors, explain, gc, logs, profiles, servers, settings, show, sql, status, users,
 };
 use crate::model::attempt::{Cut, Stream};
+use crate::model::clock::Reading;
 use crate::model::distributor::{Policy, Tier};
 use crate::model::facts::Facts;
 use crate::model::resources::{Bytes, Needs};
@@ -294,10 +295,10 @@ fn what_never_began_has_no_logs_and_gc_leaves_it() {
         grid.store.home().output_file(crate::model::id::TaskId(99), crate::model::id::Index(0), 1, Stream::Out);
     std::fs::write(&orphan, "yy").unwrap();
     settings::set(&mut grid, "keep_rows", "1s").unwrap();
-    let planned = gc::gc(&mut grid, true).unwrap();
+    let planned = gc::gc(&mut grid, gc::Asked { dry_run: true, ..Default::default() }, &Reading::now()).unwrap();
     assert_eq!((planned.files, planned.bytes, planned.tasks), (1, 2, 0));
     assert!(orphan.exists());
-    assert_eq!(gc::gc(&mut grid, false).unwrap().files, 1);
+    assert_eq!(gc::gc(&mut grid, gc::Asked::default(), &Reading::now()).unwrap().files, 1);
     assert!(file.exists() && !orphan.exists());
 }
 
@@ -341,9 +342,9 @@ fn attempts_are_numbered_and_logs_tell_each() {
     assert!(matches!(logs::logs(&mut grid, what, &wanted, &mut |_| Ok(())), Err(OpsError::Unknown { .. })));
     settings::set(&mut grid, "keep_outputs", "1s").unwrap();
     std::thread::sleep(std::time::Duration::from_millis(1100));
-    assert_eq!(gc::gc(&mut grid, false).unwrap().outputs, 2);
+    assert_eq!(gc::gc(&mut grid, gc::Asked::default(), &Reading::now()).unwrap().outputs, 2);
     settings::set(&mut grid, "keep_rows", "1s").unwrap();
-    let removed = gc::gc(&mut grid, false).unwrap();
+    let removed = gc::gc(&mut grid, gc::Asked::default(), &Reading::now()).unwrap();
     assert_eq!((removed.tasks, removed.classes), (1, 1));
 }
 

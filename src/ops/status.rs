@@ -2,10 +2,10 @@
 
 use super::report::{ServerLine, Status, Task};
 use super::selecting::Chosen;
-use super::{Grid, OpsError, elsewhere, servers, show, users};
+use super::{Grid, OpsError, dispatcher, elsewhere, servers, show, users};
 use crate::model::id::Index;
-use crate::store::View;
 use crate::store::tasks::{Shape, TaskRow};
+use crate::store::{StoreError, View};
 
 /// Ended tasks that a plain `status` lists.
 const ENDED: u32 = 20;
@@ -27,13 +27,18 @@ pub struct Asked {
 /// One state of everything.
 pub fn status(grid: &mut Grid, asked: &Asked) -> Result<Status, OpsError> {
     let away = grid.store.view().away_unended(LIMIT)?;
-    elsewhere::refresh(grid, &away)?;
+    match elsewhere::refresh(grid, &away) {
+        // What was heard last is told.
+        Err(OpsError::Store(StoreError::Unwritable { .. })) => {}
+        done => done?,
+    }
+    let dispatcher = dispatcher::trouble(grid);
     grid.store.read(|view| {
         let (rows, left_out) = rows(view, asked)?;
         let tasks = rows.iter().map(|row| brief(view, row)).collect::<Result<_, _>>()?;
         let misled = servers::misled(view)?;
         let servers = view.servers_in_short()?.iter().map(|server| line(server, misled.get(&server.id))).collect();
-        Ok(Status { tasks, servers, counts: view.tally()?.into_iter().collect(), left_out })
+        Ok(Status { tasks, servers, counts: view.tally()?.into_iter().collect(), left_out, dispatcher })
     })
 }
 

@@ -3,18 +3,22 @@
 
 use super::choosing::Which;
 use super::ledger::Ledger;
+use super::place::{Noted, Place};
 use super::{Durability, Home, Result, Store, StoreError, Tx, View, copy};
 use crate::model::task::Phase;
 use crate::model::time::Timestamp;
 use rusqlite::{Connection, OpenFlags};
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 impl Store {
     /// Writes a backup of one moment into a new file; nobody waits for it.
     pub fn backup(&self, to: &Path, now: Timestamp) -> Result<()> {
-        let mark = |copy: &Connection| copy.execute("UPDATE home SET backed_up_at = ?1", [now]).map(drop);
+        let mark = |copy: &Connection| {
+            let sql = "UPDATE home SET backed_up_at = ?1, place = NULL, place_inode = NULL, place_born = NULL";
+            copy.execute(sql, [now]).map(drop)
+        };
         copy::write(&self.connection, to, mark)
     }
 
@@ -52,36 +56,128 @@ impl Store {
         std::fs::File::open(home.dir()).and_then(|dir| dir.sync_all()).map_err(unwritable)
     }
 
-    /// Makes a new incarnation of a backup that lies in a home. The caller holds the dispatcher's lock.
+    /// Makes a new incarnation of a backup, or a copy, that lies in a home. The caller holds the dispatcher's lock.
     pub fn restore(home: &Home, now: Timestamp) -> Result<Self> {
         let mut store = Self::open_any(home)?;
         store.connection.pragma_update(None, "journal_mode", "WAL")?;
-        store.write(Durability::Full, |tx| tx.begin_again(now))?;
-        super::schema::check_opened(&store)?;
-        Ok(store)
+        let begun = match store.origin()? {
+            // Somebody was first.
+            Origin::Home | Origin::Unnoted => return store.checked(),
+            Origin::Backup(at) => Beginning { from: at, copied: None, id: None },
+            Origin::Copy { of, lives } => {
+                store.check_whole()?;
+                set_aside(&home.agent_spool(), now)?;
+                let id = lives.then(|| uuid::Uuid::now_v7().to_string());
+                let from = store.file.id.born.map_or(now, |born| Timestamp(born / 1_000_000));
+                Beginning { from, copied: Some(of.to_string_lossy().into_owned()), id }
+            }
+        };
+        let place = store.file.noted(home);
+        store.write(Durability::Full, |tx| {
+            tx.note_place(&place)?;
+            tx.begin_again(&begun, now)
+        })?;
+        store.checked()
+    }
+
+    /// What this database is, where it lies.
+    pub(super) fn origin(&self) -> Result<Origin> {
+        let sql = "SELECT id, backed_up_at, place, place_inode, place_born FROM home";
+        let (id, backup, noted): (String, Option<Timestamp>, _) =
+            self.connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, Noted::read(row, 2)?)))?;
+        if let Some(at) = backup {
+            return Ok(Origin::Backup(at));
+        }
+        Ok(match self.file.place(&self.home, &id, noted.as_ref()) {
+            Place::Kept => Origin::Home,
+            Place::New => Origin::Unnoted,
+            Place::Copy { of, lives } => Origin::Copy { of, lives },
+        })
+    }
+
+    /// A file that was copied while its home went on may be of no moment at all.
+    fn check_whole(&self) -> Result<()> {
+        let wrong = self.view().quick_check()?;
+        let found = "it was copied while its home was written to, and is not whole; `grid backup` makes a copy that is";
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        Err(StoreError::Corrupt { path: self.home.database(), found: found.to_owned() })
+    }
+}
+
+/// What a database is to whoever opens it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    Home,
+    /// The home itself, whose place is to be noted.
+    Unnoted,
+    Backup(Timestamp),
+    /// `lives`: the home that it was copied from is still there.
+    Copy {
+        of: PathBuf,
+        lives: bool,
+    },
+}
+
+/// How a new incarnation begins.
+struct Beginning {
+    /// Of when the database is.
+    from: Timestamp,
+    copied: Option<String>,
+    /// Beside the home that it was copied from it is another home: neither may speak for the other.
+    id: Option<String>,
+}
+
+/// What the agent of the other home knew of its runs is no knowledge of ours: their supervisors write to that home's files.
+fn set_aside(spool: &Path, now: Timestamp) -> Result<()> {
+    let aside = spool.with_extension(format!("copied.{}", now.0));
+    match std::fs::rename(spool, aside) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(StoreError::Unwritable { path: spool.to_owned(), error })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn made_of(from: Timestamp, copied: Option<&str>) -> String {
+    match copied {
+        Some(dir) => format!("copied at {} from the home {dir}", from.local()),
+        None => format!("restored from a backup of {}", from.local()),
     }
 }
 
 impl View<'_> {
-    /// When the backup was made that this home was restored from, if it was.
-    pub fn restored_from(&self) -> Result<Option<Timestamp>> {
-        Ok(self.one("SELECT restored_from FROM home", [], |row| row.get(0))?.flatten())
+    /// What this home was made of, if it was made of another one: since when that one may have gone on, and in words.
+    pub fn made_of(&self) -> Result<Option<(Timestamp, String)>> {
+        let found =
+            self.one("SELECT restored_from, copied_from FROM home", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let (from, copied): (Option<Timestamp>, Option<String>) = found.unwrap_or_default();
+        Ok(from.map(|from| (from, made_of(from, copied.as_deref()))))
     }
 }
 
 impl Tx<'_> {
-    fn begin_again(&self, now: Timestamp) -> Result<()> {
-        let from: Option<Timestamp> = self.one("SELECT backed_up_at FROM home", [], |row| row.get(0))?.flatten();
-        // Somebody was first.
-        let Some(from) = from else { return Ok(()) };
+    /// Notes where the database lies.
+    pub(super) fn note_place(&self, place: &(String, i64, Option<i64>)) -> Result<()> {
+        let (dir, inode, born) = place;
+        self.run("UPDATE home SET place = ?1, place_inode = ?2, place_born = ?3", (dir, inode, born))?;
+        Ok(())
+    }
+
+    fn begin_again(&self, begun: &Beginning, now: Timestamp) -> Result<()> {
         // Of two homes restored from one backup the later one is the newer. Lanes that were opened since the backup live on
         // at their agents: new ones have other numbers.
         self.run(
-            "UPDATE home SET incarnation = max(incarnation + 1, ?1 / 1000), restored_from = backed_up_at, restored_epoch = epoch,
+            "UPDATE home SET incarnation = max(incarnation + 1, ?1 / 1000), restored_from = ?2, restored_epoch = epoch, copied_from = ?3, id = coalesce(?4, id),
                     lanes = max(lanes, ?1 / 1000 * 1048576),
                     backed_up_at = NULL, changes = changes + 1",
-            [now],
+            (now, begun.from, &begun.copied, &begun.id),
         )?;
+        if begun.id.is_some() {
+            // The home that it was copied from reports itself there.
+            self.run("DELETE FROM registration", [])?;
+        }
         let mut ledger = Ledger::open(self, now);
         for live in self.unsent()? {
             ledger.unplaced(live.task, live.index, live.number)?;
@@ -90,7 +186,7 @@ impl Tx<'_> {
             ledger.shift(task, None, Phase::Waiting, Phase::Held)?;
         }
         ledger.close()?;
-        let why = format!("restored from a backup of {}", from.local());
+        let why = made_of(begun.from, begun.copied.as_deref());
         self.run("UPDATE task SET reason = ?1, unmatched = 0 WHERE held > 0", [&why])?;
         self.run("INSERT INTO trace (task_id, at, what) SELECT id, ?1, ?2 FROM task WHERE held > 0", (now, &why))?;
         Ok(())

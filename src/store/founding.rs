@@ -2,6 +2,7 @@
 
 use super::home::Seed;
 use super::{Result, Tx, View};
+use crate::model::clock::Reading;
 use crate::model::distributor::Tier;
 use crate::model::name::Name;
 use crate::model::server::Engine;
@@ -16,6 +17,7 @@ pub(super) fn seed(connection: &Connection, seed: &Seed) -> Result<()> {
         text.parse::<Name>().map_err(|e| super::StoreError::Corrupt { path: "grid.db".into(), found: e.to_string() })
     };
     tx.run("INSERT INTO home (one, id, created_at) VALUES (1, ?1, ?2)", (uuid::Uuid::now_v7().to_string(), now))?;
+    tx.see_clock(&Reading::now(), true)?;
     for tier in [1, 2] {
         tx.run("INSERT INTO distributor_set (tier) VALUES (?1)", [tier])?;
     }

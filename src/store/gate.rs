@@ -1,13 +1,17 @@
-//! The gate: one lock file before every write transaction. SQLite's own waiting sleeps up to 100 ms and starves
-//! some of many writers; a queue at a file lock does neither.
+//! The gate: one lock file before every write transaction. SQLite's own waiting sleeps up to 100 ms and starves some
+//! of many writers; a queue at a file lock does neither.
 
-use super::{Home, Result, StoreError};
-use std::fs::{File, OpenOptions};
+use super::{Home, Result, StoreError, waiting};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 
 #[derive(Debug)]
 pub(super) struct Gate {
-    file: File,
+    path: PathBuf,
+    /// An error: the home can't be written.
+    file: io::Result<File>,
 }
 
 /// Open while this lives.
@@ -16,17 +20,27 @@ pub(super) struct Passed<'g> {
 }
 
 impl Gate {
-    pub fn open(home: &Home) -> Result<Self> {
+    /// A home that can't be written can be read: then nobody passes.
+    pub fn open(home: &Home) -> Self {
         let path = home.run_dir().join("gate");
-        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let file = opened.map_err(|error| StoreError::Unwritable { path, error })?;
-        Ok(Self { file })
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+        Self { path, file }
     }
 
     /// Waits for the writers before us.
     pub fn pass(&self) -> Result<Passed<'_>> {
-        self.file.lock().map_err(|error| StoreError::Unwritable { path: "run/gate".into(), error })?;
-        Ok(Passed { file: &self.file })
+        let unwritable = |error| StoreError::Unwritable { path: self.path.clone(), error };
+        let again = |error: &io::Error| error.raw_os_error().map_or(error.kind().into(), io::Error::from_raw_os_error);
+        let file = self.file.as_ref().map_err(|error| unwritable(again(error)))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::Error(error)) => return Err(unwritable(error)),
+            Err(TryLockError::WouldBlock) => {
+                let _watched = waiting::watch();
+                file.lock().map_err(unwritable)?;
+            }
+        }
+        Ok(Passed { file })
     }
 }
 

@@ -11,6 +11,9 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+/// SQLite opens paths of up to 512 bytes, with what it and copies of the database add to the name.
+const LONGEST: usize = 460;
+
 /// The directory that holds `grid.db`, `run/` and `spool/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Home {
@@ -81,6 +84,9 @@ impl Home {
     /// GRID_HOME, else the default; where the default lies on a network file system, a directory of ours on a local disk.
     pub fn locate(places: &Places) -> Result<Located> {
         let located = Self::look_for(places)?;
+        if located.home.dir.as_os_str().len() > LONGEST {
+            return Err(StoreError::TooLong { path: located.home.dir });
+        }
         located.home.check_ours()?;
         Ok(located)
     }
@@ -138,6 +144,11 @@ impl Home {
     /// Is there a database?
     pub fn exists(&self) -> bool {
         self.database().exists()
+    }
+
+    /// May anything be written here? What can't be asked may.
+    pub fn is_writable(&self) -> bool {
+        super::read_only::is_writable(&self.dir)
     }
 
     /// Makes the directories that are missing.

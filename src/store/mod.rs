@@ -7,6 +7,7 @@ mod backup;
 pub mod choosing;
 pub mod classes;
 pub mod clients;
+mod clocks;
 mod columns;
 mod copy;
 pub mod declared;
@@ -28,6 +29,7 @@ mod place;
 pub mod placing;
 pub mod profiles;
 pub mod query;
+mod read_only;
 pub mod reports;
 mod reservations;
 mod schema;
@@ -38,6 +40,7 @@ pub mod tasks;
 pub mod tombstones;
 pub mod trace;
 pub mod users;
+pub mod waiting;
 
 pub use home::Home;
 
@@ -47,8 +50,7 @@ use gate::Gate;
 use place::OpenFile;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use std::ops::Deref;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 /// Why the database can't do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +61,8 @@ pub enum StoreError {
     Older { path: PathBuf, found: i64, known: i64 },
     #[error("{path}: a backup of {at}, which any command makes a home of", path = path.display(), at = at.local())]
     Backup { path: PathBuf, at: Timestamp },
+    #[error("{path}: a copy of the home at {of}, which any command makes a home of", path = path.display(), of = of.display())]
+    Copy { path: PathBuf, of: PathBuf },
     #[error("{path}: {error}; no copy was written", path = path.display())]
     NotCopied { path: PathBuf, error: std::io::Error },
     #[error("{path}: {found}; give a file that `grid backup` wrote", path = path.display())]
@@ -75,6 +79,8 @@ pub enum StoreError {
     NotOurs { path: PathBuf },
     #[error("{path}: this grid belongs to another account: `sudo -u '#{uid}' grid ..` acts as that, or set GRID_HOME to a directory of yours", path = path.display())]
     Others { path: PathBuf, uid: u32 },
+    #[error("{path}: a home's path may have 460 bytes at most, and this has {len}: set GRID_HOME to a shorter one", path = path.display(), len = path.as_os_str().len())]
+    TooLong { path: PathBuf },
     #[error("no home: neither GRID_HOME, XDG_DATA_HOME nor HOME is set")]
     NoHome,
     #[error("{home}: this home was moved, removed or replaced while it was open; nothing was changed: try again where the home is now", home = home.display())]
@@ -127,9 +133,6 @@ impl StoreError {
 /// The result of a question to the database.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
-/// The gate keeps writers apart; this covers readers of a log that is just being made or recovered.
-const BUSY_LIMIT: Duration = Duration::from_secs(20);
-
 /// How long a write must last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
@@ -161,18 +164,26 @@ pub struct Store {
 impl Store {
     /// Opens a home whose database exists. [`StoreError::Older`] where [`Store::upgrade`] has to come first.
     pub fn open(home: &Home) -> Result<Self> {
-        let store = Self::open_any(home)?;
-        schema::check_opened(&store).map_err(|error| error.at(home))?;
-        Ok(store)
+        Self::open_any(home)?.checked()
     }
 
     /// Opens a home whose database is older, and brings it up to date; a copy stays beside it. The caller holds the
     /// dispatcher's lock: none of the older version runs meanwhile.
     pub fn upgrade(home: &Home) -> Result<Self> {
         let mut store = Self::open_any(home)?;
-        let upgraded = schema::upgrade(&mut store).and_then(|()| schema::check_opened(&store));
-        upgraded.map_err(|error| error.at(home))?;
-        Ok(store)
+        schema::upgrade(&mut store).map_err(|error| error.at(home))?;
+        store.checked()
+    }
+
+    /// A home that is one, with its place noted.
+    fn checked(mut self) -> Result<Self> {
+        let noted = schema::check_opened(&self).map_err(|error| error.at(&self.home))?;
+        if !noted {
+            let place = self.file.noted(&self.home);
+            // Where nothing can be written nothing is noted either; the next opening does it.
+            let _ = self.write(Durability::Normal, |tx| tx.note_place(&place));
+        }
+        Ok(self)
     }
 
     fn open_any(home: &Home) -> Result<Self> {
@@ -180,23 +191,29 @@ impl Store {
         // A database that was copied here comes without its directories, an older home without the newest. Where there is no
         // database nothing is made: whoever had the home open may not know that it was moved away.
         if home.exists() && !(home.run_dir().exists() && home.agent_spool().exists() && home.fetched().exists()) {
-            home.make()?;
+            // A home that can't be written can be read without them.
+            home.make().or_else(|error| if home.is_writable() { Err(error) } else { Ok(()) })?;
         }
         Self::open_at(home, &home.database()).map_err(|error| error.at(home))
     }
 
-    fn open_at(home: &Home, path: &std::path::Path) -> Result<Self> {
+    fn open_at(home: &Home, path: &Path) -> Result<Self> {
         let file = OpenFile::note(path.to_owned())?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)?;
+        let mut connection = match read_only::name(path) {
+            Some(name) => Connection::open_with_flags(name, flags | OpenFlags::SQLITE_OPEN_URI)?,
+            None => Connection::open_with_flags(path, flags)?,
+        };
         connection.set_prepared_statement_cache_capacity(256);
-        connection.busy_timeout(BUSY_LIMIT)?;
+        // The gate keeps our writers apart; this is for readers of a log that is just being made, and for others' locks.
+        waiting::of(home);
+        connection.busy_handler(Some(waiting::busy))?;
         connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         // Without it SQLite compiles many a statement anew for each value that is bound: a third of the dispatcher's time.
         connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection
             .execute_batch("PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 0;")?;
-        Ok(Self { home: home.clone(), connection, file, gate: Gate::open(home)?, durability: None })
+        Ok(Self { home: home.clone(), connection, file, gate: Gate::open(home), durability: None })
     }
 
     /// Makes the database of a new home, whole or not at all. The caller holds [`home::Founding`].
@@ -208,8 +225,8 @@ impl Store {
     /// A connection that can't write, for `grid sql`.
     pub fn open_read_only(home: &Home) -> Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(home.database(), flags).map_err(StoreError::from)?;
-        connection.busy_timeout(BUSY_LIMIT).map_err(StoreError::from)?;
+        let mut connection = Connection::open_with_flags(home.database(), flags).map_err(StoreError::from)?;
+        connection.busy_handler(Some(waiting::busy)).map_err(StoreError::from)?;
         connection.execute_batch("PRAGMA query_only = ON").map_err(StoreError::from)?;
         Ok(connection)
     }
@@ -275,13 +292,11 @@ impl Store {
     /// Waits for no reader: what one still needs is moved the next time. A log that stays is written over from its
     /// beginning: that a file grows is what makes an fsync slow.
     pub fn checkpoint(&self, log: Log) -> Result<()> {
-        self.connection.busy_timeout(Duration::ZERO)?;
         let sql = match log {
             Log::Stays => "PRAGMA wal_checkpoint(PASSIVE)",
             Log::Goes => "PRAGMA wal_checkpoint(TRUNCATE)",
         };
-        let moved = self.connection.query_row(sql, [], |_| Ok(()));
-        self.connection.busy_timeout(BUSY_LIMIT)?;
+        let moved = waiting::not(|| self.connection.query_row(sql, [], |_| Ok(())));
         match moved {
             Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => Ok(()),
             other => Ok(other?),

@@ -1,6 +1,7 @@
-//! Which file a home's database is: nothing is written to one that was removed, moved or replaced while it was open.
+//! Which file a home's database is, and where it lies: nothing is written to one that was removed, moved or replaced while it was
+//! open, and a copy is told from the home that it was copied from.
 
-use super::{Home, Result, StoreError};
+use super::{Home, Result, Store, StoreError};
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
@@ -72,5 +73,147 @@ impl OpenFile {
     /// An error where it does not.
     pub(super) fn check(&self, home: &Home) -> Result<()> {
         if self.is_in_place() { Ok(()) } else { Err(StoreError::Gone { home: home.dir().to_owned() }) }
+    }
+}
+
+/// Where a home's database lay when that was noted last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Noted {
+    dir: String,
+    inode: i64,
+    born: Option<i64>,
+}
+
+/// What lies at the place that was noted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum There {
+    /// No database, or that of another home.
+    Another,
+    /// The very file that was opened, by another path.
+    Itself,
+    /// A database of this home, or one that can't be looked at.
+    TheHome,
+}
+
+/// Whether a database that was opened is the home that it says it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It lies where it lay.
+    Kept,
+    /// It was never noted where it lies, or the same file was moved: note it, and go on.
+    New,
+    /// It is a copy; `lives`: the home that it was copied from is still there.
+    Copy { of: PathBuf, lives: bool },
+}
+
+impl Noted {
+    /// Columns of the home's row, from this one on.
+    pub(super) fn read(row: &rusqlite::Row<'_>, from: usize) -> rusqlite::Result<Option<Self>> {
+        let Some(dir) = row.get(from)? else { return Ok(None) };
+        Ok(Some(Self { dir, inode: row.get(from + 1)?, born: row.get(from + 2)? }))
+    }
+
+    /// Judges the database at `dir`. Facts that the file system does not keep decide nothing. `look` sees what lies at the place that was
+    /// noted; it is asked only where that is another one.
+    fn judge(&self, dir: &str, file: &FileId, look: impl FnOnce(&Path) -> There) -> Place {
+        let inode = self.inode == 0 || file.inode == 0 || self.inode == file.inode.cast_signed();
+        let born = self.born.zip(file.born).is_none_or(|(noted, here)| noted == here);
+        let same_file = inode && born;
+        let of = PathBuf::from(&self.dir);
+        if self.dir == dir {
+            return if same_file { Place::Kept } else { Place::Copy { of, lives: false } };
+        }
+        match (look(&of), same_file) {
+            (There::Itself, true) => Place::Kept,
+            (There::Another, true) => Place::New,
+            (There::Itself | There::Another, false) => Place::Copy { of, lives: false },
+            // Snapshots and clones of a file system keep every number.
+            (There::TheHome, _) => Place::Copy { of, lives: true },
+        }
+    }
+}
+
+impl OpenFile {
+    /// What is noted of the place of this file, as parameters of a statement. A FUSE file system may number a file anew each time.
+    pub(super) fn noted(&self, home: &Home) -> (String, i64, Option<i64>) {
+        let dir = home.dir().to_string_lossy().into_owned();
+        let numbered = !crate::model::filesystem::is_fuse(home.dir());
+        let (inode, born) = if numbered { (self.id.inode.cast_signed(), self.id.born) } else { (0, None) };
+        (dir, inode, born)
+    }
+
+    /// Judges the home with this id that was opened.
+    pub(super) fn place(&self, home: &Home, id: &str, noted: Option<&Noted>) -> Place {
+        let Some(noted) = noted else { return Place::New };
+        noted.judge(&home.dir().to_string_lossy(), &self.id, |dir| self.look(&Home::at(dir), id))
+    }
+
+    fn look(&self, there: &Home, id: &str) -> There {
+        match FileId::at(&there.database()) {
+            Err(Errno::NOENT | Errno::NOTDIR) => There::Another,
+            Ok(file) if file.is(&self.id) => There::Itself,
+            Ok(_) if id_of(there).is_some_and(|other| other != id) => There::Another,
+            Ok(_) | Err(_) => There::TheHome,
+        }
+    }
+}
+
+/// The id of the home that lies there, if it can be read.
+fn id_of(home: &Home) -> Option<String> {
+    let connection = Store::open_read_only(home).ok()?;
+    connection.query_row("SELECT id FROM home", [], |row| row.get(0)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: FileId = FileId { device: (8, 1), inode: 7, born: Some(70) };
+
+    fn judged(noted: (&str, i64, Option<i64>), file: FileId, there: There) -> Place {
+        let noted = Noted { dir: noted.0.to_owned(), inode: noted.1, born: noted.2 };
+        noted.judge("/h", &file, |_| there)
+    }
+
+    fn copy(of: &str, lives: bool) -> Place {
+        Place::Copy { of: of.into(), lives }
+    }
+
+    #[test]
+    fn home_that_lies_where_it_lay_is_itself() {
+        assert_eq!(judged(("/h", 7, Some(70)), FILE, There::Another), Place::Kept);
+        // After a reboot the device may have another number.
+        assert_eq!(judged(("/h", 7, Some(70)), FileId { device: (9, 9), ..FILE }, There::Another), Place::Kept);
+        // A file system, or a kernel, that does not say when a file was made.
+        assert_eq!(judged(("/h", 7, None), FILE, There::Another), Place::Kept);
+        assert_eq!(judged(("/h", 7, Some(70)), FileId { born: None, ..FILE }, There::Another), Place::Kept);
+        // One that numbers its files anew.
+        assert_eq!(judged(("/h", 0, None), FILE, There::Another), Place::Kept);
+    }
+
+    #[test]
+    fn same_file_by_another_path_is_itself() {
+        assert_eq!(judged(("/link", 7, Some(70)), FILE, There::Itself), Place::Kept);
+    }
+
+    #[test]
+    fn same_file_whose_old_place_is_empty_was_moved() {
+        assert_eq!(judged(("/old", 7, Some(70)), FILE, There::Another), Place::New);
+    }
+
+    #[test]
+    fn another_file_is_a_copy_wherever_it_lies() {
+        let born_later = FileId { born: Some(71), ..FILE };
+        for file in [FileId { inode: 8, ..FILE }, born_later] {
+            assert_eq!(judged(("/h", 7, Some(70)), file, There::Another), copy("/h", false));
+            assert_eq!(judged(("/old", 7, Some(70)), file, There::Another), copy("/old", false));
+            assert_eq!(judged(("/link", 7, Some(70)), file, There::Itself), copy("/link", false));
+            assert_eq!(judged(("/old", 7, Some(70)), file, There::TheHome), copy("/old", true));
+        }
+    }
+
+    #[test]
+    fn same_numbers_beside_the_home_are_a_snapshot() {
+        assert_eq!(judged(("/old", 7, Some(70)), FILE, There::TheHome), copy("/old", true));
     }
 }

@@ -1,5 +1,7 @@
 //! The schema and its versions. `schema.sql` is the newest; [`UPGRADES`] lead there from every released one.
 
+use super::backup::Origin;
+use super::place::OpenFile;
 use super::{Durability, Home, Result, Store, StoreError};
 use rusqlite::Connection;
 use std::os::unix::fs::OpenOptionsExt;
@@ -33,6 +35,8 @@ pub(super) fn create(home: &Home, seed: &super::home::Seed) -> Result<()> {
     let transaction = connection.transaction()?;
     transaction.execute_batch(SCHEMA)?;
     super::founding::seed(&transaction, seed)?;
+    let place = OpenFile::note(new.clone())?.noted(home);
+    transaction.execute("UPDATE home SET place = ?1, place_inode = ?2, place_born = ?3", place)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -71,14 +75,17 @@ pub(super) fn check_known(connection: &Connection) -> Result<()> {
     }
 }
 
-/// Is this database of the version that this program writes, and no backup that waits to be made a home?
-pub(super) fn check_opened(store: &Store) -> Result<()> {
+/// Is this database of the version that this program writes, and no backup or copy that waits to be made a home? False: its place
+/// is to be noted.
+pub(super) fn check_opened(store: &Store) -> Result<bool> {
     check_known(&store.connection)?;
     let path = store.home.database();
     match version(&store.connection)? {
-        VERSION => match store.connection.query_row("SELECT backed_up_at FROM home", [], |row| row.get(0))? {
-            Some(at) => Err(StoreError::Backup { path, at }),
-            None => Ok(()),
+        VERSION => match store.origin()? {
+            Origin::Home => Ok(true),
+            Origin::Unnoted => Ok(false),
+            Origin::Backup(at) => Err(StoreError::Backup { path, at }),
+            Origin::Copy { of, .. } => Err(StoreError::Copy { path, of }),
         },
         found if found >= 1 => Err(StoreError::Older { path, found, known: VERSION }),
         _ => Err(StoreError::Corrupt { path, found: "this is no database of grid".to_owned() }),

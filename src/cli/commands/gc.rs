@@ -4,18 +4,21 @@ use super::super::args::Gc;
 use super::super::exit::Code;
 use super::super::output::Out;
 use super::{Done, with_grid};
+use crate::model::clock::Reading;
 use crate::model::resources::Bytes;
 use crate::ops::gc;
 
 pub fn run(args: Gc, out: &mut Out) -> Done {
     with_grid(out, |grid, out| {
-        let report = gc::gc(grid, args.dry_run)?;
-        if !report.dry_run {
+        let asked = gc::Asked { dry_run: args.dry_run, trust_clock: args.trust_clock };
+        let report = gc::gc(grid, asked, &Reading::now())?;
+        report.clock_doubted_since.iter().for_each(|since| out.note(&gc::held_back(*since)));
+        if !report.dry_run && report.clock_doubted_since.is_none() {
             out.did("what was old is removed", "the sums");
         }
         if args.listing.json {
             out.json(&report)?;
-        } else {
+        } else if report.clock_doubted_since.is_none() {
             let verb = if report.dry_run { "would remove" } else { "removed" };
             out.line(&format!(
                 "{verb} {} tasks, {} small outputs, {} files ({})",

@@ -5,8 +5,8 @@ use super::super::exit::Code;
 use super::super::failure::Failure;
 use super::super::output::Out;
 use super::{Done, with_grid};
-use crate::ops::refresh;
 use crate::ops::report::Refreshed;
+use crate::ops::{dispatcher, gc, refresh};
 
 /// For cron: quiet unless something is wrong.
 pub fn all(args: args::Refresh, out: &mut Out) -> Done {
@@ -18,6 +18,8 @@ pub fn all(args: args::Refresh, out: &mut Out) -> Done {
             out.note("another refresh is under way; this one steps aside");
             return Ok(Code::OK);
         };
+        dispatcher::trouble(grid).iter().for_each(|trouble| out.note(trouble));
+        gc::doubt(grid)?.iter().for_each(|words| out.note(words));
         print(&report, args.listing.json, out)
     })
 }

@@ -26,6 +26,7 @@ pub fn run(args: Status, out: &mut Out) -> Done {
             out.json(&report)?;
             return Ok(Code::OK);
         }
+        report.dispatcher.iter().for_each(|trouble| out.note(trouble));
         let me = grid.me.to_string();
         out.table(&tasks(&report.tasks, &me, Timestamp::now()))?;
         for line in summary(&report) {

@@ -48,3 +48,14 @@ CREATE TABLE machine (
     hostname TEXT    NOT NULL,
     heard_at INTEGER NOT NULL
 ) STRICT;
+-- Where the file lies: a copy is told from its home.
+ALTER TABLE home ADD COLUMN place TEXT;
+ALTER TABLE home ADD COLUMN place_inode INTEGER;
+ALTER TABLE home ADD COLUMN place_born INTEGER;
+ALTER TABLE home ADD COLUMN copied_from TEXT;
+
+-- What is old is removed only while the wall clock goes with the time since boot.
+ALTER TABLE home ADD COLUMN clock_wall INTEGER;
+ALTER TABLE home ADD COLUMN clock_since_boot INTEGER;
+ALTER TABLE home ADD COLUMN clock_boot TEXT;
+ALTER TABLE home ADD COLUMN clock_doubt INTEGER;

@@ -4,6 +4,7 @@ use crate::support::{Grid, process};
 use grid::model::failpoint::POINTS;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use std::io::Write;
 use std::path::Path;
 
 /// Shoots whatever reaches a point first, then looks what became of the tasks.
@@ -293,5 +294,16 @@ fn a_dispatcher_that_dies_each_time_is_not_called_for_ever() {
     grid.grid(["dispatcher", "stop"]).expect(0);
     grid.set_env("GRID_FAILPOINT", "dispatcher-committed");
     grid.grid(["release", &id]);
-    grid.grid(["wait", &id]).expect(125).says(&["dispatcher", "ends each time", "dispatcher.log"]);
+    std::fs::OpenOptions::new()
+        .append(true)
+        .open(grid.home().join("run/dispatcher.log"))
+        .unwrap()
+        .write_all(b"an old word\n")
+        .unwrap();
+    let told = grid.grid(["wait", &id]).expect(125);
+    let told = told.says(&["dispatcher", "ends each time: killed by signal 9 (SIGKILL)", "dispatcher.log"]);
+    assert!(!told.err().contains("an old word"), "{told:?}");
+    // Cron and whoever looks are told too.
+    grid.grid(["status"]).expect(0).says(&["the dispatcher has ended early", "times in a row"]);
+    grid.grid(["refresh"]).says(&["the dispatcher has ended early"]);
 }

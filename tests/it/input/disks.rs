@@ -88,17 +88,39 @@ fn a_read_only_home_is_told() {
     assert!(small.remount("ro"));
     grid.grid(["submit", "--", "true"]).expect(1).says(&["Read-only file system", "set GRID_HOME"]);
     assert!(small.remount("rw"));
-    grid.grid(["run", "--", "true"]).ok();
+    grid.grid(["run", "--", "echo", "hello"]).ok();
+    grid.grid(["server", "drain", "local"]).ok();
+    grid.submit(["--", "true"]);
     grid.grid(["dispatcher", "stop"]).ok();
     process::until("nobody writes there any more", || grid.processes().is_empty());
     assert!(small.remount("ro"));
-    for line in [&["submit", "--", "true"][..], &["status"], &["cancel", "1"]] {
+    for line in [&["submit", "--", "true"][..], &["hold", "2"], &["user", "add", "alice"]] {
         grid.grid(line).expect(1).says(&["Read-only file system", "set GRID_HOME"]);
     }
     grid.grid(["run", "--", "true"]).expect(125);
-    assert!(grid.grid(["doctor"]).expect(1).out().contains("Read-only file system"));
+    // What it knows can be read.
+    for line in [
+        "status",
+        "show 1",
+        "explain 1",
+        "server list",
+        "user list",
+        "config list",
+        "sql 'SELECT 1'",
+        "dispatcher status",
+    ] {
+        grid.sh(&format!("grid {line}")).expect(0);
+    }
+    assert_eq!(grid.grid(["logs", "1"]).ok(), "hello");
+    assert_eq!(grid.state("2"), "PENDING");
+    assert!(grid.grid(["doctor"]).expect(1).out().contains("can't be written"));
+    // Also where nothing of the shared memory was left.
     assert!(small.remount("rw"));
-    assert_eq!(grid.tasks(), 1);
+    grid.sh("sqlite3 $GRID_HOME/grid.db 'PRAGMA wal_checkpoint(TRUNCATE)' && rm -f $GRID_HOME/grid.db-*").expect(0);
+    assert!(small.remount("ro"));
+    assert_eq!(grid.grid(["logs", "1"]).ok(), "hello");
+    assert!(small.remount("rw"));
+    assert_eq!(grid.tasks(), 2);
 }
 
 #[test]

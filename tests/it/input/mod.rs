@@ -3,6 +3,7 @@
 mod arguments;
 mod disks;
 mod expressions;
+mod homes;
 mod names;
 mod options;
 

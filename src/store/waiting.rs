@@ -1,0 +1,159 @@
+//! Waiting for a lock of the database that somebody else holds: for as long as it takes, and after some seconds it is said who
+//! holds it.
+
+use super::Home;
+use std::cell::Cell;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+/// Nobody of ours holds a lock for so long.
+const LONG: Duration = Duration::from_secs(3);
+/// It is said again after so long.
+const AGAIN: Duration = Duration::from_secs(60);
+/// In `grid.db-shm`, the byte whose lock makes a writer (<https://sqlite.org/walformat.html#wal_locks>).
+const WRITE_LOCK: u64 = 120;
+
+/// Tells the person, or the log, that we wait.
+static TELL: OnceLock<fn(&str)> = OnceLock::new();
+/// The home whose database was opened first: a process has one.
+static HOME: OnceLock<Home> = OnceLock::new();
+
+thread_local! {
+    /// When this thread began to wait, and when it is to be said next.
+    static WAITS: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// Somebody else's lock is an error for this thread now.
+    static HURRIES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does something with a database for which nobody is waited for.
+pub(super) fn not<T>(work: impl FnOnce() -> T) -> T {
+    HURRIES.set(true);
+    let done = work();
+    HURRIES.set(false);
+    done
+}
+
+/// From here on waits are told by this.
+pub fn tell_by(tell: fn(&str)) {
+    let _ = TELL.set(tell);
+}
+
+pub(super) fn of(home: &Home) {
+    HOME.get_or_init(|| home.clone());
+}
+
+fn say() {
+    let (Some(tell), Some(home)) = (TELL.get(), HOME.get()) else { return };
+    match holder(home) {
+        Some(holder) => {
+            tell(&format!("waiting for the database {}: {holder} has it locked", home.database().display()))
+        }
+        None => tell(&format!("waiting for the database {}: it is locked", home.database().display())),
+    }
+}
+
+/// SQLite asks before each further try, with how many there were: it goes on for as long as the lock is held.
+pub(super) fn busy(tries: i32) -> bool {
+    if HURRIES.get() {
+        return false;
+    }
+    let now = Instant::now();
+    let due = match WAITS.get() {
+        Some(due) if tries > 0 => due,
+        _ => now + LONG,
+    };
+    WAITS.set(Some(due));
+    if now >= due {
+        WAITS.set(Some(now + AGAIN));
+        say();
+    }
+    std::thread::sleep(Duration::from_millis(1 << tries.clamp(0, 5)));
+    true
+}
+
+/// Says it while this lives, of a wait that can't be interrupted.
+pub(super) struct Watched {
+    _over: Sender<()>,
+}
+
+/// Begins to watch a wait.
+pub(super) fn watch() -> Watched {
+    let (over, ended) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut patience = LONG;
+        while ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            say();
+            patience = AGAIN;
+        }
+    });
+    Watched { _over: over }
+}
+
+/// Who else holds a lock that keeps writers, or everybody, out: the process and its command.
+pub fn holder(home: &Home) -> Option<String> {
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    let inode = |path: PathBuf| std::fs::metadata(path).ok().as_ref().map(Metadata::ino);
+    let mut memory = home.database().into_os_string();
+    memory.push("-shm");
+    let database = [(inode(home.database()), None), (inode(memory.into()), Some(WRITE_LOCK))];
+    let of_database = database.iter().find_map(|(file, byte)| pid_of(&locks, "POSIX", (*file)?, *byte));
+    // Whoever has the gate may itself wait for the database.
+    let pid = of_database.or_else(|| pid_of(&locks, "FLOCK", inode(home.run_dir().join("gate"))?, None))?;
+    Some(described(pid))
+}
+
+/// The process that holds a write lock on a file, at this byte: a line of proc_locks(5) that does not wait itself. Not we.
+fn pid_of(locks: &str, kind: &str, file: u64, byte: Option<u64>) -> Option<i32> {
+    locks.lines().find_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [_, found, _, "WRITE", pid, place, from, to] = words[..] else { return None };
+        // The device is that of the file system, which is not always the file's.
+        let its = place.rsplit(':').next()?.parse() == Ok(file);
+        let covers = byte.is_none_or(|byte| {
+            from.parse().is_ok_and(|from: u64| from <= byte) && to.parse().map_or(to == "EOF", |to: u64| byte <= to)
+        });
+        let pid: i32 = pid.parse().ok()?;
+        let other = pid > 0 && pid != rustix::process::getpid().as_raw_nonzero().get();
+        (found == kind && its && covers && other).then_some(pid)
+    })
+}
+
+fn described(pid: i32) -> String {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words: Vec<String> = String::from_utf8_lossy(&line).split('\0').map(str::to_owned).collect();
+    let command: String = words.join(" ").trim().chars().take(80).collect();
+    if command.is_empty() { format!("process {pid}") } else { format!("process {pid} ({command})") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOCKS: &str = "\
+1: POSIX  ADVISORY  READ 11 fe:01:131 128 128
+2: POSIX  ADVISORY  WRITE 12 fe:01:132 120 120
+2: -> POSIX  ADVISORY  WRITE 13 fe:01:132 120 120
+3: FLOCK  ADVISORY  WRITE 14 fe:01:133 0 EOF
+4: OFDLCK ADVISORY  WRITE -1 fe:01:131 0 EOF
+5: POSIX  ADVISORY  WRITE 15 fe:01:134 0 EOF
+6: POSIX  ADVISORY  WRITE 16 fe:01:135 121 127";
+
+    #[test]
+    fn holder_is_who_holds_and_not_who_reads_or_waits() {
+        assert_eq!(pid_of(LOCKS, "POSIX", 131, None), None);
+        assert_eq!(pid_of(LOCKS, "POSIX", 132, Some(120)), Some(12));
+        assert_eq!(pid_of(LOCKS, "FLOCK", 133, None), Some(14));
+        assert_eq!(pid_of(LOCKS, "POSIX", 134, Some(120)), Some(15));
+        assert_eq!(pid_of(LOCKS, "POSIX", 135, Some(120)), None);
+    }
+
+    #[test]
+    fn waiting_has_no_end_but_that_of_the_lock() {
+        assert!(busy(0) && busy(5) && busy(i32::MAX));
+        assert!(!not(|| busy(0)) && busy(0));
+    }
+}
