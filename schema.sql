@@ -352,7 +352,7 @@ CREATE TABLE member (
     number     INTEGER NOT NULL,               -- of the attempt, from 1; 0: none yet
     server_id  INTEGER,                        -- the server (or group) chosen
     host_id    INTEGER,                        -- the server it really runs on: a group's member
-    lane       INTEGER,
+    lane       INTEGER,                        -- of one that lives, NULL: its process is gone, its outputs or files are on their way home
     boot_id    TEXT,                           -- that the start was meant for
     sent       INTEGER NOT NULL DEFAULT 0,     -- epoch in which the start was sent; 0: not yet
     orphaned   INTEGER NOT NULL DEFAULT 0,     -- its supervisor is gone, it runs on

@@ -184,6 +184,7 @@ impl Dispatcher {
             again: Vec::new(),
             cut: HashSet::new(),
             elsewhere: BTreeMap::new(),
+            awaited: HashSet::new(),
             seen_servers: 0,
             seen_classes: 0,
             stirred: true,

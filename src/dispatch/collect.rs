@@ -164,7 +164,7 @@ impl Dispatcher {
         let again = self.starts_again(tx, known, &ended.end.cause)?;
         // What a failed attempt made goes with it if there is another one.
         if !again && !self.bring(tx, route, known, attempt, &ended)? {
-            return Ok(());
+            return Ok(tx.leave_lane(known.task, known.index, known.number)?);
         }
         let limit = tx.setting("output_limit")?.and_then(|text| Bytes::parse(&text).ok()).map_or(64 << 20, |b| b.0);
         let outputs = match self.fetches.outputs(&self.home, known, (route, attempt), &ended, limit) {
@@ -173,7 +173,7 @@ impl Dispatcher {
                 for ask in asks {
                     self.tell(route, &ask);
                 }
-                return Ok(());
+                return Ok(tx.leave_lane(known.task, known.index, known.number)?);
             }
         };
         if again && let Some(server) = tx.member(known.task, known.index)?.and_then(|m| m.server) {
@@ -228,10 +228,11 @@ impl Dispatcher {
         known: Known,
         attempt: AttemptId,
     ) -> Result<(), DispatchError> {
-        ledger.unplaced(known.task, known.index, known.number)?;
-        self.lanes.drop_attempt(attempt);
-        self.cancelling.remove(&attempt);
-        self.stirred = true;
+        if ledger.unplaced(known.task, known.index, known.number)? {
+            self.lanes.drop_attempt(attempt);
+            self.cancelling.remove(&attempt);
+            self.stirred = true;
+        }
         Ok(())
     }
 
@@ -249,11 +250,12 @@ impl Dispatcher {
         match why {
             Refusal::OldEpoch => return Err(DispatchError::Fenced),
             Refusal::Tombstone => {
-                ledger.cancelled(known.task, known.index, known.number)?;
-                self.lanes.drop_attempt(attempt);
-                self.cancelling.remove(&attempt);
+                if ledger.cancelled(known.task, known.index, known.number)? {
+                    self.lanes.drop_attempt(attempt);
+                    self.cancelling.remove(&attempt);
+                    outcome.ended.push((known.task, Some(known.index)));
+                }
                 outcome.confirm.push((route, attempt));
-                outcome.ended.push((known.task, Some(known.index)));
             }
             Refusal::OtherBoot => {
                 self.back_to_waiting(ledger, known, attempt)?;

@@ -124,6 +124,7 @@ impl Dispatcher {
         wanted.extend(self.callers.probes().into_iter().filter_map(|(id, _)| self.route_to(id)));
         wanted.extend(self.callers.questions());
         wanted.extend(&self.cut);
+        wanted.extend(self.awaited.iter().filter_map(|host| self.route_to(*host)));
         wanted.extend(self.discards.routes());
         for (route, slot) in &mut self.links {
             slot.wanted = wanted.contains(route) || slot.wanted_until > now;

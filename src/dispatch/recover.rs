@@ -33,10 +33,15 @@ impl Dispatcher {
         if self.lanes.find(live.attempt()).is_some() {
             return Ok(());
         }
+        // Of one whose process is gone the place is given back already; nothing but its end is waited for.
+        let Some(lane) = live.lane else {
+            self.awaited.insert(live.host);
+            return Ok(());
+        };
         let Some(class) = view.class(live.class)? else { return Ok(()) };
         let held = Held { attempt: live.attempt(), task: live.task, began: live.running.then(Instant::now) };
         let place = Place { server: live.server, host: live.host };
-        self.lanes.put(live.lane, live.class, place, class.demand.needs, held);
+        self.lanes.put(lane, live.class, place, class.demand.needs, held);
         if !live.running {
             self.sending.may_wait(live.task);
         }
@@ -82,6 +87,11 @@ impl Dispatcher {
                     elsewhere.insert(live.lane);
                 }
                 None if live.sent <= self.restored => self.held_back(tx, ledger, &live)?,
+                None if live.lane.is_none() => {
+                    let event =
+                        Event::Ended { attempt: live.attempt(), ended: lost("its record on the server is gone") };
+                    self.event(tx, ledger, route, event, outcome)?;
+                }
                 None if live.running => {
                     let same = live.boot == *boot;
                     let why =
@@ -100,6 +110,8 @@ impl Dispatcher {
             }
         }
         self.set_elsewhere(route, elsewhere);
+        let here = self.servers_on(route);
+        self.awaited.retain(|host| !here.contains(host));
         for (attempt, (lane, state)) in there {
             if let Some(live) = self.taken_up(tx, ledger, route, (boot, machine, lane), attempt)? {
                 self.found(tx, ledger, route, &live, state, outcome)?;

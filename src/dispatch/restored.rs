@@ -70,7 +70,7 @@ impl Dispatcher {
 
     fn take_place(&mut self, tx: &Tx<'_>, live: &Live) -> Result<(), StoreError> {
         // A lane holds its place once, however many attempts lie in it.
-        if self.lanes.get(live.lane).is_none()
+        if live.lane.is_some_and(|lane| self.lanes.get(lane).is_none())
             && let Some(class) = tx.class(live.class)?
         {
             let needs = class.demand.needs;

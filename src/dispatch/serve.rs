@@ -91,6 +91,8 @@ pub struct Dispatcher {
     pub(super) cut: HashSet<Route>,
     /// What lies with machines that do not answer under their servers' names now.
     pub(super) elsewhere: BTreeMap<Route, Elsewhere>,
+    /// Servers that hold ends whose outputs or files are still to come home, and that were not heard of yet.
+    pub(super) awaited: HashSet<ServerId>,
     /// What came of asking once more for what a member brought.
     pub(super) again: Vec<(Route, AttemptId, super::collect::Known)>,
     /// The home's count of changes up to which servers and classes were looked at.

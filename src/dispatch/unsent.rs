@@ -62,10 +62,10 @@ impl Dispatcher {
 
     /// The start of one member that lies with a server whose host runs since this boot.
     pub(super) fn order_for(&self, view: &View<'_>, live: &Live, boot: &BootId) -> Result<Vec<Order>, DispatchError> {
-        let Some(template) = Template::read(view, live.task)? else { return Ok(Vec::new()) };
+        let (Some(lane), Some(template)) = (live.lane, Template::read(view, live.task)?) else { return Ok(Vec::new()) };
         let entry = if template.row.shape == Shape::Lines { view.entry(live.task, live.index)? } else { None };
         let member = Claimed { index: live.index, number: live.number, entry };
         let place = Place { server: live.server, host: live.host };
-        Ok(template.orders(view, place, live.lane, boot, self.epoch, &[member])?)
+        Ok(template.orders(view, place, lane, boot, self.epoch, &[member])?)
     }
 }

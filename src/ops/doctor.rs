@@ -6,6 +6,7 @@ use super::{Grid, OpsError, dispatcher, servers};
 use crate::model::attribute::Value;
 use crate::model::resources::Bytes;
 use crate::model::server::{SHARED_ACCOUNT, Server};
+use crate::store::reservations::Miscount;
 use crate::store::waiting::holder;
 use crate::store::{Home, home, query};
 use std::os::unix::fs::MetadataExt;
@@ -26,6 +27,7 @@ pub fn doctor(places: &Places, opened: Result<&mut Grid, String>) -> Result<Vec<
             checks.push(integrity(grid));
             checks.push(ok("sqlite", format!("{}, built in", query::sqlite_version())));
             checks.push(running(grid));
+            checks.push(taken(grid)?);
             checks.extend(shared_account(grid)?);
             checks.extend(machines(grid)?);
         }
@@ -198,6 +200,26 @@ fn open_files() -> Check {
             ok("open files", limit.map_or_else(|| "no limit".to_owned(), |limit| format!("at most {limit} at once")))
         }
     }
+}
+
+/// What is taken of servers must be what lives there.
+fn taken(grid: &mut Grid) -> Result<Check, OpsError> {
+    const WHAT: &str = "places";
+    let wrong = grid.store.read(|view| view.miscounted())?;
+    let told = |count: &Miscount| {
+        let parts = ["slots", "cpus", "bytes of memory"].into_iter().zip(count.counted.into_iter().zip(count.held));
+        let parts = parts.filter(|(_, (counted, held))| counted != held);
+        let parts: Vec<String> =
+            parts.map(|(what, (counted, held))| format!("{what} {counted}, {held} are held")).collect();
+        format!("{}: {}", count.of, parts.join(", "))
+    };
+    Ok(match wrong.is_empty() {
+        true => ok(WHAT, "what is taken of servers is what runs there".to_owned()),
+        false => {
+            let found: Vec<String> = wrong.iter().map(told).collect();
+            warn(WHAT, found.join("; "), "`grid dispatcher stop`; the next one counts anew when it begins")
+        }
+    })
 }
 
 /// systemd-logind may end everything of a user at logout (logind.conf(5), KillUserProcesses).

@@ -217,6 +217,19 @@ pub(super) fn value_of(kind: &str, value: ValueRef<'_>) -> FromSqlResult<Value> 
     })
 }
 
+/// A number that is counted up and down. Where it was miscounted a reading verb tells the nearest that it can be; `doctor` names it, and
+/// a dispatcher that begins counts anew.
+pub(super) fn at_least_none(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<u32> {
+    let counted: i64 = row.get(at)?;
+    Ok(u32::try_from(counted.max(0)).unwrap_or(u32::MAX))
+}
+
+/// The same, where it may be below none.
+pub(super) fn as_near_as_can_be(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<i32> {
+    let counted: i64 = row.get(at)?;
+    Ok(i32::try_from(counted).unwrap_or(if counted < 0 { i32::MIN } else { i32::MAX }))
+}
+
 /// A column that holds JSON.
 pub(super) fn json<T: serde::de::DeserializeOwned>(text: &str) -> rusqlite::Result<T> {
     serde_json::from_str(text)

@@ -83,7 +83,8 @@ pub struct Live {
     pub class: ClassId,
     pub server: ServerId,
     pub host: ServerId,
-    pub lane: LaneId,
+    /// None: its process is gone and its place given back; its outputs or files are still on their way home.
+    pub lane: Option<LaneId>,
     pub boot: BootId,
     pub sent: Epoch,
     /// The machine that it was sent to; None: this host, or one that was not kept.
@@ -250,6 +251,15 @@ impl Tx<'_> {
     /// It did not get there.
     pub fn mark_unsent(&self, task: TaskId, index: Index) -> Result<()> {
         self.run("UPDATE member SET sent = 0 WHERE task_id = ?1 AND idx = ?2 AND state = 'STARTING'", (task, index))?;
+        Ok(())
+    }
+
+    /// Its process is gone, and the end is not taken in yet: from now on it holds no place.
+    pub fn leave_lane(&self, task: TaskId, index: Index, number: u32) -> Result<()> {
+        self.run(
+            "UPDATE member SET lane = NULL WHERE task_id = ?1 AND idx = ?2 AND number = ?3 AND state IN ('STARTING', 'RUNNING')",
+            (task, index, number),
+        )?;
         Ok(())
     }
 

@@ -31,7 +31,7 @@ pub mod profiles;
 pub mod query;
 mod read_only;
 pub mod reports;
-mod reservations;
+pub mod reservations;
 mod schema;
 pub mod servers;
 pub mod settings;

@@ -1,9 +1,11 @@
 //! What lanes hold of servers and hosts.
 
+use super::columns::{as_near_as_can_be, at_least_none};
 use super::{Result, Tx, View};
-use crate::model::id::{DistributorId, LaneId, ServerId};
+use crate::model::id::{DistributorId, HostId, LaneId, ServerId};
 use crate::model::resources::Needs;
 use crate::model::server::{Booked, Taken};
+use std::collections::HashMap;
 use std::ops::Range;
 
 impl View<'_> {
@@ -14,15 +16,81 @@ impl View<'_> {
              FROM server s LEFT JOIN host h ON h.id = s.host_id WHERE s.distributor_id = ?1",
             [distributor],
             |row| {
-                let taken = Taken { slots: row.get(2)?, cpus: row.get(3)?, mem: row.get(4)? };
+                let taken = Taken { slots: at_least_none(row, 2)?, cpus: at_least_none(row, 3)?, mem: row.get(4)? };
                 let pool = if row.get(5)? {
-                    Some((Taken { slots: 0, cpus: row.get(6)?, mem: row.get(7)? }, row.get(8)?, row.get(9)?))
+                    Some((Taken { slots: 0, cpus: at_least_none(row, 6)?, mem: row.get(7)? }, as_near_as_can_be(row, 8)?, row.get(9)?))
                 } else {
                     None
                 };
                 Ok(Booked { server: row.get(0)?, taken, kept_for: row.get(1)?, pool })
             },
         )
+    }
+}
+
+/// What is taken of a server or a host otherwise than the lanes that live on it take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Miscount {
+    /// The server's name, or that of the host.
+    pub of: String,
+    /// Slots, cpus, bytes: as they are counted, and as they should be.
+    pub counted: [i64; 3],
+    pub held: [i64; 3],
+}
+
+impl View<'_> {
+    /// What each lane holds in which something lives: the server it was chosen by, the one it runs on. Members whose process is gone
+    /// hold nothing.
+    fn held_by_lanes(&self) -> Result<Vec<(ServerId, ServerId, Needs)>> {
+        self.all(
+            "SELECT m.server_id, m.host_id, json_extract(c.demand, '$.cpus'), json_extract(c.demand, '$.mem')
+             FROM member m JOIN task t ON t.id = m.task_id JOIN class c ON c.id = t.class_id
+             WHERE m.state IN ('STARTING', 'RUNNING') AND m.lane IS NOT NULL GROUP BY m.lane",
+            [],
+            |row| {
+                let needs = Needs { cpus: row.get::<_, Option<u32>>(2)?.unwrap_or(1), mem: row.get(3)? };
+                Ok((row.get(0)?, row.get(1)?, needs))
+            },
+        )
+    }
+
+    /// Servers and hosts of which something else is taken than what lives there holds: none, at any time.
+    pub fn miscounted(&self) -> Result<Vec<Miscount>> {
+        let three = |row: &rusqlite::Row<'_>| Ok::<_, rusqlite::Error>([row.get(2)?, row.get(3)?, row.get(4)?]);
+        let servers = self.all(
+            "SELECT id, name, taken_slots, taken_cpus, taken_mem, host_id FROM server ORDER BY name",
+            [],
+            |row| {
+                Ok((
+                    row.get::<_, ServerId>(0)?,
+                    row.get::<_, String>(1)?,
+                    three(row)?,
+                    row.get::<_, Option<HostId>>(5)?,
+                ))
+            },
+        )?;
+        let hosts = self.all("SELECT id, hostname, 0, taken_cpus, taken_mem FROM host ORDER BY id", [], |row| {
+            Ok((row.get::<_, HostId>(0)?, row.get::<_, String>(1)?, three(row)?))
+        })?;
+        let mut of_server: HashMap<ServerId, [i64; 3]> = HashMap::new();
+        let mut of_host: HashMap<HostId, [i64; 3]> = HashMap::new();
+        for (server, host, needs) in self.held_by_lanes()? {
+            let mem = i64::try_from(needs.mem.map_or(0, |mem| mem.0)).unwrap_or(0);
+            let add = |sum: &mut [i64; 3], slots| {
+                sum.iter_mut().zip([slots, i64::from(needs.cpus), mem]).for_each(|(sum, more)| *sum += more);
+            };
+            for id in std::iter::once(server).chain((host != server).then_some(host)) {
+                add(of_server.entry(id).or_default(), 1);
+            }
+            if let Some(pool) = servers.iter().find(|(id, ..)| *id == host).and_then(|(.., pool)| *pool) {
+                add(of_host.entry(pool).or_default(), 0);
+            }
+        }
+        let servers = servers.into_iter().map(|(id, of, counted, _)| (of, counted, of_server.remove(&id)));
+        let hosts = hosts.into_iter().map(|(id, of, counted)| (format!("host {of}"), counted, of_host.remove(&id)));
+        let all: Vec<_> = servers.chain(hosts).collect();
+        let all = all.into_iter().map(|(of, counted, held)| Miscount { of, counted, held: held.unwrap_or_default() });
+        Ok(all.filter(|count| count.counted != count.held).collect())
     }
 }
 
@@ -65,20 +133,7 @@ impl Tx<'_> {
         if !self.has_live()? {
             return Ok(());
         }
-        let lanes = self.all(
-            "SELECT m.server_id, m.host_id, json_extract(c.demand, '$.cpus'), json_extract(c.demand, '$.mem')
-             FROM member m JOIN task t ON t.id = m.task_id JOIN class c ON c.id = t.class_id
-             WHERE m.state IN ('STARTING', 'RUNNING') GROUP BY m.lane",
-            [],
-            |row| {
-                Ok((
-                    row.get(0)?,
-                    row.get(1)?,
-                    Needs { cpus: row.get::<_, Option<u32>>(2)?.unwrap_or(1), mem: row.get(3)? },
-                ))
-            },
-        )?;
-        for (server, host, needs) in lanes {
+        for (server, host, needs) in self.held_by_lanes()? {
             self.take(server, host, needs)?;
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Server rows and the hosts under them.
 
 use super::attributes::Owner;
-use super::columns::json;
+use super::columns::{as_near_as_can_be, at_least_none, json};
 use super::{Result, View};
 use crate::model::attribute::{Attribute, Attributes, Source, Value};
 use crate::model::facts::Gpu;
@@ -69,8 +69,8 @@ fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
                 mem_total: row.get(30)?,
                 mem_available: row.get(31)?,
                 read_at: row.get(34)?,
-                taken: Taken { slots: 0, cpus: row.get(35)?, mem: row.get(36)? },
-                started_since: row.get(37)?,
+                taken: Taken { slots: 0, cpus: at_least_none(row, 35)?, mem: row.get(36)? },
+                started_since: as_near_as_can_be(row, 37)?,
                 mem_since: row.get(38)?,
             };
             let host = HostRow {
@@ -102,7 +102,7 @@ fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         slots: declared.0.unwrap_or(cpus),
         cpus,
         mem: declared.2.unwrap_or(host_mem),
-        taken: Taken { slots: row.get(16)?, cpus: row.get(17)?, mem: row.get(18)? },
+        taken: Taken { slots: at_least_none(row, 16)?, cpus: at_least_none(row, 17)?, mem: row.get(18)? },
         max_load: row.get(13)?,
         accepts: row.get(14)?,
         kept_for: row.get::<_, Option<TaskId>>(19)?,

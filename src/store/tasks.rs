@@ -1,6 +1,6 @@
 //! Task rows, read back; why they wait, and what was found of them.
 
-use super::columns::json;
+use super::columns::{at_least_none, json};
 use super::trace::NoteId;
 use super::{Result, Tx, View};
 use crate::model::command::{Command, Environment, Text};
@@ -128,21 +128,21 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<TaskRow> {
         shape,
         size: row.get(13)?,
         at_once: row.get(14)?,
-        rest: row.get(15)?,
+        rest: at_least_none(row, 15)?,
         rest_next: row.get(16)?,
         rest_state: if rest_state == "WAITING" { State::Pending } else { rest_state.parse().unwrap_or(State::Pending) },
         counts: Counts {
-            waiting: row.get(18)?,
-            held: row.get(19)?,
-            starting: row.get(20)?,
-            running: row.get(21)?,
-            completed: row.get(22)?,
-            failed: row.get(23)?,
-            timeout: row.get(24)?,
-            out_of_memory: row.get(25)?,
-            cancelled: row.get(26)?,
-            skipped: row.get(27)?,
-            lost: row.get(28)?,
+            waiting: at_least_none(row, 18)?,
+            held: at_least_none(row, 19)?,
+            starting: at_least_none(row, 20)?,
+            running: at_least_none(row, 21)?,
+            completed: at_least_none(row, 22)?,
+            failed: at_least_none(row, 23)?,
+            timeout: at_least_none(row, 24)?,
+            out_of_memory: at_least_none(row, 25)?,
+            cancelled: at_least_none(row, 26)?,
+            skipped: at_least_none(row, 27)?,
+            lost: at_least_none(row, 28)?,
         },
         reason: row.get(29)?,
         exit_code: row.get(30)?,
@@ -249,7 +249,7 @@ impl View<'_> {
         let found = self.one(
             "SELECT pending, held, running, completed, failed, timeout, out_of_memory, cancelled, skipped, lost FROM tally",
             [],
-            |row| State::ALL.iter().enumerate().map(|(at, state)| Ok((*state, row.get(at)?))).collect::<rusqlite::Result<Tally>>(),
+            |row| State::ALL.iter().enumerate().map(|(at, state)| Ok((*state, at_least_none(row, at)?.into()))).collect::<rusqlite::Result<Tally>>(),
         )?;
         Ok(found.unwrap_or_default())
     }

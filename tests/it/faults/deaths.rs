@@ -76,7 +76,7 @@ fn the_same_at_a_later_passage() {
 }
 
 /// Children of a process whose command line begins so.
-fn pids(home: &Path, word: &str) -> Vec<i32> {
+pub(super) fn pids(home: &Path, word: &str) -> Vec<i32> {
     let home = home.display().to_string();
     let all = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
     let pids = all.filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());

@@ -2,3 +2,4 @@
 
 mod deaths;
 mod storm;
+mod way_home;
