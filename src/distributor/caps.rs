@@ -78,6 +78,10 @@ pub fn size(request: &Request, search: &str) -> u64 {
     let labels =
         demand.labels.iter().map(|(name, value)| name.len() + bounds::value(value, usize::MAX).unwrap_or_default());
     let words = [&demand.constraint, &demand.prefer, &demand.name];
+    // A class and a note stand in an index too, where each is found by its text.
+    let found_by_text = words.iter().map(|words| words.as_ref().map_or(0, |words| words.len())).sum::<usize>()
+        + labels.sum::<usize>()
+        + search.len();
     let bytes = launch.command.arguments().iter().map(|argument| 2 * argument.as_bytes().len()).sum::<usize>()
         + launch.env.0.iter().map(|(name, value)| name.as_bytes().len() + value.as_bytes().len()).sum::<usize>()
         + launch.stdin.as_ref().map_or(0, Vec::len)
@@ -86,9 +90,7 @@ pub fn size(request: &Request, search: &str) -> u64 {
             .iter()
             .sum::<usize>()
         + launch.fetch.iter().flat_map(|fetch| &fetch.patterns).map(|pattern| pattern.as_bytes().len()).sum::<usize>()
-        + words.iter().map(|words| words.as_ref().map_or(0, |words| words.len())).sum::<usize>()
-        + labels.sum::<usize>()
-        + search.len();
+        + 2 * found_by_text;
     let lines = match members {
         Members::Lines { lines, .. } => lines.iter().map(|line| line.as_bytes().len() as u64 + LINE).sum(),
         Members::Single | Members::Range { .. } => 0,
