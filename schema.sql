@@ -537,7 +537,8 @@ CREATE TABLE fetched (
     files       INTEGER NOT NULL DEFAULT 0,
     error       TEXT,                          -- why it could not be brought; it stays on the server
     remarks     TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(remarks)),
-    unpacked_at INTEGER,                       -- NULL: by nobody yet
+    unpacked_at INTEGER,                       -- all of it; NULL: by nobody yet
+    not_unpacked TEXT,                         -- what could not be unpacked the last time, and why
     PRIMARY KEY (task_id, idx)
 ) STRICT, WITHOUT ROWID;
 

@@ -5,11 +5,11 @@
 
 use super::serve::Agent;
 use super::worker::Job;
+use crate::archive::room::{self, RESERVE};
 use crate::archive::{self, AHEAD, PIECE};
 use crate::model::failpoint::failpoint;
 use crate::model::files::{Digest, Sent};
 use crate::model::id::{AttemptId, LaneId};
-use crate::model::resources::Bytes;
 use crate::protocol::agent::{Event, FromAgent, Refusal};
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions};
@@ -22,8 +22,6 @@ use std::time::{Duration, SystemTime};
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// All together may take this part of the disk.
 const SHARE: u64 = 10;
-/// So much is left to others.
-const RESERVE: u64 = 64 << 20;
 
 /// Those that are on their way.
 #[derive(Debug)]
@@ -169,7 +167,7 @@ impl Agent {
 
     /// Room for so many bytes more; the oldest unused ones go for it.
     fn make_room(&self, bytes: u64) -> Result<(), String> {
-        let wanted = bytes + RESERVE;
+        let wanted = bytes.saturating_add(RESERVE);
         let (mut free, _) = space(&self.bundles.dir)?;
         for (path, len) in self.unused() {
             if free >= wanted {
@@ -179,11 +177,7 @@ impl Agent {
                 free += len;
             }
         }
-        let (free, _) = space(&self.bundles.dir)?;
-        if free >= wanted {
-            return Ok(());
-        }
-        Err(format!("no room for {} in {}: {} are free", Bytes(bytes), self.bundles.dir.display(), Bytes(free)))
+        room::ask_in(&self.bundles.dir, bytes, RESERVE).map_err(|error| error.to_string())
     }
 
     /// What was not used for long goes, and the oldest of what is too much.
@@ -226,8 +220,7 @@ fn part(whole: &Path) -> PathBuf {
 
 /// Free for us, and all of it.
 fn space(dir: &Path) -> Result<(u64, u64), String> {
-    let stat = rustix::fs::statvfs(dir).map_err(|error| format!("{}: {}", dir.display(), io::Error::from(error)))?;
-    Ok((stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize))
+    room::space(dir).map_err(|error| format!("{}: {error}", dir.display()))
 }
 
 /// Looks whether a whole archive is what its name says, and gives it its name.

@@ -32,6 +32,7 @@ mod power;
 mod process;
 mod prologue;
 mod recover;
+mod results;
 mod running;
 mod spool;
 mod tool;

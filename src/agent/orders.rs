@@ -113,7 +113,10 @@ impl Agent {
 
     fn cancel(&mut self, attempt: AttemptId, grace: Duration) {
         match self.book.get(attempt).map(|a| (&a.state, a.lane, a.run)) {
-            Some((State::Ended { .. }, ..)) => self.tell_state(attempt),
+            Some((State::Ended { .. }, ..)) => {
+                self.stop_packing(attempt);
+                self.tell_state(attempt);
+            }
             Some((State::Running { supervised: false, .. }, ..)) => self.cancel_orphan(attempt, grace),
             Some((State::Running { .. }, lane, Some(run))) => {
                 let supervisor = self.lanes.get_mut(&lane).and_then(|l| l.supervisor.as_mut());

@@ -1,7 +1,7 @@
 //! Work on files that takes its time, on threads of its own: the loop must not wait for a disk.
 
-use super::bundles;
 use super::works::{self, Places};
+use super::{bundles, results};
 use crate::model::command::Text;
 use crate::model::files::{Digest, Sent};
 use crate::model::id::AttemptId;
@@ -10,10 +10,14 @@ use crate::protocol::agent::Packing;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fd::OwnedFd;
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// Jobs at the same time: a disk is not made faster by more.
 const AT_ONCE: usize = 4;
+/// Of them at most so many pack: that may take long, and tasks that are about to start do not wait for it.
+const PACKING_AT_ONCE: usize = 3;
 
 /// What there is to do.
 #[derive(Debug)]
@@ -22,10 +26,16 @@ pub enum Job {
     Settle { bundle: Digest },
     /// Make the directory of an attempt.
     Make { attempt: AttemptId, sent: Sent },
-    /// Pack what an attempt brings back.
-    Pack { attempt: AttemptId, launch: Box<Launch> },
+    /// Pack what an attempt brings back, until it is stopped.
+    Pack { attempt: AttemptId, launch: Box<Launch>, stop: Arc<AtomicBool> },
     /// Remove the directory of an attempt.
     Clear { attempt: AttemptId },
+}
+
+impl Job {
+    const fn packs(&self) -> bool {
+        matches!(self, Self::Pack { .. })
+    }
 }
 
 /// What came of it.
@@ -55,6 +65,7 @@ pub struct Worker {
     places: Places,
     waiting: VecDeque<Job>,
     busy: usize,
+    packing: usize,
     ready: OwnedFd,
     done: Receiver<Done>,
     doing: Sender<Done>,
@@ -65,7 +76,7 @@ impl Worker {
     pub fn new(places: Places) -> std::io::Result<Self> {
         let ready = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let (doing, done) = channel();
-        Ok(Self { places, waiting: VecDeque::new(), busy: 0, ready, done, doing })
+        Ok(Self { places, waiting: VecDeque::new(), busy: 0, packing: 0, ready, done, doing })
     }
 
     /// Readable when something is done.
@@ -81,9 +92,12 @@ impl Worker {
 
     fn begin(&mut self) {
         while self.busy < AT_ONCE {
-            let Some(job) = self.waiting.pop_front() else { return };
+            let may_pack = self.packing < PACKING_AT_ONCE;
+            let next = self.waiting.iter().position(|job| may_pack || !job.packs());
+            let Some(job) = next.and_then(|at| self.waiting.remove(at)) else { return };
             let Ok(ready) = self.ready.try_clone() else { return self.waiting.push_front(job) };
             self.busy += 1;
+            self.packing += usize::from(job.packs());
             let (places, doing) = (self.places.clone(), self.doing.clone());
             std::thread::spawn(move || {
                 let done = carry_out(&places, job);
@@ -100,6 +114,7 @@ impl Worker {
         let _ = rustix::io::read(&self.ready, &mut [0; 8]);
         let done: Vec<Done> = self.done.try_iter().collect();
         self.busy -= done.len();
+        self.packing -= done.iter().filter(|done| matches!(done, Done::Packed { .. })).count();
         self.begin();
         done
     }
@@ -109,7 +124,10 @@ fn carry_out(places: &Places, job: Job) -> Done {
     match job {
         Job::Settle { bundle } => Done::Settled { bundle, result: bundles::settle(&places.bundles, bundle) },
         Job::Make { attempt, sent } => Done::Made { attempt, result: works::make(places, attempt, &sent) },
-        Job::Pack { attempt, launch } => Done::Packed { attempt, result: works::pack(places, attempt, &launch) },
+        Job::Pack { attempt, launch, stop } => {
+            let result = results::pack(places, attempt, &launch, &|| !stop.load(Ordering::Relaxed));
+            Done::Packed { attempt, result }
+        }
         Job::Clear { attempt } => {
             works::clear(places, attempt);
             Done::Cleared { attempt }

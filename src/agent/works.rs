@@ -6,20 +6,22 @@ use super::output::read_at;
 use super::serve::Agent;
 use super::worker::{Done, Job};
 use crate::archive::AHEAD;
-use crate::archive::pack::Packer;
+use crate::archive::room::{self, RESERVE};
 use crate::archive::root::Root;
-use crate::archive::{select, unpack, walk::Tree};
+use crate::archive::unpack;
 use crate::model::command::Text;
 use crate::model::failpoint::failpoint;
-use crate::model::files::{RelPath, Sent, Workplace};
+use crate::model::files::Sent;
 use crate::model::id::{AttemptId, LaneId};
 use crate::model::task::Launch;
-use crate::protocol::agent::{FromAgent, Packing, Refusal};
+use crate::protocol::agent::{FromAgent, Refusal};
 use std::collections::{HashMap, VecDeque};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Where archives and directories lie.
 #[derive(Debug, Clone)]
@@ -38,7 +40,8 @@ impl Places {
         Ok(places)
     }
 
-    fn of(&self, attempt: AttemptId) -> PathBuf {
+    /// The directory of an attempt.
+    pub fn of(&self, attempt: AttemptId) -> PathBuf {
         self.works.join(attempt.to_string())
     }
 }
@@ -59,6 +62,14 @@ struct Work {
     wanted: bool,
     /// Where the attempt is to run, once it is made.
     directory: Option<Text>,
+    /// Ends the packing that the worker is at.
+    stop: Arc<AtomicBool>,
+}
+
+impl Work {
+    fn new(busy: bool, wanted: bool) -> Self {
+        Self { busy, wanted, directory: None, stop: Arc::default() }
+    }
 }
 
 impl Works {
@@ -76,9 +87,9 @@ impl Agent {
                 continue;
             };
             if self.book.get(attempt).is_some() {
-                self.works.known.insert(attempt, Work { busy: false, wanted: true, directory: None });
+                self.works.known.insert(attempt, Work::new(false, true));
             } else {
-                self.works.known.insert(attempt, Work { busy: true, wanted: false, directory: None });
+                self.works.known.insert(attempt, Work::new(true, false));
                 self.worker.ask(Job::Clear { attempt });
             }
         }
@@ -96,7 +107,7 @@ impl Agent {
             }
             match self.have_bundle(&sent) {
                 Ok(true) => {
-                    self.works.known.insert(attempt, Work { busy: true, wanted: true, directory: None });
+                    self.works.known.insert(attempt, Work::new(true, true));
                     self.worker.ask(Job::Make { attempt, sent });
                     return false;
                 }
@@ -110,6 +121,7 @@ impl Agent {
     pub fn drop_work(&mut self, attempt: AttemptId) {
         let Some(work) = self.works.known.get_mut(&attempt) else { return };
         (work.wanted, work.directory) = (false, None);
+        work.stop.store(true, Ordering::Relaxed);
         if !std::mem::replace(&mut work.busy, true) {
             self.works.reads.retain(|(of, ..)| *of != attempt);
             self.worker.ask(Job::Clear { attempt });
@@ -118,10 +130,18 @@ impl Agent {
 
     /// Packs what an attempt brings back.
     pub fn pack(&mut self, attempt: AttemptId, launch: Launch) {
-        let work = Work { busy: false, wanted: true, directory: None };
+        let work = Work::new(false, true);
         let work = self.works.known.entry(attempt).or_insert(work);
         if !std::mem::replace(&mut work.busy, true) {
-            self.worker.ask(Job::Pack { attempt, launch: Box::new(launch) });
+            work.stop = Arc::default();
+            self.worker.ask(Job::Pack { attempt, launch: Box::new(launch), stop: Arc::clone(&work.stop) });
+        }
+    }
+
+    /// Ends the packing of an attempt, if it is under way; what it made stays.
+    pub fn stop_packing(&self, attempt: AttemptId) {
+        if let Some(work) = self.works.known.get(&attempt) {
+            work.stop.store(true, Ordering::Relaxed);
         }
     }
 
@@ -216,6 +236,8 @@ pub fn make(places: &Places, attempt: AttemptId, sent: &Sent) -> Result<Text, St
         let _ = OpenOptions::new().append(true).open(&own).and_then(|f| f.set_modified(std::time::SystemTime::now()));
         DirBuilder::new().mode(0o755).create(&root).map_err(failed(&root))?;
         let into = Root::open(&root).map_err(failed(&root))?;
+        // What was received keeps the reserve free; of that a quarter may go for what it is unpacked to.
+        room::ask_in(&root, unpack::room_for(&archive)?, RESERVE / 4)?;
         unpack::unpack(&archive, &into)?;
         if sent.below.is_empty() {
             return Ok(root);
@@ -230,54 +252,6 @@ pub fn make(places: &Places, attempt: AttemptId, sent: &Sent) -> Result<Text, St
             Err(format!("{}: {error}", places.works.display()))
         }
     }
-}
-
-/// Packs what an attempt brings back.
-pub fn pack(places: &Places, attempt: AttemptId, launch: &Launch) -> Result<Packing, String> {
-    let dir = places.of(attempt);
-    let (root, below) = match &launch.workplace {
-        Workplace::Own(sent) => (dir.join("root"), sent.below.clone()),
-        Workplace::There => (PathBuf::from(launch.cwd.as_os()), RelPath::default()),
-    };
-    let Some(fetch) = &launch.fetch else { return Err("nothing is wanted of it".to_owned()) };
-    let words = |error: &dyn std::fmt::Display| error.to_string();
-    if !root.exists() {
-        return Err(format!("{} is gone", root.display()));
-    }
-    let mut remarks = Vec::new();
-    let mut tree = Tree::new();
-    for pattern in &fetch.patterns {
-        let found = select::matching(&root.join(below.as_path()), pattern).map_err(|error| words(&error))?;
-        if found.is_empty() {
-            remarks.push(format!("--fetch {pattern}: nothing there"));
-        }
-        tree.extend(found.into_iter().map(|(path, from)| (below.join(&path), from)));
-    }
-    if fetch.changed && launch.workplace.sent().is_some() {
-        let sent = File::open(dir.join("sent")).map_err(|error| words(&error))?;
-        tree.extend(select::changed(&root, &sent).map_err(|error| words(&error))?);
-    }
-    let _ = DirBuilder::new().mode(0o700).create(&dir);
-    let to = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(dir.join("packed"));
-    let to = to.map_err(|error| format!("{}: {error}", dir.display()))?;
-    let mut packer = Packer::new(to);
-    for (path, from) in &tree {
-        match packer.add(path, from) {
-            Ok(()) => {}
-            // Found out before anything of it was written.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound | io::ErrorKind::InvalidInput
-                ) =>
-            {
-                remarks.push(format!("{path}: {error}; left out"));
-            }
-            Err(error) => return Err(format!("{path}: {error}")),
-        }
-    }
-    let (_, packed) = packer.finish().map_err(|error| format!("{}: {error}", dir.display()))?;
-    Ok(Packing { digest: packed.digest, size: packed.size, files: packed.files, remarks })
 }
 
 /// Removes an attempt's directory, whatever the task made of it.

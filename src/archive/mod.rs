@@ -4,10 +4,16 @@
 //! particular, so that the same files give the same bytes. What comes from another host is believed in nothing: [`read`]
 //! passes on only what we would pack, and [`root`] writes only below its directory, through no link.
 
+pub mod links;
+pub mod names;
 pub mod pack;
+pub mod pattern;
 pub mod read;
+pub mod remarks;
+pub mod room;
 pub mod root;
 pub mod select;
+pub mod sparse;
 pub mod unpack;
 pub mod walk;
 

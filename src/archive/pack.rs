@@ -1,11 +1,13 @@
 //! Packing: files, directories and links into an archive, as a stream.
 
+use super::sparse::{self, Part, Parts};
+use super::walk::Tree;
 use super::{Hashing, PIECE};
 use crate::model::files::{Digest, RelPath};
 use rustix::fs::{Mode, OFlags};
 use std::fs::{File, Metadata};
-use std::io::{self, BufWriter, Read, Write};
-use std::os::unix::ffi::OsStrExt;
+use std::io::{self, BufWriter, Read, Seek, Write};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use tar::{Builder, EntryType, Header};
@@ -17,6 +19,19 @@ pub struct Packed {
     pub size: u64,
     /// Files, directories and links.
     pub files: u64,
+}
+
+/// What became of something that was to be added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Added {
+    Whole,
+    /// A file with holes: so long, with so much data.
+    Sparse {
+        size: u64,
+        data: u64,
+    },
+    /// A link that is not packed.
+    LeftOut,
 }
 
 /// An archive that is being written.
@@ -31,22 +46,28 @@ impl<W: Write> Packer<W> {
         Self { tar: Builder::new(BufWriter::with_capacity(PIECE as usize, Hashing::new(to))), files: 0 }
     }
 
-    /// Adds what lies at `from`, whatever it is; a directory without what is in it. Links are not followed.
-    pub fn add(&mut self, path: &RelPath, from: &Path) -> io::Result<()> {
+    /// Adds what lies at `from`, whatever it is; a directory without what is in it. Links are not followed: `target` gives what a link
+    /// is packed with, or that it is left out.
+    pub fn add(
+        &mut self,
+        path: &RelPath,
+        from: &Path,
+        target: impl FnOnce(Vec<u8>) -> Option<Vec<u8>>,
+    ) -> io::Result<Added> {
         let meta = std::fs::symlink_metadata(from)?;
         if meta.is_symlink() {
-            return self.link(path, std::fs::read_link(from)?.as_os_str().as_bytes());
+            return match target(std::fs::read_link(from)?.into_os_string().into_vec()) {
+                Some(target) => self.link(path, &target).map(|()| Added::Whole),
+                None => Ok(Added::LeftOut),
+            };
         }
         if meta.is_dir() {
-            return self.dir(path, &meta);
+            return self.dir(path, &meta).map(|()| Added::Whole);
         }
         if !meta.is_file() {
             return Err(not_packed(&meta));
         }
-        // Not waiting where somebody puts a FIFO there between the two calls.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::open(from, flags, Mode::empty())?);
-        self.file(path, file)
+        self.file(path, open(from)?)
     }
 
     fn dir(&mut self, path: &RelPath, meta: &Metadata) -> io::Result<()> {
@@ -63,19 +84,33 @@ impl<W: Write> Packer<W> {
     }
 
     /// Adds an open file from its beginning.
-    fn file(&mut self, path: &RelPath, file: File) -> io::Result<()> {
+    fn file(&mut self, path: &RelPath, mut file: File) -> io::Result<Added> {
         let meta = file.metadata()?;
         if !meta.is_file() {
             return Err(not_packed(&meta));
         }
+        let time = format!("{}.{:09}", meta.mtime(), meta.mtime_nsec());
+        let time = (meta.mtime() >= 0 && meta.mtime_nsec() > 0).then_some(("mtime", time.as_bytes()));
         let mut header = header(EntryType::Regular, meta.mode(), meta.len());
         header.set_mtime(u64::try_from(meta.mtime()).unwrap_or(0));
+        let Some(parts) = sparse::parts(&file)? else {
+            file.rewind()?;
+            self.named(&mut header, path, None)?;
+            if let Some(time) = time {
+                self.tar.append_pax_extensions([time])?;
+            }
+            return self.append(&header, Exactly { from: file, left: meta.len() }).map(|()| Added::Whole);
+        };
+        // GNU tar reads these records in archives of the newer form only.
+        let mut header = ustar(meta.mode(), header.mtime()?);
+        let (list, data) = (sparse::list(&parts, meta.len()), parts.iter().map(|part| part.len).sum::<u64>());
+        header.set_size(list.len() as u64 + data);
         self.named(&mut header, path, None)?;
-        if meta.mtime() >= 0 && meta.mtime_nsec() > 0 {
-            let time = format!("{}.{:09}", meta.mtime(), meta.mtime_nsec());
-            self.tar.append_pax_extensions([("mtime", time.as_bytes())])?;
-        }
-        self.append(&header, Exactly { from: file, left: meta.len() })
+        let size = meta.len().to_string();
+        let values = [&b"1"[..], b"0", path.as_bytes(), size.as_bytes()];
+        self.tar.append_pax_extensions(sparse::KEYS.into_iter().zip(values).chain(time))?;
+        self.append(&header, list.as_slice().chain(Parts::of(file, parts)))?;
+        Ok(Added::Sparse { size: meta.len(), data })
     }
 
     fn append(&mut self, header: &Header, content: impl Read) -> io::Result<()> {
@@ -113,12 +148,48 @@ impl<W: Write> Packer<W> {
     }
 }
 
+/// Opens a file that is to be packed.
+fn open(from: &Path) -> io::Result<File> {
+    // Not waiting where somebody puts a FIFO there between the two calls.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::open(from, flags, Mode::empty())?))
+}
+
+/// The bytes that an archive of these takes at most, as they lie there now. What can't be read counts nothing.
+pub fn room_for(tree: &Tree) -> u64 {
+    let data = |from: &Path| -> io::Result<u64> {
+        let meta = std::fs::symlink_metadata(from)?;
+        if !meta.is_file() {
+            return Ok(0);
+        }
+        // Only a file that takes less of the disk than its length is looked at.
+        if meta.blocks().saturating_mul(512) >= meta.len() {
+            return Ok(meta.len());
+        }
+        let parts: Option<Vec<Part>> = sparse::parts(&open(from)?)?;
+        Ok(parts.map_or(meta.len(), |parts| parts.iter().map(|part| part.len).sum()))
+    };
+    // Headers, names, times, padding.
+    const AROUND: u64 = 4 << 10;
+    tree.values().map(|from| data(from).unwrap_or(0).saturating_add(AROUND)).fold(0, u64::saturating_add)
+}
+
 fn header(kind: EntryType, mode: u32, size: u64) -> Header {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
     header.set_mode(mode & 0o777);
     header.set_size(size);
     header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    header
+}
+
+fn ustar(mode: u32, mtime: u64) -> Header {
+    let mut header = Header::new_ustar();
+    header.set_entry_type(EntryType::Regular);
+    header.set_mode(mode & 0o777);
+    header.set_mtime(mtime);
     header.set_uid(0);
     header.set_gid(0);
     header

@@ -1,11 +1,14 @@
 //! Reading an archive that may be anybody's: what we would not have packed is refused before it costs anything.
 
+use super::sparse::{self, Part};
 use crate::model::files::{BadPath, RelPath};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tar::{Archive, Entry, EntryType};
 
@@ -28,19 +31,87 @@ pub enum ReadError {
 /// One entry, without its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
-    File {
-        size: u64,
-        mtime: SystemTime,
-        mode: u32,
-        /// Where its bytes begin in the archive.
-        at: u64,
-    },
-    Dir {
-        mode: u32,
-    },
-    Link {
-        target: Vec<u8>,
-    },
+    File { mtime: SystemTime, mode: u32, content: Content },
+    Dir { mode: u32 },
+    Link { target: Vec<u8> },
+}
+
+/// The bytes of a file in an archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    /// Of the file, with its holes.
+    pub size: u64,
+    /// Where its data begins in the archive.
+    at: u64,
+    /// The parts that hold data, one behind the other in the archive; None: all of it does.
+    parts: Option<Arc<[Part]>>,
+}
+
+impl Content {
+    /// Bytes of data.
+    pub fn data(&self) -> u64 {
+        self.parts.as_deref().map_or(self.size, |parts| parts.iter().map(|part| part.len).sum())
+    }
+
+    /// Where each part of the file lies: (offset in the file, offset in the archive, length).
+    fn pieces(&self) -> Vec<(u64, u64, u64)> {
+        let Some(parts) = self.parts.as_deref() else { return vec![(0, self.at, self.size)] };
+        let mut at = self.at;
+        let place = |part: &Part| {
+            let piece = (part.from, at, part.len);
+            at += part.len;
+            piece
+        };
+        parts.iter().map(place).collect()
+    }
+
+    /// Does a file hold the same bytes, holes being zeros?
+    pub fn is_in(&self, file: &File, archive: &File) -> io::Result<bool> {
+        if file.metadata()?.len() != self.size {
+            return Ok(false);
+        }
+        let mut end = 0;
+        for (from, at, len) in self.pieces() {
+            let hole = Part { from: end, len: from - end };
+            if !sparse::is_hole(file, hole)? || !same_bytes(file, from, archive, at, len)? {
+                return Ok(false);
+            }
+            end = from + len;
+        }
+        sparse::is_hole(file, Part { from: end, len: self.size - end })
+    }
+
+    /// Writes a file that is empty yet. `bytes` are the entry's.
+    pub fn write(&self, file: &mut File, bytes: &mut dyn Read) -> io::Result<()> {
+        let Some(parts) = self.parts.as_deref() else { return super::root::fill(file, bytes, self.size) };
+        for part in parts {
+            file.seek(io::SeekFrom::Start(part.from))?;
+            let copied = io::copy(&mut bytes.take(part.len), file)?;
+            if copied != part.len {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        file.set_len(self.size)
+    }
+}
+
+/// Do these bytes stand in both?
+fn same_bytes(file: &File, from: u64, archive: &File, at: u64, len: u64) -> io::Result<bool> {
+    let (mut ours, mut theirs) = (vec![0; 64 << 10], vec![0; 64 << 10]);
+    let mut offset = 0;
+    while offset < len {
+        let most = usize::try_from(len - offset).unwrap_or(usize::MAX).min(ours.len());
+        let got = file.read_at(&mut ours[..most], from + offset)?;
+        if got == 0 {
+            return Ok(false);
+        }
+        archive.read_exact_at(&mut theirs[..got], at + offset)?;
+        if ours[..got] != theirs[..got] {
+            return Ok(false);
+        }
+        offset += got as u64;
+    }
+    Ok(true)
 }
 
 /// Gives every entry with its bytes to `take`, in order.
@@ -78,7 +149,9 @@ fn check(archive: &File) -> Result<(), ReadError> {
         }
         // Another size or name than the header's would make this look at other entries than those that are read.
         for extension in entry.pax_extensions().map_err(damaged)?.into_iter().flatten() {
-            if extension.map_err(damaged)?.key_bytes() != b"mtime" {
+            let extension = extension.map_err(damaged)?;
+            let key = extension.key_bytes();
+            if key != b"mtime" && !sparse::KEYS.iter().any(|ours| ours.as_bytes() == key) {
                 return Err(ReadError::Damaged("an extension that is not ours".to_owned()));
             }
         }
@@ -102,8 +175,8 @@ fn understood<R: Read>(entry: &mut Entry<'_, R>) -> Result<(RelPath, Kind), Read
     let kind = match header.entry_type() {
         EntryType::Regular => {
             let seconds = header.mtime().map_err(damaged)?;
-            let (size, at) = (entry.size(), entry.raw_file_position());
-            Kind::File { size, mtime: precise(entry)?.unwrap_or_else(|| time(seconds, 0)), mode, at }
+            let mtime = precise(entry)?.unwrap_or_else(|| time(seconds, 0));
+            Kind::File { mtime, mode, content: content(entry)? }
         }
         EntryType::Directory => Kind::Dir { mode },
         EntryType::Symlink => {
@@ -121,17 +194,37 @@ fn understood<R: Read>(entry: &mut Entry<'_, R>) -> Result<(RelPath, Kind), Read
     Ok((path, kind))
 }
 
+/// Of a file with holes the list of its parts is read: what is left of the entry is data.
+fn content<R: Read>(entry: &mut Entry<'_, R>) -> Result<Content, ReadError> {
+    let (stored, at) = (entry.size(), entry.raw_file_position());
+    let Some(size) = extension(entry, sparse::SIZE)? else { return Ok(Content { size: stored, at, parts: None }) };
+    let known = extension(entry, sparse::KEYS[0])?.as_deref() == Some("1");
+    let size = size.parse().ok().filter(|size| known && *size <= i64::MAX as u64);
+    let size = size.ok_or_else(|| ReadError::Damaged("a file with holes of a kind that is not ours".to_owned()))?;
+    let (parts, taken) = sparse::read_list(entry, size).map_err(damaged)?;
+    let content = Content { size, at: at + taken, parts: Some(parts.into()) };
+    if taken.checked_add(content.data()) != Some(stored) {
+        return Err(ReadError::Damaged("a list of holes that does not fit its file".to_owned()));
+    }
+    Ok(content)
+}
+
 /// The time to the nanosecond, where the archive has it.
 fn precise<R: Read>(entry: &mut Entry<'_, R>) -> Result<Option<SystemTime>, ReadError> {
-    let Some(extensions) = entry.pax_extensions().map_err(damaged)? else { return Ok(None) };
-    for extension in extensions {
+    let Some(text) = extension(entry, "mtime")? else { return Ok(None) };
+    let Some((seconds, rest)) = text.split_once('.') else { return Ok(None) };
+    Ok(match (seconds.parse(), rest.parse(), rest.len()) {
+        (Ok(seconds), Ok(nanos), 9) => Some(time(seconds, nanos)),
+        _ => None,
+    })
+}
+
+/// A record before an entry.
+fn extension<R: Read>(entry: &mut Entry<'_, R>, key: &str) -> Result<Option<String>, ReadError> {
+    for extension in entry.pax_extensions().map_err(damaged)?.into_iter().flatten() {
         let extension = extension.map_err(damaged)?;
-        if extension.key_bytes() != b"mtime" {
-            continue;
-        }
-        let Some((seconds, rest)) = extension.value().ok().and_then(|text| text.split_once('.')) else { continue };
-        if let (Ok(seconds), Ok(nanos), 9) = (seconds.parse(), rest.parse(), rest.len()) {
-            return Ok(Some(time(seconds, nanos)));
+        if extension.key_bytes() == key.as_bytes() {
+            return Ok(extension.value().ok().map(str::to_owned));
         }
     }
     Ok(None)

@@ -1,6 +1,8 @@
 //! A directory below which is written, and never outside of it: every step of a path is opened as a directory, and no
 //! link is followed, whoever put it there.
 
+use super::names;
+use super::room::{self, NoRoom};
 use crate::model::files::RelPath;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timestamps};
@@ -12,17 +14,39 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// The longest name that Linux takes.
+const NAME_MAX: usize = 255;
+/// What a file system is believed to take at least.
+const NAME_LEAST: usize = 64;
+
+/// So much is left of a disk on which files land: a person's own, where more would only be in the way.
+const LEFT_FREE: u64 = 1 << 20;
+
 /// Opened once; what is done below it goes by descriptors.
 #[derive(Debug)]
 pub struct Root {
     fd: OwnedFd,
+    /// The longest name here, in bytes.
+    name_max: usize,
 }
 
 impl Root {
     /// An existing directory; links on the way to it are the caller's.
     pub fn open(dir: &Path) -> io::Result<Self> {
         let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
-        Ok(Self { fd: rustix::fs::open(dir, flags, Mode::empty())? })
+        let fd = rustix::fs::open(dir, flags, Mode::empty())?;
+        let told = rustix::fs::fstatvfs(&fd).ok().and_then(|stat| usize::try_from(stat.f_namemax).ok());
+        Ok(Self { fd, name_max: told.unwrap_or(NAME_MAX).clamp(NAME_LEAST, NAME_MAX) })
+    }
+
+    /// Is there room for so many bytes more?
+    pub fn ask_room(&self, bytes: u64) -> Result<(), NoRoom> {
+        room::ask(&self.fd, bytes, LEFT_FREE, "there")
+    }
+
+    /// A path beside another: with `suffix` added to its name, which is shortened if need be.
+    pub fn beside(&self, path: &RelPath, suffix: &str) -> RelPath {
+        names::beside(path, suffix, self.name_max)
     }
 
     /// The directory that holds this path, and its name there. `make`: also what is missing on the way.

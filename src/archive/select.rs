@@ -1,16 +1,15 @@
-//! What of a directory is meant: paths whose names may be globs, and what differs from an archive.
+//! What of a directory is meant: paths that patterns name, and what differs from an archive.
 
+use super::pattern::{PatternError, Patterns, Reached, Step};
 use super::read::{self, Kind, ReadError};
 use super::root::{self, Root};
-use super::walk::{self, Rules, Tree, WalkError};
+use super::walk::{self, Rules, Search, Tree, WalkError};
 use crate::model::files::{Fetch, RelPath};
-use globset::{Glob, GlobMatcher};
 use rustix::fs::FileType;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Why a selection failed.
@@ -23,161 +22,133 @@ pub enum SelectError {
     #[error("{path}: {error}")]
     Io { path: String, error: io::Error },
     #[error("{0}")]
-    Pattern(#[from] globset::Error),
-}
-
-/// Can this pattern be understood?
-pub fn check(pattern: &RelPath) -> Result<(), SelectError> {
-    pattern.names().try_for_each(|name| Name::of(name).map(drop))
-}
-
-/// One name of a pattern.
-enum Name<'a> {
-    Plain(&'a OsStr),
-    /// `**`: any number of directories.
-    Any,
-    Glob(GlobMatcher),
-}
-
-impl<'a> Name<'a> {
-    fn of(name: &'a OsStr) -> Result<Self, SelectError> {
-        if name == "**" {
-            return Ok(Self::Any);
-        }
-        match name.to_str().filter(|text| text.contains(['*', '?', '[', '{'])) {
-            Some(text) => Ok(Self::Glob(Glob::new(text)?.compile_matcher())),
-            None => Ok(Self::Plain(name)),
-        }
-    }
+    Pattern(#[from] PatternError),
 }
 
 /// What may come back, by what was asked for: a server could send anything.
 pub struct Asked<'a> {
     below: &'a RelPath,
-    patterns: Vec<Vec<Name<'a>>>,
+    patterns: Patterns,
 }
 
 impl<'a> Asked<'a> {
     /// The patterns of a task that ran in the directory `below` the root.
-    pub fn new(fetch: &'a Fetch, below: &'a RelPath) -> Result<Self, SelectError> {
-        let compiled = |pattern: &'a RelPath| pattern.names().map(Name::of).collect::<Result<Vec<_>, _>>();
-        Ok(Self { below, patterns: fetch.patterns.iter().map(compiled).collect::<Result<_, _>>()? })
+    pub fn new(fetch: &Fetch, below: &'a RelPath) -> Result<Self, SelectError> {
+        Ok(Self { below, patterns: Patterns::new(&fetch.patterns)? })
     }
 
     /// Does a pattern name this path, or a directory above it?
     pub fn names(&self, path: &RelPath) -> bool {
         let mut names = path.names();
         let inside = self.below.names().all(|name| names.next() == Some(name));
-        let rest: Vec<&OsStr> = names.collect();
-        inside && self.patterns.iter().any(|pattern| covers(pattern, &rest))
+        inside && self.patterns.names(&names.collect::<Vec<_>>())
     }
 }
 
-fn covers(pattern: &[Name<'_>], path: &[&OsStr]) -> bool {
-    let Some((first, rest)) = pattern.split_first() else { return true };
-    match (first, path.split_first()) {
-        (Name::Any, below) => covers(rest, path) || below.is_some_and(|(_, below)| covers(pattern, below)),
-        (_, None) => false,
-        (Name::Plain(name), Some((this, below))) => this == name && covers(rest, below),
-        (Name::Glob(glob), Some((this, below))) => glob.is_match(Path::new(this)) && covers(rest, below),
+/// What patterns name below a directory.
+#[derive(Debug, Default)]
+pub struct Matched {
+    pub tree: Tree,
+    /// Patterns that name nothing.
+    pub without: Vec<usize>,
+}
+
+/// What matches below `dir`, a directory with all that is in it. No link is followed, and each directory is read once.
+pub fn matching(dir: &Path, patterns: &Patterns, search: &mut Search<'_>) -> Result<Matched, SelectError> {
+    let mut descent = Descent { patterns, tree: Tree::new(), named: vec![false; patterns.len()], open: Vec::new() };
+    descent.enter(dir.to_owned(), RelPath::default(), false, patterns.start(), true);
+    while let Some(level) = descent.open.pop() {
+        descent.read(&level, search)?;
     }
+    let without = (0..patterns.len()).filter(|pattern| !descent.named[*pattern]).collect();
+    Ok(Matched { tree: descent.tree, without })
 }
 
-/// What matches below `dir`, a directory with all that is in it. No link is followed.
-pub fn matching(dir: &Path, pattern: &RelPath) -> Result<Tree, SelectError> {
-    let names = pattern.names().map(Name::of).collect::<Result<Vec<_>, _>>()?;
-    let mut found = Tree::new();
-    descend(dir, &RelPath::default(), &names, &mut found)?;
-    Ok(found)
+/// A directory that is still to be read.
+struct Level {
+    dir: PathBuf,
+    at: RelPath,
+    /// All that is in it is meant.
+    whole: bool,
+    reached: Reached,
 }
 
-fn descend(dir: &Path, at: &RelPath, names: &[Name<'_>], found: &mut Tree) -> Result<(), SelectError> {
-    let Some((first, rest)) = names.split_first() else { return whole(dir, at, found) };
-    match first {
-        Name::Plain(name) => {
-            // Not there is not found.
-            let path = dir.join(name);
-            if std::fs::symlink_metadata(&path).is_ok() { enter(&path, at, name, rest, found) } else { Ok(()) }
+struct Descent<'a> {
+    patterns: &'a Patterns,
+    tree: Tree,
+    /// Of each pattern: does it name anything?
+    named: Vec<bool>,
+    open: Vec<Level>,
+}
+
+impl Descent<'_> {
+    /// Reads a directory: where only plain names can match, those and no others.
+    fn read(&mut self, level: &Level, search: &mut Search<'_>) -> Result<(), SelectError> {
+        let patterns = self.patterns;
+        if !level.whole
+            && let Some(names) = patterns.plain_next(&level.reached)
+        {
+            return names.into_iter().try_for_each(|name| self.look_at(level, name, search));
         }
-        Name::Any => {
-            descend(dir, at, rest, found)?;
-            for (name, path) in list(dir)? {
-                if std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir()) {
-                    descend(&path, &at.join(&one(&name)), names, found)?;
-                }
+        let entries = match std::fs::read_dir(&level.dir) {
+            Ok(entries) => entries,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(());
             }
-            Ok(())
-        }
-        Name::Glob(glob) => {
-            for (name, path) in list(dir)? {
-                if glob.is_match(Path::new(&name)) {
-                    enter(&path, at, &name, rest, found)?;
-                }
+            Err(error) => return Ok(search.fault(&level.dir, error)?),
+        };
+        for entry in entries {
+            match entry {
+                Ok(entry) => self.look_at(level, &entry.file_name(), search)?,
+                Err(error) => search.fault(&level.dir, error)?,
             }
-            Ok(())
         }
-    }
-}
-
-fn enter(path: &Path, at: &RelPath, name: &OsStr, rest: &[Name<'_>], found: &mut Tree) -> Result<(), SelectError> {
-    let at = at.join(&one(name));
-    let is_dir = std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir());
-    if rest.is_empty() {
-        whole(path, &at, found)
-    } else if is_dir {
-        descend(path, &at, rest, found)
-    } else {
         Ok(())
     }
-}
 
-fn whole(path: &Path, at: &RelPath, found: &mut Tree) -> Result<(), SelectError> {
-    if std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir()) {
-        for (below, from) in walk::walk(path, Rules::All)? {
-            found.insert(at.join(&below), from);
+    fn look_at(&mut self, level: &Level, name: &OsStr, search: &mut Search<'_>) -> Result<(), SelectError> {
+        search.look()?;
+        let path = level.dir.join(name);
+        // Not there is not found.
+        let Ok(meta) = std::fs::symlink_metadata(&path) else { return Ok(()) };
+        let at = level.at.join(&RelPath::new(Path::new(name)).unwrap_or_default());
+        let step = self.patterns.step(&level.reached, name);
+        self.enter(path, at, level.whole, step, meta.is_dir());
+        Ok(search.found(self.tree.len())?)
+    }
+
+    fn enter(&mut self, path: PathBuf, at: RelPath, whole: bool, mut step: Step, is_dir: bool) {
+        if is_dir {
+            step.named.append(&mut step.named_as_dir);
+        }
+        step.named.iter().for_each(|pattern| self.named[*pattern] = true);
+        let whole = whole || !step.named.is_empty();
+        // What is in it is meant by those anyway.
+        step.reached.without(&step.named);
+        if is_dir && (whole || !step.reached.is_empty()) {
+            self.open.push(Level { dir: path.clone(), at: at.clone(), whole, reached: step.reached });
+        }
+        if whole && !at.is_empty() {
+            self.tree.insert(at, path);
         }
     }
-    if !at.is_empty() {
-        found.insert(at.clone(), path.to_owned());
-    }
-    Ok(())
-}
-
-fn one(name: &OsStr) -> RelPath {
-    RelPath::new(Path::new(name)).unwrap_or_default()
-}
-
-fn list(dir: &Path) -> Result<Vec<(std::ffi::OsString, std::path::PathBuf)>, SelectError> {
-    let failed = |error| SelectError::Io { path: dir.display().to_string(), error };
-    let entries = match std::fs::read_dir(dir) {
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(Vec::new());
-        }
-        other => other.map_err(failed)?,
-    };
-    let mut all = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(failed)?;
-        all.push((entry.file_name(), entry.path()));
-    }
-    all.sort();
-    Ok(all)
 }
 
 /// What is new below `dir` (less what its .gitignore files leave out) or differs from what was sent.
-pub fn changed(dir: &Path, sent: &File) -> Result<Tree, SelectError> {
+pub fn changed(dir: &Path, sent: &File, search: &mut Search<'_>) -> Result<Tree, SelectError> {
     let failed = |path: &RelPath| {
         let path = path.to_string();
         move |error| SelectError::Io { path, error }
     };
     let root = Root::open(dir).map_err(failed(&RelPath::default()))?;
-    let mut found = walk::walk(dir, Rules::GitIgnoreBelow)?;
+    let mut found = walk::walk(dir, Rules::GitIgnoreBelow, search)?;
     let mut entries = Vec::new();
     read::entries(sent, |path, kind, _| {
         entries.push((path, kind));
         Ok::<_, ReadError>(())
     })?;
     for (path, kind) in entries {
+        search.look()?;
         if is_same(&root, &path, &kind, sent).map_err(failed(&path))? {
             found.remove(&path);
         } else {
@@ -196,11 +167,11 @@ fn is_same(root: &Root, path: &RelPath, kind: &Kind, sent: &File) -> io::Result<
     Ok(match kind {
         Kind::Dir { .. } => now == FileType::Directory,
         Kind::Link { target } => now == FileType::Symlink && root.read_link(path)? == *target,
-        Kind::File { size, mtime, mode, at } => {
+        Kind::File { mtime, mode, content } => {
             now == FileType::RegularFile
-                && u64::try_from(stat.st_size).ok() == Some(*size)
+                && u64::try_from(stat.st_size).ok() == Some(content.size)
                 && (stat.st_mode & 0o111 == 0) == (mode & 0o111 == 0)
-                && (modified(&stat) == *mtime || same_bytes(&root.read(path)?, sent, *at, *size)?)
+                && (modified(&stat) == *mtime || content.is_in(&root.read(path)?, sent)?)
         }
     })
 }
@@ -212,22 +183,55 @@ fn modified(stat: &rustix::fs::Stat) -> SystemTime {
     UNIX_EPOCH + std::time::Duration::new(seconds, nanos)
 }
 
-/// Does a file hold these bytes of the archive?
-pub fn same_bytes(file: &File, archive: &File, at: u64, size: u64) -> io::Result<bool> {
-    let (mut ours, mut theirs) = (vec![0; 64 << 10], vec![0; 64 << 10]);
-    let mut offset = 0;
-    while offset < size {
-        let most = usize::try_from(size - offset).unwrap_or(usize::MAX).min(ours.len());
-        let got = file.read_at(&mut ours[..most], offset)?;
-        if got == 0 {
-            return Ok(false);
-        }
-        archive.read_exact_at(&mut theirs[..got], at + offset)?;
-        if ours[..got] != theirs[..got] {
-            return Ok(false);
-        }
-        offset += got as u64;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::time::Instant;
+
+    fn matched(dir: &Path, patterns: &[&str]) -> (Vec<String>, Vec<usize>) {
+        let patterns: Vec<RelPath> = patterns.iter().map(|p| RelPath::new(Path::new(p)).unwrap()).collect();
+        let mut search = Search::bounded(&|| true);
+        let matched = matching(dir, &Patterns::new(&patterns).unwrap(), &mut search).unwrap();
+        (matched.tree.keys().map(ToString::to_string).collect(), matched.without)
     }
-    // Not one byte more.
-    Ok(file.read_at(&mut [0], size)? == 0)
+
+    #[test]
+    fn patterns_name_what_they_always_named() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("d/e/out")).unwrap();
+        fs::write(dir.path().join("d/e/out/f"), "").unwrap();
+        fs::write(dir.path().join("out.txt"), "").unwrap();
+        symlink("d", dir.path().join("link")).unwrap();
+        let named = |patterns: &[&str]| matched(dir.path(), patterns).0;
+        assert_eq!(named(&["out.txt"]), ["out.txt"]);
+        assert_eq!(named(&["d/*/out"]), ["d/e/out", "d/e/out/f"]);
+        assert_eq!(named(&["**/out*"]), ["d/e/out", "d/e/out/f", "out.txt"]);
+        assert_eq!(named(&["**/f", "*.txt"]), ["d/e/out/f", "out.txt"]);
+        assert_eq!(named(&["d/**"]), ["d", "d/e", "d/e/out", "d/e/out/f"]);
+        assert_eq!(named(&["link"]), ["link"]);
+        assert!(named(&["link/*", "out.txt/**", "link/e"]).is_empty(), "no link is followed, no file is a directory");
+        assert_eq!(matched(dir.path(), &["d", "nothing", "d/e", "no*"]).1, [1, 3]);
+    }
+
+    #[test]
+    fn many_double_stars_over_a_deep_tree_take_a_moment() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = vec!["a"; 200].join("/");
+        fs::create_dir_all(dir.path().join(&deep)).unwrap();
+        let pattern = format!("{}/nothing", vec!["**"; 60].join("/"));
+        let begun = Instant::now();
+        assert_eq!(matched(dir.path(), &[&pattern]), (vec![], vec![0]));
+        assert!(begun.elapsed().as_secs() < 20, "each directory is read once");
+    }
+
+    #[test]
+    fn search_that_nobody_wants_any_more_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        (0..200).for_each(|number| fs::write(dir.path().join(number.to_string()), "").unwrap());
+        let all = Patterns::new(&[RelPath::new(Path::new("*")).unwrap()]).unwrap();
+        let ended = matching(dir.path(), &all, &mut Search::bounded(&|| false));
+        assert!(matches!(ended, Err(SelectError::Walk(WalkError::Unwanted))));
+    }
 }

@@ -1,6 +1,7 @@
 //! Unpacking a whole archive into a directory that is new and ours.
 
 use super::read::{self, Kind, ReadError};
+use super::room::NoRoom;
 use super::root::{self, Root};
 use std::fs::File;
 use std::io;
@@ -10,8 +11,22 @@ use std::io;
 pub enum UnpackError {
     #[error(transparent)]
     Read(#[from] ReadError),
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     #[error("{path}: {error}")]
     Write { path: String, error: io::Error },
+}
+
+/// The bytes of data that an archive holds.
+pub fn room_for(archive: &File) -> Result<u64, ReadError> {
+    let mut sum = 0u64;
+    read::entries(archive, |_, kind, _| {
+        if let Kind::File { content, .. } = kind {
+            sum = sum.saturating_add(content.data());
+        }
+        Ok::<_, ReadError>(())
+    })?;
+    Ok(sum)
 }
 
 /// Writes everything. Links are kept as they are, wherever they lead, and never written through.
@@ -20,8 +35,8 @@ pub fn unpack(archive: &File, into: &Root) -> Result<(), UnpackError> {
         let done = match &kind {
             Kind::Dir { mode } => into.dir(&path, *mode),
             Kind::Link { target } => into.link(&path, target),
-            Kind::File { mode, mtime, size, .. } => into.create(&path, *mode).and_then(|mut file| {
-                root::fill(&mut file, bytes, *size)?;
+            Kind::File { mode, mtime, content } => into.create(&path, *mode).and_then(|mut file| {
+                content.write(&mut file, bytes)?;
                 root::finish(&file, *mode, *mtime)
             }),
         };

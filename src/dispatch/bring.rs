@@ -61,7 +61,8 @@ impl Dispatcher {
         let Some(brought) = self.bringing.brought(attempt) else { return Ok(()) };
         let (index, number, unpacked_at) = (known.index, known.number, None);
         let (lies, remarks) = (brought.lies.clone(), brought.remarks.clone());
-        tx.keep_fetched(known.task, &Fetched { index, number, lies, remarks, unpacked_at })
+        let not_unpacked = None;
+        tx.keep_fetched(known.task, &Fetched { index, number, lies, remarks, unpacked_at, not_unpacked })
     }
 
     /// Somebody asks for what could not be brought home at the end.

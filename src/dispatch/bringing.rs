@@ -3,11 +3,12 @@
 
 use super::collect::Known;
 use super::route::Route;
+use crate::archive::room::{self, RESERVE};
 use crate::archive::{AHEAD, Hashing, PIECE};
 use crate::model::failpoint::failpoint;
 use crate::model::files::Digest;
 use crate::model::id::{AttemptId, TaskId};
-use crate::model::resources::Bytes;
+use crate::model::time::Timestamp;
 use crate::protocol::agent::{Ended, Event, Packing, ToAgent};
 use crate::store::Home;
 use crate::store::files::Whereabouts;
@@ -18,9 +19,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
-
-/// So much of the home's disk is left free: the database lies on it.
-const RESERVE: u64 = 64 << 20;
 
 /// What is on its way home.
 #[derive(Debug)]
@@ -57,6 +55,7 @@ struct Bring {
     /// None while the agent packs.
     arrival: Option<Arrival>,
     told_at: Instant,
+    began_at: Timestamp,
 }
 
 #[derive(Debug)]
@@ -97,7 +96,8 @@ impl Bringing {
         if self.open.contains_key(&attempt) {
             return false;
         }
-        let bring = Bring { route, known, ended, remarks: Vec::new(), arrival: None, told_at: Instant::now() };
+        let (told_at, began_at) = (Instant::now(), Timestamp::now());
+        let bring = Bring { route, known, ended, remarks: Vec::new(), arrival: None, told_at, began_at };
         self.open.insert(attempt, bring).is_none()
     }
 
@@ -193,6 +193,14 @@ impl Bringing {
         }
     }
 
+    /// Somebody has cancelled it while its files were on their way: they stay on the server, and its own end stands. A cancel of before
+    /// has ended the command.
+    pub fn give_up(&mut self, attempt: AttemptId, asked_at: Timestamp) -> Option<(Route, Next)> {
+        let route = self.open.get(&attempt).filter(|bring| bring.began_at <= asked_at)?.route;
+        let error = "cancelled while its files were brought home".to_owned();
+        Some((route, self.finish(attempt, Whereabouts::There { error })))
+    }
+
     /// The link is lost: the next hello tells the ends again. Was there one on its way, and which did somebody ask for?
     pub fn forget(&mut self, route: Route) -> (bool, Vec<Known>) {
         let lost = self.open.extract_if(|_, bring| bring.route == route).map(|(_, bring)| bring);
@@ -237,15 +245,9 @@ impl Arrival {
         let mut to = Hashing::new(file.try_clone()?);
         to.take_in(&file)?;
         let asked = to.len();
-        let stat = rustix::fs::fstatvfs(&file)?;
-        let free = stat.f_bavail * stat.f_frsize;
-        if free < packing.size.saturating_sub(asked).saturating_add(RESERVE) {
+        if let Err(error) = room::ask(&file, packing.size.saturating_sub(asked), RESERVE, "here") {
             let _ = std::fs::remove_file(&path);
-            return Err(io::Error::other(format!(
-                "no room for {} here: {} are free",
-                Bytes(packing.size),
-                Bytes(free)
-            )));
+            return Err(io::Error::other(error));
         }
         let Packing { digest, size, files, .. } = *packing;
         Ok(Self { path, to, asked, digest, size, files, again: false })

@@ -6,6 +6,7 @@ use crate::matching::Place;
 use crate::model::id::Epoch;
 use crate::model::task::{Phase, State};
 use crate::store::ledger::Ledger;
+use crate::store::members::Cancel;
 use crate::store::{StoreError, Tx};
 use std::time::Duration;
 
@@ -21,7 +22,8 @@ impl Dispatcher {
         if asked.is_empty() {
             return Ok(());
         }
-        for (task, index, grace) in asked {
+        for Cancel { task, index, grace_ms, asked_at } in asked {
+            let grace = Duration::from_millis(grace_ms);
             for from in [Phase::Waiting, Phase::Held] {
                 ledger.shift(task, index, from, Phase::Ended(State::Cancelled))?;
             }
@@ -33,11 +35,15 @@ impl Dispatcher {
                     self.adopt(tx, &live)?;
                     ledger.cancelled(live.task, live.index, live.number)?;
                     self.lanes.drop_attempt(live.attempt());
+                } else if let Some((route, next)) = self.bringing.give_up(live.attempt(), asked_at) {
+                    // Its command had ended before: what is ended now is the packing.
+                    outcome.cancel.push((route, live.attempt(), grace));
+                    self.go_on(route, next);
                 } else if self.links.get(&route).is_some_and(|s| s.boot().is_some())
                     && self.is_there(route, live.machine)
                     && self.cancelling.insert(live.attempt())
                 {
-                    outcome.cancel.push((route, live.attempt(), Duration::from_millis(grace)));
+                    outcome.cancel.push((route, live.attempt(), grace));
                 }
             }
         }

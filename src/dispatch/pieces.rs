@@ -52,7 +52,8 @@ impl Dispatcher {
         }
     }
 
-    fn go_on(&mut self, route: Route, next: Next) {
+    /// Does what follows from a word of an agent about files.
+    pub(super) fn go_on(&mut self, route: Route, next: Next) {
         for ask in next.ask {
             self.tell(route, &ask);
         }

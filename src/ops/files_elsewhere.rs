@@ -4,6 +4,7 @@
 use super::selecting::Chosen;
 use super::{Grid, OpsError, elsewhere};
 use crate::archive::Hashing;
+use crate::archive::room::{self, RESERVE};
 use crate::distributor::across::words_of;
 use crate::distributor::peers::silently;
 use crate::model::files::{Digest, Sent};
@@ -75,10 +76,9 @@ pub fn bring(grid: &mut Grid, away: &Away, what: Chosen) -> Result<(), OpsError>
                 Err(error) => Whereabouts::There { error: error.to_string() },
             },
         };
-        let (index, number, remarks, unpacked_at) = (there.index, there.number, there.remarks, None);
-        grid.store.write(Durability::Full, |tx| {
-            Ok::<_, OpsError>(tx.keep_fetched(what.task, &Fetched { index, number, lies, remarks, unpacked_at })?)
-        })?;
+        let There { index, number, remarks, .. } = there;
+        let fetched = Fetched { index, number, lies, remarks, unpacked_at: None, not_unpacked: None };
+        grid.store.write(Durability::Full, |tx| Ok::<_, OpsError>(tx.keep_fetched(what.task, &fetched)?))?;
     }
     Ok(())
 }
@@ -96,6 +96,10 @@ fn stream(
     let failed = |error: io::Error| OpsError::Grid(format!("{}: {error}", part.display()));
     for _ in 0..2 {
         let mut hashing = opened(&part, size).map_err(failed)?;
+        if let Err(error) = room::ask(hashing.inner(), size.saturating_sub(hashing.len()), RESERVE, "here") {
+            let _ = std::fs::remove_file(&part);
+            return Err(OpsError::Grid(error.to_string()));
+        }
         let mut written = Ok(());
         let verb = Verb::Fetch { index, offset: hashing.len() };
         let said = elsewhere::verb(grid, away, verb, &mut |word| {
@@ -107,7 +111,8 @@ fn stream(
             }
             written.is_ok()
         });
-        written.map_err(failed)?;
+        // What is there of it would only take room.
+        written.inspect_err(|_| drop(std::fs::remove_file(&part))).map_err(failed)?;
         match said? {
             Answer::Done => {}
             other => return Err(OpsError::Refused(words_of(other))),

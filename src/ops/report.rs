@@ -138,7 +138,14 @@ pub struct Brought {
     pub files: u64,
     /// Why it could not be brought; it is still on the server.
     pub error: Option<String>,
+    /// When all of it was unpacked.
     pub unpacked_at: Option<Timestamp>,
+    /// What of it could not be unpacked the last time, and why; it is kept in the home.
+    #[serde(default)]
+    pub not_unpacked: Option<String>,
+    /// A pattern that matched nothing, a link that was left out.
+    #[serde(default)]
+    pub remarks: Vec<String>,
 }
 
 /// The task's id in the home that owns it, where that is another.
@@ -219,6 +226,8 @@ pub struct Waited {
     pub tasks: Vec<Ended>,
     /// The highest, as a shell counts.
     pub code: u8,
+    /// What came of their files: what was unpacked now, and what did not come.
+    pub files: Vec<FetchedFiles>,
 }
 
 /// One task that was waited for.
@@ -314,6 +323,31 @@ pub struct FetchedFiles {
     pub error: Option<String>,
 }
 
+impl FetchedFiles {
+    /// Nothing of a task or member yet.
+    pub const fn of(id: String) -> Self {
+        Self { id, directory: String::new(), files: Vec::new(), remarks: Vec::new(), error: None }
+    }
+
+    /// What did not land, and why; None: all of it has come.
+    pub fn not_whole(&self) -> Option<String> {
+        const NAMED: usize = 3;
+        if self.error.is_some() {
+            return self.error.clone();
+        }
+        let refused = self.files.iter().filter_map(|file| match &file.landing {
+            Landing::Refused { why } => Some(format!("{}: {why}", file.path)),
+            _ => None,
+        });
+        let mut refused: Vec<String> = refused.collect();
+        let more = refused.len().saturating_sub(NAMED);
+        refused.truncate(NAMED);
+        let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+        (!refused.is_empty())
+            .then(|| format!("{}{more}; `grid fetch {id}` unpacks them again", refused.join(", "), id = self.id))
+    }
+}
+
 /// One file, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Landed {
@@ -332,6 +366,11 @@ pub enum Landing {
     /// What is there was changed since the submit: it lies beside it.
     Beside {
         name: String,
+    },
+    /// A link that leads out of the directory: it is not made, and that is no fault.
+    #[serde(rename = "left_out")]
+    LeftOut {
+        why: String,
     },
     Refused {
         why: String,

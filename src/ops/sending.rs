@@ -2,10 +2,15 @@
 //! so that it runs the files of its submission and not tomorrow's edit.
 
 use super::{Grid, OpsError};
-use crate::archive::pack::{self, Packer};
-use crate::archive::walk::{self, Rules, Tree};
+use crate::archive::links::{self, Leads, Source};
+use crate::archive::pack::{self, Added, Packer};
+use crate::archive::pattern::Patterns;
+use crate::archive::remarks::Remarks;
+use crate::archive::room::{self, RESERVE};
+use crate::archive::walk::{self, Rules, Search, Tree};
 use crate::model::command::Text;
 use crate::model::files::{Digest, Fetch, RelPath, Sent, Workplace};
+use crate::model::resources::Bytes;
 use crate::model::time::Timestamp;
 use crate::store::{Durability, Home, StoreError};
 use rustix::time::{ClockId, clock_gettime};
@@ -39,6 +44,8 @@ impl Wish {
 pub struct Taken {
     pub workplace: Workplace,
     pub fetch: Option<Fetch>,
+    /// What a person should know of it: links that lead out, holes.
+    pub notes: Vec<String>,
 }
 
 /// A packed archive under a name that nobody looks for.
@@ -58,20 +65,21 @@ impl Drop for Spooled {
 /// Takes in what is wished; `here` is the directory in which the task is submitted. It is on the disk when this returns.
 pub fn take(grid: &mut Grid, here: &Path, wish: &Wish) -> Result<Taken, OpsError> {
     let patterns = wish.fetch.iter().map(pattern).collect::<Result<Vec<_>, _>>()?;
+    Patterns::new(&patterns).map_err(|error| OpsError::Usage(format!("--fetch {error}")))?;
     let place = Place::of(here, wish)?;
     let changed = wish.dir.is_some();
     let into = Text::from(place.root.clone().into_os_string());
     let fetch = (changed || !patterns.is_empty()).then_some(Fetch { patterns, changed, into });
     if wish.dir.is_none() && wish.send.is_empty() {
-        return Ok(Taken { workplace: Workplace::There, fetch });
+        return Ok(Taken { workplace: Workplace::There, fetch, notes: Vec::new() });
     }
     let home = grid.store.home().clone();
-    let tree = gather(&home, here, &place, wish)?;
-    let (spooled, packed) = spool(&home, &tree)?;
+    let (tree, sources) = gather(&home, here, &place, wish)?;
+    let (spooled, packed, notes) = spool(&home, &tree, &sources)?;
     let sent = Sent { bundle: packed.digest, size: packed.size, files: packed.files, below: place.below };
     grid.store
         .write(Durability::Full, |tx| tx.keep_bundle(&sent, Timestamp::now(), || spooled.place(&home, sent.bundle)))?;
-    Ok(Taken { workplace: Workplace::Own(sent), fetch })
+    Ok(Taken { workplace: Workplace::Own(sent), fetch, notes })
 }
 
 /// Waits for the kernel's next tick, a few milliseconds: files are stamped with the time of the last one, and one that is changed
@@ -137,37 +145,38 @@ fn pattern(typed: &OsString) -> Result<RelPath, OpsError> {
     if path.is_empty() {
         return Err(wrong(&"'': give a path below the task's directory; '*' is everything in it"));
     }
-    crate::archive::select::check(&path).map_err(|error| wrong(&error))?;
     Ok(path)
 }
 
-/// Everything that is sent, each by its path below the root.
-fn gather(home: &Home, here: &Path, place: &Place, wish: &Wish) -> Result<Tree, OpsError> {
+/// Everything that is sent, each by its path below the root; and the directories and files that were named.
+fn gather(home: &Home, here: &Path, place: &Place, wish: &Wish) -> Result<(Tree, Vec<Source>), OpsError> {
     let mut tree = Tree::new();
-    let mut sources = Vec::new();
-    if wish.dir.is_some() {
-        tree.extend(
-            walk::walk(&place.root, Rules::GitIgnore).map_err(|error| OpsError::Usage(format!("--dir: {error}")))?,
-        );
-        sources.push(place.root.clone());
+    let (mut roots, mut sources) = (Vec::new(), Vec::new());
+    if let Some(dir) = &wish.dir {
+        let failed = |error: &dyn std::fmt::Display| OpsError::Usage(format!("--dir: {error}"));
+        let below = walk::walk(&place.root, Rules::GitIgnore, &mut Search::whole());
+        tree.extend(below.map_err(|error| failed(&error))?);
+        sources.push(Source::new(&here.join(dir), RelPath::default()).map_err(|error| failed(&error))?);
+        roots.push(place.root.clone());
     }
     for typed in &wish.send {
         let failed = |error: &dyn std::fmt::Display| OpsError::Usage(format!("--send {}: {error}", typed.display()));
         // What is named is meant, also where it is a link.
-        let source = here.join(typed).canonicalize().map_err(|error| failed(&error))?;
+        let named = here.join(typed);
+        let source = named.canonicalize().map_err(|error| failed(&error))?;
         let path = place.below.join(&name_of(typed, &source)?);
         if source.is_dir() {
-            for (below, from) in walk::walk(&source, Rules::All).map_err(|error| failed(&error))? {
-                tree.insert(path.join(&below), from);
-            }
+            let below = walk::walk(&source, Rules::All, &mut Search::whole()).map_err(|error| failed(&error))?;
+            tree.extend(below.into_iter().map(|(below, from)| (path.join(&below), from)));
         }
-        sources.push(source.clone());
+        sources.push(Source::new(&named, path.clone()).map_err(|error| failed(&error))?);
+        roots.push(source.clone());
         if !path.is_empty() {
             tree.insert(path, source);
         }
     }
-    refuse_home(home, &sources, &tree)?;
-    Ok(tree)
+    refuse_home(home, &roots, &tree)?;
+    Ok((tree, sources))
 }
 
 /// Where a sent path lies in the task's directory: the same place, or its own name where it leads out of here.
@@ -195,24 +204,63 @@ fn refuse_home(home: &Home, sources: &[PathBuf], tree: &Tree) -> Result<(), OpsE
     }
 }
 
-/// Packs everything into a new file of the spool.
-fn spool(home: &Home, tree: &Tree) -> Result<(Spooled, pack::Packed), OpsError> {
+/// Packs everything into a new file of the spool, if there is room for it.
+fn spool(home: &Home, tree: &Tree, sources: &[Source]) -> Result<(Spooled, pack::Packed, Vec<String>), OpsError> {
+    room::ask_in(&home.sent(), pack::room_for(tree), RESERVE)
+        .map_err(|error| OpsError::Grid(format!("{error}; nothing was submitted")))?;
     let path = home.sent().join(format!("new-{}", uuid::Uuid::now_v7()));
     let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path);
     let file = file.map_err(|error| unwritable(&path, error))?;
     let spooled = Spooled { file, path };
     let to = spooled.file.try_clone().map_err(|error| unwritable(&spooled.path, error))?;
     let mut packer = Packer::new(to);
+    let (mut out, mut holes) = (Vec::new(), Remarks::default());
     for (path, from) in tree {
-        packer.add(path, from).map_err(|error| match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                OpsError::Store(StoreError::Full { path: home.sent() })
+        let added = packer.add(path, from, |target| match links::leads(sources, path, from, &target) {
+            Leads::Inside { target } if arrives(tree, sources, from) => Some(target),
+            _ => {
+                out.push(format!("{path} -> {}", String::from_utf8_lossy(&target)));
+                Some(target)
             }
-            _ => OpsError::Usage(format!("{}: {error}; nothing was submitted", from.display())),
-        })?;
+        });
+        match added {
+            Ok(Added::Sparse { size, data }) => {
+                holes.add(format!("{path}: {} long, with {} of data", Bytes(size), Bytes(data)));
+            }
+            Ok(Added::Whole | Added::LeftOut) => {}
+            Err(error) => return Err(not_packed(home, from, &error)),
+        }
     }
     let (_, packed) = packer.finish().map_err(|error| unwritable(&spooled.path, error))?;
-    Ok((spooled, packed))
+    let notes = lead_out(&out).into_iter().chain(holes.into_lines()).collect();
+    Ok((spooled, packed, notes))
+}
+
+/// Is what a link leads to sent as well? Of one that leads nowhere nothing is missing there.
+fn arrives(tree: &Tree, sources: &[Source], link: &Path) -> bool {
+    let Ok(real) = link.canonicalize() else { return true };
+    let mut places = sources.iter().filter_map(|source| source.holds(&real));
+    places.any(|to| to.is_empty() || tree.contains_key(&to))
+}
+
+fn not_packed(home: &Home, from: &Path, error: &io::Error) -> OpsError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            OpsError::Store(StoreError::Full { path: home.sent() })
+        }
+        _ => OpsError::Usage(format!("{}: {error}; nothing was submitted", from.display())),
+    }
+}
+
+/// Names links that lead to something that is not sent.
+fn lead_out(links: &[String]) -> Option<String> {
+    const NAMED: usize = 3;
+    let named = links.get(..NAMED.min(links.len()))?.join(", ");
+    let more = links.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!links.is_empty()).then(|| {
+        format!("links that lead out of what is sent lead to whatever lies there on the server: {named}{more}")
+    })
 }
 
 fn unwritable(path: &Path, error: io::Error) -> StoreError {

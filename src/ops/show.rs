@@ -39,6 +39,12 @@ pub fn show(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Task>, OpsError> {
 fn as_ours(view: &View<'_>, chosen: Chosen, mut task: Task, id: TaskId) -> Result<Task, OpsError> {
     let row = view.task(chosen.task)?.ok_or_else(|| OpsError::unknown("task", &chosen.task.to_string(), []))?;
     let distributor = row.tier2.clone();
+    if let Some(detail) = &mut task.detail {
+        super::fetch::as_ours(view, &row, chosen.index, detail.files.as_mut(), id)?;
+    }
+    if task.head.state.ended() {
+        task.head.reason = super::fetch::not_whole(view, &row)?.or(task.head.reason);
+    }
     task.head.id = chosen.to_string();
     task.head.route = vec![row.tier1, row.tier2];
     task.submitted_at = row.submitted_at;
@@ -84,6 +90,7 @@ pub(super) fn of_task(view: &View<'_>, row: &TaskRow, member: Option<&MemberRow>
         None => member.and_then(|m| m.server).map_or(Ok(None), |id| server_name(view, id))?,
     };
     let reason = unheard.filter(|_| !state.ended()).or(reason);
+    let files = if state.ended() { super::fetch::not_whole(view, row)? } else { None };
     let counts = State::ALL.into_iter().map(|state| (state, row.counts.of(state))).filter(|(_, n)| *n > 0);
     Ok(Task {
         head: Submitted {
@@ -92,7 +99,7 @@ pub(super) fn of_task(view: &View<'_>, row: &TaskRow, member: Option<&MemberRow>
             state,
             server,
             route: vec![row.tier1.clone(), row.tier2.clone()],
-            reason: reason.or_else(|| member.and_then(MemberRow::remark)),
+            reason: reason.or_else(|| member.and_then(MemberRow::remark)).or(files),
             size: (!single).then_some(row.size),
         },
         name: row.name.clone(),

@@ -106,7 +106,7 @@ pub fn wait_until(grid: &mut Grid, what: &[Chosen], stop: &Stop, told: &mut Hear
     // A dispatcher of another home that lies here now may have told of its own task.
     grid.store.check_in_place()?;
     let view = grid.store.view();
-    let mut waited = Waited { tasks: Vec::with_capacity(what.len()), code: 0 };
+    let mut waited = Waited { tasks: Vec::with_capacity(what.len()), code: 0, files: Vec::new() };
     for chosen in what {
         let (state, code, exit_code) = match of_members.get(chosen) {
             Some(ended) => *ended,

@@ -19,7 +19,10 @@ pub struct Fetched {
     pub lies: Whereabouts,
     /// What a person should know: a pattern that matched nothing.
     pub remarks: Vec<String>,
+    /// When all of it was unpacked.
     pub unpacked_at: Option<Timestamp>,
+    /// What of it could not be unpacked the last time, and why.
+    pub not_unpacked: Option<String>,
 }
 
 /// Where what was to be brought back lies.
@@ -55,7 +58,7 @@ pub const LINE: u64 = 32;
 /// The same of a refusal for good.
 const TOMBSTONE: u64 = 128;
 
-const SELECT: &str = "SELECT idx, number, digest, size, files, error, remarks, unpacked_at FROM fetched ";
+const SELECT: &str = "SELECT idx, number, digest, size, files, error, remarks, unpacked_at, not_unpacked FROM fetched ";
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Fetched> {
     let lies = match (row.get::<_, Option<Digest>>(2)?, row.get::<_, Option<String>>(5)?) {
@@ -69,6 +72,7 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Fetched> {
         lies,
         remarks: super::columns::json(&row.get::<_, String>(6)?)?,
         unpacked_at: row.get(7)?,
+        not_unpacked: row.get(8)?,
     })
 }
 
@@ -105,6 +109,16 @@ impl View<'_> {
     /// What the members of a task brought back, in their order.
     pub fn fetched_of(&self, task: TaskId) -> Result<Vec<Fetched>> {
         self.all(&format!("{SELECT} WHERE task_id = ?1 ORDER BY idx"), [task], read)
+    }
+
+    /// Of what the members of a task brought back: the first that did not come whole, and how many there are of it.
+    pub fn not_brought_whole(&self, task: TaskId) -> Result<Option<(Fetched, u64)>> {
+        let of = "WHERE task_id = ?1 AND (error IS NOT NULL OR not_unpacked IS NOT NULL OR remarks <> '[]')";
+        let Some(first) = self.one(&format!("{SELECT} {of} ORDER BY idx LIMIT 1"), [task], read)? else {
+            return Ok(None);
+        };
+        let all = self.one(&format!("SELECT count(*) FROM fetched {of}"), [task], |row| row.get(0))?;
+        Ok(Some((first, all.unwrap_or(1))))
     }
 
     /// Tasks of which members are about to start with this archive.
@@ -251,8 +265,8 @@ impl Tx<'_> {
         };
         let remarks = serde_json::to_string(&fetched.remarks).unwrap_or_else(|_| "[]".to_owned());
         self.run(
-            "INSERT OR REPLACE INTO fetched (task_id, idx, number, digest, size, files, error, remarks, unpacked_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT OR REPLACE INTO fetched (task_id, idx, number, digest, size, files, error, remarks, unpacked_at, not_unpacked)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             rusqlite::params![
                 task,
                 fetched.index,
@@ -262,15 +276,29 @@ impl Tx<'_> {
                 files,
                 error,
                 remarks,
-                fetched.unpacked_at
+                fetched.unpacked_at,
+                fetched.not_unpacked
             ],
         )?;
         Ok(())
     }
 
-    /// A client has unpacked it.
-    pub fn mark_unpacked(&self, task: TaskId, index: Index, now: Timestamp) -> Result<()> {
-        self.run("UPDATE fetched SET unpacked_at = ?3 WHERE task_id = ?1 AND idx = ?2", (task, index, now))?;
+    /// A client has unpacked all of it, with these remarks.
+    pub fn mark_unpacked(&self, task: TaskId, index: Index, remarks: &[String], now: Timestamp) -> Result<()> {
+        let remarks = serde_json::to_string(remarks).unwrap_or_else(|_| "[]".to_owned());
+        self.run(
+            "UPDATE fetched SET unpacked_at = ?3, remarks = ?4, not_unpacked = NULL WHERE task_id = ?1 AND idx = ?2",
+            (task, index, now, remarks),
+        )?;
+        Ok(())
+    }
+
+    /// A client could not unpack all of it. What was unpacked whole before has come, whatever happens elsewhere.
+    pub fn keep_not_unpacked(&self, task: TaskId, index: Index, words: &str) -> Result<()> {
+        self.run(
+            "UPDATE fetched SET not_unpacked = ?3 WHERE task_id = ?1 AND idx = ?2 AND unpacked_at IS NULL",
+            (task, index, words),
+        )?;
         Ok(())
     }
 }

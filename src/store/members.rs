@@ -161,6 +161,16 @@ fn read_live(row: &rusqlite::Row<'_>) -> rusqlite::Result<Live> {
     })
 }
 
+/// A cancel that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cancel {
+    pub task: TaskId,
+    /// None: all members.
+    pub index: Option<Index>,
+    pub grace_ms: u64,
+    pub asked_at: Timestamp,
+}
+
 impl View<'_> {
     /// One member that has a row.
     pub fn member(&self, task: TaskId, index: Index) -> Result<Option<MemberRow>> {
@@ -224,8 +234,10 @@ impl View<'_> {
     }
 
     /// Cancels that are asked for and not confirmed: task, member or all, grace in ms.
-    pub fn cancels(&self) -> Result<Vec<(TaskId, Option<Index>, u64)>> {
-        self.all("SELECT task_id, idx, grace FROM cancel", [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+    pub fn cancels(&self) -> Result<Vec<Cancel>> {
+        self.all("SELECT task_id, idx, grace, asked_at FROM cancel", [], |row| {
+            Ok(Cancel { task: row.get(0)?, index: row.get(1)?, grace_ms: row.get(2)?, asked_at: row.get(3)? })
+        })
     }
 
     /// When a cancel of this task (of this member) was asked for.

@@ -22,7 +22,7 @@ fn bundle(home: &Home, content: &[u8]) -> (Vec<u8>, Sent) {
     let file = home.path("f");
     fs::write(&file, content).unwrap();
     let mut packer = Packer::new(Vec::new());
-    packer.add(&rel("f"), &file).unwrap();
+    packer.add(&rel("f"), &file, Some).unwrap();
     let (bytes, Packed { digest, size, files }) = packer.finish().unwrap();
     (bytes, Sent { bundle: digest, size, files, below: RelPath::default() })
 }

@@ -35,16 +35,23 @@ pub fn run(args: Fetch, out: &mut Out) -> Done {
 }
 
 /// Unpacks what is new at the end of a wait. A task that did well and whose files are not there did not do well.
-pub fn bring(grid: &mut Grid, what: &[selecting::Chosen], code: Code, out: &mut Out) -> Done {
+pub fn bring(grid: &mut Grid, what: &[selecting::Chosen], code: Code, out: &mut Out) -> Result<Brought, Failure> {
     let all = fetch::fetch(grid, what, None, Which::New)?;
     for fetched in &all {
         say(fetched, out);
     }
-    Ok(if code == Code::OK && !all.iter().all(is_whole) { Code::GRID_FAILED } else { code })
+    let code = if code == Code::OK && !all.iter().all(is_whole) { Code::GRID_FAILED } else { code };
+    Ok(Brought { code, files: all })
+}
+
+/// What came of files at the end of a wait, and the code that the command ends with.
+pub struct Brought {
+    pub code: Code,
+    pub files: Vec<FetchedFiles>,
 }
 
 fn is_whole(fetched: &FetchedFiles) -> bool {
-    fetched.error.is_none() && !fetched.files.iter().any(|file| matches!(file.landing, Landing::Refused { .. }))
+    fetched.not_whole().is_none()
 }
 
 fn list(fetched: &FetchedFiles, out: &mut Out) -> Result<(), Failure> {
@@ -52,7 +59,7 @@ fn list(fetched: &FetchedFiles, out: &mut Out) -> Result<(), Failure> {
         match &file.landing {
             Landing::Written | Landing::Same => out.line(&file.path)?,
             Landing::Beside { name } => out.line(name)?,
-            Landing::Refused { .. } => {}
+            Landing::LeftOut { .. } | Landing::Refused { .. } => {}
         }
     }
     Ok(())
@@ -66,7 +73,8 @@ fn say(fetched: &FetchedFiles, out: &mut Out) {
     }
     for file in &fetched.files {
         match &file.landing {
-            Landing::Written | Landing::Same => {}
+            // A remark says it.
+            Landing::Written | Landing::Same | Landing::LeftOut { .. } => {}
             Landing::Beside { name } => {
                 out.note(&format!("{}: changed here since the submit; the task's is {name}", file.path));
             }

@@ -35,6 +35,7 @@ pub fn run(args: Run, out: &mut Out) -> Done {
             None => {
                 targets::unknown(grid, &sheet.draft)?.iter().for_each(|line| out.note(line));
                 let taken = submit::take_in(grid, &sheet)?;
+                taken.notes.iter().for_each(|line| out.note(line));
                 if interrupts.is_none() {
                     interrupts = Some(Interrupts::listen()?);
                 }
@@ -54,7 +55,7 @@ pub fn run(args: Run, out: &mut Out) -> Done {
             }
             ended => ended?,
         };
-        fetch::bring(grid, &[what], Code(ending.code), out)
+        Ok(fetch::bring(grid, &[what], Code(ending.code), out)?.code)
     })
 }
 

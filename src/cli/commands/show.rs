@@ -73,6 +73,9 @@ fn print(task: &Task, out: &mut Out) -> Result<(), super::Failure> {
         if detail.attempts.len() > 1 {
             out.table(&attempts(task, &detail.attempts))?;
         }
+        for (id, remark) in detail.files.iter().flat_map(remarks) {
+            out.line(&format!("{id}: {remark}"))?;
+        }
         for (at, what) in &detail.steps {
             out.line(&format!("{}  {what}", at.local()))?;
         }
@@ -118,16 +121,21 @@ fn fetched(files: &Files) -> Option<String> {
         return None;
     }
     let wanted = wanted.join(", ");
-    let failed = files.fetched.iter().find_map(|brought| brought.error.as_ref());
-    Some(match (failed, files.fetched.is_empty()) {
-        (Some(error), _) => format!("{wanted}: not brought home: {error}"),
-        (None, true) => wanted,
-        (None, false) => {
-            let (count, size) =
-                files.fetched.iter().fold((0, 0), |(count, size), one| (count + one.files, size + one.size.0));
-            format!("{wanted}: {}, {}", self::files(count), Bytes(size))
-        }
+    let not_here = files.fetched.iter().find_map(|brought| brought.error.as_ref());
+    let not_unpacked = files.fetched.iter().find_map(|brought| brought.not_unpacked.as_ref());
+    let (count, size) = files.fetched.iter().fold((0, 0), |(count, size), one| (count + one.files, size + one.size.0));
+    let came = format!("{}, {}", self::files(count), Bytes(size));
+    Some(match (not_here, not_unpacked, files.fetched.is_empty()) {
+        (Some(error), ..) => format!("{wanted}: not brought home, still on its server: {error}"),
+        (None, Some(words), _) => format!("{wanted}: {came}, not all of it unpacked: {words}"),
+        (None, None, true) => wanted,
+        (None, None, false) => format!("{wanted}: {came}"),
     })
+}
+
+/// What a person should know of files that were brought.
+fn remarks(files: &Files) -> impl Iterator<Item = (&str, &str)> {
+    files.fetched.iter().flat_map(|one| one.remarks.iter().map(|remark| (one.id.as_str(), remark.as_str())))
 }
 
 fn attempts(task: &Task, all: &[Attempt]) -> Table {

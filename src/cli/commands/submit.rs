@@ -43,6 +43,7 @@ pub fn run(args: Submit, out: &mut Out) -> Done {
             None => {
                 targets::unknown(grid, &sheet.draft)?.iter().for_each(|line| out.note(line));
                 let taken = submit::take_in(grid, &sheet)?;
+                taken.notes.iter().for_each(|line| out.note(line));
                 let report = submit::submit(grid, sheet, taken)?;
                 say(&report, args.json, args.parsable, out)?;
                 report
@@ -57,7 +58,7 @@ pub fn run(args: Submit, out: &mut Out) -> Done {
         let bar = Bar::new();
         let waited = wait::wait(grid, &[what], &mut |told| bar.tell(told, out))?;
         drop(bar);
-        fetch::bring(grid, &[what], Code(waited.code), out)
+        Ok(fetch::bring(grid, &[what], Code(waited.code), out)?.code)
     })
 }
 

@@ -20,13 +20,14 @@ pub fn run(args: Wait, out: &mut Out) -> Done {
         // A report has a reader; without one, the code is what is waited for.
         let reader = if args.json { Some(caller::reader(Stream::Out)?) } else { None };
         let follower = Follower { interrupts: None, reader: reader.as_ref() };
-        let waited = wait::wait_until(grid, &what, &follower.stop()?, &mut |told| bar.tell(told, out))?;
+        let mut waited = wait::wait_until(grid, &what, &follower.stop()?, &mut |told| bar.tell(told, out))?;
         drop(bar);
         follower.reader_gone()?;
-        let code = fetch::bring(grid, &what, Code(waited.code), out)?;
+        let brought = fetch::bring(grid, &what, Code(waited.code), out)?;
+        (waited.code, waited.files) = (brought.code.0, brought.files);
         if args.json {
             out.json(&waited)?;
         }
-        Ok(code)
+        Ok(brought.code)
     })
 }

@@ -1,11 +1,10 @@
 //! Files of tasks that came from other homes: taken in once the task was, and given back once it has ended.
 
 use super::Desk;
-use crate::archive;
+use crate::archive::{self, room};
 use crate::model::attempt::Stream;
 use crate::model::files::Sent;
 use crate::model::id::Index;
-use crate::model::resources::Bytes;
 use crate::model::time::Timestamp;
 use crate::ops::files_elsewhere::There;
 use crate::ops::selecting::Chosen;
@@ -63,11 +62,15 @@ fn take_piece(grid: &mut Grid, sent: &Sent, offset: u64, bytes: &[u8]) -> Result
     file.lock().map_err(failed)?;
     let have = file.metadata().map_err(failed)?.len();
     // With each piece: several may have begun with the same room in view.
-    room(&file, sent.size - have.min(sent.size))?;
+    if let Err(error) = room::ask(&file, sent.size - have.min(sent.size), RESERVE, "in this home") {
+        // What is there of it would only take room.
+        let _ = std::fs::remove_file(&path);
+        return Err(OpsError::Refused(error.to_string()));
+    }
     if offset != have || bytes.is_empty() || have + bytes.len() as u64 > sent.size {
         return Ok(Answer::Have { bytes: have });
     }
-    file.write_all(bytes).map_err(failed)?;
+    file.write_all(bytes).inspect_err(|_| drop(std::fs::remove_file(&path))).map_err(failed)?;
     let have = have + bytes.len() as u64;
     if have < sent.size {
         return Ok(Answer::Have { bytes: have });
@@ -80,15 +83,6 @@ fn take_piece(grid: &mut Grid, sent: &Sent, offset: u64, bytes: &[u8]) -> Result
     file.sync_all().map_err(failed)?;
     arrived(grid, sent, Some(&path))?;
     Ok(Answer::Have { bytes: have })
-}
-
-fn room(file: &File, wanted: u64) -> Result<(), OpsError> {
-    let Ok(stat) = rustix::fs::fstatvfs(file) else { return Ok(()) };
-    let free = stat.f_bavail * stat.f_frsize;
-    if free >= wanted.saturating_add(RESERVE) {
-        return Ok(());
-    }
-    Err(OpsError::Refused(format!("no room for {} in this home: {} are free", Bytes(wanted), Bytes(free))))
 }
 
 /// All is here: what waited for it may start.

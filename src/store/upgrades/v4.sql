@@ -59,3 +59,5 @@ ALTER TABLE home ADD COLUMN clock_wall INTEGER;
 ALTER TABLE home ADD COLUMN clock_since_boot INTEGER;
 ALTER TABLE home ADD COLUMN clock_boot TEXT;
 ALTER TABLE home ADD COLUMN clock_doubt INTEGER;
+-- What of a task's files could not be unpacked is kept until it has come.
+ALTER TABLE fetched ADD COLUMN not_unpacked TEXT;

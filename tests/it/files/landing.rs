@@ -62,11 +62,12 @@ fn a_link_here_is_not_followed_out_of_the_directory() {
     grid.grid(["wait", &id]).expect(125).says(&["dir/x: not unpacked", "link is not followed"]);
     assert_eq!(fs::read_to_string(grid.file("outside/file")).unwrap(), "mine");
     assert!(!grid.file("outside/x").exists());
-    // A link out of the directory is refused, and with it all.
+    // A link out of the directory is left out and named; the rest lands.
     let mut run = grid.typed(["run", "--send", "/etc/hostname", "--fetch", "*"]);
     run.args(["--", "sh", "-c", make]).current_dir(grid.file("inside"));
-    process::run(&mut run).expect(125).says(&["up: a link that leads out of its directory"]);
-    assert!(!grid.file("inside/up").exists() && !grid.file("inside/within").exists());
+    process::run(&mut run).expect(125).says(&["up: a link to .., which leads out", "dir/x: not unpacked"]);
+    assert!(!grid.file("inside/up").is_symlink() && !grid.file("outside/x").exists());
+    assert_eq!(fs::read_link(grid.file("inside/within")).unwrap(), std::path::Path::new("dir/x"));
 }
 
 #[test]
@@ -82,4 +83,71 @@ fn where_the_directory_is_gone_nothing_is_lost() {
     assert_eq!(fs::read_to_string(grid.file("there/out")).unwrap(), "text\n");
     let json = grid.grid(["fetch", &id, "--to", "there", "--json"]).json();
     assert_eq!(json[0]["files"][0]["landing"], "same", "{json}");
+}
+
+#[test]
+fn link_among_the_results_keeps_nothing_away_and_is_named_until_it_has_come() {
+    let grid = Grid::new();
+    fs::write(grid.file("in.txt"), "in").unwrap();
+    let make = "echo r > out1; ln -s $PWD/out1 outlatest; ln -s outlatest outagain; ln -s /etc/hosts outhosts; ln -s outloop outloop";
+    grid.grid(["run", "--send", "in.txt", "--fetch", "out*", "--", "sh", "-c", make]).expect(0).says(&["outhosts"]);
+    assert_eq!(fs::read_to_string(grid.file("outagain")).unwrap(), "r\n");
+    assert_eq!(fs::read_link(grid.file("outlatest")).unwrap(), std::path::Path::new("out1"));
+    assert!(grid.file("outloop").is_symlink() && !grid.file("outhosts").is_symlink());
+    // Whoever asks later is told the same.
+    let said = "outhosts: a link to /etc/hosts, which leads out";
+    grid.grid(["wait", "1"]).expect(0).says(&[said]);
+    assert!(grid.grid(["status"]).ok().contains(said) && grid.grid(["show", "1"]).ok().contains(said));
+    let brought = grid.show("1")["files"]["fetched"][0].clone();
+    assert!(brought["remarks"][0].as_str().unwrap().contains(said) && brought["unpacked_at"].is_string(), "{brought}");
+}
+
+#[test]
+fn what_did_not_land_is_told_by_everyone_until_it_has() {
+    let grid = Grid::new();
+    fs::write(grid.file("in.txt"), "in").unwrap();
+    symlink("nowhere", grid.file("d")).unwrap();
+    let make = "mkdir d; echo x > d/x; echo y > y";
+    grid.grid(["run", "--send", "in.txt", "--fetch", "*", "--", "sh", "-c", make])
+        .expect(125)
+        .says(&["d/x: not unpacked"]);
+    assert_eq!(fs::read_to_string(grid.file("y")).unwrap(), "y\n");
+    for _ in 0..2 {
+        grid.grid(["wait", "1"]).expect(125).says(&["d/x: not unpacked"]);
+        let json = grid.grid(["wait", "1", "--json"]).expect(125).out();
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!((&json["code"], &json["tasks"][0]["exit_code"]), (&125.into(), &0.into()), "{json}");
+        assert_eq!(json["files"][0]["files"][1]["landing"], "refused", "{json}");
+    }
+    let brought = || grid.show("1")["files"]["fetched"][0].clone();
+    assert!(brought()["unpacked_at"].is_null());
+    assert!(brought()["not_unpacked"].as_str().unwrap().contains("d/x: "), "{}", brought());
+    assert!(grid.grid(["status"]).ok().contains("its files are not all here: d: "));
+    assert!(grid.grid(["show", "1"]).ok().contains("not all of it unpacked"));
+    fs::remove_file(grid.file("d")).unwrap();
+    grid.grid(["fetch", "1"]).expect(0);
+    assert_eq!(fs::read_to_string(grid.file("d/x")).unwrap(), "x\n");
+    assert!(brought()["unpacked_at"].is_string() && brought()["not_unpacked"].is_null());
+    grid.grid(["wait", "1"]).expect(0);
+    assert!(!grid.grid(["status"]).ok().contains("not all here"));
+}
+
+#[test]
+fn link_in_what_is_sent_is_named_where_it_leads_out_and_led_to_its_place_where_not() {
+    let grid = Grid::new();
+    fs::create_dir_all(grid.file("venv/bin")).unwrap();
+    fs::write(grid.file("venv/lib"), "lib").unwrap();
+    symlink("/bin/sh", grid.file("venv/bin/python")).unwrap();
+    symlink(grid.file("venv/lib"), grid.file("venv/bin/lib")).unwrap();
+    let make = "readlink venv/bin/*; echo new > venv/made";
+    let mut run = grid.typed(["run", "--send", "venv", "--fetch", "venv", "--", "sh", "-c", make]);
+    let done = process::run(&mut run);
+    let said: Vec<String> = done.err().lines().map(str::to_owned).collect();
+    assert_eq!(done.ok(), "../lib\n/bin/sh");
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("venv/bin/python -> /bin/sh") && !said[0].contains("lib"), "{said:?}");
+    // It came as it was sent, so nothing is missing; the one here is as it was.
+    assert_eq!(fs::read_link(grid.file("venv/bin/python")).unwrap(), std::path::Path::new("/bin/sh"));
+    assert_eq!(fs::read_link(grid.file("venv/bin/lib")).unwrap(), grid.file("venv/lib"));
+    assert_eq!(fs::read_to_string(grid.file("venv/made")).unwrap(), "new\n");
 }
