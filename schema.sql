@@ -307,7 +307,8 @@ CREATE TABLE task (
     verdict_at    INTEGER,
     client_home   BLOB,                        -- the client's $HOME where cwd lies below it: that of the server stands for it
     lost_after    INTEGER,                     -- ms without contact to its server after which it is LOST
-    kept          INTEGER NOT NULL DEFAULT 0   -- of a user from elsewhere: bytes of what it was submitted with, for user_spool
+    kept          INTEGER NOT NULL DEFAULT 0,  -- of a user from elsewhere: bytes of what it was submitted with, for user_spool
+    max_output    TEXT                         -- how much of each output is kept, as 1G or 1G,kill; NULL: the setting
 ) STRICT;
 -- The queue of a class, in commit order.
 CREATE INDEX task_queue ON task (class_id, id) WHERE waiting > 0;
@@ -390,6 +391,7 @@ CREATE TABLE attempt (
     signal     INTEGER,
     detail     TEXT,
     home_out   INTEGER NOT NULL DEFAULT 0,     -- where its outputs lie, as in member
+    cut        TEXT CHECK (cut IS NULL OR json_valid(cut)),
     PRIMARY KEY (task_id, idx, number)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX attempt_there ON attempt (task_id) WHERE home_out = 2;

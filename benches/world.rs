@@ -122,6 +122,7 @@ pub fn launch() -> Launch {
         stdin: None,
         workplace: Default::default(),
         fetch: None,
+        max_output: None,
     }
 }
 

@@ -125,19 +125,19 @@ impl Agent {
             let piece = match self.piece(attempt, stream, offset, PIECE) {
                 Ok(Some(piece)) => piece,
                 // Confirmed or never here: there will be nothing.
-                Ok(None) if unknown => Piece { bytes: Vec::new(), at_end: true },
+                Ok(None) if unknown => Piece { left_out: 0, bytes: Vec::new(), at_end: true },
                 _ => return,
             };
-            if piece.bytes.is_empty() && !piece.at_end {
+            if piece.bytes.is_empty() && piece.left_out == 0 && !piece.at_end {
                 return;
             }
-            let next = (!piece.at_end).then_some(offset + piece.bytes.len() as u64);
+            let next = (!piece.at_end).then_some(offset + piece.left_out + piece.bytes.len() as u64);
             if let Some(follow) = self.follows.get_mut(&attempt) {
                 let place = if stream == Stream::Out { &mut follow.out } else { &mut follow.err };
                 *place = next;
             }
-            let Piece { bytes, at_end } = piece;
-            self.send(&FromAgent::Data { attempt, stream, offset, bytes, at_end });
+            let Piece { left_out, bytes, at_end } = piece;
+            self.send(&FromAgent::Data { attempt, stream, offset, left_out, bytes, at_end });
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::prologue::Variables;
 use crate::model::command::Text;
+use crate::model::max_output::MaxOutput;
 use crate::model::resources::Bytes;
 use crate::protocol::agent::{Refusal, Start, StartMember};
 use rustix::fs::{Access, access};
@@ -66,6 +67,11 @@ impl Order {
     /// How much memory a member may use.
     pub fn mem_limit(&self) -> Option<Bytes> {
         self.start.mem_limit
+    }
+
+    /// How much is kept of what a member writes.
+    pub fn max_output(&self) -> Option<MaxOutput> {
+        self.start.launch.max_output
     }
 
     /// Where a member runs.

@@ -14,6 +14,7 @@ pub mod supervise;
 mod apps;
 mod behind;
 mod book;
+mod bound;
 mod bundles;
 mod cpus;
 mod follow;

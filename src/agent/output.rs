@@ -1,10 +1,11 @@
 //! Outputs: a run's attempts append to two files; an attempt's output is a slice of each.
 
 use super::book::{Slice, State};
+use super::bound;
 use super::hole;
 use super::serve::Agent;
 use super::spool::RunId;
-use crate::model::attempt::Stream;
+use crate::model::attempt::{Gap, Stream};
 use crate::model::id::AttemptId;
 use crate::protocol::agent::{FromAgent, INLINE_MAX};
 use std::fs::{File, OpenOptions};
@@ -41,6 +42,8 @@ pub fn inline(file: Option<&File>, slice: Slice) -> Option<Vec<u8>> {
 
 /// A piece of an output.
 pub struct Piece {
+    /// So many bytes before it were dropped: it begins behind them.
+    pub left_out: u64,
     pub bytes: Vec<u8>,
     /// The stream has ended and this is its last piece.
     pub at_end: bool,
@@ -53,21 +56,42 @@ impl Agent {
         let Some((run, before)) = known else { return Ok(None) };
         let Some(of_run) = self.runs.get_mut(&run) else { return Ok(None) };
         of_run.open_outputs()?;
-        let Some(output) = of_run.output(stream) else { return Ok(None) };
-        let wanted = before.len.map_or(max, |len| max.min(len.saturating_sub(offset)));
-        let mut bytes = read_at(output, before.from + offset, wanted)?;
+        let mut gap = self.gap(attempt, stream);
+        let mut left_out = gap.map_or(0, |gap| gap.left_at(offset));
+        let from = offset + left_out;
+        let wanted = before.len.map_or(max, |len| max.min(len.saturating_sub(from)));
+        let wanted = gap.filter(|gap| gap.from > from).map_or(wanted, |gap| wanted.min(gap.from - from));
+        let Some(output) = self.runs.get(&run).and_then(|run| run.output(stream)) else { return Ok(None) };
+        let mut bytes = read_at(output, before.from + from, wanted)?;
         if before.len.is_none() {
             // Still running when we last heard. Its end stands in the journal before the next one begins to write,
             // so what was read before a journal without its end is its own.
             self.catch_up(run)?;
+            // And what was read may have been dropped meanwhile: that is noted before it is.
+            gap = self.gap(attempt, stream);
+            if let Some(gap) = gap.filter(|gap| gap.from < from + bytes.len() as u64 && from < gap.to) {
+                bytes.truncate(usize::try_from(gap.from.saturating_sub(from)).unwrap_or(usize::MAX));
+                left_out = if from < gap.from { left_out } else { gap.to - offset };
+            }
         }
         let Some(slice) = self.book.get(attempt).and_then(|a| a.slice(stream)) else { return Ok(None) };
-        let Some(len) = slice.len else { return Ok(Some(Piece { bytes, at_end: false })) };
-        let left = usize::try_from(len.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let Some(len) = slice.len else { return Ok(Some(Piece { left_out, bytes, at_end: false })) };
+        let left = usize::try_from(len.saturating_sub(offset + left_out)).unwrap_or(usize::MAX);
         bytes.truncate(left);
         // A command may have cut its own output short: then the file ends before the slice does.
         let at_end = bytes.len() == left || (bytes.is_empty() && before.len.is_some());
-        Ok(Some(Piece { bytes, at_end }))
+        Ok(Some(Piece { left_out, bytes, at_end }))
+    }
+
+    /// What was dropped of an attempt's output so far.
+    fn gap(&self, attempt: AttemptId, stream: Stream) -> Option<Gap> {
+        let known = self.book.get(attempt)?;
+        let cut = match &known.state {
+            State::Ended { end, .. } => end.cut,
+            State::Running { .. } => bound::noted(&self.runs.get(&known.run?)?.dir, attempt),
+            State::Queued => None,
+        };
+        cut?.gap(stream)
     }
 
     /// Frees what a confirmed attempt takes of an output that others still need. Where the file system has no holes it goes with
@@ -104,12 +128,12 @@ impl Agent {
     /// Answers [`crate::protocol::agent::ToAgent::Read`].
     pub fn read(&mut self, attempt: AttemptId, stream: Stream, offset: u64, max: u32) {
         let known = self.book.get(attempt).map(|a| matches!(a.state, State::Ended { .. }));
-        let nothing = |at_end| Piece { bytes: Vec::new(), at_end };
-        let Piece { bytes, at_end } = match self.piece(attempt, stream, offset, u64::from(max).min(8 << 20)) {
+        let nothing = |at_end| Piece { left_out: 0, bytes: Vec::new(), at_end };
+        let Piece { left_out, bytes, at_end } = match self.piece(attempt, stream, offset, u64::from(max).min(8 << 20)) {
             Ok(piece) => piece.unwrap_or(nothing(known.unwrap_or(true))),
             // It is there, and can't be read now: that is no end.
             Err(_) => nothing(false),
         };
-        self.send(&FromAgent::Data { attempt, stream, offset, bytes, at_end });
+        self.send(&FromAgent::Data { attempt, stream, offset, left_out, bytes, at_end });
     }
 }

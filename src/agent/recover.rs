@@ -129,7 +129,7 @@ impl Agent {
             usage: Usage::default(),
             out_len: len(&run.out).saturating_sub(out),
             err_len: len(&run.err).saturating_sub(err),
-            cut: None,
+            cut: super::bound::noted(&run.dir, attempt),
         };
         let record = Record::Ended { attempt, end: end.clone(), out, err };
         if let Ok(file) = OpenOptions::new().append(true).open(run.dir.join("journal"))

@@ -1,9 +1,10 @@
 //! The attempt that a supervisor has at the moment: from the spawn until nothing of it is left.
 
+use super::bound::Bound;
 use super::launch::{Order, Unexecutable};
 use super::limits::{Deadline, MEM_INTERVAL};
 use super::{process, tree};
-use crate::model::attempt::{Cause, End, ProcessId, Usage};
+use crate::model::attempt::{Cause, Cut, End, ProcessId, Usage};
 use crate::model::clock::{Moment, since_boot};
 use crate::model::resources::Bytes;
 use crate::model::time::Timestamp;
@@ -11,8 +12,10 @@ use crate::protocol::agent::{Refusal, StartMember};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use std::fs::File;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use wait4::Wait4;
@@ -21,6 +24,9 @@ use wait4::Wait4;
 pub const LIMIT_GRACE: Duration = Duration::from_secs(10);
 /// From TERM to KILL for what a command left behind at its own end.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
+
+/// "File size limit exceeded".
+const SIGXFSZ: u8 = 25;
 
 /// A command and, after it, what it left behind.
 #[derive(Debug)]
@@ -36,6 +42,7 @@ pub struct Running {
     pidfd: OwnedFd,
     mem_limit: Option<Bytes>,
     mem_next: Instant,
+    bound: Option<Bound>,
     /// Why we are ending it.
     asked: Option<Cause>,
     kill_at: Option<Instant>,
@@ -109,7 +116,9 @@ impl Running {
             let _ = child.wait();
             NotSpawned::Host(error.into())
         })?;
+        let now = Instant::now();
         Ok(Self {
+            bound: order.max_output().map(|limit| Bound::new(limit, from, now)),
             member,
             out_from: from.0,
             err_from: from.1,
@@ -119,7 +128,7 @@ impl Running {
             child,
             pidfd,
             mem_limit,
-            mem_next: Instant::now() + MEM_INTERVAL,
+            mem_next: now + MEM_INTERVAL,
             asked: None,
             kill_at: None,
             over: None,
@@ -145,7 +154,22 @@ impl Running {
     /// When to look again though nothing has moved.
     pub fn next_look(&self) -> Option<Instant> {
         let mem = self.mem_limit.filter(|_| self.over.is_none() && self.asked.is_none()).map(|_| self.mem_next);
-        [self.kill_at, mem].into_iter().flatten().min()
+        [self.kill_at, mem, self.bound.as_ref().map(Bound::next)].into_iter().flatten().min()
+    }
+
+    /// Keeps its outputs within their bound, once it is due. What ends within milliseconds is looked at once, at its end.
+    pub fn keep_bound(&mut self, outputs: &[File; 2], run_dir: &Path) {
+        let Some(bound) = self.bound.as_mut().filter(|_| self.noted) else { return };
+        let now = Instant::now();
+        if now >= bound.next() && bound.look(outputs, run_dir, self.member.attempt, now) {
+            // As of a file that grows beyond a limit of the system. What it writes in a grace is dropped too.
+            self.end(Cause::Signalled { signal: SIGXFSZ }, LEFTOVER_GRACE);
+        }
+    }
+
+    /// Why its outputs, which have these lengths now that it is over, are not whole.
+    pub fn close_bound(&mut self, outputs: &[File; 2], lens: [u64; 2], run_dir: &Path) -> Option<Cut> {
+        self.bound.as_mut()?.close(outputs, lens, run_dir, self.member.attempt)
     }
 
     /// TERM now, KILL after the grace; nothing if the command has already ended by itself.

@@ -276,11 +276,13 @@ impl Supervisor {
 
     fn look(&mut self, note: bool) {
         let Some(current) = &mut self.current else { return };
+        current.keep_bound(&self.outputs, &self.dir);
         if let Some(mut end) = current.look() {
             let (attempt, out_from, err_from) = (current.member.attempt, current.out_from, current.err_from);
-            self.current = None;
             end.out_len = length(&self.outputs[0]).saturating_sub(out_from);
             end.err_len = length(&self.outputs[1]).saturating_sub(err_from);
+            end.cut = current.close_bound(&self.outputs, [end.out_len, end.err_len], &self.dir);
+            self.current = None;
             self.record_end(attempt, end, out_from, err_from);
         } else if note {
             current.noted = true;

@@ -1,5 +1,6 @@
 //! Commands that are connected to the dispatcher: they wait for ends and follow outputs.
 
+use super::pieces::OutputPiece;
 use super::route::Route;
 use crate::model::attempt::Stream;
 use crate::model::id::{AttemptId, Index, MachineId, ServerId, TaskId};
@@ -264,36 +265,39 @@ impl Callers {
     }
 
     /// Hands out a piece of output: each follower gets what it does not have yet.
-    pub fn data(&mut self, attempt: AttemptId, stream: Stream, offset: u64, bytes: &[u8], at_end: bool) {
+    pub fn data(&mut self, attempt: AttemptId, stream: Stream, piece: &OutputPiece) {
+        let number = attempt.number;
+        let (from, to) = piece.range();
         for caller in &mut self.all {
             let slow = caller.is_slow();
             let mut pieces = Vec::new();
             for follow in caller.wishes.follows.iter_mut().filter(|f| f.attempt == Some(attempt)) {
                 let have = if stream == Stream::Out { &mut follow.out } else { &mut follow.err };
-                let end = offset + bytes.len() as u64;
-                if slow || offset > *have || end <= *have {
+                if slow || piece.offset > *have || to <= *have {
                     continue;
                 }
-                let skip = usize::try_from(*have - offset).unwrap_or(bytes.len());
-                pieces.push((follow.task, follow.index, *have, bytes[skip..].to_vec()));
-                *have = end;
+                let (left_out, skip) = (from.saturating_sub(*have), have.saturating_sub(from));
+                let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(piece.bytes.len());
+                pieces.push((follow.task, follow.index, *have, left_out, piece.bytes[skip..].to_vec()));
+                *have = to;
             }
-            if let Some(at) = caller.wishes.reads.iter().position(|r| *r == (attempt, stream, offset)) {
+            if let Some(at) = caller.wishes.reads.iter().position(|r| *r == (attempt, stream, piece.offset)) {
                 caller.wishes.reads.remove(at);
                 let message = FromDispatcher::Data {
                     task: TaskId(0),
                     index: attempt.index,
-                    number: attempt.number,
+                    number,
                     stream,
-                    offset,
-                    bytes: bytes.to_vec(),
-                    at_end,
+                    offset: piece.offset,
+                    left_out: piece.left_out,
+                    bytes: piece.bytes.clone(),
+                    at_end: piece.at_end,
                 };
                 caller.send(&message);
             }
-            for (task, index, offset, bytes) in pieces {
-                let number = attempt.number;
-                caller.send(&FromDispatcher::Data { task, index, number, stream, offset, bytes, at_end: false });
+            for (task, index, offset, left_out, bytes) in pieces {
+                let at_end = false;
+                caller.send(&FromDispatcher::Data { task, index, number, stream, offset, left_out, bytes, at_end });
             }
         }
     }

@@ -166,7 +166,11 @@ impl Dispatcher {
         if !again && !self.bring(tx, route, known, attempt, &ended)? {
             return Ok(tx.leave_lane(known.task, known.index, known.number)?);
         }
-        let limit = tx.setting("output_limit")?.and_then(|text| Bytes::parse(&text).ok()).map_or(64 << 20, |b| b.0);
+        let is_long = |bytes: &Option<Vec<u8>>, len: u64| bytes.is_none() && len > 0;
+        let limit = match is_long(&ended.out, ended.end.out_len) || is_long(&ended.err, ended.end.err_len) {
+            true => tx.setting("output_limit")?.and_then(|text| Bytes::parse(&text).ok()).map_or(64 << 20, |b| b.0),
+            false => 0,
+        };
         let outputs = match self.fetches.outputs(&self.home, known, (route, attempt), &ended, limit) {
             super::fetch::Where::Known(outputs) => outputs,
             super::fetch::Where::OnItsWay(asks) => {

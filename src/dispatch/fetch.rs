@@ -1,6 +1,7 @@
 //! Bringing long outputs home: piece by piece into files of the spool, before the state says that the task has ended.
 
 use super::collect::Known;
+use super::pieces::OutputPiece;
 use super::route::Route;
 use crate::model::attempt::Stream;
 use crate::model::id::AttemptId;
@@ -9,7 +10,7 @@ use crate::store::Home;
 use crate::store::members::Outputs;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Seek, SeekFrom, Write};
 
 /// One piece.
 const PIECE: u32 = 1 << 20;
@@ -70,7 +71,7 @@ impl Fetches {
         if !missing(&ended.out, end.out_len) && !missing(&ended.err, end.err_len) {
             return Where::Known(Outputs::Database);
         }
-        if end.out_len > limit || end.err_len > limit {
+        if [Stream::Out, Stream::Err].iter().any(|stream| end.kept(*stream) > limit) {
             return Where::Known(Outputs::Server);
         }
         let mut streams = Vec::new();
@@ -93,25 +94,23 @@ impl Fetches {
     }
 
     /// Takes a piece; None if it belongs to no fetch.
-    pub fn data(
-        &mut self,
-        home: &Home,
-        attempt: AttemptId,
-        stream: Stream,
-        offset: u64,
-        bytes: &[u8],
-        at_end: bool,
-    ) -> Option<Next> {
+    pub fn data(&mut self, home: &Home, attempt: AttemptId, stream: Stream, piece: &OutputPiece) -> Option<Next> {
         let fetch = self.open.get_mut(&attempt)?;
         let sink = fetch.streams.iter_mut().find(|s| s.stream == stream)?;
-        if offset != sink.have {
+        if piece.offset != sink.have {
             return Some(Next::default());
         }
-        let written = sink.file.as_mut().map_or(Ok(()), |file| file.write_all(bytes));
-        sink.have += bytes.len() as u64;
-        // Nothing, and not the end of it: it can't be read there now.
-        let broken = written.is_err() || (bytes.is_empty() && !at_end);
-        if broken || at_end || sink.have >= sink.len {
+        let (_, to) = piece.range();
+        // What was dropped there is a hole here.
+        let skipped = i64::try_from(piece.left_out).map_err(io::Error::other);
+        let written = sink.file.as_mut().map_or(Ok(()), |file| {
+            file.seek(SeekFrom::Current(skipped?))?;
+            file.write_all(&piece.bytes)
+        });
+        // Nothing, and not the end of it: it can't be read there now. Nor is there more than its end said.
+        let broken = written.is_err() || (to == sink.have && !piece.at_end) || to > sink.len;
+        sink.have = to;
+        if broken || piece.at_end || sink.have >= sink.len {
             let synced = sink.file.take().map_or(Ok(()), |file| file.sync_data());
             sink.have = sink.len;
             if broken || synced.is_err() {

@@ -27,10 +27,11 @@ pub struct Template {
 impl Template {
     /// Reads a task; None if it is gone.
     pub fn read(view: &View<'_>, task: TaskId) -> Result<Option<Self>> {
-        Ok(match (view.task(task)?, view.launch(task)?) {
-            (Some(row), Some(launch)) => Some(Self { row, launch }),
-            _ => None,
-        })
+        let (Some(row), Some(mut launch)) = (view.task(task)?, view.launch(task)?) else { return Ok(None) };
+        if launch.max_output.is_none() {
+            launch.max_output = Some(view.max_output()?);
+        }
+        Ok(Some(Self { row, launch }))
     }
 
     /// The starts for these members in one lane: one, or one for each member where their output files differ.

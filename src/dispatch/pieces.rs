@@ -5,6 +5,25 @@ use super::route::Route;
 use super::serve::Dispatcher;
 use crate::protocol::agent::FromAgent;
 
+/// A piece of an output, as an agent gives it.
+#[derive(Debug)]
+pub(super) struct OutputPiece {
+    pub offset: u64,
+    /// So many bytes from there on were dropped.
+    pub left_out: u64,
+    /// What lies behind them.
+    pub bytes: Vec<u8>,
+    pub at_end: bool,
+}
+
+impl OutputPiece {
+    /// Where its bytes begin, and where they end.
+    pub const fn range(&self) -> (u64, u64) {
+        let from = self.offset.saturating_add(self.left_out);
+        (from, from.saturating_add(self.bytes.len() as u64))
+    }
+}
+
 impl Dispatcher {
     /// Pieces of outputs go straight to those who follow, pieces of files to where they are kept; none needs a transaction.
     pub(super) fn data(&mut self) {
@@ -15,8 +34,10 @@ impl Dispatcher {
             self.go_on(route, next);
         }
         for (route, message) in std::mem::take(&mut self.inbox) {
-            let (attempt, stream, offset, bytes, at_end) = match message {
-                FromAgent::Data { attempt, stream, offset, bytes, at_end } => (attempt, stream, offset, bytes, at_end),
+            let (attempt, stream, piece) = match message {
+                FromAgent::Data { attempt, stream, offset, left_out, bytes, at_end } => {
+                    (attempt, stream, OutputPiece { offset, left_out, bytes, at_end })
+                }
                 FromAgent::Need { bundle, offset, max } => {
                     self.need(route, bundle, offset, max);
                     continue;
@@ -39,7 +60,7 @@ impl Dispatcher {
             if self.discards.answered(route, attempt) {
                 continue;
             }
-            if let Some(end) = self.fetches.data(&self.home, attempt, stream, offset, &bytes, at_end) {
+            if let Some(end) = self.fetches.data(&self.home, attempt, stream, &piece) {
                 for message in end.ask {
                     self.tell(route, &message);
                 }
@@ -47,7 +68,7 @@ impl Dispatcher {
                     self.inbox.push((route, FromAgent::Events(vec![event])));
                 }
             } else {
-                self.callers.data(attempt, stream, offset, &bytes, at_end);
+                self.callers.data(attempt, stream, &piece);
             }
         }
     }

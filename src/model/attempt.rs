@@ -1,5 +1,7 @@
 //! One start of a member on a server, and how it ended.
 
+use super::max_output::MaxOutput;
+use super::resources::Bytes;
 use super::task::State;
 use super::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -65,7 +67,7 @@ pub struct Usage {
     /// User and system time, of the command and all children that were waited for.
     pub cpu_ms: u64,
     /// Largest resident set of one process.
-    pub max_rss: super::resources::Bytes,
+    pub max_rss: Bytes,
 }
 
 /// The end of an attempt.
@@ -84,22 +86,86 @@ pub struct End {
     pub cut: Option<Cut>,
 }
 
+impl End {
+    /// Bytes of a stream that are still there.
+    pub fn kept(&self, stream: Stream) -> u64 {
+        let len = if stream == Stream::Out { self.out_len } else { self.err_len };
+        let gap = self.cut.as_ref().and_then(|cut| cut.gap(stream));
+        len.saturating_sub(gap.map_or(0, Gap::len))
+    }
+}
+
 /// Why an output is not all that a command wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cut {
     /// The disk that it is written to had no room.
     DiskFull,
-    /// It grew beyond what is kept of one: `dropped` bytes in the middle, of both streams together, are gone.
-    MaxOutput { dropped: u64 },
+    /// It grew beyond its bound: of each stream its gap was dropped. Without any gap all is kept, for its file system can't drop a part.
+    MaxOutput {
+        limit: MaxOutput,
+        /// The command was ended for that.
+        ended: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        out: Option<Gap>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        err: Option<Gap>,
+    },
+}
+
+/// A part of an output that was dropped, in bytes from its beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    pub from: u64,
+    /// The first byte behind it.
+    pub to: u64,
+}
+
+impl Gap {
+    /// Its length.
+    pub const fn len(self) -> u64 {
+        self.to.saturating_sub(self.from)
+    }
+
+    /// How far it is from this place in it to its end; 0 outside of it.
+    pub const fn left_at(self, offset: u64) -> u64 {
+        if offset >= self.from && offset < self.to { self.to - offset } else { 0 }
+    }
+}
+
+impl Cut {
+    /// What was dropped of a stream.
+    pub const fn gap(&self, stream: Stream) -> Option<Gap> {
+        match (self, stream) {
+            (Self::MaxOutput { out, .. }, Stream::Out) => *out,
+            (Self::MaxOutput { err, .. }, Stream::Err) => *err,
+            (Self::DiskFull, _) => None,
+        }
+    }
 }
 
 impl std::fmt::Display for Cut {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::DiskFull => write!(f, "its output was cut: the disk was full"),
-            Self::MaxOutput { dropped } => {
-                write!(f, "its output was cut: {} in the middle were dropped", super::resources::Bytes(*dropped))
+            Self::MaxOutput { limit, ended, out, err } => {
+                let dropped = out.map_or(0, Gap::len) + err.map_or(0, Gap::len);
+                if *ended {
+                    write!(f, "ended for it wrote more than its --max-output {}; ", limit.bytes)?;
+                }
+                match dropped {
+                    0 => write!(
+                        f,
+                        "its output is beyond --max-output {}, but kept whole: its file system can't drop a part",
+                        limit.bytes
+                    ),
+                    dropped => write!(
+                        f,
+                        "its output was cut: {} in the middle left out (--max-output {})",
+                        Bytes(dropped),
+                        limit.bytes
+                    ),
+                }
             }
         }
     }
@@ -130,7 +196,9 @@ mod tests {
         let text = r#"{"cause":{"exited":{"code":3}},"started_at":"2026-11-24T00:00:00.250Z","ended_at":"2026-11-24T00:00:01.000Z","usage":{"cpu_ms":12,"max_rss":3145728},"out_len":5,"err_len":0}"#;
         let end: End = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&end).unwrap(), text);
-        let cut = End { cut: Some(Cut::MaxOutput { dropped: 7 }), ..end };
+        let gap = Some(Gap { from: 3, to: 10 });
+        let cut = Cut::MaxOutput { limit: MaxOutput::DEFAULT, ended: false, out: gap, err: None };
+        let cut = End { cut: Some(cut), ..end };
         let packed = rmp_serde::to_vec_named(&cut).unwrap();
         assert_eq!(rmp_serde::from_slice::<End>(&packed).unwrap(), cut);
     }

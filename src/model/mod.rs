@@ -16,6 +16,7 @@ pub mod feature;
 pub mod files;
 pub mod filesystem;
 pub mod id;
+pub mod max_output;
 pub mod name;
 pub mod open_files;
 pub mod processors;

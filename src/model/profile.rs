@@ -2,6 +2,7 @@
 
 use super::attribute::Value;
 use super::demand::AppNeed;
+use super::max_output::MaxOutput;
 use super::name::Name;
 use super::resources::Bytes;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,8 @@ pub struct Settings {
     pub apps: Vec<AppNeed>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_limit_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_output: Option<MaxOutput>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub constraint: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -4,6 +4,7 @@ use super::command::{Command, Environment, Text};
 use super::demand::Demand;
 use super::feature::Feature;
 use super::files::{Fetch, Workplace};
+use super::max_output::MaxOutput;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -251,6 +252,9 @@ pub struct Launch {
     /// Brought back at the end.
     #[serde(default)]
     pub fetch: Option<Fetch>,
+    /// How much of each output is kept. None: what the home's setting says; to an agent, no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_output: Option<MaxOutput>,
 }
 
 impl Launch {

@@ -5,6 +5,7 @@ use super::expressions::{Role, check_some};
 use super::sending::Wish;
 use crate::model::command::{Command, Environment, Text};
 use crate::model::demand::{AppNeed, Demand, Target};
+use crate::model::max_output::MaxOutput;
 use crate::model::name::Name;
 use crate::model::profile::{Profile, Settings};
 use crate::model::resources::{Bytes, Needs};
@@ -25,6 +26,7 @@ pub struct Draft {
     pub mem: Option<Bytes>,
     pub apps: Vec<AppNeed>,
     pub time_limit: Option<Duration>,
+    pub max_output: Option<MaxOutput>,
     pub constraint: Option<String>,
     pub prefer: Option<String>,
     pub on: Option<Target>,
@@ -60,6 +62,7 @@ impl Draft {
             mem: None,
             apps: Vec::new(),
             time_limit: None,
+            max_output: None,
             constraint: None,
             prefer: None,
             on: None,
@@ -123,6 +126,7 @@ impl Draft {
             // Filled in by what was taken in of `files`.
             workplace: Default::default(),
             fetch: None,
+            max_output: self.max_output.or(given.max_output),
         };
         Ok(Request {
             demand,
@@ -199,6 +203,7 @@ mod tests {
             mem: Some(Bytes(1 << 30)),
             apps: vec!["blender".parse().unwrap()],
             time_limit_ms: Some(60_000),
+            max_output: Some(MaxOutput::DEFAULT),
             constraint: Some("server.site == \"brno\"".into()),
             prefer: Some("server.power".into()),
             priority: Some(5),
@@ -224,6 +229,7 @@ mod tests {
         assert_eq!(demand.labels["kind"], Value::from("film"));
         assert_eq!(demand.profile.as_ref().map(Name::as_str), Some("render"));
         assert_eq!((request.retries, request.launch.time_limit), (3, Some(Duration::from_secs(60))));
+        assert_eq!(request.launch.max_output, Some(MaxOutput::DEFAULT));
     }
 
     #[test]

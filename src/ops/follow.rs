@@ -154,12 +154,13 @@ fn one(
                 }
             }
             Woken::Word => match open.receive().map_err(failed)? {
-                Some(FromDispatcher::Data { number, stream, offset, bytes, .. }) => {
+                Some(FromDispatcher::Data { number, stream, offset, left_out, bytes, .. }) => {
                     told.attempt(number);
                     let have = told.of(stream);
                     if offset == *have {
-                        *have += bytes.len() as u64;
+                        *have += left_out + bytes.len() as u64;
                         if streams.contains(&stream) {
+                            logs::left_out(stream, left_out, sink)?;
                             tell(sink, Event::Output { index, stream, bytes: &bytes })?;
                         }
                     }
@@ -257,12 +258,13 @@ fn read(
         let ask = ToDispatcher::Read { task: what.task, index, number, stream, offset, max: PIECE };
         open.send(&ask).map_err(failed)?;
         match open.receive().map_err(failed)? {
-            Some(FromDispatcher::Data { bytes, at_end, .. }) => {
+            Some(FromDispatcher::Data { left_out, bytes, at_end, .. }) => {
+                logs::left_out(stream, left_out, sink)?;
                 if !bytes.is_empty() {
                     tell(sink, Event::Output { index, stream, bytes: &bytes })?;
                 }
-                offset += bytes.len() as u64;
-                if at_end || bytes.is_empty() {
+                offset += left_out + bytes.len() as u64;
+                if at_end || (bytes.is_empty() && left_out == 0) {
                     return Ok(offset);
                 }
             }

@@ -4,14 +4,16 @@ use super::follow::{self, Event, Sink};
 use super::follow_elsewhere::logs_elsewhere;
 use super::selecting::Chosen;
 use super::{Grid, OpsError, elsewhere, member_state, settings};
-use crate::model::attempt::Stream;
+use crate::model::attempt::{Gap, Stream};
 use crate::model::id::Index;
+use crate::model::resources::Bytes;
 use crate::model::task::{Launch, Phase, State};
 use crate::model::time::Timestamp;
 use crate::store::members::MemberRow;
 use crate::store::tasks::{Shape, TaskRow};
 use std::fs::File;
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// Members that one `logs` prints at most.
@@ -109,7 +111,8 @@ pub(super) fn kept(
         return if left.is_empty() { Ok(()) } else { give(sink, member.index, stream, left) };
     }
     let path = grid.store.home().output_file(member.task, member.index, number, stream);
-    if from_file(&path, member.index, stream, from, sink)? {
+    let cut = grid.store.view().outputs_of(member.task, member.index, number)?.1;
+    if from_file(&path, member.index, (stream, cut.and_then(|cut| cut.gap(stream))), from, sink)? {
         return Ok(());
     }
     let len = if stream == Stream::Out { member.out_len } else { member.err_len };
@@ -121,23 +124,45 @@ pub(super) fn kept(
     Ok(())
 }
 
-fn from_file(path: &Path, index: Index, stream: Stream, from: u64, sink: &mut Sink<'_>) -> Result<bool, OpsError> {
+/// One that was brought home in a file; what was dropped of it is a hole there. False: there is no such file.
+fn from_file(
+    path: &Path,
+    index: Index,
+    (stream, gap): (Stream, Option<Gap>),
+    mut offset: u64,
+    sink: &mut Sink<'_>,
+) -> Result<bool, OpsError> {
     let failed = |error: std::io::Error| OpsError::Grid(format!("{}: {error}", path.display()));
-    let mut file = match File::open(path) {
+    let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(failed(error)),
     };
-    file.seek(SeekFrom::Start(from)).map_err(failed)?;
     let mut piece = vec![0; 64 * 1024];
     loop {
-        match file.read(&mut piece) {
+        let skipped = gap.map_or(0, |gap| gap.left_at(offset));
+        left_out(stream, skipped, sink)?;
+        offset += skipped;
+        let until = gap.filter(|gap| gap.from > offset).map_or(u64::MAX, |gap| gap.from - offset);
+        let most = piece.len().min(usize::try_from(until).unwrap_or(usize::MAX));
+        match file.read_at(&mut piece[..most], offset) {
             Ok(0) => return Ok(true),
-            Ok(len) => give(sink, index, stream, &piece[..len])?,
+            Ok(len) => {
+                offset += len as u64;
+                give(sink, index, stream, &piece[..len])?;
+            }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(failed(error)),
         }
     }
+}
+
+/// Says at its place that a part of an output is not there.
+pub(super) fn left_out(stream: Stream, bytes: u64, sink: &mut Sink<'_>) -> Result<(), OpsError> {
+    if bytes == 0 {
+        return Ok(());
+    }
+    tell(sink, &format!("[{} of {} left out here: beyond --max-output]", Bytes(bytes), word(stream)))
 }
 
 fn not_begun(row: &TaskRow, what: Chosen, state: State) -> String {

@@ -12,12 +12,13 @@ use crate::store::{Durability, View};
 use std::time::Duration;
 
 /// Attributes of a task that have an option of their own.
-pub const RESERVED: [(&str, &str); 12] = [
+pub const RESERVED: [(&str, &str); 13] = [
     ("cpus", "use --cpus N"),
     ("mem", "use --mem SIZE"),
     ("gpus", "GPUs can't be asked for yet"),
     ("apps", "use --app NAME"),
     ("time", "use --time TIME"),
+    ("max_output", "use --max-output SIZE[,kill]"),
     ("constraint", "use --constraint EXPR"),
     ("prefer", "use --prefer EXPR"),
     ("priority", "use --priority N"),
@@ -58,6 +59,7 @@ pub fn set(grid: &mut Grid, name: &Name, new: Settings) -> Result<(), OpsError> 
             mem: new.mem.or(old.mem),
             apps: if new.apps.is_empty() { old.apps } else { new.apps },
             time_limit_ms: new.time_limit_ms.or(old.time_limit_ms),
+            max_output: new.max_output.or(old.max_output),
             constraint: new.constraint.or(old.constraint),
             prefer: new.prefer.or(old.prefer),
             priority: new.priority.or(old.priority),
@@ -79,6 +81,7 @@ pub fn unset(grid: &mut Grid, name: &str, what: &[String]) -> Result<(), OpsErro
                 "mem" => settings.mem.take().is_some(),
                 "app" | "apps" => !std::mem::take(&mut settings.apps).is_empty(),
                 "time" => settings.time_limit_ms.take().is_some(),
+                "max_output" | "max-output" => settings.max_output.take().is_some(),
                 "constraint" => settings.constraint.take().is_some(),
                 "prefer" => settings.prefer.take().is_some(),
                 "priority" => settings.priority.take().is_some(),
@@ -126,7 +129,8 @@ pub(super) fn find(view: &View<'_>, name: &str) -> Result<Profile, OpsError> {
 
 fn entry(view: &View<'_>, profile: Profile) -> Result<Entry, OpsError> {
     let at = view.profile_declared_at(&profile.name)?;
-    let Settings { cpus, mem, apps, time_limit_ms, constraint, prefer, priority, retries, labels } = profile.settings;
+    let Settings { cpus, mem, apps, time_limit_ms, max_output, constraint, prefer, priority, retries, labels } =
+        profile.settings;
     let mut all = Attributes::new();
     let mut declared = |name: &str, value| put(&mut all, name, value, Source::Declared, at);
     for (name, value) in labels {
@@ -136,6 +140,7 @@ fn entry(view: &View<'_>, profile: Profile) -> Result<Entry, OpsError> {
     declared("mem", mem.map(|m| Value::Int(i64::try_from(m.0).unwrap_or(i64::MAX))));
     declared("apps", (!apps.is_empty()).then(|| Value::texts(apps.iter().map(ToString::to_string))));
     declared("time", time_limit_ms.map(|ms| Value::Text(clock(Duration::from_millis(ms)).into())));
+    declared("max_output", max_output.map(|bound| Value::Text(bound.to_string().into())));
     declared("constraint", text(constraint.as_deref()));
     declared("prefer", text(prefer.as_deref()));
     declared("priority", priority.map(|n| Value::Int(n.into())));

@@ -2,6 +2,7 @@
 
 use super::report::Setting;
 use super::{Grid, OpsError};
+use crate::model::max_output::MaxOutput;
 use crate::model::name::Name;
 use crate::model::resources::Bytes;
 use crate::model::time::parse_duration;
@@ -15,6 +16,8 @@ pub enum Kind {
     Size,
     Count,
     OneOf(&'static [&'static str]),
+    /// How much of an output is kept.
+    MaxOutput,
     /// Application names, separated by commas.
     Names,
     /// A program with its options, quoted as for a shell.
@@ -60,6 +63,12 @@ pub const OUTPUT_LIMIT: Known = Known {
     default: "64M",
     kind: Kind::Size,
     about: "a longer output stays on its server and is read from there",
+};
+pub const MAX_OUTPUT: Known = Known {
+    name: "max_output",
+    default: "1G",
+    kind: Kind::MaxOutput,
+    about: "of a longer output of a task the first and the last 64M are kept; 1G,kill ends the task, none bounds nothing",
 };
 pub const SSH_COMMAND: Known = Known {
     name: "ssh.command",
@@ -116,11 +125,12 @@ pub const USER_SPOOL: Known = Known {
 };
 
 /// All of them, by name.
-pub const ALL: [Known; 15] = [
+pub const ALL: [Known; 16] = [
     AGENT_DIR,
     IDLE_EXIT,
     KEEP_OUTPUTS,
     KEEP_ROWS,
+    MAX_OUTPUT,
     OUTPUT_LIMIT,
     PEER_TIMEOUT,
     PLACEMENT,
@@ -219,6 +229,7 @@ fn check(known: Known, value: &str) -> Result<(), OpsError> {
             value.parse::<u32>().map(drop).map_err(|_| bad(name, &format!("{value:?} is no whole number from 0 on")))
         }
         Kind::Size => Bytes::parse(value).map(drop).map_err(|error| bad(name, &error)),
+        Kind::MaxOutput => MaxOutput::parse(value).map(drop).map_err(|error| bad(name, &error)),
         Kind::OneOf(words) if words.contains(&value) => Ok(()),
         Kind::OneOf(words) => Err(bad(name, &format!("{value:?} is none of {}", words.join(", ")))),
         Kind::Names => value
@@ -261,6 +272,7 @@ mod tests {
         for (known, value) in [
             (STARVE_AFTER, "10"),
             (OUTPUT_LIMIT, "64"),
+            (MAX_OUTPUT, "1G,stop"),
             (PLACEMENT, "random"),
             (WATCH, "a b"),
             (SSH_COMMAND, ""),

@@ -203,6 +203,7 @@ fn detail(
         cwd: launch.cwd.lossy().into_owned(),
         env: launch.env.names(),
         time_limit_s: launch.time_limit.map(|limit| limit.as_secs_f64()),
+        max_output: launch.max_output.map(|bound| bound.to_string()),
         retries: row.retries,
         cpu_ms: member.and_then(|m| m.cpu_ms),
         max_rss: member.and_then(|m| m.max_rss),

@@ -159,6 +159,9 @@ pub enum FromAgent {
         attempt: AttemptId,
         stream: Stream,
         offset: u64,
+        /// So many bytes from `offset` on were dropped: `bytes` begins behind them.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        left_out: u64,
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
         at_end: bool,
@@ -181,6 +184,11 @@ pub enum FromAgent {
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What an attempt brings back.

@@ -79,6 +79,9 @@ pub enum FromDispatcher {
         number: u32,
         stream: Stream,
         offset: u64,
+        /// So many bytes from `offset` on were dropped: `bytes` begins behind them.
+        #[serde(default)]
+        left_out: u64,
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
         at_end: bool,

@@ -1,6 +1,8 @@
 //! What lies on servers and is not needed any more: remembered until their agents have heard it, however long they are out of reach.
 
+use super::columns::json;
 use super::{Result, Tx, View};
+use crate::model::attempt::Cut;
 use crate::model::id::{AttemptId, Index, ServerId, TaskId};
 use crate::model::resources::Bytes;
 use crate::model::time::Timestamp;
@@ -20,7 +22,10 @@ const ONE: &str = "t.waiting + t.held + t.starting + t.running = 0 AND t.id = ?1
 /// Attempts of `which` tasks that lie on a server: its id, which attempt, bytes of its outputs.
 fn there(which: &str) -> String {
     format!(
-        "SELECT m.host_id, t.uuid, m.idx, m.number, coalesce(m.out_len, 0) + coalesce(m.err_len, 0) AS bytes
+        "SELECT m.host_id, t.uuid, m.idx, m.number,
+                coalesce(m.out_len, 0) + coalesce(m.err_len, 0)
+                - coalesce(m.cut ->> '$.max_output.out.to' - m.cut ->> '$.max_output.out.from', 0)
+                - coalesce(m.cut ->> '$.max_output.err.to' - m.cut ->> '$.max_output.err.from', 0) AS bytes
          FROM member m INDEXED BY member_there JOIN task t ON t.id = m.task_id WHERE m.home_out = 2 AND {which}
          UNION ALL
          SELECT a.host_id, t.uuid, a.idx, a.number, 0
@@ -70,13 +75,21 @@ impl View<'_> {
 
     /// Do the outputs of an attempt lie on its server?
     pub fn outputs_stay_there(&self, task: TaskId, index: Index, number: u32) -> Result<bool> {
-        let there = self.one(
-            "SELECT home_out FROM member WHERE task_id = ?1 AND idx = ?2 AND number = ?3
-             UNION ALL SELECT home_out FROM attempt WHERE task_id = ?1 AND idx = ?2 AND number = ?3",
+        Ok(self.outputs_of(task, index, number)?.0)
+    }
+
+    /// The same, and why these outputs are not whole.
+    pub fn outputs_of(&self, task: TaskId, index: Index, number: u32) -> Result<(bool, Option<Cut>)> {
+        let found = self.one(
+            "SELECT home_out, cut FROM member WHERE task_id = ?1 AND idx = ?2 AND number = ?3
+             UNION ALL SELECT home_out, cut FROM attempt WHERE task_id = ?1 AND idx = ?2 AND number = ?3",
             (task, index, number),
-            |row| row.get::<_, u8>(0),
+            |row| {
+                let cut = row.get::<_, Option<String>>(1)?.map(|text| json(&text)).transpose()?;
+                Ok((row.get::<_, u8>(0)? == 2, cut))
+            },
         )?;
-        Ok(there == Some(2))
+        Ok(found.unwrap_or_default())
     }
 }
 

@@ -104,6 +104,9 @@ impl Tx<'_> {
                 self.run("INSERT INTO entry (task_id, idx, line) VALUES (?1, ?2, ?3)", (id, at + 1, line))?;
             }
         }
+        if let Some(bound) = launch.max_output {
+            self.run("UPDATE task SET max_output = ?2 WHERE id = ?1", (id, bound.to_string()))?;
+        }
         self.add_files(id, launch, new.request.hold)?;
         if let Begins::Starting(at) = new.begins {
             self.place(id, Index(0), 1, at)?;

@@ -2,6 +2,7 @@
 
 use super::{Result, Tx, View};
 use crate::model::id::{Epoch, HomeId};
+use crate::model::max_output::MaxOutput;
 use crate::model::time::{Timestamp, parse_duration};
 use std::time::Duration;
 
@@ -57,6 +58,12 @@ impl View<'_> {
             path: "grid.db".into(),
             found: "the home has no owner".to_owned(),
         })
+    }
+
+    /// How much of an output is kept where its task does not say.
+    pub fn max_output(&self) -> Result<MaxOutput> {
+        let set = self.setting("max_output")?;
+        Ok(set.and_then(|text| MaxOutput::parse(&text).ok()).unwrap_or(MaxOutput::DEFAULT))
     }
 
     /// A setting's text, if it is set.

@@ -6,6 +6,7 @@ use super::{Result, Tx, View};
 use crate::model::command::{Command, Environment, Text};
 use crate::model::demand::Demand;
 use crate::model::id::{ClassId, DistributorId, Index, TaskId, TaskUuid, UserId};
+use crate::model::max_output::MaxOutput;
 use crate::model::name::Name;
 use crate::model::task::{Counts, HELD_BY_USER, Launch, State};
 use crate::model::time::Timestamp;
@@ -258,7 +259,7 @@ impl View<'_> {
     pub fn launch(&self, id: TaskId) -> Result<Option<Launch>> {
         let files = self.files_of(id)?;
         const SELECT: &str =
-            "SELECT argv, cwd, env, time_limit, stdout, stderr, stdin, client_home FROM task WHERE id = ?1";
+            "SELECT argv, cwd, env, time_limit, stdout, stderr, stdin, client_home, max_output FROM task WHERE id = ?1";
         self.one(SELECT, [id], |row| {
             Ok(Launch {
                 command: Command::from_blob(row.get_ref(0)?.as_blob()?),
@@ -271,6 +272,7 @@ impl View<'_> {
                 home: row.get(7)?,
                 workplace: files.0,
                 fetch: files.1,
+                max_output: row.get::<_, Option<String>>(8)?.and_then(|text| MaxOutput::parse(&text).ok()),
             })
         })
     }

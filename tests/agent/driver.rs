@@ -156,6 +156,7 @@ pub fn launch(arguments: &[&str]) -> Launch {
         stdin: None,
         workplace: Default::default(),
         fetch: None,
+        max_output: None,
     }
 }
 

@@ -4,6 +4,7 @@ use super::Listing;
 use super::number::{at_least, whole};
 use crate::model::demand::AppNeed;
 use crate::model::distributor::{Policy, Tier};
+use crate::model::max_output::MaxOutput;
 use crate::model::name::Name;
 use crate::model::resources::Bytes;
 use crate::model::time::parse_duration;
@@ -119,7 +120,7 @@ pub enum Task {
     /// A profile; with a number, the task
     Show(Named),
     /// Change a profile; tasks keep what they were submitted with
-    #[command(override_usage = "grid task set NAME OPTION..", group = change(&["cpus", "mem", "apps", "time", "constraint", "prefer", "priority", "retries", "set"]))]
+    #[command(override_usage = "grid task set NAME OPTION..", group = change(&["cpus", "mem", "apps", "time", "max_output", "constraint", "prefer", "priority", "retries", "set"]))]
     Set(Box<ProfileSet>),
     /// Take back attributes of a profile
     Unset(Unset),
@@ -142,6 +143,9 @@ pub struct ProfileSet {
     /// Time limit
     #[arg(short = 't', long, value_name = "TIME", allow_hyphen_values = true, value_parser = parse_duration)]
     pub time: Option<Duration>,
+    /// Of a longer output keep the first and the last 64M; with ,kill end the task; none: keep all
+    #[arg(long, value_name = "SIZE[,kill]", allow_hyphen_values = true, value_parser = MaxOutput::parse)]
+    pub max_output: Option<MaxOutput>,
     /// Only servers for which this is true
     #[arg(short = 'C', long, value_name = "EXPR")]
     pub constraint: Option<String>,

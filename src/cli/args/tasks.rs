@@ -3,6 +3,7 @@
 use super::number::{at_least, whole};
 use crate::model::array::parse_array;
 use crate::model::demand::{AppNeed, Target};
+use crate::model::max_output::MaxOutput;
 use crate::model::name::Name;
 use crate::model::resources::Bytes;
 use crate::model::selector::Selector;
@@ -109,6 +110,9 @@ pub struct TaskOptions {
     /// Write stderr to FILE on the server
     #[arg(short = 'e', long = "stderr", value_name = "FILE", help_heading = "How it runs")]
     pub stderr: Option<OsString>,
+    /// Of a longer output keep the first and the last 64M; with ,kill end the task; none: keep all [default: max_output, 1G]
+    #[arg(long, value_name = "SIZE[,kill]", allow_hyphen_values = true, value_parser = MaxOutput::parse, help_heading = "How it runs")]
+    pub max_output: Option<MaxOutput>,
     /// Give the task what stands on stdin here; default: nothing
     #[arg(long, help_heading = "How it runs")]
     pub stdin: bool,

@@ -57,6 +57,7 @@ fn settings(args: ProfileSet) -> Result<Settings, Failure> {
         mem: args.mem,
         apps: args.apps,
         time_limit_ms: args.time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        max_output: args.max_output,
         constraint: args.constraint,
         prefer: args.prefer,
         priority: args.priority,

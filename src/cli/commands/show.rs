@@ -95,6 +95,7 @@ fn of_detail(detail: &Detail) -> Vec<(&'static str, Option<String>)> {
         ("priority", some(detail.priority.into())),
         ("profile", detail.profile.clone()),
         ("time limit", detail.time_limit_s.map(seconds)),
+        ("max output", detail.max_output.clone()),
         ("retries", some(detail.retries.into())),
         ("directory", Some(detail.cwd.clone())),
         ("sent", detail.files.as_ref().and_then(|files| files.sent.as_ref()).map(sent)),

@@ -66,6 +66,7 @@ pub fn draft(options: TaskOptions, hold: bool, out: &mut Out) -> Result<Draft, F
         mem: options.mem,
         apps: options.apps,
         time_limit: options.time,
+        max_output: options.max_output,
         constraint: options.constraint,
         prefer: options.prefer,
         on: options.on,

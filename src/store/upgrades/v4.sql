@@ -61,3 +61,7 @@ ALTER TABLE home ADD COLUMN clock_boot TEXT;
 ALTER TABLE home ADD COLUMN clock_doubt INTEGER;
 -- What of a task's files could not be unpacked is kept until it has come.
 ALTER TABLE fetched ADD COLUMN not_unpacked TEXT;
+ALTER TABLE attempt ADD COLUMN cut TEXT CHECK (cut IS NULL OR json_valid(cut));
+
+-- How much of an output is kept.
+ALTER TABLE task ADD COLUMN max_output TEXT;

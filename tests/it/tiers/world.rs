@@ -343,6 +343,7 @@ pub fn request() -> Request {
             home: None,
             workplace: Workplace::There,
             fetch: None,
+            max_output: None,
         },
         members: Members::Single,
         retries: 0,
