@@ -57,6 +57,36 @@ fn clear(own: &Path) {
     }
 }
 
+/// Removes all versions that nobody uses, this one too: the next link sends one again. Gives the bytes, and what is in use.
+pub fn remove_unused() -> (u64, Vec<String>) {
+    own().as_deref().and_then(Path::parent).map(remove_unused_in).unwrap_or_default()
+}
+
+fn remove_unused_in(bin: &Path) -> (u64, Vec<String>) {
+    let (mut bytes, mut left) = (0, Vec::new());
+    for entry in fs::read_dir(bin).into_iter().flatten().flatten() {
+        let dir = entry.path();
+        let ours = |meta: fs::Metadata| meta.is_dir() && meta.uid() == geteuid().as_raw();
+        if !is_version(&dir) || !fs::symlink_metadata(&dir).is_ok_and(ours) {
+            continue;
+        }
+        // For writing: a network file system gives no exclusive lock else. One without the file is of before it, and may be in use.
+        let lock = OpenOptions::new().read(true).write(true).open(dir.join(IN_USE));
+        if !lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
+            left.push(format!("{} (in use)", dir.display()));
+            continue;
+        }
+        let size = super::clearing::taken(&dir);
+        match fs::remove_dir_all(&dir) {
+            Ok(()) => bytes += size,
+            Err(error) => left.push(format!("{} ({error})", dir.display())),
+        }
+    }
+    // Fails where something is left.
+    let _ = fs::remove_dir(bin);
+    (bytes, left)
+}
+
 fn is_unused(dir: &Path) -> Option<bool> {
     let meta = fs::symlink_metadata(dir).ok()?;
     if !meta.is_dir() || meta.uid() != geteuid().as_raw() {
@@ -78,6 +108,27 @@ fn is_unused(dir: &Path) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn removal_takes_every_version_that_nobody_uses() {
+        let dir = tempfile::tempdir().unwrap();
+        let bin = dir.path().join("bin");
+        let version = |digit: &str| {
+            let dir = bin.join(digit.repeat(NAME_LENGTH));
+            fs::create_dir_all(&dir).unwrap();
+            fs::write(dir.join("grid"), vec![1; 100_000]).unwrap();
+            File::create(dir.join(IN_USE)).unwrap();
+            dir
+        };
+        let (used, unused) = (version("1"), version("2"));
+        fs::create_dir(bin.join("notes")).unwrap();
+        let lock = File::open(used.join(IN_USE)).unwrap();
+        lock.lock_shared().unwrap();
+        let (bytes, left) = remove_unused_in(&bin);
+        assert!((100_000..120_000).contains(&bytes), "{bytes}");
+        assert_eq!(left, [format!("{} (in use)", used.display())]);
+        assert_eq!((used.exists(), unused.exists(), bin.join("notes").exists()), (true, false, true));
+    }
 
     #[test]
     fn what_nobody_used_for_a_month_goes_and_what_is_in_use_stays() {

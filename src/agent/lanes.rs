@@ -85,6 +85,14 @@ impl Lane {
         dropped
     }
 
+    /// Waits until its supervisor, which has nothing to do, has left.
+    pub fn let_go(&mut self) {
+        if let Some(mut supervisor) = self.supervisor.take() {
+            drop(supervisor.orders.take());
+            let _ = supervisor.child.wait();
+        }
+    }
+
     /// Nothing waits and nobody works.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.supervisor.is_none()

@@ -16,6 +16,7 @@ mod behind;
 mod book;
 mod bound;
 mod bundles;
+mod clearing;
 mod cpus;
 mod follow;
 mod gpus;

@@ -35,6 +35,7 @@ impl Agent {
             }
             ToAgent::ReadPacked { attempt, offset, max } => self.read_packed(attempt, offset, max),
             ToAgent::DropFiles { attempt } => self.drop_work(attempt),
+            ToAgent::Clear => self.clear(),
         }
     }
 

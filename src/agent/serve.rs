@@ -24,6 +24,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::OFlags;
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -55,6 +56,10 @@ pub struct Agent {
     pub worker: Worker,
     pub events: Vec<Event>,
     pub outbox: Outbox,
+    /// Says that this version is in use.
+    pub in_use: Option<File>,
+    /// Nothing of the home is left here.
+    pub leaving: bool,
 }
 
 /// Serves the home that says hello on `input`, until that ends. `expecting`: a start is on its way, and until the hello we were kept
@@ -71,7 +76,7 @@ pub fn serve(
     }
     open_files::raise();
     process::unignore_signals().map_err(AgentError::io("signals"))?;
-    let _in_use = if place.is_remote() { installed::hold_and_clear() } else { None };
+    let in_use = if place.is_remote() { installed::hold_and_clear() } else { None };
     let mut inbox = Inbox::default();
     write_all(MAGIC, &mut output)?;
     let Some(hello) = first_message(&mut inbox, &mut input)? else { return Ok(()) };
@@ -80,6 +85,7 @@ pub fn serve(
     }
     match Agent::open(place, hello, expecting.is_some()) {
         Ok(mut agent) => {
+            agent.in_use = in_use;
             // Before anything that came behind theirs is taken in: who does not get this knows that nothing of it began.
             while agent.outbox.flush(&mut output).is_ok() && !agent.outbox.is_empty() {
                 wait_for(&output, PollFlags::OUT)?;
@@ -133,6 +139,8 @@ impl Agent {
             watcher: Watcher::new().map_err(AgentError::io("inotify"))?,
             events: Vec::new(),
             outbox: Outbox::default(),
+            in_use: None,
+            leaving: false,
         };
         let left = agent.spool.runs()?;
         if expecting {
@@ -166,6 +174,9 @@ impl Agent {
             self.send_packet();
             if self.outbox.flush(output).is_err() {
                 // Nobody reads: the same as the end of what they say.
+                return Ok(());
+            }
+            if self.leaving && self.outbox.is_empty() {
                 return Ok(());
             }
             let ready = self.wait(input, output)?;

@@ -256,11 +256,18 @@ pub fn make(places: &Places, attempt: AttemptId, sent: &Sent) -> Result<Text, St
 
 /// Removes an attempt's directory, whatever the task made of it.
 pub fn clear(places: &Places, attempt: AttemptId) {
-    let dir = places.of(attempt);
-    if std::fs::remove_dir_all(&dir).is_err() && dir.exists() {
-        // Directories that their owner may not write to: as `chmod -R u+rwX` would.
-        open_up(&dir);
-        let _ = std::fs::remove_dir_all(&dir);
+    let _ = remove(&places.of(attempt));
+}
+
+/// Removes a directory, if it is there, with whatever tasks made in it.
+pub fn remove(dir: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(dir) {
+        Err(_) if dir.exists() => {
+            // Directories that their owner may not write to: as `chmod -R u+rwX` would.
+            open_up(dir);
+            std::fs::remove_dir_all(dir)
+        }
+        _ => Ok(()),
     }
 }
 

@@ -5,7 +5,7 @@ use super::route::Route;
 use crate::model::attempt::Stream;
 use crate::model::id::{AttemptId, Index, MachineId, ServerId, TaskId};
 use crate::model::time::Timestamp;
-use crate::protocol::agent::ToAgent;
+use crate::protocol::agent::{Clearing, ToAgent};
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher, VERSION};
 use crate::protocol::frame::{Inbox, Outbox};
 use std::io;
@@ -22,6 +22,7 @@ struct Wishes {
     /// Servers to be read, and since when that is wanted: an older reading is no answer.
     probes: Vec<(ServerId, Timestamp)>,
     brings: Vec<(TaskId, Index)>,
+    clears: Vec<(ServerId, Route)>,
     reads: Vec<(AttemptId, Stream, u64)>,
     /// To be written for it in the next turn.
     orders: Vec<Vec<u8>>,
@@ -150,6 +151,11 @@ impl Caller {
     /// Remembers a wish.
     pub fn bring(&mut self, task: TaskId, index: Index) {
         self.wishes.brings.push((task, index));
+    }
+
+    /// Remembers a wish.
+    pub fn clear(&mut self, server: ServerId, route: Route) {
+        self.wishes.clears.push((server, route));
     }
 
     /// Remembers a question until its link is up.
@@ -351,6 +357,18 @@ impl Callers {
             caller.wishes.brings.retain(|wish| *wish != (task, index));
             if caller.wishes.brings.len() < had {
                 caller.send(&FromDispatcher::Brought { task, index });
+            }
+        }
+    }
+
+    /// A host was cleared, or could not be.
+    pub fn cleared(&mut self, route: Route, result: &Result<Clearing, String>) {
+        for caller in &mut self.all {
+            let cleared: Vec<_> = caller.wishes.clears.extract_if(.., |(_, to)| *to == route).collect();
+            for (server, _) in cleared {
+                // Asked over a link that is lost, it is not asked again by itself.
+                caller.wishes.unasked.retain(|(to, question)| (*to, question) != (route, &ToAgent::Clear));
+                caller.send(&FromDispatcher::Cleared { server, result: result.clone() });
             }
         }
     }

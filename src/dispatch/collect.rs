@@ -70,9 +70,11 @@ impl Dispatcher {
                 Ok(())
             }
             // Pieces never reach a transaction.
-            FromAgent::Data { .. } | FromAgent::Need { .. } | FromAgent::Packed { .. } | FromAgent::Packet { .. } => {
-                Ok(())
-            }
+            FromAgent::Data { .. }
+            | FromAgent::Need { .. }
+            | FromAgent::Packed { .. }
+            | FromAgent::Packet { .. }
+            | FromAgent::Cleared { .. } => Ok(()),
         }
     }
 

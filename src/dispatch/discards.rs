@@ -4,8 +4,9 @@
 use super::route::Route;
 use super::serve::Dispatcher;
 use crate::model::attempt::Stream;
-use crate::model::id::AttemptId;
+use crate::model::id::{AttemptId, ServerId};
 use crate::protocol::agent::ToAgent;
+use crate::protocol::dispatcher::FromDispatcher;
 use crate::store::{StoreError, Tx, View};
 use std::collections::HashMap;
 
@@ -86,6 +87,19 @@ impl Dispatcher {
             self.tell(route, &ToAgent::Confirm { attempts: attempts.clone() });
             self.tell(route, &ToAgent::Read { attempt, stream: Stream::Out, offset: 0, max: 0 });
             self.discards.said.insert(route, attempts);
+        }
+    }
+
+    /// Clears the host of a server for a caller, once its link is up.
+    pub(super) fn clear_for(&mut self, at: usize, server: ServerId) {
+        let caller = &mut self.callers.all[at];
+        match self.fleets.server(server).and_then(|server| Route::to(&server.engine)) {
+            Some(route) => {
+                caller.clear(server, route);
+                caller.ask_later(route, ToAgent::Clear);
+                self.urge_links();
+            }
+            None => caller.send(&FromDispatcher::Cleared { server, result: Err("there is no such host".to_owned()) }),
         }
     }
 

@@ -38,6 +38,10 @@ impl Dispatcher {
                 FromAgent::Data { attempt, stream, offset, left_out, bytes, at_end } => {
                     (attempt, stream, OutputPiece { offset, left_out, bytes, at_end })
                 }
+                FromAgent::Cleared { result } => {
+                    self.callers.cleared(route, &result);
+                    continue;
+                }
                 FromAgent::Need { bundle, offset, max } => {
                     self.need(route, bundle, offset, max);
                     continue;

@@ -198,6 +198,7 @@ impl Dispatcher {
         self.cancelling.clear();
         self.sending.forget(route);
         self.discards.forget(route);
+        self.callers.cleared(route, &Err(error.to_owned()));
         let (brought, asked) = self.bringing.forget(route);
         if self.fetches.forget(route) || brought {
             // Its place is free already, but the end is not taken in: the link is wanted.

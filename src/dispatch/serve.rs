@@ -250,6 +250,7 @@ impl Dispatcher {
                 }
                 self.stirred = true;
             }
+            ToDispatcher::Clear { server } => self.clear_for(at, server),
             ToDispatcher::Discard => self.load_discards(&store.view())?,
             ToDispatcher::Order(order) => self.callers.all[at].order(order),
             ToDispatcher::Login(login) => {

@@ -33,6 +33,7 @@ pub mod reader;
 pub mod refresh;
 pub mod registry;
 pub mod release;
+pub mod removal;
 pub mod report;
 pub mod retry;
 pub mod selecting;

@@ -236,22 +236,24 @@ pub fn unset(grid: &mut Grid, name: &str, what: &[String]) -> Result<(), OpsErro
 pub fn remove(grid: &mut Grid, names: &[String]) -> Result<(), OpsError> {
     grid.store.write(Durability::Full, |tx| {
         for name in names {
-            let server = find(tx, name)?;
-            refuse_while_running(tx, server.id, name)?;
-            let group = tx
-                .servers()?
-                .into_iter()
-                .find(|other| matches!(&other.engine, Engine::Group { members } if members.contains(&server.id)));
-            if let Some(group) = group {
-                return Err(OpsError::Refused(format!(
-                    "server {name} is part of {}; remove {} first",
-                    group.name, group.name
-                )));
-            }
-            tx.remove_server(server.id)?;
+            refuse_removal(tx, name)?;
+            tx.remove_server(find(tx, name)?.id)?;
         }
         Ok(())
     })
+}
+
+/// Says why a server can't be removed, if it can't.
+pub(super) fn refuse_removal(view: &View<'_>, name: &str) -> Result<(), OpsError> {
+    let server = find(view, name)?;
+    refuse_while_running(view, server.id, name)?;
+    let needs = |other: &Server| matches!(&other.engine, Engine::Group { members } if members.contains(&server.id));
+    match view.servers()?.into_iter().find(needs) {
+        Some(Server { name: group, .. }) => {
+            Err(OpsError::Refused(format!("server {name} is part of {group}; remove {group} first")))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Drains; a reason is not needed.

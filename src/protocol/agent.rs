@@ -99,6 +99,9 @@ pub enum ToAgent {
     DropFiles {
         attempt: AttemptId,
     },
+    /// The home leaves this host: all that lies here for it goes, and agents that nobody uses. Refused while something of it runs.
+    /// Answered by [`FromAgent::Cleared`]. Agents of before end at it.
+    Clear,
 }
 
 /// An order to start.
@@ -177,6 +180,10 @@ pub enum FromAgent {
         attempt: AttemptId,
         result: Result<Packing, String>,
     },
+    /// Nothing of the home is left here, or why something is.
+    Cleared {
+        result: Result<Clearing, String>,
+    },
     /// A piece of it.
     Packet {
         attempt: AttemptId,
@@ -189,6 +196,14 @@ pub enum FromAgent {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
 const fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+/// What was removed of a home from a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clearing {
+    pub bytes: u64,
+    /// What is still there, and why.
+    pub left: Vec<String>,
 }
 
 /// What an attempt brings back.

@@ -1,5 +1,6 @@
 //! Between a command of this home and its dispatcher, over the socket in `run/`.
 
+use super::agent::Clearing;
 use super::distributor::{Answer, Question, Ticket};
 use crate::model::attempt::Stream;
 use crate::model::endpoint::Endpoint;
@@ -27,6 +28,8 @@ pub enum ToDispatcher {
     Read { task: TaskId, index: Index, number: u32, stream: Stream, offset: u64, max: u32 },
     /// Read this server's host now: [`FromDispatcher::Probed`].
     Probe { server: ServerId },
+    /// Remove all that lies on the host of this server for the home: answered by [`FromDispatcher::Cleared`].
+    Clear { server: ServerId },
     /// There is something that servers may drop: tell them. Not answered.
     Discard,
     /// What the caller's session has for logins over ssh: the newest that works is used. Not answered.
@@ -106,6 +109,10 @@ pub enum FromDispatcher {
         ticket: Ticket,
         heard: bool,
         why: String,
+    },
+    Cleared {
+        server: ServerId,
+        result: Result<Clearing, String>,
     },
     /// The database says what came of it.
     Brought {

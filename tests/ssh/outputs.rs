@@ -9,6 +9,46 @@ fn taken(rig: &Rig, host: &str) -> u64 {
     said.trim().parse().unwrap_or(0)
 }
 
+/// Everything that grid has in a host's $HOME.
+fn traces(rig: &Rig, host: &str) -> u64 {
+    let script = "cd /home/grid; du -cs --block-size=1 .local/state/grid .cache/grid 2>/dev/null | tail -1 | cut -f1";
+    rig.root(host, script).ok().trim().parse().unwrap_or(0)
+}
+
+#[test]
+fn removing_a_server_clears_its_host_of_this_home_alone() {
+    let Some(rig) = Plan::of(1).up() else { return };
+    let head = rig.at("head");
+    for name in ["s1", "s2"] {
+        head.grid(["server", "add", name, "--ssh", "h1", "--slots", "2"]).ok();
+    }
+    head.grid(["config", "set", "output_limit", "1M"]).ok();
+    head.grid(["run", "-w", "s1", "--", "sh", "-c", LONG]).expect(0);
+    let all = traces(&rig, "h1");
+    assert!(all > 35_000_000, "an agent and an output: {all}");
+    head.grid(["server", "remove", "s2", "--clear"]).ok();
+    assert!(traces(&rig, "h1") > 35_000_000, "another server leads there");
+
+    let id = head.submit(["-w", "s1", "--", "sleep", "600"]);
+    head.until_state(&id, "RUNNING");
+    head.grid(["server", "remove", "s1", "--clear"]).expect(1).says(&["1 running"]);
+    head.grid(["cancel", "--wait", &id]).ok();
+    rig.cut("h1");
+    head.grid(["config", "set", "probe_timeout", "1s"]).ok();
+    head.grid(["dispatcher", "stop"]).ok();
+    head.grid(["server", "remove", "s1", "--clear"]).expect(1).says(&["its host was not cleared", "--keep"]);
+    assert_ne!(head.grid(["server", "show", "s1", "--json"]).json()["state"], "DRAINED");
+    rig.heal("h1");
+    let said = head.grid(["server", "remove", "s1", "--clear"]).expect(0);
+    assert!(said.err().contains("removed from its host"), "{}", said.err());
+    process::until("nothing is left", || traces(&rig, "h1") < 100_000);
+
+    // Kept where nobody can be asked, and said where.
+    head.grid(["server", "add", "s1", "--ssh", "h1"]).ok();
+    head.grid(["server", "remove", "s1"]).expect(0).says(&["~/.local/state/grid", "on h1", "is kept"]);
+    assert!(traces(&rig, "h1") > 1_000_000);
+}
+
 const LONG: &str = "head -c 30000000 /dev/zero | tr '\\0' x";
 
 #[test]

@@ -21,7 +21,7 @@ pub enum Server {
     /// Take back declared options, applications and attributes
     Unset(Unset),
     /// Remove a server on which nothing runs
-    Remove(Names),
+    Remove(ServerRemove),
     /// Give a server no more tasks; what runs goes on
     Drain(Drain),
     /// Give it tasks again
@@ -58,6 +58,21 @@ pub struct ServerAdd {
     pub distributor: Option<Name>,
     #[command(flatten)]
     pub declared: ServerOptions,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+On a host over ssh lie this home's records, outputs and files there, and the agents that were sent. On a terminal you are asked \
+whether they go too; elsewhere they stay, and it is said where.")]
+pub struct ServerRemove {
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Remove what lies on its host too: this home's own, and agents that nobody uses
+    #[arg(long)]
+    pub clear: bool,
+    /// Leave what lies on its host
+    #[arg(long, conflicts_with = "clear")]
+    pub keep: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,6 @@
 //! `grid server`.
 
-use super::super::args::servers::{Server, ServerAdd, ServerOptions, Way};
+use super::super::args::servers::{Server, ServerAdd, ServerOptions, ServerRemove, Way};
 use super::super::caller;
 use super::super::exit::Code;
 use super::super::failure::Failure;
@@ -13,6 +13,7 @@ use crate::model::ssh::Target;
 use crate::model::ssh_command::SshCommand;
 use crate::model::time::Timestamp;
 use crate::ops::attributes::assignments;
+use crate::ops::removal::{self, OnHost};
 use crate::ops::report::Entry;
 use crate::ops::servers::{self, Declared, NewEngine, NewWay, RESERVED, SHARED_ACCOUNT};
 
@@ -46,10 +47,7 @@ pub fn run(verb: Server, out: &mut Out) -> Done {
             servers::unset(grid, &args.name, &args.what)?;
             Ok(Code::OK)
         }),
-        Server::Remove(args) => with_grid(out, |grid, _| {
-            servers::remove(grid, &args.names)?;
-            Ok(Code::OK)
-        }),
+        Server::Remove(args) => remove(&args, out),
         Server::Drain(args) => with_grid(out, |grid, _| {
             servers::drain(grid, &args.names, args.reason.as_deref())?;
             Ok(Code::OK)
@@ -59,6 +57,27 @@ pub fn run(verb: Server, out: &mut Out) -> Done {
             Ok(Code::OK)
         }),
     }
+}
+
+fn remove(args: &ServerRemove, out: &mut Out) -> Done {
+    with_grid(out, |grid, out| {
+        let on_host = match (args.clear, args.keep) {
+            (true, _) => OnHost::Clear,
+            (_, true) => OnHost::Keep,
+            _ => {
+                let left = removal::left_on_hosts(grid, &args.names)?;
+                let question = format!("Remove {} too?", left.join("; "));
+                match left.is_empty() || !out.ask(&question, false)?.unwrap_or(false) {
+                    true => OnHost::Keep,
+                    false => OnHost::Clear,
+                }
+            }
+        };
+        for words in removal::remove(grid, &args.names, on_host)? {
+            out.note(&words);
+        }
+        Ok(Code::OK)
+    })
 }
 
 fn add(args: ServerAdd, out: &mut Out) -> Done {

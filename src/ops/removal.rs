@@ -1,0 +1,107 @@
+//! `grid server remove`: the server's row, and what grid has left on its host.
+
+use super::servers::{self, find};
+use super::{Grid, OpsError};
+use crate::dispatch::start;
+use crate::model::resources::Bytes;
+use crate::model::server::{Engine, Server};
+use crate::protocol::agent::Clearing;
+use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
+use crate::store::{Durability, View};
+
+/// What becomes of what lies on a host over ssh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnHost {
+    /// The home's records, outputs and files there go, and agents that nobody uses.
+    Clear,
+    Keep,
+}
+
+/// What lies on the host of a server that is to be removed, in words; one for each server that is the last one on its host.
+pub fn left_on_hosts(grid: &Grid, names: &[String]) -> Result<Vec<String>, OpsError> {
+    let view = grid.store.view();
+    let mut all = Vec::new();
+    for server in hosts(&view, names)? {
+        all.push(left(&view, &server)?);
+    }
+    Ok(all)
+}
+
+/// Removes servers on which nothing runs. Gives what is to be said of each host.
+pub fn remove(grid: &mut Grid, names: &[String], on_host: OnHost) -> Result<Vec<String>, OpsError> {
+    let hosts = hosts(&grid.store.view(), names)?;
+    let mut words = Vec::new();
+    for server in &hosts {
+        words.push(match on_host {
+            OnHost::Clear => clear(grid, server)?,
+            OnHost::Keep => format!("{} is kept", left(&grid.store.view(), server)?),
+        });
+    }
+    servers::remove(grid, names)?;
+    Ok(words)
+}
+
+/// Those over ssh to whose host no other server leads.
+fn hosts(view: &View<'_>, names: &[String]) -> Result<Vec<Server>, OpsError> {
+    let all = view.servers()?;
+    let mut hosts: Vec<Server> = Vec::new();
+    for name in names {
+        let server = find(view, name)?;
+        let Engine::Ssh(target) = &server.engine else { continue };
+        let same = |other: &Server| matches!(&other.engine, Engine::Ssh(to) if to.key() == target.key());
+        let stays = all.iter().any(|other| same(other) && !names.iter().any(|name| *name == other.name.as_str()));
+        if !stays && !hosts.iter().any(same) {
+            hosts.push(server);
+        }
+    }
+    Ok(hosts)
+}
+
+fn left(view: &View<'_>, server: &Server) -> Result<String, OpsError> {
+    let Engine::Ssh(target) = &server.engine else { return Ok(String::new()) };
+    let dirs = match target.remote_dir() {
+        Some(dir) => format!("{dir}/spool and {dir}/bin"),
+        None => "~/.local/state/grid and ~/.cache/grid/bin".to_owned(),
+    };
+    let alone = match view.kept_on(server.id)? {
+        0 => String::new(),
+        1 => ", with outputs or files of 1 task that lie nowhere else".to_owned(),
+        kept => format!(", with outputs or files of {kept} tasks that lie nowhere else"),
+    };
+    Ok(format!("what grid has in {dirs} on {}{alone}", target.host()))
+}
+
+/// Nothing may begin there meanwhile: the server is drained until its row is gone.
+fn clear(grid: &mut Grid, server: &Server) -> Result<String, OpsError> {
+    let name = server.name.as_str();
+    grid.store.write(Durability::Full, |tx| {
+        servers::refuse_removal(tx, name)?;
+        Ok::<_, OpsError>(tx.set_drained(server.id, Some("it is being removed"))?)
+    })?;
+    match ask(grid, server) {
+        Ok(Clearing { bytes, left }) => {
+            let rest = if left.is_empty() { String::new() } else { format!("; still there: {}", left.join(", ")) };
+            Ok(format!("{name}: {} removed from its host{rest}", Bytes(bytes)))
+        }
+        Err(error) => {
+            let before = server.drained.as_deref();
+            grid.store.write::<_, OpsError>(Durability::Full, |tx| Ok(tx.set_drained(server.id, before)?))?;
+            Err(OpsError::Refused(format!(
+                "server {name}: its host was not cleared: {error}; nothing was removed, `--keep` removes the server alone"
+            )))
+        }
+    }
+}
+
+fn ask(grid: &Grid, server: &Server) -> Result<Clearing, String> {
+    let words = |error: start::StartError| error.to_string();
+    let clear = ToDispatcher::Clear { server: server.id };
+    let mut connection = start::call(grid.store.home(), &grid.login, &clear).map_err(words)?;
+    loop {
+        match connection.receive().map_err(words)? {
+            Some(FromDispatcher::Cleared { server: id, result }) if id == server.id => return result,
+            Some(_) => {}
+            None => return Err("it can't be reached now".to_owned()),
+        }
+    }
+}
