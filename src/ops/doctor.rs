@@ -2,7 +2,7 @@
 
 use super::home::Places;
 use super::report::{Check, Finding};
-use super::{Grid, OpsError, dispatcher, servers};
+use super::{Grid, OpsError, dispatcher, gc, servers, settings};
 use crate::model::attribute::Value;
 use crate::model::resources::Bytes;
 use crate::model::server::{SHARED_ACCOUNT, Server};
@@ -11,9 +11,13 @@ use crate::store::waiting::holder;
 use crate::store::{Home, home, query};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 /// Less free space than this is told.
 const DISK_LOW: u64 = 1 << 30;
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 /// The agent needs some processes for each running task.
 const PROCESSES_LOW: u64 = 512;
 
@@ -24,6 +28,9 @@ pub fn doctor(places: &Places, opened: Result<&mut Grid, String>) -> Result<Vec<
     match opened {
         Err(error) => checks.push(fail("database", error, None)),
         Ok(grid) => {
+            for low in checks.iter_mut().filter(|check| check.what == "disk" && check.result == Finding::Warn) {
+                low.remedy = Some(what_frees(grid)?);
+            }
             checks.push(integrity(grid));
             checks.push(ok("sqlite", format!("{}, built in", query::sqlite_version())));
             checks.push(running(grid));
@@ -146,13 +153,31 @@ fn disk(home: &Home) -> Check {
         Ok(stat) => {
             let free = stat.f_bavail.saturating_mul(stat.f_frsize);
             let found = format!("{} free", Bytes(free));
-            if free < DISK_LOW {
-                warn("disk", found, "free some space, or `grid config set keep_outputs 7d` and `grid gc`")
-            } else {
-                ok("disk", found)
-            }
+            if free < DISK_LOW { warn("disk", found, "free some space") } else { ok("disk", found) }
         }
     }
+}
+
+/// What frees how much of the home's disk: only what frees something is offered.
+fn what_frees(grid: &Grid) -> Result<String, OpsError> {
+    const SHORTER: [(&str, Duration); 4] = [("7d", DAY.saturating_mul(7)), ("1d", DAY), ("1h", HOUR), ("1s", SECOND)];
+    let kept = settings::time(&grid.store.view(), settings::KEEP_OUTPUTS)?;
+    let mut most = gc::would_free(grid, kept)?;
+    let mut all = Vec::new();
+    if most > 0 {
+        all.push(format!("`grid gc` frees {}", Bytes(most)));
+    }
+    for (text, keep) in SHORTER.into_iter().filter(|(_, keep)| *keep < kept) {
+        let frees = gc::would_free(grid, keep)?;
+        if frees > most {
+            all.push(format!("`grid config set keep_outputs {text}` and `grid gc` free {}", Bytes(frees)));
+            most = frees;
+        }
+    }
+    Ok(match all.is_empty() {
+        true => "free some space: no output of an ended task lies here".to_owned(),
+        false => all.join("; "),
+    })
 }
 
 fn integrity(grid: &Grid) -> Check {

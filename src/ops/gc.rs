@@ -7,7 +7,7 @@ use crate::dispatch::start;
 use crate::model::clock::Reading;
 use crate::model::files::Digest;
 use crate::model::id::TaskId;
-use crate::model::server::Health;
+use crate::model::server::{Engine, Health};
 use crate::model::time::Timestamp;
 use crate::protocol::dispatcher::ToDispatcher;
 use crate::store::discards::LeftThere;
@@ -89,6 +89,22 @@ pub fn gc(grid: &mut Grid, asked: Asked, clock: &Reading) -> Result<Collected, O
         tracing::warn!("the database keeps its size: {error}");
     }
     Ok(done)
+}
+
+/// Bytes that a `gc` would free on the home's disk if outputs were kept so long.
+pub(super) fn would_free(grid: &Grid, keep: Duration) -> Result<u64, OpsError> {
+    let (view, home, now) = (grid.store.view(), grid.store.home(), Timestamp::now());
+    let before = now.minus(keep).max(now.minus(time(&view, KEEP_ROWS)?));
+    let mut bytes = Sent::old(home, &view, before, now.minus(PACKING))?.bytes;
+    for dir in [home.outputs(), home.fetched()] {
+        bytes += old_files(&dir, &view, before)?.iter().map(|(_, len)| len).sum::<u64>();
+    }
+    for there in view.there_before(before)?.into_iter().chain(view.count_discards()?) {
+        if view.server(&there.server)?.is_some_and(|server| server.engine == Engine::Local) {
+            bytes += there.bytes.0;
+        }
+    }
+    Ok(bytes)
 }
 
 /// Servers that answer drop what they are told to within this; the others hear of it when they answer again.

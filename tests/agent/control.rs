@@ -182,7 +182,7 @@ fn a_follower_gets_every_byte_once_and_none_of_the_next_task() {
     }
     let mut got: std::collections::HashMap<(AttemptId, Stream), (Vec<u8>, bool)> = std::collections::HashMap::new();
     while got.values().filter(|(_, end)| *end).count() < 40 {
-        let FromAgent::Data { attempt, stream, offset, bytes, at_end } = agent.other() else { panic!() };
+        let FromAgent::Data { attempt, stream, offset, bytes, at_end, .. } = agent.other() else { panic!() };
         let (all, end) = got.entry((attempt, stream)).or_default();
         assert!(!*end && offset == all.len() as u64, "{offset} of {}", all.len());
         all.extend(bytes);

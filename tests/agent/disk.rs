@@ -2,8 +2,10 @@
 
 use crate::driver::*;
 use crate::small::Small;
-use grid::model::attempt::Stream;
-use grid::protocol::agent::{HeldState, Refusal};
+use grid::model::attempt::{Gap, Stream};
+use grid::model::max_output::MaxOutput;
+use grid::model::task::Launch;
+use grid::protocol::agent::{FromAgent, HeldState, Refusal, ToAgent};
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
@@ -80,4 +82,57 @@ fn confirmed_output_gives_its_blocks_back_while_a_neighbour_keeps_the_file() {
     assert_eq!(all(&mut agent, last), vec![b'c'; 3_000_001], "and the one behind it, which runs");
     std::fs::write(&gate, "go\n").unwrap();
     agent.end(last);
+}
+
+#[test]
+fn follower_jumps_over_what_was_dropped_and_neighbours_stay_whole() {
+    let home = Home::new();
+    let mut agent = home.agent();
+    let gate = home.path("gate");
+    assert!(Command::new("mkfifo").arg(&gate).status().unwrap().success());
+    let before = agent.start(1, sh("head -c 300001 /dev/zero | tr '\\0' a"));
+    let script = format!("head -c 20000000 /dev/zero | tr '\\0' b; read l <{}", gate.display());
+    let bound = MaxOutput::parse("1M").unwrap();
+    let long = agent.start(1, Launch { max_output: Some(bound), ..sh(&script) });
+    let behind = agent.start(1, sh("head -c 300001 /dev/zero | tr '\\0' c"));
+    agent.end(before);
+    agent.began(long);
+    let out = home.only_run().join("out");
+    until("the middle is dropped while it runs", || {
+        std::fs::metadata(&out).unwrap().len() == 20_300_001 && taken(&out) < 2_000_000
+    });
+    agent.tell(&ToAgent::Follow { attempt: long, out: 0, err: 0 });
+    std::fs::write(&gate, "go\n").unwrap();
+    let (mut at, mut told, mut left) = (0, Vec::new(), 0);
+    loop {
+        let FromAgent::Data { stream, offset, left_out, bytes, at_end, .. } = agent.other() else { panic!() };
+        if stream == Stream::Err {
+            continue;
+        }
+        assert_eq!(offset, at, "nothing is passed over unsaid");
+        (at, left) = (offset + left_out + bytes.len() as u64, left + left_out);
+        told.extend(bytes);
+        if at_end {
+            break;
+        }
+    }
+    assert_eq!((at, told.len() as u64 + left), (20_000_000, 20_000_000));
+    assert_eq!(told, vec![b'b'; told.len()]);
+    let end = agent.end(long).end;
+    let gap = Gap { from: 512 << 10, to: 20_000_000 - (512 << 10) };
+    assert_eq!((end.out_len, end.cut.and_then(|cut| cut.gap(Stream::Out))), (20_000_000, Some(gap)));
+    agent.end(behind);
+    // A later agent knows it from the journal.
+    agent.leave();
+    let mut agent = home.agent();
+    let mut read = |id, offset| {
+        agent.tell(&ToAgent::Read { attempt: id, stream: Stream::Out, offset, max: 1 << 20 });
+        let FromAgent::Data { left_out, bytes, .. } = agent.other() else { panic!() };
+        (left_out, bytes)
+    };
+    assert_eq!(read(long, 0), (0, vec![b'b'; 512 << 10]));
+    assert_eq!(read(long, 1 << 20), (gap.to - (1 << 20), vec![b'b'; 512 << 10]));
+    for (id, byte) in [(before, b'a'), (behind, b'c')] {
+        assert_eq!(read(id, 0), (0, vec![byte; 300_001]), "a neighbour is whole");
+    }
 }
