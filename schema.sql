@@ -308,7 +308,8 @@ CREATE TABLE task (
     client_home   BLOB,                        -- the client's $HOME where cwd lies below it: that of the server stands for it
     lost_after    INTEGER,                     -- ms without contact to its server after which it is LOST
     kept          INTEGER NOT NULL DEFAULT 0,  -- of a user from elsewhere: bytes of what it was submitted with, for user_spool
-    max_output    TEXT                         -- how much of each output is kept, as 1G or 1G,kill; NULL: the setting
+    max_output    TEXT,                        -- how much of each output is kept, as 1G or 1G,kill; NULL: the setting
+    foreign_end   INTEGER NOT NULL DEFAULT 0   -- 1: its client in another home has not heard how it ended; 2: it has; 0: it is of this home
 ) STRICT;
 -- The queue of a class, in commit order.
 CREATE INDEX task_queue ON task (class_id, id) WHERE waiting > 0;
@@ -539,9 +540,24 @@ CREATE TABLE fetched (
     files       INTEGER NOT NULL DEFAULT 0,
     error       TEXT,                          -- why it could not be brought; it stays on the server
     remarks     TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(remarks)),
-    unpacked_at INTEGER,                       -- all of it; NULL: by nobody yet
+    unpacked_at INTEGER,                       -- all of it; NULL: by nobody yet; of a task of another home: given to its client
     not_unpacked TEXT,                         -- what could not be unpacked the last time, and why
+    noticed_at  INTEGER,                       -- `status` says since then that gc takes it soon
+    dropped_at  INTEGER,                       -- the archive is gone since then, unpacked by nobody
     PRIMARY KEY (task_id, idx)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX fetched_noticed ON fetched (task_id) WHERE noticed_at IS NOT NULL AND unpacked_at IS NULL AND dropped_at IS NULL;
+
+-- What removed tasks used, by user and day of their end (days since 1970 UTC).
+CREATE TABLE removed_usage (
+    user        TEXT    NOT NULL,
+    day         INTEGER NOT NULL,
+    tasks       INTEGER NOT NULL,
+    members     INTEGER NOT NULL,
+    wall_ms     INTEGER NOT NULL,              -- of all attempts
+    cpu_ms      INTEGER NOT NULL,              -- of last attempts
+    reserved_ms INTEGER NOT NULL,              -- wall time times processors asked for
+    PRIMARY KEY (user, day)
 ) STRICT, WITHOUT ROWID;
 
 -- ---------------------------------------------------------------- views: what people and scripts may rely on
@@ -611,3 +627,7 @@ SELECT t.id AS task, m.idx, CASE m.state WHEN 'STARTING' THEN 'PENDING' WHEN 'WA
        strftime('%Y-%m-%dT%H:%M:%fZ', m.ended_at / 1000.0, 'unixepoch') AS ended_at
 FROM member m JOIN task t ON t.id = m.task_id
 LEFT JOIN server s ON s.id = m.server_id LEFT JOIN former_server f ON f.id = m.server_id;
+
+CREATE VIEW removed_view AS
+SELECT user, date(day * 86400, 'unixepoch') AS day, tasks, members, wall_ms, cpu_ms, reserved_ms
+FROM removed_usage;

@@ -20,6 +20,8 @@ mod holding;
 mod input;
 #[path = "it/placing.rs"]
 mod placing;
+#[path = "it/removal.rs"]
+mod removal;
 #[path = "it/run/mod.rs"]
 mod run;
 #[path = "it/session.rs"]

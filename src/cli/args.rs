@@ -2,6 +2,7 @@
 
 pub mod databases;
 mod number;
+pub mod remove;
 pub mod servers;
 pub mod tasks;
 
@@ -60,6 +61,8 @@ pub enum Command {
     Release(tasks::Chosen),
     /// Start ended tasks again
     Retry(tasks::Retry),
+    /// Remove ended tasks, with their outputs and files
+    Remove(remove::Remove),
     /// The servers: where tasks run
     #[command(subcommand)]
     Server(servers::Server),
@@ -268,7 +271,7 @@ pub enum Config {
 
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-Views to rely on: server_view user_view client_view distributor_view profile_view attribute_view task_view member_view
+Views to rely on: server_view user_view client_view distributor_view profile_view attribute_view task_view member_view removed_view
 
 Examples:
   grid sql 'select name, state, idle_cpus from server_view'

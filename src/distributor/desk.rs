@@ -31,6 +31,8 @@ pub struct Look<'f> {
     now: Timestamp,
     /// What may lie here for its user; None: of one that is not bounded.
     room: Option<caps::Room>,
+    /// Its client is another home.
+    foreign: bool,
 }
 
 /// What became of a commit.
@@ -79,7 +81,7 @@ pub fn look<'f>(
         Offer::Never if request.hold_unmatched => Offer::Keep,
         offer => offer,
     };
-    Ok(Look { request, user, client, asked, offer, now, room })
+    Ok(Look { request, user, client, asked, offer, now, room, foreign: guest.standing != Standing::Resident })
 }
 
 impl Look<'_> {
@@ -168,7 +170,12 @@ pub fn admit(
         adopts: tx.held_by_uuid(envelope.uuid)?.1,
         kept,
     };
-    commit(tx, &wanted, &mut look.asked, now)
+    let (foreign, adopts) = (look.foreign, wanted.adopts);
+    let task = commit(tx, &wanted, &mut look.asked, now)?;
+    if foreign && adopts.is_none() {
+        tx.mark_foreign(task)?;
+    }
+    Ok(task)
 }
 
 /// The words of the member that takes it.

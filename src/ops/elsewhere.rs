@@ -54,7 +54,7 @@ fn ways(view: &View<'_>, owner: HomeId, asked: &Endpoint, insist: bool) -> Resul
 
 /// Asks the owner. The last answer that is one; an error says who was asked and why there is none: [`OpsError::Denied`] where all
 /// have answered, and tell nothing.
-fn ask(
+pub(super) fn ask(
     grid: &Grid,
     owner: HomeId,
     asked: &Endpoint,

@@ -2,11 +2,11 @@
 
 use super::report::{Collected, CollectedThere};
 use super::settings::{KEEP_OUTPUTS, KEEP_ROWS, time};
-use super::{Grid, OpsError};
+use super::{Grid, OpsError, notice};
 use crate::dispatch::start;
 use crate::model::clock::Reading;
 use crate::model::files::Digest;
-use crate::model::id::TaskId;
+use crate::model::id::{Index, TaskId};
 use crate::model::server::{Engine, Health};
 use crate::model::time::Timestamp;
 use crate::protocol::dispatcher::ToDispatcher;
@@ -45,8 +45,18 @@ pub fn gc(grid: &mut Grid, asked: Asked, clock: &Reading) -> Result<Collected, O
     // Outputs never outlive their task.
     let outputs_before = now.minus(time(&view, KEEP_OUTPUTS)?).max(rows_before);
     let mut done = Collected { dry_run, ..Collected::default() };
+    let keep = time(&view, KEEP_OUTPUTS)?;
     let mut files = old_files(&grid.store.home().outputs(), &view, outputs_before)?;
-    files.extend(old_files(&grid.store.home().fetched(), &view, outputs_before)?);
+    let mut results = old_files(&grid.store.home().fetched(), &view, outputs_before)?;
+    let mut taken = Vec::new();
+    for result in std::mem::take(&mut results) {
+        match result_of(&result.0) {
+            Some((task, index)) if notice::protects(&view, task, index, now)? => continue,
+            of => taken.extend(of),
+        }
+        results.push(result);
+    }
+    files.extend(results);
     let sent = Sent::old(grid.store.home(), &view, outputs_before, now.minus(PACKING))?;
     (done.files, done.bytes) = (files.len() as u64, files.iter().map(|(_, len)| len).sum());
     done.files += sent.count();
@@ -62,6 +72,8 @@ pub fn gc(grid: &mut Grid, asked: Asked, clock: &Reading) -> Result<Collected, O
         // Another gc may have been faster.
         let _ = std::fs::remove_file(path);
     }
+    notice::dropped(grid, &taken, now)?;
+    notice::give(grid, keep, now)?;
     sent.remove(grid, outputs_before)?;
     loop {
         let old = grid.store.view().tasks_with_outputs_before(outputs_before, BATCH)?;
@@ -108,7 +120,7 @@ pub(super) fn would_free(grid: &Grid, keep: Duration) -> Result<u64, OpsError> {
 }
 
 /// Servers that answer drop what they are told to within this; the others hear of it when they answer again.
-const SERVERS_WAIT: Duration = Duration::from_secs(5);
+pub(super) const SERVERS_WAIT: Duration = Duration::from_secs(5);
 
 /// Tells servers what they may drop. What is left to be told when all that answer have heard it, or after so long.
 pub(super) fn tell_servers(grid: &mut Grid, patience: Duration) -> Result<Vec<LeftThere>, OpsError> {
@@ -183,6 +195,12 @@ fn old_files(dir: &Path, view: &View<'_>, before: Timestamp) -> Result<Vec<(Path
         }
     }
     Ok(old)
+}
+
+/// Whose result an archive in the spool is, by its name `TASK.INDEX`.
+fn result_of(path: &Path) -> Option<(TaskId, Index)> {
+    let (task, index) = path.file_name()?.to_str()?.split_once('.')?;
+    Some((TaskId(task.parse().ok()?), Index(index.parse().ok()?)))
 }
 
 /// Longer than any process stands still and then goes on: nobody comes back to what was refused for good before that.

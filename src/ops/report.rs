@@ -182,6 +182,7 @@ pub struct Status {
     pub left_out: u64,
     /// Why no dispatcher stays.
     pub dispatcher: Option<String>,
+    pub notice: Option<super::notice::Notice>,
 }
 
 /// A row of an attribute database: `server list`, `user list`, `task list`, `client list`, `distributor list`.

@@ -42,6 +42,7 @@ fn here(grid: &mut Grid, what: &[Chosen], failed_only: bool) -> Result<Vec<Chang
                 _ => None,
             };
             if changed > 0 {
+                tx.mark_unheard(chosen.task)?;
                 tx.trace(chosen.task, now, "started again by `grid retry`")?;
             }
             changes.push(Change { id: chosen.to_string(), state: member_state(tx, *chosen)?, changed, note });

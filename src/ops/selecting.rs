@@ -35,6 +35,8 @@ pub enum All {
     Held,
     /// `retry`: ended, not completed.
     Failed,
+    /// `remove`.
+    Ended,
 }
 
 /// The tasks that the words name, in order, each once. `everyone` lifts `last` and `all` above the caller's own.
@@ -116,6 +118,7 @@ impl From<All> for crate::store::choosing::Which {
             All::Active => Self::Active,
             All::Held => Self::Held,
             All::Failed => Self::Failed,
+            All::Ended => Self::Ended,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::report::{ServerLine, Status, Task};
 use super::selecting::Chosen;
-use super::{Grid, OpsError, dispatcher, elsewhere, servers, show, users};
+use super::{Grid, OpsError, dispatcher, elsewhere, notice, servers, show, users};
 use crate::model::id::Index;
 use crate::store::tasks::{Shape, TaskRow};
 use crate::store::{StoreError, View};
@@ -38,7 +38,8 @@ pub fn status(grid: &mut Grid, asked: &Asked) -> Result<Status, OpsError> {
         let tasks = rows.iter().map(|row| brief(view, row)).collect::<Result<_, _>>()?;
         let misled = servers::misled(view)?;
         let servers = view.servers_in_short()?.iter().map(|server| line(server, misled.get(&server.id))).collect();
-        Ok(Status { tasks, servers, counts: view.tally()?.into_iter().collect(), left_out, dispatcher })
+        let notice = notice::of(view)?;
+        Ok(Status { tasks, servers, counts: view.tally()?.into_iter().collect(), left_out, dispatcher, notice })
     })
 }
 

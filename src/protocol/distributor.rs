@@ -2,9 +2,9 @@
 //! Several questions may be on their way at once; one question may have several answers, the last of which says so.
 
 use super::envelope::{Envelope, Sealed};
+pub use super::report::Report;
 pub use super::verb::Verb;
 use crate::model::attempt::Stream;
-use crate::model::distributor::Load;
 use crate::model::endpoint::Endpoint;
 use crate::model::id::{HomeId, Index, TaskId, TaskUuid};
 use crate::model::name::Name;
@@ -166,6 +166,7 @@ impl Question {
     pub const fn since(&self) -> u32 {
         match self {
             Self::Look(_) | Self::Manage { .. } => 2,
+            Self::Task { verb: Verb::Remove { .. }, .. } => 4,
             _ => 1,
         }
     }
@@ -325,22 +326,4 @@ pub enum Offer {
     Never,
     /// None could ever run it, but its client wishes it to be kept held then.
     Keep,
-}
-
-/// What a second-tier distributor reports of itself. Ordered by (home, incarnation, sequence), never by a clock.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Report {
-    /// As the first tier is to call it.
-    pub name: Name,
-    /// Its name at home.
-    pub there: Name,
-    pub home: HomeId,
-    pub incarnation: u64,
-    pub sequence: u64,
-    pub load: Load,
-    pub apps: Vec<String>,
-    pub health: String,
-    pub release: String,
-    /// register, change, event, period or push.
-    pub why: String,
 }

@@ -6,6 +6,7 @@ pub mod dispatcher;
 pub mod distributor;
 pub mod envelope;
 pub mod frame;
+mod report;
 pub mod seal;
 pub mod supervisor;
 mod verb;

@@ -49,6 +49,10 @@ pub enum Verb {
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
+    /// It has ended, and goes with all that it left: [`Answer::Report`]. `discard`: also what nobody has fetched. From version 4 on.
+    Remove {
+        discard: bool,
+    },
     /// What members brought back: [`Answer::Report`].
     Fetched {
         index: Option<Index>,

@@ -15,6 +15,8 @@ pub enum Which {
     Held,
     /// Some member ended and did not complete.
     Failed,
+    /// All members ended.
+    Ended,
 }
 
 impl Which {
@@ -31,6 +33,9 @@ impl Which {
             Self::Held => {
                 "SELECT id FROM task INDEXED BY task_unended WHERE waiting + held + starting + running > 0 AND held > 0
                  AND (?1 IS NULL OR user_id = ?1) ORDER BY id"
+            }
+            Self::Ended => {
+                "SELECT id FROM task INDEXED BY task_ended WHERE waiting + held + starting + running = 0 AND (?1 IS NULL OR user_id = ?1) ORDER BY id"
             }
             Self::Failed => {
                 "SELECT id FROM task WHERE failed + timeout + out_of_memory + cancelled + skipped + lost > 0

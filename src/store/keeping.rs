@@ -14,10 +14,12 @@ pub struct Removed {
 }
 
 impl View<'_> {
-    /// Ended tasks whose outputs are older than this, at most `limit`.
+    /// Ended tasks older than this, save those with results that nobody has unpacked, at most `limit`.
     pub fn tasks_ended_before(&self, before: Timestamp, limit: u32) -> Result<Vec<TaskId>> {
         self.all(
-            "SELECT id FROM task INDEXED BY task_ended WHERE waiting + held + starting + running = 0 AND ended_at < ?1 ORDER BY ended_at LIMIT ?2",
+            "SELECT id FROM task INDEXED BY task_ended WHERE waiting + held + starting + running = 0 AND ended_at < ?1
+             AND NOT EXISTS (SELECT 1 FROM fetched f WHERE f.task_id = task.id AND f.digest IS NOT NULL AND f.unpacked_at IS NULL AND f.dropped_at IS NULL)
+             ORDER BY ended_at LIMIT ?2",
             (before, limit),
             |row| row.get(0),
         )
@@ -42,7 +44,8 @@ impl View<'_> {
             |row| row.get(0),
         )?;
         let tasks = self.one(
-            "SELECT count(*) FROM task INDEXED BY task_ended WHERE waiting + held + starting + running = 0 AND ended_at < ?1",
+            "SELECT count(*) FROM task INDEXED BY task_ended WHERE waiting + held + starting + running = 0 AND ended_at < ?1
+             AND NOT EXISTS (SELECT 1 FROM fetched f WHERE f.task_id = task.id AND f.digest IS NOT NULL AND f.unpacked_at IS NULL AND f.dropped_at IS NULL)",
             [rows_before],
             |row| row.get(0),
         )?;
@@ -99,6 +102,7 @@ impl Tx<'_> {
         let mut gone = 0;
         for task in tasks {
             self.discard_of(*task)?;
+            self.keep_usage(*task)?;
             gone += self.run("DELETE FROM task WHERE id = ?1 AND waiting + held + starting + running = 0", [task])?;
         }
         Ok(gone as u64)

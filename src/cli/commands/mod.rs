@@ -17,6 +17,7 @@ mod import;
 mod logs;
 mod profiles;
 mod refresh;
+mod remove;
 mod retry;
 mod run;
 mod serve;
@@ -57,6 +58,7 @@ pub fn run(command: Command, out: &mut Out) -> Done {
         Command::Hold(args) => hold::hold(args, out),
         Command::Release(args) => hold::release(args, out),
         Command::Retry(args) => retry::run(args, out),
+        Command::Remove(args) => remove::run(args, out),
         Command::Server(verb) => servers::run(verb, out),
         Command::User(verb) => users::run(verb, out),
         Command::Task(verb) => profiles::run(verb, out),

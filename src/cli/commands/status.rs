@@ -7,6 +7,7 @@ use super::super::output::table::Table;
 use super::{Done, with_grid};
 use crate::model::task::State;
 use crate::model::time::{Timestamp, clock};
+use crate::ops::notice::Notice;
 use crate::ops::report::{self, Task};
 use crate::ops::selecting::{self, All};
 use crate::ops::status::{self, Asked};
@@ -103,6 +104,7 @@ pub fn summary(report: &report::Status) -> Vec<String> {
     if ill.len() > SERVERS {
         lines.push(format!("and {} more servers: grid server list", ill.len() - SERVERS));
     }
+    lines.extend(report.notice.as_ref().map(notice));
     let order = [State::Running, State::Pending, State::Held].into_iter();
     let order = order.chain(State::ALL.into_iter().filter(|state| state.ended()));
     let mut parts = Vec::new();
@@ -115,6 +117,17 @@ pub fn summary(report: &report::Status) -> Vec<String> {
     }
     lines.push(if parts.is_empty() { "no tasks; `grid run -- COMMAND` runs one".to_owned() } else { parts.join(", ") });
     lines
+}
+
+/// `results of 2 tasks (1.2M) that nobody has unpacked go from 2026-12-06 on: grid fetch 12 15`.
+fn notice(notice: &Notice) -> String {
+    let tasks = if notice.count == 1 { "task".to_owned() } else { format!("{} tasks", notice.count) };
+    let more = if notice.count > notice.tasks.len() as u64 { " .." } else { "" };
+    let (bytes, from) = (notice.bytes, notice.goes_at.local());
+    format!(
+        "results of {tasks} ({bytes}) that nobody has unpacked go from {from} on: grid fetch {}{more}",
+        notice.tasks.join(" ")
+    )
 }
 
 /// ` (2: no server is free; grid explain 17)`.

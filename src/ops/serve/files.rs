@@ -125,7 +125,7 @@ pub fn list(grid: &Grid, what: Chosen) -> Result<Answer, OpsError> {
 /// One of them, from an offset on.
 pub fn give(
     desk: &Desk,
-    grid: &Grid,
+    grid: &mut Grid,
     ticket: Ticket,
     what: Chosen,
     index: Index,
@@ -137,7 +137,13 @@ pub fn give(
     let mut piece = vec![0; PIECE_MAX];
     while !desk.is_dropped(ticket) {
         match file.read_at(&mut piece, offset) {
-            Ok(0) => break,
+            Ok(0) => {
+                // Its client has all of it.
+                let now = Timestamp::now();
+                grid.store
+                    .write(Durability::Normal, |tx| Ok::<_, OpsError>(tx.mark_unpacked(what.task, index, now)?))?;
+                break;
+            }
             Ok(got) => {
                 let bytes = piece[..got].to_vec();
                 desk.pour(ticket, Answer::Output { index, stream: Stream::Out, bytes });

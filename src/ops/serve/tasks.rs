@@ -7,14 +7,16 @@ use crate::distributor::peers::Peers;
 use crate::distributor::snapshot;
 use crate::model::distributor::Tier;
 use crate::model::endpoint::Endpoint;
-use crate::model::id::{HomeId, Index, TaskUuid};
+use crate::model::id::{HomeId, Index, TaskId, TaskUuid};
 use crate::model::user::Role;
 use crate::ops::follow::{self, Event};
 use crate::ops::logs::{self, Wanted};
 use crate::ops::reader::Follower;
+use crate::ops::remove::{self, Removal};
 use crate::ops::selecting::Chosen;
 use crate::ops::{Grid, OpsError, cancel, explain, hold, member_state, release, retry, shell_code, show, wait};
 use crate::protocol::distributor::{Answer, PIECE_MAX, Question, Ticket, Verb};
+use crate::store::Durability;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -35,7 +37,14 @@ pub fn task(
     let index = index_of(&verb);
     let what = chosen(grid, uuid, index)?;
     permit(grid, visitor, (what, uuid), needed(&verb))?;
-    here(desk, grid, ticket, what, verb)
+    if matches!(verb, Verb::Remove { .. }) {
+        own(grid, visitor, what)?;
+    }
+    let answer = here(desk, grid, ticket, what, verb)?;
+    if matches!(answer, Answer::Ended { .. }) {
+        heard(grid, &[what.task])?;
+    }
+    Ok(answer)
 }
 
 /// Answers [`Question::States`], and [`Question::Watch`] once the first of them has ended.
@@ -60,12 +69,15 @@ pub fn states(
         wait::wait(grid, &[what], &mut |_| !desk.is_dropped(ticket))?;
     }
     let mut all = Vec::with_capacity(uuids.len());
+    let mut told = Vec::with_capacity(uuids.len());
     for uuid in uuids {
         let Some(task) = grid.store.view().held_by_uuid(uuid)?.0 else { continue };
         if permit(grid, visitor, (Chosen { task, index: None }, uuid), Role::SeeAll).is_ok() {
             all.push(snapshot::of(&grid.store.view(), task)?);
+            told.push(task);
         }
     }
+    heard(grid, &told)?;
     Ok(Answer::States(all))
 }
 
@@ -108,6 +120,31 @@ fn permit(grid: &Grid, visitor: &Visitor, (what, uuid): (Chosen, TaskUuid), need
     Err(unknown(uuid))
 }
 
+/// A task is removed by its user or by the owner of the home alone, whatever role others have.
+fn own(grid: &Grid, visitor: &Visitor, what: Chosen) -> Result<(), OpsError> {
+    let Some(name) = visitor.name() else { return Ok(()) };
+    let row = grid.store.view().task(what.task)?;
+    if row.is_some_and(|row| row.user == *name) {
+        return Ok(());
+    }
+    Err(OpsError::Refused(format!("task {what} is another user's: only that user, or the owner here, may remove it")))
+}
+
+/// Whoever asked knows now how these ended, as far as they have.
+fn heard(grid: &mut Grid, tasks: &[TaskId]) -> Result<(), OpsError> {
+    let view = grid.store.view();
+    let mut news = Vec::new();
+    for task in tasks {
+        if view.is_unheard(*task)? && view.task(*task)?.is_some_and(|row| row.counts.unended() == 0) {
+            news.push(*task);
+        }
+    }
+    if news.is_empty() {
+        return Ok(());
+    }
+    grid.store.write(Durability::Normal, |tx| news.iter().try_for_each(|task| Ok(tx.mark_heard(*task)?)))
+}
+
 const fn index_of(verb: &Verb) -> Option<Index> {
     match verb {
         Verb::Show { index }
@@ -120,7 +157,7 @@ const fn index_of(verb: &Verb) -> Option<Index> {
         | Verb::Logs { index, .. }
         | Verb::Follow { index, .. }
         | Verb::Fetched { index } => *index,
-        Verb::Fetch { .. } | Verb::Send { .. } => None,
+        Verb::Fetch { .. } | Verb::Send { .. } | Verb::Remove { .. } => None,
     }
 }
 
@@ -133,15 +170,22 @@ const fn needed(verb: &Verb) -> Role {
         | Verb::Follow { .. }
         | Verb::Fetched { .. }
         | Verb::Fetch { .. } => Role::SeeAll,
-        Verb::Cancel { .. } | Verb::Hold { .. } | Verb::Release { .. } | Verb::Retry { .. } | Verb::Send { .. } => {
-            Role::Operate
-        }
+        Verb::Cancel { .. }
+        | Verb::Hold { .. }
+        | Verb::Release { .. }
+        | Verb::Retry { .. }
+        | Verb::Send { .. }
+        | Verb::Remove { .. } => Role::Operate,
     }
 }
 
 fn here(desk: &Desk, grid: &mut Grid, ticket: Ticket, what: Chosen, verb: Verb) -> Result<Answer, OpsError> {
     match verb {
         Verb::Send { offset, bytes } => files::take(grid, what, offset, &bytes),
+        Verb::Remove { discard } => desk.at_work(ticket, || {
+            let how = Removal { discard, all_or_none: true, by_client: true, ..Removal::default() };
+            report(Some(remove::remove(grid, &[what], how)?))
+        }),
         Verb::Fetched { .. } => files::list(grid, what),
         Verb::Fetch { index, offset } => files::give(desk, grid, ticket, what, index, offset),
         Verb::Show { .. } => report(show::show(grid, &[what])?.pop()),

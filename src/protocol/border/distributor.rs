@@ -100,6 +100,7 @@ fn verb(verb: &Verb) -> Result<(), Unacceptable> {
         | Verb::Hold { .. }
         | Verb::Release { .. }
         | Verb::Retry { .. }
+        | Verb::Remove { .. }
         | Verb::Wait { .. }
         | Verb::Fetched { .. } => Ok(()),
     }

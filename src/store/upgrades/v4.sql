@@ -65,3 +65,21 @@ ALTER TABLE attempt ADD COLUMN cut TEXT CHECK (cut IS NULL OR json_valid(cut));
 
 -- How much of an output is kept.
 ALTER TABLE task ADD COLUMN max_output TEXT;
+-- What `remove` and `gc` need to know of results and of tasks of other homes, and what stays of removed tasks.
+ALTER TABLE task ADD COLUMN foreign_end INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE fetched ADD COLUMN noticed_at INTEGER;
+ALTER TABLE fetched ADD COLUMN dropped_at INTEGER;
+CREATE INDEX fetched_noticed ON fetched (task_id) WHERE noticed_at IS NOT NULL AND unpacked_at IS NULL AND dropped_at IS NULL;
+CREATE TABLE removed_usage (
+    user        TEXT    NOT NULL,
+    day         INTEGER NOT NULL,
+    tasks       INTEGER NOT NULL,
+    members     INTEGER NOT NULL,
+    wall_ms     INTEGER NOT NULL,
+    cpu_ms      INTEGER NOT NULL,
+    reserved_ms INTEGER NOT NULL,
+    PRIMARY KEY (user, day)
+) STRICT, WITHOUT ROWID;
+CREATE VIEW removed_view AS
+SELECT user, date(day * 86400, 'unixepoch') AS day, tasks, members, wall_ms, cpu_ms, reserved_ms
+FROM removed_usage;

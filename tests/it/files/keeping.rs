@@ -69,6 +69,70 @@ fn what_was_brought_is_kept_as_outputs_are() {
     grid.grid(["fetch", "last"]).expect(1).says(&["is gone"]);
 }
 
+/// As if everything had happened so many days earlier.
+fn days_ago(grid: &Grid, days: u64) {
+    let database = rusqlite::Connection::open(grid.home().join("grid.db")).unwrap();
+    let ms = days * 24 * 3_600_000;
+    let earlier = format!(
+        "UPDATE task SET submitted_at = submitted_at - {ms}, ended_at = ended_at - {ms}; UPDATE fetched SET noticed_at = noticed_at - {ms}"
+    );
+    database.execute_batch(&earlier).unwrap();
+}
+
+/// A task that has brought a file back, which nobody has unpacked.
+fn unread(grid: &Grid) -> String {
+    let id = grid.submit(["--send", "/etc/hostname", "--fetch", "out", "--", "sh", "-c", "echo x > out"]);
+    process::until("it has ended", || {
+        grid.number(&format!("select count(*) from task_view where id = {id} and state = 'COMPLETED'")) == 1
+    });
+    id
+}
+
+#[test]
+fn results_that_nobody_unpacked_go_a_week_after_notice_of_it() {
+    let grid = Grid::new();
+    let id = unread(&grid);
+    let gc_keeps = |count_left: usize| {
+        grid.grid(["gc"]).ok();
+        assert_eq!(count(&grid, "fetched"), count_left);
+    };
+    let notice = || grid.grid(["status", "--json"]).json()["notice"].clone();
+    days_ago(&grid, 22);
+    gc_keeps(1);
+    assert!(notice().is_null(), "{}", notice());
+    // A week before they go, and of however old ones: no notice, no end.
+    days_ago(&grid, 20);
+    gc_keeps(1);
+    assert_eq!((&notice()["tasks"], &notice()["count"]), (&serde_json::json!([&id]), &1.into()));
+    let said = grid.grid(["status"]).ok();
+    assert!(said.contains("that nobody has unpacked go from") && said.contains(&format!("grid fetch {id}")), "{said}");
+    days_ago(&grid, 6);
+    gc_keeps(1);
+    // Nor does its row go before.
+    grid.grid(["config", "set", "keep_rows", "1d"]).ok();
+    gc_keeps(1);
+    assert_eq!(grid.state(&id), "COMPLETED");
+    grid.grid(["config", "unset", "keep_rows"]).ok();
+    days_ago(&grid, 2);
+    gc_keeps(0);
+    assert!(notice().is_null(), "{}", notice());
+    grid.grid(["fetch", &id]).expect(1).says(&["is gone"]);
+}
+
+#[test]
+fn results_that_were_unpacked_need_no_notice() {
+    let grid = Grid::new();
+    let id = unread(&grid);
+    days_ago(&grid, 25);
+    grid.grid(["gc"]).ok();
+    grid.grid(["status"]).shows(&[&format!("grid fetch {id}")]);
+    grid.grid(["fetch", &id]).ok();
+    assert!(grid.grid(["status", "--json"]).json()["notice"].is_null());
+    days_ago(&grid, 6);
+    grid.grid(["gc"]).ok();
+    assert_eq!(count(&grid, "fetched"), 0);
+}
+
 #[test]
 fn a_server_without_room_is_passed_over_and_named() {
     let grid = Grid::new();

@@ -291,3 +291,81 @@ fn reader_that_goes_is_noticed_while_a_task_elsewhere_writes_nothing() {
     client.grid(["wait", "2"]).expect(130);
     assert_eq!(lab.state("2"), "CANCELLED");
 }
+
+#[test]
+fn removal_of_a_task_elsewhere_takes_the_own_row_and_everywhere_the_task() {
+    let (client, _front, lab) = three();
+    for (options, left) in [(&[][..], 1), (&["--everywhere"], 1)] {
+        let id = client.submit(["--", "sh", "-c", "echo out"]);
+        lab.grid(["wait", "last"]).ok();
+        // Whoever submitted it does not know yet how it ended.
+        lab.grid(["remove", "last"]).expect(1).says(&["has not been told yet how it ended"]);
+        client.grid(["wait", &id]).ok();
+        client.grid(["remove", &id].iter().copied().chain(options.iter().copied())).ok();
+        client.grid(["show", &id]).expect(1);
+        assert_eq!(lab.tasks(), left, "{options:?}");
+        // What was told may go there, too.
+        lab.grid(["remove", "-n", "--ended"]).shows(&["would remove 1 task"]);
+    }
+    assert_eq!(client.number("select count(*) from removed_view"), 0, "usage is the owner's");
+    assert_eq!(lab.number("select tasks from removed_view"), 1);
+}
+
+#[test]
+fn end_of_a_task_started_again_is_to_be_told_again_before_it_is_removed() {
+    let (client, _front, lab) = three();
+    let id = client.submit(["--", "sh", "-c", "exit 3"]);
+    client.grid(["wait", &id]).expect(3);
+    lab.grid(["remove", "-n", "1"]).expect(0);
+    lab.grid(["retry", "1"]).ok();
+    lab.grid(["wait", "1"]).expect(3);
+    lab.grid(["remove", "1"]).expect(1).says(&["has not been told yet"]);
+    lab.grid(["remove", "--discard", "1"]).ok();
+    // Its client is told that it is gone, and can let go of it.
+    client.grid(["remove", "--everywhere", &id]).ok();
+    assert_eq!((client.tasks(), lab.tasks()), (0, 0));
+}
+
+#[test]
+fn uuid_of_a_removed_task_is_not_taken_again() {
+    let (client, front, lab) = three();
+    let id = client.submit(["--", "true"]);
+    client.grid(["wait", &id]).ok();
+    let uuid = TaskUuid(client.show(&id)["uuid"].as_str().unwrap().parse().unwrap());
+    client.grid(["remove", "--everywhere", &id]).ok();
+    assert_eq!((client.tasks(), lab.tasks()), (0, 0));
+    for home in [&client, &lab] {
+        assert_eq!(home.number("select count(*) from tombstone where round = 4294967295"), 1);
+    }
+    let mut caller = Caller::greeted(&mut lab.typed(["serve"]), stranger());
+    let owner = HomeId(lab.sql("select id from home")[0]["id"].as_str().unwrap().parse().unwrap());
+    let verb = Verb::Remove { discard: false };
+    caller.denied(Question::Task { owner, user: None, uuid, verb }, &["no task"]);
+    caller.leaves();
+    drop(front);
+}
+
+#[test]
+fn user_of_a_lab_removes_its_own_ended_tasks_alone() {
+    let lab = Grid::new();
+    for (name, role) in [("alice", "operate"), ("bob", "submit")] {
+        lab.grid(["user", "add", name]).ok();
+        lab.grid(["user", "allow", name, "--role", role]).ok();
+    }
+    let owner = HomeId(lab.sql("select id from home")[0]["id"].as_str().unwrap().parse().unwrap());
+    let of = |user: &str| {
+        let id = lab.submit(["--user", user, "--", "true"]);
+        lab.grid(["wait", &id]).ok();
+        TaskUuid(lab.show(&id)["uuid"].as_str().unwrap().parse().unwrap())
+    };
+    let (hers, his) = (of("alice"), of("bob"));
+    let remove = |uuid| Question::Task { owner, user: None, uuid, verb: Verb::Remove { discard: false } };
+    let mut alice = Caller::greeted(&mut lab.typed(["serve", "--as", "alice"]), stranger());
+    alice.denied(remove(his), &["another user's"]);
+    assert!(matches!(alice.ask(remove(hers)), Answer::Report(text) if text.contains("\"tasks\":[\"1\"]")));
+    alice.leaves();
+    let mut bob = Caller::greeted(&mut lab.typed(["serve", "--as", "bob"]), stranger());
+    bob.denied(remove(hers), &["no task"]);
+    bob.leaves();
+    assert_eq!(lab.tasks(), 1);
+}

@@ -1,0 +1,75 @@
+//! Results that nobody has unpacked: a week before `gc` takes them, `status` says so.
+
+use super::settings::{KEEP_OUTPUTS, time};
+use super::{Grid, OpsError};
+use crate::model::id::{Index, TaskId};
+use crate::model::resources::Bytes;
+use crate::model::time::Timestamp;
+use crate::store::{Durability, View};
+use serde::Serialize;
+use std::time::Duration;
+
+/// Between the notice and the end of what it is about.
+const NOTICE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Tasks that are named.
+const NAMED: u32 = 10;
+
+/// Results that nobody has unpacked, and that `gc` takes soon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Notice {
+    /// Their tasks, at most ten.
+    pub tasks: Vec<String>,
+    /// How many tasks there are.
+    pub count: u64,
+    pub bytes: Bytes,
+    /// When the first of them go, at the earliest.
+    pub goes_at: Timestamp,
+}
+
+/// What `status` says of results that go soon.
+pub fn of(view: &View<'_>) -> Result<Option<Notice>, OpsError> {
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX / 4);
+    let found = view.noticed(millis(time(view, KEEP_OUTPUTS)?), millis(NOTICE), NAMED)?;
+    Ok(found.map(|noticed| Notice {
+        tasks: noticed.tasks.iter().map(ToString::to_string).collect(),
+        count: noticed.count,
+        bytes: noticed.bytes,
+        goes_at: noticed.goes_at,
+    }))
+}
+
+/// Gives notice of what would go within a week. A setting that was lowered, or a `gc` that did not run for long, shortens no notice: it
+/// begins here.
+pub fn give(grid: &mut Grid, keep: Duration, now: Timestamp) -> Result<(), OpsError> {
+    let soon = now.minus(keep.saturating_sub(NOTICE));
+    let unnoticed = grid.store.view().unnoticed_before(soon)?;
+    if unnoticed.is_empty() {
+        return Ok(());
+    }
+    let home = grid.store.home().clone();
+    grid.store.write(Durability::Normal, |tx| {
+        for (task, index) in unnoticed {
+            if home.fetched_file(task, index).exists() {
+                tx.give_notice(task, index, now)?;
+            } else {
+                tx.mark_dropped(task, index, now)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// May the archive of this result not go yet?
+pub fn protects(view: &View<'_>, task: TaskId, index: Index, now: Timestamp) -> Result<bool, OpsError> {
+    Ok(view.awaits_notice(task, index, now.minus(NOTICE))?)
+}
+
+/// These archives are gone.
+pub fn dropped(grid: &mut Grid, results: &[(TaskId, Index)], now: Timestamp) -> Result<(), OpsError> {
+    if results.is_empty() {
+        return Ok(());
+    }
+    grid.store.write(Durability::Normal, |tx| {
+        results.iter().try_for_each(|(task, index)| Ok(tx.mark_dropped(*task, *index, now)?))
+    })
+}

@@ -1,0 +1,290 @@
+//! `grid remove`: ended tasks go with all that they left; what somebody still needs of them keeps them.
+
+use super::selecting::Chosen;
+use super::{Grid, OpsError, dispatcher, elsewhere, gc};
+use crate::distributor::across::words_of;
+use crate::distributor::peers::silently;
+use crate::model::id::TaskId;
+use crate::model::resources::Bytes;
+use crate::model::time::Timestamp;
+use crate::protocol::distributor::{Answer, Question, Verb};
+use crate::store::away::{Away, Held};
+use crate::store::files::Whereabouts;
+use crate::store::tasks::TaskRow;
+use crate::store::{Durability, View};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Leaves those that ended before.
+pub fn retain_older(grid: &Grid, what: &mut Vec<Chosen>, before: Timestamp) -> Result<(), OpsError> {
+    let view = grid.store.view();
+    let ends = what.iter().map(|chosen| view.task_end(chosen.task)).collect::<Result<Vec<_>, _>>()?;
+    let mut ends = ends.into_iter();
+    what.retain(|_| ends.next().flatten().flatten().is_some_and(|end| end < before));
+    Ok(())
+}
+
+/// Tasks in one transaction: other writers wait no longer than for this.
+const BATCH: usize = 500;
+
+/// What went, or would go.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removed {
+    /// The ids of what went, or would go.
+    pub tasks: Vec<String>,
+    /// Small outputs in the database.
+    pub outputs: u64,
+    /// Longer outputs, and archives of what was brought back.
+    pub files: u64,
+    /// Bytes of both.
+    pub bytes: Bytes,
+    /// Bytes of outputs that lay on servers.
+    pub on_servers: Bytes,
+    /// What stays, and why.
+    pub kept: Vec<Kept>,
+    pub dry_run: bool,
+}
+
+impl Removed {
+    /// The sums of both.
+    pub fn add(&mut self, other: Self) {
+        self.tasks.extend(other.tasks);
+        self.outputs += other.outputs;
+        self.files += other.files;
+        self.bytes.0 += other.bytes.0;
+        self.on_servers.0 += other.on_servers.0;
+    }
+}
+
+/// A task that `remove` leaves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    pub id: String,
+    pub why: String,
+}
+
+/// How tasks are to be removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removal {
+    /// Also those whose files nobody has unpacked, and those whose client has not heard how they ended.
+    pub discard: bool,
+    /// Of a task in another home: there too.
+    pub everywhere: bool,
+    pub dry_run: bool,
+    /// Each was named: if one has to stay, none goes.
+    pub all_or_none: bool,
+    /// The client of these, in another home, asks: it knows how they ended.
+    pub by_client: bool,
+}
+
+/// Removes ended tasks of this home, and the rows of those that other homes hold.
+pub fn remove(grid: &mut Grid, what: &[Chosen], how: Removal) -> Result<Removed, OpsError> {
+    if let Some(member) = what.iter().find(|chosen| chosen.index.is_some()) {
+        let task = member.task;
+        return Err(OpsError::Usage(format!("{member}: a member goes with its task only: grid remove {task}")));
+    }
+    let away = what.iter().map(|chosen| elsewhere::away(grid, *chosen)).collect::<Result<Vec<_>, _>>()?;
+    let away: Vec<Away> = away.into_iter().flatten().collect();
+    elsewhere::refresh(grid, &away)?;
+    let mut kept = Vec::new();
+    let mut going = Vec::new();
+    for chosen in what {
+        match needed(&grid.store.view(), chosen.task, how)? {
+            Some(why) => kept.push(Kept { id: chosen.to_string(), why }),
+            None => going.push(chosen.task),
+        }
+    }
+    if how.all_or_none && !kept.is_empty() {
+        return Err(none(&kept));
+    }
+    let mut done = Removed { dry_run: how.dry_run, ..Removed::default() };
+    if how.dry_run {
+        for task in &going {
+            count(&grid.store.view(), *task, &mut done)?;
+        }
+        let files = files_of(grid, &going)?;
+        count_files(&files, &mut done);
+        done.kept = kept;
+        return Ok(done);
+    }
+    if how.everywhere {
+        let theirs: Vec<Away> = away.into_iter().filter(|away| going.contains(&away.task)).collect();
+        for away in theirs {
+            match there(grid, &away, how.discard) {
+                Ok(removed) => done.add(removed),
+                Err(error) => {
+                    going.retain(|task| *task != away.task);
+                    kept.push(Kept { id: away.task.to_string(), why: format!("its owner did not remove it: {error}") });
+                }
+            }
+        }
+    }
+    here(grid, &going, how, &mut done, &mut kept)?;
+    done.kept = kept;
+    Ok(done)
+}
+
+/// Rows first: what dies behind them leaves files of tasks that are gone, which the next `gc` takes.
+fn here(
+    grid: &mut Grid,
+    going: &[TaskId],
+    how: Removal,
+    done: &mut Removed,
+    kept: &mut Vec<Kept>,
+) -> Result<(), OpsError> {
+    let now = Timestamp::now();
+    for batch in going.chunks(BATCH) {
+        let mut gone = Removed::default();
+        let stay = grid.store.write(Durability::Full, |tx| {
+            let mut stay = Vec::new();
+            for task in batch {
+                let Some(row) = tx.task(*task)? else { continue };
+                // It may have been started again since it was looked at.
+                if let Some(why) = needed(tx, *task, how)? {
+                    stay.push(Kept { id: task.to_string(), why });
+                    continue;
+                }
+                count(tx, *task, &mut gone)?;
+                // Whoever froze while it was placed must not place it anew.
+                tx.bury(row.uuid, u32::MAX, now)?;
+                tx.drop_tasks(&[*task])?;
+            }
+            Ok::<_, OpsError>(stay)
+        })?;
+        let removed: Vec<TaskId> =
+            batch.iter().copied().filter(|task| !stay.iter().any(|kept| kept.id == task.to_string())).collect();
+        let files = files_of(grid, &removed)?;
+        count_files(&files, &mut gone);
+        for (path, _) in files {
+            // Another process may have been faster.
+            let _ = std::fs::remove_file(path);
+        }
+        done.add(gone);
+        kept.extend(stay);
+    }
+    if !done.tasks.is_empty() {
+        // Servers that do not answer hear of it later.
+        gc::tell_servers(grid, gc::SERVERS_WAIT)?;
+    }
+    dispatcher::wake(grid)
+}
+
+/// Why a task can't be removed; None: it can.
+fn needed(view: &View<'_>, task: TaskId, how: Removal) -> Result<Option<String>, OpsError> {
+    let row = view.task(task)?.ok_or_else(|| OpsError::unknown("task", &task.to_string(), []))?;
+    let away = view.away(task)?;
+    let state = row.state();
+    if row.counts.unended() > 0 {
+        return Ok(Some(format!("it has not ended: {state}; `grid cancel {task}` first")));
+    }
+    // Tasks that wait for this one will stand here, once there are dependencies.
+    match &away {
+        Some(Away { held: Held::Open { .. }, .. }) => {
+            return Ok(Some("nobody has said yet whether it holds it".to_owned()));
+        }
+        Some(Away { cancel: Some(_), .. }) => {
+            return Ok(Some("its owner has not been told yet that it is cancelled".to_owned()));
+        }
+        _ => {}
+    }
+    if how.discard {
+        return Ok(None);
+    }
+    if !how.by_client && view.is_unheard(task)? {
+        let client = &row.client;
+        return Ok(Some(format!(
+            "its client on {client} has not been told yet how it ended (--discard removes it anyway)"
+        )));
+    }
+    if how.by_client {
+        return Ok(None);
+    }
+    files(view, &row, away.is_some())
+}
+
+/// What of its files is still needed.
+fn files(view: &View<'_>, row: &TaskRow, away: bool) -> Result<Option<String>, OpsError> {
+    let task = row.id;
+    let fetched = view.fetched_of(task)?;
+    let there = fetched.iter().find_map(|f| match &f.lies {
+        Whereabouts::There { error } => Some(error),
+        _ => None,
+    });
+    if let Some(error) = there {
+        return Ok(Some(format!("what it made is not home yet ({error}): `grid fetch {task}`, or --discard")));
+    }
+    if view.has_unread_results(task)? {
+        return Ok(Some(format!("what it brought back was unpacked by nobody: `grid fetch {task}`, or --discard")));
+    }
+    let began = row.started_at.is_some();
+    if away && began && fetched.is_empty() && view.files_of(task)?.1.is_some() {
+        return Ok(Some(format!("what it made lies in its owner's home: `grid fetch {task}`, or --discard")));
+    }
+    Ok(None)
+}
+
+/// Reasons told one by one at most.
+const REASONS: usize = 20;
+
+fn none(kept: &[Kept]) -> OpsError {
+    let mut lines = vec!["nothing was removed".to_owned()];
+    lines.extend(kept.iter().take(REASONS).map(|kept| format!("{}: {}", kept.id, kept.why)));
+    if kept.len() > REASONS {
+        lines.push(format!("and {} more", kept.len() - REASONS));
+    }
+    OpsError::Refused(lines.join("\n"))
+}
+
+/// The owner of a task removes it. That it does not know it any more is as good.
+fn there(grid: &Grid, away: &Away, discard: bool) -> Result<Removed, OpsError> {
+    let Held::By { home, .. } = away.held else { return Ok(Removed::default()) };
+    let verb = Verb::Remove { discard };
+    let question = Question::Task { owner: home, user: None, uuid: away.uuid, verb };
+    match elsewhere::ask(grid, home, &away.asked, &question, &mut silently)? {
+        // Its row here counts as the task.
+        Answer::Report(text) => serde_json::from_str(&text)
+            .map(|removed| Removed { tasks: Vec::new(), kept: Vec::new(), ..removed })
+            .map_err(|error| OpsError::Grid(format!("its report can't be read: {error}"))),
+        Answer::Unknown(_) => Ok(Removed::default()),
+        other => Err(OpsError::Refused(words_of(other))),
+    }
+}
+
+/// What of a task lies in the database and on servers.
+fn count(view: &View<'_>, task: TaskId, done: &mut Removed) -> Result<(), OpsError> {
+    let left = view.left_by(task)?;
+    done.tasks.push(task.to_string());
+    done.outputs += left.outputs;
+    done.bytes.0 += left.bytes;
+    done.on_servers.0 += left.on_servers;
+    Ok(())
+}
+
+fn count_files(files: &[(PathBuf, u64)], done: &mut Removed) {
+    done.files += files.len() as u64;
+    done.bytes.0 += files.iter().map(|(_, len)| len).sum::<u64>();
+}
+
+/// Files of these tasks in the home's spool: longer outputs, and what they brought back. Their names begin with the task's id.
+fn files_of(grid: &Grid, tasks: &[TaskId]) -> Result<Vec<(PathBuf, u64)>, OpsError> {
+    let tasks: BTreeSet<TaskId> = tasks.iter().copied().collect();
+    let mut found = Vec::new();
+    if tasks.is_empty() {
+        return Ok(found);
+    }
+    let home = grid.store.home();
+    for dir in [home.outputs(), home.fetched()] {
+        let Ok(entries) = std::fs::read_dir(&dir) else { continue };
+        for entry in entries.flatten() {
+            if task_of(Path::new(&entry.file_name())).is_some_and(|task| tasks.contains(&task)) {
+                found.push((entry.path(), entry.metadata().map_or(0, |meta| meta.len())));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn task_of(name: &Path) -> Option<TaskId> {
+    name.to_str()?.split('.').next()?.parse().ok().map(TaskId)
+}
