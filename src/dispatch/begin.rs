@@ -86,7 +86,7 @@ pub(super) fn begin(
         Err(TryLockError::Error(error)) => return Err(error.into()),
     }
     let noted = Noted::begin(&lock, &log_file(home));
-    match begin_locked(home, desk, caller) {
+    match begin_locked(home, desk, caller, login) {
         Ok((listener, store, dispatcher)) => Ok(Some(Begun { lock, noted, listener, store, dispatcher })),
         Err(error) => {
             noted.end(&lock, Ended::Failed(error.to_string()));
@@ -100,6 +100,7 @@ fn begin_locked(
     home: &Home,
     desk: Box<dyn Desk>,
     caller: Option<UnixStream>,
+    login: Login,
 ) -> Result<(UnixListener, Store, Dispatcher), DispatchError> {
     if open_files::may_open() < OPEN_FILES {
         return Err(DispatchError::OpenFiles(open_files::may_open()));

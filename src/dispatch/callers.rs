@@ -367,7 +367,7 @@ impl Callers {
             let cleared: Vec<_> = caller.wishes.clears.extract_if(.., |(_, to)| *to == route).collect();
             for (server, _) in cleared {
                 // Asked over a link that is lost, it is not asked again by itself.
-                caller.wishes.unasked.retain(|(to, question)| (*to, question) != (route, &ToAgent::Clear));
+                caller.wishes.unasked.retain(|((to, _), question)| (*to, question) != (route, &ToAgent::Clear));
                 caller.send(&FromDispatcher::Cleared { server, result: result.clone() });
             }
         }

@@ -96,7 +96,7 @@ impl Dispatcher {
         match self.fleets.server(server).and_then(|server| Route::to(&server.engine)) {
             Some(route) => {
                 caller.clear(server, route);
-                caller.ask_later(route, ToAgent::Clear);
+                caller.ask_later((route, None), ToAgent::Clear);
                 self.urge_links();
             }
             None => caller.send(&FromDispatcher::Cleared { server, result: Err("there is no such host".to_owned()) }),

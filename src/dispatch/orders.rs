@@ -22,16 +22,19 @@ pub struct Order {
 pub struct Template {
     pub row: TaskRow,
     launch: Launch,
+    /// Names of what was asked for the task that not every agent does.
+    features: Vec<String>,
 }
 
 impl Template {
     /// Reads a task; None if it is gone.
     pub fn read(view: &View<'_>, task: TaskId) -> Result<Option<Self>> {
         let (Some(row), Some(mut launch)) = (view.task(task)?, view.launch(task)?) else { return Ok(None) };
+        let features = launch.features().map(|feature| feature.name().to_owned()).collect();
         if launch.max_output.is_none() {
             launch.max_output = Some(view.max_output()?);
         }
-        Ok(Some(Self { row, launch }))
+        Ok(Some(Self { row, launch, features }))
     }
 
     /// The starts for these members in one lane: one, or one for each member where their output files differ.
@@ -86,7 +89,7 @@ impl Template {
             .collect::<Vec<_>>();
         let grid_env = self.environment(server);
         let mem_limit = self.row.demand.needs.mem;
-        let features = launch.features().map(|feature| feature.name().to_owned()).collect();
+        let features = self.features.clone();
         let start = Start { lane, boot: boot.clone(), epoch, launch, mem_limit, grid_env, prologue, features, members };
         Order { place, start }
     }

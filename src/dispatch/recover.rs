@@ -84,7 +84,7 @@ impl Dispatcher {
                 // Said right behind our hello, and this is the answer to that.
                 None if live.sent == self.epoch && ahead => {}
                 None if self.lies_elsewhere(tx, &live, answering.as_ref())? => {
-                    elsewhere.insert(live.lane);
+                    elsewhere.extend(live.lane);
                 }
                 None if live.sent <= self.restored => self.held_back(tx, ledger, &live)?,
                 None if live.lane.is_none() => {

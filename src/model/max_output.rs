@@ -56,6 +56,11 @@ impl MaxOutput {
         }
     }
 
+    /// Does it bound anything?
+    pub const fn is_one(self) -> bool {
+        self.bytes.0 != u64::MAX
+    }
+
     /// Is an output of this length beyond it?
     pub const fn is_passed(self, len: u64) -> bool {
         len > self.bytes.0

@@ -258,9 +258,9 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// What it needs of the agent that starts it, beyond what every release does.
+    /// What was asked for it that not every release does.
     pub fn features(&self) -> impl Iterator<Item = Feature> + use<> {
-        std::iter::empty()
+        self.max_output.filter(|bound| bound.is_one()).map(|_| Feature::MaxOutput).into_iter()
     }
 }
 

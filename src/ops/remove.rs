@@ -11,6 +11,7 @@ use crate::protocol::distributor::{Answer, Question, Verb};
 use crate::store::away::{Away, Held};
 use crate::store::files::Whereabouts;
 use crate::store::tasks::TaskRow;
+use crate::store::tombstones::Refuses;
 use crate::store::{Durability, View};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -147,7 +148,7 @@ fn here(
                 }
                 count(tx, *task, &mut gone)?;
                 // Whoever froze while it was placed must not place it anew.
-                tx.bury(row.uuid, u32::MAX, now)?;
+                tx.bury(row.uuid, u32::MAX, Refuses::Everybody, now)?;
                 tx.drop_tasks(&[*task])?;
             }
             Ok::<_, OpsError>(stay)

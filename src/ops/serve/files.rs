@@ -140,8 +140,10 @@ pub fn give(
             Ok(0) => {
                 // Its client has all of it.
                 let now = Timestamp::now();
-                grid.store
-                    .write(Durability::Normal, |tx| Ok::<_, OpsError>(tx.mark_unpacked(what.task, index, now)?))?;
+                grid.store.write::<_, OpsError>(Durability::Normal, |tx| {
+                    let remarks = tx.fetched(what.task, index)?.map(|fetched| fetched.remarks).unwrap_or_default();
+                    Ok(tx.mark_unpacked(what.task, index, &remarks, now)?)
+                })?;
                 break;
             }
             Ok(got) => {

@@ -53,8 +53,8 @@ impl Message for FromAgent {
                 facts.behind.values_mut().for_each(|behind| cut_versions(&mut behind.apps));
             }
             Self::Packed { result: Ok(packing), .. } => bounds::cut_all(&mut packing.remarks),
-            Self::Packed { result: Err(error), .. } => bounds::cut(error),
-            Self::Data { .. } | Self::Need { .. } | Self::Packet { .. } => {}
+            Self::Packed { result: Err(error), .. } | Self::Cleared { result: Err(error) } => bounds::cut(error),
+            Self::Data { .. } | Self::Need { .. } | Self::Packet { .. } | Self::Cleared { result: Ok(_) } => {}
         }
     }
 
@@ -76,7 +76,8 @@ impl Message for FromAgent {
                 field("offset", bounds::counter(*offset))
             }
             Self::Packed { result: Ok(of), .. } => packing(of),
-            Self::Packed { result: Err(_), .. } | Self::Unfit { .. } => Ok(()),
+            Self::Cleared { result: Ok(of) } => field("bytes", bounds::amount(of.bytes)),
+            Self::Packed { result: Err(_), .. } | Self::Cleared { result: Err(_) } | Self::Unfit { .. } => Ok(()),
         }
     }
 }
@@ -238,7 +239,8 @@ impl Message for ToAgent {
             | Self::Confirm { .. }
             | Self::Unfollow { .. }
             | Self::NoBundle { .. }
-            | Self::DropFiles { .. } => Ok(()),
+            | Self::DropFiles { .. }
+            | Self::Clear => Ok(()),
         }
     }
 }

@@ -27,6 +27,7 @@ impl Message for ToDispatcher {
             | Self::Ask { .. }
             | Self::Wake
             | Self::Discard
+            | Self::Clear { .. }
             | Self::Status
             | Self::Leave
             | Self::Watch { .. }
@@ -54,6 +55,7 @@ impl Message for FromDispatcher {
             | Self::Ended { .. }
             | Self::Probed { .. }
             | Self::Done { .. }
+            | Self::Cleared { .. }
             | Self::Said { .. }
             | Self::Unsaid { .. }
             | Self::Brought { .. } => Ok(()),

@@ -183,6 +183,7 @@ mod tests {
                 stdin: None,
                 workplace: Default::default(),
                 fetch: None,
+                max_output: None,
             },
             members: Members::Single,
             retries: 0,

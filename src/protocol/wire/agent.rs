@@ -62,6 +62,7 @@ fn messages_from_agents_are_those_of_the_first_release() {
                     offset: 5,
                     bytes: b"x\0".to_vec(),
                     at_end: true,
+                    left_out: 0,
                 },
             ),
             ("need", FromAgent::Need { bundle: digest(), offset: 9, max: 256 }),

@@ -58,6 +58,7 @@ fn messages_of_commands_are_those_of_the_first_release() {
                     stream,
                     offset: 5,
                     bytes: b"x\0".to_vec(),
+                    left_out: 0,
                     at_end: false,
                 },
             ),

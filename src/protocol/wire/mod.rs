@@ -128,5 +128,6 @@ fn launch() -> Launch {
         stdin: Some(b"in\0put".to_vec()),
         workplace: Workplace::Own(Sent { bundle: digest(), size: 3072, files: 2, below: path("a/b") }),
         fetch: Some(Fetch { patterns: vec![path("out*")], changed: true, into: text("/home/me/work") }),
+        max_output: None,
     }
 }
