@@ -18,8 +18,10 @@ use crate::store::files::Kept;
 use crate::store::{Log, StoreError};
 use std::time::Duration;
 
-/// A log of more pages than this is moved into the database after a user's question.
+/// A log of more pages than this is moved into the database after a user's question ..
 const PAGES_MAX: u32 = 1_000;
+/// .. and one of more bytes is cut.
+const LOG_MAX: u64 = 4 << 20;
 /// Homes that one task may pass.
 const HOPS_MAX: u8 = 4;
 
@@ -107,12 +109,21 @@ fn tiers(
     if takes && let Err(error) = dispatcher::wake(grid) {
         tracing::warn!("the dispatcher was not woken: {error}");
     }
-    // No dispatcher may be there to do it: what only asks and is refused wakes none.
-    if guest.standing == Standing::User && grid.store.log_pages().is_ok_and(|pages| pages > PAGES_MAX) {
-        let moved = grid.store.checkpoint(Log::Stays);
-        moved.unwrap_or_else(|error| tracing::warn!("the log was not moved into the database: {error}"));
+    if guest.standing == Standing::User {
+        move_log(grid);
     }
     Ok(answer)
+}
+
+/// Keeps the log short behind a user's question. No dispatcher may be there to do it, for what is refused wakes none; and the log of
+/// large tasks takes as much of the disk as they do.
+fn move_log(grid: &Grid) {
+    let store = &grid.store;
+    let log = if store.log_len() > LOG_MAX { Log::Goes } else { Log::Stays };
+    if log == Log::Goes || store.log_pages().is_ok_and(|pages| pages > PAGES_MAX) {
+        let moved = store.checkpoint(log);
+        moved.unwrap_or_else(|error| tracing::warn!("the log was not moved into the database: {error}"));
+    }
 }
 
 /// Who asks where a task is. One that may not speak for that user has never had a task of it taken here: of those that are here it

@@ -60,7 +60,7 @@ fn large(number: usize) -> (Request, String) {
             task.demand.labels = (0..200).map(long).collect();
         }
         2 => {
-            let lines = (0..100_000).map(|line| format!("{number}-{line}").as_str().into()).collect();
+            let lines = (0..50_000).map(|line| format!("{number}-{line}").as_str().into()).collect();
             task.members = Members::Lines { lines, at_once: None };
         }
         3 => {
@@ -93,8 +93,9 @@ fn a_user_who_tries_leaves_no_more_than_twice_its_bound() {
     let end = Instant::now() + Duration::from_secs(9);
     let (mut taken, mut most) = (0, 0);
     let mut refused: Vec<String> = Vec::new();
+    // On a slow machine at least as often as it takes to come to the bound.
     for number in 0.. {
-        if Instant::now() > end {
+        if number > 24 && Instant::now() > end {
             break;
         }
         let (task, search) = large(number);
