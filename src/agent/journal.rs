@@ -109,13 +109,15 @@ pub struct Writer {
     file: File,
     len: u64,
     pending: Vec<u8>,
+    /// There was no room for a record since the last begin.
+    full: bool,
 }
 
 impl Writer {
     /// Goes on at the end of the file, which nobody else writes to.
     pub fn new(file: File) -> io::Result<Self> {
         let len = file.metadata()?.len();
-        Ok(Self { file, len, pending: Vec::new() })
+        Ok(Self { file, len, pending: Vec::new(), full: false })
     }
 
     /// Adds a record to what the next [`Writer::commit`] writes.
@@ -137,6 +139,7 @@ impl Writer {
             Err(error) => {
                 // On a full disk a part may have been written: a half line must not stay before whole ones.
                 let _ = self.file.set_len(self.len);
+                self.full |= matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
                 Err(error)
             }
         }
@@ -146,7 +149,14 @@ impl Writer {
     pub fn commit_with(&mut self, record: &Record) -> io::Result<()> {
         let before = self.pending.len();
         self.add(record);
-        self.commit().inspect_err(|_| self.pending.truncate(before))
+        self.commit().inspect_err(|_| self.pending.truncate(before))?;
+        self.full = false;
+        Ok(())
+    }
+
+    /// Was there no room for a record since the last begin?
+    pub const fn met_full_disk(&self) -> bool {
+        self.full
     }
 
     /// Closes a line that a killed writer may have left torn.

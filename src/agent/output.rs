@@ -3,9 +3,10 @@
 use super::book::{Slice, State};
 use super::bound;
 use super::hole;
+use super::journal::Writer;
 use super::serve::Agent;
 use super::spool::RunId;
-use crate::model::attempt::{Gap, Stream};
+use crate::model::attempt::{Cut, End, Gap, Stream};
 use crate::model::id::AttemptId;
 use crate::protocol::agent::{FromAgent, INLINE_MAX};
 use std::fs::{File, OpenOptions};
@@ -38,6 +39,22 @@ pub fn inline(file: Option<&File>, slice: Slice) -> Option<Vec<u8>> {
         }
         _ => None,
     }
+}
+
+/// Is what an attempt wrote all of it? Where its disk had no room, more may have been written than is there.
+pub fn cut(output: &File, end: &End, journal: &Writer) -> Option<Cut> {
+    /// A write fails that needs a block more; some file systems keep a few for themselves.
+    const A_FEW_BLOCKS: u64 = 16 << 10;
+    if end.out_len + end.err_len == 0 {
+        return None;
+    }
+    let full = || {
+        rustix::fs::fstatvfs(output).is_ok_and(|stat| {
+            let blocks = if rustix::process::geteuid().is_root() { stat.f_bfree } else { stat.f_bavail };
+            blocks.saturating_mul(stat.f_frsize) < A_FEW_BLOCKS
+        })
+    };
+    (journal.met_full_disk() || full()).then_some(Cut::DiskFull)
 }
 
 /// A piece of an output.

@@ -7,6 +7,7 @@
 use super::journal::{Record, Writer};
 use super::launch::{Order, Unexecutable};
 use super::limits::timespec;
+use super::output::cut;
 use super::process::{self, close_inherited, handle_signals};
 use super::prologue::Prologues;
 use super::running::{NotBegun, NotSpawned, Running};
@@ -281,7 +282,8 @@ impl Supervisor {
             let (attempt, out_from, err_from) = (current.member.attempt, current.out_from, current.err_from);
             end.out_len = length(&self.outputs[0]).saturating_sub(out_from);
             end.err_len = length(&self.outputs[1]).saturating_sub(err_from);
-            end.cut = current.close_bound(&self.outputs, [end.out_len, end.err_len], &self.dir);
+            let bound = current.close_bound(&self.outputs, [end.out_len, end.err_len], &self.dir);
+            end.cut = bound.or_else(|| cut(&self.outputs[0], &end, &self.journal));
             self.current = None;
             self.record_end(attempt, end, out_from, err_from);
         } else if note {

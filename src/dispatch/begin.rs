@@ -8,6 +8,7 @@ use super::discards::Discards;
 use super::elsewhere::Chores;
 use super::explaining::ToExplain;
 use super::fetch::Fetches;
+use super::full::Shortage;
 use super::lanes::Lanes;
 use super::life::{Ended, Noted, log_file};
 use super::peers::PeerLinks;
@@ -23,11 +24,12 @@ use super::ways::{self, Ways};
 use crate::distributor::fleets::Fleets;
 use crate::link::Link;
 use crate::model::failpoint::failpoint;
+use crate::model::filesystem::has_room;
 use crate::model::open_files;
 use crate::model::ssh::Login;
 use crate::model::time::{Timestamp, parse_duration};
 use crate::protocol::dispatcher::ToDispatcher;
-use crate::store::{Durability, Home, Store, StoreError, Tx};
+use crate::store::{Durability, Home, Log, Store, StoreError, Tx};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{File, TryLockError};
 use std::io;
@@ -36,6 +38,9 @@ use std::time::{Duration, Instant};
 
 /// With fewer files it can't start what it is asked to: an agent, a link, a supervisor each need some.
 pub(super) const OPEN_FILES: u64 = 64;
+
+/// A log of so many bytes takes the first transaction of a dispatcher.
+const LOG_ENOUGH: u64 = 64 << 10;
 
 /// A dispatcher that holds the lock and listens.
 pub(super) struct Begun {
@@ -121,6 +126,10 @@ fn begin_locked(
     // Before any link is opened, and before what its caller says of itself.
     first.logins.insert(0, login);
     let mut outcome = Outcome::default();
+    // The log begins anew in the blocks that it has; where that has not enough of them the reserve is given up.
+    if !has_room(home.dir()) && (store.checkpoint(Log::Stays).is_err() || store.log_len() < LOG_ENOUGH) {
+        home.give_up_reserve();
+    }
     let mut dispatcher = store.write(Durability::Full, |tx| {
         let mut dispatcher = Dispatcher::new(home, desk, tx, first)?;
         dispatcher.adopt_lanes(tx)?;
@@ -212,6 +221,7 @@ impl Dispatcher {
             chores: Chores::default(),
             silent_at: None,
             owner: tx.owner()?,
+            shortage: Shortage::default(),
             leave: false,
         })
     }

@@ -4,6 +4,7 @@ use super::collect::Known;
 use super::pieces::OutputPiece;
 use super::route::Route;
 use crate::model::attempt::Stream;
+use crate::model::filesystem::has_room_for;
 use crate::model::id::AttemptId;
 use crate::protocol::agent::{Ended, Event, ToAgent};
 use crate::store::Home;
@@ -26,6 +27,7 @@ pub struct Fetches {
 #[derive(Debug)]
 struct Fetch {
     route: Route,
+    known: Known,
     ended: Ended,
     streams: Vec<Sink>,
 }
@@ -74,14 +76,19 @@ impl Fetches {
         if [Stream::Out, Stream::Err].iter().any(|stream| end.kept(*stream) > limit) {
             return Where::Known(Outputs::Server);
         }
+        // What can't be kept here stays on the server and is read from there; a part of it would only take room.
+        if !has_room_for(&home.outputs(), end.out_len.saturating_add(end.err_len)) {
+            return Where::Known(Outputs::Server);
+        }
         let mut streams = Vec::new();
         for (stream, bytes, len) in [(Stream::Out, &ended.out, end.out_len), (Stream::Err, &ended.err, end.err_len)] {
             let Ok(mut file) = home.create_output_file(known.task, known.index, known.number, stream) else {
-                // No room at home: it stays on the server and is read from there.
+                remove(home, known);
                 return Where::Known(Outputs::Server);
             };
             match bytes {
                 Some(bytes) if file.write_all(bytes).and_then(|()| file.sync_data()).is_err() => {
+                    remove(home, known);
                     return Where::Known(Outputs::Server);
                 }
                 None if len > 0 => streams.push(Sink { stream, len, have: 0, file: Some(file) }),
@@ -89,7 +96,7 @@ impl Fetches {
             }
         }
         let asks = streams.iter().map(|sink| ask(attempt, sink)).collect();
-        self.open.insert(attempt, Fetch { route, ended: ended.clone(), streams });
+        self.open.insert(attempt, Fetch { route, known, ended: ended.clone(), streams });
         Where::OnItsWay(asks)
     }
 
@@ -116,6 +123,7 @@ impl Fetches {
             if broken || synced.is_err() {
                 // It stays on the server and is read from there.
                 let fetch = self.open.remove(&attempt)?;
+                remove(home, fetch.known);
                 self.done.insert(attempt, Outputs::Server);
                 return Some(Next { ask: Vec::new(), whole: Some(Event::Ended { attempt, ended: fetch.ended }) });
             }
@@ -146,6 +154,13 @@ impl Fetches {
     /// Nothing is on its way.
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()
+    }
+}
+
+/// Removes what came of an output.
+fn remove(home: &Home, known: Known) {
+    for stream in [Stream::Out, Stream::Err] {
+        let _ = std::fs::remove_file(home.output_file(known.task, known.index, known.number, stream));
     }
 }
 

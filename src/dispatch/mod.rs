@@ -13,6 +13,7 @@ mod discards;
 mod elsewhere;
 mod explaining;
 mod fetch;
+mod full;
 mod lanes;
 pub mod life;
 mod links;

@@ -8,6 +8,7 @@ use super::discards::Discards;
 use super::elsewhere::Chores;
 use super::explaining::ToExplain;
 use super::fetch::Fetches;
+use super::full::Shortage;
 use super::lanes::Lanes;
 use super::life::Ended;
 use super::links::Slot;
@@ -139,6 +140,8 @@ pub struct Dispatcher {
     pub(super) silent_at: Option<Instant>,
     /// The account that the home belongs to.
     pub(super) owner: Name,
+    /// What waits for room on the disk.
+    pub(super) shortage: Shortage,
     pub(super) leave: bool,
 }
 
@@ -191,6 +194,17 @@ fn say(answer: &mut dyn Write, startup: &Startup) -> io::Result<()> {
     Ok(())
 }
 
+impl DispatchError {
+    /// Is it that the disk of the home has no room?
+    fn is_full(&self, home: &Home) -> bool {
+        match self {
+            Self::Store(error) => error.is_full(home),
+            Self::Io(error) => error.kind() == io::ErrorKind::StorageFull,
+            Self::Fenced | Self::Moved(_) => false,
+        }
+    }
+}
+
 impl Dispatcher {
     fn run(&mut self, store: &mut Store, listener: &UnixListener, lock: &File) -> Result<(), DispatchError> {
         self.wait_for_hello(store, listener)?;
@@ -200,18 +214,33 @@ impl Dispatcher {
                 return Err(DispatchError::Moved(self.home.clone()));
             }
             self.follow_ssh_command();
-            self.turn(store)?;
-            // Behind the turn: it gives members to servers whose link is not open yet.
-            self.open_links(store)?;
-            // One that nobody has use for leaves.
-            self.ways.agent = None;
-            self.flush();
-            self.tend_peers(store)?;
-            if (self.leave || self.may_leave()) && self.leave_or_stay(store)? {
-                return Ok(());
+            let done = self.round(store).and_then(|leaves| match leaves {
+                true => Ok(true),
+                false => self.wait(store, listener).map(|()| false),
+            });
+            match done {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) if error.is_full(&self.home) => self.without_room(store, listener)?,
+                Err(error) => return Err(error),
             }
-            self.wait(store, listener)?;
         }
+    }
+
+    /// All that is to be done now. True: it leaves.
+    fn round(&mut self, store: &mut Store) -> Result<bool, DispatchError> {
+        self.turn(store)?;
+        // Behind the turn: it gives members to servers whose link is not open yet.
+        self.open_links(store)?;
+        // One that nobody has use for leaves.
+        self.ways.agent = None;
+        self.flush();
+        self.tend_peers(store)?;
+        if (self.leave || self.may_leave()) && self.leave_or_stay(store)? {
+            return Ok(true);
+        }
+        self.keep_reserve();
+        Ok(false)
     }
 
     pub(super) fn hear(&mut self, store: &mut Store, at: usize, message: ToDispatcher) -> Result<(), DispatchError> {
@@ -253,6 +282,10 @@ impl Dispatcher {
             ToDispatcher::Clear { server } => self.clear_for(at, server),
             ToDispatcher::Discard => self.load_discards(&store.view())?,
             ToDispatcher::Order(order) => self.callers.all[at].order(order),
+            ToDispatcher::Cancel { task, index, grace } => {
+                self.cancel_unwritten(&store.view(), task, index, grace)?;
+                self.callers.all[at].send(&FromDispatcher::CancelTaken);
+            }
             ToDispatcher::Login(login) => {
                 if let Some(command) = &login.command
                     && store.view().ssh_of_caller()?.as_ref() != Some(command)

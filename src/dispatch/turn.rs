@@ -18,7 +18,7 @@ use crate::protocol::dispatcher::FromDispatcher;
 use crate::store::classes::Stirred;
 use crate::store::ledger::Ledger;
 use crate::store::members::Live;
-use crate::store::{Durability, Log, Store, StoreError, Tx, View};
+use crate::store::{Durability, Store, StoreError, Tx, View};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -84,8 +84,11 @@ impl Dispatcher {
         let now = Instant::now();
         let due = self.starve_at <= now || self.lose_at.is_some_and(|at| at <= now);
         let orders = self.callers.orders();
-        let heard =
-            !self.inbox.is_empty() || !self.again.is_empty() || !orders.is_empty() || self.discards.have_heard();
+        let heard = !self.inbox.is_empty()
+            || !self.again.is_empty()
+            || !orders.is_empty()
+            || self.discards.have_heard()
+            || self.shortage.has_cancels();
         let quiet = !heard && !self.stirred && !self.queue.stirs() && !due;
         let stuck = self.lanes.stuck();
         if quiet && stuck.is_empty() {
@@ -99,6 +102,7 @@ impl Dispatcher {
         let promises = asked || ends || due || !self.queue.is_empty();
         let durability = if promises { Durability::Full } else { Durability::Normal };
         let inbox = std::mem::take(&mut self.inbox);
+        self.shortage.takes_in(&inbox, &orders);
         self.stirred = false;
         let mut outcome = Outcome::default();
         for (lane, place) in stuck.into_iter().filter(|(lane, _)| !self.is_elsewhere(*lane)) {
@@ -112,6 +116,7 @@ impl Dispatcher {
             self.look_at_servers(tx)?;
             self.fleets.look_up(tx, now)?;
             self.take_orders(tx, orders, &mut outcome)?;
+            self.record_cancels(tx, now)?;
             for (server, _) in self.callers.probes() {
                 if self.route_to(server).is_none() {
                     outcome.probed.push((server, Err("there is no such server to be read".to_owned())));
@@ -142,6 +147,7 @@ impl Dispatcher {
             Ok::<_, DispatchError>(())
         })?;
         failpoint("dispatcher-committed");
+        self.written();
         self.say(outcome);
         self.flush();
         self.move_log(store)?;
@@ -369,19 +375,6 @@ impl Dispatcher {
         {
             self.tell(route, &ToAgent::Follow { attempt: live.attempt(), out, err });
         }
-    }
-
-    /// The write-ahead log is moved into the database here, never by a command that somebody waits for.
-    fn move_log(&mut self, store: &Store) -> Result<(), StoreError> {
-        const PAGES_MAX: u32 = 1_000;
-        if self.log_moved.is_some_and(|at| at.elapsed() < Duration::from_millis(100)) {
-            return Ok(());
-        }
-        self.log_moved = Some(Instant::now());
-        if store.log_pages()? > PAGES_MAX {
-            store.checkpoint(Log::Stays)?;
-        }
-        Ok(())
     }
 
     fn routes(&self) -> impl Iterator<Item = Route> {

@@ -34,7 +34,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    fn wait_at_most(
+    pub(super) fn wait_at_most(
         &mut self,
         timeout: Duration,
         store: &mut Store,

@@ -47,6 +47,15 @@ pub fn has_room(path: &Path) -> bool {
     rustix::fs::statvfs(path).map_or(true, |stat| stat.f_bavail * stat.f_frsize >= A_LITTLE)
 }
 
+/// Is there room for so many bytes more, with some left for what else is written meanwhile? What can't be asked has some.
+pub fn has_room_for(path: &Path, bytes: u64) -> bool {
+    const LEFT: u64 = 64 << 20;
+    rustix::fs::statvfs(path).map_or(true, |stat| {
+        let [free, all] = [stat.f_bavail, stat.f_blocks].map(|blocks| blocks.saturating_mul(stat.f_frsize));
+        free >= bytes.saturating_add(LEFT.min(all / 16))
+    })
+}
+
 /// The type of the mount that a path lies on: the last one in the table with the longest mount point above it (proc(5)).
 fn kind_of<'t>(table: &'t str, path: &Path) -> Option<&'t str> {
     let mounts = table.lines().filter_map(|line| {

@@ -3,12 +3,14 @@
 use super::report::Change;
 use super::selecting::Chosen;
 use super::{Grid, OpsError, dispatcher, elsewhere, member_state};
+use crate::dispatch::start::Connection;
 use crate::model::task::{Phase, State};
 use crate::model::time::Timestamp;
+use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::protocol::distributor::Verb;
-use crate::store::Durability;
 use crate::store::away::Away;
 use crate::store::ledger::Ledger;
+use crate::store::{Durability, Log, StoreError};
 use std::time::Duration;
 
 /// Records the cancels; `grace` lies between TERM and KILL. What lies with no server ends at once. One change for each that was chosen.
@@ -77,6 +79,51 @@ fn here(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<Change>
 }
 
 fn batch_here(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<Change>, OpsError> {
+    match recorded(grid, what, grace) {
+        Err(OpsError::Store(error)) if error.is_full(grid.store.home()) => without_room(grid, what, grace, error),
+        other => other,
+    }
+}
+
+/// The disk is full, perhaps of what is to be cancelled. The dispatcher ends it at once and writes the cancel when there is room; where it
+/// can't be asked, the reserve is given up for the cancel.
+fn without_room(grid: &mut Grid, what: &[Chosen], grace: Duration, error: StoreError) -> Result<Vec<Change>, OpsError> {
+    if let Some(changes) = by_dispatcher(grid, what, grace)? {
+        return Ok(changes);
+    }
+    // Behind that the log begins anew, in the blocks that it has.
+    if grid.store.checkpoint(Log::Stays).is_ok()
+        && let Ok(changes) = recorded(grid, what, grace)
+    {
+        return Ok(changes);
+    }
+    if grid.store.home().give_up_reserve() { recorded(grid, what, grace) } else { Err(error.into()) }
+}
+
+/// None: there is no dispatcher that takes them.
+fn by_dispatcher(grid: &Grid, what: &[Chosen], grace: Duration) -> Result<Option<Vec<Change>>, OpsError> {
+    let Ok(Some(mut open)) = Connection::open(grid.store.home()) else { return Ok(None) };
+    let mut changes = Vec::with_capacity(what.len());
+    for chosen in what {
+        let (id, state) = (chosen.to_string(), member_state(&grid.store.view(), *chosen)?);
+        if state.ended() {
+            let note = Some(format!("has already ended: {state}"));
+            changes.push(Change { id, state, changed: 0, note });
+            continue;
+        }
+        let word = ToDispatcher::Cancel { task: chosen.task, index: chosen.index, grace };
+        if open.send(&word).is_err() || !matches!(open.receive(), Ok(Some(FromDispatcher::CancelTaken))) {
+            return Ok(None);
+        }
+        let row = grid.store.view().task(chosen.task)?;
+        let changed = if chosen.index.is_some() { 1 } else { row.map_or(0, |row| row.counts.unended()) };
+        let note = Some("cancel asked; the disk is full: it is recorded when there is room".to_owned());
+        changes.push(Change { id, state, changed, note });
+    }
+    Ok(Some(changes))
+}
+
+fn recorded(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<Change>, OpsError> {
     let now = Timestamp::now();
     let changes = grid.store.write(Durability::Full, |tx| {
         let mut asked = Vec::with_capacity(what.len());

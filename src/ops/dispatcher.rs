@@ -26,9 +26,14 @@ fn failed(error: StartError) -> OpsError {
 pub fn wake(grid: &mut Grid) -> Result<(), OpsError> {
     if !grid.store.view().unmatched(1)?.is_empty() {
         // A server or an attribute may just have made it possible.
-        grid.store
-            .write(Durability::Full, |tx| reconsider_unmatched(tx, &mut Fleets::default(), Timestamp::now()))
-            .map_err(super::submit::refusal)?;
+        let home = grid.store.home().clone();
+        let reconsidered =
+            grid.store.write(Durability::Full, |tx| reconsider_unmatched(tx, &mut Fleets::default(), Timestamp::now()));
+        match reconsidered.map_err(super::submit::refusal) {
+            // Whoever wakes has done what was asked for; these are looked at when there is room.
+            Err(OpsError::Store(error)) if error.is_full(&home) => {}
+            other => drop(other?),
+        }
     }
     // Where a first tier is to be told, the dispatcher does it, as often as it may.
     let to_be_told = registry::is_pending(&grid.store.view())?;

@@ -187,6 +187,9 @@ pub struct Status {
     /// Why no dispatcher stays.
     pub dispatcher: Option<String>,
     pub notice: Option<super::notice::Notice>,
+    /// The home's disk has no room: nothing is started, ends are recorded when there is some.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub disk_full: bool,
 }
 
 /// A row of an attribute database: `server list`, `user list`, `task list`, `client list`, `distributor list`.

@@ -3,6 +3,7 @@
 use super::report::{ServerLine, Status, Task};
 use super::selecting::Chosen;
 use super::{Grid, OpsError, dispatcher, elsewhere, notice, servers, show, users};
+use crate::model::filesystem::has_room;
 use crate::model::id::Index;
 use crate::store::tasks::{Shape, TaskRow};
 use crate::store::{StoreError, View};
@@ -32,6 +33,7 @@ pub fn status(grid: &mut Grid, asked: &Asked) -> Result<Status, OpsError> {
         Err(OpsError::Store(StoreError::Unwritable { .. })) => {}
         done => done?,
     }
+    let disk_full = !has_room(grid.store.home().dir());
     let dispatcher = dispatcher::trouble(grid);
     grid.store.read(|view| {
         let (rows, left_out) = rows(view, asked)?;
@@ -39,7 +41,15 @@ pub fn status(grid: &mut Grid, asked: &Asked) -> Result<Status, OpsError> {
         let misled = servers::misled(view)?;
         let servers = view.servers_in_short()?.iter().map(|server| line(server, misled.get(&server.id))).collect();
         let notice = notice::of(view)?;
-        Ok(Status { tasks, servers, counts: view.tally()?.into_iter().collect(), left_out, dispatcher, notice })
+        Ok(Status {
+            tasks,
+            servers,
+            counts: view.tally()?.into_iter().collect(),
+            left_out,
+            disk_full,
+            dispatcher,
+            notice,
+        })
     })
 }
 

@@ -7,6 +7,7 @@ use crate::model::endpoint::Endpoint;
 use crate::model::id::{Index, ServerId, TaskId};
 use crate::model::ssh::Login;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// The version of this protocol; both sides are normally the same binary.
 pub const VERSION: u32 = 1;
@@ -46,6 +47,9 @@ pub enum ToDispatcher {
     },
     /// So many bytes of output that an answer held were taken.
     Taken { ticket: Ticket, bytes: u64 },
+    /// End this task (this member), TERM, grace, KILL, though the cancel could not be written: the disk is full. Written when there is room.
+    /// Answered by [`FromDispatcher::CancelTaken`].
+    Cancel { task: TaskId, index: Option<Index>, grace: Duration },
     /// Bring home what still lies on the server of an ended member: answered by [`FromDispatcher::Brought`].
     Bring { task: TaskId, index: Index },
 }
@@ -114,6 +118,8 @@ pub enum FromDispatcher {
         server: ServerId,
         result: Result<Clearing, String>,
     },
+    /// It is told to whoever runs it.
+    CancelTaken,
     /// The database says what came of it.
     Brought {
         task: TaskId,

@@ -33,6 +33,7 @@ mod read_only;
 pub mod removal;
 pub mod reports;
 pub mod reservations;
+mod reserve;
 pub mod results;
 mod schema;
 pub mod servers;
@@ -121,12 +122,7 @@ impl StoreError {
             Self::Corrupt { path, found } if bare(&path) => Self::Corrupt { path: home.database(), found },
             Self::Unwritable { path, error } if bare(&path) => Self::Unwritable { path: home.database(), error },
             // Not only a write fails for want of room: the file of the shared memory can't grow, nor a log be made anew.
-            Self::Sqlite(error)
-                if error.sqlite_error_code() == Some(rusqlite::ffi::ErrorCode::SystemIoFailure)
-                    && !has_room(home.dir()) =>
-            {
-                Self::Full { path: home.database() }
-            }
+            error @ Self::Sqlite(_) if error.is_full(home) => Self::Full { path: home.database() },
             other => other,
         }
     }

@@ -13,7 +13,9 @@ use crate::ops::report::DispatcherStatus;
 pub fn run(verb: Dispatcher, out: &mut Out) -> Done {
     if let Dispatcher::Serve { home, asked } = verb {
         // stderr is run/dispatcher.log.
-        tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).init();
+        // A line that finds no room in the log must not end the dispatcher: its own words about that would panic.
+        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr);
+        log.log_internal_errors(false).init();
         process::serve(&Home::at(absolute(&home)?), asked, caller::ssh(), &mut std::io::stdout())?;
         return Ok(Code::OK);
     }

@@ -96,6 +96,10 @@ pub fn summary(report: &report::Status) -> Vec<String> {
     if report.left_out > 0 {
         lines.push(format!("and {} more that have not ended: grid status --all", report.left_out));
     }
+    if report.disk_full {
+        let words = "the home's disk is full: nothing starts, and ends are recorded when there is room; free some space (`grid doctor`)";
+        lines.push(words.to_owned());
+    }
     let ill: Vec<_> = report.servers.iter().filter(|server| server.state != "UP").collect();
     for server in ill.iter().take(SERVERS) {
         let reason = server.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));

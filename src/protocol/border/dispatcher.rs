@@ -34,6 +34,7 @@ impl Message for ToDispatcher {
             | Self::Probe { .. }
             | Self::Piece { .. }
             | Self::Taken { .. }
+            | Self::Cancel { .. }
             | Self::Bring { .. } => Ok(()),
         }
     }
@@ -58,6 +59,7 @@ impl Message for FromDispatcher {
             | Self::Cleared { .. }
             | Self::Said { .. }
             | Self::Unsaid { .. }
+            | Self::CancelTaken
             | Self::Brought { .. } => Ok(()),
         }
     }

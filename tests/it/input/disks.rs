@@ -306,3 +306,31 @@ fn a_default_home_on_a_network_file_system_goes_to_a_local_disk() {
     assert_eq!(grid.lines("second"), Vec::<String>::new(), "and not again");
     assert!(grid.lines("open").join("\n").contains("yours alone"), "a directory open to others is not used");
 }
+
+/// Bytes that are free on the file system of a small home.
+fn free(grid: &Grid) -> u64 {
+    rustix::fs::statvfs(grid.home()).map(|stat| stat.f_bavail * stat.f_frsize).unwrap()
+}
+
+#[test]
+fn runaway_writer_on_a_full_disk_is_cancelled_and_its_end_recorded() {
+    let Some((grid, _small)) = on_small("a runaway writer", "100m") else { return };
+    grid.grid(["config", "set", "idle_exit", "5s"]).ok();
+    grid.grid(["run", "--", "true"]).ok();
+    let id = grid.submit(["--", "sh", "-c", "while :; do head -c 1000000 /dev/zero; done 2>/dev/null"]);
+    grid.until_state(&id, "RUNNING");
+    process::until("the disk is full", || free(&grid) == 0);
+    let dispatcher = grid.dispatcher();
+    assert!(dispatcher.is_some());
+    grid.grid(["submit", "--", "true"]).expect(1).says(&["the disk is full"]);
+    assert!(grid.grid(["status"]).expect(0).out().contains("the home's disk is full"));
+    grid.grid(["cancel", "--grace", "1s", &id]).expect(0).says(&["cancel asked"]);
+    grid.grid(["wait", &id]).expect(130);
+    let shown = grid.show(&id);
+    assert_eq!((shown["state"].as_str(), shown["cut"].as_str()), (Some("CANCELLED"), Some("disk_full")), "{shown}");
+    assert_eq!(grid.dispatcher(), dispatcher, "the dispatcher stays");
+    // It lies where it was written, once, and can be read.
+    let out = grid.grid(["logs", &id]).expect(0).says(&["its output was cut: the disk was full"]);
+    assert!(out.out.len() as u64 > 50 << 20, "{}", out.out.len());
+    assert_eq!(std::fs::read_dir(grid.home().join("spool/out")).unwrap().count(), 0);
+}
