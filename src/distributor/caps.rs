@@ -29,7 +29,7 @@ const KEEP_OUTPUTS: Duration = Duration::from_secs(30 * 86_400);
 const WAITING_MAX: u64 = 10_000;
 
 /// Refusals for good that are kept here for one user from elsewhere: 1 MiB of rows.
-const TOMBSTONES_MAX: u32 = 16_384;
+pub const TOMBSTONES_MAX: u32 = 16_384;
 
 /// Refuses a uuid for good, up to a round. That is a row: strangers may not fill the disk with them. Who is told that may ask
 /// again later.

@@ -3,6 +3,7 @@
 use super::selecting::Chosen;
 use super::{Grid, OpsError, dispatcher, elsewhere, gc};
 use crate::distributor::across::words_of;
+use crate::distributor::caps::TOMBSTONES_MAX;
 use crate::distributor::peers::silently;
 use crate::model::id::TaskId;
 use crate::model::resources::Bytes;
@@ -148,7 +149,8 @@ fn here(
                 }
                 count(tx, *task, &mut gone)?;
                 // Whoever froze while it was placed must not place it anew.
-                tx.bury(row.uuid, u32::MAX, Refuses::Everybody, now)?;
+                let of = if how.by_client { Refuses::User(row.user_id) } else { Refuses::Everybody };
+                tx.bury(row.uuid, u32::MAX, of, now)?;
                 tx.drop_tasks(&[*task])?;
             }
             Ok::<_, OpsError>(stay)
@@ -189,7 +191,7 @@ fn needed(view: &View<'_>, task: TaskId, how: Removal) -> Result<Option<String>,
         }
         _ => {}
     }
-    if how.discard {
+    if how.discard && !how.by_client {
         return Ok(None);
     }
     if !how.by_client && view.is_unheard(task)? {
@@ -199,7 +201,10 @@ fn needed(view: &View<'_>, task: TaskId, how: Removal) -> Result<Option<String>,
         )));
     }
     if how.by_client {
-        return Ok(None);
+        // Each leaves a refusal behind, which only time takes.
+        let full = view.has_tombstones(Refuses::User(row.user_id), TOMBSTONES_MAX)?;
+        let many = || format!("{TOMBSTONES_MAX} tasks of this user were removed or refused lately: wait for `grid gc`");
+        return Ok(full.then(many));
     }
     files(view, &row, away.is_some())
 }
