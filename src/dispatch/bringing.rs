@@ -270,3 +270,36 @@ impl Arrival {
         asks
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::attempt::{Cause, End, Usage};
+    use crate::model::id::{Index, TaskUuid};
+
+    #[test]
+    fn cancel_ends_the_way_home_only_if_it_was_asked_for_during_it() {
+        let mut bringing = Bringing::default();
+        let attempt = AttemptId { task: TaskUuid::new(), index: Index(0), number: 1 };
+        let known = Known { task: TaskId(1), index: Index(0), number: 1 };
+        let now = Timestamp::now();
+        let end = End {
+            cause: Cause::Exited { code: 0 },
+            started_at: Some(now),
+            ended_at: now,
+            usage: Usage::default(),
+            out_len: 0,
+            err_len: 0,
+        };
+        let ended = Ended { end, out: None, err: None };
+        assert!(bringing.give_up(attempt, now).is_none(), "nothing is on its way");
+        assert!(bringing.begin(Route::Here, known, attempt, Some(ended.clone())));
+        // This one has ended the command, whose files come all the same.
+        assert!(bringing.give_up(attempt, Timestamp(now.0 - 1000)).is_none());
+        let (route, next) = bringing.give_up(attempt, Timestamp(now.0 + 1000)).unwrap();
+        assert_eq!((route, next.whole), (Route::Here, Some(Event::Ended { attempt, ended })), "its own end stands");
+        let lies = bringing.brought(attempt).map(|brought| brought.lies.clone());
+        assert!(matches!(lies, Some(Whereabouts::There { error }) if error.contains("cancelled")));
+        assert!(bringing.is_empty());
+    }
+}

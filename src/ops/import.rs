@@ -4,8 +4,12 @@ use super::inventory::{Found, Inventory, ansible, names, ssh_config};
 use super::report::{Imported, NotImported};
 use super::servers::named_here;
 use super::{Grid, OpsError, host_doctor, refresh};
+use crate::archive::pattern::Patterns;
+use crate::archive::select::{self, SelectError};
+use crate::archive::walk::Search;
 use crate::dispatch::survey::{Surveyor, side_by_side};
 use crate::model::attribute::Value;
+use crate::model::files::RelPath;
 use crate::model::id::ServerId;
 use crate::model::name::Name;
 use crate::model::server::Engine;
@@ -136,11 +140,30 @@ fn inventory(source: &Source) -> Result<Inventory, OpsError> {
                     Some(below) => home.join(below),
                     None => dir.join(pattern),
                 };
-                glob::glob(&full.to_string_lossy()).into_iter().flatten().flatten().collect()
+                listed(&full)
             };
             ssh_config::parse(&read(path)?, &|file| std::fs::read_to_string(file).ok(), &list)
         }
     })
+}
+
+/// The files that a path with wildcards names, by name. Up to the first wildcard links are followed.
+fn listed(path: &Path) -> Vec<PathBuf> {
+    let is_wild = |name: &std::path::Component<'_>| name.as_os_str().to_string_lossy().contains(['*', '?', '[', '{']);
+    let names: Vec<_> = path.components().collect();
+    let plain = names.iter().position(is_wild).unwrap_or(names.len());
+    let dir: PathBuf = names[..plain].iter().collect();
+    if plain == names.len() {
+        return if dir.exists() { vec![dir] } else { Vec::new() };
+    }
+    let Ok(pattern) = RelPath::new(&names[plain..].iter().collect::<PathBuf>()) else { return Vec::new() };
+    let depth = pattern.names().count();
+    let found = Patterns::new(&[pattern])
+        .map_err(SelectError::from)
+        .and_then(|patterns| select::matching(&dir, &patterns, &mut Search::bounded(&|| true)));
+    // A directory comes with what is in it, which nobody includes.
+    let tree = found.unwrap_or_default().tree;
+    tree.into_iter().filter(|(below, _)| below.names().count() == depth).map(|(_, file)| file).collect()
 }
 
 fn planned(host: &Found, caller: Option<&SshCommand>) -> Result<Planned, String> {
@@ -210,4 +233,26 @@ fn add(grid: &mut Grid, server: &Planned, declared: &Declared) -> Result<ServerI
         tx.declare_server(id, &declared, now)?;
         Ok(id)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::listed;
+    use std::fs;
+
+    #[test]
+    fn included_files_are_found_through_links_and_not_below_what_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::create_dir_all(path("real/sub")).unwrap();
+        ["real/b.conf", "real/a.conf", "real/sub/c.conf", "real/x"]
+            .iter()
+            .for_each(|f| fs::write(path(f), "").unwrap());
+        std::os::unix::fs::symlink("real", path("config.d")).unwrap();
+        assert_eq!(listed(&path("config.d/*.conf")), [path("config.d/a.conf"), path("config.d/b.conf")]);
+        assert_eq!(listed(&path("config.d/*/c.conf")), [path("config.d/sub/c.conf")]);
+        assert_eq!(listed(&path("config.d/s*")), [path("config.d/sub")]);
+        assert_eq!(listed(&path("real/x")), [path("real/x")]);
+        assert!(listed(&path("nothing/*")).is_empty() && listed(&path("none")).is_empty());
+    }
 }

@@ -233,3 +233,37 @@ fn without_room_it_is_refused_and_the_unused_goes_first() {
     let id = agent.start(2, with(&third, "true"));
     assert!(matches!(agent.refusal(id), Refusal::Files { error } if error.contains("no room for")));
 }
+
+#[test]
+fn cancel_ends_the_packing_and_leaves_nothing_of_it() {
+    let home = Home::new();
+    let (bytes, sent) = bundle(&home, b"x");
+    let mut agent = home.agent();
+    let id = agent.start(1, with(&sent, "seq 20000 | xargs touch"));
+    give(&mut agent, &bytes, 1);
+    assert_eq!(exited(&agent.end(id)), 0);
+    let fetch = Fetch { patterns: vec![rel("**/**/**/*")], changed: true, into: Text::from("/") };
+    agent.tell(&ToAgent::Pack { attempt: id, launch: Launch { fetch: Some(fetch), ..with(&sent, "true") } });
+    agent.cancel(id, Duration::from_secs(1));
+    let FromAgent::Packed { result, .. } = agent.other() else { panic!("not packed") };
+    assert!(result.as_ref().is_err_and(|error| error.contains("given up")), "{result:?}");
+    let work = place(&home, &format!("work/{id}"));
+    assert!(work.join("root").exists() && !work.join("packed").exists());
+    // What it made is there, and can be asked for again.
+    assert_eq!(pack(&mut agent, id, &sent, &["1*"], false).files, 11_111);
+}
+
+#[test]
+fn what_can_not_be_read_or_packed_keeps_only_itself_away() {
+    let home = Home::new();
+    let (bytes, sent) = bundle(&home, b"x");
+    let mut agent = home.agent();
+    let make = "mkdir odd; mkfifo odd/.gitignore; touch odd/f good; seq 3000 | sed 's/^/s/' | xargs -n 500 sh -c 'for s; do mkfifo $s; done' _";
+    let id = agent.start(1, with(&sent, make));
+    give(&mut agent, &bytes, 1);
+    assert_eq!(exited(&agent.end(id)), 0);
+    let packing = pack(&mut agent, id, &sent, &["good"], true);
+    assert_eq!(packing.files, 1, "{packing:?}");
+    assert_eq!(packing.remarks.len(), 51, "the first ones in words");
+    assert!(packing.remarks[0].contains("odd/.gitignore"), "{:?}", packing.remarks[0]);
+}
