@@ -100,8 +100,6 @@ pub struct Detail {
     /// Names only.
     pub env: Vec<String>,
     pub time_limit_s: Option<f64>,
-    /// As it was asked for; absent: the setting's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_output: Option<String>,
     pub retries: u32,
     pub cpu_ms: Option<u64>,
