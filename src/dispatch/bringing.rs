@@ -290,6 +290,7 @@ mod tests {
             usage: Usage::default(),
             out_len: 0,
             err_len: 0,
+            cut: None,
         };
         let ended = Ended { end, out: None, err: None };
         assert!(bringing.give_up(attempt, now).is_none(), "nothing is on its way");

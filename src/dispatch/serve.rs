@@ -200,7 +200,7 @@ impl DispatchError {
         match self {
             Self::Store(error) => error.is_full(home),
             Self::Io(error) => error.kind() == io::ErrorKind::StorageFull,
-            Self::Fenced | Self::Moved(_) => false,
+            Self::Fenced | Self::Moved(_) | Self::OpenFiles(_) => false,
         }
     }
 }

@@ -47,7 +47,6 @@ pub mod waiting;
 
 pub use home::Home;
 
-use crate::model::filesystem::has_room;
 use crate::model::time::Timestamp;
 use gate::Gate;
 use place::OpenFile;

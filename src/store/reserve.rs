@@ -2,6 +2,7 @@
 
 use super::{Home, StoreError};
 use crate::model::filesystem::has_room;
+use rusqlite::ErrorCode;
 use rustix::fs::{FallocateFlags, fallocate};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -18,9 +19,9 @@ impl StoreError {
     pub fn is_full(&self, home: &Home) -> bool {
         match self {
             Self::Full { .. } => true,
-            Self::Unwritable { error, .. } => error.kind() == std::io::ErrorKind::StorageFull,
+            Self::Unwritable { error, .. } => error.kind() == io::ErrorKind::StorageFull,
             Self::Sqlite(error) => {
-                error.sqlite_error_code() == Some(rusqlite::ffi::ErrorCode::SystemIoFailure) && !has_room(home.dir())
+                error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) && !has_room(home.dir())
             }
             _ => false,
         }

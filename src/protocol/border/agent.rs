@@ -3,13 +3,15 @@
 
 use super::launch::{launch, text, variables};
 use super::{Message, Unacceptable, field};
-use crate::model::attempt::{Cause, End};
+use crate::model::attempt::{Cause, End, Gap, Stream};
 use crate::model::bounds::{self, Checked, OutOfBounds};
 use crate::model::demand::Version;
 use crate::model::facts::{Facts, Residing};
 use crate::model::id::AttemptId;
 use crate::model::name::Name;
-use crate::protocol::agent::{Ended, Event, FromAgent, Held, HeldState, INLINE_MAX, Packing, Refusal, Start, ToAgent};
+use crate::protocol::agent::{
+    Clearing, Ended, Event, FromAgent, Held, HeldState, INLINE_MAX, Packing, Refusal, Start, ToAgent,
+};
 use std::collections::BTreeMap;
 
 /// The most attempts of one message; a spool of so many is too long for a frame.
@@ -54,7 +56,8 @@ impl Message for FromAgent {
             }
             Self::Packed { result: Ok(packing), .. } => bounds::cut_all(&mut packing.remarks),
             Self::Packed { result: Err(error), .. } | Self::Cleared { result: Err(error) } => bounds::cut(error),
-            Self::Data { .. } | Self::Need { .. } | Self::Packet { .. } | Self::Cleared { result: Ok(_) } => {}
+            Self::Cleared { result: Ok(Clearing { left, .. }) } => bounds::cut_all(left),
+            Self::Data { .. } | Self::Need { .. } | Self::Packet { .. } => {}
         }
     }
 
@@ -72,9 +75,11 @@ impl Message for FromAgent {
                 events.iter().try_for_each(event)
             }
             Self::Facts(of) => facts(of),
-            Self::Data { offset, .. } | Self::Need { offset, .. } | Self::Packet { offset, .. } => {
-                field("offset", bounds::counter(*offset))
+            Self::Data { offset, left_out, .. } => {
+                field("offset", bounds::counter(*offset))?;
+                field("left_out", bounds::amount(*left_out))
             }
+            Self::Need { offset, .. } | Self::Packet { offset, .. } => field("offset", bounds::counter(*offset)),
             Self::Packed { result: Ok(of), .. } => packing(of),
             Self::Cleared { result: Ok(of) } => field("bytes", bounds::amount(of.bytes)),
             Self::Packed { result: Err(_), .. } | Self::Cleared { result: Err(_) } | Self::Unfit { .. } => Ok(()),
@@ -163,7 +168,15 @@ pub(super) fn end(end: &End) -> Result<(), Unacceptable> {
     field("cpu_ms", bounds::amount(end.usage.cpu_ms))?;
     field("max_rss", bounds::counter(end.usage.max_rss.0))?;
     field("out_len", bounds::amount(end.out_len))?;
-    field("err_len", bounds::amount(end.err_len))
+    field("err_len", bounds::amount(end.err_len))?;
+    // What was dropped of an output is a part of it.
+    for (stream, len) in [(Stream::Out, end.out_len), (Stream::Err, end.err_len)] {
+        let gap = end.cut.as_ref().and_then(|cut| cut.gap(stream));
+        if let Some(Gap { from, to }) = gap.filter(|gap| gap.from > gap.to || gap.to > len) {
+            return Err(Unacceptable { field: "cut", fault: format!("{from} to {to} is no part of {len} bytes") });
+        }
+    }
+    Ok(())
 }
 
 fn facts(facts: &Facts) -> Result<(), Unacceptable> {
@@ -262,8 +275,9 @@ pub(super) fn start(start: &Start) -> Result<(), Unacceptable> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::attempt::Usage;
+    use crate::model::attempt::{Cut, Usage};
     use crate::model::id::{BootId, Index, TaskUuid};
+    use crate::model::max_output::MaxOutput;
     use crate::model::resources::Bytes;
     use crate::model::time::Timestamp;
     use crate::protocol::frame;
@@ -318,7 +332,10 @@ mod tests {
 
     #[test]
     fn message_of_a_lying_agent_is_refused_with_its_field() {
+        let (limit, out) = (MaxOutput::DEFAULT, Some(Gap { from: 2, to: 10 }));
+        let beyond = Cut::MaxOutput { limit, ended: false, out, err: None };
         let lies = [
+            (ending(End { out_len: 9, cut: Some(beyond), ..end() }), "cut: 2 to 10 is no part of 9 bytes"),
             (FromAgent::Facts(Facts { power: f64::NAN, ..facts() }), "power: NaN is no finite number"),
             (FromAgent::Facts(Facts { load1: f64::INFINITY, ..facts() }), "load1: infinity is no finite number"),
             (FromAgent::Facts(Facts { idle_cpus: -1.0, ..facts() }), "idle_cpus: -1 is out of range"),
