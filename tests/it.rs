@@ -30,5 +30,7 @@ mod session;
 mod ssh_command;
 #[path = "it/tiers/mod.rs"]
 mod tiers;
+#[path = "it/trust/mod.rs"]
+mod trust;
 #[path = "it/versions.rs"]
 mod versions;

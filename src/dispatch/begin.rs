@@ -132,7 +132,14 @@ fn begin_locked(
     }
     let mut dispatcher = store.write(Durability::Full, |tx| {
         let mut dispatcher = Dispatcher::new(home, desk, tx, first)?;
-        dispatcher.adopt_lanes(tx)?;
+        match dispatcher.adopt_lanes(tx) {
+            Err(StoreError::Unreadable(_)) => {
+                hold_unreadable(tx)?;
+                tx.recount_taken()?;
+                dispatcher.adopt_lanes(tx)?;
+            }
+            other => other?,
+        }
         let orders = dispatcher.callers.orders();
         if !orders.is_empty() {
             dispatcher.look_at_servers(tx)?;
@@ -154,6 +161,29 @@ fn begin_locked(
     let listener = UnixListener::bind(&socket)?;
     listener.set_nonblocking(true)?;
     Ok((listener, store, dispatcher))
+}
+
+/// Holds the tasks that can't be read. False: there is none that is not held already.
+fn hold_unreadable(tx: &Tx<'_>) -> Result<bool, StoreError> {
+    let held = tx.hold_unreadable(Timestamp::now())?;
+    for (task, why) in &held {
+        tracing::error!("task {task} is held: it can't be read ({why})");
+    }
+    Ok(!held.is_empty())
+}
+
+/// A dispatcher came upon a row that it can't read: that task is held, and a new one goes on with everything else. What the old
+/// one had in memory goes with it.
+pub(super) fn anew(before: Dispatcher, store: &mut Store, why: String) -> Result<Dispatcher, DispatchError> {
+    let Dispatcher { home, desk, .. } = before;
+    store.write(Durability::Full, |tx| {
+        if !hold_unreadable(tx)? {
+            return Err(StoreError::Unreadable(why).into());
+        }
+        let mut dispatcher = Dispatcher::new(&home, desk, tx, First::default())?;
+        dispatcher.adopt_lanes(tx)?;
+        Ok(dispatcher)
+    })
 }
 
 impl Dispatcher {

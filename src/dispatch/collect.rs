@@ -1,5 +1,6 @@
 //! Taking in what agents say: what began, what ended, what was refused.
 
+use super::links::Slot;
 use super::route::Route;
 use super::serve::{DispatchError, Dispatcher};
 use super::turn::Outcome;
@@ -252,9 +253,15 @@ impl Dispatcher {
         outcome: &mut Outcome,
     ) -> Result<(), DispatchError> {
         let Some(known) = self.known(tx, route, attempt)? else { return Ok(()) };
-        let server = tx.member(known.task, known.index)?.and_then(|m| m.host);
+        let member = tx.member(known.task, known.index)?;
+        let server = member.as_ref().and_then(|m| m.host);
         match why {
-            Refusal::OldEpoch => return Err(DispatchError::Fenced),
+            // Whether there is a newer dispatcher stands in the database, and nowhere else.
+            Refusal::OldEpoch if tx.home_row()?.epoch > self.epoch => return Err(DispatchError::Fenced),
+            Refusal::OldEpoch => {
+                let error = "its agent has heard of a newer dispatcher than this home has had: of a copy of this home?";
+                self.not_started(tx, ledger, known, attempt, (route, server), error)?;
+            }
             Refusal::Tombstone => {
                 if ledger.cancelled(known.task, known.index, known.number)? {
                     self.lanes.drop_attempt(attempt);
@@ -262,6 +269,13 @@ impl Dispatcher {
                     outcome.ended.push((known.task, Some(known.index)));
                 }
                 outcome.confirm.push((route, attempt));
+            }
+            // The start named the boot of which this very link's hello speaks.
+            Refusal::OtherBoot
+                if member.and_then(|m| m.boot).as_ref() == self.links.get(&route).and_then(Slot::boot) =>
+            {
+                let error = "its agent says that the host was restarted, and that it was not";
+                self.not_started(tx, ledger, known, attempt, (route, server), error)?;
             }
             Refusal::OtherBoot => {
                 self.back_to_waiting(ledger, known, attempt)?;
@@ -285,14 +299,28 @@ impl Dispatcher {
                 self.bar(tx, ledger, known, attempt, server, &format!("files: {error}"), outcome)?;
             }
             Refusal::Spool { error } | Refusal::Supervisor { error } => {
-                self.back_to_waiting(ledger, known, attempt)?;
-                if let Some(server) = server {
-                    tx.record_down(server, &error, Timestamp::now())?;
-                    tx.trace(known.task, Timestamp::now(), &format!("not started: {error}"))?;
-                }
-                self.rest(route);
+                self.not_started(tx, ledger, known, attempt, (route, server), &error)?;
             }
         }
+        Ok(())
+    }
+
+    /// Nothing starts on this server at the moment: the task waits again, and the server rests.
+    fn not_started(
+        &mut self,
+        tx: &Tx<'_>,
+        ledger: &mut Ledger<'_, '_>,
+        known: Known,
+        attempt: AttemptId,
+        (route, server): (Route, Option<ServerId>),
+        error: &str,
+    ) -> Result<(), DispatchError> {
+        self.back_to_waiting(ledger, known, attempt)?;
+        if let Some(server) = server {
+            tx.record_down(server, error, Timestamp::now())?;
+            tx.trace(known.task, Timestamp::now(), &format!("not started: {error}"))?;
+        }
+        self.rest(route);
         Ok(())
     }
 

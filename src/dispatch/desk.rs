@@ -25,7 +25,11 @@ impl Dispatcher {
             return Ok(());
         }
         for (caller, order) in orders {
-            let answer = tx.part(|| self.desk.carry_out(tx, &mut self.fleets, &order))?;
+            let answer = match tx.part(|| self.desk.carry_out(tx, &mut self.fleets, &order)) {
+                // The command is told so, when it tries by itself.
+                Err(StoreError::Unstorable(_) | StoreError::Unreadable(_)) => None,
+                other => other?,
+            };
             outcome.answers.push((caller, FromDispatcher::Done { answer }));
         }
         for (live, boot) in self.adopt_unsent(tx)? {

@@ -2,6 +2,7 @@
 
 mod due;
 
+use super::news::News;
 use super::pauses::{URGED_PAUSE, WAIT_MIN, WAIT_SOON, jittered, next_pause};
 use super::ways::{Used, Ways};
 use crate::link::trouble::{Retry, Trouble};
@@ -68,19 +69,6 @@ pub struct Slot {
     unheard: bool,
     /// The machine over there, once its hello was taken in; of a link that is down the last one. None: this host.
     pub machine: Option<MachineId>,
-}
-
-/// What came of waiting for a link.
-#[derive(Debug)]
-pub enum News {
-    /// A message of an agent.
-    Said(FromAgent),
-    /// A link that was up is cut; when it stood last.
-    Cut { error: String, last: Timestamp },
-    /// A login failed, and another way is tried at once.
-    Lost(String),
-    /// There is no way to the server at the moment, for this reason.
-    NoWay(String),
 }
 
 /// A login that takes longer is not counted among those under way: the host is slow or dead, and others must not wait for it.
@@ -189,7 +177,9 @@ impl Slot {
                 Ok(())
             }
             Err(error) => match self.failed(error, ways) {
-                News::NoWay(error) | News::Lost(error) | News::Cut { error, .. } => Err(error),
+                News::NoWay(error) | News::Lost(error) | News::Cut { error, .. } | News::Broken { error, .. } => {
+                    Err(error)
+                }
                 News::Said(_) => Ok(()),
             },
         }
@@ -267,18 +257,26 @@ impl Slot {
             _ => error.to_string(),
         };
         if let Some(since) = up_since {
+            // Until ssh gave up the connection stood, but for the time in which it noticed that it does not.
+            let noticed = Timestamp(Timestamp::now().0 - KEEPALIVE_MS);
+            let last = self.said.max(noticed);
+            if matches!(error, LinkError::Frame(_)) {
+                // It will say the same again.
+                self.retry = Retry::Seldom;
+                self.pause = next_pause(self.pause, Retry::Seldom);
+                self.phase = Phase::Down { retry_at: now + jittered(self.pause) };
+                return News::Broken { error: format!("what its agent says can't be taken in: {words}"), last };
+            }
             self.retry = Retry::Soon;
             // One that comes and goes at once is no better than one that does not come.
             let stood = now.saturating_duration_since(since) > WAIT_SOON;
             self.pause = if stood { WAIT_MIN } else { next_pause(self.pause, Retry::Soon) };
             self.phase = Phase::Down { retry_at: now + self.pause };
-            // Until ssh gave up the connection stood, but for the time in which it noticed that it does not.
-            let stood = Timestamp(Timestamp::now().0 - KEEPALIVE_MS);
-            let last = self.said.max(stood);
             return News::Cut { error: words, last };
         }
         self.retry = match &error {
             LinkError::Trouble(trouble) => trouble.retry(),
+            LinkError::Frame(_) => Retry::Seldom,
             _ => Retry::Soon,
         };
         if matches!(&error, LinkError::Trouble(trouble) if trouble.may_be_the_sessions()) {

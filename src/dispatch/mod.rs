@@ -14,12 +14,15 @@ mod elsewhere;
 mod explaining;
 mod fetch;
 mod full;
+#[cfg(test)]
+mod hostile_test;
 mod lanes;
 pub mod life;
 mod links;
 pub mod logins;
 pub mod losses;
 mod machines;
+mod news;
 mod opening;
 mod orders;
 mod patience;

@@ -1,7 +1,8 @@
 //! Which links are to be opened: where something of ours lies, where a caller wants to know something, and where waiting
 //! tasks may find room. A few at a time, for a host takes only so many logins at once.
 
-use super::links::{News, Slot};
+use super::links::Slot;
+use super::news::News;
 use super::route::Route;
 use super::serve::{DispatchError, Dispatcher};
 use crate::link::LinkError;
@@ -156,6 +157,10 @@ impl Dispatcher {
                     self.silent.push((route, last, machine));
                     self.lose_at = Some(Instant::now());
                     self.link_lost(route, &error);
+                }
+                News::Broken { error, last } => {
+                    self.take_news(route, Some(News::Cut { error: error.clone(), last }));
+                    self.inbox.push((route, FromAgent::Unfit { error }));
                 }
                 News::NoWay(error) => {
                     self.link_lost(route, &error);

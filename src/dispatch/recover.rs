@@ -10,6 +10,7 @@ use super::turn::Outcome;
 use crate::matching::Place;
 use crate::model::attempt::{Cause, End, Usage};
 use crate::model::id::{AttemptId, BootId, Epoch, LaneId, MachineId, ServerId};
+use crate::model::resources::Needs;
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{Ended, Event, Held as Inventory, HeldState};
 use crate::store::files::Whereabouts;
@@ -38,10 +39,16 @@ impl Dispatcher {
             self.awaited.insert(live.host);
             return Ok(());
         };
-        let Some(class) = view.class(live.class)? else { return Ok(()) };
+        let needs = match view.class(live.class) {
+            Ok(Some(class)) => class.demand.needs,
+            Ok(None) => return Ok(()),
+            // What runs is followed to its end; what it took is counted as one that says nothing.
+            Err(StoreError::Unreadable(_)) => Needs::default(),
+            Err(error) => return Err(error),
+        };
         let held = Held { attempt: live.attempt(), task: live.task, began: live.running.then(Instant::now) };
         let place = Place { server: live.server, host: live.host };
-        self.lanes.put(lane, live.class, place, class.demand.needs, held);
+        self.lanes.put(lane, live.class, place, needs, held);
         if !live.running {
             self.sending.may_wait(live.task);
         }

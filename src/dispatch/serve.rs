@@ -1,6 +1,6 @@
 //! The dispatcher's process: one for a home by lock, a loop over everything that can speak to it, and its leaving.
 
-use super::begin::{Begun, OPEN_FILES, begin};
+use super::begin::{Begun, OPEN_FILES, anew, begin};
 use super::bringing::Bringing;
 use super::callers::Callers;
 use super::desk::Desk;
@@ -182,7 +182,15 @@ pub fn serve(
         }
     };
     let Begun { lock, noted, listener, mut store, mut dispatcher } = said;
-    let done = dispatcher.run(&mut store, &listener, &lock);
+    let done = loop {
+        match dispatcher.run(&mut store, &listener, &lock) {
+            Err(DispatchError::Store(StoreError::Unreadable(why))) => match anew(dispatcher, &mut store, why) {
+                Ok(next) => dispatcher = next,
+                Err(error) => break Err(error),
+            },
+            other => break other,
+        }
+    };
     noted.end(&lock, done.as_ref().map_or_else(|error| Ended::Failed(error.to_string()), |()| Ended::Left));
     done
 }

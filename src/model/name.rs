@@ -25,6 +25,11 @@ pub enum BadName {
 }
 
 impl Name {
+    /// Stands for a name that can't be read.
+    pub fn unreadable() -> Self {
+        Self("unreadable".into())
+    }
+
     /// The text of the name.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -7,6 +7,7 @@ use crate::model::attribute::Value;
 use crate::model::resources::Bytes;
 use crate::model::server::{SHARED_ACCOUNT, Server};
 use crate::store::reservations::Miscount;
+use crate::store::unreadable::{Kind, Unreadable};
 use crate::store::waiting::holder;
 use crate::store::{Home, home, query};
 use std::os::unix::fs::MetadataExt;
@@ -35,6 +36,7 @@ pub fn doctor(places: &Places, opened: Result<&mut Grid, String>) -> Result<Vec<
             checks.push(ok("sqlite", format!("{}, built in", query::sqlite_version())));
             checks.push(running(grid));
             checks.push(taken(grid)?);
+            checks.extend(unreadable(grid)?);
             checks.extend(shared_account(grid)?);
             checks.extend(machines(grid)?);
         }
@@ -56,6 +58,45 @@ fn warn(what: &'static str, found: String, remedy: &str) -> Check {
 
 fn fail(what: &'static str, found: String, remedy: Option<&str>) -> Check {
     Check { what, result: Finding::Fail, found, remedy: remedy.map(str::to_owned) }
+}
+
+/// Rows that can't be read are told one by one up to so many.
+const UNREADABLE_MAX: usize = 20;
+
+/// Rows that can't be read, each with what ends or replaces it.
+fn unreadable(grid: &Grid) -> Result<Vec<Check>, OpsError> {
+    let rows = grid.store.view().unreadable()?;
+    let left_out = rows.len().saturating_sub(UNREADABLE_MAX);
+    let mut checks: Vec<Check> = rows.iter().take(UNREADABLE_MAX).map(of_row).collect();
+    if left_out > 0 {
+        checks.push(warn("rows", format!("{left_out} more can't be read"), "mend these, then ask again"));
+    }
+    Ok(checks)
+}
+
+fn of_row(row: &Unreadable) -> Check {
+    let name = &row.name;
+    let (what, remedy) = match row.kind {
+        Kind::Task => (format!("task {name}"), format!("grid cancel {name}")),
+        Kind::EndedTask => {
+            (format!("task {name} (ended)"), "none is needed: `grid gc` removes it with its age".to_owned())
+        }
+        Kind::Server => (format!("server {name}"), format!("grid server remove {name}, then add it again")),
+        Kind::Probed => (format!("server {name}"), format!("grid server refresh {name}")),
+        Kind::Declared => {
+            let (owner, rest) = name.split_once(' ').unwrap_or((name, ""));
+            (owner.to_owned() + " " + rest, format!("grid {owner} unset {rest}"))
+        }
+        Kind::User => (format!("user {name}"), format!("grid user set {name} .. writes it anew")),
+        Kind::Client => {
+            (format!("client {name}"), "none is needed: the next submit from there writes it anew".to_owned())
+        }
+        Kind::Profile => (format!("profile {name}"), format!("grid task remove {name}, then add it again")),
+        Kind::Report => (format!("report of {name}"), "none is needed: its next report replaces it".to_owned()),
+        Kind::Distributor => (format!("distributor {name}"), "restore a backup of before".to_owned()),
+        Kind::Registration => ("a registration".to_owned(), "grid distributor register .. writes it anew".to_owned()),
+    };
+    warn("rows", format!("{what} can't be read: {}", row.why), &remedy)
 }
 
 /// Others' tasks under the account of the home: said as often as somebody asks.

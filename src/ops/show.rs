@@ -8,10 +8,10 @@ use crate::model::server::Health;
 use crate::model::task::{Phase, State};
 use crate::model::time::{Timestamp, short};
 use crate::protocol::distributor::Verb;
-use crate::store::View;
 use crate::store::away::Held;
 use crate::store::members::MemberRow;
 use crate::store::tasks::{Shape, TaskRow};
+use crate::store::{StoreError, View};
 use std::collections::BTreeMap;
 
 /// All about tasks and members; of those elsewhere what their home tells, else what it told last.
@@ -68,7 +68,11 @@ fn one(view: &View<'_>, chosen: Chosen) -> Result<Task, OpsError> {
         let cut = view.count_cut(row.id)?;
         task.head.reason = (cut > 0).then(|| format!("the output of {cut} of {} members was cut", row.size));
     }
-    task.detail = Some(detail(view, &row, index, member.as_ref())?);
+    task.detail = match detail(view, &row, index, member.as_ref()) {
+        // Then the reason says so.
+        Err(OpsError::Store(StoreError::Unreadable(_))) => None,
+        other => Some(other?),
+    };
     Ok(task)
 }
 

@@ -1,9 +1,11 @@
 //! Open attributes of servers, users, clients and distributors.
 
 use super::columns::{value_columns, value_of};
-use super::{Result, Tx, View};
+use super::{Result, StoreError, Tx, View};
 use crate::model::attribute::{Attribute, Attributes, Source, Value};
+use crate::model::bounds;
 use crate::model::time::Timestamp;
+use rusqlite::types::Type;
 use std::collections::{BTreeMap, HashMap};
 
 /// What an attribute belongs to.
@@ -24,6 +26,19 @@ impl Owner {
             Self::Distributor(id) => ("distributor", id),
         }
     }
+}
+
+/// The value in two columns: its type, and what SQLite has of it.
+pub(super) fn read_value(row: &rusqlite::Row<'_>, kind: usize, value: usize) -> rusqlite::Result<Value> {
+    let name: String = row.get(kind)?;
+    let found = value_of(&name, row.get_ref(value)?);
+    found.map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(
+            value,
+            row.get_ref(value).map_or(Type::Null, |v| v.data_type()),
+            error.into(),
+        )
+    })
 }
 
 impl View<'_> {
@@ -51,9 +66,8 @@ impl View<'_> {
     }
 
     fn collect(&self, sql: &str, params: impl rusqlite::Params, of: &mut HashMap<i64, Attributes>) -> Result<()> {
-        let rows = self.all(sql, params, |row| {
-            let kind: String = row.get(2)?;
-            let value = value_of(&kind, row.get_ref(3)?)?;
+        let rows = self.all_readable(sql, params, |row| {
+            let value = read_value(row, 2, 3)?;
             Ok((row.get(0)?, row.get::<_, String>(1)?, Attribute { value, source: row.get(4)?, read_at: row.get(5)? }))
         })?;
         for (id, name, attribute) in rows {
@@ -84,6 +98,8 @@ impl Tx<'_> {
     ) -> Result<()> {
         let (kind, id) = owner.columns();
         for (name, value) in values {
+            bounds::value(value, bounds::VALUE_MAX)
+                .map_err(|error| StoreError::Unstorable(format!("attribute {name}: {error}")))?;
             let (of_type, value) = value_columns(value);
             self.run(
                 "INSERT INTO attribute (owner, owner_id, name, source, type, value, read_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)

@@ -105,7 +105,7 @@ impl View<'_> {
         let sql = format!(
             "{SELECT} WHERE a.home IS NULL OR a.cancel IS NOT NULL ORDER BY coalesce(a.tried_at, 0), a.task_id LIMIT ?1"
         );
-        self.all(&sql, [limit], read)
+        self.all_readable(&sql, [limit], read)
     }
 
     /// Those that have not ended, as far as this home has heard.
@@ -113,7 +113,7 @@ impl View<'_> {
         let sql = format!(
             "{SELECT} WHERE a.home IS NOT NULL AND t.waiting + t.held + t.starting + t.running > 0 ORDER BY a.task_id LIMIT ?1"
         );
-        self.all(&sql, [limit], read)
+        self.all_readable(&sql, [limit], read)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Classes: tasks that are equal for the matcher.
 
 use super::columns::json;
-use super::{Result, Tx, View};
+use super::{Result, StoreError, Tx, View};
+use crate::model::bounds;
 use crate::model::demand::Demand;
 use crate::model::id::{ClassId, ClientId, DistributorId, TaskId, TaskUuid, UserId};
 use crate::model::time::Timestamp;
@@ -80,7 +81,7 @@ impl View<'_> {
         let sql = format!(
             "{SELECT} INDEXED BY class_waiting WHERE waiting > 0 AND distributor_id = ?1 AND priority >= ?2 LIMIT ?3"
         );
-        self.all(&sql, (distributor, priority, limit), read)
+        self.all_readable(&sql, (distributor, priority, limit), read)
     }
 
     /// When the newest task was submitted.
@@ -136,6 +137,8 @@ impl Tx<'_> {
         if let Some(id) = found {
             return Ok(id);
         }
+        bounds::values(&demand.labels, bounds::VALUES_MAX)
+            .map_err(|error| StoreError::Unstorable(format!("labels: {error}")))?;
         self.run(
             "INSERT INTO class (distributor_id, user_id, client_id, demand, priority) VALUES (?1, ?2, ?3, ?4, ?5)",
             (distributor, user, client, &text, demand.priority),

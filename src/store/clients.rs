@@ -1,21 +1,25 @@
 //! The client database: hosts that submit.
 
 use super::attributes::Owner;
+use super::reading::Lenient;
 use super::{Result, Tx, View};
 use crate::model::client::Client;
 use crate::model::id::ClientId;
 use crate::model::task::ClientFacts;
 use crate::model::time::Timestamp;
 
-fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Client> {
-    Ok(Client {
+/// The client, and what can't be read of the row: the next submit from there writes it anew.
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<(Client, Option<String>)> {
+    let mut of = Lenient::of(row);
+    let client = Client {
         id: row.get(0)?,
-        host: row.get(1)?,
-        user: row.get(2)?,
-        os: row.get(3)?,
-        arch: row.get(4)?,
+        host: of.get(1),
+        user: of.get(2),
+        os: of.get(3),
+        arch: of.get(4),
         attributes: Default::default(),
-    })
+    };
+    Ok((client, of.faults()))
 }
 
 impl View<'_> {
@@ -33,13 +37,22 @@ impl View<'_> {
     /// One by host name.
     pub fn client(&self, host: &str) -> Result<Option<Client>> {
         let row = self.one("SELECT id, host, user, os, arch FROM client WHERE host = ?1", [host], read)?;
-        row.map(|client| self.with_attributes(client)).transpose()
+        row.map(|(client, _)| self.with_attributes(client)).transpose()
     }
 
     /// One by id.
     pub fn client_by_id(&self, id: ClientId) -> Result<Option<Client>> {
         let row = self.one("SELECT id, host, user, os, arch FROM client WHERE id = ?1", [id], read)?;
-        row.map(|client| self.with_attributes(client)).transpose()
+        row.map(|(client, _)| self.with_attributes(client)).transpose()
+    }
+
+    /// Clients whose rows can't be read, by what can be read of their names, and why.
+    pub(super) fn client_faults(&self) -> Result<Vec<(String, String)>> {
+        let rows = self.all("SELECT id, host, user, os, arch FROM client ORDER BY id", [], |row| {
+            let name = String::from_utf8_lossy(row.get_ref(1)?.as_bytes()?).into_owned();
+            Ok(read(row)?.1.map(|why| (name, why)))
+        })?;
+        Ok(rows.into_iter().flatten().collect())
     }
 
     fn with_attributes(&self, client: Client) -> Result<Client> {
@@ -71,9 +84,8 @@ impl Tx<'_> {
     pub fn see_client(&self, facts: &ClientFacts, now: Timestamp) -> Result<ClientId> {
         let known =
             self.one("SELECT id, user, os, arch, seen_at FROM client WHERE host = ?1", [&facts.host], |row| {
-                let same = row.get::<_, String>(1)? == facts.user
-                    && row.get::<_, String>(2)? == facts.os
-                    && row.get::<_, String>(3)? == facts.arch;
+                let same = [&facts.user, &facts.os, &facts.arch].into_iter().zip(1..);
+                let same = same.into_iter().all(|(now, at)| row.get::<_, String>(at).is_ok_and(|known| known == *now));
                 let recent = row.get::<_, Option<Timestamp>>(4)?.is_some_and(|seen| seen.age_at(now).as_secs() < 60);
                 Ok((row.get(0)?, same && recent))
             })?;

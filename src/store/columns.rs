@@ -155,6 +155,10 @@ impl FromSql for BootId {
 
 impl ToSql for Text {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        if self.as_bytes().contains(&0) {
+            let why = format!("{self:?} holds a NUL byte");
+            return Err(rusqlite::Error::ToSqlConversionFailure(why.into()));
+        }
         Ok(ToSqlOutput::from(self.as_bytes()))
     }
 }

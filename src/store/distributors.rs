@@ -1,6 +1,7 @@
 //! Both distributor sets.
 
 use super::attributes::Owner;
+use super::reading::{Lenient, is_of_the_row, words};
 use super::{Result, Tx, View};
 use crate::model::distributor::{Endpoint, Load, Policy, Record, Tier};
 use crate::model::id::{DistributorId, HomeId};
@@ -11,6 +12,28 @@ use std::time::Duration;
 /// A silent member is tried again after this long: by the dispatcher that runs, else by the next search.
 pub const SILENT_RETRY: Duration = Duration::from_secs(30);
 
+const SELECT: &str =
+    "SELECT id, name, endpoint, home, there, allowed, drained, silent_since, tried_at, tier FROM distributor ";
+
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Record> {
+    let silent_since: Option<Timestamp> = row.get(7)?;
+    let tried_at: Option<Timestamp> = row.get(8)?;
+    Ok(Record {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        tier: if row.get::<_, i64>(9)? == 1 { Tier::First } else { Tier::Second },
+        endpoint: row.get(2)?,
+        home: row.get(3)?,
+        there: row.get(4)?,
+        called: None,
+        allowed: row.get(5)?,
+        drained: row.get(6)?,
+        silent_since,
+        due: silent_since.is_some() && tried_at.is_none_or(|at| at.age_at(Timestamp::now()) >= SILENT_RETRY),
+        load: None,
+    })
+}
+
 impl View<'_> {
     /// Since when a member is there.
     pub fn distributor_since(&self, id: DistributorId) -> Result<Option<Timestamp>> {
@@ -19,30 +42,19 @@ impl View<'_> {
 
     /// The members of a tier in the order in which they stand.
     pub fn distributors(&self, tier: Tier) -> Result<Vec<Record>> {
-        let now = Timestamp::now();
-        self.all(
-            "SELECT id, name, endpoint, home, there, allowed, drained, silent_since, tried_at
-             FROM distributor WHERE tier = ?1 ORDER BY position, id",
-            [u8::from(tier)],
-            |row| {
-                let silent_since: Option<Timestamp> = row.get(7)?;
-                let tried_at: Option<Timestamp> = row.get(8)?;
-                Ok(Record {
-                    id: row.get(0)?,
-                    name: row.get(1)?,
-                    tier,
-                    endpoint: row.get(2)?,
-                    home: row.get(3)?,
-                    there: row.get(4)?,
-                    called: None,
-                    allowed: row.get(5)?,
-                    drained: row.get(6)?,
-                    silent_since,
-                    due: silent_since.is_some() && tried_at.is_none_or(|at| at.age_at(now) >= SILENT_RETRY),
-                    load: None,
-                })
-            },
-        )
+        self.all_readable(&format!("{SELECT} WHERE tier = ?1 ORDER BY position, id"), [u8::from(tier)], read)
+    }
+
+    /// Members whose rows can't be read, by what can be read of their names, and why.
+    pub(super) fn distributor_faults(&self) -> Result<Vec<(String, String)>> {
+        let rows = self.all(&format!("{SELECT} ORDER BY id"), [], |row| {
+            let name = String::from_utf8_lossy(row.get_ref(1)?.as_bytes()?).into_owned();
+            match read(row) {
+                Err(error) if is_of_the_row(&error) => Ok(Some((name, words(&error)))),
+                other => other.map(|_| None),
+            }
+        })?;
+        Ok(rows.into_iter().flatten().collect())
     }
 
     /// A tier as it is searched now: its members, how, and where round-robin begins. Loads only where they decide.
@@ -83,7 +95,7 @@ impl View<'_> {
     /// How a tier is searched, and where round-robin begins next.
     pub fn search_policy(&self, tier: Tier) -> Result<(Policy, u64)> {
         let row = self.one("SELECT policy, cursor FROM distributor_set WHERE tier = ?1", [u8::from(tier)], |row| {
-            Ok((row.get::<_, String>(0)?.parse().unwrap_or_default(), row.get(1)?))
+            Ok((row.get::<_, String>(0)?.parse().unwrap_or_default(), row.get(1).unwrap_or_default()))
         })?;
         Ok(row.unwrap_or_default())
     }
@@ -101,13 +113,14 @@ impl View<'_> {
              FROM up s LEFT JOIN host h ON h.id = s.host_id",
             [id],
             |row| {
+                let mut of = Lenient::of(row);
                 Ok(Load {
-                    servers: row.get(0)?,
-                    slots: row.get(1)?,
-                    running: row.get(2)?,
+                    servers: of.get(0),
+                    slots: of.get(1),
+                    running: of.get(2),
                     waiting: 0,
-                    idle_cpus: row.get(3)?,
-                    power: row.get(4)?,
+                    idle_cpus: of.get(3),
+                    power: of.get(4),
                 })
             },
         )?;
@@ -223,7 +236,7 @@ impl View<'_> {
 
     /// Endpoints behind which somebody was silent when last tried.
     pub fn silent_endpoints(&self) -> Result<Vec<(Endpoint, Timestamp)>> {
-        self.all(
+        self.all_readable(
             "SELECT endpoint, max(coalesce(tried_at, silent_since)) FROM distributor WHERE silent_since IS NOT NULL GROUP BY endpoint",
             [],
             |row| Ok((row.get(0)?, row.get(1)?)),

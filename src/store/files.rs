@@ -1,6 +1,7 @@
 //! Files that travel with tasks: what was sent, what was brought back, and who still needs it.
 
 use super::ledger::Ledger;
+use super::reading::Lenient;
 use super::{Home, Result, StoreError, Tx, View};
 use crate::model::command::Text;
 use crate::model::files::{Digest, Fetch, RelPath, Sent, Workplace};
@@ -61,19 +62,21 @@ const TOMBSTONE: u64 = 128;
 const SELECT: &str = "SELECT idx, number, digest, size, files, error, remarks, unpacked_at, not_unpacked FROM fetched ";
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Fetched> {
-    let lies = match (row.get::<_, Option<Digest>>(2)?, row.get::<_, Option<String>>(5)?) {
-        (_, Some(error)) => Whereabouts::There { error },
-        (Some(digest), None) => Whereabouts::Here { digest, size: row.get(3)?, files: row.get(4)? },
-        (None, None) => Whereabouts::Nothing,
+    let mut of = Lenient::of(row);
+    let remarks = row.get::<_, String>(6).and_then(|text| super::columns::json(&text));
+    let (digest, error) = (of.get::<Option<Digest>>(2), of.get::<Option<String>>(5));
+    let (size, files) = (of.get(3), of.get(4));
+    let (index, number, unpacked_at) = (of.or(0, Index(0)), of.get(1), of.get(7));
+    let not_unpacked = of.get(8);
+    let remarks = of.take(6, remarks).unwrap_or_default();
+    let lies = match (digest, error, of.faults()) {
+        // Nothing is given up for it.
+        (_, _, Some(why)) => Whereabouts::There { error: format!("its row can't be read ({why})") },
+        (_, Some(error), None) => Whereabouts::There { error },
+        (Some(digest), None, None) => Whereabouts::Here { digest, size, files },
+        (None, None, None) => Whereabouts::Nothing,
     };
-    Ok(Fetched {
-        index: row.get(0)?,
-        number: row.get(1)?,
-        lies,
-        remarks: super::columns::json(&row.get::<_, String>(6)?)?,
-        unpacked_at: row.get(7)?,
-        not_unpacked: row.get(8)?,
-    })
+    Ok(Fetched { index, number, lies, remarks, unpacked_at, not_unpacked })
 }
 
 impl View<'_> {

@@ -2,6 +2,7 @@
 
 use super::attributes::Owner;
 use super::{Result, Tx};
+use crate::model::bounds;
 use crate::model::facts::Facts;
 use crate::model::id::{HostId, ServerId};
 use crate::model::time::Timestamp;
@@ -57,6 +58,8 @@ impl Tx<'_> {
 
     /// The server does not answer.
     pub fn record_down(&self, id: ServerId, error: &str, at: Timestamp) -> Result<()> {
+        let mut error = error.to_owned();
+        bounds::cut(&mut error);
         self.run(
             "UPDATE server SET since = CASE health WHEN 'DOWN' THEN since ELSE ?3 END, health = 'DOWN', error = ?2 WHERE id = ?1",
             (id, error, at),

@@ -72,6 +72,13 @@ impl View<'_> {
 const LARGE: u64 = 16 << 20;
 
 impl Store {
+    /// Bytes of the write-ahead log's file.
+    pub fn log_len(&self) -> u64 {
+        let mut path = self.home.database().into_os_string();
+        path.push("-wal");
+        std::fs::metadata(path).map_or(0, |m| m.len())
+    }
+
     /// Gives the file system back what the database does not use, where that is more than half of a large file. Writers wait meanwhile.
     pub fn compact(&self) -> Result<()> {
         let pages = |sql: &str| self.connection.query_row(sql, [], |row| row.get::<_, u64>(0));

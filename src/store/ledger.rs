@@ -160,6 +160,31 @@ impl<'t, 'c> Ledger<'t, 'c> {
         Ok(news)
     }
 
+    /// Holds a task of which a part can't be read: what waits, and what lies with a server and could not be started again or
+    /// followed. Whether that ran is known to nobody: the attempt is a past one. Gives the number of members.
+    pub(super) fn hold_unreadable(&mut self, task: TaskId) -> Result<u32> {
+        let mut moved = self.shift(task, None, Phase::Waiting, Phase::Held)?;
+        let followed = self.tx.live_strictly(task).is_ok();
+        let lying = if followed { &[Phase::Starting][..] } else { &[Phase::Starting, Phase::Running] };
+        for from in lying {
+            self.tx.run(
+                "UPDATE member SET state = 'HELD', lane = NULL, detail = 'its row can''t be read: whether it ran is not known'
+                 WHERE task_id = ?1 AND state = ?2",
+                (task, from.word()),
+            )
+            .and_then(|rows| {
+                let rows = u32::try_from(rows).unwrap_or(u32::MAX);
+                if rows > 0 {
+                    self.archive(task, None, Phase::Held, State::Lost)?;
+                    self.count(task, *from, Phase::Held, rows);
+                }
+                moved += rows;
+                Ok(())
+            })?;
+        }
+        Ok(moved)
+    }
+
     /// A held member turns out to lie with a server, in an attempt that the backup did not know. False if it is not held, or
     /// has had that attempt.
     pub fn taken_up(&mut self, task: TaskId, index: Index, number: u32, at: &Placing) -> Result<bool> {
@@ -195,7 +220,7 @@ impl<'t, 'c> Ledger<'t, 'c> {
                 let rest: Option<u32> = self.tx.one(
                     "SELECT rest FROM task WHERE id = ?1 AND rest_state = ?2 AND rest > 0",
                     (task, from.word()),
-                    |row| row.get(0),
+                    |row| Ok(u32::try_from(row.get::<_, i64>(0)?).unwrap_or(u32::MAX)),
                 )?;
                 if rest.is_some() {
                     self.tx.run("UPDATE task SET rest_state = ?2 WHERE id = ?1", (task, to.word()))?;
@@ -204,7 +229,7 @@ impl<'t, 'c> Ledger<'t, 'c> {
                     "UPDATE member SET state = ?3, ended_at = coalesce(?4, ended_at) WHERE task_id = ?1 AND state = ?2",
                     (task, from.word(), to.word(), ended_at),
                 )?;
-                rest.unwrap_or(0) + u32::try_from(rows).unwrap_or(u32::MAX)
+                rest.unwrap_or(0).saturating_add(u32::try_from(rows).unwrap_or(u32::MAX))
             }
             Some(index) => {
                 let rows = self.tx.run(

@@ -1,5 +1,6 @@
 //! Members and their attempts. Every change of a member's phase goes through a [`Ledger`](super::ledger::Ledger), which keeps the task's counts true.
 
+use super::reading::Lenient;
 use super::trace::NoteId;
 use super::{Result, Tx, View};
 use crate::model::attempt::Cut;
@@ -104,44 +105,47 @@ const SELECT: &str = "
     SELECT task_id, idx, state, number, server_id, host_id, lane, boot_id, sent, orphaned, started_at, ended_at, exit_code, signal, detail,
            cpu_ms, max_rss, out_len, err_len, home_out, verdict, cut, machine_id FROM member ";
 
+/// For reports: what can't be read of a row stands for nothing.
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<MemberRow> {
-    let phase: String = row.get(2)?;
+    let mut of = Lenient::of(row);
     Ok(MemberRow {
         task: row.get(0)?,
-        index: row.get(1)?,
-        phase: phase.parse().map_err(|e: crate::model::task::UnknownState| {
-            rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, e.into())
-        })?,
-        number: row.get(3)?,
-        server: row.get(4)?,
-        host: row.get(5)?,
-        lane: row.get(6)?,
-        boot: row.get(7)?,
-        sent: Epoch(row.get(8)?),
-        orphaned: row.get(9)?,
-        started_at: row.get(10)?,
-        ended_at: row.get(11)?,
-        exit_code: row.get(12)?,
-        signal: row.get(13)?,
-        detail: row.get(14)?,
-        cpu_ms: row.get(15)?,
-        max_rss: row.get(16)?,
-        out_len: row.get(17)?,
-        err_len: row.get(18)?,
-        outputs: match row.get(19)? {
+        index: of.or(1, Index(0)),
+        phase: of.get::<String>(2).parse().unwrap_or(Phase::Held),
+        number: of.get(3),
+        server: of.get(4),
+        host: of.get(5),
+        lane: of.get(6),
+        boot: of.get(7),
+        sent: Epoch(of.get(8)),
+        orphaned: of.get(9),
+        started_at: of.get(10),
+        ended_at: of.get(11),
+        exit_code: of.get(12),
+        signal: of.get(13),
+        detail: of.get(14),
+        cpu_ms: of.get(15),
+        max_rss: of.get(16),
+        out_len: of.get(17),
+        err_len: of.get(18),
+        outputs: match of.get(19) {
             0 => Outputs::Database,
             1 => Outputs::Spool,
             _ => Outputs::Server,
         },
-        verdict: row.get::<_, Option<i64>>(20)?.map(NoteId),
-        cut: row.get::<_, Option<String>>(21)?.map(|text| super::columns::json(&text)).transpose()?,
-        machine: row.get(22)?,
+        verdict: of.get::<Option<i64>>(20).map(NoteId),
+        cut: of.get::<Option<String>>(21).and_then(|text| super::columns::json(&text).ok()),
+        machine: of.get(22),
     })
 }
 
 const LIVE: &str = "
     SELECT m.task_id, t.uuid, m.idx, m.number, m.state = 'RUNNING', t.class_id, m.server_id, m.host_id, m.lane, m.boot_id, m.sent, t.lost_after, m.machine_id
     FROM member m JOIN task t ON t.id = m.task_id ";
+
+const LIVE_OF: &str = "
+    SELECT m.task_id, t.uuid, m.idx, m.number, m.state = 'RUNNING', t.class_id, m.server_id, m.host_id, m.lane, m.boot_id, m.sent, t.lost_after, m.machine_id
+    FROM member m JOIN task t ON t.id = m.task_id WHERE m.task_id = ?1 AND m.state IN ('STARTING', 'RUNNING') ORDER BY m.idx";
 
 fn read_live(row: &rusqlite::Row<'_>) -> rusqlite::Result<Live> {
     Ok(Live {
@@ -194,15 +198,16 @@ impl View<'_> {
             "SELECT number, state, server_id, started_at, ended_at, exit_code, signal, detail FROM attempt WHERE task_id = ?1 AND idx = ?2 ORDER BY number",
             (task, index),
             |row| {
+                let mut of = Lenient::of(row);
                 Ok(PastAttempt {
-                    number: row.get(0)?,
-                    state: row.get(1)?,
-                    server: row.get(2)?,
-                    started_at: row.get(3)?,
-                    ended_at: row.get(4)?,
-                    exit_code: row.get(5)?,
-                    signal: row.get(6)?,
-                    detail: row.get(7)?,
+                    number: of.get(0),
+                    state: of.or(1, State::Lost),
+                    server: of.get(2),
+                    started_at: of.get(3),
+                    ended_at: of.get(4),
+                    exit_code: of.get(5),
+                    signal: of.get(6),
+                    detail: of.get(7),
                 })
             },
         )
@@ -224,19 +229,21 @@ impl View<'_> {
         Ok(self.one(sql, [], |_| Ok(()))?.is_some())
     }
 
-    /// Members of a task that lie with servers.
+    /// Members of a task that lie with servers, as far as their rows can be read.
     pub fn live_of(&self, task: TaskId) -> Result<Vec<Live>> {
-        self.all(
-            &format!("{LIVE} WHERE m.task_id = ?1 AND m.state IN ('STARTING', 'RUNNING') ORDER BY m.idx"),
-            [task],
-            read_live,
-        )
+        self.all_readable(LIVE_OF, [task], read_live)
+    }
+
+    /// The same, where each of them has to be read.
+    pub(super) fn live_strictly(&self, task: TaskId) -> Result<Vec<Live>> {
+        self.all(LIVE_OF, [task], read_live)
     }
 
     /// Cancels that are asked for and not confirmed: task, member or all, grace in ms.
     pub fn cancels(&self) -> Result<Vec<Cancel>> {
-        self.all("SELECT task_id, idx, grace, asked_at FROM cancel", [], |row| {
-            Ok(Cancel { task: row.get(0)?, index: row.get(1)?, grace_ms: row.get(2)?, asked_at: row.get(3)? })
+        self.all_readable("SELECT task_id, idx, grace, asked_at FROM cancel", [], |row| {
+            let grace_ms = u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
+            Ok(Cancel { task: row.get(0)?, index: row.get(1)?, grace_ms, asked_at: row.get(3)? })
         })
     }
 

@@ -30,6 +30,7 @@ pub mod placing;
 pub mod profiles;
 pub mod query;
 mod read_only;
+mod reading;
 pub mod removal;
 pub mod reports;
 pub mod reservations;
@@ -42,6 +43,7 @@ mod ssh;
 pub mod tasks;
 pub mod tombstones;
 pub mod trace;
+pub mod unreadable;
 pub mod users;
 pub mod waiting;
 
@@ -89,6 +91,12 @@ pub enum StoreError {
     Gone { home: PathBuf },
     #[error("the database was upgraded by a newer grid while this one ran; start the command again")]
     Upgraded,
+    /// A matter of one row: [`unreadable`] finds it.
+    #[error("a row of the database can't be read: {0}; `grid doctor` finds it")]
+    Unreadable(String),
+    /// It could not be read back.
+    #[error("{0}; nothing was changed")]
+    Unstorable(String),
     #[error("database: {0}")]
     Sqlite(rusqlite::Error),
 }
@@ -105,7 +113,11 @@ impl From<rusqlite::Error> for StoreError {
             Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => {
                 Self::Unwritable { path, error: std::io::Error::other(error.to_string()) }
             }
-            _ => Self::Sqlite(error),
+            _ => match error {
+                rusqlite::Error::ToSqlConversionFailure(why) => Self::Unstorable(why.to_string()),
+                error if reading::is_of_the_row(&error) => Self::Unreadable(reading::words(&error)),
+                error => Self::Sqlite(error),
+            },
         }
     }
 }
@@ -311,13 +323,6 @@ impl Store {
     pub fn data_version(&self) -> Result<i64> {
         Ok(self.connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?)
     }
-
-    /// Bytes of the write-ahead log's file.
-    pub fn log_len(&self) -> u64 {
-        let mut path = self.home.database().into_os_string();
-        path.push("-wal");
-        std::fs::metadata(path).map_or(0, |m| m.len())
-    }
 }
 
 /// Questions to the database.
@@ -374,12 +379,12 @@ impl Tx<'_> {
         change: impl FnOnce() -> std::result::Result<Option<T>, E>,
     ) -> std::result::Result<Option<T>, E> {
         self.run("SAVEPOINT part", [])?;
-        let done = change()?;
-        if done.is_none() {
+        let done = change();
+        if !matches!(done, Ok(Some(_))) {
             self.run("ROLLBACK TO part", [])?;
         }
         self.run("RELEASE part", [])?;
-        Ok(done)
+        done
     }
 
     fn inserted(&self) -> i64 {

@@ -9,7 +9,7 @@ use crate::model::time::Timestamp;
 impl View<'_> {
     /// All profiles, by name.
     pub fn profiles(&self) -> Result<Vec<Profile>> {
-        self.all("SELECT name, settings FROM profile ORDER BY name", [], |row| {
+        self.all_readable("SELECT name, settings FROM profile ORDER BY name", [], |row| {
             Ok(Profile { name: row.get(0)?, settings: json(&row.get::<_, String>(1)?)? })
         })
     }

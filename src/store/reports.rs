@@ -1,6 +1,7 @@
 //! What second-tier distributors report of themselves: records of those in other homes, and where ours are registered.
 
 use super::columns::json;
+use super::reading::{is_of_the_row, readable, words};
 use super::{Result, Tx, View};
 use crate::model::distributor::Load;
 use crate::model::endpoint::Endpoint;
@@ -46,9 +47,38 @@ pub struct Registration {
     pub pushed: bool,
 }
 
+const REGISTRATIONS: &str = "
+    SELECT distributor_id, endpoint, name, offers, on_change, on_event, period, to_all, sequence, sent, sent_at, error, pushed
+    FROM registration ORDER BY distributor_id, endpoint";
+
+fn read_registration(row: &rusqlite::Row<'_>) -> rusqlite::Result<Registration> {
+    Ok(Registration {
+        distributor: row.get(0)?,
+        endpoint: row.get(1)?,
+        name: row.get(2)?,
+        offers: row.get(3)?,
+        on: On {
+            change: row.get(4)?,
+            event: row.get(5)?,
+            period: row.get::<_, Option<u64>>(6)?.map(Duration::from_millis),
+        },
+        to_all: row.get(7)?,
+        sequence: row.get(8)?,
+        sent: row.get(9)?,
+        sent_at: row.get(10)?,
+        error: row.get(11)?,
+        pushed: row.get(12)?,
+    })
+}
+
 impl View<'_> {
     /// The last record of a member elsewhere, and when it came.
     pub fn report_of(&self, id: DistributorId) -> Result<Option<(Received, Timestamp)>> {
+        readable(self.report_strictly(id))
+    }
+
+    /// The same; an error where it can't be read.
+    pub(super) fn report_strictly(&self, id: DistributorId) -> Result<Option<(Received, Timestamp)>> {
         self.one(
             "SELECT incarnation, sequence, servers, slots, running, waiting, idle_cpus, power, apps, health, version, why, received_at
              FROM report WHERE distributor_id = ?1",
@@ -78,30 +108,16 @@ impl View<'_> {
 
     /// Where distributors of this home are registered.
     pub fn registrations(&self) -> Result<Vec<Registration>> {
-        self.all(
-            "SELECT distributor_id, endpoint, name, offers, on_change, on_event, period, to_all, sequence, sent, sent_at, error, pushed
-             FROM registration ORDER BY distributor_id, endpoint",
-            [],
-            |row| {
-                Ok(Registration {
-                    distributor: row.get(0)?,
-                    endpoint: row.get(1)?,
-                    name: row.get(2)?,
-                    offers: row.get(3)?,
-                    on: On {
-                        change: row.get(4)?,
-                        event: row.get(5)?,
-                        period: row.get::<_, Option<u64>>(6)?.map(Duration::from_millis),
-                    },
-                    to_all: row.get(7)?,
-                    sequence: row.get(8)?,
-                    sent: row.get(9)?,
-                    sent_at: row.get(10)?,
-                    error: row.get(11)?,
-                    pushed: row.get(12)?,
-                })
-            },
-        )
+        self.all_readable(REGISTRATIONS, [], read_registration)
+    }
+
+    /// Why registrations can't be read.
+    pub(super) fn registration_faults(&self) -> Result<Vec<String>> {
+        let rows = self.all(REGISTRATIONS, [], |row| match read_registration(row) {
+            Err(error) if is_of_the_row(&error) => Ok(Some(words(&error))),
+            other => other.map(|_| None),
+        })?;
+        Ok(rows.into_iter().flatten().collect())
     }
 
     /// Is it still registered there?

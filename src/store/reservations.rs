@@ -9,6 +9,16 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 impl View<'_> {
+    /// Members of this home that run on a server now.
+    pub fn running_on(&self, id: ServerId) -> Result<u32> {
+        let found = self.one(
+            "SELECT count(*) FROM member WHERE state IN ('STARTING', 'RUNNING') AND (server_id = ?1 OR host_id = ?1)",
+            [id],
+            |row| row.get(0),
+        )?;
+        Ok(found.unwrap_or(0))
+    }
+
     /// What is taken of each server of a distributor. A dispatcher books without a change of the servers being counted.
     pub fn booked(&self, distributor: DistributorId) -> Result<Vec<Booked>> {
         self.all(
@@ -48,7 +58,9 @@ impl View<'_> {
              WHERE m.state IN ('STARTING', 'RUNNING') AND m.lane IS NOT NULL GROUP BY m.lane",
             [],
             |row| {
-                let needs = Needs { cpus: row.get::<_, Option<u32>>(2)?.unwrap_or(1), mem: row.get(3)? };
+                // Of a class that can't be read as one that says nothing.
+                let cpus = row.get::<_, Option<u32>>(2).ok().flatten().unwrap_or(1);
+                let needs = Needs { cpus, mem: row.get(3).unwrap_or_default() };
                 Ok((row.get(0)?, row.get(1)?, needs))
             },
         )

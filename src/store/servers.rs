@@ -2,6 +2,7 @@
 
 use super::attributes::Owner;
 use super::columns::{as_near_as_can_be, at_least_none, json};
+use super::reading::{Lenient, is_of_the_row, readable, words};
 use super::{Result, View};
 use crate::model::attribute::{Attribute, Attributes, Source, Value};
 use crate::model::facts::Gpu;
@@ -13,7 +14,7 @@ use crate::model::ssh::Target;
 use crate::model::time::Timestamp;
 use std::collections::{BTreeMap, HashMap};
 
-struct Row {
+pub(super) struct Row {
     server: Server,
     declared_at: Timestamp,
     boot: Option<BootId>,
@@ -21,7 +22,7 @@ struct Row {
     declared: (Option<u32>, Option<u32>, Option<Bytes>),
 }
 
-struct HostRow {
+pub(super) struct HostRow {
     hostname: String,
     os: String,
     arch: String,
@@ -34,7 +35,7 @@ struct HostRow {
     cpus: u32,
 }
 
-const SELECT: &str = "
+pub(super) const SELECT: &str = "
     SELECT s.id, s.name, s.distributor_id, d.name, s.engine, s.address, s.health, s.error, s.since, s.drained,
            s.slots, s.cpus, s.mem, s.max_load, s.accepts, s.declared_at, s.taken_slots, s.taken_cpus, s.taken_mem, s.kept_for,
            h.id, h.boot_id, h.hostname, h.os, h.arch, h.kernel, h.cpus, h.power, h.load1, h.idle_cpus, h.mem_total, h.mem_available,
@@ -42,7 +43,35 @@ const SELECT: &str = "
            s.ssh_command
     FROM server s JOIN distributor d ON d.id = s.distributor_id LEFT JOIN host h ON h.id = s.host_id ";
 
-fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+/// What was read of its host, if that was ever read.
+pub(super) fn read_host(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<(HostRow, Pool, BootId)>> {
+    let Some(host) = row.get::<_, Option<HostId>>(20)? else { return Ok(None) };
+    let pool = Pool {
+        host,
+        cpus: row.get(26)?,
+        mem_total: row.get(30)?,
+        mem_available: row.get(31)?,
+        read_at: row.get(34)?,
+        taken: Taken { slots: 0, cpus: at_least_none(row, 35)?, mem: row.get(36)? },
+        started_since: as_near_as_can_be(row, 37)?,
+        mem_since: row.get(38)?,
+    };
+    let host = HostRow {
+        hostname: row.get(22)?,
+        os: row.get(23)?,
+        arch: row.get(24)?,
+        kernel: row.get(25)?,
+        cpus: row.get(26)?,
+        power: row.get(27)?,
+        load1: row.get(28)?,
+        idle_cpus: row.get(29)?,
+        disk_free: row.get(32)?,
+        gpus: json(&row.get::<_, String>(33)?)?,
+    };
+    Ok(Some((host, pool, row.get(21)?)))
+}
+
+pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     let engine: String = row.get(4)?;
     let engine = match engine.as_str() {
         "local" => Engine::Local,
@@ -59,34 +88,13 @@ fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
         _ => Health::Unknown,
     };
     let declared: (Option<u32>, Option<u32>, Option<Bytes>) = (row.get(10)?, row.get(11)?, row.get(12)?);
-    let host_id: Option<HostId> = row.get(20)?;
-    let (host, pool, boot) = match host_id {
-        None => (None, None, None),
-        Some(host) => {
-            let pool = Pool {
-                host,
-                cpus: row.get(26)?,
-                mem_total: row.get(30)?,
-                mem_available: row.get(31)?,
-                read_at: row.get(34)?,
-                taken: Taken { slots: 0, cpus: at_least_none(row, 35)?, mem: row.get(36)? },
-                started_since: as_near_as_can_be(row, 37)?,
-                mem_since: row.get(38)?,
-            };
-            let host = HostRow {
-                hostname: row.get(22)?,
-                os: row.get(23)?,
-                arch: row.get(24)?,
-                kernel: row.get(25)?,
-                cpus: row.get(26)?,
-                power: row.get(27)?,
-                load1: row.get(28)?,
-                idle_cpus: row.get(29)?,
-                disk_free: row.get(32)?,
-                gpus: json(&row.get::<_, String>(33)?)?,
-            };
-            (Some(host), Some(pool), Some(row.get(21)?))
-        }
+    let (host, pool, boot) = match read_host(row) {
+        // As if it had never been read: the next reading writes it anew.
+        Err(error) if is_of_the_row(&error) => (None, None, None),
+        other => match other? {
+            Some((host, pool, boot)) => (Some(host), Some(pool), Some(boot)),
+            None => (None, None, None),
+        },
     };
     let host_cpus = pool.as_ref().map_or(0, |p| p.cpus);
     let host_mem = pool.as_ref().map_or(Bytes(0), |p| p.mem_total);
@@ -119,6 +127,36 @@ fn read_target(row: &rusqlite::Row<'_>) -> rusqlite::Result<Target> {
     Target::new(&host.unwrap_or_default(), options, row.get(40)?)
         .map(|target| target.by(command))
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(5, rusqlite::types::Type::Text, error.into()))
+}
+
+/// A server whose row can't be read takes no tasks, leads nowhere, and is told as what it is.
+fn read_or_down(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    let error = match read_row(row) {
+        Err(error) if is_of_the_row(&error) => error,
+        other => return other,
+    };
+    let mut of = Lenient::of(row);
+    let why = format!("its row can't be read ({}): `grid doctor`", words(&error));
+    let server = Server {
+        id: row.get(0)?,
+        name: of.or(1, Name::unreadable()),
+        distributor: row.get(2)?,
+        distributor_name: of.or(3, Name::unreadable()),
+        engine: Engine::Group { members: Vec::new() },
+        health: Health::Down { error: why, since: of.or(8, Timestamp(0)) },
+        drained: of.get(9),
+        slots: 0,
+        cpus: 0,
+        mem: Bytes(0),
+        taken: Taken::default(),
+        max_load: None,
+        accepts: Some("false".to_owned()),
+        kept_for: None,
+        pool: None,
+        attributes: Attributes::new(),
+    };
+    let declared = (Some(0), Some(0), Some(Bytes(0)));
+    Ok(Row { server, declared_at: Timestamp(0), boot: None, host: None, declared })
 }
 
 /// Name, version, source and age of the applications of one server.
@@ -157,16 +195,16 @@ impl View<'_> {
 
     /// The name of a server row, also of one that is gone.
     pub fn server_name(&self, id: ServerId) -> Result<Option<Name>> {
-        self.one(
+        readable(self.one(
             "SELECT name FROM server WHERE id = ?1 UNION ALL SELECT name FROM former_server WHERE id = ?1",
             [id],
             |row| row.get(0),
-        )
+        ))
     }
 
     /// All servers by name, each with its distributor's.
     pub fn server_names(&self) -> Result<Vec<(String, String)>> {
-        self.all(
+        self.all_readable(
             "SELECT d.name, s.name FROM server s JOIN distributor d ON d.id = s.distributor_id ORDER BY s.name",
             [],
             |row| Ok((row.get(0)?, row.get(1)?)),
@@ -206,16 +244,6 @@ impl View<'_> {
         self.all("SELECT id FROM server", [], |row| row.get(0))
     }
 
-    /// Members of this home that run on a server now.
-    pub fn running_on(&self, id: ServerId) -> Result<u32> {
-        let found = self.one(
-            "SELECT count(*) FROM member WHERE state IN ('STARTING', 'RUNNING') AND (server_id = ?1 OR host_id = ?1)",
-            [id],
-            |row| row.get(0),
-        )?;
-        Ok(found.unwrap_or(0))
-    }
-
     /// How many tasks have outputs or files that lie on a server alone.
     pub fn kept_on(&self, id: ServerId) -> Result<u32> {
         let found = self.one(
@@ -234,7 +262,7 @@ impl View<'_> {
     }
 
     fn load_as(&self, sql: &str, params: impl rusqlite::Params, whole: bool) -> Result<Vec<Server>> {
-        let rows = self.all(sql, params, read_row)?;
+        let rows = self.all(sql, params, read_or_down)?;
         let few = rows.len() <= 16;
         let mut members: HashMap<ServerId, Vec<ServerId>> = HashMap::new();
         for (group, member) in
@@ -277,7 +305,7 @@ impl View<'_> {
     }
 
     fn apps(&self, server: ServerId) -> Result<Apps> {
-        self.all(
+        self.all_readable(
             "SELECT name, version, source, read_at FROM app WHERE server_id = ?1 ORDER BY name, source DESC",
             [server],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
@@ -286,7 +314,7 @@ impl View<'_> {
 
     fn all_apps(&self) -> Result<HashMap<ServerId, Apps>> {
         let mut of: HashMap<ServerId, Apps> = HashMap::new();
-        let rows = self.all(
+        let rows = self.all_readable(
             "SELECT server_id, name, version, source, read_at FROM app ORDER BY server_id, name, source DESC",
             [],
             |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))),

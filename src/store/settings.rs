@@ -68,7 +68,9 @@ impl View<'_> {
 
     /// A setting's text, if it is set.
     pub fn setting(&self, name: &str) -> Result<Option<String>> {
-        self.one("SELECT value FROM setting WHERE name = ?1", [name], |row| row.get(0))
+        self.one("SELECT value FROM setting WHERE name = ?1", [name], |row| {
+            Ok(String::from_utf8_lossy(row.get_ref(0)?.as_bytes()?).into_owned())
+        })
     }
 }
 

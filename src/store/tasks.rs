@@ -1,6 +1,7 @@
 //! Task rows, read back; why they wait, and what was found of them.
 
 use super::columns::{at_least_none, json};
+use super::reading::Lenient;
 use super::trace::NoteId;
 use super::{Result, Tx, View};
 use crate::model::command::{Command, Environment, Text};
@@ -79,6 +80,8 @@ pub struct TaskRow {
     pub verdict: Option<NoteId>,
     pub verdict_at: Option<Timestamp>,
     pub round: u32,
+    /// Columns of the row that can't be read, and why.
+    pub unreadable: Option<String>,
 }
 
 impl TaskRow {
@@ -89,6 +92,9 @@ impl TaskRow {
 
     /// Why it, or a member of it that is in this state, waits or is held. Of an array some members may be held, and others wait.
     pub fn reason_in(&self, state: State) -> Option<String> {
+        if let Some(why) = self.unreadable.as_ref().filter(|_| state != State::Held || self.reason.is_none()) {
+            return Some(format!("its row can't be read ({why})"));
+        }
         let noted = self.reason.as_deref();
         let why = match state {
             // Then what is noted is why the others wait.
@@ -103,34 +109,37 @@ impl TaskRow {
 const SELECT: &str = "
     SELECT t.id, t.uuid, t.class_id, c.distributor_id, t.name, u.name, t.user_id, k.host, c.demand, t.shown, t.shape, t.first, t.step, t.size,
            t.at_once, t.rest, t.rest_next, t.rest_state, t.waiting, t.held, t.starting, t.running, t.completed, t.failed, t.timeout,
-           t.out_of_memory, t.cancelled, t.skipped, t.lost, coalesce(t.reason, CASE WHEN t.waiting > 0 THEN c.reason END), t.exit_code, t.shell_code, t.retries, t.retry_lost, t.submitted_at,
+           t.out_of_memory, t.cancelled, t.skipped, t.lost, coalesce(t.reason, CASE WHEN t.waiting > 0 THEN c.reason END) AS reason, t.exit_code, t.shell_code, t.retries, t.retry_lost, t.submitted_at,
            t.started_at, t.ended_at, t.tier1, t.tier2, t.search, t.verdict, t.verdict_at, t.round
     FROM task t JOIN class c ON c.id = t.class_id JOIN user u ON u.id = t.user_id JOIN client k ON k.id = c.client_id ";
 
+/// What can't be read of a row is named in it: a report shows the rest, and the dispatcher reads what it needs by itself.
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<TaskRow> {
-    let shape: String = row.get(10)?;
+    let mut of = Lenient::of(row);
+    let shape: String = of.get(10);
     let shape = match shape.as_str() {
         "single" => Shape::Single,
-        "array" => Shape::Array { first: row.get(11)?, step: row.get(12)? },
+        "array" => Shape::Array { first: of.get(11), step: of.or(12, 1).max(1) },
         _ => Shape::Lines,
     };
-    let rest_state: String = row.get(17)?;
+    let rest_state: String = of.get(17);
+    let demand = row.get::<_, String>(8).and_then(|text| json(&text));
     Ok(TaskRow {
         id: row.get(0)?,
-        uuid: row.get(1)?,
+        uuid: of.or(1, TaskUuid(uuid::Uuid::nil())),
         class: row.get(2)?,
         distributor: row.get(3)?,
-        name: row.get(4)?,
-        user: row.get(5)?,
+        name: of.get(4),
+        user: of.or(5, Name::unreadable()),
         user_id: row.get(6)?,
-        client: row.get(7)?,
-        demand: json(&row.get::<_, String>(8)?)?,
-        shown: row.get(9)?,
+        client: of.get(7),
+        demand: of.take(8, demand).unwrap_or_default(),
+        shown: of.get(9),
         shape,
-        size: row.get(13)?,
-        at_once: row.get(14)?,
+        size: of.get(13),
+        at_once: of.get(14),
         rest: at_least_none(row, 15)?,
-        rest_next: row.get(16)?,
+        rest_next: of.get(16),
         rest_state: if rest_state == "WAITING" { State::Pending } else { rest_state.parse().unwrap_or(State::Pending) },
         counts: Counts {
             waiting: at_least_none(row, 18)?,
@@ -145,20 +154,21 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<TaskRow> {
             skipped: at_least_none(row, 27)?,
             lost: at_least_none(row, 28)?,
         },
-        reason: row.get(29)?,
-        exit_code: row.get(30)?,
-        shell_code: row.get(31)?,
-        retries: row.get(32)?,
-        retry_lost: row.get(33)?,
-        submitted_at: row.get(34)?,
-        started_at: row.get(35)?,
-        ended_at: row.get(36)?,
-        tier1: row.get(37)?,
-        tier2: row.get(38)?,
-        search: row.get::<_, Option<i64>>(39)?.map(NoteId),
-        verdict: row.get::<_, Option<i64>>(40)?.map(NoteId),
-        verdict_at: row.get(41)?,
-        round: row.get(42)?,
+        reason: of.get(29),
+        exit_code: of.get(30),
+        shell_code: of.get(31),
+        retries: of.get(32),
+        retry_lost: of.get(33),
+        submitted_at: of.or(34, Timestamp(0)),
+        started_at: of.get(35),
+        ended_at: of.get(36),
+        tier1: of.get(37),
+        tier2: of.get(38),
+        search: of.get::<Option<i64>>(39).map(NoteId),
+        verdict: of.get::<Option<i64>>(40).map(NoteId),
+        verdict_at: of.get(41),
+        round: of.get(42),
+        unreadable: of.faults(),
     })
 }
 

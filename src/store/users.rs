@@ -1,29 +1,33 @@
 //! The user database.
 
 use super::attributes::Owner;
+use super::reading::Lenient;
 use super::{Result, Tx, View};
 use crate::model::id::UserId;
 use crate::model::name::Name;
 use crate::model::time::Timestamp;
 use crate::model::user::{Role, User};
 
-fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<User> {
+/// The user, and what can't be read of the row. A requirement that can't be read is met by no server.
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<(User, Option<String>)> {
+    let mut of = Lenient::of(row);
     let (groups, attributes) = Default::default();
-    Ok(User {
+    let user = User {
         id: row.get(0)?,
-        name: row.get(1)?,
+        name: of.or(1, Name::unreadable()),
         groups,
-        share: row.get(2)?,
-        prefer: row.get(3)?,
-        constraint: row.get(4)?,
+        share: of.or(2, 1),
+        prefer: of.get(3),
+        constraint: of.or(4, Some("false".to_owned())),
         attributes,
-    })
+    };
+    Ok((user, of.faults()))
 }
 
 impl View<'_> {
     /// All users, by name.
     pub fn users(&self) -> Result<Vec<User>> {
-        let names: Vec<String> = self.all("SELECT name FROM user ORDER BY name", [], |row| row.get(0))?;
+        let names: Vec<String> = self.all_readable("SELECT name FROM user ORDER BY name", [], |row| row.get(0))?;
         let mut users = Vec::with_capacity(names.len());
         for name in names {
             users.extend(self.user(&name)?);
@@ -34,7 +38,7 @@ impl View<'_> {
     /// One by name.
     pub fn user(&self, name: &str) -> Result<Option<User>> {
         let row = self.one("SELECT id, name, share, prefer, requires FROM user WHERE name = ?1", [name], read)?;
-        row.map(|user| self.with_rest(user)).transpose()
+        row.map(|(user, _)| self.with_rest(user)).transpose()
     }
 
     /// Is there one of this name?
@@ -45,13 +49,24 @@ impl View<'_> {
     /// One by id.
     pub fn user_by_id(&self, id: UserId) -> Result<Option<User>> {
         let row = self.one("SELECT id, name, share, prefer, requires FROM user WHERE id = ?1", [id], read)?;
-        row.map(|user| self.with_rest(user)).transpose()
+        row.map(|(user, _)| self.with_rest(user)).transpose()
+    }
+
+    /// Users whose rows can't be read, by what can be read of their names, and why.
+    pub(super) fn user_faults(&self) -> Result<Vec<(String, String)>> {
+        let rows = self.all("SELECT id, name, share, prefer, requires FROM user ORDER BY id", [], |row| {
+            let name = String::from_utf8_lossy(row.get_ref(1)?.as_bytes()?).into_owned();
+            Ok(read(row)?.1.map(|why| (name, why)))
+        })?;
+        Ok(rows.into_iter().flatten().collect())
     }
 
     /// A user's groups and attributes have tables of their own.
     fn with_rest(&self, user: User) -> Result<User> {
         let groups =
-            self.all("SELECT name FROM user_group WHERE user_id = ?1 ORDER BY name", [user.id], |row| row.get(0))?;
+            self.all_readable("SELECT name FROM user_group WHERE user_id = ?1 ORDER BY name", [user.id], |row| {
+                row.get(0)
+            })?;
         let attributes = self.attributes(Owner::User(user.id.0))?;
         Ok(User { groups, attributes, ..user })
     }

@@ -20,6 +20,9 @@ const ELASTIC: [&str; 12] = [
     "PREFER",
 ];
 
+/// Folding and filling take the longer the longer a cell is, by its square: cells of more bytes are laid out by hand.
+const LONG: usize = 16 << 10;
+
 /// A folded text narrower than this is hard to read.
 const FOLDED_MIN: usize = 14;
 
@@ -88,6 +91,42 @@ impl Table {
         header.max(if self.elastic(column) { cells.min(FOLDED_MIN) } else { cells })
     }
 
+    /// For a pipe, which gets everything: a column is as wide as its longest cell that is not long.
+    fn render_long(&self, used: &[usize]) -> String {
+        let chars = |text: &str| text.chars().count();
+        let width = |at: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(at)).filter(|cell| cell.len() <= LONG);
+            cells.chain([&self.header[at]]).map(|cell| chars(cell)).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = used.iter().map(|at| width(*at)).collect();
+        let mut text = String::new();
+        for row in std::iter::once(&self.header).chain(&self.rows) {
+            let mut line = String::new();
+            for (at, width) in used.iter().zip(&widths) {
+                let cell = row.get(*at).map_or("", String::as_str);
+                let blanks = " ".repeat(width.saturating_sub(chars(cell)));
+                if self.right.contains(&self.header[*at].as_str()) {
+                    line.extend([&blanks, cell, "  "]);
+                } else {
+                    line.extend([cell, &blanks, "  "]);
+                }
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+
+    /// For a terminal, which has room for the beginning of a long cell.
+    fn shortened(&self, width: u16) -> Self {
+        let most = if self.brief { usize::from(width) * 2 } else { LONG / 4 };
+        let mut table = self.clone();
+        for cell in table.rows.iter_mut().flatten().filter(|cell| cell.len() > LONG) {
+            *cell = cell.chars().take(most.min(LONG / 4)).chain(['…']).collect();
+        }
+        table
+    }
+
     /// The table as text, each line ended; nothing without rows.
     pub fn render(&self, look: Look) -> String {
         let mut used: Vec<usize> = (0..self.header.len())
@@ -101,6 +140,13 @@ impl Table {
                 if used.iter().map(|at| self.least(*at) + 2).sum::<usize>() > usize::from(width) + 2 {
                     used.retain(|at| self.header[*at] != *name);
                 }
+            }
+        }
+        let long = |cell: &String| cell.len() > LONG;
+        if self.rows.iter().flatten().any(long) {
+            match look.width {
+                None => return self.render_long(&used),
+                Some(width) => return self.shortened(width).render(look),
             }
         }
         let mut grid = Grid::new();
@@ -180,6 +226,23 @@ mod tests {
         assert!(header(Some(42)).contains("LOAD") && !header(Some(42)).contains("POWER"), "{}", header(Some(42)));
         assert!(!header(Some(36)).contains("LOAD"));
         assert!(header(None).contains("POWER"));
+    }
+
+    #[test]
+    fn long_cells_take_no_longer_than_their_length_says() {
+        let mut table = Table::new(&["NAME", "WHY", "SINCE"]).brief();
+        for at in 0..200 {
+            table.row([format!("n{at}"), if at % 2 == 0 { "x y".repeat(300_000) } else { "ok".into() }, "1 s".into()]);
+        }
+        let from = std::time::Instant::now();
+        let text = table.render(Look::default());
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!((lines.len(), lines[0], lines[2]), (201, "NAME  WHY  SINCE", "n1    ok   1 s"));
+        assert!(lines[1].len() > 900_000, "a pipe gets everything");
+        let text = table.render(Look { width: Some(80), bold: false });
+        assert!(text.lines().all(|line| line.chars().count() <= 80) && text.len() < 100_000, "{}", text.len());
+        // Some milliseconds; by the square it were hours.
+        assert!(from.elapsed() < std::time::Duration::from_secs(20), "{:?}", from.elapsed());
     }
 
     #[test]
