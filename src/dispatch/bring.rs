@@ -26,13 +26,16 @@ impl Dispatcher {
         if ended.end.started_at.is_none() || self.bringing.brought(attempt).is_some() {
             return Ok(true);
         }
-        if tx.files_of(known.task)?.1.is_none() {
-            return Ok(true);
+        match tx.files_of(known.task) {
+            Ok((_, Some(_))) => {}
+            // What is to be brought can't be read: the end is taken in all the same.
+            Ok(_) | Err(StoreError::Unreadable(_)) => return Ok(true),
+            Err(error) => return Err(error.into()),
         }
         let member = tx.member(known.task, known.index)?;
         let news =
             member.is_some_and(|m| m.number == known.number && matches!(m.phase, Phase::Starting | Phase::Running));
-        let Some(launch) = tx.launch(known.task)?.filter(|_| news) else { return Ok(true) };
+        let Some(launch) = tx.launch_if_readable(known.task)?.filter(|_| news) else { return Ok(true) };
         if self.bringing.begin(route, known, attempt, Some(ended.clone())) {
             self.tell(route, &pack(attempt, launch));
         }
@@ -77,7 +80,8 @@ impl Dispatcher {
         caller.bring(task, index);
         let member = view.member(task, index)?.filter(|m| m.phase.state().ended());
         let there = view.fetched(task, index)?.filter(|f| matches!(f.lies, Whereabouts::There { .. }));
-        let (Some(row), Some(launch), Some(member), Some(_)) = (view.task(task)?, view.launch(task)?, member, there)
+        let (Some(row), Some(launch), Some(member), Some(_)) =
+            (view.task(task)?, view.launch_if_readable(task)?, member, there)
         else {
             self.callers.brought(task, index);
             return Ok(());

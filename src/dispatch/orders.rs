@@ -7,7 +7,7 @@ use crate::model::task::Launch;
 use crate::protocol::agent::{Start, StartMember};
 use crate::store::placing::Claimed;
 use crate::store::tasks::{Shape, TaskRow};
-use crate::store::{Result, View};
+use crate::store::{Result, StoreError, View};
 use std::os::unix::ffi::OsStrExt;
 
 /// What goes to which server.
@@ -30,6 +30,10 @@ impl Template {
     /// Reads a task; None if it is gone.
     pub fn read(view: &View<'_>, task: TaskId) -> Result<Option<Self>> {
         let (Some(row), Some(mut launch)) = (view.task(task)?, view.launch(task)?) else { return Ok(None) };
+        if let Some(why) = row.unreadable {
+            // Nothing is started with a part of what was asked for.
+            return Err(StoreError::Unreadable(why));
+        }
         let features = launch.features().map(|feature| feature.name().to_owned()).collect();
         if launch.max_output.is_none() {
             launch.max_output = Some(view.max_output()?);

@@ -57,7 +57,7 @@ pub fn fetch(grid: &mut Grid, what: &[Chosen], to: Option<&Path>, which: Which) 
             *fetched = once_more(grid, row.id, fetched.index)?.unwrap_or_else(|| fetched.clone());
         }
         let view = grid.store.view();
-        let Some(fetch) = view.launch(chosen.task)?.and_then(|launch| launch.fetch) else { continue };
+        let Some(fetch) = view.launch_if_readable(chosen.task)?.and_then(|launch| launch.fetch) else { continue };
         let into = match to {
             Some(dir) => dir.to_owned(),
             None if !fetch.into.as_bytes().is_empty() => PathBuf::from(fetch.into.as_os()),
@@ -116,7 +116,7 @@ fn brought(view: &View<'_>, chosen: Chosen, which: Which, away: bool) -> Result<
         return Ok(found);
     }
     if found.is_empty() {
-        let fetches = view.launch(chosen.task)?.is_some_and(|launch| launch.fetch.is_some());
+        let fetches = view.launch_if_readable(chosen.task)?.is_some_and(|launch| launch.fetch.is_some());
         let state = member_state(view, chosen)?;
         return Err(OpsError::Refused(if !fetches {
             format!("{chosen} brings nothing back: it was submitted without --fetch and --dir")

@@ -100,7 +100,11 @@ pub fn unset(grid: &mut Grid, name: &str, what: &[String]) -> Result<(), OpsErro
 pub fn remove(grid: &mut Grid, names: &[String]) -> Result<(), OpsError> {
     grid.store.write(Durability::Full, |tx| {
         for name in names {
-            tx.remove_profile(&find(tx, name)?.name)?;
+            // Also one that can't be read: this is the remedy.
+            let gone = name.parse().ok().map(|name| tx.remove_profile(&name)).transpose()?;
+            if gone != Some(true) {
+                find(tx, name)?;
+            }
         }
         Ok(())
     })

@@ -1,7 +1,7 @@
 //! Task rows, read back; why they wait, and what was found of them.
 
 use super::columns::{at_least_none, json};
-use super::reading::Lenient;
+use super::reading::{Lenient, readable};
 use super::trace::NoteId;
 use super::{Result, Tx, View};
 use crate::model::command::{Command, Environment, Text};
@@ -285,6 +285,11 @@ impl View<'_> {
                 max_output: row.get::<_, Option<String>>(8)?.and_then(|text| MaxOutput::parse(&text).ok()),
             })
         })
+    }
+
+    /// The same; None also where it can't be read.
+    pub fn launch_if_readable(&self, id: TaskId) -> Result<Option<Launch>> {
+        readable(self.launch(id))
     }
 
     /// The line of a member of an each-line task.

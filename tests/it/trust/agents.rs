@@ -160,12 +160,16 @@ fn word_on_an_attempt_that_can_not_be_taken_in_costs_that_server() {
             _ => (refused(Refusal::OtherBoot), "that the host was restarted, and that it was not"),
         }
     };
-    let mut tasks = Vec::new();
+    let (mut tasks, mut refreshed) = (Vec::new(), Vec::new());
     for at in 0..4 {
         let host = format!("f{at}");
         liars.says(&host, &[hello(&host, Vec::new()), FromAgent::Facts(facts(&host))]);
         grid.grid(["server", "add", &host, "--ssh", &host]).ok();
-        grid.grid(["server", "refresh", &host]);
+        // It waits for a reading that is asked for, and this agent tells the one that it has by itself.
+        refreshed.push(grid.beside(["server", "refresh", &host]));
+        process::until("it was read", || {
+            grid.number(&format!("SELECT health = 'UP' AS up FROM server WHERE name = '{host}'")) == 1
+        });
         tasks.push(grid.submit(["-w", &host, "--", "true"]));
     }
     let dispatcher = grid.dispatcher();
@@ -188,6 +192,10 @@ fn word_on_an_attempt_that_can_not_be_taken_in_costs_that_server() {
     assert_eq!(grid.dispatcher(), dispatcher, "the dispatcher lives");
     for task in &tasks {
         grid.grid(["cancel", task]).ok();
+    }
+    for mut child in refreshed {
+        let _ = child.kill();
+        child.wait().unwrap();
     }
 }
 

@@ -37,7 +37,6 @@ fn task_that_can_not_be_read_is_held_and_the_others_go_on() {
         "UPDATE task SET retries = -1 WHERE id = ID".to_owned(),
         "UPDATE task SET at_once = -1 WHERE id = ID".to_owned(),
         "UPDATE task SET shown = CAST(x'ff' AS TEXT) WHERE id = ID".to_owned(),
-        "UPDATE task SET reason = CAST(x'ff' AS TEXT) WHERE id = ID".to_owned(),
         "INSERT INTO task_files (task_id, bundle) VALUES (ID, 'no digest')".to_owned(),
         "INSERT INTO cancel (task_id, idx, asked_at, grace) VALUES (ID, -1, 0, -1)".to_owned(),
     ];
@@ -84,11 +83,13 @@ fn task_that_runs_and_can_not_be_followed_is_held_when_a_dispatcher_begins() {
     let grid = Grid::new();
     let until = "while [ ! -e go ]; do sleep 0.05; done";
     let bad = grid.submit(["--", "sh", "-c", until]);
-    let good = grid.submit(["--", "sh", "-c", until]);
+    // What runs is followed by its member's row alone.
+    let good = grid.submit(["--fetch", "nothing", "--", "sh", "-c", until]);
     for id in [&bad, &good] {
         grid.until_state(id, "RUNNING");
     }
     grid.grid(["dispatcher", "stop"]).ok();
+    damage(&grid, &format!("UPDATE task SET cwd = x'2f00' WHERE id = {good}; UPDATE class SET demand = '[]'"));
     damage(&grid, &format!("UPDATE member SET number = -1 WHERE task_id = {bad}"));
     grid.grid(["run", "--", "true"]).ok();
     grid.until_state(&bad, "HELD");
@@ -96,4 +97,58 @@ fn task_that_runs_and_can_not_be_followed_is_held_when_a_dispatcher_begins() {
     std::fs::write(grid.file("go"), "").unwrap();
     grid.grid(["wait", &good]).ok();
     assert_eq!(grid.number("SELECT taken_slots FROM server WHERE name = 'local'"), 0);
+}
+
+#[test]
+fn rows_of_servers_and_people_that_can_not_be_read_cost_only_themselves() {
+    let grid = Grid::new();
+    grid.grid(["server", "add", "other", "--ssh", "nowhere"]).ok();
+    grid.grid(["server", "set", "local", "--set", "rack=7"]).ok();
+    grid.grid(["user", "add", "eva"]).ok();
+    grid.grid(["task", "add", "render", "--cpus", "2"]).ok();
+    grid.grid(["run", "--", "true"]).ok();
+    grid.grid(["dispatcher", "stop"]).ok();
+    damage(
+        &grid,
+        "UPDATE server SET ssh_options = '[1]' WHERE name = 'other';
+         UPDATE host SET gpus = '{}', cpus = -1;
+         UPDATE attribute SET type = 'list', value = 'no json' WHERE name = 'rack';
+         INSERT INTO app (server_id, name, source, read_at) SELECT id, 'no name', 'probed', 0 FROM server WHERE name = 'local';
+         UPDATE user SET requires = CAST(x'ff' AS TEXT) WHERE name = 'eva';
+         UPDATE client SET os = CAST(x'ff' AS TEXT);
+         UPDATE profile SET settings = '{\"cpus\":-1}';
+         UPDATE setting SET value = CAST(x'ff' AS TEXT) WHERE name = 'idle_exit';
+         INSERT INTO distributor (name, tier, position, endpoint, created_at) VALUES ('far', 1, 9, 'no endpoint', 0);
+         INSERT INTO report (distributor_id, incarnation, sequence, servers, slots, running, waiting, idle_cpus, power, apps, health, version, why, received_at)
+             SELECT id, 1, 1, -1, 0, 0, 0, 0, 0, '{}', 'UP', '', '', 0 FROM distributor WHERE name = 'far';
+         UPDATE tally SET failed = -3;",
+    );
+    let lists = ["status", "server list", "user list", "client list", "distributor list", "task list"];
+    for list in lists {
+        grid.grid(list.split(' ')).ok();
+    }
+    let found = findings(&grid);
+    for (what, remedy) in [
+        ("server other ", "grid server remove other"),
+        ("server local ", "grid server refresh local"),
+        ("server local rack ", "grid server unset local rack"),
+        ("user eva ", "grid user set eva"),
+        ("client ", "none is needed"),
+        ("profile render ", "grid task remove render"),
+        ("distributor far ", "restore a backup"),
+        ("report of far ", "none is needed"),
+    ] {
+        let told = found.iter().any(|(found, told)| found.starts_with(what) && told.starts_with(remedy));
+        assert!(told, "{what}: {remedy} is not in {found:#?}");
+    }
+    let shown = grid.grid(["server", "list", "--json"]).json().to_string();
+    assert!(shown.contains("its row can't be read"), "{shown}");
+    grid.grid(["run", "--", "true"]).ok();
+    // The remedies work.
+    grid.grid(["server", "refresh", "local"]).ok();
+    grid.grid(["server", "unset", "local", "rack"]).ok();
+    grid.grid(["server", "remove", "other"]).ok();
+    grid.grid(["task", "remove", "render"]).ok();
+    let left: Vec<String> = findings(&grid).into_iter().map(|(found, _)| found).collect();
+    assert!(!left.iter().any(|found| found.starts_with("server") || found.starts_with("profile")), "{left:#?}");
 }
