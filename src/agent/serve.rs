@@ -152,7 +152,7 @@ impl Agent {
         agent.keep_bounds();
         let (machine, hostname) = (facts::machine(), facts::hostname());
         let inventory = agent.inventory();
-        agent.outbox.push(&FromAgent::Hello { version: VERSION, machine, boot, hostname, inventory })?;
+        agent.outbox.push(&FromAgent::Hello { version: spoken(), machine, boot, hostname, inventory })?;
         Ok(agent)
     }
 
@@ -327,6 +327,15 @@ struct Ready {
     worker: bool,
     readable: Vec<LaneId>,
     writable: Vec<LaneId>,
+}
+
+/// The version that this agent says it speaks. Tests have it say an older one.
+fn spoken() -> u32 {
+    #[cfg(feature = "failpoints")]
+    if let Some(version) = std::env::var("GRID_TEST_AGENT_VERSION").ok().and_then(|version| version.parse().ok()) {
+        return version;
+    }
+    VERSION
 }
 
 /// The hello, or None if there never was one.

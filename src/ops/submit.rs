@@ -15,6 +15,7 @@ use crate::distributor::tier2::TierError;
 use crate::distributor::walk::Refusal;
 use crate::distributor::within;
 use crate::model::failpoint::failpoint;
+use crate::model::feature::{Feature, options};
 use crate::model::id::{Index, TaskId, TaskUuid};
 use crate::model::name::Name;
 use crate::model::task::{ClientFacts, Request};
@@ -54,7 +55,7 @@ pub fn submit(grid: &mut Grid, sheet: Sheet, taken: Taken) -> Result<report::Sub
         }
         Outcome::Open { task, why } => (task, Some(why)),
         Outcome::Refused(refused) => {
-            let refused = nobody(refused);
+            let refused = nobody(refused, &request);
             // A dispatcher that was asked before and did not answer may still come to it: if it took it, that counts, else never.
             let now = Timestamp::now();
             let taken = !open || grid.store.write(Durability::Full, |tx| buried(tx, uuid, now))?;
@@ -94,7 +95,7 @@ pub fn dry_run(grid: &mut Grid, draft: Draft) -> Result<report::Explained, OpsEr
     let mut envelope = envelope(TaskUuid::new(), &request)?;
     let found = dry::search(&mut grid.store, &mut peers, &mut envelope, &request, &guest).map_err(refusal)?;
     if let Some(refused) = found.refused {
-        return Err(nobody(refused));
+        return Err(nobody(refused, &request));
     }
     Ok(super::explain::of_search(found, Timestamp::now()))
 }
@@ -144,8 +145,13 @@ fn envelope(uuid: TaskUuid, request: &Request) -> Result<Envelope, OpsError> {
 }
 
 /// Nobody takes it: there is nothing that could run it, nobody there, or nobody who does it for this user.
-fn nobody(refusal: Refusal) -> OpsError {
-    let Refusal { summary, reasons, denied, .. } = refusal;
+fn nobody(refusal: Refusal, request: &Request) -> OpsError {
+    let Refusal { summary, mut reasons, denied, .. } = refusal;
+    let needed: Vec<&str> = request.features().map(Feature::name).collect();
+    if denied && !needed.is_empty() {
+        // An older grid can't say this itself.
+        reasons.push(format!("an older grid refuses a task with {}: bring it up to date", options(&needed)));
+    }
     if denied { OpsError::Denied { summary, reasons } } else { OpsError::NoMatch { summary, reasons } }
 }
 

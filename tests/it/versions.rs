@@ -195,3 +195,17 @@ fn many_commands_at_once_upgrade_once() {
     assert_eq!(ids.len(), 20);
     grid.grid(["dispatcher", "stop"]).ok();
 }
+
+/// The agent says that it is of the first version, which looks at no features.
+#[test]
+fn start_that_needs_a_feature_is_not_sent_to_an_older_agent() {
+    let mut grid = Grid::new();
+    grid.set_env("GRID_TEST_AGENT_VERSION", "1");
+    // With a link that stands: a start that goes ahead of the hello goes to an agent of this very program.
+    let first = grid.submit(["--", "sleep", "600"]);
+    grid.until_state(&first, "RUNNING");
+    grid.grid(["run", "-c", "1", "--", "echo", "plain"]).expect(0).shows(&["plain"]);
+    let refused = grid.grid(["run", "--max-output", "1M", "--", "echo", "bounded"]);
+    refused.expect(125).says(&["the grid for its architecture is too old for --max-output on local"]);
+    grid.grid(["cancel", &first]).ok();
+}

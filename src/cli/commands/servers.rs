@@ -13,8 +13,8 @@ use crate::model::ssh::Target;
 use crate::model::ssh_command::SshCommand;
 use crate::model::time::Timestamp;
 use crate::ops::attributes::assignments;
-use crate::ops::removal::{self, OnHost};
 use crate::ops::report::Entry;
+use crate::ops::server_removal::{self, OnHost};
 use crate::ops::servers::{self, Declared, NewEngine, NewWay, RESERVED, SHARED_ACCOUNT};
 
 pub fn run(verb: Server, out: &mut Out) -> Done {
@@ -65,7 +65,7 @@ fn remove(args: &ServerRemove, out: &mut Out) -> Done {
             (true, _) => OnHost::Clear,
             (_, true) => OnHost::Keep,
             _ => {
-                let left = removal::left_on_hosts(grid, &args.names)?;
+                let left = server_removal::left_on_hosts(grid, &args.names)?;
                 let question = format!("Remove {} too?", left.join("; "));
                 match left.is_empty() || !out.ask(&question, false)?.unwrap_or(false) {
                     true => OnHost::Keep,
@@ -73,7 +73,7 @@ fn remove(args: &ServerRemove, out: &mut Out) -> Done {
                 }
             }
         };
-        for words in removal::remove(grid, &args.names, on_host)? {
+        for words in server_removal::remove(grid, &args.names, on_host)? {
             out.note(&words);
         }
         Ok(Code::OK)
