@@ -414,6 +414,7 @@ CREATE TABLE discard (
     idx     INTEGER NOT NULL,
     number  INTEGER NOT NULL,
     bytes   INTEGER NOT NULL,                  -- of its outputs
+    machine_id INTEGER,                        -- that has it; NULL: this host, or not known
     PRIMARY KEY (host_id, uuid, idx, number)
 ) STRICT, WITHOUT ROWID;
 

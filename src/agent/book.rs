@@ -201,7 +201,7 @@ impl Agent {
                 self.begun(run, attempt, (at, since_boot), None, (out, err));
             }
             Record::Spawned { attempt, process } => self.spawned(attempt, process),
-            Record::Ended { attempt, end, out, err } => self.ended(run, attempt, end, (out, err)),
+            Record::Ended { attempt, end, out, err } => self.ended(run, attempt, end.fitting(), (out, err)),
             Record::Refused { attempt, why } => {
                 if self.drop_unended(run, attempt) {
                     self.events.push(Event::Refused { attempt, why });

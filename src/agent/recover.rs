@@ -130,7 +130,8 @@ impl Agent {
             out_len: len(&run.out).saturating_sub(out),
             err_len: len(&run.err).saturating_sub(err),
             cut: super::bound::noted(&run.dir, attempt),
-        };
+        }
+        .fitting();
         let record = Record::Ended { attempt, end: end.clone(), out, err };
         if let Ok(file) = OpenOptions::new().append(true).open(run.dir.join("journal"))
             && let Ok(mut journal) = super::journal::Writer::new(file)

@@ -285,7 +285,7 @@ impl Supervisor {
             let bound = current.close_bound(&self.outputs, [end.out_len, end.err_len], &self.dir);
             end.cut = bound.or_else(|| cut(&self.outputs[0], &end, &self.journal));
             self.current = None;
-            self.record_end(attempt, end, out_from, err_from);
+            self.record_end(attempt, end.fitting(), out_from, err_from);
         } else if note {
             current.noted = true;
             let (attempt, at, process) = (current.member.attempt, current.started.wall, current.identity());

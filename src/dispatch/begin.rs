@@ -175,12 +175,16 @@ fn hold_unreadable(tx: &Tx<'_>) -> Result<bool, StoreError> {
 /// A dispatcher came upon a row that it can't read: that task is held, and a new one goes on with everything else. What the old
 /// one had in memory goes with it.
 pub(super) fn anew(before: Dispatcher, store: &mut Store, why: String) -> Result<Dispatcher, DispatchError> {
-    let Dispatcher { home, desk, .. } = before;
+    let Dispatcher { home, desk, ways, .. } = before;
+    // The key agents of its callers open links as before.
+    let login = |session| Login { auth_sock: Some(session), command: None };
+    let logins = ways.into_sessions().into_iter().map(login).collect();
+    let first = First { logins, ..First::default() };
     store.write(Durability::Full, |tx| {
         if !hold_unreadable(tx)? {
             return Err(StoreError::Unreadable(why).into());
         }
-        let mut dispatcher = Dispatcher::new(&home, desk, tx, First::default())?;
+        let mut dispatcher = Dispatcher::new(&home, desk, tx, first)?;
         dispatcher.adopt_lanes(tx)?;
         Ok(dispatcher)
     })

@@ -106,7 +106,9 @@ impl Dispatcher {
 
     /// What came of that.
     pub(super) fn take_in_again(&mut self, tx: &Tx<'_>, outcome: &mut Outcome) -> Result<(), StoreError> {
-        for (route, attempt, known) in std::mem::take(&mut self.again) {
+        // They go once this is on the disk; until then nobody who asked has heard of it.
+        self.shortage.takes_again(self.again.len());
+        for (route, attempt, known) in self.again.clone() {
             self.keep_brought(tx, known, attempt)?;
             self.bringing.close(attempt);
             let outputs = tx.member(known.task, known.index)?.map(|m| m.outputs);

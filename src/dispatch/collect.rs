@@ -262,6 +262,10 @@ impl Dispatcher {
                 let error = "its agent has heard of a newer dispatcher than this home has had: of a copy of this home?";
                 self.not_started(tx, ledger, known, attempt, (route, server), error)?;
             }
+            // It lies with another machine than this one, and may run there.
+            Refusal::Tombstone if !self.is_there(route, member.as_ref().and_then(|m| m.machine)) => {
+                outcome.confirm.push((route, attempt));
+            }
             Refusal::Tombstone => {
                 if ledger.cancelled(known.task, known.index, known.number)? {
                     self.lanes.drop_attempt(attempt);

@@ -7,6 +7,7 @@ use crate::model::attempt::Stream;
 use crate::model::id::{AttemptId, ServerId};
 use crate::protocol::agent::ToAgent;
 use crate::protocol::dispatcher::FromDispatcher;
+use crate::store::discards::Discard;
 use crate::store::{StoreError, Tx, View};
 use std::collections::HashMap;
 
@@ -16,11 +17,13 @@ const BATCH: usize = 1_000;
 /// What is still to be said, by the link over which it goes.
 #[derive(Debug, Default)]
 pub struct Discards {
-    due: HashMap<Route, Vec<AttemptId>>,
+    due: HashMap<Route, Vec<Discard>>,
+    /// Of machines that do not answer over these links now. No link is opened for them: each hello is looked at.
+    aside: HashMap<Route, Vec<Discard>>,
     /// Said over these links. An agent answers in order: its answer about the last one says that it has heard of all.
-    said: HashMap<Route, Vec<AttemptId>>,
+    said: HashMap<Route, Vec<Discard>>,
     /// Heard there, and to be struck out in the database.
-    heard: Vec<AttemptId>,
+    heard: Vec<Discard>,
 }
 
 impl Discards {
@@ -36,11 +39,18 @@ impl Discards {
 
     /// An agent answers a question about this attempt. False: it was not ours.
     pub fn answered(&mut self, route: Route, attempt: AttemptId) -> bool {
-        if self.said.get(&route).and_then(|said| said.last()) != Some(&attempt) {
+        if self.said.get(&route).and_then(|said| said.last()).is_none_or(|last| last.attempt != attempt) {
             return false;
         }
         self.heard.extend(self.said.remove(&route).unwrap_or_default());
         true
+    }
+
+    /// A machine says hello over this link, perhaps one that did not answer before.
+    pub fn greeted(&mut self, route: Route) {
+        if let Some(aside) = self.aside.remove(&route) {
+            self.due.entry(route).or_default().extend(aside);
+        }
     }
 
     /// A link is lost, and with it perhaps what was said: it is said again.
@@ -54,16 +64,17 @@ impl Discards {
 impl Dispatcher {
     /// Reads what servers have still to be told.
     pub(super) fn load_discards(&mut self, view: &View<'_>) -> Result<(), StoreError> {
-        let mut due: HashMap<Route, Vec<AttemptId>> = HashMap::new();
-        for (host, attempt) in view.discards()? {
-            if let Some(route) = self.route_to(host)
-                && !self.discards.said.get(&route).is_some_and(|said| said.contains(&attempt))
-                && !self.discards.heard.contains(&attempt)
+        let mut due: HashMap<Route, Vec<Discard>> = HashMap::new();
+        for discard in view.discards()? {
+            if let Some(route) = self.route_to(discard.host)
+                && !self.discards.said.get(&route).is_some_and(|said| said.contains(&discard))
+                && !self.discards.heard.contains(&discard)
             {
-                due.entry(route).or_default().push(attempt);
+                due.entry(route).or_default().push(discard);
             }
         }
         self.discards.due = due;
+        self.discards.aside.clear();
         Ok(())
     }
 
@@ -78,15 +89,22 @@ impl Dispatcher {
         let open = |route: &Route| up(route) && !self.discards.said.contains_key(route);
         let routes: Vec<Route> = self.discards.routes().copied().filter(open).collect();
         for route in routes {
-            let Some(mut attempts) = self.discards.due.remove(&route) else { continue };
-            let later = attempts.split_off(attempts.len().min(BATCH));
+            let Some(due) = self.discards.due.remove(&route) else { continue };
+            // Another machine would hear it and know nothing of them, and on theirs they would stay for ever.
+            let (mut there, aside): (Vec<Discard>, Vec<Discard>) =
+                due.into_iter().partition(|discard| self.is_there(route, discard.machine));
+            if !aside.is_empty() {
+                self.discards.aside.entry(route).or_default().extend(aside);
+            }
+            let later = there.split_off(there.len().min(BATCH));
             if !later.is_empty() {
                 self.discards.due.insert(route, later);
             }
-            let Some(attempt) = attempts.last().copied() else { continue };
-            self.tell(route, &ToAgent::Confirm { attempts: attempts.clone() });
+            let Some(Discard { attempt, .. }) = there.last().copied() else { continue };
+            let attempts = there.iter().map(|discard| discard.attempt).collect();
+            self.tell(route, &ToAgent::Confirm { attempts });
             self.tell(route, &ToAgent::Read { attempt, stream: Stream::Out, offset: 0, max: 0 });
-            self.discards.said.insert(route, attempts);
+            self.discards.said.insert(route, there);
         }
     }
 
@@ -115,6 +133,7 @@ impl Dispatcher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::id::MachineId;
 
     fn attempt(number: u32) -> AttemptId {
         format!("019a0000-0000-7000-8000-00000000000a.0.{number}").parse().unwrap()
@@ -123,14 +142,25 @@ mod tests {
     #[test]
     fn what_was_said_is_due_again_until_the_answer_about_the_last_one_comes() {
         let mut discards = Discards::default();
-        discards.said.insert(Route::Here, vec![attempt(1), attempt(2)]);
+        let one = |number| Discard { host: ServerId(1), attempt: attempt(number), machine: None };
+        discards.said.insert(Route::Here, vec![one(1), one(2)]);
         assert!(!discards.answered(Route::Here, attempt(1)));
         discards.forget(Route::Here);
-        assert_eq!(discards.due[&Route::Here], [attempt(1), attempt(2)]);
+        assert_eq!(discards.due[&Route::Here], [one(1), one(2)]);
         assert!(!discards.answered(Route::Here, attempt(2)), "that was asked over another link");
         let again = discards.due.remove(&Route::Here).unwrap();
         discards.said.insert(Route::Here, again);
         assert!(discards.answered(Route::Here, attempt(2)));
-        assert_eq!(discards.heard, [attempt(1), attempt(2)]);
+        assert_eq!(discards.heard, [one(1), one(2)]);
+    }
+
+    #[test]
+    fn what_was_laid_aside_is_due_again_with_the_next_hello() {
+        let mut discards = Discards::default();
+        let one = Discard { host: ServerId(1), attempt: attempt(1), machine: Some(MachineId(7)) };
+        discards.aside.insert(Route::Here, vec![one]);
+        assert_eq!(discards.routes().count(), 0);
+        discards.greeted(Route::Here);
+        assert_eq!(discards.due[&Route::Here], [one]);
     }
 }

@@ -77,7 +77,7 @@ impl Fetches {
             return Where::Known(Outputs::Server);
         }
         // What can't be kept here stays on the server and is read from there; a part of it would only take room.
-        if !has_room_for(&home.outputs(), end.out_len.saturating_add(end.err_len)) {
+        if !has_room_for(&home.outputs(), end.kept(Stream::Out).saturating_add(end.kept(Stream::Err))) {
             return Where::Known(Outputs::Server);
         }
         let mut streams = Vec::new();

@@ -8,10 +8,12 @@ use crate::distributor::fleets::Fleets;
 use crate::link::LinkError;
 use crate::matching::Place;
 use crate::model::id::{Index, TaskId};
+use crate::model::ssh_command::SshCommand;
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{Event, FromAgent, HeldState, ToAgent};
 use crate::protocol::dispatcher::FromDispatcher;
-use crate::store::{Log, Store, StoreError, Tx, View};
+use crate::store::members::Live;
+use crate::store::{Durability, Log, Store, StoreError, Tx, View};
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
@@ -34,6 +36,8 @@ pub struct Shortage {
     spoke: Vec<Route>,
     /// Callers whose orders it carries out.
     ordered: Vec<u64>,
+    /// So many, the first, of what came of asking for files once more are taken in by it.
+    again: usize,
     /// It takes an end in: that is what the reserve is for.
     ends: bool,
     /// When the reserve is to be made.
@@ -47,6 +51,7 @@ impl Default for Shortage {
             cancels: Vec::new(),
             spoke: Vec::new(),
             ordered: Vec::new(),
+            again: 0,
             ends: false,
             reserve_at: Some(Instant::now()),
         }
@@ -59,8 +64,14 @@ impl Shortage {
         !self.cancels.is_empty()
     }
 
+    /// It takes in so much of what came of asking for files once more.
+    pub const fn takes_again(&mut self, many: usize) {
+        self.again = many;
+    }
+
     /// A transaction begins that takes these words of agents in, and these orders.
     pub fn takes_in(&mut self, words: &[(Route, FromAgent)], orders: &[(u64, Vec<u8>)]) {
+        self.again = 0;
         self.ordered.clear();
         self.ordered.extend(orders.iter().map(|(caller, _)| *caller));
         self.spoke.clear();
@@ -84,6 +95,8 @@ impl Dispatcher {
         self.shortage.spoke.clear();
         self.shortage.ordered.clear();
         self.shortage.cancels.clear();
+        let taken = std::mem::take(&mut self.shortage.again).min(self.again.len());
+        self.again.drain(..taken);
         if let Some(since) = self.shortage.since.take() {
             tracing::warn!("there is room on the home's disk again; it was full since {}", since.local());
         }
@@ -137,11 +150,36 @@ impl Dispatcher {
         grace: Duration,
     ) -> Result<(), StoreError> {
         for live in view.live_of(task)?.into_iter().filter(|live| index.is_none_or(|index| index == live.index)) {
-            if let Some(route) = self.route_of(Place { server: live.server, host: live.host }) {
+            // Another machine knows nothing of it, and would say that it never began.
+            if let Some(route) = self.route_of(Place { server: live.server, host: live.host })
+                && self.hears_of(view, route, &live)?
+            {
                 self.tell(route, &ToAgent::Cancel { attempt: live.attempt(), grace });
             }
         }
         Ok(())
+    }
+
+    /// Is it an attempt's own machine that answers over a route? Its last hello may be one that is not written yet.
+    fn hears_of(&self, view: &View<'_>, route: Route, live: &Live) -> Result<bool, StoreError> {
+        if self.is_there(route, live.machine) {
+            return Ok(true);
+        }
+        let hello = self.inbox.iter().rev().find_map(|(of, word)| match word {
+            FromAgent::Hello { machine, .. } if *of == route => Some(machine),
+            _ => None,
+        });
+        let (Some(bound), Some(hello)) = (live.machine, hello) else { return Ok(false) };
+        let as_before = view.machine_of(live.host)?.is_some_and(|(name, _)| name == *hello);
+        Ok(as_before && view.misled_from(live.host, bound)?.is_none())
+    }
+
+    /// Keeps the ssh command that a caller names. Where there is no room its next caller brings it again.
+    pub(super) fn keep_ssh_command(&mut self, store: &mut Store, command: &SshCommand) -> Result<(), StoreError> {
+        match store.write(Durability::Full, |tx| self.ways.keep_command(tx, command)) {
+            Err(error) if error.is_full(&self.home) => Ok(()),
+            other => other,
+        }
     }
 
     /// Writes the cancels that could not be written before.
@@ -158,8 +196,8 @@ impl Dispatcher {
 
     /// The disk was full. What is in the log is moved into the database: the next transaction goes into the blocks that the log has. For
     /// an end the reserve is given up; for anything else a program that writes on would only take that too. Then a while is waited, in
-    /// which callers are heard.
-    pub(super) fn without_room(&mut self, store: &mut Store, listener: &UnixListener) -> Result<(), DispatchError> {
+    /// which callers are heard. True: it is to leave, and there is no hope for room.
+    pub(super) fn without_room(&mut self, store: &mut Store, listener: &UnixListener) -> Result<bool, DispatchError> {
         self.take_back(&store.view())?;
         // Whoever submits is told that the disk is full; what the log has is for those who make room.
         let urgent = self.shortage.ends || self.shortage.has_cancels();
@@ -171,10 +209,10 @@ impl Dispatcher {
         }
         if self.shortage.ends && self.home.give_up_reserve() {
             self.shortage.reserve_at = Some(Instant::now() + RESERVE_AGAIN);
-            return Ok(());
+            return Ok(false);
         }
         if first && moved {
-            return Ok(());
+            return Ok(false);
         }
         let until = Instant::now() + AGAIN;
         while let Some(left) = until.checked_duration_since(Instant::now()).filter(|_| !self.leave) {
@@ -185,7 +223,9 @@ impl Dispatcher {
             self.flush();
             self.wait_at_most(left.min(AGAIN / 4), store, listener)?;
         }
-        Ok(())
+        // Cancels that can't be written were passed on; they go out before it leaves.
+        self.flush();
+        Ok(self.leave)
     }
 
     /// Nothing of the last transaction was written. What it changed in memory is made anew from the database, and agents say again at
@@ -199,6 +239,7 @@ impl Dispatcher {
             self.inbox.retain(|(of, _)| *of != route);
             self.link_lost(route, "the disk of the home is full: its words are asked for again");
         }
+        self.shortage.again = 0;
         for (_, _, known) in std::mem::take(&mut self.again) {
             self.callers.brought(known.task, known.index);
         }

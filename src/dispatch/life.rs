@@ -1,6 +1,7 @@
 //! How dispatchers of a home began and ended, in the file that each holds the lock of: whoever asks why none stays is told what is known.
 
 use super::start::LOCK;
+use crate::model::bounds;
 use crate::model::clock::Moment;
 use crate::model::time::Timestamp;
 use crate::store::Home;
@@ -18,6 +19,8 @@ const LONG: Duration = Duration::from_secs(30);
 const NO_ACCIDENT: u32 = 3;
 /// More is never written.
 const MOST: usize = 4 << 10;
+/// And of one text in it, which may become six times as long as JSON.
+const WORDS: usize = 250;
 
 /// One dispatcher.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,7 +63,10 @@ impl Life {
             None if ran.is_none() => return (0, None),
             Some(Ended::Failed(why)) => why.clone(),
             None => match word_since(log, self.log_from) {
-                Some(word) => format!("it was killed, or crashed; its last word was: {word}"),
+                Some(mut word) => {
+                    bounds::cut_to(&mut word, WORDS);
+                    format!("it was killed, or crashed; its last word was: {word}")
+                }
                 None => "it was killed, or crashed without a word".to_owned(),
             },
         };
@@ -102,7 +108,10 @@ impl Noted {
     /// Notes how it ended.
     pub(super) fn end(mut self, lock: &File, how: Ended) {
         self.life.end = Some(match how {
-            Ended::Failed(why) => Ended::Failed(why.chars().take(500).collect()),
+            Ended::Failed(mut why) => {
+                bounds::cut_to(&mut why, WORDS);
+                Ended::Failed(why)
+            }
             Ended::Left => Ended::Left,
         });
         let _ = self.life.write(lock);

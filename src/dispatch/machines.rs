@@ -3,7 +3,7 @@
 
 use super::route::Route;
 use super::serve::Dispatcher;
-use crate::model::id::{LaneId, MachineId, ServerId};
+use crate::model::id::{AttemptId, LaneId, MachineId, ServerId};
 use crate::model::time::Timestamp;
 use crate::store::members::Live;
 use crate::store::{StoreError, Tx};
@@ -18,9 +18,36 @@ const LOOK_LAST: Duration = Duration::from_secs(600);
 /// What lies behind a route with machines that do not answer there.
 #[derive(Debug)]
 pub(super) struct Elsewhere {
-    lanes: BTreeSet<LaneId>,
+    bound: Bound,
     /// How long the link stands before it is tried whether one of them answers.
     patience: Duration,
+}
+
+/// What is bound to machines that do not answer.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Bound {
+    lanes: BTreeSet<LaneId>,
+    /// Attempts whose lanes are given back, with their hosts: their ends are still to be taken in.
+    ends: BTreeSet<(ServerId, AttemptId)>,
+}
+
+impl Bound {
+    /// It lies with such a machine.
+    pub(super) fn add(&mut self, live: &Live) {
+        match live.lane {
+            Some(lane) => self.lanes.insert(lane),
+            None => self.ends.insert((live.host, live.attempt())),
+        };
+    }
+
+    /// Is an end on this host still to be taken in?
+    pub(super) fn holds_end_on(&self, host: ServerId) -> bool {
+        self.ends.iter().any(|(of, _)| *of == host)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lanes.is_empty() && self.ends.is_empty()
+    }
 }
 
 /// Who has said hello over a link to a server over ssh.
@@ -83,23 +110,23 @@ impl Dispatcher {
         Ok(true)
     }
 
-    /// The lanes behind a route that lie with machines which do not answer there.
-    pub(super) fn set_elsewhere(&mut self, route: Route, lanes: BTreeSet<LaneId>) {
+    /// What lies behind a route with machines which do not answer there.
+    pub(super) fn set_elsewhere(&mut self, route: Route, bound: Bound) {
         match self.elsewhere.remove(&route) {
-            _ if lanes.is_empty() => {}
-            Some(before) if before.lanes == lanes => {
+            _ if bound.is_empty() => {}
+            Some(before) if before.bound == bound => {
                 let patience = (before.patience * 2).min(LOOK_LAST);
-                self.elsewhere.insert(route, Elsewhere { lanes, patience });
+                self.elsewhere.insert(route, Elsewhere { bound, patience });
             }
             _ => {
-                self.elsewhere.insert(route, Elsewhere { lanes, patience: LOOK_FIRST });
+                self.elsewhere.insert(route, Elsewhere { bound, patience: LOOK_FIRST });
             }
         }
     }
 
     /// Nothing more goes into this lane as long as its machine does not answer.
     pub(super) fn is_elsewhere(&self, lane: LaneId) -> bool {
-        self.elsewhere.values().any(|elsewhere| elsewhere.lanes.contains(&lane))
+        self.elsewhere.values().any(|elsewhere| elsewhere.bound.lanes.contains(&lane))
     }
 
     /// May a word on an attempt that is bound to this machine go over a route that is open?
@@ -115,7 +142,9 @@ impl Dispatcher {
     /// Where something lies with a machine that does not answer, its name is tried anew now and then: it may lead back, or lead to
     /// each machine of a pool in turn. Not while something is on its way.
     pub(super) fn look_for_machines(&mut self) {
-        self.elsewhere.retain(|_, elsewhere| elsewhere.lanes.iter().any(|lane| self.lanes.get(*lane).is_some()));
+        self.elsewhere.retain(|_, Elsewhere { bound, .. }| {
+            !bound.ends.is_empty() || bound.lanes.iter().any(|lane| self.lanes.get(*lane).is_some())
+        });
         let due: Vec<Route> = self
             .elsewhere
             .iter()

@@ -3,7 +3,7 @@
 use super::collect::Known;
 use super::lanes::Held;
 use super::links::Slot;
-use super::machines::Answering;
+use super::machines::{Answering, Bound};
 use super::route::Route;
 use super::serve::{DispatchError, Dispatcher};
 use super::turn::Outcome;
@@ -17,7 +17,7 @@ use crate::store::files::Whereabouts;
 use crate::store::ledger::Ledger;
 use crate::store::members::Live;
 use crate::store::{StoreError, Tx, View};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// A host that has just been told to begin something is read so much later.
@@ -68,7 +68,8 @@ impl Dispatcher {
         self.cut.remove(&route);
         let machine = answering.as_ref().map(|answering| answering.machine);
         self.callers.give_up_on_others(route, machine);
-        let mut elsewhere = BTreeSet::new();
+        self.discards.greeted(route);
+        let mut elsewhere = Bound::default();
         let ahead = self.links.get(&route).is_some_and(Slot::went_ahead);
         let mut there: HashMap<AttemptId, (LaneId, HeldState)> =
             inventory.into_iter().map(|held| (held.attempt, (held.lane, held.state))).collect();
@@ -90,9 +91,7 @@ impl Dispatcher {
                 None if live.sent == Epoch(0) => self.send_start(tx, &live, (boot, machine), outcome)?,
                 // Said right behind our hello, and this is the answer to that.
                 None if live.sent == self.epoch && ahead => {}
-                None if self.lies_elsewhere(tx, &live, answering.as_ref())? => {
-                    elsewhere.extend(live.lane);
-                }
+                None if self.lies_elsewhere(tx, &live, answering.as_ref())? => elsewhere.add(&live),
                 None if live.sent <= self.restored => self.held_back(tx, ledger, &live)?,
                 None if live.lane.is_none() => {
                     let event =
@@ -116,9 +115,10 @@ impl Dispatcher {
                 None => self.send_start(tx, &live, (boot, machine), outcome)?,
             }
         }
-        self.set_elsewhere(route, elsewhere);
         let here = self.servers_on(route);
-        self.awaited.retain(|host| !here.contains(host));
+        // Ends that lie with a machine that does not answer are still awaited.
+        self.awaited.retain(|host| !here.contains(host) || elsewhere.holds_end_on(*host));
+        self.set_elsewhere(route, elsewhere);
         for (attempt, (lane, state)) in there {
             if let Some(live) = self.taken_up(tx, ledger, route, (boot, machine, lane), attempt)? {
                 self.found(tx, ledger, route, &live, state, outcome)?;

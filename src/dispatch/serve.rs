@@ -207,7 +207,7 @@ impl DispatchError {
     fn is_full(&self, home: &Home) -> bool {
         match self {
             Self::Store(error) => error.is_full(home),
-            Self::Io(error) => error.kind() == io::ErrorKind::StorageFull,
+            Self::Io(error) => matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded),
             Self::Fenced | Self::Moved(_) | Self::OpenFiles(_) => false,
         }
     }
@@ -229,7 +229,11 @@ impl Dispatcher {
             match done {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
-                Err(error) if error.is_full(&self.home) => self.without_room(store, listener)?,
+                Err(error) if error.is_full(&self.home) => {
+                    if self.without_room(store, listener)? {
+                        return Ok(());
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -298,7 +302,7 @@ impl Dispatcher {
                 if let Some(command) = &login.command
                     && store.view().ssh_of_caller()?.as_ref() != Some(command)
                 {
-                    store.write(Durability::Full, |tx| self.ways.keep_command(tx, command))?;
+                    self.keep_ssh_command(store, command)?;
                 }
                 if self.ways.learn_session(login.auth_sock) {
                     // What was refused may be opened now.

@@ -119,6 +119,11 @@ impl Ways {
         known.is_none()
     }
 
+    /// The key agents that callers brought, the oldest first: whoever comes after it learns them in this order.
+    pub fn into_sessions(self) -> Vec<String> {
+        self.sessions.into_iter().rev().collect()
+    }
+
     /// The sessions that may work, in the order in which they are tried; the last is none at all.
     fn usable(&self) -> Vec<Option<String>> {
         let lives = |session: &&String| UnixStream::connect(session).is_ok();

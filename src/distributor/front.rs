@@ -157,15 +157,15 @@ pub struct Sought {
     pub round: u32,
     /// Ask the second tier in other homes too.
     pub onward: bool,
-    /// How long ago the task was made.
+    /// How long ago the search for somebody to take it began.
     pub age: Duration,
     /// The homes that it can be in, where that is known.
     pub among: Option<Vec<HomeId>>,
 }
 
 impl Sought {
-    /// When the task was made, by this clock.
-    fn made_at(&self, now: Timestamp) -> Timestamp {
+    /// When its search began, by this clock.
+    fn began_at(&self, now: Timestamp) -> Timestamp {
         now.minus(self.age)
     }
 }
@@ -196,7 +196,7 @@ pub fn find(
         return Ok(Answer::Placed(Placed { home: own, member: route, task, search: String::new() }));
     }
     // The home that was here before may have taken it; what that one did with it is not known here.
-    let mut unsure = (sought.made_at(now) < store.view().begins_at()?).then(|| {
+    let mut unsure = (sought.began_at(now) < store.view().begins_at()?).then(|| {
         let why = "it was restored, or made anew, after this task was submitted: the home before it may have taken it";
         ("this home".to_owned(), why.to_owned())
     });
@@ -214,8 +214,9 @@ pub fn find(
         let concerned = sought.among.as_ref().is_none_or(|among| member.home.is_some_and(|home| among.contains(&home)));
         // Who was silent since before the task was made was never asked to take it.
         let too_late = member.silent_since.is_some_and(|since| since.age_at(now) > sought.age + Duration::from_secs(1));
-        let newer = store.view().distributor_since(member.id)?.is_some_and(|since| sought.made_at(now) < since);
-        if !concerned || too_late || newer || !asked.insert(member.endpoint.clone()) {
+        // Who is newer here than the search is asked as well: it may have come before the redirect, or have been removed and added
+        // again.
+        if !concerned || too_late || !asked.insert(member.endpoint.clone()) {
             continue;
         }
         each(Answer::Working);

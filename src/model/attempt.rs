@@ -1,5 +1,6 @@
 //! One start of a member on a server, and how it ended.
 
+use super::bounds::AMOUNT_MAX;
 use super::max_output::MaxOutput;
 use super::resources::Bytes;
 use super::task::State;
@@ -87,11 +88,22 @@ pub struct End {
 }
 
 impl End {
+    /// The same with lengths that can be kept, and gaps that are parts of them: a command may cut its own output short after the
+    /// middle of it was dropped, or stretch it beyond any disk.
+    pub fn fitting(mut self) -> Self {
+        (self.out_len, self.err_len) = (self.out_len.min(AMOUNT_MAX), self.err_len.min(AMOUNT_MAX));
+        if let Some(Cut::MaxOutput { out, err, .. }) = &mut self.cut {
+            *out = out.and_then(|gap| gap.within(self.out_len));
+            *err = err.and_then(|gap| gap.within(self.err_len));
+        }
+        self
+    }
+
     /// Bytes of a stream that are still there.
     pub fn kept(&self, stream: Stream) -> u64 {
         let len = if stream == Stream::Out { self.out_len } else { self.err_len };
         let gap = self.cut.as_ref().and_then(|cut| cut.gap(stream));
-        len.saturating_sub(gap.map_or(0, Gap::len))
+        len.saturating_sub(gap.map_or(0, Gap::bytes))
     }
 }
 
@@ -123,8 +135,14 @@ pub struct Gap {
 
 impl Gap {
     /// Its length.
-    pub const fn len(self) -> u64 {
+    pub const fn bytes(self) -> u64 {
         self.to.saturating_sub(self.from)
+    }
+
+    /// The part of it that lies within an output of this length.
+    fn within(self, len: u64) -> Option<Self> {
+        let part = Self { from: self.from.min(len), to: self.to.min(len) };
+        (part.from < part.to).then_some(part)
     }
 
     /// How far it is from this place in it to its end; 0 outside of it.
@@ -149,7 +167,7 @@ impl std::fmt::Display for Cut {
         match self {
             Self::DiskFull => write!(f, "its output was cut: the disk was full"),
             Self::MaxOutput { limit, ended, out, err } => {
-                let dropped = out.map_or(0, Gap::len) + err.map_or(0, Gap::len);
+                let dropped = out.map_or(0, Gap::bytes) + err.map_or(0, Gap::bytes);
                 if *ended {
                     write!(f, "ended for it wrote more than its --max-output {}; ", limit.bytes)?;
                 }
@@ -190,6 +208,25 @@ pub enum Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn end_of_an_output_that_its_command_cut_short_fits_its_length() {
+        let gap = |from, to| Some(Gap { from, to });
+        let cut = Cut::MaxOutput { limit: MaxOutput::DEFAULT, ended: false, out: gap(64, 900), err: gap(64, 900) };
+        let end = End {
+            cause: Cause::Exited { code: 0 },
+            started_at: None,
+            ended_at: Timestamp(0),
+            usage: Usage::default(),
+            out_len: 100,
+            err_len: 0,
+            cut: Some(cut),
+        };
+        let end = end.fitting();
+        assert_eq!((end.kept(Stream::Out), end.kept(Stream::Err)), (64, 0));
+        let stretched = End { out_len: u64::MAX, ..end }.fitting();
+        assert_eq!(stretched.out_len, AMOUNT_MAX);
+    }
 
     #[test]
     fn end_without_a_cut_is_written_as_before_and_read_without_one() {

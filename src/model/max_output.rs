@@ -83,7 +83,7 @@ impl fmt::Display for MaxOutput {
 /// A size that reads as the same number of bytes.
 fn exact(bytes: Bytes) -> String {
     let units = [(30, "G"), (20, "M"), (10, "K")];
-    let whole = units.iter().find(|(shift, _)| bytes.0 % (1 << shift) == 0);
+    let whole = units.iter().find(|(shift, _)| bytes.0.is_multiple_of(1 << shift));
     whole.map_or_else(|| format!("{}B", bytes.0), |(shift, unit)| format!("{}{unit}", bytes.0 >> shift))
 }
 

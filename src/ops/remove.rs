@@ -191,41 +191,45 @@ fn needed(view: &View<'_>, task: TaskId, how: Removal) -> Result<Option<String>,
         }
         _ => {}
     }
-    if how.discard && !how.by_client {
-        return Ok(None);
-    }
-    if !how.by_client && view.is_unheard(task)? {
+    if how.by_client {
+        // Each leaves a refusal behind, which only time takes.
+        if view.has_tombstones(Refuses::User(row.user_id), TOMBSTONES_MAX)? {
+            let many =
+                format!("{TOMBSTONES_MAX} tasks of this user were removed or refused lately: wait for `grid gc`");
+            return Ok(Some(many));
+        }
+    } else if !how.discard && view.is_unheard(task)? {
         let client = &row.client;
         return Ok(Some(format!(
             "its client on {client} has not been told yet how it ended (--discard removes it anyway)"
         )));
     }
-    if how.by_client {
-        // Each leaves a refusal behind, which only time takes.
-        let full = view.has_tombstones(Refuses::User(row.user_id), TOMBSTONES_MAX)?;
-        let many = || format!("{TOMBSTONES_MAX} tasks of this user were removed or refused lately: wait for `grid gc`");
-        return Ok(full.then(many));
-    }
-    files(view, &row, away.is_some())
+    if how.discard { Ok(None) } else { files(view, &row, away.is_some(), how.by_client) }
 }
 
-/// What of its files is still needed.
-fn files(view: &View<'_>, row: &TaskRow, away: bool) -> Result<Option<String>, OpsError> {
+/// What of its files is still needed. To a client in another home the task has another id.
+fn files(view: &View<'_>, row: &TaskRow, away: bool, by_client: bool) -> Result<Option<String>, OpsError> {
     let task = row.id;
+    let fetch = if by_client { "`grid fetch`".to_owned() } else { format!("`grid fetch {task}`") };
     let fetched = view.fetched_of(task)?;
     let there = fetched.iter().find_map(|f| match &f.lies {
         Whereabouts::There { error } => Some(error),
         _ => None,
     });
     if let Some(error) = there {
-        return Ok(Some(format!("what it made is not home yet ({error}): `grid fetch {task}`, or --discard")));
+        return Ok(Some(format!("what it made is not home yet ({error}): {fetch}, or --discard")));
     }
     if view.has_unread_results(task)? {
-        return Ok(Some(format!("what it brought back was unpacked by nobody: `grid fetch {task}`, or --discard")));
+        return Ok(Some(format!("what it brought back was unpacked by nobody: {fetch}, or --discard")));
     }
     let began = row.started_at.is_some();
-    if away && began && fetched.is_empty() && view.files_of(task)?.1.is_some() {
-        return Ok(Some(format!("what it made lies in its owner's home: `grid fetch {task}`, or --discard")));
+    // Of each of these its owner has something to tell, and be it that there was nothing. Of those that failed some may never have
+    // begun: the owner knows.
+    let c = &row.counts;
+    let told_of = u64::from(c.completed) + u64::from(c.timeout) + u64::from(c.out_of_memory);
+    let lacks = fetched.is_empty() || (fetched.len() as u64) < told_of;
+    if away && began && lacks && view.files_of(task)?.1.is_some() {
+        return Ok(Some(format!("what it made lies in its owner's home: {fetch}, or --discard")));
     }
     Ok(None)
 }

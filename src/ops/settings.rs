@@ -192,9 +192,10 @@ pub fn unset(grid: &mut Grid, name: &str) -> Result<(), OpsError> {
 fn put(grid: &mut Grid, known: Known, value: Option<&str>) -> Result<(), OpsError> {
     grid.store.write(Durability::Full, |tx| {
         tx.set_setting(known.name, value)?;
-        Ok(if known == SSH_COMMAND {
-            tx.home_ssh_changed(value.is_some())?
-        })
+        if known == SSH_COMMAND {
+            tx.home_ssh_changed(value.is_some())?;
+        }
+        Ok(())
     })
 }
 

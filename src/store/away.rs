@@ -31,6 +31,7 @@ pub struct Away {
     pub round: u32,
     /// Who was asked last.
     pub asked: Endpoint,
+    /// When the search that goes on now asked for the first time.
     pub asked_at: Timestamp,
     pub held: Held,
     pub answered_at: Option<Timestamp>,
@@ -118,7 +119,8 @@ impl View<'_> {
 }
 
 impl Tx<'_> {
-    /// Before anything is sent: who is asked now. Makes the row, or moves it on to the next one asked.
+    /// Before anything is sent: who is asked now. Makes the row, or moves it on to the next one asked. With a new series of rounds,
+    /// 1,000 each, a new search begins: all that was asked before has been answered.
     pub fn ask_away(
         &self,
         task: TaskId,
@@ -130,7 +132,8 @@ impl Tx<'_> {
     ) -> Result<()> {
         self.run(
             "INSERT INTO away (task_id, sealed, round, asked, onward, asked_at, list) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-             ON CONFLICT DO UPDATE SET round = excluded.round, asked = excluded.asked, onward = excluded.onward, among = NULL, tried_at = NULL",
+             ON CONFLICT DO UPDATE SET round = excluded.round, asked = excluded.asked, onward = excluded.onward, among = NULL, tried_at = NULL,
+                 asked_at = CASE WHEN away.round / 1000 < excluded.round / 1000 THEN excluded.asked_at ELSE away.asked_at END",
             (task, sealed, round, asked, onward, now, list),
         )?;
         Ok(())

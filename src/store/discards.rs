@@ -3,7 +3,7 @@
 use super::columns::json;
 use super::{Result, Tx, View};
 use crate::model::attempt::Cut;
-use crate::model::id::{AttemptId, Index, ServerId, TaskId};
+use crate::model::id::{AttemptId, Index, MachineId, ServerId, TaskId};
 use crate::model::resources::Bytes;
 use crate::model::time::Timestamp;
 
@@ -15,23 +15,35 @@ pub struct LeftThere {
     pub bytes: Bytes,
 }
 
+/// An attempt that a server has still to be told to drop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Discard {
+    /// The server that it ran on.
+    pub host: ServerId,
+    pub attempt: AttemptId,
+    /// The machine that has it; None: this host, or one that was not kept.
+    pub machine: Option<MachineId>,
+}
+
 /// Ended tasks that ended before `?1`, and the ended task `?1`.
 const OLD: &str = "t.waiting + t.held + t.starting + t.running = 0 AND t.ended_at < ?1";
 const ONE: &str = "t.waiting + t.held + t.starting + t.running = 0 AND t.id = ?1";
 
-/// Attempts of `which` tasks that lie on a server: its id, which attempt, bytes of its outputs.
+/// Bytes that are still there of the outputs of a member `m`.
+pub(super) const BYTES_KEPT: &str = "coalesce(m.out_len, 0) + coalesce(m.err_len, 0)
+                - coalesce(m.cut ->> '$.max_output.out.to' - m.cut ->> '$.max_output.out.from', 0)
+                - coalesce(m.cut ->> '$.max_output.err.to' - m.cut ->> '$.max_output.err.from', 0)";
+
+/// Attempts of `which` tasks that lie on a server: its id, which attempt, bytes of its outputs, the machine where that is known.
 fn there(which: &str) -> String {
     format!(
-        "SELECT m.host_id, t.uuid, m.idx, m.number,
-                coalesce(m.out_len, 0) + coalesce(m.err_len, 0)
-                - coalesce(m.cut ->> '$.max_output.out.to' - m.cut ->> '$.max_output.out.from', 0)
-                - coalesce(m.cut ->> '$.max_output.err.to' - m.cut ->> '$.max_output.err.from', 0) AS bytes
+        "SELECT m.host_id, t.uuid, m.idx, m.number, {BYTES_KEPT} AS bytes, m.machine_id
          FROM member m INDEXED BY member_there JOIN task t ON t.id = m.task_id WHERE m.home_out = 2 AND {which}
          UNION ALL
-         SELECT a.host_id, t.uuid, a.idx, a.number, 0
+         SELECT a.host_id, t.uuid, a.idx, a.number, 0, NULL
          FROM attempt a INDEXED BY attempt_there JOIN task t ON t.id = a.task_id WHERE a.home_out = 2 AND {which}
          UNION ALL
-         SELECT m.host_id, t.uuid, m.idx, m.number, 0
+         SELECT m.host_id, t.uuid, m.idx, m.number, 0, m.machine_id
          FROM fetched f JOIN task t ON t.id = f.task_id JOIN member m ON m.task_id = f.task_id AND m.idx = f.idx AND m.number = f.number
          WHERE f.error IS NOT NULL AND m.home_out <> 2 AND {which}"
     )
@@ -39,9 +51,10 @@ fn there(which: &str) -> String {
 
 impl View<'_> {
     /// Attempts that servers have still to be told to drop.
-    pub fn discards(&self) -> Result<Vec<(ServerId, AttemptId)>> {
-        self.all("SELECT host_id, uuid, idx, number FROM discard", [], |row| {
-            Ok((row.get(0)?, AttemptId { task: row.get(1)?, index: row.get(2)?, number: row.get(3)? }))
+    pub fn discards(&self) -> Result<Vec<Discard>> {
+        self.all("SELECT host_id, uuid, idx, number, machine_id FROM discard", [], |row| {
+            let attempt = AttemptId { task: row.get(1)?, index: row.get(2)?, number: row.get(3)? };
+            Ok(Discard { host: row.get(0)?, attempt, machine: row.get(4)? })
         })
     }
 
@@ -108,8 +121,8 @@ impl Tx<'_> {
         let there = there(which);
         self.run(
             &format!(
-                "INSERT OR IGNORE INTO discard (host_id, uuid, idx, number, bytes)
-                 SELECT x.host_id, x.uuid, x.idx, x.number, x.bytes FROM ({there}) x JOIN server s ON s.id = x.host_id"
+                "INSERT OR IGNORE INTO discard (host_id, uuid, idx, number, bytes, machine_id)
+                 SELECT x.host_id, x.uuid, x.idx, x.number, x.bytes, x.machine_id FROM ({there}) x JOIN server s ON s.id = x.host_id"
             ),
             [of],
         )?;
@@ -121,10 +134,10 @@ impl Tx<'_> {
     }
 
     /// The agent on their server has heard that these may go.
-    pub fn discarded(&self, attempts: &[AttemptId]) -> Result<()> {
-        for id in attempts {
-            let sql = "DELETE FROM discard WHERE uuid = ?1 AND idx = ?2 AND number = ?3";
-            self.run(sql, (id.task, id.index, id.number))?;
+    pub fn discarded(&self, heard: &[Discard]) -> Result<()> {
+        for Discard { host, attempt, .. } in heard {
+            let sql = "DELETE FROM discard WHERE host_id = ?1 AND uuid = ?2 AND idx = ?3 AND number = ?4";
+            self.run(sql, (*host, attempt.task, attempt.index, attempt.number))?;
         }
         Ok(())
     }

@@ -35,11 +35,6 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Record> {
 }
 
 impl View<'_> {
-    /// Since when a member is there.
-    pub fn distributor_since(&self, id: DistributorId) -> Result<Option<Timestamp>> {
-        self.one("SELECT created_at FROM distributor WHERE id = ?1", [id], |row| row.get(0))
-    }
-
     /// The members of a tier in the order in which they stand.
     pub fn distributors(&self, tier: Tier) -> Result<Vec<Record>> {
         self.all_readable(&format!("{SELECT} WHERE tier = ?1 ORDER BY position, id"), [u8::from(tier)], read)

@@ -1,5 +1,6 @@
 //! Files that travel with tasks: what was sent, what was brought back, and who still needs it.
 
+use super::discards::BYTES_KEPT;
 use super::ledger::Ledger;
 use super::reading::Lenient;
 use super::{Home, Result, StoreError, Tx, View};
@@ -146,7 +147,8 @@ impl View<'_> {
         // First: a task that comes meanwhile is counted twice rather than not at all.
         let up_to = self.last_task(Some(user))?;
         let sum = self.one(
-            "WITH theirs AS MATERIALIZED (SELECT id, kept + ?3 + size * ?4 AS bytes, waiting + held + starting + running AS unended,
+            &format!(
+                "WITH theirs AS MATERIALIZED (SELECT id, kept + ?3 + size * ?4 AS bytes, waiting + held + starting + running AS unended,
                                                ended_at IS NULL OR ended_at >= ?2 AS stays FROM task WHERE user_id = ?1),
                   mine AS (SELECT id, unended FROM theirs WHERE stays)
              SELECT (SELECT coalesce(sum(bytes), 0) FROM theirs)
@@ -155,8 +157,8 @@ impl View<'_> {
                                                          WHERE f.missing > 0 AND unended > 0 OR f.bundle IN (SELECT digest FROM bundle)))
                   + (SELECT coalesce(sum(size), 0) FROM mine JOIN fetched f ON f.task_id = mine.id)
                   + (SELECT coalesce(sum(length(body)), 0) FROM mine JOIN output o ON o.task_id = mine.id)
-                  + (SELECT coalesce(sum(coalesce(out_len, 0) + coalesce(err_len, 0)), 0)
-                     FROM mine JOIN member m ON m.task_id = mine.id WHERE m.home_out = 1)",
+                  + (SELECT coalesce(sum({BYTES_KEPT}), 0) FROM mine JOIN member m ON m.task_id = mine.id WHERE m.home_out = 1)"
+            ),
             (user, before, ROW, MEMBER, TOMBSTONE),
             |row| row.get(0),
         )?;

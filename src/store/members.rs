@@ -4,6 +4,7 @@ use super::reading::Lenient;
 use super::trace::NoteId;
 use super::{Result, Tx, View};
 use crate::model::attempt::Cut;
+use crate::model::bounds::LENGTH_MAX;
 use crate::model::id::{AttemptId, BootId, ClassId, Epoch, Index, LaneId, MachineId, ServerId, TaskId, TaskUuid};
 use crate::model::resources::Bytes;
 use crate::model::task::{Phase, State};
@@ -242,7 +243,9 @@ impl View<'_> {
     /// Cancels that are asked for and not confirmed: task, member or all, grace in ms.
     pub fn cancels(&self) -> Result<Vec<Cancel>> {
         self.all_readable("SELECT task_id, idx, grace, asked_at FROM cancel", [], |row| {
-            let grace_ms = u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
+            // An older grid wrote any length; a longer one is none that an agent takes.
+            let most = u64::try_from(LENGTH_MAX.as_millis()).unwrap_or(u64::MAX);
+            let grace_ms = u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0).min(most);
             Ok(Cancel { task: row.get(0)?, index: row.get(1)?, grace_ms, asked_at: row.get(3)? })
         })
     }

@@ -380,11 +380,15 @@ impl Tx<'_> {
     ) -> std::result::Result<Option<T>, E> {
         self.run("SAVEPOINT part", [])?;
         let done = change();
+        let mut closed = Ok(0);
         if !matches!(done, Ok(Some(_))) {
-            self.run("ROLLBACK TO part", [])?;
+            closed = self.run("ROLLBACK TO part", []);
         }
-        self.run("RELEASE part", [])?;
-        done
+        let closed = closed.and_then(|_| self.run("RELEASE part", []));
+        // Where SQLite has taken the whole transaction back by itself there is no part any more: why it did counts.
+        let done = done?;
+        closed?;
+        Ok(done)
     }
 
     fn inserted(&self) -> i64 {

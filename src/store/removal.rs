@@ -1,5 +1,6 @@
 //! Tasks that are removed: what they leave to be removed with them, what keeps them, and what stays of them.
 
+use super::discards::BYTES_KEPT;
 use super::{Result, Tx, View};
 use crate::model::id::TaskId;
 
@@ -17,11 +18,13 @@ pub struct Left {
 impl View<'_> {
     /// What a task left in the database, and on servers.
     pub fn left_by(&self, task: TaskId) -> Result<Left> {
-        let sql = "SELECT (SELECT count(*) FROM output WHERE task_id = ?1), (SELECT coalesce(sum(length(body)), 0) FROM output WHERE task_id = ?1),
-                          (SELECT coalesce(sum(coalesce(out_len, 0) + coalesce(err_len, 0)), 0) FROM member WHERE task_id = ?1 AND home_out = 2)";
+        let sql = format!(
+            "SELECT (SELECT count(*) FROM output WHERE task_id = ?1), (SELECT coalesce(sum(length(body)), 0) FROM output WHERE task_id = ?1),
+                          (SELECT coalesce(sum({BYTES_KEPT}), 0) FROM member m WHERE m.task_id = ?1 AND m.home_out = 2)"
+        );
         let left =
             |row: &rusqlite::Row<'_>| Ok(Left { outputs: row.get(0)?, bytes: row.get(1)?, on_servers: row.get(2)? });
-        Ok(self.one(sql, [task], left)?.unwrap_or_default())
+        Ok(self.one(&sql, [task], left)?.unwrap_or_default())
     }
 
     /// Does the client of this task, in another home, not know yet how it ended?

@@ -19,7 +19,9 @@ impl StoreError {
     pub fn is_full(&self, home: &Home) -> bool {
         match self {
             Self::Full { .. } => true,
-            Self::Unwritable { error, .. } => error.kind() == io::ErrorKind::StorageFull,
+            Self::Unwritable { error, .. } => {
+                matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
             Self::Sqlite(error) => {
                 error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) && !has_room(home.dir())
             }

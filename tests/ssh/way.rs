@@ -192,11 +192,11 @@ fn what_is_installed_is_whole_and_ours_and_goes_when_nobody_uses_it() {
 }
 
 #[test]
-fn a_session_whose_ssh_does_not_work_cuts_nobody_off() {
+fn session_whose_ssh_does_not_work_cuts_no_server_off_that_has_its_own_command() {
     let Some(rig) = Rig::up(2) else { return };
     let head = rig.at("head");
     for name in ["h1", "h2"] {
-        head.grid(["server", "add", name, "--ssh", name]).ok();
+        head.grid(["server", "add", name, "--ssh", name, "--ssh-command", "ssh"]).ok();
     }
     for broken in ["ssh -F /nonexistent", "no-such-ssh"] {
         head.grid(["dispatcher", "stop"]).expect(0);

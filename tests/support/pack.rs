@@ -1,5 +1,7 @@
 //! MessagePack as a tree, so that a test can put anything into any place of a message.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 /// A value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Pack {

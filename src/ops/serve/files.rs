@@ -4,7 +4,7 @@ use super::Desk;
 use crate::archive::{self, room};
 use crate::model::attempt::Stream;
 use crate::model::files::Sent;
-use crate::model::id::Index;
+use crate::model::id::{Index, TaskId};
 use crate::model::time::Timestamp;
 use crate::ops::files_elsewhere::There;
 use crate::ops::selecting::Chosen;
@@ -122,27 +122,30 @@ pub fn list(grid: &Grid, what: Chosen) -> Result<Answer, OpsError> {
     Ok(Answer::Report(text))
 }
 
-/// One of them, from an offset on.
+/// One of them, from an offset on. `theirs`: to its client, who has all of it then.
 pub fn give(
     desk: &Desk,
     grid: &mut Grid,
     ticket: Ticket,
-    what: Chosen,
-    index: Index,
+    (task, index): (TaskId, Index),
     mut offset: u64,
+    theirs: bool,
 ) -> Result<Answer, OpsError> {
-    let path = grid.store.home().fetched_file(what.task, index);
+    let path = grid.store.home().fetched_file(task, index);
     let gone = |error: io::Error| OpsError::Refused(format!("what it brought is gone from its home: {error}"));
     let file = File::open(path).map_err(gone)?;
+    // Who asks for nothing of it has not shown that it has the rest.
+    let marks = theirs && offset < file.metadata().map_err(gone)?.len();
     let mut piece = vec![0; PIECE_MAX];
     while !desk.is_dropped(ticket) {
         match file.read_at(&mut piece, offset) {
+            Ok(0) if !marks => break,
             Ok(0) => {
                 // Its client has all of it.
                 let now = Timestamp::now();
                 grid.store.write::<_, OpsError>(Durability::Normal, |tx| {
-                    let remarks = tx.fetched(what.task, index)?.map(|fetched| fetched.remarks).unwrap_or_default();
-                    Ok(tx.mark_unpacked(what.task, index, &remarks, now)?)
+                    let remarks = tx.fetched(task, index)?.map(|fetched| fetched.remarks).unwrap_or_default();
+                    Ok(tx.mark_unpacked(task, index, &remarks, now)?)
                 })?;
                 break;
             }

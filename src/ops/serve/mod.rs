@@ -206,19 +206,19 @@ impl Desk {
     }
 
     /// Counts a question for its user until it is answered. None: the owner's. Why it is not looked at, if not.
-    fn admit(&self, question: &Question, list: &List) -> Result<Option<Counted>, Answer> {
+    fn admit(&self, question: &Question, list: &List) -> Result<Option<Counted>, Box<Answer>> {
         let unable = tiers::unable(question);
         let counted = match &self.share {
             Some(share) => {
                 let bytes = list.bytes.len() as u64;
-                Some(share.ask(question.is_patient(), bytes).map_err(unable)?)
+                Some(share.ask(question.is_patient(), bytes).map_err(|why| Box::new(unable(why)))?)
             }
             None => None,
         };
         if list.cut {
-            return Err(unable("too many lists are on their way for one user; try again".to_owned()));
+            return Err(Box::new(unable("too many lists are on their way for one user; try again".to_owned())));
         }
-        border::question(question).map_err(|error| Answer::Denied(error.to_string()))?;
+        border::question(question).map_err(|error| Box::new(Answer::Denied(error.to_string())))?;
         Ok(counted)
     }
 
@@ -227,7 +227,7 @@ impl Desk {
         let unable = tiers::unable(&question);
         let counted = match self.admit(&question, &list) {
             Ok(counted) => counted,
-            Err(refusal) => return self.say(ticket, refusal, true),
+            Err(refusal) => return self.say(ticket, *refusal, true),
         };
         if let Some(envelope) = question.envelope_mut().filter(|_| !list.bytes.is_empty()) {
             envelope.list = Some(Sealed::from_bytes(list.bytes));

@@ -40,8 +40,9 @@ pub fn task(
     if matches!(verb, Verb::Remove { .. }) {
         own(grid, visitor, what)?;
     }
-    let answer = here(desk, grid, ticket, what, verb)?;
-    if matches!(answer, Answer::Ended { .. }) {
+    let theirs = is_theirs(grid, visitor, what.task)?;
+    let answer = here(desk, grid, ticket, what, verb, theirs)?;
+    if theirs && matches!(answer, Answer::Ended { .. }) {
         heard(grid, &[what.task])?;
     }
     Ok(answer)
@@ -74,7 +75,9 @@ pub fn states(
         let Some(task) = grid.store.view().held_by_uuid(uuid)?.0 else { continue };
         if permit(grid, visitor, (Chosen { task, index: None }, uuid), Role::SeeAll).is_ok() {
             all.push(snapshot::of(&grid.store.view(), task)?);
-            told.push(task);
+            if is_theirs(grid, visitor, task)? {
+                told.push(task);
+            }
         }
     }
     heard(grid, &told)?;
@@ -111,9 +114,7 @@ fn unknown(uuid: TaskUuid) -> OpsError {
 
 /// One's own tasks need no role.
 fn permit(grid: &Grid, visitor: &Visitor, (what, uuid): (Chosen, TaskUuid), needed: Role) -> Result<(), OpsError> {
-    let Some(name) = visitor.name() else { return Ok(()) };
-    let row = grid.store.view().task(what.task)?;
-    if visitor.may(needed) || row.is_some_and(|row| row.user == *name) {
+    if visitor.may(needed) || is_theirs(grid, visitor, what.task)? {
         return Ok(());
     }
     // Not even that it exists is told.
@@ -122,15 +123,20 @@ fn permit(grid: &Grid, visitor: &Visitor, (what, uuid): (Chosen, TaskUuid), need
 
 /// A task is removed by its user or by the owner of the home alone, whatever role others have.
 fn own(grid: &Grid, visitor: &Visitor, what: Chosen) -> Result<(), OpsError> {
-    let Some(name) = visitor.name() else { return Ok(()) };
-    let row = grid.store.view().task(what.task)?;
-    if row.is_some_and(|row| row.user == *name) {
+    if is_theirs(grid, visitor, what.task)? {
         return Ok(());
     }
     Err(OpsError::Refused(format!("task {what} is another user's: only that user, or the owner here, may remove it")))
 }
 
-/// Whoever asked knows now how these ended, as far as they have.
+/// Does this caller stand for the client of a task: its user, or the owner of this home? Others with a role may look at it, but what
+/// they heard or read its client has still to hear and to read.
+fn is_theirs(grid: &Grid, visitor: &Visitor, task: TaskId) -> Result<bool, OpsError> {
+    let Some(name) = visitor.name() else { return Ok(true) };
+    Ok(grid.store.view().task(task)?.is_some_and(|row| row.user == *name))
+}
+
+/// The client of these knows now how they ended, as far as they have.
 fn heard(grid: &mut Grid, tasks: &[TaskId]) -> Result<(), OpsError> {
     let view = grid.store.view();
     let mut news = Vec::new();
@@ -179,7 +185,15 @@ const fn needed(verb: &Verb) -> Role {
     }
 }
 
-fn here(desk: &Desk, grid: &mut Grid, ticket: Ticket, what: Chosen, verb: Verb) -> Result<Answer, OpsError> {
+/// `theirs`: whoever asks stands for its client.
+fn here(
+    desk: &Desk,
+    grid: &mut Grid,
+    ticket: Ticket,
+    what: Chosen,
+    verb: Verb,
+    theirs: bool,
+) -> Result<Answer, OpsError> {
     match verb {
         Verb::Send { offset, bytes } => files::take(grid, what, offset, &bytes),
         Verb::Remove { discard } => desk.at_work(ticket, || {
@@ -187,7 +201,7 @@ fn here(desk: &Desk, grid: &mut Grid, ticket: Ticket, what: Chosen, verb: Verb) 
             report(Some(remove::remove(grid, &[what], how)?))
         }),
         Verb::Fetched { .. } => files::list(grid, what),
-        Verb::Fetch { index, offset } => files::give(desk, grid, ticket, what, index, offset),
+        Verb::Fetch { index, offset } => files::give(desk, grid, ticket, (what.task, index), offset, theirs),
         Verb::Show { .. } => report(show::show(grid, &[what])?.pop()),
         Verb::Explain { .. } => desk.at_work(ticket, || report(Some(explain::explain(grid, what)?))),
         Verb::Cancel { grace_ms, .. } => {

@@ -13,6 +13,7 @@ impl Message for ToDispatcher {
                 field("out", bounds::counter(*out))?;
                 field("err", bounds::counter(*err))
             }
+            Self::Cancel { grace, .. } => field("grace", bounds::length(*grace)),
             Self::Read { offset, .. } => field("offset", bounds::counter(*offset)),
             Self::Login(Login { command, auth_sock }) => {
                 let command = command.as_ref().map(|command| &command.0);
@@ -34,7 +35,6 @@ impl Message for ToDispatcher {
             | Self::Probe { .. }
             | Self::Piece { .. }
             | Self::Taken { .. }
-            | Self::Cancel { .. }
             | Self::Bring { .. } => Ok(()),
         }
     }

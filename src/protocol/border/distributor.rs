@@ -122,8 +122,8 @@ fn report(report: &Report) -> Result<(), Unacceptable> {
 }
 
 fn load(load: &Load) -> Result<(), Unacceptable> {
-    field("report.idle_cpus", bounds::finite(load.idle_cpus))?;
-    field("report.power", bounds::finite(load.power))
+    field("report.idle_cpus", bounds::measure(load.idle_cpus))?;
+    field("report.power", bounds::measure(load.power))
 }
 
 impl Message for FromServe {

@@ -211,7 +211,8 @@ mod tests {
     fn sealed_task_that_no_command_line_could_write_is_refused_with_its_field() {
         assert_eq!(opened(|_| {}), Ok(()));
         let label = |value: Value| move |r: &mut Request| r.demand.labels = [("a".into(), value)].into();
-        let lies: Vec<(&str, Box<dyn FnOnce(&mut Request)>)> = vec![
+        type Lie = Box<dyn FnOnce(&mut Request)>;
+        let lies: Vec<(&str, Lie)> = vec![
             ("task attributes: NaN", Box::new(label(Value::Double(f64::NAN)))),
             ("task attributes: infinity", Box::new(label(Value::List(vec![Value::Double(f64::INFINITY)])))),
             ("task attributes", Box::new(label(nested(2)))),

@@ -10,6 +10,7 @@ CREATE TABLE discard (
     idx     INTEGER NOT NULL,
     number  INTEGER NOT NULL,
     bytes   INTEGER NOT NULL,
+    machine_id INTEGER,
     PRIMARY KEY (host_id, uuid, idx, number)
 ) STRICT, WITHOUT ROWID;
 -- A refusal for good names who is refused.
@@ -28,7 +29,10 @@ CREATE INDEX tombstone_user ON tombstone (user_id);
 -- What the tasks of users from elsewhere were submitted with counts for user_spool.
 ALTER TABLE task ADD COLUMN kept INTEGER NOT NULL DEFAULT 0;
 UPDATE task SET kept = length(argv) + length(env) + coalesce(length(stdin), 0)
-                     + coalesce((SELECT sum(length(line)) FROM entry WHERE task_id = task.id), 0);
+                     + coalesce((SELECT sum(length(line)) FROM entry WHERE task_id = task.id), 0)
+WHERE user_id IS NOT (SELECT id FROM user WHERE name = coalesce((SELECT value FROM setting WHERE name = 'owner'), (SELECT name FROM user ORDER BY id LIMIT 1)))
+  -- Those of first-tier members are held by other homes, and count there.
+  AND class_id IN (SELECT c.id FROM class c JOIN distributor d ON d.id = c.distributor_id WHERE d.tier = 2);
 
 ALTER TABLE member ADD COLUMN cut TEXT CHECK (cut IS NULL OR json_valid(cut));
 -- The ssh command that a server or an endpoint was named with; without one the home's.
@@ -67,6 +71,15 @@ ALTER TABLE attempt ADD COLUMN cut TEXT CHECK (cut IS NULL OR json_valid(cut));
 ALTER TABLE task ADD COLUMN max_output TEXT;
 -- What `remove` and `gc` need to know of results and of tasks of other homes, and what stays of removed tasks.
 ALTER TABLE task ADD COLUMN foreign_end INTEGER NOT NULL DEFAULT 0;
+-- Where a task came from was not kept. Of this home are surely those that its owner submitted on the host where it was founded,
+-- through a first tier of its own. The client of any other may be in another home, and is taken not to have heard how it ended:
+-- `remove` then wants --discard.
+UPDATE task SET foreign_end = 1
+WHERE class_id IN (SELECT c.id FROM class c JOIN distributor d ON d.id = c.distributor_id WHERE d.tier = 2)
+  AND id NOT IN (SELECT task_id FROM away)
+  AND (user_id IS NOT (SELECT id FROM user WHERE name = coalesce((SELECT value FROM setting WHERE name = 'owner'), (SELECT name FROM user ORDER BY id LIMIT 1)))
+       OR tier1 NOT IN (SELECT name FROM distributor WHERE tier = 1 AND endpoint = 'local')
+       OR (SELECT client_id FROM class WHERE id = task.class_id) IS NOT (SELECT min(id) FROM client));
 ALTER TABLE fetched ADD COLUMN noticed_at INTEGER;
 ALTER TABLE fetched ADD COLUMN dropped_at INTEGER;
 CREATE INDEX fetched_noticed ON fetched (task_id) WHERE noticed_at IS NOT NULL AND unpacked_at IS NULL AND dropped_at IS NULL;

@@ -137,7 +137,7 @@ fn tasks() -> Vec<Request> {
 fn lying_envelope(user: Option<&str>, lie: Lie) -> Envelope {
     let all = tasks();
     let (sealed, list) = seal::seal(&all[lie.message % all.len()]).unwrap();
-    let in_list = list.is_some() && lie.value % 3 == 0;
+    let in_list = list.is_some() && lie.value.is_multiple_of(3);
     let lied = |sealed: Sealed, lies: bool| {
         if lies { Sealed::from_bytes(with(sealed.as_bytes(), lie)) } else { sealed }
     };
@@ -234,7 +234,7 @@ struct Liar<'a> {
 
 impl Liar<'_> {
     fn caller(&mut self) -> &mut Caller {
-        if self.ticket % 60 == 0 {
+        if self.ticket.is_multiple_of(60) {
             // The pace of a user is not what is tried here.
             self.leave();
             let _ = std::fs::remove_dir_all(self.grid.home().join("run/users"));
@@ -275,10 +275,10 @@ impl Liar<'_> {
         let ticket = self.ticket + 2;
         let questions = questions(&self.about);
         let question = questions[lie.message % questions.len()].clone();
-        if lie.value % 4 == 0 {
+        if lie.value.is_multiple_of(4) {
             let way = Way { front: "f".into(), member: "m".into(), search: String::new() };
             let envelope = lying_envelope(self.about.user, Lie { value: lie.value / 4, ..lie });
-            let how = if lie.place % 2 == 0 { How::Queue } else { How::Keep };
+            let how = if lie.place.is_multiple_of(2) { How::Queue } else { How::Keep };
             let question = Question::Commit { at: None, envelope, how, way };
             return self.say(&encoded(&ToServe::Ask { ticket, question }));
         }
@@ -324,7 +324,7 @@ fn lies_to_a_home_cost_whoever_tells_them() {
             .run(&lies(), |lie| {
                 let mut liar = told.borrow_mut();
                 liar.lie(lie);
-                if liar.ticket % 16 > 0 {
+                if !liar.ticket.is_multiple_of(16) {
                     return Ok(());
                 }
                 prop_assert_eq!(

@@ -45,7 +45,7 @@ fn commit(task: &Request, search: String) -> (Question, TaskUuid) {
 
 /// Large things that a task may be submitted with, another one each time.
 fn large(number: usize) -> (Request, String) {
-    let mut task = Request { hold: number % 3 > 0, ..request() };
+    let mut task = Request { hold: !number.is_multiple_of(3), ..request() };
     // Nothing is kept once that others have too.
     let filler = |len: usize| {
         let mut text = format!("{number}-").repeat(len / 2);
