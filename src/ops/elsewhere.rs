@@ -174,7 +174,8 @@ fn gone(grid: &mut Grid, tasks: &[&Away]) -> Result<(), OpsError> {
 
 fn why_gone(task: TaskId) -> String {
     format!(
-        "its home does not know it any more: it was removed there, or that home was set back; `grid cancel --forget {task}` gives it up"
+        "its home does not know it any more: it was removed there, or that home was set back; `grid cancel --forget {task}` gives it up, `grid remove {task}` \
+         drops one that has ended"
     )
 }
 

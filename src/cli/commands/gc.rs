@@ -3,6 +3,7 @@
 use super::super::args::Gc;
 use super::super::exit::Code;
 use super::super::output::Out;
+use super::remove::counted;
 use super::{Done, with_grid};
 use crate::model::clock::Reading;
 use crate::model::resources::Bytes;
@@ -21,10 +22,10 @@ pub fn run(args: Gc, out: &mut Out) -> Done {
         } else if report.clock_doubted_since.is_none() {
             let verb = if report.dry_run { "would remove" } else { "removed" };
             out.line(&format!(
-                "{verb} {} tasks, {} small outputs, {} files ({})",
-                report.tasks,
-                report.outputs,
-                report.files,
+                "{verb} {}, {}, {} ({})",
+                counted(report.tasks, "task"),
+                counted(report.outputs, "small output"),
+                counted(report.files, "file"),
                 Bytes(report.bytes)
             ))?;
             for there in &report.there {

@@ -57,6 +57,6 @@ fn sentence(removed: &Removed) -> String {
     )
 }
 
-fn counted(count: u64, what: &str) -> String {
+pub(super) fn counted(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

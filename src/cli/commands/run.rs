@@ -53,7 +53,12 @@ pub fn run(args: Run, out: &mut Out) -> Done {
                 say(what, abandon(grid, what, &reader, keep_going, &interrupts)?, out);
                 return Err(failure);
             }
-            ended => ended?,
+            Err(error) => {
+                // Whoever is told of a failure alone would submit it again, and it would run twice.
+                out.note(&format!("task {what} is queued all the same: `grid wait {what}`, or `grid cancel {what}`"));
+                return Err(error.into());
+            }
+            Ok(ending) => ending,
         };
         Ok(fetch::bring(grid, &[what], Code(ending.code), out)?.code)
     })

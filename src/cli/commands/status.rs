@@ -125,7 +125,7 @@ pub fn summary(report: &report::Status) -> Vec<String> {
 
 /// `results of 2 tasks (1.2M) that nobody has unpacked go from 2026-12-06 on: grid fetch 12 15`.
 fn notice(notice: &Notice) -> String {
-    let tasks = if notice.count == 1 { "task".to_owned() } else { format!("{} tasks", notice.count) };
+    let tasks = if notice.count == 1 { "1 task".to_owned() } else { format!("{} tasks", notice.count) };
     let more = if notice.count > notice.tasks.len() as u64 { " .." } else { "" };
     let (bytes, from) = (notice.bytes, notice.goes_at.local());
     format!(
