@@ -10,8 +10,10 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-/// Nobody of ours holds a lock for so long.
+/// Whoever waits for another program looks who that is after so long.
 const LONG: Duration = Duration::from_secs(3);
+/// Writers of grid queue: two hundred of them on a busy machine take their time, and that is nothing to be told.
+const QUEUE: Duration = Duration::from_secs(30);
 /// It is said again after so long.
 const AGAIN: Duration = Duration::from_secs(60);
 /// In `grid.db-shm`, the byte whose lock makes a writer (<https://sqlite.org/walformat.html#wal_locks>).
@@ -46,10 +48,13 @@ pub(super) fn of(home: &Home) {
     HOME.get_or_init(|| home.clone());
 }
 
-fn say() {
+/// Says who holds the lock, unless that is a grid which we queue behind, and not for long.
+fn say(waited: Duration) {
     let (Some(tell), Some(home)) = (TELL.get(), HOME.get()) else { return };
-    match holder(home) {
-        Some(holder) => {
+    match holding(home) {
+        Some(pid) if is_grid(pid) && waited < QUEUE => {}
+        Some(pid) => {
+            let holder = described(pid);
             tell(&format!("waiting for the database {}: {holder} has it locked", home.database().display()))
         }
         None => tell(&format!("waiting for the database {}: it is locked", home.database().display())),
@@ -69,7 +74,7 @@ pub(super) fn busy(tries: i32) -> bool {
     WAITS.set(Some(due));
     if now >= due {
         WAITS.set(Some(now + AGAIN));
-        say();
+        say(LONG);
     }
     std::thread::sleep(Duration::from_millis(1 << tries.clamp(0, 5)));
     true
@@ -84,10 +89,11 @@ pub(super) struct Watched {
 pub(super) fn watch() -> Watched {
     let (over, ended) = mpsc::channel();
     std::thread::spawn(move || {
-        let mut patience = LONG;
-        while ended.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
-            say();
-            patience = AGAIN;
+        for patience in [LONG, QUEUE].into_iter().chain(std::iter::repeat(AGAIN)) {
+            if ended.recv_timeout(patience) != Err(RecvTimeoutError::Timeout) {
+                return;
+            }
+            say(patience);
         }
     });
     Watched { _over: over }
@@ -95,6 +101,10 @@ pub(super) fn watch() -> Watched {
 
 /// Who else holds a lock that keeps writers, or everybody, out: the process and its command.
 pub fn holder(home: &Home) -> Option<String> {
+    holding(home).map(described)
+}
+
+fn holding(home: &Home) -> Option<i32> {
     let locks = std::fs::read_to_string("/proc/locks").ok()?;
     let inode = |path: PathBuf| std::fs::metadata(path).ok().as_ref().map(Metadata::ino);
     let mut memory = home.database().into_os_string();
@@ -102,8 +112,7 @@ pub fn holder(home: &Home) -> Option<String> {
     let database = [(inode(home.database()), None), (inode(memory.into()), Some(WRITE_LOCK))];
     let of_database = database.iter().find_map(|(file, byte)| pid_of(&locks, "POSIX", (*file)?, *byte));
     // Whoever has the gate may itself wait for the database.
-    let pid = of_database.or_else(|| pid_of(&locks, "FLOCK", inode(home.run_dir().join("gate"))?, None))?;
-    Some(described(pid))
+    of_database.or_else(|| pid_of(&locks, "FLOCK", inode(home.run_dir().join("gate"))?, None))
 }
 
 /// The process that holds a write lock on a file, at this byte: a line of proc_locks(5) that does not wait itself. Not we.
@@ -120,6 +129,13 @@ fn pid_of(locks: &str, kind: &str, file: u64, byte: Option<u64>) -> Option<i32> 
         let other = pid > 0 && pid != rustix::process::getpid().as_raw_nonzero().get();
         (found == kind && its && covers && other).then_some(pid)
     })
+}
+
+/// Is this a process of grid? Its programs start each other under that name.
+fn is_grid(pid: i32) -> bool {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let program = line.split(|byte| *byte == 0).next().unwrap_or_default();
+    program == b"grid" || program.ends_with(b"/grid")
 }
 
 fn described(pid: i32) -> String {
