@@ -1,8 +1,8 @@
 //! A real dispatcher on a real database, and an agent that says whatever decodes: it lives, and what it wrote can be read.
 
-use super::begin::{Begun, begin};
-use super::desk::Desk;
-use super::route::Route;
+use crate::dispatch::process::begin::{Begun, begin};
+use crate::dispatch::submits::SubmitHandler;
+use crate::dispatch::links::route::Route;
 use crate::distributor::fleets::Fleets;
 use crate::model::attempt::{Cause, End, ProcessId, Stream, Usage};
 use crate::model::attribute::Value;
@@ -23,7 +23,7 @@ use proptest::sample::select;
 
 struct NoDesk;
 
-impl Desk for NoDesk {
+impl SubmitHandler for NoDesk {
     fn carry_out(&mut self, _: &Tx<'_>, _: &mut Fleets, _: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(None)
     }
@@ -53,7 +53,7 @@ fn facts() -> Facts {
 }
 
 fn client() -> ClientFacts {
-    ClientFacts { host: "desk".into(), user: "me".into(), os: "linux".into(), arch: "x86_64".into() }
+    ClientFacts { host: "submits".into(), user: "me".into(), os: "linux".into(), arch: "x86_64".into() }
 }
 
 fn add_task(store: &mut Store, uuid: TaskUuid) -> TaskId {

@@ -1,8 +1,8 @@
 //! A dispatcher that takes a turn when it is told to: for whoever measures what turns cost.
 
-use super::begin::{Begun, begin};
-use super::desk::Desk;
-use super::serve::DispatchError;
+use crate::dispatch::process::begin::{Begun, begin};
+use crate::dispatch::submits::SubmitHandler;
+use crate::dispatch::process::run::DispatchError;
 use crate::model::ssh::Login;
 use crate::store::Home;
 
@@ -11,8 +11,8 @@ pub struct Stepped(Begun);
 
 impl Stepped {
     /// Takes its place in a home; None: another one holds it.
-    pub fn begin(home: &Home, desk: Box<dyn Desk>) -> Result<Option<Self>, DispatchError> {
-        Ok(begin(home, desk, None, Login::default())?.map(Self))
+    pub fn begin(home: &Home, submits: Box<dyn SubmitHandler>) -> Result<Option<Self>, DispatchError> {
+        Ok(begin(home, submits, None, Login::default())?.map(Self))
     }
 
     /// One turn. Is the next one due at once?

@@ -1,11 +1,11 @@
 //! One turn: everything that came is taken into one transaction, what may start is claimed in the same one,
 //! and only after its commit anything is sent.
 
-use super::links::Slot;
-use super::orders::Order;
-use super::route::Route;
-use super::schedule;
-use super::serve::{DispatchError, Dispatcher};
+use crate::dispatch::links::link_state::Slot;
+use crate::dispatch::attempts::starts::Order;
+use crate::dispatch::links::route::Route;
+use crate::dispatch::schedule::pass;
+use crate::dispatch::process::run::{DispatchError, Dispatcher};
 use crate::distributor::fleets::Booking;
 use crate::matching::Place;
 use crate::model::failpoint::failpoint;
@@ -44,7 +44,7 @@ pub struct Outcome {
 }
 
 /// Has a task, or a member of it, ended? What is not there any more has.
-pub(super) fn has_ended(view: &View<'_>, task: TaskId, index: Option<Index>) -> Result<bool, StoreError> {
+pub(in crate::dispatch) fn has_ended(view: &View<'_>, task: TaskId, index: Option<Index>) -> Result<bool, StoreError> {
     let member = match index {
         Some(index) => view.member(task, index)?,
         None => None,
@@ -68,7 +68,7 @@ fn may_end(message: &FromAgent) -> bool {
 
 impl Dispatcher {
     /// One turn.
-    pub(super) fn turn(&mut self, store: &mut Store) -> Result<(), DispatchError> {
+    pub(in crate::dispatch) fn turn(&mut self, store: &mut Store) -> Result<(), DispatchError> {
         self.send_unsent(store)?;
         self.data();
         self.send_pieces();
@@ -133,12 +133,12 @@ impl Dispatcher {
             self.look_at_classes(tx)?;
             // What came into the queue only now is claimed by the next turn, durably.
             if promises {
-                schedule::top_up(self, tx, &mut ledger, &mut outcome)?;
+                pass::top_up(self, tx, &mut ledger, &mut outcome)?;
             }
             self.close_lanes(tx)?;
             self.starve(tx, now)?;
             if promises {
-                schedule::pass(self, tx, &mut ledger, &mut outcome)?;
+                pass::pass(self, tx, &mut ledger, &mut outcome)?;
             }
             for task in ledger.close()? {
                 outcome.ended.push((task, None));
@@ -155,7 +155,7 @@ impl Dispatcher {
     }
 
     /// Says what the commit has made true.
-    pub(super) fn say(&mut self, outcome: Outcome) {
+    pub(in crate::dispatch) fn say(&mut self, outcome: Outcome) {
         if !outcome.orders.is_empty() {
             failpoint("dispatcher-marked-sent");
         }
@@ -219,7 +219,7 @@ impl Dispatcher {
     }
 
     /// Sends over a route; a message that can't be encoded is a bug that must not stop the rest.
-    pub(super) fn tell(&mut self, route: Route, message: &ToAgent) {
+    pub(in crate::dispatch) fn tell(&mut self, route: Route, message: &ToAgent) {
         if let Some(slot) = self.links.get_mut(&route)
             && let Err(error) = slot.send(message)
         {
@@ -228,7 +228,7 @@ impl Dispatcher {
     }
 
     /// Takes changed servers into the fleets, and lets blocked classes look at them.
-    pub(super) fn look_at_servers(&mut self, view: &View<'_>) -> Result<(), StoreError> {
+    pub(in crate::dispatch) fn look_at_servers(&mut self, view: &View<'_>) -> Result<(), StoreError> {
         let changes = view.changes()?;
         if changes == self.seen_servers {
             return Ok(());
@@ -303,7 +303,7 @@ impl Dispatcher {
     }
 
     /// Puts a class into the queue by its oldest waiting task.
-    pub(super) fn look_at_class(&mut self, tx: &Tx<'_>, id: ClassId) -> Result<(), StoreError> {
+    pub(in crate::dispatch) fn look_at_class(&mut self, tx: &Tx<'_>, id: ClassId) -> Result<(), StoreError> {
         match tx.stirred(id)? {
             Some(class) => self.put_in_order(tx, class),
             None => {
@@ -382,12 +382,12 @@ impl Dispatcher {
     }
 
     /// The link over which a place is reached.
-    pub(super) fn route_of(&self, place: Place) -> Option<Route> {
+    pub(in crate::dispatch) fn route_of(&self, place: Place) -> Option<Route> {
         self.route_to(place.host)
     }
 
     /// The link over which a server is reached.
-    pub(super) fn route_to(&self, server: crate::model::id::ServerId) -> Option<Route> {
+    pub(in crate::dispatch) fn route_to(&self, server: crate::model::id::ServerId) -> Option<Route> {
         self.fleets.server(server).and_then(|server| Route::to(&server.engine))
     }
 }

@@ -3,7 +3,7 @@
 use super::report::Change;
 use super::selecting::Chosen;
 use super::{Grid, OpsError, dispatcher, elsewhere, member_state};
-use crate::dispatch::start::Connection;
+use crate::dispatch::client::start::Connection;
 use crate::model::task::{Phase, State};
 use crate::model::time::Timestamp;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};

@@ -6,8 +6,8 @@ use super::home::{Places, owner};
 use super::report::Submitted;
 use super::sending::Wish;
 use super::{OpsError, submit};
-use crate::dispatch::desk;
-use crate::dispatch::start::{self, Connection};
+use crate::dispatch::submits::SubmitHandler;
+use crate::dispatch::client::start::{self, Connection};
 use crate::distributor::fleets::Fleets;
 use crate::model::id::{TaskId, TaskUuid};
 use crate::model::name::Name;
@@ -101,7 +101,7 @@ impl HandedIn {
 #[derive(Debug)]
 pub struct Desk;
 
-impl desk::Desk for Desk {
+impl SubmitHandler for Desk {
     fn carry_out(&mut self, tx: &Tx<'_>, fleets: &mut Fleets, order: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let Ok(sheet) = serde_json::from_slice::<Sheet>(order) else { return Ok(None) };
         match submit::within(tx, fleets, sheet) {

@@ -2,8 +2,8 @@
 
 use super::report::DispatcherStatus;
 use super::{Grid, OpsError};
-use crate::dispatch::life::{self, Trouble};
-use crate::dispatch::start::{self, Connection, StartError};
+use crate::dispatch::process::life::{self, Trouble};
+use crate::dispatch::client::start::{self, Connection, StartError};
 use crate::distributor::fleets::Fleets;
 use crate::distributor::registry;
 use crate::distributor::tier2::reconsider_unmatched;
@@ -88,7 +88,7 @@ pub fn stop(grid: &mut Grid) -> Result<bool, OpsError> {
 pub fn serve(home: &Home, asked: bool, login: Login, answer: &mut dyn Write) -> Result<(), OpsError> {
     let taken = |error: io::Error| OpsError::Grid(format!("stdin: {error}"));
     let caller = asked.then(caller_on_stdin).transpose().map_err(taken)?;
-    crate::dispatch::serve::serve(home, Box::new(super::desk::Desk), caller, login, answer)
+    crate::dispatch::process::run::serve(home, Box::new(super::desk::Desk), caller, login, answer)
         .map_err(|error| OpsError::Grid(error.to_string()))
 }
 

@@ -3,7 +3,7 @@
 use super::attributes::{Values, not_declared, put, taken};
 use super::report::Entry;
 use super::{Grid, OpsError};
-use crate::dispatch::relay::Relay;
+use crate::dispatch::client::relay::Relay;
 use crate::distributor::peers::{Peers, silently};
 use crate::model::attribute::{Source, Value};
 use crate::model::distributor::{Endpoint, Policy, Record, Tier};

@@ -4,7 +4,7 @@
 use super::report::Change;
 use super::selecting::Chosen;
 use super::{Grid, OpsError};
-use crate::dispatch::relay::{Relay, Stop};
+use crate::dispatch::client::relay::{Relay, Stop};
 use crate::distributor::across::words_of;
 use crate::distributor::peers::{Peers, silently};
 use crate::distributor::search::skipped;

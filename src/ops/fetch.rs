@@ -5,7 +5,7 @@ use super::report::{self, FetchedFiles, Landing};
 use super::selecting::Chosen;
 use super::{Grid, OpsError, elsewhere, files_elsewhere, member_state};
 use crate::archive::unpack::UnpackError;
-use crate::dispatch::start::{self, StartError};
+use crate::dispatch::client::start::{self, StartError};
 use crate::model::id::{Index, TaskId};
 use crate::model::resources::Bytes;
 use crate::model::task::Launch;

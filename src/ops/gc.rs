@@ -3,7 +3,7 @@
 use super::report::{Collected, CollectedThere};
 use super::settings::{KEEP_OUTPUTS, KEEP_ROWS, time};
 use super::{Grid, OpsError, notice};
-use crate::dispatch::start;
+use crate::dispatch::client::start;
 use crate::model::clock::Reading;
 use crate::model::files::Digest;
 use crate::model::id::{Index, TaskId};

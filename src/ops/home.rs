@@ -1,7 +1,7 @@
 //! Opening the home; the first command founds it: default tiers, this host as a server, nothing asked.
 
 use super::OpsError;
-use crate::dispatch::{self, start};
+use crate::dispatch::client::{probe, start};
 use crate::model::name::Name;
 use crate::model::ssh::Login;
 use crate::model::task::{ClientFacts, State};
@@ -54,7 +54,7 @@ fn found(home: &Home, me: &Name, client: &ClientFacts) -> Result<(), OpsError> {
     if home.exists() {
         return Ok(());
     }
-    let facts = dispatch::probe::this_host(home, crate::store::settings::watch_list(None), None, None)
+    let facts = probe::this_host(home, crate::store::settings::watch_list(None), None, None)
         .map_err(|error| OpsError::Grid(format!("this host can't be read: {error}")))?;
     Store::create(home, &Seed { owner: me.clone(), client: client.clone(), facts })?;
     Ok(())

@@ -3,7 +3,7 @@
 use super::report::{Check, Finding};
 use super::servers::named_here;
 use super::{Grid, OpsError, refresh};
-use crate::dispatch::survey::{Survey, Surveyor, Trouble};
+use crate::dispatch::client::survey::{Survey, Surveyor, Trouble};
 use crate::model::id::ServerId;
 use crate::model::resources::Bytes;
 use crate::model::server::Engine;

@@ -7,7 +7,7 @@ use super::{Grid, OpsError, host_doctor, refresh};
 use crate::archive::pattern::Patterns;
 use crate::archive::select::{self, SelectError};
 use crate::archive::walk::Search;
-use crate::dispatch::survey::{Surveyor, side_by_side};
+use crate::dispatch::client::survey::{Surveyor, side_by_side};
 use crate::model::attribute::Value;
 use crate::model::files::RelPath;
 use crate::model::id::ServerId;

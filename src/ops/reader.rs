@@ -2,7 +2,7 @@
 
 use super::OpsError;
 use super::interrupts::Interrupts;
-use crate::dispatch::relay::Stop;
+use crate::dispatch::client::relay::Stop;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -4,7 +4,7 @@ use super::report::Refreshed;
 use super::servers::{find, state};
 use super::{Grid, OpsError, gc, registry};
 use crate::dispatch;
-use crate::dispatch::start::{self, Connection, StartError};
+use crate::dispatch::client::start::{self, Connection, StartError};
 use crate::model::clock::Reading;
 use crate::model::id::ServerId;
 use crate::model::server::{Engine, Server};
@@ -118,7 +118,7 @@ fn read_here(grid: &mut Grid, id: ServerId) -> Result<Option<String>, OpsError> 
     let view = grid.store.view();
     let watch = watch_list(view.setting("watch")?.as_deref());
     let (script, prologue) = (view.setting("probe_script")?, view.prologue(id)?);
-    let read = dispatch::probe::this_host(grid.store.home(), watch, script, prologue);
+    let read = dispatch::client::probe::this_host(grid.store.home(), watch, script, prologue);
     let now = Timestamp::now();
     grid.store.write(Durability::Normal, |tx| match read {
         Ok(facts) => {

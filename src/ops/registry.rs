@@ -2,7 +2,7 @@
 
 use super::serve::Badge;
 use super::{Grid, OpsError};
-use crate::dispatch::relay::Relay;
+use crate::dispatch::client::relay::Relay;
 use crate::distributor::registry;
 use crate::model::distributor::Tier;
 use crate::model::endpoint::Endpoint;

@@ -2,7 +2,7 @@
 
 use super::servers::{self, find};
 use super::{Grid, OpsError};
-use crate::dispatch::start;
+use crate::dispatch::client::start;
 use crate::model::resources::Bytes;
 use crate::model::server::{Engine, Server};
 use crate::protocol::agent::Clearing;

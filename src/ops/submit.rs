@@ -5,7 +5,7 @@ use super::draft::Draft;
 use super::selecting::Chosen;
 use super::sending::Taken;
 use super::{Grid, OpsError, cancel, files_elsewhere, report, sending};
-use crate::dispatch::relay::Relay;
+use crate::dispatch::client::relay::Relay;
 use crate::distributor::dry;
 use crate::distributor::fleets::Fleets;
 use crate::distributor::front::{SERIES, series_end};

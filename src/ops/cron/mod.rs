@@ -5,7 +5,7 @@ pub mod job;
 mod table;
 
 use super::{Grid, OpsError};
-use crate::dispatch::logins;
+use crate::dispatch::client::logins;
 use crate::model::name::Name;
 use crate::model::server::Engine;
 use crate::store::Durability;

@@ -2,7 +2,7 @@
 
 use super::visitor::Visitor;
 use super::{Desk, servers, tasks};
-use crate::dispatch::relay::Relay;
+use crate::dispatch::client::relay::Relay;
 use crate::distributor::fleets::Fleets;
 use crate::distributor::front::Sought;
 use crate::distributor::guest::{Guest, Reach, Standing};

@@ -1,7 +1,7 @@
 //! Servers, drained and resumed by somebody in another home who may administer this one.
 
 use super::visitor::Visitor;
-use crate::dispatch::relay::Relay;
+use crate::dispatch::client::relay::Relay;
 use crate::distributor::peers::{Peers, silently};
 use crate::model::distributor::Tier;
 use crate::model::name::Name;

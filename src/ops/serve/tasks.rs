@@ -2,7 +2,7 @@
 
 use super::visitor::Visitor;
 use super::{Desk, files};
-use crate::dispatch::relay::Relay;
+use crate::dispatch::client::relay::Relay;
 use crate::distributor::peers::Peers;
 use crate::distributor::snapshot;
 use crate::model::distributor::Tier;

@@ -1,0 +1,164 @@
+//! Which machine answers under a server's name. A name may come to lead to another one; what lies with the first is left alone until
+//! that answers again.
+
+use crate::dispatch::links::route::Route;
+use crate::dispatch::process::run::Dispatcher;
+use crate::model::id::{AttemptId, LaneId, MachineId, ServerId};
+use crate::model::time::Timestamp;
+use crate::store::members::Live;
+use crate::store::{StoreError, Tx};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Where something lies with a machine that does not answer, the name is looked up anew after this ..
+const LOOK_FIRST: Duration = Duration::from_secs(30);
+/// .. and less and less often.
+const LOOK_LAST: Duration = Duration::from_secs(600);
+
+/// What lies behind a route with machines that do not answer there.
+#[derive(Debug)]
+pub(in crate::dispatch) struct Elsewhere {
+    bound: Bound,
+    /// How long the link stands before it is tried whether one of them answers.
+    patience: Duration,
+}
+
+/// What is bound to machines that do not answer.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::dispatch) struct Bound {
+    lanes: BTreeSet<LaneId>,
+    /// Attempts whose lanes are given back, with their hosts: their ends are still to be taken in.
+    ends: BTreeSet<(ServerId, AttemptId)>,
+}
+
+impl Bound {
+    /// It lies with such a machine.
+    pub(in crate::dispatch) fn add(&mut self, live: &Live) {
+        match live.lane {
+            Some(lane) => self.lanes.insert(lane),
+            None => self.ends.insert((live.host, live.attempt())),
+        };
+    }
+
+    /// Is an end on this host still to be taken in?
+    pub(in crate::dispatch) fn holds_end_on(&self, host: ServerId) -> bool {
+        self.ends.iter().any(|(of, _)| *of == host)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lanes.is_empty() && self.ends.is_empty()
+    }
+}
+
+/// Who has said hello over a link to a server over ssh.
+#[derive(Debug, Clone)]
+pub(in crate::dispatch) struct Answering {
+    pub machine: MachineId,
+    pub hostname: String,
+}
+
+impl Dispatcher {
+    /// A machine said hello. None for this host: it is no other one, whatever it is called.
+    pub(in crate::dispatch) fn answering(
+        &mut self,
+        tx: &Tx<'_>,
+        route: Route,
+        name: &str,
+        hostname: &str,
+    ) -> Result<Option<Answering>, StoreError> {
+        if route == Route::Here {
+            return Ok(None);
+        }
+        let now = Timestamp::now();
+        let machine = tx.machine(name, hostname, now)?;
+        for server in self.servers_on(route) {
+            if tx.answers(server, machine, now)? {
+                tracing::warn!("server {server}: another machine answers: {hostname}");
+            }
+        }
+        if let Some(slot) = self.links.get_mut(&route) {
+            slot.machine = Some(machine);
+        }
+        Ok(Some(Answering { machine, hostname: hostname.to_owned() }))
+    }
+
+    /// Is an attempt that was sent, and that who answers does not hold, another machine's? One of before that were kept is bound
+    /// to the machine that was read last.
+    pub(in crate::dispatch) fn lies_elsewhere(
+        &self,
+        tx: &Tx<'_>,
+        live: &Live,
+        answering: Option<&Answering>,
+    ) -> Result<bool, StoreError> {
+        let Some(answering) = answering else { return Ok(false) };
+        let bound = match live.machine {
+            Some(machine) => Some(machine),
+            None => tx.machine_read(live.host)?,
+        };
+        let Some(bound) = bound.filter(|bound| *bound != answering.machine) else { return Ok(false) };
+        if live.machine.is_none() {
+            tx.bind(live.task, live.index, bound)?;
+        }
+        let server = tx.server_name(live.host)?.map_or_else(|| "its server".to_owned(), |name| name.to_string());
+        let text = format!(
+            "another machine ({}) answers as {server}; it stays as it is until the one that it was sent to answers again",
+            answering.hostname
+        );
+        if tx.steps(live.task)?.last().is_none_or(|(_, last)| *last != text) {
+            tx.trace(live.task, Timestamp::now(), &text)?;
+        }
+        Ok(true)
+    }
+
+    /// What lies behind a route with machines which do not answer there.
+    pub(in crate::dispatch) fn set_elsewhere(&mut self, route: Route, bound: Bound) {
+        match self.elsewhere.remove(&route) {
+            _ if bound.is_empty() => {}
+            Some(before) if before.bound == bound => {
+                let patience = (before.patience * 2).min(LOOK_LAST);
+                self.elsewhere.insert(route, Elsewhere { bound, patience });
+            }
+            _ => {
+                self.elsewhere.insert(route, Elsewhere { bound, patience: LOOK_FIRST });
+            }
+        }
+    }
+
+    /// Nothing more goes into this lane as long as its machine does not answer.
+    pub(in crate::dispatch) fn is_elsewhere(&self, lane: LaneId) -> bool {
+        self.elsewhere.values().any(|elsewhere| elsewhere.bound.lanes.contains(&lane))
+    }
+
+    /// May a word on an attempt that is bound to this machine go over a route that is open?
+    pub(in crate::dispatch) fn is_there(&self, route: Route, machine: Option<MachineId>) -> bool {
+        machine.is_none() || self.links.get(&route).is_some_and(|slot| slot.machine == machine)
+    }
+
+    /// The machine that answers as a server, where that is known.
+    pub(in crate::dispatch) fn machine_at(&self, server: ServerId) -> Option<MachineId> {
+        self.route_to(server).and_then(|route| self.links.get(&route)).and_then(|slot| slot.machine)
+    }
+
+    /// Where something lies with a machine that does not answer, its name is tried anew now and then: it may lead back, or lead to
+    /// each machine of a pool in turn. Not while something is on its way.
+    pub(in crate::dispatch) fn look_for_machines(&mut self) {
+        self.elsewhere.retain(|_, Elsewhere { bound, .. }| {
+            !bound.ends.is_empty() || bound.lanes.iter().any(|lane| self.lanes.get(*lane).is_some())
+        });
+        let due: Vec<Route> = self
+            .elsewhere
+            .iter()
+            .filter(|(route, elsewhere)| {
+                let stood = self.links.get(route).and_then(|slot| slot.stood());
+                stood.is_some_and(|stood| stood >= elsewhere.patience) && !self.fetches.uses(**route)
+            })
+            .map(|(route, _)| *route)
+            .filter(|route| !self.bringing.uses(*route))
+            .collect();
+        for route in due {
+            let closed = self.links.get_mut(&route);
+            let closed = closed.and_then(|slot| slot.close("its name is tried anew", &self.ways));
+            self.take_news(route, closed);
+        }
+    }
+}

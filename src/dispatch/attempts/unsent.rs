@@ -1,0 +1,71 @@
+//! Members that a submit gave to a server, and that were not sent there yet.
+
+use crate::dispatch::links::link_state::Slot;
+use crate::dispatch::attempts::starts::{Order, Template};
+use crate::dispatch::process::run::{DispatchError, Dispatcher};
+use crate::dispatch::turn::Outcome;
+use crate::matching::Place;
+use crate::model::id::BootId;
+use crate::store::members::Live;
+use crate::store::placing::Claimed;
+use crate::store::tasks::Shape;
+use crate::store::{Durability, Store, StoreError, View};
+
+impl Dispatcher {
+    /// Members that a submit placed: sent before anything else, for somebody waits for them.
+    pub(in crate::dispatch) fn send_unsent(&mut self, store: &mut Store) -> Result<(), DispatchError> {
+        if !self.stirred {
+            return Ok(());
+        }
+        if store.view().unsent()?.is_empty() {
+            return Ok(());
+        }
+        // They may lie with a server that is new.
+        self.look_at_servers(&store.view())?;
+        if self.adopt_unsent(&store.view())?.is_empty() {
+            return Ok(());
+        }
+        // What is said to be unsent goes to another server where this one is out of reach: that it was sent must last.
+        let sent = store.write(Durability::Full, |tx| {
+            // Others may have written more while we waited for the gate.
+            self.look_at_servers(tx)?;
+            let all = self.adopt_unsent(tx)?;
+            for (live, boot) in &all {
+                tx.mark_sent(live, self.epoch, boot, self.machine_at(live.host))?;
+            }
+            Ok::<_, StoreError>(all)
+        })?;
+        let mut outcome = Outcome::default();
+        for (live, boot) in sent {
+            outcome.orders.extend(self.order_for(&store.view(), &live, &boot)?);
+        }
+        self.say(outcome);
+        self.flush_links();
+        Ok(())
+    }
+
+    /// Unsent members whose hosts are there to take them, and since which boot those run. The others are known from now on
+    /// too: a link is opened for what lies in lanes. What is to be cancelled and was never sent ends at home.
+    pub(in crate::dispatch) fn adopt_unsent(&mut self, view: &View<'_>) -> Result<Vec<(Live, BootId)>, StoreError> {
+        let mut all = Vec::new();
+        for live in view.unsent()? {
+            self.adopt(view, &live)?;
+            let link = self.route_to(live.host).and_then(|route| self.links.get(&route));
+            if let Some(boot) = link.and_then(Slot::takes_starts)
+                && view.cancel_asked(live.task, Some(live.index))?.is_none()
+            {
+                all.push((live, boot.clone()));
+            }
+        }
+        Ok(all)
+    }
+
+    /// The start of one member that lies with a server whose host runs since this boot.
+    pub(in crate::dispatch) fn order_for(&self, view: &View<'_>, live: &Live, boot: &BootId) -> Result<Vec<Order>, DispatchError> {
+        let (Some(lane), Some(template)) = (live.lane, Template::read(view, live.task)?) else { return Ok(Vec::new()) };
+        let entry = if template.row.shape == Shape::Lines { view.entry(live.task, live.index)? } else { None };
+        let member = Claimed { index: live.index, number: live.number, entry };
+        let place = Place { server: live.server, host: live.host };
+        Ok(template.orders(view, place, lane, boot, self.epoch, &[member])?)
+    }
+}

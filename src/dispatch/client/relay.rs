@@ -1,0 +1,156 @@
+//! Questions to other homes, by way of this home's dispatcher: its links are shared by all commands.
+
+use crate::dispatch::client::start::{self, Connection, StartError};
+use crate::distributor::peers::{PeerError, Peers};
+use crate::model::endpoint::Endpoint;
+use crate::model::ssh::Login;
+use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
+use crate::protocol::distributor::{Answer, PIECE_MAX, Question, REPORT_MAX, Ticket};
+use crate::store::Home;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// What takes a question back: descriptors that can be read, or whose other end has gone. Nothing does, by default.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    fds: Arc<[(OwnedFd, PollFlags)]>,
+}
+
+impl Stop {
+    /// Any of these, each with the events that are asked for; an end that has gone is reported without.
+    pub fn new(fds: Vec<(OwnedFd, PollFlags)>) -> Self {
+        Self { fds: fds.into() }
+    }
+
+    fn polled(&self) -> impl Iterator<Item = PollFd<'_>> {
+        self.fds.iter().map(|(fd, flags)| PollFd::new(fd, *flags))
+    }
+
+    /// Has one of them anything to report?
+    pub fn is_due(&self) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut fds: Vec<PollFd<'_>> = self.polled().collect();
+        !fds.is_empty() && poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
+    }
+}
+
+/// The way of one command to other homes. The dispatcher is called, and started, with the first question only.
+#[derive(Debug)]
+pub struct Relay {
+    home: Home,
+    login: Login,
+    connection: Option<Connection>,
+    tickets: Ticket,
+    /// Nobody listens any more once it is due.
+    until: Stop,
+}
+
+impl Relay {
+    /// Nothing is opened yet. `login`: what the caller's session has for logins over ssh.
+    pub fn new(home: &Home, login: &Login) -> Self {
+        Self { home: home.clone(), login: login.clone(), connection: None, tickets: 0, until: Stop::default() }
+    }
+
+    /// The same, until that is due.
+    #[must_use]
+    pub fn until(self, until: Stop) -> Self {
+        Self { until, ..self }
+    }
+
+    /// Does nobody listen any more?
+    pub fn is_stopped(&self) -> bool {
+        self.until.is_due()
+    }
+
+    /// Waits for a word of the dispatcher; false: nobody listens any more.
+    fn wait(&self, open: &Connection) -> bool {
+        if self.until.fds.is_empty() {
+            return true;
+        }
+        loop {
+            let mut fds: Vec<PollFd<'_>> = self.until.polled().collect();
+            fds.push(PollFd::new(open.stream(), PollFlags::IN));
+            match poll(&mut fds, None) {
+                Err(rustix::io::Errno::INTR) => {}
+                // What is wrong with the connection is told where it is read.
+                _ => return fds.iter().rev().skip(1).all(|fd| fd.revents().is_empty()),
+            }
+        }
+    }
+
+    /// Hands a question to the dispatcher. It has not left this host before that succeeded.
+    fn hand_over(&mut self, endpoint: &Endpoint, question: &Question) -> Result<(Connection, Ticket), StartError> {
+        self.tickets += 1;
+        let ticket = self.tickets;
+        let mut question = question.clone();
+        let list = question.take_list();
+        let pieces = list.iter().flat_map(|list| list.as_bytes().chunks(PIECE_MAX));
+        let mut messages: Vec<ToDispatcher> =
+            pieces.map(|piece| ToDispatcher::Piece { ticket, bytes: piece.to_vec() }).collect();
+        messages.push(ToDispatcher::Ask { ticket, endpoint: endpoint.clone(), question });
+        let say = |open: &mut Connection| messages.iter().try_for_each(|message| open.send(message));
+        if let Some(mut kept) = self.connection.take()
+            && say(&mut kept).is_ok()
+        {
+            return Ok((kept, ticket));
+        }
+        let mut fresh = start::connect(&self.home, &self.login)?;
+        say(&mut fresh)?;
+        Ok((fresh, ticket))
+    }
+}
+
+impl Peers for Relay {
+    fn ask(
+        &mut self,
+        endpoint: &Endpoint,
+        question: &Question,
+        each: &mut dyn FnMut(Answer) -> bool,
+    ) -> Result<Answer, PeerError> {
+        let unreached = |error: StartError| PeerError::Unreached(error.to_string());
+        let (mut open, ticket) = self.hand_over(endpoint, question).map_err(unreached)?;
+        let mut parts = String::new();
+        loop {
+            if !self.wait(&open) {
+                return Err(PeerError::Cut("not listened to any more".to_owned()));
+            }
+            match open.receive() {
+                Ok(Some(FromDispatcher::Said { ticket: of, answer, last })) if of == ticket => {
+                    if last {
+                        self.connection = Some(open);
+                        return Ok(match answer {
+                            Answer::Report(last) if !parts.is_empty() => Answer::Report(parts + &last),
+                            answer => answer,
+                        });
+                    }
+                    let bytes = answer.in_window();
+                    let word = match answer {
+                        Answer::Part(part) => {
+                            if parts.len() + part.len() > REPORT_MAX {
+                                return Err(PeerError::Cut(format!("its report is longer than {REPORT_MAX} bytes")));
+                            }
+                            parts += &part;
+                            Answer::Working
+                        }
+                        word => word,
+                    };
+                    if !each(word) {
+                        // Closing the connection takes the question back.
+                        return Err(PeerError::Cut("not listened to any more".to_owned()));
+                    }
+                    if bytes > 0 && open.send(&ToDispatcher::Taken { ticket, bytes }).is_err() {
+                        return Err(PeerError::Cut("the dispatcher left before the answer came".to_owned()));
+                    }
+                }
+                Ok(Some(FromDispatcher::Unsaid { ticket: of, heard, why })) if of == ticket => {
+                    self.connection = Some(open);
+                    return Err(if heard { PeerError::Cut(why) } else { PeerError::Unreached(why) });
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => return Err(PeerError::Cut("the dispatcher left before the answer came".to_owned())),
+                Err(error) => return Err(PeerError::Cut(error.to_string())),
+            }
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! Starting the dispatcher on demand: one at a time by lock, a typed handshake, detached from whoever started it.
+
+use crate::dispatch::process::life::log_file;
+use crate::dispatch::client::losses::{Losses, end_of, has_started};
+use crate::model::ssh::Login;
+use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher, VERSION};
+use crate::protocol::frame::{self, FrameError};
+use crate::store::waiting::holder;
+use crate::store::{Home, Store};
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, open};
+use serde::{Deserialize, Serialize};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What a dispatcher says to its starter, once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Startup {
+    /// It holds the lock and listens.
+    Ready {
+        pid: i32,
+    },
+    /// Another one holds the lock.
+    AlreadyRunning,
+    Failed {
+        error: String,
+    },
+}
+
+/// Why there is no dispatcher to talk to.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the dispatcher did not begin: {0}")]
+    Failed(String),
+    #[error(
+        "the dispatcher speaks version {0}, this program {VERSION}: end it with `kill {1}` (tasks go on), and try again"
+    )]
+    Version(u32, i32),
+    #[error(
+        "the dispatcher (process {0}) is stopped: `kill -CONT {0}` lets it go on, `kill -9 {0}` ends it; tasks go on, and the next \
+         command starts another"
+    )]
+    Stopped(i32),
+    #[error("the dispatcher has not answered for a minute; `run/dispatcher.log` in the home may say why")]
+    Silent,
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// The socket by way of a descriptor of its directory: a Unix socket's path is at most 107 bytes, a home's may be longer.
+pub(in crate::dispatch) fn socket_path(home: &Home) -> io::Result<(OwnedFd, PathBuf)> {
+    let dir = open(home.run_dir(), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let path = PathBuf::from(format!("/proc/self/fd/{}/dispatcher.sock", dir.as_raw_fd()));
+    Ok((dir, path))
+}
+
+/// A knock at the dispatcher's door: its loop looks around.
+pub(in crate::dispatch) fn knock(home: &Home) {
+    if let Ok((_dir, path)) = socket_path(home) {
+        // Nobody opens where it is leaving; then there is nothing to look at.
+        let _ = UnixStream::connect(path);
+    }
+}
+
+/// A connection to the dispatcher of a home.
+#[derive(Debug)]
+pub struct Connection {
+    stream: UnixStream,
+    /// The dispatcher's process.
+    pub pid: i32,
+}
+
+impl Connection {
+    /// Connects to a dispatcher that runs; None if none does.
+    pub fn open(home: &Home) -> Result<Option<Self>, StartError> {
+        let Ok((_dir, path)) = socket_path(home) else { return Ok(None) };
+        let stream = match UnixStream::connect(&path) {
+            Ok(stream) => stream,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        hear(home, &stream)?;
+        Self::greeted(stream)
+    }
+
+    fn greeted(mut stream: UnixStream) -> Result<Option<Self>, StartError> {
+        match frame::read(&mut stream) {
+            Ok(Some(FromDispatcher::Hello { version: VERSION, pid })) => Ok(Some(Self { stream, pid })),
+            Ok(Some(FromDispatcher::Hello { version, pid })) => Err(StartError::Version(version, pid)),
+            // It is just leaving.
+            Ok(_) | Err(FrameError::Io(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Connects and says all at once, without waiting to be greeted; None if no dispatcher runs. One that does not greet
+    /// may have heard it all the same: an error.
+    fn ask(home: &Home, words: &[u8], patience: Duration) -> Result<Option<Self>, StartError> {
+        let Ok((_dir, path)) = socket_path(home) else { return Ok(None) };
+        let Ok(mut stream) = UnixStream::connect(&path) else { return Ok(None) };
+        stream.write_all(words)?;
+        Self::answered(stream, patience).map(Some)
+    }
+
+    /// Whoever was asked greets first.
+    fn answered(stream: UnixStream, patience: Duration) -> Result<Self, StartError> {
+        stream.set_read_timeout(Some(patience))?;
+        Ok(Self::greeted(stream)?.ok_or_else(|| io::Error::from(io::ErrorKind::TimedOut))?)
+    }
+
+    /// Says something.
+    pub fn send(&mut self, message: &ToDispatcher) -> Result<(), StartError> {
+        Ok(frame::write(&mut self.stream, message)?)
+    }
+
+    /// Waits for the next word; None if the dispatcher left.
+    pub fn receive(&mut self) -> Result<Option<FromDispatcher>, StartError> {
+        match frame::read(&mut self.stream) {
+            Err(FrameError::Io(error))
+                if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof) =>
+            {
+                Ok(None)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Tells it to leave, and waits until it has hung up.
+    pub fn let_leave(mut self) -> Result<(), StartError> {
+        match self.send(&ToDispatcher::Leave) {
+            Ok(()) => while self.receive()?.is_some() {},
+            // It is leaving already, or was shot.
+            Err(StartError::Frame(FrameError::Io(_))) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// To be polled.
+    pub fn stream(&self) -> &UnixStream {
+        &self.stream
+    }
+}
+
+/// Waits until the dispatcher says something. One that is stopped says nothing, one that is busy may need a while.
+fn hear(home: &Home, stream: &UnixStream) -> Result<(), StartError> {
+    const LOOK: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
+    const PATIENCE: Duration = Duration::from_secs(60);
+    let begun = Instant::now();
+    loop {
+        match poll(&mut [PollFd::new(stream, PollFlags::IN)], Some(&LOOK)) {
+            Ok(0) => {}
+            Ok(_) => return Ok(()),
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(error) => return Err(io::Error::from(error).into()),
+        }
+        // 0 where it lives in another namespace: that is no process here.
+        let pid = getsockopt(stream, PeerCredentials).map_err(io::Error::from)?.pid();
+        if is_stopped(pid) {
+            return Err(StartError::Stopped(pid));
+        }
+        // Where somebody else has the database locked it waits for that one, and so do we.
+        if begun.elapsed() > PATIENCE && holder(home).is_none() {
+            return Err(StartError::Silent);
+        }
+    }
+}
+
+/// Is the process stopped, by a signal or a debugger? proc(5): the state stands behind the name in parentheses.
+fn is_stopped(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    matches!(state, Some('T' | 't'))
+}
+
+/// Tells the dispatcher to look at the database; starts one where something is to be done, there or for first tiers that are
+/// `to_be_told`, and none runs.
+pub fn wake(store: &Store, login: &Login, to_be_told: bool) -> Result<(), StartError> {
+    let home = store.home();
+    if nudge(home, login)? {
+        return Ok(());
+    }
+    if to_be_told || store.view().has_unended().map_err(|e| StartError::Failed(e.to_string()))? {
+        connect(home, login)?.send(&ToDispatcher::Wake)?;
+    }
+    Ok(())
+}
+
+/// Wakes without waiting for an answer; false if no dispatcher listens. One that leaves looks at the database once more
+/// behind the gate and takes its socket away before it opens the gate again: who can connect after a commit is heard.
+fn nudge(home: &Home, login: &Login) -> Result<bool, StartError> {
+    let Ok((_dir, path)) = socket_path(home) else { return Ok(false) };
+    let Ok(mut stream) = UnixStream::connect(&path) else { return Ok(false) };
+    let both = frame::write(&mut stream, &ToDispatcher::Login(login.clone()))
+        .and_then(|()| frame::write(&mut stream, &ToDispatcher::Wake));
+    match both {
+        Ok(()) => Ok(true),
+        Err(FrameError::Io(_)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A connection to the dispatcher, which is started if none runs. It is told what the caller's session has for logins.
+pub fn connect(home: &Home, login: &Login) -> Result<Connection, StartError> {
+    let mut connection = find_or_start(home)?;
+    connection.send(&ToDispatcher::Login(login.clone()))?;
+    Ok(connection)
+}
+
+/// The same, and says something. One that was shot between the two words is followed by another.
+pub fn call(home: &Home, login: &Login, message: &ToDispatcher) -> Result<Connection, StartError> {
+    let mut losses = Losses::default();
+    loop {
+        match connect(home, login).and_then(|mut open| open.send(message).map(|()| open)) {
+            Err(StartError::Frame(FrameError::Io(error)))
+                if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
+            {
+                losses.one_more(home)?;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Says all at once to the dispatcher; where none runs, one is started that hears it before it does anything else. None: it was not
+/// heard. An error: it may have been.
+pub fn ask(home: &Home, words: &[ToDispatcher], patience: Duration) -> Result<Option<Connection>, StartError> {
+    let mut bytes = Vec::with_capacity(1024);
+    words.iter().try_for_each(|word| frame::encode(word, &mut bytes))?;
+    if let Some(connection) = Connection::ask(home, &bytes, patience)? {
+        return Ok(Some(connection));
+    }
+    if !home.exists() {
+        return Ok(None);
+    }
+    let Ok(_lock) = one_starter(home) else { return Ok(None) };
+    if let Some(connection) = Connection::ask(home, &bytes, patience)? {
+        return Ok(Some(connection));
+    }
+    let (mut ours, theirs) = UnixStream::pair()?;
+    // Nobody reads yet. Where so much does not fit, who asks does it by itself.
+    ours.set_nonblocking(true)?;
+    if ours.write_all(&bytes).is_err() {
+        return Ok(None);
+    }
+    ours.set_nonblocking(false)?;
+    match spawn(home, Some(theirs))? {
+        Startup::Ready { .. } => Connection::answered(ours, patience).map(Some),
+        Startup::AlreadyRunning => Ok(None),
+        Startup::Failed { error } => Err(StartError::Failed(error)),
+    }
+}
+
+fn find_or_start(home: &Home) -> Result<Connection, StartError> {
+    let mut losses = Losses::default();
+    loop {
+        if let Some(connection) = Connection::open(home)? {
+            return Ok(connection);
+        }
+        if !home.exists() {
+            let home = home.dir().display();
+            return Err(StartError::Failed(format!(
+                "{home}: there is no home here (any more): was it moved or removed?"
+            )));
+        }
+        let _lock = one_starter(home)?;
+        if let Some(connection) = Connection::open(home)? {
+            return Ok(connection);
+        }
+        match spawn(home, None)? {
+            Startup::Ready { .. } => {}
+            // It holds the lock and does not listen: it is leaving, or just coming.
+            Startup::AlreadyRunning => wait_until_left(home, None)?,
+            Startup::Failed { error } => return Err(StartError::Failed(error)),
+        }
+        losses.one_more(home)?;
+    }
+}
+
+/// One starter at a time; who waited for this lock finds it running.
+fn one_starter(home: &Home) -> io::Result<File> {
+    let path = home.run_dir().join("start.lock");
+    let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    lock.lock()?;
+    Ok(lock)
+}
+
+/// In a home's `run/`.
+pub(in crate::dispatch) const LOCK: &str = "dispatcher.lock";
+
+/// The lock that a dispatcher holds as long as it lives.
+pub(in crate::dispatch) fn lock_file(home: &Home) -> io::Result<File> {
+    let path = home.run_dir().join(LOCK);
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// Is this the lock of the home that lies there now? Where that can't be seen it may be.
+pub(in crate::dispatch) fn is_lock_of(home: &Home, lock: &File) -> bool {
+    let place = |meta: &Metadata| (meta.dev(), meta.ino());
+    match (std::fs::metadata(home.run_dir().join(LOCK)), lock.metadata()) {
+        (Ok(there), Ok(ours)) => place(&there) == place(&ours),
+        (Err(error), _) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+        (_, Err(_)) => true,
+    }
+}
+
+/// Returns once this dispatcher (None: whichever it is) holds the lock no more, or another one listens: whoever waits for a task
+/// may have started one meanwhile.
+pub fn wait_until_left(home: &Home, pid: Option<i32>) -> Result<(), StartError> {
+    let lock = lock_file(home)?;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        if Connection::open(home)?.is_some_and(|other| Some(other.pid) != pid) {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Lets the dispatcher leave, as long as that is `needed`. None begins as long as the lock that this gives is held.
+pub fn retire(home: &Home, needed: &mut dyn FnMut() -> bool) -> Result<Option<File>, StartError> {
+    let lock = lock_file(home)?;
+    while needed() {
+        match lock.try_lock() {
+            Ok(()) => return Ok(Some(lock)),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        match Connection::open(home)? {
+            Some(connection) => connection.let_leave()?,
+            // It has the lock and does not listen: it is just coming, or going.
+            None => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+    Ok(None)
+}
+
+/// Starts one; `caller` is the far end of who has asked it something already. It finds the caller's GRID_SSH_COMMAND in the environment
+/// that it inherits, before it opens its first link.
+fn spawn(home: &Home, caller: Option<UnixStream>) -> Result<Startup, StartError> {
+    const LOG_MAX: u64 = 1 << 20;
+    let log = OpenOptions::new().create(true).append(true).mode(0o600).open(log_file(home))?;
+    let mut log_from = log.metadata()?.len();
+    if log_from > LOG_MAX {
+        log.set_len(0)?;
+        log_from = 0;
+    }
+    // What we inherited (a caller's lock file, a pipe of `$(..)`) must not live on in the dispatcher.
+    close_fds::set_fds_cloexec(3, &[]);
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("grid").args(["dispatcher", "serve", "--home"]).arg(home.dir());
+    match caller {
+        Some(caller) => command.arg("--asked").stdin(OwnedFd::from(caller)),
+        None => command.stdin(Stdio::null()),
+    };
+    let mut child = command.stdout(Stdio::piped()).stderr(log).spawn()?;
+    drop(command);
+    let mut said = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        BufReader::new(stdout).read_line(&mut said)?;
+    }
+    match serde_json::from_str(&said) {
+        Ok(startup) => {
+            has_started(child);
+            Ok(startup)
+        }
+        Err(_) => Ok(Startup::Failed { error: end_of(home, child.wait()?, log_from) }),
+    }
+}

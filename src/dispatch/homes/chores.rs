@@ -1,0 +1,165 @@
+//! What the dispatcher does for other homes' sake: carries questions, remembers who answers, tries the silent ones again,
+//! and has open searches settled.
+
+use crate::dispatch::client::relay::Relay;
+use crate::dispatch::process::run::{DispatchError, Dispatcher};
+use crate::distributor::guest::Guest;
+use crate::distributor::registry;
+use crate::distributor::settle::{self, Settled};
+use crate::model::endpoint::Endpoint;
+use crate::model::name::Name;
+use crate::model::ssh::Login;
+use crate::model::ssh_command::SshCommand;
+use crate::model::time::Timestamp;
+use crate::protocol::dispatcher::FromDispatcher;
+use crate::protocol::distributor::{Question, Ticket};
+use crate::store::distributors::SILENT_RETRY;
+use crate::store::{Durability, Home, Store, StoreError, View};
+use std::collections::BTreeSet;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Chores that take questions and answers, and so are done beside the loop.
+#[derive(Debug, Default)]
+pub struct Chores {
+    running: Option<JoinHandle<()>>,
+    /// When they were looked at last.
+    at: Option<Instant>,
+}
+
+/// How often open searches and reports are looked at again: no report goes more often.
+const EVERY: Duration = registry::APART;
+
+impl Dispatcher {
+    /// A command asks another home.
+    pub(in crate::dispatch) fn ask_elsewhere(
+        &mut self,
+        view: &View<'_>,
+        caller: u64,
+        ticket: Ticket,
+        endpoint: &Endpoint,
+        question: Question,
+    ) -> Result<(), StoreError> {
+        let command = ssh_to(view, endpoint)?;
+        let said = self.peers.ask(&mut self.ways, endpoint, command, (caller, ticket), question);
+        self.tell_all(said);
+        Ok(())
+    }
+
+    /// Another home speaks.
+    pub(in crate::dispatch) fn hear_elsewhere(&mut self, endpoint: &Endpoint) {
+        let said = self.peers.receive(&mut self.ways, endpoint);
+        self.tell_all(said);
+    }
+
+    fn tell_all(&mut self, said: Vec<(u64, FromDispatcher)>) {
+        for (caller, message) in said {
+            self.callers.tell(caller, &message);
+        }
+    }
+
+    /// Once a round: time-outs, findings into the database, silent ones tried again.
+    pub(in crate::dispatch) fn tend_peers(&mut self, store: &mut Store) -> Result<(), DispatchError> {
+        let said = self.peers.tick(&mut self.ways);
+        self.tell_all(said);
+        let alive: Vec<u64> = self.callers.all.iter().filter(|c| !c.gone).map(|c| c.id).collect();
+        self.peers.forget(|id| alive.contains(&id));
+        let said = self.peers.flush(&mut self.ways);
+        self.tell_all(said);
+        let findings = std::mem::take(&mut self.peers.findings);
+        if !findings.is_empty() {
+            let now = Timestamp::now();
+            store.write(Durability::Normal, |tx| {
+                for (endpoint, found) in &findings {
+                    match found {
+                        Ok(home) => tx.endpoint_answers(endpoint, *home)?,
+                        Err(why) => tx.endpoint_silent(endpoint, why, now)?,
+                    }
+                }
+                Ok::<_, StoreError>(())
+            })?;
+            self.silent_at = Some(Instant::now());
+        }
+        if self.silent_at.is_none_or(|at| at.elapsed() >= Duration::from_secs(5)) {
+            self.silent_at = Some(Instant::now());
+            let now = Timestamp::now();
+            for (endpoint, tried) in store.view().silent_endpoints()? {
+                if tried.age_at(now) >= SILENT_RETRY && !self.peers.is_up(&endpoint) {
+                    let command = ssh_to(&store.view(), &endpoint)?;
+                    let said = self.peers.knock(&mut self.ways, &endpoint, command);
+                    self.tell_all(said);
+                }
+            }
+        }
+        self.do_chores(store)
+    }
+
+    /// Open searches are settled and reports sent beside the loop: both take questions that this very dispatcher carries.
+    fn do_chores(&mut self, store: &Store) -> Result<(), DispatchError> {
+        if self.chores.running.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.chores.running = None;
+        }
+        if self.chores.running.is_some() || self.chores.at.is_some_and(|at| at.elapsed() < EVERY) {
+            return Ok(());
+        }
+        self.chores.at = Some(Instant::now());
+        let view = store.view();
+        if view.away_open(1)?.is_empty() && !registry::is_pending(&view)? {
+            return Ok(());
+        }
+        let home = self.home.clone();
+        let owner = self.owner.clone();
+        self.chores.running = Some(std::thread::spawn(move || {
+            if let Err(error) = chores(&home, &owner) {
+                tracing::warn!("other homes: {error}");
+            }
+        }));
+        Ok(())
+    }
+
+    /// Somebody waits for these chores.
+    pub(in crate::dispatch) fn has_chores(&self) -> bool {
+        self.chores.running.is_some()
+    }
+
+    /// When there is something to do for other homes, at the latest.
+    pub(in crate::dispatch) fn elsewhere_due(&self) -> Option<Instant> {
+        let busy = !self.lanes.is_empty() || !self.queue.is_empty();
+        // Of those under way the loop sees in short steps whether they are done: a time that has passed would make it spin.
+        let chores = self.chores.at.filter(|_| busy && !self.has_chores()).map(|at| at + EVERY);
+        self.peers.due(&self.ways).into_iter().chain(chores).min()
+    }
+}
+
+/// The ssh command that leads to an endpoint; of no use where that is a path.
+fn ssh_to(view: &View<'_>, endpoint: &Endpoint) -> Result<SshCommand, StoreError> {
+    match endpoint {
+        Endpoint::Ssh { .. } => view.ssh_to(endpoint),
+        _ => Ok(SshCommand::default()),
+    }
+}
+
+fn chores(home: &Home, owner: &Name) -> Result<(), Box<dyn std::error::Error>> {
+    let mut store = Store::open(home)?;
+    let mut peers = Relay::new(home, &Login::default());
+    let guest = Guest::resident(owner.clone());
+    // Whoever does not answer is asked for one task only in each round.
+    let mut silent = BTreeSet::new();
+    for away in store.view().away_open(1_000)? {
+        let now = Timestamp::now();
+        if away.tried_at.is_some_and(|at| at.age_at(now) < EVERY) {
+            continue;
+        }
+        if silent.contains(&away.asked) {
+            continue;
+        }
+        match settle::settle(&mut store, &mut peers, &away, &guest) {
+            Ok(Settled::Open) => drop(silent.insert(away.asked)),
+            Ok(Settled::Placed | Settled::Nobody | Settled::GoingOn) => {}
+            // One that can't be settled holds up no other, nor the reports.
+            Err(error) => tracing::warn!("task {}: {error}", away.task),
+        }
+    }
+    registry::send_due(&mut store, &mut peers, "change", false)?;
+    Ok(())
+}

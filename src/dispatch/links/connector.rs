@@ -1,0 +1,239 @@
+//! How links are opened: by which ssh, with whose session, with which programs to send.
+
+use crate::engine::Engine;
+use crate::engine::agents::Agents;
+use crate::engine::local::Local;
+use crate::engine::path::Path;
+use crate::engine::ssh::Ssh;
+use crate::link::trouble::Trouble;
+use crate::link::{Link, LinkError};
+use crate::model::endpoint::Endpoint;
+use crate::model::id::HomeId;
+use crate::model::server;
+use crate::model::ssh::Target;
+use crate::model::ssh_command::SshCommand;
+use crate::model::time::parse_duration;
+use crate::protocol::agent::{ToAgent, VERSION, VERSION_MIN};
+use crate::protocol::distributor::{self, ToServe};
+use crate::store::settings::HomeRow;
+use crate::store::{Home, StoreError, Tx, View};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Sessions that are remembered.
+const SESSIONS_MAX: usize = 8;
+/// A connect may take so long, and a reading.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What links of a home are opened with. Sessions are tried one after the other; the ssh command is never another one than
+/// the server, the endpoint or the home was named with.
+#[derive(Debug)]
+pub struct Ways {
+    home: Home,
+    id: HomeId,
+    incarnation: u64,
+    hello: ToAgent,
+    /// Key agents that callers brought, the newest first.
+    sessions: Vec<String>,
+    /// What worked last.
+    worked: Option<Used>,
+    agents: Agents,
+    /// The home's ssh command, once it was read, and whether it became another one since.
+    command: Option<SshCommand>,
+    changed: bool,
+    folder: PathBuf,
+    /// `probe_timeout`.
+    pub patience: Duration,
+    /// An agent of this host that was started beforehand.
+    pub agent: Option<Link>,
+}
+
+/// What a link over ssh was opened with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Used {
+    pub command: SshCommand,
+    session: Option<String>,
+}
+
+impl Ways {
+    /// Nobody has brought anything yet.
+    pub fn new(home: &Home, row: &HomeRow) -> Self {
+        let hello = ToAgent::Hello {
+            version_min: VERSION_MIN,
+            version: VERSION,
+            home: row.id,
+            incarnation: row.incarnation,
+            epoch: row.epoch,
+        };
+        Self {
+            home: home.clone(),
+            id: row.id,
+            incarnation: row.incarnation,
+            hello,
+            sessions: Vec::new(),
+            worked: None,
+            agents: Agents::default(),
+            command: None,
+            changed: false,
+            folder: home.dir().join("agents"),
+            patience: PATIENCE,
+            agent: None,
+        }
+    }
+
+    /// Reads the settings again.
+    pub fn read_settings(&mut self, view: &View<'_>) -> Result<(), StoreError> {
+        self.read_command(view)?;
+        self.folder = folder(&self.home, view)?;
+        self.patience = patience(view)?;
+        Ok(())
+    }
+
+    /// Reads the home's ssh command again.
+    pub fn read_command(&mut self, view: &View<'_>) -> Result<(), StoreError> {
+        let before = self.command.replace(view.home_ssh(None)?);
+        self.changed |= before.is_some() && before != self.command;
+        Ok(())
+    }
+
+    /// Did the home's ssh command become another one? Asked once.
+    pub const fn take_changed(&mut self) -> bool {
+        std::mem::replace(&mut self.changed, false)
+    }
+
+    /// Keeps the command that a caller names in the home, for dispatchers that nobody with a session starts.
+    pub fn keep_command(&mut self, tx: &Tx<'_>, command: &SshCommand) -> Result<(), StoreError> {
+        if tx.keep_ssh_of_caller(command)? { self.read_command(tx) } else { Ok(()) }
+    }
+
+    /// A caller's key agent: the newest is tried first. True if it is news.
+    pub fn learn_session(&mut self, session: Option<String>) -> bool {
+        let Some(session) = session else { return false };
+        let known = self.sessions.iter().position(|known| *known == session);
+        if let Some(at) = known {
+            self.sessions.remove(at);
+        }
+        self.sessions.insert(0, session);
+        self.sessions.truncate(SESSIONS_MAX);
+        known.is_none()
+    }
+
+    /// The key agents that callers brought, the oldest first: whoever comes after it learns them in this order.
+    pub fn into_sessions(self) -> Vec<String> {
+        self.sessions.into_iter().rev().collect()
+    }
+
+    /// The sessions that may work, in the order in which they are tried; the last is none at all.
+    fn usable(&self) -> Vec<Option<String>> {
+        let lives = |session: &&String| UnixStream::connect(session).is_ok();
+        let mut usable: Vec<Option<String>> = self.sessions.iter().filter(lives).cloned().map(Some).collect();
+        usable.push(None);
+        usable
+    }
+
+    /// Is there a session that stands behind this one?
+    pub fn has_session(&self, at: usize) -> bool {
+        at < self.usable().len()
+    }
+
+    fn session(&self, at: usize) -> Option<String> {
+        let usable = self.usable();
+        usable.get(at).or(usable.last()).cloned().flatten()
+    }
+
+    /// The ssh command that leads to a target.
+    fn command_to(&self, target: &Target) -> SshCommand {
+        target.command().or(self.command.as_ref()).cloned().unwrap_or_default()
+    }
+
+    /// Opens the way to a server with one of the sessions, and says hello. Gives what was used for ssh.
+    pub fn open(&mut self, to: &server::Engine, at: usize) -> Result<(Link, Option<Used>), LinkError> {
+        let (mut link, used) = match to {
+            server::Engine::Ssh(target) => {
+                let used = Used { command: self.command_to(target), session: self.session(at) };
+                (self.open_ssh(target, &used)?, Some(used))
+            }
+            server::Engine::Local | server::Engine::Group { .. } => {
+                (self.agent.take().map_or_else(|| agent(&self.home, false), Ok)?, None)
+            }
+        };
+        link.send(&self.hello)?;
+        link.flush()?;
+        Ok((link, used))
+    }
+
+    /// Opens the way to another home: `grid serve` as a child, or through ssh by this command with one of the sessions.
+    pub fn open_home(
+        &self,
+        endpoint: &Endpoint,
+        command: &SshCommand,
+        at: usize,
+    ) -> Result<(Link, Option<Used>), LinkError> {
+        let (mut link, used) = match endpoint {
+            Endpoint::Local => return Err(LinkError::Trouble(Trouble::Other("this home is no other one".to_owned()))),
+            Endpoint::Path(home) => {
+                let log = self.home.run_dir().join("peers.log");
+                (Path { home, log: &log }.open()?, None)
+            }
+            Endpoint::Ssh { host, home } => {
+                let used = Used { command: command.clone(), session: self.session(at) };
+                let target = Target::new(host, Vec::new(), None);
+                let target = target.map_err(|error| LinkError::Trouble(Trouble::Other(error.to_string())))?;
+                let words = words_of(command).map_err(LinkError::Trouble)?;
+                let ssh = Ssh {
+                    target: &target,
+                    words: &words,
+                    auth_sock: used.session.as_deref(),
+                    patience: self.patience,
+                    binaries: Vec::new(),
+                };
+                (ssh.open_home(home.as_deref())?, Some(used))
+            }
+        };
+        let (version_min, version) = (distributor::VERSION_MIN, distributor::VERSION);
+        link.send(&ToServe::Hello { version_min, version, home: self.id, incarnation: self.incarnation })?;
+        link.flush()?;
+        Ok((link, used))
+    }
+
+    fn open_ssh(&mut self, target: &Target, used: &Used) -> Result<Link, LinkError> {
+        let words = words_of(&used.command).map_err(LinkError::Trouble)?;
+        let binaries = self.agents.all(&self.folder)?;
+        let auth_sock = used.session.as_deref();
+        Ssh { target, words: &words, auth_sock, patience: self.patience, binaries }.open()
+    }
+
+    /// This got us in.
+    pub fn worked(&mut self, used: Option<Used>) {
+        self.worked = used.or(self.worked.take());
+    }
+
+    /// For a person: what works.
+    pub fn words_on_login(&self) -> Option<String> {
+        let used = self.worked.as_ref()?;
+        let agent = used.session.as_ref().map_or_else(|| "no key agent".to_owned(), |path| format!("key agent {path}"));
+        Some(format!("{}, {agent}", used.command))
+    }
+}
+
+/// Starts the agent of this host; it waits for a hello. `expecting`: a start is on its way.
+pub(in crate::dispatch) fn agent(home: &Home, expecting: bool) -> Result<Link, LinkError> {
+    Local { spool: home.agent_spool(), log: home.run_dir().join("agent.log"), expecting }.open()
+}
+
+/// `probe_timeout`.
+pub(in crate::dispatch) fn patience(view: &View<'_>) -> Result<Duration, StoreError> {
+    let patience = view.setting("probe_timeout")?.and_then(|text| parse_duration(&text).ok());
+    Ok(patience.unwrap_or(PATIENCE).max(Duration::from_secs(1)))
+}
+
+/// An ssh command, split as sh would.
+pub(in crate::dispatch) fn words_of(command: &SshCommand) -> Result<Vec<String>, Trouble> {
+    command.words().map_err(|error| Trouble::NoSsh(error.to_string()))
+}
+
+/// The setting `agent_dir`.
+pub(in crate::dispatch) fn folder(home: &Home, view: &View<'_>) -> Result<PathBuf, StoreError> {
+    Ok(view.setting("agent_dir")?.map_or_else(|| home.dir().join("agents"), PathBuf::from))
+}

@@ -1,0 +1,379 @@
+//! The dispatcher's links to agents: opened when needed, opened again when lost.
+
+mod due;
+
+use crate::dispatch::links::news::News;
+use crate::dispatch::links::backoff::{URGED_PAUSE, WAIT_MIN, WAIT_SOON, jittered, next_pause};
+use crate::dispatch::links::connector::{Used, Ways};
+use crate::link::trouble::{Retry, Trouble};
+use crate::link::{Link, LinkError};
+use crate::model::id::{BootId, MachineId};
+use crate::model::server::Engine;
+use crate::model::time::Timestamp;
+use crate::protocol::agent::{FromAgent, ToAgent, VERSION};
+use std::time::{Duration, Instant};
+
+/// How far a link is.
+#[derive(Debug)]
+enum Phase {
+    Down {
+        retry_at: Instant,
+    },
+    /// Opened; the agent has not said hello yet.
+    Greeting {
+        link: Link,
+        since: Instant,
+        used: Option<Used>,
+        /// Starts may be said right behind our hello, to an agent that runs since this boot.
+        ahead: Option<BootId>,
+    },
+    Up {
+        link: Link,
+        boot: BootId,
+        since: Instant,
+        /// What the agent holds was compared with what the database says.
+        reconciled: bool,
+        /// Starts of this epoch may have been said before its hello.
+        ahead: bool,
+    },
+}
+
+/// The link of one route.
+#[derive(Debug)]
+pub struct Slot {
+    to: Engine,
+    phase: Phase,
+    /// The last pause before it was tried again.
+    pause: Duration,
+    /// When it was tried last, and when trying again makes sense.
+    tried: Instant,
+    retry: Retry,
+    /// Which of the sessions that callers brought is tried next, and why the newest was refused.
+    session: usize,
+    refused: Option<String>,
+    /// Somebody has use for it now.
+    pub wanted: bool,
+    /// Waiting tasks have use for it until then.
+    pub wanted_until: Instant,
+    /// When a reading was asked for that has not come.
+    pub probing: Option<(Timestamp, Instant)>,
+    /// When the next one is to be asked for.
+    pub read_at: Option<Instant>,
+    /// It could not start a task, whatever its readings say: nobody needs another one before that.
+    pub rests_until: Instant,
+    /// When the agent said something last.
+    said: Timestamp,
+    /// Of the protocol, as the agent spoke it in its last hello; before one it is taken for our own.
+    pub version: u32,
+    /// Nothing that went ahead begins: its agent ended without a hello.
+    unheard: bool,
+    /// The machine over there, once its hello was taken in; of a link that is down the last one. None: this host.
+    pub machine: Option<MachineId>,
+}
+
+/// A login that takes longer is not counted among those under way: the host is slow or dead, and others must not wait for it.
+const BRISK: Duration = Duration::from_secs(2);
+/// As long as keepalives take to notice a cut: 15 s three times, and a little.
+const KEEPALIVE_MS: i64 = 50_000;
+
+impl Slot {
+    /// A link that is to be opened when somebody has use for it.
+    pub fn new(to: Engine) -> Self {
+        let now = Instant::now();
+        Self {
+            to,
+            phase: Phase::Down { retry_at: now },
+            pause: Duration::ZERO,
+            tried: now.checked_sub(URGED_PAUSE).unwrap_or(now),
+            retry: Retry::Soon,
+            session: 0,
+            refused: None,
+            wanted: false,
+            wanted_until: now,
+            probing: None,
+            read_at: None,
+            rests_until: now,
+            said: Timestamp(0),
+            version: VERSION,
+            unheard: false,
+            machine: None,
+        }
+    }
+
+    /// A reading is due, and can be asked for.
+    pub fn is_to_be_read(&self, now: Instant) -> bool {
+        self.boot().is_some() && self.probing.is_none() && self.read_at.is_some_and(|at| at <= now)
+    }
+
+    /// A reading that began at this time or later is not under way.
+    pub fn read_since(&self, since: Timestamp) -> bool {
+        self.probing.is_none_or(|(asked_at, _)| asked_at < since)
+    }
+
+    /// The reading that was asked for does not come.
+    pub fn reading_overdue(&self, patience: Duration) -> bool {
+        self.probing.is_some_and(|(_, asked)| asked.elapsed() > patience)
+    }
+
+    /// Is it to be opened now?
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.wanted && matches!(self.phase, Phase::Down { retry_at } if retry_at <= now)
+    }
+
+    /// It is down, whether or not it is wanted.
+    pub const fn is_down(&self) -> bool {
+        matches!(self.phase, Phase::Down { .. })
+    }
+
+    /// A login that sshd over there counts as under way.
+    pub fn is_logging_in(&self, now: Instant) -> bool {
+        let brisk = |since: Instant| now.saturating_duration_since(since) < BRISK;
+        matches!(&self.phase, Phase::Greeting { link, since, .. } if !link.answered() && brisk(*since))
+            && matches!(self.to, Engine::Ssh(_))
+    }
+
+    /// A caller asks: not later, now.
+    pub fn urge(&mut self) {
+        if let Phase::Down { retry_at } = &mut self.phase {
+            *retry_at = (*retry_at).min(self.tried + URGED_PAUSE);
+        }
+    }
+
+    /// Somebody waits for what lies there: now, unless somebody else has to do something first.
+    pub fn hurry(&mut self) {
+        if self.retry == Retry::Soon {
+            self.urge();
+        }
+    }
+
+    /// The sessions that callers brought are tried from the newest on.
+    pub fn try_newest(&mut self) {
+        (self.session, self.refused) = (0, None);
+    }
+
+    /// Is it reached by the home's ssh command?
+    pub fn is_by_the_homes_command(&self) -> bool {
+        matches!(&self.to, Engine::Ssh(target) if target.command().is_none())
+    }
+
+    /// Closes it, for it is to be opened another way; it is wanted as before. What that means where it was up.
+    pub fn close(&mut self, why: &str, ways: &Ways) -> Option<News> {
+        self.try_newest();
+        let closed = match &self.phase {
+            Phase::Up { .. } => Some(self.failed(LinkError::Trouble(Trouble::Other(why.to_owned())), ways)),
+            Phase::Greeting { .. } | Phase::Down { .. } => None,
+        };
+        self.pause = Duration::ZERO;
+        self.phase = Phase::Down { retry_at: Instant::now() };
+        closed
+    }
+
+    /// Opens it. The reason where it can't be.
+    pub fn open(&mut self, ways: &mut Ways) -> Result<(), String> {
+        self.tried = Instant::now();
+        match ways.open(&self.to, self.session) {
+            Ok((link, used)) => {
+                self.phase = Phase::Greeting { link, since: Instant::now(), used, ahead: None };
+                Ok(())
+            }
+            Err(error) => match self.failed(error, ways) {
+                News::NoWay(error) | News::Lost(error) | News::Cut { error, .. } | News::Broken { error, .. } => {
+                    Err(error)
+                }
+                News::Said(_) => Ok(()),
+            },
+        }
+    }
+
+    /// Reads what came. An agent's hello brings the link up.
+    pub fn receive(&mut self, ways: &mut Ways) -> Vec<News> {
+        let (Phase::Greeting { link, .. } | Phase::Up { link, .. }) = &mut self.phase else { return Vec::new() };
+        let mut news = Vec::new();
+        let open = link.receive();
+        let mut broken = None;
+        loop {
+            match link.next() {
+                Ok(Some(message)) => {
+                    self.said = Timestamp::now();
+                    news.push(News::Said(message));
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    broken = Some(error);
+                    break;
+                }
+            }
+        }
+        let broken = match (broken, open) {
+            (Some(error), _) | (None, Err(error)) => Some(error),
+            (None, Ok(false)) => Some(LinkError::Ended),
+            (None, Ok(true)) => None,
+        };
+        if let Phase::Greeting { .. } = self.phase
+            && let Some(News::Said(FromAgent::Hello { version, boot, .. })) = news.first()
+        {
+            self.version = *version;
+            self.come_up(boot.clone(), ways);
+        }
+        let unfit = news.iter().find_map(|n| match n {
+            News::Said(FromAgent::Unfit { error }) => Some(error.clone()),
+            _ => None,
+        });
+        if let Some(error) = unfit {
+            // The agent knows better than ssh why it leaves.
+            self.failed(LinkError::Trouble(Trouble::Other(error)), ways);
+        } else if let Some(error) = broken {
+            news.push(self.failed(error, ways));
+        }
+        news
+    }
+
+    fn come_up(&mut self, boot: BootId, ways: &mut Ways) {
+        let down = Phase::Down { retry_at: Instant::now() };
+        if let Phase::Greeting { link, used, ahead, .. } = std::mem::replace(&mut self.phase, down) {
+            ways.worked(used);
+            self.try_newest();
+            self.machine = None;
+            self.phase = Phase::Up { link, boot, since: Instant::now(), reconciled: false, ahead: ahead.is_some() };
+        }
+    }
+
+    /// Gives the link up; it is opened again later. What that means for its servers.
+    pub fn failed(&mut self, error: LinkError, ways: &Ways) -> News {
+        self.probing = None;
+        self.read_at = None;
+        let now = Instant::now();
+        let (error, up_since) = match std::mem::replace(&mut self.phase, Phase::Down { retry_at: now }) {
+            Phase::Up { link, since, .. } => (link.give_up(error), Some(since)),
+            Phase::Greeting { mut link, ahead, .. } => {
+                // An agent says all of its hello before it takes in what came behind ours.
+                self.unheard = ahead.is_some() && link.end_mute::<FromAgent>();
+                (link.give_up(error), None)
+            }
+            Phase::Down { .. } => (error, None),
+        };
+        let words = match (&error, &self.to) {
+            (LinkError::Trouble(trouble), Engine::Ssh(target)) => trouble.words(target.host()),
+            _ => error.to_string(),
+        };
+        if let Some(since) = up_since {
+            // Until ssh gave up the connection stood, but for the time in which it noticed that it does not.
+            let noticed = Timestamp(Timestamp::now().0 - KEEPALIVE_MS);
+            let last = self.said.max(noticed);
+            if matches!(error, LinkError::Frame(_)) {
+                // It will say the same again.
+                self.retry = Retry::Seldom;
+                self.pause = next_pause(self.pause, Retry::Seldom);
+                self.phase = Phase::Down { retry_at: now + jittered(self.pause) };
+                return News::Broken { error: format!("what its agent says can't be taken in: {words}"), last };
+            }
+            self.retry = Retry::Soon;
+            // One that comes and goes at once is no better than one that does not come.
+            let stood = now.saturating_duration_since(since) > WAIT_SOON;
+            self.pause = if stood { WAIT_MIN } else { next_pause(self.pause, Retry::Soon) };
+            self.phase = Phase::Down { retry_at: now + self.pause };
+            return News::Cut { error: words, last };
+        }
+        self.retry = match &error {
+            LinkError::Trouble(trouble) => trouble.retry(),
+            LinkError::Frame(_) => Retry::Seldom,
+            _ => Retry::Soon,
+        };
+        if matches!(&error, LinkError::Trouble(trouble) if trouble.may_be_the_sessions()) {
+            // Somebody else's session may open the door.
+            self.session += 1;
+            self.refused.get_or_insert_with(|| words.clone());
+            if ways.has_session(self.session) {
+                self.phase = Phase::Down { retry_at: now };
+                return News::Lost(words);
+            }
+        }
+        // What the newest session was told, whatever those before it were.
+        let words = self.refused.take().unwrap_or(words);
+        self.try_newest();
+        self.pause = next_pause(self.pause, self.retry);
+        self.phase = Phase::Down { retry_at: now + jittered(self.pause) };
+        News::NoWay(words)
+    }
+
+    /// The boot id of the far host, if the link is up.
+    pub const fn boot(&self) -> Option<&BootId> {
+        match &self.phase {
+            Phase::Up { boot, .. } => Some(boot),
+            _ => None,
+        }
+    }
+
+    /// Whether starts may go over it, and since which boot the far host runs: what the agent holds is known. One sent earlier
+    /// would be sent once more by the reconciling, but for those that go [ahead](Self::go_ahead).
+    pub const fn takes_starts(&self) -> Option<&BootId> {
+        match &self.phase {
+            Phase::Up { reconciled: true, boot, .. } | Phase::Greeting { ahead: Some(boot), .. } => Some(boot),
+            _ => None,
+        }
+    }
+
+    /// Starts go right behind our hello, over the first link to a host that runs since this boot: whatever its agent holds
+    /// then, it holds none of these.
+    pub fn go_ahead(&mut self, boot: BootId) {
+        if let Phase::Greeting { ahead, .. } = &mut self.phase {
+            *ahead = Some(boot);
+        }
+    }
+
+    /// Is what was sent in this epoch right behind our hello, and the agent at it?
+    pub const fn went_ahead(&self) -> bool {
+        matches!(self.phase, Phase::Up { reconciled: false, ahead: true, .. })
+    }
+
+    /// Does nothing of what went ahead begin? Asked once.
+    pub const fn take_unheard(&mut self) -> bool {
+        std::mem::replace(&mut self.unheard, false)
+    }
+
+    /// What the agent said that it holds was taken in.
+    pub const fn set_reconciled(&mut self) {
+        if let Phase::Up { reconciled, .. } = &mut self.phase {
+            *reconciled = true;
+        }
+    }
+
+    /// Queues a message, behind our hello where starts go ahead; without a link it is lost, and the hello of the next link sorts things
+    /// out.
+    pub fn send(&mut self, message: &ToAgent) -> Result<(), LinkError> {
+        match &mut self.phase {
+            Phase::Up { link, .. } | Phase::Greeting { link, ahead: Some(_), .. } => link.send(message),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends what goes without waiting. What failed, if anything did.
+    pub fn flush(&mut self, ways: &Ways) -> Option<News> {
+        let sent = match &mut self.phase {
+            Phase::Up { link, .. } | Phase::Greeting { link, .. } => link.flush(),
+            Phase::Down { .. } => Ok(()),
+        };
+        match sent {
+            Ok(()) => None,
+            // The reading end tells why it ended.
+            Err(LinkError::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => None,
+            Err(error) => Some(self.failed(error, ways)),
+        }
+    }
+
+    /// How long it stands.
+    pub fn stood(&self) -> Option<Duration> {
+        match &self.phase {
+            Phase::Up { since, .. } => Some(since.elapsed()),
+            _ => None,
+        }
+    }
+
+    /// The open link, to be polled.
+    pub const fn link(&self) -> Option<&Link> {
+        match &self.phase {
+            Phase::Up { link, .. } | Phase::Greeting { link, .. } => Some(link),
+            Phase::Down { .. } => None,
+        }
+    }
+}

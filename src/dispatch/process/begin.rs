@@ -1,0 +1,279 @@
+//! A dispatcher comes up: it takes the lock, raises the epoch and listens. What its starter has asked already is carried out with
+//! that, before anything else: somebody waits for it.
+
+use crate::dispatch::transfer::results::Bringing;
+use crate::dispatch::process::callers::Callers;
+use crate::dispatch::submits::SubmitHandler;
+use crate::dispatch::transfer::discards::Discards;
+use crate::dispatch::homes::chores::Chores;
+use crate::dispatch::schedule::explaining::ToExplain;
+use crate::dispatch::transfer::outputs::Fetches;
+use crate::dispatch::process::disk::Shortage;
+use crate::dispatch::attempts::lanes::Lanes;
+use crate::dispatch::process::life::{Ended, Noted, log_file};
+use crate::dispatch::homes::peers::PeerLinks;
+use crate::dispatch::schedule::users::People;
+use crate::dispatch::schedule::queue::Queue;
+use crate::dispatch::schedule::pass;
+use crate::dispatch::transfer::inputs::Sending;
+use crate::dispatch::process::run::{DispatchError, Dispatcher};
+use crate::dispatch::schedule::spool_limits::Spools;
+use crate::dispatch::client::start::{self, socket_path};
+use crate::dispatch::turn::Outcome;
+use crate::dispatch::links::connector::{self, Ways};
+use crate::distributor::fleets::Fleets;
+use crate::link::Link;
+use crate::model::failpoint::failpoint;
+use crate::model::filesystem::has_room;
+use crate::model::open_files;
+use crate::model::ssh::Login;
+use crate::model::time::{Timestamp, parse_duration};
+use crate::protocol::dispatcher::ToDispatcher;
+use crate::store::{Durability, Home, Log, Store, StoreError, Tx};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::{File, TryLockError};
+use std::io;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::{Duration, Instant};
+
+/// With fewer files it can't start what it is asked to: an agent, a link, a supervisor each need some.
+pub(in crate::dispatch) const OPEN_FILES: u64 = 64;
+
+/// A log of so many bytes takes the first transaction of a dispatcher.
+const LOG_ENOUGH: u64 = 64 << 10;
+
+/// A dispatcher that holds the lock and listens.
+pub(in crate::dispatch) struct Begun {
+    pub(in crate::dispatch) lock: File,
+    pub(in crate::dispatch) noted: Noted,
+    pub(in crate::dispatch) listener: UnixListener,
+    pub(in crate::dispatch) store: Store,
+    pub(in crate::dispatch) dispatcher: Dispatcher,
+}
+
+/// Who asked before there was anybody to be asked.
+#[derive(Debug, Default)]
+struct First {
+    callers: Callers,
+    logins: Vec<Login>,
+    /// Started for what it asked.
+    agent: Option<Link>,
+}
+
+impl First {
+    /// Hears what the caller has said.
+    fn hear(stream: UnixStream) -> io::Result<Self> {
+        let mut first = Self::default();
+        let caller = first.callers.take_in(stream)?;
+        for word in caller.receive_all() {
+            match word {
+                ToDispatcher::Login(login) => first.logins.push(login),
+                ToDispatcher::Order(order) => caller.order(order),
+                // Whoever starts a dispatcher for another reason waits until it listens.
+                _ => {}
+            }
+        }
+        Ok(first)
+    }
+}
+
+/// Takes its place in a home; None: another one holds it. `caller` is who started it to ask it something, `login` that one's session.
+pub(in crate::dispatch) fn begin(
+    home: &Home,
+    submits: Box<dyn SubmitHandler>,
+    caller: Option<UnixStream>,
+    login: Login,
+) -> Result<Option<Begun>, DispatchError> {
+    let lock = start::lock_file(home)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(error)) => return Err(error.into()),
+    }
+    let noted = Noted::begin(&lock, &log_file(home));
+    match begin_locked(home, submits, caller, login) {
+        Ok((listener, store, dispatcher)) => Ok(Some(Begun { lock, noted, listener, store, dispatcher })),
+        Err(error) => {
+            noted.end(&lock, Ended::Failed(error.to_string()));
+            Err(error)
+        }
+    }
+}
+
+/// The lock is held.
+fn begin_locked(
+    home: &Home,
+    submits: Box<dyn SubmitHandler>,
+    caller: Option<UnixStream>,
+    login: Login,
+) -> Result<(UnixListener, Store, Dispatcher), DispatchError> {
+    if open_files::may_open() < OPEN_FILES {
+        return Err(DispatchError::OpenFiles(open_files::may_open()));
+    }
+    // It comes up while the database is opened: what is asked is most often run here.
+    let agent = caller.as_ref().and_then(|_| connector::agent(home, true).ok());
+    let mut store = match (Store::open(home), &caller) {
+        // Whoever asks does this by itself, and tells the person about it.
+        (Err(error @ (StoreError::Older { .. } | StoreError::Backup { .. } | StoreError::Copy { .. })), Some(_)) => {
+            return Err(error.into());
+        }
+        (Err(StoreError::Older { .. }), None) => Store::upgrade(home)?,
+        (Err(StoreError::Backup { .. } | StoreError::Copy { .. }), None) => Store::restore(home, Timestamp::now())?,
+        (other, _) => other?,
+    };
+    let mut first = caller.map(First::hear).transpose()?.unwrap_or_default();
+    first.agent = agent;
+    // Before any link is opened, and before what its caller says of itself.
+    first.logins.insert(0, login);
+    let mut outcome = Outcome::default();
+    // The log begins anew in the blocks that it has; where that has not enough of them the reserve is given up.
+    if !has_room(home.dir()) && (store.checkpoint(Log::Stays).is_err() || store.log_len() < LOG_ENOUGH) {
+        home.give_up_reserve();
+    }
+    let mut dispatcher = store.write(Durability::Full, |tx| {
+        let mut dispatcher = Dispatcher::new(home, submits, tx, first)?;
+        match dispatcher.adopt_lanes(tx) {
+            Err(StoreError::Unreadable(_)) => {
+                hold_unreadable(tx)?;
+                tx.recount_taken()?;
+                dispatcher.adopt_lanes(tx)?;
+            }
+            other => other?,
+        }
+        let orders = dispatcher.callers.orders();
+        if !orders.is_empty() {
+            dispatcher.look_at_servers(tx)?;
+            dispatcher.greet_here();
+            dispatcher.fleets.look_up(tx, Timestamp::now())?;
+            dispatcher.take_orders(tx, orders, &mut outcome)?;
+        }
+        Ok::<_, DispatchError>(dispatcher)
+    })?;
+    failpoint("dispatcher-begun");
+    // The start first: whoever started us hears of all this once the door is open.
+    dispatcher.say(outcome);
+    dispatcher.flush_links();
+    let (_dir, socket) = socket_path(home)?;
+    match std::fs::remove_file(&socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&socket)?;
+    listener.set_nonblocking(true)?;
+    Ok((listener, store, dispatcher))
+}
+
+/// Holds the tasks that can't be read. False: there is none that is not held already.
+fn hold_unreadable(tx: &Tx<'_>) -> Result<bool, StoreError> {
+    let held = tx.hold_unreadable(Timestamp::now())?;
+    for (task, why) in &held {
+        tracing::error!("task {task} is held: it can't be read ({why})");
+    }
+    Ok(!held.is_empty())
+}
+
+/// A dispatcher came upon a row that it can't read: that task is held, and a new one goes on with everything else. What the old
+/// one had in memory goes with it.
+pub(in crate::dispatch) fn anew(before: Dispatcher, store: &mut Store, why: String) -> Result<Dispatcher, DispatchError> {
+    let Dispatcher { home, submits, ways, .. } = before;
+    // The key agents of its callers open links as before.
+    let login = |session| Login { auth_sock: Some(session), command: None };
+    let logins = ways.into_sessions().into_iter().map(login).collect();
+    let first = First { logins, ..First::default() };
+    store.write(Durability::Full, |tx| {
+        if !hold_unreadable(tx)? {
+            return Err(StoreError::Unreadable(why).into());
+        }
+        let mut dispatcher = Dispatcher::new(&home, submits, tx, first)?;
+        dispatcher.adopt_lanes(tx)?;
+        Ok(dispatcher)
+    })
+}
+
+impl Dispatcher {
+    /// A new one, under an epoch of its own.
+    fn new(home: &Home, submits: Box<dyn SubmitHandler>, tx: &Tx<'_>, first: First) -> Result<Self, StoreError> {
+        let row = tx.raise_epoch()?;
+        tx.recount_taken()?;
+        let length = |name, default| {
+            let length = tx.setting(name)?.and_then(|text| parse_duration(&text).ok());
+            Ok::<_, StoreError>(length.unwrap_or(Duration::from_secs(default)))
+        };
+        let mut ways = Ways::new(home, &row);
+        ways.agent = first.agent;
+        for login in first.logins {
+            ways.learn_session(login.auth_sock);
+            if let Some(command) = &login.command {
+                ways.keep_command(tx, command)?;
+            }
+        }
+        Ok(Self {
+            home: home.clone(),
+            epoch: row.epoch,
+            restored: row.restored_epoch,
+            links: BTreeMap::new(),
+            ways,
+            inbox: Vec::new(),
+            callers: first.callers,
+            submits,
+            lanes: Lanes::default(),
+            queue: Queue::default(),
+            fleets: Fleets::kept(),
+            compiled: HashMap::new(),
+            people: People::default(),
+            fetches: Fetches::default(),
+            sending: Sending::default(),
+            bringing: Bringing::default(),
+            discards: Discards::default(),
+            again: Vec::new(),
+            cut: HashSet::new(),
+            elsewhere: BTreeMap::new(),
+            awaited: HashSet::new(),
+            seen_servers: 0,
+            seen_classes: 0,
+            stirred: true,
+            others: 0,
+            barred: HashMap::new(),
+            avoided: HashMap::new(),
+            cancelling: HashSet::new(),
+            capped: HashSet::new(),
+            lost_routes: Vec::new(),
+            silent: Vec::new(),
+            lose_at: Some(Instant::now()),
+            began_at: Timestamp::now(),
+            judged: HashMap::new(),
+            verdicts_left: pass::VERDICTS_MAX,
+            lane_numbers: 0..0,
+            log_moved: None,
+            to_explain: ToExplain::default(),
+            spools: Spools::default(),
+            look_again: None,
+            starve_at: Instant::now(),
+            idle_since: Instant::now(),
+            idle_exit: length("idle_exit", 600)?,
+            peers: PeerLinks::new(length("peer_timeout", 5)?),
+            chores: Chores::default(),
+            silent_at: None,
+            owner: tx.owner()?,
+            shortage: Shortage::default(),
+            leave: false,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::frame;
+
+    #[test]
+    fn a_long_order_is_heard_whole() {
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        frame::write(&mut ours, &ToDispatcher::Login(Login { auth_sock: Some("/agent".into()), ..Login::default() }))
+            .unwrap();
+        frame::write(&mut ours, &ToDispatcher::Order(vec![7; 60 << 10])).unwrap();
+        let mut first = First::hear(theirs).unwrap();
+        assert_eq!(first.logins.len(), 1);
+        assert_eq!(first.callers.orders().into_iter().map(|(_, order)| order.len()).collect::<Vec<_>>(), [60 << 10]);
+    }
+}

@@ -1,0 +1,8 @@
+//! The process: it comes up, waits, turns and leaves.
+
+pub(in crate::dispatch) mod begin;
+pub(in crate::dispatch) mod callers;
+pub(in crate::dispatch) mod disk;
+pub mod life;
+pub mod run;
+pub(in crate::dispatch) mod wait;

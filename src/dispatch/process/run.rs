@@ -1,0 +1,399 @@
+//! The dispatcher's process: one for a home by lock, a loop over everything that can speak to it, and its leaving.
+
+use crate::dispatch::process::begin::{Begun, OPEN_FILES, anew, begin};
+use crate::dispatch::transfer::results::Bringing;
+use crate::dispatch::process::callers::Callers;
+use crate::dispatch::submits::SubmitHandler;
+use crate::dispatch::transfer::discards::Discards;
+use crate::dispatch::homes::chores::Chores;
+use crate::dispatch::schedule::explaining::ToExplain;
+use crate::dispatch::transfer::outputs::Fetches;
+use crate::dispatch::process::disk::Shortage;
+use crate::dispatch::attempts::lanes::Lanes;
+use crate::dispatch::process::life::Ended;
+use crate::dispatch::links::link_state::Slot;
+use crate::dispatch::attempts::machines::Elsewhere;
+use crate::dispatch::homes::peers::PeerLinks;
+use crate::dispatch::schedule::users::People;
+use crate::dispatch::schedule::queue::Queue;
+use crate::dispatch::links::route::Route;
+use crate::dispatch::schedule::pass::Compiled;
+use crate::dispatch::transfer::inputs::Sending;
+use crate::dispatch::schedule::spool_limits::Spools;
+use crate::dispatch::client::start::{self, Startup, socket_path};
+use crate::dispatch::turn;
+use crate::dispatch::links::connector::Ways;
+use crate::distributor::fleets::Fleets;
+use crate::matching::Place;
+use crate::model::attempt::Stream;
+use crate::model::id::{AttemptId, ClassId, Epoch, Index, MachineId, ServerId, TaskId};
+use crate::model::name::Name;
+use crate::model::open_files;
+use crate::model::processors::Processors;
+use crate::model::ssh::Login;
+use crate::model::time::Timestamp;
+use crate::protocol::agent::{FromAgent, ToAgent};
+use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
+use crate::store::trace::NoteId;
+use crate::store::{Durability, Home, Log, Store, StoreError, View};
+use rustix::process::{getpriority_process, setpriority_process};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
+use std::io::{self, Write};
+use std::ops::Range;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::{Duration, Instant};
+
+/// Why a dispatcher ended otherwise than by leaving.
+#[derive(Debug, thiserror::Error)]
+pub enum DispatchError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(
+        "it may have {0} files open at once, and needs {OPEN_FILES}: raise the limit (`ulimit -n 1024`, or /etc/security/limits.conf) \
+         where it is started"
+    )]
+    OpenFiles(u64),
+    #[error("a newer dispatcher has taken over")]
+    Fenced,
+    /// Where the home was is none any more, or another one.
+    #[error(
+        "{}: the home is not here any more: it was moved or removed; this dispatcher ends, and the next command where the home lies \
+         now starts another (tasks go on)",
+        .0.dir().display()
+    )]
+    Moved(Home),
+}
+
+/// Everything that a dispatcher holds. What matters is in the database: this is made again from it at every start.
+pub struct Dispatcher {
+    pub(in crate::dispatch) home: Home,
+    pub(in crate::dispatch) epoch: Epoch,
+    /// Attempts sent up to this epoch are from before the backup that this home was restored from; 0: it was not.
+    pub(in crate::dispatch) restored: Epoch,
+    pub(in crate::dispatch) links: BTreeMap<Route, Slot>,
+    pub(in crate::dispatch) ways: Ways,
+    pub(in crate::dispatch) inbox: Vec<(Route, FromAgent)>,
+    pub(in crate::dispatch) callers: Callers,
+    pub(in crate::dispatch) submits: Box<dyn SubmitHandler>,
+    pub(in crate::dispatch) lanes: Lanes,
+    pub(in crate::dispatch) queue: Queue,
+    pub(in crate::dispatch) fleets: Fleets,
+    pub(in crate::dispatch) compiled: HashMap<ClassId, Compiled>,
+    pub(in crate::dispatch) people: People,
+    pub(in crate::dispatch) fetches: Fetches,
+    pub(in crate::dispatch) sending: Sending,
+    pub(in crate::dispatch) bringing: Bringing,
+    /// What servers may drop and have not heard of.
+    pub(in crate::dispatch) discards: Discards,
+    /// Links that were lost while something was on its way home.
+    pub(in crate::dispatch) cut: HashSet<Route>,
+    /// What lies with machines that do not answer under their servers' names now.
+    pub(in crate::dispatch) elsewhere: BTreeMap<Route, Elsewhere>,
+    /// Servers that hold ends whose outputs or files are still to come home, and that were not heard of yet.
+    pub(in crate::dispatch) awaited: HashSet<ServerId>,
+    /// What came of asking once more for what a member brought.
+    pub(in crate::dispatch) again: Vec<(Route, AttemptId, crate::dispatch::attempts::events::Known)>,
+    /// The home's count of changes up to which servers and classes were looked at.
+    pub(in crate::dispatch) seen_servers: i64,
+    pub(in crate::dispatch) seen_classes: i64,
+    /// The database is to be looked at.
+    pub(in crate::dispatch) stirred: bool,
+    /// The store's `data_version` at the last look.
+    pub(in crate::dispatch) others: i64,
+    /// Servers that a task can't start on: no working directory there, an output that can't be opened.
+    pub(in crate::dispatch) barred: HashMap<TaskId, Vec<(ServerId, String)>>,
+    /// Servers that failed a task last: its next attempt goes elsewhere if it can.
+    pub(in crate::dispatch) avoided: HashMap<TaskId, ServerId>,
+    /// Cancels that were passed on in this epoch.
+    pub(in crate::dispatch) cancelling: HashSet<AttemptId>,
+    /// Classes with arrays that run as many members at once as they may.
+    pub(in crate::dispatch) capped: HashSet<ClassId>,
+    /// Links that turned out to lead to a host that was restarted.
+    pub(in crate::dispatch) lost_routes: Vec<Route>,
+    /// Links that were cut, and when they stood last.
+    pub(in crate::dispatch) silent: Vec<(Route, Timestamp, Option<MachineId>)>,
+    /// When the next attempt is out of reach for as long as its `--lost-after` says.
+    pub(in crate::dispatch) lose_at: Option<Instant>,
+    pub(in crate::dispatch) began_at: Timestamp,
+    /// The last kept verdicts of classes.
+    pub(in crate::dispatch) judged: HashMap<ClassId, (Instant, NoteId)>,
+    /// Verdicts of servers that may still be kept.
+    pub(in crate::dispatch) verdicts_left: usize,
+    /// Numbers of lanes that are reserved and not given out yet.
+    pub(in crate::dispatch) lane_numbers: Range<i64>,
+    /// When the write-ahead log was moved last.
+    pub(in crate::dispatch) log_moved: Option<Instant>,
+    pub(in crate::dispatch) to_explain: ToExplain,
+    pub(in crate::dispatch) spools: Spools,
+    /// When hosts are read again for what is blocked.
+    pub(in crate::dispatch) look_again: Option<Instant>,
+    pub(in crate::dispatch) starve_at: Instant,
+    pub(in crate::dispatch) idle_since: Instant,
+    pub(in crate::dispatch) idle_exit: Duration,
+    /// Links to other homes.
+    pub(in crate::dispatch) peers: PeerLinks,
+    pub(in crate::dispatch) chores: Chores,
+    /// When silent ones were looked at last.
+    pub(in crate::dispatch) silent_at: Option<Instant>,
+    /// The account that the home belongs to.
+    pub(in crate::dispatch) owner: Name,
+    /// What waits for room on the disk.
+    pub(in crate::dispatch) shortage: Shortage,
+    pub(in crate::dispatch) leave: bool,
+}
+
+/// A dispatcher leaves no longer log behind, in bytes.
+const LOG_LEFT: u64 = 4 << 20;
+
+/// Runs the dispatcher of a home until it leaves. `answer` takes the one line for whoever started it, with this session; `caller` is
+/// where that one has asked something already. Orders of commands are carried out by the submits.
+pub fn serve(
+    home: &Home,
+    submits: Box<dyn SubmitHandler>,
+    caller: Option<UnixStream>,
+    login: Login,
+    answer: &mut dyn Write,
+) -> Result<(), DispatchError> {
+    // Away from the starter's terminal and its Ctrl-C. It fails only for a group leader, who has done that already.
+    if rustix::process::setsid().is_ok() {
+        // A command started us, and tasks of many come after its own: that it keeps to few processors, or is nice, is not for them.
+        Processors::take_all();
+        if getpriority_process(None).is_ok_and(|nice| nice > 0) {
+            let _ = setpriority_process(None, 0);
+        }
+    }
+    // Nor does it hold the starter's directory. It goes by itself: a child that is to begin elsewhere is forked, and that one waits
+    // for the processor of whoever forked it.
+    let _ = std::env::set_current_dir("/");
+    open_files::raise();
+    let said = match begin(home, submits, caller, login) {
+        Ok(Some(begun)) => {
+            let pid = rustix::process::getpid().as_raw_nonzero().get();
+            say(answer, &Startup::Ready { pid })?;
+            begun
+        }
+        Ok(None) => return Ok(say(answer, &Startup::AlreadyRunning)?),
+        Err(error) => {
+            say(answer, &Startup::Failed { error: error.to_string() })?;
+            return Err(error);
+        }
+    };
+    let Begun { lock, noted, listener, mut store, mut dispatcher } = said;
+    let done = loop {
+        match dispatcher.run(&mut store, &listener, &lock) {
+            Err(DispatchError::Store(StoreError::Unreadable(why))) => match anew(dispatcher, &mut store, why) {
+                Ok(next) => dispatcher = next,
+                Err(error) => break Err(error),
+            },
+            other => break other,
+        }
+    };
+    noted.end(&lock, done.as_ref().map_or_else(|error| Ended::Failed(error.to_string()), |()| Ended::Left));
+    done
+}
+
+fn say(answer: &mut dyn Write, startup: &Startup) -> io::Result<()> {
+    let line = serde_json::to_string(startup)?;
+    // Whoever started us may be gone already; that is no reason not to work.
+    let _ = writeln!(answer, "{line}").and_then(|()| answer.flush());
+    Ok(())
+}
+
+impl DispatchError {
+    /// Is it that the disk of the home has no room?
+    fn is_full(&self, home: &Home) -> bool {
+        match self {
+            Self::Store(error) => error.is_full(home),
+            Self::Io(error) => matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded),
+            Self::Fenced | Self::Moved(_) | Self::OpenFiles(_) => false,
+        }
+    }
+}
+
+impl Dispatcher {
+    fn run(&mut self, store: &mut Store, listener: &UnixListener, lock: &File) -> Result<(), DispatchError> {
+        self.wait_for_hello(store, listener)?;
+        loop {
+            // The database and the lock went with the home; what is made by its path would be made in a place that is none.
+            if !start::is_lock_of(&self.home, lock) || !store.is_in_place() {
+                return Err(DispatchError::Moved(self.home.clone()));
+            }
+            self.follow_ssh_command();
+            let done = self.round(store).and_then(|leaves| match leaves {
+                true => Ok(true),
+                false => self.wait(store, listener).map(|()| false),
+            });
+            match done {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) if error.is_full(&self.home) => {
+                    if self.without_room(store, listener)? {
+                        return Ok(());
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// All that is to be done now. True: it leaves.
+    fn round(&mut self, store: &mut Store) -> Result<bool, DispatchError> {
+        self.turn(store)?;
+        // Behind the turn: it gives members to servers whose link is not open yet.
+        self.open_links(store)?;
+        // One that nobody has use for leaves.
+        self.ways.agent = None;
+        self.flush();
+        self.tend_peers(store)?;
+        if (self.leave || self.may_leave()) && self.leave_or_stay(store)? {
+            return Ok(true);
+        }
+        self.keep_reserve();
+        Ok(false)
+    }
+
+    pub(in crate::dispatch) fn hear(&mut self, store: &mut Store, at: usize, message: ToDispatcher) -> Result<(), DispatchError> {
+        let (lanes, running) = self.lanes.counts();
+        match message {
+            ToDispatcher::Wake => self.stirred = true,
+            ToDispatcher::Leave => self.leave = true,
+            ToDispatcher::Status => {
+                let pid = rustix::process::getpid().as_raw_nonzero().get();
+                let links = self.links.values().filter(|slot| slot.boot().is_some()).count();
+                let links = u32::try_from(links).unwrap_or(0);
+                let (epoch, ssh) = (self.epoch.0, self.ways.words_on_login());
+                self.callers.all[at].send(&FromDispatcher::Status { pid, epoch, links, lanes, running, ssh });
+            }
+            ToDispatcher::Watch { task, index } => {
+                self.callers.all[at].watch(task, index);
+                // An end that is there already is told by a turn, once it is on the disk.
+                self.stirred |= turn::has_ended(&store.view(), task, index)?;
+                // Who has just committed it waits for its end with no other word.
+                self.heed_others(store)?;
+                self.urge_links();
+            }
+            ToDispatcher::Follow { task, index, out, err } => {
+                self.callers.all[at].follow(crate::dispatch::process::callers::Follow { task, index, attempt: None, out, err });
+                self.urge_links();
+                self.stirred = true;
+            }
+            ToDispatcher::Read { task, index, number, stream, offset, max } => {
+                self.read_for(&store.view(), at, (task, index, number), stream, offset, max)?
+            }
+            ToDispatcher::Bring { task, index } => self.bring_again(&store.view(), at, task, index)?,
+            ToDispatcher::Probe { server } => {
+                self.callers.all[at].probe(server);
+                if let Some(slot) = self.route_to(server).and_then(|route| self.links.get_mut(&route)) {
+                    slot.urge();
+                }
+                self.stirred = true;
+            }
+            ToDispatcher::Clear { server } => self.clear_for(at, server),
+            ToDispatcher::Discard => self.load_discards(&store.view())?,
+            ToDispatcher::Order(order) => self.callers.all[at].order(order),
+            ToDispatcher::Cancel { task, index, grace } => {
+                self.cancel_unwritten(&store.view(), task, index, grace)?;
+                self.callers.all[at].send(&FromDispatcher::CancelTaken);
+            }
+            ToDispatcher::Login(login) => {
+                if let Some(command) = &login.command
+                    && store.view().ssh_of_caller()?.as_ref() != Some(command)
+                {
+                    self.keep_ssh_command(store, command)?;
+                }
+                if self.ways.learn_session(login.auth_sock) {
+                    // What was refused may be opened now.
+                    self.links.values_mut().for_each(Slot::try_newest);
+                    self.links.values_mut().for_each(Slot::urge);
+                }
+            }
+            ToDispatcher::Ask { ticket, endpoint, question } => {
+                self.ask_elsewhere(&store.view(), self.callers.all[at].id, ticket, &endpoint, question)?;
+            }
+            ToDispatcher::Piece { ticket, bytes } => self.peers.piece(self.callers.all[at].id, ticket, bytes),
+            ToDispatcher::Taken { ticket, bytes } => self.peers.taken(self.callers.all[at].id, ticket, bytes),
+        }
+        Ok(())
+    }
+
+    /// A piece of an output that lies on its server, for a caller.
+    fn read_for(
+        &mut self,
+        view: &View<'_>,
+        at: usize,
+        (task, index, number): (TaskId, Index, u32),
+        stream: Stream,
+        offset: u64,
+        max: u32,
+    ) -> Result<(), DispatchError> {
+        let attempt = view.task(task)?.map(|row| AttemptId { task: row.uuid, index, number });
+        let place = view.place_of(task, index, number)?.map(|(server, host)| Place { server, host });
+        let machine = view.member(task, index)?.filter(|m| m.number == number).and_then(|m| m.machine);
+        match (attempt, place.and_then(|p| self.route_of(p))) {
+            (Some(attempt), Some(route)) => {
+                let caller = &mut self.callers.all[at];
+                caller.read(attempt, stream, offset);
+                caller.ask_later((route, machine), ToAgent::Read { attempt, stream, offset, max });
+            }
+            _ => self.callers.all[at].gone = true,
+        }
+        Ok(())
+    }
+
+    pub(in crate::dispatch) fn flush(&mut self) {
+        // Somebody waits for these; waking an agent may cost us the processor.
+        for caller in &mut self.callers.all {
+            caller.flush();
+        }
+        self.flush_links();
+        self.callers.sweep();
+    }
+
+    /// Nothing waits, runs or is to be collected, and nobody is connected.
+    pub(in crate::dispatch) fn idle(&self) -> bool {
+        self.queue.is_empty()
+            && self.lanes.is_empty()
+            && self.callers.all.is_empty()
+            && self.fetches.is_empty()
+            && self.bringing.is_empty()
+            && !self.has_chores()
+    }
+
+    fn may_leave(&mut self) -> bool {
+        if !self.idle() {
+            self.idle_since = Instant::now();
+            return false;
+        }
+        self.idle_since.elapsed() >= self.idle_exit
+    }
+
+    /// Looks once more behind the gate. True: the socket is gone, and whoever commits from now on starts another dispatcher.
+    fn leave_or_stay(&mut self, store: &mut Store) -> Result<bool, DispatchError> {
+        let forced = self.leave;
+        let home = self.home.clone();
+        let left = store.write(Durability::Normal, |tx| {
+            if !forced && (tx.has_unended()? || !tx.cancels()?.is_empty()) {
+                return Ok::<_, StoreError>(false);
+            }
+            if let Ok((_dir, socket)) = socket_path(&home) {
+                let _ = std::fs::remove_file(socket);
+            }
+            Ok(true)
+        })?;
+        if !left {
+            self.stirred = true;
+            self.idle_since = Instant::now();
+            return Ok(false);
+        }
+        // Behind it the log begins anew, in the blocks that it has: the next one waits for neither when it writes its first.
+        let log = if store.log_len() > LOG_LEFT { Log::Goes } else { Log::Stays };
+        let begun = store.checkpoint(log).and_then(|()| store.write(Durability::Normal, |tx| tx.stamp()));
+        if let Err(error) = begun {
+            tracing::warn!("the log was not moved into the database, or does not begin anew: {error}");
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,172 @@
+//! Waiting for whatever comes first: a word of an agent or a command, somebody at the door, or a time.
+
+use crate::dispatch::links::link_state::Slot;
+use crate::dispatch::links::route::Route;
+use crate::dispatch::process::run::{DispatchError, Dispatcher};
+use crate::model::endpoint::Endpoint;
+use crate::store::Store;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
+use std::time::{Duration, Instant};
+
+/// Without any news it looks so often whether others have changed the database.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+impl Dispatcher {
+    /// Waits until somebody speaks or something is due, and takes in what they say.
+    pub(in crate::dispatch) fn wait(&mut self, store: &mut Store, listener: &UnixListener) -> Result<(), DispatchError> {
+        self.wait_at_most(self.timeout(), store, listener)
+    }
+
+    /// An agent of this host that came up beside us says hello in a moment: what is to be done then goes with what is to be done
+    /// now, and meanwhile the processor is its.
+    pub(in crate::dispatch) fn wait_for_hello(&mut self, store: &mut Store, listener: &UnixListener) -> Result<(), DispatchError> {
+        while self.inbox.is_empty()
+            && !self.callers.have_orders()
+            && let Some(by) = self.links.get(&Route::Here).and_then(Slot::greets_by)
+            && let Some(left) = by.checked_duration_since(Instant::now())
+        {
+            self.wait_at_most(left, store, listener)?;
+            self.flush();
+        }
+        Ok(())
+    }
+
+    pub(in crate::dispatch) fn wait_at_most(
+        &mut self,
+        timeout: Duration,
+        store: &mut Store,
+        listener: &UnixListener,
+    ) -> Result<(), DispatchError> {
+        let timeout = Timespec {
+            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(timeout.subsec_nanos()),
+        };
+        let (ready_links, ready_peers, ready_callers, knocked, quiet) = {
+            let mut fds = vec![PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)];
+            let mut whose = Vec::new();
+            for (route, slot) in &self.links {
+                let Some(link) = slot.link() else { continue };
+                fds.push(PollFd::from_borrowed_fd(link.read_end(), PollFlags::IN));
+                whose.push(Some(*route));
+                if link.wants_to_write()
+                    && let Some(end) = link.write_end()
+                {
+                    fds.push(PollFd::from_borrowed_fd(end, PollFlags::OUT));
+                    whose.push(Some(*route));
+                }
+            }
+            let first_peer = fds.len();
+            let mut homes = Vec::new();
+            for (endpoint, link) in self.peers.links() {
+                fds.push(PollFd::from_borrowed_fd(link.read_end(), PollFlags::IN));
+                homes.push(endpoint.clone());
+                if link.wants_to_write()
+                    && let Some(end) = link.write_end()
+                {
+                    fds.push(PollFd::from_borrowed_fd(end, PollFlags::OUT));
+                    homes.push(endpoint.clone());
+                }
+            }
+            let first_caller = fds.len();
+            for caller in &self.callers.all {
+                let out = if caller.wants_to_write() { PollFlags::OUT } else { PollFlags::empty() };
+                fds.push(PollFd::from_borrowed_fd(caller.stream.as_fd(), PollFlags::IN | out));
+            }
+            let quiet = match poll(&mut fds, Some(&timeout)) {
+                Ok(ready) => ready == 0,
+                Err(rustix::io::Errno::INTR) => false,
+                Err(error) => return Err(io::Error::from(error).into()),
+            };
+            let spoke = |fd: &PollFd<'_>| !fd.revents().is_empty();
+            let routes: Vec<Route> = fds[1..first_peer]
+                .iter()
+                .zip(whose)
+                .filter(|(fd, _)| spoke(fd))
+                .filter_map(|(_, route)| route)
+                .collect();
+            let peers = fds[first_peer..first_caller].iter().zip(homes).filter(|(fd, _)| spoke(fd));
+            let peers: Vec<Endpoint> = peers.map(|(_, endpoint)| endpoint).collect();
+            let callers: Vec<bool> = fds[first_caller..].iter().map(spoke).collect();
+            (routes, peers, callers, spoke(&fds[0]), quiet)
+        };
+        if quiet {
+            // A command that was shot between its commit and its word to us is heard of here.
+            self.heed_others(store)?;
+        }
+        let mut ready: Vec<usize> =
+            ready_callers.into_iter().enumerate().filter(|(_, spoke)| *spoke).map(|(at, _)| at).collect();
+        for endpoint in ready_peers {
+            self.hear_elsewhere(&endpoint);
+        }
+        if knocked {
+            // They are heard at once: most come with a word, and some are gone again before they could be greeted.
+            let from = self.callers.all.len();
+            self.callers.accept(listener);
+            ready.extend(from..self.callers.all.len());
+            self.idle_since = Instant::now();
+        }
+        for at in ready {
+            for message in self.callers.all[at].receive() {
+                self.hear(store, at, message)?;
+            }
+            // Who hangs up without a word wanted to wake us.
+            self.stirred |= self.callers.all[at].gone && !self.callers.all[at].spoke;
+        }
+        self.callers.sweep();
+        for route in ready_links {
+            let news = self.links.get_mut(&route).map(|slot| slot.receive(&mut self.ways)).unwrap_or_default();
+            self.take_news(route, news);
+        }
+        Ok(())
+    }
+
+    /// Somebody else may have changed the database without a word to us.
+    pub(in crate::dispatch) fn heed_others(&mut self, store: &Store) -> Result<(), DispatchError> {
+        let others = store.data_version()?;
+        self.stirred |= others != self.others;
+        self.others = others;
+        Ok(())
+    }
+
+    /// How long nothing is due.
+    fn timeout(&self) -> Duration {
+        let now = Instant::now();
+        let mut due = now + LOOK_EVERY;
+        let patience = self.ways.patience;
+        let links = self.links.values().filter_map(|slot| slot.due_at(patience));
+        let again = self.look_again.filter(|_| self.queue.blocked().next().is_some());
+        for at in links.chain(self.lose_at).chain(again).chain(self.spools.due).chain(self.elsewhere_due()) {
+            due = due.min(at);
+        }
+        if let Some(at) = self.sending.due_at() {
+            due = due.min(at);
+        }
+        if !self.queue.is_empty() {
+            due = due.min(self.starve_at);
+        }
+        if self.lanes.any_ahead() {
+            due = due.min(now + Duration::from_millis(200));
+        }
+        if !self.to_explain.is_empty() {
+            due = due.min(now + Duration::from_millis(50));
+        }
+        if self.has_chores() {
+            due = due.min(now + Duration::from_millis(200));
+        }
+        if self.idle() {
+            due = due.min(self.idle_since + self.idle_exit);
+        }
+        if self.has_more() {
+            due = now;
+        }
+        due.saturating_duration_since(now)
+    }
+
+    /// Is a turn due at once?
+    pub(in crate::dispatch) fn has_more(&self) -> bool {
+        self.stirred || !self.inbox.is_empty() || self.queue.stirs() || self.has_pieces()
+    }
+}

@@ -1,0 +1,62 @@
+//! Users from elsewhere of whom as much lies in this home as may (`user_spool`): nothing more of theirs starts until there is room
+//! again, for each end would leave more.
+
+use crate::dispatch::process::run::Dispatcher;
+use crate::distributor::caps;
+use crate::model::id::{ClassId, UserId};
+use crate::model::time::Timestamp;
+use crate::store::{StoreError, Tx};
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+/// How old the count of what lies here may be, and how many times as old as it takes: the more there is, the longer that is.
+const FRESH: Duration = Duration::from_millis(200);
+const SHARE: u32 = 20;
+/// How often classes that wait for room are looked at again.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// What was found of users, and the classes that wait for room.
+#[derive(Debug, Default)]
+pub struct Spools {
+    /// Why nothing more of a user starts, if so, and until when that is fresh.
+    found: HashMap<UserId, (Instant, Option<String>)>,
+    waiting: HashSet<ClassId>,
+    /// When they are looked at again.
+    pub due: Option<Instant>,
+}
+
+impl Dispatcher {
+    /// Does this class wait for its user's room? Then that is its reason. Nothing is asked for tasks of the home's own account.
+    pub(in crate::dispatch) fn waits_for_room(&mut self, tx: &Tx<'_>, class: ClassId) -> Result<bool, StoreError> {
+        let Some(user) = self.compiled.get(&class).and_then(|compiled| compiled.guest) else { return Ok(false) };
+        let now = Instant::now();
+        let why = match self.spools.found.get(&user).filter(|(until, _)| *until > now) {
+            Some((_, why)) => why.clone(),
+            None => {
+                let why = caps::no_room(tx, user, Timestamp::now())?;
+                let fresh = FRESH.max(now.elapsed() * SHARE);
+                self.spools.found.insert(user, (now + fresh, why.clone()));
+                why
+            }
+        };
+        let Some(why) = why else { return Ok(false) };
+        tx.set_class_reason(class, Some(&why))?;
+        self.spools.waiting.insert(class);
+        self.spools.due.get_or_insert(Instant::now() + AGAIN);
+        Ok(true)
+    }
+
+    /// Lets classes that wait for room be looked at again, when it is time.
+    pub(in crate::dispatch) fn look_for_room(&mut self) {
+        if self.spools.due.is_none_or(|at| at > Instant::now()) {
+            return;
+        }
+        self.spools.due = None;
+        for class in std::mem::take(&mut self.spools.waiting) {
+            if let Some(((Reverse(priority), head, class), distributor)) = self.queue.blocked_at(class) {
+                self.queue.ready(class, priority, head, distributor);
+            }
+        }
+    }
+}

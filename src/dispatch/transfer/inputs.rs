@@ -1,0 +1,187 @@
+//! Giving agents what tasks are sent with: a piece for each time that one is asked for, and only when nothing else
+//! waits for the link. How far each is the agent knows; here nothing is kept that a new dispatcher would miss.
+
+use crate::dispatch::links::route::Route;
+use crate::dispatch::process::run::{DispatchError, Dispatcher};
+use crate::model::failpoint::failpoint;
+use crate::model::files::Digest;
+use crate::model::id::TaskId;
+use crate::model::resources::Bytes;
+use crate::protocol::agent::ToAgent;
+use crate::store::{Durability, Home, Store, StoreError, Tx};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+/// A transfer that takes longer than this is told of, and again after each of it.
+const TELL: Duration = Duration::from_secs(1);
+/// Pieces that one agent waits for.
+const NEEDS_MAX: usize = 1 << 16;
+
+/// What agents wait for.
+#[derive(Debug, Default)]
+pub struct Sending {
+    needs: BTreeMap<Route, VecDeque<Need>>,
+    open: HashMap<Digest, File>,
+    progress: HashMap<(Route, Digest), Progress>,
+    /// Tasks that were said to wait for a transfer.
+    told: HashSet<TaskId>,
+}
+
+#[derive(Debug)]
+struct Need {
+    bundle: Digest,
+    offset: u64,
+    max: u32,
+}
+
+#[derive(Debug)]
+struct Progress {
+    told_at: Instant,
+    sent: u64,
+    size: u64,
+}
+
+impl Sending {
+    /// The link is lost: its agent asks again.
+    pub fn forget(&mut self, route: Route) {
+        self.needs.remove(&route);
+        self.progress.retain(|(of, _), _| *of != route);
+    }
+
+    /// When there is something to be told, although nobody speaks.
+    pub fn due_at(&self) -> Option<Instant> {
+        self.progress.values().map(|progress| progress.told_at + TELL).min()
+    }
+
+    /// A task may be said to wait for a transfer: it is to be unsaid when it begins.
+    pub fn may_wait(&mut self, task: TaskId) {
+        self.told.insert(task);
+    }
+
+    fn read(&mut self, home: &Home, need: &Need) -> io::Result<(Vec<u8>, u64)> {
+        if self.open.len() > 64 {
+            self.open.clear();
+        }
+        let file = match self.open.entry(need.bundle) {
+            std::collections::hash_map::Entry::Occupied(open) => open.into_mut(),
+            std::collections::hash_map::Entry::Vacant(new) => new.insert(File::open(home.sent_file(need.bundle))?),
+        };
+        let mut bytes = vec![0; need.max.min(crate::archive::PIECE) as usize];
+        let mut got = 0;
+        while got < bytes.len() {
+            match file.read_at(&mut bytes[got..], need.offset + got as u64) {
+                Ok(0) => break,
+                Ok(n) => got += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        bytes.truncate(got);
+        Ok((bytes, file.metadata()?.len()))
+    }
+}
+
+impl Dispatcher {
+    /// An agent asks for a piece.
+    pub(in crate::dispatch) fn need(&mut self, route: Route, bundle: Digest, offset: u64, max: u32) {
+        let needs = self.sending.needs.entry(route).or_default();
+        // An agent asks for a few pieces of each bundle; one that asks for more and more is not listened to.
+        if needs.len() < NEEDS_MAX {
+            needs.push_back(Need { bundle, offset, max });
+        }
+    }
+
+    /// Sends what is asked for to those whose links are free.
+    pub(in crate::dispatch) fn send_pieces(&mut self) {
+        let routes: Vec<Route> = self.sending.needs.keys().copied().collect();
+        for route in routes {
+            while self.is_free(route)
+                && let Some(need) = self.sending.needs.get_mut(&route).and_then(VecDeque::pop_front)
+            {
+                let (bundle, offset) = (need.bundle, need.offset);
+                match self.sending.read(&self.home, &need) {
+                    Ok((bytes, size)) => {
+                        let sent = offset + bytes.len() as u64;
+                        self.tell(route, &ToAgent::Piece { bundle, offset, bytes });
+                        let key = (route, bundle);
+                        let new = Progress { told_at: Instant::now(), sent, size };
+                        self.sending.progress.entry(key).or_insert(new).sent = sent;
+                        if sent >= size {
+                            self.sending.open.remove(&bundle);
+                        }
+                    }
+                    Err(error) => {
+                        let error = format!("what was sent with it is gone from its home: {error}");
+                        self.tell(route, &ToAgent::NoBundle { bundle, error });
+                    }
+                }
+                self.flush_links();
+                failpoint("dispatcher-piece-sent");
+            }
+        }
+    }
+
+    /// Is there a piece that could be sent at once?
+    pub(in crate::dispatch) fn has_pieces(&self) -> bool {
+        self.sending.needs.iter().any(|(route, needs)| !needs.is_empty() && self.is_free(*route))
+    }
+
+    fn is_free(&self, route: Route) -> bool {
+        let slot = self.links.get(&route).filter(|slot| slot.boot().is_some());
+        slot.and_then(|slot| slot.link()).is_some_and(|link| !link.wants_to_write())
+    }
+
+    /// Says of tasks that they wait for a transfer, and how far it is.
+    pub(in crate::dispatch) fn tell_progress(&mut self, store: &mut Store) -> Result<(), DispatchError> {
+        let mut due: Vec<(Option<TaskId>, Option<Digest>, String)> = Vec::new();
+        self.sending.progress.retain(|(_, bundle), progress| {
+            if progress.told_at.elapsed() < TELL {
+                return true;
+            }
+            progress.told_at = Instant::now();
+            let (sent, size) = (Bytes(progress.sent), Bytes(progress.size));
+            let under_way = sent < size;
+            due.push((
+                None,
+                Some(*bundle),
+                match under_way {
+                    true => format!("its files are being sent to its server: {sent} of {size}"),
+                    false => format!("its files are being unpacked by its server: {size}"),
+                },
+            ));
+            under_way
+        });
+        for (task, have, size) in self.bringing.due(TELL) {
+            due.push((
+                Some(task),
+                None,
+                format!("ended; its files are being brought: {} of {}", Bytes(have), Bytes(size)),
+            ));
+        }
+        if due.is_empty() {
+            return Ok(());
+        }
+        store.write(Durability::Normal, |tx| {
+            for (task, bundle, words) in due {
+                let tasks = match bundle {
+                    Some(bundle) => tx.starting_with(bundle)?,
+                    None => task.into_iter().collect(),
+                };
+                for task in tasks {
+                    tx.set_reason(task, Some(&words))?;
+                    self.sending.told.insert(task);
+                }
+            }
+            Ok::<_, StoreError>(())
+        })?;
+        Ok(())
+    }
+
+    /// It waits for no transfer any more.
+    pub(in crate::dispatch) fn transferred(&mut self, tx: &Tx<'_>, task: TaskId) -> Result<(), StoreError> {
+        if self.sending.told.remove(&task) { tx.set_reason(task, None) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,306 @@
+//! Bringing home what tasks made: packed by the agent once the process is gone, then read piece by piece into the
+//! home's spool, before the state says that the task has ended.
+
+use crate::dispatch::attempts::events::Known;
+use crate::dispatch::links::route::Route;
+use crate::archive::room::{self, RESERVE};
+use crate::archive::{AHEAD, Hashing, PIECE};
+use crate::model::failpoint::failpoint;
+use crate::model::files::Digest;
+use crate::model::id::{AttemptId, TaskId};
+use crate::model::time::Timestamp;
+use crate::protocol::agent::{Ended, Event, Packing, ToAgent};
+use crate::store::Home;
+use crate::store::files::Whereabouts;
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+/// What is on its way home.
+#[derive(Debug)]
+pub struct Bringing {
+    open: HashMap<AttemptId, Bring>,
+    /// Brought home, or not; the end is about to be taken in.
+    done: HashMap<AttemptId, Brought>,
+    /// Whole ones are put on the disk by threads: much takes long, and the loop must not wait.
+    settled: Receiver<(AttemptId, Result<(), String>)>,
+    settling: Sender<(AttemptId, Result<(), String>)>,
+}
+
+impl Default for Bringing {
+    fn default() -> Self {
+        let (settling, settled) = channel();
+        Self { open: HashMap::new(), done: HashMap::new(), settled, settling }
+    }
+}
+
+/// What came of it.
+#[derive(Debug, Clone)]
+pub struct Brought {
+    pub lies: Whereabouts,
+    pub remarks: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Bring {
+    route: Route,
+    known: Known,
+    /// None: it was taken in long ago, and somebody asks once more for what it brought.
+    ended: Option<Ended>,
+    remarks: Vec<String>,
+    /// None while the agent packs.
+    arrival: Option<Arrival>,
+    told_at: Instant,
+    began_at: Timestamp,
+}
+
+#[derive(Debug)]
+struct Arrival {
+    path: PathBuf,
+    to: Hashing<File>,
+    asked: u64,
+    digest: Digest,
+    size: u64,
+    files: u64,
+    /// It came damaged once.
+    again: bool,
+}
+
+/// What follows from an agent's word.
+#[derive(Debug, Default)]
+pub struct Next {
+    pub ask: Vec<ToAgent>,
+    /// The end can be taken in.
+    pub whole: Option<Event>,
+    /// What came of asking once more can be.
+    pub again: Option<(AttemptId, Known)>,
+}
+
+impl Bringing {
+    /// What an ended attempt brought, if that is known.
+    pub fn brought(&self, attempt: AttemptId) -> Option<&Brought> {
+        self.done.get(&attempt)
+    }
+
+    /// The end is taken in.
+    pub fn close(&mut self, attempt: AttemptId) {
+        self.done.remove(&attempt);
+    }
+
+    /// The agent is to be asked to pack; false if it was asked already.
+    pub fn begin(&mut self, route: Route, known: Known, attempt: AttemptId, ended: Option<Ended>) -> bool {
+        if self.open.contains_key(&attempt) {
+            return false;
+        }
+        let (told_at, began_at) = (Instant::now(), Timestamp::now());
+        let bring = Bring { route, known, ended, remarks: Vec::new(), arrival: None, told_at, began_at };
+        self.open.insert(attempt, bring).is_none()
+    }
+
+    /// The agent has packed, or can't.
+    pub fn packed(&mut self, home: &Home, attempt: AttemptId, result: Result<Packing, String>) -> Next {
+        let Some(bring) = self.open.get_mut(&attempt) else { return Next::default() };
+        let packing = match result {
+            Ok(packing) => packing,
+            Err(error) => return self.finish(attempt, Whereabouts::There { error }),
+        };
+        bring.remarks = packing.remarks.clone();
+        if packing.files == 0 {
+            return self.finish(attempt, Whereabouts::Nothing);
+        }
+        match Arrival::begin(home, bring.known, &packing) {
+            Ok(arrival) => bring.arrival = Some(arrival),
+            Err(error) => return self.finish(attempt, Whereabouts::There { error: error.to_string() }),
+        }
+        self.go_on(home, attempt)
+    }
+
+    /// A piece has come.
+    pub fn packet(&mut self, home: &Home, attempt: AttemptId, offset: u64, bytes: &[u8]) -> Next {
+        let arrival = self.open.get_mut(&attempt).and_then(|bring| bring.arrival.as_mut());
+        let Some(arrival) = arrival.filter(|arrival| arrival.to.len() == offset) else { return Next::default() };
+        if bytes.is_empty() {
+            let error = "the server has lost what it had packed".to_owned();
+            return self.finish(attempt, Whereabouts::There { error });
+        }
+        match arrival.to.write_all(bytes) {
+            Ok(()) => {
+                failpoint("dispatcher-packet-taken");
+                self.go_on(home, attempt)
+            }
+            Err(error) => {
+                let error = format!("{}: {error}", arrival.path.display());
+                // What is there of it would only take room.
+                let _ = std::fs::remove_file(&arrival.path);
+                self.finish(attempt, Whereabouts::There { error })
+            }
+        }
+    }
+
+    fn go_on(&mut self, home: &Home, attempt: AttemptId) -> Next {
+        let Some(bring) = self.open.get_mut(&attempt) else { return Next::default() };
+        let Some(arrival) = &mut bring.arrival else { return Next::default() };
+        if arrival.to.len() < arrival.size {
+            return Next { ask: arrival.asks(attempt), ..Next::default() };
+        }
+        if arrival.to.digest() != arrival.digest || arrival.to.len() > arrival.size {
+            if !arrival.again && arrival.restart().is_ok() {
+                return Next { ask: arrival.asks(attempt), ..Next::default() };
+            }
+            return self.finish(attempt, Whereabouts::There { error: "it came damaged".to_owned() });
+        }
+        let to = home.fetched_file(bring.known.task, bring.known.index);
+        let (from, home, done) = (arrival.path.clone(), home.clone(), self.settling.clone());
+        let file = arrival.to.inner().try_clone();
+        std::thread::spawn(move || {
+            let settled = file.and_then(|file| file.sync_all()).and_then(|()| std::fs::rename(&from, &to));
+            let settled = settled.map_err(|error| format!("{}: {error}", to.display()));
+            let settled = settled.and_then(|()| home.settle(&home.fetched()).map_err(|error| error.to_string()));
+            if done.send((attempt, settled)).is_ok() {
+                // The loop waits for descriptors: a knock at the door is one. It looks here in each round anyway.
+                crate::dispatch::client::start::knock(&home);
+            }
+        });
+        Next::default()
+    }
+
+    /// What came of those that were whole.
+    pub fn settled(&mut self) -> Vec<(Route, Next)> {
+        let mut all = Vec::new();
+        while let Ok((attempt, result)) = self.settled.try_recv() {
+            let Some(Bring { route, arrival: Some(arrival), .. }) = self.open.get(&attempt) else { continue };
+            let (route, digest, size, files) = (*route, arrival.digest, arrival.size, arrival.files);
+            let lies = match result {
+                Ok(()) => Whereabouts::Here { digest, size, files },
+                Err(error) => Whereabouts::There { error },
+            };
+            failpoint("dispatcher-brought");
+            all.push((route, self.finish(attempt, lies)));
+        }
+        all
+    }
+
+    fn finish(&mut self, attempt: AttemptId, lies: Whereabouts) -> Next {
+        let Some(bring) = self.open.remove(&attempt) else { return Next::default() };
+        self.done.insert(attempt, Brought { lies, remarks: bring.remarks });
+        match bring.ended {
+            Some(ended) => Next { whole: Some(Event::Ended { attempt, ended }), ..Next::default() },
+            None => Next { again: Some((attempt, bring.known)), ..Next::default() },
+        }
+    }
+
+    /// Somebody has cancelled it while its files were on their way: they stay on the server, and its own end stands. A cancel of before
+    /// has ended the command.
+    pub fn give_up(&mut self, attempt: AttemptId, asked_at: Timestamp) -> Option<(Route, Next)> {
+        let route = self.open.get(&attempt).filter(|bring| bring.began_at <= asked_at)?.route;
+        let error = "cancelled while its files were brought home".to_owned();
+        Some((route, self.finish(attempt, Whereabouts::There { error })))
+    }
+
+    /// The link is lost: the next hello tells the ends again. Was there one on its way, and which did somebody ask for?
+    pub fn forget(&mut self, route: Route) -> (bool, Vec<Known>) {
+        let lost = self.open.extract_if(|_, bring| bring.route == route).map(|(_, bring)| bring);
+        let (ends, asked): (Vec<_>, Vec<_>) = lost.partition(|bring| bring.ended.is_some());
+        (!ends.is_empty(), asked.into_iter().map(|bring| bring.known).collect())
+    }
+
+    /// Is something on its way over this link?
+    pub fn uses(&self, route: Route) -> bool {
+        self.open.values().any(|bring| bring.route == route)
+    }
+
+    /// Nothing is on its way.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// How far those are of which nothing was told for so long.
+    pub fn due(&mut self, pause: Duration) -> Vec<(TaskId, u64, u64)> {
+        let mut due = Vec::new();
+        for bring in self.open.values_mut().filter(|bring| bring.told_at.elapsed() >= pause) {
+            if let Some(arrival) = &bring.arrival {
+                bring.told_at = Instant::now();
+                due.push((bring.known.task, arrival.to.len(), arrival.size));
+            }
+        }
+        due
+    }
+}
+
+impl Arrival {
+    /// Goes on behind what came before a cut.
+    fn begin(home: &Home, known: Known, packing: &Packing) -> io::Result<Self> {
+        let mut path = home.fetched_file(known.task, known.index).into_os_string();
+        path.push(".part");
+        let path = PathBuf::from(path);
+        let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path);
+        let file = file.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+        if file.metadata()?.len() > packing.size {
+            file.set_len(0)?;
+        }
+        let mut to = Hashing::new(file.try_clone()?);
+        to.take_in(&file)?;
+        let asked = to.len();
+        if let Err(error) = room::ask(&file, packing.size.saturating_sub(asked), RESERVE, "here") {
+            let _ = std::fs::remove_file(&path);
+            return Err(io::Error::other(error));
+        }
+        let Packing { digest, size, files, .. } = *packing;
+        Ok(Self { path, to, asked, digest, size, files, again: false })
+    }
+
+    fn restart(&mut self) -> io::Result<()> {
+        let file = self.to.inner().try_clone()?;
+        file.set_len(0)?;
+        self.to = Hashing::new(file);
+        (self.asked, self.again) = (0, true);
+        Ok(())
+    }
+
+    fn asks(&mut self, attempt: AttemptId) -> Vec<ToAgent> {
+        let mut asks = Vec::new();
+        while self.asked < self.size && self.asked < self.to.len() + AHEAD * u64::from(PIECE) {
+            asks.push(ToAgent::ReadPacked { attempt, offset: self.asked, max: PIECE });
+            self.asked += u64::from(PIECE);
+        }
+        asks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::attempt::{Cause, End, Usage};
+    use crate::model::id::{Index, TaskUuid};
+
+    #[test]
+    fn cancel_ends_the_way_home_only_if_it_was_asked_for_during_it() {
+        let mut bringing = Bringing::default();
+        let attempt = AttemptId { task: TaskUuid::new(), index: Index(0), number: 1 };
+        let known = Known { task: TaskId(1), index: Index(0), number: 1 };
+        let now = Timestamp::now();
+        let end = End {
+            cause: Cause::Exited { code: 0 },
+            started_at: Some(now),
+            ended_at: now,
+            usage: Usage::default(),
+            out_len: 0,
+            err_len: 0,
+            cut: None,
+        };
+        let ended = Ended { end, out: None, err: None };
+        assert!(bringing.give_up(attempt, now).is_none(), "nothing is on its way");
+        assert!(bringing.begin(Route::Here, known, attempt, Some(ended.clone())));
+        // This one has ended the command, whose files come all the same.
+        assert!(bringing.give_up(attempt, Timestamp(now.0 - 1000)).is_none());
+        let (route, next) = bringing.give_up(attempt, Timestamp(now.0 + 1000)).unwrap();
+        assert_eq!((route, next.whole), (Route::Here, Some(Event::Ended { attempt, ended })), "its own end stands");
+        let lies = bringing.brought(attempt).map(|brought| brought.lies.clone());
+        assert!(matches!(lies, Some(Whereabouts::There { error }) if error.contains("cancelled")));
+        assert!(bringing.is_empty());
+    }
+}
