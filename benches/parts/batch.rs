@@ -5,13 +5,13 @@ use crate::world;
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use grid::model::attempt::{Cause, End, Stream, Usage};
-use grid::model::id::{BootId, Epoch, Index, TaskId};
+use grid::model::id::{AttemptKey, BootId, Epoch, TaskId};
 use grid::model::resources::Bytes;
 use grid::model::task::Members;
 use grid::model::time::Timestamp;
 use grid::store::ledger::Ledger;
 use grid::store::members::Outputs;
-use grid::store::placing::Placing;
+use grid::store::placing::{Claimed, Placing};
 use grid::store::{Durability, Store, StoreError};
 use tempfile::TempDir;
 
@@ -43,26 +43,27 @@ fn array() -> Array {
 }
 
 impl Array {
-    fn claim(&mut self, members: u32) -> Vec<(Index, u32)> {
+    fn claim(&mut self, members: u32) -> Vec<AttemptKey> {
         let claimed = self.store.write(Durability::Full, |tx| {
             let mut ledger = Ledger::open(tx, Timestamp::now());
             let claimed = ledger.claim(self.task, members, &self.placing)?;
             ledger.close()?;
-            Ok::<_, StoreError>(claimed.iter().map(|member| (member.index, member.number)).collect::<Vec<_>>())
+            let key = |member: &Claimed| AttemptKey { task: self.task, index: member.index, number: member.number };
+            Ok::<_, StoreError>(claimed.iter().map(key).collect::<Vec<_>>())
         });
         claimed.expect("a claim")
     }
 
-    fn end(&mut self, members: &[(Index, u32)]) {
+    fn end(&mut self, members: &[AttemptKey]) {
         let now = Timestamp::now();
         let usage = Usage { cpu_ms: 2, max_rss: Bytes(3 << 20) };
         let cause = Cause::Exited { code: 0 };
         let end = End { cause, started_at: Some(now), ended_at: now, usage, out_len: 6, err_len: 0, cut: None };
         let ended = self.store.write(Durability::Full, |tx| {
             let mut ledger = Ledger::open(tx, now);
-            for (index, number) in members {
-                tx.keep_output(self.task, *index, *number, Stream::Out, b"hello\n")?;
-                ledger.ended(self.task, *index, *number, &end, Outputs::Database, false)?;
+            for key in members {
+                tx.keep_output(*key, Stream::Out, b"hello\n")?;
+                ledger.ended(*key, &end, Outputs::Database, false)?;
             }
             ledger.close()
         });

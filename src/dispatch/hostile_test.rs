@@ -1,8 +1,8 @@
 //! A real dispatcher on a real database, and an agent that says whatever decodes: it lives, and what it wrote can be read.
 
+use crate::dispatch::links::route::Route;
 use crate::dispatch::process::begin::{Begun, begin};
 use crate::dispatch::submits::SubmitHandler;
-use crate::dispatch::links::route::Route;
 use crate::distributor::fleets::Fleets;
 use crate::model::attempt::{Cause, End, ProcessId, Stream, Usage};
 use crate::model::attribute::Value;
@@ -270,7 +270,7 @@ fn hears(messages: &[FromAgent], ours: TaskUuid) {
     let at_first = store.view().member(TaskId(1), Index(0)).unwrap();
     assert!(at_first.is_some_and(|member| member.number == 1), "the task lies with the server that lies");
     for message in messages.iter().filter_map(taken_in) {
-        dispatcher.inbox.push((Route::Here, message));
+        dispatcher.links.inbox.push((Route::Here, message));
         dispatcher.turn(&mut store).unwrap_or_else(|error| panic!("the dispatcher ends: {error}"));
     }
     assert_eq!(store.view().unreadable().unwrap(), []);

@@ -2,9 +2,11 @@
 
 mod attempts;
 pub mod client;
+mod dispatcher;
+mod effects;
+mod homes;
 #[cfg(test)]
 mod hostile_test;
-mod homes;
 mod links;
 pub mod process;
 mod schedule;

@@ -1,8 +1,8 @@
 //! A dispatcher that takes a turn when it is told to: for whoever measures what turns cost.
 
 use crate::dispatch::process::begin::{Begun, begin};
-use crate::dispatch::submits::SubmitHandler;
 use crate::dispatch::process::run::DispatchError;
+use crate::dispatch::submits::SubmitHandler;
 use crate::model::ssh::Login;
 use crate::store::Home;
 

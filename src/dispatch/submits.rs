@@ -1,8 +1,10 @@
 //! What commands hand in at the dispatcher instead of writing it themselves: it has the database open, its statements
 //! are prepared, and what several hand in at once is on the disk with one fsync.
 
-use crate::dispatch::process::run::{DispatchError, Dispatcher};
-use crate::dispatch::turn::Outcome;
+use crate::dispatch::dispatcher::Dispatcher;
+use crate::dispatch::effects::Effect;
+use crate::dispatch::process::run::DispatchError;
+use crate::dispatch::turn::Turn;
 use crate::distributor::fleets::Fleets;
 use crate::protocol::dispatcher::FromDispatcher;
 use crate::store::{StoreError, Tx};
@@ -15,26 +17,26 @@ pub trait SubmitHandler {
 
 impl Dispatcher {
     /// Carries the orders of callers out. The answers are sent after the commit.
-    pub(in crate::dispatch) fn take_orders(
+    pub(in crate::dispatch) fn handle_submits(
         &mut self,
-        tx: &Tx<'_>,
-        orders: Vec<(u64, Vec<u8>)>,
-        outcome: &mut Outcome,
+        turn: &mut Turn<'_, '_>,
+        submits: Vec<(u64, Vec<u8>)>,
     ) -> Result<(), DispatchError> {
-        if orders.is_empty() {
+        if submits.is_empty() {
             return Ok(());
         }
-        for (caller, order) in orders {
-            let answer = match tx.part(|| self.submits.carry_out(tx, &mut self.fleets, &order)) {
+        let tx = turn.tx;
+        for (caller, submit) in submits {
+            let answer = match tx.part(|| self.submits.carry_out(tx, &mut self.schedule.fleets, &submit)) {
                 // The command is told so, when it tries by itself.
                 Err(StoreError::Unstorable(_) | StoreError::Unreadable(_)) => None,
                 other => other?,
             };
-            outcome.answers.push((caller, FromDispatcher::Done { answer }));
+            turn.then(Effect::Answer { caller, answer: FromDispatcher::Done { answer } });
         }
         for (live, boot) in self.adopt_unsent(tx)? {
-            tx.mark_sent(&live, self.epoch, &boot, self.machine_at(live.host))?;
-            outcome.orders.extend(self.order_for(tx, &live, &boot)?);
+            tx.mark_sent(&live, self.instance.epoch, &boot, self.machine_at(live.host))?;
+            turn.effects.extend(self.starts_of(tx, &live, &boot)?.into_iter().map(Effect::Start));
         }
         Ok(())
     }

@@ -33,7 +33,9 @@ impl Engine for Local {
         let processors = Processors::own();
         command.arg("--expecting").arg(processors.to_string());
         let link = Link::open(command)?;
-        processors.keep_aside(link.pid());
+        if let Some(pid) = link.pid() {
+            processors.keep_aside(pid);
+        }
         Ok(link)
     }
 }

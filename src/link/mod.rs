@@ -14,8 +14,8 @@ use serde::Serialize;
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use trouble::Trouble;
 
@@ -46,9 +46,10 @@ pub enum LinkError {
 /// An open link.
 #[derive(Debug)]
 pub struct Link {
-    child: Child,
-    stdin: Option<ChildStdin>,
-    stdout: ChildStdout,
+    /// None: the far end is in this process.
+    child: Option<Child>,
+    stdin: Option<File>,
+    stdout: File,
     /// What ssh and the far side complain of. A file, not a pipe: nobody has to read it for them to go on.
     stderr: Option<File>,
     inbox: Inbox,
@@ -102,16 +103,25 @@ impl Link {
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::Error::other("a piped child has no pipes"));
         };
+        let ends = (OwnedFd::from(stdin).into(), OwnedFd::from(stdout).into());
+        let mut link = Self::over(ends, magic)?;
+        (link.child, link.stderr) = (Some(child), stderr);
+        link.greeting = Some(Greeting { came: Vec::new(), looked: 0, bootstrap });
+        Ok(link)
+    }
+
+    /// A link over two ends that are open already: what is sent goes into the first, what is received comes from the second.
+    pub fn over((stdin, stdout): (File, File), magic: &'static [u8]) -> io::Result<Self> {
         fcntl_setfl(&stdin, fcntl_getfl(&stdin)? | OFlags::NONBLOCK)?;
         fcntl_setfl(&stdout, fcntl_getfl(&stdout)? | OFlags::NONBLOCK)?;
         Ok(Self {
-            child,
+            child: None,
             stdin: Some(stdin),
             stdout,
-            stderr,
+            stderr: None,
             inbox: Inbox::default(),
             outbox: Outbox::default(),
-            greeting: Some(Greeting { came: Vec::new(), looked: 0, bootstrap }),
+            greeting: Some(Greeting { came: Vec::new(), looked: 0, bootstrap: None }),
             progress: Instant::now(),
             magic,
         })
@@ -223,15 +233,14 @@ impl Link {
     }
 
     /// Lets the far end leave by itself and waits for it.
-    pub fn close(mut self) -> io::Result<ExitStatus> {
+    pub fn close(mut self) -> io::Result<()> {
         self.stdin = None;
-        self.child.wait()
+        self.child.as_mut().map_or(Ok(()), |child| child.wait().map(drop))
     }
 
     /// Ends the child now. True: all that it ever said was heard here, and no whole message lies unread.
     pub fn end_mute<M: Message>(&mut self) -> bool {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.end();
         // What it has said lies in its pipe; somebody else may hold that open.
         let heard = (0..READS_MAX).any(|_| matches!(self.receive(), Ok(false)));
         heard && !matches!(self.next::<M>(), Ok(Some(_)))
@@ -244,17 +253,24 @@ impl Link {
             self.wait_a_little();
         }
         // Nothing of ours is lost by it: the agent leaves when its stdin ends, and everything else is in its spool.
-        let _ = self.child.kill();
-        let status = self.child.wait().ok();
+        let status = self.end();
         match (error, &self.stderr) {
             (LinkError::Ended, Some(_)) => LinkError::Trouble(self.trouble(status)),
             (error, _) => error,
         }
     }
 
+    /// Ends the child, if there is one.
+    fn end(&mut self) -> Option<ExitStatus> {
+        let child = self.child.as_mut()?;
+        let _ = child.kill();
+        child.wait().ok()
+    }
+
     fn wait_a_little(&self) {
         let limit = Timespec { tv_sec: 0, tv_nsec: i64::from(END_WAIT.subsec_nanos()) };
-        if let Ok(pidfd) = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty()) {
+        let Some(child) = &self.child else { return };
+        if let Ok(pidfd) = pidfd_open(Pid::from_child(child), PidfdFlags::empty()) {
             let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit));
         }
     }
@@ -280,9 +296,9 @@ impl Link {
         String::from_utf8_lossy(&text[text.len().saturating_sub(STDERR_LOOK)..]).into_owned()
     }
 
-    /// The far end's process.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    /// The far end's process, if it is one.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
     }
 }
 
@@ -290,8 +306,10 @@ impl Drop for Link {
     fn drop(&mut self) {
         self.stdin = None;
         // It leaves at the end of its stdin, which may take a while; nobody else waits for it.
-        if let Ok(None) = self.child.try_wait() {
-            let pid = Pid::from_child(&self.child);
+        if let Some(child) = &mut self.child
+            && let Ok(None) = child.try_wait()
+        {
+            let pid = Pid::from_child(child);
             let _ = std::thread::Builder::new().spawn(move || waitpid(Some(pid), WaitOptions::empty()));
         }
     }
@@ -333,7 +351,7 @@ mod tests {
             let mut command = Command::new("sh");
             command.args(["-c", &format!("printf '{}'; kill -STOP $$", escaped(&says))]);
             let mut link = Link::open_to(command, b"magic\n", false).unwrap();
-            let child = Pid::from_child(&link.child);
+            let child = Pid::from_child(link.child.as_ref().unwrap());
             waitpid(Some(child), WaitOptions::UNTRACED).unwrap();
             assert_eq!(link.end_mute::<String>(), mute, "{says:?}");
         }
@@ -344,7 +362,7 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "echo sh: grid: not found >&2; exit 127"]);
         let mut link = Link::open_to(command, b"magic\n", true).unwrap();
-        let pidfd = pidfd_open(Pid::from_child(&link.child), PidfdFlags::empty()).unwrap();
+        let pidfd = pidfd_open(Pid::from_child(link.child.as_ref().unwrap()), PidfdFlags::empty()).unwrap();
         poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None).unwrap();
         link.send(&"hello").unwrap();
         link.flush().unwrap();

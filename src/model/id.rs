@@ -131,6 +131,15 @@ impl fmt::Display for Index {
     }
 }
 
+/// An attempt as the database of its home keys it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AttemptKey {
+    pub task: TaskId,
+    pub index: Index,
+    /// From 1.
+    pub number: u32,
+}
+
 /// One start of one member on one server. Written `UUID.INDEX.NUMBER`; the number counts from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct AttemptId {

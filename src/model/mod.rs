@@ -1,5 +1,6 @@
 //! The nouns. Nothing here does input or output, but for asking what a file system is and how many files may be open, reading the caller's time zone, and the clocks; every other folder speaks in these types.
 
+pub mod ambient;
 pub mod array;
 pub mod attempt;
 pub mod attribute;

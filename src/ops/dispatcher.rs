@@ -2,8 +2,8 @@
 
 use super::report::DispatcherStatus;
 use super::{Grid, OpsError};
-use crate::dispatch::process::life::{self, Trouble};
 use crate::dispatch::client::start::{self, Connection, StartError};
+use crate::dispatch::process::life::{self, Trouble};
 use crate::distributor::fleets::Fleets;
 use crate::distributor::registry;
 use crate::distributor::tier2::reconsider_unmatched;

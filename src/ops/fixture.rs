@@ -4,7 +4,7 @@ use super::Grid;
 use crate::model::attempt::{Cause, Cut, End, Stream, Usage};
 use crate::model::attribute::Value;
 use crate::model::facts::Facts;
-use crate::model::id::{BootId, Epoch, TaskId, TaskUuid};
+use crate::model::id::{AttemptKey, BootId, Epoch, TaskId, TaskUuid};
 use crate::model::name::Name;
 use crate::model::resources::Bytes;
 use crate::model::server::Engine;
@@ -116,7 +116,7 @@ pub fn start(grid: &mut Grid, task: TaskId) -> crate::store::placing::Claimed {
             Placing { server: local, host: local, boot, machine: None, lane, sent: Epoch(1), verdict: Some(verdict) };
         let mut ledger = Ledger::open(tx, Timestamp::now());
         let claimed = ledger.claim(task, 1, &at)?.pop().unwrap();
-        ledger.began(task, claimed.index, claimed.number, Timestamp::now())?;
+        ledger.began(AttemptKey { task, index: claimed.index, number: claimed.number }, Timestamp::now())?;
         ledger.close()?;
         Ok::<_, StoreError>(claimed)
     };
@@ -147,10 +147,11 @@ pub fn end_cut(
         err_len: 0,
         cut,
     };
+    let key = AttemptKey { task, index: of.index, number: of.number };
     let finish = |tx: &Tx<'_>| {
-        tx.keep_output(task, of.index, of.number, Stream::Out, out.as_bytes())?;
+        tx.keep_output(key, Stream::Out, out.as_bytes())?;
         let mut ledger = Ledger::open(tx, now);
-        ledger.ended(task, of.index, of.number, &end, Outputs::Database, again)?;
+        ledger.ended(key, &end, Outputs::Database, again)?;
         ledger.close()?;
         Ok::<_, StoreError>(())
     };

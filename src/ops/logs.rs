@@ -5,7 +5,7 @@ use super::follow_elsewhere::logs_elsewhere;
 use super::selecting::Chosen;
 use super::{Grid, OpsError, elsewhere, member_state, settings};
 use crate::model::attempt::{Gap, Stream};
-use crate::model::id::Index;
+use crate::model::id::{AttemptKey, Index};
 use crate::model::resources::Bytes;
 use crate::model::task::{Launch, Phase, State};
 use crate::model::time::Timestamp;
@@ -77,7 +77,7 @@ fn of_member(
     if last && matches!(member.phase, Phase::Starting | Phase::Running) {
         return follow::so_far(grid, what, member.index, number, &wanted.streams, sink);
     }
-    let there = grid.store.view().outputs_stay_there(member.task, member.index, number)?;
+    let there = grid.store.view().outputs_stay_there(AttemptKey { number, ..member.key() })?;
     for stream in wanted.streams.iter().copied() {
         let file = if stream == Stream::Out { &launch.stdout } else { &launch.stderr };
         if let Some(file) = file {
@@ -105,13 +105,14 @@ pub(super) fn kept(
     from: u64,
     sink: &mut Sink<'_>,
 ) -> Result<(), OpsError> {
-    let body = grid.store.view().output(member.task, member.index, number, stream)?;
+    let key = AttemptKey { number, ..member.key() };
+    let body = grid.store.view().output(key, stream)?;
     if !body.is_empty() {
         let left = body.get(usize::try_from(from).unwrap_or(usize::MAX)..).unwrap_or_default();
         return if left.is_empty() { Ok(()) } else { give(sink, member.index, stream, left) };
     }
-    let path = grid.store.home().output_file(member.task, member.index, number, stream);
-    let cut = grid.store.view().outputs_of(member.task, member.index, number)?.1;
+    let path = grid.store.home().output_file(key, stream);
+    let cut = grid.store.view().outputs_of(key)?.1;
     if from_file(&path, member.index, (stream, cut.and_then(|cut| cut.gap(stream))), from, sink)? {
         return Ok(());
     }

@@ -13,6 +13,7 @@ use crate::model::attempt::{Cut, Stream};
 use crate::model::clock::Reading;
 use crate::model::distributor::{Policy, Tier};
 use crate::model::facts::Facts;
+use crate::model::id::{AttemptKey, Index, TaskId};
 use crate::model::resources::{Bytes, Needs};
 use crate::model::selector::Selector;
 use crate::model::task::{Members, State};
@@ -289,10 +290,10 @@ fn what_never_began_has_no_logs_and_gc_leaves_it() {
     .unwrap();
     assert_eq!(said.len(), 1);
     assert!(said[0].contains("never began (PENDING: no server is free)"), "{said:?}");
-    let file = grid.store.home().output_file(what.task, crate::model::id::Index(0), 1, Stream::Out);
+    let key = |task| AttemptKey { task, index: Index(0), number: 1 };
+    let file = grid.store.home().output_file(key(what.task), Stream::Out);
     std::fs::write(&file, "x").unwrap();
-    let orphan =
-        grid.store.home().output_file(crate::model::id::TaskId(99), crate::model::id::Index(0), 1, Stream::Out);
+    let orphan = grid.store.home().output_file(key(TaskId(99)), Stream::Out);
     std::fs::write(&orphan, "yy").unwrap();
     settings::set(&mut grid, "keep_rows", "1s").unwrap();
     let planned = gc::gc(&mut grid, gc::Asked { dry_run: true, ..Default::default() }, &Reading::now()).unwrap();

@@ -180,7 +180,7 @@ impl Tx<'_> {
         }
         let mut ledger = Ledger::open(self, now);
         for live in self.unsent()? {
-            ledger.unplaced(live.task, live.index, live.number)?;
+            ledger.unplaced(live.key())?;
         }
         for task in self.select_all(None, Which::Unended)? {
             ledger.shift(task, None, Phase::Waiting, Phase::Held)?;

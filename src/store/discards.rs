@@ -3,7 +3,7 @@
 use super::columns::json;
 use super::{Result, Tx, View};
 use crate::model::attempt::Cut;
-use crate::model::id::{AttemptId, Index, MachineId, ServerId, TaskId};
+use crate::model::id::{AttemptId, AttemptKey, MachineId, ServerId, TaskId};
 use crate::model::resources::Bytes;
 use crate::model::time::Timestamp;
 
@@ -76,7 +76,7 @@ impl View<'_> {
     }
 
     /// The server that an attempt was given to, and the one that it ran on.
-    pub fn place_of(&self, task: TaskId, index: Index, number: u32) -> Result<Option<(ServerId, ServerId)>> {
+    pub fn place_of(&self, AttemptKey { task, index, number }: AttemptKey) -> Result<Option<(ServerId, ServerId)>> {
         let place = self.one(
             "SELECT server_id, host_id FROM member WHERE task_id = ?1 AND idx = ?2 AND number = ?3
              UNION ALL SELECT server_id, host_id FROM attempt WHERE task_id = ?1 AND idx = ?2 AND number = ?3",
@@ -87,12 +87,12 @@ impl View<'_> {
     }
 
     /// Do the outputs of an attempt lie on its server?
-    pub fn outputs_stay_there(&self, task: TaskId, index: Index, number: u32) -> Result<bool> {
-        Ok(self.outputs_of(task, index, number)?.0)
+    pub fn outputs_stay_there(&self, key: AttemptKey) -> Result<bool> {
+        Ok(self.outputs_of(key)?.0)
     }
 
     /// The same, and why these outputs are not whole.
-    pub fn outputs_of(&self, task: TaskId, index: Index, number: u32) -> Result<(bool, Option<Cut>)> {
+    pub fn outputs_of(&self, AttemptKey { task, index, number }: AttemptKey) -> Result<(bool, Option<Cut>)> {
         let found = self.one(
             "SELECT home_out, cut FROM member WHERE task_id = ?1 AND idx = ?2 AND number = ?3
              UNION ALL SELECT home_out, cut FROM attempt WHERE task_id = ?1 AND idx = ?2 AND number = ?3",

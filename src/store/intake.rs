@@ -3,7 +3,7 @@
 use super::placing::Placing;
 use super::trace::NoteId;
 use super::{Result, Tx};
-use crate::model::id::{ClassId, Index, TaskId, TaskUuid, UserId};
+use crate::model::id::{AttemptKey, ClassId, Index, TaskId, TaskUuid, UserId};
 use crate::model::task::{Members, Request};
 use crate::model::time::Timestamp;
 
@@ -109,7 +109,7 @@ impl Tx<'_> {
         }
         self.add_files(id, launch, new.request.hold)?;
         if let Begins::Starting(at) = new.begins {
-            self.place(id, Index(0), 1, at)?;
+            self.place(AttemptKey { task: id, index: Index(0), number: 1 }, at)?;
         }
         Ok(id)
     }

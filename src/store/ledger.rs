@@ -5,7 +5,7 @@ use super::members::Outputs;
 use super::placing::Placing;
 use super::{Result, Tx};
 use crate::model::attempt::{Cause, End};
-use crate::model::id::{Index, TaskId};
+use crate::model::id::{AttemptKey, Index, TaskId};
 use crate::model::task::{Counts, Phase, State};
 use crate::model::time::Timestamp;
 use std::collections::BTreeMap;
@@ -51,7 +51,7 @@ impl<'t, 'c> Ledger<'t, 'c> {
     }
 
     /// The command of an attempt runs. False if this is not news.
-    pub fn began(&mut self, task: TaskId, index: Index, number: u32, at: Timestamp) -> Result<bool> {
+    pub fn began(&mut self, AttemptKey { task, index, number }: AttemptKey, at: Timestamp) -> Result<bool> {
         let news = self.tx.run(
             "UPDATE member SET state = 'RUNNING', started_at = ?4 WHERE task_id = ?1 AND idx = ?2 AND number = ?3 AND state = 'STARTING'",
             (task, index, number, at),
@@ -66,9 +66,7 @@ impl<'t, 'c> Ledger<'t, 'c> {
     /// An attempt ended; the member ends with it, or waits again where `again` says so. False if this is not news.
     pub fn ended(
         &mut self,
-        task: TaskId,
-        index: Index,
-        number: u32,
+        AttemptKey { task, index, number }: AttemptKey,
         end: &End,
         outputs: Outputs,
         again: bool,
@@ -134,7 +132,7 @@ impl<'t, 'c> Ledger<'t, 'c> {
     }
 
     /// An attempt never began: the member waits again, and the attempt's number is free again. False if this is not news.
-    pub fn unplaced(&mut self, task: TaskId, index: Index, number: u32) -> Result<bool> {
+    pub fn unplaced(&mut self, AttemptKey { task, index, number }: AttemptKey) -> Result<bool> {
         let news = self.tx.run(
             "UPDATE member SET state = 'WAITING', number = number - 1, lane = NULL, sent = 0 WHERE task_id = ?1 AND idx = ?2 AND number = ?3 AND state = 'STARTING'",
             (task, index, number),
@@ -147,7 +145,12 @@ impl<'t, 'c> Ledger<'t, 'c> {
 
     /// Whether an attempt from before a backup ran to its end is known to nobody: the member is held, the attempt is a past
     /// one. False if this is not news.
-    pub fn held_back(&mut self, task: TaskId, index: Index, number: u32, running: bool, why: &str) -> Result<bool> {
+    pub fn held_back(
+        &mut self,
+        AttemptKey { task, index, number }: AttemptKey,
+        running: bool,
+        why: &str,
+    ) -> Result<bool> {
         let from = if running { Phase::Running } else { Phase::Starting };
         let news = self.tx.run(
             "UPDATE member SET state = 'HELD', detail = ?5 WHERE task_id = ?1 AND idx = ?2 AND number = ?3 AND state = ?4",
@@ -187,18 +190,18 @@ impl<'t, 'c> Ledger<'t, 'c> {
 
     /// A held member turns out to lie with a server, in an attempt that the backup did not know. False if it is not held, or
     /// has had that attempt.
-    pub fn taken_up(&mut self, task: TaskId, index: Index, number: u32, at: &Placing) -> Result<bool> {
+    pub fn taken_up(&mut self, AttemptKey { task, index, number }: AttemptKey, at: &Placing) -> Result<bool> {
         let newest = self.tx.member(task, index)?.map_or(0, |member| member.number);
         if number <= newest || self.shift(task, Some(index), Phase::Held, Phase::Starting)? == 0 {
             return Ok(false);
         }
-        self.tx.place(task, index, number.max(2), at)?;
+        self.tx.place(AttemptKey { task, index, number: number.max(2) }, at)?;
         self.tx.run("UPDATE member SET number = ?3 WHERE task_id = ?1 AND idx = ?2", (task, index, number))?;
         Ok(true)
     }
 
     /// A member that never began ends CANCELLED: the server has a tombstone, or no start was ever sent.
-    pub fn cancelled(&mut self, task: TaskId, index: Index, number: u32) -> Result<bool> {
+    pub fn cancelled(&mut self, AttemptKey { task, index, number }: AttemptKey) -> Result<bool> {
         let news = self.tx.run(
             "UPDATE member SET state = 'CANCELLED', ended_at = ?4 WHERE task_id = ?1 AND idx = ?2 AND number = ?3 AND state = 'STARTING'",
             (task, index, number, self.now),
@@ -295,7 +298,7 @@ impl<'t, 'c> Ledger<'t, 'c> {
     }
 
     /// Writes the counts. Gives the tasks that have ended by this.
-    pub fn close(mut self) -> Result<Vec<TaskId>> {
+    pub fn close(&mut self) -> Result<Vec<TaskId>> {
         let mut ended = Vec::new();
         for (task, change) in std::mem::take(&mut self.changes) {
             self.write(task, &change)?;

@@ -5,7 +5,9 @@ use super::trace::NoteId;
 use super::{Result, Tx, View};
 use crate::model::attempt::Cut;
 use crate::model::bounds::LENGTH_MAX;
-use crate::model::id::{AttemptId, BootId, ClassId, Epoch, Index, LaneId, MachineId, ServerId, TaskId, TaskUuid};
+use crate::model::id::{
+    AttemptId, AttemptKey, BootId, ClassId, Epoch, Index, LaneId, MachineId, ServerId, TaskId, TaskUuid,
+};
 use crate::model::resources::Bytes;
 use crate::model::task::{Phase, State};
 use crate::model::time::Timestamp;
@@ -47,6 +49,13 @@ impl MemberRow {
         let words = self.detail.clone().into_iter().chain(self.cut.as_ref().map(ToString::to_string));
         let words: Vec<String> = words.collect();
         (!words.is_empty()).then(|| words.join("; "))
+    }
+}
+
+impl MemberRow {
+    /// The row of its last attempt.
+    pub const fn key(&self) -> AttemptKey {
+        AttemptKey { task: self.task, index: self.index, number: self.number }
     }
 }
 
@@ -96,6 +105,11 @@ pub struct Live {
 }
 
 impl Live {
+    /// Its row.
+    pub const fn key(&self) -> AttemptKey {
+        AttemptKey { task: self.task, index: self.index, number: self.number }
+    }
+
     /// Its attempt's id.
     pub const fn attempt(&self) -> AttemptId {
         AttemptId { task: self.uuid, index: self.index, number: self.number }
@@ -277,7 +291,7 @@ impl Tx<'_> {
     }
 
     /// Its process is gone, and the end is not taken in yet: from now on it holds no place.
-    pub fn leave_lane(&self, task: TaskId, index: Index, number: u32) -> Result<()> {
+    pub fn leave_lane(&self, AttemptKey { task, index, number }: AttemptKey) -> Result<()> {
         self.run(
             "UPDATE member SET lane = NULL WHERE task_id = ?1 AND idx = ?2 AND number = ?3 AND state IN ('STARTING', 'RUNNING')",
             (task, index, number),

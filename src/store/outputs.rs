@@ -2,7 +2,7 @@
 
 use super::{Home, Result, StoreError, Tx, View};
 use crate::model::attempt::Stream;
-use crate::model::id::{Index, TaskId};
+use crate::model::id::AttemptKey;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ const fn word(stream: Stream) -> &'static str {
 
 impl View<'_> {
     /// A small output of an attempt; empty if it wrote nothing.
-    pub fn output(&self, task: TaskId, index: Index, number: u32, stream: Stream) -> Result<Vec<u8>> {
+    pub fn output(&self, AttemptKey { task, index, number }: AttemptKey, stream: Stream) -> Result<Vec<u8>> {
         let body = self.one(
             "SELECT body FROM output WHERE task_id = ?1 AND idx = ?2 AND number = ?3 AND stream = ?4",
             (task, index, number, word(stream)),
@@ -28,7 +28,12 @@ impl View<'_> {
 
 impl Tx<'_> {
     /// Keeps a small output.
-    pub fn keep_output(&self, task: TaskId, index: Index, number: u32, stream: Stream, body: &[u8]) -> Result<()> {
+    pub fn keep_output(
+        &self,
+        AttemptKey { task, index, number }: AttemptKey,
+        stream: Stream,
+        body: &[u8],
+    ) -> Result<()> {
         if !body.is_empty() {
             self.run(
                 "INSERT OR REPLACE INTO output (task_id, idx, number, stream, body) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -41,13 +46,13 @@ impl Tx<'_> {
 
 impl Home {
     /// The file of a long output that was brought home.
-    pub fn output_file(&self, task: TaskId, index: Index, number: u32, stream: Stream) -> PathBuf {
+    pub fn output_file(&self, AttemptKey { task, index, number }: AttemptKey, stream: Stream) -> PathBuf {
         self.outputs().join(format!("{task}.{index}.{number}.{}", word(stream)))
     }
 
     /// Opens that file for writing, from the beginning.
-    pub fn create_output_file(&self, task: TaskId, index: Index, number: u32, stream: Stream) -> Result<File> {
-        let path = self.output_file(task, index, number, stream);
+    pub fn create_output_file(&self, key: AttemptKey, stream: Stream) -> Result<File> {
+        let path = self.output_file(key, stream);
         let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
         opened.map_err(|error| StoreError::Unwritable { path, error })
     }

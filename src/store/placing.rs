@@ -5,7 +5,7 @@ use super::tasks::Shape;
 use super::trace::NoteId;
 use super::{Result, Tx};
 use crate::model::command::Text;
-use crate::model::id::{BootId, Epoch, Index, LaneId, MachineId, ServerId, TaskId};
+use crate::model::id::{AttemptKey, BootId, Epoch, Index, LaneId, MachineId, ServerId, TaskId};
 use crate::model::task::Phase;
 
 /// A member that is to be started.
@@ -40,7 +40,7 @@ impl Ledger<'_, '_> {
             |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
         for (index, number) in again {
-            self.tx.place(task, index, number + 1, at)?;
+            self.tx.place(AttemptKey { task, index, number: number + 1 }, at)?;
             claimed.push(Claimed { index, number: number + 1, entry: self.tx.entry(task, index)? });
         }
         let again = u32::try_from(claimed.len()).unwrap_or(limit);
@@ -78,7 +78,7 @@ impl Ledger<'_, '_> {
             let index = shape.index_at(next);
             next += 1;
             // A member that was cancelled by itself has a row already and is passed over.
-            if self.tx.place(task, index, 1, at)? {
+            if self.tx.place(AttemptKey { task, index, number: 1 }, at)? {
                 let entry = if shape == Shape::Lines { self.tx.entry(task, index)? } else { None };
                 claimed.push(Claimed { index, number: 1, entry });
                 taken += 1;
@@ -94,7 +94,7 @@ impl Ledger<'_, '_> {
 
 impl Tx<'_> {
     /// Writes the attempt; false if it is the first one and the member has a row already.
-    pub(super) fn place(&self, task: TaskId, index: Index, number: u32, at: &Placing) -> Result<bool> {
+    pub(super) fn place(&self, AttemptKey { task, index, number }: AttemptKey, at: &Placing) -> Result<bool> {
         let verdict = at.verdict.map(|n| n.0);
         let written = if number == 1 {
             self.run(

@@ -1,52 +1,47 @@
 //! Cancels: recorded by commands, carried out here.
 
-use crate::dispatch::process::run::Dispatcher;
-use crate::dispatch::turn::Outcome;
+use crate::dispatch::dispatcher::Dispatcher;
+use crate::dispatch::effects::Effect;
+use crate::dispatch::turn::Turn;
 use crate::matching::Place;
 use crate::model::id::Epoch;
 use crate::model::task::{Phase, State};
-use crate::store::ledger::Ledger;
+use crate::store::StoreError;
 use crate::store::members::Cancel;
-use crate::store::{StoreError, Tx};
 use std::time::Duration;
 
 impl Dispatcher {
     /// What is asked to be cancelled: what waits ends here, what lies with a server is ended there.
-    pub(in crate::dispatch) fn carry_out_cancels(
-        &mut self,
-        tx: &Tx<'_>,
-        ledger: &mut Ledger<'_, '_>,
-        outcome: &mut Outcome,
-    ) -> Result<(), StoreError> {
-        let asked = tx.cancels()?;
+    pub(in crate::dispatch) fn carry_out_cancels(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), StoreError> {
+        let asked = turn.tx.cancels()?;
         if asked.is_empty() {
             return Ok(());
         }
         for Cancel { task, index, grace_ms, asked_at } in asked {
             let grace = Duration::from_millis(grace_ms);
             for from in [Phase::Waiting, Phase::Held] {
-                ledger.shift(task, index, from, Phase::Ended(State::Cancelled))?;
+                turn.ledger.shift(task, index, from, Phase::Ended(State::Cancelled))?;
             }
-            for live in tx.live_of(task)?.into_iter().filter(|l| index.is_none_or(|i| i == l.index)) {
+            for live in turn.tx.live_of(task)?.into_iter().filter(|l| index.is_none_or(|i| i == l.index)) {
                 let place = Place { server: live.server, host: live.host };
                 let Some(route) = self.route_of(place) else { continue };
                 if live.sent == Epoch(0) {
                     // No start was ever sent: there is nobody to ask. Its place is given back with its lane.
-                    self.adopt(tx, &live)?;
-                    ledger.cancelled(live.task, live.index, live.number)?;
-                    self.lanes.drop_attempt(live.attempt());
-                } else if let Some((route, next)) = self.bringing.give_up(live.attempt(), asked_at) {
+                    self.adopt(turn.tx, &live)?;
+                    turn.ledger.cancelled(live.key())?;
+                    self.attempts.lanes.drop_attempt(live.attempt());
+                } else if let Some((route, next)) = self.transfers.results.give_up(live.attempt(), asked_at) {
                     // Its command had ended before: what is ended now is the packing.
-                    outcome.cancel.push((route, live.attempt(), grace));
+                    turn.then(Effect::Cancel { route, attempt: live.attempt(), grace: grace });
                     self.go_on(route, next);
-                } else if self.links.get(&route).is_some_and(|s| s.boot().is_some())
+                } else if self.links.slots.get(&route).is_some_and(|s| s.boot().is_some())
                     && self.is_there(route, live.machine)
-                    && self.cancelling.insert(live.attempt())
+                    && self.attempts.cancelling.insert(live.attempt())
                 {
-                    outcome.cancel.push((route, live.attempt(), grace));
+                    turn.then(Effect::Cancel { route, attempt: live.attempt(), grace: grace });
                 }
             }
         }
-        tx.clear_cancels()
+        turn.tx.clear_cancels()
     }
 }

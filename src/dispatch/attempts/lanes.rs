@@ -102,10 +102,10 @@ impl Lanes {
     }
 
     /// The command of an attempt runs.
-    pub fn began(&mut self, attempt: AttemptId) {
+    pub fn began(&mut self, attempt: AttemptId, now: Instant) {
         let held = self.of.get(&attempt).and_then(|id| self.lanes.get_mut(id));
         if let Some(held) = held.and_then(|lane| lane.attempts.iter_mut().find(|h| h.attempt == attempt)) {
-            held.began.get_or_insert_with(Instant::now);
+            held.began.get_or_insert(now);
         }
     }
 
@@ -158,12 +158,12 @@ impl Lanes {
     }
 
     /// Lanes in which something waits behind an attempt that takes longer than was thought. Each is named once.
-    pub fn stuck(&mut self) -> Vec<(LaneId, Place)> {
+    pub fn stuck(&mut self, now: Instant) -> Vec<(LaneId, Place)> {
         let mut stuck = Vec::new();
         self.watched.retain(|id| {
             let Some(lane) = self.lanes.get_mut(id) else { return false };
             let first_began = lane.attempts.iter().filter_map(|h| h.began).min();
-            let long = first_began.is_some_and(|at| at.elapsed() > AHEAD * 2);
+            let long = first_began.is_some_and(|at| now.saturating_duration_since(at) > AHEAD * 2);
             if long && lane.attempts.len() > 1 && !lane.recalled {
                 lane.recalled = true;
                 stuck.push((*id, lane.place));
@@ -176,9 +176,9 @@ impl Lanes {
     }
 
     /// Has what runs in this lane taken longer than a lane is given work ahead for?
-    pub fn is_long(&self, id: LaneId) -> bool {
+    pub fn is_long(&self, id: LaneId, now: Instant) -> bool {
         let first = self.lanes.get(&id).and_then(|lane| lane.attempts.iter().filter_map(|h| h.began).min());
-        first.is_some_and(|at| at.elapsed() > AHEAD)
+        first.is_some_and(|at| now.saturating_duration_since(at) > AHEAD)
     }
 
     /// Is there a lane with more than one attempt? Then [`Lanes::stuck`] is worth asking in a while.

@@ -1,64 +1,58 @@
 //! Servers out of reach: what lies there is not lost, unless its person said after how long it is to be taken for that.
 
 use crate::dispatch::attempts::recover::lost;
-use crate::dispatch::process::run::{DispatchError, Dispatcher};
-use crate::dispatch::turn::Outcome;
+use crate::dispatch::dispatcher::Dispatcher;
+use crate::dispatch::process::run::DispatchError;
+use crate::dispatch::turn::Turn;
 use crate::matching::Place;
 use crate::model::id::Epoch;
-use crate::model::time::{Timestamp, short};
+use crate::model::time::short;
 use crate::protocol::agent::Event;
-use crate::store::Tx;
-use crate::store::ledger::Ledger;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 impl Dispatcher {
     /// Records when cut links stood last, and ends what was out of reach for as long as its `--lost-after` says.
-    pub(in crate::dispatch) fn give_up_lost(
-        &mut self,
-        tx: &Tx<'_>,
-        ledger: &mut Ledger<'_, '_>,
-        now: Timestamp,
-        outcome: &mut Outcome,
-    ) -> Result<(), DispatchError> {
-        for (route, last, machine) in std::mem::take(&mut self.silent) {
+    pub(in crate::dispatch) fn give_up_lost(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), DispatchError> {
+        for (route, last, machine) in std::mem::take(&mut self.links.silent) {
             if let Some(machine) = machine {
-                tx.record_heard(machine, last)?;
+                turn.tx.record_heard(machine, last)?;
             }
             for id in self.servers_on(route) {
-                tx.record_last_contact(id, last)?;
+                turn.tx.record_last_contact(id, last)?;
             }
         }
-        if self.lose_at.is_none_or(|at| at > Instant::now()) {
+        if self.attempts.lose_at.is_none_or(|at| at > turn.now.mono) {
             return Ok(());
         }
-        self.lose_at = None;
+        self.attempts.lose_at = None;
         let mut next: Option<Duration> = None;
-        for live in tx.live()? {
+        for live in turn.tx.live()? {
             let Some(limit) = live.lost_after.filter(|_| live.sent != Epoch(0)) else { continue };
             let Some(route) = self.route_of(Place { server: live.server, host: live.host }) else { continue };
             // Or what was sent goes right behind a hello.
             let open =
-                self.links.get(&route).is_some_and(|slot| slot.boot().is_some() || slot.takes_starts().is_some());
+                self.links.slots.get(&route).is_some_and(|slot| slot.boot().is_some() || slot.takes_starts().is_some());
             if open && self.is_there(route, live.machine) {
                 continue;
             }
             let heard = match live.machine {
-                Some(machine) => tx.heard_of(machine)?,
-                None => tx.contacted_at(live.host)?,
+                Some(machine) => turn.tx.heard_of(machine)?,
+                None => turn.tx.contacted_at(live.host)?,
             };
             // While no dispatcher was there, nobody tried to reach it.
-            let last = heard.unwrap_or(self.began_at).max(self.began_at);
-            match limit.checked_sub(last.age_at(now)).filter(|left| !left.is_zero()) {
+            let last = heard.unwrap_or(self.instance.began_at).max(self.instance.began_at);
+            match limit.checked_sub(last.age_at(turn.now.wall)).filter(|left| !left.is_zero()) {
                 Some(left) => next = Some(next.map_or(left, |known| known.min(left))),
                 None => {
-                    let name = tx.server_name(live.host)?.map_or_else(|| "its server".to_owned(), |n| n.to_string());
+                    let name =
+                        turn.tx.server_name(live.host)?.map_or_else(|| "its server".to_owned(), |n| n.to_string());
                     let why = format!("no contact with {name} for {}; it may still run there", short(limit));
-                    let ended = lost(&why);
-                    self.event(tx, ledger, route, Event::Ended { attempt: live.attempt(), ended }, outcome)?;
+                    let ended = lost(&why, turn.now.wall);
+                    self.event(turn, route, Event::Ended { attempt: live.attempt(), ended })?;
                 }
             }
         }
-        self.lose_at = next.map(|left| Instant::now() + left);
+        self.attempts.lose_at = next.map(|left| turn.now.mono + left);
         Ok(())
     }
 }

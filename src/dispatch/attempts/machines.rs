@@ -1,14 +1,14 @@
 //! Which machine answers under a server's name. A name may come to lead to another one; what lies with the first is left alone until
 //! that answers again.
 
+use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::links::route::Route;
-use crate::dispatch::process::run::Dispatcher;
+use crate::dispatch::turn::Turn;
 use crate::model::id::{AttemptId, LaneId, MachineId, ServerId};
-use crate::model::time::Timestamp;
+use crate::store::StoreError;
 use crate::store::members::Live;
-use crate::store::{StoreError, Tx};
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Where something lies with a machine that does not answer, the name is looked up anew after this ..
 const LOOK_FIRST: Duration = Duration::from_secs(30);
@@ -61,7 +61,7 @@ impl Dispatcher {
     /// A machine said hello. None for this host: it is no other one, whatever it is called.
     pub(in crate::dispatch) fn answering(
         &mut self,
-        tx: &Tx<'_>,
+        turn: &Turn<'_, '_>,
         route: Route,
         name: &str,
         hostname: &str,
@@ -69,14 +69,14 @@ impl Dispatcher {
         if route == Route::Here {
             return Ok(None);
         }
-        let now = Timestamp::now();
+        let (tx, now) = (turn.tx, turn.now.wall);
         let machine = tx.machine(name, hostname, now)?;
         for server in self.servers_on(route) {
             if tx.answers(server, machine, now)? {
                 tracing::warn!("server {server}: another machine answers: {hostname}");
             }
         }
-        if let Some(slot) = self.links.get_mut(&route) {
+        if let Some(slot) = self.links.slots.get_mut(&route) {
             slot.machine = Some(machine);
         }
         Ok(Some(Answering { machine, hostname: hostname.to_owned() }))
@@ -86,10 +86,11 @@ impl Dispatcher {
     /// to the machine that was read last.
     pub(in crate::dispatch) fn lies_elsewhere(
         &self,
-        tx: &Tx<'_>,
+        turn: &Turn<'_, '_>,
         live: &Live,
         answering: Option<&Answering>,
     ) -> Result<bool, StoreError> {
+        let tx = turn.tx;
         let Some(answering) = answering else { return Ok(false) };
         let bound = match live.machine {
             Some(machine) => Some(machine),
@@ -105,59 +106,60 @@ impl Dispatcher {
             answering.hostname
         );
         if tx.steps(live.task)?.last().is_none_or(|(_, last)| *last != text) {
-            tx.trace(live.task, Timestamp::now(), &text)?;
+            tx.trace(live.task, turn.now.wall, &text)?;
         }
         Ok(true)
     }
 
     /// What lies behind a route with machines which do not answer there.
     pub(in crate::dispatch) fn set_elsewhere(&mut self, route: Route, bound: Bound) {
-        match self.elsewhere.remove(&route) {
+        match self.links.bound.remove(&route) {
             _ if bound.is_empty() => {}
             Some(before) if before.bound == bound => {
                 let patience = (before.patience * 2).min(LOOK_LAST);
-                self.elsewhere.insert(route, Elsewhere { bound, patience });
+                self.links.bound.insert(route, Elsewhere { bound, patience });
             }
             _ => {
-                self.elsewhere.insert(route, Elsewhere { bound, patience: LOOK_FIRST });
+                self.links.bound.insert(route, Elsewhere { bound, patience: LOOK_FIRST });
             }
         }
     }
 
     /// Nothing more goes into this lane as long as its machine does not answer.
     pub(in crate::dispatch) fn is_elsewhere(&self, lane: LaneId) -> bool {
-        self.elsewhere.values().any(|elsewhere| elsewhere.bound.lanes.contains(&lane))
+        self.links.bound.values().any(|elsewhere| elsewhere.bound.lanes.contains(&lane))
     }
 
     /// May a word on an attempt that is bound to this machine go over a route that is open?
     pub(in crate::dispatch) fn is_there(&self, route: Route, machine: Option<MachineId>) -> bool {
-        machine.is_none() || self.links.get(&route).is_some_and(|slot| slot.machine == machine)
+        machine.is_none() || self.links.slots.get(&route).is_some_and(|slot| slot.machine == machine)
     }
 
     /// The machine that answers as a server, where that is known.
     pub(in crate::dispatch) fn machine_at(&self, server: ServerId) -> Option<MachineId> {
-        self.route_to(server).and_then(|route| self.links.get(&route)).and_then(|slot| slot.machine)
+        self.route_to(server).and_then(|route| self.links.slots.get(&route)).and_then(|slot| slot.machine)
     }
 
     /// Where something lies with a machine that does not answer, its name is tried anew now and then: it may lead back, or lead to
     /// each machine of a pool in turn. Not while something is on its way.
-    pub(in crate::dispatch) fn look_for_machines(&mut self) {
-        self.elsewhere.retain(|_, Elsewhere { bound, .. }| {
-            !bound.ends.is_empty() || bound.lanes.iter().any(|lane| self.lanes.get(*lane).is_some())
+    pub(in crate::dispatch) fn look_for_machines(&mut self, now: Instant) {
+        self.links.bound.retain(|_, Elsewhere { bound, .. }| {
+            !bound.ends.is_empty() || bound.lanes.iter().any(|lane| self.attempts.lanes.get(*lane).is_some())
         });
         let due: Vec<Route> = self
-            .elsewhere
+            .links
+            .bound
             .iter()
             .filter(|(route, elsewhere)| {
-                let stood = self.links.get(route).and_then(|slot| slot.stood());
-                stood.is_some_and(|stood| stood >= elsewhere.patience) && !self.fetches.uses(**route)
+                let stood = self.links.slots.get(route).and_then(|slot| slot.stood(now));
+                stood.is_some_and(|stood| stood >= elsewhere.patience) && !self.transfers.outputs.uses(**route)
             })
             .map(|(route, _)| *route)
-            .filter(|route| !self.bringing.uses(*route))
+            .filter(|route| !self.transfers.results.uses(*route))
             .collect();
         for route in due {
-            let closed = self.links.get_mut(&route);
-            let closed = closed.and_then(|slot| slot.close("its name is tried anew", &self.ways));
+            let closed = self.links.slots.get_mut(&route);
+            let closed = closed.and_then(|slot| slot.close("its name is tried anew", &self.links.connector));
             self.take_news(route, closed);
         }
     }

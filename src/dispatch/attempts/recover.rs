@@ -1,24 +1,25 @@
 //! Finding everything again: what the database says lies with servers, against what their agents hold.
 
-use crate::dispatch::attempts::events::Known;
 use crate::dispatch::attempts::lanes::Held;
-use crate::dispatch::links::link_state::Slot;
 use crate::dispatch::attempts::machines::{Answering, Bound};
+use crate::dispatch::dispatcher::Dispatcher;
+use crate::dispatch::effects::Effect;
+use crate::dispatch::links::link_state::Slot;
 use crate::dispatch::links::route::Route;
-use crate::dispatch::process::run::{DispatchError, Dispatcher};
-use crate::dispatch::turn::Outcome;
+use crate::dispatch::process::run::DispatchError;
+use crate::dispatch::turn::Turn;
 use crate::matching::Place;
 use crate::model::attempt::{Cause, End, Usage};
+use crate::model::id::AttemptKey;
 use crate::model::id::{AttemptId, BootId, Epoch, LaneId, MachineId, ServerId};
 use crate::model::resources::Needs;
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{Ended, Event, Held as Inventory, HeldState};
 use crate::store::files::Whereabouts;
-use crate::store::ledger::Ledger;
 use crate::store::members::Live;
 use crate::store::{StoreError, Tx, View};
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A host that has just been told to begin something is read so much later.
 const BEGIN_PAUSE: Duration = Duration::from_millis(50);
@@ -31,12 +32,13 @@ impl Dispatcher {
 
     /// Knows a member that lies with a server, and its lane.
     pub(in crate::dispatch) fn adopt(&mut self, view: &View<'_>, live: &Live) -> Result<(), StoreError> {
-        if self.lanes.find(live.attempt()).is_some() {
+        let now = self.ambient.now().mono;
+        if self.attempts.lanes.find(live.attempt()).is_some() {
             return Ok(());
         }
         // Of one whose process is gone the place is given back already; nothing but its end is waited for.
         let Some(lane) = live.lane else {
-            self.awaited.insert(live.host);
+            self.links.awaited.insert(live.host);
             return Ok(());
         };
         let needs = match view.class(live.class) {
@@ -46,11 +48,11 @@ impl Dispatcher {
             Err(StoreError::Unreadable(_)) => Needs::default(),
             Err(error) => return Err(error),
         };
-        let held = Held { attempt: live.attempt(), task: live.task, began: live.running.then(Instant::now) };
+        let held = Held { attempt: live.attempt(), task: live.task, began: live.running.then_some(now) };
         let place = Place { server: live.server, host: live.host };
-        self.lanes.put(lane, live.class, place, needs, held);
+        self.attempts.lanes.put(lane, live.class, place, needs, held);
         if !live.running {
-            self.sending.may_wait(live.task);
+            self.transfers.inputs.may_wait(live.task);
         }
         Ok(())
     }
@@ -58,121 +60,124 @@ impl Dispatcher {
     /// An agent said hello: what it holds against what the database says.
     pub(in crate::dispatch) fn recover(
         &mut self,
-        tx: &Tx<'_>,
-        ledger: &mut Ledger<'_, '_>,
+        turn: &mut Turn<'_, '_>,
         route: Route,
         (boot, answering): (&BootId, Option<Answering>),
         inventory: Vec<Inventory>,
-        outcome: &mut Outcome,
     ) -> Result<(), DispatchError> {
-        self.cut.remove(&route);
+        self.links.cut.remove(&route);
         let machine = answering.as_ref().map(|answering| answering.machine);
         self.callers.give_up_on_others(route, machine);
-        self.discards.greeted(route);
+        self.transfers.discards.greeted(route);
         let mut elsewhere = Bound::default();
-        let ahead = self.links.get(&route).is_some_and(Slot::went_ahead);
+        let ahead = self.links.slots.get(&route).is_some_and(Slot::went_ahead);
         let mut there: HashMap<AttemptId, (LaneId, HeldState)> =
             inventory.into_iter().map(|held| (held.attempt, (held.lane, held.state))).collect();
-        for live in tx.live()? {
+        for live in turn.tx.live()? {
             let place = Place { server: live.server, host: live.host };
             if self.route_of(place) != Some(route) {
                 continue;
             }
-            self.adopt(tx, &live)?;
+            self.adopt(turn.tx, &live)?;
             match there.remove(&live.attempt()) {
                 Some((_, state)) => {
                     if let Some(machine) = machine.filter(|_| live.machine != machine) {
-                        tx.bind(live.task, live.index, machine)?;
+                        turn.tx.bind(live.task, live.index, machine)?;
                     }
-                    self.found(tx, ledger, route, &live, state, outcome)?;
+                    self.found(turn, route, &live, state)?;
                 }
                 // It is about to be ended here: nobody over there has heard of it.
-                None if live.sent == Epoch(0) && tx.cancel_asked(live.task, Some(live.index))?.is_some() => {}
-                None if live.sent == Epoch(0) => self.send_start(tx, &live, (boot, machine), outcome)?,
+                None if live.sent == Epoch(0) && turn.tx.cancel_asked(live.task, Some(live.index))?.is_some() => {}
+                None if live.sent == Epoch(0) => self.start_again(turn, &live, (boot, machine))?,
                 // Said right behind our hello, and this is the answer to that.
-                None if live.sent == self.epoch && ahead => {}
-                None if self.lies_elsewhere(tx, &live, answering.as_ref())? => elsewhere.add(&live),
-                None if live.sent <= self.restored => self.held_back(tx, ledger, &live)?,
+                None if live.sent == self.instance.epoch && ahead => {}
+                None if self.lies_elsewhere(turn, &live, answering.as_ref())? => elsewhere.add(&live),
+                None if live.sent <= self.instance.restored => self.held_back(turn, &live)?,
                 None if live.lane.is_none() => {
-                    let event =
-                        Event::Ended { attempt: live.attempt(), ended: lost("its record on the server is gone") };
-                    self.event(tx, ledger, route, event, outcome)?;
+                    let event = Event::Ended {
+                        attempt: live.attempt(),
+                        ended: lost("its record on the server is gone", turn.now.wall),
+                    };
+                    self.event(turn, route, event)?;
                 }
                 None if live.running => {
                     let same = live.boot == *boot;
                     let why =
                         if same { "its record on the server is gone" } else { "the server was restarted while it ran" };
-                    let event = Event::Ended { attempt: live.attempt(), ended: lost(why) };
-                    self.event(tx, ledger, route, event, outcome)?;
+                    let event = Event::Ended { attempt: live.attempt(), ended: lost(why, turn.now.wall) };
+                    self.event(turn, route, event)?;
                 }
                 None if live.boot != *boot => {
                     // It may have begun, and its record may not have come to the disk.
                     let why = "the server was restarted while its start was on the way";
-                    let event = Event::Ended { attempt: live.attempt(), ended: lost(why) };
-                    self.event(tx, ledger, route, event, outcome)?;
+                    let event = Event::Ended { attempt: live.attempt(), ended: lost(why, turn.now.wall) };
+                    self.event(turn, route, event)?;
                 }
                 // The agent has no record of a beginning, and makes one before it begins anything: the start is said again.
-                None => self.send_start(tx, &live, (boot, machine), outcome)?,
+                None => self.start_again(turn, &live, (boot, machine))?,
             }
         }
         let here = self.servers_on(route);
         // Ends that lie with a machine that does not answer are still awaited.
-        self.awaited.retain(|host| !here.contains(host) || elsewhere.holds_end_on(*host));
+        self.links.awaited.retain(|host| !here.contains(host) || elsewhere.holds_end_on(*host));
         self.set_elsewhere(route, elsewhere);
         for (attempt, (lane, state)) in there {
-            if let Some(live) = self.taken_up(tx, ledger, route, (boot, machine, lane), attempt)? {
-                self.found(tx, ledger, route, &live, state, outcome)?;
+            if let Some(live) = self.taken_up(turn, route, (boot, machine, lane), attempt)? {
+                self.found(turn, route, &live, state)?;
                 continue;
             }
             match state {
                 // Submitted after the backup that this home was restored from: nobody here may say that it should end.
                 HeldState::Queued | HeldState::Running { .. }
-                    if self.is_restored() && tx.task_by_uuid(attempt.task)?.is_none() => {}
+                    if self.is_restored() && turn.tx.task_by_uuid(attempt.task)?.is_none() => {}
                 // An output that was too long to bring home is read from there as long as it is kept.
-                HeldState::Ended(_) if self.stays_there(tx, route, attempt)? => {}
-                HeldState::Ended(_) => outcome.confirm.push((route, attempt)),
+                HeldState::Ended(_) if self.stays_there(turn.tx, route, attempt)? => {}
+                HeldState::Ended(_) => turn.then(Effect::Confirm { route, attempt }),
                 // Nobody asks for it any more.
                 HeldState::Queued | HeldState::Running { .. } => {
-                    outcome.cancel.push((route, attempt, Duration::from_secs(10)))
+                    turn.then(Effect::Cancel { route, attempt, grace: Duration::from_secs(10) })
                 }
             }
         }
-        if let Some(slot) = self.links.get_mut(&route) {
+        if let Some(slot) = self.links.slots.get_mut(&route) {
             slot.set_reconciled();
         }
-        let now = Timestamp::now();
+        let now = turn.now.wall;
         for id in self.servers_on(route) {
-            tx.record_contact(id, now)?;
-            if let Some((distributor, fleet)) = self.fleets.with(id) {
-                self.queue.free(distributor, id);
+            turn.tx.record_contact(id, now)?;
+            if let Some((distributor, fleet)) = self.schedule.fleets.with(id) {
+                self.schedule.queue.free(distributor, id);
                 for group in fleet.felt_by(None) {
-                    self.queue.free(distributor, group);
+                    self.schedule.queue.free(distributor, group);
                 }
             }
         }
-        self.stirred = true;
+        self.activity.dirty = true;
         // What is told to begin there begins first.
-        let begins = ahead || outcome.orders.iter().any(|order| self.route_of(order.place) == Some(route));
-        self.read_by(route, Instant::now() + if begins { BEGIN_PAUSE } else { Duration::ZERO });
+        let begins = ahead
+            || turn
+                .effects
+                .iter()
+                .any(|effect| matches!(effect, Effect::Start(placed) if self.route_of(placed.place) == Some(route)));
+        self.read_by(route, turn.now.mono + if begins { BEGIN_PAUSE } else { Duration::ZERO });
         Ok(())
     }
 
-    /// Says the start of a member, for the first time or again.
-    fn send_start(
+    /// Starts a member on its server, for the first time or again.
+    fn start_again(
         &self,
-        tx: &Tx<'_>,
+        turn: &mut Turn<'_, '_>,
         live: &Live,
         (boot, machine): (&BootId, Option<MachineId>),
-        outcome: &mut Outcome,
     ) -> Result<(), DispatchError> {
-        tx.mark_sent(live, self.epoch, boot, machine)?;
-        outcome.orders.extend(self.order_for(tx, live, boot)?);
+        turn.tx.mark_sent(live, self.instance.epoch, boot, machine)?;
+        turn.effects.extend(self.starts_of(turn.tx, live, boot)?.into_iter().map(Effect::Start));
         Ok(())
     }
 
     fn stays_there(&self, tx: &Tx<'_>, route: Route, attempt: AttemptId) -> Result<bool, StoreError> {
         let Some(known) = self.known(tx, route, attempt)? else { return Ok(false) };
-        if tx.outputs_stay_there(known.task, known.index, known.number)? {
+        if tx.outputs_stay_there(known)? {
             return Ok(true);
         }
         let fetched = tx.fetched(known.task, known.index)?.filter(|f| f.number == known.number);
@@ -181,70 +186,66 @@ impl Dispatcher {
 
     fn found(
         &mut self,
-        tx: &Tx<'_>,
-        ledger: &mut Ledger<'_, '_>,
+        turn: &mut Turn<'_, '_>,
         route: Route,
         live: &Live,
         state: HeldState,
-        outcome: &mut Outcome,
     ) -> Result<(), DispatchError> {
         let attempt = live.attempt();
         match state {
             HeldState::Queued => Ok(()),
             HeldState::Running { started_at, process, supervised } => {
-                self.event(tx, ledger, route, Event::Began { attempt, at: started_at, process }, outcome)?;
-                if supervised { Ok(()) } else { self.event(tx, ledger, route, Event::Orphaned { attempt }, outcome) }
+                self.event(turn, route, Event::Began { attempt, at: started_at, process })?;
+                if supervised { Ok(()) } else { self.event(turn, route, Event::Orphaned { attempt }) }
             }
-            HeldState::Ended(ended) => self.event(tx, ledger, route, Event::Ended { attempt, ended }, outcome),
+            HeldState::Ended(ended) => self.event(turn, route, Event::Ended { attempt, ended }),
         }
     }
 
     /// The link is lost: what lies over there goes on, and is found again at the next hello.
     pub(in crate::dispatch) fn link_lost(&mut self, route: Route, error: &str) {
         tracing::warn!("link {route:?}: {error}");
-        self.cancelling.clear();
-        self.sending.forget(route);
-        self.discards.forget(route);
+        self.attempts.cancelling.clear();
+        self.transfers.inputs.forget(route);
+        self.transfers.discards.forget(route);
         self.callers.cleared(route, &Err(error.to_owned()));
-        let (brought, asked) = self.bringing.forget(route);
-        if self.fetches.forget(route) || brought {
+        let (brought, asked) = self.transfers.results.forget(route);
+        if self.transfers.outputs.forget(route) || brought {
             // Its place is free already, but the end is not taken in: the link is wanted.
-            self.cut.insert(route);
+            self.links.cut.insert(route);
         }
         for known in asked {
             self.callers.brought(known.task, known.index);
         }
         self.callers.detach();
-        self.stirred = true;
+        self.activity.dirty = true;
     }
 
     /// A host can't be reached, or its agent can't work.
     pub(in crate::dispatch) fn route_down(
         &mut self,
-        tx: &Tx<'_>,
-        ledger: &mut Ledger<'_, '_>,
+        turn: &mut Turn<'_, '_>,
         route: Route,
         error: &str,
-        outcome: &mut Outcome,
     ) -> Result<(), DispatchError> {
         self.callers.give_up(route);
         for id in self.servers_on(route) {
-            tx.record_down(id, error, Timestamp::now())?;
-            outcome.probed.push((id, Err(error.to_owned())));
+            turn.tx.record_down(id, error, turn.now.wall)?;
+            turn.then(Effect::Probed { server: id, read: Err(error.to_owned()) });
         }
-        self.take_back_unheard(tx, route)?;
-        self.take_back_unsent(tx, ledger, route)?;
-        Ok(self.look_at_servers(tx)?)
+        self.take_back_unheard(turn.tx, route)?;
+        self.take_back_unsent(turn, route)?;
+        Ok(self.look_at_servers(turn.tx)?)
     }
 
     /// What went ahead to an agent that did not hear it was as good as never sent.
     fn take_back_unheard(&mut self, tx: &Tx<'_>, route: Route) -> Result<(), StoreError> {
-        if !self.links.get_mut(&route).is_some_and(Slot::take_unheard) {
+        if !self.links.slots.get_mut(&route).is_some_and(Slot::take_unheard) {
             return Ok(());
         }
         for live in tx.live()? {
             let place = Place { server: live.server, host: live.host };
-            if live.sent == self.epoch && self.route_of(place) == Some(route) {
+            if live.sent == self.instance.epoch && self.route_of(place) == Some(route) {
                 tx.mark_unsent(live.task, live.index)?;
             }
         }
@@ -252,18 +253,13 @@ impl Dispatcher {
     }
 
     /// What was given to a server and never sent there goes on to another; it has not used an attempt.
-    fn take_back_unsent(
-        &mut self,
-        tx: &Tx<'_>,
-        ledger: &mut Ledger<'_, '_>,
-        route: Route,
-    ) -> Result<(), DispatchError> {
-        for live in tx.unsent()? {
+    fn take_back_unsent(&mut self, turn: &mut Turn<'_, '_>, route: Route) -> Result<(), DispatchError> {
+        for live in turn.tx.unsent()? {
             let place = Place { server: live.server, host: live.host };
             if self.route_of(place) == Some(route) {
-                self.adopt(tx, &live)?;
-                let known = Known { task: live.task, index: live.index, number: live.number };
-                self.back_to_waiting(ledger, known, live.attempt())?;
+                self.adopt(turn.tx, &live)?;
+                let known = AttemptKey { task: live.task, index: live.index, number: live.number };
+                self.back_to_waiting(turn, known, live.attempt())?;
             }
         }
         Ok(())
@@ -271,22 +267,15 @@ impl Dispatcher {
 
     /// The servers that a link leads to.
     pub(in crate::dispatch) fn servers_on(&self, route: Route) -> Vec<ServerId> {
-        let all = self.fleets.servers();
+        let all = self.schedule.fleets.servers();
         all.filter(|s| Route::to(&s.engine) == Some(route)).map(|s| s.id).collect()
     }
 }
 
 /// An end of which no record says how it came.
-pub(in crate::dispatch) fn lost(why: &str) -> Ended {
+pub(in crate::dispatch) fn lost(why: &str, now: Timestamp) -> Ended {
     let cause = Cause::Lost { why: why.to_owned() };
-    let end = End {
-        cause,
-        started_at: None,
-        ended_at: Timestamp::now(),
-        usage: Usage::default(),
-        out_len: 0,
-        err_len: 0,
-        cut: None,
-    };
+    let end =
+        End { cause, started_at: None, ended_at: now, usage: Usage::default(), out_len: 0, err_len: 0, cut: None };
     Ended { end, out: None, err: None }
 }

@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 
 /// What goes to which server.
 #[derive(Debug)]
-pub struct Order {
+pub struct PlacedStart {
     pub place: Place,
     pub start: Start,
 }
@@ -42,7 +42,7 @@ impl Template {
     }
 
     /// The starts for these members in one lane: one, or one for each member where their output files differ.
-    pub fn orders(
+    pub fn starts(
         &self,
         view: &View<'_>,
         place: Place,
@@ -50,7 +50,7 @@ impl Template {
         boot: &BootId,
         epoch: Epoch,
         members: &[Claimed],
-    ) -> Result<Vec<Order>> {
+    ) -> Result<Vec<PlacedStart>> {
         let server = view.server_name(place.server)?.map_or_else(String::new, |n| n.to_string());
         let host = if place.host == place.server {
             server.clone()
@@ -60,12 +60,12 @@ impl Template {
         let apart = [&self.launch.stdout, &self.launch.stderr].into_iter().flatten().any(|p| p.lossy().contains('%'));
         let batches = if apart { members.chunks(1).collect() } else { batches(members) };
         let prologue = view.prologue(place.host)?;
-        let order = |batch| self.order(place, lane, boot, epoch, batch, &server, &host, prologue.clone());
-        Ok(batches.into_iter().map(order).collect())
+        let start = |batch| self.start(place, lane, boot, epoch, batch, &server, &host, prologue.clone());
+        Ok(batches.into_iter().map(start).collect())
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one message")]
-    fn order(
+    fn start(
         &self,
         place: Place,
         lane: LaneId,
@@ -75,7 +75,7 @@ impl Template {
         server: &str,
         host: &str,
         prologue: Option<String>,
-    ) -> Order {
+    ) -> PlacedStart {
         let mut launch = self.launch.clone();
         if let [member] = members {
             let expand = |path: &Option<Text>| path.as_ref().map(|p| self.path(p, member, host));
@@ -95,7 +95,7 @@ impl Template {
         let mem_limit = self.row.demand.needs.mem;
         let features = self.features.clone();
         let start = Start { lane, boot: boot.clone(), epoch, launch, mem_limit, grid_env, prologue, features, members };
-        Order { place, start }
+        PlacedStart { place, start }
     }
 
     /// The variables that say where and as what the task runs.

@@ -1,9 +1,10 @@
 //! Members that a submit gave to a server, and that were not sent there yet.
 
+use crate::dispatch::attempts::starts::{PlacedStart, Template};
+use crate::dispatch::dispatcher::Dispatcher;
+use crate::dispatch::effects::Effect;
 use crate::dispatch::links::link_state::Slot;
-use crate::dispatch::attempts::starts::{Order, Template};
-use crate::dispatch::process::run::{DispatchError, Dispatcher};
-use crate::dispatch::turn::Outcome;
+use crate::dispatch::process::run::DispatchError;
 use crate::matching::Place;
 use crate::model::id::BootId;
 use crate::store::members::Live;
@@ -14,7 +15,7 @@ use crate::store::{Durability, Store, StoreError, View};
 impl Dispatcher {
     /// Members that a submit placed: sent before anything else, for somebody waits for them.
     pub(in crate::dispatch) fn send_unsent(&mut self, store: &mut Store) -> Result<(), DispatchError> {
-        if !self.stirred {
+        if !self.activity.dirty {
             return Ok(());
         }
         if store.view().unsent()?.is_empty() {
@@ -31,15 +32,15 @@ impl Dispatcher {
             self.look_at_servers(tx)?;
             let all = self.adopt_unsent(tx)?;
             for (live, boot) in &all {
-                tx.mark_sent(live, self.epoch, boot, self.machine_at(live.host))?;
+                tx.mark_sent(live, self.instance.epoch, boot, self.machine_at(live.host))?;
             }
             Ok::<_, StoreError>(all)
         })?;
-        let mut outcome = Outcome::default();
+        let mut effects = Vec::new();
         for (live, boot) in sent {
-            outcome.orders.extend(self.order_for(&store.view(), &live, &boot)?);
+            effects.extend(self.starts_of(&store.view(), &live, &boot)?.into_iter().map(Effect::Start));
         }
-        self.say(outcome);
+        self.carry_out(effects);
         self.flush_links();
         Ok(())
     }
@@ -50,7 +51,7 @@ impl Dispatcher {
         let mut all = Vec::new();
         for live in view.unsent()? {
             self.adopt(view, &live)?;
-            let link = self.route_to(live.host).and_then(|route| self.links.get(&route));
+            let link = self.route_to(live.host).and_then(|route| self.links.slots.get(&route));
             if let Some(boot) = link.and_then(Slot::takes_starts)
                 && view.cancel_asked(live.task, Some(live.index))?.is_none()
             {
@@ -61,11 +62,16 @@ impl Dispatcher {
     }
 
     /// The start of one member that lies with a server whose host runs since this boot.
-    pub(in crate::dispatch) fn order_for(&self, view: &View<'_>, live: &Live, boot: &BootId) -> Result<Vec<Order>, DispatchError> {
+    pub(in crate::dispatch) fn starts_of(
+        &self,
+        view: &View<'_>,
+        live: &Live,
+        boot: &BootId,
+    ) -> Result<Vec<PlacedStart>, DispatchError> {
         let (Some(lane), Some(template)) = (live.lane, Template::read(view, live.task)?) else { return Ok(Vec::new()) };
         let entry = if template.row.shape == Shape::Lines { view.entry(live.task, live.index)? } else { None };
         let member = Claimed { index: live.index, number: live.number, entry };
         let place = Place { server: live.server, host: live.host };
-        Ok(template.orders(view, place, lane, boot, self.epoch, &[member])?)
+        Ok(template.starts(view, place, lane, boot, self.instance.epoch, &[member])?)
     }
 }

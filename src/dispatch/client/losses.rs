@@ -1,7 +1,7 @@
 //! How often a dispatcher may be lost before that is no accident.
 
-use crate::dispatch::process::life::{log_file, trouble, word_since};
 use crate::dispatch::client::start::StartError;
+use crate::dispatch::process::life::{log_file, trouble, word_since};
 use crate::store::Home;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};

@@ -1,7 +1,7 @@
 //! Starting the dispatcher on demand: one at a time by lock, a typed handshake, detached from whoever started it.
 
-use crate::dispatch::process::life::log_file;
 use crate::dispatch::client::losses::{Losses, end_of, has_started};
+use crate::dispatch::process::life::log_file;
 use crate::model::ssh::Login;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher, VERSION};
 use crate::protocol::frame::{self, FrameError};

@@ -2,10 +2,12 @@
 //! and has open searches settled.
 
 use crate::dispatch::client::relay::Relay;
-use crate::dispatch::process::run::{DispatchError, Dispatcher};
+use crate::dispatch::dispatcher::Dispatcher;
+use crate::dispatch::process::run::DispatchError;
 use crate::distributor::guest::Guest;
 use crate::distributor::registry;
 use crate::distributor::settle::{self, Settled};
+use crate::model::ambient::Now;
 use crate::model::endpoint::Endpoint;
 use crate::model::name::Name;
 use crate::model::ssh::Login;
@@ -41,14 +43,14 @@ impl Dispatcher {
         question: Question,
     ) -> Result<(), StoreError> {
         let command = ssh_to(view, endpoint)?;
-        let said = self.peers.ask(&mut self.ways, endpoint, command, (caller, ticket), question);
+        let said = self.homes.peers.ask(&mut self.links.connector, endpoint, command, (caller, ticket), question);
         self.tell_all(said);
         Ok(())
     }
 
     /// Another home speaks.
     pub(in crate::dispatch) fn hear_elsewhere(&mut self, endpoint: &Endpoint) {
-        let said = self.peers.receive(&mut self.ways, endpoint);
+        let said = self.homes.peers.receive(&mut self.links.connector, endpoint);
         self.tell_all(said);
     }
 
@@ -60,57 +62,57 @@ impl Dispatcher {
 
     /// Once a round: time-outs, findings into the database, silent ones tried again.
     pub(in crate::dispatch) fn tend_peers(&mut self, store: &mut Store) -> Result<(), DispatchError> {
-        let said = self.peers.tick(&mut self.ways);
+        let said = self.homes.peers.tick(&mut self.links.connector);
         self.tell_all(said);
         let alive: Vec<u64> = self.callers.all.iter().filter(|c| !c.gone).map(|c| c.id).collect();
-        self.peers.forget(|id| alive.contains(&id));
-        let said = self.peers.flush(&mut self.ways);
+        self.homes.peers.forget(|id| alive.contains(&id));
+        let said = self.homes.peers.flush(&mut self.links.connector);
         self.tell_all(said);
-        let findings = std::mem::take(&mut self.peers.findings);
+        let findings = std::mem::take(&mut self.homes.peers.findings);
+        let now = self.ambient.now();
         if !findings.is_empty() {
-            let now = Timestamp::now();
             store.write(Durability::Normal, |tx| {
                 for (endpoint, found) in &findings {
                     match found {
                         Ok(home) => tx.endpoint_answers(endpoint, *home)?,
-                        Err(why) => tx.endpoint_silent(endpoint, why, now)?,
+                        Err(why) => tx.endpoint_silent(endpoint, why, now.wall)?,
                     }
                 }
                 Ok::<_, StoreError>(())
             })?;
-            self.silent_at = Some(Instant::now());
+            self.homes.silent_at = Some(now.mono);
         }
-        if self.silent_at.is_none_or(|at| at.elapsed() >= Duration::from_secs(5)) {
-            self.silent_at = Some(Instant::now());
-            let now = Timestamp::now();
+        if self.homes.silent_at.is_none_or(|at| now.since(at) >= Duration::from_secs(5)) {
+            self.homes.silent_at = Some(now.mono);
             for (endpoint, tried) in store.view().silent_endpoints()? {
-                if tried.age_at(now) >= SILENT_RETRY && !self.peers.is_up(&endpoint) {
+                if tried.age_at(now.wall) >= SILENT_RETRY && !self.homes.peers.is_up(&endpoint) {
                     let command = ssh_to(&store.view(), &endpoint)?;
-                    let said = self.peers.knock(&mut self.ways, &endpoint, command);
+                    let said = self.homes.peers.knock(&mut self.links.connector, &endpoint, command);
                     self.tell_all(said);
                 }
             }
         }
-        self.do_chores(store)
+        self.do_chores(store, now)
     }
 
     /// Open searches are settled and reports sent beside the loop: both take questions that this very dispatcher carries.
-    fn do_chores(&mut self, store: &Store) -> Result<(), DispatchError> {
-        if self.chores.running.as_ref().is_some_and(JoinHandle::is_finished) {
-            self.chores.running = None;
+    fn do_chores(&mut self, store: &Store, now: Now) -> Result<(), DispatchError> {
+        if self.homes.chores.running.as_ref().is_some_and(JoinHandle::is_finished) {
+            self.homes.chores.running = None;
         }
-        if self.chores.running.is_some() || self.chores.at.is_some_and(|at| at.elapsed() < EVERY) {
+        if self.homes.chores.running.is_some() || self.homes.chores.at.is_some_and(|at| now.since(at) < EVERY) {
             return Ok(());
         }
-        self.chores.at = Some(Instant::now());
+        self.homes.chores.at = Some(now.mono);
         let view = store.view();
         if view.away_open(1)?.is_empty() && !registry::is_pending(&view)? {
             return Ok(());
         }
+        let now = now.wall;
         let home = self.home.clone();
-        let owner = self.owner.clone();
-        self.chores.running = Some(std::thread::spawn(move || {
-            if let Err(error) = chores(&home, &owner) {
+        let owner = self.instance.owner.clone();
+        self.homes.chores.running = Some(std::thread::spawn(move || {
+            if let Err(error) = chores(&home, &owner, now) {
                 tracing::warn!("other homes: {error}");
             }
         }));
@@ -119,15 +121,15 @@ impl Dispatcher {
 
     /// Somebody waits for these chores.
     pub(in crate::dispatch) fn has_chores(&self) -> bool {
-        self.chores.running.is_some()
+        self.homes.chores.running.is_some()
     }
 
     /// When there is something to do for other homes, at the latest.
     pub(in crate::dispatch) fn elsewhere_due(&self) -> Option<Instant> {
-        let busy = !self.lanes.is_empty() || !self.queue.is_empty();
+        let busy = !self.attempts.lanes.is_empty() || !self.schedule.queue.is_empty();
         // Of those under way the loop sees in short steps whether they are done: a time that has passed would make it spin.
-        let chores = self.chores.at.filter(|_| busy && !self.has_chores()).map(|at| at + EVERY);
-        self.peers.due(&self.ways).into_iter().chain(chores).min()
+        let chores = self.homes.chores.at.filter(|_| busy && !self.has_chores()).map(|at| at + EVERY);
+        self.homes.peers.due(&self.links.connector).into_iter().chain(chores).min()
     }
 }
 
@@ -139,14 +141,13 @@ fn ssh_to(view: &View<'_>, endpoint: &Endpoint) -> Result<SshCommand, StoreError
     }
 }
 
-fn chores(home: &Home, owner: &Name) -> Result<(), Box<dyn std::error::Error>> {
+fn chores(home: &Home, owner: &Name, now: Timestamp) -> Result<(), Box<dyn std::error::Error>> {
     let mut store = Store::open(home)?;
     let mut peers = Relay::new(home, &Login::default());
     let guest = Guest::resident(owner.clone());
     // Whoever does not answer is asked for one task only in each round.
     let mut silent = BTreeSet::new();
     for away in store.view().away_open(1_000)? {
-        let now = Timestamp::now();
         if away.tried_at.is_some_and(|at| at.age_at(now) < EVERY) {
             continue;
         }

@@ -2,3 +2,23 @@
 
 pub(in crate::dispatch) mod chores;
 pub(in crate::dispatch) mod peers;
+
+use chores::Chores;
+use peers::PeerLinks;
+use std::time::{Duration, Instant};
+
+/// Other homes: links to them, and what is done for them.
+#[derive(Debug)]
+pub(in crate::dispatch) struct Homes {
+    pub(in crate::dispatch) peers: PeerLinks,
+    pub(in crate::dispatch) chores: Chores,
+    /// When silent ones were looked at last.
+    pub(in crate::dispatch) silent_at: Option<Instant>,
+}
+
+impl Homes {
+    /// No link is open. A greeting or an answer may take as long as `limit`.
+    pub(in crate::dispatch) fn new(limit: Duration) -> Self {
+        Self { peers: PeerLinks::new(limit), chores: Chores::default(), silent_at: None }
+    }
+}

@@ -85,7 +85,7 @@ impl PeerLinks {
     ) -> Vec<(u64, FromDispatcher)> {
         self.tickets += 1;
         let pieces = self.pieces.remove(&(caller, theirs)).unwrap_or_default();
-        let now = Instant::now();
+        let now = ways.ambient.now().mono;
         let patient = question.is_patient();
         let pending = Pending {
             ticket: self.tickets,
@@ -125,13 +125,13 @@ impl PeerLinks {
     /// Opens the link to an endpoint by this ssh command if it is down; says what waits where it is up.
     pub fn knock(&mut self, ways: &mut Ways, endpoint: &Endpoint, command: SshCommand) -> Vec<(u64, FromDispatcher)> {
         let mut said = self.leave_other(ways, endpoint, &command);
-        self.all.entry(endpoint.clone()).or_insert_with(|| Peer::down(Instant::now(), command));
+        self.all.entry(endpoint.clone()).or_insert_with(|| Peer::down(ways.ambient.now().mono, command));
         said.extend(self.open(ways, endpoint));
         said
     }
 
     fn open(&mut self, ways: &mut Ways, endpoint: &Endpoint) -> Vec<(u64, FromDispatcher)> {
-        let now = Instant::now();
+        let now = ways.ambient.now().mono;
         let Some(peer) = self.all.get_mut(endpoint) else { return Vec::new() };
         let done = match &mut peer.phase {
             Phase::Down => ways.open_home(endpoint, &peer.command, peer.session).map(|(link, used)| {
@@ -139,7 +139,7 @@ impl PeerLinks {
                 Vec::new()
             }),
             Phase::Greeting { .. } => Ok(Vec::new()),
-            Phase::Up { .. } => peer.say(),
+            Phase::Up { .. } => peer.say(now),
         };
         done.unwrap_or_else(|error| self.lose(ways, endpoint, error, true))
     }
@@ -148,7 +148,7 @@ impl PeerLinks {
     pub fn receive(&mut self, ways: &mut Ways, endpoint: &Endpoint) -> Vec<(u64, FromDispatcher)> {
         let Some(peer) = self.all.get_mut(endpoint) else { return Vec::new() };
         let (Phase::Greeting { link, .. } | Phase::Up { link, .. }) = &mut peer.phase else { return Vec::new() };
-        let now = Instant::now();
+        let now = ways.ambient.now().mono;
         peer.heard = now;
         let open = link.receive();
         let mut said = Vec::new();
@@ -178,7 +178,7 @@ impl PeerLinks {
                         peer.phase = Phase::Up { link, version };
                         self.findings.push((endpoint.clone(), Ok(home)));
                     }
-                    match peer.say() {
+                    match peer.say(now) {
                         Ok(said) => out.extend(said),
                         Err(error) => broken = broken.or(Some(error)),
                     }
@@ -234,7 +234,7 @@ impl PeerLinks {
 
     /// Gives up what takes too long and closes what is not used.
     pub fn tick(&mut self, ways: &mut Ways) -> Vec<(u64, FromDispatcher)> {
-        let (now, limit) = (Instant::now(), self.limit);
+        let (now, limit) = (ways.ambient.now().mono, self.limit);
         let mut out = Vec::new();
         let mut lost = Vec::new();
         for (endpoint, peer) in &mut self.all {
@@ -339,9 +339,8 @@ impl PeerLinks {
 
 impl Peer {
     /// Says what waits, now that the link is up. What an older grid over there can't understand is answered here.
-    fn say(&mut self) -> Result<Vec<(u64, FromDispatcher)>, LinkError> {
+    fn say(&mut self, now: Instant) -> Result<Vec<(u64, FromDispatcher)>, LinkError> {
         let Phase::Up { link, version } = &mut self.phase else { return Ok(Vec::new()) };
-        let now = Instant::now();
         let too_new = |p: &mut Pending| p.question.as_ref().is_some_and(|question| question.since() > *version);
         let refused: Vec<_> = self.pending.extract_if(.., too_new).map(|p| p.too_new()).collect();
         for pending in self.pending.iter_mut().filter(|p| p.said.is_none()) {

@@ -18,8 +18,7 @@ pub fn next_pause(pause: Duration, retry: Retry) -> Duration {
     }
 }
 
-/// A quarter more or less: many that were turned away together must not come back together.
-pub fn jittered(pause: Duration) -> Duration {
-    let random = uuid::Uuid::now_v7().as_u128() as u32;
-    pause.mul_f64(0.75 + f64::from(random) / f64::from(u32::MAX) / 2.0)
+/// A quarter more or less, by a chance from 0 to 1: many that were turned away together must not come back together.
+pub fn jittered(pause: Duration, chance: f64) -> Duration {
+    pause.mul_f64(0.75 + chance / 2.0)
 }

@@ -7,6 +7,7 @@ use crate::engine::path::Path;
 use crate::engine::ssh::Ssh;
 use crate::link::trouble::Trouble;
 use crate::link::{Link, LinkError};
+use crate::model::ambient::Ambient;
 use crate::model::endpoint::Endpoint;
 use crate::model::id::HomeId;
 use crate::model::server;
@@ -19,6 +20,7 @@ use crate::store::settings::HomeRow;
 use crate::store::{Home, StoreError, Tx, View};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Sessions that are remembered.
@@ -30,6 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// the server, the endpoint or the home was named with.
 #[derive(Debug)]
 pub struct Ways {
+    pub ambient: Rc<dyn Ambient>,
     home: Home,
     id: HomeId,
     incarnation: u64,
@@ -47,6 +50,20 @@ pub struct Ways {
     pub patience: Duration,
     /// An agent of this host that was started beforehand.
     pub agent: Option<Link>,
+    /// Opens links to agents of a bench.
+    #[cfg(test)]
+    pub opener: Option<Opener>,
+}
+
+/// Gives a link to a bench's agent; None: that host does not answer.
+#[cfg(test)]
+pub struct Opener(pub Box<dyn FnMut(&server::Engine) -> Option<Link>>);
+
+#[cfg(test)]
+impl std::fmt::Debug for Opener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Opener")
+    }
 }
 
 /// What a link over ssh was opened with.
@@ -58,7 +75,7 @@ pub struct Used {
 
 impl Ways {
     /// Nobody has brought anything yet.
-    pub fn new(home: &Home, row: &HomeRow) -> Self {
+    pub fn new(home: &Home, row: &HomeRow, ambient: Rc<dyn Ambient>) -> Self {
         let hello = ToAgent::Hello {
             version_min: VERSION_MIN,
             version: VERSION,
@@ -67,6 +84,7 @@ impl Ways {
             epoch: row.epoch,
         };
         Self {
+            ambient,
             home: home.clone(),
             id: row.id,
             incarnation: row.incarnation,
@@ -79,6 +97,8 @@ impl Ways {
             folder: home.dir().join("agents"),
             patience: PATIENCE,
             agent: None,
+            #[cfg(test)]
+            opener: None,
         }
     }
 
@@ -150,6 +170,11 @@ impl Ways {
     /// Opens the way to a server with one of the sessions, and says hello. Gives what was used for ssh.
     pub fn open(&mut self, to: &server::Engine, at: usize) -> Result<(Link, Option<Used>), LinkError> {
         let (mut link, used) = match to {
+            #[cfg(test)]
+            _ if self.opener.is_some() => {
+                let link = self.opener.as_mut().and_then(|opener| (opener.0)(to));
+                (link.ok_or(LinkError::Trouble(Trouble::NoAnswer))?, None)
+            }
             server::Engine::Ssh(target) => {
                 let used = Used { command: self.command_to(target), session: self.session(at) };
                 (self.open_ssh(target, &used)?, Some(used))

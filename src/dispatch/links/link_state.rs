@@ -2,11 +2,12 @@
 
 mod due;
 
-use crate::dispatch::links::news::News;
 use crate::dispatch::links::backoff::{URGED_PAUSE, WAIT_MIN, WAIT_SOON, jittered, next_pause};
 use crate::dispatch::links::connector::{Used, Ways};
+use crate::dispatch::links::news::News;
 use crate::link::trouble::{Retry, Trouble};
 use crate::link::{Link, LinkError};
+use crate::model::ambient::Now;
 use crate::model::id::{BootId, MachineId};
 use crate::model::server::Engine;
 use crate::model::time::Timestamp;
@@ -78,8 +79,7 @@ const KEEPALIVE_MS: i64 = 50_000;
 
 impl Slot {
     /// A link that is to be opened when somebody has use for it.
-    pub fn new(to: Engine) -> Self {
-        let now = Instant::now();
+    pub fn new(to: Engine, now: Instant) -> Self {
         Self {
             to,
             phase: Phase::Down { retry_at: now },
@@ -111,8 +111,8 @@ impl Slot {
     }
 
     /// The reading that was asked for does not come.
-    pub fn reading_overdue(&self, patience: Duration) -> bool {
-        self.probing.is_some_and(|(_, asked)| asked.elapsed() > patience)
+    pub fn reading_overdue(&self, patience: Duration, now: Instant) -> bool {
+        self.probing.is_some_and(|(_, asked)| now.saturating_duration_since(asked) > patience)
     }
 
     /// Is it to be opened now?
@@ -164,16 +164,17 @@ impl Slot {
             Phase::Greeting { .. } | Phase::Down { .. } => None,
         };
         self.pause = Duration::ZERO;
-        self.phase = Phase::Down { retry_at: Instant::now() };
+        self.phase = Phase::Down { retry_at: ways.ambient.now().mono };
         closed
     }
 
     /// Opens it. The reason where it can't be.
     pub fn open(&mut self, ways: &mut Ways) -> Result<(), String> {
-        self.tried = Instant::now();
+        let now = ways.ambient.now().mono;
+        self.tried = now;
         match ways.open(&self.to, self.session) {
             Ok((link, used)) => {
-                self.phase = Phase::Greeting { link, since: Instant::now(), used, ahead: None };
+                self.phase = Phase::Greeting { link, since: now, used, ahead: None };
                 Ok(())
             }
             Err(error) => match self.failed(error, ways) {
@@ -194,7 +195,7 @@ impl Slot {
         loop {
             match link.next() {
                 Ok(Some(message)) => {
-                    self.said = Timestamp::now();
+                    self.said = ways.ambient.now().wall;
                     news.push(News::Said(message));
                 }
                 Ok(None) => break,
@@ -229,12 +230,13 @@ impl Slot {
     }
 
     fn come_up(&mut self, boot: BootId, ways: &mut Ways) {
-        let down = Phase::Down { retry_at: Instant::now() };
+        let now = ways.ambient.now().mono;
+        let down = Phase::Down { retry_at: now };
         if let Phase::Greeting { link, used, ahead, .. } = std::mem::replace(&mut self.phase, down) {
             ways.worked(used);
             self.try_newest();
             self.machine = None;
-            self.phase = Phase::Up { link, boot, since: Instant::now(), reconciled: false, ahead: ahead.is_some() };
+            self.phase = Phase::Up { link, boot, since: now, reconciled: false, ahead: ahead.is_some() };
         }
     }
 
@@ -242,7 +244,7 @@ impl Slot {
     pub fn failed(&mut self, error: LinkError, ways: &Ways) -> News {
         self.probing = None;
         self.read_at = None;
-        let now = Instant::now();
+        let Now { wall, mono: now } = ways.ambient.now();
         let (error, up_since) = match std::mem::replace(&mut self.phase, Phase::Down { retry_at: now }) {
             Phase::Up { link, since, .. } => (link.give_up(error), Some(since)),
             Phase::Greeting { mut link, ahead, .. } => {
@@ -258,13 +260,13 @@ impl Slot {
         };
         if let Some(since) = up_since {
             // Until ssh gave up the connection stood, but for the time in which it noticed that it does not.
-            let noticed = Timestamp(Timestamp::now().0 - KEEPALIVE_MS);
+            let noticed = Timestamp(wall.0 - KEEPALIVE_MS);
             let last = self.said.max(noticed);
             if matches!(error, LinkError::Frame(_)) {
                 // It will say the same again.
                 self.retry = Retry::Seldom;
                 self.pause = next_pause(self.pause, Retry::Seldom);
-                self.phase = Phase::Down { retry_at: now + jittered(self.pause) };
+                self.phase = Phase::Down { retry_at: now + jittered(self.pause, ways.ambient.chance()) };
                 return News::Broken { error: format!("what its agent says can't be taken in: {words}"), last };
             }
             self.retry = Retry::Soon;
@@ -292,7 +294,7 @@ impl Slot {
         let words = self.refused.take().unwrap_or(words);
         self.try_newest();
         self.pause = next_pause(self.pause, self.retry);
-        self.phase = Phase::Down { retry_at: now + jittered(self.pause) };
+        self.phase = Phase::Down { retry_at: now + jittered(self.pause, ways.ambient.chance()) };
         News::NoWay(words)
     }
 
@@ -362,9 +364,9 @@ impl Slot {
     }
 
     /// How long it stands.
-    pub fn stood(&self) -> Option<Duration> {
+    pub fn stood(&self, now: Instant) -> Option<Duration> {
         match &self.phase {
-            Phase::Up { since, .. } => Some(since.elapsed()),
+            Phase::Up { since, .. } => Some(now.saturating_duration_since(*since)),
             _ => None,
         }
     }

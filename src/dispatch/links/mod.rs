@@ -7,3 +7,50 @@ pub(in crate::dispatch) mod news;
 pub(in crate::dispatch) mod open;
 pub(in crate::dispatch) mod probes;
 pub(in crate::dispatch) mod route;
+
+use crate::model::ambient::Ambient;
+use crate::model::id::{MachineId, ServerId};
+use crate::model::time::Timestamp;
+use crate::protocol::agent::FromAgent;
+use crate::store::Home;
+use crate::store::settings::HomeRow;
+use connector::Ways;
+use link_state::Slot;
+use route::Route;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+/// All links to agents, and what came over them.
+#[derive(Debug)]
+pub(in crate::dispatch) struct Links {
+    pub(in crate::dispatch) slots: BTreeMap<Route, Slot>,
+    pub(in crate::dispatch) connector: Ways,
+    /// Messages that no turn has taken in yet.
+    pub(in crate::dispatch) inbox: Vec<(Route, FromAgent)>,
+    /// Links that were lost while something was on its way home.
+    pub(in crate::dispatch) cut: BTreeSet<Route>,
+    /// What lies with machines that do not answer under their servers' names now.
+    pub(in crate::dispatch) bound: BTreeMap<Route, super::attempts::machines::Elsewhere>,
+    /// Servers that hold ends whose outputs or files are still to come home, and that were not heard of yet.
+    pub(in crate::dispatch) awaited: BTreeSet<ServerId>,
+    /// Links that turned out to lead to a host that was restarted.
+    pub(in crate::dispatch) restarted: Vec<Route>,
+    /// Links that were cut, and when they stood last.
+    pub(in crate::dispatch) silent: Vec<(Route, Timestamp, Option<MachineId>)>,
+}
+
+impl Links {
+    /// None is open.
+    pub(in crate::dispatch) fn new(home: &Home, row: &HomeRow, ambient: Rc<dyn Ambient>) -> Self {
+        Self {
+            slots: BTreeMap::new(),
+            connector: Ways::new(home, row, ambient),
+            inbox: Vec::new(),
+            cut: BTreeSet::new(),
+            bound: BTreeMap::new(),
+            awaited: BTreeSet::new(),
+            restarted: Vec::new(),
+            silent: Vec::new(),
+        }
+    }
+}

@@ -1,14 +1,15 @@
 //! Which links are to be opened: where something of ours lies, where a caller wants to know something, and where waiting
 //! tasks may find room. A few at a time, for a host takes only so many logins at once.
 
+use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::links::link_state::Slot;
 use crate::dispatch::links::news::News;
 use crate::dispatch::links::route::Route;
-use crate::dispatch::process::run::{DispatchError, Dispatcher};
+use crate::dispatch::process::run::DispatchError;
 use crate::link::LinkError;
 use crate::model::id::BootId;
 use crate::model::server::{Health, Server};
-use crate::protocol::agent::FromAgent;
+use crate::protocol::agent::{FromAgent, ToAgent};
 use crate::store::Store;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -22,38 +23,38 @@ const WANTED: Duration = Duration::from_secs(10);
 impl Dispatcher {
     /// Opens what is due, gives up what does not get on.
     pub(in crate::dispatch) fn open_links(&mut self, store: &Store) -> Result<(), DispatchError> {
-        for route in std::mem::take(&mut self.lost_routes) {
-            if let Some(slot) = self.links.get_mut(&route) {
-                slot.failed(LinkError::Ended, &self.ways);
+        for route in std::mem::take(&mut self.links.restarted) {
+            if let Some(slot) = self.links.slots.get_mut(&route) {
+                slot.failed(LinkError::Ended, &self.links.connector);
                 slot.urge();
             }
             self.link_lost(route, "the host was restarted");
         }
-        let patience = self.ways.patience;
+        let (patience, now) = (self.links.connector.patience, self.ambient.now().mono);
         let overdue: Vec<(Route, LinkError)> =
-            self.links.iter().filter_map(|(route, slot)| Some((*route, slot.overdue(patience)?))).collect();
+            self.links.slots.iter().filter_map(|(route, slot)| Some((*route, slot.overdue(patience, now)?))).collect();
         for (route, error) in overdue {
-            let news = self.links.get_mut(&route).map(|slot| slot.failed(error, &self.ways));
+            let news = self.links.slots.get_mut(&route).map(|slot| slot.failed(error, &self.links.connector));
             self.take_news(route, news);
         }
-        self.give_up_readings(patience);
-        self.look_for_machines();
+        self.give_up_readings(patience, now);
+        self.look_for_machines(now);
         self.look_who_is_wanted();
-        let now = Instant::now();
-        let due: Vec<Route> = self.links.iter().filter(|(_, slot)| slot.is_due(now)).map(|(route, _)| *route).collect();
+        let due: Vec<Route> =
+            self.links.slots.iter().filter(|(_, slot)| slot.is_due(now)).map(|(route, _)| *route).collect();
         if due.is_empty() {
             return Ok(());
         }
-        self.ways.read_settings(&store.view())?;
-        let mut under_way = self.links.values().filter(|slot| slot.is_logging_in(now)).count();
+        self.links.connector.read_settings(&store.view())?;
+        let mut under_way = self.links.slots.values().filter(|slot| slot.is_logging_in(now)).count();
         for route in due {
             if route != Route::Here && under_way >= LOGINS_MAX {
                 continue;
             }
-            let Some(slot) = self.links.get_mut(&route) else { continue };
-            match slot.open(&mut self.ways) {
+            let Some(slot) = self.links.slots.get_mut(&route) else { continue };
+            match slot.open(&mut self.links.connector) {
                 Ok(()) => under_way += usize::from(route != Route::Here),
-                Err(error) => self.inbox.push((route, FromAgent::Unfit { error })),
+                Err(error) => self.links.inbox.push((route, FromAgent::Unfit { error })),
             }
         }
         Ok(())
@@ -62,14 +63,21 @@ impl Dispatcher {
     /// Where the home's ssh command became another one, what was reached by the one before is reached by it, and nothing more goes
     /// over links of before.
     pub(in crate::dispatch) fn follow_ssh_command(&mut self) {
-        if !self.ways.take_changed() {
+        if !self.links.connector.take_changed() {
             return;
         }
-        let by_it: Vec<Route> =
-            self.links.iter().filter(|(_, slot)| slot.is_by_the_homes_command()).map(|(route, _)| *route).collect();
+        let _now = self.ambient.now().mono;
+        let by_it: Vec<Route> = self
+            .links
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.is_by_the_homes_command())
+            .map(|(route, _)| *route)
+            .collect();
         for route in by_it {
-            let closed = self.links.get_mut(&route);
-            let closed = closed.and_then(|slot| slot.close("the home's ssh command is another one now", &self.ways));
+            let closed = self.links.slots.get_mut(&route);
+            let closed =
+                closed.and_then(|slot| slot.close("the home's ssh command is another one now", &self.links.connector));
             self.take_news(route, closed);
         }
     }
@@ -77,29 +85,39 @@ impl Dispatcher {
     /// An agent of this host that came up beside us is said hello to before our epoch is on the disk: nothing is sent under it
     /// until it is, and who recovers meanwhile has not to be waited for. What is started then goes right behind the hello.
     pub(in crate::dispatch) fn greet_here(&mut self) {
-        if self.ways.agent.is_none() {
+        if self.links.connector.agent.is_none() {
             return;
         }
-        let Some(slot) = self.links.get_mut(&Route::Here) else { return };
-        match slot.open(&mut self.ways) {
+        let Some(slot) = self.links.slots.get_mut(&Route::Here) else { return };
+        match slot.open(&mut self.links.connector) {
             Ok(()) => slot.go_ahead(BootId::of_this_host()),
-            Err(error) => self.inbox.push((Route::Here, FromAgent::Unfit { error })),
+            Err(error) => self.links.inbox.push((Route::Here, FromAgent::Unfit { error })),
         }
     }
 
     /// Who waits for a reading that does not come is told so; tasks over there go on.
-    fn give_up_readings(&mut self, patience: Duration) {
-        let late: Vec<Route> =
-            self.links.iter().filter(|(_, slot)| slot.reading_overdue(patience)).map(|(route, _)| *route).collect();
+    fn give_up_readings(&mut self, patience: Duration, now: Instant) {
+        let late: Vec<Route> = self
+            .links
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.reading_overdue(patience, now))
+            .map(|(route, _)| *route)
+            .collect();
         for route in late {
-            if let Some(slot) = self.links.get_mut(&route) {
+            if let Some(slot) = self.links.slots.get_mut(&route) {
                 slot.probing = None;
-                slot.read_at = Some(Instant::now() + patience);
+                slot.read_at = Some(now + patience);
             }
             self.no_reading(route, &format!("no reading within {} s", patience.as_secs()));
         }
-        let mute: Vec<Route> =
-            self.links.iter().filter(|(_, slot)| slot.greets_late(patience)).map(|(route, _)| *route).collect();
+        let mute: Vec<Route> = self
+            .links
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.greets_late(patience, now))
+            .map(|(route, _)| *route)
+            .collect();
         for route in mute {
             self.no_reading(route, &format!("logged in, but the agent says nothing for {} s", patience.as_secs()));
         }
@@ -113,21 +131,21 @@ impl Dispatcher {
 
     /// Marks the links that somebody has use for. Where all are open there is nothing to do.
     fn look_who_is_wanted(&mut self) {
-        if !self.links.values().any(Slot::is_down) {
+        if !self.links.slots.values().any(Slot::is_down) {
             return;
         }
-        let now = Instant::now();
-        if self.queue.blocked().next().is_some() {
+        let now = self.ambient.now().mono;
+        if self.schedule.queue.blocked().next().is_some() {
             self.want_the_lost(now);
         }
         let mut wanted: HashSet<Route> = HashSet::from([Route::Here]);
-        wanted.extend(self.lanes.iter().filter_map(|(_, lane)| self.route_of(lane.place)));
+        wanted.extend(self.attempts.lanes.iter().filter_map(|(_, lane)| self.route_of(lane.place)));
         wanted.extend(self.callers.probes().into_iter().filter_map(|(id, _)| self.route_to(id)));
         wanted.extend(self.callers.questions());
-        wanted.extend(&self.cut);
-        wanted.extend(self.awaited.iter().filter_map(|host| self.route_to(*host)));
-        wanted.extend(self.discards.routes());
-        for (route, slot) in &mut self.links {
+        wanted.extend(&self.links.cut);
+        wanted.extend(self.links.awaited.iter().filter_map(|host| self.route_to(*host)));
+        wanted.extend(self.transfers.discards.routes());
+        for (route, slot) in &mut self.links.slots {
             slot.wanted = wanted.contains(route) || slot.wanted_until > now;
         }
     }
@@ -135,36 +153,37 @@ impl Dispatcher {
     /// Where something waits, servers that were lost are called again, each in its own pauses.
     fn want_the_lost(&mut self, now: Instant) {
         let lost = |s: &&Server| s.health != Health::Up && s.drained.is_none();
-        let routes: HashSet<Route> = self.fleets.servers().filter(lost).filter_map(|s| Route::to(&s.engine)).collect();
-        for (_, slot) in self.links.iter_mut().filter(|(route, _)| routes.contains(route)) {
+        let routes: HashSet<Route> =
+            self.schedule.fleets.servers().filter(lost).filter_map(|s| Route::to(&s.engine)).collect();
+        for (_, slot) in self.links.slots.iter_mut().filter(|(route, _)| routes.contains(route)) {
             slot.wanted_until = now + WANTED;
         }
     }
 
     /// Somebody waits for an answer: what is down is called again now, not after a pause.
     pub(in crate::dispatch) fn urge_links(&mut self) {
-        self.links.values_mut().for_each(Slot::hurry);
+        self.links.slots.values_mut().for_each(Slot::hurry);
     }
 
     /// Takes note of what became of a link.
     pub(in crate::dispatch) fn take_news(&mut self, route: Route, news: impl IntoIterator<Item = News>) {
         for piece in news {
             match piece {
-                News::Said(message) => self.inbox.push((route, message)),
+                News::Said(message) => self.links.inbox.push((route, message)),
                 News::Lost(error) => self.link_lost(route, &error),
                 News::Cut { error, last } => {
-                    let machine = self.links.get(&route).and_then(|slot| slot.machine);
-                    self.silent.push((route, last, machine));
-                    self.lose_at = Some(Instant::now());
+                    let machine = self.links.slots.get(&route).and_then(|slot| slot.machine);
+                    self.links.silent.push((route, last, machine));
+                    self.attempts.lose_at = Some(self.ambient.now().mono);
                     self.link_lost(route, &error);
                 }
                 News::Broken { error, last } => {
                     self.take_news(route, Some(News::Cut { error: error.clone(), last }));
-                    self.inbox.push((route, FromAgent::Unfit { error }));
+                    self.links.inbox.push((route, FromAgent::Unfit { error }));
                 }
                 News::NoWay(error) => {
                     self.link_lost(route, &error);
-                    self.inbox.push((route, FromAgent::Unfit { error }));
+                    self.links.inbox.push((route, FromAgent::Unfit { error }));
                 }
             }
         }
@@ -173,11 +192,20 @@ impl Dispatcher {
     /// Sends what goes over all links.
     pub(in crate::dispatch) fn flush_links(&mut self) {
         let mut failed = Vec::new();
-        for (route, slot) in &mut self.links {
-            failed.extend(slot.flush(&self.ways).map(|news| (*route, news)));
+        for (route, slot) in &mut self.links.slots {
+            failed.extend(slot.flush(&self.links.connector).map(|news| (*route, news)));
         }
         for (route, news) in failed {
             self.take_news(route, Some(news));
+        }
+    }
+
+    /// Sends over a route; a message that can't be encoded is a bug that must not stop the rest.
+    pub(in crate::dispatch) fn tell(&mut self, route: Route, message: &ToAgent) {
+        if let Some(slot) = self.links.slots.get_mut(&route)
+            && let Err(error) = slot.send(message)
+        {
+            tracing::error!("a message to the agent was not sent: {error}");
         }
     }
 }

@@ -1,11 +1,11 @@
 //! When hosts are read: after starts and ends, for a caller, every few seconds while something is blocked, and before a
 //! reading is too old to be believed.
 
+use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::links::route::Route;
-use crate::dispatch::process::run::{DispatchError, Dispatcher};
+use crate::dispatch::process::run::DispatchError;
 use crate::distributor::fleets;
 use crate::model::id::ClassId;
-use crate::model::time::Timestamp;
 use crate::protocol::agent::ToAgent;
 use crate::store::Store;
 use crate::store::settings::watch_list;
@@ -24,46 +24,47 @@ const CLASSES: usize = 64;
 
 impl Dispatcher {
     /// The host behind a link can't start a task, though it can be read: it is left alone for a while.
-    pub(in crate::dispatch) fn rest(&mut self, route: Route) {
-        if let Some(slot) = self.links.get_mut(&route) {
-            slot.rests_until = Instant::now() + REST;
+    pub(in crate::dispatch) fn rest(&mut self, route: Route, now: Instant) {
+        if let Some(slot) = self.links.slots.get_mut(&route) {
+            slot.rests_until = now + REST;
             slot.read_at = Some(slot.rests_until);
         }
     }
 
     /// The host behind a link is to be read by then.
     pub(in crate::dispatch) fn read_by(&mut self, route: Route, at: Instant) {
-        if let Some(slot) = self.links.get_mut(&route) {
+        if let Some(slot) = self.links.slots.get_mut(&route) {
             let at = at.max(slot.rests_until);
             slot.read_at = Some(slot.read_at.map_or(at, |known| known.min(at)));
         }
     }
 
     /// Something began or ended there.
-    pub(in crate::dispatch) fn moved(&mut self, route: Route) {
-        self.read_by(route, Instant::now() + PAUSE);
+    pub(in crate::dispatch) fn moved(&mut self, route: Route, now: Instant) {
+        self.read_by(route, now + PAUSE);
     }
 
     /// Asks for the readings that are due.
     pub(in crate::dispatch) fn ask_for_readings(&mut self, store: &Store) -> Result<(), DispatchError> {
-        let now = Instant::now();
-        if self.queue.blocked().next().is_some() && self.look_again.is_none_or(|at| at <= now) {
-            self.look_again = Some(now + BLOCKED);
-            let up: Vec<Route> = self.links.iter().filter(|(_, s)| s.boot().is_some()).map(|(r, _)| *r).collect();
+        let (at, now) = (self.ambient.now().wall, self.ambient.now().mono);
+        if self.schedule.queue.blocked().next().is_some() && self.schedule.look_again.is_none_or(|at| at <= now) {
+            self.schedule.look_again = Some(now + BLOCKED);
+            let up: Vec<Route> = self.links.slots.iter().filter(|(_, s)| s.boot().is_some()).map(|(r, _)| *r).collect();
             up.into_iter().for_each(|route| self.read_by(route, now + BLOCKED));
-            let classes: Vec<ClassId> = self.queue.blocked().take(CLASSES).map(|(key, _)| key.2).collect();
-            classes.into_iter().for_each(|class| self.want_for(class));
+            let classes: Vec<ClassId> = self.schedule.queue.blocked().take(CLASSES).map(|(key, _)| key.2).collect();
+            classes.into_iter().for_each(|class| self.want_for(class, now));
         }
         for (server, since) in self.callers.probes() {
             if let Some(route) = self.route_to(server)
-                && let Some(slot) = self.links.get_mut(&route).filter(|slot| slot.read_since(since))
+                && let Some(slot) = self.links.slots.get_mut(&route).filter(|slot| slot.read_since(since))
             {
                 // Somebody who knows more than we do asks.
                 slot.rests_until = now;
                 self.read_by(route, now);
             }
         }
-        let due: Vec<Route> = self.links.iter().filter(|(_, slot)| slot.is_to_be_read(now)).map(|(r, _)| *r).collect();
+        let due: Vec<Route> =
+            self.links.slots.iter().filter(|(_, slot)| slot.is_to_be_read(now)).map(|(r, _)| *r).collect();
         if due.is_empty() {
             return Ok(());
         }
@@ -79,8 +80,8 @@ impl Dispatcher {
             prologues.sort_unstable();
             prologues.dedup();
             self.tell(route, &ToAgent::Probe { watch: watch.clone(), script: script.clone(), prologues });
-            if let Some(slot) = self.links.get_mut(&route) {
-                slot.probing = Some((Timestamp::now(), now));
+            if let Some(slot) = self.links.slots.get_mut(&route) {
+                slot.probing = Some((at, now));
                 slot.read_at = (route != Route::Here).then(|| now + fresh);
             }
         }
@@ -88,24 +89,24 @@ impl Dispatcher {
     }
 
     /// The same for a class that was blocked just now. Where many are, `ask_for_readings` looks at the first of them now and then.
-    pub(in crate::dispatch) fn want_for_blocked(&mut self, class: ClassId) {
-        if self.queue.blocked().take(CLASSES).count() < CLASSES {
-            self.want_for(class);
+    pub(in crate::dispatch) fn want_for_blocked(&mut self, class: ClassId, now: Instant) {
+        if self.schedule.queue.blocked().take(CLASSES).count() < CLASSES {
+            self.want_for(class, now);
         }
     }
 
     /// A class that fits nowhere may fit where is not known what there is: those links are opened, those hosts read.
-    fn want_for(&mut self, class: ClassId) {
-        let Some(compiled) = self.compiled.get(&class) else { return };
+    fn want_for(&mut self, class: ClassId, now: Instant) {
+        let Some(compiled) = self.schedule.compiled.get(&class) else { return };
         let unsure: Vec<Route> = self
+            .schedule
             .fleets
             .iter()
             .flat_map(|(_, fleet)| fleet.unsure(&compiled.query).into_iter().filter_map(|id| fleet.get(id)))
             .filter_map(|server| Route::to(&server.engine))
             .collect();
-        let now = Instant::now();
         for route in unsure {
-            if let Some(slot) = self.links.get_mut(&route) {
+            if let Some(slot) = self.links.slots.get_mut(&route) {
                 slot.wanted_until = now + WANTED;
             }
             self.read_by(route, now);

@@ -1,28 +1,23 @@
 //! A dispatcher comes up: it takes the lock, raises the epoch and listens. What its starter has asked already is carried out with
 //! that, before anything else: somebody waits for it.
 
-use crate::dispatch::transfer::results::Bringing;
-use crate::dispatch::process::callers::Callers;
-use crate::dispatch::submits::SubmitHandler;
-use crate::dispatch::transfer::discards::Discards;
-use crate::dispatch::homes::chores::Chores;
-use crate::dispatch::schedule::explaining::ToExplain;
-use crate::dispatch::transfer::outputs::Fetches;
-use crate::dispatch::process::disk::Shortage;
-use crate::dispatch::attempts::lanes::Lanes;
-use crate::dispatch::process::life::{Ended, Noted, log_file};
-use crate::dispatch::homes::peers::PeerLinks;
-use crate::dispatch::schedule::users::People;
-use crate::dispatch::schedule::queue::Queue;
-use crate::dispatch::schedule::pass;
-use crate::dispatch::transfer::inputs::Sending;
-use crate::dispatch::process::run::{DispatchError, Dispatcher};
-use crate::dispatch::schedule::spool_limits::Spools;
+use crate::dispatch::attempts::Attempts;
 use crate::dispatch::client::start::{self, socket_path};
-use crate::dispatch::turn::Outcome;
-use crate::dispatch::links::connector::{self, Ways};
-use crate::distributor::fleets::Fleets;
+use crate::dispatch::dispatcher::Dispatcher;
+use crate::dispatch::homes::Homes;
+use crate::dispatch::links::{Links, connector};
+use crate::dispatch::process::activity::Activity;
+use crate::dispatch::process::callers::Callers;
+use crate::dispatch::process::disk::Disk;
+use crate::dispatch::process::instance::Instance;
+use crate::dispatch::process::life::{Ended, Noted, log_file};
+use crate::dispatch::process::run::DispatchError;
+use crate::dispatch::schedule::Schedule;
+use crate::dispatch::submits::SubmitHandler;
+use crate::dispatch::transfer::Transfers;
+use crate::dispatch::turn::Turn;
 use crate::link::Link;
+use crate::model::ambient::{Ambient, System};
 use crate::model::failpoint::failpoint;
 use crate::model::filesystem::has_room;
 use crate::model::open_files;
@@ -30,11 +25,11 @@ use crate::model::ssh::Login;
 use crate::model::time::{Timestamp, parse_duration};
 use crate::protocol::dispatcher::ToDispatcher;
 use crate::store::{Durability, Home, Log, Store, StoreError, Tx};
-use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::time::{Duration, Instant};
+use std::rc::Rc;
+use std::time::Duration;
 
 /// With fewer files it can't start what it is asked to: an agent, a link, a supervisor each need some.
 pub(in crate::dispatch) const OPEN_FILES: u64 = 64;
@@ -125,13 +120,12 @@ fn begin_locked(
     first.agent = agent;
     // Before any link is opened, and before what its caller says of itself.
     first.logins.insert(0, login);
-    let mut outcome = Outcome::default();
     // The log begins anew in the blocks that it has; where that has not enough of them the reserve is given up.
     if !has_room(home.dir()) && (store.checkpoint(Log::Stays).is_err() || store.log_len() < LOG_ENOUGH) {
         home.give_up_reserve();
     }
-    let mut dispatcher = store.write(Durability::Full, |tx| {
-        let mut dispatcher = Dispatcher::new(home, submits, tx, first)?;
+    let (mut dispatcher, effects) = store.write(Durability::Full, |tx| {
+        let mut dispatcher = Dispatcher::new(home, submits, Rc::new(System), tx, first)?;
         match dispatcher.adopt_lanes(tx) {
             Err(StoreError::Unreadable(_)) => {
                 hold_unreadable(tx)?;
@@ -140,18 +134,19 @@ fn begin_locked(
             }
             other => other?,
         }
-        let orders = dispatcher.callers.orders();
-        if !orders.is_empty() {
+        let mut turn = Turn::open(tx, dispatcher.ambient.now());
+        let submits = dispatcher.callers.orders();
+        if !submits.is_empty() {
             dispatcher.look_at_servers(tx)?;
             dispatcher.greet_here();
-            dispatcher.fleets.look_up(tx, Timestamp::now())?;
-            dispatcher.take_orders(tx, orders, &mut outcome)?;
+            dispatcher.schedule.fleets.look_up(tx, turn.now.wall)?;
+            dispatcher.handle_submits(&mut turn, submits)?;
         }
-        Ok::<_, DispatchError>(dispatcher)
+        Ok::<_, DispatchError>((dispatcher, turn.effects))
     })?;
     failpoint("dispatcher-begun");
     // The start first: whoever started us hears of all this once the door is open.
-    dispatcher.say(outcome);
+    dispatcher.carry_out(effects);
     dispatcher.flush_links();
     let (_dir, socket) = socket_path(home)?;
     match std::fs::remove_file(&socket) {
@@ -174,17 +169,21 @@ fn hold_unreadable(tx: &Tx<'_>) -> Result<bool, StoreError> {
 
 /// A dispatcher came upon a row that it can't read: that task is held, and a new one goes on with everything else. What the old
 /// one had in memory goes with it.
-pub(in crate::dispatch) fn anew(before: Dispatcher, store: &mut Store, why: String) -> Result<Dispatcher, DispatchError> {
-    let Dispatcher { home, submits, ways, .. } = before;
+pub(in crate::dispatch) fn anew(
+    before: Dispatcher,
+    store: &mut Store,
+    why: String,
+) -> Result<Dispatcher, DispatchError> {
+    let Dispatcher { home, submits, ambient, links, .. } = before;
     // The key agents of its callers open links as before.
     let login = |session| Login { auth_sock: Some(session), command: None };
-    let logins = ways.into_sessions().into_iter().map(login).collect();
+    let logins = links.connector.into_sessions().into_iter().map(login).collect();
     let first = First { logins, ..First::default() };
     store.write(Durability::Full, |tx| {
         if !hold_unreadable(tx)? {
             return Err(StoreError::Unreadable(why).into());
         }
-        let mut dispatcher = Dispatcher::new(&home, submits, tx, first)?;
+        let mut dispatcher = Dispatcher::new(&home, submits, ambient, tx, first)?;
         dispatcher.adopt_lanes(tx)?;
         Ok(dispatcher)
     })
@@ -192,71 +191,52 @@ pub(in crate::dispatch) fn anew(before: Dispatcher, store: &mut Store, why: Stri
 
 impl Dispatcher {
     /// A new one, under an epoch of its own.
-    fn new(home: &Home, submits: Box<dyn SubmitHandler>, tx: &Tx<'_>, first: First) -> Result<Self, StoreError> {
+    fn new(
+        home: &Home,
+        submits: Box<dyn SubmitHandler>,
+        ambient: Rc<dyn Ambient>,
+        tx: &Tx<'_>,
+        first: First,
+    ) -> Result<Self, StoreError> {
         let row = tx.raise_epoch()?;
         tx.recount_taken()?;
         let length = |name, default| {
             let length = tx.setting(name)?.and_then(|text| parse_duration(&text).ok());
             Ok::<_, StoreError>(length.unwrap_or(Duration::from_secs(default)))
         };
-        let mut ways = Ways::new(home, &row);
-        ways.agent = first.agent;
+        let now = ambient.now();
+        let mut links = Links::new(home, &row, Rc::clone(&ambient));
+        links.connector.agent = first.agent;
         for login in first.logins {
-            ways.learn_session(login.auth_sock);
+            links.connector.learn_session(login.auth_sock);
             if let Some(command) = &login.command {
-                ways.keep_command(tx, command)?;
+                links.connector.keep_command(tx, command)?;
             }
         }
         Ok(Self {
             home: home.clone(),
-            epoch: row.epoch,
-            restored: row.restored_epoch,
-            links: BTreeMap::new(),
-            ways,
-            inbox: Vec::new(),
+            instance: Instance {
+                epoch: row.epoch,
+                restored: row.restored_epoch,
+                owner: tx.owner()?,
+                began_at: now.wall,
+            },
+            ambient,
+            links,
             callers: first.callers,
             submits,
-            lanes: Lanes::default(),
-            queue: Queue::default(),
-            fleets: Fleets::kept(),
-            compiled: HashMap::new(),
-            people: People::default(),
-            fetches: Fetches::default(),
-            sending: Sending::default(),
-            bringing: Bringing::default(),
-            discards: Discards::default(),
-            again: Vec::new(),
-            cut: HashSet::new(),
-            elsewhere: BTreeMap::new(),
-            awaited: HashSet::new(),
-            seen_servers: 0,
-            seen_classes: 0,
-            stirred: true,
-            others: 0,
-            barred: HashMap::new(),
-            avoided: HashMap::new(),
-            cancelling: HashSet::new(),
-            capped: HashSet::new(),
-            lost_routes: Vec::new(),
-            silent: Vec::new(),
-            lose_at: Some(Instant::now()),
-            began_at: Timestamp::now(),
-            judged: HashMap::new(),
-            verdicts_left: pass::VERDICTS_MAX,
-            lane_numbers: 0..0,
-            log_moved: None,
-            to_explain: ToExplain::default(),
-            spools: Spools::default(),
-            look_again: None,
-            starve_at: Instant::now(),
-            idle_since: Instant::now(),
-            idle_exit: length("idle_exit", 600)?,
-            peers: PeerLinks::new(length("peer_timeout", 5)?),
-            chores: Chores::default(),
-            silent_at: None,
-            owner: tx.owner()?,
-            shortage: Shortage::default(),
-            leave: false,
+            schedule: Schedule::new(now.mono),
+            attempts: Attempts::new(now.mono),
+            transfers: Transfers::default(),
+            homes: Homes::new(length("peer_timeout", 5)?),
+            disk: Disk::new(now.mono),
+            activity: Activity {
+                dirty: true,
+                data_version: 0,
+                idle_since: now.mono,
+                idle_exit: length("idle_exit", 600)?,
+                leave: false,
+            },
         })
     }
 }

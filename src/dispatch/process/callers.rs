@@ -1,7 +1,7 @@
 //! Commands that are connected to the dispatcher: they wait for ends and follow outputs.
 
-use crate::dispatch::transfer::chunks::OutputPiece;
 use crate::dispatch::links::route::Route;
+use crate::dispatch::transfer::chunks::OutputChunk;
 use crate::model::attempt::Stream;
 use crate::model::id::{AttemptId, Index, MachineId, ServerId, TaskId};
 use crate::model::time::Timestamp;
@@ -144,8 +144,8 @@ impl Caller {
     }
 
     /// Remembers a wish.
-    pub fn probe(&mut self, server: ServerId) {
-        self.wishes.probes.push((server, Timestamp::now()));
+    pub fn probe(&mut self, server: ServerId, now: Timestamp) {
+        self.wishes.probes.push((server, now));
     }
 
     /// Remembers a wish.
@@ -271,7 +271,7 @@ impl Callers {
     }
 
     /// Hands out a piece of output: each follower gets what it does not have yet.
-    pub fn data(&mut self, attempt: AttemptId, stream: Stream, piece: &OutputPiece) {
+    pub fn data(&mut self, attempt: AttemptId, stream: Stream, piece: &OutputChunk) {
         let number = attempt.number;
         let (from, to) = piece.range();
         for caller in &mut self.all {

@@ -1,9 +1,12 @@
 //! A home whose disk is full: the dispatcher stays, carries cancels out that could not be written, and writes when there is room.
 
 use crate::dispatch::attempts::lanes::Lanes;
-use crate::dispatch::schedule::queue::Queue;
+use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::links::route::Route;
-use crate::dispatch::process::run::{DispatchError, Dispatcher};
+use crate::dispatch::process::run::DispatchError;
+use crate::dispatch::schedule::queue::Queue;
+use crate::dispatch::transfer::ending::Ending;
+use crate::dispatch::turn::Turn;
 use crate::distributor::fleets::Fleets;
 use crate::link::LinkError;
 use crate::matching::Place;
@@ -13,7 +16,7 @@ use crate::model::time::Timestamp;
 use crate::protocol::agent::{Event, FromAgent, HeldState, ToAgent};
 use crate::protocol::dispatcher::FromDispatcher;
 use crate::store::members::Live;
-use crate::store::{Durability, Log, Store, StoreError, Tx, View};
+use crate::store::{Durability, Log, Store, StoreError, View};
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
@@ -24,6 +27,15 @@ const RESERVE_AGAIN: Duration = Duration::from_secs(30);
 
 /// A longer time between TERM and KILL is none that anybody means.
 const GRACE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The disk of the home.
+#[derive(Debug)]
+pub struct Disk {
+    /// What waits for room.
+    pub shortage: Shortage,
+    /// When the write-ahead log was moved last.
+    pub log_moved: Option<Instant>,
+}
 
 /// What is to be done once there is room.
 #[derive(Debug)]
@@ -44,8 +56,15 @@ pub struct Shortage {
     reserve_at: Option<Instant>,
 }
 
-impl Default for Shortage {
-    fn default() -> Self {
+impl Disk {
+    /// The reserve is to be made at once.
+    pub fn new(now: Instant) -> Self {
+        Self { shortage: Shortage::new(now), log_moved: None }
+    }
+}
+
+impl Shortage {
+    fn new(now: Instant) -> Self {
         Self {
             since: None,
             cancels: Vec::new(),
@@ -53,7 +72,7 @@ impl Default for Shortage {
             ordered: Vec::new(),
             again: 0,
             ends: false,
-            reserve_at: Some(Instant::now()),
+            reserve_at: Some(now),
         }
     }
 }
@@ -70,13 +89,14 @@ impl Shortage {
     }
 
     /// A transaction begins that takes these words of agents in, and these orders.
-    pub fn takes_in(&mut self, words: &[(Route, FromAgent)], orders: &[(u64, Vec<u8>)]) {
+    pub fn takes_in(&mut self, words: &[(Route, FromAgent)], endings: &[Ending], orders: &[(u64, Vec<u8>)]) {
         self.again = 0;
         self.ordered.clear();
         self.ordered.extend(orders.iter().map(|(caller, _)| *caller));
         self.spoke.clear();
         self.spoke.extend(words.iter().map(|(route, _)| *route));
-        self.ends = words.iter().any(|(_, word)| brings_end(word));
+        self.spoke.extend(endings.iter().map(|ending| ending.report().route));
+        self.ends = !endings.is_empty() || words.iter().any(|(_, word)| brings_end(word));
     }
 }
 
@@ -92,12 +112,12 @@ fn brings_end(word: &FromAgent) -> bool {
 impl Dispatcher {
     /// A transaction is on the disk.
     pub(in crate::dispatch) fn written(&mut self) {
-        self.shortage.spoke.clear();
-        self.shortage.ordered.clear();
-        self.shortage.cancels.clear();
-        let taken = std::mem::take(&mut self.shortage.again).min(self.again.len());
-        self.again.drain(..taken);
-        if let Some(since) = self.shortage.since.take() {
+        self.disk.shortage.spoke.clear();
+        self.disk.shortage.ordered.clear();
+        self.disk.shortage.cancels.clear();
+        let taken = std::mem::take(&mut self.disk.shortage.again).min(self.transfers.again.len());
+        self.transfers.again.drain(..taken);
+        if let Some(since) = self.disk.shortage.since.take() {
             tracing::warn!("there is room on the home's disk again; it was full since {}", since.local());
         }
     }
@@ -105,10 +125,11 @@ impl Dispatcher {
     /// The write-ahead log is moved into the database here, never by a command that somebody waits for.
     pub(in crate::dispatch) fn move_log(&mut self, store: &Store) -> Result<(), StoreError> {
         const PAGES_MAX: u32 = 1_000;
-        if self.log_moved.is_some_and(|at| at.elapsed() < Duration::from_millis(100)) {
+        let now = self.ambient.now();
+        if self.disk.log_moved.is_some_and(|at| now.since(at) < Duration::from_millis(100)) {
             return Ok(());
         }
-        self.log_moved = Some(Instant::now());
+        self.disk.log_moved = Some(now.mono);
         if store.log_pages()? > PAGES_MAX {
             match store.checkpoint(Log::Stays) {
                 // The log goes on growing, if it can.
@@ -121,9 +142,10 @@ impl Dispatcher {
 
     /// Makes the reserve if it is due.
     pub(in crate::dispatch) fn keep_reserve(&mut self) {
-        if self.shortage.reserve_at.is_some_and(|at| at <= Instant::now()) {
+        let now = self.ambient.now().mono;
+        if self.disk.shortage.reserve_at.is_some_and(|at| at <= now) {
             let kept = self.home.keep_reserve();
-            self.shortage.reserve_at = (!kept).then(|| Instant::now() + RESERVE_AGAIN);
+            self.disk.shortage.reserve_at = (!kept).then(|| now + RESERVE_AGAIN);
         }
     }
 
@@ -136,8 +158,8 @@ impl Dispatcher {
         grace: Duration,
     ) -> Result<(), StoreError> {
         let grace = grace.min(GRACE_MAX);
-        self.shortage.cancels.push((task, index, grace));
-        self.stirred = true;
+        self.disk.shortage.cancels.push((task, index, grace));
+        self.activity.dirty = true;
         self.pass_on(view, task, index, grace)
     }
 
@@ -165,7 +187,7 @@ impl Dispatcher {
         if self.is_there(route, live.machine) {
             return Ok(true);
         }
-        let hello = self.inbox.iter().rev().find_map(|(of, word)| match word {
+        let hello = self.links.inbox.iter().rev().find_map(|(of, word)| match word {
             FromAgent::Hello { machine, .. } if *of == route => Some(machine),
             _ => None,
         });
@@ -175,16 +197,21 @@ impl Dispatcher {
     }
 
     /// Keeps the ssh command that a caller names. Where there is no room its next caller brings it again.
-    pub(in crate::dispatch) fn keep_ssh_command(&mut self, store: &mut Store, command: &SshCommand) -> Result<(), StoreError> {
-        match store.write(Durability::Full, |tx| self.ways.keep_command(tx, command)) {
+    pub(in crate::dispatch) fn keep_ssh_command(
+        &mut self,
+        store: &mut Store,
+        command: &SshCommand,
+    ) -> Result<(), StoreError> {
+        match store.write(Durability::Full, |tx| self.links.connector.keep_command(tx, command)) {
             Err(error) if error.is_full(&self.home) => Ok(()),
             other => other,
         }
     }
 
     /// Writes the cancels that could not be written before.
-    pub(in crate::dispatch) fn record_cancels(&self, tx: &Tx<'_>, now: Timestamp) -> Result<(), StoreError> {
-        for (task, index, grace) in &self.shortage.cancels {
+    pub(in crate::dispatch) fn record_cancels(&self, turn: &Turn<'_, '_>) -> Result<(), StoreError> {
+        let (tx, now) = (turn.tx, turn.now.wall);
+        for (task, index, grace) in &self.disk.shortage.cancels {
             // It may have ended since, or be gone.
             if tx.task(*task)?.is_some_and(|row| !row.state().ended()) {
                 tx.ask_cancel(*task, *index, *grace, now)?;
@@ -197,27 +224,31 @@ impl Dispatcher {
     /// The disk was full. What is in the log is moved into the database: the next transaction goes into the blocks that the log has. For
     /// an end the reserve is given up; for anything else a program that writes on would only take that too. Then a while is waited, in
     /// which callers are heard. True: it is to leave, and there is no hope for room.
-    pub(in crate::dispatch) fn without_room(&mut self, store: &mut Store, listener: &UnixListener) -> Result<bool, DispatchError> {
+    pub(in crate::dispatch) fn without_room(
+        &mut self,
+        store: &mut Store,
+        listener: &UnixListener,
+    ) -> Result<bool, DispatchError> {
         self.take_back(&store.view())?;
         // Whoever submits is told that the disk is full; what the log has is for those who make room.
-        let urgent = self.shortage.ends || self.shortage.has_cancels();
+        let urgent = self.disk.shortage.ends || self.disk.shortage.has_cancels();
         let moved = urgent && store.checkpoint(Log::Stays).is_ok();
-        let first = self.shortage.since.is_none();
+        let first = self.disk.shortage.since.is_none();
         if first {
-            self.shortage.since = Some(Timestamp::now());
+            self.disk.shortage.since = Some(self.ambient.now().wall);
             tracing::warn!("the home's disk is full: what is to be written waits until there is room");
         }
-        if self.shortage.ends && self.home.give_up_reserve() {
-            self.shortage.reserve_at = Some(Instant::now() + RESERVE_AGAIN);
+        if self.disk.shortage.ends && self.home.give_up_reserve() {
+            self.disk.shortage.reserve_at = Some(self.ambient.now().mono + RESERVE_AGAIN);
             return Ok(false);
         }
         if first && moved {
             return Ok(false);
         }
-        let until = Instant::now() + AGAIN;
-        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|_| !self.leave) {
+        let until = self.ambient.now().mono + AGAIN;
+        while let Some(left) = until.checked_duration_since(self.ambient.now().mono).filter(|_| !self.activity.leave) {
             self.open_links(store)?;
-            for (task, index, grace) in self.shortage.cancels.clone() {
+            for (task, index, grace) in self.disk.shortage.cancels.clone() {
                 self.pass_on(&store.view(), task, index, grace)?;
             }
             self.flush();
@@ -225,36 +256,37 @@ impl Dispatcher {
         }
         // Cancels that can't be written were passed on; they go out before it leaves.
         self.flush();
-        Ok(self.leave)
+        Ok(self.activity.leave)
     }
 
     /// Nothing of the last transaction was written. What it changed in memory is made anew from the database, and agents say again at
     /// their next hello what it had taken in.
     fn take_back(&mut self, view: &View<'_>) -> Result<(), StoreError> {
-        for route in std::mem::take(&mut self.shortage.spoke) {
-            if let Some(slot) = self.links.get_mut(&route) {
-                slot.failed(LinkError::Ended, &self.ways);
+        for route in std::mem::take(&mut self.disk.shortage.spoke) {
+            if let Some(slot) = self.links.slots.get_mut(&route) {
+                slot.failed(LinkError::Ended, &self.links.connector);
                 slot.urge();
             }
-            self.inbox.retain(|(of, _)| *of != route);
+            self.links.inbox.retain(|(of, _)| *of != route);
             self.link_lost(route, "the disk of the home is full: its words are asked for again");
         }
-        self.shortage.again = 0;
-        for (_, _, known) in std::mem::take(&mut self.again) {
-            self.callers.brought(known.task, known.index);
+        self.disk.shortage.again = 0;
+        for again in std::mem::take(&mut self.transfers.again) {
+            self.callers.brought(again.key.task, again.key.index);
         }
         // They do it by themselves, and hear why it can't be.
-        for caller in std::mem::take(&mut self.shortage.ordered) {
+        for caller in std::mem::take(&mut self.disk.shortage.ordered) {
             self.callers.answer(caller, &FromDispatcher::Done { answer: None });
         }
-        (self.lanes, self.queue, self.fleets) = (Lanes::default(), Queue::default(), Fleets::kept());
-        (self.seen_servers, self.seen_classes, self.lane_numbers) = (0, 0, 0..0);
-        self.compiled.clear();
-        self.capped.clear();
-        self.judged.clear();
-        self.cancelling.clear();
-        self.lose_at = Some(Instant::now());
-        self.stirred = true;
+        (self.attempts.lanes, self.schedule.queue, self.schedule.fleets) =
+            (Lanes::default(), Queue::default(), Fleets::kept());
+        (self.schedule.seen_servers, self.schedule.seen_classes, self.attempts.lane_numbers) = (0, 0, 0..0);
+        self.schedule.compiled.clear();
+        self.schedule.capped.clear();
+        self.schedule.verdicts.kept.clear();
+        self.attempts.cancelling.clear();
+        self.attempts.lose_at = Some(self.ambient.now().mono);
+        self.activity.dirty = true;
         self.adopt_lanes(view)?;
         self.look_at_servers(view)
     }

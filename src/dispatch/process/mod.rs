@@ -1,8 +1,11 @@
 //! The process: it comes up, waits, turns and leaves.
 
+pub(in crate::dispatch) mod activity;
 pub(in crate::dispatch) mod begin;
 pub(in crate::dispatch) mod callers;
 pub(in crate::dispatch) mod disk;
+pub(in crate::dispatch) mod instance;
 pub mod life;
 pub mod run;
 pub(in crate::dispatch) mod wait;
+pub(in crate::dispatch) mod watches;

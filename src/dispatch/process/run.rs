@@ -1,48 +1,26 @@
 //! The dispatcher's process: one for a home by lock, a loop over everything that can speak to it, and its leaving.
 
-use crate::dispatch::process::begin::{Begun, OPEN_FILES, anew, begin};
-use crate::dispatch::transfer::results::Bringing;
-use crate::dispatch::process::callers::Callers;
-use crate::dispatch::submits::SubmitHandler;
-use crate::dispatch::transfer::discards::Discards;
-use crate::dispatch::homes::chores::Chores;
-use crate::dispatch::schedule::explaining::ToExplain;
-use crate::dispatch::transfer::outputs::Fetches;
-use crate::dispatch::process::disk::Shortage;
-use crate::dispatch::attempts::lanes::Lanes;
-use crate::dispatch::process::life::Ended;
-use crate::dispatch::links::link_state::Slot;
-use crate::dispatch::attempts::machines::Elsewhere;
-use crate::dispatch::homes::peers::PeerLinks;
-use crate::dispatch::schedule::users::People;
-use crate::dispatch::schedule::queue::Queue;
-use crate::dispatch::links::route::Route;
-use crate::dispatch::schedule::pass::Compiled;
-use crate::dispatch::transfer::inputs::Sending;
-use crate::dispatch::schedule::spool_limits::Spools;
 use crate::dispatch::client::start::{self, Startup, socket_path};
-use crate::dispatch::turn;
-use crate::dispatch::links::connector::Ways;
-use crate::distributor::fleets::Fleets;
+use crate::dispatch::dispatcher::Dispatcher;
+use crate::dispatch::links::link_state::Slot;
+use crate::dispatch::process::begin::{Begun, OPEN_FILES, anew, begin};
+use crate::dispatch::process::callers;
+use crate::dispatch::process::life::Ended;
+use crate::dispatch::process::watches;
+use crate::dispatch::submits::SubmitHandler;
 use crate::matching::Place;
 use crate::model::attempt::Stream;
-use crate::model::id::{AttemptId, ClassId, Epoch, Index, MachineId, ServerId, TaskId};
-use crate::model::name::Name;
+use crate::model::id::{AttemptId, AttemptKey, Index, TaskId};
 use crate::model::open_files;
 use crate::model::processors::Processors;
 use crate::model::ssh::Login;
-use crate::model::time::Timestamp;
-use crate::protocol::agent::{FromAgent, ToAgent};
+use crate::protocol::agent::ToAgent;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
-use crate::store::trace::NoteId;
 use crate::store::{Durability, Home, Log, Store, StoreError, View};
 use rustix::process::{getpriority_process, setpriority_process};
-use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Write};
-use std::ops::Range;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::time::{Duration, Instant};
 
 /// Why a dispatcher ended otherwise than by leaving.
 #[derive(Debug, thiserror::Error)]
@@ -65,84 +43,6 @@ pub enum DispatchError {
         .0.dir().display()
     )]
     Moved(Home),
-}
-
-/// Everything that a dispatcher holds. What matters is in the database: this is made again from it at every start.
-pub struct Dispatcher {
-    pub(in crate::dispatch) home: Home,
-    pub(in crate::dispatch) epoch: Epoch,
-    /// Attempts sent up to this epoch are from before the backup that this home was restored from; 0: it was not.
-    pub(in crate::dispatch) restored: Epoch,
-    pub(in crate::dispatch) links: BTreeMap<Route, Slot>,
-    pub(in crate::dispatch) ways: Ways,
-    pub(in crate::dispatch) inbox: Vec<(Route, FromAgent)>,
-    pub(in crate::dispatch) callers: Callers,
-    pub(in crate::dispatch) submits: Box<dyn SubmitHandler>,
-    pub(in crate::dispatch) lanes: Lanes,
-    pub(in crate::dispatch) queue: Queue,
-    pub(in crate::dispatch) fleets: Fleets,
-    pub(in crate::dispatch) compiled: HashMap<ClassId, Compiled>,
-    pub(in crate::dispatch) people: People,
-    pub(in crate::dispatch) fetches: Fetches,
-    pub(in crate::dispatch) sending: Sending,
-    pub(in crate::dispatch) bringing: Bringing,
-    /// What servers may drop and have not heard of.
-    pub(in crate::dispatch) discards: Discards,
-    /// Links that were lost while something was on its way home.
-    pub(in crate::dispatch) cut: HashSet<Route>,
-    /// What lies with machines that do not answer under their servers' names now.
-    pub(in crate::dispatch) elsewhere: BTreeMap<Route, Elsewhere>,
-    /// Servers that hold ends whose outputs or files are still to come home, and that were not heard of yet.
-    pub(in crate::dispatch) awaited: HashSet<ServerId>,
-    /// What came of asking once more for what a member brought.
-    pub(in crate::dispatch) again: Vec<(Route, AttemptId, crate::dispatch::attempts::events::Known)>,
-    /// The home's count of changes up to which servers and classes were looked at.
-    pub(in crate::dispatch) seen_servers: i64,
-    pub(in crate::dispatch) seen_classes: i64,
-    /// The database is to be looked at.
-    pub(in crate::dispatch) stirred: bool,
-    /// The store's `data_version` at the last look.
-    pub(in crate::dispatch) others: i64,
-    /// Servers that a task can't start on: no working directory there, an output that can't be opened.
-    pub(in crate::dispatch) barred: HashMap<TaskId, Vec<(ServerId, String)>>,
-    /// Servers that failed a task last: its next attempt goes elsewhere if it can.
-    pub(in crate::dispatch) avoided: HashMap<TaskId, ServerId>,
-    /// Cancels that were passed on in this epoch.
-    pub(in crate::dispatch) cancelling: HashSet<AttemptId>,
-    /// Classes with arrays that run as many members at once as they may.
-    pub(in crate::dispatch) capped: HashSet<ClassId>,
-    /// Links that turned out to lead to a host that was restarted.
-    pub(in crate::dispatch) lost_routes: Vec<Route>,
-    /// Links that were cut, and when they stood last.
-    pub(in crate::dispatch) silent: Vec<(Route, Timestamp, Option<MachineId>)>,
-    /// When the next attempt is out of reach for as long as its `--lost-after` says.
-    pub(in crate::dispatch) lose_at: Option<Instant>,
-    pub(in crate::dispatch) began_at: Timestamp,
-    /// The last kept verdicts of classes.
-    pub(in crate::dispatch) judged: HashMap<ClassId, (Instant, NoteId)>,
-    /// Verdicts of servers that may still be kept.
-    pub(in crate::dispatch) verdicts_left: usize,
-    /// Numbers of lanes that are reserved and not given out yet.
-    pub(in crate::dispatch) lane_numbers: Range<i64>,
-    /// When the write-ahead log was moved last.
-    pub(in crate::dispatch) log_moved: Option<Instant>,
-    pub(in crate::dispatch) to_explain: ToExplain,
-    pub(in crate::dispatch) spools: Spools,
-    /// When hosts are read again for what is blocked.
-    pub(in crate::dispatch) look_again: Option<Instant>,
-    pub(in crate::dispatch) starve_at: Instant,
-    pub(in crate::dispatch) idle_since: Instant,
-    pub(in crate::dispatch) idle_exit: Duration,
-    /// Links to other homes.
-    pub(in crate::dispatch) peers: PeerLinks,
-    pub(in crate::dispatch) chores: Chores,
-    /// When silent ones were looked at last.
-    pub(in crate::dispatch) silent_at: Option<Instant>,
-    /// The account that the home belongs to.
-    pub(in crate::dispatch) owner: Name,
-    /// What waits for room on the disk.
-    pub(in crate::dispatch) shortage: Shortage,
-    pub(in crate::dispatch) leave: bool,
 }
 
 /// A dispatcher leaves no longer log behind, in bytes.
@@ -245,51 +145,56 @@ impl Dispatcher {
         // Behind the turn: it gives members to servers whose link is not open yet.
         self.open_links(store)?;
         // One that nobody has use for leaves.
-        self.ways.agent = None;
+        self.links.connector.agent = None;
         self.flush();
         self.tend_peers(store)?;
-        if (self.leave || self.may_leave()) && self.leave_or_stay(store)? {
+        if (self.activity.leave || self.may_leave()) && self.leave_or_stay(store)? {
             return Ok(true);
         }
         self.keep_reserve();
         Ok(false)
     }
 
-    pub(in crate::dispatch) fn hear(&mut self, store: &mut Store, at: usize, message: ToDispatcher) -> Result<(), DispatchError> {
-        let (lanes, running) = self.lanes.counts();
+    pub(in crate::dispatch) fn hear(
+        &mut self,
+        store: &mut Store,
+        at: usize,
+        message: ToDispatcher,
+    ) -> Result<(), DispatchError> {
+        let (lanes, running) = self.attempts.lanes.counts();
         match message {
-            ToDispatcher::Wake => self.stirred = true,
-            ToDispatcher::Leave => self.leave = true,
+            ToDispatcher::Wake => self.activity.dirty = true,
+            ToDispatcher::Leave => self.activity.leave = true,
             ToDispatcher::Status => {
                 let pid = rustix::process::getpid().as_raw_nonzero().get();
-                let links = self.links.values().filter(|slot| slot.boot().is_some()).count();
+                let links = self.links.slots.values().filter(|slot| slot.boot().is_some()).count();
                 let links = u32::try_from(links).unwrap_or(0);
-                let (epoch, ssh) = (self.epoch.0, self.ways.words_on_login());
+                let (epoch, ssh) = (self.instance.epoch.0, self.links.connector.words_on_login());
                 self.callers.all[at].send(&FromDispatcher::Status { pid, epoch, links, lanes, running, ssh });
             }
             ToDispatcher::Watch { task, index } => {
                 self.callers.all[at].watch(task, index);
                 // An end that is there already is told by a turn, once it is on the disk.
-                self.stirred |= turn::has_ended(&store.view(), task, index)?;
+                self.activity.dirty |= watches::has_ended(&store.view(), task, index)?;
                 // Who has just committed it waits for its end with no other word.
                 self.heed_others(store)?;
                 self.urge_links();
             }
             ToDispatcher::Follow { task, index, out, err } => {
-                self.callers.all[at].follow(crate::dispatch::process::callers::Follow { task, index, attempt: None, out, err });
+                self.callers.all[at].follow(callers::Follow { task, index, attempt: None, out, err });
                 self.urge_links();
-                self.stirred = true;
+                self.activity.dirty = true;
             }
             ToDispatcher::Read { task, index, number, stream, offset, max } => {
                 self.read_for(&store.view(), at, (task, index, number), stream, offset, max)?
             }
             ToDispatcher::Bring { task, index } => self.bring_again(&store.view(), at, task, index)?,
             ToDispatcher::Probe { server } => {
-                self.callers.all[at].probe(server);
-                if let Some(slot) = self.route_to(server).and_then(|route| self.links.get_mut(&route)) {
+                self.callers.all[at].probe(server, self.ambient.now().wall);
+                if let Some(slot) = self.route_to(server).and_then(|route| self.links.slots.get_mut(&route)) {
                     slot.urge();
                 }
-                self.stirred = true;
+                self.activity.dirty = true;
             }
             ToDispatcher::Clear { server } => self.clear_for(at, server),
             ToDispatcher::Discard => self.load_discards(&store.view())?,
@@ -304,17 +209,17 @@ impl Dispatcher {
                 {
                     self.keep_ssh_command(store, command)?;
                 }
-                if self.ways.learn_session(login.auth_sock) {
+                if self.links.connector.learn_session(login.auth_sock) {
                     // What was refused may be opened now.
-                    self.links.values_mut().for_each(Slot::try_newest);
-                    self.links.values_mut().for_each(Slot::urge);
+                    self.links.slots.values_mut().for_each(Slot::try_newest);
+                    self.links.slots.values_mut().for_each(Slot::urge);
                 }
             }
             ToDispatcher::Ask { ticket, endpoint, question } => {
                 self.ask_elsewhere(&store.view(), self.callers.all[at].id, ticket, &endpoint, question)?;
             }
-            ToDispatcher::Piece { ticket, bytes } => self.peers.piece(self.callers.all[at].id, ticket, bytes),
-            ToDispatcher::Taken { ticket, bytes } => self.peers.taken(self.callers.all[at].id, ticket, bytes),
+            ToDispatcher::Piece { ticket, bytes } => self.homes.peers.piece(self.callers.all[at].id, ticket, bytes),
+            ToDispatcher::Taken { ticket, bytes } => self.homes.peers.taken(self.callers.all[at].id, ticket, bytes),
         }
         Ok(())
     }
@@ -330,7 +235,7 @@ impl Dispatcher {
         max: u32,
     ) -> Result<(), DispatchError> {
         let attempt = view.task(task)?.map(|row| AttemptId { task: row.uuid, index, number });
-        let place = view.place_of(task, index, number)?.map(|(server, host)| Place { server, host });
+        let place = view.place_of(AttemptKey { task, index, number })?.map(|(server, host)| Place { server, host });
         let machine = view.member(task, index)?.filter(|m| m.number == number).and_then(|m| m.machine);
         match (attempt, place.and_then(|p| self.route_of(p))) {
             (Some(attempt), Some(route)) => {
@@ -354,25 +259,25 @@ impl Dispatcher {
 
     /// Nothing waits, runs or is to be collected, and nobody is connected.
     pub(in crate::dispatch) fn idle(&self) -> bool {
-        self.queue.is_empty()
-            && self.lanes.is_empty()
+        self.schedule.queue.is_empty()
+            && self.attempts.lanes.is_empty()
             && self.callers.all.is_empty()
-            && self.fetches.is_empty()
-            && self.bringing.is_empty()
+            && self.transfers.outputs.is_empty()
+            && self.transfers.results.is_empty()
             && !self.has_chores()
     }
 
     fn may_leave(&mut self) -> bool {
         if !self.idle() {
-            self.idle_since = Instant::now();
+            self.activity.idle_since = self.ambient.now().mono;
             return false;
         }
-        self.idle_since.elapsed() >= self.idle_exit
+        self.ambient.now().since(self.activity.idle_since) >= self.activity.idle_exit
     }
 
     /// Looks once more behind the gate. True: the socket is gone, and whoever commits from now on starts another dispatcher.
     fn leave_or_stay(&mut self, store: &mut Store) -> Result<bool, DispatchError> {
-        let forced = self.leave;
+        let forced = self.activity.leave;
         let home = self.home.clone();
         let left = store.write(Durability::Normal, |tx| {
             if !forced && (tx.has_unended()? || !tx.cancels()?.is_empty()) {
@@ -384,8 +289,8 @@ impl Dispatcher {
             Ok(true)
         })?;
         if !left {
-            self.stirred = true;
-            self.idle_since = Instant::now();
+            self.activity.dirty = true;
+            self.activity.idle_since = self.ambient.now().mono;
             return Ok(false);
         }
         // Behind it the log begins anew, in the blocks that it has: the next one waits for neither when it writes its first.

@@ -1,32 +1,41 @@
 //! Waiting for whatever comes first: a word of an agent or a command, somebody at the door, or a time.
 
+use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::links::link_state::Slot;
 use crate::dispatch::links::route::Route;
-use crate::dispatch::process::run::{DispatchError, Dispatcher};
+use crate::dispatch::process::run::DispatchError;
 use crate::model::endpoint::Endpoint;
 use crate::store::Store;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Without any news it looks so often whether others have changed the database.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 impl Dispatcher {
     /// Waits until somebody speaks or something is due, and takes in what they say.
-    pub(in crate::dispatch) fn wait(&mut self, store: &mut Store, listener: &UnixListener) -> Result<(), DispatchError> {
+    pub(in crate::dispatch) fn wait(
+        &mut self,
+        store: &mut Store,
+        listener: &UnixListener,
+    ) -> Result<(), DispatchError> {
         self.wait_at_most(self.timeout(), store, listener)
     }
 
     /// An agent of this host that came up beside us says hello in a moment: what is to be done then goes with what is to be done
     /// now, and meanwhile the processor is its.
-    pub(in crate::dispatch) fn wait_for_hello(&mut self, store: &mut Store, listener: &UnixListener) -> Result<(), DispatchError> {
-        while self.inbox.is_empty()
+    pub(in crate::dispatch) fn wait_for_hello(
+        &mut self,
+        store: &mut Store,
+        listener: &UnixListener,
+    ) -> Result<(), DispatchError> {
+        while self.links.inbox.is_empty()
             && !self.callers.have_orders()
-            && let Some(by) = self.links.get(&Route::Here).and_then(Slot::greets_by)
-            && let Some(left) = by.checked_duration_since(Instant::now())
+            && let Some(by) = self.links.slots.get(&Route::Here).and_then(Slot::greets_by)
+            && let Some(left) = by.checked_duration_since(self.ambient.now().mono)
         {
             self.wait_at_most(left, store, listener)?;
             self.flush();
@@ -47,7 +56,7 @@ impl Dispatcher {
         let (ready_links, ready_peers, ready_callers, knocked, quiet) = {
             let mut fds = vec![PollFd::from_borrowed_fd(listener.as_fd(), PollFlags::IN)];
             let mut whose = Vec::new();
-            for (route, slot) in &self.links {
+            for (route, slot) in &self.links.slots {
                 let Some(link) = slot.link() else { continue };
                 fds.push(PollFd::from_borrowed_fd(link.read_end(), PollFlags::IN));
                 whose.push(Some(*route));
@@ -60,7 +69,7 @@ impl Dispatcher {
             }
             let first_peer = fds.len();
             let mut homes = Vec::new();
-            for (endpoint, link) in self.peers.links() {
+            for (endpoint, link) in self.homes.peers.links() {
                 fds.push(PollFd::from_borrowed_fd(link.read_end(), PollFlags::IN));
                 homes.push(endpoint.clone());
                 if link.wants_to_write()
@@ -106,18 +115,23 @@ impl Dispatcher {
             let from = self.callers.all.len();
             self.callers.accept(listener);
             ready.extend(from..self.callers.all.len());
-            self.idle_since = Instant::now();
+            self.activity.idle_since = self.ambient.now().mono;
         }
         for at in ready {
             for message in self.callers.all[at].receive() {
                 self.hear(store, at, message)?;
             }
             // Who hangs up without a word wanted to wake us.
-            self.stirred |= self.callers.all[at].gone && !self.callers.all[at].spoke;
+            self.activity.dirty |= self.callers.all[at].gone && !self.callers.all[at].spoke;
         }
         self.callers.sweep();
         for route in ready_links {
-            let news = self.links.get_mut(&route).map(|slot| slot.receive(&mut self.ways)).unwrap_or_default();
+            let news = self
+                .links
+                .slots
+                .get_mut(&route)
+                .map(|slot| slot.receive(&mut self.links.connector))
+                .unwrap_or_default();
             self.take_news(route, news);
         }
         Ok(())
@@ -126,38 +140,40 @@ impl Dispatcher {
     /// Somebody else may have changed the database without a word to us.
     pub(in crate::dispatch) fn heed_others(&mut self, store: &Store) -> Result<(), DispatchError> {
         let others = store.data_version()?;
-        self.stirred |= others != self.others;
-        self.others = others;
+        self.activity.dirty |= others != self.activity.data_version;
+        self.activity.data_version = others;
         Ok(())
     }
 
     /// How long nothing is due.
     fn timeout(&self) -> Duration {
-        let now = Instant::now();
+        let now = self.ambient.now().mono;
         let mut due = now + LOOK_EVERY;
-        let patience = self.ways.patience;
-        let links = self.links.values().filter_map(|slot| slot.due_at(patience));
-        let again = self.look_again.filter(|_| self.queue.blocked().next().is_some());
-        for at in links.chain(self.lose_at).chain(again).chain(self.spools.due).chain(self.elsewhere_due()) {
+        let patience = self.links.connector.patience;
+        let links = self.links.slots.values().filter_map(|slot| slot.due_at(patience, now));
+        let again = self.schedule.look_again.filter(|_| self.schedule.queue.blocked().next().is_some());
+        for at in
+            links.chain(self.attempts.lose_at).chain(again).chain(self.schedule.spools.due).chain(self.elsewhere_due())
+        {
             due = due.min(at);
         }
-        if let Some(at) = self.sending.due_at() {
+        if let Some(at) = self.transfers.inputs.due_at() {
             due = due.min(at);
         }
-        if !self.queue.is_empty() {
-            due = due.min(self.starve_at);
+        if !self.schedule.queue.is_empty() {
+            due = due.min(self.schedule.starve_at);
         }
-        if self.lanes.any_ahead() {
+        if self.attempts.lanes.any_ahead() {
             due = due.min(now + Duration::from_millis(200));
         }
-        if !self.to_explain.is_empty() {
+        if !self.schedule.to_explain.is_empty() {
             due = due.min(now + Duration::from_millis(50));
         }
         if self.has_chores() {
             due = due.min(now + Duration::from_millis(200));
         }
         if self.idle() {
-            due = due.min(self.idle_since + self.idle_exit);
+            due = due.min(self.activity.idle_since + self.activity.idle_exit);
         }
         if self.has_more() {
             due = now;
@@ -167,6 +183,10 @@ impl Dispatcher {
 
     /// Is a turn due at once?
     pub(in crate::dispatch) fn has_more(&self) -> bool {
-        self.stirred || !self.inbox.is_empty() || self.queue.stirs() || self.has_pieces()
+        self.activity.dirty
+            || !self.links.inbox.is_empty()
+            || !self.transfers.endings.is_empty()
+            || self.schedule.queue.stirs()
+            || self.has_pieces()
     }
 }

@@ -1,10 +1,10 @@
 //! Why blocked classes wait, for people: looked at in quiet moments, some at a time, each at most once a second.
 
+use crate::dispatch::dispatcher::Dispatcher;
+use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::schedule::pass::compile;
-use crate::dispatch::process::run::{DispatchError, Dispatcher};
 use crate::distributor::tier2::summary;
 use crate::model::id::ClassId;
-use crate::model::time::Timestamp;
 use crate::store::{Durability, Store};
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -38,8 +38,8 @@ impl ToExplain {
     }
 
     /// The next one that was not looked at just now.
-    fn next(&mut self) -> Option<ClassId> {
-        while let Some((_, class)) = self.fresh.front().filter(|(at, _)| at.elapsed() >= PAUSE) {
+    fn next(&mut self, now: Instant) -> Option<ClassId> {
+        while let Some((_, class)) = self.fresh.front().filter(|(at, _)| now.saturating_duration_since(*at) >= PAUSE) {
             self.looked_at.remove(class);
             self.fresh.pop_front();
         }
@@ -47,7 +47,7 @@ impl ToExplain {
             let class = self.queue.pop_front()?;
             if self.looked_at.insert(class) {
                 self.there.remove(&class);
-                self.fresh.push_back((Instant::now(), class));
+                self.fresh.push_back((now, class));
                 return Some(class);
             }
             self.queue.push_back(class);
@@ -59,19 +59,21 @@ impl ToExplain {
 impl Dispatcher {
     /// Says of some blocked classes why they wait.
     pub(in crate::dispatch) fn explain_some(&mut self, store: &mut Store) -> Result<(), DispatchError> {
-        let Some(mut class) = self.to_explain.next() else { return Ok(()) };
-        let end = Instant::now() + MOMENT;
+        let begun = self.ambient.now();
+        let Some(mut class) = self.schedule.to_explain.next(begun.mono) else { return Ok(()) };
         store.write(Durability::Normal, |tx| {
-            self.people.forget();
+            self.schedule.users.forget();
             loop {
-                if let Some((key, distributor)) = self.queue.blocked_at(class)
+                if let Some((key, distributor)) = self.schedule.queue.blocked_at(class)
                     && compile(self, tx, class)?
-                    && let (Some(compiled), Some(fleet)) = (self.compiled.get(&class), self.fleets.get(distributor))
+                    && let (Some(compiled), Some(fleet)) =
+                        (self.schedule.compiled.get(&class), self.schedule.fleets.get(distributor))
                 {
-                    let verdicts = fleet.explain(&compiled.query, Some(key.1), Timestamp::now());
+                    let verdicts = fleet.explain(&compiled.query, Some(key.1), begun.wall);
                     tx.set_class_reason(class, Some(&summary(&verdicts)))?;
                 }
-                let next = if Instant::now() < end { self.to_explain.next() } else { None };
+                let now = self.ambient.now();
+                let next = if now.since(begun.mono) < MOMENT { self.schedule.to_explain.next(now.mono) } else { None };
                 let Some(next) = next else { return Ok::<_, DispatchError>(()) };
                 class = next;
             }

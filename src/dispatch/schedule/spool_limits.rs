@@ -1,10 +1,9 @@
 //! Users from elsewhere of whom as much lies in this home as may (`user_spool`): nothing more of theirs starts until there is room
 //! again, for each end would leave more.
 
-use crate::dispatch::process::run::Dispatcher;
+use crate::dispatch::dispatcher::Dispatcher;
 use crate::distributor::caps;
 use crate::model::id::{ClassId, UserId};
-use crate::model::time::Timestamp;
 use crate::store::{StoreError, Tx};
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -29,33 +28,36 @@ pub struct Spools {
 impl Dispatcher {
     /// Does this class wait for its user's room? Then that is its reason. Nothing is asked for tasks of the home's own account.
     pub(in crate::dispatch) fn waits_for_room(&mut self, tx: &Tx<'_>, class: ClassId) -> Result<bool, StoreError> {
-        let Some(user) = self.compiled.get(&class).and_then(|compiled| compiled.guest) else { return Ok(false) };
-        let now = Instant::now();
-        let why = match self.spools.found.get(&user).filter(|(until, _)| *until > now) {
+        let Some(user) = self.schedule.compiled.get(&class).and_then(|compiled| compiled.guest) else {
+            return Ok(false);
+        };
+        let now = self.ambient.now();
+        let why = match self.schedule.spools.found.get(&user).filter(|(until, _)| *until > now.mono) {
             Some((_, why)) => why.clone(),
             None => {
-                let why = caps::no_room(tx, user, Timestamp::now())?;
-                let fresh = FRESH.max(now.elapsed() * SHARE);
-                self.spools.found.insert(user, (now + fresh, why.clone()));
+                let why = caps::no_room(tx, user, now.wall)?;
+                let fresh = FRESH.max(self.ambient.now().since(now.mono) * SHARE);
+                self.schedule.spools.found.insert(user, (now.mono + fresh, why.clone()));
                 why
             }
         };
         let Some(why) = why else { return Ok(false) };
         tx.set_class_reason(class, Some(&why))?;
-        self.spools.waiting.insert(class);
-        self.spools.due.get_or_insert(Instant::now() + AGAIN);
+        self.schedule.spools.waiting.insert(class);
+        self.schedule.spools.due.get_or_insert(now.mono + AGAIN);
         Ok(true)
     }
 
     /// Lets classes that wait for room be looked at again, when it is time.
     pub(in crate::dispatch) fn look_for_room(&mut self) {
-        if self.spools.due.is_none_or(|at| at > Instant::now()) {
+        let now = self.ambient.now().mono;
+        if self.schedule.spools.due.is_none_or(|at| at > now) {
             return;
         }
-        self.spools.due = None;
-        for class in std::mem::take(&mut self.spools.waiting) {
-            if let Some(((Reverse(priority), head, class), distributor)) = self.queue.blocked_at(class) {
-                self.queue.ready(class, priority, head, distributor);
+        self.schedule.spools.due = None;
+        for class in std::mem::take(&mut self.schedule.spools.waiting) {
+            if let Some(((Reverse(priority), head, class), distributor)) = self.schedule.queue.blocked_at(class) {
+                self.schedule.queue.ready(class, priority, head, distributor);
             }
         }
     }

@@ -1,36 +1,38 @@
 //! Nobody is passed over for ever: a task that fits nowhere for too long has a server kept for it.
 
+use crate::dispatch::dispatcher::Dispatcher;
+use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::schedule::pass::compile;
-use crate::dispatch::process::run::{DispatchError, Dispatcher};
 use crate::matching::Fleet;
+use crate::model::ambient::Now;
 use crate::model::id::{DistributorId, ServerId, TaskId};
 use crate::model::server::{Server, Taken};
-use crate::model::time::{Timestamp, parse_duration};
+use crate::model::time::parse_duration;
 use crate::store::Tx;
 use std::cmp::Reverse;
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 impl Dispatcher {
     /// Looks now and then whether a task waits longer than `starve_after`.
-    pub(in crate::dispatch) fn starve(&mut self, tx: &Tx<'_>, now: Timestamp) -> Result<(), DispatchError> {
-        if Instant::now() < self.starve_at {
+    pub(in crate::dispatch) fn starve(&mut self, tx: &Tx<'_>, now: Now) -> Result<(), DispatchError> {
+        if now.mono < self.schedule.starve_at {
             return Ok(());
         }
         let after =
             tx.setting("starve_after")?.and_then(|t| parse_duration(&t).ok()).unwrap_or(Duration::from_secs(600));
-        self.starve_at = Instant::now() + (after / 10).clamp(Duration::from_millis(100), Duration::from_secs(30));
+        self.schedule.starve_at = now.mono + (after / 10).clamp(Duration::from_millis(100), Duration::from_secs(30));
         self.free_kept(tx)?;
         let mut served: HashSet<DistributorId> = HashSet::new();
         // Within a priority those behind a young one are younger still.
         let mut young: HashSet<(DistributorId, Reverse<i32>)> = HashSet::new();
-        let blocked: Vec<_> = self.queue.blocked().collect();
+        let blocked: Vec<_> = self.schedule.queue.blocked().collect();
         for (key, distributor) in blocked {
             if served.contains(&distributor) || young.contains(&(distributor, key.0)) {
                 continue;
             }
             let Some(row) = tx.head(key.2, TaskId(key.1.0 - 1))? else { continue };
-            if row.submitted_at.age_at(now) < after {
+            if row.submitted_at.age_at(now.wall) < after {
                 young.insert((distributor, key.0));
                 continue;
             }
@@ -38,10 +40,10 @@ impl Dispatcher {
                 continue;
             }
             served.insert(distributor);
-            let kept = self.fleets.get(distributor).is_some_and(|f| f.servers().any(|s| s.kept_for.is_some()));
+            let kept = self.schedule.fleets.get(distributor).is_some_and(|f| f.servers().any(|s| s.kept_for.is_some()));
             if !kept && let Some(server) = self.soonest(distributor, key.2) {
                 tx.keep_server(server, Some(row.task))?;
-                tx.trace(row.task, now, "waits too long: a server is kept for it")?;
+                tx.trace(row.task, now.wall, "waits too long: a server is kept for it")?;
                 self.look_at_servers(tx)?;
             }
         }
@@ -50,7 +52,8 @@ impl Dispatcher {
 
     /// Servers kept for tasks that do not wait any more are for everybody again.
     fn free_kept(&mut self, tx: &Tx<'_>) -> Result<(), DispatchError> {
-        let kept: Vec<(ServerId, TaskId)> = self.fleets.servers().filter_map(|s| Some((s.id, s.kept_for?))).collect();
+        let kept: Vec<(ServerId, TaskId)> =
+            self.schedule.fleets.servers().filter_map(|s| Some((s.id, s.kept_for?))).collect();
         for (server, task) in kept {
             if tx.task(task)?.is_none_or(|row| row.counts.waiting == 0) {
                 tx.keep_server(server, None)?;
@@ -61,7 +64,7 @@ impl Dispatcher {
 
     /// Of the servers that would fit if nothing ran, the one that has the least to finish first.
     fn soonest(&self, distributor: DistributorId, class: crate::model::id::ClassId) -> Option<ServerId> {
-        let (fleet, compiled) = (self.fleets.get(distributor)?, self.compiled.get(&class)?);
+        let (fleet, compiled) = (self.schedule.fleets.get(distributor)?, self.schedule.compiled.get(&class)?);
         let empty = |server: &Server| {
             let mut server = server.clone();
             server.taken = Taken::default();

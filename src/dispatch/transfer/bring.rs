@@ -1,74 +1,49 @@
-//! When what a member made is brought home: at its end, and once more when somebody asks for what could not be brought then.
+//! When the results of a member are brought home: at its end, and once more when a caller asks for what could not be brought then.
 
-use crate::dispatch::attempts::events::Known;
+use super::ending::Report;
+use super::results::{Again, Brought, Whose};
+use crate::dispatch::dispatcher::Dispatcher;
+use crate::dispatch::effects::Effect;
 use crate::dispatch::links::route::Route;
-use crate::dispatch::process::run::{DispatchError, Dispatcher};
-use crate::dispatch::turn::Outcome;
+use crate::dispatch::process::run::DispatchError;
+use crate::dispatch::turn::Turn;
 use crate::matching::Place;
-use crate::model::id::{AttemptId, Index, TaskId};
+use crate::model::id::{AttemptId, AttemptKey, Index, TaskId};
 use crate::model::task::{Launch, Phase};
-use crate::protocol::agent::{Ended, ToAgent};
+use crate::protocol::agent::ToAgent;
 use crate::store::files::{Fetched, Whereabouts};
 use crate::store::members::Outputs;
 use crate::store::{StoreError, Tx, View};
 
 impl Dispatcher {
-    /// Brings home what an ended attempt made. True: that is done, or there is nothing to be brought.
-    pub(in crate::dispatch) fn bring(
+    /// Has the agent pack the results of an ended attempt. False: there are none to be brought.
+    pub(in crate::dispatch) fn bring_results(
         &mut self,
-        tx: &Tx<'_>,
-        route: Route,
-        known: Known,
-        attempt: AttemptId,
-        ended: &Ended,
+        turn: &mut Turn<'_, '_>,
+        report: &Report,
     ) -> Result<bool, DispatchError> {
+        let key = report.key;
         // What never began has made nothing.
-        if ended.end.started_at.is_none() || self.bringing.brought(attempt).is_some() {
-            return Ok(true);
+        if report.ended.end.started_at.is_none() {
+            return Ok(false);
         }
-        match tx.files_of(known.task) {
+        match turn.tx.files_of(key.task) {
             Ok((_, Some(_))) => {}
-            // What is to be brought can't be read: the end is taken in all the same.
-            Ok(_) | Err(StoreError::Unreadable(_)) => return Ok(true),
+            // What is to be brought can't be read: the end is recorded all the same.
+            Ok(_) | Err(StoreError::Unreadable(_)) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
-        let member = tx.member(known.task, known.index)?;
+        let member = turn.tx.member(key.task, key.index)?;
         let news =
-            member.is_some_and(|m| m.number == known.number && matches!(m.phase, Phase::Starting | Phase::Running));
-        let Some(launch) = tx.launch_if_readable(known.task)?.filter(|_| news) else { return Ok(true) };
-        if self.bringing.begin(route, known, attempt, Some(ended.clone())) {
-            self.tell(route, &pack(attempt, launch));
+            member.is_some_and(|m| m.number == key.number && matches!(m.phase, Phase::Starting | Phase::Running));
+        let Some(launch) = turn.tx.launch_if_readable(key.task)?.filter(|_| news) else { return Ok(false) };
+        if self.transfers.results.begin(Whose::End(report.clone()), turn.now) {
+            turn.then(Effect::Send { route: report.route, message: pack(report.attempt, launch) });
         }
-        Ok(false)
+        Ok(true)
     }
 
-    /// Is what it made still on its server, because it could not be brought?
-    pub(in crate::dispatch) fn files_stay(
-        &self,
-        tx: &Tx<'_>,
-        known: Known,
-        attempt: AttemptId,
-        news: bool,
-    ) -> Result<bool, StoreError> {
-        let there = |lies: &Whereabouts| matches!(lies, Whereabouts::There { .. });
-        if let Some(brought) = self.bringing.brought(attempt) {
-            return Ok(there(&brought.lies));
-        }
-        // An end that is told again may be one of before.
-        let before = if news { None } else { tx.fetched(known.task, known.index)? };
-        Ok(before.is_some_and(|f| f.number == known.number && there(&f.lies)))
-    }
-
-    /// What came of it goes into the database.
-    pub(in crate::dispatch) fn keep_brought(&self, tx: &Tx<'_>, known: Known, attempt: AttemptId) -> Result<(), StoreError> {
-        let Some(brought) = self.bringing.brought(attempt) else { return Ok(()) };
-        let (index, number, unpacked_at) = (known.index, known.number, None);
-        let (lies, remarks) = (brought.lies.clone(), brought.remarks.clone());
-        let not_unpacked = None;
-        tx.keep_fetched(known.task, &Fetched { index, number, lies, remarks, unpacked_at, not_unpacked })
-    }
-
-    /// Somebody asks for what could not be brought home at the end.
+    /// Asks once more for results that could not be brought home at the end.
     pub(in crate::dispatch) fn bring_again(
         &mut self,
         view: &View<'_>,
@@ -79,23 +54,23 @@ impl Dispatcher {
         let caller = &mut self.callers.all[at];
         caller.bring(task, index);
         let member = view.member(task, index)?.filter(|m| m.phase.state().ended());
-        let there = view.fetched(task, index)?.filter(|f| matches!(f.lies, Whereabouts::There { .. }));
+        let there = view.fetched(task, index)?.filter(|f| stays(&f.lies));
         let (Some(row), Some(launch), Some(member), Some(_)) =
             (view.task(task)?, view.launch_if_readable(task)?, member, there)
         else {
             self.callers.brought(task, index);
             return Ok(());
         };
-        let known = Known { task, index, number: member.number };
+        let key = AttemptKey { task, index, number: member.number };
         let attempt = AttemptId { task: row.uuid, index, number: member.number };
         let place = member.server.zip(member.host).map(|(server, host)| Place { server, host });
         let machine = member.machine;
-        let answers = |route: &Route| self.links.get(route).and_then(|slot| slot.boot().and(slot.machine));
+        let answers = |route: &Route| self.links.slots.get(route).and_then(|slot| slot.boot().and(slot.machine));
         let route = place.and_then(|place| self.route_of(place));
-        // Who answers instead of the machine that has them knows nothing of them.
+        // Another machine that answers instead knows nothing of them.
         match route.filter(|route| machine.is_none() || answers(route).is_none_or(|it| Some(it) == machine)) {
             Some(route) => {
-                if self.bringing.begin(route, known, attempt, None) {
+                if self.transfers.results.begin(Whose::Again { route, attempt, key }, self.ambient.now()) {
                     self.callers.all[at].ask_later((route, machine), pack(attempt, launch));
                 }
             }
@@ -104,23 +79,53 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// What came of that.
-    pub(in crate::dispatch) fn take_in_again(&mut self, tx: &Tx<'_>, outcome: &mut Outcome) -> Result<(), StoreError> {
+    /// Records what came of that.
+    pub(in crate::dispatch) fn record_again(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), StoreError> {
         // They go once this is on the disk; until then nobody who asked has heard of it.
-        self.shortage.takes_again(self.again.len());
-        for (route, attempt, known) in self.again.clone() {
-            self.keep_brought(tx, known, attempt)?;
-            self.bringing.close(attempt);
-            let outputs = tx.member(known.task, known.index)?.map(|m| m.outputs);
-            let there =
-                tx.fetched(known.task, known.index)?.is_some_and(|f| matches!(f.lies, Whereabouts::There { .. }));
-            if !there && outputs != Some(Outputs::Server) {
-                outcome.confirm.push((route, attempt));
+        self.disk.shortage.takes_again(self.transfers.again.len());
+        for Again { route, attempt, key, brought } in &self.transfers.again {
+            record_results(turn.tx, *key, brought)?;
+            let outputs = turn.tx.member(key.task, key.index)?.map(|m| m.outputs);
+            if !stays(&brought.lies) && outputs != Some(Outputs::Server) {
+                turn.then(Effect::Confirm { route: *route, attempt: *attempt });
             }
-            outcome.brought.push((known.task, known.index));
+            turn.then(Effect::Brought { task: key.task, index: key.index });
         }
         Ok(())
     }
+}
+
+/// Do results stay on their server, because they could not be brought?
+pub(in crate::dispatch) const fn stays(lies: &Whereabouts) -> bool {
+    matches!(lies, Whereabouts::There { .. })
+}
+
+/// Do the results of an attempt stay on their server, by what its end brought now or before?
+pub(in crate::dispatch) fn results_stay(
+    tx: &Tx<'_>,
+    key: AttemptKey,
+    brought: Option<&Brought>,
+    news: bool,
+) -> Result<bool, StoreError> {
+    if let Some(brought) = brought {
+        return Ok(stays(&brought.lies));
+    }
+    // An end that is reported again may have been recorded before.
+    let before = if news { None } else { tx.fetched(key.task, key.index)? };
+    Ok(before.is_some_and(|f| f.number == key.number && stays(&f.lies)))
+}
+
+/// Records what an attempt brought.
+pub(in crate::dispatch) fn record_results(tx: &Tx<'_>, key: AttemptKey, brought: &Brought) -> Result<(), StoreError> {
+    let fetched = Fetched {
+        index: key.index,
+        number: key.number,
+        lies: brought.lies.clone(),
+        remarks: brought.remarks.clone(),
+        unpacked_at: None,
+        not_unpacked: None,
+    };
+    tx.keep_fetched(key.task, &fetched)
 }
 
 /// Nothing of what a command reads is needed to pack what it made.

@@ -1,13 +1,17 @@
-//! Pieces of outputs and files, and what is said about them: they go straight to where they belong, without a transaction.
+//! Chunks of outputs and results, and what is said about them: they go straight to where they belong, without a transaction.
 
-use crate::dispatch::transfer::results::Next;
+use super::ending::Ending;
+use super::outputs::Fetched;
+use super::results::{Arrived, Next};
+use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::links::route::Route;
-use crate::dispatch::process::run::Dispatcher;
+use crate::model::attempt::Stream;
+use crate::model::id::AttemptId;
 use crate::protocol::agent::FromAgent;
 
-/// A piece of an output, as an agent gives it.
+/// A part of an output, as an agent gives it.
 #[derive(Debug)]
-pub(in crate::dispatch) struct OutputPiece {
+pub(in crate::dispatch) struct OutputChunk {
     pub offset: u64,
     /// So many bytes from there on were dropped.
     pub left_out: u64,
@@ -16,7 +20,7 @@ pub(in crate::dispatch) struct OutputPiece {
     pub at_end: bool,
 }
 
-impl OutputPiece {
+impl OutputChunk {
     /// Where its bytes begin, and where they end.
     pub const fn range(&self) -> (u64, u64) {
         let from = self.offset.saturating_add(self.left_out);
@@ -25,66 +29,64 @@ impl OutputPiece {
 }
 
 impl Dispatcher {
-    /// Pieces of outputs go straight to those who follow, pieces of files to where they are kept; none needs a transaction.
-    pub(in crate::dispatch) fn data(&mut self) {
-        for (route, next) in self.bringing.settled() {
+    /// Gives chunks of outputs to those who follow, chunks of results to their files.
+    pub(in crate::dispatch) fn take_chunks(&mut self) {
+        for (route, next) in self.transfers.results.settled() {
             self.go_on(route, next);
         }
-        for (route, next) in self.bringing.settled() {
-            self.go_on(route, next);
-        }
-        for (route, message) in std::mem::take(&mut self.inbox) {
-            let (attempt, stream, piece) = match message {
+        for (route, message) in std::mem::take(&mut self.links.inbox) {
+            match message {
                 FromAgent::Data { attempt, stream, offset, left_out, bytes, at_end } => {
-                    (attempt, stream, OutputPiece { offset, left_out, bytes, at_end })
+                    let chunk = OutputChunk { offset, left_out, bytes, at_end };
+                    self.take_output(route, attempt, stream, &chunk);
                 }
-                FromAgent::Cleared { result } => {
-                    self.callers.cleared(route, &result);
-                    continue;
-                }
-                FromAgent::Need { bundle, offset, max } => {
-                    self.need(route, bundle, offset, max);
-                    continue;
-                }
+                FromAgent::Cleared { result } => self.callers.cleared(route, &result),
+                FromAgent::Need { bundle, offset, max } => self.need(route, bundle, offset, max),
                 FromAgent::Packed { attempt, result } => {
-                    let next = self.bringing.packed(&self.home, attempt, result);
+                    let next = self.transfers.results.packed(&self.home, attempt, result);
                     self.go_on(route, next);
-                    continue;
                 }
                 FromAgent::Packet { attempt, offset, bytes } => {
-                    let next = self.bringing.packet(&self.home, attempt, offset, &bytes);
+                    let next = self.transfers.results.packet(&self.home, attempt, offset, &bytes);
                     self.go_on(route, next);
-                    continue;
                 }
-                other => {
-                    self.inbox.push((route, other));
-                    continue;
-                }
-            };
-            if self.discards.answered(route, attempt) {
-                continue;
-            }
-            if let Some(end) = self.fetches.data(&self.home, attempt, stream, &piece) {
-                for message in end.ask {
-                    self.tell(route, &message);
-                }
-                if let Some(event) = end.whole {
-                    self.inbox.push((route, FromAgent::Events(vec![event])));
-                }
-            } else {
-                self.callers.data(attempt, stream, &piece);
+                other => self.links.inbox.push((route, other)),
             }
         }
     }
 
-    /// Does what follows from a word of an agent about files.
+    fn take_output(&mut self, route: Route, attempt: AttemptId, stream: Stream, chunk: &OutputChunk) {
+        if self.transfers.discards.answered(route, attempt) {
+            return;
+        }
+        match self.transfers.outputs.chunk(&self.home, attempt, stream, chunk) {
+            Some(fetched) => self.fetch_on(route, fetched),
+            None => self.callers.data(attempt, stream, chunk),
+        }
+    }
+
+    /// Begins to fetch an output whose end is not recorded yet.
+    pub(in crate::dispatch) fn fetch_output(&mut self, route: Route, attempt: AttemptId) {
+        let fetched = self.transfers.outputs.begin(&self.home, attempt);
+        self.fetch_on(route, fetched);
+    }
+
+    fn fetch_on(&mut self, route: Route, Fetched { ask, ending }: Fetched) {
+        for message in ask {
+            self.tell(route, &message);
+        }
+        self.transfers.endings.extend(ending);
+    }
+
+    /// Does what follows from a message of an agent about results.
     pub(in crate::dispatch) fn go_on(&mut self, route: Route, next: Next) {
         for ask in next.ask {
             self.tell(route, &ask);
         }
-        self.again.extend(next.again.map(|(attempt, known)| (route, attempt, known)));
-        if let Some(event) = next.whole {
-            self.inbox.push((route, FromAgent::Events(vec![event])));
+        match next.arrived {
+            Some(Arrived::End(report, brought)) => self.transfers.endings.push(Ending::Brought(report, Some(brought))),
+            Some(Arrived::Again(again)) => self.transfers.again.push(again),
+            None => {}
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What servers may drop: outputs and files of tasks that went by their age, or with their rows. It stands in the database until the
 //! agent has heard it.
 
+use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::links::route::Route;
-use crate::dispatch::process::run::Dispatcher;
 use crate::model::attempt::Stream;
 use crate::model::id::{AttemptId, ServerId};
 use crate::protocol::agent::ToAgent;
@@ -67,51 +67,51 @@ impl Dispatcher {
         let mut due: HashMap<Route, Vec<Discard>> = HashMap::new();
         for discard in view.discards()? {
             if let Some(route) = self.route_to(discard.host)
-                && !self.discards.said.get(&route).is_some_and(|said| said.contains(&discard))
-                && !self.discards.heard.contains(&discard)
+                && !self.transfers.discards.said.get(&route).is_some_and(|said| said.contains(&discard))
+                && !self.transfers.discards.heard.contains(&discard)
             {
                 due.entry(route).or_default().push(discard);
             }
         }
-        self.discards.due = due;
-        self.discards.aside.clear();
+        self.transfers.discards.due = due;
+        self.transfers.discards.aside.clear();
         Ok(())
     }
 
     /// Says it over the links that are up.
     pub(in crate::dispatch) fn say_discards(&mut self) {
-        if self.discards.due.is_empty() {
+        if self.transfers.discards.due.is_empty() {
             return;
         }
         let up = |route: &Route| {
-            self.links.get(route).is_some_and(|slot| slot.takes_starts().is_some() && slot.boot().is_some())
+            self.links.slots.get(route).is_some_and(|slot| slot.takes_starts().is_some() && slot.boot().is_some())
         };
-        let open = |route: &Route| up(route) && !self.discards.said.contains_key(route);
-        let routes: Vec<Route> = self.discards.routes().copied().filter(open).collect();
+        let open = |route: &Route| up(route) && !self.transfers.discards.said.contains_key(route);
+        let routes: Vec<Route> = self.transfers.discards.routes().copied().filter(open).collect();
         for route in routes {
-            let Some(due) = self.discards.due.remove(&route) else { continue };
+            let Some(due) = self.transfers.discards.due.remove(&route) else { continue };
             // Another machine would hear it and know nothing of them, and on theirs they would stay for ever.
             let (mut there, aside): (Vec<Discard>, Vec<Discard>) =
                 due.into_iter().partition(|discard| self.is_there(route, discard.machine));
             if !aside.is_empty() {
-                self.discards.aside.entry(route).or_default().extend(aside);
+                self.transfers.discards.aside.entry(route).or_default().extend(aside);
             }
             let later = there.split_off(there.len().min(BATCH));
             if !later.is_empty() {
-                self.discards.due.insert(route, later);
+                self.transfers.discards.due.insert(route, later);
             }
             let Some(Discard { attempt, .. }) = there.last().copied() else { continue };
             let attempts = there.iter().map(|discard| discard.attempt).collect();
             self.tell(route, &ToAgent::Confirm { attempts });
             self.tell(route, &ToAgent::Read { attempt, stream: Stream::Out, offset: 0, max: 0 });
-            self.discards.said.insert(route, there);
+            self.transfers.discards.said.insert(route, there);
         }
     }
 
     /// Clears the host of a server for a caller, once its link is up.
     pub(in crate::dispatch) fn clear_for(&mut self, at: usize, server: ServerId) {
         let caller = &mut self.callers.all[at];
-        match self.fleets.server(server).and_then(|server| Route::to(&server.engine)) {
+        match self.schedule.fleets.server(server).and_then(|server| Route::to(&server.engine)) {
             Some(route) => {
                 caller.clear(server, route);
                 caller.ask_later((route, None), ToAgent::Clear);
@@ -123,8 +123,8 @@ impl Dispatcher {
 
     /// Strikes out what was heard.
     pub(in crate::dispatch) fn strike_discards(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
-        if self.discards.have_heard() {
-            tx.discarded(&std::mem::take(&mut self.discards.heard))?;
+        if self.transfers.discards.have_heard() {
+            tx.discarded(&std::mem::take(&mut self.transfers.discards.heard))?;
         }
         Ok(())
     }

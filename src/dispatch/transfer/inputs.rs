@@ -1,8 +1,9 @@
 //! Giving agents what tasks are sent with: a piece for each time that one is asked for, and only when nothing else
 //! waits for the link. How far each is the agent knows; here nothing is kept that a new dispatcher would miss.
 
+use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::links::route::Route;
-use crate::dispatch::process::run::{DispatchError, Dispatcher};
+use crate::dispatch::process::run::DispatchError;
 use crate::model::failpoint::failpoint;
 use crate::model::files::Digest;
 use crate::model::id::TaskId;
@@ -22,7 +23,7 @@ const NEEDS_MAX: usize = 1 << 16;
 
 /// What agents wait for.
 #[derive(Debug, Default)]
-pub struct Sending {
+pub struct InputTransfers {
     needs: BTreeMap<Route, VecDeque<Need>>,
     open: HashMap<Digest, File>,
     progress: HashMap<(Route, Digest), Progress>,
@@ -44,7 +45,7 @@ struct Progress {
     size: u64,
 }
 
-impl Sending {
+impl InputTransfers {
     /// The link is lost: its agent asks again.
     pub fn forget(&mut self, route: Route) {
         self.needs.remove(&route);
@@ -87,7 +88,7 @@ impl Sending {
 impl Dispatcher {
     /// An agent asks for a piece.
     pub(in crate::dispatch) fn need(&mut self, route: Route, bundle: Digest, offset: u64, max: u32) {
-        let needs = self.sending.needs.entry(route).or_default();
+        let needs = self.transfers.inputs.needs.entry(route).or_default();
         // An agent asks for a few pieces of each bundle; one that asks for more and more is not listened to.
         if needs.len() < NEEDS_MAX {
             needs.push_back(Need { bundle, offset, max });
@@ -96,21 +97,22 @@ impl Dispatcher {
 
     /// Sends what is asked for to those whose links are free.
     pub(in crate::dispatch) fn send_pieces(&mut self) {
-        let routes: Vec<Route> = self.sending.needs.keys().copied().collect();
+        let now = self.ambient.now().mono;
+        let routes: Vec<Route> = self.transfers.inputs.needs.keys().copied().collect();
         for route in routes {
             while self.is_free(route)
-                && let Some(need) = self.sending.needs.get_mut(&route).and_then(VecDeque::pop_front)
+                && let Some(need) = self.transfers.inputs.needs.get_mut(&route).and_then(VecDeque::pop_front)
             {
                 let (bundle, offset) = (need.bundle, need.offset);
-                match self.sending.read(&self.home, &need) {
+                match self.transfers.inputs.read(&self.home, &need) {
                     Ok((bytes, size)) => {
                         let sent = offset + bytes.len() as u64;
                         self.tell(route, &ToAgent::Piece { bundle, offset, bytes });
                         let key = (route, bundle);
-                        let new = Progress { told_at: Instant::now(), sent, size };
-                        self.sending.progress.entry(key).or_insert(new).sent = sent;
+                        let new = Progress { told_at: now, sent, size };
+                        self.transfers.inputs.progress.entry(key).or_insert(new).sent = sent;
                         if sent >= size {
-                            self.sending.open.remove(&bundle);
+                            self.transfers.inputs.open.remove(&bundle);
                         }
                     }
                     Err(error) => {
@@ -126,22 +128,23 @@ impl Dispatcher {
 
     /// Is there a piece that could be sent at once?
     pub(in crate::dispatch) fn has_pieces(&self) -> bool {
-        self.sending.needs.iter().any(|(route, needs)| !needs.is_empty() && self.is_free(*route))
+        self.transfers.inputs.needs.iter().any(|(route, needs)| !needs.is_empty() && self.is_free(*route))
     }
 
     fn is_free(&self, route: Route) -> bool {
-        let slot = self.links.get(&route).filter(|slot| slot.boot().is_some());
+        let slot = self.links.slots.get(&route).filter(|slot| slot.boot().is_some());
         slot.and_then(|slot| slot.link()).is_some_and(|link| !link.wants_to_write())
     }
 
     /// Says of tasks that they wait for a transfer, and how far it is.
     pub(in crate::dispatch) fn tell_progress(&mut self, store: &mut Store) -> Result<(), DispatchError> {
+        let now = self.ambient.now().mono;
         let mut due: Vec<(Option<TaskId>, Option<Digest>, String)> = Vec::new();
-        self.sending.progress.retain(|(_, bundle), progress| {
-            if progress.told_at.elapsed() < TELL {
+        self.transfers.inputs.progress.retain(|(_, bundle), progress| {
+            if now.saturating_duration_since(progress.told_at) < TELL {
                 return true;
             }
-            progress.told_at = Instant::now();
+            progress.told_at = now;
             let (sent, size) = (Bytes(progress.sent), Bytes(progress.size));
             let under_way = sent < size;
             due.push((
@@ -154,7 +157,7 @@ impl Dispatcher {
             ));
             under_way
         });
-        for (task, have, size) in self.bringing.due(TELL) {
+        for (task, have, size) in self.transfers.results.due(TELL, now) {
             due.push((
                 Some(task),
                 None,
@@ -172,7 +175,7 @@ impl Dispatcher {
                 };
                 for task in tasks {
                     tx.set_reason(task, Some(&words))?;
-                    self.sending.told.insert(task);
+                    self.transfers.inputs.told.insert(task);
                 }
             }
             Ok::<_, StoreError>(())
@@ -182,6 +185,6 @@ impl Dispatcher {
 
     /// It waits for no transfer any more.
     pub(in crate::dispatch) fn transferred(&mut self, tx: &Tx<'_>, task: TaskId) -> Result<(), StoreError> {
-        if self.sending.told.remove(&task) { tx.set_reason(task, None) } else { Ok(()) }
+        if self.transfers.inputs.told.remove(&task) { tx.set_reason(task, None) } else { Ok(()) }
     }
 }

@@ -1,154 +1,138 @@
-//! Bringing long outputs home: piece by piece into files of the spool, before the state says that the task has ended.
+//! Long outputs on their way home: chunk by chunk into files of the spool, before the end is recorded.
 
-use crate::dispatch::attempts::events::Known;
-use crate::dispatch::transfer::chunks::OutputPiece;
+use super::chunks::OutputChunk;
+use super::ending::{Ending, Report};
+use super::results::Brought;
 use crate::dispatch::links::route::Route;
 use crate::model::attempt::Stream;
 use crate::model::filesystem::has_room_for;
-use crate::model::id::AttemptId;
-use crate::protocol::agent::{Ended, Event, ToAgent};
+use crate::model::id::{AttemptId, AttemptKey};
+use crate::protocol::agent::{Ended, ToAgent};
 use crate::store::Home;
 use crate::store::members::Outputs;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 
-/// One piece.
-const PIECE: u32 = 1 << 20;
+/// Bytes asked for at a time.
+const CHUNK: u32 = 1 << 20;
 
 /// Outputs on their way.
 #[derive(Debug, Default)]
-pub struct Fetches {
-    open: HashMap<AttemptId, Fetch>,
-    /// Brought home; the end is about to be taken in.
-    done: HashMap<AttemptId, Outputs>,
+pub struct OutputFetches {
+    open: BTreeMap<AttemptId, Fetch>,
 }
 
 #[derive(Debug)]
 struct Fetch {
-    route: Route,
-    known: Known,
-    ended: Ended,
-    streams: Vec<Sink>,
+    report: Report,
+    brought: Option<Brought>,
+    sinks: Vec<Sink>,
 }
 
+/// One stream: where it goes, and how much of it has come.
 #[derive(Debug)]
 struct Sink {
     stream: Stream,
     len: u64,
     have: u64,
-    file: Option<File>,
+    file: File,
 }
 
-/// Where the outputs of an ended attempt are.
-#[derive(Debug)]
-pub enum Where {
-    Known(Outputs),
-    /// The first pieces to be asked for; the end comes again when all is there.
-    OnItsWay(Vec<ToAgent>),
-}
-
-/// What follows from a piece.
+/// What follows from a chunk.
 #[derive(Debug, Default)]
-pub struct Next {
+pub struct Fetched {
     pub ask: Vec<ToAgent>,
-    pub whole: Option<Event>,
+    pub ending: Option<Ending>,
 }
 
-impl Fetches {
-    /// Looks where the outputs of an end are, and begins to fetch what is neither here nor too long.
-    pub fn outputs(
-        &mut self,
-        home: &Home,
-        known: Known,
-        (route, attempt): (Route, AttemptId),
-        ended: &Ended,
-        limit: u64,
-    ) -> Where {
-        if let Some(outputs) = self.done.remove(&attempt) {
-            return Where::Known(outputs);
-        }
-        let missing = |bytes: &Option<Vec<u8>>, len: u64| bytes.is_none() && len > 0;
-        let end = &ended.end;
-        if !missing(&ended.out, end.out_len) && !missing(&ended.err, end.err_len) {
-            return Where::Known(Outputs::Database);
-        }
-        if [Stream::Out, Stream::Err].iter().any(|stream| end.kept(*stream) > limit) {
-            return Where::Known(Outputs::Server);
-        }
-        // What can't be kept here stays on the server and is read from there; a part of it would only take room.
-        if !has_room_for(&home.outputs(), end.kept(Stream::Out).saturating_add(end.kept(Stream::Err))) {
-            return Where::Known(Outputs::Server);
-        }
-        let mut streams = Vec::new();
-        for (stream, bytes, len) in [(Stream::Out, &ended.out, end.out_len), (Stream::Err, &ended.err, end.err_len)] {
-            let Ok(mut file) = home.create_output_file(known.task, known.index, known.number, stream) else {
-                remove(home, known);
-                return Where::Known(Outputs::Server);
-            };
-            match bytes {
-                Some(bytes) if file.write_all(bytes).and_then(|()| file.sync_data()).is_err() => {
-                    remove(home, known);
-                    return Where::Known(Outputs::Server);
-                }
-                None if len > 0 => streams.push(Sink { stream, len, have: 0, file: Some(file) }),
-                _ => {}
-            }
-        }
-        let asks = streams.iter().map(|sink| ask(attempt, sink)).collect();
-        self.open.insert(attempt, Fetch { route, known, ended: ended.clone(), streams });
-        Where::OnItsWay(asks)
+/// Is a stream too long to have come with its end?
+fn is_long(bytes: Option<&Vec<u8>>, len: u64) -> bool {
+    bytes.is_none() && len > 0
+}
+
+/// Where the outputs of an end are kept: with the end in the database, or, being longer than `output_limit`, on the server. None:
+/// they are to be fetched. The limit is read for long ones only.
+pub fn kept_at<E>(ended: &Ended, output_limit: impl FnOnce() -> Result<u64, E>) -> Result<Option<Outputs>, E> {
+    let end = &ended.end;
+    if !is_long(ended.out.as_ref(), end.out_len) && !is_long(ended.err.as_ref(), end.err_len) {
+        return Ok(Some(Outputs::Database));
+    }
+    let limit = output_limit()?;
+    let over = [Stream::Out, Stream::Err].iter().any(|stream| end.kept(*stream) > limit);
+    Ok(over.then_some(Outputs::Server))
+}
+
+impl OutputFetches {
+    /// Expects the outputs of an end; [`OutputFetches::begin`] follows once the transaction is committed.
+    pub fn expect(&mut self, report: Report, brought: Option<Brought>) {
+        self.open.insert(report.attempt, Fetch { report, brought, sinks: Vec::new() });
     }
 
-    /// Takes a piece; None if it belongs to no fetch.
-    pub fn data(&mut self, home: &Home, attempt: AttemptId, stream: Stream, piece: &OutputPiece) -> Option<Next> {
+    /// Creates the files of an expected output. Where there is no room for it, or no file can be made, it stays on the server and is
+    /// read from there: a part of it would only take room.
+    pub fn begin(&mut self, home: &Home, attempt: AttemptId) -> Fetched {
+        let Some(fetch) = self.open.get_mut(&attempt) else { return Fetched::default() };
+        let end = &fetch.report.ended.end;
+        let room = has_room_for(&home.outputs(), end.kept(Stream::Out).saturating_add(end.kept(Stream::Err)));
+        match if room { sinks(home, &fetch.report) } else { Err(io::ErrorKind::StorageFull.into()) } {
+            Ok(sinks) => {
+                fetch.sinks = sinks;
+                let ask = fetch.sinks.iter().map(|sink| sink.ask(attempt)).collect();
+                Fetched { ask, ending: None }
+            }
+            Err(_) => self.leave_there(home, attempt),
+        }
+    }
+
+    /// Takes a chunk. None: it belongs to no output on its way.
+    pub fn chunk(&mut self, home: &Home, attempt: AttemptId, stream: Stream, chunk: &OutputChunk) -> Option<Fetched> {
         let fetch = self.open.get_mut(&attempt)?;
-        let sink = fetch.streams.iter_mut().find(|s| s.stream == stream)?;
-        if piece.offset != sink.have {
-            return Some(Next::default());
+        let sink = fetch.sinks.iter_mut().find(|sink| sink.stream == stream)?;
+        if chunk.offset != sink.have {
+            return Some(Fetched::default());
         }
-        let (_, to) = piece.range();
-        // What was dropped there is a hole here.
-        let skipped = i64::try_from(piece.left_out).map_err(io::Error::other);
-        let written = sink.file.as_mut().map_or(Ok(()), |file| {
-            file.seek(SeekFrom::Current(skipped?))?;
-            file.write_all(&piece.bytes)
-        });
-        // Nothing, and not the end of it: it can't be read there now. Nor is there more than its end said.
-        let broken = written.is_err() || (to == sink.have && !piece.at_end) || to > sink.len;
-        sink.have = to;
-        if broken || piece.at_end || sink.have >= sink.len {
-            let synced = sink.file.take().map_or(Ok(()), |file| file.sync_data());
-            sink.have = sink.len;
-            if broken || synced.is_err() {
-                // It stays on the server and is read from there.
-                let fetch = self.open.remove(&attempt)?;
-                remove(home, fetch.known);
-                self.done.insert(attempt, Outputs::Server);
-                return Some(Next { ask: Vec::new(), whole: Some(Event::Ended { attempt, ended: fetch.ended }) });
-            }
-        } else {
-            let next = ask(attempt, sink);
-            return Some(Next { ask: vec![next], whole: None });
+        let Ok(is_whole) = sink.take(chunk) else { return Some(self.leave_there(home, attempt)) };
+        if !is_whole {
+            return Some(Fetched { ask: vec![sink.ask(attempt)], ending: None });
         }
-        if fetch.streams.iter().all(|s| s.have >= s.len) {
-            let fetch = self.open.remove(&attempt)?;
-            // That it lies here must last as long as the state that says so.
-            let last = home.settle(&home.outputs()).is_ok();
-            self.done.insert(attempt, if last { Outputs::Spool } else { Outputs::Server });
-            return Some(Next { ask: Vec::new(), whole: Some(Event::Ended { attempt, ended: fetch.ended }) });
+        if fetch.sinks.iter().any(|sink| sink.have < sink.len) {
+            return Some(Fetched::default());
         }
-        Some(Next::default())
+        // The files last as long as the state that says that they are here.
+        if home.settle(&home.outputs()).is_err() {
+            return Some(self.leave_there(home, attempt));
+        }
+        Some(self.close(attempt, Outputs::Spool))
     }
 
-    /// The link is lost: the next hello tells the ends again. False if nothing was on its way over it.
+    /// The output stays on the server; what came of it is removed.
+    fn leave_there(&mut self, home: &Home, attempt: AttemptId) -> Fetched {
+        if let Some(fetch) = self.open.get(&attempt) {
+            remove(home, fetch.report.key);
+        }
+        self.close(attempt, Outputs::Server)
+    }
+
+    fn close(&mut self, attempt: AttemptId, outputs: Outputs) -> Fetched {
+        let fetch = self.open.remove(&attempt);
+        let ending = fetch.map(|Fetch { report, brought, .. }| Ending::Settled(report, brought, outputs));
+        Fetched { ask: Vec::new(), ending }
+    }
+
+    /// Forgets what came over a link that is lost: its agent reports the ends again. False: nothing was on its way there.
     pub fn forget(&mut self, route: Route) -> bool {
-        self.open.extract_if(|_, fetch| fetch.route == route).count() > 0
+        self.open.extract_if(.., |_, fetch| fetch.report.route == route).count() > 0
     }
 
-    /// Is something on its way over this link?
+    /// Is an output on its way over this link?
     pub fn uses(&self, route: Route) -> bool {
-        self.open.values().any(|fetch| fetch.route == route)
+        self.open.values().any(|fetch| fetch.report.route == route)
+    }
+
+    /// Is the output of this attempt on its way?
+    pub fn has(&self, attempt: AttemptId) -> bool {
+        self.open.contains_key(&attempt)
     }
 
     /// Nothing is on its way.
@@ -157,13 +141,51 @@ impl Fetches {
     }
 }
 
-/// Removes what came of an output.
-fn remove(home: &Home, known: Known) {
-    for stream in [Stream::Out, Stream::Err] {
-        let _ = std::fs::remove_file(home.output_file(known.task, known.index, known.number, stream));
+/// Creates the files of both streams. A short one is whole at once.
+fn sinks(home: &Home, report: &Report) -> io::Result<Vec<Sink>> {
+    let (key, ended) = (report.key, &report.ended);
+    let mut sinks = Vec::new();
+    for (stream, bytes, len) in
+        [(Stream::Out, &ended.out, ended.end.out_len), (Stream::Err, &ended.err, ended.end.err_len)]
+    {
+        let mut file = home.create_output_file(key, stream).map_err(io::Error::other)?;
+        match bytes {
+            Some(bytes) => file.write_all(bytes).and_then(|()| file.sync_data())?,
+            None if len > 0 => sinks.push(Sink { stream, len, have: 0, file }),
+            None => {}
+        }
+    }
+    Ok(sinks)
+}
+
+impl Sink {
+    fn ask(&self, attempt: AttemptId) -> ToAgent {
+        ToAgent::Read { attempt, stream: self.stream, offset: self.have, max: CHUNK }
+    }
+
+    /// Writes a chunk; true: the stream is whole, and on the disk.
+    fn take(&mut self, chunk: &OutputChunk) -> io::Result<bool> {
+        let (_, to) = chunk.range();
+        // Nothing, and not the end of it: it can't be read there now. Nor is there more than its end said.
+        if (to == self.have && !chunk.at_end) || to > self.len {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        // What was dropped there is a hole here.
+        self.file.seek(SeekFrom::Current(i64::try_from(chunk.left_out).map_err(io::Error::other)?))?;
+        self.file.write_all(&chunk.bytes)?;
+        self.have = to;
+        if !chunk.at_end && self.have < self.len {
+            return Ok(false);
+        }
+        self.have = self.len;
+        self.file.sync_data()?;
+        Ok(true)
     }
 }
 
-fn ask(attempt: AttemptId, sink: &Sink) -> ToAgent {
-    ToAgent::Read { attempt, stream: sink.stream, offset: sink.have, max: PIECE }
+/// Removes what came of an output.
+fn remove(home: &Home, key: AttemptKey) {
+    for stream in [Stream::Out, Stream::Err] {
+        let _ = std::fs::remove_file(home.output_file(key, stream));
+    }
 }

@@ -1,18 +1,19 @@
 //! Bringing home what tasks made: packed by the agent once the process is gone, then read piece by piece into the
 //! home's spool, before the state says that the task has ended.
 
-use crate::dispatch::attempts::events::Known;
-use crate::dispatch::links::route::Route;
+use super::ending::Report;
 use crate::archive::room::{self, RESERVE};
 use crate::archive::{AHEAD, Hashing, PIECE};
+use crate::dispatch::links::route::Route;
+use crate::model::ambient::Now;
 use crate::model::failpoint::failpoint;
 use crate::model::files::Digest;
-use crate::model::id::{AttemptId, TaskId};
+use crate::model::id::{AttemptId, AttemptKey, TaskId};
 use crate::model::time::Timestamp;
-use crate::protocol::agent::{Ended, Event, Packing, ToAgent};
+use crate::protocol::agent::{Packing, ToAgent};
 use crate::store::Home;
 use crate::store::files::Whereabouts;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -22,35 +23,78 @@ use std::time::{Duration, Instant};
 
 /// What is on its way home.
 #[derive(Debug)]
-pub struct Bringing {
-    open: HashMap<AttemptId, Bring>,
-    /// Brought home, or not; the end is about to be taken in.
-    done: HashMap<AttemptId, Brought>,
+pub struct ResultFetches {
+    open: BTreeMap<AttemptId, Bring>,
     /// Whole ones are put on the disk by threads: much takes long, and the loop must not wait.
     settled: Receiver<(AttemptId, Result<(), String>)>,
     settling: Sender<(AttemptId, Result<(), String>)>,
 }
 
-impl Default for Bringing {
+impl Default for ResultFetches {
     fn default() -> Self {
         let (settling, settled) = channel();
-        Self { open: HashMap::new(), done: HashMap::new(), settled, settling }
+        Self { open: BTreeMap::new(), settled, settling }
     }
 }
 
 /// What came of it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Brought {
     pub lies: Whereabouts,
     pub remarks: Vec<String>,
 }
 
+/// Why results are fetched.
+#[derive(Debug)]
+pub enum Whose {
+    /// Their end waits to be recorded.
+    End(Report),
+    /// The end was recorded long ago; a caller asks for them once more.
+    Again { route: Route, attempt: AttemptId, key: AttemptKey },
+}
+
+impl Whose {
+    const fn route(&self) -> Route {
+        match self {
+            Self::End(report) => report.route,
+            Self::Again { route, .. } => *route,
+        }
+    }
+
+    const fn attempt(&self) -> AttemptId {
+        match self {
+            Self::End(report) => report.attempt,
+            Self::Again { attempt, .. } => *attempt,
+        }
+    }
+
+    const fn key(&self) -> AttemptKey {
+        match self {
+            Self::End(report) => report.key,
+            Self::Again { key, .. } => *key,
+        }
+    }
+}
+
+/// Results that a caller asked for once more, and what came of that.
+#[derive(Debug, Clone)]
+pub struct Again {
+    pub route: Route,
+    pub attempt: AttemptId,
+    pub key: AttemptKey,
+    pub brought: Brought,
+}
+
+/// What has come, or is known to stay where it is.
+#[derive(Debug)]
+pub enum Arrived {
+    End(Report, Brought),
+    Again(Again),
+}
+
 #[derive(Debug)]
 struct Bring {
-    route: Route,
-    known: Known,
-    /// None: it was taken in long ago, and somebody asks once more for what it brought.
-    ended: Option<Ended>,
+    whose: Whose,
     remarks: Vec<String>,
     /// None while the agent packs.
     arrival: Option<Arrival>,
@@ -74,30 +118,17 @@ struct Arrival {
 #[derive(Debug, Default)]
 pub struct Next {
     pub ask: Vec<ToAgent>,
-    /// The end can be taken in.
-    pub whole: Option<Event>,
-    /// What came of asking once more can be.
-    pub again: Option<(AttemptId, Known)>,
+    pub arrived: Option<Arrived>,
 }
 
-impl Bringing {
-    /// What an ended attempt brought, if that is known.
-    pub fn brought(&self, attempt: AttemptId) -> Option<&Brought> {
-        self.done.get(&attempt)
-    }
-
-    /// The end is taken in.
-    pub fn close(&mut self, attempt: AttemptId) {
-        self.done.remove(&attempt);
-    }
-
-    /// The agent is to be asked to pack; false if it was asked already.
-    pub fn begin(&mut self, route: Route, known: Known, attempt: AttemptId, ended: Option<Ended>) -> bool {
+impl ResultFetches {
+    /// Expects results that the agent is about to be asked for. False: it was asked already.
+    pub fn begin(&mut self, whose: Whose, now: Now) -> bool {
+        let attempt = whose.attempt();
         if self.open.contains_key(&attempt) {
             return false;
         }
-        let (told_at, began_at) = (Instant::now(), Timestamp::now());
-        let bring = Bring { route, known, ended, remarks: Vec::new(), arrival: None, told_at, began_at };
+        let bring = Bring { whose, remarks: Vec::new(), arrival: None, told_at: now.mono, began_at: now.wall };
         self.open.insert(attempt, bring).is_none()
     }
 
@@ -112,7 +143,7 @@ impl Bringing {
         if packing.files == 0 {
             return self.finish(attempt, Whereabouts::Nothing);
         }
-        match Arrival::begin(home, bring.known, &packing) {
+        match Arrival::begin(home, bring.whose.key(), &packing) {
             Ok(arrival) => bring.arrival = Some(arrival),
             Err(error) => return self.finish(attempt, Whereabouts::There { error: error.to_string() }),
         }
@@ -153,7 +184,8 @@ impl Bringing {
             }
             return self.finish(attempt, Whereabouts::There { error: "it came damaged".to_owned() });
         }
-        let to = home.fetched_file(bring.known.task, bring.known.index);
+        let key = bring.whose.key();
+        let to = home.fetched_file(key.task, key.index);
         let (from, home, done) = (arrival.path.clone(), home.clone(), self.settling.clone());
         let file = arrival.to.inner().try_clone();
         std::thread::spawn(move || {
@@ -172,8 +204,8 @@ impl Bringing {
     pub fn settled(&mut self) -> Vec<(Route, Next)> {
         let mut all = Vec::new();
         while let Ok((attempt, result)) = self.settled.try_recv() {
-            let Some(Bring { route, arrival: Some(arrival), .. }) = self.open.get(&attempt) else { continue };
-            let (route, digest, size, files) = (*route, arrival.digest, arrival.size, arrival.files);
+            let Some(Bring { whose, arrival: Some(arrival), .. }) = self.open.get(&attempt) else { continue };
+            let (route, digest, size, files) = (whose.route(), arrival.digest, arrival.size, arrival.files);
             let lies = match result {
                 Ok(()) => Whereabouts::Here { digest, size, files },
                 Err(error) => Whereabouts::There { error },
@@ -186,31 +218,32 @@ impl Bringing {
 
     fn finish(&mut self, attempt: AttemptId, lies: Whereabouts) -> Next {
         let Some(bring) = self.open.remove(&attempt) else { return Next::default() };
-        self.done.insert(attempt, Brought { lies, remarks: bring.remarks });
-        match bring.ended {
-            Some(ended) => Next { whole: Some(Event::Ended { attempt, ended }), ..Next::default() },
-            None => Next { again: Some((attempt, bring.known)), ..Next::default() },
-        }
+        let brought = Brought { lies, remarks: bring.remarks };
+        let arrived = match bring.whose {
+            Whose::End(report) => Arrived::End(report, brought),
+            Whose::Again { route, attempt, key } => Arrived::Again(Again { route, attempt, key, brought }),
+        };
+        Next { ask: Vec::new(), arrived: Some(arrived) }
     }
 
     /// Somebody has cancelled it while its files were on their way: they stay on the server, and its own end stands. A cancel of before
     /// has ended the command.
     pub fn give_up(&mut self, attempt: AttemptId, asked_at: Timestamp) -> Option<(Route, Next)> {
-        let route = self.open.get(&attempt).filter(|bring| bring.began_at <= asked_at)?.route;
+        let route = self.open.get(&attempt).filter(|bring| bring.began_at <= asked_at)?.whose.route();
         let error = "cancelled while its files were brought home".to_owned();
         Some((route, self.finish(attempt, Whereabouts::There { error })))
     }
 
     /// The link is lost: the next hello tells the ends again. Was there one on its way, and which did somebody ask for?
-    pub fn forget(&mut self, route: Route) -> (bool, Vec<Known>) {
-        let lost = self.open.extract_if(|_, bring| bring.route == route).map(|(_, bring)| bring);
-        let (ends, asked): (Vec<_>, Vec<_>) = lost.partition(|bring| bring.ended.is_some());
-        (!ends.is_empty(), asked.into_iter().map(|bring| bring.known).collect())
+    pub fn forget(&mut self, route: Route) -> (bool, Vec<AttemptKey>) {
+        let lost = self.open.extract_if(.., |_, bring| bring.whose.route() == route).map(|(_, bring)| bring.whose);
+        let (ends, asked): (Vec<_>, Vec<_>) = lost.partition(|whose| matches!(whose, Whose::End(_)));
+        (!ends.is_empty(), asked.iter().map(Whose::key).collect())
     }
 
     /// Is something on its way over this link?
     pub fn uses(&self, route: Route) -> bool {
-        self.open.values().any(|bring| bring.route == route)
+        self.open.values().any(|bring| bring.whose.route() == route)
     }
 
     /// Nothing is on its way.
@@ -219,12 +252,12 @@ impl Bringing {
     }
 
     /// How far those are of which nothing was told for so long.
-    pub fn due(&mut self, pause: Duration) -> Vec<(TaskId, u64, u64)> {
+    pub fn due(&mut self, pause: Duration, now: Instant) -> Vec<(TaskId, u64, u64)> {
         let mut due = Vec::new();
-        for bring in self.open.values_mut().filter(|bring| bring.told_at.elapsed() >= pause) {
+        for bring in self.open.values_mut().filter(|bring| now.saturating_duration_since(bring.told_at) >= pause) {
             if let Some(arrival) = &bring.arrival {
-                bring.told_at = Instant::now();
-                due.push((bring.known.task, arrival.to.len(), arrival.size));
+                bring.told_at = now;
+                due.push((bring.whose.key().task, arrival.to.len(), arrival.size));
             }
         }
         due
@@ -233,8 +266,8 @@ impl Bringing {
 
 impl Arrival {
     /// Goes on behind what came before a cut.
-    fn begin(home: &Home, known: Known, packing: &Packing) -> io::Result<Self> {
-        let mut path = home.fetched_file(known.task, known.index).into_os_string();
+    fn begin(home: &Home, key: AttemptKey, packing: &Packing) -> io::Result<Self> {
+        let mut path = home.fetched_file(key.task, key.index).into_os_string();
         path.push(".part");
         let path = PathBuf::from(path);
         let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path);
@@ -274,33 +307,36 @@ impl Arrival {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ambient::{Ambient, System};
     use crate::model::attempt::{Cause, End, Usage};
     use crate::model::id::{Index, TaskUuid};
+    use crate::protocol::agent::Ended;
 
     #[test]
     fn cancel_ends_the_way_home_only_if_it_was_asked_for_during_it() {
-        let mut bringing = Bringing::default();
+        let mut results = ResultFetches::default();
         let attempt = AttemptId { task: TaskUuid::new(), index: Index(0), number: 1 };
-        let known = Known { task: TaskId(1), index: Index(0), number: 1 };
-        let now = Timestamp::now();
+        let key = AttemptKey { task: TaskId(1), index: Index(0), number: 1 };
+        let now = System.now();
         let end = End {
             cause: Cause::Exited { code: 0 },
-            started_at: Some(now),
-            ended_at: now,
+            started_at: Some(now.wall),
+            ended_at: now.wall,
             usage: Usage::default(),
             out_len: 0,
             err_len: 0,
             cut: None,
         };
-        let ended = Ended { end, out: None, err: None };
-        assert!(bringing.give_up(attempt, now).is_none(), "nothing is on its way");
-        assert!(bringing.begin(Route::Here, known, attempt, Some(ended.clone())));
+        let report = Report { route: Route::Here, attempt, key, ended: Ended { end, out: None, err: None } };
+        assert!(results.give_up(attempt, now.wall).is_none(), "nothing is on its way");
+        assert!(results.begin(Whose::End(report.clone()), now));
+        assert!(!results.begin(Whose::End(report.clone()), now), "it is asked for once");
         // This one has ended the command, whose files come all the same.
-        assert!(bringing.give_up(attempt, Timestamp(now.0 - 1000)).is_none());
-        let (route, next) = bringing.give_up(attempt, Timestamp(now.0 + 1000)).unwrap();
-        assert_eq!((route, next.whole), (Route::Here, Some(Event::Ended { attempt, ended })), "its own end stands");
-        let lies = bringing.brought(attempt).map(|brought| brought.lies.clone());
-        assert!(matches!(lies, Some(Whereabouts::There { error }) if error.contains("cancelled")));
-        assert!(bringing.is_empty());
+        assert!(results.give_up(attempt, Timestamp(now.wall.0 - 1000)).is_none());
+        let (route, next) = results.give_up(attempt, Timestamp(now.wall.0 + 1000)).unwrap();
+        let Some(Arrived::End(own, brought)) = next.arrived else { panic!("its own end stands") };
+        assert_eq!((route, own), (Route::Here, report));
+        assert!(matches!(brought.lies, Whereabouts::There { error } if error.contains("cancelled")));
+        assert!(results.is_empty());
     }
 }

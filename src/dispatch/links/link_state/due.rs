@@ -12,8 +12,8 @@ const GREETING_LIMIT: Duration = Duration::from_secs(30);
 const GREETED_SOON: Duration = Duration::from_millis(20);
 impl Slot {
     /// Logged in, and the agent says nothing: it may yet, but who asked for a reading need not wait for that.
-    pub fn greets_late(&self, patience: Duration) -> bool {
-        matches!(&self.phase, Phase::Greeting { link, .. } if link.answered() && link.progress().elapsed() > patience)
+    pub fn greets_late(&self, patience: Duration, now: Instant) -> bool {
+        matches!(&self.phase, Phase::Greeting { link, .. } if link.answered() && now.saturating_duration_since(link.progress()) > patience)
     }
 
     /// Until when a hello may be waited for, where nobody is held up much by that.
@@ -25,9 +25,9 @@ impl Slot {
     }
 
     /// One that does not get on any more, and why that is the end of it.
-    pub fn overdue(&self, patience: Duration) -> Option<LinkError> {
+    pub fn overdue(&self, patience: Duration, now: Instant) -> Option<LinkError> {
         let Phase::Greeting { link, .. } = &self.phase else { return None };
-        if self.deadline(patience)? > Instant::now() {
+        if self.deadline(patience)? > now {
             return None;
         }
         Some(match (&self.to, link.answered()) {
@@ -47,12 +47,12 @@ impl Slot {
     }
 
     /// When it is to be looked at again although nobody spoke.
-    pub fn due_at(&self, patience: Duration) -> Option<Instant> {
+    pub fn due_at(&self, patience: Duration, now: Instant) -> Option<Instant> {
         match self.phase {
             // One that is due already waits for others that log in; they will speak.
-            Phase::Down { retry_at } => Some(retry_at).filter(|at| self.wanted && *at > Instant::now()),
+            Phase::Down { retry_at } => Some(retry_at).filter(|at| self.wanted && *at > now),
             Phase::Greeting { ref link, since, .. } => {
-                let soon = [since + BRISK, link.progress() + patience].into_iter().filter(|at| *at > Instant::now());
+                let soon = [since + BRISK, link.progress() + patience].into_iter().filter(|at| *at > now);
                 self.deadline(patience).into_iter().chain(soon).min()
             }
             Phase::Up { .. } => match self.probing {

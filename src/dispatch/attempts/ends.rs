@@ -1,0 +1,160 @@
+//! An end, from its report until it is recorded: its place is given back at once, its results and its long outputs come home first.
+
+use crate::dispatch::dispatcher::Dispatcher;
+use crate::dispatch::effects::Effect;
+use crate::dispatch::links::route::Route;
+use crate::dispatch::process::run::DispatchError;
+use crate::dispatch::transfer::bring::{record_results, results_stay};
+use crate::dispatch::transfer::ending::{Ending, Report};
+use crate::dispatch::transfer::outputs::kept_at;
+use crate::dispatch::transfer::results::Brought;
+use crate::dispatch::turn::Turn;
+use crate::model::attempt::{Cause, End, Stream};
+use crate::model::failpoint::failpoint;
+use crate::model::id::{AttemptId, AttemptKey};
+use crate::model::resources::Bytes;
+use crate::protocol::agent::Ended;
+use crate::store::members::Outputs;
+use crate::store::{StoreError, Tx};
+use std::time::Duration;
+
+/// `output_limit`, where it is not set.
+const OUTPUT_LIMIT: Bytes = Bytes(64 << 20);
+
+impl Dispatcher {
+    /// Takes in the report of an end.
+    pub(in crate::dispatch) fn ended(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        route: Route,
+        attempt: AttemptId,
+        ended: Ended,
+    ) -> Result<(), DispatchError> {
+        let Some(key) = self.known(turn.tx, route, attempt)? else {
+            turn.then(Effect::Confirm { route, attempt });
+            return Ok(());
+        };
+        self.free_lane(turn, route, attempt, &ended.end);
+        if self.transfers.outputs.has(attempt) {
+            return Ok(());
+        }
+        self.advance(turn, Ending::Reported(Report { route, attempt, key, ended }))
+    }
+
+    /// Takes in ends whose results or outputs have arrived.
+    pub(in crate::dispatch) fn take_arrived(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        endings: Vec<Ending>,
+    ) -> Result<(), DispatchError> {
+        for ending in endings {
+            let (route, attempt) = (ending.report().route, ending.report().attempt);
+            match self.known(turn.tx, route, attempt)? {
+                Some(_) => self.advance(turn, ending)?,
+                None => turn.then(Effect::Confirm { route, attempt }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes an end as far as it goes now: until it is recorded, or something of it is on its way.
+    fn advance(&mut self, turn: &mut Turn<'_, '_>, mut ending: Ending) -> Result<(), DispatchError> {
+        loop {
+            ending = match ending {
+                Ending::Reported(report) => {
+                    // What a failed attempt made goes with it if there is another one.
+                    let again = starts_again(turn.tx, report.key, &report.ended.end.cause)?;
+                    if !again && self.bring_results(turn, &report)? {
+                        return Ok(turn.tx.leave_lane(report.key)?);
+                    }
+                    Ending::Brought(report, None)
+                }
+                Ending::Brought(report, brought) => match kept_at(&report.ended, || output_limit(turn.tx))? {
+                    Some(outputs) => Ending::Settled(report, brought, outputs),
+                    None => {
+                        let Report { route, attempt, key, .. } = report;
+                        turn.then(Effect::FetchOutput { route, attempt });
+                        self.transfers.outputs.expect(report, brought);
+                        return Ok(turn.tx.leave_lane(key)?);
+                    }
+                },
+                Ending::Settled(report, brought, outputs) => {
+                    return self.record_end(turn, &report, brought.as_ref(), outputs);
+                }
+            };
+        }
+    }
+
+    /// Frees what an attempt held: its process is gone, also while a long output is still on its way home.
+    fn free_lane(&mut self, turn: &Turn<'_, '_>, route: Route, attempt: AttemptId, end: &End) {
+        if let Some((lane, held)) = self.attempts.lanes.drop_attempt(attempt)
+            && let Some(class) = self.attempts.lanes.get(lane).map(|l| l.class)
+        {
+            let took = match (end.started_at, held.began) {
+                (Some(from), _) => from.age_at(end.ended_at),
+                (None, Some(began)) => turn.now.since(began),
+                (None, None) => Duration::ZERO,
+            };
+            self.attempts.lanes.learn(class, took);
+            self.moved(route, turn.now.mono);
+        }
+    }
+
+    /// Records an end: the member has ended with it, or waits for its next attempt.
+    fn record_end(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        report: &Report,
+        brought: Option<&Brought>,
+        outputs: Outputs,
+    ) -> Result<(), DispatchError> {
+        let Report { route, attempt, key, ended } = report;
+        let (route, attempt, key) = (*route, *attempt, *key);
+        let again = starts_again(turn.tx, key, &ended.end.cause)?;
+        if again && let Some(server) = turn.tx.member(key.task, key.index)?.and_then(|m| m.server) {
+            self.attempts.avoided.insert(key.task, server);
+        }
+        let news = turn.ledger.ended(key, &ended.end, outputs, again)?;
+        if news {
+            if outputs == Outputs::Database {
+                for (stream, body) in [(Stream::Out, &ended.out), (Stream::Err, &ended.err)] {
+                    turn.tx.keep_output(key, stream, body.as_deref().unwrap_or_default())?;
+                }
+            }
+            if let Some(brought) = brought {
+                record_results(turn.tx, key, brought)?;
+            }
+            self.activity.dirty |= again;
+        }
+        self.attempts.cancelling.remove(&attempt);
+        let stay = results_stay(turn.tx, key, brought, news)?;
+        if outputs != Outputs::Server && !stay {
+            turn.then(Effect::Confirm { route, attempt });
+        } else if !stay {
+            // Its output is read from there, its directory is not needed any more.
+            turn.then(Effect::DropFiles { route, attempt });
+        }
+        failpoint("dispatcher-end-taken");
+        Ok(())
+    }
+}
+
+fn output_limit(tx: &Tx<'_>) -> Result<u64, StoreError> {
+    let limit = tx.setting("output_limit")?.and_then(|text| Bytes::parse(&text).ok());
+    Ok(limit.unwrap_or(OUTPUT_LIMIT).0)
+}
+
+/// `--retries` covers ends with a known code, `--retry-lost` the others; a cancel ends both.
+fn starts_again(tx: &Tx<'_>, key: AttemptKey, cause: &Cause) -> Result<bool, StoreError> {
+    if !cause.known_failure() && !matches!(cause, Cause::Lost { .. }) {
+        return Ok(false);
+    }
+    let Some(row) = tx.task(key.task)? else { return Ok(false) };
+    if tx.cancel_asked(key.task, Some(key.index))?.is_some() {
+        return Ok(false);
+    }
+    Ok(match cause {
+        Cause::Lost { .. } => row.retry_lost && key.number <= row.retries.max(1),
+        _ => key.number <= row.retries,
+    })
+}

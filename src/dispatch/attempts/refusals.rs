@@ -1,0 +1,184 @@
+//! Starts that an agent refuses: the task waits again, goes to another server, or fails where there is none.
+
+use crate::dispatch::dispatcher::Dispatcher;
+use crate::dispatch::effects::Effect;
+use crate::dispatch::links::link_state::Slot;
+use crate::dispatch::links::route::Route;
+use crate::dispatch::process::run::DispatchError;
+use crate::dispatch::turn::Turn;
+use crate::matching::Query;
+use crate::model::attempt::{Cause, End, Usage};
+use crate::model::demand::Target;
+use crate::model::feature::options;
+use crate::model::id::{AttemptId, AttemptKey, ServerId, TaskId};
+use crate::protocol::agent::Refusal;
+use crate::store::members::Outputs;
+use crate::store::{StoreError, Tx};
+use std::fmt;
+
+/// The attempt that was refused, and where.
+#[derive(Debug, Clone, Copy)]
+struct Refused {
+    route: Route,
+    attempt: AttemptId,
+    key: AttemptKey,
+    server: Option<ServerId>,
+}
+
+/// Why one task can't start on one server, which others can start on.
+#[derive(Debug)]
+enum Obstacle {
+    NoDirectory { path: String },
+    NoOutput { path: String, error: String },
+    Prologue { error: String },
+    Features { unknown: Vec<String> },
+    Files { error: String },
+}
+
+impl Obstacle {
+    /// What a person can do where no other server is left.
+    const fn remedy(&self) -> &'static str {
+        match self {
+            Self::NoDirectory { .. } => ": add --dir, --send or --cwd",
+            _ => "",
+        }
+    }
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoDirectory { path } => write!(f, "no {path}"),
+            Self::NoOutput { path, error } => write!(f, "can't open {path}: {error}"),
+            Self::Prologue { error } => write!(f, "the prologue fails ({error})"),
+            Self::Features { unknown } => {
+                write!(f, "the grid for its architecture is too old for {}", options(unknown))
+            }
+            Self::Files { error } => write!(f, "files: {error}"),
+        }
+    }
+}
+
+impl Dispatcher {
+    /// Takes in that an agent refused to start an attempt.
+    pub(in crate::dispatch) fn refused(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        route: Route,
+        attempt: AttemptId,
+        why: Refusal,
+    ) -> Result<(), DispatchError> {
+        let Some(key) = self.known(turn.tx, route, attempt)? else { return Ok(()) };
+        let member = turn.tx.member(key.task, key.index)?;
+        let refused = Refused { route, attempt, key, server: member.as_ref().and_then(|m| m.host) };
+        let obstacle = match why {
+            // Whether there is a newer dispatcher stands in the database, and nowhere else.
+            Refusal::OldEpoch if turn.tx.home_row()?.epoch > self.instance.epoch => return Err(DispatchError::Fenced),
+            Refusal::OldEpoch => {
+                let error = "its agent has heard of a newer dispatcher than this home has had: of a copy of this home?";
+                return self.not_started(turn, refused, error);
+            }
+            // It lies with another machine than this one, and may run there.
+            Refusal::Tombstone if !self.is_there(route, member.as_ref().and_then(|m| m.machine)) => {
+                turn.then(Effect::Confirm { route, attempt });
+                return Ok(());
+            }
+            Refusal::Tombstone => {
+                if turn.ledger.cancelled(key)? {
+                    self.attempts.lanes.drop_attempt(attempt);
+                    self.attempts.cancelling.remove(&attempt);
+                }
+                turn.then(Effect::Confirm { route, attempt });
+                return Ok(());
+            }
+            // The start named the boot of which this very link's hello speaks.
+            Refusal::OtherBoot
+                if member.and_then(|m| m.boot).as_ref() == self.links.slots.get(&route).and_then(Slot::boot) =>
+            {
+                let error = "its agent says that the host was restarted, and that it was not";
+                return self.not_started(turn, refused, error);
+            }
+            Refusal::OtherBoot => {
+                self.links.restarted.push(route);
+                return self.back_to_waiting(turn, key, attempt);
+            }
+            Refusal::Spool { error } | Refusal::Supervisor { error } => {
+                return self.not_started(turn, refused, &error);
+            }
+            Refusal::NoDirectory { path } => Obstacle::NoDirectory { path },
+            Refusal::NoOutput { path, error } => Obstacle::NoOutput { path, error },
+            Refusal::Prologue { error } => Obstacle::Prologue { error },
+            Refusal::Features { unknown } => Obstacle::Features { unknown },
+            Refusal::Files { error } => {
+                self.transferred(turn.tx, key.task)?;
+                Obstacle::Files { error }
+            }
+        };
+        self.bar(turn, refused, &obstacle)
+    }
+
+    /// Nothing starts on this server at the moment: the task waits again, and the server rests.
+    fn not_started(&mut self, turn: &mut Turn<'_, '_>, refused: Refused, error: &str) -> Result<(), DispatchError> {
+        let Refused { route, attempt, key, server } = refused;
+        self.back_to_waiting(turn, key, attempt)?;
+        if let Some(server) = server {
+            turn.tx.record_down(server, error, turn.now.wall)?;
+            turn.tx.trace(key.task, turn.now.wall, &format!("not started: {error}"))?;
+        }
+        self.rest(route, turn.now.mono);
+        Ok(())
+    }
+
+    /// This server can't start the task: it goes to the next one, and fails where there is none.
+    fn bar(&mut self, turn: &mut Turn<'_, '_>, refused: Refused, obstacle: &Obstacle) -> Result<(), DispatchError> {
+        let Refused { attempt, key, server, .. } = refused;
+        let Some(server) = server else { return self.back_to_waiting(turn, key, attempt) };
+        let name = turn.tx.server_name(server)?.map_or_else(|| "?".to_owned(), |n| n.to_string());
+        let text = format!("{obstacle} on {name}");
+        turn.tx.trace(key.task, turn.now.wall, &format!("not started: {text}"))?;
+        let barred = self.attempts.barred.entry(key.task).or_default();
+        if !barred.iter().any(|(id, _)| *id == server) {
+            barred.push((server, text));
+        }
+        let barred = barred.clone();
+        if self.could_run_elsewhere(turn.tx, key.task, &barred)? {
+            return self.back_to_waiting(turn, key, attempt);
+        }
+        let all: Vec<&str> = barred.iter().map(|(_, text)| text.as_str()).collect();
+        let error = format!("{}{}", all.join(", "), obstacle.remedy());
+        let end = End {
+            cause: Cause::NotExecuted { code: 125, error },
+            started_at: None,
+            ended_at: turn.now.wall,
+            usage: Usage::default(),
+            out_len: 0,
+            err_len: 0,
+            cut: None,
+        };
+        turn.ledger.ended(key, &end, Outputs::Database, false)?;
+        self.attempts.lanes.drop_attempt(attempt);
+        Ok(())
+    }
+
+    /// Is there a server that could ever run a task, but for these?
+    fn could_run_elsewhere(
+        &self,
+        tx: &Tx<'_>,
+        task: TaskId,
+        barred: &[(ServerId, String)],
+    ) -> Result<bool, StoreError> {
+        let Some(row) = tx.task(task)? else { return Ok(false) };
+        let Some(class) = tx.class(row.class)? else { return Ok(false) };
+        let (Some(user), Some(client)) = (tx.user_by_id(class.user)?, tx.client_by_id(class.client)?) else {
+            return Ok(false);
+        };
+        let mut demand = class.demand;
+        for (id, _) in barred {
+            if let Some(server) = self.schedule.fleets.server(*id).map(|server| server.name.clone()) {
+                demand.exclude.push(Target { distributor: None, server, elsewhere: false });
+            }
+        }
+        let Ok(query) = Query::new(&demand, &user, &client) else { return Ok(false) };
+        Ok(self.schedule.fleets.get(class.distributor).is_some_and(|fleet| fleet.could_ever(&query)))
+    }
+}

@@ -1,0 +1,119 @@
+//! What a turn does to the world: collected while its transaction is open, carried out after the commit.
+//!
+//! Links and callers refuse to send while a transaction is open (`debug_assert!`), so a send that is no [`Effect`] fails every test
+//! that passes through it.
+
+use super::attempts::starts::PlacedStart;
+use super::dispatcher::Dispatcher;
+use super::links::route::Route;
+use crate::model::failpoint::failpoint;
+use crate::model::id::{AttemptId, Index, LaneId, ServerId, TaskId};
+use crate::model::time::Timestamp;
+use crate::protocol::agent::{Event, FEATURES_SINCE, FromAgent, Refusal, Start, ToAgent};
+use crate::protocol::dispatcher::FromDispatcher;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// One thing to do after the commit.
+#[derive(Debug)]
+pub enum Effect {
+    /// Answer the caller whose submit was handled.
+    Answer { caller: u64, answer: FromDispatcher },
+    /// Send a start to the server that it was placed on.
+    Start(PlacedStart),
+    /// End an attempt on its server.
+    Cancel { route: Route, attempt: AttemptId, grace: Duration },
+    /// Take back what a lane has not begun.
+    Recall { route: Route, lane: LaneId },
+    /// Send a message about one attempt: read its output, pack its results, follow it.
+    Send { route: Route, message: ToAgent },
+    /// Fetch a long output: its files are created, its first chunks asked for.
+    FetchOutput { route: Route, attempt: AttemptId },
+    /// Drop an attempt's directory; its output stays on the server.
+    DropFiles { route: Route, attempt: AttemptId },
+    /// Tell the agent that an end is on our disk.
+    Confirm { route: Route, attempt: AttemptId },
+    /// Tell the callers that wait for it that a task or a member has ended.
+    Ended { task: TaskId, index: Option<Index>, code: Option<u8> },
+    /// Tell the callers who asked for a member's results once more that they came, or did not.
+    Brought { task: TaskId, index: Index },
+    /// Tell the callers who asked for a probe when it was begun, or why there is none.
+    Probed { server: ServerId, read: Result<Timestamp, String> },
+}
+
+impl Effect {
+    /// The order in which effects are carried out: whoever waits for an answer first, then what starts.
+    const fn rank(&self) -> u8 {
+        match self {
+            Self::Answer { .. } => 0,
+            Self::Start(_) => 1,
+            Self::Cancel { .. } => 2,
+            Self::Recall { .. } => 3,
+            Self::Send { .. } | Self::FetchOutput { .. } => 4,
+            Self::DropFiles { .. } => 5,
+            Self::Confirm { .. } => 6,
+            Self::Ended { .. } => 7,
+            Self::Brought { .. } => 8,
+            Self::Probed { .. } => 9,
+        }
+    }
+}
+
+impl Dispatcher {
+    /// Carries out what the commit has made true.
+    pub(super) fn carry_out(&mut self, mut effects: Vec<Effect>) {
+        effects.sort_by_key(Effect::rank);
+        if effects.iter().any(|effect| matches!(effect, Effect::Start(_))) {
+            failpoint("dispatcher-marked-sent");
+        }
+        let mut confirmed: BTreeMap<Route, Vec<AttemptId>> = BTreeMap::new();
+        let mut started = false;
+        for effect in effects {
+            if !started && effect.rank() > 1 {
+                started = true;
+                failpoint("dispatcher-sent");
+            }
+            match effect {
+                Effect::Answer { caller, answer } => self.callers.answer(caller, &answer),
+                Effect::Start(placed) => self.send_start(placed),
+                Effect::Cancel { route, attempt, grace } => self.tell(route, &ToAgent::Cancel { attempt, grace }),
+                Effect::Recall { route, lane } => self.tell(route, &ToAgent::Recall { lane }),
+                Effect::Send { route, message } => self.tell(route, &message),
+                Effect::FetchOutput { route, attempt } => self.fetch_output(route, attempt),
+                Effect::DropFiles { route, attempt } => self.tell(route, &ToAgent::DropFiles { attempt }),
+                Effect::Confirm { route, attempt } => confirmed.entry(route).or_default().push(attempt),
+                Effect::Ended { task, index, code } => self.callers.ended(task, index, code),
+                Effect::Brought { task, index } => self.callers.brought(task, index),
+                Effect::Probed { server, read } => self.callers.probed(server, read),
+            }
+        }
+        if !started {
+            failpoint("dispatcher-sent");
+        }
+        for (route, attempts) in confirmed {
+            self.tell(route, &ToAgent::Confirm { attempts });
+        }
+    }
+
+    fn send_start(&mut self, PlacedStart { place, start }: PlacedStart) {
+        let Some(route) = self.route_of(place) else { return };
+        if self.is_too_old_for(route, &start) {
+            return self.refuse_for(route, start);
+        }
+        self.tell(route, &ToAgent::Start(start));
+        self.moved(route, self.ambient.now().mono);
+    }
+
+    /// Would the agent leave out what this start needs? One that is older does not look at its features.
+    fn is_too_old_for(&self, route: Route, start: &Start) -> bool {
+        !start.features.is_empty() && self.links.slots.get(&route).is_some_and(|slot| slot.version < FEATURES_SINCE)
+    }
+
+    /// Refuses a start in the stead of an agent that does not know features.
+    fn refuse_for(&mut self, route: Route, start: Start) {
+        let Start { features, members, .. } = start;
+        let refused = |attempt| Event::Refused { attempt, why: Refusal::Features { unknown: features.clone() } };
+        let events = members.iter().map(|member| refused(member.attempt)).collect();
+        self.links.inbox.push((route, FromAgent::Events(events)));
+    }
+}

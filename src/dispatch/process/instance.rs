@@ -1,0 +1,17 @@
+//! Which dispatcher this is.
+
+use crate::model::id::Epoch;
+use crate::model::name::Name;
+use crate::model::time::Timestamp;
+
+/// One dispatcher of a home.
+#[derive(Debug)]
+pub struct Instance {
+    /// Higher than that of every dispatcher before.
+    pub epoch: Epoch,
+    /// Attempts sent up to this epoch are from before the backup that this home was restored from; 0: it was not.
+    pub restored: Epoch,
+    /// The account that the home belongs to.
+    pub owner: Name,
+    pub began_at: Timestamp,
+}

@@ -1,0 +1,102 @@
+//! Servers as the database has them: changed ones go into the fleets, and what was blocked is matched against them again.
+
+use crate::dispatch::dispatcher::Dispatcher;
+use crate::dispatch::links::link_state::Slot;
+use crate::dispatch::links::route::Route;
+use crate::distributor::fleets::Booking;
+use crate::matching::Place;
+use crate::model::resources::Needs;
+use crate::model::server::Engine;
+use crate::store::{StoreError, Tx, View};
+
+impl Dispatcher {
+    /// Takes changed servers into the fleets, and lets blocked classes look at them.
+    pub(in crate::dispatch) fn look_at_servers(&mut self, view: &View<'_>) -> Result<(), StoreError> {
+        let changes = view.changes()?;
+        if changes == self.schedule.seen_servers {
+            return Ok(());
+        }
+        let now = self.ambient.now().mono;
+        let placement = crate::distributor::fleets::placement(view)?;
+        let mut left = false;
+        let mut by_home = false;
+        for server in view.servers_changed(self.schedule.seen_servers)? {
+            by_home |= matches!(&server.engine, Engine::Ssh(target) if target.command().is_none());
+            let (distributor, id) = (server.distributor, server.id);
+            let route = Route::to(&server.engine);
+            if let Some(route) = route {
+                self.links.slots.entry(route).or_insert_with(|| Slot::new(server.engine.clone(), now));
+            }
+            if self.schedule.fleets.server(id).is_some_and(|before| Route::to(&before.engine) != route) {
+                left = true;
+                // What could not start there was another host's matter.
+                self.attempts.barred.values_mut().for_each(|barred| barred.retain(|(server, _)| *server != id));
+            }
+            self.schedule.fleets.set(server, placement);
+            // Where no task has room, whatever else changed, nobody needs to be asked.
+            if self.schedule.fleets.get(distributor).is_some_and(|fleet| fleet.has_slot(id)) {
+                self.schedule.queue.free(distributor, id);
+            }
+        }
+        if by_home {
+            // They count as changed where the home's ssh command is another one.
+            self.links.connector.read_command(view)?;
+        }
+        if view.count_servers()? < self.schedule.fleets.servers().count() {
+            let ids = view.server_ids()?;
+            self.schedule.fleets.retain(&|id| ids.contains(&id));
+            left = true;
+        }
+        if left {
+            // A link that leads to no server of ours any more.
+            let used: std::collections::HashSet<Route> = self.routes().collect();
+            self.links.slots.retain(|route, _| *route == Route::Here || used.contains(route));
+        }
+        if std::mem::replace(&mut self.schedule.seen_servers, changes) == 0 {
+            // Now it is known over which links servers are reached.
+            self.load_discards(view)?;
+        }
+        Ok(())
+    }
+
+    /// Gives back what lanes held in which nothing is left.
+    pub(in crate::dispatch) fn close_lanes(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        for id in self.attempts.lanes.empty() {
+            let Some(lane) = self.attempts.lanes.close(id) else { continue };
+            tx.give_back(lane.place.server, lane.place.host, lane.needs)?;
+            self.give_back(lane.place, lane.needs);
+            if self.schedule.capped.remove(&lane.class) {
+                self.look_at_class(tx, lane.class)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A place is free again: blocked classes may fit there, on the other servers of its host, and in groups.
+    fn give_back(&mut self, place: Place, needs: Needs) {
+        if let Some(route) = self.route_of(place) {
+            self.moved(route, self.ambient.now().mono);
+        }
+        self.schedule.fleets.book(place, needs, Booking::GiveBack);
+        let host = self.schedule.fleets.server(place.host).and_then(|s| s.pool.as_ref()).map(|p| p.host);
+        for (distributor, fleet) in self.schedule.fleets.iter() {
+            for server in fleet.felt_by(host) {
+                self.schedule.queue.free(distributor, server);
+            }
+        }
+    }
+
+    fn routes(&self) -> impl Iterator<Item = Route> {
+        self.schedule.fleets.servers().filter_map(|server| Route::to(&server.engine))
+    }
+
+    /// The link over which a place is reached.
+    pub(in crate::dispatch) fn route_of(&self, place: Place) -> Option<Route> {
+        self.route_to(place.host)
+    }
+
+    /// The link over which a server is reached.
+    pub(in crate::dispatch) fn route_to(&self, server: crate::model::id::ServerId) -> Option<Route> {
+        self.schedule.fleets.server(server).and_then(|server| Route::to(&server.engine))
+    }
+}

@@ -1,0 +1,36 @@
+//! An end on its way home. It is taken in once, when its results and its long outputs are home, or known to stay where they are.
+
+use crate::dispatch::links::route::Route;
+use crate::dispatch::transfer::results::Brought;
+use crate::model::id::{AttemptId, AttemptKey};
+use crate::protocol::agent::Ended;
+use crate::store::members::Outputs;
+
+/// An end as its agent reported it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    pub route: Route,
+    pub attempt: AttemptId,
+    pub key: AttemptKey,
+    pub ended: Ended,
+}
+
+/// How far an end is.
+#[derive(Debug, PartialEq)]
+pub enum Ending {
+    /// Its results may still be on the server.
+    Reported(Report),
+    /// Its results are home, or stay there, or there are none; its outputs may still be on the server.
+    Brought(Report, Option<Brought>),
+    /// Its outputs are where they are kept: it can be recorded.
+    Settled(Report, Option<Brought>, Outputs),
+}
+
+impl Ending {
+    /// What was reported.
+    pub const fn report(&self) -> &Report {
+        match self {
+            Self::Reported(report) | Self::Brought(report, _) | Self::Settled(report, ..) => report,
+        }
+    }
+}

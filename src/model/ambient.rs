@@ -1,0 +1,45 @@
+//! What comes from outside of every computation: time and chance. Whoever decides something is given them, so that a test, or a
+//! simulation, can decide it again.
+
+use super::time::Timestamp;
+use std::time::{Duration, Instant};
+
+/// One moment on both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// For people and the database.
+    pub wall: Timestamp,
+    /// For durations and deadlines: it only goes forward.
+    pub mono: Instant,
+}
+
+impl Now {
+    /// How long ago an earlier moment was.
+    pub fn since(&self, earlier: Instant) -> Duration {
+        self.mono.saturating_duration_since(earlier)
+    }
+}
+
+/// Where time and chance come from.
+pub trait Ambient: std::fmt::Debug {
+    /// The moment.
+    fn now(&self) -> Now;
+
+    /// A number of at least 0 and less than 1.
+    fn chance(&self) -> f64;
+}
+
+/// The clocks of this host, and its random numbers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct System;
+
+impl Ambient for System {
+    fn now(&self) -> Now {
+        Now { wall: Timestamp::now(), mono: Instant::now() }
+    }
+
+    fn chance(&self) -> f64 {
+        // The last bits of a UUID of version 7 are random.
+        f64::from(uuid::Uuid::now_v7().as_u128() as u32) / (f64::from(u32::MAX) + 1.0)
+    }
+}
