@@ -98,10 +98,11 @@ CREATE TABLE endpoint_command (
 
 -- ---------------------------------------------------------------- servers and their hosts
 
--- A machine. All servers of this home on it share its processors and memory.
+-- A machine since its last boot. All servers of this home on it share its processors and memory. A server can claim another
+-- machine's name, and can't know its boot: so it can't change that one's row.
 CREATE TABLE host (
     id            INTEGER PRIMARY KEY,
-    machine       TEXT    NOT NULL UNIQUE,     -- /etc/machine-id and the host name: cloned machines share the first
+    machine       TEXT    NOT NULL,            -- /etc/machine-id and the host name: cloned machines share the first
     boot_id       TEXT    NOT NULL,
     hostname      TEXT    NOT NULL,
     os            TEXT    NOT NULL,
@@ -119,7 +120,8 @@ CREATE TABLE host (
     taken_cpus    INTEGER NOT NULL DEFAULT 0,  -- by tasks of this home
     taken_mem     INTEGER NOT NULL DEFAULT 0,
     started_since INTEGER NOT NULL DEFAULT 0,  -- cpus started less ended since read_at: corrects the measured load
-    mem_since     INTEGER NOT NULL DEFAULT 0
+    mem_since     INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (machine, boot_id)
 ) STRICT;
 
 CREATE TABLE server (
@@ -155,10 +157,17 @@ CREATE TABLE server (
 -- Machines that answered as servers over ssh: attempts are bound to them, for a name may come to lead to another one.
 CREATE TABLE machine (
     id       INTEGER PRIMARY KEY,
-    name     TEXT    NOT NULL UNIQUE,          -- as host.machine
+    name     TEXT    NOT NULL,                 -- as host.machine
     hostname TEXT    NOT NULL,
-    heard_at INTEGER NOT NULL                  -- it was heard of then, or later
+    UNIQUE (name, hostname)
 ) STRICT;
+-- When a machine answered last as a server: of each server by itself, for any server can claim to be any machine.
+CREATE TABLE heard (
+    server_id  INTEGER NOT NULL REFERENCES server (id) ON DELETE CASCADE,
+    machine_id INTEGER NOT NULL,
+    at         INTEGER NOT NULL,               -- then, or later
+    PRIMARY KEY (server_id, machine_id)
+) STRICT, WITHOUT ROWID;
 CREATE INDEX server_changed ON server (changed);
 CREATE INDEX server_host ON server (host_id);
 
@@ -393,6 +402,7 @@ CREATE TABLE attempt (
     detail     TEXT,
     home_out   INTEGER NOT NULL DEFAULT 0,     -- where its outputs lie, as in member
     cut        TEXT CHECK (cut IS NULL OR json_valid(cut)),
+    machine_id INTEGER,                        -- that it ran on, as in member
     PRIMARY KEY (task_id, idx, number)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX attempt_there ON attempt (task_id) WHERE home_out = 2;

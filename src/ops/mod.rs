@@ -98,4 +98,6 @@ fn shell_code(view: &View<'_>, what: Chosen) -> Result<(u8, Option<u8>), OpsErro
 #[cfg(test)]
 mod fleets_test;
 #[cfg(test)]
+mod hosts_test;
+#[cfg(test)]
 mod reports_test;

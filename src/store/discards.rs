@@ -40,7 +40,7 @@ fn there(which: &str) -> String {
         "SELECT m.host_id, t.uuid, m.idx, m.number, {BYTES_KEPT} AS bytes, m.machine_id
          FROM member m INDEXED BY member_there JOIN task t ON t.id = m.task_id WHERE m.home_out = 2 AND {which}
          UNION ALL
-         SELECT a.host_id, t.uuid, a.idx, a.number, 0, NULL
+         SELECT a.host_id, t.uuid, a.idx, a.number, 0, a.machine_id
          FROM attempt a INDEXED BY attempt_there JOIN task t ON t.id = a.task_id WHERE a.home_out = 2 AND {which}
          UNION ALL
          SELECT m.host_id, t.uuid, m.idx, m.number, 0, m.machine_id

@@ -14,7 +14,7 @@ impl Tx<'_> {
         let host: Option<HostId> = self.one(
             "INSERT INTO host (machine, boot_id, hostname, os, arch, kernel, cpus, power, load1, idle_cpus, mem_total, mem_available, disk_free, gpus, read_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
-             ON CONFLICT (machine) DO UPDATE SET boot_id = excluded.boot_id, hostname = excluded.hostname, os = excluded.os, arch = excluded.arch,
+             ON CONFLICT (machine, boot_id) DO UPDATE SET hostname = excluded.hostname, os = excluded.os, arch = excluded.arch,
                  kernel = excluded.kernel, cpus = excluded.cpus, power = excluded.power, load1 = excluded.load1, idle_cpus = excluded.idle_cpus,
                  mem_total = excluded.mem_total, mem_available = excluded.mem_available, disk_free = excluded.disk_free, gpus = excluded.gpus,
                  read_at = excluded.read_at, started_since = 0, mem_since = 0
@@ -35,13 +35,17 @@ impl Tx<'_> {
             "UPDATE server SET host_id = ?2, health = 'UP', error = NULL, since = NULL, contacted_at = ?3 WHERE id = ?1",
             (id, host, at),
         )?;
-        // A host that was renamed is another one: what this server's lanes hold is held there now.
+        // A host that was renamed, or booted, is another one: what this server's lanes hold is held there now.
         if let Some(left) = left {
             self.run(
                 "UPDATE host SET (taken_cpus, taken_mem) =
                      (SELECT coalesce(sum(taken_cpus), 0), coalesce(sum(taken_mem), 0) FROM server WHERE host_id = host.id)
                  WHERE id IN (?1, ?2)",
                 (left, host),
+            )?;
+            self.run(
+                "DELETE FROM host WHERE id = ?1 AND id NOT IN (SELECT host_id FROM server WHERE host_id IS NOT NULL)",
+                [left],
             )?;
         }
         self.run("DELETE FROM app WHERE server_id = ?1 AND source = 'probed'", [id])?;

@@ -42,8 +42,8 @@ impl<'t, 'c> Ledger<'t, 'c> {
     /// Keeps the last attempts of members among the past ones, with how they ended.
     fn archive(&self, task: TaskId, index: Option<Index>, now_in: Phase, ended: State) -> Result<()> {
         self.tx.run(
-            "INSERT OR REPLACE INTO attempt (task_id, idx, number, state, server_id, host_id, started_at, ended_at, exit_code, signal, detail, home_out, cut)
-             SELECT task_id, idx, number, ?4, server_id, host_id, started_at, ended_at, exit_code, signal, detail, home_out, cut
+            "INSERT OR REPLACE INTO attempt (task_id, idx, number, state, server_id, host_id, started_at, ended_at, exit_code, signal, detail, home_out, cut, machine_id)
+             SELECT task_id, idx, number, ?4, server_id, host_id, started_at, ended_at, exit_code, signal, detail, home_out, cut, machine_id
              FROM member WHERE task_id = ?1 AND (?2 IS NULL OR idx = ?2) AND state = ?3 AND number > 0",
             (task, index, now_in.word(), ended),
         )?;

@@ -68,19 +68,19 @@ impl View<'_> {
         )
     }
 
-    /// When a machine was heard of last, as far as that was written down.
-    pub fn heard_of(&self, machine: MachineId) -> Result<Option<Timestamp>> {
-        self.one("SELECT heard_at FROM machine WHERE id = ?1", [machine], |row| row.get(0))
+    /// When a machine was heard of last as a server, as far as that was written down.
+    pub fn heard_of(&self, server: ServerId, machine: MachineId) -> Result<Option<Timestamp>> {
+        self.one("SELECT at FROM heard WHERE server_id = ?1 AND machine_id = ?2", (server, machine), |row| row.get(0))
     }
 }
 
 impl Tx<'_> {
-    /// A machine by its name, which is new or heard of again.
-    pub fn machine(&self, name: &str, hostname: &str, heard_at: Timestamp) -> Result<MachineId> {
+    /// A machine by its name. A row never changes: whatever a server claims, it can't touch another one's.
+    pub fn machine(&self, name: &str, hostname: &str) -> Result<MachineId> {
         let id = self.one(
-            "INSERT INTO machine (name, hostname, heard_at) VALUES (?1, ?2, ?3)
-             ON CONFLICT (name) DO UPDATE SET heard_at = max(heard_at, excluded.heard_at) RETURNING id",
-            (name, hostname, heard_at),
+            "INSERT INTO machine (name, hostname) VALUES (?1, ?2)
+             ON CONFLICT (name, hostname) DO UPDATE SET hostname = hostname RETURNING id",
+            (name, hostname),
             |row| row.get(0),
         )?;
         Ok(id.unwrap_or(MachineId(0)))
@@ -93,7 +93,10 @@ impl Tx<'_> {
             [server],
             |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get(2)?)),
         )?;
-        host.map(|(name, hostname, at)| self.machine(&name, &hostname, at)).transpose()
+        let Some((name, hostname, at)) = host else { return Ok(None) };
+        let machine = self.machine(&name, &hostname)?;
+        self.record_heard(server, machine, at)?;
+        Ok(Some(machine))
     }
 
     /// A machine answers as this server. True if it was another one before.
@@ -109,12 +112,17 @@ impl Tx<'_> {
             let since = changed.then_some(now);
             self.run("UPDATE server SET machine_id = ?2, machine_since = ?3 WHERE id = ?1", (server, machine, since))?;
         }
+        self.record_heard(server, machine, now)?;
         Ok(changed)
     }
 
-    /// A machine was heard of last at this time.
-    pub fn record_heard(&self, machine: MachineId, at: Timestamp) -> Result<()> {
-        self.run("UPDATE machine SET heard_at = max(heard_at, ?2) WHERE id = ?1", (machine, at))?;
+    /// A machine was heard of as this server at this time.
+    pub fn record_heard(&self, server: ServerId, machine: MachineId, at: Timestamp) -> Result<()> {
+        self.run(
+            "INSERT INTO heard (server_id, machine_id, at) VALUES (?1, ?2, ?3)
+             ON CONFLICT (server_id, machine_id) DO UPDATE SET at = max(at, excluded.at)",
+            (server, machine, at),
+        )?;
         Ok(())
     }
 

@@ -14,11 +14,11 @@ impl Dispatcher {
     /// Records when cut links stood last, and ends what was out of reach for as long as its `--lost-after` says.
     pub(in crate::dispatch) fn give_up_lost(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), DispatchError> {
         for (route, last, machine) in std::mem::take(&mut self.links.silent) {
-            if let Some(machine) = machine {
-                turn.tx.record_heard(machine, last)?;
-            }
             for id in self.servers_on(route) {
                 turn.tx.record_last_contact(id, last)?;
+                if let Some(machine) = machine {
+                    turn.tx.record_heard(id, machine, last)?;
+                }
             }
         }
         if self.attempts.lose_at.is_none_or(|at| at > turn.now.mono) {
@@ -36,7 +36,7 @@ impl Dispatcher {
                 continue;
             }
             let heard = match live.machine {
-                Some(machine) => turn.tx.heard_of(machine)?,
+                Some(machine) => turn.tx.heard_of(live.host, machine)?,
                 None => turn.tx.contacted_at(live.host)?,
             };
             // While no dispatcher was there, nobody tried to reach it.

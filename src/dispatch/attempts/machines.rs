@@ -70,7 +70,7 @@ impl Dispatcher {
             return Ok(None);
         }
         let (tx, now) = (turn.tx, turn.now.wall);
-        let machine = tx.machine(name, hostname, now)?;
+        let machine = tx.machine(name, hostname)?;
         for server in self.servers_on(route) {
             if tx.answers(server, machine, now)? {
                 tracing::warn!("server {server}: another machine answers: {hostname}");

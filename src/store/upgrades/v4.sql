@@ -48,10 +48,52 @@ ALTER TABLE server ADD COLUMN machine_since INTEGER;
 ALTER TABLE member ADD COLUMN machine_id INTEGER;
 CREATE TABLE machine (
     id       INTEGER PRIMARY KEY,
-    name     TEXT    NOT NULL UNIQUE,
+    name     TEXT    NOT NULL,
     hostname TEXT    NOT NULL,
-    heard_at INTEGER NOT NULL
+    UNIQUE (name, hostname)
 ) STRICT;
+CREATE TABLE heard (
+    server_id  INTEGER NOT NULL REFERENCES server (id) ON DELETE CASCADE,
+    machine_id INTEGER NOT NULL,
+    at         INTEGER NOT NULL,
+    PRIMARY KEY (server_id, machine_id)
+) STRICT, WITHOUT ROWID;
+ALTER TABLE attempt ADD COLUMN machine_id INTEGER;
+-- A host is known by its boot too: whoever claims another's name can't know that. The servers let go of the old table meanwhile.
+CREATE TABLE host_v3 AS SELECT * FROM host;
+CREATE TABLE server_host_v3 AS SELECT id, host_id FROM server;
+UPDATE server SET host_id = NULL;
+DROP TABLE host;
+CREATE TABLE host (
+    id            INTEGER PRIMARY KEY,
+    machine       TEXT    NOT NULL,
+    boot_id       TEXT    NOT NULL,
+    hostname      TEXT    NOT NULL,
+    os            TEXT    NOT NULL,
+    arch          TEXT    NOT NULL,
+    kernel        TEXT    NOT NULL,
+    cpus          INTEGER NOT NULL,
+    power         REAL    NOT NULL,
+    load1         REAL    NOT NULL,
+    idle_cpus     REAL    NOT NULL,
+    mem_total     INTEGER NOT NULL,
+    mem_available INTEGER NOT NULL,
+    disk_free     INTEGER NOT NULL,
+    gpus          TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(gpus)),
+    read_at       INTEGER NOT NULL,
+    taken_cpus    INTEGER NOT NULL DEFAULT 0,
+    taken_mem     INTEGER NOT NULL DEFAULT 0,
+    started_since INTEGER NOT NULL DEFAULT 0,
+    mem_since     INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (machine, boot_id)
+) STRICT;
+INSERT INTO host (id, machine, boot_id, hostname, os, arch, kernel, cpus, power, load1, idle_cpus, mem_total, mem_available, disk_free, gpus,
+                  read_at, taken_cpus, taken_mem, started_since, mem_since)
+SELECT id, machine, boot_id, hostname, os, arch, kernel, cpus, power, load1, idle_cpus, mem_total, mem_available, disk_free, gpus,
+       read_at, taken_cpus, taken_mem, started_since, mem_since FROM host_v3;
+UPDATE server SET host_id = (SELECT host_id FROM server_host_v3 v WHERE v.id = server.id);
+DROP TABLE host_v3;
+DROP TABLE server_host_v3;
 -- Where the file lies: a copy is told from its home.
 ALTER TABLE home ADD COLUMN place TEXT;
 ALTER TABLE home ADD COLUMN place_inode INTEGER;
