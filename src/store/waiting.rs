@@ -3,11 +3,11 @@
 
 use super::Home;
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::OnceLock;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Condvar, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Whoever waits for another program looks who that is after so long.
@@ -80,23 +80,83 @@ pub(super) fn busy(tries: i32) -> bool {
     true
 }
 
+/// Waits that can't be interrupted, each with when it is to be said next and how long it will have lasted since the last time.
+#[derive(Debug)]
+struct Waits {
+    next: u64,
+    all: BTreeMap<u64, (Instant, Duration)>,
+    /// When the watcher looks again; None: it waits for the next wait.
+    looks_at: Option<Instant>,
+}
+
+static WAITS_WATCHED: Mutex<Waits> = Mutex::new(Waits { next: 0, all: BTreeMap::new(), looks_at: None });
+static NEW_WAIT: Condvar = Condvar::new();
+/// One thread for a process, from its first wait on.
+static WATCHER: Once = Once::new();
+
+impl Waits {
+    /// Another one. True: the watcher must be told.
+    fn begin(&mut self, now: Instant) -> (u64, bool) {
+        let (id, due) = (self.next, now + LONG);
+        self.next += 1;
+        self.all.insert(id, (due, LONG));
+        (id, self.looks_at.is_none_or(|at| due < at))
+    }
+
+    /// How long the longest of those that are due has lasted; each is due again later.
+    fn due(&mut self, now: Instant) -> Option<Duration> {
+        let mut longest = None;
+        for (at, patience) in self.all.values_mut().filter(|(at, _)| *at <= now) {
+            longest = longest.max(Some(*patience));
+            *patience = if *patience < QUEUE { QUEUE } else { AGAIN };
+            *at = now + *patience;
+        }
+        longest
+    }
+}
+
+fn waits() -> MutexGuard<'static, Waits> {
+    WAITS_WATCHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Says it while this lives, of a wait that can't be interrupted.
-pub(super) struct Watched {
-    _over: Sender<()>,
+pub(super) struct Watched(u64);
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        waits().all.remove(&self.0);
+    }
 }
 
 /// Begins to watch a wait.
 pub(super) fn watch() -> Watched {
-    let (over, ended) = mpsc::channel();
-    std::thread::spawn(move || {
-        for patience in [LONG, QUEUE].into_iter().chain(std::iter::repeat(AGAIN)) {
-            if ended.recv_timeout(patience) != Err(RecvTimeoutError::Timeout) {
-                return;
-            }
+    let (id, tell) = waits().begin(Instant::now());
+    // Without the thread the wait is only not told.
+    WATCHER.call_once(|| drop(std::thread::Builder::new().name("grid-waits".to_owned()).spawn(watch_all)));
+    if tell {
+        NEW_WAIT.notify_one();
+    }
+    Watched(id)
+}
+
+fn watch_all() {
+    let mut all = waits();
+    loop {
+        let now = Instant::now();
+        if let Some(patience) = all.due(now) {
+            drop(all);
             say(patience);
+            all = waits();
+            continue;
         }
-    });
-    Watched { _over: over }
+        all.looks_at = all.all.values().map(|(at, _)| *at).min();
+        all = match all.looks_at {
+            Some(at) => {
+                NEW_WAIT.wait_timeout(all, at - now).map_or_else(|broken| broken.into_inner().0, |(all, _)| all)
+            }
+            None => NEW_WAIT.wait(all).unwrap_or_else(PoisonError::into_inner),
+        };
+    }
 }
 
 /// Who else holds a lock that keeps writers, or everybody, out: the process and its command.
@@ -171,5 +231,38 @@ mod tests {
     fn waiting_has_no_end_but_that_of_the_lock() {
         assert!(busy(0) && busy(5) && busy(i32::MAX));
         assert!(!not(|| busy(0)) && busy(0));
+    }
+
+    #[test]
+    fn waits_are_said_after_three_seconds_then_thirty_then_each_minute() {
+        let mut waits = Waits { next: 0, all: BTreeMap::new(), looks_at: None };
+        let now = Instant::now();
+        let (first, told) = waits.begin(now);
+        assert!(told, "the watcher sleeps");
+        waits.looks_at = Some(now + LONG);
+        assert!(!waits.begin(now + Duration::from_secs(1)).1, "it looks soon enough by itself");
+        assert_eq!(waits.due(now + Duration::from_secs(2)), None);
+        assert_eq!(waits.due(now + LONG), Some(LONG));
+        assert_eq!(waits.due(now + LONG), None);
+        assert_eq!(waits.due(now + LONG + QUEUE), Some(QUEUE));
+        waits.all.retain(|id, _| *id == first);
+        assert_eq!(waits.due(now + LONG + QUEUE + AGAIN), Some(AGAIN));
+    }
+
+    #[test]
+    fn watched_waits_of_a_process_share_one_thread() {
+        let watched: Vec<Watched> = (0..20).map(|_| watch()).collect();
+        let watchers = || {
+            let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+            let names = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
+            names.filter(|name| name.trim() == "grid-waits").count()
+        };
+        while watchers() == 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(watchers(), 1);
+        let ids: Vec<u64> = watched.iter().map(|watched| watched.0).collect();
+        drop(watched);
+        assert!(!waits().all.keys().any(|id| ids.contains(id)));
     }
 }
