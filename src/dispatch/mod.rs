@@ -10,6 +10,7 @@ mod hostile_test;
 mod links;
 pub mod process;
 mod schedule;
+mod settings;
 pub mod stepped;
 pub mod submits;
 mod transfer;

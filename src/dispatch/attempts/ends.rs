@@ -12,14 +12,10 @@ use crate::dispatch::turn::Turn;
 use crate::model::attempt::{Cause, End, Stream};
 use crate::model::failpoint::failpoint;
 use crate::model::id::{AttemptId, AttemptKey};
-use crate::model::resources::Bytes;
 use crate::protocol::agent::Ended;
 use crate::store::members::Outputs;
 use crate::store::{StoreError, Tx};
 use std::time::Duration;
-
-/// `output_limit`, where it is not set.
-const OUTPUT_LIMIT: Bytes = Bytes(64 << 20);
 
 impl Dispatcher {
     /// Takes in the report of an end.
@@ -69,15 +65,17 @@ impl Dispatcher {
                     }
                     Ending::Brought(report, None)
                 }
-                Ending::Brought(report, brought) => match kept_at(&report.ended, || output_limit(turn.tx))? {
-                    Some(outputs) => Ending::Settled(report, brought, outputs),
-                    None => {
-                        let Report { route, attempt, key, .. } = report;
-                        turn.then(Effect::FetchOutput { route, attempt });
-                        self.transfers.outputs.expect(report, brought);
-                        return Ok(turn.tx.leave_lane(key)?);
+                Ending::Brought(report, brought) => {
+                    match kept_at(&report.ended, || self.attempts.settings.output_limit(turn.tx))? {
+                        Some(outputs) => Ending::Settled(report, brought, outputs),
+                        None => {
+                            let Report { route, attempt, key, .. } = report;
+                            turn.then(Effect::FetchOutput { route, attempt });
+                            self.transfers.outputs.expect(report, brought);
+                            return Ok(turn.tx.leave_lane(key)?);
+                        }
                     }
-                },
+                }
                 Ending::Settled(report, brought, outputs) => {
                     return self.record_end(turn, &report, brought.as_ref(), outputs);
                 }
@@ -137,11 +135,6 @@ impl Dispatcher {
         failpoint("dispatcher-end-taken");
         Ok(())
     }
-}
-
-fn output_limit(tx: &Tx<'_>) -> Result<u64, StoreError> {
-    let limit = tx.setting("output_limit")?.and_then(|text| Bytes::parse(&text).ok());
-    Ok(limit.unwrap_or(OUTPUT_LIMIT).0)
 }
 
 /// `--retries` covers ends with a known code, `--retry-lost` the others; a cancel ends both.

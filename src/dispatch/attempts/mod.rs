@@ -12,6 +12,7 @@ pub(in crate::dispatch) mod restored;
 pub(in crate::dispatch) mod starts;
 pub(in crate::dispatch) mod unsent;
 
+use super::settings::Settings;
 use crate::model::id::{AttemptId, ServerId, TaskId};
 use lanes::Lanes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +23,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(in crate::dispatch) struct Attempts {
     pub(in crate::dispatch) lanes: Lanes,
+    pub(in crate::dispatch) settings: Settings,
     /// Numbers of lanes that are reserved and not given out yet.
     pub(in crate::dispatch) lane_numbers: Range<i64>,
     /// Servers that a task can't start on: no working directory there, an output that can't be opened.
@@ -39,6 +41,7 @@ impl Attempts {
     pub(in crate::dispatch) fn new(now: Instant) -> Self {
         Self {
             lanes: Lanes::default(),
+            settings: Settings::default(),
             lane_numbers: 0..0,
             barred: BTreeMap::new(),
             avoided: BTreeMap::new(),

@@ -1,5 +1,6 @@
 //! Making a start out of what the database says of a task.
 
+use crate::dispatch::settings::Settings;
 use crate::matching::Place;
 use crate::model::command::Text;
 use crate::model::id::{AttemptId, BootId, Epoch, LaneId, TaskId};
@@ -28,7 +29,7 @@ pub struct Template {
 
 impl Template {
     /// Reads a task; None if it is gone.
-    pub fn read(view: &View<'_>, task: TaskId) -> Result<Option<Self>> {
+    pub fn read(view: &View<'_>, settings: &Settings, task: TaskId) -> Result<Option<Self>> {
         let (Some(row), Some(mut launch)) = (view.task(task)?, view.launch(task)?) else { return Ok(None) };
         if let Some(why) = row.unreadable {
             // Nothing is started with a part of what was asked for.
@@ -36,7 +37,7 @@ impl Template {
         }
         let features = launch.features().map(|feature| feature.name().to_owned()).collect();
         if launch.max_output.is_none() {
-            launch.max_output = Some(view.max_output()?);
+            launch.max_output = Some(settings.max_output(view)?);
         }
         Ok(Some(Self { row, launch, features }))
     }

@@ -68,7 +68,10 @@ impl Dispatcher {
         live: &Live,
         boot: &BootId,
     ) -> Result<Vec<PlacedStart>, DispatchError> {
-        let (Some(lane), Some(template)) = (live.lane, Template::read(view, live.task)?) else { return Ok(Vec::new()) };
+        let (Some(lane), Some(template)) = (live.lane, Template::read(view, &self.attempts.settings, live.task)?)
+        else {
+            return Ok(Vec::new());
+        };
         let entry = if template.row.shape == Shape::Lines { view.entry(live.task, live.index)? } else { None };
         let member = Claimed { index: live.index, number: live.number, entry };
         let place = Place { server: live.server, host: live.host };

@@ -7,6 +7,7 @@ use crate::dispatch::process::begin::{Begun, OPEN_FILES, anew, begin};
 use crate::dispatch::process::callers;
 use crate::dispatch::process::life::Ended;
 use crate::dispatch::process::watches;
+use crate::dispatch::settings::Settings;
 use crate::dispatch::submits::SubmitHandler;
 use crate::matching::Place;
 use crate::model::attempt::Stream;
@@ -163,7 +164,10 @@ impl Dispatcher {
     ) -> Result<(), DispatchError> {
         let (lanes, running) = self.attempts.lanes.counts();
         match message {
-            ToDispatcher::Wake => self.activity.dirty = true,
+            ToDispatcher::Wake => {
+                self.activity.dirty = true;
+                self.attempts.settings = Settings::default();
+            }
             ToDispatcher::Leave => self.activity.leave = true,
             ToDispatcher::Status => {
                 let pid = rustix::process::getpid().as_raw_nonzero().get();

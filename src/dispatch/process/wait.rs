@@ -4,6 +4,7 @@ use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::links::link_state::Slot;
 use crate::dispatch::links::route::Route;
 use crate::dispatch::process::run::DispatchError;
+use crate::dispatch::settings::Settings;
 use crate::model::endpoint::Endpoint;
 use crate::store::Store;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -140,8 +141,10 @@ impl Dispatcher {
     /// Somebody else may have changed the database without a word to us.
     pub(in crate::dispatch) fn heed_others(&mut self, store: &Store) -> Result<(), DispatchError> {
         let others = store.data_version()?;
-        self.activity.dirty |= others != self.activity.data_version;
-        self.activity.data_version = others;
+        if std::mem::replace(&mut self.activity.data_version, others) != others {
+            self.activity.dirty = true;
+            self.attempts.settings = Settings::default();
+        }
         Ok(())
     }
 

@@ -145,7 +145,7 @@ pub(super) fn fill(
     if !claimed.is_empty() {
         d.attempts.lanes.give_to(lane, head.task);
         if sent != Epoch(0)
-            && let Some(template) = Template::read(turn.tx, head.task)?
+            && let Some(template) = Template::read(turn.tx, &d.attempts.settings, head.task)?
         {
             let starts = template.starts(turn.tx, place, lane, &placing.boot, d.instance.epoch, &claimed)?;
             turn.effects.extend(starts.into_iter().map(Effect::Start));

@@ -7,6 +7,7 @@ use crate::dispatch::links::route::Route;
 use crate::model::attempt::Stream;
 use crate::model::filesystem::has_room_for;
 use crate::model::id::{AttemptId, AttemptKey};
+use crate::model::resources::Bytes;
 use crate::protocol::agent::{Ended, ToAgent};
 use crate::store::Home;
 use crate::store::members::Outputs;
@@ -53,12 +54,12 @@ fn is_long(bytes: Option<&Vec<u8>>, len: u64) -> bool {
 
 /// Where the outputs of an end are kept: with the end in the database, or, being longer than `output_limit`, on the server. None:
 /// they are to be fetched. The limit is read for long ones only.
-pub fn kept_at<E>(ended: &Ended, output_limit: impl FnOnce() -> Result<u64, E>) -> Result<Option<Outputs>, E> {
+pub fn kept_at<E>(ended: &Ended, output_limit: impl FnOnce() -> Result<Bytes, E>) -> Result<Option<Outputs>, E> {
     let end = &ended.end;
     if !is_long(ended.out.as_ref(), end.out_len) && !is_long(ended.err.as_ref(), end.err_len) {
         return Ok(Some(Outputs::Database));
     }
-    let limit = output_limit()?;
+    let Bytes(limit) = output_limit()?;
     let over = [Stream::Out, Stream::Err].iter().any(|stream| end.kept(*stream) > limit);
     Ok(over.then_some(Outputs::Server))
 }

@@ -1,0 +1,53 @@
+//! Settings that are asked for with each task, kept until somebody else has written to the database.
+
+use crate::model::max_output::MaxOutput;
+use crate::model::resources::Bytes;
+use crate::store::{StoreError, View};
+use std::cell::Cell;
+
+/// Where `output_limit` is not set.
+const OUTPUT_LIMIT: Bytes = Bytes(64 << 20);
+
+/// The settings that were read.
+#[derive(Debug, Default)]
+pub struct Settings {
+    max_output: Cell<Option<MaxOutput>>,
+    output_limit: Cell<Option<Bytes>>,
+}
+
+impl Settings {
+    /// How much of an output is kept where its task does not say.
+    pub fn max_output(&self, view: &View<'_>) -> Result<MaxOutput, StoreError> {
+        kept(&self.max_output, || view.max_output())
+    }
+
+    /// A longer output stays on its server.
+    pub fn output_limit(&self, view: &View<'_>) -> Result<Bytes, StoreError> {
+        kept(&self.output_limit, || {
+            let set = view.setting("output_limit")?;
+            Ok(set.and_then(|text| Bytes::parse(&text).ok()).unwrap_or(OUTPUT_LIMIT))
+        })
+    }
+}
+
+fn kept<T: Copy>(kept: &Cell<Option<T>>, read: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    if let Some(known) = kept.get() {
+        return Ok(known);
+    }
+    let found = read()?;
+    kept.set(Some(found));
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn setting_is_read_once_until_it_is_forgotten() {
+        let settings = Settings::default();
+        let limit = |read: Option<u64>| kept(&settings.output_limit, || Ok(Bytes(read.unwrap())));
+        assert_eq!(limit(Some(7)).unwrap(), Bytes(7));
+        assert_eq!(limit(None).unwrap(), Bytes(7));
+    }
+}
