@@ -15,7 +15,7 @@ use crate::protocol::distributor::{Answer, Placed, Question, Refused};
 use crate::protocol::envelope::Envelope;
 use crate::store::{Durability, Store, StoreError, Tx, View};
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Rounds of one search: every search of a task begins a new series, so that a refusal of the last one binds no later one.
 pub const SERIES: u32 = 1_000;
@@ -150,6 +150,9 @@ fn text(trace: &Trace) -> String {
     serde_json::to_string(trace).unwrap_or_default()
 }
 
+/// A question counts its age from when it was asked, and may wait so long for its link: the search began that much earlier at most.
+const ON_ITS_WAY: Duration = Duration::from_secs(60);
+
 /// Whom a search is looked for with.
 #[derive(Debug)]
 pub struct Sought {
@@ -178,7 +181,7 @@ pub fn find(
     guest: &Guest,
     each: &mut dyn FnMut(Answer),
 ) -> Result<Answer, TierError> {
-    let now = Timestamp::now();
+    let (now, came) = (Timestamp::now(), Instant::now());
     let own = store.view().home_row()?.id;
     let here = store.write(Durability::Full, |tx: &Tx<'_>| {
         let held = tx.held_by_uuid(sought.uuid)?.0;
@@ -212,15 +215,17 @@ pub fn find(
     let mut asked = BTreeSet::new();
     for member in members {
         let concerned = sought.among.as_ref().is_none_or(|among| member.home.is_some_and(|home| among.contains(&home)));
-        // Who was silent since before the task was made was never asked to take it.
-        let too_late = member.silent_since.is_some_and(|since| since.age_at(now) > sought.age + Duration::from_secs(1));
+        // Who was silent since before the search began was never asked to take it.
+        let age = sought.age.saturating_add(ON_ITS_WAY);
+        let too_late = member.silent_since.is_some_and(|since| since.age_at(now) > age);
         // Who is newer here than the search is asked as well: it may have come before the redirect, or have been removed and added
         // again.
         if !concerned || too_late || !asked.insert(member.endpoint.clone()) {
             continue;
         }
         each(Answer::Working);
-        let question = super::across::find(sought.uuid, sought.round, sought.age, guest.spoken_for());
+        let age = sought.age.saturating_add(came.elapsed());
+        let question = super::across::find(sought.uuid, sought.round, age, guest.spoken_for());
         match peers.ask(&member.endpoint, &question, &mut silently) {
             Ok(Answer::Placed(placed)) => {
                 return Ok(Answer::Placed(Placed { member: member.name.to_string(), ..placed }));

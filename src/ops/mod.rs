@@ -96,6 +96,8 @@ fn shell_code(view: &View<'_>, what: Chosen) -> Result<(u8, Option<u8>), OpsErro
     })
 }
 #[cfg(test)]
+mod find_test;
+#[cfg(test)]
 mod fleets_test;
 #[cfg(test)]
 mod hosts_test;
