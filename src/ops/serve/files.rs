@@ -134,8 +134,8 @@ pub fn give(
     let path = grid.store.home().fetched_file(task, index);
     let gone = |error: io::Error| OpsError::Refused(format!("what it brought is gone from its home: {error}"));
     let file = File::open(path).map_err(gone)?;
-    // Who asks for nothing of it has not shown that it has the rest.
-    let marks = theirs && offset < file.metadata().map_err(gone)?.len();
+    // Who was cut behind the last byte asks from the end on; behind the end nobody has come by reading.
+    let marks = theirs && offset <= file.metadata().map_err(gone)?.len();
     let mut piece = vec![0; PIECE_MAX];
     while !desk.is_dropped(ticket) {
         match file.read_at(&mut piece, offset) {

@@ -25,6 +25,25 @@ fn files_follow_a_task_through_both_tiers_and_come_back() {
     assert_eq!(fs::read_to_string(lab.file("there/out.txt")).unwrap(), "SOUND");
 }
 
+/// The client's copy came whole, and the connection was cut before the client heard the last word.
+#[test]
+fn results_of_a_client_that_was_cut_behind_the_last_byte_count_as_given() {
+    let (client, _front, lab) = three();
+    let given = || lab.number("select count(*) n from fetched where unpacked_at is not null");
+    for (task, spoilt) in [("1", false), ("2", true)] {
+        let id = client.submit(["--fetch", "out", "--", "sh", "-c", "echo sound > out"]);
+        lab.grid(["wait", task]).ok();
+        let mut archive = fs::read(lab.home().join(format!("spool/fetched/{task}.0"))).unwrap();
+        if spoilt {
+            archive.reverse();
+        }
+        fs::write(client.home().join(format!("spool/fetched/{id}.0.part")), &archive).unwrap();
+        client.grid(["fetch", &id, "--to", &format!("to-{id}")]).ok();
+        assert_eq!(fs::read_to_string(client.file(&format!("to-{id}/out"))).unwrap(), "sound\n");
+        assert_eq!(given().to_string(), task);
+    }
+}
+
 #[test]
 fn some_megabytes_and_members_and_a_whole_directory() {
     let (client, _front, lab) = three();
