@@ -53,7 +53,10 @@ pub fn run(
     if let Some(interrupts) = &mut follower.interrupts {
         interrupts.submitted();
     }
-    follow(grid, what, &BOTH, follower, sink)
+    let (ending, gone) = to_its_end(grid, what, &BOTH, follower, sink)?;
+    // How it ended is the command's code.
+    gone.iter().try_for_each(|words| tell(sink, Event::Note(words)))?;
+    Ok(ending)
 }
 
 /// `logs -f`: as [`run`], but Ctrl-C only leaves. Only the streams in `streams`. [`OpsError::Output`] once the reader has gone.
@@ -64,8 +67,22 @@ pub fn follow(
     follower: &mut Follower<'_>,
     sink: &mut Sink<'_>,
 ) -> Result<Ending, OpsError> {
+    let (ending, gone) = to_its_end(grid, what, streams, follower, sink)?;
+    logs::all_told(gone)?;
+    Ok(ending)
+}
+
+/// The same, and the words about outputs that are gone.
+fn to_its_end(
+    grid: &mut Grid,
+    what: Chosen,
+    streams: &[Stream],
+    follower: &mut Follower<'_>,
+    sink: &mut Sink<'_>,
+) -> Result<(Ending, Vec<String>), OpsError> {
+    let mut gone = Vec::new();
     if let Some(away) = elsewhere::away(grid, what)? {
-        return follow_elsewhere(grid, what, away, streams, follower, sink);
+        return Ok((follow_elsewhere(grid, what, away, streams, follower, sink)?, gone));
     }
     let row = grid.store.view().task(what.task)?.ok_or_else(|| OpsError::unknown("task", &what.to_string(), []))?;
     match (what.index, row.shape) {
@@ -73,15 +90,16 @@ pub fn follow(
             // Members in their order: each is followed while it runs, those that ended meanwhile are told whole.
             for position in 0..row.size {
                 let index = row.shape.index_at(position);
-                one(grid, Chosen { task: what.task, index: Some(index) }, index, streams, follower, sink)?;
+                let member = Chosen { task: what.task, index: Some(index) };
+                gone.extend(one(grid, member, index, streams, follower, sink)?);
             }
         }
-        (index, _) => one(grid, what, index.unwrap_or(Index(0)), streams, follower, sink)?,
+        (index, _) => gone.extend(one(grid, what, index.unwrap_or(Index(0)), streams, follower, sink)?),
     }
     settle(grid)?;
     let view = grid.store.view();
     let (code, _) = shell_code(&view, what)?;
-    Ok(Ending { state: member_state(&view, what)?, code })
+    Ok((Ending { state: member_state(&view, what)?, code }, gone))
 }
 
 /// How far the outputs of one attempt were told.
@@ -115,7 +133,7 @@ fn one(
     streams: &[Stream],
     follower: &mut Follower<'_>,
     sink: &mut Sink<'_>,
-) -> Result<(), OpsError> {
+) -> Result<Vec<String>, OpsError> {
     let mut told = Told::default();
     let mut said_why = false;
     let mut connection: Option<Connection> = None;
@@ -178,7 +196,7 @@ fn one(
     rest(grid, what, index, streams, &mut told, sink)
 }
 
-/// What an ended member wrote and was not told yet.
+/// Tells what an ended member wrote and was not told yet. The words about what is gone.
 fn rest(
     grid: &mut Grid,
     what: Chosen,
@@ -186,21 +204,23 @@ fn rest(
     streams: &[Stream],
     told: &mut Told,
     sink: &mut Sink<'_>,
-) -> Result<(), OpsError> {
-    let Some(member) = grid.store.view().member(what.task, index)? else { return Ok(()) };
+) -> Result<Vec<String>, OpsError> {
+    let mut gone = Vec::new();
+    let Some(member) = grid.store.view().member(what.task, index)? else { return Ok(gone) };
     told.attempt(member.number);
     for stream in streams {
         let from = *told.of(*stream);
         if member.outputs == Outputs::Server {
             read(grid, what, index, member.number, *stream, from, sink)?;
         } else {
-            logs::kept(grid, &member, member.number, *stream, from, sink)?;
+            let words = logs::kept(grid, &member, member.number, *stream, from, sink)?;
+            gone.extend(words.map(|words| format!("task {what}: {words}")));
         }
     }
     if let Some(remark) = member.remark() {
         tell(sink, Event::Note(&format!("task {what}: {remark}")))?;
     }
-    Ok(())
+    Ok(gone)
 }
 
 /// `logs` of an attempt that runs: what it has written so far.

@@ -45,16 +45,24 @@ pub fn logs(grid: &mut Grid, what: Chosen, wanted: &Wanted, sink: &mut Sink<'_>)
         return tell(sink, &not_begun(&row, what, member_state(&grid.store.view(), what)?));
     }
     let several = index.is_none();
+    let mut gone = Vec::new();
     for member in begun {
         if several {
             sink(Event::Member(row.id, member.index)).map_err(OpsError::Output)?;
         }
-        of_member(grid, what, &member, &launch, wanted, sink)?;
+        let of = if several { Chosen { index: Some(member.index), ..what } } else { what };
+        let words = of_member(grid, what, &member, &launch, wanted, sink)?;
+        gone.extend(words.into_iter().map(|words| format!("task {of}: {words}")));
     }
     if several && row.rest > 0 {
         tell(sink, &format!("{} of {} members have not begun", row.rest, row.size))?;
     }
-    Ok(())
+    all_told(gone)
+}
+
+/// Refused where an output is gone; what is there was told before that.
+pub(super) fn all_told(gone: Vec<String>) -> Result<(), OpsError> {
+    if gone.is_empty() { Ok(()) } else { Err(OpsError::Refused(gone.join("; "))) }
 }
 
 fn of_member(
@@ -64,7 +72,7 @@ fn of_member(
     launch: &Launch,
     wanted: &Wanted,
     sink: &mut Sink<'_>,
-) -> Result<(), OpsError> {
+) -> Result<Vec<String>, OpsError> {
     let number = wanted.attempt.unwrap_or(member.number);
     if number > member.number {
         return Err(OpsError::Unknown {
@@ -75,9 +83,10 @@ fn of_member(
     }
     let last = number == member.number;
     if last && matches!(member.phase, Phase::Starting | Phase::Running) {
-        return follow::so_far(grid, what, member.index, number, &wanted.streams, sink);
+        return follow::so_far(grid, what, member.index, number, &wanted.streams, sink).map(|()| Vec::new());
     }
     let there = grid.store.view().outputs_stay_there(AttemptKey { number, ..member.key() })?;
+    let mut gone = Vec::new();
     for stream in wanted.streams.iter().copied() {
         let file = if stream == Stream::Out { &launch.stdout } else { &launch.stderr };
         if let Some(file) = file {
@@ -85,10 +94,11 @@ fn of_member(
         } else if there {
             follow::from_server(grid, what, member.index, number, stream, sink)?;
         } else {
-            kept(grid, member, number, stream, 0, sink)?;
+            gone.extend(kept(grid, member, number, stream, 0, sink)?);
         }
     }
-    cut(what, member, last, sink)
+    cut(what, member, last, sink)?;
+    Ok(gone)
 }
 
 /// Says why the output of a member's last attempt is not all that it wrote.
@@ -96,7 +106,7 @@ fn cut(what: Chosen, member: &MemberRow, last: bool, sink: &mut Sink<'_>) -> Res
     member.cut.filter(|_| last).map_or(Ok(()), |cut| tell(sink, &format!("task {what}: {cut}")))
 }
 
-/// An output that was brought home: a row, or a file; from an offset on.
+/// An output that was brought home: a row, or a file; from an offset on. The words where it is gone.
 pub(super) fn kept(
     grid: &Grid,
     member: &MemberRow,
@@ -104,25 +114,25 @@ pub(super) fn kept(
     stream: Stream,
     from: u64,
     sink: &mut Sink<'_>,
-) -> Result<(), OpsError> {
+) -> Result<Option<String>, OpsError> {
     let key = AttemptKey { number, ..member.key() };
     let body = grid.store.view().output(key, stream)?;
     if !body.is_empty() {
         let left = body.get(usize::try_from(from).unwrap_or(usize::MAX)..).unwrap_or_default();
-        return if left.is_empty() { Ok(()) } else { give(sink, member.index, stream, left) };
+        return if left.is_empty() { Ok(None) } else { give(sink, member.index, stream, left).map(|()| None) };
     }
     let path = grid.store.home().output_file(key, stream);
     let cut = grid.store.view().outputs_of(key)?.1;
     if from_file(&path, member.index, (stream, cut.and_then(|cut| cut.gap(stream))), from, sink)? {
-        return Ok(());
+        return Ok(None);
     }
     let len = if stream == Stream::Out { member.out_len } else { member.err_len };
-    if number == member.number && len.unwrap_or(0) > 0 {
+    if number == member.number && len.unwrap_or(0) > from {
         let kept_for = settings::text(&grid.store.view(), settings::KEEP_OUTPUTS)?;
         let ended = member.ended_at.map_or_else(String::new, Timestamp::local);
-        tell(sink, &format!("{} is gone: outputs are kept {kept_for}, it ended {ended}", word(stream)))?;
+        return Ok(Some(format!("{} is gone: outputs are kept {kept_for}, it ended {ended}", word(stream))));
     }
-    Ok(())
+    Ok(None)
 }
 
 /// One that was brought home in a file; what was dropped of it is a hole there. False: there is no such file.

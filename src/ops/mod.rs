@@ -100,6 +100,8 @@ mod find_test;
 #[cfg(test)]
 mod fleets_test;
 #[cfg(test)]
+mod gone_test;
+#[cfg(test)]
 mod hosts_test;
 #[cfg(test)]
 mod reports_test;

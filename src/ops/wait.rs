@@ -12,7 +12,6 @@ use crate::distributor::peers::silently;
 use crate::model::task::State;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::protocol::distributor::{Answer, Verb};
-use crate::store::Durability;
 use crate::store::away::{Away, Held};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::BTreeMap;
@@ -198,12 +197,12 @@ fn wait_elsewhere(
     }
 }
 
-/// What is answered stays: ends that are in the log only are put on the disk by one durable write.
-pub(super) fn settle(grid: &mut Grid) -> Result<(), OpsError> {
-    match grid.store.write(Durability::Full, |tx| tx.stamp().map_err(OpsError::from)) {
+/// What is answered stays: ends that are in the log only are put on the disk.
+pub(super) fn settle(grid: &Grid) -> Result<(), OpsError> {
+    match grid.store.settle() {
         // It ended all the same; what is in the log goes to the disk when there is room.
-        Err(OpsError::Store(error)) if error.is_full(grid.store.home()) => Ok(()),
-        other => other,
+        Err(error) if error.is_full(grid.store.home()) => Ok(()),
+        other => Ok(other?),
     }
 }
 

@@ -1,8 +1,11 @@
 //! How long things are kept, and copies.
 
-use super::{Log, Result, Store, Tx, View, schema};
+use super::{Log, Result, Store, StoreError, Tx, View, schema};
 use crate::model::id::TaskId;
 use crate::model::time::Timestamp;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::PathBuf;
 
 /// What `gc` removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -77,6 +80,18 @@ impl Store {
         let mut path = self.home.database().into_os_string();
         path.push("-wal");
         std::fs::metadata(path).map_or(0, |m| m.len())
+    }
+
+    /// Puts on the disk what is in the log, which whoever was told of it may count on. Nothing is written, and so nobody is waited for.
+    pub fn settle(&self) -> Result<()> {
+        let mut path = self.home.database().into_os_string();
+        path.push("-wal");
+        let path = PathBuf::from(path);
+        match File::open(&path).and_then(|log| log.sync_data()) {
+            // Without a log all of it is in the database, and there on the disk.
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(StoreError::Unwritable { path, error }),
+            _ => self.check_in_place(),
+        }
     }
 
     /// Gives the file system back what the database does not use, where that is more than half of a large file. Writers wait meanwhile.

@@ -250,7 +250,9 @@ The task's stdout comes on stdout, its stderr on stderr. Outputs are kept 30 day
 Examples:
   grid logs last
   grid logs -f 12.3
-  grid logs --attempt 1 --err 12")]
+  grid logs --attempt 1 --err 12
+
+Exit codes: 0 all is there   1 an output is gone or can't be had, with the reason")]
 pub struct Logs {
     /// 12, 12.3 or last
     #[arg(value_name = "ID")]

@@ -106,6 +106,8 @@ fn a_read_only_home_is_told() {
         "server list",
         "user list",
         "config list",
+        "wait 1",
+        "logs -f 1",
         "sql 'SELECT 1'",
         "dispatcher status",
     ] {
