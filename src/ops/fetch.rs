@@ -172,7 +172,7 @@ fn land(
     let path = home.fetched_file(row.id, fetched.index);
     let archive = match File::open(&path) {
         Ok(archive) => archive,
-        Err(error) => return Ok(Err(format!("what it brought is gone: {}: {error}", path.display()))),
+        Err(error) => return Ok(Err(gone(fetched, &format!("{}: {error}", path.display())))),
     };
     let Some(launch) = grid.store.view().launch(row.id)? else { return Ok(Ok(Vec::new())) };
     let sent = launch.workplace.sent().and_then(|sent| File::open(home.sent_file(sent.bundle)).ok());
@@ -186,6 +186,17 @@ fn land(
         },
         Err(error) => Err(format!("{}: {error}; `grid fetch {id} --to DIR` unpacks it elsewhere", into.display())),
     })
+}
+
+/// Says why an archive is not here any more.
+pub(super) fn gone(fetched: &Fetched, error: &str) -> String {
+    match fetched.dropped_at {
+        Some(at) => format!(
+            "what it brought is gone: gc took it at {}, for results are kept as long as outputs (`grid config get keep_outputs`)",
+            at.local()
+        ),
+        None => format!("what it brought is gone: {error}"),
+    }
 }
 
 /// The server on which a member ran last.

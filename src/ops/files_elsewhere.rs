@@ -77,7 +77,7 @@ pub fn bring(grid: &mut Grid, away: &Away, what: Chosen) -> Result<(), OpsError>
             },
         };
         let There { index, number, remarks, .. } = there;
-        let fetched = Fetched { index, number, lies, remarks, unpacked_at: None, not_unpacked: None };
+        let fetched = Fetched { index, number, lies, remarks, unpacked_at: None, not_unpacked: None, dropped_at: None };
         grid.store.write(Durability::Full, |tx| Ok::<_, OpsError>(tx.keep_fetched(what.task, &fetched)?))?;
     }
     Ok(())

@@ -25,6 +25,8 @@ pub struct Fetched {
     pub unpacked_at: Option<Timestamp>,
     /// What of it could not be unpacked the last time, and why.
     pub not_unpacked: Option<String>,
+    /// When `gc` took the archive.
+    pub dropped_at: Option<Timestamp>,
 }
 
 /// Where what was to be brought back lies.
@@ -60,7 +62,8 @@ pub const LINE: u64 = 32;
 /// The same of a refusal for good.
 const TOMBSTONE: u64 = 128;
 
-const SELECT: &str = "SELECT idx, number, digest, size, files, error, remarks, unpacked_at, not_unpacked FROM fetched ";
+const SELECT: &str =
+    "SELECT idx, number, digest, size, files, error, remarks, unpacked_at, not_unpacked, dropped_at FROM fetched ";
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Fetched> {
     let mut of = Lenient::of(row);
@@ -68,7 +71,7 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Fetched> {
     let (digest, error) = (of.get::<Option<Digest>>(2), of.get::<Option<String>>(5));
     let (size, files) = (of.get(3), of.get(4));
     let (index, number, unpacked_at) = (of.or(0, Index(0)), of.get(1), of.get(7));
-    let not_unpacked = of.get(8);
+    let (not_unpacked, dropped_at) = (of.get(8), of.get(9));
     let remarks = of.take(6, remarks).unwrap_or_default();
     let lies = match (digest, error, of.faults()) {
         // Nothing is given up for it.
@@ -77,7 +80,7 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Fetched> {
         (Some(digest), None, None) => Whereabouts::Here { digest, size, files },
         (None, None, None) => Whereabouts::Nothing,
     };
-    Ok(Fetched { index, number, lies, remarks, unpacked_at, not_unpacked })
+    Ok(Fetched { index, number, lies, remarks, unpacked_at, not_unpacked, dropped_at })
 }
 
 impl View<'_> {

@@ -73,7 +73,9 @@ fn print(task: &Task, out: &mut Out) -> Result<(), super::Failure> {
         if detail.attempts.len() > 1 {
             out.table(&attempts(task, &detail.attempts))?;
         }
-        for (id, remark) in detail.files.iter().flat_map(remarks) {
+        // The state says the first one already.
+        let said = |remark: &str| task.head.reason.as_ref().is_some_and(|reason| reason.contains(remark));
+        for (id, remark) in detail.files.iter().flat_map(remarks).filter(|(_, remark)| !said(remark)) {
             out.line(&format!("{id}: {remark}"))?;
         }
         for (at, what) in &detail.steps {

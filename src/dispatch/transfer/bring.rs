@@ -124,6 +124,7 @@ pub(in crate::dispatch) fn record_results(tx: &Tx<'_>, key: AttemptKey, brought:
         remarks: brought.remarks.clone(),
         unpacked_at: None,
         not_unpacked: None,
+        dropped_at: None,
     };
     tx.keep_fetched(key.task, &fetched)
 }

@@ -8,7 +8,7 @@ use crate::model::id::{Index, TaskId};
 use crate::model::time::Timestamp;
 use crate::ops::files_elsewhere::There;
 use crate::ops::selecting::Chosen;
-use crate::ops::{Grid, OpsError, dispatcher};
+use crate::ops::{Grid, OpsError, dispatcher, fetch};
 use crate::protocol::distributor::{Answer, PIECE_MAX, Ticket};
 use crate::store::files::Whereabouts;
 use crate::store::ledger::Ledger;
@@ -133,7 +133,11 @@ pub fn give(
 ) -> Result<Answer, OpsError> {
     let path = grid.store.home().fetched_file(task, index);
     let gone = |error: io::Error| OpsError::Refused(format!("what it brought is gone from its home: {error}"));
-    let file = File::open(path).map_err(gone)?;
+    let fetched = grid.store.view().fetched(task, index)?;
+    let file = match (File::open(path), fetched) {
+        (Err(error), Some(fetched)) => return Err(OpsError::Refused(fetch::gone(&fetched, &error.to_string()))),
+        (opened, _) => opened.map_err(gone)?,
+    };
     // Who was cut behind the last byte asks from the end on; behind the end nobody has come by reading.
     let marks = theirs && offset <= file.metadata().map_err(gone)?.len();
     let mut piece = vec![0; PIECE_MAX];

@@ -66,7 +66,7 @@ fn what_was_brought_is_kept_as_outputs_are() {
         grid.grid(["gc"]).ok();
         count(&grid, "fetched") == 0
     });
-    grid.grid(["fetch", "last"]).expect(1).says(&["is gone"]);
+    grid.grid(["fetch", "last"]).expect(1).says(&["is gone", "gc took it at 20", "keep_outputs"]);
 }
 
 /// As if everything had happened so many days earlier.

@@ -97,7 +97,7 @@ fn link_among_the_results_keeps_nothing_away_and_is_named_until_it_has_come() {
     // Whoever asks later is told the same.
     let said = "outhosts: a link to /etc/hosts, which leads out";
     grid.grid(["wait", "1"]).expect(0).says(&[said]);
-    assert!(grid.grid(["status"]).ok().contains(said) && grid.grid(["show", "1"]).ok().contains(said));
+    assert!(grid.grid(["status"]).ok().contains(said) && grid.grid(["show", "1"]).ok().matches(said).count() == 1);
     let brought = grid.show("1")["files"]["fetched"][0].clone();
     assert!(brought["remarks"][0].as_str().unwrap().contains(said) && brought["unpacked_at"].is_string(), "{brought}");
 }
