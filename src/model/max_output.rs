@@ -25,14 +25,17 @@ pub struct MaxOutput {
     pub kill: bool,
 }
 
+/// What may be written.
+const RANGE: &str = "write 64K or more, as 1G, with ,kill to end the task beyond it, or `none` for no bound";
+
 /// A text that is no bound.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadMaxOutput {
-    #[error(transparent)]
+    #[error("{0}; {RANGE}")]
     Size(#[from] BadSize),
-    #[error("{0:?} is too little: at least 64K, or none for no bound")]
+    #[error("{0:?} is too little; {RANGE}")]
     Little(String),
-    #[error("{0:?}: write a size, as 1G, or 1G,kill to end the task beyond it, or none for no bound")]
+    #[error("{0:?} is no bound; {RANGE}")]
     Form(String),
 }
 
@@ -121,6 +124,14 @@ mod tests {
         assert_eq!(MaxOutput::parse("1024M").unwrap(), MaxOutput::DEFAULT);
         for bad in ["", "1", "1G,stop", "none,kill", "63K", ",kill", "1G,"] {
             assert!(MaxOutput::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn error_of_a_bound_names_the_least_and_the_word_for_none() {
+        for bad in ["1", "unlimited", "63K", "1G,stop", "none,kill"] {
+            let error = MaxOutput::parse(bad).unwrap_err().to_string();
+            assert!(error.contains("64K") && error.contains("`none`"), "{error}");
         }
     }
 

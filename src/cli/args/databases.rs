@@ -143,7 +143,7 @@ pub struct ProfileSet {
     /// Time limit
     #[arg(short = 't', long, value_name = "TIME", allow_hyphen_values = true, value_parser = parse_duration)]
     pub time: Option<Duration>,
-    /// Of a longer output keep the first and the last 64M; with ,kill end the task; none: keep all
+    /// Of a longer output (64K or more) keep the first and the last 64M; with ,kill end the task soon after; none: keep all
     #[arg(long, value_name = "SIZE[,kill]", allow_hyphen_values = true, value_parser = MaxOutput::parse)]
     pub max_output: Option<MaxOutput>,
     /// Only servers for which this is true

@@ -24,7 +24,7 @@ Exit codes: 0 removed   1 refused, nothing was removed, with the reasons";
 #[command(after_help = EXAMPLES)]
 pub struct Remove {
     /// 12, 12-15, last, all (that ended)
-    #[arg(value_name = "ID", required_unless_present_any = ["ended", "older"], conflicts_with_all = ["ended", "older"])]
+    #[arg(value_name = "ID", conflicts_with_all = ["ended", "older"])]
     pub ids: Vec<Selector>,
     /// All of yours that ended
     #[arg(long)]

@@ -110,7 +110,7 @@ pub struct TaskOptions {
     /// Write stderr to FILE on the server
     #[arg(short = 'e', long = "stderr", value_name = "FILE", help_heading = "How it runs")]
     pub stderr: Option<OsString>,
-    /// Of a longer output keep the first and the last 64M; with ,kill end the task; none: keep all [default: max_output, 1G]
+    /// Of a longer output (64K or more) keep the first and the last 64M; with ,kill end the task soon after; none: keep all [default: max_output, 1G]
     #[arg(long, value_name = "SIZE[,kill]", allow_hyphen_values = true, value_parser = MaxOutput::parse, help_heading = "How it runs")]
     pub max_output: Option<MaxOutput>,
     /// Give the task what stands on stdin here; default: nothing

@@ -2,6 +2,7 @@
 
 use super::super::args::remove::Remove;
 use super::super::exit::Code;
+use super::super::failure::Failure;
 use super::super::output::Out;
 use super::{Done, with_grid};
 use crate::model::selector::Selector;
@@ -10,6 +11,11 @@ use crate::ops::remove::{self as verb, Removal, Removed};
 use crate::ops::selecting::{self, All};
 
 pub fn run(args: Remove, out: &mut Out) -> Done {
+    if args.ids.is_empty() && !args.ended && args.older.is_none() {
+        return Err(Failure::usage(
+            "remove: say which tasks: 12, 12-15 or `last`, or --ended or --older 7d for all of yours that ended",
+        ));
+    }
     with_grid(out, |grid, out| {
         let before = args.older.map(|age| Timestamp::now().minus(age));
         let words = if args.ids.is_empty() { vec![Selector::All] } else { args.ids };
