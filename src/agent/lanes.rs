@@ -3,7 +3,7 @@
 use super::book::{Run, State};
 use super::journal::Record;
 use super::serve::Agent;
-use super::spool::RunId;
+use super::spool::{RunId, why_unusable};
 use crate::model::clock::since_boot;
 use crate::model::failpoint::failpoint;
 use crate::model::files::{Digest, Sent};
@@ -240,7 +240,8 @@ impl Agent {
     }
 
     fn start_supervisor(&mut self, id: LaneId) -> Result<(), Refusal> {
-        let no_spool = |error: io::Error| Refusal::Spool { error: error.to_string() };
+        let runs = self.spool.dir().join("runs");
+        let no_spool = |error: io::Error| Refusal::Spool { error: why_unusable(&runs, &error) };
         let (run, journal) = self.spool.make_run(id).map_err(no_spool)?;
         let dir = self.spool.run_dir(run);
         failpoint("agent-run-made");

@@ -144,8 +144,20 @@ impl Spool {
 }
 
 fn unusable(path: &Path) -> impl FnOnce(io::Error) -> AgentError {
-    let path = path.display().to_string();
-    move |error| AgentError::Unfit(format!("the spool {path} can't be used: {error}"))
+    let path = path.to_owned();
+    move |error| AgentError::Unfit(why_unusable(&path, &error))
+}
+
+/// Why this of a spool can't be used, and what to do on its host.
+pub fn why_unusable(path: &Path, error: &io::Error) -> String {
+    let dir = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+    let remedy = match error.kind() {
+        io::ErrorKind::PermissionDenied => format!("; `chmod -R u+rwX {}` lets it be written", dir.display()),
+        io::ErrorKind::ReadOnlyFilesystem => "; mount its file system to be written".to_owned(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space there".to_owned(),
+        _ => String::new(),
+    };
+    format!("the spool {} can't be used: {error}{remedy}", path.display())
 }
 
 /// 0 where none is noted.
@@ -230,4 +242,20 @@ pub fn write_atomically(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> 
 /// for the disk, and somebody waits for us.
 fn write_over(file: &File, text: &str) -> io::Result<()> {
     file.write_all_at(text.as_bytes(), 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spool_that_can_not_be_written_is_told_with_its_path_and_the_remedy() {
+        let home = tempfile::tempdir().unwrap();
+        let lock = home.path().join("lock");
+        let said = |kind: io::ErrorKind| why_unusable(&lock, &kind.into());
+        let denied = said(io::ErrorKind::PermissionDenied);
+        assert!(denied.contains(&format!("the spool {}", lock.display())), "{denied}");
+        assert!(denied.contains(&format!("`chmod -R u+rwX {}`", home.path().display())), "{denied}");
+        assert!(said(io::ErrorKind::ReadOnlyFilesystem).contains("mount"));
+    }
 }

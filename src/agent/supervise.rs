@@ -11,6 +11,7 @@ use super::output::cut;
 use super::process::{self, close_inherited, handle_signals};
 use super::prologue::Prologues;
 use super::running::{NotBegun, NotSpawned, Running};
+use super::spool::why_unusable;
 use super::{AgentError, installed};
 use crate::model::attempt::{Cause, End, Usage};
 use crate::model::clock::Moment;
@@ -192,7 +193,7 @@ impl Supervisor {
         let from = (length(&self.outputs[0]), length(&self.outputs[1]));
         let Moment { wall: at, since_boot } = Moment::now();
         let begun = Record::Begun { attempt, at, since_boot: Some(since_boot), out: from.0, err: from.1 };
-        self.journal.commit_with(&begun).map_err(|error| Refusal::Spool { error: error.to_string() })?;
+        self.journal.commit_with(&begun).map_err(|error| Refusal::Spool { error: why_unusable(&self.dir, &error) })?;
         failpoint("supervisor-begun");
         let mut spawned = Running::spawn(&mut batch.order, member.clone(), outputs, from);
         if matches!(spawned, Err(NotSpawned::NoFormat(_))) && batch.order.go_through_shell() {
@@ -345,7 +346,7 @@ impl Supervisor {
         let lines = start.prologue.as_deref();
         let base = lines.map(|lines| self.prologues.environment(lines)).transpose();
         let base = base.map_err(|error| Refusal::Prologue { error })?;
-        Order::new(start, &self.dir, base).map_err(|error| Refusal::Spool { error: error.to_string() })
+        Order::new(start, &self.dir, base).map_err(|error| Refusal::Spool { error: why_unusable(&self.dir, &error) })
     }
 
     fn cancel(&mut self, attempt: AttemptId, grace: Duration) {

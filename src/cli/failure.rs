@@ -46,6 +46,11 @@ impl Failure {
         }
     }
 
+    /// Is this error told with it?
+    pub fn says(&self, error: &OpsError) -> bool {
+        matches!(self, Self::Ops(ours) if ours.to_string().contains(&error.to_string()))
+    }
+
     /// Says it on stderr and gives the exit code.
     pub fn tell(&self, out: &mut Out, speaks: Speaks) -> Code {
         match self {

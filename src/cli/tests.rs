@@ -4,8 +4,10 @@ use super::args::databases::Task;
 use super::args::servers::Server;
 use super::args::{Args, Command};
 use super::exit::{Code, Speaks};
+use super::failure::Failure;
 use super::output::{Look, Out};
 use super::{commands, help_last, refused};
+use crate::ops::OpsError;
 use clap::{CommandFactory, Parser};
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -228,4 +230,18 @@ fn completions_and_manual_come_from_the_same_types() {
         assert!(stdout.text().contains("submit"), "{words}");
         assert!(!stdout.text().contains("supervise") || words == "completions zsh" || words != "man", "{words}");
     }
+}
+
+#[test]
+fn remove_without_tasks_says_how_they_are_named() {
+    let (code, said) = fails("remove");
+    assert_eq!(code, Code::USAGE);
+    assert!(said.contains("say which tasks") && said.contains("--older 7d"), "{said}");
+}
+
+#[test]
+fn failure_says_the_error_that_it_ends_with() {
+    let error = |text: &str| OpsError::Grid(text.to_owned());
+    let failure = Failure::from(error("task 1: the dispatcher did not begin"));
+    assert!(failure.says(&error("the dispatcher did not begin")) && !failure.says(&error("the disk is full")));
 }

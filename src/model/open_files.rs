@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 
 /// More is never needed, and some programs close all that they may have.
 const MOST: u64 = 65_536;
+/// With fewer a dispatcher does not begin: an agent, a link, a supervisor each need some.
+pub const LEAST: u64 = 64;
 
 static GIVEN: OnceLock<u64> = OnceLock::new();
 
@@ -22,6 +24,16 @@ pub fn given() -> u64 {
 /// How many this process may have open now.
 pub fn may_open() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(MOST)
+}
+
+/// How many a process that is started here could take by [`raise`].
+pub fn attainable() -> u64 {
+    let before = getrlimit(Resource::Nofile);
+    raise();
+    let may = may_open();
+    // Lowering a limit is always allowed.
+    let _ = setrlimit(Resource::Nofile, before);
+    may
 }
 
 /// Takes as many as this process may have; root may have more than it was given.

@@ -4,8 +4,10 @@ use super::home::Places;
 use super::report::{Check, Finding};
 use super::{Grid, OpsError, dispatcher, gc, servers, settings};
 use crate::model::attribute::Value;
+use crate::model::open_files;
 use crate::model::resources::Bytes;
 use crate::model::server::{SHARED_ACCOUNT, Server};
+use crate::store::home::is_writable;
 use crate::store::reservations::Miscount;
 use crate::store::unreadable::{Kind, Unreadable};
 use crate::store::waiting::holder;
@@ -128,7 +130,16 @@ fn directory(home: &Home) -> Check {
 }
 
 fn spool(home: &Home) -> Check {
-    private("agent spool", &home.agent_spool())
+    const WHAT: &str = "agent spool";
+    let unwritable = [home.agent_spool(), home.outputs(), home.sent(), home.fetched()];
+    // Where the home itself can't be written that is told.
+    match unwritable.iter().find(|dir| home.is_writable() && dir.exists() && !is_writable(dir)) {
+        Some(dir) => {
+            let remedy = format!("`chmod -R u+rwX {}`, or mount its file system for writing", dir.display());
+            fail(WHAT, format!("{} can't be written: nothing starts", dir.display()), Some(&remedy))
+        }
+        None => private(WHAT, &home.agent_spool()),
+    }
 }
 
 /// A directory must be ours and closed to others: values of the environment lie in it.
@@ -250,21 +261,27 @@ fn running(grid: &mut Grid) -> Check {
     }
 }
 
-/// A dispatcher that this shell starts can't have more than the hard limit.
+/// A dispatcher that this shell starts takes what it may have, and does not begin with too few.
 fn open_files() -> Check {
+    of_limit(open_files::attainable())
+}
+
+fn of_limit(limit: u64) -> Check {
+    const WHAT: &str = "open files";
     const LOW: u64 = 1_024;
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+    let most = format!("at most {limit} at once in each process started here");
     match limit {
-        Some(limit) if limit < LOW && !rustix::process::geteuid().is_root() => warn(
-            "open files",
-            format!(
-                "at most {limit} at once in each process started here: a dispatcher that follows many tasks needs more"
-            ),
+        0..open_files::LEAST => fail(
+            WHAT,
+            format!("{most}: a dispatcher needs {} to begin", open_files::LEAST),
+            Some("raise it with `ulimit -n 1024`, or in /etc/security/limits.conf"),
+        ),
+        open_files::LEAST..LOW => warn(
+            WHAT,
+            format!("{most}: a dispatcher that follows many tasks needs more"),
             "raise it with `ulimit -n`, or in /etc/security/limits.conf",
         ),
-        limit => {
-            ok("open files", limit.map_or_else(|| "no limit".to_owned(), |limit| format!("at most {limit} at once")))
-        }
+        _ => ok(WHAT, format!("at most {limit} at once")),
     }
 }
 
@@ -339,5 +356,18 @@ fn processes() -> Check {
             "raise it with `ulimit -u`, or in /etc/security/limits.conf",
         ),
         Some(limit) => ok("processes", format!("at most {limit} at once for this account")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_files_are_checked_by_the_bound_of_a_dispatcher() {
+        let result = |limit: u64| of_limit(limit).result;
+        assert_eq!((result(16), result(open_files::LEAST - 1)), (Finding::Fail, Finding::Fail));
+        assert_eq!((result(open_files::LEAST), result(1_024)), (Finding::Warn, Finding::Ok));
+        assert!(of_limit(16).found.contains("16") && of_limit(16).found.contains("needs 64"));
     }
 }

@@ -1,5 +1,6 @@
 //! A home on disk: where it lies, and how a new one is founded.
 
+pub use super::read_only::is_writable;
 pub use crate::model::filesystem::network_fs;
 
 use super::{Result, StoreError};
@@ -148,7 +149,7 @@ impl Home {
 
     /// May anything be written here? What can't be asked may.
     pub fn is_writable(&self) -> bool {
-        super::read_only::is_writable(&self.dir)
+        is_writable(&self.dir)
     }
 
     /// Makes the directories that are missing.

@@ -75,7 +75,7 @@ pub enum StoreError {
     Corrupt { path: PathBuf, found: String },
     #[error("{path}: the disk is full; nothing was changed: free some space and try again", path = path.display())]
     Full { path: PathBuf },
-    #[error("{path}: {error}; check the permissions, or set GRID_HOME to a directory of yours", path = path.display())]
+    #[error("{path}: {error}; {remedy}", path = path.display(), remedy = read_only::remedy(error))]
     Unwritable { path: PathBuf, error: std::io::Error },
     #[error("{path} lies on a network file system ({kind}), where a database is not safe: set GRID_HOME to a directory on a local disk", path = path.display())]
     NetworkFs { path: PathBuf, kind: &'static str },
@@ -131,7 +131,10 @@ impl StoreError {
             Self::Newer { path, found, known } if bare(&path) => Self::Newer { path: home.database(), found, known },
             Self::Full { path } if bare(&path) => Self::Full { path: home.database() },
             Self::Corrupt { path, found } if bare(&path) => Self::Corrupt { path: home.database(), found },
-            Self::Unwritable { path, error } if bare(&path) => Self::Unwritable { path: home.database(), error },
+            // SQLite says that it may not write, not why.
+            Self::Unwritable { path, error } if bare(&path) => {
+                Self::Unwritable { path: home.database(), error: read_only::refusal(home.dir()).unwrap_or(error) }
+            }
             // Not only a write fails for want of room: the file of the shared memory can't grow, nor a log be made anew.
             error @ Self::Sqlite(_) if error.is_full(home) => Self::Full { path: home.database() },
             other => other,

@@ -87,7 +87,9 @@ fn with_grid(out: &mut Out, work: impl FnOnce(&mut Grid, &mut Out) -> Done) -> D
     let done = work(&mut grid, out).map_err(|failure| failure.in_home(&grid));
     let done = done.and_then(|code| out.finish().map(|()| code));
     // What was asked for is done, also if nobody reads it; that nothing starts now is worth a word, not a failure.
-    if let Err(error) = process::wake(&mut grid) {
+    if let Err(error) = process::wake(&mut grid)
+        && !done.as_ref().is_err_and(|failure| failure.says(&error))
+    {
         out.note(&format!("dispatcher: {error}"));
     }
     done

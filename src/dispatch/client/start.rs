@@ -6,7 +6,7 @@ use crate::model::ssh::Login;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher, VERSION};
 use crate::protocol::frame::{self, FrameError};
 use crate::store::waiting::holder;
-use crate::store::{Home, Store};
+use crate::store::{Home, Store, StoreError};
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -52,6 +52,8 @@ pub enum StartError {
     Stopped(i32),
     #[error("the dispatcher has not answered for a minute; `run/dispatcher.log` in the home may say why")]
     Silent,
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error(transparent)]
     Frame(#[from] FrameError),
     #[error(transparent)]
@@ -291,20 +293,21 @@ fn find_or_start(home: &Home) -> Result<Connection, StartError> {
 }
 
 /// One starter at a time; who waited for this lock finds it running.
-fn one_starter(home: &Home) -> io::Result<File> {
+fn one_starter(home: &Home) -> Result<File, StoreError> {
     let path = home.run_dir().join("start.lock");
-    let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    lock.lock()?;
-    Ok(lock)
+    let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let locked = opened.and_then(|lock| lock.lock().map(|()| lock));
+    locked.map_err(|error| StoreError::Unwritable { path, error })
 }
 
 /// In a home's `run/`.
 pub(in crate::dispatch) const LOCK: &str = "dispatcher.lock";
 
 /// The lock that a dispatcher holds as long as it lives.
-pub(in crate::dispatch) fn lock_file(home: &Home) -> io::Result<File> {
+pub(in crate::dispatch) fn lock_file(home: &Home) -> Result<File, StoreError> {
     let path = home.run_dir().join(LOCK);
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+    let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
+    opened.map_err(|error| StoreError::Unwritable { path, error })
 }
 
 /// Is this the lock of the home that lies there now? Where that can't be seen it may be.
@@ -356,7 +359,9 @@ pub fn retire(home: &Home, needed: &mut dyn FnMut() -> bool) -> Result<Option<Fi
 /// that it inherits, before it opens its first link.
 fn spawn(home: &Home, caller: Option<UnixStream>) -> Result<Startup, StartError> {
     const LOG_MAX: u64 = 1 << 20;
-    let log = OpenOptions::new().create(true).append(true).mode(0o600).open(log_file(home))?;
+    let path = log_file(home);
+    let opened = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+    let log = opened.map_err(|error| StoreError::Unwritable { path, error })?;
     let mut log_from = log.metadata()?.len();
     if log_from > LOG_MAX {
         log.set_len(0)?;

@@ -31,9 +31,6 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// With fewer files it can't start what it is asked to: an agent, a link, a supervisor each need some.
-pub(in crate::dispatch) const OPEN_FILES: u64 = 64;
-
 /// A log of so many bytes takes the first transaction of a dispatcher.
 const LOG_ENOUGH: u64 = 64 << 10;
 
@@ -102,8 +99,8 @@ fn begin_locked(
     caller: Option<UnixStream>,
     login: Login,
 ) -> Result<(UnixListener, Store, Dispatcher), DispatchError> {
-    if open_files::may_open() < OPEN_FILES {
-        return Err(DispatchError::OpenFiles(open_files::may_open()));
+    if open_files::may_open() < open_files::LEAST {
+        return Err(DispatchError::OpenFiles(open_files::may_open(), open_files::LEAST));
     }
     // It comes up while the database is opened: what is asked is most often run here.
     let agent = caller.as_ref().and_then(|_| connector::agent(home, true).ok());
@@ -148,12 +145,13 @@ fn begin_locked(
     // The start first: whoever started us hears of all this once the door is open.
     dispatcher.carry_out(effects);
     dispatcher.flush_links();
-    let (_dir, socket) = socket_path(home)?;
+    let unwritable = |error| StoreError::Unwritable { path: home.run_dir().join("dispatcher.sock"), error };
+    let (_dir, socket) = socket_path(home).map_err(unwritable)?;
     match std::fs::remove_file(&socket) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unwritable(error).into()),
         _ => {}
     }
-    let listener = UnixListener::bind(&socket)?;
+    let listener = UnixListener::bind(&socket).map_err(unwritable)?;
     listener.set_nonblocking(true)?;
     Ok((listener, store, dispatcher))
 }

@@ -3,7 +3,7 @@
 use crate::dispatch::client::start::{self, Startup, socket_path};
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::links::link_state::Slot;
-use crate::dispatch::process::begin::{Begun, OPEN_FILES, anew, begin};
+use crate::dispatch::process::begin::{Begun, anew, begin};
 use crate::dispatch::process::callers;
 use crate::dispatch::process::life::Ended;
 use crate::dispatch::process::watches;
@@ -31,10 +31,10 @@ pub enum DispatchError {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error(
-        "it may have {0} files open at once, and needs {OPEN_FILES}: raise the limit (`ulimit -n 1024`, or /etc/security/limits.conf) \
+        "it may have {0} files open at once, and needs {1}: raise the limit (`ulimit -n 1024`, or /etc/security/limits.conf) \
          where it is started"
     )]
-    OpenFiles(u64),
+    OpenFiles(u64, u64),
     #[error("a newer dispatcher has taken over")]
     Fenced,
     /// Where the home was is none any more, or another one.
@@ -109,7 +109,7 @@ impl DispatchError {
         match self {
             Self::Store(error) => error.is_full(home),
             Self::Io(error) => matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded),
-            Self::Fenced | Self::Moved(_) | Self::OpenFiles(_) => false,
+            Self::Fenced | Self::Moved(_) | Self::OpenFiles(..) => false,
         }
     }
 }

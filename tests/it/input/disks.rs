@@ -97,17 +97,20 @@ fn a_read_only_home_is_told() {
     for line in [&["submit", "--", "true"][..], &["hold", "2"], &["user", "add", "alice"]] {
         grid.grid(line).expect(1).says(&["Read-only file system", "set GRID_HOME"]);
     }
-    grid.grid(["run", "--", "true"]).expect(125);
+    let done = grid.grid(["run", "--", "true"]).expect(125);
+    let said = done.err();
+    let words = [grid.home().to_str().unwrap(), "Read-only file system", "mounted read-only"];
+    assert!(words.iter().all(|word| said.contains(word)) && !said.contains("permissions"), "{said}");
     // What it knows can be read.
     for line in [
         "status",
         "show 1",
         "explain 1",
+        "wait 1",
+        "logs -f 1",
         "server list",
         "user list",
         "config list",
-        "wait 1",
-        "logs -f 1",
         "sql 'SELECT 1'",
         "dispatcher status",
     ] {
