@@ -13,8 +13,14 @@ mod control;
 mod deaths;
 #[path = "agent/disk.rs"]
 mod disk;
+#[path = "agent/extremes.rs"]
+mod extremes;
 #[path = "agent/files.rs"]
 mod files;
+#[path = "support/lies.rs"]
+mod lies;
+#[path = "support/pack.rs"]
+mod pack;
 #[path = "support/small.rs"]
 mod small;
 #[path = "agent/speed.rs"]

@@ -90,8 +90,9 @@ impl HandedIn {
         self.connection.stream().set_read_timeout(None).ok()?;
         self.connection.send(&ToDispatcher::Watch { task, index: None }).ok()?;
         loop {
-            if let FromDispatcher::Ended { code, .. } = self.connection.receive().ok()?? {
-                return code;
+            match self.connection.receive().ok()?? {
+                FromDispatcher::Ended { task: of, code, .. } if of == task => return code,
+                _ => {}
             }
         }
     }

@@ -2,6 +2,7 @@
 //! so that newer messages may carry fields that older programs skip.
 
 use super::border::{Message, Unacceptable};
+use crate::model::bounds;
 use serde::Serialize;
 use std::io::{self, Read, Write};
 
@@ -15,14 +16,23 @@ const DEPTH_MAX: usize = 100;
 pub enum FrameError {
     #[error("a frame of {0} bytes is longer than {1}")]
     TooLong(usize, usize),
+    /// It may quote what came, and is cut.
     #[error("a frame holds no message: {0}")]
-    Decode(#[from] rmp_serde::decode::Error),
+    Decode(String),
     #[error("a frame holds a message that can't be taken in: {0}")]
     Unacceptable(#[from] Unacceptable),
     #[error("a message can't be encoded: {0}")]
     Encode(#[from] rmp_serde::encode::Error),
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+impl From<rmp_serde::decode::Error> for FrameError {
+    fn from(error: rmp_serde::decode::Error) -> Self {
+        let mut words = error.to_string();
+        bounds::cut(&mut words);
+        Self::Decode(words)
+    }
 }
 
 /// Appends one message as a frame.
@@ -230,6 +240,14 @@ mod tests {
             }
             prop_assert_eq!(got, texts);
         }
+    }
+
+    #[test]
+    fn words_on_a_message_that_quotes_too_much_are_cut() {
+        let mut wire = Vec::new();
+        encode(&"x".repeat(1 << 20), &mut wire).unwrap();
+        let error = read::<super::super::agent::ToAgent>(&mut &wire[..]).unwrap_err().to_string();
+        assert!(error.contains("unknown variant") && error.len() < 2 * bounds::REMARK_MAX, "{} bytes", error.len());
     }
 
     #[test]

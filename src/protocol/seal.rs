@@ -21,7 +21,7 @@ struct Needing {
 #[derive(Debug, thiserror::Error)]
 pub enum SealError {
     #[error("the task can't be read ({0}): is the other grid newer?")]
-    Unreadable(#[from] rmp_serde::decode::Error),
+    Unreadable(String),
     #[error("the task can't be taken in: {0}")]
     Unacceptable(FrameError),
     #[error(transparent)]
@@ -62,7 +62,9 @@ pub fn open(sealed: &Sealed) -> Result<Request, SealError> {
         Err(FrameError::Decode(error)) => error,
         other => return Ok(other?),
     };
-    let Ok(Needing { features, task }) = rmp_serde::from_slice(&sealed.0) else { return Err(unreadable.into()) };
+    let Ok(Needing { features, task }) = rmp_serde::from_slice(&sealed.0) else {
+        return Err(SealError::Unreadable(unreadable));
+    };
     check_known(&features)?;
     Ok(frame::decode(&task)?)
 }

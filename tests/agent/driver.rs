@@ -8,9 +8,9 @@ use grid::protocol::agent::{Ended, Event, FromAgent, Held, HeldState, MAGIC, Sta
 use grid::protocol::frame;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::VecDeque;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// Longer than anything here takes on a busy machine; only a failing test ever waits for it.
@@ -77,6 +77,19 @@ impl Home {
     }
 
     pub fn try_agent(&self) -> Result<Agent, String> {
+        let mut agent = self.spawn();
+        agent.try_tell(&self.hello());
+        agent.greeting()
+    }
+
+    /// What its dispatcher says first.
+    pub fn hello(&self) -> ToAgent {
+        let (incarnation, epoch) = (self.incarnation, self.epoch);
+        ToAgent::Hello { version_min: 1, version: 1, home: self.id, incarnation, epoch }
+    }
+
+    /// Starts an agent and says nothing yet.
+    pub fn spawn(&self) -> Agent {
         let mut before = self.files.map_or_else(String::new, |most| format!("ulimit -n {most}; "));
         if self.rough {
             before += "trap '' HUP INT CHLD USR1; exec 9</dev/null; ";
@@ -96,7 +109,7 @@ impl Home {
             .spawn()
             .unwrap();
         let (input, output) = (child.stdin.take(), child.stdout.take().unwrap());
-        let mut agent = Agent {
+        Agent {
             child,
             input,
             output,
@@ -107,20 +120,6 @@ impl Home {
             seen: VecDeque::new(),
             others: VecDeque::new(),
             inbox: frame::Inbox::default(),
-        };
-        let (incarnation, epoch) = (self.incarnation, self.epoch);
-        agent.try_tell(&ToAgent::Hello { version_min: 1, version: 1, home: self.id, incarnation, epoch });
-        let mut magic = vec![0; MAGIC.len()];
-        agent.output.read_exact(&mut magic).map_err(|error| error.to_string())?;
-        assert_eq!(magic, MAGIC);
-        rustix::io::ioctl_fionbio(&agent.output, true).unwrap();
-        match agent.message().ok_or("the agent left")? {
-            FromAgent::Hello { boot, machine, inventory, .. } => {
-                (agent.boot, agent.machine, agent.inventory) = (boot, machine, inventory);
-                Ok(agent)
-            }
-            FromAgent::Unfit { error } => Err(error),
-            other => panic!("{other:?}"),
         }
     }
 
@@ -169,6 +168,33 @@ pub fn member(attempt: AttemptId) -> StartMember {
 }
 
 impl Agent {
+    /// Takes in what it says first. The error: why it can't serve, or that it left.
+    pub fn greeting(mut self) -> Result<Self, String> {
+        let mut magic = vec![0; MAGIC.len()];
+        self.output.read_exact(&mut magic).map_err(|error| error.to_string())?;
+        assert_eq!(magic, MAGIC);
+        rustix::io::ioctl_fionbio(&self.output, true).unwrap();
+        match self.message().ok_or("the agent left")? {
+            FromAgent::Hello { boot, machine, inventory, .. } => {
+                (self.boot, self.machine, self.inventory) = (boot, machine, inventory);
+                Ok(self)
+            }
+            FromAgent::Unfit { error } => Err(error),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Writes these bytes. False if the agent has left.
+    pub fn say(&mut self, wire: &[u8]) -> bool {
+        self.input.as_mut().unwrap().write_all(wire).is_ok()
+    }
+
+    /// Ends its input: how it leaves.
+    pub fn status(mut self) -> ExitStatus {
+        self.input = None;
+        self.child.wait().unwrap()
+    }
+
     pub fn pid(&self) -> i32 {
         i32::try_from(self.child.id()).unwrap()
     }

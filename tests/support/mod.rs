@@ -6,6 +6,7 @@ pub mod caller;
 pub mod crontab;
 pub mod done;
 pub mod grid;
+pub mod lies;
 pub mod load;
 pub mod pack;
 pub mod process;

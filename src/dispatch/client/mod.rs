@@ -1,5 +1,6 @@
 //! What commands use in their own process to reach a dispatcher, a host or another home.
 
+mod door;
 pub mod logins;
 pub mod losses;
 pub mod probe;

@@ -1,15 +1,13 @@
 //! Starting the dispatcher on demand: one at a time by lock, a typed handshake, detached from whoever started it.
 
+use crate::dispatch::client::door::{hear, stranger};
 use crate::dispatch::client::losses::{Losses, end_of, has_started};
+use crate::dispatch::process::life::log_file;
 use crate::dispatch::process::life::log_file;
 use crate::model::ssh::Login;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher, VERSION};
 use crate::protocol::frame::{self, FrameError};
-use crate::store::waiting::holder;
 use crate::store::{Home, Store, StoreError};
-use nix::sys::socket::getsockopt;
-use nix::sys::socket::sockopt::PeerCredentials;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
@@ -20,7 +18,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What a dispatcher says to its starter, once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +50,11 @@ pub enum StartError {
     Stopped(i32),
     #[error("the dispatcher has not answered for a minute; `run/dispatcher.log` in the home may say why")]
     Silent,
+    #[error(
+        "what answers at the dispatcher's socket is no dispatcher of this grid: {0}; {1} (tasks go on), and the next command starts \
+         a dispatcher"
+    )]
+    Stranger(FrameError, String),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -104,7 +107,7 @@ impl Connection {
             Ok(Some(FromDispatcher::Hello { version, pid })) => Err(StartError::Version(version, pid)),
             // It is just leaving.
             Ok(_) | Err(FrameError::Io(_)) => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(stranger(&stream, error)),
         }
     }
 
@@ -136,7 +139,9 @@ impl Connection {
             {
                 Ok(None)
             }
-            other => Ok(other?),
+            Err(error @ FrameError::Io(_)) => Err(error.into()),
+            Err(error) => Err(stranger(&self.stream, error)),
+            Ok(word) => Ok(word),
         }
     }
 
@@ -155,37 +160,6 @@ impl Connection {
     pub fn stream(&self) -> &UnixStream {
         &self.stream
     }
-}
-
-/// Waits until the dispatcher says something. One that is stopped says nothing, one that is busy may need a while.
-fn hear(home: &Home, stream: &UnixStream) -> Result<(), StartError> {
-    const LOOK: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
-    const PATIENCE: Duration = Duration::from_secs(60);
-    let begun = Instant::now();
-    loop {
-        match poll(&mut [PollFd::new(stream, PollFlags::IN)], Some(&LOOK)) {
-            Ok(0) => {}
-            Ok(_) => return Ok(()),
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(error) => return Err(io::Error::from(error).into()),
-        }
-        // 0 where it lives in another namespace: that is no process here.
-        let pid = getsockopt(stream, PeerCredentials).map_err(io::Error::from)?.pid();
-        if is_stopped(pid) {
-            return Err(StartError::Stopped(pid));
-        }
-        // Where somebody else has the database locked it waits for that one, and so do we.
-        if begun.elapsed() > PATIENCE && holder(home).is_none() {
-            return Err(StartError::Silent);
-        }
-    }
-}
-
-/// Is the process stopped, by a signal or a debugger? proc(5): the state stands behind the name in parentheses.
-fn is_stopped(pid: i32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
-    matches!(state, Some('T' | 't'))
 }
 
 /// Tells the dispatcher to look at the database; starts one where something is to be done, there or for first tiers that are

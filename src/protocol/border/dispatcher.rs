@@ -2,7 +2,7 @@
 //! program; the one may be older, or a script.
 
 use super::{Message, Unacceptable, field};
-use crate::model::bounds;
+use crate::model::bounds::{self, OutOfBounds};
 use crate::model::ssh::Login;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 
@@ -51,9 +51,8 @@ impl Message for FromDispatcher {
     fn check(&self) -> Result<(), Unacceptable> {
         match self {
             Self::Data { offset, .. } => field("offset", bounds::counter(*offset)),
-            Self::Hello { .. }
-            | Self::Status { .. }
-            | Self::Ended { .. }
+            Self::Hello { pid, .. } | Self::Status { pid, .. } => field("pid", process(*pid)),
+            Self::Ended { .. }
             | Self::Probed { .. }
             | Self::Done { .. }
             | Self::Cleared { .. }
@@ -63,4 +62,9 @@ impl Message for FromDispatcher {
             | Self::Brought { .. } => Ok(()),
         }
     }
+}
+
+/// One process: a person may be told to end it, and 0 and less stand for many.
+fn process(pid: i32) -> Result<(), OutOfBounds> {
+    if pid > 0 { Ok(()) } else { Err(OutOfBounds::Range(pid.to_string())) }
 }

@@ -5,7 +5,7 @@ use super::hostile::envelope;
 use super::world::{World, found, guest, request};
 use crate::support::Grid;
 use crate::support::caller::{Caller, stranger};
-use crate::support::pack::Pack;
+use crate::support::lies::{Lie, config, encoded, framed, lies, with};
 use grid::distributor::peers::{PeerError, Peers};
 use grid::distributor::place::{Order, place};
 use grid::distributor::{dry, settle};
@@ -27,73 +27,9 @@ use grid::protocol::envelope::{Envelope, Sealed};
 use grid::protocol::{frame, seal};
 use grid::store::{Durability, Store, StoreError};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::TestRunner;
 use std::io::Write;
 use std::time::Duration;
-
-/// One value in one place.
-#[derive(Debug, Clone, Copy)]
-struct Lie {
-    message: usize,
-    place: usize,
-    value: usize,
-}
-
-fn lies() -> impl Strategy<Value = Lie> {
-    (any::<usize>(), any::<usize>(), any::<usize>()).prop_map(|(message, place, value)| Lie { message, place, value })
-}
-
-/// Extreme values; those of the kind that stands in the place come first.
-fn extremes(there: &Pack) -> Vec<Pack> {
-    let text = |text: &str| Pack::Text(text.as_bytes().to_vec());
-    let ints = [u64::MAX.into(), i64::MAX.into(), i64::MIN.into(), u32::MAX.into(), 0, -1, 1 << 40].map(Pack::Int);
-    let floats = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, -0.0].map(Pack::Float);
-    let long = "x".repeat(1 << 20);
-    let texts =
-        ["", "a\0b", "\u{1b}[2J\u{202e}", "../../..", "-o", "é", "{}", &long, "[[[[[[[[", "true) || (true"].map(text);
-    let bytes = [vec![], vec![0], vec![0xff; 3], vec![b'x'; 1 << 20], b"/\0".to_vec(), vec![7; 16]].map(Pack::Bytes);
-    let deep = [Pack::nested(3), Pack::nested(126), Pack::nested(200)];
-    let others = [Pack::Nil, Pack::Bool(true), Pack::Map(vec![]), Pack::List(vec![])];
-    let own: Vec<Pack> = match there {
-        Pack::Int(_) => ints.to_vec(),
-        Pack::Float(_) => floats.to_vec(),
-        Pack::Text(_) => texts.to_vec(),
-        Pack::Bytes(_) => bytes.to_vec(),
-        Pack::List(items) => {
-            let many = items.first().map(|item| Pack::List(vec![item.clone(); 2_000]));
-            many.into_iter().chain([Pack::List(vec![])]).chain(deep.clone()).collect()
-        }
-        Pack::Nil => [&bytes[..2], &ints[..2], &texts[..2]].concat(),
-        Pack::Bool(value) => vec![Pack::Bool(!value)],
-        Pack::Map(entries) => {
-            let less = (0..entries.len()).map(|without| {
-                let kept = entries.iter().enumerate().filter(|(at, _)| *at != without);
-                Pack::Map(kept.map(|(_, entry)| entry.clone()).collect())
-            });
-            less.collect()
-        }
-    };
-    // Twice: most lies fit the place.
-    let mut all = [own.clone(), own].concat();
-    all.extend(ints.into_iter().chain(floats).chain(texts).chain(bytes).chain(deep).chain(others));
-    all
-}
-
-/// The message with one value in one place.
-fn with(message: &[u8], lie: Lie) -> Vec<u8> {
-    let mut tree = Pack::read(message);
-    let number = lie.place % tree.places();
-    let place = tree.place(number).unwrap();
-    let mut values = extremes(place);
-    *place = values.swap_remove(lie.value % values.len());
-    tree.write()
-}
-
-fn encoded(message: &impl serde::Serialize) -> Vec<u8> {
-    let mut wire = Vec::new();
-    frame::encode(message, &mut wire).unwrap();
-    wire.split_off(4)
-}
 
 /// A task with something in every field.
 fn rich() -> Request {
@@ -254,7 +190,7 @@ impl Liar<'_> {
         self.ticket += 2;
         let ticket = self.ticket + 1;
         let after = Question::States { owner: self.about.owner, user: None, uuids: Vec::new() };
-        let mut wire = [&u32::try_from(body.len()).unwrap().to_le_bytes()[..], body].concat();
+        let mut wire = framed(body);
         frame::encode(&ToServe::Drop { ticket: ticket - 1 }, &mut wire).unwrap();
         frame::encode(&ToServe::Ask { ticket, question: after }, &mut wire).unwrap();
         let caller = self.caller();
@@ -318,9 +254,8 @@ fn lies_to_a_home_cost_whoever_tells_them() {
     for (badge, user, whose) in roles {
         let about = About { owner, user, ended: ended(whose), lab: stranger() };
         let mut liar = Liar { grid: &grid, badge, about, dispatcher, caller: None, ticket: 0, sessions: 0 };
-        let config = Config { cases: 100, failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
         let told = std::cell::RefCell::new(&mut liar);
-        TestRunner::new(config)
+        TestRunner::new(config(100))
             .run(&lies(), |lie| {
                 let mut liar = told.borrow_mut();
                 liar.lie(lie);
@@ -425,7 +360,7 @@ impl Peers for Lab {
         let answers = answers(self.home, uuid);
         let answer = answers[self.lie.message % answers.len()].clone();
         let body = with(&encoded(&FromServe::Answer { ticket: 1, answer, last: true }), self.lie);
-        let wire = [&u32::try_from(body.len()).unwrap().to_le_bytes()[..], &body].concat();
+        let wire = framed(&body);
         match frame::read(&mut &wire[..]) {
             Ok(Some(FromServe::Answer { answer: word @ (Answer::Redirect { .. } | Answer::Working), .. })) => {
                 each(word);
@@ -461,9 +396,8 @@ fn lies_of_other_homes_are_kept_by_nobody() {
     let (mut store, _dir, _world) = client();
     let me = guest();
     let home = stranger();
-    let config = Config { cases: 500, failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
     let store = std::cell::RefCell::new(&mut store);
-    TestRunner::new(config)
+    TestRunner::new(config(500))
         .run(&lies(), |lie| {
             let mut store = store.borrow_mut();
             let store = &mut **store;
