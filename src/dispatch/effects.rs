@@ -8,11 +8,10 @@ use super::dispatcher::Dispatcher;
 use super::links::route::Route;
 use crate::model::failpoint::failpoint;
 use crate::model::id::{AttemptId, Index, LaneId, ServerId, TaskId};
-use crate::model::time::Timestamp;
 use crate::protocol::agent::{Event, FEATURES_SINCE, FromAgent, Refusal, Start, ToAgent};
 use crate::protocol::dispatcher::FromDispatcher;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// One thing to do after the commit.
 #[derive(Debug)]
@@ -38,7 +37,7 @@ pub enum Effect {
     /// Tell the callers who asked for a member's results once more that they came, or did not.
     Brought { task: TaskId, index: Index },
     /// Tell the callers who asked for a probe when it was begun, or why there is none.
-    Probed { server: ServerId, read: Result<Timestamp, String> },
+    Probed { server: ServerId, read: Result<Instant, String> },
 }
 
 impl Effect {

@@ -47,9 +47,14 @@ fn due(
     state: &(Load, Vec<String>, String),
     now: Timestamp,
 ) -> Option<&'static str> {
-    let age = registration.sent_at.map(|at| at.age_at(now));
+    let age = age(registration, now);
     let too_early = age.is_some_and(|age| age < APART || registration.error.is_some() && age < AGAIN);
     if too_early { None } else { news(registration, last, state, age) }
+}
+
+/// How long ago the last report was sent; one of a time to come counts for none, for the clock was set back since.
+fn age(registration: &Registration, now: Timestamp) -> Option<Duration> {
+    registration.sent_at.filter(|at| *at <= now).map(|at| at.age_at(now))
 }
 
 /// What there is to tell, if anything.
@@ -205,7 +210,7 @@ pub fn is_pending(view: &View<'_>) -> Result<bool, StoreError> {
     for registration in &registrations {
         let Some(member) = members.iter().find(|m| m.id == registration.distributor) else { continue };
         let last: Option<Report> = registration.sent.as_deref().and_then(|text| serde_json::from_str(text).ok());
-        let age = registration.sent_at.map(|at| at.age_at(now));
+        let age = age(registration, now);
         if news(registration, last.as_ref(), &state_of(view, member)?, age).is_some() {
             return Ok(true);
         }

@@ -94,7 +94,7 @@ impl<'f> Asked<'f> {
     /// The verdicts as a text to be kept. Those of a large fleet are long: where much comes none is, and `explain` looks again.
     fn verdict_to_keep(&self, view: &View<'_>, now: Timestamp) -> Result<Option<String>, StoreError> {
         let servers = self.fleet().map_or(0, |fleet| fleet.servers().len());
-        let quiet = |at: Timestamp| at.age_at(now) >= VERDICT_PAUSE;
+        let quiet = |at: Timestamp| at.is_past(VERDICT_PAUSE, now);
         if servers == 0 || (servers > VERDICTS_FREE && !view.last_submitted_at()?.is_none_or(quiet)) {
             return Ok(None);
         }

@@ -74,11 +74,15 @@ pub(super) fn is_open(server: &Server) -> bool {
     server.health == Health::Up && server.drained.is_none() && known
 }
 
-/// Until when the reading of a host that has to be reached is believed. This host is read whenever something happens.
-pub(super) fn believed_until(server: &Server, stale_after: Duration) -> Option<Timestamp> {
-    let pool = server.pool.as_ref().filter(|_| matches!(server.engine, Engine::Ssh(_)))?;
-    let ms = i64::try_from(stale_after.as_millis()).unwrap_or(i64::MAX);
-    Some(Timestamp(pool.read_at.0.saturating_add(ms)))
+/// A reading may be so far ahead of whoever looks, and still be one of now.
+const AHEAD: Duration = Duration::from_secs(10);
+
+/// From when and until when the reading of a host that has to be reached is believed; None: always. One of a time to come is of before
+/// the clock was set back. This host is read whenever something happens.
+pub(super) fn believed(server: &Server, stale_after: Duration) -> Option<(Timestamp, Timestamp)> {
+    let pool =
+        server.pool.as_ref().filter(|_| matches!(server.engine, Engine::Ssh(_)) && stale_after < Duration::MAX)?;
+    Some((pool.read_at.minus(AHEAD), pool.read_at.plus(stale_after)))
 }
 
 /// A number among the attributes.

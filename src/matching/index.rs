@@ -56,8 +56,8 @@ pub(super) struct Hot {
     pub kept_for: Option<TaskId>,
     pub idle_power: f64,
     pub accepts: Option<u32>,
-    /// Until when its reading is believed; None: always.
-    pub until: Option<Timestamp>,
+    /// From when and until when its reading is believed; None: always.
+    pub believed: Option<(Timestamp, Timestamp)>,
 }
 
 /// A server's `accepts`, shared by all that have the same text.
@@ -159,7 +159,7 @@ impl Fleet {
 
     /// Is its reading still to be believed?
     pub(super) fn is_fresh(&self, row: usize) -> bool {
-        self.hot[row].until.is_none_or(|until| until >= self.now)
+        self.hot[row].believed.is_none_or(|(from, until)| (from..=until).contains(&self.now))
     }
 
     fn insert(&mut self, server: Server) {
@@ -311,7 +311,7 @@ impl Fleet {
             kept_for: None,
             idle_power: 0.0,
             accepts,
-            until: None,
+            believed: None,
         };
         let measured = Measured::of(&self.servers[row]);
         if row < self.hot.len() {
@@ -348,7 +348,7 @@ impl Fleet {
         let server = &self.servers[row];
         let hot = &mut self.hot[row];
         let measured = self.measured[row];
-        hot.until = capacity::believed_until(server, self.stale_after);
+        hot.believed = capacity::believed(server, self.stale_after);
         hot.open = capacity::is_open(server);
         hot.load_allows = measured.load_allows(server);
         hot.room = Room::of(server);

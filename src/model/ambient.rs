@@ -1,6 +1,7 @@
 //! What comes from outside of every computation: time and chance. Whoever decides something is given them, so that a test, or a
 //! simulation, can decide it again.
 
+use super::clock::Moment;
 use super::time::Timestamp;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,9 @@ pub trait Ambient: std::fmt::Debug {
     /// The moment.
     fn now(&self) -> Now;
 
+    /// The wall clock and the time since boot.
+    fn moment(&self) -> Moment;
+
     /// A number of at least 0 and less than 1.
     fn chance(&self) -> f64;
 }
@@ -36,6 +40,10 @@ pub struct System;
 impl Ambient for System {
     fn now(&self) -> Now {
         Now { wall: Timestamp::now(), mono: Instant::now() }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment::now()
     }
 
     fn chance(&self) -> f64 {

@@ -25,6 +25,18 @@ impl Moment {
     }
 }
 
+/// The wall clock goes with the time since boot, but for what NTP does to it little by little.
+const STEP: u64 = 10_000;
+
+impl Moment {
+    /// By how many ms the wall clock was set since an earlier moment of this boot; None: it was not.
+    pub fn set_since(self, earlier: Self) -> Option<i64> {
+        let truly = self.since_boot.saturating_sub(earlier.since_boot);
+        let by = self.wall.0.saturating_sub(earlier.wall.plus(truly).0);
+        (by.unsigned_abs() > STEP).then_some(by)
+    }
+}
+
 /// Time since boot, sleep included.
 pub fn since_boot() -> Duration {
     let now = clock_gettime(ClockId::Boottime);
@@ -96,6 +108,15 @@ mod tests {
         let begun = Moment { wall: Timestamp(1_000_000), since_boot: Duration::from_secs(50) };
         assert_eq!(begun.end_at(Duration::from_secs(53)), Timestamp(1_003_000));
         assert_eq!(begun.end_at(Duration::from_secs(49)), Timestamp(1_000_000));
+    }
+
+    #[test]
+    fn step_of_the_wall_clock_is_told_from_time_that_passes() {
+        let by =
+            |wall: u64, since_boot: u64| at(wall, since_boot, "a").moment.set_since(at(100 * DAY, HOUR, "a").moment);
+        assert_eq!((by(101 * DAY, HOUR + DAY), by(100 * DAY + 9, HOUR)), (None, None));
+        assert_eq!(by(130 * DAY + 5, HOUR + 5), Some(30 * 86_400_000));
+        assert_eq!(by(99 * DAY + 5, HOUR + 5), Some(-86_400_000));
     }
 
     #[test]

@@ -14,7 +14,12 @@ impl Timestamp {
     /// Now, on this host's clock.
     pub fn now() -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+        Self(i64::try_from(since.as_millis()).unwrap_or(i64::MAX).saturating_add(set_by()))
+    }
+
+    /// Was this so long ago? Of a time that is still to come the clock was set back since: it was.
+    pub fn is_past(self, length: Duration, now: Self) -> bool {
+        self > now || self.age_at(now) >= length
     }
 
     /// How long ago this was at `now`; zero if the clock went back.
@@ -45,6 +50,22 @@ impl Timestamp {
     pub fn in_zone(self, zone: TimeZone) -> String {
         self.instant().to_zoned(zone).strftime("%Y-%m-%d %H:%M:%S").to_string()
     }
+}
+
+/// By how many ms the wall clock was set. Tests set it, by what they write into a file.
+#[cfg(feature = "failpoints")]
+fn set_by() -> i64 {
+    use std::path::PathBuf;
+    use std::sync::OnceLock;
+    static SET: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let file = SET.get_or_init(|| std::env::var_os("GRID_TEST_CLOCK").map(PathBuf::from));
+    let text = file.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
+    text.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
+#[cfg(not(feature = "failpoints"))]
+const fn set_by() -> i64 {
+    0
 }
 
 impl fmt::Display for Timestamp {
@@ -167,6 +188,15 @@ mod tests {
         for bad in ["", "90", "x", "0s", "-5s", "1-", "1-2h", "00:61:00", "99999999999999999999h", "11y", "1:2:3:4"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn time_that_is_still_to_come_is_past() {
+        let (now, hour) = (Timestamp(10_000_000), Duration::from_secs(3600));
+        assert!(
+            now.minus(hour).is_past(hour, now) && !now.minus(hour / 2).is_past(hour, now) && !now.is_past(hour, now)
+        );
+        assert!(now.plus(hour).is_past(hour, now));
     }
 
     proptest! {

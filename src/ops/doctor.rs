@@ -38,6 +38,7 @@ pub fn doctor(places: &Places, opened: Result<&mut Grid, String>) -> Result<Vec<
             checks.push(ok("sqlite", format!("{}, built in", query::sqlite_version())));
             checks.push(running(grid));
             checks.push(taken(grid)?);
+            checks.push(clock(grid)?);
             checks.extend(unreadable(grid)?);
             checks.extend(shared_account(grid)?);
             checks.extend(machines(grid)?);
@@ -123,6 +124,13 @@ fn machines(grid: &Grid) -> Result<Vec<Check>, OpsError> {
         checks.push(warn("machine", format!("{name}: {words}"), remedy));
     }
     Ok(checks)
+}
+
+/// Does the wall clock go with the time since boot?
+fn clock(grid: &Grid) -> Result<Check, OpsError> {
+    let remedy = "if it is right now: `grid gc --trust-clock`; else set it, as with `timedatectl set-ntp true`";
+    let words = gc::doubt(grid)?.map(|words| warn("clock", words, remedy));
+    Ok(words.unwrap_or_else(|| ok("clock", "steady since it was looked at last".to_owned())))
 }
 
 fn directory(home: &Home) -> Check {

@@ -4,6 +4,7 @@
 use super::{Result, Tx, View};
 use crate::model::clock::{Moment, Reading};
 use crate::model::time::Timestamp;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 impl View<'_> {
@@ -23,7 +24,45 @@ impl View<'_> {
     }
 }
 
+/// What is told, or waited for, by its age: what lives, and what was heard and tried. What has ended stays where it was.
+const AGES: [&str; 16] = [
+    "UPDATE host SET read_at = read_at + ?1 WHERE read_at NOT BETWEEN ?2 AND ?3",
+    "UPDATE app SET read_at = read_at + ?1 WHERE source = 'probed' AND read_at NOT BETWEEN ?2 AND ?3",
+    "UPDATE attribute SET read_at = read_at + ?1 WHERE source = 'probed' AND read_at NOT BETWEEN ?2 AND ?3",
+    "UPDATE server SET since = since + ?1 WHERE since NOT BETWEEN ?2 AND ?3",
+    "UPDATE server SET contacted_at = contacted_at + ?1 WHERE contacted_at NOT BETWEEN ?2 AND ?3",
+    "UPDATE server SET machine_since = machine_since + ?1 WHERE machine_since NOT BETWEEN ?2 AND ?3",
+    "UPDATE machine SET heard_at = heard_at + ?1 WHERE heard_at NOT BETWEEN ?2 AND ?3",
+    "UPDATE distributor SET silent_since = silent_since + ?1 WHERE silent_since NOT BETWEEN ?2 AND ?3",
+    "UPDATE distributor SET tried_at = tried_at + ?1 WHERE tried_at NOT BETWEEN ?2 AND ?3",
+    "UPDATE report SET received_at = received_at + ?1 WHERE received_at NOT BETWEEN ?2 AND ?3",
+    "UPDATE registration SET sent_at = sent_at + ?1 WHERE sent_at NOT BETWEEN ?2 AND ?3",
+    "UPDATE away SET asked_at = asked_at + ?1 WHERE asked_at NOT BETWEEN ?2 AND ?3",
+    "UPDATE away SET answered_at = answered_at + ?1 WHERE answered_at NOT BETWEEN ?2 AND ?3",
+    "UPDATE away SET tried_at = tried_at + ?1 WHERE tried_at NOT BETWEEN ?2 AND ?3",
+    "UPDATE cancel SET asked_at = asked_at + ?1 WHERE asked_at NOT BETWEEN ?2 AND ?3",
+    "UPDATE task SET submitted_at = submitted_at + ?1 WHERE ended_at IS NULL AND submitted_at NOT BETWEEN ?2 AND ?3",
+];
+/// When what runs on this host began: by its clock.
+const BEGINS: [&str; 2] = [
+    "UPDATE member SET started_at = started_at + ?1 WHERE state = 'RUNNING' AND started_at NOT BETWEEN ?2 AND ?3
+        AND host_id IN (SELECT id FROM server WHERE engine = 'local')",
+    "UPDATE task SET started_at = started_at + ?1 WHERE running > 0 AND started_at NOT BETWEEN ?2 AND ?3
+        AND id IN (SELECT task_id FROM member WHERE state = 'RUNNING' AND host_id IN (SELECT id FROM server WHERE engine = 'local'))",
+];
+
 impl Tx<'_> {
+    /// The wall clock was set by so many ms: what is told by its age goes with it, so that nothing is old or young at once. What
+    /// was written by the clock as it is now, `since` it was set, stays.
+    pub fn clock_was_set(&self, by: i64, since: RangeInclusive<Timestamp>) -> Result<()> {
+        for sql in AGES.into_iter().chain(BEGINS) {
+            self.run(sql, (by, *since.start(), *since.end()))?;
+        }
+        self.run("UPDATE home SET changes = changes + 1 WHERE one = 1", [])?;
+        self.run("UPDATE server SET changed = (SELECT changes FROM home)", [])?;
+        Ok(())
+    }
+
     /// Notes a reading. Since when the wall clock is not believed; `trust`: somebody says that it is right.
     pub fn see_clock(&self, now: &Reading, trust: bool) -> Result<Option<Timestamp>> {
         let doubt = if trust { None } else { self.clock_doubt(now)? };

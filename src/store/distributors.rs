@@ -29,7 +29,7 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Record> {
         allowed: row.get(5)?,
         drained: row.get(6)?,
         silent_since,
-        due: silent_since.is_some() && tried_at.is_none_or(|at| at.age_at(Timestamp::now()) >= SILENT_RETRY),
+        due: silent_since.is_some() && tried_at.is_none_or(|at| at.is_past(SILENT_RETRY, Timestamp::now())),
         load: None,
     })
 }

@@ -29,6 +29,8 @@ pub struct Home {
     pub files: Option<u32>,
     /// Its agents are told that a start is on its way.
     pub expecting: bool,
+    /// What its agents complain of is not shown.
+    pub quiet: bool,
 }
 
 pub struct Agent {
@@ -59,6 +61,7 @@ impl Home {
             rough: false,
             files: None,
             expecting: false,
+            quiet: false,
         }
     }
 
@@ -106,6 +109,7 @@ impl Home {
             .envs(self.env.iter().map(|(n, v)| (n, v)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(if self.quiet { Stdio::null() } else { Stdio::inherit() })
             .spawn()
             .unwrap();
         let (input, output) = (child.stdin.take(), child.stdout.take().unwrap());

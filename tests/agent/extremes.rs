@@ -26,7 +26,7 @@ struct Liar {
 impl Liar {
     /// In the spool of another home.
     fn beside(other: &Home) -> Self {
-        let home = Home { spool: other.spool.clone(), ..Home::new() };
+        let home = Home { spool: other.spool.clone(), quiet: true, ..Home::new() };
         let mut agent = home.agent();
         let ended = agent.start(1, sh("echo out; echo err >&2"));
         agent.end(ended);
@@ -193,4 +193,15 @@ fn lies_to_an_agent_cost_the_link_of_whoever_tells_them() {
     std::fs::write(&fifo, "done\n").unwrap();
     let ended = agent.end(long);
     assert_eq!((exited(&ended), out(&ended)), (0, "done\n"));
+}
+
+#[test]
+fn start_that_no_hello_could_tell_of_is_refused() {
+    let home = Home { quiet: true, ..Home::new() };
+    let mut agent = home.agent();
+    let id = AttemptId { number: u32::MAX, ..attempt() };
+    let order = agent.order(1, sh("exec sleep 1000"), vec![member(id)]);
+    agent.tell(&ToAgent::Start(order));
+    assert!(agent.message().is_none(), "the link ends");
+    assert!(home.agent().inventory.is_empty());
 }

@@ -41,10 +41,10 @@ impl Dispatcher {
     /// Records a reading of the host behind a link.
     fn take_facts(&mut self, turn: &mut Turn<'_, '_>, route: Route, facts: &Facts) -> Result<(), StoreError> {
         let now = turn.now;
-        let asked_at = self.links.slots.get_mut(&route).and_then(|slot| slot.probing.take()).map(|(at, _)| at);
+        let asked = self.links.slots.get_mut(&route).and_then(|slot| slot.probing.take());
         let servers = self.servers_on(route);
-        if let Some(asked_at) = asked_at
-            && read_since(turn.tx, &servers, asked_at)?
+        if let Some((asked_at, _)) = asked
+            && read_since(turn.tx, &servers, asked_at, now.wall)?
         {
             // Somebody recorded a reading that began after this one, perhaps of other applications: it stands.
             self.read_by(route, now.mono);
@@ -52,7 +52,7 @@ impl Dispatcher {
         }
         for id in servers {
             turn.tx.record_facts(id, facts, now.wall)?;
-            turn.then(Effect::Probed { server: id, read: Ok(asked_at.unwrap_or(now.wall)) });
+            turn.then(Effect::Probed { server: id, read: Ok(asked.map_or(now.mono, |(_, at)| at)) });
         }
         self.look_at_servers(turn.tx)?;
         tier2::reconsider_unmatched(turn.tx, &mut self.schedule.fleets, now.wall).map_err(|error| match error {
@@ -136,10 +136,11 @@ impl Dispatcher {
     }
 }
 
-/// Was one of these servers read anew since then?
-fn read_since(tx: &Tx<'_>, servers: &[ServerId], since: Timestamp) -> Result<bool, StoreError> {
+/// Was one of these servers read anew since then? A reading of a time to come is of before the clock was set back.
+fn read_since(tx: &Tx<'_>, servers: &[ServerId], since: Timestamp, now: Timestamp) -> Result<bool, StoreError> {
     for id in servers {
-        if tx.server_by_id(*id)?.and_then(|s| s.pool).is_some_and(|pool| pool.read_at > since) {
+        let read_at = tx.server_by_id(*id)?.and_then(|s| s.pool).map(|pool| pool.read_at);
+        if read_at.is_some_and(|at| at > since && at <= now) {
             return Ok(true);
         }
     }

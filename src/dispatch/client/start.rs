@@ -3,7 +3,6 @@
 use crate::dispatch::client::door::{hear, stranger};
 use crate::dispatch::client::losses::{Losses, end_of, has_started};
 use crate::dispatch::process::life::log_file;
-use crate::dispatch::process::life::log_file;
 use crate::model::ssh::Login;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher, VERSION};
 use crate::protocol::frame::{self, FrameError};

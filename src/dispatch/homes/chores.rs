@@ -85,7 +85,7 @@ impl Dispatcher {
         if self.homes.silent_at.is_none_or(|at| now.since(at) >= Duration::from_secs(5)) {
             self.homes.silent_at = Some(now.mono);
             for (endpoint, tried) in store.view().silent_endpoints()? {
-                if tried.age_at(now.wall) >= SILENT_RETRY && !self.homes.peers.is_up(&endpoint) {
+                if tried.is_past(SILENT_RETRY, now.wall) && !self.homes.peers.is_up(&endpoint) {
                     let command = ssh_to(&store.view(), &endpoint)?;
                     let said = self.homes.peers.knock(&mut self.links.connector, &endpoint, command);
                     self.tell_all(said);
@@ -148,7 +148,7 @@ fn chores(home: &Home, owner: &Name, now: Timestamp) -> Result<(), Box<dyn std::
     // Whoever does not answer is asked for one task only in each round.
     let mut silent = BTreeSet::new();
     for away in store.view().away_open(1_000)? {
-        if away.tried_at.is_some_and(|at| at.age_at(now) < EVERY) {
+        if away.tried_at.is_some_and(|at| !at.is_past(EVERY, now)) {
             continue;
         }
         if silent.contains(&away.asked) {

@@ -106,8 +106,8 @@ impl Slot {
     }
 
     /// A reading that began at this time or later is not under way.
-    pub fn read_since(&self, since: Timestamp) -> bool {
-        self.probing.is_none_or(|(asked_at, _)| asked_at < since)
+    pub fn read_since(&self, since: Instant) -> bool {
+        self.probing.is_none_or(|(_, asked)| asked < since)
     }
 
     /// The reading that was asked for does not come.
@@ -183,6 +183,14 @@ impl Slot {
                 }
                 News::Said(_) => Ok(()),
             },
+        }
+    }
+
+    /// The wall clock was set by so many ms.
+    pub fn clock_was_set(&mut self, by: i64) {
+        self.said.0 = self.said.0.saturating_add(by);
+        if let Some((asked_at, _)) = &mut self.probing {
+            asked_at.0 = asked_at.0.saturating_add(by);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Whether there is something to do, and for how long there was nothing.
 
+use crate::model::clock::Moment;
 use std::time::{Duration, Instant};
 
 /// What keeps a dispatcher awake.
@@ -12,6 +13,8 @@ pub struct Activity {
     pub idle_since: Instant,
     /// It leaves after so long without anything to do.
     pub idle_exit: Duration,
+    /// Both clocks at the last look whether the wall clock was set.
+    pub clock: Moment,
     /// It was told to leave.
     pub leave: bool,
 }

@@ -202,7 +202,7 @@ impl Dispatcher {
             let length = tx.setting(name)?.and_then(|text| parse_duration(&text).ok());
             Ok::<_, StoreError>(length.unwrap_or(Duration::from_secs(default)))
         };
-        let now = ambient.now();
+        let (now, clock) = (ambient.now(), ambient.moment());
         let mut links = Links::new(home, &row, Rc::clone(&ambient));
         links.connector.agent = first.agent;
         for login in first.logins {
@@ -233,6 +233,7 @@ impl Dispatcher {
                 data_version: 0,
                 idle_since: now.mono,
                 idle_exit: length("idle_exit", 600)?,
+                clock,
                 leave: false,
             },
         })

@@ -4,12 +4,12 @@ use crate::dispatch::links::route::Route;
 use crate::dispatch::transfer::chunks::OutputChunk;
 use crate::model::attempt::Stream;
 use crate::model::id::{AttemptId, Index, MachineId, ServerId, TaskId};
-use crate::model::time::Timestamp;
 use crate::protocol::agent::{Clearing, ToAgent};
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher, VERSION};
 use crate::protocol::frame::{Inbox, Outbox};
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Instant;
 
 /// A link, and the machine that has to be behind it.
 pub type Way = (Route, Option<MachineId>);
@@ -20,7 +20,7 @@ struct Wishes {
     watches: Vec<(TaskId, Option<Index>)>,
     follows: Vec<Follow>,
     /// Servers to be read, and since when that is wanted: an older reading is no answer.
-    probes: Vec<(ServerId, Timestamp)>,
+    probes: Vec<(ServerId, Instant)>,
     brings: Vec<(TaskId, Index)>,
     clears: Vec<(ServerId, Route)>,
     reads: Vec<(AttemptId, Stream, u64)>,
@@ -144,7 +144,7 @@ impl Caller {
     }
 
     /// Remembers a wish.
-    pub fn probe(&mut self, server: ServerId, now: Timestamp) {
+    pub fn probe(&mut self, server: ServerId, now: Instant) {
         self.wishes.probes.push((server, now));
     }
 
@@ -309,7 +309,7 @@ impl Callers {
     }
 
     /// Servers that callers want read, and since when.
-    pub fn probes(&self) -> Vec<(ServerId, Timestamp)> {
+    pub fn probes(&self) -> Vec<(ServerId, Instant)> {
         self.all.iter().flat_map(|c| c.wishes.probes.iter().copied()).collect()
     }
 
@@ -374,9 +374,9 @@ impl Callers {
     }
 
     /// A reading that was asked for then came, or there is none.
-    pub fn probed(&mut self, server: ServerId, read: Result<Timestamp, String>) {
+    pub fn probed(&mut self, server: ServerId, read: Result<Instant, String>) {
         for caller in &mut self.all {
-            let answered = |wish: &mut (ServerId, Timestamp)| {
+            let answered = |wish: &mut (ServerId, Instant)| {
                 wish.0 == server && read.as_ref().map_or(true, |asked_at| wish.1 <= *asked_at)
             };
             let answers = caller.wishes.probes.extract_if(.., answered).count();

@@ -3,6 +3,7 @@
 pub(in crate::dispatch) mod activity;
 pub(in crate::dispatch) mod begin;
 pub(in crate::dispatch) mod callers;
+mod clock;
 pub(in crate::dispatch) mod disk;
 pub(in crate::dispatch) mod instance;
 pub mod life;

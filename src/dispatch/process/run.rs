@@ -194,7 +194,7 @@ impl Dispatcher {
             }
             ToDispatcher::Bring { task, index } => self.bring_again(&store.view(), at, task, index)?,
             ToDispatcher::Probe { server } => {
-                self.callers.all[at].probe(server, self.ambient.now().wall);
+                self.callers.all[at].probe(server, self.ambient.now().mono);
                 if let Some(slot) = self.route_to(server).and_then(|route| self.links.slots.get_mut(&route)) {
                     slot.urge();
                 }

@@ -102,6 +102,8 @@ impl Dispatcher {
             let callers: Vec<bool> = fds[first_caller..].iter().map(spoke).collect();
             (routes, peers, callers, spoke(&fds[0]), quiet)
         };
+        // Before anything is written down by it.
+        self.follow_clock(store)?;
         if quiet {
             // A command that was shot between its commit and its word to us is heard of here.
             self.heed_others(store)?;

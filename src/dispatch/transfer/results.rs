@@ -234,6 +234,11 @@ impl ResultFetches {
         Some((route, self.finish(attempt, Whereabouts::There { error })))
     }
 
+    /// The wall clock was set by so many ms.
+    pub fn clock_was_set(&mut self, by: i64) {
+        self.open.values_mut().for_each(|bring| bring.began_at.0 = bring.began_at.0.saturating_add(by));
+    }
+
     /// The link is lost: the next hello tells the ends again. Was there one on its way, and which did somebody ask for?
     pub fn forget(&mut self, route: Route) -> (bool, Vec<AttemptKey>) {
         let lost = self.open.extract_if(.., |_, bring| bring.whose.route() == route).map(|(_, bring)| bring.whose);

@@ -234,8 +234,14 @@ impl Message for ToAgent {
                 field("epoch", bounds::counter(epoch.0))
             }
             Self::Start(of) => start(of),
-            Self::Cancel { grace, .. } => field("grace", bounds::length(*grace)),
-            Self::Pack { launch: of, .. } => launch(of),
+            Self::Cancel { attempt: of, grace } => {
+                attempt(*of)?;
+                field("grace", bounds::length(*grace))
+            }
+            Self::Pack { attempt: of, launch: with } => {
+                attempt(*of)?;
+                launch(with)
+            }
             Self::Probe { watch, script, prologues } => {
                 field("watch", bounds::many(watch.len(), APPS_MAX))?;
                 let lines = script.iter().chain(prologues).chain(watch);
@@ -266,6 +272,8 @@ pub(super) fn start(start: &Start) -> Result<(), Unacceptable> {
     variables("grid_env", &start.grid_env)?;
     start.prologue.as_ref().map_or(Ok(()), |lines| field("prologue", bounds::text(lines, bounds::LINES_MAX)))?;
     for member in &start.members {
+        // What is kept here is told in each hello: it has to be something that can be taken in there.
+        attempt(member.attempt)?;
         text("entry", member.entry.as_ref())?;
         text("directory", member.directory.as_ref())?;
     }
