@@ -1,6 +1,6 @@
 //! The agent and its supervisors, driven as a dispatcher drives them: the real binary over real pipes.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "tests")]
 
 #[path = "agent/driver.rs"]
 mod driver;

@@ -183,7 +183,9 @@ fn lies_to_an_agent_cost_the_link_of_whoever_tells_them() {
             assert_eq!(out(&agent.end(meanwhile)), "meanwhile\n", "the other home's tasks go on");
         }
     });
-    liar.agent.take().map(Agent::leave);
+    if let Some(agent) = liar.agent.take() {
+        agent.leave();
+    }
     liar.can_be_read();
     assert!((10..told).contains(&liar.links), "{} links were lost", liar.links);
     // The next agent of the other home finds its task, and reports it.

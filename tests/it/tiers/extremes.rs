@@ -255,7 +255,7 @@ fn lies_to_a_home_cost_whoever_tells_them() {
         let about = About { owner, user, ended: ended(whose), lab: stranger() };
         let mut liar = Liar { grid: &grid, badge, about, dispatcher, caller: None, ticket: 0, sessions: 0 };
         let told = std::cell::RefCell::new(&mut liar);
-        TestRunner::new(config(100))
+        TestRunner::new(config(60))
             .run(&lies(), |lie| {
                 let mut liar = told.borrow_mut();
                 liar.lie(lie);
@@ -397,7 +397,7 @@ fn lies_of_other_homes_are_kept_by_nobody() {
     let me = guest();
     let home = stranger();
     let store = std::cell::RefCell::new(&mut store);
-    TestRunner::new(config(500))
+    TestRunner::new(config(200))
         .run(&lies(), |lie| {
             let mut store = store.borrow_mut();
             let store = &mut **store;
