@@ -5,9 +5,11 @@ use super::choosing::Which;
 use super::ledger::Ledger;
 use super::place::{Noted, Place};
 use super::{Durability, Home, Result, Store, StoreError, Tx, View, copy};
+use crate::model::id::TaskId;
 use crate::model::task::Phase;
 use crate::model::time::Timestamp;
 use rusqlite::{Connection, OpenFlags};
+use std::collections::HashSet;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -182,13 +184,23 @@ impl Tx<'_> {
         for live in self.unsent()? {
             ledger.unplaced(live.key())?;
         }
-        for task in self.select_all(None, Which::Unended)? {
+        // How a task stands that another home holds is that home's to say.
+        let theirs: HashSet<TaskId> =
+            self.all("SELECT task_id FROM away WHERE home IS NOT NULL", [], |row| row.get(0))?.into_iter().collect();
+        for task in self.select_all(None, Which::Unended)?.into_iter().filter(|task| !theirs.contains(task)) {
             ledger.shift(task, None, Phase::Waiting, Phase::Held)?;
         }
         ledger.close()?;
         let why = made_of(begun.from, begun.copied.as_deref());
-        self.run("UPDATE task SET reason = ?1, unmatched = 0 WHERE held > 0", [&why])?;
-        self.run("INSERT INTO trace (task_id, at, what) SELECT id, ?1, ?2 FROM task WHERE held > 0", (now, &why))?;
+        self.run(
+            "UPDATE task SET reason = ?1, unmatched = 0 WHERE held > 0 AND id NOT IN (SELECT task_id FROM away WHERE home IS NOT NULL)",
+            [&why],
+        )?;
+        self.run(
+            "INSERT INTO trace (task_id, at, what)
+             SELECT id, ?1, ?2 FROM task WHERE held > 0 AND id NOT IN (SELECT task_id FROM away WHERE home IS NOT NULL)",
+            (now, &why),
+        )?;
         Ok(())
     }
 }
