@@ -99,6 +99,7 @@ pub fn settle(store: &mut Store, peers: &mut dyn Peers, known: &Away, guest: &Gu
     }
     let mut why = said.or(silent).unwrap_or_default();
     bounds::cut(&mut why);
+    why += &format!("; if it is lost for good, `grid cancel --forget {}` gives the task up", away.task);
     store.write(Durability::Normal, |tx| {
         tx.unheard_away(away.task, now)?;
         tx.set_reason(away.task, Some(&why))

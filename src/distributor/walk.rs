@@ -188,7 +188,10 @@ fn refused(offers: &[(&Record, Offered)], (denied, passed): (bool, bool), trace:
     }
     let answered = !offers.is_empty();
     let what = match (answered, denied, passed) {
-        (true, ..) => "no server could ever run this",
+        (true, _, false) => "no server could ever run this",
+        (true, _, true) => {
+            "some second-tier distributors gave no answer, and no server of the others could ever run this"
+        }
         (false, true, false) => "every second-tier distributor that answered refuses this",
         (false, true, true) => "some second-tier distributors refuse this, the others gave no answer",
         (false, false, _) => "no second-tier distributor answered",

@@ -40,7 +40,8 @@ fn tell_later(
         tx.cancel_away(away.task, grace)?;
         tx.trace(away.task, Timestamp::now(), "cancel asked")
     })?;
-    let note = Some("cancel asked; where it is does not answer now and is told as soon as it does".to_owned());
+    let remedy = elsewhere::if_lost(away.task);
+    let note = Some(format!("cancel asked; where it is does not answer now and is told as soon as it does; {remedy}"));
     Ok(Change { id: chosen.to_string(), state, changed: row.size, note })
 }
 

@@ -174,14 +174,17 @@ fn wait_elsewhere(
         }
         if !std::mem::replace(&mut said_why, true) {
             let since = away.answered_at.map_or_else(String::new, |at| format!(" since {}", at.local()));
+            let remedy = elsewhere::if_lost(away.task);
             told(Told::Note(&match away.held {
                 Held::By { .. } if denied => {
                     format!(
-                        "task {chosen}: {member} does not tell how it stands: {why}; it is asked again until it does"
+                        "task {chosen}: {member} does not tell how it stands: {why}; it is asked again until it does; {remedy}"
                     )
                 }
                 Held::By { .. } => {
-                    format!("task {chosen}: {member} does not answer{since}: {why}; it is asked again until it does")
+                    format!(
+                        "task {chosen}: {member} does not answer{since}: {why}; it is asked again until it does; {remedy}"
+                    )
                 }
                 Held::Open { .. } => format!("task {chosen} waits: {why}"),
             }));
@@ -229,7 +232,7 @@ fn progress(grid: &Grid, what: &[Chosen]) -> Result<Progress, OpsError> {
                 if let Some(row) = view.task(chosen.task)? {
                     progress.size += u64::from(row.size);
                     progress.running += u64::from(row.counts.running);
-                    progress.ended += u64::from(row.size - row.counts.unended());
+                    progress.ended += u64::from(row.size.saturating_sub(row.counts.unended()));
                 }
             }
         }
