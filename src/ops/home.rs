@@ -6,6 +6,7 @@ use crate::model::name::Name;
 use crate::model::ssh::Login;
 use crate::model::task::{ClientFacts, State};
 use crate::model::time::Timestamp;
+use crate::store::former::Former;
 use crate::store::home::Seed;
 use crate::store::{Store, StoreError};
 
@@ -33,14 +34,15 @@ impl Grid {
         let located = Home::locate(places)?;
         let home = located.home;
         let me = owner(&client.user)?;
-        if !home.exists() {
-            found(&home, &me, &client)?;
-        }
         let mut remark = located.remark;
+        if !home.exists() {
+            remark = found(&home, &me, &client)?.or(remark);
+        }
         let store = loop {
             match Store::open(&home) {
                 Err(StoreError::Older { found, .. }) => remark = upgrade(&home, found)?.or(remark),
-                Err(StoreError::Backup { .. } | StoreError::Copy { .. }) => remark = restore(&home)?.or(remark),
+                Err(StoreError::Backup { .. }) => remark = restore(&home, false)?.or(remark),
+                Err(StoreError::Copy { lives, .. }) => remark = restore(&home, lives)?.or(remark),
                 store => break store?,
             }
         };
@@ -48,16 +50,35 @@ impl Grid {
     }
 }
 
-fn found(home: &Home, me: &Name, client: &ClientFacts) -> Result<(), OpsError> {
+fn found(home: &Home, me: &Name, client: &ClientFacts) -> Result<Option<String>, OpsError> {
     // Of many first commands at once, one founds; the others wait here and find it done.
     let _founding = home.found()?;
     if home.exists() {
-        return Ok(());
+        return Ok(None);
     }
+    let former = home.keep_former(Timestamp::now())?;
     let facts = probe::this_host(home, crate::store::settings::watch_list(None), None, None)
         .map_err(|error| OpsError::Grid(format!("this host can't be read: {error}")))?;
     Store::create(home, &Seed { owner: me.clone(), client: client.clone(), facts })?;
-    Ok(())
+    Ok(former.map(|former| left_by(home, &former)))
+}
+
+/// What lies beside a database that is new, and what can be done with it.
+fn left_by(home: &Home, former: &Former) -> String {
+    let mut left: Vec<String> =
+        former.spools.iter().map(|dir| format!("runs of its tasks are in {}", dir.display())).collect();
+    left.extend(former.aside.iter().map(|dir| format!("its outputs and files were moved to {}", dir.display())));
+    let running = match former.supervisors {
+        0 => String::new(),
+        1 => "; 1 run goes on, and is not counted here".to_owned(),
+        many => format!("; {many} runs go on, and are not counted here"),
+    };
+    format!(
+        "{} is new, and the home before it left something: {}{running}. To get that home back, move this grid.db away and put \
+         the old one there, or `grid restore` a backup; else remove what it left",
+        home.database().display(),
+        left.join(", "),
+    )
 }
 
 /// Nobody of the older version may work on tables that change under it: its dispatcher leaves first, and none begins.
@@ -78,7 +99,8 @@ fn upgrade(home: &Home, found: i64) -> Result<Option<String>, OpsError> {
 }
 
 /// A backup or a copy was put here: it becomes a home of its own, after which nobody confuses it with the one that it was made of.
-fn restore(home: &Home) -> Result<Option<String>, OpsError> {
+/// `beside`: it is a copy, and the home that it was copied from is still there.
+fn restore(home: &Home, beside: bool) -> Result<Option<String>, OpsError> {
     let mut needed = || matches!(Store::open(home), Err(StoreError::Backup { .. } | StoreError::Copy { .. }));
     let retired = start::retire(home, &mut needed);
     let alone = retired.map_err(|error| OpsError::Grid(format!("restoring: {error}")))?;
@@ -90,10 +112,14 @@ fn restore(home: &Home) -> Result<Option<String>, OpsError> {
     let of = |state: State| counts.iter().find(|(known, _)| *known == state).map_or(0, |(_, count)| *count);
     let at_servers = of(State::Running) + of(State::Pending);
     let mut said = store.view().made_of()?.map_or_else(String::new, |(_, words)| words);
-    for (count, what) in [
-        (of(State::Held), "held until `grid release`, for they may have run since"),
-        (at_servers, "asked for at their servers"),
-    ] {
+    let ran = if beside {
+        "that ran go on in that home alone, and are held here"
+    } else {
+        "that ran are looked for at their servers: what is found there is followed, the others are held"
+    };
+    for (count, what) in
+        [(of(State::Held), "held until `grid release`, for they may have run since"), (at_servers, ran)]
+    {
         if count > 0 {
             said += &format!("; {count} {what}");
         }

@@ -14,6 +14,7 @@ pub mod declared;
 pub mod discards;
 pub mod distributors;
 pub mod files;
+pub mod former;
 mod founding;
 mod gate;
 mod groups;
@@ -66,7 +67,7 @@ pub enum StoreError {
     #[error("{path}: a backup of {at}, which any command makes a home of", path = path.display(), at = at.local())]
     Backup { path: PathBuf, at: Timestamp },
     #[error("{path}: a copy of the home at {of}, which any command makes a home of", path = path.display(), of = of.display())]
-    Copy { path: PathBuf, of: PathBuf },
+    Copy { path: PathBuf, of: PathBuf, lives: bool },
     #[error("{path}: {error}; no copy was written", path = path.display())]
     NotCopied { path: PathBuf, error: std::io::Error },
     #[error("{path}: {found}; give a file that `grid backup` wrote", path = path.display())]

@@ -85,7 +85,7 @@ pub(super) fn check_opened(store: &Store) -> Result<bool> {
             Origin::Home => Ok(true),
             Origin::Unnoted => Ok(false),
             Origin::Backup(at) => Err(StoreError::Backup { path, at }),
-            Origin::Copy { of, .. } => Err(StoreError::Copy { path, of }),
+            Origin::Copy { of, lives } => Err(StoreError::Copy { path, of, lives }),
         },
         found if found >= 1 => Err(StoreError::Older { path, found, known: VERSION }),
         _ => Err(StoreError::Corrupt { path, found: "this is no database of grid".to_owned() }),
