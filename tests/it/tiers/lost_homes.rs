@@ -1,10 +1,9 @@
 //! Homes that are removed, moved, replaced or restored while others have links to them, and while their own dispatcher runs:
 //! no task is acknowledged that nobody has, and none runs twice.
 
-use super::way::three;
 use super::world::{Wire, World, found};
 use crate::support::caller::{Caller, stranger};
-use crate::support::{Done, Grid, process};
+use crate::support::{Grid, process};
 use grid::distributor::front::{Sought, question};
 use grid::distributor::peers::Peers;
 use grid::model::endpoint::Endpoint;
@@ -13,37 +12,6 @@ use grid::protocol::distributor::{Answer, FromServe, Question};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What happens to a home.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    Removed,
-    MadeAnew,
-    Moved,
-    Restored,
-}
-
-const FATES: [Fate; 4] = [Fate::Removed, Fate::MadeAnew, Fate::Moved, Fate::Restored];
-
-impl Fate {
-    /// Its dispatcher runs, and so does whatever serves it.
-    fn befall(self, grid: &Grid) {
-        let home = grid.home();
-        match self {
-            Self::Removed => remove(home),
-            Self::Moved => std::fs::rename(home, moved(grid)).unwrap(),
-            Self::MadeAnew => {
-                remove(home);
-                grid.grid(["status"]).ok();
-            }
-            Self::Restored => {
-                grid.grid(["backup", "copy.db"]).ok();
-                remove(home);
-                grid.grid(["restore", "copy.db"]).ok();
-            }
-        }
-    }
-}
-
 /// As `rm -rf`, also where somebody still makes files.
 fn remove(home: &Path) {
     process::until("it is removed", || std::fs::remove_dir_all(home).is_ok() || !home.exists());
@@ -51,70 +19,6 @@ fn remove(home: &Path) {
 
 fn moved(grid: &Grid) -> PathBuf {
     grid.home().with_extension("moved")
-}
-
-/// A task that leaves a mark in the client's directory: a mark for each run.
-fn submit(client: &Grid, mark: &str) -> Done {
-    client.grid([
-        "submit",
-        "--parsable",
-        "--",
-        "sh",
-        "-c",
-        &format!("echo {mark} >> {}", client.file("marks").display()),
-    ])
-}
-
-/// Submits behind the fate of a home of which links stand. Whatever is acknowledged runs, once.
-fn nothing_is_lost(fate: Fate, of: fn(&(Grid, Grid, Grid)) -> &Grid) {
-    let homes = three();
-    let (client, ..) = &homes;
-    client.grid(["wait", &submit(client, "before").ok()]).ok();
-    fate.befall(of(&homes));
-    let acknowledged: Vec<(String, String)> = (0..4)
-        .filter_map(|n| {
-            let mark = format!("n{n}");
-            let done = submit(client, &mark);
-            // Refused in words, or taken.
-            assert!(matches!(done.code(), 0 | 75), "{fate:?}: {done:?}");
-            (done.code() == 0).then(|| (mark, done.out().trim().to_owned()))
-        })
-        .collect();
-    for (mark, id) in &acknowledged {
-        client.grid(["wait", id]).ok();
-        assert_eq!(client.lines("marks").iter().filter(|line| *line == mark).count(), 1, "{fate:?}: {mark}");
-    }
-    let taken_again = matches!(fate, Fate::MadeAnew | Fate::Restored);
-    // A front knows of nobody when it is made anew, save its own servers; either has somebody who takes tasks again.
-    assert_eq!(!acknowledged.is_empty(), taken_again, "{fate:?}: {acknowledged:?}");
-    let marks = client.lines("marks").len();
-    assert_eq!(marks, acknowledged.len() + 1, "what was refused did not run: {fate:?}");
-    if fate == Fate::Moved {
-        // Where it lies now it goes on, with no task that it was asked to take meanwhile.
-        let there = Grid::bare().at(moved(of(&homes)));
-        assert_eq!(there.number("SELECT count(*) FROM task WHERE waiting + running > 0"), 0);
-        there.grid(["run", "--", "true"]).ok();
-        there.grid(["dispatcher", "stop"]).ok();
-        remove(there.home());
-    }
-}
-
-#[test]
-fn a_lab_that_was_lost_behind_a_standing_link_acknowledges_nothing() {
-    for fate in FATES {
-        // The front's own servers would take what the lab can't.
-        nothing_is_lost(fate, |(_, front, lab)| {
-            front.grid(["distributor", "drain", "tier2"]).ok();
-            lab
-        });
-    }
-}
-
-#[test]
-fn a_front_that_was_lost_behind_a_standing_link_acknowledges_nothing() {
-    for fate in FATES {
-        nothing_is_lost(fate, |(_, front, _)| front);
-    }
 }
 
 #[test]
@@ -135,6 +39,38 @@ fn a_dispatcher_whose_database_is_removed_acknowledges_nothing() {
         // What lies there next is a home that works.
         assert_eq!(grid.grid(["run", "--", "echo", "hello"]).ok(), "hello", "{what}");
     }
+}
+
+#[test]
+fn home_that_is_made_beside_the_rest_of_a_former_one_says_so_and_keeps_it() {
+    let grid = Grid::new();
+    let long = "yes former | head -c 100000";
+    grid.grid(["run", "--", "sh", "-c", long]).ok();
+    grid.fifo("go");
+    let id = grid.submit(["--", "sh", "-c", "echo begun >> marks; read x < go; exit 3"]);
+    process::until("it runs", || grid.lines("marks") == ["begun"]);
+    grid.until_state(&id, "RUNNING");
+    let aside = grid.file("aside");
+    std::fs::create_dir(&aside).unwrap();
+    let moves = |from: &Path, to: &Path| {
+        for file in ["grid.db", "grid.db-wal", "grid.db-shm"] {
+            let _ = std::fs::rename(from.join(file), to.join(file));
+        }
+    };
+    moves(grid.home(), &aside);
+    let said = grid.grid(["run", "--", "sh", "-c", "yes another | head -c 100000"]).expect(0);
+    let said = said.says(&["grid.db is new", "spool/agent/", "spool/former.", "1 run goes on", "`grid restore`"]);
+    assert_eq!(grid.grid(["status"]).expect(0).err(), "", "it is said once: {said:?}");
+    // And back: the home before finds its run, and its output where it was put.
+    grid.grid(["dispatcher", "stop"]).ok();
+    let files =
+        "rm $GRID_HOME/grid.db* && rm -r $GRID_HOME/spool/out && mv $GRID_HOME/spool/former.*/out $GRID_HOME/spool/";
+    grid.sh(files).ok();
+    moves(&aside, grid.home());
+    std::fs::write(grid.file("go"), "on\n").unwrap();
+    grid.grid(["wait", &id]).expect(3);
+    assert!(grid.grid(["logs", "1"]).ok().starts_with("former"));
+    assert_eq!(grid.lines("marks"), ["begun"]);
 }
 
 #[test]

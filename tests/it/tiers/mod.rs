@@ -3,6 +3,7 @@
 mod back;
 mod deaths;
 mod extremes;
+mod fates;
 mod files;
 mod hostile;
 mod lost_homes;
