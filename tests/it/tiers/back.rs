@@ -17,7 +17,7 @@ use grid::store::{Durability, Store, StoreError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-fn envelope(request: &Request) -> Envelope {
+pub(super) fn envelope(request: &Request) -> Envelope {
     let sealed = seal::seal(request).unwrap().0;
     Envelope { version: 1, uuid: TaskUuid::new(), round: SERIES, user: None, hops: 0, sealed, list: None }
 }

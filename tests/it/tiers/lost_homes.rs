@@ -1,11 +1,14 @@
 //! Homes that are removed, moved, replaced or restored while others have links to them, and while their own dispatcher runs:
 //! no task is acknowledged that nobody has, and none runs twice.
 
-use super::world::{Wire, World, found};
+use super::back::envelope;
+use super::world::{Plan, Wire, World, found, guest, know, request};
 use crate::support::caller::{Caller, stranger};
 use crate::support::{Grid, process};
 use grid::distributor::front::{Sought, question};
 use grid::distributor::peers::Peers;
+use grid::distributor::place::{Order, Outcome, place};
+use grid::model::distributor::Tier;
 use grid::model::endpoint::Endpoint;
 use grid::model::id::{HomeId, TaskUuid};
 use grid::protocol::distributor::{Answer, FromServe, Question};
@@ -124,4 +127,27 @@ fn a_home_from_after_a_task_was_asked_for_does_not_say_that_nobody_has_it() {
     assert_eq!(find(0), Answer::Nowhere);
     let said = find(3600);
     assert!(matches!(&said, Answer::Unsure { why, .. } if why.contains("made anew")), "{said:?}");
+}
+
+#[test]
+fn search_with_a_silent_member_does_not_say_that_no_server_could_ever_run_it() {
+    let (world, dir) = World::new();
+    let [mut client, lab] = ["client", "lab"].map(|name| found(&dir.join(name), 1));
+    know(&mut client, "lab-x", Tier::Second, &lab);
+    let mut request = request();
+    request.demand.needs.cpus = 999;
+    let mut refusal = |silent: bool| {
+        let down = if silent { vec![(lab.home().dir().to_owned(), 9)] } else { vec![] };
+        world.begin(Plan { down: down.into_iter().collect(), ..Plan::default() });
+        let guest = guest();
+        let mut order = Order::new(envelope(&request), &request, &guest);
+        match place(&mut client, &mut Wire::of_client(&world), &mut order).unwrap() {
+            Outcome::Refused(refusal) => refusal,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(refusal(false).summary.starts_with("no server could ever run this"));
+    let told = refusal(true);
+    assert!(told.summary.starts_with("some second-tier distributors gave no answer"), "{told:?}");
+    assert!(told.reasons.iter().any(|reason| reason.starts_with("lab-x: no answer")), "{told:?}");
 }
