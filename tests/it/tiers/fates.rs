@@ -71,7 +71,7 @@ impl Fate {
 }
 
 impl Role {
-    const fn of<'h>(self, (client, front, lab): &'h (Grid, Grid, Grid)) -> &'h Grid {
+    const fn of(self, (client, front, lab): &(Grid, Grid, Grid)) -> &Grid {
         match self {
             Self::Client => client,
             Self::Front => front,
