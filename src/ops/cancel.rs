@@ -4,6 +4,7 @@ use super::report::Change;
 use super::selecting::Chosen;
 use super::{Grid, OpsError, dispatcher, elsewhere, member_state};
 use crate::dispatch::client::start::Connection;
+use crate::model::id::TaskId;
 use crate::model::task::{Phase, State};
 use crate::model::time::Timestamp;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
@@ -40,9 +41,14 @@ fn tell_later(
         tx.cancel_away(away.task, grace)?;
         tx.trace(away.task, Timestamp::now(), "cancel asked")
     })?;
-    let remedy = elsewhere::if_lost(away.task);
+    let remedy = if_lost(away.task);
     let note = Some(format!("cancel asked; where it is does not answer now and is told as soon as it does; {remedy}"));
     Ok(Change { id: chosen.to_string(), state, changed: row.size, note })
+}
+
+/// What can be done about a task whose home does not answer.
+pub(super) fn if_lost(task: TaskId) -> String {
+    format!("if that home is lost for good, `grid cancel --forget {task}` gives the task up")
 }
 
 /// Gives tasks up that another home holds, or may hold: nothing more is asked or told. They may run, or run on, there.

@@ -179,11 +179,6 @@ fn why_gone(task: TaskId) -> String {
     )
 }
 
-/// What can be done about a task whose home does not answer.
-pub(super) fn if_lost(task: TaskId) -> String {
-    format!("if that home is lost for good, `grid cancel --forget {task}` gives the task up")
-}
-
 /// A report of the owner, as this home's own would be.
 pub fn report<T: DeserializeOwned>(grid: &mut Grid, away: &Away, what: Verb) -> Result<T, OpsError> {
     match verb(grid, away, what, &mut silently)? {

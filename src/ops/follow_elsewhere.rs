@@ -76,7 +76,8 @@ pub fn follow_elsewhere(
             if let Some(Away { cancel: Some(_), .. }) = elsewhere::away(grid, what)? {
                 // Nobody knows when that will be: whoever asked waits no longer.
                 let words = format!(
-                    "task {what}: cancel asked; where it is does not answer now and is told as soon as it does"
+                    "task {what}: cancel asked; where it is does not answer now and is told as soon as it does; {}",
+                    cancel::if_lost(away.task)
                 );
                 sink(Event::Note(&words)).map_err(OpsError::Output)?;
                 return Ok(Ending { state: State::Cancelled, code: 130 });

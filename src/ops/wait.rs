@@ -3,7 +3,7 @@
 use super::elsewhere::Watched;
 use super::report::{Ended, Waited};
 use super::selecting::Chosen;
-use super::{Grid, OpsError, dispatcher, elsewhere, files_elsewhere, member_state, shell_code};
+use super::{Grid, OpsError, cancel, dispatcher, elsewhere, files_elsewhere, member_state, shell_code};
 use crate::dispatch::client::losses::Losses;
 use crate::dispatch::client::relay::Stop;
 use crate::dispatch::client::start::{self, Connection, StartError};
@@ -174,7 +174,7 @@ fn wait_elsewhere(
         }
         if !std::mem::replace(&mut said_why, true) {
             let since = away.answered_at.map_or_else(String::new, |at| format!(" since {}", at.local()));
-            let remedy = elsewhere::if_lost(away.task);
+            let remedy = cancel::if_lost(away.task);
             told(Told::Note(&match away.held {
                 Held::By { .. } if denied => {
                     format!(
