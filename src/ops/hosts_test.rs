@@ -3,7 +3,7 @@
 use super::fixture::{self, facts, name};
 use crate::model::attempt::{Cause, End, Usage};
 use crate::model::facts::Facts;
-use crate::model::id::{BootId, Epoch, Index, ServerId};
+use crate::model::id::{AttemptKey, BootId, Epoch, Index, ServerId};
 use crate::model::resources::{Bytes, Needs};
 use crate::model::server::{Engine, Pool};
 use crate::model::ssh::Target;
@@ -105,10 +105,11 @@ fn outputs_of_an_earlier_attempt_are_dropped_by_the_machine_that_has_them() {
                 Placing { server, host: server, boot, machine: Some(machine), lane, sent: Epoch(1), verdict: None };
             let mut ledger = Ledger::open(tx, now);
             let number = ledger.claim(task, 1, &at)?.pop().unwrap().number;
-            ledger.began(task, Index(0), number, now)?;
+            let key = AttemptKey { task, index: Index(0), number };
+            ledger.began(key, now)?;
             let (cause, usage) = (Cause::Exited { code: 1 }, Usage::default());
             let end = End { cause, started_at: None, ended_at: now, usage, out_len: 1, err_len: 0, cut: None };
-            ledger.ended(task, Index(0), number, &end, Outputs::Server, again)?;
+            ledger.ended(key, &end, Outputs::Server, again)?;
             ledger.close()?;
             Ok(machine)
         }));
