@@ -9,9 +9,13 @@ mod homes;
 mod hostile_test;
 mod links;
 pub mod process;
+#[cfg(test)]
+mod scenarios;
 mod schedule;
 mod settings;
 pub mod stepped;
 pub mod submits;
+#[cfg(test)]
+mod testing;
 mod transfer;
 mod turn;

@@ -187,6 +187,21 @@ pub(in crate::dispatch) fn anew(
     })
 }
 
+/// A dispatcher without a lock and without a door: a bench's.
+#[cfg(test)]
+pub(in crate::dispatch) fn without_door(
+    home: &Home,
+    store: &mut Store,
+    submits: Box<dyn SubmitHandler>,
+    ambient: Rc<dyn Ambient>,
+) -> Result<Dispatcher, DispatchError> {
+    store.write(Durability::Full, |tx| {
+        let mut dispatcher = Dispatcher::new(home, submits, ambient, tx, First::default())?;
+        dispatcher.adopt_lanes(tx)?;
+        Ok(dispatcher)
+    })
+}
+
 impl Dispatcher {
     /// A new one, under an epoch of its own.
     fn new(

@@ -39,7 +39,7 @@ fn step_of_the_wall_clock_makes_nothing_old_and_nothing_young() {
     assert_eq!(doubt(&grid).0, "ok");
     // A machine that was heard of; nobody hears of it again.
     let database = rusqlite::Connection::open(grid.home().join("grid.db")).unwrap();
-    let heard = "INSERT INTO machine (name, hostname, heard_at) SELECT 'm', 'h', submitted_at FROM task WHERE id = ?1";
+    let heard = "INSERT INTO heard (server_id, machine_id, at) SELECT 1, 99, submitted_at FROM task WHERE id = ?1";
     database.execute(heard, [&runs]).unwrap();
     drop(database);
     let dispatcher = grid.dispatcher();
@@ -55,7 +55,7 @@ fn step_of_the_wall_clock_makes_nothing_old_and_nothing_young() {
             of_task("started_at", &runs),
             of_task("submitted_at", &waits),
             of_task("submitted_at", &young),
-            "SELECT heard_at FROM machine".to_owned(),
+            "SELECT at FROM heard".to_owned(),
             "SELECT read_at FROM host".to_owned(),
         ] {
             let age = age(&grid, by, &sql);

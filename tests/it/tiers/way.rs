@@ -292,7 +292,9 @@ fn reader_that_goes_is_noticed_while_a_task_elsewhere_writes_nothing() {
     assert_eq!(client.state(&id), "RUNNING");
     std::fs::write(go, "\n").unwrap();
     client.grid(["wait", &id]).ok();
-    first(client.beside(["run", "--", "sh", "-c", &script])).says(&["task 2 is being cancelled"]);
+    // It may have ended by the time it is told.
+    let told = first(client.beside(["run", "--", "sh", "-c", &script])).err;
+    assert!(told.contains("task 2 is being cancelled") || told.contains("task 2 was cancelled"), "{told}");
     client.grid(["wait", "2"]).expect(130);
     assert_eq!(lab.state("2"), "CANCELLED");
 }

@@ -1,0 +1,123 @@
+//! One task from its submit to its end, and what comes in between.
+
+use crate::dispatch::testing::{Bench, Task, facts};
+use crate::model::ambient::Ambient;
+use crate::model::id::Index;
+use crate::model::task::{Members, State};
+use crate::protocol::agent::ToAgent;
+use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
+use std::time::Duration;
+
+fn array(count: u32) -> Task {
+    Task { members: Members::Range { first: 0, step: 1, count, at_once: None }, ..Task::default() }
+}
+
+#[test]
+fn task_runs_and_its_end_is_recorded_and_confirmed() {
+    let mut bench = Bench::new();
+    let task = bench.submit(&Task::default());
+    bench.run();
+    assert_eq!(bench.state(task), State::Running);
+    bench.end_with("local", 3, b"hello\n");
+    assert_eq!(bench.state(task), State::Failed);
+    assert_eq!(bench.agent("local", |agent| agent.holds()), [], "the agent may forget it");
+    bench.check();
+}
+
+#[test]
+fn start_is_sent_after_its_claim_is_committed() {
+    let mut bench = Bench::new();
+    bench.run();
+    let task = bench.submit(&Task::default());
+    let turn = bench.dispatcher.turn(&mut bench.store);
+    turn.unwrap();
+    assert_eq!(bench.number(task, 0), 1, "it is claimed");
+    bench.run();
+    let starts =
+        bench.agent("local", |agent| agent.heard.iter().filter(|message| matches!(message, ToAgent::Start(_))).count());
+    assert_eq!(starts, 1);
+}
+
+#[test]
+fn four_members_run_on_four_processors_and_the_fifth_waits() {
+    let mut bench = Bench::new();
+    let task = bench.submit(&array(5));
+    bench.run();
+    assert_eq!(bench.running("local").len(), 4);
+    assert_eq!(bench.member_state(task, 4), State::Pending);
+    bench.end_all(0);
+    assert_eq!(bench.running("local").len(), 1);
+    bench.end_all(0);
+    assert_eq!(bench.state(task), State::Completed);
+    bench.check();
+}
+
+#[test]
+fn caller_that_waits_is_told_of_the_end_once_it_is_on_the_disk() {
+    let mut bench = Bench::new();
+    let task = bench.submit(&Task::default());
+    let mut caller = bench.caller();
+    bench.say(0, ToDispatcher::Watch { task, index: Some(Index(0)) });
+    let ends = |heard: Vec<FromDispatcher>| {
+        heard.into_iter().filter(|word| matches!(word, FromDispatcher::Ended { .. })).count()
+    };
+    assert_eq!(ends(caller.heard()), 0);
+    bench.end("local", 0);
+    assert_eq!(ends(caller.heard()), 1);
+}
+
+#[test]
+fn dispatcher_that_begins_anew_takes_over_what_runs() {
+    let mut bench = Bench::new();
+    let task = bench.submit(&Task::default());
+    bench.run();
+    bench.restart();
+    assert_eq!(bench.state(task), State::Running);
+    bench.end("local", 0);
+    assert_eq!(bench.state(task), State::Completed);
+    bench.check();
+}
+
+#[test]
+fn long_output_comes_home_before_the_end_is_recorded() {
+    let mut bench = Bench::new();
+    let task = bench.submit(&Task::default());
+    bench.run();
+    bench.end_with("local", 0, &vec![b'x'; 3 << 20]);
+    assert_eq!(bench.state(task), State::Completed);
+    assert_eq!(bench.agent("local", |agent| agent.holds()), []);
+    bench.check();
+}
+
+#[test]
+fn end_is_taken_in_once_though_it_is_reported_twice() {
+    let mut bench = Bench::new();
+    let task = bench.submit(&Task { retries: 3, ..Task::default() });
+    bench.run();
+    let [attempt] = bench.running("local")[..] else { panic!("one runs") };
+    let now = bench.clock.now().wall;
+    bench.agent("local", |agent| {
+        agent.end(attempt, 1, b"", now);
+        agent.report_again(attempt);
+    });
+    bench.run();
+    assert_eq!(bench.number(task, 0), 2, "one failure is one retry");
+    bench.check();
+}
+
+#[test]
+fn server_over_a_link_gets_what_the_own_host_has_no_room_for() {
+    let mut bench = Bench::new();
+    bench.add_server("far", facts("far"));
+    let task = bench.submit(&array(8));
+    bench.run();
+    assert_eq!((bench.running("local").len(), bench.running("far").len()), (4, 4));
+    bench.make_unreachable("far");
+    bench.pass(Duration::from_secs(60));
+    assert_eq!(bench.state(task), State::Running, "an unreachable server is not an ended task");
+    bench.make_reachable("far");
+    bench.pass(Duration::from_secs(60));
+    bench.end_all(0);
+    assert_eq!(bench.state(task), State::Completed);
+    bench.check();
+}

@@ -1,0 +1,3 @@
+//! Scenarios of the dispatcher on the bench.
+
+mod basics;
