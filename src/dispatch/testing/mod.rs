@@ -30,6 +30,7 @@ use crate::protocol::frame;
 use crate::store::home::Seed;
 use crate::store::intake::{Begins, NewTask};
 use crate::store::{Durability, Home, Store, StoreError, Tx};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -211,7 +212,7 @@ impl Bench {
                 let links = &mut self.dispatcher.links;
                 let news = links.slots.get_mut(&route).map(|slot| slot.receive(&mut links.connector));
                 let news = news.unwrap_or_default();
-                busy |= !news.is_empty();
+                busy |= !news.is_empty() || self.has_unread(route);
                 self.dispatcher.take_news(route, news);
             }
             busy |= self.dispatcher.has_more();
@@ -226,6 +227,15 @@ impl Bench {
             }
         }
         panic!("it never comes to rest");
+    }
+
+    /// Has a link more to be read? A long message comes in parts.
+    fn has_unread(&self, route: Route) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let link = self.dispatcher.links.slots.get(&route).and_then(|slot| slot.link());
+        link.is_some_and(|link| {
+            poll(&mut [PollFd::from_borrowed_fd(link.read_end(), PollFlags::IN)], Some(&now)) == Ok(1)
+        })
     }
 
     /// Lets time pass in steps of at most a second, in which everybody may speak.

@@ -293,7 +293,7 @@ fn reader_that_goes_is_noticed_while_a_task_elsewhere_writes_nothing() {
     std::fs::write(go, "\n").unwrap();
     client.grid(["wait", &id]).ok();
     // It may have ended by the time it is told.
-    let told = first(client.beside(["run", "--", "sh", "-c", &script])).err;
+    let told = String::from_utf8(first(client.beside(["run", "--", "sh", "-c", &script])).err.clone()).unwrap();
     assert!(told.contains("task 2 is being cancelled") || told.contains("task 2 was cancelled"), "{told}");
     client.grid(["wait", "2"]).expect(130);
     assert_eq!(lab.state("2"), "CANCELLED");
