@@ -8,7 +8,7 @@ use grid::model::id::{BootId, ClassId, TaskId, TaskUuid};
 use grid::model::name::Name;
 use grid::model::resources::Bytes;
 use grid::model::server::Engine;
-use grid::model::ssh::Target;
+use grid::model::ssh::SshTarget;
 use grid::model::task::{ClientFacts, Launch, Members, Request};
 use grid::model::time::Timestamp;
 use grid::store::home::Seed;
@@ -35,7 +35,7 @@ fn add_servers(tx: &Tx<'_>, servers: i64) -> Result<(), StoreError> {
     tx.set_drained(local, Some("nothing is to start"))?;
     for number in 1..=servers {
         let host = format!("n{number}");
-        let engine = Engine::Ssh(Target::new(&host, Vec::new(), None).expect("a target"));
+        let engine = Engine::Ssh(SshTarget::new(&host, Vec::new(), None).expect("a target"));
         let server = tx.add_server(&name(&host), tier2, &engine, now)?;
         tx.record_facts(server, &facts(number), now)?;
     }

@@ -2,7 +2,7 @@
 
 use crate::counted::counted;
 use divan::{Bencher, black_box};
-use grid::matching::{Fleet, Placement, Query, Role, check};
+use grid::matching::{Fleet, Placement, Query, ExpressionRole, check};
 use grid::model::attribute::{Attribute, Attributes, Source, Value};
 use grid::model::client::Client;
 use grid::model::demand::Demand;
@@ -247,5 +247,5 @@ fn take_and_give_back(bencher: Bencher) {
 
 #[divan::bench]
 fn compile(bencher: Bencher) {
-    bencher.bench_local(|| counted(|| check(black_box(KINDS[0].1), Role::Constraint)));
+    bencher.bench_local(|| counted(|| check(black_box(KINDS[0].1), ExpressionRole::Constraint)));
 }

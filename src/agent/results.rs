@@ -1,14 +1,14 @@
 //! Packing what an attempt brings back: what the patterns name and what changed, with links that lead to the same place on any host.
 
 use super::works::Places;
-use crate::archive::links::{self, Leads, Source};
+use crate::archive::links::{self, Leads, LinkSource};
 use crate::archive::pack::{self, Added, Packed, Packer};
 use crate::archive::pattern::Patterns;
-use crate::archive::read::{self, Kind, ReadError};
+use crate::archive::read::{self, EntryKind, ReadError};
 use crate::archive::remarks::Remarks;
 use crate::archive::room::{self, RESERVE};
 use crate::archive::select;
-use crate::archive::walk::{Search, Tree};
+use crate::archive::walk::{Walk, Tree};
 use crate::model::files::{Fetch, RelPath, Workplace};
 use crate::model::id::AttemptId;
 use crate::model::resources::Bytes;
@@ -33,7 +33,7 @@ pub fn pack(
         Workplace::There => (PathBuf::from(launch.cwd.as_os()), RelPath::default()),
     };
     let Some(fetch) = &launch.fetch else { return Err("nothing is wanted of it".to_owned()) };
-    let source = Source::new(&root, RelPath::default()).map_err(|error| match error.kind() {
+    let source = LinkSource::new(&root, RelPath::default()).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => format!("{} is gone", root.display()),
         _ => format!("{}: {error}", root.display()),
     })?;
@@ -58,7 +58,7 @@ fn select(
     remarks: &mut Remarks,
 ) -> Result<Tree, String> {
     let patterns = Patterns::new(&fetch.patterns).map_err(|error| format!("--fetch {error}"))?;
-    let mut search = Search::bounded(wanted);
+    let mut search = Walk::bounded(wanted);
     let mut tree = Tree::new();
     if !patterns.is_empty() {
         let matched = select::matching(&root.join(below.as_path()), &patterns, &mut search);
@@ -80,7 +80,7 @@ fn select(
 fn write(
     to: &Path,
     tree: &Tree,
-    source: Source,
+    source: LinkSource,
     sent: Option<&Path>,
     wanted: &dyn Fn() -> bool,
     remarks: &mut Remarks,
@@ -130,7 +130,7 @@ fn write(
 
 /// Links that lead out, beside those that were sent.
 struct Links<'a> {
-    sources: [Source; 1],
+    sources: [LinkSource; 1],
     sent: Option<&'a Path>,
     /// Of what was sent; read when the first link leads out.
     known: Option<HashMap<RelPath, Vec<u8>>>,
@@ -146,7 +146,7 @@ impl Links<'_> {
 fn targets(sent: &Path) -> Result<HashMap<RelPath, Vec<u8>>, ReadError> {
     let mut all = HashMap::new();
     read::entries(&File::open(sent)?, |path, kind, _| {
-        if let Kind::Link { target } = kind {
+        if let EntryKind::Link { target } = kind {
             all.insert(path, target);
         }
         Ok::<_, ReadError>(())

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 /// A directory (or a file) of this host, and its path in an archive.
 #[derive(Debug, Clone)]
-pub struct Source {
+pub struct LinkSource {
     /// As it was named: links may hold this path.
     named: PathBuf,
     /// Without links on the way.
@@ -15,7 +15,7 @@ pub struct Source {
     at: RelPath,
 }
 
-impl Source {
+impl LinkSource {
     /// A source that is there.
     pub fn new(named: &Path, at: RelPath) -> std::io::Result<Self> {
         Ok(Self { named: named.to_owned(), real: named.canonicalize()?, at })
@@ -39,7 +39,7 @@ pub enum Leads {
 }
 
 /// Where the link at `from` leads, which is packed as `path`. Neither has what it leads to be there, nor is that looked at.
-pub fn leads(sources: &[Source], path: &RelPath, from: &Path, target: &[u8]) -> Leads {
+pub fn leads(sources: &[LinkSource], path: &RelPath, from: &Path, target: &[u8]) -> Leads {
     if stays_inside(path, target) {
         return Leads::Inside { target: target.to_vec() };
     }
@@ -109,7 +109,7 @@ mod tests {
 
     /// What the target of a link at `path` below `root` becomes; None: it leads out.
     fn packed(root: &Path, path: &str, target: &str) -> Option<String> {
-        let sources = [Source::new(root, RelPath::default()).unwrap()];
+        let sources = [LinkSource::new(root, RelPath::default()).unwrap()];
         match leads(&sources, &rel(path), &root.join(path), target.as_bytes()) {
             Leads::Inside { target } => Some(String::from_utf8(target).unwrap()),
             Leads::Out => None,
@@ -156,7 +156,7 @@ mod tests {
         for sub in ["one", "two/data"] {
             fs::create_dir_all(dir.path().join(sub)).unwrap();
         }
-        let source = |named: &str, at: &str| Source::new(&dir.path().join(named), rel(at)).unwrap();
+        let source = |named: &str, at: &str| LinkSource::new(&dir.path().join(named), rel(at)).unwrap();
         let sources = [source("one", "one"), source("two/data", "data")];
         let target = dir.path().join("two/data/f");
         let found = leads(&sources, &rel("one/l"), &dir.path().join("one/l"), target.as_os_str().as_bytes());

@@ -1,6 +1,6 @@
 //! Packing: files, directories and links into an archive, as a stream.
 
-use super::sparse::{self, Part, Parts};
+use super::sparse::{self, DataPart, Parts};
 use super::walk::Tree;
 use super::{Hashing, PIECE};
 use crate::model::files::{Digest, RelPath};
@@ -166,7 +166,7 @@ pub fn room_for(tree: &Tree) -> u64 {
         if meta.blocks().saturating_mul(512) >= meta.len() {
             return Ok(meta.len());
         }
-        let parts: Option<Vec<Part>> = sparse::parts(&open(from)?)?;
+        let parts: Option<Vec<DataPart>> = sparse::parts(&open(from)?)?;
         Ok(parts.map_or(meta.len(), |parts| parts.iter().map(|part| part.len).sum()))
     };
     // Headers, names, times, padding.

@@ -34,14 +34,14 @@ pub enum PatternError {
 
 /// One name of a pattern.
 #[derive(Debug)]
-enum Name {
+enum PatternName {
     Plain(OsString),
     /// `**`: any number of directories.
     Any,
     Glob(GlobMatcher),
 }
 
-impl Name {
+impl PatternName {
     fn of(name: &OsStr) -> Result<(Self, usize), PatternError> {
         if name == "**" {
             return Ok((Self::Any, 1));
@@ -67,7 +67,7 @@ impl Name {
 
 /// Compiled patterns.
 #[derive(Debug)]
-pub struct Patterns(Vec<Vec<Name>>);
+pub struct Patterns(Vec<Vec<PatternName>>);
 
 /// How far a path has come in the patterns: (pattern, names of it that are matched).
 #[derive(Debug, Clone, Default)]
@@ -75,7 +75,7 @@ pub struct Reached(BTreeSet<(usize, usize)>);
 
 /// What one more name of a path leads to.
 #[derive(Debug, Default)]
-pub struct Step {
+pub struct PatternStep {
     pub reached: Reached,
     /// Patterns that name the path.
     pub named: Vec<usize>,
@@ -97,7 +97,7 @@ impl Patterns {
         for pattern in patterns {
             let mut names = Vec::new();
             for name in pattern.names() {
-                let (name, found) = Name::of(name)?;
+                let (name, found) = PatternName::of(name)?;
                 wildcards += found;
                 names.push(name);
             }
@@ -120,18 +120,18 @@ impl Patterns {
     }
 
     /// The directory below which all paths lie.
-    pub fn start(&self) -> Step {
-        let mut step = Step::default();
+    pub fn start(&self) -> PatternStep {
+        let mut step = PatternStep::default();
         (0..self.0.len()).for_each(|pattern| self.reach(pattern, 0, &mut step));
         step
     }
 
     /// One name further down.
-    pub fn step(&self, from: &Reached, name: &OsStr) -> Step {
-        let mut step = Step::default();
+    pub fn step(&self, from: &Reached, name: &OsStr) -> PatternStep {
+        let mut step = PatternStep::default();
         for &(pattern, at) in &from.0 {
             match &self.0[pattern][at] {
-                Name::Any => self.reach(pattern, at, &mut step),
+                PatternName::Any => self.reach(pattern, at, &mut step),
                 other if other.is_match(name) => self.reach(pattern, at + 1, &mut step),
                 _ => {}
             }
@@ -140,7 +140,7 @@ impl Patterns {
     }
 
     /// `**` may also stand for no directory at all.
-    fn reach(&self, pattern: usize, at: usize, step: &mut Step) {
+    fn reach(&self, pattern: usize, at: usize, step: &mut PatternStep) {
         let names = &self.0[pattern];
         if at == names.len() {
             return step.named.push(pattern);
@@ -150,7 +150,7 @@ impl Patterns {
                 return step.named_as_dir.push(pattern);
             }
             step.reached.0.insert((pattern, next));
-            if !matches!(names[next], Name::Any) {
+            if !matches!(names[next], PatternName::Any) {
                 return;
             }
         }
@@ -159,8 +159,8 @@ impl Patterns {
     /// The names that may come next, where none of them is a wildcard: they need not be looked for.
     pub fn plain_next(&self, from: &Reached) -> Option<BTreeSet<&OsStr>> {
         let plain = |&(pattern, at): &(usize, usize)| match &self.0[pattern][at] {
-            Name::Plain(name) => Some(name.as_os_str()),
-            Name::Any | Name::Glob(_) => None,
+            PatternName::Plain(name) => Some(name.as_os_str()),
+            PatternName::Any | PatternName::Glob(_) => None,
         };
         from.0.iter().map(plain).collect()
     }

@@ -1,6 +1,6 @@
 //! Reading an archive that may be anybody's: what we would not have packed is refused before it costs anything.
 
-use super::sparse::{self, Part};
+use super::sparse::{self, DataPart};
 use crate::model::files::{BadPath, RelPath};
 use std::ffi::OsStr;
 use std::fs::File;
@@ -30,7 +30,7 @@ pub enum ReadError {
 
 /// One entry, without its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub enum EntryKind {
     File { mtime: SystemTime, mode: u32, content: Content },
     Dir { mode: u32 },
     Link { target: Vec<u8> },
@@ -44,7 +44,7 @@ pub struct Content {
     /// Where its data begins in the archive.
     at: u64,
     /// The parts that hold data, one behind the other in the archive; None: all of it does.
-    parts: Option<Arc<[Part]>>,
+    parts: Option<Arc<[DataPart]>>,
 }
 
 impl Content {
@@ -57,7 +57,7 @@ impl Content {
     fn pieces(&self) -> Vec<(u64, u64, u64)> {
         let Some(parts) = self.parts.as_deref() else { return vec![(0, self.at, self.size)] };
         let mut at = self.at;
-        let place = |part: &Part| {
+        let place = |part: &DataPart| {
             let piece = (part.from, at, part.len);
             at += part.len;
             piece
@@ -72,13 +72,13 @@ impl Content {
         }
         let mut end = 0;
         for (from, at, len) in self.pieces() {
-            let hole = Part { from: end, len: from - end };
+            let hole = DataPart { from: end, len: from - end };
             if !sparse::is_hole(file, hole)? || !same_bytes(file, from, archive, at, len)? {
                 return Ok(false);
             }
             end = from + len;
         }
-        sparse::is_hole(file, Part { from: end, len: self.size - end })
+        sparse::is_hole(file, DataPart { from: end, len: self.size - end })
     }
 
     /// Writes a file that is empty yet. `bytes` are the entry's.
@@ -117,7 +117,7 @@ fn same_bytes(file: &File, from: u64, archive: &File, at: u64, len: u64) -> io::
 /// Gives every entry with its bytes to `take`, in order.
 pub fn entries<E: From<ReadError>>(
     archive: &File,
-    mut take: impl FnMut(RelPath, Kind, &mut dyn Read) -> Result<(), E>,
+    mut take: impl FnMut(RelPath, EntryKind, &mut dyn Read) -> Result<(), E>,
 ) -> Result<(), E> {
     check(archive)?;
     let mut from = archive;
@@ -163,7 +163,7 @@ fn damaged(error: io::Error) -> ReadError {
     ReadError::Damaged(error.to_string())
 }
 
-fn understood<R: Read>(entry: &mut Entry<'_, R>) -> Result<(RelPath, Kind), ReadError> {
+fn understood<R: Read>(entry: &mut Entry<'_, R>) -> Result<(RelPath, EntryKind), ReadError> {
     let path = entry.path_bytes().into_owned();
     let path = RelPath::new(Path::new(OsStr::from_bytes(&path)))?;
     let refused = |what| Err(ReadError::Kind { path: path.to_string(), what });
@@ -176,15 +176,15 @@ fn understood<R: Read>(entry: &mut Entry<'_, R>) -> Result<(RelPath, Kind), Read
         EntryType::Regular => {
             let seconds = header.mtime().map_err(damaged)?;
             let mtime = precise(entry)?.unwrap_or_else(|| time(seconds, 0));
-            Kind::File { mtime, mode, content: content(entry)? }
+            EntryKind::File { mtime, mode, content: content(entry)? }
         }
-        EntryType::Directory => Kind::Dir { mode },
+        EntryType::Directory => EntryKind::Dir { mode },
         EntryType::Symlink => {
             let target = entry.link_name_bytes().unwrap_or_default().into_owned();
             if target.is_empty() || target.contains(&0) {
                 return refused("a link to nothing");
             }
-            Kind::Link { target }
+            EntryKind::Link { target }
         }
         EntryType::Link => return refused("a hard link"),
         EntryType::Char | EntryType::Block => return refused("a device"),

@@ -1,9 +1,9 @@
 //! What of a directory is meant: paths that patterns name, and what differs from an archive.
 
-use super::pattern::{PatternError, Patterns, Reached, Step};
-use super::read::{self, Kind, ReadError};
+use super::pattern::{PatternError, Patterns, Reached, PatternStep};
+use super::read::{self, EntryKind, ReadError};
 use super::root::{self, Root};
-use super::walk::{self, Rules, Search, Tree, WalkError};
+use super::walk::{self, Rules, Walk, Tree, WalkError};
 use crate::model::files::{Fetch, RelPath};
 use rustix::fs::FileType;
 use std::ffi::OsStr;
@@ -26,12 +26,12 @@ pub enum SelectError {
 }
 
 /// What may come back, by what was asked for: a server could send anything.
-pub struct Asked<'a> {
+pub struct AllowedResults<'a> {
     below: &'a RelPath,
     patterns: Patterns,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> AllowedResults<'a> {
     /// The patterns of a task that ran in the directory `below` the root.
     pub fn new(fetch: &Fetch, below: &'a RelPath) -> Result<Self, SelectError> {
         Ok(Self { below, patterns: Patterns::new(&fetch.patterns)? })
@@ -54,7 +54,7 @@ pub struct Matched {
 }
 
 /// What matches below `dir`, a directory with all that is in it. No link is followed, and each directory is read once.
-pub fn matching(dir: &Path, patterns: &Patterns, search: &mut Search<'_>) -> Result<Matched, SelectError> {
+pub fn matching(dir: &Path, patterns: &Patterns, search: &mut Walk<'_>) -> Result<Matched, SelectError> {
     let mut descent = Descent { patterns, tree: Tree::new(), named: vec![false; patterns.len()], open: Vec::new() };
     descent.enter(dir.to_owned(), RelPath::default(), false, patterns.start(), true);
     while let Some(level) = descent.open.pop() {
@@ -83,7 +83,7 @@ struct Descent<'a> {
 
 impl Descent<'_> {
     /// Reads a directory: where only plain names can match, those and no others.
-    fn read(&mut self, level: &Level, search: &mut Search<'_>) -> Result<(), SelectError> {
+    fn read(&mut self, level: &Level, search: &mut Walk<'_>) -> Result<(), SelectError> {
         let patterns = self.patterns;
         if !level.whole
             && let Some(names) = patterns.plain_next(&level.reached)
@@ -106,7 +106,7 @@ impl Descent<'_> {
         Ok(())
     }
 
-    fn look_at(&mut self, level: &Level, name: &OsStr, search: &mut Search<'_>) -> Result<(), SelectError> {
+    fn look_at(&mut self, level: &Level, name: &OsStr, search: &mut Walk<'_>) -> Result<(), SelectError> {
         search.look()?;
         let path = level.dir.join(name);
         // Not there is not found.
@@ -117,7 +117,7 @@ impl Descent<'_> {
         Ok(search.found(self.tree.len())?)
     }
 
-    fn enter(&mut self, path: PathBuf, at: RelPath, whole: bool, mut step: Step, is_dir: bool) {
+    fn enter(&mut self, path: PathBuf, at: RelPath, whole: bool, mut step: PatternStep, is_dir: bool) {
         if is_dir {
             step.named.append(&mut step.named_as_dir);
         }
@@ -135,7 +135,7 @@ impl Descent<'_> {
 }
 
 /// What is new below `dir` (less what its .gitignore files leave out) or differs from what was sent.
-pub fn changed(dir: &Path, sent: &File, search: &mut Search<'_>) -> Result<Tree, SelectError> {
+pub fn changed(dir: &Path, sent: &File, search: &mut Walk<'_>) -> Result<Tree, SelectError> {
     let failed = |path: &RelPath| {
         let path = path.to_string();
         move |error| SelectError::Io { path, error }
@@ -161,13 +161,13 @@ pub fn changed(dir: &Path, sent: &File, search: &mut Search<'_>) -> Result<Tree,
 }
 
 /// Is what lies there still what was sent? What is gone is the same: a deletion is not brought back.
-fn is_same(root: &Root, path: &RelPath, kind: &Kind, sent: &File) -> io::Result<bool> {
+fn is_same(root: &Root, path: &RelPath, kind: &EntryKind, sent: &File) -> io::Result<bool> {
     let Ok(Some(stat)) = root.look(path) else { return Ok(true) };
     let now = root::kind(&stat);
     Ok(match kind {
-        Kind::Dir { .. } => now == FileType::Directory,
-        Kind::Link { target } => now == FileType::Symlink && root.read_link(path)? == *target,
-        Kind::File { mtime, mode, content } => {
+        EntryKind::Dir { .. } => now == FileType::Directory,
+        EntryKind::Link { target } => now == FileType::Symlink && root.read_link(path)? == *target,
+        EntryKind::File { mtime, mode, content } => {
             now == FileType::RegularFile
                 && u64::try_from(stat.st_size).ok() == Some(content.size)
                 && (stat.st_mode & 0o111 == 0) == (mode & 0o111 == 0)
@@ -192,7 +192,7 @@ mod tests {
 
     fn matched(dir: &Path, patterns: &[&str]) -> (Vec<String>, Vec<usize>) {
         let patterns: Vec<RelPath> = patterns.iter().map(|p| RelPath::new(Path::new(p)).unwrap()).collect();
-        let mut search = Search::bounded(&|| true);
+        let mut search = Walk::bounded(&|| true);
         let matched = matching(dir, &Patterns::new(&patterns).unwrap(), &mut search).unwrap();
         (matched.tree.keys().map(ToString::to_string).collect(), matched.without)
     }
@@ -231,7 +231,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         (0..200).for_each(|number| fs::write(dir.path().join(number.to_string()), "").unwrap());
         let all = Patterns::new(&[RelPath::new(Path::new("*")).unwrap()]).unwrap();
-        let ended = matching(dir.path(), &all, &mut Search::bounded(&|| false));
+        let ended = matching(dir.path(), &all, &mut Walk::bounded(&|| false));
         assert!(matches!(ended, Err(SelectError::Walk(WalkError::Unwanted))));
     }
 }

@@ -23,12 +23,12 @@ pub const SIZE: &str = KEYS[3];
 
 /// A part of a file that holds data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Part {
+pub struct DataPart {
     pub from: u64,
     pub len: u64,
 }
 
-impl Part {
+impl DataPart {
     /// Where it ends.
     pub const fn end(self) -> u64 {
         self.from.saturating_add(self.len)
@@ -36,13 +36,13 @@ impl Part {
 }
 
 /// The parts of a file that hold data; None: all of it does, or nearly.
-pub fn parts(file: &File) -> io::Result<Option<Vec<Part>>> {
+pub fn parts(file: &File) -> io::Result<Option<Vec<DataPart>>> {
     let meta = file.metadata()?;
     let size = meta.len();
     if meta.blocks().saturating_mul(512).saturating_add(WORTH) > size {
         return Ok(None);
     }
-    let (mut parts, mut shortest) = (Vec::<Part>::new(), HOLE_MIN);
+    let (mut parts, mut shortest) = (Vec::<DataPart>::new(), HOLE_MIN);
     let mut at = 0;
     while let Some(part) = next(file, at, size)? {
         at = part.end();
@@ -59,7 +59,7 @@ pub fn parts(file: &File) -> io::Result<Option<Vec<Part>>> {
     Ok((size.saturating_sub(data) >= WORTH).then_some(parts))
 }
 
-fn merge(parts: &mut Vec<Part>, shortest: u64) {
+fn merge(parts: &mut Vec<DataPart>, shortest: u64) {
     parts.dedup_by(|next, last| {
         let close = next.from - last.end() < shortest;
         if close {
@@ -70,7 +70,7 @@ fn merge(parts: &mut Vec<Part>, shortest: u64) {
 }
 
 /// The next part at or behind an offset, as the file system tells it.
-pub fn next(file: &File, at: u64, size: u64) -> io::Result<Option<Part>> {
+pub fn next(file: &File, at: u64, size: u64) -> io::Result<Option<DataPart>> {
     if at >= size {
         return Ok(None);
     }
@@ -78,16 +78,16 @@ pub fn next(file: &File, at: u64, size: u64) -> io::Result<Option<Part>> {
         Ok(from) => from.min(size),
         Err(Errno::NXIO) => return Ok(None),
         // A file system that knows no holes.
-        Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(Some(Part { from: at, len: size - at })),
+        Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(Some(DataPart { from: at, len: size - at })),
         Err(error) => return Err(error.into()),
     };
     let end = rustix::fs::seek(file, SeekFrom::Hole(from)).unwrap_or(size).clamp(from, size);
-    Ok((end > from).then_some(Part { from, len: end - from }))
+    Ok((end > from).then_some(DataPart { from, len: end - from }))
 }
 
 /// The list of parts of a file as it stands in an archive. An empty part at its end says where a hole there ends.
-pub fn list(parts: &[Part], size: u64) -> Vec<u8> {
-    let end = Part { from: size, len: 0 };
+pub fn list(parts: &[DataPart], size: u64) -> Vec<u8> {
+    let end = DataPart { from: size, len: 0 };
     let end = parts.last().is_none_or(|last| last.end() < size).then_some(&end);
     let mut text = format!("{}\n", parts.len() + usize::from(end.is_some()));
     for part in parts.iter().chain(end) {
@@ -99,7 +99,7 @@ pub fn list(parts: &[Part], size: u64) -> Vec<u8> {
 }
 
 /// Reads such a list from the beginning of `from`: the parts of a file of `size` bytes, and the bytes that the list takes.
-pub fn read_list(from: &mut dyn Read, size: u64) -> io::Result<(Vec<Part>, u64)> {
+pub fn read_list(from: &mut dyn Read, size: u64) -> io::Result<(Vec<DataPart>, u64)> {
     let damaged = || io::Error::new(io::ErrorKind::InvalidData, "a list of holes that is none");
     let (mut numbers, mut number, mut taken) = (Vec::<u64>::new(), None::<u64>, 0);
     let mut block = [0; BLOCK as usize];
@@ -126,7 +126,7 @@ pub fn read_list(from: &mut dyn Read, size: u64) -> io::Result<(Vec<Part>, u64)>
         }
     }
     let count = usize::try_from(numbers[0]).map_err(|_| damaged())?;
-    let parts: Vec<Part> = numbers[1..=2 * count].as_chunks().0.iter().map(|&[from, len]| Part { from, len }).collect();
+    let parts: Vec<DataPart> = numbers[1..=2 * count].as_chunks().0.iter().map(|&[from, len]| DataPart { from, len }).collect();
     let mut end = 0;
     for part in &parts {
         if part.from < end || part.from.checked_add(part.len).is_none_or(|end| end > size) {
@@ -140,14 +140,14 @@ pub fn read_list(from: &mut dyn Read, size: u64) -> io::Result<(Vec<Part>, u64)>
 /// The parts of a file, one behind the other; an error where the file has become shorter.
 pub struct Parts {
     file: File,
-    parts: std::vec::IntoIter<Part>,
-    now: Part,
+    parts: std::vec::IntoIter<DataPart>,
+    now: DataPart,
 }
 
 impl Parts {
     /// All of these.
-    pub fn of(file: File, parts: Vec<Part>) -> Self {
-        Self { file, parts: parts.into_iter(), now: Part { from: 0, len: 0 } }
+    pub fn of(file: File, parts: Vec<DataPart>) -> Self {
+        Self { file, parts: parts.into_iter(), now: DataPart { from: 0, len: 0 } }
     }
 }
 
@@ -168,7 +168,7 @@ impl Read for Parts {
 }
 
 /// Does a file hold nothing but zeros in this part?
-pub fn is_hole(file: &File, hole: Part) -> io::Result<bool> {
+pub fn is_hole(file: &File, hole: DataPart) -> io::Result<bool> {
     let mut bytes = vec![0; 64 << 10];
     let mut at = hole.from;
     while let Some(part) = next(file, at, hole.end())? {
@@ -189,7 +189,7 @@ pub fn is_hole(file: &File, hole: Part) -> io::Result<bool> {
 mod tests {
     use super::*;
     use crate::archive::pack::{Added, Packed, Packer, room_for};
-    use crate::archive::read::{self, Kind, ReadError};
+    use crate::archive::read::{self, EntryKind, ReadError};
     use crate::archive::root::Root;
     use crate::archive::unpack;
     use crate::archive::walk::Tree;
@@ -233,7 +233,7 @@ mod tests {
             let is_in = |file: &File| {
                 let mut is_in = None;
                 read::entries(&archive, |_, kind, _| {
-                    let Kind::File { content, .. } = kind else { panic!("{kind:?}") };
+                    let EntryKind::File { content, .. } = kind else { panic!("{kind:?}") };
                     is_in = Some(content.is_in(file, &archive)?);
                     Ok::<_, ReadError>(())
                 })
@@ -267,10 +267,10 @@ mod tests {
 
     #[test]
     fn more_parts_than_the_list_holds_are_joined() {
-        let mut parts: Vec<Part> = (0..3 * PARTS_MAX as u64).map(|n| Part { from: n << 21, len: 1 << 12 }).collect();
+        let mut parts: Vec<DataPart> = (0..3 * PARTS_MAX as u64).map(|n| DataPart { from: n << 21, len: 1 << 12 }).collect();
         let size = parts.last().unwrap().end();
         merge(&mut parts, 1 << 22);
-        assert_eq!(parts, [Part { from: 0, len: size }]);
+        assert_eq!(parts, [DataPart { from: 0, len: size }]);
     }
 
     #[test]
@@ -280,7 +280,7 @@ mod tests {
             bytes.resize(bytes.len().next_multiple_of(512).max(512), 0);
             read_list(&mut bytes.as_slice(), size)
         };
-        let parts = [Part { from: 5, len: 3 }, Part { from: 9, len: 1 }];
+        let parts = [DataPart { from: 5, len: 3 }, DataPart { from: 9, len: 1 }];
         let (back, taken) = read_list(&mut list(&parts, 10).as_slice(), 10).unwrap();
         assert_eq!((back.as_slice(), taken), (parts.as_slice(), 512));
         for (text, size) in [

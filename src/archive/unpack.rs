@@ -1,6 +1,6 @@
 //! Unpacking a whole archive into a directory that is new and ours.
 
-use super::read::{self, Kind, ReadError};
+use super::read::{self, EntryKind, ReadError};
 use super::room::NoRoom;
 use super::root::{self, Root};
 use std::fs::File;
@@ -21,7 +21,7 @@ pub enum UnpackError {
 pub fn room_for(archive: &File) -> Result<u64, ReadError> {
     let mut sum = 0u64;
     read::entries(archive, |_, kind, _| {
-        if let Kind::File { content, .. } = kind {
+        if let EntryKind::File { content, .. } = kind {
             sum = sum.saturating_add(content.data());
         }
         Ok::<_, ReadError>(())
@@ -33,9 +33,9 @@ pub fn room_for(archive: &File) -> Result<u64, ReadError> {
 pub fn unpack(archive: &File, into: &Root) -> Result<(), UnpackError> {
     read::entries(archive, |path, kind, bytes| {
         let done = match &kind {
-            Kind::Dir { mode } => into.dir(&path, *mode),
-            Kind::Link { target } => into.link(&path, target),
-            Kind::File { mode, mtime, content } => into.create(&path, *mode).and_then(|mut file| {
+            EntryKind::Dir { mode } => into.dir(&path, *mode),
+            EntryKind::Link { target } => into.link(&path, target),
+            EntryKind::File { mode, mtime, content } => into.create(&path, *mode).and_then(|mut file| {
                 content.write(&mut file, bytes)?;
                 root::finish(&file, *mode, *mtime)
             }),

@@ -42,7 +42,7 @@ pub enum WalkError {
 }
 
 /// A walk under way: its bounds, who wants it, and what it could not look at.
-pub struct Search<'a> {
+pub struct Walk<'a> {
     wanted: &'a dyn Fn() -> bool,
     left: u64,
     most: usize,
@@ -50,15 +50,15 @@ pub struct Search<'a> {
     remarks: Option<Remarks>,
 }
 
-impl<'a> Search<'a> {
+impl<'a> Walk<'a> {
     /// For a person who waits: everything has to be readable.
     pub fn whole() -> Self {
-        Search { wanted: &|| true, left: u64::MAX, most: usize::MAX, remarks: None }
+        Walk { wanted: &|| true, left: u64::MAX, most: usize::MAX, remarks: None }
     }
 
     /// For a task that has ended: what can't be read is left out, with a remark. `wanted` is asked now and then.
     pub fn bounded(wanted: &'a dyn Fn() -> bool) -> Self {
-        Search { wanted, left: LOOKED_AT_MAX, most: FOUND_MAX, remarks: Some(Remarks::default()) }
+        Walk { wanted, left: LOOKED_AT_MAX, most: FOUND_MAX, remarks: Some(Remarks::default()) }
     }
 
     /// Is about to look at one more file.
@@ -90,7 +90,7 @@ impl<'a> Search<'a> {
 }
 
 /// Walks a directory.
-pub fn walk(dir: &Path, rules: Rules, search: &mut Search<'_>) -> Result<Tree, WalkError> {
+pub fn walk(dir: &Path, rules: Rules, search: &mut Walk<'_>) -> Result<Tree, WalkError> {
     let mut tree = Tree::new();
     let mut walk = WalkBuilder::new(dir);
     walk.standard_filters(false).follow_links(false);
@@ -180,11 +180,11 @@ mod tests {
         fs::File::create(dir.path().join("long/.gitignore")).unwrap().set_len(GITIGNORE_MAX + 1).unwrap();
         fs::write(dir.path().join("plain/.gitignore"), "x\n").unwrap();
         fs::write(dir.path().join("plain/x"), "").unwrap();
-        let mut search = Search::bounded(&|| true);
+        let mut search = Walk::bounded(&|| true);
         let tree = walk(dir.path(), Rules::GitIgnoreBelow, &mut search).unwrap();
         assert_eq!(names(&tree), ["plain", "plain/.gitignore", "plain/f"]);
         assert_eq!(search.into_remarks().into_lines().len(), 3);
-        let failed = walk(dir.path(), Rules::GitIgnore, &mut Search::whole());
+        let failed = walk(dir.path(), Rules::GitIgnore, &mut Walk::whole());
         assert!(matches!(failed, Err(WalkError::Io { .. })), "{failed:?}");
     }
 
@@ -197,7 +197,7 @@ mod tests {
             asked.set(asked.get() + 1);
             asked.get() < 3
         };
-        let ended = walk(dir.path(), Rules::All, &mut Search::bounded(&wanted));
+        let ended = walk(dir.path(), Rules::All, &mut Walk::bounded(&wanted));
         assert!(matches!(ended, Err(WalkError::Unwanted)));
         assert_eq!(asked.get(), 3, "nobody is asked again");
     }
@@ -206,7 +206,7 @@ mod tests {
     fn walk_is_bounded() {
         let dir = tempfile::tempdir().unwrap();
         (0..5).for_each(|number| fs::write(dir.path().join(number.to_string()), "").unwrap());
-        let most = |left, most| Search { left, most, ..Search::bounded(&|| true) };
+        let most = |left, most| Walk { left, most, ..Walk::bounded(&|| true) };
         assert!(walk(dir.path(), Rules::All, &mut most(6, 5)).is_ok());
         assert!(matches!(walk(dir.path(), Rules::All, &mut most(3, 5)), Err(WalkError::TooMany(_))));
         assert!(matches!(walk(dir.path(), Rules::All, &mut most(6, 4)), Err(WalkError::TooMany(4))));

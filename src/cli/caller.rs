@@ -4,18 +4,18 @@ use crate::model::attempt::Stream;
 use crate::model::ssh::Login;
 use crate::model::ssh_command::SshCommand;
 use crate::model::task::ClientFacts;
-use crate::ops::cron::Caller;
-use crate::ops::home::Places;
-use crate::ops::reader::Reader;
+use crate::ops::cron::CronEnvironment;
+use crate::ops::home::HomeVariables;
+use crate::ops::reader::OutputReader;
 use rustix::fs::{Mode, OFlags};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 /// The variables that decide where the home lies.
-pub fn places() -> Places {
+pub fn places() -> HomeVariables {
     // Set to nothing is not set: a home must not land in the directory one happens to be in.
     let path = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    Places {
+    HomeVariables {
         grid_home: path("GRID_HOME"),
         data_home: path("XDG_DATA_HOME"),
         config_home: path("XDG_CONFIG_HOME"),
@@ -50,12 +50,12 @@ pub fn stdin_text() -> std::io::Result<String> {
 }
 
 /// Whoever reads one of our outputs; with the terminal that we were typed at, if there is one.
-pub fn reader(of: Stream) -> std::io::Result<Reader> {
+pub fn reader(of: Stream) -> std::io::Result<OutputReader> {
     let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let terminal = rustix::fs::open("/dev/tty", flags, Mode::empty()).ok();
     match of {
-        Stream::Out => Reader::of(std::io::stdout().as_fd(), terminal),
-        Stream::Err => Reader::of(std::io::stderr().as_fd(), terminal),
+        Stream::Out => OutputReader::of(std::io::stdout().as_fd(), terminal),
+        Stream::Err => OutputReader::of(std::io::stderr().as_fd(), terminal),
     }
 }
 
@@ -82,9 +82,9 @@ pub fn client() -> ClientFacts {
 }
 
 /// What lines for cron are made of.
-pub fn cron() -> std::io::Result<Caller> {
+pub fn cron() -> std::io::Result<CronEnvironment> {
     let text = |name| std::env::var_os(name).unwrap_or_default();
-    Ok(Caller { program: std::env::current_exe()?, path: text("PATH"), home: text("HOME"), account: login() })
+    Ok(CronEnvironment { program: std::env::current_exe()?, path: text("PATH"), home: text("HOME"), account: login() })
 }
 
 fn host() -> String {

@@ -5,7 +5,7 @@ use super::args::servers::Server;
 use super::args::{Args, Command};
 use super::exit::{Code, Speaks};
 use super::failure::Failure;
-use super::output::{Look, Out};
+use super::output::{Style, Out};
 use super::{commands, help_last, refused};
 use crate::ops::OpsError;
 use clap::{CommandFactory, Parser};
@@ -54,7 +54,7 @@ fn parse(words: &str) -> Result<Command, clap::Error> {
 /// Exit code and stderr of a command line that must not reach a home.
 fn fails(words: &str) -> (Code, String) {
     let stderr = Sink::default();
-    let mut out = Out::new(Box::new(Sink::default()), Box::new(stderr.clone()), Look::default());
+    let mut out = Out::new(Box::new(Sink::default()), Box::new(stderr.clone()), Style::default());
     let code = match parse(words) {
         Err(error) => refused(&error, &mut out),
         Ok(command) => commands::run(command, &mut out).unwrap_or_else(|failure| failure.tell(&mut out, Speaks::Grid)),
@@ -215,7 +215,7 @@ fn what_disturbs_a_terminal_is_escaped_in_complaints() {
 #[test]
 fn a_closed_pipe_ends_quietly_as_a_filter_does() {
     let stderr = Sink::default();
-    let mut out = Out::new(Box::new(Closed), Box::new(stderr.clone()), Look::default());
+    let mut out = Out::new(Box::new(Closed), Box::new(stderr.clone()), Style::default());
     let done = commands::run(parse("sql --schema").unwrap(), &mut out);
     let code = done.unwrap_or_else(|failure| failure.tell(&mut out, Speaks::Grid));
     assert_eq!((code, stderr.text()), (Code::READER_GONE, String::new()));
@@ -225,7 +225,7 @@ fn a_closed_pipe_ends_quietly_as_a_filter_does() {
 fn completions_and_manual_come_from_the_same_types() {
     for words in ["completions bash", "completions zsh", "completions fish", "man"] {
         let stdout = Sink::default();
-        let mut out = Out::new(Box::new(stdout.clone()), Box::new(Sink::default()), Look::default());
+        let mut out = Out::new(Box::new(stdout.clone()), Box::new(Sink::default()), Style::default());
         commands::run(parse(words).unwrap(), &mut out).unwrap();
         assert!(stdout.text().contains("submit"), "{words}");
         assert!(!stdout.text().contains("supervise") || words == "completions zsh" || words != "man", "{words}");

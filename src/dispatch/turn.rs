@@ -48,7 +48,7 @@ fn may_end(message: &FromAgent) -> bool {
 }
 
 /// What a turn takes in.
-struct Came {
+struct Intake {
     submits: Vec<(u64, Vec<u8>)>,
     messages: Vec<(Route, FromAgent)>,
     endings: Vec<Ending>,
@@ -98,7 +98,7 @@ impl Dispatcher {
     }
 
     /// What there is to take in. None: nothing came, and nothing is due.
-    fn what_came(&mut self) -> Option<Came> {
+    fn what_came(&mut self) -> Option<Intake> {
         let now = self.ambient.now().mono;
         let due = self.schedule.starve_at <= now || self.attempts.lose_at.is_some_and(|at| at <= now);
         let submits = self.callers.orders();
@@ -122,12 +122,12 @@ impl Dispatcher {
         let endings = std::mem::take(&mut self.transfers.endings);
         self.disk.shortage.takes_in(&messages, &endings, &submits);
         self.activity.dirty = false;
-        Some(Came { submits, messages, endings, stuck, promises })
+        Some(Intake { submits, messages, endings, stuck, promises })
     }
 
     /// Takes it into the open transaction, in the order in which one thing follows from the other.
-    fn take_in(&mut self, turn: &mut Turn<'_, '_>, came: Came) -> Result<(), DispatchError> {
-        let Came { submits, messages, endings, stuck, promises } = came;
+    fn take_in(&mut self, turn: &mut Turn<'_, '_>, came: Intake) -> Result<(), DispatchError> {
+        let Intake { submits, messages, endings, stuck, promises } = came;
         self.schedule.users.forget();
         self.look_at_servers(turn.tx)?;
         self.schedule.fleets.look_up(turn.tx, turn.now.wall)?;

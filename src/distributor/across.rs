@@ -1,12 +1,12 @@
 //! Asking second-tier members wherever they live: those of this home at its own desk, others through whoever carries questions.
 
-use super::desk::{self, Came};
+use super::desk::{self, Via};
 use super::fleets::Fleets;
-use super::guest::{Guest, Known, OTHERS, known};
+use super::guest::{Guest, UuidState, OTHERS, known};
 use super::peers::{PeerError, Peers, silently};
 use super::search::Trace;
 use super::tier2::TierError;
-use super::walk::{Said, SecondTier, Step, Taken};
+use super::walk::{MemberReply, SecondTier, WalkStep, Holder};
 use crate::model::distributor::{Endpoint, Record};
 use crate::model::failpoint::failpoint;
 use crate::model::id::TaskUuid;
@@ -34,9 +34,9 @@ pub struct Across<'a> {
 }
 
 impl SecondTier for Across<'_> {
-    type Taken = Taken;
+    type Taken = Holder;
 
-    fn ask(&mut self, member: &Record, step: Step, round: u32, trace: &Trace) -> Result<Said<Taken>, TierError> {
+    fn ask(&mut self, member: &Record, step: WalkStep, round: u32, trace: &Trace) -> Result<MemberReply<Holder>, TierError> {
         (self.working)();
         self.envelope.round = round;
         if member.endpoint.is_elsewhere() { self.there(member, step, trace) } else { self.here(member, step, trace) }
@@ -44,7 +44,7 @@ impl SecondTier for Across<'_> {
 }
 
 impl Across<'_> {
-    fn here(&mut self, member: &Record, step: Step, trace: &Trace) -> Result<Said<Taken>, TierError> {
+    fn here(&mut self, member: &Record, step: WalkStep, trace: &Trace) -> Result<MemberReply<Holder>, TierError> {
         let (envelope, guest, front) = (&*self.envelope, self.guest, self.front);
         let said = self.store.write(Durability::Full, |tx| {
             at_own_desk(tx, &mut Fleets::default(), member, step, envelope, guest, (front, trace))
@@ -52,13 +52,13 @@ impl Across<'_> {
         or_denied(said)
     }
 
-    fn there(&mut self, member: &Record, step: Step, trace: &Trace) -> Result<Said<Taken>, TierError> {
+    fn there(&mut self, member: &Record, step: WalkStep, trace: &Trace) -> Result<MemberReply<Holder>, TierError> {
         if let Err(why) = self.envelope.may_travel() {
-            return Ok(Said::Passed(not_asked(&why)));
+            return Ok(MemberReply::Passed(not_asked(&why)));
         }
         let at = member.there.clone();
         let (how, words) = match step {
-            Step::Now => {
+            WalkStep::Now => {
                 let offer = Question::Offer {
                     at: at.clone(),
                     envelope: self.envelope.without_list(),
@@ -67,15 +67,15 @@ impl Across<'_> {
                 };
                 match self.peers.ask(&member.endpoint, &offer, &mut silently) {
                     Ok(Answer::Offered(offered)) if offered.offer == Offer::Now => (How::Now, offered.words),
-                    Ok(Answer::Offered(offered)) => return Ok(Said::Offers(offered)),
-                    Ok(Answer::Denied(why)) => return Ok(Said::Denied(why)),
-                    Ok(answer) => return Ok(Said::Passed(words_of(answer))),
+                    Ok(Answer::Offered(offered)) => return Ok(MemberReply::Offers(offered)),
+                    Ok(Answer::Denied(why)) => return Ok(MemberReply::Denied(why)),
+                    Ok(answer) => return Ok(MemberReply::Passed(words_of(answer))),
                     // An offer reserves nothing: whether it was heard does not matter.
-                    Err(error) => return Ok(Said::Passed(no_answer(&error))),
+                    Err(error) => return Ok(MemberReply::Passed(no_answer(&error))),
                 }
             }
-            Step::Queue => (How::Queue, "could run it later".to_owned()),
-            Step::Keep => (How::Keep, "keeps it held: unmatched".to_owned()),
+            WalkStep::Queue => (How::Queue, "could run it later".to_owned()),
+            WalkStep::Keep => (How::Keep, "keeps it held: unmatched".to_owned()),
         };
         let mut search = trace.clone();
         search.second(member.name.as_str(), &*words);
@@ -90,24 +90,24 @@ impl Across<'_> {
         let said = self.peers.ask(&member.endpoint, &commit, &mut silently);
         failpoint("way-after-commit");
         Ok(match said {
-            Ok(Answer::Placed(placed)) => Said::Took(Taken::There(Box::new(placed)), words),
-            Ok(Answer::No { why }) => Said::No(why),
+            Ok(Answer::Placed(placed)) => MemberReply::Took(Holder::There(Box::new(placed)), words),
+            Ok(Answer::No { why }) => MemberReply::No(why),
             // Not a word about the commit: it was not even looked at.
-            Ok(Answer::Denied(why)) => Said::Denied(why),
-            Err(error @ PeerError::Unreached(_)) => Said::Passed(no_answer(&error)),
+            Ok(Answer::Denied(why)) => MemberReply::Denied(why),
+            Err(error @ PeerError::Unreached(_)) => MemberReply::Passed(no_answer(&error)),
             Ok(other) => self.sure(member, words, &words_of(other)),
             Err(PeerError::Cut(why)) => self.sure(member, words, &why),
         })
     }
 
     /// After an ambiguous failure the same member is asked again, and nobody else until it has said no.
-    fn sure(&mut self, member: &Record, words: String, why: &str) -> Said<Taken> {
+    fn sure(&mut self, member: &Record, words: String, why: &str) -> MemberReply<Holder> {
         (self.working)();
         let again = find(self.envelope.uuid, self.envelope.round, Duration::ZERO, self.envelope.user.clone());
         match self.peers.ask(&member.endpoint, &again, &mut silently) {
-            Ok(Answer::Placed(placed)) => Said::Took(Taken::There(Box::new(placed)), words),
-            Ok(Answer::Nowhere) => Said::No(why.to_owned()),
-            _ => Said::Unsure(why.to_owned()),
+            Ok(Answer::Placed(placed)) => MemberReply::Took(Holder::There(Box::new(placed)), words),
+            Ok(Answer::Nowhere) => MemberReply::No(why.to_owned()),
+            _ => MemberReply::Unsure(why.to_owned()),
         }
     }
 }
@@ -117,31 +117,31 @@ pub(super) fn at_own_desk(
     tx: &Tx<'_>,
     fleets: &mut Fleets,
     member: &Record,
-    step: Step,
+    step: WalkStep,
     envelope: &Envelope,
     guest: &Guest,
     (front, trace): (&str, &Trace),
-) -> Result<Said<Taken>, TierError> {
+) -> Result<MemberReply<Holder>, TierError> {
     let now = Timestamp::now();
     // This search may be an old one that was taken for dead: what was settled meanwhile stands.
     match known(tx, envelope, guest)? {
-        Known::Held(task) => return Ok(Said::Took(Taken::Here(task), "has it already".to_owned())),
-        Known::Others => return Ok(Said::Unsure(OTHERS.to_owned())),
-        Known::Refused => return Ok(Said::No("it was refused before".to_owned())),
-        Known::New => {}
+        UuidState::Held(task) => return Ok(MemberReply::Took(Holder::Here(task), "has it already".to_owned())),
+        UuidState::Others => return Ok(MemberReply::Unsure(OTHERS.to_owned())),
+        UuidState::Refused => return Ok(MemberReply::No("it was refused before".to_owned())),
+        UuidState::New => {}
     }
     let mut look = desk::look(tx, fleets, member, envelope, guest, now)?;
     let takes = match step {
-        Step::Now => look.offer == Offer::Now,
-        Step::Queue => matches!(look.offer, Offer::Now | Offer::Later),
-        Step::Keep => look.offer != Offer::Never,
+        WalkStep::Now => look.offer == Offer::Now,
+        WalkStep::Queue => matches!(look.offer, Offer::Now | Offer::Later),
+        WalkStep::Keep => look.offer != Offer::Never,
     };
     if !takes {
-        return Ok(Said::Offers(look.offered()));
+        return Ok(MemberReply::Offers(look.offered()));
     }
     let words = desk::taking(&look);
-    let came = Came { front, member: member.name.as_str(), trace };
-    Ok(Said::Took(Taken::Here(desk::admit(tx, member, envelope, guest, &mut look, came, now)?), words))
+    let came = Via { front, member: member.name.as_str(), trace };
+    Ok(MemberReply::Took(Holder::Here(desk::admit(tx, member, envelope, guest, &mut look, came, now)?), words))
 }
 
 /// Whether this very home holds a task of this age; if not, it never will. `user`: who submitted it, where that is not this home itself.
@@ -151,9 +151,9 @@ pub fn find(uuid: TaskUuid, round: u32, age: Duration, user: Option<Name>) -> Qu
 }
 
 /// A member that does nothing for this caller is passed over as one in another home would be.
-pub(super) fn or_denied<T>(said: Result<Said<T>, TierError>) -> Result<Said<T>, TierError> {
+pub(super) fn or_denied<T>(said: Result<MemberReply<T>, TierError>) -> Result<MemberReply<T>, TierError> {
     match said {
-        Err(TierError::Denied(why)) => Ok(Said::Denied(why)),
+        Err(TierError::Denied(why)) => Ok(MemberReply::Denied(why)),
         said => said,
     }
 }

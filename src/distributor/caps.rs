@@ -1,6 +1,6 @@
 //! What a receiver takes from another home, whoever sends it: every bound is told by its name when it is passed.
 
-use super::guest::{Guest, Standing};
+use super::guest::{Guest, Access};
 use super::tier2::TierError;
 use crate::model::attribute::Value;
 use crate::model::bounds;
@@ -35,7 +35,7 @@ pub const TOMBSTONES_MAX: u32 = 16_384;
 /// again later.
 pub fn bury(tx: &Tx<'_>, uuid: TaskUuid, round: u32, guest: &Guest, now: Timestamp) -> Result<(), TierError> {
     let of = guest.refuses(tx)?;
-    if guest.standing == Standing::User && tx.buried(uuid, of)?.is_none() && tx.has_tombstones(of, TOMBSTONES_MAX)? {
+    if guest.standing == Access::User && tx.buried(uuid, of)?.is_none() && tx.has_tombstones(of, TOMBSTONES_MAX)? {
         let most = format!("{TOMBSTONES_MAX} until `grid gc` has removed old ones");
         return Err(over("refusals for good", TOMBSTONES_MAX, most));
     }
@@ -48,13 +48,13 @@ fn over(what: &str, found: impl std::fmt::Display, max: impl std::fmt::Display) 
 
 /// What may still lie in this home for a user from elsewhere.
 #[derive(Debug)]
-pub struct Room {
+pub struct SpoolRoom {
     user: Name,
     kept: u64,
     max: u64,
 }
 
-impl Room {
+impl SpoolRoom {
     /// Is there room for so many bytes more?
     pub fn holds(&self, comes: u64) -> Result<(), TierError> {
         let Self { user, kept, max } = self;
@@ -107,8 +107,8 @@ pub fn size_in_all(request: &Request, search: &str) -> u64 {
 
 /// Checks a task that was sealed elsewhere: a program that is not ours may have done it. The room that its user has here; None:
 /// as much as there is.
-pub fn check(view: &View<'_>, request: &Request, guest: &Guest) -> Result<Option<Room>, TierError> {
-    if guest.standing == Standing::Resident {
+pub fn check(view: &View<'_>, request: &Request, guest: &Guest) -> Result<Option<SpoolRoom>, TierError> {
+    if guest.standing == Access::Resident {
         return Ok(None);
     }
     if let Some(count) = request.launch.fetch.as_ref().map(|f| f.patterns.len()).filter(|n| *n > ATTRIBUTES_MAX) {
@@ -132,7 +132,7 @@ pub fn check(view: &View<'_>, request: &Request, guest: &Guest) -> Result<Option
     if !request.launch.cwd.as_bytes().starts_with(b"/") {
         return Err(TierError::Denied("working directory: it must be absolute".to_owned()));
     }
-    if guest.standing != Standing::User {
+    if guest.standing != Access::User {
         return Ok(None);
     }
     if demand.priority > 0 {
@@ -149,7 +149,7 @@ pub fn check(view: &View<'_>, request: &Request, guest: &Guest) -> Result<Option
     // What came after the count is added, in the transaction that takes the task: others of theirs may come in side by side.
     let since = user.map_or(Ok(Bytes(0)), |user| view.sent_since(user.id, guest.kept.up_to))?;
     let kept = guest.kept.bytes.0.saturating_add(since.0);
-    let room = Room { user: guest.user.clone(), kept, max: spool_max(view)? };
+    let room = SpoolRoom { user: guest.user.clone(), kept, max: spool_max(view)? };
     room.holds(size_in_all(request, ""))?;
     Ok(Some(room))
 }
@@ -175,7 +175,7 @@ pub fn spool_max(view: &View<'_>) -> Result<u64, StoreError> {
 pub fn check_list(members: &Members, guest: &Guest) -> Result<(), TierError> {
     match members {
         Members::Lines { lines, .. } if lines.is_empty() => Err(TierError::Denied("array: it has no lines".to_owned())),
-        Members::Lines { lines, .. } if guest.standing == Standing::User && lines.len() > LINES_MAX => {
+        Members::Lines { lines, .. } if guest.standing == Access::User && lines.len() > LINES_MAX => {
             Err(over("lines of one array", lines.len(), LINES_MAX))
         }
         _ => Ok(()),

@@ -3,9 +3,9 @@
 
 use super::caps;
 use super::fleets::Fleets;
-use super::guest::{Guest, Known, Standing, known, unknown};
+use super::guest::{Guest, UuidState, Access, known, unknown};
 use super::search::Trace;
-use super::tier2::{Asked, Commit, TierError, commit};
+use super::tier2::{Candidates, Commit, TierError, commit};
 use crate::matching::Verdict;
 use crate::model::client::Client;
 use crate::model::demand::Target;
@@ -22,15 +22,15 @@ use crate::store::{StoreError, Tx, View};
 use std::path::Path;
 
 /// A task on the desk.
-pub struct Look<'f> {
+pub struct Evaluation<'f> {
     request: Request,
     user: User,
     client: Client,
-    pub asked: Asked<'f>,
+    pub asked: Candidates<'f>,
     pub offer: Offer,
     now: Timestamp,
     /// What may lie here for its user; None: of one that is not bounded.
-    room: Option<caps::Room>,
+    room: Option<caps::SpoolRoom>,
     /// Its client is another home.
     foreign: bool,
 }
@@ -47,7 +47,7 @@ pub enum Taking {
 
 /// How the task came here.
 #[derive(Debug, Clone, Copy)]
-pub struct Came<'a> {
+pub struct Via<'a> {
     pub front: &'a str,
     pub member: &'a str,
     pub trace: &'a Trace,
@@ -61,10 +61,10 @@ pub fn look<'f>(
     envelope: &Envelope,
     guest: &Guest,
     now: Timestamp,
-) -> Result<Look<'f>, TierError> {
+) -> Result<Evaluation<'f>, TierError> {
     let mut request = seal::open(&envelope.sealed).map_err(|error| TierError::Denied(error.to_string()))?;
     let room = caps::check(view, &request, guest)?;
-    if let Some(fetch) = request.launch.fetch.as_mut().filter(|_| guest.standing != Standing::Resident) {
+    if let Some(fetch) = request.launch.fetch.as_mut().filter(|_| guest.standing != Access::Resident) {
         // A directory of its client: nothing is unpacked there here.
         fetch.into = "".into();
     }
@@ -76,15 +76,15 @@ pub fn look<'f>(
     let client = client_of(view, &request)?;
     move_home(&mut request, guest);
     request.demand.shared_account = guest.standing.is_other();
-    let asked = Asked::new(view, fleets, member.id, &request.demand, &user, &client)?;
+    let asked = Candidates::new(view, fleets, member.id, &request.demand, &user, &client)?;
     let offer = match asked.offer(view, &request.demand)? {
         Offer::Never if request.hold_unmatched => Offer::Keep,
         offer => offer,
     };
-    Ok(Look { request, user, client, asked, offer, now, room, foreign: guest.standing != Standing::Resident })
+    Ok(Evaluation { request, user, client, asked, offer, now, room, foreign: guest.standing != Access::Resident })
 }
 
-impl Look<'_> {
+impl Evaluation<'_> {
     /// For whoever searches.
     pub fn offered(&self) -> Offered {
         let hopeless = matches!(self.offer, Offer::Never | Offer::Keep);
@@ -137,8 +137,8 @@ pub fn admit(
     member: &Record,
     envelope: &Envelope,
     guest: &Guest,
-    look: &mut Look<'_>,
-    came: Came<'_>,
+    look: &mut Evaluation<'_>,
+    came: Via<'_>,
     now: Timestamp,
 ) -> Result<TaskId, TierError> {
     if let Some(list) = &envelope.list {
@@ -155,7 +155,7 @@ pub fn admit(
     let trace = serde_json::to_string(&trace).unwrap_or_default();
     look.room.as_ref().map_or(Ok(()), |room| room.holds(caps::size_in_all(&look.request, &trace)))?;
     let search = tx.keep_note(&trace)?;
-    let kept = (guest.standing != Standing::Resident).then(|| caps::size(&look.request, &trace));
+    let kept = (guest.standing != Access::Resident).then(|| caps::size(&look.request, &trace));
     let wanted = Commit {
         uuid: envelope.uuid,
         round: envelope.round,
@@ -179,7 +179,7 @@ pub fn admit(
 }
 
 /// The words of the member that takes it.
-pub fn taking(look: &Look<'_>) -> String {
+pub fn taking(look: &Evaluation<'_>) -> String {
     match look.offer {
         Offer::Keep => "keeps it held: unmatched".to_owned(),
         offer => look.asked.words(offer),
@@ -193,14 +193,14 @@ pub fn take(
     envelope: &Envelope,
     how: How,
     guest: &Guest,
-    came: Came<'_>,
+    came: Via<'_>,
     now: Timestamp,
 ) -> Result<Taking, TierError> {
     let why = match known(tx, envelope, guest)? {
-        Known::Held(task) => return Ok(Taking::Holds(task)),
-        Known::Others => return Ok(Taking::Others),
-        Known::Refused => "it was refused before".to_owned(),
-        Known::New => match super::search::skipped(member) {
+        UuidState::Held(task) => return Ok(Taking::Holds(task)),
+        UuidState::Others => return Ok(Taking::Others),
+        UuidState::Refused => "it was refused before".to_owned(),
+        UuidState::New => match super::search::skipped(member) {
             Some(reason) => reason,
             None => match look(tx, fleets, member, envelope, guest, now) {
                 Ok(mut look) if fits(how, look.offer) => {
@@ -250,7 +250,7 @@ fn as_here(target: Target, called: &Name) -> Target {
 /// The user whose attributes count: the guest, or whom the owner named.
 fn whose(view: &View<'_>, request: &Request, guest: &Guest) -> Result<User, TierError> {
     let name = match &request.user {
-        Some(name) if guest.standing == Standing::Resident => name,
+        Some(name) if guest.standing == Access::Resident => name,
         Some(name) if *name != guest.user => {
             return Err(TierError::Denied(format!("--user {name}: only within the home where it is typed")));
         }

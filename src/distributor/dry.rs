@@ -9,7 +9,7 @@ use super::peers::{Peers, silently};
 use super::place::{REFUSED_BEHIND, nobody};
 use super::search::{self, Trace};
 use super::tier2::TierError;
-use super::walk::{Refusal, Said, SecondTier, Step, Walked, refuses, walk};
+use super::walk::{SearchRefusal, MemberReply, SecondTier, WalkStep, Walked, refuses, walk};
 use crate::matching::Verdict;
 use crate::model::distributor::{Record, Tier};
 use crate::model::task::Request;
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a search would find.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Found {
+pub struct DryRun {
     pub trace: Trace,
     /// Server by server, of the member that would take it.
     pub verdicts: Vec<Verdict>,
@@ -30,19 +30,19 @@ pub struct Found {
     #[serde(default)]
     pub left_out: usize,
     /// Nobody would.
-    pub refused: Option<Refusal>,
+    pub refused: Option<SearchRefusal>,
 }
 
-impl Found {
+impl DryRun {
     /// Nobody would take it.
-    fn refused(trace: Trace, refusal: Refusal) -> Self {
+    fn refused(trace: Trace, refusal: SearchRefusal) -> Self {
         Self { trace, verdicts: Vec::new(), chosen: None, left_out: 0, refused: Some(refusal) }
     }
 }
 
 /// What a first tier gives.
-enum Look {
-    Found(Found),
+enum FirstTierLook {
+    Found(DryRun),
     /// No answer, in these words.
     Passes(String),
     /// It refuses this, in these words.
@@ -56,7 +56,7 @@ pub fn search(
     envelope: &mut Envelope,
     request: &Request,
     guest: &Guest,
-) -> Result<Found, TierError> {
+) -> Result<DryRun, TierError> {
     let mut trace = Trace::default();
     let (set, policy, cursor) = store.read(|view| view.search_set(Tier::First))?;
     for member in &set {
@@ -72,20 +72,20 @@ pub fn search(
         let look = if front.endpoint.is_elsewhere() {
             elsewhere(peers, front, envelope, request)
         } else {
-            Look::Found(look(store, peers, front, envelope, guest, &mut || {})?)
+            FirstTierLook::Found(look(store, peers, front, envelope, guest, &mut || {})?)
         };
         let words = match look {
-            Look::Found(Found { trace: told, refused: Some(Refusal { denied: true, .. }), .. }) if !own => {
+            FirstTierLook::Found(DryRun { trace: told, refused: Some(SearchRefusal { denied: true, .. }), .. }) if !own => {
                 denied = true;
                 let [_, second] = told.tiers;
                 trace.tiers[1] = second;
                 REFUSED_BEHIND.to_owned()
             }
-            Look::Found(Found { refused: Some(refused), .. }) if !refused.answered && !refused.denied => {
+            FirstTierLook::Found(DryRun { refused: Some(refused), .. }) if !refused.answered && !refused.denied => {
                 passed = true;
                 no_answer(&[vec![refused.summary], refused.reasons].concat().join("; "))
             }
-            Look::Found(mut found) => {
+            FirstTierLook::Found(mut found) => {
                 let [first, second] = found.trace.tiers;
                 // By the name that it has in this home.
                 trace.first(name, first.searched.last().map_or("redirects", |said| said.answer.as_str()));
@@ -93,11 +93,11 @@ pub fn search(
                 found.trace = trace;
                 return Ok(found);
             }
-            Look::Passes(words) => {
+            FirstTierLook::Passes(words) => {
                 passed = true;
                 words
             }
-            Look::Denies(words) => {
+            FirstTierLook::Denies(words) => {
                 denied = true;
                 words
             }
@@ -105,26 +105,26 @@ pub fn search(
         trace.first(name, words);
     }
     let refusal = nobody(&trace, denied, passed);
-    Ok(Found::refused(trace, refusal))
+    Ok(DryRun::refused(trace, refusal))
 }
 
 /// Asks a first tier in another home.
-fn elsewhere(peers: &mut dyn Peers, front: &Record, envelope: &Envelope, request: &Request) -> Look {
+fn elsewhere(peers: &mut dyn Peers, front: &Record, envelope: &Envelope, request: &Request) -> FirstTierLook {
     if request.user.is_some() {
-        return Look::Passes(not_asked("--user counts only in the home where it is typed"));
+        return FirstTierLook::Passes(not_asked("--user counts only in the home where it is typed"));
     }
     if let Err(why) = envelope.may_travel() {
-        return Look::Passes(not_asked(&why));
+        return FirstTierLook::Passes(not_asked(&why));
     }
     let said = peers.ask(&front.endpoint, &Question::Look(envelope.without_list()), &mut silently);
     match said {
         Ok(Answer::Report(text)) => match serde_json::from_str(&text) {
-            Ok(found) => Look::Found(found),
-            Err(error) => Look::Passes(no_answer(&error)),
+            Ok(found) => FirstTierLook::Found(found),
+            Err(error) => FirstTierLook::Passes(no_answer(&error)),
         },
-        Ok(Answer::Denied(why)) => Look::Denies(refuses(&why)),
-        Ok(other) => Look::Passes(no_answer(&words_of(other))),
-        Err(error) => Look::Passes(no_answer(&error)),
+        Ok(Answer::Denied(why)) => FirstTierLook::Denies(refuses(&why)),
+        Ok(other) => FirstTierLook::Passes(no_answer(&words_of(other))),
+        Err(error) => FirstTierLook::Passes(no_answer(&error)),
     }
 }
 
@@ -138,17 +138,17 @@ pub fn answer(
 ) -> Result<Answer, TierError> {
     let found = match own_front(&store.view())? {
         Some(front) => look(store, peers, &front, envelope, guest, &mut || each(Answer::Working))?,
-        None => Found::refused(Trace::default(), nobody_lives()),
+        None => DryRun::refused(Trace::default(), nobody_lives()),
     };
     Ok(report(&found))
 }
 
 /// The answer to [`Question::Look`] where nobody would take it.
-pub fn refused(trace: Trace, refusal: Refusal) -> Answer {
-    report(&Found::refused(trace, refusal))
+pub fn refused(trace: Trace, refusal: SearchRefusal) -> Answer {
+    report(&DryRun::refused(trace, refusal))
 }
 
-fn report(found: &Found) -> Answer {
+fn report(found: &DryRun) -> Answer {
     Answer::Report(serde_json::to_string(found).unwrap_or_default())
 }
 
@@ -160,11 +160,11 @@ fn look(
     envelope: &mut Envelope,
     guest: &Guest,
     working: &mut dyn FnMut(),
-) -> Result<Found, TierError> {
+) -> Result<DryRun, TierError> {
     let mut trace = Trace::default();
     let to = store.read(|view| redirect(view, envelope, &mut trace))?;
     if to.list.is_empty() {
-        return Ok(Found::refused(trace, nobody_lives()));
+        return Ok(DryRun::refused(trace, nobody_lives()));
     }
     trace.first(front.name.as_str(), redirects_to(&to.list));
     let mut dry = Dry { store, peers, envelope, guest, working, verdicts: Vec::new(), chosen: None, left_out: 0 };
@@ -174,7 +174,7 @@ fn look(
         Walked::Refused(refusal) => Some(refusal),
         Walked::Took { .. } | Walked::Unsure { .. } => None,
     };
-    Ok(Found { trace, verdicts, chosen, left_out, refused })
+    Ok(DryRun { trace, verdicts, chosen, left_out, refused })
 }
 
 /// Members as a search meets them that takes nothing.
@@ -192,7 +192,7 @@ struct Dry<'a> {
 impl SecondTier for Dry<'_> {
     type Taken = ();
 
-    fn ask(&mut self, member: &Record, step: Step, _round: u32, _trace: &Trace) -> Result<Said<()>, TierError> {
+    fn ask(&mut self, member: &Record, step: WalkStep, _round: u32, _trace: &Trace) -> Result<MemberReply<()>, TierError> {
         (self.working)();
         let mut offered = if member.endpoint.is_elsewhere() {
             let question = Question::Offer {
@@ -203,9 +203,9 @@ impl SecondTier for Dry<'_> {
             };
             match self.peers.ask(&member.endpoint, &question, &mut silently) {
                 Ok(Answer::Offered(offered)) => offered,
-                Ok(Answer::Denied(why)) => return Ok(Said::Denied(why)),
-                Ok(other) => return Ok(Said::Passed(words_of(other))),
-                Err(error) => return Ok(Said::Passed(no_answer(&error))),
+                Ok(Answer::Denied(why)) => return Ok(MemberReply::Denied(why)),
+                Ok(other) => return Ok(MemberReply::Passed(words_of(other))),
+                Err(error) => return Ok(MemberReply::Passed(no_answer(&error))),
             }
         } else {
             let (envelope, guest) = (&*self.envelope, self.guest);
@@ -226,16 +226,16 @@ impl SecondTier for Dry<'_> {
             (self.chosen, self.left_out) = (why.chosen, why.left_out);
         }
         let takes = match step {
-            Step::Now => offered.offer == Offer::Now,
-            Step::Queue => matches!(offered.offer, Offer::Now | Offer::Later),
-            Step::Keep => offered.offer != Offer::Never,
+            WalkStep::Now => offered.offer == Offer::Now,
+            WalkStep::Queue => matches!(offered.offer, Offer::Now | Offer::Later),
+            WalkStep::Keep => offered.offer != Offer::Never,
         };
         Ok(if takes {
             let words =
                 if offered.offer == Offer::Keep { "keeps it held: unmatched".to_owned() } else { offered.words };
-            Said::Took((), words)
+            MemberReply::Took((), words)
         } else {
-            Said::Offers(offered)
+            MemberReply::Offers(offered)
         })
     }
 }

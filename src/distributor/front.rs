@@ -7,7 +7,7 @@ use super::peers::{PeerError, Peers, silently};
 use super::search::{self, Trace};
 use super::tier1;
 use super::tier2::TierError;
-use super::walk::{Refusal, Taken, Walked, walk};
+use super::walk::{SearchRefusal, Holder, Walked, walk};
 use crate::model::distributor::{Policy, Record, Tier};
 use crate::model::id::{HomeId, TaskUuid};
 use crate::model::time::Timestamp;
@@ -111,12 +111,12 @@ pub fn place(
         },
     )?;
     Ok(match walked {
-        Walked::Took { member, taken: Taken::Here(id) } => {
+        Walked::Took { member, taken: Holder::Here(id) } => {
             let home = store.view().home_row()?.id;
             let task = super::snapshot::of(&store.view(), id)?;
             Answer::Placed(Placed { home, member: member.name.to_string(), task, search: text(&trace) })
         }
-        Walked::Took { member, taken: Taken::There(placed) } => {
+        Walked::Took { member, taken: Holder::There(placed) } => {
             Answer::Placed(Placed { member: member.name.to_string(), search: text(&trace), ..*placed })
         }
         Walked::Unsure { member, why } => Answer::Unsure { member: member.name.to_string(), why },
@@ -125,18 +125,18 @@ pub fn place(
 }
 
 /// There is nobody to redirect to.
-pub fn nobody_lives() -> Refusal {
+pub fn nobody_lives() -> SearchRefusal {
     no_look("it knows no live second-tier distributor".to_owned())
 }
 
 /// Nobody has looked at the task, for this reason.
-pub fn no_look(summary: String) -> Refusal {
-    Refusal { summary, reasons: Vec::new(), answered: false, denied: false }
+pub fn no_look(summary: String) -> SearchRefusal {
+    SearchRefusal { summary, reasons: Vec::new(), answered: false, denied: false }
 }
 
 /// The answer to [`Question::Place`] where nobody takes it.
-pub fn refused(refusal: Refusal, trace: &Trace) -> Answer {
-    let Refusal { summary, reasons, answered, denied } = refusal;
+pub fn refused(refusal: SearchRefusal, trace: &Trace) -> Answer {
+    let SearchRefusal { summary, reasons, answered, denied } = refusal;
     Answer::Refused(Refused { summary, reasons, search: text(trace), answered, denied })
 }
 

@@ -5,7 +5,7 @@ use crate::model::command::Text;
 use crate::model::id::TaskId;
 use crate::model::name::Name;
 use crate::protocol::envelope::{Envelope, Sealed};
-use crate::store::files::Kept;
+use crate::store::files::KeptFile;
 use crate::store::tombstones::Refuses;
 use crate::store::{StoreError, Tx, View};
 
@@ -14,19 +14,19 @@ use crate::store::{StoreError, Tx, View};
 pub struct Guest {
     /// Whose attributes count.
     pub user: Name,
-    pub standing: Standing,
+    pub standing: Access,
     /// Of whose tasks it is told, and whose uuids it may settle.
     pub reach: Reach,
     /// $HOME of this home's account, where the caller may have another one: a directory below theirs is meant below this.
     pub home: Option<Text>,
     /// What lies in this home for them, as it was counted last.
-    pub kept: Kept,
+    pub kept: KeptFile,
 }
 
 impl Guest {
     /// The home's own account, sitting here.
     pub const fn resident(user: Name) -> Self {
-        Self { user, standing: Standing::Resident, reach: Reach::All, home: None, kept: Kept::NOTHING }
+        Self { user, standing: Access::Resident, reach: Reach::All, home: None, kept: KeptFile::NOTHING }
     }
 
     /// The user for whom another home is asked, where this home's own login there is not meant.
@@ -67,7 +67,7 @@ pub enum Reach {
 
 /// What a caller is to this home.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum Access {
     /// The home's own account, sitting here: may speak for other users.
     Resident,
     /// The same account, from another home.
@@ -78,7 +78,7 @@ pub enum Standing {
     Administrator,
 }
 
-impl Standing {
+impl Access {
     /// Not the home's own account.
     pub const fn is_other(self) -> bool {
         matches!(self, Self::User | Self::Administrator)
@@ -90,7 +90,7 @@ pub const OTHERS: &str = "a task of another user has its uuid";
 
 /// What this home knows of a uuid before it looks at the task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Known {
+pub(super) enum UuidState {
     /// It holds the task.
     Held(TaskId),
     /// Another task has the uuid: of another user, or one that this home submitted with other content.
@@ -101,17 +101,17 @@ pub(super) enum Known {
 }
 
 /// Looks a uuid up for a caller that commits it.
-pub(super) fn known(tx: &Tx<'_>, envelope: &Envelope, guest: &Guest) -> Result<Known, TierError> {
+pub(super) fn known(tx: &Tx<'_>, envelope: &Envelope, guest: &Guest) -> Result<UuidState, TierError> {
     match tx.held_by_uuid(envelope.uuid)? {
-        (Some(task), _) => return Ok(if guest.sees(tx, task)? { Known::Held(task) } else { Known::Others }),
+        (Some(task), _) => return Ok(if guest.sees(tx, task)? { UuidState::Held(task) } else { UuidState::Others }),
         // The way led back to this home. Only what it sealed itself becomes its task; a uuid alone proves nothing.
-        (None, Some(own)) if guest.standing != Standing::Resident && !is_sealed_here(tx, own, envelope)? => {
-            return Ok(Known::Others);
+        (None, Some(own)) if guest.standing != Access::Resident && !is_sealed_here(tx, own, envelope)? => {
+            return Ok(UuidState::Others);
         }
         _ => {}
     }
     let refused = tx.buried(envelope.uuid, guest.refuses(tx)?)?.is_some_and(|round| round >= envelope.round);
-    Ok(if refused { Known::Refused } else { Known::New })
+    Ok(if refused { UuidState::Refused } else { UuidState::New })
 }
 
 fn is_sealed_here(tx: &Tx<'_>, own: TaskId, envelope: &Envelope) -> Result<bool, StoreError> {

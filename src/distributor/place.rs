@@ -4,11 +4,11 @@ use super::across::{Across, no_answer, not_asked, words_of};
 use super::front::{self, advance, redirects_to};
 use super::guest::Guest;
 use super::peers::{PeerError, Peers};
-use super::placing::Placing;
+use super::placing::SearchLock;
 use super::search::{Trace, order as in_order, silent, skipped};
 use super::snapshot;
 use super::tier2::TierError;
-use super::walk::{NOTHING, Refusal, Taken, Walked, refuses, walk};
+use super::walk::{NOTHING, SearchRefusal, Holder, Walked, refuses, walk};
 use crate::model::bounds;
 use crate::model::distributor::{Endpoint, Record, Tier};
 use crate::model::failpoint::failpoint;
@@ -22,7 +22,7 @@ use crate::store::{Durability, Store, StoreError};
 
 /// A task that is to be placed.
 #[derive(Debug)]
-pub struct Order<'a> {
+pub struct PlacementRequest<'a> {
     pub envelope: Envelope,
     /// What is sealed in it: the client knows its own task.
     pub request: &'a Request,
@@ -32,10 +32,10 @@ pub struct Order<'a> {
     /// The task's id was told already: its row stays whatever comes.
     pub resumed: bool,
     /// Held from before the row is there until the search has ended.
-    going_on: Option<Placing>,
+    going_on: Option<SearchLock>,
 }
 
-impl<'a> Order<'a> {
+impl<'a> PlacementRequest<'a> {
     /// A search that begins.
     pub const fn new(envelope: Envelope, request: &'a Request, guest: &'a Guest) -> Self {
         Self { envelope, request, guest, row: None, resumed: false, going_on: None }
@@ -49,7 +49,7 @@ impl<'a> Order<'a> {
 
 /// How a search ended.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum SearchOutcome {
     /// A task of this home.
     Here(TaskId),
     /// Another home holds it; the id is this home's.
@@ -57,12 +57,12 @@ pub enum Outcome {
     /// Somebody was asked to take it and has not said whether it did: it is asked again, and nobody else.
     Open { task: TaskId, why: String },
     /// Nobody takes it.
-    Refused(Refusal),
+    Refused(SearchRefusal),
 }
 
 /// What one first-tier member gave.
 enum Front {
-    Done(Outcome),
+    Done(SearchOutcome),
     /// It has no answer, in these words: the next one is asked.
     Passes(String),
     /// It, or whoever it redirects to, refuses this: the next one is asked.
@@ -70,13 +70,13 @@ enum Front {
 }
 
 /// Searches. Where the answer must come from another home, a row is on the disk before anything is sent.
-pub fn place(store: &mut Store, peers: &mut dyn Peers, order: &mut Order<'_>) -> Result<Outcome, TierError> {
+pub fn place(store: &mut Store, peers: &mut dyn Peers, order: &mut PlacementRequest<'_>) -> Result<SearchOutcome, TierError> {
     let outcome = search(store, peers, order);
     order.going_on = None;
     outcome
 }
 
-fn search(store: &mut Store, peers: &mut dyn Peers, order: &mut Order<'_>) -> Result<Outcome, TierError> {
+fn search(store: &mut Store, peers: &mut dyn Peers, order: &mut PlacementRequest<'_>) -> Result<SearchOutcome, TierError> {
     let mut trace = Trace::default();
     let (set, policy, cursor) = store.read(|view| view.search_set(Tier::First))?;
     for member in &set {
@@ -109,7 +109,7 @@ fn search(store: &mut Store, peers: &mut dyn Peers, order: &mut Order<'_>) -> Re
 }
 
 /// No first-tier member found one of the second that looked at the task: some refuse it, others were passed over.
-pub(super) fn nobody(trace: &Trace, denied: bool, passed: bool) -> Refusal {
+pub(super) fn nobody(trace: &Trace, denied: bool, passed: bool) -> SearchRefusal {
     let searched = trace.tiers.iter().flat_map(|t| &t.searched);
     let reasons = searched.map(|s| format!("{}: {}", s.distributor, s.answer)).collect();
     let what = match (denied, passed) {
@@ -117,7 +117,7 @@ pub(super) fn nobody(trace: &Trace, denied: bool, passed: bool) -> Refusal {
         (true, true) => "some distributors refuse this, the others gave no answer",
         (false, _) => "no distributor answered",
     };
-    Refusal { summary: format!("{what}{NOTHING}"), reasons, answered: false, denied: denied && !passed }
+    SearchRefusal { summary: format!("{what}{NOTHING}"), reasons, answered: false, denied: denied && !passed }
 }
 
 /// What is told of a first tier whose second tier refuses a task: who, stands with the members.
@@ -127,7 +127,7 @@ pub(super) const REFUSED_BEHIND: &str = "redirects; refused there";
 fn here(
     store: &mut Store,
     peers: &mut dyn Peers,
-    order: &mut Order<'_>,
+    order: &mut PlacementRequest<'_>,
     (front, alone): (&Record, bool),
     trace: &mut Trace,
 ) -> Result<Front, TierError> {
@@ -156,8 +156,8 @@ fn here(
     )?;
     order.envelope.round = round;
     Ok(match walked {
-        Walked::Took { taken: Taken::Here(task), .. } => Front::Done(Outcome::Here(task)),
-        Walked::Took { member, taken: Taken::There(placed) } => {
+        Walked::Took { taken: Holder::Here(task), .. } => Front::Done(SearchOutcome::Here(task)),
+        Walked::Took { member, taken: Holder::There(placed) } => {
             let placed = Placed { member: member.name.to_string(), ..*placed };
             Front::Done(landed(store, order, front.name.as_str(), &placed, trace)?)
         }
@@ -165,7 +165,7 @@ fn here(
         Walked::Refused(refusal) if refusal.answered || (alone && refusal.denied) => {
             Front::Done(refused(store, order, refusal)?)
         }
-        Walked::Refused(Refusal { denied: true, .. }) => Front::Denies(REFUSED_BEHIND.to_owned()),
+        Walked::Refused(SearchRefusal { denied: true, .. }) => Front::Denies(REFUSED_BEHIND.to_owned()),
         Walked::Refused(refusal) => Front::Passes(no_answer(&refusal.what())),
     })
 }
@@ -174,7 +174,7 @@ fn here(
 fn elsewhere(
     store: &mut Store,
     peers: &mut dyn Peers,
-    order: &mut Order<'_>,
+    order: &mut PlacementRequest<'_>,
     front: &Record,
     trace: &mut Trace,
 ) -> Result<Front, TierError> {
@@ -186,17 +186,17 @@ fn elsewhere(
     }
     let asked = match ask_front(store, peers, order, front, trace)? {
         // It lost only the line, or came back: it is there, and nobody holds the task.
-        Asked::Nowhere(_) => ask_front(store, peers, order, front, trace)?,
+        FirstTierReply::Nowhere(_) => ask_front(store, peers, order, front, trace)?,
         other => other,
     };
     Ok(match asked {
-        Asked::Said(said) => said,
-        Asked::Nowhere(why) => Front::Passes(no_answer(&why)),
+        FirstTierReply::Said(said) => said,
+        FirstTierReply::Nowhere(why) => Front::Passes(no_answer(&why)),
     })
 }
 
 /// What came of asking a first tier once.
-enum Asked {
+enum FirstTierReply {
     Said(Front),
     /// It did not answer; asked where the task is, it said that nobody holds it or will.
     Nowhere(String),
@@ -205,10 +205,10 @@ enum Asked {
 fn ask_front(
     store: &mut Store,
     peers: &mut dyn Peers,
-    order: &mut Order<'_>,
+    order: &mut PlacementRequest<'_>,
     front: &Record,
     trace: &mut Trace,
-) -> Result<Asked, TierError> {
+) -> Result<FirstTierReply, TierError> {
     let envelope = &order.envelope;
     let kept = (&mut order.row, &mut order.going_on);
     write_down(store, kept, order.request, order.guest, envelope, front, &front.endpoint, true)?;
@@ -221,13 +221,13 @@ fn ask_front(
         true
     });
     failpoint("way-after-place");
-    Ok(Asked::Said(match said {
+    Ok(FirstTierReply::Said(match said {
         Ok(Answer::Placed(placed)) => {
             trace.first(front.name.as_str(), "redirects");
             Front::Done(landed(store, order, front.name.as_str(), &placed, trace)?)
         }
         Ok(Answer::Refused(Refused { summary, reasons, answered: true, denied, .. })) => {
-            Front::Done(refused(store, order, Refusal { summary, reasons, answered: true, denied })?)
+            Front::Done(refused(store, order, SearchRefusal { summary, reasons, answered: true, denied })?)
         }
         Ok(Answer::Refused(said)) if said.denied => {
             take_second(trace, &said.search);
@@ -243,12 +243,12 @@ fn ask_front(
         Err(error @ PeerError::Unreached(_)) => Front::Passes(no_answer(&error)),
         Ok(other) => Front::Done(open(store, order, front.name.as_str(), &words_of(other), &among)?),
         Err(PeerError::Cut(why)) => {
-            // Asked again at once: most often it only lost the line.
+            // FirstTierReply again at once: most often it only lost the line.
             match super::settle::ask(store, peers, order, &front.endpoint, &among)? {
                 Ok(Answer::Placed(placed)) => Front::Done(landed(store, order, front.name.as_str(), &placed, trace)?),
                 Ok(Answer::Nowhere) => {
                     order.envelope.round = front::series_end(order.envelope.round) + 1;
-                    return Ok(Asked::Nowhere(why));
+                    return Ok(FirstTierReply::Nowhere(why));
                 }
                 _ => Front::Done(open(store, order, front.name.as_str(), &why, &among)?),
             }
@@ -260,7 +260,7 @@ fn ask_front(
 #[expect(clippy::too_many_arguments, reason = "the parts of one row")]
 fn write_down(
     store: &mut Store,
-    (row, going_on): (&mut Option<TaskId>, &mut Option<Placing>),
+    (row, going_on): (&mut Option<TaskId>, &mut Option<SearchLock>),
     request: &Request,
     guest: &Guest,
     envelope: &Envelope,
@@ -270,7 +270,7 @@ fn write_down(
 ) -> Result<(), TierError> {
     let now = Timestamp::now();
     if row.is_none() && going_on.is_none() {
-        let begun = Placing::begin(store.home(), envelope.uuid);
+        let begun = SearchLock::begin(store.home(), envelope.uuid);
         let unwritable = |error| StoreError::Unwritable { path: store.home().run_dir(), error };
         *going_on = Some(begun.map_err(unwritable)?);
     }
@@ -311,14 +311,14 @@ fn write_down(
 /// Another home holds it, or, where the way led back, this one.
 fn landed(
     store: &mut Store,
-    order: &Order<'_>,
+    order: &PlacementRequest<'_>,
     front: &str,
     placed: &Placed,
     trace: &mut Trace,
-) -> Result<Outcome, TierError> {
+) -> Result<SearchOutcome, TierError> {
     let own = store.view().home_row()?.id;
     if placed.home == own {
-        return Ok(Outcome::Here(placed.task.id));
+        return Ok(SearchOutcome::Here(placed.task.id));
     }
     let Some(task) = order.row else { return Err(TierError::Denied("a task without a row".to_owned())) };
     take_second(trace, &placed.search);
@@ -328,7 +328,7 @@ fn landed(
         let search = tx.keep_note(&serde_json::to_string(trace).unwrap_or_default())?;
         tx.set_search(task, search)
     })?;
-    Ok(Outcome::Away(task))
+    Ok(SearchOutcome::Away(task))
 }
 
 /// What the second tier said came from where it was asked.
@@ -340,7 +340,7 @@ fn take_second(trace: &mut Trace, search: &str) {
 }
 
 /// Somebody may hold it.
-fn open(store: &mut Store, order: &Order<'_>, who: &str, why: &str, among: &[HomeId]) -> Result<Outcome, TierError> {
+fn open(store: &mut Store, order: &PlacementRequest<'_>, who: &str, why: &str, among: &[HomeId]) -> Result<SearchOutcome, TierError> {
     let Some(task) = order.row else { return Err(TierError::Denied(format!("{who}: {why}"))) };
     let now = Timestamp::now();
     let mut why = why.to_owned();
@@ -353,14 +353,14 @@ fn open(store: &mut Store, order: &Order<'_>, who: &str, why: &str, among: &[Hom
         tx.set_reason(task, Some(&said))?;
         tx.trace(task, now, &format!("{who} was asked to take it and did not answer: {why}"))
     })?;
-    Ok(Outcome::Open { task, why: said })
+    Ok(SearchOutcome::Open { task, why: said })
 }
 
 /// Nobody takes it. A row that was written for it goes, if its id was told to nobody.
-fn refused(store: &mut Store, order: &Order<'_>, refusal: Refusal) -> Result<Outcome, TierError> {
+fn refused(store: &mut Store, order: &PlacementRequest<'_>, refusal: SearchRefusal) -> Result<SearchOutcome, TierError> {
     if let Some(task) = order.row.filter(|_| !order.resumed) {
         // A row that came back after a power cut would be searched for, and run.
         store.write(Durability::Full, |tx| tx.drop_away(task))?;
     }
-    Ok(Outcome::Refused(refusal))
+    Ok(SearchOutcome::Refused(refusal))
 }

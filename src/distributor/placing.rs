@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 /// A search that goes on.
 #[derive(Debug)]
-pub struct Placing {
+pub struct SearchLock {
     path: PathBuf,
     _lock: File,
 }
@@ -19,7 +19,7 @@ fn path(home: &Home, uuid: TaskUuid) -> PathBuf {
     home.run_dir().join(format!("placing.{uuid}"))
 }
 
-impl Placing {
+impl SearchLock {
     /// From now on, and before the task's row can be seen.
     pub fn begin(home: &Home, uuid: TaskUuid) -> io::Result<Self> {
         let path = path(home, uuid);
@@ -41,7 +41,7 @@ impl Placing {
     }
 }
 
-impl Drop for Placing {
+impl Drop for SearchLock {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
     }

@@ -21,7 +21,7 @@ const AGAIN: Duration = Duration::from_secs(30);
 
 /// A report that was sent, or could not be.
 #[derive(Debug)]
-pub struct Told {
+pub struct SentReport {
     pub distributor: Name,
     pub name: Name,
     pub endpoint: Endpoint,
@@ -107,7 +107,7 @@ fn as_it_lies(offers: &Endpoint, home: &Path) -> Endpoint {
 }
 
 /// Sends what is due, or all of it, for this reason.
-pub fn send_due(store: &mut Store, peers: &mut dyn Peers, why: &str, all: bool) -> Result<Vec<Told>, TierError> {
+pub fn send_due(store: &mut Store, peers: &mut dyn Peers, why: &str, all: bool) -> Result<Vec<SentReport>, TierError> {
     let now = Timestamp::now();
     let going = store.read(|view| choose(view, why, all, now))?;
     let mut told = Vec::new();
@@ -133,7 +133,7 @@ pub fn send_due(store: &mut Store, peers: &mut dyn Peers, why: &str, all: bool) 
         store.write(Durability::Normal, |tx| {
             tx.sent_report(id, &registration.endpoint, &text, error.as_deref(), Timestamp::now())
         })?;
-        let to = |endpoint: &Endpoint, error, remark| Told {
+        let to = |endpoint: &Endpoint, error, remark| SentReport {
             distributor: report.there.clone(),
             name: report.name.clone(),
             endpoint: endpoint.clone(),

@@ -1,11 +1,11 @@
 //! What this home's tiers answer to callers from other homes; `grid serve` is the door, this the counter behind it.
 
 use super::caps;
-use super::desk::{self, Came, Taking};
+use super::desk::{self, Via, Taking};
 use super::dry;
 use super::fleets::Fleets;
 use super::front::{self, Sought};
-use super::guest::{Guest, Known, OTHERS, known};
+use super::guest::{Guest, UuidState, OTHERS, known};
 use super::peers::Peers;
 use super::search::{Trace, skipped};
 use super::snapshot;
@@ -19,7 +19,7 @@ use crate::store::{Durability, Store};
 
 /// Questions to the tiers, by somebody who is known.
 #[derive(Debug)]
-pub enum Asked<'a> {
+pub enum TierQuestion<'a> {
     Place(Envelope),
     /// The same, taking nothing.
     Look(Envelope),
@@ -44,19 +44,19 @@ pub fn answer(
     fleets: &mut Fleets,
     peers: &mut dyn Peers,
     guest: &Guest,
-    asked: Asked<'_>,
+    asked: TierQuestion<'_>,
     each: &mut dyn FnMut(Answer),
 ) -> Result<Answer, TierError> {
     match asked {
-        Asked::Place(envelope) => {
+        TierQuestion::Place(envelope) => {
             let answer = front::place(store, peers, envelope, guest, each)?;
             failpoint("way-before-answer");
             Ok(answer)
         }
-        Asked::Look(mut envelope) => dry::answer(store, peers, &mut envelope, guest, each),
-        Asked::Offer { at, called, envelope, why } => offer((store, fleets), at, called, (envelope, why), guest),
-        Asked::Commit { at, envelope, how, way } => commit((store, fleets), at, envelope, how, way, guest),
-        Asked::Find(sought) => front::find(store, peers, &sought, guest, each),
+        TierQuestion::Look(mut envelope) => dry::answer(store, peers, &mut envelope, guest, each),
+        TierQuestion::Offer { at, called, envelope, why } => offer((store, fleets), at, called, (envelope, why), guest),
+        TierQuestion::Commit { at, envelope, how, way } => commit((store, fleets), at, envelope, how, way, guest),
+        TierQuestion::Find(sought) => front::find(store, peers, &sought, guest, each),
     }
 }
 
@@ -111,14 +111,14 @@ fn commit(
     failpoint("way-commit-asked");
     let taking = store.write(Durability::Full, |tx| {
         let Some(mut member) = desk::member_at(tx, at)? else {
-            if known(tx, envelope, guest)? == Known::Others {
+            if known(tx, envelope, guest)? == UuidState::Others {
                 return Ok(Taking::Others);
             }
             caps::bury(tx, envelope.uuid, envelope.round, guest, now)?;
             return Ok(Taking::No("this home has no such second-tier distributor".to_owned()));
         };
         member.called = way.member.parse().ok();
-        let came = Came { front: &way.front, member: &way.member, trace: &trace };
+        let came = Via { front: &way.front, member: &way.member, trace: &trace };
         fleets.catch_up(tx, now)?;
         desk::take((tx, fleets), &member, envelope, how, guest, came, now)
     })?;

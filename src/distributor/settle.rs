@@ -4,8 +4,8 @@
 use super::front::{self, Sought, series_end};
 use super::guest::Guest;
 use super::peers::{PeerError, Peers, silently};
-use super::place::{Order, Outcome, place};
-use super::placing::Placing;
+use super::place::{PlacementRequest, SearchOutcome, place};
+use super::placing::SearchLock;
 use super::snapshot;
 use super::tier2::TierError;
 use crate::model::bounds;
@@ -15,7 +15,7 @@ use crate::model::time::Timestamp;
 use crate::protocol::distributor::{Answer, Question, Verb};
 use crate::protocol::envelope::{Envelope, Sealed};
 use crate::protocol::seal;
-use crate::store::away::{Away, Held};
+use crate::store::away::{Away, AwayState};
 use crate::store::{Durability, Store, StoreError};
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub enum Settled {
 pub fn ask(
     store: &Store,
     peers: &mut dyn Peers,
-    order: &Order<'_>,
+    order: &PlacementRequest<'_>,
     endpoint: &Endpoint,
     among: &[HomeId],
 ) -> Result<Result<Answer, PeerError>, StoreError> {
@@ -54,12 +54,12 @@ pub fn ask(
 
 /// Asks again, and goes on with the search where nobody holds it.
 pub fn settle(store: &mut Store, peers: &mut dyn Peers, known: &Away, guest: &Guest) -> Result<Settled, TierError> {
-    if Placing::is_going_on(store.home(), known.uuid) {
+    if SearchLock::is_going_on(store.home(), known.uuid) {
         return Ok(Settled::GoingOn);
     }
     // Its command may have asked others, and placed it, between the reading of the row and its leaving.
     let Some(away) = &store.view().away(known.task)? else { return Ok(Settled::Placed) };
-    let Held::Open { onward, among } = &away.held else { return tell_cancel(store, peers, away) };
+    let AwayState::Open { onward, among } = &away.held else { return tell_cancel(store, peers, away) };
     let now = Timestamp::now();
     let sought = Sought {
         uuid: away.uuid,
@@ -109,7 +109,7 @@ pub fn settle(store: &mut Store, peers: &mut dyn Peers, known: &Away, guest: &Gu
 
 /// A cancel that the owner has not heard yet.
 fn tell_cancel(store: &mut Store, peers: &mut dyn Peers, away: &Away) -> Result<Settled, TierError> {
-    let (Held::By { home, .. }, Some(grace)) = (&away.held, away.cancel) else { return Ok(Settled::Placed) };
+    let (AwayState::By { home, .. }, Some(grace)) = (&away.held, away.cancel) else { return Ok(Settled::Placed) };
     let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
     let verb = Verb::Cancel { index: None, grace_ms };
     let question = Question::Task { owner: *home, user: None, uuid: away.uuid, verb };
@@ -158,11 +158,11 @@ fn again(store: &mut Store, peers: &mut dyn Peers, away: &Away, guest: &Guest) -
     };
     let round = series_end(away.round) + 1;
     let envelope = Envelope { version: 1, uuid: away.uuid, round, user: None, hops: 0, sealed, list };
-    let mut order = Order::again(envelope, &request, guest, away.task);
+    let mut order = PlacementRequest::again(envelope, &request, guest, away.task);
     match place(store, peers, &mut order)? {
-        Outcome::Here(_) | Outcome::Away(_) => Ok(Settled::Placed),
-        Outcome::Open { .. } => Ok(Settled::Open),
-        Outcome::Refused(refusal) => {
+        SearchOutcome::Here(_) | SearchOutcome::Away(_) => Ok(Settled::Placed),
+        SearchOutcome::Open { .. } => Ok(Settled::Open),
+        SearchOutcome::Refused(refusal) => {
             let first = refusal.reasons.first().map_or_else(String::new, |reason| format!(": {reason}"));
             let mut why = format!("{}{first}; it is asked again", refusal.what());
             bounds::cut(&mut why);

@@ -30,13 +30,13 @@ pub enum TierError {
 }
 
 /// The servers of a distributor, ready to be asked, and who asks.
-pub struct Asked<'f> {
+pub struct Candidates<'f> {
     query: Query,
     fleets: &'f mut Fleets,
     distributor: DistributorId,
 }
 
-impl<'f> Asked<'f> {
+impl<'f> Candidates<'f> {
     /// Looks at a demand with the servers, the user and the client as they are now.
     pub fn new(
         view: &View<'_>,
@@ -157,7 +157,7 @@ pub struct Commit<'a> {
 }
 
 /// Takes a task that is not here yet, and gives it a server in the same transaction where it can start now.
-pub fn commit(tx: &Tx<'_>, commit: &Commit<'_>, asked: &mut Asked<'_>, now: Timestamp) -> Result<TaskId, TierError> {
+pub fn commit(tx: &Tx<'_>, commit: &Commit<'_>, asked: &mut Candidates<'_>, now: Timestamp) -> Result<TaskId, TierError> {
     let verdict = asked.verdict_to_keep(tx, now)?;
     let kept = commit.kept.map_or(0, |bytes| bytes + verdict.as_ref().map_or(0, |verdict| 2 * verdict.len() as u64));
     let verdict = verdict.map(|verdict| tx.keep_note(&verdict)).transpose()?;
@@ -218,7 +218,7 @@ pub fn commit(tx: &Tx<'_>, commit: &Commit<'_>, asked: &mut Asked<'_>, now: Time
 /// so the choice still stands.
 fn allocate(
     tx: &Tx<'_>,
-    asked: &mut Asked<'_>,
+    asked: &mut Candidates<'_>,
     adopts: Option<TaskId>,
 ) -> Result<Option<(Choice, BootId)>, StoreError> {
     let Some(choice) = asked.best(&asked.query, adopts) else { return Ok(None) };
@@ -238,7 +238,7 @@ pub fn reconsider_unmatched(tx: &Tx<'_>, fleets: &mut Fleets, now: Timestamp) ->
     for (task, class) in tx.unmatched(1_000)? {
         let Some(class) = tx.class(class)? else { continue };
         let (Some(user), Some(client)) = (tx.user_by_id(class.user)?, tx.client_by_id(class.client)?) else { continue };
-        let asked = Asked::new(tx, fleets, class.distributor, &class.demand, &user, &client)?;
+        let asked = Candidates::new(tx, fleets, class.distributor, &class.demand, &user, &client)?;
         if asked.could_ever() {
             let mut ledger = Ledger::open(tx, now);
             ledger.shift(task, None, Phase::Held, Phase::Waiting)?;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a member is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum WalkStep {
     /// An offer, and if it can start now, to take it.
     Now,
     /// To take it, now or later.
@@ -22,7 +22,7 @@ pub enum Step {
 
 /// What a member said.
 #[derive(Debug)]
-pub enum Said<T> {
+pub enum MemberReply<T> {
     /// With the words for it.
     Took(T, String),
     /// It took nothing.
@@ -39,7 +39,7 @@ pub enum Said<T> {
 
 /// Where a task is.
 #[derive(Debug)]
-pub enum Taken {
+pub enum Holder {
     Here(TaskId),
     There(Box<Placed>),
 }
@@ -50,7 +50,7 @@ pub trait SecondTier {
     type Taken;
 
     /// Asks one of them. Commits carry the round.
-    fn ask(&mut self, member: &Record, step: Step, round: u32, trace: &Trace) -> Result<Said<Self::Taken>, TierError>;
+    fn ask(&mut self, member: &Record, step: WalkStep, round: u32, trace: &Trace) -> Result<MemberReply<Self::Taken>, TierError>;
 }
 
 /// How a walk ended.
@@ -58,12 +58,12 @@ pub trait SecondTier {
 pub enum Walked<T> {
     Took { member: Record, taken: T },
     Unsure { member: Record, why: String },
-    Refused(Refusal),
+    Refused(SearchRefusal),
 }
 
 /// Why nobody takes a task: in short, and one by one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refusal {
+pub struct SearchRefusal {
     pub summary: String,
     pub reasons: Vec<String>,
     /// False: no member has looked at it, so whoever searched has no answer.
@@ -76,7 +76,7 @@ pub struct Refusal {
 /// How the summary of a search ends.
 pub(super) const NOTHING: &str = "; nothing was submitted";
 
-impl Refusal {
+impl SearchRefusal {
     /// The summary, within a sentence.
     pub fn what(&self) -> &str {
         self.summary.trim_end_matches(NOTHING)
@@ -97,52 +97,52 @@ pub fn walk<S: SecondTier>(
     let mut denied = Vec::new();
     let mut passed = to.silent;
     for member in &to.list {
-        match tier.ask(member, Step::Now, *round, trace)? {
-            Said::Took(taken, words) => return Ok(took(member, taken, words, trace)),
-            Said::Offers(offered) => {
+        match tier.ask(member, WalkStep::Now, *round, trace)? {
+            MemberReply::Took(taken, words) => return Ok(took(member, taken, words, trace)),
+            MemberReply::Offers(offered) => {
                 trace.second(member.name.as_str(), &*offered.words);
                 offers.push((member, offered));
             }
-            Said::No(why) => {
+            MemberReply::No(why) => {
                 *round += 1;
                 trace.second(member.name.as_str(), format!("no longer: {why}"));
                 let later =
                     Offered { offer: Offer::Later, words: why, servers: Vec::new(), relaxed: Vec::new(), why: None };
                 offers.push((member, later));
             }
-            Said::Denied(why) => {
+            MemberReply::Denied(why) => {
                 trace.second(member.name.as_str(), refuses(&why));
                 if to.list.len() == 1 && !to.silent && !member.endpoint.is_elsewhere() {
                     return Ok(Walked::Refused(own_words(why)));
                 }
                 denied.push(member.id);
             }
-            Said::Passed(words) => {
+            MemberReply::Passed(words) => {
                 passed = true;
                 trace.second(member.name.as_str(), words);
             }
-            Said::Unsure(why) => return Ok(Walked::Unsure { member: member.clone(), why }),
+            MemberReply::Unsure(why) => return Ok(Walked::Unsure { member: member.clone(), why }),
         }
     }
-    let passes = [(Step::Queue, &[Offer::Later, Offer::Now][..]), (Step::Keep, &[Offer::Keep][..])];
+    let passes = [(WalkStep::Queue, &[Offer::Later, Offer::Now][..]), (WalkStep::Keep, &[Offer::Keep][..])];
     for (step, wanted) in passes {
         for (member, _) in offers.iter().filter(|(_, offered)| wanted.contains(&offered.offer)) {
             match tier.ask(member, step, *round, trace)? {
-                Said::Took(taken, words) => return Ok(took(member, taken, words, trace)),
-                Said::No(why) => {
+                MemberReply::Took(taken, words) => return Ok(took(member, taken, words, trace)),
+                MemberReply::No(why) => {
                     *round += 1;
                     trace.second(member.name.as_str(), format!("no longer: {why}"));
                 }
-                Said::Offers(changed) => trace.second(member.name.as_str(), &*changed.words),
-                Said::Denied(why) => {
+                MemberReply::Offers(changed) => trace.second(member.name.as_str(), &*changed.words),
+                MemberReply::Denied(why) => {
                     trace.second(member.name.as_str(), refuses(&why));
                     denied.push(member.id);
                 }
-                Said::Passed(words) => {
+                MemberReply::Passed(words) => {
                     passed = true;
                     trace.second(member.name.as_str(), words);
                 }
-                Said::Unsure(why) => return Ok(Walked::Unsure { member: (*member).clone(), why }),
+                MemberReply::Unsure(why) => return Ok(Walked::Unsure { member: (*member).clone(), why }),
             }
         }
     }
@@ -157,8 +157,8 @@ pub fn refuses(why: &str) -> String {
 }
 
 /// The only one that could be asked is of this home and refuses: nothing has to be said of who did.
-const fn own_words(why: String) -> Refusal {
-    Refusal { summary: why, reasons: Vec::new(), answered: false, denied: true }
+const fn own_words(why: String) -> SearchRefusal {
+    SearchRefusal { summary: why, reasons: Vec::new(), answered: false, denied: true }
 }
 
 fn took<T>(member: &Record, taken: T, words: String, trace: &mut Trace) -> Walked<T> {
@@ -167,7 +167,7 @@ fn took<T>(member: &Record, taken: T, words: String, trace: &mut Trace) -> Walke
 }
 
 /// Nobody: server by server, and member by member where none was told of.
-fn refused(offers: &[(&Record, Offered)], (denied, passed): (bool, bool), trace: &Trace) -> Refusal {
+fn refused(offers: &[(&Record, Offered)], (denied, passed): (bool, bool), trace: &Trace) -> SearchRefusal {
     let mut reasons = Vec::new();
     for (member, offered) in offers {
         reasons.extend(offered.servers.iter().map(|server| format!("{}/{server}", member.name)));
@@ -197,5 +197,5 @@ fn refused(offers: &[(&Record, Offered)], (denied, passed): (bool, bool), trace:
         (false, false, _) => "no second-tier distributor answered",
     };
     let denied = denied && !passed && !answered;
-    Refusal { summary: format!("{what}{NOTHING}"), reasons, answered, denied }
+    SearchRefusal { summary: format!("{what}{NOTHING}"), reasons, answered, denied }
 }

@@ -6,7 +6,7 @@ use super::front::{redirect, redirects_to};
 use super::guest::Guest;
 use super::search::{Trace, order as in_order, skipped};
 use super::tier2::TierError;
-use super::walk::{Said, SecondTier, Step, Taken, Walked, walk};
+use super::walk::{MemberReply, SecondTier, WalkStep, Holder, Walked, walk};
 use crate::model::distributor::{Record, Tier};
 use crate::model::id::TaskId;
 use crate::protocol::envelope::Envelope;
@@ -42,7 +42,7 @@ pub fn place(
         let mut within =
             Within { tx, fleets: &mut *fleets, envelope: &mut envelope, guest, front: front.name.as_str() };
         let walked = walk(&to, &mut round, &mut trace, &mut within)?;
-        let Walked::Took { taken: Taken::Here(task), .. } = walked else { return Ok(None) };
+        let Walked::Took { taken: Holder::Here(task), .. } = walked else { return Ok(None) };
         return Ok(Some(task));
     }
     Ok(None)
@@ -58,9 +58,9 @@ struct Within<'a> {
 }
 
 impl SecondTier for Within<'_> {
-    type Taken = Taken;
+    type Taken = Holder;
 
-    fn ask(&mut self, member: &Record, step: Step, round: u32, trace: &Trace) -> Result<Said<Taken>, TierError> {
+    fn ask(&mut self, member: &Record, step: WalkStep, round: u32, trace: &Trace) -> Result<MemberReply<Holder>, TierError> {
         self.envelope.round = round;
         at_own_desk(self.tx, self.fleets, member, step, self.envelope, self.guest, (self.front, trace))
     }

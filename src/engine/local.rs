@@ -1,6 +1,6 @@
 //! This host: the agent is a child process, spoken to over the same protocol as any other.
 
-use super::Engine;
+use super::Transport;
 use crate::link::{Link, LinkError};
 use crate::model::open_files;
 use crate::model::processors::Processors;
@@ -20,7 +20,7 @@ pub struct Local {
     pub expecting: bool,
 }
 
-impl Engine for Local {
+impl Transport for Local {
     fn open(&self) -> Result<Link, LinkError> {
         let mut command = Command::new("/proc/self/exe");
         command.arg0("grid").arg("agent").arg("--spool").arg(&self.spool);

@@ -10,7 +10,7 @@ pub mod trial;
 use crate::link::{Link, LinkError};
 
 /// A way to reach the agent of a server.
-pub trait Engine {
+pub trait Transport {
     /// Opens a link; the agent's first words come over it.
     fn open(&self) -> Result<Link, LinkError>;
 }

@@ -11,13 +11,13 @@ use std::process::{Command, Stdio};
 
 /// A home by its path.
 #[derive(Debug)]
-pub struct Path<'a> {
+pub struct HomeByPath<'a> {
     pub home: &'a std::path::Path,
     /// Where it complains.
     pub log: &'a std::path::Path,
 }
 
-impl Path<'_> {
+impl HomeByPath<'_> {
     /// Opens a link to it. A path without a database is no home, and nothing here makes one.
     pub fn open(&self) -> Result<Link, LinkError> {
         if !self.home.join("grid.db").exists() {

@@ -1,10 +1,10 @@
 //! A host over ssh: the system's ssh, one connection with the agent behind it. Keys, jumps and known hosts are ssh's own.
 
-use super::Engine;
+use super::Transport;
 use crate::link::bootstrap::{Binary, Bootstrap, REMOTE_COMMAND};
 use crate::link::trouble::Trouble;
 use crate::link::{Link, LinkError};
-use crate::model::ssh::Target;
+use crate::model::ssh::SshTarget;
 use crate::protocol::distributor::MAGIC;
 use std::io;
 use std::process::Command;
@@ -13,7 +13,7 @@ use std::time::Duration;
 /// A host, and how it is logged in to.
 #[derive(Debug)]
 pub struct Ssh<'a> {
-    pub target: &'a Target,
+    pub target: &'a SshTarget,
     /// ssh and its options, as the person wants them.
     pub words: &'a [String],
     /// The key agent of whoever logs in.
@@ -78,7 +78,7 @@ impl Ssh<'_> {
     }
 }
 
-impl Engine for Ssh<'_> {
+impl Transport for Ssh<'_> {
     fn open(&self) -> Result<Link, LinkError> {
         let mut command = self.command().map_err(LinkError::Trouble)?;
         command.arg(REMOTE_COMMAND);

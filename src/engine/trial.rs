@@ -12,7 +12,7 @@ const OUTPUT_MAX: u64 = 1 << 20;
 
 /// What a command left.
 #[derive(Debug)]
-pub struct Said {
+pub struct TrialOutput {
     pub out: String,
     pub err: String,
     /// None: it was ended at the limit.
@@ -20,7 +20,7 @@ pub struct Said {
 }
 
 /// Runs a command to its end or to the limit, with this on its stdin. Files take what it says: nobody has to read while it speaks.
-pub fn run(command: &mut Command, input: &[u8], limit: Duration) -> io::Result<Said> {
+pub fn run(command: &mut Command, input: &[u8], limit: Duration) -> io::Result<TrialOutput> {
     let mut files = Vec::new();
     for name in [c"out", c"err"] {
         files.push(link::scratch(name, OUTPUT_MAX)?);
@@ -42,5 +42,5 @@ pub fn run(command: &mut Command, input: &[u8], limit: Duration) -> io::Result<S
     let status = child.wait()?;
     let mut text =
         |at: usize| -> io::Result<String> { Ok(String::from_utf8_lossy(&link::written(&mut files[at])?).into_owned()) };
-    Ok(Said { out: text(0)?, err: text(1)?, status: ended.then_some(status) })
+    Ok(TrialOutput { out: text(0)?, err: text(1)?, status: ended.then_some(status) })
 }

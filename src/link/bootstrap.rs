@@ -5,7 +5,7 @@
 //! is sent until its answer is there.
 
 use super::trouble::Trouble;
-use crate::model::ssh::Target;
+use crate::model::ssh::SshTarget;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
@@ -60,7 +60,7 @@ impl Sending {
 
 impl Bootstrap {
     /// For this target, with what can be sent to it. The nonce tells our script's lines from a login's noise.
-    pub fn new(target: &Target, binaries: Vec<Binary>, nonce: &str) -> Self {
+    pub fn new(target: &SshTarget, binaries: Vec<Binary>, nonce: &str) -> Self {
         let nonce = format!("grid-{nonce}");
         let archs: Vec<String> = binaries
             .iter()
@@ -189,7 +189,7 @@ mod tests {
         binary: &Binary,
         dir: Option<&str>,
     ) -> Option<(Result<String, Trouble>, usize)> {
-        let target = Target::new("h1", Vec::new(), dir.map(str::to_owned)).unwrap();
+        let target = SshTarget::new("h1", Vec::new(), dir.map(str::to_owned)).unwrap();
         let mut bootstrap = Bootstrap::new(&target, vec![binary.clone()], "0");
         let mut command = Command::new(shell[0]);
         command.args(&shell[1..]).arg("-s").env("HOME", home).stdin(Stdio::piped()).stdout(Stdio::piped());

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 /// What of a server no task of ours holds.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Room {
+pub(super) struct FreeCapacity {
     pub slots: u32,
     /// Of the server's part and of its host's pool, the smaller.
     pub cpus: u32,
     pub mem: u64,
 }
 
-impl Room {
+impl FreeCapacity {
     /// What is free. A group has no pool: its members' are looked at one by one.
     pub(super) fn of(server: &Server) -> Self {
         let own = Self {
@@ -126,7 +126,7 @@ impl Measured {
     }
 
     /// Idle processors: measured, less what we started since; never more than are unreserved.
-    pub(super) fn idle(&self, server: &Server, room: Room) -> Option<f64> {
+    pub(super) fn idle(&self, server: &Server, room: FreeCapacity) -> Option<f64> {
         Some((self.idle? - started_since(server)).min(f64::from(room.cpus)).max(0.0))
     }
 
@@ -152,7 +152,7 @@ impl Measured {
     }
 
     /// Computing power that is idle: `spread` takes the most of it, `pack` the least.
-    pub(super) fn idle_power(&self, server: &Server, room: Room) -> f64 {
+    pub(super) fn idle_power(&self, server: &Server, room: FreeCapacity) -> f64 {
         let power = self.idle(server, room).unwrap_or(f64::from(room.cpus)) * self.each;
         if power.is_finite() { power } else { 0.0 }
     }

@@ -10,7 +10,7 @@ use std::cell::Cell;
 
 /// What was found for a value of a dictionary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Known {
+enum DictionaryHit {
     Not,
     True,
     Untrue,
@@ -19,21 +19,21 @@ enum Known {
 /// Remembers an answer for each different value of a column, for as long as one search lasts.
 pub(super) struct Memo<'a> {
     dictionary: &'a Dictionary,
-    known: Vec<Cell<Known>>,
+    known: Vec<Cell<DictionaryHit>>,
 }
 
 impl<'a> Memo<'a> {
     pub(super) fn new(dictionary: &'a Dictionary) -> Self {
-        Self { dictionary, known: vec![Cell::new(Known::Not); dictionary.len() + 1] }
+        Self { dictionary, known: vec![Cell::new(DictionaryHit::Not); dictionary.len() + 1] }
     }
 
     /// The answer for a row's value; asks only for the first row that has it.
     pub(super) fn get(&self, row: usize, ask: impl FnOnce() -> bool) -> bool {
         let Some(known) = self.known.get(self.dictionary.code(row)) else { return ask() };
-        if known.get() == Known::Not {
-            known.set(if ask() { Known::True } else { Known::Untrue });
+        if known.get() == DictionaryHit::Not {
+            known.set(if ask() { DictionaryHit::True } else { DictionaryHit::Untrue });
         }
-        known.get() == Known::True
+        known.get() == DictionaryHit::True
     }
 }
 

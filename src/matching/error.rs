@@ -5,7 +5,7 @@ use std::fmt;
 
 /// What an expression is for: it decides the type that it must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Role {
+pub enum ExpressionRole {
     /// `submit -C`, `user --constraint`: must be true.
     Constraint,
     /// `--prefer`: a number or a bool; the higher the better.
@@ -14,7 +14,7 @@ pub enum Role {
     Accepts,
 }
 
-impl Role {
+impl ExpressionRole {
     const fn word(self) -> &'static str {
         match self {
             Self::Constraint => "requirement",
@@ -28,7 +28,7 @@ impl Role {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpressionError {
     /// What the expression was for.
-    pub role: Role,
+    pub role: ExpressionRole,
     /// What is wrong and, where there is one, the remedy.
     pub message: String,
     /// The line with the place, and the width before it; None where no single place is wrong.
@@ -37,12 +37,12 @@ pub struct ExpressionError {
 
 impl ExpressionError {
     /// Wrong as a whole.
-    pub(super) const fn whole(role: Role, message: String) -> Self {
+    pub(super) const fn whole(role: ExpressionRole, message: String) -> Self {
         Self { role, message, place: None }
     }
 
     /// Wrong at a byte offset.
-    pub(super) fn at(role: Role, text: &str, at: usize, message: String) -> Self {
+    pub(super) fn at(role: ExpressionRole, text: &str, at: usize, message: String) -> Self {
         let at = boundary(text, at.min(text.len()));
         let start = text[..at].rfind('\n').map_or(0, |n| n + 1);
         let end = text[at..].find('\n').map_or(text.len(), |n| at + n);

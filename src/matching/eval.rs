@@ -12,14 +12,14 @@ pub(super) trait Scope {
     fn get(&self, path: PathId) -> Result<Datum<'_>, Fault>;
 }
 
-type Outcome<'a> = Result<Datum<'a>, Fault>;
+type EvalResult<'a> = Result<Datum<'a>, Fault>;
 
 /// The value of a tree.
-pub(super) fn eval<'a, S: Scope>(node: &'a Node, scope: &'a S) -> Outcome<'a> {
+pub(super) fn eval<'a, S: Scope>(node: &'a Node, scope: &'a S) -> EvalResult<'a> {
     walk(node, scope, None)
 }
 
-fn walk<'a, S: Scope>(node: &'a Node, scope: &'a S, item: Option<&'a Datum<'a>>) -> Outcome<'a> {
+fn walk<'a, S: Scope>(node: &'a Node, scope: &'a S, item: Option<&'a Datum<'a>>) -> EvalResult<'a> {
     match node {
         Node::Const(value) => Ok(value.into()),
         Node::Path(id) => scope.get(*id),
@@ -80,7 +80,7 @@ fn walk<'a, S: Scope>(node: &'a Node, scope: &'a S, item: Option<&'a Datum<'a>>)
 }
 
 /// `&&` (decided by false) and `||` (decided by true) over any number of parts: the deciding value beats every fault.
-fn decide<'a, 'b>(parts: impl Iterator<Item = Outcome<'b>>, deciding: bool) -> Outcome<'a> {
+fn decide<'a, 'b>(parts: impl Iterator<Item = EvalResult<'b>>, deciding: bool) -> EvalResult<'a> {
     let mut fault = None;
     for part in parts {
         let new = match part {
@@ -97,7 +97,7 @@ fn decide<'a, 'b>(parts: impl Iterator<Item = Outcome<'b>>, deciding: bool) -> O
     fault.map_or(Ok(Datum::Bool(!deciding)), Err)
 }
 
-fn field<'a>(of: Datum<'a>, name: &str) -> Outcome<'a> {
+fn field<'a>(of: Datum<'a>, name: &str) -> EvalResult<'a> {
     match of {
         Datum::Map(Cow::Borrowed(map)) => map.get(name).map(Datum::from).ok_or(Fault::NoKey),
         Datum::Map(Cow::Owned(mut map)) => map.remove(name).map(owned).ok_or(Fault::NoKey),
@@ -105,7 +105,7 @@ fn field<'a>(of: Datum<'a>, name: &str) -> Outcome<'a> {
     }
 }
 
-fn index<'a>(of: Datum<'a>, key: &Datum<'_>) -> Outcome<'a> {
+fn index<'a>(of: Datum<'a>, key: &Datum<'_>) -> EvalResult<'a> {
     match (of, key) {
         (of @ Datum::Map(_), Datum::Text(key)) => field(of, key),
         (Datum::Map(_), _) => Err(Fault::NoKey),
@@ -166,7 +166,7 @@ pub(super) fn same(left: &Datum<'_>, right: &Datum<'_>) -> bool {
     }
 }
 
-fn binary<'a>(op: Op, left: Datum<'a>, right: Datum<'a>) -> Outcome<'a> {
+fn binary<'a>(op: Op, left: Datum<'a>, right: Datum<'a>) -> EvalResult<'a> {
     let order = |test: fn(Ordering) -> bool| match compare(&left, &right) {
         Some(order) => Ok(Datum::Bool(test(order))),
         None => Err(Fault::Types(op.sign(), left.type_name(), right.type_name())),
@@ -189,7 +189,7 @@ fn binary<'a>(op: Op, left: Datum<'a>, right: Datum<'a>) -> Outcome<'a> {
     }
 }
 
-fn arithmetic<'a>(op: Op, left: Datum<'a>, right: Datum<'a>) -> Outcome<'a> {
+fn arithmetic<'a>(op: Op, left: Datum<'a>, right: Datum<'a>) -> EvalResult<'a> {
     let doubles = match (left, right) {
         (Datum::Int(a), Datum::Int(b)) => {
             let result = match op {
@@ -221,7 +221,7 @@ fn arithmetic<'a>(op: Op, left: Datum<'a>, right: Datum<'a>) -> Outcome<'a> {
     }))
 }
 
-fn call_one<'a>(function: Function, of: Datum<'a>) -> Outcome<'a> {
+fn call_one<'a>(function: Function, of: Datum<'a>) -> EvalResult<'a> {
     let length = |n: usize| Ok(Datum::Int(i64::try_from(n).unwrap_or(i64::MAX)));
     match (function, of) {
         (Function::Size, Datum::Text(text)) => length(text.chars().count()),
@@ -243,7 +243,7 @@ fn call_one<'a>(function: Function, of: Datum<'a>) -> Outcome<'a> {
     }
 }
 
-fn call_two<'a>(function: Function, of: &Datum<'_>, with: &Datum<'_>) -> Outcome<'a> {
+fn call_two<'a>(function: Function, of: &Datum<'_>, with: &Datum<'_>) -> EvalResult<'a> {
     match (function, of, with) {
         (Function::StartsWith, Datum::Text(a), Datum::Text(b)) => Ok(Datum::Bool(a.starts_with(&**b))),
         (Function::EndsWith, Datum::Text(a), Datum::Text(b)) => Ok(Datum::Bool(a.ends_with(&**b))),
@@ -252,7 +252,7 @@ fn call_two<'a>(function: Function, of: &Datum<'_>, with: &Datum<'_>) -> Outcome
     }
 }
 
-fn comprehension<'a, S: Scope>(each: &'a Each, scope: &'a S, item: Option<&'a Datum<'a>>) -> Outcome<'a> {
+fn comprehension<'a, S: Scope>(each: &'a Each, scope: &'a S, item: Option<&'a Datum<'a>>) -> EvalResult<'a> {
     let range = walk(&each.range, scope, item)?;
     match &range {
         Datum::List(list) => over(each, scope, list.iter().map(Datum::from)),
@@ -261,7 +261,7 @@ fn comprehension<'a, S: Scope>(each: &'a Each, scope: &'a S, item: Option<&'a Da
     }
 }
 
-fn over<'a, 'i, S: Scope>(each: &Each, scope: &S, mut items: impl Iterator<Item = Datum<'i>>) -> Outcome<'a> {
+fn over<'a, 'i, S: Scope>(each: &Each, scope: &S, mut items: impl Iterator<Item = Datum<'i>>) -> EvalResult<'a> {
     match each.kind {
         EachKind::Exists | EachKind::All => {
             let deciding = each.kind == EachKind::Exists;

@@ -3,9 +3,9 @@
 use super::capacity::could_fit;
 use super::eval::{Scope, eval};
 use super::index::Fleet;
-use super::query::{Facts, Folded, Query};
+use super::query::{QueryFacts, Folded, Query};
 use super::search::{names, resides};
-use super::tree::{Datum, Fault, Node, Path, PathId, Root};
+use super::tree::{Datum, Fault, Node, AttributePath, PathId, AttributeRoot};
 use crate::model::attribute::{Source, Value};
 use crate::model::demand::{AppNeed, Version};
 use crate::model::id::ServerId;
@@ -63,7 +63,7 @@ impl Fleet {
             _ => fits(server),
         };
         let true_of =
-            |node: &Node, paths: &[Path]| could_be_true(node, &EverScope { server, paths, facts: &query.facts });
+            |node: &Node, paths: &[AttributePath]| could_be_true(node, &EverScope { server, paths, facts: &query.facts });
         let possible =
             |folded: &Option<Folded>| folded.as_ref().is_none_or(|folded| true_of(&folded.node, &folded.whole.paths));
         let accepts = || match self.row(server.id).and_then(|row| self.hot[row].accepts) {
@@ -119,14 +119,14 @@ const CHANGES: [&str; 9] =
 /// A server as it may be at another time: what changes is unknown.
 struct EverScope<'a> {
     server: &'a Server,
-    paths: &'a [Path],
-    facts: &'a Facts,
+    paths: &'a [AttributePath],
+    facts: &'a QueryFacts,
 }
 
 impl Scope for EverScope<'_> {
     fn get(&self, id: PathId) -> Result<Datum<'_>, Fault> {
         let path = self.paths.get(usize::from(id)).ok_or(Fault::Absent(id))?;
-        if path.root != Root::Server {
+        if path.root != AttributeRoot::Server {
             return self.facts.get(path).map(Datum::from).ok_or(Fault::Absent(id));
         }
         if CHANGES.contains(&&*path.name) {

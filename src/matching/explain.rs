@@ -1,13 +1,13 @@
 //! Every server's verdict, with reasons that name the values that were looked at.
 
-use super::capacity::{Measured, Room, pool_mem};
+use super::capacity::{Measured, FreeCapacity, pool_mem};
 use super::eval::eval;
 use super::index::Fleet;
 use super::query::{Folded, Query};
 use super::reason::{Reason, corrected, tidy};
 use super::score::NoNumber;
-use super::search::{Asked, Bound, RowScope, names, resides};
-use super::tree::{Datum, Fault, Node, Root};
+use super::search::{ResolvedQuery, BoundExpression, RowScope, names, resides};
+use super::tree::{Datum, Fault, Node, AttributeRoot};
 use super::{error::shown, expression::Expression};
 use crate::model::attribute::{Source, Value};
 use crate::model::id::TaskId;
@@ -35,14 +35,14 @@ pub struct Verdict {
 impl Fleet {
     /// The verdict on every server, also on those that do not qualify; ordered by name.
     pub fn explain(&self, query: &Query, for_task: Option<TaskId>, now: Timestamp) -> Vec<Verdict> {
-        let asked = Asked::new(self, query, for_task);
+        let asked = ResolvedQuery::new(self, query, for_task);
         let mut rows: Vec<usize> = (0..self.servers.len()).collect();
         rows.sort_by(|a, b| asked.by_name(*b, *a));
         rows.into_iter().map(|row| asked.verdict(row, now)).collect()
     }
 }
 
-impl Asked<'_> {
+impl ResolvedQuery<'_> {
     fn verdict(&self, row: usize, now: Timestamp) -> Verdict {
         let server = &self.fleet.servers[row];
         let mut reasons = self.reasons(row, now);
@@ -165,7 +165,7 @@ impl Asked<'_> {
 
     fn room(&self, server: &Server, now: Timestamp, reasons: &mut Vec<Reason>) {
         let needs = self.query.needs();
-        let room = Room::of(server);
+        let room = FreeCapacity::of(server);
         if room.slots == 0 {
             reasons.push(Reason::Slots { all: server.slots });
         }
@@ -231,7 +231,7 @@ impl Asked<'_> {
             match super::eval::Scope::get(scope, id) {
                 Ok(value) => {
                     text.push_str(&format!("is {}", written(&value.into_value())));
-                    if path.root == Root::Server {
+                    if path.root == AttributeRoot::Server {
                         text.push_str(&self.origin(&path.name, row, now));
                     }
                 }
@@ -274,7 +274,7 @@ impl Asked<'_> {
         reasons
     }
 
-    fn no_number(&self, bound: &Bound<'_>, why: NoNumber, row: usize, now: Timestamp) -> String {
+    fn no_number(&self, bound: &BoundExpression<'_>, why: NoNumber, row: usize, now: Timestamp) -> String {
         let whole = &bound.folded.whole;
         let scope = self.value(bound, row);
         let values = || self.looked_at(&whole.node, whole, &scope, row, now);

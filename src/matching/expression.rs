@@ -1,9 +1,9 @@
 //! A compiled expression: its text, its tree, the paths it reads, its conjuncts.
 
-use super::error::{ExpressionError, Role};
+use super::error::{ExpressionError, ExpressionRole};
 use super::guard::inspect;
 use super::lower::Lowering;
-use super::tree::{Node, Path};
+use super::tree::{Node, AttributePath};
 use cel::Program;
 use std::ops::Range;
 use std::thread;
@@ -16,14 +16,14 @@ const STACK: usize = 16 << 20;
 pub(super) struct Expression {
     pub text: Box<str>,
     pub node: Node,
-    pub paths: Vec<Path>,
+    pub paths: Vec<AttributePath>,
     /// Where the conjuncts stand in the text, in the order of the tree's.
     parts: Vec<Range<usize>>,
 }
 
 impl Expression {
     /// Reads and checks a text.
-    pub(super) fn compile(text: &str, role: Role) -> Result<Self, ExpressionError> {
+    pub(super) fn compile(text: &str, role: ExpressionRole) -> Result<Self, ExpressionError> {
         let parts = inspect(text, role)?;
         let read = thread::scope(|scope| {
             let parser = thread::Builder::new().name("expression".into()).stack_size(STACK);
@@ -64,7 +64,7 @@ impl Expression {
     }
 }
 
-fn parse(text: &str, role: Role) -> Result<(Node, Vec<Path>), ExpressionError> {
+fn parse(text: &str, role: ExpressionRole) -> Result<(Node, Vec<AttributePath>), ExpressionError> {
     let program = Program::compile(text).map_err(|errors| {
         // Not the parser's own text: writing it panics for places far to the right.
         let Some(first) = errors.errors.first() else {
@@ -92,6 +92,6 @@ fn plain(message: &str) -> String {
 }
 
 /// Checks an expression when it is typed: submit `-C` and `--prefer`, `server --accepts`, a user's `--constraint` and `--prefer`.
-pub fn check(text: &str, role: Role) -> Result<(), ExpressionError> {
+pub fn check(text: &str, role: ExpressionRole) -> Result<(), ExpressionError> {
     Expression::compile(text, role).map(|_| ())
 }

@@ -1,8 +1,8 @@
 //! Folds what does not depend on the server into constants, once for a class of tasks.
 
 use super::eval::{Scope, eval};
-use super::query::Facts;
-use super::tree::{Datum, Each, Fault, Node, Path, PathId, Root};
+use super::query::QueryFacts;
+use super::tree::{Datum, Each, Fault, Node, AttributePath, PathId, AttributeRoot};
 use crate::model::attribute::Value;
 
 /// Nothing is known of the server while folding.
@@ -15,10 +15,10 @@ impl Scope for NoServer {
 }
 
 /// Replaces what does not depend on the server by its value.
-pub(super) fn fold(node: &Node, paths: &[Path], facts: &Facts) -> Node {
+pub(super) fn fold(node: &Node, paths: &[AttributePath], facts: &QueryFacts) -> Node {
     let again = |node: &Node| fold(node, paths, facts);
     let boxed = |node: &Node| Box::new(again(node));
-    let known = |id: PathId| paths.get(usize::from(id)).filter(|path| path.root != Root::Server);
+    let known = |id: PathId| paths.get(usize::from(id)).filter(|path| path.root != AttributeRoot::Server);
     let folded = match node {
         Node::Path(id) => match known(*id) {
             Some(path) => match facts.get(path) {

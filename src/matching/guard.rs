@@ -1,6 +1,6 @@
 //! The gate before the parser: what passes here can neither exhaust its stack nor its time, and cannot lie on a terminal.
 
-use super::error::{ExpressionError, Role};
+use super::error::{ExpressionError, ExpressionRole};
 use std::ops::Range;
 
 /// The longest source that any receiver takes.
@@ -12,7 +12,7 @@ pub(super) const MAX_DEPTH: usize = 32;
 
 /// A token, as far as counting and splitting need to know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum TokenKind {
     Word,
     Literal,
     Open,
@@ -24,12 +24,12 @@ enum Kind {
 }
 
 struct Token {
-    kind: Kind,
+    kind: TokenKind,
     at: Range<usize>,
 }
 
 /// Checks a source and finds its conjuncts: the texts between the `&&` of the outermost level, in order.
-pub(super) fn inspect(text: &str, role: Role) -> Result<Vec<Range<usize>>, ExpressionError> {
+pub(super) fn inspect(text: &str, role: ExpressionRole) -> Result<Vec<Range<usize>>, ExpressionError> {
     if text.len() > MAX_BYTES {
         return Err(ExpressionError::whole(
             role,
@@ -60,7 +60,7 @@ pub(super) fn is_deceptive(c: char) -> bool {
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{61c}')
 }
 
-fn tokens(text: &str, role: Role) -> Result<Vec<Token>, ExpressionError> {
+fn tokens(text: &str, role: ExpressionRole) -> Result<Vec<Token>, ExpressionError> {
     let bytes = text.as_bytes();
     let fail = |at: usize, message: &str| Err(ExpressionError::at(role, text, at, message.to_owned()));
     let mut tokens = Vec::new();
@@ -83,7 +83,7 @@ fn tokens(text: &str, role: Role) -> Result<Vec<Token>, ExpressionError> {
                     Some(end) => end,
                     None => return fail(at, "this text has no end: the closing quote is missing"),
                 };
-                Kind::Literal
+                TokenKind::Literal
             }
             'a'..='z' | 'A'..='Z' | '_' => {
                 let end = at + text[at..].bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
@@ -97,7 +97,7 @@ fn tokens(text: &str, role: Role) -> Result<Vec<Token>, ExpressionError> {
                         Some(end) => end,
                         None => return fail(end, "this text has no end: the closing quote is missing"),
                     };
-                    Kind::Literal
+                    TokenKind::Literal
                 } else {
                     match word {
                         "and" => return fail(at, "write && for and"),
@@ -107,43 +107,43 @@ fn tokens(text: &str, role: Role) -> Result<Vec<Token>, ExpressionError> {
                         _ => {}
                     }
                     at = end;
-                    Kind::Word
+                    TokenKind::Word
                 }
             }
             '0'..='9' => {
                 at = after_number(bytes, at);
-                Kind::Literal
+                TokenKind::Literal
             }
             '(' | '[' | '{' => {
                 at += 1;
-                Kind::Open
+                TokenKind::Open
             }
             ')' | ']' | '}' => {
                 at += 1;
-                Kind::Close
+                TokenKind::Close
             }
             '&' if next == b'&' => {
                 at += 2;
-                Kind::And
+                TokenKind::And
             }
             '|' if next == b'|' => {
                 at += 2;
-                Kind::Loose
+                TokenKind::Loose
             }
             '&' => return fail(at, "write && for and"),
             '|' => return fail(at, "write || for or"),
             '?' => {
                 at += 1;
-                Kind::Loose
+                TokenKind::Loose
             }
             '=' | '!' | '<' | '>' if next == b'=' => {
                 at += 2;
-                Kind::Sign
+                TokenKind::Sign
             }
             '=' => return fail(at, "write == to compare"),
             '!' | '<' | '>' | '+' | '-' | '*' | '/' | '%' | '.' | ',' | ':' => {
                 at += 1;
-                Kind::Sign
+                TokenKind::Sign
             }
             _ => return fail(at, "a character that means nothing here: texts stand in quotes"),
         };
@@ -184,17 +184,17 @@ fn after_number(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-fn brackets(text: &str, role: Role, tokens: &[Token], end: usize) -> Result<(), ExpressionError> {
+fn brackets(text: &str, role: ExpressionRole, tokens: &[Token], end: usize) -> Result<(), ExpressionError> {
     let mut open: Vec<(u8, usize)> = Vec::new();
     for token in tokens {
         let sign = text.as_bytes()[token.at.start];
         match token.kind {
-            Kind::Open if open.len() == MAX_DEPTH => {
+            TokenKind::Open if open.len() == MAX_DEPTH => {
                 let message = format!("nested more than {MAX_DEPTH} deep");
                 return Err(ExpressionError::at(role, text, token.at.start, message));
             }
-            Kind::Open => open.push((sign, token.at.start)),
-            Kind::Close => match (open.pop(), sign) {
+            TokenKind::Open => open.push((sign, token.at.start)),
+            TokenKind::Close => match (open.pop(), sign) {
                 (Some((b'(', _)), b')') | (Some((b'[', _)), b']') | (Some((b'{', _)), b'}') => {}
                 _ => {
                     let message = format!("nothing is open that this '{}' could close", sign as char);
@@ -215,16 +215,16 @@ fn split(text: &str, tokens: &[Token], parts: &mut Vec<Range<usize>>) {
     let (Some(first), Some(last)) = (tokens.first(), tokens.last()) else { return };
     let mut depth = 0usize;
     let mut cuts = Vec::new();
-    let mut wrapped = first.kind == Kind::Open;
+    let mut wrapped = first.kind == TokenKind::Open;
     for (index, token) in tokens.iter().enumerate() {
         match token.kind {
-            Kind::Open => depth += 1,
-            Kind::Close => {
+            TokenKind::Open => depth += 1,
+            TokenKind::Close => {
                 depth = depth.saturating_sub(1);
                 wrapped &= depth > 0 || index + 1 == tokens.len();
             }
-            Kind::Loose if depth == 0 => return parts.push(first.at.start..last.at.end),
-            Kind::And if depth == 0 => cuts.push(index),
+            TokenKind::Loose if depth == 0 => return parts.push(first.at.start..last.at.end),
+            TokenKind::And if depth == 0 => cuts.push(index),
             _ => {}
         }
     }

@@ -1,11 +1,11 @@
 //! The servers of one distributor, kept so that a task is placed among ten thousand in well under a millisecond.
 
-use super::capacity::{self, Measured, Room};
+use super::capacity::{self, Measured, FreeCapacity};
 use super::columns::{ColumnId, Columns};
-use super::error::{ExpressionError, Role};
+use super::error::{ExpressionError, ExpressionRole};
 use super::expression::Expression;
-use super::standing::Standing;
-use super::tree::{Path, Root};
+use super::standing::RowOrder;
+use super::tree::{AttributePath, AttributeRoot};
 use crate::model::attribute::Value;
 use crate::model::id::{HostId, ServerId, TaskId};
 use crate::model::resources::Needs;
@@ -52,7 +52,7 @@ pub(super) struct Hot {
     /// The load is under `max_load`.
     pub load_allows: bool,
     pub group: bool,
-    pub room: Room,
+    pub room: FreeCapacity,
     pub kept_for: Option<TaskId>,
     pub idle_power: f64,
     pub accepts: Option<u32>,
@@ -89,7 +89,7 @@ pub struct Fleet {
     rows: HashMap<ServerId, usize>,
     hosts: HashMap<HostId, Vec<ServerId>>,
     groups: BTreeSet<ServerId>,
-    standing: Standing,
+    standing: RowOrder,
 }
 
 impl Fleet {
@@ -111,7 +111,7 @@ impl Fleet {
             rows: HashMap::new(),
             hosts: HashMap::new(),
             groups: BTreeSet::new(),
-            standing: Standing::default(),
+            standing: RowOrder::default(),
         };
         let ids: Vec<ServerId> = servers.iter().map(|server| server.id).collect();
         for server in servers {
@@ -270,9 +270,9 @@ impl Fleet {
     }
 
     /// The columns of an expression's paths, in their order.
-    pub(super) fn bind(&self, paths: &[Path]) -> Vec<ColumnId> {
-        let column = |path: &Path| match path.root {
-            Root::Server => self.columns.find(&path.name).unwrap_or(NO_COLUMN),
+    pub(super) fn bind(&self, paths: &[AttributePath]) -> Vec<ColumnId> {
+        let column = |path: &AttributePath| match path.root {
+            AttributeRoot::Server => self.columns.find(&path.name).unwrap_or(NO_COLUMN),
             _ => NO_COLUMN,
         };
         paths.iter().map(column).collect()
@@ -307,7 +307,7 @@ impl Fleet {
             open: false,
             load_allows: false,
             group: matches!(self.servers[row].engine, Engine::Group { .. }),
-            room: Room { slots: 0, cpus: 0, mem: 0 },
+            room: FreeCapacity { slots: 0, cpus: 0, mem: 0 },
             kept_for: None,
             idle_power: 0.0,
             accepts,
@@ -351,7 +351,7 @@ impl Fleet {
         hot.believed = capacity::believed(server, self.stale_after);
         hot.open = capacity::is_open(server);
         hot.load_allows = measured.load_allows(server);
-        hot.room = Room::of(server);
+        hot.room = FreeCapacity::of(server);
         hot.kept_for = server.kept_for;
         hot.idle_power = measured.idle_power(server, hot.room);
         if hot.open && hot.room.slots > 0 && !hot.group {
@@ -380,11 +380,11 @@ impl Fleet {
         if let Some(at) = self.accepts_by_text.get(text) {
             return *at;
         }
-        let expression = Expression::compile(text, Role::Accepts);
+        let expression = Expression::compile(text, ExpressionRole::Accepts);
         let mut columns = Vec::new();
         if let Ok(expression) = &expression {
             for path in &expression.paths {
-                let server = path.root == Root::Server;
+                let server = path.root == AttributeRoot::Server;
                 columns.push(if server { self.columns.intern(&path.name) } else { NO_COLUMN });
             }
         }

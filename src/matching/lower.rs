@@ -1,8 +1,8 @@
 //! Lowers the parser's tree into ours and checks what can be known without values. What is not lowered is refused.
 
-use super::error::{ExpressionError, Role};
+use super::error::{ExpressionError, ExpressionRole};
 use super::guard::MAX_DEPTH;
-use super::tree::{Each, EachKind, Function, Node, Op, Path, PathId, Root};
+use super::tree::{Each, EachKind, Function, Node, Op, AttributePath, PathId, AttributeRoot};
 use super::types::{Type, operand_error, path_type};
 use crate::model::attribute::{Value, check_attribute_name};
 use cel::common::ast::{
@@ -19,10 +19,10 @@ type Lowered = Result<(Node, Type), ExpressionError>;
 
 /// Lowers one expression.
 pub(super) struct Lowering<'a> {
-    pub role: Role,
+    pub role: ExpressionRole,
     pub text: &'a str,
     pub source: &'a SourceInfo,
-    pub paths: Vec<Path>,
+    pub paths: Vec<AttributePath>,
     nodes: usize,
     /// The name of the comprehension's variable while in its body.
     item: Option<String>,
@@ -31,7 +31,7 @@ pub(super) struct Lowering<'a> {
 }
 
 impl<'a> Lowering<'a> {
-    pub(super) const fn new(role: Role, text: &'a str, source: &'a SourceInfo) -> Self {
+    pub(super) const fn new(role: ExpressionRole, text: &'a str, source: &'a SourceInfo) -> Self {
         Self { role, text, source, paths: Vec::new(), nodes: 0, item: None, comprehension: false }
     }
 
@@ -39,13 +39,13 @@ impl<'a> Lowering<'a> {
     pub(super) fn whole(&mut self, expr: &IdedExpr) -> Result<Node, ExpressionError> {
         let (node, kind) = self.lower(expr, 0)?;
         let good = match self.role {
-            Role::Constraint | Role::Accepts => matches!(kind, Type::Bool | Type::Any),
-            Role::Preference => matches!(kind, Type::Bool | Type::Any | Type::Number),
+            ExpressionRole::Constraint | ExpressionRole::Accepts => matches!(kind, Type::Bool | Type::Any),
+            ExpressionRole::Preference => matches!(kind, Type::Bool | Type::Any | Type::Number),
         };
         if good {
             return Ok(node);
         }
-        let wanted = if self.role == Role::Preference { "a number or true/false" } else { "true or false" };
+        let wanted = if self.role == ExpressionRole::Preference { "a number or true/false" } else { "true or false" };
         Err(self.fail(expr, format!("this gives a {}, where {wanted} is needed", kind.word())))
     }
 
@@ -67,7 +67,7 @@ impl<'a> Lowering<'a> {
         match &expr.expr {
             Expr::Literal(literal) => self.literal(expr, literal),
             Expr::Ident(name) if self.item.as_ref() == Some(name) => Ok((Node::Item, Type::Any)),
-            Expr::Ident(name) => Err(match Root::of(name) {
+            Expr::Ident(name) => Err(match AttributeRoot::of(name) {
                 Some(_) => self.fail(expr, format!("{name} alone is no value: write {name}.NAME")),
                 None => self.fail(
                     expr,
@@ -116,12 +116,12 @@ impl<'a> Lowering<'a> {
     }
 
     /// The number of a path.
-    fn path(&mut self, root: Root, name: &str, expr: &IdedExpr) -> Result<PathId, ExpressionError> {
+    fn path(&mut self, root: AttributeRoot, name: &str, expr: &IdedExpr) -> Result<PathId, ExpressionError> {
         if check_attribute_name(name).is_err() {
             return Err(self.fail(expr, format!("{name:?} can't be the name of an attribute")));
         }
         let at = self.paths.iter().position(|p| p.root == root && *p.name == *name).unwrap_or_else(|| {
-            self.paths.push(Path { root, name: name.into() });
+            self.paths.push(AttributePath { root, name: name.into() });
             self.paths.len() - 1
         });
         // At most one path for each node, so it fits.
@@ -129,9 +129,9 @@ impl<'a> Lowering<'a> {
     }
 
     /// The root that an operand is, unless the comprehension's variable hides it.
-    fn root_of(&self, operand: &IdedExpr) -> Option<Root> {
+    fn root_of(&self, operand: &IdedExpr) -> Option<AttributeRoot> {
         match &operand.expr {
-            Expr::Ident(name) if self.item.as_ref() != Some(name) => Root::of(name),
+            Expr::Ident(name) if self.item.as_ref() != Some(name) => AttributeRoot::of(name),
             _ => None,
         }
     }
@@ -303,7 +303,7 @@ impl<'a> Lowering<'a> {
             );
         }
         self.comprehension = true;
-        if Root::of(&inner.iter_var).is_some() {
+        if AttributeRoot::of(&inner.iter_var).is_some() {
             return Err(self.fail(expr, format!("{} can't be the name of the variable", inner.iter_var)));
         }
         let (range, kind) = self.lower(&inner.iter_range, depth)?;

@@ -27,13 +27,13 @@ mod standing;
 mod tree;
 mod types;
 
-pub use error::{ExpressionError, Role};
+pub use error::{ExpressionError, ExpressionRole};
 pub use explain::Verdict;
 pub use expression::check;
 pub use index::{Fleet, Place, Placement};
 pub use query::Query;
 pub use reason::Reason;
-pub use relax::{Change, Relaxation};
+pub use relax::{RelaxedPart, Relaxation};
 pub use search::Choice;
 
 #[cfg(test)]

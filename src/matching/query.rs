@@ -1,9 +1,9 @@
 //! A class of tasks made ready: its expressions compiled, all that does not depend on a server folded to constants.
 
-use super::error::{ExpressionError, Role};
+use super::error::{ExpressionError, ExpressionRole};
 use super::expression::Expression;
 use super::fold::fold;
-use super::tree::{Node, Path, Root};
+use super::tree::{Node, AttributePath, AttributeRoot};
 use crate::model::attribute::{Attributes, Value};
 use crate::model::client::Client;
 use crate::model::demand::Demand;
@@ -14,13 +14,13 @@ use std::collections::BTreeMap;
 
 /// What expressions see of task, user and client.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Facts {
+pub(super) struct QueryFacts {
     task: BTreeMap<Box<str>, Value>,
     user: BTreeMap<Box<str>, Value>,
     client: BTreeMap<Box<str>, Value>,
 }
 
-impl Facts {
+impl QueryFacts {
     fn new(demand: &Demand, user: &User, client: &Client) -> Self {
         let mut of_user = declared(&user.attributes);
         of_user.insert("name".into(), user.name.as_str().into());
@@ -35,12 +35,12 @@ impl Facts {
     }
 
     /// The value of a path that is not a server's.
-    pub(super) fn get(&self, path: &Path) -> Option<&Value> {
+    pub(super) fn get(&self, path: &AttributePath) -> Option<&Value> {
         match path.root {
-            Root::Server => None,
-            Root::Task => self.task.get(&path.name),
-            Root::User => self.user.get(&path.name),
-            Root::Client => self.client.get(&path.name),
+            AttributeRoot::Server => None,
+            AttributeRoot::Task => self.task.get(&path.name),
+            AttributeRoot::User => self.user.get(&path.name),
+            AttributeRoot::Client => self.client.get(&path.name),
         }
     }
 }
@@ -77,11 +77,11 @@ pub(super) struct Folded {
 }
 
 impl Folded {
-    fn new(text: Option<&str>, role: Role, facts: &Facts) -> Result<Option<Self>, ExpressionError> {
+    fn new(text: Option<&str>, role: ExpressionRole, facts: &QueryFacts) -> Result<Option<Self>, ExpressionError> {
         text.map(|text| Expression::compile(text, role).map(|whole| Self::of(whole, facts))).transpose()
     }
 
-    pub(super) fn of(whole: Expression, facts: &Facts) -> Self {
+    pub(super) fn of(whole: Expression, facts: &QueryFacts) -> Self {
         let node = fold(&whole.node, &whole.paths, facts);
         Self { whole, node }
     }
@@ -91,7 +91,7 @@ impl Folded {
 #[derive(Debug, Clone)]
 pub struct Query {
     pub(super) demand: Demand,
-    pub(super) facts: Facts,
+    pub(super) facts: QueryFacts,
     pub(super) constraint: Option<Folded>,
     pub(super) prefer: Option<Folded>,
     pub(super) user_constraint: Option<Folded>,
@@ -103,14 +103,14 @@ pub struct Query {
 impl Query {
     /// Compiles the expressions of a demand and its user; refuses what no receiver would take.
     pub fn new(demand: &Demand, user: &User, client: &Client) -> Result<Self, ExpressionError> {
-        let facts = Facts::new(demand, user, client);
+        let facts = QueryFacts::new(demand, user, client);
         let wall = demand.shared_account.then(|| format!("server.{SHARED_ACCOUNT} == true"));
         Ok(Self {
-            constraint: Folded::new(demand.constraint.as_deref(), Role::Constraint, &facts)?,
-            prefer: Folded::new(demand.prefer.as_deref(), Role::Preference, &facts)?,
-            user_constraint: Folded::new(user.constraint.as_deref(), Role::Constraint, &facts)?,
-            wall: Folded::new(wall.as_deref(), Role::Constraint, &facts)?,
-            user_prefer: Folded::new(user.prefer.as_deref(), Role::Preference, &facts)?,
+            constraint: Folded::new(demand.constraint.as_deref(), ExpressionRole::Constraint, &facts)?,
+            prefer: Folded::new(demand.prefer.as_deref(), ExpressionRole::Preference, &facts)?,
+            user_constraint: Folded::new(user.constraint.as_deref(), ExpressionRole::Constraint, &facts)?,
+            wall: Folded::new(wall.as_deref(), ExpressionRole::Constraint, &facts)?,
+            user_prefer: Folded::new(user.prefer.as_deref(), ExpressionRole::Preference, &facts)?,
             demand: demand.clone(),
             facts,
         })

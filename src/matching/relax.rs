@@ -1,9 +1,9 @@
 //! What smaller wish would match? Each requirement of the task is relaxed alone.
 
-use super::capacity::{Room, is_open};
+use super::capacity::{FreeCapacity, is_open};
 use super::index::Fleet;
 use super::query::{Folded, Query};
-use super::search::Asked;
+use super::search::ResolvedQuery;
 use crate::model::demand::{AppNeed, Target};
 use crate::model::resources::Bytes;
 use crate::model::server::Engine;
@@ -13,7 +13,7 @@ use std::fmt;
 /// One requirement made smaller or left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Change {
+pub enum RelaxedPart {
     /// `--mem` no larger than this.
     Mem(Bytes),
     /// `-c` no larger than this.
@@ -29,7 +29,7 @@ pub enum Change {
     WithoutUserConstraint,
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for RelaxedPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Mem(mem) => write!(f, "with --mem {}", exact(*mem)),
@@ -47,7 +47,7 @@ impl fmt::Display for Change {
 /// A change, and how many servers would match with it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Relaxation {
-    pub change: Change,
+    pub change: RelaxedPart,
     pub servers: usize,
     /// They would match now; false: they could some time, but are busy or away now.
     pub now: bool,
@@ -78,19 +78,19 @@ impl Fleet {
         found
     }
 
-    fn relaxed(&self, change: Change, mut query: Query, now: bool) -> Option<Relaxation> {
+    fn relaxed(&self, change: RelaxedPart, mut query: Query, now: bool) -> Option<Relaxation> {
         let change = match change {
             // With nothing asked for, what would each have? The most that one has is what to ask for.
-            Change::Mem(asked) => {
+            RelaxedPart::Mem(asked) => {
                 query.demand.needs.mem = None;
                 query = query.again();
                 let most = self.matching(&query, now).map(|row| self.room(row, now).mem).max()?;
                 let most = round_down(most).filter(|most| *most < asked)?;
                 query.demand.needs.mem = Some(most);
                 query = query.again();
-                Change::Mem(most)
+                RelaxedPart::Mem(most)
             }
-            Change::Cpus(asked) => {
+            RelaxedPart::Cpus(asked) => {
                 query.demand.needs.cpus = 1;
                 query = query.again();
                 let most = self.matching(&query, now).map(|row| self.room(row, now).cpus).max()?;
@@ -99,7 +99,7 @@ impl Fleet {
                 }
                 query.demand.needs.cpus = most;
                 query = query.again();
-                Change::Cpus(most)
+                RelaxedPart::Cpus(most)
             }
             other => other,
         };
@@ -109,7 +109,7 @@ impl Fleet {
 
     /// The rows that match, or (not `now`) could.
     fn matching<'a>(&'a self, query: &'a Query, now: bool) -> impl Iterator<Item = usize> + 'a {
-        let asked = Asked::new(self, query, None);
+        let asked = ResolvedQuery::new(self, query, None);
         (0..self.servers.len()).filter(move |row| match now {
             true => asked.host(*row).is_some() && asked.targeted(*row) && asked.expressions_hold(*row),
             false => self.could(&self.servers[*row], query),
@@ -117,25 +117,25 @@ impl Fleet {
     }
 
     /// What a row has for one task: free now, or at all.
-    fn room(&self, row: usize, now: bool) -> Room {
+    fn room(&self, row: usize, now: bool) -> FreeCapacity {
         let server = &self.servers[row];
         let one = |row: usize| {
             let server = &self.servers[row];
             match (now, &server.pool) {
-                (true, _) => Room::of(server),
-                (false, Some(pool)) => Room {
+                (true, _) => FreeCapacity::of(server),
+                (false, Some(pool)) => FreeCapacity {
                     slots: server.slots,
                     cpus: server.cpus.min(pool.cpus),
                     mem: server.mem.min(pool.mem_total).0,
                 },
-                (false, None) => Room { slots: server.slots, cpus: server.cpus, mem: server.mem.0 },
+                (false, None) => FreeCapacity { slots: server.slots, cpus: server.cpus, mem: server.mem.0 },
             }
         };
         let own = one(row);
         let Engine::Group { members } = &server.engine else { return own };
         let rows: Vec<usize> = members.iter().filter_map(|id| self.row(*id)).collect();
         let open = || rows.iter().copied().filter(|row| !now || is_open(&self.servers[*row])).map(one);
-        Room {
+        FreeCapacity {
             slots: own.slots,
             cpus: own.cpus.min(open().map(|room| room.cpus).max().unwrap_or(0)),
             mem: own.mem.min(open().map(|room| room.mem).max().unwrap_or(0)),
@@ -144,43 +144,43 @@ impl Fleet {
 }
 
 /// The query once for each requirement, without it.
-fn candidates(query: &Query) -> Vec<(Change, Query)> {
+fn candidates(query: &Query) -> Vec<(RelaxedPart, Query)> {
     let mut all = Vec::new();
-    let mut add = |change: Change, edit: &dyn Fn(&mut Query)| {
+    let mut add = |change: RelaxedPart, edit: &dyn Fn(&mut Query)| {
         let mut relaxed = query.clone();
         edit(&mut relaxed);
         all.push((change, relaxed.again()));
     };
     let demand = &query.demand;
     if let Some(mem) = demand.needs.mem {
-        add(Change::Mem(mem), &|_| {});
+        add(RelaxedPart::Mem(mem), &|_| {});
     }
     if demand.needs.cpus > 1 {
-        add(Change::Cpus(demand.needs.cpus), &|_| {});
+        add(RelaxedPart::Cpus(demand.needs.cpus), &|_| {});
     }
     for (at, app) in demand.apps.iter().enumerate() {
-        add(Change::WithoutApp(app.clone()), &|query| drop(query.demand.apps.remove(at)));
+        add(RelaxedPart::WithoutApp(app.clone()), &|query| drop(query.demand.apps.remove(at)));
     }
     if let Some(target) = &demand.on {
-        add(Change::WithoutOn(target.clone()), &|query| query.demand.on = None);
+        add(RelaxedPart::WithoutOn(target.clone()), &|query| query.demand.on = None);
     }
     for (at, target) in demand.exclude.iter().enumerate() {
-        add(Change::WithoutExclude(target.clone()), &|query| drop(query.demand.exclude.remove(at)));
+        add(RelaxedPart::WithoutExclude(target.clone()), &|query| drop(query.demand.exclude.remove(at)));
     }
     if let Some(Folded { whole, .. }) = &query.constraint {
         let parts = whole.conjuncts();
         if parts.len() == 1 {
-            add(Change::WithoutConstraint, &|query| query.constraint = None);
+            add(RelaxedPart::WithoutConstraint, &|query| query.constraint = None);
         } else {
             for (at, (text, _)) in parts.iter().enumerate() {
-                add(Change::WithoutPart((*text).to_owned()), &|query| {
+                add(RelaxedPart::WithoutPart((*text).to_owned()), &|query| {
                     query.constraint = whole.without(at).map(|less| Folded::of(less, &query.facts));
                 });
             }
         }
     }
     if query.user_constraint.is_some() {
-        add(Change::WithoutUserConstraint, &|query| query.user_constraint = None);
+        add(RelaxedPart::WithoutUserConstraint, &|query| query.user_constraint = None);
     }
     all
 }

@@ -1,7 +1,7 @@
 //! How well does it fit? Preferences of the task, then of the user, then the server policy; the name decides last.
 
 use super::eval::eval;
-use super::search::{Asked, Bound};
+use super::search::{ResolvedQuery, BoundExpression};
 use super::tree::{Datum, Fault};
 use std::cmp::Ordering;
 
@@ -31,15 +31,15 @@ pub(super) enum NoNumber {
     Kind(&'static str),
 }
 
-impl<'a> Asked<'a> {
+impl<'a> ResolvedQuery<'a> {
     /// The rank of a row whose task would run on `host`.
     pub(super) fn rank(&self, row: usize, host: usize) -> Rank {
-        let preferred = |bound: &Option<Bound<'_>>| bound.as_ref().and_then(|bound| self.preference(bound, row).ok());
+        let preferred = |bound: &Option<BoundExpression<'_>>| bound.as_ref().and_then(|bound| self.preference(bound, row).ok());
         Rank { task: preferred(&self.prefer), user: preferred(&self.user_prefer), placed: self.placed(host) }
     }
 
     /// A preference as a number: true is 1, false 0.
-    pub(super) fn preference(&self, bound: &Bound<'_>, row: usize) -> Result<f64, NoNumber> {
+    pub(super) fn preference(&self, bound: &BoundExpression<'_>, row: usize) -> Result<f64, NoNumber> {
         match eval(&bound.folded.node, &self.value(bound, row)) {
             Ok(Datum::Bool(v)) => Ok(f64::from(u8::from(v))),
             Ok(Datum::Int(v)) => Ok(v as f64),

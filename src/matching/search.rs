@@ -5,9 +5,9 @@ use super::conjunct::{Memo, Test};
 use super::eval::{Scope, eval};
 use super::fold::fold;
 use super::index::{Fleet, NO_COLUMN, Place};
-use super::query::{Facts, Folded, Query};
+use super::query::{QueryFacts, Folded, Query};
 use super::score::Rank;
-use super::tree::{Datum, Fault, Node, Path, PathId};
+use super::tree::{Datum, Fault, Node, AttributePath, PathId};
 use crate::model::attribute::Value;
 use crate::model::demand::{AppNeed, Target, Version};
 use crate::model::id::{ServerId, TaskId};
@@ -26,15 +26,15 @@ pub struct Choice {
 const SHARED: u32 = 4;
 
 /// A query with its names looked up in one fleet.
-pub(super) struct Asked<'a> {
+pub(super) struct ResolvedQuery<'a> {
     pub fleet: &'a Fleet,
     pub query: &'a Query,
     pub for_task: Option<TaskId>,
-    constraint: Option<Bound<'a>>,
-    user_constraint: Option<Bound<'a>>,
-    wall: Option<Bound<'a>>,
-    pub prefer: Option<Bound<'a>>,
-    pub user_prefer: Option<Bound<'a>>,
+    constraint: Option<BoundExpression<'a>>,
+    user_constraint: Option<BoundExpression<'a>>,
+    wall: Option<BoundExpression<'a>>,
+    pub prefer: Option<BoundExpression<'a>>,
+    pub user_prefer: Option<BoundExpression<'a>>,
     /// `accepts` of the fleet, folded for this task when first needed.
     accepts: Vec<OnceCell<Node>>,
     apps: Option<ColumnId>,
@@ -44,7 +44,7 @@ pub(super) struct Asked<'a> {
 }
 
 /// A folded expression with its columns.
-pub(super) struct Bound<'a> {
+pub(super) struct BoundExpression<'a> {
     pub folded: &'a Folded,
     pub columns: Vec<ColumnId>,
     tests: Vec<Test<'a>>,
@@ -55,8 +55,8 @@ pub(super) struct RowScope<'a> {
     pub fleet: &'a Fleet,
     pub columns: &'a [ColumnId],
     pub row: usize,
-    pub paths: &'a [Path],
-    pub facts: &'a Facts,
+    pub paths: &'a [AttributePath],
+    pub facts: &'a QueryFacts,
 }
 
 impl Scope for RowScope<'_> {
@@ -70,12 +70,12 @@ impl Scope for RowScope<'_> {
     }
 }
 
-impl<'a> Asked<'a> {
+impl<'a> ResolvedQuery<'a> {
     pub(super) fn new(fleet: &'a Fleet, query: &'a Query, for_task: Option<TaskId>) -> Self {
         let bound = |folded: &'a Option<Folded>| {
             folded.as_ref().map(|folded| {
                 let columns = fleet.bind(&folded.whole.paths);
-                Bound { folded, tests: Test::all(fleet, &folded.node, &columns), columns }
+                BoundExpression { folded, tests: Test::all(fleet, &folded.node, &columns), columns }
             })
         };
         let (apps, versions) = (fleet.columns.find("apps"), fleet.columns.find("app_version"));
@@ -99,7 +99,7 @@ impl<'a> Asked<'a> {
         }
     }
 
-    pub(super) fn value<'b>(&'b self, bound: &'b Bound<'_>, row: usize) -> RowScope<'b> {
+    pub(super) fn value<'b>(&'b self, bound: &'b BoundExpression<'_>, row: usize) -> RowScope<'b> {
         RowScope {
             fleet: self.fleet,
             columns: &bound.columns,
@@ -109,7 +109,7 @@ impl<'a> Asked<'a> {
         }
     }
 
-    fn holds(&self, bound: &Option<Bound<'_>>, row: usize) -> bool {
+    fn holds(&self, bound: &Option<BoundExpression<'_>>, row: usize) -> bool {
         match bound {
             Some(bound) => {
                 let scope = self.value(bound, row);
@@ -134,7 +134,7 @@ impl<'a> Asked<'a> {
     }
 
     /// What task, user and home require.
-    const fn required(&self) -> [&Option<Bound<'a>>; 3] {
+    const fn required(&self) -> [&Option<BoundExpression<'a>>; 3] {
         [&self.constraint, &self.user_constraint, &self.wall]
     }
 
@@ -232,7 +232,7 @@ pub(super) fn names(target: &Target, server: &Server) -> bool {
 impl Fleet {
     /// The best server that can start a task of this class now. A server kept for another task than `for_task` is not.
     pub fn best(&self, query: &Query, for_task: Option<TaskId>) -> Option<Choice> {
-        let asked = Asked::new(self, query, for_task);
+        let asked = ResolvedQuery::new(self, query, for_task);
         if asked.has_preferences() {
             return asked.best_of(self.standing().chain(self.groups()));
         }
@@ -244,7 +244,7 @@ impl Fleet {
 
     /// How many servers can start a task of this class now.
     pub fn fitting(&self, query: &Query) -> usize {
-        let asked = Asked::new(self, query, None);
+        let asked = ResolvedQuery::new(self, query, None);
         let fits = |row: &usize| asked.host(*row).is_some() && asked.targeted(*row) && asked.expressions_hold(*row);
         (0..self.servers.len()).filter(fits).count()
     }
@@ -256,11 +256,11 @@ impl Fleet {
         for_task: Option<TaskId>,
         servers: impl IntoIterator<Item = &'s ServerId>,
     ) -> Option<Choice> {
-        Asked::new(self, query, for_task).best_of(servers.into_iter().filter_map(|id| self.row(*id)))
+        ResolvedQuery::new(self, query, for_task).best_of(servers.into_iter().filter_map(|id| self.row(*id)))
     }
 }
 
-impl Asked<'_> {
+impl ResolvedQuery<'_> {
     /// Does more than the server policy rank the servers?
     fn has_preferences(&self) -> bool {
         self.prefer.is_some() || self.user_prefer.is_some()
@@ -269,7 +269,7 @@ impl Asked<'_> {
     fn best_of(&self, rows: impl Iterator<Item = usize>) -> Option<Choice> {
         let mut best: Option<(usize, usize, Rank)> = None;
         // The cheaper question first: without preferences the rank is at hand, and few rows rank above the best so far.
-        let slow = |bound: &Option<Bound<'_>>| bound.as_ref().is_some_and(|b| !b.tests.iter().all(Test::is_quick));
+        let slow = |bound: &Option<BoundExpression<'_>>| bound.as_ref().is_some_and(|b| !b.tests.iter().all(Test::is_quick));
         let quick = self.has_preferences() && !self.required().into_iter().any(slow);
         for row in rows {
             let Some(host) = self.host(row) else { continue };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// Rows of a fleet in the order in which equals are taken.
 #[derive(Debug, Default)]
-pub(super) struct Standing {
+pub(super) struct RowOrder {
     rows: BTreeMap<Position, usize>,
     of_row: Vec<Option<Position>>,
 }
@@ -46,7 +46,7 @@ impl PartialEq for Number {
 
 impl Eq for Number {}
 
-impl Standing {
+impl RowOrder {
     /// A row's server is placed so well now; the higher the better.
     pub(super) fn set(&mut self, row: usize, server: &Server, placed: f64) {
         let placed = Reverse(Number(placed));

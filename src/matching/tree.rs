@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 
 /// Whose attribute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Root {
+pub(super) enum AttributeRoot {
     Server,
     Task,
     User,
     Client,
 }
 
-impl Root {
+impl AttributeRoot {
     pub(super) fn of(word: &str) -> Option<Self> {
         Some(match word {
             "server" => Self::Server,
@@ -38,8 +38,8 @@ impl Root {
 
 /// `server.site`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Path {
-    pub root: Root,
+pub(super) struct AttributePath {
+    pub root: AttributeRoot,
     pub name: Box<str>,
 }
 
@@ -292,7 +292,7 @@ pub(super) enum Fault {
 
 impl Fault {
     /// In words; `paths` are those of the expression.
-    pub(super) fn words(self, paths: &[Path]) -> String {
+    pub(super) fn words(self, paths: &[AttributePath]) -> String {
         match self {
             Self::Absent(id) => match paths.get(usize::from(id)) {
                 Some(path) => format!("{}.{} is not set", path.root.word(), path.name),

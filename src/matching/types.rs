@@ -1,6 +1,6 @@
 //! The types that can be known before there are values: enough to refuse what could never hold.
 
-use super::tree::{Op, Root};
+use super::tree::{Op, AttributeRoot};
 
 /// What is known of an expression's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,20 +29,20 @@ impl Type {
 }
 
 /// The type of an attribute that always has one.
-pub(super) fn path_type(root: Root, name: &str) -> Type {
+pub(super) fn path_type(root: AttributeRoot, name: &str) -> Type {
     match (root, name) {
-        (Root::Server, "cpus" | "slots" | "max_load" | "load1" | "idle_cpus" | "power") => Type::Number,
-        (Root::Server, "mem_total" | "mem_available" | "disk_free") => Type::Number,
-        (Root::Server | Root::Task, "apps") => Type::List,
-        (Root::Server, "app_version") => Type::Map,
-        (Root::Server, "os" | "arch" | "kernel" | "boot_id" | "hostname") => Type::Text,
-        (Root::Task, "cpus" | "mem" | "gpus" | "priority") => Type::Number,
-        (Root::Task, "labels") => Type::Map,
-        (Root::Task, "name" | "profile") => Type::Text,
-        (Root::User, "name") => Type::Text,
-        (Root::User, "groups") => Type::List,
-        (Root::User, "share") => Type::Number,
-        (Root::Client, "host" | "user" | "os" | "arch") => Type::Text,
+        (AttributeRoot::Server, "cpus" | "slots" | "max_load" | "load1" | "idle_cpus" | "power") => Type::Number,
+        (AttributeRoot::Server, "mem_total" | "mem_available" | "disk_free") => Type::Number,
+        (AttributeRoot::Server | AttributeRoot::Task, "apps") => Type::List,
+        (AttributeRoot::Server, "app_version") => Type::Map,
+        (AttributeRoot::Server, "os" | "arch" | "kernel" | "boot_id" | "hostname") => Type::Text,
+        (AttributeRoot::Task, "cpus" | "mem" | "gpus" | "priority") => Type::Number,
+        (AttributeRoot::Task, "labels") => Type::Map,
+        (AttributeRoot::Task, "name" | "profile") => Type::Text,
+        (AttributeRoot::User, "name") => Type::Text,
+        (AttributeRoot::User, "groups") => Type::List,
+        (AttributeRoot::User, "share") => Type::Number,
+        (AttributeRoot::Client, "host" | "user" | "os" | "arch") => Type::Text,
         _ => Type::Any,
     }
 }

@@ -153,7 +153,7 @@ pub struct Version(pub Box<str>);
 
 impl Version {
     /// Runs of digits and runs of letters; a number ranks above letters (`4.1` over `4.1rc1` is not claimed: `4.1rc1` has more parts).
-    fn parts(&self) -> Vec<Part<'_>> {
+    fn parts(&self) -> Vec<VersionPart<'_>> {
         let bytes = self.0.as_bytes();
         let mut parts = Vec::new();
         let mut from = 0;
@@ -165,13 +165,13 @@ impl Version {
             }
             let run = &self.0[from..to];
             match kind(bytes[from]) {
-                (true, _) => parts.push(Part::Number(run.parse().unwrap_or(u64::MAX))),
-                (_, true) => parts.push(Part::Word(run)),
+                (true, _) => parts.push(VersionPart::Number(run.parse().unwrap_or(u64::MAX))),
+                (_, true) => parts.push(VersionPart::Word(run)),
                 _ => {}
             }
             from = to;
         }
-        while parts.last() == Some(&Part::Number(0)) {
+        while parts.last() == Some(&VersionPart::Number(0)) {
             parts.pop();
         }
         parts
@@ -184,7 +184,7 @@ impl Version {
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Part<'a> {
+enum VersionPart<'a> {
     Word(&'a str),
     Number(u64),
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 /// What a profile sets; what is absent is left to the submit.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Settings {
+pub struct ProfileSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpus: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,5 +39,5 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
     pub name: Name,
-    pub settings: Settings,
+    pub settings: ProfileSettings,
 }

@@ -4,7 +4,7 @@ use super::attribute::Attributes;
 use super::id::{DistributorId, HostId, ServerId, TaskId};
 use super::name::Name;
 use super::resources::Bytes;
-use super::ssh::Target;
+use super::ssh::SshTarget;
 use super::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ pub enum Engine {
     /// The agent is a child process on this host.
     Local,
     /// The agent is reached over ssh.
-    Ssh(Target),
+    Ssh(SshTarget),
     /// Several servers taken as one; a task runs on one of them.
     Group { members: Vec<ServerId> },
 }

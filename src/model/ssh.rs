@@ -7,7 +7,7 @@ use std::fmt;
 
 /// One way to an account on a host. Servers with equal targets share one link and one spool over there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Target {
+pub struct SshTarget {
     host: String,
     options: Vec<String>,
     remote_dir: Option<String>,
@@ -40,7 +40,7 @@ pub enum BadTarget {
     Directory(String),
 }
 
-impl Target {
+impl SshTarget {
     /// Checks what was typed. Everything else about the host is ssh's own business.
     pub fn new(host: &str, options: Vec<String>, remote_dir: Option<String>) -> Result<Self, BadTarget> {
         let odd = |c: char| c.is_whitespace() || c.is_control();
@@ -145,8 +145,8 @@ impl std::str::FromStr for LinkKey {
 mod tests {
     use super::*;
 
-    fn target(host: &str, options: &[&str], dir: Option<&str>) -> Result<Target, BadTarget> {
-        Target::new(host, options.iter().map(|o| (*o).to_owned()).collect(), dir.map(str::to_owned))
+    fn target(host: &str, options: &[&str], dir: Option<&str>) -> Result<SshTarget, BadTarget> {
+        SshTarget::new(host, options.iter().map(|o| (*o).to_owned()).collect(), dir.map(str::to_owned))
     }
 
     #[test]

@@ -49,7 +49,7 @@ impl fmt::Display for SshCommand {
 
 /// What the word behind an option is.
 #[derive(Clone, Copy)]
-enum Next {
+enum OptionValue {
     File,
     /// `Name=value` of `-o`.
     Setting,
@@ -63,9 +63,9 @@ fn absolute(words: &[String], dir: &Path) -> (Vec<String>, bool) {
         .iter()
         .enumerate()
         .map(|(at, word)| match next.take() {
-            Some(Next::File) => file(word, dir),
-            Some(Next::Setting) => setting(word, dir),
-            Some(Next::Value) => word.clone(),
+            Some(OptionValue::File) => file(word, dir),
+            Some(OptionValue::Setting) => setting(word, dir),
+            Some(OptionValue::Value) => word.clone(),
             None if word.starts_with('-') && !word.starts_with("--") => {
                 let (word, behind) = option(word, dir);
                 next = behind;
@@ -81,22 +81,22 @@ fn absolute(words: &[String], dir: &Path) -> (Vec<String>, bool) {
 }
 
 /// One word of options, and what the next word is for it.
-fn option(word: &str, dir: &Path) -> (String, Option<Next>) {
+fn option(word: &str, dir: &Path) -> (String, Option<OptionValue>) {
     let valued = |c: char| c != '-' && (FILES.contains(c) || VALUES.contains(c));
     let Some(at) = word.find(valued) else { return (word.to_owned(), None) };
     let (head, value) = word.split_at(at + 1);
     let kind = match &head[at..] {
-        "o" => Next::Setting,
-        letter if FILES.contains(letter) => Next::File,
-        _ => Next::Value,
+        "o" => OptionValue::Setting,
+        letter if FILES.contains(letter) => OptionValue::File,
+        _ => OptionValue::Value,
     };
     if value.is_empty() {
         return (word.to_owned(), Some(kind));
     }
     let value = match kind {
-        Next::File => file(value, dir),
-        Next::Setting => setting(value, dir),
-        Next::Value => value.to_owned(),
+        OptionValue::File => file(value, dir),
+        OptionValue::Setting => setting(value, dir),
+        OptionValue::Value => value.to_owned(),
     };
     (format!("{head}{value}"), None)
 }

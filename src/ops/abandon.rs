@@ -1,7 +1,7 @@
 //! The reader of a `grid run` has gone: its task is cancelled, as a command in a pipe would end, unless the whole session was dropped.
 
 use super::interrupts::Interrupts;
-use super::reader::Reader;
+use super::reader::OutputReader;
 use super::selecting::Chosen;
 use super::{Grid, OpsError, cancel, elsewhere, member_state, wait};
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ pub enum Abandoned {
 pub fn abandon(
     grid: &mut Grid,
     what: Chosen,
-    reader: &Reader,
+    reader: &OutputReader,
     keep_going: bool,
     interrupts: &Interrupts,
 ) -> Result<Abandoned, OpsError> {

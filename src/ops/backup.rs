@@ -1,6 +1,6 @@
 //! `grid backup` and `grid restore`: the whole database in one file, and a home made of it.
 
-use super::home::Places;
+use super::home::HomeVariables;
 use super::{Grid, OpsError};
 use crate::model::time::Timestamp;
 use crate::store::{Home, Store};
@@ -15,7 +15,7 @@ pub fn backup(grid: &Grid, file: &Path) -> Result<(), OpsError> {
 }
 
 /// Puts a backup where there is no home yet. The first command that opens it makes a new incarnation of it.
-pub fn restore(places: &Places, file: &Path) -> Result<(), OpsError> {
+pub fn restore(places: &HomeVariables, file: &Path) -> Result<(), OpsError> {
     let home = Home::locate(places)?.home;
     let _founding = home.found()?;
     if home.exists() {

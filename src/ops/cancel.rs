@@ -1,6 +1,6 @@
 //! `grid cancel`: recorded at once, carried out by the dispatcher.
 
-use super::report::Change;
+use super::report::TaskChange;
 use super::selecting::Chosen;
 use super::{Grid, OpsError, dispatcher, elsewhere, member_state};
 use crate::dispatch::client::start::Connection;
@@ -15,7 +15,7 @@ use crate::store::{Durability, Log, StoreError};
 use std::time::Duration;
 
 /// Records the cancels; `grace` lies between TERM and KILL. What lies with no server ends at once. One change for each that was chosen.
-pub fn cancel(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<Change>, OpsError> {
+pub fn cancel(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<TaskChange>, OpsError> {
     let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
     let verb = |chosen: Chosen| Verb::Cancel { index: chosen.index, grace_ms };
     let later = &mut |grid: &mut Grid, away: &Away, chosen: Chosen, error| tell_later(grid, away, chosen, grace, error);
@@ -31,7 +31,7 @@ fn tell_later(
     chosen: Chosen,
     grace: Duration,
     error: OpsError,
-) -> Result<Change, OpsError> {
+) -> Result<TaskChange, OpsError> {
     let row = grid.store.view().task(chosen.task)?.ok_or_else(|| OpsError::unknown("task", &chosen.to_string(), []))?;
     let state = row.state();
     if chosen.index.is_some() || state.ended() {
@@ -43,7 +43,7 @@ fn tell_later(
     })?;
     let remedy = if_lost(away.task);
     let note = Some(format!("cancel asked; where it is does not answer now and is told as soon as it does; {remedy}"));
-    Ok(Change { id: chosen.to_string(), state, changed: row.size, note })
+    Ok(TaskChange { id: chosen.to_string(), state, changed: row.size, note })
 }
 
 /// What can be done about a task whose home does not answer.
@@ -52,7 +52,7 @@ pub(super) fn if_lost(task: TaskId) -> String {
 }
 
 /// Gives tasks up that another home holds, or may hold: nothing more is asked or told. They may run, or run on, there.
-pub fn forget(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Change>, OpsError> {
+pub fn forget(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsError> {
     let now = Timestamp::now();
     let mut changes = Vec::with_capacity(what.len());
     for chosen in what {
@@ -69,7 +69,7 @@ pub fn forget(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Change>, OpsError>
             tx.trace(away.task, now, "given up by `grid cancel --forget`: it may have run, or run still")
         })?;
         let note = Some(format!("given up; it may run all the same where {} put it", away.asked));
-        changes.push(Change { id: chosen.to_string(), state: State::Cancelled, changed: 1, note });
+        changes.push(TaskChange { id: chosen.to_string(), state: State::Cancelled, changed: 1, note });
     }
     Ok(changes)
 }
@@ -77,7 +77,7 @@ pub fn forget(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Change>, OpsError>
 /// Tasks in one transaction: other writers wait no longer than for this.
 const BATCH: usize = 2_000;
 
-fn here(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<Change>, OpsError> {
+fn here(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<TaskChange>, OpsError> {
     let mut changes = Vec::with_capacity(what.len());
     for batch in what.chunks(BATCH) {
         changes.extend(batch_here(grid, batch, grace)?);
@@ -85,7 +85,7 @@ fn here(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<Change>
     Ok(changes)
 }
 
-fn batch_here(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<Change>, OpsError> {
+fn batch_here(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<TaskChange>, OpsError> {
     match recorded(grid, what, grace) {
         Err(OpsError::Store(error)) if error.is_full(grid.store.home()) => without_room(grid, what, grace, error),
         other => other,
@@ -94,7 +94,7 @@ fn batch_here(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<C
 
 /// The disk is full, perhaps of what is to be cancelled. The dispatcher ends it at once and writes the cancel when there is room; where it
 /// can't be asked, the reserve is given up for the cancel.
-fn without_room(grid: &mut Grid, what: &[Chosen], grace: Duration, error: StoreError) -> Result<Vec<Change>, OpsError> {
+fn without_room(grid: &mut Grid, what: &[Chosen], grace: Duration, error: StoreError) -> Result<Vec<TaskChange>, OpsError> {
     if let Some(changes) = by_dispatcher(grid, what, grace)? {
         return Ok(changes);
     }
@@ -108,14 +108,14 @@ fn without_room(grid: &mut Grid, what: &[Chosen], grace: Duration, error: StoreE
 }
 
 /// None: there is no dispatcher that takes them.
-fn by_dispatcher(grid: &Grid, what: &[Chosen], grace: Duration) -> Result<Option<Vec<Change>>, OpsError> {
+fn by_dispatcher(grid: &Grid, what: &[Chosen], grace: Duration) -> Result<Option<Vec<TaskChange>>, OpsError> {
     let Ok(Some(mut open)) = Connection::open(grid.store.home()) else { return Ok(None) };
     let mut changes = Vec::with_capacity(what.len());
     for chosen in what {
         let (id, state) = (chosen.to_string(), member_state(&grid.store.view(), *chosen)?);
         if state.ended() {
             let note = Some(format!("has already ended: {state}"));
-            changes.push(Change { id, state, changed: 0, note });
+            changes.push(TaskChange { id, state, changed: 0, note });
             continue;
         }
         let word = ToDispatcher::Cancel { task: chosen.task, index: chosen.index, grace };
@@ -125,12 +125,12 @@ fn by_dispatcher(grid: &Grid, what: &[Chosen], grace: Duration) -> Result<Option
         let row = grid.store.view().task(chosen.task)?;
         let changed = if chosen.index.is_some() { 1 } else { row.map_or(0, |row| row.counts.unended()) };
         let note = Some("cancel asked; the disk is full: it is recorded when there is room".to_owned());
-        changes.push(Change { id, state, changed, note });
+        changes.push(TaskChange { id, state, changed, note });
     }
     Ok(Some(changes))
 }
 
-fn recorded(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<Change>, OpsError> {
+fn recorded(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<TaskChange>, OpsError> {
     let now = Timestamp::now();
     let changes = grid.store.write(Durability::Full, |tx| {
         let mut asked = Vec::with_capacity(what.len());
@@ -159,7 +159,7 @@ fn recorded(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<Cha
         }
         let mut changes = Vec::with_capacity(asked.len());
         for (chosen, changed, note) in asked {
-            changes.push(Change { id: chosen.to_string(), state: member_state(tx, chosen)?, changed, note });
+            changes.push(TaskChange { id: chosen.to_string(), state: member_state(tx, chosen)?, changed, note });
         }
         Ok::<_, OpsError>(changes)
     })?;

@@ -1,7 +1,7 @@
 //! `grid client`: hosts that submit.
 
 use super::attributes::{Values, not_declared, put, text};
-use super::report::Entry;
+use super::report::DatabaseRow;
 use super::{Grid, OpsError};
 use crate::model::attribute::Source;
 use crate::model::client::Client;
@@ -62,12 +62,12 @@ pub fn remove(grid: &mut Grid, hosts: &[String]) -> Result<(), OpsError> {
 }
 
 /// All clients.
-pub fn list(grid: &Grid) -> Result<Vec<Entry>, OpsError> {
+pub fn list(grid: &Grid) -> Result<Vec<DatabaseRow>, OpsError> {
     Ok(grid.store.view().clients()?.into_iter().map(entry).collect())
 }
 
 /// One client.
-pub fn show(grid: &Grid, host: &str) -> Result<Entry, OpsError> {
+pub fn show(grid: &Grid, host: &str) -> Result<DatabaseRow, OpsError> {
     find(&grid.store.view(), host).map(entry)
 }
 
@@ -91,12 +91,12 @@ fn find(view: &View<'_>, host: &str) -> Result<(Client, Option<Timestamp>), OpsE
     found.ok_or_else(|| OpsError::unknown("client", host, known.iter().map(|(c, _)| c.host.as_str())))
 }
 
-fn entry((client, seen): (Client, Option<Timestamp>)) -> Entry {
+fn entry((client, seen): (Client, Option<Timestamp>)) -> DatabaseRow {
     let mut all = client.attributes;
     if let Some(at) = seen {
         for (name, value) in [("user", &client.user), ("os", &client.os), ("arch", &client.arch)] {
             put(&mut all, name, text(Some(value)), Source::Reported, at);
         }
     }
-    Entry::plain(client.host, if seen.is_some() { "SEEN" } else { "DECLARED" }, all)
+    DatabaseRow::plain(client.host, if seen.is_some() { "SEEN" } else { "DECLARED" }, all)
 }

@@ -2,9 +2,9 @@
 //! started begins with it. Where it can't, the command does the same by itself: [`submit::submit`], under the same uuid.
 
 use super::draft::Draft;
-use super::home::{Places, owner};
+use super::home::{HomeVariables, owner};
 use super::report::Submitted;
-use super::sending::Wish;
+use super::sending::FileRequest;
 use super::{OpsError, submit};
 use crate::dispatch::client::start::{self, Connection};
 use crate::dispatch::submits::SubmitHandler;
@@ -47,11 +47,11 @@ impl Sheet {
 
     /// Are files sent with it, or fetched?
     pub fn has_files(&self) -> bool {
-        self.draft.files != Wish::default()
+        self.draft.files != FileRequest::default()
     }
 
     /// Has it written by the dispatcher; None if that could not be.
-    pub fn hand_in(&mut self, places: &Places, login: &Login) -> Option<HandedIn> {
+    pub fn hand_in(&mut self, places: &HomeVariables, login: &Login) -> Option<HandedIn> {
         let located = Home::locate(places).ok()?;
         self.remark = located.remark;
         // Names are looked at, files taken in, and many lines written, by the command itself.
@@ -100,9 +100,9 @@ impl HandedIn {
 
 /// The dispatcher's desk.
 #[derive(Debug)]
-pub struct Desk;
+pub struct SubmitService;
 
-impl SubmitHandler for Desk {
+impl SubmitHandler for SubmitService {
     fn carry_out(&mut self, tx: &Tx<'_>, fleets: &mut Fleets, order: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let Ok(sheet) = serde_json::from_slice::<Sheet>(order) else { return Ok(None) };
         match submit::within(tx, fleets, sheet) {

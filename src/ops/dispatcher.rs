@@ -3,7 +3,7 @@
 use super::report::DispatcherStatus;
 use super::{Grid, OpsError};
 use crate::dispatch::client::start::{self, Connection, StartError};
-use crate::dispatch::process::life::{self, Trouble};
+use crate::dispatch::process::life::{self, DispatcherTrouble};
 use crate::distributor::fleets::Fleets;
 use crate::distributor::registry;
 use crate::distributor::tier2::reconsider_unmatched;
@@ -53,7 +53,7 @@ pub fn status(grid: &mut Grid) -> Result<DispatcherStatus, OpsError> {
 
 /// Why no dispatcher stays, where that is so.
 pub fn trouble(grid: &Grid) -> Option<String> {
-    life::trouble(grid.store.home()).filter(Trouble::goes_on).map(|trouble| trouble.to_string())
+    life::trouble(grid.store.home()).filter(DispatcherTrouble::goes_on).map(|trouble| trouble.to_string())
 }
 
 /// Starts it; gives the state that it then has.
@@ -88,7 +88,7 @@ pub fn stop(grid: &mut Grid) -> Result<bool, OpsError> {
 pub fn serve(home: &Home, asked: bool, login: Login, answer: &mut dyn Write) -> Result<(), OpsError> {
     let taken = |error: io::Error| OpsError::Grid(format!("stdin: {error}"));
     let caller = asked.then(caller_on_stdin).transpose().map_err(taken)?;
-    crate::dispatch::process::run::serve(home, Box::new(super::desk::Desk), caller, login, answer)
+    crate::dispatch::process::run::serve(home, Box::new(super::desk::SubmitService), caller, login, answer)
         .map_err(|error| OpsError::Grid(error.to_string()))
 }
 

@@ -1,7 +1,7 @@
 //! `grid distributor`: the members of both tiers and how they are searched.
 
 use super::attributes::{Values, not_declared, put, taken};
-use super::report::Entry;
+use super::report::DatabaseRow;
 use super::{Grid, OpsError};
 use crate::dispatch::client::relay::Relay;
 use crate::distributor::peers::{Peers, silently};
@@ -189,7 +189,7 @@ pub fn searching(grid: &Grid, tier: Tier) -> Result<Searching, OpsError> {
 }
 
 /// Both tiers, each in the order in which it is searched.
-pub fn list(grid: &Grid) -> Result<Vec<Entry>, OpsError> {
+pub fn list(grid: &Grid) -> Result<Vec<DatabaseRow>, OpsError> {
     let view = grid.store.view();
     let mut all = Vec::new();
     for tier in [Tier::First, Tier::Second] {
@@ -201,7 +201,7 @@ pub fn list(grid: &Grid) -> Result<Vec<Entry>, OpsError> {
 }
 
 /// One distributor.
-pub fn show(grid: &Grid, name: &str) -> Result<Entry, OpsError> {
+pub fn show(grid: &Grid, name: &str) -> Result<DatabaseRow, OpsError> {
     let view = grid.store.view();
     entry(&view, find(&view, name)?)
 }
@@ -215,7 +215,7 @@ fn find(view: &View<'_>, name: &str) -> Result<Record, OpsError> {
     Err(OpsError::unknown("distributor", name, known.iter().map(|d| d.name.as_str())))
 }
 
-fn entry(view: &View<'_>, record: Record) -> Result<Entry, OpsError> {
+fn entry(view: &View<'_>, record: Record) -> Result<DatabaseRow, OpsError> {
     let now = Timestamp::now();
     let mut all = view.attributes(Owner::Distributor(record.id.0))?;
     let (policy, _) = view.search_policy(record.tier)?;
@@ -262,5 +262,5 @@ fn entry(view: &View<'_>, record: Record) -> Result<Entry, OpsError> {
         (None, None) => ("UP", None),
     };
     let tier = Some(record.tier.into());
-    Ok(Entry { tier, reason, ..Entry::plain(record.name.to_string(), state, all) })
+    Ok(DatabaseRow { tier, reason, ..DatabaseRow::plain(record.name.to_string(), state, all) })
 }

@@ -1,6 +1,6 @@
 //! `grid doctor`: what of this host or this home would bite later, each with its remedy.
 
-use super::home::Places;
+use super::home::HomeVariables;
 use super::report::{Check, Finding};
 use super::{Grid, OpsError, dispatcher, gc, servers, settings};
 use crate::model::attribute::Value;
@@ -9,7 +9,7 @@ use crate::model::resources::Bytes;
 use crate::model::server::{SHARED_ACCOUNT, Server};
 use crate::store::home::is_writable;
 use crate::store::reservations::Miscount;
-use crate::store::unreadable::{Kind, Unreadable};
+use crate::store::unreadable::{RowKind, Unreadable};
 use crate::store::waiting::holder;
 use crate::store::{Home, home, query};
 use std::os::unix::fs::MetadataExt;
@@ -25,7 +25,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const PROCESSES_LOW: u64 = 512;
 
 /// All checks. The home may fail to open: that is a finding then, in these words.
-pub fn doctor(places: &Places, opened: Result<&mut Grid, String>) -> Result<Vec<Check>, OpsError> {
+pub fn doctor(places: &HomeVariables, opened: Result<&mut Grid, String>) -> Result<Vec<Check>, OpsError> {
     let home = &Home::locate(places)?.home;
     let mut checks = vec![directory(home), file_system(home), disk(home), writable(home), locked(home)];
     match opened {
@@ -80,24 +80,24 @@ fn unreadable(grid: &Grid) -> Result<Vec<Check>, OpsError> {
 fn of_row(row: &Unreadable) -> Check {
     let name = &row.name;
     let (what, remedy) = match row.kind {
-        Kind::Task => (format!("task {name}"), format!("grid cancel {name}")),
-        Kind::EndedTask => {
+        RowKind::Task => (format!("task {name}"), format!("grid cancel {name}")),
+        RowKind::EndedTask => {
             (format!("task {name} (ended)"), "none is needed: `grid gc` removes it with its age".to_owned())
         }
-        Kind::Server => (format!("server {name}"), format!("grid server remove {name}, then add it again")),
-        Kind::Probed => (format!("server {name}"), format!("grid server refresh {name}")),
-        Kind::Declared => {
+        RowKind::Server => (format!("server {name}"), format!("grid server remove {name}, then add it again")),
+        RowKind::Probed => (format!("server {name}"), format!("grid server refresh {name}")),
+        RowKind::Declared => {
             let (owner, rest) = name.split_once(' ').unwrap_or((name, ""));
             (owner.to_owned() + " " + rest, format!("grid {owner} unset {rest}"))
         }
-        Kind::User => (format!("user {name}"), format!("grid user set {name} .. writes it anew")),
-        Kind::Client => {
+        RowKind::User => (format!("user {name}"), format!("grid user set {name} .. writes it anew")),
+        RowKind::Client => {
             (format!("client {name}"), "none is needed: the next submit from there writes it anew".to_owned())
         }
-        Kind::Profile => (format!("profile {name}"), format!("grid task remove {name}, then add it again")),
-        Kind::Report => (format!("report of {name}"), "none is needed: its next report replaces it".to_owned()),
-        Kind::Distributor => (format!("distributor {name}"), "restore a backup of before".to_owned()),
-        Kind::Registration => ("a registration".to_owned(), "grid distributor register .. writes it anew".to_owned()),
+        RowKind::Profile => (format!("profile {name}"), format!("grid task remove {name}, then add it again")),
+        RowKind::Report => (format!("report of {name}"), "none is needed: its next report replaces it".to_owned()),
+        RowKind::Distributor => (format!("distributor {name}"), "restore a backup of before".to_owned()),
+        RowKind::Registration => ("a registration".to_owned(), "grid distributor register .. writes it anew".to_owned()),
     };
     warn("rows", format!("{what} can't be read: {}", row.why), &remedy)
 }

@@ -1,13 +1,13 @@
 //! What was typed for a new task, and how a profile and the defaults complete it to a request.
 
 use super::OpsError;
-use super::expressions::{Role, check_some};
-use super::sending::Wish;
+use super::expressions::{ExpressionRole, check_some};
+use super::sending::FileRequest;
 use crate::model::command::{Command, Environment, Text};
 use crate::model::demand::{AppNeed, Demand, Target};
 use crate::model::max_output::MaxOutput;
 use crate::model::name::Name;
-use crate::model::profile::{Profile, Settings};
+use crate::model::profile::{Profile, ProfileSettings};
 use crate::model::resources::{Bytes, Needs};
 use crate::model::task::{ClientFacts, Launch, Members, Request};
 use serde::{Deserialize, Serialize};
@@ -47,7 +47,7 @@ pub struct Draft {
     pub lost_after: Option<Duration>,
     pub hold: bool,
     #[serde(skip)]
-    pub files: Wish,
+    pub files: FileRequest,
 }
 
 impl Draft {
@@ -80,15 +80,15 @@ impl Draft {
             retry_lost: false,
             lost_after: None,
             hold: false,
-            files: Wish { dir: None, send: Vec::new(), fetch: Vec::new() },
+            files: FileRequest { dir: None, send: Vec::new(), fetch: Vec::new() },
         }
     }
 
     /// Completes the draft with its profile. What was typed wins; constraints must both hold; applications are all needed.
     pub fn into_request(self, profile: Option<&Profile>, client: ClientFacts) -> Result<Request, OpsError> {
-        check_some(self.constraint.as_deref(), Role::Constraint)?;
-        check_some(self.prefer.as_deref(), Role::Preference)?;
-        let nothing = Settings::default();
+        check_some(self.constraint.as_deref(), ExpressionRole::Constraint)?;
+        check_some(self.prefer.as_deref(), ExpressionRole::Preference)?;
+        let nothing = ProfileSettings::default();
         let given = profile.map_or(&nothing, |p| &p.settings);
         let mut apps = self.apps;
         apps.extend(given.apps.iter().filter(|app| !apps.contains(app)).cloned().collect::<Vec<_>>());
@@ -198,7 +198,7 @@ mod tests {
     }
 
     fn profile() -> Profile {
-        let settings = Settings {
+        let settings = ProfileSettings {
             cpus: Some(2),
             mem: Some(Bytes(1 << 30)),
             apps: vec!["blender".parse().unwrap()],

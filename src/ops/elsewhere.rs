@@ -1,7 +1,7 @@
 //! Tasks that another home holds: asked there, through the first tier that placed them or any other member that knows the
 //! owner's home. Whoever does not answer is unreachable, never ended: the row shows what was heard last, and how old that is.
 
-use super::report::Change;
+use super::report::TaskChange;
 use super::selecting::Chosen;
 use super::{Grid, OpsError};
 use crate::dispatch::client::relay::{Relay, Stop};
@@ -15,7 +15,7 @@ use crate::model::id::{HomeId, TaskId, TaskUuid};
 use crate::model::name::Name;
 use crate::model::time::{Timestamp, short};
 use crate::protocol::distributor::{Answer, Question, ServerOrder, Snapshot, Verb};
-use crate::store::away::{Away, Held};
+use crate::store::away::{Away, AwayState};
 use crate::store::{Durability, View};
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
@@ -135,7 +135,7 @@ fn say(
     until: Stop,
     each: &mut dyn FnMut(Answer) -> bool,
 ) -> Result<Answer, OpsError> {
-    let Held::By { home, .. } = away.held else {
+    let AwayState::By { home, .. } = away.held else {
         return Err(OpsError::Refused(format!(
             "task {}: nobody has said yet that it holds it; it is asked again by itself (`grid cancel --forget {}` gives it up)",
             away.task, away.task
@@ -192,7 +192,7 @@ pub fn report<T: DeserializeOwned>(grid: &mut Grid, away: &Away, what: Verb) -> 
 pub fn refresh(grid: &mut Grid, tasks: &[Away]) -> Result<(), OpsError> {
     let mut by_owner: BTreeMap<(HomeId, Endpoint), Vec<&Away>> = BTreeMap::new();
     for task in tasks {
-        if let Held::By { home, .. } = task.held {
+        if let AwayState::By { home, .. } = task.held {
             by_owner.entry((home, task.asked.clone())).or_default().push(task);
         }
     }
@@ -216,7 +216,7 @@ pub fn refresh(grid: &mut Grid, tasks: &[Away]) -> Result<(), OpsError> {
 
 /// What came of a watch.
 #[derive(Debug)]
-pub enum Watched {
+pub enum WatchOutcome {
     Heard,
     /// Nobody answered, for this reason: asked again later.
     Silent(String),
@@ -227,21 +227,21 @@ pub enum Watched {
 }
 
 /// Waits until the first of these has ended, as far as its owner tells; then all of them are as fresh. Or until `stop` is due.
-pub fn watch(grid: &mut Grid, first: &Away, others: &[Away], stop: &Stop) -> Result<Watched, OpsError> {
-    let Held::By { home, .. } = first.held else { return Ok(Watched::Heard) };
-    let same = |task: &&Away| matches!(task.held, Held::By { home: h, .. } if h == home) && task.task != first.task;
+pub fn watch(grid: &mut Grid, first: &Away, others: &[Away], stop: &Stop) -> Result<WatchOutcome, OpsError> {
+    let AwayState::By { home, .. } = first.held else { return Ok(WatchOutcome::Heard) };
+    let same = |task: &&Away| matches!(task.held, AwayState::By { home: h, .. } if h == home) && task.task != first.task;
     let asked: Vec<&Away> = std::iter::once(first).chain(others.iter().filter(same)).take(BATCH).collect();
     let question = Question::Watch { owner: home, user: None, uuids: asked.iter().map(|t| t.uuid).collect() };
     let mut peers = Relay::new(grid.store.home(), &grid.login).until(stop.clone());
     match ask_by(grid, &mut peers, (home, &first.asked), &question, &mut silently) {
-        Ok(Answer::States(all)) => hear(grid, &asked, &all).map(|()| Watched::Heard),
+        Ok(Answer::States(all)) => hear(grid, &asked, &all).map(|()| WatchOutcome::Heard),
         Ok(Answer::Unknown(_)) => {
             gone(grid, &[first])?;
-            Ok(Watched::Gone(why_gone(first.task)))
+            Ok(WatchOutcome::Gone(why_gone(first.task)))
         }
-        Ok(other) => Ok(Watched::Denied(words_of(other))),
-        Err(OpsError::Denied { summary, .. }) => Ok(Watched::Denied(summary)),
-        Err(why) => Ok(Watched::Silent(why.to_string())),
+        Ok(other) => Ok(WatchOutcome::Denied(words_of(other))),
+        Err(OpsError::Denied { summary, .. }) => Ok(WatchOutcome::Denied(summary)),
+        Err(why) => Ok(WatchOutcome::Silent(why.to_string())),
     }
 }
 
@@ -271,14 +271,14 @@ fn unheard(grid: &mut Grid, tasks: &[TaskId]) -> Result<(), OpsError> {
 
 /// What a person should know of the age of a state that was heard.
 pub fn age(away: &Away, member: &str, now: Timestamp) -> Option<String> {
-    let (Held::By { .. }, Some(_), Some(heard)) = (&away.held, away.tried_at, away.answered_at) else { return None };
+    let (AwayState::By { .. }, Some(_), Some(heard)) = (&away.held, away.tried_at, away.answered_at) else { return None };
     Some(format!("no answer from {member} for {}", short(heard.age_at(now))))
 }
 
 /// Changes tasks of this home.
-pub type Here<'f> = dyn FnMut(&mut Grid, &[Chosen]) -> Result<Vec<Change>, OpsError> + 'f;
+pub type Here<'f> = dyn FnMut(&mut Grid, &[Chosen]) -> Result<Vec<TaskChange>, OpsError> + 'f;
 /// What is said of a task whose home does not answer, for this reason.
-pub type Unheard<'f> = dyn FnMut(&mut Grid, &Away, Chosen, OpsError) -> Result<Change, OpsError> + 'f;
+pub type Unheard<'f> = dyn FnMut(&mut Grid, &Away, Chosen, OpsError) -> Result<TaskChange, OpsError> + 'f;
 
 /// Changes tasks: those of this home by `here`, those elsewhere by asking their homes. In the order in which they were chosen.
 pub fn change(
@@ -287,7 +287,7 @@ pub fn change(
     verb_of: &dyn Fn(Chosen) -> Verb,
     here: &mut Here<'_>,
     unheard: &mut Unheard<'_>,
-) -> Result<Vec<Change>, OpsError> {
+) -> Result<Vec<TaskChange>, OpsError> {
     let mut ours = Vec::new();
     let mut theirs = BTreeMap::new();
     for chosen in what {
@@ -297,7 +297,7 @@ pub fn change(
                 theirs.insert(
                     *chosen,
                     match report(grid, &away, verb_of(*chosen)) {
-                        Ok(change) => Change { id: chosen.to_string(), ..change },
+                        Ok(change) => TaskChange { id: chosen.to_string(), ..change },
                         Err(error) => unheard(grid, &away, *chosen, error)?,
                     },
                 );
@@ -311,7 +311,7 @@ pub fn change(
 }
 
 /// A change that only the owner can make waits for nobody: it is told that it was not made.
-pub fn not_made(_: &mut Grid, _: &Away, _: Chosen, error: OpsError) -> Result<Change, OpsError> {
+pub fn not_made(_: &mut Grid, _: &Away, _: Chosen, error: OpsError) -> Result<TaskChange, OpsError> {
     Err(error)
 }
 

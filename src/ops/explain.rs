@@ -4,34 +4,34 @@
 use super::report::{Explained, Remote, ServerVerdict, TierSearch};
 use super::selecting::Chosen;
 use super::{Grid, OpsError, elsewhere, show};
-use crate::distributor::dry::Found;
+use crate::distributor::dry::DryRun;
 use crate::distributor::fleets::Fleets;
-use crate::distributor::tier2::Asked;
+use crate::distributor::tier2::Candidates;
 use crate::model::id::Index;
 use crate::model::name::Name;
 use crate::model::time::Timestamp;
 use crate::protocol::distributor::Verb;
 use crate::store::View;
-use crate::store::away::Held;
+use crate::store::away::AwayState;
 use crate::store::tasks::{Shape, TaskRow};
 use crate::store::trace::NoteId;
 use serde::Deserialize;
 
 /// The body of a search note.
 #[derive(Debug, Deserialize)]
-struct Search {
+struct SearchNote {
     tiers: Vec<TierSearch>,
 }
 
 /// The way of a task.
 pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
     if let Some(away) = elsewhere::away(grid, what)?
-        && let Held::By { .. } = away.held
+        && let AwayState::By { .. } = away.held
     {
         let mut told: Explained = elsewhere::report(grid, &away, Verb::Explain { index: what.index })?;
         let view = grid.store.view();
         let row = view.task(what.task)?.ok_or_else(|| OpsError::unknown("task", &what.to_string(), []))?;
-        let search: Option<Search> = note(&view, row.search)?;
+        let search: Option<SearchNote> = note(&view, row.search)?;
         let theirs = told.task.replace(what.to_string());
         told.remote = theirs.map(|id| Remote { distributor: row.tier2.clone(), id });
         // By the name that its distributor has here.
@@ -49,7 +49,7 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
         let row = view.task(what.task)?.ok_or_else(|| OpsError::unknown("task", &what.to_string(), []))?;
         let index = what.index.or((row.shape == Shape::Single).then_some(Index(0)));
         let member = index.map_or(Ok(None), |index| view.member(row.id, index))?;
-        let search: Option<Search> = note(view, row.search)?;
+        let search: Option<SearchNote> = note(view, row.search)?;
         let mut explained = Explained {
             task: Some(task.head.id),
             state: Some(task.head.state),
@@ -90,16 +90,16 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
 }
 
 /// Its servers, asked again with everything as it is now.
-fn ask_again<'f>(view: &View<'_>, fleets: &'f mut Fleets, row: &TaskRow) -> Result<Option<Asked<'f>>, OpsError> {
+fn ask_again<'f>(view: &View<'_>, fleets: &'f mut Fleets, row: &TaskRow) -> Result<Option<Candidates<'f>>, OpsError> {
     let Some(class) = view.class(row.class)? else { return Ok(None) };
     let (Some(user), Some(client)) = (view.user_by_id(class.user)?, view.client_by_id(class.client)?) else {
         return Ok(None);
     };
-    Ok(Asked::new(view, fleets, class.distributor, &class.demand, &user, &client).ok())
+    Ok(Candidates::new(view, fleets, class.distributor, &class.demand, &user, &client).ok())
 }
 
 /// A search that was just made, for a dry run.
-pub(super) fn of_search(found: Found, now: Timestamp) -> Explained {
+pub(super) fn of_search(found: DryRun, now: Timestamp) -> Explained {
     Explained {
         task: None,
         state: None,

@@ -14,15 +14,15 @@ use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::files::{Fetched, Whereabouts};
 use crate::store::tasks::{Shape, TaskRow};
 use crate::store::{Durability, View};
-use landing::Client;
+use landing::ClientDirectory;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 mod landing;
 
-/// Which of what was brought home.
+/// ResultsToFetch of what was brought home.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
+pub enum ResultsToFetch {
     /// What nobody has unpacked yet, and what is to be said of the rest; nothing is no fault.
     New,
     /// All of it, again if need be; that there is nothing is to be told.
@@ -30,7 +30,7 @@ pub enum Which {
 }
 
 /// Unpacks what these brought home, each member's below the directory in which it was submitted, or below `to`.
-pub fn fetch(grid: &mut Grid, what: &[Chosen], to: Option<&Path>, which: Which) -> Result<Vec<FetchedFiles>, OpsError> {
+pub fn fetch(grid: &mut Grid, what: &[Chosen], to: Option<&Path>, which: ResultsToFetch) -> Result<Vec<FetchedFiles>, OpsError> {
     let mut all = Vec::new();
     for chosen in what {
         let away = match elsewhere::away(grid, *chosen)? {
@@ -52,7 +52,7 @@ pub fn fetch(grid: &mut Grid, what: &[Chosen], to: Option<&Path>, which: Which) 
             found => found?,
         };
         for fetched in
-            brought.iter_mut().filter(|f| which == Which::All && !away && matches!(f.lies, Whereabouts::There { .. }))
+            brought.iter_mut().filter(|f| which == ResultsToFetch::All && !away && matches!(f.lies, Whereabouts::There { .. }))
         {
             *fetched = once_more(grid, row.id, fetched.index)?.unwrap_or_else(|| fetched.clone());
         }
@@ -62,13 +62,13 @@ pub fn fetch(grid: &mut Grid, what: &[Chosen], to: Option<&Path>, which: Which) 
             Some(dir) => dir.to_owned(),
             None if !fetch.into.as_bytes().is_empty() => PathBuf::from(fetch.into.as_os()),
             // It was submitted elsewhere, and is unpacked there.
-            None if which == Which::New => continue,
+            None if which == ResultsToFetch::New => continue,
             None => {
                 return Err(OpsError::Usage(format!("{chosen} was submitted elsewhere; name a directory with --to")));
             }
         };
         for fetched in brought {
-            if which == Which::New && fetched.unpacked_at.is_some() {
+            if which == ResultsToFetch::New && fetched.unpacked_at.is_some() {
                 all.push(FetchedFiles { remarks: fetched.remarks, ..FetchedFiles::of(name_of(&row, fetched.index)) });
                 continue;
             }
@@ -102,7 +102,7 @@ fn failed(id: String, error: &OpsError) -> FetchedFiles {
 }
 
 /// What the chosen members brought.
-fn brought(view: &View<'_>, chosen: Chosen, which: Which, away: bool) -> Result<Vec<Fetched>, OpsError> {
+fn brought(view: &View<'_>, chosen: Chosen, which: ResultsToFetch, away: bool) -> Result<Vec<Fetched>, OpsError> {
     let mut found = view.fetched_of(chosen.task)?;
     found.retain(|f| chosen.index.is_none_or(|index| index == f.index));
     // Those of an earlier attempt are not what one waits for while there is another.
@@ -111,7 +111,7 @@ fn brought(view: &View<'_>, chosen: Chosen, which: Which, away: bool) -> Result<
     let ended = found.iter().map(ended).collect::<Result<Vec<_>, _>>()?;
     let mut ended = ended.into_iter();
     found.retain(|_| ended.next().unwrap_or(false));
-    if which == Which::New {
+    if which == ResultsToFetch::New {
         found.retain(|f| f.unpacked_at.is_none() || !f.remarks.is_empty());
         return Ok(found);
     }
@@ -176,7 +176,7 @@ fn land(
     };
     let Some(launch) = grid.store.view().launch(row.id)? else { return Ok(Ok(Vec::new())) };
     let sent = launch.workplace.sent().and_then(|sent| File::open(home.sent_file(sent.bundle)).ok());
-    Ok(match Client::open(into, id, row.submitted_at, sent) {
+    Ok(match ClientDirectory::open(into, id, row.submitted_at, sent) {
         Ok(client) => match client.check(&launch, &archive) {
             Ok(()) => client.unpack(&archive).map_err(|error| match error {
                 UnpackError::NoRoom(_) => format!("{}: {error}; `grid fetch {id}` tries again", into.display()),
@@ -245,7 +245,7 @@ pub(super) fn files(
 }
 
 /// What members brought to this home.
-fn here(view: &View<'_>, row: &TaskRow, index: Option<Index>) -> Result<Vec<report::Brought>, OpsError> {
+fn here(view: &View<'_>, row: &TaskRow, index: Option<Index>) -> Result<Vec<report::ResultsReport>, OpsError> {
     let fetched = view.fetched_of(row.id)?.into_iter().filter(|f| index.is_none_or(|index| index == f.index));
     let brought = |f: Fetched| {
         let (size, files, error) = match f.lies {
@@ -253,7 +253,7 @@ fn here(view: &View<'_>, row: &TaskRow, index: Option<Index>) -> Result<Vec<repo
             Whereabouts::Here { size, files, .. } => (size, files, None),
             Whereabouts::There { error } => (0, 0, Some(error)),
         };
-        report::Brought {
+        report::ResultsReport {
             id: name_of(row, f.index),
             size: Bytes(size),
             files,

@@ -21,7 +21,7 @@ use std::path::Path;
 
 /// What a member brought to its own home, as that tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct There {
+pub struct RemoteResults {
     pub index: Index,
     pub number: u32,
     /// With its size and the number of files; None: nothing.
@@ -62,7 +62,7 @@ fn read(home: &Home, sent: &Sent, offset: u64) -> Result<Vec<u8>, OpsError> {
 
 /// Brings here what members of a task brought to its own home, so that it can be unpacked as if it had run here.
 pub fn bring(grid: &mut Grid, away: &Away, what: Chosen) -> Result<(), OpsError> {
-    let all: Vec<There> = elsewhere::report(grid, away, Verb::Fetched { index: what.index })?;
+    let all: Vec<RemoteResults> = elsewhere::report(grid, away, Verb::Fetched { index: what.index })?;
     for there in all {
         let known = grid.store.view().fetched(what.task, there.index)?.filter(|f| f.number == there.number);
         if known.is_some_and(|f| !matches!(f.lies, Whereabouts::There { .. })) {
@@ -76,7 +76,7 @@ pub fn bring(grid: &mut Grid, away: &Away, what: Chosen) -> Result<(), OpsError>
                 Err(error) => Whereabouts::There { error: error.to_string() },
             },
         };
-        let There { index, number, remarks, .. } = there;
+        let RemoteResults { index, number, remarks, .. } = there;
         let fetched = Fetched { index, number, lies, remarks, unpacked_at: None, not_unpacked: None, dropped_at: None };
         grid.store.write(Durability::Full, |tx| Ok::<_, OpsError>(tx.keep_fetched(what.task, &fetched)?))?;
     }

@@ -8,7 +8,7 @@ use crate::model::facts::Facts;
 use crate::model::id::{DistributorId, ServerId, TaskId};
 use crate::model::resources::{Bytes, Needs};
 use crate::model::server::{Engine, Server, Taken};
-use crate::model::ssh::Target;
+use crate::model::ssh::SshTarget;
 use crate::model::time::Timestamp;
 use crate::store::declared::Declared;
 use crate::store::{Durability, StoreError, Tx, View};
@@ -54,7 +54,7 @@ fn happen(tx: &Tx<'_>, (at, step): &(usize, Step), distributors: &[DistributorId
     let add = |engine: &Engine| tx.add_server(&name(&called(*at)), distributors[at % 2], engine, now).map(drop);
     let Some(id) = there(*at)? else {
         return match step {
-            Step::Add => add(&Engine::Ssh(Target::new(&called(*at), vec![], None).unwrap())),
+            Step::Add => add(&Engine::Ssh(SshTarget::new(&called(*at), vec![], None).unwrap())),
             Step::Group => {
                 let all = tx.servers_of(distributors[at % 2])?;
                 let hosts = all.iter().filter(|s| !matches!(s.engine, Engine::Group { .. }));

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// What there is to tell while a task is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event<'a> {
+pub enum FollowEvent<'a> {
     /// A piece of an output.
     Output { index: Index, stream: Stream, bytes: &'a [u8] },
     /// Of which member the output below is, where several follow one another.
@@ -30,11 +30,11 @@ pub enum Event<'a> {
 }
 
 /// Takes the events; an error (a closed pipe) ends the following.
-pub type Sink<'s> = dyn FnMut(Event<'_>) -> std::io::Result<()> + 's;
+pub type FollowSink<'s> = dyn FnMut(FollowEvent<'_>) -> std::io::Result<()> + 's;
 
 /// How a followed task ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ending {
+pub struct FollowedEnd {
     pub state: State,
     /// As a shell counts: 128+signal, 124, 125, 130.
     pub code: u8,
@@ -48,14 +48,14 @@ pub fn run(
     grid: &mut Grid,
     what: Chosen,
     follower: &mut Follower<'_>,
-    sink: &mut Sink<'_>,
-) -> Result<Ending, OpsError> {
+    sink: &mut FollowSink<'_>,
+) -> Result<FollowedEnd, OpsError> {
     if let Some(interrupts) = &mut follower.interrupts {
         interrupts.submitted();
     }
     let (ending, gone) = to_its_end(grid, what, &BOTH, follower, sink)?;
     // How it ended is the command's code.
-    gone.iter().try_for_each(|words| tell(sink, Event::Note(words)))?;
+    gone.iter().try_for_each(|words| tell(sink, FollowEvent::Note(words)))?;
     Ok(ending)
 }
 
@@ -65,8 +65,8 @@ pub fn follow(
     what: Chosen,
     streams: &[Stream],
     follower: &mut Follower<'_>,
-    sink: &mut Sink<'_>,
-) -> Result<Ending, OpsError> {
+    sink: &mut FollowSink<'_>,
+) -> Result<FollowedEnd, OpsError> {
     let (ending, gone) = to_its_end(grid, what, streams, follower, sink)?;
     logs::all_told(gone)?;
     Ok(ending)
@@ -78,8 +78,8 @@ fn to_its_end(
     what: Chosen,
     streams: &[Stream],
     follower: &mut Follower<'_>,
-    sink: &mut Sink<'_>,
-) -> Result<(Ending, Vec<String>), OpsError> {
+    sink: &mut FollowSink<'_>,
+) -> Result<(FollowedEnd, Vec<String>), OpsError> {
     let mut gone = Vec::new();
     if let Some(away) = elsewhere::away(grid, what)? {
         return Ok((follow_elsewhere(grid, what, away, streams, follower, sink)?, gone));
@@ -99,18 +99,18 @@ fn to_its_end(
     settle(grid)?;
     let view = grid.store.view();
     let (code, _) = shell_code(&view, what)?;
-    Ok((Ending { state: member_state(&view, what)?, code }, gone))
+    Ok((FollowedEnd { state: member_state(&view, what)?, code }, gone))
 }
 
 /// How far the outputs of one attempt were told.
 #[derive(Debug, Default)]
-struct Told {
+struct FollowedSoFar {
     number: u32,
     out: u64,
     err: u64,
 }
 
-impl Told {
+impl FollowedSoFar {
     fn of(&mut self, stream: Stream) -> &mut u64 {
         match stream {
             Stream::Out => &mut self.out,
@@ -132,9 +132,9 @@ fn one(
     index: Index,
     streams: &[Stream],
     follower: &mut Follower<'_>,
-    sink: &mut Sink<'_>,
+    sink: &mut FollowSink<'_>,
 ) -> Result<Vec<String>, OpsError> {
-    let mut told = Told::default();
+    let mut told = FollowedSoFar::default();
     let mut said_why = false;
     let mut connection: Option<Connection> = None;
     let mut losses = Losses::default();
@@ -157,10 +157,10 @@ fn one(
                 let asked = cancel::cancel(grid, &[what], Duration::from_secs(10))?;
                 interrupts.cancelled();
                 let note = asked.first().and_then(|c| c.note.clone()).unwrap_or_else(|| "cancelled".to_owned());
-                tell(sink, Event::Note(&format!("task {what}: {note}; Ctrl-C again leaves it alone")))?;
+                tell(sink, FollowEvent::Note(&format!("task {what}: {note}; Ctrl-C again leaves it alone")))?;
             }
             Woken::Time => {
-                tell(sink, Event::Still)?;
+                tell(sink, FollowEvent::Still)?;
                 let state = member_state(&grid.store.view(), Chosen { task: what.task, index: Some(index) })?;
                 let row = grid.store.view().task(what.task)?;
                 if let (false, Some(row)) = (said_why, row)
@@ -168,7 +168,7 @@ fn one(
                     && let Some(reason) = row.reason_in(state)
                 {
                     said_why = true;
-                    tell(sink, Event::Note(&format!("task {what} waits: {reason}")))?;
+                    tell(sink, FollowEvent::Note(&format!("task {what} waits: {reason}")))?;
                 }
             }
             Woken::Word => match open.receive().map_err(failed)? {
@@ -179,7 +179,7 @@ fn one(
                         *have += left_out + bytes.len() as u64;
                         if streams.contains(&stream) {
                             logs::left_out(stream, left_out, sink)?;
-                            tell(sink, Event::Output { index, stream, bytes: &bytes })?;
+                            tell(sink, FollowEvent::Output { index, stream, bytes: &bytes })?;
                         }
                     }
                 }
@@ -202,8 +202,8 @@ fn rest(
     what: Chosen,
     index: Index,
     streams: &[Stream],
-    told: &mut Told,
-    sink: &mut Sink<'_>,
+    told: &mut FollowedSoFar,
+    sink: &mut FollowSink<'_>,
 ) -> Result<Vec<String>, OpsError> {
     let mut gone = Vec::new();
     let Some(member) = grid.store.view().member(what.task, index)? else { return Ok(gone) };
@@ -218,7 +218,7 @@ fn rest(
         }
     }
     if let Some(remark) = member.remark() {
-        tell(sink, Event::Note(&format!("task {what}: {remark}")))?;
+        tell(sink, FollowEvent::Note(&format!("task {what}: {remark}")))?;
     }
     Ok(gone)
 }
@@ -230,7 +230,7 @@ pub fn so_far(
     index: Index,
     number: u32,
     streams: &[Stream],
-    sink: &mut Sink<'_>,
+    sink: &mut FollowSink<'_>,
 ) -> Result<(), OpsError> {
     for stream in streams {
         let told = read(grid, what, index, number, *stream, 0, sink)?;
@@ -256,7 +256,7 @@ pub fn from_server(
     index: Index,
     number: u32,
     stream: Stream,
-    sink: &mut Sink<'_>,
+    sink: &mut FollowSink<'_>,
 ) -> Result<(), OpsError> {
     read(grid, what, index, number, stream, 0, sink).map(drop)
 }
@@ -269,7 +269,7 @@ fn read(
     number: u32,
     stream: Stream,
     from: u64,
-    sink: &mut Sink<'_>,
+    sink: &mut FollowSink<'_>,
 ) -> Result<u64, OpsError> {
     const PIECE: u32 = 1 << 20;
     let mut open = start::connect(grid.store.home(), &grid.login).map_err(failed)?;
@@ -281,7 +281,7 @@ fn read(
             Some(FromDispatcher::Data { left_out, bytes, at_end, .. }) => {
                 logs::left_out(stream, left_out, sink)?;
                 if !bytes.is_empty() {
-                    tell(sink, Event::Output { index, stream, bytes: &bytes })?;
+                    tell(sink, FollowEvent::Output { index, stream, bytes: &bytes })?;
                 }
                 offset += left_out + bytes.len() as u64;
                 if at_end || (bytes.is_empty() && left_out == 0) {
@@ -303,6 +303,6 @@ fn failed(error: StartError) -> OpsError {
 }
 
 /// A sink that is closed (`| head`) ends the following quietly; the command decides by the kind.
-fn tell(sink: &mut Sink<'_>, event: Event<'_>) -> Result<(), OpsError> {
+fn tell(sink: &mut FollowSink<'_>, event: FollowEvent<'_>) -> Result<(), OpsError> {
     sink(event).map_err(OpsError::Output)
 }

@@ -1,13 +1,13 @@
 //! Following a task that another home holds: its outputs come over the way that it went.
 
-use super::follow::{Ending, Event, Sink};
+use super::follow::{FollowedEnd, FollowEvent, FollowSink};
 use super::reader::{Follower, Woken};
 use super::selecting::Chosen;
 use super::{Grid, OpsError, cancel, elsewhere, files_elsewhere, follow, member_state, shell_code};
 use crate::model::attempt::Stream;
 use crate::model::task::State;
 use crate::protocol::distributor::{Answer, Verb};
-use crate::store::away::{Away, Held};
+use crate::store::away::{Away, AwayState};
 use std::io;
 use std::time::Duration;
 
@@ -21,14 +21,14 @@ pub fn follow_elsewhere(
     mut away: Away,
     streams: &[Stream],
     follower: &mut Follower<'_>,
-    sink: &mut Sink<'_>,
-) -> Result<Ending, OpsError> {
+    sink: &mut FollowSink<'_>,
+) -> Result<FollowedEnd, OpsError> {
     let mut said_why = false;
     // What was told already is skipped when the output is told anew after a failure.
-    let mut told = Told::default();
+    let mut told = ToldBytes::default();
     let mut sent = false;
     loop {
-        if matches!(away.held, Held::By { .. }) {
+        if matches!(away.held, AwayState::By { .. }) {
             // Where the submit did not hear who took it, its files have still to follow.
             sent = sent || files_elsewhere::send(grid, &away).is_ok();
             let verb = Verb::Follow { index: what.index, streams: streams.to_vec() };
@@ -50,20 +50,20 @@ pub fn follow_elsewhere(
             match said {
                 Ok(Answer::Ended { state, code, .. }) => {
                     elsewhere::refresh(grid, &[away])?;
-                    return Ok(Ending { state, code });
+                    return Ok(FollowedEnd { state, code });
                 }
                 Ok(other) => return Err(OpsError::Grid(crate::distributor::across::words_of(other))),
                 Err(_) if stop.is_due() => {}
                 Err(error) if !said_why => {
                     said_why = true;
-                    sink(Event::Note(&format!("{error}; asked again"))).map_err(OpsError::Output)?;
+                    sink(FollowEvent::Note(&format!("{error}; asked again"))).map_err(OpsError::Output)?;
                 }
                 Err(_) => {}
             }
         } else if !said_why && let Some(row) = grid.store.view().task(what.task)? {
             said_why = true;
             let reason = row.reason.unwrap_or_else(|| "nobody has taken it yet".to_owned());
-            sink(Event::Note(&format!("task {what} waits: {reason}"))).map_err(OpsError::Output)?;
+            sink(FollowEvent::Note(&format!("task {what} waits: {reason}"))).map_err(OpsError::Output)?;
         }
         if follower.wait(None, AGAIN)? == Woken::Interrupt
             && let Some(interrupts) = follower.interrupts.as_deref_mut()
@@ -79,14 +79,14 @@ pub fn follow_elsewhere(
                     "task {what}: cancel asked; where it is does not answer now and is told as soon as it does; {}",
                     cancel::if_lost(away.task)
                 );
-                sink(Event::Note(&words)).map_err(OpsError::Output)?;
-                return Ok(Ending { state: State::Cancelled, code: 130 });
+                sink(FollowEvent::Note(&words)).map_err(OpsError::Output)?;
+                return Ok(FollowedEnd { state: State::Cancelled, code: 130 });
             }
-            sink(Event::Note(&format!("task {what}: cancel asked; Ctrl-C again leaves it alone")))
+            sink(FollowEvent::Note(&format!("task {what}: cancel asked; Ctrl-C again leaves it alone")))
                 .map_err(OpsError::Output)?;
         }
         follower.reader_gone()?;
-        sink(Event::Still).map_err(OpsError::Output)?;
+        sink(FollowEvent::Still).map_err(OpsError::Output)?;
         super::dispatcher::wake(grid)?;
         match elsewhere::away(grid, what)? {
             Some(now) => away = now,
@@ -94,7 +94,7 @@ pub fn follow_elsewhere(
                 let state = member_state(&grid.store.view(), what)?;
                 if state.ended() {
                     let (code, _) = shell_code(&grid.store.view(), what)?;
-                    return Ok(Ending { state, code });
+                    return Ok(FollowedEnd { state, code });
                 }
                 // The way led back: it is a task of this home by now.
                 return follow::follow(grid, what, streams, follower, sink);
@@ -105,14 +105,14 @@ pub fn follow_elsewhere(
 
 /// How much of each output was told, in bytes over all members: outputs are told in the same order each time.
 #[derive(Debug, Default)]
-struct Told {
+struct ToldBytes {
     out: u64,
     err: u64,
     skip_out: u64,
     skip_err: u64,
 }
 
-impl Told {
+impl ToldBytes {
     /// The outputs begin anew.
     fn again(&mut self) {
         (self.skip_out, self.skip_err) = (self.out, self.err);
@@ -131,14 +131,14 @@ impl Told {
     }
 }
 
-fn give(what: Chosen, told: &mut Told, word: Answer, sink: &mut Sink<'_>) -> io::Result<()> {
+fn give(what: Chosen, told: &mut ToldBytes, word: Answer, sink: &mut FollowSink<'_>) -> io::Result<()> {
     match word {
         Answer::Output { index, stream, bytes } => match told.fresh(stream, &bytes) {
             [] => Ok(()),
-            bytes => sink(Event::Output { index, stream, bytes }),
+            bytes => sink(FollowEvent::Output { index, stream, bytes }),
         },
-        Answer::Note(text) => sink(Event::Note(&text)),
-        Answer::Member(index) => sink(Event::Member(what.task, index)),
+        Answer::Note(text) => sink(FollowEvent::Note(&text)),
+        Answer::Member(index) => sink(FollowEvent::Member(what.task, index)),
         _ => Ok(()),
     }
 }
@@ -150,11 +150,11 @@ pub fn logs_elsewhere(
     away: &Away,
     streams: &[Stream],
     attempt: Option<u32>,
-    sink: &mut Sink<'_>,
+    sink: &mut FollowSink<'_>,
 ) -> Result<(), OpsError> {
     let verb = Verb::Logs { index: what.index, streams: streams.to_vec(), attempt };
     let mut broken = None;
-    let mut told = Told::default();
+    let mut told = ToldBytes::default();
     let said = elsewhere::verb(grid, away, verb, &mut |word| match give(what, &mut told, word, sink) {
         Ok(()) => true,
         Err(error) => {

@@ -21,7 +21,7 @@ const BATCH: u32 = 500;
 
 /// What was asked for.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Asked {
+pub struct GcRequest {
     /// Say what would go, remove nothing.
     pub dry_run: bool,
     /// The wall clock is right, though it was set.
@@ -29,7 +29,7 @@ pub struct Asked {
 }
 
 /// Removes what is old, or says what would go. Nothing goes while the wall clock is not believed.
-pub fn gc(grid: &mut Grid, asked: Asked, clock: &Reading) -> Result<Collected, OpsError> {
+pub fn gc(grid: &mut Grid, asked: GcRequest, clock: &Reading) -> Result<Collected, OpsError> {
     let dry_run = asked.dry_run;
     let doubt = if dry_run {
         grid.store.view().clock_doubt(clock)?.filter(|_| !asked.trust_clock)
@@ -57,7 +57,7 @@ pub fn gc(grid: &mut Grid, asked: Asked, clock: &Reading) -> Result<Collected, O
         results.push(result);
     }
     files.extend(results);
-    let sent = Sent::old(grid.store.home(), &view, outputs_before, now.minus(PACKING))?;
+    let sent = SentFile::old(grid.store.home(), &view, outputs_before, now.minus(PACKING))?;
     (done.files, done.bytes) = (files.len() as u64, files.iter().map(|(_, len)| len).sum());
     done.files += sent.count();
     done.bytes += sent.bytes;
@@ -107,7 +107,7 @@ pub fn gc(grid: &mut Grid, asked: Asked, clock: &Reading) -> Result<Collected, O
 pub(super) fn would_free(grid: &Grid, keep: Duration) -> Result<u64, OpsError> {
     let (view, home, now) = (grid.store.view(), grid.store.home(), Timestamp::now());
     let before = now.minus(keep).max(now.minus(time(&view, KEEP_ROWS)?));
-    let mut bytes = Sent::old(home, &view, before, now.minus(PACKING))?.bytes;
+    let mut bytes = SentFile::old(home, &view, before, now.minus(PACKING))?.bytes;
     for dir in [home.outputs(), home.fetched()] {
         bytes += old_files(&dir, &view, before)?.iter().map(|(_, len)| len).sum::<u64>();
     }
@@ -210,7 +210,7 @@ const TOMBSTONES: Duration = Duration::from_secs(30 * 24 * 3600);
 const PACKING: Duration = Duration::from_secs(24 * 3600);
 
 /// What was sent with tasks and is needed by none any more.
-struct Sent {
+struct SentFile {
     bundles: Vec<Digest>,
     /// Taken in since then, they may belong to submits that are under way.
     fresh: Timestamp,
@@ -219,7 +219,7 @@ struct Sent {
     bytes: u64,
 }
 
-impl Sent {
+impl SentFile {
     fn old(home: &Home, view: &View<'_>, before: Timestamp, fresh: Timestamp) -> Result<Self, OpsError> {
         let mut old = Self { fresh, bundles: view.unneeded_bundles(before, fresh)?, strays: Vec::new(), bytes: 0 };
         for file in std::fs::read_dir(home.sent()).into_iter().flatten().flatten() {

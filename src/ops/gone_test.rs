@@ -1,7 +1,7 @@
 //! Ended tasks are read without a write, and an output that is gone is an error.
 
 use super::fixture;
-use super::follow::{self, Event};
+use super::follow::{self, FollowEvent};
 use super::reader::Follower;
 use super::selecting::Chosen;
 use super::{Grid, OpsError, gc, logs, wait};
@@ -24,7 +24,7 @@ fn followed(grid: &mut Grid, what: Chosen, streams: &[Stream]) -> (String, Resul
     let mut out = Vec::new();
     let mut follower = Follower { interrupts: None, reader: None };
     let ending = follow::follow(grid, what, streams, &mut follower, &mut |event| {
-        if let Event::Output { bytes, .. } = event {
+        if let FollowEvent::Output { bytes, .. } = event {
             out.extend_from_slice(bytes);
         }
         Ok(())
@@ -50,12 +50,12 @@ fn logs_of_an_output_that_gc_took_are_refused_with_the_reason() {
     let month = Duration::from_secs(31 * 24 * 3600);
     clock.moment.wall = clock.moment.wall.plus(month);
     clock.moment.since_boot += month;
-    assert_eq!(gc::gc(&mut grid, gc::Asked::default(), &clock).unwrap().outputs, 1);
+    assert_eq!(gc::gc(&mut grid, gc::GcRequest::default(), &clock).unwrap().outputs, 1);
     let told = |result: Result<(), OpsError>| match result {
         Err(OpsError::Refused(words)) => words.contains("stdout is gone: outputs are kept 30d"),
         other => panic!("{other:?}"),
     };
-    let wanted = |stream| logs::Wanted { streams: vec![stream], attempt: None };
+    let wanted = |stream| logs::LogRequest { streams: vec![stream], attempt: None };
     assert!(told(logs::logs(&mut grid, what, &wanted(Stream::Out), &mut |_| Ok(()))));
     assert!(told(followed(&mut grid, what, &[Stream::Out]).1.map(drop)));
     // It wrote nothing there: nothing is gone.

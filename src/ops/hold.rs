@@ -1,6 +1,6 @@
 //! `grid hold`: what waits does not start until it is released.
 
-use super::report::Change;
+use super::report::TaskChange;
 use super::selecting::Chosen;
 use super::{Grid, OpsError, dispatcher, elsewhere, member_state};
 use crate::model::task::{HELD_BY_USER, Phase};
@@ -10,12 +10,12 @@ use crate::store::Durability;
 use crate::store::ledger::Ledger;
 
 /// Holds what waits; what runs or has ended is noted.
-pub fn hold(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Change>, OpsError> {
+pub fn hold(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsError> {
     let verb = |chosen: Chosen| Verb::Hold { index: chosen.index };
     elsewhere::change(grid, what, &verb, &mut here, &mut elsewhere::not_made)
 }
 
-fn here(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Change>, OpsError> {
+fn here(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsError> {
     let now = Timestamp::now();
     let changes = grid.store.write(Durability::Full, |tx| {
         let mut changes = Vec::with_capacity(what.len());
@@ -32,7 +32,7 @@ fn here(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Change>, OpsError> {
                 tx.trace(chosen.task, now, "held")?;
             }
             let note = (changed == 0).then(|| format!("nothing of it waits: {before}"));
-            changes.push(Change { id: chosen.to_string(), state: member_state(tx, *chosen)?, changed, note });
+            changes.push(TaskChange { id: chosen.to_string(), state: member_state(tx, *chosen)?, changed, note });
         }
         Ok::<_, OpsError>(changes)
     })?;

@@ -11,7 +11,7 @@ use crate::store::home::Seed;
 use crate::store::{Store, StoreError};
 
 pub use crate::store::Home;
-pub use crate::store::home::Places;
+pub use crate::store::home::HomeVariables;
 pub use crate::store::waiting::tell_by as tell_waits_by;
 
 /// An open home and who uses it.
@@ -30,7 +30,7 @@ pub struct Grid {
 
 impl Grid {
     /// Opens the home for the client's account, founding it if there is none.
-    pub fn open(places: &Places, client: ClientFacts, login: Login) -> Result<Self, OpsError> {
+    pub fn open(places: &HomeVariables, client: ClientFacts, login: Login) -> Result<Self, OpsError> {
         let located = Home::locate(places)?;
         let home = located.home;
         let me = owner(&client.user)?;

@@ -7,7 +7,7 @@ use crate::dispatch::client::survey::{Survey, Surveyor, Trouble};
 use crate::model::id::ServerId;
 use crate::model::resources::Bytes;
 use crate::model::server::Engine;
-use crate::model::ssh::Target;
+use crate::model::ssh::SshTarget;
 
 /// The steps of a login in their order; a trouble names one of them.
 const LOGIN: [&str; 7] = ["ssh", "name", "route", "port", "host key", "login", "shell"];
@@ -29,7 +29,7 @@ pub fn host(grid: &mut Grid, name: &str) -> Result<Vec<Check>, OpsError> {
             return Err(OpsError::Usage(format!("server {name} is not over ssh; `grid doctor` checks this host")));
         }
         None => {
-            let target = Target::new(name, Vec::new(), None).map_err(|error| OpsError::Usage(error.to_string()))?;
+            let target = SshTarget::new(name, Vec::new(), None).map_err(|error| OpsError::Usage(error.to_string()))?;
             named_here(grid.login.command.as_ref(), &target)
         }
     };
@@ -58,7 +58,7 @@ pub fn host(grid: &mut Grid, name: &str) -> Result<Vec<Check>, OpsError> {
 }
 
 /// The step that keeps a host from taking tasks, if one does; else what it said of itself.
-pub(super) fn fault(surveyor: &Surveyor, target: &Target) -> Result<Option<Survey>, Check> {
+pub(super) fn fault(surveyor: &Surveyor, target: &SshTarget) -> Result<Option<Survey>, Check> {
     let (checks, survey) = steps(surveyor, target);
     checks.into_iter().find(|check| check.result == Finding::Fail).map_or(Ok(survey), Err)
 }
@@ -81,7 +81,7 @@ pub(super) fn another(grid: &Grid, server: ServerId, survey: &Survey) -> Result<
         .then(|| format!("two logins in a row landed on different machines ({hostname}, {other_hostname})")))
 }
 
-fn steps(surveyor: &Surveyor, target: &Target) -> (Vec<Check>, Option<Survey>) {
+fn steps(surveyor: &Surveyor, target: &SshTarget) -> (Vec<Check>, Option<Survey>) {
     let (survey, failed) = match surveyor.look(target) {
         Ok(survey) => (Some(survey), None),
         Err(trouble) => (None, Some(failed(surveyor, target, &trouble))),
@@ -97,7 +97,7 @@ fn steps(surveyor: &Surveyor, target: &Target) -> (Vec<Check>, Option<Survey>) {
     (checks, survey)
 }
 
-fn failed(surveyor: &Surveyor, target: &Target, trouble: &Trouble) -> Check {
+fn failed(surveyor: &Surveyor, target: &SshTarget, trouble: &Trouble) -> Check {
     let shown = match trouble {
         Trouble::HostKeyUnknown => surveyor.host_key(target),
         _ => None,

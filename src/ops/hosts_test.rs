@@ -6,7 +6,7 @@ use crate::model::facts::Facts;
 use crate::model::id::{AttemptKey, BootId, Epoch, Index, ServerId};
 use crate::model::resources::{Bytes, Needs};
 use crate::model::server::{Engine, Pool};
-use crate::model::ssh::Target;
+use crate::model::ssh::SshTarget;
 use crate::model::time::Timestamp;
 use crate::ops::{Grid, sql};
 use crate::store::ledger::Ledger;
@@ -23,7 +23,7 @@ fn write<T>(grid: &mut Grid, change: impl FnOnce(&Tx<'_>) -> Result<T, StoreErro
 fn add(grid: &mut Grid, called: &str) -> ServerId {
     write(grid, |tx| {
         let tier2 = tx.distributor("tier2")?.unwrap().id;
-        let target = Target::new(called, vec![], None).unwrap();
+        let target = SshTarget::new(called, vec![], None).unwrap();
         tx.add_server(&name(called), tier2, &Engine::Ssh(target), Timestamp::now())
     })
 }

@@ -1,19 +1,19 @@
 //! `grid server import`: lists of hosts that people have already become servers. Looked at first, installed afterwards.
 
-use super::inventory::{Found, Inventory, ansible, names, ssh_config};
+use super::inventory::{FoundHost, Inventory, ansible, names, ssh_config};
 use super::report::{Imported, NotImported};
 use super::servers::named_here;
 use super::{Grid, OpsError, host_doctor, refresh};
 use crate::archive::pattern::Patterns;
 use crate::archive::select::{self, SelectError};
-use crate::archive::walk::Search;
+use crate::archive::walk::Walk;
 use crate::dispatch::client::survey::{Surveyor, side_by_side};
 use crate::model::attribute::Value;
 use crate::model::files::RelPath;
 use crate::model::id::ServerId;
 use crate::model::name::Name;
 use crate::model::server::Engine;
-use crate::model::ssh::Target;
+use crate::model::ssh::SshTarget;
 use crate::model::ssh_command::SshCommand;
 use crate::model::time::Timestamp;
 use crate::store::Durability;
@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 
 /// Where the hosts stand.
 #[derive(Debug, Clone)]
-pub enum Source {
+pub enum ImportSource {
     SshConfig(PathBuf),
     Ansible(PathBuf),
     /// Names, as from stdin.
@@ -34,7 +34,7 @@ pub enum Source {
 #[derive(Debug, Clone)]
 pub struct Planned {
     pub name: Name,
-    pub target: Target,
+    pub target: SshTarget,
     groups: Vec<String>,
 }
 
@@ -47,7 +47,7 @@ pub struct Plan {
 }
 
 /// Reads the list. Nothing is changed, nobody is connected to. With `only`, these names of it.
-pub fn plan(grid: &mut Grid, source: &Source, only: &[String]) -> Result<Plan, OpsError> {
+pub fn plan(grid: &mut Grid, source: &ImportSource, only: &[String]) -> Result<Plan, OpsError> {
     let mut inventory = inventory(source)?;
     if !only.is_empty() {
         let unknown = only.iter().find(|name| !inventory.hosts.iter().any(|host| host.name == **name));
@@ -68,7 +68,7 @@ pub fn plan(grid: &mut Grid, source: &Source, only: &[String]) -> Result<Plan, O
     let servers = view.servers()?;
     let mut plan = Plan { servers: Vec::new(), skipped: Vec::new() };
     plan.skipped.extend(inventory.skipped.into_iter().map(|(name, why)| (name, why.to_owned())));
-    let targets: Vec<(Found, Result<Planned, String>)> =
+    let targets: Vec<(FoundHost, Result<Planned, String>)> =
         inventory.hosts.into_iter().map(|host| (host.clone(), planned(&host, grid.login.command.as_ref()))).collect();
     let resolved = side_by_side(
         &targets,
@@ -114,11 +114,11 @@ pub fn plan(grid: &mut Grid, source: &Source, only: &[String]) -> Result<Plan, O
     Ok(plan)
 }
 
-fn inventory(source: &Source) -> Result<Inventory, OpsError> {
+fn inventory(source: &ImportSource) -> Result<Inventory, OpsError> {
     let read = |path: &Path| {
         std::fs::read_to_string(path).map_err(|error| {
             let hint = match (source, error.kind()) {
-                (Source::SshConfig(_), std::io::ErrorKind::NotFound) => {
+                (ImportSource::SshConfig(_), std::io::ErrorKind::NotFound) => {
                     "; `grid server add NAME --ssh HOST` adds one host, a list comes in by `grid server import -`"
                 }
                 _ => "",
@@ -127,11 +127,11 @@ fn inventory(source: &Source) -> Result<Inventory, OpsError> {
         })
     };
     Ok(match source {
-        Source::Text(text) => names(text),
-        Source::Ansible(path) => {
+        ImportSource::Text(text) => names(text),
+        ImportSource::Ansible(path) => {
             ansible::parse(&read(path)?).map_err(|error| OpsError::Refused(format!("{}: {error}", path.display())))?
         }
-        Source::SshConfig(path) => {
+        ImportSource::SshConfig(path) => {
             // ssh_config(5): files without a directory are those in ~/.ssh.
             let dir = path.parent().unwrap_or(Path::new("/")).to_owned();
             let list = |pattern: &str| {
@@ -160,21 +160,21 @@ fn listed(path: &Path) -> Vec<PathBuf> {
     let depth = pattern.names().count();
     let found = Patterns::new(&[pattern])
         .map_err(SelectError::from)
-        .and_then(|patterns| select::matching(&dir, &patterns, &mut Search::bounded(&|| true)));
+        .and_then(|patterns| select::matching(&dir, &patterns, &mut Walk::bounded(&|| true)));
     // A directory comes with what is in it, which nobody includes.
     let tree = found.unwrap_or_default().tree;
     tree.into_iter().filter(|(below, _)| below.names().count() == depth).map(|(_, file)| file).collect()
 }
 
-fn planned(host: &Found, caller: Option<&SshCommand>) -> Result<Planned, String> {
+fn planned(host: &FoundHost, caller: Option<&SshCommand>) -> Result<Planned, String> {
     let name: Name = host.name.parse().map_err(|error| format!("{error}"))?;
-    let target = Target::new(&host.host, host.options.clone(), None).map_err(|error| error.to_string())?;
+    let target = SshTarget::new(&host.host, host.options.clone(), None).map_err(|error| error.to_string())?;
     Ok(Planned { name, target: named_here(caller, &target), groups: host.groups.clone() })
 }
 
 /// How far an import is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
+pub struct ImportProgress {
     pub looked_at: usize,
     pub of: usize,
 }
@@ -184,16 +184,16 @@ pub fn import(
     grid: &mut Grid,
     servers: &[Planned],
     declared: &Declared,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut dyn FnMut(ImportProgress),
 ) -> Result<Vec<Imported>, OpsError> {
     let view = grid.store.view();
     let surveyor = Surveyor::new(grid.store.home(), &view, &grid.login)?;
     let of = servers.len();
-    progress(Progress { looked_at: 0, of });
+    progress(ImportProgress { looked_at: 0, of });
     let looked = side_by_side(
         servers,
         |server| host_doctor::fault(&surveyor, &server.target),
-        |looked_at| progress(Progress { looked_at, of }),
+        |looked_at| progress(ImportProgress { looked_at, of }),
     );
     let mut ids = Vec::new();
     for (server, fault) in servers.iter().zip(&looked) {

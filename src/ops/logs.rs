@@ -1,6 +1,6 @@
 //! `grid logs`: what a task wrote, wherever it lies now.
 
-use super::follow::{self, Event, Sink};
+use super::follow::{self, FollowEvent, FollowSink};
 use super::follow_elsewhere::logs_elsewhere;
 use super::selecting::Chosen;
 use super::{Grid, OpsError, elsewhere, member_state, settings};
@@ -21,14 +21,14 @@ const MEMBERS: u32 = 10_000;
 
 /// What of the outputs.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub struct LogRequest {
     pub streams: Vec<Stream>,
     /// None: the last one.
     pub attempt: Option<u32>,
 }
 
 /// Gives the outputs of a task, or of all members of an array that have begun, one after the other.
-pub fn logs(grid: &mut Grid, what: Chosen, wanted: &Wanted, sink: &mut Sink<'_>) -> Result<(), OpsError> {
+pub fn logs(grid: &mut Grid, what: Chosen, wanted: &LogRequest, sink: &mut FollowSink<'_>) -> Result<(), OpsError> {
     let unknown = || OpsError::unknown("task", &what.task.to_string(), []);
     if let Some(away) = elsewhere::away(grid, what)? {
         return logs_elsewhere(grid, what, &away, &wanted.streams, wanted.attempt, sink);
@@ -48,7 +48,7 @@ pub fn logs(grid: &mut Grid, what: Chosen, wanted: &Wanted, sink: &mut Sink<'_>)
     let mut gone = Vec::new();
     for member in begun {
         if several {
-            sink(Event::Member(row.id, member.index)).map_err(OpsError::Output)?;
+            sink(FollowEvent::Member(row.id, member.index)).map_err(OpsError::Output)?;
         }
         let of = if several { Chosen { index: Some(member.index), ..what } } else { what };
         let words = of_member(grid, what, &member, &launch, wanted, sink)?;
@@ -70,8 +70,8 @@ fn of_member(
     what: Chosen,
     member: &MemberRow,
     launch: &Launch,
-    wanted: &Wanted,
-    sink: &mut Sink<'_>,
+    wanted: &LogRequest,
+    sink: &mut FollowSink<'_>,
 ) -> Result<Vec<String>, OpsError> {
     let number = wanted.attempt.unwrap_or(member.number);
     if number > member.number {
@@ -102,7 +102,7 @@ fn of_member(
 }
 
 /// Says why the output of a member's last attempt is not all that it wrote.
-fn cut(what: Chosen, member: &MemberRow, last: bool, sink: &mut Sink<'_>) -> Result<(), OpsError> {
+fn cut(what: Chosen, member: &MemberRow, last: bool, sink: &mut FollowSink<'_>) -> Result<(), OpsError> {
     member.cut.filter(|_| last).map_or(Ok(()), |cut| tell(sink, &format!("task {what}: {cut}")))
 }
 
@@ -113,7 +113,7 @@ pub(super) fn kept(
     number: u32,
     stream: Stream,
     from: u64,
-    sink: &mut Sink<'_>,
+    sink: &mut FollowSink<'_>,
 ) -> Result<Option<String>, OpsError> {
     let key = AttemptKey { number, ..member.key() };
     let body = grid.store.view().output(key, stream)?;
@@ -141,7 +141,7 @@ fn from_file(
     index: Index,
     (stream, gap): (Stream, Option<Gap>),
     mut offset: u64,
-    sink: &mut Sink<'_>,
+    sink: &mut FollowSink<'_>,
 ) -> Result<bool, OpsError> {
     let failed = |error: std::io::Error| OpsError::Grid(format!("{}: {error}", path.display()));
     let file = match File::open(path) {
@@ -169,7 +169,7 @@ fn from_file(
 }
 
 /// Says at its place that a part of an output is not there.
-pub(super) fn left_out(stream: Stream, bytes: u64, sink: &mut Sink<'_>) -> Result<(), OpsError> {
+pub(super) fn left_out(stream: Stream, bytes: u64, sink: &mut FollowSink<'_>) -> Result<(), OpsError> {
     if bytes == 0 {
         return Ok(());
     }
@@ -188,10 +188,10 @@ const fn word(stream: Stream) -> &'static str {
     }
 }
 
-fn give(sink: &mut Sink<'_>, index: Index, stream: Stream, bytes: &[u8]) -> Result<(), OpsError> {
-    sink(Event::Output { index, stream, bytes }).map_err(OpsError::Output)
+fn give(sink: &mut FollowSink<'_>, index: Index, stream: Stream, bytes: &[u8]) -> Result<(), OpsError> {
+    sink(FollowEvent::Output { index, stream, bytes }).map_err(OpsError::Output)
 }
 
-fn tell(sink: &mut Sink<'_>, text: &str) -> Result<(), OpsError> {
-    sink(Event::Note(text)).map_err(OpsError::Output)
+fn tell(sink: &mut FollowSink<'_>, text: &str) -> Result<(), OpsError> {
+    sink(FollowEvent::Note(text)).map_err(OpsError::Output)
 }

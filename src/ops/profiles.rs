@@ -1,12 +1,12 @@
 //! `grid task`: profiles, the named sets of task attributes.
 
 use super::attributes::{not_declared, put, taken, text};
-use super::expressions::{Role, check_some};
-use super::report::Entry;
+use super::expressions::{ExpressionRole, check_some};
+use super::report::DatabaseRow;
 use super::{Grid, OpsError};
 use crate::model::attribute::{Attributes, Source, Value};
 use crate::model::name::Name;
-use crate::model::profile::{Profile, Settings};
+use crate::model::profile::{Profile, ProfileSettings};
 use crate::model::time::{Timestamp, clock};
 use crate::store::{Durability, View};
 use std::time::Duration;
@@ -28,13 +28,13 @@ pub const RESERVED: [(&str, &str); 13] = [
     ("labels", "write --set NAME=VALUE for each label"),
 ];
 
-fn check(settings: &Settings) -> Result<(), OpsError> {
-    check_some(settings.constraint.as_deref(), Role::Constraint)?;
-    check_some(settings.prefer.as_deref(), Role::Preference)
+fn check(settings: &ProfileSettings) -> Result<(), OpsError> {
+    check_some(settings.constraint.as_deref(), ExpressionRole::Constraint)?;
+    check_some(settings.prefer.as_deref(), ExpressionRole::Preference)
 }
 
 /// Adds a profile.
-pub fn add(grid: &mut Grid, name: &Name, settings: Settings) -> Result<(), OpsError> {
+pub fn add(grid: &mut Grid, name: &Name, settings: ProfileSettings) -> Result<(), OpsError> {
     check(&settings)?;
     if name.as_str().bytes().all(|b| b.is_ascii_digit()) {
         return Err(OpsError::Usage(format!("profile {name}: a name of digits alone means a task; add a letter")));
@@ -48,13 +48,13 @@ pub fn add(grid: &mut Grid, name: &Name, settings: Settings) -> Result<(), OpsEr
 }
 
 /// Changes a profile; what is not named stays. Tasks keep what they were submitted with.
-pub fn set(grid: &mut Grid, name: &Name, new: Settings) -> Result<(), OpsError> {
+pub fn set(grid: &mut Grid, name: &Name, new: ProfileSettings) -> Result<(), OpsError> {
     check(&new)?;
     grid.store.write(Durability::Full, |tx| {
         let Profile { name, settings: old } = find(tx, name.as_str())?;
         let mut labels = old.labels;
         labels.extend(new.labels);
-        let settings = Settings {
+        let settings = ProfileSettings {
             cpus: new.cpus.or(old.cpus),
             mem: new.mem.or(old.mem),
             apps: if new.apps.is_empty() { old.apps } else { new.apps },
@@ -111,13 +111,13 @@ pub fn remove(grid: &mut Grid, names: &[String]) -> Result<(), OpsError> {
 }
 
 /// All profiles.
-pub fn list(grid: &Grid) -> Result<Vec<Entry>, OpsError> {
+pub fn list(grid: &Grid) -> Result<Vec<DatabaseRow>, OpsError> {
     let view = grid.store.view();
     view.profiles()?.into_iter().map(|profile| entry(&view, profile)).collect()
 }
 
 /// One profile.
-pub fn show(grid: &Grid, name: &str) -> Result<Entry, OpsError> {
+pub fn show(grid: &Grid, name: &str) -> Result<DatabaseRow, OpsError> {
     let view = grid.store.view();
     entry(&view, find(&view, name)?)
 }
@@ -131,9 +131,9 @@ pub(super) fn find(view: &View<'_>, name: &str) -> Result<Profile, OpsError> {
     Err(OpsError::unknown("profile", name, known.iter().map(|p| p.name.as_str())))
 }
 
-fn entry(view: &View<'_>, profile: Profile) -> Result<Entry, OpsError> {
+fn entry(view: &View<'_>, profile: Profile) -> Result<DatabaseRow, OpsError> {
     let at = view.profile_declared_at(&profile.name)?;
-    let Settings { cpus, mem, apps, time_limit_ms, max_output, constraint, prefer, priority, retries, labels } =
+    let ProfileSettings { cpus, mem, apps, time_limit_ms, max_output, constraint, prefer, priority, retries, labels } =
         profile.settings;
     let mut all = Attributes::new();
     let mut declared = |name: &str, value| put(&mut all, name, value, Source::Declared, at);
@@ -149,5 +149,5 @@ fn entry(view: &View<'_>, profile: Profile) -> Result<Entry, OpsError> {
     declared("prefer", text(prefer.as_deref()));
     declared("priority", priority.map(|n| Value::Int(n.into())));
     declared("retries", retries.map(|n| Value::Int(n.into())));
-    Ok(Entry::plain(profile.name.to_string(), "KNOWN", all))
+    Ok(DatabaseRow::plain(profile.name.to_string(), "KNOWN", all))
 }

@@ -13,13 +13,13 @@ const GONE: PollFlags = PollFlags::ERR.union(PollFlags::HUP);
 
 /// The reader of an output of this process.
 #[derive(Debug)]
-pub struct Reader {
+pub struct OutputReader {
     output: OwnedFd,
     /// The controlling terminal, held open since the command began.
     terminal: Option<OwnedFd>,
 }
 
-impl Reader {
+impl OutputReader {
     /// The reader at the other end of `output`.
     pub fn of(output: BorrowedFd<'_>, terminal: Option<OwnedFd>) -> io::Result<Self> {
         Ok(Self { output: output.try_clone_to_owned()?, terminal })
@@ -57,7 +57,7 @@ fn timespec(limit: Duration) -> Timespec {
 #[derive(Debug, Default)]
 pub struct Follower<'f> {
     pub interrupts: Option<&'f mut Interrupts>,
-    pub reader: Option<&'f Reader>,
+    pub reader: Option<&'f OutputReader>,
 }
 
 /// What ended a wait.
@@ -121,27 +121,27 @@ mod tests {
     #[test]
     fn reader_of_a_pipe_a_socket_and_a_file() {
         let (read, write) = rustix::pipe::pipe().unwrap();
-        let reader = Reader::of(write.as_fd(), None).unwrap();
+        let reader = OutputReader::of(write.as_fd(), None).unwrap();
         assert!(!reader.has_gone());
         drop(read);
         assert!(reader.has_gone());
 
         let (mut ours, theirs) = UnixStream::pair().unwrap();
-        let reader = Reader::of(ours.as_fd(), None).unwrap();
+        let reader = OutputReader::of(ours.as_fd(), None).unwrap();
         ours.write_all(b"unread").unwrap();
         assert!(!reader.has_gone());
         drop(theirs);
         assert!(reader.has_gone());
 
         let file = tempfile::tempfile().unwrap();
-        assert!(!Reader::of(file.as_fd(), None).unwrap().has_gone());
+        assert!(!OutputReader::of(file.as_fd(), None).unwrap().has_gone());
     }
 
     #[test]
     fn follower_is_woken_by_a_reader_that_goes_while_nothing_is_written() {
         let (read, write) = rustix::pipe::pipe().unwrap();
         let (_quiet, stream) = UnixStream::pair().unwrap();
-        let reader = Reader::of(write.as_fd(), None).unwrap();
+        let reader = OutputReader::of(write.as_fd(), None).unwrap();
         let follower = Follower { interrupts: None, reader: Some(&reader) };
         let leaves = std::thread::spawn(move || drop(read));
         assert_eq!(follower.wait(Some(stream.as_fd()), Duration::from_secs(60)).unwrap(), Woken::ReaderGone);

@@ -27,7 +27,7 @@ pub fn refresh_all(grid: &mut Grid) -> Result<Option<Vec<Refreshed>>, OpsError> 
         Err(TryLockError::Error(error)) => return Err(OpsError::Grid(format!("{}: {error}", path.display()))),
     }
     let report = refresh(grid, &[])?;
-    gc::gc(grid, gc::Asked::default(), &Reading::now())?;
+    gc::gc(grid, gc::GcRequest::default(), &Reading::now())?;
     // Who could not be told stands in `grid distributor list`, and is told later.
     registry::send(grid, "period", false)?;
     Ok(Some(report))

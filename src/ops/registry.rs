@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// What was typed for a registration.
 #[derive(Debug)]
-pub struct Wish {
+pub struct RegistrationRequest {
     pub name: Name,
     pub with: Vec<Endpoint>,
     pub offers: Option<Endpoint>,
@@ -28,7 +28,7 @@ pub struct Wish {
 
 /// Whether a first tier has the newest state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Sent {
+pub struct ReportState {
     pub distributor: String,
     pub name: String,
     pub endpoint: String,
@@ -62,7 +62,7 @@ pub fn on(words: &[String]) -> Result<On, OpsError> {
 }
 
 /// Registers, or changes how it is registered; reports at once. Who does not answer gets the newest state later.
-pub fn register(grid: &mut Grid, wish: &Wish) -> Result<Vec<Sent>, OpsError> {
+pub fn register(grid: &mut Grid, wish: &RegistrationRequest) -> Result<Vec<ReportState>, OpsError> {
     let own = grid.store.home().dir().to_path_buf();
     let id = own_member(grid, &wish.distributor)?;
     for endpoint in &wish.with {
@@ -122,18 +122,18 @@ fn own_member(grid: &Grid, name: &Name) -> Result<DistributorId, OpsError> {
 }
 
 /// Reports everything now.
-pub fn push(grid: &mut Grid) -> Result<Vec<Sent>, OpsError> {
+pub fn push(grid: &mut Grid) -> Result<Vec<ReportState>, OpsError> {
     grid.store.write(Durability::Normal, |tx| tx.push_reports())?;
     send(grid, "push", true)
 }
 
 /// Reports what is due; `grid refresh` does it too.
-pub fn send(grid: &mut Grid, why: &str, all: bool) -> Result<Vec<Sent>, OpsError> {
+pub fn send(grid: &mut Grid, why: &str, all: bool) -> Result<Vec<ReportState>, OpsError> {
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let told = registry::send_due(&mut grid.store, &mut peers, why, all).map_err(super::submit::refusal)?;
     Ok(told
         .into_iter()
-        .map(|told| Sent {
+        .map(|told| ReportState {
             distributor: told.distributor.to_string(),
             name: told.name.to_string(),
             endpoint: told.endpoint.to_string(),

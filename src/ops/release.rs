@@ -1,6 +1,6 @@
 //! `grid release`: held tasks may start.
 
-use super::report::Change;
+use super::report::TaskChange;
 use super::selecting::Chosen;
 use super::{Grid, OpsError, dispatcher, elsewhere, member_state};
 use crate::model::id::TaskId;
@@ -11,12 +11,12 @@ use crate::store::ledger::Ledger;
 use crate::store::{Durability, View};
 
 /// Releases what is held; what is not held is noted.
-pub fn release(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Change>, OpsError> {
+pub fn release(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsError> {
     let verb = |chosen: Chosen| Verb::Release { index: chosen.index };
     elsewhere::change(grid, what, &verb, &mut here, &mut elsewhere::not_made)
 }
 
-fn here(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Change>, OpsError> {
+fn here(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsError> {
     let now = Timestamp::now();
     let changes = grid.store.write(Durability::Full, |tx| {
         let mut changes = Vec::with_capacity(what.len());
@@ -24,7 +24,7 @@ fn here(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Change>, OpsError> {
             let before = member_state(tx, *chosen)?;
             if tx.awaits_files(chosen.task)? {
                 let note = "waits for its files from where it was submitted".to_owned();
-                changes.push(Change { id: chosen.to_string(), state: before, changed: 0, note: Some(note) });
+                changes.push(TaskChange { id: chosen.to_string(), state: before, changed: 0, note: Some(note) });
                 continue;
             }
             let mut ledger = Ledger::open(tx, now);
@@ -38,7 +38,7 @@ fn here(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Change>, OpsError> {
                 0 => Some(format!("is not held: {before}")),
                 _ => may_have_run(tx, chosen.task)?,
             };
-            changes.push(Change { id: chosen.to_string(), state: member_state(tx, *chosen)?, changed, note });
+            changes.push(TaskChange { id: chosen.to_string(), state: member_state(tx, *chosen)?, changed, note });
         }
         Ok::<_, OpsError>(changes)
     })?;

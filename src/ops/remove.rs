@@ -9,7 +9,7 @@ use crate::model::id::TaskId;
 use crate::model::resources::Bytes;
 use crate::model::time::Timestamp;
 use crate::protocol::distributor::{Answer, Question, Verb};
-use crate::store::away::{Away, Held};
+use crate::store::away::{Away, AwayState};
 use crate::store::files::Whereabouts;
 use crate::store::tasks::TaskRow;
 use crate::store::tombstones::Refuses;
@@ -32,7 +32,7 @@ const BATCH: usize = 500;
 
 /// What went, or would go.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Removed {
+pub struct RemoveReport {
     /// The ids of what went, or would go.
     pub tasks: Vec<String>,
     /// Small outputs in the database.
@@ -44,11 +44,11 @@ pub struct Removed {
     /// Bytes of outputs that lay on servers.
     pub on_servers: Bytes,
     /// What stays, and why.
-    pub kept: Vec<Kept>,
+    pub kept: Vec<KeptTask>,
     pub dry_run: bool,
 }
 
-impl Removed {
+impl RemoveReport {
     /// The sums of both.
     pub fn add(&mut self, other: Self) {
         self.tasks.extend(other.tasks);
@@ -61,7 +61,7 @@ impl Removed {
 
 /// A task that `remove` leaves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
+pub struct KeptTask {
     pub id: String,
     pub why: String,
 }
@@ -81,7 +81,7 @@ pub struct Removal {
 }
 
 /// Removes ended tasks of this home, and the rows of those that other homes hold.
-pub fn remove(grid: &mut Grid, what: &[Chosen], how: Removal) -> Result<Removed, OpsError> {
+pub fn remove(grid: &mut Grid, what: &[Chosen], how: Removal) -> Result<RemoveReport, OpsError> {
     if let Some(member) = what.iter().find(|chosen| chosen.index.is_some()) {
         let task = member.task;
         return Err(OpsError::Usage(format!("{member}: a member goes with its task only: grid remove {task}")));
@@ -93,14 +93,14 @@ pub fn remove(grid: &mut Grid, what: &[Chosen], how: Removal) -> Result<Removed,
     let mut going = Vec::new();
     for chosen in what {
         match needed(&grid.store.view(), chosen.task, how)? {
-            Some(why) => kept.push(Kept { id: chosen.to_string(), why }),
+            Some(why) => kept.push(KeptTask { id: chosen.to_string(), why }),
             None => going.push(chosen.task),
         }
     }
     if how.all_or_none && !kept.is_empty() {
         return Err(none(&kept));
     }
-    let mut done = Removed { dry_run: how.dry_run, ..Removed::default() };
+    let mut done = RemoveReport { dry_run: how.dry_run, ..RemoveReport::default() };
     if how.dry_run {
         for task in &going {
             count(&grid.store.view(), *task, &mut done)?;
@@ -117,7 +117,7 @@ pub fn remove(grid: &mut Grid, what: &[Chosen], how: Removal) -> Result<Removed,
                 Ok(removed) => done.add(removed),
                 Err(error) => {
                     going.retain(|task| *task != away.task);
-                    kept.push(Kept { id: away.task.to_string(), why: format!("its owner did not remove it: {error}") });
+                    kept.push(KeptTask { id: away.task.to_string(), why: format!("its owner did not remove it: {error}") });
                 }
             }
         }
@@ -132,19 +132,19 @@ fn here(
     grid: &mut Grid,
     going: &[TaskId],
     how: Removal,
-    done: &mut Removed,
-    kept: &mut Vec<Kept>,
+    done: &mut RemoveReport,
+    kept: &mut Vec<KeptTask>,
 ) -> Result<(), OpsError> {
     let now = Timestamp::now();
     for batch in going.chunks(BATCH) {
-        let mut gone = Removed::default();
+        let mut gone = RemoveReport::default();
         let stay = grid.store.write(Durability::Full, |tx| {
             let mut stay = Vec::new();
             for task in batch {
                 let Some(row) = tx.task(*task)? else { continue };
                 // It may have been started again since it was looked at.
                 if let Some(why) = needed(tx, *task, how)? {
-                    stay.push(Kept { id: task.to_string(), why });
+                    stay.push(KeptTask { id: task.to_string(), why });
                     continue;
                 }
                 count(tx, *task, &mut gone)?;
@@ -183,7 +183,7 @@ fn needed(view: &View<'_>, task: TaskId, how: Removal) -> Result<Option<String>,
     }
     // Tasks that wait for this one will stand here, once there are dependencies.
     match &away {
-        Some(Away { held: Held::Open { .. }, .. }) => {
+        Some(Away { held: AwayState::Open { .. }, .. }) => {
             return Ok(Some("nobody has said yet whether it holds it".to_owned()));
         }
         Some(Away { cancel: Some(_), .. }) => {
@@ -237,7 +237,7 @@ fn files(view: &View<'_>, row: &TaskRow, away: bool, by_client: bool) -> Result<
 /// Reasons told one by one at most.
 const REASONS: usize = 20;
 
-fn none(kept: &[Kept]) -> OpsError {
+fn none(kept: &[KeptTask]) -> OpsError {
     let mut lines = vec!["nothing was removed".to_owned()];
     lines.extend(kept.iter().take(REASONS).map(|kept| format!("{}: {}", kept.id, kept.why)));
     if kept.len() > REASONS {
@@ -247,22 +247,22 @@ fn none(kept: &[Kept]) -> OpsError {
 }
 
 /// The owner of a task removes it. That it does not know it any more is as good.
-fn there(grid: &Grid, away: &Away, discard: bool) -> Result<Removed, OpsError> {
-    let Held::By { home, .. } = away.held else { return Ok(Removed::default()) };
+fn there(grid: &Grid, away: &Away, discard: bool) -> Result<RemoveReport, OpsError> {
+    let AwayState::By { home, .. } = away.held else { return Ok(RemoveReport::default()) };
     let verb = Verb::Remove { discard };
     let question = Question::Task { owner: home, user: None, uuid: away.uuid, verb };
     match elsewhere::ask(grid, home, &away.asked, &question, &mut silently)? {
         // Its row here counts as the task.
         Answer::Report(text) => serde_json::from_str(&text)
-            .map(|removed| Removed { tasks: Vec::new(), kept: Vec::new(), ..removed })
+            .map(|removed| RemoveReport { tasks: Vec::new(), kept: Vec::new(), ..removed })
             .map_err(|error| OpsError::Grid(format!("its report can't be read: {error}"))),
-        Answer::Unknown(_) => Ok(Removed::default()),
+        Answer::Unknown(_) => Ok(RemoveReport::default()),
         other => Err(OpsError::Refused(words_of(other))),
     }
 }
 
 /// What of a task lies in the database and on servers.
-fn count(view: &View<'_>, task: TaskId, done: &mut Removed) -> Result<(), OpsError> {
+fn count(view: &View<'_>, task: TaskId, done: &mut RemoveReport) -> Result<(), OpsError> {
     let left = view.left_by(task)?;
     done.tasks.push(task.to_string());
     done.outputs += left.outputs;
@@ -271,7 +271,7 @@ fn count(view: &View<'_>, task: TaskId, done: &mut Removed) -> Result<(), OpsErr
     Ok(())
 }
 
-fn count_files(files: &[(PathBuf, u64)], done: &mut Removed) {
+fn count_files(files: &[(PathBuf, u64)], done: &mut RemoveReport) {
     done.files += files.len() as u64;
     done.bytes.0 += files.iter().map(|(_, len)| len).sum::<u64>();
 }

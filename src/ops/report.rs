@@ -35,7 +35,7 @@ pub struct Submitted {
 
 /// One start of a member on a server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Attempt {
+pub struct AttemptReport {
     pub number: u32,
     pub server: Option<String>,
     pub state: State,
@@ -88,7 +88,7 @@ impl Task {
 /// What only `show` tells.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Detail {
-    pub attempts: Vec<Attempt>,
+    pub attempts: Vec<AttemptReport>,
     pub cpus: u32,
     pub mem: Option<Bytes>,
     pub apps: Vec<AppNeed>,
@@ -122,7 +122,7 @@ pub struct Files {
     /// What is new or changed comes back too: `--dir`.
     pub changed: bool,
     /// Of each member that has brought something, or could not.
-    pub fetched: Vec<Brought>,
+    pub fetched: Vec<ResultsReport>,
 }
 
 /// What was sent.
@@ -137,7 +137,7 @@ pub struct Archive {
 
 /// What one member brought back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Brought {
+pub struct ResultsReport {
     pub id: String,
     pub size: Bytes,
     pub files: u64,
@@ -192,7 +192,7 @@ pub struct Status {
 
 /// A row of an attribute database: `server list`, `user list`, `task list`, `client list`, `distributor list`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Entry {
+pub struct DatabaseRow {
     pub name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub engine: Option<&'static str>,
@@ -210,7 +210,7 @@ pub struct Entry {
     pub attributes: Attributes,
 }
 
-impl Entry {
+impl DatabaseRow {
     /// A row without engine, tier and distributor.
     pub const fn plain(name: String, state: &'static str, attributes: Attributes) -> Self {
         Self { name, engine: None, state, distributor: None, tier: None, reason: None, running: None, attributes }
@@ -219,7 +219,7 @@ impl Entry {
 
 /// What one command changed of a task: `cancel`, `hold`, `release`, `retry`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Change {
+pub struct TaskChange {
     pub id: String,
     /// After the change.
     pub state: State,
@@ -232,7 +232,7 @@ pub struct Change {
 /// `wait`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Waited {
-    pub tasks: Vec<Ended>,
+    pub tasks: Vec<EndReport>,
     /// The highest, as a shell counts.
     pub code: u8,
     /// What came of their files: what was unpacked now, and what did not come.
@@ -241,7 +241,7 @@ pub struct Waited {
 
 /// One task that was waited for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ended {
+pub struct EndReport {
     pub id: String,
     pub state: State,
     pub exit_code: Option<u8>,

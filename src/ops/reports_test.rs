@@ -1,10 +1,10 @@
 //! What scripts may rely on, against a real home.
 
 use super::fixture::{self, name};
-use super::follow::Event;
+use super::follow::FollowEvent;
 use super::selecting::{All, select, select_one};
 use super::servers::NewWay;
-use super::status::Asked;
+use super::status::StatusFilter;
 use super::users::UserParts;
 use super::{
     Grid, OpsError, clients, distributors, explain, gc, logs, profiles, servers, settings, show, sql, status, users,
@@ -34,7 +34,7 @@ fn word(text: &str) -> Selector {
 fn status_and_show_have_the_promised_fields() {
     let (_dir, mut grid) = fixture::grid();
     let id = fixture::add_task(&mut grid, fixture::draft());
-    let report = to_json(&status::status(&mut grid, &Asked::default()).unwrap());
+    let report = to_json(&status::status(&mut grid, &StatusFilter::default()).unwrap());
     assert_eq!(report["counts"]["PENDING"], 1);
     assert_eq!(report["servers"][0]["name"], "local");
     assert_eq!(report["servers"][0]["engine"], "local");
@@ -69,19 +69,19 @@ fn cut_output_is_told_by_show_status_and_logs_until_the_next_attempt() {
     let what = select_one(&grid, word("last"), false).unwrap();
     let shown = to_json(&show::show(&mut grid, &[what]).unwrap()[0]);
     assert_eq!((&shown["reason"], &shown["cut"]), (&json!(WORDS), &json!("disk_full")));
-    let asked = Asked { only: Some(vec![what]), ..Asked::default() };
+    let asked = StatusFilter { only: Some(vec![what]), ..StatusFilter::default() };
     assert_eq!(to_json(&status::status(&mut grid, &asked).unwrap())["tasks"][0]["reason"], WORDS);
-    let wanted = logs::Wanted { streams: vec![Stream::Out], attempt: None };
+    let wanted = logs::LogRequest { streams: vec![Stream::Out], attempt: None };
     let mut said = Vec::new();
-    let mut sink = |event: Event<'_>| {
+    let mut sink = |event: FollowEvent<'_>| {
         said.push(match event {
-            Event::Output { bytes, .. } => String::from_utf8_lossy(bytes).into_owned(),
+            FollowEvent::Output { bytes, .. } => String::from_utf8_lossy(bytes).into_owned(),
             other => format!("{other:?}"),
         });
         Ok(())
     };
     logs::logs(&mut grid, what, &wanted, &mut sink).unwrap();
-    assert_eq!(said, ["half a li".to_owned(), format!("{:?}", Event::Note(&format!("task 1: {WORDS}")))]);
+    assert_eq!(said, ["half a li".to_owned(), format!("{:?}", FollowEvent::Note(&format!("task 1: {WORDS}")))]);
     let retry = |tx: &Tx<'_>| {
         let mut ledger = Ledger::open(tx, Timestamp::now());
         ledger.again(id, None, &[State::Failed])?;
@@ -224,10 +224,10 @@ fn users_keep_what_is_not_named() {
 #[test]
 fn profiles_clients_and_distributors_have_the_same_shape() {
     let (_dir, mut grid) = fixture::grid();
-    let settings = crate::model::profile::Settings { cpus: Some(2), ..Default::default() };
+    let settings = crate::model::profile::ProfileSettings { cpus: Some(2), ..Default::default() };
     profiles::add(&mut grid, &name("render"), settings.clone()).unwrap();
     assert!(profiles::add(&mut grid, &name("12"), settings).is_err());
-    let more = crate::model::profile::Settings { priority: Some(1), ..Default::default() };
+    let more = crate::model::profile::ProfileSettings { priority: Some(1), ..Default::default() };
     profiles::set(&mut grid, &name("render"), more).unwrap();
     let listed = to_json(&profiles::list(&grid).unwrap());
     assert_eq!(listed[0]["attributes"]["cpus"]["value"], 2);
@@ -282,7 +282,7 @@ fn what_never_began_has_no_logs_and_gc_leaves_it() {
     fixture::add_task(&mut grid, fixture::draft());
     let what = select_one(&grid, word("1"), false).unwrap();
     let mut said = Vec::new();
-    let wanted = logs::Wanted { streams: vec![Stream::Out, Stream::Err], attempt: None };
+    let wanted = logs::LogRequest { streams: vec![Stream::Out, Stream::Err], attempt: None };
     logs::logs(&mut grid, what, &wanted, &mut |event| {
         said.push(format!("{event:?}"));
         Ok(())
@@ -296,10 +296,10 @@ fn what_never_began_has_no_logs_and_gc_leaves_it() {
     let orphan = grid.store.home().output_file(key(TaskId(99)), Stream::Out);
     std::fs::write(&orphan, "yy").unwrap();
     settings::set(&mut grid, "keep_rows", "1s").unwrap();
-    let planned = gc::gc(&mut grid, gc::Asked { dry_run: true, ..Default::default() }, &Reading::now()).unwrap();
+    let planned = gc::gc(&mut grid, gc::GcRequest { dry_run: true, ..Default::default() }, &Reading::now()).unwrap();
     assert_eq!((planned.files, planned.bytes, planned.tasks), (1, 2, 0));
     assert!(orphan.exists());
-    assert_eq!(gc::gc(&mut grid, gc::Asked::default(), &Reading::now()).unwrap().files, 1);
+    assert_eq!(gc::gc(&mut grid, gc::GcRequest::default(), &Reading::now()).unwrap().files, 1);
     assert!(file.exists() && !orphan.exists());
 }
 
@@ -329,9 +329,9 @@ fn attempts_are_numbered_and_logs_tell_each() {
     assert_eq!((&explained["chosen"], &explained["servers"][0]["qualifies"]), (&json!("local"), &json!(true)));
     for (attempt, text) in [(None, "two\n"), (Some(1), "one\n")] {
         let mut out = Vec::new();
-        let wanted = logs::Wanted { streams: vec![Stream::Out], attempt };
+        let wanted = logs::LogRequest { streams: vec![Stream::Out], attempt };
         logs::logs(&mut grid, what, &wanted, &mut |event| {
-            if let Event::Output { bytes, .. } = event {
+            if let FollowEvent::Output { bytes, .. } = event {
                 out.extend_from_slice(bytes);
             }
             Ok(())
@@ -339,13 +339,13 @@ fn attempts_are_numbered_and_logs_tell_each() {
         .unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), text);
     }
-    let wanted = logs::Wanted { streams: vec![Stream::Out], attempt: Some(3) };
+    let wanted = logs::LogRequest { streams: vec![Stream::Out], attempt: Some(3) };
     assert!(matches!(logs::logs(&mut grid, what, &wanted, &mut |_| Ok(())), Err(OpsError::Unknown { .. })));
     settings::set(&mut grid, "keep_outputs", "1s").unwrap();
     std::thread::sleep(std::time::Duration::from_millis(1100));
-    assert_eq!(gc::gc(&mut grid, gc::Asked::default(), &Reading::now()).unwrap().outputs, 2);
+    assert_eq!(gc::gc(&mut grid, gc::GcRequest::default(), &Reading::now()).unwrap().outputs, 2);
     settings::set(&mut grid, "keep_rows", "1s").unwrap();
-    let removed = gc::gc(&mut grid, gc::Asked::default(), &Reading::now()).unwrap();
+    let removed = gc::gc(&mut grid, gc::GcRequest::default(), &Reading::now()).unwrap();
     assert_eq!((removed.tasks, removed.classes), (1, 1));
 }
 

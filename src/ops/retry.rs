@@ -1,6 +1,6 @@
 //! `grid retry`: ended members wait again.
 
-use super::report::Change;
+use super::report::TaskChange;
 use super::selecting::Chosen;
 use super::{Grid, OpsError, dispatcher, elsewhere, member_state};
 use crate::model::task::State;
@@ -10,12 +10,12 @@ use crate::store::Durability;
 use crate::store::ledger::Ledger;
 
 /// Starts again what did not complete; with `failed_only` only what FAILED. The attempts so far are kept.
-pub fn retry(grid: &mut Grid, what: &[Chosen], failed_only: bool) -> Result<Vec<Change>, OpsError> {
+pub fn retry(grid: &mut Grid, what: &[Chosen], failed_only: bool) -> Result<Vec<TaskChange>, OpsError> {
     let verb = |chosen: Chosen| Verb::Retry { index: chosen.index, failed_only };
     elsewhere::change(grid, what, &verb, &mut |grid, what| here(grid, what, failed_only), &mut elsewhere::not_made)
 }
 
-fn here(grid: &mut Grid, what: &[Chosen], failed_only: bool) -> Result<Vec<Change>, OpsError> {
+fn here(grid: &mut Grid, what: &[Chosen], failed_only: bool) -> Result<Vec<TaskChange>, OpsError> {
     const NOT_COMPLETED: [State; 6] =
         [State::Failed, State::Timeout, State::OutOfMemory, State::Cancelled, State::Skipped, State::Lost];
     let states = if failed_only { &NOT_COMPLETED[..1] } else { &NOT_COMPLETED[..] };
@@ -45,7 +45,7 @@ fn here(grid: &mut Grid, what: &[Chosen], failed_only: bool) -> Result<Vec<Chang
                 tx.mark_unheard(chosen.task)?;
                 tx.trace(chosen.task, now, "started again by `grid retry`")?;
             }
-            changes.push(Change { id: chosen.to_string(), state: member_state(tx, *chosen)?, changed, note });
+            changes.push(TaskChange { id: chosen.to_string(), state: member_state(tx, *chosen)?, changed, note });
         }
         Ok::<_, OpsError>(changes)
     })?;

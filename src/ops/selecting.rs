@@ -110,7 +110,7 @@ fn member(view: &View<'_>, task: TaskId, index: Index) -> Result<Chosen, OpsErro
     Ok(Chosen { task, index: Some(index) })
 }
 
-impl From<All> for crate::store::choosing::Which {
+impl From<All> for crate::store::choosing::TaskFilter {
     fn from(all: All) -> Self {
         match all {
             All::Any => Self::Any,

@@ -2,12 +2,12 @@
 //! so that it runs the files of its submission and not tomorrow's edit.
 
 use super::{Grid, OpsError};
-use crate::archive::links::{self, Leads, Source};
+use crate::archive::links::{self, Leads, LinkSource};
 use crate::archive::pack::{self, Added, Packer};
 use crate::archive::pattern::Patterns;
 use crate::archive::remarks::Remarks;
 use crate::archive::room::{self, RESERVE};
-use crate::archive::walk::{self, Rules, Search, Tree};
+use crate::archive::walk::{self, Rules, Walk, Tree};
 use crate::model::command::Text;
 use crate::model::files::{Digest, Fetch, RelPath, Sent, Workplace};
 use crate::model::resources::Bytes;
@@ -23,7 +23,7 @@ use std::time::Duration;
 
 /// What was typed of files.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Wish {
+pub struct FileRequest {
     /// `--dir`.
     pub dir: Option<PathBuf>,
     /// `--send`.
@@ -32,7 +32,7 @@ pub struct Wish {
     pub fetch: Vec<OsString>,
 }
 
-impl Wish {
+impl FileRequest {
     /// Are files sent? Then each attempt has a directory of its own.
     pub fn sends_files(&self) -> bool {
         self.dir.is_some() || !self.send.is_empty()
@@ -41,7 +41,7 @@ impl Wish {
 
 /// Where a task runs with what was taken in for it, and what comes back.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Taken {
+pub struct SentWorkplace {
     pub workplace: Workplace,
     pub fetch: Option<Fetch>,
     /// What a person should know of it: links that lead out, holes.
@@ -63,15 +63,15 @@ impl Drop for Spooled {
 }
 
 /// Takes in what is wished; `here` is the directory in which the task is submitted. It is on the disk when this returns.
-pub fn take(grid: &mut Grid, here: &Path, wish: &Wish) -> Result<Taken, OpsError> {
+pub fn take(grid: &mut Grid, here: &Path, wish: &FileRequest) -> Result<SentWorkplace, OpsError> {
     let patterns = wish.fetch.iter().map(pattern).collect::<Result<Vec<_>, _>>()?;
     Patterns::new(&patterns).map_err(|error| OpsError::Usage(format!("--fetch {error}")))?;
-    let place = Place::of(here, wish)?;
+    let place = SendRoot::of(here, wish)?;
     let changed = wish.dir.is_some();
     let into = Text::from(place.root.clone().into_os_string());
     let fetch = (changed || !patterns.is_empty()).then_some(Fetch { patterns, changed, into });
     if wish.dir.is_none() && wish.send.is_empty() {
-        return Ok(Taken { workplace: Workplace::There, fetch, notes: Vec::new() });
+        return Ok(SentWorkplace { workplace: Workplace::There, fetch, notes: Vec::new() });
     }
     let home = grid.store.home().clone();
     let (tree, sources) = gather(&home, here, &place, wish)?;
@@ -79,7 +79,7 @@ pub fn take(grid: &mut Grid, here: &Path, wish: &Wish) -> Result<Taken, OpsError
     let sent = Sent { bundle: packed.digest, size: packed.size, files: packed.files, below: place.below };
     grid.store
         .write(Durability::Full, |tx| tx.keep_bundle(&sent, Timestamp::now(), || spooled.place(&home, sent.bundle)))?;
-    Ok(Taken { workplace: Workplace::Own(sent), fetch, notes })
+    Ok(SentWorkplace { workplace: Workplace::Own(sent), fetch, notes })
 }
 
 /// Waits for the kernel's next tick, a few milliseconds: files are stamped with the time of the last one, and one that is changed
@@ -113,13 +113,13 @@ impl Spooled {
 }
 
 /// The root of what is sent, and the task's directory in it.
-struct Place {
+struct SendRoot {
     root: PathBuf,
     below: RelPath,
 }
 
-impl Place {
-    fn of(here: &Path, wish: &Wish) -> Result<Self, OpsError> {
+impl SendRoot {
+    fn of(here: &Path, wish: &FileRequest) -> Result<Self, OpsError> {
         let Some(dir) = &wish.dir else { return Ok(Self { root: here.to_owned(), below: RelPath::default() }) };
         let root = here.join(dir);
         let failed = |error: io::Error| OpsError::Usage(format!("--dir {}: {error}", dir.display()));
@@ -149,14 +149,14 @@ fn pattern(typed: &OsString) -> Result<RelPath, OpsError> {
 }
 
 /// Everything that is sent, each by its path below the root; and the directories and files that were named.
-fn gather(home: &Home, here: &Path, place: &Place, wish: &Wish) -> Result<(Tree, Vec<Source>), OpsError> {
+fn gather(home: &Home, here: &Path, place: &SendRoot, wish: &FileRequest) -> Result<(Tree, Vec<LinkSource>), OpsError> {
     let mut tree = Tree::new();
     let (mut roots, mut sources) = (Vec::new(), Vec::new());
     if let Some(dir) = &wish.dir {
         let failed = |error: &dyn std::fmt::Display| OpsError::Usage(format!("--dir: {error}"));
-        let below = walk::walk(&place.root, Rules::GitIgnore, &mut Search::whole());
+        let below = walk::walk(&place.root, Rules::GitIgnore, &mut Walk::whole());
         tree.extend(below.map_err(|error| failed(&error))?);
-        sources.push(Source::new(&here.join(dir), RelPath::default()).map_err(|error| failed(&error))?);
+        sources.push(LinkSource::new(&here.join(dir), RelPath::default()).map_err(|error| failed(&error))?);
         roots.push(place.root.clone());
     }
     for typed in &wish.send {
@@ -166,10 +166,10 @@ fn gather(home: &Home, here: &Path, place: &Place, wish: &Wish) -> Result<(Tree,
         let source = named.canonicalize().map_err(|error| failed(&error))?;
         let path = place.below.join(&name_of(typed, &source)?);
         if source.is_dir() {
-            let below = walk::walk(&source, Rules::All, &mut Search::whole()).map_err(|error| failed(&error))?;
+            let below = walk::walk(&source, Rules::All, &mut Walk::whole()).map_err(|error| failed(&error))?;
             tree.extend(below.into_iter().map(|(below, from)| (path.join(&below), from)));
         }
-        sources.push(Source::new(&named, path.clone()).map_err(|error| failed(&error))?);
+        sources.push(LinkSource::new(&named, path.clone()).map_err(|error| failed(&error))?);
         roots.push(source.clone());
         if !path.is_empty() {
             tree.insert(path, source);
@@ -205,7 +205,7 @@ fn refuse_home(home: &Home, sources: &[PathBuf], tree: &Tree) -> Result<(), OpsE
 }
 
 /// Packs everything into a new file of the spool, if there is room for it.
-fn spool(home: &Home, tree: &Tree, sources: &[Source]) -> Result<(Spooled, pack::Packed, Vec<String>), OpsError> {
+fn spool(home: &Home, tree: &Tree, sources: &[LinkSource]) -> Result<(Spooled, pack::Packed, Vec<String>), OpsError> {
     room::ask_in(&home.sent(), pack::room_for(tree), RESERVE)
         .map_err(|error| OpsError::Grid(format!("{error}; nothing was submitted")))?;
     let path = home.sent().join(format!("new-{}", uuid::Uuid::now_v7()));
@@ -237,7 +237,7 @@ fn spool(home: &Home, tree: &Tree, sources: &[Source]) -> Result<(Spooled, pack:
 }
 
 /// Is what a link leads to sent as well? Of one that leads nowhere nothing is missing there.
-fn arrives(tree: &Tree, sources: &[Source], link: &Path) -> bool {
+fn arrives(tree: &Tree, sources: &[LinkSource], link: &Path) -> bool {
     let Ok(real) = link.canonicalize() else { return true };
     let mut places = sources.iter().filter_map(|source| source.holds(&real));
     places.any(|to| to.is_empty() || tree.contains_key(&to))

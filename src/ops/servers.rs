@@ -1,8 +1,8 @@
 //! `grid server`: declared, read, drained, removed.
 
 use super::attributes::{not_declared, put, taken};
-use super::expressions::{Role, check_some};
-use super::report::Entry;
+use super::expressions::{ExpressionRole, check_some};
+use super::report::DatabaseRow;
 use super::{Grid, OpsError, elsewhere, host_doctor, refresh};
 use crate::model::attribute::{Source, Value};
 use crate::model::demand;
@@ -10,7 +10,7 @@ use crate::model::distributor::Tier;
 use crate::model::id::{DistributorId, ServerId};
 use crate::model::name::Name;
 use crate::model::server::{Engine, Health, Server};
-use crate::model::ssh::{BadTarget, Target};
+use crate::model::ssh::{BadTarget, SshTarget};
 use crate::model::ssh_command::SshCommand;
 use crate::model::time::Timestamp;
 use crate::store::{Durability, Tx, View};
@@ -41,7 +41,7 @@ pub const RESERVED: [(&str, &str); 14] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NewEngine {
     Local,
-    Ssh(Target),
+    Ssh(SshTarget),
     /// These servers taken as one.
     Of(Vec<Name>),
 }
@@ -60,19 +60,19 @@ pub struct NewWay {
 
 impl NewWay {
     /// The way that this makes of another one.
-    fn instead_of(&self, target: &Target) -> Result<Target, BadTarget> {
+    fn instead_of(&self, target: &SshTarget) -> Result<SshTarget, BadTarget> {
         let host = self.host.as_deref().unwrap_or(target.host());
         let options = self.options.clone().unwrap_or_else(|| target.options().to_vec());
         let remote_dir = self.remote_dir.as_deref().or(target.remote_dir()).filter(|dir| !dir.is_empty());
-        let new = Target::new(host, options, remote_dir.map(str::to_owned))?;
+        let new = SshTarget::new(host, options, remote_dir.map(str::to_owned))?;
         Ok(new.by(self.command.as_ref().or(target.command()).cloned()))
     }
 }
 
 /// A new server, and why it could not be read yet.
 #[derive(Debug)]
-pub struct Added {
-    pub entry: Entry,
+pub struct AddedServer {
+    pub entry: DatabaseRow,
     pub warning: Option<String>,
 }
 
@@ -83,8 +83,8 @@ pub fn add(
     engine: &NewEngine,
     distributor: Option<&Name>,
     declared: &Declared,
-) -> Result<Added, OpsError> {
-    check_some(declared.accepts.as_deref(), Role::Accepts)?;
+) -> Result<AddedServer, OpsError> {
+    check_some(declared.accepts.as_deref(), ExpressionRole::Accepts)?;
     let now = Timestamp::now();
     let caller = grid.login.command.clone();
     let id = grid.store.write(Durability::Full, |tx| {
@@ -105,24 +105,24 @@ pub fn add(
         Some(error) => Some(format!("{name} is added, but can't be read: {error}")),
         None => host_doctor::pool(grid, id)?.map(|words| format!("{name} is added, but {words}")),
     };
-    Ok(Added { entry: show(grid, name.as_str())?, warning })
+    Ok(AddedServer { entry: show(grid, name.as_str())?, warning })
 }
 
 /// A host means what the ssh command of whoever names it makes of it; without one what the home's does.
-pub(super) fn named_here(caller: Option<&SshCommand>, target: &Target) -> Target {
+pub(super) fn named_here(caller: Option<&SshCommand>, target: &SshTarget) -> SshTarget {
     let command = target.command().or(caller).cloned();
     target.clone().by(command)
 }
 
 /// All servers.
-pub fn list(grid: &Grid) -> Result<Vec<Entry>, OpsError> {
+pub fn list(grid: &Grid) -> Result<Vec<DatabaseRow>, OpsError> {
     let view = grid.store.view();
     let misled = misled(&view)?;
     Ok(view.servers()?.into_iter().map(|server| entry(server, &misled)).collect())
 }
 
 /// One server with all its attributes, and the way to it.
-pub fn show(grid: &Grid, name: &str) -> Result<Entry, OpsError> {
+pub fn show(grid: &Grid, name: &str) -> Result<DatabaseRow, OpsError> {
     let view = grid.store.view();
     let server = find(&view, name)?;
     let declared_at = view.declared_at(server.id)?;
@@ -143,7 +143,7 @@ pub fn show(grid: &Grid, name: &str) -> Result<Entry, OpsError> {
 
 /// Declares parts of a server; what is not named stays. Gives why it could not be read behind that.
 pub fn set(grid: &mut Grid, name: &Name, way: &NewWay, declared: &Declared) -> Result<Option<String>, OpsError> {
-    check_some(declared.accepts.as_deref(), Role::Accepts)?;
+    check_some(declared.accepts.as_deref(), ExpressionRole::Accepts)?;
     let mut way = way.clone();
     if way.host.is_some() && way.command.is_none() {
         way.command.clone_from(&grid.login.command);
@@ -174,7 +174,7 @@ fn lead(tx: &Tx<'_>, server: &Server, way: &NewWay) -> Result<bool, OpsError> {
     lead_to(tx, server, target, new)
 }
 
-fn lead_to(tx: &Tx<'_>, server: &Server, target: &Target, new: Target) -> Result<bool, OpsError> {
+fn lead_to(tx: &Tx<'_>, server: &Server, target: &SshTarget, new: SshTarget) -> Result<bool, OpsError> {
     let name = &server.name;
     if new == *target {
         return Ok(false);
@@ -370,10 +370,10 @@ pub(super) fn misled(view: &View<'_>) -> Result<HashMap<ServerId, String>, OpsEr
     Ok(told)
 }
 
-fn entry(server: Server, misled: &HashMap<ServerId, String>) -> Entry {
+fn entry(server: Server, misled: &HashMap<ServerId, String>) -> DatabaseRow {
     let (state, reason) = state(&server);
     let reason = reason.or_else(|| misled.get(&server.id).cloned());
-    Entry {
+    DatabaseRow {
         name: server.name.to_string(),
         engine: Some(server.engine.word()),
         state,

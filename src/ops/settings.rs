@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// What a setting's text must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum SettingKind {
     Time,
     Size,
     Count,
@@ -27,105 +27,105 @@ pub enum Kind {
 
 /// A setting that this grid knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Known {
+pub struct SettingSpec {
     pub name: &'static str,
     pub default: &'static str,
-    pub kind: Kind,
+    pub kind: SettingKind,
     pub about: &'static str,
 }
 
-pub const STARVE_AFTER: Known = Known {
+pub const STARVE_AFTER: SettingSpec = SettingSpec {
     name: "starve_after",
     default: "10min",
-    kind: Kind::Time,
+    kind: SettingKind::Time,
     about: "a task that waits so long gets a server kept for it",
 };
-pub const IDLE_EXIT: Known =
-    Known { name: "idle_exit", default: "10min", kind: Kind::Time, about: "an idle dispatcher leaves after this" };
-pub const KEEP_OUTPUTS: Known =
-    Known { name: "keep_outputs", default: "30d", kind: Kind::Time, about: "outputs of ended tasks are kept so long" };
-pub const KEEP_ROWS: Known =
-    Known { name: "keep_rows", default: "365d", kind: Kind::Time, about: "ended tasks are kept so long" };
-pub const PLACEMENT: Known = Known {
+pub const IDLE_EXIT: SettingSpec =
+    SettingSpec { name: "idle_exit", default: "10min", kind: SettingKind::Time, about: "an idle dispatcher leaves after this" };
+pub const KEEP_OUTPUTS: SettingSpec =
+    SettingSpec { name: "keep_outputs", default: "30d", kind: SettingKind::Time, about: "outputs of ended tasks are kept so long" };
+pub const KEEP_ROWS: SettingSpec =
+    SettingSpec { name: "keep_rows", default: "365d", kind: SettingKind::Time, about: "ended tasks are kept so long" };
+pub const PLACEMENT: SettingSpec = SettingSpec {
     name: "placement",
     default: "spread",
-    kind: Kind::OneOf(&["spread", "pack"]),
+    kind: SettingKind::OneOf(&["spread", "pack"]),
     about: "what decides where preferences are equal: spread over idle servers, or pack onto busy ones",
 };
-pub const WATCH: Known = Known {
+pub const WATCH: SettingSpec = SettingSpec {
     name: "watch",
     default: "python3,ffmpeg,blender,R,julia,gcc,g++,clang,rustc,cargo,node,java,docker,podman,matlab,octave,gnuplot,convert",
-    kind: Kind::Names,
+    kind: SettingKind::Names,
     about: "applications that are looked up on each server's PATH",
 };
-pub const OUTPUT_LIMIT: Known = Known {
+pub const OUTPUT_LIMIT: SettingSpec = SettingSpec {
     name: "output_limit",
     default: "64M",
-    kind: Kind::Size,
+    kind: SettingKind::Size,
     about: "a longer output stays on its server and is read from there",
 };
-pub const MAX_OUTPUT: Known = Known {
+pub const MAX_OUTPUT: SettingSpec = SettingSpec {
     name: "max_output",
     default: "1G",
-    kind: Kind::MaxOutput,
+    kind: SettingKind::MaxOutput,
     about: "of a longer output of a task the first and the last 64M are kept; 1G,kill ends the task, none bounds nothing",
 };
-pub const SSH_COMMAND: Known = Known {
+pub const SSH_COMMAND: SettingSpec = SettingSpec {
     name: "ssh.command",
     default: "ssh",
-    kind: Kind::CommandLine,
+    kind: SettingKind::CommandLine,
     about: "the ssh command with its options, for servers and homes that were not named with another; \
             default: GRID_SSH_COMMAND of the caller that named one last",
 };
 
-pub const PEER_TIMEOUT: Known = Known {
+pub const PEER_TIMEOUT: SettingSpec = SettingSpec {
     name: "peer_timeout",
     default: "5s",
-    kind: Kind::Time,
+    kind: SettingKind::Time,
     about: "another home that does not answer within this counts as silent",
 };
 
-pub const PROBE_TIMEOUT: Known = Known {
+pub const PROBE_TIMEOUT: SettingSpec = SettingSpec {
     name: "probe_timeout",
     default: "10s",
-    kind: Kind::Time,
+    kind: SettingKind::Time,
     about: "a login or a reading that takes longer is given up",
 };
-pub const STALE_AFTER: Known = Known {
+pub const STALE_AFTER: SettingSpec = SettingSpec {
     name: "stale_after",
     default: "10min",
-    kind: Kind::Time,
+    kind: SettingKind::Time,
     about: "a server over ssh that was read longer ago is read anew before it is given a task",
 };
-pub const AGENT_DIR: Known = Known {
+pub const AGENT_DIR: SettingSpec = SettingSpec {
     name: "agent_dir",
     default: "",
-    kind: Kind::Text,
+    kind: SettingKind::Text,
     about: "where grid-ARCH programs for servers of another architecture lie; default: agents in the home",
 };
 
-pub const PROBE_SCRIPT: Known = Known {
+pub const PROBE_SCRIPT: SettingSpec = SettingSpec {
     name: "probe_script",
     default: "",
-    kind: Kind::Text,
+    kind: SettingKind::Text,
     about: "a line for sh on each server that is read, after its prologue: `name=value` lines are attributes, `app.NAME=VERSION` applications",
 };
-pub const USER_WAITING: Known = Known {
+pub const USER_WAITING: SettingSpec = SettingSpec {
     name: "user_waiting",
     default: "10000",
-    kind: Kind::Count,
+    kind: SettingKind::Count,
     about: "tasks of one user from other homes that may be unended here",
 };
 
-pub const USER_SPOOL: Known = Known {
+pub const USER_SPOOL: SettingSpec = SettingSpec {
     name: "user_spool",
     default: "10G",
-    kind: Kind::Size,
+    kind: SettingKind::Size,
     about: "what is kept here of one user from other homes: its tasks and what they were submitted with, files and outputs",
 };
 
 /// All of them, by name.
-pub const ALL: [Known; 16] = [
+pub const ALL: [SettingSpec; 16] = [
     AGENT_DIR,
     IDLE_EXIT,
     KEEP_OUTPUTS,
@@ -145,24 +145,24 @@ pub const ALL: [Known; 16] = [
 ];
 
 /// The text of a setting, or its default.
-pub fn text(view: &View<'_>, known: Known) -> Result<String, OpsError> {
+pub fn text(view: &View<'_>, known: SettingSpec) -> Result<String, OpsError> {
     Ok(view.setting(known.name)?.unwrap_or_else(|| known.default.to_owned()))
 }
 
 /// A setting that is a length of time.
-pub fn time(view: &View<'_>, known: Known) -> Result<Duration, OpsError> {
+pub fn time(view: &View<'_>, known: SettingSpec) -> Result<Duration, OpsError> {
     let text = text(view, known)?;
     parse_duration(&text).map_err(|error| bad(known.name, &error))
 }
 
 /// A setting that is a size.
-pub fn size(view: &View<'_>, known: Known) -> Result<Bytes, OpsError> {
+pub fn size(view: &View<'_>, known: SettingSpec) -> Result<Bytes, OpsError> {
     let text = text(view, known)?;
     Bytes::parse(&text).map_err(|error| bad(known.name, &error))
 }
 
 /// A setting that is a list of words.
-pub fn words(view: &View<'_>, known: Known) -> Result<Vec<String>, OpsError> {
+pub fn words(view: &View<'_>, known: SettingSpec) -> Result<Vec<String>, OpsError> {
     let text = text(view, known)?;
     Ok(text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect())
 }
@@ -189,7 +189,7 @@ pub fn unset(grid: &mut Grid, name: &str) -> Result<(), OpsError> {
     put(grid, find(name)?, None)
 }
 
-fn put(grid: &mut Grid, known: Known, value: Option<&str>) -> Result<(), OpsError> {
+fn put(grid: &mut Grid, known: SettingSpec, value: Option<&str>) -> Result<(), OpsError> {
     grid.store.write(Durability::Full, |tx| {
         tx.set_setting(known.name, value)?;
         if known == SSH_COMMAND {
@@ -199,7 +199,7 @@ fn put(grid: &mut Grid, known: Known, value: Option<&str>) -> Result<(), OpsErro
     })
 }
 
-fn find(name: &str) -> Result<Known, OpsError> {
+fn find(name: &str) -> Result<SettingSpec, OpsError> {
     let found = ALL.into_iter().find(|known| known.name == name.replace('-', "_"));
     found.ok_or_else(|| match OpsError::unknown("setting", name, ALL.iter().map(|known| known.name)) {
         OpsError::Unknown { kind, name, hint } if hint.is_empty() => {
@@ -209,7 +209,7 @@ fn find(name: &str) -> Result<Known, OpsError> {
     })
 }
 
-fn report(grid: &Grid, known: Known) -> Result<Setting, OpsError> {
+fn report(grid: &Grid, known: SettingSpec) -> Result<Setting, OpsError> {
     let view = grid.store.view();
     let set = view.setting(known.name)?;
     let default = if known == SSH_COMMAND { view.home_ssh(None)?.0 } else { known.default.to_owned() };
@@ -222,28 +222,28 @@ fn report(grid: &Grid, known: Known) -> Result<Setting, OpsError> {
     })
 }
 
-fn check(known: Known, value: &str) -> Result<(), OpsError> {
+fn check(known: SettingSpec, value: &str) -> Result<(), OpsError> {
     let name = known.name;
     match known.kind {
-        Kind::Time => parse_duration(value).map(drop).map_err(|error| bad(name, &error)),
-        Kind::Count => {
+        SettingKind::Time => parse_duration(value).map(drop).map_err(|error| bad(name, &error)),
+        SettingKind::Count => {
             value.parse::<u32>().map(drop).map_err(|_| bad(name, &format!("{value:?} is no whole number from 0 on")))
         }
-        Kind::Size => Bytes::parse(value).map(drop).map_err(|error| bad(name, &error)),
-        Kind::MaxOutput => MaxOutput::parse(value).map(drop).map_err(|error| bad(name, &error)),
-        Kind::OneOf(words) if words.contains(&value) => Ok(()),
-        Kind::OneOf(words) => Err(bad(name, &format!("{value:?} is none of {}", words.join(", ")))),
-        Kind::Names => value
+        SettingKind::Size => Bytes::parse(value).map(drop).map_err(|error| bad(name, &error)),
+        SettingKind::MaxOutput => MaxOutput::parse(value).map(drop).map_err(|error| bad(name, &error)),
+        SettingKind::OneOf(words) if words.contains(&value) => Ok(()),
+        SettingKind::OneOf(words) => Err(bad(name, &format!("{value:?} is none of {}", words.join(", ")))),
+        SettingKind::Names => value
             .split(',')
             .filter(|word| !word.trim().is_empty())
             .try_for_each(|word| app_name(word.trim()).map_err(|error| bad(name, &error))),
-        Kind::CommandLine if shlex::split(value).is_none_or(|words| words.is_empty()) => {
+        SettingKind::CommandLine if shlex::split(value).is_none_or(|words| words.is_empty()) => {
             Err(bad(name, &format!("{value:?} is no command line: a quote is left open, or it is empty")))
         }
-        Kind::CommandLine | Kind::Text if value.trim().is_empty() || value.chars().any(char::is_control) => {
+        SettingKind::CommandLine | SettingKind::Text if value.trim().is_empty() || value.chars().any(char::is_control) => {
             Err(bad(name, &"a line of text is needed"))
         }
-        Kind::CommandLine | Kind::Text => Ok(()),
+        SettingKind::CommandLine | SettingKind::Text => Ok(()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `grid show`: all about a task; and the shorter report that `status` gives of many.
 
-use super::report::{Attempt, Detail, Remote, Submitted, Task};
+use super::report::{AttemptReport, Detail, Remote, Submitted, Task};
 use super::selecting::Chosen;
 use super::{Grid, OpsError, elsewhere};
 use crate::model::id::{Index, ServerId, TaskId};
@@ -8,7 +8,7 @@ use crate::model::server::Health;
 use crate::model::task::{Phase, State};
 use crate::model::time::{Timestamp, short};
 use crate::protocol::distributor::Verb;
-use crate::store::away::Held;
+use crate::store::away::AwayState;
 use crate::store::members::MemberRow;
 use crate::store::tasks::{Shape, TaskRow};
 use crate::store::{StoreError, View};
@@ -19,7 +19,7 @@ pub fn show(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Task>, OpsError> {
     let mut told = BTreeMap::new();
     for chosen in what {
         if let Some(away) = elsewhere::away(grid, *chosen)?
-            && let Held::By { id, .. } = away.held
+            && let AwayState::By { id, .. } = away.held
             && let Ok(report) = elsewhere::report::<Task>(grid, &away, Verb::Show { index: chosen.index })
         {
             told.insert(*chosen, (report, id));
@@ -117,8 +117,8 @@ pub(super) fn of_task(view: &View<'_>, row: &TaskRow, member: Option<&MemberRow>
         client: row.client.clone(),
         counts: (!single).then(|| counts.collect()),
         remote: away.as_ref().and_then(|away| match away.held {
-            Held::By { id, .. } => Some(Remote { distributor: row.tier2.clone(), id: id.to_string() }),
-            Held::Open { .. } => None,
+            AwayState::By { id, .. } => Some(Remote { distributor: row.tier2.clone(), id: id.to_string() }),
+            AwayState::Open { .. } => None,
         }),
         cut: member.and_then(|m| m.cut),
         detail: None,
@@ -219,10 +219,10 @@ fn detail(
 }
 
 /// Past attempts and the last one; one that is only on its way to a server is none yet.
-fn attempts(view: &View<'_>, task: TaskId, index: Index, last: &MemberRow) -> Result<Vec<Attempt>, OpsError> {
+fn attempts(view: &View<'_>, task: TaskId, index: Index, last: &MemberRow) -> Result<Vec<AttemptReport>, OpsError> {
     let mut all = Vec::new();
     for past in view.past_attempts(task, index)? {
-        all.push(Attempt {
+        all.push(AttemptReport {
             number: past.number,
             server: past.server.map_or(Ok(None), |id| server_name(view, id))?,
             state: past.state,
@@ -238,7 +238,7 @@ fn attempts(view: &View<'_>, task: TaskId, index: Index, last: &MemberRow) -> Re
         _ => None,
     };
     if let Some(state) = state.filter(|_| last.number > 0 && !all.iter().any(|a| a.number == last.number)) {
-        all.push(Attempt {
+        all.push(AttemptReport {
             number: last.number,
             server: last.server.map_or(Ok(None), |id| server_name(view, id))?,
             state,

@@ -15,7 +15,7 @@ const LIMIT: u32 = 1_000;
 
 /// Which tasks are asked for.
 #[derive(Debug, Clone, Default)]
-pub struct Asked {
+pub struct StatusFilter {
     /// Only these.
     pub only: Option<Vec<Chosen>>,
     /// At most so many: those not ended, then those that ended last.
@@ -26,7 +26,7 @@ pub struct Asked {
 }
 
 /// One state of everything.
-pub fn status(grid: &mut Grid, asked: &Asked) -> Result<Status, OpsError> {
+pub fn status(grid: &mut Grid, asked: &StatusFilter) -> Result<Status, OpsError> {
     let away = grid.store.view().away_unended(LIMIT)?;
     match elsewhere::refresh(grid, &away) {
         // What was heard last is told.
@@ -53,7 +53,7 @@ pub fn status(grid: &mut Grid, asked: &Asked) -> Result<Status, OpsError> {
     })
 }
 
-fn rows(view: &View<'_>, asked: &Asked) -> Result<(Vec<TaskRow>, u64), OpsError> {
+fn rows(view: &View<'_>, asked: &StatusFilter) -> Result<(Vec<TaskRow>, u64), OpsError> {
     if let Some(only) = &asked.only {
         let found = only.iter().map(|c| view.task(c.task)).collect::<Result<Vec<_>, _>>()?;
         return Ok((found.into_iter().flatten().collect(), 0));

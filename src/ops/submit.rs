@@ -3,16 +3,16 @@
 use super::desk::Sheet;
 use super::draft::Draft;
 use super::selecting::Chosen;
-use super::sending::Taken;
+use super::sending::SentWorkplace;
 use super::{Grid, OpsError, cancel, files_elsewhere, report, sending};
 use crate::dispatch::client::relay::Relay;
 use crate::distributor::dry;
 use crate::distributor::fleets::Fleets;
 use crate::distributor::front::{SERIES, series_end};
 use crate::distributor::guest::Guest;
-use crate::distributor::place::{Order, Outcome, place};
+use crate::distributor::place::{PlacementRequest, SearchOutcome, place};
 use crate::distributor::tier2::TierError;
-use crate::distributor::walk::Refusal;
+use crate::distributor::walk::SearchRefusal;
 use crate::distributor::within;
 use crate::model::failpoint::failpoint;
 use crate::model::feature::{Feature, options};
@@ -29,32 +29,32 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Takes in what is sent with a task: it lies in the spool before anything else is written. It may take a while.
-pub fn take_in(grid: &mut Grid, sheet: &Sheet) -> Result<Taken, OpsError> {
+pub fn take_in(grid: &mut Grid, sheet: &Sheet) -> Result<SentWorkplace, OpsError> {
     sending::take(grid, Path::new(sheet.draft.cwd.as_os()), &sheet.draft.files)
 }
 
 /// Submits a task with what was taken in for it; it is on the disk when this returns. [`OpsError::NoMatch`] where nothing could ever run it,
 /// [`OpsError::Denied`] where nobody runs it for this user.
-pub fn submit(grid: &mut Grid, sheet: Sheet, taken: Taken) -> Result<report::Submitted, OpsError> {
+pub fn submit(grid: &mut Grid, sheet: Sheet, taken: SentWorkplace) -> Result<report::Submitted, OpsError> {
     let Sheet { uuid, draft, open, .. } = sheet;
     let mut request = completed(&grid.store.view(), draft, grid.client.clone(), &grid.me)?;
     (request.launch.workplace, request.launch.fetch) = (taken.workplace, taken.fetch);
     let guest = Guest::resident(grid.me.clone());
     let mut peers = Relay::new(grid.store.home(), &grid.login);
-    let mut order = Order::new(envelope(uuid, &request)?, &request, &guest);
+    let mut order = PlacementRequest::new(envelope(uuid, &request)?, &request, &guest);
     let outcome = place(&mut grid.store, &mut peers, &mut order).map_err(refusal)?;
     failpoint("client-committed");
     if request.launch.fetch.is_some() {
         sending::part_from_later_changes();
     }
     let (id, why) = match outcome {
-        Outcome::Here(id) => (id, None),
-        Outcome::Away(id) => {
+        SearchOutcome::Here(id) => (id, None),
+        SearchOutcome::Away(id) => {
             send_files(grid, id)?;
             (id, None)
         }
-        Outcome::Open { task, why } => (task, Some(why)),
-        Outcome::Refused(refused) => {
+        SearchOutcome::Open { task, why } => (task, Some(why)),
+        SearchOutcome::Refused(refused) => {
             let refused = nobody(refused, &request);
             // A dispatcher that was asked before and did not answer may still come to it: if it took it, that counts, else never.
             let now = Timestamp::now();
@@ -145,8 +145,8 @@ fn envelope(uuid: TaskUuid, request: &Request) -> Result<Envelope, OpsError> {
 }
 
 /// Nobody takes it: there is nothing that could run it, nobody there, or nobody who does it for this user.
-fn nobody(refusal: Refusal, request: &Request) -> OpsError {
-    let Refusal { summary, mut reasons, denied, .. } = refusal;
+fn nobody(refusal: SearchRefusal, request: &Request) -> OpsError {
+    let SearchRefusal { summary, mut reasons, denied, .. } = refusal;
     let needed: Vec<&str> = request.features().map(Feature::name).collect();
     if denied && !needed.is_empty() {
         // An older grid can't say this itself.

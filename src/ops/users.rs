@@ -1,8 +1,8 @@
 //! `grid user`: who submits, with groups, share, preference and requirement.
 
 use super::attributes::{Values, not_declared, put, taken, text};
-use super::expressions::{Role, check_some};
-use super::report::Entry;
+use super::expressions::{ExpressionRole, check_some};
+use super::report::DatabaseRow;
 use super::{Grid, OpsError, settings};
 use crate::model::attribute::{Source, Value};
 use crate::model::name::Name;
@@ -35,8 +35,8 @@ pub struct UserParts {
 
 impl UserParts {
     fn check(&self) -> Result<(), OpsError> {
-        check_some(self.prefer.as_deref(), Role::Preference)?;
-        check_some(self.constraint.as_deref(), Role::Constraint)
+        check_some(self.prefer.as_deref(), ExpressionRole::Preference)?;
+        check_some(self.constraint.as_deref(), ExpressionRole::Constraint)
     }
 
     fn onto(&self, user: &mut User) {
@@ -115,13 +115,13 @@ pub fn remove(grid: &mut Grid, names: &[String]) -> Result<(), OpsError> {
 }
 
 /// All users.
-pub fn list(grid: &Grid) -> Result<Vec<Entry>, OpsError> {
+pub fn list(grid: &Grid) -> Result<Vec<DatabaseRow>, OpsError> {
     let view = grid.store.view();
     view.users()?.into_iter().map(|user| entry(&view, user)).collect()
 }
 
 /// One user.
-pub fn show(grid: &Grid, name: &str) -> Result<Entry, OpsError> {
+pub fn show(grid: &Grid, name: &str) -> Result<DatabaseRow, OpsError> {
     let view = grid.store.view();
     let user = find(&view, name)?;
     let now = Timestamp::now();
@@ -140,7 +140,7 @@ pub(super) fn find(view: &View<'_>, name: &str) -> Result<User, OpsError> {
     Err(OpsError::unknown("user", name, known.iter().map(|u| u.name.as_str())))
 }
 
-fn entry(view: &View<'_>, user: User) -> Result<Entry, OpsError> {
+fn entry(view: &View<'_>, user: User) -> Result<DatabaseRow, OpsError> {
     let at = view.user_added_at(user.id)?;
     let mut attributes = user.attributes;
     let mut declared = |name, value| put(&mut attributes, name, value, Source::Declared, at);
@@ -149,7 +149,7 @@ fn entry(view: &View<'_>, user: User) -> Result<Entry, OpsError> {
     declared("role", Some(Value::from(view.role(user.id)?.word())));
     declared("prefer", text(user.prefer.as_deref()));
     declared("constraint", text(user.constraint.as_deref()));
-    Ok(Entry::plain(user.name.to_string(), "KNOWN", attributes))
+    Ok(DatabaseRow::plain(user.name.to_string(), "KNOWN", attributes))
 }
 
 /// The line by which this user comes in from elsewhere; with a role, what it may do then.

@@ -1,7 +1,7 @@
 //! `grid wait`: until tasks have ended.
 
-use super::elsewhere::Watched;
-use super::report::{Ended, Waited};
+use super::elsewhere::WatchOutcome;
+use super::report::{EndReport, Waited};
 use super::selecting::Chosen;
 use super::{Grid, OpsError, cancel, dispatcher, elsewhere, files_elsewhere, member_state, shell_code};
 use crate::dispatch::client::losses::Losses;
@@ -12,7 +12,7 @@ use crate::distributor::peers::silently;
 use crate::model::task::State;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::protocol::distributor::{Answer, Verb};
-use crate::store::away::{Away, Held};
+use crate::store::away::{Away, AwayState};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
@@ -20,7 +20,7 @@ use std::time::Duration;
 
 /// How far the waiting is, in members.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct WaitProgress {
     pub ended: u64,
     pub running: u64,
     pub size: u64,
@@ -28,14 +28,14 @@ pub struct Progress {
 
 /// What is told while somebody waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told<'a> {
-    Progress(Progress),
+pub enum WaitEvent<'a> {
+    Progress(WaitProgress),
     /// Talk: why nothing is heard of a task.
     Note(&'a str),
 }
 
 /// Whoever is told; false: waits no longer.
-pub type Hear<'f> = dyn FnMut(Told<'_>) -> bool + 'f;
+pub type Hear<'f> = dyn FnMut(WaitEvent<'_>) -> bool + 'f;
 
 /// Returns when all have ended, durably, or `told` gives false. Starts the dispatcher if needed.
 pub fn wait(grid: &mut Grid, what: &[Chosen], told: &mut Hear<'_>) -> Result<Waited, OpsError> {
@@ -52,7 +52,7 @@ pub fn wait_until(grid: &mut Grid, what: &[Chosen], stop: &Stop, told: &mut Hear
     'tasks: for chosen in what {
         let mut durable = false;
         if let Some(away) = elsewhere::away(grid, *chosen)? {
-            told(Told::Progress(progress(grid, what)?));
+            told(WaitEvent::Progress(progress(grid, what)?));
             if let Some(ended) = wait_elsewhere(grid, *chosen, away, what, stop, told)? {
                 of_members.insert(*chosen, ended);
             }
@@ -70,9 +70,9 @@ pub fn wait_until(grid: &mut Grid, what: &[Chosen], stop: &Stop, told: &mut Hear
                 said_held = true;
                 let reason =
                     grid.store.view().task(chosen.task)?.and_then(|row| row.reason_in(state)).unwrap_or_default();
-                told(Told::Note(&format!("task {chosen} is HELD: {reason}")));
+                told(WaitEvent::Note(&format!("task {chosen} is HELD: {reason}")));
             }
-            if !told(Told::Progress(progress(grid, what)?)) || stop.is_due() {
+            if !told(WaitEvent::Progress(progress(grid, what)?)) || stop.is_due() {
                 break 'tasks;
             }
             let mut open = match connection.take() {
@@ -98,7 +98,7 @@ pub fn wait_until(grid: &mut Grid, what: &[Chosen], stop: &Stop, told: &mut Hear
         connection = None;
         all_told &= durable;
     }
-    told(Told::Progress(progress(grid, what)?));
+    told(WaitEvent::Progress(progress(grid, what)?));
     if !all_told {
         settle(grid)?;
     }
@@ -115,7 +115,7 @@ pub fn wait_until(grid: &mut Grid, what: &[Chosen], stop: &Stop, told: &mut Hear
             }
         };
         waited.code = waited.code.max(code);
-        waited.tasks.push(Ended { id: chosen.to_string(), state, exit_code });
+        waited.tasks.push(EndReport { id: chosen.to_string(), state, exit_code });
     }
     Ok(waited)
 }
@@ -142,7 +142,7 @@ fn wait_elsewhere(
         let member = row.as_ref().map_or_else(String::new, |row| row.tier2.clone());
         let mut why = row.and_then(|row| row.reason).unwrap_or_else(|| "nobody has taken it yet".to_owned());
         let mut denied = false;
-        if matches!(away.held, Held::By { .. }) {
+        if matches!(away.held, AwayState::By { .. }) {
             // Where the submit did not hear who took it, its files have still to follow.
             sent = sent || files_elsewhere::send(grid, &away).is_ok();
             match chosen.index {
@@ -160,11 +160,11 @@ fn wait_elsewhere(
                     let others = others.map(|other| elsewhere::away(grid, *other)).collect::<Result<Vec<_>, _>>()?;
                     let others: Vec<Away> = others.into_iter().flatten().collect();
                     match elsewhere::watch(grid, &away, &others, stop)? {
-                        Watched::Heard => continue,
-                        Watched::Silent(words) => why = words,
-                        Watched::Denied(words) => (denied, why) = (true, words),
+                        WatchOutcome::Heard => continue,
+                        WatchOutcome::Silent(words) => why = words,
+                        WatchOutcome::Denied(words) => (denied, why) = (true, words),
                         // As with the end of a task of which nobody knows how it came: no code of the task.
-                        Watched::Gone(why) => return Err(OpsError::Grid(format!("task {chosen}: {why}"))),
+                        WatchOutcome::Gone(why) => return Err(OpsError::Grid(format!("task {chosen}: {why}"))),
                     }
                 }
             }
@@ -175,18 +175,18 @@ fn wait_elsewhere(
         if !std::mem::replace(&mut said_why, true) {
             let since = away.answered_at.map_or_else(String::new, |at| format!(" since {}", at.local()));
             let remedy = cancel::if_lost(away.task);
-            told(Told::Note(&match away.held {
-                Held::By { .. } if denied => {
+            told(WaitEvent::Note(&match away.held {
+                AwayState::By { .. } if denied => {
                     format!(
                         "task {chosen}: {member} does not tell how it stands: {why}; it is asked again until it does; {remedy}"
                     )
                 }
-                Held::By { .. } => {
+                AwayState::By { .. } => {
                     format!(
                         "task {chosen}: {member} does not answer{since}: {why}; it is asked again until it does; {remedy}"
                     )
                 }
-                Held::Open { .. } => format!("task {chosen} waits: {why}"),
+                AwayState::Open { .. } => format!("task {chosen} waits: {why}"),
             }));
         }
         dispatcher::wake(grid)?;
@@ -219,9 +219,9 @@ fn readable(connection: &Connection, ms: i64) -> Result<bool, OpsError> {
     }
 }
 
-fn progress(grid: &Grid, what: &[Chosen]) -> Result<Progress, OpsError> {
+fn progress(grid: &Grid, what: &[Chosen]) -> Result<WaitProgress, OpsError> {
     let view = grid.store.view();
-    let mut progress = Progress::default();
+    let mut progress = WaitProgress::default();
     for chosen in what {
         match chosen.index {
             Some(_) => {

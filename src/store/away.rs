@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// How far a task's way is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Held {
+pub enum AwayState {
     /// Somebody was asked to take it, and has not said whether it did.
     Open {
         /// It was a first tier: it may have passed the task on.
@@ -33,7 +33,7 @@ pub struct Away {
     pub asked: Endpoint,
     /// When the search that goes on now asked for the first time.
     pub asked_at: Timestamp,
-    pub held: Held,
+    pub held: AwayState,
     pub answered_at: Option<Timestamp>,
     /// When it was asked for in vain.
     pub tried_at: Option<Timestamp>,
@@ -62,10 +62,10 @@ const SELECT: &str = "
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Away> {
     let held = match (row.get(7)?, row.get(8)?) {
-        (Some(home), Some(id)) => Held::By { home, id },
+        (Some(home), Some(id)) => AwayState::By { home, id },
         _ => {
             let among: Option<String> = row.get(6)?;
-            Held::Open { onward: row.get(5)?, among: among.and_then(|text| serde_json::from_str(&text).ok()) }
+            AwayState::Open { onward: row.get(5)?, among: among.and_then(|text| serde_json::from_str(&text).ok()) }
         }
     };
     Ok(Away {
@@ -88,7 +88,7 @@ fn millis(grace: Duration) -> u64 {
 }
 
 /// A sealed task, and its list of lines.
-type Kept = (Vec<u8>, Option<Vec<u8>>);
+type KeptEnvelope = (Vec<u8>, Option<Vec<u8>>);
 
 impl View<'_> {
     /// The rest of a task, if it is elsewhere.
@@ -97,7 +97,7 @@ impl View<'_> {
     }
 
     /// What was sealed, to be offered again.
-    pub fn sealed(&self, task: TaskId) -> Result<Option<Kept>> {
+    pub fn sealed(&self, task: TaskId) -> Result<Option<KeptEnvelope>> {
         self.one("SELECT sealed, list FROM away WHERE task_id = ?1", [task], |row| Ok((row.get(0)?, row.get(1)?)))
     }
 

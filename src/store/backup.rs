@@ -1,9 +1,9 @@
 //! A backup is a copy of the database that knows that it is one. Opened as a home it becomes a new incarnation: what had
 //! not ended is held, for the home that was backed up may have gone on.
 
-use super::choosing::Which;
+use super::choosing::TaskFilter;
 use super::ledger::Ledger;
-use super::place::{Noted, Place};
+use super::place::{NotedPlace, PlaceState};
 use super::{Durability, Home, Result, Store, StoreError, Tx, View, copy};
 use crate::model::id::TaskId;
 use crate::model::task::Phase;
@@ -86,14 +86,14 @@ impl Store {
     pub(super) fn origin(&self) -> Result<Origin> {
         let sql = "SELECT id, backed_up_at, place, place_inode, place_born FROM home";
         let (id, backup, noted): (String, Option<Timestamp>, _) =
-            self.connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, Noted::read(row, 2)?)))?;
+            self.connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, NotedPlace::read(row, 2)?)))?;
         if let Some(at) = backup {
             return Ok(Origin::Backup(at));
         }
         Ok(match self.file.place(&self.home, &id, noted.as_ref()) {
-            Place::Kept => Origin::Home,
-            Place::New => Origin::Unnoted,
-            Place::Copy { of, lives } => Origin::Copy { of, lives },
+            PlaceState::Kept => Origin::Home,
+            PlaceState::New => Origin::Unnoted,
+            PlaceState::Copy { of, lives } => Origin::Copy { of, lives },
         })
     }
 
@@ -187,7 +187,7 @@ impl Tx<'_> {
         // How a task stands that another home holds is that home's to say.
         let theirs: HashSet<TaskId> =
             self.all("SELECT task_id FROM away WHERE home IS NOT NULL", [], |row| row.get(0))?.into_iter().collect();
-        for task in self.select_all(None, Which::Unended)?.into_iter().filter(|task| !theirs.contains(task)) {
+        for task in self.select_all(None, TaskFilter::Unended)?.into_iter().filter(|task| !theirs.contains(task)) {
             ledger.shift(task, None, Phase::Waiting, Phase::Held)?;
         }
         ledger.close()?;

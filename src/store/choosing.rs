@@ -1,11 +1,11 @@
-//! Which tasks `all` means.
+//! TaskFilter tasks `all` means.
 
 use super::{Result, View};
 use crate::model::id::{TaskId, UserId};
 
 /// A kind of tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
+pub enum TaskFilter {
     Any,
     /// Some member has not ended.
     Unended,
@@ -19,7 +19,7 @@ pub enum Which {
     Ended,
 }
 
-impl Which {
+impl TaskFilter {
     const fn sql(self) -> &'static str {
         match self {
             Self::Any => "SELECT id FROM task WHERE (?1 IS NULL OR user_id = ?1) ORDER BY id",
@@ -47,7 +47,7 @@ impl Which {
 
 impl View<'_> {
     /// All tasks of a kind, of a user or of anybody, oldest first.
-    pub fn select_all(&self, user: Option<UserId>, which: Which) -> Result<Vec<TaskId>> {
+    pub fn select_all(&self, user: Option<UserId>, which: TaskFilter) -> Result<Vec<TaskId>> {
         self.all(which.sql(), [user], |row| row.get(0))
     }
 }

@@ -20,7 +20,7 @@ pub struct WaitingClass {
 
 /// The same, as far as the order needs it.
 #[derive(Debug, Clone, Copy)]
-pub struct Stirred {
+pub struct ReadyClass {
     pub id: ClassId,
     pub distributor: DistributorId,
     pub priority: i32,
@@ -53,20 +53,20 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<WaitingClass> {
 
 impl View<'_> {
     /// Classes in which members began to wait after a point in the count of changes, with theirs; at most `limit`, oldest change first.
-    pub fn classes_stirred(&self, since: i64, limit: u32) -> Result<Vec<(Stirred, i64)>> {
+    pub fn classes_stirred(&self, since: i64, limit: u32) -> Result<Vec<(ReadyClass, i64)>> {
         // Of a first tier are the classes of tasks that live elsewhere: nothing of ours could start them.
         let sql = "SELECT id, distributor_id, priority, changed FROM class
                    WHERE waiting > 0 AND changed > ?1 AND (SELECT tier FROM distributor WHERE id = distributor_id) = 2
                    ORDER BY changed LIMIT ?2";
         self.all(sql, (since, limit), |row| {
-            Ok((Stirred { id: row.get(0)?, distributor: row.get(1)?, priority: row.get(2)? }, row.get(3)?))
+            Ok((ReadyClass { id: row.get(0)?, distributor: row.get(1)?, priority: row.get(2)? }, row.get(3)?))
         })
     }
 
     /// What decides on the place of a class in the order.
-    pub fn stirred(&self, id: ClassId) -> Result<Option<Stirred>> {
+    pub fn stirred(&self, id: ClassId) -> Result<Option<ReadyClass>> {
         self.one("SELECT id, distributor_id, priority FROM class WHERE id = ?1", [id], |row| {
-            Ok(Stirred { id: row.get(0)?, distributor: row.get(1)?, priority: row.get(2)? })
+            Ok(ReadyClass { id: row.get(0)?, distributor: row.get(1)?, priority: row.get(2)? })
         })
     }
 

@@ -7,7 +7,7 @@ use crate::model::id::{DistributorId, ServerId, TaskId};
 use crate::model::name::Name;
 use crate::model::resources::Bytes;
 use crate::model::server::Engine;
-use crate::model::ssh::Target;
+use crate::model::ssh::SshTarget;
 use crate::model::time::Timestamp;
 use std::collections::BTreeMap;
 
@@ -36,7 +36,7 @@ const DECLARED_COLUMNS: [(&str, &str); 6] = [
     ("prologue", "UPDATE server SET prologue = NULL WHERE id = ?1 AND prologue IS NOT NULL"),
 ];
 
-fn option_list(target: &Target) -> String {
+fn option_list(target: &SshTarget) -> String {
     serde_json::to_string(target.options()).unwrap_or_else(|_| "[]".to_owned())
 }
 
@@ -67,7 +67,7 @@ impl Tx<'_> {
                 target.and_then(|t| t.remote_dir()),
                 health,
                 now,
-                target.and_then(Target::command),
+                target.and_then(SshTarget::command),
             ),
         )?;
         let id = ServerId(self.inserted());
@@ -84,7 +84,7 @@ impl Tx<'_> {
     }
 
     /// Leads to a server another way. What was read there was another host's.
-    pub fn lead_server(&self, id: ServerId, target: &Target, now: Timestamp) -> Result<()> {
+    pub fn lead_server(&self, id: ServerId, target: &SshTarget, now: Timestamp) -> Result<()> {
         self.run(
             "UPDATE server SET address = ?2, ssh_options = ?3, remote_dir = ?4, ssh_command = ?5, host_id = NULL, contacted_at = NULL, machine_id = NULL,
                     machine_since = NULL,

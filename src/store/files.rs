@@ -42,13 +42,13 @@ pub enum Whereabouts {
 
 /// What lies in a home for a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kept {
+pub struct KeptFile {
     pub bytes: Bytes,
     /// Counted up to this task; none: it has none.
     pub up_to: Option<TaskId>,
 }
 
-impl Kept {
+impl KeptFile {
     /// For somebody of whom it is not counted.
     pub const NOTHING: Self = Self { bytes: Bytes(0), up_to: None };
 }
@@ -146,7 +146,7 @@ impl View<'_> {
     /// Bytes that lie in this home for a user: the rows of its tasks with what they were submitted with, files that they were sent
     /// with or are to be, what they brought back, and outputs. Files and outputs of what ended before `before` go with the next
     /// `gc`.
-    pub fn kept_for(&self, user: UserId, before: Timestamp) -> Result<Kept> {
+    pub fn kept_for(&self, user: UserId, before: Timestamp) -> Result<KeptFile> {
         // First: a task that comes meanwhile is counted twice rather than not at all.
         let up_to = self.last_task(Some(user))?;
         let sum = self.one(
@@ -165,7 +165,7 @@ impl View<'_> {
             (user, before, ROW, MEMBER, TOMBSTONE),
             |row| row.get(0),
         )?;
-        Ok(Kept { bytes: Bytes(sum.unwrap_or(0)), up_to })
+        Ok(KeptFile { bytes: Bytes(sum.unwrap_or(0)), up_to })
     }
 
     /// Bytes of a user's tasks after this one: their rows, and what they were sent with or are to be. Few tasks, and so quickly

@@ -40,7 +40,7 @@ pub struct Located {
 
 /// The environment variables that decide where a home lies.
 #[derive(Debug, Clone, Default)]
-pub struct Places {
+pub struct HomeVariables {
     /// GRID_HOME
     pub grid_home: Option<PathBuf>,
     /// XDG_DATA_HOME
@@ -52,7 +52,7 @@ pub struct Places {
     pub host: String,
 }
 
-impl Places {
+impl HomeVariables {
     /// Relative values of the XDG variables are to be ignored (XDG base directory specification).
     fn data_dir(&self) -> Option<PathBuf> {
         let xdg = self.data_home.clone().filter(|p| p.is_absolute());
@@ -83,7 +83,7 @@ impl Home {
     }
 
     /// GRID_HOME, else the default; where the default lies on a network file system, a directory of ours on a local disk.
-    pub fn locate(places: &Places) -> Result<Located> {
+    pub fn locate(places: &HomeVariables) -> Result<Located> {
         let located = Self::look_for(places)?;
         if located.home.dir.as_os_str().len() > LONGEST {
             return Err(StoreError::TooLong { path: located.home.dir });
@@ -92,7 +92,7 @@ impl Home {
         Ok(located)
     }
 
-    fn look_for(places: &Places) -> Result<Located> {
+    fn look_for(places: &HomeVariables) -> Result<Located> {
         if let Some(dir) = places.grid_home.as_ref().filter(|dir| !dir.as_os_str().is_empty()) {
             let dir = std::path::absolute(dir).map_err(|error| StoreError::Unwritable { path: dir.clone(), error })?;
             return match network_fs(&dir) {
@@ -185,7 +185,7 @@ pub struct Founding {
     _lock: File,
 }
 
-fn beside_network_fs(places: &Places, default: &Path, kind: &'static str) -> Result<Located> {
+fn beside_network_fs(places: &HomeVariables, default: &Path, kind: &'static str) -> Result<Located> {
     let uid = rustix::process::getuid().as_raw();
     let dir = PathBuf::from(format!("/var/tmp/grid-{uid}"));
     let made = DirBuilder::new().recursive(true).mode(0o700).create(&dir);

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 /// What `gc` removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Removed {
+pub struct GcRemoved {
     pub tasks: u64,
     pub outputs: u64,
     pub notes: u64,

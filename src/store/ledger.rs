@@ -15,11 +15,11 @@ use std::collections::BTreeMap;
 pub struct Ledger<'t, 'c> {
     pub(super) tx: &'t Tx<'c>,
     now: Timestamp,
-    pub(super) changes: BTreeMap<TaskId, Change>,
+    pub(super) changes: BTreeMap<TaskId, CountChange>,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Change {
+pub(super) struct CountChange {
     plus: Counts,
     minus: Counts,
     exit_code: Option<u8>,
@@ -316,7 +316,7 @@ impl<'t, 'c> Ledger<'t, 'c> {
     }
 
     /// Writes the counts of one task.
-    pub(super) fn write(&self, task: TaskId, change: &Change) -> Result<()> {
+    pub(super) fn write(&self, task: TaskId, change: &CountChange) -> Result<()> {
         let delta = |get: fn(&Counts) -> u32| i64::from(get(&change.plus)) - i64::from(get(&change.minus));
         self.tx.run(
             "UPDATE task SET waiting = waiting + ?2, held = held + ?3, starting = starting + ?4, running = running + ?5,

@@ -78,7 +78,7 @@ impl OpenFile {
 
 /// Where a home's database lay when that was noted last.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Noted {
+pub(super) struct NotedPlace {
     dir: String,
     inode: i64,
     born: Option<i64>,
@@ -86,7 +86,7 @@ pub(super) struct Noted {
 
 /// What lies at the place that was noted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum There {
+enum FileThere {
     /// No database, or that of another home.
     Another,
     /// The very file that was opened, by another path.
@@ -97,7 +97,7 @@ enum There {
 
 /// Whether a database that was opened is the home that it says it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum PlaceState {
     /// It lies where it lay.
     Kept,
     /// It was never noted where it lies, or the same file was moved: note it, and go on.
@@ -106,7 +106,7 @@ pub(super) enum Place {
     Copy { of: PathBuf, lives: bool },
 }
 
-impl Noted {
+impl NotedPlace {
     /// Columns of the home's row, from this one on.
     pub(super) fn read(row: &rusqlite::Row<'_>, from: usize) -> rusqlite::Result<Option<Self>> {
         let Some(dir) = row.get(from)? else { return Ok(None) };
@@ -115,20 +115,20 @@ impl Noted {
 
     /// Judges the database at `dir`. Facts that the file system does not keep decide nothing. `look` sees what lies at the place that was
     /// noted; it is asked only where that is another one.
-    fn judge(&self, dir: &str, file: &FileId, look: impl FnOnce(&Path) -> There) -> Place {
+    fn judge(&self, dir: &str, file: &FileId, look: impl FnOnce(&Path) -> FileThere) -> PlaceState {
         let inode = self.inode == 0 || file.inode == 0 || self.inode == file.inode.cast_signed();
         let born = self.born.zip(file.born).is_none_or(|(noted, here)| noted == here);
         let same_file = inode && born;
         let of = PathBuf::from(&self.dir);
         if self.dir == dir {
-            return if same_file { Place::Kept } else { Place::Copy { of, lives: false } };
+            return if same_file { PlaceState::Kept } else { PlaceState::Copy { of, lives: false } };
         }
         match (look(&of), same_file) {
-            (There::Itself, true) => Place::Kept,
-            (There::Another, true) => Place::New,
-            (There::Itself | There::Another, false) => Place::Copy { of, lives: false },
+            (FileThere::Itself, true) => PlaceState::Kept,
+            (FileThere::Another, true) => PlaceState::New,
+            (FileThere::Itself | FileThere::Another, false) => PlaceState::Copy { of, lives: false },
             // Snapshots and clones of a file system keep every number.
-            (There::TheHome, _) => Place::Copy { of, lives: true },
+            (FileThere::TheHome, _) => PlaceState::Copy { of, lives: true },
         }
     }
 }
@@ -143,17 +143,17 @@ impl OpenFile {
     }
 
     /// Judges the home with this id that was opened.
-    pub(super) fn place(&self, home: &Home, id: &str, noted: Option<&Noted>) -> Place {
-        let Some(noted) = noted else { return Place::New };
+    pub(super) fn place(&self, home: &Home, id: &str, noted: Option<&NotedPlace>) -> PlaceState {
+        let Some(noted) = noted else { return PlaceState::New };
         noted.judge(&home.dir().to_string_lossy(), &self.id, |dir| self.look(&Home::at(dir), id))
     }
 
-    fn look(&self, there: &Home, id: &str) -> There {
+    fn look(&self, there: &Home, id: &str) -> FileThere {
         match FileId::at(&there.database()) {
-            Err(Errno::NOENT | Errno::NOTDIR) => There::Another,
-            Ok(file) if file.is(&self.id) => There::Itself,
-            Ok(_) if id_of(there).is_some_and(|other| other != id) => There::Another,
-            Ok(_) | Err(_) => There::TheHome,
+            Err(Errno::NOENT | Errno::NOTDIR) => FileThere::Another,
+            Ok(file) if file.is(&self.id) => FileThere::Itself,
+            Ok(_) if id_of(there).is_some_and(|other| other != id) => FileThere::Another,
+            Ok(_) | Err(_) => FileThere::TheHome,
         }
     }
 }
@@ -170,50 +170,50 @@ mod tests {
 
     const FILE: FileId = FileId { device: (8, 1), inode: 7, born: Some(70) };
 
-    fn judged(noted: (&str, i64, Option<i64>), file: FileId, there: There) -> Place {
-        let noted = Noted { dir: noted.0.to_owned(), inode: noted.1, born: noted.2 };
+    fn judged(noted: (&str, i64, Option<i64>), file: FileId, there: FileThere) -> PlaceState {
+        let noted = NotedPlace { dir: noted.0.to_owned(), inode: noted.1, born: noted.2 };
         noted.judge("/h", &file, |_| there)
     }
 
-    fn copy(of: &str, lives: bool) -> Place {
-        Place::Copy { of: of.into(), lives }
+    fn copy(of: &str, lives: bool) -> PlaceState {
+        PlaceState::Copy { of: of.into(), lives }
     }
 
     #[test]
     fn home_that_lies_where_it_lay_is_itself() {
-        assert_eq!(judged(("/h", 7, Some(70)), FILE, There::Another), Place::Kept);
+        assert_eq!(judged(("/h", 7, Some(70)), FILE, FileThere::Another), PlaceState::Kept);
         // After a reboot the device may have another number.
-        assert_eq!(judged(("/h", 7, Some(70)), FileId { device: (9, 9), ..FILE }, There::Another), Place::Kept);
+        assert_eq!(judged(("/h", 7, Some(70)), FileId { device: (9, 9), ..FILE }, FileThere::Another), PlaceState::Kept);
         // A file system, or a kernel, that does not say when a file was made.
-        assert_eq!(judged(("/h", 7, None), FILE, There::Another), Place::Kept);
-        assert_eq!(judged(("/h", 7, Some(70)), FileId { born: None, ..FILE }, There::Another), Place::Kept);
+        assert_eq!(judged(("/h", 7, None), FILE, FileThere::Another), PlaceState::Kept);
+        assert_eq!(judged(("/h", 7, Some(70)), FileId { born: None, ..FILE }, FileThere::Another), PlaceState::Kept);
         // One that numbers its files anew.
-        assert_eq!(judged(("/h", 0, None), FILE, There::Another), Place::Kept);
+        assert_eq!(judged(("/h", 0, None), FILE, FileThere::Another), PlaceState::Kept);
     }
 
     #[test]
     fn same_file_by_another_path_is_itself() {
-        assert_eq!(judged(("/link", 7, Some(70)), FILE, There::Itself), Place::Kept);
+        assert_eq!(judged(("/link", 7, Some(70)), FILE, FileThere::Itself), PlaceState::Kept);
     }
 
     #[test]
     fn same_file_whose_old_place_is_empty_was_moved() {
-        assert_eq!(judged(("/old", 7, Some(70)), FILE, There::Another), Place::New);
+        assert_eq!(judged(("/old", 7, Some(70)), FILE, FileThere::Another), PlaceState::New);
     }
 
     #[test]
     fn another_file_is_a_copy_wherever_it_lies() {
         let born_later = FileId { born: Some(71), ..FILE };
         for file in [FileId { inode: 8, ..FILE }, born_later] {
-            assert_eq!(judged(("/h", 7, Some(70)), file, There::Another), copy("/h", false));
-            assert_eq!(judged(("/old", 7, Some(70)), file, There::Another), copy("/old", false));
-            assert_eq!(judged(("/link", 7, Some(70)), file, There::Itself), copy("/link", false));
-            assert_eq!(judged(("/old", 7, Some(70)), file, There::TheHome), copy("/old", true));
+            assert_eq!(judged(("/h", 7, Some(70)), file, FileThere::Another), copy("/h", false));
+            assert_eq!(judged(("/old", 7, Some(70)), file, FileThere::Another), copy("/old", false));
+            assert_eq!(judged(("/link", 7, Some(70)), file, FileThere::Itself), copy("/link", false));
+            assert_eq!(judged(("/old", 7, Some(70)), file, FileThere::TheHome), copy("/old", true));
         }
     }
 
     #[test]
     fn same_numbers_beside_the_home_are_a_snapshot() {
-        assert_eq!(judged(("/old", 7, Some(70)), FILE, There::TheHome), copy("/old", true));
+        assert_eq!(judged(("/old", 7, Some(70)), FILE, FileThere::TheHome), copy("/old", true));
     }
 }

@@ -29,10 +29,10 @@ impl From<rusqlite::Error> for QueryError {
 }
 
 /// Names of the columns, and the rows.
-pub type Answer = (Vec<String>, Vec<Vec<Value>>);
+pub type QueryRows = (Vec<String>, Vec<Vec<Value>>);
 
 /// Answers one statement on a connection that can't write.
-pub fn ask(home: &Home, sql: &str) -> std::result::Result<Answer, QueryError> {
+pub fn ask(home: &Home, sql: &str) -> std::result::Result<QueryRows, QueryError> {
     let connection = Store::open_read_only(home)?;
     let mut statement = connection.prepare(sql)?;
     if statement.column_count() == 0 {

@@ -10,7 +10,7 @@ use crate::model::id::{BootId, DistributorId, HostId, ServerId, TaskId};
 use crate::model::name::Name;
 use crate::model::resources::Bytes;
 use crate::model::server::{Engine, Health, Pool, Server, Taken};
-use crate::model::ssh::Target;
+use crate::model::ssh::SshTarget;
 use crate::model::time::Timestamp;
 use std::collections::{BTreeMap, HashMap};
 
@@ -120,11 +120,11 @@ pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     Ok(Row { server, declared_at: row.get(15)?, boot, host, declared })
 }
 
-fn read_target(row: &rusqlite::Row<'_>) -> rusqlite::Result<Target> {
+fn read_target(row: &rusqlite::Row<'_>) -> rusqlite::Result<SshTarget> {
     let host: Option<String> = row.get(5)?;
     let options = json(&row.get::<_, String>(39)?)?;
     let command = row.get(41)?;
-    Target::new(&host.unwrap_or_default(), options, row.get(40)?)
+    SshTarget::new(&host.unwrap_or_default(), options, row.get(40)?)
         .map(|target| target.by(command))
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(5, rusqlite::types::Type::Text, error.into()))
 }
@@ -160,7 +160,7 @@ fn read_or_down(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
 }
 
 /// Name, version, source and age of the applications of one server.
-type Apps = Vec<(Name, Option<String>, Source, Timestamp)>;
+type AppRows = Vec<(Name, Option<String>, Source, Timestamp)>;
 
 impl View<'_> {
     /// All servers of this home, groups with what their members add up to.
@@ -304,7 +304,7 @@ impl View<'_> {
         Ok(servers)
     }
 
-    fn apps(&self, server: ServerId) -> Result<Apps> {
+    fn apps(&self, server: ServerId) -> Result<AppRows> {
         self.all_readable(
             "SELECT name, version, source, read_at FROM app WHERE server_id = ?1 ORDER BY name, source DESC",
             [server],
@@ -312,8 +312,8 @@ impl View<'_> {
         )
     }
 
-    fn all_apps(&self) -> Result<HashMap<ServerId, Apps>> {
-        let mut of: HashMap<ServerId, Apps> = HashMap::new();
+    fn all_apps(&self) -> Result<HashMap<ServerId, AppRows>> {
+        let mut of: HashMap<ServerId, AppRows> = HashMap::new();
         let rows = self.all_readable(
             "SELECT server_id, name, version, source, read_at FROM app ORDER BY server_id, name, source DESC",
             [],
@@ -327,7 +327,7 @@ impl View<'_> {
 }
 
 /// Puts the built-in attributes beside the open ones.
-fn complete(row: Row, apps: &Apps, open: Attributes) -> Server {
+fn complete(row: Row, apps: &AppRows, open: Attributes) -> Server {
     let Row { mut server, declared_at, boot, host, declared } = row;
     let mut all = Attributes::new();
     let mut put = |name: &str, value: Value, source, read_at| {

@@ -16,7 +16,7 @@ const ENDED_LOOK: u32 = 10_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
     /// The kind of the row, and what a person calls it.
-    pub kind: Kind,
+    pub kind: RowKind,
     pub name: String,
     /// Which columns, and why.
     pub why: String,
@@ -24,7 +24,7 @@ pub struct Unreadable {
 
 /// What kind of row it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum RowKind {
     /// A task that has not ended.
     Task,
     EndedTask,
@@ -56,7 +56,7 @@ impl View<'_> {
     pub fn unreadable(&self) -> Result<Vec<Unreadable>> {
         let mut all = Vec::new();
         for (id, why) in self.unreadable_tasks()? {
-            all.push(Unreadable { kind: Kind::Task, name: id.to_string(), why });
+            all.push(Unreadable { kind: RowKind::Task, name: id.to_string(), why });
         }
         let ended: Vec<TaskId> = self.all(
             "SELECT id FROM task INDEXED BY task_ended WHERE waiting + held + starting + running = 0 ORDER BY ended_at DESC LIMIT ?1",
@@ -64,7 +64,7 @@ impl View<'_> {
             |row| row.get(0),
         )?;
         for (id, why) in self.unreadable_among(&ended)? {
-            all.push(Unreadable { kind: Kind::EndedTask, name: id.to_string(), why });
+            all.push(Unreadable { kind: RowKind::EndedTask, name: id.to_string(), why });
         }
         self.unreadable_servers(&mut all)?;
         self.unreadable_people(&mut all)?;
@@ -159,7 +159,7 @@ impl View<'_> {
 
     fn unreadable_servers(&self, all: &mut Vec<Unreadable>) -> Result<()> {
         for (name, why, of_host) in self.server_faults()? {
-            all.push(Unreadable { kind: if of_host { Kind::Probed } else { Kind::Server }, name, why });
+            all.push(Unreadable { kind: if of_host { RowKind::Probed } else { RowKind::Server }, name, why });
         }
         let rows = self.all(
             "SELECT s.name, a.name, a.version, a.read_at, a.source FROM app a JOIN server s ON s.id = a.server_id",
@@ -179,7 +179,7 @@ impl View<'_> {
         )?;
         for (server, app, declared, faults) in rows {
             if let Some(why) = faults {
-                let kind = if declared { Kind::Declared } else { Kind::Probed };
+                let kind = if declared { RowKind::Declared } else { RowKind::Probed };
                 let name = if declared { format!("server {server} {app}") } else { server };
                 all.push(Unreadable { kind, name, why: format!("application {app}: {why}") });
             }
@@ -189,12 +189,12 @@ impl View<'_> {
 
     fn unreadable_people(&self, all: &mut Vec<Unreadable>) -> Result<()> {
         let named = |kind| move |(name, why)| Unreadable { kind, name, why };
-        all.extend(self.user_faults()?.into_iter().map(named(Kind::User)));
-        all.extend(self.client_faults()?.into_iter().map(named(Kind::Client)));
+        all.extend(self.user_faults()?.into_iter().map(named(RowKind::User)));
+        all.extend(self.client_faults()?.into_iter().map(named(RowKind::Client)));
         let profiles: Vec<(i64, String)> = self.all("SELECT 0, CAST(name AS BLOB) FROM profile", [], lossy_named)?;
         for (_, name) in profiles {
             if let Some(why) = fault(self.profile(&name))? {
-                all.push(Unreadable { kind: Kind::Profile, name, why });
+                all.push(Unreadable { kind: RowKind::Profile, name, why });
             }
         }
         Ok(())
@@ -224,9 +224,9 @@ impl View<'_> {
             let Some(why) = why else { continue };
             let why = format!("attribute {name}: {why}");
             all.push(if source == "probed" && owner == "server" {
-                Unreadable { kind: Kind::Probed, name: of, why }
+                Unreadable { kind: RowKind::Probed, name: of, why }
             } else {
-                Unreadable { kind: Kind::Declared, name: format!("{owner} {of} {name}"), why }
+                Unreadable { kind: RowKind::Declared, name: format!("{owner} {of} {name}"), why }
             });
         }
         Ok(())
@@ -234,7 +234,7 @@ impl View<'_> {
 
     fn unreadable_distributors(&self, all: &mut Vec<Unreadable>) -> Result<()> {
         for (name, why) in self.distributor_faults()? {
-            all.push(Unreadable { kind: Kind::Distributor, name, why });
+            all.push(Unreadable { kind: RowKind::Distributor, name, why });
         }
         let members: Vec<(crate::model::id::DistributorId, String)> = self.all(
             "SELECT d.id, CAST(d.name AS BLOB) FROM report r JOIN distributor d ON d.id = r.distributor_id",
@@ -243,11 +243,11 @@ impl View<'_> {
         )?;
         for (id, name) in members {
             if let Some(why) = fault(self.report_strictly(id))? {
-                all.push(Unreadable { kind: Kind::Report, name, why });
+                all.push(Unreadable { kind: RowKind::Report, name, why });
             }
         }
         for why in self.registration_faults()? {
-            all.push(Unreadable { kind: Kind::Registration, name: String::new(), why });
+            all.push(Unreadable { kind: RowKind::Registration, name: String::new(), why });
         }
         Ok(())
     }

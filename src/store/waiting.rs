@@ -120,23 +120,23 @@ fn waits() -> MutexGuard<'static, Waits> {
 }
 
 /// Says it while this lives, of a wait that can't be interrupted.
-pub(super) struct Watched(u64);
+pub(super) struct WaitNotice(u64);
 
-impl Drop for Watched {
+impl Drop for WaitNotice {
     fn drop(&mut self) {
         waits().all.remove(&self.0);
     }
 }
 
 /// Begins to watch a wait.
-pub(super) fn watch() -> Watched {
+pub(super) fn watch() -> WaitNotice {
     let (id, tell) = waits().begin(Instant::now());
     // Without the thread the wait is only not told.
     WATCHER.call_once(|| drop(std::thread::Builder::new().name("grid-waits".to_owned()).spawn(watch_all)));
     if tell {
         NEW_WAIT.notify_one();
     }
-    Watched(id)
+    WaitNotice(id)
 }
 
 fn watch_all() {
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn watched_waits_of_a_process_share_one_thread() {
-        let watched: Vec<Watched> = (0..20).map(|_| watch()).collect();
+        let watched: Vec<WaitNotice> = (0..20).map(|_| watch()).collect();
         let watchers = || {
             let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
             let names = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());

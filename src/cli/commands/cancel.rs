@@ -4,11 +4,11 @@ use super::super::args::tasks::Cancel;
 use super::super::exit::Code;
 use super::super::output::Out;
 use super::super::output::progress::Bar;
-use super::{Done, hold, with_grid};
+use super::{CommandResult, hold, with_grid};
 use crate::ops::selecting::{self, All};
 use crate::ops::{cancel, wait};
 
-pub fn run(args: Cancel, out: &mut Out) -> Done {
+pub fn run(args: Cancel, out: &mut Out) -> CommandResult {
     with_grid(out, |grid, out| {
         let what = selecting::select(grid, &args.ids, All::Unended, args.everyone)?;
         let changes = if args.forget { cancel::forget(grid, &what)? } else { cancel::cancel(grid, &what, args.grace)? };

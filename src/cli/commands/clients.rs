@@ -5,13 +5,13 @@ use super::super::exit::Code;
 use super::super::failure::Failure;
 use super::super::output::Out;
 use super::super::output::table::Table;
-use super::{Done, entries, with_grid};
+use super::{CommandResult, entries, with_grid};
 use crate::model::time::Timestamp;
 use crate::ops::attributes::assignments;
 use crate::ops::clients::{self, RESERVED};
-use crate::ops::report::Entry;
+use crate::ops::report::DatabaseRow;
 
-pub fn run(verb: Client, out: &mut Out) -> Done {
+pub fn run(verb: Client, out: &mut Out) -> CommandResult {
     match verb {
         Client::List(listing) => with_grid(out, |grid, out| {
             entries::list(&clients::list(grid)?, listing.json, table, out)?;
@@ -36,7 +36,7 @@ pub fn run(verb: Client, out: &mut Out) -> Done {
     }
 }
 
-fn table(all: &[Entry]) -> Table {
+fn table(all: &[DatabaseRow]) -> Table {
     const COLUMNS: [&str; 3] = ["user", "os", "arch"];
     let now = Timestamp::now();
     let mut table = Table::new(&["NAME", "STATE", "USER", "OS", "ARCH", "SEEN", "DECLARED"]);

@@ -5,10 +5,10 @@ use super::super::caller;
 use super::super::exit::Code;
 use super::super::output::Out;
 use super::super::output::table::Table;
-use super::{Done, with_grid};
+use super::{CommandResult, with_grid};
 use crate::ops::settings;
 
-pub fn run(verb: Config, out: &mut Out) -> Done {
+pub fn run(verb: Config, out: &mut Out) -> CommandResult {
     with_grid(out, |grid, out| {
         match verb {
             Config::List(listing) => {

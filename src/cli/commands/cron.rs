@@ -4,11 +4,11 @@ use super::super::args::Cron;
 use super::super::caller;
 use super::super::exit::Code;
 use super::super::output::Out;
-use super::{Done, with_grid};
+use super::{CommandResult, with_grid};
 use crate::ops::OpsError;
-use crate::ops::cron::{self, Report};
+use crate::ops::cron::{self, CronReport};
 
-pub fn run(verb: Cron, out: &mut Out) -> Done {
+pub fn run(verb: Cron, out: &mut Out) -> CommandResult {
     let caller = caller::cron().map_err(|error| OpsError::Grid(format!("this program's own path: {error}")))?;
     with_grid(out, |grid, out| match verb {
         Cron::Install(args) => {
@@ -36,7 +36,7 @@ pub fn run(verb: Cron, out: &mut Out) -> Done {
 }
 
 /// The lines as data, the rest as talk.
-fn print(report: &Report, json: bool, said: &str, out: &mut Out) -> Done {
+fn print(report: &CronReport, json: bool, said: &str, out: &mut Out) -> CommandResult {
     if json {
         out.json(report)?;
         return Ok(Code::OK);

@@ -5,12 +5,12 @@ use super::super::caller;
 use super::super::exit::Code;
 use super::super::failure::Failure;
 use super::super::output::Out;
-use super::{Done, absolute, open};
+use super::{CommandResult, absolute, open};
 use crate::ops::dispatcher as process;
 use crate::ops::home::Home;
 use crate::ops::report::DispatcherStatus;
 
-pub fn run(verb: Dispatcher, out: &mut Out) -> Done {
+pub fn run(verb: Dispatcher, out: &mut Out) -> CommandResult {
     if let Dispatcher::Serve { home, asked } = verb {
         // stderr is run/dispatcher.log.
         // A line that finds no room in the log must not end the dispatcher: its own words about that would panic.

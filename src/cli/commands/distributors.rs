@@ -5,20 +5,20 @@ use super::super::exit::Code;
 use super::super::failure::Failure;
 use super::super::output::Out;
 use super::super::output::table::Table;
-use super::{Done, entries, with_grid};
+use super::{CommandResult, entries, with_grid};
 use crate::model::attribute::Source;
 use crate::model::endpoint::Endpoint;
 use crate::model::time::Timestamp;
 use crate::ops::attributes::assignments;
 use crate::ops::distributors::{self, RESERVED, Searching};
-use crate::ops::registry::{self, Sent, Wish};
-use crate::ops::report::Entry;
+use crate::ops::registry::{self, ReportState, RegistrationRequest};
+use crate::ops::report::DatabaseRow;
 
-pub fn run(verb: Distributor, out: &mut Out) -> Done {
+pub fn run(verb: Distributor, out: &mut Out) -> CommandResult {
     match verb {
         Distributor::Add(args) => add(args, out),
         Distributor::List(listing) => with_grid(out, |grid, out| {
-            let table = |all: &[Entry]| table(all, Timestamp::now());
+            let table = |all: &[DatabaseRow]| table(all, Timestamp::now());
             entries::list(&distributors::list(grid)?, listing.json, table, out)?;
             Ok(Code::OK)
         }),
@@ -77,7 +77,7 @@ pub fn run(verb: Distributor, out: &mut Out) -> Done {
     }
 }
 
-fn add(args: DistributorAdd, out: &mut Out) -> Done {
+fn add(args: DistributorAdd, out: &mut Out) -> CommandResult {
     let values = assignments(&args.set, &RESERVED)?;
     let endpoint = args.endpoint.as_deref().map(endpoint).transpose()?;
     with_grid(out, |grid, out| {
@@ -89,18 +89,18 @@ fn add(args: DistributorAdd, out: &mut Out) -> Done {
     })
 }
 
-fn register(args: Register, out: &mut Out) -> Done {
+fn register(args: Register, out: &mut Out) -> CommandResult {
     let with = args.with.iter().map(|text| endpoint(text)).collect::<Result<Vec<_>, _>>()?;
     let offers = args.endpoint.as_deref().map(endpoint).transpose()?;
     let on = registry::on(&args.on)?;
     with_grid(out, |grid, out| {
-        let wish = Wish { name: args.name, with, offers, to_all: args.to == "all", on, distributor: args.distributor };
+        let wish = RegistrationRequest { name: args.name, with, offers, to_all: args.to == "all", on, distributor: args.distributor };
         let sent = registry::register(grid, &wish)?;
         told(&sent, false, out)
     })
 }
 
-fn allow(args: Allow, out: &mut Out) -> Done {
+fn allow(args: Allow, out: &mut Out) -> CommandResult {
     let endpoint = args.endpoint.as_deref().map(endpoint).transpose()?;
     with_grid(out, |grid, out| {
         if let Some(key) = registry::allow(grid, &args.name, endpoint.as_ref())? {
@@ -113,7 +113,7 @@ fn allow(args: Allow, out: &mut Out) -> Done {
 }
 
 /// Who has the newest state, and who does not, and why.
-fn told(sent: &[Sent], json: bool, out: &mut Out) -> Done {
+fn told(sent: &[ReportState], json: bool, out: &mut Out) -> CommandResult {
     if !sent.is_empty() {
         out.did("the registrations are kept", "the report");
     }
@@ -156,7 +156,7 @@ fn sentence(searching: &Searching) -> String {
 }
 
 /// The listing; `now` is what ages are counted from.
-fn table(all: &[Entry], now: Timestamp) -> Table {
+fn table(all: &[DatabaseRow], now: Timestamp) -> Table {
     const TEXTS: [&str; 2] = ["policy", "endpoint"];
     const COUNTS: [&str; 4] = ["servers", "slots", "running", "waiting"];
     const COLUMNS: [&str; 8] = ["policy", "endpoint", "servers", "slots", "running", "waiting", "idle_cpus", "power"];

@@ -6,11 +6,11 @@ use super::super::exit::Code;
 use super::super::failure::Failure;
 use super::super::output::Out;
 use super::super::output::table::Table;
-use super::{Done, open, with_grid};
+use super::{CommandResult, open, with_grid};
 use crate::ops::report::{Check, Finding};
 use crate::ops::{doctor, host_doctor};
 
-pub fn run(args: Doctor, out: &mut Out) -> Done {
+pub fn run(args: Doctor, out: &mut Out) -> CommandResult {
     if let Some(host) = args.host {
         return with_grid(out, |grid, out| {
             let checks = host_doctor::host(grid, &host)?;
@@ -26,7 +26,7 @@ pub fn run(args: Doctor, out: &mut Out) -> Done {
     tell(&checks, args.listing.json, out)
 }
 
-fn tell(checks: &[Check], json: bool, out: &mut Out) -> Done {
+fn tell(checks: &[Check], json: bool, out: &mut Out) -> CommandResult {
     if json {
         out.json(checks)?;
     } else {

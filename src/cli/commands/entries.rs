@@ -6,23 +6,23 @@ use super::super::output::table::Table;
 use crate::model::attribute::{Attribute, Source, Value};
 use crate::model::resources::Bytes;
 use crate::model::time::{Timestamp, short};
-use crate::ops::report::Entry;
+use crate::ops::report::DatabaseRow;
 
 /// Attributes that are sizes.
 const SIZES: [&str; 4] = ["mem", "mem_total", "mem_available", "disk_free"];
 
 /// A list as JSON, or as the table that is made of it.
 pub fn list(
-    entries: &[Entry],
+    entries: &[DatabaseRow],
     json: bool,
-    table: impl FnOnce(&[Entry]) -> Table,
+    table: impl FnOnce(&[DatabaseRow]) -> Table,
     out: &mut Out,
 ) -> Result<(), Failure> {
     if json { out.json(entries) } else { out.table(&table(entries)) }
 }
 
 /// One row with every attribute.
-pub fn show(entry: &Entry, json: bool, out: &mut Out) -> Result<(), Failure> {
+pub fn show(entry: &DatabaseRow, json: bool, out: &mut Out) -> Result<(), Failure> {
     if json {
         return out.json(entry);
     }
@@ -41,7 +41,7 @@ pub fn show(entry: &Entry, json: bool, out: &mut Out) -> Result<(), Failure> {
     out.table(&attributes(entry, Timestamp::now()))
 }
 
-fn attributes(entry: &Entry, now: Timestamp) -> Table {
+fn attributes(entry: &DatabaseRow, now: Timestamp) -> Table {
     let mut table = Table::new(&["ATTRIBUTE", "VALUE", "SOURCE", "AGE"]);
     for (name, attribute) in &entry.attributes {
         table.row([
@@ -63,12 +63,12 @@ fn value(name: &str, value: &Value) -> String {
 }
 
 /// A cell: the value of an attribute, or nothing.
-pub fn cell(entry: &Entry, name: &str) -> String {
+pub fn cell(entry: &DatabaseRow, name: &str) -> String {
     entry.attributes.get(name).map_or_else(String::new, |attribute| value(name, &attribute.value))
 }
 
 /// A cell: a number with so many decimals, or nothing.
-pub fn number(entry: &Entry, name: &str, decimals: usize) -> String {
+pub fn number(entry: &DatabaseRow, name: &str, decimals: usize) -> String {
     match entry.attributes.get(name).map(|attribute| &attribute.value) {
         Some(Value::Double(number)) => format!("{number:.decimals$}"),
         Some(Value::Int(number)) => format!("{:.decimals$}", *number as f64),
@@ -77,22 +77,22 @@ pub fn number(entry: &Entry, name: &str, decimals: usize) -> String {
 }
 
 /// The age of the oldest of these attributes, for a table that shows them.
-pub fn age(entry: &Entry, names: &[&str], now: Timestamp) -> String {
+pub fn age(entry: &DatabaseRow, names: &[&str], now: Timestamp) -> String {
     let oldest = names.iter().filter_map(|name| entry.attributes.get(*name)).map(|a| a.read_at).min();
     oldest.map_or_else(String::new, |at| format!("{} ago", short(at.age_at(now))))
 }
 
 /// `site=brno rack=7`: what has no column of its own.
-pub fn others(entry: &Entry, columns: &[&str]) -> String {
+pub fn others(entry: &DatabaseRow, columns: &[&str]) -> String {
     named(entry, columns, |_| true)
 }
 
 /// The same, of what came in this way.
-pub fn from(source: Source, entry: &Entry, columns: &[&str]) -> String {
+pub fn from(source: Source, entry: &DatabaseRow, columns: &[&str]) -> String {
     named(entry, columns, |attribute| attribute.source == source)
 }
 
-fn named(entry: &Entry, columns: &[&str], wanted: impl Fn(&Attribute) -> bool) -> String {
+fn named(entry: &DatabaseRow, columns: &[&str], wanted: impl Fn(&Attribute) -> bool) -> String {
     let open = entry.attributes.iter().filter(|(name, attribute)| !columns.contains(&&***name) && wanted(attribute));
     let shown = open.map(|(name, attribute)| format!("{name}={}", value(name, &attribute.value)));
     shown.collect::<Vec<_>>().join(" ")

@@ -4,12 +4,12 @@ use super::super::args::tasks::Explain;
 use super::super::exit::Code;
 use super::super::output::Out;
 use super::super::output::table::Table;
-use super::{Done, with_grid};
+use super::{CommandResult, with_grid};
 use crate::model::time::{Timestamp, short};
 use crate::ops::report::{Explained, ServerVerdict};
 use crate::ops::{explain, selecting};
 
-pub fn run(args: Explain, out: &mut Out) -> Done {
+pub fn run(args: Explain, out: &mut Out) -> CommandResult {
     with_grid(out, |grid, out| {
         let what = selecting::select_one(grid, args.id, args.everyone)?;
         let report = explain::explain(grid, what)?;
@@ -18,7 +18,7 @@ pub fn run(args: Explain, out: &mut Out) -> Done {
 }
 
 /// The report for people: the outcome, each tier, each server.
-pub fn print(report: &Explained, json: bool, out: &mut Out) -> Done {
+pub fn print(report: &Explained, json: bool, out: &mut Out) -> CommandResult {
     if json {
         out.json(report)?;
         return Ok(Code::OK);

@@ -4,13 +4,13 @@ use super::super::args::tasks::Fetch;
 use super::super::exit::Code;
 use super::super::failure::Failure;
 use super::super::output::Out;
-use super::{Done, with_grid};
-use crate::ops::fetch::{self, Which};
+use super::{CommandResult, with_grid};
+use crate::ops::fetch::{self, ResultsToFetch};
 use crate::ops::report::{FetchedFiles, Landing};
 use crate::ops::selecting::{self, All};
 use crate::ops::{Grid, OpsError};
 
-pub fn run(args: Fetch, out: &mut Out) -> Done {
+pub fn run(args: Fetch, out: &mut Out) -> CommandResult {
     with_grid(out, |grid, out| {
         let what = selecting::select(grid, &args.ids, All::Any, args.everyone)?;
         if let Some(dir) = &args.to {
@@ -18,7 +18,7 @@ pub fn run(args: Fetch, out: &mut Out) -> Done {
             made.map_err(|error| OpsError::Refused(format!("--to {}: {error}", dir.display())))?;
         }
         let to = args.to.as_deref().map(std::path::absolute).transpose().map_err(Failure::from)?;
-        let all = fetch::fetch(grid, &what, to.as_deref(), Which::All)?;
+        let all = fetch::fetch(grid, &what, to.as_deref(), ResultsToFetch::All)?;
         out.did("what the tasks brought back is unpacked", "the list of files");
         if args.json {
             out.json(&all)?;
@@ -35,17 +35,17 @@ pub fn run(args: Fetch, out: &mut Out) -> Done {
 }
 
 /// Unpacks what is new at the end of a wait. A task that did well and whose files are not there did not do well.
-pub fn bring(grid: &mut Grid, what: &[selecting::Chosen], code: Code, out: &mut Out) -> Result<Brought, Failure> {
-    let all = fetch::fetch(grid, what, None, Which::New)?;
+pub fn bring(grid: &mut Grid, what: &[selecting::Chosen], code: Code, out: &mut Out) -> Result<FetchOutcome, Failure> {
+    let all = fetch::fetch(grid, what, None, ResultsToFetch::New)?;
     for fetched in &all {
         say(fetched, out);
     }
     let code = if code == Code::OK && !all.iter().all(is_whole) { Code::GRID_FAILED } else { code };
-    Ok(Brought { code, files: all })
+    Ok(FetchOutcome { code, files: all })
 }
 
 /// What came of files at the end of a wait, and the code that the command ends with.
-pub struct Brought {
+pub struct FetchOutcome {
     pub code: Code,
     pub files: Vec<FetchedFiles>,
 }

@@ -4,14 +4,14 @@ use super::super::args::Gc;
 use super::super::exit::Code;
 use super::super::output::Out;
 use super::remove::counted;
-use super::{Done, with_grid};
+use super::{CommandResult, with_grid};
 use crate::model::clock::Reading;
 use crate::model::resources::Bytes;
 use crate::ops::gc;
 
-pub fn run(args: Gc, out: &mut Out) -> Done {
+pub fn run(args: Gc, out: &mut Out) -> CommandResult {
     with_grid(out, |grid, out| {
-        let asked = gc::Asked { dry_run: args.dry_run, trust_clock: args.trust_clock };
+        let asked = gc::GcRequest { dry_run: args.dry_run, trust_clock: args.trust_clock };
         let report = gc::gc(grid, asked, &Reading::now())?;
         report.clock_doubted_since.iter().for_each(|since| out.note(&gc::held_back(*since)));
         if !report.dry_run && report.clock_doubted_since.is_none() {

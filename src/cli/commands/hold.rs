@@ -4,12 +4,12 @@ use super::super::args::tasks::Chosen;
 use super::super::exit::Code;
 use super::super::failure::Failure;
 use super::super::output::Out;
-use super::{Done, with_grid};
-use crate::ops::report::Change;
+use super::{CommandResult, with_grid};
+use crate::ops::report::TaskChange;
 use crate::ops::selecting::{self, All};
 use crate::ops::{hold as verb, release as opposite};
 
-pub fn hold(args: Chosen, out: &mut Out) -> Done {
+pub fn hold(args: Chosen, out: &mut Out) -> CommandResult {
     with_grid(out, |grid, out| {
         let what = selecting::select(grid, &args.ids, All::Unended, args.everyone)?;
         print(&verb::hold(grid, &what)?, "held", args.json, out)?;
@@ -17,7 +17,7 @@ pub fn hold(args: Chosen, out: &mut Out) -> Done {
     })
 }
 
-pub fn release(args: Chosen, out: &mut Out) -> Done {
+pub fn release(args: Chosen, out: &mut Out) -> CommandResult {
     with_grid(out, |grid, out| {
         let what = selecting::select(grid, &args.ids, All::Held, args.everyone)?;
         print(&opposite::release(grid, &what)?, "released", args.json, out)?;
@@ -26,7 +26,7 @@ pub fn release(args: Chosen, out: &mut Out) -> Done {
 }
 
 /// Silence is success; what is worth knowing goes to stderr. `done`: what was done to those that changed.
-pub fn print(changes: &[Change], done: &str, json: bool, out: &mut Out) -> Result<(), Failure> {
+pub fn print(changes: &[TaskChange], done: &str, json: bool, out: &mut Out) -> Result<(), Failure> {
     if json {
         let changed: Vec<&str> = changes.iter().filter(|c| c.changed > 0).map(|c| c.id.as_str()).collect();
         if !changed.is_empty() {

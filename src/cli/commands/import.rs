@@ -8,21 +8,21 @@ use super::super::output::Out;
 use super::super::output::progress::Bar;
 use super::super::output::table::Table;
 use super::servers::declared;
-use super::{Done, with_grid};
-use crate::ops::import::{self, Plan, Source};
+use super::{CommandResult, with_grid};
+use crate::ops::import::{self, Plan, ImportSource};
 use crate::ops::report::Imported;
 
-pub fn run(args: ServerImport, out: &mut Out) -> Done {
+pub fn run(args: ServerImport, out: &mut Out) -> CommandResult {
     let from_stdin = args.names.iter().any(|name| name == "-");
     let names: Vec<String> = args.names.into_iter().filter(|name| name != "-").collect();
     if from_stdin && (args.config.is_some() || args.ansible.is_some()) {
         return Err(Failure::usage("`-` and a file: one list at a time"));
     }
     let source = match (from_stdin, args.ansible, args.config) {
-        (true, ..) => Source::Text(caller::stdin_text()?),
-        (_, Some(file), _) => Source::Ansible(file),
-        (.., Some(file)) => Source::SshConfig(file),
-        _ => Source::SshConfig(caller::ssh_config().ok_or_else(|| Failure::usage("HOME is not set; give --config"))?),
+        (true, ..) => ImportSource::Text(caller::stdin_text()?),
+        (_, Some(file), _) => ImportSource::Ansible(file),
+        (.., Some(file)) => ImportSource::SshConfig(file),
+        _ => ImportSource::SshConfig(caller::ssh_config().ok_or_else(|| Failure::usage("HOME is not set; give --config"))?),
     };
     let declared = declared(args.declared)?;
     let (yes, json) = (args.yes || !names.is_empty(), args.listing.json);
@@ -63,7 +63,7 @@ fn agreed(plan: &Plan, from_stdin: bool, out: &mut Out) -> Result<bool, Failure>
     }
 }
 
-fn tell(report: &[Imported], json: bool, out: &mut Out) -> Done {
+fn tell(report: &[Imported], json: bool, out: &mut Out) -> CommandResult {
     let added: Vec<&str> = report.iter().filter(|r| r.added).map(|r| r.name.as_str()).collect();
     if !added.is_empty() {
         out.did(format!("added {}: {}", added.len(), added.join(" ")), "the report");

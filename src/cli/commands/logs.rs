@@ -4,14 +4,14 @@ use super::super::args::tasks::Logs;
 use super::super::caller;
 use super::super::exit::Code;
 use super::super::output::Out;
-use super::{Done, with_grid};
+use super::{CommandResult, with_grid};
 use crate::model::attempt::Stream;
-use crate::ops::follow::{self, Event};
-use crate::ops::logs::{self, Wanted};
+use crate::ops::follow::{self, FollowEvent};
+use crate::ops::logs::{self, LogRequest};
 use crate::ops::reader::Follower;
 use crate::ops::selecting;
 
-pub fn run(args: Logs, out: &mut Out) -> Done {
+pub fn run(args: Logs, out: &mut Out) -> CommandResult {
     with_grid(out, |grid, out| {
         let what = selecting::select_one(grid, args.id, args.everyone)?;
         let streams = match (args.out, args.err) {
@@ -24,7 +24,7 @@ pub fn run(args: Logs, out: &mut Out) -> Done {
             let follower = &mut Follower { interrupts: None, reader: Some(&reader) };
             follow::follow(grid, what, &streams, follower, &mut |event| give(out, event))?;
         } else {
-            let wanted = Wanted { streams, attempt: args.attempt };
+            let wanted = LogRequest { streams, attempt: args.attempt };
             logs::logs(grid, what, &wanted, &mut |event| give(out, event))?;
         }
         Ok(Code::OK)
@@ -32,15 +32,15 @@ pub fn run(args: Logs, out: &mut Out) -> Done {
 }
 
 /// The task's stdout on ours, its stderr on ours, talk on stderr.
-pub fn give(out: &mut Out, event: Event<'_>) -> std::io::Result<()> {
+pub fn give(out: &mut Out, event: FollowEvent<'_>) -> std::io::Result<()> {
     match event {
-        Event::Output { stream: Stream::Out, bytes, .. } => out.task_stdout(bytes),
-        Event::Output { stream: Stream::Err, bytes, .. } => out.task_stderr(bytes),
-        Event::Member(task, index) => out.heading(&format!("==> {task}.{index} <==")),
-        Event::Note(text) => {
+        FollowEvent::Output { stream: Stream::Out, bytes, .. } => out.task_stdout(bytes),
+        FollowEvent::Output { stream: Stream::Err, bytes, .. } => out.task_stderr(bytes),
+        FollowEvent::Member(task, index) => out.heading(&format!("==> {task}.{index} <==")),
+        FollowEvent::Note(text) => {
             out.note(text);
             Ok(())
         }
-        Event::Still => Ok(()),
+        FollowEvent::Still => Ok(()),
     }
 }

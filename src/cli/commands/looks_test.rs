@@ -3,14 +3,14 @@
 use super::super::exit::Speaks;
 use super::super::failure::Failure;
 use super::super::output::table::Table;
-use super::super::output::{Look, Out};
+use super::super::output::{Style, Out};
 use super::{explain, servers, status};
 use crate::model::command::{Command, Text};
 use crate::model::resources::Bytes;
 use crate::model::task::{Members, State};
 use crate::ops::draft::Draft;
 use crate::ops::selecting::Chosen;
-use crate::ops::status::Asked;
+use crate::ops::status::StatusFilter;
 use crate::ops::{fixture, submit};
 use std::cell::RefCell;
 use std::io::Write;
@@ -33,7 +33,7 @@ impl Write for Sink {
 /// Both outputs of something said, ages left out.
 fn said(width: Option<u16>, say: impl FnOnce(&mut Out)) -> String {
     let sink = Sink::default();
-    let mut out = Out::new(Box::new(sink.clone()), Box::new(sink.clone()), Look { width, bold: false });
+    let mut out = Out::new(Box::new(sink.clone()), Box::new(sink.clone()), Style { width, bold: false });
     say(&mut out);
     out.finish().unwrap();
     let text = String::from_utf8_lossy(&sink.0.borrow()).into_owned();
@@ -45,7 +45,7 @@ fn ageless(text: &str) -> String {
 }
 
 fn widths(table: &Table) -> String {
-    let at = |width| table.render(Look { width, bold: false });
+    let at = |width| table.render(Style { width, bold: false });
     format!("in a pipe\n{}\n\nin 80 columns\n{}\n\nin 60 columns\n{}", at(None), at(Some(80)), at(Some(60)))
 }
 
@@ -80,7 +80,7 @@ fn the_status() {
     let mut held = draft(&["make", "test"]);
     held.hold = true;
     fixture::add_task(&mut grid, held);
-    let mut report = crate::ops::status::status(&mut grid, &Asked::default()).unwrap();
+    let mut report = crate::ops::status::status(&mut grid, &StatusFilter::default()).unwrap();
     let begun = report.tasks[0].submitted_at;
     for task in &mut report.tasks {
         // The fixture gives every task a reason; one that runs has none.

@@ -41,10 +41,10 @@ use crate::ops::{Grid, OpsError, dispatcher as process};
 use std::path::{Path, PathBuf};
 
 /// Every command's result.
-type Done = Result<Code, Failure>;
+type CommandResult = Result<Code, Failure>;
 
 /// Carries out what was typed.
-pub fn run(command: Command, out: &mut Out) -> Done {
+pub fn run(command: Command, out: &mut Out) -> CommandResult {
     match command {
         Command::Submit(args) => submit::run(*args, out),
         Command::Run(args) => run::run(*args, out),
@@ -82,7 +82,7 @@ pub fn run(command: Command, out: &mut Out) -> Done {
 }
 
 /// Opens the home, does the work, and leaves the dispatcher awake where there is something for it to do.
-fn with_grid(out: &mut Out, work: impl FnOnce(&mut Grid, &mut Out) -> Done) -> Done {
+fn with_grid(out: &mut Out, work: impl FnOnce(&mut Grid, &mut Out) -> CommandResult) -> CommandResult {
     let mut grid = open(out)?;
     let done = work(&mut grid, out).map_err(|failure| failure.in_home(&grid));
     let done = done.and_then(|code| out.finish().map(|()| code));
@@ -110,7 +110,7 @@ fn absolute(path: &Path) -> Result<PathBuf, OpsError> {
 }
 
 /// Becomes the agent: frames on stdin and stdout.
-fn agent(args: super::args::Agent) -> Done {
+fn agent(args: super::args::Agent) -> CommandResult {
     use crate::agent::place::Place;
     use std::os::fd::AsFd;
     args.files.iter().for_each(|files| open_files::handed_down(*files));
@@ -133,7 +133,7 @@ fn agent(args: super::args::Agent) -> Done {
 }
 
 /// Becomes the supervisor of a run.
-fn supervise(args: &super::args::Supervise) -> Done {
+fn supervise(args: &super::args::Supervise) -> CommandResult {
     args.files.iter().for_each(|files| open_files::keep_to(*files));
     crate::agent::supervise::supervise(&args.dir)
         .map_err(|error| OpsError::Grid(format!("grid supervise: {error}")))?;

@@ -6,13 +6,13 @@ use super::super::exit::Code;
 use super::super::failure::Failure;
 use super::super::output::Out;
 use super::super::output::table::Table;
-use super::{Done, entries, show, with_grid};
-use crate::model::profile::Settings;
+use super::{CommandResult, entries, show, with_grid};
+use crate::model::profile::ProfileSettings;
 use crate::ops::attributes::assignments;
 use crate::ops::profiles::{self, RESERVED};
-use crate::ops::report::Entry;
+use crate::ops::report::DatabaseRow;
 
-pub fn run(verb: Task, out: &mut Out) -> Done {
+pub fn run(verb: Task, out: &mut Out) -> CommandResult {
     match verb {
         Task::Add(args) => {
             let (name, settings) = (args.name.clone(), settings(*args)?);
@@ -50,8 +50,8 @@ pub fn run(verb: Task, out: &mut Out) -> Done {
     }
 }
 
-fn settings(args: ProfileSet) -> Result<Settings, Failure> {
-    Ok(Settings {
+fn settings(args: ProfileSet) -> Result<ProfileSettings, Failure> {
+    Ok(ProfileSettings {
         labels: assignments(&args.set, &RESERVED)?,
         cpus: args.cpus,
         mem: args.mem,
@@ -65,7 +65,7 @@ fn settings(args: ProfileSet) -> Result<Settings, Failure> {
     })
 }
 
-fn table(all: &[Entry]) -> Table {
+fn table(all: &[DatabaseRow]) -> Table {
     const COLUMNS: [&str; 8] = ["cpus", "mem", "apps", "time", "priority", "retries", "constraint", "prefer"];
     let header = ["NAME", "CPUS", "MEM", "APPS", "TIME", "PRIORITY", "RETRIES", "CONSTRAINT", "PREFER", "DECLARED"];
     let mut table = Table::new(&header).right(&["CPUS", "MEM", "TIME", "PRIORITY", "RETRIES"]);

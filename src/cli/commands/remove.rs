@@ -4,13 +4,13 @@ use super::super::args::remove::Remove;
 use super::super::exit::Code;
 use super::super::failure::Failure;
 use super::super::output::Out;
-use super::{Done, with_grid};
+use super::{CommandResult, with_grid};
 use crate::model::selector::Selector;
 use crate::model::time::Timestamp;
-use crate::ops::remove::{self as verb, Removal, Removed};
+use crate::ops::remove::{self as verb, Removal, RemoveReport};
 use crate::ops::selecting::{self, All};
 
-pub fn run(args: Remove, out: &mut Out) -> Done {
+pub fn run(args: Remove, out: &mut Out) -> CommandResult {
     if args.ids.is_empty() && !args.ended && args.older.is_none() {
         return Err(Failure::usage(
             "remove: say which tasks: 12, 12-15 or `last`, or --ended or --older 7d for all of yours that ended",
@@ -48,7 +48,7 @@ pub fn run(args: Remove, out: &mut Out) -> Done {
 }
 
 /// `removed 3 tasks, 5 small outputs, 2 files (12.3M); 1.2G on servers`.
-fn sentence(removed: &Removed) -> String {
+fn sentence(removed: &RemoveReport) -> String {
     let verb = if removed.dry_run { "would remove" } else { "removed" };
     let there = match removed.on_servers.0 {
         0 => String::new(),

@@ -5,7 +5,7 @@ use super::super::caller;
 use super::super::exit::Code;
 use super::super::failure::Failure;
 use super::super::output::Out;
-use super::{Done, explain, fetch, logs, typed, with_grid};
+use super::{CommandResult, explain, fetch, logs, typed, with_grid};
 use crate::model::attempt::Stream;
 use crate::ops::abandon::{Abandoned, abandon};
 use crate::ops::desk::Sheet;
@@ -14,7 +14,7 @@ use crate::ops::reader::Follower;
 use crate::ops::selecting::Chosen;
 use crate::ops::{OpsError, follow, submit, targets};
 
-pub fn run(args: Run, out: &mut Out) -> Done {
+pub fn run(args: Run, out: &mut Out) -> CommandResult {
     let (dry_run, keep_going) = (args.task.dry_run, args.keep_going);
     let draft = typed::draft(args.task, false, out)?;
     if dry_run {

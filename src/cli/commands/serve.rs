@@ -3,12 +3,12 @@
 use super::super::args::Serve;
 use super::super::caller;
 use super::super::exit::Code;
-use super::{Done, absolute};
+use super::{CommandResult, absolute};
 use crate::ops::OpsError;
 use crate::ops::home::Home;
 use crate::ops::serve::{self, Badge};
 
-pub fn run(args: Serve) -> Done {
+pub fn run(args: Serve) -> CommandResult {
     let home = match args.home {
         Some(dir) => Home::at(absolute(&dir)?),
         None => Home::locate(&caller::places()).map_err(OpsError::from)?.home,

@@ -6,18 +6,18 @@ use super::super::exit::Code;
 use super::super::failure::Failure;
 use super::super::output::Out;
 use super::super::output::table::Table;
-use super::{Done, entries, import, refresh, with_grid};
+use super::{CommandResult, entries, import, refresh, with_grid};
 use crate::model::attribute::Source;
 use crate::model::name::Name;
-use crate::model::ssh::Target;
+use crate::model::ssh::SshTarget;
 use crate::model::ssh_command::SshCommand;
 use crate::model::time::Timestamp;
 use crate::ops::attributes::assignments;
-use crate::ops::report::Entry;
+use crate::ops::report::DatabaseRow;
 use crate::ops::server_removal::{self, OnHost};
 use crate::ops::servers::{self, Declared, NewEngine, NewWay, RESERVED, SHARED_ACCOUNT};
 
-pub fn run(verb: Server, out: &mut Out) -> Done {
+pub fn run(verb: Server, out: &mut Out) -> CommandResult {
     match verb {
         Server::Add(args) => add(*args, out),
         Server::Import(args) => import::run(*args, out),
@@ -59,7 +59,7 @@ pub fn run(verb: Server, out: &mut Out) -> Done {
     }
 }
 
-fn remove(args: &ServerRemove, out: &mut Out) -> Done {
+fn remove(args: &ServerRemove, out: &mut Out) -> CommandResult {
     with_grid(out, |grid, out| {
         let on_host = match (args.clear, args.keep) {
             (true, _) => OnHost::Clear,
@@ -80,7 +80,7 @@ fn remove(args: &ServerRemove, out: &mut Out) -> Done {
     })
 }
 
-fn add(args: ServerAdd, out: &mut Out) -> Done {
+fn add(args: ServerAdd, out: &mut Out) -> CommandResult {
     let Way { ssh, ssh_options, remote_dir, ssh_command } = args.way;
     let engine = match (args.local, ssh, args.of.is_empty()) {
         (_, None, _) if remote_dir.is_some() || !ssh_options.is_empty() || ssh_command.is_some() => {
@@ -89,7 +89,7 @@ fn add(args: ServerAdd, out: &mut Out) -> Done {
         }
         (true, ..) => NewEngine::Local,
         (_, Some(host), _) => {
-            let target = Target::new(&host, ssh_options, remote_dir);
+            let target = SshTarget::new(&host, ssh_options, remote_dir);
             let target = target.map_err(|error| Failure::usage(format!("server {}: {error}", args.name)))?;
             let command = ssh_command.map(|line| command(&args.name, &line)).transpose()?;
             NewEngine::Ssh(target.by(command))
@@ -144,7 +144,7 @@ fn app(text: &str) -> Result<(Name, Option<String>), Failure> {
 }
 
 /// The listing; `now` is what ages are counted from.
-pub fn table(all: &[Entry], now: Timestamp) -> Table {
+pub fn table(all: &[DatabaseRow], now: Timestamp) -> Table {
     let several = all.iter().any(|e| e.distributor != all[0].distributor);
     let mut table = Table::new(&[
         "NAME", "STATE", "ENGINE", "IN", "SLOTS", "CPUS", "LOAD", "IDLE", "MEM", "POWER", "READ", "APPS", "DECLARED",
@@ -176,7 +176,7 @@ pub fn table(all: &[Entry], now: Timestamp) -> Table {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::output::Look;
+    use super::super::super::output::Style;
     use super::*;
     use crate::ops::fixture;
 
@@ -193,7 +193,7 @@ mod tests {
     fn the_list_shows_use_and_age() {
         let (_dir, mut grid) = fixture::grid();
         servers::drain(&mut grid, &["local".into()], Some("fan is loud")).unwrap();
-        let text = table(&servers::list(&grid).unwrap(), Timestamp::now()).render(Look::default());
+        let text = table(&servers::list(&grid).unwrap(), Timestamp::now()).render(Style::default());
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].starts_with("NAME   STATE    ENGINE  SLOTS  CPUS  LOAD  IDLE  MEM  POWER"), "{text}");
         assert!(lines[1].starts_with("local  DRAINED  local     0/4     4  0.50   3.5   6G    400"), "{text}");

@@ -4,16 +4,16 @@ use super::super::args::tasks::Show;
 use super::super::exit::Code;
 use super::super::output::Out;
 use super::super::output::table::Table;
-use super::{Done, with_grid};
+use super::{CommandResult, with_grid};
 use crate::model::resources::Bytes;
 use crate::model::selector::Selector;
 use crate::model::time::{Timestamp, clock};
-use crate::ops::report::{Archive, Attempt, Detail, Files, Task};
+use crate::ops::report::{Archive, AttemptReport, Detail, Files, Task};
 use crate::ops::selecting::{self, All};
 use crate::ops::show;
 use std::time::Duration;
 
-pub fn run(args: Show, out: &mut Out) -> Done {
+pub fn run(args: Show, out: &mut Out) -> CommandResult {
     with_grid(out, |grid, out| {
         let what = selecting::select(grid, &args.ids, All::Any, args.everyone)?;
         let tasks = show::show(grid, &what)?;
@@ -141,7 +141,7 @@ fn remarks(files: &Files) -> impl Iterator<Item = (&str, &str)> {
     files.fetched.iter().flat_map(|one| one.remarks.iter().map(|remark| (one.id.as_str(), remark.as_str())))
 }
 
-fn attempts(task: &Task, all: &[Attempt]) -> Table {
+fn attempts(task: &Task, all: &[AttemptReport]) -> Table {
     let mut table = Table::new(&["ATTEMPT", "STATE", "SERVER", "STARTED", "TIME", "EXIT", "WHY"])
         .right(&["ATTEMPT", "TIME", "EXIT"])
         .spare(&["STARTED", "TIME"]);

@@ -5,11 +5,11 @@ use super::super::exit::Code;
 use super::super::failure::Failure;
 use super::super::output::Out;
 use super::super::output::table::Table;
-use super::{Done, open};
+use super::{CommandResult, open};
 use crate::ops::sql;
 use serde_json::{Map, Value};
 
-pub fn run(args: Sql, out: &mut Out) -> Done {
+pub fn run(args: Sql, out: &mut Out) -> CommandResult {
     let query = args.query.as_deref().map(str::trim).unwrap_or_default();
     if args.schema || query == ".schema" {
         out.text(sql::schema())?;

@@ -4,24 +4,24 @@ use super::super::args::tasks::Status;
 use super::super::exit::Code;
 use super::super::output::Out;
 use super::super::output::table::Table;
-use super::{Done, with_grid};
+use super::{CommandResult, with_grid};
 use crate::model::task::State;
 use crate::model::time::{Timestamp, clock};
 use crate::ops::notice::Notice;
 use crate::ops::report::{self, Task};
 use crate::ops::selecting::{self, All};
-use crate::ops::status::{self, Asked};
+use crate::ops::status::{self, StatusFilter};
 
 /// Servers that need a look, listed one by one.
 const SERVERS: usize = 5;
 
-pub fn run(args: Status, out: &mut Out) -> Done {
+pub fn run(args: Status, out: &mut Out) -> CommandResult {
     with_grid(out, |grid, out| {
         let only = match args.ids.as_slice() {
             [] => None,
             words => Some(selecting::select(grid, words, All::Any, false)?),
         };
-        let asked = Asked { only, limit: args.limit, all: args.all, user: args.user.map(|name| name.to_string()) };
+        let asked = StatusFilter { only, limit: args.limit, all: args.all, user: args.user.map(|name| name.to_string()) };
         let report = status::status(grid, &asked)?;
         if args.json {
             out.json(&report)?;
@@ -151,7 +151,7 @@ fn commonest_reason(tasks: &[Task]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::output::Look;
+    use super::super::super::output::Style;
     use super::*;
     use crate::ops::fixture;
 
@@ -163,9 +163,9 @@ mod tests {
         held.hold = true;
         held.name = Some("later".into());
         fixture::add_task(&mut grid, held);
-        let report = status::status(&mut grid, &Asked::default()).unwrap();
+        let report = status::status(&mut grid, &StatusFilter::default()).unwrap();
         let now = report.tasks[0].submitted_at.plus(std::time::Duration::from_secs(12));
-        let text = tasks(&report.tasks, "me", now).render(Look::default());
+        let text = tasks(&report.tasks, "me", now).render(Style::default());
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "ID  NAME   STATE    WHERE/WHY            TIME  COMMAND");
         assert_eq!(lines[1], " 1         PENDING  (no server is free)   12s  true");
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn an_empty_grid_says_what_to_do() {
         let (_dir, mut grid) = fixture::grid();
-        let report = status::status(&mut grid, &Asked::default()).unwrap();
+        let report = status::status(&mut grid, &StatusFilter::default()).unwrap();
         assert_eq!(summary(&report), ["no tasks; `grid run -- COMMAND` runs one"]);
     }
 }

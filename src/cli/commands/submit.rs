@@ -6,13 +6,13 @@ use super::super::exit::Code;
 use super::super::failure::Failure;
 use super::super::output::Out;
 use super::super::output::progress::Bar;
-use super::{Done, explain, fetch, typed, with_grid};
+use super::{CommandResult, explain, fetch, typed, with_grid};
 use crate::model::task::State;
 use crate::ops::desk::Sheet;
 use crate::ops::report::Submitted;
 use crate::ops::{submit, targets, wait};
 
-pub fn run(args: Submit, out: &mut Out) -> Done {
+pub fn run(args: Submit, out: &mut Out) -> CommandResult {
     let dry_run = args.task.dry_run;
     let draft = typed::draft(args.task, args.hold, out)?;
     if dry_run {

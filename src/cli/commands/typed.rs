@@ -9,7 +9,7 @@ use crate::model::task::Members;
 use crate::ops::OpsError;
 use crate::ops::draft::{Draft, environment};
 use crate::ops::output_files::overwritten;
-use crate::ops::sending::Wish;
+use crate::ops::sending::FileRequest;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -84,7 +84,7 @@ pub fn draft(options: TaskOptions, hold: bool, out: &mut Out) -> Result<Draft, F
         retry_lost: options.retry_lost,
         lost_after: options.lost_after,
         hold,
-        files: Wish { dir: options.dir, send: options.send, fetch: options.fetch },
+        files: FileRequest { dir: options.dir, send: options.send, fetch: options.fetch },
     };
     overwritten(&draft).iter().for_each(|line| out.note(line));
     Ok(draft)

@@ -5,12 +5,12 @@ use super::super::exit::Code;
 use super::super::failure::Failure;
 use super::super::output::Out;
 use super::super::output::table::Table;
-use super::{Done, entries, with_grid};
+use super::{CommandResult, entries, with_grid};
 use crate::ops::attributes::assignments;
-use crate::ops::report::Entry;
+use crate::ops::report::DatabaseRow;
 use crate::ops::users::{self, RESERVED, UserParts};
 
-pub fn run(verb: User, out: &mut Out) -> Done {
+pub fn run(verb: User, out: &mut Out) -> CommandResult {
     match verb {
         User::Add(args) => {
             let (name, parts) = (args.name.clone(), parts(args)?);
@@ -54,7 +54,7 @@ fn parts(args: UserSet) -> Result<UserParts, Failure> {
     Ok(UserParts { groups, share, prefer, constraint, attributes })
 }
 
-fn table(all: &[Entry]) -> Table {
+fn table(all: &[DatabaseRow]) -> Table {
     const COLUMNS: [&str; 4] = ["groups", "share", "prefer", "constraint"];
     let mut table = Table::new(&["NAME", "GROUPS", "SHARE", "PREFER", "CONSTRAINT", "DECLARED"]).right(&["SHARE"]);
     for entry in all {

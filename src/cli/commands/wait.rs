@@ -5,14 +5,14 @@ use super::super::caller;
 use super::super::exit::Code;
 use super::super::output::Out;
 use super::super::output::progress::Bar;
-use super::{Done, fetch, with_grid};
+use super::{CommandResult, fetch, with_grid};
 use crate::model::attempt::Stream;
 use crate::model::selector::Selector;
 use crate::ops::reader::Follower;
 use crate::ops::selecting::{self, All};
 use crate::ops::wait;
 
-pub fn run(args: Wait, out: &mut Out) -> Done {
+pub fn run(args: Wait, out: &mut Out) -> CommandResult {
     with_grid(out, |grid, out| {
         let words = if args.ids.is_empty() { vec![Selector::All] } else { args.ids };
         let what = selecting::select(grid, &words, All::Active, args.everyone)?;

@@ -11,13 +11,13 @@ use table::Table;
 
 /// How a listing may look.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Look {
+pub struct Style {
     /// Columns of the terminal; None in a pipe, where nothing is cut.
     pub width: Option<u16>,
     pub bold: bool,
 }
 
-impl Look {
+impl Style {
     /// As the terminal and the person's variables (no-color.org, bixense.com/clicolors) have it.
     fn of_stdout() -> Self {
         let terminal = io::stdout().is_terminal();
@@ -37,12 +37,12 @@ impl Look {
 pub struct Out {
     stdout: Box<dyn Write>,
     stderr: Box<dyn Write>,
-    pub look: Look,
-    done: Option<Done>,
+    pub look: Style,
+    done: Option<PendingReport>,
 }
 
 /// A change that is carried out, and whose report may not have reached stdout yet.
-struct Done {
+struct PendingReport {
     what: String,
     report: &'static str,
 }
@@ -53,14 +53,14 @@ impl Out {
         Self {
             stdout: Box::new(BufWriter::new(io::stdout())),
             stderr: Box::new(io::stderr()),
-            look: Look::of_stdout(),
+            look: Style::of_stdout(),
             done: None,
         }
     }
 
     /// Any other, for tests.
     #[cfg(test)]
-    pub fn new(stdout: Box<dyn Write>, stderr: Box<dyn Write>, look: Look) -> Self {
+    pub fn new(stdout: Box<dyn Write>, stderr: Box<dyn Write>, look: Style) -> Self {
         Self { stdout, stderr, look, done: None }
     }
 
@@ -148,12 +148,12 @@ impl Out {
     /// A change is carried out (`task 12 is queued`), and from here on a part of it (`its id`) is written to stdout. Where that
     /// fails, [`Self::undelivered`] says so: a failed write must not be taken for a failed change.
     pub fn did(&mut self, what: impl Into<String>, report: &'static str) {
-        self.done = Some(Done { what: what.into(), report });
+        self.done = Some(PendingReport { what: what.into(), report });
     }
 
     /// Says on stderr which change is carried out although stdout can't be written, for this reason. False: none is.
     pub fn undelivered(&mut self, why: &str) -> bool {
-        let Some(Done { what, report }) = self.done.take() else { return false };
+        let Some(PendingReport { what, report }) = self.done.take() else { return false };
         self.complain(&format!("{what}; {report} could not be written to stdout: {}", without_number(why)));
         true
     }

@@ -1,8 +1,8 @@
 //! A bar on stderr while something is waited for; nothing where stderr is no terminal.
 
 use super::Out;
-use crate::ops::import::Progress as Looked;
-use crate::ops::wait::{Progress, Told};
+use crate::ops::import::ImportProgress as Looked;
+use crate::ops::wait::{WaitProgress, WaitEvent};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 
@@ -38,17 +38,17 @@ impl Bar {
     }
 
     /// What is told while somebody waits: notes stand above the bar. True: waits on.
-    pub fn tell(&self, told: Told<'_>, out: &mut Out) -> bool {
+    pub fn tell(&self, told: WaitEvent<'_>, out: &mut Out) -> bool {
         match (told, &self.bar) {
-            (Told::Progress(progress), _) => self.set(progress),
-            (Told::Note(text), Some(bar)) => bar.suspend(|| out.note(text)),
-            (Told::Note(text), None) => out.note(text),
+            (WaitEvent::Progress(progress), _) => self.set(progress),
+            (WaitEvent::Note(text), Some(bar)) => bar.suspend(|| out.note(text)),
+            (WaitEvent::Note(text), None) => out.note(text),
         }
         true
     }
 
     /// How far it is.
-    fn set(&self, progress: Progress) {
+    fn set(&self, progress: WaitProgress) {
         if let Some(bar) = &self.bar {
             bar.set_length(progress.size);
             bar.set_position(progress.ended);

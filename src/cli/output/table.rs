@@ -1,6 +1,6 @@
 //! Borderless tables: empty columns are dropped, a terminal's width is kept, a pipe gets everything.
 
-use super::Look;
+use super::Style;
 use crate::model::command::printable;
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Row, Table as Grid, Width, presets};
 
@@ -128,7 +128,7 @@ impl Table {
     }
 
     /// The table as text, each line ended; nothing without rows.
-    pub fn render(&self, look: Look) -> String {
+    pub fn render(&self, look: Style) -> String {
         let mut used: Vec<usize> = (0..self.header.len())
             .filter(|at| self.every_column || self.rows.iter().any(|row| row.get(*at).is_some_and(|c| !c.is_empty())))
             .collect();
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_pipe_gets_everything_and_no_empty_column() {
-        let text = table().render(Look::default());
+        let text = table().render(Style::default());
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "ID  STATE    COMMAND");
         assert_eq!(lines[1], " 1  RUNNING  sleep 1");
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_terminal_gets_its_width_and_a_bold_header() {
-        let text = table().render(Look { width: Some(60), bold: true });
+        let text = table().render(Style { width: Some(60), bold: true });
         assert!(text.starts_with("\u{1b}[1mID"), "{text}");
         assert!(text.lines().skip(1).all(|line| line.chars().count() <= 60), "{text}");
         assert!(text.contains('…'), "{text}");
@@ -221,7 +221,7 @@ mod tests {
     fn a_narrow_terminal_goes_without_spare_columns_and_a_pipe_never() {
         let mut table = Table::new(&["NAME", "LOAD", "POWER", "WHY"]).spare(&["POWER", "LOAD"]);
         table.row(["a-long-server-name".into(), "0.50".into(), "100".into(), "fan is loud, and so am I".into()]);
-        let header = |width| table.render(Look { width, bold: false }).lines().next().unwrap_or_default().to_owned();
+        let header = |width| table.render(Style { width, bold: false }).lines().next().unwrap_or_default().to_owned();
         assert!(header(Some(60)).contains("LOAD") && header(Some(60)).contains("POWER"));
         assert!(header(Some(42)).contains("LOAD") && !header(Some(42)).contains("POWER"), "{}", header(Some(42)));
         assert!(!header(Some(36)).contains("LOAD"));
@@ -235,11 +235,11 @@ mod tests {
             table.row([format!("n{at}"), if at % 2 == 0 { "x y".repeat(300_000) } else { "ok".into() }, "1 s".into()]);
         }
         let from = std::time::Instant::now();
-        let text = table.render(Look::default());
+        let text = table.render(Style::default());
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!((lines.len(), lines[0], lines[2]), (201, "NAME  WHY  SINCE", "n1    ok   1 s"));
         assert!(lines[1].len() > 900_000, "a pipe gets everything");
-        let text = table.render(Look { width: Some(80), bold: false });
+        let text = table.render(Style { width: Some(80), bold: false });
         assert!(text.lines().all(|line| line.chars().count() <= 80) && text.len() < 100_000, "{}", text.len());
         // Some milliseconds; by the square it were hours.
         assert!(from.elapsed() < std::time::Duration::from_secs(20), "{:?}", from.elapsed());
@@ -247,9 +247,9 @@ mod tests {
 
     #[test]
     fn nothing_is_no_header_and_control_characters_are_escaped() {
-        assert_eq!(Table::new(&["A"]).render(Look::default()), "");
+        assert_eq!(Table::new(&["A"]).render(Style::default()), "");
         let mut table = Table::new(&["A"]);
         table.row(["x\u{1b}[31m\u{202e}y".into()]);
-        assert!(!table.render(Look::default()).contains(['\u{1b}', '\u{202e}']));
+        assert!(!table.render(Style::default()).contains(['\u{1b}', '\u{202e}']));
     }
 }

@@ -5,7 +5,7 @@ use crate::dispatch::effects::Effect;
 use crate::dispatch::links::route::Route;
 use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::transfer::bring::{record_results, results_stay};
-use crate::dispatch::transfer::ending::{Ending, Report};
+use crate::dispatch::transfer::ending::{Ending, ReportedEnd};
 use crate::dispatch::transfer::outputs::kept_at;
 use crate::dispatch::transfer::results::Brought;
 use crate::dispatch::turn::Turn;
@@ -34,7 +34,7 @@ impl Dispatcher {
         if self.transfers.outputs.has(attempt) {
             return Ok(());
         }
-        self.advance(turn, Ending::Reported(Report { route, attempt, key, ended }))
+        self.advance(turn, Ending::Reported(ReportedEnd { route, attempt, key, ended }))
     }
 
     /// Takes in ends whose results or outputs have arrived.
@@ -69,7 +69,7 @@ impl Dispatcher {
                     match kept_at(&report.ended, || self.attempts.settings.output_limit(turn.tx))? {
                         Some(outputs) => Ending::Settled(report, brought, outputs),
                         None => {
-                            let Report { route, attempt, key, .. } = report;
+                            let ReportedEnd { route, attempt, key, .. } = report;
                             turn.then(Effect::FetchOutput { route, attempt });
                             self.transfers.outputs.expect(report, brought);
                             return Ok(turn.tx.leave_lane(key)?);
@@ -102,11 +102,11 @@ impl Dispatcher {
     fn record_end(
         &mut self,
         turn: &mut Turn<'_, '_>,
-        report: &Report,
+        report: &ReportedEnd,
         brought: Option<&Brought>,
         outputs: Outputs,
     ) -> Result<(), DispatchError> {
-        let Report { route, attempt, key, ended } = report;
+        let ReportedEnd { route, attempt, key, ended } = report;
         let (route, attempt, key) = (*route, *attempt, *key);
         let again = starts_again(turn.tx, key, &ended.end.cause)?;
         if again && let Some(server) = turn.tx.member(key.task, key.index)?.and_then(|m| m.server) {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// An attempt in a lane.
 #[derive(Debug, Clone, Copy)]
-pub struct Held {
+pub struct LaneAttempt {
     pub attempt: AttemptId,
     pub task: TaskId,
     pub began: Option<Instant>,
@@ -22,7 +22,7 @@ pub struct Lane {
     pub task: TaskId,
     pub place: Place,
     pub needs: Needs,
-    pub attempts: VecDeque<Held>,
+    pub attempts: VecDeque<LaneAttempt>,
     /// Asked to give back what it has not begun.
     pub recalled: bool,
 }
@@ -49,7 +49,7 @@ const AHEAD_MAX: u32 = 128;
 
 impl Lanes {
     /// Adds an attempt to a lane, which is made if it is new.
-    pub fn put(&mut self, id: LaneId, class: ClassId, place: Place, needs: Needs, held: Held) {
+    pub fn put(&mut self, id: LaneId, class: ClassId, place: Place, needs: Needs, held: LaneAttempt) {
         self.of.insert(held.attempt, id);
         let working = &mut self.working;
         let lane = self.lanes.entry(id).or_insert_with(|| {
@@ -95,7 +95,7 @@ impl Lanes {
     }
 
     /// The lane and the task of an attempt.
-    pub fn find(&self, attempt: AttemptId) -> Option<(LaneId, Held)> {
+    pub fn find(&self, attempt: AttemptId) -> Option<(LaneId, LaneAttempt)> {
         let id = *self.of.get(&attempt)?;
         let held = self.lanes.get(&id)?.attempts.iter().find(|h| h.attempt == attempt)?;
         Some((id, *held))
@@ -110,7 +110,7 @@ impl Lanes {
     }
 
     /// An attempt is no longer in its lane.
-    pub fn drop_attempt(&mut self, attempt: AttemptId) -> Option<(LaneId, Held)> {
+    pub fn drop_attempt(&mut self, attempt: AttemptId) -> Option<(LaneId, LaneAttempt)> {
         let found = self.find(attempt)?;
         self.of.remove(&attempt);
         if let Some(lane) = self.lanes.get_mut(&found.0) {

@@ -18,20 +18,20 @@ const LOOK_LAST: Duration = Duration::from_secs(600);
 /// What lies behind a route with machines that do not answer there.
 #[derive(Debug)]
 pub(in crate::dispatch) struct Elsewhere {
-    bound: Bound,
+    bound: BoundElsewhere,
     /// How long the link stands before it is tried whether one of them answers.
     patience: Duration,
 }
 
 /// What is bound to machines that do not answer.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(in crate::dispatch) struct Bound {
+pub(in crate::dispatch) struct BoundElsewhere {
     lanes: BTreeSet<LaneId>,
     /// Attempts whose lanes are given back, with their hosts: their ends are still to be taken in.
     ends: BTreeSet<(ServerId, AttemptId)>,
 }
 
-impl Bound {
+impl BoundElsewhere {
     /// It lies with such a machine.
     pub(in crate::dispatch) fn add(&mut self, live: &Live) {
         match live.lane {
@@ -112,7 +112,7 @@ impl Dispatcher {
     }
 
     /// What lies behind a route with machines which do not answer there.
-    pub(in crate::dispatch) fn set_elsewhere(&mut self, route: Route, bound: Bound) {
+    pub(in crate::dispatch) fn set_elsewhere(&mut self, route: Route, bound: BoundElsewhere) {
         match self.links.bound.remove(&route) {
             _ if bound.is_empty() => {}
             Some(before) if before.bound == bound => {

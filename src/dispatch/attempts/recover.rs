@@ -1,10 +1,10 @@
 //! Finding everything again: what the database says lies with servers, against what their agents hold.
 
-use crate::dispatch::attempts::lanes::Held;
-use crate::dispatch::attempts::machines::{Answering, Bound};
+use crate::dispatch::attempts::lanes::LaneAttempt;
+use crate::dispatch::attempts::machines::{Answering, BoundElsewhere};
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::effects::Effect;
-use crate::dispatch::links::link_state::Slot;
+use crate::dispatch::links::link_state::LinkState;
 use crate::dispatch::links::route::Route;
 use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::turn::Turn;
@@ -48,7 +48,7 @@ impl Dispatcher {
             Err(StoreError::Unreadable(_)) => Needs::default(),
             Err(error) => return Err(error),
         };
-        let held = Held { attempt: live.attempt(), task: live.task, began: live.running.then_some(now) };
+        let held = LaneAttempt { attempt: live.attempt(), task: live.task, began: live.running.then_some(now) };
         let place = Place { server: live.server, host: live.host };
         self.attempts.lanes.put(lane, live.class, place, needs, held);
         if !live.running {
@@ -69,8 +69,8 @@ impl Dispatcher {
         let machine = answering.as_ref().map(|answering| answering.machine);
         self.callers.give_up_on_others(route, machine);
         self.transfers.discards.greeted(route);
-        let mut elsewhere = Bound::default();
-        let ahead = self.links.slots.get(&route).is_some_and(Slot::went_ahead);
+        let mut elsewhere = BoundElsewhere::default();
+        let ahead = self.links.slots.get(&route).is_some_and(LinkState::went_ahead);
         let mut there: HashMap<AttemptId, (LaneId, HeldState)> =
             inventory.into_iter().map(|held| (held.attempt, (held.lane, held.state))).collect();
         for live in turn.tx.live()? {
@@ -240,7 +240,7 @@ impl Dispatcher {
 
     /// What went ahead to an agent that did not hear it was as good as never sent.
     fn take_back_unheard(&mut self, tx: &Tx<'_>, route: Route) -> Result<(), StoreError> {
-        if !self.links.slots.get_mut(&route).is_some_and(Slot::take_unheard) {
+        if !self.links.slots.get_mut(&route).is_some_and(LinkState::take_unheard) {
             return Ok(());
         }
         for live in tx.live()? {

@@ -2,7 +2,7 @@
 
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::effects::Effect;
-use crate::dispatch::links::link_state::Slot;
+use crate::dispatch::links::link_state::LinkState;
 use crate::dispatch::links::route::Route;
 use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::turn::Turn;
@@ -18,7 +18,7 @@ use std::fmt;
 
 /// The attempt that was refused, and where.
 #[derive(Debug, Clone, Copy)]
-struct Refused {
+struct RefusedStart {
     route: Route,
     attempt: AttemptId,
     key: AttemptKey,
@@ -70,7 +70,7 @@ impl Dispatcher {
     ) -> Result<(), DispatchError> {
         let Some(key) = self.known(turn.tx, route, attempt)? else { return Ok(()) };
         let member = turn.tx.member(key.task, key.index)?;
-        let refused = Refused { route, attempt, key, server: member.as_ref().and_then(|m| m.host) };
+        let refused = RefusedStart { route, attempt, key, server: member.as_ref().and_then(|m| m.host) };
         let obstacle = match why {
             // Whether there is a newer dispatcher stands in the database, and nowhere else.
             Refusal::OldEpoch if turn.tx.home_row()?.epoch > self.instance.epoch => return Err(DispatchError::Fenced),
@@ -93,7 +93,7 @@ impl Dispatcher {
             }
             // The start named the boot of which this very link's hello speaks.
             Refusal::OtherBoot
-                if member.and_then(|m| m.boot).as_ref() == self.links.slots.get(&route).and_then(Slot::boot) =>
+                if member.and_then(|m| m.boot).as_ref() == self.links.slots.get(&route).and_then(LinkState::boot) =>
             {
                 let error = "its agent says that the host was restarted, and that it was not";
                 return self.not_started(turn, refused, error);
@@ -118,8 +118,8 @@ impl Dispatcher {
     }
 
     /// Nothing starts on this server at the moment: the task waits again, and the server rests.
-    fn not_started(&mut self, turn: &mut Turn<'_, '_>, refused: Refused, error: &str) -> Result<(), DispatchError> {
-        let Refused { route, attempt, key, server } = refused;
+    fn not_started(&mut self, turn: &mut Turn<'_, '_>, refused: RefusedStart, error: &str) -> Result<(), DispatchError> {
+        let RefusedStart { route, attempt, key, server } = refused;
         self.back_to_waiting(turn, key, attempt)?;
         if let Some(server) = server {
             turn.tx.record_down(server, error, turn.now.wall)?;
@@ -130,8 +130,8 @@ impl Dispatcher {
     }
 
     /// This server can't start the task: it goes to the next one, and fails where there is none.
-    fn bar(&mut self, turn: &mut Turn<'_, '_>, refused: Refused, obstacle: &Obstacle) -> Result<(), DispatchError> {
-        let Refused { attempt, key, server, .. } = refused;
+    fn bar(&mut self, turn: &mut Turn<'_, '_>, refused: RefusedStart, obstacle: &Obstacle) -> Result<(), DispatchError> {
+        let RefusedStart { attempt, key, server, .. } = refused;
         let Some(server) = server else { return self.back_to_waiting(turn, key, attempt) };
         let name = turn.tx.server_name(server)?.map_or_else(|| "?".to_owned(), |n| n.to_string());
         let text = format!("{obstacle} on {name}");

@@ -3,7 +3,7 @@
 use crate::dispatch::attempts::starts::{PlacedStart, Template};
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::effects::Effect;
-use crate::dispatch::links::link_state::Slot;
+use crate::dispatch::links::link_state::LinkState;
 use crate::dispatch::process::run::DispatchError;
 use crate::matching::Place;
 use crate::model::id::BootId;
@@ -52,7 +52,7 @@ impl Dispatcher {
         for live in view.unsent()? {
             self.adopt(view, &live)?;
             let link = self.route_to(live.host).and_then(|route| self.links.slots.get(&route));
-            if let Some(boot) = link.and_then(Slot::takes_starts)
+            if let Some(boot) = link.and_then(LinkState::takes_starts)
                 && view.cancel_asked(live.task, Some(live.index))?.is_none()
             {
                 all.push((live, boot.clone()));

@@ -6,7 +6,7 @@ use crate::dispatch::links::connector;
 use crate::engine::ssh::Ssh;
 use crate::engine::trial;
 use crate::model::name::Name;
-use crate::model::ssh::Target;
+use crate::model::ssh::SshTarget;
 use crate::model::ssh_command::SshCommand;
 use crate::store::{StoreError, View};
 use std::ffi::OsString;
@@ -22,7 +22,7 @@ pub type Tried = (Name, String, Result<(), Trouble>);
 pub fn try_bare(
     view: &View<'_>,
     environment: &[(&'static str, OsString)],
-    targets: Vec<(Name, Target)>,
+    targets: Vec<(Name, SshTarget)>,
 ) -> Result<Vec<Tried>, StoreError> {
     let (home, patience) = (view.home_ssh(None)?, connector::patience(view)?);
     let mut done = Vec::with_capacity(targets.len());
@@ -48,7 +48,7 @@ fn try_one(
     command: &SshCommand,
     patience: Duration,
     environment: &[(&'static str, OsString)],
-    target: &Target,
+    target: &SshTarget,
 ) -> Result<(), Trouble> {
     let mut words = connector::words_of(command)?;
     // ssh takes the first value that it is given.

@@ -1,6 +1,6 @@
 //! Reading a host outside of the dispatcher: when a home is founded, before there is one.
 
-use crate::engine::{Engine, local::Local};
+use crate::engine::{Transport, local::Local};
 use crate::link::{Link, LinkError};
 use crate::model::facts::Facts;
 use crate::model::id::{Epoch, HomeId};

@@ -4,7 +4,7 @@ use crate::dispatch::links::connector::words_of;
 use crate::engine::agents::Agents;
 use crate::engine::ssh::Ssh;
 use crate::engine::survey::{host_key, prologue, resolved, survey};
-use crate::model::ssh::{Login, Target};
+use crate::model::ssh::{Login, SshTarget};
 use crate::model::ssh_command::SshCommand;
 use crate::store::{Home, StoreError, View};
 use std::collections::{BTreeMap, VecDeque};
@@ -38,32 +38,32 @@ impl Surveyor {
     }
 
     /// The ssh command that leads to a target.
-    fn command_to<'a>(&'a self, target: &'a Target) -> &'a SshCommand {
+    fn command_to<'a>(&'a self, target: &'a SshTarget) -> &'a SshCommand {
         target.command().unwrap_or(&self.command)
     }
 
     /// Do two targets lead to one account of one host, by one command?
-    pub fn is_same(&self, one: &Target, other: &Target) -> bool {
+    pub fn is_same(&self, one: &SshTarget, other: &SshTarget) -> bool {
         self.command_to(one) == self.command_to(other) && one.clone().by(None) == other.clone().by(None)
     }
 
     /// Logs in and looks; nothing is installed.
-    pub fn look(&self, target: &Target) -> Result<Survey, Trouble> {
+    pub fn look(&self, target: &SshTarget) -> Result<Survey, Trouble> {
         self.with(target, |ssh| survey(ssh, self.patience))
     }
 
     /// The key that an unknown host shows.
-    pub fn host_key(&self, target: &Target) -> Option<String> {
+    pub fn host_key(&self, target: &SshTarget) -> Option<String> {
         self.with(target, |ssh| Ok(host_key(ssh, self.patience))).ok().flatten()
     }
 
     /// What ssh makes of a name: account, real host, port.
-    pub fn resolved(&self, target: &Target) -> Result<BTreeMap<String, String>, Trouble> {
+    pub fn resolved(&self, target: &SshTarget) -> Result<BTreeMap<String, String>, Trouble> {
         self.with(target, |ssh| resolved(ssh, self.patience))
     }
 
     /// What a server's prologue complains of over there, if it fails.
-    pub fn prologue(&self, target: &Target, lines: &str) -> Result<Option<String>, Trouble> {
+    pub fn prologue(&self, target: &SshTarget, lines: &str) -> Result<Option<String>, Trouble> {
         self.with(target, |ssh| prologue(ssh, lines, self.patience))
     }
 
@@ -73,7 +73,7 @@ impl Surveyor {
         all.into_iter().map(|binary| binary.arch).collect()
     }
 
-    fn with<T>(&self, target: &Target, work: impl FnOnce(&Ssh<'_>) -> Result<T, Trouble>) -> Result<T, Trouble> {
+    fn with<T>(&self, target: &SshTarget, work: impl FnOnce(&Ssh<'_>) -> Result<T, Trouble>) -> Result<T, Trouble> {
         let words = words_of(self.command_to(target))?;
         let auth_sock = self.auth_sock.as_deref();
         let ssh = Ssh { target, words: &words, auth_sock, patience: self.patience, binaries: Vec::new() };

@@ -3,7 +3,7 @@
 
 mod pending;
 
-use crate::dispatch::links::connector::{Used, Ways};
+use crate::dispatch::links::connector::{Used, Connector};
 use crate::link::trouble::Trouble;
 use crate::link::{Link, LinkError};
 use crate::model::bounds;
@@ -21,7 +21,7 @@ const UNUSED: Duration = Duration::from_secs(600);
 
 /// How far a link is.
 #[derive(Debug)]
-enum Phase {
+enum PeerState {
     Down,
     Greeting { link: Link, since: Instant, used: Option<Used> },
     Up { link: Link, version: u32 },
@@ -30,7 +30,7 @@ enum Phase {
 /// One other home.
 #[derive(Debug)]
 pub struct Peer {
-    phase: Phase,
+    phase: PeerState,
     pending: Vec<Pending>,
     used: Instant,
     heard: Instant,
@@ -44,12 +44,12 @@ pub struct Peer {
 impl Peer {
     /// One that nobody has spoken to.
     const fn down(now: Instant, command: SshCommand) -> Self {
-        Self { phase: Phase::Down, pending: Vec::new(), used: now, heard: now, command, session: 0, refused: None }
+        Self { phase: PeerState::Down, pending: Vec::new(), used: now, heard: now, command, session: 0, refused: None }
     }
 }
 
 /// What is to be written down of an endpoint: who answers there, or why nobody does.
-pub type Finding = (Endpoint, Result<HomeId, String>);
+pub type EndpointFinding = (Endpoint, Result<HomeId, String>);
 
 /// All of them.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ pub struct PeerLinks {
     pieces: BTreeMap<(u64, Ticket), Vec<Vec<u8>>>,
     /// How long a greeting or an answer may take.
     pub limit: Duration,
-    pub findings: Vec<Finding>,
+    pub findings: Vec<EndpointFinding>,
 }
 
 impl PeerLinks {
@@ -77,7 +77,7 @@ impl PeerLinks {
     /// Takes a question; opens the link if there is none. What is known at once is told at once.
     pub fn ask(
         &mut self,
-        ways: &mut Ways,
+        ways: &mut Connector,
         endpoint: &Endpoint,
         command: SshCommand,
         (caller, theirs): (u64, Ticket),
@@ -109,13 +109,13 @@ impl PeerLinks {
     /// Gives up a link that was opened by another ssh command than this one.
     fn leave_other(
         &mut self,
-        ways: &mut Ways,
+        ways: &mut Connector,
         endpoint: &Endpoint,
         command: &SshCommand,
     ) -> Vec<(u64, FromDispatcher)> {
         let Some(peer) = self.all.get_mut(endpoint).filter(|peer| peer.command != *command) else { return Vec::new() };
         (peer.command, peer.session, peer.refused) = (command.clone(), 0, None);
-        if matches!(peer.phase, Phase::Down) {
+        if matches!(peer.phase, PeerState::Down) {
             return Vec::new();
         }
         let why = Trouble::Other("its ssh command is another one now".to_owned());
@@ -123,31 +123,31 @@ impl PeerLinks {
     }
 
     /// Opens the link to an endpoint by this ssh command if it is down; says what waits where it is up.
-    pub fn knock(&mut self, ways: &mut Ways, endpoint: &Endpoint, command: SshCommand) -> Vec<(u64, FromDispatcher)> {
+    pub fn knock(&mut self, ways: &mut Connector, endpoint: &Endpoint, command: SshCommand) -> Vec<(u64, FromDispatcher)> {
         let mut said = self.leave_other(ways, endpoint, &command);
         self.all.entry(endpoint.clone()).or_insert_with(|| Peer::down(ways.ambient.now().mono, command));
         said.extend(self.open(ways, endpoint));
         said
     }
 
-    fn open(&mut self, ways: &mut Ways, endpoint: &Endpoint) -> Vec<(u64, FromDispatcher)> {
+    fn open(&mut self, ways: &mut Connector, endpoint: &Endpoint) -> Vec<(u64, FromDispatcher)> {
         let now = ways.ambient.now().mono;
         let Some(peer) = self.all.get_mut(endpoint) else { return Vec::new() };
         let done = match &mut peer.phase {
-            Phase::Down => ways.open_home(endpoint, &peer.command, peer.session).map(|(link, used)| {
-                peer.phase = Phase::Greeting { link, since: now, used };
+            PeerState::Down => ways.open_home(endpoint, &peer.command, peer.session).map(|(link, used)| {
+                peer.phase = PeerState::Greeting { link, since: now, used };
                 Vec::new()
             }),
-            Phase::Greeting { .. } => Ok(Vec::new()),
-            Phase::Up { .. } => peer.say(now),
+            PeerState::Greeting { .. } => Ok(Vec::new()),
+            PeerState::Up { .. } => peer.say(now),
         };
         done.unwrap_or_else(|error| self.lose(ways, endpoint, error, true))
     }
 
     /// Reads what came from an endpoint.
-    pub fn receive(&mut self, ways: &mut Ways, endpoint: &Endpoint) -> Vec<(u64, FromDispatcher)> {
+    pub fn receive(&mut self, ways: &mut Connector, endpoint: &Endpoint) -> Vec<(u64, FromDispatcher)> {
         let Some(peer) = self.all.get_mut(endpoint) else { return Vec::new() };
-        let (Phase::Greeting { link, .. } | Phase::Up { link, .. }) = &mut peer.phase else { return Vec::new() };
+        let (PeerState::Greeting { link, .. } | PeerState::Up { link, .. }) = &mut peer.phase else { return Vec::new() };
         let now = ways.ambient.now().mono;
         peer.heard = now;
         let open = link.receive();
@@ -172,10 +172,10 @@ impl PeerLinks {
         for message in said {
             match message {
                 FromServe::Hello { home, version, .. } => {
-                    if let Phase::Greeting { link, used, .. } = std::mem::replace(&mut peer.phase, Phase::Down) {
+                    if let PeerState::Greeting { link, used, .. } = std::mem::replace(&mut peer.phase, PeerState::Down) {
                         ways.worked(used);
                         (peer.session, peer.refused) = (0, None);
-                        peer.phase = Phase::Up { link, version };
+                        peer.phase = PeerState::Up { link, version };
                         self.findings.push((endpoint.clone(), Ok(home)));
                     }
                     match peer.say(now) {
@@ -188,7 +188,7 @@ impl PeerLinks {
             }
         }
         if let Some(error) = broken {
-            let quiet = matches!(&peer.phase, Phase::Up { .. }) && peer.pending.is_empty();
+            let quiet = matches!(&peer.phase, PeerState::Up { .. }) && peer.pending.is_empty();
             out.extend(self.lose(ways, endpoint, error, !quiet));
         }
         out
@@ -197,16 +197,16 @@ impl PeerLinks {
     /// Gives a link up. Its questions have no answer; `remember`: whoever lives there counts as silent.
     fn lose(
         &mut self,
-        ways: &mut Ways,
+        ways: &mut Connector,
         endpoint: &Endpoint,
         error: LinkError,
         remember: bool,
     ) -> Vec<(u64, FromDispatcher)> {
         let Some(peer) = self.all.get_mut(endpoint) else { return Vec::new() };
-        let (error, unheard) = match std::mem::replace(&mut peer.phase, Phase::Down) {
-            Phase::Up { link, .. } => (link.give_up(error), false),
-            Phase::Greeting { link, .. } => (link.give_up(error), true),
-            Phase::Down => (error, true),
+        let (error, unheard) = match std::mem::replace(&mut peer.phase, PeerState::Down) {
+            PeerState::Up { link, .. } => (link.give_up(error), false),
+            PeerState::Greeting { link, .. } => (link.give_up(error), true),
+            PeerState::Down => (error, true),
         };
         let mut words = match (&error, endpoint) {
             (LinkError::Trouble(trouble), Endpoint::Ssh { host, .. }) => trouble.words(host),
@@ -233,20 +233,20 @@ impl PeerLinks {
     }
 
     /// Gives up what takes too long and closes what is not used.
-    pub fn tick(&mut self, ways: &mut Ways) -> Vec<(u64, FromDispatcher)> {
+    pub fn tick(&mut self, ways: &mut Connector) -> Vec<(u64, FromDispatcher)> {
         let (now, limit) = (ways.ambient.now().mono, self.limit);
         let mut out = Vec::new();
         let mut lost = Vec::new();
         for (endpoint, peer) in &mut self.all {
             match &peer.phase {
-                Phase::Greeting { since, .. } if now.duration_since(*since) >= patience(endpoint, ways, limit) => {
+                PeerState::Greeting { since, .. } if now.duration_since(*since) >= patience(endpoint, ways, limit) => {
                     let limit = patience(endpoint, ways, limit);
                     lost.push((endpoint.clone(), format!("did not say hello within {} s", limit.as_secs_f32()), true));
                 }
-                Phase::Up { .. } if peer.pending.is_empty() && now.duration_since(peer.used) >= UNUSED => {
+                PeerState::Up { .. } if peer.pending.is_empty() && now.duration_since(peer.used) >= UNUSED => {
                     lost.push((endpoint.clone(), "not used".to_owned(), false));
                 }
-                Phase::Up { .. } => {
+                PeerState::Up { .. } => {
                     let overdue = |p: &Pending| !p.patient && p.said.is_some() && now.duration_since(p.heard) >= limit;
                     let why = format!("did not answer within {} s", limit.as_secs_f32());
                     // Nothing at all came since it was asked: there is nobody, or it is frozen.
@@ -266,14 +266,14 @@ impl PeerLinks {
     }
 
     /// When [`PeerLinks::tick`] has something to do.
-    pub fn due(&self, ways: &Ways) -> Option<Instant> {
+    pub fn due(&self, ways: &Connector) -> Option<Instant> {
         let of = |(endpoint, peer): (&Endpoint, &Peer)| match &peer.phase {
-            Phase::Greeting { since, .. } => Some(*since + patience(endpoint, ways, self.limit)),
-            Phase::Up { .. } => {
+            PeerState::Greeting { since, .. } => Some(*since + patience(endpoint, ways, self.limit)),
+            PeerState::Up { .. } => {
                 let answers = peer.pending.iter().filter(|p| !p.patient).map(|p| p.heard + self.limit).min();
                 Some(answers.unwrap_or(peer.used.max(peer.heard) + UNUSED))
             }
-            Phase::Down => None,
+            PeerState::Down => None,
         };
         self.all.iter().filter_map(of).min()
     }
@@ -283,7 +283,7 @@ impl PeerLinks {
         self.pieces.retain(|(caller, _), _| alive(*caller));
         for peer in self.all.values_mut() {
             let gone: Vec<Pending> = peer.pending.extract_if(.., |p| !alive(p.caller)).collect();
-            if let Phase::Up { link, .. } = &mut peer.phase {
+            if let PeerState::Up { link, .. } = &mut peer.phase {
                 for pending in gone.iter().filter(|p| p.said.is_some()) {
                     // A link that is broken is noticed where it is read.
                     let _ = link.send(&ToServe::Drop { ticket: pending.ticket });
@@ -296,7 +296,7 @@ impl PeerLinks {
     pub fn taken(&mut self, caller: u64, theirs: Ticket, bytes: u64) {
         for peer in self.all.values_mut() {
             let of = |p: &&Pending| p.caller == caller && p.theirs == theirs;
-            if let (Phase::Up { link, .. }, Some(pending)) = (&mut peer.phase, peer.pending.iter().find(of)) {
+            if let (PeerState::Up { link, .. }, Some(pending)) = (&mut peer.phase, peer.pending.iter().find(of)) {
                 // A link that is broken is noticed where it is read.
                 let _ = link.send(&ToServe::Taken { ticket: pending.ticket, bytes });
             }
@@ -304,10 +304,10 @@ impl PeerLinks {
     }
 
     /// Sends what goes without waiting.
-    pub fn flush(&mut self, ways: &mut Ways) -> Vec<(u64, FromDispatcher)> {
+    pub fn flush(&mut self, ways: &mut Connector) -> Vec<(u64, FromDispatcher)> {
         let mut lost = Vec::new();
         for (endpoint, peer) in &mut self.all {
-            if let Phase::Greeting { link, .. } | Phase::Up { link, .. } = &mut peer.phase
+            if let PeerState::Greeting { link, .. } | PeerState::Up { link, .. } = &mut peer.phase
                 && let Err(error) = link.flush()
             {
                 // The reading end tells better why it ended.
@@ -326,21 +326,21 @@ impl PeerLinks {
     /// Open links, to be polled.
     pub fn links(&self) -> impl Iterator<Item = (&Endpoint, &Link)> {
         self.all.iter().filter_map(|(endpoint, peer)| match &peer.phase {
-            Phase::Greeting { link, .. } | Phase::Up { link, .. } => Some((endpoint, link)),
-            Phase::Down => None,
+            PeerState::Greeting { link, .. } | PeerState::Up { link, .. } => Some((endpoint, link)),
+            PeerState::Down => None,
         })
     }
 
     /// Is the far end of this one known to answer?
     pub fn is_up(&self, endpoint: &Endpoint) -> bool {
-        self.all.get(endpoint).is_some_and(|peer| matches!(peer.phase, Phase::Up { .. }))
+        self.all.get(endpoint).is_some_and(|peer| matches!(peer.phase, PeerState::Up { .. }))
     }
 }
 
 impl Peer {
     /// Says what waits, now that the link is up. What an older grid over there can't understand is answered here.
     fn say(&mut self, now: Instant) -> Result<Vec<(u64, FromDispatcher)>, LinkError> {
-        let Phase::Up { link, version } = &mut self.phase else { return Ok(Vec::new()) };
+        let PeerState::Up { link, version } = &mut self.phase else { return Ok(Vec::new()) };
         let too_new = |p: &mut Pending| p.question.as_ref().is_some_and(|question| question.since() > *version);
         let refused: Vec<_> = self.pending.extract_if(.., too_new).map(|p| p.too_new()).collect();
         for pending in self.pending.iter_mut().filter(|p| p.said.is_none()) {
@@ -367,7 +367,7 @@ impl Peer {
 }
 
 /// A greeting over ssh takes a login, which has a time-out of its own.
-fn patience(endpoint: &Endpoint, ways: &Ways, limit: Duration) -> Duration {
+fn patience(endpoint: &Endpoint, ways: &Connector, limit: Duration) -> Duration {
     match endpoint {
         Endpoint::Ssh { .. } => limit.max(ways.patience + Duration::from_secs(1)),
         _ => limit,

@@ -1,9 +1,9 @@
 //! How links are opened: by which ssh, with whose session, with which programs to send.
 
-use crate::engine::Engine;
+use crate::engine::Transport;
 use crate::engine::agents::Agents;
 use crate::engine::local::Local;
-use crate::engine::path::Path;
+use crate::engine::path::HomeByPath;
 use crate::engine::ssh::Ssh;
 use crate::link::trouble::Trouble;
 use crate::link::{Link, LinkError};
@@ -11,7 +11,7 @@ use crate::model::ambient::Ambient;
 use crate::model::endpoint::Endpoint;
 use crate::model::id::HomeId;
 use crate::model::server;
-use crate::model::ssh::Target;
+use crate::model::ssh::SshTarget;
 use crate::model::ssh_command::SshCommand;
 use crate::model::time::parse_duration;
 use crate::protocol::agent::{ToAgent, VERSION, VERSION_MIN};
@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What links of a home are opened with. Sessions are tried one after the other; the ssh command is never another one than
 /// the server, the endpoint or the home was named with.
 #[derive(Debug)]
-pub struct Ways {
+pub struct Connector {
     pub ambient: Rc<dyn Ambient>,
     home: Home,
     id: HomeId,
@@ -73,7 +73,7 @@ pub struct Used {
     session: Option<String>,
 }
 
-impl Ways {
+impl Connector {
     /// Nobody has brought anything yet.
     pub fn new(home: &Home, row: &HomeRow, ambient: Rc<dyn Ambient>) -> Self {
         let hello = ToAgent::Hello {
@@ -163,7 +163,7 @@ impl Ways {
     }
 
     /// The ssh command that leads to a target.
-    fn command_to(&self, target: &Target) -> SshCommand {
+    fn command_to(&self, target: &SshTarget) -> SshCommand {
         target.command().or(self.command.as_ref()).cloned().unwrap_or_default()
     }
 
@@ -199,11 +199,11 @@ impl Ways {
             Endpoint::Local => return Err(LinkError::Trouble(Trouble::Other("this home is no other one".to_owned()))),
             Endpoint::Path(home) => {
                 let log = self.home.run_dir().join("peers.log");
-                (Path { home, log: &log }.open()?, None)
+                (HomeByPath { home, log: &log }.open()?, None)
             }
             Endpoint::Ssh { host, home } => {
                 let used = Used { command: command.clone(), session: self.session(at) };
-                let target = Target::new(host, Vec::new(), None);
+                let target = SshTarget::new(host, Vec::new(), None);
                 let target = target.map_err(|error| LinkError::Trouble(Trouble::Other(error.to_string())))?;
                 let words = words_of(command).map_err(LinkError::Trouble)?;
                 let ssh = Ssh {
@@ -222,7 +222,7 @@ impl Ways {
         Ok((link, used))
     }
 
-    fn open_ssh(&mut self, target: &Target, used: &Used) -> Result<Link, LinkError> {
+    fn open_ssh(&mut self, target: &SshTarget, used: &Used) -> Result<Link, LinkError> {
         let words = words_of(&used.command).map_err(LinkError::Trouble)?;
         let binaries = self.agents.all(&self.folder)?;
         let auth_sock = used.session.as_deref();

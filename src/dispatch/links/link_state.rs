@@ -3,7 +3,7 @@
 mod due;
 
 use crate::dispatch::links::backoff::{URGED_PAUSE, WAIT_MIN, WAIT_SOON, jittered, next_pause};
-use crate::dispatch::links::connector::{Used, Ways};
+use crate::dispatch::links::connector::{Used, Connector};
 use crate::dispatch::links::news::News;
 use crate::link::trouble::{Retry, Trouble};
 use crate::link::{Link, LinkError};
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 /// How far a link is.
 #[derive(Debug)]
-enum Phase {
+enum LinkPhase {
     Down {
         retry_at: Instant,
     },
@@ -41,9 +41,9 @@ enum Phase {
 
 /// The link of one route.
 #[derive(Debug)]
-pub struct Slot {
+pub struct LinkState {
     to: Engine,
-    phase: Phase,
+    phase: LinkPhase,
     /// The last pause before it was tried again.
     pause: Duration,
     /// When it was tried last, and when trying again makes sense.
@@ -77,12 +77,12 @@ const BRISK: Duration = Duration::from_secs(2);
 /// As long as keepalives take to notice a cut: 15 s three times, and a little.
 const KEEPALIVE_MS: i64 = 50_000;
 
-impl Slot {
+impl LinkState {
     /// A link that is to be opened when somebody has use for it.
     pub fn new(to: Engine, now: Instant) -> Self {
         Self {
             to,
-            phase: Phase::Down { retry_at: now },
+            phase: LinkPhase::Down { retry_at: now },
             pause: Duration::ZERO,
             tried: now.checked_sub(URGED_PAUSE).unwrap_or(now),
             retry: Retry::Soon,
@@ -117,24 +117,24 @@ impl Slot {
 
     /// Is it to be opened now?
     pub fn is_due(&self, now: Instant) -> bool {
-        self.wanted && matches!(self.phase, Phase::Down { retry_at } if retry_at <= now)
+        self.wanted && matches!(self.phase, LinkPhase::Down { retry_at } if retry_at <= now)
     }
 
     /// It is down, whether or not it is wanted.
     pub const fn is_down(&self) -> bool {
-        matches!(self.phase, Phase::Down { .. })
+        matches!(self.phase, LinkPhase::Down { .. })
     }
 
     /// A login that sshd over there counts as under way.
     pub fn is_logging_in(&self, now: Instant) -> bool {
         let brisk = |since: Instant| now.saturating_duration_since(since) < BRISK;
-        matches!(&self.phase, Phase::Greeting { link, since, .. } if !link.answered() && brisk(*since))
+        matches!(&self.phase, LinkPhase::Greeting { link, since, .. } if !link.answered() && brisk(*since))
             && matches!(self.to, Engine::Ssh(_))
     }
 
     /// A caller asks: not later, now.
     pub fn urge(&mut self) {
-        if let Phase::Down { retry_at } = &mut self.phase {
+        if let LinkPhase::Down { retry_at } = &mut self.phase {
             *retry_at = (*retry_at).min(self.tried + URGED_PAUSE);
         }
     }
@@ -157,24 +157,24 @@ impl Slot {
     }
 
     /// Closes it, for it is to be opened another way; it is wanted as before. What that means where it was up.
-    pub fn close(&mut self, why: &str, ways: &Ways) -> Option<News> {
+    pub fn close(&mut self, why: &str, ways: &Connector) -> Option<News> {
         self.try_newest();
         let closed = match &self.phase {
-            Phase::Up { .. } => Some(self.failed(LinkError::Trouble(Trouble::Other(why.to_owned())), ways)),
-            Phase::Greeting { .. } | Phase::Down { .. } => None,
+            LinkPhase::Up { .. } => Some(self.failed(LinkError::Trouble(Trouble::Other(why.to_owned())), ways)),
+            LinkPhase::Greeting { .. } | LinkPhase::Down { .. } => None,
         };
         self.pause = Duration::ZERO;
-        self.phase = Phase::Down { retry_at: ways.ambient.now().mono };
+        self.phase = LinkPhase::Down { retry_at: ways.ambient.now().mono };
         closed
     }
 
     /// Opens it. The reason where it can't be.
-    pub fn open(&mut self, ways: &mut Ways) -> Result<(), String> {
+    pub fn open(&mut self, ways: &mut Connector) -> Result<(), String> {
         let now = ways.ambient.now().mono;
         self.tried = now;
         match ways.open(&self.to, self.session) {
             Ok((link, used)) => {
-                self.phase = Phase::Greeting { link, since: now, used, ahead: None };
+                self.phase = LinkPhase::Greeting { link, since: now, used, ahead: None };
                 Ok(())
             }
             Err(error) => match self.failed(error, ways) {
@@ -195,8 +195,8 @@ impl Slot {
     }
 
     /// Reads what came. An agent's hello brings the link up.
-    pub fn receive(&mut self, ways: &mut Ways) -> Vec<News> {
-        let (Phase::Greeting { link, .. } | Phase::Up { link, .. }) = &mut self.phase else { return Vec::new() };
+    pub fn receive(&mut self, ways: &mut Connector) -> Vec<News> {
+        let (LinkPhase::Greeting { link, .. } | LinkPhase::Up { link, .. }) = &mut self.phase else { return Vec::new() };
         let mut news = Vec::new();
         let open = link.receive();
         let mut broken = None;
@@ -218,7 +218,7 @@ impl Slot {
             (None, Ok(false)) => Some(LinkError::Ended),
             (None, Ok(true)) => None,
         };
-        if let Phase::Greeting { .. } = self.phase
+        if let LinkPhase::Greeting { .. } = self.phase
             && let Some(News::Said(FromAgent::Hello { version, boot, .. })) = news.first()
         {
             self.version = *version;
@@ -237,30 +237,30 @@ impl Slot {
         news
     }
 
-    fn come_up(&mut self, boot: BootId, ways: &mut Ways) {
+    fn come_up(&mut self, boot: BootId, ways: &mut Connector) {
         let now = ways.ambient.now().mono;
-        let down = Phase::Down { retry_at: now };
-        if let Phase::Greeting { link, used, ahead, .. } = std::mem::replace(&mut self.phase, down) {
+        let down = LinkPhase::Down { retry_at: now };
+        if let LinkPhase::Greeting { link, used, ahead, .. } = std::mem::replace(&mut self.phase, down) {
             ways.worked(used);
             self.try_newest();
             self.machine = None;
-            self.phase = Phase::Up { link, boot, since: now, reconciled: false, ahead: ahead.is_some() };
+            self.phase = LinkPhase::Up { link, boot, since: now, reconciled: false, ahead: ahead.is_some() };
         }
     }
 
     /// Gives the link up; it is opened again later. What that means for its servers.
-    pub fn failed(&mut self, error: LinkError, ways: &Ways) -> News {
+    pub fn failed(&mut self, error: LinkError, ways: &Connector) -> News {
         self.probing = None;
         self.read_at = None;
         let Now { wall, mono: now } = ways.ambient.now();
-        let (error, up_since) = match std::mem::replace(&mut self.phase, Phase::Down { retry_at: now }) {
-            Phase::Up { link, since, .. } => (link.give_up(error), Some(since)),
-            Phase::Greeting { mut link, ahead, .. } => {
+        let (error, up_since) = match std::mem::replace(&mut self.phase, LinkPhase::Down { retry_at: now }) {
+            LinkPhase::Up { link, since, .. } => (link.give_up(error), Some(since)),
+            LinkPhase::Greeting { mut link, ahead, .. } => {
                 // An agent says all of its hello before it takes in what came behind ours.
                 self.unheard = ahead.is_some() && link.end_mute::<FromAgent>();
                 (link.give_up(error), None)
             }
-            Phase::Down { .. } => (error, None),
+            LinkPhase::Down { .. } => (error, None),
         };
         let words = match (&error, &self.to) {
             (LinkError::Trouble(trouble), Engine::Ssh(target)) => trouble.words(target.host()),
@@ -274,14 +274,14 @@ impl Slot {
                 // It will say the same again.
                 self.retry = Retry::Seldom;
                 self.pause = next_pause(self.pause, Retry::Seldom);
-                self.phase = Phase::Down { retry_at: now + jittered(self.pause, ways.ambient.chance()) };
+                self.phase = LinkPhase::Down { retry_at: now + jittered(self.pause, ways.ambient.chance()) };
                 return News::Broken { error: format!("what its agent says can't be taken in: {words}"), last };
             }
             self.retry = Retry::Soon;
             // One that comes and goes at once is no better than one that does not come.
             let stood = now.saturating_duration_since(since) > WAIT_SOON;
             self.pause = if stood { WAIT_MIN } else { next_pause(self.pause, Retry::Soon) };
-            self.phase = Phase::Down { retry_at: now + self.pause };
+            self.phase = LinkPhase::Down { retry_at: now + self.pause };
             return News::Cut { error: words, last };
         }
         self.retry = match &error {
@@ -294,7 +294,7 @@ impl Slot {
             self.session += 1;
             self.refused.get_or_insert_with(|| words.clone());
             if ways.has_session(self.session) {
-                self.phase = Phase::Down { retry_at: now };
+                self.phase = LinkPhase::Down { retry_at: now };
                 return News::Lost(words);
             }
         }
@@ -302,14 +302,14 @@ impl Slot {
         let words = self.refused.take().unwrap_or(words);
         self.try_newest();
         self.pause = next_pause(self.pause, self.retry);
-        self.phase = Phase::Down { retry_at: now + jittered(self.pause, ways.ambient.chance()) };
+        self.phase = LinkPhase::Down { retry_at: now + jittered(self.pause, ways.ambient.chance()) };
         News::NoWay(words)
     }
 
     /// The boot id of the far host, if the link is up.
     pub const fn boot(&self) -> Option<&BootId> {
         match &self.phase {
-            Phase::Up { boot, .. } => Some(boot),
+            LinkPhase::Up { boot, .. } => Some(boot),
             _ => None,
         }
     }
@@ -318,7 +318,7 @@ impl Slot {
     /// would be sent once more by the reconciling, but for those that go [ahead](Self::go_ahead).
     pub const fn takes_starts(&self) -> Option<&BootId> {
         match &self.phase {
-            Phase::Up { reconciled: true, boot, .. } | Phase::Greeting { ahead: Some(boot), .. } => Some(boot),
+            LinkPhase::Up { reconciled: true, boot, .. } | LinkPhase::Greeting { ahead: Some(boot), .. } => Some(boot),
             _ => None,
         }
     }
@@ -326,14 +326,14 @@ impl Slot {
     /// Starts go right behind our hello, over the first link to a host that runs since this boot: whatever its agent holds
     /// then, it holds none of these.
     pub fn go_ahead(&mut self, boot: BootId) {
-        if let Phase::Greeting { ahead, .. } = &mut self.phase {
+        if let LinkPhase::Greeting { ahead, .. } = &mut self.phase {
             *ahead = Some(boot);
         }
     }
 
     /// Is what was sent in this epoch right behind our hello, and the agent at it?
     pub const fn went_ahead(&self) -> bool {
-        matches!(self.phase, Phase::Up { reconciled: false, ahead: true, .. })
+        matches!(self.phase, LinkPhase::Up { reconciled: false, ahead: true, .. })
     }
 
     /// Does nothing of what went ahead begin? Asked once.
@@ -343,7 +343,7 @@ impl Slot {
 
     /// What the agent said that it holds was taken in.
     pub const fn set_reconciled(&mut self) {
-        if let Phase::Up { reconciled, .. } = &mut self.phase {
+        if let LinkPhase::Up { reconciled, .. } = &mut self.phase {
             *reconciled = true;
         }
     }
@@ -352,16 +352,16 @@ impl Slot {
     /// out.
     pub fn send(&mut self, message: &ToAgent) -> Result<(), LinkError> {
         match &mut self.phase {
-            Phase::Up { link, .. } | Phase::Greeting { link, ahead: Some(_), .. } => link.send(message),
+            LinkPhase::Up { link, .. } | LinkPhase::Greeting { link, ahead: Some(_), .. } => link.send(message),
             _ => Ok(()),
         }
     }
 
     /// Sends what goes without waiting. What failed, if anything did.
-    pub fn flush(&mut self, ways: &Ways) -> Option<News> {
+    pub fn flush(&mut self, ways: &Connector) -> Option<News> {
         let sent = match &mut self.phase {
-            Phase::Up { link, .. } | Phase::Greeting { link, .. } => link.flush(),
-            Phase::Down { .. } => Ok(()),
+            LinkPhase::Up { link, .. } | LinkPhase::Greeting { link, .. } => link.flush(),
+            LinkPhase::Down { .. } => Ok(()),
         };
         match sent {
             Ok(()) => None,
@@ -374,7 +374,7 @@ impl Slot {
     /// How long it stands.
     pub fn stood(&self, now: Instant) -> Option<Duration> {
         match &self.phase {
-            Phase::Up { since, .. } => Some(now.saturating_duration_since(*since)),
+            LinkPhase::Up { since, .. } => Some(now.saturating_duration_since(*since)),
             _ => None,
         }
     }
@@ -382,8 +382,8 @@ impl Slot {
     /// The open link, to be polled.
     pub const fn link(&self) -> Option<&Link> {
         match &self.phase {
-            Phase::Up { link, .. } | Phase::Greeting { link, .. } => Some(link),
-            Phase::Down { .. } => None,
+            LinkPhase::Up { link, .. } | LinkPhase::Greeting { link, .. } => Some(link),
+            LinkPhase::Down { .. } => None,
         }
     }
 }

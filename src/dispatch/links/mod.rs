@@ -14,8 +14,8 @@ use crate::model::time::Timestamp;
 use crate::protocol::agent::FromAgent;
 use crate::store::Home;
 use crate::store::settings::HomeRow;
-use connector::Ways;
-use link_state::Slot;
+use connector::Connector;
+use link_state::LinkState;
 use route::Route;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -23,8 +23,8 @@ use std::rc::Rc;
 /// All links to agents, and what came over them.
 #[derive(Debug)]
 pub(in crate::dispatch) struct Links {
-    pub(in crate::dispatch) slots: BTreeMap<Route, Slot>,
-    pub(in crate::dispatch) connector: Ways,
+    pub(in crate::dispatch) slots: BTreeMap<Route, LinkState>,
+    pub(in crate::dispatch) connector: Connector,
     /// Messages that no turn has taken in yet.
     pub(in crate::dispatch) inbox: Vec<(Route, FromAgent)>,
     /// Links that were lost while something was on its way home.
@@ -44,7 +44,7 @@ impl Links {
     pub(in crate::dispatch) fn new(home: &Home, row: &HomeRow, ambient: Rc<dyn Ambient>) -> Self {
         Self {
             slots: BTreeMap::new(),
-            connector: Ways::new(home, row, ambient),
+            connector: Connector::new(home, row, ambient),
             inbox: Vec::new(),
             cut: BTreeSet::new(),
             bound: BTreeMap::new(),

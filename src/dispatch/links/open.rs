@@ -2,7 +2,7 @@
 //! tasks may find room. A few at a time, for a host takes only so many logins at once.
 
 use crate::dispatch::dispatcher::Dispatcher;
-use crate::dispatch::links::link_state::Slot;
+use crate::dispatch::links::link_state::LinkState;
 use crate::dispatch::links::news::News;
 use crate::dispatch::links::route::Route;
 use crate::dispatch::process::run::DispatchError;
@@ -131,7 +131,7 @@ impl Dispatcher {
 
     /// Marks the links that somebody has use for. Where all are open there is nothing to do.
     fn look_who_is_wanted(&mut self) {
-        if !self.links.slots.values().any(Slot::is_down) {
+        if !self.links.slots.values().any(LinkState::is_down) {
             return;
         }
         let now = self.ambient.now().mono;
@@ -162,7 +162,7 @@ impl Dispatcher {
 
     /// Somebody waits for an answer: what is down is called again now, not after a pause.
     pub(in crate::dispatch) fn urge_links(&mut self) {
-        self.links.slots.values_mut().for_each(Slot::hurry);
+        self.links.slots.values_mut().for_each(LinkState::hurry);
     }
 
     /// Takes note of what became of a link.

@@ -10,7 +10,7 @@ use crate::dispatch::process::activity::Activity;
 use crate::dispatch::process::callers::Callers;
 use crate::dispatch::process::disk::Disk;
 use crate::dispatch::process::instance::Instance;
-use crate::dispatch::process::life::{Ended, Noted, log_file};
+use crate::dispatch::process::life::{DispatcherEnd, LifeNote, log_file};
 use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::schedule::Schedule;
 use crate::dispatch::submits::SubmitHandler;
@@ -37,7 +37,7 @@ const LOG_ENOUGH: u64 = 64 << 10;
 /// A dispatcher that holds the lock and listens.
 pub(in crate::dispatch) struct Begun {
     pub(in crate::dispatch) lock: File,
-    pub(in crate::dispatch) noted: Noted,
+    pub(in crate::dispatch) noted: LifeNote,
     pub(in crate::dispatch) listener: UnixListener,
     pub(in crate::dispatch) store: Store,
     pub(in crate::dispatch) dispatcher: Dispatcher,
@@ -82,11 +82,11 @@ pub(in crate::dispatch) fn begin(
         Err(TryLockError::WouldBlock) => return Ok(None),
         Err(TryLockError::Error(error)) => return Err(error.into()),
     }
-    let noted = Noted::begin(&lock, &log_file(home));
+    let noted = LifeNote::begin(&lock, &log_file(home));
     match begin_locked(home, submits, caller, login) {
         Ok((listener, store, dispatcher)) => Ok(Some(Begun { lock, noted, listener, store, dispatcher })),
         Err(error) => {
-            noted.end(&lock, Ended::Failed(error.to_string()));
+            noted.end(&lock, DispatcherEnd::Failed(error.to_string()));
             Err(error)
         }
     }

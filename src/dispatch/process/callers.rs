@@ -12,7 +12,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Instant;
 
 /// A link, and the machine that has to be behind it.
-pub type Way = (Route, Option<MachineId>);
+pub type MachineRoute = (Route, Option<MachineId>);
 
 /// What a connected command waits for.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ struct Wishes {
     /// To be written for it in the next turn.
     orders: Vec<Vec<u8>>,
     /// Questions to agents whose links are not up yet.
-    unasked: Vec<(Way, ToAgent)>,
+    unasked: Vec<(MachineRoute, ToAgent)>,
 }
 
 /// A followed output.
@@ -159,7 +159,7 @@ impl Caller {
     }
 
     /// Remembers a question until its link is up.
-    pub fn ask_later(&mut self, way: Way, question: ToAgent) {
+    pub fn ask_later(&mut self, way: MachineRoute, question: ToAgent) {
         self.wishes.unasked.push((way, question));
     }
 
@@ -319,7 +319,7 @@ impl Callers {
     }
 
     /// Questions whose links are up now.
-    pub fn askable(&mut self, up: impl Fn(Way) -> bool) -> Vec<(Route, ToAgent)> {
+    pub fn askable(&mut self, up: impl Fn(MachineRoute) -> bool) -> Vec<(Route, ToAgent)> {
         let mut all = Vec::new();
         for caller in &mut self.all {
             let asked = caller.wishes.unasked.extract_if(.., |(way, _)| up(*way));

@@ -31,7 +31,7 @@ pub struct Life {
     since_boot: u64,
     /// How long its log was when it began.
     log_from: u64,
-    end: Option<Ended>,
+    end: Option<DispatcherEnd>,
     /// How many before it ended early in a row, and what is known of the last.
     #[serde(default)]
     losses: u32,
@@ -41,7 +41,7 @@ pub struct Life {
 
 /// How it ended, in its own words; without any it was killed, or its host went down.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Ended {
+pub enum DispatcherEnd {
     Left,
     Failed(String),
 }
@@ -58,10 +58,10 @@ impl Life {
     fn losses_at(self, now: Moment, log: &Path) -> (u32, Option<String>) {
         let ran = millis(now.since_boot).checked_sub(self.since_boot);
         let why = match &self.end {
-            Some(Ended::Left) => return (0, None),
+            Some(DispatcherEnd::Left) => return (0, None),
             // The host was restarted since.
             None if ran.is_none() => return (0, None),
-            Some(Ended::Failed(why)) => why.clone(),
+            Some(DispatcherEnd::Failed(why)) => why.clone(),
             None => match word_since(log, self.log_from) {
                 Some(mut word) => {
                     bounds::cut_to(&mut word, WORDS);
@@ -92,11 +92,11 @@ impl Life {
 
 /// This dispatcher, in its lock.
 #[derive(Debug)]
-pub(in crate::dispatch) struct Noted {
+pub(in crate::dispatch) struct LifeNote {
     life: Life,
 }
 
-impl Noted {
+impl LifeNote {
     /// Notes that this process begins. What can't be written here is missing from what is told later, nothing else.
     pub(in crate::dispatch) fn begin(lock: &File, log: &Path) -> Self {
         let pid = rustix::process::getpid().as_raw_nonzero().get();
@@ -106,13 +106,13 @@ impl Noted {
     }
 
     /// Notes how it ended.
-    pub(in crate::dispatch) fn end(mut self, lock: &File, how: Ended) {
+    pub(in crate::dispatch) fn end(mut self, lock: &File, how: DispatcherEnd) {
         self.life.end = Some(match how {
-            Ended::Failed(mut why) => {
+            DispatcherEnd::Failed(mut why) => {
                 bounds::cut_to(&mut why, WORDS);
-                Ended::Failed(why)
+                DispatcherEnd::Failed(why)
             }
-            Ended::Left => Ended::Left,
+            DispatcherEnd::Left => DispatcherEnd::Left,
         });
         let _ = self.life.write(lock);
     }
@@ -120,12 +120,12 @@ impl Noted {
 
 /// What a lock file tells to whoever asks why there is no dispatcher, or why there is another one each time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
+pub struct DispatcherTrouble {
     pub losses: u32,
     pub last: String,
 }
 
-impl Trouble {
+impl DispatcherTrouble {
     /// None: nothing is known to be wrong.
     fn read(lock: &File, log: &Path) -> Option<Self> {
         let life = Life::read(lock)?;
@@ -141,7 +141,7 @@ impl Trouble {
     }
 }
 
-impl std::fmt::Display for Trouble {
+impl std::fmt::Display for DispatcherTrouble {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "the dispatcher has ended early {} times in a row: {}", self.losses, self.last)
     }
@@ -153,8 +153,8 @@ pub(in crate::dispatch) fn log_file(home: &Home) -> PathBuf {
 }
 
 /// What is known of dispatchers of a home that ended early.
-pub fn trouble(home: &Home) -> Option<Trouble> {
-    Trouble::read(&File::open(home.run_dir().join(LOCK)).ok()?, &log_file(home))
+pub fn trouble(home: &Home) -> Option<DispatcherTrouble> {
+    DispatcherTrouble::read(&File::open(home.run_dir().join(LOCK)).ok()?, &log_file(home))
 }
 
 /// The last line of a log behind a place in it.
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(life.losses, 4);
         assert_eq!(life.clone().losses_at(at(40), &path).0, 1, "it ran for long");
         assert_eq!(life.clone().losses_at(at(1), &path), (0, None), "the host was restarted");
-        life.end = Some(Ended::Left);
+        life.end = Some(DispatcherEnd::Left);
         assert_eq!(life.losses_at(at(6), &path), (0, None));
     }
 
@@ -219,16 +219,16 @@ mod tests {
         let path = log(&dir, "");
         let lock = tempfile::tempfile().unwrap();
         for _ in 0..3 {
-            Noted::begin(&lock, &path).end(&lock, Ended::Failed("the disk is gone".to_owned()));
+            LifeNote::begin(&lock, &path).end(&lock, DispatcherEnd::Failed("the disk is gone".to_owned()));
         }
-        let trouble = Trouble::read(&lock, &path).unwrap();
+        let trouble = DispatcherTrouble::read(&lock, &path).unwrap();
         assert_eq!(trouble.losses, 3);
         assert!(
             trouble.goes_on()
                 && trouble.to_string().contains("3 times in a row")
                 && trouble.last.ends_with("the disk is gone")
         );
-        Noted::begin(&lock, &path).end(&lock, Ended::Left);
-        assert_eq!(Trouble::read(&lock, &path), None);
+        LifeNote::begin(&lock, &path).end(&lock, DispatcherEnd::Left);
+        assert_eq!(DispatcherTrouble::read(&lock, &path), None);
     }
 }

@@ -2,10 +2,10 @@
 
 use crate::dispatch::client::start::{self, Startup, socket_path};
 use crate::dispatch::dispatcher::Dispatcher;
-use crate::dispatch::links::link_state::Slot;
+use crate::dispatch::links::link_state::LinkState;
 use crate::dispatch::process::begin::{Begun, anew, begin};
 use crate::dispatch::process::callers;
-use crate::dispatch::process::life::Ended;
+use crate::dispatch::process::life::DispatcherEnd;
 use crate::dispatch::process::watches;
 use crate::dispatch::settings::Settings;
 use crate::dispatch::submits::SubmitHandler;
@@ -92,7 +92,7 @@ pub fn serve(
             other => break other,
         }
     };
-    noted.end(&lock, done.as_ref().map_or_else(|error| Ended::Failed(error.to_string()), |()| Ended::Left));
+    noted.end(&lock, done.as_ref().map_or_else(|error| DispatcherEnd::Failed(error.to_string()), |()| DispatcherEnd::Left));
     done
 }
 
@@ -215,8 +215,8 @@ impl Dispatcher {
                 }
                 if self.links.connector.learn_session(login.auth_sock) {
                     // What was refused may be opened now.
-                    self.links.slots.values_mut().for_each(Slot::try_newest);
-                    self.links.slots.values_mut().for_each(Slot::urge);
+                    self.links.slots.values_mut().for_each(LinkState::try_newest);
+                    self.links.slots.values_mut().for_each(LinkState::urge);
                 }
             }
             ToDispatcher::Ask { ticket, endpoint, question } => {

@@ -1,7 +1,7 @@
 //! Waiting for whatever comes first: a word of an agent or a command, somebody at the door, or a time.
 
 use crate::dispatch::dispatcher::Dispatcher;
-use crate::dispatch::links::link_state::Slot;
+use crate::dispatch::links::link_state::LinkState;
 use crate::dispatch::links::route::Route;
 use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::settings::Settings;
@@ -35,7 +35,7 @@ impl Dispatcher {
     ) -> Result<(), DispatchError> {
         while self.links.inbox.is_empty()
             && !self.callers.have_orders()
-            && let Some(by) = self.links.slots.get(&Route::Here).and_then(Slot::greets_by)
+            && let Some(by) = self.links.slots.get(&Route::Here).and_then(LinkState::greets_by)
             && let Some(left) = by.checked_duration_since(self.ambient.now().mono)
         {
             self.wait_at_most(left, store, listener)?;

@@ -2,7 +2,7 @@
 
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::model::id::{ClassId, TaskId};
-use crate::store::classes::Stirred;
+use crate::store::classes::ReadyClass;
 use crate::store::{StoreError, Tx};
 
 impl Dispatcher {
@@ -44,7 +44,7 @@ impl Dispatcher {
         }
     }
 
-    fn put_in_order(&mut self, tx: &Tx<'_>, class: Stirred) -> Result<(), StoreError> {
+    fn put_in_order(&mut self, tx: &Tx<'_>, class: ReadyClass) -> Result<(), StoreError> {
         match tx.head(class.id, TaskId(0))? {
             Some(head) => self.schedule.queue.ready(class.id, class.priority, head.task, class.distributor),
             None => self.schedule.queue.forget(class.id),

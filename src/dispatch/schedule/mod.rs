@@ -20,7 +20,7 @@ use queue::Queue;
 use spool_limits::Spools;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
-use users::People;
+use users::UserCache;
 use verdicts::Verdicts;
 
 /// What waits, and where it could run.
@@ -29,7 +29,7 @@ pub(in crate::dispatch) struct Schedule {
     pub(in crate::dispatch) queue: Queue,
     pub(in crate::dispatch) fleets: Fleets,
     pub(in crate::dispatch) compiled: BTreeMap<ClassId, Compiled>,
-    pub(in crate::dispatch) users: People,
+    pub(in crate::dispatch) users: UserCache,
     /// Classes with arrays that run as many members at once as they may.
     pub(in crate::dispatch) capped: BTreeSet<ClassId>,
     pub(in crate::dispatch) verdicts: Verdicts,
@@ -51,7 +51,7 @@ impl Schedule {
             queue: Queue::default(),
             fleets: Fleets::kept(),
             compiled: BTreeMap::new(),
-            users: People::default(),
+            users: UserCache::default(),
             capped: BTreeSet::new(),
             verdicts: Verdicts::default(),
             seen_servers: 0,

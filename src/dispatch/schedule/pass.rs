@@ -1,10 +1,10 @@
 //! What starts next: waiting classes in their order, each on the best server that has room.
 
-use crate::dispatch::attempts::lanes::Held;
+use crate::dispatch::attempts::lanes::LaneAttempt;
 use crate::dispatch::attempts::starts::Template;
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::effects::Effect;
-use crate::dispatch::links::link_state::Slot;
+use crate::dispatch::links::link_state::LinkState;
 use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::schedule::queue::{Freed, Key};
 use crate::dispatch::schedule::verdicts;
@@ -140,7 +140,7 @@ pub(super) fn fill(
     let claimed = turn.ledger.claim(head.task, count.max(1), &placing)?;
     for member in &claimed {
         let attempt = AttemptId { task: head.uuid, index: member.index, number: member.number };
-        d.attempts.lanes.put(lane, class, place, needs, Held { attempt, task: head.task, began: None });
+        d.attempts.lanes.put(lane, class, place, needs, LaneAttempt { attempt, task: head.task, began: None });
     }
     if !claimed.is_empty() {
         d.attempts.lanes.give_to(lane, head.task);
@@ -253,7 +253,7 @@ pub(super) fn fleet_with(d: &Dispatcher, server: ServerId) -> Option<&crate::mat
 }
 
 pub(super) fn boot_of(d: &Dispatcher, place: Place) -> Option<BootId> {
-    d.route_of(place).and_then(|route| d.links.slots.get(&route)).and_then(Slot::boot).cloned()
+    d.route_of(place).and_then(|route| d.links.slots.get(&route)).and_then(LinkState::boot).cloned()
 }
 
 /// Compiles a class; false if it or what it needs is gone.

@@ -1,7 +1,7 @@
 //! Servers as the database has them: changed ones go into the fleets, and what was blocked is matched against them again.
 
 use crate::dispatch::dispatcher::Dispatcher;
-use crate::dispatch::links::link_state::Slot;
+use crate::dispatch::links::link_state::LinkState;
 use crate::dispatch::links::route::Route;
 use crate::distributor::fleets::Booking;
 use crate::matching::Place;
@@ -25,7 +25,7 @@ impl Dispatcher {
             let (distributor, id) = (server.distributor, server.id);
             let route = Route::to(&server.engine);
             if let Some(route) = route {
-                self.links.slots.entry(route).or_insert_with(|| Slot::new(server.engine.clone(), now));
+                self.links.slots.entry(route).or_insert_with(|| LinkState::new(server.engine.clone(), now));
             }
             if self.schedule.fleets.server(id).is_some_and(|before| Route::to(&before.engine) != route) {
                 left = true;

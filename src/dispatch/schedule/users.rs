@@ -9,12 +9,12 @@ use std::collections::HashMap;
 
 /// Those that were asked for in this transaction.
 #[derive(Debug, Default)]
-pub struct People {
+pub struct UserCache {
     users: HashMap<UserId, User>,
     clients: HashMap<ClientId, Client>,
 }
 
-impl People {
+impl UserCache {
     /// Another transaction begins, in which they may be others.
     pub fn forget(&mut self) {
         self.users.clear();

@@ -22,7 +22,7 @@ use crate::model::files::Fetch;
 use crate::model::id::{AttemptId, BootId, Index, ServerId, TaskId, TaskUuid};
 use crate::model::resources::Bytes;
 use crate::model::server::Engine;
-use crate::model::ssh::Target;
+use crate::model::ssh::SshTarget;
 use crate::model::task::{ClientFacts, Launch, Members, Request, State};
 use crate::protocol::agent::MAGIC;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
@@ -135,7 +135,7 @@ impl Bench {
         self.agents.borrow_mut().insert(name.into(), FakeAgent::new(facts.clone()));
         self.write(|tx| {
             let tier2 = tx.distributor("tier2")?.unwrap().id;
-            let engine = Engine::Ssh(Target::new(name, Vec::new(), None).unwrap());
+            let engine = Engine::Ssh(SshTarget::new(name, Vec::new(), None).unwrap());
             let server = tx.add_server(&name.parse().unwrap(), tier2, &engine, now)?;
             tx.record_facts(server, &facts, now)?;
             Ok(server)

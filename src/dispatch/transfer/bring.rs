@@ -1,6 +1,6 @@
 //! When the results of a member are brought home: at its end, and once more when a caller asks for what could not be brought then.
 
-use super::ending::Report;
+use super::ending::ReportedEnd;
 use super::results::{Again, Brought, Whose};
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::effects::Effect;
@@ -20,7 +20,7 @@ impl Dispatcher {
     pub(in crate::dispatch) fn bring_results(
         &mut self,
         turn: &mut Turn<'_, '_>,
-        report: &Report,
+        report: &ReportedEnd,
     ) -> Result<bool, DispatchError> {
         let key = report.key;
         // What never began has made nothing.

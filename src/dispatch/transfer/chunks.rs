@@ -1,8 +1,8 @@
 //! Chunks of outputs and results, and what is said about them: they go straight to where they belong, without a transaction.
 
 use super::ending::Ending;
-use super::outputs::Fetched;
-use super::results::{Arrived, Next};
+use super::outputs::FetchStep;
+use super::results::{Arrived, ResultStep};
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::links::route::Route;
 use crate::model::attempt::Stream;
@@ -71,7 +71,7 @@ impl Dispatcher {
         self.fetch_on(route, fetched);
     }
 
-    fn fetch_on(&mut self, route: Route, Fetched { ask, ending }: Fetched) {
+    fn fetch_on(&mut self, route: Route, FetchStep { ask, ending }: FetchStep) {
         for message in ask {
             self.tell(route, &message);
         }
@@ -79,7 +79,7 @@ impl Dispatcher {
     }
 
     /// Does what follows from a message of an agent about results.
-    pub(in crate::dispatch) fn go_on(&mut self, route: Route, next: Next) {
+    pub(in crate::dispatch) fn go_on(&mut self, route: Route, next: ResultStep) {
         for ask in next.ask {
             self.tell(route, &ask);
         }

@@ -8,7 +8,7 @@ use crate::store::members::Outputs;
 
 /// An end as its agent reported it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Report {
+pub struct ReportedEnd {
     pub route: Route,
     pub attempt: AttemptId,
     pub key: AttemptKey,
@@ -19,16 +19,16 @@ pub struct Report {
 #[derive(Debug, PartialEq)]
 pub enum Ending {
     /// Its results may still be on the server.
-    Reported(Report),
+    Reported(ReportedEnd),
     /// Its results are home, or stay there, or there are none; its outputs may still be on the server.
-    Brought(Report, Option<Brought>),
+    Brought(ReportedEnd, Option<Brought>),
     /// Its outputs are where they are kept: it can be recorded.
-    Settled(Report, Option<Brought>, Outputs),
+    Settled(ReportedEnd, Option<Brought>, Outputs),
 }
 
 impl Ending {
     /// What was reported.
-    pub const fn report(&self) -> &Report {
+    pub const fn report(&self) -> &ReportedEnd {
         match self {
             Self::Reported(report) | Self::Brought(report, _) | Self::Settled(report, ..) => report,
         }

@@ -26,7 +26,7 @@ const NEEDS_MAX: usize = 1 << 16;
 pub struct InputTransfers {
     needs: BTreeMap<Route, VecDeque<Need>>,
     open: HashMap<Digest, File>,
-    progress: HashMap<(Route, Digest), Progress>,
+    progress: HashMap<(Route, Digest), TransferProgress>,
     /// Tasks that were said to wait for a transfer.
     told: HashSet<TaskId>,
 }
@@ -39,7 +39,7 @@ struct Need {
 }
 
 #[derive(Debug)]
-struct Progress {
+struct TransferProgress {
     told_at: Instant,
     sent: u64,
     size: u64,
@@ -109,7 +109,7 @@ impl Dispatcher {
                         let sent = offset + bytes.len() as u64;
                         self.tell(route, &ToAgent::Piece { bundle, offset, bytes });
                         let key = (route, bundle);
-                        let new = Progress { told_at: now, sent, size };
+                        let new = TransferProgress { told_at: now, sent, size };
                         self.transfers.inputs.progress.entry(key).or_insert(new).sent = sent;
                         if sent >= size {
                             self.transfers.inputs.open.remove(&bundle);

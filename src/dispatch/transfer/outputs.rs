@@ -1,7 +1,7 @@
 //! Long outputs on their way home: chunk by chunk into files of the spool, before the end is recorded.
 
 use super::chunks::OutputChunk;
-use super::ending::{Ending, Report};
+use super::ending::{Ending, ReportedEnd};
 use super::results::Brought;
 use crate::dispatch::links::route::Route;
 use crate::model::attempt::Stream;
@@ -21,19 +21,19 @@ const CHUNK: u32 = 1 << 20;
 /// Outputs on their way.
 #[derive(Debug, Default)]
 pub struct OutputFetches {
-    open: BTreeMap<AttemptId, Fetch>,
+    open: BTreeMap<AttemptId, OutputFetch>,
 }
 
 #[derive(Debug)]
-struct Fetch {
-    report: Report,
+struct OutputFetch {
+    report: ReportedEnd,
     brought: Option<Brought>,
-    sinks: Vec<Sink>,
+    sinks: Vec<StreamSink>,
 }
 
 /// One stream: where it goes, and how much of it has come.
 #[derive(Debug)]
-struct Sink {
+struct StreamSink {
     stream: Stream,
     len: u64,
     have: u64,
@@ -42,7 +42,7 @@ struct Sink {
 
 /// What follows from a chunk.
 #[derive(Debug, Default)]
-pub struct Fetched {
+pub struct FetchStep {
     pub ask: Vec<ToAgent>,
     pub ending: Option<Ending>,
 }
@@ -66,39 +66,39 @@ pub fn kept_at<E>(ended: &Ended, output_limit: impl FnOnce() -> Result<Bytes, E>
 
 impl OutputFetches {
     /// Expects the outputs of an end; [`OutputFetches::begin`] follows once the transaction is committed.
-    pub fn expect(&mut self, report: Report, brought: Option<Brought>) {
-        self.open.insert(report.attempt, Fetch { report, brought, sinks: Vec::new() });
+    pub fn expect(&mut self, report: ReportedEnd, brought: Option<Brought>) {
+        self.open.insert(report.attempt, OutputFetch { report, brought, sinks: Vec::new() });
     }
 
     /// Creates the files of an expected output. Where there is no room for it, or no file can be made, it stays on the server and is
     /// read from there: a part of it would only take room.
-    pub fn begin(&mut self, home: &Home, attempt: AttemptId) -> Fetched {
-        let Some(fetch) = self.open.get_mut(&attempt) else { return Fetched::default() };
+    pub fn begin(&mut self, home: &Home, attempt: AttemptId) -> FetchStep {
+        let Some(fetch) = self.open.get_mut(&attempt) else { return FetchStep::default() };
         let end = &fetch.report.ended.end;
         let room = has_room_for(&home.outputs(), end.kept(Stream::Out).saturating_add(end.kept(Stream::Err)));
         match if room { sinks(home, &fetch.report) } else { Err(io::ErrorKind::StorageFull.into()) } {
             Ok(sinks) => {
                 fetch.sinks = sinks;
                 let ask = fetch.sinks.iter().map(|sink| sink.ask(attempt)).collect();
-                Fetched { ask, ending: None }
+                FetchStep { ask, ending: None }
             }
             Err(_) => self.leave_there(home, attempt),
         }
     }
 
     /// Takes a chunk. None: it belongs to no output on its way.
-    pub fn chunk(&mut self, home: &Home, attempt: AttemptId, stream: Stream, chunk: &OutputChunk) -> Option<Fetched> {
+    pub fn chunk(&mut self, home: &Home, attempt: AttemptId, stream: Stream, chunk: &OutputChunk) -> Option<FetchStep> {
         let fetch = self.open.get_mut(&attempt)?;
         let sink = fetch.sinks.iter_mut().find(|sink| sink.stream == stream)?;
         if chunk.offset != sink.have {
-            return Some(Fetched::default());
+            return Some(FetchStep::default());
         }
         let Ok(is_whole) = sink.take(chunk) else { return Some(self.leave_there(home, attempt)) };
         if !is_whole {
-            return Some(Fetched { ask: vec![sink.ask(attempt)], ending: None });
+            return Some(FetchStep { ask: vec![sink.ask(attempt)], ending: None });
         }
         if fetch.sinks.iter().any(|sink| sink.have < sink.len) {
-            return Some(Fetched::default());
+            return Some(FetchStep::default());
         }
         // The files last as long as the state that says that they are here.
         if home.settle(&home.outputs()).is_err() {
@@ -108,17 +108,17 @@ impl OutputFetches {
     }
 
     /// The output stays on the server; what came of it is removed.
-    fn leave_there(&mut self, home: &Home, attempt: AttemptId) -> Fetched {
+    fn leave_there(&mut self, home: &Home, attempt: AttemptId) -> FetchStep {
         if let Some(fetch) = self.open.get(&attempt) {
             remove(home, fetch.report.key);
         }
         self.close(attempt, Outputs::Server)
     }
 
-    fn close(&mut self, attempt: AttemptId, outputs: Outputs) -> Fetched {
+    fn close(&mut self, attempt: AttemptId, outputs: Outputs) -> FetchStep {
         let fetch = self.open.remove(&attempt);
-        let ending = fetch.map(|Fetch { report, brought, .. }| Ending::Settled(report, brought, outputs));
-        Fetched { ask: Vec::new(), ending }
+        let ending = fetch.map(|OutputFetch { report, brought, .. }| Ending::Settled(report, brought, outputs));
+        FetchStep { ask: Vec::new(), ending }
     }
 
     /// Forgets what came over a link that is lost: its agent reports the ends again. False: nothing was on its way there.
@@ -143,7 +143,7 @@ impl OutputFetches {
 }
 
 /// Creates the files of both streams. A short one is whole at once.
-fn sinks(home: &Home, report: &Report) -> io::Result<Vec<Sink>> {
+fn sinks(home: &Home, report: &ReportedEnd) -> io::Result<Vec<StreamSink>> {
     let (key, ended) = (report.key, &report.ended);
     let mut sinks = Vec::new();
     for (stream, bytes, len) in
@@ -152,14 +152,14 @@ fn sinks(home: &Home, report: &Report) -> io::Result<Vec<Sink>> {
         let mut file = home.create_output_file(key, stream).map_err(io::Error::other)?;
         match bytes {
             Some(bytes) => file.write_all(bytes).and_then(|()| file.sync_data())?,
-            None if len > 0 => sinks.push(Sink { stream, len, have: 0, file }),
+            None if len > 0 => sinks.push(StreamSink { stream, len, have: 0, file }),
             None => {}
         }
     }
     Ok(sinks)
 }
 
-impl Sink {
+impl StreamSink {
     fn ask(&self, attempt: AttemptId) -> ToAgent {
         ToAgent::Read { attempt, stream: self.stream, offset: self.have, max: CHUNK }
     }

@@ -1,7 +1,7 @@
 //! Bringing home what tasks made: packed by the agent once the process is gone, then read piece by piece into the
 //! home's spool, before the state says that the task has ended.
 
-use super::ending::Report;
+use super::ending::ReportedEnd;
 use crate::archive::room::{self, RESERVE};
 use crate::archive::{AHEAD, Hashing, PIECE};
 use crate::dispatch::links::route::Route;
@@ -48,7 +48,7 @@ pub struct Brought {
 #[derive(Debug)]
 pub enum Whose {
     /// Their end waits to be recorded.
-    End(Report),
+    End(ReportedEnd),
     /// The end was recorded long ago; a caller asks for them once more.
     Again { route: Route, attempt: AttemptId, key: AttemptKey },
 }
@@ -88,7 +88,7 @@ pub struct Again {
 /// What has come, or is known to stay where it is.
 #[derive(Debug)]
 pub enum Arrived {
-    End(Report, Brought),
+    End(ReportedEnd, Brought),
     Again(Again),
 }
 
@@ -116,7 +116,7 @@ struct Arrival {
 
 /// What follows from an agent's word.
 #[derive(Debug, Default)]
-pub struct Next {
+pub struct ResultStep {
     pub ask: Vec<ToAgent>,
     pub arrived: Option<Arrived>,
 }
@@ -133,8 +133,8 @@ impl ResultFetches {
     }
 
     /// The agent has packed, or can't.
-    pub fn packed(&mut self, home: &Home, attempt: AttemptId, result: Result<Packing, String>) -> Next {
-        let Some(bring) = self.open.get_mut(&attempt) else { return Next::default() };
+    pub fn packed(&mut self, home: &Home, attempt: AttemptId, result: Result<Packing, String>) -> ResultStep {
+        let Some(bring) = self.open.get_mut(&attempt) else { return ResultStep::default() };
         let packing = match result {
             Ok(packing) => packing,
             Err(error) => return self.finish(attempt, Whereabouts::There { error }),
@@ -151,9 +151,9 @@ impl ResultFetches {
     }
 
     /// A piece has come.
-    pub fn packet(&mut self, home: &Home, attempt: AttemptId, offset: u64, bytes: &[u8]) -> Next {
+    pub fn packet(&mut self, home: &Home, attempt: AttemptId, offset: u64, bytes: &[u8]) -> ResultStep {
         let arrival = self.open.get_mut(&attempt).and_then(|bring| bring.arrival.as_mut());
-        let Some(arrival) = arrival.filter(|arrival| arrival.to.len() == offset) else { return Next::default() };
+        let Some(arrival) = arrival.filter(|arrival| arrival.to.len() == offset) else { return ResultStep::default() };
         if bytes.is_empty() {
             let error = "the server has lost what it had packed".to_owned();
             return self.finish(attempt, Whereabouts::There { error });
@@ -172,15 +172,15 @@ impl ResultFetches {
         }
     }
 
-    fn go_on(&mut self, home: &Home, attempt: AttemptId) -> Next {
-        let Some(bring) = self.open.get_mut(&attempt) else { return Next::default() };
-        let Some(arrival) = &mut bring.arrival else { return Next::default() };
+    fn go_on(&mut self, home: &Home, attempt: AttemptId) -> ResultStep {
+        let Some(bring) = self.open.get_mut(&attempt) else { return ResultStep::default() };
+        let Some(arrival) = &mut bring.arrival else { return ResultStep::default() };
         if arrival.to.len() < arrival.size {
-            return Next { ask: arrival.asks(attempt), ..Next::default() };
+            return ResultStep { ask: arrival.asks(attempt), ..ResultStep::default() };
         }
         if arrival.to.digest() != arrival.digest || arrival.to.len() > arrival.size {
             if !arrival.again && arrival.restart().is_ok() {
-                return Next { ask: arrival.asks(attempt), ..Next::default() };
+                return ResultStep { ask: arrival.asks(attempt), ..ResultStep::default() };
             }
             return self.finish(attempt, Whereabouts::There { error: "it came damaged".to_owned() });
         }
@@ -197,11 +197,11 @@ impl ResultFetches {
                 crate::dispatch::client::start::knock(&home);
             }
         });
-        Next::default()
+        ResultStep::default()
     }
 
     /// What came of those that were whole.
-    pub fn settled(&mut self) -> Vec<(Route, Next)> {
+    pub fn settled(&mut self) -> Vec<(Route, ResultStep)> {
         let mut all = Vec::new();
         while let Ok((attempt, result)) = self.settled.try_recv() {
             let Some(Bring { whose, arrival: Some(arrival), .. }) = self.open.get(&attempt) else { continue };
@@ -216,19 +216,19 @@ impl ResultFetches {
         all
     }
 
-    fn finish(&mut self, attempt: AttemptId, lies: Whereabouts) -> Next {
-        let Some(bring) = self.open.remove(&attempt) else { return Next::default() };
+    fn finish(&mut self, attempt: AttemptId, lies: Whereabouts) -> ResultStep {
+        let Some(bring) = self.open.remove(&attempt) else { return ResultStep::default() };
         let brought = Brought { lies, remarks: bring.remarks };
         let arrived = match bring.whose {
             Whose::End(report) => Arrived::End(report, brought),
             Whose::Again { route, attempt, key } => Arrived::Again(Again { route, attempt, key, brought }),
         };
-        Next { ask: Vec::new(), arrived: Some(arrived) }
+        ResultStep { ask: Vec::new(), arrived: Some(arrived) }
     }
 
     /// Somebody has cancelled it while its files were on their way: they stay on the server, and its own end stands. A cancel of before
     /// has ended the command.
-    pub fn give_up(&mut self, attempt: AttemptId, asked_at: Timestamp) -> Option<(Route, Next)> {
+    pub fn give_up(&mut self, attempt: AttemptId, asked_at: Timestamp) -> Option<(Route, ResultStep)> {
         let route = self.open.get(&attempt).filter(|bring| bring.began_at <= asked_at)?.whose.route();
         let error = "cancelled while its files were brought home".to_owned();
         Some((route, self.finish(attempt, Whereabouts::There { error })))
@@ -332,7 +332,7 @@ mod tests {
             err_len: 0,
             cut: None,
         };
-        let report = Report { route: Route::Here, attempt, key, ended: Ended { end, out: None, err: None } };
+        let report = ReportedEnd { route: Route::Here, attempt, key, ended: Ended { end, out: None, err: None } };
         assert!(results.give_up(attempt, now.wall).is_none(), "nothing is on its way");
         assert!(results.begin(Whose::End(report.clone()), now));
         assert!(!results.begin(Whose::End(report.clone()), now), "it is asked for once");

@@ -1,14 +1,14 @@
 //! Where the caret stands, and in which words.
 
-use crate::matching::{Role, check};
+use crate::matching::{ExpressionRole, check};
 
-fn shown(all: &[(Role, &str)]) -> String {
+fn shown(all: &[(ExpressionRole, &str)]) -> String {
     all.iter().map(|(role, text)| format!("{}\n", check(text, *role).expect_err(text))).collect()
 }
 
 #[test]
 fn the_caret_stands_under_the_place() {
-    use Role::{Accepts, Constraint, Preference};
+    use ExpressionRole::{Accepts, Constraint, Preference};
     insta::assert_snapshot!(shown(&[
         (Constraint, "sever.cpus > 3"),
         (Constraint, "server.cpus > \"3\""),

@@ -8,11 +8,11 @@
 //! - an error here is an error there, but not one of the same words.
 
 use super::world::*;
-use crate::matching::error::Role;
+use crate::matching::error::ExpressionRole;
 use crate::matching::eval::eval;
 use crate::matching::expression::Expression;
 use crate::matching::query::Folded;
-use crate::matching::search::{Asked, RowScope};
+use crate::matching::search::{ResolvedQuery, RowScope};
 use crate::matching::{Fleet, Query};
 use crate::model::attribute::Value;
 use crate::model::demand::Demand;
@@ -260,7 +260,7 @@ fn world(
 }
 
 impl World {
-    fn by_us(&self, text: &str, role: Role) -> Option<Option<String>> {
+    fn by_us(&self, text: &str, role: ExpressionRole) -> Option<Option<String>> {
         let whole = Expression::compile(text, role).ok()?;
         let columns = self.fleet.bind(&whole.paths);
         let scope =
@@ -275,10 +275,10 @@ impl World {
         };
         let (plain, folded) = (shown(&whole.node), shown(&folded.node));
         assert_eq!(plain, folded, "folding changed {text}");
-        if role == Role::Constraint {
+        if role == ExpressionRole::Constraint {
             // The form that the search asks, which knows true from all else.
             let query = Query { constraint: Some(Folded::of(whole.clone(), &self.query.facts)), ..self.query.clone() };
-            let holds = Asked::new(&self.fleet, &query, None).expressions_hold(0);
+            let holds = ResolvedQuery::new(&self.fleet, &query, None).expressions_hold(0);
             assert_eq!(holds, plain.as_deref() == Some("true"), "{text}");
         }
         Some(plain)
@@ -301,7 +301,7 @@ proptest! {
     #[test]
     fn we_say_what_the_reference_says(text in expressions(), s in attributes(), t in attributes(), c in attributes()) {
         let world = world(s, t, c);
-        let Some(ours) = world.by_us(&text, Role::Constraint) else { return Err(TestCaseError::reject("refused")) };
+        let Some(ours) = world.by_us(&text, ExpressionRole::Constraint) else { return Err(TestCaseError::reject("refused")) };
         prop_assert_eq!(ours, by_reference(&text, &world.roots()), "{}", text);
     }
 
@@ -310,21 +310,21 @@ proptest! {
                                  number in either(&["0", "2", "0.5", "2.0", "-1.0", "1e19"]), turned: bool, s in attributes()) {
         let world = world(s, BTreeMap::new(), BTreeMap::new());
         let text = if turned { format!("{number} {op} server.{name}") } else { format!("server.{name} {op} {number}") };
-        prop_assert_eq!(world.by_us(&text, Role::Constraint).unwrap(), by_reference(&text, &world.roots()), "{}", text);
+        prop_assert_eq!(world.by_us(&text, ExpressionRole::Constraint).unwrap(), by_reference(&text, &world.roots()), "{}", text);
     }
 
     #[test]
     fn int_and_double_mix(op in either(&["+", "-", "*", "/"]), s in attributes(), flipped: bool) {
         let world = world(s, BTreeMap::new(), BTreeMap::new());
         let (a, b) = if flipped { ("server.d1", "server.i1") } else { ("server.i1", "server.d1") };
-        let ours = world.by_us(&format!("{a} {op} {b}"), Role::Preference).unwrap();
+        let ours = world.by_us(&format!("{a} {op} {b}"), ExpressionRole::Preference).unwrap();
         let theirs = by_reference(&format!("double({a}) {op} double({b})"), &world.roots());
         prop_assert_eq!(ours, theirs);
     }
 
     #[test]
     fn no_text_crashes_the_check(text in "[a-c.()\\[\\]{}!&|=<>+*/%?:,'\" 0-9\\\\u{e9}\n-]{0,60}") {
-        if let Err(error) = crate::matching::check(&text, Role::Constraint) {
+        if let Err(error) = crate::matching::check(&text, ExpressionRole::Constraint) {
             let _ = error.to_string();
         }
     }
@@ -334,7 +334,7 @@ proptest! {
         "server", ".", "task.cpus", "(", ")", "[", "]", "{", "}", "\"a\"", "1", "1.5", "&&", "||", "!", "==", "<", "in", "+",
         "-", "*", "/", "%", "?", ":", ",", "has", ".exists(x, ", ".map(", "x", "size(", ".matches(", "true", "'é'", "1u", "b'a'",
     ]), 0..40)) {
-        if let Err(error) = crate::matching::check(&words.join(" "), Role::Accepts) {
+        if let Err(error) = crate::matching::check(&words.join(" "), ExpressionRole::Accepts) {
             let _ = error.to_string();
         }
     }

@@ -2,8 +2,8 @@
 
 use super::drawn::*;
 use super::world::*;
-use crate::matching::search::Asked;
-use crate::matching::{Change, Fleet, Placement, Query, Verdict};
+use crate::matching::search::ResolvedQuery;
+use crate::matching::{RelaxedPart, Fleet, Placement, Query, Verdict};
 use crate::model::demand::Demand;
 use crate::model::id::{ServerId, TaskId};
 use crate::model::resources::{Bytes, Needs};
@@ -18,7 +18,7 @@ proptest! {
         let fleet = Fleet::new(servers, placement);
         let verdicts = fleet.explain(&query, task, NOW);
         prop_assert_eq!(verdicts.len(), fleet.servers().count());
-        let asked = Asked::new(&fleet, &query, task);
+        let asked = ResolvedQuery::new(&fleet, &query, task);
         // The slow way: rank every row that explain lets through, by the words of the design.
         let mut let_through: Vec<_> = fleet
             .servers()
@@ -164,22 +164,22 @@ proptest! {
         for relaxation in fleet.relaxations(&query) {
             let mut demand = query.demand.clone();
             match &relaxation.change {
-                Change::Mem(mem) => demand.needs.mem = Some(*mem),
-                Change::Cpus(cpus) => demand.needs.cpus = *cpus,
-                Change::WithoutApp(app) => demand.apps.retain(|a| a != app),
-                Change::WithoutOn(_) => demand.on = None,
-                Change::WithoutExclude(_) => demand.exclude.clear(),
-                Change::WithoutConstraint => demand.constraint = None,
-                Change::WithoutPart(part) => {
+                RelaxedPart::Mem(mem) => demand.needs.mem = Some(*mem),
+                RelaxedPart::Cpus(cpus) => demand.needs.cpus = *cpus,
+                RelaxedPart::WithoutApp(app) => demand.apps.retain(|a| a != app),
+                RelaxedPart::WithoutOn(_) => demand.on = None,
+                RelaxedPart::WithoutExclude(_) => demand.exclude.clear(),
+                RelaxedPart::WithoutConstraint => demand.constraint = None,
+                RelaxedPart::WithoutPart(part) => {
                     let whole = demand.constraint.take().unwrap();
                     let rest: Vec<&str> = whole.split(" && ").filter(|p| p != part).collect();
                     prop_assert!(rest.len() == 1, "{}", part);
                     demand.constraint = Some(rest[0].into());
                 }
-                Change::WithoutUserConstraint => {}
+                RelaxedPart::WithoutUserConstraint => {}
             }
             let mut user = user();
-            if relaxation.change != Change::WithoutUserConstraint {
+            if relaxation.change != RelaxedPart::WithoutUserConstraint {
                 user.constraint = query.user_constraint.as_ref().map(|f| f.whole.text.to_string());
             }
             let relaxed = Query::new(&demand, &user, &client()).unwrap();

@@ -31,7 +31,7 @@ fn plain() -> Query {
 #[test]
 fn reading_is_believed_neither_when_it_is_old_nor_when_it_is_of_a_time_to_come() {
     let mut far = server(1, "far");
-    far.engine = Engine::Ssh(crate::model::ssh::Target::new("far", Vec::new(), None).unwrap());
+    far.engine = Engine::Ssh(crate::model::ssh::SshTarget::new("far", Vec::new(), None).unwrap());
     let mut fleet = spread(vec![far]);
     let minute = std::time::Duration::from_secs(60);
     for (now, believed) in [(NOW, true), (READ.plus(minute * 2), false), (READ.minus(minute), false)] {

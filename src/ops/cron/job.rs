@@ -1,6 +1,6 @@
 //! What is to be run, as a line for cron and as units for systemd.
 
-use super::{Caller, Every};
+use super::{CronEnvironment, Every};
 use crate::ops::OpsError;
 use crate::store::Home;
 use std::ffi::OsStr;
@@ -12,16 +12,16 @@ const LONGEST: usize = 990;
 
 /// `grid refresh` for one home, with absolute paths.
 #[derive(Debug)]
-pub struct Job {
+pub struct CronJob {
     home: String,
     program: String,
     path: String,
     log: PathBuf,
 }
 
-impl Job {
+impl CronJob {
     /// Paths must be text in one line: a crontab holds nothing else.
-    pub fn new(home: &Home, caller: &Caller) -> Result<Self, OpsError> {
+    pub fn new(home: &Home, caller: &CronEnvironment) -> Result<Self, OpsError> {
         let text = |what: &str, value: &OsStr| {
             let plain = value.to_str().filter(|text| !text.chars().any(char::is_control)).map(str::to_owned);
             plain.ok_or_else(|| OpsError::Usage(format!("{what} {value:?}: a crontab can't hold such a path")))
@@ -128,14 +128,14 @@ fn quoted(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn job(home: &str) -> Job {
-        let caller = Caller {
+    fn job(home: &str) -> CronJob {
+        let caller = CronEnvironment {
             program: "/usr/local/bin/grid".into(),
             path: "/usr/bin:relative:/no/such/dir:/bin:/usr/bin".into(),
             home: "/home/me".into(),
             account: "me".into(),
         };
-        Job::new(&Home::at(home), &caller).unwrap()
+        CronJob::new(&Home::at(home), &caller).unwrap()
     }
 
     #[test]
@@ -157,8 +157,8 @@ mod tests {
     #[test]
     fn what_no_crontab_can_hold_is_refused() {
         let caller =
-            Caller { program: "/bin/grid".into(), path: "/bin".into(), home: "/".into(), account: "me".into() };
-        assert!(Job::new(&Home::at("/home/me/a\nb"), &caller).is_err());
-        assert!(Job::new(&Home::at(format!("/home/{}", "x".repeat(600))), &caller).is_err());
+            CronEnvironment { program: "/bin/grid".into(), path: "/bin".into(), home: "/".into(), account: "me".into() };
+        assert!(CronJob::new(&Home::at("/home/me/a\nb"), &caller).is_err());
+        assert!(CronJob::new(&Home::at(format!("/home/{}", "x".repeat(600))), &caller).is_err());
     }
 }

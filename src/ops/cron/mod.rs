@@ -10,19 +10,19 @@ use crate::model::name::Name;
 use crate::model::server::Engine;
 use crate::store::Durability;
 use every::Every;
-use job::Job;
+use job::CronJob;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
-use table::Table;
+use table::Crontab;
 
 /// Longer is not waited for the line that is tried.
 const TRIAL: Duration = Duration::from_secs(30);
 
 /// What of the caller the lines are made of.
 #[derive(Debug, Clone)]
-pub struct Caller {
+pub struct CronEnvironment {
     /// This program, absolute.
     pub program: PathBuf,
     /// PATH: tasks and applications are looked up along it, also where cron started the dispatcher.
@@ -35,7 +35,7 @@ pub struct Caller {
 
 /// What stands in the crontab now, and what it would be good for.
 #[derive(Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Report {
+pub struct CronReport {
     pub installed: bool,
     /// The crontab was changed by this.
     pub changed: bool,
@@ -46,9 +46,9 @@ pub struct Report {
 
 /// Writes the lines for this home, in place of earlier ones, and tries them: each host over ssh is logged in to once, and
 /// the line is run, with cron's environment.
-pub fn install(grid: &mut Grid, caller: &Caller, every: Every) -> Result<Report, OpsError> {
-    let job = Job::new(grid.store.home(), caller)?;
-    let mut table = Table::read()?;
+pub fn install(grid: &mut Grid, caller: &CronEnvironment, every: Every) -> Result<CronReport, OpsError> {
+    let job = CronJob::new(grid.store.home(), caller)?;
+    let mut table = Crontab::read()?;
     let changed = table.put(&job.mark(), &job.block(every));
     if changed {
         table.write()?;
@@ -60,13 +60,13 @@ pub fn install(grid: &mut Grid, caller: &Caller, every: Every) -> Result<Report,
     let mut notes = hosts_that_fail(grid, caller)?;
     notes.extend(table::no_daemon());
     notes.extend(tried(&job, caller));
-    Ok(Report { installed: true, changed, lines: job.lines(every), notes })
+    Ok(CronReport { installed: true, changed, lines: job.lines(every), notes })
 }
 
 /// The lines of this home as they stand in the crontab.
-pub fn show(grid: &Grid, caller: &Caller) -> Result<Report, OpsError> {
-    let job = Job::new(grid.store.home(), caller)?;
-    let lines = Table::read()?.of(&job.mark());
+pub fn show(grid: &Grid, caller: &CronEnvironment) -> Result<CronReport, OpsError> {
+    let job = CronJob::new(grid.store.home(), caller)?;
+    let lines = Crontab::read()?.of(&job.mark());
     let mut notes = Vec::new();
     if let Some(lines) = &lines {
         notes.extend(table::no_daemon());
@@ -75,27 +75,27 @@ pub fn show(grid: &Grid, caller: &Caller) -> Result<Report, OpsError> {
                 .push("the lines are another program's or of another PATH: `grid cron install` renews them".to_owned());
         }
     }
-    Ok(Report { installed: lines.is_some(), changed: false, lines: lines.unwrap_or_default(), notes })
+    Ok(CronReport { installed: lines.is_some(), changed: false, lines: lines.unwrap_or_default(), notes })
 }
 
 /// Takes this home's lines away.
-pub fn remove(grid: &Grid, caller: &Caller) -> Result<Report, OpsError> {
-    let job = Job::new(grid.store.home(), caller)?;
-    let mut table = Table::read()?;
+pub fn remove(grid: &Grid, caller: &CronEnvironment) -> Result<CronReport, OpsError> {
+    let job = CronJob::new(grid.store.home(), caller)?;
+    let mut table = Crontab::read()?;
     let changed = table.put(&job.mark(), &[]);
     if changed {
         table.write()?;
     }
-    Ok(Report { installed: false, changed, lines: Vec::new(), notes: Vec::new() })
+    Ok(CronReport { installed: false, changed, lines: Vec::new(), notes: Vec::new() })
 }
 
 /// The same as units of systemd.
-pub fn systemd(grid: &Grid, caller: &Caller, every: Every) -> Result<String, OpsError> {
-    Ok(Job::new(grid.store.home(), caller)?.units(every))
+pub fn systemd(grid: &Grid, caller: &CronEnvironment, every: Every) -> Result<String, OpsError> {
+    Ok(CronJob::new(grid.store.home(), caller)?.units(every))
 }
 
 /// The environment in which cron runs a line (crontab(5)).
-fn environment(caller: &Caller) -> Vec<(&'static str, OsString)> {
+fn environment(caller: &CronEnvironment) -> Vec<(&'static str, OsString)> {
     vec![
         ("HOME", caller.home.clone()),
         ("LOGNAME", caller.account.clone().into()),
@@ -105,7 +105,7 @@ fn environment(caller: &Caller) -> Vec<(&'static str, OsString)> {
 }
 
 /// A line for each host that cron could not log in to, with the remedy.
-fn hosts_that_fail(grid: &Grid, caller: &Caller) -> Result<Vec<String>, OpsError> {
+fn hosts_that_fail(grid: &Grid, caller: &CronEnvironment) -> Result<Vec<String>, OpsError> {
     let servers = grid.store.view().servers()?;
     let mut targets = Vec::new();
     for server in servers {
@@ -134,7 +134,7 @@ fn remedy(grid: &Grid, name: &Name, host: &str, trouble: &logins::Trouble) -> St
 }
 
 /// Runs the line once as cron would. None: it works.
-fn tried(job: &Job, caller: &Caller) -> Option<String> {
+fn tried(job: &CronJob, caller: &CronEnvironment) -> Option<String> {
     let mut shell = Command::new("/bin/sh");
     shell.arg("-c").arg(job.command()).env_clear().envs(environment(caller)).current_dir(&caller.home);
     let ended = shell

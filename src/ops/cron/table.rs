@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 /// The whole crontab.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Table(Vec<u8>);
+pub struct Crontab(Vec<u8>);
 
 fn begin(mark: &str) -> String {
     format!("# begin {mark}")
@@ -16,7 +16,7 @@ fn end(mark: &str) -> String {
     format!("# end {mark}")
 }
 
-impl Table {
+impl Crontab {
     /// As it stands; a person without one has an empty one.
     pub fn read() -> Result<Self, OpsError> {
         let done =
@@ -124,7 +124,7 @@ mod tests {
     fn other_lines_stay_byte_for_byte() {
         let lines = |text: &str| vec![text.to_owned()];
         for others in [OTHERS, b""] {
-            let mut table = Table(others.to_vec());
+            let mut table = Crontab(others.to_vec());
             assert!(table.put("a", &lines("first")));
             assert!(!table.put("a", &lines("first")), "the same again changes nothing");
             assert!(table.0.starts_with(others));
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_mark_without_its_end_is_somebody_elses_line() {
-        let mut table = Table(b"# begin a\n0 0 * * * x\n".to_vec());
+        let mut table = Crontab(b"# begin a\n0 0 * * * x\n".to_vec());
         assert!(table.put("a", &["y".to_owned()]));
         assert_eq!(table.0, b"# begin a\n0 0 * * * x\n# begin a\ny\n# end a\n");
         assert_eq!(table.of("a"), Some(vec!["y".to_owned()]));

@@ -1,9 +1,9 @@
 //! Where fetched files land: below one directory, through no link, and over nothing that was changed there since the submit.
 
-use crate::archive::links::{self, Leads, Source};
-use crate::archive::read::{self, Kind, ReadError};
+use crate::archive::links::{self, Leads, LinkSource};
+use crate::archive::read::{self, EntryKind, ReadError};
 use crate::archive::root::{self, Root};
-use crate::archive::select::Asked;
+use crate::archive::select::AllowedResults;
 use crate::archive::unpack::UnpackError;
 use crate::model::files::RelPath;
 use crate::model::task::Launch;
@@ -16,18 +16,18 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// The directory of a client, and what it held at the submit.
-pub(super) struct Client {
+pub(super) struct ClientDirectory {
     into: PathBuf,
     root: Root,
     /// Of files that have to land beside others.
     suffix: String,
     submitted_at: Timestamp,
-    sent: HashMap<RelPath, Kind>,
+    sent: HashMap<RelPath, EntryKind>,
     /// What was sent, whole.
     archive: Option<File>,
 }
 
-impl Client {
+impl ClientDirectory {
     /// A directory that is there, of a task that was submitted then, with what was sent.
     pub(super) fn open(into: &Path, id: &str, submitted_at: Timestamp, sent: Option<File>) -> Result<Self, io::Error> {
         let root = Root::open(into)?;
@@ -54,7 +54,7 @@ impl Client {
         let Some(fetch) = &launch.fetch else { return Ok(()) };
         let root = RelPath::default();
         let below = launch.workplace.sent().map_or(&root, |sent| &sent.below);
-        let asked = Asked::new(fetch, below).map_err(io::Error::other)?;
+        let asked = AllowedResults::new(fetch, below).map_err(io::Error::other)?;
         let changed = |path: &RelPath| path.names().all(|name| name != ".git") || self.sent.contains_key(path);
         read::entries(archive, |path, _, _| match asked.names(&path) || fetch.changed && changed(&path) {
             true => Ok(()),
@@ -69,9 +69,9 @@ impl Client {
         let mut files = Vec::new();
         read::entries(archive, |path, kind, bytes| {
             let landing = match &kind {
-                Kind::Dir { mode } => self.root.dir(&path, *mode).map(|()| None),
-                Kind::Link { target } => self.link(&path, target).map(Some),
-                Kind::File { .. } => self.file(&path, &kind, archive, bytes).map(Some),
+                EntryKind::Dir { mode } => self.root.dir(&path, *mode).map(|()| None),
+                EntryKind::Link { target } => self.link(&path, target).map(Some),
+                EntryKind::File { .. } => self.file(&path, &kind, archive, bytes).map(Some),
             };
             let landing = landing.unwrap_or_else(|error| Some(Landing::Refused { why: error.to_string() }));
             files.extend(landing.map(|landing| Landed { path: path.to_string(), landing }));
@@ -85,7 +85,7 @@ impl Client {
     fn room_for(&self, archive: &File) -> Result<u64, ReadError> {
         let mut sum = 0u64;
         read::entries(archive, |path, kind, _| {
-            if let Kind::File { content, .. } = kind {
+            if let EntryKind::File { content, .. } = kind {
                 let there = self.root.look(&path).ok().flatten();
                 let is_here = there.is_some_and(|stat| u64::try_from(stat.st_size).ok() == Some(content.size));
                 sum = sum.saturating_add(if is_here { 0 } else { content.data() });
@@ -97,7 +97,7 @@ impl Client {
 
     fn link(&self, path: &RelPath, target: &[u8]) -> io::Result<Landing> {
         if !links::stays_inside(path, target) {
-            let sent = self.sent.get(path).is_some_and(|sent| *sent == Kind::Link { target: target.to_vec() });
+            let sent = self.sent.get(path).is_some_and(|sent| *sent == EntryKind::Link { target: target.to_vec() });
             let target = String::from_utf8_lossy(target);
             let why = format!("a link to {target}, which leads out of the task's directory");
             return Ok(if sent { Landing::Same } else { Landing::LeftOut { why } });
@@ -116,8 +116,8 @@ impl Client {
         self.beside(path, |beside| self.root.link(beside, target), |_| Ok(false))
     }
 
-    fn file(&self, path: &RelPath, kind: &Kind, archive: &File, bytes: &mut dyn Read) -> io::Result<Landing> {
-        let Kind::File { mtime, mode, content } = kind else { return Ok(Landing::Same) };
+    fn file(&self, path: &RelPath, kind: &EntryKind, archive: &File, bytes: &mut dyn Read) -> io::Result<Landing> {
+        let EntryKind::File { mtime, mode, content } = kind else { return Ok(Landing::Same) };
         let write = |to: &RelPath, bytes: &mut dyn Read| {
             let mut file = self.root.create(to, *mode)?;
             let written = content.write(&mut file, bytes).and_then(|()| root::finish(&file, *mode, *mtime));
@@ -165,14 +165,14 @@ impl Client {
         let kind = root::kind(there);
         Ok(match self.sent.get(path) {
             // Times can be set, and are: what is to be overwritten is compared.
-            Some(Kind::File { content, .. }) => {
+            Some(EntryKind::File { content, .. }) => {
                 let size = u64::try_from(there.st_size).ok();
                 let is_one = kind == FileType::RegularFile && size == Some(content.size);
                 let is_in = |sent| content.is_in(&self.root.read(path)?, sent);
                 is_one && self.archive.as_ref().map_or(Ok(false), is_in)?
             }
-            Some(Kind::Link { target }) => kind == FileType::Symlink && self.is_link_to(path, target)?,
-            Some(Kind::Dir { .. }) => false,
+            Some(EntryKind::Link { target }) => kind == FileType::Symlink && self.is_link_to(path, target)?,
+            Some(EntryKind::Dir { .. }) => false,
             // It was not sent: the time of its last change, which no program sets back, says it.
             None => {
                 let changed =
@@ -185,7 +185,7 @@ impl Client {
     /// Does a link lead where it was packed to lead? It may be absolute here.
     fn is_link_to(&self, path: &RelPath, target: &[u8]) -> io::Result<bool> {
         let here = self.root.read_link(path)?;
-        let source = Source::new(&self.into, RelPath::default())?;
+        let source = LinkSource::new(&self.into, RelPath::default())?;
         let packed = links::leads(&[source], path, &self.into.join(path.as_path()), &here);
         Ok(here == target || packed == Leads::Inside { target: target.to_vec() })
     }

@@ -1,6 +1,6 @@
 //! An Ansible inventory, INI or YAML, as far as hosts, groups and how to reach them go.
 
-use super::{Found, Inventory};
+use super::{FoundHost, Inventory};
 use std::collections::BTreeMap;
 use yaml_rust2::yaml::Hash;
 use yaml_rust2::{Yaml, YamlLoader};
@@ -14,10 +14,10 @@ pub fn parse(text: &str) -> Result<Inventory, String> {
     if ini.is_some_and(|line| line.ends_with(':') || line.contains(": ")) { yaml(text) } else { Ok(ini_form(text)) }
 }
 
-/// Variables that say how to reach a host.
-type Variables = BTreeMap<String, String>;
+/// HostVariables that say how to reach a host.
+type HostVariables = BTreeMap<String, String>;
 
-fn add(inventory: &mut Inventory, name: &str, group: Option<&str>, variables: &Variables) {
+fn add(inventory: &mut Inventory, name: &str, group: Option<&str>, variables: &HostVariables) {
     let local = variables.get("ansible_connection").is_some_and(|kind| kind == "local");
     if local || name == "localhost" {
         inventory.skipped.push((name.to_owned(), "this host"));
@@ -26,7 +26,7 @@ fn add(inventory: &mut Inventory, name: &str, group: Option<&str>, variables: &V
     let at = match inventory.hosts.iter().position(|host| host.name == name) {
         Some(at) => at,
         None => {
-            inventory.hosts.push(Found::named(name));
+            inventory.hosts.push(FoundHost::named(name));
             inventory.hosts.len() - 1
         }
     };
@@ -101,12 +101,12 @@ fn yaml(text: &str) -> Result<Inventory, String> {
     let documents = YamlLoader::load_from_str(text).map_err(|error| error.to_string())?;
     let mut inventory = Inventory::default();
     for (name, group) in documents.iter().filter_map(Yaml::as_hash).flatten() {
-        group_of(&mut inventory, name.as_str().unwrap_or_default(), group, &Variables::new(), 0);
+        group_of(&mut inventory, name.as_str().unwrap_or_default(), group, &HostVariables::new(), 0);
     }
     Ok(inventory)
 }
 
-fn group_of(inventory: &mut Inventory, name: &str, group: &Yaml, above: &Variables, depth: usize) {
+fn group_of(inventory: &mut Inventory, name: &str, group: &Yaml, above: &HostVariables, depth: usize) {
     const DEEP: usize = 32;
     let Some(group) = group.as_hash().filter(|_| depth < DEEP) else { return };
     let part = |key: &str| group.get(&Yaml::String(key.to_owned())).and_then(Yaml::as_hash);
@@ -124,7 +124,7 @@ fn group_of(inventory: &mut Inventory, name: &str, group: &Yaml, above: &Variabl
     }
 }
 
-fn scalars(hash: &Hash) -> Variables {
+fn scalars(hash: &Hash) -> HostVariables {
     hash.iter().filter_map(|(name, value)| Some((name.as_str()?.to_owned(), text_of(value)?))).collect()
 }
 
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     fn lines(inventory: &Inventory) -> Vec<String> {
-        let line = |h: &Found| format!("{} {} {} {}", h.name, h.host, h.options.join(","), h.groups.join(","));
+        let line = |h: &FoundHost| format!("{} {} {} {}", h.name, h.host, h.options.join(","), h.groups.join(","));
         inventory.hosts.iter().map(line).collect()
     }
 

@@ -5,7 +5,7 @@ pub mod ssh_config;
 
 /// A host that could become a server.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Found {
+pub struct FoundHost {
     /// As the list calls it.
     pub name: String,
     /// What ssh is to be given; the name where nothing else is said.
@@ -16,7 +16,7 @@ pub struct Found {
     pub groups: Vec<String>,
 }
 
-impl Found {
+impl FoundHost {
     /// One that ssh knows by its name.
     pub fn named(name: &str) -> Self {
         Self { name: name.to_owned(), host: name.to_owned(), ..Self::default() }
@@ -26,7 +26,7 @@ impl Found {
 /// What a list holds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Inventory {
-    pub hosts: Vec<Found>,
+    pub hosts: Vec<FoundHost>,
     /// What is no host for tasks, and why.
     pub skipped: Vec<(String, &'static str)>,
 }
@@ -37,7 +37,7 @@ pub fn names(text: &str) -> Inventory {
     for line in text.lines() {
         for word in line.split('#').next().unwrap_or_default().split_whitespace() {
             let name = word.rsplit_once('@').map_or(word, |(_, host)| host);
-            inventory.hosts.push(Found { host: word.to_owned(), ..Found::named(name) });
+            inventory.hosts.push(FoundHost { host: word.to_owned(), ..FoundHost::named(name) });
         }
     }
     inventory

@@ -1,6 +1,6 @@
 //! The names in an ssh_config(5). What they mean is ssh's business (`ssh -G`); here is only read which there are.
 
-use super::{Found, Inventory};
+use super::{FoundHost, Inventory};
 use std::path::{Path, PathBuf};
 
 /// Files included by files included by files ..: ssh itself goes 16 deep.
@@ -43,7 +43,7 @@ fn add(names: &[String], inventory: &mut Inventory) {
     let is_pattern = |name: &&String| name.contains(['*', '?']) || name.starts_with('!');
     match names.iter().find(|name| !is_pattern(name)) {
         Some(name) if inventory.hosts.iter().any(|host| host.name == *name) => {}
-        Some(name) => inventory.hosts.push(Found::named(name)),
+        Some(name) => inventory.hosts.push(FoundHost::named(name)),
         // In nearly every configuration: nobody would look for a host in it.
         None if *names == ["*"] => {}
         None => inventory.skipped.push((names.join(" "), "a pattern, not a host")),

@@ -1,12 +1,12 @@
 //! What this home answers to each question.
 
 use super::visitor::Visitor;
-use super::{Desk, servers, tasks};
+use super::{ServeSession, servers, tasks};
 use crate::dispatch::client::relay::Relay;
 use crate::distributor::fleets::Fleets;
 use crate::distributor::front::Sought;
-use crate::distributor::guest::{Guest, Reach, Standing};
-use crate::distributor::serve::{self, Asked};
+use crate::distributor::guest::{Guest, Reach, Access};
+use crate::distributor::serve::{self, TierQuestion};
 use crate::distributor::tier2::TierError;
 use crate::model::name::Name;
 use crate::model::user::Role;
@@ -14,7 +14,7 @@ use crate::ops::submit::refusal;
 use crate::ops::{Grid, OpsError, dispatcher};
 use crate::protocol::distributor::{Answer, Question, Ticket};
 use crate::protocol::envelope::Envelope;
-use crate::store::files::Kept;
+use crate::store::files::KeptFile;
 use crate::store::{Log, StoreError};
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub const fn takes(question: &Question) -> bool {
 
 /// Answers one question; words before the answer are said on the way. The fleets are those of an earlier one, or none.
 pub fn answer(
-    desk: &Desk,
+    desk: &ServeSession,
     grid: &mut Grid,
     fleets: &mut Fleets,
     ticket: Ticket,
@@ -42,27 +42,27 @@ pub fn answer(
         Question::Place(mut envelope) => {
             let (guest, visitor) = receive(desk, grid, &mut envelope)?;
             envelope.user = visitor.name().cloned();
-            tiers(desk, (grid, fleets), ticket, &guest, Asked::Place(envelope))
+            tiers(desk, (grid, fleets), ticket, &guest, TierQuestion::Place(envelope))
         }
         Question::Look(mut envelope) => {
             let (guest, visitor) = receive(desk, grid, &mut envelope)?;
             envelope.user = visitor.name().cloned();
-            tiers(desk, (grid, fleets), ticket, &guest, Asked::Look(envelope))
+            tiers(desk, (grid, fleets), ticket, &guest, TierQuestion::Look(envelope))
         }
         Question::Offer { at, mut envelope, called, why } => {
             let (guest, _) = receive(desk, grid, &mut envelope)?;
-            let asked = Asked::Offer { at: at.as_ref(), called: called.as_ref(), envelope: &envelope, why };
+            let asked = TierQuestion::Offer { at: at.as_ref(), called: called.as_ref(), envelope: &envelope, why };
             tiers(desk, (grid, fleets), ticket, &guest, asked)
         }
         Question::Commit { at, mut envelope, how, way } => {
             let (guest, _) = receive(desk, grid, &mut envelope)?;
-            let asked = Asked::Commit { at: at.as_ref(), envelope: &envelope, how, way: &way };
+            let asked = TierQuestion::Commit { at: at.as_ref(), envelope: &envelope, how, way: &way };
             tiers(desk, (grid, fleets), ticket, &guest, asked)
         }
         Question::Find { uuid, round, onward, age_ms, among, user } => {
             let guest = finder(desk, grid, user.as_ref())?;
             let sought = Sought { uuid, round, onward, age: Duration::from_millis(age_ms), among };
-            tiers(desk, (grid, fleets), ticket, &guest, Asked::Find(sought))
+            tiers(desk, (grid, fleets), ticket, &guest, TierQuestion::Find(sought))
         }
         Question::Task { owner, user, uuid, verb } => {
             let visitor = desk.badge.visitor(&grid.store.view(), user.as_ref())?;
@@ -89,14 +89,14 @@ pub fn answer(
 
 /// A question to the tiers. What was taken in here is started, also if the caller is gone by now.
 fn tiers(
-    desk: &Desk,
+    desk: &ServeSession,
     (grid, fleets): (&mut Grid, &mut Fleets),
     ticket: Ticket,
     guest: &Guest,
-    asked: Asked<'_>,
+    asked: TierQuestion<'_>,
 ) -> Result<Answer, OpsError> {
-    let commits = matches!(asked, Asked::Commit { .. });
-    let takes = commits || matches!(asked, Asked::Place(_));
+    let commits = matches!(asked, TierQuestion::Commit { .. });
+    let takes = commits || matches!(asked, TierQuestion::Place(_));
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let mut each = |word| desk.say(ticket, word, false);
     let answer = match serve::answer(&mut grid.store, fleets, &mut peers, guest, asked, &mut each) {
@@ -109,7 +109,7 @@ fn tiers(
     if takes && let Err(error) = dispatcher::wake(grid) {
         tracing::warn!("the dispatcher was not woken: {error}");
     }
-    if guest.standing == Standing::User {
+    if guest.standing == Access::User {
         move_log(grid);
     }
     Ok(answer)
@@ -128,7 +128,7 @@ fn move_log(grid: &Grid) {
 
 /// Who asks where a task is. One that may not speak for that user has never had a task of it taken here: of those that are here it
 /// is told nothing.
-fn finder(desk: &Desk, grid: &Grid, claimed: Option<&Name>) -> Result<Guest, OpsError> {
+fn finder(desk: &ServeSession, grid: &Grid, claimed: Option<&Name>) -> Result<Guest, OpsError> {
     let view = grid.store.view();
     match desk.badge.visitor(&view, claimed) {
         Ok(visitor) => guest_of(desk, grid, &visitor, claimed),
@@ -140,10 +140,10 @@ fn finder(desk: &Desk, grid: &Grid, claimed: Option<&Name>) -> Result<Guest, Ops
     }
 }
 
-fn guest_of(desk: &Desk, grid: &Grid, visitor: &Visitor, claimed: Option<&Name>) -> Result<Guest, OpsError> {
+fn guest_of(desk: &ServeSession, grid: &Grid, visitor: &Visitor, claimed: Option<&Name>) -> Result<Guest, OpsError> {
     let (home, vouches) = (desk.badge.home.clone(), desk.badge.vouch.is_some() && claimed.is_none());
     let Visitor::User { name, .. } = visitor else {
-        return Ok(Guest { standing: Standing::Owner, home, ..Guest::resident(grid.me.clone()) });
+        return Ok(Guest { standing: Access::Owner, home, ..Guest::resident(grid.me.clone()) });
     };
     let reach = match () {
         () if vouches || visitor.may(Role::Operate) => Reach::All,
@@ -151,14 +151,14 @@ fn guest_of(desk: &Desk, grid: &Grid, visitor: &Visitor, claimed: Option<&Name>)
         () => Reach::Own,
     };
     let (standing, kept) = match visitor.may(Role::Administer) {
-        true => (Standing::Administrator, Kept::NOTHING),
-        false => (Standing::User, desk.kept(grid, name)?),
+        true => (Access::Administrator, KeptFile::NOTHING),
+        false => (Access::User, desk.kept(grid, name)?),
     };
     Ok(Guest { user: name.clone(), standing, reach, home, kept })
 }
 
 /// An envelope at the door: its size, its way, and who sends it.
-fn receive(desk: &Desk, grid: &Grid, envelope: &mut Envelope) -> Result<(Guest, Visitor), OpsError> {
+fn receive(desk: &ServeSession, grid: &Grid, envelope: &mut Envelope) -> Result<(Guest, Visitor), OpsError> {
     envelope.may_travel().map_err(OpsError::Refused)?;
     if envelope.hops >= HOPS_MAX {
         let hops = envelope.hops;

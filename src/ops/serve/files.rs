@@ -1,12 +1,12 @@
 //! Files of tasks that came from other homes: taken in once the task was, and given back once it has ended.
 
-use super::Desk;
+use super::ServeSession;
 use crate::archive::{self, room};
 use crate::model::attempt::Stream;
 use crate::model::files::Sent;
 use crate::model::id::{Index, TaskId};
 use crate::model::time::Timestamp;
-use crate::ops::files_elsewhere::There;
+use crate::ops::files_elsewhere::RemoteResults;
 use crate::ops::selecting::Chosen;
 use crate::ops::{Grid, OpsError, dispatcher, fetch};
 use crate::protocol::distributor::{Answer, PIECE_MAX, Ticket};
@@ -108,14 +108,14 @@ fn arrived(grid: &mut Grid, sent: &Sent, part: Option<&std::path::Path>) -> Resu
 pub fn list(grid: &Grid, what: Chosen) -> Result<Answer, OpsError> {
     let fetched = grid.store.view().fetched_of(what.task)?;
     let fetched = fetched.into_iter().filter(|f| what.index.is_none_or(|index| index == f.index));
-    let all: Vec<There> = fetched
+    let all: Vec<RemoteResults> = fetched
         .map(|f| {
             let (archive, error) = match f.lies {
                 Whereabouts::Nothing => (None, None),
                 Whereabouts::Here { digest, size, files } => (Some((digest, size, files)), None),
                 Whereabouts::There { error } => (None, Some(error)),
             };
-            There { index: f.index, number: f.number, archive, error, remarks: f.remarks }
+            RemoteResults { index: f.index, number: f.number, archive, error, remarks: f.remarks }
         })
         .collect();
     let text = serde_json::to_string(&all).map_err(|error| OpsError::Grid(error.to_string()))?;
@@ -124,7 +124,7 @@ pub fn list(grid: &Grid, what: Chosen) -> Result<Answer, OpsError> {
 
 /// One of them, from an offset on. `theirs`: to its client, who has all of it then.
 pub fn give(
-    desk: &Desk,
+    desk: &ServeSession,
     grid: &mut Grid,
     ticket: Ticket,
     (task, index): (TaskId, Index),

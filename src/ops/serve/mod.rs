@@ -27,7 +27,7 @@ use crate::protocol::distributor::{
 };
 use crate::protocol::envelope::{LIST_MAX, Sealed};
 use crate::protocol::frame::{self, FrameError};
-use crate::store::files::Kept;
+use crate::store::files::KeptFile;
 use crate::store::{Home, Store, StoreError};
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
@@ -57,7 +57,7 @@ struct KeptStore {
 }
 
 /// What all threads of one `grid serve` share.
-struct Desk {
+struct ServeSession {
     home: Home,
     badge: Badge,
     client: ClientFacts,
@@ -79,7 +79,7 @@ struct Desk {
     /// What bounds a user over all its sessions. The owner may ask as quickly as may be.
     share: Option<Arc<Share>>,
     /// What lies here for users, and when it was counted.
-    kept: Mutex<HashMap<Name, (Kept, Instant)>>,
+    kept: Mutex<HashMap<Name, (KeptFile, Instant)>>,
 }
 
 /// What came of the list of an array before its question.
@@ -129,7 +129,7 @@ pub fn serve(
             return Ok(());
         }
     };
-    let desk = Arc::new(Desk {
+    let desk = Arc::new(ServeSession {
         home: home.clone(),
         badge,
         client,
@@ -149,7 +149,7 @@ pub fn serve(
     desk.listen(&mut input)
 }
 
-impl Desk {
+impl ServeSession {
     fn listen(self: &Arc<Self>, input: &mut impl Read) -> Result<(), OpsError> {
         let mut lists: HashMap<Ticket, List> = HashMap::new();
         loop {
@@ -300,14 +300,14 @@ impl Desk {
 
     /// What lies here for a user. Counted anew every few seconds: that takes longer the more there is. Whoever takes a task
     /// adds what came since.
-    fn kept(&self, grid: &Grid, name: &Name) -> Result<Kept, OpsError> {
+    fn kept(&self, grid: &Grid, name: &Name) -> Result<KeptFile, OpsError> {
         if let Some((kept, at)) = locked(&self.kept).get(name)
             && at.elapsed() < RECOUNT
         {
             return Ok(*kept);
         }
         let view = grid.store.view();
-        let Some(user) = view.user(name.as_str())? else { return Ok(Kept::NOTHING) };
+        let Some(user) = view.user(name.as_str())? else { return Ok(KeptFile::NOTHING) };
         let before = Timestamp::now().minus(settings::time(&view, settings::KEEP_OUTPUTS)?);
         let kept = view.kept_for(user.id, before)?;
         locked(&self.kept).insert(name.clone(), (kept, Instant::now()));

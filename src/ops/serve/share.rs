@@ -26,7 +26,7 @@ const LEN: usize = HEAD + SESSIONS * ENTRY;
 
 /// What one session has under way.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Entry {
+struct SessionShare {
     asked: u32,
     patient: u32,
     /// Bytes of lists that came and are not worked at yet.
@@ -35,16 +35,16 @@ struct Entry {
 
 /// The file.
 #[derive(Debug, Clone, PartialEq)]
-struct State {
+struct ShareState {
     /// How many questions the user may ask now, and since when (ns of the host's uptime) that is so.
     tokens: f64,
     at: u64,
-    entries: [Entry; SESSIONS],
+    entries: [SessionShare; SESSIONS],
 }
 
-impl State {
+impl ShareState {
     fn new(now: u64) -> Self {
-        Self { tokens: BURST, at: now, entries: [Entry::default(); SESSIONS] }
+        Self { tokens: BURST, at: now, entries: [SessionShare::default(); SESSIONS] }
     }
 
     /// None: nobody has written it yet, or not whole.
@@ -58,7 +58,7 @@ impl State {
         }
         let mut state = Self { tokens, at, ..Self::new(now) };
         for (entry, from) in state.entries.iter_mut().zip((HEAD..).step_by(ENTRY)) {
-            *entry = Entry { asked: small(from)?, patient: small(from + 4)?, lists: number(from + 8)? };
+            *entry = SessionShare { asked: small(from)?, patient: small(from + 4)?, lists: number(from + 8)? };
         }
         Some(state)
     }
@@ -88,7 +88,7 @@ impl State {
     }
 
     /// Adds up over all sessions.
-    fn sum(&self, of: impl Fn(&Entry) -> u64) -> u64 {
+    fn sum(&self, of: impl Fn(&SessionShare) -> u64) -> u64 {
         self.entries.iter().map(of).fold(0, u64::saturating_add)
     }
 }
@@ -144,7 +144,7 @@ impl Share {
             let file = Mutex::new(open("share").map_err(failed)?);
             let share = Self { dir, user: user.clone(), own, _alive: alive, file };
             // What an earlier session left there.
-            share.change(|state, _| state.entries[own] = Entry::default()).map_err(|error| share.failed(&error))?;
+            share.change(|state, _| state.entries[own] = SessionShare::default()).map_err(|error| share.failed(&error))?;
             return Ok(Arc::new(share));
         }
         Err(OpsError::Refused(format!("{SESSIONS} sessions of {user} are open in this home: close some and try again")))
@@ -169,7 +169,7 @@ impl Share {
         Ok(Counted { share: Arc::clone(self), patient, list })
     }
 
-    fn is_room(&self, state: &mut State, patient: bool, now: u64) -> Result<(), String> {
+    fn is_room(&self, state: &mut ShareState, patient: bool, now: u64) -> Result<(), String> {
         if !state.is_in_pace(now) {
             return Err(format!("more than {PACE} questions in a second, for a while: slow down"));
         }
@@ -200,8 +200,8 @@ impl Share {
         let _ = self.change(|state, _| state.entries[own].lists = state.entries[own].lists.saturating_sub(bytes));
     }
 
-    fn room(&self, state: &mut State, most: u32, of: fn(&Entry) -> u32) -> Result<(), String> {
-        let full = |state: &State| state.sum(|entry| u64::from(of(entry))) >= u64::from(most);
+    fn room(&self, state: &mut ShareState, most: u32, of: fn(&SessionShare) -> u32) -> Result<(), String> {
+        let full = |state: &ShareState| state.sum(|entry| u64::from(of(entry))) >= u64::from(most);
         if full(state) {
             self.drop_dead(state);
         }
@@ -212,24 +212,24 @@ impl Share {
     }
 
     /// Entries of sessions that are gone without having said so.
-    fn drop_dead(&self, state: &mut State) {
+    fn drop_dead(&self, state: &mut ShareState) {
         for (at, entry) in state.entries.iter_mut().enumerate() {
             let dead = || File::open(self.dir.join(at.to_string())).is_ok_and(|file| file.try_lock().is_ok());
-            if at != self.own && *entry != Entry::default() && dead() {
-                *entry = Entry::default();
+            if at != self.own && *entry != SessionShare::default() && dead() {
+                *entry = SessionShare::default();
             }
         }
     }
 
     /// Changes the file while nobody else does.
-    fn change<T>(&self, change: impl FnOnce(&mut State, u64) -> T) -> io::Result<T> {
+    fn change<T>(&self, change: impl FnOnce(&mut ShareState, u64) -> T) -> io::Result<T> {
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.lock()?;
         let now = uptime();
         let mut bytes = [0; LEN];
         // A file that is shorter is new.
-        let read = file.read_exact_at(&mut bytes, 0).ok().and_then(|()| State::read(&bytes, now));
-        let mut state = read.unwrap_or_else(|| State::new(now));
+        let read = file.read_exact_at(&mut bytes, 0).ok().and_then(|()| ShareState::read(&bytes, now));
+        let mut state = read.unwrap_or_else(|| ShareState::new(now));
         let done = change(&mut state, now);
         let written = file.write_all_at(&state.write(), 0);
         file.unlock()?;
@@ -310,11 +310,11 @@ mod tests {
     #[test]
     fn file_that_is_not_whole_or_of_before_a_boot_begins_anew() {
         let now = 5_000;
-        let mut state = State::new(now);
-        state.entries[3] = Entry { asked: 1, patient: 1, lists: 9 };
-        assert_eq!(State::read(&state.write(), now), Some(state.clone()));
-        assert_eq!(State::read(&[0; LEN], now), None);
-        assert_eq!(State::read(&[0xff; LEN], now), None);
-        assert_eq!(State::read(&state.write(), now - 1), None, "an uptime that is still to come");
+        let mut state = ShareState::new(now);
+        state.entries[3] = SessionShare { asked: 1, patient: 1, lists: 9 };
+        assert_eq!(ShareState::read(&state.write(), now), Some(state.clone()));
+        assert_eq!(ShareState::read(&[0; LEN], now), None);
+        assert_eq!(ShareState::read(&[0xff; LEN], now), None);
+        assert_eq!(ShareState::read(&state.write(), now - 1), None, "an uptime that is still to come");
     }
 }

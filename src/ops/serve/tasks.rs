@@ -1,7 +1,7 @@
 //! Questions about tasks: answered where the task lives, passed on by a first tier that knows its home.
 
 use super::visitor::Visitor;
-use super::{Desk, files};
+use super::{ServeSession, files};
 use crate::dispatch::client::relay::Relay;
 use crate::distributor::peers::Peers;
 use crate::distributor::snapshot;
@@ -9,8 +9,8 @@ use crate::model::distributor::Tier;
 use crate::model::endpoint::Endpoint;
 use crate::model::id::{HomeId, Index, TaskId, TaskUuid};
 use crate::model::user::Role;
-use crate::ops::follow::{self, Event};
-use crate::ops::logs::{self, Wanted};
+use crate::ops::follow::{self, FollowEvent};
+use crate::ops::logs::{self, LogRequest};
 use crate::ops::reader::Follower;
 use crate::ops::remove::{self, Removal};
 use crate::ops::selecting::Chosen;
@@ -22,7 +22,7 @@ use std::time::Duration;
 
 /// Answers [`Question::Task`].
 pub fn task(
-    desk: &Desk,
+    desk: &ServeSession,
     grid: &mut Grid,
     ticket: Ticket,
     owner: HomeId,
@@ -50,7 +50,7 @@ pub fn task(
 
 /// Answers [`Question::States`], and [`Question::Watch`] once the first of them has ended.
 pub fn states(
-    desk: &Desk,
+    desk: &ServeSession,
     grid: &mut Grid,
     ticket: Ticket,
     owner: HomeId,
@@ -85,7 +85,7 @@ pub fn states(
 }
 
 /// A task of another home that this one knows.
-fn pass_on(desk: &Desk, grid: &Grid, ticket: Ticket, owner: HomeId, question: &Question) -> Result<Answer, OpsError> {
+fn pass_on(desk: &ServeSession, grid: &Grid, ticket: Ticket, owner: HomeId, question: &Question) -> Result<Answer, OpsError> {
     let known = grid.store.view().distributors(Tier::Second)?;
     let endpoint: Option<Endpoint> =
         known.into_iter().find(|m| m.endpoint.is_elsewhere() && m.home == Some(owner)).map(|m| m.endpoint);
@@ -187,7 +187,7 @@ const fn needed(verb: &Verb) -> Role {
 
 /// `theirs`: whoever asks stands for its client.
 fn here(
-    desk: &Desk,
+    desk: &ServeSession,
     grid: &mut Grid,
     ticket: Ticket,
     what: Chosen,
@@ -221,7 +221,7 @@ fn here(
             Ok(Answer::Ended { state: member_state(&view, what)?, code, exit_code })
         }
         Verb::Logs { streams, attempt, .. } => {
-            logs::logs(grid, what, &Wanted { streams, attempt }, &mut |event| give(desk, ticket, event))?;
+            logs::logs(grid, what, &LogRequest { streams, attempt }, &mut |event| give(desk, ticket, event))?;
             Ok(Answer::Done)
         }
         Verb::Follow { streams, .. } => {
@@ -239,19 +239,19 @@ fn report<T: Serialize>(report: Option<T>) -> Result<Answer, OpsError> {
 }
 
 /// Outputs in pieces; whoever left is not followed any more.
-fn give(desk: &Desk, ticket: Ticket, event: Event<'_>) -> std::io::Result<()> {
+fn give(desk: &ServeSession, ticket: Ticket, event: FollowEvent<'_>) -> std::io::Result<()> {
     if desk.is_dropped(ticket) {
         return Err(std::io::ErrorKind::BrokenPipe.into());
     }
     match event {
-        Event::Output { index, stream, bytes } => {
+        FollowEvent::Output { index, stream, bytes } => {
             for piece in bytes.chunks(PIECE_MAX) {
                 desk.pour(ticket, Answer::Output { index, stream, bytes: piece.to_vec() });
             }
         }
-        Event::Member(_, index) => desk.say(ticket, Answer::Member(index), false),
-        Event::Note(text) => desk.say(ticket, Answer::Note(text.to_owned()), false),
-        Event::Still => {}
+        FollowEvent::Member(_, index) => desk.say(ticket, Answer::Member(index), false),
+        FollowEvent::Note(text) => desk.say(ticket, Answer::Note(text.to_owned()), false),
+        FollowEvent::Still => {}
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::world::{Wire, World, found, guest, holds, know, request};
 use grid::distributor::front::SERIES;
 use grid::distributor::peers::{PeerError, Peers};
-use grid::distributor::place::{Order, Outcome, place};
+use grid::distributor::place::{PlacementRequest, SearchOutcome, place};
 use grid::distributor::settle::{Settled, settle};
 use grid::model::distributor::Tier;
 use grid::model::endpoint::Endpoint;
@@ -12,7 +12,7 @@ use grid::model::task::{Request, State};
 use grid::protocol::distributor::{Answer, Question};
 use grid::protocol::envelope::Envelope;
 use grid::protocol::seal;
-use grid::store::away::{Away, Held};
+use grid::store::away::{Away, AwayState};
 use grid::store::{Durability, Store, StoreError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -40,14 +40,14 @@ fn a_row_that_was_read_before_its_command_placed_it_is_read_again() {
     drain(&mut a, "tier2", Some("not there"));
     drain(&mut client, "front-c", Some("later"));
     let (request, guest) = (request(), guest());
-    let mut order = Order::new(envelope(&request), &request, &guest);
+    let mut order = PlacementRequest::new(envelope(&request), &request, &guest);
     let uuid = order.envelope.uuid;
     let placed = place(&mut client, &mut Wire::of_client(&world), &mut order).unwrap();
-    let Outcome::Away(task) = placed else { panic!("{placed:?}") };
+    let SearchOutcome::Away(task) = placed else { panic!("{placed:?}") };
     assert!(holds(&b, uuid));
     // As it stood while front-a was asked. From now on another one than front-b would take the task.
     let now = client.view().away(task).unwrap().unwrap();
-    let (asked, held) = (Endpoint::Path(a.home().dir().to_owned()), Held::Open { onward: true, among: None });
+    let (asked, held) = (Endpoint::Path(a.home().dir().to_owned()), AwayState::Open { onward: true, among: None });
     let before = Away { asked, held, round: SERIES, ..now.clone() };
     drain(&mut client, "front-b", Some("later"));
     drain(&mut client, "front-c", None);
@@ -87,8 +87,8 @@ fn comes_back(dir: &Path, request: &Request) -> (Store, TaskId) {
     ordered.map_err(|error: StoreError| error).unwrap();
     let mut peers = Cancelled { client: client.home().dir().to_owned() };
     let guest = guest();
-    let placed = place(&mut client, &mut peers, &mut Order::new(envelope(request), request, &guest)).unwrap();
-    let Outcome::Here(task) = placed else { panic!("{placed:?}") };
+    let placed = place(&mut client, &mut peers, &mut PlacementRequest::new(envelope(request), request, &guest)).unwrap();
+    let SearchOutcome::Here(task) = placed else { panic!("{placed:?}") };
     (client, task)
 }
 

@@ -7,7 +7,7 @@ use crate::support::Grid;
 use crate::support::caller::{Caller, stranger};
 use crate::support::lies::{Lie, config, encoded, framed, lies, with};
 use grid::distributor::peers::{PeerError, Peers};
-use grid::distributor::place::{Order, place};
+use grid::distributor::place::{PlacementRequest, place};
 use grid::distributor::{dry, settle};
 use grid::model::attempt::Stream;
 use grid::model::attribute::Value;
@@ -404,7 +404,7 @@ fn lies_of_other_homes_are_kept_by_nobody() {
             let mut lab = Lab { home, lie };
             let task = request();
             let sealed = || envelope(None, seal::seal(&task).unwrap().0);
-            let placed = place(store, &mut lab, &mut Order::new(sealed(), &task, &me));
+            let placed = place(store, &mut lab, &mut PlacementRequest::new(sealed(), &task, &me));
             prop_assert!(placed.is_ok(), "{placed:?}");
             prop_assert!(dry::search(store, &mut lab, &mut sealed(), &task, &me).is_ok());
             for away in store.view().away_open(3).unwrap() {

@@ -7,7 +7,7 @@ use crate::support::caller::{Caller, stranger};
 use crate::support::{Grid, process};
 use grid::distributor::front::{Sought, question};
 use grid::distributor::peers::Peers;
-use grid::distributor::place::{Order, Outcome, place};
+use grid::distributor::place::{PlacementRequest, SearchOutcome, place};
 use grid::model::distributor::Tier;
 use grid::model::endpoint::Endpoint;
 use grid::model::id::{HomeId, TaskUuid};
@@ -140,9 +140,9 @@ fn search_with_a_silent_member_does_not_say_that_no_server_could_ever_run_it() {
         let down = if silent { vec![(lab.home().dir().to_owned(), 9)] } else { vec![] };
         world.begin(Plan { down: down.into_iter().collect(), ..Plan::default() });
         let guest = guest();
-        let mut order = Order::new(envelope(&request), &request, &guest);
+        let mut order = PlacementRequest::new(envelope(&request), &request, &guest);
         match place(&mut client, &mut Wire::of_client(&world), &mut order).unwrap() {
-            Outcome::Refused(refusal) => refusal,
+            SearchOutcome::Refused(refusal) => refusal,
             other => panic!("{other:?}"),
         }
     };

@@ -4,14 +4,14 @@
 use super::world::{FAULTS, Fault, Plan, Planned, STEPS, Step, Wire, World, found, guest, holds, know, request};
 use crate::support::said;
 use grid::distributor::front::SERIES;
-use grid::distributor::place::{Order, Outcome, place};
+use grid::distributor::place::{PlacementRequest, SearchOutcome, place};
 use grid::distributor::settle::settle;
 use grid::model::distributor::Tier;
 use grid::model::id::TaskUuid;
 use grid::protocol::envelope::Envelope;
 use grid::protocol::seal;
 use grid::store::Store;
-use grid::store::away::Held;
+use grid::store::away::AwayState;
 use std::collections::BTreeMap;
 
 /// Small, good enough to scatter, and the same everywhere.
@@ -72,7 +72,7 @@ fn of_500_schedules_of_faults_none_loses_or_doubles_a_task() {
         let uuid = TaskUuid::new();
         let envelope = Envelope { version: 1, uuid, round: SERIES, user: None, hops: 0, sealed, list: None };
         let guest = guest();
-        let mut order = Order::new(envelope, &request, &guest);
+        let mut order = PlacementRequest::new(envelope, &request, &guest);
         let outcome =
             place(&mut client, &mut Wire::of_client(&world), &mut order).unwrap_or_else(|e| panic!("{told}: {e}"));
 
@@ -98,10 +98,10 @@ fn of_500_schedules_of_faults_none_loses_or_doubles_a_task() {
             *table.entry(*pair).or_default() += 1;
         }
         let (word, task) = match outcome {
-            Outcome::Here(_) => panic!("{told}: the client has no servers"),
-            Outcome::Away(task) => ("placed", Some(task)),
-            Outcome::Open { task, .. } => ("settled later", Some(task)),
-            Outcome::Refused { .. } => ("refused", None),
+            SearchOutcome::Here(_) => panic!("{told}: the client has no servers"),
+            SearchOutcome::Away(task) => ("placed", Some(task)),
+            SearchOutcome::Open { task, .. } => ("settled later", Some(task)),
+            SearchOutcome::Refused { .. } => ("refused", None),
         };
         *ends.entry(word).or_default() += 1;
         match task {
@@ -116,7 +116,7 @@ fn of_500_schedules_of_faults_none_loses_or_doubles_a_task() {
                 }
                 assert_eq!(held.len(), 1, "{told}; struck {struck:?}: held by {held:?}");
                 let owner = seconds[held[0]].view().home_row().unwrap().id;
-                let Held::By { home, id } = away.held else {
+                let AwayState::By { home, id } = away.held else {
                     panic!("{told}; struck {struck:?}: still open: {away:?}")
                 };
                 assert_eq!(home, owner, "{told}");

@@ -6,7 +6,7 @@ use super::world::{World, found, guest, know, request};
 use crate::support::caller::stranger;
 use crate::support::{Grid, process};
 use grid::distributor::peers::{PeerError, Peers};
-use grid::distributor::place::{Order, Outcome, place};
+use grid::distributor::place::{PlacementRequest, SearchOutcome, place};
 use grid::distributor::settle::{Settled, settle};
 use grid::model::distributor::Tier;
 use grid::model::endpoint::Endpoint;
@@ -310,8 +310,8 @@ fn of_a_task_that_was_left_open_the_first_real_word_is_told_and_whose_it_is() {
     ] {
         let mut fronts = Fronts { redirected: of(&a), say };
         let envelope = envelope(None, seal::seal(&request).unwrap().0);
-        let placed = place(&mut client, &mut fronts, &mut Order::new(envelope, &request, &guest)).unwrap();
-        let Outcome::Open { task, .. } = placed else { panic!("{placed:?}") };
+        let placed = place(&mut client, &mut fronts, &mut PlacementRequest::new(envelope, &request, &guest)).unwrap();
+        let SearchOutcome::Open { task, .. } = placed else { panic!("{placed:?}") };
         let away = client.view().away(task).unwrap().unwrap();
         assert_eq!(settle(&mut client, &mut fronts, &away, &guest).unwrap(), Settled::Open);
         let reason = client.view().task(task).unwrap().unwrap().reason.unwrap();

@@ -7,7 +7,7 @@ use crate::support::Grid;
 use crate::support::caller::{Caller, stranger};
 use grid::distributor::dry;
 use grid::distributor::guest::Guest;
-use grid::distributor::place::{Order, Outcome, place};
+use grid::distributor::place::{PlacementRequest, SearchOutcome, place};
 use grid::model::command::Command;
 use grid::model::distributor::Tier;
 use grid::model::files::{Digest, Sent, Workplace};
@@ -251,9 +251,9 @@ fn who_has_nobody_else_to_ask_is_refused_in_its_own_homes_words() {
     let searched = |store: &mut Store| {
         let (task, mut peers) = (request(), Wire::of_client(&world));
         let envelope = || envelope(None, seal::seal(&task).unwrap().0);
-        let placed = place(store, &mut peers, &mut Order::new(envelope(), &task, &nobody)).unwrap();
+        let placed = place(store, &mut peers, &mut PlacementRequest::new(envelope(), &task, &nobody)).unwrap();
         let looked = dry::search(store, &mut peers, &mut envelope(), &task, &nobody).unwrap();
-        let Outcome::Refused(refused) = placed else { panic!("{placed:?}") };
+        let SearchOutcome::Refused(refused) = placed else { panic!("{placed:?}") };
         assert_eq!(Some(&refused), looked.refused.as_ref());
         assert!(refused.denied, "{refused:?}");
         refused

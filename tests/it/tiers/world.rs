@@ -3,9 +3,9 @@
 
 use grid::distributor::fleets::Fleets;
 use grid::distributor::front::Sought;
-use grid::distributor::guest::{Guest, Standing};
+use grid::distributor::guest::{Guest, Access};
 use grid::distributor::peers::{PeerError, Peers};
-use grid::distributor::serve::{Asked, answer};
+use grid::distributor::serve::{TierQuestion, answer};
 use grid::model::command::{Command, Environment};
 use grid::model::demand::Demand;
 use grid::model::endpoint::Endpoint;
@@ -276,7 +276,7 @@ fn listen(hear: &Receiver<Said>, each: &mut dyn FnMut(Answer) -> bool) -> Result
 /// What `grid serve` does with one question, step by step.
 fn work(world: &Arc<World>, home: &Path, question: Question, say: &Sender<Said>) {
     let mut store = Store::open(&Home::at(home)).unwrap();
-    let guest = Guest { standing: Standing::Owner, ..guest() };
+    let guest = Guest { standing: Access::Owner, ..guest() };
     let mut peers = Wire { world: Arc::clone(world), within: Some((home.to_owned(), say.clone())) };
     let mut each = |word| drop(say.send(Said::Word(word)));
     let (before, after) = match &question {
@@ -287,12 +287,12 @@ fn work(world: &Arc<World>, home: &Path, question: Question, say: &Sender<Said>)
     };
     world.pass(home, before, say);
     let asked = match &question {
-        Question::Place(envelope) => Asked::Place(envelope.clone()),
+        Question::Place(envelope) => TierQuestion::Place(envelope.clone()),
         Question::Offer { at, envelope, called, why } => {
-            Asked::Offer { at: at.as_ref(), called: called.as_ref(), envelope, why: *why }
+            TierQuestion::Offer { at: at.as_ref(), called: called.as_ref(), envelope, why: *why }
         }
-        Question::Commit { at, envelope, how, way } => Asked::Commit { at: at.as_ref(), envelope, how: *how, way },
-        Question::Find { uuid, round, onward, age_ms, among, .. } => Asked::Find(Sought {
+        Question::Commit { at, envelope, how, way } => TierQuestion::Commit { at: at.as_ref(), envelope, how: *how, way },
+        Question::Find { uuid, round, onward, age_ms, among, .. } => TierQuestion::Find(Sought {
             uuid: *uuid,
             round: *round,
             onward: *onward,

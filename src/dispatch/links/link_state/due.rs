@@ -1,6 +1,6 @@
 //! When a link is looked at again, is late, and is given up.
 
-use super::{BRISK, Phase, Slot};
+use super::{BRISK, LinkPhase, LinkState};
 use crate::link::LinkError;
 use crate::link::trouble::Trouble;
 use crate::model::server::Engine;
@@ -10,23 +10,23 @@ use std::time::{Duration, Instant};
 const GREETING_LIMIT: Duration = Duration::from_secs(30);
 /// And how long an agent of this host usually takes at most.
 const GREETED_SOON: Duration = Duration::from_millis(20);
-impl Slot {
+impl LinkState {
     /// Logged in, and the agent says nothing: it may yet, but who asked for a reading need not wait for that.
     pub fn greets_late(&self, patience: Duration, now: Instant) -> bool {
-        matches!(&self.phase, Phase::Greeting { link, .. } if link.answered() && now.saturating_duration_since(link.progress()) > patience)
+        matches!(&self.phase, LinkPhase::Greeting { link, .. } if link.answered() && now.saturating_duration_since(link.progress()) > patience)
     }
 
     /// Until when a hello may be waited for, where nobody is held up much by that.
     pub fn greets_by(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::Greeting { since, .. } => Some(*since + GREETED_SOON),
+            LinkPhase::Greeting { since, .. } => Some(*since + GREETED_SOON),
             _ => None,
         }
     }
 
     /// One that does not get on any more, and why that is the end of it.
     pub fn overdue(&self, patience: Duration, now: Instant) -> Option<LinkError> {
-        let Phase::Greeting { link, .. } = &self.phase else { return None };
+        let LinkPhase::Greeting { link, .. } = &self.phase else { return None };
         if self.deadline(patience)? > now {
             return None;
         }
@@ -38,7 +38,7 @@ impl Slot {
 
     /// When it is given up, if it does not get on.
     fn deadline(&self, patience: Duration) -> Option<Instant> {
-        let Phase::Greeting { link, since, .. } = &self.phase else { return None };
+        let LinkPhase::Greeting { link, since, .. } = &self.phase else { return None };
         Some(match (&self.to, link.answered()) {
             // ssh's own time-out comes first and knows better what it waited for.
             (Engine::Ssh(_), false) => *since + patience + Duration::from_secs(1),
@@ -50,12 +50,12 @@ impl Slot {
     pub fn due_at(&self, patience: Duration, now: Instant) -> Option<Instant> {
         match self.phase {
             // One that is due already waits for others that log in; they will speak.
-            Phase::Down { retry_at } => Some(retry_at).filter(|at| self.wanted && *at > now),
-            Phase::Greeting { ref link, since, .. } => {
+            LinkPhase::Down { retry_at } => Some(retry_at).filter(|at| self.wanted && *at > now),
+            LinkPhase::Greeting { ref link, since, .. } => {
                 let soon = [since + BRISK, link.progress() + patience].into_iter().filter(|at| *at > now);
                 self.deadline(patience).into_iter().chain(soon).min()
             }
-            Phase::Up { .. } => match self.probing {
+            LinkPhase::Up { .. } => match self.probing {
                 Some((_, asked)) => Some(asked + patience),
                 None => self.read_at,
             },

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::archive::pack::Packer;
-use crate::archive::walk::{Rules, Search, walk};
+use crate::archive::walk::{Rules, Walk, walk};
 use proptest::prelude::*;
 use std::os::unix::fs::{MetadataExt, symlink};
 use tar::{Builder, EntryType, Header};
@@ -22,8 +22,8 @@ impl Place {
         Self { outer }
     }
 
-    fn client(&self) -> Client {
-        Client::open(&self.outer.path().join("in"), "7", Timestamp::now(), None).unwrap()
+    fn client(&self) -> ClientDirectory {
+        ClientDirectory::open(&self.outer.path().join("in"), "7", Timestamp::now(), None).unwrap()
     }
 
     /// Everything outside of the inner directory is as it was.
@@ -172,7 +172,7 @@ fn file_of_the_longest_name_lands_beside_one_that_was_changed() {
     let mut first = None;
     for _ in 0..2 {
         // Submitted long before those were written.
-        let client = Client::open(&inside, "7", Timestamp(0), None).unwrap();
+        let client = ClientDirectory::open(&inside, "7", Timestamp(0), None).unwrap();
         let landed = client.unpack(&archive(&all)).unwrap();
         let beside = landed.iter().map(|landed| match &landed.landing {
             Landing::Beside { name } => name.clone(),
@@ -270,7 +270,7 @@ proptest! {
         prop_assert!(place.is_untouched(), "{entries:?}");
         // Nor leads anything that was written out of it.
         let inside = place.outer.path().join("in").canonicalize().unwrap();
-        for found in walk(&inside, Rules::All, &mut Search::whole()).unwrap().into_values() {
+        for found in walk(&inside, Rules::All, &mut Walk::whole()).unwrap().into_values() {
             if let Ok(real) = found.canonicalize() {
                 prop_assert!(real.starts_with(&inside) || found.ends_with("way") || real.ends_with("dir"), "{found:?} {entries:?}");
             }
