@@ -2,7 +2,7 @@
 
 use crate::counted::counted;
 use divan::{Bencher, black_box};
-use grid::matching::{Fleet, Placement, Query, ExpressionRole, check};
+use grid::matching::{ExpressionRole, Fleet, Placement, Query, check};
 use grid::model::attribute::{Attribute, Attributes, Source, Value};
 use grid::model::client::Client;
 use grid::model::demand::Demand;

@@ -8,7 +8,7 @@ use crate::archive::read::{self, EntryKind, ReadError};
 use crate::archive::remarks::Remarks;
 use crate::archive::room::{self, RESERVE};
 use crate::archive::select;
-use crate::archive::walk::{Walk, Tree};
+use crate::archive::walk::{Tree, Walk};
 use crate::model::files::{Fetch, RelPath, Workplace};
 use crate::model::id::AttemptId;
 use crate::model::resources::Bytes;

@@ -1,9 +1,9 @@
 //! What of a directory is meant: paths that patterns name, and what differs from an archive.
 
-use super::pattern::{PatternError, Patterns, Reached, PatternStep};
+use super::pattern::{PatternError, PatternStep, Patterns, Reached};
 use super::read::{self, EntryKind, ReadError};
 use super::root::{self, Root};
-use super::walk::{self, Rules, Walk, Tree, WalkError};
+use super::walk::{self, Rules, Tree, Walk, WalkError};
 use crate::model::files::{Fetch, RelPath};
 use rustix::fs::FileType;
 use std::ffi::OsStr;

@@ -126,7 +126,8 @@ pub fn read_list(from: &mut dyn Read, size: u64) -> io::Result<(Vec<DataPart>, u
         }
     }
     let count = usize::try_from(numbers[0]).map_err(|_| damaged())?;
-    let parts: Vec<DataPart> = numbers[1..=2 * count].as_chunks().0.iter().map(|&[from, len]| DataPart { from, len }).collect();
+    let parts: Vec<DataPart> =
+        numbers[1..=2 * count].as_chunks().0.iter().map(|&[from, len]| DataPart { from, len }).collect();
     let mut end = 0;
     for part in &parts {
         if part.from < end || part.from.checked_add(part.len).is_none_or(|end| end > size) {
@@ -267,7 +268,8 @@ mod tests {
 
     #[test]
     fn more_parts_than_the_list_holds_are_joined() {
-        let mut parts: Vec<DataPart> = (0..3 * PARTS_MAX as u64).map(|n| DataPart { from: n << 21, len: 1 << 12 }).collect();
+        let mut parts: Vec<DataPart> =
+            (0..3 * PARTS_MAX as u64).map(|n| DataPart { from: n << 21, len: 1 << 12 }).collect();
         let size = parts.last().unwrap().end();
         merge(&mut parts, 1 << 22);
         assert_eq!(parts, [DataPart { from: 0, len: size }]);

@@ -31,18 +31,18 @@ The grid lives in $GRID_HOME, else $XDG_DATA_HOME/grid, else ~/.local/share/grid
 #[command(name = "grid", bin_name = "grid", version, about = ABOUT, after_help = EXAMPLES, max_term_width = 100, disable_help_subcommand = true)]
 pub struct Args {
     #[command(subcommand)]
-    pub command: Option<Command>,
+    pub command: Option<SubCommand>,
 }
 
 /// One variant a verb.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum SubCommand {
     /// Queue a task and print its id
-    Submit(Box<tasks::Submit>),
+    Submit(Box<tasks::SubmitArgs>),
     /// Submit a task, show its output, exit with its code
-    Run(Box<tasks::Run>),
+    Run(Box<tasks::RunArgs>),
     /// What runs, what waits and why, what ended last
-    Status(tasks::Status),
+    Status(tasks::StatusArgs),
     /// All about tasks
     Show(tasks::Show),
     /// Why a task runs where it does, or why it waits: tier by tier, server by server
@@ -50,42 +50,42 @@ pub enum Command {
     /// The output of a task
     Logs(tasks::Logs),
     /// Unpack what tasks brought back
-    Fetch(tasks::Fetch),
+    Fetch(tasks::FetchArgs),
     /// Wait until tasks have ended; exit with the highest of their codes
     Wait(tasks::Wait),
     /// End tasks: TERM, a grace, KILL
-    Cancel(tasks::Cancel),
+    Cancel(tasks::CancelArgs),
     /// Keep waiting tasks from starting
-    Hold(tasks::Chosen),
+    Hold(tasks::ChosenArgs),
     /// Let held tasks start
-    Release(tasks::Chosen),
+    Release(tasks::ChosenArgs),
     /// Start ended tasks again
-    Retry(tasks::Retry),
+    Retry(tasks::RetryArgs),
     /// Remove ended tasks, with their outputs and files
     Remove(remove::Remove),
     /// The servers: where tasks run
     #[command(subcommand)]
-    Server(servers::Server),
+    Server(servers::ServerCommand),
     /// The users: who submits
     #[command(subcommand)]
-    User(databases::User),
+    User(databases::UserCommand),
     /// The profiles: named sets of task attributes, for --profile
     #[command(subcommand)]
-    Task(databases::Task),
+    Task(databases::TaskCommand),
     /// The clients: hosts that submit
     #[command(subcommand)]
-    Client(databases::Client),
+    Client(databases::ClientCommand),
     /// The distributors of both tiers
     #[command(subcommand)]
     Distributor(databases::Distributor),
     /// Read all servers' attributes now, clean up, wake the dispatcher: for cron
-    Refresh(Refresh),
+    Refresh(RefreshArgs),
     /// Lines in your crontab that keep this grid fresh
     #[command(subcommand)]
     Cron(Cron),
     /// The process that starts and follows tasks; comes and goes by itself
     #[command(subcommand)]
-    Dispatcher(Dispatcher),
+    Dispatcher(DispatcherCommand),
     /// Settings of this grid
     #[command(subcommand)]
     Config(Config),
@@ -113,16 +113,16 @@ pub enum Command {
     Man { dir: Option<PathBuf> },
 
     #[command(hide = true)]
-    Agent(Agent),
+    Agent(AgentArgs),
     #[command(hide = true)]
-    Supervise(Supervise),
+    Supervise(SuperviseArgs),
     #[command(hide = true)]
-    Serve(Serve),
+    Serve(ServeArgs),
 }
 
 /// `grid serve`: this home, for a caller in another one.
 #[derive(Debug, ClapArgs)]
-pub struct Serve {
+pub struct ServeArgs {
     /// Default: $GRID_HOME, as for every command
     #[arg(long, value_name = "PATH")]
     pub home: Option<PathBuf>,
@@ -137,7 +137,7 @@ pub struct Serve {
 /// Where an agent works: in a spool that its home knows, or behind a link.
 #[derive(Debug, ClapArgs)]
 #[command(group = clap::ArgGroup::new("where").required(true).args(["spool", "link"]))]
-pub struct Agent {
+pub struct AgentArgs {
     #[arg(long)]
     pub spool: Option<PathBuf>,
     #[arg(long)]
@@ -154,7 +154,7 @@ pub struct Agent {
 
 /// One run's supervisor.
 #[derive(Debug, ClapArgs)]
-pub struct Supervise {
+pub struct SuperviseArgs {
     pub dir: PathBuf,
     /// So many open files its tasks are given.
     #[arg(long)]
@@ -190,7 +190,7 @@ pub struct Listing {
 #[command(after_help = "\
 Servers are read side by side; one that does not answer delays no other. \
 A run that finds another one at work steps aside. `grid cron install` has it run every 5 minutes.")]
-pub struct Refresh {
+pub struct RefreshArgs {
     #[command(flatten)]
     pub listing: Listing,
 }
@@ -234,7 +234,7 @@ pub struct CronShow {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Dispatcher {
+pub enum DispatcherCommand {
     /// Does it run, and what does it follow?
     Status(Listing),
     /// Start it, if it does not run

@@ -12,7 +12,7 @@ mod output;
 mod tests;
 
 use crate::ops::home::tell_waits_by;
-use args::{Args, Command};
+use args::{Args, SubCommand};
 use clap::Parser;
 use exit::{Code, Speaks};
 use failure::Failure;
@@ -33,13 +33,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let command = match often::parse(&words) {
         Some(command) => command,
         None => match Args::try_parse_from(words) {
-            Ok(args) => args.command.unwrap_or_else(|| Command::Status(args::tasks::Status::plain())),
+            Ok(args) => args.command.unwrap_or_else(|| SubCommand::Status(args::tasks::StatusArgs::plain())),
             Err(error) => return refused(&error, &mut out).into(),
         },
     };
     let speaks = match &command {
-        Command::Run(_) | Command::Wait(_) => Speaks::Task,
-        Command::Submit(submit) if submit.wait => Speaks::Task,
+        SubCommand::Run(_) | SubCommand::Wait(_) => Speaks::Task,
+        SubCommand::Submit(submit) if submit.wait => Speaks::Task,
         _ => Speaks::Grid,
     };
     let done = commands::run(command, &mut out).and_then(|code| out.finish().map(|()| code));

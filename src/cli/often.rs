@@ -1,7 +1,7 @@
 //! The verbs that scripts call thousands of times, and those that grid starts itself with while somebody waits, are parsed
 //! by themselves: making all the others known to clap takes longer than all the rest of a submit's client.
 
-use super::args::{self, Command, tasks};
+use super::args::{self, SubCommand, tasks};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
 use std::mem::ManuallyDrop;
@@ -15,53 +15,55 @@ struct Only<V: Subcommand> {
 }
 
 #[derive(Debug, Subcommand)]
-enum Submit {
-    Submit(Box<tasks::Submit>),
+enum QuickSubmit {
+    Submit(Box<tasks::SubmitArgs>),
 }
 
 #[derive(Debug, Subcommand)]
-enum Run {
-    Run(Box<tasks::Run>),
+enum QuickRun {
+    Run(Box<tasks::RunArgs>),
 }
 
 #[derive(Debug, Subcommand)]
-enum Dispatcher {
+enum QuickDispatcher {
     #[command(subcommand)]
-    Dispatcher(args::Dispatcher),
+    Dispatcher(args::DispatcherCommand),
 }
 
 #[derive(Debug, Subcommand)]
-enum Agent {
-    Agent(args::Agent),
+enum QuickAgent {
+    Agent(args::AgentArgs),
 }
 
 #[derive(Debug, Subcommand)]
-enum Supervise {
-    Supervise(args::Supervise),
+enum QuickSupervise {
+    Supervise(args::SuperviseArgs),
 }
 
 #[derive(Debug, Subcommand)]
-enum Serve {
-    Serve(args::Serve),
+enum QuickServe {
+    Serve(args::ServeArgs),
 }
 
 /// The command, if it is one of these and nothing is wrong with it: complaints and help are those of the whole program.
-pub fn parse(words: &[OsString]) -> Option<Command> {
+pub fn parse(words: &[OsString]) -> Option<SubCommand> {
     let verb = words.get(1)?.to_str()?;
     if let Some(task) = bare(words) {
         match verb {
-            "submit" => return Some(Command::Submit(Box::new(tasks::Submit { task, ..tasks::Submit::default() }))),
-            "run" => return Some(Command::Run(Box::new(tasks::Run { task, ..tasks::Run::default() }))),
+            "submit" => {
+                return Some(SubCommand::Submit(Box::new(tasks::SubmitArgs { task, ..tasks::SubmitArgs::default() })));
+            }
+            "run" => return Some(SubCommand::Run(Box::new(tasks::RunArgs { task, ..tasks::RunArgs::default() }))),
             _ => {}
         }
     }
     match verb {
-        "submit" => only(words).map(|Submit::Submit(submit)| Command::Submit(submit)),
-        "run" => only(words).map(|Run::Run(run)| Command::Run(run)),
-        "dispatcher" => only(words).map(|Dispatcher::Dispatcher(verb)| Command::Dispatcher(verb)),
-        "agent" => only(words).map(|Agent::Agent(agent)| Command::Agent(agent)),
-        "supervise" => only(words).map(|Supervise::Supervise(supervise)| Command::Supervise(supervise)),
-        "serve" => only(words).map(|Serve::Serve(serve)| Command::Serve(serve)),
+        "submit" => only(words).map(|QuickSubmit::Submit(submit)| SubCommand::Submit(submit)),
+        "run" => only(words).map(|QuickRun::Run(run)| SubCommand::Run(run)),
+        "dispatcher" => only(words).map(|QuickDispatcher::Dispatcher(verb)| SubCommand::Dispatcher(verb)),
+        "agent" => only(words).map(|QuickAgent::Agent(agent)| SubCommand::Agent(agent)),
+        "supervise" => only(words).map(|QuickSupervise::Supervise(supervise)| SubCommand::Supervise(supervise)),
+        "serve" => only(words).map(|QuickServe::Serve(serve)| SubCommand::Serve(serve)),
         _ => None,
     }
 }

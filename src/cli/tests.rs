@@ -1,11 +1,11 @@
 //! The command line as people type it.
 
-use super::args::databases::Task;
-use super::args::servers::Server;
-use super::args::{Args, Command};
+use super::args::databases::TaskCommand;
+use super::args::servers::ServerCommand;
+use super::args::{Args, SubCommand};
 use super::exit::{Code, Speaks};
 use super::failure::Failure;
-use super::output::{Style, Out};
+use super::output::{Out, Style};
 use super::{commands, help_last, refused};
 use crate::ops::OpsError;
 use clap::{CommandFactory, Parser};
@@ -46,7 +46,7 @@ impl Write for Closed {
     }
 }
 
-fn parse(words: &str) -> Result<Command, clap::Error> {
+fn parse(words: &str) -> Result<SubCommand, clap::Error> {
     let words = words.split_whitespace();
     Args::try_parse_from(std::iter::once("grid").chain(words)).map(|args| args.command.unwrap())
 }
@@ -108,13 +108,13 @@ fn a_verb_parsed_by_itself_is_parsed_as_in_the_whole() {
 #[test]
 fn a_command_is_taken_as_given_with_and_without_dashes() {
     for words in ["submit -c 2 -- sh -c true", "submit -c 2 sh -c true", "submit --cpus-per-task=2 sh -c true"] {
-        let Ok(Command::Submit(submit)) = parse(words) else { panic!("{words}") };
+        let Ok(SubCommand::Submit(submit)) = parse(words) else { panic!("{words}") };
         assert_eq!(submit.task.cpus, Some(2), "{words}");
         assert_eq!(submit.task.command, ["sh", "-c", "true"], "{words}");
     }
     let strange = OsString::from_vec(vec![b'a', 0xff]);
     let words = ["grid".into(), "submit".into(), "-o".into(), strange.clone(), "--".into(), strange.clone()];
-    let Some(Command::Submit(submit)) = Args::try_parse_from(words).unwrap().command else { panic!() };
+    let Some(SubCommand::Submit(submit)) = Args::try_parse_from(words).unwrap().command else { panic!() };
     assert_eq!((submit.task.command, submit.task.stdout), (vec![strange.clone()], Some(strange)));
 }
 
@@ -123,16 +123,19 @@ fn options_as_people_know_them() {
     let words = "submit -c 8 --mem 16G -t 1-02:00:00 -a 1-100:2%4 -C a --prefer b -w lab/n1 -x n2,n3 --app blender>=4.1 --app a,b \
                  -J n -o o -e e --cwd /tmp --env A --env B=1 -H -W -n --priority -3 --profile p --user u --hold-unmatched --retries 2 \
                  --retry-lost --json -- true";
-    let Ok(Command::Submit(submit)) = parse(words) else { panic!() };
+    let Ok(SubCommand::Submit(submit)) = parse(words) else { panic!() };
     let task = &submit.task;
     assert_eq!((task.priority, task.retries, task.apps.len(), task.exclude.len()), (Some(-3), Some(2), 3, 2));
     assert_eq!(task.time.unwrap().as_secs(), 93_600);
     assert!(submit.hold && submit.wait && submit.json && task.dry_run && task.retry_lost && task.hold_unmatched);
-    let Ok(Command::Submit(submit)) = parse("submit --shell a|b") else { panic!() };
+    let Ok(SubCommand::Submit(submit)) = parse("submit --shell a|b") else { panic!() };
     assert!(submit.task.command.is_empty());
-    assert!(matches!(parse("server add n1 --local --distributor lab-b"), Ok(Command::Server(Server::Add(_)))));
-    assert!(matches!(parse("server add x --ssh h --ssh-option Port=2"), Ok(Command::Server(Server::Add(_)))));
-    assert!(matches!(parse("task show 12"), Ok(Command::Task(Task::Show(_)))));
+    assert!(matches!(
+        parse("server add n1 --local --distributor lab-b"),
+        Ok(SubCommand::Server(ServerCommand::Add(_)))
+    ));
+    assert!(matches!(parse("server add x --ssh h --ssh-option Port=2"), Ok(SubCommand::Server(ServerCommand::Add(_)))));
+    assert!(matches!(parse("task show 12"), Ok(SubCommand::Task(TaskCommand::Show(_)))));
 }
 
 #[test]

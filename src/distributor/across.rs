@@ -2,11 +2,11 @@
 
 use super::desk::{self, Via};
 use super::fleets::Fleets;
-use super::guest::{Guest, UuidState, OTHERS, known};
+use super::guest::{Guest, OTHERS, UuidState, known};
 use super::peers::{PeerError, Peers, silently};
 use super::search::Trace;
 use super::tier2::TierError;
-use super::walk::{MemberReply, SecondTier, WalkStep, Holder};
+use super::walk::{Holder, MemberReply, SecondTier, WalkStep};
 use crate::model::distributor::{Endpoint, Record};
 use crate::model::failpoint::failpoint;
 use crate::model::id::TaskUuid;
@@ -36,7 +36,13 @@ pub struct Across<'a> {
 impl SecondTier for Across<'_> {
     type Taken = Holder;
 
-    fn ask(&mut self, member: &Record, step: WalkStep, round: u32, trace: &Trace) -> Result<MemberReply<Holder>, TierError> {
+    fn ask(
+        &mut self,
+        member: &Record,
+        step: WalkStep,
+        round: u32,
+        trace: &Trace,
+    ) -> Result<MemberReply<Holder>, TierError> {
         (self.working)();
         self.envelope.round = round;
         if member.endpoint.is_elsewhere() { self.there(member, step, trace) } else { self.here(member, step, trace) }

@@ -1,6 +1,6 @@
 //! What a receiver takes from another home, whoever sends it: every bound is told by its name when it is passed.
 
-use super::guest::{Guest, Access};
+use super::guest::{Access, Guest};
 use super::tier2::TierError;
 use crate::model::attribute::Value;
 use crate::model::bounds;

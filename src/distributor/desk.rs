@@ -3,7 +3,7 @@
 
 use super::caps;
 use super::fleets::Fleets;
-use super::guest::{Guest, UuidState, Access, known, unknown};
+use super::guest::{Access, Guest, UuidState, known, unknown};
 use super::search::Trace;
 use super::tier2::{Candidates, Commit, TierError, commit};
 use crate::matching::Verdict;

@@ -9,7 +9,7 @@ use super::peers::{Peers, silently};
 use super::place::{REFUSED_BEHIND, nobody};
 use super::search::{self, Trace};
 use super::tier2::TierError;
-use super::walk::{SearchRefusal, MemberReply, SecondTier, WalkStep, Walked, refuses, walk};
+use super::walk::{MemberReply, SearchRefusal, SecondTier, WalkStep, Walked, refuses, walk};
 use crate::matching::Verdict;
 use crate::model::distributor::{Record, Tier};
 use crate::model::task::Request;
@@ -75,7 +75,9 @@ pub fn search(
             FirstTierLook::Found(look(store, peers, front, envelope, guest, &mut || {})?)
         };
         let words = match look {
-            FirstTierLook::Found(DryRun { trace: told, refused: Some(SearchRefusal { denied: true, .. }), .. }) if !own => {
+            FirstTierLook::Found(DryRun { trace: told, refused: Some(SearchRefusal { denied: true, .. }), .. })
+                if !own =>
+            {
                 denied = true;
                 let [_, second] = told.tiers;
                 trace.tiers[1] = second;
@@ -192,7 +194,13 @@ struct Dry<'a> {
 impl SecondTier for Dry<'_> {
     type Taken = ();
 
-    fn ask(&mut self, member: &Record, step: WalkStep, _round: u32, _trace: &Trace) -> Result<MemberReply<()>, TierError> {
+    fn ask(
+        &mut self,
+        member: &Record,
+        step: WalkStep,
+        _round: u32,
+        _trace: &Trace,
+    ) -> Result<MemberReply<()>, TierError> {
         (self.working)();
         let mut offered = if member.endpoint.is_elsewhere() {
             let question = Question::Offer {

@@ -7,7 +7,7 @@ use super::peers::{PeerError, Peers, silently};
 use super::search::{self, Trace};
 use super::tier1;
 use super::tier2::TierError;
-use super::walk::{SearchRefusal, Holder, Walked, walk};
+use super::walk::{Holder, SearchRefusal, Walked, walk};
 use crate::model::distributor::{Policy, Record, Tier};
 use crate::model::id::{HomeId, TaskUuid};
 use crate::model::time::Timestamp;

@@ -8,7 +8,7 @@ use super::placing::SearchLock;
 use super::search::{Trace, order as in_order, silent, skipped};
 use super::snapshot;
 use super::tier2::TierError;
-use super::walk::{NOTHING, SearchRefusal, Holder, Walked, refuses, walk};
+use super::walk::{Holder, NOTHING, SearchRefusal, Walked, refuses, walk};
 use crate::model::bounds;
 use crate::model::distributor::{Endpoint, Record, Tier};
 use crate::model::failpoint::failpoint;
@@ -70,13 +70,21 @@ enum Front {
 }
 
 /// Searches. Where the answer must come from another home, a row is on the disk before anything is sent.
-pub fn place(store: &mut Store, peers: &mut dyn Peers, order: &mut PlacementRequest<'_>) -> Result<SearchOutcome, TierError> {
+pub fn place(
+    store: &mut Store,
+    peers: &mut dyn Peers,
+    order: &mut PlacementRequest<'_>,
+) -> Result<SearchOutcome, TierError> {
     let outcome = search(store, peers, order);
     order.going_on = None;
     outcome
 }
 
-fn search(store: &mut Store, peers: &mut dyn Peers, order: &mut PlacementRequest<'_>) -> Result<SearchOutcome, TierError> {
+fn search(
+    store: &mut Store,
+    peers: &mut dyn Peers,
+    order: &mut PlacementRequest<'_>,
+) -> Result<SearchOutcome, TierError> {
     let mut trace = Trace::default();
     let (set, policy, cursor) = store.read(|view| view.search_set(Tier::First))?;
     for member in &set {
@@ -243,7 +251,7 @@ fn ask_front(
         Err(error @ PeerError::Unreached(_)) => Front::Passes(no_answer(&error)),
         Ok(other) => Front::Done(open(store, order, front.name.as_str(), &words_of(other), &among)?),
         Err(PeerError::Cut(why)) => {
-            // FirstTierReply again at once: most often it only lost the line.
+            // Asked again at once: most often it only lost the line.
             match super::settle::ask(store, peers, order, &front.endpoint, &among)? {
                 Ok(Answer::Placed(placed)) => Front::Done(landed(store, order, front.name.as_str(), &placed, trace)?),
                 Ok(Answer::Nowhere) => {
@@ -340,7 +348,13 @@ fn take_second(trace: &mut Trace, search: &str) {
 }
 
 /// Somebody may hold it.
-fn open(store: &mut Store, order: &PlacementRequest<'_>, who: &str, why: &str, among: &[HomeId]) -> Result<SearchOutcome, TierError> {
+fn open(
+    store: &mut Store,
+    order: &PlacementRequest<'_>,
+    who: &str,
+    why: &str,
+    among: &[HomeId],
+) -> Result<SearchOutcome, TierError> {
     let Some(task) = order.row else { return Err(TierError::Denied(format!("{who}: {why}"))) };
     let now = Timestamp::now();
     let mut why = why.to_owned();
@@ -357,7 +371,11 @@ fn open(store: &mut Store, order: &PlacementRequest<'_>, who: &str, why: &str, a
 }
 
 /// Nobody takes it. A row that was written for it goes, if its id was told to nobody.
-fn refused(store: &mut Store, order: &PlacementRequest<'_>, refusal: SearchRefusal) -> Result<SearchOutcome, TierError> {
+fn refused(
+    store: &mut Store,
+    order: &PlacementRequest<'_>,
+    refusal: SearchRefusal,
+) -> Result<SearchOutcome, TierError> {
     if let Some(task) = order.row.filter(|_| !order.resumed) {
         // A row that came back after a power cut would be searched for, and run.
         store.write(Durability::Full, |tx| tx.drop_away(task))?;

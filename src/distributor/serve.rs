@@ -1,11 +1,11 @@
 //! What this home's tiers answer to callers from other homes; `grid serve` is the door, this the counter behind it.
 
 use super::caps;
-use super::desk::{self, Via, Taking};
+use super::desk::{self, Taking, Via};
 use super::dry;
 use super::fleets::Fleets;
 use super::front::{self, Sought};
-use super::guest::{Guest, UuidState, OTHERS, known};
+use super::guest::{Guest, OTHERS, UuidState, known};
 use super::peers::Peers;
 use super::search::{Trace, skipped};
 use super::snapshot;

@@ -157,7 +157,12 @@ pub struct Commit<'a> {
 }
 
 /// Takes a task that is not here yet, and gives it a server in the same transaction where it can start now.
-pub fn commit(tx: &Tx<'_>, commit: &Commit<'_>, asked: &mut Candidates<'_>, now: Timestamp) -> Result<TaskId, TierError> {
+pub fn commit(
+    tx: &Tx<'_>,
+    commit: &Commit<'_>,
+    asked: &mut Candidates<'_>,
+    now: Timestamp,
+) -> Result<TaskId, TierError> {
     let verdict = asked.verdict_to_keep(tx, now)?;
     let kept = commit.kept.map_or(0, |bytes| bytes + verdict.as_ref().map_or(0, |verdict| 2 * verdict.len() as u64));
     let verdict = verdict.map(|verdict| tx.keep_note(&verdict)).transpose()?;

@@ -50,7 +50,13 @@ pub trait SecondTier {
     type Taken;
 
     /// Asks one of them. Commits carry the round.
-    fn ask(&mut self, member: &Record, step: WalkStep, round: u32, trace: &Trace) -> Result<MemberReply<Self::Taken>, TierError>;
+    fn ask(
+        &mut self,
+        member: &Record,
+        step: WalkStep,
+        round: u32,
+        trace: &Trace,
+    ) -> Result<MemberReply<Self::Taken>, TierError>;
 }
 
 /// How a walk ended.

@@ -6,7 +6,7 @@ use super::front::{redirect, redirects_to};
 use super::guest::Guest;
 use super::search::{Trace, order as in_order, skipped};
 use super::tier2::TierError;
-use super::walk::{MemberReply, SecondTier, WalkStep, Holder, Walked, walk};
+use super::walk::{Holder, MemberReply, SecondTier, WalkStep, Walked, walk};
 use crate::model::distributor::{Record, Tier};
 use crate::model::id::TaskId;
 use crate::protocol::envelope::Envelope;
@@ -60,7 +60,13 @@ struct Within<'a> {
 impl SecondTier for Within<'_> {
     type Taken = Holder;
 
-    fn ask(&mut self, member: &Record, step: WalkStep, round: u32, trace: &Trace) -> Result<MemberReply<Holder>, TierError> {
+    fn ask(
+        &mut self,
+        member: &Record,
+        step: WalkStep,
+        round: u32,
+        trace: &Trace,
+    ) -> Result<MemberReply<Holder>, TierError> {
         self.envelope.round = round;
         at_own_desk(self.tx, self.fleets, member, step, self.envelope, self.guest, (self.front, trace))
     }

@@ -3,9 +3,9 @@
 use super::capacity::could_fit;
 use super::eval::{Scope, eval};
 use super::index::Fleet;
-use super::query::{QueryFacts, Folded, Query};
+use super::query::{Folded, Query, QueryFacts};
 use super::search::{names, resides};
-use super::tree::{Datum, Fault, Node, AttributePath, PathId, AttributeRoot};
+use super::tree::{AttributePath, AttributeRoot, Datum, Fault, Node, PathId};
 use crate::model::attribute::{Source, Value};
 use crate::model::demand::{AppNeed, Version};
 use crate::model::id::ServerId;
@@ -62,8 +62,9 @@ impl Fleet {
             }
             _ => fits(server),
         };
-        let true_of =
-            |node: &Node, paths: &[AttributePath]| could_be_true(node, &EverScope { server, paths, facts: &query.facts });
+        let true_of = |node: &Node, paths: &[AttributePath]| {
+            could_be_true(node, &EverScope { server, paths, facts: &query.facts })
+        };
         let possible =
             |folded: &Option<Folded>| folded.as_ref().is_none_or(|folded| true_of(&folded.node, &folded.whole.paths));
         let accepts = || match self.row(server.id).and_then(|row| self.hot[row].accepts) {

@@ -1,13 +1,13 @@
 //! Every server's verdict, with reasons that name the values that were looked at.
 
-use super::capacity::{Measured, FreeCapacity, pool_mem};
+use super::capacity::{FreeCapacity, Measured, pool_mem};
 use super::eval::eval;
 use super::index::Fleet;
 use super::query::{Folded, Query};
 use super::reason::{Reason, corrected, tidy};
 use super::score::NoNumber;
-use super::search::{ResolvedQuery, BoundExpression, RowScope, names, resides};
-use super::tree::{Datum, Fault, Node, AttributeRoot};
+use super::search::{BoundExpression, ResolvedQuery, RowScope, names, resides};
+use super::tree::{AttributeRoot, Datum, Fault, Node};
 use super::{error::shown, expression::Expression};
 use crate::model::attribute::{Source, Value};
 use crate::model::id::TaskId;

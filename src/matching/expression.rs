@@ -3,7 +3,7 @@
 use super::error::{ExpressionError, ExpressionRole};
 use super::guard::inspect;
 use super::lower::Lowering;
-use super::tree::{Node, AttributePath};
+use super::tree::{AttributePath, Node};
 use cel::Program;
 use std::ops::Range;
 use std::thread;

@@ -2,7 +2,7 @@
 
 use super::eval::{Scope, eval};
 use super::query::QueryFacts;
-use super::tree::{Datum, Each, Fault, Node, AttributePath, PathId, AttributeRoot};
+use super::tree::{AttributePath, AttributeRoot, Datum, Each, Fault, Node, PathId};
 use crate::model::attribute::Value;
 
 /// Nothing is known of the server while folding.

@@ -1,6 +1,6 @@
 //! The servers of one distributor, kept so that a task is placed among ten thousand in well under a millisecond.
 
-use super::capacity::{self, Measured, FreeCapacity};
+use super::capacity::{self, FreeCapacity, Measured};
 use super::columns::{ColumnId, Columns};
 use super::error::{ExpressionError, ExpressionRole};
 use super::expression::Expression;

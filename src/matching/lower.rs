@@ -2,7 +2,7 @@
 
 use super::error::{ExpressionError, ExpressionRole};
 use super::guard::MAX_DEPTH;
-use super::tree::{Each, EachKind, Function, Node, Op, AttributePath, PathId, AttributeRoot};
+use super::tree::{AttributePath, AttributeRoot, Each, EachKind, Function, Node, Op, PathId};
 use super::types::{Type, operand_error, path_type};
 use crate::model::attribute::{Value, check_attribute_name};
 use cel::common::ast::{

@@ -33,7 +33,7 @@ pub use expression::check;
 pub use index::{Fleet, Place, Placement};
 pub use query::Query;
 pub use reason::Reason;
-pub use relax::{RelaxedPart, Relaxation};
+pub use relax::{Relaxation, RelaxedPart};
 pub use search::Choice;
 
 #[cfg(test)]

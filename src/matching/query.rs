@@ -3,7 +3,7 @@
 use super::error::{ExpressionError, ExpressionRole};
 use super::expression::Expression;
 use super::fold::fold;
-use super::tree::{Node, AttributePath, AttributeRoot};
+use super::tree::{AttributePath, AttributeRoot, Node};
 use crate::model::attribute::{Attributes, Value};
 use crate::model::client::Client;
 use crate::model::demand::Demand;

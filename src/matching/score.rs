@@ -1,7 +1,7 @@
 //! How well does it fit? Preferences of the task, then of the user, then the server policy; the name decides last.
 
 use super::eval::eval;
-use super::search::{ResolvedQuery, BoundExpression};
+use super::search::{BoundExpression, ResolvedQuery};
 use super::tree::{Datum, Fault};
 use std::cmp::Ordering;
 
@@ -34,7 +34,8 @@ pub(super) enum NoNumber {
 impl<'a> ResolvedQuery<'a> {
     /// The rank of a row whose task would run on `host`.
     pub(super) fn rank(&self, row: usize, host: usize) -> Rank {
-        let preferred = |bound: &Option<BoundExpression<'_>>| bound.as_ref().and_then(|bound| self.preference(bound, row).ok());
+        let preferred =
+            |bound: &Option<BoundExpression<'_>>| bound.as_ref().and_then(|bound| self.preference(bound, row).ok());
         Rank { task: preferred(&self.prefer), user: preferred(&self.user_prefer), placed: self.placed(host) }
     }
 

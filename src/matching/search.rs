@@ -5,9 +5,9 @@ use super::conjunct::{Memo, Test};
 use super::eval::{Scope, eval};
 use super::fold::fold;
 use super::index::{Fleet, NO_COLUMN, Place};
-use super::query::{QueryFacts, Folded, Query};
+use super::query::{Folded, Query, QueryFacts};
 use super::score::Rank;
-use super::tree::{Datum, Fault, Node, AttributePath, PathId};
+use super::tree::{AttributePath, Datum, Fault, Node, PathId};
 use crate::model::attribute::Value;
 use crate::model::demand::{AppNeed, Target, Version};
 use crate::model::id::{ServerId, TaskId};
@@ -269,7 +269,8 @@ impl ResolvedQuery<'_> {
     fn best_of(&self, rows: impl Iterator<Item = usize>) -> Option<Choice> {
         let mut best: Option<(usize, usize, Rank)> = None;
         // The cheaper question first: without preferences the rank is at hand, and few rows rank above the best so far.
-        let slow = |bound: &Option<BoundExpression<'_>>| bound.as_ref().is_some_and(|b| !b.tests.iter().all(Test::is_quick));
+        let slow =
+            |bound: &Option<BoundExpression<'_>>| bound.as_ref().is_some_and(|b| !b.tests.iter().all(Test::is_quick));
         let quick = self.has_preferences() && !self.required().into_iter().any(slow);
         for row in rows {
             let Some(host) = self.host(row) else { continue };

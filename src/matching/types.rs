@@ -1,6 +1,6 @@
 //! The types that can be known before there are values: enough to refuse what could never hold.
 
-use super::tree::{Op, AttributeRoot};
+use super::tree::{AttributeRoot, Op};
 
 /// What is known of an expression's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -94,7 +94,12 @@ fn batch_here(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<T
 
 /// The disk is full, perhaps of what is to be cancelled. The dispatcher ends it at once and writes the cancel when there is room; where it
 /// can't be asked, the reserve is given up for the cancel.
-fn without_room(grid: &mut Grid, what: &[Chosen], grace: Duration, error: StoreError) -> Result<Vec<TaskChange>, OpsError> {
+fn without_room(
+    grid: &mut Grid,
+    what: &[Chosen],
+    grace: Duration,
+    error: StoreError,
+) -> Result<Vec<TaskChange>, OpsError> {
     if let Some(changes) = by_dispatcher(grid, what, grace)? {
         return Ok(changes);
     }

@@ -97,7 +97,9 @@ fn of_row(row: &Unreadable) -> Check {
         RowKind::Profile => (format!("profile {name}"), format!("grid task remove {name}, then add it again")),
         RowKind::Report => (format!("report of {name}"), "none is needed: its next report replaces it".to_owned()),
         RowKind::Distributor => (format!("distributor {name}"), "restore a backup of before".to_owned()),
-        RowKind::Registration => ("a registration".to_owned(), "grid distributor register .. writes it anew".to_owned()),
+        RowKind::Registration => {
+            ("a registration".to_owned(), "grid distributor register .. writes it anew".to_owned())
+        }
     };
     warn("rows", format!("{what} can't be read: {}", row.why), &remedy)
 }

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 mod landing;
 
-/// ResultsToFetch of what was brought home.
+/// Which of what was brought home.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResultsToFetch {
     /// What nobody has unpacked yet, and what is to be said of the rest; nothing is no fault.
@@ -30,7 +30,12 @@ pub enum ResultsToFetch {
 }
 
 /// Unpacks what these brought home, each member's below the directory in which it was submitted, or below `to`.
-pub fn fetch(grid: &mut Grid, what: &[Chosen], to: Option<&Path>, which: ResultsToFetch) -> Result<Vec<FetchedFiles>, OpsError> {
+pub fn fetch(
+    grid: &mut Grid,
+    what: &[Chosen],
+    to: Option<&Path>,
+    which: ResultsToFetch,
+) -> Result<Vec<FetchedFiles>, OpsError> {
     let mut all = Vec::new();
     for chosen in what {
         let away = match elsewhere::away(grid, *chosen)? {
@@ -51,8 +56,9 @@ pub fn fetch(grid: &mut Grid, what: &[Chosen], to: Option<&Path>, which: Results
             Err(OpsError::Refused(_)) if what.len() > 1 && member_state(&view, *chosen)?.ended() => continue,
             found => found?,
         };
-        for fetched in
-            brought.iter_mut().filter(|f| which == ResultsToFetch::All && !away && matches!(f.lies, Whereabouts::There { .. }))
+        for fetched in brought
+            .iter_mut()
+            .filter(|f| which == ResultsToFetch::All && !away && matches!(f.lies, Whereabouts::There { .. }))
         {
             *fetched = once_more(grid, row.id, fetched.index)?.unwrap_or_else(|| fetched.clone());
         }

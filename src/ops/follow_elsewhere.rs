@@ -1,6 +1,6 @@
 //! Following a task that another home holds: its outputs come over the way that it went.
 
-use super::follow::{FollowedEnd, FollowEvent, FollowSink};
+use super::follow::{FollowEvent, FollowSink, FollowedEnd};
 use super::reader::{Follower, Woken};
 use super::selecting::Chosen;
 use super::{Grid, OpsError, cancel, elsewhere, files_elsewhere, follow, member_state, shell_code};

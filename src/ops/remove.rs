@@ -117,7 +117,10 @@ pub fn remove(grid: &mut Grid, what: &[Chosen], how: Removal) -> Result<RemoveRe
                 Ok(removed) => done.add(removed),
                 Err(error) => {
                     going.retain(|task| *task != away.task);
-                    kept.push(KeptTask { id: away.task.to_string(), why: format!("its owner did not remove it: {error}") });
+                    kept.push(KeptTask {
+                        id: away.task.to_string(),
+                        why: format!("its owner did not remove it: {error}"),
+                    });
                 }
             }
         }

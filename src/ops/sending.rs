@@ -7,7 +7,7 @@ use crate::archive::pack::{self, Added, Packer};
 use crate::archive::pattern::Patterns;
 use crate::archive::remarks::Remarks;
 use crate::archive::room::{self, RESERVE};
-use crate::archive::walk::{self, Rules, Walk, Tree};
+use crate::archive::walk::{self, Rules, Tree, Walk};
 use crate::model::command::Text;
 use crate::model::files::{Digest, Fetch, RelPath, Sent, Workplace};
 use crate::model::resources::Bytes;

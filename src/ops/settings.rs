@@ -40,10 +40,18 @@ pub const STARVE_AFTER: SettingSpec = SettingSpec {
     kind: SettingKind::Time,
     about: "a task that waits so long gets a server kept for it",
 };
-pub const IDLE_EXIT: SettingSpec =
-    SettingSpec { name: "idle_exit", default: "10min", kind: SettingKind::Time, about: "an idle dispatcher leaves after this" };
-pub const KEEP_OUTPUTS: SettingSpec =
-    SettingSpec { name: "keep_outputs", default: "30d", kind: SettingKind::Time, about: "outputs of ended tasks are kept so long" };
+pub const IDLE_EXIT: SettingSpec = SettingSpec {
+    name: "idle_exit",
+    default: "10min",
+    kind: SettingKind::Time,
+    about: "an idle dispatcher leaves after this",
+};
+pub const KEEP_OUTPUTS: SettingSpec = SettingSpec {
+    name: "keep_outputs",
+    default: "30d",
+    kind: SettingKind::Time,
+    about: "outputs of ended tasks are kept so long",
+};
 pub const KEEP_ROWS: SettingSpec =
     SettingSpec { name: "keep_rows", default: "365d", kind: SettingKind::Time, about: "ended tasks are kept so long" };
 pub const PLACEMENT: SettingSpec = SettingSpec {
@@ -240,7 +248,9 @@ fn check(known: SettingSpec, value: &str) -> Result<(), OpsError> {
         SettingKind::CommandLine if shlex::split(value).is_none_or(|words| words.is_empty()) => {
             Err(bad(name, &format!("{value:?} is no command line: a quote is left open, or it is empty")))
         }
-        SettingKind::CommandLine | SettingKind::Text if value.trim().is_empty() || value.chars().any(char::is_control) => {
+        SettingKind::CommandLine | SettingKind::Text
+            if value.trim().is_empty() || value.chars().any(char::is_control) =>
+        {
             Err(bad(name, &"a line of text is needed"))
         }
         SettingKind::CommandLine | SettingKind::Text => Ok(()),

@@ -1,4 +1,4 @@
-//! TaskFilter tasks `all` means.
+//! Which tasks `all` means.
 
 use super::{Result, View};
 use crate::model::id::{TaskId, UserId};

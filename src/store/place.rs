@@ -183,7 +183,10 @@ mod tests {
     fn home_that_lies_where_it_lay_is_itself() {
         assert_eq!(judged(("/h", 7, Some(70)), FILE, FileThere::Another), PlaceState::Kept);
         // After a reboot the device may have another number.
-        assert_eq!(judged(("/h", 7, Some(70)), FileId { device: (9, 9), ..FILE }, FileThere::Another), PlaceState::Kept);
+        assert_eq!(
+            judged(("/h", 7, Some(70)), FileId { device: (9, 9), ..FILE }, FileThere::Another),
+            PlaceState::Kept
+        );
         // A file system, or a kernel, that does not say when a file was made.
         assert_eq!(judged(("/h", 7, None), FILE, FileThere::Another), PlaceState::Kept);
         assert_eq!(judged(("/h", 7, Some(70)), FileId { born: None, ..FILE }, FileThere::Another), PlaceState::Kept);

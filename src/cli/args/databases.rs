@@ -53,7 +53,7 @@ pub struct Drain {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum User {
+pub enum UserCommand {
     /// Add a user
     #[command(
         after_help = "Example:\n  grid user add alice --group staff --share 2 --prefer 'server.site == \"brno\"'"
@@ -109,7 +109,7 @@ pub struct UserSet {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Task {
+pub enum TaskCommand {
     /// Add a profile
     #[command(
         after_help = "Example:\n  grid task add render --cpus 2 --mem 1G --app blender --prefer server.power\n  grid submit --profile render -- blender -b scene.blend"
@@ -163,7 +163,7 @@ pub struct ProfileSet {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Client {
+pub enum ClientCommand {
     /// All hosts that submit, or are declared to
     List(Listing),
     /// Every attribute of a client
@@ -206,9 +206,9 @@ pub enum Distributor {
     Resume(Names),
     /// Put members first, in this order
     #[command(after_help = "Example:\n  grid distributor order --tier 2 lab-x,lab-y")]
-    Order(Order),
+    Order(SearchOrder),
     /// Choose how a tier is searched; without a policy, say how it is
-    Search(Search),
+    Search(SearchArgs),
     /// Offer a second-tier distributor of this home to a first tier in another one, and report its state there
     Register(Register),
     /// Report a distributor to a first tier no more
@@ -292,7 +292,7 @@ pub struct DistributorAdd {
 }
 
 #[derive(Debug, Args)]
-pub struct Order {
+pub struct SearchOrder {
     #[arg(long, value_name = "1|2")]
     pub tier: Tier,
     #[arg(required = true, value_name = "NAME,..", value_delimiter = ',')]
@@ -300,7 +300,7 @@ pub struct Order {
 }
 
 #[derive(Debug, Args)]
-pub struct Search {
+pub struct SearchArgs {
     #[arg(long, value_name = "1|2")]
     pub tier: Tier,
     /// in-order, round-robin or least-loaded

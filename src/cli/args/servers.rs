@@ -9,7 +9,7 @@ use clap::{ArgGroup, Args, Subcommand};
 use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
-pub enum Server {
+pub enum ServerCommand {
     /// Add a server; it is read at once
     Add(Box<ServerAdd>),
     /// All servers
@@ -27,7 +27,7 @@ pub enum Server {
     /// Give it tasks again
     Resume(Names),
     /// Read servers' attributes now
-    Refresh(Refresh),
+    Refresh(RefreshArgs),
     /// Add the hosts of ~/.ssh/config, of an Ansible inventory, or of a list
     Import(Box<ServerImport>),
 }
@@ -52,7 +52,7 @@ pub struct ServerAdd {
     #[arg(long, value_name = "SERVER,..", value_delimiter = ',')]
     pub of: Vec<Name>,
     #[command(flatten)]
-    pub way: Way,
+    pub way: SshArgs,
     /// The second-tier distributor that it belongs to; default: the first one
     #[arg(long, value_name = "NAME")]
     pub distributor: Option<Name>,
@@ -107,7 +107,7 @@ pub struct ServerImport {
 
 /// How a host is reached over ssh.
 #[derive(Debug, Args)]
-pub struct Way {
+pub struct SshArgs {
     /// A host over ssh, as ssh and ~/.ssh/config know it
     #[arg(long, value_name = "HOST")]
     pub ssh: Option<String>,
@@ -130,7 +130,7 @@ Examples:
 pub struct ServerSet {
     pub name: Name,
     #[command(flatten)]
-    pub way: Way,
+    pub way: SshArgs,
     #[command(flatten)]
     pub declared: ServerOptions,
 }
@@ -174,7 +174,7 @@ fn positive(text: &str) -> Result<f64, String> {
 }
 
 #[derive(Debug, Args)]
-pub struct Refresh {
+pub struct RefreshArgs {
     /// Default: all
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,

@@ -163,7 +163,7 @@ pub struct NotYetOptions {
 
 #[derive(Debug, Default, Args)]
 #[command(override_usage = "grid submit [OPTIONS] -- COMMAND [ARGUMENT]..", after_help = SUBMIT_EXAMPLES)]
-pub struct Submit {
+pub struct SubmitArgs {
     #[command(flatten)]
     pub task: TaskOptions,
     /// Hold it until `grid release`
@@ -182,7 +182,7 @@ pub struct Submit {
 
 #[derive(Debug, Default, Args)]
 #[command(override_usage = "grid run [OPTIONS] -- COMMAND [ARGUMENT]..", after_help = RUN_EXAMPLES)]
-pub struct Run {
+pub struct RunArgs {
     #[command(flatten)]
     pub task: TaskOptions,
     /// Let the task run on when the reader of its output has gone (`grid run .. | head`)
@@ -192,7 +192,7 @@ pub struct Run {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Lists what has not ended and the last 20 that ended, at most 1,000.")]
-pub struct Status {
+pub struct StatusArgs {
     /// Only these: 12, 12-15, last, all
     #[arg(value_name = "ID")]
     pub ids: Vec<Selector>,
@@ -210,7 +210,7 @@ pub struct Status {
     pub json: bool,
 }
 
-impl Status {
+impl StatusArgs {
     /// `grid` alone.
     pub const fn plain() -> Self {
         Self { ids: Vec::new(), limit: None, all: false, user: None, json: false }
@@ -302,7 +302,7 @@ Examples:
   grid fetch 12.3 --to results
 
 Exit codes: 0 all is there   1 something is not, with the reason")]
-pub struct Fetch {
+pub struct FetchArgs {
     /// 12, 12.3, 12-15, last, all
     #[arg(value_name = "ID", required = true)]
     pub ids: Vec<Selector>,
@@ -321,7 +321,7 @@ pub struct Fetch {
 #[command(after_help = "\
 Returns when the cancel is recorded; the task is CANCELLED once its server has confirmed it. \
 A task that ends first keeps its own end.")]
-pub struct Cancel {
+pub struct CancelArgs {
     /// 12, 12.3, 12-15, last, all
     #[arg(value_name = "ID", required = true)]
     pub ids: Vec<Selector>,
@@ -348,7 +348,7 @@ fn grace(text: &str) -> Result<Duration, crate::model::time::BadDuration> {
 }
 
 #[derive(Debug, Args)]
-pub struct Chosen {
+pub struct ChosenArgs {
     /// 12, 12.3, 12-15, last, all
     #[arg(value_name = "ID", required = true)]
     pub ids: Vec<Selector>,
@@ -361,9 +361,9 @@ pub struct Chosen {
 }
 
 #[derive(Debug, Args)]
-pub struct Retry {
+pub struct RetryArgs {
     #[command(flatten)]
-    pub chosen: Chosen,
+    pub chosen: ChosenArgs,
     /// Only what FAILED; default: all that did not complete
     #[arg(long)]
     pub failed: bool,

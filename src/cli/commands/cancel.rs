@@ -1,6 +1,6 @@
 //! `grid cancel`.
 
-use super::super::args::tasks::Cancel;
+use super::super::args::tasks::CancelArgs;
 use super::super::exit::Code;
 use super::super::output::Out;
 use super::super::output::progress::Bar;
@@ -8,7 +8,7 @@ use super::{CommandResult, hold, with_grid};
 use crate::ops::selecting::{self, All};
 use crate::ops::{cancel, wait};
 
-pub fn run(args: Cancel, out: &mut Out) -> CommandResult {
+pub fn run(args: CancelArgs, out: &mut Out) -> CommandResult {
     with_grid(out, |grid, out| {
         let what = selecting::select(grid, &args.ids, All::Unended, args.everyone)?;
         let changes = if args.forget { cancel::forget(grid, &what)? } else { cancel::cancel(grid, &what, args.grace)? };

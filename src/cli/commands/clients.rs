@@ -1,6 +1,6 @@
 //! `grid client`.
 
-use super::super::args::databases::Client;
+use super::super::args::databases::ClientCommand;
 use super::super::exit::Code;
 use super::super::failure::Failure;
 use super::super::output::Out;
@@ -11,25 +11,25 @@ use crate::ops::attributes::assignments;
 use crate::ops::clients::{self, RESERVED};
 use crate::ops::report::DatabaseRow;
 
-pub fn run(verb: Client, out: &mut Out) -> CommandResult {
+pub fn run(verb: ClientCommand, out: &mut Out) -> CommandResult {
     match verb {
-        Client::List(listing) => with_grid(out, |grid, out| {
+        ClientCommand::List(listing) => with_grid(out, |grid, out| {
             entries::list(&clients::list(grid)?, listing.json, table, out)?;
             Ok(Code::OK)
         }),
-        Client::Show(args) => with_grid(out, |grid, out| {
+        ClientCommand::Show(args) => with_grid(out, |grid, out| {
             entries::show(&clients::show(grid, &args.name)?, args.listing.json, out)?;
             Ok(Code::OK)
         }),
-        Client::Set(args) => {
+        ClientCommand::Set(args) => {
             let values = assignments(&args.set, &RESERVED)?;
             with_grid(out, |grid, _| clients::set(grid, &args.name, &values).map(|()| Code::OK).map_err(Failure::from))
         }
-        Client::Unset(args) => with_grid(out, |grid, _| {
+        ClientCommand::Unset(args) => with_grid(out, |grid, _| {
             clients::unset(grid, &args.name, &args.what)?;
             Ok(Code::OK)
         }),
-        Client::Remove(args) => with_grid(out, |grid, _| {
+        ClientCommand::Remove(args) => with_grid(out, |grid, _| {
             clients::remove(grid, &args.names)?;
             Ok(Code::OK)
         }),

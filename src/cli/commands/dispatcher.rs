@@ -1,6 +1,6 @@
 //! `grid dispatcher`.
 
-use super::super::args::Dispatcher;
+use super::super::args::DispatcherCommand;
 use super::super::caller;
 use super::super::exit::Code;
 use super::super::failure::Failure;
@@ -10,8 +10,8 @@ use crate::ops::dispatcher as process;
 use crate::ops::home::Home;
 use crate::ops::report::DispatcherStatus;
 
-pub fn run(verb: Dispatcher, out: &mut Out) -> CommandResult {
-    if let Dispatcher::Serve { home, asked } = verb {
+pub fn run(verb: DispatcherCommand, out: &mut Out) -> CommandResult {
+    if let DispatcherCommand::Serve { home, asked } = verb {
         // stderr is run/dispatcher.log.
         // A line that finds no room in the log must not end the dispatcher: its own words about that would panic.
         let log = tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr);
@@ -22,21 +22,21 @@ pub fn run(verb: Dispatcher, out: &mut Out) -> CommandResult {
     // Not through with_grid: asking must not start it, and what was stopped stays so until there is work.
     let mut grid = open(out)?;
     match verb {
-        Dispatcher::Status(listing) => {
+        DispatcherCommand::Status(listing) => {
             let status = process::status(&mut grid)?;
             if listing.json { out.json(&status)? } else { print(&status, out)? }
         }
-        Dispatcher::Start => {
+        DispatcherCommand::Start => {
             let status = process::start(&mut grid)?;
             out.did("the dispatcher runs", "its status");
             print(&status, out)?;
         }
-        Dispatcher::Stop => {
+        DispatcherCommand::Stop => {
             if !process::stop(&mut grid)? {
                 out.note("the dispatcher was not running");
             }
         }
-        Dispatcher::Serve { .. } => {}
+        DispatcherCommand::Serve { .. } => {}
     }
     Ok(Code::OK)
 }

@@ -11,7 +11,7 @@ use crate::model::endpoint::Endpoint;
 use crate::model::time::Timestamp;
 use crate::ops::attributes::assignments;
 use crate::ops::distributors::{self, RESERVED, Searching};
-use crate::ops::registry::{self, ReportState, RegistrationRequest};
+use crate::ops::registry::{self, RegistrationRequest, ReportState};
 use crate::ops::report::DatabaseRow;
 
 pub fn run(verb: Distributor, out: &mut Out) -> CommandResult {
@@ -94,7 +94,14 @@ fn register(args: Register, out: &mut Out) -> CommandResult {
     let offers = args.endpoint.as_deref().map(endpoint).transpose()?;
     let on = registry::on(&args.on)?;
     with_grid(out, |grid, out| {
-        let wish = RegistrationRequest { name: args.name, with, offers, to_all: args.to == "all", on, distributor: args.distributor };
+        let wish = RegistrationRequest {
+            name: args.name,
+            with,
+            offers,
+            to_all: args.to == "all",
+            on,
+            distributor: args.distributor,
+        };
         let sent = registry::register(grid, &wish)?;
         told(&sent, false, out)
     })

@@ -1,6 +1,6 @@
 //! `grid fetch`, and what `run`, `wait` and `submit --wait` say of files at their end.
 
-use super::super::args::tasks::Fetch;
+use super::super::args::tasks::FetchArgs;
 use super::super::exit::Code;
 use super::super::failure::Failure;
 use super::super::output::Out;
@@ -10,7 +10,7 @@ use crate::ops::report::{FetchedFiles, Landing};
 use crate::ops::selecting::{self, All};
 use crate::ops::{Grid, OpsError};
 
-pub fn run(args: Fetch, out: &mut Out) -> CommandResult {
+pub fn run(args: FetchArgs, out: &mut Out) -> CommandResult {
     with_grid(out, |grid, out| {
         let what = selecting::select(grid, &args.ids, All::Any, args.everyone)?;
         if let Some(dir) = &args.to {

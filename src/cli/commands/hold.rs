@@ -1,6 +1,6 @@
 //! `grid hold` and `grid release`.
 
-use super::super::args::tasks::Chosen;
+use super::super::args::tasks::ChosenArgs;
 use super::super::exit::Code;
 use super::super::failure::Failure;
 use super::super::output::Out;
@@ -9,7 +9,7 @@ use crate::ops::report::TaskChange;
 use crate::ops::selecting::{self, All};
 use crate::ops::{hold as verb, release as opposite};
 
-pub fn hold(args: Chosen, out: &mut Out) -> CommandResult {
+pub fn hold(args: ChosenArgs, out: &mut Out) -> CommandResult {
     with_grid(out, |grid, out| {
         let what = selecting::select(grid, &args.ids, All::Unended, args.everyone)?;
         print(&verb::hold(grid, &what)?, "held", args.json, out)?;
@@ -17,7 +17,7 @@ pub fn hold(args: Chosen, out: &mut Out) -> CommandResult {
     })
 }
 
-pub fn release(args: Chosen, out: &mut Out) -> CommandResult {
+pub fn release(args: ChosenArgs, out: &mut Out) -> CommandResult {
     with_grid(out, |grid, out| {
         let what = selecting::select(grid, &args.ids, All::Held, args.everyone)?;
         print(&opposite::release(grid, &what)?, "released", args.json, out)?;

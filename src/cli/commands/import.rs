@@ -9,7 +9,7 @@ use super::super::output::progress::Bar;
 use super::super::output::table::Table;
 use super::servers::declared;
 use super::{CommandResult, with_grid};
-use crate::ops::import::{self, Plan, ImportSource};
+use crate::ops::import::{self, ImportSource, Plan};
 use crate::ops::report::Imported;
 
 pub fn run(args: ServerImport, out: &mut Out) -> CommandResult {
@@ -22,7 +22,9 @@ pub fn run(args: ServerImport, out: &mut Out) -> CommandResult {
         (true, ..) => ImportSource::Text(caller::stdin_text()?),
         (_, Some(file), _) => ImportSource::Ansible(file),
         (.., Some(file)) => ImportSource::SshConfig(file),
-        _ => ImportSource::SshConfig(caller::ssh_config().ok_or_else(|| Failure::usage("HOME is not set; give --config"))?),
+        _ => ImportSource::SshConfig(
+            caller::ssh_config().ok_or_else(|| Failure::usage("HOME is not set; give --config"))?,
+        ),
     };
     let declared = declared(args.declared)?;
     let (yes, json) = (args.yes || !names.is_empty(), args.listing.json);

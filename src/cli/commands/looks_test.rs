@@ -3,7 +3,7 @@
 use super::super::exit::Speaks;
 use super::super::failure::Failure;
 use super::super::output::table::Table;
-use super::super::output::{Style, Out};
+use super::super::output::{Out, Style};
 use super::{explain, servers, status};
 use crate::model::command::{Command, Text};
 use crate::model::resources::Bytes;

@@ -31,7 +31,7 @@ mod typed;
 mod users;
 mod wait;
 
-use super::args::Command;
+use super::args::SubCommand;
 use super::caller;
 use super::exit::Code;
 use super::failure::Failure;
@@ -44,40 +44,40 @@ use std::path::{Path, PathBuf};
 type CommandResult = Result<Code, Failure>;
 
 /// Carries out what was typed.
-pub fn run(command: Command, out: &mut Out) -> CommandResult {
+pub fn run(command: SubCommand, out: &mut Out) -> CommandResult {
     match command {
-        Command::Submit(args) => submit::run(*args, out),
-        Command::Run(args) => run::run(*args, out),
-        Command::Status(args) => status::run(args, out),
-        Command::Show(args) => show::run(args, out),
-        Command::Explain(args) => explain::run(args, out),
-        Command::Logs(args) => logs::run(args, out),
-        Command::Fetch(args) => fetch::run(args, out),
-        Command::Wait(args) => wait::run(args, out),
-        Command::Cancel(args) => cancel::run(args, out),
-        Command::Hold(args) => hold::hold(args, out),
-        Command::Release(args) => hold::release(args, out),
-        Command::Retry(args) => retry::run(args, out),
-        Command::Remove(args) => remove::run(args, out),
-        Command::Server(verb) => servers::run(verb, out),
-        Command::User(verb) => users::run(verb, out),
-        Command::Task(verb) => profiles::run(verb, out),
-        Command::Client(verb) => clients::run(verb, out),
-        Command::Distributor(verb) => distributors::run(verb, out),
-        Command::Refresh(args) => refresh::all(args, out),
-        Command::Dispatcher(verb) => dispatcher::run(verb, out),
-        Command::Config(verb) => config::run(verb, out),
-        Command::Cron(verb) => cron::run(verb, out),
-        Command::Backup { file } => backup::backup(&file, out),
-        Command::Restore { file } => backup::restore(&file, out),
-        Command::Sql(args) => sql::run(args, out),
-        Command::Doctor(args) => doctor::run(args, out),
-        Command::Gc(args) => gc::run(args, out),
-        Command::Completions { shell } => shell::completions(shell, out),
-        Command::Man { dir } => shell::man(dir.as_deref(), out),
-        Command::Agent(args) => agent(args),
-        Command::Supervise(args) => supervise(&args),
-        Command::Serve(args) => serve::run(args),
+        SubCommand::Submit(args) => submit::run(*args, out),
+        SubCommand::Run(args) => run::run(*args, out),
+        SubCommand::Status(args) => status::run(args, out),
+        SubCommand::Show(args) => show::run(args, out),
+        SubCommand::Explain(args) => explain::run(args, out),
+        SubCommand::Logs(args) => logs::run(args, out),
+        SubCommand::Fetch(args) => fetch::run(args, out),
+        SubCommand::Wait(args) => wait::run(args, out),
+        SubCommand::Cancel(args) => cancel::run(args, out),
+        SubCommand::Hold(args) => hold::hold(args, out),
+        SubCommand::Release(args) => hold::release(args, out),
+        SubCommand::Retry(args) => retry::run(args, out),
+        SubCommand::Remove(args) => remove::run(args, out),
+        SubCommand::Server(verb) => servers::run(verb, out),
+        SubCommand::User(verb) => users::run(verb, out),
+        SubCommand::Task(verb) => profiles::run(verb, out),
+        SubCommand::Client(verb) => clients::run(verb, out),
+        SubCommand::Distributor(verb) => distributors::run(verb, out),
+        SubCommand::Refresh(args) => refresh::all(args, out),
+        SubCommand::Dispatcher(verb) => dispatcher::run(verb, out),
+        SubCommand::Config(verb) => config::run(verb, out),
+        SubCommand::Cron(verb) => cron::run(verb, out),
+        SubCommand::Backup { file } => backup::backup(&file, out),
+        SubCommand::Restore { file } => backup::restore(&file, out),
+        SubCommand::Sql(args) => sql::run(args, out),
+        SubCommand::Doctor(args) => doctor::run(args, out),
+        SubCommand::Gc(args) => gc::run(args, out),
+        SubCommand::Completions { shell } => shell::completions(shell, out),
+        SubCommand::Man { dir } => shell::man(dir.as_deref(), out),
+        SubCommand::Agent(args) => agent(args),
+        SubCommand::Supervise(args) => supervise(&args),
+        SubCommand::Serve(args) => serve::run(args),
     }
 }
 
@@ -110,7 +110,7 @@ fn absolute(path: &Path) -> Result<PathBuf, OpsError> {
 }
 
 /// Becomes the agent: frames on stdin and stdout.
-fn agent(args: super::args::Agent) -> CommandResult {
+fn agent(args: super::args::AgentArgs) -> CommandResult {
     use crate::agent::place::Place;
     use std::os::fd::AsFd;
     args.files.iter().for_each(|files| open_files::handed_down(*files));
@@ -133,7 +133,7 @@ fn agent(args: super::args::Agent) -> CommandResult {
 }
 
 /// Becomes the supervisor of a run.
-fn supervise(args: &super::args::Supervise) -> CommandResult {
+fn supervise(args: &super::args::SuperviseArgs) -> CommandResult {
     args.files.iter().for_each(|files| open_files::keep_to(*files));
     crate::agent::supervise::supervise(&args.dir)
         .map_err(|error| OpsError::Grid(format!("grid supervise: {error}")))?;

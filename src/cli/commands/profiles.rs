@@ -1,6 +1,6 @@
 //! `grid task`: profiles; a number is a task.
 
-use super::super::args::databases::{ProfileSet, Task};
+use super::super::args::databases::{ProfileSet, TaskCommand};
 use super::super::args::tasks::Show;
 use super::super::exit::Code;
 use super::super::failure::Failure;
@@ -12,17 +12,17 @@ use crate::ops::attributes::assignments;
 use crate::ops::profiles::{self, RESERVED};
 use crate::ops::report::DatabaseRow;
 
-pub fn run(verb: Task, out: &mut Out) -> CommandResult {
+pub fn run(verb: TaskCommand, out: &mut Out) -> CommandResult {
     match verb {
-        Task::Add(args) => {
+        TaskCommand::Add(args) => {
             let (name, settings) = (args.name.clone(), settings(*args)?);
             with_grid(out, |grid, _| profiles::add(grid, &name, settings).map(|()| Code::OK).map_err(Failure::from))
         }
-        Task::Set(args) => {
+        TaskCommand::Set(args) => {
             let (name, settings) = (args.name.clone(), settings(*args)?);
             with_grid(out, |grid, _| profiles::set(grid, &name, settings).map(|()| Code::OK).map_err(Failure::from))
         }
-        Task::List(listing) => with_grid(out, |grid, out| {
+        TaskCommand::List(listing) => with_grid(out, |grid, out| {
             let all = profiles::list(grid)?;
             if all.is_empty() && !listing.json {
                 out.note("no profiles; `grid task add NAME ..` adds one, `grid status` lists the tasks");
@@ -30,7 +30,7 @@ pub fn run(verb: Task, out: &mut Out) -> CommandResult {
             entries::list(&all, listing.json, table, out)?;
             Ok(Code::OK)
         }),
-        Task::Show(args) => match args.name.parse() {
+        TaskCommand::Show(args) => match args.name.parse() {
             Ok(id) if args.name.starts_with(|c: char| c.is_ascii_digit()) => {
                 show::run(Show { ids: vec![id], everyone: false, json: args.listing.json }, out)
             }
@@ -39,11 +39,11 @@ pub fn run(verb: Task, out: &mut Out) -> CommandResult {
                 Ok(Code::OK)
             }),
         },
-        Task::Unset(args) => with_grid(out, |grid, _| {
+        TaskCommand::Unset(args) => with_grid(out, |grid, _| {
             profiles::unset(grid, &args.name, &args.what)?;
             Ok(Code::OK)
         }),
-        Task::Remove(args) => with_grid(out, |grid, _| {
+        TaskCommand::Remove(args) => with_grid(out, |grid, _| {
             profiles::remove(grid, &args.names)?;
             Ok(Code::OK)
         }),

@@ -9,7 +9,7 @@ use crate::ops::report::Refreshed;
 use crate::ops::{dispatcher, gc, refresh};
 
 /// For cron: quiet unless something is wrong.
-pub fn all(args: args::Refresh, out: &mut Out) -> CommandResult {
+pub fn all(args: args::RefreshArgs, out: &mut Out) -> CommandResult {
     with_grid(out, |grid, out| {
         let Some(report) = refresh::refresh_all(grid)? else {
             if args.listing.json {
@@ -24,7 +24,7 @@ pub fn all(args: args::Refresh, out: &mut Out) -> CommandResult {
     })
 }
 
-pub fn some(args: args::servers::Refresh, out: &mut Out) -> CommandResult {
+pub fn some(args: args::servers::RefreshArgs, out: &mut Out) -> CommandResult {
     with_grid(out, |grid, out| {
         let report = refresh::refresh(grid, &args.names)?;
         print(&report, args.listing.json, out)

@@ -1,13 +1,13 @@
 //! `grid retry`.
 
-use super::super::args::tasks::Retry;
+use super::super::args::tasks::RetryArgs;
 use super::super::exit::Code;
 use super::super::output::Out;
 use super::{CommandResult, hold, with_grid};
 use crate::ops::retry;
 use crate::ops::selecting::{self, All};
 
-pub fn run(args: Retry, out: &mut Out) -> CommandResult {
+pub fn run(args: RetryArgs, out: &mut Out) -> CommandResult {
     with_grid(out, |grid, out| {
         let what = selecting::select(grid, &args.chosen.ids, All::Failed, args.chosen.everyone)?;
         hold::print(&retry::retry(grid, &what, args.failed)?, "queued again", args.chosen.json, out)?;

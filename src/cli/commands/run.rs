@@ -1,6 +1,6 @@
 //! `grid run`: submit, stream, exit with the task's code.
 
-use super::super::args::tasks::Run;
+use super::super::args::tasks::RunArgs;
 use super::super::caller;
 use super::super::exit::Code;
 use super::super::failure::Failure;
@@ -14,7 +14,7 @@ use crate::ops::reader::Follower;
 use crate::ops::selecting::Chosen;
 use crate::ops::{OpsError, follow, submit, targets};
 
-pub fn run(args: Run, out: &mut Out) -> CommandResult {
+pub fn run(args: RunArgs, out: &mut Out) -> CommandResult {
     let (dry_run, keep_going) = (args.task.dry_run, args.keep_going);
     let draft = typed::draft(args.task, false, out)?;
     if dry_run {

@@ -1,6 +1,6 @@
 //! `grid serve`: becomes this home's side of a link to another one.
 
-use super::super::args::Serve;
+use super::super::args::ServeArgs;
 use super::super::caller;
 use super::super::exit::Code;
 use super::{CommandResult, absolute};
@@ -8,7 +8,7 @@ use crate::ops::OpsError;
 use crate::ops::home::Home;
 use crate::ops::serve::{self, Badge};
 
-pub fn run(args: Serve) -> CommandResult {
+pub fn run(args: ServeArgs) -> CommandResult {
     let home = match args.home {
         Some(dir) => Home::at(absolute(&dir)?),
         None => Home::locate(&caller::places()).map_err(OpsError::from)?.home,

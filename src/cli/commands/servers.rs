@@ -1,6 +1,6 @@
 //! `grid server`.
 
-use super::super::args::servers::{Server, ServerAdd, ServerOptions, ServerRemove, Way};
+use super::super::args::servers::{ServerAdd, ServerCommand, ServerOptions, ServerRemove, SshArgs};
 use super::super::caller;
 use super::super::exit::Code;
 use super::super::failure::Failure;
@@ -17,21 +17,21 @@ use crate::ops::report::DatabaseRow;
 use crate::ops::server_removal::{self, OnHost};
 use crate::ops::servers::{self, Declared, NewEngine, NewWay, RESERVED, SHARED_ACCOUNT};
 
-pub fn run(verb: Server, out: &mut Out) -> CommandResult {
+pub fn run(verb: ServerCommand, out: &mut Out) -> CommandResult {
     match verb {
-        Server::Add(args) => add(*args, out),
-        Server::Import(args) => import::run(*args, out),
-        Server::Refresh(args) => refresh::some(args, out),
-        Server::List(listing) => with_grid(out, |grid, out| {
+        ServerCommand::Add(args) => add(*args, out),
+        ServerCommand::Import(args) => import::run(*args, out),
+        ServerCommand::Refresh(args) => refresh::some(args, out),
+        ServerCommand::List(listing) => with_grid(out, |grid, out| {
             entries::list(&servers::list(grid)?, listing.json, |all| table(all, Timestamp::now()), out)?;
             Ok(Code::OK)
         }),
-        Server::Show(args) => with_grid(out, |grid, out| {
+        ServerCommand::Show(args) => with_grid(out, |grid, out| {
             entries::show(&servers::show(grid, &args.name)?, args.listing.json, out)?;
             Ok(Code::OK)
         }),
-        Server::Set(args) => {
-            let Way { ssh, ssh_options, remote_dir, ssh_command } = args.way;
+        ServerCommand::Set(args) => {
+            let SshArgs { ssh, ssh_options, remote_dir, ssh_command } = args.way;
             let command = ssh_command.map(|line| command(&args.name, &line)).transpose()?;
             let options = Some(ssh_options).filter(|o| !o.is_empty());
             let way = NewWay { host: ssh, options, remote_dir, command };
@@ -43,16 +43,16 @@ pub fn run(verb: Server, out: &mut Out) -> CommandResult {
                 Ok(Code::OK)
             })
         }
-        Server::Unset(args) => with_grid(out, |grid, _| {
+        ServerCommand::Unset(args) => with_grid(out, |grid, _| {
             servers::unset(grid, &args.name, &args.what)?;
             Ok(Code::OK)
         }),
-        Server::Remove(args) => remove(&args, out),
-        Server::Drain(args) => with_grid(out, |grid, _| {
+        ServerCommand::Remove(args) => remove(&args, out),
+        ServerCommand::Drain(args) => with_grid(out, |grid, _| {
             servers::drain(grid, &args.names, args.reason.as_deref())?;
             Ok(Code::OK)
         }),
-        Server::Resume(args) => with_grid(out, |grid, _| {
+        ServerCommand::Resume(args) => with_grid(out, |grid, _| {
             servers::resume(grid, &args.names)?;
             Ok(Code::OK)
         }),
@@ -81,7 +81,7 @@ fn remove(args: &ServerRemove, out: &mut Out) -> CommandResult {
 }
 
 fn add(args: ServerAdd, out: &mut Out) -> CommandResult {
-    let Way { ssh, ssh_options, remote_dir, ssh_command } = args.way;
+    let SshArgs { ssh, ssh_options, remote_dir, ssh_command } = args.way;
     let engine = match (args.local, ssh, args.of.is_empty()) {
         (_, None, _) if remote_dir.is_some() || !ssh_options.is_empty() || ssh_command.is_some() => {
             let what = "--ssh-option, --ssh-command and --remote-dir go with --ssh HOST";

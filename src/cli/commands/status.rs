@@ -1,6 +1,6 @@
 //! `grid status`, and `grid` alone.
 
-use super::super::args::tasks::Status;
+use super::super::args::tasks::StatusArgs;
 use super::super::exit::Code;
 use super::super::output::Out;
 use super::super::output::table::Table;
@@ -15,13 +15,14 @@ use crate::ops::status::{self, StatusFilter};
 /// Servers that need a look, listed one by one.
 const SERVERS: usize = 5;
 
-pub fn run(args: Status, out: &mut Out) -> CommandResult {
+pub fn run(args: StatusArgs, out: &mut Out) -> CommandResult {
     with_grid(out, |grid, out| {
         let only = match args.ids.as_slice() {
             [] => None,
             words => Some(selecting::select(grid, words, All::Any, false)?),
         };
-        let asked = StatusFilter { only, limit: args.limit, all: args.all, user: args.user.map(|name| name.to_string()) };
+        let asked =
+            StatusFilter { only, limit: args.limit, all: args.all, user: args.user.map(|name| name.to_string()) };
         let report = status::status(grid, &asked)?;
         if args.json {
             out.json(&report)?;

@@ -1,6 +1,6 @@
 //! `grid submit`.
 
-use super::super::args::tasks::Submit;
+use super::super::args::tasks::SubmitArgs;
 use super::super::caller;
 use super::super::exit::Code;
 use super::super::failure::Failure;
@@ -12,7 +12,7 @@ use crate::ops::desk::Sheet;
 use crate::ops::report::Submitted;
 use crate::ops::{submit, targets, wait};
 
-pub fn run(args: Submit, out: &mut Out) -> CommandResult {
+pub fn run(args: SubmitArgs, out: &mut Out) -> CommandResult {
     let dry_run = args.task.dry_run;
     let draft = typed::draft(args.task, args.hold, out)?;
     if dry_run {

@@ -1,6 +1,6 @@
 //! `grid user`.
 
-use super::super::args::databases::{User, UserSet};
+use super::super::args::databases::{UserCommand, UserSet};
 use super::super::exit::Code;
 use super::super::failure::Failure;
 use super::super::output::Out;
@@ -10,38 +10,38 @@ use crate::ops::attributes::assignments;
 use crate::ops::report::DatabaseRow;
 use crate::ops::users::{self, RESERVED, UserParts};
 
-pub fn run(verb: User, out: &mut Out) -> CommandResult {
+pub fn run(verb: UserCommand, out: &mut Out) -> CommandResult {
     match verb {
-        User::Add(args) => {
+        UserCommand::Add(args) => {
             let (name, parts) = (args.name.clone(), parts(args)?);
             with_grid(out, |grid, _| users::add(grid, &name, &parts).map(|()| Code::OK).map_err(Failure::from))
         }
-        User::Set(args) => {
+        UserCommand::Set(args) => {
             let (name, parts) = (args.name.clone(), parts(args)?);
             with_grid(out, |grid, _| users::set(grid, &name, &parts).map(|()| Code::OK).map_err(Failure::from))
         }
-        User::List(listing) => with_grid(out, |grid, out| {
+        UserCommand::List(listing) => with_grid(out, |grid, out| {
             entries::list(&users::list(grid)?, listing.json, table, out)?;
             Ok(Code::OK)
         }),
-        User::Show(args) => with_grid(out, |grid, out| {
+        UserCommand::Show(args) => with_grid(out, |grid, out| {
             entries::show(&users::show(grid, &args.name)?, args.listing.json, out)?;
             if !args.listing.json {
                 out.note("share is stored and shown, not used yet");
             }
             Ok(Code::OK)
         }),
-        User::Unset(args) => with_grid(out, |grid, _| {
+        UserCommand::Unset(args) => with_grid(out, |grid, _| {
             users::unset(grid, &args.name, &args.what)?;
             Ok(Code::OK)
         }),
-        User::Allow(args) => with_grid(out, |grid, out| {
+        UserCommand::Allow(args) => with_grid(out, |grid, out| {
             let line = users::allow(grid, &args.name, args.role, args.vouch)?;
             out.did(format!("user {} is allowed", args.name), "the line for authorized_keys");
             out.line(&line)?;
             Ok(Code::OK)
         }),
-        User::Remove(args) => with_grid(out, |grid, _| {
+        UserCommand::Remove(args) => with_grid(out, |grid, _| {
             users::remove(grid, &args.names)?;
             Ok(Code::OK)
         }),

@@ -2,7 +2,7 @@
 
 use super::Out;
 use crate::ops::import::ImportProgress as Looked;
-use crate::ops::wait::{WaitProgress, WaitEvent};
+use crate::ops::wait::{WaitEvent, WaitProgress};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 

@@ -118,7 +118,12 @@ impl Dispatcher {
     }
 
     /// Nothing starts on this server at the moment: the task waits again, and the server rests.
-    fn not_started(&mut self, turn: &mut Turn<'_, '_>, refused: RefusedStart, error: &str) -> Result<(), DispatchError> {
+    fn not_started(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        refused: RefusedStart,
+        error: &str,
+    ) -> Result<(), DispatchError> {
         let RefusedStart { route, attempt, key, server } = refused;
         self.back_to_waiting(turn, key, attempt)?;
         if let Some(server) = server {
@@ -130,7 +135,12 @@ impl Dispatcher {
     }
 
     /// This server can't start the task: it goes to the next one, and fails where there is none.
-    fn bar(&mut self, turn: &mut Turn<'_, '_>, refused: RefusedStart, obstacle: &Obstacle) -> Result<(), DispatchError> {
+    fn bar(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        refused: RefusedStart,
+        obstacle: &Obstacle,
+    ) -> Result<(), DispatchError> {
         let RefusedStart { attempt, key, server, .. } = refused;
         let Some(server) = server else { return self.back_to_waiting(turn, key, attempt) };
         let name = turn.tx.server_name(server)?.map_or_else(|| "?".to_owned(), |n| n.to_string());

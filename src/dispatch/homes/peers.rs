@@ -3,7 +3,7 @@
 
 mod pending;
 
-use crate::dispatch::links::connector::{Used, Connector};
+use crate::dispatch::links::connector::{Connector, Used};
 use crate::link::trouble::Trouble;
 use crate::link::{Link, LinkError};
 use crate::model::bounds;
@@ -123,7 +123,12 @@ impl PeerLinks {
     }
 
     /// Opens the link to an endpoint by this ssh command if it is down; says what waits where it is up.
-    pub fn knock(&mut self, ways: &mut Connector, endpoint: &Endpoint, command: SshCommand) -> Vec<(u64, FromDispatcher)> {
+    pub fn knock(
+        &mut self,
+        ways: &mut Connector,
+        endpoint: &Endpoint,
+        command: SshCommand,
+    ) -> Vec<(u64, FromDispatcher)> {
         let mut said = self.leave_other(ways, endpoint, &command);
         self.all.entry(endpoint.clone()).or_insert_with(|| Peer::down(ways.ambient.now().mono, command));
         said.extend(self.open(ways, endpoint));
@@ -147,7 +152,9 @@ impl PeerLinks {
     /// Reads what came from an endpoint.
     pub fn receive(&mut self, ways: &mut Connector, endpoint: &Endpoint) -> Vec<(u64, FromDispatcher)> {
         let Some(peer) = self.all.get_mut(endpoint) else { return Vec::new() };
-        let (PeerState::Greeting { link, .. } | PeerState::Up { link, .. }) = &mut peer.phase else { return Vec::new() };
+        let (PeerState::Greeting { link, .. } | PeerState::Up { link, .. }) = &mut peer.phase else {
+            return Vec::new();
+        };
         let now = ways.ambient.now().mono;
         peer.heard = now;
         let open = link.receive();
@@ -172,7 +179,8 @@ impl PeerLinks {
         for message in said {
             match message {
                 FromServe::Hello { home, version, .. } => {
-                    if let PeerState::Greeting { link, used, .. } = std::mem::replace(&mut peer.phase, PeerState::Down) {
+                    if let PeerState::Greeting { link, used, .. } = std::mem::replace(&mut peer.phase, PeerState::Down)
+                    {
                         ways.worked(used);
                         (peer.session, peer.refused) = (0, None);
                         peer.phase = PeerState::Up { link, version };

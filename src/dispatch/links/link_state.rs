@@ -3,7 +3,7 @@
 mod due;
 
 use crate::dispatch::links::backoff::{URGED_PAUSE, WAIT_MIN, WAIT_SOON, jittered, next_pause};
-use crate::dispatch::links::connector::{Used, Connector};
+use crate::dispatch::links::connector::{Connector, Used};
 use crate::dispatch::links::news::News;
 use crate::link::trouble::{Retry, Trouble};
 use crate::link::{Link, LinkError};
@@ -196,7 +196,9 @@ impl LinkState {
 
     /// Reads what came. An agent's hello brings the link up.
     pub fn receive(&mut self, ways: &mut Connector) -> Vec<News> {
-        let (LinkPhase::Greeting { link, .. } | LinkPhase::Up { link, .. }) = &mut self.phase else { return Vec::new() };
+        let (LinkPhase::Greeting { link, .. } | LinkPhase::Up { link, .. }) = &mut self.phase else {
+            return Vec::new();
+        };
         let mut news = Vec::new();
         let open = link.receive();
         let mut broken = None;

@@ -92,7 +92,10 @@ pub fn serve(
             other => break other,
         }
     };
-    noted.end(&lock, done.as_ref().map_or_else(|error| DispatcherEnd::Failed(error.to_string()), |()| DispatcherEnd::Left));
+    noted.end(
+        &lock,
+        done.as_ref().map_or_else(|error| DispatcherEnd::Failed(error.to_string()), |()| DispatcherEnd::Left),
+    );
     done
 }
 

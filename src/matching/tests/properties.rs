@@ -3,7 +3,7 @@
 use super::drawn::*;
 use super::world::*;
 use crate::matching::search::ResolvedQuery;
-use crate::matching::{RelaxedPart, Fleet, Placement, Query, Verdict};
+use crate::matching::{Fleet, Placement, Query, RelaxedPart, Verdict};
 use crate::model::demand::Demand;
 use crate::model::id::{ServerId, TaskId};
 use crate::model::resources::{Bytes, Needs};

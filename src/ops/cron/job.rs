@@ -156,8 +156,12 @@ mod tests {
 
     #[test]
     fn what_no_crontab_can_hold_is_refused() {
-        let caller =
-            CronEnvironment { program: "/bin/grid".into(), path: "/bin".into(), home: "/".into(), account: "me".into() };
+        let caller = CronEnvironment {
+            program: "/bin/grid".into(),
+            path: "/bin".into(),
+            home: "/".into(),
+            account: "me".into(),
+        };
         assert!(CronJob::new(&Home::at("/home/me/a\nb"), &caller).is_err());
         assert!(CronJob::new(&Home::at(format!("/home/{}", "x".repeat(600))), &caller).is_err());
     }

@@ -14,7 +14,7 @@ pub fn parse(text: &str) -> Result<Inventory, String> {
     if ini.is_some_and(|line| line.ends_with(':') || line.contains(": ")) { yaml(text) } else { Ok(ini_form(text)) }
 }
 
-/// HostVariables that say how to reach a host.
+/// Variables that say how to reach a host.
 type HostVariables = BTreeMap<String, String>;
 
 fn add(inventory: &mut Inventory, name: &str, group: Option<&str>, variables: &HostVariables) {

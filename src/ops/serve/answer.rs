@@ -5,7 +5,7 @@ use super::{ServeSession, servers, tasks};
 use crate::dispatch::client::relay::Relay;
 use crate::distributor::fleets::Fleets;
 use crate::distributor::front::Sought;
-use crate::distributor::guest::{Guest, Reach, Access};
+use crate::distributor::guest::{Access, Guest, Reach};
 use crate::distributor::serve::{self, TierQuestion};
 use crate::distributor::tier2::TierError;
 use crate::model::name::Name;

@@ -144,7 +144,9 @@ impl Share {
             let file = Mutex::new(open("share").map_err(failed)?);
             let share = Self { dir, user: user.clone(), own, _alive: alive, file };
             // What an earlier session left there.
-            share.change(|state, _| state.entries[own] = SessionShare::default()).map_err(|error| share.failed(&error))?;
+            share
+                .change(|state, _| state.entries[own] = SessionShare::default())
+                .map_err(|error| share.failed(&error))?;
             return Ok(Arc::new(share));
         }
         Err(OpsError::Refused(format!("{SESSIONS} sessions of {user} are open in this home: close some and try again")))

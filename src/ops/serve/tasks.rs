@@ -85,7 +85,13 @@ pub fn states(
 }
 
 /// A task of another home that this one knows.
-fn pass_on(desk: &ServeSession, grid: &Grid, ticket: Ticket, owner: HomeId, question: &Question) -> Result<Answer, OpsError> {
+fn pass_on(
+    desk: &ServeSession,
+    grid: &Grid,
+    ticket: Ticket,
+    owner: HomeId,
+    question: &Question,
+) -> Result<Answer, OpsError> {
     let known = grid.store.view().distributors(Tier::Second)?;
     let endpoint: Option<Endpoint> =
         known.into_iter().find(|m| m.endpoint.is_elsewhere() && m.home == Some(owner)).map(|m| m.endpoint);

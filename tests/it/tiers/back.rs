@@ -87,7 +87,8 @@ fn comes_back(dir: &Path, request: &Request) -> (Store, TaskId) {
     ordered.map_err(|error: StoreError| error).unwrap();
     let mut peers = Cancelled { client: client.home().dir().to_owned() };
     let guest = guest();
-    let placed = place(&mut client, &mut peers, &mut PlacementRequest::new(envelope(request), request, &guest)).unwrap();
+    let placed =
+        place(&mut client, &mut peers, &mut PlacementRequest::new(envelope(request), request, &guest)).unwrap();
     let SearchOutcome::Here(task) = placed else { panic!("{placed:?}") };
     (client, task)
 }

@@ -3,7 +3,7 @@
 
 use grid::distributor::fleets::Fleets;
 use grid::distributor::front::Sought;
-use grid::distributor::guest::{Guest, Access};
+use grid::distributor::guest::{Access, Guest};
 use grid::distributor::peers::{PeerError, Peers};
 use grid::distributor::serve::{TierQuestion, answer};
 use grid::model::command::{Command, Environment};
@@ -291,7 +291,9 @@ fn work(world: &Arc<World>, home: &Path, question: Question, say: &Sender<Said>)
         Question::Offer { at, envelope, called, why } => {
             TierQuestion::Offer { at: at.as_ref(), called: called.as_ref(), envelope, why: *why }
         }
-        Question::Commit { at, envelope, how, way } => TierQuestion::Commit { at: at.as_ref(), envelope, how: *how, way },
+        Question::Commit { at, envelope, how, way } => {
+            TierQuestion::Commit { at: at.as_ref(), envelope, how: *how, way }
+        }
         Question::Find { uuid, round, onward, age_ms, among, .. } => TierQuestion::Find(Sought {
             uuid: *uuid,
             round: *round,

@@ -1,0 +1,55 @@
+//! What a home takes in of what another one tells of its tasks.
+
+use super::*;
+use crate::model::task::{Counts, State};
+use crate::ops::fixture;
+use crate::store::StoreError;
+
+/// A task of this home that another home holds.
+fn held_elsewhere(grid: &mut Grid, home: HomeId) -> Away {
+    let task = fixture::add_task(grid, fixture::draft());
+    let place = |tx: &crate::store::Tx<'_>| {
+        let front = Endpoint::Path("/front".into());
+        tx.ask_away(task, (b"sealed", None), 1_000, &front, true, Timestamp::now())?;
+        tx.placed_away(task, home, TaskId(7), ("f", "m"))
+    };
+    grid.store.write::<_, StoreError>(Durability::Normal, place).unwrap();
+    grid.store.view().away(task).unwrap().unwrap()
+}
+
+fn said(away: &Away, counts: Counts) -> Snapshot {
+    Snapshot {
+        uuid: away.uuid,
+        id: TaskId(7),
+        counts,
+        server: None,
+        reason: None,
+        exit_code: None,
+        shell_code: None,
+        signal: None,
+        started_at: None,
+        ended_at: None,
+    }
+}
+
+#[test]
+fn home_is_believed_about_tasks_that_it_was_asked_about() {
+    let (_dir, mut grid) = fixture::grid();
+    let home = || HomeId(uuid::Uuid::now_v7());
+    let (own, other) = (held_elsewhere(&mut grid, home()), held_elsewhere(&mut grid, home()));
+    let lost = Counts { lost: 1, ..Counts::default() };
+    hear(&mut grid, &[&own], &[said(&own, lost), said(&other, lost)]).unwrap();
+    let state = |away: &Away| grid.store.view().task(away.task).unwrap().unwrap().state();
+    assert_eq!((state(&own), state(&other)), (State::Lost, State::Pending));
+}
+
+#[test]
+fn state_of_another_number_of_members_is_told_and_not_believed() {
+    let (_dir, mut grid) = fixture::grid();
+    let away = held_elsewhere(&mut grid, HomeId(uuid::Uuid::now_v7()));
+    let many = Counts { completed: 7, ..Counts::default() };
+    hear(&mut grid, &[&away], &[said(&away, many)]).unwrap();
+    let row = grid.store.view().task(away.task).unwrap().unwrap();
+    assert_eq!(row.state(), State::Pending);
+    assert_eq!(row.reason.as_deref(), Some("its home tells of 7 members, it has 1"));
+}
