@@ -1,7 +1,7 @@
 //! # The map
 //!
 //! `grid` puts a task on the server that fits it best. This page is the way of one `grid submit` through the folders,
-//! who may know whom, and what is promised on the way. `ops/submit.rs` is the same, as code.
+//! who may know whom, and what is promised on the way. `ops/submit/` is the same, as code.
 //!
 //! ```text
 //! cli -> ops/submit -> distributor/search -> distributor/tier1 -> distributor/tier2 -> matching
@@ -19,7 +19,7 @@
 //!    the envelope and asks its servers ([`distributor::tier2`], [`matching`]).
 //! 4. The commit takes the task in, once for each uuid, and gives it its server in the same transaction ([`store`]).
 //!    The id is printed after that transaction is on the disk. Where a dispatcher runs, it does 2 to 4 for the command
-//!    ([`ops::desk`], [`distributor::within`]).
+//!    ([`ops::submit`], [`distributor::within`]).
 //! 5. The dispatcher ([`dispatch`]) is woken, or started: one process for a home, by lock, as long as there is work. It
 //!    opens a link ([`link`]) by the server's engine ([`engine`]) to the agent there ([`agent`]), which has a spool and
 //!    no database.

@@ -344,3 +344,91 @@ fn the_scan_itself_sees() {
     assert_eq!(strip("/* a /* b */ c */x'a'"), "x' '");
     assert_eq!(strip("fn f<'a>(x: &'a str)"), "fn f<'a>(x: &'a str)");
 }
+
+/// Names that several types have, each with the reason. At most ten.
+const SAME_NAMES: &[(&str, &str)] = &[
+    ("Lane", "an agent's lane is the far end of a dispatcher's"),
+    ("State", "of a task, and of an attempt in an agent's book"),
+    ("Supervisor", "the process, and the agent's end of its pipes"),
+];
+
+#[test]
+fn type_names_are_unique() {
+    let mut defined: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for source in sources().iter().filter(|source| !is_test(source)) {
+        let code = source.code.split("#[cfg(test)]\nmod tests").next().unwrap();
+        for line in code.lines() {
+            let words: Vec<&str> =
+                line.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty()).collect();
+            let at = words.iter().position(|word| matches!(*word, "struct" | "enum" | "trait" | "type" | "union"));
+            let Some(at) = at.filter(|at| {
+                words[..*at].iter().all(|word| matches!(*word, "pub" | "crate" | "super" | "in" | "dispatch" | "ops"))
+            }) else {
+                continue;
+            };
+            // The types of a trait belong to it.
+            let inner = words[at] == "type" && line.starts_with("    ");
+            if let Some(name) = words.get(at + 1).filter(|_| !inner) {
+                defined.entry((*name).to_owned()).or_default().push(source.path.clone());
+            }
+        }
+    }
+    assert!(SAME_NAMES.len() <= 10, "{} exceptions", SAME_NAMES.len());
+    let excused = |name: &str| SAME_NAMES.iter().any(|(known, _)| *known == name);
+    let twice: Vec<_> = defined.iter().filter(|(name, at)| at.len() > 1 && !excused(name)).collect();
+    assert!(
+        twice.is_empty(),
+        "one name, one type:\n{}",
+        twice.iter().map(|(n, at)| format!("{n}: {}\n", at.join(" "))).collect::<String>()
+    );
+    let unused: Vec<_> =
+        SAME_NAMES.iter().filter(|(name, _)| defined.get(*name).is_none_or(|at| at.len() < 2)).collect();
+    assert!(unused.is_empty(), "no longer needed: {unused:?}");
+}
+
+fn is_test(source: &Source) -> bool {
+    let path = &source.path;
+    path.ends_with("_test.rs")
+        || ["/tests/", "/tests.rs", "/testing/", "/scenarios/", "fixture.rs"].iter().any(|part| path.contains(part))
+}
+
+/// Folders in which time and chance come from outside, and those of their parts that are the outside.
+const AMBIENT: &[(&str, &[&str])] = &[("dispatch", &["process", "client"])];
+
+#[test]
+fn decisions_are_given_the_time() {
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| !is_test(source)) {
+        let Some((folder, outside)) = AMBIENT.iter().find(|(folder, _)| source.folder() == *folder) else { continue };
+        if outside.iter().any(|part| source.path.starts_with(&format!("{folder}/{part}/"))) {
+            continue;
+        }
+        let code = source.code.split("#[cfg(test)]\nmod tests").next().unwrap();
+        for call in ["Instant::now", "Timestamp::now", "Moment::now", ".elapsed()", "Uuid::now_v7", "SystemTime::now"] {
+            if code.contains(call) {
+                wrong.push(format!("src/{}: {call}", source.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "time comes from Ambient:\n{}", wrong.join("\n"));
+}
+
+/// A struct with more fields than this is several.
+const FIELDS: usize = 12;
+
+#[test]
+fn parts_of_the_dispatcher_have_few_fields() {
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| source.folder() == "dispatch" && !is_test(source)) {
+        for (at, _) in source.code.match_indices("struct ") {
+            let Some(body) = source.code[at..].split_once('{').map(|(_, rest)| rest) else { continue };
+            let name: String = source.code[at + 7..].chars().take_while(|c| c.is_alphanumeric()).collect();
+            let body = body.split("\n}").next().unwrap();
+            let fields = body.lines().filter(|line| line.starts_with("    pub") && line.contains(':')).count();
+            if fields > FIELDS {
+                wrong.push(format!("src/{}: {name} has {fields}", source.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "more than {FIELDS} fields that others reach:\n{}", wrong.join("\n"));
+}

@@ -3,7 +3,7 @@
 
 use divan::Bencher;
 use grid::agent::facts::Host;
-use grid::agent::probe::Question;
+use grid::agent::probe::ProbeRequest;
 use grid::model::id::BootId;
 use grid::store::settings::watch_list;
 
@@ -18,7 +18,7 @@ fn facts_with_the_watch_list(bencher: Bencher) {
 }
 
 fn read(bencher: Bencher, watch: &[String]) {
-    let question = Question { watch: watch.to_vec(), ..Question::default() };
+    let question = ProbeRequest { watch: watch.to_vec(), ..ProbeRequest::default() };
     let spool = tempfile::tempdir().expect("a directory");
     let mut host = Host::new(spool.path(), BootId("boot".into()));
     host.read(&question);

@@ -5,7 +5,7 @@ use crate::counted::counted;
 use crate::world;
 use divan::Bencher;
 use grid::dispatch::stepped::Stepped;
-use grid::ops::desk::SubmitService;
+use grid::ops::submit::SubmitService;
 use grid::store::{Home, Log};
 use std::path::Path;
 use tempfile::TempDir;

@@ -1,7 +1,7 @@
 //! What tasks find behind a server's prologue: its applications, and what the probe script says in that environment.
 
 use super::apps::{self, Versions};
-use super::probe::Question;
+use super::probe::ProbeRequest;
 use super::prologue::{Variables, carry_out};
 use crate::model::attribute::Value;
 use crate::model::facts::Residing;
@@ -26,7 +26,7 @@ pub struct Behind {
 /// Looks behind each prologue of the question. Behind one that fails is nothing: no task would begin there.
 pub fn look(
     known: &mut HashMap<String, Behind>,
-    question: &Question,
+    question: &ProbeRequest,
     of_host: &BTreeMap<Box<str>, Value>,
     complaints: &mut Vec<String>,
 ) -> BTreeMap<String, Residing> {

@@ -1,7 +1,7 @@
 //! What the agent knows of each attempt and each run, and how a record of a supervisor changes it.
 
 use super::hole;
-use super::journal::{Reader, Record};
+use super::journal::{JournalRecord, Reader};
 use super::output::inline;
 use super::serve::Agent;
 use super::spool::RunId;
@@ -166,7 +166,7 @@ impl Run {
     }
 
     /// New records of its journal.
-    pub fn news(&mut self) -> io::Result<Vec<Record>> {
+    pub fn news(&mut self) -> io::Result<Vec<JournalRecord>> {
         self.reader.news(&self.journal)
     }
 
@@ -190,25 +190,25 @@ impl Run {
 
 impl Agent {
     /// Takes note of what a supervisor did; the same record may come by pipe and by journal.
-    pub fn apply(&mut self, run: RunId, record: Record) {
+    pub fn apply(&mut self, run: RunId, record: JournalRecord) {
         match record {
-            Record::Opened { process } => {
+            JournalRecord::Opened { process } => {
                 if let Some(run) = self.runs.get_mut(&run) {
                     run.supervisor = Some(process);
                 }
             }
-            Record::Begun { attempt, at, since_boot, out, err } => {
+            JournalRecord::Begun { attempt, at, since_boot, out, err } => {
                 self.begun(run, attempt, (at, since_boot), None, (out, err));
             }
-            Record::Spawned { attempt, process } => self.spawned(attempt, process),
-            Record::Ended { attempt, end, out, err } => self.ended(run, attempt, end.fitting(), (out, err)),
-            Record::Refused { attempt, why } => {
+            JournalRecord::Spawned { attempt, process } => self.spawned(attempt, process),
+            JournalRecord::Ended { attempt, end, out, err } => self.ended(run, attempt, end.fitting(), (out, err)),
+            JournalRecord::Refused { attempt, why } => {
                 if self.drop_unended(run, attempt) {
                     self.events.push(Event::Refused { attempt, why });
                 }
             }
-            Record::Closed => {}
-            Record::Lane { lane } => {
+            JournalRecord::Closed => {}
+            JournalRecord::Lane { lane } => {
                 if let Some(run) = self.runs.get_mut(&run) {
                     run.lane = lane;
                 }

@@ -2,7 +2,7 @@
 
 use super::apps::{self, Versions};
 use super::behind::{self, Behind};
-use super::probe::Question;
+use super::probe::ProbeRequest;
 use super::{cpus, gpus, memory, power};
 use crate::model::attribute::Value;
 use crate::model::facts::{Facts, Residing};
@@ -28,7 +28,7 @@ impl Host {
     }
 
     /// One reading.
-    pub fn read(&mut self, question: &Question) -> Facts {
+    pub fn read(&mut self, question: &ProbeRequest) -> Facts {
         let mut complaints = Vec::new();
         let machine = machine();
         let usable = cpus::usable();

@@ -18,7 +18,7 @@ const BACKLOG: usize = 1 << 20;
 
 /// How far one follower has been told.
 #[derive(Debug)]
-pub struct Follow {
+pub struct OutputFollower {
     /// None once the stream is over.
     out: Option<u64>,
     err: Option<u64>,
@@ -76,7 +76,7 @@ impl Watcher {
 impl Agent {
     /// Begins to tell of an attempt's outputs from these offsets on.
     pub fn follow(&mut self, attempt: AttemptId, out: u64, err: u64) {
-        self.follows.insert(attempt, Follow { out: Some(out), err: Some(err) });
+        self.follows.insert(attempt, OutputFollower { out: Some(out), err: Some(err) });
     }
 
     /// Tells no more of it.

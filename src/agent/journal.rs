@@ -30,7 +30,7 @@ pub struct Header {
 /// Every other line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Record {
+pub enum JournalRecord {
     /// The supervisor is up.
     Opened { process: ProcessId },
     /// Written before the command is started. The outputs' slices begin at these offsets.
@@ -121,7 +121,7 @@ impl Writer {
     }
 
     /// Adds a record to what the next [`Writer::commit`] writes.
-    pub fn add(&mut self, record: &Record) {
+    pub fn add(&mut self, record: &JournalRecord) {
         line(record, &mut self.pending);
     }
 
@@ -146,7 +146,7 @@ impl Writer {
     }
 
     /// Writes `record` and what is pending, or takes `record` back: for what must be written before it is done.
-    pub fn commit_with(&mut self, record: &Record) -> io::Result<()> {
+    pub fn commit_with(&mut self, record: &JournalRecord) -> io::Result<()> {
         let before = self.pending.len();
         self.add(record);
         self.commit().inspect_err(|_| self.pending.truncate(before))?;
@@ -190,7 +190,7 @@ impl Reader {
     }
 
     /// The records that were added since the last call.
-    pub fn news(&mut self, file: &File) -> io::Result<Vec<Record>> {
+    pub fn news(&mut self, file: &File) -> io::Result<Vec<JournalRecord>> {
         let mut records = Vec::new();
         let mut chunk = vec![0; 64 << 10];
         loop {
@@ -233,14 +233,14 @@ mod tests {
         assert_eq!((header.journal, header.lane), (1, LaneId(4)));
         let [opened, begun, spawned, ended, second, refused, closed] = &records[..] else { panic!("{records:#?}") };
         let process = |pid, start_time| ProcessId { pid, start_time };
-        assert_eq!(*opened, Record::Opened { process: process(4242, 987_654) });
-        assert!(matches!(begun, Record::Begun { attempt: a, out: 0, .. } if *a == attempt(1)));
-        assert_eq!(*spawned, Record::Spawned { attempt: attempt(1), process: process(4243, 987_660) });
-        let Record::Ended { end, .. } = ended else { panic!("{ended:?}") };
+        assert_eq!(*opened, JournalRecord::Opened { process: process(4242, 987_654) });
+        assert!(matches!(begun, JournalRecord::Begun { attempt: a, out: 0, .. } if *a == attempt(1)));
+        assert_eq!(*spawned, JournalRecord::Spawned { attempt: attempt(1), process: process(4243, 987_660) });
+        let JournalRecord::Ended { end, .. } = ended else { panic!("{ended:?}") };
         assert_eq!((&end.cause, end.out_len, end.usage.cpu_ms), (&Cause::Exited { code: 3 }, 5, 12));
-        assert!(matches!(second, Record::Begun { out: 5, .. }));
-        assert!(matches!(refused, Record::Refused { attempt: a, .. } if *a == attempt(2)));
-        assert_eq!(*closed, Record::Closed);
+        assert!(matches!(second, JournalRecord::Begun { out: 5, .. }));
+        assert!(matches!(refused, JournalRecord::Refused { attempt: a, .. } if *a == attempt(2)));
+        assert_eq!(*closed, JournalRecord::Closed);
     }
 
     #[test]
@@ -250,12 +250,12 @@ mod tests {
         let header = Header { journal: 1, boot: BootId("b".into()), home: HomeId(uuid::Uuid::nil()), lane: LaneId(1) };
         let mut text = Vec::new();
         line(&header, &mut text);
-        line(&Record::Closed, &mut text);
+        line(&JournalRecord::Closed, &mut text);
         let (first, rest) = text.split_at(text.len() - 4);
         file.write_all(first).unwrap();
         assert_eq!(reader.news(&file).unwrap(), []);
         file.write_all(rest).unwrap();
-        assert_eq!(reader.news(&file).unwrap(), [Record::Closed]);
+        assert_eq!(reader.news(&file).unwrap(), [JournalRecord::Closed]);
         assert_eq!(reader.news(&file).unwrap(), []);
     }
 }

@@ -1,7 +1,7 @@
 //! Lanes: each has at most one supervisor, which is fed with attempts and read for what became of them.
 
 use super::book::{Run, State};
-use super::journal::Record;
+use super::journal::JournalRecord;
 use super::serve::Agent;
 use super::spool::{RunId, why_unusable};
 use crate::model::clock::since_boot;
@@ -317,7 +317,7 @@ impl Agent {
             FromSupervisor::Ended { attempt, end, out_from, err_from } => {
                 self.ended(run, attempt, end, (out_from, err_from));
             }
-            FromSupervisor::Refused { attempt, why } => self.apply(run, Record::Refused { attempt, why }),
+            FromSupervisor::Refused { attempt, why } => self.apply(run, JournalRecord::Refused { attempt, why }),
             FromSupervisor::Recalled { attempt } => {
                 if self.drop_unended(run, attempt) {
                     self.events.push(Event::Recalled { attempt });

@@ -1,7 +1,7 @@
 //! What a dispatcher asks for, message by message.
 
 use super::book::{Attempt, State};
-use super::probe::Question;
+use super::probe::ProbeRequest;
 use super::serve::Agent;
 use crate::model::failpoint::failpoint;
 use crate::model::feature::check_known;
@@ -23,7 +23,7 @@ impl Agent {
             ToAgent::Recall { lane } => self.recall(lane),
             ToAgent::Cancel { attempt, grace } => self.cancel(attempt, grace),
             ToAgent::Confirm { attempts } => self.confirm(&attempts),
-            ToAgent::Probe { watch, script, prologues } => self.prober.ask(Question { watch, script, prologues }),
+            ToAgent::Probe { watch, script, prologues } => self.prober.ask(ProbeRequest { watch, script, prologues }),
             ToAgent::Read { attempt, stream, offset, max } => self.read(attempt, stream, offset, max),
             ToAgent::Follow { attempt, out, err } => self.follow(attempt, out, err),
             ToAgent::Unfollow { attempt } => self.unfollow(attempt),

@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 
 /// What an agent was told of its place.
 #[derive(Debug, Clone)]
-pub enum Place {
+pub enum AgentPlace {
     /// Exactly there.
     At(PathBuf),
     /// Wherever is right on this host; below `dir` if one was given.
     OfLink { key: LinkKey, dir: Option<PathBuf> },
 }
 
-impl Place {
+impl AgentPlace {
     /// Has somebody logged in to get us?
     pub const fn is_remote(&self) -> bool {
         matches!(self, Self::OfLink { .. })

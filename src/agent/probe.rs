@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// What is asked of a host.
 #[derive(Debug, Default)]
-pub struct Question {
+pub struct ProbeRequest {
     pub watch: Vec<String>,
     pub script: Option<String>,
     pub prologues: Vec<String>,
@@ -21,7 +21,7 @@ pub struct Question {
 pub struct Prober {
     /// None while the thread has it.
     host: Option<Host>,
-    waiting: Option<Question>,
+    waiting: Option<ProbeRequest>,
     ready: OwnedFd,
     answers: Receiver<(Host, Facts)>,
     answering: Sender<(Host, Facts)>,
@@ -41,7 +41,7 @@ impl Prober {
     }
 
     /// Begins a reading; while one is under way, the newest question waits for it.
-    pub fn ask(&mut self, question: Question) {
+    pub fn ask(&mut self, question: ProbeRequest) {
         self.waiting = Some(question);
         self.begin();
     }
@@ -82,7 +82,7 @@ mod tests {
         let spool = tempfile::tempdir().unwrap();
         let mut prober = Prober::new(spool.path(), BootId("b".to_owned())).unwrap();
         for round in 0..3 {
-            prober.ask(Question::default());
+            prober.ask(ProbeRequest::default());
             let limit = rustix::event::Timespec { tv_sec: 60, tv_nsec: 0 };
             let ready = poll(&mut [PollFd::new(prober.fd(), PollFlags::IN)], Some(&limit)).unwrap();
             assert_eq!(ready, 1, "question {round} is not answered");

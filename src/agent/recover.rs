@@ -2,7 +2,7 @@
 
 use super::AgentError;
 use super::book::{Attempt, Run, State};
-use super::journal::{Reader, Record};
+use super::journal::{JournalRecord, Reader};
 use super::process;
 use super::serve::Agent;
 use super::spool::RunId;
@@ -61,10 +61,10 @@ impl Agent {
         let confirmed: HashSet<AttemptId> = run.read_confirmed().into_iter().collect();
         self.runs.insert(id, run);
         for record in records {
-            if let Record::Lane { lane: next } = &record {
+            if let JournalRecord::Lane { lane: next } = &record {
                 lane = *next;
             }
-            if let Record::Begun { attempt, .. } | Record::Ended { attempt, .. } = &record {
+            if let JournalRecord::Begun { attempt, .. } | JournalRecord::Ended { attempt, .. } = &record {
                 if confirmed.contains(attempt) {
                     continue;
                 }
@@ -132,7 +132,7 @@ impl Agent {
             cut: super::bound::noted(&run.dir, attempt),
         }
         .fitting();
-        let record = Record::Ended { attempt, end: end.clone(), out, err };
+        let record = JournalRecord::Ended { attempt, end: end.clone(), out, err };
         if let Ok(file) = OpenOptions::new().append(true).open(run.dir.join("journal"))
             && let Ok(mut journal) = super::journal::Writer::new(file)
         {

@@ -90,7 +90,7 @@ fn write(
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(to);
     let file = file.map_err(|error| format!("{}: {error}", dir.display()))?;
     let mut packer = Packer::new(Wanted { file, wanted });
-    let mut links = Links { sources: [source], sent, known: None };
+    let mut links = OutwardLinks { sources: [source], sent, known: None };
     for (path, from) in tree {
         let mut out = None;
         let added = packer.add(path, from, |target| match links::leads(&links.sources, path, from, &target) {
@@ -129,14 +129,14 @@ fn write(
 }
 
 /// Links that lead out, beside those that were sent.
-struct Links<'a> {
+struct OutwardLinks<'a> {
     sources: [LinkSource; 1],
     sent: Option<&'a Path>,
     /// Of what was sent; read when the first link leads out.
     known: Option<HashMap<RelPath, Vec<u8>>>,
 }
 
-impl Links<'_> {
+impl OutwardLinks<'_> {
     fn was_sent(&mut self, path: &RelPath, target: &[u8]) -> bool {
         let Some(sent) = self.sent else { return false };
         self.known.get_or_insert_with(|| targets(sent).unwrap_or_default()).get(path).is_some_and(|sent| sent == target)

@@ -3,11 +3,11 @@
 use super::AgentError;
 use super::book::{Book, Run};
 use super::bundles::Bundles;
-use super::follow::{Follow, Watcher};
+use super::follow::{OutputFollower, Watcher};
 use super::lanes::Lane;
 use super::limits::timespec;
 use super::orphans::Orphan;
-use super::place::Place;
+use super::place::AgentPlace;
 use super::probe::Prober;
 use super::spool::{RunId, Spool};
 use super::worker::Worker;
@@ -47,7 +47,7 @@ pub struct Agent {
     /// Supervisors of earlier agents.
     pub supervisors: HashMap<RunId, OwnedFd>,
     pub orphans: HashMap<AttemptId, Orphan>,
-    pub follows: HashMap<AttemptId, Follow>,
+    pub follows: HashMap<AttemptId, OutputFollower>,
     pub watcher: Watcher,
     pub prober: Prober,
     pub places: Places,
@@ -65,7 +65,7 @@ pub struct Agent {
 /// Serves the home that says hello on `input`, until that ends. `expecting`: a start is on its way, and until the hello we were kept
 /// off one of these processors.
 pub fn serve(
-    place: &Place,
+    place: &AgentPlace,
     expecting: Option<Processors>,
     mut input: impl Read + AsFd,
     mut output: impl Write + AsFd,
@@ -105,7 +105,7 @@ pub fn serve(
 }
 
 impl Agent {
-    fn open(place: &Place, hello: ToAgent, expecting: bool) -> Result<Self, AgentError> {
+    fn open(place: &AgentPlace, hello: ToAgent, expecting: bool) -> Result<Self, AgentError> {
         let ToAgent::Hello { version_min, version, home, incarnation, epoch } = hello else {
             return Err(AgentError::Unfit("the first message must be a hello".to_owned()));
         };

@@ -4,7 +4,7 @@
 //! so from the agent's first breath to our last nobody can think that nothing will begin. Once these three are put aside,
 //! stdin becomes /dev/null and stdout and stderr the run's `out` and `err`: a command inherits them without a call.
 
-use super::journal::{Record, Writer};
+use super::journal::{JournalRecord, Writer};
 use super::launch::{Order, Unexecutable};
 use super::limits::timespec;
 use super::output::cut;
@@ -106,7 +106,7 @@ impl Supervisor {
         std::env::set_current_dir("/").map_err(failed("/"))?;
         let signals = handle_signals().map_err(failed("signals"))?;
         let mut journal = Writer::new(journal).map_err(failed("journal"))?;
-        journal.commit_with(&Record::Opened { process: process::myself() }).map_err(failed("journal"))?;
+        journal.commit_with(&JournalRecord::Opened { process: process::myself() }).map_err(failed("journal"))?;
         Ok(Self {
             dir: run_dir.to_owned(),
             orders: Some(orders),
@@ -192,7 +192,7 @@ impl Supervisor {
         let outputs = batch.order.outputs(&member)?;
         let from = (length(&self.outputs[0]), length(&self.outputs[1]));
         let Moment { wall: at, since_boot } = Moment::now();
-        let begun = Record::Begun { attempt, at, since_boot: Some(since_boot), out: from.0, err: from.1 };
+        let begun = JournalRecord::Begun { attempt, at, since_boot: Some(since_boot), out: from.0, err: from.1 };
         self.journal.commit_with(&begun).map_err(|error| Refusal::Spool { error: why_unusable(&self.dir, &error) })?;
         failpoint("supervisor-begun");
         let mut spawned = Running::spawn(&mut batch.order, member.clone(), outputs, from);
@@ -220,7 +220,7 @@ impl Supervisor {
 
     /// A begin that is in the journal, but did not happen.
     fn take_back(&mut self, attempt: AttemptId, why: Refusal) -> NotBegun {
-        self.journal.add(&Record::Refused { attempt, why: why.clone() });
+        self.journal.add(&JournalRecord::Refused { attempt, why: why.clone() });
         let _ = self.journal.commit();
         NotBegun::Refused(why)
     }
@@ -228,7 +228,7 @@ impl Supervisor {
     fn record_end(&mut self, attempt: AttemptId, end: End, out_from: u64, err_from: u64) {
         failpoint("supervisor-ended-before-record");
         // Written together with the next begin, or at once if there is none.
-        self.journal.add(&Record::Ended { attempt, end: end.clone(), out: out_from, err: err_from });
+        self.journal.add(&JournalRecord::Ended { attempt, end: end.clone(), out: out_from, err: err_from });
         self.report(&FromSupervisor::Ended { attempt, end, out_from, err_from });
     }
 
@@ -291,7 +291,7 @@ impl Supervisor {
             current.noted = true;
             let (attempt, at, process) = (current.member.attempt, current.started.wall, current.identity());
             let (out_from, err_from) = (current.out_from, current.err_from);
-            self.journal.add(&Record::Spawned { attempt, process: process.clone() });
+            self.journal.add(&JournalRecord::Spawned { attempt, process: process.clone() });
             let _ = self.journal.commit();
             failpoint("supervisor-recorded");
             self.report(&FromSupervisor::Began { attempt, at, process, out_from, err_from });
@@ -321,7 +321,7 @@ impl Supervisor {
         match order {
             ToSupervisor::Start(mut start) => {
                 if self.lane.replace(start.lane) != Some(start.lane) {
-                    self.journal.add(&Record::Lane { lane: start.lane });
+                    self.journal.add(&JournalRecord::Lane { lane: start.lane });
                 }
                 let members: VecDeque<StartMember> = std::mem::take(&mut start.members).into();
                 match self.order(start) {
@@ -378,7 +378,7 @@ impl Supervisor {
         self.reports = None;
         self.outbox = Outbox::default();
         self.batches.clear();
-        self.journal.add(&Record::Closed);
+        self.journal.add(&JournalRecord::Closed);
         let _ = self.journal.commit();
         let _ = self.journal.unlock();
         failpoint("supervisor-closed");

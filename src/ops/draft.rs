@@ -2,7 +2,7 @@
 
 use super::OpsError;
 use super::expressions::{ExpressionRole, check_some};
-use super::sending::FileRequest;
+use super::submit::pack::FileRequest;
 use crate::model::command::{Command, Environment, Text};
 use crate::model::demand::{AppNeed, Demand, Target};
 use crate::model::max_output::MaxOutput;

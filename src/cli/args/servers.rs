@@ -27,7 +27,7 @@ pub enum ServerCommand {
     /// Give it tasks again
     Resume(Names),
     /// Read servers' attributes now
-    Refresh(RefreshArgs),
+    Refresh(ServerRefreshArgs),
     /// Add the hosts of ~/.ssh/config, of an Ansible inventory, or of a list
     Import(Box<ServerImport>),
 }
@@ -174,7 +174,7 @@ fn positive(text: &str) -> Result<f64, String> {
 }
 
 #[derive(Debug, Args)]
-pub struct RefreshArgs {
+pub struct ServerRefreshArgs {
     /// Default: all
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,

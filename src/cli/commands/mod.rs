@@ -111,12 +111,12 @@ fn absolute(path: &Path) -> Result<PathBuf, OpsError> {
 
 /// Becomes the agent: frames on stdin and stdout.
 fn agent(args: super::args::AgentArgs) -> CommandResult {
-    use crate::agent::place::Place;
+    use crate::agent::place::AgentPlace;
     use std::os::fd::AsFd;
     args.files.iter().for_each(|files| open_files::handed_down(*files));
     let place = match (args.spool, args.link) {
-        (Some(spool), _) => Place::At(absolute(&spool)?),
-        (None, Some(key)) => Place::OfLink { key, dir: args.dir },
+        (Some(spool), _) => AgentPlace::At(absolute(&spool)?),
+        (None, Some(key)) => AgentPlace::OfLink { key, dir: args.dir },
         (None, None) => return Err(Failure::usage("grid agent: where?")),
     };
     crate::agent::close_inherited();

@@ -24,7 +24,7 @@ pub fn all(args: args::RefreshArgs, out: &mut Out) -> CommandResult {
     })
 }
 
-pub fn some(args: args::servers::RefreshArgs, out: &mut Out) -> CommandResult {
+pub fn some(args: args::servers::ServerRefreshArgs, out: &mut Out) -> CommandResult {
     with_grid(out, |grid, out| {
         let report = refresh::refresh(grid, &args.names)?;
         print(&report, args.listing.json, out)

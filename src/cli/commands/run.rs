@@ -8,10 +8,10 @@ use super::super::output::Out;
 use super::{CommandResult, explain, fetch, logs, typed, with_grid};
 use crate::model::attempt::Stream;
 use crate::ops::abandon::{Abandoned, abandon};
-use crate::ops::desk::Sheet;
 use crate::ops::interrupts::Interrupts;
 use crate::ops::reader::Follower;
 use crate::ops::selecting::Chosen;
+use crate::ops::submit::SubmitRequest;
 use crate::ops::{OpsError, follow, submit, targets};
 
 pub fn run(args: RunArgs, out: &mut Out) -> CommandResult {
@@ -24,22 +24,22 @@ pub fn run(args: RunArgs, out: &mut Out) -> CommandResult {
         });
     }
     let reader = caller::reader(Stream::Out)?;
-    let mut sheet = Sheet::new(caller::client(), draft)?;
+    let mut request = SubmitRequest::new(caller::client(), draft)?;
     // What is sent is packed first, and an interrupt of that ends us: nothing is submitted yet.
-    let mut interrupts = (!sheet.has_files()).then(Interrupts::listen).transpose()?;
-    let handed_in = sheet.hand_in(&caller::places(), &caller::ssh());
-    sheet.remark.take().iter().for_each(|remark| out.note(remark));
+    let mut interrupts = (!request.has_files()).then(Interrupts::listen).transpose()?;
+    let accepted = request.submit_via_dispatcher(&caller::places(), &caller::ssh());
+    request.remark.take().iter().for_each(|remark| out.note(remark));
     with_grid(out, |grid, out| {
-        let report = match handed_in {
-            Some(handed_in) => handed_in.report,
+        let report = match accepted {
+            Some(accepted) => accepted.report,
             None => {
-                targets::unknown(grid, &sheet.draft)?.iter().for_each(|line| out.note(line));
-                let taken = submit::take_in(grid, &sheet)?;
+                targets::unknown(grid, &request.draft)?.iter().for_each(|line| out.note(line));
+                let taken = submit::take_in(grid, &request)?;
                 taken.notes.iter().for_each(|line| out.note(line));
                 if interrupts.is_none() {
                     interrupts = Some(Interrupts::listen()?);
                 }
-                submit::submit(grid, sheet, taken)?
+                submit::submit(grid, request, taken)?
             }
         };
         let mut interrupts = interrupts.map_or_else(Interrupts::listen, Ok)?;

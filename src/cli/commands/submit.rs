@@ -8,8 +8,8 @@ use super::super::output::Out;
 use super::super::output::progress::Bar;
 use super::{CommandResult, explain, fetch, typed, with_grid};
 use crate::model::task::State;
-use crate::ops::desk::Sheet;
 use crate::ops::report::Submitted;
+use crate::ops::submit::SubmitRequest;
 use crate::ops::{submit, targets, wait};
 
 pub fn run(args: SubmitArgs, out: &mut Out) -> CommandResult {
@@ -21,30 +21,30 @@ pub fn run(args: SubmitArgs, out: &mut Out) -> CommandResult {
             explain::print(&submit::dry_run(grid, draft)?, args.json, out)
         });
     }
-    let mut sheet = Sheet::new(caller::client(), draft)?;
-    let mut handed_in = sheet.hand_in(&caller::places(), &caller::ssh());
-    sheet.remark.take().iter().for_each(|remark| out.note(remark));
-    if let Some(handed_in) = &mut handed_in {
-        say(&handed_in.report, args.json, args.parsable, out)?;
+    let mut request = SubmitRequest::new(caller::client(), draft)?;
+    let mut accepted = request.submit_via_dispatcher(&caller::places(), &caller::ssh());
+    request.remark.take().iter().for_each(|remark| out.note(remark));
+    if let Some(accepted) = &mut accepted {
+        say(&accepted.report, args.json, args.parsable, out)?;
         if !args.wait {
             return Ok(Code::OK);
         }
         out.finish()?;
         // Somebody who looks on is shown how far it is, from the database.
         if !Bar::is_shown()
-            && let Some(code) = handed_in.wait()
+            && let Some(code) = accepted.wait()
         {
             return Ok(Code(code));
         }
     }
     with_grid(out, |grid, out| {
-        let report = match handed_in {
-            Some(handed_in) => handed_in.report,
+        let report = match accepted {
+            Some(accepted) => accepted.report,
             None => {
-                targets::unknown(grid, &sheet.draft)?.iter().for_each(|line| out.note(line));
-                let taken = submit::take_in(grid, &sheet)?;
+                targets::unknown(grid, &request.draft)?.iter().for_each(|line| out.note(line));
+                let taken = submit::take_in(grid, &request)?;
                 taken.notes.iter().for_each(|line| out.note(line));
-                let report = submit::submit(grid, sheet, taken)?;
+                let report = submit::submit(grid, request, taken)?;
                 say(&report, args.json, args.parsable, out)?;
                 report
             }

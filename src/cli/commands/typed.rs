@@ -9,7 +9,7 @@ use crate::model::task::Members;
 use crate::ops::OpsError;
 use crate::ops::draft::{Draft, environment};
 use crate::ops::output_files::overwritten;
-use crate::ops::sending::FileRequest;
+use crate::ops::submit::pack::FileRequest;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};

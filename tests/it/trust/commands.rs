@@ -10,8 +10,8 @@ use grid::model::id::{Index, ServerId, TaskId, TaskUuid};
 use grid::model::ssh::Login;
 use grid::model::ssh_command::SshCommand;
 use grid::model::task::ClientFacts;
-use grid::ops::desk::Sheet;
 use grid::ops::draft::Draft;
+use grid::ops::submit::SubmitRequest;
 use grid::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use grid::protocol::distributor::Question;
 use grid::protocol::frame;
@@ -48,7 +48,7 @@ static ACCOUNT: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// A submit with something in every field.
-fn sheet() -> Sheet {
+fn sheet() -> SubmitRequest {
     let mut draft = Draft::new(Command::new(vec!["true".into(), "x".into()]).unwrap(), "/".into());
     draft.name = Some("rich".into());
     draft.cpus = Some(1);
@@ -65,7 +65,7 @@ fn sheet() -> Sheet {
     let me = ACCOUNT.clone();
     let client = ClientFacts { host: "desk".into(), user: me.clone(), os: "linux".into(), arch: "x86_64".into() };
     let (me, uuid) = (me.parse().unwrap(), TaskUuid::new());
-    Sheet { uuid, me, client, draft, open: false, remark: None }
+    SubmitRequest { uuid, me, client, draft, open: false, remark: None }
 }
 
 /// An order in which one value is a lie; a value that JSON can't hold leaves it true.

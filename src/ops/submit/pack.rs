@@ -1,7 +1,6 @@
 //! Taking in what is to be sent with a task: packed into the home's spool before the task is acknowledged,
 //! so that it runs the files of its submission and not tomorrow's edit.
 
-use super::{Grid, OpsError};
 use crate::archive::links::{self, Leads, LinkSource};
 use crate::archive::pack::{self, Added, Packer};
 use crate::archive::pattern::Patterns;
@@ -12,6 +11,7 @@ use crate::model::command::Text;
 use crate::model::files::{Digest, Fetch, RelPath, Sent, Workplace};
 use crate::model::resources::Bytes;
 use crate::model::time::Timestamp;
+use crate::ops::{Grid, OpsError};
 use crate::store::{Durability, Home, StoreError};
 use rustix::time::{ClockId, clock_gettime};
 use std::ffi::OsString;

@@ -1,0 +1,114 @@
+//! Submits by the command itself: with files, with many lines, into other homes, or where no dispatcher answers.
+
+use super::pack::{self, SentWorkplace};
+use super::request::{SubmitRequest, completed, envelope};
+use super::submitted::{shown, shown_by_uuid};
+use crate::dispatch::client::relay::Relay;
+use crate::distributor::dry;
+use crate::distributor::front::{SERIES, series_end};
+use crate::distributor::guest::Guest;
+use crate::distributor::place::{PlacementRequest, SearchOutcome, place};
+use crate::distributor::tier2::TierError;
+use crate::distributor::walk::SearchRefusal;
+use crate::model::failpoint::failpoint;
+use crate::model::feature::{Feature, options};
+use crate::model::id::{TaskId, TaskUuid};
+use crate::model::task::Request;
+use crate::model::time::Timestamp;
+use crate::ops::draft::Draft;
+use crate::ops::selecting::Chosen;
+use crate::ops::{Grid, OpsError, cancel, explain, files_elsewhere, report};
+use crate::store::tombstones::Refuses;
+use crate::store::{Durability, Tx};
+use std::path::Path;
+use std::time::Duration;
+
+/// Takes in what is sent with a task: it lies in the spool before anything else is written. It may take a while.
+pub fn take_in(grid: &mut Grid, asked: &SubmitRequest) -> Result<SentWorkplace, OpsError> {
+    pack::take(grid, Path::new(asked.draft.cwd.as_os()), &asked.draft.files)
+}
+
+/// Submits a task with what was taken in for it; it is on the disk when this returns. [`OpsError::NoMatch`] where nothing could ever run it,
+/// [`OpsError::Denied`] where nobody runs it for this user.
+pub fn submit(grid: &mut Grid, asked: SubmitRequest, taken: SentWorkplace) -> Result<report::Submitted, OpsError> {
+    let SubmitRequest { uuid, draft, open, .. } = asked;
+    let mut request = completed(&grid.store.view(), draft, grid.client.clone(), &grid.me)?;
+    (request.launch.workplace, request.launch.fetch) = (taken.workplace, taken.fetch);
+    let guest = Guest::resident(grid.me.clone());
+    let mut peers = Relay::new(grid.store.home(), &grid.login);
+    let mut order = PlacementRequest::new(envelope(uuid, &request)?, &request, &guest);
+    let outcome = place(&mut grid.store, &mut peers, &mut order).map_err(refusal)?;
+    failpoint("client-committed");
+    if request.launch.fetch.is_some() {
+        pack::part_from_later_changes();
+    }
+    let (id, why) = match outcome {
+        SearchOutcome::Here(id) => (id, None),
+        SearchOutcome::Away(id) => {
+            send_files(grid, id)?;
+            (id, None)
+        }
+        SearchOutcome::Open { task, why } => (task, Some(why)),
+        SearchOutcome::Refused(refused) => {
+            let refused = nobody(refused, &request);
+            // A dispatcher that was asked before and did not answer may still come to it: if it took it, that counts, else never.
+            let now = Timestamp::now();
+            let taken = !open || grid.store.write(Durability::Full, |tx| buried(tx, uuid, now))?;
+            return if taken { Err(refused) } else { shown_by_uuid(&grid.store.view(), uuid) };
+        }
+    };
+    let mut report = shown(&grid.store.view(), id)?;
+    report.reason = report.reason.or(why);
+    Ok(report)
+}
+
+/// What was submitted with a task follows it to the home that took it. Where that fails the task must not wait for it for ever.
+fn send_files(grid: &mut Grid, task: TaskId) -> Result<(), OpsError> {
+    let Some(away) = grid.store.view().away(task)? else { return Ok(()) };
+    let Err(error) = files_elsewhere::send(grid, &away) else { return Ok(()) };
+    let cancelled = cancel::cancel(grid, &[Chosen { task, index: None }], Duration::from_secs(10));
+    let and = if cancelled.is_ok() { "it is cancelled" } else { "`grid cancel` it" };
+    Err(OpsError::Refused(format!("task {task}: its files did not get through, {and}: {error}")))
+}
+
+/// Where the task would go now and why; nothing is written, and no other home takes anything.
+pub fn dry_run(grid: &mut Grid, draft: Draft) -> Result<report::Explained, OpsError> {
+    let request = completed(&grid.store.view(), draft, grid.client.clone(), &grid.me)?;
+    let guest = Guest::resident(grid.me.clone());
+    let mut peers = Relay::new(grid.store.home(), &grid.login);
+    let mut envelope = envelope(TaskUuid::new(), &request)?;
+    let found = dry::search(&mut grid.store, &mut peers, &mut envelope, &request, &guest).map_err(refusal)?;
+    if let Some(refused) = found.refused {
+        return Err(nobody(refused, &request));
+    }
+    Ok(explain::of_search(found, Timestamp::now()))
+}
+
+/// Nobody takes it: there is nothing that could run it, nobody there, or nobody who does it for this user.
+fn nobody(refusal: SearchRefusal, request: &Request) -> OpsError {
+    let SearchRefusal { summary, mut reasons, denied, .. } = refusal;
+    let needed: Vec<&str> = request.features().map(Feature::name).collect();
+    if denied && !needed.is_empty() {
+        // An older grid can't say this itself.
+        reasons.push(format!("an older grid refuses a task with {}: bring it up to date", options(&needed)));
+    }
+    if denied { OpsError::Denied { summary, reasons } } else { OpsError::NoMatch { summary, reasons } }
+}
+
+/// An error of the tiers, for a person.
+pub(in crate::ops) fn refusal(error: TierError) -> OpsError {
+    match error {
+        TierError::Store(error) => error.into(),
+        TierError::Expression(error) => OpsError::Usage(error.to_string()),
+        TierError::Denied(why) => OpsError::Refused(why),
+    }
+}
+
+/// Refuses a uuid for good; false if a task has it.
+fn buried(tx: &Tx<'_>, uuid: TaskUuid, now: Timestamp) -> Result<bool, OpsError> {
+    if tx.held_by_uuid(uuid)?.0.is_some() {
+        return Ok(false);
+    }
+    tx.bury(uuid, series_end(SERIES), Refuses::Everybody, now)?;
+    Ok(true)
+}

@@ -1,0 +1,40 @@
+//! Submits within a transaction of the dispatcher.
+
+use super::by_itself::refusal;
+use super::request::{SubmitRequest, completed, envelope};
+use super::submitted::shown;
+use crate::dispatch::submits::SubmitHandler;
+use crate::distributor::fleets::Fleets;
+use crate::distributor::guest::Guest;
+use crate::distributor::within;
+use crate::ops::OpsError;
+use crate::ops::report::Submitted;
+use crate::store::{StoreError, Tx};
+
+/// Handles the submits of commands in the dispatcher.
+#[derive(Debug)]
+pub struct SubmitService;
+
+impl SubmitHandler for SubmitService {
+    fn carry_out(&mut self, tx: &Tx<'_>, fleets: &mut Fleets, order: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let Ok(submit) = serde_json::from_slice::<SubmitRequest>(order) else { return Ok(None) };
+        match place(tx, fleets, submit) {
+            Ok(submitted) => Ok(submitted.and_then(|submitted| serde_json::to_vec(&submitted).ok())),
+            // The disk and the database are the same for everybody in this transaction.
+            Err(OpsError::Store(error)) => Err(error),
+            // What is wrong with it the command finds out by itself, in full words.
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+/// Submits a task within the dispatcher's transaction, if it is one that stays in this home; None: the command has to do it by itself.
+fn place(tx: &Tx<'_>, fleets: &mut Fleets, submit: SubmitRequest) -> Result<Option<Submitted>, OpsError> {
+    if let (Some(task), _) = tx.held_by_uuid(submit.uuid)? {
+        return shown(tx, task).map(Some);
+    }
+    let request = completed(tx, submit.draft, submit.client, &submit.me)?;
+    let guest = Guest::resident(submit.me);
+    let placed = within::place(tx, fleets, envelope(submit.uuid, &request)?, &guest).map_err(refusal)?;
+    placed.map(|task| shown(tx, task)).transpose()
+}

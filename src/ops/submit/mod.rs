@@ -1,0 +1,25 @@
+//! Submit: client's first-tier set -> redirect -> second-tier set -> match -> store -> wake the dispatcher.
+//!
+//! ```text
+//! grid submit -> SubmitRequest -> by_dispatcher   the usual way: over the socket, into the dispatcher's next transaction
+//!                      |               |
+//!                      |         in_dispatcher    the same search, within that transaction, for a task that stays in this home
+//!                      |
+//!                      +-------> by_itself        with files, many lines, other homes, or without a dispatcher
+//! ```
+//!
+//! Whichever way it goes, the task has one uuid, and is taken in once.
+
+mod by_dispatcher;
+mod by_itself;
+mod in_dispatcher;
+pub mod pack;
+mod request;
+mod submitted;
+
+pub use by_dispatcher::Accepted;
+pub(super) use by_itself::refusal;
+pub use by_itself::{dry_run, submit, take_in};
+pub use in_dispatcher::SubmitService;
+pub use request::SubmitRequest;
+pub use submitted::chosen;

@@ -1,0 +1,41 @@
+//! What is reported of a task that was submitted.
+
+use crate::model::id::{Index, TaskId, TaskUuid};
+use crate::ops::selecting::Chosen;
+use crate::ops::{Grid, OpsError, report};
+use crate::store::tasks::{Shape, TaskRow};
+use crate::store::{StoreError, View};
+
+/// The task that was just submitted, as this home knows it. Where the home was replaced since, the id is another task's, or nobody's.
+pub fn chosen(grid: &Grid, report: &report::Submitted) -> Result<Chosen, OpsError> {
+    let uuid = uuid::Uuid::parse_str(&report.uuid).ok().map(TaskUuid);
+    match uuid.map(|uuid| grid.store.view().held_by_uuid(uuid)).transpose()? {
+        Some((Some(task), _) | (None, Some(task))) => Ok(Chosen { task, index: None }),
+        _ => Err(StoreError::Gone { home: grid.store.home().dir().to_owned() }.into()),
+    }
+}
+
+pub(super) fn shown_by_uuid(view: &View<'_>, uuid: TaskUuid) -> Result<report::Submitted, OpsError> {
+    let (task, _) = view.held_by_uuid(uuid)?;
+    shown(view, task.ok_or_else(|| OpsError::unknown("task", &uuid.to_string(), []))?)
+}
+
+pub(super) fn shown(view: &View<'_>, task: TaskId) -> Result<report::Submitted, OpsError> {
+    let row = view.task(task)?.ok_or_else(|| OpsError::unknown("task", &task.to_string(), []))?;
+    Ok(report_of(view, &row))
+}
+
+/// The head of every report about a task.
+fn report_of(view: &View<'_>, row: &TaskRow) -> report::Submitted {
+    let member = if row.shape == Shape::Single { view.member(row.id, Index(0)).ok().flatten() } else { None };
+    let server = member.and_then(|m| m.server).and_then(|id| view.server_name(id).ok().flatten());
+    report::Submitted {
+        id: row.id.to_string(),
+        uuid: row.uuid.to_string(),
+        state: row.state(),
+        reason: row.reason_in(row.state()).filter(|_| !row.state().ended()),
+        server: server.map(|name| name.to_string()),
+        route: vec![row.tier1.clone(), row.tier2.clone()],
+        size: (row.shape != Shape::Single).then_some(row.size),
+    }
+}
