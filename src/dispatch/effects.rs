@@ -1,7 +1,7 @@
 //! What a turn does to the world: collected while its transaction is open, carried out after the commit.
 //!
-//! Links and callers refuse to send while a transaction is open (`debug_assert!`), so a send that is no [`Effect`] fails every test
-//! that passes through it.
+//! Links and callers refuse to send while a transaction is open ([`sealed`](super::sealed)), so a send that is no [`Effect`] fails
+//! every test that passes through it.
 
 use super::attempts::starts::PlacedStart;
 use super::dispatcher::Dispatcher;

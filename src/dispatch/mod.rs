@@ -38,6 +38,7 @@ pub mod process;
 #[cfg(test)]
 mod scenarios;
 mod schedule;
+mod sealed;
 mod settings;
 pub mod stepped;
 pub mod submits;

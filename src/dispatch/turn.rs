@@ -6,6 +6,7 @@ use crate::dispatch::effects::Effect;
 use crate::dispatch::links::route::Route;
 use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::schedule::{pass, top_up};
+use crate::dispatch::sealed;
 use crate::dispatch::transfer::ending::Ending;
 use crate::matching::Place;
 use crate::model::ambient::Now;
@@ -67,7 +68,7 @@ impl Dispatcher {
             return self.ask_for_readings(store);
         };
         let durability = if came.promises { Durability::Full } else { Durability::Normal };
-        let effects = store.write(durability, |tx| {
+        let effects = sealed::write(store, durability, |tx| {
             let mut turn = Turn::open(tx, self.ambient.now());
             self.take_in(&mut turn, came)?;
             Ok::<_, DispatchError>(turn.effects)

@@ -5,6 +5,7 @@ use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::effects::Effect;
 use crate::dispatch::links::link_state::LinkState;
 use crate::dispatch::process::run::DispatchError;
+use crate::dispatch::sealed;
 use crate::matching::Place;
 use crate::model::id::BootId;
 use crate::store::members::Live;
@@ -27,7 +28,7 @@ impl Dispatcher {
             return Ok(());
         }
         // What is said to be unsent goes to another server where this one is out of reach: that it was sent must last.
-        let sent = store.write(Durability::Full, |tx| {
+        let sent = sealed::write(store, Durability::Full, |tx| {
             // Others may have written more while we waited for the gate.
             self.look_at_servers(tx)?;
             let all = self.adopt_unsent(tx)?;

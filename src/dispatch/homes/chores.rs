@@ -4,6 +4,7 @@
 use crate::dispatch::client::relay::Relay;
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::process::run::DispatchError;
+use crate::dispatch::sealed;
 use crate::distributor::guest::Guest;
 use crate::distributor::registry;
 use crate::distributor::settle::{self, Settled};
@@ -71,7 +72,7 @@ impl Dispatcher {
         let findings = std::mem::take(&mut self.homes.peers.findings);
         let now = self.ambient.now();
         if !findings.is_empty() {
-            store.write(Durability::Normal, |tx| {
+            sealed::write(store, Durability::Normal, |tx| {
                 for (endpoint, found) in &findings {
                     match found {
                         Ok(home) => tx.endpoint_answers(endpoint, *home)?,

@@ -4,6 +4,7 @@
 mod pending;
 
 use crate::dispatch::links::connector::{Connector, Used};
+use crate::dispatch::sealed;
 use crate::link::trouble::Trouble;
 use crate::link::{Link, LinkError};
 use crate::model::bounds;
@@ -313,6 +314,7 @@ impl PeerLinks {
 
     /// Sends what goes without waiting.
     pub fn flush(&mut self, ways: &mut Connector) -> Vec<(u64, FromDispatcher)> {
+        sealed::assert_open();
         let mut lost = Vec::new();
         for (endpoint, peer) in &mut self.all {
             if let PeerState::Greeting { link, .. } | PeerState::Up { link, .. } = &mut peer.phase
@@ -348,6 +350,7 @@ impl PeerLinks {
 impl Peer {
     /// Says what waits, now that the link is up. What an older grid over there can't understand is answered here.
     fn say(&mut self, now: Instant) -> Result<Vec<(u64, FromDispatcher)>, LinkError> {
+        sealed::assert_open();
         let PeerState::Up { link, version } = &mut self.phase else { return Ok(Vec::new()) };
         let too_new = |p: &mut Pending| p.question.as_ref().is_some_and(|question| question.since() > *version);
         let refused: Vec<_> = self.pending.extract_if(.., too_new).map(|p| p.too_new()).collect();

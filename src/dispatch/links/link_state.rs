@@ -5,6 +5,7 @@ mod due;
 use crate::dispatch::links::backoff::{URGED_PAUSE, WAIT_MIN, WAIT_SOON, jittered, next_pause};
 use crate::dispatch::links::connector::{Connector, Used};
 use crate::dispatch::links::news::News;
+use crate::dispatch::sealed;
 use crate::link::trouble::{Retry, Trouble};
 use crate::link::{Link, LinkError};
 use crate::model::ambient::Now;
@@ -170,6 +171,7 @@ impl LinkState {
 
     /// Opens it. The reason where it can't be.
     pub fn open(&mut self, ways: &mut Connector) -> Result<(), String> {
+        sealed::assert_open();
         let now = ways.ambient.now().mono;
         self.tried = now;
         match ways.open(&self.to, self.session) {
@@ -353,6 +355,7 @@ impl LinkState {
     /// Queues a message, behind our hello where starts go ahead; without a link it is lost, and the hello of the next link sorts things
     /// out.
     pub fn send(&mut self, message: &ToAgent) -> Result<(), LinkError> {
+        sealed::assert_open();
         match &mut self.phase {
             LinkPhase::Up { link, .. } | LinkPhase::Greeting { link, ahead: Some(_), .. } => link.send(message),
             _ => Ok(()),
@@ -361,6 +364,7 @@ impl LinkState {
 
     /// Sends what goes without waiting. What failed, if anything did.
     pub fn flush(&mut self, ways: &Connector) -> Option<News> {
+        sealed::assert_open();
         let sent = match &mut self.phase {
             LinkPhase::Up { link, .. } | LinkPhase::Greeting { link, .. } => link.flush(),
             LinkPhase::Down { .. } => Ok(()),

@@ -6,6 +6,7 @@ use crate::dispatch::links::link_state::LinkState;
 use crate::dispatch::links::news::News;
 use crate::dispatch::links::route::Route;
 use crate::dispatch::process::run::DispatchError;
+use crate::dispatch::sealed;
 use crate::link::LinkError;
 use crate::model::id::BootId;
 use crate::model::server::{Health, Server};
@@ -83,13 +84,14 @@ impl Dispatcher {
     }
 
     /// An agent of this host that came up beside us is said hello to before our epoch is on the disk: nothing is sent under it
-    /// until it is, and who recovers meanwhile has not to be waited for. What is started then goes right behind the hello.
+    /// until it is, and who recovers meanwhile has not to be waited for. What is started then goes right behind the hello. It is the
+    /// only message that goes before a commit.
     pub(in crate::dispatch) fn greet_here(&mut self) {
         if self.links.connector.agent.is_none() {
             return;
         }
         let Some(slot) = self.links.slots.get_mut(&Route::Here) else { return };
-        match slot.open(&mut self.links.connector) {
+        match sealed::lifted(|| slot.open(&mut self.links.connector)) {
             Ok(()) => slot.go_ahead(BootId::of_this_host()),
             Err(error) => self.links.inbox.push((Route::Here, FromAgent::Unfit { error })),
         }
@@ -202,6 +204,7 @@ impl Dispatcher {
 
     /// Sends over a route; a message that can't be encoded is a bug that must not stop the rest.
     pub(in crate::dispatch) fn tell(&mut self, route: Route, message: &ToAgent) {
+        sealed::assert_open();
         if let Some(slot) = self.links.slots.get_mut(&route)
             && let Err(error) = slot.send(message)
         {

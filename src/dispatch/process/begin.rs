@@ -13,6 +13,7 @@ use crate::dispatch::process::instance::Instance;
 use crate::dispatch::process::life::{DispatcherEnd, LifeNote, log_file};
 use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::schedule::Schedule;
+use crate::dispatch::sealed;
 use crate::dispatch::submits::SubmitHandler;
 use crate::dispatch::transfer::Transfers;
 use crate::dispatch::turn::Turn;
@@ -121,7 +122,7 @@ fn begin_locked(
     if !has_room(home.dir()) && (store.checkpoint(Log::Stays).is_err() || store.log_len() < LOG_ENOUGH) {
         home.give_up_reserve();
     }
-    let (mut dispatcher, effects) = store.write(Durability::Full, |tx| {
+    let (mut dispatcher, effects) = sealed::write(&mut store, Durability::Full, |tx| {
         let mut dispatcher = Dispatcher::new(home, submits, Rc::new(System), tx, first)?;
         match dispatcher.adopt_lanes(tx) {
             Err(StoreError::Unreadable(_)) => {
@@ -177,7 +178,7 @@ pub(in crate::dispatch) fn anew(
     let login = |session| Login { auth_sock: Some(session), command: None };
     let logins = links.connector.into_sessions().into_iter().map(login).collect();
     let first = First { logins, ..First::default() };
-    store.write(Durability::Full, |tx| {
+    sealed::write(store, Durability::Full, |tx| {
         if !hold_unreadable(tx)? {
             return Err(StoreError::Unreadable(why).into());
         }
@@ -195,7 +196,7 @@ pub(in crate::dispatch) fn without_door(
     submits: Box<dyn SubmitHandler>,
     ambient: Rc<dyn Ambient>,
 ) -> Result<Dispatcher, DispatchError> {
-    store.write(Durability::Full, |tx| {
+    sealed::write(store, Durability::Full, |tx| {
         let mut dispatcher = Dispatcher::new(home, submits, ambient, tx, First::default())?;
         dispatcher.adopt_lanes(tx)?;
         Ok(dispatcher)

@@ -1,6 +1,7 @@
 //! Commands that are connected to the dispatcher: they wait for ends and follow outputs.
 
 use crate::dispatch::links::route::Route;
+use crate::dispatch::sealed;
 use crate::dispatch::transfer::chunks::OutputChunk;
 use crate::model::attempt::Stream;
 use crate::model::id::{AttemptId, Index, MachineId, ServerId, TaskId};
@@ -78,16 +79,14 @@ impl Caller {
 
     /// Queues a word; a caller that does not read is dropped.
     pub fn send(&mut self, message: &FromDispatcher) {
-        if self.outbox.push(message).is_err() || self.outbox.len() > 4 * BACKLOG_MAX {
-            self.gone = true;
-        }
+        sealed::assert_open();
+        self.gone |= self.outbox.push(message).is_err() || self.outbox.len() > 4 * BACKLOG_MAX;
     }
 
     /// Sends what goes.
     pub fn flush(&mut self) {
-        if self.outbox.flush(&mut self.stream).is_err() {
-            self.gone = true;
-        }
+        sealed::assert_open();
+        self.gone |= self.outbox.flush(&mut self.stream).is_err();
     }
 
     /// Is there something to be sent?

@@ -2,7 +2,9 @@
 
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::process::run::DispatchError;
+use crate::dispatch::sealed;
 use crate::model::clock::Reading;
+use crate::model::id::BootId;
 use crate::model::time::short;
 use crate::store::{Durability, Store};
 use std::time::Duration;
@@ -27,8 +29,8 @@ impl Dispatcher {
         let way = if by > 0 { "forward" } else { "back" };
         tracing::warn!("the wall clock was set {way} by {length}: ages go on as they were");
         let since = now.wall.minus(now.since_boot.saturating_sub(last.since_boot) + SEEN);
-        let written = store.write(Durability::Normal, |tx| {
-            tx.see_clock(&Reading::now(), false)?;
+        let written = sealed::write(store, Durability::Normal, |tx| {
+            tx.see_clock(&Reading { moment: now, boot: BootId::of_this_host() }, false)?;
             tx.clock_was_set(by, since..=now.wall)
         });
         match written {

@@ -5,6 +5,7 @@ use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::links::route::Route;
 use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::schedule::queue::Queue;
+use crate::dispatch::sealed;
 use crate::dispatch::transfer::ending::Ending;
 use crate::dispatch::turn::Turn;
 use crate::distributor::fleets::Fleets;
@@ -202,7 +203,7 @@ impl Dispatcher {
         store: &mut Store,
         command: &SshCommand,
     ) -> Result<(), StoreError> {
-        match store.write(Durability::Full, |tx| self.links.connector.keep_command(tx, command)) {
+        match sealed::write(store, Durability::Full, |tx| self.links.connector.keep_command(tx, command)) {
             Err(error) if error.is_full(&self.home) => Ok(()),
             other => other,
         }
@@ -261,7 +262,7 @@ impl Dispatcher {
 
     /// Nothing of the last transaction was written. What it changed in memory is made anew from the database, and agents say again at
     /// their next hello what it had taken in.
-    fn take_back(&mut self, view: &View<'_>) -> Result<(), StoreError> {
+    pub(in crate::dispatch) fn take_back(&mut self, view: &View<'_>) -> Result<(), StoreError> {
         for route in std::mem::take(&mut self.disk.shortage.spoke) {
             if let Some(slot) = self.links.slots.get_mut(&route) {
                 slot.failed(LinkError::Ended, &self.links.connector);

@@ -7,6 +7,7 @@ use crate::dispatch::process::begin::{Begun, anew, begin};
 use crate::dispatch::process::callers;
 use crate::dispatch::process::life::DispatcherEnd;
 use crate::dispatch::process::watches;
+use crate::dispatch::sealed;
 use crate::dispatch::settings::Settings;
 use crate::dispatch::submits::SubmitHandler;
 use crate::matching::Place;
@@ -286,7 +287,7 @@ impl Dispatcher {
     fn leave_or_stay(&mut self, store: &mut Store) -> Result<bool, DispatchError> {
         let forced = self.activity.leave;
         let home = self.home.clone();
-        let left = store.write(Durability::Normal, |tx| {
+        let left = sealed::write(store, Durability::Normal, |tx| {
             if !forced && (tx.has_unended()? || !tx.cancels()?.is_empty()) {
                 return Ok::<_, StoreError>(false);
             }
@@ -302,7 +303,7 @@ impl Dispatcher {
         }
         // Behind it the log begins anew, in the blocks that it has: the next one waits for neither when it writes its first.
         let log = if store.log_len() > LOG_LEFT { Log::Goes } else { Log::Stays };
-        let begun = store.checkpoint(log).and_then(|()| store.write(Durability::Normal, |tx| tx.stamp()));
+        let begun = store.checkpoint(log).and_then(|()| sealed::write(store, Durability::Normal, |tx| tx.stamp()));
         if let Err(error) = begun {
             tracing::warn!("the log was not moved into the database, or does not begin anew: {error}");
         }

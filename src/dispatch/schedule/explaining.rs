@@ -3,6 +3,7 @@
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::schedule::pass::compile;
+use crate::dispatch::sealed;
 use crate::distributor::tier2::summary;
 use crate::model::id::ClassId;
 use crate::store::{Durability, Store};
@@ -61,7 +62,7 @@ impl Dispatcher {
     pub(in crate::dispatch) fn explain_some(&mut self, store: &mut Store) -> Result<(), DispatchError> {
         let begun = self.ambient.now();
         let Some(mut class) = self.schedule.to_explain.next(begun.mono) else { return Ok(()) };
-        store.write(Durability::Normal, |tx| {
+        sealed::write(store, Durability::Normal, |tx| {
             self.schedule.users.forget();
             loop {
                 if let Some((key, distributor)) = self.schedule.queue.blocked_at(class)

@@ -4,6 +4,7 @@
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::links::route::Route;
 use crate::dispatch::process::run::DispatchError;
+use crate::dispatch::sealed;
 use crate::model::failpoint::failpoint;
 use crate::model::files::Digest;
 use crate::model::id::TaskId;
@@ -167,7 +168,7 @@ impl Dispatcher {
         if due.is_empty() {
             return Ok(());
         }
-        store.write(Durability::Normal, |tx| {
+        sealed::write(store, Durability::Normal, |tx| {
             for (task, bundle, words) in due {
                 let tasks = match bundle {
                     Some(bundle) => tx.starting_with(bundle)?,
