@@ -13,6 +13,8 @@ mod copy;
 pub mod declared;
 pub mod discards;
 pub mod distributors;
+#[cfg(test)]
+mod faults;
 pub mod files;
 pub mod former;
 mod founding;

@@ -1,6 +1,10 @@
 //! An agent that a test speaks for. It keeps what the protocol asks an agent to keep (attempts until their ends are confirmed,
 //! tombstones), begins attempts of a lane one after the other, and ends one when the test says so.
 
+mod faults;
+
+pub use faults::Reads;
+
 use crate::model::attempt::{Cause, End, Stream, Usage};
 use crate::model::facts::Facts;
 use crate::model::id::{AttemptId, BootId, Epoch, LaneId};
@@ -41,6 +45,13 @@ pub struct FakeAgent {
     pub mute: bool,
     /// It packs results only when the test says so.
     pub packs_late: bool,
+    /// It leaves what it is to start queued until the test says so.
+    pub begins_late: bool,
+    pub reads: Reads,
+    /// It can't work, for this reason.
+    pub unfit: Option<String>,
+    /// What it has packed last.
+    packet: Vec<u8>,
     /// Everything that it was sent, oldest first.
     pub heard: Vec<ToAgent>,
     /// Every attempt whose command it has run, in order: one that stands here twice was started twice.
@@ -64,6 +75,10 @@ impl FakeAgent {
             refuses: None,
             mute: false,
             packs_late: false,
+            begins_late: false,
+            reads: Reads::Answered,
+            unfit: None,
+            packet: Vec::new(),
             heard: Vec::new(),
             ran: Vec::new(),
         }
@@ -153,6 +168,12 @@ impl FakeAgent {
         }
         match message {
             ToAgent::Hello { epoch, .. } => {
+                if let Some(error) = self.unfit.clone() {
+                    // It leaves, and reads nothing of what came behind the hello.
+                    self.say(&FromAgent::Unfit { error });
+                    (self.stream, self.inbox) = (None, Inbox::default());
+                    return;
+                }
                 self.epoch = self.epoch.max(epoch);
                 let held =
                     |(id, work): (&AttemptId, &Work)| Held { attempt: *id, lane: work.lane, state: work.state.clone() };
@@ -171,7 +192,7 @@ impl FakeAgent {
                 }
             }
             ToAgent::Cancel { attempt, .. } => match self.work.get(&attempt).map(|work| work.state.clone()) {
-                Some(HeldState::Running { .. }) => self.end_as(attempt, Cause::Signalled { signal: 15 }, b"", now),
+                Some(HeldState::Running { .. }) => self.end_as(attempt, Cause::Cancelled, b"", now),
                 Some(HeldState::Ended(_)) => {}
                 Some(HeldState::Queued) | None => {
                     self.forget(attempt);
@@ -187,6 +208,7 @@ impl FakeAgent {
             }
             ToAgent::Probe { .. } => self.say(&FromAgent::Facts(self.facts.clone())),
             ToAgent::Read { attempt, stream, offset, max } => self.read(attempt, stream, offset, max),
+            ToAgent::ReadPacked { attempt, offset, max } => self.read_packed(attempt, offset, max),
             ToAgent::Pack { attempt, .. } if !self.packs_late => self.packed(attempt),
             _ => {}
         }
@@ -222,6 +244,9 @@ impl FakeAgent {
 
     /// Begins the first of a lane that is queued, unless one runs there.
     fn begin_next(&mut self, lane: LaneId, now: Timestamp) {
+        if self.begins_late {
+            return;
+        }
         let Some(first) = self.lanes.get(&lane).and_then(|lane| lane.front().copied()) else { return };
         if let Some(work) = self.work.get_mut(&first).filter(|work| work.state == HeldState::Queued) {
             work.state = HeldState::Running { started_at: now, process: None, supervised: true };
@@ -269,12 +294,23 @@ impl FakeAgent {
     }
 
     fn read(&mut self, attempt: AttemptId, stream: Stream, offset: u64, max: u32) {
-        let out = self.work.get(&attempt).filter(|_| stream == Stream::Out).map(|work| work.out.clone());
+        if self.reads == Reads::Silent && max > 0 {
+            return;
+        }
+        let there = stream == Stream::Out && self.reads == Reads::Answered;
+        let out = self.work.get(&attempt).filter(|_| there).map(|work| work.out.clone());
         let out = out.unwrap_or_default();
         let from = usize::try_from(offset).unwrap().min(out.len());
         let to = (from + max as usize).min(out.len());
         let bytes = out[from..to].to_vec();
-        self.say(&FromAgent::Data { attempt, stream, offset, left_out: 0, bytes, at_end: to == out.len() });
+        self.say(&FromAgent::Data {
+            attempt,
+            stream,
+            offset,
+            left_out: 0,
+            bytes,
+            at_end: to == out.len() && self.reads == Reads::Answered,
+        });
     }
 
     /// Says that an attempt has made nothing that is to be brought.

@@ -3,8 +3,9 @@
 
 mod agent;
 mod clock;
+mod faults;
 
-pub use agent::FakeAgent;
+pub use agent::{FakeAgent, Reads};
 pub use clock::TestClock;
 
 use super::dispatcher::Dispatcher;
@@ -20,6 +21,7 @@ use crate::model::demand::Demand;
 use crate::model::facts::Facts;
 use crate::model::files::Fetch;
 use crate::model::id::{AttemptId, BootId, Index, ServerId, TaskId, TaskUuid};
+use crate::model::max_output::MaxOutput;
 use crate::model::resources::Bytes;
 use crate::model::server::Engine;
 use crate::model::ssh::SshTarget;
@@ -66,13 +68,14 @@ pub struct Task {
     pub hold: bool,
     /// What it makes is brought home.
     pub fetch: bool,
+    pub max_output: Option<MaxOutput>,
 }
 
 impl Default for Task {
     fn default() -> Self {
         let demand = Demand::default();
         let (retries, retry_lost, lost_after, hold, fetch) = (0, false, None, false, false);
-        Self { members: Members::Single, demand, retries, retry_lost, lost_after, hold, fetch }
+        Self { members: Members::Single, demand, retries, retry_lost, lost_after, hold, fetch, max_output: None }
     }
 }
 
@@ -163,7 +166,7 @@ impl Bench {
             stdin: None,
             workplace: Default::default(),
             fetch: task.fetch.then(|| Fetch { patterns: Vec::new(), changed: true, into: "/".into() }),
-            max_output: None,
+            max_output: task.max_output,
         };
         let request = Request {
             demand: task.demand.clone(),

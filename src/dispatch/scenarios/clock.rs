@@ -1,0 +1,93 @@
+//! `--lost-after`, and a wall clock that is set while it counts.
+
+use crate::dispatch::testing::{Bench, Task};
+use crate::model::id::TaskId;
+use crate::model::task::{Phase, State};
+use std::time::Duration;
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// A task that is lost after 100 s without contact, and was out of reach for 10 s of them.
+fn out_of_reach() -> (Bench, TaskId) {
+    let mut bench = Bench::new();
+    let task = bench.submit(&Task { lost_after: Some(Duration::from_secs(100)), ..Task::default() });
+    bench.run();
+    bench.make_unreachable("local");
+    bench.pass(Duration::from_secs(10));
+    assert_eq!(bench.phase(task), Phase::Running);
+    (bench, task)
+}
+
+/// It is lost when the 100 s are over, and not before.
+fn is_lost_in_time(bench: &mut Bench, task: TaskId) {
+    bench.pass(Duration::from_secs(80));
+    assert_eq!(bench.phase(task), Phase::Running, "too early");
+    bench.pass(Duration::from_secs(20));
+    assert_eq!(bench.phase(task), Phase::Ended(State::Lost), "too late");
+    let why = bench.member(task, 0).detail.unwrap();
+    assert!(why.starts_with("no contact with local for"), "{why}");
+    bench.check();
+}
+
+#[test]
+fn attempt_out_of_reach_is_lost_after_its_time() {
+    let (mut bench, task) = out_of_reach();
+    is_lost_in_time(&mut bench, task);
+}
+
+#[test]
+fn wall_clock_that_is_set_forward_loses_nothing() {
+    let (mut bench, task) = out_of_reach();
+    bench.clock.set_wall(HOUR_MS);
+    bench.run();
+    assert_eq!(bench.phase(task), Phase::Running, "before it is seen that it was set");
+    bench.look_at_clock();
+    is_lost_in_time(&mut bench, task);
+}
+
+#[test]
+fn wall_clock_that_is_set_back_delays_nothing() {
+    let (mut bench, task) = out_of_reach();
+    bench.clock.set_wall(-HOUR_MS);
+    bench.run();
+    bench.look_at_clock();
+    is_lost_in_time(&mut bench, task);
+}
+
+#[test]
+fn attempt_within_reach_is_not_lost_however_long_it_takes() {
+    let mut bench = Bench::new();
+    let task = bench.submit(&Task { lost_after: Some(Duration::from_secs(100)), ..Task::default() });
+    bench.pass(Duration::from_secs(300));
+    assert_eq!(bench.phase(task), Phase::Running);
+    bench.check();
+}
+
+#[test]
+fn attempt_given_up_as_lost_is_ended_where_it_is_found_again() {
+    let (mut bench, task) = out_of_reach();
+    is_lost_in_time(&mut bench, task);
+    bench.make_reachable("local");
+    bench.pass(Duration::from_secs(60));
+    assert_eq!(bench.agent("local", |agent| agent.cancels()), 1);
+    assert_eq!(bench.agent("local", |agent| agent.holds()), []);
+    assert_eq!(bench.phase(task), Phase::Ended(State::Lost), "its end comes too late");
+    bench.check();
+}
+
+#[test]
+fn lost_attempt_starts_again_where_its_task_says_so() {
+    let (mut bench, task) = {
+        let mut bench = Bench::new();
+        let lost_after = Some(Duration::from_secs(100));
+        let task = bench.submit(&Task { lost_after, retry_lost: true, ..Task::default() });
+        bench.run();
+        (bench, task)
+    };
+    bench.make_unreachable("local");
+    bench.add_server("far", crate::dispatch::testing::facts("far"));
+    bench.pass(Duration::from_secs(150));
+    assert_eq!(bench.running("far"), [bench.attempt(task)]);
+    assert_eq!(bench.number(task, 0), 2);
+    bench.check();
+}

@@ -1,0 +1,93 @@
+//! Links that can't be opened, are cut, and lead to agents that can't work or are older.
+
+use crate::dispatch::links::route::Route;
+use crate::dispatch::testing::{Bench, Task, facts};
+use crate::model::ambient::Ambient;
+use crate::model::max_output::MaxOutput;
+use crate::model::resources::Bytes;
+use crate::model::server::Health;
+use crate::model::task::{Phase, State};
+use std::time::{Duration, Instant};
+
+/// Lets the clock go to the next time at which the link to this host is tried. How long that took.
+fn to_next_try(bench: &mut Bench) -> Duration {
+    let now: Instant = bench.clock.now().mono;
+    let slot = &bench.dispatcher.links.slots[&Route::Here];
+    let pause = slot.due_at(Duration::from_secs(10), now).unwrap() - now;
+    bench.clock.advance(pause);
+    bench.run();
+    pause
+}
+
+#[test]
+fn host_that_does_not_answer_is_tried_in_growing_pauses() {
+    let mut bench = Bench::new();
+    bench.make_unreachable("local");
+    bench.run();
+    let pauses: Vec<u128> = (0..6).map(|_| to_next_try(&mut bench).as_millis()).collect();
+    assert_eq!(pauses, [500, 1_500, 4_500, 13_500, 30_000, 30_000]);
+    bench.make_reachable("local");
+    to_next_try(&mut bench);
+    assert!(bench.dispatcher.links.slots[&Route::Here].boot().is_some());
+    bench.check();
+}
+
+#[test]
+fn link_that_stood_for_long_is_opened_again_almost_at_once() {
+    let mut bench = Bench::new();
+    bench.run();
+    bench.pass(Duration::from_secs(31));
+    bench.cut("local");
+    bench.run();
+    assert_eq!(to_next_try(&mut bench), Duration::from_millis(50));
+    bench.cut("local");
+    bench.run();
+    assert_eq!(to_next_try(&mut bench), Duration::from_millis(500), "one that comes and goes");
+    bench.check();
+}
+
+#[test]
+fn task_goes_elsewhere_where_an_agent_is_unfit() {
+    let mut bench = Bench::new();
+    bench.agent("local", |agent| agent.unfit = Some("another agent holds its spool".into()));
+    let task = bench.submit(&Task::default());
+    bench.run();
+    assert_eq!(bench.phase_or_waiting(task), Phase::Waiting);
+    let local = bench.server("local");
+    let health = bench.dispatcher.schedule.fleets.server(local).map(|server| server.health.clone());
+    assert_ne!(health, Some(Health::Up));
+    bench.add_server("far", facts("far"));
+    bench.pass(Duration::from_secs(5));
+    assert_eq!(bench.running("far").len(), 1);
+    bench.check();
+}
+
+#[test]
+fn agent_that_speaks_version_1_gets_no_start_with_features() {
+    let mut bench = Bench::new();
+    bench.agent("local", |agent| agent.version = 1);
+    let plain = bench.submit(&Task::default());
+    let bounded = MaxOutput { bytes: Bytes(1 << 20), kill: true };
+    let task = bench.submit(&Task { max_output: Some(bounded), ..Task::default() });
+    bench.run();
+    assert_eq!((bench.state(plain), bench.state(task)), (State::Running, State::Failed));
+    assert_eq!(bench.agent("local", |agent| agent.starts()), 1);
+    let why = bench.member(task, 0).detail.unwrap();
+    assert!(why.contains("--max-output") && why.contains("local"), "{why}");
+    bench.check();
+}
+
+#[test]
+fn agent_that_says_no_hello_is_given_up() {
+    let mut bench = Bench::new();
+    bench.add_server("far", facts("far"));
+    bench.agent("local", |agent| agent.mute = true);
+    let task = bench.submit(&Task::default());
+    bench.pass(Duration::from_secs(5));
+    assert_eq!(bench.running("far").len(), 1, "who does not answer is not waited for");
+    bench.agent("local", |agent| agent.mute = false);
+    bench.pass(Duration::from_secs(60));
+    assert!(bench.dispatcher.links.slots[&Route::Here].boot().is_some());
+    assert_eq!(bench.state(task), State::Running);
+    bench.check();
+}

@@ -1,0 +1,238 @@
+//! An agent says hello: each row of what the database may say of an attempt, against what its agent holds.
+
+use crate::dispatch::testing::{Bench, Reads, Task, facts};
+use crate::model::id::{AttemptId, Index, LaneId, TaskId, TaskUuid};
+use crate::model::task::{Phase, State};
+use crate::protocol::agent::HeldState;
+use std::time::Duration;
+
+/// A link that was cut is found again after this.
+const SOON: Duration = Duration::from_secs(5);
+
+/// A task whose start was lost with its link.
+fn start_lost() -> (Bench, TaskId) {
+    let mut bench = Bench::new();
+    bench.run();
+    let task = bench.submit(&Task::default());
+    bench.turn();
+    bench.cut("local");
+    assert_eq!(bench.phase(task), Phase::Starting);
+    (bench, task)
+}
+
+/// A task that runs, and whose link is cut.
+fn running_and_cut() -> (Bench, TaskId) {
+    let mut bench = Bench::new();
+    let task = bench.submit(&Task::default());
+    bench.run();
+    bench.cut("local");
+    assert_eq!(bench.phase(task), Phase::Running);
+    (bench, task)
+}
+
+/// Why an attempt is lost.
+fn lost(bench: &Bench, task: TaskId) -> String {
+    assert_eq!(bench.phase(task), Phase::Ended(State::Lost));
+    bench.member(task, 0).detail.unwrap()
+}
+
+#[test]
+fn attempt_that_was_never_sent_is_sent_with_the_hello() {
+    let (mut bench, task) = start_lost();
+    bench.write(|tx| tx.mark_unsent(task, Index(0)));
+    bench.pass(SOON);
+    assert_eq!((bench.phase(task), bench.number(task, 0)), (Phase::Running, 1));
+    bench.check();
+}
+
+#[test]
+fn attempt_that_was_never_sent_goes_to_another_server_where_the_first_is_unfit() {
+    let mut bench = Bench::new();
+    bench.run();
+    let task = bench.submit(&Task::default());
+    bench.turn();
+    bench.agent("local", |agent| agent.unfit = Some("its spool is on fire".into()));
+    bench.cut("local");
+    bench.write(|tx| tx.mark_unsent(task, Index(0)));
+    bench.add_server("far", facts("far"));
+    bench.pass(Duration::from_secs(5));
+    assert_eq!(bench.running("far"), [bench.attempt(task)]);
+    assert_eq!(bench.number(task, 0), 1, "it has used no attempt");
+    bench.check();
+}
+
+#[test]
+fn start_that_its_agent_has_no_record_of_is_sent_again() {
+    let (mut bench, task) = start_lost();
+    bench.pass(SOON);
+    assert_eq!((bench.phase(task), bench.number(task, 0)), (Phase::Running, 1));
+    assert_eq!(bench.agent("local", |agent| agent.starts()), 1, "the first was lost");
+    bench.check();
+}
+
+#[test]
+fn start_on_its_way_to_a_host_that_restarts_is_lost() {
+    let (mut bench, task) = start_lost();
+    bench.agent("local", |agent| agent.restart_host("another boot"));
+    bench.pass(SOON);
+    assert_eq!(lost(&bench, task), "the server was restarted while its start was on the way");
+    assert_eq!(bench.agent("local", |agent| agent.starts()), 0, "it may have run");
+    bench.check();
+}
+
+#[test]
+fn running_attempt_without_a_record_is_lost() {
+    let (mut bench, task) = running_and_cut();
+    bench.agent("local", |agent| agent.lose_spool());
+    bench.pass(SOON);
+    assert_eq!(lost(&bench, task), "its record on the server is gone");
+    bench.check();
+}
+
+#[test]
+fn running_attempt_of_a_host_that_restarts_is_lost() {
+    let (mut bench, task) = running_and_cut();
+    bench.agent("local", |agent| agent.restart_host("another boot"));
+    bench.pass(SOON);
+    assert_eq!(lost(&bench, task), "the server was restarted while it ran");
+    bench.check();
+}
+
+#[test]
+fn lost_attempt_is_retried_where_its_task_says_so() {
+    let mut bench = Bench::new();
+    let task = bench.submit(&Task { retry_lost: true, ..Task::default() });
+    bench.run();
+    bench.agent("local", |agent| agent.restart_host("another boot"));
+    bench.pass(SOON);
+    assert_eq!((bench.phase(task), bench.number(task, 0)), (Phase::Running, 2));
+    bench.agent("local", |agent| agent.restart_host("a third boot"));
+    bench.pass(SOON);
+    assert_eq!(bench.phase(task), Phase::Ended(State::Lost), "once, unless --retries says more");
+    bench.check();
+}
+
+#[test]
+fn queued_attempt_stays_where_it_is() {
+    let mut bench = Bench::new();
+    bench.agent("local", |agent| agent.begins_late = true);
+    let task = bench.submit(&Task::default());
+    bench.run();
+    bench.cut("local");
+    bench.pass(SOON);
+    assert_eq!(bench.phase(task), Phase::Starting);
+    assert_eq!(bench.agent("local", |agent| agent.starts()), 1);
+    let now = bench.now();
+    bench.agent("local", |agent| agent.begin_all(now));
+    bench.run();
+    assert_eq!(bench.phase(task), Phase::Running);
+    bench.check();
+}
+
+#[test]
+fn end_during_a_cut_is_taken_in_with_the_hello() {
+    let (mut bench, task) = running_and_cut();
+    let attempt = bench.attempt(task);
+    bench.end_unread("local", attempt, 3, b"last words");
+    bench.pass(SOON);
+    assert_eq!((bench.phase(task), bench.member(task, 0).exit_code), (Phase::Ended(State::Failed), Some(3)));
+    assert_eq!(bench.agent("local", |agent| agent.confirmed()), [attempt]);
+    bench.check();
+}
+
+#[test]
+fn long_output_that_a_cut_interrupts_is_fetched_anew() {
+    let mut bench = Bench::new();
+    let task = bench.submit(&Task::default());
+    bench.run();
+    bench.agent("local", |agent| agent.reads = Reads::Silent);
+    bench.end_with("local", 0, &vec![b'x'; 3 << 20]);
+    assert_eq!(bench.phase(task), Phase::Running, "its output is on the way");
+    assert!(bench.dispatcher.attempts.lanes.is_empty(), "its place is free");
+    bench.agent("local", |agent| agent.reads = Reads::Answered);
+    bench.cut("local");
+    bench.pass(SOON);
+    assert_eq!(bench.phase(task), Phase::Ended(State::Completed));
+    bench.check();
+}
+
+#[test]
+fn dispatcher_that_begins_while_a_long_output_comes_fetches_it_itself() {
+    let mut bench = Bench::new();
+    bench.add_server("far", facts("far"));
+    bench.make_unreachable("local");
+    let task = bench.submit(&Task::default());
+    bench.pass(SOON);
+    bench.agent("far", |agent| agent.reads = Reads::Silent);
+    bench.end_with("far", 0, &vec![b'x'; 3 << 20]);
+    bench.agent("far", |agent| agent.reads = Reads::Answered);
+    bench.restart();
+    assert_eq!(bench.phase(task), Phase::Ended(State::Completed), "its link is opened for it");
+    bench.check();
+}
+
+#[test]
+fn end_whose_output_was_on_its_way_is_lost_with_its_record() {
+    let mut bench = Bench::new();
+    let task = bench.submit(&Task::default());
+    bench.run();
+    bench.agent("local", |agent| agent.reads = Reads::Silent);
+    bench.end_with("local", 0, &vec![b'x'; 3 << 20]);
+    bench.agent("local", |agent| agent.lose_spool());
+    bench.pass(SOON);
+    assert_eq!(lost(&bench, task), "its record on the server is gone");
+    bench.check();
+}
+
+#[test]
+fn attempt_without_a_supervisor_runs_on_and_is_marked() {
+    let (mut bench, task) = running_and_cut();
+    let attempt = bench.attempt(task);
+    bench.agent("local", |agent| agent.orphan(attempt));
+    bench.pass(SOON);
+    assert_eq!(bench.phase(task), Phase::Running);
+    assert!(bench.member(task, 0).orphaned);
+    bench.end("local", 0);
+    assert_eq!(bench.phase(task), Phase::Ended(State::Completed));
+    bench.check();
+}
+
+#[test]
+fn attempts_that_the_home_does_not_know_are_cancelled_or_confirmed() {
+    let mut bench = Bench::new();
+    let of = |number| AttemptId { task: TaskUuid::new(), index: Index(0), number };
+    let (runs, waits, ended) = (of(1), of(2), of(3));
+    let now = bench.now();
+    bench.agent("local", |agent| {
+        agent.holds_running(runs, LaneId(70), now);
+        agent.hold(waits, LaneId(71), HeldState::Queued);
+        agent.holds_running(ended, LaneId(72), now);
+        agent.end(ended, 0, b"", now);
+    });
+    bench.run();
+    assert_eq!(bench.agent("local", |agent| agent.cancels()), 2);
+    assert_eq!(bench.agent("local", |agent| agent.holds()), [], "nothing of it stays");
+    bench.check();
+}
+
+#[test]
+fn start_that_went_ahead_is_sent_once() {
+    let mut bench = Bench::new();
+    let task = bench.submit_ahead("boot of local");
+    bench.run();
+    assert_eq!((bench.phase(task), bench.number(task, 0)), (Phase::Running, 1));
+    assert_eq!(bench.agent("local", |agent| agent.starts()), 1);
+    bench.check();
+}
+
+#[test]
+fn start_that_went_ahead_to_an_agent_that_is_unfit_goes_to_another_server() {
+    let mut bench = Bench::new();
+    bench.add_server("far", facts("far"));
+    bench.agent("local", |agent| agent.unfit = Some("its spool is on fire".into()));
+    let task = bench.submit_ahead("boot of local");
+    bench.pass(Duration::from_secs(10));
+    assert_eq!(bench.running("far"), [bench.attempt(task)]);
+    assert_eq!(bench.number(task, 0), 1, "it has used no attempt");
+    bench.check();
+}

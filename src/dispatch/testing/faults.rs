@@ -1,0 +1,171 @@
+//! What a bench's home and hosts suffer: machines that change places, disks that are full, backups.
+
+use super::{Bench, Caller, FakeAgent, Task, begin};
+use crate::dispatch::links::route::Route;
+use crate::model::ambient::Ambient;
+use crate::model::demand::Demand;
+use crate::model::id::{AttemptId, BootId, Epoch, Index, ServerId, TaskId};
+use crate::model::task::Phase;
+use crate::model::time::Timestamp;
+use crate::protocol::dispatcher::FromDispatcher;
+use crate::store::ledger::Ledger;
+use crate::store::members::MemberRow;
+use crate::store::placing::Placing;
+use crate::store::{Home, Store};
+use std::path::PathBuf;
+use std::time::Duration;
+
+impl Bench {
+    /// Another agent answers under a server's name from now on. Gives the one of before, whose link is cut.
+    pub fn replace_agent(&mut self, server: &str, agent: FakeAgent) -> FakeAgent {
+        let mut before = self.agents.borrow_mut().insert(server.into(), agent).unwrap();
+        before.cut();
+        before
+    }
+
+    /// The link to a server is cut; it is opened again when its pause is over.
+    pub fn cut(&mut self, server: &str) {
+        self.agent(server, FakeAgent::cut);
+    }
+
+    /// The wall clock.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now().wall
+    }
+
+    /// One agent reads what was sent to it, and answers.
+    pub fn pump(&mut self, server: &str) {
+        let now = self.now();
+        self.agent(server, |agent| agent.pump(now));
+    }
+
+    /// The command of an attempt ends, and its agent says so, unless its link is cut; nobody reads that yet.
+    pub fn end_unread(&mut self, server: &str, attempt: AttemptId, code: u8, out: &[u8]) {
+        let now = self.now();
+        self.agent(server, |agent| agent.end(attempt, code, out, now));
+    }
+
+    /// One turn, in which no agent hears or says anything: what is sent lies in the links.
+    pub fn turn(&mut self) {
+        self.dispatcher.turn(&mut self.store).unwrap();
+        self.dispatcher.flush();
+    }
+
+    /// Submits a task that is given to this host with its submit, whose start goes right behind the hello to an agent that runs
+    /// since this boot.
+    pub fn submit_ahead(&mut self, boot: &str) -> TaskId {
+        let task = self.submit(&Task::default());
+        let (now, boot) = (self.now(), BootId(boot.into()));
+        self.dispatcher.look_at_servers(&self.store.view()).unwrap();
+        let local = self.server("local");
+        self.write(|tx| {
+            let (sent, lane, boot) = (Epoch(0), tx.new_lane()?, boot.clone());
+            let at = Placing { server: local, host: local, boot, machine: None, lane, sent, verdict: None };
+            let mut ledger = Ledger::open(tx, now);
+            ledger.claim(task, 1, &at)?;
+            tx.take(local, local, Demand::default().needs)?;
+            ledger.close()
+        });
+        let links = &mut self.dispatcher.links;
+        let slot = links.slots.get_mut(&Route::Here).unwrap();
+        slot.open(&mut links.connector).unwrap();
+        slot.go_ahead(boot);
+        self.turn();
+        task
+    }
+
+    /// Takes in what agents have said, up to the next turn.
+    pub fn receive(&mut self) {
+        let routes: Vec<_> = self.dispatcher.links.slots.keys().copied().collect();
+        for route in routes {
+            let links = &mut self.dispatcher.links;
+            let news = links.slots.get_mut(&route).map(|slot| slot.receive(&mut links.connector));
+            self.dispatcher.take_news(route, news.unwrap_or_default());
+        }
+    }
+
+    /// Lets an output, or what a task has made, come home whose last step is done beside the loop.
+    pub fn run_until_brought(&mut self) {
+        self.run();
+        while !self.dispatcher.transfers.results.is_empty() {
+            std::thread::yield_now();
+            self.run();
+        }
+    }
+
+    /// The row of a member.
+    pub fn member(&self, task: TaskId, index: u32) -> MemberRow {
+        self.store.view().member(task, Index(index)).unwrap().unwrap()
+    }
+
+    /// The phase of a member.
+    pub fn phase(&self, task: TaskId) -> Phase {
+        self.member(task, 0).phase
+    }
+
+    /// The same, where it may never have been given to a server.
+    pub fn phase_or_waiting(&self, task: TaskId) -> Phase {
+        self.store.view().member(task, Index(0)).unwrap().map_or(Phase::Waiting, |member| member.phase)
+    }
+
+    /// The last attempt of a task's first member.
+    pub fn attempt(&self, task: TaskId) -> AttemptId {
+        let row = self.store.view().task(task).unwrap().unwrap();
+        AttemptId { task: row.uuid, index: Index(0), number: self.member(task, 0).number }
+    }
+
+    /// The number of a server.
+    pub fn server(&self, name: &str) -> ServerId {
+        let servers = self.dispatcher.schedule.fleets.servers();
+        servers.into_iter().find(|server| server.name.to_string() == name).unwrap().id
+    }
+
+    /// Asks for a cancel as a command does.
+    pub fn cancel(&mut self, task: TaskId) {
+        let now = self.clock.now().wall;
+        self.write(|tx| tx.ask_cancel(task, None, Duration::from_secs(10), now));
+    }
+
+    /// The process looks at the clocks, as it does whenever it wakes.
+    pub fn look_at_clock(&mut self) {
+        self.dispatcher.follow_clock(&mut self.store).unwrap();
+    }
+
+    /// What callers have said is heard, and those who hung up are let go.
+    pub fn hear_callers(&mut self) {
+        for at in 0..self.dispatcher.callers.all.len() {
+            for message in self.dispatcher.callers.all[at].receive() {
+                self.dispatcher.hear(&mut self.store, at, message).unwrap();
+            }
+        }
+        self.dispatcher.callers.sweep();
+        self.run();
+    }
+
+    /// A backup of the home as it is now.
+    pub fn backup(&self) -> PathBuf {
+        let to = self._dir.path().join("backup");
+        self.store.backup(&to, self.clock.now().wall).unwrap();
+        to
+    }
+
+    /// The home is lost, and one is made of a backup in its stead; its servers are what they are.
+    pub fn restore(&mut self, backup: &std::path::Path) {
+        let home = Home::at(self._dir.path().join("restored"));
+        let founding = home.found().unwrap();
+        Store::place_backup(&home, backup).unwrap();
+        drop(founding);
+        self.store = Store::restore(&home, self.clock.now().wall).unwrap();
+        self.home = home;
+        self.agents.borrow_mut().values_mut().for_each(FakeAgent::cut);
+        self.dispatcher = begin(&self.home, &mut self.store, &self.clock, &self.agents, &self.unreachable);
+        self.run();
+    }
+}
+
+impl Caller {
+    /// The ends, and nothing else, that it was told of since the last look.
+    pub fn ends(&mut self) -> usize {
+        self.heard().iter().filter(|word| matches!(word, FromDispatcher::Ended { .. })).count()
+    }
+}
