@@ -32,6 +32,9 @@ pub(super) fn create(home: &Home, seed: &super::home::Seed) -> Result<()> {
     std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(unwritable)?;
     let mut connection = Connection::open(&new)?;
     connection.pragma_update(None, "page_size", PAGE)?;
+    if cfg!(test) {
+        connection.pragma_update(None, "synchronous", "OFF")?;
+    }
     let transaction = connection.transaction()?;
     transaction.execute_batch(SCHEMA)?;
     super::founding::seed(&transaction, seed)?;

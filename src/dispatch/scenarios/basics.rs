@@ -3,14 +3,10 @@
 use crate::dispatch::testing::{Bench, Task, facts};
 use crate::model::ambient::Ambient;
 use crate::model::id::Index;
-use crate::model::task::{Members, State};
+use crate::model::task::State;
 use crate::protocol::agent::ToAgent;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use std::time::Duration;
-
-fn array(count: u32) -> Task {
-    Task { members: Members::Range { first: 0, step: 1, count, at_once: None }, ..Task::default() }
-}
 
 #[test]
 fn task_runs_and_its_end_is_recorded_and_confirmed() {
@@ -41,7 +37,7 @@ fn start_is_sent_after_its_claim_is_committed() {
 #[test]
 fn four_members_run_on_four_processors_and_the_fifth_waits() {
     let mut bench = Bench::new();
-    let task = bench.submit(&array(5));
+    let task = bench.submit(&Task::array(5));
     bench.run();
     assert_eq!(bench.running("local").len(), 4);
     assert_eq!(bench.member_state(task, 4), State::Pending);
@@ -109,7 +105,7 @@ fn end_is_taken_in_once_though_it_is_reported_twice() {
 fn server_over_a_link_gets_what_the_own_host_has_no_room_for() {
     let mut bench = Bench::new();
     bench.add_server("far", facts("far"));
-    let task = bench.submit(&array(8));
+    let task = bench.submit(&Task::array(8));
     bench.run();
     assert_eq!((bench.running("local").len(), bench.running("far").len()), (4, 4));
     bench.make_unreachable("far");

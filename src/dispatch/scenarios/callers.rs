@@ -90,7 +90,7 @@ fn probe_is_sent_once_for_many_waiters() {
     let probes =
         |bench: &Bench| bench.agent("local", |agent| agent.count(|said| matches!(said, ToAgent::Probe { .. })));
     let before = probes(&bench);
-    let server = bench.server("local");
+    let server = bench.server_id("local");
     let mut callers: Vec<Caller> = (0..3).map(|_| bench.caller()).collect();
     for at in 0..3 {
         bench.dispatcher.hear(&mut bench.store, at, ToDispatcher::Probe { server }).unwrap();
@@ -108,7 +108,7 @@ fn probe_of_a_host_out_of_reach_is_answered_with_the_reason() {
     let mut bench = Bench::new();
     bench.add_server("far", facts("far"));
     bench.run();
-    let server = bench.server("far");
+    let server = bench.server_id("far");
     bench.make_unreachable("far");
     let mut caller = bench.caller();
     bench.say(0, ToDispatcher::Probe { server });

@@ -16,8 +16,8 @@ fn waiting_and_held_members_end_at_once() {
     let waits = bench.submit(&Task::default());
     let held = bench.submit(&Task { hold: true, ..Task::default() });
     bench.run();
-    bench.cancel(waits);
-    bench.cancel(held);
+    bench.ask_cancel(waits);
+    bench.ask_cancel(held);
     bench.run();
     assert_eq!((bench.state(waits), bench.state(held)), (State::Cancelled, State::Cancelled));
     assert_eq!(bench.agent("local", |agent| agent.cancels()), 0);
@@ -33,7 +33,7 @@ fn attempt_that_was_never_sent_ends_at_home() {
     bench.turn();
     bench.cut("local");
     bench.write(|tx| tx.mark_unsent(task, Index(0)));
-    bench.cancel(task);
+    bench.ask_cancel(task);
     bench.pass(Duration::from_secs(2));
     assert_eq!(bench.phase(task), CANCELLED);
     let told = bench.agent("local", |agent| (agent.starts(), agent.cancels()));
@@ -48,7 +48,7 @@ fn queued_attempt_is_refused_by_its_tombstone() {
     let task = bench.submit(&Task::default());
     bench.run();
     let attempt = bench.attempt(task);
-    bench.cancel(task);
+    bench.ask_cancel(task);
     bench.run();
     assert_eq!(bench.phase(task), CANCELLED);
     assert_eq!(bench.agent("local", |agent| agent.confirmed()), [attempt], "its tombstone may go");
@@ -60,9 +60,9 @@ fn running_attempt_is_cancelled_once_however_often_that_is_asked_for() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task { retries: 3, ..Task::default() });
     bench.run();
-    bench.cancel(task);
+    bench.ask_cancel(task);
     bench.turn();
-    bench.cancel(task);
+    bench.ask_cancel(task);
     bench.turn();
     bench.run();
     assert_eq!((bench.phase(task), bench.number(task, 0)), (CANCELLED, 1));
@@ -76,7 +76,7 @@ fn cancel_during_a_cut_is_passed_on_with_the_hello() {
     let task = bench.submit(&Task::default());
     bench.run();
     bench.make_unreachable("local");
-    bench.cancel(task);
+    bench.ask_cancel(task);
     bench.pass(Duration::from_secs(5));
     assert_eq!(bench.phase(task), Phase::Running, "nobody has ended it yet");
     bench.make_reachable("local");
@@ -92,7 +92,7 @@ fn cancel_that_meets_an_end_leaves_the_end_as_it_is() {
     bench.run();
     let attempt = bench.attempt(task);
     bench.end_unread("local", attempt, 0, b"");
-    bench.cancel(task);
+    bench.ask_cancel(task);
     bench.turn();
     bench.run();
     assert_eq!(bench.phase(task), Phase::Ended(State::Completed));
@@ -106,7 +106,7 @@ fn cancel_that_meets_a_failure_keeps_it_from_being_retried() {
     bench.run();
     let attempt = bench.attempt(task);
     bench.end_unread("local", attempt, 1, b"");
-    bench.cancel(task);
+    bench.ask_cancel(task);
     bench.run();
     assert_eq!((bench.phase(task), bench.number(task, 0)), (Phase::Ended(State::Failed), 1));
     bench.check();
@@ -121,7 +121,7 @@ fn cancel_while_results_are_packed_leaves_them_on_the_server() {
     let attempt = bench.attempt(task);
     bench.end("local", 0);
     assert_eq!(bench.phase(task), Phase::Running, "its results are packed");
-    bench.cancel(task);
+    bench.ask_cancel(task);
     bench.run();
     assert_eq!(bench.phase(task), Phase::Ended(State::Completed), "its own end stands");
     let lies = bench.store.view().fetched(task, Index(0)).unwrap().unwrap().lies;

@@ -53,7 +53,7 @@ fn task_goes_elsewhere_where_an_agent_is_unfit() {
     let task = bench.submit(&Task::default());
     bench.run();
     assert_eq!(bench.phase_or_waiting(task), Phase::Waiting);
-    let local = bench.server("local");
+    let local = bench.server_id("local");
     let health = bench.dispatcher.schedule.fleets.server(local).map(|server| server.health.clone());
     assert_ne!(health, Some(Health::Up));
     bench.add_server("far", facts("far"));

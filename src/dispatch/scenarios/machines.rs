@@ -48,7 +48,7 @@ fn name_is_tried_anew_while_something_lies_with_another_machine() {
 #[test]
 fn cancel_waits_for_the_machine_that_holds_the_attempt() {
     let (mut bench, task, first) = misled();
-    bench.cancel(task);
+    bench.ask_cancel(task);
     bench.pass(Duration::from_secs(5));
     assert_eq!(bench.phase(task), Phase::Running);
     assert_eq!(bench.agent("far", |agent| agent.cancels()), 0);

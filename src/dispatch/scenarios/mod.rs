@@ -12,3 +12,8 @@ mod refusals;
 mod restored;
 mod retries;
 mod transfers;
+mod lanes;
+mod limits;
+mod order;
+mod placing;
+mod starving;

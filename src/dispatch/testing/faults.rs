@@ -57,7 +57,7 @@ impl Bench {
         let task = self.submit(&Task::default());
         let (now, boot) = (self.now(), BootId(boot.into()));
         self.dispatcher.look_at_servers(&self.store.view()).unwrap();
-        let local = self.server("local");
+        let local = self.server_id("local");
         self.write(|tx| {
             let (sent, lane, boot) = (Epoch(0), tx.new_lane()?, boot.clone());
             let at = Placing { server: local, host: local, boot, machine: None, lane, sent, verdict: None };
@@ -115,13 +115,13 @@ impl Bench {
     }
 
     /// The number of a server.
-    pub fn server(&self, name: &str) -> ServerId {
+    pub fn server_id(&self, name: &str) -> ServerId {
         let servers = self.dispatcher.schedule.fleets.servers();
         servers.into_iter().find(|server| server.name.to_string() == name).unwrap().id
     }
 
     /// Asks for a cancel as a command does.
-    pub fn cancel(&mut self, task: TaskId) {
+    pub fn ask_cancel(&mut self, task: TaskId) {
         let now = self.clock.now().wall;
         self.write(|tx| tx.ask_cancel(task, None, Duration::from_secs(10), now));
     }

@@ -2,11 +2,14 @@
 //! started, and nothing waits: a scenario takes milliseconds.
 
 mod agent;
+mod changes;
 mod clock;
 mod faults;
+mod task;
 
 pub use agent::{FakeAgent, Reads};
 pub use clock::TestClock;
+pub use task::Task;
 
 use super::dispatcher::Dispatcher;
 use super::links::connector::Opener;
@@ -17,15 +20,13 @@ use crate::distributor::fleets::Fleets;
 use crate::link::Link;
 use crate::model::ambient::Ambient;
 use crate::model::command::Command;
-use crate::model::demand::Demand;
 use crate::model::facts::Facts;
 use crate::model::files::Fetch;
 use crate::model::id::{AttemptId, BootId, Index, ServerId, TaskId, TaskUuid};
-use crate::model::max_output::MaxOutput;
 use crate::model::resources::Bytes;
 use crate::model::server::Engine;
 use crate::model::ssh::SshTarget;
-use crate::model::task::{ClientFacts, Launch, Members, Request, State};
+use crate::model::task::{ClientFacts, Launch, Request, State};
 use crate::protocol::agent::MAGIC;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::protocol::frame;
@@ -55,28 +56,6 @@ pub struct Bench {
     agents: Agents,
     /// Hosts whose links can't be opened.
     unreachable: Rc<RefCell<Vec<String>>>,
-}
-
-/// A task that a test submits.
-#[derive(Debug, Clone)]
-pub struct Task {
-    pub members: Members,
-    pub demand: Demand,
-    pub retries: u32,
-    pub retry_lost: bool,
-    pub lost_after: Option<Duration>,
-    pub hold: bool,
-    /// What it makes is brought home.
-    pub fetch: bool,
-    pub max_output: Option<MaxOutput>,
-}
-
-impl Default for Task {
-    fn default() -> Self {
-        let demand = Demand::default();
-        let (retries, retry_lost, lost_after, hold, fetch) = (0, false, None, false, false);
-        Self { members: Members::Single, demand, retries, retry_lost, lost_after, hold, fetch, max_output: None }
-    }
 }
 
 struct NoSubmits;
@@ -249,6 +228,12 @@ impl Bench {
             time -= step;
             self.run();
         }
+    }
+
+    /// Lets time pass at once: nobody speaks in between.
+    pub fn leap(&mut self, time: Duration) {
+        self.clock.advance(time);
+        self.run();
     }
 
     /// The dispatcher is killed, and another one begins.

@@ -1,0 +1,238 @@
+//! Where a task goes, where it must not go, and where it goes next.
+
+use crate::dispatch::testing::{Bench, Task, facts};
+use crate::model::id::{Index, TaskId};
+use crate::model::task::State;
+use crate::protocol::agent::Refusal;
+use std::time::Duration;
+
+/// The host that a single task lies with, or lay with last.
+fn host(bench: &Bench, task: TaskId) -> Option<String> {
+    let host = bench.store.view().member(task, Index(0)).unwrap()?.host?;
+    Some(bench.store.view().server_name(host).unwrap()?.to_string())
+}
+
+/// What is said of the end of a single task.
+fn detail(bench: &Bench, task: TaskId) -> String {
+    bench.store.view().member(task, Index(0)).unwrap().and_then(|member| member.detail).unwrap_or_default()
+}
+
+/// The own host, and `far`.
+fn two() -> Bench {
+    let mut bench = Bench::new();
+    bench.add_server("far", facts("far"));
+    bench.run();
+    bench
+}
+
+fn refuse(bench: &Bench, server: &str, refusal: Option<Refusal>) {
+    bench.agent(server, |agent| agent.refuses = refusal);
+}
+
+fn no_directory() -> Option<Refusal> {
+    Some(Refusal::NoDirectory { path: "/data".into() })
+}
+
+#[test]
+fn task_goes_where_its_constraint_holds() {
+    let mut bench = Bench::new();
+    let mut arm = facts("far");
+    arm.arch = "aarch64".into();
+    bench.add_server("far", arm);
+    let tasks =
+        [bench.submit(&Task::array(6).constraint("server.arch == \"aarch64\"")), bench.submit(&Task::default())];
+    bench.run();
+    assert_eq!((bench.running("far").len(), bench.running("local").len()), (4, 1));
+    assert_eq!(bench.state(tasks[1]), State::Running);
+    bench.check();
+}
+
+#[test]
+fn task_goes_to_the_server_that_it_names_and_waits_for_it() {
+    let mut bench = two();
+    bench.submit(&Task::default().on("far").cpus(4));
+    let task = bench.submit(&Task::default().on("far"));
+    bench.run();
+    assert_eq!((bench.running("local").len(), bench.running("far").len()), (0, 1));
+    assert_eq!(bench.state(task), State::Pending);
+    bench.check();
+}
+
+#[test]
+fn class_whose_expression_can_not_be_compiled_waits_with_the_error_and_holds_up_nobody() {
+    let mut bench = Bench::new();
+    let bad = bench.submit(&Task::default().constraint("server.arch ==").priority(9));
+    let good = bench.submit(&Task::default());
+    bench.run();
+    assert_eq!((bench.state(bad), bench.state(good)), (State::Pending, State::Running));
+    assert!(bench.reason(bad).is_some());
+    bench.restart();
+    assert_eq!(bench.state(bad), State::Pending);
+    bench.check();
+}
+
+#[test]
+fn drained_server_is_given_nothing_and_what_runs_there_goes_on() {
+    let mut bench = two();
+    let running = bench.submit(&Task::default().on("far"));
+    bench.run();
+    bench.set_drained("far", true);
+    let next = bench.submit(&Task::array(8));
+    bench.run();
+    assert_eq!((bench.running("local").len(), bench.running("far").len()), (4, 1));
+    assert_eq!(bench.state(running), State::Running);
+    bench.end("far", 0);
+    assert_eq!((bench.state(running), bench.running("far").len()), (State::Completed, 0));
+    bench.set_drained("far", false);
+    assert_eq!(bench.running("far").len(), 4);
+    assert_eq!(bench.state(next), State::Running);
+    bench.check();
+}
+
+#[test]
+fn task_that_a_server_can_not_start_goes_to_the_next_one() {
+    let mut bench = two();
+    for server in ["local", "far"] {
+        refuse(&bench, server, no_directory());
+        let task = bench.submit(&Task::default().of_class(server));
+        bench.run();
+        assert_eq!(bench.state(task), State::Running);
+        assert_eq!(bench.number(task, 0), 1, "it has used no attempt");
+        assert_ne!(host(&bench, task).as_deref(), Some(server));
+        refuse(&bench, server, None);
+    }
+    bench.check();
+}
+
+#[test]
+fn task_that_no_server_can_start_fails_with_all_reasons() {
+    let mut bench = two();
+    refuse(&bench, "local", no_directory());
+    refuse(&bench, "far", Some(Refusal::Prologue { error: "exit 3".into() }));
+    let task = bench.submit(&Task::default());
+    bench.run();
+    assert_eq!(bench.state(task), State::Failed);
+    let said = detail(&bench, task);
+    assert!(said.contains("no /data on local") && said.contains("the prologue fails (exit 3) on far"), "{said:?}");
+    bench.check();
+}
+
+#[test]
+fn task_that_one_server_can_not_start_waits_for_the_other_one() {
+    let mut bench = two();
+    bench.submit(&Task::default().on("far").cpus(4));
+    bench.run();
+    refuse(&bench, "local", no_directory());
+    let task = bench.submit(&Task::default());
+    let behind = bench.submit(&Task::default());
+    bench.run();
+    assert_eq!(bench.state(task), State::Pending);
+    refuse(&bench, "local", None);
+    bench.pass(Duration::from_secs(10));
+    assert_eq!(bench.state(task), State::Pending, "it is not tried there twice");
+    let later = bench.submit(&Task::default());
+    bench.run();
+    assert_eq!(bench.state(later), State::Running, "others of its class go there");
+    assert_eq!(bench.state(behind), State::Pending, "this one was refused too");
+    bench.end("far", 0);
+    assert_eq!([task, behind].map(|task| bench.state(task)), [State::Running; 2]);
+    bench.check();
+}
+
+#[test]
+fn retry_goes_to_another_server_if_there_is_one() {
+    let mut bench = two();
+    let task = bench.submit(&Task::default().retries(2));
+    bench.run();
+    let first = host(&bench, task).unwrap();
+    bench.end(&first, 1);
+    assert_eq!(bench.number(task, 0), 2);
+    assert_ne!(host(&bench, task).unwrap(), first);
+    bench.check();
+}
+
+#[test]
+fn retry_goes_back_where_there_is_no_other_server() {
+    let mut bench = Bench::new();
+    let task = bench.submit(&Task::default().retries(2));
+    bench.run();
+    bench.end("local", 1);
+    assert_eq!((bench.number(task, 0), bench.running("local").len()), (2, 1));
+    bench.end("local", 1);
+    bench.end("local", 1);
+    assert_eq!(bench.state(task), State::Failed, "two retries, and no more");
+    bench.check();
+}
+
+#[test]
+fn server_that_can_start_nothing_rests_and_is_tried_again() {
+    let mut bench = Bench::new();
+    refuse(&bench, "local", Some(Refusal::Spool { error: "no space left".into() }));
+    let task = bench.submit(&Task::default());
+    bench.run();
+    bench.pass(Duration::from_secs(2));
+    assert_eq!(bench.state(task), State::Pending);
+    assert_eq!(bench.server("local").health.word(), "DOWN");
+    refuse(&bench, "local", None);
+    bench.pass(Duration::from_secs(30));
+    assert_eq!((bench.state(task), bench.number(task, 0)), (State::Running, 1));
+    bench.check();
+}
+
+#[test]
+fn server_on_which_something_runs_is_not_removed() {
+    let mut bench = two();
+    let task = bench.submit(&Task::default().on("far"));
+    bench.run();
+    assert!(!bench.remove_server("far"));
+    bench.end("far", 0);
+    assert_eq!(bench.state(task), State::Completed);
+    assert!(bench.remove_server("far"));
+    let waits = bench.submit(&Task::default().on("far"));
+    bench.run();
+    assert_eq!(bench.state(waits), State::Pending);
+    assert_eq!(host(&bench, task).as_deref(), Some("far"), "it keeps its name");
+    bench.check();
+}
+
+#[test]
+fn task_on_a_group_takes_room_of_the_group_and_of_its_member() {
+    let mut bench = two();
+    bench.add_server("near", facts("near"));
+    bench.add_group("pair", &["far", "near"]);
+    let task = bench.submit(&Task::array(3).on("pair").cpus(4));
+    bench.run();
+    assert_eq!(["far", "near", "local"].map(|server| bench.running(server).len()), [1, 1, 0]);
+    assert_eq!((bench.server("pair").taken.cpus, bench.server("far").taken.cpus), (8, 4));
+    bench.check();
+    bench.end("far", 0);
+    assert_eq!(bench.running("far").len(), 1, "the third one");
+    bench.end_all(0);
+    assert_eq!(bench.state(task), State::Completed);
+    assert_eq!(bench.server("pair").taken.cpus, 0);
+    bench.check();
+}
+
+#[test]
+fn group_whose_members_are_taken_up_by_others_waits() {
+    let mut bench = two();
+    bench.add_group("alone", &["far"]);
+    bench.submit(&Task::default().on("far").cpus(4));
+    let task = bench.submit(&Task::default().on("alone"));
+    bench.run();
+    assert_eq!(bench.state(task), State::Pending);
+    bench.end("far", 0);
+    assert_eq!((bench.state(task), bench.running("far").len()), (State::Running, 1));
+    bench.check();
+}
+
+#[test]
+fn verdicts_of_all_servers_are_kept_with_the_attempt() {
+    let mut bench = two();
+    let task = bench.submit(&Task::default().on("far"));
+    bench.run();
+    let verdict = bench.store.view().member(task, Index(0)).unwrap().and_then(|member| member.verdict);
+    let text = bench.store.view().note(verdict.expect("a verdict")).unwrap().unwrap();
+    assert!(text.contains("\"far\"") && text.contains("\"local\""), "{text}");
+    bench.check();
+}

@@ -1,0 +1,104 @@
+//! A task that waits too long for a whole server gets one in the end.
+
+use crate::dispatch::testing::{Bench, Task};
+use crate::model::id::TaskId;
+use crate::model::task::State;
+use std::time::Duration;
+
+/// A host on which small tasks run, a task that has waited so long for all of it, and more small ones that have just come.
+fn crowded(waited: Duration) -> (Bench, TaskId, TaskId) {
+    let mut bench = Bench::new();
+    bench.set("starve_after", "60s");
+    bench.submit(&Task::array(4));
+    let large = bench.submit(&Task::default().cpus(4).of_class("large"));
+    bench.run();
+    bench.pass(waited);
+    let small = bench.submit(&Task::array(40));
+    bench.run();
+    assert_eq!((bench.running("local").len(), bench.state(large)), (4, State::Pending));
+    (bench, large, small)
+}
+
+const LONG: Duration = Duration::from_secs(100);
+/// Within this it is looked who waits too long.
+const SOON: Duration = Duration::from_secs(20);
+
+/// One of the commands that run ends.
+fn end_one(bench: &mut Bench) {
+    let now = crate::model::ambient::Ambient::now(&*bench.clock).wall;
+    let first = bench.running("local")[0];
+    bench.agent("local", |agent| agent.end(first, 0, b"", now));
+    bench.run();
+}
+
+#[test]
+fn small_tasks_pass_a_large_one_that_is_young() {
+    let (mut bench, large, _) = crowded(Duration::ZERO);
+    for _ in 0..4 {
+        bench.pass(Duration::from_secs(5));
+        end_one(&mut bench);
+        assert_eq!(bench.running("local").len(), 4);
+    }
+    assert_eq!(bench.state(large), State::Pending);
+    assert_eq!(bench.server("local").kept_for, None);
+    bench.check();
+}
+
+#[test]
+fn server_is_kept_for_a_task_that_waits_too_long() {
+    let (mut bench, large, small) = crowded(LONG);
+    assert_eq!(bench.server("local").kept_for, Some(large));
+    for left in (0..4).rev() {
+        assert_eq!(bench.state(large), State::Pending);
+        end_one(&mut bench);
+        assert_eq!(bench.running("local").len(), left.max(1), "nothing else begins there");
+    }
+    assert_eq!(bench.state(large), State::Running);
+    bench.pass(SOON);
+    assert_eq!(bench.server("local").kept_for, None);
+    bench.end("local", 0);
+    assert_eq!(bench.running("local").len(), 4);
+    assert_eq!(bench.state(small), State::Running);
+    bench.check();
+}
+
+#[test]
+fn server_is_for_everybody_again_once_the_task_is_cancelled() {
+    let (mut bench, large, _) = crowded(LONG);
+    bench.cancel(large);
+    bench.pass(SOON);
+    assert_eq!(bench.server("local").kept_for, None);
+    end_one(&mut bench);
+    assert_eq!(bench.running("local").len(), 4);
+    bench.check();
+}
+
+#[test]
+fn server_is_for_everybody_again_once_the_task_is_held() {
+    let (mut bench, large, _) = crowded(LONG);
+    bench.hold(large);
+    bench.pass(SOON);
+    assert_eq!(bench.server("local").kept_for, None);
+    bench.check();
+}
+
+#[test]
+fn server_stays_kept_where_another_dispatcher_begins() {
+    let (mut bench, large, _) = crowded(LONG);
+    bench.restart();
+    end_one(&mut bench);
+    assert_eq!(bench.running("local").len(), 3);
+    assert_eq!(bench.server("local").kept_for, Some(large));
+    bench.check();
+}
+
+#[test]
+fn nothing_is_kept_for_a_task_that_fits_on_no_server_at_all() {
+    let mut bench = Bench::new();
+    bench.set("starve_after", "60s");
+    bench.submit(&Task::default().cpus(64));
+    bench.run();
+    bench.pass(LONG);
+    assert_eq!(bench.server("local").kept_for, None);
+    bench.check();
+}

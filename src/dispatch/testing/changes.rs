@@ -1,0 +1,110 @@
+//! What commands change in the database: as they would, for a test.
+
+use super::Bench;
+use crate::model::ambient::Ambient;
+use crate::model::id::{ServerId, TaskId};
+use crate::model::server::{Engine, Server};
+use crate::model::task::{Phase, State};
+use crate::store::declared::Declared;
+use crate::store::ledger::Ledger;
+use std::time::Duration;
+
+impl Bench {
+    fn shift(&mut self, task: TaskId, from: Phase, to: Phase) {
+        let now = self.clock.now().wall;
+        self.write(|tx| {
+            let mut ledger = Ledger::open(tx, now);
+            ledger.shift(task, None, from, to)?;
+            ledger.close()
+        });
+        self.run();
+    }
+
+    /// `grid hold`.
+    pub fn hold(&mut self, task: TaskId) {
+        self.shift(task, Phase::Waiting, Phase::Held);
+    }
+
+    /// `grid release`.
+    pub fn release(&mut self, task: TaskId) {
+        self.shift(task, Phase::Held, Phase::Waiting);
+    }
+
+    /// `grid cancel`: what waits ends, what lies with a server is to be ended there.
+    pub fn cancel(&mut self, task: TaskId) {
+        let now = self.clock.now().wall;
+        self.write(|tx| {
+            let mut ledger = Ledger::open(tx, now);
+            for from in [Phase::Waiting, Phase::Held] {
+                ledger.shift(task, None, from, Phase::Ended(State::Cancelled))?;
+            }
+            ledger.close()?;
+            if !tx.live_of(task)?.is_empty() {
+                tx.ask_cancel(task, None, Duration::from_secs(10), now)?;
+            }
+            Ok(())
+        });
+        self.run();
+    }
+
+    /// `grid retry`: what failed waits again.
+    pub fn retry(&mut self, task: TaskId) {
+        let now = self.clock.now().wall;
+        self.write(|tx| {
+            let mut ledger = Ledger::open(tx, now);
+            ledger.again(task, None, &[State::Failed])?;
+            ledger.close()
+        });
+        self.run();
+    }
+
+    /// A server as the database has it.
+    pub fn server(&self, name: &str) -> Server {
+        self.store.view().server(name).unwrap().unwrap()
+    }
+
+    /// `grid server drain` and `grid server resume`.
+    pub fn set_drained(&mut self, server: &str, drained: bool) {
+        let id = self.server(server).id;
+        self.write(|tx| tx.set_drained(id, drained.then_some("")));
+        self.run();
+    }
+
+    /// `grid server set`.
+    pub fn declare(&mut self, server: &str, declared: &Declared) {
+        let (id, now) = (self.server(server).id, self.clock.now().wall);
+        self.write(|tx| tx.declare_server(id, declared, now));
+        self.run();
+    }
+
+    /// `grid server remove`. False: it is refused, for something runs there.
+    pub fn remove_server(&mut self, server: &str) -> bool {
+        let id = self.server(server).id;
+        let removed = self.write(|tx| {
+            if tx.running_on(id)? > 0 {
+                return Ok(false);
+            }
+            tx.remove_server(id).map(|()| true)
+        });
+        self.run();
+        removed
+    }
+
+    /// `grid server group`: a server made of several.
+    pub fn add_group(&mut self, name: &str, members: &[&str]) -> ServerId {
+        let now = self.clock.now().wall;
+        let members = members.iter().map(|name| self.server(name).id).collect();
+        let group = self.write(|tx| {
+            let tier2 = tx.distributor("tier2")?.unwrap().id;
+            tx.add_server(&name.parse().unwrap(), tier2, &Engine::Group { members }, now)
+        });
+        self.run();
+        group
+    }
+
+    /// `grid set`.
+    pub fn set(&mut self, setting: &str, value: &str) {
+        self.write(|tx| tx.set_setting(setting, Some(value)));
+        self.run();
+    }
+}
