@@ -139,3 +139,14 @@ fn lane_goes_on_with_the_next_task_of_its_class() {
     assert_eq!(lanes(&bench, "local").len(), 1);
     bench.check();
 }
+
+#[test]
+fn lane_in_which_nothing_is_left_is_filled_before_others() {
+    let mut bench = Bench::new();
+    bench.add_server("far", facts("far"));
+    bench.submit(&Task::array(3).cpus(4));
+    bench.run();
+    bench.end("far", 0);
+    assert_eq!(["far", "local"].map(|server| bench.running(server).len()), [1, 1], "no place stands idle");
+    bench.check();
+}

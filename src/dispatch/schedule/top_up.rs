@@ -10,7 +10,7 @@ use crate::model::id::{ClassId, LaneId, TaskId};
 
 /// Lanes that run out are given more of their class, as long as nothing else comes first and the server still matches.
 pub fn top_up(d: &mut Dispatcher, turn: &mut Turn<'_, '_>) -> Result<(), DispatchError> {
-    let low: Vec<(LaneId, ClassId, Place)> = d
+    let mut low: Vec<(LaneId, ClassId, Place, usize)> = d
         .attempts
         .lanes
         .iter()
@@ -20,9 +20,11 @@ pub fn top_up(d: &mut Dispatcher, turn: &mut Turn<'_, '_>) -> Result<(), Dispatc
                 && lane.attempts.len() * 2 <= d.attempts.lanes.window(lane.class) as usize
                 && !d.attempts.lanes.is_long(*id, turn.now.mono)
         })
-        .map(|(id, lane)| (id, lane.class, lane.place))
+        .map(|(id, lane)| (id, lane.class, lane.place, lane.attempts.len()))
         .collect();
-    for (id, class, held_place) in low {
+    // Where nothing is left first: that place would stand idle.
+    low.sort_unstable_by_key(|(id, .., left)| (*left, *id));
+    for (id, class, held_place, _) in low {
         let Some(key) = d.schedule.queue.key(class).filter(|key| !d.schedule.queue.anything_before(*key)) else {
             continue;
         };
