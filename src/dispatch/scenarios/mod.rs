@@ -12,6 +12,7 @@ mod refusals;
 mod restored;
 mod retries;
 mod transfers;
+mod histories;
 mod lanes;
 mod limits;
 mod order;

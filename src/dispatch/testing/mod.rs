@@ -204,6 +204,7 @@ impl Bench {
             for agent in self.agents.borrow_mut().values_mut() {
                 busy |= agent.pump(now) || agent.has_more();
             }
+            busy |= self.dispatcher.has_more();
             if !busy {
                 return;
             }

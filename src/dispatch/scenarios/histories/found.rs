@@ -1,0 +1,1 @@
+//! Histories that found something, each with what it showed.

@@ -1,0 +1,59 @@
+//! What holds after each step of a history.
+
+use super::history::History;
+use crate::matching::Query;
+use crate::model::task::Counts;
+use crate::store::tasks::TaskRow;
+
+impl History {
+    /// All of it.
+    pub fn check(&self) {
+        self.bench.check();
+        let view = self.bench.store.view();
+        for id in &self.tasks {
+            let row = view.task(*id).unwrap().unwrap();
+            assert_eq!(view.task_by_uuid(row.uuid).unwrap(), Some(*id), "each uuid has one row");
+            self.check_counts(&row);
+            if row.counts.waiting > 0 {
+                self.check_place(&row);
+            }
+        }
+        for server in view.servers().unwrap() {
+            let known = self.bench.dispatcher.schedule.fleets.server(server.id).unwrap();
+            assert_eq!(known.taken, server.taken, "{}: what the dispatcher believes is taken is", server.name);
+            let pools =
+                [&known.pool, &server.pool].map(|pool| pool.as_ref().map(|pool| (pool.taken.cpus, pool.taken.mem)));
+            assert_eq!(pools[0], pools[1], "host of {}", server.name);
+        }
+    }
+
+    /// The counts of a task are what its members are.
+    fn check_counts(&self, row: &TaskRow) {
+        let mut counts = Counts::default();
+        for member in self.bench.store.view().members(row.id, u32::MAX).unwrap() {
+            *counts.phase_mut(member.phase) += 1;
+        }
+        *counts.phase_mut(crate::model::task::Phase::Ended(row.rest_state)) += row.rest;
+        assert_eq!(row.counts, counts, "counts of task {} against its members", row.id);
+    }
+
+    /// What waits fits nowhere.
+    fn check_place(&self, row: &TaskRow) {
+        let dispatcher = &self.bench.dispatcher;
+        let capped = row.at_once.is_some_and(|most| dispatcher.attempts.lanes.count_of(row.id) >= most);
+        let known = dispatcher.schedule.queue.key(row.class).is_some();
+        assert!(
+            known || capped && dispatcher.schedule.capped.contains(&row.class),
+            "nobody knows that this waits: {row:?}"
+        );
+        if capped {
+            return;
+        }
+        let view = self.bench.store.view();
+        let class = view.class(row.class).unwrap().unwrap();
+        let (user, client) = (view.user_by_id(class.user).unwrap(), view.client_by_id(class.client).unwrap());
+        let query = Query::new(&class.demand, &user.unwrap(), &client.unwrap()).unwrap();
+        let best = dispatcher.schedule.fleets.get(class.distributor).and_then(|fleet| fleet.best(&query, Some(row.id)));
+        assert!(best.is_none(), "task {} waits though it fits on {best:?}", row.id);
+    }
+}

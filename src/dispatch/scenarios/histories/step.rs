@@ -1,0 +1,97 @@
+//! What may happen in a history.
+
+use proptest::prelude::*;
+
+/// A server by its number: the own host, `a`, `b`.
+pub const SERVERS: [&str; 3] = ["local", "a", "b"];
+
+/// One step. Numbers of tasks and of commands that run count around what there is.
+#[derive(Debug, Clone)]
+pub enum Step {
+    Submit(Submit),
+    Hold(usize),
+    Release(usize),
+    Cancel(usize),
+    Retry(usize),
+    Drain(usize),
+    Resume(usize),
+    Add(usize),
+    Remove(usize),
+    /// A command that runs on a server ends.
+    End {
+        server: usize,
+        which: usize,
+        code: u8,
+        long: bool,
+    },
+    Cut(usize),
+    Unreachable(usize),
+    Reachable(usize),
+    HostRestarts(usize),
+    SpoolLost(usize),
+    /// An agent starts nothing, or it does again.
+    Refuses(usize),
+    Accepts(usize),
+    /// The dispatcher is killed, and another one begins.
+    DispatcherRestarts,
+    /// The same right after a transaction: what it would have sent is perhaps not sent.
+    DispatcherDies,
+    Pass {
+        ms: u64,
+    },
+}
+
+/// What is submitted.
+#[derive(Debug, Clone, Default)]
+pub struct Submit {
+    pub count: u32,
+    pub at_once: Option<u32>,
+    pub cpus: u32,
+    pub priority: i32,
+    pub retries: u32,
+    pub retry_lost: bool,
+    pub lost_after: bool,
+    pub hold: bool,
+    /// Only there.
+    pub on: Option<usize>,
+}
+
+fn submit() -> impl Strategy<Value = Step> {
+    let size = (1u32..7, proptest::option::weighted(0.3, 1u32..3), 1u32..5, 0i32..3);
+    let fate = (0u32..3, any::<bool>(), any::<bool>(), proptest::bool::weighted(0.1));
+    (size, fate, proptest::option::weighted(0.3, 0..SERVERS.len())).prop_map(
+        |((count, at_once, cpus, priority), (retries, retry_lost, lost_after, hold), on)| {
+            Step::Submit(Submit { count, at_once, cpus, priority, retries, retry_lost, lost_after, hold, on })
+        },
+    )
+}
+
+/// Any step, the usual ones more often.
+pub fn any_step() -> impl Strategy<Value = Step> {
+    let server = || 0..SERVERS.len();
+    let far = || 1..SERVERS.len();
+    let end = (server(), 0usize..8, prop_oneof![3 => Just(0u8), 1 => Just(1u8)], proptest::bool::weighted(0.1));
+    let pass = prop_oneof![Just(20u64), Just(400), Just(5_000), Just(60_000), Just(400_000)];
+    prop_oneof![
+        8 => submit(),
+        12 => end.prop_map(|(server, which, code, long)| Step::End { server, which, code, long }),
+        4 => pass.prop_map(|ms| Step::Pass { ms }),
+        1 => (0usize..8).prop_map(Step::Hold),
+        1 => (0usize..8).prop_map(Step::Release),
+        2 => (0usize..8).prop_map(Step::Cancel),
+        1 => (0usize..8).prop_map(Step::Retry),
+        1 => server().prop_map(Step::Drain),
+        1 => server().prop_map(Step::Resume),
+        1 => far().prop_map(Step::Add),
+        1 => far().prop_map(Step::Remove),
+        1 => server().prop_map(Step::Cut),
+        1 => far().prop_map(Step::Unreachable),
+        1 => far().prop_map(Step::Reachable),
+        1 => server().prop_map(Step::HostRestarts),
+        1 => server().prop_map(Step::SpoolLost),
+        1 => server().prop_map(Step::Refuses),
+        1 => server().prop_map(Step::Accepts),
+        1 => Just(Step::DispatcherRestarts),
+        1 => Just(Step::DispatcherDies),
+    ]
+}
