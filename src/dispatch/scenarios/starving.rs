@@ -102,3 +102,14 @@ fn nothing_is_kept_for_a_task_that_fits_on_no_server_at_all() {
     assert_eq!(bench.server("local").kept_for, None);
     bench.check();
 }
+
+#[test]
+fn wall_clock_that_is_set_makes_no_task_old() {
+    let (mut bench, large, _) = crowded(Duration::from_secs(20));
+    bench.clock.set_wall(3_600_000);
+    bench.pass(SOON);
+    assert_eq!(bench.server("local").kept_for, None);
+    bench.pass(Duration::from_secs(60));
+    assert_eq!(bench.server("local").kept_for, Some(large));
+    bench.check();
+}

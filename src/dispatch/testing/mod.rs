@@ -186,6 +186,7 @@ impl Bench {
         for _ in 0..200 {
             let now = self.clock.now().wall;
             let mut busy = false;
+            self.dispatcher.follow_clock(&mut self.store).unwrap();
             for agent in self.agents.borrow_mut().values_mut() {
                 busy |= agent.pump(now);
             }

@@ -51,6 +51,7 @@ impl History {
                 self.bench.restart();
             }
             Step::Pass { ms } => self.bench.leap(Duration::from_millis(ms)),
+            Step::ClockIsSet(minutes) => self.bench.clock.set_wall(minutes * 60_000),
             Step::Drain(server)
             | Step::Resume(server)
             | Step::Remove(server)

@@ -2,7 +2,8 @@
 
 use super::history::History;
 use crate::matching::Query;
-use crate::model::task::Counts;
+use crate::model::server::Taken;
+use crate::model::task::{Counts, Phase};
 use crate::store::tasks::TaskRow;
 
 impl History {
@@ -18,12 +19,14 @@ impl History {
                 self.check_place(&row);
             }
         }
-        for server in view.servers().unwrap() {
-            let known = self.bench.dispatcher.schedule.fleets.server(server.id).unwrap();
-            assert_eq!(known.taken, server.taken, "{}: what the dispatcher believes is taken is", server.name);
-            let pools =
-                [&known.pool, &server.pool].map(|pool| pool.as_ref().map(|pool| (pool.taken.cpus, pool.taken.mem)));
-            assert_eq!(pools[0], pools[1], "host of {}", server.name);
+        for (distributor, fleet) in self.bench.dispatcher.schedule.fleets.iter() {
+            for booked in view.booked(distributor).unwrap() {
+                let known = fleet.get(booked.server).unwrap();
+                assert_eq!(known.taken, booked.taken, "{}: what the dispatcher believes is taken is", known.name);
+                let held = |taken: Taken| (taken.cpus, taken.mem);
+                let believed = known.pool.as_ref().map(|pool| held(pool.taken));
+                assert_eq!(believed, booked.pool.map(|(taken, ..)| held(taken)), "host of {}", known.name);
+            }
         }
     }
 
@@ -33,7 +36,7 @@ impl History {
         for member in self.bench.store.view().members(row.id, u32::MAX).unwrap() {
             *counts.phase_mut(member.phase) += 1;
         }
-        *counts.phase_mut(crate::model::task::Phase::Ended(row.rest_state)) += row.rest;
+        *counts.phase_mut(Phase::Ended(row.rest_state)) += row.rest;
         assert_eq!(row.counts, counts, "counts of task {} against its members", row.id);
     }
 

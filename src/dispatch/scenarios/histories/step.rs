@@ -39,6 +39,8 @@ pub enum Step {
     Pass {
         ms: u64,
     },
+    /// The wall clock is set by so many minutes.
+    ClockIsSet(i64),
 }
 
 /// What is submitted.
@@ -91,6 +93,7 @@ pub fn any_step() -> impl Strategy<Value = Step> {
         1 => server().prop_map(Step::SpoolLost),
         1 => server().prop_map(Step::Refuses),
         1 => server().prop_map(Step::Accepts),
+        1 => (-300i64..300).prop_map(Step::ClockIsSet),
         1 => Just(Step::DispatcherRestarts),
         1 => Just(Step::DispatcherDies),
     ]
