@@ -1,7 +1,6 @@
 //! Histories: random steps of people, hosts and time, after each of which the books balance, and at the end of which everything ends.
 //! `GRID_HISTORIES` says how many are tried.
 
-mod found;
 mod history;
 mod invariants;
 mod step;

@@ -1,1 +1,0 @@
-//! Histories that found something, each with what it showed.
