@@ -17,6 +17,8 @@ mod disk;
 mod extremes;
 #[path = "agent/files.rs"]
 mod files;
+#[path = "agent/handover.rs"]
+mod handover;
 #[path = "support/lies.rs"]
 mod lies;
 #[path = "support/pack.rs"]

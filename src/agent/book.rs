@@ -17,6 +17,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// A run ends after so many members or so much output, so that its files can go some day.
+const RUN_MEMBERS: usize = 10_000;
+const RUN_BYTES: u64 = 64 << 20;
+/// To copy more than this takes longer than to start a supervisor.
+const ALONE_BYTES: u64 = 1 << 20;
+
 /// Everything that is not confirmed.
 #[derive(Debug, Default)]
 pub struct Book {
@@ -122,9 +128,16 @@ pub struct Run {
     /// The supervisor has left.
     pub gone: bool,
     confirmed: Option<File>,
+    /// Every confirmation was written down.
+    pub remembers: bool,
 }
 
 impl Run {
+    /// Does it take no more members? `alone`: what comes next is to lie alone in its files, as far as that is worth another supervisor.
+    pub const fn is_full(&self, alone: bool) -> bool {
+        self.fed >= RUN_MEMBERS || self.size >= if alone { ALONE_BYTES } else { RUN_BYTES }
+    }
+
     /// Opens what is there of it.
     pub fn open(dir: PathBuf, lane: LaneId, boot: BootId) -> io::Result<Self> {
         let journal = File::open(dir.join("journal"))?;
@@ -142,6 +155,7 @@ impl Run {
             supervisor: None,
             gone: false,
             confirmed: None,
+            remembers: true,
         };
         run.open_outputs()?;
         Ok(run)
@@ -314,6 +328,7 @@ impl Agent {
                 self.drop_work(*attempt);
             }
         }
+        let mut emptied = Vec::new();
         for (id, attempts) in by_run {
             let Some(run) = self.runs.get_mut(&id) else { continue };
             run.unconfirmed = run.unconfirmed.saturating_sub(attempts.len());
@@ -321,11 +336,15 @@ impl Agent {
                 self.remove_if_done(id);
             } else {
                 // On a full disk it is forgotten: then the home hears of these ends twice, and confirms twice.
-                let _ = run.store_confirmed(&attempts);
+                run.remembers &= run.store_confirmed(&attempts).is_ok();
+                emptied.push(id);
             }
         }
         for (run, stream, slice) in long {
             self.free(run, stream, slice);
+        }
+        for run in emptied {
+            self.empty(run);
         }
         failpoint("agent-confirmed");
     }

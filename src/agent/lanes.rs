@@ -4,30 +4,24 @@ use super::book::{Run, State};
 use super::journal::JournalRecord;
 use super::serve::Agent;
 use super::spool::{RunId, why_unusable};
+use super::supervisor::Supervisor;
 use crate::model::clock::since_boot;
 use crate::model::failpoint::failpoint;
 use crate::model::files::{Digest, Sent};
 use crate::model::id::{AttemptId, LaneId};
 use crate::model::open_files;
 use crate::protocol::agent::{Event, Refusal, Start, StartMember};
-use crate::protocol::frame::{Inbox, Outbox};
 use crate::protocol::supervisor::{FromSupervisor, ToSupervisor};
-use rustix::fs::OFlags;
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A supervisor holds up to this many members that have not ended, and gets more when half are done.
 const LOOKAHEAD: usize = 512;
 /// Bytes of entries in one order.
 const ORDER_BYTES: usize = 1 << 20;
-/// A run ends after so many members or so much output, so that its files can go some day.
-const RUN_MEMBERS: usize = 10_000;
-const RUN_BYTES: u64 = 64 << 20;
 /// A supervisor without work stays this long.
 pub const IDLE: Duration = Duration::from_secs(3);
 /// Where one rests that was started beforehand; the lanes of homes count from 1.
@@ -39,21 +33,6 @@ pub struct Lane {
     /// Orders and those of their members that no supervisor has.
     queue: VecDeque<(Start, VecDeque<StartMember>)>,
     pub supervisor: Option<Supervisor>,
-}
-
-/// The supervisor process of a lane, and our ends of its pipes.
-#[derive(Debug)]
-pub struct Supervisor {
-    pub run: RunId,
-    child: Child,
-    /// None once it was told to leave.
-    pub orders: Option<File>,
-    pub outbox: Outbox,
-    pub reports: File,
-    inbox: Inbox,
-    /// Members that it has and that have not ended.
-    outstanding: usize,
-    idle_since: Instant,
 }
 
 impl Lane {
@@ -101,7 +80,7 @@ impl Lane {
     /// When it may be told to leave, if nothing comes.
     pub fn idle_until(&self) -> Option<Instant> {
         let supervisor = self.supervisor.as_ref()?;
-        (supervisor.outstanding == 0 && supervisor.orders.is_some() && self.queue.is_empty())
+        (supervisor.rests() && supervisor.orders.is_some() && self.queue.is_empty())
             .then_some(supervisor.idle_since + IDLE)
     }
 
@@ -167,8 +146,9 @@ impl Agent {
                 return;
             }
             let Some(run) = self.runs.get_mut(&supervisor.run) else { return };
-            if run.fed >= RUN_MEMBERS || run.size >= RUN_BYTES {
-                if supervisor.outstanding == 0 {
+            let rests = supervisor.rests();
+            if run.is_full(rests && self.hands_over) {
+                if rests {
                     supervisor.orders = None;
                 }
                 return;
@@ -211,7 +191,7 @@ impl Agent {
 
     /// A supervisor that rests in another lane goes on in this one: to start one takes longer than many a task.
     fn take_resting(&mut self, id: LaneId) -> bool {
-        let has_room = |run: RunId| self.runs.get(&run).is_some_and(|r| r.fed < RUN_MEMBERS && r.size < RUN_BYTES);
+        let has_room = |run: RunId| self.runs.get(&run).is_some_and(|r| !r.is_full(self.hands_over));
         let resting = self
             .lanes
             .iter()
@@ -357,41 +337,5 @@ impl Agent {
             }
         }
         self.supervisor_gone(run)
-    }
-}
-
-impl Supervisor {
-    fn new(run: RunId, mut child: Child) -> io::Result<Self> {
-        let gone = || io::Error::other("no pipe");
-        let orders = File::from(OwnedFd::from(child.stdin.take().ok_or_else(gone)?));
-        let reports = File::from(OwnedFd::from(child.stdout.take().ok_or_else(gone)?));
-        for pipe in [&orders, &reports] {
-            rustix::fs::fcntl_setfl(pipe, rustix::fs::fcntl_getfl(pipe)? | OFlags::NONBLOCK)?;
-        }
-        Ok(Self {
-            run,
-            child,
-            orders: Some(orders),
-            outbox: Outbox::default(),
-            reports,
-            inbox: Inbox::default(),
-            outstanding: 0,
-            idle_since: Instant::now(),
-        })
-    }
-
-    /// Writes what goes; a supervisor that does not read any more shows it at its other pipe.
-    pub fn flush(&mut self) {
-        if let Some(orders) = &mut self.orders
-            && self.outbox.flush(orders).is_err()
-        {
-            self.orders = None;
-        }
-    }
-
-    /// Sends an order out of turn.
-    pub fn tell(&mut self, order: &ToSupervisor) {
-        let _ = self.outbox.push(order);
-        self.flush();
     }
 }

@@ -25,6 +25,7 @@ impl Agent {
             ToAgent::Confirm { attempts } => self.confirm(&attempts),
             ToAgent::Probe { watch, script, prologues } => self.prober.ask(ProbeRequest { watch, script, prologues }),
             ToAgent::Read { attempt, stream, offset, max } => self.read(attempt, stream, offset, max),
+            ToAgent::Link { attempt, stream, to } => self.link(attempt, stream, Path::new(to.as_os())),
             ToAgent::Follow { attempt, out, err } => self.follow(attempt, out, err),
             ToAgent::Unfollow { attempt } => self.unfollow(attempt),
             ToAgent::Piece { bundle, offset, bytes } => self.take_piece(bundle, offset, &bytes),

@@ -11,7 +11,7 @@ use crate::model::id::AttemptId;
 use crate::protocol::agent::{FromAgent, INLINE_MAX};
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
 /// Reads up to `max` bytes at `at`; less at the end of the file.
 pub fn read_at(file: &File, at: u64, max: u64) -> io::Result<Vec<u8>> {
@@ -125,10 +125,11 @@ impl Agent {
             return;
         }
         let name = if stream == Stream::Out { "out" } else { "err" };
-        let freed = OpenOptions::new()
-            .write(true)
-            .open(of_run.dir.join(name))
-            .and_then(|file| if file.metadata()?.len() < to { Ok(()) } else { hole::punch(&file, slice.from, to) });
+        let freed = OpenOptions::new().write(true).open(of_run.dir.join(name)).and_then(|file| {
+            // A file with a second name is the home's.
+            let meta = file.metadata()?;
+            if meta.len() < to || meta.nlink() > 1 { Ok(()) } else { hole::punch(&file, slice.from, to) }
+        });
         if let Err(error) = freed {
             tracing::debug!("{}: {error}", of_run.dir.display());
         }

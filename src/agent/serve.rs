@@ -17,7 +17,7 @@ use crate::model::failpoint::failpoint;
 use crate::model::id::{AttemptId, BootId, LaneId};
 use crate::model::open_files;
 use crate::model::processors::Processors;
-use crate::protocol::agent::{Event, FromAgent, INLINE_MAX, MAGIC, ToAgent, VERSION, VERSION_MIN};
+use crate::protocol::agent::{Event, FromAgent, INLINE_MAX, LINKS_SINCE, MAGIC, ToAgent, VERSION, VERSION_MIN};
 use crate::protocol::frame::{Inbox, Outbox};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, OwnedFd};
@@ -38,6 +38,8 @@ const BACKLOG: usize = 32 << 20;
 pub struct Agent {
     pub spool: Spool,
     pub boot: BootId,
+    /// On the home's own host: outputs get a second name there, and no copy.
+    pub hands_over: bool,
     pub environment: Vec<(OsString, OsString)>,
     /// $HOME here, where somebody logged in to get us.
     pub login_home: Option<PathBuf>,
@@ -129,6 +131,7 @@ impl Agent {
             prober: Prober::new(spool.dir(), boot.clone()).map_err(AgentError::io("eventfd"))?,
             spool,
             boot: boot.clone(),
+            hands_over: !place.is_remote() && version >= LINKS_SINCE,
             environment,
             book: Book::default(),
             runs: HashMap::new(),

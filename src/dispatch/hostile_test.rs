@@ -241,6 +241,9 @@ fn message(ours: TaskUuid) -> impl Strategy<Value = FromAgent> {
         1 => (attempt(ours), number(), any::<bool>()).prop_map(|(attempt, offset, at_end)| {
             FromAgent::Data { attempt, stream: Stream::Out, offset, bytes: vec![0; 100], at_end, left_out: offset }
         }),
+        1 => (attempt(ours), any::<bool>()).prop_map(|(attempt, linked)| {
+            FromAgent::Linked { attempt, stream: Stream::Out, linked }
+        }),
         1 => (number(), any::<u32>()).prop_map(|(offset, max)| FromAgent::Need { bundle: Digest([7; 32]), offset, max }),
         1 => (attempt(ours), packing).prop_map(|(attempt, packing)| FromAgent::Packed { attempt, result: Ok(packing) }),
         1 => (attempt(ours), text()).prop_map(|(attempt, error)| FromAgent::Packed { attempt, result: Err(error) }),

@@ -46,8 +46,10 @@ pub const FILE_POINTS: &[&str] = &[
     "agent-work-made",
     "agent-packed",
     "agent-packet-sent",
+    "agent-output-linked",
     "dispatcher-piece-sent",
     "dispatcher-packet-taken",
+    "dispatcher-output-settled",
     "dispatcher-brought",
 ];
 

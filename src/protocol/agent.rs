@@ -17,6 +17,8 @@ pub const VERSION: u32 = 2;
 pub const VERSION_MIN: u32 = 1;
 /// The first version whose agents look at [`Start::features`].
 pub const FEATURES_SINCE: u32 = 2;
+/// The first version whose agents know [`ToAgent::Link`], and whose dispatchers may ask it.
+pub const LINKS_SINCE: u32 = 2;
 /// What an agent writes before its first frame, so that the noise of a login shell can be skipped.
 pub const MAGIC: &[u8] = b"grid-agent-1\n";
 /// Outputs up to this size travel with the end; longer ones are asked for with [`ToAgent::Read`].
@@ -62,6 +64,13 @@ pub enum ToAgent {
         stream: Stream,
         offset: u64,
         max: u32,
+    },
+    /// Give an ended attempt's output this second name, if nothing else is in its file and nothing more will be written to it. Asked on
+    /// the home's own host alone. Answered by [`FromAgent::Linked`]. Since [`LINKS_SINCE`].
+    Link {
+        attempt: AttemptId,
+        stream: Stream,
+        to: Text,
     },
     /// Send what both outputs hold from these offsets, and what comes, as [`FromAgent::Data`], until the end or [`ToAgent::Unfollow`].
     Follow {
@@ -168,6 +177,12 @@ pub enum FromAgent {
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
         at_end: bool,
+    },
+    /// `linked`: the output's file has the second name; else it has to be read.
+    Linked {
+        attempt: AttemptId,
+        stream: Stream,
+        linked: bool,
     },
     /// Attempts wait for this: answered by one [`ToAgent::Piece`] of at most `max` bytes. What came before a cut is kept.
     Need {

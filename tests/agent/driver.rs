@@ -4,12 +4,12 @@ use grid::model::attempt::{Cause, Stream};
 use grid::model::command::{Command, Environment, Text};
 use grid::model::id::{AttemptId, BootId, Epoch, HomeId, Index, LaneId, TaskUuid};
 use grid::model::task::Launch;
-use grid::protocol::agent::{Ended, Event, FromAgent, Held, HeldState, MAGIC, Start, StartMember, ToAgent};
+use grid::protocol::agent::{Ended, Event, FromAgent, Held, HeldState, MAGIC, Start, StartMember, ToAgent, VERSION};
 use grid::protocol::frame;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::VecDeque;
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -88,7 +88,7 @@ impl Home {
     /// What its dispatcher says first.
     pub fn hello(&self) -> ToAgent {
         let (incarnation, epoch) = (self.incarnation, self.epoch);
-        ToAgent::Hello { version_min: 1, version: 1, home: self.id, incarnation, epoch }
+        ToAgent::Hello { version_min: 1, version: VERSION, home: self.id, incarnation, epoch }
     }
 
     /// Starts an agent and says nothing yet.
@@ -344,6 +344,15 @@ impl Agent {
         self.tell(&ToAgent::Read { attempt, stream, offset, max });
         match self.other() {
             FromAgent::Data { bytes, at_end, .. } => (bytes, at_end),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Asks for a second name of an output: was it given one?
+    pub fn link(&mut self, attempt: AttemptId, stream: Stream, to: &Path) -> bool {
+        self.tell(&ToAgent::Link { attempt, stream, to: Text::from(to.as_os_str().to_owned()) });
+        match self.other() {
+            FromAgent::Linked { linked, .. } => linked,
             other => panic!("{other:?}"),
         }
     }

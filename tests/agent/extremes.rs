@@ -126,6 +126,7 @@ fn messages(agent: &Agent, [ended, running]: [AttemptId; 2], dir: &Path) -> Vec<
         ToAgent::Confirm { attempts: vec![attempt(), running] },
         ToAgent::Probe { watch: vec!["sh".into()], script: Some("echo a=1".into()), prologues: vec!["X=1".into()] },
         ToAgent::Read { attempt: ended, stream: grid::model::attempt::Stream::Out, offset: 1, max: 2 },
+        ToAgent::Link { attempt: ended, stream: grid::model::attempt::Stream::Out, to: "/dev/null/out".into() },
         ToAgent::Follow { attempt: running, out: 0, err: 0 },
         ToAgent::Follow { attempt: ended, out: 1, err: 1 },
         ToAgent::Unfollow { attempt: running },

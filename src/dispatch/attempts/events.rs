@@ -31,6 +31,7 @@ impl Dispatcher {
             FromAgent::Events(events) => events.into_iter().try_for_each(|event| self.event(turn, route, event)),
             // Chunks never reach a transaction.
             FromAgent::Data { .. }
+            | FromAgent::Linked { .. }
             | FromAgent::Need { .. }
             | FromAgent::Packed { .. }
             | FromAgent::Packet { .. }

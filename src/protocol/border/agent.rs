@@ -57,7 +57,7 @@ impl Message for FromAgent {
             Self::Packed { result: Ok(packing), .. } => bounds::cut_all(&mut packing.remarks),
             Self::Packed { result: Err(error), .. } | Self::Cleared { result: Err(error) } => bounds::cut(error),
             Self::Cleared { result: Ok(Clearing { left, .. }) } => bounds::cut_all(left),
-            Self::Data { .. } | Self::Need { .. } | Self::Packet { .. } => {}
+            Self::Data { .. } | Self::Linked { .. } | Self::Need { .. } | Self::Packet { .. } => {}
         }
     }
 
@@ -79,6 +79,7 @@ impl Message for FromAgent {
                 field("offset", bounds::counter(*offset))?;
                 field("left_out", bounds::amount(*left_out))
             }
+            Self::Linked { attempt: of, .. } => attempt(*of),
             Self::Need { offset, .. } | Self::Packet { offset, .. } => field("offset", bounds::counter(*offset)),
             Self::Packed { result: Ok(of), .. } => packing(of),
             Self::Cleared { result: Ok(of) } => field("bytes", bounds::amount(of.bytes)),
@@ -242,6 +243,10 @@ impl Message for ToAgent {
                 attempt(*of)?;
                 launch(with)
             }
+            Self::Link { attempt: of, to, .. } => {
+                attempt(*of)?;
+                text("to", Some(to))
+            }
             Self::Probe { watch, script, prologues } => {
                 field("watch", bounds::many(watch.len(), APPS_MAX))?;
                 let lines = script.iter().chain(prologues).chain(watch);
@@ -342,8 +347,10 @@ mod tests {
     fn message_of_a_lying_agent_is_refused_with_its_field() {
         let (limit, out) = (MaxOutput::DEFAULT, Some(Gap { from: 2, to: 10 }));
         let beyond = Cut::MaxOutput { limit, ended: false, out, err: None };
+        let beyond_count = AttemptId { task: TaskUuid::new(), index: Index(0), number: u32::MAX };
         let lies = [
             (ending(End { out_len: 9, cut: Some(beyond), ..end() }), "cut: 2 to 10 is no part of 9 bytes"),
+            (FromAgent::Linked { attempt: beyond_count, stream: Stream::Out, linked: true }, "attempt.number"),
             (FromAgent::Facts(Facts { power: f64::NAN, ..facts() }), "power: NaN is no finite number"),
             (FromAgent::Facts(Facts { load1: f64::INFINITY, ..facts() }), "load1: infinity is no finite number"),
             (FromAgent::Facts(Facts { idle_cpus: -1.0, ..facts() }), "idle_cpus: -1 is out of range"),

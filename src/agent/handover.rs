@@ -1,0 +1,104 @@
+//! An output on the home's own host goes home without a copy: the home's file is a second name of the run's.
+
+use super::book::{Run, State};
+use super::lanes::Lane;
+use super::serve::Agent;
+use super::spool::RunId;
+use super::supervisor::Supervisor;
+use crate::model::attempt::{Cause, Stream};
+use crate::model::failpoint::failpoint;
+use crate::model::id::{AttemptId, LaneId};
+use crate::protocol::agent::FromAgent;
+use std::collections::HashMap;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+impl Agent {
+    /// Answers [`crate::protocol::agent::ToAgent::Link`].
+    pub fn link(&mut self, attempt: AttemptId, stream: Stream, to: &Path) {
+        let linked = self.hand_over(attempt, stream, to);
+        if let Err(why) = &linked {
+            tracing::debug!("{attempt}: its output is not handed over: {why}");
+        }
+        failpoint("agent-output-linked");
+        self.send(&FromAgent::Linked { attempt, stream, linked: linked.is_ok() });
+    }
+
+    /// Gives the file of an ended attempt's output a second name. Nothing more begins in its run from then on.
+    fn hand_over(&mut self, attempt: AttemptId, stream: Stream, to: &Path) -> io::Result<()> {
+        let not = |why: &'static str| Err(io::Error::other(why));
+        let Some(id) = self.book.get(attempt).and_then(|a| a.run) else { return not("it never began here") };
+        self.catch_up(id)?;
+        let Some(known) = self.book.get(attempt) else { return not("it never began here") };
+        let (State::Ended { end, .. }, Some(slice)) = (&known.state, known.slice(stream)) else {
+            return not("it has not ended");
+        };
+        let unended = |state: &State| !matches!(state, State::Ended { .. });
+        if self.book.iter().any(|(_, a)| a.run == Some(id) && unended(&a.state)) {
+            return not("others of its run still write");
+        }
+        let supervisor = supervisor_of(&mut self.lanes, id);
+        if supervisor.as_ref().is_some_and(|s| !s.rests()) {
+            return not("others of its run are still to begin");
+        }
+        let Some(run) = self.runs.get_mut(&id) else { return not("its run is gone") };
+        // Where no supervisor waited until nothing of it was left, something of it may still write.
+        if matches!(end.cause, Cause::Lost { .. }) || (run.gone && end.cause == Cause::Cancelled) {
+            return not("its supervisor did not see its end");
+        }
+        run.open_outputs()?;
+        let len = run.output(stream).map(|file| file.metadata().map(|meta| meta.len())).transpose()?;
+        if slice.from != 0 || slice.len != len || len == Some(0) || !to.is_absolute() {
+            return not("it is not alone in its file");
+        }
+        // From here on nothing more begins in this run: the supervisor leaves when it has nothing to do.
+        if let Some(supervisor) = supervisor {
+            supervisor.orders = None;
+        }
+        std::fs::hard_link(run.dir.join(name(stream)), to)
+    }
+
+    /// Empties the files of a run that rests and whose ends the home has: the next output begins where they begin, and can be handed
+    /// over. Who wrote there has ended, with all that it left behind, before its end was told.
+    pub fn empty(&mut self, id: RunId) {
+        let rests = supervisor_of(&mut self.lanes, id).is_some_and(|s| s.rests() && s.orders.is_some());
+        // What was confirmed and not written down is told again by a later agent, with its output.
+        let told = |run: &&mut Run| run.size > 0 && run.unconfirmed == 0 && run.remembers;
+        let Some(run) = self.runs.get_mut(&id).filter(told) else { return };
+        if self.hands_over && rests && !self.book.iter().any(|(_, attempt)| attempt.run == Some(id)) {
+            match cut(run) {
+                Ok(()) => run.size = 0,
+                Err(error) => tracing::debug!("{}: {error}", run.dir.display()),
+            }
+        }
+    }
+}
+
+/// The supervisor that works in this run, if it is one of ours.
+fn supervisor_of(lanes: &mut HashMap<LaneId, Lane>, run: RunId) -> Option<&mut Supervisor> {
+    lanes.values_mut().filter_map(|lane| lane.supervisor.as_mut()).find(|supervisor| supervisor.run == run)
+}
+
+/// Cuts both files of a run to nothing; what is appended comes to their beginning. A file with a second name is the home's.
+fn cut(run: &Run) -> io::Result<()> {
+    for stream in [Stream::Out, Stream::Err] {
+        let file = OpenOptions::new().write(true).open(run.dir.join(name(stream)))?;
+        let meta = file.metadata()?;
+        if meta.nlink() > 1 {
+            return Err(io::Error::other("its output has a second name"));
+        }
+        if meta.len() > 0 {
+            file.set_len(0)?;
+        }
+    }
+    Ok(())
+}
+
+const fn name(stream: Stream) -> &'static str {
+    match stream {
+        Stream::Out => "out",
+        Stream::Err => "err",
+    }
+}
