@@ -4,6 +4,7 @@ use super::{Home, Result, StoreError, Tx, View};
 use crate::model::attempt::Stream;
 use crate::model::id::AttemptKey;
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
@@ -50,10 +51,14 @@ impl Home {
         self.outputs().join(format!("{task}.{index}.{number}.{}", word(stream)))
     }
 
-    /// Opens that file for writing, from the beginning.
+    /// Creates that file anew. One that is there may be a second name of what lies elsewhere: it is not written to.
     pub fn create_output_file(&self, key: AttemptKey, stream: Stream) -> Result<File> {
         let path = self.output_file(key, stream);
-        let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(StoreError::Unwritable { path, error }),
+            _ => {}
+        }
+        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         opened.map_err(|error| StoreError::Unwritable { path, error })
     }
 }

@@ -32,13 +32,13 @@ impl Dispatcher {
                     self.attempts.lanes.drop_attempt(live.attempt());
                 } else if let Some((route, next)) = self.transfers.results.give_up(live.attempt(), asked_at) {
                     // Its command had ended before: what is ended now is the packing.
-                    turn.then(Effect::Cancel { route, attempt: live.attempt(), grace: grace });
+                    turn.then(Effect::Cancel { route, attempt: live.attempt(), grace });
                     self.go_on(route, next);
                 } else if self.links.slots.get(&route).is_some_and(|s| s.boot().is_some())
                     && self.is_there(route, live.machine)
                     && self.attempts.cancelling.insert(live.attempt())
                 {
-                    turn.then(Effect::Cancel { route, attempt: live.attempt(), grace: grace });
+                    turn.then(Effect::Cancel { route, attempt: live.attempt(), grace });
                 }
             }
         }

@@ -12,6 +12,7 @@ use crate::dispatch::turn::Turn;
 use crate::model::attempt::{Cause, End, Stream};
 use crate::model::failpoint::failpoint;
 use crate::model::id::{AttemptId, AttemptKey};
+use crate::model::task::Phase;
 use crate::protocol::agent::Ended;
 use crate::store::members::Outputs;
 use crate::store::{StoreError, Tx};
@@ -68,6 +69,11 @@ impl Dispatcher {
                 Ending::Brought(report, brought) => {
                     match kept_at(&report.ended, || self.attempts.settings.output_limit(turn.tx))? {
                         Some(outputs) => Ending::Settled(report, brought, outputs),
+                        // Its end is recorded, and said once more: what came home is not fetched again, and not removed.
+                        None if !is_awaited(turn.tx, report.key)? => {
+                            let there = turn.tx.outputs_stay_there(report.key)?;
+                            Ending::Settled(report, brought, if there { Outputs::Server } else { Outputs::Spool })
+                        }
                         None => {
                             let ReportedEnd { route, attempt, key, .. } = report;
                             turn.then(Effect::FetchOutput { route, attempt });
@@ -135,6 +141,12 @@ impl Dispatcher {
         failpoint("dispatcher-end-taken");
         Ok(())
     }
+}
+
+/// Has the end of an attempt not been recorded?
+fn is_awaited(tx: &Tx<'_>, key: AttemptKey) -> Result<bool, StoreError> {
+    let member = tx.member(key.task, key.index)?.filter(|member| member.number == key.number);
+    Ok(member.is_some_and(|member| matches!(member.phase, Phase::Starting | Phase::Running)))
 }
 
 /// `--retries` covers ends with a known code, `--retry-lost` the others; a cancel ends both.

@@ -57,7 +57,10 @@ pub struct Connector {
 
 /// Gives a link to a bench's agent; None: that host does not answer.
 #[cfg(test)]
-pub struct Opener(pub Box<dyn FnMut(&server::Engine) -> Option<Link>>);
+pub struct Opener(pub Box<Opens>);
+
+#[cfg(test)]
+type Opens = dyn FnMut(&server::Engine) -> Option<Link>;
 
 #[cfg(test)]
 impl std::fmt::Debug for Opener {

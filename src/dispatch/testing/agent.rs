@@ -14,8 +14,10 @@ use crate::protocol::agent::{
 };
 use crate::protocol::frame::{Inbox, Outbox};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fs::File;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 /// What one attempt is doing.
 #[derive(Debug)]
@@ -52,6 +54,12 @@ pub struct FakeAgent {
     pub unfit: Option<String>,
     /// What it has packed last.
     packet: Vec<u8>,
+    /// It gives outputs second names where it is asked to.
+    pub links: bool,
+    /// They lack their last byte.
+    pub links_cut: bool,
+    /// The end that it reported last.
+    pub last_end: Option<FromAgent>,
     /// Everything that it was sent, oldest first.
     pub heard: Vec<ToAgent>,
     /// Every attempt whose command it has run, in order: one that stands here twice was started twice.
@@ -79,6 +87,9 @@ impl FakeAgent {
             reads: Reads::Answered,
             unfit: None,
             packet: Vec::new(),
+            links: false,
+            links_cut: false,
+            last_end: None,
             heard: Vec::new(),
             ran: Vec::new(),
         }
@@ -209,6 +220,7 @@ impl FakeAgent {
             ToAgent::Probe { .. } => self.say(&FromAgent::Facts(self.facts.clone())),
             ToAgent::Read { attempt, stream, offset, max } => self.read(attempt, stream, offset, max),
             ToAgent::ReadPacked { attempt, offset, max } => self.read_packed(attempt, offset, max),
+            ToAgent::Link { attempt, stream, to } => self.link(attempt, stream, Path::new(to.as_os())),
             ToAgent::Pack { attempt, .. } if !self.packs_late => self.packed(attempt),
             _ => {}
         }
@@ -278,6 +290,7 @@ impl FakeAgent {
         (work.state, work.out) = (HeldState::Ended(ended.clone()), out.to_vec());
         let lane = work.lane;
         self.lanes.entry(lane).or_default().retain(|id| *id != attempt);
+        self.last_end = Some(FromAgent::Events(vec![Event::Ended { attempt, ended: ended.clone() }]));
         self.event(Event::Ended { attempt, ended });
         self.begin_next(lane, now);
     }
@@ -311,6 +324,16 @@ impl FakeAgent {
             bytes,
             at_end: to == out.len() && self.reads == Reads::Answered,
         });
+    }
+
+    fn link(&mut self, attempt: AttemptId, stream: Stream, to: &Path) {
+        let out = self.work.get(&attempt).filter(|_| self.links && stream == Stream::Out).map(|work| &work.out);
+        let linked = out.is_some_and(|out| {
+            let len = out.len() - usize::from(self.links_cut);
+            File::create_new(to).unwrap().write_all(&out[..len]).unwrap();
+            true
+        });
+        self.say(&FromAgent::Linked { attempt, stream, linked });
     }
 
     /// Says that an attempt has made nothing that is to be brought.

@@ -19,10 +19,11 @@ use super::submits::SubmitHandler;
 use crate::distributor::fleets::Fleets;
 use crate::link::Link;
 use crate::model::ambient::Ambient;
+use crate::model::attempt::Stream;
 use crate::model::command::Command;
 use crate::model::facts::Facts;
 use crate::model::files::Fetch;
-use crate::model::id::{AttemptId, BootId, Index, ServerId, TaskId, TaskUuid};
+use crate::model::id::{AttemptId, AttemptKey, BootId, Index, ServerId, TaskId, TaskUuid};
 use crate::model::resources::Bytes;
 use crate::model::server::Engine;
 use crate::model::ssh::SshTarget;
@@ -39,6 +40,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -294,6 +296,11 @@ impl Bench {
     /// The state of a task.
     pub fn state(&self, task: TaskId) -> State {
         self.store.view().task(task).unwrap().unwrap().state()
+    }
+
+    /// The file of what the first attempt of a task wrote to stdout.
+    pub fn output_file(&self, task: TaskId) -> PathBuf {
+        self.home.output_file(AttemptKey { task, index: Index(0), number: 1 }, Stream::Out)
     }
 
     /// The state of a member.

@@ -4,10 +4,11 @@ use super::ending::Ending;
 use super::outputs::FetchStep;
 use super::results::{Arrived, ResultStep};
 use crate::dispatch::dispatcher::Dispatcher;
+use crate::dispatch::links::link_state::LinkState;
 use crate::dispatch::links::route::Route;
 use crate::model::attempt::Stream;
 use crate::model::id::AttemptId;
-use crate::protocol::agent::FromAgent;
+use crate::protocol::agent::{FromAgent, LINKS_SINCE};
 
 /// A part of an output, as an agent gives it.
 #[derive(Debug)]
@@ -40,6 +41,10 @@ impl Dispatcher {
                     let chunk = OutputChunk { offset, left_out, bytes, at_end };
                     self.take_output(route, attempt, stream, &chunk);
                 }
+                FromAgent::Linked { attempt, stream, linked } => {
+                    let fetched = self.transfers.outputs.linked(&self.home, attempt, stream, linked);
+                    self.fetch_on(route, fetched);
+                }
                 FromAgent::Cleared { result } => self.callers.cleared(route, &result),
                 FromAgent::Need { bundle, offset, max } => self.need(route, bundle, offset, max),
                 FromAgent::Packed { attempt, result } => {
@@ -67,7 +72,9 @@ impl Dispatcher {
 
     /// Begins to fetch an output whose end is not recorded yet.
     pub(in crate::dispatch) fn fetch_output(&mut self, route: Route, attempt: AttemptId) {
-        let fetched = self.transfers.outputs.begin(&self.home, attempt);
+        let knows = |slot: &LinkState| slot.version >= LINKS_SINCE;
+        let links = route == Route::Here && self.links.slots.get(&route).is_some_and(knows);
+        let fetched = self.transfers.outputs.begin(&self.home, attempt, links);
         self.fetch_on(route, fetched);
     }
 

@@ -241,8 +241,11 @@ impl ResultFetches {
 
     /// The link is lost: the next hello tells the ends again. Was there one on its way, and which did somebody ask for?
     pub fn forget(&mut self, route: Route) -> (bool, Vec<AttemptKey>) {
-        let lost = self.open.extract_if(.., |_, bring| bring.whose.route() == route).map(|(_, bring)| bring.whose);
-        let (ends, asked): (Vec<_>, Vec<_>) = lost.partition(|whose| matches!(whose, Whose::End(_)));
+        let (lost, open): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut self.open).into_iter().partition(|(_, bring)| bring.whose.route() == route);
+        self.open = open;
+        let (ends, asked): (Vec<_>, Vec<_>) =
+            lost.into_values().map(|bring| bring.whose).partition(|whose| matches!(whose, Whose::End(_)));
         (!ends.is_empty(), asked.iter().map(Whose::key).collect())
     }
 

@@ -6,9 +6,11 @@ use crate::support::{Grid, process, said};
 use grid::store::{Home, Store, StoreError};
 use rusqlite::Connection;
 use rustix::process::{Pid, Signal, kill_process};
+use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 use std::time::Duration;
 
 /// So many are shot, unless GRID_TEST_KILLS says otherwise.
@@ -218,6 +220,59 @@ fn what_is_taken_is_what_lives_wherever_the_way_home_is_cut() {
         of(Shot::Dispatcher),
         of(Shot::Restored),
     ));
+}
+
+/// Files below a directory: their inodes, and what they take of the disk.
+fn files(dir: &Path) -> BTreeMap<u64, u64> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        match entry.metadata() {
+            Ok(meta) if meta.is_dir() => found.extend(files(&entry.path())),
+            Ok(meta) => drop(found.insert(meta.ino(), meta.blocks() * 512)),
+            Err(_) => {}
+        }
+    }
+    found
+}
+
+#[test]
+fn long_output_of_the_own_host_takes_its_room_once_wherever_agent_and_dispatcher_are_shot() {
+    const OUTPUT: usize = 20_000_000;
+    let grid = Grid::new();
+    let spool = grid.home().join("spool");
+    let random = RandomState::new();
+    for round in 0..8_u64 {
+        grid.fifo(&format!("go{round}"));
+        let script = format!("head -c {OUTPUT} /dev/zero | tr '\\0' x; echo {round} >> marks; read line < go{round}");
+        let id = grid.submit(["--", "sh", "-c", &script]);
+        process::until("it has written", || grid.lines("marks").len() as u64 == round + 1);
+        let written = files(&spool.join("agent"));
+        let mut waiter = grid.beside(["wait", &id]);
+        std::fs::write(grid.file(&format!("go{round}")), "go\n").unwrap();
+        // The first one is left alone.
+        std::thread::sleep(Duration::from_micros(random.hash_one(round) % 40_000));
+        match round % 3 {
+            1 => drop(kill(&with_words(&grid, "grid agent "))),
+            2 => drop(kill(&pids(grid.home(), "dispatcher"))),
+            _ => {}
+        }
+        let mut most = 0;
+        process::until("it has ended", || {
+            most = most.max(files(&spool).values().sum());
+            !goes_on(&grid, &id)
+        });
+        let _ = waiter.kill();
+        let _ = waiter.wait();
+        assert_eq!(grid.state(&id), "COMPLETED");
+        let before = round * OUTPUT as u64;
+        assert!(most < before + OUTPUT as u64 + 1_000_000, "{round}: {} beside what was there", most - before);
+        let mut home = files(&spool.join("out"));
+        home.retain(|_, bytes| *bytes > 0);
+        assert_eq!(home.len() as u64, round + 1);
+        assert_eq!(home.keys().filter(|inode| written.contains_key(inode)).count(), 1, "{round}: it is the same file");
+        assert_eq!(grid.grid(["logs", &id]).expect(0).out.len(), OUTPUT);
+    }
+    process::until("nothing is left of the runs", || files(&spool.join("agent")).values().sum::<u64>() < 1_000_000);
 }
 
 #[test]
