@@ -35,12 +35,12 @@ pub struct Attempt {
     pub lane: LaneId,
     /// None while it waits in this agent.
     pub run: Option<RunId>,
-    pub state: State,
+    pub state: AttemptState,
 }
 
 /// How far it is.
 #[derive(Debug)]
-pub enum State {
+pub enum AttemptState {
     /// In this agent or at a supervisor; not known to have begun.
     Queued,
     Running {
@@ -71,9 +71,11 @@ impl Attempt {
     pub fn slice(&self, stream: Stream) -> Option<Slice> {
         let pick = |out, err| if stream == Stream::Out { out } else { err };
         match &self.state {
-            State::Queued => None,
-            State::Running { out_from, err_from, .. } => Some(Slice { from: pick(*out_from, *err_from), len: None }),
-            State::Ended { end, out_from, err_from } => {
+            AttemptState::Queued => None,
+            AttemptState::Running { out_from, err_from, .. } => {
+                Some(Slice { from: pick(*out_from, *err_from), len: None })
+            }
+            AttemptState::Ended { end, out_from, err_from } => {
                 let len = Some(pick(end.out_len, end.err_len));
                 Some(Slice { from: pick(*out_from, *err_from), len })
             }
@@ -240,9 +242,9 @@ impl Agent {
         (out_from, err_from): (u64, u64),
     ) {
         let Some(known) = self.book.get_mut(attempt) else { return };
-        if matches!(known.state, State::Queued) {
+        if matches!(known.state, AttemptState::Queued) {
             let (supervised, process) = (true, None);
-            known.state = State::Running { started_at: at, since_boot, process, out_from, err_from, supervised };
+            known.state = AttemptState::Running { started_at: at, since_boot, process, out_from, err_from, supervised };
             if let Some(run) = self.runs.get_mut(&run) {
                 run.unconfirmed += 1;
             }
@@ -254,7 +256,8 @@ impl Agent {
 
     /// The first word of a process is the one that is passed on.
     fn spawned(&mut self, attempt: AttemptId, id: ProcessId) {
-        let Some(Attempt { state: State::Running { process, started_at, .. }, .. }) = self.book.get_mut(attempt) else {
+        let Some(Attempt { state: AttemptState::Running { process, started_at, .. }, .. }) = self.book.get_mut(attempt)
+        else {
             return;
         };
         if process.is_none() {
@@ -269,13 +272,13 @@ impl Agent {
         let Some(known) = self.book.get_mut(attempt) else { return };
         let Some(run) = self.runs.get_mut(&run_id) else { return };
         match known.state {
-            State::Ended { .. } => return,
-            State::Queued => run.unconfirmed += 1,
-            State::Running { .. } => {}
+            AttemptState::Ended { .. } => return,
+            AttemptState::Queued => run.unconfirmed += 1,
+            AttemptState::Running { .. } => {}
         }
         failpoint("agent-end-read");
         run.size = run.size.max(out_from + end.out_len).max(err_from + end.err_len);
-        known.state = State::Ended { end, out_from, err_from };
+        known.state = AttemptState::Ended { end, out_from, err_from };
         if let Some(lane) = self.lanes.get_mut(&known.lane) {
             lane.answered(run_id);
         }
@@ -287,7 +290,7 @@ impl Agent {
     /// The end of an attempt as the home gets it.
     pub fn with_outputs(&mut self, attempt: AttemptId) -> Option<Ended> {
         let known = self.book.get(attempt)?;
-        let State::Ended { end, .. } = &known.state else { return None };
+        let AttemptState::Ended { end, .. } = &known.state else { return None };
         let run = self.runs.get_mut(&known.run?)?;
         // What can't be read now is asked for later.
         let _ = run.open_outputs();
@@ -299,13 +302,13 @@ impl Agent {
     /// It will not run here after all. False if it is not ours or has ended.
     pub fn drop_unended(&mut self, run: RunId, attempt: AttemptId) -> bool {
         match self.book.get(attempt).map(|a| &a.state) {
-            None | Some(State::Ended { .. }) => return false,
-            Some(State::Running { .. }) => {
+            None | Some(AttemptState::Ended { .. }) => return false,
+            Some(AttemptState::Running { .. }) => {
                 if let Some(run) = self.runs.get_mut(&run) {
                     run.unconfirmed = run.unconfirmed.saturating_sub(1);
                 }
             }
-            Some(State::Queued) => {}
+            Some(AttemptState::Queued) => {}
         }
         let gone = self.book.remove(attempt);
         self.drop_work(attempt);
@@ -320,7 +323,9 @@ impl Agent {
         let mut by_run: HashMap<RunId, Vec<AttemptId>> = HashMap::new();
         let mut long = Vec::new();
         for attempt in attempts {
-            if let Some(known @ Attempt { run: Some(run), state: State::Ended { .. }, .. }) = self.book.get(*attempt) {
+            if let Some(known @ Attempt { run: Some(run), state: AttemptState::Ended { .. }, .. }) =
+                self.book.get(*attempt)
+            {
                 by_run.entry(*run).or_default().push(*attempt);
                 let slices = [Stream::Out, Stream::Err].map(|stream| Some((*run, stream, known.slice(stream)?)));
                 long.extend(slices.into_iter().flatten().filter(|(.., s)| s.len >= Some(hole::WORTH)));

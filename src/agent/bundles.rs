@@ -196,7 +196,7 @@ impl Agent {
 
     /// Archives (and parts of them) that nobody needs now, with their sizes, the longest unused first.
     fn unused(&self) -> Vec<(PathBuf, u64)> {
-        let needed: HashSet<Digest> = self.lanes.values().flat_map(super::lanes::Lane::bundles).collect();
+        let needed: HashSet<Digest> = self.lanes.values().flat_map(super::lanes::AgentLane::bundles).collect();
         let mut unused = Vec::new();
         for entry in std::fs::read_dir(&self.bundles.dir).into_iter().flatten().flatten() {
             let name = entry.file_name();

@@ -1,6 +1,6 @@
 //! Leaving a host for good: everything of one home goes, and agents that nobody uses.
 
-use super::book::State;
+use super::book::AttemptState;
 use super::installed;
 use super::serve::Agent;
 use super::works;
@@ -20,7 +20,7 @@ impl Agent {
     }
 
     fn clear_home(&mut self) -> Result<Clearing, String> {
-        let running = self.book.iter().filter(|(_, a)| !matches!(a.state, State::Ended { .. })).count();
+        let running = self.book.iter().filter(|(_, a)| !matches!(a.state, AttemptState::Ended { .. })).count();
         if running > 0 || !self.orphans.is_empty() || !self.supervisors.is_empty() {
             return Err(format!("{} of its attempts still run there", running.max(1)));
         }

@@ -1,10 +1,10 @@
 //! An output on the home's own host goes home without a copy: the home's file is a second name of the run's.
 
-use super::book::{Run, State};
-use super::lanes::Lane;
+use super::book::{AttemptState, Run};
+use super::lanes::AgentLane;
 use super::serve::Agent;
 use super::spool::RunId;
-use super::supervisor::Supervisor;
+use super::supervisor::SupervisorHandle;
 use crate::model::attempt::{Cause, Stream};
 use crate::model::failpoint::failpoint;
 use crate::model::id::{AttemptId, LaneId};
@@ -32,10 +32,10 @@ impl Agent {
         let Some(id) = self.book.get(attempt).and_then(|a| a.run) else { return not("it never began here") };
         self.catch_up(id)?;
         let Some(known) = self.book.get(attempt) else { return not("it never began here") };
-        let (State::Ended { end, .. }, Some(slice)) = (&known.state, known.slice(stream)) else {
+        let (AttemptState::Ended { end, .. }, Some(slice)) = (&known.state, known.slice(stream)) else {
             return not("it has not ended");
         };
-        let unended = |state: &State| !matches!(state, State::Ended { .. });
+        let unended = |state: &AttemptState| !matches!(state, AttemptState::Ended { .. });
         if self.book.iter().any(|(_, a)| a.run == Some(id) && unended(&a.state)) {
             return not("others of its run still write");
         }
@@ -77,7 +77,7 @@ impl Agent {
 }
 
 /// The supervisor that works in this run, if it is one of ours.
-fn supervisor_of(lanes: &mut HashMap<LaneId, Lane>, run: RunId) -> Option<&mut Supervisor> {
+fn supervisor_of(lanes: &mut HashMap<LaneId, AgentLane>, run: RunId) -> Option<&mut SupervisorHandle> {
     lanes.values_mut().filter_map(|lane| lane.supervisor.as_mut()).find(|supervisor| supervisor.run == run)
 }
 

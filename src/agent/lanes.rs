@@ -1,10 +1,10 @@
 //! Lanes: each has at most one supervisor, which is fed with attempts and read for what became of them.
 
-use super::book::{Run, State};
+use super::book::{AttemptState, Run};
 use super::journal::JournalRecord;
 use super::serve::Agent;
 use super::spool::{RunId, why_unusable};
-use super::supervisor::Supervisor;
+use super::supervisor::SupervisorHandle;
 use crate::model::clock::since_boot;
 use crate::model::failpoint::failpoint;
 use crate::model::files::{Digest, Sent};
@@ -29,13 +29,13 @@ const BEFOREHAND: LaneId = LaneId(0);
 
 /// A place that runs attempts one after the other.
 #[derive(Debug, Default)]
-pub struct Lane {
+pub struct AgentLane {
     /// Orders and those of their members that no supervisor has.
     queue: VecDeque<(Start, VecDeque<StartMember>)>,
-    pub supervisor: Option<Supervisor>,
+    pub supervisor: Option<SupervisorHandle>,
 }
 
-impl Lane {
+impl AgentLane {
     /// One of the members that its supervisor had is accounted for.
     pub fn answered(&mut self, run: RunId) {
         if let Some(supervisor) = self.supervisor.as_mut().filter(|s| s.run == run) {
@@ -239,7 +239,7 @@ impl Agent {
             .stdout(Stdio::piped())
             .stderr(journal)
             .spawn();
-        let made = spawned.and_then(|child| Ok((opened?, Supervisor::new(run, child)?)));
+        let made = spawned.and_then(|child| Ok((opened?, SupervisorHandle::new(run, child)?)));
         let (opened, supervisor) = made.map_err(|error| {
             let _ = std::fs::remove_dir_all(&dir);
             Refusal::Supervisor { error: format!("no supervisor could be started: {error}") }
@@ -321,7 +321,7 @@ impl Agent {
                 Ok(status) => format!("the supervisor ended at once: {status}"),
                 Err(error) => error.to_string(),
             };
-            let had = |a: &super::book::Attempt| a.run == Some(run) && matches!(a.state, State::Queued);
+            let had = |a: &super::book::Attempt| a.run == Some(run) && matches!(a.state, AttemptState::Queued);
             let unbegun: Vec<AttemptId> = self.book.iter().filter(|(_, a)| had(a)).map(|(id, _)| id).collect();
             for attempt in unbegun {
                 self.book.remove(attempt);

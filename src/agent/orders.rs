@@ -1,6 +1,6 @@
 //! What a dispatcher asks for, message by message.
 
-use super::book::{Attempt, State};
+use super::book::{Attempt, AttemptState};
 use super::probe::ProbeRequest;
 use super::serve::Agent;
 use crate::model::failpoint::failpoint;
@@ -63,7 +63,7 @@ impl Agent {
             } else if let Some(why) = &refusal {
                 self.events.push(Event::Refused { attempt, why: why.clone() });
             } else {
-                self.book.insert(attempt, Attempt { lane, run: None, state: State::Queued });
+                self.book.insert(attempt, Attempt { lane, run: None, state: AttemptState::Queued });
                 fresh.push_back(member);
             }
         }
@@ -85,14 +85,14 @@ impl Agent {
 
     fn tell_state(&mut self, attempt: AttemptId) {
         match self.book.get(attempt).map(|a| &a.state) {
-            None | Some(State::Queued) => {}
-            Some(State::Running { started_at, process, supervised, .. }) => {
+            None | Some(AttemptState::Queued) => {}
+            Some(AttemptState::Running { started_at, process, supervised, .. }) => {
                 self.events.push(Event::Began { attempt, at: *started_at, process: process.clone() });
                 if !*supervised {
                     self.events.push(Event::Orphaned { attempt });
                 }
             }
-            Some(State::Ended { .. }) => {
+            Some(AttemptState::Ended { .. }) => {
                 if let Some(ended) = self.with_outputs(attempt) {
                     self.events.push(Event::Ended { attempt, ended });
                 }
@@ -115,12 +115,12 @@ impl Agent {
 
     fn cancel(&mut self, attempt: AttemptId, grace: Duration) {
         match self.book.get(attempt).map(|a| (&a.state, a.lane, a.run)) {
-            Some((State::Ended { .. }, ..)) => {
+            Some((AttemptState::Ended { .. }, ..)) => {
                 self.stop_packing(attempt);
                 self.tell_state(attempt);
             }
-            Some((State::Running { supervised: false, .. }, ..)) => self.cancel_orphan(attempt, grace),
-            Some((State::Running { .. }, lane, Some(run))) => {
+            Some((AttemptState::Running { supervised: false, .. }, ..)) => self.cancel_orphan(attempt, grace),
+            Some((AttemptState::Running { .. }, lane, Some(run))) => {
                 let supervisor = self.lanes.get_mut(&lane).and_then(|l| l.supervisor.as_mut());
                 match supervisor.filter(|s| s.run == run && s.orders.is_some()) {
                     Some(supervisor) => supervisor.tell(&ToSupervisor::Cancel { attempt, grace }),

@@ -1,6 +1,6 @@
 //! Commands and supervisors that are not on a pipe of ours: watched by pidfd, steered by signals.
 
-use super::book::{Attempt, State};
+use super::book::{Attempt, AttemptState};
 use super::process;
 use super::serve::Agent;
 use super::spool::{RunId, write_atomically};
@@ -36,7 +36,8 @@ impl Agent {
 
     /// Begun, not ended, and the supervisor is gone: is the command still there? An error: that can't be seen.
     pub fn adopt(&mut self, attempt: AttemptId) -> io::Result<()> {
-        let Some(Attempt { state: State::Running { process, supervised, .. }, .. }) = self.book.get_mut(attempt) else {
+        let Some(Attempt { state: AttemptState::Running { process, supervised, .. }, .. }) = self.book.get_mut(attempt)
+        else {
             return Ok(());
         };
         // Without a record of its pid, what it was given shows which it is.

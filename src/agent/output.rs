@@ -1,6 +1,6 @@
 //! Outputs: a run's attempts append to two files; an attempt's output is a slice of each.
 
-use super::book::{Slice, State};
+use super::book::{AttemptState, Slice};
 use super::bound;
 use super::hole;
 use super::journal::Writer;
@@ -104,9 +104,9 @@ impl Agent {
     fn gap(&self, attempt: AttemptId, stream: Stream) -> Option<Gap> {
         let known = self.book.get(attempt)?;
         let cut = match &known.state {
-            State::Ended { end, .. } => end.cut,
-            State::Running { .. } => bound::noted(&self.runs.get(&known.run?)?.dir, attempt),
-            State::Queued => None,
+            AttemptState::Ended { end, .. } => end.cut,
+            AttemptState::Running { .. } => bound::noted(&self.runs.get(&known.run?)?.dir, attempt),
+            AttemptState::Queued => None,
         };
         cut?.gap(stream)
     }
@@ -145,7 +145,7 @@ impl Agent {
 
     /// Answers [`crate::protocol::agent::ToAgent::Read`].
     pub fn read(&mut self, attempt: AttemptId, stream: Stream, offset: u64, max: u32) {
-        let known = self.book.get(attempt).map(|a| matches!(a.state, State::Ended { .. }));
+        let known = self.book.get(attempt).map(|a| matches!(a.state, AttemptState::Ended { .. }));
         let nothing = |at_end| Piece { left_out: 0, bytes: Vec::new(), at_end };
         let Piece { left_out, bytes, at_end } = match self.piece(attempt, stream, offset, u64::from(max).min(8 << 20)) {
             Ok(piece) => piece.unwrap_or(nothing(known.unwrap_or(true))),

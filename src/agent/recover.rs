@@ -1,7 +1,7 @@
 //! After a death: what a spool says of attempts whose agent or supervisor is gone.
 
 use super::AgentError;
-use super::book::{Attempt, Run, State};
+use super::book::{Attempt, AttemptState, Run};
 use super::journal::{JournalRecord, Reader};
 use super::process;
 use super::serve::Agent;
@@ -69,7 +69,7 @@ impl Agent {
                     continue;
                 }
                 if self.book.get(*attempt).is_none() {
-                    self.book.insert(*attempt, Attempt { lane, run: Some(id), state: State::Queued });
+                    self.book.insert(*attempt, Attempt { lane, run: Some(id), state: AttemptState::Queued });
                 }
             }
             self.apply(id, record);
@@ -93,7 +93,7 @@ impl Agent {
         run.open_outputs()?;
         let other_boot = run.boot != self.boot;
         let journal = run.dir.join("journal");
-        let is_left = |a: &Attempt| a.run == Some(id) && matches!(a.state, State::Running { .. });
+        let is_left = |a: &Attempt| a.run == Some(id) && matches!(a.state, AttemptState::Running { .. });
         let left: Vec<AttemptId> = self.book.iter().filter(|(_, a)| is_left(a)).map(|(id, _)| id).collect();
         if !left.is_empty() && !other_boot {
             // A child between fork and exec still holds the lock: once it is free, every command shows its own face.
@@ -118,7 +118,7 @@ impl Agent {
     /// Writes the end in the supervisor's stead, so that every later agent says the same.
     pub fn end_without_supervisor(&mut self, attempt: AttemptId, cause: Cause) {
         let Some(Attempt { run: Some(id), state, .. }) = self.book.get(attempt) else { return };
-        let State::Running { started_at, since_boot: begun, out_from, err_from, .. } = state else { return };
+        let AttemptState::Running { started_at, since_boot: begun, out_from, err_from, .. } = state else { return };
         let (id, started_at, begun, out, err) = (*id, *started_at, *begun, *out_from, *err_from);
         let Some(run) = self.runs.get(&id) else { return };
         let len = |file: &Option<File>| file.as_ref().and_then(|f| f.metadata().ok()).map_or(0, |m| m.len());
@@ -151,11 +151,11 @@ impl Agent {
             let Some(known) = self.book.get(attempt) else { continue };
             let lane = known.lane;
             let state = match &known.state {
-                State::Queued => HeldState::Queued,
-                State::Running { started_at, process, supervised, .. } => {
+                AttemptState::Queued => HeldState::Queued,
+                AttemptState::Running { started_at, process, supervised, .. } => {
                     HeldState::Running { started_at: *started_at, process: process.clone(), supervised: *supervised }
                 }
-                State::Ended { .. } => {
+                AttemptState::Ended { .. } => {
                     let Some(mut ended) = self.with_outputs(attempt) else { continue };
                     for (stream, len) in [(&mut ended.out, ended.end.out_len), (&mut ended.err, ended.end.err_len)] {
                         match budget.checked_sub(len) {

@@ -4,7 +4,7 @@ use super::AgentError;
 use super::book::{Book, Run};
 use super::bundles::Bundles;
 use super::follow::{OutputFollower, Watcher};
-use super::lanes::Lane;
+use super::lanes::AgentLane;
 use super::limits::timespec;
 use super::orphans::Orphan;
 use super::place::AgentPlace;
@@ -45,7 +45,7 @@ pub struct Agent {
     pub login_home: Option<PathBuf>,
     pub book: Book,
     pub runs: HashMap<RunId, Run>,
-    pub lanes: HashMap<LaneId, Lane>,
+    pub lanes: HashMap<LaneId, AgentLane>,
     /// Supervisors of earlier agents.
     pub supervisors: HashMap<RunId, OwnedFd>,
     pub orphans: HashMap<AttemptId, Orphan>,
@@ -267,7 +267,7 @@ impl Agent {
         if self.has_packet() {
             return Some(Duration::ZERO);
         }
-        let idle = self.lanes.values().filter_map(Lane::idle_until);
+        let idle = self.lanes.values().filter_map(AgentLane::idle_until);
         let kill = self.orphans.values().filter_map(|o| o.kill_at);
         idle.chain(kill).min().map(|at| at.saturating_duration_since(Instant::now()))
     }

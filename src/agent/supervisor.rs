@@ -12,7 +12,7 @@ use std::time::Instant;
 
 /// The supervisor process of a lane, and our ends of its pipes.
 #[derive(Debug)]
-pub struct Supervisor {
+pub struct SupervisorHandle {
     pub run: RunId,
     pub child: Child,
     /// None once it was told to leave.
@@ -25,7 +25,7 @@ pub struct Supervisor {
     pub idle_since: Instant,
 }
 
-impl Supervisor {
+impl SupervisorHandle {
     /// Holds the pipes of one that was just started.
     pub fn new(run: RunId, mut child: Child) -> io::Result<Self> {
         let gone = || io::Error::other("no pipe");

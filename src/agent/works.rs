@@ -98,7 +98,7 @@ impl Agent {
     /// Is the first of a lane's queue ready to begin? If not, what it needs is on its way.
     pub fn is_staged(&mut self, id: LaneId) -> bool {
         loop {
-            let Some((attempt, sent)) = self.lanes.get(&id).and_then(super::lanes::Lane::first_sent) else {
+            let Some((attempt, sent)) = self.lanes.get(&id).and_then(super::lanes::AgentLane::first_sent) else {
                 return true;
             };
             if let Some(work) = self.works.known.get_mut(&attempt) {
