@@ -1,9 +1,10 @@
-//! Settings that are asked for with each task, kept until somebody else has written to the database.
+//! Settings that are asked for with each task: read once, and again after a while or when a command wakes the dispatcher.
 
 use crate::model::max_output::MaxOutput;
 use crate::model::resources::Bytes;
 use crate::store::{StoreError, View};
 use std::cell::Cell;
+use std::time::{Duration, Instant};
 
 /// Where `output_limit` is not set.
 const OUTPUT_LIMIT: Bytes = Bytes(64 << 20);
@@ -11,11 +12,23 @@ const OUTPUT_LIMIT: Bytes = Bytes(64 << 20);
 /// The settings that were read.
 #[derive(Debug, Default)]
 pub struct Settings {
+    /// When they were begun to be read.
+    since: Option<Instant>,
     max_output: Cell<Option<MaxOutput>>,
     output_limit: Cell<Option<Bytes>>,
 }
 
+/// One that was changed counts after this time at the latest.
+const FRESH: Duration = Duration::from_secs(5);
+
 impl Settings {
+    /// Forgets what was read too long ago.
+    pub fn refresh(&mut self, now: Instant) {
+        if self.since.is_none_or(|since| now.saturating_duration_since(since) >= FRESH) {
+            *self = Self { since: Some(now), ..Self::default() };
+        }
+    }
+
     /// How much of an output is kept where its task does not say.
     pub fn max_output(&self, view: &View<'_>) -> Result<MaxOutput, StoreError> {
         kept(&self.max_output, || view.max_output())
@@ -49,5 +62,16 @@ mod tests {
         let limit = |read: Option<u64>| kept(&settings.output_limit, || Ok(Bytes(read.unwrap())));
         assert_eq!(limit(Some(7)).unwrap(), Bytes(7));
         assert_eq!(limit(None).unwrap(), Bytes(7));
+    }
+
+    #[test]
+    fn setting_is_read_again_after_a_while() {
+        let (mut settings, now) = (Settings::default(), Instant::now());
+        settings.refresh(now);
+        settings.output_limit.set(Some(Bytes(7)));
+        settings.refresh(now + FRESH / 2);
+        assert_eq!(settings.output_limit.get(), Some(Bytes(7)));
+        settings.refresh(now + FRESH);
+        assert_eq!(settings.output_limit.get(), None);
     }
 }

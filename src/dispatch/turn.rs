@@ -130,6 +130,7 @@ impl Dispatcher {
     fn take_in(&mut self, turn: &mut Turn<'_, '_>, came: Intake) -> Result<(), DispatchError> {
         let Intake { submits, messages, endings, stuck, promises } = came;
         self.schedule.users.forget();
+        self.attempts.settings.refresh(turn.now.mono);
         self.look_at_servers(turn.tx)?;
         self.schedule.fleets.look_up(turn.tx, turn.now.wall)?;
         self.handle_submits(turn, submits)?;
