@@ -241,7 +241,8 @@ impl Agent {
         process: Option<ProcessId>,
         (out_from, err_from): (u64, u64),
     ) {
-        let Some(known) = self.book.get_mut(attempt) else { return };
+        // Of an attempt that was given to another run since, this one's journal says nothing new.
+        let Some(known) = self.book.get_mut(attempt).filter(|known| known.run == Some(run)) else { return };
         if matches!(known.state, AttemptState::Queued) {
             let (supervised, process) = (true, None);
             known.state = AttemptState::Running { started_at: at, since_boot, process, out_from, err_from, supervised };
@@ -301,7 +302,7 @@ impl Agent {
 
     /// It will not run here after all. False if it is not ours or has ended.
     pub fn drop_unended(&mut self, run: RunId, attempt: AttemptId) -> bool {
-        match self.book.get(attempt).map(|a| &a.state) {
+        match self.book.get(attempt).filter(|known| known.run == Some(run)).map(|known| &known.state) {
             None | Some(AttemptState::Ended { .. }) => return false,
             Some(AttemptState::Running { .. }) => {
                 if let Some(run) = self.runs.get_mut(&run) {

@@ -137,10 +137,11 @@ impl Dispatcher {
         self.record_cancels(turn)?;
         self.refuse_probes(turn);
         self.recall(turn, stuck);
+        // Before an agent may report such an end once more.
+        self.take_arrived(turn, endings)?;
         for (route, message) in messages {
             self.collect(turn, route, message)?;
         }
-        self.take_arrived(turn, endings)?;
         self.record_again(turn)?;
         self.strike_discards(turn.tx)?;
         self.carry_out_cancels(turn)?;

@@ -26,7 +26,7 @@ impl Moment {
 }
 
 /// The wall clock goes with the time since boot, but for what NTP does to it little by little.
-const STEP: u64 = 10_000;
+pub const STEP: u64 = 10_000;
 
 impl Moment {
     /// By how many ms the wall clock was set since an earlier moment of this boot; None: it was not.

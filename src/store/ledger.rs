@@ -5,6 +5,7 @@ use super::members::Outputs;
 use super::placing::Placing;
 use super::{Result, Tx};
 use crate::model::attempt::{Cause, End};
+use crate::model::clock::STEP;
 use crate::model::id::{AttemptKey, Index, TaskId};
 use crate::model::task::{Counts, Phase, State};
 use crate::model::time::Timestamp;
@@ -85,16 +86,17 @@ impl<'t, 'c> Ledger<'t, 'c> {
             Outputs::Server => 2,
         };
         let cut = end.cut.and_then(|cut| serde_json::to_string(&cut).ok());
-        let was: Option<String> = self.tx.one(
-            "SELECT state FROM member WHERE task_id = ?1 AND idx = ?2 AND number = ?3 AND state IN ('STARTING', 'RUNNING')",
+        let was: Option<(String, Option<Timestamp>)> = self.tx.one(
+            "SELECT state, started_at FROM member WHERE task_id = ?1 AND idx = ?2 AND number = ?3 AND state IN ('STARTING', 'RUNNING')",
             (task, index, number),
-            |row| row.get(0),
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
-        let from = match was.as_deref() {
-            Some("RUNNING") => Phase::Running,
-            Some(_) => Phase::Starting,
+        let (from, begun) = match was {
+            Some((state, begun)) if state == "RUNNING" => (Phase::Running, begun),
+            Some(_) => (Phase::Starting, None),
             None => return Ok(false),
         };
+        let (started_at, ended_at) = as_begun(end, begun);
         self.tx.run(
             "UPDATE member SET state = ?3, started_at = coalesce(?4, started_at), ended_at = ?5, exit_code = ?6, signal = ?7, detail = ?8,
                     cpu_ms = ?9, max_rss = ?10, out_len = ?11, err_len = ?12, home_out = ?13, cut = ?14
@@ -103,8 +105,8 @@ impl<'t, 'c> Ledger<'t, 'c> {
                 task,
                 index,
                 to.word(),
-                end.started_at,
-                end.ended_at,
+                started_at,
+                ended_at,
                 end.cause.exit_code(),
                 end.cause.signal(),
                 detail,
@@ -121,7 +123,7 @@ impl<'t, 'c> Ledger<'t, 'c> {
         }
         self.count(task, from, to, 1);
         let change = self.changes.entry(task).or_default();
-        if let Some(at) = end.started_at {
+        if let Some(at) = started_at {
             change.started_at.get_or_insert(at);
         }
         if !again {
@@ -346,6 +348,16 @@ impl<'t, 'c> Ledger<'t, 'c> {
         )?;
         Ok(())
     }
+}
+
+/// When an attempt began and ended. A begin that was moved when the wall clock was set takes the end with it: by the clock of before, it
+/// could be as old as what `gc` removes.
+fn as_begun(end: &End, begun: Option<Timestamp>) -> (Option<Timestamp>, Timestamp) {
+    let moved = begun.zip(end.started_at).map_or(0, |(row, own)| row.0.saturating_sub(own.0));
+    if moved.unsigned_abs() <= STEP {
+        return (end.started_at, end.ended_at);
+    }
+    (begun, Timestamp(end.ended_at.0.saturating_add(moved)))
 }
 
 /// The exit code by which a shell would speak of this end.

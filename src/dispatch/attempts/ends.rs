@@ -4,8 +4,8 @@ use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::effects::Effect;
 use crate::dispatch::links::route::Route;
 use crate::dispatch::process::run::DispatchError;
-use crate::dispatch::transfer::bring::{record_results, results_stay};
-use crate::dispatch::transfer::ending::{Ending, ReportedEnd};
+use crate::dispatch::transfer::bring::{record_results, results_stay, stays};
+use crate::dispatch::transfer::ending::{Ending, ReportedEnd, Results};
 use crate::dispatch::transfer::outputs::kept_at;
 use crate::dispatch::transfer::results::Brought;
 use crate::dispatch::turn::Turn;
@@ -35,7 +35,7 @@ impl Dispatcher {
         if self.transfers.outputs.has(attempt) {
             return Ok(());
         }
-        self.advance(turn, Ending::Reported(ReportedEnd { route, attempt, key, ended }))
+        self.advance(turn, Ending::Reported(ReportedEnd { route, attempt, key, ended, outputs: None }))
     }
 
     /// Takes in ends whose results or outputs have arrived.
@@ -60,30 +60,44 @@ impl Dispatcher {
             ending = match ending {
                 Ending::Reported(report) => {
                     // What a failed attempt made goes with it if there is another one.
-                    let again = starts_again(turn.tx, report.key, &report.ended.end.cause)?;
-                    if !again && self.bring_results(turn, &report)? {
+                    if starts_again(turn.tx, report.key, &report.ended.end.cause)? {
+                        Ending::Brought(report, Results::Skipped)
+                    } else if self.bring_results(turn, &report)? {
                         return Ok(turn.tx.leave_lane(report.key)?);
+                    } else {
+                        Ending::Brought(report, Results::None)
                     }
-                    Ending::Brought(report, None)
                 }
-                Ending::Brought(report, brought) => {
+                Ending::Brought(report @ ReportedEnd { outputs: Some(outputs), .. }, results) => {
+                    Ending::Settled(report, results, outputs)
+                }
+                Ending::Brought(report, results) => {
                     match kept_at(&report.ended, || self.attempts.settings.output_limit(turn.tx))? {
-                        Some(outputs) => Ending::Settled(report, brought, outputs),
+                        Some(outputs) => Ending::Settled(report, results, outputs),
                         // Its end is recorded, and said once more: what came home is not fetched again, and not removed.
                         None if !is_awaited(turn.tx, report.key)? => {
                             let there = turn.tx.outputs_stay_there(report.key)?;
-                            Ending::Settled(report, brought, if there { Outputs::Server } else { Outputs::Spool })
+                            Ending::Settled(report, results, if there { Outputs::Server } else { Outputs::Spool })
                         }
                         None => {
                             let ReportedEnd { route, attempt, key, .. } = report;
                             turn.then(Effect::FetchOutput { route, attempt });
-                            self.transfers.outputs.expect(report, brought);
+                            self.transfers.outputs.expect(report, results);
                             return Ok(turn.tx.leave_lane(key)?);
                         }
                     }
                 }
-                Ending::Settled(report, brought, outputs) => {
-                    return self.record_end(turn, &report, brought.as_ref(), outputs);
+                Ending::Settled(report, results, outputs) => {
+                    let again = starts_again(turn.tx, report.key, &report.ended.end.cause)?;
+                    // It was cancelled while its output was on its way: no attempt follows, and what it made is wanted after all.
+                    if results == Results::Skipped && !again {
+                        let report = ReportedEnd { outputs: Some(outputs), ..report };
+                        if self.bring_results(turn, &report)? {
+                            return Ok(turn.tx.leave_lane(report.key)?);
+                        }
+                        return self.record_end(turn, &report, None, outputs, again);
+                    }
+                    return self.record_end(turn, &report, results.brought(), outputs, again);
                 }
             };
         }
@@ -111,15 +125,15 @@ impl Dispatcher {
         report: &ReportedEnd,
         brought: Option<&Brought>,
         outputs: Outputs,
+        again: bool,
     ) -> Result<(), DispatchError> {
-        let ReportedEnd { route, attempt, key, ended } = report;
+        let ReportedEnd { route, attempt, key, ended, .. } = report;
         let (route, attempt, key) = (*route, *attempt, *key);
-        let again = starts_again(turn.tx, key, &ended.end.cause)?;
         if again && let Some(server) = turn.tx.member(key.task, key.index)?.and_then(|m| m.server) {
             self.attempts.avoided.insert(key.task, server);
         }
-        let news = turn.ledger.ended(key, &ended.end, outputs, again)?;
-        if news {
+        self.attempts.cancelling.remove(&attempt);
+        let (results_stay, output_stays) = if turn.ledger.ended(key, &ended.end, outputs, again)? {
             if outputs == Outputs::Database {
                 for (stream, body) in [(Stream::Out, &ended.out), (Stream::Err, &ended.err)] {
                     turn.tx.keep_output(key, stream, body.as_deref().unwrap_or_default())?;
@@ -129,12 +143,14 @@ impl Dispatcher {
                 record_results(turn.tx, key, brought)?;
             }
             self.activity.dirty |= again;
-        }
-        self.attempts.cancelling.remove(&attempt);
-        let stay = results_stay(turn.tx, key, brought, news)?;
-        if outputs != Outputs::Server && !stay {
+            (brought.is_some_and(|brought| stays(&brought.lies)), outputs == Outputs::Server)
+        } else {
+            // It was recorded before. What the agent may forget is what was recorded then, whatever came home since.
+            (results_stay(turn.tx, key)?, turn.tx.outputs_stay_there(key)?)
+        };
+        if !results_stay && !output_stays {
             turn.then(Effect::Confirm { route, attempt });
-        } else if !stay {
+        } else if !results_stay {
             // Its output is read from there, its directory is not needed any more.
             turn.then(Effect::DropFiles { route, attempt });
         }

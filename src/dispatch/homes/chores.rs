@@ -8,12 +8,11 @@ use crate::dispatch::sealed;
 use crate::distributor::guest::Guest;
 use crate::distributor::registry;
 use crate::distributor::settle::{self, Settled};
-use crate::model::ambient::Now;
+use crate::model::ambient::{Ambient, Now, System};
 use crate::model::endpoint::Endpoint;
 use crate::model::name::Name;
 use crate::model::ssh::Login;
 use crate::model::ssh_command::SshCommand;
-use crate::model::time::Timestamp;
 use crate::protocol::dispatcher::FromDispatcher;
 use crate::protocol::distributor::{Question, Ticket};
 use crate::store::distributors::SILENT_RETRY;
@@ -109,11 +108,10 @@ impl Dispatcher {
         if view.away_open(1)?.is_empty() && !registry::is_pending(&view)? {
             return Ok(());
         }
-        let now = now.wall;
         let home = self.home.clone();
         let owner = self.instance.owner.clone();
         self.homes.chores.running = Some(std::thread::spawn(move || {
-            if let Err(error) = chores(&home, &owner, now) {
+            if let Err(error) = chores(&home, &owner) {
                 tracing::warn!("other homes: {error}");
             }
         }));
@@ -142,13 +140,14 @@ fn ssh_to(view: &View<'_>, endpoint: &Endpoint) -> Result<SshCommand, StoreError
     }
 }
 
-fn chores(home: &Home, owner: &Name, now: Timestamp) -> Result<(), Box<dyn std::error::Error>> {
+fn chores(home: &Home, owner: &Name) -> Result<(), Box<dyn std::error::Error>> {
     let mut store = Store::open(home)?;
     let mut peers = Relay::new(home, &Login::default());
     let guest = Guest::resident(owner.clone());
     // Whoever does not answer is asked for one task only in each round.
     let mut silent = BTreeSet::new();
     for away in store.view().away_open(1_000)? {
+        let now = System.now().wall;
         if away.tried_at.is_some_and(|at| !at.is_past(EVERY, now)) {
             continue;
         }

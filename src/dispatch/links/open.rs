@@ -67,7 +67,6 @@ impl Dispatcher {
         if !self.links.connector.take_changed() {
             return;
         }
-        let _now = self.ambient.now().mono;
         let by_it: Vec<Route> = self
             .links
             .slots

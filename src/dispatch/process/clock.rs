@@ -12,6 +12,9 @@ use std::time::Duration;
 /// Others may have written something by the clock as it is now before we saw that it was set.
 const SEEN: Duration = Duration::from_secs(1);
 
+/// A step that found no room on the disk is followed so much later.
+const AGAIN: Duration = Duration::from_secs(1);
+
 impl Dispatcher {
     /// Was it set, and is that not followed yet? Then nothing is told by its age.
     pub(in crate::dispatch) fn clock_is_set(&self) -> bool {
@@ -35,7 +38,10 @@ impl Dispatcher {
         });
         match written {
             // It is seen again at the next look.
-            Err(error) if error.is_full(&self.home) => return Ok(()),
+            Err(error) if error.is_full(&self.home) => {
+                self.postpone_ages();
+                return Ok(());
+            }
             written => written?,
         }
         self.activity.clock = now;
@@ -45,5 +51,12 @@ impl Dispatcher {
         self.transfers.results.clock_was_set(by);
         self.activity.dirty = true;
         Ok(())
+    }
+
+    /// What is told by its age waits until the clock is followed: it would be due in every turn.
+    fn postpone_ages(&mut self) {
+        let later = self.ambient.now().mono + AGAIN;
+        self.schedule.starve_at = self.schedule.starve_at.max(later);
+        self.attempts.lose_at = self.attempts.lose_at.map(|at| at.max(later));
     }
 }

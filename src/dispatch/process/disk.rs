@@ -271,6 +271,7 @@ impl Dispatcher {
             self.links.inbox.retain(|(of, _)| *of != route);
             self.link_lost(route, "the disk of the home is full: its words are asked for again");
         }
+        self.callers.detach();
         self.disk.shortage.again = 0;
         for again in std::mem::take(&mut self.transfers.again) {
             self.callers.brought(again.key.task, again.key.index);

@@ -77,6 +77,11 @@ impl Life {
         )
     }
 
+    /// How long it is since it began; none at all where the host was restarted since.
+    fn age(&self, now: Moment) -> Duration {
+        Duration::from_millis(millis(now.since_boot).saturating_sub(self.since_boot))
+    }
+
     fn read(lock: &File) -> Option<Self> {
         let mut text = vec![0; MOST];
         let len = lock.read_at(&mut text, 0).ok()?;
@@ -131,7 +136,12 @@ impl DispatcherTrouble {
         let life = Life::read(lock)?;
         // Its lock is not tried: one that just begins would take us for another dispatcher.
         let lives = life.end.is_none() && Pid::from_raw(life.pid).is_some_and(|pid| test_kill_process(pid).is_ok());
-        let (losses, last) = if lives { (life.losses, life.last) } else { life.losses_at(Moment::now(), log) };
+        let (losses, last) = match lives {
+            // One that has lived for long does not end of what ended those before it.
+            true if life.age(Moment::now()) >= LONG => return None,
+            true => (life.losses, life.last),
+            false => life.losses_at(Moment::now(), log),
+        };
         last.map(|last| Self { losses, last })
     }
 

@@ -121,6 +121,7 @@ fn cancel_while_results_are_packed_leaves_them_on_the_server() {
     let attempt = bench.attempt(task);
     bench.end("local", 0);
     assert_eq!(bench.phase(task), Phase::Running, "its results are packed");
+    bench.clock.advance(Duration::from_millis(1));
     bench.ask_cancel(task);
     bench.run();
     assert_eq!(bench.phase(task), Phase::Ended(State::Completed), "its own end stands");

@@ -159,3 +159,41 @@ fn bundle_that_the_home_does_not_have_is_denied() {
     assert_eq!(bench.agent("local", |agent| agent.count(denied)), 1);
     bench.check();
 }
+
+#[test]
+fn end_that_is_reported_again_with_its_last_chunk_is_recorded_once_and_its_output_stays_whole() {
+    let mut bench = Bench::new();
+    let task = bench.submit(&Task::default());
+    bench.run();
+    bench.agent("local", |agent| agent.repeats_ends = true);
+    bench.end_with("local", 0, &vec![b'x'; 3 << 20]);
+    let member = bench.member(task, 0);
+    assert_eq!((member.phase, member.outputs), (COMPLETED, Outputs::Spool));
+    let file = bench.dispatcher.home.output_file(member.key(), Stream::Out);
+    assert_eq!(std::fs::metadata(file).unwrap().len(), 3 << 20);
+    assert_eq!(bench.agent("local", |agent| agent.holds()), [], "the agent may forget it");
+    bench.check();
+}
+
+#[test]
+fn results_are_brought_where_a_cancel_makes_an_attempt_the_last_one() {
+    let mut bench = Bench::new();
+    let task = bench.submit(&Task { retries: 3, fetch: true, ..Task::default() });
+    bench.run();
+    bench.agent("local", |agent| agent.reads = Reads::Silent);
+    bench.end_with("local", 1, &vec![b'x'; 100 << 10]);
+    let attempt = bench.attempt(task);
+    let packs = |bench: &Bench| bench.agent("local", |agent| agent.count(|said| matches!(said, ToAgent::Pack { .. })));
+    assert_eq!(packs(&bench), 0, "another attempt is to follow");
+    bench.ask_cancel(task);
+    bench.run();
+    bench.agent("local", |agent| {
+        agent.reads = Reads::Answered;
+        agent.read(attempt, Stream::Out, 0, 1 << 20);
+    });
+    bench.run();
+    assert_eq!(packs(&bench), 1);
+    assert_eq!(bench.member(task, 0).phase, Phase::Ended(State::Failed));
+    assert!(bench.store.view().fetched(task, Index(0)).unwrap().is_some(), "it is recorded what it made");
+    bench.check();
+}

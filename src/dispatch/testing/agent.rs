@@ -54,6 +54,8 @@ pub struct FakeAgent {
     pub unfit: Option<String>,
     /// What it has packed last.
     packet: Vec<u8>,
+    /// It reports an end once more when its output was read to the end, as it does where a cancel comes then.
+    pub repeats_ends: bool,
     /// It gives outputs second names where it is asked to.
     pub links: bool,
     /// They lack their last byte.
@@ -87,6 +89,7 @@ impl FakeAgent {
             reads: Reads::Answered,
             unfit: None,
             packet: Vec::new(),
+            repeats_ends: false,
             links: false,
             links_cut: false,
             last_end: None,
@@ -306,7 +309,8 @@ impl FakeAgent {
         }
     }
 
-    fn read(&mut self, attempt: AttemptId, stream: Stream, offset: u64, max: u32) {
+    /// Answers a read.
+    pub fn read(&mut self, attempt: AttemptId, stream: Stream, offset: u64, max: u32) {
         if self.reads == Reads::Silent && max > 0 {
             return;
         }
@@ -324,6 +328,9 @@ impl FakeAgent {
             bytes,
             at_end: to == out.len() && self.reads == Reads::Answered,
         });
+        if self.repeats_ends && to == out.len() {
+            self.report_again(attempt);
+        }
     }
 
     fn link(&mut self, attempt: AttemptId, stream: Stream, to: &Path) {

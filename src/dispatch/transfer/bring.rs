@@ -100,19 +100,10 @@ pub(in crate::dispatch) const fn stays(lies: &Whereabouts) -> bool {
     matches!(lies, Whereabouts::There { .. })
 }
 
-/// Do the results of an attempt stay on their server, by what its end brought now or before?
-pub(in crate::dispatch) fn results_stay(
-    tx: &Tx<'_>,
-    key: AttemptKey,
-    brought: Option<&Brought>,
-    news: bool,
-) -> Result<bool, StoreError> {
-    if let Some(brought) = brought {
-        return Ok(stays(&brought.lies));
-    }
-    // An end that is reported again may have been recorded before.
-    let before = if news { None } else { tx.fetched(key.task, key.index)? };
-    Ok(before.is_some_and(|f| f.number == key.number && stays(&f.lies)))
+/// Do the results of an attempt stay on their server, by what was recorded of it?
+pub(in crate::dispatch) fn results_stay(tx: &Tx<'_>, key: AttemptKey) -> Result<bool, StoreError> {
+    let recorded = tx.fetched(key.task, key.index)?;
+    Ok(recorded.is_some_and(|fetched| fetched.number == key.number && stays(&fetched.lies)))
 }
 
 /// Records what an attempt brought.

@@ -1,6 +1,6 @@
 //! Chunks of outputs and results, and what is said about them: they go straight to where they belong, without a transaction.
 
-use super::ending::Ending;
+use super::ending::{Ending, Results};
 use super::outputs::FetchStep;
 use super::results::{Arrived, ResultStep};
 use crate::dispatch::dispatcher::Dispatcher;
@@ -64,9 +64,10 @@ impl Dispatcher {
         if self.transfers.discards.answered(route, attempt) {
             return;
         }
-        match self.transfers.outputs.chunk(&self.home, attempt, stream, chunk) {
-            Some(fetched) => self.fetch_on(route, fetched),
-            None => self.callers.data(attempt, stream, chunk),
+        // A caller may read what is on its way home.
+        self.callers.data(attempt, stream, chunk);
+        if let Some(fetched) = self.transfers.outputs.chunk(&self.home, attempt, stream, chunk) {
+            self.fetch_on(route, fetched);
         }
     }
 
@@ -91,7 +92,9 @@ impl Dispatcher {
             self.tell(route, &ask);
         }
         match next.arrived {
-            Some(Arrived::End(report, brought)) => self.transfers.endings.push(Ending::Brought(report, Some(brought))),
+            Some(Arrived::End(report, brought)) => {
+                self.transfers.endings.push(Ending::Brought(report, Results::Brought(brought)))
+            }
             Some(Arrived::Again(again)) => self.transfers.again.push(again),
             None => {}
         }

@@ -13,6 +13,28 @@ pub struct ReportedEnd {
     pub attempt: AttemptId,
     pub key: AttemptKey,
     pub ended: Ended,
+    /// Where its outputs are kept, once that is known.
+    pub outputs: Option<Outputs>,
+}
+
+/// What is known of the results of an ended attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Results {
+    /// There are none.
+    None,
+    /// Nobody asked for them: another attempt was to follow.
+    Skipped,
+    Brought(Brought),
+}
+
+impl Results {
+    /// What was brought, if anything was.
+    pub const fn brought(&self) -> Option<&Brought> {
+        match self {
+            Self::Brought(brought) => Some(brought),
+            Self::None | Self::Skipped => None,
+        }
+    }
 }
 
 /// How far an end is.
@@ -20,10 +42,10 @@ pub struct ReportedEnd {
 pub enum Ending {
     /// Its results may still be on the server.
     Reported(ReportedEnd),
-    /// Its results are home, or stay there, or there are none; its outputs may still be on the server.
-    Brought(ReportedEnd, Option<Brought>),
+    /// It is known what becomes of its results; its outputs may still be on the server.
+    Brought(ReportedEnd, Results),
     /// Its outputs are where they are kept: it can be recorded.
-    Settled(ReportedEnd, Option<Brought>, Outputs),
+    Settled(ReportedEnd, Results, Outputs),
 }
 
 impl Ending {

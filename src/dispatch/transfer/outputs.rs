@@ -2,8 +2,7 @@
 //! wrote; elsewhere, and where that can't be, it is filled chunk by chunk.
 
 use super::chunks::OutputChunk;
-use super::ending::{Ending, ReportedEnd};
-use super::results::Brought;
+use super::ending::{Ending, ReportedEnd, Results};
 use crate::dispatch::links::route::Route;
 use crate::model::attempt::Stream;
 use crate::model::failpoint::failpoint;
@@ -30,7 +29,7 @@ pub struct OutputFetches {
 #[derive(Debug)]
 struct OutputFetch {
     report: ReportedEnd,
-    brought: Option<Brought>,
+    results: Results,
     sinks: Vec<StreamSink>,
 }
 
@@ -70,8 +69,8 @@ pub fn kept_at<E>(ended: &Ended, output_limit: impl FnOnce() -> Result<Bytes, E>
 
 impl OutputFetches {
     /// Expects the outputs of an end; [`OutputFetches::begin`] follows once the transaction is committed.
-    pub fn expect(&mut self, report: ReportedEnd, brought: Option<Brought>) {
-        self.open.insert(report.attempt, OutputFetch { report, brought, sinks: Vec::new() });
+    pub fn expect(&mut self, report: ReportedEnd, results: Results) {
+        self.open.insert(report.attempt, OutputFetch { report, results, sinks: Vec::new() });
     }
 
     /// Makes way for the files of an expected output. `links`: its agent can give what it has a second name here, for which no room is
@@ -144,7 +143,7 @@ impl OutputFetches {
 
     fn close(&mut self, attempt: AttemptId, outputs: Outputs) -> FetchStep {
         let fetch = self.open.remove(&attempt);
-        let ending = fetch.map(|OutputFetch { report, brought, .. }| Ending::Settled(report, brought, outputs));
+        let ending = fetch.map(|OutputFetch { report, results, .. }| Ending::Settled(report, results, outputs));
         FetchStep { ask: Vec::new(), ending }
     }
 

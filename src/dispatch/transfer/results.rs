@@ -229,7 +229,7 @@ impl ResultFetches {
     /// Somebody has cancelled it while its files were on their way: they stay on the server, and its own end stands. A cancel of before
     /// has ended the command.
     pub fn give_up(&mut self, attempt: AttemptId, asked_at: Timestamp) -> Option<(Route, ResultStep)> {
-        let route = self.open.get(&attempt).filter(|bring| bring.began_at <= asked_at)?.whose.route();
+        let route = self.open.get(&attempt).filter(|bring| bring.began_at < asked_at)?.whose.route();
         let error = "cancelled while its files were brought home".to_owned();
         Some((route, self.finish(attempt, Whereabouts::There { error })))
     }
@@ -335,7 +335,8 @@ mod tests {
             err_len: 0,
             cut: None,
         };
-        let report = ReportedEnd { route: Route::Here, attempt, key, ended: Ended { end, out: None, err: None } };
+        let report =
+            ReportedEnd { route: Route::Here, attempt, key, ended: Ended { end, out: None, err: None }, outputs: None };
         assert!(results.give_up(attempt, now.wall).is_none(), "nothing is on its way");
         assert!(results.begin(Whose::End(report.clone()), now));
         assert!(!results.begin(Whose::End(report.clone()), now), "it is asked for once");
