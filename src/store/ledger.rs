@@ -9,14 +9,42 @@ use crate::model::clock::STEP;
 use crate::model::id::{AttemptKey, Index, TaskId};
 use crate::model::task::{Counts, Phase, State};
 use crate::model::time::Timestamp;
+use rusqlite::{CachedStatement, OptionalExtension};
 use std::collections::BTreeMap;
 
 /// The changes of counts in one transaction, written once for each task by [`Ledger::close`].
-#[derive(Debug)]
 pub struct Ledger<'t, 'c> {
     pub(super) tx: &'t Tx<'c>,
     now: Timestamp,
     pub(super) changes: BTreeMap<TaskId, CountChange>,
+    ends: Option<Ends<'c>>,
+}
+
+/// What each of many ends executes.
+struct Ends<'c> {
+    was: CachedStatement<'c>,
+    write: CachedStatement<'c>,
+}
+
+impl<'c> Ends<'c> {
+    fn prepare(tx: &Tx<'c>) -> Result<Self> {
+        let was = tx.prepare(
+            "SELECT state, started_at FROM member
+             WHERE task_id = ?1 AND idx = ?2 AND number = ?3 AND state IN ('STARTING', 'RUNNING')",
+        )?;
+        let write = tx.prepare(
+            "UPDATE member SET state = ?3, started_at = coalesce(?4, started_at), ended_at = ?5, exit_code = ?6, signal = ?7, detail = ?8,
+             cpu_ms = ?9, max_rss = ?10, out_len = ?11, err_len = ?12, home_out = ?13, cut = ?14
+             WHERE task_id = ?1 AND idx = ?2",
+        )?;
+        Ok(Self { was, write })
+    }
+}
+
+impl std::fmt::Debug for Ledger<'_, '_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledger").field("now", &self.now).field("changes", &self.changes).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -31,7 +59,7 @@ pub(super) struct CountChange {
 impl<'t, 'c> Ledger<'t, 'c> {
     /// Opens the ledger of a transaction.
     pub fn open(tx: &'t Tx<'c>, now: Timestamp) -> Self {
-        Self { tx, now, changes: BTreeMap::new() }
+        Self { tx, now, changes: BTreeMap::new(), ends: None }
     }
 
     pub(super) fn count(&mut self, task: TaskId, from: Phase, to: Phase, members: u32) {
@@ -86,38 +114,32 @@ impl<'t, 'c> Ledger<'t, 'c> {
             Outputs::Server => 2,
         };
         let cut = end.cut.and_then(|cut| serde_json::to_string(&cut).ok());
-        let was: Option<(String, Option<Timestamp>)> = self.tx.one(
-            "SELECT state, started_at FROM member WHERE task_id = ?1 AND idx = ?2 AND number = ?3 AND state IN ('STARTING', 'RUNNING')",
-            (task, index, number),
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
+        let mut ends = self.ends.take().map_or_else(|| Ends::prepare(self.tx), Ok)?;
+        let was: Option<(String, Option<Timestamp>)> =
+            ends.was.query_row((task, index, number), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         let (from, begun) = match was {
             Some((state, begun)) if state == "RUNNING" => (Phase::Running, begun),
             Some(_) => (Phase::Starting, None),
             None => return Ok(false),
         };
         let (started_at, ended_at) = as_begun(end, begun);
-        self.tx.run(
-            "UPDATE member SET state = ?3, started_at = coalesce(?4, started_at), ended_at = ?5, exit_code = ?6, signal = ?7, detail = ?8,
-                    cpu_ms = ?9, max_rss = ?10, out_len = ?11, err_len = ?12, home_out = ?13, cut = ?14
-             WHERE task_id = ?1 AND idx = ?2",
-            rusqlite::params![
-                task,
-                index,
-                to.word(),
-                started_at,
-                ended_at,
-                end.cause.exit_code(),
-                end.cause.signal(),
-                detail,
-                end.usage.cpu_ms,
-                end.usage.max_rss,
-                end.out_len,
-                end.err_len,
-                home_out,
-                cut
-            ],
-        )?;
+        ends.write.execute(rusqlite::params![
+            task,
+            index,
+            to.word(),
+            started_at,
+            ended_at,
+            end.cause.exit_code(),
+            end.cause.signal(),
+            detail,
+            end.usage.cpu_ms,
+            end.usage.max_rss,
+            end.out_len,
+            end.err_len,
+            home_out,
+            cut
+        ])?;
+        self.ends = Some(ends);
         if again {
             self.archive(task, Some(index), Phase::Waiting, end.cause.state())?;
         }

@@ -7,6 +7,7 @@ use super::{Result, Tx};
 use crate::model::command::Text;
 use crate::model::id::{AttemptKey, BootId, Epoch, Index, LaneId, MachineId, ServerId, TaskId};
 use crate::model::task::Phase;
+use rusqlite::CachedStatement;
 
 /// A member that is to be started.
 #[derive(Debug, Clone)]
@@ -29,6 +30,14 @@ pub struct Placing {
     pub sent: Epoch,
     pub verdict: Option<NoteId>,
 }
+
+/// A member's first attempt.
+const FIRST: &str = "INSERT INTO member (task_id, idx, state, number, server_id, host_id, lane, boot_id, sent, verdict, machine_id)
+    VALUES (?1, ?2, 'STARTING', 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+    ON CONFLICT DO UPDATE SET state = 'STARTING', number = 1, server_id = excluded.server_id, host_id = excluded.host_id,
+    lane = excluded.lane, boot_id = excluded.boot_id, sent = excluded.sent, verdict = excluded.verdict,
+    machine_id = excluded.machine_id
+    WHERE state = 'WAITING'";
 
 impl Ledger<'_, '_> {
     /// Gives up to `limit` waiting members of a task to a lane: first those that wait again, then those that never had an attempt.
@@ -73,12 +82,12 @@ impl Ledger<'_, '_> {
             },
         )?;
         let Some((shape, size, rest, mut next)) = found else { return Ok(()) };
-        let mut taken = 0;
+        let (mut taken, mut first) = (0, self.tx.prepare(FIRST)?);
         while taken < limit.min(rest) && next < size {
             let index = shape.index_at(next);
             next += 1;
             // A member that was cancelled by itself has a row already and is passed over.
-            if self.tx.place(AttemptKey { task, index, number: 1 }, at)? {
+            if self.tx.place_first(&mut first, (task, index), at)? {
                 let entry = if shape == Shape::Lines { self.tx.entry(task, index)? } else { None };
                 claimed.push(Claimed { index, number: 1, entry });
                 taken += 1;
@@ -95,17 +104,8 @@ impl Ledger<'_, '_> {
 impl Tx<'_> {
     /// Writes the attempt; false if it is the first one and the member has a row already.
     pub(super) fn place(&self, AttemptKey { task, index, number }: AttemptKey, at: &Placing) -> Result<bool> {
-        let verdict = at.verdict.map(|n| n.0);
         let written = if number == 1 {
-            self.run(
-                "INSERT INTO member (task_id, idx, state, number, server_id, host_id, lane, boot_id, sent, verdict, machine_id)
-                 VALUES (?1, ?2, 'STARTING', 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-                 ON CONFLICT DO UPDATE SET state = 'STARTING', number = 1, server_id = excluded.server_id, host_id = excluded.host_id,
-                     lane = excluded.lane, boot_id = excluded.boot_id, sent = excluded.sent, verdict = excluded.verdict,
-                     machine_id = excluded.machine_id
-                 WHERE state = 'WAITING'",
-                (task, index, at.server, at.host, at.lane, &at.boot, at.sent.0, verdict, at.machine),
-            )?
+            self.place_first(&mut self.prepare(FIRST)?, (task, index), at)?
         } else {
             self.run(
                 "UPDATE member SET state = 'STARTING', number = ?3, server_id = ?4, host_id = ?5, lane = ?6, boot_id = ?7, sent = ?8, verdict = ?9,
@@ -113,9 +113,21 @@ impl Tx<'_> {
                         max_rss = NULL, out_len = NULL, err_len = NULL, home_out = 0, cut = NULL,
                         machine_id = ?10
                  WHERE task_id = ?1 AND idx = ?2",
-                (task, index, number, at.server, at.host, at.lane, &at.boot, at.sent.0, verdict, at.machine),
-            )?
+                (task, index, number, at.server, at.host, at.lane, &at.boot, at.sent.0, at.verdict.map(|n| n.0), at.machine),
+            )? > 0
         };
-        Ok(written > 0)
+        Ok(written)
+    }
+
+    /// Writes a first attempt; false if the member has a row already.
+    fn place_first(
+        &self,
+        first: &mut CachedStatement<'_>,
+        (task, index): (TaskId, Index),
+        at: &Placing,
+    ) -> Result<bool> {
+        let verdict = at.verdict.map(|n| n.0);
+        let row = (task, index, at.server, at.host, at.lane, &at.boot, at.sent.0, verdict, at.machine);
+        Ok(first.execute(row)? > 0)
     }
 }

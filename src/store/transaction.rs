@@ -1,7 +1,7 @@
 //! Questions to the database, and changes: what a view may ask, a transaction may too.
 
 use super::{Result, StoreError};
-use rusqlite::Connection;
+use rusqlite::{CachedStatement, Connection};
 use std::ops::Deref;
 
 /// Questions to the database.
@@ -44,6 +44,13 @@ impl View<'_> {
         let mut statement = self.connection.prepare_cached(sql)?;
         let rows = statement.query_map(params, read)?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+impl<'c> Tx<'c> {
+    /// A statement that is executed many times: to look it up costs as much as a small one itself.
+    pub(super) fn prepare(&self, sql: &str) -> Result<CachedStatement<'c>> {
+        Ok(self.connection.prepare_cached(sql)?)
     }
 }
 
