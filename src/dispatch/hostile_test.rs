@@ -21,9 +21,9 @@ use crate::store::{Durability, Home, Store, StoreError, Tx};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-struct NoDesk;
+struct NoSubmits;
 
-impl SubmitHandler for NoDesk {
+impl SubmitHandler for NoSubmits {
     fn carry_out(&mut self, _: &Tx<'_>, _: &mut Fleets, _: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(None)
     }
@@ -268,7 +268,7 @@ fn hears(messages: &[FromAgent], ours: TaskUuid) {
     drop(founding);
     add_task(&mut store, ours);
     let Begun { mut store, mut dispatcher, .. } =
-        begin(&home, Box::new(NoDesk), None, Default::default()).unwrap().unwrap();
+        begin(&home, Box::new(NoSubmits), None, Default::default()).unwrap().unwrap();
     dispatcher.turn(&mut store).unwrap();
     let at_first = store.view().member(TaskId(1), Index(0)).unwrap();
     assert!(at_first.is_some_and(|member| member.number == 1), "the task lies with the server that lies");
@@ -280,7 +280,7 @@ fn hears(messages: &[FromAgent], ours: TaskUuid) {
     assert!(store.view().servers().unwrap().iter().all(|server| server.taken.slots <= 1));
     drop(dispatcher);
     // And the next one begins.
-    let second = begin(&home, Box::new(NoDesk), None, Default::default()).unwrap();
+    let second = begin(&home, Box::new(NoSubmits), None, Default::default()).unwrap();
     assert!(second.is_some());
 }
 

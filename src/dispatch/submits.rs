@@ -1,5 +1,5 @@
-//! What commands hand in at the dispatcher instead of writing it themselves: it has the database open, its statements
-//! are prepared, and what several hand in at once is on the disk with one fsync.
+//! Submits that commands send to the dispatcher instead of writing them themselves: it has the database open, its statements are
+//! prepared, and what several commands submit at once is on the disk with one fsync.
 
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::effects::Effect;
@@ -9,14 +9,14 @@ use crate::distributor::fleets::Fleets;
 use crate::protocol::dispatcher::FromDispatcher;
 use crate::store::{StoreError, Tx};
 
-/// Takes an order in, within the dispatcher's transaction. What an order is, is not the dispatcher's business.
+/// Handles a submit within the dispatcher's transaction. What its bytes mean is not the dispatcher's business.
 pub trait SubmitHandler {
-    /// The answer for whoever gave the order; None: not to be done here, and nothing was.
-    fn carry_out(&mut self, tx: &Tx<'_>, fleets: &mut Fleets, order: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+    /// The answer for the command that submits; None: it is not to be handled here, and nothing was written.
+    fn carry_out(&mut self, tx: &Tx<'_>, fleets: &mut Fleets, submit: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 }
 
 impl Dispatcher {
-    /// Carries the orders of callers out. The answers are sent after the commit.
+    /// Handles the submits of callers. The answers are sent after the commit.
     pub(in crate::dispatch) fn handle_submits(
         &mut self,
         turn: &mut Turn<'_, '_>,

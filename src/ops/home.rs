@@ -73,9 +73,13 @@ fn left_by(home: &Home, former: &Former) -> String {
         1 => "; 1 run goes on, and is not counted here".to_owned(),
         many => format!("; {many} runs go on, and are not counted here"),
     };
+    let back = former
+        .aside
+        .as_ref()
+        .map_or_else(String::new, |dir| format!(", and what is in {} back into spool", dir.display()));
     format!(
-        "{} is new, and the home before it left something: {}{running}. To get that home back, move this grid.db away and put \
-         the old one there, or `grid restore` a backup; else remove what it left",
+        "{} is new, and the home before it left something: {}{running}. To get that home back, move (do not copy) the old grid.db \
+         there{back}, or `grid restore` a backup; else remove what it left",
         home.database().display(),
         left.join(", "),
     )

@@ -23,7 +23,7 @@ impl Message for ToDispatcher {
                     .into_iter()
                     .try_for_each(|(at, word, max)| word.map_or(Ok(()), |word| field(at, bounds::text(word, max))))
             }
-            // An order is decoded by the desk, a question to another home is checked over there as any is.
+            // A submit is decoded where it is handled, a question to another home is checked over there as any is.
             Self::Order(_)
             | Self::Ask { .. }
             | Self::Wake

@@ -282,7 +282,8 @@ fn lies_to_a_home_cost_whoever_tells_them() {
     grid.grid(["cancel", "--everyone", "all"]);
     grid.grid(["status", "--json"]).json();
     let all = grid.sql("select id from task_view");
-    assert!(all.len() > 10, "{} tasks were taken, {cut} sessions ended", all.len());
+    // Eight were honest: two at first, and an end and a run for each role. How many lies are taken depends on how fast they are told.
+    assert!(all.len() > 8, "{} tasks were taken, {cut} sessions ended", all.len());
     for row in &all {
         let id = row["id"].to_string();
         grid.grid(["show", &id, "--json"]).json();
