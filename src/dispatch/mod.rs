@@ -22,7 +22,7 @@
 //! | `homes` | other homes: questions to them, and chores for them |
 //! | [`client`] | what commands use in their own process: to start a dispatcher, to ask it, to look at hosts |
 //!
-//! Decisions are made in a turn and carried out after its commit ([`effects`]): what a person, an agent or another home was told is
+//! Decisions are made in a turn and carried out after its commit (`effects.rs`): what a person, an agent or another home was told is
 //! on the disk. Time and chance come from [`Ambient`](crate::model::ambient::Ambient), so that a test (`testing`, `scenarios`) decides
 //! both. What the dispatcher holds is in its parts (`dispatcher.rs`) and is made again from the database at every start.
 
