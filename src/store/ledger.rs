@@ -345,10 +345,10 @@ impl<'t, 'c> Ledger<'t, 'c> {
         self.tx.run(
             "UPDATE task SET waiting = waiting + ?2, held = held + ?3, starting = starting + ?4, running = running + ?5,
                     completed = completed + ?6, failed = failed + ?7, timeout = timeout + ?8, out_of_memory = out_of_memory + ?9,
-                    cancelled = cancelled + ?10, skipped = skipped + ?11, lost = lost + ?12,
-                    exit_code = CASE WHEN ?13 IS NULL THEN exit_code ELSE max(coalesce(exit_code, 0), ?13) END,
-                    shell_code = CASE WHEN ?14 IS NULL THEN shell_code ELSE max(coalesce(shell_code, 0), ?14) END,
-                    started_at = coalesce(started_at, ?15)
+                    cancelled = cancelled + ?10,
+                    exit_code = CASE WHEN ?11 IS NULL THEN exit_code ELSE max(coalesce(exit_code, 0), ?11) END,
+                    shell_code = CASE WHEN ?12 IS NULL THEN shell_code ELSE max(coalesce(shell_code, 0), ?12) END,
+                    started_at = coalesce(started_at, ?13)
              WHERE id = ?1",
             rusqlite::params![
                 task,
@@ -361,13 +361,17 @@ impl<'t, 'c> Ledger<'t, 'c> {
                 delta(|c| c.timeout),
                 delta(|c| c.out_of_memory),
                 delta(|c| c.cancelled),
-                delta(|c| c.skipped),
-                delta(|c| c.lost),
                 change.exit_code,
                 change.shell_code,
                 change.started_at
             ],
         )?;
+        // Seldom, and dear: see their trigger.
+        let (skipped, lost) = (delta(|c| c.skipped), delta(|c| c.lost));
+        if (skipped, lost) != (0, 0) {
+            let seldom = "UPDATE task SET skipped = skipped + ?2, lost = lost + ?3 WHERE id = ?1";
+            self.tx.run(seldom, (task, skipped, lost))?;
+        }
         Ok(())
     }
 }

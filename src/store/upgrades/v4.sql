@@ -138,3 +138,22 @@ CREATE TABLE removed_usage (
 CREATE VIEW removed_view AS
 SELECT user, date(day * 86400, 'unixepoch') AS day, tasks, members, wall_ms, cpu_ms, reserved_ms
 FROM removed_usage;
+DROP TRIGGER task_counted;
+CREATE TRIGGER task_counted AFTER UPDATE OF waiting, held, starting, running, completed, failed, timeout, out_of_memory, cancelled ON task
+WHEN (new.waiting + new.starting, new.held, new.running, new.completed, new.failed, new.timeout, new.out_of_memory, new.cancelled)
+  <> (old.waiting + old.starting, old.held, old.running, old.completed, old.failed, old.timeout, old.out_of_memory, old.cancelled)
+BEGIN
+    UPDATE tally SET
+        pending = pending + new.waiting + new.starting - old.waiting - old.starting,
+        held = held + new.held - old.held,
+        running = running + new.running - old.running,
+        completed = completed + new.completed - old.completed,
+        failed = failed + new.failed - old.failed,
+        timeout = timeout + new.timeout - old.timeout,
+        out_of_memory = out_of_memory + new.out_of_memory - old.out_of_memory,
+        cancelled = cancelled + new.cancelled - old.cancelled
+    WHERE one = 1;
+END;
+CREATE TRIGGER task_counted_seldom AFTER UPDATE OF skipped, lost ON task WHEN (new.skipped, new.lost) <> (old.skipped, old.lost) BEGIN
+    UPDATE tally SET skipped = skipped + new.skipped - old.skipped, lost = lost + new.lost - old.lost WHERE one = 1;
+END;
