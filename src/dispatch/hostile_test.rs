@@ -1,113 +1,20 @@
 //! A real dispatcher on a real database, and an agent that says whatever decodes: it lives, and what it wrote can be read.
 
 use crate::dispatch::links::route::Route;
-use crate::dispatch::process::begin::{Begun, begin};
-use crate::dispatch::submits::SubmitHandler;
-use crate::distributor::fleets::Fleets;
+use crate::dispatch::process::begin::begin;
+use crate::dispatch::testing::{Bench, NoSubmits, Task, facts};
 use crate::model::attempt::{Cause, End, ProcessId, Stream, Usage};
 use crate::model::attribute::Value;
-use crate::model::demand::{Demand, Version};
+use crate::model::demand::Version;
 use crate::model::facts::{Facts, Gpu};
 use crate::model::files::Digest;
-use crate::model::id::{AttemptId, BootId, Index, LaneId, TaskId, TaskUuid};
+use crate::model::id::{AttemptId, BootId, Index, LaneId, TaskUuid};
 use crate::model::resources::Bytes;
-use crate::model::task::{ClientFacts, Launch, Members, Request};
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{Ended, Event, FromAgent, Held, HeldState, Packing, Refusal};
 use crate::protocol::frame;
-use crate::store::home::Seed;
-use crate::store::intake::{Begins, NewTask};
-use crate::store::{Durability, Home, Store, StoreError, Tx};
 use proptest::prelude::*;
 use proptest::sample::select;
-
-struct NoSubmits;
-
-impl SubmitHandler for NoSubmits {
-    fn carry_out(&mut self, _: &Tx<'_>, _: &mut Fleets, _: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(None)
-    }
-}
-
-fn facts() -> Facts {
-    Facts {
-        machine: "m".into(),
-        boot: BootId("b".into()),
-        hostname: "h".into(),
-        os: "linux".into(),
-        arch: "x86_64".into(),
-        kernel: "6.1".into(),
-        cpus: 4,
-        power: 400.0,
-        load1: 0.0,
-        idle_cpus: 4.0,
-        mem_total: Bytes(8 << 30),
-        mem_available: Bytes(6 << 30),
-        disk_free: Bytes(100 << 30),
-        gpus: Vec::new(),
-        apps: [].into(),
-        probed: [].into(),
-        complaints: Vec::new(),
-        behind: [].into(),
-    }
-}
-
-fn client() -> ClientFacts {
-    ClientFacts { host: "submits".into(), user: "me".into(), os: "linux".into(), arch: "x86_64".into() }
-}
-
-fn add_task(store: &mut Store, uuid: TaskUuid) -> TaskId {
-    let launch = Launch {
-        command: crate::model::command::Command::new(vec!["true".into()]).unwrap(),
-        cwd: "/".into(),
-        home: None,
-        env: Default::default(),
-        time_limit: None,
-        max_output: None,
-        stdout: None,
-        stderr: None,
-        stdin: None,
-        workplace: Default::default(),
-        fetch: None,
-    };
-    let request = Request {
-        demand: Demand::default(),
-        launch,
-        members: Members::Single,
-        retries: 2,
-        retry_lost: true,
-        lost_after: None,
-        hold: false,
-        hold_unmatched: false,
-        user: None,
-        client: client(),
-    };
-    store
-        .write(Durability::Normal, |tx| {
-            let now = Timestamp::now();
-            let tier2 = tx.distributor("tier2")?.unwrap().id;
-            let user = tx.user("me")?.unwrap().id;
-            let client = tx.see_client(&request.client, now)?;
-            let class = tx.class_of(tier2, user, client, &request.demand)?;
-            let begins = Begins::Waiting;
-            let (round, route, unmatched, search, verdict) = (1, ("tier1", "tier2"), false, None, None);
-            let new = NewTask {
-                uuid,
-                class,
-                user,
-                request: &request,
-                begins,
-                unmatched,
-                round,
-                route,
-                search,
-                verdict,
-                kept: 0,
-            };
-            tx.add_task(&new, now)
-        })
-        .unwrap()
-}
 
 fn number() -> impl Strategy<Value = u64> {
     select(vec![0, 1, 7, 1 << 20, 1 << 50, (1 << 50) + 1, i64::MAX as u64, 1 << 63, u64::MAX])
@@ -208,7 +115,7 @@ fn reading() -> impl Strategy<Value = Facts> {
             apps: [("app".parse().unwrap(), Some(Version(model.into())))].into(),
             probed: values.into_iter().enumerate().map(|(at, value)| (format!("v{at}").into(), value)).collect(),
             complaints,
-            ..facts()
+            ..facts("local")
         },
     )
 }
@@ -260,27 +167,18 @@ fn taken_in(message: &FromAgent) -> Option<FromAgent> {
 
 /// A dispatcher with one task, to which an agent says these.
 fn hears(messages: &[FromAgent], ours: TaskUuid) {
-    let dir = tempfile::tempdir().unwrap();
-    let home = Home::at(dir.path().join("h"));
-    let founding = home.found().unwrap();
-    let seed = Seed { owner: "me".parse().unwrap(), client: client(), facts: facts() };
-    let mut store = Store::create(&home, &seed).unwrap();
-    drop(founding);
-    add_task(&mut store, ours);
-    let Begun { mut store, mut dispatcher, .. } =
-        begin(&home, Box::new(NoSubmits), None, Default::default()).unwrap().unwrap();
-    dispatcher.turn(&mut store).unwrap();
-    let at_first = store.view().member(TaskId(1), Index(0)).unwrap();
-    assert!(at_first.is_some_and(|member| member.number == 1), "the task lies with the server that lies");
+    let mut bench = Bench::new();
+    let task = bench.submit_as(ours, &Task { retries: 2, retry_lost: true, ..Task::default() });
+    bench.dispatcher.turn(&mut bench.store).unwrap();
+    assert_eq!(bench.number(task, 0), 1, "the task lies with the server that lies");
     for message in messages.iter().filter_map(taken_in) {
-        dispatcher.links.inbox.push((Route::Here, message));
-        dispatcher.turn(&mut store).unwrap_or_else(|error| panic!("the dispatcher ends: {error}"));
+        bench.dispatcher.links.inbox.push((Route::Here, message));
+        bench.dispatcher.turn(&mut bench.store).unwrap_or_else(|error| panic!("the dispatcher ends: {error}"));
     }
-    assert_eq!(store.view().unreadable().unwrap(), []);
-    assert!(store.view().servers().unwrap().iter().all(|server| server.taken.slots <= 1));
-    drop(dispatcher);
-    // And the next one begins.
-    let second = begin(&home, Box::new(NoSubmits), None, Default::default()).unwrap();
+    assert_eq!(bench.store.view().unreadable().unwrap(), []);
+    assert!(bench.store.view().servers().unwrap().iter().all(|server| server.taken.slots <= 1));
+    // And the next one begins, as a process does.
+    let second = begin(&bench.dispatcher.home, Box::new(NoSubmits), None, Default::default()).unwrap();
     assert!(second.is_some());
 }
 

@@ -115,11 +115,7 @@ fn cancel_that_meets_a_failure_keeps_it_from_being_retried() {
 #[test]
 fn cancel_while_results_are_packed_leaves_them_on_the_server() {
     let mut bench = Bench::new();
-    bench.agent("local", |agent| agent.packs_late = true);
-    let task = bench.submit(&Task { fetch: true, ..Task::default() });
-    bench.run();
-    let attempt = bench.attempt(task);
-    bench.end("local", 0);
+    let (task, attempt) = bench.pack_results();
     assert_eq!(bench.phase(task), Phase::Running, "its results are packed");
     bench.clock.advance(Duration::from_millis(1));
     bench.ask_cancel(task);

@@ -61,11 +61,7 @@ fn output_whose_chunk_cannot_be_read_stays_on_its_server() {
 #[test]
 fn end_is_recorded_once_late_packing_is_done() {
     let mut bench = Bench::new();
-    bench.agent("local", |agent| agent.packs_late = true);
-    let task = bench.submit(&Task { fetch: true, ..Task::default() });
-    bench.run();
-    let attempt = bench.attempt(task);
-    bench.end("local", 0);
+    let (task, attempt) = bench.pack_results();
     assert_eq!(bench.phase(task), Phase::Running);
     assert!(bench.dispatcher.attempts.lanes.is_empty(), "its place is free meanwhile");
     bench.agent("local", |agent| agent.packed(attempt));
@@ -78,11 +74,7 @@ fn end_is_recorded_once_late_packing_is_done() {
 #[test]
 fn results_are_home_before_the_end_is_recorded() {
     let mut bench = Bench::new();
-    bench.agent("local", |agent| agent.packs_late = true);
-    let task = bench.submit(&Task { fetch: true, ..Task::default() });
-    bench.run();
-    let attempt = bench.attempt(task);
-    bench.end("local", 0);
+    let (task, attempt) = bench.pack_results();
     bench.agent("local", |agent| agent.pack(attempt, b"an archive"));
     bench.run_until_brought();
     assert_eq!(bench.phase(task), COMPLETED);
@@ -96,10 +88,7 @@ fn results_are_home_before_the_end_is_recorded() {
 #[test]
 fn packing_that_a_cut_interrupts_is_asked_for_anew() {
     let mut bench = Bench::new();
-    bench.agent("local", |agent| agent.packs_late = true);
-    let task = bench.submit(&Task { fetch: true, ..Task::default() });
-    bench.run();
-    bench.end("local", 0);
+    let (task, _) = bench.pack_results();
     bench.cut("local");
     bench.agent("local", |agent| agent.packs_late = false);
     bench.pass(Duration::from_secs(5));

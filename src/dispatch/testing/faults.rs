@@ -120,6 +120,15 @@ impl Bench {
         servers.into_iter().find(|server| server.name.to_string() == name).unwrap().id
     }
 
+    /// A task that has ended on `local`, whose agent packs what it made until the test says that it has.
+    pub fn pack_results(&mut self) -> (TaskId, AttemptId) {
+        self.agent("local", |agent| agent.packs_late = true);
+        let task = self.submit(&Task { fetch: true, ..Task::default() });
+        self.run();
+        self.end("local", 0);
+        (task, self.attempt(task))
+    }
+
     /// Asks for a cancel as a command does.
     pub fn ask_cancel(&mut self, task: TaskId) {
         let now = self.clock.now().wall;

@@ -60,7 +60,8 @@ pub struct Bench {
     unreachable: Rc<RefCell<Vec<String>>>,
 }
 
-struct NoSubmits;
+/// Handles no submit.
+pub struct NoSubmits;
 
 impl SubmitHandler for NoSubmits {
     fn carry_out(&mut self, _: &Tx<'_>, _: &mut Fleets, _: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
@@ -135,6 +136,11 @@ impl Bench {
 
     /// Submits a task; its members wait.
     pub fn submit(&mut self, task: &Task) -> TaskId {
+        self.submit_as(TaskUuid::new(), task)
+    }
+
+    /// The same, under this uuid.
+    pub fn submit_as(&mut self, uuid: TaskUuid, task: &Task) -> TaskId {
         let now = self.clock.now().wall;
         let launch = Launch {
             command: Command::new(vec!["true".into()]).unwrap(),
@@ -167,7 +173,7 @@ impl Bench {
             let client = tx.see_client(&request.client, now)?;
             let class = tx.class_of(tier2, user, client, &request.demand)?;
             let new = NewTask {
-                uuid: TaskUuid::new(),
+                uuid,
                 class,
                 user,
                 request: &request,
