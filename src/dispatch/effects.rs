@@ -41,7 +41,7 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// The order in which effects are carried out: whoever waits for an answer first, then what starts.
+    /// Effects are carried out in this order: answers that a command waits for first, then starts.
     const fn rank(&self) -> u8 {
         match self {
             Self::Answer { .. } => 0,

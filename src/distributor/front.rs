@@ -160,7 +160,7 @@ pub struct Sought {
     pub round: u32,
     /// Ask the second tier in other homes too.
     pub onward: bool,
-    /// How long ago the search for somebody to take it began.
+    /// The age of the search.
     pub age: Duration,
     /// The homes that it can be in, where that is known.
     pub among: Option<Vec<HomeId>>,

@@ -74,7 +74,7 @@ pub(super) fn is_open(server: &Server) -> bool {
     server.health == Health::Up && server.drained.is_none() && known
 }
 
-/// A reading may be so far ahead of whoever looks, and still be one of now.
+/// A reading that is ahead of this clock by no more than this counts as current.
 const AHEAD: Duration = Duration::from_secs(10);
 
 /// From when and until when the reading of a host that has to be reached is believed; None: always. One of a time to come is of before

@@ -1,5 +1,5 @@
-//! What comes from outside of every computation: time and chance. Whoever decides something is given them, so that a test, or a
-//! simulation, can decide it again.
+//! Time and chance: what a computation gets from outside. A decision takes them from here, so that a test or a simulation can repeat
+//! it.
 
 use super::clock::Moment;
 use super::time::Timestamp;

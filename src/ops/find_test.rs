@@ -12,7 +12,7 @@ use crate::protocol::distributor::{Answer, Question};
 use crate::store::{Durability, StoreError, Tx};
 use std::time::Duration;
 
-/// Nobody is reached; whom was asked, and for how old a search, is kept.
+/// No home is reached. It records which were asked, and the age of the search.
 #[derive(Default)]
 struct Unreached(Vec<Duration>);
 

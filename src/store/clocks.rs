@@ -24,7 +24,7 @@ impl View<'_> {
     }
 }
 
-/// What is told, or waited for, by its age: what lives, and what was heard and tried. What has ended stays where it was.
+/// Times whose age is shown or waited for: of what lives, of contacts and of tries. Times of what has ended are not moved.
 const AGES: [&str; 16] = [
     "UPDATE host SET read_at = read_at + ?1 WHERE read_at NOT BETWEEN ?2 AND ?3",
     "UPDATE app SET read_at = read_at + ?1 WHERE source = 'probed' AND read_at NOT BETWEEN ?2 AND ?3",

@@ -1,4 +1,4 @@
-//! What a home whose database is gone has left in its directory, where a new one is made: it is told, and kept apart.
+//! The rest of a home whose database is gone, in a directory where a new home is made: it is named and moved aside.
 
 use super::{Home, Result, StoreError};
 use crate::model::time::Timestamp;

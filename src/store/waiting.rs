@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Whoever waits for another program looks who that is after so long.
+/// A wait for another program looks up its name after this time.
 const LONG: Duration = Duration::from_secs(3);
 /// Writers of grid queue: two hundred of them on a busy machine take their time, and that is nothing to be told.
 const QUEUE: Duration = Duration::from_secs(30);

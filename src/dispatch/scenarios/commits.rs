@@ -1,4 +1,4 @@
-//! What a commit that fails leaves undone: nobody hears of what is not on the disk.
+//! What a commit that fails leaves undone: no agent and no caller hears of it.
 
 use crate::dispatch::links::route::Route;
 use crate::dispatch::sealed;

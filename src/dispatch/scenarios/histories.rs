@@ -10,7 +10,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use step::{Step, any_step};
 
-/// So many are tried where nobody says how many.
+/// The default number of histories.
 const HISTORIES: u32 = 250;
 
 fn histories() -> ProptestConfig {

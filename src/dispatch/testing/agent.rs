@@ -69,7 +69,7 @@ pub struct FakeAgent {
 }
 
 impl FakeAgent {
-    /// An agent that nobody has reached yet.
+    /// An agent without a link.
     pub fn new(facts: Facts) -> Self {
         Self {
             stream: None,

@@ -39,7 +39,7 @@ impl Bench {
         self.agent(server, |agent| agent.pump(now));
     }
 
-    /// The command of an attempt ends, and its agent says so, unless its link is cut; nobody reads that yet.
+    /// The command of an attempt ends. Its agent reports that, unless its link is cut; the dispatcher has not read it.
     pub fn end_unread(&mut self, server: &str, attempt: AttemptId, code: u8, out: &[u8]) {
         let now = self.now();
         self.agent(server, |agent| agent.end(attempt, code, out, now));

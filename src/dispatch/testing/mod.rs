@@ -189,7 +189,7 @@ impl Bench {
         })
     }
 
-    /// Lets everybody speak until nobody has anything to say.
+    /// Runs agents and dispatcher until none has anything to send.
     pub fn run(&mut self) {
         for _ in 0..200 {
             let now = self.clock.now().wall;
@@ -240,7 +240,7 @@ impl Bench {
         }
     }
 
-    /// Lets time pass at once: nobody speaks in between.
+    /// Advances the clock in one step; no message is delivered in between.
     pub fn leap(&mut self, time: Duration) {
         self.clock.advance(time);
         self.run();

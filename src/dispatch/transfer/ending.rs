@@ -22,7 +22,7 @@ pub struct ReportedEnd {
 pub enum Results {
     /// There are none.
     None,
-    /// Nobody asked for them: another attempt was to follow.
+    /// They were not fetched: another attempt was to follow.
     Skipped,
     Brought(Brought),
 }

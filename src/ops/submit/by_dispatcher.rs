@@ -1,5 +1,5 @@
 //! Submits by way of the dispatcher: it has everything open, and writes what several commands submit at once with one fsync. One that
-//! has to be started begins with it. Where it can't, the command does the same by itself, under the same uuid.
+//! has to be started begins with it. Where it can't, the command submits (`by_itself.rs`), under the same uuid.
 
 use super::request::SubmitRequest;
 use crate::dispatch::client::start::{self, Connection};

@@ -84,7 +84,7 @@ pub fn dry_run(grid: &mut Grid, draft: Draft) -> Result<report::Explained, OpsEr
     Ok(explain::of_search(found, Timestamp::now()))
 }
 
-/// Nobody takes it: there is nothing that could run it, nobody there, or nobody who does it for this user.
+/// The error where no member takes a task: no server could run it, no member answers, or none serves this user.
 fn nobody(refusal: SearchRefusal, request: &Request) -> OpsError {
     let SearchRefusal { summary, mut reasons, denied, .. } = refusal;
     let needed: Vec<&str> = request.features().map(Feature::name).collect();

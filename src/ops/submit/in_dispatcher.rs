@@ -22,7 +22,7 @@ impl SubmitHandler for SubmitService {
             Ok(submitted) => Ok(submitted.and_then(|submitted| serde_json::to_vec(&submitted).ok())),
             // The disk and the database are the same for everybody in this transaction.
             Err(OpsError::Store(error)) => Err(error),
-            // What is wrong with it the command finds out by itself, in full words.
+            // The command runs the same checks, and prints what is wrong.
             Err(_) => Ok(None),
         }
     }

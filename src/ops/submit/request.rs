@@ -13,7 +13,7 @@ use crate::protocol::seal;
 use crate::store::View;
 use serde::{Deserialize, Serialize};
 
-/// A submit, whoever carries it out.
+/// A submit, as the command or the dispatcher handles it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SubmitRequest {
     pub uuid: TaskUuid,

@@ -1,4 +1,4 @@
-//! The wall clock is set while tasks run and wait: what is told by its age is as old as it was.
+//! The wall clock is set while tasks run and wait: ages that are shown do not change.
 
 use crate::support::{Grid, process};
 
@@ -37,7 +37,7 @@ fn step_of_the_wall_clock_makes_nothing_old_and_nothing_young() {
     grid.until_state(&runs, "RUNNING");
     let waits = grid.submit(["-H", "--", "true"]);
     assert_eq!(doubt(&grid).0, "ok");
-    // A machine that was heard of; nobody hears of it again.
+    // A contact with a machine that is not repeated.
     let database = rusqlite::Connection::open(grid.home().join("grid.db")).unwrap();
     let heard = "INSERT INTO heard (server_id, machine_id, at) SELECT 1, 99, submitted_at FROM task WHERE id = ?1";
     database.execute(heard, [&runs]).unwrap();

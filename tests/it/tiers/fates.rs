@@ -108,7 +108,7 @@ impl Role {
     }
 }
 
-/// As `rm -rf`, also where somebody still makes files.
+/// As `rm -rf`, also while a process still creates files.
 fn remove(home: &Path) {
     process::until("it is removed", || std::fs::remove_dir_all(home).is_ok() || !home.exists());
 }

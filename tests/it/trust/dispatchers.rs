@@ -47,7 +47,7 @@ fn messages(task: TaskId) -> Vec<FromDispatcher> {
     ]
 }
 
-/// What is said to whoever connects: a greeting and a word, of which one is a lie.
+/// What each connection is sent: a greeting and a message, one of them a lie.
 fn lying(task: TaskId, lie: Lie) -> [Vec<u8>; 2] {
     let hello = encoded(&hello());
     let first = if lie.message.is_multiple_of(8) { lies::with(&hello, lie) } else { hello };

@@ -8,7 +8,7 @@ use crate::model::task::{Members, State};
 use crate::protocol::agent::{INLINE_MAX, Refusal};
 use std::time::Duration;
 
-/// A history that goes on.
+/// A running history.
 pub struct History {
     pub bench: Bench,
     pub tasks: Vec<TaskId>,
@@ -155,7 +155,7 @@ impl History {
             .filter(|(_, state, _)| !state.ended())
             .collect();
         assert_eq!(left, [], "everything ends once all faults are over");
-        // Where nobody has anything to do no link is opened: what was given up on is forgotten over the next one.
+        // An idle dispatcher opens no link: attempts that it gave up are removed over the next one.
         let visits: Vec<TaskId> = SERVERS.map(|server| self.bench.submit(&Task::default().on(server))).to_vec();
         self.bench.leap(Duration::from_secs(90));
         self.bench.end_all(0);
