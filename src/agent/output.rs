@@ -78,7 +78,10 @@ impl Agent {
         let from = offset + left_out;
         let wanted = before.len.map_or(max, |len| max.min(len.saturating_sub(from)));
         let wanted = gap.filter(|gap| gap.from > from).map_or(wanted, |gap| wanted.min(gap.from - from));
-        let Some(output) = self.runs.get(&run).and_then(|run| run.output(stream)) else { return Ok(None) };
+        let Some(output) = self.runs.get(&run).and_then(|run| run.output(stream)) else {
+            // Its file was removed: that is no end of it.
+            return if before.len == Some(0) { Ok(None) } else { Err(io::ErrorKind::NotFound.into()) };
+        };
         let mut bytes = read_at(output, before.from + from, wanted)?;
         if before.len.is_none() {
             // Still running when we last heard. Its end stands in the journal before the next one begins to write,

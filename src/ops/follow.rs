@@ -211,7 +211,8 @@ fn rest(
     for stream in streams {
         let from = *told.of(*stream);
         if member.outputs == Outputs::Server {
-            read(grid, what, index, member.number, *stream, from, sink)?;
+            let upto = read(grid, what, index, member.number, *stream, from, sink)?;
+            gone.extend(logs::missing(&member, *stream, upto).map(|words| format!("task {what}: {words}")));
         } else {
             let words = logs::kept(grid, &member, member.number, *stream, from, sink)?;
             gone.extend(words.map(|words| format!("task {what}: {words}")));
@@ -257,8 +258,8 @@ pub fn from_server(
     number: u32,
     stream: Stream,
     sink: &mut FollowSink<'_>,
-) -> Result<(), OpsError> {
-    read(grid, what, index, number, stream, 0, sink).map(drop)
+) -> Result<u64, OpsError> {
+    read(grid, what, index, number, stream, 0, sink)
 }
 
 /// Reads an output where it lies, piece by piece. Gives the offset behind the last one.

@@ -92,13 +92,24 @@ fn of_member(
         if let Some(file) = file {
             tell(sink, &format!("{} of {what} went to {} on its server", word(stream), file.lossy()))?;
         } else if there {
-            follow::from_server(grid, what, member.index, number, stream, sink)?;
+            let upto = follow::from_server(grid, what, member.index, number, stream, sink)?;
+            gone.extend(missing(member, stream, upto).filter(|_| last));
         } else {
             gone.extend(kept(grid, member, number, stream, 0, sink)?);
         }
     }
     cut(what, member, last, sink)?;
     Ok(gone)
+}
+
+/// What is said of an output of a member's last attempt that its server gave up to an offset only.
+pub(super) fn missing(member: &MemberRow, stream: Stream, upto: u64) -> Option<String> {
+    let len = if stream == Stream::Out { member.out_len } else { member.err_len }.unwrap_or(0);
+    let (upto, all) = (Bytes(upto), Bytes(len));
+    (upto < all).then(|| {
+        let word = word(stream);
+        format!("{word} is gone after {upto} of {all}: its server can't read it; were files of its spool removed?")
+    })
 }
 
 /// Says why the output of a member's last attempt is not all that it wrote.

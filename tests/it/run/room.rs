@@ -159,3 +159,21 @@ fn endless_output_stays_within_its_bound_while_it_runs_and_kill_ends_it() {
     assert!(done.err().contains("ended for it wrote more than its --max-output 1M"), "{}", done.err());
     assert_eq!(grid.state("last"), "FAILED");
 }
+
+#[test]
+fn output_whose_files_were_removed_is_named_as_gone() {
+    let grid = Grid::new();
+    let go = grid.fifo("go");
+    // A long one, and one that would come with its end.
+    for (lines, words) in [("50000", "stdout is gone after 0B of 282K"), ("3", "stdout is gone after 0B of 6B")] {
+        let id = grid.submit(["--", "sh", "-c", &format!("read x <{}; seq 1 {lines}", go.display())]);
+        grid.until_state(&id, "RUNNING");
+        for run in std::fs::read_dir(grid.home().join("spool/agent")).unwrap() {
+            let _ = std::fs::remove_dir_all(run.unwrap().path().join("runs"));
+        }
+        std::fs::write(&go, "go\n").unwrap();
+        grid.grid(["wait", &id]).expect(0);
+        grid.grid(["logs", &id]).expect(1).says(&[words, "removed"]);
+        grid.grid(["dispatcher", "stop"]).ok();
+    }
+}
