@@ -27,7 +27,6 @@ impl Losses {
             self.count = 0;
         }
         self.count += 1;
-        self.status = started_ended().or(self.status);
         if self.count > MOST {
             let by = self.status.and_then(|status| status.signal()).map(|_| how(self.status));
             let known = by.or_else(|| trouble(home).map(|trouble| trouble.last));
@@ -39,6 +38,8 @@ impl Losses {
             // 0.1 s, 0.2 s .. 2 s: some seven seconds in all.
             std::thread::sleep(Duration::from_millis(50 << (self.count - 3)).min(Duration::from_secs(2)));
         }
+        // Behind the pause: a process that is killed closes its connections a moment before its parent can wait for it.
+        self.status = started_ended().or(self.status);
         self.last = Some(Instant::now());
         Ok(())
     }
