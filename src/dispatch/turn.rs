@@ -102,7 +102,7 @@ impl Dispatcher {
     fn what_came(&mut self) -> Option<Intake> {
         let now = self.ambient.now().mono;
         let due = self.schedule.starve_at <= now || self.attempts.lose_at.is_some_and(|at| at <= now);
-        let submits = self.callers.orders();
+        let submits = self.callers.submits();
         let heard = !self.links.inbox.is_empty()
             || !self.transfers.endings.is_empty()
             || !self.transfers.again.is_empty()

@@ -36,7 +36,8 @@ pub enum ToDispatcher {
     /// What the caller's session has for logins over ssh: the newest that works is used. Not answered.
     Login(Login),
     /// Write this for the caller, durably: [`FromDispatcher::Done`]. What it holds is between the commands of a home.
-    Order(#[serde(with = "serde_bytes")] Vec<u8>),
+    #[serde(rename = "Order")]
+    Submit(#[serde(with = "serde_bytes")] Vec<u8>),
     /// Ask another home, over the link that all commands share: [`FromDispatcher::Said`], [`FromDispatcher::Unsaid`].
     Ask { ticket: Ticket, endpoint: Endpoint, question: Question },
     /// A piece of the list of an array, before the question with this ticket.

@@ -78,7 +78,7 @@ impl PeerLinks {
     /// Takes a question; opens the link if there is none. What is known at once is told at once.
     pub fn ask(
         &mut self,
-        ways: &mut Connector,
+        connector: &mut Connector,
         endpoint: &Endpoint,
         command: SshCommand,
         (caller, theirs): (u64, Ticket),
@@ -86,7 +86,7 @@ impl PeerLinks {
     ) -> Vec<(u64, FromDispatcher)> {
         self.tickets += 1;
         let pieces = self.pieces.remove(&(caller, theirs)).unwrap_or_default();
-        let now = ways.ambient.now().mono;
+        let now = connector.ambient.now().mono;
         let patient = question.is_patient();
         let pending = Pending {
             ticket: self.tickets,
@@ -99,18 +99,18 @@ impl PeerLinks {
             pieces,
         };
         // Not over a link by another command.
-        let mut said = self.leave_other(ways, endpoint, &command);
+        let mut said = self.leave_other(connector, endpoint, &command);
         let peer = self.all.entry(endpoint.clone()).or_insert_with(|| Peer::down(now, command));
         peer.used = now;
         peer.pending.push(pending);
-        said.extend(self.open(ways, endpoint));
+        said.extend(self.open(connector, endpoint));
         said
     }
 
     /// Gives up a link that was opened by another ssh command than this one.
     fn leave_other(
         &mut self,
-        ways: &mut Connector,
+        connector: &mut Connector,
         endpoint: &Endpoint,
         command: &SshCommand,
     ) -> Vec<(u64, FromDispatcher)> {
@@ -120,43 +120,43 @@ impl PeerLinks {
             return Vec::new();
         }
         let why = Trouble::Other("its ssh command is another one now".to_owned());
-        self.lose(ways, endpoint, LinkError::Trouble(why), false)
+        self.lose(connector, endpoint, LinkError::Trouble(why), false)
     }
 
     /// Opens the link to an endpoint by this ssh command if it is down; says what waits where it is up.
     pub fn knock(
         &mut self,
-        ways: &mut Connector,
+        connector: &mut Connector,
         endpoint: &Endpoint,
         command: SshCommand,
     ) -> Vec<(u64, FromDispatcher)> {
-        let mut said = self.leave_other(ways, endpoint, &command);
-        self.all.entry(endpoint.clone()).or_insert_with(|| Peer::down(ways.ambient.now().mono, command));
-        said.extend(self.open(ways, endpoint));
+        let mut said = self.leave_other(connector, endpoint, &command);
+        self.all.entry(endpoint.clone()).or_insert_with(|| Peer::down(connector.ambient.now().mono, command));
+        said.extend(self.open(connector, endpoint));
         said
     }
 
-    fn open(&mut self, ways: &mut Connector, endpoint: &Endpoint) -> Vec<(u64, FromDispatcher)> {
-        let now = ways.ambient.now().mono;
+    fn open(&mut self, connector: &mut Connector, endpoint: &Endpoint) -> Vec<(u64, FromDispatcher)> {
+        let now = connector.ambient.now().mono;
         let Some(peer) = self.all.get_mut(endpoint) else { return Vec::new() };
         let done = match &mut peer.phase {
-            PeerState::Down => ways.open_home(endpoint, &peer.command, peer.session).map(|(link, used)| {
+            PeerState::Down => connector.open_home(endpoint, &peer.command, peer.session).map(|(link, used)| {
                 peer.phase = PeerState::Greeting { link, since: now, used };
                 Vec::new()
             }),
             PeerState::Greeting { .. } => Ok(Vec::new()),
             PeerState::Up { .. } => peer.say(now),
         };
-        done.unwrap_or_else(|error| self.lose(ways, endpoint, error, true))
+        done.unwrap_or_else(|error| self.lose(connector, endpoint, error, true))
     }
 
     /// Reads what came from an endpoint.
-    pub fn receive(&mut self, ways: &mut Connector, endpoint: &Endpoint) -> Vec<(u64, FromDispatcher)> {
+    pub fn receive(&mut self, connector: &mut Connector, endpoint: &Endpoint) -> Vec<(u64, FromDispatcher)> {
         let Some(peer) = self.all.get_mut(endpoint) else { return Vec::new() };
         let (PeerState::Greeting { link, .. } | PeerState::Up { link, .. }) = &mut peer.phase else {
             return Vec::new();
         };
-        let now = ways.ambient.now().mono;
+        let now = connector.ambient.now().mono;
         peer.heard = now;
         let open = link.receive();
         let mut said = Vec::new();
@@ -182,7 +182,7 @@ impl PeerLinks {
                 FromServe::Hello { home, version, .. } => {
                     if let PeerState::Greeting { link, used, .. } = std::mem::replace(&mut peer.phase, PeerState::Down)
                     {
-                        ways.worked(used);
+                        connector.worked(used);
                         (peer.session, peer.refused) = (0, None);
                         peer.phase = PeerState::Up { link, version };
                         self.findings.push((endpoint.clone(), Ok(home)));
@@ -198,7 +198,7 @@ impl PeerLinks {
         }
         if let Some(error) = broken {
             let quiet = matches!(&peer.phase, PeerState::Up { .. }) && peer.pending.is_empty();
-            out.extend(self.lose(ways, endpoint, error, !quiet));
+            out.extend(self.lose(connector, endpoint, error, !quiet));
         }
         out
     }
@@ -206,7 +206,7 @@ impl PeerLinks {
     /// Gives a link up. Its questions have no answer; `remember`: whoever lives there counts as silent.
     fn lose(
         &mut self,
-        ways: &mut Connector,
+        connector: &mut Connector,
         endpoint: &Endpoint,
         error: LinkError,
         remember: bool,
@@ -228,8 +228,8 @@ impl PeerLinks {
             // Somebody else's session may open the door.
             peer.session += 1;
             peer.refused.get_or_insert_with(|| words.clone());
-            if ways.has_session(peer.session) {
-                return self.open(ways, endpoint);
+            if connector.has_session(peer.session) {
+                return self.open(connector, endpoint);
             }
         }
         // What the newest session was told, whatever those before it were.
@@ -242,14 +242,16 @@ impl PeerLinks {
     }
 
     /// Gives up what takes too long and closes what is not used.
-    pub fn tick(&mut self, ways: &mut Connector) -> Vec<(u64, FromDispatcher)> {
-        let (now, limit) = (ways.ambient.now().mono, self.limit);
+    pub fn tick(&mut self, connector: &mut Connector) -> Vec<(u64, FromDispatcher)> {
+        let (now, limit) = (connector.ambient.now().mono, self.limit);
         let mut out = Vec::new();
         let mut lost = Vec::new();
         for (endpoint, peer) in &mut self.all {
             match &peer.phase {
-                PeerState::Greeting { since, .. } if now.duration_since(*since) >= patience(endpoint, ways, limit) => {
-                    let limit = patience(endpoint, ways, limit);
+                PeerState::Greeting { since, .. }
+                    if now.duration_since(*since) >= patience(endpoint, connector, limit) =>
+                {
+                    let limit = patience(endpoint, connector, limit);
                     lost.push((endpoint.clone(), format!("did not say hello within {} s", limit.as_secs_f32()), true));
                 }
                 PeerState::Up { .. } if peer.pending.is_empty() && now.duration_since(peer.used) >= UNUSED => {
@@ -269,15 +271,15 @@ impl PeerLinks {
             }
         }
         for (endpoint, why, remember) in lost {
-            out.extend(self.lose(ways, &endpoint, LinkError::Trouble(Trouble::Other(why)), remember));
+            out.extend(self.lose(connector, &endpoint, LinkError::Trouble(Trouble::Other(why)), remember));
         }
         out
     }
 
     /// When [`PeerLinks::tick`] has something to do.
-    pub fn due(&self, ways: &Connector) -> Option<Instant> {
+    pub fn due(&self, connector: &Connector) -> Option<Instant> {
         let of = |(endpoint, peer): (&Endpoint, &Peer)| match &peer.phase {
-            PeerState::Greeting { since, .. } => Some(*since + patience(endpoint, ways, self.limit)),
+            PeerState::Greeting { since, .. } => Some(*since + patience(endpoint, connector, self.limit)),
             PeerState::Up { .. } => {
                 let answers = peer.pending.iter().filter(|p| !p.patient).map(|p| p.heard + self.limit).min();
                 Some(answers.unwrap_or(peer.used.max(peer.heard) + UNUSED))
@@ -313,7 +315,7 @@ impl PeerLinks {
     }
 
     /// Sends what goes without waiting.
-    pub fn flush(&mut self, ways: &mut Connector) -> Vec<(u64, FromDispatcher)> {
+    pub fn flush(&mut self, connector: &mut Connector) -> Vec<(u64, FromDispatcher)> {
         sealed::assert_open();
         let mut lost = Vec::new();
         for (endpoint, peer) in &mut self.all {
@@ -328,7 +330,7 @@ impl PeerLinks {
         }
         let mut out = Vec::new();
         for (endpoint, error) in lost {
-            out.extend(self.lose(ways, &endpoint, error, true));
+            out.extend(self.lose(connector, &endpoint, error, true));
         }
         out
     }
@@ -378,9 +380,9 @@ impl Peer {
 }
 
 /// A greeting over ssh takes a login, which has a time-out of its own.
-fn patience(endpoint: &Endpoint, ways: &Connector, limit: Duration) -> Duration {
+fn patience(endpoint: &Endpoint, connector: &Connector, limit: Duration) -> Duration {
     match endpoint {
-        Endpoint::Ssh { .. } => limit.max(ways.patience + Duration::from_secs(1)),
+        Endpoint::Ssh { .. } => limit.max(connector.patience + Duration::from_secs(1)),
         _ => limit,
     }
 }

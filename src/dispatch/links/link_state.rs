@@ -158,28 +158,28 @@ impl LinkState {
     }
 
     /// Closes it, for it is to be opened another way; it is wanted as before. What that means where it was up.
-    pub fn close(&mut self, why: &str, ways: &Connector) -> Option<News> {
+    pub fn close(&mut self, why: &str, connector: &Connector) -> Option<News> {
         self.try_newest();
         let closed = match &self.phase {
-            LinkPhase::Up { .. } => Some(self.failed(LinkError::Trouble(Trouble::Other(why.to_owned())), ways)),
+            LinkPhase::Up { .. } => Some(self.failed(LinkError::Trouble(Trouble::Other(why.to_owned())), connector)),
             LinkPhase::Greeting { .. } | LinkPhase::Down { .. } => None,
         };
         self.pause = Duration::ZERO;
-        self.phase = LinkPhase::Down { retry_at: ways.ambient.now().mono };
+        self.phase = LinkPhase::Down { retry_at: connector.ambient.now().mono };
         closed
     }
 
     /// Opens it. The reason where it can't be.
-    pub fn open(&mut self, ways: &mut Connector) -> Result<(), String> {
+    pub fn open(&mut self, connector: &mut Connector) -> Result<(), String> {
         sealed::assert_open();
-        let now = ways.ambient.now().mono;
+        let now = connector.ambient.now().mono;
         self.tried = now;
-        match ways.open(&self.to, self.session) {
+        match connector.open(&self.to, self.session) {
             Ok((link, used)) => {
                 self.phase = LinkPhase::Greeting { link, since: now, used, ahead: None };
                 Ok(())
             }
-            Err(error) => match self.failed(error, ways) {
+            Err(error) => match self.failed(error, connector) {
                 News::NoWay(error) | News::Lost(error) | News::Cut { error, .. } | News::Broken { error, .. } => {
                     Err(error)
                 }
@@ -197,7 +197,7 @@ impl LinkState {
     }
 
     /// Reads what came. An agent's hello brings the link up.
-    pub fn receive(&mut self, ways: &mut Connector) -> Vec<News> {
+    pub fn receive(&mut self, connector: &mut Connector) -> Vec<News> {
         let (LinkPhase::Greeting { link, .. } | LinkPhase::Up { link, .. }) = &mut self.phase else {
             return Vec::new();
         };
@@ -207,7 +207,7 @@ impl LinkState {
         loop {
             match link.next() {
                 Ok(Some(message)) => {
-                    self.said = ways.ambient.now().wall;
+                    self.said = connector.ambient.now().wall;
                     news.push(News::Said(message));
                 }
                 Ok(None) => break,
@@ -226,7 +226,7 @@ impl LinkState {
             && let Some(News::Said(FromAgent::Hello { version, boot, .. })) = news.first()
         {
             self.version = *version;
-            self.come_up(boot.clone(), ways);
+            self.come_up(boot.clone(), connector);
         }
         let unfit = news.iter().find_map(|n| match n {
             News::Said(FromAgent::Unfit { error }) => Some(error.clone()),
@@ -234,18 +234,18 @@ impl LinkState {
         });
         if let Some(error) = unfit {
             // The agent knows better than ssh why it leaves.
-            self.failed(LinkError::Trouble(Trouble::Other(error)), ways);
+            self.failed(LinkError::Trouble(Trouble::Other(error)), connector);
         } else if let Some(error) = broken {
-            news.push(self.failed(error, ways));
+            news.push(self.failed(error, connector));
         }
         news
     }
 
-    fn come_up(&mut self, boot: BootId, ways: &mut Connector) {
-        let now = ways.ambient.now().mono;
+    fn come_up(&mut self, boot: BootId, connector: &mut Connector) {
+        let now = connector.ambient.now().mono;
         let down = LinkPhase::Down { retry_at: now };
         if let LinkPhase::Greeting { link, used, ahead, .. } = std::mem::replace(&mut self.phase, down) {
-            ways.worked(used);
+            connector.worked(used);
             self.try_newest();
             self.machine = None;
             self.phase = LinkPhase::Up { link, boot, since: now, reconciled: false, ahead: ahead.is_some() };
@@ -253,10 +253,10 @@ impl LinkState {
     }
 
     /// Gives the link up; it is opened again later. What that means for its servers.
-    pub fn failed(&mut self, error: LinkError, ways: &Connector) -> News {
+    pub fn failed(&mut self, error: LinkError, connector: &Connector) -> News {
         self.probing = None;
         self.read_at = None;
-        let Now { wall, mono: now } = ways.ambient.now();
+        let Now { wall, mono: now } = connector.ambient.now();
         let (error, up_since) = match std::mem::replace(&mut self.phase, LinkPhase::Down { retry_at: now }) {
             LinkPhase::Up { link, since, .. } => (link.give_up(error), Some(since)),
             LinkPhase::Greeting { mut link, ahead, .. } => {
@@ -278,7 +278,7 @@ impl LinkState {
                 // It will say the same again.
                 self.retry = Retry::Seldom;
                 self.pause = next_pause(self.pause, Retry::Seldom);
-                self.phase = LinkPhase::Down { retry_at: now + jittered(self.pause, ways.ambient.chance()) };
+                self.phase = LinkPhase::Down { retry_at: now + jittered(self.pause, connector.ambient.chance()) };
                 return News::Broken { error: format!("what its agent says can't be taken in: {words}"), last };
             }
             self.retry = Retry::Soon;
@@ -297,7 +297,7 @@ impl LinkState {
             // Somebody else's session may open the door.
             self.session += 1;
             self.refused.get_or_insert_with(|| words.clone());
-            if ways.has_session(self.session) {
+            if connector.has_session(self.session) {
                 self.phase = LinkPhase::Down { retry_at: now };
                 return News::Lost(words);
             }
@@ -306,7 +306,7 @@ impl LinkState {
         let words = self.refused.take().unwrap_or(words);
         self.try_newest();
         self.pause = next_pause(self.pause, self.retry);
-        self.phase = LinkPhase::Down { retry_at: now + jittered(self.pause, ways.ambient.chance()) };
+        self.phase = LinkPhase::Down { retry_at: now + jittered(self.pause, connector.ambient.chance()) };
         News::NoWay(words)
     }
 
@@ -363,7 +363,7 @@ impl LinkState {
     }
 
     /// Sends what goes without waiting. What failed, if anything did.
-    pub fn flush(&mut self, ways: &Connector) -> Option<News> {
+    pub fn flush(&mut self, connector: &Connector) -> Option<News> {
         sealed::assert_open();
         let sent = match &mut self.phase {
             LinkPhase::Up { link, .. } | LinkPhase::Greeting { link, .. } => link.flush(),
@@ -373,7 +373,7 @@ impl LinkState {
             Ok(()) => None,
             // The reading end tells why it ended.
             Err(LinkError::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => None,
-            Err(error) => Some(self.failed(error, ways)),
+            Err(error) => Some(self.failed(error, connector)),
         }
     }
 

@@ -61,7 +61,7 @@ impl First {
         for word in caller.receive_all() {
             match word {
                 ToDispatcher::Login(login) => first.logins.push(login),
-                ToDispatcher::Order(order) => caller.order(order),
+                ToDispatcher::Submit(submit) => caller.submit(submit),
                 // Whoever starts a dispatcher for another reason waits until it listens.
                 _ => {}
             }
@@ -133,7 +133,7 @@ fn begin_locked(
             other => other?,
         }
         let mut turn = Turn::open(tx, dispatcher.ambient.now());
-        let submits = dispatcher.callers.orders();
+        let submits = dispatcher.callers.submits();
         if !submits.is_empty() {
             dispatcher.look_at_servers(tx)?;
             dispatcher.greet_here();
@@ -262,13 +262,13 @@ mod tests {
     use crate::protocol::frame;
 
     #[test]
-    fn a_long_order_is_heard_whole() {
+    fn long_submit_is_heard_whole() {
         let (mut ours, theirs) = UnixStream::pair().unwrap();
         frame::write(&mut ours, &ToDispatcher::Login(Login { auth_sock: Some("/agent".into()), ..Login::default() }))
             .unwrap();
-        frame::write(&mut ours, &ToDispatcher::Order(vec![7; 60 << 10])).unwrap();
+        frame::write(&mut ours, &ToDispatcher::Submit(vec![7; 60 << 10])).unwrap();
         let mut first = First::hear(theirs).unwrap();
         assert_eq!(first.logins.len(), 1);
-        assert_eq!(first.callers.orders().into_iter().map(|(_, order)| order.len()).collect::<Vec<_>>(), [60 << 10]);
+        assert_eq!(first.callers.submits().into_iter().map(|(_, submit)| submit.len()).collect::<Vec<_>>(), [60 << 10]);
     }
 }

@@ -26,7 +26,7 @@ struct Wishes {
     clears: Vec<(ServerId, Route)>,
     reads: Vec<(AttemptId, Stream, u64)>,
     /// To be written for it in the next turn.
-    orders: Vec<Vec<u8>>,
+    submits: Vec<Vec<u8>>,
     /// Questions to agents whose links are not up yet.
     unasked: Vec<(MachineRoute, ToAgent)>,
 }
@@ -127,9 +127,9 @@ impl Caller {
         }
     }
 
-    /// Remembers an order.
-    pub fn order(&mut self, order: Vec<u8>) {
-        self.wishes.orders.push(order);
+    /// Adds a submit that the next turn handles.
+    pub fn submit(&mut self, submit: Vec<u8>) {
+        self.wishes.submits.push(submit);
     }
 
     /// Remembers a wish.
@@ -193,24 +193,24 @@ impl Callers {
         Ok(&mut self.all[at])
     }
 
-    /// Does anybody wait for something to be written?
-    pub fn have_orders(&self) -> bool {
-        self.all.iter().any(|caller| !caller.wishes.orders.is_empty())
+    /// Is there a submit to handle?
+    pub fn have_submits(&self) -> bool {
+        self.all.iter().any(|caller| !caller.wishes.submits.is_empty())
     }
 
-    /// What is to be written, and for whom. Who has hung up meanwhile may have done it by itself.
-    pub fn orders(&mut self) -> Vec<(u64, Vec<u8>)> {
+    /// The submits to handle, with their callers. A command that has hung up meanwhile may have submitted by itself: its are left out.
+    pub fn submits(&mut self) -> Vec<(u64, Vec<u8>)> {
         let mut all = Vec::new();
-        for caller in self.all.iter_mut().filter(|c| !c.wishes.orders.is_empty()) {
-            let orders = std::mem::take(&mut caller.wishes.orders);
+        for caller in self.all.iter_mut().filter(|c| !c.wishes.submits.is_empty()) {
+            let submits = std::mem::take(&mut caller.wishes.submits);
             if !caller.gone && !matches!(caller.inbox.fill(&mut caller.stream), Ok(Some(0)) | Err(_)) {
-                all.extend(orders.into_iter().map(|order| (caller.id, order)));
+                all.extend(submits.into_iter().map(|submit| (caller.id, submit)));
             }
         }
         all
     }
 
-    /// Answers an order at once: somebody waits for it.
+    /// Answers a submit at once: a command waits for it.
     pub fn answer(&mut self, id: u64, answer: &FromDispatcher) {
         if let Some(caller) = self.all.iter_mut().find(|caller| caller.id == id) {
             caller.send(answer);
@@ -337,8 +337,8 @@ impl Callers {
     /// Another machine is behind a link than the one that is asked: who has such a question is let go.
     pub fn give_up_on_others(&mut self, route: Route, answers: Option<MachineId>) {
         for caller in &mut self.all {
-            let mut ways = caller.wishes.unasked.iter().map(|(way, _)| *way);
-            caller.gone |= ways.any(|(r, wanted)| r == route && wanted.is_some() && wanted != answers);
+            let mut connector = caller.wishes.unasked.iter().map(|(way, _)| *way);
+            caller.gone |= connector.any(|(r, wanted)| r == route && wanted.is_some() && wanted != answers);
         }
     }
 

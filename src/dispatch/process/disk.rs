@@ -47,8 +47,8 @@ pub struct Shortage {
     cancels: Vec<(TaskId, Option<Index>, Duration)>,
     /// Links whose words the transaction under way takes in.
     spoke: Vec<Route>,
-    /// Callers whose orders it carries out.
-    ordered: Vec<u64>,
+    /// Callers whose submits it handles.
+    submitted: Vec<u64>,
     /// So many, the first, of what came of asking for files once more are taken in by it.
     again: usize,
     /// It takes an end in: that is what the reserve is for.
@@ -70,7 +70,7 @@ impl Shortage {
             since: None,
             cancels: Vec::new(),
             spoke: Vec::new(),
-            ordered: Vec::new(),
+            submitted: Vec::new(),
             again: 0,
             ends: false,
             reserve_at: Some(now),
@@ -89,11 +89,11 @@ impl Shortage {
         self.again = many;
     }
 
-    /// A transaction begins that takes these words of agents in, and these orders.
-    pub fn takes_in(&mut self, words: &[(Route, FromAgent)], endings: &[Ending], orders: &[(u64, Vec<u8>)]) {
+    /// A transaction begins that takes in these messages of agents, these ends and these submits.
+    pub fn takes_in(&mut self, words: &[(Route, FromAgent)], endings: &[Ending], submits: &[(u64, Vec<u8>)]) {
         self.again = 0;
-        self.ordered.clear();
-        self.ordered.extend(orders.iter().map(|(caller, _)| *caller));
+        self.submitted.clear();
+        self.submitted.extend(submits.iter().map(|(caller, _)| *caller));
         self.spoke.clear();
         self.spoke.extend(words.iter().map(|(route, _)| *route));
         self.spoke.extend(endings.iter().map(|ending| ending.report().route));
@@ -114,7 +114,7 @@ impl Dispatcher {
     /// A transaction is on the disk.
     pub(in crate::dispatch) fn written(&mut self) {
         self.disk.shortage.spoke.clear();
-        self.disk.shortage.ordered.clear();
+        self.disk.shortage.submitted.clear();
         self.disk.shortage.cancels.clear();
         let taken = std::mem::take(&mut self.disk.shortage.again).min(self.transfers.again.len());
         self.transfers.again.drain(..taken);
@@ -277,7 +277,7 @@ impl Dispatcher {
             self.callers.brought(again.key.task, again.key.index);
         }
         // They do it by themselves, and hear why it can't be.
-        for caller in std::mem::take(&mut self.disk.shortage.ordered) {
+        for caller in std::mem::take(&mut self.disk.shortage.submitted) {
             self.callers.answer(caller, &FromDispatcher::Done { answer: None });
         }
         (self.attempts.lanes, self.schedule.queue, self.schedule.fleets) =

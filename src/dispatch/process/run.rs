@@ -206,7 +206,7 @@ impl Dispatcher {
             }
             ToDispatcher::Clear { server } => self.clear_for(at, server),
             ToDispatcher::Discard => self.load_discards(&store.view())?,
-            ToDispatcher::Order(order) => self.callers.all[at].order(order),
+            ToDispatcher::Submit(submit) => self.callers.all[at].submit(submit),
             ToDispatcher::Cancel { task, index, grace } => {
                 self.cancel_unwritten(&store.view(), task, index, grace)?;
                 self.callers.all[at].send(&FromDispatcher::CancelTaken);

@@ -34,7 +34,7 @@ impl Dispatcher {
         listener: &UnixListener,
     ) -> Result<(), DispatchError> {
         while self.links.inbox.is_empty()
-            && !self.callers.have_orders()
+            && !self.callers.have_submits()
             && let Some(by) = self.links.slots.get(&Route::Here).and_then(LinkState::greets_by)
             && let Some(left) = by.checked_duration_since(self.ambient.now().mono)
         {

@@ -166,7 +166,7 @@ fn status_counts_links_lanes_and_running_attempts() {
 fn order_that_is_not_carried_out_is_given_back() {
     let mut bench = Bench::new();
     let mut caller = bench.caller();
-    bench.say(0, ToDispatcher::Order(vec![1, 2, 3]));
+    bench.say(0, ToDispatcher::Submit(vec![1, 2, 3]));
     assert!(caller.heard().iter().any(|word| matches!(word, FromDispatcher::Done { answer: None })));
     bench.check();
 }

@@ -28,7 +28,7 @@ impl SubmitRequest {
             return None;
         }
         let order = serde_json::to_vec(self).ok().filter(|order| order.len() <= ORDER_MAX)?;
-        let words = [ToDispatcher::Login(login.clone()), ToDispatcher::Order(order)];
+        let words = [ToDispatcher::Login(login.clone()), ToDispatcher::Submit(order)];
         self.open = true;
         let Some(mut connection) = start::ask(&located.home, &words, PATIENCE).ok()? else {
             self.open = false;

@@ -24,7 +24,7 @@ impl Message for ToDispatcher {
                     .try_for_each(|(at, word, max)| word.map_or(Ok(()), |word| field(at, bounds::text(word, max))))
             }
             // A submit is decoded where it is handled, a question to another home is checked over there as any is.
-            Self::Order(_)
+            Self::Submit(_)
             | Self::Ask { .. }
             | Self::Wake
             | Self::Discard

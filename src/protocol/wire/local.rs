@@ -26,7 +26,7 @@ fn messages_of_commands_are_those_of_the_first_release() {
             ("read", ToDispatcher::Read { task, index, number: 2, stream, offset: 5, max: 1 << 20 }),
             ("probe", ToDispatcher::Probe { server: ServerId(2) }),
             ("login", ToDispatcher::Login(login)),
-            ("order", ToDispatcher::Order(b"{}".to_vec())),
+            ("order", ToDispatcher::Submit(b"{}".to_vec())),
             ("ask", ToDispatcher::Ask { ticket: 9, endpoint, question }),
             ("piece", ToDispatcher::Piece { ticket: 9, bytes: vec![1, 2] }),
             ("taken", ToDispatcher::Taken { ticket: 9, bytes: 4096 }),

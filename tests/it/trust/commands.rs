@@ -69,7 +69,7 @@ fn sheet() -> SubmitRequest {
 }
 
 /// An order in which one value is a lie; a value that JSON can't hold leaves it true.
-fn lying_order(lie: Lie) -> Vec<u8> {
+fn lying_submit(lie: Lie) -> Vec<u8> {
     let order = serde_json::to_value(sheet()).unwrap();
     let lied = lies::with(&encoded(&order), lie);
     let lied: serde_json::Value = rmp_serde::from_slice(&lied).unwrap_or(order);
@@ -93,7 +93,7 @@ fn messages(task: TaskId, lie: Lie) -> Vec<ToDispatcher> {
         ToDispatcher::Clear { server: ServerId(9) },
         ToDispatcher::Discard,
         ToDispatcher::Login(login),
-        ToDispatcher::Order(lying_order(lie)),
+        ToDispatcher::Submit(lying_submit(lie)),
         ToDispatcher::Ask { ticket, endpoint: "/nowhere".parse().unwrap(), question: question.clone() },
         ToDispatcher::Ask { ticket, endpoint: "ssh:nowhere".parse().unwrap(), question },
         ToDispatcher::Piece { ticket, bytes: b"x".to_vec() },
@@ -116,7 +116,7 @@ fn tell(grid: &Grid, task: TaskId, lie: Lie) -> Option<UnixStream> {
     let message = &messages[lie.message / 8 % messages.len()];
     let body = encoded(message);
     // Half of the orders are lies within, and whole outside.
-    let whole = matches!(message, ToDispatcher::Order(_)) && lie.message.is_multiple_of(2);
+    let whole = matches!(message, ToDispatcher::Submit(_)) && lie.message.is_multiple_of(2);
     let wire = framed(&if whole { body } else { lies::with(&body, lie) });
     if stream.write_all(&[wire, status].concat()).is_ok() {
         while hear(&mut stream).is_some_and(|word| !matches!(word, FromDispatcher::Status { .. })) {}
