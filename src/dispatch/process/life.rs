@@ -241,4 +241,21 @@ mod tests {
         LifeNote::begin(&lock, &path).end(&lock, DispatcherEnd::Left);
         assert_eq!(DispatcherTrouble::read(&lock, &path), None);
     }
+
+    #[test]
+    fn losses_before_one_that_lives_are_told_while_it_is_young() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = log(&dir, "");
+        let lock = tempfile::tempfile().unwrap();
+        let (own, now) = (std::process::id().cast_signed(), Moment::now());
+        let begun = |ago: u64| {
+            let at = Moment { wall: now.wall, since_boot: now.since_boot.saturating_sub(Duration::from_secs(ago)) };
+            let lost =
+                Life { losses: 4, last: Some("process 1: killed".to_owned()), ..Life::begin(None, own, at, &path) };
+            lost.write(&lock).unwrap();
+            DispatcherTrouble::read(&lock, &path).map(|trouble| trouble.losses)
+        };
+        assert_eq!(begun(1), Some(4));
+        assert_eq!(begun(40), None, "it does not end of what ended those before it");
+    }
 }

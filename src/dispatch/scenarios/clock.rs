@@ -55,6 +55,22 @@ fn wall_clock_that_is_set_back_delays_nothing() {
 }
 
 #[test]
+fn end_by_the_clock_of_before_is_not_as_old_as_what_gc_removes() {
+    let mut bench = Bench::new();
+    let task = bench.submit(&Task::default());
+    bench.run();
+    let (before, attempt) = (bench.now(), bench.attempt(task));
+    bench.clock.set_wall(30 * 24 * HOUR_MS);
+    bench.look_at_clock();
+    bench.agent("local", |agent| agent.end(attempt, 0, b"", before));
+    bench.run();
+    assert_eq!(bench.phase(task), Phase::Ended(State::Completed));
+    let ended_at = bench.member(task, 0).ended_at.unwrap();
+    assert!(bench.now().0 - ended_at.0 < HOUR_MS, "{} is long before {}", ended_at.local(), bench.now().local());
+    bench.check();
+}
+
+#[test]
 fn attempt_within_reach_is_not_lost_however_long_it_takes() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task { lost_after: Some(Duration::from_secs(100)), ..Task::default() });

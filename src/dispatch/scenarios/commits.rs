@@ -72,6 +72,28 @@ fn turn_that_finds_no_room_is_taken_back_and_made_anew_once_there_is_some() {
     bench.check();
 }
 
+#[test]
+fn follower_that_a_turn_taken_back_had_attached_is_attached_again() {
+    let mut bench = Bench::new();
+    let task = bench.submit(&Task::default());
+    bench.run();
+    let mut caller = bench.caller();
+    bench.dispatcher.hear(&mut bench.store, 0, ToDispatcher::Follow { task, index: Index(0), out: 0, err: 0 }).unwrap();
+    let second = bench.submit(&Task::default());
+    bench.store.fail_commits(true).unwrap();
+    assert!(bench.dispatcher.turn(&mut bench.store).is_err(), "the claim of the second is not written");
+    bench.dispatcher.take_back(&bench.store.view()).unwrap();
+    bench.store.fail_commits(false).unwrap();
+    bench.run();
+    let attempt = bench.attempt(task);
+    let follows = |said: &ToAgent| *said == ToAgent::Follow { attempt, out: 0, err: 0 };
+    assert_eq!(bench.agent("local", |agent| agent.count(follows)), 1);
+    assert_eq!(bench.state(second), State::Running);
+    bench.end_all(0);
+    assert_eq!(caller.ends(), 1);
+    bench.check();
+}
+
 /// Does something in an open transaction of a bench's dispatcher.
 #[cfg(debug_assertions)]
 fn in_transaction(work: impl FnOnce(&mut crate::dispatch::dispatcher::Dispatcher)) {
