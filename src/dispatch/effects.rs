@@ -75,11 +75,11 @@ impl Dispatcher {
             match effect {
                 Effect::Answer { caller, answer } => self.callers.answer(caller, &answer),
                 Effect::Start(placed) => self.send_start(placed),
-                Effect::Cancel { route, attempt, grace } => self.tell(route, &ToAgent::Cancel { attempt, grace }),
-                Effect::Recall { route, lane } => self.tell(route, &ToAgent::Recall { lane }),
-                Effect::Send { route, message } => self.tell(route, &message),
+                Effect::Cancel { route, attempt, grace } => self.send(route, &ToAgent::Cancel { attempt, grace }),
+                Effect::Recall { route, lane } => self.send(route, &ToAgent::Recall { lane }),
+                Effect::Send { route, message } => self.send(route, &message),
                 Effect::FetchOutput { route, attempt } => self.fetch_output(route, attempt),
-                Effect::DropFiles { route, attempt } => self.tell(route, &ToAgent::DropFiles { attempt }),
+                Effect::DropFiles { route, attempt } => self.send(route, &ToAgent::DropFiles { attempt }),
                 Effect::Confirm { route, attempt } => confirmed.entry(route).or_default().push(attempt),
                 Effect::Ended { task, index, code } => self.callers.ended(task, index, code),
                 Effect::Brought { task, index } => self.callers.brought(task, index),
@@ -90,7 +90,7 @@ impl Dispatcher {
             failpoint("dispatcher-sent");
         }
         for (route, attempts) in confirmed {
-            self.tell(route, &ToAgent::Confirm { attempts });
+            self.send(route, &ToAgent::Confirm { attempts });
         }
     }
 
@@ -99,7 +99,7 @@ impl Dispatcher {
         if self.is_too_old_for(route, &start) {
             return self.refuse_for(route, start);
         }
-        self.tell(route, &ToAgent::Start(start));
+        self.send(route, &ToAgent::Start(start));
         self.moved(route, self.ambient.now().mono);
     }
 

@@ -86,13 +86,13 @@ impl Dispatcher {
         self.send_unsent(store)?;
         self.take_chunks();
         self.send_pieces();
-        self.say_discards();
-        self.tell_progress(store)?;
+        self.send_discards();
+        self.send_progress(store)?;
         for (route, question) in self.callers.askable(|(route, machine)| {
             let slot = self.links.slots.get(&route).filter(|slot| slot.boot().is_some());
             slot.is_some_and(|slot| machine.is_none() || slot.machine == machine)
         }) {
-            self.tell(route, &question);
+            self.send(route, &question);
         }
         self.look_for_room();
         Ok(())
@@ -109,7 +109,7 @@ impl Dispatcher {
             || !submits.is_empty()
             || self.transfers.discards.have_heard()
             || self.disk.shortage.has_cancels();
-        let quiet = !heard && !self.activity.dirty && !self.schedule.queue.stirs() && !due;
+        let quiet = !heard && !self.activity.dirty && !self.schedule.queue.is_dirty() && !due;
         let stuck = self.attempts.lanes.stuck(now);
         if quiet && stuck.is_empty() {
             return None;

@@ -151,7 +151,7 @@ impl Dispatcher {
             .bound
             .iter()
             .filter(|(route, elsewhere)| {
-                let stood = self.links.slots.get(route).and_then(|slot| slot.stood(now));
+                let stood = self.links.slots.get(route).and_then(|slot| slot.up_for(now));
                 stood.is_some_and(|stood| stood >= elsewhere.patience) && !self.transfers.outputs.uses(**route)
             })
             .map(|(route, _)| *route)

@@ -68,7 +68,7 @@ impl Dispatcher {
         self.links.cut.remove(&route);
         let machine = answering.as_ref().map(|answering| answering.machine);
         self.callers.give_up_on_others(route, machine);
-        self.transfers.discards.greeted(route);
+        self.transfers.discards.link_up(route);
         let mut elsewhere = BoundElsewhere::default();
         let ahead = self.links.slots.get(&route).is_some_and(LinkState::went_ahead);
         let mut there: HashMap<AttemptId, (LaneId, HeldState)> =

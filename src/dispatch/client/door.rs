@@ -12,7 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 /// Waits until the dispatcher says something. One that is stopped says nothing, one that is busy may need a while.
-pub(super) fn hear(home: &Home, stream: &UnixStream) -> Result<(), StartError> {
+pub(super) fn wait_for_hello(home: &Home, stream: &UnixStream) -> Result<(), StartError> {
     const LOOK: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
     const PATIENCE: Duration = Duration::from_secs(60);
     let begun = Instant::now();

@@ -1,6 +1,6 @@
 //! Starting the dispatcher on demand: one at a time by lock, a typed handshake, detached from whoever started it.
 
-use crate::dispatch::client::door::{hear, stranger};
+use crate::dispatch::client::door::{stranger, wait_for_hello};
 use crate::dispatch::client::losses::{Losses, end_of, has_started};
 use crate::dispatch::process::life::log_file;
 use crate::model::ssh::Login;
@@ -69,8 +69,8 @@ pub(in crate::dispatch) fn socket_path(home: &Home) -> io::Result<(OwnedFd, Path
     Ok((dir, path))
 }
 
-/// A knock at the dispatcher's door: its loop looks around.
-pub(in crate::dispatch) fn knock(home: &Home) {
+/// Wakes the loop of the dispatcher of a home by a connection that says nothing.
+pub(in crate::dispatch) fn wake_loop(home: &Home) {
     if let Ok((_dir, path)) = socket_path(home) {
         // Nobody opens where it is leaving; then there is nothing to look at.
         let _ = UnixStream::connect(path);
@@ -96,11 +96,11 @@ impl Connection {
             }
             Err(error) => return Err(error.into()),
         };
-        hear(home, &stream)?;
-        Self::greeted(stream)
+        wait_for_hello(home, &stream)?;
+        Self::handshake(stream)
     }
 
-    fn greeted(mut stream: UnixStream) -> Result<Option<Self>, StartError> {
+    fn handshake(mut stream: UnixStream) -> Result<Option<Self>, StartError> {
         match frame::read(&mut stream) {
             Ok(Some(FromDispatcher::Hello { version: VERSION, pid })) => Ok(Some(Self { stream, pid })),
             Ok(Some(FromDispatcher::Hello { version, pid })) => Err(StartError::Version(version, pid)),
@@ -122,7 +122,7 @@ impl Connection {
     /// Whoever was asked greets first.
     fn answered(stream: UnixStream, patience: Duration) -> Result<Self, StartError> {
         stream.set_read_timeout(Some(patience))?;
-        Ok(Self::greeted(stream)?.ok_or_else(|| io::Error::from(io::ErrorKind::TimedOut))?)
+        Ok(Self::handshake(stream)?.ok_or_else(|| io::Error::from(io::ErrorKind::TimedOut))?)
     }
 
     /// Says something.

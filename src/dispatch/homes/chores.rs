@@ -44,30 +44,30 @@ impl Dispatcher {
     ) -> Result<(), StoreError> {
         let command = ssh_to(view, endpoint)?;
         let said = self.homes.peers.ask(&mut self.links.connector, endpoint, command, (caller, ticket), question);
-        self.tell_all(said);
+        self.send_all(said);
         Ok(())
     }
 
     /// Another home speaks.
-    pub(in crate::dispatch) fn hear_elsewhere(&mut self, endpoint: &Endpoint) {
+    pub(in crate::dispatch) fn receive_elsewhere(&mut self, endpoint: &Endpoint) {
         let said = self.homes.peers.receive(&mut self.links.connector, endpoint);
-        self.tell_all(said);
+        self.send_all(said);
     }
 
-    fn tell_all(&mut self, said: Vec<(u64, FromDispatcher)>) {
+    fn send_all(&mut self, said: Vec<(u64, FromDispatcher)>) {
         for (caller, message) in said {
-            self.callers.tell(caller, &message);
+            self.callers.send(caller, &message);
         }
     }
 
     /// Once a round: time-outs, findings into the database, silent ones tried again.
     pub(in crate::dispatch) fn tend_peers(&mut self, store: &mut Store) -> Result<(), DispatchError> {
         let said = self.homes.peers.tick(&mut self.links.connector);
-        self.tell_all(said);
+        self.send_all(said);
         let alive: Vec<u64> = self.callers.all.iter().filter(|c| !c.gone).map(|c| c.id).collect();
         self.homes.peers.forget(|id| alive.contains(&id));
         let said = self.homes.peers.flush(&mut self.links.connector);
-        self.tell_all(said);
+        self.send_all(said);
         let findings = std::mem::take(&mut self.homes.peers.findings);
         let now = self.ambient.now();
         if !findings.is_empty() {
@@ -87,8 +87,8 @@ impl Dispatcher {
             for (endpoint, tried) in store.view().silent_endpoints()? {
                 if tried.is_past(SILENT_RETRY, now.wall) && !self.homes.peers.is_up(&endpoint) {
                     let command = ssh_to(&store.view(), &endpoint)?;
-                    let said = self.homes.peers.knock(&mut self.links.connector, &endpoint, command);
-                    self.tell_all(said);
+                    let said = self.homes.peers.wake(&mut self.links.connector, &endpoint, command);
+                    self.send_all(said);
                 }
             }
         }

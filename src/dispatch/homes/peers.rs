@@ -24,7 +24,7 @@ const UNUSED: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 enum PeerState {
     Down,
-    Greeting { link: Link, since: Instant, used: Option<Used> },
+    Handshake { link: Link, since: Instant, used: Option<Used> },
     Up { link: Link, version: u32 },
 }
 
@@ -124,7 +124,7 @@ impl PeerLinks {
     }
 
     /// Opens the link to an endpoint by this ssh command if it is down; says what waits where it is up.
-    pub fn knock(
+    pub fn wake(
         &mut self,
         connector: &mut Connector,
         endpoint: &Endpoint,
@@ -141,11 +141,11 @@ impl PeerLinks {
         let Some(peer) = self.all.get_mut(endpoint) else { return Vec::new() };
         let done = match &mut peer.phase {
             PeerState::Down => connector.open_home(endpoint, &peer.command, peer.session).map(|(link, used)| {
-                peer.phase = PeerState::Greeting { link, since: now, used };
+                peer.phase = PeerState::Handshake { link, since: now, used };
                 Vec::new()
             }),
-            PeerState::Greeting { .. } => Ok(Vec::new()),
-            PeerState::Up { .. } => peer.say(now),
+            PeerState::Handshake { .. } => Ok(Vec::new()),
+            PeerState::Up { .. } => peer.send_pending(now),
         };
         done.unwrap_or_else(|error| self.lose(connector, endpoint, error, true))
     }
@@ -153,7 +153,7 @@ impl PeerLinks {
     /// Reads what came from an endpoint.
     pub fn receive(&mut self, connector: &mut Connector, endpoint: &Endpoint) -> Vec<(u64, FromDispatcher)> {
         let Some(peer) = self.all.get_mut(endpoint) else { return Vec::new() };
-        let (PeerState::Greeting { link, .. } | PeerState::Up { link, .. }) = &mut peer.phase else {
+        let (PeerState::Handshake { link, .. } | PeerState::Up { link, .. }) = &mut peer.phase else {
             return Vec::new();
         };
         let now = connector.ambient.now().mono;
@@ -180,14 +180,14 @@ impl PeerLinks {
         for message in said {
             match message {
                 FromServe::Hello { home, version, .. } => {
-                    if let PeerState::Greeting { link, used, .. } = std::mem::replace(&mut peer.phase, PeerState::Down)
+                    if let PeerState::Handshake { link, used, .. } = std::mem::replace(&mut peer.phase, PeerState::Down)
                     {
                         connector.worked(used);
                         (peer.session, peer.refused) = (0, None);
                         peer.phase = PeerState::Up { link, version };
                         self.findings.push((endpoint.clone(), Ok(home)));
                     }
-                    match peer.say(now) {
+                    match peer.send_pending(now) {
                         Ok(said) => out.extend(said),
                         Err(error) => broken = broken.or(Some(error)),
                     }
@@ -214,7 +214,7 @@ impl PeerLinks {
         let Some(peer) = self.all.get_mut(endpoint) else { return Vec::new() };
         let (error, unheard) = match std::mem::replace(&mut peer.phase, PeerState::Down) {
             PeerState::Up { link, .. } => (link.give_up(error), false),
-            PeerState::Greeting { link, .. } => (link.give_up(error), true),
+            PeerState::Handshake { link, .. } => (link.give_up(error), true),
             PeerState::Down => (error, true),
         };
         let mut words = match (&error, endpoint) {
@@ -248,7 +248,7 @@ impl PeerLinks {
         let mut lost = Vec::new();
         for (endpoint, peer) in &mut self.all {
             match &peer.phase {
-                PeerState::Greeting { since, .. }
+                PeerState::Handshake { since, .. }
                     if now.duration_since(*since) >= patience(endpoint, connector, limit) =>
                 {
                     let limit = patience(endpoint, connector, limit);
@@ -279,7 +279,7 @@ impl PeerLinks {
     /// When [`PeerLinks::tick`] has something to do.
     pub fn due(&self, connector: &Connector) -> Option<Instant> {
         let of = |(endpoint, peer): (&Endpoint, &Peer)| match &peer.phase {
-            PeerState::Greeting { since, .. } => Some(*since + patience(endpoint, connector, self.limit)),
+            PeerState::Handshake { since, .. } => Some(*since + patience(endpoint, connector, self.limit)),
             PeerState::Up { .. } => {
                 let answers = peer.pending.iter().filter(|p| !p.patient).map(|p| p.heard + self.limit).min();
                 Some(answers.unwrap_or(peer.used.max(peer.heard) + UNUSED))
@@ -319,7 +319,7 @@ impl PeerLinks {
         sealed::assert_open();
         let mut lost = Vec::new();
         for (endpoint, peer) in &mut self.all {
-            if let PeerState::Greeting { link, .. } | PeerState::Up { link, .. } = &mut peer.phase
+            if let PeerState::Handshake { link, .. } | PeerState::Up { link, .. } = &mut peer.phase
                 && let Err(error) = link.flush()
             {
                 // The reading end tells better why it ended.
@@ -338,7 +338,7 @@ impl PeerLinks {
     /// Open links, to be polled.
     pub fn links(&self) -> impl Iterator<Item = (&Endpoint, &Link)> {
         self.all.iter().filter_map(|(endpoint, peer)| match &peer.phase {
-            PeerState::Greeting { link, .. } | PeerState::Up { link, .. } => Some((endpoint, link)),
+            PeerState::Handshake { link, .. } | PeerState::Up { link, .. } => Some((endpoint, link)),
             PeerState::Down => None,
         })
     }
@@ -351,7 +351,7 @@ impl PeerLinks {
 
 impl Peer {
     /// Says what waits, now that the link is up. What an older grid over there can't understand is answered here.
-    fn say(&mut self, now: Instant) -> Result<Vec<(u64, FromDispatcher)>, LinkError> {
+    fn send_pending(&mut self, now: Instant) -> Result<Vec<(u64, FromDispatcher)>, LinkError> {
         sealed::assert_open();
         let PeerState::Up { link, version } = &mut self.phase else { return Ok(Vec::new()) };
         let too_new = |p: &mut Pending| p.question.as_ref().is_some_and(|question| question.since() > *version);

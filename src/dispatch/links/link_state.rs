@@ -22,7 +22,7 @@ enum LinkPhase {
         retry_at: Instant,
     },
     /// Opened; the agent has not said hello yet.
-    Greeting {
+    Handshake {
         link: Link,
         since: Instant,
         used: Option<Used>,
@@ -129,21 +129,21 @@ impl LinkState {
     /// A login that sshd over there counts as under way.
     pub fn is_logging_in(&self, now: Instant) -> bool {
         let brisk = |since: Instant| now.saturating_duration_since(since) < BRISK;
-        matches!(&self.phase, LinkPhase::Greeting { link, since, .. } if !link.answered() && brisk(*since))
+        matches!(&self.phase, LinkPhase::Handshake { link, since, .. } if !link.answered() && brisk(*since))
             && matches!(self.to, Engine::Ssh(_))
     }
 
     /// A caller asks: not later, now.
-    pub fn urge(&mut self) {
+    pub fn retry_now(&mut self) {
         if let LinkPhase::Down { retry_at } = &mut self.phase {
             *retry_at = (*retry_at).min(self.tried + URGED_PAUSE);
         }
     }
 
     /// Somebody waits for what lies there: now, unless somebody else has to do something first.
-    pub fn hurry(&mut self) {
+    pub fn retry_soon(&mut self) {
         if self.retry == Retry::Soon {
-            self.urge();
+            self.retry_now();
         }
     }
 
@@ -162,7 +162,7 @@ impl LinkState {
         self.try_newest();
         let closed = match &self.phase {
             LinkPhase::Up { .. } => Some(self.failed(LinkError::Trouble(Trouble::Other(why.to_owned())), connector)),
-            LinkPhase::Greeting { .. } | LinkPhase::Down { .. } => None,
+            LinkPhase::Handshake { .. } | LinkPhase::Down { .. } => None,
         };
         self.pause = Duration::ZERO;
         self.phase = LinkPhase::Down { retry_at: connector.ambient.now().mono };
@@ -176,7 +176,7 @@ impl LinkState {
         self.tried = now;
         match connector.open(&self.to, self.session) {
             Ok((link, used)) => {
-                self.phase = LinkPhase::Greeting { link, since: now, used, ahead: None };
+                self.phase = LinkPhase::Handshake { link, since: now, used, ahead: None };
                 Ok(())
             }
             Err(error) => match self.failed(error, connector) {
@@ -198,7 +198,7 @@ impl LinkState {
 
     /// Reads what came. An agent's hello brings the link up.
     pub fn receive(&mut self, connector: &mut Connector) -> Vec<News> {
-        let (LinkPhase::Greeting { link, .. } | LinkPhase::Up { link, .. }) = &mut self.phase else {
+        let (LinkPhase::Handshake { link, .. } | LinkPhase::Up { link, .. }) = &mut self.phase else {
             return Vec::new();
         };
         let mut news = Vec::new();
@@ -222,7 +222,7 @@ impl LinkState {
             (None, Ok(false)) => Some(LinkError::Ended),
             (None, Ok(true)) => None,
         };
-        if let LinkPhase::Greeting { .. } = self.phase
+        if let LinkPhase::Handshake { .. } = self.phase
             && let Some(News::Said(FromAgent::Hello { version, boot, .. })) = news.first()
         {
             self.version = *version;
@@ -244,7 +244,7 @@ impl LinkState {
     fn come_up(&mut self, boot: BootId, connector: &mut Connector) {
         let now = connector.ambient.now().mono;
         let down = LinkPhase::Down { retry_at: now };
-        if let LinkPhase::Greeting { link, used, ahead, .. } = std::mem::replace(&mut self.phase, down) {
+        if let LinkPhase::Handshake { link, used, ahead, .. } = std::mem::replace(&mut self.phase, down) {
             connector.worked(used);
             self.try_newest();
             self.machine = None;
@@ -259,7 +259,7 @@ impl LinkState {
         let Now { wall, mono: now } = connector.ambient.now();
         let (error, up_since) = match std::mem::replace(&mut self.phase, LinkPhase::Down { retry_at: now }) {
             LinkPhase::Up { link, since, .. } => (link.give_up(error), Some(since)),
-            LinkPhase::Greeting { mut link, ahead, .. } => {
+            LinkPhase::Handshake { mut link, ahead, .. } => {
                 // An agent says all of its hello before it takes in what came behind ours.
                 self.unheard = ahead.is_some() && link.end_mute::<FromAgent>();
                 (link.give_up(error), None)
@@ -322,7 +322,7 @@ impl LinkState {
     /// would be sent once more by the reconciling, but for those that go [ahead](Self::go_ahead).
     pub const fn takes_starts(&self) -> Option<&BootId> {
         match &self.phase {
-            LinkPhase::Up { reconciled: true, boot, .. } | LinkPhase::Greeting { ahead: Some(boot), .. } => Some(boot),
+            LinkPhase::Up { reconciled: true, boot, .. } | LinkPhase::Handshake { ahead: Some(boot), .. } => Some(boot),
             _ => None,
         }
     }
@@ -330,7 +330,7 @@ impl LinkState {
     /// Starts go right behind our hello, over the first link to a host that runs since this boot: whatever its agent holds
     /// then, it holds none of these.
     pub fn go_ahead(&mut self, boot: BootId) {
-        if let LinkPhase::Greeting { ahead, .. } = &mut self.phase {
+        if let LinkPhase::Handshake { ahead, .. } = &mut self.phase {
             *ahead = Some(boot);
         }
     }
@@ -357,7 +357,7 @@ impl LinkState {
     pub fn send(&mut self, message: &ToAgent) -> Result<(), LinkError> {
         sealed::assert_open();
         match &mut self.phase {
-            LinkPhase::Up { link, .. } | LinkPhase::Greeting { link, ahead: Some(_), .. } => link.send(message),
+            LinkPhase::Up { link, .. } | LinkPhase::Handshake { link, ahead: Some(_), .. } => link.send(message),
             _ => Ok(()),
         }
     }
@@ -366,7 +366,7 @@ impl LinkState {
     pub fn flush(&mut self, connector: &Connector) -> Option<News> {
         sealed::assert_open();
         let sent = match &mut self.phase {
-            LinkPhase::Up { link, .. } | LinkPhase::Greeting { link, .. } => link.flush(),
+            LinkPhase::Up { link, .. } | LinkPhase::Handshake { link, .. } => link.flush(),
             LinkPhase::Down { .. } => Ok(()),
         };
         match sent {
@@ -378,7 +378,7 @@ impl LinkState {
     }
 
     /// How long it stands.
-    pub fn stood(&self, now: Instant) -> Option<Duration> {
+    pub fn up_for(&self, now: Instant) -> Option<Duration> {
         match &self.phase {
             LinkPhase::Up { since, .. } => Some(now.saturating_duration_since(*since)),
             _ => None,
@@ -388,7 +388,7 @@ impl LinkState {
     /// The open link, to be polled.
     pub const fn link(&self) -> Option<&Link> {
         match &self.phase {
-            LinkPhase::Up { link, .. } | LinkPhase::Greeting { link, .. } => Some(link),
+            LinkPhase::Up { link, .. } | LinkPhase::Handshake { link, .. } => Some(link),
             LinkPhase::Down { .. } => None,
         }
     }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// Logins under way at a time (sshd's MaxStartups begins to refuse at 10).
 const LOGINS_MAX: usize = 8;
 
-/// How long a wish for a link stands, unless it is renewed.
+/// A request for a link expires after this time, unless it is renewed.
 const WANTED: Duration = Duration::from_secs(10);
 
 impl Dispatcher {
@@ -27,7 +27,7 @@ impl Dispatcher {
         for route in std::mem::take(&mut self.links.restarted) {
             if let Some(slot) = self.links.slots.get_mut(&route) {
                 slot.failed(LinkError::Ended, &self.links.connector);
-                slot.urge();
+                slot.retry_now();
             }
             self.link_lost(route, "the host was restarted");
         }
@@ -40,7 +40,7 @@ impl Dispatcher {
         }
         self.give_up_readings(patience, now);
         self.look_for_machines(now);
-        self.look_who_is_wanted();
+        self.find_wanted_links();
         let due: Vec<Route> =
             self.links.slots.iter().filter(|(_, slot)| slot.is_due(now)).map(|(route, _)| *route).collect();
         if due.is_empty() {
@@ -85,7 +85,7 @@ impl Dispatcher {
     /// An agent of this host that came up beside us is said hello to before our epoch is on the disk: nothing is sent under it
     /// until it is, and who recovers meanwhile has not to be waited for. What is started then goes right behind the hello. It is the
     /// only message that goes before a commit.
-    pub(in crate::dispatch) fn greet_here(&mut self) {
+    pub(in crate::dispatch) fn handshake_here(&mut self) {
         if self.links.connector.agent.is_none() {
             return;
         }
@@ -116,7 +116,7 @@ impl Dispatcher {
             .links
             .slots
             .iter()
-            .filter(|(_, slot)| slot.greets_late(patience, now))
+            .filter(|(_, slot)| slot.hello_is_overdue(patience, now))
             .map(|(route, _)| *route)
             .collect();
         for route in mute {
@@ -131,13 +131,13 @@ impl Dispatcher {
     }
 
     /// Marks the links that somebody has use for. Where all are open there is nothing to do.
-    fn look_who_is_wanted(&mut self) {
+    fn find_wanted_links(&mut self) {
         if !self.links.slots.values().any(LinkState::is_down) {
             return;
         }
         let now = self.ambient.now().mono;
         if self.schedule.queue.blocked().next().is_some() {
-            self.want_the_lost(now);
+            self.want_lost_links(now);
         }
         let mut wanted: HashSet<Route> = HashSet::from([Route::Here]);
         wanted.extend(self.attempts.lanes.iter().filter_map(|(_, lane)| self.route_of(lane.place)));
@@ -152,7 +152,7 @@ impl Dispatcher {
     }
 
     /// Where something waits, servers that were lost are called again, each in its own pauses.
-    fn want_the_lost(&mut self, now: Instant) {
+    fn want_lost_links(&mut self, now: Instant) {
         let lost = |s: &&Server| s.health != Health::Up && s.drained.is_none();
         let routes: HashSet<Route> =
             self.schedule.fleets.servers().filter(lost).filter_map(|s| Route::to(&s.engine)).collect();
@@ -162,8 +162,8 @@ impl Dispatcher {
     }
 
     /// Somebody waits for an answer: what is down is called again now, not after a pause.
-    pub(in crate::dispatch) fn urge_links(&mut self) {
-        self.links.slots.values_mut().for_each(LinkState::hurry);
+    pub(in crate::dispatch) fn retry_links_now(&mut self) {
+        self.links.slots.values_mut().for_each(LinkState::retry_soon);
     }
 
     /// Takes note of what became of a link.
@@ -202,7 +202,7 @@ impl Dispatcher {
     }
 
     /// Sends over a route; a message that can't be encoded is a bug that must not stop the rest.
-    pub(in crate::dispatch) fn tell(&mut self, route: Route, message: &ToAgent) {
+    pub(in crate::dispatch) fn send(&mut self, route: Route, message: &ToAgent) {
         sealed::assert_open();
         if let Some(slot) = self.links.slots.get_mut(&route)
             && let Err(error) = slot.send(message)

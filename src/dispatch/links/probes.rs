@@ -79,7 +79,7 @@ impl Dispatcher {
             }
             prologues.sort_unstable();
             prologues.dedup();
-            self.tell(route, &ToAgent::Probe { watch: watch.clone(), script: script.clone(), prologues });
+            self.send(route, &ToAgent::Probe { watch: watch.clone(), script: script.clone(), prologues });
             if let Some(slot) = self.links.slots.get_mut(&route) {
                 slot.probing = Some((at, now));
                 slot.read_at = (route != Route::Here).then(|| now + fresh);

@@ -54,8 +54,8 @@ struct First {
 }
 
 impl First {
-    /// Hears what the caller has said.
-    fn hear(stream: UnixStream) -> io::Result<Self> {
+    /// Reads what the caller has sent.
+    fn read(stream: UnixStream) -> io::Result<Self> {
         let mut first = Self::default();
         let caller = first.callers.take_in(stream)?;
         for word in caller.receive_all() {
@@ -114,7 +114,7 @@ fn begin_locked(
         (Err(StoreError::Backup { .. } | StoreError::Copy { .. }), None) => Store::restore(home, Timestamp::now())?,
         (other, _) => other?,
     };
-    let mut first = caller.map(First::hear).transpose()?.unwrap_or_default();
+    let mut first = caller.map(First::read).transpose()?.unwrap_or_default();
     first.agent = agent;
     // Before any link is opened, and before what its caller says of itself.
     first.logins.insert(0, login);
@@ -136,7 +136,7 @@ fn begin_locked(
         let submits = dispatcher.callers.submits();
         if !submits.is_empty() {
             dispatcher.look_at_servers(tx)?;
-            dispatcher.greet_here();
+            dispatcher.handshake_here();
             dispatcher.schedule.fleets.look_up(tx, turn.now.wall)?;
             dispatcher.handle_submits(&mut turn, submits)?;
         }
@@ -267,7 +267,7 @@ mod tests {
         frame::write(&mut ours, &ToDispatcher::Login(Login { auth_sock: Some("/agent".into()), ..Login::default() }))
             .unwrap();
         frame::write(&mut ours, &ToDispatcher::Submit(vec![7; 60 << 10])).unwrap();
-        let mut first = First::hear(theirs).unwrap();
+        let mut first = First::read(theirs).unwrap();
         assert_eq!(first.logins.len(), 1);
         assert_eq!(first.callers.submits().into_iter().map(|(_, submit)| submit.len()).collect::<Vec<_>>(), [60 << 10]);
     }

@@ -1,4 +1,4 @@
-//! Commands that are connected to the dispatcher: they wait for ends and follow outputs.
+//! Commands that are connected to the dispatcher, and their open requests: ends, outputs, probes, files, submits.
 
 use crate::dispatch::links::route::Route;
 use crate::dispatch::sealed;
@@ -15,17 +15,17 @@ use std::time::Instant;
 /// A link, and the machine that has to be behind it.
 pub type MachineRoute = (Route, Option<MachineId>);
 
-/// What a connected command waits for.
+/// Requests of a connected command that are not answered yet.
 #[derive(Debug, Default)]
-struct Wishes {
+struct Requests {
     watches: Vec<(TaskId, Option<Index>)>,
     follows: Vec<Follow>,
-    /// Servers to be read, and since when that is wanted: an older reading is no answer.
+    /// Servers to probe, with the time of the request: an older reading does not answer it.
     probes: Vec<(ServerId, Instant)>,
     brings: Vec<(TaskId, Index)>,
     clears: Vec<(ServerId, Route)>,
     reads: Vec<(AttemptId, Stream, u64)>,
-    /// To be written for it in the next turn.
+    /// Submits for the next turn.
     submits: Vec<Vec<u8>>,
     /// Questions to agents whose links are not up yet.
     unasked: Vec<(MachineRoute, ToAgent)>,
@@ -45,22 +45,22 @@ pub struct Follow {
 /// One connection.
 #[derive(Debug)]
 pub struct Caller {
-    /// For answers that come later: callers come and go.
+    /// For answers that come later, when its place in the list is another one.
     pub id: u64,
     pub stream: UnixStream,
     inbox: Inbox,
     outbox: Outbox,
-    wishes: Wishes,
-    /// It has said something.
+    requests: Requests,
+    /// It has sent something.
     pub spoke: bool,
     pub gone: bool,
 }
 
-/// Output that nobody fetches is not piled up beyond this; the follower reads the rest from the spool.
+/// Buffered output of a slow follower is at most this long; it reads the rest from the spool.
 const BACKLOG_MAX: usize = 8 << 20;
 
 impl Caller {
-    /// Greets.
+    /// Adds a connection and queues the hello.
     fn new(id: u64, stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         let mut caller = Self {
@@ -68,7 +68,7 @@ impl Caller {
             stream,
             inbox: Inbox::default(),
             outbox: Outbox::default(),
-            wishes: Wishes::default(),
+            requests: Requests::default(),
             spoke: false,
             gone: false,
         };
@@ -77,35 +77,35 @@ impl Caller {
         Ok(caller)
     }
 
-    /// Queues a word; a caller that does not read is dropped.
+    /// Queues a message; a caller that does not read is dropped.
     pub fn send(&mut self, message: &FromDispatcher) {
         sealed::assert_open();
         self.gone |= self.outbox.push(message).is_err() || self.outbox.len() > 4 * BACKLOG_MAX;
     }
 
-    /// Sends what goes.
+    /// Writes as much of the queue as the socket takes.
     pub fn flush(&mut self) {
         sealed::assert_open();
         self.gone |= self.outbox.flush(&mut self.stream).is_err();
     }
 
-    /// Is there something to be sent?
+    /// True if the queue is not empty.
     pub fn wants_to_write(&self) -> bool {
         !self.outbox.is_empty()
     }
 
-    /// Too much is on its way already.
+    /// True if too much output is queued already.
     fn is_slow(&self) -> bool {
         self.outbox.len() > BACKLOG_MAX
     }
 
-    /// All that the caller has said by now.
+    /// Reads all messages that have arrived.
     pub fn receive_all(&mut self) -> Vec<ToDispatcher> {
         while let Ok(Some(1..)) = self.inbox.fill(&mut self.stream) {}
         self.receive()
     }
 
-    /// What the caller says now.
+    /// Reads once from the socket; gives the messages that are complete.
     pub fn receive(&mut self) -> Vec<ToDispatcher> {
         match self.inbox.fill(&mut self.stream) {
             Ok(Some(0)) | Err(_) => self.gone = true,
@@ -129,80 +129,80 @@ impl Caller {
 
     /// Adds a submit that the next turn handles.
     pub fn submit(&mut self, submit: Vec<u8>) {
-        self.wishes.submits.push(submit);
+        self.requests.submits.push(submit);
     }
 
-    /// Remembers a wish.
+    /// Adds a watch for the end of a task or a member.
     pub fn watch(&mut self, task: TaskId, index: Option<Index>) {
-        self.wishes.watches.push((task, index));
+        self.requests.watches.push((task, index));
     }
 
-    /// Remembers a wish.
+    /// Adds a follow of an output.
     pub fn follow(&mut self, follow: Follow) {
-        self.wishes.follows.push(follow);
+        self.requests.follows.push(follow);
     }
 
-    /// Remembers a wish.
+    /// Adds a probe of a server; only readings from now on answer it.
     pub fn probe(&mut self, server: ServerId, now: Instant) {
-        self.wishes.probes.push((server, now));
+        self.requests.probes.push((server, now));
     }
 
-    /// Remembers a wish.
+    /// Adds a request for the files of a member.
     pub fn bring(&mut self, task: TaskId, index: Index) {
-        self.wishes.brings.push((task, index));
+        self.requests.brings.push((task, index));
     }
 
-    /// Remembers a wish.
+    /// Adds a request to clear a host.
     pub fn clear(&mut self, server: ServerId, route: Route) {
-        self.wishes.clears.push((server, route));
+        self.requests.clears.push((server, route));
     }
 
-    /// Remembers a question until its link is up.
-    pub fn ask_later(&mut self, way: MachineRoute, question: ToAgent) {
-        self.wishes.unasked.push((way, question));
+    /// Adds a question that is sent once its link is up.
+    pub fn ask_later(&mut self, target: MachineRoute, question: ToAgent) {
+        self.requests.unasked.push((target, question));
     }
 
-    /// Remembers a wish.
+    /// Adds a read of output at an offset.
     pub fn read(&mut self, attempt: AttemptId, stream: Stream, offset: u64) {
-        self.wishes.reads.push((attempt, stream, offset));
+        self.requests.reads.push((attempt, stream, offset));
     }
 }
 
-/// All of them.
+/// All connected commands.
 #[derive(Debug, Default)]
 pub struct Callers {
     pub all: Vec<Caller>,
-    greeted: u64,
+    accepted: u64,
 }
 
 impl Callers {
-    /// Takes in who waits at the door.
+    /// Accepts the connections that wait at the socket.
     pub fn accept(&mut self, listener: &UnixListener) {
         while let Ok((stream, _)) = listener.accept() {
-            // One that is gone again is nobody's loss.
+            // A caller that has hung up already needs nothing.
             let _ = self.take_in(stream);
         }
     }
 
-    /// Takes in one.
+    /// Adds a connection.
     pub fn take_in(&mut self, stream: UnixStream) -> io::Result<&mut Caller> {
-        self.greeted += 1;
-        let caller = Caller::new(self.greeted, stream)?;
+        self.accepted += 1;
+        let caller = Caller::new(self.accepted, stream)?;
         let at = self.all.len();
         self.all.push(caller);
         Ok(&mut self.all[at])
     }
 
-    /// Is there a submit to handle?
+    /// True if there is a submit to handle.
     pub fn have_submits(&self) -> bool {
-        self.all.iter().any(|caller| !caller.wishes.submits.is_empty())
+        self.all.iter().any(|caller| !caller.requests.submits.is_empty())
     }
 
-    /// The submits to handle, with their callers. A command that has hung up meanwhile may have submitted by itself: its are left out.
+    /// Removes and gives the submits to handle, each with its caller. Those of a caller that has hung up are dropped: it may have submitted by itself.
     pub fn submits(&mut self) -> Vec<(u64, Vec<u8>)> {
         let mut all = Vec::new();
-        for caller in self.all.iter_mut().filter(|c| !c.wishes.submits.is_empty()) {
-            let submits = std::mem::take(&mut caller.wishes.submits);
+        for caller in self.all.iter_mut().filter(|c| !c.requests.submits.is_empty()) {
+            let submits = std::mem::take(&mut caller.requests.submits);
             if !caller.gone && !matches!(caller.inbox.fill(&mut caller.stream), Ok(Some(0)) | Err(_)) {
                 all.extend(submits.into_iter().map(|submit| (caller.id, submit)));
             }
@@ -210,7 +210,7 @@ impl Callers {
         all
     }
 
-    /// Answers a submit at once: a command waits for it.
+    /// Answers a submit and flushes: a command waits for it.
     pub fn answer(&mut self, id: u64, answer: &FromDispatcher) {
         if let Some(caller) = self.all.iter_mut().find(|caller| caller.id == id) {
             caller.send(answer);
@@ -218,38 +218,38 @@ impl Callers {
         }
     }
 
-    /// Does anybody wait for an end? Then ends have to be on the disk before they are told.
+    /// True if a caller waits for an end. Ends are then on the disk before they are sent.
     pub fn watching(&self) -> bool {
-        self.all.iter().any(|c| !c.wishes.watches.is_empty() || !c.wishes.follows.is_empty())
+        self.all.iter().any(|c| !c.requests.watches.is_empty() || !c.requests.follows.is_empty())
     }
 
-    /// What is watched or followed, for a look at the database.
+    /// Members and tasks that are watched or followed.
     pub fn watched(&self) -> Vec<(TaskId, Option<Index>)> {
-        let watches = self.all.iter().flat_map(|c| c.wishes.watches.iter().copied());
-        let follows = self.all.iter().flat_map(|c| c.wishes.follows.iter().map(|f| (f.task, Some(f.index))));
+        let watches = self.all.iter().flat_map(|c| c.requests.watches.iter().copied());
+        let follows = self.all.iter().flat_map(|c| c.requests.follows.iter().map(|f| (f.task, Some(f.index))));
         let mut all: Vec<_> = watches.chain(follows).collect();
         all.sort_unstable();
         all.dedup();
         all
     }
 
-    /// Tells those who wait that a task (a member) has ended.
+    /// Sends the end of a task or a member to the callers that wait for it.
     pub fn ended(&mut self, task: TaskId, index: Option<Index>, code: Option<u8>) {
         for caller in &mut self.all {
-            let had = caller.wishes.watches.len() + caller.wishes.follows.len();
-            caller.wishes.watches.retain(|w| *w != (task, index));
-            caller.wishes.follows.retain(|f| (f.task, Some(f.index)) != (task, index));
-            if caller.wishes.watches.len() + caller.wishes.follows.len() < had {
+            let had = caller.requests.watches.len() + caller.requests.follows.len();
+            caller.requests.watches.retain(|w| *w != (task, index));
+            caller.requests.follows.retain(|f| (f.task, Some(f.index)) != (task, index));
+            if caller.requests.watches.len() + caller.requests.follows.len() < had {
                 caller.send(&FromDispatcher::Ended { task, index, code });
             }
         }
     }
 
-    /// Follows of a member whose attempt is not (or no longer) the one followed: they are given it. The lowest offsets wanted.
+    /// Attaches the follows of a member to this attempt. Gives the lowest offsets of those that were not attached to it before.
     pub fn attach(&mut self, task: TaskId, attempt: AttemptId) -> Option<(u64, u64)> {
         let mut from: Option<(u64, u64)> = None;
         for caller in &mut self.all {
-            for follow in &mut caller.wishes.follows {
+            for follow in &mut caller.requests.follows {
                 if follow.task == task && follow.index == attempt.index && follow.attempt != Some(attempt) {
                     if follow.attempt.is_some() {
                         (follow.out, follow.err) = (0, 0);
@@ -263,20 +263,20 @@ impl Callers {
         from
     }
 
-    /// Is this member followed by somebody who has no attempt yet?
+    /// Members with follows that are attached to no attempt.
     pub fn follows_unattached(&self) -> Vec<(TaskId, Index)> {
-        let all = self.all.iter().flat_map(|c| &c.wishes.follows);
+        let all = self.all.iter().flat_map(|c| &c.requests.follows);
         all.filter(|f| f.attempt.is_none()).map(|f| (f.task, f.index)).collect()
     }
 
-    /// Hands out a piece of output: each follower gets what it does not have yet.
+    /// Sends a piece of output to its followers and readers; each follower gets what it does not have yet.
     pub fn data(&mut self, attempt: AttemptId, stream: Stream, piece: &OutputChunk) {
         let number = attempt.number;
         let (from, to) = piece.range();
         for caller in &mut self.all {
             let slow = caller.is_slow();
             let mut pieces = Vec::new();
-            for follow in caller.wishes.follows.iter_mut().filter(|f| f.attempt == Some(attempt)) {
+            for follow in caller.requests.follows.iter_mut().filter(|f| f.attempt == Some(attempt)) {
                 let have = if stream == Stream::Out { &mut follow.out } else { &mut follow.err };
                 if slow || piece.offset > *have || to <= *have {
                     continue;
@@ -286,8 +286,8 @@ impl Callers {
                 pieces.push((follow.task, follow.index, *have, left_out, piece.bytes[skip..].to_vec()));
                 *have = to;
             }
-            if let Some(at) = caller.wishes.reads.iter().position(|r| *r == (attempt, stream, piece.offset)) {
-                caller.wishes.reads.remove(at);
+            if let Some(at) = caller.requests.reads.iter().position(|r| *r == (attempt, stream, piece.offset)) {
+                caller.requests.reads.remove(at);
                 let message = FromDispatcher::Data {
                     task: TaskId(0),
                     index: attempt.index,
@@ -307,92 +307,92 @@ impl Callers {
         }
     }
 
-    /// Servers that callers want read, and since when.
+    /// Requested probes, each with the time of its request.
     pub fn probes(&self) -> Vec<(ServerId, Instant)> {
-        self.all.iter().flat_map(|c| c.wishes.probes.iter().copied()).collect()
+        self.all.iter().flat_map(|c| c.requests.probes.iter().copied()).collect()
     }
 
-    /// Where questions wait to go.
+    /// Routes with questions that are not sent yet.
     pub fn questions(&self) -> Vec<Route> {
-        self.all.iter().flat_map(|c| c.wishes.unasked.iter().map(|((route, _), _)| *route)).collect()
+        self.all.iter().flat_map(|c| c.requests.unasked.iter().map(|((route, _), _)| *route)).collect()
     }
 
-    /// Questions whose links are up now.
+    /// Removes and gives the questions whose links are up.
     pub fn askable(&mut self, up: impl Fn(MachineRoute) -> bool) -> Vec<(Route, ToAgent)> {
         let mut all = Vec::new();
         for caller in &mut self.all {
-            let asked = caller.wishes.unasked.extract_if(.., |(way, _)| up(*way));
+            let asked = caller.requests.unasked.extract_if(.., |(target, _)| up(*target));
             all.extend(asked.map(|((route, _), question)| (route, question)));
         }
         all
     }
 
-    /// A link can't be opened: who has a question for it is let go.
+    /// Drops the callers that have a question for a link that can't be opened.
     pub fn give_up(&mut self, route: Route) {
         for caller in &mut self.all {
-            caller.gone |= caller.wishes.unasked.iter().any(|((r, _), _)| *r == route);
+            caller.gone |= caller.requests.unasked.iter().any(|((r, _), _)| *r == route);
         }
     }
 
-    /// Another machine is behind a link than the one that is asked: who has such a question is let go.
+    /// Drops the callers that have a question for another machine than the one behind a link.
     pub fn give_up_on_others(&mut self, route: Route, answers: Option<MachineId>) {
         for caller in &mut self.all {
-            let mut connector = caller.wishes.unasked.iter().map(|(way, _)| *way);
-            caller.gone |= connector.any(|(r, wanted)| r == route && wanted.is_some() && wanted != answers);
+            let mut targets = caller.requests.unasked.iter().map(|(target, _)| *target);
+            caller.gone |= targets.any(|(r, wanted)| r == route && wanted.is_some() && wanted != answers);
         }
     }
 
-    /// A link is lost: follows go on from where they are once the attempt is found again.
+    /// Detaches all follows after a link is lost; they continue at their offsets once their attempts are found again.
     pub fn detach(&mut self) {
-        for follow in self.all.iter_mut().flat_map(|c| &mut c.wishes.follows) {
+        for follow in self.all.iter_mut().flat_map(|c| &mut c.requests.follows) {
             follow.attempt = None;
         }
     }
 
-    /// What a member brought was asked for once more, and has come or not.
+    /// Answers the requests for the files of a member.
     pub fn brought(&mut self, task: TaskId, index: Index) {
         for caller in &mut self.all {
-            let had = caller.wishes.brings.len();
-            caller.wishes.brings.retain(|wish| *wish != (task, index));
-            if caller.wishes.brings.len() < had {
+            let had = caller.requests.brings.len();
+            caller.requests.brings.retain(|bring| *bring != (task, index));
+            if caller.requests.brings.len() < had {
                 caller.send(&FromDispatcher::Brought { task, index });
             }
         }
     }
 
-    /// A host was cleared, or could not be.
+    /// Answers the requests to clear a host.
     pub fn cleared(&mut self, route: Route, result: &Result<Clearing, String>) {
         for caller in &mut self.all {
-            let cleared: Vec<_> = caller.wishes.clears.extract_if(.., |(_, to)| *to == route).collect();
+            let cleared: Vec<_> = caller.requests.clears.extract_if(.., |(_, to)| *to == route).collect();
             for (server, _) in cleared {
-                // Asked over a link that is lost, it is not asked again by itself.
-                caller.wishes.unasked.retain(|((to, _), question)| (*to, question) != (route, &ToAgent::Clear));
+                // The question of a lost link is not sent again.
+                caller.requests.unasked.retain(|((to, _), question)| (*to, question) != (route, &ToAgent::Clear));
                 caller.send(&FromDispatcher::Cleared { server, result: result.clone() });
             }
         }
     }
 
-    /// A reading that was asked for then came, or there is none.
+    /// Answers the probes of a server that were requested before this reading was.
     pub fn probed(&mut self, server: ServerId, read: Result<Instant, String>) {
         for caller in &mut self.all {
-            let answered = |wish: &mut (ServerId, Instant)| {
-                wish.0 == server && read.as_ref().map_or(true, |asked_at| wish.1 <= *asked_at)
+            let answered = |probe: &mut (ServerId, Instant)| {
+                probe.0 == server && read.as_ref().map_or(true, |asked_at| probe.1 <= *asked_at)
             };
-            let answers = caller.wishes.probes.extract_if(.., answered).count();
+            let answers = caller.requests.probes.extract_if(.., answered).count();
             for _ in 0..answers {
                 caller.send(&FromDispatcher::Probed { server, error: read.as_ref().err().cloned() });
             }
         }
     }
 
-    /// Says something to one of them, if it is still there.
-    pub fn tell(&mut self, id: u64, message: &FromDispatcher) {
+    /// Sends a message to a caller if it is still connected.
+    pub fn send(&mut self, id: u64, message: &FromDispatcher) {
         if let Some(caller) = self.all.iter_mut().find(|c| c.id == id) {
             caller.send(message);
         }
     }
 
-    /// Lets go of those who left.
+    /// Removes the callers that hung up.
     pub fn sweep(&mut self) {
         self.all.retain(|c| !c.gone);
     }

@@ -175,16 +175,16 @@ impl Dispatcher {
         for live in view.live_of(task)?.into_iter().filter(|live| index.is_none_or(|index| index == live.index)) {
             // Another machine knows nothing of it, and would say that it never began.
             if let Some(route) = self.route_of(Place { server: live.server, host: live.host })
-                && self.hears_of(view, route, &live)?
+                && self.is_own_machine(view, route, &live)?
             {
-                self.tell(route, &ToAgent::Cancel { attempt: live.attempt(), grace });
+                self.send(route, &ToAgent::Cancel { attempt: live.attempt(), grace });
             }
         }
         Ok(())
     }
 
     /// Is it an attempt's own machine that answers over a route? Its last hello may be one that is not written yet.
-    fn hears_of(&self, view: &View<'_>, route: Route, live: &Live) -> Result<bool, StoreError> {
+    fn is_own_machine(&self, view: &View<'_>, route: Route, live: &Live) -> Result<bool, StoreError> {
         if self.is_there(route, live.machine) {
             return Ok(true);
         }
@@ -266,7 +266,7 @@ impl Dispatcher {
         for route in std::mem::take(&mut self.disk.shortage.spoke) {
             if let Some(slot) = self.links.slots.get_mut(&route) {
                 slot.failed(LinkError::Ended, &self.links.connector);
-                slot.urge();
+                slot.retry_now();
             }
             self.links.inbox.retain(|(of, _)| *of != route);
             self.link_lost(route, "the disk of the home is full: its words are asked for again");

@@ -74,12 +74,12 @@ pub fn serve(
     let said = match begin(home, submits, caller, login) {
         Ok(Some(begun)) => {
             let pid = rustix::process::getpid().as_raw_nonzero().get();
-            say(answer, &Startup::Ready { pid })?;
+            send_startup(answer, &Startup::Ready { pid })?;
             begun
         }
-        Ok(None) => return Ok(say(answer, &Startup::AlreadyRunning)?),
+        Ok(None) => return Ok(send_startup(answer, &Startup::AlreadyRunning)?),
         Err(error) => {
-            say(answer, &Startup::Failed { error: error.to_string() })?;
+            send_startup(answer, &Startup::Failed { error: error.to_string() })?;
             return Err(error);
         }
     };
@@ -100,7 +100,7 @@ pub fn serve(
     done
 }
 
-fn say(answer: &mut dyn Write, startup: &Startup) -> io::Result<()> {
+fn send_startup(answer: &mut dyn Write, startup: &Startup) -> io::Result<()> {
     let line = serde_json::to_string(startup)?;
     // Whoever started us may be gone already; that is no reason not to work.
     let _ = writeln!(answer, "{line}").and_then(|()| answer.flush());
@@ -153,14 +153,14 @@ impl Dispatcher {
         self.links.connector.agent = None;
         self.flush();
         self.tend_peers(store)?;
-        if (self.activity.leave || self.may_leave()) && self.leave_or_stay(store)? {
+        if (self.activity.leave || self.may_leave()) && self.try_to_leave(store)? {
             return Ok(true);
         }
         self.keep_reserve();
         Ok(false)
     }
 
-    pub(in crate::dispatch) fn hear(
+    pub(in crate::dispatch) fn handle(
         &mut self,
         store: &mut Store,
         at: usize,
@@ -185,12 +185,12 @@ impl Dispatcher {
                 // An end that is there already is told by a turn, once it is on the disk.
                 self.activity.dirty |= watches::has_ended(&store.view(), task, index)?;
                 // Who has just committed it waits for its end with no other word.
-                self.heed_others(store)?;
-                self.urge_links();
+                self.notice_other_writers(store)?;
+                self.retry_links_now();
             }
             ToDispatcher::Follow { task, index, out, err } => {
                 self.callers.all[at].follow(callers::Follow { task, index, attempt: None, out, err });
-                self.urge_links();
+                self.retry_links_now();
                 self.activity.dirty = true;
             }
             ToDispatcher::Read { task, index, number, stream, offset, max } => {
@@ -200,7 +200,7 @@ impl Dispatcher {
             ToDispatcher::Probe { server } => {
                 self.callers.all[at].probe(server, self.ambient.now().mono);
                 if let Some(slot) = self.route_to(server).and_then(|route| self.links.slots.get_mut(&route)) {
-                    slot.urge();
+                    slot.retry_now();
                 }
                 self.activity.dirty = true;
             }
@@ -220,7 +220,7 @@ impl Dispatcher {
                 if self.links.connector.learn_session(login.auth_sock) {
                     // What was refused may be opened now.
                     self.links.slots.values_mut().for_each(LinkState::try_newest);
-                    self.links.slots.values_mut().for_each(LinkState::urge);
+                    self.links.slots.values_mut().for_each(LinkState::retry_now);
                 }
             }
             ToDispatcher::Ask { ticket, endpoint, question } => {
@@ -284,7 +284,7 @@ impl Dispatcher {
     }
 
     /// Looks once more behind the gate. True: the socket is gone, and whoever commits from now on starts another dispatcher.
-    fn leave_or_stay(&mut self, store: &mut Store) -> Result<bool, DispatchError> {
+    fn try_to_leave(&mut self, store: &mut Store) -> Result<bool, DispatchError> {
         let forced = self.activity.leave;
         let home = self.home.clone();
         let left = sealed::write(store, Durability::Normal, |tx| {

@@ -35,7 +35,7 @@ impl Dispatcher {
     ) -> Result<(), DispatchError> {
         while self.links.inbox.is_empty()
             && !self.callers.have_submits()
-            && let Some(by) = self.links.slots.get(&Route::Here).and_then(LinkState::greets_by)
+            && let Some(by) = self.links.slots.get(&Route::Here).and_then(LinkState::hello_due_at)
             && let Some(left) = by.checked_duration_since(self.ambient.now().mono)
         {
             self.wait_at_most(left, store, listener)?;
@@ -106,12 +106,12 @@ impl Dispatcher {
         self.follow_clock(store)?;
         if quiet {
             // A command that was shot between its commit and its word to us is heard of here.
-            self.heed_others(store)?;
+            self.notice_other_writers(store)?;
         }
         let mut ready: Vec<usize> =
             ready_callers.into_iter().enumerate().filter(|(_, spoke)| *spoke).map(|(at, _)| at).collect();
         for endpoint in ready_peers {
-            self.hear_elsewhere(&endpoint);
+            self.receive_elsewhere(&endpoint);
         }
         if knocked {
             // They are heard at once: most come with a word, and some are gone again before they could be greeted.
@@ -122,7 +122,7 @@ impl Dispatcher {
         }
         for at in ready {
             for message in self.callers.all[at].receive() {
-                self.hear(store, at, message)?;
+                self.handle(store, at, message)?;
             }
             // Who hangs up without a word wanted to wake us.
             self.activity.dirty |= self.callers.all[at].gone && !self.callers.all[at].spoke;
@@ -141,7 +141,7 @@ impl Dispatcher {
     }
 
     /// Somebody else may have changed the database without a word to us.
-    pub(in crate::dispatch) fn heed_others(&mut self, store: &Store) -> Result<(), DispatchError> {
+    pub(in crate::dispatch) fn notice_other_writers(&mut self, store: &Store) -> Result<(), DispatchError> {
         let others = store.data_version()?;
         if std::mem::replace(&mut self.activity.data_version, others) != others {
             self.activity.dirty = true;
@@ -191,7 +191,7 @@ impl Dispatcher {
         self.activity.dirty
             || !self.links.inbox.is_empty()
             || !self.transfers.endings.is_empty()
-            || self.schedule.queue.stirs()
+            || self.schedule.queue.is_dirty()
             || self.has_pieces()
     }
 }

@@ -93,7 +93,7 @@ fn probe_is_sent_once_for_many_waiters() {
     let server = bench.server_id("local");
     let mut callers: Vec<Caller> = (0..3).map(|_| bench.caller()).collect();
     for at in 0..3 {
-        bench.dispatcher.hear(&mut bench.store, at, ToDispatcher::Probe { server }).unwrap();
+        bench.dispatcher.handle(&mut bench.store, at, ToDispatcher::Probe { server }).unwrap();
     }
     bench.run();
     assert_eq!(probes(&bench) - before, 1);
@@ -128,7 +128,7 @@ fn caller_that_hangs_up_is_let_go() {
     bench.say(0, ToDispatcher::Watch { task, index: None });
     bench.say(1, ToDispatcher::Watch { task, index: None });
     drop(gone);
-    bench.hear_callers();
+    bench.take_in_callers();
     assert_eq!(bench.dispatcher.callers.all.len(), 1);
     bench.end("local", 0);
     assert_eq!(stays.ends(), 1);

@@ -78,7 +78,10 @@ fn follower_that_a_turn_taken_back_had_attached_is_attached_again() {
     let task = bench.submit(&Task::default());
     bench.run();
     let mut caller = bench.caller();
-    bench.dispatcher.hear(&mut bench.store, 0, ToDispatcher::Follow { task, index: Index(0), out: 0, err: 0 }).unwrap();
+    bench
+        .dispatcher
+        .handle(&mut bench.store, 0, ToDispatcher::Follow { task, index: Index(0), out: 0, err: 0 })
+        .unwrap();
     let second = bench.submit(&Task::default());
     bench.store.fail_commits(true).unwrap();
     assert!(bench.dispatcher.turn(&mut bench.store).is_err(), "the claim of the second is not written");
@@ -111,7 +114,7 @@ fn in_transaction(work: impl FnOnce(&mut crate::dispatch::dispatcher::Dispatcher
 #[cfg(debug_assertions)]
 #[should_panic(expected = "before the commit")]
 fn message_to_an_agent_in_an_open_transaction_fails_its_test() {
-    in_transaction(|dispatcher| dispatcher.tell(Route::Here, &ToAgent::Clear));
+    in_transaction(|dispatcher| dispatcher.send(Route::Here, &ToAgent::Clear));
 }
 
 #[test]

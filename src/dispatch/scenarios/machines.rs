@@ -62,7 +62,7 @@ fn cancel_waits_for_the_machine_that_holds_the_attempt() {
 fn refusal_by_another_machine_ends_nothing() {
     let (mut bench, task, _first) = misled();
     let attempt = bench.attempt(task);
-    bench.agent("far", |agent| agent.tell(Event::Refused { attempt, why: Refusal::Tombstone }));
+    bench.agent("far", |agent| agent.send(Event::Refused { attempt, why: Refusal::Tombstone }));
     bench.run();
     assert_eq!(bench.phase(task), Phase::Running);
     assert_eq!(bench.agent("far", |agent| agent.confirmed()), [attempt], "its tombstone may go");

@@ -132,7 +132,7 @@ impl Queue {
     }
 
     /// Is any class ready, or has a server changed on which a blocked one may fit?
-    pub fn stirs(&self) -> bool {
+    pub fn is_dirty(&self) -> bool {
         !self.ready.is_empty()
             || self.blocked.values().any(|blocked| !blocked.keys.is_empty() && !blocked.rounds.is_empty())
     }
@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(ask(&mut queue), Some((2, vec![2])));
         assert_eq!(ask(&mut queue), Some((3, vec![1, 2])));
         assert_eq!(ask(&mut queue), None);
-        assert!(!queue.stirs());
+        assert!(!queue.is_dirty());
     }
 
     #[test]
@@ -226,7 +226,7 @@ mod tests {
         queue.full(TIER, ServerId(1));
         assert_eq!(ask(&mut queue), Some((2, vec![2])));
         queue.full(TIER, ServerId(2));
-        assert!(!queue.stirs());
+        assert!(!queue.is_dirty());
         assert_eq!(ask(&mut queue), None);
     }
 

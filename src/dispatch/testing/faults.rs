@@ -141,10 +141,10 @@ impl Bench {
     }
 
     /// What callers have said is heard, and those who hung up are let go.
-    pub fn hear_callers(&mut self) {
+    pub fn take_in_callers(&mut self) {
         for at in 0..self.dispatcher.callers.all.len() {
             for message in self.dispatcher.callers.all[at].receive() {
-                self.dispatcher.hear(&mut self.store, at, message).unwrap();
+                self.dispatcher.handle(&mut self.store, at, message).unwrap();
             }
         }
         self.dispatcher.callers.sweep();

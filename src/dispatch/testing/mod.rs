@@ -345,7 +345,7 @@ impl Bench {
 
     /// The command that connected as the `at`th says something.
     pub fn say(&mut self, at: usize, message: ToDispatcher) {
-        self.dispatcher.hear(&mut self.store, at, message).unwrap();
+        self.dispatcher.handle(&mut self.store, at, message).unwrap();
         self.run();
     }
 }

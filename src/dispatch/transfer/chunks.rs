@@ -81,7 +81,7 @@ impl Dispatcher {
 
     fn fetch_on(&mut self, route: Route, FetchStep { ask, ending }: FetchStep) {
         for message in ask {
-            self.tell(route, &message);
+            self.send(route, &message);
         }
         self.transfers.endings.extend(ending);
     }
@@ -89,7 +89,7 @@ impl Dispatcher {
     /// Does what follows from a message of an agent about results.
     pub(in crate::dispatch) fn go_on(&mut self, route: Route, next: ResultStep) {
         for ask in next.ask {
-            self.tell(route, &ask);
+            self.send(route, &ask);
         }
         match next.arrived {
             Some(Arrived::End(report, brought)) => {

@@ -47,7 +47,7 @@ impl Discards {
     }
 
     /// A machine says hello over this link, perhaps one that did not answer before.
-    pub fn greeted(&mut self, route: Route) {
+    pub fn link_up(&mut self, route: Route) {
         if let Some(aside) = self.aside.remove(&route) {
             self.due.entry(route).or_default().extend(aside);
         }
@@ -79,7 +79,7 @@ impl Dispatcher {
     }
 
     /// Says it over the links that are up.
-    pub(in crate::dispatch) fn say_discards(&mut self) {
+    pub(in crate::dispatch) fn send_discards(&mut self) {
         if self.transfers.discards.due.is_empty() {
             return;
         }
@@ -102,8 +102,8 @@ impl Dispatcher {
             }
             let Some(Discard { attempt, .. }) = there.last().copied() else { continue };
             let attempts = there.iter().map(|discard| discard.attempt).collect();
-            self.tell(route, &ToAgent::Confirm { attempts });
-            self.tell(route, &ToAgent::Read { attempt, stream: Stream::Out, offset: 0, max: 0 });
+            self.send(route, &ToAgent::Confirm { attempts });
+            self.send(route, &ToAgent::Read { attempt, stream: Stream::Out, offset: 0, max: 0 });
             self.transfers.discards.said.insert(route, there);
         }
     }
@@ -115,7 +115,7 @@ impl Dispatcher {
             Some(route) => {
                 caller.clear(server, route);
                 caller.ask_later((route, None), ToAgent::Clear);
-                self.urge_links();
+                self.retry_links_now();
             }
             None => caller.send(&FromDispatcher::Cleared { server, result: Err("there is no such host".to_owned()) }),
         }
@@ -160,7 +160,7 @@ mod tests {
         let one = Discard { host: ServerId(1), attempt: attempt(1), machine: Some(MachineId(7)) };
         discards.aside.insert(Route::Here, vec![one]);
         assert_eq!(discards.routes().count(), 0);
-        discards.greeted(Route::Here);
+        discards.link_up(Route::Here);
         assert_eq!(discards.due[&Route::Here], [one]);
     }
 }

@@ -108,7 +108,7 @@ impl Dispatcher {
                 match self.transfers.inputs.read(&self.home, &need) {
                     Ok((bytes, size)) => {
                         let sent = offset + bytes.len() as u64;
-                        self.tell(route, &ToAgent::Piece { bundle, offset, bytes });
+                        self.send(route, &ToAgent::Piece { bundle, offset, bytes });
                         let key = (route, bundle);
                         let new = TransferProgress { told_at: now, sent, size };
                         self.transfers.inputs.progress.entry(key).or_insert(new).sent = sent;
@@ -118,7 +118,7 @@ impl Dispatcher {
                     }
                     Err(error) => {
                         let error = format!("what was sent with it is gone from its home: {error}");
-                        self.tell(route, &ToAgent::NoBundle { bundle, error });
+                        self.send(route, &ToAgent::NoBundle { bundle, error });
                     }
                 }
                 self.flush_links();
@@ -138,7 +138,7 @@ impl Dispatcher {
     }
 
     /// Says of tasks that they wait for a transfer, and how far it is.
-    pub(in crate::dispatch) fn tell_progress(&mut self, store: &mut Store) -> Result<(), DispatchError> {
+    pub(in crate::dispatch) fn send_progress(&mut self, store: &mut Store) -> Result<(), DispatchError> {
         let now = self.ambient.now().mono;
         let mut due: Vec<(Option<TaskId>, Option<Digest>, String)> = Vec::new();
         self.transfers.inputs.progress.retain(|(_, bundle), progress| {

@@ -194,7 +194,7 @@ impl ResultFetches {
             let settled = settled.and_then(|()| home.settle(&home.fetched()).map_err(|error| error.to_string()));
             if done.send((attempt, settled)).is_ok() {
                 // The loop waits for descriptors: a knock at the door is one. It looks here in each round anyway.
-                crate::dispatch::client::start::knock(&home);
+                crate::dispatch::client::start::wake_loop(&home);
             }
         });
         ResultStep::default()

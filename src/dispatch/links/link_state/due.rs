@@ -9,24 +9,24 @@ use std::time::{Duration, Instant};
 /// How long an agent may take to say hello once the login is done, without any progress.
 const GREETING_LIMIT: Duration = Duration::from_secs(30);
 /// And how long an agent of this host usually takes at most.
-const GREETED_SOON: Duration = Duration::from_millis(20);
+const HELLO_WITHIN: Duration = Duration::from_millis(20);
 impl LinkState {
     /// Logged in, and the agent says nothing: it may yet, but who asked for a reading need not wait for that.
-    pub fn greets_late(&self, patience: Duration, now: Instant) -> bool {
-        matches!(&self.phase, LinkPhase::Greeting { link, .. } if link.answered() && now.saturating_duration_since(link.progress()) > patience)
+    pub fn hello_is_overdue(&self, patience: Duration, now: Instant) -> bool {
+        matches!(&self.phase, LinkPhase::Handshake { link, .. } if link.answered() && now.saturating_duration_since(link.progress()) > patience)
     }
 
     /// Until when a hello may be waited for, where nobody is held up much by that.
-    pub fn greets_by(&self) -> Option<Instant> {
+    pub fn hello_due_at(&self) -> Option<Instant> {
         match &self.phase {
-            LinkPhase::Greeting { since, .. } => Some(*since + GREETED_SOON),
+            LinkPhase::Handshake { since, .. } => Some(*since + HELLO_WITHIN),
             _ => None,
         }
     }
 
     /// One that does not get on any more, and why that is the end of it.
     pub fn overdue(&self, patience: Duration, now: Instant) -> Option<LinkError> {
-        let LinkPhase::Greeting { link, .. } = &self.phase else { return None };
+        let LinkPhase::Handshake { link, .. } = &self.phase else { return None };
         if self.deadline(patience)? > now {
             return None;
         }
@@ -38,7 +38,7 @@ impl LinkState {
 
     /// When it is given up, if it does not get on.
     fn deadline(&self, patience: Duration) -> Option<Instant> {
-        let LinkPhase::Greeting { link, since, .. } = &self.phase else { return None };
+        let LinkPhase::Handshake { link, since, .. } = &self.phase else { return None };
         Some(match (&self.to, link.answered()) {
             // ssh's own time-out comes first and knows better what it waited for.
             (Engine::Ssh(_), false) => *since + patience + Duration::from_secs(1),
@@ -51,7 +51,7 @@ impl LinkState {
         match self.phase {
             // One that is due already waits for others that log in; they will speak.
             LinkPhase::Down { retry_at } => Some(retry_at).filter(|at| self.wanted && *at > now),
-            LinkPhase::Greeting { ref link, since, .. } => {
+            LinkPhase::Handshake { ref link, since, .. } => {
                 let soon = [since + BRISK, link.progress() + patience].into_iter().filter(|at| *at > now);
                 self.deadline(patience).into_iter().chain(soon).min()
             }

@@ -74,7 +74,7 @@ impl FakeAgent {
     }
 
     /// Says something about an attempt.
-    pub fn tell(&mut self, event: Event) {
+    pub fn send(&mut self, event: Event) {
         self.event(event);
     }
 
