@@ -1,7 +1,8 @@
 //! # The map
 //!
 //! `grid` puts a task on the server that fits it best. This page is the way of one `grid submit` through the folders,
-//! who may know whom, and what is promised on the way. `ops/submit/` is the same, as code.
+//! who may know whom, and what is promised on the way. `ops/submit/` is the same, as code. `docs/architecture/` explains each part,
+//! with a picture; `ARCHITECTURE.md` lists the pages.
 //!
 //! ```text
 //! cli -> ops/submit -> distributor/search -> distributor/tier1 -> distributor/tier2 -> matching
