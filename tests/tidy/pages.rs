@@ -1,4 +1,4 @@
-//! The pages: every link leads somewhere, every file that is named exists, and a page of the architecture keeps its form.
+//! The pages: every link leads to a file, every file and type that is named exists, and a page of the architecture keeps its form.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -73,7 +73,7 @@ fn pages() -> Vec<Page> {
 }
 
 #[test]
-fn links_of_pages_lead_somewhere() {
+fn links_of_pages_lead_to_files() {
     let mut wrong = Vec::new();
     for page in pages() {
         let dir = root().join(&page.path).parent().unwrap().to_owned();
@@ -107,6 +107,28 @@ fn files_that_pages_name_exist() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn types_that_pages_of_the_architecture_name_exist() {
+    let sources: String = below("src").iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    let words: BTreeSet<&str> = sources.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    let mut wrong = Vec::new();
+    for page in architecture() {
+        for name in page.quoted().iter().filter(|name| names_a_type(name)) {
+            if !name.split("::").all(|part| words.contains(part)) {
+                wrong.push(format!("{}: `{name}`", page.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// `Type`, `Type::function` or `Type::Variant`.
+fn names_a_type(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_uppercase())
+        && name.contains(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == ':')
 }
 
 /// Is this the path of a file of ours? Names with capital letters are placeholders.
