@@ -36,10 +36,11 @@ impl From<Code> for ExitCode {
     }
 }
 
-/// Ends this process as a filter ends whose reader has gone: by SIGPIPE. Gives the code that a shell makes of it where that fails.
-pub fn by_sigpipe() -> Code {
-    let _ = signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGPIPE);
-    Code::READER_GONE
+/// Ends this process by a signal, so that a shell sees it: a filter whose reader has gone ends by SIGPIPE, a loop of bash ends
+/// when its command ends by SIGINT. Gives the code that a shell makes of it where that fails.
+pub fn by_signal(signal: i32) -> Code {
+    let _ = signal_hook::low_level::emulate_default_handler(signal);
+    Code(128_u8.saturating_add(u8::try_from(signal).unwrap_or(u8::MAX)))
 }
 
 /// Whose code a person expects.
@@ -57,6 +58,7 @@ pub const fn code(error: &OpsError, speaks: Speaks) -> Code {
         (OpsError::Usage(_), _) => Code::USAGE,
         (OpsError::NoMatch { .. }, _) => Code::NO_MATCH,
         (OpsError::Unknown { .. } | OpsError::Refused(_) | OpsError::Denied { .. }, _) => Code::REFUSED,
+        (OpsError::Interrupted { .. }, _) => Code::CANCELLED,
         (OpsError::Store(_) | OpsError::Grid(_) | OpsError::Output(_), Speaks::Task) => Code::GRID_FAILED,
         (OpsError::Store(_) | OpsError::Grid(_) | OpsError::Output(_), Speaks::Grid) => Code::REFUSED,
     }

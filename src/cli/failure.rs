@@ -11,8 +11,12 @@ pub enum Failure {
     Ops(OpsError),
     /// Known, and refused until it is built.
     NotYet(String),
-    /// Whoever read our output has gone.
+    /// The reader of our output has gone.
     Closed,
+    /// `run` has cancelled its task because of this signal.
+    Cancelled {
+        signal: i32,
+    },
     /// Our output can't be written: the disk is full.
     Output(io::Error),
 }
@@ -46,6 +50,15 @@ impl Failure {
         }
     }
 
+    /// The signal that a shell expects this command to end by.
+    pub const fn signal(&self) -> Option<i32> {
+        match self {
+            Self::Closed => Some(signal_hook::consts::SIGPIPE),
+            Self::Cancelled { signal } | Self::Ops(OpsError::Interrupted { signal, .. }) => Some(*signal),
+            _ => None,
+        }
+    }
+
     /// Is this error told with it?
     pub fn says(&self, error: &OpsError) -> bool {
         matches!(self, Self::Ops(ours) if ours.to_string().contains(&error.to_string()))
@@ -58,6 +71,7 @@ impl Failure {
                 out.undelivered("its reader has gone");
                 Code::READER_GONE
             }
+            Self::Cancelled { .. } => Code::CANCELLED,
             Self::NotYet(what) => {
                 out.complain(&format!("{what}: not yet; this version can't do it"));
                 Code::USAGE

@@ -43,12 +43,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         _ => Speaks::Grid,
     };
     let done = commands::run(command, &mut out).and_then(|code| out.finish().map(|()| code));
-    let closed = matches!(done, Err(Failure::Closed));
+    let signal = done.as_ref().err().and_then(Failure::signal);
     let code = done.unwrap_or_else(|failure| failure.tell(&mut out, speaks));
     if let Some(fault) = crate::model::zone::fault() {
         out.complain(fault);
     }
-    if closed { exit::by_sigpipe() } else { code }.into()
+    signal.map_or(code, exit::by_signal).into()
 }
 
 /// `grid help submit` is `grid submit --help`.

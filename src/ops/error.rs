@@ -26,6 +26,9 @@ pub enum OpsError {
     /// The dispatcher, an agent or this host's own limits.
     #[error("{0}")]
     Grid(String),
+    /// A second Ctrl-C or TERM: the command ends by that signal, the task has not ended yet.
+    #[error("{words}")]
+    Interrupted { words: String, signal: i32 },
     /// Whoever reads what a verb streams went away, or can't take it.
     #[error("output: {0}")]
     Output(std::io::Error),

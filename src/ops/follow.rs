@@ -40,10 +40,13 @@ pub struct FollowedEnd {
     pub code: u8,
 }
 
+/// What a second Ctrl-C does.
+pub(super) const AGAIN_RETURNS: &str = "Ctrl-C again returns at once, and the cancel goes on";
+
 /// Both outputs, in the order in which they are told.
 const BOTH: [Stream; 2] = [Stream::Out, Stream::Err];
 
-/// Follows a task, or one member, until it has ended. `run`: the first Ctrl-C cancels, the second leaves.
+/// Follows a task, or one member, until it has ended. `run`: the first Ctrl-C cancels the task, the second returns at once.
 pub fn run(
     grid: &mut Grid,
     what: Chosen,
@@ -51,7 +54,7 @@ pub fn run(
     sink: &mut FollowSink<'_>,
 ) -> Result<FollowedEnd, OpsError> {
     if let Some(interrupts) = &mut follower.interrupts {
-        interrupts.submitted();
+        interrupts.submitted(what);
     }
     let (ending, gone) = to_its_end(grid, what, &BOTH, follower, sink)?;
     // How it ended is the command's code.
@@ -154,10 +157,11 @@ fn one(
                 if interrupts.take() > 1 {
                     return Err(interrupts.left(what));
                 }
-                let asked = cancel::cancel(grid, &[what], Duration::from_secs(10))?;
+                let task = interrupts.task_or(what);
+                let asked = cancel::cancel(grid, &[task], Duration::from_secs(10))?;
                 interrupts.cancelled();
                 let note = asked.first().and_then(|c| c.note.clone()).unwrap_or_else(|| "cancelled".to_owned());
-                tell(sink, FollowEvent::Note(&format!("task {what}: {note}; Ctrl-C again leaves it alone")))?;
+                tell(sink, FollowEvent::Note(&format!("task {task}: {note}; {AGAIN_RETURNS}")))?;
             }
             Woken::Time => {
                 tell(sink, FollowEvent::Still)?;

@@ -82,7 +82,7 @@ pub fn follow_elsewhere(
                 sink(FollowEvent::Note(&words)).map_err(OpsError::Output)?;
                 return Ok(FollowedEnd { state: State::Cancelled, code: 130 });
             }
-            sink(FollowEvent::Note(&format!("task {what}: cancel asked; Ctrl-C again leaves it alone")))
+            sink(FollowEvent::Note(&format!("task {what}: cancel asked; {}", follow::AGAIN_RETURNS)))
                 .map_err(OpsError::Output)?;
         }
         follower.reader_gone()?;

@@ -1,4 +1,4 @@
-//! Ctrl-C and TERM while `grid run` submits and follows: the first cancels, the second leaves.
+//! Ctrl-C and TERM while `grid run` submits and follows: the first cancels the task, the second returns at once.
 
 use super::OpsError;
 use super::selecting::Chosen;
@@ -9,7 +9,7 @@ use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// The signals that came, as bytes in a pipe.
@@ -17,6 +17,10 @@ use std::time::Duration;
 pub struct Interrupts {
     pipe: UnixStream,
     count: u32,
+    /// The number of the last signal; 0 before the first.
+    last: Arc<AtomicUsize>,
+    /// What the first signal cancels.
+    task: Option<Chosen>,
     cancelled: bool,
     /// What lets a second signal end the process, as long as there is no task to be cancelled.
     ending: Vec<SigId>,
@@ -30,24 +34,28 @@ impl Interrupts {
         let (pipe, write) = UnixStream::pair().map_err(failed)?;
         pipe.set_nonblocking(true).map_err(failed)?;
         let once = Arc::new(AtomicBool::new(false));
+        let last = Arc::new(AtomicUsize::new(0));
         let mut ending = Vec::new();
         for signal in [SIGINT, SIGTERM] {
             ending.push(flag::register_conditional_default(signal, Arc::clone(&once)).map_err(failed)?);
             ending.push(flag::register(signal, Arc::clone(&once)).map_err(failed)?);
+            let number = usize::try_from(signal).unwrap_or_default();
+            flag::register_usize(signal, Arc::clone(&last), number).map_err(failed)?;
             let write = write.try_clone().map_err(failed)?;
             low_level::pipe::register(signal, write).map_err(failed)?;
         }
-        Ok(Self { pipe, count: 0, cancelled: false, ending })
+        Ok(Self { pipe, count: 0, last, task: None, cancelled: false, ending })
     }
 
-    /// There is a task now: a second signal leaves it alone, in words.
-    pub fn submitted(&mut self) {
+    /// There is a task now: the first signal cancels it, the second is told in words.
+    pub fn submitted(&mut self, task: Chosen) {
+        self.task = Some(task);
         for id in self.ending.drain(..) {
             low_level::unregister(id);
         }
     }
 
-    /// How many came so far.
+    /// How many signals came so far.
     pub fn take(&mut self) -> u32 {
         let mut bytes = [0; 16];
         while let Ok(n @ 1..) = self.pipe.read(&mut bytes) {
@@ -56,31 +64,47 @@ impl Interrupts {
         self.count
     }
 
-    /// The task was cancelled for one.
+    /// What the first signal cancels: all of an array, whichever member is followed just then.
+    pub fn task_or(&self, followed: Chosen) -> Chosen {
+        self.task.unwrap_or(followed)
+    }
+
+    /// The first signal has cancelled the task.
     pub const fn cancelled(&mut self) {
         self.cancelled = true;
     }
 
-    /// Why nobody follows the task any more.
-    pub fn left(&self, what: Chosen) -> OpsError {
-        OpsError::Grid(if self.cancelled {
-            format!("left; task {what} is being cancelled: `grid wait {what}` tells when it has ended")
-        } else {
-            format!("left; task {what} goes on: `grid wait {what}`, `grid cancel {what}`")
-        })
+    /// The last signal, if it has cancelled the task: a shell expects that the command ends by it.
+    pub fn cancelled_by(&self) -> Option<i32> {
+        if self.cancelled { self.last_signal() } else { None }
     }
 
-    /// Did one come that was not taken?
+    fn last_signal(&self) -> Option<i32> {
+        i32::try_from(self.last.load(Ordering::SeqCst)).ok().filter(|signal| *signal != 0)
+    }
+
+    /// The second signal: nobody follows the task any more.
+    pub fn left(&self, followed: Chosen) -> OpsError {
+        let what = self.task_or(followed);
+        let words = if self.cancelled {
+            format!("task {what} is being cancelled; `grid wait {what}` tells when it has ended")
+        } else {
+            format!("task {what} keeps running: `grid wait {what}`, `grid cancel {what}`")
+        };
+        OpsError::Interrupted { words, signal: self.last_signal().unwrap_or(SIGINT) }
+    }
+
+    /// True if a signal came that was not taken.
     pub fn came(&self) -> bool {
         self.came_within(Duration::ZERO).unwrap_or(false)
     }
 
-    /// Readable when one came.
+    /// Readable when a signal came.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.pipe.as_fd()
     }
 
-    /// Waits a while for one.
+    /// Waits for a signal, at most this long.
     pub fn came_within(&self, limit: Duration) -> Result<bool, OpsError> {
         let timeout =
             Timespec { tv_sec: i64::try_from(limit.as_secs()).unwrap_or(1), tv_nsec: limit.subsec_nanos().into() };

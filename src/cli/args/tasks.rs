@@ -40,7 +40,7 @@ Exit codes: the task's own, and
   128+n ended by signal n         130 cancelled
   141 the reader of its output has gone
 
-Ctrl-C cancels the task, a second one leaves it alone. A reader that goes cancels it too (`grid run -- yes | head`);
+Ctrl-C cancels the task; a second Ctrl-C returns at once, and the cancel goes on. A reader that goes cancels it too (`grid run -- yes | head`);
 a dropped session (its terminal goes too) leaves the task running.";
 
 /// What is asked for a task, by `submit` and `run`.

@@ -7,6 +7,7 @@ use super::super::failure::Failure;
 use super::super::output::Out;
 use super::{CommandResult, explain, fetch, logs, typed, with_grid};
 use crate::model::attempt::Stream;
+use crate::model::task::State;
 use crate::ops::abandon::{Abandoned, abandon};
 use crate::ops::interrupts::Interrupts;
 use crate::ops::reader::Follower;
@@ -53,6 +54,7 @@ pub fn run(args: RunArgs, out: &mut Out) -> CommandResult {
                 say(what, abandon(grid, what, &reader, keep_going, &interrupts)?, out);
                 return Err(failure);
             }
+            Err(error @ OpsError::Interrupted { .. }) => return Err(error.into()),
             Err(error) => {
                 // Whoever is told of a failure alone would submit it again, and it would run twice.
                 out.note(&format!("task {what} is queued all the same: `grid wait {what}`, or `grid cancel {what}`"));
@@ -60,7 +62,12 @@ pub fn run(args: RunArgs, out: &mut Out) -> CommandResult {
             }
             Ok(ending) => ending,
         };
-        Ok(fetch::bring(grid, &[what], Code(ending.code), out)?.code)
+        let code = fetch::bring(grid, &[what], Code(ending.code), out)?.code;
+        // What has ended by itself before the cancel reached it speaks by its own code.
+        match interrupts.cancelled_by().filter(|_| ending.state == State::Cancelled) {
+            Some(signal) => Err(Failure::Cancelled { signal }),
+            None => Ok(code),
+        }
     })
 }
 

@@ -2,8 +2,9 @@
 
 use crate::support::Grid;
 use crate::support::process::{self, HANG};
-use rustix::process::{Pid, Signal, kill_process};
-use std::process::Child;
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Stdio};
 
 fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_raw(child.id().cast_signed()).unwrap(), signal).unwrap();
@@ -22,8 +23,39 @@ fn the_first_ctrl_c_cancels() {
     let grid = Grid::new();
     let run = begun(&grid, "echo begun >> marks; read x < go");
     signal(&run, Signal::INT);
-    process::finish(run, "grid run".to_owned()).expect(130).says(&["Ctrl-C"]);
+    let done = process::finish(run, "grid run".to_owned()).expect(130).says(&["Ctrl-C again returns at once"]);
+    assert_eq!(done.status.signal(), Some(Signal::INT.as_raw()), "{done:?}");
     assert_eq!(grid.state("1"), "CANCELLED");
+}
+
+#[test]
+fn ctrl_c_ends_a_loop_of_bash() {
+    let grid = Grid::new();
+    grid.fifo("go");
+    let script = "for i in 1 2 3; do grid run -- sh -c 'echo begun >> marks; read x < go'; done; echo next";
+    let mut bash = grid.command("bash");
+    let bash =
+        bash.args(["-c", script]).process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    process::until("the first task has begun", || grid.lines("marks") == ["begun"]);
+    // As a terminal does: to the whole group.
+    kill_process_group(Pid::from_child(&bash), Signal::INT).unwrap();
+    let done = process::finish(bash, "bash".to_owned()).expect(130);
+    assert_eq!(done.out(), "");
+    assert_eq!(grid.state("1"), "CANCELLED");
+    assert_eq!(grid.lines("marks"), ["begun"]);
+}
+
+#[test]
+fn ctrl_c_cancels_every_member_of_an_array() {
+    let grid = Grid::new();
+    grid.fifo("go");
+    let run = grid.beside(["run", "-a", "0-3", "--", "sh", "-c", "echo begun >> marks; read x < go"]);
+    process::until("a member has begun", || !grid.lines("marks").is_empty());
+    signal(&run, Signal::INT);
+    process::finish(run, "grid run".to_owned()).expect(130).says(&["task 1: "]);
+    for member in ["1.0", "1.1", "1.2", "1.3"] {
+        assert_eq!(grid.state(member), "CANCELLED", "{member}");
+    }
 }
 
 #[test]
@@ -54,9 +86,7 @@ fn the_second_ctrl_c_leaves_the_task_alone() {
     signal(&run, Signal::INT);
     process::until("the cancel has reached it", || grid.lines("marks").len() > 1);
     signal(&run, Signal::INT);
-    let left = process::finish(run, "grid run".to_owned());
-    assert_ne!(left.code(), 0, "{left:?}");
-    left.says(&["grid wait 1"]);
+    process::finish(run, "grid run".to_owned()).expect(130).says(&["task 1 is being cancelled", "grid wait 1"]);
     assert!(["RUNNING", "CANCELLED"].contains(&grid.state("1").as_str()), "{}", grid.state("1"));
 }
 

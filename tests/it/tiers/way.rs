@@ -259,7 +259,8 @@ fn the_first_ctrl_c_cancels_what_runs_elsewhere() {
         let (client, _front, lab) = three();
         let run = run_there(&client, &lab, "echo begun >> marks; read x < go");
         kill_process(Pid::from_child(&run), signal).unwrap();
-        process::finish(run, "grid run".to_owned()).expect(130).says(&["task 1: cancel asked", "Ctrl-C again"]);
+        let done = process::finish(run, "grid run".to_owned()).expect(128 + signal.as_raw());
+        done.says(&["task 1: cancel asked", "Ctrl-C again returns"]);
         assert_eq!((client.state("1").as_str(), lab.state("1").as_str()), ("CANCELLED", "CANCELLED"));
     }
 }
@@ -273,7 +274,7 @@ fn the_second_ctrl_c_leaves_what_runs_elsewhere_alone() {
     kill_process(Pid::from_child(&run), Signal::INT).unwrap();
     process::until("the cancel has reached it", || lab.lines("marks").len() > 1);
     kill_process(Pid::from_child(&run), Signal::INT).unwrap();
-    process::finish(run, "grid run".to_owned()).expect(125).says(&["left; task 1 is being cancelled", "grid wait 1"]);
+    process::finish(run, "grid run".to_owned()).expect(130).says(&["task 1 is being cancelled", "grid wait 1"]);
 }
 
 #[test]
