@@ -48,14 +48,8 @@ enum QuickServe {
 /// The command, if it is one of these and nothing is wrong with it: complaints and help are those of the whole program.
 pub fn parse(words: &[OsString]) -> Option<SubCommand> {
     let verb = words.get(1)?.to_str()?;
-    if let Some(task) = bare(words) {
-        match verb {
-            "submit" => {
-                return Some(SubCommand::Submit(Box::new(tasks::SubmitArgs { task, ..tasks::SubmitArgs::default() })));
-            }
-            "run" => return Some(SubCommand::Run(Box::new(tasks::RunArgs { task, ..tasks::RunArgs::default() }))),
-            _ => {}
-        }
+    if let Some(command) = switches_only(words) {
+        return Some(command);
     }
     match verb {
         "submit" => only(words).map(|QuickSubmit::Submit(submit)| SubCommand::Submit(submit)),
@@ -68,11 +62,41 @@ pub fn parse(words: &[OsString]) -> Option<SubCommand> {
     }
 }
 
-/// All behind `--` is the command: where nothing stands before it, nothing has to be parsed.
-fn bare(words: &[OsString]) -> Option<tasks::TaskOptions> {
-    let (dashes, command) = words.get(2..)?.split_first()?;
-    let is_bare = dashes == "--" && !command.is_empty();
-    is_bare.then(|| tasks::TaskOptions { command: command.to_vec(), ..tasks::TaskOptions::default() })
+/// `submit` and `run` with nothing but switches before `--`: clap has nothing to parse there, and all behind `--` is the command.
+fn switches_only(words: &[OsString]) -> Option<SubCommand> {
+    let (verb, rest) = words.get(1..)?.split_first()?;
+    let (switches, command) = rest.split_at(rest.iter().position(|word| word == "--")?);
+    let command = command.get(1..).filter(|command| !command.is_empty())?.to_vec();
+    let task = tasks::TaskOptions { command, ..tasks::TaskOptions::default() };
+    match verb.to_str()? {
+        "submit" => {
+            let mut submit = tasks::SubmitArgs { task, ..tasks::SubmitArgs::default() };
+            for switch in switches {
+                let on = match switch.to_str()? {
+                    "-H" | "--hold" => &mut submit.hold,
+                    "-W" | "--wait" => &mut submit.wait,
+                    "--parsable" => &mut submit.parsable,
+                    "--json" => &mut submit.json,
+                    _ => return None,
+                };
+                set_once(on)?;
+            }
+            (!(submit.parsable && submit.json)).then(|| SubCommand::Submit(Box::new(submit)))
+        }
+        "run" => {
+            let mut run = tasks::RunArgs { task, ..tasks::RunArgs::default() };
+            for switch in switches {
+                set_once((switch == "--keep-going").then_some(&mut run.keep_going)?)?;
+            }
+            Some(SubCommand::Run(Box::new(run)))
+        }
+        _ => None,
+    }
+}
+
+/// None if it was set before: clap complains of a switch that is written twice.
+fn set_once(switch: &mut bool) -> Option<()> {
+    (!std::mem::replace(switch, true)).then_some(())
 }
 
 fn only<V: Subcommand>(words: &[OsString]) -> Option<V> {
