@@ -20,7 +20,7 @@
 //!    the envelope and asks its servers ([`distributor::tier2`], [`matching`]).
 //! 4. The commit takes the task in, once for each uuid, and gives it its server in the same transaction ([`store`]).
 //!    The id is printed after that transaction is on the disk. Where a dispatcher runs, it does 2 to 4 for the command
-//!    ([`ops::submit`], [`distributor::within`]).
+//!    ([`ops::submit`], [`distributor::local_search`]).
 //! 5. The dispatcher ([`dispatch`]) is woken, or started: one process for a home, by lock, as long as there is work. It
 //!    opens a link ([`link`]) by the server's engine ([`engine`]) to the agent there ([`agent`]), which has a spool and
 //!    no database.

@@ -1,15 +1,15 @@
 //! A search that takes nothing: where would this task go now, and why?
 
-use super::across::{no_answer, not_asked, or_denied, words_of};
-use super::desk;
 use super::fleets::Fleets;
 use super::front::{nobody_lives, own_front, redirect, redirects_to};
-use super::guest::Guest;
+use super::members::{no_answer, not_asked, or_denied, words_of};
+use super::offer;
 use super::peers::{Peers, silently};
 use super::place::{REFUSED_BEHIND, nobody};
+use super::principal::Principal;
 use super::search::{self, Trace};
 use super::tier2::TierError;
-use super::walk::{MemberReply, SearchRefusal, SecondTier, WalkStep, Walked, refuses, walk};
+use super::two_pass::{MemberReply, MemberRequest, SearchRefusal, SecondTier, TierOutcome, refuses, two_pass};
 use crate::matching::Verdict;
 use crate::model::distributor::{Record, Tier};
 use crate::model::task::Request;
@@ -55,7 +55,7 @@ pub fn search(
     peers: &mut dyn Peers,
     envelope: &mut Envelope,
     request: &Request,
-    guest: &Guest,
+    principal: &Principal,
 ) -> Result<DryRun, TierError> {
     let mut trace = Trace::default();
     let (set, policy, cursor) = store.read(|view| view.search_set(Tier::First))?;
@@ -72,7 +72,7 @@ pub fn search(
         let look = if front.endpoint.is_elsewhere() {
             elsewhere(peers, front, envelope, request)
         } else {
-            FirstTierLook::Found(look(store, peers, front, envelope, guest, &mut || {})?)
+            FirstTierLook::Found(look(store, peers, front, envelope, principal, &mut || {})?)
         };
         let words = match look {
             FirstTierLook::Found(DryRun { trace: told, refused: Some(SearchRefusal { denied: true, .. }), .. })
@@ -135,11 +135,11 @@ pub fn answer(
     store: &mut Store,
     peers: &mut dyn Peers,
     envelope: &mut Envelope,
-    guest: &Guest,
+    principal: &Principal,
     each: &mut dyn FnMut(Answer),
 ) -> Result<Answer, TierError> {
     let found = match own_front(&store.view())? {
-        Some(front) => look(store, peers, &front, envelope, guest, &mut || each(Answer::Working))?,
+        Some(front) => look(store, peers, &front, envelope, principal, &mut || each(Answer::Working))?,
         None => DryRun::refused(Trace::default(), nobody_lives()),
     };
     Ok(report(&found))
@@ -160,7 +160,7 @@ fn look(
     peers: &mut dyn Peers,
     front: &Record,
     envelope: &mut Envelope,
-    guest: &Guest,
+    principal: &Principal,
     working: &mut dyn FnMut(),
 ) -> Result<DryRun, TierError> {
     let mut trace = Trace::default();
@@ -169,35 +169,36 @@ fn look(
         return Ok(DryRun::refused(trace, nobody_lives()));
     }
     trace.first(front.name.as_str(), redirects_to(&to.list));
-    let mut dry = Dry { store, peers, envelope, guest, working, verdicts: Vec::new(), chosen: None, left_out: 0 };
-    let walked = walk(&to, &mut 0, &mut trace, &mut dry)?;
+    let mut dry =
+        DryMembers { store, peers, envelope, principal, working, verdicts: Vec::new(), chosen: None, left_out: 0 };
+    let outcome = two_pass(&to, &mut 0, &mut trace, &mut dry)?;
     let (verdicts, chosen, left_out) = (dry.verdicts, dry.chosen, dry.left_out);
-    let refused = match walked {
-        Walked::Refused(refusal) => Some(refusal),
-        Walked::Took { .. } | Walked::Unsure { .. } => None,
+    let refused = match outcome {
+        TierOutcome::Refused(refusal) => Some(refusal),
+        TierOutcome::Took { .. } | TierOutcome::Unsure { .. } => None,
     };
     Ok(DryRun { trace, verdicts, chosen, left_out, refused })
 }
 
 /// Members as a search meets them that takes nothing.
-struct Dry<'a> {
+struct DryMembers<'a> {
     store: &'a mut Store,
     peers: &'a mut dyn Peers,
     envelope: &'a mut Envelope,
-    guest: &'a Guest,
+    principal: &'a Principal,
     working: &'a mut dyn FnMut(),
     verdicts: Vec<Verdict>,
     chosen: Option<String>,
     left_out: usize,
 }
 
-impl SecondTier for Dry<'_> {
+impl SecondTier for DryMembers<'_> {
     type Taken = ();
 
     fn ask(
         &mut self,
         member: &Record,
-        step: WalkStep,
+        step: MemberRequest,
         _round: u32,
         _trace: &Trace,
     ) -> Result<MemberReply<()>, TierError> {
@@ -216,11 +217,11 @@ impl SecondTier for Dry<'_> {
                 Err(error) => return Ok(MemberReply::Passed(no_answer(&error))),
             }
         } else {
-            let (envelope, guest) = (&*self.envelope, self.guest);
+            let (envelope, principal) = (&*self.envelope, self.principal);
             let mut fleets = Fleets::default();
             let looked = self.store.read(|view| {
-                let look = desk::look(view, &mut fleets, member, envelope, guest, Timestamp::now())?;
-                Ok::<_, TierError>(look.offered_with_why(view)?)
+                let evaluation = offer::evaluate(view, &mut fleets, member, envelope, principal, Timestamp::now())?;
+                Ok::<_, TierError>(evaluation.offered_with_why(view)?)
             });
             match looked {
                 Ok(offered) => offered,
@@ -234,9 +235,9 @@ impl SecondTier for Dry<'_> {
             (self.chosen, self.left_out) = (why.chosen, why.left_out);
         }
         let takes = match step {
-            WalkStep::Now => offered.offer == Offer::Now,
-            WalkStep::Queue => matches!(offered.offer, Offer::Now | Offer::Later),
-            WalkStep::Keep => offered.offer != Offer::Never,
+            MemberRequest::Now => offered.offer == Offer::Now,
+            MemberRequest::Queue => matches!(offered.offer, Offer::Now | Offer::Later),
+            MemberRequest::Keep => offered.offer != Offer::Never,
         };
         Ok(if takes {
             let words =

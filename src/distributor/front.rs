@@ -1,13 +1,13 @@
 //! A first tier at work for others: redirect, walk the list, tell who took the task. It keeps nothing of it.
 
-use super::across::Across;
-use super::caps;
-use super::guest::{Guest, OTHERS};
+use super::members::AllMembers;
 use super::peers::{PeerError, Peers, silently};
+use super::principal::{OTHERS, Principal};
+use super::quotas;
 use super::search::{self, Trace};
 use super::tier1;
 use super::tier2::TierError;
-use super::walk::{Holder, SearchRefusal, Walked, walk};
+use super::two_pass::{Holder, SearchRefusal, TierOutcome, two_pass};
 use crate::model::distributor::{Policy, Record, Tier};
 use crate::model::id::{HomeId, TaskUuid};
 use crate::model::time::Timestamp;
@@ -80,7 +80,7 @@ pub fn place(
     store: &mut Store,
     peers: &mut dyn Peers,
     mut envelope: Envelope,
-    guest: &Guest,
+    principal: &Principal,
     each: &mut dyn FnMut(Answer),
 ) -> Result<Answer, TierError> {
     let mut trace = Trace::default();
@@ -96,31 +96,31 @@ pub fn place(
     trace.first(front.name.as_str(), redirects_to(&to.list));
     each(Answer::Redirect { members: homes(store, &to.list)? });
     let mut round = envelope.round;
-    let walked = walk(
+    let outcome = two_pass(
         &to,
         &mut round,
         &mut trace,
-        &mut Across {
+        &mut AllMembers {
             store,
             peers,
             envelope: &mut envelope,
-            guest,
+            principal,
             front: front.name.as_str(),
             before_commit: &mut |_, _, _| Ok(()),
             working: &mut || each(Answer::Working),
         },
     )?;
-    Ok(match walked {
-        Walked::Took { member, taken: Holder::Here(id) } => {
+    Ok(match outcome {
+        TierOutcome::Took { member, taken: Holder::Here(id) } => {
             let home = store.view().home_row()?.id;
             let task = super::snapshot::of(&store.view(), id)?;
             Answer::Placed(Placed { home, member: member.name.to_string(), task, search: text(&trace) })
         }
-        Walked::Took { member, taken: Holder::There(placed) } => {
+        TierOutcome::Took { member, taken: Holder::There(placed) } => {
             Answer::Placed(Placed { member: member.name.to_string(), search: text(&trace), ..*placed })
         }
-        Walked::Unsure { member, why } => Answer::Unsure { member: member.name.to_string(), why },
-        Walked::Refused(refusal) => refused(refusal, &trace),
+        TierOutcome::Unsure { member, why } => Answer::Unsure { member: member.name.to_string(), why },
+        TierOutcome::Refused(refusal) => refused(refusal, &trace),
     })
 }
 
@@ -178,7 +178,7 @@ pub fn find(
     store: &mut Store,
     peers: &mut dyn Peers,
     sought: &Sought,
-    guest: &Guest,
+    principal: &Principal,
     each: &mut dyn FnMut(Answer),
 ) -> Result<Answer, TierError> {
     let (now, came) = (Timestamp::now(), Instant::now());
@@ -186,9 +186,9 @@ pub fn find(
     let here = store.write(Durability::Full, |tx: &Tx<'_>| {
         let held = tx.held_by_uuid(sought.uuid)?.0;
         match held {
-            None => caps::bury(tx, sought.uuid, sought.round, guest, now)?,
+            None => quotas::add_tombstone(tx, sought.uuid, sought.round, principal, now)?,
             // "Nowhere" would let its client start it a second time, where this is only another login of the same home.
-            Some(id) if !guest.sees(tx, id)? => return Err(TierError::Denied(OTHERS.to_owned())),
+            Some(id) if !principal.sees(tx, id)? => return Err(TierError::Denied(OTHERS.to_owned())),
             Some(_) => {}
         }
         Ok::<_, TierError>(held)
@@ -225,13 +225,13 @@ pub fn find(
         }
         each(Answer::Working);
         let age = sought.age.saturating_add(came.elapsed());
-        let question = super::across::find(sought.uuid, sought.round, age, guest.spoken_for());
+        let question = super::members::find(sought.uuid, sought.round, age, principal.spoken_for());
         match peers.ask(&member.endpoint, &question, &mut silently) {
             Ok(Answer::Placed(placed)) => {
                 return Ok(Answer::Placed(Placed { member: member.name.to_string(), ..placed }));
             }
             Ok(Answer::Nowhere) => {}
-            Ok(other) => unsure = Some((member.name.to_string(), super::across::words_of(other))),
+            Ok(other) => unsure = Some((member.name.to_string(), super::members::words_of(other))),
             Err(PeerError::Unreached(why) | PeerError::Cut(why)) => unsure = Some((member.name.to_string(), why)),
         }
     }

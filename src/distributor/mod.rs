@@ -1,24 +1,24 @@
-//! The two tiers. A client's search ([`place`]) goes through its first-tier set; a first-tier distributor redirects ([`tier1`])
-//! and walks the second tier ([`front`], [`walk`]); a second-tier one offers and allocates ([`desk`], [`tier2`]).
-//! Members of this home and of others are asked one way ([`across`]); how others are reached is [`peers`]' matter.
-//! Where all of them live in this home, the search may also run within one transaction ([`within`]).
+//! The two tiers. A client's search ([`place`]) asks its first-tier set in order; a first-tier distributor redirects ([`tier1`])
+//! and searches the second tier ([`front`], [`two_pass`]); a second-tier distributor offers and allocates ([`offer`], [`tier2`]).
+//! Members of this home and of other homes are asked in one way ([`members`]); [`peers`] is how other homes are reached.
+//! If all members live in this home, one transaction can hold the whole search ([`local_search`]).
 
-pub mod across;
-pub mod caps;
-pub mod desk;
 pub mod dry;
 pub mod fleets;
 pub mod front;
-pub mod guest;
+pub mod local_search;
+pub mod members;
+pub mod offer;
 pub mod peers;
 pub mod place;
-mod placing;
+pub mod principal;
+pub mod quotas;
+pub mod reconcile;
 pub mod registry;
 pub mod search;
+mod search_lock;
 pub mod serve;
-pub mod settle;
 pub mod snapshot;
 pub mod tier1;
 pub mod tier2;
-pub mod walk;
-pub mod within;
+pub mod two_pass;

@@ -1,14 +1,14 @@
 //! A client's search: its first-tier set in order, until a member answers with a second tier that takes the task.
 
-use super::across::{Across, no_answer, not_asked, words_of};
 use super::front::{self, advance, redirects_to};
-use super::guest::Guest;
+use super::members::{AllMembers, no_answer, not_asked, words_of};
 use super::peers::{PeerError, Peers};
-use super::placing::SearchLock;
+use super::principal::Principal;
 use super::search::{Trace, order as in_order, silent, skipped};
+use super::search_lock::SearchLock;
 use super::snapshot;
 use super::tier2::TierError;
-use super::walk::{Holder, NOTHING, SearchRefusal, Walked, refuses, walk};
+use super::two_pass::{Holder, NOTHING, SearchRefusal, TierOutcome, refuses, two_pass};
 use crate::model::bounds;
 use crate::model::distributor::{Endpoint, Record, Tier};
 use crate::model::failpoint::failpoint;
@@ -26,7 +26,7 @@ pub struct PlacementRequest<'a> {
     pub envelope: Envelope,
     /// What is sealed in it: the client knows its own task.
     pub request: &'a Request,
-    pub guest: &'a Guest,
+    pub principal: &'a Principal,
     /// The client's row, once one was written.
     pub row: Option<TaskId>,
     /// The task's id was told already: its row stays whatever comes.
@@ -37,13 +37,13 @@ pub struct PlacementRequest<'a> {
 
 impl<'a> PlacementRequest<'a> {
     /// A search that begins.
-    pub const fn new(envelope: Envelope, request: &'a Request, guest: &'a Guest) -> Self {
-        Self { envelope, request, guest, row: None, resumed: false, going_on: None }
+    pub const fn new(envelope: Envelope, request: &'a Request, principal: &'a Principal) -> Self {
+        Self { envelope, request, principal, row: None, resumed: false, going_on: None }
     }
 
     /// One that goes on for a task whose row is there.
-    pub const fn again(envelope: Envelope, request: &'a Request, guest: &'a Guest, row: TaskId) -> Self {
-        Self { envelope, request, guest, row: Some(row), resumed: true, going_on: None }
+    pub const fn again(envelope: Envelope, request: &'a Request, principal: &'a Principal, row: TaskId) -> Self {
+        Self { envelope, request, principal, row: Some(row), resumed: true, going_on: None }
     }
 }
 
@@ -146,35 +146,44 @@ fn here(
     trace.first(front.name.as_str(), redirects_to(&to.list));
     let mut round = order.envelope.round;
     let (request, row, going_on) = (order.request, &mut order.row, &mut order.going_on);
-    let walked = walk(
+    let outcome = two_pass(
         &to,
         &mut round,
         trace,
-        &mut Across {
+        &mut AllMembers {
             store: &mut *store,
             peers,
             envelope: &mut order.envelope,
-            guest: order.guest,
+            principal: order.principal,
             front: front.name.as_str(),
             before_commit: &mut |store, envelope, endpoint| {
-                write_down(store, (&mut *row, &mut *going_on), request, order.guest, envelope, front, endpoint, false)
+                write_down(
+                    store,
+                    (&mut *row, &mut *going_on),
+                    request,
+                    order.principal,
+                    envelope,
+                    front,
+                    endpoint,
+                    false,
+                )
             },
             working: &mut || {},
         },
     )?;
     order.envelope.round = round;
-    Ok(match walked {
-        Walked::Took { taken: Holder::Here(task), .. } => Front::Done(SearchOutcome::Here(task)),
-        Walked::Took { member, taken: Holder::There(placed) } => {
+    Ok(match outcome {
+        TierOutcome::Took { taken: Holder::Here(task), .. } => Front::Done(SearchOutcome::Here(task)),
+        TierOutcome::Took { member, taken: Holder::There(placed) } => {
             let placed = Placed { member: member.name.to_string(), ..*placed };
             Front::Done(landed(store, order, front.name.as_str(), &placed, trace)?)
         }
-        Walked::Unsure { member, why } => Front::Done(open(store, order, member.name.as_str(), &why, &[])?),
-        Walked::Refused(refusal) if refusal.answered || (alone && refusal.denied) => {
+        TierOutcome::Unsure { member, why } => Front::Done(open(store, order, member.name.as_str(), &why, &[])?),
+        TierOutcome::Refused(refusal) if refusal.answered || (alone && refusal.denied) => {
             Front::Done(refused(store, order, refusal)?)
         }
-        Walked::Refused(SearchRefusal { denied: true, .. }) => Front::Denies(REFUSED_BEHIND.to_owned()),
-        Walked::Refused(refusal) => Front::Passes(no_answer(&refusal.what())),
+        TierOutcome::Refused(SearchRefusal { denied: true, .. }) => Front::Denies(REFUSED_BEHIND.to_owned()),
+        TierOutcome::Refused(refusal) => Front::Passes(no_answer(&refusal.what())),
     })
 }
 
@@ -219,7 +228,7 @@ fn ask_front(
 ) -> Result<FirstTierReply, TierError> {
     let envelope = &order.envelope;
     let kept = (&mut order.row, &mut order.going_on);
-    write_down(store, kept, order.request, order.guest, envelope, front, &front.endpoint, true)?;
+    write_down(store, kept, order.request, order.principal, envelope, front, &front.endpoint, true)?;
     failpoint("way-before-place");
     let mut among: Vec<HomeId> = Vec::new();
     let said = peers.ask(&front.endpoint, &Question::Place(order.envelope.clone()), &mut |word| {
@@ -252,7 +261,7 @@ fn ask_front(
         Ok(other) => Front::Done(open(store, order, front.name.as_str(), &words_of(other), &among)?),
         Err(PeerError::Cut(why)) => {
             // Asked again at once: most often it only lost the line.
-            match super::settle::ask(store, peers, order, &front.endpoint, &among)? {
+            match super::reconcile::ask(store, peers, order, &front.endpoint, &among)? {
                 Ok(Answer::Placed(placed)) => Front::Done(landed(store, order, front.name.as_str(), &placed, trace)?),
                 Ok(Answer::Nowhere) => {
                     order.envelope.round = front::series_end(order.envelope.round) + 1;
@@ -270,7 +279,7 @@ fn write_down(
     store: &mut Store,
     (row, going_on): (&mut Option<TaskId>, &mut Option<SearchLock>),
     request: &Request,
-    guest: &Guest,
+    principal: &Principal,
     envelope: &Envelope,
     front: &Record,
     asked: &Endpoint,
@@ -286,8 +295,8 @@ fn write_down(
         let task = match *row {
             Some(task) => task,
             None => {
-                let me = tx.user(guest.user.as_str())?;
-                let me = me.ok_or_else(|| TierError::Denied(format!("user {} is unknown here", guest.user)))?;
+                let me = tx.user(principal.user.as_str())?;
+                let me = me.ok_or_else(|| TierError::Denied(format!("user {} is unknown here", principal.user)))?;
                 let client = tx.see_client(&request.client, now)?;
                 // Of a first-tier member: a class that no server of ours looks at.
                 let class = tx.class_of(front.id, me.id, client, &request.demand)?;

@@ -154,7 +154,7 @@ fn said(answer: Result<Answer, super::peers::PeerError>) -> (Option<String>, Str
     match answer {
         Ok(Answer::Done) => (None, String::new()),
         Ok(Answer::Note(remark)) => (None, format!(" ({remark})")),
-        Ok(other) => (Some(super::across::words_of(other)), String::new()),
+        Ok(other) => (Some(super::members::words_of(other)), String::new()),
         Err(error) => (Some(error.to_string()), String::new()),
     }
 }

@@ -1,12 +1,12 @@
 //! What this home's tiers answer to callers from other homes; `grid serve` is the door, this the counter behind it.
 
-use super::caps;
-use super::desk::{self, Taking, Via};
 use super::dry;
 use super::fleets::Fleets;
 use super::front::{self, Sought};
-use super::guest::{Guest, OTHERS, UuidState, known};
+use super::offer::{self, CommitOutcome, Via};
 use super::peers::Peers;
+use super::principal::{OTHERS, Principal, UuidState, known};
+use super::quotas;
 use super::search::{Trace, skipped};
 use super::snapshot;
 use super::tier2::TierError;
@@ -43,20 +43,22 @@ pub fn answer(
     store: &mut Store,
     fleets: &mut Fleets,
     peers: &mut dyn Peers,
-    guest: &Guest,
+    principal: &Principal,
     asked: TierQuestion<'_>,
     each: &mut dyn FnMut(Answer),
 ) -> Result<Answer, TierError> {
     match asked {
         TierQuestion::Place(envelope) => {
-            let answer = front::place(store, peers, envelope, guest, each)?;
+            let answer = front::place(store, peers, envelope, principal, each)?;
             failpoint("way-before-answer");
             Ok(answer)
         }
-        TierQuestion::Look(mut envelope) => dry::answer(store, peers, &mut envelope, guest, each),
-        TierQuestion::Offer { at, called, envelope, why } => offer((store, fleets), at, called, (envelope, why), guest),
-        TierQuestion::Commit { at, envelope, how, way } => commit((store, fleets), at, envelope, how, way, guest),
-        TierQuestion::Find(sought) => front::find(store, peers, &sought, guest, each),
+        TierQuestion::Look(mut envelope) => dry::answer(store, peers, &mut envelope, principal, each),
+        TierQuestion::Offer { at, called, envelope, why } => {
+            offer((store, fleets), at, called, (envelope, why), principal)
+        }
+        TierQuestion::Commit { at, envelope, how, way } => commit((store, fleets), at, envelope, how, way, principal),
+        TierQuestion::Find(sought) => front::find(store, peers, &sought, principal, each),
     }
 }
 
@@ -77,11 +79,11 @@ fn offer(
     at: Option<&Name>,
     called: Option<&Name>,
     (envelope, why): (&Envelope, bool),
-    guest: &Guest,
+    principal: &Principal,
 ) -> Result<Answer, TierError> {
     failpoint("way-offer-asked");
     let answer = store.read(|view| {
-        let Some(mut member) = desk::member_at(view, at)? else {
+        let Some(mut member) = offer::member_at(view, at)? else {
             let name = at.map_or_else(String::new, |name| format!(" {name}"));
             return Ok(Answer::No { why: format!("this home has no second-tier distributor{name}") });
         };
@@ -91,8 +93,8 @@ fn offer(
         member.called = called.cloned();
         let now = Timestamp::now();
         fleets.catch_up(view, now)?;
-        let look = desk::look(view, fleets, &member, envelope, guest, now)?;
-        Ok(Answer::Offered(if why { look.offered_with_why(view)? } else { look.offered() }))
+        let evaluation = offer::evaluate(view, fleets, &member, envelope, principal, now)?;
+        Ok(Answer::Offered(if why { evaluation.offered_with_why(view)? } else { evaluation.offered() }))
     });
     failpoint("way-offer-made");
     answer
@@ -104,30 +106,30 @@ fn commit(
     envelope: &Envelope,
     how: How,
     way: &Way,
-    guest: &Guest,
+    principal: &Principal,
 ) -> Result<Answer, TierError> {
     let now = Timestamp::now();
     let trace: Trace = serde_json::from_str(&way.search).unwrap_or_default();
     failpoint("way-commit-asked");
     let taking = store.write(Durability::Full, |tx| {
-        let Some(mut member) = desk::member_at(tx, at)? else {
-            if known(tx, envelope, guest)? == UuidState::Others {
-                return Ok(Taking::Others);
+        let Some(mut member) = offer::member_at(tx, at)? else {
+            if known(tx, envelope, principal)? == UuidState::Others {
+                return Ok(CommitOutcome::Others);
             }
-            caps::bury(tx, envelope.uuid, envelope.round, guest, now)?;
-            return Ok(Taking::No("this home has no such second-tier distributor".to_owned()));
+            quotas::add_tombstone(tx, envelope.uuid, envelope.round, principal, now)?;
+            return Ok(CommitOutcome::No("this home has no such second-tier distributor".to_owned()));
         };
         member.called = way.member.parse().ok();
-        let came = Via { front: &way.front, member: &way.member, trace: &trace };
+        let via = Via { front: &way.front, member: &way.member, trace: &trace };
         fleets.catch_up(tx, now)?;
-        desk::take((tx, fleets), &member, envelope, how, guest, came, now)
+        offer::take((tx, fleets), &member, envelope, how, principal, via, now)
     })?;
     failpoint("way-commit-made");
     match taking {
-        Taking::No(why) => Ok(Answer::No { why }),
+        CommitOutcome::No(why) => Ok(Answer::No { why }),
         // A no would be for good. It may be this caller's after all, taken in under another login of its home.
-        Taking::Others => Ok(Answer::Unsure { member: "it".to_owned(), why: OTHERS.to_owned() }),
-        Taking::Holds(id) => {
+        CommitOutcome::Others => Ok(Answer::Unsure { member: "it".to_owned(), why: OTHERS.to_owned() }),
+        CommitOutcome::Holds(id) => {
             let view = store.view();
             let (task, home) = (snapshot::of(&view, id)?, view.home_row()?.id);
             Ok(Answer::Placed(Placed { home, member: way.member.clone(), task, search: String::new() }))

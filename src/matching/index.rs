@@ -4,7 +4,7 @@ use super::capacity::{self, FreeCapacity, Measured};
 use super::columns::{ColumnId, Columns};
 use super::error::{ExpressionError, ExpressionRole};
 use super::expression::Expression;
-use super::standing::RowOrder;
+use super::row_order::RowOrder;
 use super::tree::{AttributePath, AttributeRoot};
 use crate::model::attribute::Value;
 use crate::model::id::{HostId, ServerId, TaskId};
@@ -89,7 +89,7 @@ pub struct Fleet {
     rows: HashMap<ServerId, usize>,
     hosts: HashMap<HostId, Vec<ServerId>>,
     groups: BTreeSet<ServerId>,
-    standing: RowOrder,
+    row_order: RowOrder,
 }
 
 impl Fleet {
@@ -111,7 +111,7 @@ impl Fleet {
             rows: HashMap::new(),
             hosts: HashMap::new(),
             groups: BTreeSet::new(),
-            standing: RowOrder::default(),
+            row_order: RowOrder::default(),
         };
         let ids: Vec<ServerId> = servers.iter().map(|server| server.id).collect();
         for server in servers {
@@ -139,8 +139,8 @@ impl Fleet {
     }
 
     /// The rows that have a free slot, the best placed first, without groups.
-    pub(super) fn standing(&self) -> impl Iterator<Item = usize> {
-        self.standing.rows()
+    pub(super) fn row_order(&self) -> impl Iterator<Item = usize> {
+        self.row_order.rows()
     }
 
     /// The rows of groups: how well one is placed depends on the member that fits.
@@ -327,7 +327,7 @@ impl Fleet {
     /// Takes a row's server out of everything that is derived.
     fn detach(&mut self, row: usize) {
         self.columns.clear(row);
-        self.standing.clear(row);
+        self.row_order.clear(row);
         let server = &self.servers[row];
         self.groups.remove(&server.id);
         if let Some(pool) = &server.pool
@@ -355,9 +355,9 @@ impl Fleet {
         hot.kept_for = server.kept_for;
         hot.idle_power = measured.idle_power(server, hot.room);
         if hot.open && hot.room.slots > 0 && !hot.group {
-            self.standing.set(row, server, self.placement.placed(hot.idle_power));
+            self.row_order.set(row, server, self.placement.placed(hot.idle_power));
         } else {
-            self.standing.clear(row);
+            self.row_order.clear(row);
         }
         if server.pool.is_none() {
             return;

@@ -21,9 +21,9 @@ mod lower;
 mod query;
 mod reason;
 mod relax;
+mod row_order;
 mod score;
 mod search;
-mod standing;
 mod tree;
 mod types;
 

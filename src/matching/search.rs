@@ -234,11 +234,11 @@ impl Fleet {
     pub fn best(&self, query: &Query, for_task: Option<TaskId>) -> Option<Choice> {
         let asked = ResolvedQuery::new(self, query, for_task);
         if asked.has_preferences() {
-            return asked.best_of(self.standing().chain(self.groups()));
+            return asked.best_of(self.row_order().chain(self.groups()));
         }
         // They stand in the order that counts: the first one that fits is the best, but for groups.
         let first =
-            self.standing().find(|row| asked.takes(*row) && asked.targeted(*row) && asked.expressions_hold(*row));
+            self.row_order().find(|row| asked.takes(*row) && asked.targeted(*row) && asked.expressions_hold(*row));
         asked.best_of(first.into_iter().chain(self.groups()))
     }
 

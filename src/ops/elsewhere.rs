@@ -5,7 +5,7 @@ use super::report::TaskChange;
 use super::selecting::Chosen;
 use super::{Grid, OpsError};
 use crate::dispatch::client::relay::{Relay, Stop};
-use crate::distributor::across::words_of;
+use crate::distributor::members::words_of;
 use crate::distributor::peers::{Peers, silently};
 use crate::distributor::search::skipped;
 use crate::distributor::snapshot;

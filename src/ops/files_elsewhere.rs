@@ -5,7 +5,7 @@ use super::selecting::Chosen;
 use super::{Grid, OpsError, elsewhere};
 use crate::archive::Hashing;
 use crate::archive::room::{self, RESERVE};
-use crate::distributor::across::words_of;
+use crate::distributor::members::words_of;
 use crate::distributor::peers::silently;
 use crate::model::files::{Digest, Sent};
 use crate::model::id::{Index, TaskId};

@@ -2,8 +2,8 @@
 
 use super::fixture::{self, name};
 use crate::distributor::front::{self, Sought};
-use crate::distributor::guest::Guest;
 use crate::distributor::peers::{PeerError, Peers};
+use crate::distributor::principal::Principal;
 use crate::model::distributor::Tier;
 use crate::model::endpoint::Endpoint;
 use crate::model::id::TaskUuid;
@@ -45,8 +45,8 @@ fn lab_that_fell_silent_behind_its_question_is_asked_however_long_the_next_one_t
         grid.store.write::<_, StoreError>(Durability::Normal, silent).unwrap();
         let sought = Sought { uuid: TaskUuid::new(), round: 1, onward: true, age, among: None };
         let mut peers = Unreached::default();
-        let guest = Guest::resident(name("me"));
-        let answer = front::find(&mut grid.store, &mut peers, &sought, &guest, &mut |_| {}).unwrap();
+        let principal = Principal::resident(name("me"));
+        let answer = front::find(&mut grid.store, &mut peers, &sought, &principal, &mut |_| {}).unwrap();
         assert!(peers.0.iter().all(|told| *told >= age));
         (peers.0.len(), matches!(answer, Answer::Unsure { .. }))
     };

@@ -52,7 +52,7 @@ pub fn follow_elsewhere(
                     elsewhere::refresh(grid, &[away])?;
                     return Ok(FollowedEnd { state, code });
                 }
-                Ok(other) => return Err(OpsError::Grid(crate::distributor::across::words_of(other))),
+                Ok(other) => return Err(OpsError::Grid(crate::distributor::members::words_of(other))),
                 Err(_) if stop.is_due() => {}
                 Err(error) if !said_why => {
                     said_why = true;
@@ -165,7 +165,7 @@ pub fn logs_elsewhere(
     match (broken, said) {
         (Some(error), _) => Err(OpsError::Output(error)),
         (None, Ok(Answer::Done)) => Ok(()),
-        (None, Ok(other)) => Err(OpsError::Refused(crate::distributor::across::words_of(other))),
+        (None, Ok(other)) => Err(OpsError::Refused(crate::distributor::members::words_of(other))),
         (None, Err(error)) => Err(error),
     }
 }

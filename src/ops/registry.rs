@@ -1,6 +1,6 @@
 //! `grid distributor register`, `allow`, `push`: a second tier makes itself known to first tiers in other homes.
 
-use super::serve::Badge;
+use super::serve::Credentials;
 use super::{Grid, OpsError};
 use crate::dispatch::client::relay::Relay;
 use crate::distributor::registry;
@@ -179,7 +179,7 @@ pub fn allow(grid: &mut Grid, name: &Name, endpoint: Option<&Endpoint>) -> Resul
 /// A second tier reports itself here. `offers`: where it says that it is reached; None: it is known already.
 pub fn receive(
     peer: HomeId,
-    badge: &Badge,
+    credentials: &Credentials,
     grid: &mut Grid,
     report: &Report,
     offers: Option<&Endpoint>,
@@ -187,11 +187,11 @@ pub fn receive(
     if report.home != peer {
         return Err(OpsError::Refused(format!("{}: a home reports itself only", report.name)));
     }
-    if let Some(user) = badge.user.as_ref().filter(|user| **user != report.name) {
+    if let Some(user) = credentials.user.as_ref().filter(|user| **user != report.name) {
         return Err(OpsError::Refused(format!("{user} reports {}: this key may report {user} only", report.name)));
     }
     // Between homes of one account on this host, permission is implied.
-    let trusted = badge.user.is_none() && !badge.far;
+    let trusted = credentials.user.is_none() && !credentials.far;
     let now = Timestamp::now();
     let allowed = grid
         .store

@@ -2,9 +2,9 @@
 
 use super::selecting::Chosen;
 use super::{Grid, OpsError, dispatcher, elsewhere, gc};
-use crate::distributor::across::words_of;
-use crate::distributor::caps::TOMBSTONES_MAX;
+use crate::distributor::members::words_of;
 use crate::distributor::peers::silently;
+use crate::distributor::quotas::TOMBSTONES_MAX;
 use crate::model::id::TaskId;
 use crate::model::resources::Bytes;
 use crate::model::time::Timestamp;
@@ -153,7 +153,7 @@ fn here(
                 count(tx, *task, &mut gone)?;
                 // Whoever froze while it was placed must not place it anew.
                 let of = if how.by_client { Refuses::User(row.user_id) } else { Refuses::Everybody };
-                tx.bury(row.uuid, u32::MAX, of, now)?;
+                tx.add_tombstone(row.uuid, u32::MAX, of, now)?;
                 tx.drop_tasks(&[*task])?;
             }
             Ok::<_, OpsError>(stay)

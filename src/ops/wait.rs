@@ -7,7 +7,7 @@ use super::{Grid, OpsError, cancel, dispatcher, elsewhere, files_elsewhere, memb
 use crate::dispatch::client::losses::Losses;
 use crate::dispatch::client::relay::Stop;
 use crate::dispatch::client::start::{self, Connection, StartError};
-use crate::distributor::across::words_of;
+use crate::distributor::members::words_of;
 use crate::distributor::peers::silently;
 use crate::model::task::State;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};

@@ -32,7 +32,7 @@ impl View<'_> {
 
 impl Tx<'_> {
     /// A refusal for good: this uuid is not taken up to this round.
-    pub fn bury(&self, uuid: TaskUuid, round: u32, of: Refuses, now: Timestamp) -> Result<()> {
+    pub fn add_tombstone(&self, uuid: TaskUuid, round: u32, of: Refuses, now: Timestamp) -> Result<()> {
         self.run(
             "INSERT INTO tombstone (uuid, user_id, round, at) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT DO UPDATE SET round = max(round, excluded.round)",
@@ -42,7 +42,7 @@ impl Tx<'_> {
     }
 
     /// Up to which round this uuid was refused for good to whoever this is.
-    pub fn buried(&self, uuid: TaskUuid, of: Refuses) -> Result<Option<u32>> {
+    pub fn tombstoned(&self, uuid: TaskUuid, of: Refuses) -> Result<Option<u32>> {
         let sql = "SELECT max(round) FROM tombstone WHERE uuid = ?1 AND (user_id = 0 OR user_id = ?2)";
         Ok(self.one(sql, (uuid, of.column()), |row| row.get(0))?.flatten())
     }

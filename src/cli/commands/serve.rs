@@ -6,19 +6,19 @@ use super::super::exit::Code;
 use super::{CommandResult, absolute};
 use crate::ops::OpsError;
 use crate::ops::home::Home;
-use crate::ops::serve::{self, Badge};
+use crate::ops::serve::{self, Credentials};
 
 pub fn run(args: ServeArgs) -> CommandResult {
     let home = match args.home {
         Some(dir) => Home::at(absolute(&dir)?),
         None => Home::locate(&caller::places()).map_err(OpsError::from)?.home,
     };
-    let badge = Badge {
+    let credentials = Credentials {
         user: args.user,
         vouch: args.vouch,
         far: caller::is_far(),
         home: caller::places().home.map(|home| home.into_os_string().into()),
     };
-    serve::serve(&home, badge, (caller::client(), caller::ssh()), std::io::stdin().lock(), std::io::stdout())?;
+    serve::serve(&home, credentials, (caller::client(), caller::ssh()), std::io::stdin().lock(), std::io::stdout())?;
     Ok(Code::OK)
 }

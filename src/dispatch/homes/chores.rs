@@ -5,9 +5,9 @@ use crate::dispatch::client::relay::Relay;
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::sealed;
-use crate::distributor::guest::Guest;
+use crate::distributor::principal::Principal;
+use crate::distributor::reconcile::{self, Reconciled};
 use crate::distributor::registry;
-use crate::distributor::settle::{self, Settled};
 use crate::model::ambient::{Ambient, Now, System};
 use crate::model::endpoint::Endpoint;
 use crate::model::name::Name;
@@ -143,7 +143,7 @@ fn ssh_to(view: &View<'_>, endpoint: &Endpoint) -> Result<SshCommand, StoreError
 fn chores(home: &Home, owner: &Name) -> Result<(), Box<dyn std::error::Error>> {
     let mut store = Store::open(home)?;
     let mut peers = Relay::new(home, &Login::default());
-    let guest = Guest::resident(owner.clone());
+    let principal = Principal::resident(owner.clone());
     // Whoever does not answer is asked for one task only in each round.
     let mut silent = BTreeSet::new();
     for away in store.view().away_open(1_000)? {
@@ -154,9 +154,9 @@ fn chores(home: &Home, owner: &Name) -> Result<(), Box<dyn std::error::Error>> {
         if silent.contains(&away.asked) {
             continue;
         }
-        match settle::settle(&mut store, &mut peers, &away, &guest) {
-            Ok(Settled::Open) => drop(silent.insert(away.asked)),
-            Ok(Settled::Placed | Settled::Nobody | Settled::GoingOn) => {}
+        match reconcile::reconcile(&mut store, &mut peers, &away, &principal) {
+            Ok(Reconciled::Open) => drop(silent.insert(away.asked)),
+            Ok(Reconciled::Placed | Reconciled::Nobody | Reconciled::GoingOn) => {}
             // One that can't be settled holds up no other, nor the reports.
             Err(error) => tracing::warn!("task {}: {error}", away.task),
         }

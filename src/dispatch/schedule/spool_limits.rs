@@ -2,7 +2,7 @@
 //! again, for each end would leave more.
 
 use crate::dispatch::dispatcher::Dispatcher;
-use crate::distributor::caps;
+use crate::distributor::quotas;
 use crate::model::id::{ClassId, UserId};
 use crate::store::{StoreError, Tx};
 use std::cmp::Reverse;
@@ -35,7 +35,7 @@ impl Dispatcher {
         let why = match self.schedule.spools.found.get(&user).filter(|(until, _)| *until > now.mono) {
             Some((_, why)) => why.clone(),
             None => {
-                let why = caps::no_room(tx, user, now.wall)?;
+                let why = quotas::no_room(tx, user, now.wall)?;
                 let fresh = FRESH.max(self.ambient.now().since(now.mono) * SHARE);
                 self.schedule.spools.found.insert(user, (now.mono + fresh, why.clone()));
                 why

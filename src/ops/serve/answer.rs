@@ -1,11 +1,11 @@
 //! What this home answers to each question.
 
-use super::visitor::Visitor;
+use super::identity::Identity;
 use super::{ServeSession, servers, tasks};
 use crate::dispatch::client::relay::Relay;
 use crate::distributor::fleets::Fleets;
 use crate::distributor::front::Sought;
-use crate::distributor::guest::{Access, Guest, Reach};
+use crate::distributor::principal::{Access, Principal, Reach};
 use crate::distributor::serve::{self, TierQuestion};
 use crate::distributor::tier2::TierError;
 use crate::model::name::Name;
@@ -32,7 +32,7 @@ pub const fn takes(question: &Question) -> bool {
 
 /// Answers one question; words before the answer are said on the way. The fleets are those of an earlier one, or none.
 pub fn answer(
-    desk: &ServeSession,
+    session: &ServeSession,
     grid: &mut Grid,
     fleets: &mut Fleets,
     ticket: Ticket,
@@ -40,66 +40,68 @@ pub fn answer(
 ) -> Result<Answer, OpsError> {
     match question {
         Question::Place(mut envelope) => {
-            let (guest, visitor) = receive(desk, grid, &mut envelope)?;
-            envelope.user = visitor.name().cloned();
-            tiers(desk, (grid, fleets), ticket, &guest, TierQuestion::Place(envelope))
+            let (principal, identity) = receive(session, grid, &mut envelope)?;
+            envelope.user = identity.name().cloned();
+            tiers(session, (grid, fleets), ticket, &principal, TierQuestion::Place(envelope))
         }
         Question::Look(mut envelope) => {
-            let (guest, visitor) = receive(desk, grid, &mut envelope)?;
-            envelope.user = visitor.name().cloned();
-            tiers(desk, (grid, fleets), ticket, &guest, TierQuestion::Look(envelope))
+            let (principal, identity) = receive(session, grid, &mut envelope)?;
+            envelope.user = identity.name().cloned();
+            tiers(session, (grid, fleets), ticket, &principal, TierQuestion::Look(envelope))
         }
         Question::Offer { at, mut envelope, called, why } => {
-            let (guest, _) = receive(desk, grid, &mut envelope)?;
+            let (principal, _) = receive(session, grid, &mut envelope)?;
             let asked = TierQuestion::Offer { at: at.as_ref(), called: called.as_ref(), envelope: &envelope, why };
-            tiers(desk, (grid, fleets), ticket, &guest, asked)
+            tiers(session, (grid, fleets), ticket, &principal, asked)
         }
         Question::Commit { at, mut envelope, how, way } => {
-            let (guest, _) = receive(desk, grid, &mut envelope)?;
+            let (principal, _) = receive(session, grid, &mut envelope)?;
             let asked = TierQuestion::Commit { at: at.as_ref(), envelope: &envelope, how, way: &way };
-            tiers(desk, (grid, fleets), ticket, &guest, asked)
+            tiers(session, (grid, fleets), ticket, &principal, asked)
         }
         Question::Find { uuid, round, onward, age_ms, among, user } => {
-            let guest = finder(desk, grid, user.as_ref())?;
+            let principal = finder(session, grid, user.as_ref())?;
             let sought = Sought { uuid, round, onward, age: Duration::from_millis(age_ms), among };
-            tiers(desk, (grid, fleets), ticket, &guest, TierQuestion::Find(sought))
+            tiers(session, (grid, fleets), ticket, &principal, TierQuestion::Find(sought))
         }
         Question::Task { owner, user, uuid, verb } => {
-            let visitor = desk.badge.visitor(&grid.store.view(), user.as_ref())?;
-            tasks::task(desk, grid, ticket, owner, &visitor, uuid, verb)
+            let identity = session.credentials.identity(&grid.store.view(), user.as_ref())?;
+            tasks::task(session, grid, ticket, owner, &identity, uuid, verb)
         }
         Question::States { owner, user, uuids } => {
-            let visitor = desk.badge.visitor(&grid.store.view(), user.as_ref())?;
-            tasks::states(desk, grid, ticket, owner, &visitor, uuids, false)
+            let identity = session.credentials.identity(&grid.store.view(), user.as_ref())?;
+            tasks::states(session, grid, ticket, owner, &identity, uuids, false)
         }
         Question::Watch { owner, user, uuids } => {
-            let visitor = desk.badge.visitor(&grid.store.view(), user.as_ref())?;
-            tasks::states(desk, grid, ticket, owner, &visitor, uuids, true)
+            let identity = session.credentials.identity(&grid.store.view(), user.as_ref())?;
+            tasks::states(session, grid, ticket, owner, &identity, uuids, true)
         }
         Question::Register { offers, report } => {
-            crate::ops::registry::receive(desk.peer, &desk.badge, grid, &report, Some(&offers))
+            crate::ops::registry::receive(session.peer, &session.credentials, grid, &report, Some(&offers))
         }
         Question::Manage { user, at, server, order } => {
-            let visitor = desk.badge.visitor(&grid.store.view(), user.as_ref())?;
-            servers::manage(grid, &visitor, at, &server, &order)
+            let identity = session.credentials.identity(&grid.store.view(), user.as_ref())?;
+            servers::manage(grid, &identity, at, &server, &order)
         }
-        Question::Transfer(report) => crate::ops::registry::receive(desk.peer, &desk.badge, grid, &report, None),
+        Question::Transfer(report) => {
+            crate::ops::registry::receive(session.peer, &session.credentials, grid, &report, None)
+        }
     }
 }
 
 /// A question to the tiers. What was taken in here is started, also if the caller is gone by now.
 fn tiers(
-    desk: &ServeSession,
+    session: &ServeSession,
     (grid, fleets): (&mut Grid, &mut Fleets),
     ticket: Ticket,
-    guest: &Guest,
+    principal: &Principal,
     asked: TierQuestion<'_>,
 ) -> Result<Answer, OpsError> {
     let commits = matches!(asked, TierQuestion::Commit { .. });
     let takes = commits || matches!(asked, TierQuestion::Place(_));
     let mut peers = Relay::new(grid.store.home(), &grid.login);
-    let mut each = |word| desk.say(ticket, word, false);
-    let answer = match serve::answer(&mut grid.store, fleets, &mut peers, guest, asked, &mut each) {
+    let mut each = |word| session.say(ticket, word, false);
+    let answer = match serve::answer(&mut grid.store, fleets, &mut peers, principal, asked, &mut each) {
         // One transaction, which was refused before its commit.
         Err(TierError::Store(error @ StoreError::Gone { .. })) if commits => return Err(error.into()),
         // Where the database fails, it is not known whether the task was taken before that.
@@ -109,7 +111,7 @@ fn tiers(
     if takes && let Err(error) = dispatcher::wake(grid) {
         tracing::warn!("the dispatcher was not woken: {error}");
     }
-    if guest.standing == Access::User {
+    if principal.access == Access::User {
         move_log(grid);
     }
     Ok(answer)
@@ -128,45 +130,50 @@ fn move_log(grid: &Grid) {
 
 /// Who asks where a task is. One that may not speak for that user has never had a task of it taken here: of those that are here it
 /// is told nothing.
-fn finder(desk: &ServeSession, grid: &Grid, claimed: Option<&Name>) -> Result<Guest, OpsError> {
+fn finder(session: &ServeSession, grid: &Grid, claimed: Option<&Name>) -> Result<Principal, OpsError> {
     let view = grid.store.view();
-    match desk.badge.visitor(&view, claimed) {
-        Ok(visitor) => guest_of(desk, grid, &visitor, claimed),
+    match session.credentials.identity(&view, claimed) {
+        Ok(identity) => principal_of(session, grid, &identity, claimed),
         Err(OpsError::Refused(_)) if claimed.is_some() => {
-            let guest = guest_of(desk, grid, &desk.badge.visitor(&view, None)?, None)?;
-            Ok(Guest { reach: Reach::Nothing, ..guest })
+            let principal = principal_of(session, grid, &session.credentials.identity(&view, None)?, None)?;
+            Ok(Principal { reach: Reach::Nothing, ..principal })
         }
         Err(error) => Err(error),
     }
 }
 
-fn guest_of(desk: &ServeSession, grid: &Grid, visitor: &Visitor, claimed: Option<&Name>) -> Result<Guest, OpsError> {
-    let (home, vouches) = (desk.badge.home.clone(), desk.badge.vouch.is_some() && claimed.is_none());
-    let Visitor::User { name, .. } = visitor else {
-        return Ok(Guest { standing: Access::Owner, home, ..Guest::resident(grid.me.clone()) });
+fn principal_of(
+    session: &ServeSession,
+    grid: &Grid,
+    identity: &Identity,
+    claimed: Option<&Name>,
+) -> Result<Principal, OpsError> {
+    let (home, vouches) = (session.credentials.home.clone(), session.credentials.vouch.is_some() && claimed.is_none());
+    let Identity::User { name, .. } = identity else {
+        return Ok(Principal { access: Access::Owner, home, ..Principal::resident(grid.me.clone()) });
     };
     let reach = match () {
-        () if vouches || visitor.may(Role::Operate) => Reach::All,
-        () if visitor.may(Role::SeeAll) => Reach::Sees,
+        () if vouches || identity.may(Role::Operate) => Reach::All,
+        () if identity.may(Role::SeeAll) => Reach::Sees,
         () => Reach::Own,
     };
-    let (standing, kept) = match visitor.may(Role::Administer) {
+    let (access, kept) = match identity.may(Role::Administer) {
         true => (Access::Administrator, KeptFile::NOTHING),
-        false => (Access::User, desk.kept(grid, name)?),
+        false => (Access::User, session.kept(grid, name)?),
     };
-    Ok(Guest { user: name.clone(), standing, reach, home, kept })
+    Ok(Principal { user: name.clone(), access, reach, home, kept })
 }
 
 /// An envelope at the door: its size, its way, and who sends it.
-fn receive(desk: &ServeSession, grid: &Grid, envelope: &mut Envelope) -> Result<(Guest, Visitor), OpsError> {
+fn receive(session: &ServeSession, grid: &Grid, envelope: &mut Envelope) -> Result<(Principal, Identity), OpsError> {
     envelope.may_travel().map_err(OpsError::Refused)?;
     if envelope.hops >= HOPS_MAX {
         let hops = envelope.hops;
         return Err(OpsError::Refused(format!("this task has passed {hops} homes: do they redirect in a circle?")));
     }
     envelope.hops += 1;
-    let visitor = desk.badge.visitor(&grid.store.view(), envelope.user.as_ref())?;
-    Ok((guest_of(desk, grid, &visitor, envelope.user.as_ref())?, visitor))
+    let identity = session.credentials.identity(&grid.store.view(), envelope.user.as_ref())?;
+    Ok((principal_of(session, grid, &identity, envelope.user.as_ref())?, identity))
 }
 
 /// An error, as the caller is told it. `unable`: how, where it is this home's own trouble.

@@ -124,7 +124,7 @@ pub fn list(grid: &Grid, what: Chosen) -> Result<Answer, OpsError> {
 
 /// One of them, from an offset on. `theirs`: to its client, who has all of it then.
 pub fn give(
-    desk: &ServeSession,
+    session: &ServeSession,
     grid: &mut Grid,
     ticket: Ticket,
     (task, index): (TaskId, Index),
@@ -141,7 +141,7 @@ pub fn give(
     // Who was cut behind the last byte asks from the end on; behind the end nobody has come by reading.
     let marks = theirs && offset <= file.metadata().map_err(gone)?.len();
     let mut piece = vec![0; PIECE_MAX];
-    while !desk.is_dropped(ticket) {
+    while !session.is_dropped(ticket) {
         match file.read_at(&mut piece, offset) {
             Ok(0) if !marks => break,
             Ok(0) => {
@@ -155,7 +155,7 @@ pub fn give(
             }
             Ok(got) => {
                 let bytes = piece[..got].to_vec();
-                desk.pour(ticket, Answer::Output { index, stream: Stream::Out, bytes });
+                session.pour(ticket, Answer::Output { index, stream: Stream::Out, bytes });
                 offset += got as u64;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

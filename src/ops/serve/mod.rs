@@ -4,14 +4,14 @@
 mod answer;
 mod files;
 mod greeting;
+mod identity;
 mod servers;
 mod share;
 mod tasks;
-mod visitor;
 
 use greeting::greet;
+pub use identity::Credentials;
 use share::{Counted, Share};
-pub use visitor::Badge;
 
 use super::{Grid, OpsError, settings};
 use crate::distributor::fleets::Fleets;
@@ -59,7 +59,7 @@ struct KeptStore {
 /// What all threads of one `grid serve` share.
 struct ServeSession {
     home: Home,
-    badge: Badge,
+    credentials: Credentials,
     client: ClientFacts,
     /// What this login has for going on over ssh.
     login: Login,
@@ -103,7 +103,7 @@ const fn is_gone(error: &OpsError) -> bool {
 /// Serves until the input ends.
 pub fn serve(
     home: &Home,
-    badge: Badge,
+    credentials: Credentials,
     (client, login): (ClientFacts, Login),
     mut input: impl Read,
     mut output: impl Write + Send + 'static,
@@ -112,7 +112,7 @@ pub fn serve(
     output.write_all(MAGIC).and_then(|()| output.flush()).map_err(failed)?;
     let greeted = greet(home, &mut input).and_then(|greeted| {
         let share =
-            badge.user.as_ref().filter(|_| greeted.is_some()).map(|user| Share::open(home, user)).transpose()?;
+            credentials.user.as_ref().filter(|_| greeted.is_some()).map(|user| Share::open(home, user)).transpose()?;
         Ok(greeted.map(|greeted| (greeted, share)))
     });
     let (peer, version, greeted, share) = match greeted {
@@ -129,9 +129,9 @@ pub fn serve(
             return Ok(());
         }
     };
-    let desk = Arc::new(ServeSession {
+    let session = Arc::new(ServeSession {
         home: home.clone(),
-        badge,
+        credentials,
         client,
         login,
         peer,
@@ -146,7 +146,7 @@ pub fn serve(
         share,
         kept: Mutex::default(),
     });
-    desk.listen(&mut input)
+    session.listen(&mut input)
 }
 
 impl ServeSession {
@@ -240,21 +240,21 @@ impl ServeSession {
         if busy {
             return self.say(ticket, unable(format!("{AT_ONCE} questions are worked at; try again")), true);
         }
-        let desk = Arc::clone(self);
+        let session = Arc::clone(self);
         std::thread::spawn(move || {
-            let done = desk.work(ticket, question);
+            let done = session.work(ticket, question);
             let gone = done.as_ref().err().filter(|error| is_gone(error)).map(ToString::to_string);
             let answer = done.unwrap_or_else(|error| answer::of_error(&error, unable));
-            let answer = desk.in_pieces(ticket, answer);
-            locked(&desk.dropped).remove(&ticket);
-            locked(&desk.on_the_way).remove(&ticket);
+            let answer = session.in_pieces(ticket, answer);
+            locked(&session.dropped).remove(&ticket);
+            locked(&session.on_the_way).remove(&ticket);
             // Before the last word: whoever has heard it may use the ticket again.
-            locked(&desk.open).remove(&ticket);
+            locked(&session.open).remove(&ticket);
             drop(counted);
-            desk.say(ticket, answer, true);
+            session.say(ticket, answer, true);
             if let Some(error) = gone {
                 // Whoever asks again gets a `grid serve` of the home that lies here then, if there is one.
-                desk.write(&FromServe::Unfit { error });
+                session.write(&FromServe::Unfit { error });
             }
         });
     }

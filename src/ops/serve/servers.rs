@@ -1,6 +1,6 @@
 //! Servers, drained and resumed by somebody in another home who may administer this one.
 
-use super::visitor::Visitor;
+use super::identity::Identity;
 use crate::dispatch::client::relay::Relay;
 use crate::distributor::peers::{Peers, silently};
 use crate::model::distributor::Tier;
@@ -12,7 +12,7 @@ use crate::protocol::distributor::{Answer, Question, ServerOrder};
 /// Answers [`Question::Manage`]: here, or where the member lives.
 pub fn manage(
     grid: &mut Grid,
-    visitor: &Visitor,
+    identity: &Identity,
     at: Option<Name>,
     server: &Name,
     order: &ServerOrder,
@@ -29,14 +29,14 @@ pub fn manage(
     };
     if let Some(member) = member.filter(|m| m.endpoint.is_elsewhere()) {
         // Whether this caller may is that home's matter.
-        let (user, at) = (visitor.name().cloned(), member.there.clone());
+        let (user, at) = (identity.name().cloned(), member.there.clone());
         let question = Question::Manage { user, at, server: server.clone(), order: order.clone() };
         return Relay::new(grid.store.home(), &grid.login)
             .ask(&member.endpoint, &question, &mut silently)
             .map_err(|error| OpsError::Refused(format!("{}: {error}", member.endpoint)));
     }
-    if !visitor.may(Role::Administer) {
-        let name = visitor.name().map_or_else(String::new, Name::to_string);
+    if !identity.may(Role::Administer) {
+        let name = identity.name().map_or_else(String::new, Name::to_string);
         return Err(OpsError::Refused(format!(
             "{name} may not administer this home; its owner allows it by `grid user allow {name} --role administer`"
         )));

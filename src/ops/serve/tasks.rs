@@ -1,6 +1,6 @@
 //! Questions about tasks: answered where the task lives, passed on by a first tier that knows its home.
 
-use super::visitor::Visitor;
+use super::identity::Identity;
 use super::{ServeSession, files};
 use crate::dispatch::client::relay::Relay;
 use crate::distributor::peers::Peers;
@@ -22,26 +22,26 @@ use std::time::Duration;
 
 /// Answers [`Question::Task`].
 pub fn task(
-    desk: &ServeSession,
+    session: &ServeSession,
     grid: &mut Grid,
     ticket: Ticket,
     owner: HomeId,
-    visitor: &Visitor,
+    identity: &Identity,
     uuid: TaskUuid,
     verb: Verb,
 ) -> Result<Answer, OpsError> {
     if owner != grid.store.view().home_row()?.id {
-        let question = Question::Task { owner, user: visitor.name().cloned(), uuid, verb };
-        return pass_on(desk, grid, ticket, owner, &question);
+        let question = Question::Task { owner, user: identity.name().cloned(), uuid, verb };
+        return pass_on(session, grid, ticket, owner, &question);
     }
     let index = index_of(&verb);
     let what = chosen(grid, uuid, index)?;
-    permit(grid, visitor, (what, uuid), needed(&verb))?;
+    permit(grid, identity, (what, uuid), needed(&verb))?;
     if matches!(verb, Verb::Remove { .. }) {
-        own(grid, visitor, what)?;
+        own(grid, identity, what)?;
     }
-    let theirs = is_theirs(grid, visitor, what.task)?;
-    let answer = here(desk, grid, ticket, what, verb, theirs)?;
+    let theirs = is_theirs(grid, identity, what.task)?;
+    let answer = here(session, grid, ticket, what, verb, theirs)?;
     if theirs && matches!(answer, Answer::Ended { .. }) {
         heard(grid, &[what.task])?;
     }
@@ -50,32 +50,32 @@ pub fn task(
 
 /// Answers [`Question::States`], and [`Question::Watch`] once the first of them has ended.
 pub fn states(
-    desk: &ServeSession,
+    session: &ServeSession,
     grid: &mut Grid,
     ticket: Ticket,
     owner: HomeId,
-    visitor: &Visitor,
+    identity: &Identity,
     uuids: Vec<TaskUuid>,
     ended: bool,
 ) -> Result<Answer, OpsError> {
-    let user = visitor.name().cloned();
+    let user = identity.name().cloned();
     if owner != grid.store.view().home_row()?.id {
         let question =
             if ended { Question::Watch { owner, user, uuids } } else { Question::States { owner, user, uuids } };
-        return pass_on(desk, grid, ticket, owner, &question);
+        return pass_on(session, grid, ticket, owner, &question);
     }
     if ended && let Some(first) = uuids.first() {
         let what = chosen(grid, *first, None)?;
-        permit(grid, visitor, (what, *first), Role::SeeAll)?;
-        wait::wait(grid, &[what], &mut |_| !desk.is_dropped(ticket))?;
+        permit(grid, identity, (what, *first), Role::SeeAll)?;
+        wait::wait(grid, &[what], &mut |_| !session.is_dropped(ticket))?;
     }
     let mut all = Vec::with_capacity(uuids.len());
     let mut told = Vec::with_capacity(uuids.len());
     for uuid in uuids {
         let Some(task) = grid.store.view().held_by_uuid(uuid)?.0 else { continue };
-        if permit(grid, visitor, (Chosen { task, index: None }, uuid), Role::SeeAll).is_ok() {
+        if permit(grid, identity, (Chosen { task, index: None }, uuid), Role::SeeAll).is_ok() {
             all.push(snapshot::of(&grid.store.view(), task)?);
-            if is_theirs(grid, visitor, task)? {
+            if is_theirs(grid, identity, task)? {
                 told.push(task);
             }
         }
@@ -86,7 +86,7 @@ pub fn states(
 
 /// A task of another home that this one knows.
 fn pass_on(
-    desk: &ServeSession,
+    session: &ServeSession,
     grid: &Grid,
     ticket: Ticket,
     owner: HomeId,
@@ -99,11 +99,11 @@ fn pass_on(
         return Ok(Answer::Denied(format!("the home {owner} is not known here")));
     };
     let mut each = |word| {
-        desk.pour(ticket, word);
-        !desk.is_dropped(ticket)
+        session.pour(ticket, word);
+        !session.is_dropped(ticket)
     };
     // The other end hears that we are here, whatever becomes of the question.
-    desk.say(ticket, Answer::Working, false);
+    session.say(ticket, Answer::Working, false);
     Relay::new(grid.store.home(), &grid.login)
         .ask(&endpoint, question, &mut each)
         .map_err(|error| OpsError::Refused(format!("{endpoint}: {error}")))
@@ -119,8 +119,8 @@ fn unknown(uuid: TaskUuid) -> OpsError {
 }
 
 /// One's own tasks need no role.
-fn permit(grid: &Grid, visitor: &Visitor, (what, uuid): (Chosen, TaskUuid), needed: Role) -> Result<(), OpsError> {
-    if visitor.may(needed) || is_theirs(grid, visitor, what.task)? {
+fn permit(grid: &Grid, identity: &Identity, (what, uuid): (Chosen, TaskUuid), needed: Role) -> Result<(), OpsError> {
+    if identity.may(needed) || is_theirs(grid, identity, what.task)? {
         return Ok(());
     }
     // Not even that it exists is told.
@@ -128,8 +128,8 @@ fn permit(grid: &Grid, visitor: &Visitor, (what, uuid): (Chosen, TaskUuid), need
 }
 
 /// A task is removed by its user or by the owner of the home alone, whatever role others have.
-fn own(grid: &Grid, visitor: &Visitor, what: Chosen) -> Result<(), OpsError> {
-    if is_theirs(grid, visitor, what.task)? {
+fn own(grid: &Grid, identity: &Identity, what: Chosen) -> Result<(), OpsError> {
+    if is_theirs(grid, identity, what.task)? {
         return Ok(());
     }
     Err(OpsError::Refused(format!("task {what} is another user's: only that user, or the owner here, may remove it")))
@@ -137,8 +137,8 @@ fn own(grid: &Grid, visitor: &Visitor, what: Chosen) -> Result<(), OpsError> {
 
 /// Does this caller stand for the client of a task: its user, or the owner of this home? Others with a role may look at it, but what
 /// they heard or read its client has still to hear and to read.
-fn is_theirs(grid: &Grid, visitor: &Visitor, task: TaskId) -> Result<bool, OpsError> {
-    let Some(name) = visitor.name() else { return Ok(true) };
+fn is_theirs(grid: &Grid, identity: &Identity, task: TaskId) -> Result<bool, OpsError> {
+    let Some(name) = identity.name() else { return Ok(true) };
     Ok(grid.store.view().task(task)?.is_some_and(|row| row.user == *name))
 }
 
@@ -193,7 +193,7 @@ const fn needed(verb: &Verb) -> Role {
 
 /// `theirs`: whoever asks stands for its client.
 fn here(
-    desk: &ServeSession,
+    session: &ServeSession,
     grid: &mut Grid,
     ticket: Ticket,
     what: Chosen,
@@ -202,14 +202,14 @@ fn here(
 ) -> Result<Answer, OpsError> {
     match verb {
         Verb::Send { offset, bytes } => files::take(grid, what, offset, &bytes),
-        Verb::Remove { discard } => desk.at_work(ticket, || {
+        Verb::Remove { discard } => session.at_work(ticket, || {
             let how = Removal { discard, all_or_none: true, by_client: true, ..Removal::default() };
             report(Some(remove::remove(grid, &[what], how)?))
         }),
         Verb::Fetched { .. } => files::list(grid, what),
-        Verb::Fetch { index, offset } => files::give(desk, grid, ticket, (what.task, index), offset, theirs),
+        Verb::Fetch { index, offset } => files::give(session, grid, ticket, (what.task, index), offset, theirs),
         Verb::Show { .. } => report(show::show(grid, &[what])?.pop()),
-        Verb::Explain { .. } => desk.at_work(ticket, || report(Some(explain::explain(grid, what)?))),
+        Verb::Explain { .. } => session.at_work(ticket, || report(Some(explain::explain(grid, what)?))),
         Verb::Cancel { grace_ms, .. } => {
             let cancelled = cancel::cancel(grid, &[what], Duration::from_millis(grace_ms))?.pop();
             if let Some(sent) = grid.store.view().files_of(what.task)?.0.sent() {
@@ -221,18 +221,18 @@ fn here(
         Verb::Release { .. } => report(release::release(grid, &[what])?.pop()),
         Verb::Retry { failed_only, .. } => report(retry::retry(grid, &[what], failed_only)?.pop()),
         Verb::Wait { .. } => {
-            wait::wait(grid, &[what], &mut |_| !desk.is_dropped(ticket))?;
+            wait::wait(grid, &[what], &mut |_| !session.is_dropped(ticket))?;
             let view = grid.store.view();
             let (code, exit_code) = shell_code(&view, what)?;
             Ok(Answer::Ended { state: member_state(&view, what)?, code, exit_code })
         }
         Verb::Logs { streams, attempt, .. } => {
-            logs::logs(grid, what, &LogRequest { streams, attempt }, &mut |event| give(desk, ticket, event))?;
+            logs::logs(grid, what, &LogRequest { streams, attempt }, &mut |event| give(session, ticket, event))?;
             Ok(Answer::Done)
         }
         Verb::Follow { streams, .. } => {
             let follower = &mut Follower::default();
-            let ending = follow::follow(grid, what, &streams, follower, &mut |event| give(desk, ticket, event))?;
+            let ending = follow::follow(grid, what, &streams, follower, &mut |event| give(session, ticket, event))?;
             let (_, exit_code) = shell_code(&grid.store.view(), what)?;
             Ok(Answer::Ended { state: ending.state, code: ending.code, exit_code })
         }
@@ -245,18 +245,18 @@ fn report<T: Serialize>(report: Option<T>) -> Result<Answer, OpsError> {
 }
 
 /// Outputs in pieces; whoever left is not followed any more.
-fn give(desk: &ServeSession, ticket: Ticket, event: FollowEvent<'_>) -> std::io::Result<()> {
-    if desk.is_dropped(ticket) {
+fn give(session: &ServeSession, ticket: Ticket, event: FollowEvent<'_>) -> std::io::Result<()> {
+    if session.is_dropped(ticket) {
         return Err(std::io::ErrorKind::BrokenPipe.into());
     }
     match event {
         FollowEvent::Output { index, stream, bytes } => {
             for piece in bytes.chunks(PIECE_MAX) {
-                desk.pour(ticket, Answer::Output { index, stream, bytes: piece.to_vec() });
+                session.pour(ticket, Answer::Output { index, stream, bytes: piece.to_vec() });
             }
         }
-        FollowEvent::Member(_, index) => desk.say(ticket, Answer::Member(index), false),
-        FollowEvent::Note(text) => desk.say(ticket, Answer::Note(text.to_owned()), false),
+        FollowEvent::Member(_, index) => session.say(ticket, Answer::Member(index), false),
+        FollowEvent::Note(text) => session.say(ticket, Answer::Note(text.to_owned()), false),
         FollowEvent::Still => {}
     }
     Ok(())

@@ -6,10 +6,10 @@ use super::submitted::{shown, shown_by_uuid};
 use crate::dispatch::client::relay::Relay;
 use crate::distributor::dry;
 use crate::distributor::front::{SERIES, series_end};
-use crate::distributor::guest::Guest;
 use crate::distributor::place::{PlacementRequest, SearchOutcome, place};
+use crate::distributor::principal::Principal;
 use crate::distributor::tier2::TierError;
-use crate::distributor::walk::SearchRefusal;
+use crate::distributor::two_pass::SearchRefusal;
 use crate::model::failpoint::failpoint;
 use crate::model::feature::{Feature, options};
 use crate::model::id::{TaskId, TaskUuid};
@@ -34,9 +34,9 @@ pub fn submit(grid: &mut Grid, asked: SubmitRequest, taken: SentWorkplace) -> Re
     let SubmitRequest { uuid, draft, open, .. } = asked;
     let mut request = completed(&grid.store.view(), draft, grid.client.clone(), &grid.me)?;
     (request.launch.workplace, request.launch.fetch) = (taken.workplace, taken.fetch);
-    let guest = Guest::resident(grid.me.clone());
+    let principal = Principal::resident(grid.me.clone());
     let mut peers = Relay::new(grid.store.home(), &grid.login);
-    let mut order = PlacementRequest::new(envelope(uuid, &request)?, &request, &guest);
+    let mut order = PlacementRequest::new(envelope(uuid, &request)?, &request, &principal);
     let outcome = place(&mut grid.store, &mut peers, &mut order).map_err(refusal)?;
     failpoint("client-committed");
     if request.launch.fetch.is_some() {
@@ -53,7 +53,7 @@ pub fn submit(grid: &mut Grid, asked: SubmitRequest, taken: SentWorkplace) -> Re
             let refused = nobody(refused, &request);
             // A dispatcher that was asked before and did not answer may still come to it: if it took it, that counts, else never.
             let now = Timestamp::now();
-            let taken = !open || grid.store.write(Durability::Full, |tx| buried(tx, uuid, now))?;
+            let taken = !open || grid.store.write(Durability::Full, |tx| tombstoned(tx, uuid, now))?;
             return if taken { Err(refused) } else { shown_by_uuid(&grid.store.view(), uuid) };
         }
     };
@@ -74,10 +74,10 @@ fn send_files(grid: &mut Grid, task: TaskId) -> Result<(), OpsError> {
 /// Where the task would go now and why; nothing is written, and no other home takes anything.
 pub fn dry_run(grid: &mut Grid, draft: Draft) -> Result<report::Explained, OpsError> {
     let request = completed(&grid.store.view(), draft, grid.client.clone(), &grid.me)?;
-    let guest = Guest::resident(grid.me.clone());
+    let principal = Principal::resident(grid.me.clone());
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let mut envelope = envelope(TaskUuid::new(), &request)?;
-    let found = dry::search(&mut grid.store, &mut peers, &mut envelope, &request, &guest).map_err(refusal)?;
+    let found = dry::search(&mut grid.store, &mut peers, &mut envelope, &request, &principal).map_err(refusal)?;
     if let Some(refused) = found.refused {
         return Err(nobody(refused, &request));
     }
@@ -105,10 +105,10 @@ pub(in crate::ops) fn refusal(error: TierError) -> OpsError {
 }
 
 /// Refuses a uuid for good; false if a task has it.
-fn buried(tx: &Tx<'_>, uuid: TaskUuid, now: Timestamp) -> Result<bool, OpsError> {
+fn tombstoned(tx: &Tx<'_>, uuid: TaskUuid, now: Timestamp) -> Result<bool, OpsError> {
     if tx.held_by_uuid(uuid)?.0.is_some() {
         return Ok(false);
     }
-    tx.bury(uuid, series_end(SERIES), Refuses::Everybody, now)?;
+    tx.add_tombstone(uuid, series_end(SERIES), Refuses::Everybody, now)?;
     Ok(true)
 }

@@ -5,8 +5,8 @@ use super::request::{SubmitRequest, completed, envelope};
 use super::submitted::shown;
 use crate::dispatch::submits::SubmitHandler;
 use crate::distributor::fleets::Fleets;
-use crate::distributor::guest::Guest;
-use crate::distributor::within;
+use crate::distributor::local_search;
+use crate::distributor::principal::Principal;
 use crate::ops::OpsError;
 use crate::ops::report::Submitted;
 use crate::store::{StoreError, Tx};
@@ -34,7 +34,7 @@ fn place(tx: &Tx<'_>, fleets: &mut Fleets, submit: SubmitRequest) -> Result<Opti
         return shown(tx, task).map(Some);
     }
     let request = completed(tx, submit.draft, submit.client, &submit.me)?;
-    let guest = Guest::resident(submit.me);
-    let placed = within::place(tx, fleets, envelope(submit.uuid, &request)?, &guest).map_err(refusal)?;
+    let principal = Principal::resident(submit.me);
+    let placed = local_search::place(tx, fleets, envelope(submit.uuid, &request)?, &principal).map_err(refusal)?;
     placed.map(|task| shown(tx, task)).transpose()
 }

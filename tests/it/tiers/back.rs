@@ -1,10 +1,10 @@
 //! Tasks whose way leads back to the home that they came from, and rows of the way that have moved since they were read.
 
-use super::world::{Wire, World, found, guest, holds, know, request};
+use super::world::{Wire, World, found, holds, know, principal, request};
 use grid::distributor::front::SERIES;
 use grid::distributor::peers::{PeerError, Peers};
 use grid::distributor::place::{PlacementRequest, SearchOutcome, place};
-use grid::distributor::settle::{Settled, settle};
+use grid::distributor::reconcile::{Reconciled, reconcile};
 use grid::model::distributor::Tier;
 use grid::model::endpoint::Endpoint;
 use grid::model::id::{TaskId, TaskUuid};
@@ -39,8 +39,8 @@ fn a_row_that_was_read_before_its_command_placed_it_is_read_again() {
     drain(&mut client, "tier1", Some("not here"));
     drain(&mut a, "tier2", Some("not there"));
     drain(&mut client, "front-c", Some("later"));
-    let (request, guest) = (request(), guest());
-    let mut order = PlacementRequest::new(envelope(&request), &request, &guest);
+    let (request, principal) = (request(), principal());
+    let mut order = PlacementRequest::new(envelope(&request), &request, &principal);
     let uuid = order.envelope.uuid;
     let placed = place(&mut client, &mut Wire::of_client(&world), &mut order).unwrap();
     let SearchOutcome::Away(task) = placed else { panic!("{placed:?}") };
@@ -51,8 +51,8 @@ fn a_row_that_was_read_before_its_command_placed_it_is_read_again() {
     let before = Away { asked, held, round: SERIES, ..now.clone() };
     drain(&mut client, "front-b", Some("later"));
     drain(&mut client, "front-c", None);
-    let settled = settle(&mut client, &mut Wire::of_client(&world), &before, &guest).unwrap();
-    assert_eq!((settled, holds(&c, uuid)), (Settled::Placed, false));
+    let reconciled = reconcile(&mut client, &mut Wire::of_client(&world), &before, &principal).unwrap();
+    assert_eq!((reconciled, holds(&c, uuid)), (Reconciled::Placed, false));
     assert_eq!(client.view().away(task).unwrap().unwrap(), now);
 }
 
@@ -86,9 +86,9 @@ fn comes_back(dir: &Path, request: &Request) -> (Store, TaskId) {
     let ordered = client.write(Durability::Normal, |tx| tx.order_distributors(Tier::First, &[other, own]));
     ordered.map_err(|error: StoreError| error).unwrap();
     let mut peers = Cancelled { client: client.home().dir().to_owned() };
-    let guest = guest();
+    let principal = principal();
     let placed =
-        place(&mut client, &mut peers, &mut PlacementRequest::new(envelope(request), request, &guest)).unwrap();
+        place(&mut client, &mut peers, &mut PlacementRequest::new(envelope(request), request, &principal)).unwrap();
     let SearchOutcome::Here(task) = placed else { panic!("{placed:?}") };
     (client, task)
 }

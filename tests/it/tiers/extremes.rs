@@ -2,13 +2,13 @@
 //! tasks of others go on, the dispatcher lives, and what was kept can be read.
 
 use super::hostile::envelope;
-use super::world::{World, found, guest, request};
+use super::world::{World, found, principal, request};
 use crate::support::Grid;
 use crate::support::caller::{Caller, stranger};
 use crate::support::lies::{Lie, config, encoded, framed, lies, with};
 use grid::distributor::peers::{PeerError, Peers};
 use grid::distributor::place::{PlacementRequest, place};
-use grid::distributor::{dry, settle};
+use grid::distributor::{dry, reconcile};
 use grid::model::attempt::Stream;
 use grid::model::attribute::Value;
 use grid::model::command::Environment;
@@ -159,7 +159,7 @@ fn questions(about: &About<'_>) -> Vec<Question> {
 /// Somebody who lies to `grid serve`, over as many sessions as it takes.
 struct Liar<'a> {
     grid: &'a Grid,
-    badge: &'a [&'a str],
+    credentials: &'a [&'a str],
     about: About<'a>,
     /// Whose dispatcher must stay the same.
     dispatcher: i32,
@@ -175,8 +175,8 @@ impl Liar<'_> {
             self.leave();
             let _ = std::fs::remove_dir_all(self.grid.home().join("run/users"));
         }
-        let (grid, badge, lab) = (self.grid, self.badge, self.about.lab);
-        self.caller.get_or_insert_with(|| Caller::greeted(grid.typed(["serve"]).args(badge), lab))
+        let (grid, credentials, lab) = (self.grid, self.credentials, self.about.lab);
+        self.caller.get_or_insert_with(|| Caller::greeted(grid.typed(["serve"]).args(credentials), lab))
     }
 
     fn leave(&mut self) {
@@ -251,9 +251,9 @@ fn lies_to_a_home_cost_whoever_tells_them() {
         (&["--as", "front-a", "--vouch", "front-a"], Some("alice"), "alice"),
     ];
     let mut cut = 0;
-    for (badge, user, whose) in roles {
+    for (credentials, user, whose) in roles {
         let about = About { owner, user, ended: ended(whose), lab: stranger() };
-        let mut liar = Liar { grid: &grid, badge, about, dispatcher, caller: None, ticket: 0, sessions: 0 };
+        let mut liar = Liar { grid: &grid, credentials, about, dispatcher, caller: None, ticket: 0, sessions: 0 };
         let told = std::cell::RefCell::new(&mut liar);
         TestRunner::new(config(60))
             .run(&lies(), |lie| {
@@ -267,7 +267,7 @@ fn lies_to_a_home_cost_whoever_tells_them() {
                     Some(liar.dispatcher),
                     "{} {:?}",
                     grid.sh("cat \"$GRID_HOME/run/dispatcher.log\"").out(),
-                    badge
+                    credentials
                 );
                 Ok(())
             })
@@ -395,7 +395,7 @@ fn client() -> (Store, std::path::PathBuf, std::sync::Arc<World>) {
 #[test]
 fn lies_of_other_homes_are_kept_by_nobody() {
     let (mut store, _dir, _world) = client();
-    let me = guest();
+    let me = principal();
     let home = stranger();
     let store = std::cell::RefCell::new(&mut store);
     TestRunner::new(config(200))
@@ -409,8 +409,8 @@ fn lies_of_other_homes_are_kept_by_nobody() {
             prop_assert!(placed.is_ok(), "{placed:?}");
             prop_assert!(dry::search(store, &mut lab, &mut sealed(), &task, &me).is_ok());
             for away in store.view().away_open(3).unwrap() {
-                let settled = settle::settle(store, &mut Lab { home, lie }, &away, &me);
-                prop_assert!(settled.is_ok(), "{settled:?}");
+                let reconciled = reconcile::reconcile(store, &mut Lab { home, lie }, &away, &me);
+                prop_assert!(reconciled.is_ok(), "{reconciled:?}");
             }
             // All that was kept of it can be read, by whoever reads it.
             let view = store.view();

@@ -21,9 +21,9 @@ fn knock(grid: &Grid) -> Caller {
     Caller::knock(&mut grid.typed(["serve"]))
 }
 
-pub fn greeted(grid: &Grid, badge: &[&str], home: HomeId) -> Caller {
+pub fn greeted(grid: &Grid, credentials: &[&str], home: HomeId) -> Caller {
     let mut command = grid.typed(["serve"]);
-    Caller::greeted(command.args(badge), home)
+    Caller::greeted(command.args(credentials), home)
 }
 
 pub fn envelope(user: Option<&str>, sealed: Sealed) -> Envelope {

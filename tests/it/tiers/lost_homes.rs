@@ -2,7 +2,7 @@
 //! no task is acknowledged that nobody has, and none runs twice.
 
 use super::back::envelope;
-use super::world::{Plan, Wire, World, found, guest, know, request};
+use super::world::{Plan, Wire, World, found, know, principal, request};
 use crate::support::caller::{Caller, stranger};
 use crate::support::{Grid, process};
 use grid::distributor::front::{Sought, question};
@@ -139,8 +139,8 @@ fn search_with_a_silent_member_does_not_say_that_no_server_could_ever_run_it() {
     let mut refusal = |silent: bool| {
         let down = if silent { vec![(lab.home().dir().to_owned(), 9)] } else { vec![] };
         world.begin(Plan { down: down.into_iter().collect(), ..Plan::default() });
-        let guest = guest();
-        let mut order = PlacementRequest::new(envelope(&request), &request, &guest);
+        let principal = principal();
+        let mut order = PlacementRequest::new(envelope(&request), &request, &principal);
         match place(&mut client, &mut Wire::of_client(&world), &mut order).unwrap() {
             SearchOutcome::Refused(refusal) => refusal,
             other => panic!("{other:?}"),

@@ -1,11 +1,11 @@
 //! Faults between and within the tiers: whatever is cut, frozen or killed at whichever step, an acknowledged task is held by
 //! exactly one home in the end, and a refused one by none.
 
-use super::world::{FAULTS, Fault, Plan, Planned, STEPS, Step, Wire, World, found, guest, holds, know, request};
+use super::world::{FAULTS, Fault, Plan, Planned, STEPS, Step, Wire, World, found, holds, know, principal, request};
 use crate::support::said;
 use grid::distributor::front::SERIES;
 use grid::distributor::place::{PlacementRequest, SearchOutcome, place};
-use grid::distributor::settle::settle;
+use grid::distributor::reconcile::reconcile;
 use grid::model::distributor::Tier;
 use grid::model::id::TaskUuid;
 use grid::protocol::envelope::Envelope;
@@ -71,8 +71,8 @@ fn of_500_schedules_of_faults_none_loses_or_doubles_a_task() {
         let sealed = seal::seal(&request).unwrap().0;
         let uuid = TaskUuid::new();
         let envelope = Envelope { version: 1, uuid, round: SERIES, user: None, hops: 0, sealed, list: None };
-        let guest = guest();
-        let mut order = PlacementRequest::new(envelope, &request, &guest);
+        let principal = principal();
+        let mut order = PlacementRequest::new(envelope, &request, &principal);
         let outcome =
             place(&mut client, &mut Wire::of_client(&world), &mut order).unwrap_or_else(|e| panic!("{told}: {e}"));
 
@@ -84,7 +84,7 @@ fn of_500_schedules_of_faults_none_loses_or_doubles_a_task() {
             }
             let open = client.view().away_open(10).unwrap();
             for away in &open {
-                settle(&mut client, &mut Wire::of_client(&world), away, &guest)
+                reconcile(&mut client, &mut Wire::of_client(&world), away, &principal)
                     .unwrap_or_else(|e| panic!("{told}: {e}"));
             }
         }
@@ -100,7 +100,7 @@ fn of_500_schedules_of_faults_none_loses_or_doubles_a_task() {
         let (word, task) = match outcome {
             SearchOutcome::Here(_) => panic!("{told}: the client has no servers"),
             SearchOutcome::Away(task) => ("placed", Some(task)),
-            SearchOutcome::Open { task, .. } => ("settled later", Some(task)),
+            SearchOutcome::Open { task, .. } => ("reconciled later", Some(task)),
             SearchOutcome::Refused { .. } => ("refused", None),
         };
         *ends.entry(word).or_default() += 1;
@@ -136,5 +136,5 @@ fn of_500_schedules_of_faults_none_loses_or_doubles_a_task() {
             assert!(table.get(&(fault, step)).is_some_and(|n| *n >= 3), "{fault:?} at {step:?} struck too seldom");
         }
     }
-    assert!(ends["placed"] > 50 && ends["settled later"] > 20 && ends["refused"] > 20, "{ends:?}");
+    assert!(ends["placed"] > 50 && ends["reconciled later"] > 20 && ends["refused"] > 20, "{ends:?}");
 }

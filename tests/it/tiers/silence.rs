@@ -2,12 +2,12 @@
 
 use super::hostile::envelope;
 use super::way::three;
-use super::world::{World, found, guest, know, request};
+use super::world::{World, found, know, principal, request};
 use crate::support::caller::stranger;
 use crate::support::{Grid, process};
 use grid::distributor::peers::{PeerError, Peers};
 use grid::distributor::place::{PlacementRequest, SearchOutcome, place};
-use grid::distributor::settle::{Settled, settle};
+use grid::distributor::reconcile::{Reconciled, reconcile};
 use grid::model::distributor::Tier;
 use grid::model::endpoint::Endpoint;
 use grid::protocol::distributor::{Answer, Question};
@@ -299,7 +299,7 @@ fn of_a_task_that_was_left_open_the_first_real_word_is_told_and_whose_it_is() {
         .map_err(|e: StoreError| e)
         .unwrap();
     let of = |home: &Store| Endpoint::Path(home.home().dir().to_owned());
-    let (request, guest) = (request(), guest());
+    let (request, principal) = (request(), principal());
     for (say, told) in [
         ([Err("it is down"), Err("nobody is there")], format!("no answer from {} since", of(&a))),
         (
@@ -310,10 +310,11 @@ fn of_a_task_that_was_left_open_the_first_real_word_is_told_and_whose_it_is() {
     ] {
         let mut fronts = Fronts { redirected: of(&a), say };
         let envelope = envelope(None, seal::seal(&request).unwrap().0);
-        let placed = place(&mut client, &mut fronts, &mut PlacementRequest::new(envelope, &request, &guest)).unwrap();
+        let placed =
+            place(&mut client, &mut fronts, &mut PlacementRequest::new(envelope, &request, &principal)).unwrap();
         let SearchOutcome::Open { task, .. } = placed else { panic!("{placed:?}") };
         let away = client.view().away(task).unwrap().unwrap();
-        assert_eq!(settle(&mut client, &mut fronts, &away, &guest).unwrap(), Settled::Open);
+        assert_eq!(reconcile(&mut client, &mut fronts, &away, &principal).unwrap(), Reconciled::Open);
         let reason = client.view().task(task).unwrap().unwrap().reason.unwrap();
         assert!(reason.starts_with(&told), "{reason}");
         assert!(!reason.contains("nobody is there"), "the other one's words: {reason}");

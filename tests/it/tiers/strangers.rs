@@ -92,7 +92,7 @@ fn a_refusal_for_good_binds_whoever_asked_for_it() {
     let (mut alice, mut bob) = (user(&grid, "alice"), user(&grid, "bob"));
     let hers = task();
     assert_eq!(bob.ask(find(hers.uuid, 900_000, false)), Answer::Nowhere);
-    assert!(matches!(alice.ask(commit(hers)), Answer::Placed(_)), "bob has buried it");
+    assert!(matches!(alice.ask(commit(hers)), Answer::Placed(_)), "bob has refused it");
     let (late, owners) = (task(), task());
     assert_eq!(alice.ask(find(late.uuid, late.round, false)), Answer::Nowhere);
     assert!(matches!(alice.ask(commit(late.clone())), Answer::No { .. }));
@@ -100,8 +100,8 @@ fn a_refusal_for_good_binds_whoever_asked_for_it() {
     // The owner's word, and that of a first tier that vouches for many, binds all.
     grid.grid(["user", "add", "front-a"]).ok();
     let vouching = ["--as", "front-a", "--vouch", "front-a"];
-    for badge in [&[][..], &vouching] {
-        let mut caller = greeted(&grid, badge, stranger());
+    for credentials in [&[][..], &vouching] {
+        let mut caller = greeted(&grid, credentials, stranger());
         let late = task();
         assert_eq!(caller.ask(find(late.uuid, late.round, false)), Answer::Nowhere);
         assert!(matches!(alice.ask(commit(late)), Answer::No { .. }));

@@ -2,12 +2,12 @@
 
 use super::hostile::{envelope, greeted};
 use super::way::three;
-use super::world::{Wire, World, found, guest, request};
+use super::world::{Wire, World, found, principal, request};
 use crate::support::Grid;
 use crate::support::caller::{Caller, stranger};
 use grid::distributor::dry;
-use grid::distributor::guest::Guest;
 use grid::distributor::place::{PlacementRequest, SearchOutcome, place};
+use grid::distributor::principal::Principal;
 use grid::model::command::Command;
 use grid::model::distributor::Tier;
 use grid::model::files::{Digest, Sent, Workplace};
@@ -247,7 +247,7 @@ fn who_may_be_back_in_a_minute_is_not_outweighed_by_a_refusal() {
 fn who_has_nobody_else_to_ask_is_refused_in_its_own_homes_words() {
     let (world, dir) = World::new();
     let mut store = found(&dir, 1);
-    let nobody = Guest { user: "nobody".parse().unwrap(), ..guest() };
+    let nobody = Principal { user: "nobody".parse().unwrap(), ..principal() };
     let searched = |store: &mut Store| {
         let (task, mut peers) = (request(), Wire::of_client(&world));
         let envelope = || envelope(None, seal::seal(&task).unwrap().0);

@@ -3,8 +3,8 @@
 
 use grid::distributor::fleets::Fleets;
 use grid::distributor::front::Sought;
-use grid::distributor::guest::{Access, Guest};
 use grid::distributor::peers::{PeerError, Peers};
+use grid::distributor::principal::{Access, Principal};
 use grid::distributor::serve::{TierQuestion, answer};
 use grid::model::command::{Command, Environment};
 use grid::model::demand::Demand;
@@ -95,8 +95,8 @@ pub struct World {
     fleets: Mutex<BTreeMap<PathBuf, Fleets>>,
 }
 
-pub fn guest() -> Guest {
-    Guest::resident("me".parse().unwrap())
+pub fn principal() -> Principal {
+    Principal::resident("me".parse().unwrap())
 }
 
 /// A home with one server of this many processors.
@@ -276,7 +276,7 @@ fn listen(hear: &Receiver<Said>, each: &mut dyn FnMut(Answer) -> bool) -> Result
 /// What `grid serve` does with one question, step by step.
 fn work(world: &Arc<World>, home: &Path, question: Question, say: &Sender<Said>) {
     let mut store = Store::open(&Home::at(home)).unwrap();
-    let guest = Guest { standing: Access::Owner, ..guest() };
+    let principal = Principal { access: Access::Owner, ..principal() };
     let mut peers = Wire { world: Arc::clone(world), within: Some((home.to_owned(), say.clone())) };
     let mut each = |word| drop(say.send(Said::Word(word)));
     let (before, after) = match &question {
@@ -304,7 +304,7 @@ fn work(world: &Arc<World>, home: &Path, question: Question, say: &Sender<Said>)
         other => panic!("{other:?}"),
     };
     let mut fleets = world.fleets.lock().unwrap().remove(home).unwrap_or_default();
-    let said = answer(&mut store, &mut fleets, &mut peers, &guest, asked, &mut each).unwrap();
+    let said = answer(&mut store, &mut fleets, &mut peers, &principal, asked, &mut each).unwrap();
     world.fleets.lock().unwrap().insert(home.to_owned(), fleets);
     world.pass(home, after, say);
     let _ = say.send(Said::Last(said));

@@ -8,7 +8,7 @@ use crate::store::View;
 
 /// How the caller came in. Written into the key's forced command by the owner; nothing that the caller sends changes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Badge {
+pub struct Credentials {
     /// `--as`: the user. None: the home's own account.
     pub user: Option<Name>,
     /// `--vouch`: a first tier that may speak for its users, as `alice@FRONT`.
@@ -21,16 +21,16 @@ pub struct Badge {
 
 /// A caller, as this home knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Visitor {
+pub enum Identity {
     Owner,
     User { name: Name, role: Role },
 }
 
-impl Badge {
+impl Credentials {
     /// The caller of one question. `claimed`: for whom a first tier says that it speaks.
-    pub fn visitor(&self, view: &View<'_>, claimed: Option<&Name>) -> Result<Visitor, OpsError> {
+    pub fn identity(&self, view: &View<'_>, claimed: Option<&Name>) -> Result<Identity, OpsError> {
         let name = match (&self.user, &self.vouch, claimed) {
-            (None, _, None) => return Ok(Visitor::Owner),
+            (None, _, None) => return Ok(Identity::Owner),
             // The account itself, from another home of its own: it speaks for those whom it lets in there.
             (None, _, Some(claimed)) => claimed,
             (Some(_), Some(_), Some(claimed)) => claimed,
@@ -46,11 +46,11 @@ impl Badge {
         let user = view.user(name.as_str())?.ok_or_else(|| {
             OpsError::Refused(format!("user {name}{from} is unknown here: the owner has to run `grid user add {name}`"))
         })?;
-        Ok(Visitor::User { role: view.role(user.id)?, name: name.clone() })
+        Ok(Identity::User { role: view.role(user.id)?, name: name.clone() })
     }
 }
 
-impl Visitor {
+impl Identity {
     /// The name of a user other than the owner.
     pub fn name(&self) -> Option<&Name> {
         match self {

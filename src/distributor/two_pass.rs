@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a member is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WalkStep {
+pub enum MemberRequest {
     /// An offer, and if it can start now, to take it.
     Now,
     /// To take it, now or later.
@@ -53,7 +53,7 @@ pub trait SecondTier {
     fn ask(
         &mut self,
         member: &Record,
-        step: WalkStep,
+        step: MemberRequest,
         round: u32,
         trace: &Trace,
     ) -> Result<MemberReply<Self::Taken>, TierError>;
@@ -61,7 +61,7 @@ pub trait SecondTier {
 
 /// How a walk ended.
 #[derive(Debug)]
-pub enum Walked<T> {
+pub enum TierOutcome<T> {
     Took { member: Record, taken: T },
     Unsure { member: Record, why: String },
     Refused(SearchRefusal),
@@ -93,17 +93,17 @@ impl SearchRefusal {
 const REASONS_MAX: usize = 200;
 
 /// Walks the list until a member takes the task. `round` is raised with every refused commit.
-pub fn walk<S: SecondTier>(
+pub fn two_pass<S: SecondTier>(
     to: &Redirect,
     round: &mut u32,
     trace: &mut Trace,
     tier: &mut S,
-) -> Result<Walked<S::Taken>, TierError> {
+) -> Result<TierOutcome<S::Taken>, TierError> {
     let mut offers: Vec<(&Record, Offered)> = Vec::new();
     let mut denied = Vec::new();
     let mut passed = to.silent;
     for member in &to.list {
-        match tier.ask(member, WalkStep::Now, *round, trace)? {
+        match tier.ask(member, MemberRequest::Now, *round, trace)? {
             MemberReply::Took(taken, words) => return Ok(took(member, taken, words, trace)),
             MemberReply::Offers(offered) => {
                 trace.second(member.name.as_str(), &*offered.words);
@@ -119,7 +119,7 @@ pub fn walk<S: SecondTier>(
             MemberReply::Denied(why) => {
                 trace.second(member.name.as_str(), refuses(&why));
                 if to.list.len() == 1 && !to.silent && !member.endpoint.is_elsewhere() {
-                    return Ok(Walked::Refused(own_words(why)));
+                    return Ok(TierOutcome::Refused(own_words(why)));
                 }
                 denied.push(member.id);
             }
@@ -127,10 +127,10 @@ pub fn walk<S: SecondTier>(
                 passed = true;
                 trace.second(member.name.as_str(), words);
             }
-            MemberReply::Unsure(why) => return Ok(Walked::Unsure { member: member.clone(), why }),
+            MemberReply::Unsure(why) => return Ok(TierOutcome::Unsure { member: member.clone(), why }),
         }
     }
-    let passes = [(WalkStep::Queue, &[Offer::Later, Offer::Now][..]), (WalkStep::Keep, &[Offer::Keep][..])];
+    let passes = [(MemberRequest::Queue, &[Offer::Later, Offer::Now][..]), (MemberRequest::Keep, &[Offer::Keep][..])];
     for (step, wanted) in passes {
         for (member, _) in offers.iter().filter(|(_, offered)| wanted.contains(&offered.offer)) {
             match tier.ask(member, step, *round, trace)? {
@@ -148,13 +148,13 @@ pub fn walk<S: SecondTier>(
                     passed = true;
                     trace.second(member.name.as_str(), words);
                 }
-                MemberReply::Unsure(why) => return Ok(Walked::Unsure { member: (*member).clone(), why }),
+                MemberReply::Unsure(why) => return Ok(TierOutcome::Unsure { member: (*member).clone(), why }),
             }
         }
     }
     // What it offered before it refused is nothing to go by.
     offers.retain(|(member, _)| !denied.contains(&member.id));
-    Ok(Walked::Refused(refused(&offers, (!denied.is_empty(), passed), trace)))
+    Ok(TierOutcome::Refused(refused(&offers, (!denied.is_empty(), passed), trace)))
 }
 
 /// A member's no to this caller, or to such a task.
@@ -167,9 +167,9 @@ const fn own_words(why: String) -> SearchRefusal {
     SearchRefusal { summary: why, reasons: Vec::new(), answered: false, denied: true }
 }
 
-fn took<T>(member: &Record, taken: T, words: String, trace: &mut Trace) -> Walked<T> {
+fn took<T>(member: &Record, taken: T, words: String, trace: &mut Trace) -> TierOutcome<T> {
     trace.second(member.name.as_str(), words);
-    Walked::Took { member: member.clone(), taken }
+    TierOutcome::Took { member: member.clone(), taken }
 }
 
 /// Nobody: server by server, and member by member where none was told of.

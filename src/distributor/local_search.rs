@@ -1,12 +1,12 @@
 //! A client's search that stays in this home, within one transaction: for whoever has one open already.
 
-use super::across::at_own_desk;
 use super::fleets::Fleets;
 use super::front::{redirect, redirects_to};
-use super::guest::Guest;
+use super::members::ask_own_member;
+use super::principal::Principal;
 use super::search::{Trace, order as in_order, skipped};
 use super::tier2::TierError;
-use super::walk::{Holder, MemberReply, SecondTier, WalkStep, Walked, walk};
+use super::two_pass::{Holder, MemberReply, MemberRequest, SecondTier, TierOutcome, two_pass};
 use crate::model::distributor::{Record, Tier};
 use crate::model::id::TaskId;
 use crate::protocol::envelope::Envelope;
@@ -17,7 +17,7 @@ pub fn place(
     tx: &Tx<'_>,
     fleets: &mut Fleets,
     mut envelope: Envelope,
-    guest: &Guest,
+    principal: &Principal,
 ) -> Result<Option<TaskId>, TierError> {
     if tx.reaches_elsewhere()? {
         return Ok(None);
@@ -40,34 +40,34 @@ pub fn place(
         }
         let mut round = envelope.round;
         let mut within =
-            Within { tx, fleets: &mut *fleets, envelope: &mut envelope, guest, front: front.name.as_str() };
-        let walked = walk(&to, &mut round, &mut trace, &mut within)?;
-        let Walked::Took { taken: Holder::Here(task), .. } = walked else { return Ok(None) };
+            LocalMembers { tx, fleets: &mut *fleets, envelope: &mut envelope, principal, front: front.name.as_str() };
+        let outcome = two_pass(&to, &mut round, &mut trace, &mut within)?;
+        let TierOutcome::Took { taken: Holder::Here(task), .. } = outcome else { return Ok(None) };
         return Ok(Some(task));
     }
     Ok(None)
 }
 
 /// The second tier, as a search within a transaction sees it.
-struct Within<'a> {
+struct LocalMembers<'a> {
     tx: &'a Tx<'a>,
     fleets: &'a mut Fleets,
     envelope: &'a mut Envelope,
-    guest: &'a Guest,
+    principal: &'a Principal,
     front: &'a str,
 }
 
-impl SecondTier for Within<'_> {
+impl SecondTier for LocalMembers<'_> {
     type Taken = Holder;
 
     fn ask(
         &mut self,
         member: &Record,
-        step: WalkStep,
+        step: MemberRequest,
         round: u32,
         trace: &Trace,
     ) -> Result<MemberReply<Holder>, TierError> {
         self.envelope.round = round;
-        at_own_desk(self.tx, self.fleets, member, step, self.envelope, self.guest, (self.front, trace))
+        ask_own_member(self.tx, self.fleets, member, step, self.envelope, self.principal, (self.front, trace))
     }
 }

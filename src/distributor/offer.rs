@@ -1,9 +1,9 @@
 //! The desk of a second tier: it opens an envelope, looks with the owner's eyes at who asks, offers, and takes in.
 //! The same for a client of this home and for one that came a long way.
 
-use super::caps;
 use super::fleets::Fleets;
-use super::guest::{Access, Guest, UuidState, known, unknown};
+use super::principal::{Access, Principal, UuidState, known, unknown};
+use super::quotas;
 use super::search::Trace;
 use super::tier2::{Candidates, Commit, TierError, commit};
 use crate::matching::Verdict;
@@ -30,14 +30,14 @@ pub struct Evaluation<'f> {
     pub offer: Offer,
     now: Timestamp,
     /// What may lie here for its user; None: of one that is not bounded.
-    room: Option<caps::SpoolRoom>,
+    room: Option<quotas::SpoolRoom>,
     /// Its client is another home.
     foreign: bool,
 }
 
 /// What became of a commit.
 #[derive(Debug)]
-pub enum Taking {
+pub enum CommitOutcome {
     /// This home holds the task, perhaps since an earlier commit of the same uuid.
     Holds(TaskId),
     /// A task that is not this caller's has the uuid.
@@ -54,17 +54,17 @@ pub struct Via<'a> {
 }
 
 /// Looks at a task with this member's servers.
-pub fn look<'f>(
+pub fn evaluate<'f>(
     view: &View<'_>,
     fleets: &'f mut Fleets,
     member: &Record,
     envelope: &Envelope,
-    guest: &Guest,
+    principal: &Principal,
     now: Timestamp,
 ) -> Result<Evaluation<'f>, TierError> {
     let mut request = seal::open(&envelope.sealed).map_err(|error| TierError::Denied(error.to_string()))?;
-    let room = caps::check(view, &request, guest)?;
-    if let Some(fetch) = request.launch.fetch.as_mut().filter(|_| guest.standing != Access::Resident) {
+    let room = quotas::check(view, &request, principal)?;
+    if let Some(fetch) = request.launch.fetch.as_mut().filter(|_| principal.access != Access::Resident) {
         // A directory of its client: nothing is unpacked there here.
         fetch.into = "".into();
     }
@@ -72,16 +72,16 @@ pub fn look<'f>(
         request.demand.on = request.demand.on.map(|target| as_here(target, called));
         request.demand.exclude = request.demand.exclude.into_iter().map(|target| as_here(target, called)).collect();
     }
-    let user = whose(view, &request, guest)?;
+    let user = whose(view, &request, principal)?;
     let client = client_of(view, &request)?;
-    move_home(&mut request, guest);
-    request.demand.shared_account = guest.standing.is_other();
+    move_home(&mut request, principal);
+    request.demand.shared_account = principal.access.is_other();
     let asked = Candidates::new(view, fleets, member.id, &request.demand, &user, &client)?;
     let offer = match asked.offer(view, &request.demand)? {
         Offer::Never if request.hold_unmatched => Offer::Keep,
         offer => offer,
     };
-    Ok(Evaluation { request, user, client, asked, offer, now, room, foreign: guest.standing != Access::Resident })
+    Ok(Evaluation { request, user, client, asked, offer, now, room, foreign: principal.access != Access::Resident })
 }
 
 impl Evaluation<'_> {
@@ -136,42 +136,42 @@ pub fn admit(
     tx: &Tx<'_>,
     member: &Record,
     envelope: &Envelope,
-    guest: &Guest,
-    look: &mut Evaluation<'_>,
-    came: Via<'_>,
+    principal: &Principal,
+    evaluation: &mut Evaluation<'_>,
+    via: Via<'_>,
     now: Timestamp,
 ) -> Result<TaskId, TierError> {
     if let Some(list) = &envelope.list {
         // Before it is decoded, which takes more.
-        look.room.as_ref().map_or(Ok(()), |room| room.holds(list.as_bytes().len() as u64))?;
-        seal::open_list(&mut look.request, list)
+        evaluation.room.as_ref().map_or(Ok(()), |room| room.holds(list.as_bytes().len() as u64))?;
+        seal::open_list(&mut evaluation.request, list)
             .map_err(|error| TierError::Denied(format!("the list of the array can't be read: {error}")))?;
     }
-    caps::check_list(&look.request.members, guest)?;
+    quotas::check_list(&evaluation.request.members, principal)?;
     // A class belongs to a client's row: one that was never seen gets it here.
-    look.client.id = tx.see_client(&look.request.client, now)?;
-    let mut trace = came.trace.clone();
-    trace.second(came.member, taking(look));
+    evaluation.client.id = tx.see_client(&evaluation.request.client, now)?;
+    let mut trace = via.trace.clone();
+    trace.second(via.member, taking(evaluation));
     let trace = serde_json::to_string(&trace).unwrap_or_default();
-    look.room.as_ref().map_or(Ok(()), |room| room.holds(caps::size_in_all(&look.request, &trace)))?;
+    evaluation.room.as_ref().map_or(Ok(()), |room| room.holds(quotas::size_in_all(&evaluation.request, &trace)))?;
     let search = tx.keep_note(&trace)?;
-    let kept = (guest.standing != Access::Resident).then(|| caps::size(&look.request, &trace));
+    let kept = (principal.access != Access::Resident).then(|| quotas::size(&evaluation.request, &trace));
     let wanted = Commit {
         uuid: envelope.uuid,
         round: envelope.round,
-        request: &look.request,
-        user: look.user.id,
-        client: look.client.id,
+        request: &evaluation.request,
+        user: evaluation.user.id,
+        client: evaluation.client.id,
         member,
-        route: (came.front, came.member),
+        route: (via.front, via.member),
         search: Some(search),
-        unmatched: look.offer == Offer::Keep,
-        at_once: look.offer == Offer::Now,
+        unmatched: evaluation.offer == Offer::Keep,
+        at_once: evaluation.offer == Offer::Now,
         adopts: tx.held_by_uuid(envelope.uuid)?.1,
         kept,
     };
-    let (foreign, adopts) = (look.foreign, wanted.adopts);
-    let task = commit(tx, &wanted, &mut look.asked, now)?;
+    let (foreign, adopts) = (evaluation.foreign, wanted.adopts);
+    let task = commit(tx, &wanted, &mut evaluation.asked, now)?;
     if foreign && adopts.is_none() {
         tx.mark_foreign(task)?;
     }
@@ -179,10 +179,10 @@ pub fn admit(
 }
 
 /// The words of the member that takes it.
-pub fn taking(look: &Evaluation<'_>) -> String {
-    match look.offer {
+pub fn taking(evaluation: &Evaluation<'_>) -> String {
+    match evaluation.offer {
         Offer::Keep => "keeps it held: unmatched".to_owned(),
-        offer => look.asked.words(offer),
+        offer => evaluation.asked.words(offer),
     }
 }
 
@@ -192,29 +192,37 @@ pub fn take(
     member: &Record,
     envelope: &Envelope,
     how: How,
-    guest: &Guest,
-    came: Via<'_>,
+    principal: &Principal,
+    via: Via<'_>,
     now: Timestamp,
-) -> Result<Taking, TierError> {
-    let why = match known(tx, envelope, guest)? {
-        UuidState::Held(task) => return Ok(Taking::Holds(task)),
-        UuidState::Others => return Ok(Taking::Others),
+) -> Result<CommitOutcome, TierError> {
+    let why = match known(tx, envelope, principal)? {
+        UuidState::Held(task) => return Ok(CommitOutcome::Holds(task)),
+        UuidState::Others => return Ok(CommitOutcome::Others),
         UuidState::Refused => "it was refused before".to_owned(),
         UuidState::New => match super::search::skipped(member) {
             Some(reason) => reason,
-            None => match look(tx, fleets, member, envelope, guest, now) {
-                Ok(mut look) if fits(how, look.offer) => {
-                    return Ok(Taking::Holds(admit(tx, member, envelope, guest, &mut look, came, now)?));
+            None => match evaluate(tx, fleets, member, envelope, principal, now) {
+                Ok(mut evaluation) if fits(how, evaluation.offer) => {
+                    return Ok(CommitOutcome::Holds(admit(
+                        tx,
+                        member,
+                        envelope,
+                        principal,
+                        &mut evaluation,
+                        via,
+                        now,
+                    )?));
                 }
-                Ok(look) => look.asked.words(look.offer),
+                Ok(evaluation) => evaluation.asked.words(evaluation.offer),
                 Err(TierError::Expression(error)) => error.to_string(),
                 // Nothing is kept of what this caller may not.
                 Err(error) => return Err(error),
             },
         },
     };
-    caps::bury(tx, envelope.uuid, envelope.round, guest, now)?;
-    Ok(Taking::No(why))
+    quotas::add_tombstone(tx, envelope.uuid, envelope.round, principal, now)?;
+    Ok(CommitOutcome::No(why))
 }
 
 /// Does the offer that stands now allow what was agreed on?
@@ -228,14 +236,14 @@ const fn fits(how: How, offer: Offer) -> bool {
 }
 
 /// The client sits on another host, or is another account.
-fn move_home(request: &mut Request, guest: &Guest) {
-    let (Some(theirs), Some(ours)) = (&request.launch.home, &guest.home) else { return };
+fn move_home(request: &mut Request, principal: &Principal) {
+    let (Some(theirs), Some(ours)) = (&request.launch.home, &principal.home) else { return };
     let Ok(below) = Path::new(request.launch.cwd.as_os()).strip_prefix(theirs.as_os()) else { return };
     let ours = Path::new(ours.as_os());
     // Joining nothing would add a slash.
     let moved = if below.as_os_str().is_empty() { ours.to_owned() } else { ours.join(below) };
     request.launch.cwd = moved.into_os_string().into();
-    request.launch.home = guest.home.clone();
+    request.launch.home = principal.home.clone();
 }
 
 /// `-w lab-x/n1` names a member as the searching side calls it. Any other member's servers are none of ours.
@@ -247,14 +255,14 @@ fn as_here(target: Target, called: &Name) -> Target {
     }
 }
 
-/// The user whose attributes count: the guest, or whom the owner named.
-fn whose(view: &View<'_>, request: &Request, guest: &Guest) -> Result<User, TierError> {
+/// The user whose attributes count: the principal, or whom the owner named.
+fn whose(view: &View<'_>, request: &Request, principal: &Principal) -> Result<User, TierError> {
     let name = match &request.user {
-        Some(name) if guest.standing == Access::Resident => name,
-        Some(name) if *name != guest.user => {
+        Some(name) if principal.access == Access::Resident => name,
+        Some(name) if *name != principal.user => {
             return Err(TierError::Denied(format!("--user {name}: only within the home where it is typed")));
         }
-        _ => &guest.user,
+        _ => &principal.user,
     };
     view.user(name.as_str())?.ok_or_else(|| unknown(name))
 }

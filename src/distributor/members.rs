@@ -1,12 +1,12 @@
 //! Asking second-tier members wherever they live: those of this home at its own desk, others through whoever carries questions.
 
-use super::desk::{self, Via};
 use super::fleets::Fleets;
-use super::guest::{Guest, OTHERS, UuidState, known};
+use super::offer::{self, Via};
 use super::peers::{PeerError, Peers, silently};
+use super::principal::{OTHERS, Principal, UuidState, known};
 use super::search::Trace;
 use super::tier2::TierError;
-use super::walk::{Holder, MemberReply, SecondTier, WalkStep};
+use super::two_pass::{Holder, MemberReply, MemberRequest, SecondTier};
 use crate::model::distributor::{Endpoint, Record};
 use crate::model::failpoint::failpoint;
 use crate::model::id::TaskUuid;
@@ -21,11 +21,11 @@ use std::time::Duration;
 pub type BeforeCommit<'a> = dyn FnMut(&mut Store, &Envelope, &Endpoint) -> Result<(), TierError> + 'a;
 
 /// The second tier, as one search sees it.
-pub struct Across<'a> {
+pub struct AllMembers<'a> {
     pub store: &'a mut Store,
     pub peers: &'a mut dyn Peers,
     pub envelope: &'a mut Envelope,
-    pub guest: &'a Guest,
+    pub principal: &'a Principal,
     /// The first-tier member that redirected here.
     pub front: &'a str,
     pub before_commit: &'a mut BeforeCommit<'a>,
@@ -33,13 +33,13 @@ pub struct Across<'a> {
     pub working: &'a mut dyn FnMut(),
 }
 
-impl SecondTier for Across<'_> {
+impl SecondTier for AllMembers<'_> {
     type Taken = Holder;
 
     fn ask(
         &mut self,
         member: &Record,
-        step: WalkStep,
+        step: MemberRequest,
         round: u32,
         trace: &Trace,
     ) -> Result<MemberReply<Holder>, TierError> {
@@ -49,22 +49,22 @@ impl SecondTier for Across<'_> {
     }
 }
 
-impl Across<'_> {
-    fn here(&mut self, member: &Record, step: WalkStep, trace: &Trace) -> Result<MemberReply<Holder>, TierError> {
-        let (envelope, guest, front) = (&*self.envelope, self.guest, self.front);
+impl AllMembers<'_> {
+    fn here(&mut self, member: &Record, step: MemberRequest, trace: &Trace) -> Result<MemberReply<Holder>, TierError> {
+        let (envelope, principal, front) = (&*self.envelope, self.principal, self.front);
         let said = self.store.write(Durability::Full, |tx| {
-            at_own_desk(tx, &mut Fleets::default(), member, step, envelope, guest, (front, trace))
+            ask_own_member(tx, &mut Fleets::default(), member, step, envelope, principal, (front, trace))
         });
         or_denied(said)
     }
 
-    fn there(&mut self, member: &Record, step: WalkStep, trace: &Trace) -> Result<MemberReply<Holder>, TierError> {
+    fn there(&mut self, member: &Record, step: MemberRequest, trace: &Trace) -> Result<MemberReply<Holder>, TierError> {
         if let Err(why) = self.envelope.may_travel() {
             return Ok(MemberReply::Passed(not_asked(&why)));
         }
         let at = member.there.clone();
         let (how, words) = match step {
-            WalkStep::Now => {
+            MemberRequest::Now => {
                 let offer = Question::Offer {
                     at: at.clone(),
                     envelope: self.envelope.without_list(),
@@ -80,8 +80,8 @@ impl Across<'_> {
                     Err(error) => return Ok(MemberReply::Passed(no_answer(&error))),
                 }
             }
-            WalkStep::Queue => (How::Queue, "could run it later".to_owned()),
-            WalkStep::Keep => (How::Keep, "keeps it held: unmatched".to_owned()),
+            MemberRequest::Queue => (How::Queue, "could run it later".to_owned()),
+            MemberRequest::Keep => (How::Keep, "keeps it held: unmatched".to_owned()),
         };
         let mut search = trace.clone();
         search.second(member.name.as_str(), &*words);
@@ -119,35 +119,38 @@ impl Across<'_> {
 }
 
 /// Offer and commit are one transaction here, so what was offered still stands.
-pub(super) fn at_own_desk(
+pub(super) fn ask_own_member(
     tx: &Tx<'_>,
     fleets: &mut Fleets,
     member: &Record,
-    step: WalkStep,
+    step: MemberRequest,
     envelope: &Envelope,
-    guest: &Guest,
+    principal: &Principal,
     (front, trace): (&str, &Trace),
 ) -> Result<MemberReply<Holder>, TierError> {
     let now = Timestamp::now();
     // This search may be an old one that was taken for dead: what was settled meanwhile stands.
-    match known(tx, envelope, guest)? {
+    match known(tx, envelope, principal)? {
         UuidState::Held(task) => return Ok(MemberReply::Took(Holder::Here(task), "has it already".to_owned())),
         UuidState::Others => return Ok(MemberReply::Unsure(OTHERS.to_owned())),
         UuidState::Refused => return Ok(MemberReply::No("it was refused before".to_owned())),
         UuidState::New => {}
     }
-    let mut look = desk::look(tx, fleets, member, envelope, guest, now)?;
+    let mut evaluation = offer::evaluate(tx, fleets, member, envelope, principal, now)?;
     let takes = match step {
-        WalkStep::Now => look.offer == Offer::Now,
-        WalkStep::Queue => matches!(look.offer, Offer::Now | Offer::Later),
-        WalkStep::Keep => look.offer != Offer::Never,
+        MemberRequest::Now => evaluation.offer == Offer::Now,
+        MemberRequest::Queue => matches!(evaluation.offer, Offer::Now | Offer::Later),
+        MemberRequest::Keep => evaluation.offer != Offer::Never,
     };
     if !takes {
-        return Ok(MemberReply::Offers(look.offered()));
+        return Ok(MemberReply::Offers(evaluation.offered()));
     }
-    let words = desk::taking(&look);
-    let came = Via { front, member: member.name.as_str(), trace };
-    Ok(MemberReply::Took(Holder::Here(desk::admit(tx, member, envelope, guest, &mut look, came, now)?), words))
+    let words = offer::taking(&evaluation);
+    let via = Via { front, member: member.name.as_str(), trace };
+    Ok(MemberReply::Took(
+        Holder::Here(offer::admit(tx, member, envelope, principal, &mut evaluation, via, now)?),
+        words,
+    ))
 }
 
 /// Whether this very home holds a task of this age; if not, it never will. `user`: who submitted it, where that is not this home itself.

@@ -1,6 +1,6 @@
 //! What a receiver takes from another home, whoever sends it: every bound is told by its name when it is passed.
 
-use super::guest::{Access, Guest};
+use super::principal::{Access, Principal};
 use super::tier2::TierError;
 use crate::model::attribute::Value;
 use crate::model::bounds;
@@ -33,13 +33,22 @@ pub const TOMBSTONES_MAX: u32 = 16_384;
 
 /// Refuses a uuid for good, up to a round. That is a row: strangers may not fill the disk with them. Who is told that may ask
 /// again later.
-pub fn bury(tx: &Tx<'_>, uuid: TaskUuid, round: u32, guest: &Guest, now: Timestamp) -> Result<(), TierError> {
-    let of = guest.refuses(tx)?;
-    if guest.standing == Access::User && tx.buried(uuid, of)?.is_none() && tx.has_tombstones(of, TOMBSTONES_MAX)? {
+pub fn add_tombstone(
+    tx: &Tx<'_>,
+    uuid: TaskUuid,
+    round: u32,
+    principal: &Principal,
+    now: Timestamp,
+) -> Result<(), TierError> {
+    let of = principal.refuses(tx)?;
+    if principal.access == Access::User
+        && tx.tombstoned(uuid, of)?.is_none()
+        && tx.has_tombstones(of, TOMBSTONES_MAX)?
+    {
         let most = format!("{TOMBSTONES_MAX} until `grid gc` has removed old ones");
         return Err(over("refusals for good", TOMBSTONES_MAX, most));
     }
-    Ok(tx.bury(uuid, round, of, now)?)
+    Ok(tx.add_tombstone(uuid, round, of, now)?)
 }
 
 fn over(what: &str, found: impl std::fmt::Display, max: impl std::fmt::Display) -> TierError {
@@ -107,8 +116,8 @@ pub fn size_in_all(request: &Request, search: &str) -> u64 {
 
 /// Checks a task that was sealed elsewhere: a program that is not ours may have done it. The room that its user has here; None:
 /// as much as there is.
-pub fn check(view: &View<'_>, request: &Request, guest: &Guest) -> Result<Option<SpoolRoom>, TierError> {
-    if guest.standing == Access::Resident {
+pub fn check(view: &View<'_>, request: &Request, principal: &Principal) -> Result<Option<SpoolRoom>, TierError> {
+    if principal.access == Access::Resident {
         return Ok(None);
     }
     if let Some(count) = request.launch.fetch.as_ref().map(|f| f.patterns.len()).filter(|n| *n > ATTRIBUTES_MAX) {
@@ -132,7 +141,7 @@ pub fn check(view: &View<'_>, request: &Request, guest: &Guest) -> Result<Option
     if !request.launch.cwd.as_bytes().starts_with(b"/") {
         return Err(TierError::Denied("working directory: it must be absolute".to_owned()));
     }
-    if guest.standing != Access::User {
+    if principal.access != Access::User {
         return Ok(None);
     }
     if demand.priority > 0 {
@@ -140,16 +149,16 @@ pub fn check(view: &View<'_>, request: &Request, guest: &Guest) -> Result<Option
         return Err(TierError::Denied(format!("priority {priority}: users from other homes may only lower it")));
     }
     let max = view.setting("user_waiting")?.and_then(|text| text.parse().ok()).unwrap_or(WAITING_MAX);
-    let user = view.user(guest.user.as_str())?;
+    let user = view.user(principal.user.as_str())?;
     let waiting = user.as_ref().map_or(Ok(0), |user| view.count_unended_of(Some(user.id)))?;
     if waiting >= max {
-        let what = format!("tasks of {} that have not ended", guest.user);
+        let what = format!("tasks of {} that have not ended", principal.user);
         return Err(over(&what, waiting, format!("{max} (user_waiting)")));
     }
     // What came after the count is added, in the transaction that takes the task: others of theirs may come in side by side.
-    let since = user.map_or(Ok(Bytes(0)), |user| view.sent_since(user.id, guest.kept.up_to))?;
-    let kept = guest.kept.bytes.0.saturating_add(since.0);
-    let room = SpoolRoom { user: guest.user.clone(), kept, max: spool_max(view)? };
+    let since = user.map_or(Ok(Bytes(0)), |user| view.sent_since(user.id, principal.kept.up_to))?;
+    let kept = principal.kept.bytes.0.saturating_add(since.0);
+    let room = SpoolRoom { user: principal.user.clone(), kept, max: spool_max(view)? };
     room.holds(size_in_all(request, ""))?;
     Ok(Some(room))
 }
@@ -172,10 +181,10 @@ pub fn spool_max(view: &View<'_>) -> Result<u64, StoreError> {
 }
 
 /// The list of an array, which comes with the commit only.
-pub fn check_list(members: &Members, guest: &Guest) -> Result<(), TierError> {
+pub fn check_list(members: &Members, principal: &Principal) -> Result<(), TierError> {
     match members {
         Members::Lines { lines, .. } if lines.is_empty() => Err(TierError::Denied("array: it has no lines".to_owned())),
-        Members::Lines { lines, .. } if guest.standing == Access::User && lines.len() > LINES_MAX => {
+        Members::Lines { lines, .. } if principal.access == Access::User && lines.len() > LINES_MAX => {
             Err(over("lines of one array", lines.len(), LINES_MAX))
         }
         _ => Ok(()),

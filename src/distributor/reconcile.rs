@@ -2,10 +2,10 @@
 //! everybody who could hold it, the search goes on.
 
 use super::front::{self, Sought, series_end};
-use super::guest::Guest;
 use super::peers::{PeerError, Peers, silently};
 use super::place::{PlacementRequest, SearchOutcome, place};
-use super::placing::SearchLock;
+use super::principal::Principal;
+use super::search_lock::SearchLock;
 use super::snapshot;
 use super::tier2::TierError;
 use crate::model::bounds;
@@ -21,7 +21,7 @@ use std::time::Duration;
 
 /// How an open task came out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Settled {
+pub enum Reconciled {
     /// Somebody holds it.
     Placed,
     /// Nobody takes it now; it is searched for again later.
@@ -53,12 +53,17 @@ pub fn ask(
 }
 
 /// Asks again, and goes on with the search where nobody holds it.
-pub fn settle(store: &mut Store, peers: &mut dyn Peers, known: &Away, guest: &Guest) -> Result<Settled, TierError> {
+pub fn reconcile(
+    store: &mut Store,
+    peers: &mut dyn Peers,
+    known: &Away,
+    principal: &Principal,
+) -> Result<Reconciled, TierError> {
     if SearchLock::is_going_on(store.home(), known.uuid) {
-        return Ok(Settled::GoingOn);
+        return Ok(Reconciled::GoingOn);
     }
     // Its command may have asked others, and placed it, between the reading of the row and its leaving.
-    let Some(away) = &store.view().away(known.task)? else { return Ok(Settled::Placed) };
+    let Some(away) = &store.view().away(known.task)? else { return Ok(Reconciled::Placed) };
     let AwayState::Open { onward, among } = &away.held else { return tell_cancel(store, peers, away) };
     let now = Timestamp::now();
     let sought = Sought {
@@ -84,11 +89,11 @@ pub fn settle(store: &mut Store, peers: &mut dyn Peers, known: &Away, guest: &Gu
                 store.write(Durability::Full, |tx| snapshot::placed(tx, away.task, own, &front, &placed, now))?;
                 // A cancel that was recorded meanwhile has somebody to hear it now.
                 let placed = store.view().away(away.task)?;
-                return placed.map_or(Ok(Settled::Placed), |placed| tell_cancel(store, peers, &placed));
+                return placed.map_or(Ok(Reconciled::Placed), |placed| tell_cancel(store, peers, &placed));
             }
-            Ok(Answer::Nowhere) => return again(store, peers, away, guest),
+            Ok(Answer::Nowhere) => return again(store, peers, away, principal),
             Ok(other) => {
-                let words = super::across::words_of(other);
+                let words = super::members::words_of(other);
                 said.get_or_insert_with(|| format!("{endpoint} does not say whether it holds it: {words}"));
             }
             Err(error) => {
@@ -104,35 +109,40 @@ pub fn settle(store: &mut Store, peers: &mut dyn Peers, known: &Away, guest: &Gu
         tx.unheard_away(away.task, now)?;
         tx.set_reason(away.task, Some(&why))
     })?;
-    Ok(Settled::Open)
+    Ok(Reconciled::Open)
 }
 
 /// A cancel that the owner has not heard yet.
-fn tell_cancel(store: &mut Store, peers: &mut dyn Peers, away: &Away) -> Result<Settled, TierError> {
-    let (AwayState::By { home, .. }, Some(grace)) = (&away.held, away.cancel) else { return Ok(Settled::Placed) };
+fn tell_cancel(store: &mut Store, peers: &mut dyn Peers, away: &Away) -> Result<Reconciled, TierError> {
+    let (AwayState::By { home, .. }, Some(grace)) = (&away.held, away.cancel) else { return Ok(Reconciled::Placed) };
     let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
     let verb = Verb::Cancel { index: None, grace_ms };
     let question = Question::Task { owner: *home, user: None, uuid: away.uuid, verb };
     match peers.ask(&away.asked, &question, &mut silently) {
         Ok(Answer::Report(_) | Answer::Unknown(_)) => {
             store.write(Durability::Full, |tx| tx.cancel_told(away.task, grace))?;
-            Ok(Settled::Placed)
+            Ok(Reconciled::Placed)
         }
         _ => {
             store.write(Durability::Normal, |tx| tx.unheard_away(away.task, Timestamp::now()))?;
-            Ok(Settled::Open)
+            Ok(Reconciled::Open)
         }
     }
 }
 
 /// Nobody holds it, and nobody will up to that round: the search goes on, or ends where its client cancelled it.
-fn again(store: &mut Store, peers: &mut dyn Peers, away: &Away, guest: &Guest) -> Result<Settled, TierError> {
+fn again(
+    store: &mut Store,
+    peers: &mut dyn Peers,
+    away: &Away,
+    principal: &Principal,
+) -> Result<Reconciled, TierError> {
     let now = Timestamp::now();
     // It may have been given up, or cancelled, while the others were asked.
-    let Some(still) = store.view().away(away.task)? else { return Ok(Settled::Placed) };
+    let Some(still) = store.view().away(away.task)? else { return Ok(Reconciled::Placed) };
     if still.cancel.is_some() {
         store.write(Durability::Full, |tx| tx.cancelled_away(away.task, now))?;
-        return Ok(Settled::Placed);
+        return Ok(Reconciled::Placed);
     }
     if away.asked_at < store.view().begins_at()? {
         let why =
@@ -141,9 +151,9 @@ fn again(store: &mut Store, peers: &mut dyn Peers, away: &Away, guest: &Guest) -
             tx.unheard_away(away.task, now)?;
             tx.set_reason(away.task, Some(why))
         })?;
-        return Ok(Settled::Open);
+        return Ok(Reconciled::Open);
     }
-    let Some((sealed, list)) = store.view().sealed(away.task)? else { return Ok(Settled::Placed) };
+    let Some((sealed, list)) = store.view().sealed(away.task)? else { return Ok(Reconciled::Placed) };
     let (sealed, list) = (Sealed::from_bytes(sealed), list.map(Sealed::from_bytes));
     let request = match seal::open(&sealed) {
         Ok(request) => request,
@@ -153,15 +163,15 @@ fn again(store: &mut Store, peers: &mut dyn Peers, away: &Away, guest: &Guest) -
                 tx.unheard_away(away.task, now)?;
                 tx.set_reason(away.task, Some(&format!("what was sealed can't be read: {error}; submit it again")))
             })?;
-            return Ok(Settled::Nobody);
+            return Ok(Reconciled::Nobody);
         }
     };
     let round = series_end(away.round) + 1;
     let envelope = Envelope { version: 1, uuid: away.uuid, round, user: None, hops: 0, sealed, list };
-    let mut order = PlacementRequest::again(envelope, &request, guest, away.task);
+    let mut order = PlacementRequest::again(envelope, &request, principal, away.task);
     match place(store, peers, &mut order)? {
-        SearchOutcome::Here(_) | SearchOutcome::Away(_) => Ok(Settled::Placed),
-        SearchOutcome::Open { .. } => Ok(Settled::Open),
+        SearchOutcome::Here(_) | SearchOutcome::Away(_) => Ok(Reconciled::Placed),
+        SearchOutcome::Open { .. } => Ok(Reconciled::Open),
         SearchOutcome::Refused(refusal) => {
             let first = refusal.reasons.first().map_or_else(String::new, |reason| format!(": {reason}"));
             let mut why = format!("{}{first}; it is asked again", refusal.what());
@@ -170,7 +180,7 @@ fn again(store: &mut Store, peers: &mut dyn Peers, away: &Away, guest: &Guest) -
                 tx.unheard_away(away.task, now)?;
                 tx.set_reason(away.task, Some(&why))
             })?;
-            Ok(Settled::Nobody)
+            Ok(Reconciled::Nobody)
         }
     }
 }

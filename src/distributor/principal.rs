@@ -11,10 +11,10 @@ use crate::store::{StoreError, Tx, View};
 
 /// Who asks, as this home knows them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Guest {
+pub struct Principal {
     /// Whose attributes count.
     pub user: Name,
-    pub standing: Access,
+    pub access: Access,
     /// Of whose tasks it is told, and whose uuids it may settle.
     pub reach: Reach,
     /// $HOME of this home's account, where the caller may have another one: a directory below theirs is meant below this.
@@ -23,10 +23,10 @@ pub struct Guest {
     pub kept: KeptFile,
 }
 
-impl Guest {
+impl Principal {
     /// The home's own account, sitting here.
     pub const fn resident(user: Name) -> Self {
-        Self { user, standing: Access::Resident, reach: Reach::All, home: None, kept: KeptFile::NOTHING }
+        Self { user, access: Access::Resident, reach: Reach::All, home: None, kept: KeptFile::NOTHING }
     }
 
     /// The user for whom another home is asked, where this home's own login there is not meant.
@@ -101,16 +101,18 @@ pub(super) enum UuidState {
 }
 
 /// Looks a uuid up for a caller that commits it.
-pub(super) fn known(tx: &Tx<'_>, envelope: &Envelope, guest: &Guest) -> Result<UuidState, TierError> {
+pub(super) fn known(tx: &Tx<'_>, envelope: &Envelope, principal: &Principal) -> Result<UuidState, TierError> {
     match tx.held_by_uuid(envelope.uuid)? {
-        (Some(task), _) => return Ok(if guest.sees(tx, task)? { UuidState::Held(task) } else { UuidState::Others }),
+        (Some(task), _) => {
+            return Ok(if principal.sees(tx, task)? { UuidState::Held(task) } else { UuidState::Others });
+        }
         // The way led back to this home. Only what it sealed itself becomes its task; a uuid alone proves nothing.
-        (None, Some(own)) if guest.standing != Access::Resident && !is_sealed_here(tx, own, envelope)? => {
+        (None, Some(own)) if principal.access != Access::Resident && !is_sealed_here(tx, own, envelope)? => {
             return Ok(UuidState::Others);
         }
         _ => {}
     }
-    let refused = tx.buried(envelope.uuid, guest.refuses(tx)?)?.is_some_and(|round| round >= envelope.round);
+    let refused = tx.tombstoned(envelope.uuid, principal.refuses(tx)?)?.is_some_and(|round| round >= envelope.round);
     Ok(if refused { UuidState::Refused } else { UuidState::New })
 }
 
