@@ -392,7 +392,7 @@ fn is_test(source: &Source) -> bool {
 }
 
 /// Folders in which time and chance come from outside, and those of their parts that are the outside.
-const AMBIENT: &[(&str, &[&str])] = &[("dispatch", &["process", "client"])];
+const AMBIENT: &[(&str, &[&str])] = &[("dispatch", &["process", "client"]), ("distributor", &[])];
 
 #[test]
 fn decisions_are_given_the_time() {

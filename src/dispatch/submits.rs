@@ -6,13 +6,20 @@ use crate::dispatch::effects::Effect;
 use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::turn::Turn;
 use crate::distributor::fleets::Fleets;
+use crate::model::time::Timestamp;
 use crate::protocol::dispatcher::FromDispatcher;
 use crate::store::{StoreError, Tx};
 
 /// Handles a submit within the dispatcher's transaction. What its bytes mean is not the dispatcher's business.
 pub trait SubmitHandler {
     /// The answer for the command that submits; None: it is not to be handled here, and nothing was written.
-    fn carry_out(&mut self, tx: &Tx<'_>, fleets: &mut Fleets, submit: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+    fn carry_out(
+        &mut self,
+        tx: &Tx<'_>,
+        fleets: &mut Fleets,
+        submit: &[u8],
+        now: Timestamp,
+    ) -> Result<Option<Vec<u8>>, StoreError>;
 }
 
 impl Dispatcher {
@@ -25,9 +32,9 @@ impl Dispatcher {
         if submits.is_empty() {
             return Ok(());
         }
-        let tx = turn.tx;
+        let (tx, now) = (turn.tx, turn.now.wall);
         for (caller, submit) in submits {
-            let answer = match tx.part(|| self.submits.carry_out(tx, &mut self.schedule.fleets, &submit)) {
+            let answer = match tx.part(|| self.submits.carry_out(tx, &mut self.schedule.fleets, &submit, now)) {
                 // The command is told so, when it tries by itself.
                 Err(StoreError::Unstorable(_) | StoreError::Unreadable(_)) => None,
                 other => other?,

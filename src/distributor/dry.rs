@@ -1,22 +1,22 @@
-//! A search that takes nothing: where would this task go now, and why?
+//! A search that takes nothing: where the task would go now, and why.
 
+use super::context::TierContext;
 use super::fleets::Fleets;
 use super::front::{nobody_lives, own_front, redirect, redirects_to};
 use super::members::{no_answer, not_asked, or_denied, words_of};
-use super::offer;
+use super::offer::{self, IncomingTask};
 use super::peers::{Peers, silently};
 use super::place::{REFUSED_BEHIND, nobody};
 use super::principal::Principal;
+use super::refusal::SearchRefusal;
 use super::search::{self, Trace};
 use super::tier2::TierError;
-use super::two_pass::{MemberReply, MemberRequest, SearchRefusal, SecondTier, TierOutcome, refuses, two_pass};
+use super::two_pass::{MemberReply, MemberRequest, SecondTier, TierOutcome, refuses, two_pass};
 use crate::matching::Verdict;
 use crate::model::distributor::{Record, Tier};
 use crate::model::task::Request;
-use crate::model::time::Timestamp;
 use crate::protocol::distributor::{Answer, Offer, Question};
 use crate::protocol::envelope::Envelope;
-use crate::store::Store;
 use serde::{Deserialize, Serialize};
 
 /// What a search would find.
@@ -29,12 +29,12 @@ pub struct DryRun {
     /// Servers whose verdicts are too many for one answer.
     #[serde(default)]
     pub left_out: usize,
-    /// Nobody would.
+    /// Why no member would take it.
     pub refused: Option<SearchRefusal>,
 }
 
 impl DryRun {
-    /// Nobody would take it.
+    /// No member would take it.
     fn refused(trace: Trace, refusal: SearchRefusal) -> Self {
         Self { trace, verdicts: Vec::new(), chosen: None, left_out: 0, refused: Some(refusal) }
     }
@@ -51,14 +51,13 @@ enum FirstTierLook {
 
 /// Searches as [`super::place`] does, and takes nothing.
 pub fn search(
-    store: &mut Store,
-    peers: &mut dyn Peers,
+    context: &mut TierContext<'_>,
     envelope: &mut Envelope,
     request: &Request,
     principal: &Principal,
 ) -> Result<DryRun, TierError> {
     let mut trace = Trace::default();
-    let (set, policy, cursor) = store.read(|view| view.search_set(Tier::First))?;
+    let (set, policy, cursor) = context.store.read(|view| view.search_set(Tier::First))?;
     for member in &set {
         if let Some(why) = search::skipped(member) {
             trace.first(member.name.as_str(), why);
@@ -70,9 +69,9 @@ pub fn search(
         let name = front.name.as_str();
         let own = asked.len() == 1 && !front.endpoint.is_elsewhere();
         let look = if front.endpoint.is_elsewhere() {
-            elsewhere(peers, front, envelope, request)
+            elsewhere(context.peers, front, envelope, request)
         } else {
-            FirstTierLook::Found(look(store, peers, front, envelope, principal, &mut || {})?)
+            FirstTierLook::Found(look(context, front, envelope, principal, &mut || {})?)
         };
         let words = match look {
             FirstTierLook::Found(DryRun { trace: told, refused: Some(SearchRefusal { denied: true, .. }), .. })
@@ -85,7 +84,7 @@ pub fn search(
             }
             FirstTierLook::Found(DryRun { refused: Some(refused), .. }) if !refused.answered && !refused.denied => {
                 passed = true;
-                no_answer(&[vec![refused.summary], refused.reasons].concat().join("; "))
+                no_answer(&[vec![refused.summary()], refused.reasons].concat().join("; "))
             }
             FirstTierLook::Found(mut found) => {
                 let [first, second] = found.trace.tiers;
@@ -132,20 +131,19 @@ fn elsewhere(peers: &mut dyn Peers, front: &Record, envelope: &Envelope, request
 
 /// Answers [`Question::Look`].
 pub fn answer(
-    store: &mut Store,
-    peers: &mut dyn Peers,
+    context: &mut TierContext<'_>,
     envelope: &mut Envelope,
     principal: &Principal,
     each: &mut dyn FnMut(Answer),
 ) -> Result<Answer, TierError> {
-    let found = match own_front(&store.view())? {
-        Some(front) => look(store, peers, &front, envelope, principal, &mut || each(Answer::Working))?,
+    let found = match own_front(&context.store.view())? {
+        Some(front) => look(context, &front, envelope, principal, &mut || each(Answer::Working))?,
         None => DryRun::refused(Trace::default(), nobody_lives()),
     };
     Ok(report(&found))
 }
 
-/// The answer to [`Question::Look`] where nobody would take it.
+/// The answer to [`Question::Look`] if no member would take it.
 pub fn refused(trace: Trace, refusal: SearchRefusal) -> Answer {
     report(&DryRun::refused(trace, refusal))
 }
@@ -156,21 +154,20 @@ fn report(found: &DryRun) -> Answer {
 
 /// A first tier of this home: redirects, and walks the list.
 fn look(
-    store: &mut Store,
-    peers: &mut dyn Peers,
+    context: &mut TierContext<'_>,
     front: &Record,
     envelope: &mut Envelope,
     principal: &Principal,
     working: &mut dyn FnMut(),
 ) -> Result<DryRun, TierError> {
     let mut trace = Trace::default();
-    let to = store.read(|view| redirect(view, envelope, &mut trace))?;
+    let to = context.store.read(|view| redirect(view, envelope, &mut trace))?;
     if to.list.is_empty() {
         return Ok(DryRun::refused(trace, nobody_lives()));
     }
     trace.first(front.name.as_str(), redirects_to(&to.list));
-    let mut dry =
-        DryMembers { store, peers, envelope, principal, working, verdicts: Vec::new(), chosen: None, left_out: 0 };
+    let context = context.reborrow();
+    let mut dry = DryMembers { context, envelope, principal, working, verdicts: Vec::new(), chosen: None, left_out: 0 };
     let outcome = two_pass(&to, &mut 0, &mut trace, &mut dry)?;
     let (verdicts, chosen, left_out) = (dry.verdicts, dry.chosen, dry.left_out);
     let refused = match outcome {
@@ -180,10 +177,9 @@ fn look(
     Ok(DryRun { trace, verdicts, chosen, left_out, refused })
 }
 
-/// Members as a search meets them that takes nothing.
+/// The second tier of a search that takes nothing.
 struct DryMembers<'a> {
-    store: &'a mut Store,
-    peers: &'a mut dyn Peers,
+    context: TierContext<'a>,
     envelope: &'a mut Envelope,
     principal: &'a Principal,
     working: &'a mut dyn FnMut(),
@@ -198,7 +194,7 @@ impl SecondTier for DryMembers<'_> {
     fn ask(
         &mut self,
         member: &Record,
-        step: MemberRequest,
+        request: MemberRequest,
         _round: u32,
         _trace: &Trace,
     ) -> Result<MemberReply<()>, TierError> {
@@ -210,17 +206,18 @@ impl SecondTier for DryMembers<'_> {
                 called: Some(member.name.clone()),
                 why: true,
             };
-            match self.peers.ask(&member.endpoint, &question, &mut silently) {
+            match self.context.peers.ask(&member.endpoint, &question, &mut silently) {
                 Ok(Answer::Offered(offered)) => offered,
                 Ok(Answer::Denied(why)) => return Ok(MemberReply::Denied(why)),
                 Ok(other) => return Ok(MemberReply::Passed(words_of(other))),
                 Err(error) => return Ok(MemberReply::Passed(no_answer(&error))),
             }
         } else {
-            let (envelope, principal) = (&*self.envelope, self.principal);
-            let mut fleets = Fleets::default();
-            let looked = self.store.read(|view| {
-                let evaluation = offer::evaluate(view, &mut fleets, member, envelope, principal, Timestamp::now())?;
+            let (envelope, principal, ambient) = (&*self.envelope, self.principal, self.context.ambient);
+            let looked = self.context.store.read(|view| {
+                let incoming = IncomingTask { member, envelope, principal, now: ambient.now().wall };
+                let mut fleets = Fleets::default();
+                let evaluation = offer::evaluate(view, &mut fleets, &incoming)?;
                 Ok::<_, TierError>(evaluation.offered_with_why(view)?)
             });
             match looked {
@@ -234,12 +231,7 @@ impl SecondTier for DryMembers<'_> {
             self.verdicts.iter_mut().for_each(|verdict| verdict.distributor = member.name.clone());
             (self.chosen, self.left_out) = (why.chosen, why.left_out);
         }
-        let takes = match step {
-            MemberRequest::Now => offered.offer == Offer::Now,
-            MemberRequest::Queue => matches!(offered.offer, Offer::Now | Offer::Later),
-            MemberRequest::Keep => offered.offer != Offer::Never,
-        };
-        Ok(if takes {
+        Ok(if request.accepts(offered.offer) {
             let words =
                 if offered.offer == Offer::Keep { "keeps it held: unmatched".to_owned() } else { offered.words };
             MemberReply::Took((), words)

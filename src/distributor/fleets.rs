@@ -27,30 +27,30 @@ pub struct Fleets {
 }
 
 impl Fleets {
-    /// A dispatcher's: it takes in what others change, and books by itself. The other kind ([`Default`]) is read when it is
-    /// asked, and good for one transaction, or until it catches up with the next one.
+    /// The fleets of a dispatcher, which reads changes and books places. Other fleets ([`Default`]) are read for one transaction, and
+    /// catch up with the next one.
     pub fn kept() -> Self {
         Self { kept: true, ..Self::default() }
     }
 
-    /// Does a dispatcher keep them?
+    /// Are these the fleets of a dispatcher?
     pub const fn are_kept(&self) -> bool {
         self.kept
     }
 
-    /// One distributor's, read if it is not here yet.
-    pub fn of(&mut self, view: &View<'_>, distributor: DistributorId) -> Result<&Fleet, StoreError> {
+    /// The fleet of a distributor, read if it is not here yet.
+    pub fn of(&mut self, view: &View<'_>, distributor: DistributorId, now: Timestamp) -> Result<&Fleet, StoreError> {
         match self.fleets.entry(distributor) {
             std::collections::hash_map::Entry::Occupied(there) => Ok(there.into_mut()),
             std::collections::hash_map::Entry::Vacant(free) => {
                 let mut fleet = Fleet::new(view.servers_of(distributor)?, placement(view)?);
-                fleet.trust(stale_after(view)?, Timestamp::now());
+                fleet.trust(stale_after(view)?, now);
                 Ok(free.insert(fleet))
             }
         }
     }
 
-    /// Takes in what has become of those that are here since the last transaction in which they were asked.
+    /// Reads what changed in these fleets since the transaction that they were read in.
     pub fn catch_up(&mut self, view: &View<'_>, now: Timestamp) -> Result<(), StoreError> {
         let changes = view.changes()?;
         if changes != self.as_of && !self.fleets.is_empty() {
@@ -69,17 +69,17 @@ impl Fleets {
         self.look_up(view, now)
     }
 
-    /// One distributor's, if it is here.
+    /// The fleet of a distributor, if it was read.
     pub fn get(&self, distributor: DistributorId) -> Option<&Fleet> {
         self.fleets.get(&distributor)
     }
 
-    /// All that are here.
+    /// All fleets that were read.
     pub fn iter(&self) -> impl Iterator<Item = (DistributorId, &Fleet)> {
         self.fleets.iter().map(|(id, fleet)| (*id, fleet))
     }
 
-    /// The servers of all.
+    /// The servers of all fleets.
     pub fn servers(&self) -> impl Iterator<Item = &Server> {
         self.fleets.values().flat_map(Fleet::servers)
     }
@@ -89,17 +89,17 @@ impl Fleets {
         self.iter().find(|(_, fleet)| fleet.get(server).is_some())
     }
 
-    /// One server of any of them.
+    /// A server of any fleet.
     pub fn server(&self, id: ServerId) -> Option<&Server> {
         self.fleets.values().find_map(|fleet| fleet.get(id))
     }
 
-    /// Takes a server in as it is now.
+    /// Adds a server, or replaces it.
     pub fn set(&mut self, server: Server, placement: Placement) {
         self.fleets.entry(server.distributor).or_insert_with(|| Fleet::new(Vec::new(), placement)).set(server);
     }
 
-    /// Forgets servers that are not there any more.
+    /// Removes servers that no longer exist.
     pub fn retain(&mut self, there: &dyn Fn(ServerId) -> bool) {
         for fleet in self.fleets.values_mut() {
             let gone: Vec<_> = fleet.servers().map(|s| s.id).filter(|id| !there(*id)).collect();
@@ -107,7 +107,7 @@ impl Fleets {
         }
     }
 
-    /// From now on it is `now`, and the settings are those of the home.
+    /// Sets the time to `now`, and reads the home's settings.
     pub fn look_up(&mut self, view: &View<'_>, now: Timestamp) -> Result<(), StoreError> {
         let (placement, stale_after) = (placement(view)?, stale_after(view)?);
         for fleet in self.fleets.values_mut() {
@@ -117,7 +117,7 @@ impl Fleets {
         Ok(())
     }
 
-    /// Books a place, or gives it back. Servers of several distributors may share a host: its pool is the same for all.
+    /// Books a place, or gives it back. Servers of several distributors may share a host and its pool.
     pub fn book(&mut self, place: Place, needs: Needs, booking: Booking) {
         let Some(own) = self.with(place.host).map(|(id, _)| id) else { return };
         let Some(fleet) = self.fleets.get_mut(&own) else { return };
@@ -144,7 +144,7 @@ pub fn placement(view: &View<'_>) -> Result<Placement, StoreError> {
     })
 }
 
-/// How long readings of hosts over ssh are believed in this home.
+/// The setting `stale_after`: how long a probe of a host over ssh is fresh.
 pub fn stale_after(view: &View<'_>) -> Result<Duration, StoreError> {
     Ok(settings::stale_after(view.setting("stale_after")?.as_deref()))
 }

@@ -1,13 +1,15 @@
-//! A first tier at work for others: redirect, walk the list, tell who took the task. It keeps nothing of it.
+//! A first tier at work for other homes: it redirects, searches the list, and answers who took the task. It keeps nothing of it.
 
+use super::context::TierContext;
 use super::members::AllMembers;
-use super::peers::{PeerError, Peers, silently};
+use super::peers::{PeerError, silently};
 use super::principal::{OTHERS, Principal};
 use super::quotas;
+use super::refusal::{RefusalCause, SearchRefusal};
 use super::search::{self, Trace};
 use super::tier1;
 use super::tier2::TierError;
-use super::two_pass::{Holder, SearchRefusal, TierOutcome, two_pass};
+use super::two_pass::{Holder, TierOutcome, two_pass};
 use crate::model::distributor::{Policy, Record, Tier};
 use crate::model::id::{HomeId, TaskUuid};
 use crate::model::time::Timestamp;
@@ -15,7 +17,7 @@ use crate::protocol::distributor::{Answer, Placed, Question, Refused};
 use crate::protocol::envelope::Envelope;
 use crate::store::{Durability, Store, StoreError, Tx, View};
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Rounds of one search: every search of a task begins a new series, so that a refusal of the last one binds no later one.
 pub const SERIES: u32 = 1_000;
@@ -77,43 +79,37 @@ pub fn own_front(view: &View<'_>) -> Result<Option<Record>, StoreError> {
 
 /// Answers [`Question::Place`]. Words on the way go to `each`.
 pub fn place(
-    store: &mut Store,
-    peers: &mut dyn Peers,
+    context: &mut TierContext<'_>,
     mut envelope: Envelope,
     principal: &Principal,
     each: &mut dyn FnMut(Answer),
 ) -> Result<Answer, TierError> {
     let mut trace = Trace::default();
-    let (front, to) = store.read(|view| {
+    let (front, to) = context.store.read(|view| {
         let front = own_front(view)?;
         let to = if front.is_some() { redirect(view, &envelope, &mut trace)? } else { Redirect::default() };
         Ok::<_, StoreError>((front, to))
     })?;
-    advance(store, &[Tier::Second])?;
+    advance(context.store, &[Tier::Second])?;
     let Some(front) = front.filter(|_| !to.list.is_empty()) else {
         return Ok(refused(nobody_lives(), &trace));
     };
     trace.first(front.name.as_str(), redirects_to(&to.list));
-    each(Answer::Redirect { members: homes(store, &to.list)? });
+    each(Answer::Redirect { members: homes(context.store, &to.list)? });
     let mut round = envelope.round;
-    let outcome = two_pass(
-        &to,
-        &mut round,
-        &mut trace,
-        &mut AllMembers {
-            store,
-            peers,
-            envelope: &mut envelope,
-            principal,
-            front: front.name.as_str(),
-            before_commit: &mut |_, _, _| Ok(()),
-            working: &mut || each(Answer::Working),
-        },
-    )?;
+    let mut members = AllMembers {
+        context: context.reborrow(),
+        envelope: &mut envelope,
+        principal,
+        front: front.name.as_str(),
+        before_commit: &mut |_, _, _| Ok(()),
+        working: &mut || each(Answer::Working),
+    };
+    let outcome = two_pass(&to, &mut round, &mut trace, &mut members)?;
     Ok(match outcome {
         TierOutcome::Took { member, taken: Holder::Here(id) } => {
-            let home = store.view().home_row()?.id;
-            let task = super::snapshot::of(&store.view(), id)?;
+            let home = context.store.view().home_row()?.id;
+            let task = super::snapshot::of(&context.store.view(), id)?;
             Answer::Placed(Placed { home, member: member.name.to_string(), task, search: text(&trace) })
         }
         TierOutcome::Took { member, taken: Holder::There(placed) } => {
@@ -124,20 +120,20 @@ pub fn place(
     })
 }
 
-/// There is nobody to redirect to.
+/// There is no member to redirect to.
 pub fn nobody_lives() -> SearchRefusal {
     no_look("it knows no live second-tier distributor".to_owned())
 }
 
-/// Nobody has looked at the task, for this reason.
-pub fn no_look(summary: String) -> SearchRefusal {
-    SearchRefusal { summary, reasons: Vec::new(), answered: false, denied: false }
+/// No member has looked at the task, for this reason.
+pub const fn no_look(why: String) -> SearchRefusal {
+    SearchRefusal { cause: RefusalCause::Told(why), reasons: Vec::new(), answered: false, denied: false }
 }
 
 /// The answer to [`Question::Place`] where nobody takes it.
 pub fn refused(refusal: SearchRefusal, trace: &Trace) -> Answer {
-    let SearchRefusal { summary, reasons, answered, denied } = refusal;
-    Answer::Refused(Refused { summary, reasons, search: text(trace), answered, denied })
+    let SearchRefusal { cause, reasons, answered, denied } = refusal;
+    Answer::Refused(Refused { summary: cause.into(), reasons, search: text(trace), answered, denied })
 }
 
 /// The homes of the members; those that never said hello are not known yet.
@@ -153,7 +149,7 @@ fn text(trace: &Trace) -> String {
 /// A question counts its age from when it was asked, and may wait so long for its link: the search began that much earlier at most.
 const ON_ITS_WAY: Duration = Duration::from_secs(60);
 
-/// Whom a search is looked for with.
+/// The task that is looked for, and its search.
 #[derive(Debug)]
 pub struct Sought {
     pub uuid: TaskUuid,
@@ -173,17 +169,17 @@ impl Sought {
     }
 }
 
-/// Answers [`Question::Find`]: who does not hold it makes sure that it never will, up to the round, before that is said.
+/// Answers [`Question::Find`]. A home that does not hold the task writes a tombstone up to the round before it says so.
 pub fn find(
-    store: &mut Store,
-    peers: &mut dyn Peers,
+    context: &mut TierContext<'_>,
     sought: &Sought,
     principal: &Principal,
     each: &mut dyn FnMut(Answer),
 ) -> Result<Answer, TierError> {
-    let (now, came) = (Timestamp::now(), Instant::now());
-    let own = store.view().home_row()?.id;
-    let here = store.write(Durability::Full, |tx: &Tx<'_>| {
+    let came = context.ambient.now();
+    let now = came.wall;
+    let own = context.store.view().home_row()?.id;
+    let here = context.store.write(Durability::Full, |tx: &Tx<'_>| {
         let held = tx.held_by_uuid(sought.uuid)?.0;
         match held {
             None => quotas::add_tombstone(tx, sought.uuid, sought.round, principal, now)?,
@@ -194,12 +190,12 @@ pub fn find(
         Ok::<_, TierError>(held)
     })?;
     if let Some(id) = here {
-        let task = super::snapshot::of(&store.view(), id)?;
-        let route = store.view().task(id)?.map(|row| row.tier2).unwrap_or_default();
+        let task = super::snapshot::of(&context.store.view(), id)?;
+        let route = context.store.view().task(id)?.map(|row| row.tier2).unwrap_or_default();
         return Ok(Answer::Placed(Placed { home: own, member: route, task, search: String::new() }));
     }
     // The home that was here before may have taken it; what that one did with it is not known here.
-    let mut unsure = (sought.began_at(now) < store.view().begins_at()?).then(|| {
+    let mut unsure = (sought.began_at(now) < context.store.view().begins_at()?).then(|| {
         let why = "it was restored, or made anew, after this task was submitted: the home before it may have taken it";
         ("this home".to_owned(), why.to_owned())
     });
@@ -207,7 +203,7 @@ pub fn find(
         return Ok(unsure.map_or(Answer::Nowhere, |(member, why)| Answer::Unsure { member, why }));
     }
     let members: Vec<Record> =
-        store.view().distributors(Tier::Second)?.into_iter().filter(|m| m.endpoint.is_elsewhere()).collect();
+        context.store.view().distributors(Tier::Second)?.into_iter().filter(|m| m.endpoint.is_elsewhere()).collect();
     let missing = |home: &HomeId| *home != own && !members.iter().any(|m| m.home == Some(*home));
     if let Some(unknown) = sought.among.iter().flatten().find(|home| missing(home)) {
         return Ok(Answer::Unsure { member: unknown.to_string(), why: "it is not known here".to_owned() });
@@ -224,9 +220,9 @@ pub fn find(
             continue;
         }
         each(Answer::Working);
-        let age = sought.age.saturating_add(came.elapsed());
+        let age = sought.age.saturating_add(context.ambient.now().since(came.mono));
         let question = super::members::find(sought.uuid, sought.round, age, principal.spoken_for());
-        match peers.ask(&member.endpoint, &question, &mut silently) {
+        match context.peers.ask(&member.endpoint, &question, &mut silently) {
             Ok(Answer::Placed(placed)) => {
                 return Ok(Answer::Placed(Placed { member: member.name.to_string(), ..placed }));
             }

@@ -1,8 +1,9 @@
-//! Asking second-tier members wherever they live: those of this home at its own desk, others through whoever carries questions.
+//! Second-tier members of this home and of other homes: how a search asks each of them.
 
+use super::context::TierContext;
 use super::fleets::Fleets;
-use super::offer::{self, Via};
-use super::peers::{PeerError, Peers, silently};
+use super::offer::{self, IncomingTask, Via};
+use super::peers::{PeerError, silently};
 use super::principal::{OTHERS, Principal, UuidState, known};
 use super::search::Trace;
 use super::tier2::TierError;
@@ -11,25 +12,23 @@ use crate::model::distributor::{Endpoint, Record};
 use crate::model::failpoint::failpoint;
 use crate::model::id::TaskUuid;
 use crate::model::name::Name;
-use crate::model::time::Timestamp;
 use crate::protocol::distributor::{Answer, How, Offer, Question, Way};
 use crate::protocol::envelope::Envelope;
-use crate::store::{Durability, Store, Tx};
+use crate::store::{Durability, Tx};
 use std::time::Duration;
 
-/// Called before a commit leaves this home: whoever owns the client writes down durably who is asked.
-pub type BeforeCommit<'a> = dyn FnMut(&mut Store, &Envelope, &Endpoint) -> Result<(), TierError> + 'a;
+/// Called before a commit leaves this home: the client's home records durably who is asked.
+pub type BeforeCommit<'a> = dyn FnMut(&mut TierContext<'_>, &Envelope, &Endpoint) -> Result<(), TierError> + 'a;
 
-/// The second tier, as one search sees it.
+/// The second tier of one search, with members in several homes.
 pub struct AllMembers<'a> {
-    pub store: &'a mut Store,
-    pub peers: &'a mut dyn Peers,
+    pub context: TierContext<'a>,
     pub envelope: &'a mut Envelope,
     pub principal: &'a Principal,
     /// The first-tier member that redirected here.
     pub front: &'a str,
     pub before_commit: &'a mut BeforeCommit<'a>,
-    /// Called with every question: the search goes on.
+    /// Called with every question, to report that the search goes on.
     pub working: &'a mut dyn FnMut(),
 }
 
@@ -39,31 +38,47 @@ impl SecondTier for AllMembers<'_> {
     fn ask(
         &mut self,
         member: &Record,
-        step: MemberRequest,
+        request: MemberRequest,
         round: u32,
         trace: &Trace,
     ) -> Result<MemberReply<Holder>, TierError> {
         (self.working)();
         self.envelope.round = round;
-        if member.endpoint.is_elsewhere() { self.there(member, step, trace) } else { self.here(member, step, trace) }
+        if member.endpoint.is_elsewhere() {
+            self.there(member, request, trace)
+        } else {
+            self.here(member, request, trace)
+        }
     }
 }
 
 impl AllMembers<'_> {
-    fn here(&mut self, member: &Record, step: MemberRequest, trace: &Trace) -> Result<MemberReply<Holder>, TierError> {
-        let (envelope, principal, front) = (&*self.envelope, self.principal, self.front);
-        let said = self.store.write(Durability::Full, |tx| {
-            ask_own_member(tx, &mut Fleets::default(), member, step, envelope, principal, (front, trace))
+    fn here(
+        &mut self,
+        member: &Record,
+        request: MemberRequest,
+        trace: &Trace,
+    ) -> Result<MemberReply<Holder>, TierError> {
+        let (envelope, principal, ambient) = (&*self.envelope, self.principal, self.context.ambient);
+        let via = Via { front: self.front, member: member.name.as_str(), trace };
+        let said = self.context.store.write(Durability::Full, |tx| {
+            let incoming = IncomingTask { member, envelope, principal, now: ambient.now().wall };
+            ask_own_member(tx, &mut Fleets::default(), &incoming, request, via)
         });
         or_denied(said)
     }
 
-    fn there(&mut self, member: &Record, step: MemberRequest, trace: &Trace) -> Result<MemberReply<Holder>, TierError> {
+    fn there(
+        &mut self,
+        member: &Record,
+        request: MemberRequest,
+        trace: &Trace,
+    ) -> Result<MemberReply<Holder>, TierError> {
         if let Err(why) = self.envelope.may_travel() {
             return Ok(MemberReply::Passed(not_asked(&why)));
         }
         let at = member.there.clone();
-        let (how, words) = match step {
+        let (how, words) = match request {
             MemberRequest::Now => {
                 let offer = Question::Offer {
                     at: at.clone(),
@@ -71,7 +86,7 @@ impl AllMembers<'_> {
                     called: Some(member.name.clone()),
                     why: false,
                 };
-                match self.peers.ask(&member.endpoint, &offer, &mut silently) {
+                match self.context.peers.ask(&member.endpoint, &offer, &mut silently) {
                     Ok(Answer::Offered(offered)) if offered.offer == Offer::Now => (How::Now, offered.words),
                     Ok(Answer::Offered(offered)) => return Ok(MemberReply::Offers(offered)),
                     Ok(Answer::Denied(why)) => return Ok(MemberReply::Denied(why)),
@@ -90,15 +105,15 @@ impl AllMembers<'_> {
             member: member.name.to_string(),
             search: serde_json::to_string(&search).unwrap_or_default(),
         };
-        (self.before_commit)(self.store, self.envelope, &member.endpoint)?;
+        (self.before_commit)(&mut self.context, self.envelope, &member.endpoint)?;
         failpoint("way-before-commit");
         let commit = Question::Commit { at, envelope: self.envelope.clone(), how, way };
-        let said = self.peers.ask(&member.endpoint, &commit, &mut silently);
+        let said = self.context.peers.ask(&member.endpoint, &commit, &mut silently);
         failpoint("way-after-commit");
         Ok(match said {
             Ok(Answer::Placed(placed)) => MemberReply::Took(Holder::There(Box::new(placed)), words),
             Ok(Answer::No { why }) => MemberReply::No(why),
-            // Not a word about the commit: it was not even looked at.
+            // Refused before the commit was looked at.
             Ok(Answer::Denied(why)) => MemberReply::Denied(why),
             Err(error @ PeerError::Unreached(_)) => MemberReply::Passed(no_answer(&error)),
             Ok(other) => self.sure(member, words, &words_of(other)),
@@ -106,11 +121,11 @@ impl AllMembers<'_> {
         })
     }
 
-    /// After an ambiguous failure the same member is asked again, and nobody else until it has said no.
+    /// After an ambiguous failure the same member is asked again, and no other one until it has said no.
     fn sure(&mut self, member: &Record, words: String, why: &str) -> MemberReply<Holder> {
         (self.working)();
         let again = find(self.envelope.uuid, self.envelope.round, Duration::ZERO, self.envelope.user.clone());
-        match self.peers.ask(&member.endpoint, &again, &mut silently) {
+        match self.context.peers.ask(&member.endpoint, &again, &mut silently) {
             Ok(Answer::Placed(placed)) => MemberReply::Took(Holder::There(Box::new(placed)), words),
             Ok(Answer::Nowhere) => MemberReply::No(why.to_owned()),
             _ => MemberReply::Unsure(why.to_owned()),
@@ -118,48 +133,38 @@ impl AllMembers<'_> {
     }
 }
 
-/// Offer and commit are one transaction here, so what was offered still stands.
+/// Asks a member of this home. Offer and commit are one transaction, so the offer still holds at the commit.
 pub(super) fn ask_own_member(
     tx: &Tx<'_>,
     fleets: &mut Fleets,
-    member: &Record,
-    step: MemberRequest,
-    envelope: &Envelope,
-    principal: &Principal,
-    (front, trace): (&str, &Trace),
+    incoming: &IncomingTask<'_>,
+    request: MemberRequest,
+    via: Via<'_>,
 ) -> Result<MemberReply<Holder>, TierError> {
-    let now = Timestamp::now();
-    // This search may be an old one that was taken for dead: what was settled meanwhile stands.
-    match known(tx, envelope, principal)? {
+    // This search may be an old one that was taken for dead: what was reconciled meanwhile stands.
+    match known(tx, incoming.envelope, incoming.principal)? {
         UuidState::Held(task) => return Ok(MemberReply::Took(Holder::Here(task), "has it already".to_owned())),
         UuidState::Others => return Ok(MemberReply::Unsure(OTHERS.to_owned())),
         UuidState::Refused => return Ok(MemberReply::No("it was refused before".to_owned())),
         UuidState::New => {}
     }
-    let mut evaluation = offer::evaluate(tx, fleets, member, envelope, principal, now)?;
-    let takes = match step {
-        MemberRequest::Now => evaluation.offer == Offer::Now,
-        MemberRequest::Queue => matches!(evaluation.offer, Offer::Now | Offer::Later),
-        MemberRequest::Keep => evaluation.offer != Offer::Never,
-    };
-    if !takes {
+    let mut evaluation = offer::evaluate(tx, fleets, incoming)?;
+    if !request.accepts(evaluation.offer) {
         return Ok(MemberReply::Offers(evaluation.offered()));
     }
-    let words = offer::taking(&evaluation);
-    let via = Via { front, member: member.name.as_str(), trace };
-    Ok(MemberReply::Took(
-        Holder::Here(offer::admit(tx, member, envelope, principal, &mut evaluation, via, now)?),
-        words,
-    ))
+    let words = evaluation.words();
+    let task = offer::admit(tx, incoming, &mut evaluation, via)?;
+    Ok(MemberReply::Took(Holder::Here(task), words))
 }
 
-/// Whether this very home holds a task of this age; if not, it never will. `user`: who submitted it, where that is not this home itself.
+/// Asks whether that very home holds a task; if not, it never will. `age`: of the search; `user`: its user, if it is not this home's
+/// own account.
 pub fn find(uuid: TaskUuid, round: u32, age: Duration, user: Option<Name>) -> Question {
     let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
     Question::Find { uuid, round, onward: false, age_ms, among: None, user }
 }
 
-/// A member that does nothing for this caller is passed over as one in another home would be.
+/// A member of this home that refuses the caller is passed over, as a member of another home is.
 pub(super) fn or_denied<T>(said: Result<MemberReply<T>, TierError>) -> Result<MemberReply<T>, TierError> {
     match said {
         Err(TierError::Denied(why)) => Ok(MemberReply::Denied(why)),
@@ -167,17 +172,17 @@ pub(super) fn or_denied<T>(said: Result<MemberReply<T>, TierError>) -> Result<Me
     }
 }
 
-/// Nobody was reached, for this reason.
+/// No answer, for this reason.
 pub(super) fn no_answer(why: &impl std::fmt::Display) -> String {
     format!("no answer: {why}")
 }
 
-/// It is not for others, for this reason.
+/// The task does not go to other homes, for this reason.
 pub(super) fn not_asked(why: &str) -> String {
     format!("not asked: {why}")
 }
 
-/// For people.
+/// The words of an answer that was not expected, for a person.
 pub fn words_of(answer: Answer) -> String {
     match answer {
         Answer::Denied(why) | Answer::Unknown(why) | Answer::No { why } | Answer::Note(why) => why,

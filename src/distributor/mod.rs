@@ -3,6 +3,8 @@
 //! Members of this home and of other homes are asked in one way ([`members`]); [`peers`] is how other homes are reached.
 //! If all members live in this home, one transaction can hold the whole search ([`local_search`]).
 
+pub mod client_row;
+pub mod context;
 pub mod dry;
 pub mod fleets;
 pub mod front;
@@ -14,6 +16,7 @@ pub mod place;
 pub mod principal;
 pub mod quotas;
 pub mod reconcile;
+pub mod refusal;
 pub mod registry;
 pub mod search;
 mod search_lock;

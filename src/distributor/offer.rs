@@ -1,12 +1,12 @@
-//! The desk of a second tier: it opens an envelope, looks with the owner's eyes at who asks, offers, and takes in.
-//! The same for a client of this home and for one that came a long way.
+//! The offer of a second tier: it opens an envelope, checks who asks, matches the task with its servers, and admits it.
+//! A client of this home and a client of another one are treated alike.
 
 use super::fleets::Fleets;
 use super::principal::{Access, Principal, UuidState, known, unknown};
 use super::quotas;
 use super::search::Trace;
 use super::tier2::{Candidates, Commit, TierError, commit};
-use crate::matching::Verdict;
+use crate::matching::{Query, Verdict};
 use crate::model::client::Client;
 use crate::model::demand::Target;
 use crate::model::distributor::Record;
@@ -21,7 +21,16 @@ use crate::protocol::seal;
 use crate::store::{StoreError, Tx, View};
 use std::path::Path;
 
-/// A task on the desk.
+/// A sealed task before a second-tier member: who asks, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct IncomingTask<'a> {
+    pub member: &'a Record,
+    pub envelope: &'a Envelope,
+    pub principal: &'a Principal,
+    pub now: Timestamp,
+}
+
+/// A task, matched with a member's servers.
 pub struct Evaluation<'f> {
     request: Request,
     user: User,
@@ -53,15 +62,13 @@ pub struct Via<'a> {
     pub trace: &'a Trace,
 }
 
-/// Looks at a task with this member's servers.
+/// Matches a task with the member's servers.
 pub fn evaluate<'f>(
     view: &View<'_>,
     fleets: &'f mut Fleets,
-    member: &Record,
-    envelope: &Envelope,
-    principal: &Principal,
-    now: Timestamp,
+    incoming: &IncomingTask<'_>,
 ) -> Result<Evaluation<'f>, TierError> {
+    let &IncomingTask { member, envelope, principal, now } = incoming;
     let mut request = seal::open(&envelope.sealed).map_err(|error| TierError::Denied(error.to_string()))?;
     let room = quotas::check(view, &request, principal)?;
     if let Some(fetch) = request.launch.fetch.as_mut().filter(|_| principal.access != Access::Resident) {
@@ -76,7 +83,7 @@ pub fn evaluate<'f>(
     let client = client_of(view, &request)?;
     move_home(&mut request, principal);
     request.demand.shared_account = principal.access.is_other();
-    let asked = Candidates::new(view, fleets, member.id, &request.demand, &user, &client)?;
+    let asked = Candidates::new(view, fleets, member.id, Query::new(&request.demand, &user, &client)?, now)?;
     let offer = match asked.offer(view, &request.demand)? {
         Offer::Never if request.hold_unmatched => Offer::Keep,
         offer => offer,
@@ -85,7 +92,15 @@ pub fn evaluate<'f>(
 }
 
 impl Evaluation<'_> {
-    /// For whoever searches.
+    /// The words of the member, if it takes the task.
+    pub fn words(&self) -> String {
+        match self.offer {
+            Offer::Keep => "keeps it held: unmatched".to_owned(),
+            offer => self.asked.words(offer),
+        }
+    }
+
+    /// The answer to a search.
     pub fn offered(&self) -> Offered {
         let hopeless = matches!(self.offer, Offer::Never | Offer::Keep);
         let verdicts = if hopeless { self.asked.verdicts(None, self.now) } else { Vec::new() };
@@ -100,7 +115,7 @@ impl Evaluation<'_> {
         }
     }
 
-    /// The same, with the verdicts: those that fit come first where there are too many for one answer.
+    /// The answer with its verdicts: servers that fit come first if there are too many for one answer.
     pub fn offered_with_why(&self, view: &View<'_>) -> Result<Offered, StoreError> {
         let mut verdicts = self.asked.verdicts(None, self.now);
         let texts = |verdicts: &[Verdict]| {
@@ -131,16 +146,14 @@ fn in_one_answer(texts: impl Iterator<Item = String>) -> Vec<String> {
     texts.take(TEXTS_MAX).take_while(fits).collect()
 }
 
-/// Takes what was looked at in the same transaction.
+/// Admits a task that was evaluated in the same transaction.
 pub fn admit(
     tx: &Tx<'_>,
-    member: &Record,
-    envelope: &Envelope,
-    principal: &Principal,
+    incoming: &IncomingTask<'_>,
     evaluation: &mut Evaluation<'_>,
     via: Via<'_>,
-    now: Timestamp,
 ) -> Result<TaskId, TierError> {
+    let &IncomingTask { member, envelope, principal, now } = incoming;
     if let Some(list) = &envelope.list {
         // Before it is decoded, which takes more.
         evaluation.room.as_ref().map_or(Ok(()), |room| room.holds(list.as_bytes().len() as u64))?;
@@ -151,7 +164,7 @@ pub fn admit(
     // A class belongs to a client's row: one that was never seen gets it here.
     evaluation.client.id = tx.see_client(&evaluation.request.client, now)?;
     let mut trace = via.trace.clone();
-    trace.second(via.member, taking(evaluation));
+    trace.second(via.member, evaluation.words());
     let trace = serde_json::to_string(&trace).unwrap_or_default();
     evaluation.room.as_ref().map_or(Ok(()), |room| room.holds(quotas::size_in_all(&evaluation.request, &trace)))?;
     let search = tx.keep_note(&trace)?;
@@ -178,41 +191,24 @@ pub fn admit(
     Ok(task)
 }
 
-/// The words of the member that takes it.
-pub fn taking(evaluation: &Evaluation<'_>) -> String {
-    match evaluation.offer {
-        Offer::Keep => "keeps it held: unmatched".to_owned(),
-        offer => evaluation.asked.words(offer),
-    }
-}
-
-/// A commit from elsewhere: once for each uuid, and where it is refused, for good up to its round.
+/// Commits a task of another home: once for each uuid. A refusal is for good, up to the task's round.
 pub fn take(
-    (tx, fleets): (&Tx<'_>, &mut Fleets),
-    member: &Record,
-    envelope: &Envelope,
+    tx: &Tx<'_>,
+    fleets: &mut Fleets,
+    incoming: &IncomingTask<'_>,
     how: How,
-    principal: &Principal,
     via: Via<'_>,
-    now: Timestamp,
 ) -> Result<CommitOutcome, TierError> {
+    let &IncomingTask { member, envelope, principal, now } = incoming;
     let why = match known(tx, envelope, principal)? {
         UuidState::Held(task) => return Ok(CommitOutcome::Holds(task)),
         UuidState::Others => return Ok(CommitOutcome::Others),
         UuidState::Refused => "it was refused before".to_owned(),
         UuidState::New => match super::search::skipped(member) {
             Some(reason) => reason,
-            None => match evaluate(tx, fleets, member, envelope, principal, now) {
+            None => match evaluate(tx, fleets, incoming) {
                 Ok(mut evaluation) if fits(how, evaluation.offer) => {
-                    return Ok(CommitOutcome::Holds(admit(
-                        tx,
-                        member,
-                        envelope,
-                        principal,
-                        &mut evaluation,
-                        via,
-                        now,
-                    )?));
+                    return Ok(CommitOutcome::Holds(admit(tx, incoming, &mut evaluation, via)?));
                 }
                 Ok(evaluation) => evaluation.asked.words(evaluation.offer),
                 Err(TierError::Expression(error)) => error.to_string(),
@@ -225,7 +221,7 @@ pub fn take(
     Ok(CommitOutcome::No(why))
 }
 
-/// Does the offer that stands now allow what was agreed on?
+/// Does the present offer allow what was agreed on?
 const fn fits(how: How, offer: Offer) -> bool {
     match how {
         How::Now => matches!(offer, Offer::Now),

@@ -1,4 +1,4 @@
-//! Other homes, as those who search see them: a question, words on the way, an answer. How they are reached is no matter here.
+//! Other homes, as a search sees them: a question, interim answers, a final answer. The dispatcher's links are below this trait.
 
 use crate::model::endpoint::Endpoint;
 use crate::protocol::distributor::{Answer, Question};
@@ -6,17 +6,17 @@ use crate::protocol::distributor::{Answer, Question};
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PeerError {
-    /// The question was certainly not heard: nobody was reached.
+    /// The question was not heard: there is no link.
     #[error("{0}")]
     Unreached(String),
-    /// It may have been heard; the answer did not come.
+    /// The question may have been heard; no answer came.
     #[error("{0}")]
     Cut(String),
 }
 
-/// Whoever carries questions to other homes.
+/// Carries questions to other homes.
 pub trait Peers {
-    /// Asks, gives every word before the answer to `each` (false: stop listening), and returns the last one.
+    /// Asks, gives every interim answer to `each` (false: stop listening), and returns the final one.
     fn ask(
         &mut self,
         endpoint: &Endpoint,
@@ -25,7 +25,7 @@ pub trait Peers {
     ) -> Result<Answer, PeerError>;
 }
 
-/// Words on the way are of no interest.
+/// Ignores interim answers.
 pub fn silently(_: Answer) -> bool {
     true
 }

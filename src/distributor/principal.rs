@@ -1,4 +1,4 @@
-//! Who asks a second tier: what a caller is to this home, of whose tasks it is told, and whose uuids it may settle.
+//! The principal of a question: its user, its access to this home, and the tasks that it may see or settle.
 
 use super::tier2::TierError;
 use crate::model::command::Text;
@@ -9,32 +9,32 @@ use crate::store::files::KeptFile;
 use crate::store::tombstones::Refuses;
 use crate::store::{StoreError, Tx, View};
 
-/// Who asks, as this home knows them.
+/// The caller of a question, as this home knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
-    /// Whose attributes count.
+    /// The user whose attributes count.
     pub user: Name,
     pub access: Access,
-    /// Of whose tasks it is told, and whose uuids it may settle.
+    /// The tasks that it may see, and the uuids that it may settle.
     pub reach: Reach,
-    /// $HOME of this home's account, where the caller may have another one: a directory below theirs is meant below this.
+    /// $HOME of this home's account. A directory below the caller's $HOME stands for the same one below this.
     pub home: Option<Text>,
-    /// What lies in this home for them, as it was counted last.
+    /// Bytes kept in this home for the user, as they were counted last.
     pub kept: KeptFile,
 }
 
 impl Principal {
-    /// The home's own account, sitting here.
+    /// The home's own account, in this home.
     pub const fn resident(user: Name) -> Self {
         Self { user, access: Access::Resident, reach: Reach::All, home: None, kept: KeptFile::NOTHING }
     }
 
-    /// The user for whom another home is asked, where this home's own login there is not meant.
+    /// The user to name in a question to another home; None: the login of this home there.
     pub fn spoken_for(&self) -> Option<Name> {
         (self.reach != Reach::All).then(|| self.user.clone())
     }
 
-    /// May it be told of a task that this home holds?
+    /// May it see a task of this home?
     pub fn sees(&self, view: &View<'_>, task: TaskId) -> Result<bool, StoreError> {
         Ok(match self.reach {
             Reach::All | Reach::Sees => true,
@@ -43,7 +43,7 @@ impl Principal {
         })
     }
 
-    /// Whose commits of a uuid it can refuse for good.
+    /// The commits of a uuid that it can refuse for good.
     pub fn refuses(&self, view: &View<'_>) -> Result<Refuses, TierError> {
         match self.reach {
             Reach::All => Ok(Refuses::Everybody),
@@ -52,40 +52,40 @@ impl Principal {
     }
 }
 
-/// The tasks of which a caller is told.
+/// The tasks that a caller may see and settle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// None: it speaks for somebody for whom it may not.
+    /// No task: the caller may not speak for the user that it names.
     Nothing,
-    /// Those of its user.
+    /// Tasks of its user.
     Own,
-    /// All, and it settles those of its user.
+    /// Sees all tasks, and settles those of its user.
     Sees,
-    /// All, and it settles all: the owner, and homes that vouch for many users.
+    /// Sees and settles all tasks: the owner, and homes that vouch for many users.
     All,
 }
 
-/// What a caller is to this home.
+/// A caller's access to this home.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// The home's own account, sitting here: may speak for other users.
+    /// The home's own account, in this home: it may speak for other users.
     Resident,
-    /// The same account, from another home.
+    /// The home's own account, from another home.
     Owner,
-    /// Somebody else: not placed on servers that run tasks under the owner's account, save where the owner allowed it.
+    /// Another account: its tasks run on servers under the owner's account only if the owner allowed it.
     User,
-    /// Somebody else who may administer this home: the same wall, without a user's bounds.
+    /// Another account that may administer this home: the same wall, without a user's quotas.
     Administrator,
 }
 
 impl Access {
-    /// Not the home's own account.
+    /// Is it another account than the home's own?
     pub const fn is_other(self) -> bool {
         matches!(self, Self::User | Self::Administrator)
     }
 }
 
-/// What is told of a uuid that another user's task has: nothing of that task.
+/// The answer about a uuid that another user's task has. It tells nothing of that task.
 pub const OTHERS: &str = "a task of another user has its uuid";
 
 /// What this home knows of a uuid before it looks at the task.
@@ -100,7 +100,7 @@ pub(super) enum UuidState {
     New,
 }
 
-/// Looks a uuid up for a caller that commits it.
+/// The state of a uuid, for a caller that commits it.
 pub(super) fn known(tx: &Tx<'_>, envelope: &Envelope, principal: &Principal) -> Result<UuidState, TierError> {
     match tx.held_by_uuid(envelope.uuid)? {
         (Some(task), _) => {
@@ -127,7 +127,7 @@ fn is_sealed_here(tx: &Tx<'_>, own: TaskId, envelope: &Envelope) -> Result<bool,
     }))
 }
 
-/// No user of this home.
+/// The error for a name that is no user of this home.
 pub(super) fn unknown(name: &Name) -> TierError {
     TierError::Denied(format!("user {name} is unknown here: its owner has to run `grid user add {name}`"))
 }

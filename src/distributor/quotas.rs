@@ -1,4 +1,4 @@
-//! What a receiver takes from another home, whoever sends it: every bound is told by its name when it is passed.
+//! Quotas for tasks from other homes. An error names the quota that was passed.
 
 use super::principal::{Access, Principal};
 use super::tier2::TierError;
@@ -15,24 +15,24 @@ use crate::store::files::{LINE, MEMBER, ROW};
 use crate::store::{StoreError, Tx, View};
 use std::time::Duration;
 
-/// Attributes of a task.
+/// Attributes of a task, at most.
 const ATTRIBUTES_MAX: usize = 256;
-/// The text of an attribute.
+/// Bytes of an attribute's text, at most.
 const TEXT_MAX: usize = 4 << 10;
-/// Lines of one array of a user from elsewhere: others wait while they are written.
+/// Lines of one array of another home's user: other writers wait while they are written.
 const LINES_MAX: usize = 1_000_000;
-/// What lies here for one user from elsewhere, where `user_spool` says nothing else.
+/// The default of `user_spool`: bytes kept here for one user from another home.
 const SPOOL_MAX: Bytes = Bytes(10 << 30);
-/// How long outputs are kept, where `keep_outputs` says nothing else.
+/// The default of `keep_outputs`.
 const KEEP_OUTPUTS: Duration = Duration::from_secs(30 * 86_400);
-/// Tasks of one user from elsewhere that wait, where `user_waiting` says nothing else.
+/// The default of `user_waiting`: unended tasks of one user from another home.
 const WAITING_MAX: u64 = 10_000;
 
-/// Refusals for good that are kept here for one user from elsewhere: 1 MiB of rows.
+/// Tombstones kept here for one user from another home: 1 MiB of rows.
 pub const TOMBSTONES_MAX: u32 = 16_384;
 
-/// Refuses a uuid for good, up to a round. That is a row: strangers may not fill the disk with them. Who is told that may ask
-/// again later.
+/// Refuses a uuid for good, up to a round. A tombstone is a row, and a user may not fill the disk with them: beyond the quota the
+/// refusal is an error, and the caller may ask again later.
 pub fn add_tombstone(
     tx: &Tx<'_>,
     uuid: TaskUuid,
@@ -55,7 +55,7 @@ fn over(what: &str, found: impl std::fmt::Display, max: impl std::fmt::Display) 
     TierError::Denied(format!("{what}: {found}, this home takes {max} at most"))
 }
 
-/// What may still lie in this home for a user from elsewhere.
+/// The room that is left in this home for a user from another home.
 #[derive(Debug)]
 pub struct SpoolRoom {
     user: Name,
@@ -80,7 +80,7 @@ impl SpoolRoom {
     }
 }
 
-/// Bytes that a task takes here without its files: of an array with the lines that are in their place by now.
+/// Bytes that a task takes here without its files; of an array with the lines that have come by now.
 pub fn size(request: &Request, search: &str) -> u64 {
     let Request { launch, demand, members, .. } = request;
     let text = |text: Option<&Text>| text.map_or(0, |text| text.as_bytes().len());
@@ -107,15 +107,14 @@ pub fn size(request: &Request, search: &str) -> u64 {
     bytes as u64 + lines
 }
 
-/// The same with its files and its rows.
+/// Bytes that a task takes here with its files and its rows.
 pub fn size_in_all(request: &Request, search: &str) -> u64 {
     let files = request.launch.workplace.sent().map_or(0, |sent| sent.size);
     let rows = ROW + u64::from(request.members.count()) * MEMBER;
     size(request, search).saturating_add(rows).saturating_add(files)
 }
 
-/// Checks a task that was sealed elsewhere: a program that is not ours may have done it. The room that its user has here; None:
-/// as much as there is.
+/// Checks a task that another home sealed, perhaps by a program that is not grid. Returns the room of its user; None: no quota.
 pub fn check(view: &View<'_>, request: &Request, principal: &Principal) -> Result<Option<SpoolRoom>, TierError> {
     if principal.access == Access::Resident {
         return Ok(None);
@@ -163,7 +162,7 @@ pub fn check(view: &View<'_>, request: &Request, principal: &Principal) -> Resul
     Ok(Some(room))
 }
 
-/// Why nothing more of a user from elsewhere starts here; None: there is room.
+/// Why no more tasks of a user from another home start here; None: there is room.
 pub fn no_room(view: &View<'_>, user: UserId, now: Timestamp) -> Result<Option<String>, StoreError> {
     if view.role(user)? >= Role::Administer {
         return Ok(None);
@@ -174,13 +173,13 @@ pub fn no_room(view: &View<'_>, user: UserId, now: Timestamp) -> Result<Option<S
         .then(|| format!("{kept} are kept for its user, and {max} may be (user_spool): it starts when there is room")))
 }
 
-/// What lies here for one user from elsewhere at most.
+/// Bytes kept here for one user from another home, at most.
 pub fn spool_max(view: &View<'_>) -> Result<u64, StoreError> {
     let set = view.setting("user_spool")?;
     Ok(set.and_then(|text| Bytes::parse(&text).ok()).unwrap_or(SPOOL_MAX).0)
 }
 
-/// The list of an array, which comes with the commit only.
+/// Checks the list of an array, which comes with the commit only.
 pub fn check_list(members: &Members, principal: &Principal) -> Result<(), TierError> {
     match members {
         Members::Lines { lines, .. } if lines.is_empty() => Err(TierError::Denied("array: it has no lines".to_owned())),

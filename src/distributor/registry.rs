@@ -1,7 +1,8 @@
-//! Registration and transfer: a second tier tells first tiers in other homes how it stands, on change, on events, periodically;
-//! to those it registered with, or to all that it knows. The newest state wins by (home, incarnation, sequence), never by a clock.
+//! Registration and transfer: a second tier reports its state to first tiers in other homes, on change, on events, periodically;
+//! to those that it registered with, or to all that it knows. The newest state wins by (home, incarnation, sequence), never by a clock.
 
-use super::peers::{Peers, silently};
+use super::context::TierContext;
+use super::peers::silently;
 use super::tier2::TierError;
 use crate::model::distributor::{Load, Record, Tier};
 use crate::model::endpoint::Endpoint;
@@ -9,14 +10,14 @@ use crate::model::name::Name;
 use crate::model::time::Timestamp;
 use crate::protocol::distributor::{Answer, Question, Report};
 use crate::store::reports::{Received, Registration};
-use crate::store::{Durability, Store, StoreError, Tx, View};
+use crate::store::{Durability, StoreError, Tx, View};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 /// At most one transfer to each first tier in this time.
 pub const APART: Duration = Duration::from_secs(2);
-/// Who could not be reached is tried again after this long.
+/// A first tier that could not be reached is tried again after this long.
 const AGAIN: Duration = Duration::from_secs(30);
 
 /// A report that was sent, or could not be.
@@ -29,7 +30,7 @@ pub struct SentReport {
     pub remark: String,
 }
 
-/// How a second-tier distributor of this home stands.
+/// The load, the applications and the health of a second-tier distributor of this home.
 pub fn state_of(view: &View<'_>, member: &Record) -> Result<(Load, Vec<String>, String), StoreError> {
     let load = view.load_of(member.id)?;
     let health = match &member.drained {
@@ -57,7 +58,7 @@ fn age(registration: &Registration, now: Timestamp) -> Option<Duration> {
     registration.sent_at.filter(|at| *at <= now).map(|at| at.age_at(now))
 }
 
-/// What there is to tell, if anything.
+/// Why there is something to report, if there is.
 fn news(
     registration: &Registration,
     last: Option<&Report>,
@@ -107,9 +108,9 @@ fn as_it_lies(offers: &Endpoint, home: &Path) -> Endpoint {
 }
 
 /// Sends what is due, or all of it, for this reason.
-pub fn send_due(store: &mut Store, peers: &mut dyn Peers, why: &str, all: bool) -> Result<Vec<SentReport>, TierError> {
-    let now = Timestamp::now();
-    let going = store.read(|view| choose(view, why, all, now))?;
+pub fn send_due(context: &mut TierContext<'_>, why: &str, all: bool) -> Result<Vec<SentReport>, TierError> {
+    let now = context.now();
+    let going = context.store.read(|view| choose(view, why, all, now))?;
     let mut told = Vec::new();
     let mut sequences: BTreeMap<i64, u64> = BTreeMap::new();
     for Going { registration, mut report, others } in going {
@@ -117,21 +118,22 @@ pub fn send_due(store: &mut Store, peers: &mut dyn Peers, why: &str, all: bool) 
         report.sequence = match sequences.get(&id.0) {
             Some(sequence) => *sequence,
             None => {
-                let next = store.write(Durability::Normal, |tx| tx.next_sequence(id))?;
+                let next = context.store.write(Durability::Normal, |tx| tx.next_sequence(id))?;
                 sequences.insert(id.0, next);
                 next
             }
         };
         // Those before may have taken long to answer: who has unregistered meanwhile is not registered anew by a late report.
-        if !store.read(|view| view.is_registered(id, &registration.endpoint))? {
+        if !context.store.read(|view| view.is_registered(id, &registration.endpoint))? {
             continue;
         }
-        let offers = as_it_lies(&registration.offers, store.home().dir());
+        let offers = as_it_lies(&registration.offers, context.store.home().dir());
         let question = Question::Register { offers, report: report.clone() };
-        let (error, remark) = said(peers.ask(&registration.endpoint, &question, &mut silently));
+        let (error, remark) = said(context.peers.ask(&registration.endpoint, &question, &mut silently));
         let text = serde_json::to_string(&report).unwrap_or_default();
-        store.write(Durability::Normal, |tx| {
-            tx.sent_report(id, &registration.endpoint, &text, error.as_deref(), Timestamp::now())
+        let ambient = context.ambient;
+        context.store.write(Durability::Normal, |tx| {
+            tx.sent_report(id, &registration.endpoint, &text, error.as_deref(), ambient.now().wall)
         })?;
         let to = |endpoint: &Endpoint, error, remark| SentReport {
             distributor: report.there.clone(),
@@ -143,7 +145,8 @@ pub fn send_due(store: &mut Store, peers: &mut dyn Peers, why: &str, all: bool) 
         told.push(to(&registration.endpoint, error, remark));
         for endpoint in others {
             // A broadcast registers nobody: who does not know this distributor says so, and that is all.
-            let (error, remark) = said(peers.ask(&endpoint, &Question::Transfer(report.clone()), &mut silently));
+            let (error, remark) =
+                said(context.peers.ask(&endpoint, &Question::Transfer(report.clone()), &mut silently));
             told.push(to(&endpoint, error, remark));
         }
     }
@@ -199,14 +202,13 @@ fn choose(view: &View<'_>, why: &str, all: bool, now: Timestamp) -> Result<Vec<G
     Ok(going)
 }
 
-/// Is there anything to tell to anybody, now or as soon as it may be?
-pub fn is_pending(view: &View<'_>) -> Result<bool, StoreError> {
+/// Is a report due, now or as soon as its pause has passed?
+pub fn is_pending(view: &View<'_>, now: Timestamp) -> Result<bool, StoreError> {
     let registrations = view.registrations()?;
     if registrations.is_empty() {
         return Ok(false);
     }
     let members = view.distributors(Tier::Second)?;
-    let now = Timestamp::now();
     for registration in &registrations {
         let Some(member) = members.iter().find(|m| m.id == registration.distributor) else { continue };
         let last: Option<Report> = registration.sent.as_deref().and_then(|text| serde_json::from_str(text).ok());

@@ -1,10 +1,10 @@
-//! One sequential search through an ordered set, of either tier.
+//! The sequential search of one tier: the order of its members, and the trace of their answers.
 
 use crate::model::bounds;
 use crate::model::distributor::{Policy, Record};
 use serde::{Deserialize, Serialize};
 
-/// The order in which the live members of a set are asked. What is down or drained is skipped.
+/// The live members of a set, in the order in which they are asked. Members that are down or drained are skipped.
 pub fn order(set: &[Record], policy: Policy, cursor: u64) -> Vec<Record> {
     let mut live: Vec<Record> = set.iter().filter(|m| skipped(m).is_none()).cloned().collect();
     match policy {
@@ -25,7 +25,7 @@ fn load(member: &Record) -> f64 {
     (f64::from(load.running) + f64::from(load.waiting)) / f64::from(load.slots)
 }
 
-/// Members that were silent a moment ago: where nobody else answers, they may be back.
+/// Members that were silent a moment ago: they are asked last, for they may be back.
 pub fn silent(set: &[Record]) -> impl Iterator<Item = Record> {
     let is_silent = |m: &&Record| m.allowed && m.drained.is_none() && m.silent_since.is_some() && !m.due;
     set.iter().filter(is_silent).cloned()

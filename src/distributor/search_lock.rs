@@ -1,5 +1,5 @@
-//! Who is at it: a command that searches for a task holds a lock, so that nobody settles the search as long as it goes on.
-//! The lock goes with its process, however that ends.
+//! The lock of a search: the command that places a task holds it, so that the dispatcher does not reconcile the task meanwhile.
+//! The kernel releases the lock when the process ends.
 
 use crate::model::id::TaskUuid;
 use crate::store::Home;
@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
-/// A search that goes on.
+/// The lock of a search that goes on.
 #[derive(Debug)]
 pub struct SearchLock {
     path: PathBuf,
@@ -20,7 +20,7 @@ fn path(home: &Home, uuid: TaskUuid) -> PathBuf {
 }
 
 impl SearchLock {
-    /// From now on, and before the task's row can be seen.
+    /// Takes the lock, before the task's row can be seen.
     pub fn begin(home: &Home, uuid: TaskUuid) -> io::Result<Self> {
         let path = path(home, uuid);
         let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
@@ -28,14 +28,14 @@ impl SearchLock {
         Ok(Self { path, _lock: lock })
     }
 
-    /// Is somebody at it? What a dead one left is cleared away.
+    /// Does a process hold the lock? The file of a dead process is removed.
     pub fn is_going_on(home: &Home, uuid: TaskUuid) -> bool {
         let path = path(home, uuid);
         let Ok(left) = File::open(&path) else { return false };
         if matches!(left.try_lock(), Err(TryLockError::WouldBlock)) {
             return true;
         }
-        // Nobody takes it up again: a uuid is searched for by one command only.
+        // No other process will take it: one command only searches for a uuid.
         let _ = std::fs::remove_file(path);
         false
     }

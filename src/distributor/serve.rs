@@ -1,10 +1,10 @@
-//! What this home's tiers answer to callers from other homes; `grid serve` is the door, this the counter behind it.
+//! What the tiers of this home answer to other homes. `grid serve` is the process that hears the questions.
 
+use super::context::TierContext;
 use super::dry;
 use super::fleets::Fleets;
 use super::front::{self, Sought};
-use super::offer::{self, CommitOutcome, Via};
-use super::peers::Peers;
+use super::offer::{self, CommitOutcome, IncomingTask, Via};
 use super::principal::{OTHERS, Principal, UuidState, known};
 use super::quotas;
 use super::search::{Trace, skipped};
@@ -12,53 +12,61 @@ use super::snapshot;
 use super::tier2::TierError;
 use crate::model::failpoint::failpoint;
 use crate::model::name::Name;
-use crate::model::time::Timestamp;
 use crate::protocol::distributor::{Answer, How, Placed, Question, Way};
 use crate::protocol::envelope::Envelope;
-use crate::store::{Durability, Store};
+use crate::store::Durability;
 
-/// Questions to the tiers, by somebody who is known.
+/// A question to the tiers, by a principal.
 #[derive(Debug)]
 pub enum TierQuestion<'a> {
     Place(Envelope),
     /// The same, taking nothing.
     Look(Envelope),
-    Offer {
-        at: Option<&'a Name>,
-        called: Option<&'a Name>,
-        envelope: &'a Envelope,
-        why: bool,
-    },
-    Commit {
-        at: Option<&'a Name>,
-        envelope: &'a Envelope,
-        how: How,
-        way: &'a Way,
-    },
+    Offer(OfferQuestion<'a>),
+    Commit(CommitQuestion<'a>),
     Find(Sought),
 }
 
-/// Answers; words on the way go to `each`. The fleets are those of earlier questions, or none.
+/// What would the member do with this task?
+#[derive(Debug)]
+pub struct OfferQuestion<'a> {
+    /// The member; None: the first one of this home.
+    pub at: Option<&'a Name>,
+    /// The member's name in the home that searches.
+    pub called: Option<&'a Name>,
+    pub envelope: &'a Envelope,
+    /// With verdicts, server by server.
+    pub why: bool,
+}
+
+/// The member is to take this task.
+#[derive(Debug)]
+pub struct CommitQuestion<'a> {
+    /// The member; None: the first one of this home.
+    pub at: Option<&'a Name>,
+    pub envelope: &'a Envelope,
+    pub how: How,
+    pub way: &'a Way,
+}
+
+/// Answers; interim answers go to `each`. The fleets are those of earlier questions, or none.
 pub fn answer(
-    store: &mut Store,
+    context: &mut TierContext<'_>,
     fleets: &mut Fleets,
-    peers: &mut dyn Peers,
     principal: &Principal,
     asked: TierQuestion<'_>,
     each: &mut dyn FnMut(Answer),
 ) -> Result<Answer, TierError> {
     match asked {
         TierQuestion::Place(envelope) => {
-            let answer = front::place(store, peers, envelope, principal, each)?;
+            let answer = front::place(context, envelope, principal, each)?;
             failpoint("way-before-answer");
             Ok(answer)
         }
-        TierQuestion::Look(mut envelope) => dry::answer(store, peers, &mut envelope, principal, each),
-        TierQuestion::Offer { at, called, envelope, why } => {
-            offer((store, fleets), at, called, (envelope, why), principal)
-        }
-        TierQuestion::Commit { at, envelope, how, way } => commit((store, fleets), at, envelope, how, way, principal),
-        TierQuestion::Find(sought) => front::find(store, peers, &sought, principal, each),
+        TierQuestion::Look(mut envelope) => dry::answer(context, &mut envelope, principal, each),
+        TierQuestion::Offer(question) => offer(context, fleets, principal, &question),
+        TierQuestion::Commit(question) => commit(context, fleets, principal, &question),
+        TierQuestion::Find(sought) => front::find(context, &sought, principal, each),
     }
 }
 
@@ -75,14 +83,15 @@ pub const fn unable(question: &Question) -> fn(String) -> Answer {
 }
 
 fn offer(
-    (store, fleets): (&mut Store, &mut Fleets),
-    at: Option<&Name>,
-    called: Option<&Name>,
-    (envelope, why): (&Envelope, bool),
+    context: &mut TierContext<'_>,
+    fleets: &mut Fleets,
     principal: &Principal,
+    question: &OfferQuestion<'_>,
 ) -> Result<Answer, TierError> {
     failpoint("way-offer-asked");
-    let answer = store.read(|view| {
+    let &OfferQuestion { at, called, envelope, why } = question;
+    let ambient = context.ambient;
+    let answer = context.store.read(|view| {
         let Some(mut member) = offer::member_at(view, at)? else {
             let name = at.map_or_else(String::new, |name| format!(" {name}"));
             return Ok(Answer::No { why: format!("this home has no second-tier distributor{name}") });
@@ -91,9 +100,10 @@ fn offer(
             return Ok(Answer::No { why });
         }
         member.called = called.cloned();
-        let now = Timestamp::now();
+        let now = ambient.now().wall;
         fleets.catch_up(view, now)?;
-        let evaluation = offer::evaluate(view, fleets, &member, envelope, principal, now)?;
+        let incoming = IncomingTask { member: &member, envelope, principal, now };
+        let evaluation = offer::evaluate(view, fleets, &incoming)?;
         Ok(Answer::Offered(if why { evaluation.offered_with_why(view)? } else { evaluation.offered() }))
     });
     failpoint("way-offer-made");
@@ -101,17 +111,16 @@ fn offer(
 }
 
 fn commit(
-    (store, fleets): (&mut Store, &mut Fleets),
-    at: Option<&Name>,
-    envelope: &Envelope,
-    how: How,
-    way: &Way,
+    context: &mut TierContext<'_>,
+    fleets: &mut Fleets,
     principal: &Principal,
+    question: &CommitQuestion<'_>,
 ) -> Result<Answer, TierError> {
-    let now = Timestamp::now();
+    let &CommitQuestion { at, envelope, how, way } = question;
+    let now = context.now();
     let trace: Trace = serde_json::from_str(&way.search).unwrap_or_default();
     failpoint("way-commit-asked");
-    let taking = store.write(Durability::Full, |tx| {
+    let outcome = context.store.write(Durability::Full, |tx| {
         let Some(mut member) = offer::member_at(tx, at)? else {
             if known(tx, envelope, principal)? == UuidState::Others {
                 return Ok(CommitOutcome::Others);
@@ -122,15 +131,15 @@ fn commit(
         member.called = way.member.parse().ok();
         let via = Via { front: &way.front, member: &way.member, trace: &trace };
         fleets.catch_up(tx, now)?;
-        offer::take((tx, fleets), &member, envelope, how, principal, via, now)
+        offer::take(tx, fleets, &IncomingTask { member: &member, envelope, principal, now }, how, via)
     })?;
     failpoint("way-commit-made");
-    match taking {
+    match outcome {
         CommitOutcome::No(why) => Ok(Answer::No { why }),
         // A no would be for good. It may be this caller's after all, taken in under another login of its home.
         CommitOutcome::Others => Ok(Answer::Unsure { member: "it".to_owned(), why: OTHERS.to_owned() }),
         CommitOutcome::Holds(id) => {
-            let view = store.view();
+            let view = context.store.view();
             let (task, home) = (snapshot::of(&view, id)?, view.home_row()?.id);
             Ok(Answer::Placed(Placed { home, member: way.member.clone(), task, search: String::new() }))
         }

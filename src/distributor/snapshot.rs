@@ -1,4 +1,4 @@
-//! How a task of this home stands, for those who keep its last state elsewhere; and taking such a state in.
+//! Snapshots of tasks: made of a task of this home for the home that submitted it, and recorded there.
 
 use crate::model::id::{HomeId, Index, TaskId};
 use crate::model::time::Timestamp;
@@ -7,7 +7,7 @@ use crate::store::away::Heard;
 use crate::store::tasks::Shape;
 use crate::store::{Result, StoreError, Tx, View};
 
-/// A task of this home.
+/// The snapshot of a task of this home.
 pub fn of(view: &View<'_>, id: TaskId) -> Result<Snapshot> {
     let gone = || StoreError::Corrupt { path: "grid.db".into(), found: format!("task {id} is gone") };
     let row = view.task(id)?.ok_or_else(gone)?;
@@ -31,8 +31,8 @@ pub fn of(view: &View<'_>, id: TaskId) -> Result<Snapshot> {
     })
 }
 
-/// Takes in how a task elsewhere stands. That of another number of members is not believed: it is told, and what was heard before
-/// stays.
+/// Records the snapshot of a task in another home. One with another number of members is reported as the row's reason, and the last
+/// state stays.
 pub fn hear(tx: &Tx<'_>, task: TaskId, said: &Snapshot, now: Timestamp) -> Result<()> {
     let (size, told) = (tx.task(task)?.map_or(0, |row| row.size), said.counts.size());
     if size != told {
@@ -52,7 +52,7 @@ pub fn hear(tx: &Tx<'_>, task: TaskId, said: &Snapshot, now: Timestamp) -> Resul
     tx.heard_away(task, &heard, now)
 }
 
-/// Takes in where a task landed. The way may have led back to this home: then it is its own task by now.
+/// Records which home took a task. If the way led back to this home, the row is its own task by now.
 pub fn placed(tx: &Tx<'_>, task: TaskId, own: HomeId, front: &str, placed: &Placed, now: Timestamp) -> Result<()> {
     if placed.home == own || tx.away(task)?.is_none() {
         return Ok(());

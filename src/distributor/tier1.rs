@@ -58,7 +58,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_two_tasks_and_clients_get_the_same_redirect(
+        fn redirect_does_not_depend_on_task_or_client(
             records in prop::collection::vec(record(), 0..8), policy in policy(), cursor in any::<u64>(),
             a in prop::collection::vec(any::<u8>(), 0..40), b in prop::collection::vec(any::<u8>(), 0..40),
             user_a in prop::option::of("[a-z]{1,5}"), user_b in prop::option::of("[a-z]{1,5}"), hops in any::<u8>(),
@@ -69,7 +69,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_down_or_drained_is_skipped_and_nothing_else(
+        fn redirect_skips_down_and_drained_members_only(
             records in prop::collection::vec(record(), 0..8), policy in policy(), cursor in any::<u64>(),
         ) {
             let list = redirect(&envelope(vec![], 0, None), &records, policy, cursor);

@@ -1,14 +1,12 @@
-//! The second tier: offer and commit. Which server, or why none.
+//! The second tier: offer and commit. It finds the server for a task, or the reasons why there is none.
 
 use super::fleets::{Booking, Fleets};
 use crate::matching::{Choice, ExpressionError, Fleet, Query, Verdict};
-use crate::model::client::Client;
 use crate::model::demand::Demand;
 use crate::model::distributor::Record;
 use crate::model::id::{BootId, ClientId, DistributorId, Epoch, TaskId, TaskUuid, UserId};
 use crate::model::task::{HELD_BY_USER, Members, Phase, Request};
 use crate::model::time::Timestamp;
-use crate::model::user::User;
 use crate::protocol::distributor::Offer;
 use crate::store::intake::{Begins, NewTask};
 use crate::store::ledger::Ledger;
@@ -17,19 +15,19 @@ use crate::store::trace::NoteId;
 use crate::store::{StoreError, Tx, View};
 use std::time::Duration;
 
-/// Why a distributor could not even look.
+/// Why a distributor could not evaluate a task.
 #[derive(Debug, thiserror::Error)]
 pub enum TierError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Expression(#[from] ExpressionError),
-    /// Nothing is done for this caller, or with such a task.
+    /// It refuses this caller, or such a task.
     #[error("{0}")]
     Denied(String),
 }
 
-/// The servers of a distributor, ready to be asked, and who asks.
+/// The servers of a distributor, and the query for them.
 pub struct Candidates<'f> {
     query: Query,
     fleets: &'f mut Fleets,
@@ -37,17 +35,15 @@ pub struct Candidates<'f> {
 }
 
 impl<'f> Candidates<'f> {
-    /// Looks at a demand with the servers, the user and the client as they are now.
+    /// The servers of a distributor as they are now, asked for a demand of a user and a client.
     pub fn new(
         view: &View<'_>,
         fleets: &'f mut Fleets,
         distributor: DistributorId,
-        demand: &Demand,
-        user: &User,
-        client: &Client,
-    ) -> Result<Self, TierError> {
-        let query = Query::new(demand, user, client)?;
-        fleets.of(view, distributor)?;
+        query: Query,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        fleets.of(view, distributor, now)?;
         Ok(Self { query, fleets, distributor })
     }
 
@@ -86,12 +82,12 @@ impl<'f> Candidates<'f> {
         Ok(Offer::Now)
     }
 
-    /// Looks at every server.
+    /// The verdicts on all servers.
     pub fn verdicts(&self, for_task: Option<TaskId>, now: Timestamp) -> Vec<Verdict> {
         self.fleet().map(|fleet| fleet.explain(&self.query, for_task, now)).unwrap_or_default()
     }
 
-    /// The verdicts as a text to be kept. Those of a large fleet are long: where much comes none is, and `explain` looks again.
+    /// The verdicts as a note. Those of a large fleet are long: while tasks come fast none is kept, and `explain` matches again.
     fn verdict_to_keep(&self, view: &View<'_>, now: Timestamp) -> Result<Option<String>, StoreError> {
         let servers = self.fleet().map_or(0, |fleet| fleet.servers().len());
         let quiet = |at: Timestamp| at.is_past(VERDICT_PAUSE, now);
@@ -113,7 +109,7 @@ impl<'f> Candidates<'f> {
         all.iter().map(ToString::to_string).collect()
     }
 
-    /// For a person: why this offer.
+    /// The offer, for a person.
     pub fn words(&self, offer: Offer) -> String {
         let (fit, all) = self.fleet().map_or((0, 0), |fleet| (fleet.fitting(&self.query), fleet.servers().len()));
         match offer {
@@ -128,13 +124,13 @@ impl<'f> Candidates<'f> {
 
 /// Fleets up to so many servers may keep a verdict with each placement.
 pub const VERDICTS_FREE: usize = 32;
-/// In larger ones a submit keeps one if there was none just before it.
+/// In larger fleets a submit keeps a verdict if none was kept in this time before it.
 const VERDICT_PAUSE: Duration = Duration::from_secs(10);
 
-/// With more classes waiting than this, a newcomer waits too: the dispatcher keeps the order.
+/// With more waiting classes than this, a new task waits too: the dispatcher keeps the order.
 const WAITING_LOOKED_AT: u32 = 64;
 
-/// A task that is to be taken.
+/// A task to be committed.
 #[derive(Debug)]
 pub struct Commit<'a> {
     pub uuid: TaskUuid,
@@ -143,20 +139,20 @@ pub struct Commit<'a> {
     pub user: UserId,
     pub client: ClientId,
     pub member: &'a Record,
-    /// The way it came, as the searching sides call it.
+    /// The names of the first-tier and the second-tier member in the homes that search.
     pub route: (&'a str, &'a str),
     pub search: Option<NoteId>,
     /// Held, because nothing could ever run it.
     pub unmatched: bool,
     /// Start it at once, if it is a single task.
     pub at_once: bool,
-    /// The row by which this home knows it as its client.
+    /// The row of this home as the task's client, if the way led back.
     pub adopts: Option<TaskId>,
-    /// Bytes of what it was submitted with; None: of this home's own account, where they are not counted.
+    /// Bytes that it was submitted with; None: of this home's own account, which has no quota.
     pub kept: Option<u64>,
 }
 
-/// Takes a task that is not here yet, and gives it a server in the same transaction where it can start now.
+/// Commits a new task, and gives it a server in the same transaction if it can start now.
 pub fn commit(
     tx: &Tx<'_>,
     commit: &Commit<'_>,
@@ -213,14 +209,14 @@ pub fn commit(
         None => tx.add_task(&new, now)?,
     };
     if held.is_none() && (!commit.at_once || !single) {
-        // What was said of the class before is no longer so.
+        // The class's last reason no longer holds.
         tx.set_class_reason(class, (!commit.at_once).then_some("no server fits now"))?;
     }
     Ok(task)
 }
 
-/// The server of a single task, taken for it, and the boot that it runs since. The same transaction looked at the capacity,
-/// so the choice still stands.
+/// Reserves the server of a single task, and returns it with its boot. The choice was made in the same transaction, so it still
+/// holds.
 fn allocate(
     tx: &Tx<'_>,
     asked: &mut Candidates<'_>,
@@ -231,19 +227,19 @@ fn allocate(
     tx.take(choice.place.server, choice.place.host, asked.query.needs())?;
     asked.fleets.book(choice.place, asked.query.needs(), Booking::Take);
     if !asked.fleets.are_kept() {
-        // A dispatcher that runs has its own picture of what is taken.
+        // A running dispatcher counts what is taken by itself.
         tx.touch_server(choice.place.host)?;
     }
     Ok(Some((choice, boot)))
 }
 
-/// Tasks held as unmatched wait like others as soon as a server could run them. Gives their number.
+/// Releases tasks that are held as unmatched, if a server could run them now. Returns their number.
 pub fn reconsider_unmatched(tx: &Tx<'_>, fleets: &mut Fleets, now: Timestamp) -> Result<u32, TierError> {
     let mut freed = 0;
     for (task, class) in tx.unmatched(1_000)? {
         let Some(class) = tx.class(class)? else { continue };
         let (Some(user), Some(client)) = (tx.user_by_id(class.user)?, tx.client_by_id(class.client)?) else { continue };
-        let asked = Candidates::new(tx, fleets, class.distributor, &class.demand, &user, &client)?;
+        let asked = Candidates::new(tx, fleets, class.distributor, Query::new(&class.demand, &user, &client)?, now)?;
         if asked.could_ever() {
             let mut ledger = Ledger::open(tx, now);
             ledger.shift(task, None, Phase::Held, Phase::Waiting)?;

@@ -1,13 +1,13 @@
 //! The second tier, searched in two passes: who can start the task now, else who could ever run it.
-//! One way for members of this home and of others; how a member is asked is [`SecondTier`]'s matter.
+//! The passes are the same for members of this home and of other homes; [`SecondTier`] is how a member is asked.
 
 use super::front::Redirect;
+use super::refusal::{RefusalCause, SearchRefusal};
 use super::search::Trace;
 use super::tier2::TierError;
 use crate::model::distributor::Record;
 use crate::model::id::TaskId;
 use crate::protocol::distributor::{Offer, Offered, Placed};
-use serde::{Deserialize, Serialize};
 
 /// What a member is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,31 +20,42 @@ pub enum MemberRequest {
     Keep,
 }
 
-/// What a member said.
+impl MemberRequest {
+    /// Does a member with this offer take the task?
+    pub const fn accepts(self, offer: Offer) -> bool {
+        match self {
+            Self::Now => matches!(offer, Offer::Now),
+            Self::Queue => matches!(offer, Offer::Now | Offer::Later),
+            Self::Keep => !matches!(offer, Offer::Never),
+        }
+    }
+}
+
+/// What a member answered.
 #[derive(Debug)]
 pub enum MemberReply<T> {
-    /// With the words for it.
+    /// It took the task, with these words.
     Took(T, String),
-    /// It took nothing.
+    /// It did not take the task: its offer.
     Offers(Offered),
-    /// It refused to take it after all, for good up to this round.
+    /// It refused the commit, for good up to this round.
     No(String),
-    /// It does nothing for this caller, or with such a task: its words.
+    /// It refuses this caller, or such a task: its words.
     Denied(String),
-    /// It gave no answer, so nothing was taken, and may give one in a minute; with the words for it.
+    /// It gave no answer, so it did not take the task; it may answer in a minute. With the words for it.
     Passed(String),
     /// It was asked to take it, and did not say whether it did.
     Unsure(String),
 }
 
-/// Where a task is.
+/// Where a task was taken.
 #[derive(Debug)]
 pub enum Holder {
     Here(TaskId),
     There(Box<Placed>),
 }
 
-/// A way to ask second-tier members.
+/// How second-tier members are asked.
 pub trait SecondTier {
     /// Where a task is that was taken.
     type Taken;
@@ -53,13 +64,13 @@ pub trait SecondTier {
     fn ask(
         &mut self,
         member: &Record,
-        step: MemberRequest,
+        request: MemberRequest,
         round: u32,
         trace: &Trace,
     ) -> Result<MemberReply<Self::Taken>, TierError>;
 }
 
-/// How a walk ended.
+/// How the search of a second tier ended.
 #[derive(Debug)]
 pub enum TierOutcome<T> {
     Took { member: Record, taken: T },
@@ -67,32 +78,10 @@ pub enum TierOutcome<T> {
     Refused(SearchRefusal),
 }
 
-/// Why nobody takes a task: in short, and one by one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SearchRefusal {
-    pub summary: String,
-    pub reasons: Vec<String>,
-    /// False: no member has looked at it, so whoever searched has no answer.
-    pub answered: bool,
-    /// No member has looked at it: they refuse it, and none was passed over that may give another answer in a minute.
-    #[serde(default)]
-    pub denied: bool,
-}
-
-/// How the summary of a search ends.
-pub(super) const NOTHING: &str = "; nothing was submitted";
-
-impl SearchRefusal {
-    /// The summary, within a sentence.
-    pub fn what(&self) -> &str {
-        self.summary.trim_end_matches(NOTHING)
-    }
-}
-
 /// Reasons of one refusal: what is more than a person reads is counted.
 const REASONS_MAX: usize = 200;
 
-/// Walks the list until a member takes the task. `round` is raised with every refused commit.
+/// Asks the members of the list in two passes until one takes the task. Each refused commit raises `round`.
 pub fn two_pass<S: SecondTier>(
     to: &Redirect,
     round: &mut u32,
@@ -152,19 +141,19 @@ pub fn two_pass<S: SecondTier>(
             }
         }
     }
-    // What it offered before it refused is nothing to go by.
+    // The offer of a member that refused later does not count.
     offers.retain(|(member, _)| !denied.contains(&member.id));
-    Ok(TierOutcome::Refused(refused(&offers, (!denied.is_empty(), passed), trace)))
+    Ok(TierOutcome::Refused(refused(&offers, &Unoffered { denied: !denied.is_empty(), passed }, trace)))
 }
 
-/// A member's no to this caller, or to such a task.
+/// The refusal of a caller or of such a task, in the trace.
 pub fn refuses(why: &str) -> String {
     format!("refuses: {why}")
 }
 
-/// The only one that could be asked is of this home and refuses: nothing has to be said of who did.
+/// The refusal of the only member, which is of this home: in its own words.
 const fn own_words(why: String) -> SearchRefusal {
-    SearchRefusal { summary: why, reasons: Vec::new(), answered: false, denied: true }
+    SearchRefusal { cause: RefusalCause::Told(why), reasons: Vec::new(), answered: false, denied: true }
 }
 
 fn took<T>(member: &Record, taken: T, words: String, trace: &mut Trace) -> TierOutcome<T> {
@@ -172,8 +161,16 @@ fn took<T>(member: &Record, taken: T, words: String, trace: &mut Trace) -> TierO
     TierOutcome::Took { member: member.clone(), taken }
 }
 
-/// Nobody: server by server, and member by member where none was told of.
-fn refused(offers: &[(&Record, Offered)], (denied, passed): (bool, bool), trace: &Trace) -> SearchRefusal {
+/// Members that offered nothing.
+struct Unoffered {
+    /// Some refuse the task or its user.
+    denied: bool,
+    /// Some gave no answer.
+    passed: bool,
+}
+
+/// No member takes it: a reason for each server, or for the member where it named no server.
+fn refused(offers: &[(&Record, Offered)], others: &Unoffered, trace: &Trace) -> SearchRefusal {
     let mut reasons = Vec::new();
     for (member, offered) in offers {
         reasons.extend(offered.servers.iter().map(|server| format!("{}/{server}", member.name)));
@@ -193,15 +190,11 @@ fn refused(offers: &[(&Record, Offered)], (denied, passed): (bool, bool), trace:
         reasons.push(format!("and {more} more"));
     }
     let answered = !offers.is_empty();
-    let what = match (answered, denied, passed) {
-        (true, _, false) => "no server could ever run this",
-        (true, _, true) => {
-            "some second-tier distributors gave no answer, and no server of the others could ever run this"
-        }
-        (false, true, false) => "every second-tier distributor that answered refuses this",
-        (false, true, true) => "some second-tier distributors refuse this, the others gave no answer",
-        (false, false, _) => "no second-tier distributor answered",
+    let partial = others.passed;
+    let cause = match (answered, others.denied) {
+        (true, _) => RefusalCause::NoServer { partial },
+        (false, true) => RefusalCause::MembersRefuse { partial },
+        (false, false) => RefusalCause::NoMember,
     };
-    let denied = denied && !passed && !answered;
-    SearchRefusal { summary: format!("{what}{NOTHING}"), reasons, answered, denied }
+    SearchRefusal { cause, reasons, answered, denied: others.denied && !partial && !answered }
 }

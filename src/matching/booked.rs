@@ -1,10 +1,10 @@
-//! Fleets that somebody else books, too: what is taken of their servers is set to what the database counts.
+//! Fleets that other processes book too: what is taken of their servers is set to what the database counts.
 
 use super::index::Fleet;
 use crate::model::server::Booked;
 
 impl Fleet {
-    /// Takes in what is taken of a server now. Unknown ones are ignored.
+    /// Sets what is taken of a server. Unknown servers are ignored.
     pub fn rebook(&mut self, booked: &Booked) {
         let Some(row) = self.row(booked.server) else { return };
         let server = &mut self.servers[row];

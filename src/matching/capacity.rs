@@ -1,4 +1,4 @@
-//! What is free on a server, and its measured numbers corrected by what we started since they were read.
+//! The free capacity of a server, and its measured numbers, corrected by what we started since the probe.
 
 use crate::model::attribute::Value;
 use crate::model::resources::{Bytes, Needs};
@@ -6,7 +6,7 @@ use crate::model::server::{Engine, Health, Pool, Server};
 use crate::model::time::Timestamp;
 use std::time::Duration;
 
-/// What of a server no task of ours holds.
+/// The part of a server that no task of ours holds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct FreeCapacity {
     pub slots: u32,
@@ -55,7 +55,7 @@ pub(super) fn measured_mem(measured: u64, since: i64) -> u64 {
     }
 }
 
-/// Could it ever fit, with nothing taken? None where the server was never read.
+/// Could it ever fit, with nothing taken? None: the server was never probed.
 pub(super) fn could_fit(server: &Server, needs: Needs) -> Option<bool> {
     let is_group = matches!(server.engine, Engine::Group { .. });
     let pool = server.pool.as_ref();
@@ -68,17 +68,17 @@ pub(super) fn could_fit(server: &Server, needs: Needs) -> Option<bool> {
     Some(load && server.slots > 0 && cpus >= needs.cpus && needs.mem.is_none_or(|wanted| mem >= wanted))
 }
 
-/// Is it there at all? (Whether it has room is another question.)
+/// Does the server have it at all, free or not?
 pub(super) fn is_open(server: &Server) -> bool {
     let known = server.pool.is_some() || matches!(server.engine, Engine::Group { .. });
     server.health == Health::Up && server.drained.is_none() && known
 }
 
-/// A reading that is ahead of this clock by no more than this counts as current.
+/// A probe that is ahead of this clock by no more than this counts as current.
 const AHEAD: Duration = Duration::from_secs(10);
 
-/// From when and until when the reading of a host that has to be reached is believed; None: always. One of a time to come is of before
-/// the clock was set back. This host is read whenever something happens.
+/// From when and until when the probe of a remote host is fresh; None: always. A probe of the future is of before the clock was set
+/// back. This host is probed at every event.
 pub(super) fn believed(server: &Server, stale_after: Duration) -> Option<(Timestamp, Timestamp)> {
     let pool =
         server.pool.as_ref().filter(|_| matches!(server.engine, Engine::Ssh(_)) && stale_after < Duration::MAX)?;

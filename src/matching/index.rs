@@ -45,7 +45,7 @@ pub struct Place {
     pub host: ServerId,
 }
 
-/// What is looked at first, side by side in memory.
+/// The values that a search reads first, side by side in memory.
 #[derive(Debug, Clone)]
 pub(super) struct Hot {
     pub open: bool,
@@ -56,7 +56,7 @@ pub(super) struct Hot {
     pub kept_for: Option<TaskId>,
     pub idle_power: f64,
     pub accepts: Option<u32>,
-    /// From when and until when its reading is believed; None: always.
+    /// From when and until when its probe is fresh; None: always.
     pub believed: Option<(Timestamp, Timestamp)>,
 }
 
@@ -130,7 +130,7 @@ impl Fleet {
         self.share_pool(id);
     }
 
-    /// What decides between equals from now on.
+    /// Sets what decides between equals.
     pub fn place_by(&mut self, placement: Placement) {
         if self.placement != placement {
             self.placement = placement;
@@ -148,7 +148,7 @@ impl Fleet {
         self.groups.iter().filter_map(|id| self.row(*id))
     }
 
-    /// From now on it is `now`, and readings of hosts that have to be reached are believed for so long.
+    /// Sets the time to `now`; probes of remote hosts are fresh for so long.
     pub fn trust(&mut self, stale_after: Duration, now: Timestamp) {
         self.now = now;
         if self.stale_after != stale_after {
@@ -157,7 +157,7 @@ impl Fleet {
         }
     }
 
-    /// Is its reading still to be believed?
+    /// Is its probe still fresh?
     pub(super) fn is_fresh(&self, row: usize) -> bool {
         self.hot[row].believed.is_none_or(|(from, until)| (from..=until).contains(&self.now))
     }
@@ -191,7 +191,7 @@ impl Fleet {
         }
     }
 
-    /// Takes a server away; unknown ids are ignored.
+    /// Removes a server; unknown ids are ignored.
     pub fn remove(&mut self, id: ServerId) {
         let Some(row) = self.rows.get(&id).copied() else { return };
         self.detach(row);

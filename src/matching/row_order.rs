@@ -14,7 +14,7 @@ pub(super) struct RowOrder {
     of_row: Vec<Option<Position>>,
 }
 
-/// Where a server stands: best placed first, equals by name.
+/// The position of a server: best placed first, equals by name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Position {
     placed: Reverse<Number>,
@@ -47,7 +47,7 @@ impl PartialEq for Number {
 impl Eq for Number {}
 
 impl RowOrder {
-    /// A row's server is placed so well now; the higher the better.
+    /// Sets how well the row's server is placed; the higher the better.
     pub(super) fn set(&mut self, row: usize, server: &Server, placed: f64) {
         let placed = Reverse(Number(placed));
         if self.of_row.get(row).is_some_and(|at| at.as_ref().is_some_and(|at| at.placed == placed)) {
@@ -65,7 +65,7 @@ impl RowOrder {
         self.of_row[row] = Some(position);
     }
 
-    /// A row has no free slot any more, or is another server's from now on.
+    /// Removes a row that has no free slot any more, or is another server's.
     pub(super) fn clear(&mut self, row: usize) {
         self.leave(row);
     }

@@ -1,4 +1,4 @@
-//! Which server, now?
+//! The best server for a task now.
 
 use super::columns::ColumnId;
 use super::conjunct::{Memo, Test};
@@ -202,7 +202,7 @@ impl<'a> ResolvedQuery<'a> {
         self.fleet.placement.placed(self.fleet.hot[row].idle_power)
     }
 
-    /// Greater is what stands first by name.
+    /// Greater is the one that is first by name.
     pub(super) fn by_name(&self, a: usize, b: usize) -> std::cmp::Ordering {
         let key = |row: usize| {
             let server = &self.fleet.servers[row];

@@ -3,7 +3,7 @@
 use super::interrupts::Interrupts;
 use super::reader::OutputReader;
 use super::selecting::Chosen;
-use super::{Grid, OpsError, cancel, elsewhere, member_state, wait};
+use super::{Grid, OpsError, cancel, member_state, remote, wait};
 use std::time::{Duration, Instant};
 
 /// Time between TERM and KILL.
@@ -45,7 +45,7 @@ pub fn abandon(
         return Ok(Abandoned::SessionDropped);
     }
     cancel::cancel(grid, &[what], GRACE)?;
-    if elsewhere::away(grid, what)?.is_none() {
+    if remote::away(grid, what)?.is_none() {
         // What comes after the pipe may count on it that the task runs no more.
         let until = Instant::now() + END;
         wait::wait(grid, &[what], &mut |_| Instant::now() < until && !interrupts.came())?;

@@ -1,15 +1,16 @@
 //! `grid cancel`: recorded at once, carried out by the dispatcher.
 
+use super::remote::change::{Split, ask_owner};
+use super::remote::states::refresh;
 use super::report::TaskChange;
 use super::selecting::Chosen;
-use super::{Grid, OpsError, dispatcher, elsewhere, member_state};
+use super::{Grid, OpsError, dispatcher, member_state, remote};
 use crate::dispatch::client::start::Connection;
 use crate::model::id::TaskId;
 use crate::model::task::{Phase, State};
 use crate::model::time::Timestamp;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::protocol::distributor::Verb;
-use crate::store::away::Away;
 use crate::store::ledger::Ledger;
 use crate::store::{Durability, Log, StoreError};
 use std::time::Duration;
@@ -17,31 +18,37 @@ use std::time::Duration;
 /// Records the cancels; `grace` lies between TERM and KILL. What lies with no server ends at once. One change for each that was chosen.
 pub fn cancel(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<TaskChange>, OpsError> {
     let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-    let verb = |chosen: Chosen| Verb::Cancel { index: chosen.index, grace_ms };
-    let later = &mut |grid: &mut Grid, away: &Away, chosen: Chosen, error| tell_later(grid, away, chosen, grace, error);
-    let changes = elsewhere::change(grid, what, &verb, &mut |grid, what| here(grid, what, grace), later)?;
+    let mut split = Split::default();
+    for chosen in what {
+        let Some(away) = remote::away(grid, *chosen)? else {
+            split.ours.push(*chosen);
+            continue;
+        };
+        let verb = Verb::Cancel { index: chosen.index, grace_ms };
+        let change = match ask_owner(grid, &away, *chosen, verb) {
+            Err(error) => record_for_later(grid, *chosen, grace, error)?,
+            changed => changed?,
+        };
+        refresh(grid, &[away])?;
+        split.theirs.insert(*chosen, change);
+    }
+    let ours = here(grid, &split.ours, grace)?;
     dispatcher::wake(grid)?;
-    Ok(changes)
+    Ok(split.merge(what, ours))
 }
 
-/// Whoever holds it, or may, does not answer: the cancel is on the disk, and told as soon as it does.
-fn tell_later(
-    grid: &mut Grid,
-    away: &Away,
-    chosen: Chosen,
-    grace: Duration,
-    error: OpsError,
-) -> Result<TaskChange, OpsError> {
+/// The owner does not answer: the cancel is recorded, and sent as soon as it does.
+fn record_for_later(grid: &mut Grid, chosen: Chosen, grace: Duration, error: OpsError) -> Result<TaskChange, OpsError> {
     let row = grid.store.view().task(chosen.task)?.ok_or_else(|| OpsError::unknown("task", &chosen.to_string(), []))?;
     let state = row.state();
     if chosen.index.is_some() || state.ended() {
         return Err(error);
     }
     grid.store.write(Durability::Full, |tx| {
-        tx.cancel_away(away.task, grace)?;
-        tx.trace(away.task, Timestamp::now(), "cancel asked")
+        tx.cancel_away(chosen.task, grace)?;
+        tx.trace(chosen.task, Timestamp::now(), "cancel asked")
     })?;
-    let remedy = if_lost(away.task);
+    let remedy = if_lost(chosen.task);
     let note = Some(format!("cancel asked; where it is does not answer now and is told as soon as it does; {remedy}"));
     Ok(TaskChange { id: chosen.to_string(), state, changed: row.size, note })
 }
@@ -56,7 +63,7 @@ pub fn forget(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsEr
     let now = Timestamp::now();
     let mut changes = Vec::with_capacity(what.len());
     for chosen in what {
-        let Some(away) = elsewhere::away(grid, *chosen)? else {
+        let Some(away) = remote::away(grid, *chosen)? else {
             return Err(OpsError::Usage(format!(
                 "task {chosen}: --forget is for tasks in other homes; this one is here"
             )));

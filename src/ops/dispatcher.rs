@@ -36,7 +36,7 @@ pub fn wake(grid: &mut Grid) -> Result<(), OpsError> {
         }
     }
     // Where a first tier is to be told, the dispatcher does it, as often as it may.
-    let to_be_told = registry::is_pending(&grid.store.view())?;
+    let to_be_told = registry::is_pending(&grid.store.view(), Timestamp::now())?;
     start::wake(&grid.store, &grid.login, to_be_told).map_err(failed)
 }
 

@@ -3,10 +3,11 @@
 
 use super::report::{Explained, Remote, ServerVerdict, TierSearch};
 use super::selecting::Chosen;
-use super::{Grid, OpsError, elsewhere, show};
+use super::{Grid, OpsError, remote, show};
 use crate::distributor::dry::DryRun;
 use crate::distributor::fleets::Fleets;
 use crate::distributor::tier2::Candidates;
+use crate::matching::Query;
 use crate::model::id::Index;
 use crate::model::name::Name;
 use crate::model::time::Timestamp;
@@ -25,10 +26,10 @@ struct SearchNote {
 
 /// The way of a task.
 pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
-    if let Some(away) = elsewhere::away(grid, what)?
+    if let Some(away) = remote::away(grid, what)?
         && let AwayState::By { .. } = away.held
     {
-        let mut told: Explained = elsewhere::report(grid, &away, Verb::Explain { index: what.index })?;
+        let mut told: Explained = remote::owner::report(grid, &away, Verb::Explain { index: what.index })?;
         let view = grid.store.view();
         let row = view.task(what.task)?.ok_or_else(|| OpsError::unknown("task", &what.to_string(), []))?;
         let search: Option<SearchNote> = note(&view, row.search)?;
@@ -95,7 +96,8 @@ fn ask_again<'f>(view: &View<'_>, fleets: &'f mut Fleets, row: &TaskRow) -> Resu
     let (Some(user), Some(client)) = (view.user_by_id(class.user)?, view.client_by_id(class.client)?) else {
         return Ok(None);
     };
-    Ok(Candidates::new(view, fleets, class.distributor, &class.demand, &user, &client).ok())
+    let Ok(query) = Query::new(&class.demand, &user, &client) else { return Ok(None) };
+    Ok(Candidates::new(view, fleets, class.distributor, query, Timestamp::now()).ok())
 }
 
 /// A search that was just made, for a dry run.

@@ -3,7 +3,7 @@
 
 use super::report::{self, FetchedFiles, Landing};
 use super::selecting::Chosen;
-use super::{Grid, OpsError, elsewhere, files_elsewhere, member_state};
+use super::{Grid, OpsError, member_state, remote};
 use crate::archive::unpack::UnpackError;
 use crate::dispatch::client::start::{self, StartError};
 use crate::model::id::{Index, TaskId};
@@ -38,12 +38,12 @@ pub fn fetch(
 ) -> Result<Vec<FetchedFiles>, OpsError> {
     let mut all = Vec::new();
     for chosen in what {
-        let away = match elsewhere::away(grid, *chosen)? {
+        let away = match remote::away(grid, *chosen)? {
             None => false,
             Some(away) => {
                 let fetches = grid.store.view().files_of(chosen.task)?.1.is_some();
                 // What has come before can be unpacked all the same.
-                if fetches && let Err(error) = files_elsewhere::bring(grid, &away, *chosen) {
+                if fetches && let Err(error) = remote::files::bring(grid, &away, *chosen) {
                     all.push(failed(chosen.to_string(), &error));
                 }
                 true

@@ -108,7 +108,7 @@ fn asked<'f>(
 ) -> Result<&'f Fleets, StoreError> {
     fleets.catch_up(view, now)?;
     for distributor in distributors {
-        fleets.of(view, *distributor)?;
+        fleets.of(view, *distributor, now)?;
     }
     Ok(fleets)
 }

@@ -1,10 +1,10 @@
 //! `grid run` after its submit, and `grid logs` of what has not ended: outputs as they come, wherever the task runs.
 
-use super::follow_elsewhere::follow_elsewhere;
 use super::reader::{Follower, Woken, closed};
+use super::remote::follow::follow_remote;
 use super::selecting::Chosen;
 use super::wait::settle;
-use super::{Grid, OpsError, cancel, elsewhere, logs, member_state, shell_code};
+use super::{Grid, OpsError, cancel, logs, member_state, remote, shell_code};
 use crate::dispatch::client::losses::Losses;
 use crate::dispatch::client::start::{self, Connection, StartError};
 use crate::model::attempt::Stream;
@@ -84,8 +84,8 @@ fn to_its_end(
     sink: &mut FollowSink<'_>,
 ) -> Result<(FollowedEnd, Vec<String>), OpsError> {
     let mut gone = Vec::new();
-    if let Some(away) = elsewhere::away(grid, what)? {
-        return Ok((follow_elsewhere(grid, what, away, streams, follower, sink)?, gone));
+    if let Some(away) = remote::away(grid, what)? {
+        return Ok((follow_remote(grid, what, away, streams, follower, sink)?, gone));
     }
     let row = grid.store.view().task(what.task)?.ok_or_else(|| OpsError::unknown("task", &what.to_string(), []))?;
     match (what.index, row.shape) {

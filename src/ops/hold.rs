@@ -1,8 +1,9 @@
 //! `grid hold`: what waits does not start until it is released.
 
+use super::remote::change::ask_owners;
 use super::report::TaskChange;
 use super::selecting::Chosen;
-use super::{Grid, OpsError, dispatcher, elsewhere, member_state};
+use super::{Grid, OpsError, dispatcher, member_state};
 use crate::model::task::{HELD_BY_USER, Phase};
 use crate::model::time::Timestamp;
 use crate::protocol::distributor::Verb;
@@ -11,8 +12,9 @@ use crate::store::ledger::Ledger;
 
 /// Holds what waits; what runs or has ended is noted.
 pub fn hold(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsError> {
-    let verb = |chosen: Chosen| Verb::Hold { index: chosen.index };
-    elsewhere::change(grid, what, &verb, &mut here, &mut elsewhere::not_made)
+    let split = ask_owners(grid, what, |chosen| Verb::Hold { index: chosen.index })?;
+    let ours = here(grid, &split.ours)?;
+    Ok(split.merge(what, ours))
 }
 
 fn here(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsError> {

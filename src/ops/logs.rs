@@ -1,9 +1,9 @@
 //! `grid logs`: what a task wrote, wherever it lies now.
 
 use super::follow::{self, FollowEvent, FollowSink};
-use super::follow_elsewhere::logs_elsewhere;
+use super::remote::follow::remote_logs;
 use super::selecting::Chosen;
-use super::{Grid, OpsError, elsewhere, member_state, settings};
+use super::{Grid, OpsError, member_state, remote, settings};
 use crate::model::attempt::{Gap, Stream};
 use crate::model::id::{AttemptKey, Index};
 use crate::model::resources::Bytes;
@@ -30,8 +30,8 @@ pub struct LogRequest {
 /// Gives the outputs of a task, or of all members of an array that have begun, one after the other.
 pub fn logs(grid: &mut Grid, what: Chosen, wanted: &LogRequest, sink: &mut FollowSink<'_>) -> Result<(), OpsError> {
     let unknown = || OpsError::unknown("task", &what.task.to_string(), []);
-    if let Some(away) = elsewhere::away(grid, what)? {
-        return logs_elsewhere(grid, what, &away, &wanted.streams, wanted.attempt, sink);
+    if let Some(away) = remote::away(grid, what)? {
+        return remote_logs(grid, what, &away, wanted, sink);
     }
     let row = grid.store.view().task(what.task)?.ok_or_else(unknown)?;
     let launch = grid.store.view().launch(what.task)?.ok_or_else(unknown)?;

@@ -3,7 +3,9 @@
 use super::serve::Credentials;
 use super::{Grid, OpsError};
 use crate::dispatch::client::relay::Relay;
+use crate::distributor::context::TierContext;
 use crate::distributor::registry;
+use crate::model::ambient::System;
 use crate::model::distributor::Tier;
 use crate::model::endpoint::Endpoint;
 use crate::model::id::{DistributorId, HomeId};
@@ -130,7 +132,8 @@ pub fn push(grid: &mut Grid) -> Result<Vec<ReportState>, OpsError> {
 /// Reports what is due; `grid refresh` does it too.
 pub fn send(grid: &mut Grid, why: &str, all: bool) -> Result<Vec<ReportState>, OpsError> {
     let mut peers = Relay::new(grid.store.home(), &grid.login);
-    let told = registry::send_due(&mut grid.store, &mut peers, why, all).map_err(super::submit::refusal)?;
+    let mut context = TierContext { store: &mut grid.store, peers: &mut peers, ambient: &System };
+    let told = registry::send_due(&mut context, why, all).map_err(super::submit::refusal)?;
     Ok(told
         .into_iter()
         .map(|told| ReportState {
@@ -256,7 +259,8 @@ mod tests {
         };
         grid.store.write::<_, StoreError>(Durability::Normal, register).unwrap();
         let mut peers = Meanwhile { home: grid.store.home().clone(), asked: 0 };
-        let told = registry::send_due(&mut grid.store, &mut peers, "push", true).unwrap();
+        let mut context = TierContext { store: &mut grid.store, peers: &mut peers, ambient: &System };
+        let told = registry::send_due(&mut context, "push", true).unwrap();
         assert_eq!((peers.asked, told.len()), (1, 1));
     }
 }

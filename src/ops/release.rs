@@ -1,8 +1,9 @@
 //! `grid release`: held tasks may start.
 
+use super::remote::change::ask_owners;
 use super::report::TaskChange;
 use super::selecting::Chosen;
-use super::{Grid, OpsError, dispatcher, elsewhere, member_state};
+use super::{Grid, OpsError, dispatcher, member_state};
 use crate::model::id::TaskId;
 use crate::model::task::Phase;
 use crate::model::time::Timestamp;
@@ -12,8 +13,9 @@ use crate::store::{Durability, View};
 
 /// Releases what is held; what is not held is noted.
 pub fn release(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsError> {
-    let verb = |chosen: Chosen| Verb::Release { index: chosen.index };
-    elsewhere::change(grid, what, &verb, &mut here, &mut elsewhere::not_made)
+    let split = ask_owners(grid, what, |chosen| Verb::Release { index: chosen.index })?;
+    let ours = here(grid, &split.ours)?;
+    Ok(split.merge(what, ours))
 }
 
 fn here(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsError> {

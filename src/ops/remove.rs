@@ -1,7 +1,8 @@
 //! `grid remove`: ended tasks go with all that they left; what somebody still needs of them keeps them.
 
+use super::remote::owner::OwnerHome;
 use super::selecting::Chosen;
-use super::{Grid, OpsError, dispatcher, elsewhere, gc};
+use super::{Grid, OpsError, dispatcher, gc, remote};
 use crate::distributor::members::words_of;
 use crate::distributor::peers::silently;
 use crate::distributor::quotas::TOMBSTONES_MAX;
@@ -86,9 +87,9 @@ pub fn remove(grid: &mut Grid, what: &[Chosen], how: Removal) -> Result<RemoveRe
         let task = member.task;
         return Err(OpsError::Usage(format!("{member}: a member goes with its task only: grid remove {task}")));
     }
-    let away = what.iter().map(|chosen| elsewhere::away(grid, *chosen)).collect::<Result<Vec<_>, _>>()?;
+    let away = what.iter().map(|chosen| remote::away(grid, *chosen)).collect::<Result<Vec<_>, _>>()?;
     let away: Vec<Away> = away.into_iter().flatten().collect();
-    elsewhere::refresh(grid, &away)?;
+    remote::states::refresh(grid, &away)?;
     let mut kept = Vec::new();
     let mut going = Vec::new();
     for chosen in what {
@@ -253,8 +254,9 @@ fn none(kept: &[KeptTask]) -> OpsError {
 fn there(grid: &Grid, away: &Away, discard: bool) -> Result<RemoveReport, OpsError> {
     let AwayState::By { home, .. } = away.held else { return Ok(RemoveReport::default()) };
     let verb = Verb::Remove { discard };
+    let owner = OwnerHome { home, asked: &away.asked };
     let question = Question::Task { owner: home, user: None, uuid: away.uuid, verb };
-    match elsewhere::ask(grid, home, &away.asked, &question, &mut silently)? {
+    match remote::owner::ask(grid, owner, &question, &mut silently)? {
         // Its row here counts as the task.
         Answer::Report(text) => serde_json::from_str(&text)
             .map(|removed| RemoveReport { tasks: Vec::new(), kept: Vec::new(), ..removed })

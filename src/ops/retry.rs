@@ -1,8 +1,9 @@
 //! `grid retry`: ended members wait again.
 
+use super::remote::change::ask_owners;
 use super::report::TaskChange;
 use super::selecting::Chosen;
-use super::{Grid, OpsError, dispatcher, elsewhere, member_state};
+use super::{Grid, OpsError, dispatcher, member_state};
 use crate::model::task::State;
 use crate::model::time::Timestamp;
 use crate::protocol::distributor::Verb;
@@ -11,8 +12,9 @@ use crate::store::ledger::Ledger;
 
 /// Starts again what did not complete; with `failed_only` only what FAILED. The attempts so far are kept.
 pub fn retry(grid: &mut Grid, what: &[Chosen], failed_only: bool) -> Result<Vec<TaskChange>, OpsError> {
-    let verb = |chosen: Chosen| Verb::Retry { index: chosen.index, failed_only };
-    elsewhere::change(grid, what, &verb, &mut |grid, what| here(grid, what, failed_only), &mut elsewhere::not_made)
+    let split = ask_owners(grid, what, |chosen| Verb::Retry { index: chosen.index, failed_only })?;
+    let ours = here(grid, &split.ours, failed_only)?;
+    Ok(split.merge(what, ours))
 }
 
 fn here(grid: &mut Grid, what: &[Chosen], failed_only: bool) -> Result<Vec<TaskChange>, OpsError> {

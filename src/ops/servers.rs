@@ -3,7 +3,7 @@
 use super::attributes::{not_declared, put, taken};
 use super::expressions::{ExpressionRole, check_some};
 use super::report::DatabaseRow;
-use super::{Grid, OpsError, elsewhere, host_doctor, refresh};
+use super::{Grid, OpsError, host_doctor, refresh, remote};
 use crate::model::attribute::{Source, Value};
 use crate::model::demand;
 use crate::model::distributor::Tier;
@@ -281,7 +281,7 @@ fn set_drained(grid: &mut Grid, names: &[String], reason: Option<&str>) -> Resul
                     }
                     own.push(server.to_string());
                 }
-                _ => elsewhere::manage(grid, &at, &server, reason)?,
+                _ => remote::servers::manage(grid, &at, &server, reason)?,
             },
             _ => own.push(name.clone()),
         }

@@ -2,7 +2,7 @@
 
 use super::report::{AttemptReport, Detail, Remote, Submitted, Task};
 use super::selecting::Chosen;
-use super::{Grid, OpsError, elsewhere};
+use super::{Grid, OpsError, remote};
 use crate::model::id::{Index, ServerId, TaskId};
 use crate::model::server::Health;
 use crate::model::task::{Phase, State};
@@ -18,12 +18,12 @@ use std::collections::BTreeMap;
 pub fn show(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Task>, OpsError> {
     let mut told = BTreeMap::new();
     for chosen in what {
-        if let Some(away) = elsewhere::away(grid, *chosen)?
+        if let Some(away) = remote::away(grid, *chosen)?
             && let AwayState::By { id, .. } = away.held
-            && let Ok(report) = elsewhere::report::<Task>(grid, &away, Verb::Show { index: chosen.index })
+            && let Ok(report) = remote::owner::report::<Task>(grid, &away, Verb::Show { index: chosen.index })
         {
             told.insert(*chosen, (report, id));
-            elsewhere::refresh(grid, &[away])?;
+            remote::states::refresh(grid, &[away])?;
         }
     }
     grid.store.read(|view| {
@@ -88,7 +88,7 @@ pub(super) fn of_task(view: &View<'_>, row: &TaskRow, member: Option<&MemberRow>
         _ => row.reason_in(state),
     };
     let away = view.away(row.id)?;
-    let unheard = away.as_ref().and_then(|away| elsewhere::age(away, &row.tier2, Timestamp::now()));
+    let unheard = away.as_ref().and_then(|away| remote::states::silence(away, &row.tier2, Timestamp::now()));
     let server = match &away {
         Some(away) => away.server.clone(),
         None => member.and_then(|m| m.server).map_or(Ok(None), |id| server_name(view, id))?,

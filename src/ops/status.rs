@@ -2,7 +2,7 @@
 
 use super::report::{ServerLine, Status, Task};
 use super::selecting::Chosen;
-use super::{Grid, OpsError, dispatcher, elsewhere, notice, servers, show, users};
+use super::{Grid, OpsError, dispatcher, notice, remote, servers, show, users};
 use crate::model::filesystem::has_room;
 use crate::model::id::Index;
 use crate::store::tasks::{Shape, TaskRow};
@@ -28,7 +28,7 @@ pub struct StatusFilter {
 /// One state of everything.
 pub fn status(grid: &mut Grid, asked: &StatusFilter) -> Result<Status, OpsError> {
     let away = grid.store.view().away_unended(LIMIT)?;
-    match elsewhere::refresh(grid, &away) {
+    match remote::states::refresh(grid, &away) {
         // What was heard last is told.
         Err(OpsError::Store(StoreError::Unwritable { .. })) => {}
         done => done?,

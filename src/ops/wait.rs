@@ -1,9 +1,11 @@
 //! `grid wait`: until tasks have ended.
 
-use super::elsewhere::WatchOutcome;
+use super::remote::files;
+use super::remote::owner::send_verb_until;
+use super::remote::states::{WatchOutcome, watch};
 use super::report::{EndReport, Waited};
 use super::selecting::Chosen;
-use super::{Grid, OpsError, cancel, dispatcher, elsewhere, files_elsewhere, member_state, shell_code};
+use super::{Grid, OpsError, cancel, dispatcher, member_state, remote, shell_code};
 use crate::dispatch::client::losses::Losses;
 use crate::dispatch::client::relay::Stop;
 use crate::dispatch::client::start::{self, Connection, StartError};
@@ -51,9 +53,9 @@ pub fn wait_until(grid: &mut Grid, what: &[Chosen], stop: &Stop, told: &mut Hear
     let mut all_told = true;
     'tasks: for chosen in what {
         let mut durable = false;
-        if let Some(away) = elsewhere::away(grid, *chosen)? {
+        if let Some(away) = remote::away(grid, *chosen)? {
             told(WaitEvent::Progress(progress(grid, what)?));
-            if let Some(ended) = wait_elsewhere(grid, *chosen, away, what, stop, told)? {
+            if let Some(ended) = wait_remote(grid, *chosen, away, what, stop, told)? {
                 of_members.insert(*chosen, ended);
             }
             all_told = false;
@@ -122,7 +124,7 @@ pub fn wait_until(grid: &mut Grid, what: &[Chosen], stop: &Stop, told: &mut Hear
 
 /// A task that another home holds: that home tells when it has ended. It is asked again for as long as it does not answer.
 /// Of one member the end is told; it has no row here.
-fn wait_elsewhere(
+fn wait_remote(
     grid: &mut Grid,
     chosen: Chosen,
     mut away: Away,
@@ -144,11 +146,11 @@ fn wait_elsewhere(
         let mut denied = false;
         if matches!(away.held, AwayState::By { .. }) {
             // Where the submit did not hear who took it, its files have still to follow.
-            sent = sent || files_elsewhere::send(grid, &away).is_ok();
+            sent = sent || files::send(grid, &away).is_ok();
             match chosen.index {
                 Some(index) => {
                     let verb = Verb::Wait { index: Some(index) };
-                    let said = elsewhere::verb_until(grid, &away, verb, stop.clone(), &mut silently);
+                    let said = send_verb_until(grid, &away, verb, stop.clone(), &mut silently);
                     match said {
                         Ok(Answer::Ended { state, code, exit_code }) => return Ok(Some((state, code, exit_code))),
                         Ok(other) => (denied, why) = (true, words_of(other)),
@@ -157,9 +159,9 @@ fn wait_elsewhere(
                 }
                 None => {
                     let others = what.iter().filter(|other| other.index.is_none());
-                    let others = others.map(|other| elsewhere::away(grid, *other)).collect::<Result<Vec<_>, _>>()?;
+                    let others = others.map(|other| remote::away(grid, *other)).collect::<Result<Vec<_>, _>>()?;
                     let others: Vec<Away> = others.into_iter().flatten().collect();
-                    match elsewhere::watch(grid, &away, &others, stop)? {
+                    match watch(grid, &away, &others, stop)? {
                         WatchOutcome::Heard => continue,
                         WatchOutcome::Silent(words) => why = words,
                         WatchOutcome::Denied(words) => (denied, why) = (true, words),
@@ -192,7 +194,7 @@ fn wait_elsewhere(
         dispatcher::wake(grid)?;
         // Nobody tells: its home is down, or the search is still open. Both change by themselves, without a word to us.
         std::thread::sleep(AGAIN);
-        match elsewhere::away(grid, chosen)? {
+        match remote::away(grid, chosen)? {
             Some(now) => away = now,
             // The way led back: it is a task of this home by now. Or it was given up.
             None => return wait_until(grid, &[chosen], stop, &mut |_| true).map(|_| None),

@@ -6,7 +6,7 @@ use super::super::exit::Code;
 use super::{CommandResult, absolute};
 use crate::ops::OpsError;
 use crate::ops::home::Home;
-use crate::ops::serve::{self, Credentials};
+use crate::ops::serve::{self, Credentials, SessionSetup};
 
 pub fn run(args: ServeArgs) -> CommandResult {
     let home = match args.home {
@@ -19,6 +19,7 @@ pub fn run(args: ServeArgs) -> CommandResult {
         far: caller::is_far(),
         home: caller::places().home.map(|home| home.into_os_string().into()),
     };
-    serve::serve(&home, credentials, (caller::client(), caller::ssh()), std::io::stdin().lock(), std::io::stdout())?;
+    let setup = SessionSetup { credentials, client: caller::client(), login: caller::ssh() };
+    serve::serve(&home, setup, std::io::stdin().lock(), std::io::stdout())?;
     Ok(Code::OK)
 }

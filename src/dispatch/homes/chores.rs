@@ -5,10 +5,11 @@ use crate::dispatch::client::relay::Relay;
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::sealed;
+use crate::distributor::context::TierContext;
 use crate::distributor::principal::Principal;
 use crate::distributor::reconcile::{self, Reconciled};
 use crate::distributor::registry;
-use crate::model::ambient::{Ambient, Now, System};
+use crate::model::ambient::{Now, System};
 use crate::model::endpoint::Endpoint;
 use crate::model::name::Name;
 use crate::model::ssh::Login;
@@ -105,7 +106,7 @@ impl Dispatcher {
         }
         self.homes.chores.at = Some(now.mono);
         let view = store.view();
-        if view.away_open(1)?.is_empty() && !registry::is_pending(&view)? {
+        if view.away_open(1)?.is_empty() && !registry::is_pending(&view, now.wall)? {
             return Ok(());
         }
         let home = self.home.clone();
@@ -143,24 +144,25 @@ fn ssh_to(view: &View<'_>, endpoint: &Endpoint) -> Result<SshCommand, StoreError
 fn chores(home: &Home, owner: &Name) -> Result<(), Box<dyn std::error::Error>> {
     let mut store = Store::open(home)?;
     let mut peers = Relay::new(home, &Login::default());
+    let mut context = TierContext { store: &mut store, peers: &mut peers, ambient: &System };
     let principal = Principal::resident(owner.clone());
     // Whoever does not answer is asked for one task only in each round.
     let mut silent = BTreeSet::new();
-    for away in store.view().away_open(1_000)? {
-        let now = System.now().wall;
+    for away in context.store.view().away_open(1_000)? {
+        let now = context.now();
         if away.tried_at.is_some_and(|at| !at.is_past(EVERY, now)) {
             continue;
         }
         if silent.contains(&away.asked) {
             continue;
         }
-        match reconcile::reconcile(&mut store, &mut peers, &away, &principal) {
+        match reconcile::reconcile(&mut context, &away, &principal) {
             Ok(Reconciled::Open) => drop(silent.insert(away.asked)),
             Ok(Reconciled::Placed | Reconciled::Nobody | Reconciled::GoingOn) => {}
             // One that can't be settled holds up no other, nor the reports.
             Err(error) => tracing::warn!("task {}: {error}", away.task),
         }
     }
-    registry::send_due(&mut store, &mut peers, "change", false)?;
+    registry::send_due(&mut context, "change", false)?;
     Ok(())
 }

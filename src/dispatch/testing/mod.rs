@@ -28,6 +28,7 @@ use crate::model::resources::Bytes;
 use crate::model::server::Engine;
 use crate::model::ssh::SshTarget;
 use crate::model::task::{ClientFacts, Launch, Request, State};
+use crate::model::time::Timestamp;
 use crate::protocol::agent::MAGIC;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::protocol::frame;
@@ -64,7 +65,7 @@ pub struct Bench {
 pub struct NoSubmits;
 
 impl SubmitHandler for NoSubmits {
-    fn carry_out(&mut self, _: &Tx<'_>, _: &mut Fleets, _: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    fn carry_out(&mut self, _: &Tx<'_>, _: &mut Fleets, _: &[u8], _: Timestamp) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(None)
     }
 }

@@ -7,7 +7,7 @@ fn shown(all: &[(ExpressionRole, &str)]) -> String {
 }
 
 #[test]
-fn the_caret_stands_under_the_place() {
+fn caret_points_at_the_error() {
     use ExpressionRole::{Accepts, Constraint, Preference};
     insta::assert_snapshot!(shown(&[
         (Constraint, "sever.cpus > 3"),

@@ -299,14 +299,14 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn we_say_what_the_reference_says(text in expressions(), s in attributes(), t in attributes(), c in attributes()) {
+    fn evaluator_agrees_with_the_reference(text in expressions(), s in attributes(), t in attributes(), c in attributes()) {
         let world = world(s, t, c);
         let Some(ours) = world.by_us(&text, ExpressionRole::Constraint) else { return Err(TestCaseError::reject("refused")) };
         prop_assert_eq!(ours, by_reference(&text, &world.roots()), "{}", text);
     }
 
     #[test]
-    fn a_column_against_a_number(name in either(&["i1", "d1", "x1"]), op in either(&["==", "!=", "<", "<=", ">", ">="]),
+    fn column_compared_with_a_number_agrees_with_the_reference(name in either(&["i1", "d1", "x1"]), op in either(&["==", "!=", "<", "<=", ">", ">="]),
                                  number in either(&["0", "2", "0.5", "2.0", "-1.0", "1e19"]), turned: bool, s in attributes()) {
         let world = world(s, BTreeMap::new(), BTreeMap::new());
         let text = if turned { format!("{number} {op} server.{name}") } else { format!("server.{name} {op} {number}") };
@@ -314,7 +314,7 @@ proptest! {
     }
 
     #[test]
-    fn int_and_double_mix(op in either(&["+", "-", "*", "/"]), s in attributes(), flipped: bool) {
+    fn int_and_double_mix_in_arithmetic(op in either(&["+", "-", "*", "/"]), s in attributes(), flipped: bool) {
         let world = world(s, BTreeMap::new(), BTreeMap::new());
         let (a, b) = if flipped { ("server.d1", "server.i1") } else { ("server.i1", "server.d1") };
         let ours = world.by_us(&format!("{a} {op} {b}"), ExpressionRole::Preference).unwrap();
@@ -323,14 +323,14 @@ proptest! {
     }
 
     #[test]
-    fn no_text_crashes_the_check(text in "[a-c.()\\[\\]{}!&|=<>+*/%?:,'\" 0-9\\\\u{e9}\n-]{0,60}") {
+    fn check_survives_any_text(text in "[a-c.()\\[\\]{}!&|=<>+*/%?:,'\" 0-9\\\\u{e9}\n-]{0,60}") {
         if let Err(error) = crate::matching::check(&text, ExpressionRole::Constraint) {
             let _ = error.to_string();
         }
     }
 
     #[test]
-    fn no_run_of_tokens_crashes_the_check(words in proptest::collection::vec(either(&[
+    fn check_survives_any_tokens(words in proptest::collection::vec(either(&[
         "server", ".", "task.cpus", "(", ")", "[", "]", "{", "}", "\"a\"", "1", "1.5", "&&", "||", "!", "==", "<", "in", "+",
         "-", "*", "/", "%", "?", ":", ",", "has", ".exists(x, ", ".map(", "x", "size(", ".matches(", "true", "'é'", "1u", "b'a'",
     ]), 0..40)) {

@@ -13,7 +13,7 @@ fn refused(text: &str, word: &str) {
 }
 
 #[test]
-fn long_and_deep() {
+fn long_and_deep_expressions_are_refused() {
     for link in ["+1", "==1", ".b", ".size()", "<1", "&&true", "||true"] {
         refused(&format!("1{}", link.repeat(20_000)), "bytes long");
     }
@@ -36,7 +36,7 @@ fn long_and_deep() {
 }
 
 #[test]
-fn lies_on_the_terminal() {
+fn control_characters_are_escaped_in_errors() {
     let shown = check("server.os == \u{202e}1", ExpressionRole::Constraint).unwrap_err().to_string();
     assert!(!shown.contains('\u{202e}'), "{shown:?}");
     let shown = check("server.os == \"\u{1b}[2J\u{202e}\" + 1", ExpressionRole::Constraint).unwrap_err().to_string();

@@ -14,7 +14,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(2000), ..ProptestConfig::default() })]
 
     #[test]
-    fn best_is_the_best_of_explain(servers in fleets(), query in queries(), placement in placements(), task in proptest::option::of(Just(TaskId(5)))) {
+    fn best_server_is_the_best_verdict(servers in fleets(), query in queries(), placement in placements(), task in proptest::option::of(Just(TaskId(5)))) {
         let fleet = Fleet::new(servers, placement);
         let verdicts = fleet.explain(&query, task, NOW);
         prop_assert_eq!(verdicts.len(), fleet.servers().count());
@@ -51,7 +51,7 @@ proptest! {
     }
 
     #[test]
-    fn the_order_of_insertion_means_nothing(servers in fleets(), query in queries(), placement in placements(), turn in 0..9usize, gone in 0..9usize) {
+    fn insertion_order_does_not_matter(servers in fleets(), query in queries(), placement in placements(), turn in 0..9usize, gone in 0..9usize) {
         let one = Fleet::new(servers.clone(), placement);
         let mut two = Fleet::new(Vec::new(), placement);
         let mut turned = servers.clone();
@@ -76,7 +76,7 @@ proptest! {
     }
 
     #[test]
-    fn the_best_after_a_history_is_that_of_a_fleet_made_anew(
+    fn best_after_changes_equals_a_fresh_fleet(
         servers in fleets(),
         queries in proptest::collection::vec(queries(), 1..4),
         steps in proptest::collection::vec((0..5u8, 0..9usize), 0..12),
@@ -114,13 +114,13 @@ proptest! {
     }
 
     #[test]
-    fn what_runs_now_could_run(servers in fleets(), query in queries()) {
+    fn server_that_fits_now_could_ever_fit(servers in fleets(), query in queries()) {
         let fleet = spread(servers);
         prop_assert!(fleet.best(&query, Some(TaskId(5))).is_none() || fleet.could_ever(&query));
     }
 
     #[test]
-    fn what_could_never_run_does_not_run_when_everything_is_free(servers in fleets(), query in queries()) {
+    fn server_that_could_never_fit_does_not_fit_when_free(servers in fleets(), query in queries()) {
         let fleet = spread(servers.clone());
         if fleet.could_ever(&query) {
             return Ok(());
@@ -140,7 +140,7 @@ proptest! {
     }
 
     #[test]
-    fn bookings_go_back_to_where_they_were(servers in fleets(), query in queries(), times in 1..4usize) {
+    fn giving_back_restores_the_fleet(servers in fleets(), query in queries(), times in 1..4usize) {
         let mut fleet = spread(servers);
         let before = fleet.explain(&query, None, NOW);
         let mut places = Vec::new();
@@ -159,7 +159,7 @@ proptest! {
     }
 
     #[test]
-    fn a_relaxation_gives_what_it_says(servers in fleets(), query in queries()) {
+    fn relaxation_gives_the_match_that_it_names(servers in fleets(), query in queries()) {
         let fleet = spread(servers);
         for relaxation in fleet.relaxations(&query) {
             let mut demand = query.demand.clone();
@@ -193,7 +193,7 @@ proptest! {
 }
 
 #[test]
-fn relaxations_as_people_read_them() {
+fn relaxations_are_readable() {
     let mut fast = server(1, "fast");
     declare(&mut fast, "rack", 7);
     let mut slow = server(2, "slow");
@@ -221,7 +221,7 @@ fn relaxations_as_people_read_them() {
 }
 
 #[test]
-fn could_ever_knows_what_changes_from_what_stays() {
+fn could_ever_ignores_what_changes() {
     let mut busy = server(1, "fast");
     busy.taken.slots = 8;
     busy.drained = Some("fan".into());
@@ -268,7 +268,7 @@ fn could_ever_knows_what_changes_from_what_stays() {
 }
 
 #[test]
-fn preferences_rank_before_idle_power_and_names_last() {
+fn preference_ranks_before_idle_power_and_name() {
     let mut a = server(1, "a");
     probe(&mut a, "idle_cpus", 1.0);
     declare(&mut a, "site", "brno");
@@ -287,7 +287,7 @@ fn preferences_rank_before_idle_power_and_names_last() {
 }
 
 #[test]
-fn a_burst_does_not_pile_onto_one_host() {
+fn burst_spreads_over_hosts() {
     let mut fleet = spread((1..=4).map(|id| server(id, &format!("n{id}"))).collect());
     let query = query(&demand());
     let mut counts = std::collections::BTreeMap::new();

@@ -29,7 +29,7 @@ fn plain() -> Query {
 }
 
 #[test]
-fn reading_is_believed_neither_when_it_is_old_nor_when_it_is_of_a_time_to_come() {
+fn probe_that_is_stale_or_of_the_future_is_a_reason() {
     let mut far = server(1, "far");
     far.engine = Engine::Ssh(crate::model::ssh::SshTarget::new("far", Vec::new(), None).unwrap());
     let mut fleet = spread(vec![far]);
@@ -41,7 +41,7 @@ fn reading_is_believed_neither_when_it_is_old_nor_when_it_is_of_a_time_to_come()
 }
 
 #[test]
-fn health() {
+fn server_health_is_a_reason() {
     assert_eq!(reason(|s| s.drained = Some("fan is loud".into()), &plain()), "drained: fan is loud");
     assert_eq!(reason(|s| s.drained = Some(String::new()), &plain()), "drained");
     assert_eq!(reason(|s| s.pool = None, &plain()), "not yet probed");
@@ -52,7 +52,7 @@ fn health() {
 }
 
 #[test]
-fn a_server_kept_for_this_task_qualifies() {
+fn server_kept_for_this_task_qualifies() {
     let mut server = server(1, "fast");
     server.kept_for = Some(TaskId(12));
     let fleet = spread(vec![server]);
@@ -61,7 +61,7 @@ fn a_server_kept_for_this_task_qualifies() {
 }
 
 #[test]
-fn room() {
+fn missing_room_is_a_reason() {
     let four = query(&Demand { needs: Needs { cpus: 4, mem: None }, ..demand() });
     assert_eq!(reason(|s| (s.slots, s.taken.slots) = (2, 2), &plain()), "slots: all 2 are taken");
     assert_eq!(reason(|s| s.taken.cpus = 7, &four), "cpus: wants 4, 1 of 8 is free");
@@ -82,7 +82,7 @@ fn room() {
 }
 
 #[test]
-fn load() {
+fn high_load_is_a_reason() {
     let loaded = |s: &mut Server| {
         probe(s, "load1", 4.8);
         s.max_load = Some(6.0);
@@ -104,7 +104,7 @@ fn load() {
 }
 
 #[test]
-fn applications() {
+fn missing_application_is_a_reason() {
     let wants = |app: &str| query(&Demand { apps: vec![app.parse().unwrap()], ..demand() });
     let installed = |s: &mut Server| {
         probe(s, "apps", Value::texts(["blender", "gcc"]));
@@ -119,7 +119,7 @@ fn applications() {
 }
 
 #[test]
-fn targets() {
+fn excluded_target_is_a_reason() {
     let on = |t: &str| query(&Demand { on: Some(t.parse().unwrap()), ..demand() });
     assert_eq!(reason(|_| {}, &on("slow")), "-w slow: another server");
     assert_eq!(reason(|_| {}, &on("lab-b/fast")), "-w lab-b/fast: another server");
@@ -129,7 +129,7 @@ fn targets() {
 }
 
 #[test]
-fn expressions() {
+fn failed_expression_is_a_reason() {
     let site = |s: &mut Server| declare(s, "site", "oslo");
     assert_eq!(
         reason(site, &wanting(r#"server.site == "brno""#)),
@@ -162,7 +162,7 @@ fn expressions() {
 }
 
 #[test]
-fn preferences_without_a_number() {
+fn preference_without_a_number_is_reported() {
     let note = |text: &str| {
         let mut server = server(1, "fast");
         declare(&mut server, "rack", "seven");
@@ -179,7 +179,7 @@ fn preferences_without_a_number() {
 }
 
 #[test]
-fn a_group_without_a_fitting_member_names_each() {
+fn group_without_a_fitting_member_names_each_member() {
     let mut one = server(1, "fast");
     one.drained = Some("fan is loud".into());
     let mut two = server(2, "slow");
@@ -197,7 +197,7 @@ fn a_group_without_a_fitting_member_names_each() {
 }
 
 #[test]
-fn a_group_runs_on_its_best_member_and_bookings_reach_all_that_share_the_host() {
+fn group_runs_on_its_best_member_and_books_the_shared_host() {
     let mut one = server(1, "fast");
     probe(&mut one, "idle_cpus", 2.0);
     let two = server(2, "slow");

@@ -1,13 +1,16 @@
-//! What this home answers to each question.
+//! The answers of this home, question by question.
 
 use super::identity::Identity;
+use super::tasks::OpenQuestion;
 use super::{ServeSession, servers, tasks};
 use crate::dispatch::client::relay::Relay;
+use crate::distributor::context::TierContext;
 use crate::distributor::fleets::Fleets;
 use crate::distributor::front::Sought;
 use crate::distributor::principal::{Access, Principal, Reach};
-use crate::distributor::serve::{self, TierQuestion};
+use crate::distributor::serve::{self, CommitQuestion, OfferQuestion, TierQuestion};
 use crate::distributor::tier2::TierError;
+use crate::model::ambient::System;
 use crate::model::name::Name;
 use crate::model::user::Role;
 use crate::ops::submit::refusal;
@@ -30,7 +33,7 @@ pub const fn takes(question: &Question) -> bool {
     matches!(question, Question::Place(_) | Question::Commit { .. })
 }
 
-/// Answers one question; words before the answer are said on the way. The fleets are those of an earlier one, or none.
+/// Answers one question; interim answers are sent on the way. The fleets are those of an earlier question, or none.
 pub fn answer(
     session: &ServeSession,
     grid: &mut Grid,
@@ -42,39 +45,44 @@ pub fn answer(
         Question::Place(mut envelope) => {
             let (principal, identity) = receive(session, grid, &mut envelope)?;
             envelope.user = identity.name().cloned();
-            tiers(session, (grid, fleets), ticket, &principal, TierQuestion::Place(envelope))
+            tiers(session, grid, fleets, ticket, &principal, TierQuestion::Place(envelope))
         }
         Question::Look(mut envelope) => {
             let (principal, identity) = receive(session, grid, &mut envelope)?;
             envelope.user = identity.name().cloned();
-            tiers(session, (grid, fleets), ticket, &principal, TierQuestion::Look(envelope))
+            tiers(session, grid, fleets, ticket, &principal, TierQuestion::Look(envelope))
         }
         Question::Offer { at, mut envelope, called, why } => {
             let (principal, _) = receive(session, grid, &mut envelope)?;
-            let asked = TierQuestion::Offer { at: at.as_ref(), called: called.as_ref(), envelope: &envelope, why };
-            tiers(session, (grid, fleets), ticket, &principal, asked)
+            let asked = TierQuestion::Offer(OfferQuestion {
+                at: at.as_ref(),
+                called: called.as_ref(),
+                envelope: &envelope,
+                why,
+            });
+            tiers(session, grid, fleets, ticket, &principal, asked)
         }
         Question::Commit { at, mut envelope, how, way } => {
             let (principal, _) = receive(session, grid, &mut envelope)?;
-            let asked = TierQuestion::Commit { at: at.as_ref(), envelope: &envelope, how, way: &way };
-            tiers(session, (grid, fleets), ticket, &principal, asked)
+            let asked = TierQuestion::Commit(CommitQuestion { at: at.as_ref(), envelope: &envelope, how, way: &way });
+            tiers(session, grid, fleets, ticket, &principal, asked)
         }
         Question::Find { uuid, round, onward, age_ms, among, user } => {
             let principal = finder(session, grid, user.as_ref())?;
             let sought = Sought { uuid, round, onward, age: Duration::from_millis(age_ms), among };
-            tiers(session, (grid, fleets), ticket, &principal, TierQuestion::Find(sought))
+            tiers(session, grid, fleets, ticket, &principal, TierQuestion::Find(sought))
         }
         Question::Task { owner, user, uuid, verb } => {
             let identity = session.credentials.identity(&grid.store.view(), user.as_ref())?;
-            tasks::task(session, grid, ticket, owner, &identity, uuid, verb)
+            tasks::task(&OpenQuestion { session, ticket, identity }, grid, owner, uuid, verb)
         }
         Question::States { owner, user, uuids } => {
             let identity = session.credentials.identity(&grid.store.view(), user.as_ref())?;
-            tasks::states(session, grid, ticket, owner, &identity, uuids, false)
+            tasks::states(&OpenQuestion { session, ticket, identity }, grid, owner, uuids)
         }
         Question::Watch { owner, user, uuids } => {
             let identity = session.credentials.identity(&grid.store.view(), user.as_ref())?;
-            tasks::states(session, grid, ticket, owner, &identity, uuids, true)
+            tasks::watch(&OpenQuestion { session, ticket, identity }, grid, owner, uuids)
         }
         Question::Register { offers, report } => {
             crate::ops::registry::receive(session.peer, &session.credentials, grid, &report, Some(&offers))
@@ -89,19 +97,21 @@ pub fn answer(
     }
 }
 
-/// A question to the tiers. What was taken in here is started, also if the caller is gone by now.
+/// A question to the tiers. A task that was committed here is started, also if the caller is gone by now.
 fn tiers(
     session: &ServeSession,
-    (grid, fleets): (&mut Grid, &mut Fleets),
+    grid: &mut Grid,
+    fleets: &mut Fleets,
     ticket: Ticket,
     principal: &Principal,
     asked: TierQuestion<'_>,
 ) -> Result<Answer, OpsError> {
-    let commits = matches!(asked, TierQuestion::Commit { .. });
+    let commits = matches!(asked, TierQuestion::Commit(_));
     let takes = commits || matches!(asked, TierQuestion::Place(_));
     let mut peers = Relay::new(grid.store.home(), &grid.login);
+    let mut context = TierContext { store: &mut grid.store, peers: &mut peers, ambient: &System };
     let mut each = |word| session.say(ticket, word, false);
-    let answer = match serve::answer(&mut grid.store, fleets, &mut peers, principal, asked, &mut each) {
+    let answer = match serve::answer(&mut context, fleets, principal, asked, &mut each) {
         // One transaction, which was refused before its commit.
         Err(TierError::Store(error @ StoreError::Gone { .. })) if commits => return Err(error.into()),
         // Where the database fails, it is not known whether the task was taken before that.
@@ -117,8 +127,8 @@ fn tiers(
     Ok(answer)
 }
 
-/// Keeps the log short behind a user's question. No dispatcher may be there to do it, for what is refused wakes none; and the log of
-/// large tasks takes as much of the disk as they do.
+/// Keeps the log short after a user's question. A refused question wakes no dispatcher that would do it, and the log of large tasks
+/// takes as much of the disk as they do.
 fn move_log(grid: &Grid) {
     let store = &grid.store;
     let log = if store.log_len() > LOG_MAX { Log::Goes } else { Log::Stays };
@@ -128,8 +138,8 @@ fn move_log(grid: &Grid) {
     }
 }
 
-/// Who asks where a task is. One that may not speak for that user has never had a task of it taken here: of those that are here it
-/// is told nothing.
+/// The principal of a `Find`. A caller that may not speak for the user has never had a task of that user taken here, and is told
+/// nothing of those that are here.
 fn finder(session: &ServeSession, grid: &Grid, claimed: Option<&Name>) -> Result<Principal, OpsError> {
     let view = grid.store.view();
     match session.credentials.identity(&view, claimed) {
@@ -164,7 +174,7 @@ fn principal_of(
     Ok(Principal { user: name.clone(), access, reach, home, kept })
 }
 
-/// An envelope at the door: its size, its way, and who sends it.
+/// Checks an envelope from another home: its size, its hops, and who sends it.
 fn receive(session: &ServeSession, grid: &Grid, envelope: &mut Envelope) -> Result<(Principal, Identity), OpsError> {
     envelope.may_travel().map_err(OpsError::Refused)?;
     if envelope.hops >= HOPS_MAX {
@@ -176,7 +186,7 @@ fn receive(session: &ServeSession, grid: &Grid, envelope: &mut Envelope) -> Resu
     Ok((principal_of(session, grid, &identity, envelope.user.as_ref())?, identity))
 }
 
-/// An error, as the caller is told it. `unable`: how, where it is this home's own trouble.
+/// The answer for an error. `unable`: the answer if this home itself has failed.
 pub fn of_error(error: &OpsError, unable: fn(String) -> Answer) -> Answer {
     match error {
         OpsError::Store(_) | OpsError::Grid(_) => unable(error.to_string()),

@@ -1,15 +1,15 @@
-//! Files of tasks that came from other homes: taken in once the task was, and given back once it has ended.
+//! Files of tasks that other homes submitted: received after the commit, and sent back once the task has ended.
 
-use super::ServeSession;
+use super::tasks::OpenQuestion;
 use crate::archive::{self, room};
 use crate::model::attempt::Stream;
 use crate::model::files::Sent;
 use crate::model::id::{Index, TaskId};
 use crate::model::time::Timestamp;
-use crate::ops::files_elsewhere::RemoteResults;
+use crate::ops::remote::files::RemoteResults;
 use crate::ops::selecting::Chosen;
 use crate::ops::{Grid, OpsError, dispatcher, fetch};
-use crate::protocol::distributor::{Answer, PIECE_MAX, Ticket};
+use crate::protocol::distributor::{Answer, PIECE_MAX};
 use crate::store::files::Whereabouts;
 use crate::store::ledger::Ledger;
 use crate::store::{Durability, StoreError};
@@ -21,7 +21,7 @@ use std::path::PathBuf;
 /// So much of the home's disk is left free.
 const RESERVE: u64 = 256 << 20;
 
-/// Takes a piece of what a task was sent with. How much of it is here; all of it: the task may start.
+/// Receives a piece of a task's files. The answer says how much is here; with all of it the task may start.
 pub fn take(grid: &mut Grid, what: Chosen, offset: u64, bytes: &[u8]) -> Result<Answer, OpsError> {
     let (workplace, _) = grid.store.view().files_of(what.task)?;
     let Some(sent) = workplace.sent() else {
@@ -37,7 +37,7 @@ pub fn take(grid: &mut Grid, what: Chosen, offset: u64, bytes: &[u8]) -> Result<
     taken
 }
 
-/// Removes what came of files that no task waits for.
+/// Removes the received part of files that no task waits for.
 pub fn drop_part(grid: &Grid, sent: &Sent) -> Result<(), OpsError> {
     let part = part_of(grid, sent);
     if part.exists() && !grid.store.view().is_awaited(sent.bundle)? {
@@ -85,7 +85,7 @@ fn take_piece(grid: &mut Grid, sent: &Sent, offset: u64, bytes: &[u8]) -> Result
     Ok(Answer::Have { bytes: have })
 }
 
-/// All is here: what waited for it may start.
+/// The files are whole: tasks that wait for them may start.
 fn arrived(grid: &mut Grid, sent: &Sent, part: Option<&std::path::Path>) -> Result<(), OpsError> {
     let (home, now) = (grid.store.home().clone(), Timestamp::now());
     let freed = grid.store.write(Durability::Full, |tx| {
@@ -104,7 +104,7 @@ fn arrived(grid: &mut Grid, sent: &Sent, part: Option<&std::path::Path>) -> Resu
     if freed > 0 { dispatcher::wake(grid) } else { Ok(()) }
 }
 
-/// What its members brought.
+/// The results that the members of a task brought home.
 pub fn list(grid: &Grid, what: Chosen) -> Result<Answer, OpsError> {
     let fetched = grid.store.view().fetched_of(what.task)?;
     let fetched = fetched.into_iter().filter(|f| what.index.is_none_or(|index| index == f.index));
@@ -122,15 +122,18 @@ pub fn list(grid: &Grid, what: Chosen) -> Result<Answer, OpsError> {
     Ok(Answer::Report(text))
 }
 
-/// One of them, from an offset on. `theirs`: to its client, who has all of it then.
-pub fn give(
-    session: &ServeSession,
-    grid: &mut Grid,
-    ticket: Ticket,
-    (task, index): (TaskId, Index),
-    mut offset: u64,
-    theirs: bool,
-) -> Result<Answer, OpsError> {
+/// A member's results, from an offset on.
+#[derive(Debug, Clone, Copy)]
+pub struct Rest {
+    pub task: TaskId,
+    pub index: Index,
+    pub offset: u64,
+}
+
+/// Sends a member's results. `theirs`: to the task's client, which has all of them at the end.
+pub fn give(asked: &OpenQuestion<'_>, grid: &mut Grid, rest: Rest, theirs: bool) -> Result<Answer, OpsError> {
+    let &OpenQuestion { session, ticket, .. } = asked;
+    let Rest { task, index, mut offset } = rest;
     let path = grid.store.home().fetched_file(task, index);
     let gone = |error: io::Error| OpsError::Refused(format!("what it brought is gone from its home: {error}"));
     let fetched = grid.store.view().fetched(task, index)?;

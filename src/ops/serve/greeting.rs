@@ -1,4 +1,4 @@
-//! The first words on a link between homes: who calls, and what both understand.
+//! The hello on a link between homes: which home calls, and the protocol version of both.
 
 use crate::model::endpoint::no_home;
 use crate::model::id::HomeId;
@@ -9,7 +9,7 @@ use crate::store::settings::HomeRow;
 use crate::store::{Home, Store};
 use std::io::Read;
 
-/// Both sides say who they are and what they speak.
+/// Reads the caller's hello: its home, its version, and the row of this home. None: the input has ended.
 pub(super) fn greet(home: &Home, input: &mut impl Read) -> Result<Option<(HomeId, u32, HomeRow)>, OpsError> {
     let hello = match frame::read_limited(input, FRAME_MAX) {
         Ok(Some(hello)) => hello,

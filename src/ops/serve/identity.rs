@@ -1,4 +1,4 @@
-//! Who is who: what the login at the door says of a caller, and what the caller may therefore do.
+//! Who asks: the credentials of a login, and the identity and role of its caller.
 
 use crate::model::command::Text;
 use crate::model::name::Name;
@@ -6,20 +6,20 @@ use crate::model::user::Role;
 use crate::ops::OpsError;
 use crate::store::View;
 
-/// How the caller came in. Written into the key's forced command by the owner; nothing that the caller sends changes it.
+/// How the caller logged in. The owner writes this into the key's forced command; nothing that the caller sends changes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Credentials {
     /// `--as`: the user. None: the home's own account.
     pub user: Option<Name>,
     /// `--vouch`: a first tier that may speak for its users, as `alice@FRONT`.
     pub vouch: Option<Name>,
-    /// From another host: what it says of its own place is hearsay.
+    /// The caller is on another host: the endpoint that it names is not trusted.
     pub far: bool,
     /// $HOME of the account.
     pub home: Option<Text>,
 }
 
-/// A caller, as this home knows it.
+/// A caller: the owner of this home, or one of its users.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identity {
     Owner,
@@ -27,7 +27,7 @@ pub enum Identity {
 }
 
 impl Credentials {
-    /// The caller of one question. `claimed`: for whom a first tier says that it speaks.
+    /// The caller of one question. `claimed`: the user for whom a first tier says that it speaks.
     pub fn identity(&self, view: &View<'_>, claimed: Option<&Name>) -> Result<Identity, OpsError> {
         let name = match (&self.user, &self.vouch, claimed) {
             (None, _, None) => return Ok(Identity::Owner),
@@ -59,7 +59,7 @@ impl Identity {
         }
     }
 
-    /// May it do what takes this role?
+    /// Does its role allow what needs this role?
     pub fn may(&self, needed: Role) -> bool {
         match self {
             Self::Owner => true,

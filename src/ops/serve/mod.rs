@@ -1,5 +1,5 @@
-//! `grid serve`: this home for a caller in another one, on stdio. One thread reads questions, each is answered by a thread
-//! of its own, so that a slow answer holds up no other. It never makes a home, and listens nowhere.
+//! `grid serve`: answers the questions of another home on stdio. One thread reads the questions, and each is answered by a thread
+//! of its own, so a slow answer delays no other. It never makes a home, and opens no port.
 
 mod answer;
 mod files;
@@ -56,33 +56,33 @@ struct KeptStore {
     fleets: Option<Fleets>,
 }
 
-/// What all threads of one `grid serve` share.
+/// The state that all threads of one `grid serve` share.
 struct ServeSession {
     home: Home,
     credentials: Credentials,
     client: ClientFacts,
-    /// What this login has for going on over ssh.
+    /// How this account reaches other homes over ssh.
     login: Login,
-    /// Who is at the other end, and what it speaks.
+    /// The home at the other end, and its protocol version.
     peer: HomeId,
     version: u32,
-    /// What it was told of this home: of another one at the same path it is told nothing.
+    /// This home, as the caller was greeted: nothing is answered about another home at the same path.
     greeted: (HomeId, u64),
     output: Mutex<Box<dyn Write + Send>>,
     stores: Mutex<Vec<KeptStore>>,
-    /// Tickets that are worked at, and those of them that nobody waits for any more.
+    /// Tickets of questions under way, and those of them that the caller dropped.
     open: Mutex<HashSet<Ticket>>,
     dropped: Mutex<HashSet<Ticket>>,
     /// Bytes of outputs and reports that were sent and not taken yet, for each ticket.
     on_the_way: Mutex<HashMap<Ticket, u64>>,
     room: Condvar,
-    /// What bounds a user over all its sessions. The owner may ask as quickly as may be.
+    /// The bounds of a user over all its sessions; None: the owner, who has none.
     share: Option<Arc<Share>>,
-    /// What lies here for users, and when it was counted.
+    /// Bytes kept here for users, and when they were counted.
     kept: Mutex<HashMap<Name, (KeptFile, Instant)>>,
 }
 
-/// What came of the list of an array before its question.
+/// The pieces of an array's list that came before its question.
 #[derive(Default)]
 struct List {
     bytes: Vec<u8>,
@@ -100,14 +100,23 @@ const fn is_gone(error: &OpsError) -> bool {
     matches!(error, OpsError::Store(StoreError::Gone { .. }))
 }
 
+/// What `grid serve` knows at its start: how the caller logged in, and the account that it runs in.
+#[derive(Debug)]
+pub struct SessionSetup {
+    pub credentials: Credentials,
+    pub client: ClientFacts,
+    /// How this account reaches other homes over ssh.
+    pub login: Login,
+}
+
 /// Serves until the input ends.
 pub fn serve(
     home: &Home,
-    credentials: Credentials,
-    (client, login): (ClientFacts, Login),
+    setup: SessionSetup,
     mut input: impl Read,
     mut output: impl Write + Send + 'static,
 ) -> Result<(), OpsError> {
+    let SessionSetup { credentials, client, login } = setup;
     let failed = |error: std::io::Error| OpsError::Grid(format!("grid serve: {error}"));
     output.write_all(MAGIC).and_then(|()| output.flush()).map_err(failed)?;
     let greeted = greet(home, &mut input).and_then(|greeted| {
@@ -198,7 +207,7 @@ impl ServeSession {
         }
     }
 
-    /// What came of a list is not asked about.
+    /// Drops a list whose question will not come.
     fn drop_list(&self, list: List) {
         if let Some(share) = &self.share {
             share.drop_list(list.bytes.len() as u64);
@@ -278,7 +287,7 @@ impl ServeSession {
         done
     }
 
-    /// The one with fleets goes to whoever looks at servers, and to nobody else.
+    /// The connection with fleets goes to questions that look at servers only.
     fn take_kept(&self, looks: bool) -> Result<KeptStore, OpsError> {
         let mut stores = locked(&self.stores);
         let with = |fleets: bool| stores.iter().position(|kept| kept.fleets.is_some() == fleets);
@@ -298,8 +307,8 @@ impl ServeSession {
         }
     }
 
-    /// What lies here for a user. Counted anew every few seconds: that takes longer the more there is. Whoever takes a task
-    /// adds what came since.
+    /// Bytes kept here for a user, counted again every few seconds, for a count takes longer the more there is. A commit adds what
+    /// came since.
     fn kept(&self, grid: &Grid, name: &Name) -> Result<KeptFile, OpsError> {
         if let Some((kept, at)) = locked(&self.kept).get(name)
             && at.elapsed() < RECOUNT
@@ -314,12 +323,12 @@ impl ServeSession {
         Ok(kept)
     }
 
-    /// A word to the caller.
+    /// Sends an answer to the caller.
     fn say(&self, ticket: Ticket, answer: Answer, last: bool) {
         self.write(&FromServe::Answer { ticket, answer, last });
     }
 
-    /// Says a long report up to its last piece, which it gives back, as long as somebody waits for it. A caller that knows no pieces gets it whole.
+    /// Sends a long report up to its last piece, which it returns. A caller that knows no pieces gets the whole report.
     fn in_pieces(&self, ticket: Ticket, answer: Answer) -> Answer {
         let Answer::Report(text) = answer else { return answer };
         let (most, to) = if self.version < PARTS_SINCE {
@@ -347,7 +356,8 @@ impl ServeSession {
         Answer::Report(rest.to_owned())
     }
 
-    /// A word to the caller; outputs and reports wait until enough of what was sent before was taken, so that a slow reader holds up itself alone.
+    /// Sends an answer to the caller. Outputs and reports wait until enough of what was sent before was taken, so a slow reader delays
+    /// itself alone.
     fn pour(&self, ticket: Ticket, word: Answer) {
         let bytes = word.in_window();
         if bytes > 0 {
@@ -360,7 +370,7 @@ impl ServeSession {
         self.say(ticket, word, false);
     }
 
-    /// Does what takes a while; the caller hears at once, and again and again, that it is worked at.
+    /// Does long work; the caller hears at once, and at intervals, that it is under way.
     fn at_work<T>(&self, ticket: Ticket, work: impl FnOnce() -> T) -> T {
         let (done, ended) = mpsc::channel::<()>();
         std::thread::scope(move |scope| {
@@ -383,7 +393,7 @@ impl ServeSession {
         let _ = frame::write(&mut *locked(&self.output), message);
     }
 
-    /// Does nobody wait for this any more?
+    /// Has the caller dropped this question?
     fn is_dropped(&self, ticket: Ticket) -> bool {
         locked(&self.dropped).contains(&ticket)
     }

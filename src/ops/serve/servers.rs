@@ -1,4 +1,4 @@
-//! Servers, drained and resumed by somebody in another home who may administer this one.
+//! Servers, drained and resumed by an administrator in another home.
 
 use super::identity::Identity;
 use crate::dispatch::client::relay::Relay;

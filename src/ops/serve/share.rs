@@ -1,6 +1,6 @@
-//! What all sessions of one user share: how quickly they may ask, and how much is worked at for them at once. It stands in a
-//! small file of the home, `run/users/NAME/share`, behind a lock. Each session has an entry there and holds a lock of its own
-//! as long as it lives: the kernel gives that back, so a session that was killed counts for nothing.
+//! The rate limit that all sessions of one user share, and the limit of their open questions. The counts are in a small file of
+//! the home, `run/users/NAME/share`, behind a lock. Each session has an entry there and holds a lock of its own: the kernel releases
+//! it with the process, so a killed session counts for nothing.
 
 use crate::model::name::Name;
 use crate::ops::OpsError;
@@ -13,10 +13,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Sessions of one user at a time.
 const SESSIONS: usize = 64;
-/// Questions of a user in a second, over some time; and at once after a rest.
+/// Questions of a user in a second, over some time; and in a burst after a pause.
 pub const PACE: f64 = 50.0;
 const BURST: f64 = 200.0;
-/// Questions of a user that are worked at side by side, each by a thread; and those of them that wait for something to happen.
+/// Open questions of a user, each with a thread; and those of them that wait for an event.
 pub const AT_ONCE: u32 = 256;
 pub const PATIENT: u32 = 192;
 /// Bytes of the file: the pace, then an entry for each session.
@@ -24,19 +24,19 @@ const HEAD: usize = 16;
 const ENTRY: usize = 16;
 const LEN: usize = HEAD + SESSIONS * ENTRY;
 
-/// What one session has under way.
+/// The open questions of one session.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct SessionShare {
     asked: u32,
     patient: u32,
-    /// Bytes of lists that came and are not worked at yet.
+    /// Bytes of lists whose question has not ended.
     lists: u64,
 }
 
 /// The file.
 #[derive(Debug, Clone, PartialEq)]
 struct ShareState {
-    /// How many questions the user may ask now, and since when (ns of the host's uptime) that is so.
+    /// The questions that the user may ask now, and the time of that count (ns of the host's uptime).
     tokens: f64,
     at: u64,
     entries: [SessionShare; SESSIONS],
@@ -47,7 +47,7 @@ impl ShareState {
         Self { tokens: BURST, at: now, entries: [SessionShare::default(); SESSIONS] }
     }
 
-    /// None: nobody has written it yet, or not whole.
+    /// None: the file is new or torn.
     fn read(bytes: &[u8; LEN], now: u64) -> Option<Self> {
         let number = |at: usize| bytes[at..].first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
         let small = |at: usize| bytes[at..].first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
@@ -75,7 +75,7 @@ impl ShareState {
         bytes
     }
 
-    /// Takes one question off the pace, if there is one left.
+    /// Takes one token for a question, if there is one left.
     fn is_in_pace(&mut self, now: u64) -> bool {
         let passed = now.saturating_sub(self.at) as f64 / 1e9;
         self.tokens = (self.tokens + passed * PACE).min(BURST);
@@ -128,7 +128,7 @@ impl Drop for Counted {
 }
 
 impl Share {
-    /// The part of a session that begins.
+    /// The entry of a new session.
     pub fn open(home: &Home, user: &Name) -> Result<Arc<Self>, OpsError> {
         let dir = home.run_dir().join("users").join(user.as_str());
         let failed = |error: io::Error| OpsError::Grid(format!("{}: {error}", dir.display()));
@@ -152,7 +152,7 @@ impl Share {
         Err(OpsError::Refused(format!("{SESSIONS} sessions of {user} are open in this home: close some and try again")))
     }
 
-    /// A question, with so many bytes of a list that came before it: counted until it is answered, or refused in these words.
+    /// Counts a question, with the bytes of the list that came before it, until it is answered. An error: why it is refused.
     pub fn ask(self: &Arc<Self>, patient: bool, list: u64) -> Result<Counted, String> {
         let own = self.own;
         let asked = self.change(|state, now| {
@@ -179,7 +179,7 @@ impl Share {
         if patient { self.room(state, PATIENT, |entry| entry.patient) } else { Ok(()) }
     }
 
-    /// Room for so many bytes more of lists, of `most` for all sessions of the user.
+    /// Reserves bytes for lists, of `most` for all sessions of the user; false: there is no room.
     pub fn take_list(&self, bytes: u64, most: u64) -> bool {
         let own = self.own;
         let taken = self.change(|state, _| {
@@ -195,7 +195,7 @@ impl Share {
         taken.unwrap_or(false)
     }
 
-    /// A list that came is not asked about any more.
+    /// Drops a list whose question will not come.
     pub fn drop_list(&self, bytes: u64) {
         let own = self.own;
         // As above.
@@ -213,7 +213,7 @@ impl Share {
         }
     }
 
-    /// Entries of sessions that are gone without having said so.
+    /// Clears the entries of dead sessions.
     fn drop_dead(&self, state: &mut ShareState) {
         for (at, entry) in state.entries.iter_mut().enumerate() {
             let dead = || File::open(self.dir.join(at.to_string())).is_ok_and(|file| file.try_lock().is_ok());
@@ -223,7 +223,7 @@ impl Share {
         }
     }
 
-    /// Changes the file while nobody else does.
+    /// Changes the file under its lock.
     fn change<T>(&self, change: impl FnOnce(&mut ShareState, u64) -> T) -> io::Result<T> {
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.lock()?;
@@ -243,7 +243,7 @@ impl Share {
     }
 }
 
-/// Nanoseconds since this host was started; the same for all processes, whatever happens to its clock.
+/// Nanoseconds since this host was started, the same for all processes; no change of the wall clock touches it.
 fn uptime() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let part = |n: i64| u64::try_from(n).unwrap_or(0);
@@ -256,7 +256,7 @@ mod tests {
     use crate::ops::fixture;
 
     #[test]
-    fn eight_sessions_of_a_user_are_answered_as_one() {
+    fn pace_of_a_user_is_shared_by_all_sessions() {
         let (_dir, grid) = fixture::grid();
         let (home, alice) = (grid.store.home(), fixture::name("alice"));
         let sessions: Vec<_> = (0..8).map(|_| Share::open(home, &alice).unwrap()).collect();
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn questions_and_lists_of_all_sessions_are_counted_until_they_end() {
+    fn open_questions_and_lists_count_over_all_sessions() {
         let (_dir, grid) = fixture::grid();
         let alice = fixture::name("alice");
         let (one, two) =
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn session_that_was_killed_counts_for_nothing() {
+    fn killed_session_counts_for_nothing() {
         let (_dir, grid) = fixture::grid();
         let alice = fixture::name("alice");
         let left = Share::open(grid.store.home(), &alice).unwrap();
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn file_that_is_not_whole_or_of_before_a_boot_begins_anew() {
+    fn share_file_that_is_torn_or_of_an_earlier_boot_is_reset() {
         let now = 5_000;
         let mut state = ShareState::new(now);
         state.entries[3] = SessionShare { asked: 1, patient: 1, lists: 9 };

@@ -8,6 +8,7 @@ use crate::distributor::snapshot;
 use crate::model::distributor::Tier;
 use crate::model::endpoint::Endpoint;
 use crate::model::id::{HomeId, Index, TaskId, TaskUuid};
+use crate::model::name::Name;
 use crate::model::user::Role;
 use crate::ops::follow::{self, FollowEvent};
 use crate::ops::logs::{self, LogRequest};
@@ -20,62 +21,87 @@ use crate::store::Durability;
 use serde::Serialize;
 use std::time::Duration;
 
+/// A question under way: its session, its ticket, and who asks.
+pub struct OpenQuestion<'s> {
+    pub session: &'s ServeSession,
+    pub ticket: Ticket,
+    pub identity: Identity,
+}
+
+impl OpenQuestion<'_> {
+    fn is_dropped(&self) -> bool {
+        self.session.is_dropped(self.ticket)
+    }
+
+    fn user(&self) -> Option<Name> {
+        self.identity.name().cloned()
+    }
+}
+
 /// Answers [`Question::Task`].
 pub fn task(
-    session: &ServeSession,
+    asked: &OpenQuestion<'_>,
     grid: &mut Grid,
-    ticket: Ticket,
     owner: HomeId,
-    identity: &Identity,
     uuid: TaskUuid,
     verb: Verb,
 ) -> Result<Answer, OpsError> {
     if owner != grid.store.view().home_row()?.id {
-        let question = Question::Task { owner, user: identity.name().cloned(), uuid, verb };
-        return pass_on(session, grid, ticket, owner, &question);
+        let question = Question::Task { owner, user: asked.user(), uuid, verb };
+        return pass_on(asked, grid, owner, &question);
     }
-    let index = index_of(&verb);
-    let what = chosen(grid, uuid, index)?;
-    permit(grid, identity, (what, uuid), needed(&verb))?;
+    let what = chosen(grid, uuid, index_of(&verb))?;
+    permit(grid, &asked.identity, what, uuid, needed(&verb))?;
     if matches!(verb, Verb::Remove { .. }) {
-        own(grid, identity, what)?;
+        own(grid, &asked.identity, what)?;
     }
-    let theirs = is_theirs(grid, identity, what.task)?;
-    let answer = here(session, grid, ticket, what, verb, theirs)?;
+    let theirs = is_theirs(grid, &asked.identity, what.task)?;
+    let answer = here(asked, grid, what, verb, theirs)?;
     if theirs && matches!(answer, Answer::Ended { .. }) {
         heard(grid, &[what.task])?;
     }
     Ok(answer)
 }
 
-/// Answers [`Question::States`], and [`Question::Watch`] once the first of them has ended.
-pub fn states(
-    session: &ServeSession,
+/// Answers [`Question::Watch`] once the first task has ended.
+pub fn watch(
+    asked: &OpenQuestion<'_>,
     grid: &mut Grid,
-    ticket: Ticket,
     owner: HomeId,
-    identity: &Identity,
     uuids: Vec<TaskUuid>,
-    ended: bool,
 ) -> Result<Answer, OpsError> {
-    let user = identity.name().cloned();
     if owner != grid.store.view().home_row()?.id {
-        let question =
-            if ended { Question::Watch { owner, user, uuids } } else { Question::States { owner, user, uuids } };
-        return pass_on(session, grid, ticket, owner, &question);
+        return pass_on(asked, grid, owner, &Question::Watch { owner, user: asked.user(), uuids });
     }
-    if ended && let Some(first) = uuids.first() {
+    if let Some(first) = uuids.first() {
         let what = chosen(grid, *first, None)?;
-        permit(grid, identity, (what, *first), Role::SeeAll)?;
-        wait::wait(grid, &[what], &mut |_| !session.is_dropped(ticket))?;
+        permit(grid, &asked.identity, what, *first, Role::SeeAll)?;
+        wait::wait(grid, &[what], &mut |_| !asked.is_dropped())?;
     }
+    states_here(asked, grid, uuids)
+}
+
+/// Answers [`Question::States`].
+pub fn states(
+    asked: &OpenQuestion<'_>,
+    grid: &mut Grid,
+    owner: HomeId,
+    uuids: Vec<TaskUuid>,
+) -> Result<Answer, OpsError> {
+    if owner != grid.store.view().home_row()?.id {
+        return pass_on(asked, grid, owner, &Question::States { owner, user: asked.user(), uuids });
+    }
+    states_here(asked, grid, uuids)
+}
+
+fn states_here(asked: &OpenQuestion<'_>, grid: &mut Grid, uuids: Vec<TaskUuid>) -> Result<Answer, OpsError> {
     let mut all = Vec::with_capacity(uuids.len());
     let mut told = Vec::with_capacity(uuids.len());
     for uuid in uuids {
         let Some(task) = grid.store.view().held_by_uuid(uuid)?.0 else { continue };
-        if permit(grid, identity, (Chosen { task, index: None }, uuid), Role::SeeAll).is_ok() {
+        if permit(grid, &asked.identity, Chosen { task, index: None }, uuid, Role::SeeAll).is_ok() {
             all.push(snapshot::of(&grid.store.view(), task)?);
-            if is_theirs(grid, identity, task)? {
+            if is_theirs(grid, &asked.identity, task)? {
                 told.push(task);
             }
         }
@@ -84,14 +110,9 @@ pub fn states(
     Ok(Answer::States(all))
 }
 
-/// A task of another home that this one knows.
-fn pass_on(
-    session: &ServeSession,
-    grid: &Grid,
-    ticket: Ticket,
-    owner: HomeId,
-    question: &Question,
-) -> Result<Answer, OpsError> {
+/// Passes a question on to another home that this one knows.
+fn pass_on(asked: &OpenQuestion<'_>, grid: &Grid, owner: HomeId, question: &Question) -> Result<Answer, OpsError> {
+    let OpenQuestion { session, ticket, .. } = asked;
     let known = grid.store.view().distributors(Tier::Second)?;
     let endpoint: Option<Endpoint> =
         known.into_iter().find(|m| m.endpoint.is_elsewhere() && m.home == Some(owner)).map(|m| m.endpoint);
@@ -99,11 +120,11 @@ fn pass_on(
         return Ok(Answer::Denied(format!("the home {owner} is not known here")));
     };
     let mut each = |word| {
-        session.pour(ticket, word);
-        !session.is_dropped(ticket)
+        session.pour(*ticket, word);
+        !asked.is_dropped()
     };
     // The other end hears that we are here, whatever becomes of the question.
-    session.say(ticket, Answer::Working, false);
+    session.say(*ticket, Answer::Working, false);
     Relay::new(grid.store.home(), &grid.login)
         .ask(&endpoint, question, &mut each)
         .map_err(|error| OpsError::Refused(format!("{endpoint}: {error}")))
@@ -119,15 +140,15 @@ fn unknown(uuid: TaskUuid) -> OpsError {
 }
 
 /// One's own tasks need no role.
-fn permit(grid: &Grid, identity: &Identity, (what, uuid): (Chosen, TaskUuid), needed: Role) -> Result<(), OpsError> {
+fn permit(grid: &Grid, identity: &Identity, what: Chosen, uuid: TaskUuid, needed: Role) -> Result<(), OpsError> {
     if identity.may(needed) || is_theirs(grid, identity, what.task)? {
         return Ok(());
     }
-    // Not even that it exists is told.
+    // The answer does not tell that the task exists.
     Err(unknown(uuid))
 }
 
-/// A task is removed by its user or by the owner of the home alone, whatever role others have.
+/// Only its user and the owner of the home remove a task, whatever role another user has.
 fn own(grid: &Grid, identity: &Identity, what: Chosen) -> Result<(), OpsError> {
     if is_theirs(grid, identity, what.task)? {
         return Ok(());
@@ -135,14 +156,14 @@ fn own(grid: &Grid, identity: &Identity, what: Chosen) -> Result<(), OpsError> {
     Err(OpsError::Refused(format!("task {what} is another user's: only that user, or the owner here, may remove it")))
 }
 
-/// Does this caller stand for the client of a task: its user, or the owner of this home? Others with a role may look at it, but what
-/// they heard or read its client has still to hear and to read.
+/// Does this caller stand for the client of a task: its user, or the owner of this home? Other users with a role may look at it; what
+/// they read does not count as read by its client.
 fn is_theirs(grid: &Grid, identity: &Identity, task: TaskId) -> Result<bool, OpsError> {
     let Some(name) = identity.name() else { return Ok(true) };
     Ok(grid.store.view().task(task)?.is_some_and(|row| row.user == *name))
 }
 
-/// The client of these knows now how they ended, as far as they have.
+/// Records that the client of these tasks has heard of their ends.
 fn heard(grid: &mut Grid, tasks: &[TaskId]) -> Result<(), OpsError> {
     let view = grid.store.view();
     let mut news = Vec::new();
@@ -191,15 +212,9 @@ const fn needed(verb: &Verb) -> Role {
     }
 }
 
-/// `theirs`: whoever asks stands for its client.
-fn here(
-    session: &ServeSession,
-    grid: &mut Grid,
-    ticket: Ticket,
-    what: Chosen,
-    verb: Verb,
-    theirs: bool,
-) -> Result<Answer, OpsError> {
+/// Carries out a verb on a task of this home. `theirs`: the caller stands for the task's client.
+fn here(asked: &OpenQuestion<'_>, grid: &mut Grid, what: Chosen, verb: Verb, theirs: bool) -> Result<Answer, OpsError> {
+    let &OpenQuestion { session, ticket, .. } = asked;
     match verb {
         Verb::Send { offset, bytes } => files::take(grid, what, offset, &bytes),
         Verb::Remove { discard } => session.at_work(ticket, || {
@@ -207,7 +222,9 @@ fn here(
             report(Some(remove::remove(grid, &[what], how)?))
         }),
         Verb::Fetched { .. } => files::list(grid, what),
-        Verb::Fetch { index, offset } => files::give(session, grid, ticket, (what.task, index), offset, theirs),
+        Verb::Fetch { index, offset } => {
+            files::give(asked, grid, files::Rest { task: what.task, index, offset }, theirs)
+        }
         Verb::Show { .. } => report(show::show(grid, &[what])?.pop()),
         Verb::Explain { .. } => session.at_work(ticket, || report(Some(explain::explain(grid, what)?))),
         Verb::Cancel { grace_ms, .. } => {
@@ -221,18 +238,18 @@ fn here(
         Verb::Release { .. } => report(release::release(grid, &[what])?.pop()),
         Verb::Retry { failed_only, .. } => report(retry::retry(grid, &[what], failed_only)?.pop()),
         Verb::Wait { .. } => {
-            wait::wait(grid, &[what], &mut |_| !session.is_dropped(ticket))?;
+            wait::wait(grid, &[what], &mut |_| !asked.is_dropped())?;
             let view = grid.store.view();
             let (code, exit_code) = shell_code(&view, what)?;
             Ok(Answer::Ended { state: member_state(&view, what)?, code, exit_code })
         }
         Verb::Logs { streams, attempt, .. } => {
-            logs::logs(grid, what, &LogRequest { streams, attempt }, &mut |event| give(session, ticket, event))?;
+            logs::logs(grid, what, &LogRequest { streams, attempt }, &mut |event| pour(asked, event))?;
             Ok(Answer::Done)
         }
         Verb::Follow { streams, .. } => {
             let follower = &mut Follower::default();
-            let ending = follow::follow(grid, what, &streams, follower, &mut |event| give(session, ticket, event))?;
+            let ending = follow::follow(grid, what, &streams, follower, &mut |event| pour(asked, event))?;
             let (_, exit_code) = shell_code(&grid.store.view(), what)?;
             Ok(Answer::Ended { state: ending.state, code: ending.code, exit_code })
         }
@@ -244,9 +261,10 @@ fn report<T: Serialize>(report: Option<T>) -> Result<Answer, OpsError> {
     Ok(Answer::Report(text))
 }
 
-/// Outputs in pieces; whoever left is not followed any more.
-fn give(session: &ServeSession, ticket: Ticket, event: FollowEvent<'_>) -> std::io::Result<()> {
-    if session.is_dropped(ticket) {
+/// Sends outputs in pieces. An error: the caller has dropped the question.
+fn pour(asked: &OpenQuestion<'_>, event: FollowEvent<'_>) -> std::io::Result<()> {
+    let &OpenQuestion { session, ticket, .. } = asked;
+    if asked.is_dropped() {
         return Err(std::io::ErrorKind::BrokenPipe.into());
     }
     match event {

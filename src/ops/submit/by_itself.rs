@@ -4,12 +4,14 @@ use super::pack::{self, SentWorkplace};
 use super::request::{SubmitRequest, completed, envelope};
 use super::submitted::{shown, shown_by_uuid};
 use crate::dispatch::client::relay::Relay;
+use crate::distributor::context::TierContext;
 use crate::distributor::dry;
 use crate::distributor::front::{SERIES, series_end};
 use crate::distributor::place::{PlacementRequest, SearchOutcome, place};
 use crate::distributor::principal::Principal;
+use crate::distributor::refusal::SearchRefusal;
 use crate::distributor::tier2::TierError;
-use crate::distributor::two_pass::SearchRefusal;
+use crate::model::ambient::System;
 use crate::model::failpoint::failpoint;
 use crate::model::feature::{Feature, options};
 use crate::model::id::{TaskId, TaskUuid};
@@ -17,7 +19,7 @@ use crate::model::task::Request;
 use crate::model::time::Timestamp;
 use crate::ops::draft::Draft;
 use crate::ops::selecting::Chosen;
-use crate::ops::{Grid, OpsError, cancel, explain, files_elsewhere, report};
+use crate::ops::{Grid, OpsError, cancel, explain, remote, report};
 use crate::store::tombstones::Refuses;
 use crate::store::{Durability, Tx};
 use std::path::Path;
@@ -37,7 +39,8 @@ pub fn submit(grid: &mut Grid, asked: SubmitRequest, taken: SentWorkplace) -> Re
     let principal = Principal::resident(grid.me.clone());
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let mut order = PlacementRequest::new(envelope(uuid, &request)?, &request, &principal);
-    let outcome = place(&mut grid.store, &mut peers, &mut order).map_err(refusal)?;
+    let mut context = TierContext { store: &mut grid.store, peers: &mut peers, ambient: &System };
+    let outcome = place(&mut context, &mut order).map_err(refusal)?;
     failpoint("client-committed");
     if request.launch.fetch.is_some() {
         pack::part_from_later_changes();
@@ -65,7 +68,7 @@ pub fn submit(grid: &mut Grid, asked: SubmitRequest, taken: SentWorkplace) -> Re
 /// What was submitted with a task follows it to the home that took it. Where that fails the task must not wait for it for ever.
 fn send_files(grid: &mut Grid, task: TaskId) -> Result<(), OpsError> {
     let Some(away) = grid.store.view().away(task)? else { return Ok(()) };
-    let Err(error) = files_elsewhere::send(grid, &away) else { return Ok(()) };
+    let Err(error) = remote::files::send(grid, &away) else { return Ok(()) };
     let cancelled = cancel::cancel(grid, &[Chosen { task, index: None }], Duration::from_secs(10));
     let and = if cancelled.is_ok() { "it is cancelled" } else { "`grid cancel` it" };
     Err(OpsError::Refused(format!("task {task}: its files did not get through, {and}: {error}")))
@@ -77,7 +80,8 @@ pub fn dry_run(grid: &mut Grid, draft: Draft) -> Result<report::Explained, OpsEr
     let principal = Principal::resident(grid.me.clone());
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let mut envelope = envelope(TaskUuid::new(), &request)?;
-    let found = dry::search(&mut grid.store, &mut peers, &mut envelope, &request, &principal).map_err(refusal)?;
+    let mut context = TierContext { store: &mut grid.store, peers: &mut peers, ambient: &System };
+    let found = dry::search(&mut context, &mut envelope, &request, &principal).map_err(refusal)?;
     if let Some(refused) = found.refused {
         return Err(nobody(refused, &request));
     }
@@ -86,7 +90,8 @@ pub fn dry_run(grid: &mut Grid, draft: Draft) -> Result<report::Explained, OpsEr
 
 /// The error where no member takes a task: no server could run it, no member answers, or none serves this user.
 fn nobody(refusal: SearchRefusal, request: &Request) -> OpsError {
-    let SearchRefusal { summary, mut reasons, denied, .. } = refusal;
+    let SearchRefusal { cause, mut reasons, denied, .. } = refusal;
+    let summary = cause.into();
     let needed: Vec<&str> = request.features().map(Feature::name).collect();
     if denied && !needed.is_empty() {
         // An older grid can't say this itself.

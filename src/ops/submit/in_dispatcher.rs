@@ -7,6 +7,7 @@ use crate::dispatch::submits::SubmitHandler;
 use crate::distributor::fleets::Fleets;
 use crate::distributor::local_search;
 use crate::distributor::principal::Principal;
+use crate::model::time::Timestamp;
 use crate::ops::OpsError;
 use crate::ops::report::Submitted;
 use crate::store::{StoreError, Tx};
@@ -16,9 +17,15 @@ use crate::store::{StoreError, Tx};
 pub struct SubmitService;
 
 impl SubmitHandler for SubmitService {
-    fn carry_out(&mut self, tx: &Tx<'_>, fleets: &mut Fleets, order: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let Ok(submit) = serde_json::from_slice::<SubmitRequest>(order) else { return Ok(None) };
-        match place(tx, fleets, submit) {
+    fn carry_out(
+        &mut self,
+        tx: &Tx<'_>,
+        fleets: &mut Fleets,
+        submit: &[u8],
+        now: Timestamp,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let Ok(submit) = serde_json::from_slice::<SubmitRequest>(submit) else { return Ok(None) };
+        match place(tx, fleets, submit, now) {
             Ok(submitted) => Ok(submitted.and_then(|submitted| serde_json::to_vec(&submitted).ok())),
             // The disk and the database are the same for everybody in this transaction.
             Err(OpsError::Store(error)) => Err(error),
@@ -29,12 +36,18 @@ impl SubmitHandler for SubmitService {
 }
 
 /// Submits a task within the dispatcher's transaction, if it is one that stays in this home; None: the command has to do it by itself.
-fn place(tx: &Tx<'_>, fleets: &mut Fleets, submit: SubmitRequest) -> Result<Option<Submitted>, OpsError> {
+fn place(
+    tx: &Tx<'_>,
+    fleets: &mut Fleets,
+    submit: SubmitRequest,
+    now: Timestamp,
+) -> Result<Option<Submitted>, OpsError> {
     if let (Some(task), _) = tx.held_by_uuid(submit.uuid)? {
         return shown(tx, task).map(Some);
     }
     let request = completed(tx, submit.draft, submit.client, &submit.me)?;
     let principal = Principal::resident(submit.me);
-    let placed = local_search::place(tx, fleets, envelope(submit.uuid, &request)?, &principal).map_err(refusal)?;
+    let envelope = envelope(submit.uuid, &request)?;
+    let placed = local_search::place(tx, fleets, envelope, &principal, now).map_err(refusal)?;
     placed.map(|task| shown(tx, task)).transpose()
 }

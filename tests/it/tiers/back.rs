@@ -1,6 +1,6 @@
 //! Tasks whose way leads back to the home that they came from, and rows of the way that have moved since they were read.
 
-use super::world::{Wire, World, found, holds, know, principal, request};
+use super::world::{Wire, World, context, found, holds, know, principal, request};
 use grid::distributor::front::SERIES;
 use grid::distributor::peers::{PeerError, Peers};
 use grid::distributor::place::{PlacementRequest, SearchOutcome, place};
@@ -42,7 +42,7 @@ fn a_row_that_was_read_before_its_command_placed_it_is_read_again() {
     let (request, principal) = (request(), principal());
     let mut order = PlacementRequest::new(envelope(&request), &request, &principal);
     let uuid = order.envelope.uuid;
-    let placed = place(&mut client, &mut Wire::of_client(&world), &mut order).unwrap();
+    let placed = place(&mut context(&mut client, &mut Wire::of_client(&world)), &mut order).unwrap();
     let SearchOutcome::Away(task) = placed else { panic!("{placed:?}") };
     assert!(holds(&b, uuid));
     // As it stood while front-a was asked. From now on another one than front-b would take the task.
@@ -51,7 +51,7 @@ fn a_row_that_was_read_before_its_command_placed_it_is_read_again() {
     let before = Away { asked, held, round: SERIES, ..now.clone() };
     drain(&mut client, "front-b", Some("later"));
     drain(&mut client, "front-c", None);
-    let reconciled = reconcile(&mut client, &mut Wire::of_client(&world), &before, &principal).unwrap();
+    let reconciled = reconcile(&mut context(&mut client, &mut Wire::of_client(&world)), &before, &principal).unwrap();
     assert_eq!((reconciled, holds(&c, uuid)), (Reconciled::Placed, false));
     assert_eq!(client.view().away(task).unwrap().unwrap(), now);
 }
@@ -87,8 +87,11 @@ fn comes_back(dir: &Path, request: &Request) -> (Store, TaskId) {
     ordered.map_err(|error: StoreError| error).unwrap();
     let mut peers = Cancelled { client: client.home().dir().to_owned() };
     let principal = principal();
-    let placed =
-        place(&mut client, &mut peers, &mut PlacementRequest::new(envelope(request), request, &principal)).unwrap();
+    let placed = place(
+        &mut context(&mut client, &mut peers),
+        &mut PlacementRequest::new(envelope(request), request, &principal),
+    )
+    .unwrap();
     let SearchOutcome::Here(task) = placed else { panic!("{placed:?}") };
     (client, task)
 }

@@ -2,7 +2,7 @@
 //! tasks of others go on, the dispatcher lives, and what was kept can be read.
 
 use super::hostile::envelope;
-use super::world::{World, found, principal, request};
+use super::world::{World, context, found, principal, request};
 use crate::support::Grid;
 use crate::support::caller::{Caller, stranger};
 use crate::support::lies::{Lie, config, encoded, framed, lies, with};
@@ -405,11 +405,11 @@ fn lies_of_other_homes_are_kept_by_nobody() {
             let mut lab = Lab { home, lie };
             let task = request();
             let sealed = || envelope(None, seal::seal(&task).unwrap().0);
-            let placed = place(store, &mut lab, &mut PlacementRequest::new(sealed(), &task, &me));
+            let placed = place(&mut context(store, &mut lab), &mut PlacementRequest::new(sealed(), &task, &me));
             prop_assert!(placed.is_ok(), "{placed:?}");
-            prop_assert!(dry::search(store, &mut lab, &mut sealed(), &task, &me).is_ok());
+            prop_assert!(dry::search(&mut context(store, &mut lab), &mut sealed(), &task, &me).is_ok());
             for away in store.view().away_open(3).unwrap() {
-                let reconciled = reconcile::reconcile(store, &mut Lab { home, lie }, &away, &me);
+                let reconciled = reconcile::reconcile(&mut context(store, &mut Lab { home, lie }), &away, &me);
                 prop_assert!(reconciled.is_ok(), "{reconciled:?}");
             }
             // All that was kept of it can be read, by whoever reads it.

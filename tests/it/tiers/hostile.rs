@@ -239,7 +239,7 @@ fn is_passed_over(answer: &Answer, why: &str) -> bool {
         Answer::Refused(refused) => !refused.answered && !refused.denied && refused.summary.contains(why),
         Answer::Report(found) => {
             let found: dry::DryRun = serde_json::from_str(found).unwrap();
-            found.refused.is_some_and(|refused| !refused.answered && !refused.denied && refused.summary.contains(why))
+            found.refused.is_some_and(|refused| !refused.answered && !refused.denied && refused.summary().contains(why))
         }
         _ => false,
     }

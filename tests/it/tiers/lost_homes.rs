@@ -2,7 +2,7 @@
 //! no task is acknowledged that nobody has, and none runs twice.
 
 use super::back::envelope;
-use super::world::{Plan, Wire, World, found, know, principal, request};
+use super::world::{Plan, Wire, World, context, found, know, principal, request};
 use crate::support::caller::{Caller, stranger};
 use crate::support::{Grid, process};
 use grid::distributor::front::{Sought, question};
@@ -141,13 +141,13 @@ fn search_with_a_silent_member_does_not_say_that_no_server_could_ever_run_it() {
         world.begin(Plan { down: down.into_iter().collect(), ..Plan::default() });
         let principal = principal();
         let mut order = PlacementRequest::new(envelope(&request), &request, &principal);
-        match place(&mut client, &mut Wire::of_client(&world), &mut order).unwrap() {
+        match place(&mut context(&mut client, &mut Wire::of_client(&world)), &mut order).unwrap() {
             SearchOutcome::Refused(refusal) => refusal,
             other => panic!("{other:?}"),
         }
     };
-    assert!(refusal(false).summary.starts_with("no server could ever run this"));
+    assert!(refusal(false).summary().starts_with("no server could ever run this"));
     let told = refusal(true);
-    assert!(told.summary.starts_with("some second-tier distributors gave no answer"), "{told:?}");
+    assert!(told.summary().starts_with("some second-tier distributors gave no answer"), "{told:?}");
     assert!(told.reasons.iter().any(|reason| reason.starts_with("lab-x: no answer")), "{told:?}");
 }

@@ -1,7 +1,9 @@
 //! Faults between and within the tiers: whatever is cut, frozen or killed at whichever step, an acknowledged task is held by
 //! exactly one home in the end, and a refused one by none.
 
-use super::world::{FAULTS, Fault, Plan, Planned, STEPS, Step, Wire, World, found, holds, know, principal, request};
+use super::world::{
+    FAULTS, Fault, Plan, Planned, STEPS, Step, Wire, World, context, found, holds, know, principal, request,
+};
 use crate::support::said;
 use grid::distributor::front::SERIES;
 use grid::distributor::place::{PlacementRequest, SearchOutcome, place};
@@ -73,8 +75,8 @@ fn of_500_schedules_of_faults_none_loses_or_doubles_a_task() {
         let envelope = Envelope { version: 1, uuid, round: SERIES, user: None, hops: 0, sealed, list: None };
         let principal = principal();
         let mut order = PlacementRequest::new(envelope, &request, &principal);
-        let outcome =
-            place(&mut client, &mut Wire::of_client(&world), &mut order).unwrap_or_else(|e| panic!("{told}: {e}"));
+        let outcome = place(&mut context(&mut client, &mut Wire::of_client(&world)), &mut order)
+            .unwrap_or_else(|e| panic!("{told}: {e}"));
 
         // What froze goes on before, between or after the settling.
         let thaw_at = random.below(4);
@@ -84,7 +86,7 @@ fn of_500_schedules_of_faults_none_loses_or_doubles_a_task() {
             }
             let open = client.view().away_open(10).unwrap();
             for away in &open {
-                reconcile(&mut client, &mut Wire::of_client(&world), away, &principal)
+                reconcile(&mut context(&mut client, &mut Wire::of_client(&world)), away, &principal)
                     .unwrap_or_else(|e| panic!("{told}: {e}"));
             }
         }

@@ -2,7 +2,7 @@
 
 use super::hostile::envelope;
 use super::way::three;
-use super::world::{World, found, know, principal, request};
+use super::world::{World, context, found, know, principal, request};
 use crate::support::caller::stranger;
 use crate::support::{Grid, process};
 use grid::distributor::peers::{PeerError, Peers};
@@ -311,10 +311,11 @@ fn of_a_task_that_was_left_open_the_first_real_word_is_told_and_whose_it_is() {
         let mut fronts = Fronts { redirected: of(&a), say };
         let envelope = envelope(None, seal::seal(&request).unwrap().0);
         let placed =
-            place(&mut client, &mut fronts, &mut PlacementRequest::new(envelope, &request, &principal)).unwrap();
+            place(&mut context(&mut client, &mut fronts), &mut PlacementRequest::new(envelope, &request, &principal))
+                .unwrap();
         let SearchOutcome::Open { task, .. } = placed else { panic!("{placed:?}") };
         let away = client.view().away(task).unwrap().unwrap();
-        assert_eq!(reconcile(&mut client, &mut fronts, &away, &principal).unwrap(), Reconciled::Open);
+        assert_eq!(reconcile(&mut context(&mut client, &mut fronts), &away, &principal).unwrap(), Reconciled::Open);
         let reason = client.view().task(task).unwrap().unwrap().reason.unwrap();
         assert!(reason.starts_with(&told), "{reason}");
         assert!(!reason.contains("nobody is there"), "the other one's words: {reason}");

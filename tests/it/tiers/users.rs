@@ -2,7 +2,7 @@
 
 use super::hostile::{envelope, greeted};
 use super::way::three;
-use super::world::{Wire, World, found, principal, request};
+use super::world::{Wire, World, context, found, principal, request};
 use crate::support::Grid;
 use crate::support::caller::{Caller, stranger};
 use grid::distributor::dry;
@@ -251,8 +251,9 @@ fn who_has_nobody_else_to_ask_is_refused_in_its_own_homes_words() {
     let searched = |store: &mut Store| {
         let (task, mut peers) = (request(), Wire::of_client(&world));
         let envelope = || envelope(None, seal::seal(&task).unwrap().0);
-        let placed = place(store, &mut peers, &mut PlacementRequest::new(envelope(), &task, &nobody)).unwrap();
-        let looked = dry::search(store, &mut peers, &mut envelope(), &task, &nobody).unwrap();
+        let placed =
+            place(&mut context(store, &mut peers), &mut PlacementRequest::new(envelope(), &task, &nobody)).unwrap();
+        let looked = dry::search(&mut context(store, &mut peers), &mut envelope(), &task, &nobody).unwrap();
         let SearchOutcome::Refused(refused) = placed else { panic!("{placed:?}") };
         assert_eq!(Some(&refused), looked.refused.as_ref());
         assert!(refused.denied, "{refused:?}");
@@ -260,7 +261,7 @@ fn who_has_nobody_else_to_ask_is_refused_in_its_own_homes_words() {
     };
     let refused = searched(&mut store);
     assert_eq!(
-        (&*refused.summary, refused.reasons.len()),
+        (&*refused.summary(), refused.reasons.len()),
         ("user nobody is unknown here: its owner has to run `grid user add nobody`", 0)
     );
     // Where others are asked, it is told who refused.
@@ -271,7 +272,7 @@ fn who_has_nobody_else_to_ask_is_refused_in_its_own_homes_words() {
         .map_err(|error: StoreError| error)
         .unwrap();
     let refused = searched(&mut store);
-    assert!(refused.summary.contains("refuses this"), "{refused:?}");
+    assert!(refused.summary().contains("refuses this"), "{refused:?}");
     assert!(refused.reasons.iter().any(|why| why.starts_with("lab: refuses: user nobody")), "{refused:?}");
 }
 

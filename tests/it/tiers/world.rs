@@ -1,11 +1,13 @@
 //! Homes in one process with real databases, and a wire between them that fails when told to: at a named step of a question,
 //! whoever works at it is cut off, freezes, or dies.
 
+use grid::distributor::context::TierContext;
 use grid::distributor::fleets::Fleets;
 use grid::distributor::front::Sought;
 use grid::distributor::peers::{PeerError, Peers};
 use grid::distributor::principal::{Access, Principal};
-use grid::distributor::serve::{TierQuestion, answer};
+use grid::distributor::serve::{CommitQuestion, OfferQuestion, TierQuestion, answer};
+use grid::model::ambient::System;
 use grid::model::command::{Command, Environment};
 use grid::model::demand::Demand;
 use grid::model::endpoint::Endpoint;
@@ -97,6 +99,11 @@ pub struct World {
 
 pub fn principal() -> Principal {
     Principal::resident("me".parse().unwrap())
+}
+
+/// A home that searches, by the clocks of this host.
+pub fn context<'a>(store: &'a mut Store, peers: &'a mut dyn Peers) -> TierContext<'a> {
+    TierContext { store, peers, ambient: &System }
 }
 
 /// A home with one server of this many processors.
@@ -289,10 +296,10 @@ fn work(world: &Arc<World>, home: &Path, question: Question, say: &Sender<Said>)
     let asked = match &question {
         Question::Place(envelope) => TierQuestion::Place(envelope.clone()),
         Question::Offer { at, envelope, called, why } => {
-            TierQuestion::Offer { at: at.as_ref(), called: called.as_ref(), envelope, why: *why }
+            TierQuestion::Offer(OfferQuestion { at: at.as_ref(), called: called.as_ref(), envelope, why: *why })
         }
         Question::Commit { at, envelope, how, way } => {
-            TierQuestion::Commit { at: at.as_ref(), envelope, how: *how, way }
+            TierQuestion::Commit(CommitQuestion { at: at.as_ref(), envelope, how: *how, way })
         }
         Question::Find { uuid, round, onward, age_ms, among, .. } => TierQuestion::Find(Sought {
             uuid: *uuid,
@@ -304,7 +311,7 @@ fn work(world: &Arc<World>, home: &Path, question: Question, say: &Sender<Said>)
         other => panic!("{other:?}"),
     };
     let mut fleets = world.fleets.lock().unwrap().remove(home).unwrap_or_default();
-    let said = answer(&mut store, &mut fleets, &mut peers, &principal, asked, &mut each).unwrap();
+    let said = answer(&mut context(&mut store, &mut peers), &mut fleets, &principal, asked, &mut each).unwrap();
     world.fleets.lock().unwrap().insert(home.to_owned(), fleets);
     world.pass(home, after, say);
     let _ = say.send(Said::Last(said));

@@ -1,11 +1,16 @@
-//! Following a task that another home holds: its outputs come over the way that it went.
+//! Follows a task in another home: its outputs come over the link by which it was submitted.
 
-use super::follow::{FollowEvent, FollowSink, FollowedEnd};
-use super::reader::{Follower, Woken};
-use super::selecting::Chosen;
-use super::{Grid, OpsError, cancel, elsewhere, files_elsewhere, follow, member_state, shell_code};
+use super::owner::{send_verb, send_verb_until};
+use super::states::refresh;
+use super::{away as row_of, files};
+use crate::distributor::members::words_of;
 use crate::model::attempt::Stream;
 use crate::model::task::State;
+use crate::ops::follow::{FollowEvent, FollowSink, FollowedEnd};
+use crate::ops::logs::LogRequest;
+use crate::ops::reader::{Follower, Woken};
+use crate::ops::selecting::Chosen;
+use crate::ops::{Grid, OpsError, cancel, follow, member_state, shell_code};
 use crate::protocol::distributor::{Answer, Verb};
 use crate::store::away::{Away, AwayState};
 use std::io;
@@ -14,8 +19,8 @@ use std::time::Duration;
 /// Pause between two questions to an owner that does not answer.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Until it has ended, wherever that is; as [`follow`] does for tasks of this home.
-pub fn follow_elsewhere(
+/// Follows a task until it has ended, as [`follow`] does for tasks of this home.
+pub fn follow_remote(
     grid: &mut Grid,
     what: Chosen,
     mut away: Away,
@@ -24,18 +29,18 @@ pub fn follow_elsewhere(
     sink: &mut FollowSink<'_>,
 ) -> Result<FollowedEnd, OpsError> {
     let mut said_why = false;
-    // What was told already is skipped when the output is told anew after a failure.
+    // After a failure the output begins anew: what was passed on already is skipped.
     let mut told = ToldBytes::default();
     let mut sent = false;
     loop {
         if matches!(away.held, AwayState::By { .. }) {
             // Where the submit did not hear who took it, its files have still to follow.
-            sent = sent || files_elsewhere::send(grid, &away).is_ok();
+            sent = sent || files::send(grid, &away).is_ok();
             let verb = Verb::Follow { index: what.index, streams: streams.to_vec() };
             let mut broken = None;
             told.again();
             let stop = follower.stop()?;
-            let said = elsewhere::verb_until(grid, &away, verb, stop.clone(), &mut |word| match give(
+            let said = send_verb_until(grid, &away, verb, stop.clone(), &mut |word| match pass_on(
                 what, &mut told, word, sink,
             ) {
                 Ok(()) => true,
@@ -49,10 +54,10 @@ pub fn follow_elsewhere(
             }
             match said {
                 Ok(Answer::Ended { state, code, .. }) => {
-                    elsewhere::refresh(grid, &[away])?;
+                    refresh(grid, &[away])?;
                     return Ok(FollowedEnd { state, code });
                 }
-                Ok(other) => return Err(OpsError::Grid(crate::distributor::members::words_of(other))),
+                Ok(other) => return Err(OpsError::Grid(words_of(other))),
                 Err(_) if stop.is_due() => {}
                 Err(error) if !said_why => {
                     said_why = true;
@@ -73,7 +78,7 @@ pub fn follow_elsewhere(
             }
             cancel::cancel(grid, &[what], Duration::from_secs(10))?;
             interrupts.cancelled();
-            if let Some(Away { cancel: Some(_), .. }) = elsewhere::away(grid, what)? {
+            if let Some(Away { cancel: Some(_), .. }) = row_of(grid, what)? {
                 // Nobody knows when that will be: whoever asked waits no longer.
                 let words = format!(
                     "task {what}: cancel asked; where it is does not answer now and is told as soon as it does; {}",
@@ -87,8 +92,8 @@ pub fn follow_elsewhere(
         }
         follower.reader_gone()?;
         sink(FollowEvent::Still).map_err(OpsError::Output)?;
-        super::dispatcher::wake(grid)?;
-        match elsewhere::away(grid, what)? {
+        crate::ops::dispatcher::wake(grid)?;
+        match row_of(grid, what)? {
             Some(now) => away = now,
             None => {
                 let state = member_state(&grid.store.view(), what)?;
@@ -103,7 +108,7 @@ pub fn follow_elsewhere(
     }
 }
 
-/// How much of each output was told, in bytes over all members: outputs are told in the same order each time.
+/// The bytes of each output that were passed on, over all members: the order of outputs is the same each time.
 #[derive(Debug, Default)]
 struct ToldBytes {
     out: u64,
@@ -118,7 +123,7 @@ impl ToldBytes {
         (self.skip_out, self.skip_err) = (self.out, self.err);
     }
 
-    /// The part of a piece that was not told yet.
+    /// The part of a piece that was not passed on yet.
     fn fresh<'b>(&mut self, stream: Stream, bytes: &'b [u8]) -> &'b [u8] {
         let (told, skip) = match stream {
             Stream::Out => (&mut self.out, &mut self.skip_out),
@@ -131,7 +136,7 @@ impl ToldBytes {
     }
 }
 
-fn give(what: Chosen, told: &mut ToldBytes, word: Answer, sink: &mut FollowSink<'_>) -> io::Result<()> {
+fn pass_on(what: Chosen, told: &mut ToldBytes, word: Answer, sink: &mut FollowSink<'_>) -> io::Result<()> {
     match word {
         Answer::Output { index, stream, bytes } => match told.fresh(stream, &bytes) {
             [] => Ok(()),
@@ -144,18 +149,17 @@ fn give(what: Chosen, told: &mut ToldBytes, word: Answer, sink: &mut FollowSink<
 }
 
 /// `logs` of a task that another home holds.
-pub fn logs_elsewhere(
+pub fn remote_logs(
     grid: &mut Grid,
     what: Chosen,
     away: &Away,
-    streams: &[Stream],
-    attempt: Option<u32>,
+    wanted: &LogRequest,
     sink: &mut FollowSink<'_>,
 ) -> Result<(), OpsError> {
-    let verb = Verb::Logs { index: what.index, streams: streams.to_vec(), attempt };
+    let verb = Verb::Logs { index: what.index, streams: wanted.streams.clone(), attempt: wanted.attempt };
     let mut broken = None;
     let mut told = ToldBytes::default();
-    let said = elsewhere::verb(grid, away, verb, &mut |word| match give(what, &mut told, word, sink) {
+    let said = send_verb(grid, away, verb, &mut |word| match pass_on(what, &mut told, word, sink) {
         Ok(()) => true,
         Err(error) => {
             broken = Some(error);
@@ -165,7 +169,7 @@ pub fn logs_elsewhere(
     match (broken, said) {
         (Some(error), _) => Err(OpsError::Output(error)),
         (None, Ok(Answer::Done)) => Ok(()),
-        (None, Ok(other)) => Err(OpsError::Refused(crate::distributor::members::words_of(other))),
+        (None, Ok(other)) => Err(OpsError::Refused(words_of(other))),
         (None, Err(error)) => Err(error),
     }
 }

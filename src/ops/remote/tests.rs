@@ -1,9 +1,16 @@
-//! What a home takes in of what another one tells of its tasks.
+//! The states of tasks in other homes that this home records.
 
-use super::*;
+use super::states::record_states;
+use crate::model::endpoint::Endpoint;
+use crate::model::id::{HomeId, TaskId};
 use crate::model::task::{Counts, State};
+use crate::model::time::Timestamp;
+use crate::ops::Grid;
 use crate::ops::fixture;
+use crate::protocol::distributor::Snapshot;
+use crate::store::Durability;
 use crate::store::StoreError;
+use crate::store::away::Away;
 
 /// A task of this home that another home holds.
 fn held_elsewhere(grid: &mut Grid, home: HomeId) -> Away {
@@ -33,22 +40,22 @@ fn said(away: &Away, counts: Counts) -> Snapshot {
 }
 
 #[test]
-fn home_is_believed_about_tasks_that_it_was_asked_about() {
+fn states_of_tasks_that_were_not_asked_about_are_ignored() {
     let (_dir, mut grid) = fixture::grid();
     let home = || HomeId(uuid::Uuid::now_v7());
     let (own, other) = (held_elsewhere(&mut grid, home()), held_elsewhere(&mut grid, home()));
     let lost = Counts { lost: 1, ..Counts::default() };
-    hear(&mut grid, &[&own], &[said(&own, lost), said(&other, lost)]).unwrap();
+    record_states(&mut grid, &[&own], &[said(&own, lost), said(&other, lost)]).unwrap();
     let state = |away: &Away| grid.store.view().task(away.task).unwrap().unwrap().state();
     assert_eq!((state(&own), state(&other)), (State::Lost, State::Pending));
 }
 
 #[test]
-fn state_of_another_number_of_members_is_told_and_not_believed() {
+fn state_with_another_number_of_members_is_reported_and_not_recorded() {
     let (_dir, mut grid) = fixture::grid();
     let away = held_elsewhere(&mut grid, HomeId(uuid::Uuid::now_v7()));
     let many = Counts { completed: 7, ..Counts::default() };
-    hear(&mut grid, &[&away], &[said(&away, many)]).unwrap();
+    record_states(&mut grid, &[&away], &[said(&away, many)]).unwrap();
     let row = grid.store.view().task(away.task).unwrap().unwrap();
     assert_eq!(row.state(), State::Pending);
     assert_eq!(row.reason.as_deref(), Some("its home tells of 7 members, it has 1"));

@@ -1,14 +1,15 @@
-//! Files of a task that another home holds: sent there once it was taken, and brought here once it has ended,
-//! over the way that it went.
+//! Files of a task in another home: sent there once it was taken, and brought here once it has ended, over the link by which
+//! it was submitted.
 
-use super::selecting::Chosen;
-use super::{Grid, OpsError, elsewhere};
+use super::owner::{report, send_verb};
 use crate::archive::Hashing;
 use crate::archive::room::{self, RESERVE};
 use crate::distributor::members::words_of;
 use crate::distributor::peers::silently;
 use crate::model::files::{Digest, Sent};
 use crate::model::id::{Index, TaskId};
+use crate::ops::selecting::Chosen;
+use crate::ops::{Grid, OpsError};
 use crate::protocol::distributor::{Answer, PIECE_MAX, Verb};
 use crate::store::away::Away;
 use crate::store::files::{Fetched, Whereabouts};
@@ -19,7 +20,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-/// What a member brought to its own home, as that tells it.
+/// The results of a member that its own home has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoteResults {
     pub index: Index,
@@ -30,13 +31,13 @@ pub struct RemoteResults {
     pub remarks: Vec<String>,
 }
 
-/// Sends what a task was submitted with to the home that took it, from where an earlier try came to its end.
+/// Sends the files of a task to the home that took it, from the offset that an earlier try reached.
 pub fn send(grid: &mut Grid, away: &Away) -> Result<(), OpsError> {
     let Some(sent) = grid.store.view().files_of(away.task)?.0.sent().cloned() else { return Ok(()) };
     let mut piece = Verb::Send { offset: 0, bytes: Vec::new() };
     let mut before = None;
     loop {
-        let have = match elsewhere::verb(grid, away, piece, &mut silently)? {
+        let have = match send_verb(grid, away, piece, &mut silently)? {
             Answer::Have { bytes } => bytes,
             other => return Err(OpsError::Refused(words_of(other))),
         };
@@ -60,9 +61,9 @@ fn read(home: &Home, sent: &Sent, offset: u64) -> Result<Vec<u8>, OpsError> {
     Ok(bytes)
 }
 
-/// Brings here what members of a task brought to its own home, so that it can be unpacked as if it had run here.
+/// Brings the results of a task's members here from its own home. They are unpacked as if it had run here.
 pub fn bring(grid: &mut Grid, away: &Away, what: Chosen) -> Result<(), OpsError> {
-    let all: Vec<RemoteResults> = elsewhere::report(grid, away, Verb::Fetched { index: what.index })?;
+    let all: Vec<RemoteResults> = report(grid, away, Verb::Fetched { index: what.index })?;
     for there in all {
         let known = grid.store.view().fetched(what.task, there.index)?.filter(|f| f.number == there.number);
         if known.is_some_and(|f| !matches!(f.lies, Whereabouts::There { .. })) {
@@ -71,10 +72,12 @@ pub fn bring(grid: &mut Grid, away: &Away, what: Chosen) -> Result<(), OpsError>
         let lies = match (there.error, there.archive) {
             (Some(error), _) => Whereabouts::There { error },
             (None, None) => Whereabouts::Nothing,
-            (None, Some((digest, size, files))) => match stream(grid, away, what.task, there.index, (digest, size)) {
-                Ok(()) => Whereabouts::Here { digest, size, files },
-                Err(error) => Whereabouts::There { error: error.to_string() },
-            },
+            (None, Some((digest, size, files))) => {
+                match stream(grid, away, &RemoteArchive { task: what.task, index: there.index, digest, size }) {
+                    Ok(()) => Whereabouts::Here { digest, size, files },
+                    Err(error) => Whereabouts::There { error: error.to_string() },
+                }
+            }
         };
         let RemoteResults { index, number, remarks, .. } = there;
         let fetched = Fetched { index, number, lies, remarks, unpacked_at: None, not_unpacked: None, dropped_at: None };
@@ -83,14 +86,18 @@ pub fn bring(grid: &mut Grid, away: &Away, what: Chosen) -> Result<(), OpsError>
     Ok(())
 }
 
-/// One archive, from where an earlier try came to its end.
-fn stream(
-    grid: &mut Grid,
-    away: &Away,
+/// A member's results, in its own home.
+struct RemoteArchive {
+    /// The task's id here.
     task: TaskId,
     index: Index,
-    (digest, size): (Digest, u64),
-) -> Result<(), OpsError> {
+    digest: Digest,
+    size: u64,
+}
+
+/// Brings one archive, from the offset that an earlier try reached.
+fn stream(grid: &mut Grid, away: &Away, archive: &RemoteArchive) -> Result<(), OpsError> {
+    let &RemoteArchive { task, index, digest, size } = archive;
     let to = grid.store.home().fetched_file(task, index);
     let part = to.with_file_name(format!("{task}.{index}.part"));
     let failed = |error: io::Error| OpsError::Grid(format!("{}: {error}", part.display()));
@@ -107,7 +114,7 @@ fn stream(
         }
         let mut written = Ok(());
         let verb = Verb::Fetch { index, offset: hashing.len() };
-        let said = elsewhere::verb(grid, away, verb, &mut |word| {
+        let said = send_verb(grid, away, verb, &mut |word| {
             if let Answer::Output { bytes, .. } = word {
                 written = match hashing.len() + bytes.len() as u64 {
                     len if len > size => Err(io::Error::other("more came than its home said")),

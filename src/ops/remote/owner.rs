@@ -1,0 +1,165 @@
+//! The owner of a task: the home that holds it, and the ways to it.
+
+use super::states::{record_silence, record_unknown, unknown_there};
+use crate::dispatch::client::relay::{Relay, Stop};
+use crate::distributor::members::words_of;
+use crate::distributor::peers::{Peers, silently};
+use crate::distributor::search::skipped;
+use crate::model::distributor::Tier;
+use crate::model::endpoint::Endpoint;
+use crate::model::id::HomeId;
+use crate::ops::{Grid, OpsError};
+use crate::protocol::distributor::{Answer, Question, Verb};
+use crate::store::away::{Away, AwayState};
+use crate::store::{Durability, View};
+use serde::de::DeserializeOwned;
+
+/// A home that holds tasks of this one.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnerHome<'a> {
+    pub home: HomeId,
+    /// The distributor that was asked to place them.
+    pub asked: &'a Endpoint,
+}
+
+/// The ways to an owner: its own endpoint where this home knows it, else the first tier that was asked, else any other first tier.
+/// Distributors that are known to be silent come last; without `insist` they are left out.
+fn ways(view: &View<'_>, owner: OwnerHome<'_>, insist: bool) -> Result<Vec<Endpoint>, OpsError> {
+    let mut ways: Vec<(bool, Endpoint)> = Vec::new();
+    let mut add = |silent: bool, endpoint: &Endpoint| {
+        if endpoint.is_elsewhere() && !ways.iter().any(|(_, known)| known == endpoint) {
+            ways.push((silent, endpoint.clone()));
+        }
+    };
+    for member in view.distributors(Tier::Second)?.iter().filter(|m| m.home == Some(owner.home)) {
+        add(member.silent_since.is_some() && !member.due, &member.endpoint);
+    }
+    let fronts = view.distributors(Tier::First)?;
+    let silent =
+        |endpoint: &Endpoint| fronts.iter().any(|m| m.endpoint == *endpoint && m.silent_since.is_some() && !m.due);
+    add(silent(owner.asked), owner.asked);
+    for front in &fronts {
+        add(skipped(front).is_some(), &front.endpoint);
+    }
+    ways.sort_by_key(|(silent, _)| *silent);
+    Ok(ways.into_iter().filter(|(silent, _)| insist || !silent).map(|(_, endpoint)| endpoint).collect())
+}
+
+/// Asks an owner, by each way until one answers. An error names the ways and why there is no answer: [`OpsError::Denied`] if all
+/// have answered and refuse.
+pub fn ask(
+    grid: &Grid,
+    owner: OwnerHome<'_>,
+    question: &Question,
+    each: &mut dyn FnMut(Answer) -> bool,
+) -> Result<Answer, OpsError> {
+    let mut peers = Relay::new(grid.store.home(), &grid.login);
+    ask_by(grid, &mut peers, owner, question, each)
+}
+
+pub(super) fn ask_by(
+    grid: &Grid,
+    peers: &mut Relay,
+    owner: OwnerHome<'_>,
+    question: &Question,
+    each: &mut dyn FnMut(Answer) -> bool,
+) -> Result<Answer, OpsError> {
+    let mut failures = Vec::new();
+    let mut denied = true;
+    // A refresh does not wait for a distributor that is known to be silent.
+    let insist = !matches!(question, Question::States { .. });
+    for endpoint in ways(&grid.store.view(), owner, insist)? {
+        match peers.ask(&endpoint, question, each) {
+            Ok(Answer::Denied(why)) => failures.push(format!("{endpoint}: {why}")),
+            Ok(answer) => return Ok(answer),
+            Err(error) => {
+                denied = false;
+                failures.push(format!("{endpoint}: {error}"));
+                if peers.is_stopped() {
+                    break;
+                }
+            }
+        }
+    }
+    if failures.is_empty() {
+        return Err(OpsError::Refused("no distributor that answers leads there".to_owned()));
+    }
+    let summary = failures.join("; ");
+    Err(if denied { OpsError::Denied { summary, reasons: Vec::new() } } else { OpsError::Refused(summary) })
+}
+
+/// Asks the owner of a task to carry out a verb. A cancel that the owner has not heard yet goes first: a connection to its home, or a
+/// release, could start the task.
+pub fn send_verb(
+    grid: &mut Grid,
+    away: &Away,
+    verb: Verb,
+    each: &mut dyn FnMut(Answer) -> bool,
+) -> Result<Answer, OpsError> {
+    send_verb_until(grid, away, verb, Stop::default(), each)
+}
+
+/// The same, until `stop` is due. An answer that was not waited for does not count as silence of the owner.
+pub fn send_verb_until(
+    grid: &mut Grid,
+    away: &Away,
+    verb: Verb,
+    stop: Stop,
+    each: &mut dyn FnMut(Answer) -> bool,
+) -> Result<Answer, OpsError> {
+    if !matches!(verb, Verb::Cancel { .. }) {
+        send_pending_cancel(grid, away)?;
+    }
+    send(grid, away, verb, stop, each)
+}
+
+/// Sends a cancel that the owner has not heard yet, if there is one.
+fn send_pending_cancel(grid: &mut Grid, away: &Away) -> Result<(), OpsError> {
+    let Some(grace) = away.cancel else { return Ok(()) };
+    let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+    send(grid, away, Verb::Cancel { index: None, grace_ms }, Stop::default(), &mut silently)?;
+    grid.store.write(Durability::Full, |tx| Ok(tx.cancel_told(away.task, grace)?))
+}
+
+fn send(
+    grid: &mut Grid,
+    away: &Away,
+    verb: Verb,
+    stop: Stop,
+    each: &mut dyn FnMut(Answer) -> bool,
+) -> Result<Answer, OpsError> {
+    let AwayState::By { home, .. } = away.held else {
+        return Err(OpsError::Refused(format!(
+            "task {}: nobody has said yet that it holds it; it is asked again by itself (`grid cancel --forget {}` gives it up)",
+            away.task, away.task
+        )));
+    };
+    let question = Question::Task { owner: home, user: None, uuid: away.uuid, verb };
+    let mut peers = Relay::new(grid.store.home(), &grid.login).until(stop);
+    match ask_by(grid, &mut peers, OwnerHome { home, asked: &away.asked }, &question, each) {
+        Err(error) if peers.is_stopped() => Err(error),
+        Ok(Answer::Unknown(_)) => {
+            record_unknown(grid, &[away])?;
+            Err(OpsError::Refused(format!("task {}: {}", away.task, unknown_there(away.task))))
+        }
+        Ok(answer) => Ok(answer),
+        Err(OpsError::Denied { summary, reasons }) => {
+            record_silence(grid, &[away.task])?;
+            let summary = format!("task {}: refused where it is: {summary}", away.task);
+            Err(OpsError::Denied { summary, reasons })
+        }
+        Err(error) => {
+            record_silence(grid, &[away.task])?;
+            Err(OpsError::Refused(format!("task {}: no answer from where it is: {error}", away.task)))
+        }
+    }
+}
+
+/// A report of the owner, in the form of this home's own.
+pub fn report<T: DeserializeOwned>(grid: &mut Grid, away: &Away, verb: Verb) -> Result<T, OpsError> {
+    match send_verb(grid, away, verb, &mut silently)? {
+        Answer::Report(text) => serde_json::from_str(&text)
+            .map_err(|error| OpsError::Grid(format!("task {}: its home's report can't be read: {error}", away.task))),
+        other => Err(OpsError::Grid(words_of(other))),
+    }
+}

@@ -1,0 +1,127 @@
+//! The states of tasks in other homes, as the rows of this home cache them: refreshed, watched, recorded with their age.
+
+use super::owner::{OwnerHome, ask, ask_by};
+use crate::dispatch::client::relay::{Relay, Stop};
+use crate::distributor::members::words_of;
+use crate::distributor::peers::silently;
+use crate::distributor::snapshot;
+use crate::model::endpoint::Endpoint;
+use crate::model::id::{HomeId, TaskId, TaskUuid};
+use crate::model::time::{Timestamp, short};
+use crate::ops::{Grid, OpsError};
+use crate::protocol::distributor::{Answer, Question, Snapshot};
+use crate::store::Durability;
+use crate::store::away::{Away, AwayState};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Tasks of one question.
+const BATCH: usize = 1_000;
+
+/// Refreshes the states of tasks in other homes; each owner is asked once. A task whose owner can't be asked keeps its last state.
+pub fn refresh(grid: &mut Grid, tasks: &[Away]) -> Result<(), OpsError> {
+    let mut by_owner: BTreeMap<(HomeId, Endpoint), Vec<&Away>> = BTreeMap::new();
+    for task in tasks {
+        if let AwayState::By { home, .. } = task.held {
+            by_owner.entry((home, task.asked.clone())).or_default().push(task);
+        }
+    }
+    for ((owner, asked), tasks) in by_owner {
+        for batch in tasks.chunks(BATCH) {
+            let uuids = batch.iter().map(|t| t.uuid).collect();
+            let question = Question::States { owner, user: None, uuids };
+            match ask(grid, OwnerHome { home: owner, asked: &asked }, &question, &mut silently) {
+                Ok(Answer::States(all)) => {
+                    record_states(grid, batch, &all)?;
+                    let said: BTreeSet<_> = all.iter().map(|said| said.uuid).collect();
+                    let unknown: Vec<&Away> = batch.iter().copied().filter(|t| !said.contains(&t.uuid)).collect();
+                    record_unknown(grid, &unknown)?;
+                }
+                _ => record_silence(grid, &batch.iter().map(|t| t.task).collect::<Vec<_>>())?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What came of a watch.
+#[derive(Debug)]
+pub enum WatchOutcome {
+    Heard,
+    /// No distributor answered, for this reason: asked again later.
+    Silent(String),
+    /// The answer is a refusal, in these words: asked again later.
+    Denied(String),
+    /// The owner does not know the task any more, and why.
+    Gone(String),
+}
+
+/// Waits until the first task has ended, as far as its owner answers, or until `stop` is due. Then the states of all are fresh.
+pub fn watch(grid: &mut Grid, first: &Away, others: &[Away], stop: &Stop) -> Result<WatchOutcome, OpsError> {
+    let AwayState::By { home, .. } = first.held else { return Ok(WatchOutcome::Heard) };
+    let same =
+        |task: &&Away| matches!(task.held, AwayState::By { home: h, .. } if h == home) && task.task != first.task;
+    let asked: Vec<&Away> = std::iter::once(first).chain(others.iter().filter(same)).take(BATCH).collect();
+    let question = Question::Watch { owner: home, user: None, uuids: asked.iter().map(|t| t.uuid).collect() };
+    let mut peers = Relay::new(grid.store.home(), &grid.login).until(stop.clone());
+    match ask_by(grid, &mut peers, OwnerHome { home, asked: &first.asked }, &question, &mut silently) {
+        Ok(Answer::States(all)) => record_states(grid, &asked, &all).map(|()| WatchOutcome::Heard),
+        Ok(Answer::Unknown(_)) => {
+            record_unknown(grid, &[first])?;
+            Ok(WatchOutcome::Gone(unknown_there(first.task)))
+        }
+        Ok(other) => Ok(WatchOutcome::Denied(words_of(other))),
+        Err(OpsError::Denied { summary, .. }) => Ok(WatchOutcome::Denied(summary)),
+        Err(why) => Ok(WatchOutcome::Silent(why.to_string())),
+    }
+}
+
+/// Records the states that an owner gave of the tasks it was asked about. States of other tasks are ignored.
+pub(super) fn record_states(grid: &mut Grid, asked: &[&Away], all: &[Snapshot]) -> Result<(), OpsError> {
+    let now = Timestamp::now();
+    let asked: BTreeSet<TaskUuid> = asked.iter().map(|away| away.uuid).collect();
+    grid.store.write(Durability::Full, |tx| {
+        for said in all.iter().filter(|said| asked.contains(&said.uuid)) {
+            if let (_, Some(task)) = tx.held_by_uuid(said.uuid)? {
+                snapshot::hear(tx, task, said, now)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Records that the owner did not answer.
+pub(super) fn record_silence(grid: &mut Grid, tasks: &[TaskId]) -> Result<(), OpsError> {
+    let now = Timestamp::now();
+    grid.store.write(Durability::Normal, |tx| {
+        for task in tasks {
+            tx.unheard_away(*task, now)?;
+        }
+        Ok(())
+    })
+}
+
+/// Records that the owner answered and does not know these tasks.
+pub(super) fn record_unknown(grid: &mut Grid, tasks: &[&Away]) -> Result<(), OpsError> {
+    if tasks.is_empty() {
+        return Ok(());
+    }
+    grid.store.write(Durability::Normal, |tx| {
+        tasks.iter().try_for_each(|away| Ok(tx.set_away_reason(away.task, &unknown_there(away.task))?))
+    })
+}
+
+/// Why a task is no longer known in its home, and what to do.
+pub(super) fn unknown_there(task: TaskId) -> String {
+    format!(
+        "its home does not know it any more: it was removed there, or that home was set back; `grid cancel --forget {task}` gives it up, `grid remove {task}` \
+         drops one that has ended"
+    )
+}
+
+/// How long the owner has been silent, for a person; None: its state is fresh.
+pub fn silence(away: &Away, member: &str, now: Timestamp) -> Option<String> {
+    let (AwayState::By { .. }, Some(_), Some(heard)) = (&away.held, away.tried_at, away.answered_at) else {
+        return None;
+    };
+    Some(format!("no answer from {member} for {}", short(heard.age_at(now))))
+}
