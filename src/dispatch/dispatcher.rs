@@ -1,4 +1,4 @@
-//! The dispatcher: its parts. What matters is in the database; these are made again from it at every start.
+//! The parts of the dispatcher. Their state is rebuilt from the database at every start.
 
 use super::attempts::Attempts;
 use super::homes::Homes;
@@ -14,20 +14,20 @@ use crate::model::ambient::Ambient;
 use crate::store::Home;
 use std::rc::Rc;
 
-/// A dispatcher's parts.
+/// The dispatcher of a home.
 pub struct Dispatcher {
     pub(super) home: Home,
     pub(super) instance: Instance,
     pub(super) ambient: Rc<dyn Ambient>,
-    /// To agents.
+    /// Links to agents.
     pub(super) links: Links,
-    /// Commands that are connected.
+    /// Connected commands.
     pub(super) callers: Callers,
     pub(super) submits: Box<dyn SubmitHandler>,
     pub(super) schedule: Schedule,
     pub(super) attempts: Attempts,
     pub(super) transfers: Transfers,
-    /// Other homes.
+    /// Links to other homes.
     pub(super) homes: Homes,
     pub(super) disk: Disk,
     pub(super) activity: Activity,

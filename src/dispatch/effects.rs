@@ -1,7 +1,7 @@
-//! What a turn does to the world: collected while its transaction is open, carried out after the commit.
+//! The effects of a turn: collected while its transaction is open, carried out after the commit.
 //!
-//! Links and callers refuse to send while a transaction is open ([`sealed`](super::sealed)), so a send that is no [`Effect`] fails
-//! every test that passes through it.
+//! Links and callers refuse to send while a transaction is open ([`sealed`](super::sealed)), so a send that is not an [`Effect`]
+//! fails every test that reaches it.
 
 use super::attempts::starts::PlacedStart;
 use super::dispatcher::Dispatcher;
@@ -20,28 +20,28 @@ pub enum Effect {
     Answer { caller: u64, answer: FromDispatcher },
     /// Send a start to the server that it was placed on.
     Start(PlacedStart),
-    /// End an attempt on its server.
+    /// Cancel an attempt on its server.
     Cancel { route: Route, attempt: AttemptId, grace: Duration },
-    /// Take back what a lane has not begun.
+    /// Recall the members that a lane has not started.
     Recall { route: Route, lane: LaneId },
     /// Send a message about one attempt: read its output, pack its results, follow it.
     Send { route: Route, message: ToAgent },
-    /// Fetch a long output: its files are created, its first chunks asked for.
+    /// Fetch a long output: create its files, request its first chunks.
     FetchOutput { route: Route, attempt: AttemptId },
     /// Drop an attempt's directory; its output stays on the server.
     DropFiles { route: Route, attempt: AttemptId },
-    /// Tell the agent that an end is on our disk.
+    /// Tell the agent that the end of an attempt is on this home's disk.
     Confirm { route: Route, attempt: AttemptId },
-    /// Tell the callers that wait for it that a task or a member has ended.
+    /// Tell the waiting callers that a task or a member has ended.
     Ended { task: TaskId, index: Option<Index>, code: Option<u8> },
-    /// Tell the callers who asked for a member's results once more that they came, or did not.
+    /// Tell the callers that requested a member's results again that the fetch is over, whether or not it succeeded.
     Brought { task: TaskId, index: Index },
-    /// Tell the callers who asked for a probe when it was begun, or why there is none.
+    /// Tell the callers that requested a probe when it was started, or why there is none.
     Probed { server: ServerId, read: Result<Instant, String> },
 }
 
 impl Effect {
-    /// Effects are carried out in this order: answers that a command waits for first, then starts.
+    /// The order in which effects are carried out: answers that a command waits for first, then starts.
     const fn rank(&self) -> u8 {
         match self {
             Self::Answer { .. } => 0,
@@ -59,7 +59,7 @@ impl Effect {
 }
 
 impl Dispatcher {
-    /// Carries out what the commit has made true.
+    /// Carries out the effects of a committed turn.
     pub(super) fn carry_out(&mut self, mut effects: Vec<Effect>) {
         effects.sort_by_key(Effect::rank);
         if effects.iter().any(|effect| matches!(effect, Effect::Start(_))) {
@@ -100,15 +100,15 @@ impl Dispatcher {
             return self.refuse_for(route, start);
         }
         self.send(route, &ToAgent::Start(start));
-        self.moved(route, self.ambient.now().mono);
+        self.probe_after_change(route, self.ambient.now().mono);
     }
 
-    /// Would the agent leave out what this start needs? One that is older does not look at its features.
+    /// True if the agent is too old to look at the features of this start: it would leave out what the start needs.
     fn is_too_old_for(&self, route: Route, start: &Start) -> bool {
         !start.features.is_empty() && self.links.slots.get(&route).is_some_and(|slot| slot.version < FEATURES_SINCE)
     }
 
-    /// Refuses a start in the stead of an agent that does not know features.
+    /// Refuses a start on behalf of an agent that does not know features.
     fn refuse_for(&mut self, route: Route, start: Start) {
         let Start { features, members, .. } = start;
         let refused = |attempt| Event::Refused { attempt, why: Refusal::Features { unknown: features.clone() } };

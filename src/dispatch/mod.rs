@@ -3,7 +3,7 @@
 //! ```text
 //! process/run      the loop:   wait  ->  turn  ->  open links  ->  leave?
 //!                                |        |
-//! process/wait     who speaks ---+        |
+//! process/wait     messages  ----+        |
 //!                                         v
 //! turn             one transaction: submits, messages, ends, cancels  ->  attempts/, schedule/
 //!                                         |
@@ -14,17 +14,18 @@
 //!
 //! | part | what it holds |
 //! |---|---|
-//! | [`process`] | the process: lock, loop, callers, a full disk, the wall clock, leaving |
-//! | `schedule` | what waits, and where it could run |
-//! | `attempts` | what lies with servers: starts, events, ends, recovery, cancels |
-//! | `links` | links to agents: when they are opened, how, what is probed over them |
-//! | `transfer` | inputs, outputs and results on their way, and ends that wait for them |
+//! | [`process`] | the process: lock, loop, callers, full disk, wall clock, exit |
+//! | `schedule` | the queue of waiting tasks, and the servers that they may run on |
+//! | `attempts` | attempts on servers: starts, events, ends, recovery, cancels |
+//! | `links` | links to agents: when and how they are opened, probes over them |
+//! | `transfer` | inputs, outputs and results in transfer, and ends that wait for them |
 //! | `homes` | other homes: questions to them, and chores for them |
-//! | [`client`] | what commands use in their own process: to start a dispatcher, to ask it, to look at hosts |
+//! | [`client`] | what commands use in their own process: start a dispatcher, query it, probe hosts |
 //!
-//! Decisions are made in a turn and carried out after its commit (`effects.rs`): what a person, an agent or another home was told is
-//! on the disk. Time and chance come from [`Ambient`](crate::model::ambient::Ambient), so that a test (`testing`, `scenarios`) decides
-//! both. What the dispatcher holds is in its parts (`dispatcher.rs`) and is made again from the database at every start.
+//! Decisions are made in a turn and carried out after its commit (`effects.rs`): what is sent to a person, an agent or another
+//! home is on the disk. Time and chance come from [`Ambient`](crate::model::ambient::Ambient), so that a test (`testing`,
+//! `scenarios`) sets both. The state of the dispatcher is in its parts (`dispatcher.rs`) and is rebuilt from the database at every
+//! start.
 
 mod attempts;
 pub mod client;

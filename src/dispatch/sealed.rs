@@ -1,7 +1,7 @@
-//! The seal on links and callers while a transaction of the dispatcher is open: what follows from it is done after its commit.
+//! The seal on links and callers while a transaction of the dispatcher is open: messages are sent after the commit.
 //!
 //! A message that is sent too early is a bug that shows only when the commit fails or the process is killed. In debug builds
-//! [`assert_open`] makes every test fail that passes through it.
+//! [`assert_open`] fails every test that reaches it.
 
 use crate::store::{Durability, Store, StoreError, Tx};
 use std::cell::Cell;
@@ -10,7 +10,7 @@ thread_local! {
     static SEALED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Restores the seal of before, also when the work panics.
+/// Restores the previous seal when dropped, also after a panic.
 struct Restore(bool);
 
 impl Drop for Restore {
@@ -19,7 +19,7 @@ impl Drop for Restore {
     }
 }
 
-/// A write transaction in which nothing may be sent.
+/// Runs a write transaction in which nothing may be sent.
 pub(in crate::dispatch) fn write<T, E: From<StoreError>>(
     store: &mut Store,
     durability: Durability,
@@ -29,13 +29,13 @@ pub(in crate::dispatch) fn write<T, E: From<StoreError>>(
     store.write(durability, change)
 }
 
-/// Does something in an open transaction that the dispatcher may do before its commit; the caller says why.
+/// Runs work that may send before the commit of an open transaction; the call site says why.
 pub(in crate::dispatch) fn lifted<T>(work: impl FnOnce() -> T) -> T {
     let _restore = Restore(SEALED.replace(false));
     work()
 }
 
-/// Checks that no transaction is open: links, callers and other homes may be spoken to.
+/// Asserts that no transaction is open, so that messages to links, callers and other homes may be sent.
 pub(in crate::dispatch) fn assert_open() {
     debug_assert!(!SEALED.get(), "a message is sent before the commit: make it an Effect");
 }

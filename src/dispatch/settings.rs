@@ -1,4 +1,4 @@
-//! Settings that are asked for with each task: read once, and again after a while or when a command wakes the dispatcher.
+//! Settings that are used for each task: cached, and read again after [`FRESH`] or when a command wakes the dispatcher.
 
 use crate::model::max_output::MaxOutput;
 use crate::model::resources::Bytes;
@@ -6,35 +6,35 @@ use crate::store::{StoreError, View};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-/// Where `output_limit` is not set.
+/// The default of `output_limit`.
 const OUTPUT_LIMIT: Bytes = Bytes(64 << 20);
 
-/// The settings that were read.
+/// The cached settings.
 #[derive(Debug, Default)]
 pub struct Settings {
-    /// When they were begun to be read.
+    /// When the cache was last emptied.
     since: Option<Instant>,
     max_output: Cell<Option<MaxOutput>>,
     output_limit: Cell<Option<Bytes>>,
 }
 
-/// One that was changed counts after this time at the latest.
+/// A changed setting takes effect after this time at the latest.
 const FRESH: Duration = Duration::from_secs(5);
 
 impl Settings {
-    /// Forgets what was read too long ago.
+    /// Empties the cache if it is too old.
     pub fn refresh(&mut self, now: Instant) {
         if self.since.is_none_or(|since| now.saturating_duration_since(since) >= FRESH) {
             *self = Self { since: Some(now), ..Self::default() };
         }
     }
 
-    /// How much of an output is kept where its task does not say.
+    /// How much of an output is kept if its task does not set it.
     pub fn max_output(&self, view: &View<'_>) -> Result<MaxOutput, StoreError> {
         kept(&self.max_output, || view.max_output())
     }
 
-    /// A longer output stays on its server.
+    /// The length above which an output stays on its server.
     pub fn output_limit(&self, view: &View<'_>) -> Result<Bytes, StoreError> {
         kept(&self.output_limit, || {
             let set = view.setting("output_limit")?;
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn setting_is_read_once_until_it_is_forgotten() {
+    fn setting_is_read_once_while_it_is_cached() {
         let settings = Settings::default();
         let limit = |read: Option<u64>| kept(&settings.output_limit, || Ok(Bytes(read.unwrap())));
         assert_eq!(limit(Some(7)).unwrap(), Bytes(7));
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn setting_is_read_again_after_a_while() {
+    fn setting_is_read_again_once_it_is_stale() {
         let (mut settings, now) = (Settings::default(), Instant::now());
         settings.refresh(now);
         settings.output_limit.set(Some(Bytes(7)));

@@ -1,4 +1,4 @@
-//! A dispatcher that takes a turn when it is told to: for whoever measures what turns cost.
+//! A dispatcher that turns only when called: for measuring the cost of turns.
 
 use crate::dispatch::process::begin::{Begun, begin};
 use crate::dispatch::process::run::DispatchError;
@@ -6,16 +6,16 @@ use crate::dispatch::submits::SubmitHandler;
 use crate::model::ssh::Login;
 use crate::store::Home;
 
-/// The whole dispatcher but for its waiting. It opens no links: what it places does not begin.
+/// A dispatcher without its waiting. It opens no links: what it places does not start.
 pub struct Stepped(Begun);
 
 impl Stepped {
-    /// Takes its place in a home; None: another one holds it.
+    /// Starts the dispatcher of a home. None: another dispatcher holds the lock.
     pub fn begin(home: &Home, submits: Box<dyn SubmitHandler>) -> Result<Option<Self>, DispatchError> {
         Ok(begin(home, submits, None, Login::default())?.map(Self))
     }
 
-    /// One turn. Is the next one due at once?
+    /// Runs one turn. True if the next one is due at once.
     pub fn turn(&mut self) -> Result<bool, DispatchError> {
         self.0.dispatcher.turn(&mut self.0.store)?;
         Ok(self.0.dispatcher.has_more())

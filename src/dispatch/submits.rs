@@ -1,5 +1,5 @@
-//! Submits that commands send to the dispatcher instead of writing them themselves: it has the database open, its statements are
-//! prepared, and what several commands submit at once is on the disk with one fsync.
+//! Submits that commands send to the dispatcher instead of writing them themselves: it has the database open, its statements
+//! prepared, and one fsync stores what several commands submit at once.
 
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::effects::Effect;
@@ -10,9 +10,9 @@ use crate::model::time::Timestamp;
 use crate::protocol::dispatcher::FromDispatcher;
 use crate::store::{StoreError, Tx};
 
-/// Handles a submit within the dispatcher's transaction. What its bytes mean is not the dispatcher's business.
+/// Handles a submit within the dispatcher's transaction. The dispatcher does not read its bytes.
 pub trait SubmitHandler {
-    /// The answer for the command that submits; None: it is not to be handled here, and nothing was written.
+    /// Handles a submit and gives the answer for its command. None: it can't be handled here, and nothing was written.
     fn carry_out(
         &mut self,
         tx: &Tx<'_>,
@@ -35,7 +35,7 @@ impl Dispatcher {
         let (tx, now) = (turn.tx, turn.now.wall);
         for (caller, submit) in submits {
             let answer = match tx.part(|| self.submits.carry_out(tx, &mut self.schedule.fleets, &submit, now)) {
-                // The command is told so, when it tries by itself.
+                // The command submits by itself then, and reports the error.
                 Err(StoreError::Unstorable(_) | StoreError::Unreadable(_)) => None,
                 other => other?,
             };

@@ -1,5 +1,5 @@
-//! One turn: all that came is taken into one transaction, what may start is claimed in the same one, and what follows from it is
-//! done after the commit.
+//! One turn: everything received is applied in one transaction, what may start is claimed in the same transaction, and the effects
+//! are carried out after the commit.
 
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::effects::Effect;
@@ -37,7 +37,7 @@ impl<'t, 'c> Turn<'t, 'c> {
     }
 }
 
-/// May an attempt be over by this?
+/// True if the message may end an attempt.
 fn may_end(message: &FromAgent) -> bool {
     match message {
         FromAgent::Hello { .. } => true,
@@ -48,41 +48,41 @@ fn may_end(message: &FromAgent) -> bool {
     }
 }
 
-/// What a turn takes in.
+/// The input of one turn.
 struct Intake {
     submits: Vec<(u64, Vec<u8>)>,
     messages: Vec<(Route, FromAgent)>,
     endings: Vec<Ending>,
-    /// Lanes in which something waits behind an attempt that takes longer than was thought.
+    /// Lanes with members queued behind an attempt that runs longer than estimated.
     stuck: Vec<(LaneId, Place)>,
-    /// Somebody is told what the transaction says: it is on the disk before that, and only then anything is claimed.
+    /// The transaction is durable: its content is sent to a caller or an agent. Members are claimed only in a durable transaction.
     promises: bool,
 }
 
 impl Dispatcher {
-    /// One turn. Where nothing came, and nothing is due, no transaction is opened.
+    /// Runs one turn. Without input, and with nothing due, no transaction is opened.
     pub(in crate::dispatch) fn turn(&mut self, store: &mut Store) -> Result<(), DispatchError> {
-        self.pass_on_pieces(store)?;
-        let Some(came) = self.what_came() else {
+        self.send_pending_data(store)?;
+        let Some(intake) = self.take_intake() else {
             self.explain_some(store)?;
-            return self.ask_for_readings(store);
+            return self.send_probes(store);
         };
-        let durability = if came.promises { Durability::Full } else { Durability::Normal };
+        let durability = if intake.promises { Durability::Full } else { Durability::Normal };
         let effects = sealed::write(store, durability, |tx| {
             let mut turn = Turn::open(tx, self.ambient.now());
-            self.take_in(&mut turn, came)?;
+            self.apply(&mut turn, intake)?;
             Ok::<_, DispatchError>(turn.effects)
         })?;
         failpoint("dispatcher-committed");
-        self.written();
+        self.committed();
         self.carry_out(effects);
         self.flush();
         self.move_log(store)?;
-        self.ask_for_readings(store)
+        self.send_probes(store)
     }
 
-    /// What needs no transaction: pieces of outputs and files, questions of callers, members that a submit placed already.
-    fn pass_on_pieces(&mut self, store: &mut Store) -> Result<(), DispatchError> {
+    /// Sends what needs no transaction: chunks of outputs and files, questions of callers, members that a submit has placed.
+    fn send_pending_data(&mut self, store: &mut Store) -> Result<(), DispatchError> {
         self.send_unsent(store)?;
         self.take_chunks();
         self.send_pieces();
@@ -94,12 +94,12 @@ impl Dispatcher {
         }) {
             self.send(route, &question);
         }
-        self.look_for_room();
+        self.requeue_full_spools();
         Ok(())
     }
 
-    /// What there is to take in. None: nothing came, and nothing is due.
-    fn what_came(&mut self) -> Option<Intake> {
+    /// Removes and gives the input of the turn. None: there is none, and nothing is due.
+    fn take_intake(&mut self) -> Option<Intake> {
         let now = self.ambient.now().mono;
         let due = self.schedule.starve_at <= now || self.attempts.lose_at.is_some_and(|at| at <= now);
         let submits = self.callers.submits();
@@ -114,45 +114,45 @@ impl Dispatcher {
         if quiet && stuck.is_empty() {
             return None;
         }
-        // A claim is on the disk before its start is sent, an end before it is told: to whoever waits, and to its agent, which
-        // then forgets that it ever ran.
+        // A claim is on the disk before its start is sent, and an end before its callers and its agent are told: the agent then
+        // drops its record.
         let ends = !self.transfers.endings.is_empty() || self.links.inbox.iter().any(|(_, message)| may_end(message));
         let asked = !submits.is_empty() || self.callers.watching() || self.activity.dirty;
         let promises = asked || ends || due || !self.schedule.queue.is_empty();
         let messages = std::mem::take(&mut self.links.inbox);
         let endings = std::mem::take(&mut self.transfers.endings);
-        self.disk.shortage.takes_in(&messages, &endings, &submits);
+        self.disk.shortage.will_record(&messages, &endings, &submits);
         self.activity.dirty = false;
         Some(Intake { submits, messages, endings, stuck, promises })
     }
 
-    /// Takes it into the open transaction, in the order in which one thing follows from the other.
-    fn take_in(&mut self, turn: &mut Turn<'_, '_>, came: Intake) -> Result<(), DispatchError> {
-        let Intake { submits, messages, endings, stuck, promises } = came;
+    /// Applies the input in the open transaction. Later steps depend on earlier ones.
+    fn apply(&mut self, turn: &mut Turn<'_, '_>, intake: Intake) -> Result<(), DispatchError> {
+        let Intake { submits, messages, endings, stuck, promises } = intake;
         self.schedule.users.forget();
         self.attempts.settings.refresh(turn.now.mono);
-        self.look_at_servers(turn.tx)?;
+        self.load_servers(turn.tx)?;
         self.schedule.fleets.look_up(turn.tx, turn.now.wall)?;
         self.handle_submits(turn, submits)?;
         self.record_cancels(turn)?;
         self.refuse_probes(turn);
         self.recall(turn, stuck);
-        // Before an agent may report such an end once more.
-        self.take_arrived(turn, endings)?;
+        // Before the messages: an agent may report the same end again.
+        self.record_arrived(turn, endings)?;
         for (route, message) in messages {
             self.collect(turn, route, message)?;
         }
-        self.record_again(turn)?;
-        self.strike_discards(turn.tx)?;
+        self.record_refetched(turn)?;
+        self.delete_discards(turn.tx)?;
         self.carry_out_cancels(turn)?;
         self.give_up_lost(turn)?;
-        self.look_at_classes(turn.tx)?;
-        // What came into the queue only now is claimed by the next turn, durably.
+        self.load_classes(turn.tx)?;
+        // Without a durable commit nothing is claimed: the next turn is durable and claims it.
         if promises {
             top_up::top_up(self, turn)?;
         }
         self.close_lanes(turn.tx)?;
-        self.starve(turn.tx, turn.now)?;
+        self.reserve_for_starving(turn.tx, turn.now)?;
         if promises {
             pass::pass(self, turn)?;
         }
@@ -160,10 +160,10 @@ impl Dispatcher {
             self.attempts.barred.remove(&task);
             self.attempts.avoided.remove(&task);
         }
-        self.look_at_watches(turn)
+        self.answer_watches(turn)
     }
 
-    /// Callers that ask for a probe of a server that there is none of.
+    /// Refuses requested probes of servers that do not exist.
     fn refuse_probes(&self, turn: &mut Turn<'_, '_>) {
         for (server, _) in self.callers.probes() {
             if self.route_to(server).is_none() {
@@ -172,7 +172,7 @@ impl Dispatcher {
         }
     }
 
-    /// Takes back what waits in lanes that are stuck, but for those of machines that do not answer.
+    /// Recalls the queued members of stuck lanes, except from machines that do not answer.
     fn recall(&self, turn: &mut Turn<'_, '_>, stuck: Vec<(LaneId, Place)>) {
         for (lane, place) in stuck.into_iter().filter(|(lane, _)| !self.is_elsewhere(*lane)) {
             if let Some(route) = self.route_of(place) {

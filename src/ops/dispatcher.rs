@@ -53,7 +53,7 @@ pub fn status(grid: &mut Grid) -> Result<DispatcherStatus, OpsError> {
 
 /// Why no dispatcher stays, where that is so.
 pub fn trouble(grid: &Grid) -> Option<String> {
-    life::trouble(grid.store.home()).filter(DispatcherTrouble::goes_on).map(|trouble| trouble.to_string())
+    life::trouble(grid.store.home()).filter(DispatcherTrouble::is_repeated).map(|trouble| trouble.to_string())
 }
 
 /// Starts it; gives the state that it then has.
@@ -78,7 +78,7 @@ fn ask(mut connection: Connection) -> Result<DispatcherStatus, OpsError> {
 pub fn stop(grid: &mut Grid) -> Result<bool, OpsError> {
     let Some(connection) = Connection::open(grid.store.home()).map_err(failed)? else { return Ok(false) };
     let pid = connection.pid;
-    connection.let_leave().map_err(failed)?;
+    connection.stop().map_err(failed)?;
     start::wait_until_left(grid.store.home(), Some(pid)).map_err(failed)?;
     Ok(true)
 }

@@ -39,7 +39,7 @@ impl Dispatcher {
     }
 
     /// Takes in ends whose results or outputs have arrived.
-    pub(in crate::dispatch) fn take_arrived(
+    pub(in crate::dispatch) fn record_arrived(
         &mut self,
         turn: &mut Turn<'_, '_>,
         endings: Vec<Ending>,
@@ -114,7 +114,7 @@ impl Dispatcher {
                 (None, None) => Duration::ZERO,
             };
             self.attempts.lanes.learn(class, took);
-            self.moved(route, turn.now.mono);
+            self.probe_after_change(route, turn.now.mono);
         }
     }
 

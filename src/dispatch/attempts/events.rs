@@ -48,14 +48,14 @@ impl Dispatcher {
             && read_since(turn.tx, &servers, asked_at, now.wall)?
         {
             // Somebody recorded a reading that began after this one, perhaps of other applications: it stands.
-            self.read_by(route, now.mono);
+            self.probe_by(route, now.mono);
             return Ok(());
         }
         for id in servers {
             turn.tx.record_facts(id, facts, now.wall)?;
             turn.then(Effect::Probed { server: id, read: Ok(asked.map_or(now.mono, |(_, at)| at)) });
         }
-        self.look_at_servers(turn.tx)?;
+        self.load_servers(turn.tx)?;
         tier2::reconsider_unmatched(turn.tx, &mut self.schedule.fleets, now.wall).map_err(|error| match error {
             TierError::Store(error) => error,
             other => StoreError::Corrupt { path: "grid.db".into(), found: other.to_string() },
@@ -137,7 +137,7 @@ impl Dispatcher {
     }
 }
 
-/// Was one of these servers read anew since then? A reading of a time to come is of before the clock was set back.
+/// Was one of these servers read rebuild since then? A reading of a time to come is of before the clock was set back.
 fn read_since(tx: &Tx<'_>, servers: &[ServerId], since: Timestamp, now: Timestamp) -> Result<bool, StoreError> {
     for id in servers {
         let read_at = tx.server_by_id(*id)?.and_then(|s| s.pool).map(|pool| pool.read_at);

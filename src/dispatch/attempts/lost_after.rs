@@ -21,7 +21,7 @@ impl Dispatcher {
                 }
             }
         }
-        if self.attempts.lose_at.is_none_or(|at| at > turn.now.mono) || self.clock_is_set() {
+        if self.attempts.lose_at.is_none_or(|at| at > turn.now.mono) || self.clock_step_pending() {
             return Ok(());
         }
         self.attempts.lose_at = None;

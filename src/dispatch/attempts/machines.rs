@@ -10,7 +10,7 @@ use crate::store::members::Live;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// Where something lies with a machine that does not answer, the name is looked up anew after this ..
+/// Where something lies with a machine that does not answer, the name is looked up rebuild after this ..
 const LOOK_FIRST: Duration = Duration::from_secs(30);
 /// .. and less and less often.
 const LOOK_LAST: Duration = Duration::from_secs(600);
@@ -140,8 +140,8 @@ impl Dispatcher {
         self.route_to(server).and_then(|route| self.links.slots.get(&route)).and_then(|slot| slot.machine)
     }
 
-    /// Where something lies with a machine that does not answer, its name is tried anew now and then: it may lead back, or lead to
-    /// each machine of a pool in turn. Not while something is on its way.
+    /// Where something lies with a machine that does not answer, its name is tried rebuild now and then: it may lead back, or lead
+    /// to each machine of a pool in turn. Not while something is on its way.
     pub(in crate::dispatch) fn look_for_machines(&mut self, now: Instant) {
         self.links.bound.retain(|_, Elsewhere { bound, .. }| {
             !bound.ends.is_empty() || bound.lanes.iter().any(|lane| self.attempts.lanes.get(*lane).is_some())
@@ -159,8 +159,8 @@ impl Dispatcher {
             .collect();
         for route in due {
             let closed = self.links.slots.get_mut(&route);
-            let closed = closed.and_then(|slot| slot.close("its name is tried anew", &self.links.connector));
-            self.take_news(route, closed);
+            let closed = closed.and_then(|slot| slot.close("its name is tried rebuild", &self.links.connector));
+            self.handle_news(route, closed);
         }
     }
 }

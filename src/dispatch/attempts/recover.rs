@@ -70,7 +70,7 @@ impl Dispatcher {
         self.callers.give_up_on_others(route, machine);
         self.transfers.discards.link_up(route);
         let mut elsewhere = BoundElsewhere::default();
-        let ahead = self.links.slots.get(&route).is_some_and(LinkState::went_ahead);
+        let early_starts = self.links.slots.get(&route).is_some_and(LinkState::sent_early_starts);
         let mut there: HashMap<AttemptId, (LaneId, HeldState)> =
             inventory.into_iter().map(|held| (held.attempt, (held.lane, held.state))).collect();
         for live in turn.tx.live()? {
@@ -90,7 +90,7 @@ impl Dispatcher {
                 None if live.sent == Epoch(0) && turn.tx.cancel_asked(live.task, Some(live.index))?.is_some() => {}
                 None if live.sent == Epoch(0) => self.start_again(turn, &live, (boot, machine))?,
                 // Said right behind our hello, and this is the answer to that.
-                None if live.sent == self.instance.epoch && ahead => {}
+                None if live.sent == self.instance.epoch && early_starts => {}
                 None if self.lies_elsewhere(turn, &live, answering.as_ref())? => elsewhere.add(&live),
                 None if live.sent <= self.instance.restored => self.held_back(turn, &live)?,
                 None if live.lane.is_none() => {
@@ -154,12 +154,12 @@ impl Dispatcher {
         }
         self.activity.dirty = true;
         // What is told to begin there begins first.
-        let begins = ahead
+        let begins = early_starts
             || turn
                 .effects
                 .iter()
                 .any(|effect| matches!(effect, Effect::Start(placed) if self.route_of(placed.place) == Some(route)));
-        self.read_by(route, turn.now.mono + if begins { BEGIN_PAUSE } else { Duration::ZERO });
+        self.probe_by(route, turn.now.mono + if begins { BEGIN_PAUSE } else { Duration::ZERO });
         Ok(())
     }
 
@@ -233,14 +233,14 @@ impl Dispatcher {
             turn.tx.record_down(id, error, turn.now.wall)?;
             turn.then(Effect::Probed { server: id, read: Err(error.to_owned()) });
         }
-        self.take_back_unheard(turn.tx, route)?;
-        self.take_back_unsent(turn, route)?;
-        Ok(self.look_at_servers(turn.tx)?)
+        self.release_lost_early_starts(turn.tx, route)?;
+        self.replace_unsent(turn, route)?;
+        Ok(self.load_servers(turn.tx)?)
     }
 
     /// What went ahead to an agent that did not hear it was as good as never sent.
-    fn take_back_unheard(&mut self, tx: &Tx<'_>, route: Route) -> Result<(), StoreError> {
-        if !self.links.slots.get_mut(&route).is_some_and(LinkState::take_unheard) {
+    fn release_lost_early_starts(&mut self, tx: &Tx<'_>, route: Route) -> Result<(), StoreError> {
+        if !self.links.slots.get_mut(&route).is_some_and(LinkState::take_early_starts_lost) {
             return Ok(());
         }
         for live in tx.live()? {
@@ -253,7 +253,7 @@ impl Dispatcher {
     }
 
     /// What was given to a server and never sent there goes on to another; it has not used an attempt.
-    fn take_back_unsent(&mut self, turn: &mut Turn<'_, '_>, route: Route) -> Result<(), DispatchError> {
+    fn replace_unsent(&mut self, turn: &mut Turn<'_, '_>, route: Route) -> Result<(), DispatchError> {
         for live in turn.tx.unsent()? {
             let place = Place { server: live.server, host: live.host };
             if self.route_of(place) == Some(route) {

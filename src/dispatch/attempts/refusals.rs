@@ -130,7 +130,7 @@ impl Dispatcher {
             turn.tx.record_down(server, error, turn.now.wall)?;
             turn.tx.trace(key.task, turn.now.wall, &format!("not started: {error}"))?;
         }
-        self.rest(route, turn.now.mono);
+        self.pause_host(route, turn.now.mono);
         Ok(())
     }
 

@@ -23,14 +23,14 @@ impl Dispatcher {
             return Ok(());
         }
         // They may lie with a server that is new.
-        self.look_at_servers(&store.view())?;
+        self.load_servers(&store.view())?;
         if self.adopt_unsent(&store.view())?.is_empty() {
             return Ok(());
         }
         // What is said to be unsent goes to another server where this one is out of reach: that it was sent must last.
         let sent = sealed::write(store, Durability::Full, |tx| {
             // Others may have written more while we waited for the gate.
-            self.look_at_servers(tx)?;
+            self.load_servers(tx)?;
             let all = self.adopt_unsent(tx)?;
             for (live, boot) in &all {
                 tx.mark_sent(live, self.instance.epoch, boot, self.machine_at(live.host))?;

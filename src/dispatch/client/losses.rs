@@ -1,7 +1,7 @@
 //! How often a dispatcher may be lost before that is no accident.
 
 use crate::dispatch::client::start::StartError;
-use crate::dispatch::process::life::{log_file, trouble, word_since};
+use crate::dispatch::process::life::{last_line_since, log_file, trouble};
 use crate::store::Home;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ExitStatus};
@@ -61,7 +61,7 @@ fn started_ended() -> Option<ExitStatus> {
 
 /// How a process ended, and what it said of it behind this place of its log.
 pub(in crate::dispatch) fn end_of(home: &Home, status: ExitStatus, log_from: u64) -> String {
-    match word_since(&log_file(home), log_from) {
+    match last_line_since(&log_file(home), log_from) {
         Some(word) => format!("{}: {word}", how(Some(status))),
         None => format!("{}, without a word in {}", how(Some(status)), log_file(home).display()),
     }

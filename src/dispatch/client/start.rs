@@ -145,7 +145,7 @@ impl Connection {
     }
 
     /// Tells it to leave, and waits until it has hung up.
-    pub fn let_leave(mut self) -> Result<(), StartError> {
+    pub fn stop(mut self) -> Result<(), StartError> {
         match self.send(&ToDispatcher::Leave) {
             Ok(()) => while self.receive()?.is_some() {},
             // It is leaving already, or was shot.
@@ -320,7 +320,7 @@ pub fn retire(home: &Home, needed: &mut dyn FnMut() -> bool) -> Result<Option<Fi
             Err(TryLockError::WouldBlock) => {}
         }
         match Connection::open(home)? {
-            Some(connection) => connection.let_leave()?,
+            Some(connection) => connection.stop()?,
             // It has the lock and does not listen: it is just coming, or going.
             None => std::thread::sleep(Duration::from_millis(10)),
         }

@@ -1,4 +1,4 @@
-//! How links are opened: by which ssh, with whose session, with which programs to send.
+//! How links are opened: the ssh command, the callers' sessions, the programs to send.
 
 use crate::engine::Transport;
 use crate::engine::agents::Agents;
@@ -23,13 +23,13 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Sessions that are remembered.
+/// How many sessions are kept.
 const SESSIONS_MAX: usize = 8;
-/// A connect may take so long, and a reading.
+/// The default of `probe_timeout`: the time for a connect, and for a probe.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What links of a home are opened with. Sessions are tried one after the other; the ssh command is never another one than
-/// the server, the endpoint or the home was named with.
+/// Opens the links of a home. Sessions are tried one after the other; the ssh command is always that of the server, the endpoint
+/// or the home.
 #[derive(Debug)]
 pub struct Connector {
     pub ambient: Rc<dyn Ambient>,
@@ -37,25 +37,25 @@ pub struct Connector {
     id: HomeId,
     incarnation: u64,
     hello: ToAgent,
-    /// Key agents that callers brought, the newest first.
+    /// Key agents that callers brought, newest first.
     sessions: Vec<String>,
-    /// What worked last.
+    /// What the last successful login used.
     worked: Option<Used>,
     agents: Agents,
-    /// The home's ssh command, once it was read, and whether it became another one since.
+    /// The home's ssh command, once it is read; `changed` is set when it changes.
     command: Option<SshCommand>,
     changed: bool,
     folder: PathBuf,
-    /// `probe_timeout`.
+    /// The setting `probe_timeout`.
     pub patience: Duration,
-    /// An agent of this host that was started beforehand.
+    /// An agent of this host that was started early.
     pub agent: Option<Link>,
-    /// Opens links to agents of a bench.
+    /// Opens links to the agents of a test.
     #[cfg(test)]
     pub opener: Option<Opener>,
 }
 
-/// Gives a link to a bench's agent; None: that host does not answer.
+/// Opens a link to a test's agent; None: that host does not answer.
 #[cfg(test)]
 pub struct Opener(pub Box<Opens>);
 
@@ -69,7 +69,7 @@ impl std::fmt::Debug for Opener {
     }
 }
 
-/// What a link over ssh was opened with.
+/// What an ssh link was opened with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Used {
     pub command: SshCommand,
@@ -77,7 +77,7 @@ pub struct Used {
 }
 
 impl Connector {
-    /// Nobody has brought anything yet.
+    /// A connector without sessions.
     pub fn new(home: &Home, row: &HomeRow, ambient: Rc<dyn Ambient>) -> Self {
         let hello = ToAgent::Hello {
             version_min: VERSION_MIN,
@@ -120,17 +120,17 @@ impl Connector {
         Ok(())
     }
 
-    /// Did the home's ssh command become another one? Asked once.
+    /// True if the home's ssh command has changed since the last call.
     pub const fn take_changed(&mut self) -> bool {
         std::mem::replace(&mut self.changed, false)
     }
 
-    /// Keeps the command that a caller names in the home, for dispatchers that nobody with a session starts.
+    /// Stores the ssh command that a caller names, for dispatchers that are started without a session.
     pub fn keep_command(&mut self, tx: &Tx<'_>, command: &SshCommand) -> Result<(), StoreError> {
         if tx.keep_ssh_of_caller(command)? { self.read_command(tx) } else { Ok(()) }
     }
 
-    /// A caller's key agent: the newest is tried first. True if it is news.
+    /// Adds a caller's key agent, to be tried first. True if it is new.
     pub fn learn_session(&mut self, session: Option<String>) -> bool {
         let Some(session) = session else { return false };
         let known = self.sessions.iter().position(|known| *known == session);
@@ -142,12 +142,12 @@ impl Connector {
         known.is_none()
     }
 
-    /// The key agents that callers brought, the oldest first: whoever comes after it learns them in this order.
+    /// The callers' key agents, oldest first: learned in this order they are in the same order again.
     pub fn into_sessions(self) -> Vec<String> {
         self.sessions.into_iter().rev().collect()
     }
 
-    /// The sessions that may work, in the order in which they are tried; the last is none at all.
+    /// The sessions to try, in order; the last one is no session.
     fn usable(&self) -> Vec<Option<String>> {
         let lives = |session: &&String| UnixStream::connect(session).is_ok();
         let mut usable: Vec<Option<String>> = self.sessions.iter().filter(lives).cloned().map(Some).collect();
@@ -155,7 +155,7 @@ impl Connector {
         usable
     }
 
-    /// Is there a session that stands behind this one?
+    /// True if there is a session with this number.
     pub fn has_session(&self, at: usize) -> bool {
         at < self.usable().len()
     }
@@ -165,12 +165,12 @@ impl Connector {
         usable.get(at).or(usable.last()).cloned().flatten()
     }
 
-    /// The ssh command that leads to a target.
+    /// The ssh command for a target.
     fn command_to(&self, target: &SshTarget) -> SshCommand {
         target.command().or(self.command.as_ref()).cloned().unwrap_or_default()
     }
 
-    /// Opens the way to a server with one of the sessions, and says hello. Gives what was used for ssh.
+    /// Opens a link to a server with one of the sessions and sends the hello. Gives what was used for ssh.
     pub fn open(&mut self, to: &server::Engine, at: usize) -> Result<(Link, Option<Used>), LinkError> {
         let (mut link, used) = match to {
             #[cfg(test)]
@@ -191,7 +191,7 @@ impl Connector {
         Ok((link, used))
     }
 
-    /// Opens the way to another home: `grid serve` as a child, or through ssh by this command with one of the sessions.
+    /// Opens a link to another home: `grid serve` as a child, or over ssh with this command and one of the sessions.
     pub fn open_home(
         &self,
         endpoint: &Endpoint,
@@ -232,12 +232,12 @@ impl Connector {
         Ssh { target, words: &words, auth_sock, patience: self.patience, binaries }.open()
     }
 
-    /// This got us in.
+    /// Records what a successful login used.
     pub fn worked(&mut self, used: Option<Used>) {
         self.worked = used.or(self.worked.take());
     }
 
-    /// For a person: what works.
+    /// The login that works, as text for a person.
     pub fn words_on_login(&self) -> Option<String> {
         let used = self.worked.as_ref()?;
         let agent = used.session.as_ref().map_or_else(|| "no key agent".to_owned(), |path| format!("key agent {path}"));
@@ -245,18 +245,18 @@ impl Connector {
     }
 }
 
-/// Starts the agent of this host; it waits for a hello. `expecting`: a start is on its way.
+/// Starts the agent of this host, which waits for a hello. `expecting`: a start follows soon.
 pub(in crate::dispatch) fn agent(home: &Home, expecting: bool) -> Result<Link, LinkError> {
     Local { spool: home.agent_spool(), log: home.run_dir().join("agent.log"), expecting }.open()
 }
 
-/// `probe_timeout`.
+/// The setting `probe_timeout`.
 pub(in crate::dispatch) fn patience(view: &View<'_>) -> Result<Duration, StoreError> {
     let patience = view.setting("probe_timeout")?.and_then(|text| parse_duration(&text).ok());
     Ok(patience.unwrap_or(PATIENCE).max(Duration::from_secs(1)))
 }
 
-/// An ssh command, split as sh would.
+/// The words of an ssh command, split as sh splits them.
 pub(in crate::dispatch) fn words_of(command: &SshCommand) -> Result<Vec<String>, Trouble> {
     command.words().map_err(|error| Trouble::NoSsh(error.to_string()))
 }

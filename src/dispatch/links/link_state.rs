@@ -1,4 +1,4 @@
-//! The dispatcher's links to agents: opened when needed, opened again when lost.
+//! The state of a link to an agent: opened when it is needed, retried when it is lost.
 
 mod due;
 
@@ -15,28 +15,28 @@ use crate::model::time::Timestamp;
 use crate::protocol::agent::{FromAgent, ToAgent, VERSION};
 use std::time::{Duration, Instant};
 
-/// How far a link is.
+/// The phase of a link.
 #[derive(Debug)]
 enum LinkPhase {
     Down {
         retry_at: Instant,
     },
-    /// Opened; the agent has not said hello yet.
+    /// Opened; the agent has not sent its hello yet.
     Handshake {
         link: Link,
         since: Instant,
         used: Option<Used>,
-        /// Starts may be said right behind our hello, to an agent that runs since this boot.
-        ahead: Option<BootId>,
+        /// Early starts are allowed: they are sent right behind our hello to an agent whose host runs since this boot.
+        early_starts: Option<BootId>,
     },
     Up {
         link: Link,
         boot: BootId,
         since: Instant,
-        /// What the agent holds was compared with what the database says.
+        /// The agent's inventory was compared with the database.
         reconciled: bool,
-        /// Starts of this epoch may have been said before its hello.
-        ahead: bool,
+        /// Early starts of this epoch may have been sent before the agent's hello.
+        early_starts: bool,
     },
 }
 
@@ -45,41 +45,41 @@ enum LinkPhase {
 pub struct LinkState {
     to: Engine,
     phase: LinkPhase,
-    /// The last pause before it was tried again.
+    /// The pause before the last retry.
     pause: Duration,
-    /// When it was tried last, and when trying again makes sense.
+    /// When the link was last opened; `retry` says when a retry makes sense.
     tried: Instant,
     retry: Retry,
-    /// Which of the sessions that callers brought is tried next, and why the newest was refused.
+    /// The number of the session that is tried next; `refused` says why the newest session was refused.
     session: usize,
     refused: Option<String>,
-    /// Somebody has use for it now.
+    /// The link is needed now.
     pub wanted: bool,
-    /// Waiting tasks have use for it until then.
+    /// Waiting tasks need the link until then.
     pub wanted_until: Instant,
-    /// When a reading was asked for that has not come.
+    /// When the outstanding probe was sent.
     pub probing: Option<(Timestamp, Instant)>,
-    /// When the next one is to be asked for.
+    /// When the next probe is due.
     pub read_at: Option<Instant>,
-    /// It could not start a task, whatever its readings say: nobody needs another one before that.
+    /// The host could not start a task: it is not probed again before this time.
     pub rests_until: Instant,
-    /// When the agent said something last.
-    said: Timestamp,
-    /// Of the protocol, as the agent spoke it in its last hello; before one it is taken for our own.
+    /// When the agent sent its last message.
+    last_message: Timestamp,
+    /// The protocol version of the agent's last hello; our own before the first hello.
     pub version: u32,
-    /// Nothing that went ahead begins: its agent ended without a hello.
-    unheard: bool,
-    /// The machine over there, once its hello was taken in; of a link that is down the last one. None: this host.
+    /// The agent ended without a hello: no early start has started.
+    early_starts_lost: bool,
+    /// The machine behind the link, once its hello is recorded; of a link that is down the last one. None: this host.
     pub machine: Option<MachineId>,
 }
 
-/// A login that takes longer is not counted among those under way: the host is slow or dead, and others must not wait for it.
+/// A login that takes longer is not counted among the logins under way: a slow or dead host must not delay others.
 const BRISK: Duration = Duration::from_secs(2);
-/// As long as keepalives take to notice a cut: 15 s three times, and a little.
+/// How long keepalives take to notice a cut: three of 15 s, and a margin.
 const KEEPALIVE_MS: i64 = 50_000;
 
 impl LinkState {
-    /// A link that is to be opened when somebody has use for it.
+    /// A link that is down, and is opened when it is needed.
     pub fn new(to: Engine, now: Instant) -> Self {
         Self {
             to,
@@ -94,72 +94,72 @@ impl LinkState {
             probing: None,
             read_at: None,
             rests_until: now,
-            said: Timestamp(0),
+            last_message: Timestamp(0),
             version: VERSION,
-            unheard: false,
+            early_starts_lost: false,
             machine: None,
         }
     }
 
-    /// A reading is due, and can be asked for.
-    pub fn is_to_be_read(&self, now: Instant) -> bool {
+    /// True if a probe is due and can be sent.
+    pub fn probe_is_due(&self, now: Instant) -> bool {
         self.boot().is_some() && self.probing.is_none() && self.read_at.is_some_and(|at| at <= now)
     }
 
-    /// A reading that began at this time or later is not under way.
+    /// True unless a probe that was sent at this time or later is outstanding.
     pub fn read_since(&self, since: Instant) -> bool {
         self.probing.is_none_or(|(_, asked)| asked < since)
     }
 
-    /// The reading that was asked for does not come.
+    /// True if the outstanding probe is not answered in time.
     pub fn reading_overdue(&self, patience: Duration, now: Instant) -> bool {
         self.probing.is_some_and(|(_, asked)| now.saturating_duration_since(asked) > patience)
     }
 
-    /// Is it to be opened now?
+    /// True if the link is to be opened now.
     pub fn is_due(&self, now: Instant) -> bool {
         self.wanted && matches!(self.phase, LinkPhase::Down { retry_at } if retry_at <= now)
     }
 
-    /// It is down, whether or not it is wanted.
+    /// True if the link is down, needed or not.
     pub const fn is_down(&self) -> bool {
         matches!(self.phase, LinkPhase::Down { .. })
     }
 
-    /// A login that sshd over there counts as under way.
+    /// True while a login is under way that sshd counts against its limit.
     pub fn is_logging_in(&self, now: Instant) -> bool {
         let brisk = |since: Instant| now.saturating_duration_since(since) < BRISK;
         matches!(&self.phase, LinkPhase::Handshake { link, since, .. } if !link.answered() && brisk(*since))
             && matches!(self.to, Engine::Ssh(_))
     }
 
-    /// A caller asks: not later, now.
+    /// Retries now: a caller asks for it.
     pub fn retry_now(&mut self) {
         if let LinkPhase::Down { retry_at } = &mut self.phase {
             *retry_at = (*retry_at).min(self.tried + URGED_PAUSE);
         }
     }
 
-    /// Somebody waits for what lies there: now, unless somebody else has to do something first.
+    /// Retries soon, because something waits for the link; not if a person has to fix the trouble first.
     pub fn retry_soon(&mut self) {
         if self.retry == Retry::Soon {
             self.retry_now();
         }
     }
 
-    /// The sessions that callers brought are tried from the newest on.
-    pub fn try_newest(&mut self) {
+    /// Starts again with the newest session.
+    pub fn retry_newest_session(&mut self) {
         (self.session, self.refused) = (0, None);
     }
 
-    /// Is it reached by the home's ssh command?
-    pub fn is_by_the_homes_command(&self) -> bool {
+    /// True if the link uses the home's ssh command.
+    pub fn uses_home_command(&self) -> bool {
         matches!(&self.to, Engine::Ssh(target) if target.command().is_none())
     }
 
-    /// Closes it, for it is to be opened another way; it is wanted as before. What that means where it was up.
+    /// Closes the link, so that it is opened with another command. Gives the news if it was up.
     pub fn close(&mut self, why: &str, connector: &Connector) -> Option<News> {
-        self.try_newest();
+        self.retry_newest_session();
         let closed = match &self.phase {
             LinkPhase::Up { .. } => Some(self.failed(LinkError::Trouble(Trouble::Other(why.to_owned())), connector)),
             LinkPhase::Handshake { .. } | LinkPhase::Down { .. } => None,
@@ -169,14 +169,14 @@ impl LinkState {
         closed
     }
 
-    /// Opens it. The reason where it can't be.
+    /// Opens the link, or gives the reason why it can't be opened.
     pub fn open(&mut self, connector: &mut Connector) -> Result<(), String> {
         sealed::assert_open();
         let now = connector.ambient.now().mono;
         self.tried = now;
         match connector.open(&self.to, self.session) {
             Ok((link, used)) => {
-                self.phase = LinkPhase::Handshake { link, since: now, used, ahead: None };
+                self.phase = LinkPhase::Handshake { link, since: now, used, early_starts: None };
                 Ok(())
             }
             Err(error) => match self.failed(error, connector) {
@@ -188,15 +188,15 @@ impl LinkState {
         }
     }
 
-    /// The wall clock was set by so many ms.
+    /// Shifts the stored times after the wall clock was set, by milliseconds.
     pub fn clock_was_set(&mut self, by: i64) {
-        self.said.0 = self.said.0.saturating_add(by);
+        self.last_message.0 = self.last_message.0.saturating_add(by);
         if let Some((asked_at, _)) = &mut self.probing {
             asked_at.0 = asked_at.0.saturating_add(by);
         }
     }
 
-    /// Reads what came. An agent's hello brings the link up.
+    /// Receives what has arrived. An agent's hello brings the link up.
     pub fn receive(&mut self, connector: &mut Connector) -> Vec<News> {
         let (LinkPhase::Handshake { link, .. } | LinkPhase::Up { link, .. }) = &mut self.phase else {
             return Vec::new();
@@ -207,7 +207,7 @@ impl LinkState {
         loop {
             match link.next() {
                 Ok(Some(message)) => {
-                    self.said = connector.ambient.now().wall;
+                    self.last_message = connector.ambient.now().wall;
                     news.push(News::Said(message));
                 }
                 Ok(None) => break,
@@ -233,7 +233,7 @@ impl LinkState {
             _ => None,
         });
         if let Some(error) = unfit {
-            // The agent knows better than ssh why it leaves.
+            // The agent's own reason is better than ssh's.
             self.failed(LinkError::Trouble(Trouble::Other(error)), connector);
         } else if let Some(error) = broken {
             news.push(self.failed(error, connector));
@@ -244,24 +244,25 @@ impl LinkState {
     fn come_up(&mut self, boot: BootId, connector: &mut Connector) {
         let now = connector.ambient.now().mono;
         let down = LinkPhase::Down { retry_at: now };
-        if let LinkPhase::Handshake { link, used, ahead, .. } = std::mem::replace(&mut self.phase, down) {
+        if let LinkPhase::Handshake { link, used, early_starts, .. } = std::mem::replace(&mut self.phase, down) {
             connector.worked(used);
-            self.try_newest();
+            self.retry_newest_session();
             self.machine = None;
-            self.phase = LinkPhase::Up { link, boot, since: now, reconciled: false, ahead: ahead.is_some() };
+            self.phase =
+                LinkPhase::Up { link, boot, since: now, reconciled: false, early_starts: early_starts.is_some() };
         }
     }
 
-    /// Gives the link up; it is opened again later. What that means for its servers.
+    /// Closes a link that has failed, to be retried later. Gives the news for its servers.
     pub fn failed(&mut self, error: LinkError, connector: &Connector) -> News {
         self.probing = None;
         self.read_at = None;
         let Now { wall, mono: now } = connector.ambient.now();
         let (error, up_since) = match std::mem::replace(&mut self.phase, LinkPhase::Down { retry_at: now }) {
             LinkPhase::Up { link, since, .. } => (link.give_up(error), Some(since)),
-            LinkPhase::Handshake { mut link, ahead, .. } => {
-                // An agent says all of its hello before it takes in what came behind ours.
-                self.unheard = ahead.is_some() && link.end_mute::<FromAgent>();
+            LinkPhase::Handshake { mut link, early_starts, .. } => {
+                // An agent sends its whole hello before it reads what follows ours.
+                self.early_starts_lost = early_starts.is_some() && link.end_mute::<FromAgent>();
                 (link.give_up(error), None)
             }
             LinkPhase::Down { .. } => (error, None),
@@ -271,18 +272,18 @@ impl LinkState {
             _ => error.to_string(),
         };
         if let Some(since) = up_since {
-            // Until ssh gave up the connection stood, but for the time in which it noticed that it does not.
+            // ssh noticed the cut only after its keepalives: the connection was last up before that.
             let noticed = Timestamp(wall.0 - KEEPALIVE_MS);
-            let last = self.said.max(noticed);
+            let last = self.last_message.max(noticed);
             if matches!(error, LinkError::Frame(_)) {
-                // It will say the same again.
+                // The next agent will say the same.
                 self.retry = Retry::Seldom;
                 self.pause = next_pause(self.pause, Retry::Seldom);
                 self.phase = LinkPhase::Down { retry_at: now + jittered(self.pause, connector.ambient.chance()) };
                 return News::Broken { error: format!("what its agent says can't be taken in: {words}"), last };
             }
             self.retry = Retry::Soon;
-            // One that comes and goes at once is no better than one that does not come.
+            // A link that is lost right after it came up gets the longer pause of one that never comes up.
             let stood = now.saturating_duration_since(since) > WAIT_SOON;
             self.pause = if stood { WAIT_MIN } else { next_pause(self.pause, Retry::Soon) };
             self.phase = LinkPhase::Down { retry_at: now + self.pause };
@@ -294,7 +295,7 @@ impl LinkState {
             _ => Retry::Soon,
         };
         if matches!(&error, LinkError::Trouble(trouble) if trouble.may_be_the_sessions()) {
-            // Somebody else's session may open the door.
+            // Another caller's session may succeed.
             self.session += 1;
             self.refused.get_or_insert_with(|| words.clone());
             if connector.has_session(self.session) {
@@ -302,9 +303,9 @@ impl LinkState {
                 return News::Lost(words);
             }
         }
-        // What the newest session was told, whatever those before it were.
+        // The refusal of the newest session, not of the older ones.
         let words = self.refused.take().unwrap_or(words);
-        self.try_newest();
+        self.retry_newest_session();
         self.pause = next_pause(self.pause, self.retry);
         self.phase = LinkPhase::Down { retry_at: now + jittered(self.pause, connector.ambient.chance()) };
         News::NoWay(words)
@@ -318,51 +319,53 @@ impl LinkState {
         }
     }
 
-    /// Whether starts may go over it, and since which boot the far host runs: what the agent holds is known. One sent earlier
-    /// would be sent once more by the reconciling, but for those that go [ahead](Self::go_ahead).
+    /// The boot id of the far host, if starts may be sent: the agent's inventory is known. A start sent before would be sent again
+    /// by the reconciliation, except for [early starts](Self::allow_early_starts).
     pub const fn takes_starts(&self) -> Option<&BootId> {
         match &self.phase {
-            LinkPhase::Up { reconciled: true, boot, .. } | LinkPhase::Handshake { ahead: Some(boot), .. } => Some(boot),
+            LinkPhase::Up { reconciled: true, boot, .. } | LinkPhase::Handshake { early_starts: Some(boot), .. } => {
+                Some(boot)
+            }
             _ => None,
         }
     }
 
-    /// Starts go right behind our hello, over the first link to a host that runs since this boot: whatever its agent holds
-    /// then, it holds none of these.
-    pub fn go_ahead(&mut self, boot: BootId) {
-        if let LinkPhase::Handshake { ahead, .. } = &mut self.phase {
-            *ahead = Some(boot);
+    /// Allows early starts, right behind our hello on the first link to a host that runs since this boot: no inventory of its
+    /// agent can hold them yet.
+    pub fn allow_early_starts(&mut self, boot: BootId) {
+        if let LinkPhase::Handshake { early_starts, .. } = &mut self.phase {
+            *early_starts = Some(boot);
         }
     }
 
-    /// Is what was sent in this epoch right behind our hello, and the agent at it?
-    pub const fn went_ahead(&self) -> bool {
-        matches!(self.phase, LinkPhase::Up { reconciled: false, ahead: true, .. })
+    /// True if early starts of this epoch were sent, and the link is up.
+    pub const fn sent_early_starts(&self) -> bool {
+        matches!(self.phase, LinkPhase::Up { reconciled: false, early_starts: true, .. })
     }
 
-    /// Does nothing of what went ahead begin? Asked once.
-    pub const fn take_unheard(&mut self) -> bool {
-        std::mem::replace(&mut self.unheard, false)
+    /// True, once, if the agent ended without a hello: no early start has started.
+    pub const fn take_early_starts_lost(&mut self) -> bool {
+        std::mem::replace(&mut self.early_starts_lost, false)
     }
 
-    /// What the agent said that it holds was taken in.
+    /// Notes that the agent's inventory is recorded.
     pub const fn set_reconciled(&mut self) {
         if let LinkPhase::Up { reconciled, .. } = &mut self.phase {
             *reconciled = true;
         }
     }
 
-    /// Queues a message, behind our hello where starts go ahead; without a link it is lost, and the hello of the next link sorts things
-    /// out.
+    /// Queues a message, behind our hello where early starts are allowed. Without a link the message is dropped, and the next
+    /// hello reconciles.
     pub fn send(&mut self, message: &ToAgent) -> Result<(), LinkError> {
         sealed::assert_open();
         match &mut self.phase {
-            LinkPhase::Up { link, .. } | LinkPhase::Handshake { link, ahead: Some(_), .. } => link.send(message),
+            LinkPhase::Up { link, .. } | LinkPhase::Handshake { link, early_starts: Some(_), .. } => link.send(message),
             _ => Ok(()),
         }
     }
 
-    /// Sends what goes without waiting. What failed, if anything did.
+    /// Writes as much of the queue as the link takes. Gives the news if it fails.
     pub fn flush(&mut self, connector: &Connector) -> Option<News> {
         sealed::assert_open();
         let sent = match &mut self.phase {
@@ -371,13 +374,13 @@ impl LinkState {
         };
         match sent {
             Ok(()) => None,
-            // The reading end tells why it ended.
+            // The read end reports why the link ended.
             Err(LinkError::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => None,
             Err(error) => Some(self.failed(error, connector)),
         }
     }
 
-    /// How long it stands.
+    /// How long the link has been up.
     pub fn up_for(&self, now: Instant) -> Option<Duration> {
         match &self.phase {
             LinkPhase::Up { since, .. } => Some(now.saturating_duration_since(*since)),
@@ -385,7 +388,7 @@ impl LinkState {
         }
     }
 
-    /// The open link, to be polled.
+    /// The open link, for polling.
     pub const fn link(&self) -> Option<&Link> {
         match &self.phase {
             LinkPhase::Up { link, .. } | LinkPhase::Handshake { link, .. } => Some(link),

@@ -20,27 +20,27 @@ use route::Route;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-/// All links to agents, and what came over them.
+/// All links to agents, and what was received over them.
 #[derive(Debug)]
 pub(in crate::dispatch) struct Links {
     pub(in crate::dispatch) slots: BTreeMap<Route, LinkState>,
     pub(in crate::dispatch) connector: Connector,
-    /// Messages that no turn has taken in yet.
+    /// Messages that no turn has recorded yet.
     pub(in crate::dispatch) inbox: Vec<(Route, FromAgent)>,
-    /// Links that were lost while something was on its way home.
+    /// Links that were lost during a transfer to this home.
     pub(in crate::dispatch) cut: BTreeSet<Route>,
-    /// What lies with machines that do not answer under their servers' names now.
+    /// Attempts on machines other than the ones that answer under their servers' names now.
     pub(in crate::dispatch) bound: BTreeMap<Route, super::attempts::machines::Elsewhere>,
-    /// Servers that hold ends whose outputs or files are still to come home, and that were not heard of yet.
+    /// Servers with ends whose outputs or files are still to be fetched, and whose hello is not there yet.
     pub(in crate::dispatch) awaited: BTreeSet<ServerId>,
-    /// Links that turned out to lead to a host that was restarted.
+    /// Links that lead to a restarted host.
     pub(in crate::dispatch) restarted: Vec<Route>,
-    /// Links that were cut, and when they stood last.
+    /// Links that were cut, and when they were last up.
     pub(in crate::dispatch) silent: Vec<(Route, Timestamp, Option<MachineId>)>,
 }
 
 impl Links {
-    /// None is open.
+    /// Links that are all down.
     pub(in crate::dispatch) fn new(home: &Home, row: &HomeRow, ambient: Rc<dyn Ambient>) -> Self {
         Self {
             slots: BTreeMap::new(),

@@ -1,19 +1,19 @@
-//! What a link says besides the messages of its agent.
+//! Events of a link.
 
 use crate::model::time::Timestamp;
 use crate::protocol::agent::FromAgent;
 
-/// What came of waiting for a link.
+/// An event of a link.
 #[derive(Debug)]
 pub enum News {
-    /// A message of an agent.
+    /// The agent sent a message.
     Said(FromAgent),
-    /// A link that was up is cut; when it stood last.
+    /// A link that was up is cut; `last` is when it was last up.
     Cut { error: String, last: Timestamp },
-    /// The same, for what its agent said on it: the server is down until somebody mends that.
+    /// A link that was up is closed because of a message on it: the server is down until a person fixes that.
     Broken { error: String, last: Timestamp },
-    /// A login failed, and another way is tried at once.
+    /// A login failed, and the next way is tried at once.
     Lost(String),
-    /// There is no way to the server at the moment, for this reason.
+    /// The server can't be reached at the moment, for this reason.
     NoWay(String),
 }

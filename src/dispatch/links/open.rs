@@ -1,5 +1,5 @@
-//! Which links are to be opened: where something of ours lies, where a caller wants to know something, and where waiting
-//! tasks may find room. A few at a time, for a host takes only so many logins at once.
+//! Which links are opened: to servers with attempts, to those that callers ask about, and to those where waiting tasks may fit. A
+//! host accepts only so many logins at once, so few are under way at a time.
 
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::links::link_state::LinkState;
@@ -22,7 +22,7 @@ const LOGINS_MAX: usize = 8;
 const WANTED: Duration = Duration::from_secs(10);
 
 impl Dispatcher {
-    /// Opens what is due, gives up what does not get on.
+    /// Opens the links that are due, and gives up those that make no progress.
     pub(in crate::dispatch) fn open_links(&mut self, store: &Store) -> Result<(), DispatchError> {
         for route in std::mem::take(&mut self.links.restarted) {
             if let Some(slot) = self.links.slots.get_mut(&route) {
@@ -36,11 +36,11 @@ impl Dispatcher {
             self.links.slots.iter().filter_map(|(route, slot)| Some((*route, slot.overdue(patience, now)?))).collect();
         for (route, error) in overdue {
             let news = self.links.slots.get_mut(&route).map(|slot| slot.failed(error, &self.links.connector));
-            self.take_news(route, news);
+            self.handle_news(route, news);
         }
-        self.give_up_readings(patience, now);
+        self.fail_overdue_probes(patience, now);
         self.look_for_machines(now);
-        self.find_wanted_links();
+        self.mark_wanted_links();
         let due: Vec<Route> =
             self.links.slots.iter().filter(|(_, slot)| slot.is_due(now)).map(|(route, _)| *route).collect();
         if due.is_empty() {
@@ -61,43 +61,37 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Where the home's ssh command became another one, what was reached by the one before is reached by it, and nothing more goes
-    /// over links of before.
+    /// If the home's ssh command has changed, closes the links that used the old one, so that they are opened with the new one.
     pub(in crate::dispatch) fn follow_ssh_command(&mut self) {
         if !self.links.connector.take_changed() {
             return;
         }
-        let by_it: Vec<Route> = self
-            .links
-            .slots
-            .iter()
-            .filter(|(_, slot)| slot.is_by_the_homes_command())
-            .map(|(route, _)| *route)
-            .collect();
+        let by_it: Vec<Route> =
+            self.links.slots.iter().filter(|(_, slot)| slot.uses_home_command()).map(|(route, _)| *route).collect();
         for route in by_it {
             let closed = self.links.slots.get_mut(&route);
             let closed =
                 closed.and_then(|slot| slot.close("the home's ssh command is another one now", &self.links.connector));
-            self.take_news(route, closed);
+            self.handle_news(route, closed);
         }
     }
 
-    /// An agent of this host that came up beside us is said hello to before our epoch is on the disk: nothing is sent under it
-    /// until it is, and who recovers meanwhile has not to be waited for. What is started then goes right behind the hello. It is the
-    /// only message that goes before a commit.
+    /// Sends the hello to the agent of this host before our epoch is on the disk, so that a turn need not wait for its recovery.
+    /// Nothing is sent under the epoch until then; early starts follow right behind the hello. It is the only message before a
+    /// commit.
     pub(in crate::dispatch) fn handshake_here(&mut self) {
         if self.links.connector.agent.is_none() {
             return;
         }
         let Some(slot) = self.links.slots.get_mut(&Route::Here) else { return };
         match sealed::lifted(|| slot.open(&mut self.links.connector)) {
-            Ok(()) => slot.go_ahead(BootId::of_this_host()),
+            Ok(()) => slot.allow_early_starts(BootId::of_this_host()),
             Err(error) => self.links.inbox.push((Route::Here, FromAgent::Unfit { error })),
         }
     }
 
-    /// Who waits for a reading that does not come is told so; tasks over there go on.
-    fn give_up_readings(&mut self, patience: Duration, now: Instant) {
+    /// Reports overdue probes to the callers that wait for them. Tasks on those servers keep running.
+    fn fail_overdue_probes(&mut self, patience: Duration, now: Instant) {
         let late: Vec<Route> = self
             .links
             .slots
@@ -110,7 +104,7 @@ impl Dispatcher {
                 slot.probing = None;
                 slot.read_at = Some(now + patience);
             }
-            self.no_reading(route, &format!("no reading within {} s", patience.as_secs()));
+            self.fail_probes(route, &format!("no reading within {} s", patience.as_secs()));
         }
         let mute: Vec<Route> = self
             .links
@@ -120,24 +114,24 @@ impl Dispatcher {
             .map(|(route, _)| *route)
             .collect();
         for route in mute {
-            self.no_reading(route, &format!("logged in, but the agent says nothing for {} s", patience.as_secs()));
+            self.fail_probes(route, &format!("logged in, but the agent says nothing for {} s", patience.as_secs()));
         }
     }
 
-    fn no_reading(&mut self, route: Route, why: &str) {
+    fn fail_probes(&mut self, route: Route, why: &str) {
         for server in self.servers_on(route) {
             self.callers.probed(server, Err(why.to_owned()));
         }
     }
 
-    /// Marks the links that somebody has use for. Where all are open there is nothing to do.
-    fn find_wanted_links(&mut self) {
+    /// Marks the links that are needed. If all links are open there is nothing to mark.
+    fn mark_wanted_links(&mut self) {
         if !self.links.slots.values().any(LinkState::is_down) {
             return;
         }
         let now = self.ambient.now().mono;
         if self.schedule.queue.blocked().next().is_some() {
-            self.want_lost_links(now);
+            self.retry_lost_links(now);
         }
         let mut wanted: HashSet<Route> = HashSet::from([Route::Here]);
         wanted.extend(self.attempts.lanes.iter().filter_map(|(_, lane)| self.route_of(lane.place)));
@@ -151,8 +145,8 @@ impl Dispatcher {
         }
     }
 
-    /// Where something waits, servers that were lost are called again, each in its own pauses.
-    fn want_lost_links(&mut self, now: Instant) {
+    /// Retries the links to lost servers while something waits, each with its own pauses.
+    fn retry_lost_links(&mut self, now: Instant) {
         let lost = |s: &&Server| s.health != Health::Up && s.drained.is_none();
         let routes: HashSet<Route> =
             self.schedule.fleets.servers().filter(lost).filter_map(|s| Route::to(&s.engine)).collect();
@@ -161,13 +155,13 @@ impl Dispatcher {
         }
     }
 
-    /// Somebody waits for an answer: what is down is called again now, not after a pause.
+    /// Retries the links that are down without a pause: a caller waits for an answer.
     pub(in crate::dispatch) fn retry_links_now(&mut self) {
         self.links.slots.values_mut().for_each(LinkState::retry_soon);
     }
 
-    /// Takes note of what became of a link.
-    pub(in crate::dispatch) fn take_news(&mut self, route: Route, news: impl IntoIterator<Item = News>) {
+    /// Handles the events of a link.
+    pub(in crate::dispatch) fn handle_news(&mut self, route: Route, news: impl IntoIterator<Item = News>) {
         for piece in news {
             match piece {
                 News::Said(message) => self.links.inbox.push((route, message)),
@@ -179,7 +173,7 @@ impl Dispatcher {
                     self.link_lost(route, &error);
                 }
                 News::Broken { error, last } => {
-                    self.take_news(route, Some(News::Cut { error: error.clone(), last }));
+                    self.handle_news(route, Some(News::Cut { error: error.clone(), last }));
                     self.links.inbox.push((route, FromAgent::Unfit { error }));
                 }
                 News::NoWay(error) => {
@@ -190,18 +184,18 @@ impl Dispatcher {
         }
     }
 
-    /// Sends what goes over all links.
+    /// Flushes all links.
     pub(in crate::dispatch) fn flush_links(&mut self) {
         let mut failed = Vec::new();
         for (route, slot) in &mut self.links.slots {
             failed.extend(slot.flush(&self.links.connector).map(|news| (*route, news)));
         }
         for (route, news) in failed {
-            self.take_news(route, Some(news));
+            self.handle_news(route, Some(news));
         }
     }
 
-    /// Sends over a route; a message that can't be encoded is a bug that must not stop the rest.
+    /// Queues a message for a route. A message that can't be encoded is logged and dropped: a bug must not stop the rest.
     pub(in crate::dispatch) fn send(&mut self, route: Route, message: &ToAgent) {
         sealed::assert_open();
         if let Some(slot) = self.links.slots.get_mut(&route)

@@ -1,5 +1,5 @@
-//! When hosts are read: after starts and ends, for a caller, every few seconds while something is blocked, and before a
-//! reading is too old to be believed.
+//! When hosts are probed: after starts and ends, for a caller, every few seconds while something is blocked, and before a reading
+//! is stale.
 
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::links::route::Route;
@@ -11,60 +11,60 @@ use crate::store::Store;
 use crate::store::settings::watch_list;
 use std::time::{Duration, Instant};
 
-/// After starts and ends a host is read at most this often.
+/// Least time between probes after starts and ends.
 const PAUSE: Duration = Duration::from_secs(2);
-/// And this often while something is blocked.
+/// Time between probes while something is blocked.
 const BLOCKED: Duration = Duration::from_secs(4);
-/// A link that waiting tasks may have use for is kept trying so long, unless they are looked at again.
+/// How long a link that waiting tasks may use is retried, unless they are checked again.
 const WANTED: Duration = Duration::from_secs(10);
-/// How long a host that can't start anything is left alone: its disk is full, say.
+/// How long a host that can't start a task is left alone, for instance because its disk is full.
 const REST: Duration = Duration::from_secs(3);
-/// Of many blocked classes these are looked at.
+/// How many blocked classes are checked.
 const CLASSES: usize = 64;
 
 impl Dispatcher {
-    /// The host behind a link can't start a task, though it can be read: it is left alone for a while.
-    pub(in crate::dispatch) fn rest(&mut self, route: Route, now: Instant) {
+    /// Leaves a host alone for a while: it answers probes, but can't start a task.
+    pub(in crate::dispatch) fn pause_host(&mut self, route: Route, now: Instant) {
         if let Some(slot) = self.links.slots.get_mut(&route) {
             slot.rests_until = now + REST;
             slot.read_at = Some(slot.rests_until);
         }
     }
 
-    /// The host behind a link is to be read by then.
-    pub(in crate::dispatch) fn read_by(&mut self, route: Route, at: Instant) {
+    /// Schedules a probe of the host behind a link, at this time at the latest.
+    pub(in crate::dispatch) fn probe_by(&mut self, route: Route, at: Instant) {
         if let Some(slot) = self.links.slots.get_mut(&route) {
             let at = at.max(slot.rests_until);
             slot.read_at = Some(slot.read_at.map_or(at, |known| known.min(at)));
         }
     }
 
-    /// Something began or ended there.
-    pub(in crate::dispatch) fn moved(&mut self, route: Route, now: Instant) {
-        self.read_by(route, now + PAUSE);
+    /// Schedules a probe after a start or an end.
+    pub(in crate::dispatch) fn probe_after_change(&mut self, route: Route, now: Instant) {
+        self.probe_by(route, now + PAUSE);
     }
 
-    /// Asks for the readings that are due.
-    pub(in crate::dispatch) fn ask_for_readings(&mut self, store: &Store) -> Result<(), DispatchError> {
+    /// Sends the probes that are due.
+    pub(in crate::dispatch) fn send_probes(&mut self, store: &Store) -> Result<(), DispatchError> {
         let (at, now) = (self.ambient.now().wall, self.ambient.now().mono);
         if self.schedule.queue.blocked().next().is_some() && self.schedule.look_again.is_none_or(|at| at <= now) {
             self.schedule.look_again = Some(now + BLOCKED);
             let up: Vec<Route> = self.links.slots.iter().filter(|(_, s)| s.boot().is_some()).map(|(r, _)| *r).collect();
-            up.into_iter().for_each(|route| self.read_by(route, now + BLOCKED));
+            up.into_iter().for_each(|route| self.probe_by(route, now + BLOCKED));
             let classes: Vec<ClassId> = self.schedule.queue.blocked().take(CLASSES).map(|(key, _)| key.2).collect();
-            classes.into_iter().for_each(|class| self.want_for(class, now));
+            classes.into_iter().for_each(|class| self.probe_unsure(class, now));
         }
         for (server, since) in self.callers.probes() {
             if let Some(route) = self.route_to(server)
                 && let Some(slot) = self.links.slots.get_mut(&route).filter(|slot| slot.read_since(since))
             {
-                // Somebody who knows more than we do asks.
+                // A caller may know that the host can start tasks again.
                 slot.rests_until = now;
-                self.read_by(route, now);
+                self.probe_by(route, now);
             }
         }
         let due: Vec<Route> =
-            self.links.slots.iter().filter(|(_, slot)| slot.is_to_be_read(now)).map(|(r, _)| *r).collect();
+            self.links.slots.iter().filter(|(_, slot)| slot.probe_is_due(now)).map(|(r, _)| *r).collect();
         if due.is_empty() {
             return Ok(());
         }
@@ -88,15 +88,16 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// The same for a class that was blocked just now. Where many are, `ask_for_readings` looks at the first of them now and then.
-    pub(in crate::dispatch) fn want_for_blocked(&mut self, class: ClassId, now: Instant) {
+    /// Like `probe_unsure`, for a class that was blocked just now. Where many are, `send_probes` checks the first of them from
+    /// time to time.
+    pub(in crate::dispatch) fn probe_for_blocked(&mut self, class: ClassId, now: Instant) {
         if self.schedule.queue.blocked().take(CLASSES).count() < CLASSES {
-            self.want_for(class, now);
+            self.probe_unsure(class, now);
         }
     }
 
-    /// A class that fits nowhere may fit where is not known what there is: those links are opened, those hosts read.
-    fn want_for(&mut self, class: ClassId, now: Instant) {
+    /// Opens the links and probes the hosts of servers where a blocked class may fit, because their resources are unknown.
+    fn probe_unsure(&mut self, class: ClassId, now: Instant) {
         let Some(compiled) = self.schedule.compiled.get(&class) else { return };
         let unsure: Vec<Route> = self
             .schedule
@@ -109,7 +110,7 @@ impl Dispatcher {
             if let Some(slot) = self.links.slots.get_mut(&route) {
                 slot.wanted_until = now + WANTED;
             }
-            self.read_by(route, now);
+            self.probe_by(route, now);
         }
     }
 }

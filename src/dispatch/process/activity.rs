@@ -1,20 +1,20 @@
-//! Whether there is something to do, and for how long there was nothing.
+//! Whether the dispatcher has work, and since when it has had none.
 
 use crate::model::clock::Moment;
 use std::time::{Duration, Instant};
 
-/// What keeps a dispatcher awake.
+/// The activity of a dispatcher.
 #[derive(Debug)]
 pub struct Activity {
-    /// The database is to be looked at.
+    /// The database has changed, or may have: the next turn reads it.
     pub dirty: bool,
-    /// The store's `data_version` at the last look.
+    /// The store's `data_version` when it was last checked.
     pub data_version: i64,
     pub idle_since: Instant,
-    /// It leaves after so long without anything to do.
+    /// The dispatcher exits after this long without work.
     pub idle_exit: Duration,
-    /// Both clocks at the last look whether the wall clock was set.
+    /// Both clocks when they were last compared.
     pub clock: Moment,
-    /// It was told to leave.
+    /// The dispatcher was asked to exit.
     pub leave: bool,
 }

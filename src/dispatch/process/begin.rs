@@ -1,5 +1,5 @@
-//! A dispatcher comes up: it takes the lock, raises the epoch and listens. What its starter has asked already is carried out with
-//! that, before anything else: somebody waits for it.
+//! The start of a dispatcher: it takes the lock, raises the epoch and listens. A submit that its starter has sent already is
+//! handled first: a command waits for it.
 
 use crate::dispatch::attempts::Attempts;
 use crate::dispatch::client::start::{self, socket_path};
@@ -32,24 +32,24 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// A log of so many bytes takes the first transaction of a dispatcher.
+/// A log of this many bytes has room for the first transaction of a dispatcher.
 const LOG_ENOUGH: u64 = 64 << 10;
 
 /// A dispatcher that holds the lock and listens.
 pub(in crate::dispatch) struct Begun {
     pub(in crate::dispatch) lock: File,
-    pub(in crate::dispatch) noted: LifeNote,
+    pub(in crate::dispatch) life_note: LifeNote,
     pub(in crate::dispatch) listener: UnixListener,
     pub(in crate::dispatch) store: Store,
     pub(in crate::dispatch) dispatcher: Dispatcher,
 }
 
-/// Who asked before there was anybody to be asked.
+/// What was sent to the dispatcher before it started.
 #[derive(Debug, Default)]
 struct First {
     callers: Callers,
     logins: Vec<Login>,
-    /// Started for what it asked.
+    /// The agent of this host, started for the caller's submit.
     agent: Option<Link>,
 }
 
@@ -57,12 +57,12 @@ impl First {
     /// Reads what the caller has sent.
     fn read(stream: UnixStream) -> io::Result<Self> {
         let mut first = Self::default();
-        let caller = first.callers.take_in(stream)?;
-        for word in caller.receive_all() {
-            match word {
+        let caller = first.callers.add(stream)?;
+        for message in caller.receive_all() {
+            match message {
                 ToDispatcher::Login(login) => first.logins.push(login),
                 ToDispatcher::Submit(submit) => caller.submit(submit),
-                // Whoever starts a dispatcher for another reason waits until it listens.
+                // A starter with another request waits until the socket is there.
                 _ => {}
             }
         }
@@ -70,7 +70,8 @@ impl First {
     }
 }
 
-/// Takes its place in a home; None: another one holds it. `caller` is who started it to ask it something, `login` that one's session.
+/// Starts the dispatcher of a home. None: another dispatcher holds the lock. `caller` is the connection of the command that
+/// started it with a request, `login` is that command's session.
 pub(in crate::dispatch) fn begin(
     home: &Home,
     submits: Box<dyn SubmitHandler>,
@@ -83,17 +84,17 @@ pub(in crate::dispatch) fn begin(
         Err(TryLockError::WouldBlock) => return Ok(None),
         Err(TryLockError::Error(error)) => return Err(error.into()),
     }
-    let noted = LifeNote::begin(&lock, &log_file(home));
+    let life_note = LifeNote::begin(&lock, &log_file(home));
     match begin_locked(home, submits, caller, login) {
-        Ok((listener, store, dispatcher)) => Ok(Some(Begun { lock, noted, listener, store, dispatcher })),
+        Ok((listener, store, dispatcher)) => Ok(Some(Begun { lock, life_note, listener, store, dispatcher })),
         Err(error) => {
-            noted.end(&lock, DispatcherEnd::Failed(error.to_string()));
+            life_note.end(&lock, DispatcherEnd::Failed(error.to_string()));
             Err(error)
         }
     }
 }
 
-/// The lock is held.
+/// Starts the dispatcher once the lock is held.
 fn begin_locked(
     home: &Home,
     submits: Box<dyn SubmitHandler>,
@@ -103,10 +104,10 @@ fn begin_locked(
     if open_files::may_open() < open_files::LEAST {
         return Err(DispatchError::OpenFiles(open_files::may_open(), open_files::LEAST));
     }
-    // It comes up while the database is opened: what is asked is most often run here.
+    // Started early, beside the opening of the database: the submit most often runs on this host.
     let agent = caller.as_ref().and_then(|_| connector::agent(home, true).ok());
     let mut store = match (Store::open(home), &caller) {
-        // Whoever asks does this by itself, and tells the person about it.
+        // The caller upgrades or restores by itself, and tells the person.
         (Err(error @ (StoreError::Older { .. } | StoreError::Backup { .. } | StoreError::Copy { .. })), Some(_)) => {
             return Err(error.into());
         }
@@ -116,9 +117,9 @@ fn begin_locked(
     };
     let mut first = caller.map(First::read).transpose()?.unwrap_or_default();
     first.agent = agent;
-    // Before any link is opened, and before what its caller says of itself.
+    // Before any link is opened, and before the logins that the caller sends.
     first.logins.insert(0, login);
-    // The log begins anew in the blocks that it has; where that has not enough of them the reserve is given up.
+    // The log restarts in the blocks that it has; if they are too few, the reserve is given up.
     if !has_room(home.dir()) && (store.checkpoint(Log::Stays).is_err() || store.log_len() < LOG_ENOUGH) {
         home.give_up_reserve();
     }
@@ -135,7 +136,7 @@ fn begin_locked(
         let mut turn = Turn::open(tx, dispatcher.ambient.now());
         let submits = dispatcher.callers.submits();
         if !submits.is_empty() {
-            dispatcher.look_at_servers(tx)?;
+            dispatcher.load_servers(tx)?;
             dispatcher.handshake_here();
             dispatcher.schedule.fleets.look_up(tx, turn.now.wall)?;
             dispatcher.handle_submits(&mut turn, submits)?;
@@ -143,7 +144,7 @@ fn begin_locked(
         Ok::<_, DispatchError>((dispatcher, turn.effects))
     })?;
     failpoint("dispatcher-begun");
-    // The start first: whoever started us hears of all this once the door is open.
+    // Starts are sent before the socket is made: the starter learns of all this once it listens.
     dispatcher.carry_out(effects);
     dispatcher.flush_links();
     let unwritable = |error| StoreError::Unwritable { path: home.run_dir().join("dispatcher.sock"), error };
@@ -157,24 +158,24 @@ fn begin_locked(
     Ok((listener, store, dispatcher))
 }
 
-/// Holds the tasks that can't be read. False: there is none that is not held already.
+/// Holds the tasks that can't be read. False: all of them were held before.
 fn hold_unreadable(tx: &Tx<'_>) -> Result<bool, StoreError> {
     let held = tx.hold_unreadable(Timestamp::now())?;
     for (task, why) in &held {
-        tracing::error!("task {task} is held: it can't be read ({why})");
+        tracing::error!("task {task} is held: its row can't be read ({why})");
     }
     Ok(!held.is_empty())
 }
 
-/// A dispatcher came upon a row that it can't read: that task is held, and a new one goes on with everything else. What the old
-/// one had in memory goes with it.
-pub(in crate::dispatch) fn anew(
+/// Replaces a dispatcher that met an unreadable row: the task of that row is held, and the new dispatcher is built from the
+/// database, without the old one's memory.
+pub(in crate::dispatch) fn rebuild(
     before: Dispatcher,
     store: &mut Store,
     why: String,
 ) -> Result<Dispatcher, DispatchError> {
     let Dispatcher { home, submits, ambient, links, .. } = before;
-    // The key agents of its callers open links as before.
+    // The key agents of the old dispatcher's callers open links as before.
     let login = |session| Login { auth_sock: Some(session), command: None };
     let logins = links.connector.into_sessions().into_iter().map(login).collect();
     let first = First { logins, ..First::default() };
@@ -188,9 +189,9 @@ pub(in crate::dispatch) fn anew(
     })
 }
 
-/// A dispatcher without a lock and without a door: a bench's.
+/// A dispatcher without a lock and a socket, for tests.
 #[cfg(test)]
-pub(in crate::dispatch) fn without_door(
+pub(in crate::dispatch) fn without_socket(
     home: &Home,
     store: &mut Store,
     submits: Box<dyn SubmitHandler>,
@@ -204,7 +205,7 @@ pub(in crate::dispatch) fn without_door(
 }
 
 impl Dispatcher {
-    /// A new one, under an epoch of its own.
+    /// A dispatcher with a new epoch.
     fn new(
         home: &Home,
         submits: Box<dyn SubmitHandler>,
@@ -262,7 +263,7 @@ mod tests {
     use crate::protocol::frame;
 
     #[test]
-    fn long_submit_is_heard_whole() {
+    fn long_submit_is_read_whole() {
         let (mut ours, theirs) = UnixStream::pair().unwrap();
         frame::write(&mut ours, &ToDispatcher::Login(Login { auth_sock: Some("/agent".into()), ..Login::default() }))
             .unwrap();

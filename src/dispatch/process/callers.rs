@@ -180,12 +180,12 @@ impl Callers {
     pub fn accept(&mut self, listener: &UnixListener) {
         while let Ok((stream, _)) = listener.accept() {
             // A caller that has hung up already needs nothing.
-            let _ = self.take_in(stream);
+            let _ = self.add(stream);
         }
     }
 
     /// Adds a connection.
-    pub fn take_in(&mut self, stream: UnixStream) -> io::Result<&mut Caller> {
+    pub fn add(&mut self, stream: UnixStream) -> io::Result<&mut Caller> {
         self.accepted += 1;
         let caller = Caller::new(self.accepted, stream)?;
         let at = self.all.len();
@@ -198,7 +198,8 @@ impl Callers {
         self.all.iter().any(|caller| !caller.requests.submits.is_empty())
     }
 
-    /// Removes and gives the submits to handle, each with its caller. Those of a caller that has hung up are dropped: it may have submitted by itself.
+    /// Removes and gives the submits to handle, each with its caller. Submits of a caller that has hung up are dropped: it may
+    /// have submitted by itself.
     pub fn submits(&mut self) -> Vec<(u64, Vec<u8>)> {
         let mut all = Vec::new();
         for caller in self.all.iter_mut().filter(|c| !c.requests.submits.is_empty()) {

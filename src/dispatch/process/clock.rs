@@ -1,4 +1,4 @@
-//! The wall clock is set while a dispatcher lives: what is told by its age, or waited for, is as old after that as it was before.
+//! Steps of the wall clock while the dispatcher runs: stored times are shifted, so that ages stay as they were.
 
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::process::run::DispatchError;
@@ -9,20 +9,20 @@ use crate::model::time::short;
 use crate::store::{Durability, Store};
 use std::time::Duration;
 
-/// Others may have written something by the clock as it is now before we saw that it was set.
+/// Other processes may have written times of the new clock this long before the step is noticed.
 const SEEN: Duration = Duration::from_secs(1);
 
-/// A step that found no room on the disk is followed so much later.
+/// A step that found no room on the disk is retried after this time.
 const AGAIN: Duration = Duration::from_secs(1);
 
 impl Dispatcher {
-    /// Was it set, and is that not followed yet? Then nothing is told by its age.
-    pub(in crate::dispatch) fn clock_is_set(&self) -> bool {
+    /// True if the wall clock was set and the stored times are not shifted yet: ages must not be used.
+    pub(in crate::dispatch) fn clock_step_pending(&self) -> bool {
         self.ambient.moment().set_since(self.activity.clock).is_some()
     }
 
-    /// Looks whether the wall clock was set since the last look.
-    pub(in crate::dispatch) fn follow_clock(&mut self, store: &mut Store) -> Result<(), DispatchError> {
+    /// Shifts the stored times if the wall clock was set since the last call.
+    pub(in crate::dispatch) fn shift_stored_times(&mut self, store: &mut Store) -> Result<(), DispatchError> {
         let (now, last) = (self.ambient.moment(), self.activity.clock);
         let Some(by) = now.set_since(last) else {
             self.activity.clock = now;
@@ -30,14 +30,14 @@ impl Dispatcher {
         };
         let length = short(Duration::from_millis(by.unsigned_abs()));
         let way = if by > 0 { "forward" } else { "back" };
-        tracing::warn!("the wall clock was set {way} by {length}: ages go on as they were");
+        tracing::warn!("the wall clock was set {way} by {length}: stored times are shifted");
         let since = now.wall.minus(now.since_boot.saturating_sub(last.since_boot) + SEEN);
         let written = sealed::write(store, Durability::Normal, |tx| {
             tx.see_clock(&Reading { moment: now, boot: BootId::of_this_host() }, false)?;
             tx.clock_was_set(by, since..=now.wall)
         });
         match written {
-            // It is seen again at the next look.
+            // The next call sees the step again.
             Err(error) if error.is_full(&self.home) => {
                 self.postpone_ages();
                 return Ok(());
@@ -53,7 +53,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// What is told by its age waits until the clock is followed: it would be due in every turn.
+    /// Postpones what depends on ages until the stored times are shifted: it would be due in every turn.
     fn postpone_ages(&mut self) {
         let later = self.ambient.now().mono + AGAIN;
         self.schedule.starve_at = self.schedule.starve_at.max(later);

@@ -1,4 +1,4 @@
-//! A home whose disk is full: the dispatcher stays, carries cancels out that could not be written, and writes when there is room.
+//! A home whose disk is full: the dispatcher keeps running, sends cancels that could not be written, and writes once there is room.
 
 use crate::dispatch::attempts::lanes::Lanes;
 use crate::dispatch::dispatcher::Dispatcher;
@@ -21,44 +21,44 @@ use crate::store::{Durability, Log, Store, StoreError, View};
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
-/// A transaction that found no room is tried again so much later.
+/// A transaction that found no room is retried after this time.
 const AGAIN: Duration = Duration::from_secs(1);
-/// A reserve that was given up, or could not be made, is made anew so much later.
+/// A reserve that was given up, or could not be made, is made again after this time.
 const RESERVE_AGAIN: Duration = Duration::from_secs(30);
 
-/// A longer time between TERM and KILL is none that anybody means.
+/// The longest time between TERM and KILL that is accepted.
 const GRACE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// The disk of the home.
 #[derive(Debug)]
 pub struct Disk {
-    /// What waits for room.
+    /// State of a disk without room.
     pub shortage: Shortage,
-    /// When the write-ahead log was moved last.
+    /// When the write-ahead log was last moved into the database.
     pub log_moved: Option<Instant>,
 }
 
-/// What is to be done once there is room.
+/// What could not be written, and what a failed transaction has to undo.
 #[derive(Debug)]
 pub struct Shortage {
-    /// Since when transactions find no room.
+    /// Since when transactions have found no room.
     since: Option<Timestamp>,
-    /// Cancels that could not be written, with the time between TERM and KILL.
+    /// Cancels that could not be written, each with the time between TERM and KILL.
     cancels: Vec<(TaskId, Option<Index>, Duration)>,
-    /// Links whose words the transaction under way takes in.
-    spoke: Vec<Route>,
-    /// Callers whose submits it handles.
+    /// Links whose messages the open transaction records.
+    reported_by: Vec<Route>,
+    /// Callers whose submits the open transaction handles.
     submitted: Vec<u64>,
-    /// So many, the first, of what came of asking for files once more are taken in by it.
+    /// How many outcomes of repeated fetches, from the first, the open transaction records.
     again: usize,
-    /// It takes an end in: that is what the reserve is for.
+    /// The open transaction records an end: only then the reserve may be given up.
     ends: bool,
-    /// When the reserve is to be made.
+    /// When the reserve is due to be made.
     reserve_at: Option<Instant>,
 }
 
 impl Disk {
-    /// The reserve is to be made at once.
+    /// A disk with room; the reserve is due at `now`.
     pub fn new(now: Instant) -> Self {
         Self { shortage: Shortage::new(now), log_moved: None }
     }
@@ -69,7 +69,7 @@ impl Shortage {
         Self {
             since: None,
             cancels: Vec::new(),
-            spoke: Vec::new(),
+            reported_by: Vec::new(),
             submitted: Vec::new(),
             again: 0,
             ends: false,
@@ -79,31 +79,31 @@ impl Shortage {
 }
 
 impl Shortage {
-    /// Are there cancels to be written?
+    /// True if there are cancels to record.
     pub fn has_cancels(&self) -> bool {
         !self.cancels.is_empty()
     }
 
-    /// It takes in so much of what came of asking for files once more.
-    pub const fn takes_again(&mut self, many: usize) {
+    /// Notes that the open transaction records this many outcomes of repeated fetches.
+    pub const fn will_record_refetched(&mut self, many: usize) {
         self.again = many;
     }
 
-    /// A transaction begins that takes in these messages of agents, these ends and these submits.
-    pub fn takes_in(&mut self, words: &[(Route, FromAgent)], endings: &[Ending], submits: &[(u64, Vec<u8>)]) {
+    /// Notes what the transaction that begins records: messages of agents, ends and submits.
+    pub fn will_record(&mut self, messages: &[(Route, FromAgent)], endings: &[Ending], submits: &[(u64, Vec<u8>)]) {
         self.again = 0;
         self.submitted.clear();
         self.submitted.extend(submits.iter().map(|(caller, _)| *caller));
-        self.spoke.clear();
-        self.spoke.extend(words.iter().map(|(route, _)| *route));
-        self.spoke.extend(endings.iter().map(|ending| ending.report().route));
-        self.ends = !endings.is_empty() || words.iter().any(|(_, word)| brings_end(word));
+        self.reported_by.clear();
+        self.reported_by.extend(messages.iter().map(|(route, _)| *route));
+        self.reported_by.extend(endings.iter().map(|ending| ending.report().route));
+        self.ends = !endings.is_empty() || messages.iter().any(|(_, message)| reports_end(message));
     }
 }
 
-/// Does it tell of an attempt that has ended?
-fn brings_end(word: &FromAgent) -> bool {
-    match word {
+/// True if the message reports an attempt that has ended.
+fn reports_end(message: &FromAgent) -> bool {
+    match message {
         FromAgent::Hello { inventory, .. } => inventory.iter().any(|held| matches!(held.state, HeldState::Ended(_))),
         FromAgent::Events(events) => events.iter().any(|event| matches!(event, Event::Ended { .. })),
         _ => false,
@@ -111,19 +111,19 @@ fn brings_end(word: &FromAgent) -> bool {
 }
 
 impl Dispatcher {
-    /// A transaction is on the disk.
-    pub(in crate::dispatch) fn written(&mut self) {
-        self.disk.shortage.spoke.clear();
+    /// Forgets what a failed transaction would have undone: the transaction is on the disk.
+    pub(in crate::dispatch) fn committed(&mut self) {
+        self.disk.shortage.reported_by.clear();
         self.disk.shortage.submitted.clear();
         self.disk.shortage.cancels.clear();
         let taken = std::mem::take(&mut self.disk.shortage.again).min(self.transfers.again.len());
         self.transfers.again.drain(..taken);
         if let Some(since) = self.disk.shortage.since.take() {
-            tracing::warn!("there is room on the home's disk again; it was full since {}", since.local());
+            tracing::warn!("the home's disk has room again; it was full since {}", since.local());
         }
     }
 
-    /// The write-ahead log is moved into the database here, never by a command that somebody waits for.
+    /// Moves a long write-ahead log into the database, so that no command has to.
     pub(in crate::dispatch) fn move_log(&mut self, store: &Store) -> Result<(), StoreError> {
         const PAGES_MAX: u32 = 1_000;
         let now = self.ambient.now();
@@ -133,7 +133,7 @@ impl Dispatcher {
         self.disk.log_moved = Some(now.mono);
         if store.log_pages()? > PAGES_MAX {
             match store.checkpoint(Log::Stays) {
-                // The log goes on growing, if it can.
+                // The log keeps growing if it can.
                 Err(error) if error.is_full(&self.home) => {}
                 other => other?,
             }
@@ -150,7 +150,7 @@ impl Dispatcher {
         }
     }
 
-    /// A cancel that its command could not write: carried out now, written with the next transaction.
+    /// Carries out a cancel that its command could not write; it is recorded with the next transaction.
     pub(in crate::dispatch) fn cancel_unwritten(
         &mut self,
         view: &View<'_>,
@@ -161,11 +161,11 @@ impl Dispatcher {
         let grace = grace.min(GRACE_MAX);
         self.disk.shortage.cancels.push((task, index, grace));
         self.activity.dirty = true;
-        self.pass_on(view, task, index, grace)
+        self.send_cancels(view, task, index, grace)
     }
 
-    /// Tells agents to end what lies there; again is no harm.
-    fn pass_on(
+    /// Sends a cancel to the agents that run the attempts of a task or member. Repeating it does no harm.
+    fn send_cancels(
         &mut self,
         view: &View<'_>,
         task: TaskId,
@@ -173,7 +173,7 @@ impl Dispatcher {
         grace: Duration,
     ) -> Result<(), StoreError> {
         for live in view.live_of(task)?.into_iter().filter(|live| index.is_none_or(|index| index == live.index)) {
-            // Another machine knows nothing of it, and would say that it never began.
+            // Another machine has no record of it, and would report that it never started.
             if let Some(route) = self.route_of(Place { server: live.server, host: live.host })
                 && self.is_own_machine(view, route, &live)?
             {
@@ -183,12 +183,12 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Is it an attempt's own machine that answers over a route? Its last hello may be one that is not written yet.
+    /// True if the machine behind a route is the one the attempt was sent to, by the last hello, which may not be recorded yet.
     fn is_own_machine(&self, view: &View<'_>, route: Route, live: &Live) -> Result<bool, StoreError> {
         if self.is_there(route, live.machine) {
             return Ok(true);
         }
-        let hello = self.links.inbox.iter().rev().find_map(|(of, word)| match word {
+        let hello = self.links.inbox.iter().rev().find_map(|(of, message)| match message {
             FromAgent::Hello { machine, .. } if *of == route => Some(machine),
             _ => None,
         });
@@ -197,7 +197,7 @@ impl Dispatcher {
         Ok(as_before && view.misled_from(live.host, bound)?.is_none())
     }
 
-    /// Keeps the ssh command that a caller names. Where there is no room its next caller brings it again.
+    /// Stores the ssh command that a caller names. Without room it is dropped: the next caller names it again.
     pub(in crate::dispatch) fn keep_ssh_command(
         &mut self,
         store: &mut Store,
@@ -209,11 +209,11 @@ impl Dispatcher {
         }
     }
 
-    /// Writes the cancels that could not be written before.
+    /// Records the cancels that could not be written before.
     pub(in crate::dispatch) fn record_cancels(&self, turn: &Turn<'_, '_>) -> Result<(), StoreError> {
         let (tx, now) = (turn.tx, turn.now.wall);
         for (task, index, grace) in &self.disk.shortage.cancels {
-            // It may have ended since, or be gone.
+            // The task may have ended or been removed since.
             if tx.task(*task)?.is_some_and(|row| !row.state().ended()) {
                 tx.ask_cancel(*task, *index, *grace, now)?;
                 tx.trace(*task, now, "cancel asked")?;
@@ -222,61 +222,61 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// The disk was full. What is in the log is moved into the database: the next transaction goes into the blocks that the log has. For
-    /// an end the reserve is given up; for anything else a program that writes on would only take that too. Then a while is waited, in
-    /// which callers are heard. True: it is to leave, and there is no hope for room.
-    pub(in crate::dispatch) fn without_room(
+    /// Handles a transaction that found no room. The log is moved into the database, so that the next transaction is written into
+    /// the blocks of the log. The reserve is given up for ends only: a program that keeps writing would use it up too. Then the
+    /// dispatcher waits for a while and serves its callers. True: it is to exit, and there is still no room.
+    pub(in crate::dispatch) fn wait_for_room(
         &mut self,
         store: &mut Store,
         listener: &UnixListener,
     ) -> Result<bool, DispatchError> {
-        self.take_back(&store.view())?;
-        // Whoever submits is told that the disk is full; what the log has is for those who make room.
+        self.roll_back(&store.view())?;
+        // Submits are refused; the blocks of the log are kept for ends and cancels.
         let urgent = self.disk.shortage.ends || self.disk.shortage.has_cancels();
-        let moved = urgent && store.checkpoint(Log::Stays).is_ok();
+        let log_moved = urgent && store.checkpoint(Log::Stays).is_ok();
         let first = self.disk.shortage.since.is_none();
         if first {
             self.disk.shortage.since = Some(self.ambient.now().wall);
-            tracing::warn!("the home's disk is full: what is to be written waits until there is room");
+            tracing::warn!("the home's disk is full: writes are retried until there is room");
         }
         if self.disk.shortage.ends && self.home.give_up_reserve() {
             self.disk.shortage.reserve_at = Some(self.ambient.now().mono + RESERVE_AGAIN);
             return Ok(false);
         }
-        if first && moved {
+        if first && log_moved {
             return Ok(false);
         }
         let until = self.ambient.now().mono + AGAIN;
         while let Some(left) = until.checked_duration_since(self.ambient.now().mono).filter(|_| !self.activity.leave) {
             self.open_links(store)?;
             for (task, index, grace) in self.disk.shortage.cancels.clone() {
-                self.pass_on(&store.view(), task, index, grace)?;
+                self.send_cancels(&store.view(), task, index, grace)?;
             }
             self.flush();
             self.wait_at_most(left.min(AGAIN / 4), store, listener)?;
         }
-        // Cancels that can't be written were passed on; they go out before it leaves.
+        // The cancels are flushed before the dispatcher exits.
         self.flush();
         Ok(self.activity.leave)
     }
 
-    /// Nothing of the last transaction was written. What it changed in memory is made anew from the database, and agents say again at
-    /// their next hello what it had taken in.
-    pub(in crate::dispatch) fn take_back(&mut self, view: &View<'_>) -> Result<(), StoreError> {
-        for route in std::mem::take(&mut self.disk.shortage.spoke) {
+    /// Undoes a transaction that was not written. The state in memory is rebuilt from the database, and agents repeat at their
+    /// next hello what the transaction had recorded.
+    pub(in crate::dispatch) fn roll_back(&mut self, view: &View<'_>) -> Result<(), StoreError> {
+        for route in std::mem::take(&mut self.disk.shortage.reported_by) {
             if let Some(slot) = self.links.slots.get_mut(&route) {
                 slot.failed(LinkError::Ended, &self.links.connector);
                 slot.retry_now();
             }
             self.links.inbox.retain(|(of, _)| *of != route);
-            self.link_lost(route, "the disk of the home is full: its words are asked for again");
+            self.link_lost(route, "the disk of the home is full: its messages are requested again");
         }
         self.callers.detach();
         self.disk.shortage.again = 0;
         for again in std::mem::take(&mut self.transfers.again) {
             self.callers.brought(again.key.task, again.key.index);
         }
-        // They do it by themselves, and hear why it can't be.
+        // The commands submit by themselves, and report why it fails.
         for caller in std::mem::take(&mut self.disk.shortage.submitted) {
             self.callers.answer(caller, &FromDispatcher::Done { answer: None });
         }
@@ -290,6 +290,6 @@ impl Dispatcher {
         self.attempts.lose_at = Some(self.ambient.now().mono);
         self.activity.dirty = true;
         self.adopt_lanes(view)?;
-        self.look_at_servers(view)
+        self.load_servers(view)
     }
 }

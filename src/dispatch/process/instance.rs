@@ -1,13 +1,13 @@
-//! Which dispatcher this is.
+//! The identity of a running dispatcher.
 
 use crate::model::id::Epoch;
 use crate::model::name::Name;
 use crate::model::time::Timestamp;
 
-/// One dispatcher of a home.
+/// The identity of a running dispatcher of a home.
 #[derive(Debug)]
 pub struct Instance {
-    /// Higher than that of every dispatcher before.
+    /// Higher than the epoch of every dispatcher before.
     pub epoch: Epoch,
     /// Attempts sent up to this epoch are from before the backup that this home was restored from; 0: it was not.
     pub restored: Epoch,

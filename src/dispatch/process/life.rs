@@ -1,4 +1,4 @@
-//! How dispatchers of a home began and ended, in the file that each holds the lock of: whoever asks why none stays is told what is known.
+//! The starts and ends of a home's dispatchers, kept in the lock file, so that repeated failures can be reported.
 
 use crate::dispatch::client::start::LOCK;
 use crate::model::bounds;
@@ -13,33 +13,33 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// One that ran for so long did not end of what it found at its start.
+/// A dispatcher that ran for this long did not end because of what it found at its start.
 const LONG: Duration = Duration::from_secs(30);
-/// So many in a row are no accident.
+/// This many early ends in a row are reported as a repeated failure.
 const NO_ACCIDENT: u32 = 3;
-/// More is never written.
+/// Longest record in the lock file, in bytes.
 const MOST: usize = 4 << 10;
-/// And of one text in it, which may become six times as long as JSON.
+/// Longest text in the record, in bytes: as JSON it may become six times as long.
 const WORDS: usize = 250;
 
-/// One dispatcher.
+/// The record of one dispatcher.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Life {
     pid: i32,
     began_at: Timestamp,
     /// Milliseconds since boot.
     since_boot: u64,
-    /// How long its log was when it began.
+    /// Length of the log in bytes when it started.
     log_from: u64,
     end: Option<DispatcherEnd>,
-    /// How many before it ended early in a row, and what is known of the last.
+    /// How many dispatchers before it ended early in a row; `last` is what is known of the last one.
     #[serde(default)]
     losses: u32,
     #[serde(default)]
     last: Option<String>,
 }
 
-/// How it ended, in its own words; without any it was killed, or its host went down.
+/// How a dispatcher ended. Without a record it was killed, or its host went down.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DispatcherEnd {
     Left,
@@ -47,14 +47,14 @@ pub enum DispatcherEnd {
 }
 
 impl Life {
-    /// One that begins now; what the file tells of the one before is looked at once.
+    /// The record of a dispatcher that starts now, with the losses counted from the record before.
     fn begin(before: Option<Self>, pid: i32, now: Moment, log: &Path) -> Self {
         let (losses, last) = before.map_or((0, None), |before| before.losses_at(now, log));
         let log_from = std::fs::metadata(log).map_or(0, |meta| meta.len());
         Self { pid, began_at: now.wall, since_boot: millis(now.since_boot), log_from, end: None, losses, last }
     }
 
-    /// How many ended early in a row up to this one, which runs no more.
+    /// How many ended early in a row, including this one, which does not run any more, and why the last one ended.
     fn losses_at(self, now: Moment, log: &Path) -> (u32, Option<String>) {
         let ran = millis(now.since_boot).checked_sub(self.since_boot);
         let why = match &self.end {
@@ -62,7 +62,7 @@ impl Life {
             // The host was restarted since.
             None if ran.is_none() => return (0, None),
             Some(DispatcherEnd::Failed(why)) => why.clone(),
-            None => match word_since(log, self.log_from) {
+            None => match last_line_since(log, self.log_from) {
                 Some(mut word) => {
                     bounds::cut_to(&mut word, WORDS);
                     format!("it was killed, or crashed; its last word was: {word}")
@@ -77,7 +77,7 @@ impl Life {
         )
     }
 
-    /// How long it is since it began; none at all where the host was restarted since.
+    /// The time since it started; zero if the host was restarted since.
     fn age(&self, now: Moment) -> Duration {
         Duration::from_millis(millis(now.since_boot).saturating_sub(self.since_boot))
     }
@@ -95,14 +95,14 @@ impl Life {
     }
 }
 
-/// This dispatcher, in its lock.
+/// The record of this dispatcher in its lock file.
 #[derive(Debug)]
 pub(in crate::dispatch) struct LifeNote {
     life: Life,
 }
 
 impl LifeNote {
-    /// Notes that this process begins. What can't be written here is missing from what is told later, nothing else.
+    /// Records the start of this process. A failed write is ignored: only later reports lack it.
     pub(in crate::dispatch) fn begin(lock: &File, log: &Path) -> Self {
         let pid = rustix::process::getpid().as_raw_nonzero().get();
         let life = Life::begin(Life::read(lock), pid, Moment::now(), log);
@@ -110,7 +110,7 @@ impl LifeNote {
         Self { life }
     }
 
-    /// Notes how it ended.
+    /// Records how this dispatcher ended.
     pub(in crate::dispatch) fn end(mut self, lock: &File, how: DispatcherEnd) {
         self.life.end = Some(match how {
             DispatcherEnd::Failed(mut why) => {
@@ -123,7 +123,7 @@ impl LifeNote {
     }
 }
 
-/// What a lock file tells to whoever asks why there is no dispatcher, or why there is another one each time.
+/// Dispatchers that ended early in a row, as the lock file tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DispatcherTrouble {
     pub losses: u32,
@@ -131,13 +131,13 @@ pub struct DispatcherTrouble {
 }
 
 impl DispatcherTrouble {
-    /// None: nothing is known to be wrong.
+    /// Reads the lock file. None: no early end is known.
     fn read(lock: &File, log: &Path) -> Option<Self> {
         let life = Life::read(lock)?;
-        // Its lock is not tried: one that just begins would take us for another dispatcher.
+        // The lock is not tried: a dispatcher that starts now would find it taken.
         let lives = life.end.is_none() && Pid::from_raw(life.pid).is_some_and(|pid| test_kill_process(pid).is_ok());
         let (losses, last) = match lives {
-            // One that has lived for long does not end of what ended those before it.
+            // A dispatcher that has run for long is past what ended those before it.
             true if life.age(Moment::now()) >= LONG => return None,
             true => (life.losses, life.last),
             false => life.losses_at(Moment::now(), log),
@@ -145,8 +145,8 @@ impl DispatcherTrouble {
         last.map(|last| Self { losses, last })
     }
 
-    /// Is it no accident?
-    pub fn goes_on(&self) -> bool {
+    /// True if enough dispatchers ended early in a row to report it.
+    pub fn is_repeated(&self) -> bool {
         self.losses >= NO_ACCIDENT
     }
 }
@@ -157,20 +157,20 @@ impl std::fmt::Display for DispatcherTrouble {
     }
 }
 
-/// What dispatchers say, and where whoever started one looks for its last word.
+/// The log of the home's dispatchers.
 pub(in crate::dispatch) fn log_file(home: &Home) -> PathBuf {
     home.run_dir().join("dispatcher.log")
 }
 
-/// What is known of dispatchers of a home that ended early.
+/// The early ends of a home's dispatchers, if there are any.
 pub fn trouble(home: &Home) -> Option<DispatcherTrouble> {
     DispatcherTrouble::read(&File::open(home.run_dir().join(LOCK)).ok()?, &log_file(home))
 }
 
-/// The last line of a log behind a place in it.
-pub(in crate::dispatch) fn word_since(log: &Path, from: u64) -> Option<String> {
+/// The last line of a log after an offset in bytes.
+pub(in crate::dispatch) fn last_line_since(log: &Path, from: u64) -> Option<String> {
     let text = std::fs::read(log).unwrap_or_default();
-    // One that grew too long was begun anew.
+    // A log that grew too long was restarted.
     let from = usize::try_from(from).ok().filter(|from| *from <= text.len()).unwrap_or(0);
     String::from_utf8_lossy(&text[from..]).lines().last().map(str::to_owned)
 }
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_killed_is_not_blamed_for_what_its_log_said_before() {
+    fn killed_dispatcher_is_reported_without_log_lines_from_before_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = log(&dir, "an old word\n");
         let first = Life::begin(None, 1, at(100), &path);
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_left_or_ran_for_long_begins_the_count_anew() {
+    fn losses_restart_after_a_dispatcher_that_left_or_ran_for_long() {
         let dir = tempfile::tempdir().unwrap();
         let path = log(&dir, "");
         let mut life = Life::begin(None, 1, at(0), &path);
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_said_itself_is_told() {
+    fn own_error_of_a_failed_dispatcher_is_reported() {
         let dir = tempfile::tempdir().unwrap();
         let path = log(&dir, "");
         let lock = tempfile::tempfile().unwrap();
@@ -234,7 +234,7 @@ mod tests {
         let trouble = DispatcherTrouble::read(&lock, &path).unwrap();
         assert_eq!(trouble.losses, 3);
         assert!(
-            trouble.goes_on()
+            trouble.is_repeated()
                 && trouble.to_string().contains("3 times in a row")
                 && trouble.last.ends_with("the disk is gone")
         );
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn losses_before_one_that_lives_are_told_while_it_is_young() {
+    fn losses_are_reported_while_the_next_dispatcher_is_young() {
         let dir = tempfile::tempdir().unwrap();
         let path = log(&dir, "");
         let lock = tempfile::tempfile().unwrap();

@@ -1,4 +1,4 @@
-//! The process: it comes up, waits, turns and leaves.
+//! The process of the dispatcher: its start, its loop, its callers, its exit.
 
 pub(in crate::dispatch) mod activity;
 pub(in crate::dispatch) mod begin;

@@ -1,9 +1,9 @@
-//! The dispatcher's process: one for a home by lock, a loop over everything that can speak to it, and its leaving.
+//! The dispatcher's process: its loop over all messages, and its exit. A lock allows one for each home.
 
 use crate::dispatch::client::start::{self, Startup, socket_path};
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::links::link_state::LinkState;
-use crate::dispatch::process::begin::{Begun, anew, begin};
+use crate::dispatch::process::begin::{Begun, begin, rebuild};
 use crate::dispatch::process::callers;
 use crate::dispatch::process::life::DispatcherEnd;
 use crate::dispatch::process::watches;
@@ -24,7 +24,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 
-/// Why a dispatcher ended otherwise than by leaving.
+/// Why a dispatcher failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DispatchError {
     #[error(transparent)]
@@ -38,7 +38,7 @@ pub enum DispatchError {
     OpenFiles(u64, u64),
     #[error("a newer dispatcher has taken over")]
     Fenced,
-    /// Where the home was is none any more, or another one.
+    /// The home is not at its path any more, or another home is.
     #[error(
         "{}: the home is not here any more: it was moved or removed; this dispatcher ends, and the next command where the home lies \
          now starts another (tasks go on)",
@@ -47,11 +47,11 @@ pub enum DispatchError {
     Moved(Home),
 }
 
-/// A dispatcher leaves no longer log behind, in bytes.
+/// Longest log in bytes that a dispatcher leaves behind.
 const LOG_LEFT: u64 = 4 << 20;
 
-/// Runs the dispatcher of a home until it leaves. `answer` takes the one line for whoever started it, with this session; `caller` is
-/// where that one has asked something already. Orders of commands are carried out by the submits.
+/// Runs the dispatcher of a home until it exits. The one line for its starter goes to `answer`; `login` is the starter's session;
+/// `caller` is the starter's connection, if it has sent a request already. `submits` handles the submits of commands.
 pub fn serve(
     home: &Home,
     submits: Box<dyn SubmitHandler>,
@@ -59,19 +59,19 @@ pub fn serve(
     login: Login,
     answer: &mut dyn Write,
 ) -> Result<(), DispatchError> {
-    // Away from the starter's terminal and its Ctrl-C. It fails only for a group leader, who has done that already.
+    // Leaves the starter's terminal and its Ctrl-C. Only a group leader fails, and it has done that already.
     if rustix::process::setsid().is_ok() {
-        // A command started us, and tasks of many come after its own: that it keeps to few processors, or is nice, is not for them.
+        // The processors and the niceness of the starter must not limit other people's tasks.
         Processors::take_all();
         if getpriority_process(None).is_ok_and(|nice| nice > 0) {
             let _ = setpriority_process(None, 0);
         }
     }
-    // Nor does it hold the starter's directory. It goes by itself: a child that is to begin elsewhere is forked, and that one waits
-    // for the processor of whoever forked it.
+    // The starter's directory is not kept busy. chdir is done here: to spawn a child in another directory takes a fork, and the
+    // fork waits for its parent's processor.
     let _ = std::env::set_current_dir("/");
     open_files::raise();
-    let said = match begin(home, submits, caller, login) {
+    let begun = match begin(home, submits, caller, login) {
         Ok(Some(begun)) => {
             let pid = rustix::process::getpid().as_raw_nonzero().get();
             send_startup(answer, &Startup::Ready { pid })?;
@@ -83,17 +83,17 @@ pub fn serve(
             return Err(error);
         }
     };
-    let Begun { lock, noted, listener, mut store, mut dispatcher } = said;
+    let Begun { lock, life_note, listener, mut store, mut dispatcher } = begun;
     let done = loop {
         match dispatcher.run(&mut store, &listener, &lock) {
-            Err(DispatchError::Store(StoreError::Unreadable(why))) => match anew(dispatcher, &mut store, why) {
+            Err(DispatchError::Store(StoreError::Unreadable(why))) => match rebuild(dispatcher, &mut store, why) {
                 Ok(next) => dispatcher = next,
                 Err(error) => break Err(error),
             },
             other => break other,
         }
     };
-    noted.end(
+    life_note.end(
         &lock,
         done.as_ref().map_or_else(|error| DispatcherEnd::Failed(error.to_string()), |()| DispatcherEnd::Left),
     );
@@ -102,13 +102,13 @@ pub fn serve(
 
 fn send_startup(answer: &mut dyn Write, startup: &Startup) -> io::Result<()> {
     let line = serde_json::to_string(startup)?;
-    // Whoever started us may be gone already; that is no reason not to work.
+    // The starter may be gone already; the dispatcher works all the same.
     let _ = writeln!(answer, "{line}").and_then(|()| answer.flush());
     Ok(())
 }
 
 impl DispatchError {
-    /// Is it that the disk of the home has no room?
+    /// True if the disk of the home has no room.
     fn is_full(&self, home: &Home) -> bool {
         match self {
             Self::Store(error) => error.is_full(home),
@@ -122,7 +122,7 @@ impl Dispatcher {
     fn run(&mut self, store: &mut Store, listener: &UnixListener, lock: &File) -> Result<(), DispatchError> {
         self.wait_for_hello(store, listener)?;
         loop {
-            // The database and the lock went with the home; what is made by its path would be made in a place that is none.
+            // The database and the lock moved with the home; files made at the old path would belong to no home.
             if !start::is_lock_of(&self.home, lock) || !store.is_in_place() {
                 return Err(DispatchError::Moved(self.home.clone()));
             }
@@ -135,7 +135,7 @@ impl Dispatcher {
                 Ok(true) => return Ok(()),
                 Ok(false) => {}
                 Err(error) if error.is_full(&self.home) => {
-                    if self.without_room(store, listener)? {
+                    if self.wait_for_room(store, listener)? {
                         return Ok(());
                     }
                 }
@@ -144,12 +144,12 @@ impl Dispatcher {
         }
     }
 
-    /// All that is to be done now. True: it leaves.
+    /// Does everything that is due. True: the dispatcher exits.
     fn round(&mut self, store: &mut Store) -> Result<bool, DispatchError> {
         self.turn(store)?;
-        // Behind the turn: it gives members to servers whose link is not open yet.
+        // After the turn: it places members on servers whose link is not open yet.
         self.open_links(store)?;
-        // One that nobody has use for leaves.
+        // The agent exits if nothing uses it.
         self.links.connector.agent = None;
         self.flush();
         self.tend_peers(store)?;
@@ -182,9 +182,9 @@ impl Dispatcher {
             }
             ToDispatcher::Watch { task, index } => {
                 self.callers.all[at].watch(task, index);
-                // An end that is there already is told by a turn, once it is on the disk.
+                // A turn sends an end that has already happened, once it is on the disk.
                 self.activity.dirty |= watches::has_ended(&store.view(), task, index)?;
-                // Who has just committed it waits for its end with no other word.
+                // A command may commit and wait for the end without a wake.
                 self.notice_other_writers(store)?;
                 self.retry_links_now();
             }
@@ -218,8 +218,8 @@ impl Dispatcher {
                     self.keep_ssh_command(store, command)?;
                 }
                 if self.links.connector.learn_session(login.auth_sock) {
-                    // What was refused may be opened now.
-                    self.links.slots.values_mut().for_each(LinkState::try_newest);
+                    // A login that was refused may succeed now.
+                    self.links.slots.values_mut().for_each(LinkState::retry_newest_session);
                     self.links.slots.values_mut().for_each(LinkState::retry_now);
                 }
             }
@@ -232,7 +232,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// A piece of an output that lies on its server, for a caller.
+    /// Requests a chunk of an output on its server for a caller.
     fn read_for(
         &mut self,
         view: &View<'_>,
@@ -257,7 +257,7 @@ impl Dispatcher {
     }
 
     pub(in crate::dispatch) fn flush(&mut self) {
-        // Somebody waits for these; waking an agent may cost us the processor.
+        // Callers first: a command waits for them, and waking an agent may cost the processor.
         for caller in &mut self.callers.all {
             caller.flush();
         }
@@ -265,7 +265,7 @@ impl Dispatcher {
         self.callers.sweep();
     }
 
-    /// Nothing waits, runs or is to be collected, and nobody is connected.
+    /// True if nothing waits, runs or is in transfer, and no caller is connected.
     pub(in crate::dispatch) fn idle(&self) -> bool {
         self.schedule.queue.is_empty()
             && self.attempts.lanes.is_empty()
@@ -283,7 +283,8 @@ impl Dispatcher {
         self.ambient.now().since(self.activity.idle_since) >= self.activity.idle_exit
     }
 
-    /// Looks once more behind the gate. True: the socket is gone, and whoever commits from now on starts another dispatcher.
+    /// Checks for work once more behind the write gate. True: the socket is removed, and the next commit starts another
+    /// dispatcher.
     fn try_to_leave(&mut self, store: &mut Store) -> Result<bool, DispatchError> {
         let forced = self.activity.leave;
         let home = self.home.clone();
@@ -301,11 +302,11 @@ impl Dispatcher {
             self.activity.idle_since = self.ambient.now().mono;
             return Ok(false);
         }
-        // Behind it the log begins anew, in the blocks that it has: the next one waits for neither when it writes its first.
+        // A log that restarts in the blocks that it has makes the next dispatcher's first write faster.
         let log = if store.log_len() > LOG_LEFT { Log::Goes } else { Log::Stays };
         let begun = store.checkpoint(log).and_then(|()| sealed::write(store, Durability::Normal, |tx| tx.stamp()));
         if let Err(error) = begun {
-            tracing::warn!("the log was not moved into the database, or does not begin anew: {error}");
+            tracing::warn!("the log was not moved into the database, or was not restarted: {error}");
         }
         Ok(true)
     }

@@ -1,4 +1,4 @@
-//! Waiting for whatever comes first: a word of an agent or a command, somebody at the door, or a time.
+//! The dispatcher's wait: for a message of an agent, a home or a command, a new connection, or a time.
 
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::links::link_state::LinkState;
@@ -13,11 +13,11 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-/// Without any news it looks so often whether others have changed the database.
+/// How often the database is checked for changes of others while no message arrives.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 impl Dispatcher {
-    /// Waits until somebody speaks or something is due, and takes in what they say.
+    /// Waits until a message arrives or something is due, and receives the messages.
     pub(in crate::dispatch) fn wait(
         &mut self,
         store: &mut Store,
@@ -26,8 +26,8 @@ impl Dispatcher {
         self.wait_at_most(self.timeout(), store, listener)
     }
 
-    /// An agent of this host that came up beside us says hello in a moment: what is to be done then goes with what is to be done
-    /// now, and meanwhile the processor is its.
+    /// Waits for the hello of an agent of this host that was started beside this dispatcher. It is due within milliseconds: the
+    /// next turn then includes it, and the agent gets the processor meanwhile.
     pub(in crate::dispatch) fn wait_for_hello(
         &mut self,
         store: &mut Store,
@@ -102,10 +102,10 @@ impl Dispatcher {
             let callers: Vec<bool> = fds[first_caller..].iter().map(spoke).collect();
             (routes, peers, callers, spoke(&fds[0]), quiet)
         };
-        // Before anything is written down by it.
-        self.follow_clock(store)?;
+        // Before anything is recorded with the wall clock.
+        self.shift_stored_times(store)?;
         if quiet {
-            // A command that was shot between its commit and its word to us is heard of here.
+            // Finds commits of commands that were killed before they could wake the dispatcher.
             self.notice_other_writers(store)?;
         }
         let mut ready: Vec<usize> =
@@ -114,7 +114,7 @@ impl Dispatcher {
             self.receive_elsewhere(&endpoint);
         }
         if knocked {
-            // They are heard at once: most come with a word, and some are gone again before they could be greeted.
+            // New callers are read at once: most have sent a message, and some have hung up already.
             let from = self.callers.all.len();
             self.callers.accept(listener);
             ready.extend(from..self.callers.all.len());
@@ -124,7 +124,7 @@ impl Dispatcher {
             for message in self.callers.all[at].receive() {
                 self.handle(store, at, message)?;
             }
-            // Who hangs up without a word wanted to wake us.
+            // A connection without a message is a wake.
             self.activity.dirty |= self.callers.all[at].gone && !self.callers.all[at].spoke;
         }
         self.callers.sweep();
@@ -135,12 +135,12 @@ impl Dispatcher {
                 .get_mut(&route)
                 .map(|slot| slot.receive(&mut self.links.connector))
                 .unwrap_or_default();
-            self.take_news(route, news);
+            self.handle_news(route, news);
         }
         Ok(())
     }
 
-    /// Somebody else may have changed the database without a word to us.
+    /// Marks the database as dirty if another process has changed it without a wake.
     pub(in crate::dispatch) fn notice_other_writers(&mut self, store: &Store) -> Result<(), DispatchError> {
         let others = store.data_version()?;
         if std::mem::replace(&mut self.activity.data_version, others) != others {
@@ -150,7 +150,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// How long nothing is due.
+    /// The time until something is due.
     fn timeout(&self) -> Duration {
         let now = self.ambient.now().mono;
         let mut due = now + LOOK_EVERY;
@@ -186,7 +186,7 @@ impl Dispatcher {
         due.saturating_duration_since(now)
     }
 
-    /// Is a turn due at once?
+    /// True if a turn is due at once.
     pub(in crate::dispatch) fn has_more(&self) -> bool {
         self.activity.dirty
             || !self.links.inbox.is_empty()

@@ -1,4 +1,4 @@
-//! Callers that wait for an end or follow an output: what has happened already, and what their follows attach to.
+//! Callers that wait for an end or follow an output: ends that have already happened, and the attempts that follows attach to.
 
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::effects::Effect;
@@ -11,7 +11,7 @@ use crate::protocol::agent::ToAgent;
 use crate::store::members::Live;
 use crate::store::{StoreError, View};
 
-/// Has a task, or a member of it, ended? What is not there any more has.
+/// True if a task, or a member of it, has ended. A removed task has ended.
 pub(in crate::dispatch) fn has_ended(view: &View<'_>, task: TaskId, index: Option<Index>) -> Result<bool, StoreError> {
     let member = match index {
         Some(index) => view.member(task, index)?,
@@ -24,8 +24,8 @@ pub(in crate::dispatch) fn has_ended(view: &View<'_>, task: TaskId, index: Optio
 }
 
 impl Dispatcher {
-    /// Ends that happened before somebody watched.
-    pub(in crate::dispatch) fn look_at_watches(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), DispatchError> {
+    /// Sends the ends that happened before they were watched, and attaches follows.
+    pub(in crate::dispatch) fn answer_watches(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), DispatchError> {
         for (task, index) in self.callers.watched() {
             if has_ended(turn.tx, task, index)? {
                 let code = turn.tx.task(task)?.map(|row| row.shell_code.unwrap_or(0));
@@ -42,7 +42,7 @@ impl Dispatcher {
 
     fn attach_follow(&mut self, turn: &mut Turn<'_, '_>, live: &Live) {
         let place = Place { server: live.server, host: live.host };
-        // Said into a link that is down it would be lost; the next hello brings us here again.
+        // A link that is down would lose it; the next hello leads here again.
         let up = |route: &Route| {
             self.links.slots.get(route).is_some_and(|slot| slot.boot().is_some()) && self.is_there(*route, live.machine)
         };

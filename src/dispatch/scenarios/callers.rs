@@ -78,8 +78,8 @@ fn follower_is_attached_again_after_a_cut() {
     assert_eq!(output(&mut caller), b"hel");
     bench.cut("local");
     bench.pass(Duration::from_secs(5));
-    let goes_on = |said: &ToAgent| *said == ToAgent::Follow { attempt, out: 3, err: 0 };
-    assert_eq!(bench.agent("local", |agent| agent.count(goes_on)), 1);
+    let continues = |said: &ToAgent| *said == ToAgent::Follow { attempt, out: 3, err: 0 };
+    assert_eq!(bench.agent("local", |agent| agent.count(continues)), 1);
     bench.check();
 }
 

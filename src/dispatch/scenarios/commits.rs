@@ -63,7 +63,7 @@ fn turn_that_finds_no_room_is_taken_back_and_made_anew_once_there_is_some() {
     }
     let full = bench.dispatcher.turn(&mut bench.store).unwrap_err();
     assert!(full.to_string().contains("full"), "{full}");
-    bench.dispatcher.take_back(&bench.store.view()).unwrap();
+    bench.dispatcher.roll_back(&bench.store.view()).unwrap();
     assert_eq!(bench.agent("local", |agent| agent.confirmed()), []);
     bench.store.bound_size(false).unwrap();
     bench.pass(Duration::from_secs(2));
@@ -85,7 +85,7 @@ fn follower_that_a_turn_taken_back_had_attached_is_attached_again() {
     let second = bench.submit(&Task::default());
     bench.store.fail_commits(true).unwrap();
     assert!(bench.dispatcher.turn(&mut bench.store).is_err(), "the claim of the second is not written");
-    bench.dispatcher.take_back(&bench.store.view()).unwrap();
+    bench.dispatcher.roll_back(&bench.store.view()).unwrap();
     bench.store.fail_commits(false).unwrap();
     bench.run();
     let attempt = bench.attempt(task);
@@ -123,7 +123,7 @@ fn message_to_an_agent_in_an_open_transaction_fails_its_test() {
 fn word_to_a_caller_in_an_open_transaction_fails_its_test() {
     in_transaction(|dispatcher| {
         let (_ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-        let caller = sealed::lifted(|| dispatcher.callers.take_in(theirs)).unwrap();
+        let caller = sealed::lifted(|| dispatcher.callers.add(theirs)).unwrap();
         caller.send(&FromDispatcher::CancelTaken);
     });
 }

@@ -1,4 +1,4 @@
-//! Why blocked classes wait, for people: looked at in quiet moments, some at a time, each at most once a second.
+//! Why blocked classes wait, for people: found between turns, some classes at a time, each at most once a second.
 
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::process::run::DispatchError;
@@ -10,35 +10,35 @@ use crate::store::{Durability, Store};
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
-/// A class is looked at so often at most.
+/// Least time between two explanations of a class.
 const PAUSE: Duration = Duration::from_secs(1);
-/// One quiet moment; at least one class is looked at in it.
+/// Time for explanations between two turns; at least one class is explained.
 const MOMENT: Duration = Duration::from_millis(5);
 
-/// Classes of which is to be said why they wait, the first ones first.
+/// Classes to explain, first come first.
 #[derive(Debug, Default)]
 pub struct ToExplain {
     queue: VecDeque<ClassId>,
     there: HashSet<ClassId>,
-    /// Those that were looked at in the last second, oldest first.
+    /// Classes that were explained in the last second, oldest first.
     fresh: VecDeque<(Instant, ClassId)>,
     looked_at: HashSet<ClassId>,
 }
 
 impl ToExplain {
-    /// A class was blocked.
+    /// Adds a class that was blocked.
     pub fn add(&mut self, class: ClassId) {
         if self.there.insert(class) {
             self.queue.push_back(class);
         }
     }
 
-    /// Nothing is to be said.
+    /// True if there is no class to explain.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
-    /// The next one that was not looked at just now.
+    /// The next class that was not explained within the last second.
     fn next(&mut self, now: Instant) -> Option<ClassId> {
         while let Some((_, class)) = self.fresh.front().filter(|(at, _)| now.saturating_duration_since(*at) >= PAUSE) {
             self.looked_at.remove(class);
@@ -58,7 +58,7 @@ impl ToExplain {
 }
 
 impl Dispatcher {
-    /// Says of some blocked classes why they wait.
+    /// Writes for some blocked classes why they wait.
     pub(in crate::dispatch) fn explain_some(&mut self, store: &mut Store) -> Result<(), DispatchError> {
         let begun = self.ambient.now();
         let Some(mut class) = self.schedule.to_explain.next(begun.mono) else { return Ok(()) };

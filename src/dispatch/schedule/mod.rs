@@ -1,4 +1,4 @@
-//! What starts next, and where.
+//! The schedule: what starts next, and where.
 
 pub(in crate::dispatch) mod classes;
 pub(in crate::dispatch) mod explaining;
@@ -23,29 +23,29 @@ use std::time::Instant;
 use users::UserCache;
 use verdicts::Verdicts;
 
-/// What waits, and where it could run.
+/// The queue of waiting classes, and the servers that they may run on.
 #[derive(Debug)]
 pub(in crate::dispatch) struct Schedule {
     pub(in crate::dispatch) queue: Queue,
     pub(in crate::dispatch) fleets: Fleets,
     pub(in crate::dispatch) compiled: BTreeMap<ClassId, Compiled>,
     pub(in crate::dispatch) users: UserCache,
-    /// Classes with arrays that run as many members at once as they may.
+    /// Classes whose arrays run as many members at once as they may.
     pub(in crate::dispatch) capped: BTreeSet<ClassId>,
     pub(in crate::dispatch) verdicts: Verdicts,
-    /// The home's counts of changes up to which servers and classes were looked at.
+    /// The change counts of the home up to which servers and classes were read.
     pub(in crate::dispatch) seen_servers: i64,
     pub(in crate::dispatch) seen_classes: i64,
     pub(in crate::dispatch) to_explain: ToExplain,
     pub(in crate::dispatch) spools: Spools,
-    /// When hosts are probed again for what is blocked.
+    /// When hosts are probed again for blocked classes.
     pub(in crate::dispatch) look_again: Option<Instant>,
-    /// When it is looked again whether a task waits too long.
+    /// When waiting tasks are checked for starvation.
     pub(in crate::dispatch) starve_at: Instant,
 }
 
 impl Schedule {
-    /// Nothing waits.
+    /// An empty schedule.
     pub(in crate::dispatch) fn new(now: Instant) -> Self {
         Self {
             queue: Queue::default(),

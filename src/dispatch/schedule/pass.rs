@@ -1,4 +1,4 @@
-//! What starts next: waiting classes in their order, each on the best server that has room.
+//! The pass: places waiting classes in their order, each on the best server with room.
 
 use crate::dispatch::attempts::lanes::LaneAttempt;
 use crate::dispatch::attempts::starts::Template;
@@ -21,21 +21,21 @@ use crate::store::{StoreError, Tx};
 use std::cmp::Reverse;
 use std::time::Duration;
 
-/// A class made ready for the matcher.
+/// A class, compiled for the matcher.
 #[derive(Debug)]
 pub struct Compiled {
     pub query: Query,
     pub demand: Demand,
-    /// Its user, where that is not the home's own account.
+    /// Its user, if that is not the home's own account.
     pub guest: Option<UserId>,
 }
 
-/// A pass holds the gate: it is cut into slices of this length.
+/// Longest time of a pass: it holds the write gate.
 const SLICE: Duration = Duration::from_millis(10);
-/// Compiled classes that are kept.
+/// How many compiled classes are kept.
 pub(super) const COMPILED_MAX: usize = 2_048;
 
-/// Starts what may start, until nothing fits or the slice is over.
+/// Places what may start, until nothing fits or the slice is over.
 pub fn pass(d: &mut Dispatcher, turn: &mut Turn<'_, '_>) -> Result<(), DispatchError> {
     let begun = d.ambient.now();
     while d.ambient.now().since(begun.mono) <= SLICE {
@@ -54,7 +54,7 @@ pub fn pass(d: &mut Dispatcher, turn: &mut Turn<'_, '_>) -> Result<(), DispatchE
     Ok(())
 }
 
-/// One step: the head of the first class gets its server, or the class is blocked.
+/// Places the head of the first class, or blocks the class.
 fn place(
     d: &mut Dispatcher,
     turn: &mut Turn<'_, '_>,
@@ -76,11 +76,11 @@ fn place(
     };
     let Some((head, choice)) = choose_head(d, turn.tx, class, distributor, first)? else {
         d.schedule.queue.block(key);
-        d.want_for_blocked(class, turn.now.mono);
+        d.probe_for_blocked(class, turn.now.mono);
         d.schedule.to_explain.add(class);
         return Ok(());
     };
-    // Where the link is not open yet, the member is given all the same; the hello sends it, or it goes elsewhere.
+    // Without an open link the member is placed all the same: its start follows the hello, or it goes to another server.
     let (boot, sent) = match boot_of(d, choice.place) {
         Some(boot) => (boot, d.instance.epoch),
         None => match turn.tx.server_boot(choice.place.host)? {
@@ -102,7 +102,7 @@ fn place(
     if filled == 0 {
         turn.tx.give_back(choice.place.server, choice.place.host, needs)?;
         d.schedule.fleets.book(choice.place, needs, Booking::GiveBack);
-        // Cancelled or held in this very transaction: the counts follow at its end, and with them the class.
+        // The member was cancelled or held in this transaction: the counts, and the class, follow at its end.
         d.schedule.queue.forget(class);
         d.activity.dirty = true;
         return Ok(());
@@ -115,19 +115,19 @@ fn place(
     Ok(d.requeue(turn.tx, key)?)
 }
 
-/// A lane that is filled.
+/// A lane to fill.
 pub(super) struct Filling {
     pub(super) class: ClassId,
     pub(super) needs: Needs,
     pub(super) lane: LaneId,
     pub(super) place: Place,
     pub(super) boot: BootId,
-    /// 0: there is no link; the hello sends it.
+    /// The epoch of the starts. 0: there is no link yet; the starts follow the hello.
     pub(super) sent: Epoch,
     pub(super) verdict: Option<NoteId>,
 }
 
-/// Claims members for a lane and makes the orders. Gives their number.
+/// Claims members for a lane and makes the starts. Gives their number.
 pub(super) fn fill(
     d: &mut Dispatcher,
     turn: &mut Turn<'_, '_>,
@@ -154,8 +154,8 @@ pub(super) fn fill(
     Ok(u32::try_from(claimed.len()).unwrap_or(u32::MAX))
 }
 
-/// The first task of a class that may start a member, and its server. Equal tasks fit on equal servers, but for those that a
-/// task was refused on: behind one that waits for another server, others may go.
+/// The first task of a class that may start a member, and its server. Equal tasks fit on equal servers, except those that refused
+/// them: tasks behind one that waits for another server may pass it.
 fn choose_head(
     d: &mut Dispatcher,
     tx: &Tx<'_>,
@@ -180,8 +180,8 @@ fn choose_head(
     Ok(None)
 }
 
-/// The oldest task of a class, behind a given one, that may start a member: arrays that run as many at once as they may are
-/// passed over.
+/// The oldest task of a class after a given one that may start a member. Arrays that run as many members at once as they may are
+/// skipped.
 pub(super) fn next_head(
     d: &mut Dispatcher,
     tx: &Tx<'_>,
@@ -201,7 +201,7 @@ pub(super) fn next_head(
     Ok(None)
 }
 
-/// The best server; not one that the task can't start on, and elsewhere than its last failure if possible.
+/// The best server for a task: none that it is barred from, and if possible not the one of its last failure.
 fn choose(
     d: &Dispatcher,
     tx: &Tx<'_>,
@@ -220,7 +220,7 @@ fn choose(
     let without = |servers: &[ServerId]| -> Result<Option<Query>, StoreError> {
         let mut demand = compiled.demand.clone();
         for id in servers {
-            // One that was removed is no more, and another one may have its name.
+            // The server may have been removed, and its name given to another one.
             if let Some(server) = d.schedule.fleets.server(*id).map(|server| server.name.clone()) {
                 demand.exclude.push(Target { distributor: None, server, elsewhere: false });
             }
@@ -256,7 +256,7 @@ pub(super) fn boot_of(d: &Dispatcher, place: Place) -> Option<BootId> {
     d.route_of(place).and_then(|route| d.links.slots.get(&route)).and_then(LinkState::boot).cloned()
 }
 
-/// Compiles a class; false if it or what it needs is gone.
+/// Compiles a class. False: it, or something it needs, does not exist any more.
 pub fn compile(d: &mut Dispatcher, tx: &Tx<'_>, id: ClassId) -> Result<bool, StoreError> {
     if d.schedule.compiled.contains_key(&id) {
         return Ok(true);
@@ -279,7 +279,7 @@ pub fn compile(d: &mut Dispatcher, tx: &Tx<'_>, id: ClassId) -> Result<bool, Sto
 }
 
 impl Dispatcher {
-    /// A new lane. Numbers are taken ahead, many with one write; those that are left when the dispatcher ends are nobody's.
+    /// A new lane. Numbers are reserved in blocks, one write for many; the rest is dropped when the dispatcher exits.
     fn new_lane(&mut self, tx: &Tx<'_>) -> Result<LaneId, StoreError> {
         const NUMBERS_AHEAD: u32 = 64;
         if self.attempts.lane_numbers.is_empty() {
@@ -290,12 +290,12 @@ impl Dispatcher {
         Ok(LaneId(number))
     }
 
-    /// A class's place in the queue after some of it was placed.
+    /// Updates the place of a class in the queue after some of it was placed.
     pub(super) fn requeue(&mut self, tx: &Tx<'_>, key: Key) -> Result<(), StoreError> {
         let (Reverse(priority), before, class) = key;
         let Some(distributor) = self.schedule.queue.distributor(class) else { return Ok(()) };
         match tx.head(class, TaskId(0))? {
-            // Blocked stays blocked: only room was used up.
+            // A blocked class stays blocked: room was only used up.
             Some(head) if head.task == before => {}
             Some(head) => self.schedule.queue.ready(class, priority, head.task, distributor),
             None => self.schedule.queue.forget(class),

@@ -1,5 +1,5 @@
-//! The order of what waits: classes by priority, then by their oldest task. Ready ones are looked at in this order;
-//! one that fits nowhere is blocked until a server changes on which it may fit.
+//! The queue: waiting classes by priority, then by their oldest task. Ready classes are placed in this order; a class that fits
+//! nowhere is blocked until a server changes on which it may fit.
 
 use crate::dispatch::schedule::rounds::Rounds;
 use crate::model::id::{ClassId, DistributorId, ServerId, TaskId};
@@ -7,10 +7,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
-/// The place of a class in the order.
+/// The position of a class in the queue.
 pub type Key = (Reverse<i32>, TaskId, ClassId);
 
-/// Classes that wait.
+/// Waiting classes.
 #[derive(Debug, Default)]
 pub struct Queue {
     ready: BTreeMap<Key, DistributorId>,
@@ -18,14 +18,14 @@ pub struct Queue {
     keys: HashMap<ClassId, (Key, DistributorId)>,
 }
 
-/// The blocked classes of a distributor, and how far they have been asked about servers that changed.
+/// The blocked classes of a distributor, and the rounds in which they are matched with servers that changed.
 #[derive(Debug, Default)]
 struct Blocked {
     keys: BTreeSet<Key>,
     rounds: Rounds,
 }
 
-/// A blocked class that is to be asked about servers that changed.
+/// A blocked class to match with servers that changed.
 #[derive(Debug)]
 pub struct Freed {
     pub key: Key,
@@ -34,7 +34,7 @@ pub struct Freed {
 }
 
 impl Queue {
-    /// A class is to be looked at, with this task at its head.
+    /// Marks a class as ready, with this task at its head.
     pub fn ready(&mut self, class: ClassId, priority: i32, head: TaskId, distributor: DistributorId) {
         self.forget(class);
         let key = (Reverse(priority), head, class);
@@ -42,19 +42,19 @@ impl Queue {
         self.ready.insert(key, distributor);
     }
 
-    /// The first class that is ready.
+    /// The first ready class.
     pub fn first(&self) -> Option<(Key, DistributorId)> {
         self.ready.first_key_value().map(|(key, distributor)| (*key, *distributor))
     }
 
-    /// A ready class fits nowhere.
+    /// Marks a ready class as blocked: it fits nowhere.
     pub fn block(&mut self, key: Key) {
         if let Some(distributor) = self.ready.remove(&key) {
             self.blocked.entry(distributor).or_default().keys.insert(key);
         }
     }
 
-    /// A class has nothing waiting any more.
+    /// Removes a class: nothing of it waits any more.
     pub fn forget(&mut self, class: ClassId) {
         if let Some((key, distributor)) = self.keys.remove(&class) {
             self.ready.remove(&key);
@@ -64,22 +64,22 @@ impl Queue {
         }
     }
 
-    /// Something changed on a server: blocked classes may fit there.
+    /// Notes that a server has changed: blocked classes may fit there.
     pub fn free(&mut self, distributor: DistributorId, server: ServerId) {
-        // Whoever is blocked from now on has seen it.
+        // Classes that are blocked later were matched with the changed server already.
         if let Some(blocked) = self.blocked.get_mut(&distributor).filter(|blocked| !blocked.keys.is_empty()) {
             blocked.rounds.add(server);
         }
     }
 
-    /// No task has room on a server any more: nobody needs to be asked about it.
+    /// Notes that no task has room on a server any more: no class is matched with it.
     pub fn full(&mut self, distributor: DistributorId, server: ServerId) {
         if let Some(blocked) = self.blocked.get_mut(&distributor) {
             blocked.rounds.remove(server);
         }
     }
 
-    /// The blocked class that stands first of those to be asked about servers that changed, and before all that is ready.
+    /// The first blocked class to match with servers that changed, if it comes before everything that is ready.
     pub fn next_freed(&mut self) -> Option<Freed> {
         let ready = self.ready.first_key_value().map(|(key, _)| *key);
         let next = self.blocked.iter_mut().filter_map(|(distributor, blocked)| {
@@ -89,14 +89,14 @@ impl Queue {
         next.min_by_key(|freed| freed.key)
     }
 
-    /// It was asked: the next one is the one behind it.
+    /// Notes that a blocked class was matched: the next one is the class behind it.
     pub fn asked(&mut self, freed: &Freed) {
         if let Some(blocked) = self.blocked.get_mut(&freed.distributor) {
             blocked.rounds.asked(freed.key);
         }
     }
 
-    /// A blocked class fits again.
+    /// Marks a blocked class as ready.
     pub fn unblock(&mut self, freed: &Freed) {
         let blocked = self.blocked.get_mut(&freed.distributor);
         if blocked.is_some_and(|blocked| blocked.keys.remove(&freed.key)) {
@@ -104,13 +104,13 @@ impl Queue {
         }
     }
 
-    /// Does a class stand before this place in the order, ready or blocked?
-    pub fn anything_before(&self, key: Key) -> bool {
+    /// True if a class, ready or blocked, comes before this position.
+    pub fn has_class_before(&self, key: Key) -> bool {
         let blocked = self.blocked.values().filter_map(|blocked| blocked.keys.first());
         self.ready.first_key_value().map(|(first, _)| first).into_iter().chain(blocked).any(|first| *first < key)
     }
 
-    /// The place of a class, if it waits.
+    /// The position of a class, if it waits.
     pub fn key(&self, class: ClassId) -> Option<Key> {
         self.keys.get(&class).map(|(key, _)| *key)
     }
@@ -120,7 +120,7 @@ impl Queue {
         self.keys.get(&class).map(|(_, distributor)| *distributor)
     }
 
-    /// The place of a class and its distributor, if it is blocked.
+    /// The position of a class and its distributor, if it is blocked.
     pub fn blocked_at(&self, class: ClassId) -> Option<(Key, DistributorId)> {
         let (key, distributor) = *self.keys.get(&class)?;
         self.blocked.get(&distributor)?.keys.contains(&key).then_some((key, distributor))
@@ -131,13 +131,13 @@ impl Queue {
         self.blocked.iter().flat_map(|(distributor, blocked)| blocked.keys.iter().map(|key| (*key, *distributor)))
     }
 
-    /// Is any class ready, or has a server changed on which a blocked one may fit?
+    /// True if a class is ready, or a blocked class may fit on a server that changed.
     pub fn is_dirty(&self) -> bool {
         !self.ready.is_empty()
             || self.blocked.values().any(|blocked| !blocked.keys.is_empty() && !blocked.rounds.is_empty())
     }
 
-    /// Nothing waits.
+    /// True if nothing waits.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
@@ -149,7 +149,7 @@ mod tests {
 
     const TIER: DistributorId = DistributorId(1);
 
-    /// Three blocked classes, the first one with the oldest task.
+    /// Three blocked classes; the first has the oldest task.
     fn blocked() -> Queue {
         let mut queue = Queue::default();
         for class in 1..=3 {
@@ -159,7 +159,7 @@ mod tests {
         queue
     }
 
-    /// Asks the next one: its class and the servers, which must not be the same twice.
+    /// Asks the next class. Gives the class and the servers; no class is asked twice about a server.
     fn ask(queue: &mut Queue) -> Option<(i64, Vec<i64>)> {
         let freed = queue.next_freed()?;
         queue.asked(&freed);
@@ -167,12 +167,12 @@ mod tests {
     }
 
     #[test]
-    fn each_is_asked_once_about_each_server_and_the_first_one_first() {
+    fn each_class_is_asked_once_about_each_server_in_order() {
         let mut queue = blocked();
         queue.free(TIER, ServerId(1));
         assert_eq!(ask(&mut queue), Some((1, vec![1])));
         assert_eq!(ask(&mut queue), Some((2, vec![1])));
-        // Somebody else's end comes in between: from the beginning, and together from where both have come.
+        // A change in between restarts at the first class; the rounds merge where they meet.
         queue.free(TIER, ServerId(2));
         assert_eq!(ask(&mut queue), Some((1, vec![2])));
         assert_eq!(ask(&mut queue), Some((2, vec![2])));
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_without_end_keep_nobody_from_being_asked() {
+    fn endless_changes_starve_no_class() {
         let mut queue = Queue::default();
         for class in 1..=100 {
             queue.ready(ClassId(class), 0, TaskId(class), TIER);
@@ -198,9 +198,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_ready_passes_nobody_who_stands_before_it_and_is_asked() {
+    fn ready_class_does_not_pass_an_earlier_class_that_is_asked() {
         let mut queue = blocked();
-        // The first round has come to the last class, whose turn it is now and then; a server that frees begins another one.
+        // The first round has reached the last class, which gets one query of eight; a server that frees starts another round.
         queue.free(TIER, ServerId(1));
         assert_eq!(ask(&mut queue), Some((1, vec![1])));
         assert_eq!(ask(&mut queue), Some((2, vec![1])));
@@ -210,7 +210,7 @@ mod tests {
             assert_eq!(
                 ask(&mut queue).map(|(class, _)| class),
                 Some(1),
-                "it stands before what is ready, others do not"
+                "it comes before the ready class, others do not"
             );
         }
         assert_eq!(ask(&mut queue), Some((2, (2..20).collect())), "rounds that came equally far are one");
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_full_is_asked_about_no_more() {
+    fn full_server_is_dropped_from_the_rounds() {
         let mut queue = blocked();
         queue.free(TIER, ServerId(1));
         queue.free(TIER, ServerId(2));
@@ -231,14 +231,14 @@ mod tests {
     }
 
     #[test]
-    fn who_is_gone_or_unblocked_is_not_asked() {
+    fn removed_or_unblocked_class_is_not_asked() {
         let mut queue = blocked();
         queue.free(TIER, ServerId(1));
         queue.forget(ClassId(1));
         let freed = queue.next_freed().unwrap();
         queue.unblock(&freed);
         assert_eq!(queue.first().map(|(key, _)| key.2), Some(ClassId(2)));
-        // It is placed; nobody behind it was asked before.
+        // The class is placed; no class behind it was asked before.
         assert_eq!(ask(&mut queue), None);
         queue.forget(ClassId(2));
         assert_eq!(ask(&mut queue), Some((3, vec![1])));

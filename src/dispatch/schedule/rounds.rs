@@ -1,5 +1,5 @@
-//! Servers that changed, and how far the blocked classes have been asked about them. A change begins a round at the first class,
-//! also while another round is under way: whoever stands first is asked first about every server, and nobody twice.
+//! Rounds: how far the blocked classes have been asked about servers that changed. A change starts a round at the first class,
+//! also while another round runs: the first class is asked first about every server, and no class twice.
 
 use crate::dispatch::schedule::queue::Key;
 use crate::model::id::ServerId;
@@ -7,29 +7,29 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::rc::Rc;
 
-/// The rounds of a distributor's blocked classes, the one that has come farthest first.
+/// The rounds of a distributor's blocked classes, the most advanced round first.
 #[derive(Debug, Default)]
 pub struct Rounds {
     rounds: Vec<Round>,
-    /// The round that asked last.
+    /// The round of the last query.
     at: usize,
-    /// How many were asked.
+    /// How many queries there were.
     asked: u32,
 }
 
-/// The newest round goes first, for it begins at the first class; but one ask of so many is the farthest round's, so that it ends
-/// also where changes never cease.
+/// One query of this many serves the oldest round, so that it ends even if changes never cease. All other queries serve the newest
+/// round, which starts at the first class.
 const FOR_THE_FARTHEST: u32 = 8;
 
 #[derive(Debug)]
 struct Round {
     servers: Rc<BTreeSet<ServerId>>,
-    /// The class that was asked last; None: it has not begun.
+    /// The class that was asked last; None: no class yet.
     upto: Option<Key>,
 }
 
 impl Rounds {
-    /// A server changed.
+    /// Starts a round for a server that changed.
     pub fn add(&mut self, server: ServerId) {
         match self.rounds.last_mut().filter(|round| round.upto.is_none()) {
             Some(round) => {
@@ -42,7 +42,7 @@ impl Rounds {
         }
     }
 
-    /// The last two go together where they have come equally far: where changes never cease, there are no more rounds than classes.
+    /// Merges the last two rounds if they are equally far: there are never more rounds than classes.
     fn join_last(&mut self) {
         let [.., before, last] = &mut self.rounds[..] else { return };
         if before.upto == last.upto {
@@ -51,7 +51,7 @@ impl Rounds {
         }
     }
 
-    /// Nobody needs to be asked about a server any more.
+    /// Removes a server from all rounds.
     pub fn remove(&mut self, server: ServerId) {
         self.rounds.retain_mut(|round| {
             if round.servers.contains(&server) {
@@ -61,14 +61,14 @@ impl Rounds {
         });
     }
 
-    /// Who is asked next, and about which servers: a class that stands before this place in the order, where one is given.
+    /// The next class to ask, and about which servers; with `before`, only a class before that position.
     pub fn next(&mut self, blocked: &BTreeSet<Key>, before: Option<Key>) -> Option<(Key, Rc<BTreeSet<ServerId>>)> {
         let behind = |round: &Round| {
             let from = round.upto.map_or(Bound::Unbounded, Bound::Excluded);
             blocked.range((from, Bound::Unbounded)).next().copied()
         };
         let stands_before = |key: Key| before.is_none_or(|place| key < place);
-        // Whoever came as far as the end has asked everybody.
+        // A round that has reached the end is done.
         while self.rounds.first().is_some_and(|farthest| behind(farthest).is_none()) {
             self.rounds.remove(0);
         }
@@ -90,7 +90,7 @@ impl Rounds {
         }
     }
 
-    /// That one was asked.
+    /// Notes that a class was asked.
     pub fn asked(&mut self, key: Key) {
         if let Some(round) = self.rounds.get_mut(self.at) {
             round.upto = Some(key);
@@ -98,7 +98,7 @@ impl Rounds {
         self.asked = self.asked.wrapping_add(1);
     }
 
-    /// Nobody is to be asked.
+    /// True if there is no class to ask.
     pub fn is_empty(&self) -> bool {
         self.rounds.is_empty()
     }

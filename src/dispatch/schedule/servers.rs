@@ -1,4 +1,4 @@
-//! Servers as the database has them: changed ones go into the fleets, and what was blocked is matched against them again.
+//! Servers as the database has them: changed servers go into the fleets, and blocked classes are matched with them again.
 
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::links::link_state::LinkState;
@@ -10,8 +10,8 @@ use crate::model::server::Engine;
 use crate::store::{StoreError, Tx, View};
 
 impl Dispatcher {
-    /// Takes changed servers into the fleets, and lets blocked classes look at them.
-    pub(in crate::dispatch) fn look_at_servers(&mut self, view: &View<'_>) -> Result<(), StoreError> {
+    /// Reads the changed servers into the fleets, and frees blocked classes to be matched with them.
+    pub(in crate::dispatch) fn load_servers(&mut self, view: &View<'_>) -> Result<(), StoreError> {
         let changes = view.changes()?;
         if changes == self.schedule.seen_servers {
             return Ok(());
@@ -29,17 +29,17 @@ impl Dispatcher {
             }
             if self.schedule.fleets.server(id).is_some_and(|before| Route::to(&before.engine) != route) {
                 left = true;
-                // What could not start there was another host's matter.
+                // A refusal concerned the host that the server had before.
                 self.attempts.barred.values_mut().for_each(|barred| barred.retain(|(server, _)| *server != id));
             }
             self.schedule.fleets.set(server, placement);
-            // Where no task has room, whatever else changed, nobody needs to be asked.
+            // A server without room for any task is dropped from the rounds, whatever else changed.
             if self.schedule.fleets.get(distributor).is_some_and(|fleet| fleet.has_slot(id)) {
                 self.schedule.queue.free(distributor, id);
             }
         }
         if by_home {
-            // They count as changed where the home's ssh command is another one.
+            // A changed ssh command counts as a change of the servers that use it.
             self.links.connector.read_command(view)?;
         }
         if view.count_servers()? < self.schedule.fleets.servers().count() {
@@ -48,34 +48,34 @@ impl Dispatcher {
             left = true;
         }
         if left {
-            // A link that leads to no server of ours any more.
+            // Drop links that lead to no server any more.
             let used: std::collections::HashSet<Route> = self.routes().collect();
             self.links.slots.retain(|route, _| *route == Route::Here || used.contains(route));
         }
         if std::mem::replace(&mut self.schedule.seen_servers, changes) == 0 {
-            // Now it is known over which links servers are reached.
+            // The routes of servers are known from here on.
             self.load_discards(view)?;
         }
         Ok(())
     }
 
-    /// Gives back what lanes held in which nothing is left.
+    /// Releases the resources of empty lanes.
     pub(in crate::dispatch) fn close_lanes(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
         for id in self.attempts.lanes.empty() {
             let Some(lane) = self.attempts.lanes.close(id) else { continue };
             tx.give_back(lane.place.server, lane.place.host, lane.needs)?;
-            self.give_back(lane.place, lane.needs);
+            self.release_place(lane.place, lane.needs);
             if self.schedule.capped.remove(&lane.class) {
-                self.look_at_class(tx, lane.class)?;
+                self.load_class(tx, lane.class)?;
             }
         }
         Ok(())
     }
 
-    /// A place is free again: blocked classes may fit there, on the other servers of its host, and in groups.
-    fn give_back(&mut self, place: Place, needs: Needs) {
+    /// Releases a place: blocked classes may fit there, on the other servers of its host, and in groups.
+    fn release_place(&mut self, place: Place, needs: Needs) {
         if let Some(route) = self.route_of(place) {
-            self.moved(route, self.ambient.now().mono);
+            self.probe_after_change(route, self.ambient.now().mono);
         }
         self.schedule.fleets.book(place, needs, Booking::GiveBack);
         let host = self.schedule.fleets.server(place.host).and_then(|s| s.pool.as_ref()).map(|p| p.host);
@@ -90,12 +90,12 @@ impl Dispatcher {
         self.schedule.fleets.servers().filter_map(|server| Route::to(&server.engine))
     }
 
-    /// The link over which a place is reached.
+    /// The route to a place.
     pub(in crate::dispatch) fn route_of(&self, place: Place) -> Option<Route> {
         self.route_to(place.host)
     }
 
-    /// The link over which a server is reached.
+    /// The route to a server.
     pub(in crate::dispatch) fn route_to(&self, server: crate::model::id::ServerId) -> Option<Route> {
         self.schedule.fleets.server(server).and_then(|server| Route::to(&server.engine))
     }

@@ -1,5 +1,5 @@
-//! Users from elsewhere of whom as much lies in this home as may (`user_spool`): nothing more of theirs starts until there is room
-//! again, for each end would leave more.
+//! Spool limits of users from elsewhere (`user_spool`): a user whose spool is full starts nothing more until there is room,
+//! because each end would leave more.
 
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::distributor::quotas;
@@ -9,24 +9,25 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-/// How old the count of what lies here may be, and how many times as old as it takes: the more there is, the longer that is.
+/// Least age at which the usage of a spool is counted again; and how many times as old as counting takes, because that grows with
+/// the spool.
 const FRESH: Duration = Duration::from_millis(200);
 const SHARE: u32 = 20;
-/// How often classes that wait for room are looked at again.
+/// How often classes that wait for spool room are checked again.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// What was found of users, and the classes that wait for room.
+/// The usage of spools, and the classes that wait for room.
 #[derive(Debug, Default)]
 pub struct Spools {
-    /// Why nothing more of a user starts, if so, and until when that is fresh.
+    /// Why a user may start nothing, if so, and until when that is fresh.
     found: HashMap<UserId, (Instant, Option<String>)>,
     waiting: HashSet<ClassId>,
-    /// When they are looked at again.
+    /// When the waiting classes are checked again.
     pub due: Option<Instant>,
 }
 
 impl Dispatcher {
-    /// Does this class wait for its user's room? Then that is its reason. Nothing is asked for tasks of the home's own account.
+    /// True if a class waits for room in its user's spool; that is then its reason. Tasks of the home's own account have no limit.
     pub(in crate::dispatch) fn waits_for_room(&mut self, tx: &Tx<'_>, class: ClassId) -> Result<bool, StoreError> {
         let Some(user) = self.schedule.compiled.get(&class).and_then(|compiled| compiled.guest) else {
             return Ok(false);
@@ -48,8 +49,8 @@ impl Dispatcher {
         Ok(true)
     }
 
-    /// Lets classes that wait for room be looked at again, when it is time.
-    pub(in crate::dispatch) fn look_for_room(&mut self) {
+    /// Puts the classes that wait for spool room into the queue again, if it is time.
+    pub(in crate::dispatch) fn requeue_full_spools(&mut self) {
         let now = self.ambient.now().mono;
         if self.schedule.spools.due.is_none_or(|at| at > now) {
             return;

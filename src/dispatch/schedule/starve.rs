@@ -1,4 +1,4 @@
-//! Nobody is passed over for ever: a task that fits nowhere for too long has a server kept for it.
+//! Starvation: a server is reserved for a task that has waited too long.
 
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::process::run::DispatchError;
@@ -14,17 +14,17 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 impl Dispatcher {
-    /// Looks now and then whether a task waits longer than `starve_after`.
-    pub(in crate::dispatch) fn starve(&mut self, tx: &Tx<'_>, now: Now) -> Result<(), DispatchError> {
-        if now.mono < self.schedule.starve_at || self.clock_is_set() {
+    /// Reserves a server for each task that waits longer than `starve_after`.
+    pub(in crate::dispatch) fn reserve_for_starving(&mut self, tx: &Tx<'_>, now: Now) -> Result<(), DispatchError> {
+        if now.mono < self.schedule.starve_at || self.clock_step_pending() {
             return Ok(());
         }
         let after =
             tx.setting("starve_after")?.and_then(|t| parse_duration(&t).ok()).unwrap_or(Duration::from_secs(600));
         self.schedule.starve_at = now.mono + (after / 10).clamp(Duration::from_millis(100), Duration::from_secs(30));
-        self.free_kept(tx)?;
+        self.release_reservations(tx)?;
         let mut served: HashSet<DistributorId> = HashSet::new();
-        // Within a priority those behind a young one are younger still.
+        // Within a priority, classes behind a young one are younger still.
         let mut young: HashSet<(DistributorId, Reverse<i32>)> = HashSet::new();
         let blocked: Vec<_> = self.schedule.queue.blocked().collect();
         for (key, distributor) in blocked {
@@ -44,14 +44,14 @@ impl Dispatcher {
             if !kept && let Some(server) = self.soonest(distributor, key.2) {
                 tx.keep_server(server, Some(row.task))?;
                 tx.trace(row.task, now.wall, "waits too long: a server is kept for it")?;
-                self.look_at_servers(tx)?;
+                self.load_servers(tx)?;
             }
         }
         Ok(())
     }
 
-    /// Servers kept for tasks that do not wait any more are for everybody again.
-    fn free_kept(&mut self, tx: &Tx<'_>) -> Result<(), DispatchError> {
+    /// Releases the reservations of tasks that do not wait any more.
+    fn release_reservations(&mut self, tx: &Tx<'_>) -> Result<(), DispatchError> {
         let kept: Vec<(ServerId, TaskId)> =
             self.schedule.fleets.servers().filter_map(|s| Some((s.id, s.kept_for?))).collect();
         for (server, task) in kept {
@@ -59,10 +59,10 @@ impl Dispatcher {
                 tx.keep_server(server, None)?;
             }
         }
-        Ok(self.look_at_servers(tx)?)
+        Ok(self.load_servers(tx)?)
     }
 
-    /// Of the servers that would fit if nothing ran, the one that has the least to finish first.
+    /// Of the servers that would fit if they were empty, the one with the least left to run.
     fn soonest(&self, distributor: DistributorId, class: crate::model::id::ClassId) -> Option<ServerId> {
         let (fleet, compiled) = (self.schedule.fleets.get(distributor)?, self.schedule.compiled.get(&class)?);
         let empty = |server: &Server| {
@@ -72,7 +72,7 @@ impl Dispatcher {
                 pool.taken = Taken::default();
                 pool.mem_available = pool.mem_total;
             }
-            // The load goes down with what ends.
+            // The load falls as attempts end.
             server.max_load = None;
             server
         };

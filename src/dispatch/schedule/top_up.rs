@@ -1,4 +1,4 @@
-//! Lanes that run out are filled again, without a new place.
+//! Top-up: lanes that run out are filled again, without a new placement.
 
 use super::pass::{Filling, boot_of, compile, fill, fleet_with, next_head};
 use crate::dispatch::dispatcher::Dispatcher;
@@ -8,7 +8,7 @@ use crate::distributor::fleets::Booking;
 use crate::matching::Place;
 use crate::model::id::{ClassId, LaneId, TaskId};
 
-/// Lanes that run out are given more of their class, as long as nothing else comes first and the server still matches.
+/// Fills lanes that run out with more members of their class, if no other class comes first and the server still matches.
 pub fn top_up(d: &mut Dispatcher, turn: &mut Turn<'_, '_>) -> Result<(), DispatchError> {
     let mut low: Vec<(LaneId, ClassId, Place, usize)> = d
         .attempts
@@ -22,10 +22,10 @@ pub fn top_up(d: &mut Dispatcher, turn: &mut Turn<'_, '_>) -> Result<(), Dispatc
         })
         .map(|(id, lane)| (id, lane.class, lane.place, lane.attempts.len()))
         .collect();
-    // Where nothing is left first: that place would stand idle.
+    // Empty lanes first: their places are idle.
     low.sort_unstable_by_key(|(id, .., left)| (*left, *id));
     for (id, class, held_place, _) in low {
-        let Some(key) = d.schedule.queue.key(class).filter(|key| !d.schedule.queue.anything_before(*key)) else {
+        let Some(key) = d.schedule.queue.key(class).filter(|key| !d.schedule.queue.has_class_before(*key)) else {
             continue;
         };
         if !compile(d, turn.tx, class)? || d.waits_for_room(turn.tx, class)? {

@@ -1,4 +1,4 @@
-//! Users and clients of what waits, as they are in one transaction: a pass over many classes asks for the same few.
+//! A cache of users and clients for one transaction: a pass over many classes needs the same few.
 
 use crate::model::client::Client;
 use crate::model::id::{ClientId, UserId};
@@ -7,7 +7,7 @@ use crate::store::classes::WaitingClass;
 use crate::store::{Result, Tx};
 use std::collections::HashMap;
 
-/// Those that were asked for in this transaction.
+/// The users and clients that were read in this transaction.
 #[derive(Debug, Default)]
 pub struct UserCache {
     users: HashMap<UserId, User>,
@@ -15,13 +15,13 @@ pub struct UserCache {
 }
 
 impl UserCache {
-    /// Another transaction begins, in which they may be others.
+    /// Empties the cache for the next transaction.
     pub fn forget(&mut self) {
         self.users.clear();
         self.clients.clear();
     }
 
-    /// The user and the client of a class; None: one of them is gone.
+    /// The user and the client of a class. None: one of them is removed.
     pub fn of(&mut self, tx: &Tx<'_>, class: &WaitingClass) -> Result<Option<(&User, &Client)>> {
         if !self.users.contains_key(&class.user)
             && let Some(user) = tx.user_by_id(class.user)?

@@ -1,4 +1,4 @@
-//! What every server answered to a class at its placement, kept for `explain`.
+//! Verdicts: the answer of every server to a class at its placement, kept for `explain`.
 
 use super::pass::COMPILED_MAX;
 use crate::dispatch::dispatcher::Dispatcher;
@@ -10,17 +10,17 @@ use crate::store::trace::NoteId;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// In large fleets each placement allows for the verdicts of so many servers more (about 150 bytes each) ..
+/// In large fleets each placement adds the verdicts of this many servers (about 150 bytes each) to what may be written,
 const VERDICTS_PER_PLACEMENT: usize = 4;
-/// .. and so many may be written at once.
+/// up to this many at once.
 const VERDICTS_MAX: usize = 40_000;
 
-/// Verdicts that are kept for `explain`.
+/// Verdicts of classes.
 #[derive(Debug)]
 pub struct Verdicts {
-    /// The last ones of classes, and when.
+    /// The last verdict of each class, and its time.
     pub kept: BTreeMap<ClassId, (Instant, NoteId)>,
-    /// Of so many servers verdicts may still be kept.
+    /// For how many servers verdicts may still be written.
     pub left: usize,
 }
 
@@ -30,8 +30,8 @@ impl Default for Verdicts {
     }
 }
 
-/// What every server answered to a class at this placement, kept for `explain`. In large fleets it is long: there a class has one
-/// for some seconds, and none while others have written much; `explain` then looks again.
+/// Writes the verdicts of all servers for a class at this placement. In large fleets a verdict is long: each class gets one in
+/// some seconds, and none while others have used up the allowance; `explain` then matches again.
 pub(super) fn verdict(
     d: &mut Dispatcher,
     turn: &Turn<'_, '_>,

@@ -56,7 +56,7 @@ impl Bench {
     pub fn submit_ahead(&mut self, boot: &str) -> TaskId {
         let task = self.submit(&Task::default());
         let (now, boot) = (self.now(), BootId(boot.into()));
-        self.dispatcher.look_at_servers(&self.store.view()).unwrap();
+        self.dispatcher.load_servers(&self.store.view()).unwrap();
         let local = self.server_id("local");
         self.write(|tx| {
             let (sent, lane, boot) = (Epoch(0), tx.new_lane()?, boot.clone());
@@ -69,7 +69,7 @@ impl Bench {
         let links = &mut self.dispatcher.links;
         let slot = links.slots.get_mut(&Route::Here).unwrap();
         slot.open(&mut links.connector).unwrap();
-        slot.go_ahead(boot);
+        slot.allow_early_starts(boot);
         self.turn();
         task
     }
@@ -80,7 +80,7 @@ impl Bench {
         for route in routes {
             let links = &mut self.dispatcher.links;
             let news = links.slots.get_mut(&route).map(|slot| slot.receive(&mut links.connector));
-            self.dispatcher.take_news(route, news.unwrap_or_default());
+            self.dispatcher.handle_news(route, news.unwrap_or_default());
         }
     }
 
@@ -137,7 +137,7 @@ impl Bench {
 
     /// The process looks at the clocks, as it does whenever it wakes.
     pub fn look_at_clock(&mut self) {
-        self.dispatcher.follow_clock(&mut self.store).unwrap();
+        self.dispatcher.shift_stored_times(&mut self.store).unwrap();
     }
 
     /// What callers have said is heard, and those who hung up are let go.

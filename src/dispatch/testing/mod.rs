@@ -14,7 +14,7 @@ pub use task::Task;
 use super::dispatcher::Dispatcher;
 use super::links::connector::Opener;
 use super::links::route::Route;
-use super::process::begin::without_door;
+use super::process::begin::without_socket;
 use super::submits::SubmitHandler;
 use crate::distributor::fleets::Fleets;
 use crate::link::Link;
@@ -195,7 +195,7 @@ impl Bench {
         for _ in 0..200 {
             let now = self.clock.now().wall;
             let mut busy = false;
-            self.dispatcher.follow_clock(&mut self.store).unwrap();
+            self.dispatcher.shift_stored_times(&mut self.store).unwrap();
             for agent in self.agents.borrow_mut().values_mut() {
                 busy |= agent.pump(now);
             }
@@ -205,7 +205,7 @@ impl Bench {
                 let news = links.slots.get_mut(&route).map(|slot| slot.receive(&mut links.connector));
                 let news = news.unwrap_or_default();
                 busy |= !news.is_empty() || self.has_unread(route);
-                self.dispatcher.take_news(route, news);
+                self.dispatcher.handle_news(route, news);
             }
             busy |= self.dispatcher.has_more();
             self.dispatcher.turn(&mut self.store).unwrap();
@@ -339,7 +339,7 @@ impl Bench {
     /// A command connects.
     pub fn caller(&mut self) -> Caller {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        self.dispatcher.callers.take_in(theirs).unwrap();
+        self.dispatcher.callers.add(theirs).unwrap();
         ours.set_nonblocking(true).unwrap();
         Caller { stream: ours, inbox: frame::Inbox::default() }
     }
@@ -374,7 +374,7 @@ fn begin(
     unreachable: &Rc<RefCell<Vec<String>>>,
 ) -> Dispatcher {
     let ambient: Rc<dyn Ambient> = Rc::<TestClock>::clone(clock);
-    let mut dispatcher = without_door(home, store, Box::new(NoSubmits), ambient).unwrap();
+    let mut dispatcher = without_socket(home, store, Box::new(NoSubmits), ambient).unwrap();
     let (agents, unreachable) = (Rc::clone(agents), Rc::clone(unreachable));
     dispatcher.links.connector.opener = Some(Opener(Box::new(move |to| {
         let name = match to {

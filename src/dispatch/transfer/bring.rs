@@ -80,9 +80,9 @@ impl Dispatcher {
     }
 
     /// Records what came of that.
-    pub(in crate::dispatch) fn record_again(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), StoreError> {
+    pub(in crate::dispatch) fn record_refetched(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), StoreError> {
         // They go once this is on the disk; until then nobody who asked has heard of it.
-        self.disk.shortage.takes_again(self.transfers.again.len());
+        self.disk.shortage.will_record_refetched(self.transfers.again.len());
         for Again { route, attempt, key, brought } in &self.transfers.again {
             record_results(turn.tx, *key, brought)?;
             let outputs = turn.tx.member(key.task, key.index)?.map(|m| m.outputs);

@@ -122,7 +122,7 @@ impl Dispatcher {
     }
 
     /// Strikes out what was heard.
-    pub(in crate::dispatch) fn strike_discards(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
+    pub(in crate::dispatch) fn delete_discards(&mut self, tx: &Tx<'_>) -> Result<(), StoreError> {
         if self.transfers.discards.have_heard() {
             tx.discarded(&std::mem::take(&mut self.transfers.discards.heard))?;
         }

@@ -1,4 +1,4 @@
-//! When a link is looked at again, is late, and is given up.
+//! The times of a link: when it is checked again, when it is late, and when it is given up.
 
 use super::{BRISK, LinkPhase, LinkState};
 use crate::link::LinkError;
@@ -6,17 +6,17 @@ use crate::link::trouble::Trouble;
 use crate::model::server::Engine;
 use std::time::{Duration, Instant};
 
-/// How long an agent may take to say hello once the login is done, without any progress.
+/// How long an agent may take to send its hello after the login, without any progress.
 const GREETING_LIMIT: Duration = Duration::from_secs(30);
-/// And how long an agent of this host usually takes at most.
+/// How long an agent of this host usually takes to send its hello, at most.
 const HELLO_WITHIN: Duration = Duration::from_millis(20);
 impl LinkState {
-    /// Logged in, and the agent says nothing: it may yet, but who asked for a reading need not wait for that.
+    /// True if the login is done and the hello is late. The link is kept, but callers that wait for a probe are told.
     pub fn hello_is_overdue(&self, patience: Duration, now: Instant) -> bool {
         matches!(&self.phase, LinkPhase::Handshake { link, .. } if link.answered() && now.saturating_duration_since(link.progress()) > patience)
     }
 
-    /// Until when a hello may be waited for, where nobody is held up much by that.
+    /// Until when the next turn may wait for a hello.
     pub fn hello_due_at(&self) -> Option<Instant> {
         match &self.phase {
             LinkPhase::Handshake { since, .. } => Some(*since + HELLO_WITHIN),
@@ -24,7 +24,7 @@ impl LinkState {
         }
     }
 
-    /// One that does not get on any more, and why that is the end of it.
+    /// Why the link is given up, if it makes no progress.
     pub fn overdue(&self, patience: Duration, now: Instant) -> Option<LinkError> {
         let LinkPhase::Handshake { link, .. } = &self.phase else { return None };
         if self.deadline(patience)? > now {
@@ -36,20 +36,20 @@ impl LinkState {
         })
     }
 
-    /// When it is given up, if it does not get on.
+    /// When the link is given up, if it makes no progress.
     fn deadline(&self, patience: Duration) -> Option<Instant> {
         let LinkPhase::Handshake { link, since, .. } = &self.phase else { return None };
         Some(match (&self.to, link.answered()) {
-            // ssh's own time-out comes first and knows better what it waited for.
+            // ssh's own time-out comes first and names the step that took too long.
             (Engine::Ssh(_), false) => *since + patience + Duration::from_secs(1),
             _ => link.progress() + GREETING_LIMIT,
         })
     }
 
-    /// When it is to be looked at again although nobody spoke.
+    /// When the link is checked again if no message arrives.
     pub fn due_at(&self, patience: Duration, now: Instant) -> Option<Instant> {
         match self.phase {
-            // One that is due already waits for others that log in; they will speak.
+            // A link that is due now waits until another login ends, which sends a message.
             LinkPhase::Down { retry_at } => Some(retry_at).filter(|at| self.wanted && *at > now),
             LinkPhase::Handshake { ref link, since, .. } => {
                 let soon = [since + BRISK, link.progress() + patience].into_iter().filter(|at| *at > now);
