@@ -1,4 +1,4 @@
-//! A real dispatcher on a real database, and an agent that says whatever decodes: it lives, and what it wrote can be read.
+//! Hostile agents: whatever message decodes, a real dispatcher on a real database survives it, and its rows stay readable.
 
 use crate::dispatch::links::route::Route;
 use crate::dispatch::process::begin::begin;
@@ -49,7 +49,7 @@ fn value() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// The attempt that lies there, or one that nobody knows.
+/// The attempt on the server, or one that nobody knows.
 fn attempt(ours: TaskUuid) -> impl Strategy<Value = AttemptId> {
     let other = TaskUuid::new();
     (select(vec![ours, ours, ours, other]), select(vec![0, 0, 0, u32::MAX]), select(vec![1, 1, 2, 3, 0, u32::MAX]))
@@ -158,26 +158,26 @@ fn message(ours: TaskUuid) -> impl Strategy<Value = FromAgent> {
     ]
 }
 
-/// As the link gives it out; None: it costs the link.
-fn taken_in(message: &FromAgent) -> Option<FromAgent> {
+/// The message after the border check. None: the link is closed.
+fn after_border(message: &FromAgent) -> Option<FromAgent> {
     let mut wire = Vec::new();
     frame::encode(message, &mut wire).ok()?;
     frame::read(&mut &wire[..]).ok().flatten()
 }
 
-/// A dispatcher with one task, to which an agent says these.
-fn hears(messages: &[FromAgent], ours: TaskUuid) {
+/// Sends the messages of an agent to a dispatcher with one task.
+fn deliver(messages: &[FromAgent], ours: TaskUuid) {
     let mut bench = Bench::new();
     let task = bench.submit_as(ours, &Task { retries: 2, retry_lost: true, ..Task::default() });
     bench.dispatcher.turn(&mut bench.store).unwrap();
     assert_eq!(bench.number(task, 0), 1, "the task lies with the server that lies");
-    for message in messages.iter().filter_map(taken_in) {
+    for message in messages.iter().filter_map(after_border) {
         bench.dispatcher.links.inbox.push((Route::Here, message));
         bench.dispatcher.turn(&mut bench.store).unwrap_or_else(|error| panic!("the dispatcher ends: {error}"));
     }
     assert_eq!(bench.store.view().unreadable().unwrap(), []);
     assert!(bench.store.view().servers().unwrap().iter().all(|server| server.taken.slots <= 1));
-    // And the next one begins, as a process does.
+    // Another dispatcher starts, as a process does.
     let second = begin(&bench.dispatcher.home, Box::new(NoSubmits), None, Default::default()).unwrap();
     assert!(second.is_some());
 }
@@ -186,10 +186,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_message_of_an_agent_ends_the_dispatcher_or_leaves_a_row_that_can_not_be_read(
+    fn hostile_messages_neither_end_the_dispatcher_nor_leave_unreadable_rows(
         (ours, messages) in Just(()).prop_perturb(|(), _| TaskUuid::new())
             .prop_flat_map(|ours| (Just(ours), prop::collection::vec(message(ours), 1..12)))
     ) {
-        hears(&messages, ours);
+        deliver(&messages, ours);
     }
 }

@@ -107,7 +107,7 @@ impl Dispatcher {
             || !self.transfers.endings.is_empty()
             || !self.transfers.again.is_empty()
             || !submits.is_empty()
-            || self.transfers.discards.have_heard()
+            || self.transfers.discards.have_received()
             || self.disk.shortage.has_cancels();
         let quiet = !heard && !self.activity.dirty && !self.schedule.queue.is_dirty() && !due;
         let stuck = self.attempts.lanes.stuck(now);
@@ -145,7 +145,7 @@ impl Dispatcher {
         self.record_refetched(turn)?;
         self.delete_discards(turn.tx)?;
         self.carry_out_cancels(turn)?;
-        self.give_up_lost(turn)?;
+        self.end_out_of_reach(turn)?;
         self.load_classes(turn.tx)?;
         // Without a durable commit nothing is claimed: the next turn is durable and claims it.
         if promises {

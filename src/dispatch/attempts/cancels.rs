@@ -11,7 +11,7 @@ use crate::store::members::Cancel;
 use std::time::Duration;
 
 impl Dispatcher {
-    /// What is asked to be cancelled: what waits ends here, what lies with a server is ended there.
+    /// Carries out the requested cancels: waiting members end here, attempts on a server are cancelled there.
     pub(in crate::dispatch) fn carry_out_cancels(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), StoreError> {
         let asked = turn.tx.cancels()?;
         if asked.is_empty() {
@@ -26,14 +26,14 @@ impl Dispatcher {
                 let place = Place { server: live.server, host: live.host };
                 let Some(route) = self.route_of(place) else { continue };
                 if live.sent == Epoch(0) {
-                    // No start was ever sent: there is nobody to ask. Its place is given back with its lane.
+                    // No start was ever sent, so no agent is told. The place is released with the lane.
                     self.adopt(turn.tx, &live)?;
                     turn.ledger.cancelled(live.key())?;
                     self.attempts.lanes.drop_attempt(live.attempt());
                 } else if let Some((route, next)) = self.transfers.results.give_up(live.attempt(), asked_at) {
-                    // Its command had ended before: what is ended now is the packing.
+                    // The command has ended already: the cancel ends the packing of its results.
                     turn.then(Effect::Cancel { route, attempt: live.attempt(), grace });
-                    self.go_on(route, next);
+                    self.carry_out_step(route, next);
                 } else if self.links.slots.get(&route).is_some_and(|s| s.boot().is_some())
                     && self.is_there(route, live.machine)
                     && self.attempts.cancelling.insert(live.attempt())

@@ -1,4 +1,4 @@
-//! An end, from its report until it is recorded: its place is given back at once, its results and its long outputs come home first.
+//! An end, from its report to its record: the place is released at once, results and long outputs are fetched first.
 
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::effects::Effect;
@@ -19,7 +19,7 @@ use crate::store::{StoreError, Tx};
 use std::time::Duration;
 
 impl Dispatcher {
-    /// Takes in the report of an end.
+    /// Handles the report of an end.
     pub(in crate::dispatch) fn ended(
         &mut self,
         turn: &mut Turn<'_, '_>,
@@ -38,7 +38,7 @@ impl Dispatcher {
         self.advance(turn, Ending::Reported(ReportedEnd { route, attempt, key, ended, outputs: None }))
     }
 
-    /// Takes in ends whose results or outputs have arrived.
+    /// Handles ends whose results or outputs have arrived.
     pub(in crate::dispatch) fn record_arrived(
         &mut self,
         turn: &mut Turn<'_, '_>,
@@ -54,15 +54,15 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Takes an end as far as it goes now: until it is recorded, or something of it is on its way.
+    /// Advances an end as far as possible: until it is recorded, or waits for a transfer.
     fn advance(&mut self, turn: &mut Turn<'_, '_>, mut ending: Ending) -> Result<(), DispatchError> {
         loop {
             ending = match ending {
                 Ending::Reported(report) => {
-                    // What a failed attempt made goes with it if there is another one.
+                    // Results of a failed attempt are skipped if another attempt follows.
                     if starts_again(turn.tx, report.key, &report.ended.end.cause)? {
                         Ending::Brought(report, Results::Skipped)
-                    } else if self.bring_results(turn, &report)? {
+                    } else if self.request_results(turn, &report)? {
                         return Ok(turn.tx.leave_lane(report.key)?);
                     } else {
                         Ending::Brought(report, Results::None)
@@ -74,7 +74,7 @@ impl Dispatcher {
                 Ending::Brought(report, results) => {
                     match kept_at(&report.ended, || self.attempts.settings.output_limit(turn.tx))? {
                         Some(outputs) => Ending::Settled(report, results, outputs),
-                        // Its end is recorded, and said once more: what came home is not fetched again, and not removed.
+                        // The end is recorded already and was reported again: its output is neither fetched again nor removed.
                         None if !is_awaited(turn.tx, report.key)? => {
                             let there = turn.tx.outputs_stay_there(report.key)?;
                             Ending::Settled(report, results, if there { Outputs::Server } else { Outputs::Spool })
@@ -89,10 +89,11 @@ impl Dispatcher {
                 }
                 Ending::Settled(report, results, outputs) => {
                     let again = starts_again(turn.tx, report.key, &report.ended.end.cause)?;
-                    // It was cancelled while its output was on its way: no attempt follows, and what it made is wanted after all.
+                    // The task was cancelled during the transfer of the output: no attempt follows, so the results are fetched
+                    // after all.
                     if results == Results::Skipped && !again {
                         let report = ReportedEnd { outputs: Some(outputs), ..report };
-                        if self.bring_results(turn, &report)? {
+                        if self.request_results(turn, &report)? {
                             return Ok(turn.tx.leave_lane(report.key)?);
                         }
                         return self.record_end(turn, &report, None, outputs, again);
@@ -103,7 +104,7 @@ impl Dispatcher {
         }
     }
 
-    /// Frees what an attempt held: its process is gone, also while a long output is still on its way home.
+    /// Releases the place of an attempt: its process is gone, even if a long output is still in transfer.
     fn free_lane(&mut self, turn: &Turn<'_, '_>, route: Route, attempt: AttemptId, end: &End) {
         if let Some((lane, held)) = self.attempts.lanes.drop_attempt(attempt)
             && let Some(class) = self.attempts.lanes.get(lane).map(|l| l.class)
@@ -118,7 +119,7 @@ impl Dispatcher {
         }
     }
 
-    /// Records an end: the member has ended with it, or waits for its next attempt.
+    /// Records an end: the member has ended, or waits for its next attempt.
     fn record_end(
         &mut self,
         turn: &mut Turn<'_, '_>,
@@ -145,13 +146,13 @@ impl Dispatcher {
             self.activity.dirty |= again;
             (brought.is_some_and(|brought| stays(&brought.lies)), outputs == Outputs::Server)
         } else {
-            // It was recorded before. What the agent may forget is what was recorded then, whatever came home since.
+            // The end was recorded before. That record decides what the agent may drop, whatever was fetched since.
             (results_stay(turn.tx, key)?, turn.tx.outputs_stay_there(key)?)
         };
         if !results_stay && !output_stays {
             turn.then(Effect::Confirm { route, attempt });
         } else if !results_stay {
-            // Its output is read from there, its directory is not needed any more.
+            // The output is read there; the directory is not needed any more.
             turn.then(Effect::DropFiles { route, attempt });
         }
         failpoint("dispatcher-end-taken");
@@ -159,13 +160,13 @@ impl Dispatcher {
     }
 }
 
-/// Has the end of an attempt not been recorded?
+/// True if the end of an attempt is not recorded yet.
 fn is_awaited(tx: &Tx<'_>, key: AttemptKey) -> Result<bool, StoreError> {
     let member = tx.member(key.task, key.index)?.filter(|member| member.number == key.number);
     Ok(member.is_some_and(|member| matches!(member.phase, Phase::Starting | Phase::Running)))
 }
 
-/// `--retries` covers ends with a known code, `--retry-lost` the others; a cancel ends both.
+/// True if another attempt follows. `--retries` covers ends with a known code, `--retry-lost` the others; a cancel ends both.
 fn starts_again(tx: &Tx<'_>, key: AttemptKey, cause: &Cause) -> Result<bool, StoreError> {
     if !cause.known_failure() && !matches!(cause, Cause::Lost { .. }) {
         return Ok(false);

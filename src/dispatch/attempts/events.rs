@@ -1,4 +1,4 @@
-//! Takes in what agents report: readings of their hosts, attempts that began, and attempts that will not.
+//! Reports of agents: readings of their hosts, attempts that started, and attempts that will not.
 
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::effects::Effect;
@@ -14,7 +14,7 @@ use crate::protocol::agent::{Event, FromAgent};
 use crate::store::{StoreError, Tx};
 
 impl Dispatcher {
-    /// Takes one message into the transaction.
+    /// Applies one message of an agent.
     pub(in crate::dispatch) fn collect(
         &mut self,
         turn: &mut Turn<'_, '_>,
@@ -23,13 +23,13 @@ impl Dispatcher {
     ) -> Result<(), DispatchError> {
         match message {
             FromAgent::Hello { boot, machine, hostname, inventory, .. } => {
-                let answering = self.answering(turn, route, &machine, &hostname)?;
+                let answering = self.note_machine(turn, route, &machine, &hostname)?;
                 self.recover(turn, route, (&boot, answering), inventory)
             }
             FromAgent::Unfit { error } => self.route_down(turn, route, &error),
-            FromAgent::Facts(facts) => Ok(self.take_facts(turn, route, &facts)?),
+            FromAgent::Facts(facts) => Ok(self.record_reading(turn, route, &facts)?),
             FromAgent::Events(events) => events.into_iter().try_for_each(|event| self.event(turn, route, event)),
-            // Chunks never reach a transaction.
+            // Chunks are handled outside of transactions.
             FromAgent::Data { .. }
             | FromAgent::Linked { .. }
             | FromAgent::Need { .. }
@@ -40,14 +40,14 @@ impl Dispatcher {
     }
 
     /// Records a reading of the host behind a link.
-    fn take_facts(&mut self, turn: &mut Turn<'_, '_>, route: Route, facts: &Facts) -> Result<(), StoreError> {
+    fn record_reading(&mut self, turn: &mut Turn<'_, '_>, route: Route, facts: &Facts) -> Result<(), StoreError> {
         let now = turn.now;
         let asked = self.links.slots.get_mut(&route).and_then(|slot| slot.probing.take());
         let servers = self.servers_on(route);
         if let Some((asked_at, _)) = asked
             && read_since(turn.tx, &servers, asked_at, now.wall)?
         {
-            // Somebody recorded a reading that began after this one, perhaps of other applications: it stands.
+            // A newer reading was recorded meanwhile, perhaps with other watched applications: it stays.
             self.probe_by(route, now.mono);
             return Ok(());
         }
@@ -63,7 +63,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Takes one event of an attempt into the transaction.
+    /// Applies one event of an attempt.
     pub(in crate::dispatch) fn event(
         &mut self,
         turn: &mut Turn<'_, '_>,
@@ -92,16 +92,16 @@ impl Dispatcher {
             }
             Event::Ended { attempt, ended } => self.ended(turn, route, attempt, ended),
             Event::Recalled { attempt } => match self.known(turn.tx, route, attempt)? {
-                Some(key) => self.back_to_waiting(turn, key, attempt),
+                Some(key) => self.return_to_queue(turn, key, attempt),
                 None => Ok(()),
             },
             Event::Refused { attempt, why } => self.refused(turn, route, attempt, why),
         }
     }
 
-    /// The row of an attempt: from its lane, else from the database. None also where the attempt lies with a server that this link
-    /// does not lead to: an attempt that never began keeps its number on its way to the next server, and a late message of the
-    /// first one must not touch it there.
+    /// The row of an attempt: from its lane, else from the database. None also if the attempt is on a server that this link does
+    /// not lead to: an attempt that never started keeps its number when it moves to the next server, and a late message of the
+    /// first server must not change it there.
     pub(in crate::dispatch) fn known(
         &self,
         tx: &Tx<'_>,
@@ -121,8 +121,8 @@ impl Dispatcher {
         Ok(here.then(|| key(task)))
     }
 
-    /// An attempt that never began: its member waits as if it had never been given to a server.
-    pub(in crate::dispatch) fn back_to_waiting(
+    /// Returns an attempt that never started to the queue: its member waits as before its placement.
+    pub(in crate::dispatch) fn return_to_queue(
         &mut self,
         turn: &mut Turn<'_, '_>,
         key: AttemptKey,
@@ -137,7 +137,7 @@ impl Dispatcher {
     }
 }
 
-/// Was one of these servers read rebuild since then? A reading of a time to come is of before the clock was set back.
+/// True if one of these servers was read again after `since`. A reading from the future dates from before the clock was set back.
 fn read_since(tx: &Tx<'_>, servers: &[ServerId], since: Timestamp, now: Timestamp) -> Result<bool, StoreError> {
     for id in servers {
         let read_at = tx.server_by_id(*id)?.and_then(|s| s.pool).map(|pool| pool.read_at);

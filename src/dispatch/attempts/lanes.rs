@@ -1,4 +1,4 @@
-//! Lanes: places on servers that are held as long as attempts run in them, one after the other.
+//! Lanes: places on servers, held while attempts run in them one after the other.
 
 use crate::matching::Place;
 use crate::model::id::{AttemptId, ClassId, LaneId, TaskId};
@@ -15,7 +15,7 @@ pub struct LaneAttempt {
     pub began: Option<Instant>,
 }
 
-/// A lane that lives.
+/// A lane with its attempts.
 #[derive(Debug)]
 pub struct Lane {
     pub class: ClassId,
@@ -23,7 +23,7 @@ pub struct Lane {
     pub place: Place,
     pub needs: Needs,
     pub attempts: VecDeque<LaneAttempt>,
-    /// Asked to give back what it has not begun.
+    /// The agent was asked to return the members that it has not started.
     pub recalled: bool,
 }
 
@@ -32,23 +32,23 @@ pub struct Lane {
 pub struct Lanes {
     lanes: HashMap<LaneId, Lane>,
     of: HashMap<AttemptId, LaneId>,
-    /// Lanes in which nothing is left.
+    /// Lanes without attempts.
     empty: BTreeSet<LaneId>,
-    /// Lanes with more than one attempt, or recalled: what [`Lanes::stuck`] looks at.
+    /// Lanes with more than one attempt, and recalled ones: those that [`Lanes::stuck`] checks.
     watched: BTreeSet<LaneId>,
-    /// How many lanes work for each task.
+    /// How many lanes run members of each task.
     working: HashMap<TaskId, u32>,
-    /// How long attempts of a class take: decides how many a lane is given ahead.
+    /// The run time of attempts of each class: it decides how many members a lane gets ahead.
     pace: HashMap<ClassId, Duration>,
 }
 
-/// A lane is given this much work ahead, so that no round trip stands between short tasks.
+/// How much work a lane gets ahead, so that short tasks need no round trip in between.
 const AHEAD: Duration = Duration::from_millis(150);
-/// And at most so many members.
+/// How many members a lane gets ahead, at most.
 const AHEAD_MAX: u32 = 128;
 
 impl Lanes {
-    /// Adds an attempt to a lane, which is made if it is new.
+    /// Adds an attempt to a lane, and the lane if it is new.
     pub fn put(&mut self, id: LaneId, class: ClassId, place: Place, needs: Needs, held: LaneAttempt) {
         self.of.insert(held.attempt, id);
         let working = &mut self.working;
@@ -65,17 +65,17 @@ impl Lanes {
         }
     }
 
-    /// The lane works for this task now.
-    pub fn give_to(&mut self, id: LaneId, task: TaskId) {
+    /// Counts the lane for a task.
+    pub fn count_for(&mut self, id: LaneId, task: TaskId) {
         if let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.task != task) {
             let before = std::mem::replace(&mut lane.task, task);
             *self.working.entry(task).or_default() += 1;
-            self.left(before);
+            self.stop_counting(before);
         }
     }
 
-    /// A lane does not work for a task any more.
-    fn left(&mut self, task: TaskId) {
+    /// Counts one lane less for a task.
+    fn stop_counting(&mut self, task: TaskId) {
         if let Entry::Occupied(mut lanes) = self.working.entry(task) {
             *lanes.get_mut() -= 1;
             if *lanes.get() == 0 {
@@ -101,7 +101,7 @@ impl Lanes {
         Some((id, *held))
     }
 
-    /// The command of an attempt runs.
+    /// Notes that the command of an attempt runs.
     pub fn began(&mut self, attempt: AttemptId, now: Instant) {
         let held = self.of.get(&attempt).and_then(|id| self.lanes.get_mut(id));
         if let Some(held) = held.and_then(|lane| lane.attempts.iter_mut().find(|h| h.attempt == attempt)) {
@@ -109,7 +109,7 @@ impl Lanes {
         }
     }
 
-    /// An attempt is no longer in its lane.
+    /// Removes an attempt from its lane.
     pub fn drop_attempt(&mut self, attempt: AttemptId) -> Option<(LaneId, LaneAttempt)> {
         let found = self.find(attempt)?;
         self.of.remove(&attempt);
@@ -122,26 +122,26 @@ impl Lanes {
         Some(found)
     }
 
-    /// Takes an empty lane away.
+    /// Removes an empty lane.
     pub fn close(&mut self, id: LaneId) -> Option<Lane> {
         let lane = self.lanes.remove(&id)?;
         self.empty.remove(&id);
         self.watched.remove(&id);
-        self.left(lane.task);
+        self.stop_counting(lane.task);
         Some(lane)
     }
 
-    /// Lanes in which nothing is left.
+    /// Lanes without attempts.
     pub fn empty(&self) -> Vec<LaneId> {
         self.empty.iter().copied().collect()
     }
 
-    /// Lanes of one task: what `%n` limits.
+    /// How many lanes run members of a task: `%n` limits it.
     pub fn count_of(&self, task: TaskId) -> u32 {
         self.working.get(&task).copied().unwrap_or(0)
     }
 
-    /// Learns how long attempts of a class take.
+    /// Learns the run time of an attempt of a class.
     pub fn learn(&mut self, class: ClassId, took: Duration) {
         let pace = self.pace.entry(class).or_insert(took);
         *pace = (*pace * 7 + took) / 8;
@@ -157,7 +157,7 @@ impl Lanes {
         u32::try_from(fit).unwrap_or(AHEAD_MAX).clamp(1, AHEAD_MAX)
     }
 
-    /// Lanes in which something waits behind an attempt that takes longer than was thought. Each is named once.
+    /// Lanes with members queued behind an attempt that runs longer than estimated. Each lane is given once.
     pub fn stuck(&mut self, now: Instant) -> Vec<(LaneId, Place)> {
         let mut stuck = Vec::new();
         self.watched.retain(|id| {
@@ -175,25 +175,25 @@ impl Lanes {
         stuck
     }
 
-    /// Has what runs in this lane taken longer than a lane is given work ahead for?
+    /// True if the running attempt of a lane has taken longer than the work that a lane gets ahead.
     pub fn is_long(&self, id: LaneId, now: Instant) -> bool {
         let first = self.lanes.get(&id).and_then(|lane| lane.attempts.iter().filter_map(|h| h.began).min());
         first.is_some_and(|at| now.saturating_duration_since(at) > AHEAD)
     }
 
-    /// Is there a lane with more than one attempt? Then [`Lanes::stuck`] is worth asking in a while.
+    /// True if a lane holds more than one attempt: [`Lanes::stuck`] has to be checked again later.
     pub fn any_ahead(&self) -> bool {
         let mut watched = self.watched.iter().filter_map(|id| self.lanes.get(id));
         watched.any(|lane| lane.attempts.len() > 1 && !lane.recalled)
     }
 
-    /// Numbers for `dispatcher status`: lanes, and attempts that run.
+    /// Numbers for `dispatcher status`: lanes, and running attempts.
     pub fn counts(&self) -> (u32, u32) {
         let running = self.lanes.values().flat_map(|lane| &lane.attempts).filter(|h| h.began.is_some()).count();
         (u32::try_from(self.lanes.len()).unwrap_or(u32::MAX), u32::try_from(running).unwrap_or(u32::MAX))
     }
 
-    /// Nothing lies with any server.
+    /// True if no attempt is on a server.
     pub fn is_empty(&self) -> bool {
         self.lanes.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Servers out of reach: what lies there is not lost, unless its person said after how long it is to be taken for that.
+//! Servers out of reach: their attempts are lost only if the task says after how long (`--lost-after`).
 
 use crate::dispatch::attempts::recover::lost;
 use crate::dispatch::dispatcher::Dispatcher;
@@ -11,8 +11,8 @@ use crate::protocol::agent::Event;
 use std::time::Duration;
 
 impl Dispatcher {
-    /// Records when cut links stood last, and ends what was out of reach for as long as its `--lost-after` says.
-    pub(in crate::dispatch) fn give_up_lost(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), DispatchError> {
+    /// Records when cut links were last up, and ends attempts that were out of reach for their `--lost-after`.
+    pub(in crate::dispatch) fn end_out_of_reach(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), DispatchError> {
         for (route, last, machine) in std::mem::take(&mut self.links.silent) {
             for id in self.servers_on(route) {
                 turn.tx.record_last_contact(id, last)?;
@@ -29,7 +29,7 @@ impl Dispatcher {
         for live in turn.tx.live()? {
             let Some(limit) = live.lost_after.filter(|_| live.sent != Epoch(0)) else { continue };
             let Some(route) = self.route_of(Place { server: live.server, host: live.host }) else { continue };
-            // Or what was sent goes right behind a hello.
+            // Also open: a link with early starts.
             let open =
                 self.links.slots.get(&route).is_some_and(|slot| slot.boot().is_some() || slot.takes_starts().is_some());
             if open && self.is_there(route, live.machine) {
@@ -39,7 +39,7 @@ impl Dispatcher {
                 Some(machine) => turn.tx.heard_of(live.host, machine)?,
                 None => turn.tx.contacted_at(live.host)?,
             };
-            // While no dispatcher was there, nobody tried to reach it.
+            // While no dispatcher ran, nothing tried to reach the server.
             let last = heard.unwrap_or(self.instance.began_at).max(self.instance.began_at);
             match limit.checked_sub(last.age_at(turn.now.wall)).filter(|left| !left.is_zero()) {
                 Some(left) => next = Some(next.map_or(left, |known| known.min(left))),

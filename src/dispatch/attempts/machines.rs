@@ -1,5 +1,5 @@
-//! Which machine answers under a server's name. A name may come to lead to another one; what lies with the first is left alone until
-//! that answers again.
+//! Which machine answers under a server's name. A name may come to lead to another machine; attempts on the first one are left
+//! alone until it answers again.
 
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::links::route::Route;
@@ -10,29 +10,29 @@ use crate::store::members::Live;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// Where something lies with a machine that does not answer, the name is looked up rebuild after this ..
+/// The first pause before a name is looked up again, while attempts are on a machine that does not answer.
 const LOOK_FIRST: Duration = Duration::from_secs(30);
-/// .. and less and less often.
+/// The longest such pause; each is longer than the one before.
 const LOOK_LAST: Duration = Duration::from_secs(600);
 
-/// What lies behind a route with machines that do not answer there.
+/// Attempts behind a route on machines that do not answer there.
 #[derive(Debug)]
 pub(in crate::dispatch) struct Elsewhere {
     bound: BoundElsewhere,
-    /// How long the link stands before it is tried whether one of them answers.
+    /// How long the link has to be up before the name is looked up again.
     patience: Duration,
 }
 
-/// What is bound to machines that do not answer.
+/// Attempts bound to machines that do not answer.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::dispatch) struct BoundElsewhere {
     lanes: BTreeSet<LaneId>,
-    /// Attempts whose lanes are given back, with their hosts: their ends are still to be taken in.
+    /// Attempts whose lanes are released, with their hosts: their ends are not recorded yet.
     ends: BTreeSet<(ServerId, AttemptId)>,
 }
 
 impl BoundElsewhere {
-    /// It lies with such a machine.
+    /// Adds an attempt.
     pub(in crate::dispatch) fn add(&mut self, live: &Live) {
         match live.lane {
             Some(lane) => self.lanes.insert(lane),
@@ -40,7 +40,7 @@ impl BoundElsewhere {
         };
     }
 
-    /// Is an end on this host still to be taken in?
+    /// True if an end on this host is still to be recorded.
     pub(in crate::dispatch) fn holds_end_on(&self, host: ServerId) -> bool {
         self.ends.iter().any(|(of, _)| *of == host)
     }
@@ -50,7 +50,7 @@ impl BoundElsewhere {
     }
 }
 
-/// Who has said hello over a link to a server over ssh.
+/// The machine that has sent the hello over an ssh link.
 #[derive(Debug, Clone)]
 pub(in crate::dispatch) struct Answering {
     pub machine: MachineId,
@@ -58,8 +58,8 @@ pub(in crate::dispatch) struct Answering {
 }
 
 impl Dispatcher {
-    /// A machine said hello. None for this host: it is no other one, whatever it is called.
-    pub(in crate::dispatch) fn answering(
+    /// Notes the machine that has sent the hello. None for this host, which is never another machine, whatever its name.
+    pub(in crate::dispatch) fn note_machine(
         &mut self,
         turn: &Turn<'_, '_>,
         route: Route,
@@ -82,9 +82,9 @@ impl Dispatcher {
         Ok(Some(Answering { machine, hostname: hostname.to_owned() }))
     }
 
-    /// Is an attempt that was sent, and that who answers does not hold, another machine's? One of before that were kept is bound
-    /// to the machine that was read last.
-    pub(in crate::dispatch) fn lies_elsewhere(
+    /// True if an attempt that was sent, and that the answering machine does not hold, is on another machine. Attempts from before
+    /// machines were recorded are bound to the machine that was read last.
+    pub(in crate::dispatch) fn is_on_other_machine(
         &self,
         turn: &Turn<'_, '_>,
         live: &Live,
@@ -111,7 +111,7 @@ impl Dispatcher {
         Ok(true)
     }
 
-    /// What lies behind a route with machines which do not answer there.
+    /// Sets the attempts behind a route that are on machines which do not answer there.
     pub(in crate::dispatch) fn set_elsewhere(&mut self, route: Route, bound: BoundElsewhere) {
         match self.links.bound.remove(&route) {
             _ if bound.is_empty() => {}
@@ -125,24 +125,24 @@ impl Dispatcher {
         }
     }
 
-    /// Nothing more goes into this lane as long as its machine does not answer.
+    /// True if a lane's machine does not answer: nothing more is placed in it.
     pub(in crate::dispatch) fn is_elsewhere(&self, lane: LaneId) -> bool {
         self.links.bound.values().any(|elsewhere| elsewhere.bound.lanes.contains(&lane))
     }
 
-    /// May a word on an attempt that is bound to this machine go over a route that is open?
+    /// True if messages about an attempt that is bound to this machine may be sent over an open route.
     pub(in crate::dispatch) fn is_there(&self, route: Route, machine: Option<MachineId>) -> bool {
         machine.is_none() || self.links.slots.get(&route).is_some_and(|slot| slot.machine == machine)
     }
 
-    /// The machine that answers as a server, where that is known.
+    /// The machine that answers as a server, if it is known.
     pub(in crate::dispatch) fn machine_at(&self, server: ServerId) -> Option<MachineId> {
         self.route_to(server).and_then(|route| self.links.slots.get(&route)).and_then(|slot| slot.machine)
     }
 
-    /// Where something lies with a machine that does not answer, its name is tried rebuild now and then: it may lead back, or lead
-    /// to each machine of a pool in turn. Not while something is on its way.
-    pub(in crate::dispatch) fn look_for_machines(&mut self, now: Instant) {
+    /// Closes idle links from time to time while attempts are on a machine that does not answer, so that the name is looked up
+    /// again: it may lead back, or to each machine of a pool in turn. Links with a transfer are kept.
+    pub(in crate::dispatch) fn retry_names(&mut self, now: Instant) {
         self.links.bound.retain(|_, Elsewhere { bound, .. }| {
             !bound.ends.is_empty() || bound.lanes.iter().any(|lane| self.attempts.lanes.get(*lane).is_some())
         });
@@ -159,7 +159,7 @@ impl Dispatcher {
             .collect();
         for route in due {
             let closed = self.links.slots.get_mut(&route);
-            let closed = closed.and_then(|slot| slot.close("its name is tried rebuild", &self.links.connector));
+            let closed = closed.and_then(|slot| slot.close("its name is looked up again", &self.links.connector));
             self.handle_news(route, closed);
         }
     }

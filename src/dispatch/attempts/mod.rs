@@ -1,4 +1,4 @@
-//! What became of attempts: starts, events, ends, recovery.
+//! Attempts: starts, events, ends, cancels, recovery.
 
 pub(in crate::dispatch) mod cancels;
 pub(in crate::dispatch) mod ends;
@@ -19,25 +19,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Instant;
 
-/// What lies with servers, and what is remembered of it.
+/// Attempts on servers, and what is remembered of them.
 #[derive(Debug)]
 pub(in crate::dispatch) struct Attempts {
     pub(in crate::dispatch) lanes: Lanes,
     pub(in crate::dispatch) settings: Settings,
-    /// Numbers of lanes that are reserved and not given out yet.
+    /// Reserved lane numbers that are not used yet.
     pub(in crate::dispatch) lane_numbers: Range<i64>,
-    /// Servers that a task can't start on: no working directory there, an output that can't be opened.
+    /// Servers that can't start a task, for lack of its working directory or because an output can't be opened.
     pub(in crate::dispatch) barred: BTreeMap<TaskId, Vec<(ServerId, String)>>,
-    /// Servers that failed a task last: its next attempt goes elsewhere if it can.
+    /// The server of a task's last failure: its next attempt goes to another one if it can.
     pub(in crate::dispatch) avoided: BTreeMap<TaskId, ServerId>,
-    /// Cancels that were passed on in this epoch.
+    /// Attempts whose cancel was sent in this epoch.
     pub(in crate::dispatch) cancelling: BTreeSet<AttemptId>,
-    /// When the next attempt is out of reach for as long as its `--lost-after` says.
+    /// When the next attempt has been out of reach for its `--lost-after`.
     pub(in crate::dispatch) lose_at: Option<Instant>,
 }
 
 impl Attempts {
-    /// Nothing lies with a server. What is out of reach is looked at once, at `now`.
+    /// No attempts. Attempts out of reach are checked at `now`.
     pub(in crate::dispatch) fn new(now: Instant) -> Self {
         Self {
             lanes: Lanes::default(),

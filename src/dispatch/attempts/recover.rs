@@ -1,4 +1,4 @@
-//! Finding everything again: what the database says lies with servers, against what their agents hold.
+//! Recovery: the attempts in the database are reconciled with those that the agents hold.
 
 use crate::dispatch::attempts::lanes::LaneAttempt;
 use crate::dispatch::attempts::machines::{Answering, BoundElsewhere};
@@ -21,22 +21,22 @@ use crate::store::{StoreError, Tx, View};
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// A host that has just been told to begin something is read so much later.
+/// Pause before a probe of a host that has just got a start.
 const BEGIN_PAUSE: Duration = Duration::from_millis(50);
 
 impl Dispatcher {
-    /// A new dispatcher takes over the lanes that live.
+    /// Takes over the lanes of the previous dispatcher.
     pub(in crate::dispatch) fn adopt_lanes(&mut self, view: &View<'_>) -> Result<(), StoreError> {
         view.live()?.iter().try_for_each(|live| self.adopt(view, live))
     }
 
-    /// Knows a member that lies with a server, and its lane.
+    /// Takes over a member on a server, and its lane.
     pub(in crate::dispatch) fn adopt(&mut self, view: &View<'_>, live: &Live) -> Result<(), StoreError> {
         let now = self.ambient.now().mono;
         if self.attempts.lanes.find(live.attempt()).is_some() {
             return Ok(());
         }
-        // Of one whose process is gone the place is given back already; nothing but its end is waited for.
+        // Without a lane the process is gone and the place is released: only the end is awaited.
         let Some(lane) = live.lane else {
             self.links.awaited.insert(live.host);
             return Ok(());
@@ -44,7 +44,7 @@ impl Dispatcher {
         let needs = match view.class(live.class) {
             Ok(Some(class)) => class.demand.needs,
             Ok(None) => return Ok(()),
-            // What runs is followed to its end; what it took is counted as one that says nothing.
+            // What runs is followed to its end; if its demand can't be read, the default is counted.
             Err(StoreError::Unreadable(_)) => Needs::default(),
             Err(error) => return Err(error),
         };
@@ -57,7 +57,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// An agent said hello: what it holds against what the database says.
+    /// Reconciles the database with the inventory of an agent's hello.
     pub(in crate::dispatch) fn recover(
         &mut self,
         turn: &mut Turn<'_, '_>,
@@ -86,13 +86,13 @@ impl Dispatcher {
                     }
                     self.found(turn, route, &live, state)?;
                 }
-                // It is about to be ended here: nobody over there has heard of it.
+                // A cancel ends it in this turn, and no agent has it.
                 None if live.sent == Epoch(0) && turn.tx.cancel_asked(live.task, Some(live.index))?.is_some() => {}
-                None if live.sent == Epoch(0) => self.start_again(turn, &live, (boot, machine))?,
-                // Said right behind our hello, and this is the answer to that.
+                None if live.sent == Epoch(0) => self.resend_start(turn, &live, (boot, machine))?,
+                // An early start: this hello is the answer to ours, and was sent before the start was read.
                 None if live.sent == self.instance.epoch && early_starts => {}
-                None if self.lies_elsewhere(turn, &live, answering.as_ref())? => elsewhere.add(&live),
-                None if live.sent <= self.instance.restored => self.held_back(turn, &live)?,
+                None if self.is_on_other_machine(turn, &live, answering.as_ref())? => elsewhere.add(&live),
+                None if live.sent <= self.instance.restored => self.hold_unknown(turn, &live)?,
                 None if live.lane.is_none() => {
                     let event = Event::Ended {
                         attempt: live.attempt(),
@@ -108,32 +108,32 @@ impl Dispatcher {
                     self.event(turn, route, event)?;
                 }
                 None if live.boot != *boot => {
-                    // It may have begun, and its record may not have come to the disk.
+                    // It may have started, and its record may be lost with the restart.
                     let why = "the server was restarted while its start was on the way";
                     let event = Event::Ended { attempt: live.attempt(), ended: lost(why, turn.now.wall) };
                     self.event(turn, route, event)?;
                 }
-                // The agent has no record of a beginning, and makes one before it begins anything: the start is said again.
-                None => self.start_again(turn, &live, (boot, machine))?,
+                // The agent writes a record before it starts anything, and has none: the start is sent again.
+                None => self.resend_start(turn, &live, (boot, machine))?,
             }
         }
         let here = self.servers_on(route);
-        // Ends that lie with a machine that does not answer are still awaited.
+        // Ends on a machine that does not answer are still awaited.
         self.links.awaited.retain(|host| !here.contains(host) || elsewhere.holds_end_on(*host));
         self.set_elsewhere(route, elsewhere);
         for (attempt, (lane, state)) in there {
-            if let Some(live) = self.taken_up(turn, route, (boot, machine, lane), attempt)? {
+            if let Some(live) = self.follow_unknown(turn, route, (boot, machine, lane), attempt)? {
                 self.found(turn, route, &live, state)?;
                 continue;
             }
             match state {
-                // Submitted after the backup that this home was restored from: nobody here may say that it should end.
+                // Submitted after the backup that this home was restored from: this home must not cancel it.
                 HeldState::Queued | HeldState::Running { .. }
                     if self.is_restored() && turn.tx.task_by_uuid(attempt.task)?.is_none() => {}
-                // An output that was too long to bring home is read from there as long as it is kept.
-                HeldState::Ended(_) if self.stays_there(turn.tx, route, attempt)? => {}
+                // An output too long to fetch is read there for as long as it is kept.
+                HeldState::Ended(_) if self.output_stays_on_server(turn.tx, route, attempt)? => {}
                 HeldState::Ended(_) => turn.then(Effect::Confirm { route, attempt }),
-                // Nobody asks for it any more.
+                // No task of this home: cancel it.
                 HeldState::Queued | HeldState::Running { .. } => {
                     turn.then(Effect::Cancel { route, attempt, grace: Duration::from_secs(10) })
                 }
@@ -153,7 +153,7 @@ impl Dispatcher {
             }
         }
         self.activity.dirty = true;
-        // What is told to begin there begins first.
+        // Starts that were just sent are started before the host is probed.
         let begins = early_starts
             || turn
                 .effects
@@ -163,8 +163,8 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Starts a member on its server, for the first time or again.
-    fn start_again(
+    /// Sends the start of a member, for the first time or again.
+    fn resend_start(
         &self,
         turn: &mut Turn<'_, '_>,
         live: &Live,
@@ -175,7 +175,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    fn stays_there(&self, tx: &Tx<'_>, route: Route, attempt: AttemptId) -> Result<bool, StoreError> {
+    fn output_stays_on_server(&self, tx: &Tx<'_>, route: Route, attempt: AttemptId) -> Result<bool, StoreError> {
         let Some(known) = self.known(tx, route, attempt)? else { return Ok(false) };
         if tx.outputs_stay_there(known)? {
             return Ok(true);
@@ -202,7 +202,7 @@ impl Dispatcher {
         }
     }
 
-    /// The link is lost: what lies over there goes on, and is found again at the next hello.
+    /// Handles the loss of a link: attempts over there keep running, and the next hello finds them.
     pub(in crate::dispatch) fn link_lost(&mut self, route: Route, error: &str) {
         tracing::warn!("link {route:?}: {error}");
         self.attempts.cancelling.clear();
@@ -211,7 +211,7 @@ impl Dispatcher {
         self.callers.cleared(route, &Err(error.to_owned()));
         let (brought, asked) = self.transfers.results.forget(route);
         if self.transfers.outputs.forget(route) || brought {
-            // Its place is free already, but the end is not taken in: the link is wanted.
+            // The place is released, but the end is not recorded: the link is needed.
             self.links.cut.insert(route);
         }
         for known in asked {
@@ -221,7 +221,7 @@ impl Dispatcher {
         self.activity.dirty = true;
     }
 
-    /// A host can't be reached, or its agent can't work.
+    /// Handles a host that can't be reached, or whose agent can't work.
     pub(in crate::dispatch) fn route_down(
         &mut self,
         turn: &mut Turn<'_, '_>,
@@ -238,7 +238,7 @@ impl Dispatcher {
         Ok(self.load_servers(turn.tx)?)
     }
 
-    /// What went ahead to an agent that did not hear it was as good as never sent.
+    /// Marks early starts as unsent: the agent ended before it read them.
     fn release_lost_early_starts(&mut self, tx: &Tx<'_>, route: Route) -> Result<(), StoreError> {
         if !self.links.slots.get_mut(&route).is_some_and(LinkState::take_early_starts_lost) {
             return Ok(());
@@ -252,14 +252,14 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// What was given to a server and never sent there goes on to another; it has not used an attempt.
+    /// Returns members that were placed on a server, but never sent there, to the queue. No attempt is used up.
     fn replace_unsent(&mut self, turn: &mut Turn<'_, '_>, route: Route) -> Result<(), DispatchError> {
         for live in turn.tx.unsent()? {
             let place = Place { server: live.server, host: live.host };
             if self.route_of(place) == Some(route) {
                 self.adopt(turn.tx, &live)?;
                 let known = AttemptKey { task: live.task, index: live.index, number: live.number };
-                self.back_to_waiting(turn, known, live.attempt())?;
+                self.return_to_queue(turn, known, live.attempt())?;
             }
         }
         Ok(())
@@ -272,7 +272,7 @@ impl Dispatcher {
     }
 }
 
-/// An end of which no record says how it came.
+/// The end of an attempt of which nobody knows how it ended.
 pub(in crate::dispatch) fn lost(why: &str, now: Timestamp) -> Ended {
     let cause = Cause::Lost { why: why.to_owned() };
     let end =

@@ -1,4 +1,4 @@
-//! Starts that an agent refuses: the task waits again, goes to another server, or fails where there is none.
+//! Refused starts: the task waits again, goes to another server, or fails if there is none.
 
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::effects::Effect;
@@ -16,7 +16,7 @@ use crate::store::members::Outputs;
 use crate::store::{StoreError, Tx};
 use std::fmt;
 
-/// The attempt that was refused, and where.
+/// A refused attempt, and where it was refused.
 #[derive(Debug, Clone, Copy)]
 struct RefusedStart {
     route: Route,
@@ -25,7 +25,7 @@ struct RefusedStart {
     server: Option<ServerId>,
 }
 
-/// Why one task can't start on one server, which others can start on.
+/// Why a server can't start a task that other servers can start.
 #[derive(Debug)]
 enum Obstacle {
     NoDirectory { path: String },
@@ -36,7 +36,7 @@ enum Obstacle {
 }
 
 impl Obstacle {
-    /// What a person can do where no other server is left.
+    /// What a person can do if no other server is left.
     const fn remedy(&self) -> &'static str {
         match self {
             Self::NoDirectory { .. } => ": add --dir, --send or --cwd",
@@ -60,7 +60,7 @@ impl fmt::Display for Obstacle {
 }
 
 impl Dispatcher {
-    /// Takes in that an agent refused to start an attempt.
+    /// Handles the refusal of an attempt.
     pub(in crate::dispatch) fn refused(
         &mut self,
         turn: &mut Turn<'_, '_>,
@@ -72,13 +72,13 @@ impl Dispatcher {
         let member = turn.tx.member(key.task, key.index)?;
         let refused = RefusedStart { route, attempt, key, server: member.as_ref().and_then(|m| m.host) };
         let obstacle = match why {
-            // Whether there is a newer dispatcher stands in the database, and nowhere else.
+            // Only the database tells whether there is a newer dispatcher.
             Refusal::OldEpoch if turn.tx.home_row()?.epoch > self.instance.epoch => return Err(DispatchError::Fenced),
             Refusal::OldEpoch => {
                 let error = "its agent has heard of a newer dispatcher than this home has had: of a copy of this home?";
-                return self.not_started(turn, refused, error);
+                return self.postpone_start(turn, refused, error);
             }
-            // It lies with another machine than this one, and may run there.
+            // The attempt is on another machine than this one, and may run there.
             Refusal::Tombstone if !self.is_there(route, member.as_ref().and_then(|m| m.machine)) => {
                 turn.then(Effect::Confirm { route, attempt });
                 return Ok(());
@@ -91,19 +91,19 @@ impl Dispatcher {
                 turn.then(Effect::Confirm { route, attempt });
                 return Ok(());
             }
-            // The start named the boot of which this very link's hello speaks.
+            // The start named the boot of this link's own hello.
             Refusal::OtherBoot
                 if member.and_then(|m| m.boot).as_ref() == self.links.slots.get(&route).and_then(LinkState::boot) =>
             {
                 let error = "its agent says that the host was restarted, and that it was not";
-                return self.not_started(turn, refused, error);
+                return self.postpone_start(turn, refused, error);
             }
             Refusal::OtherBoot => {
                 self.links.restarted.push(route);
-                return self.back_to_waiting(turn, key, attempt);
+                return self.return_to_queue(turn, key, attempt);
             }
             Refusal::Spool { error } | Refusal::Supervisor { error } => {
-                return self.not_started(turn, refused, &error);
+                return self.postpone_start(turn, refused, &error);
             }
             Refusal::NoDirectory { path } => Obstacle::NoDirectory { path },
             Refusal::NoOutput { path, error } => Obstacle::NoOutput { path, error },
@@ -114,18 +114,18 @@ impl Dispatcher {
                 Obstacle::Files { error }
             }
         };
-        self.bar(turn, refused, &obstacle)
+        self.bar_server(turn, refused, &obstacle)
     }
 
-    /// Nothing starts on this server at the moment: the task waits again, and the server rests.
-    fn not_started(
+    /// Handles a server that can't start anything at the moment: the task waits again, and the server is left alone for a while.
+    fn postpone_start(
         &mut self,
         turn: &mut Turn<'_, '_>,
         refused: RefusedStart,
         error: &str,
     ) -> Result<(), DispatchError> {
         let RefusedStart { route, attempt, key, server } = refused;
-        self.back_to_waiting(turn, key, attempt)?;
+        self.return_to_queue(turn, key, attempt)?;
         if let Some(server) = server {
             turn.tx.record_down(server, error, turn.now.wall)?;
             turn.tx.trace(key.task, turn.now.wall, &format!("not started: {error}"))?;
@@ -134,15 +134,15 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// This server can't start the task: it goes to the next one, and fails where there is none.
-    fn bar(
+    /// Bars a server that can't start the task: the task goes to the next one, and fails if there is none.
+    fn bar_server(
         &mut self,
         turn: &mut Turn<'_, '_>,
         refused: RefusedStart,
         obstacle: &Obstacle,
     ) -> Result<(), DispatchError> {
         let RefusedStart { attempt, key, server, .. } = refused;
-        let Some(server) = server else { return self.back_to_waiting(turn, key, attempt) };
+        let Some(server) = server else { return self.return_to_queue(turn, key, attempt) };
         let name = turn.tx.server_name(server)?.map_or_else(|| "?".to_owned(), |n| n.to_string());
         let text = format!("{obstacle} on {name}");
         turn.tx.trace(key.task, turn.now.wall, &format!("not started: {text}"))?;
@@ -152,7 +152,7 @@ impl Dispatcher {
         }
         let barred = barred.clone();
         if self.could_run_elsewhere(turn.tx, key.task, &barred)? {
-            return self.back_to_waiting(turn, key, attempt);
+            return self.return_to_queue(turn, key, attempt);
         }
         let all: Vec<&str> = barred.iter().map(|(_, text)| text.as_str()).collect();
         let error = format!("{}{}", all.join(", "), obstacle.remedy());
@@ -170,7 +170,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Is there a server that could ever run a task, but for these?
+    /// True if a server other than these could ever run the task.
     fn could_run_elsewhere(
         &self,
         tx: &Tx<'_>,

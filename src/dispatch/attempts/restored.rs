@@ -1,4 +1,4 @@
-//! A home that was restored from a backup against what its servers hold: attempts that the backup knew and those it did not.
+//! Recovery of a home that was restored from a backup: attempts that the backup knew, and those that it did not.
 
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::links::route::Route;
@@ -12,17 +12,21 @@ use crate::store::placing::Placing;
 use crate::store::{StoreError, Tx};
 
 impl Dispatcher {
-    /// Was this home made of a backup?
+    /// True if this home was restored from a backup.
     pub(in crate::dispatch) fn is_restored(&self) -> bool {
         self.instance.restored > Epoch(0)
     }
 
-    /// Its server knows nothing of an attempt that the backup knew: it may have ended since, and its end was told to the home
-    /// that was backed up.
-    pub(in crate::dispatch) fn held_back(&mut self, turn: &mut Turn<'_, '_>, live: &Live) -> Result<(), DispatchError> {
+    /// Holds a member whose server has no record of its attempt: it may have ended after the backup, and the end was confirmed to
+    /// the home that was backed up.
+    pub(in crate::dispatch) fn hold_unknown(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        live: &Live,
+    ) -> Result<(), DispatchError> {
         let made_of = turn.tx.made_of()?.map_or_else(|| "restored from a backup".to_owned(), |(_, words)| words);
         let why = format!("{made_of}; its server knows nothing of it any more");
-        if turn.ledger.held_back(live.key(), live.running, &why)? {
+        if turn.ledger.hold_unknown(live.key(), live.running, &why)? {
             turn.tx.set_reason(live.task, Some(&why))?;
             turn.tx.trace(live.task, turn.now.wall, &why)?;
         }
@@ -32,8 +36,8 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// A server holds an attempt that the home which was backed up has begun since: it is followed from here on.
-    pub(in crate::dispatch) fn taken_up(
+    /// Follows an attempt that the home started after the backup.
+    pub(in crate::dispatch) fn follow_unknown(
         &mut self,
         turn: &mut Turn<'_, '_>,
         route: Route,
@@ -59,19 +63,19 @@ impl Dispatcher {
             sent: self.instance.restored,
             verdict: None,
         };
-        if !turn.ledger.taken_up(key, &at)? {
+        if !turn.ledger.follow_unknown(key, &at)? {
             return Ok(None);
         }
         let live = turn.tx.live_of(task)?.into_iter().find(|live| live.index == attempt.index);
         if let Some(live) = &live {
-            self.take_place(turn.tx, live)?;
+            self.reserve_place(turn.tx, live)?;
             turn.tx.trace(task, turn.now.wall, "found at its server, begun after the backup")?;
         }
         Ok(live)
     }
 
-    fn take_place(&mut self, tx: &Tx<'_>, live: &Live) -> Result<(), StoreError> {
-        // A lane holds its place once, however many attempts lie in it.
+    fn reserve_place(&mut self, tx: &Tx<'_>, live: &Live) -> Result<(), StoreError> {
+        // A lane holds its place once, however many attempts are in it.
         if live.lane.is_some_and(|lane| self.attempts.lanes.get(lane).is_none())
             && let Some(class) = tx.class(live.class)?
         {

@@ -1,4 +1,4 @@
-//! Making a start out of what the database says of a task.
+//! Starts, built from the rows of their tasks.
 
 use crate::dispatch::settings::Settings;
 use crate::matching::Place;
@@ -11,28 +11,28 @@ use crate::store::tasks::{Shape, TaskRow};
 use crate::store::{Result, StoreError, View};
 use std::os::unix::ffi::OsStrExt;
 
-/// What goes to which server.
+/// A start, and the place that it goes to.
 #[derive(Debug)]
 pub struct PlacedStart {
     pub place: Place,
     pub start: Start,
 }
 
-/// What all starts of a task have in common; made once for a batch.
+/// What all starts of a task share; built once for a batch.
 #[derive(Debug, Clone)]
 pub struct Template {
     pub row: TaskRow,
     launch: Launch,
-    /// Names of what was asked for the task that not every agent does.
+    /// Names of features that the task needs and not every agent has.
     features: Vec<String>,
 }
 
 impl Template {
-    /// Reads a task; None if it is gone.
+    /// Reads a task. None if it is removed.
     pub fn read(view: &View<'_>, settings: &Settings, task: TaskId) -> Result<Option<Self>> {
         let (Some(row), Some(mut launch)) = (view.task(task)?, view.launch(task)?) else { return Ok(None) };
         if let Some(why) = row.unreadable {
-            // Nothing is started with a part of what was asked for.
+            // A task is not started with only a part of what was requested.
             return Err(StoreError::Unreadable(why));
         }
         let features = launch.features().map(|feature| feature.name().to_owned()).collect();
@@ -42,7 +42,7 @@ impl Template {
         Ok(Some(Self { row, launch, features }))
     }
 
-    /// The starts for these members in one lane: one, or one for each member where their output files differ.
+    /// The starts of these members in one lane: one start, or one for each member if their output files differ.
     pub fn starts(
         &self,
         view: &View<'_>,
@@ -99,7 +99,7 @@ impl Template {
         PlacedStart { place, start }
     }
 
-    /// The variables that say where and as what the task runs.
+    /// The environment variables that identify the attempt.
     fn environment(&self, server: &str) -> Vec<(Text, Text)> {
         let needs = self.row.demand.needs;
         let mut all = vec![
@@ -141,10 +141,10 @@ impl Template {
     }
 }
 
-/// Entries in one message stay below this, far from the longest frame.
+/// Entries in one message stay below this many bytes, far from the longest frame.
 const ENTRIES_BYTES: usize = 1 << 20;
 
-/// Members whose entries go in one message.
+/// Batches of members whose entries fit into one message.
 fn batches(members: &[Claimed]) -> Vec<&[Claimed]> {
     let mut batches = Vec::new();
     let (mut from, mut bytes) = (0, 0);
@@ -166,7 +166,7 @@ mod tests {
     use crate::model::id::Index;
 
     #[test]
-    fn long_lines_go_in_several_messages_and_none_is_left_out() {
+    fn long_entries_are_split_into_several_messages() {
         let member = |index, len: usize| {
             let entry = Some("x".repeat(len).as_str().into());
             Claimed { index: Index(index), number: 1, entry }

@@ -1,4 +1,4 @@
-//! Members that a submit gave to a server, and that were not sent there yet.
+//! Unsent members: placed by a submit, and not sent to their server yet.
 
 use crate::dispatch::attempts::starts::{PlacedStart, Template};
 use crate::dispatch::dispatcher::Dispatcher;
@@ -14,7 +14,7 @@ use crate::store::tasks::Shape;
 use crate::store::{Durability, Store, StoreError, View};
 
 impl Dispatcher {
-    /// Members that a submit placed: sent before anything else, for somebody waits for them.
+    /// Sends the members that a submit placed before anything else: a command waits for them.
     pub(in crate::dispatch) fn send_unsent(&mut self, store: &mut Store) -> Result<(), DispatchError> {
         if !self.activity.dirty {
             return Ok(());
@@ -22,14 +22,14 @@ impl Dispatcher {
         if store.view().unsent()?.is_empty() {
             return Ok(());
         }
-        // They may lie with a server that is new.
+        // Their server may be new.
         self.load_servers(&store.view())?;
         if self.adopt_unsent(&store.view())?.is_empty() {
             return Ok(());
         }
-        // What is said to be unsent goes to another server where this one is out of reach: that it was sent must last.
+        // Durable: an attempt that is recorded as unsent moves to another server if this one is out of reach.
         let sent = sealed::write(store, Durability::Full, |tx| {
-            // Others may have written more while we waited for the gate.
+            // Other commands may have written while this transaction waited for the gate.
             self.load_servers(tx)?;
             let all = self.adopt_unsent(tx)?;
             for (live, boot) in &all {
@@ -46,8 +46,8 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Unsent members whose hosts are there to take them, and since which boot those run. The others are known from now on
-    /// too: a link is opened for what lies in lanes. What is to be cancelled and was never sent ends at home.
+    /// Unsent members whose hosts can take them, each with the boot id of its host. The other unsent members are taken over too:
+    /// links are opened for lanes. Members to cancel that were never sent end here.
     pub(in crate::dispatch) fn adopt_unsent(&mut self, view: &View<'_>) -> Result<Vec<(Live, BootId)>, StoreError> {
         let mut all = Vec::new();
         for live in view.unsent()? {
@@ -62,7 +62,7 @@ impl Dispatcher {
         Ok(all)
     }
 
-    /// The start of one member that lies with a server whose host runs since this boot.
+    /// The start of one member on a server whose host runs since this boot.
     pub(in crate::dispatch) fn starts_of(
         &self,
         view: &View<'_>,

@@ -1,4 +1,4 @@
-//! Who answers at the dispatcher's door, the socket in `run/`.
+//! The process that answers at the dispatcher's socket in `run/`.
 
 use crate::dispatch::client::start::StartError;
 use crate::protocol::frame::FrameError;
@@ -11,7 +11,7 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-/// Waits until the dispatcher says something. One that is stopped says nothing, one that is busy may need a while.
+/// Waits for the first message of the dispatcher. A stopped dispatcher sends none, a busy one may take a while.
 pub(super) fn wait_for_hello(home: &Home, stream: &UnixStream) -> Result<(), StartError> {
     const LOOK: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
     const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,21 +26,21 @@ pub(super) fn wait_for_hello(home: &Home, stream: &UnixStream) -> Result<(), Sta
         if let Some(pid) = process_at(stream)?.filter(|pid| is_stopped(*pid)) {
             return Err(StartError::Stopped(pid));
         }
-        // Where somebody else has the database locked it waits for that one, and so do we.
+        // The dispatcher waits while another process has the database locked, and so does its caller.
         if begun.elapsed() > PATIENCE && holder(home).is_none() {
             return Err(StartError::Silent);
         }
     }
 }
 
-/// The process at the other end; None where it lives in another namespace.
+/// The process at the other end. None if it is in another namespace.
 fn process_at(stream: &UnixStream) -> io::Result<Option<i32>> {
     let pid = getsockopt(stream, PeerCredentials).map_err(io::Error::from)?.pid();
     Ok((pid > 0).then_some(pid))
 }
 
-/// Says who it is that can't be understood.
-pub(super) fn stranger(stream: &UnixStream, error: FrameError) -> StartError {
+/// The error for a process at the socket that can't be understood.
+pub(super) fn not_understood(stream: &UnixStream, error: FrameError) -> StartError {
     match process_at(stream) {
         Ok(Some(pid)) => StartError::Stranger(error, format!("`kill {pid}` ends it")),
         Ok(None) => StartError::Stranger(error, "end it where it runs".to_owned()),
@@ -48,7 +48,7 @@ pub(super) fn stranger(stream: &UnixStream, error: FrameError) -> StartError {
     }
 }
 
-/// Is the process stopped, by a signal or a debugger? proc(5): the state stands behind the name in parentheses.
+/// True if the process is stopped by a signal or a debugger. proc(5): the state follows the name in parentheses.
 fn is_stopped(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());

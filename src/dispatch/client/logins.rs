@@ -1,4 +1,4 @@
-//! Logins tried in a bare environment, as cron has it: nobody's key agent, no connection that somebody has open.
+//! Logins in a bare environment, as cron has it: without a key agent and without shared connections.
 
 pub use crate::link::trouble::Trouble;
 
@@ -15,10 +15,10 @@ use std::time::Duration;
 /// Logins under way at a time.
 const AT_ONCE: usize = 8;
 
-/// A server, its host, and what went wrong.
+/// A server, its host, and the result of its login.
 pub type Tried = (Name, String, Result<(), Trouble>);
 
-/// Logs in to each host once and does nothing there, in the order given.
+/// Logs in to each host once without running anything there; results in the given order.
 pub fn try_bare(
     view: &View<'_>,
     environment: &[(&'static str, OsString)],
@@ -51,14 +51,14 @@ fn try_one(
     target: &SshTarget,
 ) -> Result<(), Trouble> {
     let mut words = connector::words_of(command)?;
-    // ssh takes the first value that it is given.
+    // ssh uses the first value that it is given.
     words.extend(["-o", "ControlPath=none"].map(str::to_owned));
     let ssh = Ssh { target, words: &words, auth_sock: None, patience, binaries: Vec::new() };
     let mut command = ssh.command()?;
     command.arg("true").env_clear().envs(environment.iter().map(|(name, value)| (name, value))).env("LC_ALL", "C");
     let said = trial::run(&mut command, b"", patience + patience);
     let said = said.map_err(|error| Trouble::NoSsh(format!("{}: {error}", words[0])))?;
-    // One that hangs after the connect was ended.
+    // A login that hangs after the connect was killed.
     let Some(status) = said.status else { return Err(Trouble::Silent) };
     if status.success() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! How often a dispatcher may be lost before that is no accident.
+//! How many dispatchers a waiting command may lose before it gives up.
 
 use crate::dispatch::client::start::StartError;
 use crate::dispatch::process::life::{last_line_since, log_file, trouble};
@@ -8,18 +8,18 @@ use std::process::{Child, ExitStatus};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Dispatchers that somebody waited with and lost. One that dies of what it finds is called again in growing pauses, and not
+/// Counts the dispatchers that a command has lost while it waited. A dispatcher that crashes is restarted with backoff, and not
 /// for ever.
 #[derive(Debug, Default)]
 pub struct Losses {
     count: u32,
     last: Option<Instant>,
-    /// How the last one ended that this process started.
+    /// How the last dispatcher that this process started has ended.
     status: Option<ExitStatus>,
 }
 
 impl Losses {
-    /// Another one. An error once that can be no accident, with what is known of the last.
+    /// Counts a loss and waits for the backoff. After too many it gives an error with what is known of the last one.
     pub fn one_more(&mut self, home: &Home) -> Result<(), StartError> {
         const MOST: u32 = 10;
         const APART: Duration = Duration::from_secs(30);
@@ -38,7 +38,7 @@ impl Losses {
             // 0.1 s, 0.2 s .. 2 s: some seven seconds in all.
             std::thread::sleep(Duration::from_millis(50 << (self.count - 3)).min(Duration::from_secs(2)));
         }
-        // Behind the pause: a process that is killed closes its connections a moment before its parent can wait for it.
+        // After the pause: a killed process closes its connections shortly before its parent can reap it.
         self.status = started_ended().or(self.status);
         self.last = Some(Instant::now());
         Ok(())
@@ -49,17 +49,17 @@ impl Losses {
 static STARTED: Mutex<Option<Child>> = Mutex::new(None);
 
 /// Notes the dispatcher that this process has started.
-pub(in crate::dispatch) fn has_started(child: Child) {
+pub(in crate::dispatch) fn note_started(child: Child) {
     *STARTED.lock().unwrap_or_else(PoisonError::into_inner) = Some(child);
 }
 
-/// How that one ended, if it has.
+/// How that dispatcher has ended, if it has.
 fn started_ended() -> Option<ExitStatus> {
     let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
     started.as_mut()?.try_wait().ok().flatten()
 }
 
-/// How a process ended, and what it said of it behind this place of its log.
+/// How a process has ended, with the last line of its log after an offset in bytes.
 pub(in crate::dispatch) fn end_of(home: &Home, status: ExitStatus, log_from: u64) -> String {
     match last_line_since(&log_file(home), log_from) {
         Some(word) => format!("{}: {word}", how(Some(status))),

@@ -1,4 +1,4 @@
-//! Reading a host outside of the dispatcher: when a home is founded, before there is one.
+//! A probe of this host without a dispatcher, for founding a home.
 
 use crate::engine::{Transport, local::Local};
 use crate::link::{Link, LinkError};
@@ -9,7 +9,7 @@ use crate::store::Home;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::time::{Duration, Instant};
 
-/// Why a host could not be read.
+/// Why a probe failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     #[error(transparent)]
@@ -20,10 +20,10 @@ pub enum ProbeError {
     Unfit(String),
 }
 
-/// How long a host may take to be read.
+/// How long a probe may take.
 pub const PROBE_LIMIT: Duration = Duration::from_secs(20);
 
-/// Reads this host through an agent of its own, with a spool of its own: the home may not have an id yet.
+/// Probes this host with an agent and a spool of its own: the home may not have an id yet.
 pub fn this_host(
     home: &Home,
     watch: Vec<String>,
@@ -65,7 +65,7 @@ fn wait_for_facts(link: &mut Link) -> Result<Facts, ProbeError> {
             Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(20), tv_nsec: i64::from(left.subsec_nanos()) };
         let mut fds = [PollFd::from_borrowed_fd(link.read_end(), flags)];
         match poll(&mut fds, Some(&timeout)) {
-            // A signal that somebody else looks after.
+            // A signal that another part of the process handles.
             Err(rustix::io::Errno::INTR) => continue,
             other => other.map_err(|error| LinkError::Io(error.into()))?,
         };

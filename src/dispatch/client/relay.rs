@@ -1,4 +1,4 @@
-//! Questions to other homes, by way of this home's dispatcher: its links are shared by all commands.
+//! Questions to other homes by way of this home's dispatcher: all commands share its links.
 
 use crate::dispatch::client::start::{self, Connection, StartError};
 use crate::distributor::peers::{PeerError, Peers};
@@ -11,14 +11,14 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// What takes a question back: descriptors that can be read, or whose other end has gone. Nothing does, by default.
+/// What withdraws a question: descriptors that become readable, or whose other end is closed. None by default.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     fds: Arc<[(OwnedFd, PollFlags)]>,
 }
 
 impl Stop {
-    /// Any of these, each with the events that are asked for; an end that has gone is reported without.
+    /// Stops on any of these descriptors, each with its events; a closed end is always reported.
     pub fn new(fds: Vec<(OwnedFd, PollFlags)>) -> Self {
         Self { fds: fds.into() }
     }
@@ -27,7 +27,7 @@ impl Stop {
         self.fds.iter().map(|(fd, flags)| PollFd::new(fd, *flags))
     }
 
-    /// Has one of them anything to report?
+    /// True if one of the descriptors has an event.
     pub fn is_due(&self) -> bool {
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         let mut fds: Vec<PollFd<'_>> = self.polled().collect();
@@ -35,35 +35,35 @@ impl Stop {
     }
 }
 
-/// The way of one command to other homes. The dispatcher is called, and started, with the first question only.
+/// A command's way to other homes. The dispatcher is called, or started, with the first question.
 #[derive(Debug)]
 pub struct Relay {
     home: Home,
     login: Login,
     connection: Option<Connection>,
     tickets: Ticket,
-    /// Nobody listens any more once it is due.
+    /// Once it is due, nobody waits for the answer any more.
     until: Stop,
 }
 
 impl Relay {
-    /// Nothing is opened yet. `login`: what the caller's session has for logins over ssh.
+    /// A relay without a connection. `login`: what the caller's session has for ssh logins.
     pub fn new(home: &Home, login: &Login) -> Self {
         Self { home: home.clone(), login: login.clone(), connection: None, tickets: 0, until: Stop::default() }
     }
 
-    /// The same, until that is due.
+    /// Sets what withdraws the question.
     #[must_use]
     pub fn until(self, until: Stop) -> Self {
         Self { until, ..self }
     }
 
-    /// Does nobody listen any more?
+    /// True if nobody waits for the answer any more.
     pub fn is_stopped(&self) -> bool {
         self.until.is_due()
     }
 
-    /// Waits for a word of the dispatcher; false: nobody listens any more.
+    /// Waits for a message of the dispatcher. False: nobody waits for the answer any more.
     fn wait(&self, open: &Connection) -> bool {
         if self.until.fds.is_empty() {
             return true;
@@ -73,14 +73,14 @@ impl Relay {
             fds.push(PollFd::new(open.stream(), PollFlags::IN));
             match poll(&mut fds, None) {
                 Err(rustix::io::Errno::INTR) => {}
-                // What is wrong with the connection is told where it is read.
+                // An error of the connection is reported where it is read.
                 _ => return fds.iter().rev().skip(1).all(|fd| fd.revents().is_empty()),
             }
         }
     }
 
-    /// Hands a question to the dispatcher. It has not left this host before that succeeded.
-    fn hand_over(&mut self, endpoint: &Endpoint, question: &Question) -> Result<(Connection, Ticket), StartError> {
+    /// Sends a question to the dispatcher. It has not left this host unless this succeeds.
+    fn send_question(&mut self, endpoint: &Endpoint, question: &Question) -> Result<(Connection, Ticket), StartError> {
         self.tickets += 1;
         let ticket = self.tickets;
         let mut question = question.clone();
@@ -109,7 +109,7 @@ impl Peers for Relay {
         each: &mut dyn FnMut(Answer) -> bool,
     ) -> Result<Answer, PeerError> {
         let unreached = |error: StartError| PeerError::Unreached(error.to_string());
-        let (mut open, ticket) = self.hand_over(endpoint, question).map_err(unreached)?;
+        let (mut open, ticket) = self.send_question(endpoint, question).map_err(unreached)?;
         let mut parts = String::new();
         loop {
             if !self.wait(&open) {
@@ -136,7 +136,7 @@ impl Peers for Relay {
                         word => word,
                     };
                     if !each(word) {
-                        // Closing the connection takes the question back.
+                        // Closing the connection withdraws the question.
                         return Err(PeerError::Cut("not listened to any more".to_owned()));
                     }
                     if bytes > 0 && open.send(&ToDispatcher::Taken { ticket, bytes }).is_err() {

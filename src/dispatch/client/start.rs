@@ -1,7 +1,7 @@
-//! Starting the dispatcher on demand: one at a time by lock, a typed handshake, detached from whoever started it.
+//! Starting the dispatcher on demand: one starter at a time by lock, a typed handshake, detached from the starter.
 
-use crate::dispatch::client::door::{stranger, wait_for_hello};
-use crate::dispatch::client::losses::{Losses, end_of, has_started};
+use crate::dispatch::client::door::{not_understood, wait_for_hello};
+use crate::dispatch::client::losses::{Losses, end_of, note_started};
 use crate::dispatch::process::life::log_file;
 use crate::model::ssh::Login;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher, VERSION};
@@ -19,21 +19,21 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// What a dispatcher says to its starter, once.
+/// The answer of a new dispatcher to its starter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Startup {
     /// It holds the lock and listens.
     Ready {
         pid: i32,
     },
-    /// Another one holds the lock.
+    /// Another dispatcher holds the lock.
     AlreadyRunning,
     Failed {
         error: String,
     },
 }
 
-/// Why there is no dispatcher to talk to.
+/// Why the dispatcher can't be reached.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("the dispatcher did not begin: {0}")]
@@ -62,17 +62,18 @@ pub enum StartError {
     Io(#[from] io::Error),
 }
 
-/// The socket by way of a descriptor of its directory: a Unix socket's path is at most 107 bytes, a home's may be longer.
+/// The path of the socket through a descriptor of its directory: a Unix socket's path has at most 107 bytes, a home's may be
+/// longer.
 pub(in crate::dispatch) fn socket_path(home: &Home) -> io::Result<(OwnedFd, PathBuf)> {
     let dir = open(home.run_dir(), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let path = PathBuf::from(format!("/proc/self/fd/{}/dispatcher.sock", dir.as_raw_fd()));
     Ok((dir, path))
 }
 
-/// Wakes the loop of the dispatcher of a home by a connection that says nothing.
+/// Wakes the loop of a home's dispatcher by a connection without a message.
 pub(in crate::dispatch) fn wake_loop(home: &Home) {
     if let Ok((_dir, path)) = socket_path(home) {
-        // Nobody opens where it is leaving; then there is nothing to look at.
+        // It fails only if the dispatcher is leaving, and then has nothing to check.
         let _ = UnixStream::connect(path);
     }
 }
@@ -81,12 +82,12 @@ pub(in crate::dispatch) fn wake_loop(home: &Home) {
 #[derive(Debug)]
 pub struct Connection {
     stream: UnixStream,
-    /// The dispatcher's process.
+    /// The process id of the dispatcher.
     pub pid: i32,
 }
 
 impl Connection {
-    /// Connects to a dispatcher that runs; None if none does.
+    /// Connects to a running dispatcher. None if none runs.
     pub fn open(home: &Home) -> Result<Option<Self>, StartError> {
         let Ok((_dir, path)) = socket_path(home) else { return Ok(None) };
         let stream = match UnixStream::connect(&path) {
@@ -104,14 +105,14 @@ impl Connection {
         match frame::read(&mut stream) {
             Ok(Some(FromDispatcher::Hello { version: VERSION, pid })) => Ok(Some(Self { stream, pid })),
             Ok(Some(FromDispatcher::Hello { version, pid })) => Err(StartError::Version(version, pid)),
-            // It is just leaving.
+            // The dispatcher is leaving.
             Ok(_) | Err(FrameError::Io(_)) => Ok(None),
-            Err(error) => Err(stranger(&stream, error)),
+            Err(error) => Err(not_understood(&stream, error)),
         }
     }
 
-    /// Connects and says all at once, without waiting to be greeted; None if no dispatcher runs. One that does not greet
-    /// may have heard it all the same: an error.
+    /// Connects and sends messages without waiting for the hello. None if no dispatcher runs. An error if the hello does not come:
+    /// the messages may have been received all the same.
     fn ask(home: &Home, words: &[u8], patience: Duration) -> Result<Option<Self>, StartError> {
         let Ok((_dir, path)) = socket_path(home) else { return Ok(None) };
         let Ok(mut stream) = UnixStream::connect(&path) else { return Ok(None) };
@@ -119,18 +120,18 @@ impl Connection {
         Self::answered(stream, patience).map(Some)
     }
 
-    /// Whoever was asked greets first.
+    /// Waits for the hello after the messages were sent.
     fn answered(stream: UnixStream, patience: Duration) -> Result<Self, StartError> {
         stream.set_read_timeout(Some(patience))?;
         Ok(Self::handshake(stream)?.ok_or_else(|| io::Error::from(io::ErrorKind::TimedOut))?)
     }
 
-    /// Says something.
+    /// Sends a message.
     pub fn send(&mut self, message: &ToDispatcher) -> Result<(), StartError> {
         Ok(frame::write(&mut self.stream, message)?)
     }
 
-    /// Waits for the next word; None if the dispatcher left.
+    /// Waits for the next message. None if the dispatcher has closed the connection.
     pub fn receive(&mut self) -> Result<Option<FromDispatcher>, StartError> {
         match frame::read(&mut self.stream) {
             Err(FrameError::Io(error))
@@ -139,33 +140,33 @@ impl Connection {
                 Ok(None)
             }
             Err(error @ FrameError::Io(_)) => Err(error.into()),
-            Err(error) => Err(stranger(&self.stream, error)),
+            Err(error) => Err(not_understood(&self.stream, error)),
             Ok(word) => Ok(word),
         }
     }
 
-    /// Tells it to leave, and waits until it has hung up.
+    /// Stops the dispatcher and waits until it closes the connection.
     pub fn stop(mut self) -> Result<(), StartError> {
         match self.send(&ToDispatcher::Leave) {
             Ok(()) => while self.receive()?.is_some() {},
-            // It is leaving already, or was shot.
+            // It is leaving already, or was killed.
             Err(StartError::Frame(FrameError::Io(_))) => {}
             Err(error) => return Err(error),
         }
         Ok(())
     }
 
-    /// To be polled.
+    /// The socket, for polling.
     pub fn stream(&self) -> &UnixStream {
         &self.stream
     }
 }
 
-/// Tells the dispatcher to look at the database; starts one where something is to be done, there or for first tiers that are
-/// `to_be_told`, and none runs.
+/// Wakes the dispatcher, so that it reads the database. Without a dispatcher it starts one if there is work, here or, with
+/// `to_be_told`, reports to first tiers.
 pub fn wake(store: &Store, login: &Login, to_be_told: bool) -> Result<(), StartError> {
     let home = store.home();
-    if nudge(home, login)? {
+    if wake_running(home, login)? {
         return Ok(());
     }
     if to_be_told || store.view().has_unended().map_err(|e| StartError::Failed(e.to_string()))? {
@@ -174,9 +175,9 @@ pub fn wake(store: &Store, login: &Login, to_be_told: bool) -> Result<(), StartE
     Ok(())
 }
 
-/// Wakes without waiting for an answer; false if no dispatcher listens. One that leaves looks at the database once more
-/// behind the gate and takes its socket away before it opens the gate again: who can connect after a commit is heard.
-fn nudge(home: &Home, login: &Login) -> Result<bool, StartError> {
+/// Wakes the dispatcher without waiting for an answer. False if none listens. A dispatcher that leaves reads the database once
+/// more behind the gate and removes its socket before it opens the gate: a connect after a commit is always noticed.
+fn wake_running(home: &Home, login: &Login) -> Result<bool, StartError> {
     let Ok((_dir, path)) = socket_path(home) else { return Ok(false) };
     let Ok(mut stream) = UnixStream::connect(&path) else { return Ok(false) };
     let both = frame::write(&mut stream, &ToDispatcher::Login(login.clone()))
@@ -188,14 +189,14 @@ fn nudge(home: &Home, login: &Login) -> Result<bool, StartError> {
     }
 }
 
-/// A connection to the dispatcher, which is started if none runs. It is told what the caller's session has for logins.
+/// A connection to the dispatcher, which is started if none runs. It gets the logins of the caller's session.
 pub fn connect(home: &Home, login: &Login) -> Result<Connection, StartError> {
     let mut connection = find_or_start(home)?;
     connection.send(&ToDispatcher::Login(login.clone()))?;
     Ok(connection)
 }
 
-/// The same, and says something. One that was shot between the two words is followed by another.
+/// Connects and sends a message. If the dispatcher is killed in between, another one is started.
 pub fn call(home: &Home, login: &Login, message: &ToDispatcher) -> Result<Connection, StartError> {
     let mut losses = Losses::default();
     loop {
@@ -210,8 +211,8 @@ pub fn call(home: &Home, login: &Login, message: &ToDispatcher) -> Result<Connec
     }
 }
 
-/// Says all at once to the dispatcher; where none runs, one is started that hears it before it does anything else. None: it was not
-/// heard. An error: it may have been.
+/// Sends messages to the dispatcher; if none runs, a new one gets them before it does anything else. None: they were not received.
+/// An error: they may have been.
 pub fn ask(home: &Home, words: &[ToDispatcher], patience: Duration) -> Result<Option<Connection>, StartError> {
     let mut bytes = Vec::with_capacity(1024);
     words.iter().try_for_each(|word| frame::encode(word, &mut bytes))?;
@@ -221,12 +222,12 @@ pub fn ask(home: &Home, words: &[ToDispatcher], patience: Duration) -> Result<Op
     if !home.exists() {
         return Ok(None);
     }
-    let Ok(_lock) = one_starter(home) else { return Ok(None) };
+    let Ok(_lock) = lock_start(home) else { return Ok(None) };
     if let Some(connection) = Connection::ask(home, &bytes, patience)? {
         return Ok(Some(connection));
     }
     let (mut ours, theirs) = UnixStream::pair()?;
-    // Nobody reads yet. Where so much does not fit, who asks does it by itself.
+    // Nothing reads yet. If the messages do not fit, the caller does the work by itself.
     ours.set_nonblocking(true)?;
     if ours.write_all(&bytes).is_err() {
         return Ok(None);
@@ -251,13 +252,13 @@ fn find_or_start(home: &Home) -> Result<Connection, StartError> {
                 "{home}: there is no home here (any more): was it moved or removed?"
             )));
         }
-        let _lock = one_starter(home)?;
+        let _lock = lock_start(home)?;
         if let Some(connection) = Connection::open(home)? {
             return Ok(connection);
         }
         match spawn(home, None)? {
             Startup::Ready { .. } => {}
-            // It holds the lock and does not listen: it is leaving, or just coming.
+            // It holds the lock and does not listen: it is leaving or starting.
             Startup::AlreadyRunning => wait_until_left(home, None)?,
             Startup::Failed { error } => return Err(StartError::Failed(error)),
         }
@@ -265,25 +266,25 @@ fn find_or_start(home: &Home) -> Result<Connection, StartError> {
     }
 }
 
-/// One starter at a time; who waited for this lock finds it running.
-fn one_starter(home: &Home) -> Result<File, StoreError> {
+/// Locks the start of dispatchers: one starter at a time, and the next one finds the dispatcher running.
+fn lock_start(home: &Home) -> Result<File, StoreError> {
     let path = home.run_dir().join("start.lock");
     let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
     let locked = opened.and_then(|lock| lock.lock().map(|()| lock));
     locked.map_err(|error| StoreError::Unwritable { path, error })
 }
 
-/// In a home's `run/`.
+/// The name of the lock file in a home's `run/`.
 pub(in crate::dispatch) const LOCK: &str = "dispatcher.lock";
 
-/// The lock that a dispatcher holds as long as it lives.
+/// Opens the lock that a dispatcher holds while it runs.
 pub(in crate::dispatch) fn lock_file(home: &Home) -> Result<File, StoreError> {
     let path = home.run_dir().join(LOCK);
     let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
     opened.map_err(|error| StoreError::Unwritable { path, error })
 }
 
-/// Is this the lock of the home that lies there now? Where that can't be seen it may be.
+/// True if this is the lock of the home at the path, or if that can't be found out.
 pub(in crate::dispatch) fn is_lock_of(home: &Home, lock: &File) -> bool {
     let place = |meta: &Metadata| (meta.dev(), meta.ino());
     match (std::fs::metadata(home.run_dir().join(LOCK)), lock.metadata()) {
@@ -293,8 +294,8 @@ pub(in crate::dispatch) fn is_lock_of(home: &Home, lock: &File) -> bool {
     }
 }
 
-/// Returns once this dispatcher (None: whichever it is) holds the lock no more, or another one listens: whoever waits for a task
-/// may have started one meanwhile.
+/// Waits until the dispatcher with this process id (None: any) has released the lock, or another one listens: a command that waits
+/// for a task may have started it.
 pub fn wait_until_left(home: &Home, pid: Option<i32>) -> Result<(), StartError> {
     let lock = lock_file(home)?;
     loop {
@@ -310,7 +311,7 @@ pub fn wait_until_left(home: &Home, pid: Option<i32>) -> Result<(), StartError> 
     }
 }
 
-/// Lets the dispatcher leave, as long as that is `needed`. None begins as long as the lock that this gives is held.
+/// Stops the dispatcher as long as that is `needed`. None can start while the returned lock is held.
 pub fn retire(home: &Home, needed: &mut dyn FnMut() -> bool) -> Result<Option<File>, StartError> {
     let lock = lock_file(home)?;
     while needed() {
@@ -321,15 +322,15 @@ pub fn retire(home: &Home, needed: &mut dyn FnMut() -> bool) -> Result<Option<Fi
         }
         match Connection::open(home)? {
             Some(connection) => connection.stop()?,
-            // It has the lock and does not listen: it is just coming, or going.
+            // It holds the lock and does not listen: it is starting or leaving.
             None => std::thread::sleep(Duration::from_millis(10)),
         }
     }
     Ok(None)
 }
 
-/// Starts one; `caller` is the far end of who has asked it something already. It finds the caller's GRID_SSH_COMMAND in the environment
-/// that it inherits, before it opens its first link.
+/// Starts a dispatcher; `caller` is the far end of a connection with requests. It inherits the caller's GRID_SSH_COMMAND, and
+/// reads it before it opens its first link.
 fn spawn(home: &Home, caller: Option<UnixStream>) -> Result<Startup, StartError> {
     const LOG_MAX: u64 = 1 << 20;
     let path = log_file(home);
@@ -340,7 +341,7 @@ fn spawn(home: &Home, caller: Option<UnixStream>) -> Result<Startup, StartError>
         log.set_len(0)?;
         log_from = 0;
     }
-    // What we inherited (a caller's lock file, a pipe of `$(..)`) must not live on in the dispatcher.
+    // Inherited descriptors (a caller's lock file, a pipe of `$(..)`) must not stay open in the dispatcher.
     close_fds::set_fds_cloexec(3, &[]);
     let mut command = Command::new("/proc/self/exe");
     command.arg0("grid").args(["dispatcher", "serve", "--home"]).arg(home.dir());
@@ -356,7 +357,7 @@ fn spawn(home: &Home, caller: Option<UnixStream>) -> Result<Startup, StartError>
     }
     match serde_json::from_str(&said) {
         Ok(startup) => {
-            has_started(child);
+            note_started(child);
             Ok(startup)
         }
         Err(_) => Ok(Startup::Failed { error: end_of(home, child.wait()?, log_from) }),

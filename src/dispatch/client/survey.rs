@@ -1,4 +1,4 @@
-//! Looking at hosts over ssh outside of the dispatcher: before they are servers, and when a person asks what is the matter.
+//! Surveys of hosts over ssh without the dispatcher: before they become servers, and for diagnosis.
 
 use crate::dispatch::links::connector::words_of;
 use crate::engine::agents::Agents;
@@ -18,10 +18,10 @@ pub use crate::link::trouble::Trouble;
 /// Logins under way at a time, as for the dispatcher's links.
 const AT_ONCE: usize = 8;
 
-/// Looks at hosts with one person's ssh.
+/// Surveys hosts with one person's ssh.
 #[derive(Debug)]
 pub struct Surveyor {
-    /// The home's ssh command, for targets without one of their own.
+    /// The home's ssh command, for targets without their own.
     command: SshCommand,
     auth_sock: Option<String>,
     patience: Duration,
@@ -29,7 +29,7 @@ pub struct Surveyor {
 }
 
 impl Surveyor {
-    /// With the settings of a home and the caller's session.
+    /// A surveyor with the settings of a home and the caller's session.
     pub fn new(home: &Home, view: &View<'_>, login: &Login) -> Result<Self, StoreError> {
         let command = view.home_ssh(login.command.as_ref())?;
         let patience = crate::dispatch::links::connector::patience(view)?;
@@ -37,37 +37,37 @@ impl Surveyor {
         Ok(Self { command, auth_sock: login.auth_sock.clone(), patience, folder })
     }
 
-    /// The ssh command that leads to a target.
+    /// The ssh command for a target.
     fn command_to<'a>(&'a self, target: &'a SshTarget) -> &'a SshCommand {
         target.command().unwrap_or(&self.command)
     }
 
-    /// Do two targets lead to one account of one host, by one command?
+    /// True if two targets lead to the same account of the same host by the same command.
     pub fn is_same(&self, one: &SshTarget, other: &SshTarget) -> bool {
         self.command_to(one) == self.command_to(other) && one.clone().by(None) == other.clone().by(None)
     }
 
-    /// Logs in and looks; nothing is installed.
+    /// Logs in and surveys the host; nothing is installed.
     pub fn look(&self, target: &SshTarget) -> Result<Survey, Trouble> {
         self.with(target, |ssh| survey(ssh, self.patience))
     }
 
-    /// The key that an unknown host shows.
+    /// The host key of an unknown host.
     pub fn host_key(&self, target: &SshTarget) -> Option<String> {
         self.with(target, |ssh| Ok(host_key(ssh, self.patience))).ok().flatten()
     }
 
-    /// What ssh makes of a name: account, real host, port.
+    /// What ssh resolves a name to: account, real host, port.
     pub fn resolved(&self, target: &SshTarget) -> Result<BTreeMap<String, String>, Trouble> {
         self.with(target, |ssh| resolved(ssh, self.patience))
     }
 
-    /// What a server's prologue complains of over there, if it fails.
+    /// The complaint of a server's prologue on that host, if it fails.
     pub fn prologue(&self, target: &SshTarget, lines: &str) -> Result<Option<String>, Trouble> {
         self.with(target, |ssh| prologue(ssh, lines, self.patience))
     }
 
-    /// The kinds of machines for which there is an agent.
+    /// The kinds of machines that there is an agent for.
     pub fn architectures(&self) -> Vec<String> {
         let all = Agents::default().all(&self.folder).unwrap_or_default();
         all.into_iter().map(|binary| binary.arch).collect()
@@ -81,7 +81,7 @@ impl Surveyor {
     }
 }
 
-/// Does some work for each of many hosts, a few side by side; `done` is told of each. The results are in their order.
+/// Runs some work for each of many hosts, a few at a time; `done` is called after each. The results are in the given order.
 pub fn side_by_side<I: Sync, O: Send>(
     items: &[I],
     work: impl Fn(&I) -> O + Sync,

@@ -1,5 +1,5 @@
-//! What the dispatcher does for other homes' sake: carries questions, remembers who answers, tries the silent ones again,
-//! and has open searches settled.
+//! Chores for other homes: the dispatcher relays questions, records who answers, retries silent homes, and has open searches
+//! settled.
 
 use crate::dispatch::client::relay::Relay;
 use crate::dispatch::dispatcher::Dispatcher;
@@ -22,19 +22,19 @@ use std::collections::BTreeSet;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Chores that take questions and answers, and so are done beside the loop.
+/// Chores that ask other homes, and so run beside the loop.
 #[derive(Debug, Default)]
 pub struct Chores {
     running: Option<JoinHandle<()>>,
-    /// When they were looked at last.
+    /// When they were last checked.
     at: Option<Instant>,
 }
 
-/// How often open searches and reports are looked at again: no report goes more often.
+/// How often open searches and reports are checked: no report is sent more often.
 const EVERY: Duration = registry::APART;
 
 impl Dispatcher {
-    /// A command asks another home.
+    /// Sends a command's question to another home.
     pub(in crate::dispatch) fn ask_elsewhere(
         &mut self,
         view: &View<'_>,
@@ -49,7 +49,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Another home speaks.
+    /// Receives messages of another home.
     pub(in crate::dispatch) fn receive_elsewhere(&mut self, endpoint: &Endpoint) {
         let said = self.homes.peers.receive(&mut self.links.connector, endpoint);
         self.send_all(said);
@@ -61,8 +61,8 @@ impl Dispatcher {
         }
     }
 
-    /// Once a round: time-outs, findings into the database, silent ones tried again.
-    pub(in crate::dispatch) fn tend_peers(&mut self, store: &mut Store) -> Result<(), DispatchError> {
+    /// Runs once a round: time-outs, findings into the database, retries of silent homes.
+    pub(in crate::dispatch) fn run_peers(&mut self, store: &mut Store) -> Result<(), DispatchError> {
         let said = self.homes.peers.tick(&mut self.links.connector);
         self.send_all(said);
         let alive: Vec<u64> = self.callers.all.iter().filter(|c| !c.gone).map(|c| c.id).collect();
@@ -96,7 +96,7 @@ impl Dispatcher {
         self.do_chores(store, now)
     }
 
-    /// Open searches are settled and reports sent beside the loop: both take questions that this very dispatcher carries.
+    /// Reconciles open searches and sends reports beside the loop: both ask questions that this dispatcher relays.
     fn do_chores(&mut self, store: &Store, now: Now) -> Result<(), DispatchError> {
         if self.homes.chores.running.as_ref().is_some_and(JoinHandle::is_finished) {
             self.homes.chores.running = None;
@@ -119,21 +119,21 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Somebody waits for these chores.
+    /// True while chores run.
     pub(in crate::dispatch) fn has_chores(&self) -> bool {
         self.homes.chores.running.is_some()
     }
 
-    /// When there is something to do for other homes, at the latest.
-    pub(in crate::dispatch) fn elsewhere_due(&self) -> Option<Instant> {
+    /// When there is work for other homes, at the latest.
+    pub(in crate::dispatch) fn homes_due(&self) -> Option<Instant> {
         let busy = !self.attempts.lanes.is_empty() || !self.schedule.queue.is_empty();
-        // Of those under way the loop sees in short steps whether they are done: a time that has passed would make it spin.
+        // The loop polls running chores in short steps: a time that has passed would make it spin.
         let chores = self.homes.chores.at.filter(|_| busy && !self.has_chores()).map(|at| at + EVERY);
         self.homes.peers.due(&self.links.connector).into_iter().chain(chores).min()
     }
 }
 
-/// The ssh command that leads to an endpoint; of no use where that is a path.
+/// The ssh command for an endpoint; unused if the endpoint is a path.
 fn ssh_to(view: &View<'_>, endpoint: &Endpoint) -> Result<SshCommand, StoreError> {
     match endpoint {
         Endpoint::Ssh { .. } => view.ssh_to(endpoint),
@@ -146,7 +146,7 @@ fn chores(home: &Home, owner: &Name) -> Result<(), Box<dyn std::error::Error>> {
     let mut peers = Relay::new(home, &Login::default());
     let mut context = TierContext { store: &mut store, peers: &mut peers, ambient: &System };
     let principal = Principal::resident(owner.clone());
-    // Whoever does not answer is asked for one task only in each round.
+    // A silent home is asked about one task in each round.
     let mut silent = BTreeSet::new();
     for away in context.store.view().away_open(1_000)? {
         let now = context.now();
@@ -159,7 +159,7 @@ fn chores(home: &Home, owner: &Name) -> Result<(), Box<dyn std::error::Error>> {
         match reconcile::reconcile(&mut context, &away, &principal) {
             Ok(Reconciled::Open) => drop(silent.insert(away.asked)),
             Ok(Reconciled::Placed | Reconciled::Nobody | Reconciled::GoingOn) => {}
-            // One that can't be settled holds up no other, nor the reports.
+            // A search that can't be reconciled delays no other search, and no report.
             Err(error) => tracing::warn!("task {}: {error}", away.task),
         }
     }

@@ -1,5 +1,5 @@
-//! The dispatcher's links to other homes: `grid serve` as a child or behind ssh, opened when somebody has a question,
-//! shared by all, closed when long unused. Who does not answer in time is given up and remembered.
+//! The dispatcher's links to other homes: `grid serve` as a child or over ssh, opened for a question, shared by all callers,
+//! closed when unused. A home that does not answer in time is given up and remembered as silent.
 
 mod pending;
 
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 /// A link without questions is closed after this long.
 const UNUSED: Duration = Duration::from_secs(600);
 
-/// How far a link is.
+/// The state of a link.
 #[derive(Debug)]
 enum PeerState {
     Down,
@@ -28,54 +28,54 @@ enum PeerState {
     Up { link: Link, version: u32 },
 }
 
-/// One other home.
+/// Another home.
 #[derive(Debug)]
 pub struct Peer {
     phase: PeerState,
     pending: Vec<Pending>,
     used: Instant,
     heard: Instant,
-    /// The ssh command that leads there.
+    /// The ssh command for this home.
     command: SshCommand,
-    /// Which of the sessions that callers brought is tried next, and why the newest was refused.
+    /// The number of the session that is tried next; `refused` says why the newest session was refused.
     session: usize,
     refused: Option<String>,
 }
 
 impl Peer {
-    /// One that nobody has spoken to.
+    /// A home without a link.
     const fn down(now: Instant, command: SshCommand) -> Self {
         Self { phase: PeerState::Down, pending: Vec::new(), used: now, heard: now, command, session: 0, refused: None }
     }
 }
 
-/// What is to be written down of an endpoint: who answers there, or why nobody does.
+/// The home that answers at an endpoint, or why none does.
 pub type EndpointFinding = (Endpoint, Result<HomeId, String>);
 
-/// All of them.
+/// Links to all other homes.
 #[derive(Debug)]
 pub struct PeerLinks {
     all: BTreeMap<Endpoint, Peer>,
     tickets: Ticket,
-    /// Lists whose question has not come yet, by caller and its ticket.
+    /// Lists whose question has not been received yet, by caller and its ticket.
     pieces: BTreeMap<(u64, Ticket), Vec<Vec<u8>>>,
-    /// How long a greeting or an answer may take.
+    /// How long a hello or an answer may take.
     pub limit: Duration,
     pub findings: Vec<EndpointFinding>,
 }
 
 impl PeerLinks {
-    /// None yet.
+    /// No links.
     pub fn new(limit: Duration) -> Self {
         Self { all: BTreeMap::new(), tickets: 0, pieces: BTreeMap::new(), limit, findings: Vec::new() }
     }
 
-    /// Takes a piece of a list; its question follows.
+    /// Keeps a piece of a list until its question follows.
     pub fn piece(&mut self, caller: u64, theirs: Ticket, bytes: Vec<u8>) {
         self.pieces.entry((caller, theirs)).or_default().push(bytes);
     }
 
-    /// Takes a question; opens the link if there is none. What is known at once is told at once.
+    /// Sends a question, and opens the link if there is none. Gives the messages that can be sent at once.
     pub fn ask(
         &mut self,
         connector: &mut Connector,
@@ -98,8 +98,8 @@ impl PeerLinks {
             question: Some(question),
             pieces,
         };
-        // Not over a link by another command.
-        let mut said = self.leave_other(connector, endpoint, &command);
+        // A link by another command is not used.
+        let mut said = self.close_other_command(connector, endpoint, &command);
         let peer = self.all.entry(endpoint.clone()).or_insert_with(|| Peer::down(now, command));
         peer.used = now;
         peer.pending.push(pending);
@@ -107,8 +107,8 @@ impl PeerLinks {
         said
     }
 
-    /// Gives up a link that was opened by another ssh command than this one.
-    fn leave_other(
+    /// Closes a link that was opened by another ssh command.
+    fn close_other_command(
         &mut self,
         connector: &mut Connector,
         endpoint: &Endpoint,
@@ -123,14 +123,14 @@ impl PeerLinks {
         self.lose(connector, endpoint, LinkError::Trouble(why), false)
     }
 
-    /// Opens the link to an endpoint by this ssh command if it is down; says what waits where it is up.
+    /// Opens the link to an endpoint by this ssh command, or sends the pending questions if it is up.
     pub fn wake(
         &mut self,
         connector: &mut Connector,
         endpoint: &Endpoint,
         command: SshCommand,
     ) -> Vec<(u64, FromDispatcher)> {
-        let mut said = self.leave_other(connector, endpoint, &command);
+        let mut said = self.close_other_command(connector, endpoint, &command);
         self.all.entry(endpoint.clone()).or_insert_with(|| Peer::down(connector.ambient.now().mono, command));
         said.extend(self.open(connector, endpoint));
         said
@@ -150,7 +150,7 @@ impl PeerLinks {
         done.unwrap_or_else(|error| self.lose(connector, endpoint, error, true))
     }
 
-    /// Reads what came from an endpoint.
+    /// Receives messages from an endpoint.
     pub fn receive(&mut self, connector: &mut Connector, endpoint: &Endpoint) -> Vec<(u64, FromDispatcher)> {
         let Some(peer) = self.all.get_mut(endpoint) else { return Vec::new() };
         let (PeerState::Handshake { link, .. } | PeerState::Up { link, .. }) = &mut peer.phase else {
@@ -203,7 +203,7 @@ impl PeerLinks {
         out
     }
 
-    /// Gives a link up. Its questions have no answer; `remember`: whoever lives there counts as silent.
+    /// Gives up a link and fails its questions. `remember`: the home counts as silent.
     fn lose(
         &mut self,
         connector: &mut Connector,
@@ -222,17 +222,17 @@ impl PeerLinks {
             (LinkError::Ended, _) => "it went away".to_owned(),
             _ => error.to_string(),
         };
-        // It may quote what came.
+        // It may quote the other home's message.
         bounds::cut(&mut words);
         if unheard && matches!(&error, LinkError::Trouble(trouble) if trouble.may_be_the_sessions()) {
-            // Somebody else's session may open the door.
+            // Another caller's session may succeed.
             peer.session += 1;
             peer.refused.get_or_insert_with(|| words.clone());
             if connector.has_session(peer.session) {
                 return self.open(connector, endpoint);
             }
         }
-        // What the newest session was told, whatever those before it were.
+        // The refusal of the newest session, not of the older ones.
         let words = peer.refused.take().unwrap_or(words);
         peer.session = 0;
         if remember {
@@ -241,7 +241,7 @@ impl PeerLinks {
         peer.pending.drain(..).map(|pending| pending.failed(&words)).collect()
     }
 
-    /// Gives up what takes too long and closes what is not used.
+    /// Gives up links that take too long and closes unused ones.
     pub fn tick(&mut self, connector: &mut Connector) -> Vec<(u64, FromDispatcher)> {
         let (now, limit) = (connector.ambient.now().mono, self.limit);
         let mut out = Vec::new();
@@ -260,7 +260,7 @@ impl PeerLinks {
                 PeerState::Up { .. } => {
                     let overdue = |p: &Pending| !p.patient && p.said.is_some() && now.duration_since(p.heard) >= limit;
                     let why = format!("did not answer within {} s", limit.as_secs_f32());
-                    // Nothing at all came since it was asked: there is nobody, or it is frozen.
+                    // Nothing was received since the question: the home is gone or frozen.
                     if peer.pending.iter().any(|p| overdue(p) && p.said.is_some_and(|said| said >= peer.heard)) {
                         lost.push((endpoint.clone(), why, true));
                     } else {
@@ -276,7 +276,7 @@ impl PeerLinks {
         out
     }
 
-    /// When [`PeerLinks::tick`] has something to do.
+    /// When [`PeerLinks::tick`] is due.
     pub fn due(&self, connector: &Connector) -> Option<Instant> {
         let of = |(endpoint, peer): (&Endpoint, &Peer)| match &peer.phase {
             PeerState::Handshake { since, .. } => Some(*since + patience(endpoint, connector, self.limit)),
@@ -289,32 +289,32 @@ impl PeerLinks {
         self.all.iter().filter_map(of).min()
     }
 
-    /// A caller left: what it asked need not be answered.
+    /// Drops the questions of callers that have left.
     pub fn forget(&mut self, alive: impl Fn(u64) -> bool) {
         self.pieces.retain(|(caller, _), _| alive(*caller));
         for peer in self.all.values_mut() {
             let gone: Vec<Pending> = peer.pending.extract_if(.., |p| !alive(p.caller)).collect();
             if let PeerState::Up { link, .. } = &mut peer.phase {
                 for pending in gone.iter().filter(|p| p.said.is_some()) {
-                    // A link that is broken is noticed where it is read.
+                    // A broken link is noticed where it is read.
                     let _ = link.send(&ToServe::Drop { ticket: pending.ticket });
                 }
             }
         }
     }
 
-    /// A caller took so much of an output: as much more may come.
+    /// Notes how much of an output a caller has taken: as much more may be sent.
     pub fn taken(&mut self, caller: u64, theirs: Ticket, bytes: u64) {
         for peer in self.all.values_mut() {
             let of = |p: &&Pending| p.caller == caller && p.theirs == theirs;
             if let (PeerState::Up { link, .. }, Some(pending)) = (&mut peer.phase, peer.pending.iter().find(of)) {
-                // A link that is broken is noticed where it is read.
+                // A broken link is noticed where it is read.
                 let _ = link.send(&ToServe::Taken { ticket: pending.ticket, bytes });
             }
         }
     }
 
-    /// Sends what goes without waiting.
+    /// Flushes all links.
     pub fn flush(&mut self, connector: &mut Connector) -> Vec<(u64, FromDispatcher)> {
         sealed::assert_open();
         let mut lost = Vec::new();
@@ -322,7 +322,7 @@ impl PeerLinks {
             if let PeerState::Handshake { link, .. } | PeerState::Up { link, .. } = &mut peer.phase
                 && let Err(error) = link.flush()
             {
-                // The reading end tells better why it ended.
+                // The read end reports why the link ended.
                 if !matches!(&error, LinkError::Io(error) if error.kind() == std::io::ErrorKind::BrokenPipe) {
                     lost.push((endpoint.clone(), error));
                 }
@@ -335,7 +335,7 @@ impl PeerLinks {
         out
     }
 
-    /// Open links, to be polled.
+    /// Open links, for polling.
     pub fn links(&self) -> impl Iterator<Item = (&Endpoint, &Link)> {
         self.all.iter().filter_map(|(endpoint, peer)| match &peer.phase {
             PeerState::Handshake { link, .. } | PeerState::Up { link, .. } => Some((endpoint, link)),
@@ -343,14 +343,14 @@ impl PeerLinks {
         })
     }
 
-    /// Is the far end of this one known to answer?
+    /// True if the link to this endpoint is up.
     pub fn is_up(&self, endpoint: &Endpoint) -> bool {
         self.all.get(endpoint).is_some_and(|peer| matches!(peer.phase, PeerState::Up { .. }))
     }
 }
 
 impl Peer {
-    /// Says what waits, now that the link is up. What an older grid over there can't understand is answered here.
+    /// Sends the pending questions over a link that has come up. Questions that an older grid can't understand are answered here.
     fn send_pending(&mut self, now: Instant) -> Result<Vec<(u64, FromDispatcher)>, LinkError> {
         sealed::assert_open();
         let PeerState::Up { link, version } = &mut self.phase else { return Ok(Vec::new()) };
@@ -379,7 +379,7 @@ impl Peer {
     }
 }
 
-/// A greeting over ssh takes a login, which has a time-out of its own.
+/// How long a hello may take: over ssh it needs a login, which has its own time-out.
 fn patience(endpoint: &Endpoint, connector: &Connector, limit: Duration) -> Duration {
     match endpoint {
         Endpoint::Ssh { .. } => limit.max(connector.patience + Duration::from_secs(1)),

@@ -39,7 +39,7 @@ impl Dispatcher {
             self.handle_news(route, news);
         }
         self.fail_overdue_probes(patience, now);
-        self.look_for_machines(now);
+        self.retry_names(now);
         self.mark_wanted_links();
         let due: Vec<Route> =
             self.links.slots.iter().filter(|(_, slot)| slot.is_due(now)).map(|(route, _)| *route).collect();

@@ -152,7 +152,7 @@ impl Dispatcher {
         // The agent exits if nothing uses it.
         self.links.connector.agent = None;
         self.flush();
-        self.tend_peers(store)?;
+        self.run_peers(store)?;
         if (self.activity.leave || self.may_leave()) && self.try_to_leave(store)? {
             return Ok(true);
         }
@@ -196,7 +196,7 @@ impl Dispatcher {
             ToDispatcher::Read { task, index, number, stream, offset, max } => {
                 self.read_for(&store.view(), at, (task, index, number), stream, offset, max)?
             }
-            ToDispatcher::Bring { task, index } => self.bring_again(&store.view(), at, task, index)?,
+            ToDispatcher::Bring { task, index } => self.request_results_again(&store.view(), at, task, index)?,
             ToDispatcher::Probe { server } => {
                 self.callers.all[at].probe(server, self.ambient.now().mono);
                 if let Some(slot) = self.route_to(server).and_then(|route| self.links.slots.get_mut(&route)) {

@@ -1,4 +1,4 @@
-//! One task from its submit to its end, and what comes in between.
+//! One task from its submit to its end, and what may happen in between.
 
 use crate::dispatch::testing::{Bench, Task, facts};
 use crate::model::ambient::Ambient;
@@ -49,7 +49,7 @@ fn four_members_run_on_four_processors_and_the_fifth_waits() {
 }
 
 #[test]
-fn caller_that_waits_is_told_of_the_end_once_it_is_on_the_disk() {
+fn end_is_sent_to_a_waiting_caller_after_its_commit() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task::default());
     let mut caller = bench.caller();
@@ -63,7 +63,7 @@ fn caller_that_waits_is_told_of_the_end_once_it_is_on_the_disk() {
 }
 
 #[test]
-fn dispatcher_that_begins_anew_takes_over_what_runs() {
+fn new_dispatcher_takes_over_running_attempts() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task::default());
     bench.run();
@@ -75,7 +75,7 @@ fn dispatcher_that_begins_anew_takes_over_what_runs() {
 }
 
 #[test]
-fn long_output_comes_home_before_the_end_is_recorded() {
+fn long_output_is_fetched_before_the_end_is_recorded() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task::default());
     bench.run();
@@ -86,7 +86,7 @@ fn long_output_comes_home_before_the_end_is_recorded() {
 }
 
 #[test]
-fn end_is_taken_in_once_though_it_is_reported_twice() {
+fn end_reported_twice_is_recorded_once() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task { retries: 3, ..Task::default() });
     bench.run();
@@ -102,7 +102,7 @@ fn end_is_taken_in_once_though_it_is_reported_twice() {
 }
 
 #[test]
-fn server_over_a_link_gets_what_the_own_host_has_no_room_for() {
+fn task_without_room_on_this_host_goes_to_an_ssh_server() {
     let mut bench = Bench::new();
     bench.add_server("far", facts("far"));
     let task = bench.submit(&Task::array(8));

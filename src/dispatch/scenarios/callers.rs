@@ -1,4 +1,4 @@
-//! Commands that are connected: they wait, follow, ask for readings, and hang up.
+//! Connected commands: they wait, follow, request probes, and hang up.
 
 use crate::dispatch::testing::{Bench, Caller, Task, facts};
 use crate::model::attempt::Stream;
@@ -8,7 +8,7 @@ use crate::protocol::agent::{FromAgent, ToAgent};
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use std::time::Duration;
 
-/// What a caller was told of readings: an error, or that there is one.
+/// The answers to a caller's probes: an error, or none.
 fn readings(caller: &mut Caller) -> Vec<Option<String>> {
     let reading = |word| match word {
         FromDispatcher::Probed { error, .. } => Some(error),
@@ -17,7 +17,7 @@ fn readings(caller: &mut Caller) -> Vec<Option<String>> {
     caller.heard().into_iter().filter_map(reading).collect()
 }
 
-/// Output that a caller was given.
+/// Output that a caller was sent.
 fn output(caller: &mut Caller) -> Vec<u8> {
     let bytes = |word| match word {
         FromDispatcher::Data { bytes, .. } => bytes,
@@ -27,7 +27,7 @@ fn output(caller: &mut Caller) -> Vec<u8> {
 }
 
 #[test]
-fn watch_of_what_has_ended_is_answered_at_once() {
+fn watch_of_an_ended_task_is_answered_at_once() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task::default());
     bench.run();
@@ -39,7 +39,7 @@ fn watch_of_what_has_ended_is_answered_at_once() {
 }
 
 #[test]
-fn followers_get_what_they_do_not_have() {
+fn followers_get_only_output_that_they_do_not_have() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task::default());
     bench.run();
@@ -104,7 +104,7 @@ fn probe_is_sent_once_for_many_waiters() {
 }
 
 #[test]
-fn probe_of_a_host_out_of_reach_is_answered_with_the_reason() {
+fn probe_of_an_unreachable_host_fails_with_the_reason() {
     let mut bench = Bench::new();
     bench.add_server("far", facts("far"));
     bench.run();
@@ -121,14 +121,14 @@ fn probe_of_a_host_out_of_reach_is_answered_with_the_reason() {
 }
 
 #[test]
-fn caller_that_hangs_up_is_let_go() {
+fn caller_that_hangs_up_is_dropped() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task::default());
     let (gone, mut stays) = (bench.caller(), bench.caller());
     bench.say(0, ToDispatcher::Watch { task, index: None });
     bench.say(1, ToDispatcher::Watch { task, index: None });
     drop(gone);
-    bench.take_in_callers();
+    bench.handle_callers();
     assert_eq!(bench.dispatcher.callers.all.len(), 1);
     bench.end("local", 0);
     assert_eq!(stays.ends(), 1);
@@ -136,7 +136,7 @@ fn caller_that_hangs_up_is_let_go() {
 }
 
 #[test]
-fn cancel_that_could_not_be_written_is_passed_on_and_written_later() {
+fn cancel_that_could_not_be_written_is_sent_and_recorded_later() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task::default());
     bench.run();
@@ -163,7 +163,7 @@ fn status_counts_links_lanes_and_running_attempts() {
 }
 
 #[test]
-fn order_that_is_not_carried_out_is_given_back() {
+fn submit_that_is_not_handled_is_given_back() {
     let mut bench = Bench::new();
     let mut caller = bench.caller();
     bench.say(0, ToDispatcher::Submit(vec![1, 2, 3]));

@@ -1,4 +1,4 @@
-//! Cancels of what waits, lies with a server, runs, and has just ended.
+//! Cancels of waiting, placed, running and ended attempts.
 
 use crate::dispatch::testing::{Bench, Task};
 use crate::model::id::Index;
@@ -26,7 +26,7 @@ fn waiting_and_held_members_end_at_once() {
 }
 
 #[test]
-fn attempt_that_was_never_sent_ends_at_home() {
+fn cancelled_attempt_that_was_never_sent_ends_without_its_agent() {
     let mut bench = Bench::new();
     bench.run();
     let task = bench.submit(&Task::default());
@@ -42,7 +42,7 @@ fn attempt_that_was_never_sent_ends_at_home() {
 }
 
 #[test]
-fn queued_attempt_is_refused_by_its_tombstone() {
+fn cancelled_queued_attempt_is_refused_by_its_tombstone() {
     let mut bench = Bench::new();
     bench.agent("local", |agent| agent.begins_late = true);
     let task = bench.submit(&Task::default());
@@ -56,7 +56,7 @@ fn queued_attempt_is_refused_by_its_tombstone() {
 }
 
 #[test]
-fn running_attempt_is_cancelled_once_however_often_that_is_asked_for() {
+fn cancel_of_a_running_attempt_is_sent_once_for_many_requests() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task { retries: 3, ..Task::default() });
     bench.run();
@@ -71,7 +71,7 @@ fn running_attempt_is_cancelled_once_however_often_that_is_asked_for() {
 }
 
 #[test]
-fn cancel_during_a_cut_is_passed_on_with_the_hello() {
+fn cancel_during_a_cut_is_sent_after_the_hello() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task::default());
     bench.run();
@@ -86,7 +86,7 @@ fn cancel_during_a_cut_is_passed_on_with_the_hello() {
 }
 
 #[test]
-fn cancel_that_meets_an_end_leaves_the_end_as_it_is() {
+fn cancel_after_an_end_leaves_the_end_unchanged() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task::default());
     bench.run();
@@ -100,7 +100,7 @@ fn cancel_that_meets_an_end_leaves_the_end_as_it_is() {
 }
 
 #[test]
-fn cancel_that_meets_a_failure_keeps_it_from_being_retried() {
+fn cancel_prevents_the_retry_of_a_failed_attempt() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task { retries: 3, ..Task::default() });
     bench.run();
@@ -113,7 +113,7 @@ fn cancel_that_meets_a_failure_keeps_it_from_being_retried() {
 }
 
 #[test]
-fn cancel_while_results_are_packed_leaves_them_on_the_server() {
+fn cancel_during_packing_leaves_results_on_the_server() {
     let mut bench = Bench::new();
     let (task, attempt) = bench.pack_results();
     assert_eq!(bench.phase(task), Phase::Running, "its results are packed");

@@ -1,4 +1,4 @@
-//! `--lost-after`, and a wall clock that is set while it counts.
+//! `--lost-after`, and steps of the wall clock while it counts.
 
 use crate::dispatch::testing::{Bench, Task};
 use crate::model::id::TaskId;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 const HOUR_MS: i64 = 3_600_000;
 
-/// A task that is lost after 100 s without contact, and was out of reach for 10 s of them.
+/// A task with `--lost-after 100s` that has been out of reach for 10 s.
 fn out_of_reach() -> (Bench, TaskId) {
     let mut bench = Bench::new();
     let task = bench.submit(&Task { lost_after: Some(Duration::from_secs(100)), ..Task::default() });
@@ -18,7 +18,7 @@ fn out_of_reach() -> (Bench, TaskId) {
     (bench, task)
 }
 
-/// It is lost when the 100 s are over, and not before.
+/// Checks that it is lost after the 100 s, and not before.
 fn is_lost_in_time(bench: &mut Bench, task: TaskId) {
     bench.pass(Duration::from_secs(80));
     assert_eq!(bench.phase(task), Phase::Running, "too early");
@@ -30,38 +30,38 @@ fn is_lost_in_time(bench: &mut Bench, task: TaskId) {
 }
 
 #[test]
-fn attempt_out_of_reach_is_lost_after_its_time() {
+fn attempt_out_of_reach_is_lost_after_lost_after() {
     let (mut bench, task) = out_of_reach();
     is_lost_in_time(&mut bench, task);
 }
 
 #[test]
-fn wall_clock_that_is_set_forward_loses_nothing() {
+fn wall_clock_set_forward_loses_no_attempt() {
     let (mut bench, task) = out_of_reach();
     bench.clock.set_wall(HOUR_MS);
     bench.run();
     assert_eq!(bench.phase(task), Phase::Running, "before it is seen that it was set");
-    bench.look_at_clock();
+    bench.compare_clocks();
     is_lost_in_time(&mut bench, task);
 }
 
 #[test]
-fn wall_clock_that_is_set_back_delays_nothing() {
+fn wall_clock_set_back_delays_no_loss() {
     let (mut bench, task) = out_of_reach();
     bench.clock.set_wall(-HOUR_MS);
     bench.run();
-    bench.look_at_clock();
+    bench.compare_clocks();
     is_lost_in_time(&mut bench, task);
 }
 
 #[test]
-fn end_by_the_clock_of_before_is_not_as_old_as_what_gc_removes() {
+fn end_by_the_old_clock_is_not_removed_by_gc() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task::default());
     bench.run();
     let (before, attempt) = (bench.now(), bench.attempt(task));
     bench.clock.set_wall(30 * 24 * HOUR_MS);
-    bench.look_at_clock();
+    bench.compare_clocks();
     bench.agent("local", |agent| agent.end(attempt, 0, b"", before));
     bench.run();
     assert_eq!(bench.phase(task), Phase::Ended(State::Completed));
@@ -71,7 +71,7 @@ fn end_by_the_clock_of_before_is_not_as_old_as_what_gc_removes() {
 }
 
 #[test]
-fn attempt_within_reach_is_not_lost_however_long_it_takes() {
+fn attempt_within_reach_is_never_lost() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task { lost_after: Some(Duration::from_secs(100)), ..Task::default() });
     bench.pass(Duration::from_secs(300));
@@ -80,7 +80,7 @@ fn attempt_within_reach_is_not_lost_however_long_it_takes() {
 }
 
 #[test]
-fn attempt_given_up_as_lost_is_ended_where_it_is_found_again() {
+fn lost_attempt_is_cancelled_once_it_is_found() {
     let (mut bench, task) = out_of_reach();
     is_lost_in_time(&mut bench, task);
     bench.make_reachable("local");
@@ -92,7 +92,7 @@ fn attempt_given_up_as_lost_is_ended_where_it_is_found_again() {
 }
 
 #[test]
-fn lost_attempt_starts_again_where_its_task_says_so() {
+fn lost_attempt_is_retried_with_retry_lost() {
     let (mut bench, task) = {
         let mut bench = Bench::new();
         let lost_after = Some(Duration::from_secs(100));

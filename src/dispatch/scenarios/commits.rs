@@ -1,4 +1,4 @@
-//! What a commit that fails leaves undone: no agent and no caller hears of it.
+//! Failed commits: no agent and no caller is told of what they did.
 
 use crate::dispatch::links::route::Route;
 use crate::dispatch::sealed;
@@ -11,7 +11,7 @@ use crate::store::{Durability, StoreError};
 use std::time::Duration;
 
 #[test]
-fn agent_hears_no_start_whose_commit_fails() {
+fn start_whose_commit_fails_is_not_sent() {
     let mut bench = Bench::new();
     bench.run();
     let task = bench.submit(&Task::default());
@@ -27,7 +27,7 @@ fn agent_hears_no_start_whose_commit_fails() {
 }
 
 #[test]
-fn neither_agent_nor_caller_hears_of_an_end_whose_commit_fails() {
+fn end_whose_commit_fails_is_neither_confirmed_nor_answered() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task::default());
     let mut caller = bench.caller();
@@ -49,7 +49,7 @@ fn neither_agent_nor_caller_hears_of_an_end_whose_commit_fails() {
 }
 
 #[test]
-fn turn_that_finds_no_room_is_taken_back_and_made_anew_once_there_is_some() {
+fn turn_without_room_is_rolled_back_and_retried() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task::default());
     bench.run();
@@ -73,7 +73,7 @@ fn turn_that_finds_no_room_is_taken_back_and_made_anew_once_there_is_some() {
 }
 
 #[test]
-fn follower_that_a_turn_taken_back_had_attached_is_attached_again() {
+fn follower_attached_by_a_rolled_back_turn_is_attached_again() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task::default());
     bench.run();
@@ -97,7 +97,7 @@ fn follower_that_a_turn_taken_back_had_attached_is_attached_again() {
     bench.check();
 }
 
-/// Does something in an open transaction of a bench's dispatcher.
+/// Runs some work in an open transaction of a bench's dispatcher.
 #[cfg(debug_assertions)]
 fn in_transaction(work: impl FnOnce(&mut crate::dispatch::dispatcher::Dispatcher)) {
     let mut bench = Bench::new();
@@ -120,7 +120,7 @@ fn message_to_an_agent_in_an_open_transaction_fails_its_test() {
 #[test]
 #[cfg(debug_assertions)]
 #[should_panic(expected = "before the commit")]
-fn word_to_a_caller_in_an_open_transaction_fails_its_test() {
+fn message_to_a_caller_in_an_open_transaction_fails_its_test() {
     in_transaction(|dispatcher| {
         let (_ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         let caller = sealed::lifted(|| dispatcher.callers.add(theirs)).unwrap();

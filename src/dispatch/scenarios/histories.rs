@@ -1,5 +1,5 @@
-//! Histories: random steps of people, hosts and time, after each of which the books balance, and at the end of which everything ends.
-//! `GRID_HISTORIES` says how many are tried.
+//! Histories: random steps of people, hosts and time. The counts are right after each step, and in the end everything ends.
+//! `GRID_HISTORIES` sets how many are run.
 
 mod history;
 mod invariants;
@@ -18,8 +18,8 @@ fn histories() -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 400, ..ProptestConfig::default() }
 }
 
-/// Takes all steps, and settles.
-fn live_through(steps: &[Step]) {
+/// Takes all steps, then lets everything end.
+fn run_history(steps: &[Step]) {
     let mut history = History::new();
     for step in steps {
         history.take(step);
@@ -31,7 +31,7 @@ proptest! {
     #![proptest_config(histories())]
 
     #[test]
-    fn books_balance_after_each_step_and_everything_ends(steps in vec(any_step(), 1..24)) {
-        live_through(&steps);
+    fn counts_match_after_each_step_and_everything_ends(steps in vec(any_step(), 1..24)) {
+        run_history(&steps);
     }
 }

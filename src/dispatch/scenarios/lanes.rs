@@ -1,4 +1,4 @@
-//! Lanes: how far ahead a place is given members, and when it gives them back.
+//! Lanes: how many members they get ahead, and when these are recalled.
 
 use crate::dispatch::testing::{Bench, Task, facts};
 use crate::model::id::LaneId;
@@ -8,7 +8,7 @@ use crate::store::declared::Declared;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Lanes in which starts went to a server.
+/// The lanes of the starts that a server got.
 fn lanes(bench: &Bench, server: &str) -> BTreeSet<LaneId> {
     let lane = |message: &ToAgent| match message {
         ToAgent::Start(start) => Some(start.lane),
@@ -17,12 +17,12 @@ fn lanes(bench: &Bench, server: &str) -> BTreeSet<LaneId> {
     bench.agent(server, |agent| agent.heard.iter().filter_map(lane).collect())
 }
 
-/// How many attempts lie with a server.
+/// How many attempts a server holds.
 fn held(bench: &Bench, server: &str) -> usize {
     bench.agent(server, |agent| agent.holds().len())
 }
 
-/// An array in one lane on the own host, of which one member has ended at once.
+/// An array in one lane of this host; one member has ended at once.
 fn one_short_lane() -> (Bench, crate::model::id::TaskId) {
     let mut bench = Bench::new();
     let task = bench.submit(&Task::array(20).cpus(4));
@@ -33,7 +33,7 @@ fn one_short_lane() -> (Bench, crate::model::id::TaskId) {
 }
 
 #[test]
-fn lane_of_short_members_is_given_more_of_its_class() {
+fn lane_of_short_members_gets_more_members_ahead() {
     let (mut bench, task) = one_short_lane();
     assert_eq!((held(&bench, "local"), bench.running("local").len()), (19, 1));
     for _ in 0..19 {
@@ -45,7 +45,7 @@ fn lane_of_short_members_is_given_more_of_its_class() {
 }
 
 #[test]
-fn lane_is_given_no_more_than_fits_into_its_window() {
+fn lane_gets_no_more_members_than_its_window() {
     let mut bench = Bench::new();
     bench.submit(&Task::array(20).cpus(4));
     bench.run();
@@ -56,7 +56,7 @@ fn lane_is_given_no_more_than_fits_into_its_window() {
 }
 
 #[test]
-fn lane_of_long_members_is_given_one_at_a_time() {
+fn lane_of_long_members_gets_one_at_a_time() {
     let mut bench = Bench::new();
     bench.submit(&Task::array(20).cpus(4));
     bench.run();
@@ -67,7 +67,7 @@ fn lane_of_long_members_is_given_one_at_a_time() {
 }
 
 #[test]
-fn lane_is_given_nothing_while_something_of_higher_priority_waits() {
+fn lane_gets_no_members_while_a_higher_priority_waits() {
     let mut bench = Bench::new();
     bench.submit(&Task::array(20).cpus(4));
     bench.run();
@@ -81,7 +81,7 @@ fn lane_is_given_nothing_while_something_of_higher_priority_waits() {
 }
 
 #[test]
-fn lane_is_given_nothing_where_its_server_is_drained() {
+fn lane_of_a_drained_server_gets_no_members() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task::array(20).cpus(4));
     bench.run();
@@ -93,7 +93,7 @@ fn lane_is_given_nothing_where_its_server_is_drained() {
 }
 
 #[test]
-fn lane_is_given_nothing_where_its_server_no_longer_takes_its_class() {
+fn lane_gets_no_members_once_its_class_does_not_fit_the_server() {
     let mut bench = Bench::new();
     bench.submit(&Task::array(20).cpus(4));
     bench.run();
@@ -104,7 +104,7 @@ fn lane_is_given_nothing_where_its_server_no_longer_takes_its_class() {
 }
 
 #[test]
-fn lane_gives_back_what_waits_behind_a_member_that_takes_long() {
+fn lane_returns_members_queued_behind_a_long_one() {
     let (mut bench, task) = one_short_lane();
     bench.pass(Duration::from_secs(1));
     assert_eq!(held(&bench, "local"), 1, "what runs stays");
@@ -113,7 +113,7 @@ fn lane_gives_back_what_waits_behind_a_member_that_takes_long() {
 }
 
 #[test]
-fn what_a_lane_gave_back_goes_to_another_server() {
+fn returned_members_go_to_another_server() {
     let mut bench = Bench::new();
     bench.add_server("far", facts("far"));
     bench.set_drained("far", true);
@@ -129,7 +129,7 @@ fn what_a_lane_gave_back_goes_to_another_server() {
 }
 
 #[test]
-fn lane_goes_on_with_the_next_task_of_its_class() {
+fn lane_continues_with_the_next_task_of_its_class() {
     let mut bench = Bench::new();
     let first = bench.submit(&Task::default().cpus(4));
     let second = bench.submit(&Task::default().cpus(4));
@@ -141,7 +141,7 @@ fn lane_goes_on_with_the_next_task_of_its_class() {
 }
 
 #[test]
-fn lane_in_which_nothing_is_left_is_filled_before_others() {
+fn empty_lane_is_filled_before_others() {
     let mut bench = Bench::new();
     bench.add_server("far", facts("far"));
     bench.submit(&Task::array(3).cpus(4));

@@ -1,4 +1,4 @@
-//! What a server has room for, and what an array may take of it.
+//! The room of a server, and the share that an array may take.
 
 use crate::dispatch::testing::{Bench, Task, facts};
 use crate::model::resources::Bytes;
@@ -7,7 +7,7 @@ use crate::store::declared::Declared;
 use std::time::Duration;
 
 #[test]
-fn array_runs_as_many_members_at_once_as_it_may() {
+fn array_runs_no_more_members_at_once_than_its_limit() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task::array(6).at_once(2));
     bench.run();
@@ -23,7 +23,7 @@ fn array_runs_as_many_members_at_once_as_it_may() {
 }
 
 #[test]
-fn array_at_its_limit_holds_up_nothing_behind_it_in_its_class() {
+fn array_at_its_limit_does_not_block_its_class() {
     let mut bench = Bench::new();
     let array = bench.submit(&Task::array(6).at_once(1));
     let behind = bench.submit(&Task::default());
@@ -34,7 +34,7 @@ fn array_at_its_limit_holds_up_nothing_behind_it_in_its_class() {
 }
 
 #[test]
-fn array_at_its_limit_goes_on_though_its_members_are_on_an_unreachable_server() {
+fn array_at_its_limit_continues_while_its_members_are_unreachable() {
     let mut bench = Bench::new();
     bench.add_server("far", facts("far"));
     let task = bench.submit(&Task { retry_lost: true, ..Task::array(3).at_once(1).on("far") });
@@ -50,7 +50,7 @@ fn array_at_its_limit_goes_on_though_its_members_are_on_an_unreachable_server() 
 }
 
 #[test]
-fn members_take_the_processors_that_they_need() {
+fn members_reserve_their_processors() {
     let mut bench = Bench::new();
     bench.submit(&Task::array(3).cpus(2));
     bench.run();
@@ -60,7 +60,7 @@ fn members_take_the_processors_that_they_need() {
 }
 
 #[test]
-fn members_take_the_memory_that_they_need() {
+fn members_reserve_their_memory() {
     let mut bench = Bench::new();
     bench.submit(&Task::array(4).gib(3));
     bench.run();
@@ -92,7 +92,7 @@ fn two_servers_on_one_host_share_its_processors() {
 }
 
 #[test]
-fn task_that_fits_nowhere_says_why_it_waits() {
+fn task_that_fits_nowhere_has_a_reason() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task::default().cpus(64));
     bench.run();
@@ -103,7 +103,7 @@ fn task_that_fits_nowhere_says_why_it_waits() {
 }
 
 #[test]
-fn task_that_waits_for_room_names_the_server_that_has_none() {
+fn reason_names_the_server_without_room() {
     let mut bench = Bench::new();
     bench.submit(&Task::default().cpus(4));
     let task = bench.submit(&Task::default().cpus(4).of_class("other"));

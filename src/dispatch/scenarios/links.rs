@@ -1,4 +1,4 @@
-//! Links that can't be opened, are cut, and lead to agents that can't work or are older.
+//! Links that can't be opened, that are cut, and that lead to unfit or older agents.
 
 use crate::dispatch::links::route::Route;
 use crate::dispatch::testing::{Bench, Task, facts};
@@ -9,7 +9,7 @@ use crate::model::server::Health;
 use crate::model::task::{Phase, State};
 use std::time::{Duration, Instant};
 
-/// Lets the clock go to the next time at which the link to this host is tried. How long that took.
+/// Advances the clock to the next try of the link to this host. Gives how long it took.
 fn to_next_try(bench: &mut Bench) -> Duration {
     let now: Instant = bench.clock.now().mono;
     let slot = &bench.dispatcher.links.slots[&Route::Here];
@@ -20,7 +20,7 @@ fn to_next_try(bench: &mut Bench) -> Duration {
 }
 
 #[test]
-fn host_that_does_not_answer_is_tried_in_growing_pauses() {
+fn silent_host_is_retried_with_backoff() {
     let mut bench = Bench::new();
     bench.make_unreachable("local");
     bench.run();
@@ -33,7 +33,7 @@ fn host_that_does_not_answer_is_tried_in_growing_pauses() {
 }
 
 #[test]
-fn link_that_stood_for_long_is_opened_again_almost_at_once() {
+fn link_lost_after_long_uptime_is_retried_at_once() {
     let mut bench = Bench::new();
     bench.run();
     bench.pass(Duration::from_secs(31));
@@ -47,7 +47,7 @@ fn link_that_stood_for_long_is_opened_again_almost_at_once() {
 }
 
 #[test]
-fn task_goes_elsewhere_where_an_agent_is_unfit() {
+fn task_of_an_unfit_agent_goes_to_another_server() {
     let mut bench = Bench::new();
     bench.agent("local", |agent| agent.unfit = Some("another agent holds its spool".into()));
     let task = bench.submit(&Task::default());
@@ -78,7 +78,7 @@ fn agent_that_speaks_version_1_gets_no_start_with_features() {
 }
 
 #[test]
-fn agent_that_says_no_hello_is_given_up() {
+fn agent_without_a_hello_is_given_up() {
     let mut bench = Bench::new();
     bench.add_server("far", facts("far"));
     bench.agent("local", |agent| agent.mute = true);

@@ -1,4 +1,4 @@
-//! A server's name leads to another machine than the one that attempts were sent to.
+//! A server's name that leads to another machine than the one of its attempts.
 
 use crate::dispatch::testing::{Bench, FakeAgent, Task, facts};
 use crate::model::id::TaskId;
@@ -6,7 +6,7 @@ use crate::model::task::{Phase, State};
 use crate::protocol::agent::{Event, Refusal, ToAgent};
 use std::time::Duration;
 
-/// A task that runs on `far`, whose name then leads to another machine. The first one's agent.
+/// A task that runs on `far`, whose name then leads to another machine; with the agent of the first.
 fn misled() -> (Bench, TaskId, FakeAgent) {
     let mut bench = Bench::new();
     bench.make_unreachable("local");
@@ -34,7 +34,7 @@ fn attempt_waits_for_its_machine_while_another_one_answers() {
 }
 
 #[test]
-fn name_is_tried_anew_while_something_lies_with_another_machine() {
+fn name_is_looked_up_again_while_attempts_are_on_another_machine() {
     let (mut bench, _, _first) = misled();
     let greeted = |bench: &Bench| bench.agent("far", |agent| agent.count(|said| matches!(said, ToAgent::Hello { .. })));
     assert_eq!(greeted(&bench), 1);
@@ -59,7 +59,7 @@ fn cancel_waits_for_the_machine_that_holds_the_attempt() {
 }
 
 #[test]
-fn refusal_by_another_machine_ends_nothing() {
+fn refusal_by_another_machine_ends_no_attempt() {
     let (mut bench, task, _first) = misled();
     let attempt = bench.attempt(task);
     bench.agent("far", |agent| agent.send(Event::Refused { attempt, why: Refusal::Tombstone }));

@@ -1,4 +1,4 @@
-//! Who comes first, and when a class that is blocked is tried again.
+//! The order of tasks, and when a blocked class is tried again.
 
 use crate::dispatch::testing::{Bench, FakeAgent, Task, facts};
 use crate::model::id::TaskId;
@@ -6,7 +6,7 @@ use crate::model::task::State;
 use crate::store::declared::Declared;
 use std::time::Duration;
 
-/// A bench whose own host is taken up.
+/// A bench whose own host is full.
 fn full() -> Bench {
     let mut bench = Bench::new();
     bench.submit(&Task::default().cpus(4).of_class("first"));
@@ -14,7 +14,7 @@ fn full() -> Bench {
     bench
 }
 
-/// A task that takes all of a host, in a class of its own.
+/// A task that needs a whole host, in a class of its own.
 fn whole(class: &str) -> Task {
     Task::default().cpus(4).of_class(class)
 }
@@ -47,13 +47,13 @@ fn task_that_came_first_starts_first_within_a_priority() {
 }
 
 #[test]
-fn small_task_goes_where_the_large_one_before_it_does_not_fit() {
+fn small_task_passes_a_large_one_that_does_not_fit() {
     let mut bench = Bench::new();
     bench.submit(&Task::array(3));
     let large = bench.submit(&whole("large").priority(9));
     let small = bench.submit(&Task::default().of_class("small"));
     bench.run();
-    // The large one came first where all three had to be placed.
+    // With all three waiting the large one comes first.
     assert_eq!(bench.state(large), State::Running);
     bench.end("local", 0);
     let next = bench.submit(&whole("next").priority(9));
@@ -132,7 +132,7 @@ fn blocked_class_starts_once_a_server_answers_again() {
 }
 
 #[test]
-fn held_task_lets_others_pass_and_keeps_its_place() {
+fn held_task_is_passed_and_keeps_its_position() {
     let mut bench = full();
     let held = bench.submit(&Task { hold: true, ..whole("held") });
     let [second, third] = [bench.submit(&whole("second")), bench.submit(&whole("third"))];
@@ -146,7 +146,7 @@ fn held_task_lets_others_pass_and_keeps_its_place() {
 }
 
 #[test]
-fn hold_keeps_what_waits_and_lets_run_what_runs() {
+fn hold_keeps_waiting_members_and_leaves_running_ones() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task::array(6));
     bench.run();
@@ -161,7 +161,7 @@ fn hold_keeps_what_waits_and_lets_run_what_runs() {
 }
 
 #[test]
-fn hold_reaches_no_member_that_a_lane_was_given_ahead() {
+fn hold_does_not_reach_members_given_ahead() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task::array(9).cpus(4));
     bench.run();

@@ -1,4 +1,4 @@
-//! Long outputs of the own host: a second name where there can be one, else a copy.
+//! Long outputs of this host: a second name if possible, else a copy.
 
 use crate::dispatch::testing::{Bench, Task, facts};
 use crate::model::id::TaskId;
@@ -7,7 +7,7 @@ use crate::protocol::agent::ToAgent;
 
 const LONG: usize = 3 << 20;
 
-/// How often an agent was asked for a second name, and for chunks.
+/// How many second names and chunks an agent was asked for.
 fn asked(bench: &Bench, server: &str) -> (usize, usize) {
     bench.agent(server, |agent| {
         let count = |is: fn(&ToAgent) -> bool| agent.heard.iter().filter(|message| is(message)).count();
@@ -15,7 +15,7 @@ fn asked(bench: &Bench, server: &str) -> (usize, usize) {
     })
 }
 
-/// A task that has written this has ended.
+/// A task that has ended with this many bytes of output.
 fn ended(bench: &mut Bench, bytes: usize) -> TaskId {
     let task = bench.submit(&Task::default());
     bench.run();
@@ -23,7 +23,7 @@ fn ended(bench: &mut Bench, bytes: usize) -> TaskId {
     task
 }
 
-fn is_home(bench: &Bench, task: TaskId) {
+fn assert_fetched(bench: &Bench, task: TaskId) {
     assert_eq!(bench.state(task), State::Completed);
     assert_eq!(std::fs::read(bench.output_file(task)).unwrap(), vec![b'x'; LONG]);
     assert_eq!(bench.agent("local", |agent| agent.holds()), [], "the agent may forget it");
@@ -35,7 +35,7 @@ fn output_with_a_second_name_is_not_read() {
     let mut bench = Bench::new();
     bench.agent("local", |agent| agent.links = true);
     let task = ended(&mut bench, LONG);
-    is_home(&bench, task);
+    assert_fetched(&bench, task);
     assert_eq!(asked(&bench, "local"), (1, 0));
 }
 
@@ -43,25 +43,25 @@ fn output_with_a_second_name_is_not_read() {
 fn output_without_a_second_name_is_copied() {
     let mut bench = Bench::new();
     let task = ended(&mut bench, LONG);
-    is_home(&bench, task);
+    assert_fetched(&bench, task);
     assert_eq!(asked(&bench, "local"), (1, 3));
 }
 
 #[test]
-fn file_that_is_not_as_long_as_its_end_says_is_replaced_by_a_copy() {
+fn linked_output_of_wrong_length_is_replaced_by_a_copy() {
     let mut bench = Bench::new();
     bench.agent("local", |agent| (agent.links, agent.links_cut) = (true, true));
     let task = ended(&mut bench, LONG);
-    is_home(&bench, task);
+    assert_fetched(&bench, task);
     assert_eq!(asked(&bench, "local"), (1, 3));
 }
 
 #[test]
-fn agent_that_is_older_or_elsewhere_is_not_asked_for_a_second_name() {
+fn older_or_remote_agent_is_not_asked_for_a_second_name() {
     let mut bench = Bench::new();
     bench.agent("local", |agent| agent.version = 1);
     let task = ended(&mut bench, LONG);
-    is_home(&bench, task);
+    assert_fetched(&bench, task);
     assert_eq!(asked(&bench, "local").0, 0);
 
     bench.add_server("far", facts("far"));
@@ -80,23 +80,23 @@ fn leftover_of_a_killed_dispatcher_is_removed_and_not_written_to() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task::default());
     bench.run();
-    // The second name of what still lies in the agent's spool.
+    // The second name of a file in the agent's spool.
     let spool = bench.output_file(task).with_file_name("of the agent");
     std::fs::write(&spool, vec![b'x'; LONG]).unwrap();
     std::fs::hard_link(&spool, bench.output_file(task)).unwrap();
     bench.end_with("local", 0, &vec![b'x'; LONG]);
-    is_home(&bench, task);
+    assert_fetched(&bench, task);
     assert_eq!(std::fs::read(&spool).unwrap(), vec![b'x'; LONG], "a copy is not written into it");
 }
 
 #[test]
-fn end_that_is_said_again_after_its_record_leaves_its_output_alone() {
+fn end_reported_again_after_its_record_leaves_its_output_alone() {
     let mut bench = Bench::new();
     bench.agent("local", |agent| agent.links = true);
     let task = ended(&mut bench, LONG);
     let said = bench.agent("local", |agent| agent.last_end.clone().unwrap());
     bench.agent("local", |agent| agent.say(&said));
     bench.run();
-    is_home(&bench, task);
+    assert_fetched(&bench, task);
     assert_eq!(asked(&bench, "local"), (1, 0));
 }

@@ -1,4 +1,4 @@
-//! Where a task goes, where it must not go, and where it goes next.
+//! Which server a task is placed on, at first and after refusals and failures.
 
 use crate::dispatch::testing::{Bench, Task, facts};
 use crate::model::id::{Index, TaskId};
@@ -6,18 +6,18 @@ use crate::model::task::State;
 use crate::protocol::agent::Refusal;
 use std::time::Duration;
 
-/// The host that a single task lies with, or lay with last.
+/// The host of a single task's last attempt.
 fn host(bench: &Bench, task: TaskId) -> Option<String> {
     let host = bench.store.view().member(task, Index(0)).unwrap()?.host?;
     Some(bench.store.view().server_name(host).unwrap()?.to_string())
 }
 
-/// What is said of the end of a single task.
+/// The detail of a single task's end.
 fn detail(bench: &Bench, task: TaskId) -> String {
     bench.store.view().member(task, Index(0)).unwrap().and_then(|member| member.detail).unwrap_or_default()
 }
 
-/// The own host, and `far`.
+/// A bench with this host and `far`.
 fn two() -> Bench {
     let mut bench = Bench::new();
     bench.add_server("far", facts("far"));
@@ -59,7 +59,7 @@ fn task_goes_to_the_server_that_it_names_and_waits_for_it() {
 }
 
 #[test]
-fn class_whose_expression_can_not_be_compiled_waits_with_the_error_and_holds_up_nobody() {
+fn class_with_a_bad_expression_waits_with_the_error_and_blocks_no_other() {
     let mut bench = Bench::new();
     let bad = bench.submit(&Task::default().constraint("server.arch ==").priority(9));
     let good = bench.submit(&Task::default());
@@ -72,7 +72,7 @@ fn class_whose_expression_can_not_be_compiled_waits_with_the_error_and_holds_up_
 }
 
 #[test]
-fn drained_server_is_given_nothing_and_what_runs_there_goes_on() {
+fn drained_server_gets_no_task_and_keeps_its_running_one() {
     let mut bench = two();
     let running = bench.submit(&Task::default().on("far"));
     bench.run();
@@ -90,7 +90,7 @@ fn drained_server_is_given_nothing_and_what_runs_there_goes_on() {
 }
 
 #[test]
-fn task_that_a_server_can_not_start_goes_to_the_next_one() {
+fn refused_task_goes_to_the_next_server() {
     let mut bench = two();
     for server in ["local", "far"] {
         refuse(&bench, server, no_directory());
@@ -105,7 +105,7 @@ fn task_that_a_server_can_not_start_goes_to_the_next_one() {
 }
 
 #[test]
-fn task_that_no_server_can_start_fails_with_all_reasons() {
+fn task_refused_by_all_servers_fails_with_all_reasons() {
     let mut bench = two();
     refuse(&bench, "local", no_directory());
     refuse(&bench, "far", Some(Refusal::Prologue { error: "exit 3".into() }));
@@ -118,7 +118,7 @@ fn task_that_no_server_can_start_fails_with_all_reasons() {
 }
 
 #[test]
-fn task_that_one_server_can_not_start_waits_for_the_other_one() {
+fn refused_task_waits_for_the_other_server() {
     let mut bench = two();
     bench.submit(&Task::default().on("far").cpus(4));
     bench.run();
@@ -152,7 +152,7 @@ fn retry_goes_to_another_server_if_there_is_one() {
 }
 
 #[test]
-fn retry_goes_back_where_there_is_no_other_server() {
+fn retry_goes_to_the_same_server_if_it_is_the_only_one() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task::default().retries(2));
     bench.run();
@@ -165,7 +165,7 @@ fn retry_goes_back_where_there_is_no_other_server() {
 }
 
 #[test]
-fn server_that_can_start_nothing_rests_and_is_tried_again() {
+fn server_that_can_start_nothing_is_retried_after_a_pause() {
     let mut bench = Bench::new();
     refuse(&bench, "local", Some(Refusal::Spool { error: "no space left".into() }));
     let task = bench.submit(&Task::default());
@@ -180,7 +180,7 @@ fn server_that_can_start_nothing_rests_and_is_tried_again() {
 }
 
 #[test]
-fn server_on_which_something_runs_is_not_removed() {
+fn server_with_a_running_task_is_not_removed() {
     let mut bench = two();
     let task = bench.submit(&Task::default().on("far"));
     bench.run();
@@ -196,7 +196,7 @@ fn server_on_which_something_runs_is_not_removed() {
 }
 
 #[test]
-fn task_on_a_group_takes_room_of_the_group_and_of_its_member() {
+fn task_on_a_group_reserves_room_of_group_and_member() {
     let mut bench = two();
     bench.add_server("near", facts("near"));
     bench.add_group("pair", &["far", "near"]);
@@ -214,7 +214,7 @@ fn task_on_a_group_takes_room_of_the_group_and_of_its_member() {
 }
 
 #[test]
-fn group_whose_members_are_taken_up_by_others_waits() {
+fn task_waits_for_a_group_with_full_members() {
     let mut bench = two();
     bench.add_group("alone", &["far"]);
     bench.submit(&Task::default().on("far").cpus(4));
@@ -227,7 +227,7 @@ fn group_whose_members_are_taken_up_by_others_waits() {
 }
 
 #[test]
-fn verdicts_of_all_servers_are_kept_with_the_attempt() {
+fn verdicts_of_all_servers_are_stored_with_the_attempt() {
     let mut bench = two();
     let task = bench.submit(&Task::default().on("far"));
     bench.run();

@@ -1,4 +1,4 @@
-//! An agent says hello: each row of what the database may say of an attempt, against what its agent holds.
+//! Recovery: each state of an attempt in the database against what its agent holds.
 
 use crate::dispatch::testing::{Bench, Reads, Task, facts};
 use crate::model::id::{AttemptId, Index, LaneId, TaskId, TaskUuid};
@@ -6,7 +6,7 @@ use crate::model::task::{Phase, State};
 use crate::protocol::agent::HeldState;
 use std::time::Duration;
 
-/// A link that was cut is found again after this.
+/// A cut link is up again after this.
 const SOON: Duration = Duration::from_secs(5);
 
 /// A task whose start was lost with its link.
@@ -20,7 +20,7 @@ fn start_lost() -> (Bench, TaskId) {
     (bench, task)
 }
 
-/// A task that runs, and whose link is cut.
+/// A running task whose link is cut.
 fn running_and_cut() -> (Bench, TaskId) {
     let mut bench = Bench::new();
     let task = bench.submit(&Task::default());
@@ -37,7 +37,7 @@ fn lost(bench: &Bench, task: TaskId) -> String {
 }
 
 #[test]
-fn attempt_that_was_never_sent_is_sent_with_the_hello() {
+fn unsent_attempt_is_sent_after_the_hello() {
     let (mut bench, task) = start_lost();
     bench.write(|tx| tx.mark_unsent(task, Index(0)));
     bench.pass(SOON);
@@ -46,7 +46,7 @@ fn attempt_that_was_never_sent_is_sent_with_the_hello() {
 }
 
 #[test]
-fn attempt_that_was_never_sent_goes_to_another_server_where_the_first_is_unfit() {
+fn unsent_attempt_of_an_unfit_agent_goes_to_another_server() {
     let mut bench = Bench::new();
     bench.run();
     let task = bench.submit(&Task::default());
@@ -62,7 +62,7 @@ fn attempt_that_was_never_sent_goes_to_another_server_where_the_first_is_unfit()
 }
 
 #[test]
-fn start_that_its_agent_has_no_record_of_is_sent_again() {
+fn start_without_a_record_is_sent_again() {
     let (mut bench, task) = start_lost();
     bench.pass(SOON);
     assert_eq!((bench.phase(task), bench.number(task, 0)), (Phase::Running, 1));
@@ -71,7 +71,7 @@ fn start_that_its_agent_has_no_record_of_is_sent_again() {
 }
 
 #[test]
-fn start_on_its_way_to_a_host_that_restarts_is_lost() {
+fn start_without_a_record_on_a_restarted_host_is_lost() {
     let (mut bench, task) = start_lost();
     bench.agent("local", |agent| agent.restart_host("another boot"));
     bench.pass(SOON);
@@ -90,7 +90,7 @@ fn running_attempt_without_a_record_is_lost() {
 }
 
 #[test]
-fn running_attempt_of_a_host_that_restarts_is_lost() {
+fn running_attempt_of_a_restarted_host_is_lost() {
     let (mut bench, task) = running_and_cut();
     bench.agent("local", |agent| agent.restart_host("another boot"));
     bench.pass(SOON);
@@ -99,7 +99,7 @@ fn running_attempt_of_a_host_that_restarts_is_lost() {
 }
 
 #[test]
-fn lost_attempt_is_retried_where_its_task_says_so() {
+fn attempt_lost_with_its_host_is_retried_with_retry_lost() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task { retry_lost: true, ..Task::default() });
     bench.run();
@@ -113,7 +113,7 @@ fn lost_attempt_is_retried_where_its_task_says_so() {
 }
 
 #[test]
-fn queued_attempt_stays_where_it_is() {
+fn queued_attempt_stays_on_its_server() {
     let mut bench = Bench::new();
     bench.agent("local", |agent| agent.begins_late = true);
     let task = bench.submit(&Task::default());
@@ -130,7 +130,7 @@ fn queued_attempt_stays_where_it_is() {
 }
 
 #[test]
-fn end_during_a_cut_is_taken_in_with_the_hello() {
+fn end_during_a_cut_is_recorded_with_the_hello() {
     let (mut bench, task) = running_and_cut();
     let attempt = bench.attempt(task);
     bench.end_unread("local", attempt, 3, b"last words");
@@ -141,7 +141,7 @@ fn end_during_a_cut_is_taken_in_with_the_hello() {
 }
 
 #[test]
-fn long_output_that_a_cut_interrupts_is_fetched_anew() {
+fn fetch_of_a_long_output_restarts_after_a_cut() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task::default());
     bench.run();
@@ -157,7 +157,7 @@ fn long_output_that_a_cut_interrupts_is_fetched_anew() {
 }
 
 #[test]
-fn dispatcher_that_begins_while_a_long_output_comes_fetches_it_itself() {
+fn new_dispatcher_fetches_a_long_output_again() {
     let mut bench = Bench::new();
     bench.add_server("far", facts("far"));
     bench.make_unreachable("local");
@@ -172,7 +172,7 @@ fn dispatcher_that_begins_while_a_long_output_comes_fetches_it_itself() {
 }
 
 #[test]
-fn end_whose_output_was_on_its_way_is_lost_with_its_record() {
+fn end_is_lost_with_its_record_during_the_fetch_of_its_output() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task::default());
     bench.run();
@@ -216,9 +216,9 @@ fn attempts_that_the_home_does_not_know_are_cancelled_or_confirmed() {
 }
 
 #[test]
-fn start_that_went_ahead_is_sent_once() {
+fn early_start_is_sent_once() {
     let mut bench = Bench::new();
-    let task = bench.submit_ahead("boot of local");
+    let task = bench.submit_with_early_start("boot of local");
     bench.run();
     assert_eq!((bench.phase(task), bench.number(task, 0)), (Phase::Running, 1));
     assert_eq!(bench.agent("local", |agent| agent.starts()), 1);
@@ -226,11 +226,11 @@ fn start_that_went_ahead_is_sent_once() {
 }
 
 #[test]
-fn start_that_went_ahead_to_an_agent_that_is_unfit_goes_to_another_server() {
+fn early_start_to_an_unfit_agent_goes_to_another_server() {
     let mut bench = Bench::new();
     bench.add_server("far", facts("far"));
     bench.agent("local", |agent| agent.unfit = Some("its spool is on fire".into()));
-    let task = bench.submit_ahead("boot of local");
+    let task = bench.submit_with_early_start("boot of local");
     bench.pass(Duration::from_secs(10));
     assert_eq!(bench.running("far"), [bench.attempt(task)]);
     assert_eq!(bench.number(task, 0), 1, "it has used no attempt");

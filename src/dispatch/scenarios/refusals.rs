@@ -7,16 +7,16 @@ use crate::model::task::{Phase, State};
 use crate::protocol::agent::Refusal;
 use std::time::Duration;
 
-/// What was written down of a task's way.
+/// The trace of a task.
 fn trace(bench: &Bench, task: crate::model::id::TaskId) -> String {
     let steps = bench.store.view().steps(task).unwrap();
     steps.into_iter().map(|(_, what)| what + "\n").collect()
 }
 
 #[test]
-fn start_for_an_earlier_boot_is_sent_anew_to_the_host_as_it_is() {
+fn start_for_an_earlier_boot_is_sent_again_for_the_current_one() {
     let mut bench = Bench::new();
-    let task = bench.submit_ahead("an earlier boot");
+    let task = bench.submit_with_early_start("an earlier boot");
     bench.pass(Duration::from_secs(5));
     assert_eq!((bench.phase(task), bench.number(task, 0)), (Phase::Running, 1));
     assert_eq!(bench.member(task, 0).boot, Some(BootId("boot of local".into())));
@@ -24,7 +24,7 @@ fn start_for_an_earlier_boot_is_sent_anew_to_the_host_as_it_is() {
     bench.check();
 }
 
-/// An agent refuses everything with this for a while: the server rests, and the task waits.
+/// Checks that a server is left alone and the task waits, while its agent refuses every start with this.
 fn rests(why: Refusal, words: &str) {
     let mut bench = Bench::new();
     bench.run();
@@ -42,22 +42,22 @@ fn rests(why: Refusal, words: &str) {
 }
 
 #[test]
-fn agent_that_is_wrong_about_its_boot_rests() {
+fn agent_that_is_wrong_about_its_boot_is_left_alone() {
     rests(Refusal::OtherBoot, "its agent says that the host was restarted");
 }
 
 #[test]
-fn agent_that_has_heard_of_a_copy_of_the_home_rests() {
+fn agent_with_the_epoch_of_a_copied_home_is_left_alone() {
     rests(Refusal::OldEpoch, "of a copy of this home?");
 }
 
 #[test]
-fn agent_without_room_in_its_spool_rests() {
+fn agent_without_room_in_its_spool_is_left_alone() {
     rests(Refusal::Spool { error: "no space left".into() }, "no space left");
 }
 
 #[test]
-fn dispatcher_that_a_newer_one_follows_ends() {
+fn dispatcher_ends_when_a_newer_one_has_started() {
     let mut bench = Bench::new();
     bench.run();
     bench.write(|tx| tx.raise_epoch());

@@ -1,4 +1,4 @@
-//! A home that was restored from a backup, against servers that went on.
+//! A home that was restored from a backup while its servers kept running.
 
 use crate::dispatch::testing::{Bench, Task};
 use crate::model::task::{Phase, State};
@@ -32,7 +32,7 @@ fn attempt_that_still_runs_is_followed() {
 }
 
 #[test]
-fn attempt_that_began_after_the_backup_is_taken_up() {
+fn attempt_that_started_after_the_backup_is_followed() {
     let mut bench = Bench::new();
     bench.run();
     let task = bench.submit(&Task::default());
@@ -47,7 +47,7 @@ fn attempt_that_began_after_the_backup_is_taken_up() {
 }
 
 #[test]
-fn attempt_of_a_task_of_after_the_backup_is_left_alone() {
+fn attempt_of_a_task_submitted_after_the_backup_is_left_alone() {
     let mut bench = Bench::new();
     bench.run();
     let backup = bench.backup();

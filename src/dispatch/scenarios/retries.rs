@@ -1,4 +1,4 @@
-//! `--retries`: attempts that fail are followed by others.
+//! `--retries`: failed attempts are followed by others.
 
 use crate::dispatch::testing::{Bench, Task, facts};
 use crate::model::attempt::Cause;
@@ -19,7 +19,7 @@ fn task_fails_with_the_attempt_after_its_last_retry() {
 }
 
 #[test]
-fn next_attempt_runs_on_another_server_if_there_is_one() {
+fn retry_of_a_failed_attempt_runs_on_another_server() {
     let mut bench = Bench::new();
     bench.add_server("far", facts("far"));
     bench.pass(Duration::from_secs(2));
@@ -33,7 +33,7 @@ fn next_attempt_runs_on_another_server_if_there_is_one() {
 }
 
 #[test]
-fn success_and_lost_attempts_are_no_failures_to_retry() {
+fn success_and_loss_are_not_retried() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task { retries: 3, ..Task::default() });
     bench.run();

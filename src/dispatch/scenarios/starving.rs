@@ -1,11 +1,11 @@
-//! A task that waits too long for a whole server gets one in the end.
+//! Starvation: a task that waits too long for a whole server gets one.
 
 use crate::dispatch::testing::{Bench, Task};
 use crate::model::id::TaskId;
 use crate::model::task::State;
 use std::time::Duration;
 
-/// A host on which small tasks run, a task that has waited so long for all of it, and more small ones that have just come.
+/// A host with small running tasks, a task that has waited this long for the whole host, and more small tasks behind it.
 fn crowded(waited: Duration) -> (Bench, TaskId, TaskId) {
     let mut bench = Bench::new();
     bench.set("starve_after", "60s");
@@ -20,10 +20,10 @@ fn crowded(waited: Duration) -> (Bench, TaskId, TaskId) {
 }
 
 const LONG: Duration = Duration::from_secs(100);
-/// Within this it is looked who waits too long.
+/// Starvation is checked within this time.
 const SOON: Duration = Duration::from_secs(20);
 
-/// One of the commands that run ends.
+/// Ends one of the running commands.
 fn end_one(bench: &mut Bench) {
     let now = crate::model::ambient::Ambient::now(&*bench.clock).wall;
     let first = bench.running("local")[0];
@@ -32,7 +32,7 @@ fn end_one(bench: &mut Bench) {
 }
 
 #[test]
-fn small_tasks_pass_a_large_one_that_is_young() {
+fn small_tasks_pass_a_young_large_one() {
     let (mut bench, large, _) = crowded(Duration::ZERO);
     for _ in 0..4 {
         bench.pass(Duration::from_secs(5));
@@ -45,7 +45,7 @@ fn small_tasks_pass_a_large_one_that_is_young() {
 }
 
 #[test]
-fn server_is_kept_for_a_task_that_waits_too_long() {
+fn server_is_reserved_for_a_starving_task() {
     let (mut bench, large, small) = crowded(LONG);
     assert_eq!(bench.server("local").kept_for, Some(large));
     for left in (0..4).rev() {
@@ -63,7 +63,7 @@ fn server_is_kept_for_a_task_that_waits_too_long() {
 }
 
 #[test]
-fn server_is_for_everybody_again_once_the_task_is_cancelled() {
+fn reservation_ends_when_its_task_is_cancelled() {
     let (mut bench, large, _) = crowded(LONG);
     bench.cancel(large);
     bench.pass(SOON);
@@ -74,7 +74,7 @@ fn server_is_for_everybody_again_once_the_task_is_cancelled() {
 }
 
 #[test]
-fn server_is_for_everybody_again_once_the_task_is_held() {
+fn reservation_ends_when_its_task_is_held() {
     let (mut bench, large, _) = crowded(LONG);
     bench.hold(large);
     bench.pass(SOON);
@@ -83,7 +83,7 @@ fn server_is_for_everybody_again_once_the_task_is_held() {
 }
 
 #[test]
-fn server_stays_kept_where_another_dispatcher_begins() {
+fn reservation_outlives_its_dispatcher() {
     let (mut bench, large, _) = crowded(LONG);
     bench.restart();
     end_one(&mut bench);
@@ -93,7 +93,7 @@ fn server_stays_kept_where_another_dispatcher_begins() {
 }
 
 #[test]
-fn nothing_is_kept_for_a_task_that_fits_on_no_server_at_all() {
+fn no_server_is_reserved_for_a_task_that_fits_nowhere() {
     let mut bench = Bench::new();
     bench.set("starve_after", "60s");
     bench.submit(&Task::default().cpus(64));
@@ -104,7 +104,7 @@ fn nothing_is_kept_for_a_task_that_fits_on_no_server_at_all() {
 }
 
 #[test]
-fn wall_clock_that_is_set_makes_no_task_old() {
+fn wall_clock_set_forward_starves_no_task() {
     let (mut bench, large, _) = crowded(Duration::from_secs(20));
     bench.clock.set_wall(3_600_000);
     bench.pass(SOON);

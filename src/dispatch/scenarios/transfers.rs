@@ -1,4 +1,4 @@
-//! Outputs, results and inputs on their way, and what servers may drop.
+//! Transfers of outputs, results and inputs, and discards.
 
 use crate::dispatch::testing::{Bench, FakeAgent, Reads, Task, facts};
 use crate::model::attempt::Stream;
@@ -13,8 +13,8 @@ use std::time::Duration;
 
 const COMPLETED: Phase = Phase::Ended(State::Completed);
 
-/// A task whose output of 3 MiB stays on a server, for more than 1 MiB does.
-fn stays_there(bench: &mut Bench, server: &str) -> TaskId {
+/// A task whose output of 3 MiB stays on a server, because it is longer than 1 MiB.
+fn task_with_long_output(bench: &mut Bench, server: &str) -> TaskId {
     bench.write(|tx| tx.set_setting("output_limit", Some("1M")));
     let task = bench.submit(&Task::default());
     bench.pass(Duration::from_secs(5));
@@ -24,9 +24,9 @@ fn stays_there(bench: &mut Bench, server: &str) -> TaskId {
 }
 
 #[test]
-fn output_longer_than_the_limit_stays_on_its_server_and_is_read_there() {
+fn output_above_the_limit_stays_on_its_server_and_is_read_there() {
     let mut bench = Bench::new();
-    let task = stays_there(&mut bench, "local");
+    let task = task_with_long_output(&mut bench, "local");
     let attempt = bench.attempt(task);
     let dropped = bench.agent("local", |agent| agent.count(|said| *said == ToAgent::DropFiles { attempt }));
     assert_eq!(dropped, 1, "its directory is not needed any more");
@@ -72,7 +72,7 @@ fn end_is_recorded_once_late_packing_is_done() {
 }
 
 #[test]
-fn results_are_home_before_the_end_is_recorded() {
+fn results_are_fetched_before_the_end_is_recorded() {
     let mut bench = Bench::new();
     let (task, attempt) = bench.pack_results();
     bench.agent("local", |agent| agent.pack(attempt, b"an archive"));
@@ -86,7 +86,7 @@ fn results_are_home_before_the_end_is_recorded() {
 }
 
 #[test]
-fn packing_that_a_cut_interrupts_is_asked_for_anew() {
+fn packing_is_requested_again_after_a_cut() {
     let mut bench = Bench::new();
     let (task, _) = bench.pack_results();
     bench.cut("local");
@@ -99,9 +99,9 @@ fn packing_that_a_cut_interrupts_is_asked_for_anew() {
 }
 
 #[test]
-fn discard_is_sent_once_and_struck_out() {
+fn discard_is_sent_once_and_deleted() {
     let mut bench = Bench::new();
-    let task = stays_there(&mut bench, "local");
+    let task = task_with_long_output(&mut bench, "local");
     let attempt = bench.attempt(task);
     bench.write(|tx| tx.discard_of(task));
     let _caller = bench.caller();
@@ -113,11 +113,11 @@ fn discard_is_sent_once_and_struck_out() {
 }
 
 #[test]
-fn discard_waits_for_the_machine_that_holds_it() {
+fn discard_waits_for_its_machine() {
     let mut bench = Bench::new();
     bench.make_unreachable("local");
     bench.add_server("far", facts("far"));
-    let task = stays_there(&mut bench, "far");
+    let task = task_with_long_output(&mut bench, "far");
     let attempt = bench.attempt(task);
     let other = FakeAgent::new(facts("another host"));
     let first = bench.replace_agent("far", other);
@@ -128,7 +128,7 @@ fn discard_waits_for_the_machine_that_holds_it() {
     bench.pass(Duration::from_secs(5));
     assert_eq!(bench.agent("far", |agent| agent.confirmed()), [], "it would know nothing of it");
     bench.replace_agent("far", first);
-    // Nothing waits for the link: it is opened for the next task.
+    // Nothing needs the link: it is opened for the next task.
     let next = bench.submit(&Task::default());
     bench.pass(Duration::from_secs(30));
     assert!(bench.agent("far", |agent| agent.confirmed()).contains(&attempt));
@@ -138,7 +138,7 @@ fn discard_waits_for_the_machine_that_holds_it() {
 }
 
 #[test]
-fn bundle_that_the_home_does_not_have_is_denied() {
+fn request_for_a_missing_bundle_is_denied() {
     let mut bench = Bench::new();
     bench.run();
     let bundle = Digest([1; 32]);
@@ -150,7 +150,7 @@ fn bundle_that_the_home_does_not_have_is_denied() {
 }
 
 #[test]
-fn end_that_is_reported_again_with_its_last_chunk_is_recorded_once_and_its_output_stays_whole() {
+fn end_reported_again_with_its_last_chunk_is_recorded_once() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task::default());
     bench.run();
@@ -165,7 +165,7 @@ fn end_that_is_reported_again_with_its_last_chunk_is_recorded_once_and_its_outpu
 }
 
 #[test]
-fn results_are_brought_where_a_cancel_makes_an_attempt_the_last_one() {
+fn results_are_fetched_when_a_cancel_prevents_the_retry() {
     let mut bench = Bench::new();
     let task = bench.submit(&Task { retries: 3, fetch: true, ..Task::default() });
     bench.run();

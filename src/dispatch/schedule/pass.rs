@@ -143,7 +143,7 @@ pub(super) fn fill(
         d.attempts.lanes.put(lane, class, place, needs, LaneAttempt { attempt, task: head.task, began: None });
     }
     if !claimed.is_empty() {
-        d.attempts.lanes.give_to(lane, head.task);
+        d.attempts.lanes.count_for(lane, head.task);
         if sent != Epoch(0)
             && let Some(template) = Template::read(turn.tx, &d.attempts.settings, head.task)?
         {

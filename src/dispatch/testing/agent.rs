@@ -1,5 +1,5 @@
-//! An agent that a test speaks for. It keeps what the protocol asks an agent to keep (attempts until their ends are confirmed,
-//! tombstones), begins attempts of a lane one after the other, and ends one when the test says so.
+//! A fake agent that a test controls. It keeps what the protocol requires (attempts until their ends are confirmed, tombstones),
+//! starts the attempts of a lane one after the other, and ends them when the test says so.
 
 mod faults;
 
@@ -19,7 +19,7 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-/// What one attempt is doing.
+/// The work of one attempt.
 #[derive(Debug)]
 struct Work {
     lane: LaneId,
@@ -27,7 +27,7 @@ struct Work {
     out: Vec<u8>,
 }
 
-/// An agent, its host and its spool.
+/// An agent with its host and its spool.
 #[derive(Debug)]
 pub struct FakeAgent {
     stream: Option<UnixStream>,
@@ -35,36 +35,36 @@ pub struct FakeAgent {
     outbox: Outbox,
     pub facts: Facts,
     pub boot: BootId,
-    /// What it says its protocol's version is.
+    /// The protocol version of its hello.
     pub version: u32,
     work: BTreeMap<AttemptId, Work>,
     lanes: BTreeMap<LaneId, VecDeque<AttemptId>>,
     tombstones: BTreeSet<AttemptId>,
     epoch: Epoch,
-    /// The next starts are refused with this.
+    /// The refusal of all following starts.
     pub refuses: Option<Refusal>,
-    /// It takes a hello, and says nothing.
+    /// It reads a hello and does not answer.
     pub mute: bool,
-    /// It packs results only when the test says so.
+    /// It packs results only when the test calls `packed`.
     pub packs_late: bool,
-    /// It leaves what it is to start queued until the test says so.
+    /// It starts queued attempts only when the test calls `begin_all`.
     pub begins_late: bool,
     pub reads: Reads,
-    /// It can't work, for this reason.
+    /// Why it can't work.
     pub unfit: Option<String>,
-    /// What it has packed last.
+    /// The last packed archive.
     packet: Vec<u8>,
-    /// It reports an end once more when its output was read to the end, as it does where a cancel comes then.
+    /// It reports an end again once its output was read to the end, as after a cancel.
     pub repeats_ends: bool,
-    /// It gives outputs second names where it is asked to.
+    /// It makes second names of outputs on request.
     pub links: bool,
-    /// They lack their last byte.
+    /// Second names lack their last byte.
     pub links_cut: bool,
-    /// The end that it reported last.
+    /// The last reported end.
     pub last_end: Option<FromAgent>,
-    /// Everything that it was sent, oldest first.
+    /// All received messages, oldest first.
     pub heard: Vec<ToAgent>,
-    /// Every attempt whose command it has run, in order: one that stands here twice was started twice.
+    /// All attempts that were run, in order: a duplicate was started twice.
     pub ran: Vec<AttemptId>,
 }
 
@@ -98,7 +98,7 @@ impl FakeAgent {
         }
     }
 
-    /// A dispatcher opens a link to it; the one before is gone.
+    /// Connects it to a dispatcher; the link before is closed.
     pub fn connect(&mut self, stream: UnixStream) {
         stream.set_nonblocking(true).unwrap();
         (self.inbox, self.outbox) = (Inbox::default(), Outbox::default());
@@ -106,12 +106,12 @@ impl FakeAgent {
         self.stream = Some(stream);
     }
 
-    /// Its link is cut.
+    /// Cuts its link.
     pub fn cut(&mut self) {
         self.stream = None;
     }
 
-    /// The host goes down and comes up again: what ran is gone without a record.
+    /// Restarts the host: running attempts are gone without a record.
     pub fn restart_host(&mut self, boot: &str) {
         self.cut();
         self.boot = BootId(boot.into());
@@ -120,25 +120,25 @@ impl FakeAgent {
         self.lanes.clear();
     }
 
-    /// Its spool is lost, with all that lies in it.
+    /// Loses its spool with everything in it.
     pub fn lose_spool(&mut self) {
         self.cut();
         self.work.clear();
         self.lanes.clear();
     }
 
-    /// Attempts whose command runs now.
+    /// Attempts whose command runs.
     pub fn running(&self) -> Vec<AttemptId> {
         let runs = |work: &Work| matches!(work.state, HeldState::Running { .. });
         self.work.iter().filter(|(_, work)| runs(work)).map(|(id, _)| *id).collect()
     }
 
-    /// Attempts that it holds, in whatever state.
+    /// All attempts that it holds.
     pub fn holds(&self) -> Vec<AttemptId> {
         self.work.keys().copied().collect()
     }
 
-    /// Reads what came and answers it. True: something came.
+    /// Receives and answers messages. True: there were some.
     pub fn pump(&mut self, now: Timestamp) -> bool {
         let Some(stream) = &mut self.stream else { return false };
         let filled = self.inbox.fill(stream);
@@ -161,12 +161,12 @@ impl FakeAgent {
         }
     }
 
-    /// Is there something that its link did not take yet?
+    /// True if the link has not taken everything yet.
     pub fn has_more(&self) -> bool {
         self.stream.is_some() && !self.outbox.is_empty()
     }
 
-    /// Says something, whatever it is.
+    /// Sends any message.
     pub fn say(&mut self, message: &FromAgent) {
         self.outbox.push(message).unwrap();
         self.flush();
@@ -183,7 +183,7 @@ impl FakeAgent {
         match message {
             ToAgent::Hello { epoch, .. } => {
                 if let Some(error) = self.unfit.clone() {
-                    // It leaves, and reads nothing of what came behind the hello.
+                    // It exits, and reads nothing after the hello.
                     self.say(&FromAgent::Unfit { error });
                     (self.stream, self.inbox) = (None, Inbox::default());
                     return;
@@ -257,7 +257,7 @@ impl FakeAgent {
         self.lanes.values_mut().for_each(|lane| lane.retain(|id| *id != attempt));
     }
 
-    /// Begins the first of a lane that is queued, unless one runs there.
+    /// Starts the first queued attempt of a lane, unless one runs there.
     fn begin_next(&mut self, lane: LaneId, now: Timestamp) {
         if self.begins_late {
             return;
@@ -270,12 +270,12 @@ impl FakeAgent {
         }
     }
 
-    /// The command of an attempt ends with this code, and has written this.
+    /// Ends the command of an attempt with this code and this output.
     pub fn end(&mut self, attempt: AttemptId, code: u8, out: &[u8], now: Timestamp) {
         self.end_as(attempt, Cause::Exited { code }, out, now);
     }
 
-    /// The same, for any cause.
+    /// Ends the command of an attempt with any cause.
     pub fn end_as(&mut self, attempt: AttemptId, cause: Cause, out: &[u8], now: Timestamp) {
         let Some(work) = self.work.get_mut(&attempt) else { return };
         let HeldState::Running { started_at, .. } = work.state else { return };
@@ -298,7 +298,7 @@ impl FakeAgent {
         self.begin_next(lane, now);
     }
 
-    /// Reports an end that it has reported before.
+    /// Reports an end again.
     pub fn report_again(&mut self, attempt: AttemptId) {
         let ended = self.work.get(&attempt).and_then(|work| match &work.state {
             HeldState::Ended(ended) => Some(ended.clone()),
@@ -343,7 +343,7 @@ impl FakeAgent {
         self.say(&FromAgent::Linked { attempt, stream, linked });
     }
 
-    /// Says that an attempt has made nothing that is to be brought.
+    /// Reports that an attempt has no results.
     pub fn packed(&mut self, attempt: AttemptId) {
         let packing = Packing { digest: crate::model::files::Digest([0; 32]), size: 0, files: 0, remarks: Vec::new() };
         self.say(&FromAgent::Packed { attempt, result: Ok(packing) });

@@ -1,4 +1,4 @@
-//! What commands change in the database: as they would, for a test.
+//! Changes of the database as commands make them.
 
 use super::Bench;
 use crate::model::ambient::Ambient;
@@ -30,7 +30,7 @@ impl Bench {
         self.shift(task, Phase::Held, Phase::Waiting);
     }
 
-    /// `grid cancel`: what waits ends, what lies with a server is to be ended there.
+    /// `grid cancel`: waiting members end, those on a server are to be cancelled there.
     pub fn cancel(&mut self, task: TaskId) {
         let now = self.clock.now().wall;
         self.write(|tx| {
@@ -47,7 +47,7 @@ impl Bench {
         self.run();
     }
 
-    /// `grid retry`: what failed waits again.
+    /// `grid retry`: failed members wait again.
     pub fn retry(&mut self, task: TaskId) {
         let now = self.clock.now().wall;
         self.write(|tx| {
@@ -58,7 +58,7 @@ impl Bench {
         self.run();
     }
 
-    /// A server as the database has it.
+    /// The row of a server.
     pub fn server(&self, name: &str) -> Server {
         self.store.view().server(name).unwrap().unwrap()
     }
@@ -77,7 +77,7 @@ impl Bench {
         self.run();
     }
 
-    /// `grid server remove`. False: it is refused, for something runs there.
+    /// `grid server remove`. False: it is refused, because something runs there.
     pub fn remove_server(&mut self, server: &str) -> bool {
         let id = self.server(server).id;
         let removed = self.write(|tx| {

@@ -6,7 +6,7 @@ use crate::model::time::Timestamp;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-/// Both clocks of a test.
+/// The monotonic and the wall clock of a test.
 #[derive(Debug)]
 pub struct TestClock {
     began: Instant,
@@ -15,11 +15,11 @@ pub struct TestClock {
     set: Cell<i64>,
 }
 
-/// When tests begin: 2027-01-15.
+/// The start time of all tests: 2027-01-15.
 const BEGAN: Timestamp = Timestamp(1_800_000_000_000);
 
 impl TestClock {
-    /// Stands still.
+    /// A clock that stands still.
     pub fn new() -> Self {
         Self { began: Instant::now(), passed: Cell::new(Duration::ZERO), set: Cell::new(0) }
     }

@@ -1,4 +1,4 @@
-//! What a bench's home and hosts suffer: machines that change places, disks that are full, backups.
+//! Faults of a bench's home and hosts: replaced machines, full disks, backups.
 
 use super::{Bench, Caller, FakeAgent, Task, begin};
 use crate::dispatch::links::route::Route;
@@ -16,14 +16,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 impl Bench {
-    /// Another agent answers under a server's name from now on. Gives the one of before, whose link is cut.
+    /// Lets another agent answer under a server's name. Gives the agent before, whose link is cut.
     pub fn replace_agent(&mut self, server: &str, agent: FakeAgent) -> FakeAgent {
         let mut before = self.agents.borrow_mut().insert(server.into(), agent).unwrap();
         before.cut();
         before
     }
 
-    /// The link to a server is cut; it is opened again when its pause is over.
+    /// Cuts the link to a server; it is opened again after its pause.
     pub fn cut(&mut self, server: &str) {
         self.agent(server, FakeAgent::cut);
     }
@@ -33,27 +33,27 @@ impl Bench {
         self.clock.now().wall
     }
 
-    /// One agent reads what was sent to it, and answers.
+    /// Lets one agent receive and answer its messages.
     pub fn pump(&mut self, server: &str) {
         let now = self.now();
         self.agent(server, |agent| agent.pump(now));
     }
 
-    /// The command of an attempt ends. Its agent reports that, unless its link is cut; the dispatcher has not read it.
+    /// Ends the command of an attempt. The agent reports it unless its link is cut; the dispatcher has not read the report.
     pub fn end_unread(&mut self, server: &str, attempt: AttemptId, code: u8, out: &[u8]) {
         let now = self.now();
         self.agent(server, |agent| agent.end(attempt, code, out, now));
     }
 
-    /// One turn, in which no agent hears or says anything: what is sent lies in the links.
+    /// Runs one turn without the agents: sent messages stay in the links.
     pub fn turn(&mut self) {
         self.dispatcher.turn(&mut self.store).unwrap();
         self.dispatcher.flush();
     }
 
-    /// Submits a task that is given to this host with its submit, whose start goes right behind the hello to an agent that runs
-    /// since this boot.
-    pub fn submit_ahead(&mut self, boot: &str) -> TaskId {
+    /// Submits a task with an early start: placed on this host by its submit, and sent right behind the hello to an agent of this
+    /// boot.
+    pub fn submit_with_early_start(&mut self, boot: &str) -> TaskId {
         let task = self.submit(&Task::default());
         let (now, boot) = (self.now(), BootId(boot.into()));
         self.dispatcher.load_servers(&self.store.view()).unwrap();
@@ -74,7 +74,7 @@ impl Bench {
         task
     }
 
-    /// Takes in what agents have said, up to the next turn.
+    /// Receives the messages of all agents for the next turn.
     pub fn receive(&mut self) {
         let routes: Vec<_> = self.dispatcher.links.slots.keys().copied().collect();
         for route in routes {
@@ -84,7 +84,7 @@ impl Bench {
         }
     }
 
-    /// Lets an output, or what a task has made, come home whose last step is done beside the loop.
+    /// Runs until an output or results are fetched whose last step is done by a thread.
     pub fn run_until_brought(&mut self) {
         self.run();
         while !self.dispatcher.transfers.results.is_empty() {
@@ -103,7 +103,7 @@ impl Bench {
         self.member(task, 0).phase
     }
 
-    /// The same, where it may never have been given to a server.
+    /// The phase of a member; waiting if it was never placed.
     pub fn phase_or_waiting(&self, task: TaskId) -> Phase {
         self.store.view().member(task, Index(0)).unwrap().map_or(Phase::Waiting, |member| member.phase)
     }
@@ -120,7 +120,7 @@ impl Bench {
         servers.into_iter().find(|server| server.name.to_string() == name).unwrap().id
     }
 
-    /// A task that has ended on `local`, whose agent packs what it made until the test says that it has.
+    /// A task that has ended on `local`, whose agent packs its results until the test calls `packed`.
     pub fn pack_results(&mut self) -> (TaskId, AttemptId) {
         self.agent("local", |agent| agent.packs_late = true);
         let task = self.submit(&Task { fetch: true, ..Task::default() });
@@ -129,19 +129,19 @@ impl Bench {
         (task, self.attempt(task))
     }
 
-    /// Asks for a cancel as a command does.
+    /// Requests a cancel as a command does.
     pub fn ask_cancel(&mut self, task: TaskId) {
         let now = self.clock.now().wall;
         self.write(|tx| tx.ask_cancel(task, None, Duration::from_secs(10), now));
     }
 
-    /// The process looks at the clocks, as it does whenever it wakes.
-    pub fn look_at_clock(&mut self) {
+    /// Lets the process compare the clocks, as it does whenever it wakes.
+    pub fn compare_clocks(&mut self) {
         self.dispatcher.shift_stored_times(&mut self.store).unwrap();
     }
 
-    /// What callers have said is heard, and those who hung up are let go.
-    pub fn take_in_callers(&mut self) {
+    /// Handles the callers' messages, and drops callers that have hung up.
+    pub fn handle_callers(&mut self) {
         for at in 0..self.dispatcher.callers.all.len() {
             for message in self.dispatcher.callers.all[at].receive() {
                 self.dispatcher.handle(&mut self.store, at, message).unwrap();
@@ -151,14 +151,14 @@ impl Bench {
         self.run();
     }
 
-    /// A backup of the home as it is now.
+    /// Makes a backup of the home.
     pub fn backup(&self) -> PathBuf {
         let to = self._dir.path().join("backup");
         self.store.backup(&to, self.clock.now().wall).unwrap();
         to
     }
 
-    /// The home is lost, and one is made of a backup in its stead; its servers are what they are.
+    /// Replaces the home with one restored from a backup; its servers keep running.
     pub fn restore(&mut self, backup: &std::path::Path) {
         let home = Home::at(self._dir.path().join("restored"));
         let founding = home.found().unwrap();
@@ -173,7 +173,7 @@ impl Bench {
 }
 
 impl Caller {
-    /// The ends, and nothing else, that it was told of since the last look.
+    /// How many ends it was sent since the last call; it was sent nothing else.
     pub fn ends(&mut self) -> usize {
         self.heard().iter().filter(|word| matches!(word, FromDispatcher::Ended { .. })).count()
     }

@@ -1,5 +1,5 @@
-//! The bench: a real dispatcher on a real database, agents that the test speaks for, and a clock that it moves. No process is
-//! started, and nothing waits: a scenario takes milliseconds.
+//! The bench: a real dispatcher on a real database, fake agents, and a clock that the test moves. No process is started, and
+//! nothing waits: a scenario takes milliseconds.
 
 mod agent;
 mod changes;
@@ -61,7 +61,7 @@ pub struct Bench {
     unreachable: Rc<RefCell<Vec<String>>>,
 }
 
-/// Handles no submit.
+/// A submit handler that handles no submit.
 pub struct NoSubmits;
 
 impl SubmitHandler for NoSubmits {
@@ -70,7 +70,7 @@ impl SubmitHandler for NoSubmits {
     }
 }
 
-/// Facts of a host of four processors.
+/// Facts of a host with four processors.
 pub fn facts(host: &str) -> Facts {
     Facts {
         machine: format!("machine of {host}"),
@@ -99,7 +99,7 @@ fn client() -> ClientFacts {
 }
 
 impl Bench {
-    /// A home whose own server `local` has four processors, and a dispatcher that has just begun.
+    /// A home whose own server `local` has four processors, and a dispatcher that has just started.
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::at(dir.path().join("h"));
@@ -115,7 +115,7 @@ impl Bench {
         Self { _dir: dir, home, store, dispatcher, clock, agents, unreachable }
     }
 
-    /// Adds a server over ssh, with an agent behind it.
+    /// Adds a server over ssh with an agent.
     pub fn add_server(&mut self, name: &str, facts: Facts) -> ServerId {
         let now = self.clock.now().wall;
         self.agents.borrow_mut().insert(name.into(), FakeAgent::new(facts.clone()));
@@ -128,7 +128,7 @@ impl Bench {
         })
     }
 
-    /// Changes the database as a command would, and wakes the dispatcher.
+    /// Changes the database as a command does, and wakes the dispatcher.
     pub fn write<T>(&mut self, change: impl FnOnce(&Tx<'_>) -> Result<T, StoreError>) -> T {
         let done = self.store.write(Durability::Normal, change).unwrap();
         self.dispatcher.activity.dirty = true;
@@ -140,7 +140,7 @@ impl Bench {
         self.submit_as(TaskUuid::new(), task)
     }
 
-    /// The same, under this uuid.
+    /// Submits a task under this uuid.
     pub fn submit_as(&mut self, uuid: TaskUuid, task: &Task) -> TaskId {
         let now = self.clock.now().wall;
         let launch = Launch {
@@ -222,7 +222,7 @@ impl Bench {
         panic!("it never comes to rest");
     }
 
-    /// Has a link more to be read? A long message comes in parts.
+    /// True if a link has more to read. A long message arrives in parts.
     fn has_unread(&self, route: Route) -> bool {
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         let link = self.dispatcher.links.slots.get(&route).and_then(|slot| slot.link());
@@ -231,7 +231,7 @@ impl Bench {
         })
     }
 
-    /// Lets time pass in steps of at most a second, in which everybody may speak.
+    /// Lets time pass in steps of at most a second; messages are delivered in each.
     pub fn pass(&mut self, mut time: Duration) {
         while !time.is_zero() {
             let step = time.min(Duration::from_secs(1));
@@ -247,35 +247,35 @@ impl Bench {
         self.run();
     }
 
-    /// The dispatcher is killed, and another one begins.
+    /// Kills the dispatcher and starts another one.
     pub fn restart(&mut self) {
         self.dispatcher = begin(&self.home, &mut self.store, &self.clock, &self.agents, &self.unreachable);
         self.run();
     }
 
-    /// Links to a host can't be opened any more; one that stands is cut.
+    /// Makes a host unreachable; its link is cut.
     pub fn make_unreachable(&mut self, server: &str) {
         self.unreachable.borrow_mut().push(server.into());
         self.agent(server, FakeAgent::cut);
         self.run();
     }
 
-    /// They can again.
+    /// Makes a host reachable again.
     pub fn make_reachable(&mut self, server: &str) {
         self.unreachable.borrow_mut().retain(|name| name != server);
     }
 
-    /// Does something with a server's agent.
+    /// Gives access to a server's agent.
     pub fn agent<T>(&self, server: &str, work: impl FnOnce(&mut FakeAgent) -> T) -> T {
         work(self.agents.borrow_mut().get_mut(server).unwrap())
     }
 
-    /// The command of the only attempt that runs on a server ends with this code.
+    /// Ends the command of the only running attempt of a server with this code.
     pub fn end(&mut self, server: &str, code: u8) {
         self.end_with(server, code, b"");
     }
 
-    /// The same, and it has written this.
+    /// Ends the command of the only running attempt of a server with this code and this output.
     pub fn end_with(&mut self, server: &str, code: u8, out: &[u8]) {
         let now = self.clock.now().wall;
         let running = self.running(server);
@@ -284,7 +284,7 @@ impl Bench {
         self.run();
     }
 
-    /// All commands that run anywhere end with this code.
+    /// Ends all running commands with this code.
     pub fn end_all(&mut self, code: u8) {
         let now = self.clock.now().wall;
         for agent in self.agents.borrow_mut().values_mut() {
@@ -295,7 +295,7 @@ impl Bench {
         self.run();
     }
 
-    /// Attempts whose command runs on a server.
+    /// Running attempts of a server.
     pub fn running(&self, server: &str) -> Vec<AttemptId> {
         self.agent(server, |agent| agent.running())
     }
@@ -305,7 +305,7 @@ impl Bench {
         self.store.view().task(task).unwrap().unwrap().state()
     }
 
-    /// The file of what the first attempt of a task wrote to stdout.
+    /// The file with the stdout of a task's first attempt.
     pub fn output_file(&self, task: TaskId) -> PathBuf {
         self.home.output_file(AttemptKey { task, index: Index(0), number: 1 }, Stream::Out)
     }
@@ -315,7 +315,7 @@ impl Bench {
         self.store.view().member(task, Index(index)).unwrap().map_or(State::Pending, |member| member.phase.state())
     }
 
-    /// The attempt number of a member, from 1; 0: it never began.
+    /// The attempt number of a member, from 1. 0: it never started.
     pub fn number(&self, task: TaskId, index: u32) -> u32 {
         self.store.view().member(task, Index(index)).unwrap().map_or(0, |member| member.number)
     }
@@ -326,7 +326,7 @@ impl Bench {
         row.reason_in(row.state()).map(|reason| reason.to_string())
     }
 
-    /// What every scenario holds: what is taken is what lives, and no command was started twice.
+    /// Checks what every scenario keeps: reserved resources are those of live lanes, and no command was started twice.
     pub fn check(&self) {
         assert_eq!(self.store.view().miscounted().unwrap(), [], "what is taken is not what lives");
         let mut ran: Vec<AttemptId> = self.agents.borrow().values().flat_map(|agent| agent.ran.clone()).collect();
@@ -336,7 +336,7 @@ impl Bench {
         assert_eq!(ran.len(), all, "an attempt was started twice");
     }
 
-    /// A command connects.
+    /// Connects a command.
     pub fn caller(&mut self) -> Caller {
         let (ours, theirs) = UnixStream::pair().unwrap();
         self.dispatcher.callers.add(theirs).unwrap();
@@ -344,7 +344,7 @@ impl Bench {
         Caller { stream: ours, inbox: frame::Inbox::default() }
     }
 
-    /// The command that connected as the `at`th says something.
+    /// Sends a message of the command at this place in the list.
     pub fn say(&mut self, at: usize, message: ToDispatcher) {
         self.dispatcher.handle(&mut self.store, at, message).unwrap();
         self.run();
@@ -358,14 +358,14 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// What the dispatcher has said since the last look.
+    /// The messages that the dispatcher has sent since the last call.
     pub fn heard(&mut self) -> Vec<FromDispatcher> {
         while let Ok(Some(1..)) = self.inbox.fill(&mut self.stream) {}
         std::iter::from_fn(|| self.inbox.next().unwrap()).collect()
     }
 }
 
-/// A dispatcher takes its place.
+/// Starts a dispatcher.
 fn begin(
     home: &Home,
     store: &mut Store,

@@ -1,4 +1,4 @@
-//! What a test submits: a single task of one processor, unless it says otherwise.
+//! Tasks that a test submits: a single task of one processor unless changed.
 
 use crate::model::demand::Demand;
 use crate::model::max_output::MaxOutput;
@@ -15,7 +15,7 @@ pub struct Task {
     pub retry_lost: bool,
     pub lost_after: Option<Duration>,
     pub hold: bool,
-    /// What it makes is brought home.
+    /// Its results are fetched.
     pub fetch: bool,
     pub max_output: Option<MaxOutput>,
 }
@@ -29,12 +29,12 @@ impl Default for Task {
 }
 
 impl Task {
-    /// An array of so many members, from 0.
+    /// An array with this many members, from 0.
     pub fn array(count: u32) -> Self {
         Self { members: Members::Range { first: 0, step: 1, count, at_once: None }, ..Self::default() }
     }
 
-    /// At most so many members of it run at once.
+    /// Limits the members that run at once.
     pub fn at_once(mut self, most: u32) -> Self {
         if let Members::Range { at_once, .. } = &mut self.members {
             *at_once = Some(most);
@@ -42,43 +42,43 @@ impl Task {
         self
     }
 
-    /// Each member needs so many processors.
+    /// Sets the processors of each member.
     pub fn cpus(mut self, cpus: u32) -> Self {
         self.demand.needs.cpus = cpus;
         self
     }
 
-    /// Each member needs so many GiB of memory.
+    /// Sets the GiB of memory of each member.
     pub fn gib(mut self, gib: u64) -> Self {
         self.demand.needs.mem = Some(Bytes(gib << 30));
         self
     }
 
-    /// The higher the sooner.
+    /// Sets the priority; higher starts sooner.
     pub fn priority(mut self, priority: i32) -> Self {
         self.demand.priority = priority;
         self
     }
 
-    /// Only on a server of which this is true.
+    /// Restricts it to servers on which this expression is true.
     pub fn constraint(mut self, expression: &str) -> Self {
         self.demand.constraint = Some(expression.into());
         self
     }
 
-    /// Only on this server.
+    /// Restricts it to this server.
     pub fn on(mut self, server: &str) -> Self {
         self.demand.on = Some(server.parse().unwrap());
         self
     }
 
-    /// A class of its own: a label that nothing looks at.
+    /// Gives it a class of its own, by a label that nothing else uses.
     pub fn of_class(mut self, name: &str) -> Self {
         self.demand.labels.insert("class".into(), crate::model::attribute::Value::Text(name.into()));
         self
     }
 
-    /// A failed member begins again so many times.
+    /// Sets how often a failed member is retried.
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = retries;
         self

@@ -1,4 +1,4 @@
-//! When the results of a member are brought home: at its end, and once more when a caller asks for what could not be brought then.
+//! When the results of a member are fetched: at its end, and again when a caller asks for results that could not be fetched then.
 
 use super::ending::ReportedEnd;
 use super::results::{Again, Brought, Whose};
@@ -16,20 +16,20 @@ use crate::store::members::Outputs;
 use crate::store::{StoreError, Tx, View};
 
 impl Dispatcher {
-    /// Has the agent pack the results of an ended attempt. False: there are none to be brought.
-    pub(in crate::dispatch) fn bring_results(
+    /// Asks the agent to pack the results of an ended attempt. False: there are no results to fetch.
+    pub(in crate::dispatch) fn request_results(
         &mut self,
         turn: &mut Turn<'_, '_>,
         report: &ReportedEnd,
     ) -> Result<bool, DispatchError> {
         let key = report.key;
-        // What never began has made nothing.
+        // An attempt that never started has no results.
         if report.ended.end.started_at.is_none() {
             return Ok(false);
         }
         match turn.tx.files_of(key.task) {
             Ok((_, Some(_))) => {}
-            // What is to be brought can't be read: the end is recorded all the same.
+            // The patterns can't be read: the end is recorded all the same.
             Ok(_) | Err(StoreError::Unreadable(_)) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
@@ -43,8 +43,8 @@ impl Dispatcher {
         Ok(true)
     }
 
-    /// Asks once more for results that could not be brought home at the end.
-    pub(in crate::dispatch) fn bring_again(
+    /// Requests results again that could not be fetched at the end.
+    pub(in crate::dispatch) fn request_results_again(
         &mut self,
         view: &View<'_>,
         at: usize,
@@ -67,7 +67,7 @@ impl Dispatcher {
         let machine = member.machine;
         let answers = |route: &Route| self.links.slots.get(route).and_then(|slot| slot.boot().and(slot.machine));
         let route = place.and_then(|place| self.route_of(place));
-        // Another machine that answers instead knows nothing of them.
+        // Another machine that answers under the name has no record of them.
         match route.filter(|route| machine.is_none() || answers(route).is_none_or(|it| Some(it) == machine)) {
             Some(route) => {
                 if self.transfers.results.begin(Whose::Again { route, attempt, key }, self.ambient.now()) {
@@ -79,9 +79,9 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Records what came of that.
+    /// Records the outcomes of repeated fetches.
     pub(in crate::dispatch) fn record_refetched(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), StoreError> {
-        // They go once this is on the disk; until then nobody who asked has heard of it.
+        // They are removed once this is on the disk; callers are told after that.
         self.disk.shortage.will_record_refetched(self.transfers.again.len());
         for Again { route, attempt, key, brought } in &self.transfers.again {
             record_results(turn.tx, *key, brought)?;
@@ -95,18 +95,18 @@ impl Dispatcher {
     }
 }
 
-/// Do results stay on their server, because they could not be brought?
+/// True if results stay on their server because they could not be fetched.
 pub(in crate::dispatch) const fn stays(lies: &Whereabouts) -> bool {
     matches!(lies, Whereabouts::There { .. })
 }
 
-/// Do the results of an attempt stay on their server, by what was recorded of it?
+/// True if the results of an attempt stay on their server, by its record.
 pub(in crate::dispatch) fn results_stay(tx: &Tx<'_>, key: AttemptKey) -> Result<bool, StoreError> {
     let recorded = tx.fetched(key.task, key.index)?;
     Ok(recorded.is_some_and(|fetched| fetched.number == key.number && stays(&fetched.lies)))
 }
 
-/// Records what an attempt brought.
+/// Records the fetched results of an attempt.
 pub(in crate::dispatch) fn record_results(tx: &Tx<'_>, key: AttemptKey, brought: &Brought) -> Result<(), StoreError> {
     let fetched = Fetched {
         index: key.index,
@@ -120,7 +120,7 @@ pub(in crate::dispatch) fn record_results(tx: &Tx<'_>, key: AttemptKey, brought:
     tx.keep_fetched(key.task, &fetched)
 }
 
-/// Nothing of what a command reads is needed to pack what it made.
+/// The request to pack results: it needs nothing of what the command reads.
 fn pack(attempt: AttemptId, launch: Launch) -> ToAgent {
     ToAgent::Pack { attempt, launch: Launch { stdin: None, ..launch } }
 }

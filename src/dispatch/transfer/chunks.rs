@@ -1,4 +1,4 @@
-//! Chunks of outputs and results, and what is said about them: they go straight to where they belong, without a transaction.
+//! Chunks of outputs and results, and messages about them: handled at once, without a transaction.
 
 use super::ending::{Ending, Results};
 use super::outputs::FetchStep;
@@ -10,19 +10,19 @@ use crate::model::attempt::Stream;
 use crate::model::id::AttemptId;
 use crate::protocol::agent::{FromAgent, LINKS_SINCE};
 
-/// A part of an output, as an agent gives it.
+/// A chunk of an output, as an agent sends it.
 #[derive(Debug)]
 pub(in crate::dispatch) struct OutputChunk {
     pub offset: u64,
-    /// So many bytes from there on were dropped.
+    /// How many bytes after the offset were dropped.
     pub left_out: u64,
-    /// What lies behind them.
+    /// The bytes after the dropped ones.
     pub bytes: Vec<u8>,
     pub at_end: bool,
 }
 
 impl OutputChunk {
-    /// Where its bytes begin, and where they end.
+    /// The offsets of the first byte and after the last one.
     pub const fn range(&self) -> (u64, u64) {
         let from = self.offset.saturating_add(self.left_out);
         (from, from.saturating_add(self.bytes.len() as u64))
@@ -30,10 +30,10 @@ impl OutputChunk {
 }
 
 impl Dispatcher {
-    /// Gives chunks of outputs to those who follow, chunks of results to their files.
+    /// Gives chunks of outputs to their followers and files, and chunks of results to their files.
     pub(in crate::dispatch) fn take_chunks(&mut self) {
         for (route, next) in self.transfers.results.settled() {
-            self.go_on(route, next);
+            self.carry_out_step(route, next);
         }
         for (route, message) in std::mem::take(&mut self.links.inbox) {
             match message {
@@ -43,17 +43,17 @@ impl Dispatcher {
                 }
                 FromAgent::Linked { attempt, stream, linked } => {
                     let fetched = self.transfers.outputs.linked(&self.home, attempt, stream, linked);
-                    self.fetch_on(route, fetched);
+                    self.carry_out_fetch_step(route, fetched);
                 }
                 FromAgent::Cleared { result } => self.callers.cleared(route, &result),
                 FromAgent::Need { bundle, offset, max } => self.need(route, bundle, offset, max),
                 FromAgent::Packed { attempt, result } => {
                     let next = self.transfers.results.packed(&self.home, attempt, result);
-                    self.go_on(route, next);
+                    self.carry_out_step(route, next);
                 }
                 FromAgent::Packet { attempt, offset, bytes } => {
                     let next = self.transfers.results.packet(&self.home, attempt, offset, &bytes);
-                    self.go_on(route, next);
+                    self.carry_out_step(route, next);
                 }
                 other => self.links.inbox.push((route, other)),
             }
@@ -64,30 +64,30 @@ impl Dispatcher {
         if self.transfers.discards.answered(route, attempt) {
             return;
         }
-        // A caller may read what is on its way home.
+        // A caller may read an output while it is fetched.
         self.callers.data(attempt, stream, chunk);
         if let Some(fetched) = self.transfers.outputs.chunk(&self.home, attempt, stream, chunk) {
-            self.fetch_on(route, fetched);
+            self.carry_out_fetch_step(route, fetched);
         }
     }
 
-    /// Begins to fetch an output whose end is not recorded yet.
+    /// Starts to fetch an output whose end is not recorded yet.
     pub(in crate::dispatch) fn fetch_output(&mut self, route: Route, attempt: AttemptId) {
         let knows = |slot: &LinkState| slot.version >= LINKS_SINCE;
         let links = route == Route::Here && self.links.slots.get(&route).is_some_and(knows);
         let fetched = self.transfers.outputs.begin(&self.home, attempt, links);
-        self.fetch_on(route, fetched);
+        self.carry_out_fetch_step(route, fetched);
     }
 
-    fn fetch_on(&mut self, route: Route, FetchStep { ask, ending }: FetchStep) {
+    fn carry_out_fetch_step(&mut self, route: Route, FetchStep { ask, ending }: FetchStep) {
         for message in ask {
             self.send(route, &message);
         }
         self.transfers.endings.extend(ending);
     }
 
-    /// Does what follows from a message of an agent about results.
-    pub(in crate::dispatch) fn go_on(&mut self, route: Route, next: ResultStep) {
+    /// Carries out the next step of a fetch of results.
+    pub(in crate::dispatch) fn carry_out_step(&mut self, route: Route, next: ResultStep) {
         for ask in next.ask {
             self.send(route, &ask);
         }

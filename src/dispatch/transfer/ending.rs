@@ -1,4 +1,5 @@
-//! An end on its way home. It is taken in once, when its results and its long outputs are home, or known to stay where they are.
+//! An end that waits for its transfers. It is recorded once: when its results and long outputs are fetched, or known to stay on
+//! the server.
 
 use crate::dispatch::links::route::Route;
 use crate::dispatch::transfer::results::Brought;
@@ -13,22 +14,22 @@ pub struct ReportedEnd {
     pub attempt: AttemptId,
     pub key: AttemptKey,
     pub ended: Ended,
-    /// Where its outputs are kept, once that is known.
+    /// Where the outputs are kept, once it is known.
     pub outputs: Option<Outputs>,
 }
 
-/// What is known of the results of an ended attempt.
+/// The results of an ended attempt.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Results {
-    /// There are none.
+    /// The attempt has no results.
     None,
-    /// They were not fetched: another attempt was to follow.
+    /// The results were not fetched, because another attempt was to follow.
     Skipped,
     Brought(Brought),
 }
 
 impl Results {
-    /// What was brought, if anything was.
+    /// The fetched results, if there are any.
     pub const fn brought(&self) -> Option<&Brought> {
         match self {
             Self::Brought(brought) => Some(brought),
@@ -37,19 +38,19 @@ impl Results {
     }
 }
 
-/// How far an end is.
+/// The progress of an end.
 #[derive(Debug, PartialEq)]
 pub enum Ending {
-    /// Its results may still be on the server.
+    /// Reported: its results may still be on the server.
     Reported(ReportedEnd),
-    /// It is known what becomes of its results; its outputs may still be on the server.
+    /// The fetch of its results is over; its outputs may still be on the server.
     Brought(ReportedEnd, Results),
     /// Its outputs are where they are kept: it can be recorded.
     Settled(ReportedEnd, Results, Outputs),
 }
 
 impl Ending {
-    /// What was reported.
+    /// The report of the end.
     pub const fn report(&self) -> &ReportedEnd {
         match self {
             Self::Reported(report) | Self::Brought(report, _) | Self::Settled(report, ..) => report,

@@ -1,5 +1,5 @@
-//! Giving agents what tasks are sent with: a piece for each time that one is asked for, and only when nothing else
-//! waits for the link. How far each is the agent knows; here nothing is kept that a new dispatcher would miss.
+//! Inputs: agents request the files that tasks were submitted with, piece by piece, and a piece is sent only when nothing else
+//! waits for the link. The agent knows how far each transfer is; a new dispatcher needs no state of the old one.
 
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::links::route::Route;
@@ -17,18 +17,18 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-/// A transfer that takes longer than this is told of, and again after each of it.
+/// Time between two progress notes of a transfer.
 const TELL: Duration = Duration::from_secs(1);
-/// Pieces that one agent waits for.
+/// Outstanding requests of one agent, at most.
 const NEEDS_MAX: usize = 1 << 16;
 
-/// What agents wait for.
+/// Outstanding requests of agents.
 #[derive(Debug, Default)]
 pub struct InputTransfers {
     needs: BTreeMap<Route, VecDeque<Need>>,
     open: HashMap<Digest, File>,
     progress: HashMap<(Route, Digest), TransferProgress>,
-    /// Tasks that were said to wait for a transfer.
+    /// Tasks with a note that they wait for a transfer.
     told: HashSet<TaskId>,
 }
 
@@ -47,18 +47,18 @@ struct TransferProgress {
 }
 
 impl InputTransfers {
-    /// The link is lost: its agent asks again.
+    /// Forgets the requests of a lost link: its agent requests again.
     pub fn forget(&mut self, route: Route) {
         self.needs.remove(&route);
         self.progress.retain(|(of, _), _| *of != route);
     }
 
-    /// When there is something to be told, although nobody speaks.
+    /// When the next progress note is due.
     pub fn due_at(&self) -> Option<Instant> {
         self.progress.values().map(|progress| progress.told_at + TELL).min()
     }
 
-    /// A task may be said to wait for a transfer: it is to be unsaid when it begins.
+    /// Notes that a task may have a progress note, to be removed when it starts.
     pub fn may_wait(&mut self, task: TaskId) {
         self.told.insert(task);
     }
@@ -87,16 +87,16 @@ impl InputTransfers {
 }
 
 impl Dispatcher {
-    /// An agent asks for a piece.
+    /// Handles a request for a piece.
     pub(in crate::dispatch) fn need(&mut self, route: Route, bundle: Digest, offset: u64, max: u32) {
         let needs = self.transfers.inputs.needs.entry(route).or_default();
-        // An agent asks for a few pieces of each bundle; one that asks for more and more is not listened to.
+        // An agent needs a few pieces of each bundle; excess requests are dropped.
         if needs.len() < NEEDS_MAX {
             needs.push_back(Need { bundle, offset, max });
         }
     }
 
-    /// Sends what is asked for to those whose links are free.
+    /// Sends requested pieces over the links that have nothing else to send.
     pub(in crate::dispatch) fn send_pieces(&mut self) {
         let now = self.ambient.now().mono;
         let routes: Vec<Route> = self.transfers.inputs.needs.keys().copied().collect();
@@ -127,7 +127,7 @@ impl Dispatcher {
         }
     }
 
-    /// Is there a piece that could be sent at once?
+    /// True if a piece could be sent now.
     pub(in crate::dispatch) fn has_pieces(&self) -> bool {
         self.transfers.inputs.needs.iter().any(|(route, needs)| !needs.is_empty() && self.is_free(*route))
     }
@@ -137,7 +137,7 @@ impl Dispatcher {
         slot.and_then(|slot| slot.link()).is_some_and(|link| !link.wants_to_write())
     }
 
-    /// Says of tasks that they wait for a transfer, and how far it is.
+    /// Writes progress notes of tasks that wait for a transfer.
     pub(in crate::dispatch) fn send_progress(&mut self, store: &mut Store) -> Result<(), DispatchError> {
         let now = self.ambient.now().mono;
         let mut due: Vec<(Option<TaskId>, Option<Digest>, String)> = Vec::new();
@@ -184,7 +184,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// It waits for no transfer any more.
+    /// Removes the progress note of a task.
     pub(in crate::dispatch) fn transferred(&mut self, tx: &Tx<'_>, task: TaskId) -> Result<(), StoreError> {
         if self.transfers.inputs.told.remove(&task) { tx.set_reason(task, None) } else { Ok(()) }
     }

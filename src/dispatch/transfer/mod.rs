@@ -1,4 +1,4 @@
-//! Inputs, outputs and results on their way.
+//! Transfers of inputs, outputs and results.
 
 pub(in crate::dispatch) mod bring;
 pub(in crate::dispatch) mod chunks;
@@ -14,16 +14,16 @@ use inputs::InputTransfers;
 use outputs::OutputFetches;
 use results::{Again, ResultFetches};
 
-/// All that is on its way between this home and its servers, besides messages.
+/// All transfers between this home and its servers.
 #[derive(Debug, Default)]
 pub(in crate::dispatch) struct Transfers {
     pub(in crate::dispatch) inputs: InputTransfers,
     pub(in crate::dispatch) outputs: OutputFetches,
     pub(in crate::dispatch) results: ResultFetches,
-    /// What servers may drop and have not heard of.
+    /// Discards that servers have not received yet.
     pub(in crate::dispatch) discards: Discards,
-    /// Ends whose results or outputs have arrived, to be taken in by the next turn.
+    /// Ends whose results or outputs have arrived, for the next turn.
     pub(in crate::dispatch) endings: Vec<Ending>,
-    /// Results that a caller asked for once more, to be recorded by the next turn.
+    /// Outcomes of repeated fetches, for the next turn to record.
     pub(in crate::dispatch) again: Vec<Again>,
 }

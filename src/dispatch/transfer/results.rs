@@ -1,5 +1,5 @@
-//! Bringing home what tasks made: packed by the agent once the process is gone, then read piece by piece into the
-//! home's spool, before the state says that the task has ended.
+//! Fetches of results: the agent packs them once the process is gone, and they are read piece by piece into the home's spool,
+//! before the end is recorded.
 
 use super::ending::ReportedEnd;
 use crate::archive::room::{self, RESERVE};
@@ -21,11 +21,11 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-/// What is on its way home.
+/// Fetches of results.
 #[derive(Debug)]
 pub struct ResultFetches {
     open: BTreeMap<AttemptId, Bring>,
-    /// Whole ones are put on the disk by threads: much takes long, and the loop must not wait.
+    /// Outcomes of threads that put complete archives on the disk: a long fsync must not block the loop.
     settled: Receiver<(AttemptId, Result<(), String>)>,
     settling: Sender<(AttemptId, Result<(), String>)>,
 }
@@ -37,7 +37,7 @@ impl Default for ResultFetches {
     }
 }
 
-/// What came of it.
+/// Fetched results.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Brought {
     pub lies: Whereabouts,
@@ -47,9 +47,9 @@ pub struct Brought {
 /// Why results are fetched.
 #[derive(Debug)]
 pub enum Whose {
-    /// Their end waits to be recorded.
+    /// An end waits to be recorded.
     End(ReportedEnd),
-    /// The end was recorded long ago; a caller asks for them once more.
+    /// The end is recorded; a caller requested the results again.
     Again { route: Route, attempt: AttemptId, key: AttemptKey },
 }
 
@@ -76,7 +76,7 @@ impl Whose {
     }
 }
 
-/// Results that a caller asked for once more, and what came of that.
+/// The outcome of a repeated fetch.
 #[derive(Debug, Clone)]
 pub struct Again {
     pub route: Route,
@@ -85,7 +85,7 @@ pub struct Again {
     pub brought: Brought,
 }
 
-/// What has come, or is known to stay where it is.
+/// A fetch that is over: the results have arrived, or stay on the server.
 #[derive(Debug)]
 pub enum Arrived {
     End(ReportedEnd, Brought),
@@ -110,11 +110,11 @@ struct Arrival {
     digest: Digest,
     size: u64,
     files: u64,
-    /// It came damaged once.
+    /// It has arrived damaged once.
     again: bool,
 }
 
-/// What follows from an agent's word.
+/// The next step of a fetch of results.
 #[derive(Debug, Default)]
 pub struct ResultStep {
     pub ask: Vec<ToAgent>,
@@ -122,7 +122,7 @@ pub struct ResultStep {
 }
 
 impl ResultFetches {
-    /// Expects results that the agent is about to be asked for. False: it was asked already.
+    /// Adds a fetch; the request to pack follows. False: it was requested already.
     pub fn begin(&mut self, whose: Whose, now: Now) -> bool {
         let attempt = whose.attempt();
         if self.open.contains_key(&attempt) {
@@ -132,7 +132,7 @@ impl ResultFetches {
         self.open.insert(attempt, bring).is_none()
     }
 
-    /// The agent has packed, or can't.
+    /// Handles the agent's answer: it has packed, or can't.
     pub fn packed(&mut self, home: &Home, attempt: AttemptId, result: Result<Packing, String>) -> ResultStep {
         let Some(bring) = self.open.get_mut(&attempt) else { return ResultStep::default() };
         let packing = match result {
@@ -147,10 +147,10 @@ impl ResultFetches {
             Ok(arrival) => bring.arrival = Some(arrival),
             Err(error) => return self.finish(attempt, Whereabouts::There { error: error.to_string() }),
         }
-        self.go_on(home, attempt)
+        self.request_next(home, attempt)
     }
 
-    /// A piece has come.
+    /// Handles a piece.
     pub fn packet(&mut self, home: &Home, attempt: AttemptId, offset: u64, bytes: &[u8]) -> ResultStep {
         let arrival = self.open.get_mut(&attempt).and_then(|bring| bring.arrival.as_mut());
         let Some(arrival) = arrival.filter(|arrival| arrival.to.len() == offset) else { return ResultStep::default() };
@@ -161,18 +161,18 @@ impl ResultFetches {
         match arrival.to.write_all(bytes) {
             Ok(()) => {
                 failpoint("dispatcher-packet-taken");
-                self.go_on(home, attempt)
+                self.request_next(home, attempt)
             }
             Err(error) => {
                 let error = format!("{}: {error}", arrival.path.display());
-                // What is there of it would only take room.
+                // A part of an archive would only use up room.
                 let _ = std::fs::remove_file(&arrival.path);
                 self.finish(attempt, Whereabouts::There { error })
             }
         }
     }
 
-    fn go_on(&mut self, home: &Home, attempt: AttemptId) -> ResultStep {
+    fn request_next(&mut self, home: &Home, attempt: AttemptId) -> ResultStep {
         let Some(bring) = self.open.get_mut(&attempt) else { return ResultStep::default() };
         let Some(arrival) = &mut bring.arrival else { return ResultStep::default() };
         if arrival.to.len() < arrival.size {
@@ -193,14 +193,14 @@ impl ResultFetches {
             let settled = settled.map_err(|error| format!("{}: {error}", to.display()));
             let settled = settled.and_then(|()| home.settle(&home.fetched()).map_err(|error| error.to_string()));
             if done.send((attempt, settled)).is_ok() {
-                // The loop waits for descriptors: a knock at the door is one. It looks here in each round anyway.
+                // Connecting wakes the loop, which waits for descriptors and checks the outcomes in each round.
                 crate::dispatch::client::start::wake_loop(&home);
             }
         });
         ResultStep::default()
     }
 
-    /// What came of those that were whole.
+    /// Ends the fetches whose archives are on the disk.
     pub fn settled(&mut self) -> Vec<(Route, ResultStep)> {
         let mut all = Vec::new();
         while let Ok((attempt, result)) = self.settled.try_recv() {
@@ -226,20 +226,21 @@ impl ResultFetches {
         ResultStep { ask: Vec::new(), arrived: Some(arrived) }
     }
 
-    /// Somebody has cancelled it while its files were on their way: they stay on the server, and its own end stands. A cancel of before
-    /// has ended the command.
+    /// Gives up a fetch that was cancelled after it began: the files stay on the server, and the end of the attempt stays as it
+    /// is. An earlier cancel has ended the command.
     pub fn give_up(&mut self, attempt: AttemptId, asked_at: Timestamp) -> Option<(Route, ResultStep)> {
         let route = self.open.get(&attempt).filter(|bring| bring.began_at < asked_at)?.whose.route();
         let error = "cancelled while its files were brought home".to_owned();
         Some((route, self.finish(attempt, Whereabouts::There { error })))
     }
 
-    /// The wall clock was set by so many ms.
+    /// Shifts the stored times after the wall clock was set, by milliseconds.
     pub fn clock_was_set(&mut self, by: i64) {
         self.open.values_mut().for_each(|bring| bring.began_at.0 = bring.began_at.0.saturating_add(by));
     }
 
-    /// The link is lost: the next hello tells the ends again. Was there one on its way, and which did somebody ask for?
+    /// Forgets the fetches over a lost link: the next hello reports the ends again. Gives whether an end was being fetched, and
+    /// the repeated fetches.
     pub fn forget(&mut self, route: Route) -> (bool, Vec<AttemptKey>) {
         let (lost, open): (BTreeMap<_, _>, _) =
             std::mem::take(&mut self.open).into_iter().partition(|(_, bring)| bring.whose.route() == route);
@@ -249,17 +250,17 @@ impl ResultFetches {
         (!ends.is_empty(), asked.iter().map(Whose::key).collect())
     }
 
-    /// Is something on its way over this link?
+    /// True if results are fetched over this link.
     pub fn uses(&self, route: Route) -> bool {
         self.open.values().any(|bring| bring.whose.route() == route)
     }
 
-    /// Nothing is on its way.
+    /// True if nothing is being fetched.
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
 
-    /// How far those are of which nothing was told for so long.
+    /// The progress of fetches that were not reported for this long.
     pub fn due(&mut self, pause: Duration, now: Instant) -> Vec<(TaskId, u64, u64)> {
         let mut due = Vec::new();
         for bring in self.open.values_mut().filter(|bring| now.saturating_duration_since(bring.told_at) >= pause) {
@@ -273,7 +274,7 @@ impl ResultFetches {
 }
 
 impl Arrival {
-    /// Goes on behind what came before a cut.
+    /// Continues after the part that arrived before a cut.
     fn begin(home: &Home, key: AttemptKey, packing: &Packing) -> io::Result<Self> {
         let mut path = home.fetched_file(key.task, key.index).into_os_string();
         path.push(".part");
@@ -321,7 +322,7 @@ mod tests {
     use crate::protocol::agent::Ended;
 
     #[test]
-    fn cancel_ends_the_way_home_only_if_it_was_asked_for_during_it() {
+    fn cancel_ends_a_fetch_only_if_requested_during_it() {
         let mut results = ResultFetches::default();
         let attempt = AttemptId { task: TaskUuid::new(), index: Index(0), number: 1 };
         let key = AttemptKey { task: TaskId(1), index: Index(0), number: 1 };
@@ -340,7 +341,7 @@ mod tests {
         assert!(results.give_up(attempt, now.wall).is_none(), "nothing is on its way");
         assert!(results.begin(Whose::End(report.clone()), now));
         assert!(!results.begin(Whose::End(report.clone()), now), "it is asked for once");
-        // This one has ended the command, whose files come all the same.
+        // This cancel has ended the command; the files are fetched all the same.
         assert!(results.give_up(attempt, Timestamp(now.wall.0 - 1000)).is_none());
         let (route, next) = results.give_up(attempt, Timestamp(now.wall.0 + 1000)).unwrap();
         let Some(Arrived::End(own, brought)) = next.arrived else { panic!("its own end stands") };

@@ -1,30 +1,30 @@
-//! A question on its way to another home.
+//! A pending question to another home.
 
 use crate::protocol::dispatcher::FromDispatcher;
 use crate::protocol::distributor::{Answer, Question, Ticket};
 use std::time::Instant;
 
-/// A question on its way.
+/// A pending question.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) ticket: Ticket,
-    /// Whose it is: the caller and its own ticket.
+    /// The caller, and `theirs` is the caller's own ticket.
     pub(super) caller: u64,
     pub(super) theirs: Ticket,
-    /// When it was said; None: the link is not up yet.
+    /// When it was sent. None: the link is not up yet.
     pub(super) said: Option<Instant>,
-    /// When the last word on it came.
+    /// When the last answer to it was received.
     pub(super) heard: Instant,
-    /// It ends when something happens over there, or when its caller leaves.
+    /// The question has no time-out: it ends with an event at the other home, or when its caller leaves.
     pub(super) patient: bool,
     pub(super) question: Option<Question>,
-    /// The list of an array, which goes before the question.
+    /// The list of an array, which is sent before the question.
     pub(super) pieces: Vec<Vec<u8>>,
 }
 
 impl Pending {
     pub(super) fn too_new(&self) -> (u64, FromDispatcher) {
-        // It was not asked, so it has refused nothing.
+        // The question was not asked, so nothing was refused.
         let why = "the grid over there is older and can't answer this: bring it up to date".to_owned();
         let answer = Answer::No { why };
         (self.caller, FromDispatcher::Said { ticket: self.theirs, answer, last: true })

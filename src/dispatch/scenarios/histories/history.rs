@@ -1,4 +1,4 @@
-//! A history: a bench, what was submitted, and how each step is taken.
+//! A history: a bench, its submitted tasks, and how each step is taken.
 
 use super::step::{SERVERS, Step, Submit};
 use crate::dispatch::testing::{Bench, FakeAgent, Task, facts};
@@ -12,12 +12,12 @@ use std::time::Duration;
 pub struct History {
     pub bench: Bench,
     pub tasks: Vec<TaskId>,
-    /// Boots so far.
+    /// Number of boots so far.
     boots: u32,
 }
 
 impl History {
-    /// The own host and `a`; `b` may be added.
+    /// A history with the servers `local` and `a`; `b` may be added.
     pub fn new() -> Self {
         let mut bench = Bench::new();
         bench.add_server("a", facts("a"));
@@ -33,7 +33,7 @@ impl History {
         (!self.tasks.is_empty()).then(|| self.tasks[which % self.tasks.len()])
     }
 
-    /// Takes one step, and looks whether all is well.
+    /// Takes one step and checks the invariants.
     pub fn take(&mut self, step: &Step) {
         match *step {
             Step::Submit(ref what) => self.submit(what),
@@ -73,7 +73,7 @@ impl History {
         self.check();
     }
 
-    /// A step of a server that there is.
+    /// Takes a step on an existing server.
     fn take_on(&mut self, server: &str, step: &Step) {
         match *step {
             Step::Drain(_) => self.bench.set_drained(server, true),
@@ -125,7 +125,7 @@ impl History {
         self.bench.run();
     }
 
-    /// All faults end, all commands end: everything ends, and nothing is left with any agent.
+    /// Ends all faults and all commands, and checks that everything ends and no agent holds anything.
     pub fn settle(&mut self) {
         for (at, server) in SERVERS.into_iter().enumerate() {
             if !self.has(at) {
@@ -155,7 +155,7 @@ impl History {
             .filter(|(_, state, _)| !state.ended())
             .collect();
         assert_eq!(left, [], "everything ends once all faults are over");
-        // An idle dispatcher opens no link: attempts that it gave up are removed over the next one.
+        // An idle dispatcher opens no link: attempts that it has given up are removed over the next one.
         let visits: Vec<TaskId> = SERVERS.map(|server| self.bench.submit(&Task::default().on(server))).to_vec();
         self.bench.leap(Duration::from_secs(90));
         self.bench.end_all(0);

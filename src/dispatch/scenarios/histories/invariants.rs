@@ -1,4 +1,4 @@
-//! What holds after each step of a history.
+//! Invariants after each step of a history.
 
 use super::history::History;
 use crate::matching::Query;
@@ -7,7 +7,7 @@ use crate::model::task::{Counts, Phase};
 use crate::store::tasks::TaskRow;
 
 impl History {
-    /// All of it.
+    /// Checks all invariants.
     pub fn check(&self) {
         self.bench.check();
         let view = self.bench.store.view();
@@ -30,7 +30,7 @@ impl History {
         }
     }
 
-    /// The counts of a task are what its members are.
+    /// Checks that the counts of a task match its members.
     fn check_counts(&self, row: &TaskRow) {
         let mut counts = Counts::default();
         for member in self.bench.store.view().members(row.id, u32::MAX).unwrap() {
@@ -40,7 +40,7 @@ impl History {
         assert_eq!(row.counts, counts, "counts of task {} against its members", row.id);
     }
 
-    /// What waits fits nowhere.
+    /// Checks that no waiting task fits on a free server.
     fn check_place(&self, row: &TaskRow) {
         let dispatcher = &self.bench.dispatcher;
         let capped = row.at_once.is_some_and(|most| dispatcher.attempts.lanes.count_of(row.id) >= most);

@@ -1,11 +1,11 @@
-//! What may happen in a history.
+//! The steps of a history.
 
 use proptest::prelude::*;
 
-/// A server by its number: the own host, `a`, `b`.
+/// Servers by their number: this host, `a`, `b`.
 pub const SERVERS: [&str; 3] = ["local", "a", "b"];
 
-/// One step. Numbers of tasks and of commands that run count around what there is.
+/// One step. Numbers of tasks and running commands wrap around.
 #[derive(Debug, Clone)]
 pub enum Step {
     Submit(Submit),
@@ -17,7 +17,7 @@ pub enum Step {
     Resume(usize),
     Add(usize),
     Remove(usize),
-    /// A command that runs on a server ends.
+    /// Ends a command on a server.
     End {
         server: usize,
         which: usize,
@@ -29,21 +29,21 @@ pub enum Step {
     Reachable(usize),
     HostRestarts(usize),
     SpoolLost(usize),
-    /// An agent starts nothing, or it does again.
+    /// An agent refuses all starts, or stops to.
     Refuses(usize),
     Accepts(usize),
-    /// The dispatcher is killed, and another one begins.
+    /// Kills the dispatcher and starts another one.
     DispatcherRestarts,
-    /// The same right after a transaction: what it would have sent is perhaps not sent.
+    /// Kills the dispatcher right after a transaction: effects may not be carried out.
     DispatcherDies,
     Pass {
         ms: u64,
     },
-    /// The wall clock is set by so many minutes.
+    /// Sets the wall clock by this many minutes.
     ClockIsSet(i64),
 }
 
-/// What is submitted.
+/// The parts of a submit.
 #[derive(Debug, Clone, Default)]
 pub struct Submit {
     pub count: u32,
@@ -54,7 +54,7 @@ pub struct Submit {
     pub retry_lost: bool,
     pub lost_after: bool,
     pub hold: bool,
-    /// Only there.
+    /// The only allowed server.
     pub on: Option<usize>,
 }
 
@@ -68,7 +68,7 @@ fn submit() -> impl Strategy<Value = Step> {
     )
 }
 
-/// Any step, the usual ones more often.
+/// Any step, common ones more often.
 pub fn any_step() -> impl Strategy<Value = Step> {
     let server = || 0..SERVERS.len();
     let far = || 1..SERVERS.len();

@@ -1,4 +1,4 @@
-//! What an agent does otherwise than a healthy one, or later.
+//! Faults of a fake agent, and answers that it delays.
 
 use super::{FakeAgent, Work};
 use crate::model::files::Digest;
@@ -6,57 +6,57 @@ use crate::model::id::{AttemptId, LaneId};
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{Event, FromAgent, HeldState, Packing, ToAgent};
 
-/// How an agent answers when it is asked for a piece of an output.
+/// How an agent answers a read of an output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reads {
     Answered,
-    /// Nothing is said.
+    /// No answer.
     Silent,
-    /// It can't read it.
+    /// An empty answer: it can't read the output.
     Empty,
 }
 
 impl FakeAgent {
-    /// The supervisor of what runs is gone, and the command runs on.
+    /// Loses the supervisor of a running attempt; the command runs on.
     pub fn orphan(&mut self, attempt: AttemptId) {
         if let Some(HeldState::Running { supervised, .. }) = self.work.get_mut(&attempt).map(|work| &mut work.state) {
             *supervised = false;
         }
     }
 
-    /// Something lies in its spool that no start of this bench brought there.
+    /// Puts an attempt into its spool that this bench has not started.
     pub fn hold(&mut self, attempt: AttemptId, lane: LaneId, state: HeldState) {
         self.work.insert(attempt, Work { lane, state, out: Vec::new() });
     }
 
-    /// Its spool as another agent found it: a host that is moved keeps it.
+    /// Puts a running attempt into its spool, as after a move of the host.
     pub fn holds_running(&mut self, attempt: AttemptId, lane: LaneId, now: Timestamp) {
         self.hold(attempt, lane, HeldState::Running { started_at: now, process: None, supervised: true });
     }
 
-    /// The commands that wait in its lanes may begin.
+    /// Starts the queued attempts of its lanes.
     pub fn begin_all(&mut self, now: Timestamp) {
         self.begins_late = false;
         let lanes: Vec<LaneId> = self.lanes.keys().copied().collect();
         lanes.into_iter().for_each(|lane| self.begin_next(lane, now));
     }
 
-    /// How often it was sent something of this kind.
+    /// How many messages of this kind it has received.
     pub fn count(&self, kind: impl Fn(&ToAgent) -> bool) -> usize {
         self.heard.iter().filter(|message| kind(message)).count()
     }
 
-    /// How often it was told to start something.
+    /// How many starts it has received.
     pub fn starts(&self) -> usize {
         self.count(|message| matches!(message, ToAgent::Start(_)))
     }
 
-    /// How often it was told to end something.
+    /// How many cancels it has received.
     pub fn cancels(&self) -> usize {
         self.count(|message| matches!(message, ToAgent::Cancel { .. }))
     }
 
-    /// Attempts whose ends it was told are on the home's disk.
+    /// Attempts whose ends were confirmed.
     pub fn confirmed(&self) -> Vec<AttemptId> {
         let confirmed = |message: &ToAgent| match message {
             ToAgent::Confirm { attempts } => attempts.clone(),
@@ -65,7 +65,7 @@ impl FakeAgent {
         self.heard.iter().flat_map(confirmed).collect()
     }
 
-    /// Packs what an attempt has made: one file of these bytes.
+    /// Packs the results of an attempt: one file with these bytes.
     pub fn pack(&mut self, attempt: AttemptId, bytes: &[u8]) {
         self.packet = bytes.to_vec();
         let (digest, size) = (Digest(*blake3::hash(bytes).as_bytes()), bytes.len() as u64);
@@ -73,7 +73,7 @@ impl FakeAgent {
         self.say(&FromAgent::Packed { attempt, result: Ok(packing) });
     }
 
-    /// Says something about an attempt.
+    /// Sends an event of an attempt.
     pub fn send(&mut self, event: Event) {
         self.event(event);
     }
