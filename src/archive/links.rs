@@ -1,27 +1,27 @@
-//! Where a link of a directory leads: to a place in what is packed, named so that it leads there on any host, or out of it.
+//! Targets of links: rewritten so that they lead to the same place in the archive on any host, or recognised as leading out of it.
 
 use crate::model::files::RelPath;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-/// A directory (or a file) of this host, and its path in an archive.
+/// A directory or file of this host, and its path in an archive.
 #[derive(Debug, Clone)]
 pub struct LinkSource {
-    /// As it was named: links may hold this path.
+    /// The path as it was given: links may contain it.
     named: PathBuf,
-    /// Without links on the way.
+    /// The path without links.
     real: PathBuf,
     at: RelPath,
 }
 
 impl LinkSource {
-    /// A source that is there.
+    /// A source that exists.
     pub fn new(named: &Path, at: RelPath) -> std::io::Result<Self> {
         Ok(Self { named: named.to_owned(), real: named.canonicalize()?, at })
     }
 
-    /// Where a path of this host lies in the archive.
+    /// The path in the archive of a path on this host, if it is inside.
     pub fn holds(&self, path: &Path) -> Option<RelPath> {
         let below = path.strip_prefix(&self.real).or_else(|_| path.strip_prefix(&self.named)).ok()?;
         Some(self.at.join(&RelPath::new(below).ok()?))
@@ -38,7 +38,7 @@ pub enum Leads {
     Out,
 }
 
-/// Where the link at `from` leads, which is packed as `path`. Neither has what it leads to be there, nor is that looked at.
+/// Where the link at `from` leads, which is packed as `path`. Its target need not exist, and is not looked at.
 pub fn leads(sources: &[LinkSource], path: &RelPath, from: &Path, target: &[u8]) -> Leads {
     if stays_inside(path, target) {
         return Leads::Inside { target: target.to_vec() };
@@ -51,18 +51,18 @@ pub fn leads(sources: &[LinkSource], path: &RelPath, from: &Path, target: &[u8])
     }
 }
 
-/// Does a link at this path lead to a place below the directory? Only `..` at its beginning, and not too many:
-/// then this holds wherever other such links lead on the way.
+/// True if a link at this path leads to a place below the directory. `..` is allowed only at the beginning of the target, and no
+/// more often than the link is deep: then this holds wherever other such links lead.
 pub fn stays_inside(path: &RelPath, target: &[u8]) -> bool {
     let depth = path.names().count().saturating_sub(1);
     let absolute = target.starts_with(b"/");
     let mut names = target.split(|b| *b == b'/').filter(|name| !matches!(*name, b"" | b"."));
     let up = names.by_ref().take_while(|name| *name == b"..").count();
-    // `take_while` has eaten the first other name, which is no `..`.
+    // `take_while` has consumed the first name that is not `..`.
     !absolute && up <= depth && names.all(|name| name != b"..")
 }
 
-/// The absolute path that a link means. `..` behind the name of a link leads up from where that leads, so only then the disk is asked.
+/// The absolute path of a target. `..` after a link leads up from where the link leads: only then the disk is read.
 fn resolved(from: &Path, target: &Path) -> Option<PathBuf> {
     let (mut path, mut is_real) =
         if target.is_absolute() { (PathBuf::from("/"), true) } else { (from.parent()?.canonicalize().ok()?, true) };
@@ -85,7 +85,7 @@ fn resolved(from: &Path, target: &Path) -> Option<PathBuf> {
     Some(path)
 }
 
-/// The way from the directory that holds `path` to `to`.
+/// The relative path from the directory of `path` to `to`.
 fn relative(path: &RelPath, to: &RelPath) -> Vec<u8> {
     let mut from: Vec<&OsStr> = path.names().collect();
     from.pop();
@@ -107,7 +107,7 @@ mod tests {
         RelPath::new(Path::new(path)).unwrap()
     }
 
-    /// What the target of a link at `path` below `root` becomes; None: it leads out.
+    /// The packed target of a link at `path` below `root`. None: it leads out.
     fn packed(root: &Path, path: &str, target: &str) -> Option<String> {
         let sources = [LinkSource::new(root, RelPath::default()).unwrap()];
         match leads(&sources, &rel(path), &root.join(path), target.as_bytes()) {
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn link_into_its_own_directory_becomes_relative_and_any_other_leads_out() {
+    fn link_inside_its_directory_becomes_relative_and_others_lead_out() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap().join("root");
         fs::create_dir_all(root.join("a/b")).unwrap();
@@ -127,7 +127,7 @@ mod tests {
         symlink(&root, dir.path().join("alias")).unwrap();
         let absolute = |below: &str| root.join(below).to_str().unwrap().to_owned();
         let into = |path, target: &str| packed(&root, path, target);
-        // Absolute, dangling or not, to itself, to the directory.
+        // Absolute targets, existing or not: a file, itself, the directory.
         assert_eq!(into("l", &absolute("a/b")).unwrap(), "a/b");
         assert_eq!(into("a/b/l", &absolute("x")).unwrap(), "../../x");
         assert_eq!(into("a/l", &absolute("a/nothing")).unwrap(), "nothing");
@@ -138,7 +138,7 @@ mod tests {
         let alias = dir.path().join("alias");
         assert_eq!(packed(&alias, "a/l", alias.join("x").to_str().unwrap()).unwrap(), "../x");
         assert_eq!(packed(&alias, "a/l", &absolute("x")).unwrap(), "../x");
-        // Relative ones stay as they are; `..` in the middle is worked out.
+        // Relative targets stay as they are; `..` in the middle is resolved.
         assert_eq!(into("a/l", "../x/y").unwrap(), "../x/y");
         assert_eq!(into("a/l", "./b/../c").unwrap(), "c");
         assert_eq!(into("l", "../root/a").unwrap(), "a");
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn link_from_one_source_to_another_is_led_to_its_place() {
+    fn link_between_sources_becomes_relative() {
         let dir = tempfile::tempdir().unwrap();
         for sub in ["one", "two/data"] {
             fs::create_dir_all(dir.path().join(sub)).unwrap();

@@ -1,8 +1,8 @@
 //! Files as one stream of bytes, named by its content: packed on one side, unpacked below one directory on the other.
 //!
-//! The stream is a tar archive: files, directories and links with their mode and time, sorted by name, of nobody in
-//! particular, so that the same files give the same bytes. What comes from another host is believed in nothing: [`read`]
-//! passes on only what we would pack, and [`root`] writes only below its directory, through no link.
+//! The stream is a tar archive: files, directories and links with their mode and time, sorted by name, without an owner, so that
+//! the same files give the same bytes. An archive of another host is not trusted: [`read`] passes on only what we would pack, and
+//! [`root`] writes only below its directory and through no link.
 
 pub mod links;
 pub mod names;
@@ -20,12 +20,12 @@ pub mod walk;
 use crate::model::files::Digest;
 use std::io::{self, Read, Write};
 
-/// One piece on its way over a link; other messages wait no longer than for this.
+/// Bytes of one piece on a link; another message waits for one piece at most.
 pub const PIECE: u32 = 256 << 10;
-/// Pieces that are asked for ahead, so that a long way does not make it slow.
+/// Pieces requested ahead, so that latency does not slow a transfer down.
 pub const AHEAD: u64 = 8;
 
-/// Passes bytes on and works out their digest.
+/// A writer or reader that passes bytes on and computes their digest.
 #[derive(Debug)]
 pub struct Hashing<W> {
     to: W,
@@ -34,37 +34,37 @@ pub struct Hashing<W> {
 }
 
 impl<W> Hashing<W> {
-    /// Begins with nothing.
+    /// Starts without bytes.
     pub fn new(to: W) -> Self {
         Self { to, hasher: blake3::Hasher::new(), len: 0 }
     }
 
-    /// Bytes so far.
+    /// How many bytes have passed.
     pub const fn len(&self) -> u64 {
         self.len
     }
 
-    /// No bytes so far.
+    /// True if no bytes have passed.
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Of the bytes so far.
+    /// The digest of the bytes so far.
     pub fn digest(&self) -> Digest {
         Digest(*self.hasher.finalize().as_bytes())
     }
 
-    /// What the bytes went to.
+    /// The inner writer.
     pub const fn inner(&self) -> &W {
         &self.to
     }
 
-    /// The same, to be used on.
+    /// Gives the inner writer back.
     pub fn into_inner(self) -> W {
         self.to
     }
 
-    /// Counts bytes that are there already.
+    /// Adds bytes that were written before to the digest.
     pub fn take_in(&mut self, mut from: impl Read) -> io::Result<()> {
         let mut piece = vec![0; PIECE as usize];
         loop {
@@ -94,7 +94,7 @@ impl<W: Write> Write for Hashing<W> {
     }
 }
 
-/// The digest of everything that a reader gives.
+/// The digest of all bytes of a reader.
 pub fn digest(from: impl Read) -> io::Result<Digest> {
     let mut hashing = Hashing::new(io::sink());
     hashing.take_in(from)?;

@@ -1,15 +1,15 @@
-//! Names beside others: a suffix is added to a name of any length, and the whole stays a name that the file system takes.
+//! Names beside others: a name with a suffix that still fits the file system.
 
 use crate::model::files::RelPath;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// A longer ending is no extension.
+/// Longest extension in bytes; anything longer is a part of the name.
 const EXTENSION_MAX: usize = 16;
 
-/// A path with `suffix` added to its last name, of at most `longest` bytes. A name that is too long for that is shortened: it keeps
-/// its beginning and its extension, and a digest of the whole keeps it apart from others that begin alike.
+/// A path with `suffix` added to its last name, of at most `longest` bytes. A longer name is shortened: it keeps its beginning and
+/// its extension, and a digest of the whole name makes it unique.
 pub fn beside(path: &RelPath, suffix: &str, longest: usize) -> RelPath {
     let Some((dir, name)) = path.split().filter(|(_, name)| name.len() + suffix.len() > longest) else {
         return path.beside(suffix);
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn long_name_is_shortened_and_keeps_beginning_and_extension() {
+    fn long_name_keeps_its_beginning_and_extension() {
         let name = |last: &str| format!("{}{last}.tar.zst", "x".repeat(240));
         let (one, other) = (beside(&rel(&name("1")), ".grid-7", 255), beside(&rel(&name("2")), ".grid-7", 255));
         assert_ne!(one, other);
@@ -58,7 +58,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn name_beside_another_always_fits_and_is_whole_text(
+        fn name_beside_another_fits_and_is_valid_text(
             name in "(a|ä|€|😀){1,255}(\\.[a-z]{1,20})?",
             suffix in "\\.grid-[0-9]{1,10}(\\.[0-9]{1,9})?",
             longest in 64usize..=255,

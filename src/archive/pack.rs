@@ -12,20 +12,20 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use tar::{Builder, EntryType, Header};
 
-/// What an archive came to.
+/// The result of packing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Packed {
     pub digest: Digest,
     pub size: u64,
-    /// Files, directories and links.
+    /// Number of files, directories and links.
     pub files: u64,
 }
 
-/// What became of something that was to be added.
+/// How something was added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Added {
     Whole,
-    /// A file with holes: so long, with so much data.
+    /// A file with holes: its length, and the bytes of data in it.
     Sparse {
         size: u64,
         data: u64,
@@ -41,13 +41,13 @@ pub struct Packer<W: Write> {
 }
 
 impl<W: Write> Packer<W> {
-    /// An empty one.
+    /// An empty archive.
     pub fn new(to: W) -> Self {
         Self { tar: Builder::new(BufWriter::with_capacity(PIECE as usize, Hashing::new(to))), files: 0 }
     }
 
-    /// Adds what lies at `from`, whatever it is; a directory without what is in it. Links are not followed: `target` gives what a link
-    /// is packed with, or that it is left out.
+    /// Adds the file, directory or link at `from`; a directory without its content. Links are not followed: `target` gives the
+    /// packed target of a link, or leaves it out.
     pub fn add(
         &mut self,
         path: &RelPath,
@@ -71,7 +71,7 @@ impl<W: Write> Packer<W> {
     }
 
     fn dir(&mut self, path: &RelPath, meta: &Metadata) -> io::Result<()> {
-        // Without a time: what is in a directory says more, and making the same again gives the same.
+        // Without a time, so that a directory with the same content gives the same bytes.
         let mut header = header(EntryType::Directory, meta.mode(), 0);
         self.named(&mut header, path, None)?;
         self.append(&header, io::empty())
@@ -101,7 +101,7 @@ impl<W: Write> Packer<W> {
             }
             return self.append(&header, Exactly { from: file, left: meta.len() }).map(|()| Added::Whole);
         };
-        // GNU tar reads these records in archives of the newer form only.
+        // GNU tar reads these records only in archives of the newer format.
         let mut header = ustar(meta.mode(), header.mtime()?);
         let (list, data) = (sparse::list(&parts, meta.len()), parts.iter().map(|part| part.len).sum::<u64>());
         header.set_size(list.len() as u64 + data);
@@ -120,7 +120,7 @@ impl<W: Write> Packer<W> {
         self.tar.append(&header, content)
     }
 
-    /// Names an entry: in the header where it fits, else in an entry before it, as GNU tar does.
+    /// Writes the name of an entry: in the header if it fits, else in an entry before it, as GNU tar does.
     fn named(&mut self, header: &mut Header, path: &RelPath, target: Option<&[u8]>) -> io::Result<()> {
         let old = header.as_old_mut();
         for (field, bytes, kind) in [
@@ -148,21 +148,21 @@ impl<W: Write> Packer<W> {
     }
 }
 
-/// Opens a file that is to be packed.
+/// Opens a file to pack.
 fn open(from: &Path) -> io::Result<File> {
-    // Not waiting where somebody puts a FIFO there between the two calls.
+    // Does not block if the file was replaced by a FIFO meanwhile.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     Ok(File::from(rustix::fs::open(from, flags, Mode::empty())?))
 }
 
-/// The bytes that an archive of these takes at most, as they lie there now. What can't be read counts nothing.
+/// The most bytes that an archive of this tree takes, by its present state. Unreadable files count as 0.
 pub fn room_for(tree: &Tree) -> u64 {
     let data = |from: &Path| -> io::Result<u64> {
         let meta = std::fs::symlink_metadata(from)?;
         if !meta.is_file() {
             return Ok(0);
         }
-        // Only a file that takes less of the disk than its length is looked at.
+        // Only files that take less of the disk than their length can have holes.
         if meta.blocks().saturating_mul(512) >= meta.len() {
             return Ok(meta.len());
         }
@@ -195,7 +195,7 @@ fn ustar(mode: u32, mtime: u64) -> Header {
     header
 }
 
-/// Neither file, directory nor link.
+/// The error for anything but a file, directory or link.
 fn not_packed(meta: &Metadata) -> io::Error {
     let kind = meta.file_type();
     let what = if kind.is_socket() {
@@ -208,7 +208,7 @@ fn not_packed(meta: &Metadata) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("{what} can't be packed"))
 }
 
-/// As many bytes as the header has promised, or an error: a file may shrink while it is read.
+/// Reads exactly as many bytes as the header says, or fails: a file may shrink while it is read.
 struct Exactly {
     from: File,
     left: u64,

@@ -1,5 +1,5 @@
-//! Paths whose names may be globs. A path is matched with all patterns at once, name by name: each name costs at most one step for
-//! each name of a pattern, whatever the wildcards.
+//! Patterns: paths whose names may be globs. A path is matched with all patterns at once, name by name: each name costs at most
+//! one step for each name of a pattern, whatever the wildcards.
 
 use crate::model::files::RelPath;
 use globset::{Glob, GlobMatcher};
@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-/// Patterns of one task.
+/// Most patterns of a task.
 const PATTERNS_MAX: usize = 256;
-/// Bytes of all of them.
+/// Most bytes of all patterns.
 const BYTES_MAX: usize = 16 << 10;
-/// Wildcards in one name of a pattern.
+/// Most wildcards in one name of a pattern.
 const NAME_WILDCARDS_MAX: usize = 32;
-/// Wildcards in all of them.
+/// Most wildcards in all patterns.
 const WILDCARDS_MAX: usize = 512;
 const WILDCARDS: [char; 4] = ['*', '?', '[', '{'];
 
@@ -69,22 +69,22 @@ impl PatternName {
 #[derive(Debug)]
 pub struct Patterns(Vec<Vec<PatternName>>);
 
-/// How far a path has come in the patterns: (pattern, names of it that are matched).
+/// How far a path has matched: (pattern, number of its names that are matched).
 #[derive(Debug, Clone, Default)]
 pub struct Reached(BTreeSet<(usize, usize)>);
 
-/// What one more name of a path leads to.
+/// The result of one more name of a path.
 #[derive(Debug, Default)]
 pub struct PatternStep {
     pub reached: Reached,
-    /// Patterns that name the path.
+    /// Patterns that match the path.
     pub named: Vec<usize>,
-    /// Patterns that name it if it is a directory: what is left of them is `**`.
+    /// Patterns that match it if it is a directory: only `**` is left of them.
     pub named_as_dir: Vec<usize>,
 }
 
 impl Patterns {
-    /// Compiles patterns; more or longer ones than anybody needs are refused.
+    /// Compiles patterns. Too many or too long ones are refused.
     pub fn new(patterns: &[RelPath]) -> Result<Self, PatternError> {
         if patterns.len() > PATTERNS_MAX {
             return Err(PatternError::TooMany(patterns.len()));
@@ -109,24 +109,24 @@ impl Patterns {
         Ok(Self(all))
     }
 
-    /// So many patterns.
+    /// The number of patterns.
     pub const fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// No pattern at all.
+    /// True if there are no patterns.
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The directory below which all paths lie.
+    /// The start of all paths: the directory itself.
     pub fn start(&self) -> PatternStep {
         let mut step = PatternStep::default();
         (0..self.0.len()).for_each(|pattern| self.reach(pattern, 0, &mut step));
         step
     }
 
-    /// One name further down.
+    /// Matches one more name.
     pub fn step(&self, from: &Reached, name: &OsStr) -> PatternStep {
         let mut step = PatternStep::default();
         for &(pattern, at) in &from.0 {
@@ -139,7 +139,7 @@ impl Patterns {
         step
     }
 
-    /// `**` may also stand for no directory at all.
+    /// Adds a state; `**` also matches no directory at all.
     fn reach(&self, pattern: usize, at: usize, step: &mut PatternStep) {
         let names = &self.0[pattern];
         if at == names.len() {
@@ -156,7 +156,7 @@ impl Patterns {
         }
     }
 
-    /// The names that may come next, where none of them is a wildcard: they need not be looked for.
+    /// The names that may match next, if none of them has a wildcard: the directory need not be listed.
     pub fn plain_next(&self, from: &Reached) -> Option<BTreeSet<&OsStr>> {
         let plain = |&(pattern, at): &(usize, usize)| match &self.0[pattern][at] {
             PatternName::Plain(name) => Some(name.as_os_str()),
@@ -165,7 +165,7 @@ impl Patterns {
         from.0.iter().map(plain).collect()
     }
 
-    /// Does a pattern name this path, or a directory above it?
+    /// True if a pattern matches this path, or a directory above it.
     pub fn names(&self, path: &[&OsStr]) -> bool {
         let mut step = self.start();
         let mut below = path.iter();
@@ -180,12 +180,12 @@ impl Patterns {
 }
 
 impl Reached {
-    /// Nothing below can match.
+    /// True if nothing below can match.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Leaves patterns out.
+    /// Removes patterns.
     pub fn without(&mut self, patterns: &[usize]) {
         self.0.retain(|(pattern, _)| !patterns.contains(pattern));
     }
@@ -206,7 +206,7 @@ mod tests {
         Patterns::new(&patterns).unwrap().names(&path.names().collect::<Vec<_>>())
     }
 
-    /// The definition, which takes exponential time.
+    /// The definition of a match, in exponential time.
     fn covers(pattern: &[&str], path: &[&str]) -> bool {
         let Some((first, rest)) = pattern.split_first() else { return true };
         match (*first, path.split_first()) {
@@ -218,7 +218,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn all_patterns_at_once_match_as_each_by_its_definition(
+        fn patterns_match_as_each_by_its_definition(
             patterns in prop::collection::vec("(a|b|\\*|\\*\\*)(/(a|b|\\*|\\*\\*)){0,4}", 1..4),
             path in "(a|b|c)(/(a|b|c)){0,5}",
         ) {
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn many_double_stars_cost_no_more_than_few() {
+    fn double_stars_take_linear_time() {
         let pattern = format!("{}/nothing", vec!["**"; 60].join("/"));
         let path = vec!["a"; 2000].join("/");
         assert!(!names(&[&pattern], &path));
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_without_bounds_are_refused() {
+    fn patterns_above_the_bounds_are_refused() {
         let new =
             |patterns: Vec<String>| Patterns::new(&patterns.iter().map(|pattern| rel(pattern)).collect::<Vec<_>>());
         assert!(new(vec!["a".to_owned(); 256]).is_ok());

@@ -1,4 +1,4 @@
-//! Reading an archive that may be anybody's: what we would not have packed is refused before it costs anything.
+//! Reading an untrusted archive: entries that we would not have packed are refused before they cost anything.
 
 use super::sparse::{self, DataPart};
 use crate::model::files::{BadPath, RelPath};
@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tar::{Archive, Entry, EntryType};
 
-/// The longest name or link that is read: more than any system takes.
+/// The longest name or target that is read, in bytes: more than any system accepts.
 const NAME_MAX: u64 = 64 << 10;
 
-/// Why an archive is not read on.
+/// Why an archive is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     #[error("the archive is damaged: {0}")]
@@ -28,7 +28,7 @@ pub enum ReadError {
     Io(#[from] io::Error),
 }
 
-/// One entry, without its bytes.
+/// An entry without its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryKind {
     File { mtime: SystemTime, mode: u32, content: Content },
@@ -39,11 +39,11 @@ pub enum EntryKind {
 /// The bytes of a file in an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content {
-    /// Of the file, with its holes.
+    /// The size of the file with its holes.
     pub size: u64,
-    /// Where its data begins in the archive.
+    /// The offset of its data in the archive.
     at: u64,
-    /// The parts that hold data, one behind the other in the archive; None: all of it does.
+    /// The parts with data, one after the other in the archive. None: the file has no holes.
     parts: Option<Arc<[DataPart]>>,
 }
 
@@ -53,7 +53,7 @@ impl Content {
         self.parts.as_deref().map_or(self.size, |parts| parts.iter().map(|part| part.len).sum())
     }
 
-    /// Where each part of the file lies: (offset in the file, offset in the archive, length).
+    /// The parts of the file: (offset in the file, offset in the archive, length).
     fn pieces(&self) -> Vec<(u64, u64, u64)> {
         let Some(parts) = self.parts.as_deref() else { return vec![(0, self.at, self.size)] };
         let mut at = self.at;
@@ -65,7 +65,7 @@ impl Content {
         parts.iter().map(place).collect()
     }
 
-    /// Does a file hold the same bytes, holes being zeros?
+    /// True if a file has the same bytes, with zeros for holes.
     pub fn is_in(&self, file: &File, archive: &File) -> io::Result<bool> {
         if file.metadata()?.len() != self.size {
             return Ok(false);
@@ -81,7 +81,7 @@ impl Content {
         sparse::is_hole(file, DataPart { from: end, len: self.size - end })
     }
 
-    /// Writes a file that is empty yet. `bytes` are the entry's.
+    /// Writes an empty file. `bytes` are those of the entry.
     pub fn write(&self, file: &mut File, bytes: &mut dyn Read) -> io::Result<()> {
         let Some(parts) = self.parts.as_deref() else { return super::root::fill(file, bytes, self.size) };
         for part in parts {
@@ -95,7 +95,7 @@ impl Content {
     }
 }
 
-/// Do these bytes stand in both?
+/// True if both have the same bytes at these offsets.
 fn same_bytes(file: &File, from: u64, archive: &File, at: u64, len: u64) -> io::Result<bool> {
     let (mut ours, mut theirs) = (vec![0; 64 << 10], vec![0; 64 << 10]);
     let mut offset = 0;
@@ -131,7 +131,7 @@ pub fn entries<E: From<ReadError>>(
     Ok(())
 }
 
-/// Names are read into memory as they come: long ones are refused by their headers alone.
+/// Checks the headers for long names, which would be read into memory.
 fn check(archive: &File) -> Result<(), ReadError> {
     let len = archive.metadata()?.len();
     let mut from = archive;
@@ -147,7 +147,7 @@ fn check(archive: &File) -> Result<(), ReadError> {
         if entry.raw_file_position().saturating_add(entry.size()) > len {
             return Err(ReadError::Damaged("it ends too early".to_owned()));
         }
-        // Another size or name than the header's would make this look at other entries than those that are read.
+        // A size or name other than the header's would lead this check to other entries than the reader.
         for extension in entry.pax_extensions().map_err(damaged)?.into_iter().flatten() {
             let extension = extension.map_err(damaged)?;
             let key = extension.key_bytes();
@@ -194,7 +194,7 @@ fn understood<R: Read>(entry: &mut Entry<'_, R>) -> Result<(RelPath, EntryKind),
     Ok((path, kind))
 }
 
-/// Of a file with holes the list of its parts is read: what is left of the entry is data.
+/// Reads the list of parts of a file with holes; the rest of the entry is data.
 fn content<R: Read>(entry: &mut Entry<'_, R>) -> Result<Content, ReadError> {
     let (stored, at) = (entry.size(), entry.raw_file_position());
     let Some(size) = extension(entry, sparse::SIZE)? else { return Ok(Content { size: stored, at, parts: None }) };
@@ -209,7 +209,7 @@ fn content<R: Read>(entry: &mut Entry<'_, R>) -> Result<Content, ReadError> {
     Ok(content)
 }
 
-/// The time to the nanosecond, where the archive has it.
+/// The time in nanoseconds, if the archive has it.
 fn precise<R: Read>(entry: &mut Entry<'_, R>) -> Result<Option<SystemTime>, ReadError> {
     let Some(text) = extension(entry, "mtime")? else { return Ok(None) };
     let Some((seconds, rest)) = text.split_once('.') else { return Ok(None) };
@@ -230,9 +230,9 @@ fn extension<R: Read>(entry: &mut Entry<'_, R>, key: &str) -> Result<Option<Stri
     Ok(None)
 }
 
-/// A time that the system can keep, whatever the archive says.
+/// A time that the system can store.
 fn time(seconds: u64, nanos: u32) -> SystemTime {
-    // The year 9999, which every file system and table can tell.
+    // The year 9999, which every file system and table can show.
     let seconds = seconds.min(253_402_300_799);
     UNIX_EPOCH + Duration::new(seconds, nanos.min(999_999_999))
 }

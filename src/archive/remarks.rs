@@ -1,12 +1,11 @@
-//! What a person should know of files that travel: the first ones in words, the rest as a number, so that the list stays short
-//! whatever a task has made.
+//! Remarks about transferred files: the first ones as text, the others as a number, so that the list stays short.
 
-/// So many are kept in words.
+/// Remarks that are kept as text.
 const MAX: usize = 50;
-/// A longer one is cut: names may be some KiB long.
+/// Longest remark in bytes; a longer one is cut, for names may have some KiB.
 const LONGEST: usize = 1024;
 
-/// Remarks, bounded.
+/// A bounded list of remarks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Remarks {
     said: Vec<String>,
@@ -14,7 +13,7 @@ pub struct Remarks {
 }
 
 impl Remarks {
-    /// Adds one.
+    /// Adds a remark.
     pub fn add(&mut self, remark: String) {
         if self.said.len() == MAX {
             self.more += 1;
@@ -23,7 +22,7 @@ impl Remarks {
         }
     }
 
-    /// All of them; the last one counts those that are left out.
+    /// All remarks; the last line counts those that are left out.
     pub fn into_lines(mut self) -> Vec<String> {
         if self.more > 0 {
             self.said.push(format!("and {} more remarks of this kind", self.more));
@@ -46,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn remarks_stay_short_however_many_there_are() {
+    fn remarks_are_bounded() {
         let mut remarks = Remarks::default();
         for number in 0..100_000 {
             remarks.add(format!("{number}: {}", "ä".repeat(4000)));

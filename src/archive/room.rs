@@ -1,4 +1,4 @@
-//! Room on a disk: asked for before anything is written, so that a disk is never filled only to find that it was too small.
+//! Room on a disk: checked before anything is written, so that a transfer does not fill the disk before it fails.
 
 use crate::model::resources::Bytes;
 use rustix::fd::AsFd;
@@ -6,10 +6,10 @@ use rustix::fs::StatVfs;
 use std::io;
 use std::path::Path;
 
-/// So much of a disk is left to others: databases and records lie there.
+/// Bytes left free on disks with databases and spools.
 pub const RESERVE: u64 = 64 << 20;
 
-/// There is less.
+/// There is not enough room.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no room for {wanted}{reserve} {place}: {free} are free", wanted = Bytes(*wanted), free = Bytes(*free), reserve = kept(*reserve))]
 pub struct NoRoom {
@@ -24,12 +24,13 @@ fn kept(reserve: u64) -> String {
     if reserve == 0 { String::new() } else { format!(" beside {} that are kept free", Bytes(reserve)) }
 }
 
-/// Is there room for so many bytes where `fd` lies, with `reserve` left? A file system that does not say has room.
+/// Checks that the file system of `fd` has room for so many bytes, with `reserve` bytes left. A file system that does not tell has
+/// room.
 pub fn ask(fd: impl AsFd, wanted: u64, reserve: u64, place: &str) -> Result<(), NoRoom> {
     rustix::fs::fstatvfs(fd).map_or(Ok(()), |stat| enough(&stat, wanted, reserve, place))
 }
 
-/// The same of a directory.
+/// Checks the file system of a directory.
 pub fn ask_in(dir: &Path, wanted: u64, reserve: u64) -> Result<(), NoRoom> {
     let place = format!("in {}", dir.display());
     rustix::fs::statvfs(dir).map_or(Ok(()), |stat| enough(&stat, wanted, reserve, &place))
@@ -43,7 +44,7 @@ fn enough(stat: &StatVfs, wanted: u64, reserve: u64, place: &str) -> Result<(), 
     Err(NoRoom { wanted, free, reserve, place: place.to_owned() })
 }
 
-/// Bytes that are free for us, and all of the file system.
+/// Free bytes for this user, and all bytes of the file system.
 pub fn space(dir: &Path) -> io::Result<(u64, u64)> {
     let stat = rustix::fs::statvfs(dir)?;
     Ok((free_of(&stat), stat.f_blocks.saturating_mul(stat.f_frsize)))

@@ -1,5 +1,4 @@
-//! A directory below which is written, and never outside of it: every step of a path is opened as a directory, and no
-//! link is followed, whoever put it there.
+//! A root directory: everything is written below it. Every step of a path is opened as a directory, and no link is followed.
 
 use super::names;
 use super::room::{self, NoRoom};
@@ -14,24 +13,24 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The longest name that Linux takes.
+/// The longest name that Linux accepts, in bytes.
 const NAME_MAX: usize = 255;
-/// What a file system is believed to take at least.
+/// The longest name that every file system accepts, in bytes.
 const NAME_LEAST: usize = 64;
 
-/// So much is left of a disk on which files land: a person's own, where more would only be in the way.
+/// Bytes left free on the disk of a person's own files.
 const LEFT_FREE: u64 = 1 << 20;
 
-/// Opened once; what is done below it goes by descriptors.
+/// A directory, opened once; all access below it goes by descriptors.
 #[derive(Debug)]
 pub struct Root {
     fd: OwnedFd,
-    /// The longest name here, in bytes.
+    /// The longest name on this file system, in bytes.
     name_max: usize,
 }
 
 impl Root {
-    /// An existing directory; links on the way to it are the caller's.
+    /// Opens an existing directory; the caller vouches for the links in its path.
     pub fn open(dir: &Path) -> io::Result<Self> {
         let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
         let fd = rustix::fs::open(dir, flags, Mode::empty())?;
@@ -39,18 +38,18 @@ impl Root {
         Ok(Self { fd, name_max: told.unwrap_or(NAME_MAX).clamp(NAME_LEAST, NAME_MAX) })
     }
 
-    /// Is there room for so many bytes more?
+    /// Checks that there is room for so many more bytes.
     pub fn ask_room(&self, bytes: u64) -> Result<(), NoRoom> {
         room::ask(&self.fd, bytes, LEFT_FREE, "there")
     }
 
-    /// A path beside another: with `suffix` added to its name, which is shortened if need be.
+    /// A path with `suffix` added to its name, which is shortened if it does not fit.
     pub fn beside(&self, path: &RelPath, suffix: &str) -> RelPath {
         names::beside(path, suffix, self.name_max)
     }
 
-    /// The directory that holds this path, and its name there. `make`: also what is missing on the way.
-    fn holder<'a>(&self, path: &'a RelPath, make: bool) -> io::Result<(OwnedFd, &'a OsStr)> {
+    /// The directory of a path, and the name in it. `make`: makes missing directories.
+    fn parent_of<'a>(&self, path: &'a RelPath, make: bool) -> io::Result<(OwnedFd, &'a OsStr)> {
         let mut names: Vec<&OsStr> = path.names().collect();
         let Some(last) = names.pop() else { return Err(Errno::INVAL.into()) };
         let mut dir = self.fd.as_fd().try_clone_to_owned()?;
@@ -60,10 +59,10 @@ impl Root {
         Ok((dir, last))
     }
 
-    /// What lies there, a link as itself; None if nothing does.
+    /// The metadata of a path, without following a link. None if there is nothing.
     pub fn look(&self, path: &RelPath) -> io::Result<Option<rustix::fs::Stat>> {
         let found = self
-            .holder(path, false)
+            .parent_of(path, false)
             .and_then(|(dir, name)| Ok(rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?));
         match found {
             Ok(stat) => Ok(Some(stat)),
@@ -72,56 +71,56 @@ impl Root {
         }
     }
 
-    /// Makes a directory; one that is there already stays as it is.
+    /// Makes a directory; an existing one stays as it is.
     pub fn dir(&self, path: &RelPath, mode: u32) -> io::Result<()> {
-        let (dir, name) = self.holder(path, true)?;
+        let (dir, name) = self.parent_of(path, true)?;
         match rustix::fs::mkdirat(&dir, name, Mode::from_raw_mode(mode | 0o700)) {
             Err(Errno::EXIST) => step(dir.as_fd(), name, false).map(drop),
             other => Ok(other?),
         }
     }
 
-    /// Reads a file.
+    /// Opens a file for reading.
     pub fn read(&self, path: &RelPath) -> io::Result<File> {
-        let (dir, name) = self.holder(path, false)?;
+        let (dir, name) = self.parent_of(path, false)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         Ok(File::from(rustix::fs::openat(dir, name, flags, Mode::empty())?))
     }
 
-    /// Where a link leads.
+    /// The target of a link.
     pub fn read_link(&self, path: &RelPath) -> io::Result<Vec<u8>> {
-        let (dir, name) = self.holder(path, false)?;
+        let (dir, name) = self.parent_of(path, false)?;
         Ok(rustix::fs::readlinkat(dir, name, Vec::new())?.into_bytes())
     }
 
-    /// Makes a file that is not there yet.
+    /// Makes a new file.
     pub fn create(&self, path: &RelPath, mode: u32) -> io::Result<File> {
-        let (dir, name) = self.holder(path, true)?;
+        let (dir, name) = self.parent_of(path, true)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(File::from(rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(mode | 0o200))?))
     }
 
-    /// Makes a link that is not there yet.
+    /// Makes a new link.
     pub fn link(&self, path: &RelPath, target: &[u8]) -> io::Result<()> {
-        let (dir, name) = self.holder(path, true)?;
+        let (dir, name) = self.parent_of(path, true)?;
         Ok(rustix::fs::symlinkat(OsStr::from_bytes(target), dir, name)?)
     }
 
-    /// Puts a file (a link) in the place of another, or where there is none. A directory is never replaced.
+    /// Renames a file or link, and replaces another one. A directory is never replaced.
     pub fn rename(&self, from: &RelPath, to: &RelPath) -> io::Result<()> {
-        let (from_dir, from_name) = self.holder(from, false)?;
-        let (to_dir, to_name) = self.holder(to, false)?;
+        let (from_dir, from_name) = self.parent_of(from, false)?;
+        let (to_dir, to_name) = self.parent_of(to, false)?;
         Ok(rustix::fs::renameat(from_dir, from_name, to_dir, to_name)?)
     }
 
-    /// Takes a file or link away.
+    /// Removes a file or link.
     pub fn remove(&self, path: &RelPath) -> io::Result<()> {
-        let (dir, name) = self.holder(path, false)?;
+        let (dir, name) = self.parent_of(path, false)?;
         Ok(rustix::fs::unlinkat(dir, name, AtFlags::empty())?)
     }
 }
 
-/// One step down, through no link.
+/// Opens a directory in a directory, through no link.
 fn step(dir: BorrowedFd<'_>, name: &OsStr, make: bool) -> io::Result<OwnedFd> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::PATH | OFlags::CLOEXEC;
     match rustix::fs::openat(dir, name, flags, Mode::empty()) {
@@ -145,7 +144,7 @@ pub fn fill(file: &mut File, bytes: &mut dyn Read, size: u64) -> io::Result<()> 
     to.flush()
 }
 
-/// Gives an open file its mode, as far as the umask allows it, and its time.
+/// Sets the mode, limited by the umask, and the time of an open file.
 pub fn finish(file: &File, mode: u32, mtime: SystemTime) -> io::Result<()> {
     let since = mtime.duration_since(UNIX_EPOCH).unwrap_or_default();
     let time = rustix::fs::Timespec {
@@ -160,7 +159,7 @@ pub fn finish(file: &File, mode: u32, mtime: SystemTime) -> io::Result<()> {
     Ok(rustix::fs::futimens(file, &Timestamps { last_access: time, last_modification: time })?)
 }
 
-/// Is it a directory, a file, a link, ...?
+/// The type of a file: directory, file, link, ..
 pub fn kind(stat: &rustix::fs::Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }

@@ -1,4 +1,4 @@
-//! What of a directory is meant: paths that patterns name, and what differs from an archive.
+//! Selection of files: paths that match patterns, and files that differ from an archive.
 
 use super::pattern::{PatternError, PatternStep, Patterns, Reached};
 use super::read::{self, EntryKind, ReadError};
@@ -25,7 +25,7 @@ pub enum SelectError {
     Pattern(#[from] PatternError),
 }
 
-/// What may come back, by what was asked for: a server could send anything.
+/// The paths that a server may send back, by the patterns of the task.
 pub struct AllowedResults<'a> {
     below: &'a RelPath,
     patterns: Patterns,
@@ -37,7 +37,7 @@ impl<'a> AllowedResults<'a> {
         Ok(Self { below, patterns: Patterns::new(&fetch.patterns)? })
     }
 
-    /// Does a pattern name this path, or a directory above it?
+    /// True if a pattern matches this path, or a directory above it.
     pub fn names(&self, path: &RelPath) -> bool {
         let mut names = path.names();
         let inside = self.below.names().all(|name| names.next() == Some(name));
@@ -45,15 +45,15 @@ impl<'a> AllowedResults<'a> {
     }
 }
 
-/// What patterns name below a directory.
+/// Files below a directory that match patterns.
 #[derive(Debug, Default)]
 pub struct Matched {
     pub tree: Tree,
-    /// Patterns that name nothing.
+    /// Patterns without a match.
     pub without: Vec<usize>,
 }
 
-/// What matches below `dir`, a directory with all that is in it. No link is followed, and each directory is read once.
+/// The matches below `dir`; a matching directory with everything in it. No link is followed, and each directory is read once.
 pub fn matching(dir: &Path, patterns: &Patterns, search: &mut Walk<'_>) -> Result<Matched, SelectError> {
     let mut descent = Descent { patterns, tree: Tree::new(), named: vec![false; patterns.len()], open: Vec::new() };
     descent.enter(dir.to_owned(), RelPath::default(), false, patterns.start(), true);
@@ -64,11 +64,11 @@ pub fn matching(dir: &Path, patterns: &Patterns, search: &mut Walk<'_>) -> Resul
     Ok(Matched { tree: descent.tree, without })
 }
 
-/// A directory that is still to be read.
+/// A directory to read.
 struct Level {
     dir: PathBuf,
     at: RelPath,
-    /// All that is in it is meant.
+    /// Everything in it is selected.
     whole: bool,
     reached: Reached,
 }
@@ -76,13 +76,13 @@ struct Level {
 struct Descent<'a> {
     patterns: &'a Patterns,
     tree: Tree,
-    /// Of each pattern: does it name anything?
+    /// For each pattern, whether it has a match.
     named: Vec<bool>,
     open: Vec<Level>,
 }
 
 impl Descent<'_> {
-    /// Reads a directory: where only plain names can match, those and no others.
+    /// Reads a directory. If only plain names can match, it is not listed.
     fn read(&mut self, level: &Level, search: &mut Walk<'_>) -> Result<(), SelectError> {
         let patterns = self.patterns;
         if !level.whole
@@ -109,7 +109,7 @@ impl Descent<'_> {
     fn look_at(&mut self, level: &Level, name: &OsStr, search: &mut Walk<'_>) -> Result<(), SelectError> {
         search.look()?;
         let path = level.dir.join(name);
-        // Not there is not found.
+        // A missing file is no match.
         let Ok(meta) = std::fs::symlink_metadata(&path) else { return Ok(()) };
         let at = level.at.join(&RelPath::new(Path::new(name)).unwrap_or_default());
         let step = self.patterns.step(&level.reached, name);
@@ -123,7 +123,7 @@ impl Descent<'_> {
         }
         step.named.iter().for_each(|pattern| self.named[*pattern] = true);
         let whole = whole || !step.named.is_empty();
-        // What is in it is meant by those anyway.
+        // Everything below is selected by these patterns already.
         step.reached.without(&step.named);
         if is_dir && (whole || !step.reached.is_empty()) {
             self.open.push(Level { dir: path.clone(), at: at.clone(), whole, reached: step.reached });
@@ -134,7 +134,7 @@ impl Descent<'_> {
     }
 }
 
-/// What is new below `dir` (less what its .gitignore files leave out) or differs from what was sent.
+/// Files below `dir` that are new (except those that its .gitignore files exclude) or differ from the archive that was sent.
 pub fn changed(dir: &Path, sent: &File, search: &mut Walk<'_>) -> Result<Tree, SelectError> {
     let failed = |path: &RelPath| {
         let path = path.to_string();
@@ -152,7 +152,7 @@ pub fn changed(dir: &Path, sent: &File, search: &mut Walk<'_>) -> Result<Tree, S
         if is_same(&root, &path, &kind, sent).map_err(failed(&path))? {
             found.remove(&path);
         } else {
-            // Sent, so it counts, whatever .gitignore says by now.
+            // Sent files are compared even if .gitignore excludes them now.
             let from = dir.join(path.as_path());
             found.insert(path, from);
         }
@@ -160,7 +160,7 @@ pub fn changed(dir: &Path, sent: &File, search: &mut Walk<'_>) -> Result<Tree, S
     Ok(found)
 }
 
-/// Is what lies there still what was sent? What is gone is the same: a deletion is not brought back.
+/// True if a file is as it was sent. A removed file counts as the same: deletions are not sent back.
 fn is_same(root: &Root, path: &RelPath, kind: &EntryKind, sent: &File) -> io::Result<bool> {
     let Ok(Some(stat)) = root.look(path) else { return Ok(true) };
     let now = root::kind(&stat);
@@ -176,7 +176,7 @@ fn is_same(root: &Root, path: &RelPath, kind: &EntryKind, sent: &File) -> io::Re
     })
 }
 
-/// When a file was changed last.
+/// The time of the last change of a file.
 fn modified(stat: &rustix::fs::Stat) -> SystemTime {
     let seconds = u64::try_from(stat.st_mtime).unwrap_or(0);
     let nanos = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_name_what_they_always_named() {
+    fn patterns_select_these_files() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir_all(dir.path().join("d/e/out")).unwrap();
         fs::write(dir.path().join("d/e/out/f"), "").unwrap();
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn many_double_stars_over_a_deep_tree_take_a_moment() {
+    fn double_stars_over_a_deep_tree_are_fast() {
         let dir = tempfile::tempdir().unwrap();
         let deep = vec!["a"; 200].join("/");
         fs::create_dir_all(dir.path().join(&deep)).unwrap();
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn search_that_nobody_wants_any_more_ends() {
+    fn unwanted_search_ends() {
         let dir = tempfile::tempdir().unwrap();
         (0..200).for_each(|number| fs::write(dir.path().join(number.to_string()), "").unwrap());
         let all = Patterns::new(&[RelPath::new(Path::new("*")).unwrap()]).unwrap();

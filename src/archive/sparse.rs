@@ -1,6 +1,6 @@
-//! Files with holes: a hole of a terabyte travels as a line of text, and arrives as a hole.
+//! Files with holes: a hole of a terabyte is sent as a line of text, and unpacked as a hole.
 //!
-//! In an archive such a file is what GNU tar calls PAX format 1.0: a list of the parts that hold data, then those parts.
+//! In an archive such a file has the PAX format 1.0 of GNU tar: a list of the parts with data, then those parts.
 
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
@@ -8,17 +8,17 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 
-/// With fewer bytes of holes a file is packed plainly, so that also a grid of version 0.1.0 can read it.
+/// Least bytes of holes: below that a file is packed plainly, so that a grid of version 0.1.0 can read it.
 const WORTH: u64 = 16 << 20;
-/// A shorter hole is packed as zeros.
+/// Shortest hole; shorter ones are packed as zeros.
 const HOLE_MIN: u64 = 1 << 20;
-/// With more parts the shortest holes are packed as zeros.
+/// Most parts; with more the shortest holes are packed as zeros.
 const PARTS_MAX: usize = 4096;
-/// The list of parts is padded to this.
+/// The list of parts is padded to a multiple of this.
 pub const BLOCK: u64 = 512;
-/// Records of such a file in an archive.
+/// The PAX records of such a file.
 pub const KEYS: [&str; 4] = ["GNU.sparse.major", "GNU.sparse.minor", "GNU.sparse.name", "GNU.sparse.realsize"];
-/// The record that holds its size.
+/// The record of its size.
 pub const SIZE: &str = KEYS[3];
 
 /// A part of a file that holds data.
@@ -29,13 +29,13 @@ pub struct DataPart {
 }
 
 impl DataPart {
-    /// Where it ends.
+    /// The offset of its end.
     pub const fn end(self) -> u64 {
         self.from.saturating_add(self.len)
     }
 }
 
-/// The parts of a file that hold data; None: all of it does, or nearly.
+/// The parts of a file that hold data. None: there are no holes worth it.
 pub fn parts(file: &File) -> io::Result<Option<Vec<DataPart>>> {
     let meta = file.metadata()?;
     let size = meta.len();
@@ -69,7 +69,7 @@ fn merge(parts: &mut Vec<DataPart>, shortest: u64) {
     });
 }
 
-/// The next part at or behind an offset, as the file system tells it.
+/// The next part at or after an offset, as the file system reports it.
 pub fn next(file: &File, at: u64, size: u64) -> io::Result<Option<DataPart>> {
     if at >= size {
         return Ok(None);
@@ -77,7 +77,7 @@ pub fn next(file: &File, at: u64, size: u64) -> io::Result<Option<DataPart>> {
     let from = match rustix::fs::seek(file, SeekFrom::Data(at)) {
         Ok(from) => from.min(size),
         Err(Errno::NXIO) => return Ok(None),
-        // A file system that knows no holes.
+        // The file system does not know holes.
         Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(Some(DataPart { from: at, len: size - at })),
         Err(error) => return Err(error.into()),
     };
@@ -85,7 +85,7 @@ pub fn next(file: &File, at: u64, size: u64) -> io::Result<Option<DataPart>> {
     Ok((end > from).then_some(DataPart { from, len: end - from }))
 }
 
-/// The list of parts of a file as it stands in an archive. An empty part at its end says where a hole there ends.
+/// The list of parts as it is stored in an archive. An empty part at the end marks the end of a last hole.
 pub fn list(parts: &[DataPart], size: u64) -> Vec<u8> {
     let end = DataPart { from: size, len: 0 };
     let end = parts.last().is_none_or(|last| last.end() < size).then_some(&end);
@@ -98,7 +98,7 @@ pub fn list(parts: &[DataPart], size: u64) -> Vec<u8> {
     text
 }
 
-/// Reads such a list from the beginning of `from`: the parts of a file of `size` bytes, and the bytes that the list takes.
+/// Reads the list of parts at the beginning of `from`: the parts of a file of `size` bytes, and the bytes of the list.
 pub fn read_list(from: &mut dyn Read, size: u64) -> io::Result<(Vec<DataPart>, u64)> {
     let damaged = || io::Error::new(io::ErrorKind::InvalidData, "a list of holes that is none");
     let (mut numbers, mut number, mut taken) = (Vec::<u64>::new(), None::<u64>, 0);
@@ -138,7 +138,7 @@ pub fn read_list(from: &mut dyn Read, size: u64) -> io::Result<(Vec<DataPart>, u
     Ok((parts, taken))
 }
 
-/// The parts of a file, one behind the other; an error where the file has become shorter.
+/// A reader of the parts of a file, one after the other. It fails if the file has become shorter.
 pub struct Parts {
     file: File,
     parts: std::vec::IntoIter<DataPart>,
@@ -146,7 +146,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// All of these.
+    /// A reader of these parts.
     pub fn of(file: File, parts: Vec<DataPart>) -> Self {
         Self { file, parts: parts.into_iter(), now: DataPart { from: 0, len: 0 } }
     }
@@ -168,7 +168,7 @@ impl Read for Parts {
     }
 }
 
-/// Does a file hold nothing but zeros in this part?
+/// True if a file has only zeros in this part.
 pub fn is_hole(file: &File, hole: DataPart) -> io::Result<bool> {
     let mut bytes = vec![0; 64 << 10];
     let mut at = hole.from;
@@ -197,7 +197,7 @@ mod tests {
     use crate::model::files::RelPath;
     use std::path::Path;
 
-    /// A file with these bytes at these places.
+    /// Makes a file with these bytes at these offsets.
     fn with(path: &Path, size: u64, data: &[(u64, &[u8])]) {
         let file = File::create(path).unwrap();
         file.set_len(size).unwrap();
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn hole_of_a_terabyte_travels_as_a_hole() {
+    fn hole_of_a_terabyte_is_unpacked_as_a_hole() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
         for data in [vec![], vec![(0, &b"first"[..])], vec![(1 << 39, &b"middle"[..]), ((1 << 40) - 4, &b"last"[..])]] {
@@ -230,7 +230,7 @@ mod tests {
             let meta = file.metadata().unwrap();
             assert_eq!(meta.len(), 1 << 40);
             assert!(meta.blocks() * 512 < 1 << 20, "its holes are holes");
-            // Whoever compares the two finds them the same, quickly, and each difference.
+            // The comparison is quick, and finds each difference.
             let is_in = |file: &File| {
                 let mut is_in = None;
                 read::entries(&archive, |_, kind, _| {
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn more_parts_than_the_list_holds_are_joined() {
+    fn parts_above_the_limit_are_joined() {
         let mut parts: Vec<DataPart> =
             (0..3 * PARTS_MAX as u64).map(|n| DataPart { from: n << 21, len: 1 << 12 }).collect();
         let size = parts.last().unwrap().end();
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn list_of_parts_that_does_not_fit_its_file_is_refused() {
+    fn list_of_parts_beyond_its_file_is_refused() {
         let read = |text: &str, size| {
             let mut bytes = text.as_bytes().to_vec();
             bytes.resize(bytes.len().next_multiple_of(512).max(512), 0);

@@ -1,4 +1,4 @@
-//! Unpacking a whole archive into a directory that is new and ours.
+//! Unpacking a whole archive into a new directory.
 
 use super::read::{self, EntryKind, ReadError};
 use super::room::NoRoom;
@@ -6,7 +6,7 @@ use super::root::{self, Root};
 use std::fs::File;
 use std::io;
 
-/// Why a directory could not be made of an archive.
+/// Why an archive could not be unpacked.
 #[derive(Debug, thiserror::Error)]
 pub enum UnpackError {
     #[error(transparent)]
@@ -17,7 +17,7 @@ pub enum UnpackError {
     Write { path: String, error: io::Error },
 }
 
-/// The bytes of data that an archive holds.
+/// The bytes of data in an archive.
 pub fn room_for(archive: &File) -> Result<u64, ReadError> {
     let mut sum = 0u64;
     read::entries(archive, |_, kind, _| {
@@ -29,7 +29,7 @@ pub fn room_for(archive: &File) -> Result<u64, ReadError> {
     Ok(sum)
 }
 
-/// Writes everything. Links are kept as they are, wherever they lead, and never written through.
+/// Unpacks all entries. Links are kept as they are, wherever they lead, and never written through.
 pub fn unpack(archive: &File, into: &Root) -> Result<(), UnpackError> {
     read::entries(archive, |path, kind, bytes| {
         let done = match &kind {

@@ -1,5 +1,5 @@
-//! What lies below a directory, sorted by name; on request without what .gitignore leaves out. A walk looks at a bounded number of
-//! files, and ends where nobody wants it any more.
+//! Walks: the files below a directory, sorted by name, on request without those that .gitignore excludes. A walk looks at a
+//! bounded number of files, and ends when it is not wanted any more.
 
 use super::remarks::Remarks;
 use crate::model::files::RelPath;
@@ -9,28 +9,28 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Which files of a directory are meant.
+/// Which files of a directory are walked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rules {
-    /// All of them.
+    /// All files.
     All,
-    /// Those that .gitignore files do not leave out, in the directory and above it; never `.git`.
+    /// Files that no .gitignore in the directory or above it excludes; never `.git`.
     GitIgnore,
-    /// The same, going by the files below the directory alone.
+    /// Files that no .gitignore below the directory excludes; never `.git`.
     GitIgnoreBelow,
 }
 
-/// Paths below a directory with their full paths; the directory itself is not among them.
+/// Paths below a directory with their full paths, without the directory itself.
 pub type Tree = BTreeMap<RelPath, PathBuf>;
 
-/// A longer .gitignore is not read: its patterns are compiled in memory.
+/// Longest .gitignore that is read, in bytes: its patterns are compiled in memory.
 const GITIGNORE_MAX: u64 = 1 << 20;
-/// Files that an agent looks at for one task.
+/// Most files that an agent looks at for a task.
 const LOOKED_AT_MAX: u64 = 10_000_000;
-/// Files that an agent packs for one task.
+/// Most files that an agent packs for a task.
 const FOUND_MAX: usize = 1_000_000;
 
-/// Why a directory can't be walked.
+/// Why a walk failed.
 #[derive(Debug, thiserror::Error)]
 pub enum WalkError {
     #[error("{path}: {error}", path = path.display())]
@@ -41,38 +41,38 @@ pub enum WalkError {
     Unwanted,
 }
 
-/// A walk under way: its bounds, who wants it, and what it could not look at.
+/// A walk: its bounds, whether it is still wanted, and what it could not read.
 pub struct Walk<'a> {
     wanted: &'a dyn Fn() -> bool,
     left: u64,
     most: usize,
-    /// None: what can't be read is an error.
+    /// None: an unreadable file is an error.
     remarks: Option<Remarks>,
 }
 
 impl<'a> Walk<'a> {
-    /// For a person who waits: everything has to be readable.
+    /// A walk for a waiting person: an unreadable file is an error.
     pub fn whole() -> Self {
         Walk { wanted: &|| true, left: u64::MAX, most: usize::MAX, remarks: None }
     }
 
-    /// For a task that has ended: what can't be read is left out, with a remark. `wanted` is asked now and then.
+    /// A walk for an ended task: an unreadable file is left out with a remark. `wanted` is called from time to time.
     pub fn bounded(wanted: &'a dyn Fn() -> bool) -> Self {
         Walk { wanted, left: LOOKED_AT_MAX, most: FOUND_MAX, remarks: Some(Remarks::default()) }
     }
 
-    /// Is about to look at one more file.
+    /// Counts a file that is looked at.
     pub fn look(&mut self) -> Result<(), WalkError> {
         self.left = self.left.checked_sub(1).ok_or(WalkError::TooMany(LOOKED_AT_MAX))?;
         if self.left.is_multiple_of(64) && !(self.wanted)() { Err(WalkError::Unwanted) } else { Ok(()) }
     }
 
-    /// So many were found.
+    /// Checks the number of found files.
     pub fn found(&self, files: usize) -> Result<(), WalkError> {
         if files > self.most { Err(WalkError::TooMany(self.most as u64)) } else { Ok(()) }
     }
 
-    /// Something can't be read.
+    /// Handles a file that can't be read.
     pub fn fault(&mut self, path: &Path, error: io::Error) -> Result<(), WalkError> {
         match &mut self.remarks {
             Some(remarks) => {
@@ -83,7 +83,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What could not be looked at.
+    /// The remarks on files that could not be read.
     pub fn into_remarks(self) -> Remarks {
         self.remarks.unwrap_or_default()
     }
@@ -101,7 +101,7 @@ pub fn walk(dir: &Path, rules: Rules, search: &mut Walk<'_>) -> Result<Tree, Wal
             return Ok(tree);
         }
         let unreadable = Arc::clone(&unreadable);
-        // Also outside of a repository: the file says what is meant.
+        // Also without a repository: the .gitignore alone decides.
         walk.git_ignore(true).require_git(false).filter_entry(move |entry| {
             if entry.file_name() == ".git" {
                 return false;
@@ -139,7 +139,7 @@ pub fn walk(dir: &Path, rules: Rules, search: &mut Walk<'_>) -> Result<Tree, Wal
     Ok(tree)
 }
 
-/// Where an error of the walk happened.
+/// The path of an error.
 fn place_of(error: &ignore::Error) -> Option<&Path> {
     match error {
         ignore::Error::WithPath { path, .. } => Some(path),
@@ -148,7 +148,7 @@ fn place_of(error: &ignore::Error) -> Option<&Path> {
     }
 }
 
-/// Is a directory's .gitignore absent, or a file that can be read to its end? A FIFO or a device would be read for ever.
+/// True if a directory has no .gitignore, or one that can be read to its end. A FIFO or a device has no end.
 fn has_fit_rules(dir: &Path) -> bool {
     std::fs::metadata(dir.join(".gitignore")).map_or(true, |meta| meta.is_file() && meta.len() <= GITIGNORE_MAX)
 }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn gitignore_that_is_no_short_file_keeps_its_directory_out_and_no_other() {
+    fn unfit_gitignore_excludes_its_own_directory_only() {
         let dir = tempfile::tempdir().unwrap();
         for sub in ["fifo", "device", "long", "plain"] {
             fs::create_dir(dir.path().join(sub)).unwrap();
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn walk_ends_when_nobody_wants_it() {
+    fn unwanted_walk_ends() {
         let dir = tempfile::tempdir().unwrap();
         (0..500).for_each(|number| fs::write(dir.path().join(number.to_string()), "").unwrap());
         let asked = Cell::new(0);

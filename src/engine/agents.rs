@@ -1,4 +1,4 @@
-//! The programs that can be sent to servers: this very one, and those for other machines that lie in a known folder.
+//! Agents to send to servers: this program, and those for other machines in a known folder.
 
 use crate::link::bootstrap::Binary;
 use sha2::{Digest, Sha256};
@@ -8,16 +8,16 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// How the files in the folder are named: this, then what `uname -m` says over there.
+/// Files in the folder are named by this prefix and the machine as `uname -m` says it.
 const PREFIX: &str = "grid-";
 
-/// What can be sent, each file read once as long as it does not change.
+/// The agents that can be sent; each file is read once while it does not change.
 #[derive(Debug, Default)]
 pub struct Agents {
     known: HashMap<PathBuf, (Stamp, String)>,
 }
 
-/// By this a file is known to be the same.
+/// Identifies an unchanged file.
 type Stamp = (u64, u64, u64, i64, i64);
 
 impl Agents {
@@ -35,7 +35,7 @@ impl Agents {
             .collect();
         others.sort();
         for (arch, file) in others {
-            // One that can't be read is as good as none: the host says then which one is missing.
+            // An unreadable file counts as missing: the host then says which one it needs.
             all.extend(self.binary(&file, arch));
         }
         Ok(all)
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_program_and_those_of_other_machines_are_found() {
+    fn own_program_and_those_in_the_folder_are_found() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("grid-riscv64"), "abc").unwrap();
         std::fs::write(folder.path().join("notes"), "x").unwrap();

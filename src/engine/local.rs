@@ -1,4 +1,4 @@
-//! This host: the agent is a child process, spoken to over the same protocol as any other.
+//! This host: its agent is a child process with the same protocol as any other.
 
 use super::Transport;
 use crate::link::{Link, LinkError};
@@ -16,7 +16,7 @@ pub struct Local {
     pub spool: PathBuf,
     /// Where the agent's stderr goes.
     pub log: PathBuf,
-    /// A start is on its way: the agent comes up beside us.
+    /// A start follows soon: the agent is started early.
     pub expecting: bool,
 }
 

@@ -1,4 +1,4 @@
-//! How a server is driven: each engine opens a link to the agent on its server.
+//! Engines: each opens a link to the agent of its server.
 
 pub mod agents;
 pub mod local;
@@ -11,6 +11,6 @@ use crate::link::{Link, LinkError};
 
 /// A way to reach the agent of a server.
 pub trait Transport {
-    /// Opens a link; the agent's first words come over it.
+    /// Opens a link; the agent sends its hello over it.
     fn open(&self) -> Result<Link, LinkError>;
 }

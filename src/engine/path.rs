@@ -13,19 +13,19 @@ use std::process::{Command, Stdio};
 #[derive(Debug)]
 pub struct HomeByPath<'a> {
     pub home: &'a std::path::Path,
-    /// Where it complains.
+    /// Where its stderr goes.
     pub log: &'a std::path::Path,
 }
 
 impl HomeByPath<'_> {
-    /// Opens a link to it. A path without a database is no home, and nothing here makes one.
+    /// Opens a link. A path without a database is not a home, and none is made.
     pub fn open(&self) -> Result<Link, LinkError> {
         if !self.home.join("grid.db").exists() {
             return Err(LinkError::Trouble(Trouble::Other(no_home(self.home))));
         }
         let mut command = Command::new("/proc/self/exe");
         command.arg0("grid").arg("serve").arg("--home").arg(self.home);
-        // The person may sit in an ssh session; this home asks from here.
+        // The caller may have an ssh session; the question comes from this host.
         command.env_remove("SSH_CONNECTION");
         let log = OpenOptions::new().create(true).append(true).mode(0o600).open(self.log);
         command.stderr(log.map_or_else(|_| Stdio::null(), Stdio::from));

@@ -1,4 +1,4 @@
-//! A host over ssh: the system's ssh, one connection with the agent behind it. Keys, jumps and known hosts are ssh's own.
+//! A host over ssh: the system's ssh, with the agent behind one connection. Keys, jumps and known hosts are left to ssh.
 
 use super::Transport;
 use crate::link::bootstrap::{Binary, Bootstrap, REMOTE_COMMAND};
@@ -10,39 +10,39 @@ use std::io;
 use std::process::Command;
 use std::time::Duration;
 
-/// A host, and how it is logged in to.
+/// A host, and how to log in to it.
 #[derive(Debug)]
 pub struct Ssh<'a> {
     pub target: &'a SshTarget,
-    /// ssh and its options, as the person wants them.
+    /// ssh and its options, as the person has set them.
     pub words: &'a [String],
-    /// The key agent of whoever logs in.
+    /// The key agent for the login.
     pub auth_sock: Option<&'a str>,
     /// How long a connect may take.
     pub patience: Duration,
     pub binaries: Vec<Binary>,
 }
 
-/// Without these it would not be our link. ssh takes the first value that it is given.
+/// Options that a link needs. They come first, because ssh uses the first value that it is given.
 const ALWAYS: [&str; 5] = [
     "BatchMode=yes",
-    // A master of the person's own is used; ours would outlive us.
+    // A person's own master is used; a master of ours would outlive its link.
     "ControlMaster=no",
     "ClearAllForwardings=yes",
     "RemoteCommand=none",
     "PermitLocalCommand=no",
 ];
-/// What ~/.ssh/config can't change, but the server's own options can.
+/// Options that override ~/.ssh/config, and that the server's own options override.
 const USUALLY: [&str; 2] = ["ServerAliveInterval=15", "ServerAliveCountMax=3"];
 
 impl Ssh<'_> {
-    /// The command line up to the host, and the environment: what every use of ssh here has in common.
+    /// The command line up to the host, and the environment: the common part of all uses of ssh.
     pub fn command(&self) -> Result<Command, Trouble> {
-        // Its texts are read, also by us.
+        // Its messages are parsed.
         self.command_with("LogLevel=INFO")
     }
 
-    /// The same, with an option that stands before all others.
+    /// The same command line, with an option before all others.
     pub fn command_with(&self, first: &str) -> Result<Command, Trouble> {
         let (program, own) =
             self.words.split_first().ok_or_else(|| Trouble::NoSsh("ssh.command is empty".to_owned()))?;
@@ -65,10 +65,10 @@ impl Ssh<'_> {
 }
 
 impl Ssh<'_> {
-    /// Another home over there, instead of an agent. `grid` has to be installed there.
+    /// Opens a link to another home on the host, instead of an agent. `grid` has to be installed there.
     pub fn open_home(&self, home: Option<&str>) -> Result<Link, LinkError> {
         let mut command = self.command().map_err(LinkError::Trouble)?;
-        // A forced command takes the place of this one.
+        // A forced command replaces this one.
         command.arg(match home {
             Some(home) => format!("exec grid serve --home {}", shlex::try_quote(home).unwrap_or_default()),
             None => "exec grid serve".to_owned(),

@@ -1,4 +1,4 @@
-//! A look at a host before anything is installed there: a script over ssh that only reads.
+//! Surveys: a script over ssh that reads a host before anything is installed there.
 
 use super::ssh::Ssh;
 use super::trial::run;
@@ -10,23 +10,23 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const SCRIPT: &str = include_str!("survey.sh");
 
-/// What a host said of itself.
+/// The facts of a host.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Survey {
     facts: BTreeMap<String, String>,
-    /// Bytes that its login shell printed before ours began.
+    /// Bytes that its login shell printed before the script's output.
     pub noise: usize,
-    /// By so many seconds its clock is ahead of ours.
+    /// Seconds by which its clock is ahead of ours.
     pub skew: i64,
 }
 
 impl Survey {
-    /// One fact; None where the host does not say.
+    /// A fact. None if the host does not tell it.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.facts.get(name).map(String::as_str).filter(|text| !text.is_empty())
     }
 
-    /// Name and host name of the machine, as its agent says them.
+    /// Id and host name of the machine, as its agent reports them.
     pub fn machine(&self) -> Option<(String, String)> {
         let hostname = self.get("hostname")?;
         let name = match self.get("machine") {
@@ -42,7 +42,7 @@ impl Survey {
     }
 }
 
-/// Logs in and looks. `limit` is for all of it.
+/// Logs in and runs the survey; `limit` is for all of it.
 pub fn survey(ssh: &Ssh<'_>, limit: Duration) -> Result<Survey, Trouble> {
     let mut command = ssh.command()?;
     command.arg(REMOTE_COMMAND);
@@ -64,7 +64,7 @@ pub fn survey(ssh: &Ssh<'_>, limit: Duration) -> Result<Survey, Trouble> {
     Ok(survey)
 }
 
-/// The key of a host that is not known yet, as `ED25519 SHA256:..`; it is shown, never taken.
+/// The key of an unknown host, as `ED25519 SHA256:..`. It is shown, never accepted.
 pub fn host_key(ssh: &Ssh<'_>, limit: Duration) -> Option<String> {
     let mut command = ssh.command_with("LogLevel=DEBUG1").ok()?;
     let said = run(command.arg("true"), b"", limit).ok()?;
@@ -75,7 +75,7 @@ pub fn host_key(ssh: &Ssh<'_>, limit: Duration) -> Option<String> {
     Some(format!("{kind} {print}"))
 }
 
-/// Carries a server's prologue out over there, as its tasks would; what it complains of, if it fails.
+/// Runs a server's prologue on the host, as its tasks do. Gives its complaint if it fails.
 pub fn prologue(ssh: &Ssh<'_>, lines: &str, limit: Duration) -> Result<Option<String>, Trouble> {
     let mut command = ssh.command()?;
     command.arg(REMOTE_COMMAND);
@@ -92,10 +92,10 @@ pub fn prologue(ssh: &Ssh<'_>, lines: &str, limit: Duration) -> Result<Option<St
     })
 }
 
-/// What ssh makes of a name and its configuration: the real host, the account, the port.
+/// What ssh resolves a name to with its configuration: the real host, the account, the port.
 pub fn resolved(ssh: &Ssh<'_>, limit: Duration) -> Result<BTreeMap<String, String>, Trouble> {
     let mut command = ssh.command_with("LogLevel=INFO")?;
-    // -G stands anywhere before the host; the command was made up to the host.
+    // -G goes anywhere before the host; the command ends before the host.
     let program = command.get_program().to_owned();
     let words: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
     command = Command::new(program);
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_script_reads_a_host_in_every_shell() {
+    fn script_reads_a_host_in_every_shell() {
         for shell in [&["dash"][..], &["bash"], &["busybox", "sh"]] {
             let script = SCRIPT.replace("@NONCE@", "grid-n").replace("@DIR@", "''");
             let mut command = Command::new(shell[0]);

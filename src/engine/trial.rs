@@ -1,4 +1,4 @@
-//! One run of ssh that is awaited: to its end or to a limit, with all that it said.
+//! One run of ssh, to its end or to a limit, with all its output.
 
 use crate::link;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -7,19 +7,19 @@ use std::io::{self, Write};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-/// More than a host has to say.
+/// Most bytes of output.
 const OUTPUT_MAX: u64 = 1 << 20;
 
-/// What a command left.
+/// The output of a command.
 #[derive(Debug)]
 pub struct TrialOutput {
     pub out: String,
     pub err: String,
-    /// None: it was ended at the limit.
+    /// None: it was killed at the limit.
     pub status: Option<ExitStatus>,
 }
 
-/// Runs a command to its end or to the limit, with this on its stdin. Files take what it says: nobody has to read while it speaks.
+/// Runs a command to its end or to the limit, with this stdin. Its output goes to files, so it never blocks.
 pub fn run(command: &mut Command, input: &[u8], limit: Duration) -> io::Result<TrialOutput> {
     let mut files = Vec::new();
     for name in [c"out", c"err"] {
@@ -28,7 +28,7 @@ pub fn run(command: &mut Command, input: &[u8], limit: Duration) -> io::Result<T
     command.stdin(Stdio::piped()).stdout(files[0].try_clone()?).stderr(files[1].try_clone()?);
     let mut child = command.spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
-        // The script is shorter than a pipe; a command that ended already says itself why.
+        // The script fits into a pipe; a command that has ended reports its own reason.
         let _ = stdin.write_all(input);
     }
     let time = Timespec { tv_sec: limit.as_secs().cast_signed(), tv_nsec: i64::from(limit.subsec_nanos()) };

@@ -1,8 +1,8 @@
-//! From a login to a running agent: a small script for `/bin/sh -s` finds the agent over there, or takes it over the same
-//! connection, and becomes it.
+//! From a login to a running agent: a small script for `/bin/sh -s` finds the agent on the host, or receives it over the same
+//! connection, and executes it.
 //!
-//! A shell that reads its script from a pipe may read ahead. So the script is one compound command, and after it nothing
-//! is sent until its answer is there.
+//! A shell may read ahead when its script comes from a pipe. So the script is one compound command, and nothing is sent after it
+//! until it has answered.
 
 use super::trouble::Trouble;
 use crate::model::ssh::SshTarget;
@@ -12,16 +12,16 @@ use std::path::PathBuf;
 
 const SCRIPT: &str = include_str!("bootstrap.sh");
 
-/// What ssh is to execute: exact in every login shell, whatever its quoting.
+/// The command that ssh executes: the same in every login shell, whatever its quoting.
 pub const REMOTE_COMMAND: &str = "exec /bin/sh -s";
 
-/// Read from the file and written to the connection at once.
+/// Bytes that are read from the file and written to the connection at once.
 const PIECE: usize = 256 << 10;
 
-/// A program that can be the agent on some kind of machine.
+/// A program that can be the agent on one kind of machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binary {
-    /// As `uname -m` says it.
+    /// The machine as `uname -m` says it.
     pub arch: String,
     pub file: PathBuf,
     pub size: u64,
@@ -29,7 +29,7 @@ pub struct Binary {
     pub digest: String,
 }
 
-/// A bootstrap under way.
+/// A running bootstrap.
 #[derive(Debug)]
 pub struct Bootstrap {
     nonce: String,
@@ -48,8 +48,8 @@ struct Sending {
 }
 
 impl Sending {
-    /// The next piece; false at the end of the file.
-    fn read_on(&mut self) -> io::Result<bool> {
+    /// Reads the next piece. False at the end of the file.
+    fn read_piece(&mut self) -> io::Result<bool> {
         self.piece.resize(PIECE, 0);
         let read = self.file.read(&mut self.piece)?;
         self.piece.truncate(read);
@@ -59,7 +59,7 @@ impl Sending {
 }
 
 impl Bootstrap {
-    /// For this target, with what can be sent to it. The nonce tells our script's lines from a login's noise.
+    /// A bootstrap for this target with these programs. The nonce marks the script's lines among the login's noise.
     pub fn new(target: &SshTarget, binaries: Vec<Binary>, nonce: &str) -> Self {
         let nonce = format!("grid-{nonce}");
         let archs: Vec<String> = binaries
@@ -71,7 +71,7 @@ impl Bootstrap {
             })
             .collect();
         let dir = target.remote_dir().unwrap_or_default();
-        // Control characters were refused when the target was made; the rest can be quoted.
+        // Control characters were refused when the target was made; everything else can be quoted.
         let dir = shlex::try_quote(dir).map_or_else(|_| "''".to_owned(), |quoted| quoted.into_owned());
         let option = if target.remote_dir().is_some() { "--dir \"$dir\"" } else { "" };
         let script = SCRIPT
@@ -83,17 +83,17 @@ impl Bootstrap {
         Self { nonce, script: script.into_bytes(), written: 0, binaries, sending: None, answered: false }
     }
 
-    /// The script has answered: the login is done.
+    /// True once the script has answered: the login is done.
     pub const fn answered(&self) -> bool {
         self.answered
     }
 
-    /// Is there something to be sent now?
+    /// True if there is something to send.
     pub const fn wants_to_write(&self) -> bool {
         self.written < self.script.len() || self.sending.is_some()
     }
 
-    /// Sends what goes without waiting. True if anything went.
+    /// Writes as much as the connection takes. True if anything was written.
     pub fn flush(&mut self, to: &mut impl Write) -> io::Result<bool> {
         let mut went = false;
         while self.written < self.script.len() {
@@ -102,7 +102,7 @@ impl Bootstrap {
             went = true;
         }
         while let Some(sending) = &mut self.sending {
-            if sending.written == sending.piece.len() && !sending.read_on()? {
+            if sending.written == sending.piece.len() && !sending.read_piece()? {
                 self.sending = None;
                 break;
             }
@@ -113,13 +113,13 @@ impl Bootstrap {
         Ok(went)
     }
 
-    /// Takes the script's lines out of what came, from `from` on; gives where the next look begins.
-    pub fn hear(&mut self, came: &[u8], from: usize) -> Result<usize, Trouble> {
+    /// Parses the script's lines in the received bytes from `from` on. Gives where the next call starts.
+    pub fn receive(&mut self, came: &[u8], from: usize) -> Result<usize, Trouble> {
         let mut at = from;
         let mark = format!("{} ", self.nonce).into_bytes();
         while let Some(begin) = find(&came[at..], &mark) {
             let rest = &came[at + begin + mark.len()..];
-            // Not whole yet: looked at again.
+            // The line is not complete: the next call parses it again.
             let Some(len) = rest.iter().position(|b| *b == b'\n') else { return Ok(at + begin) };
             self.take(&String::from_utf8_lossy(&rest[..len]))?;
             at += begin + mark.len() + len + 1;
@@ -161,7 +161,7 @@ fn some_written(to: &mut impl Write, bytes: &[u8]) -> io::Result<Option<usize>> 
     }
 }
 
-/// Where one piece of bytes begins in another.
+/// The offset of one byte string in another.
 pub(super) fn find(bytes: &[u8], piece: &[u8]) -> Option<usize> {
     bytes.windows(piece.len()).position(|window| window == piece)
 }
@@ -172,7 +172,7 @@ mod tests {
     use std::path::Path;
     use std::process::{Command, Stdio};
 
-    /// An agent of three lines, and what the bootstrap needs to know of it.
+    /// A fake agent of three lines, as a program to send.
     fn binary(dir: &Path, text: &str) -> Binary {
         let file = dir.join("grid-here");
         std::fs::write(&file, text).unwrap();
@@ -182,7 +182,7 @@ mod tests {
         Binary { arch, file, size: text.len() as u64, digest }
     }
 
-    /// Boots in a shell; what came after the bootstrap's own lines, and how much was sent.
+    /// Runs the bootstrap in a shell. Gives the output after the bootstrap's own lines, and how many bytes were sent.
     fn boot(
         shell: &[&str],
         home: &Path,
@@ -199,7 +199,7 @@ mod tests {
         let result = loop {
             let before = bootstrap.written;
             let sending = bootstrap.sending.is_some();
-            // A script that gives up does not read all that it is sent.
+            // A script that gives up does not read everything.
             let _ = bootstrap.flush(&mut stdin);
             sent += bootstrap.written - before;
             sent += usize::from(sending) * usize::try_from(binary.size).unwrap();
@@ -208,7 +208,7 @@ mod tests {
                 0 => break Ok(String::from_utf8_lossy(&came).into_owned()),
                 n => came.extend_from_slice(&piece[..n]),
             }
-            match bootstrap.hear(&came, looked) {
+            match bootstrap.receive(&came, looked) {
                 Ok(at) => looked = at,
                 Err(trouble) => break Err(trouble),
             }
@@ -221,7 +221,7 @@ mod tests {
     const AGENT: &str = "#!/bin/sh\ncase $1 in --version) echo grid; exit 0 ;; esac\necho became \"$@\"\n";
 
     #[test]
-    fn every_shell_installs_the_agent_once_and_becomes_it() {
+    fn script_installs_the_agent_once_in_every_shell() {
         for shell in [&["dash"][..], &["bash"], &["busybox", "sh"], &["sh"]] {
             let home = tempfile::tempdir().unwrap();
             let binary = binary(home.path(), AGENT);
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_wrong_over_there_is_said() {
+    fn failure_of_the_script_is_reported() {
         for shell in [&["dash"][..], &["bash"], &["busybox", "sh"]] {
             let home = tempfile::tempdir().unwrap();
             let broken = binary(home.path(), "#!/bin/sh\necho needs GLIBC_9 >&2; exit 1\n");

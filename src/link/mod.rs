@@ -1,4 +1,4 @@
-//! A child process that speaks frames on its stdio: an agent on this host, or `ssh HOST` with one behind it.
+//! Links: a child process with frames on its stdio, either an agent on this host or `ssh HOST` with one behind it.
 
 pub mod bootstrap;
 pub mod trouble;
@@ -19,15 +19,15 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use trouble::Trouble;
 
-/// Noise of a login shell that is skipped before the agent's first line.
+/// Most bytes of a login shell's noise before the agent's first line.
 const NOISE_MAX: usize = 64 << 10;
-/// So much of the end of stderr is looked at.
+/// Bytes at the end of stderr that are searched for a reason.
 const STDERR_LOOK: usize = 8 << 10;
-/// So much of it is kept, the first that came.
+/// Bytes of stderr that are kept, from its beginning.
 const STDERR_MAX: u64 = 1 << 20;
-/// So often the rest of what an ended child has said is read.
+/// Most reads of the remaining output of an ended child.
 const READS_MAX: u32 = 4096;
-/// A child whose stdout has ended may take so long to end itself.
+/// How long a child may take to exit after its stdout has ended.
 const END_WAIT: Duration = Duration::from_millis(500);
 
 /// Why a link ended.
@@ -50,18 +50,18 @@ pub struct Link {
     child: Option<Child>,
     stdin: Option<File>,
     stdout: File,
-    /// What ssh and the far side complain of. A file, not a pipe: nobody has to read it for them to go on.
+    /// The stderr of ssh and the far side. A file never blocks its writers; a pipe would have to be read.
     stderr: Option<File>,
     inbox: Inbox,
     outbox: Outbox,
-    /// None once the agent's magic line was seen.
+    /// None once the agent's magic line was received.
     greeting: Option<Greeting>,
     progress: Instant,
-    /// What the far end writes before its first frame.
+    /// The line before the far end's first frame.
     magic: &'static [u8],
 }
 
-/// What comes before the agent's first frame.
+/// The output before the agent's first frame.
 #[derive(Debug)]
 struct Greeting {
     came: Vec<u8>,
@@ -70,19 +70,20 @@ struct Greeting {
 }
 
 impl Link {
-    /// Starts an agent on this host. Its stderr goes where the caller said.
+    /// Starts an agent on this host. The command says where its stderr goes.
     pub fn open(command: Command) -> io::Result<Self> {
         Self::begin(command, None, None, MAGIC)
     }
 
-    /// Starts ssh with our script behind it.
+    /// Starts ssh with the bootstrap script.
     pub fn open_through(mut command: Command, bootstrap: Bootstrap) -> io::Result<Self> {
         let stderr = scratch(c"grid ssh stderr", STDERR_MAX)?;
         command.stderr(stderr.try_clone()?);
         Self::begin(command, Some(bootstrap), Some(stderr), MAGIC)
     }
 
-    /// Starts whatever begins with this magic line at the far end. What ssh complains of is read, if it goes through ssh.
+    /// Starts a command whose output begins with this magic line. `through_ssh`: its stderr is ssh's, and is searched for the
+    /// trouble.
     pub fn open_to(mut command: Command, magic: &'static [u8], through_ssh: bool) -> io::Result<Self> {
         let mut complaints = None;
         if through_ssh {
@@ -110,7 +111,7 @@ impl Link {
         Ok(link)
     }
 
-    /// A link over two ends that are open already: what is sent goes into the first, what is received comes from the second.
+    /// A link over two open ends: messages are sent to the first and received from the second.
     pub fn over((stdin, stdout): (File, File), magic: &'static [u8]) -> io::Result<Self> {
         fcntl_setfl(&stdin, fcntl_getfl(&stdin)? | OFlags::NONBLOCK)?;
         fcntl_setfl(&stdout, fcntl_getfl(&stdout)? | OFlags::NONBLOCK)?;
@@ -132,7 +133,7 @@ impl Link {
         Ok(self.outbox.push(message)?)
     }
 
-    /// Sends what goes without waiting; behind a bootstrap, messages wait until the agent is there.
+    /// Writes as much as the link takes. During a bootstrap, messages wait for the agent.
     pub fn flush(&mut self) -> Result<(), LinkError> {
         let Some(stdin) = &mut self.stdin else { return Ok(()) };
         match &mut self.greeting {
@@ -142,7 +143,7 @@ impl Link {
                     Ok(())
                 }
                 Ok(false) => Ok(()),
-                // The script ended before it had read all: what it said of that is on its way.
+                // The script ended before it had read everything: its reason follows.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                     self.stdin = None;
                     Ok(())
@@ -150,7 +151,7 @@ impl Link {
                 Err(error) => Err(error.into()),
             },
             before => match self.outbox.flush(stdin) {
-                // It ended before it said a word: why is known where its output ends.
+                // The child ended before it wrote anything: the reason is known once its output has ended.
                 Err(error) if before.is_some() && error.kind() == io::ErrorKind::BrokenPipe => {
                     self.stdin = None;
                     Ok(())
@@ -160,7 +161,7 @@ impl Link {
         }
     }
 
-    /// Is there something to be sent?
+    /// True if there is something to send.
     pub fn wants_to_write(&self) -> bool {
         let waiting = match &self.greeting {
             Some(Greeting { bootstrap: Some(bootstrap), .. }) => bootstrap.wants_to_write(),
@@ -169,14 +170,14 @@ impl Link {
         self.stdin.is_some() && waiting
     }
 
-    /// Reads what is there. False at the end of the stream.
+    /// Reads what has arrived. False at the end of the stream.
     pub fn receive(&mut self) -> Result<bool, LinkError> {
         let Some(greeting) = &mut self.greeting else {
             return Ok(self.inbox.fill(&mut self.stdout)? != Some(0));
         };
         let mut piece = [0; 4096];
         let mut open = true;
-        // Not for ever where somebody prints faster than this reads.
+        // Bounded, for a shell may print faster than this reads.
         while greeting.came.len() <= NOISE_MAX {
             match self.stdout.read(&mut piece) {
                 Ok(0) => {
@@ -191,7 +192,7 @@ impl Link {
         }
         self.progress = Instant::now();
         if let Some(bootstrap) = &mut greeting.bootstrap {
-            greeting.looked = bootstrap.hear(&greeting.came, greeting.looked).map_err(LinkError::Trouble)?;
+            greeting.looked = bootstrap.receive(&greeting.came, greeting.looked).map_err(LinkError::Trouble)?;
         }
         if let Some(at) = find(&greeting.came, self.magic) {
             let mut rest = &greeting.came[at + self.magic.len()..];
@@ -199,7 +200,7 @@ impl Link {
                 self.inbox.fill(&mut rest)?;
             }
             self.greeting = None;
-            // What waited for the agent.
+            // Messages that waited for the agent.
             self.flush()?;
         } else if greeting.came.len() > NOISE_MAX {
             return Err(LinkError::Trouble(Trouble::Noise));
@@ -207,52 +208,52 @@ impl Link {
         Ok(open)
     }
 
-    /// The next whole message.
+    /// The next complete message.
     pub fn next<M: Message>(&mut self) -> Result<Option<M>, LinkError> {
         if self.greeting.is_some() { Ok(None) } else { Ok(self.inbox.next()?) }
     }
 
-    /// The far side has answered: what is still to come is no login any more.
+    /// True once the far side has answered: the login is done.
     pub fn answered(&self) -> bool {
         self.greeting.as_ref().is_none_or(|g| g.bootstrap.as_ref().is_none_or(Bootstrap::answered))
     }
 
-    /// When something went on last, either way.
+    /// When something was last sent or received.
     pub const fn progress(&self) -> Instant {
         self.progress
     }
 
-    /// To be polled for reading.
+    /// The end to poll for reading.
     pub fn read_end(&self) -> BorrowedFd<'_> {
         self.stdout.as_fd()
     }
 
-    /// To be polled for writing.
+    /// The end to poll for writing.
     pub fn write_end(&self) -> Option<BorrowedFd<'_>> {
         self.stdin.as_ref().map(AsFd::as_fd)
     }
 
-    /// Lets the far end leave by itself and waits for it.
+    /// Closes the link and waits until the child exits.
     pub fn close(mut self) -> io::Result<()> {
         self.stdin = None;
         self.child.as_mut().map_or(Ok(()), |child| child.wait().map(drop))
     }
 
-    /// Ends the child now. True: all that it ever said was heard here, and no whole message lies unread.
+    /// Kills the child. True: everything that it wrote was read, and there is no complete message in it.
     pub fn end_mute<M: Message>(&mut self) -> bool {
         self.end();
-        // What it has said lies in its pipe; somebody else may hold that open.
+        // Its output is in the pipe, which another process may hold open.
         let heard = (0..READS_MAX).any(|_| matches!(self.receive(), Ok(false)));
         heard && !matches!(self.next::<M>(), Ok(Some(_)))
     }
 
-    /// Ends the child now, and says why the link ended: `error` where the child does not know better.
+    /// Kills the child. Gives why the link ended: the child's own reason, or `error`.
     pub fn give_up(mut self, error: LinkError) -> LinkError {
         self.stdin = None;
         if matches!(error, LinkError::Ended) {
-            self.wait_a_little();
+            self.wait_briefly();
         }
-        // Nothing of ours is lost by it: the agent leaves when its stdin ends, and everything else is in its spool.
+        // Nothing is lost: the agent exits when its stdin ends, and its state is in its spool.
         let status = self.end();
         match (error, &self.stderr) {
             (LinkError::Ended, Some(_)) => LinkError::Trouble(self.trouble(status)),
@@ -260,14 +261,14 @@ impl Link {
         }
     }
 
-    /// Ends the child, if there is one.
+    /// Kills the child, if there is one.
     fn end(&mut self) -> Option<ExitStatus> {
         let child = self.child.as_mut()?;
         let _ = child.kill();
         child.wait().ok()
     }
 
-    fn wait_a_little(&self) {
+    fn wait_briefly(&self) {
         let limit = Timespec { tv_sec: 0, tv_nsec: i64::from(END_WAIT.subsec_nanos()) };
         let Some(child) = &self.child else { return };
         if let Ok(pidfd) = pidfd_open(Pid::from_child(child), PidfdFlags::empty()) {
@@ -279,7 +280,7 @@ impl Link {
         let code = status.and_then(|s| s.code());
         let mut trouble = Trouble::classify(&self.complaints(), code, self.answered());
         if self.greeting.as_ref().is_some_and(|greeting| greeting.bootstrap.is_none()) {
-            // No script of ours stood between the login and grid.
+            // There was no script between the login and grid.
             trouble = trouble.of_grid(code);
         }
         let noise = self.greeting.as_ref().map(|g| String::from_utf8_lossy(&g.came).into_owned()).unwrap_or_default();
@@ -289,14 +290,14 @@ impl Link {
         }
     }
 
-    /// The last of what ssh and the far side wrote to stderr.
+    /// The end of what ssh and the far side wrote to stderr.
     fn complaints(&mut self) -> String {
         let Some(file) = &mut self.stderr else { return String::new() };
         let text = written(file).unwrap_or_default();
         String::from_utf8_lossy(&text[text.len().saturating_sub(STDERR_LOOK)..]).into_owned()
     }
 
-    /// The far end's process, if it is one.
+    /// The process of the far end, if it is a child.
     pub fn pid(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
     }
@@ -305,7 +306,7 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.stdin = None;
-        // It leaves at the end of its stdin, which may take a while; nobody else waits for it.
+        // It exits at the end of its stdin, which may take a while: a thread waits for it.
         if let Some(child) = &mut self.child
             && let Ok(None) = child.try_wait()
         {
@@ -315,7 +316,7 @@ impl Drop for Link {
     }
 }
 
-/// A file in memory for what a stranger's program says, which may be without end: after `max` bytes writing fails.
+/// A file in memory for the output of an untrusted program: after `max` bytes its writes fail.
 pub fn scratch(name: &CStr, max: u64) -> io::Result<File> {
     let file = File::from(memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
     file.set_len(max)?;
@@ -323,7 +324,7 @@ pub fn scratch(name: &CStr, max: u64) -> io::Result<File> {
     Ok(file)
 }
 
-/// What was written to it. The writer shares its position, and has ended.
+/// The content of such a file. The writer shares its position, and has ended.
 pub fn written(file: &mut File) -> io::Result<Vec<u8>> {
     let len = file.stream_position()?;
     let mut bytes = Vec::new();
@@ -337,11 +338,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_is_ended_has_said_a_message_or_none() {
+    fn end_mute_tells_whether_a_message_is_unread() {
         let mut whole = Vec::new();
         crate::protocol::frame::encode(&"hello", &mut whole).unwrap();
         let escaped = |bytes: &[u8]| bytes.iter().map(|byte| format!("\\{byte:03o}")).collect::<String>();
-        // Nothing, a magic line, half a message, a whole one that nobody read; and one that goes on.
+        // Nothing, a magic line, half a message, an unread complete one; and a child that keeps running.
         for (says, mute) in [
             (Vec::new(), true),
             (b"magic\n".to_vec(), true),
@@ -358,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_ends_before_it_is_greeted_says_why() {
+    fn child_that_ends_before_the_hello_reports_why() {
         let mut command = Command::new("sh");
         command.args(["-c", "echo sh: grid: not found >&2; exit 127"]);
         let mut link = Link::open_to(command, b"magic\n", true).unwrap();

@@ -1,4 +1,4 @@
-//! Why a host can't be worked with: what ssh and the far side say, in a person's words and with the remedy.
+//! Why a host can't be used: the messages of ssh and the far side, in plain words and with the remedy.
 
 use std::fmt;
 
@@ -12,62 +12,62 @@ pub enum Trouble {
     Name,
     NoRoute,
     Refused,
-    /// No answer to the connect: off, or a firewall drops it.
+    /// No answer to the connect: the host is off, or a firewall drops it.
     NoAnswer,
-    /// Somebody listens, and says nothing.
+    /// The connect succeeds, and nothing is sent.
     Silent,
     /// The connection was closed before a login: usually too many logins at once (MaxStartups).
     Closed,
     HostKeyChanged,
     HostKeyUnknown,
-    /// The methods that the host would take.
+    /// The methods that the host accepts.
     Denied(String),
     /// An established connection broke.
     Lost,
     /// The login shell ended with this code before it ran anything.
     Shell(i32),
-    /// The login shell printed, and printed.
+    /// The login shell printed without end.
     Noise,
-    /// The account may not log in; what it was told.
+    /// The account may not log in; with the message of the host.
     NoLogin(String),
-    /// A directory over there can't be written: which, and the system's words.
+    /// A directory on the host can't be written, with the system's message.
     Place {
         dir: String,
         error: String,
     },
-    /// No agent for this kind of machine.
+    /// There is no agent for this kind of machine.
     Arch(String),
-    /// The agent is there and can't be executed: where, and the system's words.
+    /// The agent can't be executed on the host, with the system's message.
     Exec {
         file: String,
         error: String,
     },
-    /// `grid` was to be started by its name, for a home over there, and is not there; the shell's words.
+    /// `grid` is not installed on the host of another home; with the shell's message.
     NoGrid(String),
-    /// What arrived is not what was sent.
+    /// The received program is not the one that was sent.
     Damaged(String),
-    /// Not even that.
+    /// Any other message.
     Other(String),
 }
 
 impl Trouble {
-    /// Whose session it was may be the reason: it may lack the key.
+    /// True if the caller's session may be the reason: it may lack the key.
     pub const fn may_be_the_sessions(&self) -> bool {
         matches!(self, Self::Denied(_))
     }
 }
 
-/// When to try again.
+/// When to retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// It may pass by itself.
+    /// The trouble may pass by itself.
     Soon,
-    /// Somebody has to do something first; knocking on would only get us locked out.
+    /// A person has to do something first; frequent retries could lock the account.
     Seldom,
 }
 
 impl Trouble {
-    /// Reads what ssh left on stderr (under LC_ALL=C) and its exit code; `heard`: the far side's shell had begun to answer.
+    /// The trouble, by ssh's stderr (under LC_ALL=C) and exit code. `heard`: the far side's shell had begun to answer.
     pub fn classify(stderr: &str, code: Option<i32>, heard: bool) -> Self {
         let lines: Vec<&str> =
             stderr.lines().map(|l| l.trim_end_matches('\r').trim()).filter(|l| !l.is_empty()).collect();
@@ -141,7 +141,7 @@ impl Trouble {
         }
     }
 
-    /// The same of a login that was to begin `grid` by its name and did not.
+    /// The trouble of a login that was to start `grid` by its name.
     pub fn of_grid(self, code: Option<i32>) -> Self {
         match self {
             Self::Exec { error: said, .. } | Self::Other(said)
@@ -154,7 +154,7 @@ impl Trouble {
         }
     }
 
-    /// What the far side's script says of itself: a word and a text.
+    /// The trouble that the bootstrap script reports, as a word and a text.
     pub fn from_script(word: &str, text: &str) -> Self {
         let (first, rest) = text.split_once('\t').unwrap_or((text, ""));
         let (first, rest) = (first.to_owned(), rest.to_owned());
@@ -167,7 +167,7 @@ impl Trouble {
         }
     }
 
-    /// When trying again makes sense.
+    /// When to retry.
     pub const fn retry(&self) -> Retry {
         match self {
             Self::NoAnswer | Self::NoRoute | Self::Refused | Self::Silent | Self::Closed | Self::Lost | Self::Name => {
@@ -187,7 +187,7 @@ impl Trouble {
         }
     }
 
-    /// The step of a login at which it failed, as `grid doctor` and `server import` name it.
+    /// The step of a login that failed, as `grid doctor` and `server import` name it.
     pub const fn step(&self) -> &'static str {
         match self {
             Self::NoSsh(_) | Self::Options(_) => "ssh",
@@ -204,7 +204,7 @@ impl Trouble {
         }
     }
 
-    /// What a person can do about it; `host` as it was given to ssh.
+    /// The remedy for a person; `host` as it was given to ssh.
     pub fn remedy(&self, host: &str) -> Option<String> {
         Some(match self {
             Self::NoSsh(_) => "look whether the OpenSSH client is installed, and which command `grid server show` or `grid config get ssh.command` names".to_owned(),
@@ -241,7 +241,7 @@ impl Trouble {
         })
     }
 
-    /// In one line with the remedy.
+    /// The trouble and its remedy in one line.
     pub fn words(&self, host: &str) -> String {
         match self.remedy(host) {
             Some(remedy) => format!("{self}; {remedy}"),
@@ -284,9 +284,9 @@ impl fmt::Display for Trouble {
 mod tests {
     use super::*;
 
-    /// Texts of OpenSSH 9.2, as seen on real hosts; rc 255 where nothing else is said.
+    /// Messages of OpenSSH 9.2, as seen on real hosts; exit code 255 unless given.
     #[test]
-    fn ssh_is_understood() {
+    fn messages_of_ssh_are_classified() {
         let cases: &[(&str, Trouble)] = &[
             ("ssh: connect to host 10.77.0.1 port 22: Connection refused\r\n", Trouble::Refused),
             ("ssh: connect to host 10.77.0.1 port 22: Connection timed out\r\n", Trouble::NoAnswer),
@@ -339,9 +339,9 @@ mod tests {
         }
     }
 
-    /// The words of bash, dash, zsh, fish and csh.
+    /// The messages of bash, dash, zsh, fish and csh.
     #[test]
-    fn a_host_without_grid_is_known_by_any_shell() {
+    fn missing_grid_is_recognised_in_every_shell() {
         for (said, code) in [
             ("bash: line 1: exec: grid: not found\n", 127),
             ("sh: 1: exec: grid: not found\n", 127),
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_far_side_says_is_understood() {
+    fn answers_of_the_script_are_classified() {
         assert_eq!(Trouble::classify("", Some(7), false), Trouble::Shell(7));
         assert_eq!(Trouble::classify("", Some(255), true), Trouble::Lost);
         let exec = Trouble::classify("/bin/sh: 9: exec: /x/grid: Permission denied\n", Some(126), true);

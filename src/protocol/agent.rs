@@ -1,5 +1,5 @@
-//! Between a dispatcher and the agent on a server. The agent answers nothing that the home has not to know,
-//! and forgets nothing that the home has not confirmed.
+//! The protocol between a dispatcher and the agent on a server. An agent keeps everything until the home has confirmed it, and
+//! answers only what the home needs.
 
 use crate::model::attempt::{End, ProcessId, Stream};
 use crate::model::command::Text;
@@ -13,21 +13,21 @@ use std::time::Duration;
 
 /// The version of this protocol that this program speaks.
 pub const VERSION: u32 = 2;
-/// The oldest version that it still understands.
+/// The oldest version that it understands.
 pub const VERSION_MIN: u32 = 1;
 /// The first version whose agents look at [`Start::features`].
 pub const FEATURES_SINCE: u32 = 2;
-/// The first version whose agents know [`ToAgent::Link`], and whose dispatchers may ask it.
+/// The first version whose agents know [`ToAgent::Link`]; a dispatcher sends it to no older one.
 pub const LINKS_SINCE: u32 = 2;
 /// What an agent writes before its first frame, so that the noise of a login shell can be skipped.
 pub const MAGIC: &[u8] = b"grid-agent-1\n";
-/// Outputs up to this size travel with the end; longer ones are asked for with [`ToAgent::Read`].
+/// Outputs up to this size are sent with the end; longer ones are requested with [`ToAgent::Read`].
 pub const INLINE_MAX: u64 = 16 << 10;
 
-/// To the agent.
+/// Messages to an agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ToAgent {
-    /// First message. `epoch` fences: the agent stores the highest one and refuses starts below it.
+    /// The first message. `epoch` fences: the agent stores the highest one and refuses starts below it.
     Hello {
         version_min: u32,
         version: u32,
@@ -35,18 +35,19 @@ pub enum ToAgent {
         incarnation: u64,
         epoch: Epoch,
     },
-    /// Carry these out, one after the other, in this lane (made if new; added behind what it has).
+    /// Run the members one after the other in a lane, which is made if it is new; they are queued behind its other members.
     Start(Start),
-    /// Give back what this lane has not begun: answered by [`Event::Recalled`] for each.
+    /// Return the members that a lane has not started: answered by [`Event::Recalled`] for each.
     Recall {
         lane: LaneId,
     },
-    /// End it: TERM, grace, KILL, the whole tree. For an attempt that is unknown or not begun, a tombstone: [`Event::Refused`].
+    /// End an attempt: TERM, grace, KILL, the whole process tree. An attempt that is unknown or has not started gets a tombstone:
+    /// [`Event::Refused`].
     Cancel {
         attempt: AttemptId,
         grace: Duration,
     },
-    /// The home has these ends safely: records and outputs may go.
+    /// The home has stored these ends: records and outputs may be removed.
     Confirm {
         attempts: Vec<AttemptId>,
     },
@@ -54,25 +55,26 @@ pub enum ToAgent {
     Probe {
         watch: Vec<String>,
         script: Option<String>,
-        /// Prologues of its servers: applications are looked for behind each.
+        /// Prologues of the host's servers: applications are looked up behind each.
         #[serde(default)]
         prologues: Vec<String>,
     },
-    /// Up to `max` bytes of an output from `offset`: answered by one [`FromAgent::Data`].
+    /// Send up to `max` bytes of an output from `offset`: answered by one [`FromAgent::Data`].
     Read {
         attempt: AttemptId,
         stream: Stream,
         offset: u64,
         max: u32,
     },
-    /// Give an ended attempt's output this second name, if nothing else is in its file and nothing more will be written to it. Asked on
-    /// the home's own host alone. Answered by [`FromAgent::Linked`]. Since [`LINKS_SINCE`].
+    /// Make a second name (hard link) of an ended attempt's output, if its file holds nothing else and nothing more will be
+    /// written to it. Sent only to an agent on the home's own host. Answered by [`FromAgent::Linked`]. Since [`LINKS_SINCE`].
     Link {
         attempt: AttemptId,
         stream: Stream,
         to: Text,
     },
-    /// Send what both outputs hold from these offsets, and what comes, as [`FromAgent::Data`], until the end or [`ToAgent::Unfollow`].
+    /// Send both outputs from these offsets, and what is written later, as [`FromAgent::Data`], until the end or
+    /// [`ToAgent::Unfollow`].
     Follow {
         attempt: AttemptId,
         out: u64,
@@ -81,55 +83,56 @@ pub enum ToAgent {
     Unfollow {
         attempt: AttemptId,
     },
-    /// A piece of what tasks are sent with, as [`FromAgent::Need`] asked for it.
+    /// A piece of an input, as requested by [`FromAgent::Need`].
     Piece {
         bundle: Digest,
         offset: u64,
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
-    /// The home can't give it: what waits for it is refused.
+    /// The home can't send a bundle: what waits for it is refused.
     NoBundle {
         bundle: Digest,
         error: String,
     },
-    /// Pack what an ended attempt of this launch has to bring back: answered by [`FromAgent::Packed`]. Again is no harm.
+    /// Pack the results of an ended attempt of this launch: answered by [`FromAgent::Packed`]. Repeating it does no harm.
     Pack {
         attempt: AttemptId,
         launch: Launch,
     },
-    /// Up to `max` bytes of what was packed, from `offset`: answered by one [`FromAgent::Packet`].
+    /// Send up to `max` bytes of the packed results from `offset`: answered by one [`FromAgent::Packet`].
     ReadPacked {
         attempt: AttemptId,
         offset: u64,
         max: u32,
     },
-    /// The home has what an attempt brought back: its directory may go.
+    /// The home has stored an attempt's results: its directory may be removed.
     DropFiles {
         attempt: AttemptId,
     },
-    /// The home leaves this host: all that lies here for it goes, and agents that nobody uses. Refused while something of it runs.
-    /// Answered by [`FromAgent::Cleared`]. Agents of before end at it.
+    /// Remove everything that this host holds for the home, and unused agents. Refused while something of the home runs. Answered
+    /// by [`FromAgent::Cleared`]. Agents before that version exit on it.
     Clear,
 }
 
-/// An order to start.
+/// A start.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Start {
     pub lane: LaneId,
-    /// Refused with [`Refusal::OtherBoot`] unless the host still runs under it.
+    /// The boot id of the host: refused with [`Refusal::OtherBoot`] after a restart.
     pub boot: BootId,
-    /// Refused with [`Refusal::OldEpoch`] below the highest seen.
+    /// Refused with [`Refusal::OldEpoch`] if it is below the highest epoch seen.
     pub epoch: Epoch,
     pub launch: Launch,
-    /// Enforced; None sets no limit.
+    /// The enforced limit; None: no limit.
     pub mem_limit: Option<crate::model::resources::Bytes>,
     /// GRID_TASK_ID, GRID_CPUS, GRID_SERVER and so on: the same for all members.
     pub grid_env: Vec<(Text, Text)>,
     /// Shell lines of the server whose environment the commands get.
     #[serde(default)]
     pub prologue: Option<String>,
-    /// Names of what the launch needs ([`Feature`](crate::model::feature::Feature)): refused by an agent that does not know one.
+    /// Names of features that the launch needs ([`Feature`](crate::model::feature::Feature)): an agent refuses a feature that it
+    /// does not know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
     pub members: Vec<StartMember>,
@@ -141,17 +144,18 @@ pub struct StartMember {
     pub attempt: AttemptId,
     /// GRID_ARRAY_INDEX, for members of arrays.
     pub array_index: Option<u32>,
-    /// GRID_ENTRY and what `{}` in arguments stands for.
+    /// GRID_ENTRY, which also replaces `{}` in arguments.
     pub entry: Option<Text>,
-    /// The directory that the agent made for it, instead of the working directory of all. A dispatcher leaves it out.
+    /// The directory that the agent has made for this attempt, instead of the common working directory. A dispatcher leaves it
+    /// out.
     #[serde(default)]
     pub directory: Option<Text>,
 }
 
-/// From the agent.
+/// Messages from an agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum FromAgent {
-    /// First message, after [`MAGIC`]: who is there, and everything that its spool holds for this home.
+    /// The first message, after [`MAGIC`]: the agent, and everything that its spool holds for this home.
     Hello {
         version: u32,
         machine: String,
@@ -159,47 +163,48 @@ pub enum FromAgent {
         hostname: String,
         inventory: Vec<Held>,
     },
-    /// The versions do not meet, the spool can't be used, another agent holds it: the words say what to do.
+    /// The agent can't work: the versions do not match, the spool can't be used, or another agent holds it. The text says what to
+    /// do.
     Unfit {
         error: String,
     },
-    /// In the order in which things happened.
+    /// Events in their order.
     Events(Vec<Event>),
     Facts(Facts),
-    /// `at_end`: this stream has ended and this is its last piece.
+    /// A chunk of an output. `at_end`: the stream has ended, and this is its last chunk.
     Data {
         attempt: AttemptId,
         stream: Stream,
         offset: u64,
-        /// So many bytes from `offset` on were dropped: `bytes` begins behind them.
+        /// How many bytes from `offset` on were dropped: `bytes` follow them.
         #[serde(default, skip_serializing_if = "is_zero")]
         left_out: u64,
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
         at_end: bool,
     },
-    /// `linked`: the output's file has the second name; else it has to be read.
+    /// `linked`: the output has the second name; else it has to be read.
     Linked {
         attempt: AttemptId,
         stream: Stream,
         linked: bool,
     },
-    /// Attempts wait for this: answered by one [`ToAgent::Piece`] of at most `max` bytes. What came before a cut is kept.
+    /// Attempts wait for a bundle: answered by one [`ToAgent::Piece`] of at most `max` bytes. Pieces from before a cut are kept.
     Need {
         bundle: Digest,
         offset: u64,
         max: u32,
     },
-    /// What there is to be brought back, or why it could not be packed.
+    /// The packed results, or why they could not be packed.
     Packed {
         attempt: AttemptId,
         result: Result<Packing, String>,
     },
-    /// Nothing of the home is left here, or why something is.
+    /// Everything of the home is removed, or why something is not.
     Cleared {
         result: Result<Clearing, String>,
     },
-    /// A piece of it.
+    /// A piece of the packed results.
     Packet {
         attempt: AttemptId,
         offset: u64,
@@ -217,18 +222,18 @@ const fn is_zero(number: &u64) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clearing {
     pub bytes: u64,
-    /// What is still there, and why.
+    /// What is left, and why.
     pub left: Vec<String>,
 }
 
-/// What an attempt brings back.
+/// The packed results of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Packing {
     pub digest: Digest,
     pub size: u64,
-    /// Files, directories and links; none: there is nothing to be read.
+    /// Number of files, directories and links; 0: there is nothing to read.
     pub files: u64,
-    /// What a person should know: a pattern that matched nothing, a socket that was left out.
+    /// Remarks for a person: a pattern without a match, a socket that was left out.
     pub remarks: Vec<String>,
 }
 
@@ -240,29 +245,29 @@ pub struct Held {
     pub state: HeldState,
 }
 
-/// What an agent's spool says of an attempt.
+/// The state of an attempt in an agent's spool.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum HeldState {
-    /// A supervisor has it and it may begin at any moment.
+    /// A supervisor has it, and may start it at any moment.
     Queued,
-    /// It runs. `supervised` is false if the supervisor is gone and the command lives on.
+    /// Its command runs. `supervised` is false if the supervisor is gone and the command runs on.
     Running { started_at: Timestamp, process: Option<ProcessId>, supervised: bool },
-    /// It ended; the small outputs.
+    /// It has ended; with its short outputs.
     Ended(Ended),
 }
 
-/// An end with the small outputs.
+/// An end with the short outputs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ended {
     pub end: End,
-    /// Present if the whole output is at most [`INLINE_MAX`] bytes.
+    /// Present if the whole output has at most [`INLINE_MAX`] bytes.
     #[serde(with = "serde_bytes", default)]
     pub out: Option<Vec<u8>>,
     #[serde(with = "serde_bytes", default)]
     pub err: Option<Vec<u8>>,
 }
 
-/// What happened to an attempt.
+/// An event of an attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     /// Its command runs.
@@ -271,7 +276,7 @@ pub enum Event {
         at: Timestamp,
         process: Option<ProcessId>,
     },
-    /// Its supervisor is gone, the command lives on without one.
+    /// Its supervisor is gone, and the command runs on.
     Orphaned {
         attempt: AttemptId,
     },
@@ -279,25 +284,25 @@ pub enum Event {
         attempt: AttemptId,
         ended: Ended,
     },
-    /// It never began here and never will by this order.
+    /// It has not started here, and this start never will start it.
     Refused {
         attempt: AttemptId,
         why: Refusal,
     },
-    /// Given back on [`ToAgent::Recall`], or because its supervisor or agent went away before it began.
+    /// It was returned on [`ToAgent::Recall`], or because its supervisor or agent exited before it started.
     Recalled {
         attempt: AttemptId,
     },
 }
 
-/// Why an attempt did not begin.
+/// Why an attempt was not started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
     OtherBoot,
     OldEpoch,
-    /// Cancelled before it began.
+    /// It was cancelled before it started.
     Tombstone,
-    /// The working directory is not there.
+    /// The working directory does not exist.
     NoDirectory {
         path: String,
     },
@@ -314,7 +319,7 @@ pub enum Refusal {
     Supervisor {
         error: String,
     },
-    /// What was sent with it can't be had here: no room, damaged, gone from the home.
+    /// Its input can't be had here: no room, damaged, removed from the home.
     Files {
         error: String,
     },

@@ -1,4 +1,4 @@
-//! Between a command of this home and its dispatcher, over the socket in `run/`.
+//! The protocol between a command of this home and its dispatcher, over the socket in `run/`.
 
 use super::agent::Clearing;
 use super::distributor::{Answer, Question, Ticket};
@@ -12,33 +12,33 @@ use std::time::Duration;
 /// The version of this protocol; both sides are normally the same binary.
 pub const VERSION: u32 = 1;
 
-/// To the dispatcher.
+/// Messages to the dispatcher.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ToDispatcher {
-    /// Something changed in the database: look. Not answered.
+    /// The database has changed: read it. Not answered.
     Wake,
     /// Answered by [`FromDispatcher::Status`].
     Status,
-    /// Leave (running tasks go on under their supervisors). Answered by the end of the connection.
+    /// Exit (running tasks keep running under their supervisors). Answered by the end of the connection.
     Leave,
-    /// Tell when this task (this member) has ended, durably: [`FromDispatcher::Ended`].
+    /// Tell when a task or a member has ended, once it is durable: [`FromDispatcher::Ended`].
     Watch { task: TaskId, index: Option<Index> },
-    /// Outputs of a running member from these offsets, as they come, then [`FromDispatcher::Ended`].
+    /// Send the outputs of a running member from these offsets, as they are written, then [`FromDispatcher::Ended`].
     Follow { task: TaskId, index: Index, out: u64, err: u64 },
-    /// A piece of an output that lies on its server: [`FromDispatcher::Data`].
+    /// Send a chunk of an output that is on its server: [`FromDispatcher::Data`].
     Read { task: TaskId, index: Index, number: u32, stream: Stream, offset: u64, max: u32 },
-    /// Read this server's host now: [`FromDispatcher::Probed`].
+    /// Probe the host of a server now: [`FromDispatcher::Probed`].
     Probe { server: ServerId },
-    /// Remove all that lies on the host of this server for the home: answered by [`FromDispatcher::Cleared`].
+    /// Remove everything that the host of a server holds for the home: answered by [`FromDispatcher::Cleared`].
     Clear { server: ServerId },
-    /// There is something that servers may drop: tell them. Not answered.
+    /// There are new discards for servers: send them. Not answered.
     Discard,
-    /// What the caller's session has for logins over ssh: the newest that works is used. Not answered.
+    /// What the caller's session has for ssh logins: the newest one that works is used. Not answered.
     Login(Login),
-    /// Write this for the caller, durably: [`FromDispatcher::Done`]. What it holds is between the commands of a home.
+    /// Handle a submit durably: [`FromDispatcher::Done`]. Only the commands of a home know the format.
     #[serde(rename = "Order")]
     Submit(#[serde(with = "serde_bytes")] Vec<u8>),
-    /// Ask another home, over the link that all commands share: [`FromDispatcher::Said`], [`FromDispatcher::Unsaid`].
+    /// Ask another home over the link that all commands share: [`FromDispatcher::Said`], [`FromDispatcher::Unsaid`].
     Ask { ticket: Ticket, endpoint: Endpoint, question: Question },
     /// A piece of the list of an array, before the question with this ticket.
     Piece {
@@ -46,19 +46,19 @@ pub enum ToDispatcher {
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
-    /// So many bytes of output that an answer held were taken.
+    /// The caller has taken this many bytes of an answer's output.
     Taken { ticket: Ticket, bytes: u64 },
-    /// End this task (this member), TERM, grace, KILL, though the cancel could not be written: the disk is full. Written when there is room.
-    /// Answered by [`FromDispatcher::CancelTaken`].
+    /// Cancel a task or a member (TERM, grace, KILL) although the cancel could not be written, because the disk is full. It is
+    /// recorded once there is room. Answered by [`FromDispatcher::CancelTaken`].
     Cancel { task: TaskId, index: Option<Index>, grace: Duration },
-    /// Bring home what still lies on the server of an ended member: answered by [`FromDispatcher::Brought`].
+    /// Fetch the results of an ended member that are still on its server: answered by [`FromDispatcher::Brought`].
     Bring { task: TaskId, index: Index },
 }
 
-/// From the dispatcher.
+/// Messages from the dispatcher.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum FromDispatcher {
-    /// First message on every connection.
+    /// The first message on every connection.
     Hello {
         version: u32,
         pid: i32,
@@ -69,25 +69,25 @@ pub enum FromDispatcher {
         links: u32,
         lanes: u32,
         running: u32,
-        /// How it logs in over ssh, in words; None where it did not have to yet.
+        /// How the dispatcher logs in over ssh, as text. None: it has not had to yet.
         #[serde(default)]
         ssh: Option<String>,
     },
     Ended {
         task: TaskId,
         index: Option<Index>,
-        /// Of a whole task: its code as a shell counts.
+        /// Of a whole task: its exit code for a shell.
         #[serde(default)]
         code: Option<u8>,
     },
     Data {
         task: TaskId,
         index: Index,
-        /// Of the attempt: offsets begin anew with each.
+        /// The number of the attempt: offsets start again with each.
         number: u32,
         stream: Stream,
         offset: u64,
-        /// So many bytes from `offset` on were dropped: `bytes` begins behind them.
+        /// How many bytes from `offset` on were dropped: `bytes` follow them.
         #[serde(default)]
         left_out: u64,
         #[serde(with = "serde_bytes")]
@@ -98,18 +98,18 @@ pub enum FromDispatcher {
         server: ServerId,
         error: Option<String>,
     },
-    /// The answer to an order, on the disk; None: nothing was done, the caller may do it by itself.
+    /// The answer to a submit, on the disk. None: nothing was done, and the caller may submit by itself.
     Done {
         #[serde(with = "serde_bytes")]
         answer: Option<Vec<u8>>,
     },
-    /// What another home said; the `last` word is the answer.
+    /// An answer of another home; the `last` one is final.
     Said {
         ticket: Ticket,
         answer: Answer,
         last: bool,
     },
-    /// There is no answer. `heard`: the question may have arrived.
+    /// There is no answer. `heard`: the question may have been received.
     Unsaid {
         ticket: Ticket,
         heard: bool,
@@ -119,9 +119,9 @@ pub enum FromDispatcher {
         server: ServerId,
         result: Result<Clearing, String>,
     },
-    /// It is told to whoever runs it.
+    /// The cancel was sent to the agents that run the task.
     CancelTaken,
-    /// The database says what came of it.
+    /// The fetch is over; its outcome is in the database.
     Brought {
         task: TaskId,
         index: Index,

@@ -1,5 +1,5 @@
-//! Between homes, on the stdio of `grid serve`: a greeting, then questions with tickets, each answered by its ticket.
-//! Several questions may be on their way at once; one question may have several answers, the last of which says so.
+//! The protocol between homes, on the stdio of `grid serve`: a hello, then questions with tickets, each answered by its ticket.
+//! Several questions may be open at once; a question may have several answers, and the last one is marked.
 
 use super::envelope::{Envelope, Sealed};
 pub use super::report::Report;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 /// The version of this protocol that this program speaks.
 pub const VERSION: u32 = 4;
-/// The oldest version that it still understands.
+/// The oldest version that it understands.
 pub const VERSION_MIN: u32 = 1;
 /// What `grid serve` writes before its first frame, so that the noise of a login shell can be skipped.
 pub const MAGIC: &[u8] = b"grid-distributor-1\n";
@@ -28,17 +28,17 @@ pub const PARTS_SINCE: u32 = 3;
 pub const FEATURES_SINCE: u32 = 4;
 /// The longest report, all its pieces together.
 pub const REPORT_MAX: usize = 64 << 20;
-/// Tells the answers to several questions apart.
+/// Identifies the answers to a question.
 pub type Ticket = u64;
 
-/// To `grid serve`.
+/// Messages to `grid serve`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ToServe {
-    /// First message.
+    /// The first message.
     Hello { version_min: u32, version: u32, home: HomeId, incarnation: u64 },
     /// Answered by [`FromServe::Answer`] with the same ticket.
     Ask { ticket: Ticket, question: Question },
-    /// Nobody waits for this answer any more.
+    /// The question is withdrawn.
     Drop { ticket: Ticket },
     /// A piece of the list of an array, before the question with this ticket.
     Piece {
@@ -46,21 +46,21 @@ pub enum ToServe {
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
-    /// So many bytes of an output or a report were taken: as many more may be sent.
+    /// The caller has taken this many bytes of an output or a report: as many more may be sent.
     Taken { ticket: Ticket, bytes: u64 },
 }
 
-/// From `grid serve`.
+/// Messages from `grid serve`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum FromServe {
-    /// First message.
+    /// The first message.
     Hello {
         version: u32,
         home: HomeId,
         incarnation: u64,
         release: String,
     },
-    /// Can't be talked to: the end.
+    /// The caller can't be served; the session ends.
     Unfit {
         error: String,
     },
@@ -71,27 +71,27 @@ pub enum FromServe {
     },
 }
 
-/// What one home asks another.
+/// A question of one home to another.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Question {
-    /// To a first tier: redirect this task, go through the list, tell who took it.
+    /// To a first tier: redirect this task, search the list, and answer which home took it.
     Place(Envelope),
-    /// To a second tier: what could you do for this? `at` is its name there; None: the first one. `called`: as the searching
-    /// side calls it, and so the task, where it names a server.
+    /// To a second tier: offer for a task. `at` is its name there; None: the first one. `called`: its name on the searching side,
+    /// and so in the task if that names a server.
     Offer {
         at: Option<Name>,
         envelope: Envelope,
         #[serde(default)]
         called: Option<Name>,
-        /// For somebody who only wants to know: server by server, and which.
+        /// Also give the verdict of every server, and which would be chosen.
         #[serde(default)]
         why: bool,
     },
-    /// To a second tier: take it, once for each uuid.
+    /// To a second tier: take a task, once for each uuid.
     Commit { at: Option<Name>, envelope: Envelope, how: How, way: Way },
-    /// Who holds this? Who doesn't makes sure that it never will, up to this round, before it says so.
-    /// `onward`: the second tier of this home is asked too, save who was silent before the task was made. `user`: whose task it
-    /// is, where a first tier asks for somebody.
+    /// Find the holder of a task. A home that does not hold it first makes sure that it never will, up to this round. `onward`:
+    /// also ask the second tier of this home, except homes that were silent before the task was made. `user`: the owner of the
+    /// task, if a first tier asks for somebody.
     Find {
         uuid: TaskUuid,
         round: u32,
@@ -101,23 +101,23 @@ pub enum Question {
         #[serde(default)]
         user: Option<Name>,
     },
-    /// About a task that `owner` holds; a first tier passes it on.
+    /// A verb for a task that `owner` holds; a first tier relays it.
     Task { owner: HomeId, user: Option<Name>, uuid: TaskUuid, verb: Verb },
-    /// How these stand, in their order; unknown ones are left out. Answered at once.
+    /// The states of tasks, in order and without unknown ones. Answered at once.
     States { owner: HomeId, user: Option<Name>, uuids: Vec<TaskUuid> },
-    /// The same, once the first of them has ended.
+    /// The states of tasks, once the first of them has ended.
     Watch { owner: HomeId, user: Option<Name>, uuids: Vec<TaskUuid> },
-    /// A second tier wants tasks from this first tier. `offers`: where it says that it is reached.
+    /// A second tier registers with this first tier. `offers`: the endpoint at which it says it is reached.
     Register { offers: Endpoint, report: Report },
     /// The attributes of a second tier.
     Transfer(Report),
-    /// To a first tier: as `Place`, but nobody takes anything. Answered by [`Answer::Report`] as JSON.
+    /// To a first tier: like `Place`, but no home takes the task. Answered by [`Answer::Report`] as JSON.
     Look(Envelope),
-    /// About a server of the second-tier member `at`, which a first tier passes on. For who may administer.
+    /// An order about a server of the second-tier member `at`, which a first tier relays. It needs the right to administer.
     Manage { user: Option<Name>, at: Option<Name>, server: Name, order: ServerOrder },
 }
 
-/// What is to become of a server.
+/// An order about a server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ServerOrder {
     Drain { reason: String },
@@ -127,18 +127,18 @@ pub enum ServerOrder {
 /// How a commit takes a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum How {
-    /// It starts at once; where it can't any more, the answer is no.
+    /// It starts at once; if that is not possible any more, the answer is no.
     Now,
     /// It waits there.
     Queue,
-    /// Nothing there could ever run it: it is kept held, as its client wished.
+    /// No server there could ever run it: it is held, as its client requested.
     Keep,
 }
 
 /// The way that a task came, for `explain`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Way {
-    /// As the searching sides call them.
+    /// The names of the tiers on the searching sides.
     pub front: String,
     pub member: String,
     /// The search so far, as JSON.
@@ -157,12 +157,12 @@ impl Question {
         }
     }
 
-    /// Takes the list out, so that it goes piece by piece.
+    /// Takes the list out, to be sent in pieces.
     pub fn take_list(&mut self) -> Option<Sealed> {
         self.envelope_mut().and_then(|envelope| envelope.list.take())
     }
 
-    /// The first version of the protocol that has it.
+    /// The first version of the protocol that has this question.
     pub const fn since(&self) -> u32 {
         match self {
             Self::Look(_) | Self::Manage { .. } => 2,
@@ -171,43 +171,43 @@ impl Question {
         }
     }
 
-    /// It is answered when something happens over there, which may be in a week.
+    /// True if the answer waits for an event at the other home, which may take a week.
     pub const fn is_patient(&self) -> bool {
         matches!(self, Self::Watch { .. } | Self::Task { verb: Verb::Wait { .. } | Verb::Follow { .. }, .. })
     }
 }
 
-/// An answer, or a word before it.
+/// An answer, or a message before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Answer {
-    /// Before the answer to `Place`: these are asked, in this order.
+    /// Before the answer to `Place`: these members are asked, in this order.
     Redirect {
         members: Vec<HomeId>,
     },
-    /// Before it: still at work. Whoever waits has no reason to give up.
+    /// Before the answer: the search is still running.
     Working,
-    /// It is held there.
+    /// The task is held there.
     Placed(Placed),
-    /// Nobody takes it.
+    /// No home takes the task.
     Refused(Refused),
-    /// A member was asked to take it and has not said whether it did.
+    /// A member was asked to take the task and has not answered.
     Unsure {
         member: String,
         why: String,
     },
     Offered(Offered),
-    /// A commit is refused, for good up to its round. To another question: not here or not now, whoever asks; the next one is
+    /// To a commit: refused, for good up to its round. To another question: not here or not now, for any caller; the next home is
     /// asked.
     No {
         why: String,
     },
-    /// To `Find`: nobody holds it, and nobody will up to that round.
+    /// To `Find`: no home holds the task, and none will up to that round.
     Nowhere,
     /// To `States` and `Watch`.
     States(Vec<Snapshot>),
-    /// A report of `ops`, as JSON; of a long one the last piece.
+    /// A report of `ops` as JSON, or the last piece of a long one.
     Report(String),
-    /// A piece of a report, before the next. From version 3 on.
+    /// A piece of a report, before the next one. Since version 3.
     Part(String),
     Output {
         index: Index,
@@ -215,7 +215,7 @@ pub enum Answer {
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
-    /// Talk on the way, and of which member the output below is.
+    /// A remark, and the member that the following output belongs to.
     Note(String),
     Member(Index),
     Ended {
@@ -224,19 +224,19 @@ pub enum Answer {
         exit_code: Option<u8>,
     },
     Done,
-    /// This home does nothing for this question or whoever asks it: not allowed, unknown, too long. The home's words. Where the
-    /// question is about no search, also what the home can't do now.
+    /// This home refuses the question or its caller: not allowed, unknown, too long; in its own words. For questions outside of a
+    /// search also what the home can't do now.
     Denied(String),
-    /// There is no such task (any more).
+    /// There is no such task, or not any more.
     Unknown(String),
-    /// So much of what a task is sent with is there.
+    /// How much of a task's input has arrived.
     Have {
         bytes: u64,
     },
 }
 
 impl Answer {
-    /// The bytes that count in a caller's window: what it has not taken yet holds up the rest.
+    /// The bytes that count in a caller's window: a full window delays the rest.
     pub const fn in_window(&self) -> u64 {
         match self {
             Self::Output { bytes, .. } => bytes.len() as u64,
@@ -246,19 +246,19 @@ impl Answer {
     }
 }
 
-/// Where a task landed.
+/// Where a task was placed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Placed {
     /// The owner, and the task's id there.
     pub home: HomeId,
-    /// As the first tier calls the member.
+    /// The member's name at the first tier.
     pub member: String,
     pub task: Snapshot,
     /// The search of the second tier, as JSON.
     pub search: String,
 }
 
-/// What a client keeps of a task elsewhere.
+/// What a client keeps of a task in another home.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     pub uuid: TaskUuid,
@@ -273,17 +273,17 @@ pub struct Snapshot {
     pub ended_at: Option<Timestamp>,
 }
 
-/// Why nobody takes a task.
+/// Why no home takes a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refused {
     pub summary: String,
-    /// Server by server, member by member.
+    /// Reasons by server, by member.
     pub reasons: Vec<String>,
     /// The search of the second tier, as JSON.
     pub search: String,
-    /// False: no second tier has looked at it, so this first tier has no answer.
+    /// False: no second tier has evaluated it, so this first tier has no answer.
     pub answered: bool,
-    /// No second tier has looked at it: they refuse it, and none was passed over that may give another answer in a minute.
+    /// No second tier has evaluated it: all refuse it, and none was skipped that may answer differently in a minute.
     #[serde(default)]
     pub denied: bool,
 }
@@ -292,25 +292,25 @@ pub struct Refused {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offered {
     pub offer: Offer,
-    /// For a person: why.
+    /// The reason, for a person.
     pub words: String,
-    /// Server by server why none could ever run it.
+    /// Why each server could never run it.
     pub servers: Vec<String>,
     /// Single changes that would help.
     pub relaxed: Vec<String>,
-    /// For somebody who only wants to know.
+    /// The verdicts, if requested.
     #[serde(default)]
     pub why: Option<Why>,
 }
 
-/// Server by server.
+/// The verdicts of an offer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Why {
     /// The verdicts, as JSON.
     pub verdicts: String,
-    /// The server that would be taken now.
+    /// The server that would be chosen now.
     pub chosen: Option<String>,
-    /// Servers whose verdicts are too many for one answer.
+    /// How many servers were left out, because their verdicts are too many for one answer.
     #[serde(default)]
     pub left_out: usize,
 }
@@ -320,10 +320,10 @@ pub struct Why {
 pub enum Offer {
     /// A server could start it at once.
     Now,
-    /// None can now, one could ever: it may wait here.
+    /// No server can start it now, one could ever: it may wait here.
     Later,
-    /// None could ever run it.
+    /// No server could ever run it.
     Never,
-    /// None could ever run it, but its client wishes it to be kept held then.
+    /// No server could ever run it, but its client wants it to be held then.
     Keep,
 }

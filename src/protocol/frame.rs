@@ -1,22 +1,22 @@
-//! Frames: a length (u32, little endian), then one message as MessagePack with named fields,
-//! so that newer messages may carry fields that older programs skip.
+//! Frames: a length (u32, little endian), then one message as MessagePack with named fields, so that older programs skip fields
+//! that they do not know.
 
 use super::border::{Message, Unacceptable};
 use crate::model::bounds;
 use serde::Serialize;
 use std::io::{self, Read, Write};
 
-/// The longest frame that anyone accepts.
+/// Longest frame that is accepted, in bytes.
 pub const FRAME_MAX: usize = 16 << 20;
-/// How deep anything in a frame may stand. Values may be [less deep](crate::model::bounds::DEPTH_MAX).
+/// Deepest nesting in a frame. Values may be [less deep](crate::model::bounds::DEPTH_MAX).
 const DEPTH_MAX: usize = 100;
 
-/// Why a byte stream is no message.
+/// Why a byte stream has no valid message.
 #[derive(Debug, thiserror::Error)]
 pub enum FrameError {
     #[error("a frame of {0} bytes is longer than {1}")]
     TooLong(usize, usize),
-    /// It may quote what came, and is cut.
+    /// The text may quote the message, and is cut.
     #[error("a frame holds no message: {0}")]
     Decode(String),
     #[error("a frame holds a message that can't be taken in: {0}")]
@@ -35,7 +35,7 @@ impl From<rmp_serde::decode::Error> for FrameError {
     }
 }
 
-/// Appends one message as a frame.
+/// Appends a message as a frame.
 pub fn encode<M: Serialize>(message: &M, out: &mut Vec<u8>) -> Result<(), FrameError> {
     let at = out.len();
     out.extend_from_slice(&[0; 4]);
@@ -53,7 +53,7 @@ pub fn encode<M: Serialize>(message: &M, out: &mut Vec<u8>) -> Result<(), FrameE
     Ok(())
 }
 
-/// Writes one message and flushes.
+/// Writes a message and flushes.
 pub fn write<M: Serialize>(to: &mut impl Write, message: &M) -> Result<(), FrameError> {
     let mut out = Vec::with_capacity(256);
     encode(message, &mut out)?;
@@ -62,12 +62,12 @@ pub fn write<M: Serialize>(to: &mut impl Write, message: &M) -> Result<(), Frame
     Ok(())
 }
 
-/// Reads one message; None at the end of the stream between frames.
+/// Reads a message. None: the stream has ended between frames.
 pub fn read<M: Message>(from: &mut impl Read) -> Result<Option<M>, FrameError> {
     read_limited(from, FRAME_MAX)
 }
 
-/// The same, where frames are to be shorter.
+/// Reads a message with a limit on the frame.
 pub fn read_limited<M: Message>(from: &mut impl Read, max: usize) -> Result<Option<M>, FrameError> {
     let mut head = [0; 4];
     let mut got = 0;
@@ -89,7 +89,7 @@ pub fn read_limited<M: Message>(from: &mut impl Read, max: usize) -> Result<Opti
     Ok(Some(decode(&body)?))
 }
 
-/// The only place where bytes become a message.
+/// Decodes a message; the only place where bytes become one.
 pub(super) fn decode<M: Message>(body: &[u8]) -> Result<M, FrameError> {
     let mut reader = rmp_serde::Deserializer::from_read_ref(body);
     reader.set_max_depth(DEPTH_MAX);
@@ -99,12 +99,12 @@ pub(super) fn decode<M: Message>(body: &[u8]) -> Result<M, FrameError> {
     Ok(message)
 }
 
-/// Collects bytes as they come from a descriptor that must not block, and gives out whole messages.
+/// Collects bytes from a non-blocking descriptor and gives complete messages.
 #[derive(Debug)]
 pub struct Inbox {
     bytes: Vec<u8>,
     from: usize,
-    /// How much is read at once: most callers say little.
+    /// Bytes that are read at once: most callers send little.
     chunk: usize,
 }
 
@@ -118,7 +118,7 @@ const CHUNK_MIN: usize = 2 << 10;
 const CHUNK_MAX: usize = 64 << 10;
 
 impl Inbox {
-    /// Reads what is there now: the number of bytes, 0 at the end of the stream, None if nothing is there yet.
+    /// Reads what has arrived. Gives the number of bytes: 0 at the end of the stream, None if nothing has arrived.
     pub fn fill(&mut self, from: &mut impl Read) -> io::Result<Option<usize>> {
         if self.from > 0 && (self.from == self.bytes.len() || self.from > 1 << 20) {
             self.bytes.drain(..self.from);
@@ -144,7 +144,7 @@ impl Inbox {
         }
     }
 
-    /// The next whole message.
+    /// The next complete message.
     pub fn next<M: Message>(&mut self) -> Result<Option<M>, FrameError> {
         let rest = &self.bytes[self.from..];
         let Some(head) = rest.first_chunk::<4>() else { return Ok(None) };
@@ -159,7 +159,7 @@ impl Inbox {
     }
 }
 
-/// Bytes on their way to a descriptor that must not block.
+/// Bytes to write to a non-blocking descriptor.
 #[derive(Debug, Default)]
 pub struct Outbox {
     bytes: Vec<u8>,
@@ -172,7 +172,7 @@ impl Outbox {
         encode(message, &mut self.bytes)
     }
 
-    /// Writes as much as goes without waiting.
+    /// Writes as much as the descriptor takes.
     pub fn flush(&mut self, to: &mut impl Write) -> io::Result<()> {
         while self.from < self.bytes.len() {
             match to.write(&self.bytes[self.from..]) {
@@ -193,12 +193,12 @@ impl Outbox {
         Ok(())
     }
 
-    /// Is there anything left to write?
+    /// True if there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.from == self.bytes.len()
     }
 
-    /// Bytes left to write.
+    /// Bytes to write.
     pub fn len(&self) -> usize {
         self.bytes.len() - self.from
     }
@@ -225,7 +225,7 @@ mod tests {
         }
 
         #[test]
-        fn messages_survive_any_cut(texts in prop::collection::vec(".{0,30}", 1..10), cut in 1usize..40) {
+        fn messages_are_read_at_any_split(texts in prop::collection::vec(".{0,30}", 1..10), cut in 1usize..40) {
             let mut wire = Vec::new();
             for text in &texts {
                 encode(text, &mut wire).unwrap();
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn words_on_a_message_that_quotes_too_much_are_cut() {
+    fn decode_error_that_quotes_too_much_is_cut() {
         let mut wire = Vec::new();
         encode(&"x".repeat(1 << 20), &mut wire).unwrap();
         let error = read::<super::super::agent::ToAgent>(&mut &wire[..]).unwrap_err().to_string();
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_huge_length_is_refused_before_memory_is_taken() {
+    fn huge_length_is_refused_before_memory_is_allocated() {
         let wire = u32::MAX.to_le_bytes();
         assert!(matches!(read::<String>(&mut &wire[..]), Err(FrameError::TooLong(..))));
     }

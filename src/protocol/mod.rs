@@ -1,4 +1,4 @@
-//! What processes say to each other: framed, versioned messages. Nothing here does more than encode and decode.
+//! Protocols between processes: framed, versioned messages. This folder only encodes, decodes and checks them.
 
 pub mod agent;
 pub mod border;

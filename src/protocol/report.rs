@@ -1,14 +1,14 @@
-//! What a second-tier distributor tells first tiers of itself.
+//! The report of a second-tier distributor to first tiers.
 
 use crate::model::distributor::Load;
 use crate::model::id::HomeId;
 use crate::model::name::Name;
 use serde::{Deserialize, Serialize};
 
-/// What a second-tier distributor reports of itself. Ordered by (home, incarnation, sequence), never by a clock.
+/// The report of a second-tier distributor. Reports are ordered by (home, incarnation, sequence), never by a clock.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// As the first tier is to call it.
+    /// Its name at the first tier.
     pub name: Name,
     /// Its name at home.
     pub there: Name,

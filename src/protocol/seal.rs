@@ -7,12 +7,12 @@ use crate::model::feature::{UnknownFeatures, check_known};
 use crate::model::task::{Members, Request};
 use serde::{Deserialize, Serialize};
 
-/// The form of a task that needs features. Grids before [`FEATURES_SINCE`](super::distributor::FEATURES_SINCE) can't read it, so they
-/// refuse the task instead of leaving out what they do not know.
+/// The form of a task that needs features. Grids before [`FEATURES_SINCE`](super::distributor::FEATURES_SINCE) can't read it, so
+/// that they refuse the task instead of leaving out what they do not know.
 #[derive(Debug, Serialize, Deserialize)]
 struct Needing {
     features: Vec<String>,
-    /// The task as [`seal`] writes one that needs none. Not read before the features are known.
+    /// The task as [`seal`] writes one without features. It is read only if all features are known.
     #[serde(with = "serde_bytes")]
     task: Vec<u8>,
 }
@@ -37,7 +37,7 @@ impl From<FrameError> for SealError {
     }
 }
 
-/// Seals a task: all of it but the lines of an array, and those.
+/// Seals a task. Gives the task without the lines of its array, and the lines.
 pub fn seal(request: &Request) -> Result<(Sealed, Option<Sealed>), FrameError> {
     let Members::Lines { lines, at_once } = &request.members else {
         return Ok((sealed(request)?, None));
@@ -56,7 +56,7 @@ fn sealed(request: &Request) -> Result<Sealed, FrameError> {
     Ok(Sealed(rmp_serde::to_vec_named(&Needing { features, task })?))
 }
 
-/// Opens a sealed task, and checks it; the lines of an array are not in it.
+/// Opens and checks a sealed task, without the lines of its array.
 pub fn open(sealed: &Sealed) -> Result<Request, SealError> {
     let unreadable = match frame::decode(&sealed.0) {
         Err(FrameError::Decode(error)) => error,
@@ -69,7 +69,7 @@ pub fn open(sealed: &Sealed) -> Result<Request, SealError> {
     Ok(frame::decode(&task)?)
 }
 
-/// Puts the lines of an array back in their place.
+/// Puts the lines of an array into its task.
 pub fn open_list(request: &mut Request, list: &Sealed) -> Result<(), FrameError> {
     if let Members::Lines { lines, .. } = &mut request.members {
         let all: Lines = rmp_serde::from_slice(&list.0)?;
@@ -89,14 +89,14 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_feature_is_refused_before_the_task_is_read() {
+    fn unknown_feature_is_refused_before_the_task_is_read() {
         let error = open(&needing(&["max-output", "gpus"], b"what only a newer grid can read")).unwrap_err();
         assert!(matches!(&error, SealError::Unknown(UnknownFeatures(names)) if names == &["gpus"]), "{error}");
     }
 
-    /// As 40ed6d8 opens a task: what it can't read it refuses.
+    /// Opens a task as commit 40ed6d8 does: what it can't read it refuses.
     #[test]
-    fn an_older_grid_refuses_a_task_that_needs_features() {
+    fn older_grid_refuses_a_task_that_needs_features() {
         let Sealed(bytes) = needing(&["max-output"], b"");
         let error = rmp_serde::from_slice::<Request>(&bytes).unwrap_err();
         assert!(error.to_string().contains("missing field `demand`"), "{error}");

@@ -1,5 +1,5 @@
-//! Between an agent and a supervisor: orders on its stdin, reports on its stdout.
-//! The journal on disk says the same for whoever comes after them.
+//! The protocol between an agent and a supervisor: messages on its stdin, reports on its stdout. The journal on disk has the same
+//! content for later readers.
 
 use super::agent::{Refusal, Start};
 use crate::model::attempt::{End, ProcessId};
@@ -8,18 +8,18 @@ use crate::model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// To the supervisor. At the end of the stream it gives up what it has not begun, finishes what runs, and leaves.
+/// Messages to the supervisor. At the end of the stream it returns what it has not started, finishes what runs, and exits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ToSupervisor {
-    /// Behind what it has.
+    /// Queue the members behind the others.
     Start(Start),
-    /// Give back what has not begun.
+    /// Return the members that have not started.
     Recall,
-    /// End the one that runs, or drop the one that waits.
+    /// End the running attempt, or drop a queued one.
     Cancel { attempt: AttemptId, grace: Duration },
 }
 
-/// From the supervisor.
+/// Messages from the supervisor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum FromSupervisor {
     Began {

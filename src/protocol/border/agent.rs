@@ -1,5 +1,5 @@
-//! Between a dispatcher and an agent: what each message must be. Who runs the server may lie in every field; what can't be taken
-//! in costs the link.
+//! Checks of the messages between a dispatcher and an agent. A server's account may lie in every field; an unacceptable message
+//! closes the link.
 
 use super::launch::{launch, text, variables};
 use super::{Message, Unacceptable, field};
@@ -14,19 +14,19 @@ use crate::protocol::agent::{
 };
 use std::collections::BTreeMap;
 
-/// The most attempts of one message; a spool of so many is too long for a frame.
+/// Most attempts of one message; a spool with more is too long for a frame.
 const ATTEMPTS_MAX: usize = 1 << 20;
-/// The most processors of a host.
+/// Most processors of a host.
 const CPUS_MAX: u32 = 1 << 20;
-/// The most graphics processors of a host.
+/// Most graphics processors of a host.
 const GPUS_MAX: usize = 1 << 10;
-/// The most applications of one environment.
+/// Most applications of one environment.
 const APPS_MAX: usize = 10_000;
-/// The most prologues of a host's servers.
+/// Most prologues of a host's servers.
 const PROLOGUES_MAX: usize = 1 << 10;
-/// The highest number of an attempt.
+/// Highest attempt number.
 const NUMBER_MAX: u32 = 1 << 30;
-/// The longest version; a longer one is cut.
+/// Longest version; a longer one is cut.
 const VERSION_MAX: usize = 256;
 
 impl Message for FromAgent {
@@ -95,7 +95,7 @@ fn cut_cause(cause: &mut Cause) {
     }
 }
 
-/// Shared with the supervisor's, which says the same.
+/// Cuts a refusal; also used for the supervisor's messages.
 pub(super) fn cut_refusal(why: &mut Refusal) {
     match why {
         Refusal::NoDirectory { path } => bounds::cut(path),
@@ -118,7 +118,7 @@ fn cut_versions(apps: &mut BTreeMap<Name, Option<Version>>) {
     }
 }
 
-/// Numbers are counted on from it.
+/// Checks the attempt number, which is counted up from here.
 fn attempt(attempt: AttemptId) -> Result<(), Unacceptable> {
     if attempt.number > NUMBER_MAX {
         return field("attempt.number", Err(OutOfBounds::Range(attempt.number.to_string())));
@@ -126,7 +126,7 @@ fn attempt(attempt: AttemptId) -> Result<(), Unacceptable> {
     Ok(())
 }
 
-/// A word that is there: rows are found by it.
+/// Checks that a word is not empty: rows are found by it.
 fn name(at: &'static str, word: &str) -> Result<(), Unacceptable> {
     let there: Checked = if word.is_empty() { Err(OutOfBounds::Empty) } else { Ok(()) };
     field(at, there.and_then(|()| bounds::word(word)))
@@ -162,7 +162,7 @@ fn ended(ended: &Ended) -> Result<(), Unacceptable> {
     Ok(())
 }
 
-/// Shared with the supervisor's.
+/// Checks an end; also used for the supervisor's messages.
 pub(super) fn end(end: &End) -> Result<(), Unacceptable> {
     end.started_at.map_or(Ok(()), |at| field("started_at", bounds::time(at)))?;
     field("ended_at", bounds::time(end.ended_at))?;
@@ -170,7 +170,7 @@ pub(super) fn end(end: &End) -> Result<(), Unacceptable> {
     field("max_rss", bounds::counter(end.usage.max_rss.0))?;
     field("out_len", bounds::amount(end.out_len))?;
     field("err_len", bounds::amount(end.err_len))?;
-    // What was dropped of an output is a part of it.
+    // Dropped bytes are a part of the output.
     for (stream, len) in [(Stream::Out, end.out_len), (Stream::Err, end.err_len)] {
         let gap = end.cut.as_ref().and_then(|cut| cut.gap(stream));
         if let Some(Gap { from, to }) = gap.filter(|gap| gap.from > gap.to || gap.to > len) {
@@ -196,7 +196,7 @@ fn facts(facts: &Facts) -> Result<(), Unacceptable> {
     field("idle_cpus", bounds::measure(facts.idle_cpus))?;
     field("mem_total", bounds::amount(facts.mem_total.0))?;
     field("mem_available", bounds::amount(facts.mem_available.0))?;
-    // File systems may be larger than anything that is added up.
+    // File systems may be larger than any sum.
     field("disk_free", bounds::counter(facts.disk_free.0))?;
     field("gpus", bounds::many(facts.gpus.len(), GPUS_MAX))?;
     for gpu in &facts.gpus {
@@ -269,7 +269,7 @@ impl Message for ToAgent {
     }
 }
 
-/// Shared with the supervisor's, to which the agent passes it on.
+/// Checks a start; also used for the supervisor's messages, to which the agent passes it on.
 pub(super) fn start(start: &Start) -> Result<(), Unacceptable> {
     field("boot", bounds::word(&start.boot.0))?;
     field("epoch", bounds::counter(start.epoch.0))?;
@@ -277,7 +277,7 @@ pub(super) fn start(start: &Start) -> Result<(), Unacceptable> {
     variables("grid_env", &start.grid_env)?;
     start.prologue.as_ref().map_or(Ok(()), |lines| field("prologue", bounds::text(lines, bounds::LINES_MAX)))?;
     for member in &start.members {
-        // What is kept here is told in each hello: it has to be something that can be taken in there.
+        // Attempts are reported in each hello, where they have to be acceptable.
         attempt(member.attempt)?;
         text("entry", member.entry.as_ref())?;
         text("directory", member.directory.as_ref())?;
@@ -336,7 +336,7 @@ mod tests {
         FromAgent::Events(vec![Event::Ended { attempt, ended: Ended { end, out: None, err: None } }])
     }
 
-    /// As it comes out of a frame.
+    /// The message as decoded from a frame.
     fn decoded(message: &FromAgent) -> Result<FromAgent, String> {
         let mut wire = Vec::new();
         frame::encode(message, &mut wire).unwrap();
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn message_of_a_lying_agent_is_refused_with_its_field() {
+    fn unacceptable_message_of_an_agent_is_refused_with_its_field() {
         let (limit, out) = (MaxOutput::DEFAULT, Some(Gap { from: 2, to: 10 }));
         let beyond = Cut::MaxOutput { limit, ended: false, out, err: None };
         let beyond_count = AttemptId { task: TaskUuid::new(), index: Index(0), number: u32::MAX };
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn output_that_is_not_as_long_as_it_says_is_refused() {
+    fn output_of_another_length_than_stated_is_refused() {
         let FromAgent::Events(mut events) = ending(End { out_len: 3, ..end() }) else { unreachable!() };
         if let Event::Ended { ended, .. } = &mut events[0] {
             ended.out = Some(b"four".to_vec());
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_an_agent_are_cut_where_they_are_decoded() {
+    fn texts_of_an_agent_are_cut_when_decoded() {
         let long = "x".repeat(1 << 20);
         let attempt = AttemptId { task: TaskUuid::new(), index: Index(0), number: 1 };
         let said = [

@@ -1,5 +1,5 @@
-//! Between a command and its dispatcher: what each message must be. Both belong to the home's owner, and are normally the same
-//! program; the one may be older, or a script.
+//! Checks of the messages between a command and its dispatcher. Both belong to the home's owner and are normally the same program;
+//! one may be older, or a script.
 
 use super::{Message, Unacceptable, field};
 use crate::model::bounds::{self, OutOfBounds};
@@ -23,7 +23,7 @@ impl Message for ToDispatcher {
                     .into_iter()
                     .try_for_each(|(at, word, max)| word.map_or(Ok(()), |word| field(at, bounds::text(word, max))))
             }
-            // A submit is decoded where it is handled, a question to another home is checked over there as any is.
+            // A submit is decoded where it is handled; a question is checked by the other home.
             Self::Submit(_)
             | Self::Ask { .. }
             | Self::Wake
@@ -64,7 +64,7 @@ impl Message for FromDispatcher {
     }
 }
 
-/// One process: a person may be told to end it, and 0 and less stand for many.
+/// Checks a process id: a person may be told to kill it, and 0 and less stand for many processes.
 fn process(pid: i32) -> Result<(), OutOfBounds> {
     if pid > 0 { Ok(()) } else { Err(OutOfBounds::Range(pid.to_string())) }
 }

@@ -1,5 +1,5 @@
-//! Between homes: what each message must be. A question that can't be taken in costs its asker that answer, not the session: a
-//! first tier carries the questions of many. An answer that can't be taken in costs the link to the home that gave it.
+//! Checks of the messages between homes. An unacceptable question is refused alone, and the session continues: a first tier relays
+//! the questions of many. An unacceptable answer closes the link to its home.
 
 use super::{MEMBERS_MAX, Message, Unacceptable, field};
 use crate::model::bounds::{self, OutOfBounds};
@@ -10,22 +10,22 @@ use crate::protocol::distributor::{
 };
 use crate::protocol::envelope::Envelope;
 
-/// The highest round: what is added to one still fits.
+/// Highest round: adding one to it does not overflow.
 const ROUND_MAX: u32 = 4_000_000_000;
-/// The most tasks of one question; an honest one asks about a thousand.
+/// Most tasks of one question; usual questions have up to a thousand.
 const TASKS_MAX: usize = 10_000;
-/// The most homes that one message names.
+/// Most homes in one message.
 const HOMES_MAX: usize = 10_000;
-/// The most streams of one task that are asked for.
+/// Most requested streams of one task.
 const STREAMS_MAX: usize = 8;
-/// The longest search that is kept with a task; of a longer one nothing is kept.
+/// Longest search that is kept with a task; a longer one is dropped.
 const SEARCH_MAX: usize = 256 << 10;
-/// The most reasons of one answer, and all their bytes.
+/// Most reasons of one answer; then the most bytes of all of them.
 const REASONS_MAX: usize = 10_000;
 const REASONS_BYTES: usize = 2 << 20;
-/// The longest name of anything in another home.
+/// Longest name of anything in another home.
 const MEMBER_MAX: usize = 256;
-/// The most applications of a report, and the longest text in it.
+/// Most applications of a report; then its longest text.
 const APPS_MAX: usize = 256;
 const REPORTED_MAX: usize = 256;
 
@@ -43,14 +43,14 @@ impl Message for ToServe {
     fn check(&self) -> Result<(), Unacceptable> {
         match self {
             Self::Hello { incarnation, .. } => field("incarnation", bounds::counter(*incarnation)),
-            // Checked by [`question`], so that the others of the session are answered.
+            // Checked by [`question`]: an unacceptable one must not end the session.
             Self::Ask { .. } => Ok(()),
             Self::Drop { .. } | Self::Piece { .. } | Self::Taken { .. } => Ok(()),
         }
     }
 }
 
-/// Can this question be looked at? What is sealed in it is checked where it is opened.
+/// Checks a question. The sealed task in it is checked where it is opened.
 pub fn question(question: &Question) -> Result<(), Unacceptable> {
     match question {
         Question::Place(of) | Question::Look(of) | Question::Offer { envelope: of, .. } => envelope(of),
@@ -93,7 +93,7 @@ fn verb(verb: &Verb) -> Result<(), Unacceptable> {
             field("streams", bounds::many(streams.len(), STREAMS_MAX))
         }
         Verb::Fetch { offset, .. } => field("offset", bounds::counter(*offset)),
-        // Of a piece that does not follow on what is there, only that is told.
+        // A piece at the wrong offset is answered with the right one.
         Verb::Send { .. }
         | Verb::Show { .. }
         | Verb::Explain { .. }
@@ -106,7 +106,7 @@ fn verb(verb: &Verb) -> Result<(), Unacceptable> {
     }
 }
 
-/// A report is shown to people and kept.
+/// Checks a report, which is stored and shown to people.
 fn report(report: &Report) -> Result<(), Unacceptable> {
     let reported = |name: &'static str, text: &str| {
         field(name, bounds::long(text.len(), REPORTED_MAX).and_then(|()| bounds::word(text)))
@@ -174,7 +174,7 @@ fn answer(answer: &Answer) -> Result<(), Unacceptable> {
     }
 }
 
-/// A state that can be kept: as many members as a task may have, times that can be written.
+/// Checks that a snapshot can be stored: no more members than a task may have, times that can be written.
 fn snapshot(snapshot: &Snapshot) -> Result<(), Unacceptable> {
     if snapshot.id.0 < 1 {
         return field("id", Err(OutOfBounds::Range(snapshot.id.to_string())));
@@ -189,7 +189,7 @@ fn snapshot(snapshot: &Snapshot) -> Result<(), Unacceptable> {
     Ok(())
 }
 
-/// All members; the sum of what another home says need not fit into the type of its parts.
+/// The number of all members. The sum of another home's counts may overflow their type.
 fn in_all(counts: &Counts) -> u64 {
     let Counts {
         waiting,
@@ -238,7 +238,7 @@ fn cut_answer(answer: &mut Answer) {
         Answer::No { why: words } | Answer::Denied(words) | Answer::Unknown(words) | Answer::Note(words) => {
             bounds::cut(words);
         }
-        // Told piece by piece, and bounded together by whoever puts them together.
+        // Parts of a whole that is bounded where it is put together.
         Answer::Report(_) | Answer::Part(_) | Answer::Output { .. } => {}
         Answer::Redirect { .. }
         | Answer::Working
@@ -259,14 +259,14 @@ fn cut_snapshot(snapshot: &mut Snapshot) {
     }
 }
 
-/// Half of a search can't be read.
+/// Drops a search that is too long: half of it could not be parsed.
 fn cut_search(search: &mut String) {
     if search.len() > SEARCH_MAX {
         search.clear();
     }
 }
 
-/// Server by server there may be many; those beyond the bounds are left out, and it is said how many.
+/// Drops the reasons beyond the bounds, and says how many.
 fn cut_reasons(reasons: &mut Vec<String>) {
     let (mut bytes, all) = (0, reasons.len());
     reasons.iter_mut().for_each(bounds::cut);
@@ -307,7 +307,7 @@ mod tests {
         stands(Counts { running: 1, ..Counts::default() })
     }
 
-    /// As it comes out of a frame.
+    /// The answer as decoded from a frame.
     fn decoded(answer: Answer) -> Result<Answer, String> {
         let mut wire = Vec::new();
         frame::encode(&FromServe::Answer { ticket: 1, answer, last: true }, &mut wire).unwrap();
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn answer_of_a_lying_home_is_refused_with_its_field() {
+    fn unacceptable_answer_of_a_home_is_refused_with_its_field() {
         let home = HomeId(uuid::Uuid::now_v7());
         let most = Counts { running: u32::MAX, lost: u32::MAX, ..Counts::default() };
         let placed = |task| Answer::Placed(Placed { home, member: "m".into(), task, search: String::new() });
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_another_home_are_cut_where_they_are_decoded() {
+    fn texts_of_another_home_are_cut_when_decoded() {
         let long = "x".repeat(1 << 20);
         let reasons = vec![long.clone(); 10];
         let refused = Refused {
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn question_that_can_not_be_looked_at_is_refused_by_itself() {
+    fn unacceptable_question_is_refused_alone() {
         let owner = HomeId(uuid::Uuid::now_v7());
         let task = |verb| Question::Task { owner, user: None, uuid: TaskUuid::new(), verb };
         let uuids = vec![TaskUuid::new(); TASKS_MAX + 1];

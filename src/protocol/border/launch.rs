@@ -1,4 +1,4 @@
-//! What a supervisor is to carry out: the same for members that come from a client, from a dispatcher, and from an agent.
+//! Checks of a launch, the same for members from a client, a dispatcher and an agent.
 
 use super::{Unacceptable, field};
 use crate::model::bounds;
@@ -6,13 +6,13 @@ use crate::model::command::{ARGUMENT_MAX, Text};
 use crate::model::task::Launch;
 use crate::protocol::frame::FRAME_MAX;
 
-/// The most environment variables.
+/// Most environment variables.
 const VARIABLES_MAX: usize = 10_000;
-/// The most patterns of `--fetch`.
+/// Most patterns of `--fetch`.
 const PATTERNS_MAX: usize = 10_000;
 
-/// Nothing in it that the system's calls, the database or a clock can't take. How long a path or an input of a task may be is for
-/// whoever takes the task in: here it would cost more than that task.
+/// Checks that system calls, the database and clocks can handle a launch. The lengths of paths and inputs are checked where a task
+/// is accepted: a fault here would cost more than that task.
 pub(super) fn launch(launch: &Launch) -> Result<(), Unacceptable> {
     launch.command.check().map_err(|error| Unacceptable { field: "command", fault: error.to_string() })?;
     text("cwd", Some(&launch.cwd))?;
@@ -32,12 +32,12 @@ pub(super) fn launch(launch: &Launch) -> Result<(), Unacceptable> {
     Ok(())
 }
 
-/// Without NUL bytes.
+/// Checks that a text has no NUL bytes.
 pub(super) fn text(name: &'static str, text: Option<&Text>) -> Result<(), Unacceptable> {
     text.map_or(Ok(()), |text| field(name, bounds::bytes(text.as_bytes(), FRAME_MAX)))
 }
 
-/// Variables that `execve` takes: a name without `=`, no NUL bytes.
+/// Checks that `execve` accepts the variables: names without `=`, no NUL bytes.
 pub(super) fn variables(name: &'static str, variables: &[(Text, Text)]) -> Result<(), Unacceptable> {
     field(name, bounds::many(variables.len(), VARIABLES_MAX))?;
     for (variable, value) in variables {

@@ -1,4 +1,4 @@
-//! Between an agent and a supervisor: what each message must be. Both run under one account, and a task may have it too.
+//! Checks of the messages between an agent and a supervisor. Both run under one account, which a task may have too.
 
 use super::agent::{cut_refusal, end, start};
 use super::{Message, Unacceptable, field};

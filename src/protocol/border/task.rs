@@ -1,4 +1,4 @@
-//! A sealed task, where it is opened: what no command line could have written is refused, whoever sealed it.
+//! Checks of a task when its seal is opened: what no command line could have written is refused.
 
 use super::launch::launch;
 use super::{Message, Unacceptable, field};
@@ -12,11 +12,11 @@ use serde::{Deserialize, Deserializer};
 use std::fmt;
 use std::time::Duration;
 
-/// Members of one task: ranges and lines alike.
+/// Most members of a task, as ranges or lines.
 pub const MEMBERS_MAX: u32 = 10_000_000;
-/// The most characters of a task's name.
+/// Longest name of a task, in characters.
 const NAME_MAX: usize = 200;
-/// What a client says of itself.
+/// Longest text about a client.
 const CLIENT_MAX: usize = 253;
 
 impl Message for Request {
@@ -57,7 +57,7 @@ fn demand(demand: &Demand) -> Result<(), Unacceptable> {
     })
 }
 
-/// One value, or a list of them.
+/// Checks a label: one value, or a list of values.
 fn label(value: &Value) -> Checked {
     match value {
         Value::Map(_) => Err(OutOfBounds::Deep),
@@ -70,7 +70,7 @@ fn label(value: &Value) -> Checked {
     }
 }
 
-/// Directories and files that the system can name.
+/// Checks that the system can open the directories and files.
 fn places(launch: &Launch) -> Result<(), Unacceptable> {
     let path = |name: &'static str, path: &Text| match path.as_bytes().len() {
         0 => field(name, Err(OutOfBounds::Empty)),
@@ -106,7 +106,7 @@ fn members(members: &Members) -> Result<(), Unacceptable> {
     Ok(())
 }
 
-/// A host that can be shown, and what it says of the account.
+/// Checks that the host can be shown, and what it tells of the account.
 fn client(client: &ClientFacts) -> Result<(), Unacceptable> {
     let host = |c: char| c.is_ascii_graphic() && !"'\"\\`$;&|<>*?".contains(c);
     if client.host.is_empty() || client.host.len() > CLIENT_MAX || !client.host.chars().all(host) {
@@ -118,12 +118,12 @@ fn client(client: &ClientFacts) -> Result<(), Unacceptable> {
     Ok(())
 }
 
-/// The lines of an array. Decoding ends with the first that is one too many: a line of no bytes takes more room here than there.
+/// The lines of an array. Decoding stops at the first line too many: an empty line takes more memory than bytes of the message.
 #[derive(Debug)]
 pub struct Lines(pub Vec<Text>);
 
 impl Lines {
-    /// Can this command be executed with each of them?
+    /// Checks that the command can be executed with each line.
     pub fn check(&self, command: &Command) -> Result<(), Unacceptable> {
         let longest = command.entry_max();
         for (at, line) in self.0.iter().enumerate() {
@@ -140,7 +140,7 @@ impl<'de> Deserialize<'de> for Lines {
     }
 }
 
-/// Reads so many lines at most.
+/// Reads this many lines at most.
 struct UpTo(usize);
 
 impl<'de> Visitor<'de> for UpTo {
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn list_of_many_empty_lines_is_not_decoded_to_its_end() {
-        // What comes after the third is no line, and is not looked at.
+        // What follows the third line is not read.
         let bytes = [0xdd, 0xff, 0xff, 0xff, 0xff, 0xc4, 0, 0xc4, 0, 0xc4, 0, 0xc1];
         let mut reader = rmp_serde::Deserializer::from_read_ref(&bytes[..]);
         let error = (&mut reader).deserialize_seq(UpTo(2)).unwrap_err();

@@ -1,4 +1,4 @@
-//! Between a dispatcher and an agent, and between an agent and its supervisors.
+//! Frames between a dispatcher and an agent, and between an agent and its supervisors.
 
 use super::*;
 use crate::model::attempt::Stream;

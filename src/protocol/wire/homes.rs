@@ -1,4 +1,4 @@
-//! Between homes: questions, answers, and the task in its seal.
+//! Frames between homes: questions, answers, and sealed tasks.
 
 use super::*;
 use crate::model::attempt::Stream;
@@ -35,9 +35,9 @@ fn answers_are_those_of_the_first_release() {
     check("from-serve", all);
 }
 
-/// A seal hides its bytes from `check`: they are looked at by themselves.
+/// `check` does not see the sealed bytes: they are compared here.
 #[test]
-fn a_task_is_sealed_as_in_the_first_release() {
+fn task_is_sealed_as_in_the_first_release() {
     let frames = frames();
     for (name, request) in requests() {
         let (sealed, list) = seal::seal(&request).unwrap();

@@ -1,4 +1,4 @@
-//! Between a command and its dispatcher.
+//! Frames between a command and its dispatcher.
 
 use super::*;
 use crate::model::attempt::Stream;

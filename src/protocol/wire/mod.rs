@@ -1,5 +1,5 @@
-//! Every message of every protocol as the first release wrote it (`fixtures/wire/`: a name and its bytes, a line each): this one
-//! reads them as they were meant, and what it writes itself still holds all that a reader of then needs.
+//! Compatibility with the frames of the first release (`fixtures/wire/`: a name and its bytes on each line): this program reads
+//! every message with its old meaning, and writes everything that a reader of that release needs.
 
 mod agent;
 mod homes;
@@ -32,7 +32,7 @@ fn frames() -> BTreeMap<&'static str, Vec<u8>> {
     text.lines().filter(|line| !line.starts_with('#')).map(line).collect()
 }
 
-/// Checks these messages against the fixture; a name stands before the colon, one of several forms behind it.
+/// Checks messages against the fixture. The message's name precedes the colon, the name of a variant follows it.
 fn check<M: Message + Serialize + PartialEq + Debug>(protocol: &str, messages: Vec<(&str, M)>) {
     let frames = frames();
     let known = frames.keys().filter(|name| name.starts_with(&format!("{protocol}:"))).count();
@@ -49,7 +49,7 @@ fn check<M: Message + Serialize + PartialEq + Debug>(protocol: &str, messages: V
     }
 }
 
-/// Does the new value hold all of the old one? Maps may have more entries: older readers skip what they do not know.
+/// Checks that the new value holds all of the old one. Maps may have more entries: older readers skip unknown ones.
 fn holds(name: &str, now: &rmpv::Value, then: &rmpv::Value) {
     match (now, then) {
         (rmpv::Value::Map(now), rmpv::Value::Map(then)) => {
