@@ -26,7 +26,7 @@ impl Dispatcher {
     ) -> Result<(), DispatchError> {
         let made_of = turn.tx.made_of()?.map_or_else(|| "restored from a backup".to_owned(), |(_, words)| words);
         let why = format!("{made_of}; its server knows nothing of it any more");
-        if turn.ledger.hold_unknown(live.key(), live.running, &why)? {
+        if turn.ledger.held_back(live.key(), live.running, &why)? {
             turn.tx.set_reason(live.task, Some(&why))?;
             turn.tx.trace(live.task, turn.now.wall, &why)?;
         }
@@ -63,7 +63,7 @@ impl Dispatcher {
             sent: self.instance.restored,
             verdict: None,
         };
-        if !turn.ledger.follow_unknown(key, &at)? {
+        if !turn.ledger.taken_up(key, &at)? {
             return Ok(None);
         }
         let live = turn.tx.live_of(task)?.into_iter().find(|live| live.index == attempt.index);
