@@ -49,7 +49,7 @@ fn value() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// The attempt on the server, or one that nobody knows.
+/// The attempt on the server, or an unknown one.
 fn attempt(ours: TaskUuid) -> impl Strategy<Value = AttemptId> {
     let other = TaskUuid::new();
     (select(vec![ours, ours, ours, other]), select(vec![0, 0, 0, u32::MAX]), select(vec![1, 1, 2, 3, 0, u32::MAX]))

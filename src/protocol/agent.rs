@@ -111,7 +111,7 @@ pub enum ToAgent {
         attempt: AttemptId,
     },
     /// Remove everything that this host holds for the home, and unused agents. Refused while something of the home runs. Answered
-    /// by [`FromAgent::Cleared`]. Agents before that version exit on it.
+    /// by [`FromAgent::Cleared`]. Older agents exit on it.
     Clear,
 }
 

@@ -91,7 +91,7 @@ pub enum Question {
     Commit { at: Option<Name>, envelope: Envelope, how: How, way: Way },
     /// Find the holder of a task. A home that does not hold it first makes sure that it never will, up to this round. `onward`:
     /// also ask the second tier of this home, except homes that were silent before the task was made. `user`: the owner of the
-    /// task, if a first tier asks for somebody.
+    /// task, if a first tier asks on behalf of a user.
     Find {
         uuid: TaskUuid,
         round: u32,

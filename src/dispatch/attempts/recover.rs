@@ -272,7 +272,7 @@ impl Dispatcher {
     }
 }
 
-/// The end of an attempt of which nobody knows how it ended.
+/// The end of an attempt without a record of how it ended.
 pub(in crate::dispatch) fn lost(why: &str, now: Timestamp) -> Ended {
     let cause = Cause::Lost { why: why.to_owned() };
     let end =

@@ -338,7 +338,7 @@ impl LinkState {
         }
     }
 
-    /// True if early starts of this epoch were sent, and the link is up.
+    /// True if early starts of this epoch may have been sent over this link, and its inventory is not recorded yet.
     pub const fn sent_early_starts(&self) -> bool {
         matches!(self.phase, LinkPhase::Up { reconciled: false, early_starts: true, .. })
     }
