@@ -391,25 +391,49 @@ fn is_test(source: &Source) -> bool {
         || ["/tests/", "/tests.rs", "/testing/", "/scenarios/", "fixture.rs"].iter().any(|part| path.contains(part))
 }
 
-/// Folders in which time and chance come from outside, and those of their parts that are the outside.
-const AMBIENT: &[(&str, &[&str])] = &[("dispatch", &["process", "client"]), ("distributor", &[])];
+/// Folders in which time and chance come from outside, and those of their parts that are the outside: they wait, measure, or have a
+/// thread or a process of their own.
+const AMBIENT: &[(&str, &[&str])] = &[
+    ("agent", &["power.rs", "probe.rs", "spool_lock.rs", "tool.rs"]),
+    ("dispatch", &["client/", "homes/chores.rs", "process/"]),
+    ("distributor", &[]),
+];
+
+/// The calls that ask a clock.
+const CLOCKS: &[&str] = &[
+    "Instant::now",
+    "Timestamp::now",
+    "Moment::now",
+    "Reading::now",
+    ".elapsed()",
+    "SystemTime::now",
+    "since_boot()",
+    "Uuid::now_v7",
+];
 
 #[test]
 fn decisions_are_given_the_time() {
     let mut wrong = Vec::new();
+    let mut unused: BTreeSet<String> = AMBIENT
+        .iter()
+        .flat_map(|(folder, outside)| outside.iter().map(move |part| format!("{folder}/{part}")))
+        .collect();
     for source in sources().iter().filter(|source| !is_test(source)) {
         let Some((folder, outside)) = AMBIENT.iter().find(|(folder, _)| source.folder() == *folder) else { continue };
-        if outside.iter().any(|part| source.path.starts_with(&format!("{folder}/{part}/"))) {
-            continue;
-        }
+        let part = outside.iter().map(|part| format!("{folder}/{part}")).find(|part| source.path.starts_with(part));
         let code = source.code.split("#[cfg(test)]\nmod tests").next().unwrap();
-        for call in ["Instant::now", "Timestamp::now", "Moment::now", ".elapsed()", "Uuid::now_v7", "SystemTime::now"] {
-            if code.contains(call) {
-                wrong.push(format!("src/{}: {call}", source.path));
-            }
+        let mut calls: Vec<&str> = CLOCKS.iter().copied().filter(|call| code.contains(call)).collect();
+        if named_after(code, "crate::model::ambient").contains("System") {
+            calls.push("ambient::System");
+        }
+        match part {
+            Some(part) if !calls.is_empty() => drop(unused.remove(&part)),
+            Some(_) => {}
+            None => wrong.extend(calls.iter().map(|call| format!("src/{}: {call}", source.path))),
         }
     }
     assert!(wrong.is_empty(), "time comes from Ambient:\n{}", wrong.join("\n"));
+    assert!(unused.is_empty(), "no longer needed: {unused:?}");
 }
 
 /// A struct with more fields than this is several.

@@ -4,6 +4,7 @@
 use divan::Bencher;
 use grid::agent::facts::Host;
 use grid::agent::probe::ProbeRequest;
+use grid::model::ambient::System;
 use grid::model::id::BootId;
 use grid::store::settings::watch_list;
 
@@ -21,6 +22,6 @@ fn read(bencher: Bencher, watch: &[String]) {
     let question = ProbeRequest { watch: watch.to_vec(), ..ProbeRequest::default() };
     let spool = tempfile::tempdir().expect("a directory");
     let mut host = Host::new(spool.path(), BootId("boot".into()));
-    host.read(&question);
-    bencher.bench_local(|| crate::counted::counted(|| host.read(&question)));
+    host.read(&question, &System);
+    bencher.bench_local(|| crate::counted::counted(|| host.read(&question, &System)));
 }

@@ -1,8 +1,8 @@
-//! Applications: those of a watch list that PATH finds, and what a probe script says.
+//! Applications: the programs of a watch list that PATH finds, and those that a probe script reports.
 
 use super::prologue::Variables;
 use super::spool::write_atomically;
-use super::tool::{ask, found_in};
+use super::tool::{self, found_in};
 use crate::model::attribute::{Value, check_attribute_name};
 use crate::model::demand::Version;
 use crate::model::name::Name;
@@ -13,40 +13,40 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// Where versions are kept.
+/// The file that keeps the versions.
 const FILE: &str = "apps";
 const VERSION_LIMIT: Duration = Duration::from_secs(2);
 const SCRIPT_LIMIT: Duration = Duration::from_secs(10);
 
-/// Applications found and their versions, where they tell one.
+/// Applications found and their versions, where they report one.
 pub type Apps = BTreeMap<Name, Option<Version>>;
 
-/// What a program said of itself when its file was as old as this.
+/// The version of a program, and the time of modification at which its file was asked.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Known {
     modified: (i64, i64),
     version: Option<Version>,
 }
 
-/// What programs said of themselves, by their file.
+/// The versions of programs, by the path of their file.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Versions(BTreeMap<PathBuf, Known>);
 
 impl Versions {
-    /// As an earlier reading left them in `dir`.
+    /// Reads what an earlier reading stored in `dir`.
     pub fn kept(dir: &Path) -> Self {
         std::fs::read(dir.join(FILE)).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
     }
 
-    /// For the next reading. Without room for them programs are asked again.
+    /// Stores them for the next reading. On a full disk nothing is stored, and the programs are asked again.
     pub fn keep(&self, dir: &Path) {
         let _ = write_atomically(dir, FILE, &serde_json::to_vec(self).unwrap_or_default());
     }
 }
 
-/// Looks the names up, in our environment or another; programs that changed since they were last asked are asked again, side by
-/// side. Says too whether any was.
+/// Finds the names on PATH, of our environment or another. Programs that changed since they were last asked for their version are asked
+/// again, in parallel. True: at least one was asked.
 pub fn watched(watch: &[String], of: Option<&Variables>, known: &mut Versions) -> (Apps, bool) {
     let path = match of {
         Some(variables) => variables.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.clone()),
@@ -77,7 +77,7 @@ pub fn watched(watch: &[String], of: Option<&Variables>, known: &mut Versions) -
 fn version_of(path: &Path, of: Option<&Variables>) -> Option<Version> {
     // Many print it on stderr, some then exit with a code: neither matters.
     let script = "\"$0\" --version 2>&1; exit 0";
-    let said = ask(shell(of).arg("-c").arg(script).arg(path), VERSION_LIMIT).ok()?;
+    let said = tool::run(shell(of).arg("-c").arg(script).arg(path), VERSION_LIMIT).ok()?;
     said.lines().take(3).flat_map(str::split_whitespace).find_map(version_like)
 }
 
@@ -106,7 +106,7 @@ pub fn probe(
     apps: &mut Apps,
     complaints: &mut Vec<String>,
 ) -> BTreeMap<Box<str>, Value> {
-    match ask(shell(of).args(["-c", script]).current_dir("/"), SCRIPT_LIMIT) {
+    match tool::run(shell(of).args(["-c", script]).current_dir("/"), SCRIPT_LIMIT) {
         Ok(said) => parse_probe(&said, apps, complaints),
         Err(error) => {
             complaints.push(format!("probe script: {error}"));
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_found_in_what_programs_say() {
+    fn version_is_found_in_the_output_of_a_program() {
         let first = |said: &str| said.split_whitespace().find_map(version_like).map(|v| v.0.to_string());
         assert_eq!(first("ffmpeg version 5.1.4-0+deb12u1 Copyright (c) 2000-2023"), Some("5.1.4-0+deb12u1".into()));
         assert_eq!(first("Blender 4.1.0"), Some("4.1.0".into()));
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn probe_scripts_say_attributes_and_applications() {
+    fn probe_script_lines_become_attributes_and_applications() {
         let (mut apps, mut complaints) = (Apps::new(), Vec::new());
         let said = "rack=7\ndisk=a\ndisk=b\napp.blender=4.1\napp.x=\nnonsense\n9x=1\n";
         let all = parse_probe(said, &mut apps, &mut complaints);

@@ -1,8 +1,9 @@
-//! What tasks are sent with, on this server: each content once, asked for piece by piece, kept as long as there is room.
+//! The archives that tasks are sent with: each content once on this server, requested piece by piece, kept as long as there is room.
 //!
-//! `bundles/DIGEST` is whole; `bundles/DIGEST.part` is on its way, and goes on where it is after a cut.
-//! One that is in use has a second name in an attempt's directory, so its links say that it must stay.
+//! `bundles/DIGEST` is complete; `bundles/DIGEST.part` is incoming, and continues where it is after a lost link.
+//! An archive in use has a second name in an attempt's directory: its link count says that it must stay.
 
+use super::last_use::is_stale;
 use super::serve::Agent;
 use super::worker::Job;
 use crate::archive::room::{self, RESERVE};
@@ -16,36 +17,33 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
-/// Unused for so long it goes.
-const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
-/// All together may take this part of the disk.
+/// All archives together may take this part (a tenth) of the disk.
 const SHARE: u64 = 10;
 
-/// Those that are on their way.
+/// The archives that are incoming.
 #[derive(Debug)]
 pub struct Bundles {
     dir: PathBuf,
-    coming: HashMap<Digest, Coming>,
+    incoming: HashMap<Digest, IncomingBundle>,
 }
 
 #[derive(Debug)]
-struct Coming {
+struct IncomingBundle {
     file: File,
     size: u64,
     have: u64,
     asked: u64,
-    /// All is here and is being looked at.
-    settling: bool,
-    /// It came damaged once.
-    again: bool,
+    /// It is complete, and its digest is being verified.
+    verifying: bool,
+    /// It arrived damaged once, and was requested again.
+    retried: bool,
 }
 
 impl Bundles {
-    /// Those in this directory.
+    /// The archives of this directory.
     pub fn new(dir: PathBuf) -> Self {
-        Self { dir, coming: HashMap::new() }
+        Self { dir, incoming: HashMap::new() }
     }
 
     fn whole(&self, bundle: Digest) -> PathBuf {
@@ -54,10 +52,10 @@ impl Bundles {
 }
 
 impl Agent {
-    /// Is it here? If not, it is on its way from now on. The words say why it can't come.
+    /// Is the archive here? If not, it is requested. An error says why it can't be received.
     pub fn have_bundle(&mut self, sent: &Sent) -> Result<bool, String> {
         let whole = self.bundles.whole(sent.bundle);
-        if self.bundles.coming.contains_key(&sent.bundle) {
+        if self.bundles.incoming.contains_key(&sent.bundle) {
             return Ok(false);
         }
         if whole.exists() {
@@ -75,49 +73,49 @@ impl Agent {
             let _ = std::fs::remove_file(part);
             return Err(error);
         }
-        let coming = Coming { file, size: sent.size, have, asked: have, settling: false, again: false };
-        self.bundles.coming.insert(sent.bundle, coming);
-        self.ask_for(sent.bundle);
+        let incoming = IncomingBundle { file, size: sent.size, have, asked: have, verifying: false, retried: false };
+        self.bundles.incoming.insert(sent.bundle, incoming);
+        self.request_pieces(sent.bundle);
         Ok(false)
     }
 
-    /// Asks for what may be on its way at the same time; looks at the whole once it is here.
-    fn ask_for(&mut self, bundle: Digest) {
-        let Some(coming) = self.bundles.coming.get_mut(&bundle) else { return };
-        if coming.have >= coming.size {
-            if !std::mem::replace(&mut coming.settling, true) {
-                self.worker.ask(Job::Settle { bundle });
+    /// Requests as many pieces as may be under way at once; has the archive verified once it is complete.
+    fn request_pieces(&mut self, bundle: Digest) {
+        let Some(incoming) = self.bundles.incoming.get_mut(&bundle) else { return };
+        if incoming.have >= incoming.size {
+            if !std::mem::replace(&mut incoming.verifying, true) {
+                self.worker.enqueue(Job::Verify { bundle });
             }
             return;
         }
         let mut needs = Vec::new();
-        while coming.asked < coming.size && coming.asked < coming.have + AHEAD * u64::from(PIECE) {
-            needs.push(FromAgent::Need { bundle, offset: coming.asked, max: PIECE });
-            coming.asked += u64::from(PIECE);
+        while incoming.asked < incoming.size && incoming.asked < incoming.have + AHEAD * u64::from(PIECE) {
+            needs.push(FromAgent::Need { bundle, offset: incoming.asked, max: PIECE });
+            incoming.asked += u64::from(PIECE);
         }
         for need in needs {
             self.send(&need);
         }
     }
 
-    /// Takes a piece.
+    /// Appends a piece that arrived.
     pub fn take_piece(&mut self, bundle: Digest, offset: u64, bytes: &[u8]) {
-        let Some(coming) = self.bundles.coming.get_mut(&bundle) else { return };
-        if offset != coming.have || coming.settling {
+        let Some(incoming) = self.bundles.incoming.get_mut(&bundle) else { return };
+        if offset != incoming.have || incoming.verifying {
             return;
         }
         if bytes.is_empty() {
             return self.no_bundle(bundle, "it is shorter in its home than it was");
         }
-        let written = coming.file.write_all(bytes);
-        coming.have += bytes.len() as u64;
+        let written = incoming.file.write_all(bytes);
+        incoming.have += bytes.len() as u64;
         match written {
             Ok(()) => {
                 failpoint("agent-piece-taken");
-                self.ask_for(bundle);
+                self.request_pieces(bundle);
             }
             Err(error) => {
-                // What is there of it would only take room.
+                // An incomplete archive would only take room.
                 let _ = std::fs::remove_file(part(&self.bundles.whole(bundle)));
                 let dir = self.bundles.dir.display().to_string();
                 self.no_bundle(bundle, &format!("{dir}: {error}"));
@@ -125,27 +123,27 @@ impl Agent {
         }
     }
 
-    /// The worker has looked at it.
-    pub fn bundle_settled(&mut self, bundle: Digest, result: Result<(), String>) {
-        let Some(coming) = self.bundles.coming.get_mut(&bundle) else { return };
+    /// Handles the verification of an archive.
+    pub fn bundle_verified(&mut self, bundle: Digest, result: Result<(), String>) {
+        let Some(incoming) = self.bundles.incoming.get_mut(&bundle) else { return };
         match result {
             Ok(()) => {
-                self.bundles.coming.remove(&bundle);
-                self.keep_bounds();
+                self.bundles.incoming.remove(&bundle);
+                self.enforce_disk_limits();
                 self.feed_all();
             }
-            Err(_) if !coming.again && coming.file.set_len(0).is_ok() => {
-                (coming.have, coming.asked) = (0, 0);
-                (coming.settling, coming.again) = (false, true);
-                self.ask_for(bundle);
+            Err(_) if !incoming.retried && incoming.file.set_len(0).is_ok() => {
+                (incoming.have, incoming.asked) = (0, 0);
+                (incoming.verifying, incoming.retried) = (false, true);
+                self.request_pieces(bundle);
             }
             Err(error) => self.no_bundle(bundle, &error),
         }
     }
 
-    /// It does not come: who waits for it is refused.
+    /// The archive can't be received: attempts that wait for it are refused.
     pub fn no_bundle(&mut self, bundle: Digest, error: &str) {
-        self.bundles.coming.remove(&bundle);
+        self.bundles.incoming.remove(&bundle);
         let why = Refusal::Files { error: error.to_owned() };
         let lanes: Vec<LaneId> = self.lanes.keys().copied().collect();
         for id in lanes {
@@ -155,17 +153,17 @@ impl Agent {
         }
     }
 
-    /// Takes attempts out of a lane's queue, for this reason.
+    /// Refuses attempts of a lane's queue, for this reason.
     pub fn refuse(&mut self, id: LaneId, attempts: &[AttemptId], why: &Refusal) {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         for attempt in lane.drop_waiting(|a| attempts.contains(&a)) {
-            self.book.remove(attempt);
-            self.drop_work(attempt);
+            self.attempts.remove(attempt);
+            self.drop_workdir(attempt);
             self.events.push(Event::Refused { attempt, why: why.clone() });
         }
     }
 
-    /// Room for so many bytes more; the oldest unused ones go for it.
+    /// Makes room for so many bytes; the archives that are unused for longest are removed for it.
     fn make_room(&self, bytes: u64) -> Result<(), String> {
         let wanted = bytes.saturating_add(RESERVE);
         let (mut free, _) = space(&self.bundles.dir)?;
@@ -180,21 +178,20 @@ impl Agent {
         room::ask_in(&self.bundles.dir, bytes, RESERVE).map_err(|error| error.to_string())
     }
 
-    /// What was not used for long goes, and the oldest of what is too much.
-    pub fn keep_bounds(&self) {
+    /// Removes archives that nobody used for a month, and the oldest where all together take too much.
+    pub fn enforce_disk_limits(&self) {
         let Ok((_, total)) = space(&self.bundles.dir) else { return };
         let all = std::fs::read_dir(&self.bundles.dir).into_iter().flatten().flatten();
         let mut taken: u64 = all.filter_map(|entry| Some(entry.metadata().ok()?.len())).sum();
         for (path, len) in self.unused() {
-            let old = std::fs::metadata(&path).and_then(|meta| meta.modified()).ok();
-            let old = old.and_then(|at| SystemTime::now().duration_since(at).ok()).is_some_and(|age| age > KEPT);
-            if (old || taken > total / SHARE) && std::fs::remove_file(path).is_ok() {
+            let stale = std::fs::metadata(&path).is_ok_and(|meta| is_stale(&meta, self.ambient.now().wall));
+            if (stale || taken > total / SHARE) && std::fs::remove_file(path).is_ok() {
                 taken -= len;
             }
         }
     }
 
-    /// Archives (and parts of them) that nobody needs now, with their sizes, the longest unused first.
+    /// Archives (also incomplete ones) that nothing needs now, with their sizes, the longest unused first.
     fn unused(&self) -> Vec<(PathBuf, u64)> {
         let needed: HashSet<Digest> = self.lanes.values().flat_map(super::lanes::AgentLane::bundles).collect();
         let mut unused = Vec::new();
@@ -203,7 +200,7 @@ impl Agent {
             let name = name.to_string_lossy();
             let Ok(bundle) = name.strip_suffix(".part").unwrap_or(&name).parse::<Digest>() else { continue };
             let Ok(meta) = entry.metadata() else { continue };
-            if meta.nlink() == 1 && !needed.contains(&bundle) && !self.bundles.coming.contains_key(&bundle) {
+            if meta.nlink() == 1 && !needed.contains(&bundle) && !self.bundles.incoming.contains_key(&bundle) {
                 unused.push((meta.mtime(), entry.path(), meta.len()));
             }
         }
@@ -218,16 +215,16 @@ fn part(whole: &Path) -> PathBuf {
     name.into()
 }
 
-/// Free for us, and all of it.
+/// The free bytes of a file system, and all of them.
 fn space(dir: &Path) -> Result<(u64, u64), String> {
     room::space(dir).map_err(|error| format!("{}: {error}", dir.display()))
 }
 
-/// Looks whether a whole archive is what its name says, and gives it its name.
-pub fn settle(dir: &Path, bundle: Digest) -> Result<(), String> {
+/// Verifies that a complete archive has the digest of its name, and gives it that name.
+pub fn verify(dir: &Path, bundle: Digest) -> Result<(), String> {
     let whole = dir.join(bundle.to_string());
     let part = part(&whole);
-    let settled = || -> io::Result<bool> {
+    let verified = || -> io::Result<bool> {
         let file = File::open(&part)?;
         if archive::digest(&file)? != bundle {
             return Ok(false);
@@ -237,7 +234,7 @@ pub fn settle(dir: &Path, bundle: Digest) -> Result<(), String> {
         std::fs::rename(&part, &whole)?;
         Ok(true)
     };
-    match settled() {
+    match verified() {
         Ok(true) => Ok(()),
         Ok(false) => Err("what was sent came damaged".to_owned()),
         Err(error) => Err(format!("{}: {error}", part.display())),

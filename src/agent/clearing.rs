@@ -1,9 +1,9 @@
-//! Leaving a host for good: everything of one home goes, and agents that nobody uses.
+//! Removes everything of one home from a host, and the agents that nobody uses.
 
-use super::book::AttemptState;
+use super::attempt_table::AttemptState;
 use super::installed;
 use super::serve::Agent;
-use super::works;
+use super::workdirs;
 use crate::protocol::agent::{Clearing, FromAgent};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -12,7 +12,7 @@ use std::path::Path;
 const LEVELS: usize = 3;
 
 impl Agent {
-    /// Answers [`crate::protocol::agent::ToAgent::Clear`]. Once all is gone this agent leaves.
+    /// Answers [`crate::protocol::agent::ToAgent::Clear`]. Once everything is removed this agent exits.
     pub fn clear(&mut self) {
         let result = self.clear_home();
         self.leaving = result.is_ok();
@@ -20,20 +20,20 @@ impl Agent {
     }
 
     fn clear_home(&mut self) -> Result<Clearing, String> {
-        let running = self.book.iter().filter(|(_, a)| !matches!(a.state, AttemptState::Ended { .. })).count();
+        let running = self.attempts.iter().filter(|(_, a)| !matches!(a.state, AttemptState::Ended { .. })).count();
         if running > 0 || !self.orphans.is_empty() || !self.supervisors.is_empty() {
             return Err(format!("{} of its attempts still run there", running.max(1)));
         }
         for lane in self.lanes.values_mut() {
-            lane.let_go();
+            lane.stop_supervisor();
         }
         self.lanes.clear();
         self.runs.clear();
         let dir = self.spool.dir().to_owned();
         let bytes = taken(&dir);
-        works::remove(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+        workdirs::remove(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
         for parent in dir.ancestors().skip(1).take(LEVELS) {
-            // Other homes, links and machines have theirs beside it.
+            // Fails where other homes, links or machines have a spool there.
             if std::fs::remove_dir(parent).is_err() {
                 break;
             }
@@ -44,7 +44,7 @@ impl Agent {
     }
 }
 
-/// Bytes on the disk behind everything in a directory.
+/// Bytes that a directory takes on the disk.
 pub fn taken(dir: &Path) -> u64 {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     let all = entries.filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)));

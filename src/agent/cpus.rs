@@ -39,7 +39,7 @@ pub struct Ticks {
     processors: u32,
 }
 
-/// Reads the clock of idleness.
+/// Reads the ticks.
 pub fn ticks() -> Option<Ticks> {
     parse_ticks(&fs::read_to_string("/proc/stat").ok()?)
 }
@@ -87,13 +87,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quotas_as_the_kernel_writes_them() {
+    fn cpu_quota_is_parsed() {
         assert_eq!(parse_cpu_max("150000 100000\n"), Some(1.5));
         assert_eq!(parse_cpu_max("max 100000\n"), None);
     }
 
     #[test]
-    fn idle_cores_come_from_the_difference_of_two_readings() {
+    fn idle_cores_are_the_difference_of_two_readings() {
         let text = |idle: u64| format!("cpu  100 0 100 {idle} 0 0 0 0 0 0\ncpu0 1 1 1\ncpu1 1 1 1\nintr 5\n");
         let (a, b) = (parse_ticks(&text(1000)).unwrap(), parse_ticks(&text(1200)).unwrap());
         assert_eq!(a.processors, 2);

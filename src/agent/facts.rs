@@ -1,34 +1,35 @@
-//! Reads a host: /proc, /sys, and a few tools, each within its time.
+//! Reads a host: /proc, /sys, and a few tools, each with a time limit.
 
 use super::apps::{self, Versions};
-use super::behind::{self, Behind};
 use super::probe::ProbeRequest;
+use super::prologue_probe::PrologueProbes;
 use super::{cpus, gpus, memory, power};
+use crate::model::ambient::Ambient;
 use crate::model::attribute::Value;
 use crate::model::facts::{Facts, Residing};
 use crate::model::id::BootId;
 use crate::model::resources::Bytes;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A host, with what is remembered between readings.
+/// A host, with what is kept between readings.
 #[derive(Debug)]
 pub struct Host {
     spool: PathBuf,
     boot: BootId,
     ticks: Option<cpus::Ticks>,
-    behind: HashMap<String, Behind>,
+    prologues: PrologueProbes,
 }
 
 impl Host {
-    /// Nothing is read yet.
+    /// Before the first reading.
     pub fn new(spool: &Path, boot: BootId) -> Self {
-        Self { spool: spool.to_owned(), boot, ticks: None, behind: HashMap::new() }
+        Self { spool: spool.to_owned(), boot, ticks: None, prologues: PrologueProbes::default() }
     }
 
-    /// One reading.
-    pub fn read(&mut self, question: &ProbeRequest) -> Facts {
+    /// Reads the host.
+    pub fn read(&mut self, question: &ProbeRequest, ambient: &dyn Ambient) -> Facts {
         let mut complaints = Vec::new();
         let machine = machine();
         let usable = cpus::usable();
@@ -53,7 +54,7 @@ impl Host {
         if let Some(script) = &question.script {
             residing.probed.append(&mut apps::probe(script, None, &mut residing.apps, &mut complaints));
         }
-        let behind = behind::look(&mut self.behind, question, &of_host, &mut complaints);
+        let behind = self.prologues.probe(question, &of_host, &mut complaints, ambient);
         let uname = rustix::system::uname();
         Facts {
             machine,
@@ -119,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn os_release_with_and_without_quotes() {
+    fn os_release_is_parsed_with_and_without_quotes() {
         assert_eq!(parse_os("NAME=x\nID=debian\nVERSION_ID=\"12\"\n"), ("debian".into(), Some("12".into())));
         assert_eq!(parse_os("ID='arch'\n"), ("arch".into(), None));
         assert_eq!(parse_os(""), ("linux".into(), None));

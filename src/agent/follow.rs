@@ -1,4 +1,4 @@
-//! `logs -f`: outputs as they grow, by inotify and not by polling.
+//! `logs -f`: sends outputs as they grow, by inotify instead of polling.
 
 use super::output::Piece;
 use super::serve::Agent;
@@ -12,19 +12,19 @@ use std::collections::HashMap;
 use std::mem::MaybeUninit;
 use std::path::Path;
 
-/// Bytes in one message, and bytes on their way above which nothing is added.
+/// Bytes in one message, and bytes in the outbox above which nothing is added.
 const PIECE: u64 = 64 << 10;
 const BACKLOG: usize = 1 << 20;
 
-/// How far one follower has been told.
+/// The offsets up to which a follower has an attempt's outputs.
 #[derive(Debug)]
 pub struct OutputFollower {
-    /// None once the stream is over.
+    /// None once the whole stream is sent.
     out: Option<u64>,
     err: Option<u64>,
 }
 
-/// Tells which runs' files have moved.
+/// Reports the runs whose files have changed.
 #[derive(Debug)]
 pub struct Watcher {
     fd: OwnedFd,
@@ -42,14 +42,14 @@ impl Watcher {
         &self.fd
     }
 
-    /// From now on; again is no harm.
+    /// Watches a file of a run; repeated calls change nothing.
     pub fn watch(&mut self, file: &Path, run: RunId) {
         if let Ok(watch) = add_watch(&self.fd, file, WatchFlags::MODIFY) {
             self.watches.insert(watch, run);
         }
     }
 
-    /// Nothing of this run any more.
+    /// Stops watching the files of a run.
     pub fn unwatch(&mut self, run: RunId) {
         let gone: Vec<i32> = self.watches.iter().filter(|(_, r)| **r == run).map(|(w, _)| *w).collect();
         for watch in gone {
@@ -59,8 +59,8 @@ impl Watcher {
         }
     }
 
-    /// The runs whose files have moved.
-    pub fn moved(&mut self) -> Vec<RunId> {
+    /// The runs whose files have changed.
+    pub fn changed_runs(&mut self) -> Vec<RunId> {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut reader = Reader::new(&self.fd, &mut buffer);
         let mut runs = Vec::new();
@@ -74,17 +74,17 @@ impl Watcher {
 }
 
 impl Agent {
-    /// Begins to tell of an attempt's outputs from these offsets on.
+    /// Follows an attempt's outputs from these offsets on.
     pub fn follow(&mut self, attempt: AttemptId, out: u64, err: u64) {
         self.follows.insert(attempt, OutputFollower { out: Some(out), err: Some(err) });
     }
 
-    /// Tells no more of it.
+    /// Stops following an attempt.
     pub fn unfollow(&mut self, attempt: AttemptId) {
         self.follows.remove(&attempt);
-        if let Some(run) = self.book.get(attempt).and_then(|a| a.run)
+        if let Some(run) = self.attempts.get(attempt).and_then(|a| a.run)
             && !self.supervisors.contains_key(&run)
-            && !self.follows.keys().any(|a| self.book.get(*a).and_then(|a| a.run) == Some(run))
+            && !self.follows.keys().any(|a| self.attempts.get(*a).and_then(|a| a.run) == Some(run))
         {
             self.watcher.unwatch(run);
         }
@@ -94,12 +94,12 @@ impl Agent {
     pub fn pump(&mut self) {
         let followed: Vec<AttemptId> = self.follows.keys().copied().collect();
         for attempt in followed {
-            let run = self.book.get(attempt).and_then(|a| a.run);
+            let run = self.attempts.get(attempt).and_then(|a| a.run);
             if let Some(run_id) = run
                 && let Some(run) = self.runs.get_mut(&run_id)
             {
                 let _ = run.open_outputs();
-                // Before the first read, so that nothing falls between.
+                // Before the first read, so that no change is missed.
                 for name in ["out", "err"] {
                     self.watcher.watch(&run.dir.join(name), run_id);
                 }
@@ -121,10 +121,10 @@ impl Agent {
             if self.outbox.len() > BACKLOG {
                 return;
             }
-            let unknown = self.book.get(attempt).is_none();
+            let unknown = self.attempts.get(attempt).is_none();
             let piece = match self.piece(attempt, stream, offset, PIECE) {
                 Ok(Some(piece)) => piece,
-                // Confirmed or never here: there will be nothing.
+                // It is confirmed or was never here: nothing will come.
                 Ok(None) if unknown => Piece { left_out: 0, bytes: Vec::new(), at_end: true },
                 _ => return,
             };

@@ -1,6 +1,6 @@
-//! Graphics processors, as the makers' tools tell of them. A host without such a tool has none.
+//! Graphics processors, as the vendors' tools report them. A host without such a tool has none.
 
-use super::tool::{ask, on_path};
+use super::tool::{self, on_path};
 use crate::model::facts::Gpu;
 use crate::model::resources::Bytes;
 use std::collections::HashSet;
@@ -8,14 +8,14 @@ use std::process::Command;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(5);
-/// Busier than this is in use, even if no process is named.
+/// A GPU that is busier than this is in use, even if no process is listed.
 const BUSY_PERCENT: f64 = 5.0;
 
-/// All that can be read, and complaints of tools that are there and do not answer.
+/// All GPUs that can be read, and complaints about tools that do not answer.
 pub fn read(complaints: &mut Vec<String>) -> Vec<Gpu> {
     let mut all = Vec::new();
     if let Some(tool) = on_path("nvidia-smi") {
-        let query = |what: &str| ask(Command::new(&tool).args([what, "--format=csv,noheader,nounits"]), LIMIT);
+        let query = |what: &str| tool::run(Command::new(&tool).args([what, "--format=csv,noheader,nounits"]), LIMIT);
         match query("--query-gpu=uuid,name,memory.total,memory.used,utilization.gpu") {
             Ok(text) => {
                 let apps = query("--query-compute-apps=gpu_uuid,pid").unwrap_or_default();
@@ -26,7 +26,7 @@ pub fn read(complaints: &mut Vec<String>) -> Vec<Gpu> {
     }
     if let Some(tool) = on_path("rocm-smi") {
         let options = ["--showproductname", "--showmeminfo", "vram", "--showuse", "--json"];
-        match ask(Command::new(&tool).args(options), LIMIT) {
+        match tool::run(Command::new(&tool).args(options), LIMIT) {
             Ok(text) => match parse_rocm(&text) {
                 Some(gpus) => all.extend(gpus),
                 None => complaints.push("rocm-smi: its output can't be read".to_owned()),
@@ -38,7 +38,7 @@ pub fn read(complaints: &mut Vec<String>) -> Vec<Gpu> {
 }
 
 /// `uuid, name, MiB, MiB, percent` a line; the second text names the GPUs that processes compute on.
-/// What a card does not tell is `[N/A]` or `[Not Supported]`.
+/// What a card does not report is `[N/A]` or `[Not Supported]`.
 fn parse_nvidia(gpus: &str, apps: &str) -> Vec<Gpu> {
     let used: HashSet<&str> = apps.lines().filter_map(|line| line.split(',').next()).map(str::trim).collect();
     let gpu = |line: &str| {
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nvidia_cards_are_in_use_by_process_or_by_load() {
+    fn nvidia_gpu_is_in_use_by_process_or_by_load() {
         let gpus = parse_nvidia(
             include_str!("../../fixtures/gpus/nvidia-query-gpu.csv"),
             include_str!("../../fixtures/gpus/nvidia-compute-apps.csv"),
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn rocm_cards_are_read_past_warnings() {
+    fn rocm_gpus_are_parsed_after_warnings() {
         let gpus = parse_rocm(include_str!("../../fixtures/gpus/rocm-smi.json")).unwrap();
         assert_eq!(gpus.len(), 2);
         assert_eq!((gpus[0].memory.0, gpus[0].in_use, gpus[1].in_use), (17_163_091_968, true, false));

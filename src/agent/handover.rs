@@ -1,6 +1,6 @@
-//! An output on the home's own host goes home without a copy: the home's file is a second name of the run's.
+//! Hands an output over to a home on the same host without a copy: the home's file is a second name (hard link) of the run's.
 
-use super::book::{AttemptState, Run};
+use super::attempt_table::{AttemptState, Run};
 use super::lanes::AgentLane;
 use super::serve::Agent;
 use super::spool::RunId;
@@ -26,25 +26,25 @@ impl Agent {
         self.send(&FromAgent::Linked { attempt, stream, linked: linked.is_ok() });
     }
 
-    /// Gives the file of an ended attempt's output a second name. Nothing more begins in its run from then on.
+    /// Gives the file of an ended attempt's output a second name. From then on nothing more begins in its run.
     fn hand_over(&mut self, attempt: AttemptId, stream: Stream, to: &Path) -> io::Result<()> {
         let not = |why: &'static str| Err(io::Error::other(why));
-        let Some(id) = self.book.get(attempt).and_then(|a| a.run) else { return not("it never began here") };
+        let Some(id) = self.attempts.get(attempt).and_then(|a| a.run) else { return not("it never began here") };
         self.catch_up(id)?;
-        let Some(known) = self.book.get(attempt) else { return not("it never began here") };
+        let Some(known) = self.attempts.get(attempt) else { return not("it never began here") };
         let (AttemptState::Ended { end, .. }, Some(slice)) = (&known.state, known.slice(stream)) else {
             return not("it has not ended");
         };
         let unended = |state: &AttemptState| !matches!(state, AttemptState::Ended { .. });
-        if self.book.iter().any(|(_, a)| a.run == Some(id) && unended(&a.state)) {
+        if self.attempts.iter().any(|(_, a)| a.run == Some(id) && unended(&a.state)) {
             return not("others of its run still write");
         }
         let supervisor = supervisor_of(&mut self.lanes, id);
-        if supervisor.as_ref().is_some_and(|s| !s.rests()) {
+        if supervisor.as_ref().is_some_and(|s| !s.is_idle()) {
             return not("others of its run are still to begin");
         }
         let Some(run) = self.runs.get_mut(&id) else { return not("its run is gone") };
-        // Where no supervisor waited until nothing of it was left, something of it may still write.
+        // No supervisor waited until nothing of the attempt was left: a process of it may still write.
         if matches!(end.cause, Cause::Lost { .. }) || (run.gone && end.cause == Cause::Cancelled) {
             return not("its supervisor did not see its end");
         }
@@ -53,22 +53,22 @@ impl Agent {
         if slice.from != 0 || slice.len != len || len == Some(0) || !to.is_absolute() {
             return not("it is not alone in its file");
         }
-        // From here on nothing more begins in this run: the supervisor leaves when it has nothing to do.
+        // From here on nothing more begins in this run: the supervisor exits when it is idle.
         if let Some(supervisor) = supervisor {
-            supervisor.orders = None;
+            supervisor.requests = None;
         }
         std::fs::hard_link(run.dir.join(name(stream)), to)
     }
 
-    /// Empties the files of a run that rests and whose ends the home has: the next output begins where they begin, and can be handed
-    /// over. Who wrote there has ended, with all that it left behind, before its end was told.
-    pub fn empty(&mut self, id: RunId) {
-        let rests = supervisor_of(&mut self.lanes, id).is_some_and(|s| s.rests() && s.orders.is_some());
-        // What was confirmed and not written down is told again by a later agent, with its output.
+    /// Truncates the files of an idle run whose ends the home has: the next output begins at offset 0, and can be handed over. Every
+    /// process that wrote there has ended, for an end is reported only then.
+    pub fn truncate_idle_run(&mut self, id: RunId) {
+        let rests = supervisor_of(&mut self.lanes, id).is_some_and(|s| s.is_idle() && s.requests.is_some());
+        // A later agent reports again the ends whose confirmation is not stored, with their outputs.
         let told = |run: &&mut Run| run.size > 0 && run.unconfirmed == 0 && run.remembers;
         let Some(run) = self.runs.get_mut(&id).filter(told) else { return };
-        if self.hands_over && rests && !self.book.iter().any(|(_, attempt)| attempt.run == Some(id)) {
-            match cut(run) {
+        if self.hands_over && rests && !self.attempts.iter().any(|(_, attempt)| attempt.run == Some(id)) {
+            match truncate(run) {
                 Ok(()) => run.size = 0,
                 Err(error) => tracing::debug!("{}: {error}", run.dir.display()),
             }
@@ -76,13 +76,13 @@ impl Agent {
     }
 }
 
-/// The supervisor that works in this run, if it is one of ours.
+/// The supervisor of this run, if this agent has it on a pipe.
 fn supervisor_of(lanes: &mut HashMap<LaneId, AgentLane>, run: RunId) -> Option<&mut SupervisorHandle> {
     lanes.values_mut().filter_map(|lane| lane.supervisor.as_mut()).find(|supervisor| supervisor.run == run)
 }
 
-/// Cuts both files of a run to nothing; what is appended comes to their beginning. A file with a second name is the home's.
-fn cut(run: &Run) -> io::Result<()> {
+/// Truncates both files of a run. A file with a second name belongs to the home.
+fn truncate(run: &Run) -> io::Result<()> {
     for stream in [Stream::Out, Stream::Err] {
         let file = OpenOptions::new().write(true).open(run.dir.join(name(stream)))?;
         let meta = file.metadata()?;

@@ -1,14 +1,14 @@
-//! Holes in output files: a run's attempts share two files, and what is not needed of one gives its blocks back without moving the others.
+//! Holes in output files: the attempts of a run share two files, and an output that nobody needs gives its blocks back in place.
 
 use rustix::fs::{FallocateFlags, fallocate};
 use std::fs::File;
 use std::io;
 
-/// Slices shorter than this are not worth a call: they go with their run.
-pub const WORTH: u64 = 64 << 10;
+/// Shorter slices are not worth a call: they are removed with their run.
+pub const MIN_LENGTH: u64 = 64 << 10;
 
-/// Frees the blocks behind `from..to`; not a byte before or behind it changes, and the file keeps its length. `file` is open for
-/// writing. An error: nothing is freed, most often because the file system has no holes.
+/// Frees the blocks of `from..to`; no byte outside of it changes, and the file keeps its length. `file` is open for writing. An error:
+/// nothing is freed, most often because the file system has no holes.
 pub fn punch(file: &File, from: u64, to: u64) -> io::Result<()> {
     if to <= from {
         return Ok(());
@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_open_for_reading_alone_keeps_its_bytes() {
+    fn punch_of_a_read_only_file_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out");
         std::fs::write(&path, vec![1; 1 << 20]).unwrap();

@@ -1,20 +1,19 @@
-//! The agents that lie on a server, one directory for each version: the one in use is held, those that nobody has used for a
-//! month go.
+//! The agents that are installed on a server, one directory for each version: a version in use is locked, and one that nobody used for
+//! a month is removed.
 
+use super::last_use::{is_stale, touch};
+use crate::model::time::Timestamp;
 use rustix::process::geteuid;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
-/// Unused for so long, a version goes.
-const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Its lock is held by whoever runs out of the directory; its time says when somebody did last.
+/// Every program that runs from the directory holds this file's lock; its time is that of the last use.
 const IN_USE: &str = "in-use";
-/// How long the name of such a directory is: hexadecimal digits of a digest.
+/// The length of such a directory's name: hexadecimal digits of a digest.
 const NAME_LENGTH: usize = 16;
 
-/// The directory of this very program, if the bootstrap of a link has put it there.
+/// The directory of this program, if the bootstrap of a link has installed it.
 fn own() -> Option<PathBuf> {
     let dir = fs::read_link("/proc/self/exe").ok()?.parent()?.to_owned();
     (dir.parent()?.file_name()? == "bin" && is_version(&dir)).then_some(dir)
@@ -25,39 +24,39 @@ fn is_version(dir: &Path) -> bool {
     name.len() == NAME_LENGTH && name.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// Says that this program is in use, for as long as the file is kept.
+/// Marks this program as in use, for as long as the file is open.
 pub fn hold() -> Option<File> {
     held(&own()?)
 }
 
-/// The same, and clears away what nobody uses any more.
-pub fn hold_and_clear() -> Option<File> {
+/// The same, and removes versions that nobody uses any more.
+pub fn hold_and_clear(now: Timestamp) -> Option<File> {
     let own = own()?;
     let lock = held(&own);
-    clear(&own);
+    clear(&own, now);
     lock
 }
 
 fn held(dir: &Path) -> Option<File> {
     let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
     let file = options.open(dir.join(IN_USE)).ok()?;
-    // On a full disk, or where locks are none: it is used without.
+    // Fails on a full disk, or where there are no locks: then it is used without one.
     let _ = file.lock_shared();
-    let _ = file.set_modified(SystemTime::now());
+    touch(&file);
     Some(file)
 }
 
-/// Other versions beside this one. What can't be told stays.
-fn clear(own: &Path) {
+/// Removes the other versions that are unused. Where that can't be found out they stay.
+fn clear(own: &Path, now: Timestamp) {
     for entry in own.parent().and_then(|bin| fs::read_dir(bin).ok()).into_iter().flatten().flatten() {
         let dir = entry.path();
-        if dir != own && is_version(&dir) && is_unused(&dir) == Some(true) {
+        if dir != own && is_version(&dir) && is_unused(&dir, now) == Some(true) {
             let _ = fs::remove_dir_all(&dir);
         }
     }
 }
 
-/// Removes all versions that nobody uses, this one too: the next link sends one again. Gives the bytes, and what is in use.
+/// Removes all versions that nobody uses, this one too: the next link sends one again. Gives the bytes that were freed, and what is left.
 pub fn remove_unused() -> (u64, Vec<String>) {
     own().as_deref().and_then(Path::parent).map(remove_unused_in).unwrap_or_default()
 }
@@ -70,7 +69,8 @@ fn remove_unused_in(bin: &Path) -> (u64, Vec<String>) {
         if !is_version(&dir) || !fs::symlink_metadata(&dir).is_ok_and(ours) {
             continue;
         }
-        // For writing: a network file system gives no exclusive lock else. One without the file is of before it, and may be in use.
+        // For writing: a network file system gives no exclusive lock otherwise. A version without the file is older than it, and may be
+        // in use.
         let lock = OpenOptions::new().read(true).write(true).open(dir.join(IN_USE));
         if !lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
             left.push(format!("{} (in use)", dir.display()));
@@ -82,25 +82,25 @@ fn remove_unused_in(bin: &Path) -> (u64, Vec<String>) {
             Err(error) => left.push(format!("{} ({error})", dir.display())),
         }
     }
-    // Fails where something is left.
+    // Fails where a version is left.
     let _ = fs::remove_dir(bin);
     (bytes, left)
 }
 
-fn is_unused(dir: &Path) -> Option<bool> {
+fn is_unused(dir: &Path, now: Timestamp) -> Option<bool> {
     let meta = fs::symlink_metadata(dir).ok()?;
     if !meta.is_dir() || meta.uid() != geteuid().as_raw() {
         return Some(false);
     }
-    // Versions that knew nothing of the lock left only their program.
+    // Versions from before the lock have only their program.
     let mark = [IN_USE, "grid"].map(|name| dir.join(name)).into_iter().find(|file| file.exists())?;
-    if SystemTime::now().duration_since(fs::metadata(&mark).ok()?.modified().ok()?).ok()? < KEPT {
+    if !is_stale(&fs::metadata(&mark).ok()?, now) {
         return Some(false);
     }
     if !mark.ends_with(IN_USE) {
         return Some(true);
     }
-    // For writing: a network file system gives no exclusive lock else.
+    // For writing: a network file system gives no exclusive lock otherwise.
     let lock = OpenOptions::new().read(true).write(true).open(&mark).ok()?;
     Some(lock.try_lock().is_ok())
 }
@@ -108,9 +108,12 @@ fn is_unused(dir: &Path) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ambient::Ambient;
+    use crate::model::test_clock::TestClock;
+    use std::time::{Duration, UNIX_EPOCH};
 
     #[test]
-    fn removal_takes_every_version_that_nobody_uses() {
+    fn remove_unused_removes_every_version_that_is_not_locked() {
         let dir = tempfile::tempdir().unwrap();
         let bin = dir.path().join("bin");
         let version = |digit: &str| {
@@ -131,12 +134,14 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_used_for_a_month_goes_and_what_is_in_use_stays() {
+    fn clear_removes_versions_unused_for_a_month_and_keeps_locked_ones() {
         let dir = tempfile::tempdir().unwrap();
+        let now = TestClock::new().now().wall;
         let version = |digit: &str, mark: Option<&str>, days: u64| {
             let dir = dir.path().join("bin").join(digit.repeat(NAME_LENGTH));
             fs::create_dir_all(&dir).unwrap();
-            let then = SystemTime::now() - Duration::from_secs(days * 24 * 3600);
+            let then = now.minus(Duration::from_secs(days * 24 * 3600));
+            let then = UNIX_EPOCH + Duration::from_millis(then.0.try_into().unwrap());
             for name in ["grid"].into_iter().chain(mark) {
                 File::create(dir.join(name)).unwrap().set_modified(then).unwrap();
             }
@@ -150,14 +155,15 @@ mod tests {
         // A task may run out of it for months.
         let lock = File::open(used.join(IN_USE)).unwrap();
         lock.lock_shared().unwrap();
-        clear(&own);
+        clear(&own, now);
         let there = [&own, &used, &fresh, &old, &oldest, &other].map(|dir| dir.exists());
         assert_eq!(there, [true, true, true, false, false, true]);
         drop(lock);
-        clear(&own);
+        clear(&own, now);
         assert!(!used.exists());
-        let lock = held(&fresh).unwrap();
-        assert!(fs::metadata(fresh.join(IN_USE)).unwrap().modified().unwrap().elapsed().unwrap() < KEPT / 30);
-        drop(lock);
+        let used_at = || fs::metadata(fresh.join(IN_USE)).unwrap().modified().unwrap();
+        let before = used_at();
+        drop(held(&fresh).unwrap());
+        assert_ne!(used_at(), before, "to hold a version is a use");
     }
 }

@@ -1,9 +1,9 @@
-//! A run's journal: what its supervisor did, a JSON object a line, only ever added to.
+//! A run's journal: what its supervisor did, one JSON object per line, append-only.
 //!
 //! The first line is a [`Header`] with a version. Every later agent reads every earlier version
 //! (`fixtures/journal/vN.jsonl` holds one of each); a torn last line and lines of kinds that are not known
-//! are passed over. The journal is locked (flock) for as long as anything may still begin in its run:
-//! whoever gets the lock knows that nothing will.
+//! are skipped. The journal is locked (flock) for as long as anything may still begin in its run:
+//! a process that gets the lock knows that nothing will.
 
 use crate::model::attempt::{End, ProcessId};
 use crate::model::id::{AttemptId, BootId, HomeId, LaneId};
@@ -31,7 +31,7 @@ pub struct Header {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JournalRecord {
-    /// The supervisor is up.
+    /// The supervisor has started.
     Opened { process: ProcessId },
     /// Written before the command is started. The outputs' slices begin at these offsets.
     Begun {
@@ -57,7 +57,7 @@ pub enum JournalRecord {
         out: u64,
         err: u64,
     },
-    /// The system could not start it after all; it never ran.
+    /// The system could not start the command; it never ran.
     Refused {
         #[serde(with = "as_text")]
         attempt: AttemptId,
@@ -65,7 +65,7 @@ pub enum JournalRecord {
     },
     /// Nothing more begins in this run.
     Closed,
-    /// What begins from here on belongs to this lane, not to that of the header.
+    /// Attempts that begin from here on belong to this lane, not to that of the header.
     Lane { lane: LaneId },
 }
 
@@ -103,7 +103,7 @@ pub fn line<T: Serialize>(record: &T, lines: &mut Vec<u8>) {
     lines.push(b'\n');
 }
 
-/// The writing end, with what could not be written yet.
+/// Writes a journal, and keeps what could not be written yet.
 #[derive(Debug)]
 pub struct Writer {
     file: File,
@@ -114,7 +114,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Goes on at the end of the file, which nobody else writes to.
+    /// Continues at the end of the file, which no other process writes to.
     pub fn new(file: File) -> io::Result<Self> {
         let len = file.metadata()?.len();
         Ok(Self { file, len, pending: Vec::new(), full: false })
@@ -137,7 +137,7 @@ impl Writer {
                 Ok(())
             }
             Err(error) => {
-                // On a full disk a part may have been written: a half line must not stay before whole ones.
+                // On a full disk a part may have been written: a torn line must not stay before whole ones.
                 let _ = self.file.set_len(self.len);
                 self.full |= matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
                 Err(error)
@@ -190,7 +190,7 @@ impl Reader {
     }
 
     /// The records that were added since the last call.
-    pub fn news(&mut self, file: &File) -> io::Result<Vec<JournalRecord>> {
+    pub fn new_records(&mut self, file: &File) -> io::Result<Vec<JournalRecord>> {
         let mut records = Vec::new();
         let mut chunk = vec![0; 64 << 10];
         loop {
@@ -225,10 +225,10 @@ mod tests {
     }
 
     #[test]
-    fn the_first_version_is_still_read() {
+    fn journal_of_version_1_is_read() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/journal/v1.jsonl");
         let mut reader = Reader::default();
-        let records = reader.news(&File::open(path).unwrap()).unwrap();
+        let records = reader.new_records(&File::open(path).unwrap()).unwrap();
         let header = reader.header().unwrap();
         assert_eq!((header.journal, header.lane), (1, LaneId(4)));
         let [opened, begun, spawned, ended, second, refused, closed] = &records[..] else { panic!("{records:#?}") };
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_read_when_it_is_whole() {
+    fn journal_line_is_read_when_it_is_complete() {
         let mut file = tempfile::tempfile().unwrap();
         let mut reader = Reader::default();
         let header = Header { journal: 1, boot: BootId("b".into()), home: HomeId(uuid::Uuid::nil()), lane: LaneId(1) };
@@ -253,9 +253,9 @@ mod tests {
         line(&JournalRecord::Closed, &mut text);
         let (first, rest) = text.split_at(text.len() - 4);
         file.write_all(first).unwrap();
-        assert_eq!(reader.news(&file).unwrap(), []);
+        assert_eq!(reader.new_records(&file).unwrap(), []);
         file.write_all(rest).unwrap();
-        assert_eq!(reader.news(&file).unwrap(), [JournalRecord::Closed]);
-        assert_eq!(reader.news(&file).unwrap(), []);
+        assert_eq!(reader.new_records(&file).unwrap(), [JournalRecord::Closed]);
+        assert_eq!(reader.new_records(&file).unwrap(), []);
     }
 }

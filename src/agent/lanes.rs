@@ -1,11 +1,11 @@
-//! Lanes: each has at most one supervisor, which is fed with attempts and read for what became of them.
+//! Lanes: each has at most one supervisor. The agent sends it attempts and reads its reports.
 
-use super::book::{AttemptState, Run};
+use super::attempt_table::{AttemptBegin, AttemptState, Run};
 use super::journal::JournalRecord;
+use super::output::Offsets;
 use super::serve::Agent;
 use super::spool::{RunId, why_unusable};
 use super::supervisor::SupervisorHandle;
-use crate::model::clock::since_boot;
 use crate::model::failpoint::failpoint;
 use crate::model::files::{Digest, Sent};
 use crate::model::id::{AttemptId, LaneId};
@@ -20,36 +20,36 @@ use std::time::{Duration, Instant};
 
 /// A supervisor holds up to this many members that have not ended, and gets more when half are done.
 const LOOKAHEAD: usize = 512;
-/// Bytes of entries in one order.
-const ORDER_BYTES: usize = 1 << 20;
-/// A supervisor without work stays this long.
+/// Bytes of entries in one batch.
+const BATCH_BYTES: usize = 1 << 20;
+/// An idle supervisor is stopped after this.
 pub const IDLE: Duration = Duration::from_secs(3);
-/// Where one rests that was started beforehand; the lanes of homes count from 1.
-const BEFOREHAND: LaneId = LaneId(0);
+/// The lane of a supervisor that was started before it was needed; the lanes of homes count from 1.
+const PRESTARTED: LaneId = LaneId(0);
 
 /// A place that runs attempts one after the other.
 #[derive(Debug, Default)]
 pub struct AgentLane {
-    /// Orders and those of their members that no supervisor has.
+    /// Starts, with the members that no supervisor has yet.
     queue: VecDeque<(Start, VecDeque<StartMember>)>,
     pub supervisor: Option<SupervisorHandle>,
 }
 
 impl AgentLane {
-    /// One of the members that its supervisor had is accounted for.
-    pub fn answered(&mut self, run: RunId) {
+    /// A member that its supervisor had has ended, or was dropped.
+    pub fn member_done(&mut self, run: RunId, now: Instant) {
         if let Some(supervisor) = self.supervisor.as_mut().filter(|s| s.run == run) {
             supervisor.outstanding = supervisor.outstanding.saturating_sub(1);
-            supervisor.idle_since = Instant::now();
+            supervisor.idle_since = now;
         }
     }
 
-    /// Adds an order behind what it has.
+    /// Adds a start at the end of its queue.
     pub fn push(&mut self, order: Start, members: VecDeque<StartMember>) {
         self.queue.push_back((order, members));
     }
 
-    /// Takes back what no supervisor has yet.
+    /// Removes members that no supervisor has yet.
     pub fn drop_waiting(&mut self, which: impl Fn(AttemptId) -> bool) -> Vec<AttemptId> {
         let mut dropped = Vec::new();
         for (_, members) in &mut self.queue {
@@ -64,49 +64,49 @@ impl AgentLane {
         dropped
     }
 
-    /// Waits until its supervisor, which has nothing to do, has left.
-    pub fn let_go(&mut self) {
+    /// Stops its idle supervisor, and waits until it has exited.
+    pub fn stop_supervisor(&mut self) {
         if let Some(mut supervisor) = self.supervisor.take() {
-            drop(supervisor.orders.take());
+            drop(supervisor.requests.take());
             let _ = supervisor.child.wait();
         }
     }
 
-    /// Nothing waits and nobody works.
+    /// Is its queue empty, and has it no supervisor?
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.supervisor.is_none()
     }
 
-    /// When it may be told to leave, if nothing comes.
+    /// When its supervisor is to be stopped, if it stays idle.
     pub fn idle_until(&self) -> Option<Instant> {
         let supervisor = self.supervisor.as_ref()?;
-        (supervisor.rests() && supervisor.orders.is_some() && self.queue.is_empty())
+        (supervisor.is_idle() && supervisor.requests.is_some() && self.queue.is_empty())
             .then_some(supervisor.idle_since + IDLE)
     }
 
-    /// The first that waits, if it runs on what was sent with it.
+    /// The first attempt of its queue and its archive, if it runs on files that were sent.
     pub fn first_sent(&self) -> Option<(AttemptId, Sent)> {
         let (start, members) = self.queue.front()?;
         Some((members.front()?.attempt, start.launch.workplace.sent()?.clone()))
     }
 
-    /// Those that wait and run on this archive.
+    /// The attempts of its queue that run on this archive.
     pub fn waiting_for(&self, bundle: Digest) -> Vec<AttemptId> {
         let orders =
             self.queue.iter().filter(|(start, _)| start.launch.workplace.sent().is_some_and(|s| s.bundle == bundle));
         orders.flat_map(|(_, members)| members.iter().map(|m| m.attempt)).collect()
     }
 
-    /// Archives that something here waits to run on.
+    /// The archives that attempts of its queue run on.
     pub fn bundles(&self) -> impl Iterator<Item = Digest> {
         self.queue.iter().filter_map(|(start, _)| start.launch.workplace.sent().map(|sent| sent.bundle))
     }
 
-    fn next_order(&mut self, room: usize) -> Option<Start> {
+    fn next_batch(&mut self, room: usize) -> Option<Start> {
         let (start, members) = self.queue.front_mut()?;
         let mut bytes = 0;
         let mut taken = Vec::new();
-        while taken.len() < room && bytes < ORDER_BYTES {
+        while taken.len() < room && bytes < BATCH_BYTES {
             let Some(member) = members.pop_front() else { break };
             bytes += member.entry.as_ref().map_or(0, |e| e.as_bytes().len());
             taken.push(member);
@@ -120,7 +120,7 @@ impl AgentLane {
 }
 
 impl Agent {
-    /// Gives a lane's supervisor (started if there is none) what it can hold.
+    /// Sends a lane's supervisor as many attempts as it can hold. Starts a supervisor if there is none.
     pub fn feed(&mut self, id: LaneId) {
         loop {
             let taken = self.is_taken(id);
@@ -132,38 +132,38 @@ impl Agent {
                 if taken {
                     return;
                 }
-                if !self.take_resting(id)
+                if !self.take_idle_supervisor(id)
                     && let Err(why) = self.start_supervisor(id)
                 {
                     self.refuse_waiting(id, &why);
                 }
                 continue;
             };
-            // Of those with directories of their own one waits ready, not hundreds.
+            // Of attempts with a directory of their own one waits at the supervisor, not hundreds.
             let own = lane.queue.front().is_some_and(|(start, _)| start.launch.workplace.sent().is_some());
             let most = if own { 1 } else { LOOKAHEAD / 2 };
-            if supervisor.outstanding > most || supervisor.orders.is_none() {
+            if supervisor.outstanding > most || supervisor.requests.is_none() {
                 return;
             }
             let Some(run) = self.runs.get_mut(&supervisor.run) else { return };
-            let rests = supervisor.rests();
+            let rests = supervisor.is_idle();
             if run.is_full(rests && self.hands_over) {
                 if rests {
-                    supervisor.orders = None;
+                    supervisor.requests = None;
                 }
                 return;
             }
             let room = if own { 1 } else { LOOKAHEAD - supervisor.outstanding };
             let run_id = supervisor.run;
-            let Some(mut order) = lane.next_order(room) else { return };
+            let Some(mut order) = lane.next_batch(room) else { return };
             for member in order.members.iter_mut().filter(|_| own) {
-                member.directory = self.works.directory_of(member.attempt);
+                member.directory = self.workdirs.directory_of(member.attempt);
             }
             let Some(supervisor) = &mut lane.supervisor else { return };
             run.fed += order.members.len();
             supervisor.outstanding += order.members.len();
             for member in &order.members {
-                if let Some(known) = self.book.get_mut(member.attempt) {
+                if let Some(known) = self.attempts.get_mut(member.attempt) {
                     known.run = Some(run_id);
                 }
             }
@@ -174,7 +174,7 @@ impl Agent {
         }
     }
 
-    /// Something that several lanes may wait for is there.
+    /// Feeds all lanes: several of them may have waited for the same archive.
     pub fn feed_all(&mut self) {
         let lanes: Vec<LaneId> = self.lanes.keys().copied().collect();
         for id in lanes {
@@ -182,15 +182,15 @@ impl Agent {
         }
     }
 
-    /// Does something of an earlier supervisor still run in it? Then what is behind it waits.
+    /// Does an attempt of an earlier supervisor still run in it? Then its queue waits.
     fn is_taken(&self, id: LaneId) -> bool {
-        let lane_of = |attempt: &AttemptId| self.book.get(*attempt).map(|a| a.lane);
+        let lane_of = |attempt: &AttemptId| self.attempts.get(*attempt).map(|a| a.lane);
         self.supervisors.keys().any(|run| self.runs.get(run).is_some_and(|r| r.lane == id))
             || self.orphans.keys().any(|attempt| lane_of(attempt) == Some(id))
     }
 
-    /// A supervisor that rests in another lane goes on in this one: to start one takes longer than many a task.
-    fn take_resting(&mut self, id: LaneId) -> bool {
+    /// Moves an idle supervisor of another lane to this one: to start one takes longer than many tasks.
+    fn take_idle_supervisor(&mut self, id: LaneId) -> bool {
         let has_room = |run: RunId| self.runs.get(&run).is_some_and(|r| !r.is_full(self.hands_over));
         let resting = self
             .lanes
@@ -210,12 +210,12 @@ impl Agent {
         true
     }
 
-    /// Starts a supervisor for whatever comes first: it comes up while others still prepare the start.
-    pub fn start_beforehand(&mut self) {
-        self.lanes.entry(BEFOREHAND).or_default();
-        if self.start_supervisor(BEFOREHAND).is_err() {
-            // Whoever needs one is told why there is none.
-            self.lanes.remove(&BEFOREHAND);
+    /// Starts a supervisor for the first attempt before that has arrived.
+    pub fn prestart_supervisor(&mut self) {
+        self.lanes.entry(PRESTARTED).or_default();
+        if self.start_supervisor(PRESTARTED).is_err() {
+            // The next attempt tries again, and is refused with the reason.
+            self.lanes.remove(&PRESTARTED);
         }
     }
 
@@ -226,7 +226,7 @@ impl Agent {
         let dir = self.spool.run_dir(run);
         failpoint("agent-run-made");
         let opened = Run::open(dir.clone(), id, self.boot.clone());
-        // It goes to / by itself: with a directory it would be forked, and wait for a processor that we hold.
+        // The supervisor changes to / itself: with a directory std would fork, and the child would wait for a processor that we hold.
         let spawned = Command::new("/proc/self/exe")
             .arg0("grid")
             .arg("supervise")
@@ -239,7 +239,7 @@ impl Agent {
             .stdout(Stdio::piped())
             .stderr(journal)
             .spawn();
-        let made = spawned.and_then(|child| Ok((opened?, SupervisorHandle::new(run, child)?)));
+        let made = spawned.and_then(|child| Ok((opened?, SupervisorHandle::new(run, child, self.ambient.now().mono)?)));
         let (opened, supervisor) = made.map_err(|error| {
             let _ = std::fs::remove_dir_all(&dir);
             Refusal::Supervisor { error: format!("no supervisor could be started: {error}") }
@@ -255,13 +255,13 @@ impl Agent {
     fn refuse_waiting(&mut self, id: LaneId, why: &Refusal) {
         let waiting = self.lanes.get_mut(&id).map(|lane| lane.drop_waiting(|_| true)).unwrap_or_default();
         for attempt in waiting {
-            self.book.remove(attempt);
-            self.drop_work(attempt);
+            self.attempts.remove(attempt);
+            self.drop_workdir(attempt);
             self.events.push(Event::Refused { attempt, why: why.clone() });
         }
     }
 
-    /// Reads what a lane's supervisor has to say.
+    /// Reads the reports of a lane's supervisor.
     pub fn read_reports(&mut self, id: LaneId) -> io::Result<()> {
         let Some(supervisor) = self.lanes.get_mut(&id).and_then(|lane| lane.supervisor.as_mut()) else { return Ok(()) };
         let filled = supervisor.inbox.fill(&mut supervisor.reports);
@@ -279,23 +279,24 @@ impl Agent {
             }
         }
         for report in reports {
-            self.take_report(run, report);
+            self.handle_report(run, report);
         }
         if broken {
-            self.supervisor_left(id)?;
+            self.supervisor_exited(id)?;
         }
         self.feed(id);
         Ok(())
     }
 
-    fn take_report(&mut self, run: RunId, report: FromSupervisor) {
+    fn handle_report(&mut self, run: RunId, report: FromSupervisor) {
         match report {
             FromSupervisor::Began { attempt, at, process, out_from, err_from } => {
-                let began = (at, Some(since_boot()));
-                self.begun(run, attempt, began, Some(process), (out_from, err_from));
+                let since_boot = Some(self.ambient.moment().since_boot);
+                let from = Offsets { out: out_from, err: err_from };
+                self.record_begin(run, attempt, AttemptBegin { at, since_boot, process: Some(process), from });
             }
             FromSupervisor::Ended { attempt, end, out_from, err_from } => {
-                self.ended(run, attempt, end, (out_from, err_from));
+                self.record_end(run, attempt, end, Offsets { out: out_from, err: err_from });
             }
             FromSupervisor::Refused { attempt, why } => self.apply(run, JournalRecord::Refused { attempt, why }),
             FromSupervisor::Recalled { attempt } => {
@@ -306,12 +307,12 @@ impl Agent {
         }
     }
 
-    /// The pipe has ended: the supervisor left as it was told, or died.
-    fn supervisor_left(&mut self, id: LaneId) -> io::Result<()> {
+    /// The pipe is closed: the supervisor exited as requested, or died.
+    fn supervisor_exited(&mut self, id: LaneId) -> io::Result<()> {
         let Some(mut supervisor) = self.lanes.get_mut(&id).and_then(|lane| lane.supervisor.take()) else {
             return Ok(());
         };
-        drop(supervisor.orders.take());
+        drop(supervisor.requests.take());
         let status = supervisor.child.wait();
         let run = supervisor.run;
         if supervisor.outstanding > 0 {
@@ -321,13 +322,13 @@ impl Agent {
                 Ok(status) => format!("the supervisor ended at once: {status}"),
                 Err(error) => error.to_string(),
             };
-            let had = |a: &super::book::Attempt| a.run == Some(run) && matches!(a.state, AttemptState::Queued);
-            let unbegun: Vec<AttemptId> = self.book.iter().filter(|(_, a)| had(a)).map(|(id, _)| id).collect();
+            let had = |a: &super::attempt_table::Attempt| a.run == Some(run) && matches!(a.state, AttemptState::Queued);
+            let unbegun: Vec<AttemptId> = self.attempts.iter().filter(|(_, a)| had(a)).map(|(id, _)| id).collect();
             for attempt in unbegun {
-                self.book.remove(attempt);
-                self.drop_work(attempt);
+                self.attempts.remove(attempt);
+                self.drop_workdir(attempt);
                 self.events.push(if self.spool.has_tombstone(attempt) {
-                    // A cancel was on its way to the supervisor.
+                    // A cancel was under way to the supervisor.
                     Event::Refused { attempt, why: Refusal::Tombstone }
                 } else if never_up {
                     Event::Refused { attempt, why: Refusal::Supervisor { error: error.clone() } }

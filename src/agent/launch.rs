@@ -1,4 +1,4 @@
-//! From an order to a command that can be spawned: the program found, the environment composed.
+//! Makes a command that can be spawned out of a start: finds the program, composes the environment.
 
 use super::prologue::Variables;
 use crate::model::command::Text;
@@ -17,12 +17,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// One order with what is the same for all of its members worked out once.
+/// A start, with what is the same for all of its members worked out once.
 #[derive(Debug)]
-pub struct Order {
+pub struct LaunchPlan {
     start: Start,
     path: Option<OsString>,
-    /// What the server's prologue made of our own environment.
+    /// The environment after the server's prologue.
     base: Option<Variables>,
     through_shell: bool,
     /// What the members read; None is /dev/null.
@@ -31,7 +31,7 @@ pub struct Order {
     shared: Option<Result<Command, Unexecutable>>,
 }
 
-/// The shell's two ways of saying that a program can't be executed.
+/// Why a program can't be executed, with the exit code that a shell gives then.
 #[derive(Debug, Clone)]
 pub struct Unexecutable {
     pub code: u8,
@@ -46,7 +46,7 @@ impl Unexecutable {
     }
 }
 
-impl Order {
+impl LaunchPlan {
     /// `run_dir` is where the members' stdin is kept, in a file without a name; `base` the environment where it is not our own.
     pub fn new(start: Start, run_dir: &Path, base: Option<Variables>) -> io::Result<Self> {
         let stdin = start.launch.stdin.as_deref().map(|bytes| stdin_file(bytes, run_dir)).transpose()?;
@@ -79,7 +79,7 @@ impl Order {
         member.directory.as_ref().unwrap_or(&self.start.launch.cwd)
     }
 
-    /// Goes into the working directory: what is spawned begins there. std would have to fork to take a child there.
+    /// Changes to the working directory: a child begins there. With `current_dir` std would have to fork.
     pub fn enter(&self, member: &StartMember) -> Result<(), Refusal> {
         let cwd = self.directory(member).as_os();
         std::env::set_current_dir(cwd).map_err(|_| Refusal::NoDirectory { path: cwd.to_string_lossy().into_owned() })
@@ -93,7 +93,7 @@ impl Order {
         match self.shared.as_mut() {
             Some(Ok(command)) => {
                 command.env("GRID_ATTEMPT", member.attempt.number.to_string());
-                // By this a command is found that nobody recorded the pid of.
+                // By this a command is found whose pid was not recorded.
                 command.env("GRID_ATTEMPT_ID", member.attempt.to_string());
                 match member.array_index {
                     Some(index) => command.env("GRID_ARRAY_INDEX", index.to_string()),
@@ -113,7 +113,7 @@ impl Order {
         let program = arguments.next().unwrap_or_default();
         let cwd = Path::new(self.directory(member).as_os());
         let file = find(OsStr::from_bytes(&program), cwd, self.path.as_deref())?;
-        // With an absolute path std spawns without a fork; the name stays what was typed.
+        // With an absolute path std spawns without a fork; argument 0 is what was typed.
         let mut command = if self.through_shell { Command::new("/bin/sh") } else { Command::new(&file) };
         if self.through_shell {
             command.arg(&file);
@@ -181,7 +181,7 @@ impl Order {
     }
 }
 
-/// Do these lead to one file?
+/// Are these the same file?
 fn is_same(a: &File, b: &File) -> bool {
     let place = |file: &File| file.metadata().map(|meta| (meta.dev(), meta.ino()));
     matches!((place(a), place(b)), (Ok(a), Ok(b)) if a == b)
@@ -236,14 +236,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_pair_of_braces_becomes_the_entry() {
+    fn each_pair_of_braces_is_replaced_by_the_entry() {
         assert_eq!(&*fill(b"a{}b{}", Some(b"x y")), b"ax ybx y");
         assert_eq!(&*fill(b"{}{}", Some(b"{}")), b"{}{}");
         assert_eq!(&*fill(b"{}", None), b"{}");
     }
 
     #[test]
-    fn programs_are_found_as_a_shell_finds_them() {
+    fn program_is_found_as_a_shell_finds_it() {
         let find = |name: &str| find(OsStr::new(name), Path::new("/"), Some(OsStr::new("/nowhere:/usr/bin:/bin")));
         assert!(find("sh").unwrap().ends_with("bin/sh"));
         assert_eq!(find("no-such-program").unwrap_err().code, 127);

@@ -1,4 +1,4 @@
-//! The environment that a login on this host gives: the base of every task's, and all that a supervisor gets.
+//! The environment of a login on this host: the base of each task's environment, and the whole environment of a supervisor.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -30,7 +30,7 @@ pub fn environment(logged_in: bool) -> Vec<(OsString, OsString)> {
             all.push((name.into(), value));
         }
     }
-    // Tests steer failpoints of supervisors from outside.
+    // Tests set failpoints of supervisors by variables.
     #[cfg(feature = "failpoints")]
     all.extend(std::env::vars_os().filter(|(name, _)| {
         let name = name.to_string_lossy();
@@ -42,7 +42,7 @@ pub fn environment(logged_in: bool) -> Vec<(OsString, OsString)> {
 /// What a login sets for an account.
 const LOGIN: [&str; 4] = ["USER", "LOGNAME", "HOME", "SHELL"];
 
-/// This user's line of /etc/passwd, or of whatever else the host asks for names.
+/// This user's line of /etc/passwd, or of another database of names.
 fn passwd_entry() -> Option<Vec<u8>> {
     let uid = rustix::process::getuid().as_raw().to_string();
     let mine = |line: &&[u8]| line.split(|b| *b == b':').nth(2) == Some(uid.as_bytes());

@@ -17,7 +17,7 @@ pub fn total_and_available() -> Option<(Bytes, Bytes)> {
         }
         total = limit;
         if let Some(used) = read(["memory.current", "memory.usage_in_bytes"]).and_then(number) {
-            // Page cache is counted as used, but goes when somebody needs it.
+            // Page cache counts as used, but is freed on demand.
             let stat = fs::read_to_string(dir.join("memory.stat")).unwrap_or_default();
             let cache = ["inactive_file", "total_inactive_file"].iter().find_map(|name| stat_line(&stat, name));
             available = available.min(limit.saturating_sub(used.saturating_sub(cache.unwrap_or(0))));
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn meminfo_is_in_kib() {
+    fn meminfo_is_parsed_in_kib() {
         let text = "MemTotal:       16318480 kB\nMemFree:  1 kB\nMemAvailable:    1024 kB\n";
         assert_eq!(meminfo(text, "MemAvailable"), Some(1 << 20));
         assert_eq!(meminfo(text, "SwapFree"), None);

@@ -2,7 +2,7 @@
 //!
 //! `serve` is `grid agent`: it speaks with a home's dispatcher over stdio and keeps the home's spool.
 //! `supervise` is `grid supervise`: it runs attempts one after the other and outlives the agent.
-//! The two meet in frames (`protocol::supervisor`) and, when one of them has died, in the `journal`.
+//! They exchange frames (`protocol::supervisor`); what one missed while it was dead it reads in the `journal`.
 
 pub mod facts;
 pub mod journal;
@@ -12,8 +12,8 @@ pub mod serve;
 pub mod supervise;
 
 mod apps;
-mod behind;
-mod book;
+
+mod attempt_table;
 mod bound;
 mod bundles;
 mod clearing;
@@ -24,29 +24,33 @@ mod handover;
 mod hole;
 mod installed;
 mod lanes;
+mod last_use;
 mod launch;
 mod limits;
 mod login;
 mod memory;
-mod orders;
 mod orphans;
 mod output;
 mod power;
 mod process;
 mod prologue;
+mod prologue_probe;
 mod recover;
+mod requests;
 mod results;
 mod running;
 mod spool;
+mod spool_lock;
 mod supervisor;
+mod termination;
 mod tool;
 mod tree;
+mod workdirs;
 mod worker;
-mod works;
 
 pub use process::close_inherited;
 
-/// Why an agent or a supervisor can't go on.
+/// Why an agent or a supervisor had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
     #[error("{what}: {source}")]

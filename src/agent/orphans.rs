@@ -1,9 +1,10 @@
-//! Commands and supervisors that are not on a pipe of ours: watched by pidfd, steered by signals.
+//! Commands and supervisors without a pipe to this agent: watched by pidfd, controlled by signals.
 
-use super::book::{Attempt, AttemptState};
+use super::attempt_table::{Attempt, AttemptState};
 use super::process;
 use super::serve::Agent;
 use super::spool::{RunId, write_atomically};
+use super::termination::Termination;
 use crate::model::attempt::{Cause, ProcessId};
 use crate::model::id::{AttemptId, LaneId};
 use crate::protocol::agent::Event;
@@ -11,20 +12,18 @@ use rustix::fd::OwnedFd;
 use rustix::process::{Pid, Signal, getpgid, kill_process_group};
 use std::io;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A command that outlived its supervisor.
 #[derive(Debug)]
 pub struct Orphan {
     process: ProcessId,
     pub pidfd: OwnedFd,
-    /// Set once we are ending it.
-    pub kill_at: Option<Instant>,
-    cancelled: bool,
+    pub termination: Termination,
 }
 
 impl Agent {
-    /// A supervisor of an earlier agent still has its last command: its end will stand in the journal.
+    /// Watches a supervisor of an earlier agent, which still runs its last command: the end will be in the journal.
     pub fn watch_supervisor(&mut self, run: RunId, pidfd: OwnedFd) -> io::Result<()> {
         self.supervisors.insert(run, pidfd);
         if let Some(run_dir) = self.runs.get(&run).map(|r| r.dir.join("journal")) {
@@ -34,13 +33,15 @@ impl Agent {
         self.catch_up(run)
     }
 
-    /// Begun, not ended, and the supervisor is gone: is the command still there? An error: that can't be seen.
+    /// Adopts the command of an attempt whose supervisor is gone, or records that the attempt is LOST if the command is gone too. An
+    /// error: that can't be found out.
     pub fn adopt(&mut self, attempt: AttemptId) -> io::Result<()> {
-        let Some(Attempt { state: AttemptState::Running { process, supervised, .. }, .. }) = self.book.get_mut(attempt)
+        let Some(Attempt { state: AttemptState::Running { process, supervised, .. }, .. }) =
+            self.attempts.get_mut(attempt)
         else {
             return Ok(());
         };
-        // Without a record of its pid, what it was given shows which it is.
+        // Without a record of its pid, its environment shows which process it is.
         let found = match process {
             Some(id) => Some(id.clone()),
             None => process::marked(attempt)?.into_iter().next(),
@@ -50,36 +51,37 @@ impl Agent {
             Some((id, pidfd)) => {
                 *supervised = false;
                 *process = Some(id.clone());
-                self.orphans.insert(attempt, Orphan { process: id, pidfd, kill_at: None, cancelled: false });
+                self.orphans.insert(attempt, Orphan { process: id, pidfd, termination: Termination::default() });
                 self.events.push(Event::Orphaned { attempt });
             }
             None => {
-                end_marked(attempt);
-                self.lose(attempt, "its supervisor was killed, and the command is gone too: its exit code is unknown");
+                kill_marked(attempt);
+                self.record_lost(
+                    attempt,
+                    "its supervisor was killed, and the command is gone too: its exit code is unknown",
+                );
             }
         }
         Ok(())
     }
 
-    /// TERM now, KILL after the grace.
+    /// Sends TERM now, KILL after the grace.
     pub fn cancel_orphan(&mut self, attempt: AttemptId, grace: Duration) {
         let Some(orphan) = self.orphans.get_mut(&attempt) else { return };
         if process::has_ended(&orphan.pidfd) {
             return;
         }
-        orphan.cancelled = true;
-        let kill_at = Instant::now() + grace;
-        orphan.kill_at = Some(orphan.kill_at.map_or(kill_at, |at| at.min(kill_at)));
+        orphan.termination.request(Cause::Cancelled, grace, self.ambient.now().mono);
+        // A second cancel sends TERM once more.
         signal_orphan(orphan, attempt, Signal::TERM);
     }
 
-    /// Looks after all that has no pipe. Called in every round: it is cheap where nothing happened.
-    pub fn look_after_orphans(&mut self) -> io::Result<()> {
-        let now = Instant::now();
+    /// Checks the commands and supervisors without a pipe. It is called in every round, and cheap where nothing happened.
+    pub fn check_orphans(&mut self) -> io::Result<()> {
+        let now = self.ambient.now().mono;
         for (attempt, orphan) in &mut self.orphans {
-            if orphan.kill_at.is_some_and(|at| now >= at) && !process::has_ended(&orphan.pidfd) {
-                orphan.kill_at = Some(now + Duration::from_secs(1));
-                signal_orphan(orphan, *attempt, Signal::KILL);
+            if let Some(signal) = orphan.termination.due(now).filter(|_| !process::has_ended(&orphan.pidfd)) {
+                signal_orphan(orphan, *attempt, signal);
             }
         }
         let over = |orphan: &Orphan| process::has_ended(&orphan.pidfd);
@@ -87,13 +89,16 @@ impl Agent {
         let mut free: Vec<LaneId> = Vec::new();
         for attempt in ended {
             let Some(orphan) = self.orphans.remove(&attempt) else { continue };
-            // What it left behind would be its supervisor's to end.
-            end_marked(attempt);
-            let run = self.book.get(attempt).and_then(|a| a.run);
-            if orphan.cancelled {
+            // There is no supervisor that would stop what it left behind.
+            kill_marked(attempt);
+            let run = self.attempts.get(attempt).and_then(|a| a.run);
+            if orphan.termination.is_requested() {
                 self.end_without_supervisor(attempt, Cause::Cancelled);
             } else {
-                self.lose(attempt, "its supervisor was killed; the command ended later, its exit code is unknown");
+                self.record_lost(
+                    attempt,
+                    "its supervisor was killed; the command ended later, its exit code is unknown",
+                );
             }
             if let Some(run) = run {
                 free.extend(self.runs.get(&run).map(|r| r.lane));
@@ -114,7 +119,7 @@ impl Agent {
         Ok(())
     }
 
-    /// Asks a supervisor that we have no pipe to.
+    /// Cancels at a supervisor without a pipe: by a note in its directory and a signal.
     pub fn cancel_by_note(&mut self, run: RunId, attempt: AttemptId, grace: Duration) {
         let Some(run) = self.runs.get(&run) else { return };
         let note = format!("{attempt} {}", grace.as_millis());
@@ -126,14 +131,14 @@ impl Agent {
     }
 }
 
-/// What [`Agent::cancel_by_note`] left for the supervisor of this run.
+/// The cancel that [`Agent::cancel_by_note`] left for the supervisor of this run.
 pub fn read_cancel_note(run_dir: &Path) -> Option<(AttemptId, Duration)> {
     let note = std::fs::read_to_string(run_dir.join("cancel")).ok()?;
     let (attempt, grace) = note.split_once(' ')?;
     Some((attempt.parse().ok()?, Duration::from_millis(grace.parse().ok()?)))
 }
 
-/// The command, its group, and whoever carries its mark.
+/// Signals the command, its group, and every process with its mark.
 fn signal_orphan(orphan: &Orphan, attempt: AttemptId, signal: Signal) {
     // The command leads its group, and lives: the group's number can't be another's.
     if let Some(pid) = Pid::from_raw(orphan.process.pid)
@@ -145,7 +150,7 @@ fn signal_orphan(orphan: &Orphan, attempt: AttemptId, signal: Signal) {
     process::signal_marked(attempt, signal);
 }
 
-/// Ends what a command left behind, at once: there is nobody who could wait for it.
-fn end_marked(attempt: AttemptId) {
+/// Kills what a command left behind, at once: no supervisor waits for it.
+fn kill_marked(attempt: AttemptId) {
     process::signal_marked(attempt, Signal::KILL);
 }

@@ -8,17 +8,17 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// What an agent was told of its place.
+/// Where an agent is to keep its spools.
 #[derive(Debug, Clone)]
 pub enum AgentPlace {
-    /// Exactly there.
+    /// In this directory.
     At(PathBuf),
-    /// Wherever is right on this host; below `dir` if one was given.
+    /// In a directory that suits this host; below `dir` if one was given.
     OfLink { key: LinkKey, dir: Option<PathBuf> },
 }
 
 impl AgentPlace {
-    /// Has somebody logged in to get us?
+    /// Was this agent started by a login?
     pub const fn is_remote(&self) -> bool {
         matches!(self, Self::OfLink { .. })
     }
@@ -26,7 +26,7 @@ impl AgentPlace {
     /// The directory above all homes' spools, made if it is missing.
     pub fn find(&self) -> Result<PathBuf, AgentError> {
         match self {
-            // That of a home; where the home was moved away since, nothing is made.
+            // It belongs to a home: if the home was moved away since, nothing is made.
             Self::At(dir) if !dir.is_dir() => {
                 Err(AgentError::Unfit(format!("{}: there is no such spool", dir.display())))
             }
@@ -53,7 +53,7 @@ fn make(dir: &Path) -> Result<(), AgentError> {
     made.map_err(|error| AgentError::Unfit(format!("{}: {error}; --remote-dir names another place", dir.display())))
 }
 
-/// A directory of this account's that survives a reboot. Anybody may have made one of that name first: it is looked at.
+/// A directory of this account that survives a reboot. Another account may have made one of that name first: its owner is checked.
 fn local_disk() -> Result<PathBuf, AgentError> {
     let uid = rustix::process::getuid().as_raw();
     let dir = PathBuf::from(format!("/var/tmp/grid-{uid}"));

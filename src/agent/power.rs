@@ -1,4 +1,4 @@
-//! Computing power: how fast one core runs a loop of ours. It compares hosts; it is no benchmark.
+//! Computing power: how fast one core runs a fixed loop. It serves to compare hosts, and is not a benchmark.
 
 use super::spool::write_atomically;
 use crate::model::id::BootId;
@@ -14,7 +14,7 @@ pub fn core_score(cache: &Path, machine: &str, boot: &BootId) -> f64 {
         return score;
     }
     let score = (0..3).map(|_| measure(Duration::from_millis(20))).fold(0.0, f64::max);
-    // Without room for the cache it is measured again.
+    // Where the cache can't be written it is measured again.
     let _ = write_atomically(cache, "power", format!("{key}{score}").as_bytes());
     score
 }

@@ -1,6 +1,7 @@
-//! Readings of the host, made by a thread of their own: some tools take seconds, and the loop must not wait.
+//! Reads the host on a thread of its own: some tools take seconds, and the loop must not wait.
 
 use super::facts::Host;
+use crate::model::ambient::System;
 use crate::model::facts::Facts;
 use crate::model::id::BootId;
 use rustix::event::{EventfdFlags, eventfd};
@@ -8,7 +9,7 @@ use rustix::fd::OwnedFd;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-/// What is asked of a host.
+/// What to read of a host.
 #[derive(Debug, Default)]
 pub struct ProbeRequest {
     pub watch: Vec<String>,
@@ -23,25 +24,25 @@ pub struct Prober {
     host: Option<Host>,
     waiting: Option<ProbeRequest>,
     ready: OwnedFd,
-    answers: Receiver<(Host, Facts)>,
-    answering: Sender<(Host, Facts)>,
+    results: Receiver<(Host, Facts)>,
+    sender: Sender<(Host, Facts)>,
 }
 
 impl Prober {
-    /// `spool` is where its caches lie, and whose disk is looked at.
+    /// `spool` is where its caches are, and whose disk is measured.
     pub fn new(spool: &Path, boot: BootId) -> std::io::Result<Self> {
         let ready = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let (answering, answers) = channel();
-        Ok(Self { host: Some(Host::new(spool, boot)), waiting: None, ready, answers, answering })
+        let (sender, results) = channel();
+        Ok(Self { host: Some(Host::new(spool, boot)), waiting: None, ready, results, sender })
     }
 
-    /// Readable when an answer is there.
+    /// Readable when a reading is finished.
     pub fn fd(&self) -> &OwnedFd {
         &self.ready
     }
 
-    /// Begins a reading; while one is under way, the newest question waits for it.
-    pub fn ask(&mut self, question: ProbeRequest) {
+    /// Requests a reading; while one is under way, the newest request waits for it.
+    pub fn request(&mut self, question: ProbeRequest) {
         self.waiting = Some(question);
         self.begin();
     }
@@ -52,19 +53,19 @@ impl Prober {
             return;
         }
         let (Some(mut host), Some(question)) = (self.host.take(), self.waiting.take()) else { return };
-        let answering = self.answering.clone();
+        let sender = self.sender.clone();
         let Ok(ready) = self.ready.try_clone() else { return };
         std::thread::spawn(move || {
-            let facts = host.read(&question);
-            if answering.send((host, facts)).is_ok() {
+            let facts = host.read(&question, &System);
+            if sender.send((host, facts)).is_ok() {
                 let _ = rustix::io::write(ready, &1u64.to_ne_bytes());
             }
         });
     }
 
-    /// A finished reading.
-    pub fn answer(&mut self) -> Option<Facts> {
-        let (host, facts) = self.answers.try_recv().ok()?;
+    /// Takes a finished reading.
+    pub fn take_result(&mut self) -> Option<Facts> {
+        let (host, facts) = self.results.try_recv().ok()?;
         let _ = rustix::io::read(&self.ready, &mut [0; 8]);
         self.host = Some(host);
         self.begin();
@@ -78,15 +79,15 @@ mod tests {
     use rustix::event::{PollFd, PollFlags, poll};
 
     #[test]
-    fn every_question_gets_its_answer() {
+    fn each_probe_request_gets_a_result() {
         let spool = tempfile::tempdir().unwrap();
         let mut prober = Prober::new(spool.path(), BootId("b".to_owned())).unwrap();
         for round in 0..3 {
-            prober.ask(ProbeRequest::default());
+            prober.request(ProbeRequest::default());
             let limit = rustix::event::Timespec { tv_sec: 60, tv_nsec: 0 };
             let ready = poll(&mut [PollFd::new(prober.fd(), PollFlags::IN)], Some(&limit)).unwrap();
             assert_eq!(ready, 1, "question {round} is not answered");
-            assert!(prober.answer().is_some());
+            assert!(prober.take_result().is_some());
         }
     }
 }

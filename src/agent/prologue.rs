@@ -10,22 +10,22 @@ use std::os::unix::ffi::OsStringExt;
 use std::process::Command;
 use std::time::Duration;
 
-/// Longer than any of them takes.
+/// Longer than any prologue takes.
 const LIMIT: Duration = Duration::from_secs(60);
-/// What a shell sets by itself says nothing of the lines.
+/// Variables that the shell sets are not results of the lines.
 const OF_THE_SHELL: [&str; 4] = ["_", "SHLVL", "PWD", "OLDPWD"];
 
 /// An environment.
 pub type Variables = Vec<(OsString, OsString)>;
 
-/// Each text is carried out once.
+/// The environments of prologues; each text is run once.
 #[derive(Debug, Default)]
 pub struct Prologues {
     known: HashMap<String, Variables>,
 }
 
 impl Prologues {
-    /// The environment that these lines lead to from ours; in one line what they complained of.
+    /// The environment that these lines make of ours; an error is the last line of their complaints.
     pub fn environment(&mut self, lines: &str) -> Result<Variables, String> {
         if let Some(known) = self.known.get(lines) {
             return Ok(known.clone());
@@ -36,19 +36,18 @@ impl Prologues {
     }
 }
 
-/// What these lines make of our environment, if they end in time; in one line what they complained of.
+/// Runs these lines in our environment and gives the resulting one; an error is the last line of their complaints.
 pub fn carry_out(lines: &str, limit: Duration) -> Result<Variables, String> {
     // Such lines are mostly written for bash.
     let shell = on_path("bash").unwrap_or_else(|| "/bin/sh".into());
     let mut complaints = File::from(memfd_create(c"prologue", MemfdFlags::CLOEXEC).map_err(|error| error.to_string())?);
     let mut command = Command::new(shell);
-    // What they print is no variable. A process shows by /proc what it was given, whatever the tools of the host can do.
-    // Found before they change PATH.
+    // The environment is read from /proc, because the lines may print. `cat` is found before they change PATH.
     let cat = on_path("cat").map_or_else(|| "cat".to_owned(), |path| path.display().to_string());
     let cat = shlex::try_quote(&cat).unwrap_or_default();
     command.arg("-c").arg(format!("{{\n{lines}\n}} >&2 || exit\nexec {cat} /proc/self/environ\n")).current_dir("/");
     command.stderr(complaints.try_clone().map_err(|error| error.to_string())?);
-    match tool::ask_bytes(&mut command, limit) {
+    match tool::run_bytes(&mut command, limit) {
         Ok(said) => Ok(parse(&said)),
         Err(error) => {
             let mut text = Vec::new();
@@ -77,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lines_change_the_environment_and_may_print() {
+    fn prologue_changes_the_environment_and_may_print() {
         let lines = "echo noise\nexport A='x\ny'\nPATH=/opt/x/bin:$PATH\nB=not-exported";
         let variables = Prologues::default().environment(lines).unwrap();
         assert_eq!(value(&variables, "A").as_deref(), Some("x\ny"));
@@ -87,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_fail_say_why() {
+    fn prologue_that_fails_gives_its_last_complaint() {
         let said = Prologues::default().environment("echo working\n. /no/such/file").unwrap_err();
         assert!(said.contains("/no/such/file"), "{said}");
         let said = Prologues::default().environment("exit 3").unwrap_err();

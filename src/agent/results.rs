@@ -1,6 +1,6 @@
-//! Packing what an attempt brings back: what the patterns name and what changed, with links that lead to the same place on any host.
+//! Packs the results of an attempt: the files that patterns name and those that changed, with links that lead to the same place on any host.
 
-use super::works::Places;
+use super::workdirs::SpoolDirs;
 use crate::archive::links::{self, Leads, LinkSource};
 use crate::archive::pack::{self, Added, Packed, Packer};
 use crate::archive::pattern::Patterns;
@@ -20,14 +20,14 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Packs what an attempt brings back, for as long as that is `wanted`. Where it fails nothing is left of the archive.
+/// Packs the results of an attempt, as long as they are `wanted`. If it fails, nothing of the archive is left.
 pub fn pack(
-    places: &Places,
+    dirs: &SpoolDirs,
     attempt: AttemptId,
     launch: &Launch,
     wanted: &dyn Fn() -> bool,
 ) -> Result<Packing, String> {
-    let dir = places.of(attempt);
+    let dir = dirs.of(attempt);
     let (root, below) = match &launch.workplace {
         Workplace::Own(sent) => (dir.join("root"), sent.below.clone()),
         Workplace::There => (PathBuf::from(launch.cwd.as_os()), RelPath::default()),
@@ -48,7 +48,7 @@ pub fn pack(
     Ok(Packing { digest: packed.digest, size: packed.size, files: packed.files, remarks: remarks.into_lines() })
 }
 
-/// What is to be packed.
+/// Selects the files to pack.
 fn select(
     root: &Path,
     below: &RelPath,
@@ -105,7 +105,7 @@ fn write(
             Ok(Added::Sparse { size, data }) => {
                 remarks.add(format!("{path}: {} long, with {} of data", Bytes(size), Bytes(data)))
             }
-            // As it was sent: whoever submitted it has it.
+            // It is as it was sent: the client has it.
             Ok(Added::LeftOut) if out.as_ref().is_some_and(|target| links.was_sent(path, target)) => {}
             Ok(Added::LeftOut) => {
                 let target = out.unwrap_or_default();
@@ -128,7 +128,7 @@ fn write(
     Ok(packed)
 }
 
-/// Links that lead out, beside those that were sent.
+/// Links that lead out of the directory, and those that were sent.
 struct OutwardLinks<'a> {
     sources: [LinkSource; 1],
     sent: Option<&'a Path>,
@@ -154,7 +154,7 @@ fn targets(sent: &Path) -> Result<HashMap<RelPath, Vec<u8>>, ReadError> {
     Ok(all)
 }
 
-/// A file that is written as long as somebody wants it.
+/// A file that is written as long as it is wanted.
 struct Wanted<'a> {
     file: File,
     wanted: &'a dyn Fn() -> bool,

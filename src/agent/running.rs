@@ -1,11 +1,14 @@
-//! The attempt that a supervisor has at the moment: from the spawn until nothing of it is left.
+//! The attempt that a supervisor runs at the moment: from the spawn until none of its processes is left.
 
 use super::bound::Bound;
-use super::launch::{Order, Unexecutable};
-use super::limits::{Deadline, MEM_INTERVAL};
+use super::launch::{LaunchPlan, Unexecutable};
+use super::limits::{Deadline, Limits, PassedLimit};
+use super::output::Offsets;
+use super::termination::{LEFTOVER_GRACE, Termination};
 use super::{process, tree};
+use crate::model::ambient::Ambient;
 use crate::model::attempt::{Cause, Cut, End, ProcessId, Usage};
-use crate::model::clock::{Moment, since_boot};
+use crate::model::clock::Moment;
 use crate::model::resources::Bytes;
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{Refusal, StartMember};
@@ -21,57 +24,59 @@ use std::time::{Duration, Instant};
 use wait4::Wait4;
 
 /// From TERM to KILL at a limit.
-pub const LIMIT_GRACE: Duration = Duration::from_secs(10);
-/// From TERM to KILL for what a command left behind at its own end.
-const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
+const LIMIT_GRACE: Duration = Duration::from_secs(10);
 
-/// "File size limit exceeded".
+/// The signal "File size limit exceeded".
 const SIGXFSZ: u8 = 25;
 
-/// A command and, after it, what it left behind.
+/// A command and, after its end, the processes that it left behind.
 #[derive(Debug)]
 pub struct Running {
     pub member: StartMember,
-    pub out_from: u64,
-    pub err_from: u64,
+    /// Where its outputs begin.
+    pub from: Offsets,
     pub started: Moment,
     /// Known to the journal and the agent as running.
     pub noted: bool,
-    pub deadline: Option<Deadline>,
     child: Child,
     pidfd: OwnedFd,
-    mem_limit: Option<Bytes>,
-    mem_next: Instant,
+    limits: Limits,
     bound: Option<Bound>,
-    /// Why we are ending it.
-    asked: Option<Cause>,
-    kill_at: Option<Instant>,
-    /// Set once the command itself is over.
-    over: Option<(ExitStatus, Usage, Timestamp)>,
-    /// Then these are still there.
+    termination: Termination,
+    /// Set once the command itself has ended.
+    exit: Option<CommandExit>,
+    /// Then these processes are still there.
     leftovers: Vec<OwnedFd>,
 }
 
-/// Why there is nothing running after a spawn.
+/// The end of a command, though not of what it left behind.
+#[derive(Debug)]
+struct CommandExit {
+    status: ExitStatus,
+    usage: Usage,
+    at: Timestamp,
+}
+
+/// Why a spawn failed.
 #[derive(Debug)]
 pub enum NotSpawned {
-    /// The program is to blame: an end.
+    /// By the program: the attempt ends.
     Program(Unexecutable),
-    /// No `#!` and no binary: it may be a script for sh.
+    /// By the format of the program: no `#!` and no binary. It may be a script for sh.
     NoFormat(Unexecutable),
-    /// The host is to blame (processes, memory, descriptors): it never ran and may be tried again.
+    /// By the host (processes, memory, descriptors): the attempt never ran and may be tried again.
     Host(io::Error),
 }
 
-/// Why a member is not running after its turn came.
+/// Why a member was not started.
 #[derive(Debug)]
-pub enum NotBegun {
+pub enum NotStarted {
     Refused(Refusal),
-    /// Not executable: that is an end. With the offsets of its (empty) outputs.
-    Ended(Cause, (u64, u64)),
+    /// It is not executable: the attempt ends. With the offsets of its (empty) outputs.
+    Ended(Cause, Offsets),
 }
 
-impl From<Refusal> for NotBegun {
+impl From<Refusal> for NotStarted {
     fn from(why: Refusal) -> Self {
         Self::Refused(why)
     }
@@ -80,17 +85,19 @@ impl From<Refusal> for NotBegun {
 impl Running {
     /// Spawns the member's command.
     pub fn spawn(
-        order: &mut Order,
+        plan: &mut LaunchPlan,
         member: StartMember,
         outputs: Option<[Stdio; 2]>,
-        from: (u64, u64),
+        from: Offsets,
+        ambient: &dyn Ambient,
     ) -> Result<Self, NotSpawned> {
-        let input = order.input().map_err(NotSpawned::Host)?;
+        let input = plan.input().map_err(NotSpawned::Host)?;
         let redirected = input.is_some() || outputs.is_some();
-        let deadline = order.time_limit().map(Deadline::after).transpose().map_err(NotSpawned::Host)?;
-        let mem_limit = order.mem_limit();
-        let started = Moment::now();
-        let command = order.command(&member).map_err(NotSpawned::Program)?;
+        let deadline = plan.time_limit().map(|length| Deadline::at(ambient.moment().since_boot + length));
+        let deadline = deadline.transpose().map_err(NotSpawned::Host)?;
+        let (mem_limit, max_output) = (plan.mem_limit(), plan.max_output());
+        let started = ambient.moment();
+        let command = plan.command(&member).map_err(NotSpawned::Program)?;
         if let Some(input) = input {
             command.stdin(input);
         }
@@ -99,7 +106,7 @@ impl Running {
         }
         let program = command.get_program().to_owned();
         let child = command.spawn();
-        // Not to be kept open, and not for the next member.
+        // The files are closed, and the next member gets its own.
         if redirected {
             command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
         }
@@ -116,29 +123,26 @@ impl Running {
             let _ = child.wait();
             NotSpawned::Host(error.into())
         })?;
-        let now = Instant::now();
+        let now = ambient.now().mono;
         Ok(Self {
-            bound: order.max_output().map(|limit| Bound::new(limit, from, now)),
             member,
-            out_from: from.0,
-            err_from: from.1,
+            from,
             started,
             noted: false,
-            deadline,
             child,
             pidfd,
-            mem_limit,
-            mem_next: now + MEM_INTERVAL,
-            asked: None,
-            kill_at: None,
-            over: None,
+            limits: Limits::new(deadline, mem_limit, now),
+            bound: max_output.map(|limit| Bound::new(limit, from, now)),
+            termination: Termination::default(),
+            exit: None,
             leftovers: Vec::new(),
         })
     }
 
-    /// What poll has to watch: the command, or after it what it left.
-    pub fn watched(&self) -> &[OwnedFd] {
-        if self.over.is_some() { &self.leftovers } else { std::slice::from_ref(&self.pidfd) }
+    /// What poll has to watch: the command and its time limit, or after it what it left.
+    pub fn watched(&self) -> impl Iterator<Item = &OwnedFd> {
+        let processes = if self.exit.is_some() { &self.leftovers } else { std::slice::from_ref(&self.pidfd) };
+        processes.iter().chain(self.limits.timer())
     }
 
     /// The process, with its start time.
@@ -151,49 +155,43 @@ impl Running {
         Pid::from_child(&self.child)
     }
 
-    /// When to look again though nothing has moved.
-    pub fn next_look(&self) -> Option<Instant> {
-        let mem = self.mem_limit.filter(|_| self.over.is_none() && self.asked.is_none()).map(|_| self.mem_next);
-        [self.kill_at, mem, self.bound.as_ref().map(Bound::next)].into_iter().flatten().min()
+    /// When to check again though nothing has happened.
+    pub fn next_check(&self) -> Option<Instant> {
+        let bound = self.bound.as_ref().map(Bound::next);
+        [self.termination.kill_at(), self.limits.next_measurement(), bound].into_iter().flatten().min()
     }
 
-    /// Keeps its outputs within their bound, once it is due. What ends within milliseconds is looked at once, at its end.
-    pub fn keep_bound(&mut self, outputs: &[File; 2], run_dir: &Path) {
+    /// Keeps its outputs within their bound, once that is due. An attempt that ends within milliseconds is checked once, at its end.
+    pub fn enforce_bound(&mut self, outputs: &[File; 2], run_dir: &Path, now: Instant) {
         let Some(bound) = self.bound.as_mut().filter(|_| self.noted) else { return };
-        let now = Instant::now();
-        if now >= bound.next() && bound.look(outputs, run_dir, self.member.attempt, now) {
+        if now >= bound.next() && bound.check(outputs, run_dir, self.member.attempt, now) {
             // As of a file that grows beyond a limit of the system. What it writes in a grace is dropped too.
-            self.end(Cause::Signalled { signal: SIGXFSZ }, LEFTOVER_GRACE);
+            self.terminate(Cause::Signalled { signal: SIGXFSZ }, LEFTOVER_GRACE, now);
         }
     }
 
-    /// Why its outputs, which have these lengths now that it is over, are not whole.
+    /// Why its outputs, which have these lengths at the end, are not whole.
     pub fn close_bound(&mut self, outputs: &[File; 2], lens: [u64; 2], run_dir: &Path) -> Option<Cut> {
         self.bound.as_mut()?.close(outputs, lens, run_dir, self.member.attempt)
     }
 
-    /// TERM now, KILL after the grace; nothing if the command has already ended by itself.
-    pub fn end(&mut self, cause: Cause, grace: Duration) {
-        if self.over.is_some() || process::has_ended(&self.pidfd) {
-            // Its own end stands; but what it left behind need not be waited for longer than that.
+    /// Sends TERM now and KILL after the grace; nothing if the command has already ended by itself.
+    pub fn terminate(&mut self, cause: Cause, grace: Duration, now: Instant) {
+        if self.exit.is_some() || process::has_ended(&self.pidfd) {
             return;
         }
-        let kill_at = Instant::now() + grace;
-        if self.asked.is_some() {
-            self.kill_at = self.kill_at.map(|at| at.min(kill_at));
-            return;
+        self.limits = Limits::default();
+        if let Some(signal) = self.termination.request(cause, grace, now) {
+            self.signal_tree(signal);
         }
-        self.asked = Some(cause);
-        self.kill_at = Some(kill_at);
-        self.signal_tree(Signal::TERM);
     }
 
-    /// The group, and whoever left it (our descendants: everything below a subreaper is this attempt's).
+    /// Signals the group and the processes that left it: all descendants of a subreaper belong to its attempt.
     fn signal_tree(&self, signal: Signal) {
-        if self.over.is_none() {
+        if self.exit.is_none() {
             let _ = kill_process_group(self.pid(), signal);
         }
-        let group = self.over.is_none().then(|| self.pid());
+        let group = self.exit.is_none().then(|| self.pid());
         let others: Vec<ProcessId> = tree::descendants(rustix::process::getpid().as_raw_nonzero().get())
             .into_iter()
             .map(|s| s.id)
@@ -206,78 +204,71 @@ impl Running {
     }
 
     /// Takes note of what has happened. Some: nothing of the attempt is left, and this is its end, without lengths.
-    pub fn look(&mut self) -> Option<End> {
-        if self.over.is_none() {
+    pub fn check(&mut self, ambient: &dyn Ambient) -> Option<End> {
+        if self.exit.is_none() {
             if process::has_ended(&self.pidfd) {
-                self.bury();
+                self.collect_exit(ambient.moment().since_boot);
             } else {
-                self.enforce();
+                self.enforce_limits(ambient);
                 return None;
             }
         }
         if tree::reap() {
             return self.finish();
         }
-        // Its outputs are complete only when nobody is left who could write to them.
-        let now = Instant::now();
-        if self.kill_at.is_none() {
-            self.kill_at = Some(now + LEFTOVER_GRACE);
-            self.signal_tree(Signal::TERM);
-        } else if self.kill_at.is_some_and(|at| now >= at) {
-            self.kill_at = Some(now + LEFTOVER_GRACE);
-            self.signal_tree(Signal::KILL);
+        // Its outputs are complete only when no process is left that could write to them.
+        if let Some(signal) = self.termination.due_for_leftovers(ambient.now().mono) {
+            self.signal_tree(signal);
         }
         if tree::reap() {
             return self.finish();
         }
         let me = rustix::process::getpid().as_raw_nonzero().get();
         self.leftovers = tree::descendants(me).iter().filter_map(|s| process::open(&s.id).ok().flatten()).collect();
-        // What is left now is zombies of others, or grid's own processes, which do not belong to the attempt.
+        // Only zombies of others are left, or grid's own processes, which do not belong to the attempt.
         if self.leftovers.is_empty() { self.finish() } else { None }
     }
 
-    fn bury(&mut self) {
-        let ended_at = self.started.end_at(since_boot());
+    fn collect_exit(&mut self, since_boot: Duration) {
+        let at = self.started.end_at(since_boot);
         let (status, usage) = match self.child.wait4() {
             Ok(used) => {
                 let cpu = used.rusage.utime + used.rusage.stime;
                 let cpu_ms = u64::try_from(cpu.as_millis()).unwrap_or(u64::MAX);
                 (used.status, Usage { cpu_ms, max_rss: Bytes(used.rusage.maxrss) })
             }
-            // Can't happen to a child that nobody else waits for; KILL is the status that claims least.
+            // Impossible for a child that only we wait for; KILL is the status that claims least.
             Err(_) => (ExitStatus::from_raw(9), Usage::default()),
         };
-        self.over = Some((status, usage, ended_at));
-        self.deadline = None;
+        self.exit = Some(CommandExit { status, usage, at });
+        self.limits = Limits::default();
     }
 
-    fn enforce(&mut self) {
-        let now = Instant::now();
-        if self.kill_at.is_some_and(|at| now >= at) {
-            self.kill_at = Some(now + LEFTOVER_GRACE);
-            self.signal_tree(Signal::KILL);
-        } else if self.asked.is_none() && self.deadline.as_ref().is_some_and(Deadline::passed) {
-            self.deadline = None;
-            self.end(Cause::TimeLimit, LIMIT_GRACE);
-        } else if self.asked.is_none() && self.mem_limit.is_some() && now >= self.mem_next {
-            self.mem_next = now + MEM_INTERVAL;
-            let used = tree::resident(rustix::process::getpid().as_raw_nonzero().get());
-            if self.mem_limit.is_some_and(|limit| used > limit) {
+    fn enforce_limits(&mut self, ambient: &dyn Ambient) {
+        let now = ambient.now().mono;
+        if let Some(signal) = self.termination.due(now) {
+            return self.signal_tree(signal);
+        }
+        let resident = || tree::resident(rustix::process::getpid().as_raw_nonzero().get());
+        match self.limits.passed(ambient.moment().since_boot, now, resident) {
+            Some(PassedLimit::Time) => self.terminate(Cause::TimeLimit, LIMIT_GRACE, now),
+            Some(PassedLimit::Memory) => {
                 // Memory goes on growing during a grace: it gets none.
-                self.asked = Some(Cause::OutOfMemory);
-                self.kill_at = Some(now + LEFTOVER_GRACE);
-                self.signal_tree(Signal::KILL);
+                self.limits = Limits::default();
+                let signal = self.termination.request_kill(Cause::OutOfMemory, now);
+                self.signal_tree(signal);
             }
+            None => {}
         }
     }
 
     fn finish(&mut self) -> Option<End> {
-        let (status, usage, ended_at) = self.over.take()?;
+        let CommandExit { status, usage, at: ended_at } = self.exit.take()?;
         let own = match (status.code(), status.signal()) {
             (Some(code), _) => Cause::Exited { code: u8::try_from(code).unwrap_or(u8::MAX) },
             (None, signal) => Cause::Signalled { signal: signal.and_then(|s| u8::try_from(s).ok()).unwrap_or(0) },
         };
-        let cause = self.asked.take().unwrap_or(own);
+        let cause = self.termination.take_cause().unwrap_or(own);
         Some(End { cause, started_at: Some(self.started.wall), ended_at, usage, out_len: 0, err_len: 0, cut: None })
     }
 }

@@ -1,7 +1,7 @@
-//! `grid agent`: one home's hands on this host. One thread, one poll loop; everything that waits is a descriptor.
+//! `grid agent`: the agent of one home on this host. One thread, one poll loop; everything that it waits for is a descriptor.
 
 use super::AgentError;
-use super::book::{Book, Run};
+use super::attempt_table::{AttemptTable, Run};
 use super::bundles::Bundles;
 use super::follow::{OutputFollower, Watcher};
 use super::lanes::AgentLane;
@@ -9,10 +9,11 @@ use super::limits::timespec;
 use super::orphans::Orphan;
 use super::place::AgentPlace;
 use super::probe::Prober;
-use super::spool::{RunId, Spool};
+use super::spool::{Generation, RunId, Spool};
+use super::workdirs::{SpoolDirs, Workdirs};
 use super::worker::Worker;
-use super::works::{Places, Works};
 use super::{facts, installed, login, process};
+use crate::model::ambient::Ambient;
 use crate::model::failpoint::failpoint;
 use crate::model::id::{AttemptId, BootId, LaneId};
 use crate::model::open_files;
@@ -27,23 +28,25 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::rc::Rc;
+use std::time::Duration;
 
 /// Events in one message stay below this, far from the longest frame.
 const EVENTS_BYTES: usize = 4 << 20;
-/// A dispatcher that reads slower than tasks end: above this nothing more is asked of supervisors.
+/// Above this supervisors are not read: the dispatcher reads slower than tasks end.
 const BACKLOG: usize = 32 << 20;
 
-/// All that one agent knows.
+/// The agent of one home.
 pub struct Agent {
+    pub ambient: Rc<dyn Ambient>,
     pub spool: Spool,
     pub boot: BootId,
-    /// On the home's own host: outputs get a second name there, and no copy.
+    /// It runs on the home's own host: outputs are handed over there without a copy.
     pub hands_over: bool,
     pub environment: Vec<(OsString, OsString)>,
-    /// $HOME here, where somebody logged in to get us.
+    /// $HOME here, where a login started this agent.
     pub login_home: Option<PathBuf>,
-    pub book: Book,
+    pub attempts: AttemptTable,
     pub runs: HashMap<RunId, Run>,
     pub lanes: HashMap<LaneId, AgentLane>,
     /// Supervisors of earlier agents.
@@ -52,23 +55,24 @@ pub struct Agent {
     pub follows: HashMap<AttemptId, OutputFollower>,
     pub watcher: Watcher,
     pub prober: Prober,
-    pub places: Places,
+    pub dirs: SpoolDirs,
     pub bundles: Bundles,
-    pub works: Works,
+    pub workdirs: Workdirs,
     pub worker: Worker,
     pub events: Vec<Event>,
     pub outbox: Outbox,
-    /// Says that this version is in use.
+    /// Marks this version as in use.
     pub in_use: Option<File>,
-    /// Nothing of the home is left here.
+    /// Everything of the home was removed from this host.
     pub leaving: bool,
 }
 
-/// Serves the home that says hello on `input`, until that ends. `expecting`: a start is on its way, and until the hello we were kept
-/// off one of these processors.
+/// Serves the home that sends a hello on `input`, until that is closed. `expecting`: a start is under way, and until the hello this
+/// process was kept off one of these processors.
 pub fn serve(
     place: &AgentPlace,
     expecting: Option<Processors>,
+    ambient: Rc<dyn Ambient>,
     mut input: impl Read + AsFd,
     mut output: impl Write + AsFd,
 ) -> Result<(), AgentError> {
@@ -78,17 +82,17 @@ pub fn serve(
     }
     open_files::raise();
     process::unignore_signals().map_err(AgentError::io("signals"))?;
-    let in_use = if place.is_remote() { installed::hold_and_clear() } else { None };
+    let in_use = if place.is_remote() { installed::hold_and_clear(ambient.now().wall) } else { None };
     let mut inbox = Inbox::default();
     write_all(MAGIC, &mut output)?;
     let Some(hello) = first_message(&mut inbox, &mut input)? else { return Ok(()) };
     if let Some(processors) = expecting {
         processors.take();
     }
-    match Agent::open(place, hello, expecting.is_some()) {
+    match Agent::open(place, hello, expecting.is_some(), ambient) {
         Ok(mut agent) => {
             agent.in_use = in_use;
-            // Before anything that came behind theirs is taken in: who does not get this knows that nothing of it began.
+            // Before any message after the hello is handled: a dispatcher that does not get ours knows that nothing of them began.
             while agent.outbox.flush(&mut output).is_ok() && !agent.outbox.is_empty() {
                 wait_for(&output, PollFlags::OUT)?;
             }
@@ -107,7 +111,13 @@ pub fn serve(
 }
 
 impl Agent {
-    fn open(place: &AgentPlace, hello: ToAgent, expecting: bool) -> Result<Self, AgentError> {
+    /// Opens the spool of the home that says hello, and recovers what earlier agents left there.
+    pub fn open(
+        place: &AgentPlace,
+        hello: ToAgent,
+        expecting: bool,
+        ambient: Rc<dyn Ambient>,
+    ) -> Result<Self, AgentError> {
         let ToAgent::Hello { version_min, version, home, incarnation, epoch } = hello else {
             return Err(AgentError::Unfit("the first message must be a hello".to_owned()));
         };
@@ -118,22 +128,23 @@ impl Agent {
             )));
         }
         let boot = BootId::of_this_host();
-        let spool = Spool::open(&place.find()?, home, (incarnation, epoch), boot.clone())?;
+        let spool = Spool::open(&place.find()?, home, Generation { incarnation, epoch }, boot.clone())?;
         let environment = login::environment(place.is_remote());
         let home = environment.iter().find(|(name, _)| name == "HOME").map(|(_, home)| PathBuf::from(home));
-        let places = Places::make(spool.dir()).map_err(AgentError::io("spool"))?;
+        let dirs = SpoolDirs::make(spool.dir()).map_err(AgentError::io("spool"))?;
         let mut agent = Self {
+            ambient,
             login_home: home.filter(|_| place.is_remote()),
-            bundles: Bundles::new(places.bundles.clone()),
-            works: Works::default(),
-            worker: Worker::new(places.clone()).map_err(AgentError::io("eventfd"))?,
-            places,
+            bundles: Bundles::new(dirs.bundles.clone()),
+            workdirs: Workdirs::default(),
+            worker: Worker::new(dirs.clone()).map_err(AgentError::io("eventfd"))?,
+            dirs,
             prober: Prober::new(spool.dir(), boot.clone()).map_err(AgentError::io("eventfd"))?,
             spool,
             boot: boot.clone(),
             hands_over: !place.is_remote() && version >= LINKS_SINCE,
             environment,
-            book: Book::default(),
+            attempts: AttemptTable::default(),
             runs: HashMap::new(),
             lanes: HashMap::new(),
             supervisors: HashMap::new(),
@@ -147,12 +158,12 @@ impl Agent {
         };
         let left = agent.spool.runs()?;
         if expecting {
-            // It comes up while we look at what there was. Where that fails it leaves with us, and its run is one more that is left.
-            agent.start_beforehand();
+            // It starts while we recover. If that fails it exits with us, and its run is recovered by the next agent.
+            agent.prestart_supervisor();
         }
         agent.recover(left)?;
-        agent.recover_works();
-        agent.keep_bounds();
+        agent.recover_workdirs();
+        agent.enforce_disk_limits();
         let (machine, hostname) = (facts::machine(), facts::hostname());
         let inventory = agent.inventory();
         agent.outbox.push(&FromAgent::Hello { version: spoken(), machine, boot, hostname, inventory })?;
@@ -167,16 +178,16 @@ impl Agent {
     ) -> Result<(), AgentError> {
         loop {
             while let Some(message) = inbox.next::<ToAgent>()? {
-                self.take(message);
+                self.handle(message);
             }
-            self.look_after_orphans().map_err(unseen)?;
-            self.rest_idle_lanes();
-            // Before the events: an end's last output comes before the end.
+            self.check_orphans().map_err(unreadable_runs)?;
+            self.stop_idle_supervisors();
+            // Before the events: the last output of an attempt comes before its end.
             self.pump();
             self.send_events();
             self.send_packet();
             if self.outbox.flush(output).is_err() {
-                // Nobody reads: the same as the end of what they say.
+                // Nobody reads any more: the same as the end of the input.
                 return Ok(());
             }
             if self.leaving && self.outbox.is_empty() {
@@ -195,24 +206,24 @@ impl Agent {
                 }
             }
             for lane in ready.readable {
-                self.read_reports(lane).map_err(unseen)?;
+                self.read_reports(lane).map_err(unreadable_runs)?;
             }
             if ready.watcher {
-                // Followed outputs are pumped in every round anyway.
-                for run in self.watcher.moved() {
+                // Followed outputs are sent in every round anyway.
+                for run in self.watcher.changed_runs() {
                     if self.supervisors.contains_key(&run) {
-                        self.catch_up(run).map_err(unseen)?;
+                        self.catch_up(run).map_err(unreadable_runs)?;
                     }
                 }
             }
             if ready.prober
-                && let Some(facts) = self.prober.answer()
+                && let Some(facts) = self.prober.take_result()
             {
                 self.send(&FromAgent::Facts(facts));
             }
             if ready.worker {
-                for done in self.worker.done() {
-                    self.take_done(done);
+                for done in self.worker.take_done() {
+                    self.handle_done(done);
                 }
             }
         }
@@ -231,9 +242,9 @@ impl Agent {
                 lanes.push((*id, true));
                 fds.push(PollFd::new(&supervisor.reports, PollFlags::IN));
             }
-            if let Some(orders) = supervisor.orders.as_ref().filter(|_| !supervisor.outbox.is_empty()) {
+            if let Some(requests) = supervisor.requests.as_ref().filter(|_| !supervisor.outbox.is_empty()) {
                 lanes.push((*id, false));
-                fds.push(PollFd::new(orders, PollFlags::OUT));
+                fds.push(PollFd::new(requests, PollFlags::OUT));
             }
         }
         let first_lane = 4;
@@ -268,17 +279,17 @@ impl Agent {
             return Some(Duration::ZERO);
         }
         let idle = self.lanes.values().filter_map(AgentLane::idle_until);
-        let kill = self.orphans.values().filter_map(|o| o.kill_at);
-        idle.chain(kill).min().map(|at| at.saturating_duration_since(Instant::now()))
+        let kill = self.orphans.values().filter_map(|o| o.termination.kill_at());
+        idle.chain(kill).min().map(|at| at.saturating_duration_since(self.ambient.now().mono))
     }
 
-    /// Lets supervisors go that have had nothing to do for a while, and lanes that have none.
-    fn rest_idle_lanes(&mut self) {
-        let now = Instant::now();
+    /// Stops supervisors that were idle for long, and removes empty lanes.
+    fn stop_idle_supervisors(&mut self) {
+        let now = self.ambient.now().mono;
         self.lanes.retain(|_, lane| {
             let idle = lane.idle_until().is_some_and(|at| now >= at);
             if let Some(supervisor) = lane.supervisor.as_mut().filter(|_| idle) {
-                supervisor.orders = None;
+                supervisor.requests = None;
             }
             !lane.is_empty()
         });
@@ -309,15 +320,15 @@ impl Agent {
         failpoint("agent-events-sent");
     }
 
-    /// Puts a message on its way.
+    /// Sends a message.
     pub fn send(&mut self, message: &FromAgent) {
         // Our own types can always be encoded; sizes are kept below the longest frame where they are made.
         let _ = self.outbox.push(message);
     }
 }
 
-/// What became of a run can't be seen now. The next agent looks anew, and says so where it can't either.
-fn unseen(error: std::io::Error) -> AgentError {
+/// The state of a run can't be read now. The next agent tries again, and reports it if it can't either.
+fn unreadable_runs(error: std::io::Error) -> AgentError {
     AgentError::io("runs")(error)
 }
 
@@ -332,7 +343,7 @@ struct Ready {
     writable: Vec<LaneId>,
 }
 
-/// The version that this agent says it speaks. Tests have it say an older one.
+/// The protocol version that this agent reports. Tests have it report an older one.
 fn spoken() -> u32 {
     #[cfg(feature = "failpoints")]
     if let Some(version) = std::env::var("GRID_TEST_AGENT_VERSION").ok().and_then(|version| version.parse().ok()) {
@@ -341,7 +352,7 @@ fn spoken() -> u32 {
     VERSION
 }
 
-/// The hello, or None if there never was one.
+/// The hello; None if the input was closed before it.
 fn first_message(inbox: &mut Inbox, input: &mut (impl Read + AsFd)) -> Result<Option<ToAgent>, AgentError> {
     loop {
         if let Some(message) = inbox.next()? {

@@ -1,26 +1,26 @@
 //! A home's directory on a server: `SPOOL/HOME_ID/` with `lock`, `incarnation`, `epoch`, `tombstones`, `runs/N/`.
-//! Nothing here survives by fsync alone: after a power cut the boot id is another one, and every start of before is refused.
+//! After a power cut the boot id is another one, and every earlier start is refused: most files need no fsync.
 
 use super::AgentError;
 use super::journal::{self, Header};
-use super::process::{self, myself};
-use crate::model::attempt::ProcessId;
+use super::spool_lock::take_lock;
 use crate::model::id::{AttemptId, BootId, Epoch, HomeId, LaneId};
 use std::collections::HashSet;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-/// How long a new agent waits for the one before it to leave.
-const LOCK_WAIT: Duration = Duration::from_secs(10);
-/// After this it asks it to: an agent whose link died half-open would stay for hours.
-const LOCK_ASK: Duration = Duration::from_secs(3);
-
-/// Names a run's directory.
+/// The number of a run, and the name of its directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RunId(pub u64);
+
+/// Which restore of a home it is, and which of its dispatchers. A later one overrides an earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Generation {
+    pub incarnation: u64,
+    pub epoch: Epoch,
+}
 
 /// The open and locked spool of one home.
 #[derive(Debug)]
@@ -28,9 +28,9 @@ pub struct Spool {
     dir: PathBuf,
     home: HomeId,
     boot: BootId,
-    /// Held for as long as this agent lives.
+    /// Held for as long as this agent runs.
     _lock: File,
-    /// The highest that this host has seen from the home.
+    /// The highest epoch of the home that this host has seen.
     pub epoch: Epoch,
     tombstones: HashSet<AttemptId>,
     tombstones_file: File,
@@ -39,43 +39,35 @@ pub struct Spool {
 
 impl Spool {
     /// Makes the directories, waits for the agent before us, and stores incarnation and epoch if they are newer. An older
-    /// incarnation is a home that was restored elsewhere since: it has no say here any more.
-    pub fn open(
-        root: &Path,
-        home: HomeId,
-        (incarnation, epoch): (u64, Epoch),
-        boot: BootId,
-    ) -> Result<Self, AgentError> {
+    /// incarnation is refused: the home was restored from a backup since.
+    pub fn open(root: &Path, home: HomeId, asking: Generation, boot: BootId) -> Result<Self, AgentError> {
         let dir = root.join(home.to_string());
         let runs = dir.join("runs");
         DirBuilder::new().recursive(true).mode(0o700).create(&runs).map_err(unusable(&runs))?;
-        let seen = || {
-            let numbers =
-                read_number(&dir, "incarnation").and_then(|first| Ok((first, Epoch(read_number(&dir, "epoch")?))));
-            numbers.map_err(unusable(&dir))
-        };
+        let seen = || read_generation(&dir).map_err(unusable(&dir));
         let older = || {
             let words = "this home was restored from a backup since, and that one goes on: this one is refused";
             AgentError::Unfit(words.to_owned())
         };
         let stored = seen()?;
-        if incarnation < stored.0 {
-            // Without a wait for the agent of the newer one, which may stay for long.
+        if asking.incarnation < stored.incarnation {
+            // Before the lock: the agent of the newer incarnation may hold it for long.
             return Err(older());
         }
-        let lock = take_lock(&dir, (incarnation, epoch) >= stored)?;
+        let lock = take_lock(&dir, asking >= stored)?;
         let stored = seen()?;
-        if incarnation < stored.0 {
+        if asking.incarnation < stored.incarnation {
             return Err(older());
         }
-        let highest = if incarnation > stored.0 { epoch } else { stored.1.max(epoch) };
+        let restored = asking.incarnation != stored.incarnation;
+        let highest = if restored { asking.epoch } else { stored.epoch.max(asking.epoch) };
         // The epoch first: a new incarnation with an old epoch would only be asked to raise it.
         let epoch = format!("{:020}\n", highest.0);
-        if incarnation != stored.0 {
+        if restored {
             write_atomically(&dir, "epoch", epoch.as_bytes()).map_err(unusable(&dir))?;
-            write_atomically(&dir, "incarnation", incarnation.to_string().as_bytes()).map_err(unusable(&dir))?;
-        } else if highest != stored.1 {
-            // This need not outlast a power cut: what was sent under an older one names another boot.
+            write_atomically(&dir, "incarnation", asking.incarnation.to_string().as_bytes()).map_err(unusable(&dir))?;
+        } else if highest != stored.epoch {
+            // This need not outlast a power cut: starts under an older epoch name another boot.
             let options = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).clone();
             let written = options.open(dir.join("epoch")).and_then(|file| write_over(&file, &epoch));
             written.map_err(unusable(&dir))?;
@@ -86,15 +78,15 @@ impl Spool {
         Ok(spool)
     }
 
-    /// Where it lies.
+    /// Its directory.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// The runs that are there, the oldest first.
+    /// Its runs, the oldest first.
     pub fn runs(&self) -> Result<Vec<RunId>, AgentError> {
         let dir = self.dir.join("runs");
-        // Of those that can't be seen now, what runs would be taken for never begun.
+        // The running attempts of an unreadable run would be taken for never begun.
         let entries = fs::read_dir(&dir).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(unusable(&dir))?;
         let mut ids: Vec<RunId> =
             entries.iter().filter_map(|e| e.file_name().to_str()?.parse().ok().map(RunId)).collect();
@@ -132,7 +124,7 @@ impl Spool {
     }
 
     /// Refuses this attempt from now on, durably.
-    pub fn bury(&mut self, attempt: AttemptId) -> io::Result<()> {
+    pub fn add_tombstone(&mut self, attempt: AttemptId) -> io::Result<()> {
         if self.tombstones.contains(&attempt) {
             return Ok(());
         }
@@ -143,12 +135,13 @@ impl Spool {
     }
 }
 
-fn unusable(path: &Path) -> impl FnOnce(io::Error) -> AgentError {
+/// For `map_err`: this path of the spool can't be used.
+pub fn unusable(path: &Path) -> impl FnOnce(io::Error) -> AgentError {
     let path = path.to_owned();
     move |error| AgentError::Unfit(why_unusable(&path, &error))
 }
 
-/// Why this of a spool can't be used, and what to do on its host.
+/// Why this path of a spool can't be used, and what to do on its host.
 pub fn why_unusable(path: &Path, error: &io::Error) -> String {
     let dir = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
     let remedy = match error.kind() {
@@ -160,12 +153,17 @@ pub fn why_unusable(path: &Path, error: &io::Error) -> String {
     format!("the spool {} can't be used: {error}{remedy}", path.display())
 }
 
-/// 0 where none is noted.
+fn read_generation(dir: &Path) -> io::Result<Generation> {
+    let incarnation = read_number(dir, "incarnation")?;
+    Ok(Generation { incarnation, epoch: Epoch(read_number(dir, "epoch")?) })
+}
+
+/// The number in a file; 0 if there is none.
 fn read_number(dir: &Path, name: &str) -> io::Result<u64> {
     Ok(read_if_there(&dir.join(name))?.trim().parse().unwrap_or(0))
 }
 
-/// Empty where there is none.
+/// The text of a file; empty if there is none.
 fn read_if_there(path: &Path) -> io::Result<String> {
     match fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
@@ -173,44 +171,7 @@ fn read_if_there(path: &Path) -> io::Result<String> {
     }
 }
 
-/// One agent at a time. `may_ask`: we serve a dispatcher that is not older than the spool has seen.
-fn take_lock(dir: &Path, may_ask: bool) -> Result<File, AgentError> {
-    let path = dir.join("lock");
-    let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
-    let file = options.open(&path).map_err(unusable(&path))?;
-    let began = Instant::now();
-    let mut asked = false;
-    loop {
-        match file.try_lock() {
-            Ok(()) => break,
-            Err(TryLockError::Error(error)) => return Err(unusable(&path)(error)),
-            Err(TryLockError::WouldBlock) if began.elapsed() > LOCK_WAIT => {
-                let who = fs::read_to_string(&path).unwrap_or_default();
-                let who = who.split(' ').next().unwrap_or_default().to_owned();
-                return Err(AgentError::Unfit(format!(
-                    "another agent of this home (process {who}) holds {} and does not leave",
-                    path.display()
-                )));
-            }
-            Err(TryLockError::WouldBlock) => {}
-        }
-        if may_ask && !asked && began.elapsed() > LOCK_ASK {
-            asked = true;
-            let text = fs::read_to_string(&path).unwrap_or_default();
-            let mut words = text.split_ascii_whitespace().map(str::parse::<u64>);
-            if let (Some(Ok(pid)), Some(Ok(start_time))) = (words.next(), words.next()) {
-                let pid = i32::try_from(pid).unwrap_or(0);
-                process::signal(&ProcessId { pid, start_time }, rustix::process::Signal::TERM);
-            }
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let me = myself();
-    write_over(&file, &format!("{:<32}\n", format!("{} {}", me.pid, me.start_time))).map_err(unusable(&path))?;
-    Ok(file)
-}
-
-/// The first line is the boot id: starts of before a reboot are refused anyhow, so their tombstones may go.
+/// The first line is the boot id: starts from before a reboot are refused anyway, so their tombstones are dropped.
 fn read_tombstones(dir: &Path, boot: &BootId) -> io::Result<(HashSet<AttemptId>, File)> {
     let path = dir.join("tombstones");
     let text = read_if_there(&path)?;
@@ -229,7 +190,7 @@ fn read_tombstones(dir: &Path, boot: &BootId) -> io::Result<(HashSet<AttemptId>,
     Ok((known, file))
 }
 
-/// A file appears whole or not at all, also after a power cut.
+/// Writes a file that appears complete or not at all, also after a power cut.
 pub fn write_atomically(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let new = dir.join(format!("{name}.new"));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
@@ -238,9 +199,9 @@ pub fn write_atomically(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> 
     fs::rename(new, dir.join(name))
 }
 
-/// Writes a text of a fixed length into a file, in place. Where one is cut off, or replaced by another, a file system may wait
-/// for the disk, and somebody waits for us.
-fn write_over(file: &File, text: &str) -> io::Result<()> {
+/// Writes a text of a fixed length into a file, in place. To truncate or replace a file may wait for the disk, and a caller waits for
+/// us.
+pub fn write_over(file: &File, text: &str) -> io::Result<()> {
     file.write_all_at(text.as_bytes(), 0)
 }
 
@@ -249,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spool_that_can_not_be_written_is_told_with_its_path_and_the_remedy() {
+    fn unwritable_spool_is_reported_with_its_path_and_the_remedy() {
         let home = tempfile::tempdir().unwrap();
         let lock = home.path().join("lock");
         let said = |kind: io::ErrorKind| why_unusable(&lock, &kind.into());

@@ -1,4 +1,4 @@
-//! The supervisor of a lane as its agent holds it: by two pipes.
+//! An agent's handle of a lane's supervisor: two pipes.
 
 use super::spool::RunId;
 use crate::protocol::frame::{Inbox, Outbox};
@@ -15,54 +15,54 @@ use std::time::Instant;
 pub struct SupervisorHandle {
     pub run: RunId,
     pub child: Child,
-    /// None once it was told to leave.
-    pub orders: Option<File>,
+    /// None once it was asked to exit.
+    pub requests: Option<File>,
     pub outbox: Outbox,
     pub reports: File,
     pub inbox: Inbox,
-    /// Members that it has and that have not ended.
+    /// Members that it has and that have not ended yet.
     pub outstanding: usize,
     pub idle_since: Instant,
 }
 
 impl SupervisorHandle {
-    /// Holds the pipes of one that was just started.
-    pub fn new(run: RunId, mut child: Child) -> io::Result<Self> {
+    /// Takes the pipes of a supervisor that was just started.
+    pub fn new(run: RunId, mut child: Child, now: Instant) -> io::Result<Self> {
         let gone = || io::Error::other("no pipe");
-        let orders = File::from(OwnedFd::from(child.stdin.take().ok_or_else(gone)?));
+        let requests = File::from(OwnedFd::from(child.stdin.take().ok_or_else(gone)?));
         let reports = File::from(OwnedFd::from(child.stdout.take().ok_or_else(gone)?));
-        for pipe in [&orders, &reports] {
+        for pipe in [&requests, &reports] {
             rustix::fs::fcntl_setfl(pipe, rustix::fs::fcntl_getfl(pipe)? | OFlags::NONBLOCK)?;
         }
         Ok(Self {
             run,
             child,
-            orders: Some(orders),
+            requests: Some(requests),
             outbox: Outbox::default(),
             reports,
             inbox: Inbox::default(),
             outstanding: 0,
-            idle_since: Instant::now(),
+            idle_since: now,
         })
     }
 
-    /// Has all that it was given ended?
-    pub const fn rests(&self) -> bool {
+    /// Have all of its members ended?
+    pub const fn is_idle(&self) -> bool {
         self.outstanding == 0
     }
 
-    /// Writes what goes; a supervisor that does not read any more shows it at its other pipe.
+    /// Writes as much as the pipe takes. A supervisor that does not read any more closes its other pipe too.
     pub fn flush(&mut self) {
-        if let Some(orders) = &mut self.orders
-            && self.outbox.flush(orders).is_err()
+        if let Some(requests) = &mut self.requests
+            && self.outbox.flush(requests).is_err()
         {
-            self.orders = None;
+            self.requests = None;
         }
     }
 
-    /// Sends an order out of turn.
-    pub fn tell(&mut self, order: &ToSupervisor) {
-        let _ = self.outbox.push(order);
+    /// Sends a message at once.
+    pub fn send(&mut self, message: &ToSupervisor) {
+        let _ = self.outbox.push(message);
         self.flush();
     }
 }

@@ -1,4 +1,4 @@
-//! Runs a tool of the host, never longer than it may take: some hang on sick hardware.
+//! Runs a tool of the host with a time limit: some hang on faulty hardware.
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
@@ -11,17 +11,17 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// More than any tool has to say.
+/// More than any tool prints.
 const OUTPUT_MAX: usize = 1 << 20;
 
-/// What a tool said on stdout, or in one line why it said nothing.
-pub fn ask(command: &mut Command, limit: Duration) -> Result<String, String> {
+/// Runs a tool and gives its stdout; an error is one line.
+pub fn run(command: &mut Command, limit: Duration) -> Result<String, String> {
     command.env("LC_ALL", "C");
-    ask_bytes(command, limit).map(|said| String::from_utf8_lossy(&said).into_owned())
+    run_bytes(command, limit).map(|said| String::from_utf8_lossy(&said).into_owned())
 }
 
-/// The same, byte by byte, in the environment as it is.
-pub fn ask_bytes(command: &mut Command, limit: Duration) -> Result<Vec<u8>, String> {
+/// The same in bytes, in the unchanged environment.
+pub fn run_bytes(command: &mut Command, limit: Duration) -> Result<Vec<u8>, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
     let mut child = command.spawn().map_err(|error| format!("{name}: {error}"))?;
@@ -41,14 +41,14 @@ pub fn ask_bytes(command: &mut Command, limit: Duration) -> Result<Vec<u8>, Stri
             _ => output = None,
         }
     }
-    // It may have closed its stdout and live on.
+    // It may have closed its stdout and still run.
     if in_time && let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) {
         in_time = ready_before(&pidfd, until);
     }
     if !in_time {
         let _ = kill_process_group(pid, Signal::KILL);
     }
-    // A tool that hangs in the kernel can't be waited for: it is buried by a thread of its own.
+    // A tool that hangs in the kernel can't be waited for here: a thread of its own collects it.
     if in_time {
         match child.wait() {
             Ok(status) if !status.success() => return Err(format!("{name}: {status}")),
@@ -76,7 +76,7 @@ pub fn on_path(name: &str) -> Option<PathBuf> {
     found_in(&std::env::var_os("PATH")?, name)
 }
 
-/// Where this PATH finds it.
+/// Where this PATH finds a program.
 pub fn found_in(path: &OsStr, name: &str) -> Option<PathBuf> {
     std::env::split_paths(path)
         .map(|dir| dir.join(name))
@@ -88,12 +88,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tool_that_hangs_is_given_up_with_its_children() {
+    fn hanging_tool_is_killed_with_its_children() {
         let began = Instant::now();
-        let said = ask(Command::new("sh").args(["-c", "echo a; sleep 60 & wait"]), Duration::from_millis(200));
+        let said = run(Command::new("sh").args(["-c", "echo a; sleep 60 & wait"]), Duration::from_millis(200));
         assert_eq!(said, Err("sh did not answer within 0 s".to_owned()));
         assert!(began.elapsed() < Duration::from_secs(20));
-        assert_eq!(ask(Command::new("sh").args(["-c", "echo a"]), Duration::from_secs(20)), Ok("a\n".to_owned()));
-        assert!(ask(Command::new("false").arg("x"), Duration::from_secs(20)).unwrap_err().starts_with("false: exit"));
+        assert_eq!(run(Command::new("sh").args(["-c", "echo a"]), Duration::from_secs(20)), Ok("a\n".to_owned()));
+        assert!(run(Command::new("false").arg("x"), Duration::from_secs(20)).unwrap_err().starts_with("false: exit"));
     }
 }

@@ -1,6 +1,6 @@
-//! Work on files that takes its time, on threads of its own: the loop must not wait for a disk.
+//! Slow work on files, on threads of its own: the loop must not wait for a disk.
 
-use super::works::{self, Places};
+use super::workdirs::{self, SpoolDirs};
 use super::{bundles, results};
 use crate::model::command::Text;
 use crate::model::files::{Digest, Sent};
@@ -16,17 +16,17 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// Jobs at the same time: a disk is not made faster by more.
 const AT_ONCE: usize = 4;
-/// Of them at most so many pack: that may take long, and tasks that are about to start do not wait for it.
+/// At most so many of them pack: that may take long, and a task that is about to start must not wait for it.
 const PACKING_AT_ONCE: usize = 3;
 
-/// What there is to do.
+/// A piece of work.
 #[derive(Debug)]
 pub enum Job {
-    /// Is what came what it is named after? Then it is in its place, on the disk.
-    Settle { bundle: Digest },
+    /// Verify the digest of an archive, and give it its name.
+    Verify { bundle: Digest },
     /// Make the directory of an attempt.
     Make { attempt: AttemptId, sent: Sent },
-    /// Pack what an attempt brings back, until it is stopped.
+    /// Pack the results of an attempt, until it is stopped.
     Pack { attempt: AttemptId, launch: Box<Launch>, stop: Arc<AtomicBool> },
     /// Remove the directory of an attempt.
     Clear { attempt: AttemptId },
@@ -38,10 +38,10 @@ impl Job {
     }
 }
 
-/// What came of it.
+/// The result of a job.
 #[derive(Debug)]
 pub enum Done {
-    Settled {
+    Verified {
         bundle: Digest,
         result: Result<(), String>,
     },
@@ -59,10 +59,10 @@ pub enum Done {
     },
 }
 
-/// The threads.
+/// The threads, and the jobs that wait for one.
 #[derive(Debug)]
 pub struct Worker {
-    places: Places,
+    dirs: SpoolDirs,
     waiting: VecDeque<Job>,
     busy: usize,
     packing: usize,
@@ -72,20 +72,20 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Without any work yet.
-    pub fn new(places: Places) -> std::io::Result<Self> {
+    /// Without jobs.
+    pub fn new(dirs: SpoolDirs) -> std::io::Result<Self> {
         let ready = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let (doing, done) = channel();
-        Ok(Self { places, waiting: VecDeque::new(), busy: 0, packing: 0, ready, done, doing })
+        Ok(Self { dirs, waiting: VecDeque::new(), busy: 0, packing: 0, ready, done, doing })
     }
 
-    /// Readable when something is done.
+    /// Readable when a job is done.
     pub const fn fd(&self) -> &OwnedFd {
         &self.ready
     }
 
-    /// Does it, some time.
-    pub fn ask(&mut self, job: Job) {
+    /// Adds a job.
+    pub fn enqueue(&mut self, job: Job) {
         self.waiting.push_back(job);
         self.begin();
     }
@@ -98,9 +98,9 @@ impl Worker {
             let Ok(ready) = self.ready.try_clone() else { return self.waiting.push_front(job) };
             self.busy += 1;
             self.packing += usize::from(job.packs());
-            let (places, doing) = (self.places.clone(), self.doing.clone());
+            let (dirs, doing) = (self.dirs.clone(), self.doing.clone());
             std::thread::spawn(move || {
-                let done = carry_out(&places, job);
+                let done = carry_out(&dirs, job);
                 if doing.send(done).is_ok() {
                     let _ = rustix::io::write(ready, &1u64.to_ne_bytes());
                 }
@@ -108,9 +108,9 @@ impl Worker {
         }
     }
 
-    /// Everything that is done.
-    pub fn done(&mut self) -> Vec<Done> {
-        // Before the answers: one that comes after this wakes again.
+    /// Takes the results of all jobs that are done.
+    pub fn take_done(&mut self) -> Vec<Done> {
+        // Before the results: one that comes after this wakes again.
         let _ = rustix::io::read(&self.ready, &mut [0; 8]);
         let done: Vec<Done> = self.done.try_iter().collect();
         self.busy -= done.len();
@@ -120,16 +120,16 @@ impl Worker {
     }
 }
 
-fn carry_out(places: &Places, job: Job) -> Done {
+fn carry_out(dirs: &SpoolDirs, job: Job) -> Done {
     match job {
-        Job::Settle { bundle } => Done::Settled { bundle, result: bundles::settle(&places.bundles, bundle) },
-        Job::Make { attempt, sent } => Done::Made { attempt, result: works::make(places, attempt, &sent) },
+        Job::Verify { bundle } => Done::Verified { bundle, result: bundles::verify(&dirs.bundles, bundle) },
+        Job::Make { attempt, sent } => Done::Made { attempt, result: workdirs::make(dirs, attempt, &sent) },
         Job::Pack { attempt, launch, stop } => {
-            let result = results::pack(places, attempt, &launch, &|| !stop.load(Ordering::Relaxed));
+            let result = results::pack(dirs, attempt, &launch, &|| !stop.load(Ordering::Relaxed));
             Done::Packed { attempt, result }
         }
         Job::Clear { attempt } => {
-            works::clear(places, attempt);
+            workdirs::clear(dirs, attempt);
             Done::Cleared { attempt }
         }
     }

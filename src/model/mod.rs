@@ -28,6 +28,8 @@ pub mod server;
 pub mod ssh;
 pub mod ssh_command;
 pub mod task;
+#[cfg(test)]
+pub mod test_clock;
 pub mod time;
 pub mod user;
 pub mod zone;

@@ -6,7 +6,7 @@ use grid::model::command::{Command, Text};
 use grid::protocol::agent::{Refusal, StartMember, ToAgent};
 
 #[test]
-fn a_command_runs_and_its_end_and_outputs_come_back() {
+fn command_runs_and_its_end_and_outputs_are_reported() {
     let home = Home::new();
     let mut agent = home.agent();
     let ended = agent.run(sh("echo hi; echo oh >&2; exit 3"));
@@ -18,7 +18,7 @@ fn a_command_runs_and_its_end_and_outputs_come_back() {
 }
 
 #[test]
-fn outputs_of_a_thousand_tasks_in_one_lane_are_apart_and_exact() {
+fn outputs_of_a_thousand_tasks_in_one_lane_are_separate_and_exact() {
     let home = Home::new();
     let mut agent = home.agent();
     let members: Vec<StartMember> =
@@ -37,7 +37,7 @@ fn outputs_of_a_thousand_tasks_in_one_lane_are_apart_and_exact() {
 }
 
 #[test]
-fn arguments_are_bytes_and_entries_fill_braces() {
+fn arguments_are_bytes_and_entries_replace_braces() {
     let home = Home::new();
     let mut agent = home.agent();
     let bytes = [0xff, b'a', 0xfe];
@@ -52,7 +52,7 @@ fn arguments_are_bytes_and_entries_fill_braces() {
 }
 
 #[test]
-fn what_can_not_be_executed_ends_as_a_shell_says() {
+fn unexecutable_program_ends_with_the_code_of_a_shell() {
     let home = Home::new();
     let mut agent = home.agent();
     let code = |ended: grid::protocol::agent::Ended| match ended.end.cause {
@@ -72,7 +72,7 @@ fn what_can_not_be_executed_ends_as_a_shell_says() {
 }
 
 #[test]
-fn a_missing_directory_is_no_end() {
+fn missing_directory_is_refused_and_no_end() {
     let home = Home::new();
     let mut agent = home.agent();
     let mut given = launch(&["true"]);
@@ -83,7 +83,7 @@ fn a_missing_directory_is_no_end() {
 }
 
 #[test]
-fn commands_get_a_login_environment_and_nothing_else() {
+fn command_gets_a_login_environment_and_nothing_else() {
     let home = Home::new().with("SECRET_OF_THE_AGENT", "x");
     let mut agent = home.agent();
     let mut given = launch(&["env"]);
@@ -104,7 +104,7 @@ fn commands_get_a_login_environment_and_nothing_else() {
 }
 
 #[test]
-fn inherited_descriptors_signals_and_stdin_do_not_reach_commands() {
+fn command_inherits_no_descriptors_ignored_signals_or_stdin() {
     // The agent is started by a shell that leaves a descriptor open and ignores two signals, as nohup does.
     let mut home = Home::new();
     home.rough = true;
@@ -121,7 +121,7 @@ fn inherited_descriptors_signals_and_stdin_do_not_reach_commands() {
 }
 
 #[test]
-fn stdin_and_output_files_are_given_as_asked() {
+fn command_gets_the_stdin_and_output_files_of_its_start() {
     let home = Home::new();
     let mut agent = home.agent();
     let mut given = sh("cat; echo e >&2");

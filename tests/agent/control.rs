@@ -26,7 +26,7 @@ fn pids(home: &Home) -> Vec<i32> {
 }
 
 #[test]
-fn a_time_limit_ends_the_tree() {
+fn time_limit_ends_the_process_tree() {
     let home = Home::new();
     let mut agent = home.agent();
     let mut given = sh("sleep 1000 & echo $! ; exec sleep 1001");
@@ -37,7 +37,7 @@ fn a_time_limit_ends_the_tree() {
 }
 
 #[test]
-fn a_cancel_ends_also_what_ignores_term_and_left_the_session() {
+fn cancel_ends_processes_that_ignore_term_or_left_the_session() {
     let home = Home::new();
     let mut agent = home.agent();
     let id = agent.start(1, stubborn(&home));
@@ -52,7 +52,7 @@ fn a_cancel_ends_also_what_ignores_term_and_left_the_session() {
 }
 
 #[test]
-fn what_a_command_leaves_behind_is_ended_before_the_next_begins() {
+fn leftovers_are_ended_before_the_next_command_begins() {
     let home = Home::new();
     let mut agent = home.agent();
     let ended = agent.run(sh("setsid sh -c 'while :; do echo late; sleep 0.01; done' & echo $!"));
@@ -62,7 +62,7 @@ fn what_a_command_leaves_behind_is_ended_before_the_next_begins() {
 }
 
 #[test]
-fn a_cancel_after_the_end_changes_nothing() {
+fn cancel_after_the_end_changes_nothing() {
     let home = Home::new();
     let mut agent = home.agent();
     let id = agent.start(1, sh("exit 5"));
@@ -72,7 +72,7 @@ fn a_cancel_after_the_end_changes_nothing() {
 }
 
 #[test]
-fn a_memory_limit_ends_the_task() {
+fn memory_limit_ends_the_task() {
     let home = Home::new();
     let mut agent = home.agent();
     let id = attempt();
@@ -83,7 +83,7 @@ fn a_memory_limit_ends_the_task() {
 }
 
 #[test]
-fn the_same_start_again_gets_the_first_ones_state() {
+fn repeated_start_gets_the_state_of_the_first() {
     let home = Home::new();
     let mut agent = home.agent();
     let marks = home.path("marks");
@@ -106,7 +106,7 @@ fn the_same_start_again_gets_the_first_ones_state() {
 }
 
 #[test]
-fn old_epochs_and_other_boots_are_refused() {
+fn start_with_an_old_epoch_or_another_boot_is_refused() {
     let mut home = Home::new();
     home.epoch = Epoch(5);
     home.agent().leave();
@@ -123,7 +123,7 @@ fn old_epochs_and_other_boots_are_refused() {
 }
 
 #[test]
-fn a_tombstone_outlives_the_agent() {
+fn tombstone_outlives_the_agent() {
     let home = Home::new();
     let mut agent = home.agent();
     let id = attempt();
@@ -137,7 +137,7 @@ fn a_tombstone_outlives_the_agent() {
 }
 
 #[test]
-fn what_has_not_begun_can_be_cancelled_and_recalled() {
+fn queued_attempt_can_be_cancelled_and_recalled() {
     let home = Home::new();
     let mut agent = home.agent();
     let ids: Vec<AttemptId> = (0..700).map(|_| attempt()).collect();
@@ -159,7 +159,7 @@ fn what_has_not_begun_can_be_cancelled_and_recalled() {
 }
 
 #[test]
-fn a_follower_gets_every_byte_once_and_none_of_the_next_task() {
+fn follower_gets_every_byte_once_and_none_of_the_next_task() {
     let home = Home::new();
     let mut agent = home.agent();
     let ids: Vec<AttemptId> = (0..20).map(|_| attempt()).collect();
@@ -196,7 +196,7 @@ fn a_follower_gets_every_byte_once_and_none_of_the_next_task() {
 }
 
 #[test]
-fn a_running_output_is_followed_as_it_grows_and_long_ones_are_read_in_pieces() {
+fn growing_output_is_followed_and_a_long_one_is_read_in_pieces() {
     let home = Home::new();
     let mut agent = home.agent();
     let fifo = home.path("fifo");
@@ -223,7 +223,7 @@ fn a_running_output_is_followed_as_it_grows_and_long_ones_are_read_in_pieces() {
 }
 
 #[test]
-fn confirming_all_of_a_run_removes_its_files() {
+fn run_is_removed_when_all_of_its_ends_are_confirmed() {
     let home = Home::new();
     let mut agent = home.agent();
     let (a, b) = (agent.start(1, sh("echo a")), agent.start(1, sh("echo b")));
@@ -242,7 +242,7 @@ fn confirming_all_of_a_run_removes_its_files() {
 }
 
 #[test]
-fn the_host_is_read_without_stopping_the_loop() {
+fn host_is_read_without_blocking_the_loop() {
     const PROLOGUE: &str = "RACK=9 PATH=/no/such; export RACK";
     let home = Home::new();
     let mut agent = home.agent();
@@ -270,7 +270,7 @@ fn the_host_is_read_without_stopping_the_loop() {
 
 /// A home that was restored from a backup begins with a lower epoch than the one that was backed up has reached since.
 #[test]
-fn a_server_that_met_the_restored_home_refuses_the_old_one() {
+fn older_incarnation_of_a_home_is_refused() {
     let mut home = Home::new();
     home.epoch = Epoch(9);
     let mut old = home.agent();
@@ -303,7 +303,7 @@ fn a_server_that_met_the_restored_home_refuses_the_old_one() {
 }
 
 #[test]
-fn a_start_that_needs_an_unknown_feature_is_refused_by_its_name() {
+fn start_with_an_unknown_feature_is_refused_with_its_name() {
     let home = Home::new();
     let mut agent = home.agent();
     let id = attempt();

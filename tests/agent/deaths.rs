@@ -28,7 +28,7 @@ fn shoot(pid: i32) {
 }
 
 #[test]
-fn a_command_outlives_its_agent_and_the_next_one_gets_its_code_and_output() {
+fn command_outlives_its_agent_and_the_next_one_reports_its_end() {
     let home = Home::new();
     let gate = fifo(&home, "gate");
     let mut agent = home.agent();
@@ -55,7 +55,7 @@ fn a_command_outlives_its_agent_and_the_next_one_gets_its_code_and_output() {
 }
 
 #[test]
-fn what_ended_without_an_agent_is_in_the_next_ones_inventory() {
+fn end_without_an_agent_is_in_the_next_inventory() {
     let home = Home::new();
     let gate = fifo(&home, "gate");
     let mut agent = home.agent();
@@ -74,7 +74,7 @@ fn what_ended_without_an_agent_is_in_the_next_ones_inventory() {
 }
 
 #[test]
-fn what_ends_while_the_next_agent_looks_has_its_own_end() {
+fn end_during_recovery_is_reported_with_its_own_code() {
     let home = Home::new();
     let gate = fifo(&home, "gate");
     let mut agent = home.agent();
@@ -96,7 +96,7 @@ fn what_ends_while_the_next_agent_looks_has_its_own_end() {
 }
 
 #[test]
-fn an_output_that_can_not_be_read_is_not_taken_for_an_empty_one() {
+fn unreadable_output_is_not_reported_as_empty() {
     let home = Home::new();
     let gate = fifo(&home, "gate");
     let mut agent = home.agent();
@@ -122,7 +122,7 @@ fn an_output_that_can_not_be_read_is_not_taken_for_an_empty_one() {
 }
 
 #[test]
-fn what_can_not_be_seen_for_want_of_descriptors_is_not_lost() {
+fn attempt_is_not_lost_for_want_of_descriptors() {
     let mut home = Home::new();
     let mut agent = home.agent();
     let (kept, orphan) = (agent.start(1, sh("exec sleep 1000")), agent.start(2, sh("exec sleep 1000")));
@@ -151,7 +151,7 @@ fn what_can_not_be_seen_for_want_of_descriptors_is_not_lost() {
 }
 
 #[test]
-fn a_command_of_an_earlier_agent_can_be_cancelled() {
+fn command_of_an_earlier_agent_can_be_cancelled() {
     let home = Home::new();
     let mut agent = home.agent();
     let id = agent.start(1, sh("trap '' TERM; setsid sleep 1000 & echo $!; while :; do sleep 1; done"));
@@ -165,7 +165,7 @@ fn a_command_of_an_earlier_agent_can_be_cancelled() {
 }
 
 #[test]
-fn a_command_without_its_supervisor_runs_on_and_is_lost_at_its_end() {
+fn orphan_runs_on_and_is_lost_at_its_end() {
     let home = Home::new();
     let gate = fifo(&home, "gate");
     let mut agent = home.agent();
@@ -187,7 +187,7 @@ fn a_command_without_its_supervisor_runs_on_and_is_lost_at_its_end() {
 }
 
 #[test]
-fn a_command_without_its_supervisor_can_be_cancelled() {
+fn orphan_can_be_cancelled() {
     let home = Home::new();
     let mut agent = home.agent();
     let id = agent.start(1, sh("trap '' TERM; setsid sleep 1000 & echo $!; while :; do sleep 1; done"));
@@ -202,7 +202,7 @@ fn a_command_without_its_supervisor_can_be_cancelled() {
 }
 
 #[test]
-fn both_shot_is_lost_and_so_is_what_ran_before_a_reboot() {
+fn attempt_is_lost_when_supervisor_and_command_are_killed_or_the_host_reboots() {
     let home = Home::new();
     let mut agent = home.agent();
     let id = agent.start(1, launch(&["sleep", "1000"]));
@@ -222,7 +222,7 @@ fn both_shot_is_lost_and_so_is_what_ran_before_a_reboot() {
 
 #[cfg(feature = "failpoints")]
 #[test]
-fn after_a_reboot_what_ran_is_lost_and_pids_mean_nothing() {
+fn attempt_of_an_earlier_boot_is_lost_and_its_pid_is_not_used() {
     let home = Home::new();
     let mut agent = home.agent();
     let id = agent.start(1, launch(&["sleep", "1000"]));
@@ -237,7 +237,7 @@ fn after_a_reboot_what_ran_is_lost_and_pids_mean_nothing() {
 }
 
 #[test]
-fn a_supervisor_that_was_started_beforehand_takes_what_comes_first() {
+fn prestarted_supervisor_takes_the_first_start() {
     let home = Home { expecting: true, ..Home::new() };
     let mut agent = home.agent();
     let id = agent.start(7, sh("exec sleep 1000"));
@@ -256,7 +256,7 @@ fn a_supervisor_that_was_started_beforehand_takes_what_comes_first() {
 }
 
 #[test]
-fn one_agent_at_a_time() {
+fn second_agent_waits_for_the_first() {
     let mut home = Home::new();
     let mut first = home.agent();
     let id = first.start(1, launch(&["sleep", "1000"]));
@@ -270,7 +270,7 @@ fn one_agent_at_a_time() {
 }
 
 #[test]
-fn hangups_leave_tasks_running() {
+fn hangup_leaves_tasks_running() {
     let home = Home::new();
     let gate = fifo(&home, "gate");
     let mut agent = home.agent();
@@ -328,7 +328,7 @@ fn carry_through(home: &Home, ids: &[AttemptId], long: bool) -> HashMap<AttemptI
 
 #[cfg(feature = "failpoints")]
 #[test]
-fn wherever_a_process_is_shot_nothing_runs_twice_and_all_ends() {
+fn kill_at_any_fail_point_runs_nothing_twice_and_ends_everything() {
     for point in POINTS.iter().filter(|p| p.starts_with("agent-") || p.starts_with("supervisor-")) {
         let mut passed = false;
         for (count, long) in [(1, false), (2, true), (5, false)] {

@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 #[test]
-fn without_room_nothing_begins_and_with_room_ends_are_written() {
+fn full_disk_refuses_starts_and_delays_records_of_ends() {
     let home = Home::new();
     let Some(small) = Small::mount(&home.spool, "256k") else {
         eprintln!("skipped: this account may not mount a small file system");
@@ -54,7 +54,7 @@ fn taken(path: &std::path::Path) -> u64 {
 }
 
 #[test]
-fn confirmed_output_gives_its_blocks_back_while_a_neighbour_keeps_the_file() {
+fn confirmed_output_frees_its_blocks_while_a_neighbour_keeps_the_file() {
     let home = Home::new();
     let mut agent = home.agent();
     let gate = home.path("gate");
@@ -85,7 +85,7 @@ fn confirmed_output_gives_its_blocks_back_while_a_neighbour_keeps_the_file() {
 }
 
 #[test]
-fn follower_jumps_over_what_was_dropped_and_neighbours_stay_whole() {
+fn follower_skips_dropped_bytes_and_neighbours_stay_complete() {
     let home = Home::new();
     let mut agent = home.agent();
     let gate = home.path("gate");

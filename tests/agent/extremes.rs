@@ -167,7 +167,7 @@ fn is_no_crash(message: &FromAgent) {
 }
 
 #[test]
-fn lies_to_an_agent_cost_the_link_of_whoever_tells_them() {
+fn malformed_message_closes_only_the_link_it_came_by() {
     let honest = Home::new();
     let mut agent = honest.agent();
     let fifo = honest.path("go");
@@ -199,7 +199,7 @@ fn lies_to_an_agent_cost_the_link_of_whoever_tells_them() {
 }
 
 #[test]
-fn start_that_no_hello_could_tell_of_is_refused() {
+fn start_that_no_hello_could_report_is_refused() {
     let home = Home { quiet: true, ..Home::new() };
     let mut agent = home.agent();
     let id = AttemptId { number: u32::MAX, ..attempt() };

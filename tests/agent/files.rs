@@ -65,7 +65,7 @@ fn pack(agent: &mut Agent, attempt: AttemptId, sent: &Sent, fetch: &[&str], chan
 }
 
 #[test]
-fn it_is_asked_for_once_however_many_wait_for_it() {
+fn bundle_is_requested_once_for_many_waiters() {
     let home = Home::new();
     let (bytes, sent) = bundle(&home, &[b'x'; 600_000]);
     let mut agent = home.agent();
@@ -82,7 +82,7 @@ fn it_is_asked_for_once_however_many_wait_for_it() {
 }
 
 #[test]
-fn after_a_cut_it_goes_on_where_it_was() {
+fn bundle_continues_after_a_lost_link() {
     let home = Home::new();
     let (bytes, sent) = bundle(&home, &[b'y'; 5_000_000]);
     let mut agent = home.agent();
@@ -102,7 +102,7 @@ fn after_a_cut_it_goes_on_where_it_was() {
 }
 
 #[test]
-fn what_comes_damaged_is_asked_for_again_and_then_refused() {
+fn damaged_bundle_is_requested_again_and_then_refused() {
     let home = Home::new();
     let (bytes, sent) = bundle(&home, &[b'z'; 10_000]);
     let mut spoilt = bytes.clone();
@@ -126,7 +126,7 @@ fn what_comes_damaged_is_asked_for_again_and_then_refused() {
 }
 
 #[test]
-fn a_cancel_while_it_waits_is_confirmed_at_once() {
+fn cancel_of_an_attempt_that_waits_for_a_bundle_is_confirmed_at_once() {
     let home = Home::new();
     let (bytes, sent) = bundle(&home, b"x");
     let mut agent = home.agent();
@@ -138,7 +138,7 @@ fn a_cancel_while_it_waits_is_confirmed_at_once() {
 }
 
 #[test]
-fn what_an_attempt_made_is_packed_as_often_as_it_is_asked_for() {
+fn results_are_packed_at_each_request() {
     let home = Home::new();
     let (bytes, sent) = bundle(&home, b"as sent");
     let mut agent = home.agent();
@@ -161,7 +161,7 @@ fn what_an_attempt_made_is_packed_as_often_as_it_is_asked_for() {
 }
 
 #[test]
-fn directories_that_the_task_closed_go_all_the_same() {
+fn read_only_directories_of_a_task_are_removed() {
     let home = Home::new();
     let (bytes, sent) = bundle(&home, b"x");
     let mut agent = home.agent();
@@ -173,7 +173,7 @@ fn directories_that_the_task_closed_go_all_the_same() {
 }
 
 #[test]
-fn directories_of_attempts_that_nobody_knows_go_at_the_next_hello() {
+fn directories_of_unknown_attempts_are_removed_at_the_next_hello() {
     let home = Home::new();
     home.agent().leave();
     fs::create_dir_all(place(&home, "work").join(attempt().to_string()).join("root/d")).unwrap();
@@ -182,7 +182,7 @@ fn directories_of_attempts_that_nobody_knows_go_at_the_next_hello() {
 }
 
 #[test]
-fn what_was_not_used_for_a_month_goes_unless_it_is_in_use() {
+fn bundle_unused_for_a_month_is_removed_unless_in_use() {
     let home = Home::new();
     let (bytes, sent) = bundle(&home, b"used");
     let mut agent = home.agent();
@@ -209,7 +209,7 @@ fn what_was_not_used_for_a_month_goes_unless_it_is_in_use() {
 }
 
 #[test]
-fn without_room_it_is_refused_and_the_unused_goes_first() {
+fn full_disk_refuses_a_bundle_after_unused_ones_are_removed() {
     let home = Home::new();
     let Some(_small) = Small::mount(&home.spool, "66m") else {
         eprintln!("skipped: this account may not mount a small file system");
@@ -235,7 +235,7 @@ fn without_room_it_is_refused_and_the_unused_goes_first() {
 }
 
 #[test]
-fn cancel_ends_the_packing_and_leaves_nothing_of_it() {
+fn cancel_stops_packing_and_leaves_no_archive() {
     let home = Home::new();
     let (bytes, sent) = bundle(&home, b"x");
     let mut agent = home.agent();
@@ -254,7 +254,7 @@ fn cancel_ends_the_packing_and_leaves_nothing_of_it() {
 }
 
 #[test]
-fn what_can_not_be_read_or_packed_keeps_only_itself_away() {
+fn unreadable_files_are_left_out_of_the_results() {
     let home = Home::new();
     let (bytes, sent) = bundle(&home, b"x");
     let mut agent = home.agent();

@@ -25,7 +25,7 @@ fn all(path: &Path) -> Vec<u8> {
 }
 
 #[test]
-fn linked_output_is_the_same_file_and_stays_whole_when_its_run_goes() {
+fn linked_output_is_the_same_file_and_survives_its_run() {
     let home = Home::new();
     let mut agent = home.agent();
     let id = agent.start(1, writes('a', LONG));
@@ -58,7 +58,7 @@ fn output_of_the_next_attempt_is_not_in_a_linked_file() {
 }
 
 #[test]
-fn resting_run_begins_at_its_beginning_again_once_its_ends_are_confirmed() {
+fn idle_run_is_truncated_once_its_ends_are_confirmed() {
     let home = Home::new();
     let mut agent = home.agent();
     let short = agent.start(1, sh("echo short; echo err >&2"));
@@ -83,7 +83,7 @@ fn resting_run_begins_at_its_beginning_again_once_its_ends_are_confirmed() {
 }
 
 #[test]
-fn file_with_a_second_name_gets_no_hole_and_is_not_emptied() {
+fn linked_file_gets_no_hole_and_is_not_truncated() {
     let home = Home::new();
     let mut agent = home.agent();
     let id = agent.start(1, writes('a', LONG));
@@ -96,7 +96,7 @@ fn file_with_a_second_name_gets_no_hole_and_is_not_emptied() {
 }
 
 #[test]
-fn output_that_others_share_a_file_with_is_not_linked_and_can_be_read() {
+fn output_in_a_shared_file_is_not_linked_and_can_be_read() {
     let home = Home::new();
     let mut agent = home.agent();
     let members = [attempt(), attempt()];
@@ -113,7 +113,7 @@ fn output_that_others_share_a_file_with_is_not_linked_and_can_be_read() {
 }
 
 #[test]
-fn output_is_not_linked_while_another_attempt_of_its_run_is_to_write() {
+fn output_is_not_linked_while_another_attempt_of_its_run_may_write() {
     let home = Home::new();
     let mut agent = home.agent();
     let long = agent.start(1, writes('a', 100_000));
@@ -126,7 +126,7 @@ fn output_is_not_linked_while_another_attempt_of_its_run_is_to_write() {
 }
 
 #[test]
-fn link_that_can_not_be_made_is_refused_and_changes_nothing() {
+fn impossible_link_is_refused_and_changes_nothing() {
     let home = Home::new();
     let mut agent = home.agent();
     let id = agent.start(1, writes('a', 100_000));
@@ -142,7 +142,7 @@ fn link_that_can_not_be_made_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn next_agent_links_what_ran_alone_under_an_earlier_one() {
+fn next_agent_links_an_output_that_ran_alone_under_an_earlier_one() {
     let home = Home::new();
     let mut agent = home.agent();
     let id = agent.start(1, writes('a', LONG));
@@ -192,7 +192,7 @@ fn output_with_a_hole_in_its_middle_is_linked_with_the_hole() {
 }
 
 #[test]
-fn attempt_behind_a_long_output_gets_a_supervisor_of_its_own() {
+fn attempt_after_a_long_output_gets_its_own_supervisor() {
     let home = Home::new();
     let mut agent = home.agent();
     let first = agent.start(1, writes('a', LONG));
@@ -207,7 +207,7 @@ fn attempt_behind_a_long_output_gets_a_supervisor_of_its_own() {
 
 #[cfg(feature = "failpoints")]
 #[test]
-fn agent_that_dies_behind_the_link_leaves_an_output_that_the_next_one_links_again() {
+fn output_is_linked_again_after_the_agent_died_after_linking() {
     let mut home = Home::new().with("GRID_FAILPOINT", "agent-output-linked");
     let mut agent = home.agent();
     let id = agent.start(1, writes('a', LONG));

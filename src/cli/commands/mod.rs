@@ -36,9 +36,11 @@ use super::caller;
 use super::exit::Code;
 use super::failure::Failure;
 use super::output::Out;
+use crate::model::ambient::System;
 use crate::model::open_files;
 use crate::ops::{Grid, OpsError, dispatcher as process};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// Every command's result.
 type CommandResult = Result<Code, Failure>;
@@ -127,7 +129,7 @@ fn agent(args: super::args::AgentArgs) -> CommandResult {
     let own = |fd: std::os::fd::BorrowedFd<'_>| fd.try_clone_to_owned().map(std::fs::File::from);
     let ends = own(std::io::stdin().as_fd()).and_then(|input| Ok((input, own(std::io::stdout().as_fd())?)));
     let (input, output) = ends.map_err(|error| OpsError::Grid(format!("grid agent has no stdio: {error}")))?;
-    crate::agent::serve::serve(&place, args.expecting, input, output)
+    crate::agent::serve::serve(&place, args.expecting, Rc::new(System), input, output)
         .map_err(|error| OpsError::Grid(format!("grid agent: {error}")))?;
     Ok(Code::OK)
 }
@@ -135,7 +137,7 @@ fn agent(args: super::args::AgentArgs) -> CommandResult {
 /// Becomes the supervisor of a run.
 fn supervise(args: &super::args::SuperviseArgs) -> CommandResult {
     args.files.iter().for_each(|files| open_files::keep_to(*files));
-    crate::agent::supervise::supervise(&args.dir)
+    crate::agent::supervise::supervise(&args.dir, Rc::new(System))
         .map_err(|error| OpsError::Grid(format!("grid supervise: {error}")))?;
     Ok(Code::OK)
 }

@@ -3,12 +3,11 @@
 
 mod agent;
 mod changes;
-mod clock;
 mod faults;
 mod task;
 
+pub use crate::model::test_clock::TestClock;
 pub use agent::{FakeAgent, Reads};
-pub use clock::TestClock;
 pub use task::Task;
 
 use super::dispatcher::Dispatcher;

@@ -1,6 +1,6 @@
-//! What a dispatcher asks for, message by message.
+//! Handles the messages of a dispatcher.
 
-use super::book::{Attempt, AttemptState};
+use super::attempt_table::{Attempt, AttemptState};
 use super::probe::ProbeRequest;
 use super::serve::Agent;
 use crate::model::failpoint::failpoint;
@@ -14,16 +14,18 @@ use std::path::Path;
 use std::time::Duration;
 
 impl Agent {
-    /// Does what one message says.
-    pub fn take(&mut self, message: ToAgent) {
+    /// Handles one message.
+    pub fn handle(&mut self, message: ToAgent) {
         match message {
-            // Said once, before everything else.
+            // Sent once, before everything else.
             ToAgent::Hello { .. } => {}
             ToAgent::Start(start) => self.start(start),
             ToAgent::Recall { lane } => self.recall(lane),
             ToAgent::Cancel { attempt, grace } => self.cancel(attempt, grace),
             ToAgent::Confirm { attempts } => self.confirm(&attempts),
-            ToAgent::Probe { watch, script, prologues } => self.prober.ask(ProbeRequest { watch, script, prologues }),
+            ToAgent::Probe { watch, script, prologues } => {
+                self.prober.request(ProbeRequest { watch, script, prologues })
+            }
             ToAgent::Read { attempt, stream, offset, max } => self.read(attempt, stream, offset, max),
             ToAgent::Link { attempt, stream, to } => self.link(attempt, stream, Path::new(to.as_os())),
             ToAgent::Follow { attempt, out, err } => self.follow(attempt, out, err),
@@ -35,7 +37,7 @@ impl Agent {
                 self.pack(attempt, launch);
             }
             ToAgent::ReadPacked { attempt, offset, max } => self.read_packed(attempt, offset, max),
-            ToAgent::DropFiles { attempt } => self.drop_work(attempt),
+            ToAgent::DropFiles { attempt } => self.drop_workdir(attempt),
             ToAgent::Clear => self.clear(),
         }
     }
@@ -55,15 +57,15 @@ impl Agent {
         let mut fresh: VecDeque<StartMember> = VecDeque::with_capacity(members.len());
         for member in members {
             let attempt = member.attempt;
-            // The same start again gets the first one's state, whoever sends it.
-            if self.book.get(attempt).is_some() {
-                self.tell_state(attempt);
+            // A repeated start is answered with the state of the first one.
+            if self.attempts.get(attempt).is_some() {
+                self.report_state(attempt);
             } else if self.spool.has_tombstone(attempt) {
                 self.events.push(Event::Refused { attempt, why: Refusal::Tombstone });
             } else if let Some(why) = &refusal {
                 self.events.push(Event::Refused { attempt, why: why.clone() });
             } else {
-                self.book.insert(attempt, Attempt { lane, run: None, state: AttemptState::Queued });
+                self.attempts.insert(attempt, Attempt { lane, run: None, state: AttemptState::Queued });
                 fresh.push_back(member);
             }
         }
@@ -73,18 +75,18 @@ impl Agent {
         }
     }
 
-    /// A directory below the client's $HOME is meant below the one here. On the home's own host they are the same anyway.
+    /// Moves a directory below the client's $HOME below the one here. On the home's own host they are the same.
     fn move_home(&self, launch: &mut Launch) {
         let (Some(theirs), Some(ours)) = (launch.home.take(), &self.login_home) else { return };
         if let Ok(below) = Path::new(launch.cwd.as_os()).strip_prefix(theirs.as_os()) {
-            // Joining nothing would add a slash.
+            // Joining an empty path would add a slash.
             let moved = if below.as_os_str().is_empty() { ours.clone() } else { ours.join(below) };
             launch.cwd = moved.into_os_string().into();
         }
     }
 
-    fn tell_state(&mut self, attempt: AttemptId) {
-        match self.book.get(attempt).map(|a| &a.state) {
+    fn report_state(&mut self, attempt: AttemptId) {
+        match self.attempts.get(attempt).map(|a| &a.state) {
             None | Some(AttemptState::Queued) => {}
             Some(AttemptState::Running { started_at, process, supervised, .. }) => {
                 self.events.push(Event::Began { attempt, at: *started_at, process: process.clone() });
@@ -104,53 +106,53 @@ impl Agent {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         let dropped = lane.drop_waiting(|_| true);
         if let Some(supervisor) = &mut lane.supervisor {
-            supervisor.tell(&ToSupervisor::Recall);
+            supervisor.send(&ToSupervisor::Recall);
         }
         for attempt in dropped {
-            self.book.remove(attempt);
-            self.drop_work(attempt);
+            self.attempts.remove(attempt);
+            self.drop_workdir(attempt);
             self.events.push(Event::Recalled { attempt });
         }
     }
 
     fn cancel(&mut self, attempt: AttemptId, grace: Duration) {
-        match self.book.get(attempt).map(|a| (&a.state, a.lane, a.run)) {
+        match self.attempts.get(attempt).map(|a| (&a.state, a.lane, a.run)) {
             Some((AttemptState::Ended { .. }, ..)) => {
                 self.stop_packing(attempt);
-                self.tell_state(attempt);
+                self.report_state(attempt);
             }
             Some((AttemptState::Running { supervised: false, .. }, ..)) => self.cancel_orphan(attempt, grace),
             Some((AttemptState::Running { .. }, lane, Some(run))) => {
                 let supervisor = self.lanes.get_mut(&lane).and_then(|l| l.supervisor.as_mut());
-                match supervisor.filter(|s| s.run == run && s.orders.is_some()) {
-                    Some(supervisor) => supervisor.tell(&ToSupervisor::Cancel { attempt, grace }),
+                match supervisor.filter(|s| s.run == run && s.requests.is_some()) {
+                    Some(supervisor) => supervisor.send(&ToSupervisor::Cancel { attempt, grace }),
                     None => self.cancel_by_note(run, attempt, grace),
                 }
             }
             Some((_, lane, _)) => self.cancel_queued(lane, attempt, grace),
-            None => self.bury(attempt),
+            None => self.add_tombstone(attempt),
         }
     }
 
-    /// Nobody has told us that it began, but a supervisor may just be at it.
+    /// Cancels an attempt that is not known to have begun. A supervisor may just be starting it.
     fn cancel_queued(&mut self, lane: LaneId, attempt: AttemptId, grace: Duration) {
-        let Some(lane) = self.lanes.get_mut(&lane) else { return self.bury(attempt) };
+        let Some(lane) = self.lanes.get_mut(&lane) else { return self.add_tombstone(attempt) };
         if !lane.drop_waiting(|a| a == attempt).is_empty() {
-            self.book.remove(attempt);
-            self.drop_work(attempt);
-            return self.bury(attempt);
+            self.attempts.remove(attempt);
+            self.drop_workdir(attempt);
+            return self.add_tombstone(attempt);
         }
-        // The tombstone first: whatever happens to the supervisor, this attempt does not begin a second time.
-        if self.spool.bury(attempt).is_ok()
+        // The tombstone first: even if the supervisor dies, this attempt does not begin a second time.
+        if self.spool.add_tombstone(attempt).is_ok()
             && let Some(supervisor) = &mut lane.supervisor
         {
-            supervisor.tell(&ToSupervisor::Cancel { attempt, grace });
+            supervisor.send(&ToSupervisor::Cancel { attempt, grace });
         }
     }
 
-    /// Refuses it from now on. Only a tombstone on disk is a promise: without one nothing is answered, and the home asks again.
-    fn bury(&mut self, attempt: AttemptId) {
-        if self.spool.bury(attempt).is_ok() {
+    /// Refuses an attempt from now on. Only a tombstone on disk is a promise: without one nothing is answered, and the home asks again.
+    fn add_tombstone(&mut self, attempt: AttemptId) {
+        if self.spool.add_tombstone(attempt).is_ok() {
             self.events.push(Event::Refused { attempt, why: Refusal::Tombstone });
         }
     }

@@ -1,8 +1,8 @@
 //! A clock that only the test moves.
 
-use crate::model::ambient::{Ambient, Now};
-use crate::model::clock::Moment;
-use crate::model::time::Timestamp;
+use super::ambient::{Ambient, Now};
+use super::clock::Moment;
+use super::time::Timestamp;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 

@@ -1,8 +1,8 @@
-//! What the agent knows of each attempt and each run, and how a record of a supervisor changes it.
+//! The agent's table of attempts and runs, and how a record of a supervisor changes it.
 
 use super::hole;
 use super::journal::{JournalRecord, Reader};
-use super::output::inline;
+use super::output::{Offsets, inline};
 use super::serve::Agent;
 use super::spool::RunId;
 use crate::model::attempt::{End, ProcessId, Stream};
@@ -17,46 +17,54 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A run ends after so many members or so much output, so that its files can go some day.
+/// A run ends after so many members or so much output, so that its files can be removed.
 const RUN_MEMBERS: usize = 10_000;
 const RUN_BYTES: u64 = 64 << 20;
-/// To copy more than this takes longer than to start a supervisor.
+/// To copy more bytes than this takes longer than to start a supervisor.
 const ALONE_BYTES: u64 = 1 << 20;
 
-/// Everything that is not confirmed.
+/// The attempts whose end the home has not confirmed.
 #[derive(Debug, Default)]
-pub struct Book {
+pub struct AttemptTable {
     attempts: HashMap<AttemptId, Attempt>,
 }
 
-/// One attempt.
+/// An attempt: where it runs, and how far it is.
 #[derive(Debug)]
 pub struct Attempt {
     pub lane: LaneId,
-    /// None while it waits in this agent.
+    /// None while no supervisor has it.
     pub run: Option<RunId>,
     pub state: AttemptState,
 }
 
-/// How far it is.
+/// The state of an attempt.
 #[derive(Debug)]
 pub enum AttemptState {
-    /// In this agent or at a supervisor; not known to have begun.
+    /// It waits in this agent or at a supervisor, and is not known to have begun.
     Queued,
     Running {
         started_at: Timestamp,
         /// The same since this host's boot, where that is known.
         since_boot: Option<Duration>,
         process: Option<ProcessId>,
-        out_from: u64,
-        err_from: u64,
+        from: Offsets,
         supervised: bool,
     },
     Ended {
         end: End,
-        out_from: u64,
-        err_from: u64,
+        from: Offsets,
     },
+}
+
+/// How an attempt began.
+#[derive(Debug)]
+pub struct AttemptBegin {
+    pub at: Timestamp,
+    /// The same since this host's boot, where that is known.
+    pub since_boot: Option<Duration>,
+    pub process: Option<ProcessId>,
+    pub from: Offsets,
 }
 
 /// A part of an output file; without a length while it grows.
@@ -67,50 +75,47 @@ pub struct Slice {
 }
 
 impl Attempt {
-    /// Where its output lies; None if it has not begun.
+    /// Where its output is; None if it has not begun.
     pub fn slice(&self, stream: Stream) -> Option<Slice> {
-        let pick = |out, err| if stream == Stream::Out { out } else { err };
         match &self.state {
             AttemptState::Queued => None,
-            AttemptState::Running { out_from, err_from, .. } => {
-                Some(Slice { from: pick(*out_from, *err_from), len: None })
-            }
-            AttemptState::Ended { end, out_from, err_from } => {
-                let len = Some(pick(end.out_len, end.err_len));
-                Some(Slice { from: pick(*out_from, *err_from), len })
+            AttemptState::Running { from, .. } => Some(Slice { from: from.of(stream), len: None }),
+            AttemptState::Ended { end, from } => {
+                let len = if stream == Stream::Out { end.out_len } else { end.err_len };
+                Some(Slice { from: from.of(stream), len: Some(len) })
             }
         }
     }
 }
 
-impl Book {
-    /// What is known of it.
+impl AttemptTable {
+    /// The attempt, if it is known.
     pub fn get(&self, attempt: AttemptId) -> Option<&Attempt> {
         self.attempts.get(&attempt)
     }
 
-    /// For changes.
+    /// The attempt, to be changed.
     pub fn get_mut(&mut self, attempt: AttemptId) -> Option<&mut Attempt> {
         self.attempts.get_mut(&attempt)
     }
 
-    /// Takes it up, or changes it.
+    /// Adds an attempt, or replaces it.
     pub fn insert(&mut self, id: AttemptId, attempt: Attempt) {
         self.attempts.insert(id, attempt);
     }
 
-    /// Forgets it.
+    /// Removes an attempt.
     pub fn remove(&mut self, attempt: AttemptId) -> Option<Attempt> {
         self.attempts.remove(&attempt)
     }
 
-    /// All of them.
+    /// All attempts.
     pub fn iter(&self) -> impl Iterator<Item = (AttemptId, &Attempt)> {
         self.attempts.iter().map(|(id, attempt)| (*id, attempt))
     }
 }
 
-/// One run: a supervisor's directory.
+/// A run: the directory in which one supervisor runs attempts.
 #[derive(Debug)]
 pub struct Run {
     pub dir: PathBuf,
@@ -118,7 +123,7 @@ pub struct Run {
     pub boot: BootId,
     pub journal: File,
     pub reader: Reader,
-    /// The outputs, once they are there.
+    /// The outputs, once the supervisor has made them.
     pub out: Option<File>,
     pub err: Option<File>,
     /// Attempts that began here and are not confirmed.
@@ -127,20 +132,20 @@ pub struct Run {
     pub fed: usize,
     pub size: u64,
     pub supervisor: Option<ProcessId>,
-    /// The supervisor has left.
+    /// The supervisor has exited.
     pub gone: bool,
     confirmed: Option<File>,
-    /// Every confirmation was written down.
+    /// Every confirmation is stored in the file.
     pub remembers: bool,
 }
 
 impl Run {
-    /// Does it take no more members? `alone`: what comes next is to lie alone in its files, as far as that is worth another supervisor.
+    /// Does it take no more members? `alone`: the next output should have its files to itself, if that is worth starting a supervisor.
     pub const fn is_full(&self, alone: bool) -> bool {
         self.fed >= RUN_MEMBERS || self.size >= if alone { ALONE_BYTES } else { RUN_BYTES }
     }
 
-    /// Opens what is there of it.
+    /// Opens its journal, and the outputs if they exist.
     pub fn open(dir: PathBuf, lane: LaneId, boot: BootId) -> io::Result<Self> {
         let journal = File::open(dir.join("journal"))?;
         let mut run = Self {
@@ -163,7 +168,7 @@ impl Run {
         Ok(run)
     }
 
-    /// The supervisor makes the two files; before it is up there are none.
+    /// Opens the two outputs, if the supervisor has made them by now.
     pub fn open_outputs(&mut self) -> io::Result<()> {
         for (file, name) in [(&mut self.out, "out"), (&mut self.err, "err")] {
             if file.is_none() {
@@ -176,17 +181,17 @@ impl Run {
         Ok(())
     }
 
-    /// One of the outputs.
+    /// The file of one of the outputs.
     pub fn output(&self, stream: Stream) -> Option<&File> {
         if stream == Stream::Out { self.out.as_ref() } else { self.err.as_ref() }
     }
 
-    /// New records of its journal.
-    pub fn news(&mut self) -> io::Result<Vec<JournalRecord>> {
-        self.reader.news(&self.journal)
+    /// The records that its journal got since the last call.
+    pub fn new_records(&mut self) -> io::Result<Vec<JournalRecord>> {
+        self.reader.new_records(&self.journal)
     }
 
-    /// Remembers beyond this agent that the home has these ends.
+    /// Stores that the home has these ends, for later agents.
     pub fn store_confirmed(&mut self, attempts: &[AttemptId]) -> io::Result<()> {
         if self.confirmed.is_none() {
             let options = OpenOptions::new().append(true).create(true).mode(0o600).clone();
@@ -197,7 +202,7 @@ impl Run {
         file.write_all(lines.as_bytes())
     }
 
-    /// What earlier agents were told that the home has.
+    /// The attempts whose ends the home has confirmed to earlier agents.
     pub fn read_confirmed(&self) -> Vec<AttemptId> {
         let text = std::fs::read_to_string(self.dir.join("confirmed")).unwrap_or_default();
         text.lines().filter_map(|line| line.parse().ok()).collect()
@@ -205,7 +210,7 @@ impl Run {
 }
 
 impl Agent {
-    /// Takes note of what a supervisor did; the same record may come by pipe and by journal.
+    /// Records what a supervisor did. The same record may arrive by pipe and by journal.
     pub fn apply(&mut self, run: RunId, record: JournalRecord) {
         match record {
             JournalRecord::Opened { process } => {
@@ -214,10 +219,13 @@ impl Agent {
                 }
             }
             JournalRecord::Begun { attempt, at, since_boot, out, err } => {
-                self.begun(run, attempt, (at, since_boot), None, (out, err));
+                let begin = AttemptBegin { at, since_boot, process: None, from: Offsets { out, err } };
+                self.record_begin(run, attempt, begin);
             }
-            JournalRecord::Spawned { attempt, process } => self.spawned(attempt, process),
-            JournalRecord::Ended { attempt, end, out, err } => self.ended(run, attempt, end.fitting(), (out, err)),
+            JournalRecord::Spawned { attempt, process } => self.record_process(attempt, process),
+            JournalRecord::Ended { attempt, end, out, err } => {
+                self.record_end(run, attempt, end.fitting(), Offsets { out, err });
+            }
             JournalRecord::Refused { attempt, why } => {
                 if self.drop_unended(run, attempt) {
                     self.events.push(Event::Refused { attempt, why });
@@ -232,32 +240,26 @@ impl Agent {
         }
     }
 
-    /// The command is about to run, or (with a process) runs.
-    pub fn begun(
-        &mut self,
-        run: RunId,
-        attempt: AttemptId,
-        (at, since_boot): (Timestamp, Option<Duration>),
-        process: Option<ProcessId>,
-        (out_from, err_from): (u64, u64),
-    ) {
-        // Of an attempt that was given to another run since, this one's journal says nothing new.
-        let Some(known) = self.book.get_mut(attempt).filter(|known| known.run == Some(run)) else { return };
+    /// Records that the command is about to run, or that it runs as this process.
+    pub fn record_begin(&mut self, run: RunId, attempt: AttemptId, begin: AttemptBegin) {
+        // The attempt may have been given to another run since: then this journal has nothing new about it.
+        let Some(known) = self.attempts.get_mut(attempt).filter(|known| known.run == Some(run)) else { return };
         if matches!(known.state, AttemptState::Queued) {
-            let (supervised, process) = (true, None);
-            known.state = AttemptState::Running { started_at: at, since_boot, process, out_from, err_from, supervised };
+            let AttemptBegin { at: started_at, since_boot, from, .. } = begin;
+            known.state = AttemptState::Running { started_at, since_boot, process: None, from, supervised: true };
             if let Some(run) = self.runs.get_mut(&run) {
                 run.unconfirmed += 1;
             }
         }
-        if let Some(process) = process {
-            self.spawned(attempt, process);
+        if let Some(process) = begin.process {
+            self.record_process(attempt, process);
         }
     }
 
-    /// The first word of a process is the one that is passed on.
-    fn spawned(&mut self, attempt: AttemptId, id: ProcessId) {
-        let Some(Attempt { state: AttemptState::Running { process, started_at, .. }, .. }) = self.book.get_mut(attempt)
+    /// Records the process of an attempt, once.
+    fn record_process(&mut self, attempt: AttemptId, id: ProcessId) {
+        let Some(Attempt { state: AttemptState::Running { process, started_at, .. }, .. }) =
+            self.attempts.get_mut(attempt)
         else {
             return;
         };
@@ -268,9 +270,10 @@ impl Agent {
         }
     }
 
-    /// It is over; its small outputs travel with the news.
-    pub fn ended(&mut self, run_id: RunId, attempt: AttemptId, end: End, (out_from, err_from): (u64, u64)) {
-        let Some(known) = self.book.get_mut(attempt) else { return };
+    /// Records the end. Small outputs are sent with it.
+    pub fn record_end(&mut self, run_id: RunId, attempt: AttemptId, end: End, from: Offsets) {
+        let now = self.ambient.now().mono;
+        let Some(known) = self.attempts.get_mut(attempt) else { return };
         let Some(run) = self.runs.get_mut(&run_id) else { return };
         match known.state {
             AttemptState::Ended { .. } => return,
@@ -278,31 +281,31 @@ impl Agent {
             AttemptState::Running { .. } => {}
         }
         failpoint("agent-end-read");
-        run.size = run.size.max(out_from + end.out_len).max(err_from + end.err_len);
-        known.state = AttemptState::Ended { end, out_from, err_from };
+        run.size = run.size.max(from.out + end.out_len).max(from.err + end.err_len);
+        known.state = AttemptState::Ended { end, from };
         if let Some(lane) = self.lanes.get_mut(&known.lane) {
-            lane.answered(run_id);
+            lane.member_done(run_id, now);
         }
         if let Some(ended) = self.with_outputs(attempt) {
             self.events.push(Event::Ended { attempt, ended });
         }
     }
 
-    /// The end of an attempt as the home gets it.
+    /// The end of an attempt with its small outputs, as it is sent to the home.
     pub fn with_outputs(&mut self, attempt: AttemptId) -> Option<Ended> {
-        let known = self.book.get(attempt)?;
+        let known = self.attempts.get(attempt)?;
         let AttemptState::Ended { end, .. } = &known.state else { return None };
         let run = self.runs.get_mut(&known.run?)?;
-        // What can't be read now is asked for later.
+        // The home asks later for outputs that can't be read now.
         let _ = run.open_outputs();
         let out = inline(run.out.as_ref(), known.slice(Stream::Out)?);
         let err = inline(run.err.as_ref(), known.slice(Stream::Err)?);
         Some(Ended { end: end.clone(), out, err })
     }
 
-    /// It will not run here after all. False if it is not ours or has ended.
+    /// Removes an attempt that will not run here. False if it is not of this run, or has ended.
     pub fn drop_unended(&mut self, run: RunId, attempt: AttemptId) -> bool {
-        match self.book.get(attempt).filter(|known| known.run == Some(run)).map(|known| &known.state) {
+        match self.attempts.get(attempt).filter(|known| known.run == Some(run)).map(|known| &known.state) {
             None | Some(AttemptState::Ended { .. }) => return false,
             Some(AttemptState::Running { .. }) => {
                 if let Some(run) = self.runs.get_mut(&run) {
@@ -311,27 +314,27 @@ impl Agent {
             }
             Some(AttemptState::Queued) => {}
         }
-        let gone = self.book.remove(attempt);
-        self.drop_work(attempt);
+        let gone = self.attempts.remove(attempt);
+        self.drop_workdir(attempt);
         if let Some(lane) = gone.and_then(|a| self.lanes.get_mut(&a.lane)) {
-            lane.answered(run);
+            lane.member_done(run, self.ambient.now().mono);
         }
         true
     }
 
-    /// The home has these ends: records and outputs may go. Short outputs go with their run, once all of it is done with.
+    /// Removes records and outputs of ends that the home has. Short outputs are removed with their run.
     pub fn confirm(&mut self, attempts: &[AttemptId]) {
         let mut by_run: HashMap<RunId, Vec<AttemptId>> = HashMap::new();
         let mut long = Vec::new();
         for attempt in attempts {
             if let Some(known @ Attempt { run: Some(run), state: AttemptState::Ended { .. }, .. }) =
-                self.book.get(*attempt)
+                self.attempts.get(*attempt)
             {
                 by_run.entry(*run).or_default().push(*attempt);
                 let slices = [Stream::Out, Stream::Err].map(|stream| Some((*run, stream, known.slice(stream)?)));
-                long.extend(slices.into_iter().flatten().filter(|(.., s)| s.len >= Some(hole::WORTH)));
-                self.book.remove(*attempt);
-                self.drop_work(*attempt);
+                long.extend(slices.into_iter().flatten().filter(|(.., s)| s.len >= Some(hole::MIN_LENGTH)));
+                self.attempts.remove(*attempt);
+                self.drop_workdir(*attempt);
             }
         }
         let mut emptied = Vec::new();
@@ -341,7 +344,7 @@ impl Agent {
             if run.gone && run.unconfirmed == 0 {
                 self.remove_if_done(id);
             } else {
-                // On a full disk it is forgotten: then the home hears of these ends twice, and confirms twice.
+                // On a full disk nothing is stored: then the home gets these ends twice, and confirms them twice.
                 run.remembers &= run.store_confirmed(&attempts).is_ok();
                 emptied.push(id);
             }
@@ -350,12 +353,12 @@ impl Agent {
             self.free(run, stream, slice);
         }
         for run in emptied {
-            self.empty(run);
+            self.truncate_idle_run(run);
         }
         failpoint("agent-confirmed");
     }
 
-    /// A run whose supervisor has left and whose ends are all confirmed leaves nothing behind.
+    /// Removes a run whose supervisor has exited and whose ends are all confirmed.
     pub fn remove_if_done(&mut self, id: RunId) {
         if self.runs.get(&id).is_some_and(|run| run.gone && run.unconfirmed == 0)
             && let Some(run) = self.runs.remove(&id)

@@ -1,7 +1,8 @@
-//! Directories of attempts that run on what was sent: made before the attempt begins, packed after it, then removed.
+//! Working directories of attempts with files that were sent: made before the attempt begins, packed after it, then removed.
 //!
-//! `work/ATTEMPT/root` is the task's own, `sent` a second name of the archive that it was made of, `packed` what goes home.
+//! `work/ATTEMPT/root` is the task's directory, `sent` a second name of the archive that it was made of, `packed` the results for the home.
 
+use super::last_use::touch;
 use super::output::read_at;
 use super::serve::Agent;
 use super::worker::{Done, Job};
@@ -23,56 +24,56 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Where archives and directories lie.
+/// Where archives and working directories lie in a home's spool.
 #[derive(Debug, Clone)]
-pub struct Places {
+pub struct SpoolDirs {
     pub bundles: PathBuf,
-    pub works: PathBuf,
+    pub workdirs: PathBuf,
 }
 
-impl Places {
-    /// Made in a home's spool.
+impl SpoolDirs {
+    /// Makes them in a home's spool.
     pub fn make(spool: &Path) -> io::Result<Self> {
-        let places = Self { bundles: spool.join("bundles"), works: spool.join("work") };
-        for dir in [&places.bundles, &places.works] {
+        let dirs = Self { bundles: spool.join("bundles"), workdirs: spool.join("work") };
+        for dir in [&dirs.bundles, &dirs.workdirs] {
             DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         }
-        Ok(places)
+        Ok(dirs)
     }
 
     /// The directory of an attempt.
     pub fn of(&self, attempt: AttemptId) -> PathBuf {
-        self.works.join(attempt.to_string())
+        self.workdirs.join(attempt.to_string())
     }
 }
 
-/// The directories that are there.
+/// The working directories, and requests for their results.
 #[derive(Debug, Default)]
-pub struct Works {
-    known: HashMap<AttemptId, Work>,
-    /// Pieces of what was packed that the home has asked for.
+pub struct Workdirs {
+    known: HashMap<AttemptId, Workdir>,
+    /// Pieces of packed results that the home has requested.
     reads: VecDeque<(AttemptId, u64, u32)>,
 }
 
 #[derive(Debug)]
-struct Work {
-    /// The worker has it.
+struct Workdir {
+    /// A job of the worker is at it.
     busy: bool,
-    /// False: it goes as soon as the worker is done with it.
+    /// False: it is removed as soon as that job is done.
     wanted: bool,
     /// Where the attempt is to run, once it is made.
     directory: Option<Text>,
-    /// Ends the packing that the worker is at.
+    /// Stops the packing that the worker is at.
     stop: Arc<AtomicBool>,
 }
 
-impl Work {
+impl Workdir {
     fn new(busy: bool, wanted: bool) -> Self {
         Self { busy, wanted, directory: None, stop: Arc::default() }
     }
 }
 
-impl Works {
+impl Workdirs {
     /// The directory that was made for an attempt.
     pub fn directory_of(&self, attempt: AttemptId) -> Option<Text> {
         self.known.get(&attempt)?.directory.clone()
@@ -80,35 +81,35 @@ impl Works {
 }
 
 impl Agent {
-    /// Directories of earlier agents: those of attempts that are still known stay.
-    pub fn recover_works(&mut self) {
-        for entry in std::fs::read_dir(&self.places.works).into_iter().flatten().flatten() {
+    /// Keeps the directories of attempts that are still known, and removes the others that earlier agents left.
+    pub fn recover_workdirs(&mut self) {
+        for entry in std::fs::read_dir(&self.dirs.workdirs).into_iter().flatten().flatten() {
             let Some(attempt) = entry.file_name().to_str().and_then(|name| name.parse::<AttemptId>().ok()) else {
                 continue;
             };
-            if self.book.get(attempt).is_some() {
-                self.works.known.insert(attempt, Work::new(false, true));
+            if self.attempts.get(attempt).is_some() {
+                self.workdirs.known.insert(attempt, Workdir::new(false, true));
             } else {
-                self.works.known.insert(attempt, Work::new(true, false));
-                self.worker.ask(Job::Clear { attempt });
+                self.workdirs.known.insert(attempt, Workdir::new(true, false));
+                self.worker.enqueue(Job::Clear { attempt });
             }
         }
     }
 
-    /// Is the first of a lane's queue ready to begin? If not, what it needs is on its way.
+    /// Is the first attempt of a lane's queue ready to begin? If not, its archive or directory is requested.
     pub fn is_staged(&mut self, id: LaneId) -> bool {
         loop {
             let Some((attempt, sent)) = self.lanes.get(&id).and_then(super::lanes::AgentLane::first_sent) else {
                 return true;
             };
-            if let Some(work) = self.works.known.get_mut(&attempt) {
-                work.wanted = true;
-                return work.directory.is_some();
+            if let Some(workdir) = self.workdirs.known.get_mut(&attempt) {
+                workdir.wanted = true;
+                return workdir.directory.is_some();
             }
             match self.have_bundle(&sent) {
                 Ok(true) => {
-                    self.works.known.insert(attempt, Work::new(true, true));
-                    self.worker.ask(Job::Make { attempt, sent });
+                    self.workdirs.known.insert(attempt, Workdir::new(true, true));
+                    self.worker.enqueue(Job::Make { attempt, sent });
                     return false;
                 }
                 Ok(false) => return false,
@@ -117,56 +118,56 @@ impl Agent {
         }
     }
 
-    /// An attempt's directory is not needed any more.
-    pub fn drop_work(&mut self, attempt: AttemptId) {
-        let Some(work) = self.works.known.get_mut(&attempt) else { return };
-        (work.wanted, work.directory) = (false, None);
-        work.stop.store(true, Ordering::Relaxed);
-        if !std::mem::replace(&mut work.busy, true) {
-            self.works.reads.retain(|(of, ..)| *of != attempt);
-            self.worker.ask(Job::Clear { attempt });
+    /// Removes an attempt's directory, now or when the worker is done with it.
+    pub fn drop_workdir(&mut self, attempt: AttemptId) {
+        let Some(workdir) = self.workdirs.known.get_mut(&attempt) else { return };
+        (workdir.wanted, workdir.directory) = (false, None);
+        workdir.stop.store(true, Ordering::Relaxed);
+        if !std::mem::replace(&mut workdir.busy, true) {
+            self.workdirs.reads.retain(|(of, ..)| *of != attempt);
+            self.worker.enqueue(Job::Clear { attempt });
         }
     }
 
-    /// Packs what an attempt brings back.
+    /// Packs the results of an attempt.
     pub fn pack(&mut self, attempt: AttemptId, launch: Launch) {
-        let work = Work::new(false, true);
-        let work = self.works.known.entry(attempt).or_insert(work);
-        if !std::mem::replace(&mut work.busy, true) {
-            work.stop = Arc::default();
-            self.worker.ask(Job::Pack { attempt, launch: Box::new(launch), stop: Arc::clone(&work.stop) });
+        let workdir = Workdir::new(false, true);
+        let workdir = self.workdirs.known.entry(attempt).or_insert(workdir);
+        if !std::mem::replace(&mut workdir.busy, true) {
+            workdir.stop = Arc::default();
+            self.worker.enqueue(Job::Pack { attempt, launch: Box::new(launch), stop: Arc::clone(&workdir.stop) });
         }
     }
 
-    /// Ends the packing of an attempt, if it is under way; what it made stays.
+    /// Stops the packing of an attempt, if it is under way; its directory stays.
     pub fn stop_packing(&self, attempt: AttemptId) {
-        if let Some(work) = self.works.known.get(&attempt) {
-            work.stop.store(true, Ordering::Relaxed);
+        if let Some(workdir) = self.workdirs.known.get(&attempt) {
+            workdir.stop.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Takes note of what the worker has done.
-    pub fn take_done(&mut self, done: Done) {
+    /// Handles a job that the worker has done.
+    pub fn handle_done(&mut self, done: Done) {
         let attempt = match done {
             Done::Made { attempt, .. } | Done::Packed { attempt, .. } => attempt,
-            Done::Settled { bundle, result } => return self.bundle_settled(bundle, result),
-            Done::Cleared { attempt } => return self.work_cleared(attempt),
+            Done::Verified { bundle, result } => return self.bundle_verified(bundle, result),
+            Done::Cleared { attempt } => return self.workdir_cleared(attempt),
         };
-        let Some(work) = self.works.known.get_mut(&attempt) else { return };
-        work.busy = false;
-        if !work.wanted {
-            return self.drop_work(attempt);
+        let Some(workdir) = self.workdirs.known.get_mut(&attempt) else { return };
+        workdir.busy = false;
+        if !workdir.wanted {
+            return self.drop_workdir(attempt);
         }
         match done {
             Done::Made { result: Ok(directory), .. } => {
                 failpoint("agent-work-made");
-                work.directory = Some(directory);
-                if let Some(lane) = self.book.get(attempt).map(|a| a.lane) {
+                workdir.directory = Some(directory);
+                if let Some(lane) = self.attempts.get(attempt).map(|a| a.lane) {
                     self.feed(lane);
                 }
             }
             Done::Made { result: Err(error), .. } => {
-                if let Some(lane) = self.book.get(attempt).map(|a| a.lane) {
+                if let Some(lane) = self.attempts.get(attempt).map(|a| a.lane) {
                     self.refuse(lane, &[attempt], &Refusal::Files { error });
                     self.feed(lane);
                 }
@@ -175,28 +176,28 @@ impl Agent {
                 failpoint("agent-packed");
                 self.send(&FromAgent::Packed { attempt, result });
             }
-            Done::Settled { .. } | Done::Cleared { .. } => {}
+            Done::Verified { .. } | Done::Cleared { .. } => {}
         }
     }
 
-    /// A directory is gone; the same attempt may have come back meanwhile, and waited for that.
-    fn work_cleared(&mut self, attempt: AttemptId) {
-        self.works.known.remove(&attempt);
-        if let Some(lane) = self.book.get(attempt).map(|a| a.lane) {
+    /// A directory is removed. The same attempt may have been started again meanwhile, and waited for that.
+    fn workdir_cleared(&mut self, attempt: AttemptId) {
+        self.workdirs.known.remove(&attempt);
+        if let Some(lane) = self.attempts.get(attempt).map(|a| a.lane) {
             self.feed(lane);
         }
     }
 
-    /// The home wants a piece of what was packed; it is sent when nothing else waits for the link.
+    /// Requests a piece of packed results; it is sent when nothing else waits for the link.
     pub fn read_packed(&mut self, attempt: AttemptId, offset: u64, max: u32) {
-        if self.works.reads.len() < 64 * AHEAD as usize {
-            self.works.reads.push_back((attempt, offset, max));
+        if self.workdirs.reads.len() < 64 * AHEAD as usize {
+            self.workdirs.reads.push_back((attempt, offset, max));
         }
     }
 
     /// Is there a piece to be sent, and the link free?
     pub fn has_packet(&self) -> bool {
-        !self.works.reads.is_empty() && self.outbox.is_empty()
+        !self.workdirs.reads.is_empty() && self.outbox.is_empty()
     }
 
     /// Sends one piece.
@@ -204,18 +205,18 @@ impl Agent {
         if !self.outbox.is_empty() {
             return;
         }
-        let Some((attempt, offset, max)) = self.works.reads.pop_front() else { return };
-        let file = File::open(self.places.of(attempt).join("packed"));
-        // Nothing is an answer too: the home asks for it to be packed anew.
+        let Some((attempt, offset, max)) = self.workdirs.reads.pop_front() else { return };
+        let file = File::open(self.dirs.of(attempt).join("packed"));
+        // Without bytes the home has it packed again.
         let bytes = file.and_then(|file| read_at(&file, offset, u64::from(max.min(8 << 20)))).unwrap_or_default();
         self.send(&FromAgent::Packet { attempt, offset, bytes });
         failpoint("agent-packet-sent");
     }
 }
 
-/// Makes the directory of an attempt out of what was sent. Gives where it is to run.
-pub fn make(places: &Places, attempt: AttemptId, sent: &Sent) -> Result<Text, String> {
-    let dir = places.of(attempt);
+/// Makes the directory of an attempt out of the archive that was sent. Gives the directory to run in.
+pub fn make(dirs: &SpoolDirs, attempt: AttemptId, sent: &Sent) -> Result<Text, String> {
+    let dir = dirs.of(attempt);
     let root = dir.join("root");
     let made = || -> Result<PathBuf, unpack::UnpackError> {
         let failed = |path: &Path| {
@@ -223,20 +224,20 @@ pub fn make(places: &Places, attempt: AttemptId, sent: &Sent) -> Result<Text, St
             move |error| unpack::UnpackError::Write { path, error }
         };
         // An earlier agent may have died in the middle of it.
-        clear(places, attempt);
+        clear(dirs, attempt);
         DirBuilder::new().mode(0o700).create(&dir).map_err(failed(&dir))?;
-        let bundle = places.bundles.join(sent.bundle.to_string());
+        let bundle = dirs.bundles.join(sent.bundle.to_string());
         let own = dir.join("sent");
-        // A file system without hard links, or with too many.
+        // Copies where the file system has no hard links, or too many.
         std::fs::hard_link(&bundle, &own)
             .or_else(|_| std::fs::copy(&bundle, &own).map(drop))
             .map_err(failed(&bundle))?;
         let archive = File::open(&own).map_err(failed(&own))?;
-        // Used now: for whoever cleans up.
-        let _ = OpenOptions::new().append(true).open(&own).and_then(|f| f.set_modified(std::time::SystemTime::now()));
+        // Its last use is now.
+        let _ = OpenOptions::new().append(true).open(&own).map(|file| touch(&file));
         DirBuilder::new().mode(0o755).create(&root).map_err(failed(&root))?;
         let into = Root::open(&root).map_err(failed(&root))?;
-        // What was received keeps the reserve free; of that a quarter may go for what it is unpacked to.
+        // Receiving keeps the reserve free; unpacking may take a quarter of it.
         room::ask_in(&root, unpack::room_for(&archive)?, RESERVE / 4)?;
         unpack::unpack(&archive, &into)?;
         if sent.below.is_empty() {
@@ -248,22 +249,22 @@ pub fn make(places: &Places, attempt: AttemptId, sent: &Sent) -> Result<Text, St
     match made() {
         Ok(path) => Ok(Text::from(path.into_os_string())),
         Err(error) => {
-            clear(places, attempt);
-            Err(format!("{}: {error}", places.works.display()))
+            clear(dirs, attempt);
+            Err(format!("{}: {error}", dirs.workdirs.display()))
         }
     }
 }
 
 /// Removes an attempt's directory, whatever the task made of it.
-pub fn clear(places: &Places, attempt: AttemptId) {
-    let _ = remove(&places.of(attempt));
+pub fn clear(dirs: &SpoolDirs, attempt: AttemptId) {
+    let _ = remove(&dirs.of(attempt));
 }
 
-/// Removes a directory, if it is there, with whatever tasks made in it.
+/// Removes a directory with everything that tasks made in it, if it exists.
 pub fn remove(dir: &Path) -> io::Result<()> {
     match std::fs::remove_dir_all(dir) {
         Err(_) if dir.exists() => {
-            // Directories that their owner may not write to: as `chmod -R u+rwX` would.
+            // It has directories that their owner may not write to: as `chmod -R u+rwX` would.
             open_up(dir);
             std::fs::remove_dir_all(dir)
         }
