@@ -1,4 +1,4 @@
-//! Which process is which: a pid alone is used again, a pid with its start time (and boot id) is not.
+//! Identity of processes: a pid alone is reused, a pid with its start time (and boot id) is not.
 
 use crate::model::attempt::ProcessId;
 use crate::model::id::AttemptId;
@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::{fs, io};
 
-/// What /proc/PID/stat says of a process.
+/// A process as /proc/PID/stat describes it.
 #[derive(Debug, Clone)]
 pub struct Stat {
     pub id: ProcessId,
@@ -23,12 +23,12 @@ pub fn stat(pid: i32) -> Option<Stat> {
     parse_stat(pid, &fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// The same of a process that may have gone: what can't be read for another reason is an error.
+/// The same for a process that may be gone: a file that can't be read for another reason is an error.
 fn stat_if_there(pid: i32) -> io::Result<Option<Stat>> {
     Ok(read_if_there(&format!("/proc/{pid}/stat"))?.and_then(|text| parse_stat(pid, &text)))
 }
 
-/// A file of /proc; None if its process is gone, or is not ours to look at.
+/// A file of /proc; None if its process is gone, or we may not read it.
 fn read_if_there(path: &str) -> io::Result<Option<Vec<u8>>> {
     match fs::read(path) {
         Ok(text) => Ok(Some(text)),
@@ -62,7 +62,7 @@ pub fn myself() -> ProcessId {
     identity(pid).unwrap_or(ProcessId { pid, start_time: 0 })
 }
 
-/// A descriptor for exactly this process, or None if it is gone. An error says that it can't be seen: for want of descriptors, say.
+/// A descriptor for exactly this process, or None if it is gone. An error: that can't be found out, for want of descriptors for example.
 /// The start time is read after the pidfd is open: from then on the pid can't go to another.
 pub fn open(id: &ProcessId) -> io::Result<Option<OwnedFd>> {
     let Some(pid) = Pid::from_raw(id.pid) else { return Ok(None) };
@@ -89,7 +89,7 @@ pub fn has_ended(pidfd: &OwnedFd) -> bool {
     poll(&mut fds, Some(&now)).is_ok_and(|n| n > 0)
 }
 
-/// All processes of this host that we can see.
+/// All processes of this host that are visible to us.
 pub fn all() -> Vec<Stat> {
     pids().unwrap_or_default().into_iter().filter_map(stat).collect()
 }
@@ -97,6 +97,19 @@ pub fn all() -> Vec<Stat> {
 fn pids() -> io::Result<Vec<i32>> {
     let entries = fs::read_dir("/proc")?.collect::<io::Result<Vec<_>>>()?;
     Ok(entries.iter().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect())
+}
+
+/// The children of a process, by the lists of its threads; how many these are is added to `threads`. None: it is gone, or the kernel has
+/// no such lists (they came with Linux 4.2, as an option).
+pub fn children(pid: i32, threads: &mut usize) -> Option<Vec<i32>> {
+    let mut all = None;
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
+        *threads += 1;
+        let Ok(list) = fs::read_to_string(thread.path().join("children")) else { continue };
+        let pids = list.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok());
+        all.get_or_insert_with(Vec::new).extend(pids);
+    }
+    all
 }
 
 /// The processes whose environment names this attempt, the oldest first. An error says that there may be others.
@@ -107,7 +120,7 @@ pub fn marked(attempt: AttemptId) -> io::Result<Vec<ProcessId>> {
     Ok(found)
 }
 
-/// Sends a signal to those of them that can be seen.
+/// Sends a signal to the visible ones of them.
 pub fn signal_marked(attempt: AttemptId, sent: Signal) {
     for pid in pids().unwrap_or_default() {
         if let Ok(Some(id)) = if_marked(pid, attempt) {
@@ -136,7 +149,7 @@ pub fn is_ours(pid: i32) -> bool {
     same(&format!("/proc/{pid}/exe"), "/proc/self/exe")
 }
 
-/// Closes what this process was given besides stdin, stdout and stderr: a lock or a pipe of whoever typed the
+/// Closes what this process was given besides stdin, stdout and stderr: a lock or a pipe of the caller of the
 /// first command must not live as long as a task does. To be called before anything else is opened.
 pub fn close_inherited() {
     let Ok(entries) = fs::read_dir("/proc/self/fd") else { return };
@@ -147,8 +160,8 @@ pub fn close_inherited() {
     }
 }
 
-/// Takes back that whoever started us ignored signals (nohup, `trap ''`): ignoring is inherited, and an ignored CHLD
-/// makes waiting fail. A handler that does nothing is not inherited. PIPE is left to Rust, which restores it itself.
+/// Undoes that our parent ignored signals (nohup, `trap ''`): ignoring is inherited, and an ignored CHLD
+/// makes waiting fail. A handler that does nothing is not inherited. PIPE is left to Rust, which restores it.
 pub fn unignore_signals() -> io::Result<()> {
     use signal_hook::consts::{FORBIDDEN, SIGPIPE};
     let status = fs::read_to_string("/proc/self/status")?;
@@ -178,14 +191,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_with_parentheses_and_blanks_do_not_shift_the_fields() {
+    fn stat_fields_are_counted_after_a_name_with_parentheses_and_blanks() {
         let text = b"42 (a) b (c) S 7 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 987654 8192 33 184";
         let stat = parse_stat(42, text).unwrap();
         assert_eq!((stat.id.start_time, stat.parent, stat.rss_pages, stat.zombie), (987_654, 7, 33, false));
     }
 
     #[test]
-    fn another_process_under_the_same_pid_is_not_taken_for_the_first() {
+    fn process_with_a_reused_pid_is_not_opened() {
         let me = myself();
         assert!(open(&me).unwrap().is_some());
         let (says, said) = std::sync::mpsc::channel();
