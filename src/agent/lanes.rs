@@ -45,8 +45,8 @@ impl AgentLane {
     }
 
     /// Adds a start at the end of its queue.
-    pub fn push(&mut self, order: Start, members: VecDeque<StartMember>) {
-        self.queue.push_back((order, members));
+    pub fn push(&mut self, start: Start, members: VecDeque<StartMember>) {
+        self.queue.push_back((start, members));
     }
 
     /// Removes members that no supervisor has yet.
@@ -92,9 +92,9 @@ impl AgentLane {
 
     /// The attempts of its queue that run on this archive.
     pub fn waiting_for(&self, bundle: Digest) -> Vec<AttemptId> {
-        let orders =
+        let starts =
             self.queue.iter().filter(|(start, _)| start.launch.workplace.sent().is_some_and(|s| s.bundle == bundle));
-        orders.flat_map(|(_, members)| members.iter().map(|m| m.attempt)).collect()
+        starts.flat_map(|(_, members)| members.iter().map(|m| m.attempt)).collect()
     }
 
     /// The archives that attempts of its queue run on.
@@ -111,11 +111,11 @@ impl AgentLane {
             bytes += member.entry.as_ref().map_or(0, |e| e.as_bytes().len());
             taken.push(member);
         }
-        let order = Start { members: taken, ..start.clone() };
+        let batch = Start { members: taken, ..start.clone() };
         if members.is_empty() {
             self.queue.pop_front();
         }
-        Some(order)
+        Some(batch)
     }
 }
 
@@ -155,20 +155,20 @@ impl Agent {
             }
             let room = if own { 1 } else { LOOKAHEAD - supervisor.outstanding };
             let run_id = supervisor.run;
-            let Some(mut order) = lane.next_batch(room) else { return };
-            for member in order.members.iter_mut().filter(|_| own) {
+            let Some(mut batch) = lane.next_batch(room) else { return };
+            for member in batch.members.iter_mut().filter(|_| own) {
                 member.directory = self.workdirs.directory_of(member.attempt);
             }
             let Some(supervisor) = &mut lane.supervisor else { return };
-            run.fed += order.members.len();
-            supervisor.outstanding += order.members.len();
-            for member in &order.members {
+            run.fed += batch.members.len();
+            supervisor.outstanding += batch.members.len();
+            for member in &batch.members {
                 if let Some(known) = self.attempts.get_mut(member.attempt) {
                     known.run = Some(run_id);
                 }
             }
             // Our own type, and small: it can always be encoded.
-            let _ = supervisor.outbox.push(&ToSupervisor::Start(order));
+            let _ = supervisor.outbox.push(&ToSupervisor::Start(batch));
             supervisor.flush();
             failpoint("agent-fed");
         }
