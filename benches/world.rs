@@ -12,7 +12,7 @@ use grid::model::ssh::SshTarget;
 use grid::model::task::{ClientFacts, Launch, Members, Request};
 use grid::model::time::Timestamp;
 use grid::store::home::Seed;
-use grid::store::intake::{Begins, NewTask};
+use grid::store::intake::{Begins, NewTask, TierRoute};
 use grid::store::{Durability, Home, Store, StoreError, Tx};
 use std::path::Path;
 use std::sync::LazyLock;
@@ -102,7 +102,7 @@ pub fn add_task(
         begins: Begins::Waiting,
         unmatched: false,
         round: 1,
-        route: ("tier1", "tier2"),
+        route: TierRoute { tier1: "tier1", tier2: "tier2" },
         search: None,
         verdict: None,
         kept: 0,

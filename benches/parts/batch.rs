@@ -35,7 +35,7 @@ fn array() -> Array {
             let (boot, lane) = (BootId("boot-1".into()), tx.new_lane()?);
             Ok::<_, StoreError>((
                 task,
-                Placing { server, host: server, boot, machine: None, lane, sent: Epoch(1), verdict: None },
+                Placing { server, host: server, boot, machine: None, lane, sent: Some(Epoch(1)), verdict: None },
             ))
         })
         .expect("an array");

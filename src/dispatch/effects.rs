@@ -7,7 +7,7 @@ use super::attempts::starts::PlacedStart;
 use super::dispatcher::Dispatcher;
 use super::links::route::Route;
 use crate::model::failpoint::failpoint;
-use crate::model::id::{AttemptId, Index, LaneId, ServerId, TaskId};
+use crate::model::id::{AttemptId, Index, LaneId, MemberKey, ServerId, TaskId};
 use crate::protocol::agent::{Event, FEATURES_SINCE, FromAgent, Refusal, Start, ToAgent};
 use crate::protocol::dispatcher::FromDispatcher;
 use std::collections::BTreeMap;
@@ -35,7 +35,7 @@ pub enum Effect {
     /// Tell the waiting callers that a task or a member has ended.
     Ended { task: TaskId, index: Option<Index>, code: Option<u8> },
     /// Tell the callers that requested a member's results again that the fetch is over, whether or not it succeeded.
-    Brought { task: TaskId, index: Index },
+    Brought(MemberKey),
     /// Tell the callers that requested a probe when it was started, or why there is none.
     Probed { server: ServerId, read: Result<Instant, String> },
 }
@@ -82,7 +82,7 @@ impl Dispatcher {
                 Effect::DropFiles { route, attempt } => self.send(route, &ToAgent::DropFiles { attempt }),
                 Effect::Confirm { route, attempt } => confirmed.entry(route).or_default().push(attempt),
                 Effect::Ended { task, index, code } => self.callers.ended(task, index, code),
-                Effect::Brought { task, index } => self.callers.brought(task, index),
+                Effect::Brought(member) => self.callers.brought(member),
                 Effect::Probed { server, read } => self.callers.probed(server, read),
             }
         }

@@ -15,7 +15,8 @@ use crate::model::id::{HomeId, TaskId};
 use crate::model::task::{HELD_BY_USER, Request};
 use crate::protocol::distributor::Placed;
 use crate::protocol::envelope::{Envelope, Sealed};
-use crate::store::intake::{Begins, NewTask};
+use crate::store::away::AskedAway;
+use crate::store::intake::{Begins, NewTask, TierRoute};
 use crate::store::{Durability, StoreError};
 
 /// The client's side of a search.
@@ -75,7 +76,7 @@ impl ClientRow<'_> {
                         begins: if request.hold { Begins::Held(HELD_BY_USER) } else { Begins::Waiting },
                         unmatched: false,
                         round: envelope.round,
-                        route: (front.name.as_str(), ""),
+                        route: TierRoute { tier1: front.name.as_str(), tier2: "" },
                         search: None,
                         verdict: None,
                         kept: 0,
@@ -84,7 +85,8 @@ impl ClientRow<'_> {
                 }
             };
             let list = envelope.list.as_ref().map(Sealed::as_bytes);
-            tx.ask_away(task, (envelope.sealed.as_bytes(), list), envelope.round, endpoint, onward, now)?;
+            let sealed = envelope.sealed.as_bytes();
+            tx.ask_away(task, AskedAway { sealed, list, round: envelope.round, asked: endpoint, onward }, now)?;
             Ok::<_, TierError>(task)
         })?;
         self.row = Some(task);

@@ -18,6 +18,7 @@ use crate::model::user::User;
 use crate::protocol::distributor::{How, Offer, Offered, Why};
 use crate::protocol::envelope::Envelope;
 use crate::protocol::seal;
+use crate::store::intake::TierRoute;
 use crate::store::{StoreError, Tx, View};
 use std::path::Path;
 
@@ -176,7 +177,7 @@ pub fn admit(
         user: evaluation.user.id,
         client: evaluation.client.id,
         member,
-        route: (via.front, via.member),
+        route: TierRoute { tier1: via.front, tier2: via.member },
         search: Some(search),
         unmatched: evaluation.offer == Offer::Keep,
         at_once: evaluation.offer == Offer::Now,

@@ -5,6 +5,7 @@ use crate::model::command::Text;
 use crate::model::id::TaskId;
 use crate::model::name::Name;
 use crate::protocol::envelope::{Envelope, Sealed};
+use crate::store::away::KeptEnvelope;
 use crate::store::files::KeptFile;
 use crate::store::tombstones::Refuses;
 use crate::store::{StoreError, Tx, View};
@@ -118,7 +119,7 @@ pub(super) fn known(tx: &Tx<'_>, envelope: &Envelope, principal: &Principal) -> 
 
 fn is_sealed_here(tx: &Tx<'_>, own: TaskId, envelope: &Envelope) -> Result<bool, StoreError> {
     let same = |kept: &[u8], sent: &Sealed| kept == sent.as_bytes();
-    Ok(tx.sealed(own)?.is_some_and(|(sealed, list)| {
+    Ok(tx.sealed(own)?.is_some_and(|KeptEnvelope { sealed, list }| {
         same(&sealed, &envelope.sealed)
             && match (&list, &envelope.list) {
                 (Some(kept), Some(sent)) => same(kept, sent),

@@ -15,7 +15,7 @@ use crate::model::id::HomeId;
 use crate::protocol::distributor::{Answer, Question, Verb};
 use crate::protocol::envelope::{Envelope, Sealed};
 use crate::protocol::seal;
-use crate::store::away::{Away, AwayState};
+use crate::store::away::{Away, AwayState, KeptEnvelope};
 use crate::store::{Durability, StoreError};
 use std::time::Duration;
 
@@ -145,7 +145,9 @@ fn again(context: &mut TierContext<'_>, away: &Away, principal: &Principal) -> R
         })?;
         return Ok(Reconciled::Open);
     }
-    let Some((sealed, list)) = context.store.view().sealed(away.task)? else { return Ok(Reconciled::Placed) };
+    let Some(KeptEnvelope { sealed, list }) = context.store.view().sealed(away.task)? else {
+        return Ok(Reconciled::Placed);
+    };
     let (sealed, list) = (Sealed::from_bytes(sealed), list.map(Sealed::from_bytes));
     let request = match seal::open(&sealed) {
         Ok(request) => request,

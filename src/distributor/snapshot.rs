@@ -4,6 +4,8 @@ use crate::model::id::{HomeId, Index, TaskId};
 use crate::model::time::Timestamp;
 use crate::protocol::distributor::{Placed, Snapshot};
 use crate::store::away::Heard;
+use crate::store::intake::TierRoute;
+use crate::store::members::MemberRow;
 use crate::store::tasks::Shape;
 use crate::store::{Result, StoreError, Tx, View};
 
@@ -12,18 +14,22 @@ pub fn of(view: &View<'_>, id: TaskId) -> Result<Snapshot> {
     let gone = || StoreError::Corrupt { path: "grid.db".into(), found: format!("task {id} is gone") };
     let row = view.task(id)?.ok_or_else(gone)?;
     let member = if row.shape == Shape::Single { view.member(id, Index(0))? } else { None };
-    let server = member.as_ref().and_then(|m| m.server).map_or(Ok(None), |server| view.server_name(server))?;
+    let server = member.as_ref().and_then(MemberRow::server).map_or(Ok(None), |server| view.server_name(server))?;
+    let last = member.as_ref().and_then(MemberRow::last);
     Ok(Snapshot {
         uuid: row.uuid,
         id,
         counts: row.counts,
         server: server.map(|name| name.to_string()),
-        reason: row.reason.or_else(|| member.as_ref().and_then(|m| m.detail.clone())),
+        reason: row
+            .reason
+            .map(|reason| reason.words().to_owned())
+            .or_else(|| last.and_then(|last| last.detail.clone())),
         exit_code: row.exit_code,
         shell_code: row.shell_code,
-        signal: member.as_ref().and_then(|m| m.signal),
+        signal: last.and_then(|last| last.signal),
         started_at: if row.shape == Shape::Single {
-            member.as_ref().and_then(|m| m.started_at)
+            member.as_ref().and_then(MemberRow::started_at)
         } else {
             row.started_at
         },
@@ -57,6 +63,7 @@ pub fn placed(tx: &Tx<'_>, task: TaskId, own: HomeId, front: &str, placed: &Plac
     if placed.home == own || tx.away(task)?.is_none() {
         return Ok(());
     }
-    tx.placed_away(task, placed.home, placed.task.id, (front, &placed.member))?;
+    let route = TierRoute { tier1: front, tier2: &placed.member };
+    tx.placed_away(task, placed.home, placed.task.id, route)?;
     hear(tx, task, &placed.task, now)
 }

@@ -4,11 +4,11 @@ use super::fleets::{Booking, Fleets};
 use crate::matching::{Choice, ExpressionError, Fleet, Query, Verdict};
 use crate::model::demand::Demand;
 use crate::model::distributor::Record;
-use crate::model::id::{BootId, ClientId, DistributorId, Epoch, TaskId, TaskUuid, UserId};
+use crate::model::id::{BootId, ClientId, DistributorId, TaskId, TaskUuid, UserId};
 use crate::model::task::{HELD_BY_USER, Members, Phase, Request};
 use crate::model::time::Timestamp;
 use crate::protocol::distributor::Offer;
-use crate::store::intake::{Begins, NewTask};
+use crate::store::intake::{Begins, NewTask, TierRoute};
 use crate::store::ledger::Ledger;
 use crate::store::placing::Placing;
 use crate::store::trace::NoteId;
@@ -140,7 +140,7 @@ pub struct Commit<'a> {
     pub client: ClientId,
     pub member: &'a Record,
     /// The names of the first-tier and the second-tier member in the homes that search.
-    pub route: (&'a str, &'a str),
+    pub route: TierRoute<'a>,
     pub search: Option<NoteId>,
     /// Held, because nothing could ever run it.
     pub unmatched: bool,
@@ -180,7 +180,7 @@ pub fn commit(
     let at = match place {
         Some((choice, boot)) => {
             let (server, host) = (choice.place.server, choice.place.host);
-            Some(Placing { server, host, boot, machine: None, lane: tx.new_lane()?, sent: Epoch(0), verdict })
+            Some(Placing { server, host, boot, machine: None, lane: tx.new_lane()?, sent: None, verdict })
         }
         None => None,
     };

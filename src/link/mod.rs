@@ -69,6 +69,13 @@ struct Greeting {
     bootstrap: Option<Bootstrap>,
 }
 
+/// What is sent goes into one file, what is received comes from the other.
+#[derive(Debug)]
+pub struct LinkEnds {
+    pub send: File,
+    pub receive: File,
+}
+
 impl Link {
     /// Starts an agent on this host. The command says where its stderr goes.
     pub fn open(command: Command) -> io::Result<Self> {
@@ -104,7 +111,7 @@ impl Link {
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::Error::other("a piped child has no pipes"));
         };
-        let ends = (OwnedFd::from(stdin).into(), OwnedFd::from(stdout).into());
+        let ends = LinkEnds { send: OwnedFd::from(stdin).into(), receive: OwnedFd::from(stdout).into() };
         let mut link = Self::over(ends, magic)?;
         (link.child, link.stderr) = (Some(child), stderr);
         link.greeting = Some(Greeting { came: Vec::new(), looked: 0, bootstrap });
@@ -112,7 +119,7 @@ impl Link {
     }
 
     /// A link over two open ends: messages are sent to the first and received from the second.
-    pub fn over((stdin, stdout): (File, File), magic: &'static [u8]) -> io::Result<Self> {
+    pub fn over(LinkEnds { send: stdin, receive: stdout }: LinkEnds, magic: &'static [u8]) -> io::Result<Self> {
         fcntl_setfl(&stdin, fcntl_getfl(&stdin)? | OFlags::NONBLOCK)?;
         fcntl_setfl(&stdout, fcntl_getfl(&stdout)? | OFlags::NONBLOCK)?;
         Ok(Self {

@@ -3,7 +3,7 @@
 use super::bounds::AMOUNT_MAX;
 use super::max_output::MaxOutput;
 use super::resources::Bytes;
-use super::task::State;
+use super::task::EndState;
 use super::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -29,14 +29,14 @@ pub enum Cause {
 
 impl Cause {
     /// The state that the member ends in.
-    pub const fn state(&self) -> State {
+    pub const fn state(&self) -> EndState {
         match self {
-            Self::Exited { code: 0 } => State::Completed,
-            Self::Exited { .. } | Self::Signalled { .. } | Self::NotExecuted { .. } => State::Failed,
-            Self::TimeLimit => State::Timeout,
-            Self::OutOfMemory => State::OutOfMemory,
-            Self::Cancelled => State::Cancelled,
-            Self::Lost { .. } => State::Lost,
+            Self::Exited { code: 0 } => EndState::Completed,
+            Self::Exited { .. } | Self::Signalled { .. } | Self::NotExecuted { .. } => EndState::Failed,
+            Self::TimeLimit => EndState::Timeout,
+            Self::OutOfMemory => EndState::OutOfMemory,
+            Self::Cancelled => EndState::Cancelled,
+            Self::Lost { .. } => EndState::Lost,
         }
     }
 

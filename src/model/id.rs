@@ -131,6 +131,19 @@ impl fmt::Display for Index {
     }
 }
 
+/// A member as the database of its home keys it. Written `TASK.INDEX`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MemberKey {
+    pub task: TaskId,
+    pub index: Index,
+}
+
+impl fmt::Display for MemberKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.task, self.index)
+    }
+}
+
 /// An attempt as the database of its home keys it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AttemptKey {
@@ -140,12 +153,31 @@ pub struct AttemptKey {
     pub number: u32,
 }
 
+impl AttemptKey {
+    /// Its member.
+    pub const fn member(self) -> MemberKey {
+        MemberKey { task: self.task, index: self.index }
+    }
+
+    /// Its id between homes, by that of its task.
+    pub const fn id(self, task: TaskUuid) -> AttemptId {
+        AttemptId { task, index: self.index, number: self.number }
+    }
+}
+
 /// One start of one member on one server. Written `UUID.INDEX.NUMBER`; the number counts from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct AttemptId {
     pub task: TaskUuid,
     pub index: Index,
     pub number: u32,
+}
+
+impl AttemptId {
+    /// How the home keys it that numbers its task so.
+    pub const fn key(self, task: TaskId) -> AttemptKey {
+        AttemptKey { task, index: self.index, number: self.number }
+    }
 }
 
 impl fmt::Display for AttemptId {

@@ -7,7 +7,7 @@ use super::selecting::Chosen;
 use super::{Grid, OpsError, dispatcher, member_state, remote};
 use crate::dispatch::client::start::Connection;
 use crate::model::id::TaskId;
-use crate::model::task::{Phase, State};
+use crate::model::task::{EndState, Phase, State};
 use crate::model::time::Timestamp;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::protocol::distributor::Verb;
@@ -155,7 +155,7 @@ fn recorded(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<Tas
             let mut ledger = Ledger::open(tx, now);
             let mut changed = 0;
             for from in [Phase::Waiting, Phase::Held] {
-                changed += ledger.shift(chosen.task, chosen.index, from, Phase::Ended(State::Cancelled))?;
+                changed += ledger.shift(chosen.task, chosen.index, from, Phase::Ended(EndState::Cancelled))?;
             }
             ledger.close()?;
             let live =

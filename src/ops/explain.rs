@@ -64,12 +64,11 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
             steps: view.steps(row.id)?,
             remote: None,
         };
-        let waits =
-            row.counts.waiting + row.counts.held > 0 && member.as_ref().is_none_or(|m| !m.phase.state().ended());
+        let waits = row.counts.waiting + row.counts.held > 0 && member.as_ref().is_none_or(|m| !m.has_ended());
         let mut fleets = Fleets::default();
         // The match that placed the member, else the last one that was kept of the task.
         let (verdict, judged_at) = match &member {
-            Some(member) if member.verdict.is_some() => (member.verdict, member.started_at),
+            Some(member) if member.verdict.is_some() => (member.verdict, member.started_at()),
             _ => (row.verdict, row.verdict_at),
         };
         let kept: Option<Vec<ServerVerdict>> = if waits { None } else { note(view, verdict)? };

@@ -112,8 +112,7 @@ fn brought(view: &View<'_>, chosen: Chosen, which: ResultsToFetch, away: bool) -
     let mut found = view.fetched_of(chosen.task)?;
     found.retain(|f| chosen.index.is_none_or(|index| index == f.index));
     // Those of an earlier attempt are not what one waits for while there is another.
-    let ended =
-        |f: &Fetched| view.member(chosen.task, f.index).map(|m| away || m.is_some_and(|m| m.phase.state().ended()));
+    let ended = |f: &Fetched| view.member(chosen.task, f.index).map(|m| away || m.is_some_and(|m| m.has_ended()));
     let ended = found.iter().map(ended).collect::<Result<Vec<_>, _>>()?;
     let mut ended = ended.into_iter();
     found.retain(|_| ended.next().unwrap_or(false));
@@ -207,7 +206,7 @@ pub(super) fn gone(fetched: &Fetched, error: &str) -> String {
 
 /// The server on which a member ran last.
 fn server_of(view: &View<'_>, row: &TaskRow, index: Index) -> Result<String, OpsError> {
-    let server = view.member(row.id, index)?.and_then(|member| member.server);
+    let server = view.member(row.id, index)?.and_then(|member| member.server());
     let name = server.map_or(Ok(None), |server| view.server_name(server))?;
     Ok(name.map_or_else(|| format!("its server in {}", row.tier2), |name| name.to_string()))
 }

@@ -13,7 +13,7 @@ use crate::model::time::Timestamp;
 use crate::ops::draft::Draft;
 use crate::store::declared::Declared;
 use crate::store::home::Seed;
-use crate::store::intake::{Begins, NewTask};
+use crate::store::intake::{Begins, NewTask, TierRoute};
 use crate::store::ledger::Ledger;
 use crate::store::members::Outputs;
 use crate::store::placing::Placing;
@@ -85,7 +85,7 @@ pub fn add_task(grid: &mut Grid, draft: Draft) -> TaskId {
                 begins: if request.hold { Begins::Held("held by you") } else { Begins::Waiting },
                 unmatched: false,
                 round: 1,
-                route: ("tier1", "tier2"),
+                route: TierRoute { tier1: "tier1", tier2: "tier2" },
                 search: Some(search),
                 verdict: Some(verdict),
                 kept: 0,
@@ -112,8 +112,15 @@ pub fn start(grid: &mut Grid, task: TaskId) -> crate::store::placing::Claimed {
             tx.keep_note(r#"[{"server":"local","distributor":"tier2","qualifies":true,"reasons":[],"score":3.5}]"#)?;
         let boot = BootId("b1".into());
         let lane = tx.new_lane()?;
-        let at =
-            Placing { server: local, host: local, boot, machine: None, lane, sent: Epoch(1), verdict: Some(verdict) };
+        let at = Placing {
+            server: local,
+            host: local,
+            boot,
+            machine: None,
+            lane,
+            sent: Some(Epoch(1)),
+            verdict: Some(verdict),
+        };
         let mut ledger = Ledger::open(tx, Timestamp::now());
         let claimed = ledger.claim(task, 1, &at)?.pop().unwrap();
         ledger.began(AttemptKey { task, index: claimed.index, number: claimed.number }, Timestamp::now())?;
@@ -125,18 +132,22 @@ pub fn start(grid: &mut Grid, task: TaskId) -> crate::store::placing::Claimed {
 
 /// Ends it; with a code other than 0 it may wait `again`.
 pub fn end(grid: &mut Grid, task: TaskId, of: &crate::store::placing::Claimed, code: u8, out: &str, again: bool) {
-    end_cut(grid, (task, of), code, out, again, None);
+    let key = AttemptKey { task, index: of.index, number: of.number };
+    end_cut(grid, key, FixtureEnd { code, out, again, cut: None });
+}
+
+/// How an attempt ends.
+#[derive(Debug, Clone, Copy)]
+pub struct FixtureEnd<'a> {
+    pub code: u8,
+    pub out: &'a str,
+    /// The member waits for its next attempt.
+    pub again: bool,
+    pub cut: Option<Cut>,
 }
 
 /// The same, with an output that may be cut.
-pub fn end_cut(
-    grid: &mut Grid,
-    (task, of): (TaskId, &crate::store::placing::Claimed),
-    code: u8,
-    out: &str,
-    again: bool,
-    cut: Option<Cut>,
-) {
+pub fn end_cut(grid: &mut Grid, key: AttemptKey, FixtureEnd { code, out, again, cut }: FixtureEnd<'_>) {
     let now = Timestamp::now();
     let end = End {
         cause: Cause::Exited { code },
@@ -147,7 +158,6 @@ pub fn end_cut(
         err_len: 0,
         cut,
     };
-    let key = AttemptKey { task, index: of.index, number: of.number };
     let finish = |tx: &Tx<'_>| {
         tx.keep_output(key, Stream::Out, out.as_bytes())?;
         let mut ledger = Ledger::open(tx, now);

@@ -9,7 +9,7 @@ use crate::dispatch::client::losses::Losses;
 use crate::dispatch::client::start::{self, Connection, StartError};
 use crate::model::attempt::Stream;
 use crate::model::id::{Index, TaskId};
-use crate::model::task::{Phase, State};
+use crate::model::task::State;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::members::Outputs;
 use crate::store::tasks::Shape;
@@ -214,7 +214,7 @@ fn rest(
     told.attempt(member.number);
     for stream in streams {
         let from = *told.of(*stream);
-        if member.outputs == Outputs::Server {
+        if member.last().is_some_and(|last| last.outputs == Outputs::Server) {
             let upto = read(grid, what, index, member.number, *stream, from, sink)?;
             gone.extend(logs::missing(&member, *stream, upto).map(|words| format!("task {what}: {words}")));
         } else {
@@ -241,10 +241,8 @@ pub fn so_far(
         let told = read(grid, what, index, number, *stream, 0, sink)?;
         // If it has ended meanwhile, its server knows nothing of it any more: the rest came home, before that was told to anybody.
         let now = grid.store.view().member(what.task, index)?;
-        if let Some(now) =
-            now.filter(|now| now.number > number || !matches!(now.phase, Phase::Starting | Phase::Running))
-        {
-            if now.number == number && now.outputs == Outputs::Server {
+        if let Some(now) = now.filter(|now| now.number > number || !now.is_live()) {
+            if now.number == number && now.last().is_some_and(|last| last.outputs == Outputs::Server) {
                 read(grid, what, index, number, *stream, told, sink)?;
             } else {
                 logs::kept(grid, &now, number, *stream, told, sink)?;

@@ -6,7 +6,7 @@ use super::{Grid, OpsError, notice};
 use crate::dispatch::client::start;
 use crate::model::clock::Reading;
 use crate::model::files::Digest;
-use crate::model::id::{Index, TaskId};
+use crate::model::id::{Index, MemberKey, TaskId};
 use crate::model::server::{Engine, Health};
 use crate::model::time::Timestamp;
 use crate::protocol::dispatcher::ToDispatcher;
@@ -51,7 +51,7 @@ pub fn gc(grid: &mut Grid, asked: GcRequest, clock: &Reading) -> Result<Collecte
     let mut taken = Vec::new();
     for result in std::mem::take(&mut results) {
         match result_of(&result.0) {
-            Some((task, index)) if notice::protects(&view, task, index, now)? => continue,
+            Some(result) if notice::protects(&view, result, now)? => continue,
             of => taken.extend(of),
         }
         results.push(result);
@@ -198,9 +198,9 @@ fn old_files(dir: &Path, view: &View<'_>, before: Timestamp) -> Result<Vec<(Path
 }
 
 /// Whose result an archive in the spool is, by its name `TASK.INDEX`.
-fn result_of(path: &Path) -> Option<(TaskId, Index)> {
+fn result_of(path: &Path) -> Option<MemberKey> {
     let (task, index) = path.file_name()?.to_str()?.split_once('.')?;
-    Some((TaskId(task.parse().ok()?), Index(index.parse().ok()?)))
+    Some(MemberKey { task: TaskId(task.parse().ok()?), index: Index(index.parse().ok()?) })
 }
 
 /// Longer than any process stands still and then goes on: nobody comes back to what was refused for good before that.

@@ -101,8 +101,15 @@ fn outputs_of_an_earlier_attempt_are_dropped_by_the_machine_that_has_them() {
             let now = Timestamp::now();
             let boot = BootId("b1".into());
             let lane = tx.new_lane()?;
-            let at =
-                Placing { server, host: server, boot, machine: Some(machine), lane, sent: Epoch(1), verdict: None };
+            let at = Placing {
+                server,
+                host: server,
+                boot,
+                machine: Some(machine),
+                lane,
+                sent: Some(Epoch(1)),
+                verdict: None,
+            };
             let mut ledger = Ledger::open(tx, now);
             let number = ledger.claim(task, 1, &at)?.pop().unwrap().number;
             let key = AttemptKey { task, index: Index(0), number };

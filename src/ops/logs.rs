@@ -7,7 +7,7 @@ use super::{Grid, OpsError, member_state, remote, settings};
 use crate::model::attempt::{Gap, Stream};
 use crate::model::id::{AttemptKey, Index};
 use crate::model::resources::Bytes;
-use crate::model::task::{Launch, Phase, State};
+use crate::model::task::{Launch, State};
 use crate::model::time::Timestamp;
 use crate::store::members::MemberRow;
 use crate::store::tasks::{Shape, TaskRow};
@@ -82,7 +82,7 @@ fn of_member(
         });
     }
     let last = number == member.number;
-    if last && matches!(member.phase, Phase::Starting | Phase::Running) {
+    if last && member.is_live() {
         return follow::so_far(grid, what, member.index, number, &wanted.streams, sink).map(|()| Vec::new());
     }
     let there = grid.store.view().outputs_stay_there(AttemptKey { number, ..member.key() })?;
@@ -104,7 +104,7 @@ fn of_member(
 
 /// What is said of an output of a member's last attempt that its server gave up to an offset only.
 pub(super) fn missing(member: &MemberRow, stream: Stream, upto: u64) -> Option<String> {
-    let len = if stream == Stream::Out { member.out_len } else { member.err_len }.unwrap_or(0);
+    let len = member.last().map_or(0, |last| last.len(stream));
     let (upto, all) = (Bytes(upto), Bytes(len));
     (upto < all).then(|| {
         let word = word(stream);
@@ -114,7 +114,11 @@ pub(super) fn missing(member: &MemberRow, stream: Stream, upto: u64) -> Option<S
 
 /// Says why the output of a member's last attempt is not all that it wrote.
 fn cut(what: Chosen, member: &MemberRow, last: bool, sink: &mut FollowSink<'_>) -> Result<(), OpsError> {
-    member.cut.filter(|_| last).map_or(Ok(()), |cut| tell(sink, &format!("task {what}: {cut}")))
+    member
+        .last()
+        .and_then(|last| last.cut)
+        .filter(|_| last)
+        .map_or(Ok(()), |cut| tell(sink, &format!("task {what}: {cut}")))
 }
 
 /// An output that was brought home: a row, or a file; from an offset on. The words where it is gone.
@@ -137,10 +141,10 @@ pub(super) fn kept(
     if from_file(&path, member.index, (stream, cut.and_then(|cut| cut.gap(stream))), from, sink)? {
         return Ok(None);
     }
-    let len = if stream == Stream::Out { member.out_len } else { member.err_len };
-    if number == member.number && len.unwrap_or(0) > from {
+    let last = member.last().filter(|_| number == member.number);
+    if let Some(last) = last.filter(|last| last.len(stream) > from) {
         let kept_for = settings::text(&grid.store.view(), settings::KEEP_OUTPUTS)?;
-        let ended = member.ended_at.map_or_else(String::new, Timestamp::local);
+        let ended = last.ended_at.map_or_else(String::new, Timestamp::local);
         return Ok(Some(format!("{} is gone: outputs are kept {kept_for}, it ended {ended}", word(stream))));
     }
     Ok(None)

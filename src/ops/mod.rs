@@ -54,7 +54,7 @@ pub use home::Grid;
 pub mod fixture;
 
 use crate::model::id::Index;
-use crate::model::task::State;
+use crate::model::task::{EndState, Phase, State};
 use crate::store::View;
 use crate::store::tasks::Shape;
 use selecting::Chosen;
@@ -64,8 +64,8 @@ fn member_state(view: &View<'_>, what: Chosen) -> Result<State, OpsError> {
     let row = view.task(what.task)?.ok_or_else(|| OpsError::unknown("task", &what.to_string(), []))?;
     let Some(index) = what.index else { return Ok(row.state()) };
     match view.member(what.task, index)? {
-        Some(member) => Ok(member.phase.state()),
-        None if row.shape.position_of(index, row.size).is_some() => Ok(row.rest_state),
+        Some(member) => Ok(member.phase().state()),
+        None if row.shape.position_of(index, row.size).is_some() => Ok(row.rest_phase.state()),
         None => Err(OpsError::unknown("task", &what.to_string(), [])),
     }
 }
@@ -77,16 +77,18 @@ fn shell_code(view: &View<'_>, what: Chosen) -> Result<(u8, Option<u8>), OpsErro
     let Some(index) = index else { return Ok((row.shell_code.unwrap_or(0), row.exit_code)) };
     Ok(match view.member(what.task, index)? {
         Some(member) => {
-            let code = match member.phase.state() {
+            let last = member.last();
+            let exit_code = last.and_then(|last| last.exit_code);
+            let code = match member.phase().state() {
                 State::Timeout => 124,
                 State::Lost => 125,
                 State::Cancelled | State::Skipped => 130,
                 State::OutOfMemory => 137,
-                _ => member.exit_code.or_else(|| member.signal.map(|s| 128u8.saturating_add(s))).unwrap_or(0),
+                _ => exit_code.or_else(|| last?.signal.map(|s| 128u8.saturating_add(s))).unwrap_or(0),
             };
-            (code, member.exit_code)
+            (code, exit_code)
         }
-        None if row.rest_state == State::Cancelled => (130, None),
+        None if row.rest_phase == Phase::Ended(EndState::Cancelled) => (130, None),
         // Of a task elsewhere only the sums are kept.
         None => (row.shell_code.unwrap_or(0), row.exit_code),
     })

@@ -2,7 +2,7 @@
 
 use super::settings::{KEEP_OUTPUTS, time};
 use super::{Grid, OpsError};
-use crate::model::id::{Index, TaskId};
+use crate::model::id::MemberKey;
 use crate::model::resources::Bytes;
 use crate::model::time::Timestamp;
 use crate::store::{Durability, View};
@@ -48,7 +48,7 @@ pub fn give(grid: &mut Grid, keep: Duration, now: Timestamp) -> Result<(), OpsEr
     }
     let home = grid.store.home().clone();
     grid.store.write(Durability::Normal, |tx| {
-        for (task, index) in unnoticed {
+        for MemberKey { task, index } in unnoticed {
             if home.fetched_file(task, index).exists() {
                 tx.give_notice(task, index, now)?;
             } else {
@@ -60,16 +60,16 @@ pub fn give(grid: &mut Grid, keep: Duration, now: Timestamp) -> Result<(), OpsEr
 }
 
 /// May the archive of this result not go yet?
-pub fn protects(view: &View<'_>, task: TaskId, index: Index, now: Timestamp) -> Result<bool, OpsError> {
-    Ok(view.awaits_notice(task, index, now.minus(NOTICE))?)
+pub fn protects(view: &View<'_>, result: MemberKey, now: Timestamp) -> Result<bool, OpsError> {
+    Ok(view.awaits_notice(result.task, result.index, now.minus(NOTICE))?)
 }
 
 /// These archives are gone.
-pub fn dropped(grid: &mut Grid, results: &[(TaskId, Index)], now: Timestamp) -> Result<(), OpsError> {
+pub fn dropped(grid: &mut Grid, results: &[MemberKey], now: Timestamp) -> Result<(), OpsError> {
     if results.is_empty() {
         return Ok(());
     }
     grid.store.write(Durability::Normal, |tx| {
-        results.iter().try_for_each(|(task, index)| Ok(tx.mark_dropped(*task, *index, now)?))
+        results.iter().try_for_each(|result| Ok(tx.mark_dropped(result.task, result.index, now)?))
     })
 }

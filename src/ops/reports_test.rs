@@ -16,7 +16,7 @@ use crate::model::facts::Facts;
 use crate::model::id::{AttemptKey, Index, TaskId};
 use crate::model::resources::{Bytes, Needs};
 use crate::model::selector::Selector;
-use crate::model::task::{Members, State};
+use crate::model::task::{EndState, Members};
 use crate::model::time::Timestamp;
 use crate::store::ledger::Ledger;
 use crate::store::{Durability, StoreError, Tx};
@@ -65,7 +65,9 @@ fn cut_output_is_told_by_show_status_and_logs_until_the_next_attempt() {
     let (_dir, mut grid) = fixture::grid();
     let id = fixture::add_task(&mut grid, fixture::draft());
     let began = fixture::start(&mut grid, id);
-    fixture::end_cut(&mut grid, (id, &began), 3, "half a li", false, Some(Cut::DiskFull));
+    let key = AttemptKey { task: id, index: began.index, number: began.number };
+    let half = fixture::FixtureEnd { code: 3, out: "half a li", again: false, cut: Some(Cut::DiskFull) };
+    fixture::end_cut(&mut grid, key, half);
     let what = select_one(&grid, word("last"), false).unwrap();
     let shown = to_json(&show::show(&mut grid, &[what]).unwrap()[0]);
     assert_eq!((&shown["reason"], &shown["cut"]), (&json!(WORDS), &json!("disk_full")));
@@ -84,7 +86,7 @@ fn cut_output_is_told_by_show_status_and_logs_until_the_next_attempt() {
     assert_eq!(said, ["half a li".to_owned(), format!("{:?}", FollowEvent::Note(&format!("task 1: {WORDS}")))]);
     let retry = |tx: &Tx<'_>| {
         let mut ledger = Ledger::open(tx, Timestamp::now());
-        ledger.again(id, None, &[State::Failed])?;
+        ledger.again(id, None, &[EndState::Failed])?;
         ledger.close()
     };
     grid.store.write::<_, StoreError>(Durability::Normal, retry).unwrap();

@@ -4,7 +4,7 @@ use super::remote::change::ask_owners;
 use super::report::TaskChange;
 use super::selecting::Chosen;
 use super::{Grid, OpsError, dispatcher, member_state};
-use crate::model::task::State;
+use crate::model::task::{EndState, State};
 use crate::model::time::Timestamp;
 use crate::protocol::distributor::Verb;
 use crate::store::Durability;
@@ -18,8 +18,14 @@ pub fn retry(grid: &mut Grid, what: &[Chosen], failed_only: bool) -> Result<Vec<
 }
 
 fn here(grid: &mut Grid, what: &[Chosen], failed_only: bool) -> Result<Vec<TaskChange>, OpsError> {
-    const NOT_COMPLETED: [State; 6] =
-        [State::Failed, State::Timeout, State::OutOfMemory, State::Cancelled, State::Skipped, State::Lost];
+    const NOT_COMPLETED: [EndState; 6] = [
+        EndState::Failed,
+        EndState::Timeout,
+        EndState::OutOfMemory,
+        EndState::Cancelled,
+        EndState::Skipped,
+        EndState::Lost,
+    ];
     let states = if failed_only { &NOT_COMPLETED[..1] } else { &NOT_COMPLETED[..] };
     let now = Timestamp::now();
     let changes = grid.store.write(Durability::Full, |tx| {

@@ -9,7 +9,7 @@ use crate::model::task::{Phase, State};
 use crate::model::time::{Timestamp, short};
 use crate::protocol::distributor::Verb;
 use crate::store::away::AwayState;
-use crate::store::members::MemberRow;
+use crate::store::members::{MemberRow, MemberState};
 use crate::store::tasks::{Shape, TaskRow};
 use crate::store::{StoreError, View};
 use std::collections::BTreeMap;
@@ -81,17 +81,18 @@ pub(super) fn of_task(view: &View<'_>, row: &TaskRow, member: Option<&MemberRow>
     let single = row.shape == Shape::Single;
     let state = row.state();
     // One that waits again is nowhere; its attempts tell where it was.
-    let member = member.filter(|m| !matches!(m.phase, Phase::Waiting | Phase::Held));
+    let member = member.filter(|m| !matches!(m.phase(), Phase::Waiting | Phase::Held));
     let reason = match member {
         Some(member) if state == State::Running => why_running(view, member)?.or_else(|| row.reason_in(state)),
-        Some(member) if member.phase == Phase::Starting => misled(view, member)?.or_else(|| row.reason_in(state)),
+        Some(member) if member.phase() == Phase::Starting => misled(view, member)?.or_else(|| row.reason_in(state)),
         _ => row.reason_in(state),
     };
+    let last = member.and_then(MemberRow::last);
     let away = view.away(row.id)?;
     let unheard = away.as_ref().and_then(|away| remote::states::silence(away, &row.tier2, Timestamp::now()));
     let server = match &away {
         Some(away) => away.server.clone(),
-        None => member.and_then(|m| m.server).map_or(Ok(None), |id| server_name(view, id))?,
+        None => member.and_then(MemberRow::server).map_or(Ok(None), |id| server_name(view, id))?,
     };
     let reason = unheard.filter(|_| !state.ended()).or(reason);
     let files = if state.ended() { super::fetch::not_whole(view, row)? } else { None };
@@ -109,9 +110,9 @@ pub(super) fn of_task(view: &View<'_>, row: &TaskRow, member: Option<&MemberRow>
         name: row.name.clone(),
         command: row.shown.clone(),
         exit_code: row.exit_code.filter(|_| state.ended()),
-        signal: away.as_ref().map_or_else(|| member.and_then(|m| m.signal), |away| away.signal),
+        signal: away.as_ref().map_or_else(|| last.and_then(|last| last.signal), |away| away.signal),
         submitted_at: row.submitted_at,
-        started_at: if single && away.is_none() { member.and_then(|m| m.started_at) } else { row.started_at },
+        started_at: if single && away.is_none() { member.and_then(MemberRow::started_at) } else { row.started_at },
         ended_at: row.ended_at,
         user: row.user.to_string(),
         client: row.client.clone(),
@@ -120,7 +121,7 @@ pub(super) fn of_task(view: &View<'_>, row: &TaskRow, member: Option<&MemberRow>
             AwayState::By { id, .. } => Some(Remote { distributor: row.tier2.clone(), id: id.to_string() }),
             AwayState::Open { .. } => None,
         }),
-        cut: member.and_then(|m| m.cut),
+        cut: last.and_then(|last| last.cut),
         detail: None,
     })
 }
@@ -128,30 +129,31 @@ pub(super) fn of_task(view: &View<'_>, row: &TaskRow, member: Option<&MemberRow>
 /// The report of one member of an array.
 fn of_member(view: &View<'_>, row: &TaskRow, index: Index, member: Option<&MemberRow>) -> Result<Task, OpsError> {
     let mut task = of_task(view, row, member)?;
-    let state = member.map_or(row.rest_state, |m| m.phase.state());
+    let state = member.map_or(row.rest_phase, MemberRow::phase).state();
     task.head.id = format!("{}.{index}", row.id);
     task.head.state = state;
     task.head.size = None;
     task.counts = None;
     task.head.reason = match (state, member) {
         (State::Running, Some(member)) => why_running(view, member)?,
-        (State::Pending, Some(member)) if member.phase == Phase::Starting => {
+        (State::Pending, Some(member)) if member.phase() == Phase::Starting => {
             misled(view, member)?.or_else(|| row.reason_in(state))
         }
         (State::Pending | State::Held, _) => row.reason_in(state),
         _ => member.and_then(MemberRow::remark),
     };
     let member = member.filter(|_| state.ended() || state == State::Running);
-    task.exit_code = member.and_then(|m| m.exit_code);
-    task.cut = member.and_then(|m| m.cut);
-    task.started_at = member.and_then(|m| m.started_at);
-    task.ended_at = member.and_then(|m| m.ended_at).filter(|_| state.ended());
+    let last = member.and_then(MemberRow::last);
+    task.exit_code = last.and_then(|last| last.exit_code);
+    task.cut = last.and_then(|last| last.cut);
+    task.started_at = member.and_then(MemberRow::started_at);
+    task.ended_at = last.and_then(|last| last.ended_at).filter(|_| state.ended());
     Ok(task)
 }
 
 /// Its machine does not answer, another one does under the name of its server.
 fn misled(view: &View<'_>, member: &MemberRow) -> Result<Option<String>, OpsError> {
-    let (Some(host), Some(machine)) = (member.host, member.machine) else { return Ok(None) };
+    let (Some(host), Some(machine)) = (member.host(), member.machine()) else { return Ok(None) };
     let Some(misled) = view.misled_from(host, machine)? else { return Ok(None) };
     let name = server_name(view, host)?.unwrap_or_else(|| "its server".to_owned());
     Ok(Some(misled.words(&name)))
@@ -165,7 +167,7 @@ fn why_running(view: &View<'_>, member: &MemberRow) -> Result<Option<String>, Op
         all.push(format!("cancel asked {} ago", short(asked.age_at(now))));
     }
     let misled = misled(view, member)?;
-    if let Some(id) = member.host.or(member.server)
+    if let Some(id) = member.host().or(member.server())
         && misled.is_none()
         && let Some(server) = view.server_by_id(id)?
         && let Health::Down { error, since } = server.health
@@ -174,7 +176,7 @@ fn why_running(view: &View<'_>, member: &MemberRow) -> Result<Option<String>, Op
         all.push(format!("last contact with {} {} ago: {error}", server.name, short(last.age_at(now))));
     } else if let Some(misled) = misled {
         all.push(misled);
-    } else if member.orphaned {
+    } else if matches!(member.state, MemberState::Running { orphaned: true, .. }) {
         all.push("runs without supervisor; its exit code will not be known".to_owned());
     }
     Ok(if all.is_empty() { None } else { Some(all.join("; ")) })
@@ -192,6 +194,7 @@ fn detail(
 ) -> Result<Detail, OpsError> {
     let launch = view.launch(row.id)?.ok_or_else(|| OpsError::unknown("task", &row.id.to_string(), []))?;
     let demand = &row.demand;
+    let usage = member.and_then(|member| member.last()?.usage);
     Ok(Detail {
         attempts: match (index, member) {
             (Some(index), Some(member)) => attempts(view, row.id, index, member)?,
@@ -209,8 +212,8 @@ fn detail(
         time_limit_s: launch.time_limit.map(|limit| limit.as_secs_f64()),
         max_output: launch.max_output.map(|bound| bound.to_string()),
         retries: row.retries,
-        cpu_ms: member.and_then(|m| m.cpu_ms),
-        max_rss: member.and_then(|m| m.max_rss),
+        cpu_ms: usage.map(|usage| usage.cpu_ms),
+        max_rss: usage.map(|usage| usage.max_rss),
         mem_limit: None,
         cancel_asked_at: view.cancel_asked(row.id, index)?,
         files: super::fetch::files(view, row, index, &launch)?,
@@ -225,7 +228,7 @@ fn attempts(view: &View<'_>, task: TaskId, index: Index, last: &MemberRow) -> Re
         all.push(AttemptReport {
             number: past.number,
             server: past.server.map_or(Ok(None), |id| server_name(view, id))?,
-            state: past.state,
+            state: past.state.into(),
             started_at: past.started_at,
             ended_at: past.ended_at,
             exit_code: past.exit_code,
@@ -233,19 +236,19 @@ fn attempts(view: &View<'_>, task: TaskId, index: Index, last: &MemberRow) -> Re
             detail: past.detail,
         });
     }
-    let state = match last.phase {
-        Phase::Running | Phase::Ended(_) => Some(last.phase.state()),
+    let state = match last.phase() {
+        phase @ (Phase::Running | Phase::Ended(_)) => Some(phase.state()),
         _ => None,
     };
     if let Some(state) = state.filter(|_| last.number > 0 && !all.iter().any(|a| a.number == last.number)) {
         all.push(AttemptReport {
             number: last.number,
-            server: last.server.map_or(Ok(None), |id| server_name(view, id))?,
+            server: last.server().map_or(Ok(None), |id| server_name(view, id))?,
             state,
-            started_at: last.started_at,
-            ended_at: last.ended_at,
-            exit_code: last.exit_code,
-            signal: last.signal,
+            started_at: last.started_at(),
+            ended_at: last.last().and_then(|end| end.ended_at),
+            exit_code: last.last().and_then(|end| end.exit_code),
+            signal: last.last().and_then(|end| end.signal),
             detail: last.remark(),
         });
     }

@@ -15,6 +15,7 @@ use crate::model::task::State;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::protocol::distributor::{Answer, Verb};
 use crate::store::away::{Away, AwayState};
+use crate::store::tasks::TaskReason;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
@@ -142,7 +143,8 @@ fn wait_remote(
             return Ok(None);
         }
         let member = row.as_ref().map_or_else(String::new, |row| row.tier2.clone());
-        let mut why = row.and_then(|row| row.reason).unwrap_or_else(|| "nobody has taken it yet".to_owned());
+        let why = row.and_then(|row| row.reason);
+        let mut why = why.as_ref().map_or("nobody has taken it yet", TaskReason::words).to_owned();
         let mut denied = false;
         if matches!(away.held, AwayState::By { .. }) {
             // Where the submit did not hear who took it, its files have still to follow.

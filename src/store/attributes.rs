@@ -42,7 +42,7 @@ pub(super) fn read_value(row: &rusqlite::Row<'_>, kind: usize, value: usize) -> 
 }
 
 impl View<'_> {
-    /// The attributes of one owner; a declared value stands before a probed one of the same name.
+    /// The attributes of one owner; a declared value precedes a probed one of the same name.
     pub fn attributes(&self, owner: Owner) -> Result<Attributes> {
         let (kind, id) = owner.columns();
         let mut of = HashMap::new();

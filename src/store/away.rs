@@ -1,7 +1,8 @@
-//! Tasks of this home's clients that another home holds, or may hold. `task` shows them like others; here stands the rest.
+//! Tasks of this home's clients that another home holds, or may hold. `task` has a row for them as for others; here is the rest.
 
-use super::intake::{Begins, NewTask};
+use super::intake::{Begins, NewTask, TierRoute};
 use super::ledger::Ledger;
+use super::phases::phase;
 use super::{Result, Tx, View};
 use crate::model::endpoint::Endpoint;
 use crate::model::id::{HomeId, TaskId, TaskUuid};
@@ -12,7 +13,7 @@ use std::time::Duration;
 /// How far a task's way is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AwayState {
-    /// Somebody was asked to take it, and has not said whether it did.
+    /// A home was asked to take it, and has not answered.
     Open {
         /// It was a first tier: it may have passed the task on.
         onward: bool,
@@ -31,7 +32,7 @@ pub struct Away {
     pub round: u32,
     /// Who was asked last.
     pub asked: Endpoint,
-    /// When the search that goes on now asked for the first time.
+    /// When the current search asked for the first time.
     pub asked_at: Timestamp,
     pub held: AwayState,
     pub answered_at: Option<Timestamp>,
@@ -87,8 +88,25 @@ fn millis(grace: Duration) -> u64 {
     u64::try_from(grace.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A sealed task, and its list of lines.
-type KeptEnvelope = (Vec<u8>, Option<Vec<u8>>);
+/// A task as it was sealed, to be offered again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptEnvelope {
+    pub sealed: Vec<u8>,
+    /// The list of its lines, sealed.
+    pub list: Option<Vec<u8>>,
+}
+
+/// Who is asked to take a task.
+#[derive(Debug)]
+pub struct AskedAway<'a> {
+    pub sealed: &'a [u8],
+    /// The list of its lines, sealed.
+    pub list: Option<&'a [u8]>,
+    pub round: u32,
+    pub asked: &'a Endpoint,
+    /// It is a first tier: it may pass the task on.
+    pub onward: bool,
+}
 
 impl View<'_> {
     /// The rest of a task, if it is elsewhere.
@@ -98,10 +116,12 @@ impl View<'_> {
 
     /// What was sealed, to be offered again.
     pub fn sealed(&self, task: TaskId) -> Result<Option<KeptEnvelope>> {
-        self.one("SELECT sealed, list FROM away WHERE task_id = ?1", [task], |row| Ok((row.get(0)?, row.get(1)?)))
+        self.one("SELECT sealed, list FROM away WHERE task_id = ?1", [task], |row| {
+            Ok(KeptEnvelope { sealed: row.get(0)?, list: row.get(1)? })
+        })
     }
 
-    /// Those of which nobody has said yet that it holds them, and those with a cancel that the owner has not heard.
+    /// Tasks that no home has confirmed to hold, and tasks with a cancel that the owner has not confirmed.
     pub fn away_open(&self, limit: u32) -> Result<Vec<Away>> {
         let sql = format!(
             "{SELECT} WHERE a.home IS NULL OR a.cancel IS NOT NULL ORDER BY coalesce(a.tried_at, 0), a.task_id LIMIT ?1"
@@ -109,7 +129,7 @@ impl View<'_> {
         self.all_readable(&sql, [limit], read)
     }
 
-    /// Those that have not ended, as far as this home has heard.
+    /// Tasks that have not ended, as far as this home knows.
     pub fn away_unended(&self, limit: u32) -> Result<Vec<Away>> {
         let sql = format!(
             "{SELECT} WHERE a.home IS NOT NULL AND t.waiting + t.held + t.starting + t.running > 0 ORDER BY a.task_id LIMIT ?1"
@@ -124,10 +144,7 @@ impl Tx<'_> {
     pub fn ask_away(
         &self,
         task: TaskId,
-        (sealed, list): (&[u8], Option<&[u8]>),
-        round: u32,
-        asked: &Endpoint,
-        onward: bool,
+        AskedAway { sealed, list, round, asked, onward }: AskedAway<'_>,
         now: Timestamp,
     ) -> Result<()> {
         self.run(
@@ -139,21 +156,21 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Whoever was asked redirected to these before it fell silent.
+    /// Records the homes to which the first tier redirected before it fell silent.
     pub fn redirected_away(&self, task: TaskId, among: &[HomeId]) -> Result<()> {
         let among = serde_json::to_string(among).unwrap_or_default();
         self.run("UPDATE away SET among = ?2 WHERE task_id = ?1", (task, among))?;
         Ok(())
     }
 
-    /// This home holds it.
-    pub fn placed_away(&self, task: TaskId, home: HomeId, id: TaskId, route: (&str, &str)) -> Result<()> {
+    /// Records the home that holds it.
+    pub fn placed_away(&self, task: TaskId, home: HomeId, id: TaskId, route: TierRoute<'_>) -> Result<()> {
         self.run("UPDATE away SET home = ?2, remote_id = ?3, among = NULL WHERE task_id = ?1", (task, home, id))?;
-        self.run("UPDATE task SET tier1 = ?2, tier2 = ?3 WHERE id = ?1", (task, route.0, route.1))?;
+        self.run("UPDATE task SET tier1 = ?2, tier2 = ?3 WHERE id = ?1", (task, route.tier1, route.tier2))?;
         Ok(())
     }
 
-    /// The owner told how it stands.
+    /// Records the state that the owner told.
     pub fn heard_away(&self, task: TaskId, heard: &Heard<'_>, now: Timestamp) -> Result<()> {
         let c = heard.counts;
         self.run(
@@ -187,7 +204,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Nobody told: it was asked for in vain.
+    /// Records that the owner did not answer.
     pub fn unheard_away(&self, task: TaskId, now: Timestamp) -> Result<()> {
         self.run("UPDATE away SET tried_at = ?2 WHERE task_id = ?1", (task, now))?;
         Ok(())
@@ -211,18 +228,18 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Nobody holds it and nobody will: it ends here.
+    /// Ends a task that no home holds or will hold.
     pub fn cancelled_away(&self, task: TaskId, now: Timestamp) -> Result<()> {
         self.run(
-            "UPDATE task SET cancelled = size, waiting = 0, held = 0, starting = 0, running = 0, shell_code = 130, ended_at = ?2,
-                             rest_state = 'CANCELLED', reason = NULL WHERE id = ?1",
+            concat!("UPDATE task SET cancelled = size, waiting = 0, held = 0, starting = 0, running = 0, shell_code = 130, ended_at = ?2,
+                             rest_state = ", phase!(cancelled), ", reason = NULL WHERE id = ?1"),
             (task, now),
         )?;
         self.run("DELETE FROM away WHERE task_id = ?1", [task])?;
         Ok(())
     }
 
-    /// Nothing more is expected of it: whoever may hold it is not asked again.
+    /// Stops asking for a task.
     pub fn forget_away(&self, task: TaskId) -> Result<()> {
         self.run("DELETE FROM away WHERE task_id = ?1", [task])?;
         Ok(())
@@ -253,8 +270,8 @@ impl Tx<'_> {
                 task,
                 new.class,
                 new.round,
-                new.route.0,
-                new.route.1,
+                new.route.tier1,
+                new.route.tier2,
                 new.search.map(|n| n.0),
                 new.verdict.map(|n| n.0),
                 now,

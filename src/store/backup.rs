@@ -15,7 +15,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 impl Store {
-    /// Writes a backup of one moment into a new file; nobody waits for it.
+    /// Writes a consistent backup into a new file, while grid runs.
     pub fn backup(&self, to: &Path, now: Timestamp) -> Result<()> {
         let mark = |copy: &Connection| {
             let sql = "UPDATE home SET backed_up_at = ?1, place = NULL, place_inode = NULL, place_born = NULL";
@@ -58,7 +58,7 @@ impl Store {
         std::fs::File::open(home.dir()).and_then(|dir| dir.sync_all()).map_err(unwritable)
     }
 
-    /// Makes a new incarnation of a backup, or a copy, that lies in a home. The caller holds the dispatcher's lock.
+    /// Makes a new incarnation of a backup, or a copy, in a home. The caller holds the dispatcher's lock.
     pub fn restore(home: &Home, now: Timestamp) -> Result<Self> {
         let mut store = Self::open_any(home)?;
         store.connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -82,7 +82,7 @@ impl Store {
         store.checked()
     }
 
-    /// What this database is, where it lies.
+    /// What this database is, at its place.
     pub(super) fn origin(&self) -> Result<Origin> {
         let sql = "SELECT id, backed_up_at, place, place_inode, place_born FROM home";
         let (id, backup, noted): (String, Option<Timestamp>, _) =
@@ -108,7 +108,7 @@ impl Store {
     }
 }
 
-/// What a database is to whoever opens it.
+/// What a database is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     Home,
@@ -160,10 +160,9 @@ impl View<'_> {
 }
 
 impl Tx<'_> {
-    /// Notes where the database lies.
-    pub(super) fn note_place(&self, place: &(String, i64, Option<i64>)) -> Result<()> {
-        let (dir, inode, born) = place;
-        self.run("UPDATE home SET place = ?1, place_inode = ?2, place_born = ?3", (dir, inode, born))?;
+    /// Records where the database is.
+    pub(super) fn note_place(&self, place: &NotedPlace) -> Result<()> {
+        self.run("UPDATE home SET place = ?1, place_inode = ?2, place_born = ?3", place.columns())?;
         Ok(())
     }
 

@@ -18,7 +18,7 @@ pub struct WaitingClass {
     pub priority: i32,
 }
 
-/// The same, as far as the order needs it.
+/// A class, as far as the order needs it.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadyClass {
     pub id: ClassId,

@@ -1,6 +1,7 @@
 //! How far the home's host's clocks were when they were looked at last: what is old by the wall clock is removed only while that can be
 //! believed.
 
+use super::phases::phase;
 use super::{Result, Tx, View};
 use crate::model::clock::{Moment, Reading};
 use crate::model::time::Timestamp;
@@ -45,10 +46,18 @@ const AGES: [&str; 16] = [
 ];
 /// When what runs on this host began: by its clock.
 const BEGINS: [&str; 2] = [
-    "UPDATE member SET started_at = started_at + ?1 WHERE state = 'RUNNING' AND started_at NOT BETWEEN ?2 AND ?3
-        AND host_id IN (SELECT id FROM server WHERE engine = 'local')",
-    "UPDATE task SET started_at = started_at + ?1 WHERE running > 0 AND started_at NOT BETWEEN ?2 AND ?3
-        AND id IN (SELECT task_id FROM member WHERE state = 'RUNNING' AND host_id IN (SELECT id FROM server WHERE engine = 'local'))",
+    concat!(
+        "UPDATE member SET started_at = started_at + ?1 WHERE state = ",
+        phase!(running),
+        " AND started_at NOT BETWEEN ?2 AND ?3
+        AND host_id IN (SELECT id FROM server WHERE engine = 'local')"
+    ),
+    concat!(
+        "UPDATE task SET started_at = started_at + ?1 WHERE running > 0 AND started_at NOT BETWEEN ?2 AND ?3
+        AND id IN (SELECT task_id FROM member WHERE state = ",
+        phase!(running),
+        " AND host_id IN (SELECT id FROM server WHERE engine = 'local'))"
+    ),
 ];
 
 impl Tx<'_> {

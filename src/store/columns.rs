@@ -1,12 +1,13 @@
-//! How typed values stand in columns. The only place where enums become text and back.
+//! How typed values are written in columns. With `phases.rs` the only place where enums become text and back.
 
+use super::members::Outputs;
 use crate::model::attribute::{Source, Value};
 use crate::model::command::Text;
 use crate::model::endpoint::Endpoint;
 use crate::model::files::{Digest, RelPath};
 use crate::model::id::{
-    BootId, ClassId, ClientId, DistributorId, HomeId, HostId, Index, LaneId, MachineId, ServerId, TaskId, TaskUuid,
-    UserId,
+    BootId, ClassId, ClientId, DistributorId, Epoch, HomeId, HostId, Index, LaneId, MachineId, ServerId, TaskId,
+    TaskUuid, UserId,
 };
 use crate::model::name::Name;
 use crate::model::resources::Bytes;
@@ -182,6 +183,26 @@ impl FromSql for State {
     }
 }
 
+impl ToSql for Outputs {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(match self {
+            Self::Database => 0,
+            Self::Spool => 1,
+            Self::Server => 2,
+        }))
+    }
+}
+
+impl FromSql for Outputs {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Ok(match value.as_i64()? {
+            0 => Self::Database,
+            1 => Self::Spool,
+            _ => Self::Server,
+        })
+    }
+}
+
 impl ToSql for Source {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::from(self.word()))
@@ -221,6 +242,16 @@ pub(super) fn value_of(kind: &str, value: ValueRef<'_>) -> FromSqlResult<Value> 
     })
 }
 
+/// An epoch in a column, where 0 is none.
+pub(super) fn epoch_column(epoch: Option<Epoch>) -> u64 {
+    epoch.map_or(0, |epoch| epoch.0)
+}
+
+/// Back from [`epoch_column`].
+pub(super) fn epoch_of(column: u64) -> Option<Epoch> {
+    (column > 0).then_some(Epoch(column))
+}
+
 /// A number that is counted up and down. Where it was miscounted a reading verb tells the nearest that it can be; `doctor` names it, and
 /// a dispatcher that begins counts anew.
 pub(super) fn at_least_none(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<u32> {
@@ -228,7 +259,7 @@ pub(super) fn at_least_none(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Res
     Ok(u32::try_from(counted.max(0)).unwrap_or(u32::MAX))
 }
 
-/// The same, where it may be below none.
+/// Such a number that may be negative.
 pub(super) fn as_near_as_can_be(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<i32> {
     let counted: i64 = row.get(at)?;
     Ok(i32::try_from(counted).unwrap_or(if counted < 0 { i32::MIN } else { i32::MAX }))

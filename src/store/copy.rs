@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Writes the copy beside its place, then gives it its name: nobody ever sees half of one. What is there already stays,
+/// Writes the copy beside its place, then gives it its name: a half-written one is never seen. What is there already stays,
 /// and is an error. `mark` may change the copy first.
 pub(super) fn write(
     connection: &Connection,

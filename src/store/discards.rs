@@ -1,6 +1,7 @@
-//! What lies on servers and is not needed any more: remembered until their agents have heard it, however long they are out of reach.
+//! Outputs and files on servers that are not needed any more: recorded until the agents there have confirmed.
 
 use super::columns::json;
+use super::members::Outputs;
 use super::{Result, Tx, View};
 use crate::model::attempt::Cut;
 use crate::model::id::{AttemptId, AttemptKey, MachineId, ServerId, TaskId};
@@ -34,7 +35,7 @@ pub(super) const BYTES_KEPT: &str = "coalesce(m.out_len, 0) + coalesce(m.err_len
                 - coalesce(m.cut ->> '$.max_output.out.to' - m.cut ->> '$.max_output.out.from', 0)
                 - coalesce(m.cut ->> '$.max_output.err.to' - m.cut ->> '$.max_output.err.from', 0)";
 
-/// Attempts of `which` tasks that lie on a server: its id, which attempt, bytes of its outputs, the machine where that is known.
+/// Attempts of `which` tasks with outputs or files on a server: its id, which attempt, bytes of its outputs, the machine where that is known.
 fn there(which: &str) -> String {
     format!(
         "SELECT m.host_id, t.uuid, m.idx, m.number, {BYTES_KEPT} AS bytes, m.machine_id
@@ -58,12 +59,12 @@ impl View<'_> {
         })
     }
 
-    /// The same in numbers, by server.
+    /// How many attempts each server has still to drop.
     pub fn count_discards(&self) -> Result<Vec<LeftThere>> {
         self.count_there("discard", [])
     }
 
-    /// What lies on servers of tasks that ended before, by server.
+    /// What servers keep of tasks that ended before, by server.
     pub fn there_before(&self, before: Timestamp) -> Result<Vec<LeftThere>> {
         self.count_there(&format!("({})", there(OLD)), [before])
     }
@@ -86,12 +87,12 @@ impl View<'_> {
         Ok(place.and_then(|(server, host)| server.zip(host)))
     }
 
-    /// Do the outputs of an attempt lie on its server?
+    /// Are the outputs of an attempt on its server?
     pub fn outputs_stay_there(&self, key: AttemptKey) -> Result<bool> {
         Ok(self.outputs_of(key)?.0)
     }
 
-    /// The same, and why these outputs are not whole.
+    /// Whether the outputs of an attempt are on its server, and why they are not whole.
     pub fn outputs_of(&self, AttemptKey { task, index, number }: AttemptKey) -> Result<(bool, Option<Cut>)> {
         let found = self.one(
             "SELECT home_out, cut FROM member WHERE task_id = ?1 AND idx = ?2 AND number = ?3
@@ -99,7 +100,7 @@ impl View<'_> {
             (task, index, number),
             |row| {
                 let cut = row.get::<_, Option<String>>(1)?.map(|text| json(&text)).transpose()?;
-                Ok((row.get::<_, u8>(0)? == 2, cut))
+                Ok((row.get::<_, Outputs>(0)? == Outputs::Server, cut))
             },
         )?;
         Ok(found.unwrap_or_default())
@@ -107,12 +108,12 @@ impl View<'_> {
 }
 
 impl Tx<'_> {
-    /// Gives up what lies on servers of tasks that ended before: nobody finds it from here any more, and it is dropped there.
+    /// Records that servers drop what they keep of tasks that ended before; it can't be read from here any more.
     pub fn discard_before(&self, before: Timestamp) -> Result<()> {
         self.discard(OLD, &before)
     }
 
-    /// The same of one ended task.
+    /// Records that servers drop what they keep of one ended task.
     pub fn discard_of(&self, task: TaskId) -> Result<()> {
         self.discard(ONE, &task)
     }

@@ -160,7 +160,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Whoever lives behind this endpoint said hello.
+    /// Records that the home behind this endpoint said hello.
     pub fn endpoint_answers(&self, endpoint: &Endpoint, home: HomeId) -> Result<()> {
         self.run(
             "UPDATE distributor SET silent_since = NULL, silent_why = NULL, tried_at = NULL, home = ?2
@@ -170,7 +170,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Nobody behind this endpoint answers, for this reason.
+    /// Records that the home behind this endpoint does not answer, for this reason.
     pub fn endpoint_silent(&self, endpoint: &Endpoint, why: &str, now: Timestamp) -> Result<()> {
         self.run(
             "UPDATE distributor SET silent_since = coalesce(silent_since, ?2), silent_why = ?3, tried_at = ?2 WHERE endpoint = ?1",
@@ -229,7 +229,7 @@ impl View<'_> {
         Ok(row.unwrap_or_default())
     }
 
-    /// Endpoints behind which somebody was silent when last tried.
+    /// Endpoints whose home did not answer when last tried.
     pub fn silent_endpoints(&self) -> Result<Vec<(Endpoint, Timestamp)>> {
         self.all_readable(
             "SELECT endpoint, max(coalesce(tried_at, silent_since)) FROM distributor WHERE silent_since IS NOT NULL GROUP BY endpoint",

@@ -2,6 +2,7 @@
 
 use super::discards::BYTES_KEPT;
 use super::ledger::Ledger;
+use super::phases::phase;
 use super::reading::Lenient;
 use super::{Home, Result, StoreError, Tx, View};
 use crate::model::command::Text;
@@ -29,7 +30,7 @@ pub struct Fetched {
     pub dropped_at: Option<Timestamp>,
 }
 
-/// Where what was to be brought back lies.
+/// Where the results of a member are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Whereabouts {
     /// There was nothing to be brought.
@@ -40,7 +41,7 @@ pub enum Whereabouts {
     There { error: String },
 }
 
-/// What lies in a home for a user.
+/// What a home keeps for a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeptFile {
     pub bytes: Bytes,
@@ -49,17 +50,17 @@ pub struct KeptFile {
 }
 
 impl KeptFile {
-    /// For somebody of whom it is not counted.
+    /// For a user of whom it is not counted.
     pub const NOTHING: Self = Self { bytes: Bytes(0), up_to: None };
 }
 
 /// Bytes that a task takes in the database besides what it was submitted with: its rows and their indexes, and its client's.
 pub const ROW: u64 = 2 << 10;
-/// The same of a member and its attempts.
+/// Bytes that a member and its attempts count.
 pub const MEMBER: u64 = 256;
-/// The same of a line.
+/// Bytes that a line counts beside its text.
 pub const LINE: u64 = 32;
-/// The same of a refusal for good.
+/// Bytes that a tombstone counts.
 const TOMBSTONE: u64 = 128;
 
 const SELECT: &str =
@@ -143,7 +144,7 @@ impl View<'_> {
         Ok(self.one(sql, [task], |_| Ok(()))?.is_some())
     }
 
-    /// Bytes that lie in this home for a user: the rows of its tasks with what they were submitted with, files that they were sent
+    /// Bytes that this home keeps for a user: the rows of its tasks with what they were submitted with, files that they were sent
     /// with or are to be, what they brought back, and outputs. Files and outputs of what ended before `before` go with the next
     /// `gc`.
     pub fn kept_for(&self, user: UserId, before: Timestamp) -> Result<KeptFile> {
@@ -198,10 +199,14 @@ impl View<'_> {
     /// that were taken in after `fresh`: their submits may still be under way.
     pub fn unneeded_bundles(&self, before: Timestamp, fresh: Timestamp) -> Result<Vec<Digest>> {
         self.all(
-            "SELECT digest FROM bundle b WHERE taken_at < ?2 AND NOT EXISTS (
+            concat!(
+                "SELECT digest FROM bundle b WHERE taken_at < ?2 AND NOT EXISTS (
                  SELECT 1 FROM task_files f JOIN task t ON t.id = f.task_id WHERE f.bundle = b.digest
                  AND (t.waiting + t.held + t.starting + t.running > 0
-                      OR (t.ended_at >= ?1 AND (t.state <> 'COMPLETED' OR f.fetch IS NOT NULL))))",
+                      OR (t.ended_at >= ?1 AND (t.state <> ",
+                phase!(completed),
+                " OR f.fetch IS NOT NULL))))"
+            ),
             (before, fresh),
             |row| row.get(0),
         )

@@ -13,7 +13,7 @@ pub struct Former {
     pub spools: Vec<PathBuf>,
     /// Supervisors that live in them.
     pub supervisors: usize,
-    /// Where outputs and files that had been brought home lie now: the new home's have the same names.
+    /// Where outputs and files that had been brought home are now: the new home's have the same names.
     pub aside: Option<PathBuf>,
 }
 

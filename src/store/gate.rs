@@ -20,7 +20,7 @@ pub(super) struct Passed<'g> {
 }
 
 impl Gate {
-    /// A home that can't be written can be read: then nobody passes.
+    /// A home that can't be written can still be read: then the gate lets no writer pass.
     pub fn open(home: &Home) -> Self {
         let path = home.run_dir().join("gate");
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);

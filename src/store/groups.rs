@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 const OF_HOSTS: [&str; 7] = ["load1", "idle_cpus", "power", "mem_total", "mem_available", "disk_free", "gpus"];
 
 /// Numbers are sums over the hosts, applications are those of any member, and what all members have alike the group has too.
-/// What is declared for the group itself stands before all that.
+/// What is declared for the group itself precedes all that.
 pub(super) fn add_up(group: &mut Server, members: &[Server]) {
     let mut all: BTreeMap<Box<str>, Attribute> = BTreeMap::new();
     if let Some((first, rest)) = members.split_first() {
@@ -78,7 +78,7 @@ pub(super) fn add_up(group: &mut Server, members: &[Server]) {
     group.attributes = all;
 }
 
-/// Members by the host that they share; one never read stands alone.
+/// Members by the host that they share; a member that was never read has a host of its own.
 fn hosts(members: &[Server]) -> Vec<Vec<&Server>> {
     let mut hosts: Vec<Vec<&Server>> = Vec::new();
     for member in members {

@@ -1,4 +1,4 @@
-//! A home on disk: where it lies, and how a new one is founded.
+//! A home on disk: where it is, and how a new one is founded.
 
 pub use super::read_only::is_writable;
 pub use crate::model::filesystem::network_fs;
@@ -38,7 +38,7 @@ pub struct Located {
     pub remark: Option<String>,
 }
 
-/// The environment variables that decide where a home lies.
+/// The environment variables that decide where a home is.
 #[derive(Debug, Clone, Default)]
 pub struct HomeVariables {
     /// GRID_HOME
@@ -82,7 +82,7 @@ impl Home {
         }
     }
 
-    /// GRID_HOME, else the default; where the default lies on a network file system, a directory of ours on a local disk.
+    /// GRID_HOME, else the default; where the default is on a network file system, a directory of ours on a local disk.
     pub fn locate(places: &HomeVariables) -> Result<Located> {
         let located = Self::look_for(places)?;
         if located.home.dir.as_os_str().len() > LONGEST {
@@ -167,7 +167,7 @@ impl Home {
         Ok(())
     }
 
-    /// Makes the directories and waits until nobody else is founding this home.
+    /// Makes the directories and waits until no other process founds this home.
     pub fn found(&self) -> Result<Founding> {
         self.make()?;
         let closed = std::fs::set_permissions(&self.dir, PermissionsExt::from_mode(0o700));
@@ -179,7 +179,7 @@ impl Home {
     }
 }
 
-/// Nobody else founds this home while this lives.
+/// No other process founds this home while this exists.
 #[derive(Debug)]
 pub struct Founding {
     _lock: File,

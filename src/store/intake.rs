@@ -4,7 +4,7 @@ use super::placing::Placing;
 use super::trace::NoteId;
 use super::{Result, Tx};
 use crate::model::id::{AttemptKey, ClassId, Index, TaskId, TaskUuid, UserId};
-use crate::model::task::{Members, Request};
+use crate::model::task::{Members, Phase, Request};
 use crate::model::time::Timestamp;
 
 /// What becomes of a task at once.
@@ -15,6 +15,14 @@ pub enum Begins<'a> {
     Held(&'a str),
     /// Its one member is given to a lane.
     Starting(&'a Placing),
+}
+
+/// The distributors by which a task came, as its row names them.
+#[derive(Debug, Clone, Copy)]
+pub struct TierRoute<'a> {
+    pub tier1: &'a str,
+    /// Empty: no second tier has it.
+    pub tier2: &'a str,
 }
 
 /// A task as it is taken in.
@@ -28,7 +36,7 @@ pub struct NewTask<'a> {
     /// Held because nothing could ever run it.
     pub unmatched: bool,
     pub round: u32,
-    pub route: (&'a str, &'a str),
+    pub route: TierRoute<'a>,
     pub search: Option<NoteId>,
     pub verdict: Option<NoteId>,
     /// Of a user from elsewhere: bytes of what it was submitted with.
@@ -50,9 +58,9 @@ impl Tx<'_> {
             "only a single task starts as it is taken in"
         );
         let (rest_state, (waiting, held, starting), reason) = match new.begins {
-            Begins::Waiting => ("WAITING", (size, 0, 0), None),
-            Begins::Held(reason) => ("HELD", (0, size, 0), Some(reason)),
-            Begins::Starting(_) => ("WAITING", (0, 0, size), None),
+            Begins::Waiting => (Phase::Waiting, (size, 0, 0), None),
+            Begins::Held(reason) => (Phase::Held, (0, size, 0), Some(reason)),
+            Begins::Starting(_) => (Phase::Waiting, (0, 0, size), None),
         };
         self.run(
             "INSERT INTO task (uuid, class_id, user_id, name, argv, shown, cwd, env, time_limit, stdout, stderr, stdin, retries, retry_lost,
@@ -88,8 +96,8 @@ impl Tx<'_> {
                 reason,
                 now,
                 new.round,
-                new.route.0,
-                new.route.1,
+                new.route.tier1,
+                new.route.tier2,
                 new.search.map(|n| n.0),
                 new.verdict.map(|n| n.0),
                 new.unmatched,

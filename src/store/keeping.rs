@@ -17,7 +17,7 @@ pub struct GcRemoved {
 }
 
 impl View<'_> {
-    /// Ended tasks older than this, save those with results that nobody has unpacked, at most `limit`.
+    /// Ended tasks older than this, without tasks whose results are not unpacked, at most `limit`.
     pub fn tasks_ended_before(&self, before: Timestamp, limit: u32) -> Result<Vec<TaskId>> {
         self.all(
             "SELECT id FROM task INDEXED BY task_ended WHERE waiting + held + starting + running = 0 AND ended_at < ?1
@@ -82,7 +82,7 @@ impl Store {
         std::fs::metadata(path).map_or(0, |m| m.len())
     }
 
-    /// Puts on the disk what is in the log, which whoever was told of it may count on. Nothing is written, and so nobody is waited for.
+    /// Syncs the log to the disk. Nothing is written, so no lock is waited for.
     pub fn settle(&self) -> Result<()> {
         let mut path = self.home.database().into_os_string();
         path.push("-wal");

@@ -1,15 +1,13 @@
 //! Every change of a member's phase goes through a [`Ledger`], which keeps the task's counts true; but a single task that starts as
 //! it is taken in has them right from the beginning ([`Begins::Starting`](super::intake::Begins)).
 
-use super::members::Outputs;
+use super::ends::Ends;
+use super::phases::{phase, unended};
 use super::placing::Placing;
 use super::{Result, Tx};
-use crate::model::attempt::{Cause, End};
-use crate::model::clock::STEP;
 use crate::model::id::{AttemptKey, Index, TaskId};
-use crate::model::task::{Counts, Phase, State};
+use crate::model::task::{Counts, EndState, Phase};
 use crate::model::time::Timestamp;
-use rusqlite::{CachedStatement, OptionalExtension};
 use std::collections::BTreeMap;
 
 /// The changes of counts in one transaction, written once for each task by [`Ledger::close`].
@@ -17,28 +15,7 @@ pub struct Ledger<'t, 'c> {
     pub(super) tx: &'t Tx<'c>,
     now: Timestamp,
     pub(super) changes: BTreeMap<TaskId, CountChange>,
-    ends: Option<Ends<'c>>,
-}
-
-/// What each of many ends executes.
-struct Ends<'c> {
-    was: CachedStatement<'c>,
-    write: CachedStatement<'c>,
-}
-
-impl<'c> Ends<'c> {
-    fn prepare(tx: &Tx<'c>) -> Result<Self> {
-        let was = tx.prepare(
-            "SELECT state, started_at FROM member
-             WHERE task_id = ?1 AND idx = ?2 AND number = ?3 AND state IN ('STARTING', 'RUNNING')",
-        )?;
-        let write = tx.prepare(
-            "UPDATE member SET state = ?3, started_at = coalesce(?4, started_at), ended_at = ?5, exit_code = ?6, signal = ?7, detail = ?8,
-             cpu_ms = ?9, max_rss = ?10, out_len = ?11, err_len = ?12, home_out = ?13, cut = ?14
-             WHERE task_id = ?1 AND idx = ?2",
-        )?;
-        Ok(Self { was, write })
-    }
+    pub(super) ends: Option<Ends<'c>>,
 }
 
 impl std::fmt::Debug for Ledger<'_, '_> {
@@ -51,9 +28,9 @@ impl std::fmt::Debug for Ledger<'_, '_> {
 pub(super) struct CountChange {
     plus: Counts,
     minus: Counts,
-    exit_code: Option<u8>,
-    shell_code: Option<u8>,
-    started_at: Option<Timestamp>,
+    pub(super) exit_code: Option<u8>,
+    pub(super) shell_code: Option<u8>,
+    pub(super) started_at: Option<Timestamp>,
 }
 
 impl<'t, 'c> Ledger<'t, 'c> {
@@ -69,12 +46,12 @@ impl<'t, 'c> Ledger<'t, 'c> {
     }
 
     /// Keeps the last attempts of members among the past ones, with how they ended.
-    fn archive(&self, task: TaskId, index: Option<Index>, now_in: Phase, ended: State) -> Result<()> {
+    pub(super) fn archive(&self, task: TaskId, index: Option<Index>, now_in: Phase, ended: EndState) -> Result<()> {
         self.tx.run(
             "INSERT OR REPLACE INTO attempt (task_id, idx, number, state, server_id, host_id, started_at, ended_at, exit_code, signal, detail, home_out, cut, machine_id)
              SELECT task_id, idx, number, ?4, server_id, host_id, started_at, ended_at, exit_code, signal, detail, home_out, cut, machine_id
              FROM member WHERE task_id = ?1 AND (?2 IS NULL OR idx = ?2) AND state = ?3 AND number > 0",
-            (task, index, now_in.word(), ended),
+            (task, index, now_in, ended),
         )?;
         Ok(())
     }
@@ -82,7 +59,12 @@ impl<'t, 'c> Ledger<'t, 'c> {
     /// The command of an attempt runs. False if this is not news.
     pub fn began(&mut self, AttemptKey { task, index, number }: AttemptKey, at: Timestamp) -> Result<bool> {
         let news = self.tx.run(
-            "UPDATE member SET state = 'RUNNING', started_at = ?4 WHERE task_id = ?1 AND idx = ?2 AND number = ?3 AND state = 'STARTING'",
+            concat!(
+                "UPDATE member SET state = ",
+                phase!(running),
+                ", started_at = ?4 WHERE task_id = ?1 AND idx = ?2 AND number = ?3 AND state = ",
+                phase!(starting)
+            ),
             (task, index, number, at),
         )? > 0;
         if news {
@@ -92,73 +74,10 @@ impl<'t, 'c> Ledger<'t, 'c> {
         Ok(news)
     }
 
-    /// An attempt ended; the member ends with it, or waits again where `again` says so. False if this is not news.
-    pub fn ended(
-        &mut self,
-        AttemptKey { task, index, number }: AttemptKey,
-        end: &End,
-        outputs: Outputs,
-        again: bool,
-    ) -> Result<bool> {
-        let to = if again { Phase::Waiting } else { Phase::Ended(end.cause.state()) };
-        let detail = match &end.cause {
-            Cause::NotExecuted { error, .. } => Some(error.as_str()),
-            Cause::Lost { why } => Some(why.as_str()),
-            Cause::TimeLimit => Some("ended at its time limit"),
-            Cause::OutOfMemory => Some("ended for it used more than its --mem"),
-            _ => None,
-        };
-        let home_out = match outputs {
-            Outputs::Database => 0,
-            Outputs::Spool => 1,
-            Outputs::Server => 2,
-        };
-        let cut = end.cut.and_then(|cut| serde_json::to_string(&cut).ok());
-        let mut ends = self.ends.take().map_or_else(|| Ends::prepare(self.tx), Ok)?;
-        let was: Option<(String, Option<Timestamp>)> =
-            ends.was.query_row((task, index, number), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        let (from, begun) = match was {
-            Some((state, begun)) if state == "RUNNING" => (Phase::Running, begun),
-            Some(_) => (Phase::Starting, None),
-            None => return Ok(false),
-        };
-        let (started_at, ended_at) = as_begun(end, begun);
-        ends.write.execute(rusqlite::params![
-            task,
-            index,
-            to.word(),
-            started_at,
-            ended_at,
-            end.cause.exit_code(),
-            end.cause.signal(),
-            detail,
-            end.usage.cpu_ms,
-            end.usage.max_rss,
-            end.out_len,
-            end.err_len,
-            home_out,
-            cut
-        ])?;
-        self.ends = Some(ends);
-        if again {
-            self.archive(task, Some(index), Phase::Waiting, end.cause.state())?;
-        }
-        self.count(task, from, to, 1);
-        let change = self.changes.entry(task).or_default();
-        if let Some(at) = started_at {
-            change.started_at.get_or_insert(at);
-        }
-        if !again {
-            change.exit_code = change.exit_code.max(end.cause.exit_code());
-            change.shell_code = change.shell_code.max(Some(shell_code(&end.cause)));
-        }
-        Ok(true)
-    }
-
     /// An attempt never began: the member waits again, and the attempt's number is free again. False if this is not news.
     pub fn unplaced(&mut self, AttemptKey { task, index, number }: AttemptKey) -> Result<bool> {
         let news = self.tx.run(
-            "UPDATE member SET state = 'WAITING', number = number - 1, lane = NULL, sent = 0 WHERE task_id = ?1 AND idx = ?2 AND number = ?3 AND state = 'STARTING'",
+            concat!("UPDATE member SET state = ", phase!(waiting), ", number = number - 1, lane = NULL, sent = 0 WHERE task_id = ?1 AND idx = ?2 AND number = ?3 AND state = ", phase!(starting)),
             (task, index, number),
         )? > 0;
         if news {
@@ -167,8 +86,8 @@ impl<'t, 'c> Ledger<'t, 'c> {
         Ok(news)
     }
 
-    /// Whether an attempt from before a backup ran to its end is known to nobody: the member is held, the attempt is a past
-    /// one. False if this is not news.
+    /// Holds a member whose attempt is from before a backup, for it is unknown whether that ran to its end. The attempt becomes a
+    /// past one. False if this is not news.
     pub fn held_back(
         &mut self,
         AttemptKey { task, index, number }: AttemptKey,
@@ -177,43 +96,52 @@ impl<'t, 'c> Ledger<'t, 'c> {
     ) -> Result<bool> {
         let from = if running { Phase::Running } else { Phase::Starting };
         let news = self.tx.run(
-            "UPDATE member SET state = 'HELD', detail = ?5 WHERE task_id = ?1 AND idx = ?2 AND number = ?3 AND state = ?4",
-            (task, index, number, from.word(), why),
+            concat!(
+                "UPDATE member SET state = ",
+                phase!(held),
+                ", detail = ?5 WHERE task_id = ?1 AND idx = ?2 AND number = ?3 AND state = ?4"
+            ),
+            (task, index, number, from, why),
         )? > 0;
         if news {
-            self.archive(task, Some(index), Phase::Held, State::Lost)?;
+            self.archive(task, Some(index), Phase::Held, EndState::Lost)?;
             self.count(task, from, Phase::Held, 1);
         }
         Ok(news)
     }
 
-    /// Holds a task of which a part can't be read: what waits, and what lies with a server and could not be started again or
-    /// followed. Whether that ran is known to nobody: the attempt is a past one. Gives the number of members.
+    /// Holds a task of which a part can't be read: its waiting members, and members that a server has and that could not be started
+    /// again or followed. It is unknown whether those attempts ran: they become past ones. Gives the number of members.
     pub(super) fn hold_unreadable(&mut self, task: TaskId) -> Result<u32> {
         let mut moved = self.shift(task, None, Phase::Waiting, Phase::Held)?;
         let followed = self.tx.live_strictly(task).is_ok();
         let lying = if followed { &[Phase::Starting][..] } else { &[Phase::Starting, Phase::Running] };
         for from in lying {
-            self.tx.run(
-                "UPDATE member SET state = 'HELD', lane = NULL, detail = 'its row can''t be read: whether it ran is not known'
-                 WHERE task_id = ?1 AND state = ?2",
-                (task, from.word()),
-            )
-            .and_then(|rows| {
-                let rows = u32::try_from(rows).unwrap_or(u32::MAX);
-                if rows > 0 {
-                    self.archive(task, None, Phase::Held, State::Lost)?;
-                    self.count(task, *from, Phase::Held, rows);
-                }
-                moved += rows;
-                Ok(())
-            })?;
+            self.tx
+                .run(
+                    concat!(
+                        "UPDATE member SET state = ",
+                        phase!(held),
+                        ", lane = NULL, detail = 'its row can''t be read: whether it ran is not known'
+                 WHERE task_id = ?1 AND state = ?2"
+                    ),
+                    (task, from),
+                )
+                .and_then(|rows| {
+                    let rows = u32::try_from(rows).unwrap_or(u32::MAX);
+                    if rows > 0 {
+                        self.archive(task, None, Phase::Held, EndState::Lost)?;
+                        self.count(task, *from, Phase::Held, rows);
+                    }
+                    moved += rows;
+                    Ok(())
+                })?;
         }
         Ok(moved)
     }
 
-    /// A held member turns out to lie with a server, in an attempt that the backup did not know. False if it is not held, or
-    /// has had that attempt.
+    /// Moves a held member to the server that has it, in an attempt that the backup did not know. False if it is not held, or has
+    /// had that attempt.
     pub fn taken_up(&mut self, AttemptKey { task, index, number }: AttemptKey, at: &Placing) -> Result<bool> {
         let newest = self.tx.member(task, index)?.map_or(0, |member| member.number);
         if number <= newest || self.shift(task, Some(index), Phase::Held, Phase::Starting)? == 0 {
@@ -227,41 +155,46 @@ impl<'t, 'c> Ledger<'t, 'c> {
     /// A member that never began ends CANCELLED: the server has a tombstone, or no start was ever sent.
     pub fn cancelled(&mut self, AttemptKey { task, index, number }: AttemptKey) -> Result<bool> {
         let news = self.tx.run(
-            "UPDATE member SET state = 'CANCELLED', ended_at = ?4 WHERE task_id = ?1 AND idx = ?2 AND number = ?3 AND state = 'STARTING'",
+            concat!(
+                "UPDATE member SET state = ",
+                phase!(cancelled),
+                ", ended_at = ?4 WHERE task_id = ?1 AND idx = ?2 AND number = ?3 AND state = ",
+                phase!(starting)
+            ),
             (task, index, number, self.now),
         )? > 0;
         if news {
-            self.count(task, Phase::Starting, Phase::Ended(State::Cancelled), 1);
+            self.count(task, Phase::Starting, Phase::Ended(EndState::Cancelled), 1);
             let change = self.changes.entry(task).or_default();
             change.shell_code = change.shell_code.max(Some(130));
         }
         Ok(news)
     }
 
-    /// Moves everything of a task (or one member) that lies with no server from one phase to another: hold, release, cancel, retry.
-    /// Gives the number of members moved.
+    /// Moves the members of a task (or one of them) that no server has from one phase to another: hold, release, cancel, retry. Gives
+    /// the number of members moved.
     pub fn shift(&mut self, task: TaskId, index: Option<Index>, from: Phase, to: Phase) -> Result<u32> {
         let ended_at = matches!(to, Phase::Ended(_)).then_some(self.now);
         let mut moved = match index {
             None => {
                 let rest: Option<u32> = self.tx.one(
                     "SELECT rest FROM task WHERE id = ?1 AND rest_state = ?2 AND rest > 0",
-                    (task, from.word()),
+                    (task, from),
                     |row| Ok(u32::try_from(row.get::<_, i64>(0)?).unwrap_or(u32::MAX)),
                 )?;
                 if rest.is_some() {
-                    self.tx.run("UPDATE task SET rest_state = ?2 WHERE id = ?1", (task, to.word()))?;
+                    self.tx.run("UPDATE task SET rest_state = ?2 WHERE id = ?1", (task, to))?;
                 }
                 let rows = self.tx.run(
                     "UPDATE member SET state = ?3, ended_at = coalesce(?4, ended_at) WHERE task_id = ?1 AND state = ?2",
-                    (task, from.word(), to.word(), ended_at),
+                    (task, from, to, ended_at),
                 )?;
                 rest.unwrap_or(0).saturating_add(u32::try_from(rows).unwrap_or(u32::MAX))
             }
             Some(index) => {
                 let rows = self.tx.run(
                     "UPDATE member SET state = ?4, ended_at = coalesce(?5, ended_at) WHERE task_id = ?1 AND idx = ?2 AND state = ?3",
-                    (task, index, from.word(), to.word(), ended_at),
+                    (task, index, from, to, ended_at),
                 )?;
                 u32::try_from(rows).unwrap_or(1)
             }
@@ -271,7 +204,7 @@ impl<'t, 'c> Ledger<'t, 'c> {
         }
         if moved > 0 {
             self.count(task, from, to, moved);
-            if to == Phase::Ended(State::Cancelled) {
+            if to == Phase::Ended(EndState::Cancelled) {
                 let change = self.changes.entry(task).or_default();
                 change.shell_code = change.shell_code.max(Some(130));
             }
@@ -289,21 +222,21 @@ impl<'t, 'c> Ledger<'t, 'c> {
         ended_at: Option<Timestamp>,
     ) -> Result<u32> {
         let Some(row) = self.tx.task(task)? else { return Ok(0) };
-        let implied = row.rest_state == from.state()
-            && row.shape.position_of(index, row.size).is_some_and(|p| p >= row.rest_next);
+        let implied =
+            row.rest_phase == from && row.shape.position_of(index, row.size).is_some_and(|p| p >= row.rest_next);
         if !implied || row.rest == 0 || self.tx.member(task, index)?.is_some() {
             return Ok(0);
         }
         self.tx.run(
             "INSERT INTO member (task_id, idx, state, number, ended_at) VALUES (?1, ?2, ?3, 0, ?4)",
-            (task, index, to.word(), ended_at),
+            (task, index, to, ended_at),
         )?;
         self.tx.run("UPDATE task SET rest = rest - 1 WHERE id = ?1", [task])?;
         Ok(1)
     }
 
-    /// Ended members of these states wait again: `grid retry`. Gives their number.
-    pub fn again(&mut self, task: TaskId, index: Option<Index>, states: &[State]) -> Result<u32> {
+    /// Makes members wait again that ended in these states: `grid retry`. Gives their number.
+    pub fn again(&mut self, task: TaskId, index: Option<Index>, states: &[EndState]) -> Result<u32> {
         let mut moved = 0;
         for state in states {
             self.archive(task, index, Phase::Ended(*state), *state)?;
@@ -311,10 +244,10 @@ impl<'t, 'c> Ledger<'t, 'c> {
         }
         if moved > 0 {
             self.tx.run(
-                "UPDATE task SET ended_at = NULL, exit_code = (SELECT max(exit_code) FROM member WHERE task_id = ?1 AND state NOT IN ('WAITING', 'STARTING', 'RUNNING', 'HELD')),
-                        shell_code = (SELECT max(CASE state WHEN 'TIMEOUT' THEN 124 WHEN 'LOST' THEN 125 WHEN 'CANCELLED' THEN 130
-                                                 WHEN 'OUT_OF_MEMORY' THEN 137 ELSE coalesce(exit_code, 128 + signal) END)
-                                      FROM member WHERE task_id = ?1 AND state NOT IN ('WAITING', 'STARTING', 'RUNNING', 'HELD')) WHERE id = ?1",
+                concat!("UPDATE task SET ended_at = NULL, exit_code = (SELECT max(exit_code) FROM member WHERE task_id = ?1 AND state NOT IN ", unended!(), "),
+                        shell_code = (SELECT max(CASE state WHEN ", phase!(timeout), " THEN 124 WHEN ", phase!(lost), " THEN 125 WHEN ", phase!(cancelled), " THEN 130
+                                                 WHEN ", phase!(out_of_memory), " THEN 137 ELSE coalesce(exit_code, 128 + signal) END)
+                                      FROM member WHERE task_id = ?1 AND state NOT IN ", unended!(), ") WHERE id = ?1"),
                 [task],
             )?;
         }
@@ -373,27 +306,5 @@ impl<'t, 'c> Ledger<'t, 'c> {
             self.tx.run(seldom, (task, skipped, lost))?;
         }
         Ok(())
-    }
-}
-
-/// When an attempt began and ended. A begin that was moved when the wall clock was set takes the end with it: by the clock of before, it
-/// could be as old as what `gc` removes.
-fn as_begun(end: &End, begun: Option<Timestamp>) -> (Option<Timestamp>, Timestamp) {
-    let moved = begun.zip(end.started_at).map_or(0, |(row, own)| row.0.saturating_sub(own.0));
-    if moved.unsigned_abs() <= STEP {
-        return (end.started_at, end.ended_at);
-    }
-    (begun, Timestamp(end.ended_at.0.saturating_add(moved)))
-}
-
-/// The exit code by which a shell would speak of this end.
-const fn shell_code(cause: &Cause) -> u8 {
-    match cause {
-        Cause::Exited { code } | Cause::NotExecuted { code, .. } => *code,
-        Cause::Signalled { signal } => 128u8.saturating_add(*signal),
-        Cause::TimeLimit => 124,
-        Cause::OutOfMemory => 137,
-        Cause::Cancelled => 130,
-        Cause::Lost { .. } => 125,
     }
 }

@@ -1,5 +1,6 @@
 //! Machines that answered as servers. An attempt is bound to the one that it was sent to: a name may lead to another.
 
+use super::phases::live;
 use super::{Result, Tx, View};
 use crate::model::id::{Index, MachineId, ServerId, TaskId};
 use crate::model::time::Timestamp;
@@ -17,12 +18,16 @@ pub struct Misled {
 
 /// Servers of which another machine answered than the one before, and what is still bound to that. The servers first: there are
 /// none of these as a rule, and then no member is looked at.
-const MISLED: &str = "
+const MISLED: &str = concat!(
+    "
     SELECT s.id, now.hostname, s.machine_since, was.hostname, count(*)
     FROM server s CROSS JOIN member m CROSS JOIN machine now CROSS JOIN machine was
-    WHERE s.machine_since IS NOT NULL AND m.state IN ('STARTING', 'RUNNING') AND m.host_id = s.id AND m.machine_id <> s.machine_id
+    WHERE s.machine_since IS NOT NULL AND m.state IN ",
+    live!(),
+    " AND m.host_id = s.id AND m.machine_id <> s.machine_id
       AND now.id = s.machine_id AND was.id = m.machine_id
-    GROUP BY s.id, was.id ORDER BY s.id, was.hostname";
+    GROUP BY s.id, was.id ORDER BY s.id, was.hostname"
+);
 
 impl Misled {
     /// For a person; `server` by its name.
@@ -33,7 +38,7 @@ impl Misled {
 }
 
 impl View<'_> {
-    /// Attempts that lie with another machine than the one that answers as their server.
+    /// Attempts that another machine has than the one that answers as their server.
     pub fn misled(&self) -> Result<Vec<Misled>> {
         self.all(MISLED, [], |row| {
             Ok(Misled {
@@ -46,7 +51,7 @@ impl View<'_> {
         })
     }
 
-    /// The same for an attempt on a server that is bound to this machine.
+    /// Whether another machine than this one answers as a server, for an attempt that is bound to this machine.
     pub fn misled_from(&self, server: ServerId, machine: MachineId) -> Result<Option<Misled>> {
         self.one(
             "SELECT s.id, now.hostname, s.machine_since, was.hostname FROM server s JOIN machine now ON now.id = s.machine_id
@@ -126,7 +131,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// An attempt lies with this machine.
+    /// Binds a member to the machine that has it.
     pub fn bind(&self, task: TaskId, index: Index, machine: MachineId) -> Result<()> {
         self.run("UPDATE member SET machine_id = ?3 WHERE task_id = ?1 AND idx = ?2", (task, index, machine))?;
         Ok(())

@@ -13,6 +13,7 @@ mod copy;
 pub mod declared;
 pub mod discards;
 pub mod distributors;
+mod ends;
 #[cfg(test)]
 mod faults;
 pub mod files;
@@ -28,6 +29,7 @@ pub mod ledger;
 pub mod machines;
 pub mod members;
 pub mod outputs;
+mod phases;
 mod place;
 pub mod placing;
 pub mod profiles;
@@ -127,7 +129,7 @@ impl From<rusqlite::Error> for StoreError {
 }
 
 impl StoreError {
-    /// The same, with the path of the database in it.
+    /// This error with the path of the database in it.
     pub fn at(self, home: &Home) -> Self {
         // Errors of SQLite's do not say which file.
         let bare = |path: &PathBuf| path.as_os_str() == "grid.db";
@@ -152,7 +154,7 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// How long a write must last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// On the disk before the write returns: what is answered to somebody.
+    /// On the disk before the write returns: for what is acknowledged.
     Full,
     /// Survives a crash of ours, not a power cut: the rest.
     Normal,
@@ -252,7 +254,7 @@ impl Store {
         &self.home
     }
 
-    /// Is the database that is open still the one that lies in the home? What is read from another one is no answer.
+    /// Is the open database still that of the home? What is read from another one is no answer.
     pub fn is_in_place(&self) -> bool {
         self.file.is_in_place()
     }
@@ -309,7 +311,7 @@ impl Store {
         Ok(answer)
     }
 
-    /// Moves the write-ahead log into the database file; the dispatcher and the refresh do it, nobody else.
+    /// Moves the write-ahead log into the database file; only the dispatcher and the refresh do it.
     /// Waits for no reader: what one still needs is moved the next time. A log that stays is written over from its
     /// beginning: that a file grows is what makes an fsync slow.
     pub fn checkpoint(&self, log: Log) -> Result<()> {

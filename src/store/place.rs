@@ -16,7 +16,7 @@ pub(super) struct FileId {
 }
 
 impl FileId {
-    /// The file that lies at a path now.
+    /// The file at a path now.
     pub(super) fn at(path: &Path) -> std::result::Result<Self, Errno> {
         let wanted = StatxFlags::INO | StatxFlags::BTIME;
         let found = match statx(CWD, path, AtFlags::STATX_SYNC_AS_STAT, wanted) {
@@ -62,7 +62,7 @@ impl OpenFile {
         }
     }
 
-    /// Does the file that was opened still lie at its path? Where that can't be seen, it may.
+    /// Is the file that was opened still at its path? True where that can't be seen.
     pub(super) fn is_in_place(&self) -> bool {
         match FileId::at(&self.path) {
             Ok(there) => there.is(&self.id),
@@ -84,7 +84,7 @@ pub(super) struct NotedPlace {
     born: Option<i64>,
 }
 
-/// What lies at the place that was noted.
+/// What is at the place that was noted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FileThere {
     /// No database, or that of another home.
@@ -98,9 +98,9 @@ enum FileThere {
 /// Whether a database that was opened is the home that it says it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum PlaceState {
-    /// It lies where it lay.
+    /// It is where it was.
     Kept,
-    /// It was never noted where it lies, or the same file was moved: note it, and go on.
+    /// Its place was never noted, or the file was moved: note the place.
     New,
     /// It is a copy; `lives`: the home that it was copied from is still there.
     Copy { of: PathBuf, lives: bool },
@@ -113,8 +113,13 @@ impl NotedPlace {
         Ok(Some(Self { dir, inode: row.get(from + 1)?, born: row.get(from + 2)? }))
     }
 
-    /// Judges the database at `dir`. Facts that the file system does not keep decide nothing. `look` sees what lies at the place that was
-    /// noted; it is asked only where that is another one.
+    /// The columns of the home's row, as parameters of a statement.
+    pub(super) fn columns(&self) -> (&str, i64, Option<i64>) {
+        (&self.dir, self.inode, self.born)
+    }
+
+    /// Decides what the database at `dir` is. Facts that the file system does not keep are left out. `look` says what is at the place
+    /// that was noted; it is called only where that is another place.
     fn judge(&self, dir: &str, file: &FileId, look: impl FnOnce(&Path) -> FileThere) -> PlaceState {
         let inode = self.inode == 0 || file.inode == 0 || self.inode == file.inode.cast_signed();
         let born = self.born.zip(file.born).is_none_or(|(noted, here)| noted == here);
@@ -134,12 +139,12 @@ impl NotedPlace {
 }
 
 impl OpenFile {
-    /// What is noted of the place of this file, as parameters of a statement. A FUSE file system may number a file anew each time.
-    pub(super) fn noted(&self, home: &Home) -> (String, i64, Option<i64>) {
+    /// What is noted of the place of this file. A FUSE file system may number a file anew each time.
+    pub(super) fn noted(&self, home: &Home) -> NotedPlace {
         let dir = home.dir().to_string_lossy().into_owned();
         let numbered = !crate::model::filesystem::is_fuse(home.dir());
         let (inode, born) = if numbered { (self.id.inode.cast_signed(), self.id.born) } else { (0, None) };
-        (dir, inode, born)
+        NotedPlace { dir, inode, born }
     }
 
     /// Judges the home with this id that was opened.
@@ -158,7 +163,7 @@ impl OpenFile {
     }
 }
 
-/// The id of the home that lies there, if it can be read.
+/// The id of the home there, if it can be read.
 fn id_of(home: &Home) -> Option<String> {
     let connection = Store::open_read_only(home).ok()?;
     connection.query_row("SELECT id FROM home", [], |row| row.get(0)).ok()

@@ -1,11 +1,13 @@
 //! Giving waiting members to servers: the claim of the dispatcher, and of a submit that finds room at once.
 
+use super::columns::epoch_column;
 use super::ledger::Ledger;
+use super::phases::{idle, phase};
 use super::tasks::Shape;
 use super::trace::NoteId;
 use super::{Result, Tx};
 use crate::model::command::Text;
-use crate::model::id::{AttemptKey, BootId, Epoch, Index, LaneId, MachineId, ServerId, TaskId};
+use crate::model::id::{AttemptKey, BootId, Epoch, Index, LaneId, MachineId, MemberKey, ServerId, TaskId};
 use crate::model::task::Phase;
 use rusqlite::CachedStatement;
 
@@ -26,25 +28,38 @@ pub struct Placing {
     /// The machine that it is sent to; None: this host, or it is not sent yet.
     pub machine: Option<MachineId>,
     pub lane: LaneId,
-    /// 0: the dispatcher has still to send it.
-    pub sent: Epoch,
+    /// The dispatcher that sent it; None: it is still to be sent.
+    pub sent: Option<Epoch>,
     pub verdict: Option<NoteId>,
 }
 
 /// A member's first attempt.
-const FIRST: &str = "INSERT INTO member (task_id, idx, state, number, server_id, host_id, lane, boot_id, sent, verdict, machine_id)
-    VALUES (?1, ?2, 'STARTING', 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-    ON CONFLICT DO UPDATE SET state = 'STARTING', number = 1, server_id = excluded.server_id, host_id = excluded.host_id,
+const FIRST: &str = concat!(
+    "INSERT INTO member (task_id, idx, state, number, server_id, host_id, lane, boot_id, sent, verdict, machine_id)
+    VALUES (?1, ?2, ",
+    phase!(starting),
+    ", 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+    ON CONFLICT DO UPDATE SET state = ",
+    phase!(starting),
+    ", number = 1, server_id = excluded.server_id, host_id = excluded.host_id,
     lane = excluded.lane, boot_id = excluded.boot_id, sent = excluded.sent, verdict = excluded.verdict,
     machine_id = excluded.machine_id
-    WHERE state = 'WAITING'";
+    WHERE state = ",
+    phase!(waiting)
+);
 
 impl Ledger<'_, '_> {
     /// Gives up to `limit` waiting members of a task to a lane: first those that wait again, then those that never had an attempt.
     pub fn claim(&mut self, task: TaskId, limit: u32, at: &Placing) -> Result<Vec<Claimed>> {
         let mut claimed = Vec::new();
         let again: Vec<(Index, u32)> = self.tx.all(
-            "SELECT idx, number FROM member INDEXED BY member_again WHERE task_id = ?1 AND state = 'WAITING' AND state IN ('WAITING', 'HELD') ORDER BY idx LIMIT ?2",
+            concat!(
+                "SELECT idx, number FROM member INDEXED BY member_again WHERE task_id = ?1 AND state = ",
+                phase!(waiting),
+                " AND state IN ",
+                idle!(),
+                " ORDER BY idx LIMIT ?2"
+            ),
             (task, limit),
             |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
@@ -69,7 +84,11 @@ impl Ledger<'_, '_> {
     /// Members without a row of their own; they and the task's counts are one write.
     fn claim_rest(&self, task: TaskId, limit: u32, at: &Placing, claimed: &mut Vec<Claimed>) -> Result<()> {
         let found = self.tx.one(
-            "SELECT shape, first, step, size, rest, rest_next FROM task WHERE id = ?1 AND rest_state = 'WAITING' AND rest > 0",
+            concat!(
+                "SELECT shape, first, step, size, rest, rest_next FROM task WHERE id = ?1 AND rest_state = ",
+                phase!(waiting),
+                " AND rest > 0"
+            ),
             [task],
             |row| {
                 let shape: String = row.get(0)?;
@@ -87,7 +106,7 @@ impl Ledger<'_, '_> {
             let index = shape.index_at(next);
             next += 1;
             // A member that was cancelled by itself has a row already and is passed over.
-            if self.tx.place_first(&mut first, (task, index), at)? {
+            if self.tx.place_first(&mut first, MemberKey { task, index }, at)? {
                 let entry = if shape == Shape::Lines { self.tx.entry(task, index)? } else { None };
                 claimed.push(Claimed { index, number: 1, entry });
                 taken += 1;
@@ -103,17 +122,18 @@ impl Ledger<'_, '_> {
 
 impl Tx<'_> {
     /// Writes the attempt; false if it is the first one and the member has a row already.
-    pub(super) fn place(&self, AttemptKey { task, index, number }: AttemptKey, at: &Placing) -> Result<bool> {
+    pub(super) fn place(&self, key: AttemptKey, at: &Placing) -> Result<bool> {
+        let AttemptKey { task, index, number } = key;
         let written = if number == 1 {
-            self.place_first(&mut self.prepare(FIRST)?, (task, index), at)?
+            self.place_first(&mut self.prepare(FIRST)?, key.member(), at)?
         } else {
             self.run(
-                "UPDATE member SET state = 'STARTING', number = ?3, server_id = ?4, host_id = ?5, lane = ?6, boot_id = ?7, sent = ?8, verdict = ?9,
+                concat!("UPDATE member SET state = ", phase!(starting), ", number = ?3, server_id = ?4, host_id = ?5, lane = ?6, boot_id = ?7, sent = ?8, verdict = ?9,
                         orphaned = 0, started_at = NULL, ended_at = NULL, exit_code = NULL, signal = NULL, detail = NULL, cpu_ms = NULL,
                         max_rss = NULL, out_len = NULL, err_len = NULL, home_out = 0, cut = NULL,
                         machine_id = ?10
-                 WHERE task_id = ?1 AND idx = ?2",
-                (task, index, number, at.server, at.host, at.lane, &at.boot, at.sent.0, at.verdict.map(|n| n.0), at.machine),
+                 WHERE task_id = ?1 AND idx = ?2"),
+                (task, index, number, at.server, at.host, at.lane, &at.boot, epoch_column(at.sent), at.verdict.map(|n| n.0), at.machine),
             )? > 0
         };
         Ok(written)
@@ -123,11 +143,11 @@ impl Tx<'_> {
     fn place_first(
         &self,
         first: &mut CachedStatement<'_>,
-        (task, index): (TaskId, Index),
+        MemberKey { task, index }: MemberKey,
         at: &Placing,
     ) -> Result<bool> {
         let verdict = at.verdict.map(|n| n.0);
-        let row = (task, index, at.server, at.host, at.lane, &at.boot, at.sent.0, verdict, at.machine);
+        let row = (task, index, at.server, at.host, at.lane, &at.boot, epoch_column(at.sent), verdict, at.machine);
         Ok(first.execute(row)? > 0)
     }
 }

@@ -4,7 +4,7 @@ use rustix::io::Errno;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// May anything be written into a directory? A file system that is mounted read-only lets nobody, root neither.
+/// Can a directory be written to? On a file system that is mounted read-only it cannot, not by root either.
 pub fn is_writable(dir: &Path) -> bool {
     !matches!(rustix::fs::access(dir, rustix::fs::Access::WRITE_OK), Err(Errno::ROFS | Errno::ACCESS))
 }

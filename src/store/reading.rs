@@ -15,7 +15,7 @@ pub(super) const fn is_of_the_row(error: &Error) -> bool {
     )
 }
 
-/// Reads the columns of one row for a report. What can't be read is named, and something harmless stands for it.
+/// Reads the columns of one row for a report. A column that can't be read is named, and a harmless value replaces it.
 pub(super) struct Lenient<'r, 's> {
     row: &'r Row<'s>,
     faults: Vec<String>,
@@ -26,7 +26,7 @@ impl<'r, 's> Lenient<'r, 's> {
         Self { row, faults: Vec::new() }
     }
 
-    /// A column, or what stands for it.
+    /// A column, or the value that replaces it.
     pub(super) fn or<T: FromSql>(&mut self, at: usize, instead: T) -> T {
         let read = self.row.get(at);
         self.take(at, read).unwrap_or(instead)

@@ -77,7 +77,7 @@ impl View<'_> {
         readable(self.report_strictly(id))
     }
 
-    /// The same; an error where it can't be read.
+    /// The last record of a member elsewhere; an error where it can't be read.
     pub(super) fn report_strictly(&self, id: DistributorId) -> Result<Option<(Received, Timestamp)>> {
         self.one(
             "SELECT incarnation, sequence, servers, slots, running, waiting, idle_cpus, power, apps, health, version, why, received_at

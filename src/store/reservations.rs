@@ -1,6 +1,7 @@
 //! What lanes hold of servers and hosts.
 
 use super::columns::{as_near_as_can_be, at_least_none};
+use super::phases::live;
 use super::{Result, Tx, View};
 use crate::model::id::{DistributorId, HostId, LaneId, ServerId};
 use crate::model::resources::Needs;
@@ -12,7 +13,7 @@ impl View<'_> {
     /// Members of this home that run on a server now.
     pub fn running_on(&self, id: ServerId) -> Result<u32> {
         let found = self.one(
-            "SELECT count(*) FROM member WHERE state IN ('STARTING', 'RUNNING') AND (server_id = ?1 OR host_id = ?1)",
+            concat!("SELECT count(*) FROM member WHERE state IN ", live!(), " AND (server_id = ?1 OR host_id = ?1)"),
             [id],
             |row| row.get(0),
         )?;
@@ -53,9 +54,13 @@ impl View<'_> {
     /// hold nothing.
     fn held_by_lanes(&self) -> Result<Vec<(ServerId, ServerId, Needs)>> {
         self.all(
-            "SELECT m.server_id, m.host_id, json_extract(c.demand, '$.cpus'), json_extract(c.demand, '$.mem')
+            concat!(
+                "SELECT m.server_id, m.host_id, json_extract(c.demand, '$.cpus'), json_extract(c.demand, '$.mem')
              FROM member m JOIN task t ON t.id = m.task_id JOIN class c ON c.id = t.class_id
-             WHERE m.state IN ('STARTING', 'RUNNING') AND m.lane IS NOT NULL GROUP BY m.lane",
+             WHERE m.state IN ",
+                live!(),
+                " AND m.lane IS NOT NULL GROUP BY m.lane"
+            ),
             [],
             |row| {
                 // Of a class that can't be read as one that says nothing.

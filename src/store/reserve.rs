@@ -54,13 +54,13 @@ impl Home {
         made.is_ok()
     }
 
-    /// Gives its room to whoever writes next. False: there was none.
+    /// Removes the reserve, so that the next write has its room. False: there was no reserve.
     pub fn give_up_reserve(&self) -> bool {
         std::fs::remove_file(self.reserve()).is_ok()
     }
 }
 
-/// Really takes the blocks, also where the file system can't do that by itself.
+/// Allocates the blocks; where the file system has no call for that, writes them.
 fn allocate(mut file: &File, size: u64) -> io::Result<()> {
     match fallocate(file, FallocateFlags::empty(), 0, size) {
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {

@@ -1,7 +1,7 @@
-//! Results that nobody has unpacked: `gc` gives notice of them, and takes them a week later at the earliest.
+//! Results that are not unpacked: `gc` gives notice of them, and removes them a week later at the earliest.
 
 use super::{Result, Tx, View};
-use crate::model::id::{Index, TaskId};
+use crate::model::id::{Index, MemberKey, TaskId};
 use crate::model::resources::Bytes;
 use crate::model::time::Timestamp;
 
@@ -17,25 +17,25 @@ pub struct Noticed {
     pub goes_at: Timestamp,
 }
 
-/// An archive that came home, lies there, and was unpacked by nobody.
+/// An archive that came home, is still there, and is not unpacked.
 const UNREAD: &str = "f.digest IS NOT NULL AND f.unpacked_at IS NULL AND f.dropped_at IS NULL";
-/// The same of which notice was given; as the index `fetched_noticed` has it.
+/// Such an archive of which notice was given, as the index `fetched_noticed` has it.
 const NOTICED: &str = "f.noticed_at IS NOT NULL AND f.unpacked_at IS NULL AND f.dropped_at IS NULL";
 
 impl View<'_> {
-    /// Results that nobody has unpacked, of tasks that ended before, and of which no notice was given.
-    pub fn unnoticed_before(&self, before: Timestamp) -> Result<Vec<(TaskId, Index)>> {
+    /// Results that are not unpacked, of tasks that ended before, and of which no notice was given.
+    pub fn unnoticed_before(&self, before: Timestamp) -> Result<Vec<MemberKey>> {
         self.all(
             &format!(
                 "SELECT f.task_id, f.idx FROM fetched f JOIN task t ON t.id = f.task_id WHERE {UNREAD} AND f.noticed_at IS NULL
                  AND t.waiting + t.held + t.starting + t.running = 0 AND t.ended_at < ?1"
             ),
             [before],
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            |row| Ok(MemberKey { task: row.get(0)?, index: row.get(1)? }),
         )
     }
 
-    /// Has a member brought something home that nobody has unpacked?
+    /// Has a member brought something home that is not unpacked?
     pub fn has_unread_results(&self, task: TaskId) -> Result<bool> {
         Ok(self
             .one(&format!("SELECT 1 FROM fetched f WHERE f.task_id = ?1 AND {UNREAD}"), [task], |_| Ok(()))?

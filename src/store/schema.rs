@@ -22,7 +22,7 @@ const PAGE: u32 = 2048;
 /// The first SQLite without the WAL-reset race (<https://sqlite.org/wal.html#walresetbug>).
 const SQLITE_MIN: i32 = 3_051_003;
 
-/// Writes a whole database beside its place, then moves it there: nobody ever sees half of one.
+/// Writes a whole database beside its place, then moves it there: a half-written one is never seen.
 pub(super) fn create(home: &Home, seed: &super::home::Seed) -> Result<()> {
     assert!(rusqlite::version_number() >= SQLITE_MIN, "built against a SQLite with the WAL-reset race");
     let new = home.dir().join("grid.db.new");
@@ -39,7 +39,7 @@ pub(super) fn create(home: &Home, seed: &super::home::Seed) -> Result<()> {
     transaction.execute_batch(SCHEMA)?;
     super::founding::seed(&transaction, seed)?;
     let place = OpenFile::note(new.clone())?.noted(home);
-    transaction.execute("UPDATE home SET place = ?1, place_inode = ?2, place_born = ?3", place)?;
+    transaction.execute("UPDATE home SET place = ?1, place_inode = ?2, place_born = ?3", place.columns())?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()?;
     connection.pragma_update(None, "journal_mode", "WAL")?;

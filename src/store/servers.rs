@@ -129,7 +129,7 @@ fn read_target(row: &rusqlite::Row<'_>) -> rusqlite::Result<SshTarget> {
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(5, rusqlite::types::Type::Text, error.into()))
 }
 
-/// A server whose row can't be read takes no tasks, leads nowhere, and is told as what it is.
+/// A server whose row can't be read: it takes no tasks, has no engine, and is reported as unreadable.
 fn read_or_down(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     let error = match read_row(row) {
         Err(error) if is_of_the_row(&error) => error,
@@ -168,17 +168,17 @@ impl View<'_> {
         self.load(&format!("{SELECT} ORDER BY s.name"), [])
     }
 
-    /// The same without attributes, for a line about each: most of the work is to put those together.
+    /// All servers without their attributes, for a line about each: collecting attributes is most of the work.
     pub fn servers_in_short(&self) -> Result<Vec<Server>> {
         self.load_as(&format!("{SELECT} ORDER BY s.name"), [], false)
     }
 
-    /// Those of one distributor.
+    /// The servers of one distributor.
     pub fn servers_of(&self, distributor: DistributorId) -> Result<Vec<Server>> {
         self.load(&format!("{SELECT} WHERE s.distributor_id = ?1 ORDER BY s.name"), [distributor])
     }
 
-    /// Those that changed after a point in the count of changes.
+    /// Servers that changed after a point in the count of changes.
     pub fn servers_changed(&self, since: i64) -> Result<Vec<Server>> {
         self.load(&format!("{SELECT} WHERE s.changed > ?1 ORDER BY s.name"), [since])
     }
@@ -244,7 +244,7 @@ impl View<'_> {
         self.all("SELECT id FROM server", [], |row| row.get(0))
     }
 
-    /// How many tasks have outputs or files that lie on a server alone.
+    /// How many tasks have outputs or files on a server alone.
     pub fn kept_on(&self, id: ServerId) -> Result<u32> {
         let found = self.one(
             "SELECT count(*) FROM (

@@ -1,5 +1,6 @@
 //! Settings of the home, and its own row.
 
+use super::columns::epoch_of;
 use super::{Result, Tx, View};
 use crate::model::id::{Epoch, HomeId};
 use crate::model::max_output::MaxOutput;
@@ -12,8 +13,9 @@ pub struct HomeRow {
     pub id: HomeId,
     pub incarnation: u64,
     pub epoch: Epoch,
-    /// Attempts that were sent in an epoch up to this one are from before the backup that this home was restored from.
-    pub restored_epoch: Epoch,
+    /// Attempts that were sent in an epoch up to this one are from before the backup that this home was restored from; None: it was
+    /// not restored.
+    pub restored_epoch: Option<Epoch>,
 }
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<HomeRow> {
@@ -23,7 +25,7 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<HomeRow> {
         id: HomeId(id),
         incarnation: row.get(1)?,
         epoch: Epoch(row.get(2)?),
-        restored_epoch: Epoch(row.get(3)?),
+        restored_epoch: epoch_of(row.get(3)?),
     })
 }
 

@@ -38,7 +38,7 @@ impl View<'_> {
 }
 
 impl Tx<'_> {
-    /// Keeps the command that a caller names, for whoever starts the next dispatcher; false if it is there already.
+    /// Records the ssh command that a caller names, for the next dispatcher; false if it is recorded already.
     pub fn keep_ssh_of_caller(&self, command: &SshCommand) -> Result<bool> {
         if self.ssh_of_caller()?.as_ref() == Some(command) {
             return Ok(false);
@@ -73,7 +73,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Forgets commands of endpoints that nobody is reached at any more.
+    /// Drops the commands of endpoints that are not used any more.
     pub(super) fn drop_unused_endpoint_commands(&self) -> Result<()> {
         self.run(
             "DELETE FROM endpoint_command WHERE endpoint NOT IN (SELECT endpoint FROM distributor UNION SELECT endpoint FROM registration)",

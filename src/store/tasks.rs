@@ -9,8 +9,9 @@ use crate::model::demand::Demand;
 use crate::model::id::{ClassId, DistributorId, Index, TaskId, TaskUuid, UserId};
 use crate::model::max_output::MaxOutput;
 use crate::model::name::Name;
-use crate::model::task::{Counts, HELD_BY_USER, Launch, State};
+use crate::model::task::{Counts, HELD_BY_USER, Launch, Phase, State};
 use crate::model::time::Timestamp;
+use rusqlite::types::{FromSql, FromSqlResult, ValueRef};
 use std::time::Duration;
 
 /// How the members of a task are numbered.
@@ -45,6 +46,34 @@ impl Shape {
     }
 }
 
+/// Why a task waits or is held, as it was recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TaskReason {
+    /// Its user holds it.
+    HeldByUser,
+    /// For a person to read.
+    Words(String),
+}
+
+impl TaskReason {
+    /// For a person, and in the column.
+    pub fn words(&self) -> &str {
+        match self {
+            Self::HeldByUser => HELD_BY_USER,
+            Self::Words(words) => words,
+        }
+    }
+}
+
+impl FromSql for TaskReason {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Ok(match value.as_str()? {
+            HELD_BY_USER => Self::HeldByUser,
+            words => Self::Words(words.to_owned()),
+        })
+    }
+}
+
 /// A task row with what reports need.
 #[derive(Debug, Clone)]
 pub struct TaskRow {
@@ -64,9 +93,9 @@ pub struct TaskRow {
     pub rest: u32,
     pub rest_next: u32,
     /// Of members without a row of their own.
-    pub rest_state: State,
+    pub rest_phase: Phase,
     pub counts: Counts,
-    pub reason: Option<String>,
+    pub reason: Option<TaskReason>,
     pub exit_code: Option<u8>,
     pub shell_code: Option<u8>,
     pub retries: u32,
@@ -95,14 +124,14 @@ impl TaskRow {
         if let Some(why) = self.unreadable.as_ref().filter(|_| state != State::Held || self.reason.is_none()) {
             return Some(format!("its row can't be read ({why})"));
         }
-        let noted = self.reason.as_deref();
-        let why = match state {
+        let by_user = Some(&TaskReason::HeldByUser);
+        let why = match (state, self.reason.as_ref()) {
             // Then what is noted is why the others wait.
-            State::Held if self.counts.waiting > 0 => Some(HELD_BY_USER),
-            State::Held => noted.or(Some(HELD_BY_USER)),
-            _ => noted.filter(|reason| *reason != HELD_BY_USER),
+            (State::Held, _) if self.counts.waiting > 0 => by_user,
+            (State::Held, noted) => noted.or(by_user),
+            (_, noted) => noted.filter(|reason| **reason != TaskReason::HeldByUser),
         };
-        why.map(str::to_owned)
+        why.map(|reason| reason.words().to_owned())
     }
 }
 
@@ -113,7 +142,7 @@ const SELECT: &str = "
            t.started_at, t.ended_at, t.tier1, t.tier2, t.search, t.verdict, t.verdict_at, t.round
     FROM task t JOIN class c ON c.id = t.class_id JOIN user u ON u.id = t.user_id JOIN client k ON k.id = c.client_id ";
 
-/// What can't be read of a row is named in it: a report shows the rest, and the dispatcher reads what it needs by itself.
+/// Columns that can't be read are named in the row: a report shows the others, the dispatcher reads strictly what it needs.
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<TaskRow> {
     let mut of = Lenient::of(row);
     let shape: String = of.get(10);
@@ -122,7 +151,6 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<TaskRow> {
         "array" => Shape::Array { first: of.get(11), step: of.or(12, 1).max(1) },
         _ => Shape::Lines,
     };
-    let rest_state: String = of.get(17);
     let demand = row.get::<_, String>(8).and_then(|text| json(&text));
     Ok(TaskRow {
         id: row.get(0)?,
@@ -140,7 +168,7 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<TaskRow> {
         at_once: of.get(14),
         rest: at_least_none(row, 15)?,
         rest_next: of.get(16),
-        rest_state: if rest_state == "WAITING" { State::Pending } else { rest_state.parse().unwrap_or(State::Pending) },
+        rest_phase: of.or(17, Phase::Waiting),
         counts: Counts {
             waiting: at_least_none(row, 18)?,
             held: at_least_none(row, 19)?,
@@ -186,7 +214,7 @@ impl View<'_> {
         self.one("SELECT id FROM task WHERE uuid = ?1", [uuid], |row| row.get(0))
     }
 
-    /// The same, save what this home only knows as a client; that one comes second.
+    /// The task with this uuid that this home holds, and the one that it knows only as a client.
     pub fn held_by_uuid(&self, uuid: TaskUuid) -> Result<(Option<TaskId>, Option<TaskId>)> {
         let sql =
             "SELECT t.id, a.task_id IS NOT NULL FROM task t LEFT JOIN away a ON a.task_id = t.id WHERE t.uuid = ?1";
@@ -213,7 +241,7 @@ impl View<'_> {
         }
     }
 
-    /// Is there anything that a dispatcher has to care for?
+    /// Has a dispatcher anything to do?
     pub fn has_unended(&self) -> Result<bool> {
         // What another home holds is its dispatcher's care; what nobody has taken for certain is ours.
         let sql = "SELECT 1 FROM task INDEXED BY task_unended WHERE waiting + held + starting + running > 0 AND waiting + starting + running > 0
@@ -265,7 +293,7 @@ impl View<'_> {
         Ok(found.unwrap_or_default())
     }
 
-    /// What a server is told to do for a task.
+    /// What a server runs for a task.
     pub fn launch(&self, id: TaskId) -> Result<Option<Launch>> {
         let files = self.files_of(id)?;
         const SELECT: &str =
@@ -287,7 +315,7 @@ impl View<'_> {
         })
     }
 
-    /// The same; None also where it can't be read.
+    /// What a server runs for a task; None also where it can't be read.
     pub fn launch_if_readable(&self, id: TaskId) -> Result<Option<Launch>> {
         readable(self.launch(id))
     }
@@ -299,19 +327,19 @@ impl View<'_> {
 }
 
 impl Tx<'_> {
-    /// Why a task waits or is held.
+    /// Records why a task waits or is held.
     pub fn set_reason(&self, id: TaskId, reason: Option<&str>) -> Result<()> {
         self.run("UPDATE task SET reason = ?2 WHERE id = ?1 AND reason IS NOT ?2", (id, reason))?;
         Ok(())
     }
 
-    /// What each tier answered.
+    /// Records what each tier answered.
     pub fn set_search(&self, id: TaskId, search: NoteId) -> Result<()> {
         self.run("UPDATE task SET search = ?2 WHERE id = ?1", (id, search.0))?;
         Ok(())
     }
 
-    /// The verdict of the last match of a waiting task.
+    /// Records the verdict of the last match of a waiting task.
     pub fn set_verdict(&self, id: TaskId, verdict: NoteId, at: Timestamp) -> Result<()> {
         self.run("UPDATE task SET verdict = ?2, verdict_at = ?3 WHERE id = ?1", (id, verdict.0, at))?;
         Ok(())

@@ -59,7 +59,7 @@ impl Tx<'_> {
         Ok(self.connection.prepare_cached(sql)?.execute(params)?)
     }
 
-    /// A part of the transaction that is kept only if it gives something; the rest goes on as if it had not been.
+    /// A part of the transaction that is kept only if it gives something; else the rest continues without it.
     pub fn part<T, E: From<StoreError>>(
         &self,
         change: impl FnOnce() -> std::result::Result<Option<T>, E>,

@@ -1,6 +1,7 @@
 //! Rows that can't be read: written by an older grid, by another program, or damaged. They are found here, and an unended task
 //! with one is held, so that it costs nothing else.
 
+use super::phases::any;
 use super::reading::{Lenient, is_of_the_row, words};
 use super::servers::{SELECT as SERVERS, read_host, read_row};
 use super::{Result, StoreError, Tx, View};
@@ -126,11 +127,16 @@ impl View<'_> {
             return Ok(Some(format!("line {index} holds a NUL byte")));
         }
         if let Some(why) = self.one(
-            "SELECT idx FROM member WHERE task_id = ?1 AND (idx NOT BETWEEN 0 AND 4294967295 OR number NOT BETWEEN 0 AND 4294967295) LIMIT 1",
+            concat!(
+                "SELECT idx FROM member WHERE task_id = ?1 AND (idx NOT BETWEEN 0 AND 4294967295 OR number NOT BETWEEN 0 AND 4294967295
+                     OR state NOT IN ",
+                any!(),
+                ") LIMIT 1"
+            ),
             [task],
             |row| row.get::<_, i64>(0),
         )? {
-            return Ok(Some(format!("member {why}: its index or its attempt is out of range")));
+            return Ok(Some(format!("member {why}: its index, its attempt or its state is none")));
         }
         if let Some(why) = fault(self.live_strictly(task))? {
             return Ok(Some(why));

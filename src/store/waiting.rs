@@ -27,11 +27,11 @@ static HOME: OnceLock<Home> = OnceLock::new();
 thread_local! {
     /// When this thread began to wait, and when it is to be said next.
     static WAITS: Cell<Option<Instant>> = const { Cell::new(None) };
-    /// Somebody else's lock is an error for this thread now.
+    /// A lock of another process is an error for this thread now.
     static HURRIES: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Does something with a database for which nobody is waited for.
+/// Does something with a database without waiting for locks.
 pub(super) fn not<T>(work: impl FnOnce() -> T) -> T {
     HURRIES.set(true);
     let done = work();

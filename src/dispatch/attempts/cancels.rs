@@ -4,8 +4,7 @@ use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::effects::Effect;
 use crate::dispatch::turn::Turn;
 use crate::matching::Place;
-use crate::model::id::Epoch;
-use crate::model::task::{Phase, State};
+use crate::model::task::{EndState, Phase};
 use crate::store::StoreError;
 use crate::store::members::Cancel;
 use std::time::Duration;
@@ -20,12 +19,12 @@ impl Dispatcher {
         for Cancel { task, index, grace_ms, asked_at } in asked {
             let grace = Duration::from_millis(grace_ms);
             for from in [Phase::Waiting, Phase::Held] {
-                turn.ledger.shift(task, index, from, Phase::Ended(State::Cancelled))?;
+                turn.ledger.shift(task, index, from, Phase::Ended(EndState::Cancelled))?;
             }
             for live in turn.tx.live_of(task)?.into_iter().filter(|l| index.is_none_or(|i| i == l.index)) {
                 let place = Place { server: live.server, host: live.host };
                 let Some(route) = self.route_of(place) else { continue };
-                if live.sent == Epoch(0) {
+                if live.sent.is_none() {
                     // No start was ever sent, so no agent is told. The place is released with the lane.
                     self.adopt(turn.tx, &live)?;
                     turn.ledger.cancelled(live.key())?;

@@ -12,7 +12,6 @@ use crate::dispatch::turn::Turn;
 use crate::model::attempt::{Cause, End, Stream};
 use crate::model::failpoint::failpoint;
 use crate::model::id::{AttemptId, AttemptKey};
-use crate::model::task::Phase;
 use crate::protocol::agent::Ended;
 use crate::store::members::Outputs;
 use crate::store::{StoreError, Tx};
@@ -130,7 +129,7 @@ impl Dispatcher {
     ) -> Result<(), DispatchError> {
         let ReportedEnd { route, attempt, key, ended, .. } = report;
         let (route, attempt, key) = (*route, *attempt, *key);
-        if again && let Some(server) = turn.tx.member(key.task, key.index)?.and_then(|m| m.server) {
+        if again && let Some(server) = turn.tx.member(key.task, key.index)?.and_then(|m| m.server()) {
             self.attempts.avoided.insert(key.task, server);
         }
         self.attempts.cancelling.remove(&attempt);
@@ -163,7 +162,7 @@ impl Dispatcher {
 /// True if the end of an attempt is not recorded yet.
 fn is_awaited(tx: &Tx<'_>, key: AttemptKey) -> Result<bool, StoreError> {
     let member = tx.member(key.task, key.index)?.filter(|member| member.number == key.number);
-    Ok(member.is_some_and(|member| matches!(member.phase, Phase::Starting | Phase::Running)))
+    Ok(member.is_some_and(|member| member.is_live()))
 }
 
 /// True if another attempt follows. `--retries` covers ends with a known code, `--retry-lost` the others; a cancel ends both.

@@ -24,7 +24,7 @@ impl Dispatcher {
         match message {
             FromAgent::Hello { boot, machine, hostname, inventory, .. } => {
                 let answering = self.note_machine(turn, route, &machine, &hostname)?;
-                self.recover(turn, route, (&boot, answering), inventory)
+                self.recover(turn, route, &boot, answering, inventory)
             }
             FromAgent::Unfit { error } => self.route_down(turn, route, &error),
             FromAgent::Facts(facts) => Ok(self.record_reading(turn, route, &facts)?),
@@ -108,7 +108,7 @@ impl Dispatcher {
         from: Route,
         attempt: AttemptId,
     ) -> Result<Option<AttemptKey>, StoreError> {
-        let key = |task| AttemptKey { task, index: attempt.index, number: attempt.number };
+        let key = |task| attempt.key(task);
         if let Some((lane, held)) = self.attempts.lanes.find(attempt) {
             let place = self.attempts.lanes.get(lane).map(|lane| lane.place);
             let here = place.and_then(|place| self.route_of(place)).is_none_or(|route| route == from);
@@ -116,7 +116,7 @@ impl Dispatcher {
         }
         let Some(task) = tx.task_by_uuid(attempt.task)? else { return Ok(None) };
         let member = tx.member(task, attempt.index)?.filter(|member| member.number == attempt.number);
-        let place = member.and_then(|m| Some(Place { server: m.server?, host: m.host? }));
+        let place = member.and_then(|m| Some(Place { server: m.server()?, host: m.host()? }));
         let here = place.and_then(|place| self.route_of(place)).is_none_or(|route| route == from);
         Ok(here.then(|| key(task)))
     }

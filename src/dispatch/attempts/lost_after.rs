@@ -5,7 +5,6 @@ use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::turn::Turn;
 use crate::matching::Place;
-use crate::model::id::Epoch;
 use crate::model::time::short;
 use crate::protocol::agent::Event;
 use std::time::Duration;
@@ -27,7 +26,7 @@ impl Dispatcher {
         self.attempts.lose_at = None;
         let mut next: Option<Duration> = None;
         for live in turn.tx.live()? {
-            let Some(limit) = live.lost_after.filter(|_| live.sent != Epoch(0)) else { continue };
+            let Some(limit) = live.lost_after.filter(|_| live.sent.is_some()) else { continue };
             let Some(route) = self.route_of(Place { server: live.server, host: live.host }) else { continue };
             // Also open: a link with early starts.
             let open =

@@ -4,7 +4,7 @@
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::links::route::Route;
 use crate::dispatch::turn::Turn;
-use crate::model::id::{AttemptId, LaneId, MachineId, ServerId};
+use crate::model::id::{AttemptId, BootId, LaneId, MachineId, ServerId};
 use crate::store::StoreError;
 use crate::store::members::Live;
 use std::collections::BTreeSet;
@@ -48,6 +48,15 @@ impl BoundElsewhere {
     fn is_empty(&self) -> bool {
         self.lanes.is_empty() && self.ends.is_empty()
     }
+}
+
+/// A host whose agent has sent the hello.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::dispatch) struct GreetedHost<'a> {
+    /// It runs since this boot.
+    pub boot: &'a BootId,
+    /// None: this host.
+    pub machine: Option<MachineId>,
 }
 
 /// The machine that has sent the hello over an ssh link.

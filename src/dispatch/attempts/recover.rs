@@ -1,7 +1,7 @@
 //! Recovery: the attempts in the database are reconciled with those that the agents hold.
 
 use crate::dispatch::attempts::lanes::LaneAttempt;
-use crate::dispatch::attempts::machines::{Answering, BoundElsewhere};
+use crate::dispatch::attempts::machines::{Answering, BoundElsewhere, GreetedHost};
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::effects::Effect;
 use crate::dispatch::links::link_state::LinkState;
@@ -10,8 +10,7 @@ use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::turn::Turn;
 use crate::matching::Place;
 use crate::model::attempt::{Cause, End, Usage};
-use crate::model::id::AttemptKey;
-use crate::model::id::{AttemptId, BootId, Epoch, LaneId, MachineId, ServerId};
+use crate::model::id::{AttemptId, BootId, LaneId, ServerId};
 use crate::model::resources::Needs;
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{Ended, Event, Held as Inventory, HeldState};
@@ -62,11 +61,13 @@ impl Dispatcher {
         &mut self,
         turn: &mut Turn<'_, '_>,
         route: Route,
-        (boot, answering): (&BootId, Option<Answering>),
+        boot: &BootId,
+        answering: Option<Answering>,
         inventory: Vec<Inventory>,
     ) -> Result<(), DispatchError> {
         self.links.cut.remove(&route);
         let machine = answering.as_ref().map(|answering| answering.machine);
+        let host = GreetedHost { boot, machine };
         self.callers.give_up_on_others(route, machine);
         self.transfers.discards.link_up(route);
         let mut elsewhere = BoundElsewhere::default();
@@ -87,10 +88,10 @@ impl Dispatcher {
                     self.found(turn, route, &live, state)?;
                 }
                 // A cancel ends it in this turn, and no agent has it.
-                None if live.sent == Epoch(0) && turn.tx.cancel_asked(live.task, Some(live.index))?.is_some() => {}
-                None if live.sent == Epoch(0) => self.resend_start(turn, &live, (boot, machine))?,
+                None if live.sent.is_none() && turn.tx.cancel_asked(live.task, Some(live.index))?.is_some() => {}
+                None if live.sent.is_none() => self.resend_start(turn, &live, host)?,
                 // An early start: this hello is the answer to ours, and was sent before the start was read.
-                None if live.sent == self.instance.epoch && early_starts => {}
+                None if live.sent == Some(self.instance.epoch) && early_starts => {}
                 None if self.is_on_other_machine(turn, &live, answering.as_ref())? => elsewhere.add(&live),
                 None if live.sent <= self.instance.restored => self.hold_unknown(turn, &live)?,
                 None if live.lane.is_none() => {
@@ -114,7 +115,7 @@ impl Dispatcher {
                     self.event(turn, route, event)?;
                 }
                 // The agent writes a record before it starts anything, and has none: the start is sent again.
-                None => self.resend_start(turn, &live, (boot, machine))?,
+                None => self.resend_start(turn, &live, host)?,
             }
         }
         let here = self.servers_on(route);
@@ -122,7 +123,7 @@ impl Dispatcher {
         self.links.awaited.retain(|host| !here.contains(host) || elsewhere.holds_end_on(*host));
         self.set_elsewhere(route, elsewhere);
         for (attempt, (lane, state)) in there {
-            if let Some(live) = self.follow_unknown(turn, route, (boot, machine, lane), attempt)? {
+            if let Some(live) = self.follow_unknown(turn, route, host, lane, attempt)? {
                 self.found(turn, route, &live, state)?;
                 continue;
             }
@@ -168,7 +169,7 @@ impl Dispatcher {
         &self,
         turn: &mut Turn<'_, '_>,
         live: &Live,
-        (boot, machine): (&BootId, Option<MachineId>),
+        GreetedHost { boot, machine }: GreetedHost<'_>,
     ) -> Result<(), DispatchError> {
         turn.tx.mark_sent(live, self.instance.epoch, boot, machine)?;
         turn.effects.extend(self.starts_of(turn.tx, live, boot)?.into_iter().map(Effect::Start));
@@ -215,7 +216,7 @@ impl Dispatcher {
             self.links.cut.insert(route);
         }
         for known in asked {
-            self.callers.brought(known.task, known.index);
+            self.callers.brought(known.member());
         }
         self.callers.detach();
         self.activity.dirty = true;
@@ -245,7 +246,7 @@ impl Dispatcher {
         }
         for live in tx.live()? {
             let place = Place { server: live.server, host: live.host };
-            if live.sent == self.instance.epoch && self.route_of(place) == Some(route) {
+            if live.sent == Some(self.instance.epoch) && self.route_of(place) == Some(route) {
                 tx.mark_unsent(live.task, live.index)?;
             }
         }
@@ -258,8 +259,7 @@ impl Dispatcher {
             let place = Place { server: live.server, host: live.host };
             if self.route_of(place) == Some(route) {
                 self.adopt(turn.tx, &live)?;
-                let known = AttemptKey { task: live.task, index: live.index, number: live.number };
-                self.return_to_queue(turn, known, live.attempt())?;
+                self.return_to_queue(turn, live.key(), live.attempt())?;
             }
         }
         Ok(())

@@ -12,7 +12,7 @@ use crate::model::demand::Target;
 use crate::model::feature::options;
 use crate::model::id::{AttemptId, AttemptKey, ServerId, TaskId};
 use crate::protocol::agent::Refusal;
-use crate::store::members::Outputs;
+use crate::store::members::{MemberRow, Outputs};
 use crate::store::{StoreError, Tx};
 use std::fmt;
 
@@ -70,7 +70,7 @@ impl Dispatcher {
     ) -> Result<(), DispatchError> {
         let Some(key) = self.known(turn.tx, route, attempt)? else { return Ok(()) };
         let member = turn.tx.member(key.task, key.index)?;
-        let refused = RefusedStart { route, attempt, key, server: member.as_ref().and_then(|m| m.host) };
+        let refused = RefusedStart { route, attempt, key, server: member.as_ref().and_then(MemberRow::host) };
         let obstacle = match why {
             // Only the database tells whether there is a newer dispatcher.
             Refusal::OldEpoch if turn.tx.home_row()?.epoch > self.instance.epoch => return Err(DispatchError::Fenced),
@@ -79,7 +79,7 @@ impl Dispatcher {
                 return self.postpone_start(turn, refused, error);
             }
             // The attempt is on another machine than this one, and may run there.
-            Refusal::Tombstone if !self.is_there(route, member.as_ref().and_then(|m| m.machine)) => {
+            Refusal::Tombstone if !self.is_there(route, member.as_ref().and_then(MemberRow::machine)) => {
                 turn.then(Effect::Confirm { route, attempt });
                 return Ok(());
             }
@@ -93,7 +93,8 @@ impl Dispatcher {
             }
             // The start named the boot of this link's own hello.
             Refusal::OtherBoot
-                if member.and_then(|m| m.boot).as_ref() == self.links.slots.get(&route).and_then(LinkState::boot) =>
+                if member.as_ref().and_then(MemberRow::boot)
+                    == self.links.slots.get(&route).and_then(LinkState::boot) =>
             {
                 let error = "its agent says that the host was restarted, and that it was not";
                 return self.postpone_start(turn, refused, error);

@@ -1,12 +1,13 @@
 //! Recovery of a home that was restored from a backup: attempts that the backup knew, and those that it did not.
 
+use crate::dispatch::attempts::machines::GreetedHost;
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::links::route::Route;
 use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::turn::Turn;
 use crate::distributor::fleets::Booking;
 use crate::matching::Place;
-use crate::model::id::{AttemptId, AttemptKey, BootId, Epoch, LaneId, MachineId};
+use crate::model::id::{AttemptId, LaneId};
 use crate::store::members::Live;
 use crate::store::placing::Placing;
 use crate::store::{StoreError, Tx};
@@ -14,7 +15,7 @@ use crate::store::{StoreError, Tx};
 impl Dispatcher {
     /// True if this home was restored from a backup.
     pub(in crate::dispatch) fn is_restored(&self) -> bool {
-        self.instance.restored > Epoch(0)
+        self.instance.restored.is_some()
     }
 
     /// Holds a member whose server has no record of its attempt: it may have ended after the backup, and the end was confirmed to
@@ -41,14 +42,15 @@ impl Dispatcher {
         &mut self,
         turn: &mut Turn<'_, '_>,
         route: Route,
-        (boot, machine, lane): (&BootId, Option<MachineId>, LaneId),
+        GreetedHost { boot, machine }: GreetedHost<'_>,
+        lane: LaneId,
         attempt: AttemptId,
     ) -> Result<Option<Live>, DispatchError> {
         if !self.is_restored() {
             return Ok(None);
         }
         let Some(task) = turn.tx.task_by_uuid(attempt.task)? else { return Ok(None) };
-        let key = AttemptKey { task, index: attempt.index, number: attempt.number };
+        let key = attempt.key(task);
         let Some(row) = turn.tx.task(task)? else { return Ok(None) };
         let fleet = self.schedule.fleets.get(row.distributor);
         let mut servers = self.servers_on(route);

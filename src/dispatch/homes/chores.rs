@@ -3,6 +3,7 @@
 
 use crate::dispatch::client::relay::Relay;
 use crate::dispatch::dispatcher::Dispatcher;
+use crate::dispatch::homes::peers::CallerTicket;
 use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::sealed;
 use crate::distributor::context::TierContext;
@@ -15,7 +16,7 @@ use crate::model::name::Name;
 use crate::model::ssh::Login;
 use crate::model::ssh_command::SshCommand;
 use crate::protocol::dispatcher::FromDispatcher;
-use crate::protocol::distributor::{Question, Ticket};
+use crate::protocol::distributor::Question;
 use crate::store::distributors::SILENT_RETRY;
 use crate::store::{Durability, Home, Store, StoreError, View};
 use std::collections::BTreeSet;
@@ -38,13 +39,12 @@ impl Dispatcher {
     pub(in crate::dispatch) fn ask_elsewhere(
         &mut self,
         view: &View<'_>,
-        caller: u64,
-        ticket: Ticket,
+        of: CallerTicket,
         endpoint: &Endpoint,
         question: Question,
     ) -> Result<(), StoreError> {
         let command = ssh_to(view, endpoint)?;
-        let said = self.homes.peers.ask(&mut self.links.connector, endpoint, command, (caller, ticket), question);
+        let said = self.homes.peers.ask(&mut self.links.connector, endpoint, command, of, question);
         self.send_all(said);
         Ok(())
     }

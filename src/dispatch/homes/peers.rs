@@ -3,6 +3,8 @@
 
 mod pending;
 
+pub use pending::CallerTicket;
+
 use crate::dispatch::links::connector::{Connector, Used};
 use crate::dispatch::sealed;
 use crate::link::trouble::Trouble;
@@ -58,7 +60,7 @@ pub struct PeerLinks {
     all: BTreeMap<Endpoint, Peer>,
     tickets: Ticket,
     /// Lists whose question has not been received yet, by caller and its ticket.
-    pieces: BTreeMap<(u64, Ticket), Vec<Vec<u8>>>,
+    pieces: BTreeMap<CallerTicket, Vec<Vec<u8>>>,
     /// How long a hello or an answer may take.
     pub limit: Duration,
     pub findings: Vec<EndpointFinding>,
@@ -71,8 +73,8 @@ impl PeerLinks {
     }
 
     /// Keeps a piece of a list until its question follows.
-    pub fn piece(&mut self, caller: u64, theirs: Ticket, bytes: Vec<u8>) {
-        self.pieces.entry((caller, theirs)).or_default().push(bytes);
+    pub fn piece(&mut self, of: CallerTicket, bytes: Vec<u8>) {
+        self.pieces.entry(of).or_default().push(bytes);
     }
 
     /// Sends a question, and opens the link if there is none. Gives the messages that can be sent at once.
@@ -81,23 +83,15 @@ impl PeerLinks {
         connector: &mut Connector,
         endpoint: &Endpoint,
         command: SshCommand,
-        (caller, theirs): (u64, Ticket),
+        of: CallerTicket,
         question: Question,
     ) -> Vec<(u64, FromDispatcher)> {
         self.tickets += 1;
-        let pieces = self.pieces.remove(&(caller, theirs)).unwrap_or_default();
+        let pieces = self.pieces.remove(&of).unwrap_or_default();
         let now = connector.ambient.now().mono;
         let patient = question.is_patient();
-        let pending = Pending {
-            ticket: self.tickets,
-            caller,
-            theirs,
-            said: None,
-            heard: now,
-            patient,
-            question: Some(question),
-            pieces,
-        };
+        let pending =
+            Pending { ticket: self.tickets, of, said: None, heard: now, patient, question: Some(question), pieces };
         // A link by another command is not used.
         let mut said = self.close_other_command(connector, endpoint, &command);
         let peer = self.all.entry(endpoint.clone()).or_insert_with(|| Peer::down(now, command));
@@ -291,9 +285,9 @@ impl PeerLinks {
 
     /// Drops the questions of callers that have left.
     pub fn forget(&mut self, alive: impl Fn(u64) -> bool) {
-        self.pieces.retain(|(caller, _), _| alive(*caller));
+        self.pieces.retain(|of, _| alive(of.caller));
         for peer in self.all.values_mut() {
-            let gone: Vec<Pending> = peer.pending.extract_if(.., |p| !alive(p.caller)).collect();
+            let gone: Vec<Pending> = peer.pending.extract_if(.., |p| !alive(p.of.caller)).collect();
             if let PeerState::Up { link, .. } = &mut peer.phase {
                 for pending in gone.iter().filter(|p| p.said.is_some()) {
                     // A broken link is noticed where it is read.
@@ -304,9 +298,9 @@ impl PeerLinks {
     }
 
     /// Notes how much of an output a caller has taken: as much more may be sent.
-    pub fn taken(&mut self, caller: u64, theirs: Ticket, bytes: u64) {
+    pub fn taken(&mut self, by: CallerTicket, bytes: u64) {
         for peer in self.all.values_mut() {
-            let of = |p: &&Pending| p.caller == caller && p.theirs == theirs;
+            let of = |p: &&Pending| p.of == by;
             if let (PeerState::Up { link, .. }, Some(pending)) = (&mut peer.phase, peer.pending.iter().find(of)) {
                 // A broken link is noticed where it is read.
                 let _ = link.send(&ToServe::Taken { ticket: pending.ticket, bytes });
@@ -371,11 +365,11 @@ impl Peer {
         self.used = now;
         let at = self.pending.iter().position(|p| p.ticket == ticket)?;
         self.pending[at].heard = now;
-        let (caller, theirs) = (self.pending[at].caller, self.pending[at].theirs);
+        let CallerTicket { caller, ticket } = self.pending[at].of;
         if last {
             self.pending.remove(at);
         }
-        Some((caller, FromDispatcher::Said { ticket: theirs, answer, last }))
+        Some((caller, FromDispatcher::Said { ticket, answer, last }))
     }
 }
 

@@ -4,7 +4,7 @@ use crate::dispatch::links::route::Route;
 use crate::dispatch::sealed;
 use crate::dispatch::transfer::chunks::OutputChunk;
 use crate::model::attempt::Stream;
-use crate::model::id::{AttemptId, Index, MachineId, ServerId, TaskId};
+use crate::model::id::{AttemptId, Index, MachineId, MemberKey, ServerId, TaskId};
 use crate::protocol::agent::{Clearing, ToAgent};
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher, VERSION};
 use crate::protocol::frame::{Inbox, Outbox};
@@ -22,7 +22,7 @@ struct Requests {
     follows: Vec<Follow>,
     /// Servers to probe, with the time of the request: an older reading does not answer it.
     probes: Vec<(ServerId, Instant)>,
-    brings: Vec<(TaskId, Index)>,
+    brings: Vec<MemberKey>,
     clears: Vec<(ServerId, Route)>,
     reads: Vec<(AttemptId, Stream, u64)>,
     /// Submits for the next turn.
@@ -148,8 +148,8 @@ impl Caller {
     }
 
     /// Adds a request for the files of a member.
-    pub fn bring(&mut self, task: TaskId, index: Index) {
-        self.requests.brings.push((task, index));
+    pub fn bring(&mut self, member: MemberKey) {
+        self.requests.brings.push(member);
     }
 
     /// Adds a request to clear a host.
@@ -265,9 +265,9 @@ impl Callers {
     }
 
     /// Members with follows that are attached to no attempt.
-    pub fn follows_unattached(&self) -> Vec<(TaskId, Index)> {
+    pub fn follows_unattached(&self) -> Vec<MemberKey> {
         let all = self.all.iter().flat_map(|c| &c.requests.follows);
-        all.filter(|f| f.attempt.is_none()).map(|f| (f.task, f.index)).collect()
+        all.filter(|f| f.attempt.is_none()).map(|f| MemberKey { task: f.task, index: f.index }).collect()
     }
 
     /// Sends a piece of output to its followers and readers; each follower gets what it does not have yet.
@@ -351,12 +351,12 @@ impl Callers {
     }
 
     /// Answers the requests for the files of a member.
-    pub fn brought(&mut self, task: TaskId, index: Index) {
+    pub fn brought(&mut self, member: MemberKey) {
         for caller in &mut self.all {
             let had = caller.requests.brings.len();
-            caller.requests.brings.retain(|bring| *bring != (task, index));
+            caller.requests.brings.retain(|bring| *bring != member);
             if caller.requests.brings.len() < had {
-                caller.send(&FromDispatcher::Brought { task, index });
+                caller.send(&FromDispatcher::Brought { task: member.task, index: member.index });
             }
         }
     }

@@ -274,7 +274,7 @@ impl Dispatcher {
         self.callers.detach();
         self.disk.shortage.again = 0;
         for again in std::mem::take(&mut self.transfers.again) {
-            self.callers.brought(again.key.task, again.key.index);
+            self.callers.brought(again.key.member());
         }
         // The commands submit by themselves, and report why it fails.
         for caller in std::mem::take(&mut self.disk.shortage.submitted) {

@@ -9,8 +9,8 @@ use crate::model::time::Timestamp;
 pub struct Instance {
     /// Higher than the epoch of every dispatcher before.
     pub epoch: Epoch,
-    /// Attempts sent up to this epoch are from before the backup that this home was restored from; 0: it was not.
-    pub restored: Epoch,
+    /// Attempts sent up to this epoch are from before the backup that this home was restored from; None: it was not restored.
+    pub restored: Option<Epoch>,
     /// The account that the home belongs to.
     pub owner: Name,
     pub began_at: Timestamp,

@@ -2,6 +2,7 @@
 
 use crate::dispatch::client::start::{self, Startup, socket_path};
 use crate::dispatch::dispatcher::Dispatcher;
+use crate::dispatch::homes::peers::CallerTicket;
 use crate::dispatch::links::link_state::LinkState;
 use crate::dispatch::process::begin::{Begun, begin, rebuild};
 use crate::dispatch::process::callers;
@@ -12,7 +13,7 @@ use crate::dispatch::settings::Settings;
 use crate::dispatch::submits::SubmitHandler;
 use crate::matching::Place;
 use crate::model::attempt::Stream;
-use crate::model::id::{AttemptId, AttemptKey, Index, TaskId};
+use crate::model::id::{AttemptKey, MemberKey};
 use crate::model::open_files;
 use crate::model::processors::Processors;
 use crate::model::ssh::Login;
@@ -194,7 +195,11 @@ impl Dispatcher {
                 self.activity.dirty = true;
             }
             ToDispatcher::Read { task, index, number, stream, offset, max } => {
-                self.read_for(&store.view(), at, (task, index, number), stream, offset, max)?
+                let key = AttemptKey { task, index, number };
+                self.read_for(&store.view(), at, key, stream, offset, max)?
+            }
+            ToDispatcher::Bring { task, index } => {
+                self.bring_again(&store.view(), at, MemberKey { task, index })?;
             }
             ToDispatcher::Bring { task, index } => self.request_results_again(&store.view(), at, task, index)?,
             ToDispatcher::Probe { server } => {
@@ -224,10 +229,17 @@ impl Dispatcher {
                 }
             }
             ToDispatcher::Ask { ticket, endpoint, question } => {
-                self.ask_elsewhere(&store.view(), self.callers.all[at].id, ticket, &endpoint, question)?;
+                let caller = self.callers.all[at].id;
+                self.ask_elsewhere(&store.view(), CallerTicket { caller, ticket }, &endpoint, question)?;
             }
-            ToDispatcher::Piece { ticket, bytes } => self.homes.peers.piece(self.callers.all[at].id, ticket, bytes),
-            ToDispatcher::Taken { ticket, bytes } => self.homes.peers.taken(self.callers.all[at].id, ticket, bytes),
+            ToDispatcher::Piece { ticket, bytes } => {
+                let caller = self.callers.all[at].id;
+                self.homes.peers.piece(CallerTicket { caller, ticket }, bytes);
+            }
+            ToDispatcher::Taken { ticket, bytes } => {
+                let caller = self.callers.all[at].id;
+                self.homes.peers.taken(CallerTicket { caller, ticket }, bytes);
+            }
         }
         Ok(())
     }
@@ -237,14 +249,14 @@ impl Dispatcher {
         &mut self,
         view: &View<'_>,
         at: usize,
-        (task, index, number): (TaskId, Index, u32),
+        key: AttemptKey,
         stream: Stream,
         offset: u64,
         max: u32,
     ) -> Result<(), DispatchError> {
-        let attempt = view.task(task)?.map(|row| AttemptId { task: row.uuid, index, number });
-        let place = view.place_of(AttemptKey { task, index, number })?.map(|(server, host)| Place { server, host });
-        let machine = view.member(task, index)?.filter(|m| m.number == number).and_then(|m| m.machine);
+        let attempt = view.task(key.task)?.map(|row| key.id(row.uuid));
+        let place = view.place_of(key)?.map(|(server, host)| Place { server, host });
+        let machine = view.member(key.task, key.index)?.filter(|m| m.key() == key).and_then(|m| m.machine());
         match (attempt, place.and_then(|p| self.route_of(p))) {
             (Some(attempt), Some(route)) => {
                 let caller = &mut self.callers.all[at];

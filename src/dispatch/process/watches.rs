@@ -6,7 +6,7 @@ use crate::dispatch::links::route::Route;
 use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::turn::Turn;
 use crate::matching::Place;
-use crate::model::id::{Index, TaskId};
+use crate::model::id::{Index, MemberKey, TaskId};
 use crate::protocol::agent::ToAgent;
 use crate::store::members::Live;
 use crate::store::{StoreError, View};
@@ -18,7 +18,7 @@ pub(in crate::dispatch) fn has_ended(view: &View<'_>, task: TaskId, index: Optio
         None => None,
     };
     match member {
-        Some(member) => Ok(member.phase.state().ended()),
+        Some(member) => Ok(member.has_ended()),
         None => Ok(view.task(task)?.is_none_or(|row| row.state().ended())),
     }
 }
@@ -32,7 +32,7 @@ impl Dispatcher {
                 turn.then(Effect::Ended { task, index, code });
             }
         }
-        for (task, index) in self.callers.follows_unattached() {
+        for MemberKey { task, index } in self.callers.follows_unattached() {
             if let Some(live) = turn.tx.live_of(task)?.into_iter().find(|l| l.index == index && l.running) {
                 self.attach_follow(turn, &live);
             }

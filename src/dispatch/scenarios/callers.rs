@@ -3,7 +3,7 @@
 use crate::dispatch::testing::{Bench, Caller, Task, facts};
 use crate::model::attempt::Stream;
 use crate::model::id::{Index, ServerId};
-use crate::model::task::{Phase, State};
+use crate::model::task::{EndState, Phase};
 use crate::protocol::agent::{FromAgent, ToAgent};
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use std::time::Duration;
@@ -143,7 +143,7 @@ fn cancel_that_could_not_be_written_is_sent_and_recorded_later() {
     let mut caller = bench.caller();
     bench.say(0, ToDispatcher::Cancel { task, index: None, grace: Duration::from_secs(1) });
     assert!(caller.heard().iter().any(|word| matches!(word, FromDispatcher::CancelTaken)));
-    assert_eq!(bench.phase(task), Phase::Ended(State::Cancelled));
+    assert_eq!(bench.phase(task), Phase::Ended(EndState::Cancelled));
     bench.check();
 }
 

@@ -2,11 +2,11 @@
 
 use crate::dispatch::testing::{Bench, Task};
 use crate::model::id::Index;
-use crate::model::task::{Members, Phase, State};
+use crate::model::task::{EndState, Members, Phase, State};
 use crate::store::files::Whereabouts;
 use std::time::Duration;
 
-const CANCELLED: Phase = Phase::Ended(State::Cancelled);
+const CANCELLED: Phase = Phase::Ended(EndState::Cancelled);
 
 #[test]
 fn waiting_and_held_members_end_at_once() {
@@ -95,7 +95,7 @@ fn cancel_after_an_end_leaves_the_end_unchanged() {
     bench.ask_cancel(task);
     bench.turn();
     bench.run();
-    assert_eq!(bench.phase(task), Phase::Ended(State::Completed));
+    assert_eq!(bench.phase(task), Phase::Ended(EndState::Completed));
     bench.check();
 }
 
@@ -108,7 +108,7 @@ fn cancel_prevents_the_retry_of_a_failed_attempt() {
     bench.end_unread("local", attempt, 1, b"");
     bench.ask_cancel(task);
     bench.run();
-    assert_eq!((bench.phase(task), bench.number(task, 0)), (Phase::Ended(State::Failed), 1));
+    assert_eq!((bench.phase(task), bench.number(task, 0)), (Phase::Ended(EndState::Failed), 1));
     bench.check();
 }
 
@@ -120,7 +120,7 @@ fn cancel_during_packing_leaves_results_on_the_server() {
     bench.clock.advance(Duration::from_millis(1));
     bench.ask_cancel(task);
     bench.run();
-    assert_eq!(bench.phase(task), Phase::Ended(State::Completed), "its own end stands");
+    assert_eq!(bench.phase(task), Phase::Ended(EndState::Completed), "its own end stands");
     let lies = bench.store.view().fetched(task, Index(0)).unwrap().unwrap().lies;
     assert!(matches!(&lies, Whereabouts::There { error } if error.starts_with("cancelled")), "{lies:?}");
     assert_eq!(bench.agent("local", |agent| agent.cancels()), 1, "the packing is ended");

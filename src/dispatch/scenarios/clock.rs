@@ -2,7 +2,7 @@
 
 use crate::dispatch::testing::{Bench, Task};
 use crate::model::id::TaskId;
-use crate::model::task::{Phase, State};
+use crate::model::task::{EndState, Phase};
 use std::time::Duration;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -23,8 +23,8 @@ fn is_lost_in_time(bench: &mut Bench, task: TaskId) {
     bench.pass(Duration::from_secs(80));
     assert_eq!(bench.phase(task), Phase::Running, "too early");
     bench.pass(Duration::from_secs(20));
-    assert_eq!(bench.phase(task), Phase::Ended(State::Lost), "too late");
-    let why = bench.member(task, 0).detail.unwrap();
+    assert_eq!(bench.phase(task), Phase::Ended(EndState::Lost), "too late");
+    let why = bench.last(task).detail.unwrap();
     assert!(why.starts_with("no contact with local for"), "{why}");
     bench.check();
 }
@@ -64,8 +64,8 @@ fn end_by_the_old_clock_is_not_removed_by_gc() {
     bench.compare_clocks();
     bench.agent("local", |agent| agent.end(attempt, 0, b"", before));
     bench.run();
-    assert_eq!(bench.phase(task), Phase::Ended(State::Completed));
-    let ended_at = bench.member(task, 0).ended_at.unwrap();
+    assert_eq!(bench.phase(task), Phase::Ended(EndState::Completed));
+    let ended_at = bench.last(task).ended_at.unwrap();
     assert!(bench.now().0 - ended_at.0 < HOUR_MS, "{} is long before {}", ended_at.local(), bench.now().local());
     bench.check();
 }
@@ -87,7 +87,7 @@ fn lost_attempt_is_cancelled_once_it_is_found() {
     bench.pass(Duration::from_secs(60));
     assert_eq!(bench.agent("local", |agent| agent.cancels()), 1);
     assert_eq!(bench.agent("local", |agent| agent.holds()), []);
-    assert_eq!(bench.phase(task), Phase::Ended(State::Lost), "its end comes too late");
+    assert_eq!(bench.phase(task), Phase::Ended(EndState::Lost), "its end comes too late");
     bench.check();
 }
 

@@ -4,7 +4,7 @@ use crate::dispatch::links::route::Route;
 use crate::dispatch::sealed;
 use crate::dispatch::testing::{Bench, Task};
 use crate::model::id::Index;
-use crate::model::task::{Phase, State};
+use crate::model::task::{EndState, Phase, State};
 use crate::protocol::agent::ToAgent;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::{Durability, StoreError};
@@ -43,7 +43,7 @@ fn end_whose_commit_fails_is_neither_confirmed_nor_answered() {
     assert_eq!(bench.agent("local", |agent| agent.confirmed()), [], "it may not forget what nobody else knows");
     bench.store.fail_commits(false).unwrap();
     bench.restart();
-    assert_eq!(bench.phase(task), Phase::Ended(State::Completed));
+    assert_eq!(bench.phase(task), Phase::Ended(EndState::Completed));
     assert_eq!(bench.agent("local", |agent| agent.confirmed()), [attempt]);
     bench.check();
 }
@@ -67,7 +67,7 @@ fn turn_without_room_is_rolled_back_and_retried() {
     assert_eq!(bench.agent("local", |agent| agent.confirmed()), []);
     bench.store.bound_size(false).unwrap();
     bench.pass(Duration::from_secs(2));
-    assert_eq!(bench.phase(task), Phase::Ended(State::Completed), "its agent says it again");
+    assert_eq!(bench.phase(task), Phase::Ended(EndState::Completed), "its agent says it again");
     assert_eq!(bench.agent("local", |agent| agent.confirmed()), [attempt]);
     bench.check();
 }

@@ -72,7 +72,7 @@ fn agent_that_speaks_version_1_gets_no_start_with_features() {
     bench.run();
     assert_eq!((bench.state(plain), bench.state(task)), (State::Running, State::Failed));
     assert_eq!(bench.agent("local", |agent| agent.starts()), 1);
-    let why = bench.member(task, 0).detail.unwrap();
+    let why = bench.last(task).detail.unwrap();
     assert!(why.contains("--max-output") && why.contains("local"), "{why}");
     bench.check();
 }

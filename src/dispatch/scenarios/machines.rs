@@ -2,7 +2,7 @@
 
 use crate::dispatch::testing::{Bench, FakeAgent, Task, facts};
 use crate::model::id::TaskId;
-use crate::model::task::{Phase, State};
+use crate::model::task::{EndState, Phase};
 use crate::protocol::agent::{Event, Refusal, ToAgent};
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ fn attempt_waits_for_its_machine_while_another_one_answers() {
     bench.replace_agent("far", first);
     bench.pass(Duration::from_secs(5));
     bench.end("far", 0);
-    assert_eq!(bench.phase(task), Phase::Ended(State::Completed));
+    assert_eq!(bench.phase(task), Phase::Ended(EndState::Completed));
     bench.check();
 }
 
@@ -54,7 +54,7 @@ fn cancel_waits_for_the_machine_that_holds_the_attempt() {
     assert_eq!(bench.agent("far", |agent| agent.cancels()), 0);
     bench.replace_agent("far", first);
     bench.pass(Duration::from_secs(5));
-    assert_eq!(bench.phase(task), Phase::Ended(State::Cancelled));
+    assert_eq!(bench.phase(task), Phase::Ended(EndState::Cancelled));
     bench.check();
 }
 

@@ -8,13 +8,19 @@ use std::time::Duration;
 
 /// The host of a single task's last attempt.
 fn host(bench: &Bench, task: TaskId) -> Option<String> {
-    let host = bench.store.view().member(task, Index(0)).unwrap()?.host?;
+    let host = bench.store.view().member(task, Index(0)).unwrap()?.host()?;
     Some(bench.store.view().server_name(host).unwrap()?.to_string())
 }
 
 /// The detail of a single task's end.
 fn detail(bench: &Bench, task: TaskId) -> String {
-    bench.store.view().member(task, Index(0)).unwrap().and_then(|member| member.detail).unwrap_or_default()
+    bench
+        .store
+        .view()
+        .member(task, Index(0))
+        .unwrap()
+        .and_then(|member| member.last()?.detail.clone())
+        .unwrap_or_default()
 }
 
 /// A bench with this host and `far`.

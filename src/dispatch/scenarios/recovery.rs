@@ -2,8 +2,9 @@
 
 use crate::dispatch::testing::{Bench, Reads, Task, facts};
 use crate::model::id::{AttemptId, Index, LaneId, TaskId, TaskUuid};
-use crate::model::task::{Phase, State};
+use crate::model::task::{EndState, Phase};
 use crate::protocol::agent::HeldState;
+use crate::store::members::MemberState;
 use std::time::Duration;
 
 /// A cut link is up again after this.
@@ -32,8 +33,8 @@ fn running_and_cut() -> (Bench, TaskId) {
 
 /// Why an attempt is lost.
 fn lost(bench: &Bench, task: TaskId) -> String {
-    assert_eq!(bench.phase(task), Phase::Ended(State::Lost));
-    bench.member(task, 0).detail.unwrap()
+    assert_eq!(bench.phase(task), Phase::Ended(EndState::Lost));
+    bench.last(task).detail.unwrap()
 }
 
 #[test]
@@ -108,7 +109,7 @@ fn attempt_lost_with_its_host_is_retried_with_retry_lost() {
     assert_eq!((bench.phase(task), bench.number(task, 0)), (Phase::Running, 2));
     bench.agent("local", |agent| agent.restart_host("a third boot"));
     bench.pass(SOON);
-    assert_eq!(bench.phase(task), Phase::Ended(State::Lost), "once, unless --retries says more");
+    assert_eq!(bench.phase(task), Phase::Ended(EndState::Lost), "once, unless --retries says more");
     bench.check();
 }
 
@@ -135,7 +136,7 @@ fn end_during_a_cut_is_recorded_with_the_hello() {
     let attempt = bench.attempt(task);
     bench.end_unread("local", attempt, 3, b"last words");
     bench.pass(SOON);
-    assert_eq!((bench.phase(task), bench.member(task, 0).exit_code), (Phase::Ended(State::Failed), Some(3)));
+    assert_eq!((bench.phase(task), bench.last(task).exit_code), (Phase::Ended(EndState::Failed), Some(3)));
     assert_eq!(bench.agent("local", |agent| agent.confirmed()), [attempt]);
     bench.check();
 }
@@ -152,7 +153,7 @@ fn fetch_of_a_long_output_restarts_after_a_cut() {
     bench.agent("local", |agent| agent.reads = Reads::Answered);
     bench.cut("local");
     bench.pass(SOON);
-    assert_eq!(bench.phase(task), Phase::Ended(State::Completed));
+    assert_eq!(bench.phase(task), Phase::Ended(EndState::Completed));
     bench.check();
 }
 
@@ -167,7 +168,7 @@ fn new_dispatcher_fetches_a_long_output_again() {
     bench.end_with("far", 0, &vec![b'x'; 3 << 20]);
     bench.agent("far", |agent| agent.reads = Reads::Answered);
     bench.restart();
-    assert_eq!(bench.phase(task), Phase::Ended(State::Completed), "its link is opened for it");
+    assert_eq!(bench.phase(task), Phase::Ended(EndState::Completed), "its link is opened for it");
     bench.check();
 }
 
@@ -191,9 +192,10 @@ fn attempt_without_a_supervisor_runs_on_and_is_marked() {
     bench.agent("local", |agent| agent.orphan(attempt));
     bench.pass(SOON);
     assert_eq!(bench.phase(task), Phase::Running);
-    assert!(bench.member(task, 0).orphaned);
+    let state = bench.member(task, 0).state;
+    assert!(matches!(state, MemberState::Running { orphaned: true, .. }), "{state:?}");
     bench.end("local", 0);
-    assert_eq!(bench.phase(task), Phase::Ended(State::Completed));
+    assert_eq!(bench.phase(task), Phase::Ended(EndState::Completed));
     bench.check();
 }
 

@@ -3,7 +3,7 @@
 use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::testing::{Bench, Task, facts};
 use crate::model::id::BootId;
-use crate::model::task::{Phase, State};
+use crate::model::task::{EndState, Phase};
 use crate::protocol::agent::Refusal;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn start_for_an_earlier_boot_is_sent_again_for_the_current_one() {
     let task = bench.submit_with_early_start("an earlier boot");
     bench.pass(Duration::from_secs(5));
     assert_eq!((bench.phase(task), bench.number(task, 0)), (Phase::Running, 1));
-    assert_eq!(bench.member(task, 0).boot, Some(BootId("boot of local".into())));
+    assert_eq!(bench.member(task, 0).boot(), Some(&BootId("boot of local".into())));
     assert_eq!(bench.agent("local", |agent| agent.starts()), 2);
     bench.check();
 }
@@ -96,8 +96,7 @@ fn task_without_a_directory_anywhere_fails_with_the_remedy() {
     bench.agent("local", |agent| agent.refuses = Some(refusal));
     let task = bench.submit(&Task { retries: 3, ..Task::default() });
     bench.run();
-    let member = bench.member(task, 0);
-    assert_eq!((member.phase, member.exit_code), (Phase::Ended(State::Failed), Some(125)));
-    assert_eq!(member.detail.as_deref(), Some("no /nowhere on local: add --dir, --send or --cwd"));
+    assert_eq!((bench.phase(task), bench.last(task).exit_code), (Phase::Ended(EndState::Failed), Some(125)));
+    assert_eq!(bench.last(task).detail.as_deref(), Some("no /nowhere on local: add --dir, --send or --cwd"));
     bench.check();
 }

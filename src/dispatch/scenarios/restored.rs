@@ -1,7 +1,7 @@
 //! A home that was restored from a backup while its servers kept running.
 
 use crate::dispatch::testing::{Bench, Task};
-use crate::model::task::{Phase, State};
+use crate::model::task::{EndState, Phase};
 
 #[test]
 fn attempt_that_ended_after_the_backup_is_held() {
@@ -27,7 +27,7 @@ fn attempt_that_still_runs_is_followed() {
     bench.restore(&backup);
     assert_eq!(bench.phase(task), Phase::Running);
     bench.end("local", 0);
-    assert_eq!(bench.phase(task), Phase::Ended(State::Completed));
+    assert_eq!(bench.phase(task), Phase::Ended(EndState::Completed));
     bench.check();
 }
 
@@ -42,7 +42,7 @@ fn attempt_that_started_after_the_backup_is_followed() {
     assert_eq!(bench.phase(task), Phase::Running);
     assert_eq!(bench.agent("local", |agent| (agent.starts(), agent.cancels())), (1, 0));
     bench.end("local", 0);
-    assert_eq!(bench.phase(task), Phase::Ended(State::Completed));
+    assert_eq!(bench.phase(task), Phase::Ended(EndState::Completed));
     bench.check();
 }
 

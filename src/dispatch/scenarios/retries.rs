@@ -2,7 +2,7 @@
 
 use crate::dispatch::testing::{Bench, Task, facts};
 use crate::model::attempt::Cause;
-use crate::model::task::{Phase, State};
+use crate::model::task::{EndState, Phase, State};
 use std::time::Duration;
 
 #[test]
@@ -14,7 +14,7 @@ fn task_fails_with_the_attempt_after_its_last_retry() {
         assert_eq!((bench.phase(task), bench.number(task, 0)), (Phase::Running, number));
         bench.end("local", 7);
     }
-    assert_eq!((bench.phase(task), bench.number(task, 0)), (Phase::Ended(State::Failed), 3));
+    assert_eq!((bench.phase(task), bench.number(task, 0)), (Phase::Ended(EndState::Failed), 3));
     bench.check();
 }
 

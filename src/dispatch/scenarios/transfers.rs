@@ -4,14 +4,14 @@ use crate::dispatch::testing::{Bench, FakeAgent, Reads, Task, facts};
 use crate::model::attempt::Stream;
 use crate::model::files::Digest;
 use crate::model::id::{Index, TaskId};
-use crate::model::task::{Phase, State};
+use crate::model::task::{EndState, Phase};
 use crate::protocol::agent::{FromAgent, ToAgent};
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::files::Whereabouts;
 use crate::store::members::Outputs;
 use std::time::Duration;
 
-const COMPLETED: Phase = Phase::Ended(State::Completed);
+const COMPLETED: Phase = Phase::Ended(EndState::Completed);
 
 /// A task whose output of 3 MiB stays on a server, because it is longer than 1 MiB.
 fn task_with_long_output(bench: &mut Bench, server: &str) -> TaskId {
@@ -19,7 +19,7 @@ fn task_with_long_output(bench: &mut Bench, server: &str) -> TaskId {
     let task = bench.submit(&Task::default());
     bench.pass(Duration::from_secs(5));
     bench.end_with(server, 0, &vec![b'x'; 3 << 20]);
-    assert_eq!((bench.phase(task), bench.member(task, 0).outputs), (COMPLETED, Outputs::Server));
+    assert_eq!((bench.phase(task), bench.last(task).outputs), (COMPLETED, Outputs::Server));
     task
 }
 
@@ -52,7 +52,7 @@ fn output_whose_chunk_cannot_be_read_stays_on_its_server() {
     bench.agent("local", |agent| agent.reads = Reads::Empty);
     bench.end_with("local", 0, &vec![b'x'; 3 << 20]);
     let member = bench.member(task, 0);
-    assert_eq!((member.phase, member.outputs), (COMPLETED, Outputs::Server));
+    assert_eq!((member.phase(), bench.last(task).outputs), (COMPLETED, Outputs::Server));
     let file = bench.dispatcher.home.output_file(member.key(), Stream::Out);
     assert!(!file.exists(), "a part of it would only take room");
     bench.check();
@@ -157,7 +157,7 @@ fn end_reported_again_with_its_last_chunk_is_recorded_once() {
     bench.agent("local", |agent| agent.repeats_ends = true);
     bench.end_with("local", 0, &vec![b'x'; 3 << 20]);
     let member = bench.member(task, 0);
-    assert_eq!((member.phase, member.outputs), (COMPLETED, Outputs::Spool));
+    assert_eq!((member.phase(), bench.last(task).outputs), (COMPLETED, Outputs::Spool));
     let file = bench.dispatcher.home.output_file(member.key(), Stream::Out);
     assert_eq!(std::fs::metadata(file).unwrap().len(), 3 << 20);
     assert_eq!(bench.agent("local", |agent| agent.holds()), [], "the agent may forget it");
@@ -182,7 +182,7 @@ fn results_are_fetched_when_a_cancel_prevents_the_retry() {
     });
     bench.run();
     assert_eq!(packs(&bench), 1);
-    assert_eq!(bench.member(task, 0).phase, Phase::Ended(State::Failed));
+    assert_eq!(bench.phase(task), Phase::Ended(EndState::Failed));
     assert!(bench.store.view().fetched(task, Index(0)).unwrap().is_some(), "it is recorded what it made");
     bench.check();
 }

@@ -82,9 +82,9 @@ fn place(
     };
     // Without an open link the member is placed all the same: its start follows the hello, or it goes to another server.
     let (boot, sent) = match boot_of(d, choice.place) {
-        Some(boot) => (boot, d.instance.epoch),
+        Some(boot) => (boot, Some(d.instance.epoch)),
         None => match turn.tx.server_boot(choice.place.host)? {
-            Some(boot) => (boot, Epoch(0)),
+            Some(boot) => (boot, None),
             None => {
                 d.schedule.queue.block(key);
                 return Ok(());
@@ -122,8 +122,8 @@ pub(super) struct Filling {
     pub(super) lane: LaneId,
     pub(super) place: Place,
     pub(super) boot: BootId,
-    /// The epoch of the starts. 0: there is no link yet; the starts follow the hello.
-    pub(super) sent: Epoch,
+    /// The epoch of the starts. None: there is no link yet; the starts follow the hello.
+    pub(super) sent: Option<Epoch>,
     pub(super) verdict: Option<NoteId>,
 }
 
@@ -135,7 +135,7 @@ pub(super) fn fill(
     Filling { class, needs, lane, place, boot, sent, verdict }: Filling,
     count: u32,
 ) -> Result<u32, DispatchError> {
-    let machine = if sent == Epoch(0) { None } else { d.machine_at(place.host) };
+    let machine = sent.and_then(|_| d.machine_at(place.host));
     let placing = Placing { server: place.server, host: place.host, boot, machine, lane, sent, verdict };
     let claimed = turn.ledger.claim(head.task, count.max(1), &placing)?;
     for member in &claimed {
@@ -144,7 +144,7 @@ pub(super) fn fill(
     }
     if !claimed.is_empty() {
         d.attempts.lanes.count_for(lane, head.task);
-        if sent != Epoch(0)
+        if sent.is_some()
             && let Some(template) = Template::read(turn.tx, &d.attempts.settings, head.task)?
         {
             let starts = template.starts(turn.tx, place, lane, &placing.boot, d.instance.epoch, &claimed)?;

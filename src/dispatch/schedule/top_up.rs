@@ -48,7 +48,7 @@ pub fn top_up(d: &mut Dispatcher, turn: &mut Turn<'_, '_>) -> Result<(), Dispatc
         d.schedule.fleets.book(held_place, needs, Booking::Take);
         if still {
             let count = d.attempts.lanes.window(class).saturating_sub(u32::try_from(has).unwrap_or(u32::MAX));
-            let sent = d.instance.epoch;
+            let sent = Some(d.instance.epoch);
             let filling = Filling { class, needs, lane: id, place: held_place, boot, sent, verdict: None };
             fill(d, turn, &head, filling, count)?;
             d.requeue(turn.tx, key)?;

@@ -4,7 +4,7 @@ use super::Bench;
 use crate::model::ambient::Ambient;
 use crate::model::id::{ServerId, TaskId};
 use crate::model::server::{Engine, Server};
-use crate::model::task::{Phase, State};
+use crate::model::task::{EndState, Phase};
 use crate::store::declared::Declared;
 use crate::store::ledger::Ledger;
 use std::time::Duration;
@@ -36,7 +36,7 @@ impl Bench {
         self.write(|tx| {
             let mut ledger = Ledger::open(tx, now);
             for from in [Phase::Waiting, Phase::Held] {
-                ledger.shift(task, None, from, Phase::Ended(State::Cancelled))?;
+                ledger.shift(task, None, from, Phase::Ended(EndState::Cancelled))?;
             }
             ledger.close()?;
             if !tx.live_of(task)?.is_empty() {
@@ -52,7 +52,7 @@ impl Bench {
         let now = self.clock.now().wall;
         self.write(|tx| {
             let mut ledger = Ledger::open(tx, now);
-            ledger.again(task, None, &[State::Failed])?;
+            ledger.again(task, None, &[EndState::Failed])?;
             ledger.close()
         });
         self.run();

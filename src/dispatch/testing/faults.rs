@@ -4,12 +4,12 @@ use super::{Bench, Caller, FakeAgent, Task, begin};
 use crate::dispatch::links::route::Route;
 use crate::model::ambient::Ambient;
 use crate::model::demand::Demand;
-use crate::model::id::{AttemptId, BootId, Epoch, Index, ServerId, TaskId};
+use crate::model::id::{AttemptId, BootId, Index, ServerId, TaskId};
 use crate::model::task::Phase;
 use crate::model::time::Timestamp;
 use crate::protocol::dispatcher::FromDispatcher;
 use crate::store::ledger::Ledger;
-use crate::store::members::MemberRow;
+use crate::store::members::{LastAttempt, MemberRow};
 use crate::store::placing::Placing;
 use crate::store::{Home, Store};
 use std::path::PathBuf;
@@ -59,7 +59,7 @@ impl Bench {
         self.dispatcher.load_servers(&self.store.view()).unwrap();
         let local = self.server_id("local");
         self.write(|tx| {
-            let (sent, lane, boot) = (Epoch(0), tx.new_lane()?, boot.clone());
+            let (sent, lane, boot) = (None, tx.new_lane()?, boot.clone());
             let at = Placing { server: local, host: local, boot, machine: None, lane, sent, verdict: None };
             let mut ledger = Ledger::open(tx, now);
             ledger.claim(task, 1, &at)?;
@@ -98,14 +98,19 @@ impl Bench {
         self.store.view().member(task, Index(index)).unwrap().unwrap()
     }
 
+    /// What is kept of the last attempt of a task's only member, which is over.
+    pub fn last(&self, task: TaskId) -> LastAttempt {
+        self.member(task, 0).last().unwrap().clone()
+    }
+
     /// The phase of a member.
     pub fn phase(&self, task: TaskId) -> Phase {
-        self.member(task, 0).phase
+        self.member(task, 0).phase()
     }
 
     /// The phase of a member; waiting if it was never placed.
     pub fn phase_or_waiting(&self, task: TaskId) -> Phase {
-        self.store.view().member(task, Index(0)).unwrap().map_or(Phase::Waiting, |member| member.phase)
+        self.store.view().member(task, Index(0)).unwrap().map_or(Phase::Waiting, |member| member.phase())
     }
 
     /// The last attempt of a task's first member.

@@ -16,7 +16,7 @@ use super::links::route::Route;
 use super::process::begin::without_socket;
 use super::submits::SubmitHandler;
 use crate::distributor::fleets::Fleets;
-use crate::link::Link;
+use crate::link::{Link, LinkEnds};
 use crate::model::ambient::Ambient;
 use crate::model::attempt::Stream;
 use crate::model::command::Command;
@@ -32,7 +32,7 @@ use crate::protocol::agent::MAGIC;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::protocol::frame;
 use crate::store::home::Seed;
-use crate::store::intake::{Begins, NewTask};
+use crate::store::intake::{Begins, NewTask, TierRoute};
 use crate::store::{Durability, Home, Store, StoreError, Tx};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::cell::RefCell;
@@ -180,7 +180,7 @@ impl Bench {
                 begins: if request.hold { Begins::Held("held by you") } else { Begins::Waiting },
                 unmatched: false,
                 round: 1,
-                route: ("tier1", "tier2"),
+                route: TierRoute { tier1: "tier1", tier2: "tier2" },
                 search: None,
                 verdict: None,
                 kept: 0,
@@ -311,7 +311,7 @@ impl Bench {
 
     /// The state of a member.
     pub fn member_state(&self, task: TaskId, index: u32) -> State {
-        self.store.view().member(task, Index(index)).unwrap().map_or(State::Pending, |member| member.phase.state())
+        self.store.view().member(task, Index(index)).unwrap().map_or(State::Pending, |member| member.phase().state())
     }
 
     /// The attempt number of a member, from 1. 0: it never started.
@@ -386,7 +386,8 @@ fn begin(
         let (ours, theirs) = UnixStream::pair().unwrap();
         agents.borrow_mut().get_mut(&name)?.connect(theirs);
         let end = |stream: UnixStream| File::from(OwnedFd::from(stream));
-        Some(Link::over((end(ours.try_clone().unwrap()), end(ours)), MAGIC).unwrap())
+        let ends = LinkEnds { send: end(ours.try_clone().unwrap()), receive: end(ours) };
+        Some(Link::over(ends, MAGIC).unwrap())
     })));
     dispatcher
 }

@@ -8,11 +8,11 @@ use crate::dispatch::links::route::Route;
 use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::turn::Turn;
 use crate::matching::Place;
-use crate::model::id::{AttemptId, AttemptKey, Index, TaskId};
-use crate::model::task::{Launch, Phase};
+use crate::model::id::{AttemptId, AttemptKey, MemberKey};
+use crate::model::task::Launch;
 use crate::protocol::agent::ToAgent;
 use crate::store::files::{Fetched, Whereabouts};
-use crate::store::members::Outputs;
+use crate::store::members::{MemberRow, Outputs};
 use crate::store::{StoreError, Tx, View};
 
 impl Dispatcher {
@@ -34,8 +34,7 @@ impl Dispatcher {
             Err(error) => return Err(error.into()),
         }
         let member = turn.tx.member(key.task, key.index)?;
-        let news =
-            member.is_some_and(|m| m.number == key.number && matches!(m.phase, Phase::Starting | Phase::Running));
+        let news = member.is_some_and(|m| m.number == key.number && m.is_live());
         let Some(launch) = turn.tx.launch_if_readable(key.task)?.filter(|_| news) else { return Ok(false) };
         if self.transfers.results.begin(Whose::End(report.clone()), turn.now) {
             turn.then(Effect::Send { route: report.route, message: pack(report.attempt, launch) });
@@ -48,23 +47,23 @@ impl Dispatcher {
         &mut self,
         view: &View<'_>,
         at: usize,
-        task: TaskId,
-        index: Index,
+        wanted: MemberKey,
     ) -> Result<(), DispatchError> {
+        let MemberKey { task, index } = wanted;
         let caller = &mut self.callers.all[at];
-        caller.bring(task, index);
-        let member = view.member(task, index)?.filter(|m| m.phase.state().ended());
+        caller.bring(wanted);
+        let member = view.member(task, index)?.filter(MemberRow::has_ended);
         let there = view.fetched(task, index)?.filter(|f| stays(&f.lies));
         let (Some(row), Some(launch), Some(member), Some(_)) =
             (view.task(task)?, view.launch_if_readable(task)?, member, there)
         else {
-            self.callers.brought(task, index);
+            self.callers.brought(wanted);
             return Ok(());
         };
-        let key = AttemptKey { task, index, number: member.number };
-        let attempt = AttemptId { task: row.uuid, index, number: member.number };
-        let place = member.server.zip(member.host).map(|(server, host)| Place { server, host });
-        let machine = member.machine;
+        let key = member.key();
+        let attempt = key.id(row.uuid);
+        let place = member.server().zip(member.host()).map(|(server, host)| Place { server, host });
+        let machine = member.machine();
         let answers = |route: &Route| self.links.slots.get(route).and_then(|slot| slot.boot().and(slot.machine));
         let route = place.and_then(|place| self.route_of(place));
         // Another machine that answers under the name has no record of them.
@@ -74,7 +73,7 @@ impl Dispatcher {
                     self.callers.all[at].ask_later((route, machine), pack(attempt, launch));
                 }
             }
-            None => self.callers.brought(task, index),
+            None => self.callers.brought(wanted),
         }
         Ok(())
     }
@@ -85,11 +84,11 @@ impl Dispatcher {
         self.disk.shortage.will_record_refetched(self.transfers.again.len());
         for Again { route, attempt, key, brought } in &self.transfers.again {
             record_results(turn.tx, *key, brought)?;
-            let outputs = turn.tx.member(key.task, key.index)?.map(|m| m.outputs);
+            let outputs = turn.tx.member(key.task, key.index)?.and_then(|m| Some(m.last()?.outputs));
             if !stays(&brought.lies) && outputs != Some(Outputs::Server) {
                 turn.then(Effect::Confirm { route: *route, attempt: *attempt });
             }
-            turn.then(Effect::Brought { task: key.task, index: key.index });
+            turn.then(Effect::Brought(key.member()));
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use crate::ops::selecting::Chosen;
 use crate::ops::{Grid, OpsError, cancel, follow, member_state, shell_code};
 use crate::protocol::distributor::{Answer, Verb};
 use crate::store::away::{Away, AwayState};
+use crate::store::tasks::TaskReason;
 use std::io;
 use std::time::Duration;
 
@@ -67,7 +68,7 @@ pub fn follow_remote(
             }
         } else if !said_why && let Some(row) = grid.store.view().task(what.task)? {
             said_why = true;
-            let reason = row.reason.unwrap_or_else(|| "nobody has taken it yet".to_owned());
+            let reason = row.reason.as_ref().map_or("nobody has taken it yet", TaskReason::words);
             sink(FollowEvent::Note(&format!("task {what} waits: {reason}"))).map_err(OpsError::Output)?;
         }
         if follower.wait(None, AGAIN)? == Woken::Interrupt

@@ -10,15 +10,18 @@ use crate::ops::fixture;
 use crate::protocol::distributor::Snapshot;
 use crate::store::Durability;
 use crate::store::StoreError;
-use crate::store::away::Away;
+use crate::store::away::{AskedAway, Away};
+use crate::store::intake::TierRoute;
+use crate::store::tasks::TaskReason;
 
 /// A task of this home that another home holds.
 fn held_elsewhere(grid: &mut Grid, home: HomeId) -> Away {
     let task = fixture::add_task(grid, fixture::draft());
     let place = |tx: &crate::store::Tx<'_>| {
         let front = Endpoint::Path("/front".into());
-        tx.ask_away(task, (b"sealed", None), 1_000, &front, true, Timestamp::now())?;
-        tx.placed_away(task, home, TaskId(7), ("f", "m"))
+        let asked = AskedAway { sealed: b"sealed", list: None, round: 1_000, asked: &front, onward: true };
+        tx.ask_away(task, asked, Timestamp::now())?;
+        tx.placed_away(task, home, TaskId(7), TierRoute { tier1: "f", tier2: "m" })
     };
     grid.store.write::<_, StoreError>(Durability::Normal, place).unwrap();
     grid.store.view().away(task).unwrap().unwrap()
@@ -58,5 +61,5 @@ fn state_with_another_number_of_members_is_reported_and_not_recorded() {
     record_states(&mut grid, &[&away], &[said(&away, many)]).unwrap();
     let row = grid.store.view().task(away.task).unwrap().unwrap();
     assert_eq!(row.state(), State::Pending);
-    assert_eq!(row.reason.as_deref(), Some("its home tells of 7 members, it has 1"));
+    assert_eq!(row.reason.as_ref().map(TaskReason::words), Some("its home tells of 7 members, it has 1"));
 }

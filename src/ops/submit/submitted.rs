@@ -28,7 +28,7 @@ pub(super) fn shown(view: &View<'_>, task: TaskId) -> Result<report::Submitted, 
 /// The head of every report about a task.
 fn report_of(view: &View<'_>, row: &TaskRow) -> report::Submitted {
     let member = if row.shape == Shape::Single { view.member(row.id, Index(0)).ok().flatten() } else { None };
-    let server = member.and_then(|m| m.server).and_then(|id| view.server_name(id).ok().flatten());
+    let server = member.and_then(|m| m.server()).and_then(|id| view.server_name(id).ok().flatten());
     report::Submitted {
         id: row.id.to_string(),
         uuid: row.uuid.to_string(),

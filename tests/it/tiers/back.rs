@@ -8,7 +8,7 @@ use grid::distributor::reconcile::{Reconciled, reconcile};
 use grid::model::distributor::Tier;
 use grid::model::endpoint::Endpoint;
 use grid::model::id::{TaskId, TaskUuid};
-use grid::model::task::{Request, State};
+use grid::model::task::{Phase, Request, State};
 use grid::protocol::distributor::{Answer, Question};
 use grid::protocol::envelope::Envelope;
 use grid::protocol::seal;
@@ -112,8 +112,8 @@ fn what_comes_back_is_kept_as_any_other_task_is() {
     (request.hold_unmatched, request.demand.needs.cpus) = (true, 999);
     let (client, task) = comes_back(&dir, &request);
     let row = client.view().task(task).unwrap().unwrap();
-    assert_eq!((row.state(), row.rest_state, row.counts.held), (State::Held, State::Held, 1));
-    assert!(row.reason.as_ref().is_some_and(|reason| reason.contains("no server could ever run it")));
+    assert_eq!((row.state(), row.rest_phase, row.counts.held), (State::Held, Phase::Held, 1));
+    assert!(row.reason.as_ref().is_some_and(|reason| reason.words().contains("no server could ever run it")));
     assert!(row.search.is_some() && row.verdict.is_some(), "explain tells of its search and its match");
     assert_eq!(
         client.view().unmatched(10).unwrap(),

@@ -416,7 +416,7 @@ fn lies_of_other_homes_are_kept_by_nobody() {
             let view = store.view();
             if let Some(id) = view.last_task(None).unwrap() {
                 let row = view.task(id).unwrap().unwrap();
-                prop_assert!(row.reason.as_ref().is_none_or(|reason| reason.len() < 64 << 10));
+                prop_assert!(row.reason.as_ref().is_none_or(|reason| reason.words().len() < 64 << 10));
                 serde_json::to_string(&row.counts).unwrap();
                 view.steps(id).unwrap();
                 view.away(id).unwrap();

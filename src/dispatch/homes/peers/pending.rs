@@ -4,13 +4,19 @@ use crate::protocol::dispatcher::FromDispatcher;
 use crate::protocol::distributor::{Answer, Question, Ticket};
 use std::time::Instant;
 
+/// A question as its caller counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CallerTicket {
+    pub caller: u64,
+    /// The caller's own number of the question.
+    pub ticket: Ticket,
+}
+
 /// A pending question.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) ticket: Ticket,
-    /// The caller, and `theirs` is the caller's own ticket.
-    pub(super) caller: u64,
-    pub(super) theirs: Ticket,
+    pub(super) of: CallerTicket,
     /// When it was sent. None: the link is not up yet.
     pub(super) said: Option<Instant>,
     /// When the last answer to it was received.
@@ -27,10 +33,13 @@ impl Pending {
         // The question was not asked, so nothing was refused.
         let why = "the grid over there is older and can't answer this: bring it up to date".to_owned();
         let answer = Answer::No { why };
-        (self.caller, FromDispatcher::Said { ticket: self.theirs, answer, last: true })
+        (self.of.caller, FromDispatcher::Said { ticket: self.of.ticket, answer, last: true })
     }
 
     pub(super) fn failed(&self, error: &str) -> (u64, FromDispatcher) {
-        (self.caller, FromDispatcher::Unsaid { ticket: self.theirs, heard: self.said.is_some(), why: error.to_owned() })
+        (
+            self.of.caller,
+            FromDispatcher::Unsaid { ticket: self.of.ticket, heard: self.said.is_some(), why: error.to_owned() },
+        )
     }
 }

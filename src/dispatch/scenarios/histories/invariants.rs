@@ -3,7 +3,7 @@
 use super::history::History;
 use crate::matching::Query;
 use crate::model::server::Taken;
-use crate::model::task::{Counts, Phase};
+use crate::model::task::Counts;
 use crate::store::tasks::TaskRow;
 
 impl History {
@@ -34,9 +34,9 @@ impl History {
     fn check_counts(&self, row: &TaskRow) {
         let mut counts = Counts::default();
         for member in self.bench.store.view().members(row.id, u32::MAX).unwrap() {
-            *counts.phase_mut(member.phase) += 1;
+            *counts.phase_mut(member.phase()) += 1;
         }
-        *counts.phase_mut(Phase::Ended(row.rest_state)) += row.rest;
+        *counts.phase_mut(row.rest_phase) += row.rest;
         assert_eq!(row.counts, counts, "counts of task {} against its members", row.id);
     }
 
