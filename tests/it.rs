@@ -26,6 +26,8 @@ mod removal;
 mod run;
 #[path = "it/session.rs"]
 mod session;
+#[path = "it/smoke.rs"]
+mod smoke;
 #[path = "it/ssh_command.rs"]
 mod ssh_command;
 #[path = "it/tiers/mod.rs"]

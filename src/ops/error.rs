@@ -64,16 +64,6 @@ impl OpsError {
 
 /// Edit distance, for names of at most 63 characters.
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().take(64).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().take(64).enumerate() {
-        let mut above_left = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let above = row[j + 1];
-            row[j + 1] = if x == *y { above_left } else { 1 + above_left.min(above).min(row[j]) };
-            above_left = above;
-        }
-    }
-    row[b.len()]
+    let cut = |text: &str| text.chars().take(64).collect::<String>();
+    strsim::levenshtein(&cut(a), &cut(b))
 }

@@ -7,7 +7,18 @@ use serde_json::Value;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use tempfile::TempDir;
+
+/// The program that tests run: the one of this build, unless GRID_TEST_PROGRAM names another, such as the one that is shipped. That
+/// one has no fail points.
+pub fn tested_program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let other = std::env::var_os("GRID_TEST_PROGRAM").map(PathBuf::from);
+        other.map_or_else(|| env!("CARGO_BIN_EXE_grid").into(), |path| path.canonicalize().expect("GRID_TEST_PROGRAM"))
+    })
+}
 
 /// A grid of one test.
 pub struct Grid {
@@ -104,9 +115,8 @@ impl Grid {
                 command.env_remove(&name);
             }
         }
-        let binary = Path::new(env!("CARGO_BIN_EXE_grid"));
         let path = std::env::var("PATH").unwrap_or_default();
-        command.env("PATH", format!("{}:{path}", binary.parent().expect("a directory").display()));
+        command.env("PATH", format!("{}:{path}", tested_program().parent().expect("a directory").display()));
         command.env("HOME", dir.join("user")).env("GRID_HOME", &self.home).env_remove("LC_ALL");
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command.current_dir(self.work());
@@ -116,8 +126,8 @@ impl Grid {
     /// `grid` with these arguments, not started yet.
     pub fn typed<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         let binary = match self.place {
-            Place::Here(_) => env!("CARGO_BIN_EXE_grid"),
-            Place::There { .. } => "grid",
+            Place::Here(_) => tested_program(),
+            Place::There { .. } => Path::new("grid"),
         };
         let mut command = self.command(binary);
         command.args(arguments);

@@ -1,5 +1,5 @@
 //! Histories: random steps of people, hosts and time. The counts are right after each step, and in the end everything ends.
-//! `GRID_HISTORIES` sets how many are run.
+//! `GRID_HISTORIES` sets how many are run; tests that run side by side share them.
 
 mod history;
 mod invariants;
@@ -8,15 +8,13 @@ mod step;
 use history::History;
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use step::{Step, any_step};
 
-/// The default number of histories.
+/// The default number of histories; CI runs 2,000.
 const HISTORIES: u32 = 250;
-
-fn histories() -> ProptestConfig {
-    let cases = std::env::var("GRID_HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(HISTORIES);
-    ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 400, ..ProptestConfig::default() }
-}
+/// The tests that share them.
+const SHARES: u32 = 4;
 
 /// Takes all steps, then lets everything end.
 fn run_history(steps: &[Step]) {
@@ -27,11 +25,38 @@ fn run_history(steps: &[Step]) {
     history.settle();
 }
 
-proptest! {
-    #![proptest_config(histories())]
-
-    #[test]
-    fn counts_match_after_each_step_and_everything_ends(steps in vec(any_step(), 1..24)) {
+/// Runs one share of the histories.
+fn run_share() {
+    let all = std::env::var("GRID_HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(HISTORIES);
+    let config = ProptestConfig {
+        cases: all.div_ceil(SHARES),
+        failure_persistence: None,
+        max_shrink_iters: 400,
+        ..Default::default()
+    };
+    let run = TestRunner::new(config).run(&vec(any_step(), 1..24), |steps| {
         run_history(&steps);
-    }
+        Ok(())
+    });
+    run.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+#[test]
+fn counts_match_and_everything_ends_in_the_first_share_of_histories() {
+    run_share();
+}
+
+#[test]
+fn counts_match_and_everything_ends_in_the_second_share_of_histories() {
+    run_share();
+}
+
+#[test]
+fn counts_match_and_everything_ends_in_the_third_share_of_histories() {
+    run_share();
+}
+
+#[test]
+fn counts_match_and_everything_ends_in_the_fourth_share_of_histories() {
+    run_share();
 }

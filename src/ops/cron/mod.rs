@@ -2,7 +2,7 @@
 
 pub mod every;
 pub mod job;
-mod table;
+pub mod table;
 
 use super::{Grid, OpsError};
 use crate::dispatch::client::logins;

@@ -17,6 +17,16 @@ fn end(mark: &str) -> String {
 }
 
 impl Crontab {
+    /// One that was read elsewhere.
+    pub const fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// All of its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// As it stands; a person without one has an empty one.
     pub fn read() -> Result<Self, OpsError> {
         let done =
