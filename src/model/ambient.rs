@@ -1,5 +1,5 @@
-//! Time and chance: what a computation gets from outside. A decision takes them from here, so that a test or a simulation can repeat
-//! it.
+//! Time and random numbers as an argument of decisions, so that a test or a simulation can repeat
+//! them.
 
 use super::clock::Moment;
 use super::time::Timestamp;
@@ -8,28 +8,28 @@ use std::time::{Duration, Instant};
 /// One moment on both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
-    /// For people and the database.
+    /// The wall clock, for people and the database.
     pub wall: Timestamp,
-    /// For durations and deadlines: it only goes forward.
+    /// The monotonic clock, for durations and deadlines.
     pub mono: Instant,
 }
 
 impl Now {
-    /// How long ago an earlier moment was.
+    /// Time since an earlier moment.
     pub fn since(&self, earlier: Instant) -> Duration {
         self.mono.saturating_duration_since(earlier)
     }
 }
 
-/// Where time and chance come from.
+/// A source of time and random numbers.
 pub trait Ambient: std::fmt::Debug {
-    /// The moment.
+    /// The current moment.
     fn now(&self) -> Now;
 
     /// The wall clock and the time since boot.
     fn moment(&self) -> Moment;
 
-    /// A number of at least 0 and less than 1.
+    /// A random number of at least 0 and less than 1.
     fn chance(&self) -> f64;
 }
 

@@ -1,4 +1,4 @@
-//! The indexes of an array as people write them: `1-10:2%4`.
+//! Parses the indexes of an array: `1-10:2%4`.
 
 use super::task::Members;
 
@@ -51,7 +51,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn arrays_as_slurm_writes_them() {
+    fn arrays_of_slurm_parse() {
         assert_eq!(parse_array("1-10:2%4"), Ok(Members::Range { first: 1, step: 2, count: 5, at_once: Some(4) }));
         assert_eq!(parse_array("7"), Ok(Members::Range { first: 7, step: 1, count: 1, at_once: None }));
         for bad in ["", "a", "5-1", "1-", "-3", "1-3:0", "1-3%0", "1-3%", "0-4294967295", "1--3", "1-2-3", "1,2"] {

@@ -19,11 +19,11 @@ pub enum Cause {
     TimeLimit,
     /// The supervisor ended it above its memory, or the kernel did.
     OutOfMemory,
-    /// Ended on request. The command may have ended with a code on TERM.
+    /// It ended on request. The command may have ended with a code on TERM.
     Cancelled,
-    /// Could not be executed: 127 not found, 126 not executable; the system's words.
+    /// It could not be executed: 127 not found, 126 not executable; with the system's error.
     NotExecuted { code: u8, error: String },
-    /// Supervisor and command are gone and no record says how.
+    /// Supervisor and command are gone without a record of the end.
     Lost { why: String },
 }
 
@@ -40,7 +40,7 @@ impl Cause {
         }
     }
 
-    /// The command's exit code, where it has one.
+    /// The command's exit code, if it has one.
     pub const fn exit_code(&self) -> Option<u8> {
         match self {
             Self::Exited { code } | Self::NotExecuted { code, .. } => Some(*code),
@@ -48,7 +48,7 @@ impl Cause {
         }
     }
 
-    /// The signal that ended it, where one did.
+    /// The signal that ended it, if one did.
     pub const fn signal(&self) -> Option<u8> {
         match self {
             Self::Signalled { signal } => Some(*signal),
@@ -56,13 +56,13 @@ impl Cause {
         }
     }
 
-    /// May `--retries` start it again? (LOST only with `--retry-lost`.)
+    /// True if `--retries` may start it again. (LOST only with `--retry-lost`.)
     pub const fn known_failure(&self) -> bool {
         !matches!(self, Self::Exited { code: 0 } | Self::Cancelled | Self::Lost { .. })
     }
 }
 
-/// What a command used.
+/// Resources that a command used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Usage {
     /// User and system time, of the command and all children that were waited for.
@@ -75,20 +75,20 @@ pub struct Usage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
     pub cause: Cause,
-    /// None if it is not known or never began.
+    /// None if the start is not known, or there was none.
     pub started_at: Option<Timestamp>,
     pub ended_at: Timestamp,
     pub usage: Usage,
     /// Bytes written to the spool.
     pub out_len: u64,
     pub err_len: u64,
-    /// Why its outputs are not all that it wrote. Not known to agents of before.
+    /// Why its outputs are incomplete. Older agents do not send it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<Cut>,
 }
 
 impl End {
-    /// The same with lengths that can be kept, and gaps that are parts of them: a command may cut its own output short after the
+    /// The end with lengths that can be stored, and gaps within them: a command may truncate its own output after the
     /// middle of it was dropped, or stretch it beyond any disk.
     pub fn fitting(mut self) -> Self {
         (self.out_len, self.err_len) = (self.out_len.min(AMOUNT_MAX), self.err_len.min(AMOUNT_MAX));
@@ -107,16 +107,16 @@ impl End {
     }
 }
 
-/// Why an output is not all that a command wrote.
+/// Why an output is incomplete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cut {
     /// The disk that it is written to had no room.
     DiskFull,
-    /// It grew beyond its bound: of each stream its gap was dropped. Without any gap all is kept, for its file system can't drop a part.
+    /// It grew beyond its bound: the gap of each stream was dropped. Without a gap all is kept, because its file system can't drop a part.
     MaxOutput {
         limit: MaxOutput,
-        /// The command was ended for that.
+        /// True if the command was ended for that.
         ended: bool,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         out: Option<Gap>,
@@ -145,14 +145,14 @@ impl Gap {
         (part.from < part.to).then_some(part)
     }
 
-    /// How far it is from this place in it to its end; 0 outside of it.
+    /// Bytes from this offset to its end; 0 outside of it.
     pub const fn left_at(self, offset: u64) -> u64 {
         if offset >= self.from && offset < self.to { self.to - offset } else { 0 }
     }
 }
 
 impl Cut {
-    /// What was dropped of a stream.
+    /// The part of a stream that was dropped.
     pub const fn gap(&self, stream: Stream) -> Option<Gap> {
         match (self, stream) {
             (Self::MaxOutput { out, .. }, Stream::Out) => *out,
@@ -189,7 +189,7 @@ impl std::fmt::Display for Cut {
     }
 }
 
-/// A process that can't be mistaken for another: pids are used again, these three together are not.
+/// A unique identity of a process: pids are reused, these three together are not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessId {
     pub pid: i32,

@@ -78,7 +78,7 @@ impl fmt::Display for Value {
     }
 }
 
-/// By hand: serde's untagged form copies what it tries out, once for each level of lists in lists.
+/// Written by hand: serde's untagged form copies the content once for each level of nested lists.
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_any(ValueVisitor)
@@ -159,7 +159,7 @@ impl From<&str> for Value {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
-    /// Said by a person; survives every refresh.
+    /// Declared by a person; survives every refresh.
     Declared,
     /// Read on the host by an agent.
     Probed,
@@ -204,7 +204,7 @@ pub enum BadAttribute {
     Control { name: String },
 }
 
-/// Is this a name that expressions can use?
+/// Checks that a name can be used in expressions.
 pub fn check_attribute_name(name: &str) -> Result<(), BadAttribute> {
     let good = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.len() <= 63

@@ -1,4 +1,4 @@
-//! How long, deep and large what another process sends may be, and the checks for it. The store checks the same again where a
+//! Bounds on the length, depth and size of what another process sends, and the checks. The store checks again before a
 //! value that can't be read back would be written.
 
 use super::attribute::Value;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// The longest text that names something: a host, a kernel, a version, an application.
 pub const WORD_MAX: usize = 1 << 10;
-/// The longest text that only people read: an error, a reason, a remark. Longer ones are cut.
+/// The longest text for people: an error, a reason, a remark. Longer ones are cut.
 pub const REMARK_MAX: usize = 4 << 10;
 /// The most remarks that are kept of one message.
 pub const REMARKS_MAX: usize = 100;
@@ -16,7 +16,7 @@ pub const REMARKS_MAX: usize = 100;
 pub const PATH_MAX: usize = 4 << 10;
 /// The longest shell lines or expression.
 pub const LINES_MAX: usize = 64 << 10;
-/// How deep lists and maps may stand in each other. `serde_json` reads 127 levels, SQLite's JSON functions 1,000.
+/// The deepest nesting of lists and maps. `serde_json` reads 127 levels, SQLite's JSON functions 1,000.
 pub const DEPTH_MAX: usize = 16;
 /// The longest value of an attribute: texts, names and eight bytes for each number.
 pub const VALUE_MAX: usize = 256 << 10;
@@ -24,16 +24,16 @@ pub const VALUE_MAX: usize = 256 << 10;
 pub const VALUES_MAX: usize = 1 << 20;
 /// The longest name of an attribute.
 pub const ATTRIBUTE_NAME_MAX: usize = 63;
-/// The largest number of bytes, or of anything that is added up: thousands of these fit into an INTEGER of SQLite's.
+/// The largest number of bytes, or of anything that is summed: the sum of thousands fits into an INTEGER of SQLite.
 pub const AMOUNT_MAX: u64 = 1 << 50;
-/// The largest number that is measured: load, idle processors, power.
+/// The largest measured number: load, idle processors, power.
 pub const MEASURE_MAX: f64 = 1e15;
-/// The last time that is taken: the library that writes times as text ends a year later.
+/// The latest time that is accepted: the library that writes times as text ends a year later.
 pub const TIME_MAX: Timestamp = Timestamp(253_370_764_799_999);
 /// The longest length of time. More than anyone may type (10 years), and far from where clocks overflow.
 pub const LENGTH_MAX: Duration = Duration::from_secs(11 * 366 * 86_400);
 
-/// Why something can't be taken in.
+/// Why a value can't be accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OutOfBounds {
     #[error("{len} bytes, at most {max} are taken")]
@@ -59,28 +59,28 @@ pub enum OutOfBounds {
 /// The result of a check.
 pub type Checked = Result<(), OutOfBounds>;
 
-/// At most so many bytes.
+/// Checks a length in bytes.
 pub const fn long(len: usize, max: usize) -> Checked {
     if len > max { Err(OutOfBounds::Long { len, max }) } else { Ok(()) }
 }
 
-/// At most so many entries.
+/// Checks a number of entries.
 pub const fn many(len: usize, max: usize) -> Checked {
     if len > max { Err(OutOfBounds::Many { len, max }) } else { Ok(()) }
 }
 
-/// A text of at most so many bytes without NUL; lines and tabs may be in it.
+/// Checks a text: at most `max` bytes without NUL; newlines and tabs are allowed.
 pub fn text(text: &str, max: usize) -> Checked {
     bytes(text.as_bytes(), max)
 }
 
-/// Bytes without NUL, at most so many.
+/// Checks bytes: at most `max` without NUL.
 pub fn bytes(bytes: &[u8], max: usize) -> Checked {
     long(bytes.len(), max)?;
     if bytes.contains(&0) { Err(OutOfBounds::Nul) } else { Ok(()) }
 }
 
-/// A text that names something: one line without control characters.
+/// Checks a text that names something: one line without control characters.
 pub fn word(text: &str) -> Checked {
     long(text.len(), WORD_MAX)?;
     match text.chars().find(|c| c.is_control()) {
@@ -90,7 +90,7 @@ pub fn word(text: &str) -> Checked {
     }
 }
 
-/// A number that is one.
+/// Checks that a number is finite.
 pub fn finite(number: f64) -> Checked {
     match number {
         _ if number.is_nan() => Err(OutOfBounds::NotFinite("NaN")),
@@ -99,23 +99,23 @@ pub fn finite(number: f64) -> Checked {
     }
 }
 
-/// What was measured: from 0 to [`MEASURE_MAX`].
+/// Checks a measured number: from 0 to [`MEASURE_MAX`].
 pub fn measure(number: f64) -> Checked {
     finite(number)?;
     if (0.0..=MEASURE_MAX).contains(&number) { Ok(()) } else { Err(OutOfBounds::Range(number.to_string())) }
 }
 
-/// A number of bytes, or of anything that is added up.
+/// Checks a number of bytes, or of anything that is summed.
 pub fn amount(number: u64) -> Checked {
     if number > AMOUNT_MAX { Err(OutOfBounds::Range(number.to_string())) } else { Ok(()) }
 }
 
-/// A number that an INTEGER of SQLite's holds.
+/// Checks that a number fits into an INTEGER of SQLite.
 pub fn counter(number: u64) -> Checked {
     if i64::try_from(number).is_err() { Err(OutOfBounds::Range(number.to_string())) } else { Ok(()) }
 }
 
-/// A point in time that can be written: from 1970 to 9998.
+/// Checks a point in time: from 1970 to 9998.
 pub fn time(at: Timestamp) -> Checked {
     if (Timestamp(0)..=TIME_MAX).contains(&at) {
         Ok(())
@@ -124,7 +124,7 @@ pub fn time(at: Timestamp) -> Checked {
     }
 }
 
-/// A length of time that can be added to any clock.
+/// Checks that a length of time can be added to any clock.
 pub fn length(length: Duration) -> Checked {
     if length > LENGTH_MAX {
         return Err(OutOfBounds::Range(format!("a length of time of {} s", length.as_secs())));
@@ -132,7 +132,7 @@ pub fn length(length: Duration) -> Checked {
     Ok(())
 }
 
-/// A value that can be stored, read back and told: finite, not too deep, no NUL in its texts. Its size.
+/// Checks that a value can be stored, read back and sent: finite, not too deep, no NUL in its texts. Gives its size.
 pub fn value(value: &Value, max: usize) -> Result<usize, OutOfBounds> {
     let mut size = 0;
     sized(value, DEPTH_MAX, max, &mut size)?;
@@ -161,7 +161,7 @@ fn sized(value: &Value, depth: usize, max: usize, size: &mut usize) -> Checked {
     long(*size, max)
 }
 
-/// Values by the names that expressions use, at most `max` bytes together.
+/// Checks values by name: names that expressions can use, at most `max` bytes together.
 pub fn values(values: &BTreeMap<Box<str>, Value>, max: usize) -> Checked {
     let mut size = 0;
     for (name, of) in values {
@@ -174,12 +174,12 @@ pub fn values(values: &BTreeMap<Box<str>, Value>, max: usize) -> Checked {
     Ok(())
 }
 
-/// Cuts a text that only people read, and takes NUL bytes out of it.
+/// Cuts a text for people, and removes NUL bytes.
 pub fn cut(text: &mut String) {
     cut_to(text, REMARK_MAX);
 }
 
-/// The same, to another length.
+/// [`cut`] to another length.
 pub fn cut_to(text: &mut String, max: usize) {
     if text.len() > max {
         let at = boundary(text, max);
@@ -192,7 +192,7 @@ pub fn cut_to(text: &mut String, max: usize) {
     }
 }
 
-/// The last place up to `max` at which a text can be cut.
+/// The last character boundary up to `max`.
 pub fn boundary(text: &str, max: usize) -> usize {
     (0..=max.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
 }

@@ -1,5 +1,5 @@
 //! Two clocks: the wall clock, which people and daemons set, and the time since boot (sleep included), which only goes forward.
-//! How long something took is told by the second; whether the first can be believed, by both.
+//! The second measures durations; both together show whether the first can be trusted.
 
 use super::id::BootId;
 use super::time::Timestamp;
@@ -19,17 +19,17 @@ impl Moment {
         Self { wall: Timestamp::now(), since_boot: since_boot() }
     }
 
-    /// The end of what began at this moment, at so long after boot: it took what it took, wherever the wall clock was set to meanwhile.
+    /// The end of what began at this moment and ended at this time since boot, unaffected by changes of the wall clock meanwhile.
     pub fn end_at(self, since_boot: Duration) -> Timestamp {
         self.wall.plus(since_boot.saturating_sub(self.since_boot))
     }
 }
 
-/// The wall clock goes with the time since boot, but for what NTP does to it little by little.
+/// Largest difference in ms between the two clocks that is not a step: NTP adjusts the wall clock gradually.
 pub const STEP: u64 = 10_000;
 
 impl Moment {
-    /// By how many ms the wall clock was set since an earlier moment of this boot; None: it was not.
+    /// By how many ms the wall clock was set since an earlier moment of this boot; None if it was not.
     pub fn set_since(self, earlier: Self) -> Option<i64> {
         let truly = self.since_boot.saturating_sub(earlier.since_boot);
         let by = self.wall.0.saturating_sub(earlier.wall.plus(truly).0);
@@ -43,18 +43,18 @@ pub fn since_boot() -> Duration {
     clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
 }
 
-/// Both clocks, and of which boot.
+/// Both clocks, and the boot that they are of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
     pub moment: Moment,
     pub boot: BootId,
 }
 
-/// Within one boot the two clocks part by no more than this where only NTP has a hand in it.
+/// Largest difference between the two clocks within one boot that NTP alone makes.
 const DRIFT: Duration = Duration::from_secs(3600);
-/// A host may be off for so long before its clock is doubted.
+/// Longest time that a host may be off before its clock is doubted.
 const OFF: Duration = Duration::from_secs(7 * 24 * 3600);
-/// A wall clock that was set is believed after it has been steady for so long.
+/// Time that a wall clock must be steady after it was set to be trusted.
 const STEADY: Duration = Duration::from_secs(24 * 3600);
 
 impl Reading {
@@ -63,7 +63,7 @@ impl Reading {
         Self { moment: Moment::now(), boot: BootId::of_this_host() }
     }
 
-    /// Was the wall clock set since an earlier reading?
+    /// True if the wall clock was set since an earlier reading.
     fn was_set_since(&self, last: &Self) -> bool {
         let passed = i128::from(self.moment.wall.0) - i128::from(last.moment.wall.0);
         let millis = |length: Duration| i128::try_from(length.as_millis()).unwrap_or(i128::MAX);
@@ -71,12 +71,12 @@ impl Reading {
             let truly = millis(self.moment.since_boot) - millis(last.moment.since_boot);
             return (passed - truly).abs() > millis(DRIFT);
         }
-        // It ran for as long as it is up, and was off before that.
+        // The host was off for the time before this boot.
         let off = passed - millis(self.moment.since_boot);
         off < -millis(DRIFT) || off > millis(OFF)
     }
 
-    /// Since when the wall clock is not believed; none: it is. `last` is the reading before, and since when it was doubted then.
+    /// Since when the wall clock is doubted; None if it is trusted. `last` is the previous reading, and since when the clock was doubted then.
     pub fn doubt(&self, last: Option<(&Self, Option<Timestamp>)>) -> Option<Timestamp> {
         let Some((last, doubted)) = last else { return Some(self.moment.wall) };
         if self.was_set_since(last) {
@@ -104,14 +104,14 @@ mod tests {
     }
 
     #[test]
-    fn length_is_told_by_the_clock_that_only_goes_forward() {
+    fn length_is_measured_by_the_monotonic_clock() {
         let begun = Moment { wall: Timestamp(1_000_000), since_boot: Duration::from_secs(50) };
         assert_eq!(begun.end_at(Duration::from_secs(53)), Timestamp(1_003_000));
         assert_eq!(begun.end_at(Duration::from_secs(49)), Timestamp(1_000_000));
     }
 
     #[test]
-    fn step_of_the_wall_clock_is_told_from_time_that_passes() {
+    fn step_of_the_wall_clock_is_distinguished_from_elapsed_time() {
         let by =
             |wall: u64, since_boot: u64| at(wall, since_boot, "a").moment.set_since(at(100 * DAY, HOUR, "a").moment);
         assert_eq!((by(101 * DAY, HOUR + DAY), by(100 * DAY + 9, HOUR)), (None, None));
@@ -120,10 +120,10 @@ mod tests {
     }
 
     #[test]
-    fn clock_that_goes_with_the_time_since_boot_is_believed() {
+    fn clock_that_matches_the_time_since_boot_is_trusted() {
         let last = at(100 * DAY, HOUR, "a");
         assert!(!doubted(&last, None, &at(100 * DAY + 300, HOUR + 300, "a")));
-        // Asleep or seldom used for three months.
+        // The host slept, or was seldom used, for three months.
         assert!(!doubted(&last, None, &at(190 * DAY, HOUR + 90 * DAY, "a")));
         assert!(!doubted(&last, None, &at(100 * DAY + 290, HOUR + 300, "a")));
     }
@@ -139,25 +139,25 @@ mod tests {
     fn clock_after_a_restart_is_doubted_where_the_host_was_off_for_too_long_or_not_at_all() {
         let last = at(100 * DAY, HOUR, "a");
         assert!(!doubted(&last, None, &at(102 * DAY, 60, "b")));
-        // A battery that is empty: 1970, or the day of the firmware.
+        // An empty battery sets the clock to 1970, or to the day of the firmware.
         assert!(doubted(&last, None, &at(DAY, 60, "b")));
         assert!(doubted(&last, None, &at(130 * DAY, 60, "b")));
-        // It came up long ago, and the home was not looked at since.
+        // The host booted long ago, and the home was not used since.
         assert!(!doubted(&last, None, &at(160 * DAY, 59 * DAY, "b")));
     }
 
     #[test]
-    fn doubted_clock_is_believed_after_a_steady_day() {
+    fn doubted_clock_is_trusted_after_a_steady_day() {
         let last = at(130 * DAY, 2 * HOUR, "a");
         let since = Some(last.moment.wall);
         assert!(doubted(&last, since, &at(130 * DAY + HOUR, 3 * HOUR, "a")));
         assert!(!doubted(&last, since, &at(131 * DAY, 26 * HOUR, "a")));
-        // Set again meanwhile: the day begins anew.
+        // The clock was set again meanwhile: the day starts over.
         assert!(doubted(&last, since, &at(100 * DAY, 26 * HOUR, "a")));
     }
 
     #[test]
-    fn clock_of_which_nothing_is_known_is_doubted() {
+    fn clock_without_an_earlier_reading_is_doubted() {
         assert!(at(100 * DAY, HOUR, "a").doubt(None).is_some());
     }
 }

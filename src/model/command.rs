@@ -10,7 +10,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 pub struct Text(#[serde(with = "serde_bytes")] Vec<u8>);
 
 impl Text {
-    /// As the operating system's string.
+    /// The text as the operating system's string.
     pub fn as_os(&self) -> &OsStr {
         OsStr::from_bytes(&self.0)
     }
@@ -20,13 +20,13 @@ impl Text {
         &self.0
     }
 
-    /// From bytes that hold no NUL: what a database or a checked message gives back.
+    /// A text of bytes without NUL, from a database or a checked message.
     pub fn from_bytes(bytes: impl Into<Vec<u8>>) -> Option<Self> {
         let bytes = bytes.into();
         (!bytes.contains(&0)).then_some(Self(bytes))
     }
 
-    /// For people: UTF-8 with what is not replaced.
+    /// The text for people: UTF-8, with invalid bytes replaced.
     pub fn lossy(&self) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(&self.0)
     }
@@ -51,12 +51,12 @@ impl From<&str> for Text {
     }
 }
 
-/// The longest single argument that Linux executes: MAX_ARG_STRLEN less the final NUL (execve(2)).
+/// The longest single argument on Linux: MAX_ARG_STRLEN less the final NUL (execve(2)).
 pub const ARGUMENT_MAX: usize = 128 * 1024 - 1;
-/// The most that arguments and environment may hold together; the kernel's limit is a quarter of the stack (8 MiB / 4).
+/// The largest size of arguments and environment together; the kernel's limit is a quarter of the stack (8 MiB / 4).
 pub const ARGUMENTS_MAX: usize = 1 << 20;
 
-/// Why a command can't be taken.
+/// Why a command is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadCommand {
     #[error("no command: put it after `--`, as in `grid submit -- echo hi`")]
@@ -79,14 +79,14 @@ pub enum BadCommand {
 pub struct Command(Vec<Text>);
 
 impl Command {
-    /// Checks what is to be executed before anything is queued.
+    /// Makes a command, checked before anything is queued.
     pub fn new(arguments: Vec<Text>) -> Result<Self, BadCommand> {
         let command = Self(arguments);
         command.check()?;
         Ok(command)
     }
 
-    /// Can it be executed? One that was decoded or read was not made by [`Command::new`].
+    /// Checks that it can be executed: a command that was decoded or read was not made by [`Command::new`].
     pub fn check(&self) -> Result<(), BadCommand> {
         if self.0.first().is_none_or(|program| program.0.is_empty()) {
             return Err(BadCommand::Empty);
@@ -124,12 +124,12 @@ impl Command {
         &self.0
     }
 
-    /// Joined by NUL, as the database keeps it.
+    /// The arguments joined by NUL, as the database stores them.
     pub fn to_blob(&self) -> Vec<u8> {
         self.0.iter().map(|a| a.as_bytes()).collect::<Vec<_>>().join(&0)
     }
 
-    /// Back from [`Command::to_blob`].
+    /// Reads the result of [`Command::to_blob`].
     pub fn from_blob(blob: &[u8]) -> Self {
         Self(blob.split(|b| *b == 0).map(|part| Text(part.to_vec())).collect())
     }
@@ -143,7 +143,7 @@ impl Command {
 fn quoted(argument: &Text) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-^".contains(c);
     match std::str::from_utf8(argument.as_bytes()) {
-        // Alone, braces mean nothing to a shell.
+        // A shell gives `{}` alone no meaning.
         Ok("{}") => "{}".to_owned(),
         Ok(text) if !text.is_empty() && text.chars().all(plain) => text.to_owned(),
         Ok(text) if !text.chars().any(unprintable) => format!("'{}'", text.replace('\'', r"'\''")),
@@ -169,13 +169,13 @@ fn quoted(argument: &Text) -> String {
     }
 }
 
-/// Would this character move the cursor, hide text or turn its direction on a terminal?
+/// True if a character would move the cursor, hide text or change its direction on a terminal.
 pub fn unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{61c}')
 }
 
-/// Text for a terminal line: what would disturb it is escaped.
+/// Text for one line of a terminal, with unprintable characters escaped.
 pub fn printable(text: &str) -> String {
     if !text.chars().any(unprintable) {
         return text.to_owned();
@@ -190,19 +190,19 @@ pub fn printable(text: &str) -> String {
         .collect()
 }
 
-/// Environment variables that the task gets besides the server's own login ones.
+/// Environment variables that the task gets in addition to those of the server's login.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Environment(pub Vec<(Text, Text)>);
 
 impl Environment {
-    /// `NAME=VALUE` joined by NUL, as the database keeps it.
+    /// `NAME=VALUE` joined by NUL, as the database stores them.
     pub fn to_blob(&self) -> Vec<u8> {
         let pairs = self.0.iter().map(|(name, value)| [name.as_bytes(), b"=", value.as_bytes()].concat());
         pairs.collect::<Vec<_>>().join(&0)
     }
 
-    /// Back from [`Environment::to_blob`].
+    /// Reads the result of [`Environment::to_blob`].
     pub fn from_blob(blob: &[u8]) -> Self {
         let pair = |part: &[u8]| {
             let at = part.iter().position(|b| *b == b'=')?;
@@ -211,7 +211,7 @@ impl Environment {
         Self(blob.split(|b| *b == 0).filter_map(pair).collect())
     }
 
-    /// The names alone: values are secrets.
+    /// The names only: values are secrets.
     pub fn names(&self) -> Vec<String> {
         self.0.iter().map(|(name, _)| name.lossy().into_owned()).collect()
     }
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_executed_is_refused_before_it_is_queued() {
+    fn command_that_can_not_be_executed_is_refused_before_it_is_queued() {
         assert_eq!(Command::new(vec![]), Err(BadCommand::Empty));
         assert_eq!(Command::new(vec!["".into()]), Err(BadCommand::Empty));
         assert_eq!(Command::new(vec!["a".into(), "b\0c".into()]), Err(BadCommand::Nul(1)));

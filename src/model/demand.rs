@@ -1,4 +1,4 @@
-//! The side of a task that the matcher sees. Tasks with the same demand, user and client form a class.
+//! The part of a task that the matcher sees. Tasks with the same demand, user and client form a class.
 
 use super::attribute::Value;
 use super::name::{BadName, Name};
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-/// Everything of a task that decides where it may run, in a canonical order: its JSON names the class.
+/// The parts of a task that decide where it may run, in a canonical order: their JSON names the class.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Demand {
@@ -22,10 +22,10 @@ pub struct Demand {
     /// CEL; the higher the better.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefer: Option<Box<str>>,
-    /// Only this server.
+    /// The only server that may run it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on: Option<Target>,
-    /// None of these.
+    /// Servers that must not run it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<Target>,
     /// `task.name`.
@@ -36,7 +36,7 @@ pub struct Demand {
     pub profile: Option<Name>,
     /// `task.priority`.
     pub priority: i32,
-    /// Only where the owner lets others' tasks run under the home's own account: for a user who is not the owner.
+    /// For a user who is not the owner: only servers where the owner allows others' tasks to run under the home's own account.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub shared_account: bool,
     /// `task.labels` and, under their own names, attributes of the profile.
@@ -50,11 +50,11 @@ pub struct Demand {
 pub struct Target {
     pub distributor: Option<Name>,
     pub server: Name,
-    /// The distributor is one of another home, whatever its name: no server of this home is meant.
+    /// True if the distributor is in another home, whatever its name: no server of this home is meant.
     pub elsewhere: bool,
 }
 
-/// Before a target of another home where it is kept, and nowhere else: nobody can type it.
+/// Prefix of a stored target of another home; it can't be typed.
 const ELSEWHERE: char = '/';
 
 impl FromStr for Target {
@@ -95,7 +95,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// An application that must reside on the server: `blender`, `blender>=4.1`.
+/// An application that the server must have: `blender`, `blender>=4.1`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AppNeed {
@@ -123,7 +123,7 @@ impl Compare {
         ("=", Self::Equal),
     ];
 
-    /// Does `found` stand in this relation to `wanted`?
+    /// True if `found` has this relation to `wanted`.
     pub fn holds(self, found: &Version, wanted: &Version) -> bool {
         let order = found.cmp_parts(wanted);
         match self {
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_demand_has_one_text() {
+    fn equal_demands_have_one_text() {
         let demand = Demand { apps: vec!["blender>=4.1".parse().unwrap()], ..Demand::default() };
         let json = serde_json::to_string(&demand).unwrap();
         assert_eq!(json, r#"{"cpus":1,"mem":null,"apps":["blender>=4.1"],"priority":0}"#);

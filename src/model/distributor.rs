@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// A first-tier distributor only redirects; a second-tier one has servers and allocates.
+/// The tier of a distributor: the first only redirects, the second has servers and places tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "u8", try_from = "u8")]
 pub enum Tier {
@@ -46,11 +46,11 @@ impl TryFrom<u8> for Tier {
     }
 }
 
-/// How the members of a set are searched. Sequentially in every case: the policy sets the order.
+/// The order in which the members of a set are searched, one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Policy {
-    /// The order in which they stand.
+    /// The declared order.
     #[default]
     InOrder,
     /// The search starts one member further for each task, and wraps.
@@ -60,7 +60,7 @@ pub enum Policy {
 }
 
 impl Policy {
-    /// All, with their words.
+    /// All policies, with their words.
     pub const ALL: [(&'static str, Self); 3] =
         [("in-order", Self::InOrder), ("round-robin", Self::RoundRobin), ("least-loaded", Self::LeastLoaded)];
 
@@ -93,18 +93,18 @@ impl FromStr for Policy {
     }
 }
 
-/// What is known of a member: the redirect is a function of this, the policy and the cursor alone.
+/// The record of a member: the redirect is a function of the records, the policy and the cursor alone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     pub id: DistributorId,
     pub name: Name,
     pub tier: Tier,
     pub endpoint: Endpoint,
-    /// The home that it lives in; None: this one, or it never said hello.
+    /// The home that it is in; None: this one, or it never answered.
     pub home: Option<HomeId>,
-    /// Its name over there; None: the first one of its tier.
+    /// Its name in that home; None: the first one of its tier there.
     pub there: Option<Name>,
-    /// As a caller from another home calls it, while that asks.
+    /// Its name at a caller from another home, during that caller's request.
     pub called: Option<Name>,
     /// False: it registered itself, and the owner has not allowed it yet.
     pub allowed: bool,
@@ -112,9 +112,9 @@ pub struct Record {
     pub drained: Option<String>,
     /// None: it answers; else since when it does not.
     pub silent_since: Option<Timestamp>,
-    /// Silent, but so long not tried that it is to be asked again.
+    /// True if it is silent, but due to be tried again.
     pub due: bool,
-    /// Read where its tier is searched by it.
+    /// Its load, if its tier is searched by load.
     pub load: Option<Load>,
 }
 

@@ -1,4 +1,4 @@
-//! Where a distributor is reached: in this home, in another home of this host, or over SSH.
+//! Endpoints of distributors: this home, another home of this host, or a home over SSH.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -29,13 +29,13 @@ pub enum BadEndpoint {
 }
 
 impl Endpoint {
-    /// Another home, so it takes a link.
+    /// True if it is another home, which needs a link.
     pub const fn is_elsewhere(&self) -> bool {
         !matches!(self, Self::Local)
     }
 }
 
-/// What is told of a path that holds no home, to whoever asks from elsewhere.
+/// The error for a path without a home, for a caller from elsewhere.
 pub fn no_home(dir: &Path) -> String {
     let dir = dir.display();
     format!(
@@ -64,7 +64,7 @@ impl FromStr for Endpoint {
             Some((host, path)) => (host, Some(format!("/{path}"))),
             None => (rest, None),
         };
-        // What is read by a shell or as an option nowhere stands for itself.
+        // Characters that a shell interprets, or that would begin an option, are refused.
         let odd = |c: char| c.is_whitespace() || c.is_control() || "'\"\\$`;|&<>(){}*?!#/".contains(c);
         if host.is_empty() || host.len() > 253 || host.starts_with('-') || host.chars().any(odd) {
             return Err(BadEndpoint::Host(text.to_owned()));
@@ -107,7 +107,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn endpoints_as_people_write_them() {
+    fn endpoints_parse_as_people_write_them() {
         let ssh = |host: &str, home: Option<&str>| Endpoint::Ssh { host: host.into(), home: home.map(Into::into) };
         for (text, expected) in [
             ("local", Endpoint::Local),
@@ -128,7 +128,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_parses_is_no_option_and_shows_as_it_was_written(text in "(ssh:)?\\PC{0,40}") {
+        fn endpoint_that_parses_is_no_option_and_is_shown_as_written(text in "(ssh:)?\\PC{0,40}") {
             if let Ok(endpoint) = text.parse::<Endpoint>() {
                 prop_assert_eq!(endpoint.to_string(), text);
                 if let Endpoint::Ssh { host, .. } = endpoint {

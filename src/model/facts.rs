@@ -1,4 +1,4 @@
-//! What an agent reads of its host.
+//! The facts that an agent reads of its host.
 
 use super::demand::Version;
 use super::id::BootId;
@@ -36,12 +36,12 @@ pub struct Facts {
     pub probed: BTreeMap<Box<str>, super::attribute::Value>,
     /// What could not be read and why, one line each.
     pub complaints: Vec<String>,
-    /// What tasks find behind the prologues that were asked for, by their lines.
+    /// Applications and attributes after each prologue that was asked for, by its lines.
     #[serde(default)]
     pub behind: BTreeMap<String, Residing>,
 }
 
-/// What tasks find in an environment: the same as [`Facts::apps`] and [`Facts::probed`].
+/// Applications and attributes of an environment, as [`Facts::apps`] and [`Facts::probed`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Residing {
     pub apps: BTreeMap<Name, Option<Version>>,
@@ -49,7 +49,7 @@ pub struct Residing {
 }
 
 impl Facts {
-    /// What tasks of a server with this prologue find. An agent that knows nothing of prologues has looked before it only.
+    /// Applications and attributes for tasks of a server with this prologue. Older agents read them without a prologue only.
     pub fn residing(&self, prologue: Option<&str>) -> Residing {
         let behind = prologue.and_then(|lines| self.behind.get(lines)).cloned();
         behind.unwrap_or_else(|| Residing { apps: self.apps.clone(), probed: self.probed.clone() })
@@ -62,6 +62,6 @@ pub struct Gpu {
     pub model: String,
     pub memory: Bytes,
     pub memory_used: Bytes,
-    /// Somebody, not necessarily a task of ours, computes on it.
+    /// True if a process, not necessarily of a task of ours, uses it.
     pub in_use: bool,
 }

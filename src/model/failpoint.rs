@@ -1,7 +1,7 @@
-//! Named points at which a process shoots itself, so that tests can try every place where one may die.
-//! Compiled only with the feature `failpoints`; otherwise a call is nothing.
+//! Named points at which a process kills itself, so that tests can try a crash at every one.
+//! Compiled only with the feature `failpoints`; otherwise a call does nothing.
 
-/// Every point, for tests that try each; its first word says whose it is.
+/// All points, for tests that try each; the first word names the process.
 pub const POINTS: &[&str] = &[
     "agent-start-received",
     "agent-run-made",
@@ -40,7 +40,7 @@ pub const POINTS: &[&str] = &[
     "dispatcher-end-taken",
 ];
 
-/// Points on the way of files, which other tasks do not pass.
+/// Points that only tasks with files pass.
 pub const FILE_POINTS: &[&str] = &[
     "agent-piece-taken",
     "agent-work-made",
@@ -53,7 +53,7 @@ pub const FILE_POINTS: &[&str] = &[
     "dispatcher-brought",
 ];
 
-/// Dies here by SIGKILL if GRID_FAILPOINT is `NAME` or `NAME:N` (at the Nth passage).
+/// Kills the process if GRID_FAILPOINT is `NAME` or `NAME:N` (at the Nth passage).
 /// With GRID_FAILPOINT_ONCE=PATH only the process that creates that file dies, so it happens once.
 #[cfg(feature = "failpoints")]
 pub fn failpoint(name: &str) {
@@ -80,7 +80,7 @@ pub fn failpoint(name: &str) {
     let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
 }
 
-/// Nothing, in programs that are not built for fault tests.
+/// Does nothing in programs that are not built for fault tests.
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]
 pub fn failpoint(_name: &str) {}

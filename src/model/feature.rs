@@ -1,7 +1,7 @@
-//! What a task may need of the grid that runs it, beyond what every release does. A sealed task and a start name their
-//! features: whoever does not know one refuses it by name, and the search goes on. Nothing is left out in silence.
+//! Features that a task may need and that not every release has. A sealed task and a start name their
+//! features: a grid that does not know one refuses it by name, and the search continues. No feature is ignored silently.
 
-/// Something that a task may ask for and that an older grid does not do.
+/// A feature that older grids do not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Feature {
     /// `--max-output`: a bound for what the task writes.
@@ -9,7 +9,7 @@ pub enum Feature {
 }
 
 impl Feature {
-    /// All that this grid knows.
+    /// All features that this grid knows.
     pub const ALL: [Self; 1] = [Self::MaxOutput];
 
     /// The name on the wire: the option that asks for it, without its dashes. Names never change their meaning.
@@ -25,7 +25,7 @@ impl Feature {
 #[error("this task needs {}, which this grid ({}) does not know: bring it up to date", options(.0), env!("CARGO_PKG_VERSION"))]
 pub struct UnknownFeatures(pub Vec<String>);
 
-/// Are all of these known here?
+/// Refuses features that this grid does not know.
 pub fn check_known(names: &[String]) -> Result<(), UnknownFeatures> {
     let known = |name: &String| Feature::ALL.iter().any(|feature| feature.name() == name);
     let unknown: Vec<String> = names.iter().filter(|name| !known(name)).cloned().collect();

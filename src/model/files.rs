@@ -1,4 +1,4 @@
-//! Files that travel with a task: what is sent, where it then runs, what is brought back.
+//! Files that travel with a task: what is sent, where the task runs, what is fetched.
 
 use super::command::Text;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 use std::str::FromStr;
 
-/// Names a stream of bytes by its content (BLAKE3).
+/// The digest of a stream of bytes (BLAKE3), by which it is named.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Digest(pub [u8; 32]);
@@ -60,7 +60,7 @@ impl TryFrom<String> for Digest {
     }
 }
 
-/// A path below a directory: names joined by `/`, none of them empty, `.` or `..`. Nothing at all is the directory itself.
+/// A path below a directory: names joined by `/`, none of them empty, `.` or `..`. The empty path is the directory itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(try_from = "Text", into = "Text")]
 pub struct RelPath(Vec<u8>);
@@ -77,7 +77,7 @@ pub enum BadPath {
 }
 
 impl RelPath {
-    /// Reads a path; `.` and doubled slashes are passed over.
+    /// Reads a path; `.` and doubled slashes are dropped.
     pub fn new(path: &Path) -> Result<Self, BadPath> {
         let shown = || path.to_string_lossy().into_owned();
         if path.as_os_str().as_bytes().contains(&0) {
@@ -111,12 +111,12 @@ impl RelPath {
         }
     }
 
-    /// The directory itself.
+    /// True if it is the directory itself.
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// For the system's calls.
+    /// The path for system calls.
     pub fn as_path(&self) -> &Path {
         Path::new(OsStr::from_bytes(&self.0))
     }
@@ -131,7 +131,7 @@ impl RelPath {
         self.0.split(|b| *b == b'/').filter(|name| !name.is_empty()).map(OsStr::from_bytes)
     }
 
-    /// Everything but the last name, and that; None for the directory itself.
+    /// The parent and the last name; None for the directory itself.
     pub fn split(&self) -> Option<(Self, &OsStr)> {
         if self.is_empty() {
             return None;
@@ -143,7 +143,7 @@ impl RelPath {
         })
     }
 
-    /// With something added to the last name.
+    /// The path with a suffix added to the last name.
     pub fn beside(&self, suffix: &str) -> Self {
         Self([self.0.as_slice(), suffix.as_bytes()].concat())
     }
@@ -169,7 +169,7 @@ impl From<RelPath> for Text {
     }
 }
 
-/// What a client sent with a task: one archive, named by its content.
+/// The archive that a client sent with a task, named by its content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sent {
     pub bundle: Digest,
@@ -184,15 +184,15 @@ pub struct Sent {
 /// Where a command runs.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Workplace {
-    /// In the working directory as it is on the server.
+    /// The working directory on the server, as it is.
     #[default]
     There,
-    /// In a fresh directory of its own, made of what was sent.
+    /// A new directory of its own, unpacked from the archive.
     Own(Sent),
 }
 
 impl Workplace {
-    /// What was sent, if anything.
+    /// The archive that was sent, if any.
     pub const fn sent(&self) -> Option<&Sent> {
         match self {
             Self::There => None,
@@ -201,14 +201,14 @@ impl Workplace {
     }
 }
 
-/// What is brought back when a member has ended.
+/// The files to fetch when a member has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fetch {
     /// Paths below the task's directory; their names may be globs.
     pub patterns: Vec<RelPath>,
-    /// Also what is new or differs from what was sent.
+    /// Also fetch files that are new, or differ from those that were sent.
     pub changed: bool,
-    /// The client's directory below which it lands.
+    /// The client's directory below which they land.
     pub into: Text,
 }
 
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leads_out_is_refused() {
+    fn path_that_leads_out_is_refused() {
         assert_eq!(RelPath::new(Path::new("./a//b/.")).unwrap().as_bytes(), b"a/b");
         assert!(matches!(RelPath::new(Path::new("/a")), Err(BadPath::Absolute(_))));
         assert!(matches!(RelPath::new(Path::new("a/../b")), Err(BadPath::Upwards(_))));

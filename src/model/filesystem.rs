@@ -1,9 +1,9 @@
-//! Which file systems are another host's (locks and shared memory of a database are not safe there), and which are full.
+//! Detects network file systems (locks and shared memory of a database are not safe there) and full ones.
 
 use rustix::fs::statfs;
 use std::path::Path;
 
-/// Says nothing of what lies behind it; the mount table does.
+/// Magic number of FUSE; the type behind it is in the mount table.
 const FUSE: u64 = 0x6573_5546;
 
 /// The network file system under a path (or under its nearest existing parent), if it is one: statfs(2) magic numbers,
@@ -36,18 +36,18 @@ pub fn network_fs(path: &Path) -> Option<&'static str> {
     }
 }
 
-/// Does a path lie on a file system in user space, whose files may get other numbers each time they are looked at?
+/// True if a path is on a file system in user space, whose files may get other inode numbers at each look.
 pub fn is_fuse(path: &Path) -> bool {
     statfs(path).is_ok_and(|found| found.f_type as u64 & 0xffff_ffff == FUSE)
 }
 
-/// Is there room for anything at all? What can't be asked has some.
+/// True if there is any room, or it can't be determined.
 pub fn has_room(path: &Path) -> bool {
     const A_LITTLE: u64 = 64 << 10;
     rustix::fs::statvfs(path).map_or(true, |stat| stat.f_bavail * stat.f_frsize >= A_LITTLE)
 }
 
-/// Is there room for so many bytes more, with some left for what else is written meanwhile? What can't be asked has some.
+/// True if there is room for this many bytes and a reserve for other writes, or it can't be determined.
 pub fn has_room_for(path: &Path, bytes: u64) -> bool {
     const LEFT: u64 = 64 << 20;
     rustix::fs::statvfs(path).map_or(true, |stat| {
@@ -56,7 +56,7 @@ pub fn has_room_for(path: &Path, bytes: u64) -> bool {
     })
 }
 
-/// The type of the mount that a path lies on: the last one in the table with the longest mount point above it (proc(5)).
+/// The type of the mount of a path: the last one in the table with the longest mount point above it (proc(5)).
 fn kind_of<'t>(table: &'t str, path: &Path) -> Option<&'t str> {
     let mounts = table.lines().filter_map(|line| {
         let at = unescaped(line.split(' ').nth(4)?);
@@ -66,14 +66,14 @@ fn kind_of<'t>(table: &'t str, path: &Path) -> Option<&'t str> {
     mounts.max_by_key(|(depth, _)| *depth).map(|(_, kind)| kind)
 }
 
-/// Space, tab, newline and backslash stand in the table as octal numbers.
+/// Decodes the octal numbers for space, tab, newline and backslash in the table.
 fn unescaped(point: &str) -> String {
     [(r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", r"\")]
         .iter()
         .fold(point.to_owned(), |text, (escaped, plain)| text.replace(escaped, plain))
 }
 
-/// FUSE file systems that lead to other hosts; the others (overlays, encryption, disks) are local.
+/// The name of a FUSE file system on other hosts; None for local ones (overlays, encryption, disks).
 fn fuse_network(kind: &str) -> Option<&'static str> {
     Some(match kind.strip_prefix("fuse.")? {
         "sshfs" => "sshfs",
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn only_those_that_lead_elsewhere_are_network() {
+    fn only_fuse_types_of_other_hosts_are_network() {
         assert_eq!(fuse_network("fuse.sshfs"), Some("sshfs"));
         assert_eq!(fuse_network("fuse.gocryptfs"), None);
         assert_eq!(fuse_network("ext4"), None);

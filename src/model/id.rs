@@ -1,4 +1,4 @@
-//! Ids as types: one kind of id is never taken for another.
+//! Ids as types, so that kinds of ids can't be confused.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -21,7 +21,7 @@ macro_rules! row_id {
 }
 
 row_id!(
-    /// A task as its home numbers it: what people type. Never reused.
+    /// The number of a task in its home, as people type it. Never reused.
     TaskId
 );
 row_id!(
@@ -63,7 +63,7 @@ row_id!(
 pub struct TaskUuid(pub Uuid);
 
 impl TaskUuid {
-    /// A new one, ordered by time.
+    /// A new uuid, ordered by time.
     pub fn new() -> Self {
         Self(Uuid::now_v7())
     }
@@ -97,13 +97,13 @@ impl fmt::Display for HomeId {
 #[serde(transparent)]
 pub struct Epoch(pub u64);
 
-/// The kernel's boot id of a host: pids mean nothing without it.
+/// The kernel's boot id of a host: pids are only valid within one boot.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BootId(pub String);
 
 impl BootId {
-    /// That of this host.
+    /// The boot id of this host.
     pub fn of_this_host() -> Self {
         #[cfg(feature = "failpoints")]
         if let Ok(stand_in) = std::env::var("GRID_TEST_BOOT_ID") {
@@ -131,7 +131,7 @@ impl fmt::Display for Index {
     }
 }
 
-/// A member as the database of its home keys it. Written `TASK.INDEX`.
+/// The key of a member in the database of its home. Written `TASK.INDEX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MemberKey {
     pub task: TaskId,
@@ -144,7 +144,7 @@ impl fmt::Display for MemberKey {
     }
 }
 
-/// An attempt as the database of its home keys it.
+/// The key of an attempt in the database of its home.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AttemptKey {
     pub task: TaskId,

@@ -1,4 +1,4 @@
-//! How much of a command's output is kept: the bound of each of its two streams, and what happens beyond it.
+//! The bound of each of a command's two output streams, and what happens beyond it.
 
 use super::attempt::Gap;
 use super::resources::{BadSize, Bytes};
@@ -6,26 +6,26 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Of an output beyond its bound, so much is kept of its beginning, and as much of its end.
+/// Bytes that are kept of the beginning of an output beyond its bound, and as many of its end.
 const KEPT: u64 = 64 << 20;
-/// A smaller bound would cut outputs that travel with an end.
+/// The smallest bound: a smaller one would cut outputs that are sent with the end.
 const LEAST: u64 = 64 << 10;
-/// In place of a size: without a bound.
+/// The word for no bound.
 const NONE: &str = "none";
-/// Behind the size: the task is ended.
+/// The word after the size by which the task is ended.
 const KILL: &str = "kill";
 
 /// A bound, as `1G`, `1G,kill` or `none`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct MaxOutput {
-    /// Of each of the two outputs.
+    /// The bound of each of the two outputs.
     pub bytes: Bytes,
     /// End the task beyond it.
     pub kill: bool,
 }
 
-/// What may be written.
+/// The accepted forms, for messages.
 const RANGE: &str = "write 64K or more, as 1G, with ,kill to end the task beyond it, or `none` for no bound";
 
 /// A text that is no bound.
@@ -40,7 +40,7 @@ pub enum BadMaxOutput {
 }
 
 impl MaxOutput {
-    /// Where nobody says another one.
+    /// The default bound.
     pub const DEFAULT: Self = Self { bytes: Bytes(1 << 30), kill: false };
 
     /// Reads `1G`, `1G,kill` or `none`.
@@ -59,17 +59,17 @@ impl MaxOutput {
         }
     }
 
-    /// Does it bound anything?
+    /// True if it is a bound.
     pub const fn is_one(self) -> bool {
         self.bytes.0 != u64::MAX
     }
 
-    /// Is an output of this length beyond it?
+    /// True if an output of this length is beyond it.
     pub const fn is_passed(self, len: u64) -> bool {
         len > self.bytes.0
     }
 
-    /// What is left out of an output of this length.
+    /// The part that is left out of an output of this length.
     pub fn gap(self, len: u64) -> Option<Gap> {
         let kept = KEPT.min(self.bytes.0 / 2);
         self.is_passed(len).then(|| Gap { from: kept, to: len - kept })

@@ -1,4 +1,4 @@
-//! The nouns. Nothing here does input or output, but for asking what a file system is and how many files may be open, reading the caller's time zone, and the clocks; every other folder speaks in these types.
+//! The types that all other folders use. The only input and output here: the type of a file system, the limit of open files, the caller's time zone, and the clocks.
 
 pub mod ambient;
 pub mod array;

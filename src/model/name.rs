@@ -25,7 +25,7 @@ pub enum BadName {
 }
 
 impl Name {
-    /// Stands for a name that can't be read.
+    /// A placeholder for a name that can't be read.
     pub fn unreadable() -> Self {
         Self("unreadable".into())
     }
@@ -90,7 +90,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_parses_is_safe_in_a_path_and_on_a_command_line(text in "\\PC{0,80}") {
+        fn name_that_parses_is_safe_in_a_path_and_on_a_command_line(text in "\\PC{0,80}") {
             if let Ok(name) = text.parse::<Name>() {
                 prop_assert!(!name.as_str().starts_with(['-', '.']));
                 prop_assert!(!name.as_str().contains(['/', '\0', '\n', ' ']));
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_names_are_told_what_is_wrong() {
+    fn hostile_name_error_says_what_is_wrong() {
         for bad in ["", "-oProxyCommand=x", "a/b", "..", "a..b", "a\nb", "a\u{202e}b", "é", &"x".repeat(64)] {
             assert!(bad.parse::<Name>().is_err(), "{bad:?}");
         }

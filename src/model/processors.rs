@@ -1,30 +1,30 @@
-//! On which processors a child comes up. A kernel that packs what runs onto few of them lets it wait behind the parent that
-//! started it, while another one idles.
+//! The processors on which a child starts. A kernel that packs processes onto few of them lets a child wait behind the parent that
+//! started it, while another processor idles.
 
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use std::fmt;
 use std::str::FromStr;
 
-/// Processors that a process may run on; none where that can't be seen.
+/// Processors that a process may run on; empty if they are not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Processors(CpuSet);
 
 impl Processors {
-    /// Where we may run now. One that is added to the machine later is not among them.
+    /// The processors of this process now. A processor that is added to the machine later is not among them.
     pub fn own() -> Self {
         Self(sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new()))
     }
 
-    /// From now on we run on all that the system allows us, whatever our starter kept to.
+    /// Moves this process to all processors that the system allows, whatever its starter used.
     pub fn take_all() {
         let mut all = CpuSet::new();
         (0..CpuSet::MAX_CPU).for_each(|number| all.set(number));
-        // Where that is not allowed we stay where we are.
+        // If that is not allowed the process stays where it is.
         let _ = sched_setaffinity(None, &all);
     }
 
-    /// Keeps a child off the one that we are on, until it takes all by itself ([`Self::take`]): it does so before it starts anything.
+    /// Keeps a child off the processor of this process, until the child takes all ([`Self::take`]), which it does before it starts anything.
     pub fn keep_aside(self, child: u32) {
         let (mut others, here) = (self.0, sched_getcpu());
         if here < CpuSet::MAX_CPU {
@@ -33,23 +33,23 @@ impl Processors {
         if let Some(child) = i32::try_from(child).ok().and_then(Pid::from_raw)
             && others.count() > 0
         {
-            // Where it may not be moved it comes up all the same.
+            // A child that may not be moved starts anyway.
             let _ = sched_setaffinity(Some(child), &others);
         }
     }
 
-    /// We run on these from now on.
+    /// Moves this process to these processors.
     pub fn take(self) {
         if self.0.count() > 0
             && let Err(error) = sched_setaffinity(None, &self.0)
         {
-            // Then it could not be kept off one either.
+            // In that case the child was not moved before either.
             tracing::warn!("processors {self}: {error}");
         }
     }
 }
 
-/// Their numbers.
+/// Prints their numbers.
 impl fmt::Display for Processors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let all: Vec<String> = (0..CpuSet::MAX_CPU).filter(|at| self.0.is_set(*at)).map(|at| at.to_string()).collect();
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_handed_over_is_understood() {
+    fn processors_survive_their_text() {
         let mut some = CpuSet::new();
         for number in [0, 1, 63, 64, CpuSet::MAX_CPU - 1] {
             some.set(number);

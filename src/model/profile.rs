@@ -8,7 +8,7 @@ use super::resources::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What a profile sets; what is absent is left to the submit.
+/// The settings of a profile; absent ones are left to the submit.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProfileSettings {

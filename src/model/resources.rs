@@ -1,4 +1,4 @@
-//! Sizes, and what a task takes from a server.
+//! Sizes, and the resources that a task reserves on a server.
 
 use parse_size::Config;
 use serde::{Deserialize, Serialize};
@@ -39,7 +39,7 @@ impl Bytes {
         Ok(Self(size))
     }
 
-    /// The same, of what is asked for: more than nothing.
+    /// [`Bytes::parse`] for requests: 0 is refused.
     pub fn parse_some(text: &str) -> Result<Self, BadSize> {
         match Self::parse(text)? {
             Self(0) => Err(BadSize::Nothing(text.to_owned())),
@@ -66,7 +66,7 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// What one running member takes from its server: always one slot, and these.
+/// Resources that one running member reserves on its server, beside one slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Needs {
     pub cpus: u32,

@@ -1,4 +1,4 @@
-//! How people name tasks: `12`, `12.3`, `12-15`, `last`, `all`.
+//! Parses how people name tasks: `12`, `12.3`, `12-15`, `last`, `all`.
 
 use super::id::{Index, TaskId};
 use std::fmt;
@@ -9,11 +9,11 @@ use std::str::FromStr;
 pub enum Selector {
     Task(TaskId),
     Member(TaskId, Index),
-    /// Both ends included.
+    /// A range, with both ends.
     Span(TaskId, TaskId),
-    /// The caller's newest.
+    /// The caller's newest task.
     Last,
-    /// The caller's own, as the verb means it.
+    /// The caller's own tasks, as the verb means it.
     All,
 }
 
@@ -68,7 +68,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_parses_is_written_the_same(text in "[0-9a-z.-]{0,12}") {
+        fn selector_that_parses_is_written_the_same(text in "[0-9a-z.-]{0,12}") {
             if let Ok(selector) = text.parse::<Selector>() {
                 let again: Selector = selector.to_string().parse().unwrap();
                 prop_assert_eq!(again, selector);
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn words_and_numbers() {
+    fn words_and_numbers_of_selectors_parse() {
         assert_eq!("12.3".parse(), Ok(Selector::Member(TaskId(12), Index(3))));
         assert_eq!("12-15".parse(), Ok(Selector::Span(TaskId(12), TaskId(15))));
         for bad in ["", "x", "-1", "15-12", "1.", "1.x", "+5", "1-2-3", "99999999999999999999"] {

@@ -1,4 +1,4 @@
-//! A fulfilment server: where tasks run.
+//! A server, on which tasks run.
 
 use super::attribute::Attributes;
 use super::id::{DistributorId, HostId, ServerId, TaskId};
@@ -8,7 +8,7 @@ use super::ssh::SshTarget;
 use super::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// The attribute by which the owner lets others' tasks run under the home's own account.
+/// The attribute by which the owner allows others' tasks to run under the home's own account.
 pub const SHARED_ACCOUNT: &str = "shared_account";
 
 /// How a server is driven.
@@ -19,7 +19,7 @@ pub enum Engine {
     Local,
     /// The agent is reached over ssh.
     Ssh(SshTarget),
-    /// Several servers taken as one; a task runs on one of them.
+    /// A group of servers; a task runs on one of them.
     Group { members: Vec<ServerId> },
 }
 
@@ -34,13 +34,13 @@ impl Engine {
     }
 }
 
-/// Can a server be given tasks?
+/// Whether a server can be given tasks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Health {
     Up,
-    /// Never reached yet.
+    /// It was never reached.
     Unknown,
-    /// Not reached; why, and since when.
+    /// It is not reached; why, and since when.
     Down {
         error: String,
         since: Timestamp,
@@ -58,7 +58,7 @@ impl Health {
     }
 }
 
-/// What tasks of ours hold at the moment.
+/// Resources that running tasks hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Taken {
     pub slots: u32,
@@ -72,7 +72,7 @@ pub struct Pool {
     pub host: HostId,
     pub cpus: u32,
     pub mem_total: Bytes,
-    /// As measured; what we reserve and do not yet use is subtracted by the matcher.
+    /// Measured free memory; the matcher subtracts what is reserved and not yet used.
     pub mem_available: Bytes,
     pub taken: Taken,
     /// Cpus started less cpus ended since the last reading: corrects the measured load.
@@ -83,17 +83,17 @@ pub struct Pool {
     pub read_at: Timestamp,
 }
 
-/// What is taken of one server now, and of its host's pool: what it holds, and what was started there since the last reading.
+/// What is reserved on one server now, and on its host's pool since the last reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Booked {
     pub server: ServerId,
     pub taken: Taken,
-    /// A task that it is kept for.
+    /// The task that it is reserved for.
     pub kept_for: Option<TaskId>,
     pub pool: Option<(Taken, i32, i64)>,
 }
 
-/// A server with all that matching needs: facts in, verdict out.
+/// A server with all that matching needs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Server {
     pub id: ServerId,
@@ -113,9 +113,9 @@ pub struct Server {
     pub taken: Taken,
     /// No tasks are started while the load is at or above this.
     pub max_load: Option<f64>,
-    /// CEL: which tasks the server takes.
+    /// CEL: which tasks the server accepts.
     pub accepts: Option<String>,
-    /// Kept for the oldest task that waits too long: (task id, its class).
+    /// The oldest task that waits too long, for which the server is reserved.
     pub kept_for: Option<TaskId>,
     /// None until the host was read once, and for groups.
     pub pool: Option<Pool>,

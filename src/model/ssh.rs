@@ -1,11 +1,11 @@
-//! How a server is reached over ssh.
+//! The way to a server over ssh.
 
 use super::ssh_command::SshCommand;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
 
-/// One way to an account on a host. Servers with equal targets share one link and one spool over there.
+/// A way to an account on a host. Servers with equal targets share one link and one spool there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SshTarget {
     host: String,
@@ -15,12 +15,12 @@ pub struct SshTarget {
     key: LinkKey,
 }
 
-/// Stands for a target: cheap to compare, and the same for every grid, for it names the spool's directory.
+/// A digest of a target: cheap to compare, and the same for every release, because it names the spool's directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LinkKey(pub u64);
 
-/// What of a person's session a login over ssh may need. It belongs to the link: whoever contacts the dispatcher brings theirs.
+/// The parts of a person's session that a login over ssh may need. Each command sends its own to the dispatcher, and a link keeps them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Login {
     /// GRID_SSH_COMMAND: the ssh that this person names. It is never tried in place of another one.
@@ -29,7 +29,7 @@ pub struct Login {
     pub auth_sock: Option<String>,
 }
 
-/// Why ssh can't be told to go there.
+/// Why a text is no target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadTarget {
     #[error("{0:?} is no host: give it as ssh and ~/.ssh/config know it, as lab1 or me@lab1.example.org")]
@@ -41,7 +41,7 @@ pub enum BadTarget {
 }
 
 impl SshTarget {
-    /// Checks what was typed. Everything else about the host is ssh's own business.
+    /// Makes a target of what was typed. Everything else about the host is left to ssh.
     pub fn new(host: &str, options: Vec<String>, remote_dir: Option<String>) -> Result<Self, BadTarget> {
         let odd = |c: char| c.is_whitespace() || c.is_control();
         if host.is_empty() || host.len() > 255 || host.starts_with('-') || host.contains(odd) {
@@ -58,25 +58,25 @@ impl SshTarget {
         Ok(Self { host: host.to_owned(), options, remote_dir, command: None, key })
     }
 
-    /// The same host by this command, whatever the home's is; None: by the home's. A name means what its command makes of it, so
-    /// the link and the spool over there are others.
+    /// The target with this command; None: with the home's. A name is resolved by its command, so
+    /// the link and the spool there change with it.
     #[must_use]
     pub fn by(self, command: Option<SshCommand>) -> Self {
         let key = key(&self.host, &self.options, self.remote_dir.as_deref(), command.as_ref());
         Self { command, key, ..self }
     }
 
-    /// As ssh knows it.
+    /// The host as ssh knows it.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// What stands behind `-o`, one each.
+    /// Options for `-o`, one each.
     pub fn options(&self) -> &[String] {
         &self.options
     }
 
-    /// Where the agent lives over there, if not in the usual places; absolute or relative to the home.
+    /// The agent's directory there, if not one of the usual ones; absolute or relative to the home.
     pub fn remote_dir(&self) -> Option<&str> {
         self.remote_dir.as_deref()
     }
@@ -86,13 +86,13 @@ impl SshTarget {
         self.command.as_ref()
     }
 
-    /// What it is compared by.
+    /// The key by which targets are compared.
     pub const fn key(&self) -> LinkKey {
         self.key
     }
 }
 
-/// `Name=value` or `Name value`, in one line.
+/// True if a text is `Name=value` or `Name value`, in one line.
 fn is_option(text: &str) -> bool {
     let name = text.split(['=', ' ']).next().unwrap_or_default();
     let valued = text.len() > name.len() + 1;
@@ -110,7 +110,7 @@ fn is_directory(text: &str) -> bool {
         && !text.contains(|c: char| c.is_control())
 }
 
-/// The first bytes of a digest that does not change with releases.
+/// The first bytes of a digest that stays the same across releases.
 fn key(host: &str, options: &[String], remote_dir: Option<&str>, command: Option<&SshCommand>) -> LinkKey {
     let mut digest = Sha256::new();
     let words = [host, remote_dir.unwrap_or_default()];
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ssh_could_take_for_something_else_is_no_host() {
+    fn host_that_ssh_could_misread_is_refused() {
         for bad in ["", "-oProxyCommand=x", "a b", "a\nb", "a\tb"] {
             assert!(matches!(target(bad, &[], None), Err(BadTarget::Host(_))), "{bad:?}");
         }
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_the_same_tomorrow_and_differ_with_every_part() {
+    fn link_keys_are_stable_and_differ_with_every_part() {
         let plain = target("h1", &[], None).unwrap();
         assert_eq!(plain.key().to_string(), "6a1c71538a5b4b67");
         assert_eq!(plain.key().to_string().parse(), Ok(plain.key()));

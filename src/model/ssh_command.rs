@@ -1,10 +1,10 @@
-//! The command that stands for `ssh`: a program with its options, in one line, as a person names it.
+//! A command that is used in place of `ssh`: a program with its options, in one line, as a person names it.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::Path;
 
-/// A command line for ssh, quoted as for a shell. It names no file relative to a directory: the dispatcher works in `/`.
+/// A command line for ssh, quoted as for a shell. Its paths are absolute, because the dispatcher runs in `/`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SshCommand(pub String);
@@ -26,7 +26,7 @@ impl Default for SshCommand {
 }
 
 impl SshCommand {
-    /// As it was typed in `dir`: relative paths become absolute. A line that can't be split stays as it is.
+    /// A command as it was typed in `dir`: relative paths become absolute. A line that can't be split stays as it is.
     pub fn typed(line: &str, dir: &Path) -> Self {
         let words = Self(line.to_owned()).words();
         let absolute = words.ok().map(|words| absolute(&words, dir)).filter(|(_, changed)| *changed);
@@ -47,7 +47,7 @@ impl fmt::Display for SshCommand {
     }
 }
 
-/// What the word behind an option is.
+/// The kind of the word after an option.
 #[derive(Clone, Copy)]
 enum OptionValue {
     File,
@@ -56,7 +56,7 @@ enum OptionValue {
     Value,
 }
 
-/// The same words with absolute paths, and whether any was relative.
+/// The words with absolute paths, and whether any was relative.
 fn absolute(words: &[String], dir: &Path) -> (Vec<String>, bool) {
     let mut next = None;
     let all: Vec<String> = words
@@ -71,7 +71,7 @@ fn absolute(words: &[String], dir: &Path) -> (Vec<String>, bool) {
                 next = behind;
                 word
             }
-            // The program; and what a wrapper may be given.
+            // The program, and paths among the arguments of a wrapper.
             None if at == 0 && word.contains('/') => join(word, dir),
             None => dotted(word, dir),
         })
@@ -80,7 +80,7 @@ fn absolute(words: &[String], dir: &Path) -> (Vec<String>, bool) {
     (all, changed)
 }
 
-/// One word of options, and what the next word is for it.
+/// One word of options with absolute paths, and the kind of the next word.
 fn option(word: &str, dir: &Path) -> (String, Option<OptionValue>) {
     let valued = |c: char| c != '-' && (FILES.contains(c) || VALUES.contains(c));
     let Some(at) = word.find(valued) else { return (word.to_owned(), None) };
@@ -101,7 +101,7 @@ fn option(word: &str, dir: &Path) -> (String, Option<OptionValue>) {
     (format!("{head}{value}"), None)
 }
 
-/// A file that an option names. `none`, `~/key` and `%d/key` are ssh's own.
+/// A file of an option, made absolute. `none`, `~/key` and `%d/key` are left to ssh.
 fn file(word: &str, dir: &Path) -> String {
     let plain = !word.starts_with(['/', '~', '%', '$']);
     if plain && (word.contains('/') || dir.join(word).exists()) { join(word, dir) } else { word.to_owned() }
@@ -114,7 +114,7 @@ fn setting(word: &str, dir: &Path) -> String {
     }
 }
 
-/// Only `./x` and `../x` are paths for certain.
+/// A word made absolute if it is `./x` or `../x`: only these are certainly paths.
 fn dotted(word: &str, dir: &Path) -> String {
     if word.starts_with("./") || word.starts_with("../") { join(word, dir) } else { word.to_owned() }
 }

@@ -1,4 +1,4 @@
-//! A task: what was asked, and the states that it goes through.
+//! A task: its request, and its states.
 
 mod counts;
 mod state;
@@ -14,15 +14,15 @@ use super::max_output::MaxOutput;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// Why a task is held that its user holds.
+/// The reason of a task that its user holds.
 pub const HELD_BY_USER: &str = "held until `grid release`";
 
-/// What is the same for every member of a task: the order that a supervisor carries out.
+/// The start of a task, the same for every member: what a supervisor carries out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Launch {
     pub command: Command,
     pub cwd: Text,
-    /// The client's $HOME, where `cwd` lies below it: on a server that one logs in to, the $HOME there stands for it.
+    /// The client's $HOME, if `cwd` is below it: on a server over ssh the $HOME there takes its place.
     #[serde(default)]
     pub home: Option<Text>,
     pub env: Environment,
@@ -30,21 +30,21 @@ pub struct Launch {
     /// Opened on the server, relative to `cwd`; None keeps the output in the spool.
     pub stdout: Option<Text>,
     pub stderr: Option<Text>,
-    /// What the command reads; None is /dev/null.
+    /// The stdin of the command; None is /dev/null.
     #[serde(with = "serde_bytes", default)]
     pub stdin: Option<Vec<u8>>,
     #[serde(default)]
     pub workplace: Workplace,
-    /// Brought back at the end.
+    /// The files to fetch at the end.
     #[serde(default)]
     pub fetch: Option<Fetch>,
-    /// How much of each output is kept. None: what the home's setting says; to an agent, no bound.
+    /// How much of each output is kept. None: the home's setting; for an agent, no bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_output: Option<MaxOutput>,
 }
 
 impl Launch {
-    /// What was asked for it that not every release does.
+    /// Features that it needs and that not every release has.
     pub fn features(&self) -> impl Iterator<Item = Feature> + use<> {
         self.max_output.filter(|bound| bound.is_one()).map(|_| Feature::MaxOutput).into_iter()
     }
@@ -69,7 +69,7 @@ pub enum Members {
 }
 
 impl Members {
-    /// How many there are.
+    /// The number of members.
     pub fn count(&self) -> u32 {
         match self {
             Self::Single => 1,
@@ -79,7 +79,7 @@ impl Members {
     }
 }
 
-/// A task as its client asks for it: the content of an envelope.
+/// The request of a task by its client: the content of an envelope.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Request {
     pub demand: Demand,
@@ -89,27 +89,27 @@ pub struct Request {
     pub retries: u32,
     /// Also after LOST: the task may then run twice.
     pub retry_lost: bool,
-    /// LOST once its server was out of reach for so long; None: never for that.
+    /// How long its server may be unreachable before it is LOST; None: it is never LOST for that.
     #[serde(default)]
     pub lost_after: Option<Duration>,
-    /// Begin HELD.
+    /// Start HELD.
     pub hold: bool,
-    /// Keep HELD where nothing could ever run it, instead of refusing.
+    /// Hold it if no server could ever run it, instead of refusing it.
     pub hold_unmatched: bool,
-    /// Whose attributes count; None: the caller.
+    /// The user whose attributes count; None: the caller.
     pub user: Option<super::name::Name>,
     /// The submitting host.
     pub client: ClientFacts,
 }
 
 impl Request {
-    /// What it needs of the grid that takes it, beyond what every release does.
+    /// Features that it needs and that not every release has, of the grid that accepts it.
     pub fn features(&self) -> impl Iterator<Item = Feature> + use<> {
         self.launch.features()
     }
 }
 
-/// What a client says of itself in every envelope.
+/// Facts on the client in every envelope.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClientFacts {
     pub host: String,

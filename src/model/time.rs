@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Milliseconds since 1970-01-01 UTC, on the clock of the host that wrote it. JSON shows RFC 3339.
+/// Milliseconds since 1970-01-01 UTC, by the clock of the host that wrote it. JSON shows RFC 3339.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp(pub i64);
 
@@ -17,7 +17,7 @@ impl Timestamp {
         Self(i64::try_from(since.as_millis()).unwrap_or(i64::MAX).saturating_add(set_by()))
     }
 
-    /// Was this so long ago? Of a time that is still to come the clock was set back since: it was.
+    /// True if this was at least `length` ago. Also true for a time in the future: the clock was set back since.
     pub fn is_past(self, length: Duration, now: Self) -> bool {
         self > now || self.age_at(now) >= length
     }
@@ -27,12 +27,12 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(now.0.saturating_sub(self.0)).unwrap_or(0))
     }
 
-    /// So long before.
+    /// This time, earlier by a length of time.
     pub fn minus(self, length: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(length.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// This, later by a length of time.
+    /// This time, later by a length of time.
     pub fn plus(self, length: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(length.as_millis()).unwrap_or(i64::MAX)))
     }
@@ -41,18 +41,18 @@ impl Timestamp {
         jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
     }
 
-    /// In the caller's time zone, as tables show it.
+    /// The time in the caller's time zone, as tables show it.
     pub fn local(self) -> String {
         self.in_zone(zone::callers())
     }
 
-    /// In a time zone, as tables show it.
+    /// The time in a time zone, as tables show it.
     pub fn in_zone(self, zone: TimeZone) -> String {
         self.instant().to_zoned(zone).strftime("%Y-%m-%d %H:%M:%S").to_string()
     }
 }
 
-/// By how many ms the wall clock was set. Tests set it, by what they write into a file.
+/// By how many ms a test has set the wall clock, by the content of a file.
 #[cfg(feature = "failpoints")]
 fn set_by() -> i64 {
     use std::path::PathBuf;
@@ -144,7 +144,7 @@ fn in_range(text: &str, length: Duration) -> Result<Duration, BadDuration> {
     Ok(length)
 }
 
-/// `4 min`, `3 h`: how messages and tables say a length of time.
+/// A length of time in messages and tables: `4 min`, `3 h`.
 pub fn short(length: Duration) -> String {
     let seconds = length.as_secs();
     match seconds {
@@ -156,7 +156,7 @@ pub fn short(length: Duration) -> String {
     }
 }
 
-/// `1:02:03`: how long a task ran or waits.
+/// The time that a task ran or waits: `1:02:03`.
 pub fn clock(length: Duration) -> String {
     let s = length.as_secs();
     match s {
@@ -174,7 +174,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn both_ways_of_writing_times() {
+    fn both_forms_of_durations_parse() {
         for (text, seconds) in [
             ("90s", 90),
             ("1h30m", 5400),

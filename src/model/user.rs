@@ -1,4 +1,4 @@
-//! Who submits.
+//! The user who submits.
 
 use super::attribute::Attributes;
 use super::id::UserId;
@@ -22,8 +22,8 @@ pub struct User {
     pub attributes: Attributes,
 }
 
-/// What a user may do in a home, from another one. Each includes those before it; a wall only where tasks run under
-/// accounts of their own.
+/// The rights of a user in a home, from another home. Each role includes those before it. They are a security boundary only if tasks run under
+/// separate accounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
@@ -39,7 +39,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// All, with their words.
+    /// All roles, with their words.
     pub const ALL: [(&'static str, Self); 4] = [
         ("submit", Self::Submit),
         ("see-all", Self::SeeAll),

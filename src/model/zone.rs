@@ -1,5 +1,5 @@
-//! The time zone of the caller, from TZ and the files that it names. A file is read only if it is a regular one of a zone's
-//! size: TZ may name a device or a pipe, which has no end.
+//! The time zone of the caller, from TZ and the files that it names. Only a regular file of a zone's
+//! size is read: TZ may name a device or a pipe, which has no end.
 
 use jiff::tz::TimeZone;
 use std::ffi::OsString;
@@ -9,14 +9,14 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// Where systems keep their zones, in the order of jiff.
+/// Directories of zones, in the order of jiff.
 const DIRECTORIES: [&str; 4] = ["/usr/share/zoneinfo", "/usr/lib/zoneinfo", "/usr/share/lib/zoneinfo", "/etc/zoneinfo"];
 /// The zone of a host whose environment names none.
 const OF_THE_HOST: &str = "/etc/localtime";
 /// The largest file of a zone that is read; those of 2026 are below 4 KiB.
 const FILE_MAX: u64 = 256 << 10;
 
-/// A zone, and what is wrong with the one that was asked for.
+/// A zone, and the fault of the one that was asked for, if any.
 #[derive(Debug, Clone)]
 struct Zone {
     zone: TimeZone,
@@ -64,9 +64,9 @@ impl Zone {
     }
 }
 
-/// The zone in a file; None where it can't be read or is no zone.
+/// The zone in a file; None if it can't be read or is no zone.
 fn read(path: &Path) -> Option<TimeZone> {
-    // Opening a pipe would wait for a writer, opening a terminal could make it this process's own.
+    // Opening a pipe would wait for a writer; opening a terminal could make it this process's controlling one.
     let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path).ok()?;
     let meta = file.metadata().ok().filter(|meta| meta.is_file() && meta.len() <= FILE_MAX)?;

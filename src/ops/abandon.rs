@@ -1,4 +1,4 @@
-//! The reader of a `grid run` has gone: its task is cancelled, as a command in a pipe would end, unless the whole session was dropped.
+//! Cancels the task of a `grid run` whose reader has gone, as a pipe ends its commands, unless the whole session was dropped.
 
 use super::interrupts::Interrupts;
 use super::reader::OutputReader;
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 /// Time between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(10);
-/// After a reader has gone, its terminal (or a SIGHUP, which ends us) may follow for so long: a dropped session ends its processes one
+/// Longest time between the end of the reader and that of its terminal (or a SIGHUP, which ends us): a dropped session ends its processes one
 /// by one.
 const SESSION: Duration = Duration::from_secs(2);
-/// The end is waited for a little longer than the grace, and no longer: an unreachable server holds up no pipe.
+/// Longest wait for the end, a little above the grace: an unreachable server does not hold up a pipe.
 const END: Duration = Duration::from_secs(15);
 
 /// What became of the task.
@@ -21,13 +21,13 @@ pub enum Abandoned {
     Ended,
     /// It was cancelled.
     Cancelled { ended: bool },
-    /// It goes on, as `--keep-going` asks for.
+    /// It keeps running, as `--keep-going` asks for.
     KeptGoing,
-    /// It goes on: the terminal has gone too.
+    /// It keeps running: the terminal has gone too.
     SessionDropped,
 }
 
-/// Decides about the task of a `run` whose reader has gone, and carries that out.
+/// Cancels the task of a `run` whose reader has gone, or keeps it running.
 pub fn abandon(
     grid: &mut Grid,
     what: Chosen,

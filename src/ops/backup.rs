@@ -1,4 +1,4 @@
-//! `grid backup` and `grid restore`: the whole database in one file, and a home made of it.
+//! `grid backup` and `grid restore`: copies the database to one file, and makes a home from such a file.
 
 use super::home::HomeVariables;
 use super::{Grid, OpsError};
@@ -6,7 +6,7 @@ use crate::model::time::Timestamp;
 use crate::store::{Home, Store};
 use std::path::Path;
 
-/// Writes the file, which must not be there yet.
+/// Writes a backup to a file that does not exist yet.
 pub fn backup(grid: &Grid, file: &Path) -> Result<(), OpsError> {
     if file.symlink_metadata().is_ok() {
         return Err(OpsError::Refused(format!("{}: is there already; a backup replaces nothing", file.display())));
@@ -14,7 +14,7 @@ pub fn backup(grid: &Grid, file: &Path) -> Result<(), OpsError> {
     Ok(grid.store.backup(file, Timestamp::now())?)
 }
 
-/// Puts a backup where there is no home yet. The first command that opens it makes a new incarnation of it.
+/// Makes a home from a backup, if there is none yet. The first command that opens it makes it a new incarnation.
 pub fn restore(places: &HomeVariables, file: &Path) -> Result<(), OpsError> {
     let home = Home::locate(places)?.home;
     let _founding = home.found()?;

@@ -15,7 +15,7 @@ use crate::store::ledger::Ledger;
 use crate::store::{Durability, Log, StoreError};
 use std::time::Duration;
 
-/// Records the cancels; `grace` lies between TERM and KILL. What lies with no server ends at once. One change for each that was chosen.
+/// Records the cancels, with `grace` between TERM and KILL. Members that are on no server end at once. Gives one change for each choice.
 pub fn cancel(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<TaskChange>, OpsError> {
     let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
     let mut split = Split::default();
@@ -53,12 +53,12 @@ fn record_for_later(grid: &mut Grid, chosen: Chosen, grace: Duration, error: Ops
     Ok(TaskChange { id: chosen.to_string(), state, changed: row.size, note })
 }
 
-/// What can be done about a task whose home does not answer.
+/// The remedy for a task whose home does not answer.
 pub(super) fn if_lost(task: TaskId) -> String {
     format!("if that home is lost for good, `grid cancel --forget {task}` gives the task up")
 }
 
-/// Gives tasks up that another home holds, or may hold: nothing more is asked or told. They may run, or run on, there.
+/// Gives up tasks that another home holds, or may hold: no message about them is sent any more. They may start, or keep running, there.
 pub fn forget(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsError> {
     let now = Timestamp::now();
     let mut changes = Vec::with_capacity(what.len());
@@ -81,7 +81,7 @@ pub fn forget(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsEr
     Ok(changes)
 }
 
-/// Tasks in one transaction: other writers wait no longer than for this.
+/// Most tasks in one transaction: other writers wait for one transaction at most.
 const BATCH: usize = 2_000;
 
 fn here(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<TaskChange>, OpsError> {
@@ -99,8 +99,8 @@ fn batch_here(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<T
     }
 }
 
-/// The disk is full, perhaps of what is to be cancelled. The dispatcher ends it at once and writes the cancel when there is room; where it
-/// can't be asked, the reserve is given up for the cancel.
+/// Cancels on a full disk, which the task itself may have filled. The dispatcher ends it at once and records the cancel when there is room; if it
+/// can't be asked, the reserve of the home makes room for the record.
 fn without_room(
     grid: &mut Grid,
     what: &[Chosen],
@@ -110,7 +110,7 @@ fn without_room(
     if let Some(changes) = by_dispatcher(grid, what, grace)? {
         return Ok(changes);
     }
-    // Behind that the log begins anew, in the blocks that it has.
+    // After a checkpoint the log starts over in the blocks that it has.
     if grid.store.checkpoint(Log::Stays).is_ok()
         && let Ok(changes) = recorded(grid, what, grace)
     {
@@ -119,7 +119,7 @@ fn without_room(
     if grid.store.home().give_up_reserve() { recorded(grid, what, grace) } else { Err(error.into()) }
 }
 
-/// None: there is no dispatcher that takes them.
+/// Sends the cancels to the dispatcher; None if none accepts them.
 fn by_dispatcher(grid: &Grid, what: &[Chosen], grace: Duration) -> Result<Option<Vec<TaskChange>>, OpsError> {
     let Ok(Some(mut open)) = Connection::open(grid.store.home()) else { return Ok(None) };
     let mut changes = Vec::with_capacity(what.len());

@@ -9,7 +9,7 @@ use crate::model::time::Timestamp;
 use crate::store::attributes::Owner;
 use crate::store::{Durability, View};
 
-/// What a client says of itself with every task.
+/// Attributes that a client sends with every task.
 pub const RESERVED: [(&str, &str); 5] = [
     ("host", "the client says it itself"),
     ("name", "it is the client's host name"),
@@ -18,7 +18,7 @@ pub const RESERVED: [(&str, &str); 5] = [
     ("arch", "the client says it itself"),
 ];
 
-/// Declares attributes; a client that was never seen is made.
+/// Declares attributes; adds a client that was never seen.
 pub fn set(grid: &mut Grid, host: &str, values: &Values) -> Result<(), OpsError> {
     check_host(host)?;
     let now = Timestamp::now();
@@ -32,7 +32,7 @@ pub fn set(grid: &mut Grid, host: &str, values: &Values) -> Result<(), OpsError>
     })
 }
 
-/// Takes back what was declared; all of it or nothing.
+/// Removes declared attributes: all of them or none.
 pub fn unset(grid: &mut Grid, host: &str, what: &[String]) -> Result<(), OpsError> {
     grid.store.write(Durability::Full, |tx| {
         let (client, _) = find(tx, host)?;
@@ -71,7 +71,7 @@ pub fn show(grid: &Grid, host: &str) -> Result<DatabaseRow, OpsError> {
     find(&grid.store.view(), host).map(entry)
 }
 
-/// Host names are what `uname -n` says: wider than names of ours, but safe to show.
+/// Checks a host name as `uname -n` prints it: it allows more than our names do, but is safe to show.
 fn check_host(host: &str) -> Result<(), OpsError> {
     let good = (1..=253).contains(&host.len())
         && !host.starts_with(['-', '.'])

@@ -1,4 +1,4 @@
-//! The dispatcher from outside: woken, started, asked, told to leave; and becoming it.
+//! Wakes, starts, queries and stops the dispatcher, and becomes it.
 
 use super::report::DispatcherStatus;
 use super::{Grid, OpsError};
@@ -22,15 +22,15 @@ fn failed(error: StartError) -> OpsError {
     OpsError::Grid(error.to_string())
 }
 
-/// After a change: wakes the dispatcher; starts one where there is work and none. Every command that opened the home ends with this.
+/// Wakes the dispatcher after a change, or starts one if there is work. Every command that opened the home ends with this.
 pub fn wake(grid: &mut Grid) -> Result<(), OpsError> {
     if !grid.store.view().unmatched(1)?.is_empty() {
-        // A server or an attribute may just have made it possible.
+        // The change may have made waiting tasks fit.
         let home = grid.store.home().clone();
         let reconsidered =
             grid.store.write(Durability::Full, |tx| reconsider_unmatched(tx, &mut Fleets::default(), Timestamp::now()));
         match reconsidered.map_err(super::submit::refusal) {
-            // Whoever wakes has done what was asked for; these are looked at when there is room.
+            // The command itself has succeeded; the classes are marked when there is room.
             Err(OpsError::Store(error)) if error.is_full(&home) => {}
             other => drop(other?),
         }
@@ -40,7 +40,7 @@ pub fn wake(grid: &mut Grid) -> Result<(), OpsError> {
     start::wake(&grid.store, &grid.login, to_be_told).map_err(failed)
 }
 
-/// Does it run, and what does it follow?
+/// The state of the dispatcher, and how much it follows.
 pub fn status(grid: &mut Grid) -> Result<DispatcherStatus, OpsError> {
     match Connection::open(grid.store.home()).map_err(failed)? {
         Some(connection) => ask(connection),
@@ -51,12 +51,12 @@ pub fn status(grid: &mut Grid) -> Result<DispatcherStatus, OpsError> {
     }
 }
 
-/// Why no dispatcher stays, where that is so.
+/// Why the dispatcher ends again and again, if it does.
 pub fn trouble(grid: &Grid) -> Option<String> {
     life::trouble(grid.store.home()).filter(DispatcherTrouble::is_repeated).map(|trouble| trouble.to_string())
 }
 
-/// Starts it; gives the state that it then has.
+/// Starts the dispatcher and gives its state.
 pub fn start(grid: &mut Grid) -> Result<DispatcherStatus, OpsError> {
     ask(start::connect(grid.store.home(), &grid.login).map_err(failed)?)
 }
@@ -74,7 +74,7 @@ fn ask(mut connection: Connection) -> Result<DispatcherStatus, OpsError> {
     }
 }
 
-/// Lets it leave and waits until it has; false if none ran. What runs goes on under its supervisors.
+/// Stops the dispatcher and waits until it has stopped; false if none ran. Running tasks keep running under their supervisors.
 pub fn stop(grid: &mut Grid) -> Result<bool, OpsError> {
     let Some(connection) = Connection::open(grid.store.home()).map_err(failed)? else { return Ok(false) };
     let pid = connection.pid;
@@ -83,8 +83,8 @@ pub fn stop(grid: &mut Grid) -> Result<bool, OpsError> {
     Ok(true)
 }
 
-/// Becomes the dispatcher of a home, until it is idle. `asked`: stdin is a socket over which whoever started it has asked something.
-/// `answer` takes the one line for that one, whose session is `login`.
+/// Becomes the dispatcher of a home, until it is idle. `asked`: stdin is a socket with a request of the command that started it.
+/// `answer` takes the one line for that command, whose session is `login`.
 pub fn serve(home: &Home, asked: bool, login: Login, answer: &mut dyn Write) -> Result<(), OpsError> {
     let taken = |error: io::Error| OpsError::Grid(format!("stdin: {error}"));
     let caller = asked.then(caller_on_stdin).transpose().map_err(taken)?;
@@ -92,7 +92,7 @@ pub fn serve(home: &Home, asked: bool, login: Login, answer: &mut dyn Write) -> 
         .map_err(|error| OpsError::Grid(error.to_string()))
 }
 
-/// Takes the socket away from stdin: whoever hangs up must not be held open by it.
+/// Takes the socket away from stdin, which would keep the connection open after a hang-up.
 fn caller_on_stdin() -> io::Result<UnixStream> {
     let caller = fcntl_dupfd_cloexec(stdin(), 3)?;
     dup2_stdin(File::open("/dev/null")?)?;

@@ -15,7 +15,7 @@ use crate::store::attributes::Owner;
 use crate::store::{Durability, View};
 use std::path::Path;
 
-/// What a distributor reports of itself.
+/// Attributes of a distributor that can't be set, each with why or with what changes it.
 pub const RESERVED: [(&str, &str); 17] = [
     ("name", "a distributor keeps its name"),
     ("tier", "a distributor keeps its tier"),
@@ -44,8 +44,8 @@ pub struct Searching {
     pub order: Vec<String>,
 }
 
-/// Adds a member behind the others of its tier: one of this home, or of the home behind an endpoint. Gives a warning where
-/// nobody answers there.
+/// Adds a member as the last of its tier: one of this home, or of the home behind an endpoint. Gives a warning if
+/// that home does not answer.
 pub fn add(
     grid: &mut Grid,
     name: &Name,
@@ -74,7 +74,7 @@ pub fn add(
         Ok(tx.set_attributes(Owner::Distributor(id.0), values, Source::Declared, now)?)
     })?;
     let Some((endpoint, _)) = at else { return Ok(None) };
-    // Any question would do: who answers is written down.
+    // Any question does: the home that answers is recorded.
     let hello = Question::Find { uuid: TaskUuid::new(), round: 0, onward: false, age_ms: 0, among: None, user: None };
     let said = Relay::new(grid.store.home(), &grid.login).ask(endpoint, &hello, &mut silently);
     Ok(said.err().map(|why| format!("{name} is added, but nobody answers there yet: {why}")))
@@ -93,7 +93,7 @@ pub fn set(grid: &mut Grid, name: &str, values: &Values) -> Result<(), OpsError>
     })
 }
 
-/// Takes back what was declared; all of it or nothing.
+/// Removes declared attributes: all of them or none.
 pub fn unset(grid: &mut Grid, name: &str, what: &[String]) -> Result<(), OpsError> {
     grid.store.write(Durability::Full, |tx| {
         let id = find(tx, name)?.id;
@@ -136,12 +136,12 @@ pub fn remove(grid: &mut Grid, names: &[String]) -> Result<(), OpsError> {
     })
 }
 
-/// Passes members over in searches; a reason is not needed.
+/// Drains members: searches pass them over. A reason is optional.
 pub fn drain(grid: &mut Grid, names: &[String], reason: Option<&str>) -> Result<(), OpsError> {
     set_drained(grid, names, Some(reason.unwrap_or("")))
 }
 
-/// Searches them again.
+/// Ends a drain: searches include the members again.
 pub fn resume(grid: &mut Grid, names: &[String]) -> Result<(), OpsError> {
     set_drained(grid, names, None)
 }
@@ -173,7 +173,7 @@ pub fn order(grid: &mut Grid, tier: Tier, names: &[String]) -> Result<Searching,
     searching(grid, tier)
 }
 
-/// Sets how a tier is searched, if a policy is given; says how it is.
+/// Sets how a tier is searched, if a policy is given, and gives how it is searched now.
 pub fn search(grid: &mut Grid, tier: Tier, policy: Option<Policy>) -> Result<Searching, OpsError> {
     if let Some(policy) = policy {
         grid.store.write(Durability::Full, |tx| tx.set_search_policy(tier, policy))?;

@@ -1,4 +1,4 @@
-//! `grid doctor`: what of this host or this home would bite later, each with its remedy.
+//! `grid doctor`: checks this host and this home for what would fail later, and gives a remedy for each finding.
 
 use super::home::HomeVariables;
 use super::report::{Check, Finding};
@@ -16,15 +16,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// Less free space than this is told.
+/// Free space below which the disk is a finding.
 const DISK_LOW: u64 = 1 << 30;
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// The agent needs some processes for each running task.
+/// Limit of processes below which it is a finding: the agent needs some for each running task.
 const PROCESSES_LOW: u64 = 512;
 
-/// All checks. The home may fail to open: that is a finding then, in these words.
+/// All checks. `opened` is the error if the home could not be opened, which is then a finding.
 pub fn doctor(places: &HomeVariables, opened: Result<&mut Grid, String>) -> Result<Vec<Check>, OpsError> {
     let home = &Home::locate(places)?.home;
     let mut checks = vec![directory(home), file_system(home), disk(home), writable(home), locked(home)];
@@ -63,10 +63,10 @@ fn fail(what: &'static str, found: String, remedy: Option<&str>) -> Check {
     Check { what, result: Finding::Fail, found, remedy: remedy.map(str::to_owned) }
 }
 
-/// Rows that can't be read are told one by one up to so many.
+/// Most unreadable rows that are named one by one.
 const UNREADABLE_MAX: usize = 20;
 
-/// Rows that can't be read, each with what ends or replaces it.
+/// Rows that can't be read, each with what removes or replaces it.
 fn unreadable(grid: &Grid) -> Result<Vec<Check>, OpsError> {
     let rows = grid.store.view().unreadable()?;
     let left_out = rows.len().saturating_sub(UNREADABLE_MAX);
@@ -104,7 +104,7 @@ fn of_row(row: &Unreadable) -> Check {
     warn("rows", format!("{what} can't be read: {}", row.why), &remedy)
 }
 
-/// Others' tasks under the account of the home: said as often as somebody asks.
+/// Servers that run other users' tasks under the account of the home; a finding at every run.
 fn shared_account(grid: &Grid) -> Result<Option<Check>, OpsError> {
     let is_shared = |server: &&Server| {
         server.attributes.get(SHARED_ACCOUNT).is_some_and(|attribute| attribute.value == Value::Bool(true))
@@ -116,7 +116,7 @@ fn shared_account(grid: &Grid) -> Result<Option<Check>, OpsError> {
     Ok((!names.is_empty()).then(|| warn("shared account", format!("{} {found}", names.join(", ")), remedy)))
 }
 
-/// Servers whose names lead to another machine than the one that runs something.
+/// Servers whose names lead to another machine than the one that runs their tasks.
 fn machines(grid: &Grid) -> Result<Vec<Check>, OpsError> {
     let view = grid.store.view();
     let mut checks = Vec::new();
@@ -128,7 +128,7 @@ fn machines(grid: &Grid) -> Result<Vec<Check>, OpsError> {
     Ok(checks)
 }
 
-/// Does the wall clock go with the time since boot?
+/// Compares the wall clock with the time since boot.
 fn clock(grid: &Grid) -> Result<Check, OpsError> {
     let remedy = "if it is right now: `grid gc --trust-clock`; else set it, as with `timedatectl set-ntp true`";
     let words = gc::doubt(grid)?.map(|words| warn("clock", words, remedy));
@@ -142,7 +142,7 @@ fn directory(home: &Home) -> Check {
 fn spool(home: &Home) -> Check {
     const WHAT: &str = "agent spool";
     let unwritable = [home.agent_spool(), home.outputs(), home.sent(), home.fetched()];
-    // Where the home itself can't be written that is told.
+    // An unwritable home is a finding of its own.
     match unwritable.iter().find(|dir| home.is_writable() && dir.exists() && !is_writable(dir)) {
         Some(dir) => {
             let remedy = format!("`chmod -R u+rwX {}`, or mount its file system for writing", dir.display());
@@ -152,7 +152,7 @@ fn spool(home: &Home) -> Check {
     }
 }
 
-/// A directory must be ours and closed to others: values of the environment lie in it.
+/// Checks that a directory belongs to this account and is closed to others: it holds values of the environment.
 fn private(what: &'static str, dir: &Path) -> Check {
     let shown = dir.display();
     let meta = match std::fs::metadata(dir) {
@@ -167,7 +167,7 @@ fn private(what: &'static str, dir: &Path) -> Check {
             Some("set GRID_HOME to a directory of yours"),
         );
     }
-    // Inside of a closed home the mode of a directory does not matter.
+    // The mode of a directory inside a closed home does not matter.
     if what == "home" && meta.mode() & 0o077 != 0 {
         let remedy = format!("chmod 700 {shown}");
         return warn(what, format!("{shown} can be read by others (mode {:o})", meta.mode() & 0o777), &remedy);
@@ -220,7 +220,7 @@ fn disk(home: &Home) -> Check {
     }
 }
 
-/// What frees how much of the home's disk: only what frees something is offered.
+/// The remedies that free space on the home's disk, each with how much it frees.
 fn what_frees(grid: &Grid) -> Result<String, OpsError> {
     const SHORTER: [(&str, Duration); 4] = [("7d", DAY.saturating_mul(7)), ("1d", DAY), ("1h", HOUR), ("1s", SECOND)];
     let kept = settings::time(&grid.store.view(), settings::KEEP_OUTPUTS)?;
@@ -271,7 +271,7 @@ fn running(grid: &mut Grid) -> Check {
     }
 }
 
-/// A dispatcher that this shell starts takes what it may have, and does not begin with too few.
+/// Checks the limit of open files: a dispatcher that this shell starts raises it as far as it may, and does not start with too few.
 fn open_files() -> Check {
     of_limit(open_files::attainable())
 }
@@ -295,7 +295,7 @@ fn of_limit(limit: u64) -> Check {
     }
 }
 
-/// What is taken of servers must be what lives there.
+/// Compares what is reserved on servers with what runs there.
 fn taken(grid: &mut Grid) -> Result<Check, OpsError> {
     const WHAT: &str = "places";
     let wrong = grid.store.read(|view| view.miscounted())?;
@@ -315,7 +315,7 @@ fn taken(grid: &mut Grid) -> Result<Check, OpsError> {
     })
 }
 
-/// systemd-logind may end everything of a user at logout (logind.conf(5), KillUserProcesses).
+/// Checks if systemd-logind ends all processes of a user at logout (logind.conf(5), KillUserProcesses).
 fn logout() -> Check {
     const WHAT: &str = "logout";
     if !Path::new("/run/systemd/system").exists() {

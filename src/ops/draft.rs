@@ -1,4 +1,4 @@
-//! What was typed for a new task, and how a profile and the defaults complete it to a request.
+//! The draft of a new task as it was typed, and its completion to a request by a profile and the defaults.
 
 use super::OpsError;
 use super::expressions::{ExpressionRole, check_some};
@@ -15,7 +15,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-/// Everything that a person said of a task. None: not said, so that a profile may.
+/// The typed parts of a task. None: not typed, so that a profile may set it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Draft {
     pub command: Command,
@@ -35,7 +35,7 @@ pub struct Draft {
     pub user: Option<Name>,
     /// Absolute.
     pub cwd: Text,
-    /// The caller's $HOME, where `cwd` lies below it.
+    /// The caller's $HOME, if `cwd` is below it.
     pub home: Option<Text>,
     pub env: Environment,
     pub stdout: Option<Text>,
@@ -51,7 +51,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// A draft of a single task with nothing but a command.
+    /// A draft of a single task with only a command.
     pub const fn new(command: Command, cwd: Text) -> Self {
         Self {
             command,
@@ -84,7 +84,7 @@ impl Draft {
         }
     }
 
-    /// Completes the draft with its profile. What was typed wins; constraints must both hold; applications are all needed.
+    /// Completes the draft with its profile. Typed values win; both constraints must hold; the applications of both are needed.
     pub fn into_request(self, profile: Option<&Profile>, client: ClientFacts) -> Result<Request, OpsError> {
         check_some(self.constraint.as_deref(), ExpressionRole::Constraint)?;
         check_some(self.prefer.as_deref(), ExpressionRole::Preference)?;
@@ -92,7 +92,7 @@ impl Draft {
         let given = profile.map_or(&nothing, |p| &p.settings);
         let mut apps = self.apps;
         apps.extend(given.apps.iter().filter(|app| !apps.contains(app)).cloned().collect::<Vec<_>>());
-        // The order in which they were typed makes no other class of tasks.
+        // The typed order must not make another class of tasks.
         apps.sort();
         apps.dedup();
         let mut exclude = self.exclude;
@@ -109,7 +109,7 @@ impl Draft {
             name: self.name.map(Into::into),
             profile: profile.map(|p| p.name.clone()),
             priority,
-            // Whoever takes it from elsewhere knows whose it is.
+            // A home that accepts the task from elsewhere sets it: it knows whose task it is.
             shared_account: false,
             labels: given.labels.clone(),
         };
@@ -123,7 +123,7 @@ impl Draft {
             stdout: self.stdout,
             stderr: self.stderr,
             stdin: self.stdin,
-            // Filled in by what was taken in of `files`.
+            // Filled in when `files` are packed.
             workplace: Default::default(),
             fetch: None,
             max_output: self.max_output.or(given.max_output),
@@ -150,10 +150,10 @@ fn both(a: Option<String>, b: Option<String>) -> Option<String> {
     }
 }
 
-/// Variables that every task gets from its client: they say how text is read and written, and hold no secrets.
+/// Variables that every task gets from its client: they set how text is read and written, and hold no secrets.
 const ALWAYS: [&str; 5] = ["LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ"];
 
-/// The environment of a task: the short list, and what `--env NAME` and `--env NAME=VALUE` ask for; the last one wins.
+/// The environment of a task: the variables of `ALWAYS`, then those of `--env NAME` and `--env NAME=VALUE`; the last one wins.
 pub fn environment(asked: &[OsString], outer: impl Fn(&OsStr) -> Option<OsString>) -> Result<Environment, OpsError> {
     let mut pairs: Vec<(Text, Text)> = Vec::new();
     for name in ALWAYS {
@@ -214,14 +214,14 @@ mod tests {
     }
 
     #[test]
-    fn without_a_profile_the_defaults_hold() {
+    fn draft_without_a_profile_gets_the_defaults() {
         let request = draft().into_request(None, client()).unwrap();
         assert_eq!(request.demand, Demand::default());
         assert_eq!((request.retries, request.hold, request.launch.time_limit), (0, false, None));
     }
 
     #[test]
-    fn a_profile_fills_what_was_not_typed() {
+    fn profile_fills_only_what_was_not_typed() {
         let request = draft().into_request(Some(&profile()), client()).unwrap();
         let demand = &request.demand;
         assert_eq!((demand.needs.cpus, demand.needs.mem, demand.priority), (2, Some(Bytes(1 << 30)), 5));
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_typed_wins_constraints_are_anded_and_apps_united() {
+    fn typed_values_win_constraints_are_anded_and_apps_united() {
         let mut typed = draft();
         typed.cpus = Some(8);
         typed.priority = Some(-1);
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_is_what_was_asked_for_and_a_short_list() {
+    fn environment_has_the_short_list_and_the_variables_asked_for() {
         let outer = |name: &OsStr| match name.to_str() {
             Some("LANG") => Some("C.UTF-8".into()),
             Some("TOKEN") => Some("s3cret".into()),

@@ -1,5 +1,5 @@
-//! `grid explain`: tier by tier and server by server why a task runs where it does, or why it waits.
-//! What waits is looked at anew; what ran is told from the notes that were kept, or looked at anew where none was.
+//! `grid explain`: why a task runs where it does, or why it waits, tier by tier and server by server.
+//! A waiting task is matched again; a task that ran is explained from its search notes, or matched again if it has none.
 
 use super::report::{Explained, Remote, ServerVerdict, TierSearch};
 use super::selecting::Chosen;
@@ -24,7 +24,7 @@ struct SearchNote {
     tiers: Vec<TierSearch>,
 }
 
-/// The way of a task.
+/// Explains the placement of a task or a member.
 pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
     if let Some(away) = remote::away(grid, what)?
         && let AwayState::By { .. } = away.held
@@ -35,7 +35,7 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
         let search: Option<SearchNote> = note(&view, row.search)?;
         let theirs = told.task.replace(what.to_string());
         told.remote = theirs.map(|id| Remote { distributor: row.tier2.clone(), id });
-        // By the name that its distributor has here.
+        // The distributor has its own name in this home.
         if let Ok(distributor) = row.tier2.parse::<Name>() {
             told.servers.iter_mut().for_each(|verdict| verdict.distributor = distributor.clone());
         }
@@ -66,7 +66,7 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
         };
         let waits = row.counts.waiting + row.counts.held > 0 && member.as_ref().is_none_or(|m| !m.has_ended());
         let mut fleets = Fleets::default();
-        // The match that placed the member, else the last one that was kept of the task.
+        // The match that placed the member, else the last match that is recorded of the task.
         let (verdict, judged_at) = match &member {
             Some(member) if member.verdict.is_some() => (member.verdict, member.started_at()),
             _ => (row.verdict, row.verdict_at),
@@ -89,7 +89,7 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
     })
 }
 
-/// Its servers, asked again with everything as it is now.
+/// Matches a task against its servers as they are now.
 fn ask_again<'f>(view: &View<'_>, fleets: &'f mut Fleets, row: &TaskRow) -> Result<Option<Candidates<'f>>, OpsError> {
     let Some(class) = view.class(row.class)? else { return Ok(None) };
     let (Some(user), Some(client)) = (view.user_by_id(class.user)?, view.client_by_id(class.client)?) else {
@@ -99,7 +99,7 @@ fn ask_again<'f>(view: &View<'_>, fleets: &'f mut Fleets, row: &TaskRow) -> Resu
     Ok(Candidates::new(view, fleets, class.distributor, query, Timestamp::now()).ok())
 }
 
-/// A search that was just made, for a dry run.
+/// The explanation of a search that was just made, for a dry run.
 pub(super) fn of_search(found: DryRun, now: Timestamp) -> Explained {
     Explained {
         task: None,
@@ -116,7 +116,7 @@ pub(super) fn of_search(found: DryRun, now: Timestamp) -> Explained {
     }
 }
 
-/// Exactly two, in order; one that was not searched has no answers.
+/// The answers of both tiers in order; a tier that was not searched has none.
 pub fn two_tiers(found: Vec<TierSearch>) -> Vec<TierSearch> {
     let answers = |tier| found.iter().find(|t| t.tier == tier).map(|t| t.searched.clone()).unwrap_or_default();
     [1, 2].map(|tier| TierSearch { tier, searched: answers(tier) }).into()

@@ -1,14 +1,14 @@
-//! Expressions are checked when they are typed, not when they first match.
+//! Checks expressions when they are typed, not when they first match.
 
 use super::OpsError;
 pub use crate::matching::ExpressionRole;
 
-/// Refuses what could never be evaluated, with a caret under the place.
+/// Refuses an expression that could never be evaluated, with a caret under the place.
 pub fn check(text: &str, role: ExpressionRole) -> Result<(), OpsError> {
     crate::matching::check(text, role).map_err(|error| OpsError::Usage(error.to_string()))
 }
 
-/// [`check`] where there is an expression.
+/// [`check`] if there is an expression.
 pub fn check_some(text: Option<&str>, role: ExpressionRole) -> Result<(), OpsError> {
     text.map_or(Ok(()), |text| check(text, role))
 }

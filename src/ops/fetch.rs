@@ -1,5 +1,5 @@
-//! `grid fetch`, and the end of `run` and `wait`: what a task brought home is unpacked where it was submitted.
-//! Nothing is written outside of that directory, and no file that was changed here since is overwritten.
+//! `grid fetch`, and the end of `run` and `wait`: unpacks the results of a task in the directory where it was submitted.
+//! Nothing is written outside that directory, and no file that was changed since the submit is overwritten.
 
 use super::report::{self, FetchedFiles, Landing};
 use super::selecting::Chosen;
@@ -20,16 +20,16 @@ use std::path::{Path, PathBuf};
 
 mod landing;
 
-/// Which of what was brought home.
+/// Which results to unpack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResultsToFetch {
-    /// What nobody has unpacked yet, and what is to be said of the rest; nothing is no fault.
+    /// Results that are not unpacked yet, and the remarks on the others; no error if there are none.
     New,
-    /// All of it, again if need be; that there is nothing is to be told.
+    /// All results, also those that were unpacked before; an error if there are none.
     All,
 }
 
-/// Unpacks what these brought home, each member's below the directory in which it was submitted, or below `to`.
+/// Unpacks the results of members, each below the directory in which it was submitted, or below `to`.
 pub fn fetch(
     grid: &mut Grid,
     what: &[Chosen],
@@ -52,7 +52,7 @@ pub fn fetch(
         let view = grid.store.view();
         let row = view.task(chosen.task)?.ok_or_else(|| OpsError::unknown("task", &chosen.to_string(), []))?;
         let mut brought = match brought(&view, *chosen, which, away) {
-            // Of several some may bring nothing.
+            // With several choices some may have no results.
             Err(OpsError::Refused(_)) if what.len() > 1 && member_state(&view, *chosen)?.ended() => continue,
             found => found?,
         };
@@ -67,7 +67,7 @@ pub fn fetch(
         let into = match to {
             Some(dir) => dir.to_owned(),
             None if !fetch.into.as_bytes().is_empty() => PathBuf::from(fetch.into.as_os()),
-            // It was submitted elsewhere, and is unpacked there.
+            // A task that was submitted elsewhere is unpacked there.
             None if which == ResultsToFetch::New => continue,
             None => {
                 return Err(OpsError::Usage(format!("{chosen} was submitted elsewhere; name a directory with --to")));
@@ -89,12 +89,12 @@ pub fn fetch(
     Ok(all)
 }
 
-/// What could not be brought home at the end is asked for again.
+/// Requests results again that could not be fetched when the member ended.
 fn once_more(grid: &Grid, task: TaskId, index: Index) -> Result<Option<Fetched>, OpsError> {
     let failed = |error: StartError| OpsError::Grid(error.to_string());
     let bring = ToDispatcher::Bring { task, index };
     let mut open = start::call(grid.store.home(), &grid.login, &bring).map_err(failed)?;
-    // None: its server can't be reached, and the words of the last time stand.
+    // None: its server can't be reached, and the last error stays.
     while let Some(word) = open.receive().map_err(failed)? {
         if matches!(word, FromDispatcher::Brought { .. }) {
             break;
@@ -107,11 +107,11 @@ fn failed(id: String, error: &OpsError) -> FetchedFiles {
     FetchedFiles { error: Some(format!("its files are not here yet: {error}")), ..FetchedFiles::of(id) }
 }
 
-/// What the chosen members brought.
+/// The results of the chosen members.
 fn brought(view: &View<'_>, chosen: Chosen, which: ResultsToFetch, away: bool) -> Result<Vec<Fetched>, OpsError> {
     let mut found = view.fetched_of(chosen.task)?;
     found.retain(|f| chosen.index.is_none_or(|index| index == f.index));
-    // Those of an earlier attempt are not what one waits for while there is another.
+    // Results of an earlier attempt do not count while another attempt runs.
     let ended = |f: &Fetched| view.member(chosen.task, f.index).map(|m| away || m.is_some_and(|m| m.has_ended()));
     let ended = found.iter().map(ended).collect::<Result<Vec<_>, _>>()?;
     let mut ended = ended.into_iter();
@@ -165,7 +165,7 @@ fn one(grid: &Grid, row: &TaskRow, fetched: &Fetched, into: &Path) -> Result<Fet
     Ok(done)
 }
 
-/// Unpacks one archive. The words say why nothing was unpacked, and what to do.
+/// Unpacks one archive. The inner error says why nothing was unpacked, and what to do.
 fn land(
     grid: &Grid,
     row: &TaskRow,
@@ -193,7 +193,7 @@ fn land(
     })
 }
 
-/// Says why an archive is not here any more.
+/// Why an archive is gone.
 pub(super) fn gone(fetched: &Fetched, error: &str) -> String {
     match fetched.dropped_at {
         Some(at) => format!(
@@ -211,7 +211,7 @@ fn server_of(view: &View<'_>, row: &TaskRow, index: Index) -> Result<String, Ops
     Ok(name.map_or_else(|| format!("its server in {}", row.tier2), |name| name.to_string()))
 }
 
-/// What `status` tells of an ended task whose files did not all come.
+/// The reason in `status` for an ended task whose files are not all here.
 pub(super) fn not_whole(view: &View<'_>, row: &TaskRow) -> Result<Option<String>, OpsError> {
     let Some((fetched, of)) = view.not_brought_whole(row.id)? else { return Ok(None) };
     let id = name_of(row, fetched.index);
@@ -226,7 +226,7 @@ pub(super) fn not_whole(view: &View<'_>, row: &TaskRow) -> Result<Option<String>
     Ok(Some(if of > 1 { format!("{id}: {words}; and {} members more", of - 1) } else { words }))
 }
 
-/// What `show` tells of the files of a task, or of one member.
+/// The files of a task, or of one member, for `show`.
 pub(super) fn files(
     view: &View<'_>,
     row: &TaskRow,
@@ -249,7 +249,7 @@ pub(super) fn files(
     }))
 }
 
-/// What members brought to this home.
+/// The results that this home has.
 fn here(view: &View<'_>, row: &TaskRow, index: Option<Index>) -> Result<Vec<report::ResultsReport>, OpsError> {
     let fetched = view.fetched_of(row.id)?.into_iter().filter(|f| index.is_none_or(|index| index == f.index));
     let brought = |f: Fetched| {
@@ -271,7 +271,7 @@ fn here(view: &View<'_>, row: &TaskRow, index: Option<Index>) -> Result<Vec<repo
     Ok(fetched.map(brought).collect())
 }
 
-/// The owner's report of files, under this home's ids; of what was brought here as it stands here.
+/// Changes the owner's report of files to this home's ids, and its results to this home's state of them.
 pub(super) fn as_ours(
     view: &View<'_>,
     row: &TaskRow,

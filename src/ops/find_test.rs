@@ -1,4 +1,4 @@
-//! Whom a first tier asks for a task that may have been taken.
+//! Which homes a first tier asks for a task that one of them may have accepted.
 
 use super::fixture::{self, name};
 use crate::distributor::context::TierContext;
@@ -16,7 +16,7 @@ use crate::store::{Durability, StoreError, Tx};
 use std::cell::Cell;
 use std::time::Duration;
 
-/// No home is reached. It records which were asked, and the age of the search.
+/// Peers of which none is reachable; records the age of the search at each question.
 #[derive(Default)]
 struct Unreached(Vec<Duration>);
 
@@ -36,7 +36,7 @@ impl Peers for Unreached {
 #[test]
 fn lab_that_fell_silent_behind_its_question_is_asked_however_long_the_next_one_took() {
     const MINUTE: Duration = Duration::from_secs(60);
-    // The search began `age` ago as its client says, who said it some seconds ago.
+    // The search began `age` ago by the word of its client, which is some seconds old.
     let answers = |silent_for: Duration, age: Duration| {
         let (_dir, mut grid) = fixture::grid();
         let silent = |tx: &Tx<'_>| {

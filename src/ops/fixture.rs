@@ -47,7 +47,7 @@ pub fn facts() -> Facts {
     }
 }
 
-/// The directory goes with the first part.
+/// A new home. Dropping the first part removes its directory.
 pub fn grid() -> (TempDir, Grid) {
     let dir = tempfile::tempdir().unwrap();
     let home = Home::at(dir.path().join("h"));
@@ -62,7 +62,7 @@ pub fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-/// Takes a task in as a second tier would.
+/// Accepts a task as a second tier does.
 pub fn add_task(grid: &mut Grid, draft: Draft) -> TaskId {
     let request: Request = draft.into_request(None, client()).unwrap();
     grid.store
@@ -104,7 +104,7 @@ pub fn draft() -> Draft {
     Draft::new(crate::model::command::Command::new(vec!["true".into()]).unwrap(), "/tmp".into())
 }
 
-/// Places the next member of a task on `local` and lets it run.
+/// Places the next member of a task on `local` and records that it runs.
 pub fn start(grid: &mut Grid, task: TaskId) -> crate::store::placing::Claimed {
     let begin = |tx: &Tx<'_>| {
         let local = tx.server("local")?.unwrap().id;
@@ -130,7 +130,7 @@ pub fn start(grid: &mut Grid, task: TaskId) -> crate::store::placing::Claimed {
     grid.store.write(Durability::Normal, begin).unwrap()
 }
 
-/// Ends it; with a code other than 0 it may wait `again`.
+/// Ends a member; with a code other than 0 it may wait `again`.
 pub fn end(grid: &mut Grid, task: TaskId, of: &crate::store::placing::Claimed, code: u8, out: &str, again: bool) {
     let key = AttemptKey { task, index: of.index, number: of.number };
     end_cut(grid, key, FixtureEnd { code, out, again, cut: None });
@@ -146,7 +146,7 @@ pub struct FixtureEnd<'a> {
     pub cut: Option<Cut>,
 }
 
-/// The same, with an output that may be cut.
+/// [`end`] with an output that may be cut.
 pub fn end_cut(grid: &mut Grid, key: AttemptKey, FixtureEnd { code, out, again, cut }: FixtureEnd<'_>) {
     let now = Timestamp::now();
     let end = End {

@@ -1,4 +1,4 @@
-//! Fleets that catch up are as if they were read anew, whatever happened meanwhile.
+//! Fleets that catch up equal fleets that are read anew, after any changes.
 
 use super::fixture::{self, facts, name};
 use crate::distributor::fleets::Fleets;
@@ -14,7 +14,7 @@ use crate::store::declared::Declared;
 use crate::store::{Durability, StoreError, Tx, View};
 use proptest::prelude::*;
 
-/// What may happen to one of eight servers between two questions.
+/// A change of one of eight servers between two questions.
 #[derive(Debug, Clone)]
 enum Step {
     Add,
@@ -79,7 +79,7 @@ fn happen(tx: &Tx<'_>, (at, step): &(usize, Step), distributors: &[DistributorId
         }
         Step::Drain(drained) => tx.set_drained(id, drained.then_some("for a while")),
         Step::Keep(kept) => tx.keep_server(id, kept.then_some(TaskId(7))),
-        // As a dispatcher does it: no change of the servers is counted.
+        // A dispatcher reserves this way; it does not count as a change of the servers.
         Step::Take { of, cpus } => tx.take(id, there(*of)?.unwrap_or(id), needs(cpus)),
         Step::GiveBack { of, cpus } => {
             let host = there(*of)?.unwrap_or(id);
@@ -127,7 +127,7 @@ proptest! {
         }).unwrap();
         let mut kept = Fleets::default();
         for steps in history {
-            // What fails is undone as a whole, and changes nothing.
+            // A failed transaction is rolled back and changes nothing.
             let _ = grid.store.write(Durability::Normal, |tx| {
                 steps.iter().try_for_each(|step| happen(tx, step, &distributors))
             });

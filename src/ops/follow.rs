@@ -1,4 +1,4 @@
-//! `grid run` after its submit, and `grid logs` of what has not ended: outputs as they come, wherever the task runs.
+//! Follows the outputs of tasks that have not ended, in any home: `grid run` after its submit, and `grid logs -f`.
 
 use super::reader::{Follower, Woken, closed};
 use super::remote::follow::follow_remote;
@@ -16,34 +16,34 @@ use crate::store::tasks::Shape;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-/// What there is to tell while a task is followed.
+/// An event while a task is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FollowEvent<'a> {
     /// A piece of an output.
     Output { index: Index, stream: Stream, bytes: &'a [u8] },
-    /// Of which member the output below is, where several follow one another.
+    /// The member of the output that follows, if several are printed.
     Member(TaskId, Index),
-    /// Talk, for stderr: why it waits, that a cancel was asked for.
+    /// A message for stderr: why the task waits, that a cancel is recorded.
     Note(&'a str),
-    /// Nothing new, now and then: whether anybody still listens is asked with it.
+    /// Nothing new; sent now and then to check that the sink still accepts events.
     Still,
 }
 
-/// Takes the events; an error (a closed pipe) ends the following.
+/// Takes the events; an error (a closed pipe) stops the follow.
 pub type FollowSink<'s> = dyn FnMut(FollowEvent<'_>) -> std::io::Result<()> + 's;
 
 /// How a followed task ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FollowedEnd {
     pub state: State,
-    /// As a shell counts: 128+signal, 124, 125, 130.
+    /// The exit code as a shell gives it: 128+signal, 124, 125, 130.
     pub code: u8,
 }
 
-/// What a second Ctrl-C does.
+/// The note on what a second Ctrl-C does.
 pub(super) const AGAIN_RETURNS: &str = "Ctrl-C again returns at once, and the cancel goes on";
 
-/// Both outputs, in the order in which they are told.
+/// Both outputs, in the order in which they are printed.
 const BOTH: [Stream; 2] = [Stream::Out, Stream::Err];
 
 /// Follows a task, or one member, until it has ended. `run`: the first Ctrl-C cancels the task, the second returns at once.
@@ -57,7 +57,7 @@ pub fn run(
         interrupts.submitted(what);
     }
     let (ending, gone) = to_its_end(grid, what, &BOTH, follower, sink)?;
-    // How it ended is the command's code.
+    // Outputs that are gone do not change the code.
     gone.iter().try_for_each(|words| tell(sink, FollowEvent::Note(words)))?;
     Ok(ending)
 }
@@ -75,7 +75,7 @@ pub fn follow(
     Ok(ending)
 }
 
-/// The same, and the words about outputs that are gone.
+/// Follows until the end; gives the end, and a message for each output that is gone.
 fn to_its_end(
     grid: &mut Grid,
     what: Chosen,
@@ -90,7 +90,7 @@ fn to_its_end(
     let row = grid.store.view().task(what.task)?.ok_or_else(|| OpsError::unknown("task", &what.to_string(), []))?;
     match (what.index, row.shape) {
         (None, Shape::Array { .. } | Shape::Lines) => {
-            // Members in their order: each is followed while it runs, those that ended meanwhile are told whole.
+            // Members in their order: each is followed while it runs; a member that ended meanwhile is printed whole.
             for position in 0..row.size {
                 let index = row.shape.index_at(position);
                 let member = Chosen { task: what.task, index: Some(index) };
@@ -105,7 +105,7 @@ fn to_its_end(
     Ok((FollowedEnd { state: member_state(&view, what)?, code }, gone))
 }
 
-/// How far the outputs of one attempt were told.
+/// How far the outputs of one attempt are printed.
 #[derive(Debug, Default)]
 struct FollowedSoFar {
     number: u32,
@@ -189,7 +189,7 @@ fn one(
                 }
                 Some(FromDispatcher::Ended { .. }) => break,
                 Some(_) => {}
-                // It left or was shot; another one takes its place.
+                // The dispatcher stopped or was killed; the next call starts another one.
                 None => {
                     connection = None;
                     losses.one_more(grid.store.home()).map_err(failed)?;
@@ -200,7 +200,7 @@ fn one(
     rest(grid, what, index, streams, &mut told, sink)
 }
 
-/// Tells what an ended member wrote and was not told yet. The words about what is gone.
+/// Prints the rest of the outputs of an ended member. Gives a message for each that is gone.
 fn rest(
     grid: &mut Grid,
     what: Chosen,
@@ -228,7 +228,7 @@ fn rest(
     Ok(gone)
 }
 
-/// `logs` of an attempt that runs: what it has written so far.
+/// Prints what a running attempt has written so far, for `logs`.
 pub fn so_far(
     grid: &mut Grid,
     what: Chosen,
@@ -239,7 +239,7 @@ pub fn so_far(
 ) -> Result<(), OpsError> {
     for stream in streams {
         let told = read(grid, what, index, number, *stream, 0, sink)?;
-        // If it has ended meanwhile, its server knows nothing of it any more: the rest came home, before that was told to anybody.
+        // If it has ended meanwhile, its server has forgotten it: the rest was fetched before the end was reported.
         let now = grid.store.view().member(what.task, index)?;
         if let Some(now) = now.filter(|now| now.number > number || !now.is_live()) {
             if now.number == number && now.last().is_some_and(|last| last.outputs == Outputs::Server) {
@@ -252,7 +252,7 @@ pub fn so_far(
     Ok(())
 }
 
-/// `logs` of an ended attempt whose output was too long to be brought home: read it from its server.
+/// Reads an output of an ended attempt from its server, for `logs`: it was too long to be fetched.
 pub fn from_server(
     grid: &mut Grid,
     what: Chosen,
@@ -264,7 +264,7 @@ pub fn from_server(
     read(grid, what, index, number, stream, 0, sink)
 }
 
-/// Reads an output where it lies, piece by piece. Gives the offset behind the last one.
+/// Reads an output from its server in chunks. Gives the offset behind the last one.
 fn read(
     grid: &mut Grid,
     what: Chosen,
@@ -305,7 +305,7 @@ fn failed(error: StartError) -> OpsError {
     OpsError::Grid(error.to_string())
 }
 
-/// A sink that is closed (`| head`) ends the following quietly; the command decides by the kind.
+/// Sends an event to the sink. A closed sink (`| head`) stops the follow quietly: the command decides by the kind of the error.
 fn tell(sink: &mut FollowSink<'_>, event: FollowEvent<'_>) -> Result<(), OpsError> {
     sink(event).map_err(OpsError::Output)
 }

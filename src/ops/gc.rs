@@ -1,4 +1,4 @@
-//! `grid gc`: outputs and rows that are older than the settings keep them. What is unended or uncollected never goes.
+//! `grid gc`: removes outputs and rows that are older than the settings keep them. Tasks that have not ended, and ends that are not collected, stay.
 
 use super::report::{Collected, CollectedThere};
 use super::settings::{KEEP_OUTPUTS, KEEP_ROWS, time};
@@ -16,19 +16,19 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Tasks in one transaction: writers wait no longer than for this.
+/// Most tasks in one transaction: writers wait for one transaction at most.
 const BATCH: u32 = 500;
 
-/// What was asked for.
+/// Options of a `gc`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct GcRequest {
-    /// Say what would go, remove nothing.
+    /// Report what would be removed, and remove nothing.
     pub dry_run: bool,
-    /// The wall clock is right, though it was set.
+    /// Trust the wall clock though it was set.
     pub trust_clock: bool,
 }
 
-/// Removes what is old, or says what would go. Nothing goes while the wall clock is not believed.
+/// Removes what is old, or reports what would be removed. Nothing is removed while the wall clock is not trusted.
 pub fn gc(grid: &mut Grid, asked: GcRequest, clock: &Reading) -> Result<Collected, OpsError> {
     let dry_run = asked.dry_run;
     let doubt = if dry_run {
@@ -69,7 +69,7 @@ pub fn gc(grid: &mut Grid, asked: GcRequest, clock: &Reading) -> Result<Collecte
     }
     grid.store.write::<_, OpsError>(Durability::Normal, |tx| Ok(tx.discard_before(outputs_before)?))?;
     for (path, _) in files {
-        // Another gc may have been faster.
+        // Another gc may have removed it.
         let _ = std::fs::remove_file(path);
     }
     notice::dropped(grid, &taken, now)?;
@@ -96,7 +96,7 @@ pub fn gc(grid: &mut Grid, asked: GcRequest, clock: &Reading) -> Result<Collecte
         (done.notes, done.classes) = grid.store.write::<_, OpsError>(Durability::Normal, |tx| Ok(tx.drop_unused()?))?;
     }
     done.there = by_server(there, tell_servers(grid, SERVERS_WAIT)?, false);
-    // It needs room to give room back; what was removed is removed all the same.
+    // Compacting needs free space; its failure undoes no removal.
     if let Err(error) = grid.store.compact() {
         tracing::warn!("the database keeps its size: {error}");
     }
@@ -119,16 +119,16 @@ pub(super) fn would_free(grid: &Grid, keep: Duration) -> Result<u64, OpsError> {
     Ok(bytes)
 }
 
-/// Servers that answer drop what they are told to within this; the others hear of it when they answer again.
+/// Time for servers to drop what they are told to; others are told once they answer again.
 pub(super) const SERVERS_WAIT: Duration = Duration::from_secs(5);
 
-/// Tells servers what they may drop. What is left to be told when all that answer have heard it, or after so long.
+/// Tells servers what they may drop. Gives what is still to be told once all reachable servers have answered, or after `patience`.
 pub(super) fn tell_servers(grid: &mut Grid, patience: Duration) -> Result<Vec<LeftThere>, OpsError> {
     let mut left = grid.store.view().count_discards()?;
     if left.is_empty() {
         return Ok(left);
     }
-    // While somebody is connected the dispatcher stays.
+    // The dispatcher does not stop while a command is connected.
     let told = start::call(grid.store.home(), &grid.login, &ToDispatcher::Discard);
     let until = Instant::now() + patience;
     while told.is_ok() && !left.is_empty() && Instant::now() < until {
@@ -146,7 +146,7 @@ pub(super) fn tell_servers(grid: &mut Grid, patience: Duration) -> Result<Vec<Le
     Ok(left)
 }
 
-/// What goes on servers, and what of it (and of earlier) has still to be told to them.
+/// What is removed on servers, and which part of that (and of earlier removals) they are still to be told.
 fn by_server(there: Vec<LeftThere>, left: Vec<LeftThere>, dry_run: bool) -> Vec<CollectedThere> {
     let mut all: BTreeMap<String, CollectedThere> = BTreeMap::new();
     for (found, waits) in there.into_iter().map(|t| (t, false)).chain(left.into_iter().map(|l| (l, true))) {
@@ -164,7 +164,7 @@ fn by_server(there: Vec<LeftThere>, left: Vec<LeftThere>, dry_run: bool) -> Vec<
     all.into_values().collect()
 }
 
-/// Why nothing was removed, for people.
+/// The message on why nothing was removed.
 pub fn held_back(since: Timestamp) -> String {
     format!(
         "nothing was removed by its age: this host's clock was set at {}; old outputs and tasks go once it has been steady for a day, or \
@@ -173,12 +173,12 @@ pub fn held_back(since: Timestamp) -> String {
     )
 }
 
-/// The same, where that is so now.
+/// [`held_back`], if the wall clock is not trusted now.
 pub fn doubt(grid: &Grid) -> Result<Option<String>, OpsError> {
     Ok(grid.store.view().clock_doubt(&Reading::now())?.map(held_back))
 }
 
-/// Output files (`TASK.INDEX.NUMBER.STREAM`) of tasks that ended before, or that are gone.
+/// Output files (`TASK.INDEX.NUMBER.STREAM`) of tasks that ended before this time, or that are removed.
 fn old_files(dir: &Path, view: &View<'_>, before: Timestamp) -> Result<Vec<(PathBuf, u64)>, OpsError> {
     let mut old = Vec::new();
     let Ok(dir) = std::fs::read_dir(dir) else { return Ok(old) };
@@ -197,24 +197,24 @@ fn old_files(dir: &Path, view: &View<'_>, before: Timestamp) -> Result<Vec<(Path
     Ok(old)
 }
 
-/// Whose result an archive in the spool is, by its name `TASK.INDEX`.
+/// The member of an archive of results in the spool, by its name `TASK.INDEX`.
 fn result_of(path: &Path) -> Option<MemberKey> {
     let (task, index) = path.file_name()?.to_str()?.split_once('.')?;
     Some(MemberKey { task: TaskId(task.parse().ok()?), index: Index(index.parse().ok()?) })
 }
 
-/// Longer than any process stands still and then goes on: nobody comes back to what was refused for good before that.
+/// Age at which tombstones are removed: longer than any process is stopped and then continues with a submit that was refused for good.
 const TOMBSTONES: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// A submit takes so long at most; what is older and belongs to no task was left by one that died or was refused.
+/// Longest time of a submit; an older file without a task is left over from a submit that died or was refused.
 const PACKING: Duration = Duration::from_secs(24 * 3600);
 
-/// What was sent with tasks and is needed by none any more.
+/// Archives that were sent with tasks and that no task needs any more.
 struct SentFile {
     bundles: Vec<Digest>,
-    /// Taken in since then, they may belong to submits that are under way.
+    /// Files packed after this time may belong to submits in progress.
     fresh: Timestamp,
-    /// Files that no row knows: of submits that died.
+    /// Files without a row, left by submits that died.
     strays: Vec<PathBuf>,
     bytes: u64,
 }
@@ -243,7 +243,7 @@ impl SentFile {
         (self.bundles.len() + self.strays.len()) as u64
     }
 
-    /// Looks once more behind the gate: a submit may have come to need them.
+    /// Removes them after a second check in the transaction: a new submit may need them.
     fn remove(self, grid: &mut Grid, before: Timestamp) -> Result<(), OpsError> {
         let home = grid.store.home().clone();
         grid.store.write(Durability::Normal, |tx| {
@@ -253,7 +253,7 @@ impl SentFile {
             for path in self.strays {
                 let bundle = path.file_name().and_then(|name| name.to_str()?.parse().ok());
                 if bundle.map_or(Ok(true), |bundle| tx.has_bundle(bundle).map(|known| !known))? {
-                    // Another gc may have been faster.
+                    // Another gc may have removed it.
                     let _ = std::fs::remove_file(path);
                 }
             }

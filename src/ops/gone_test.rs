@@ -1,4 +1,4 @@
-//! Ended tasks are read without a write, and an output that is gone is an error.
+//! Reading of ended tasks: without a write, and with an error for an output that is gone.
 
 use super::fixture;
 use super::follow::{self, FollowEvent};
@@ -33,7 +33,7 @@ fn followed(grid: &mut Grid, what: Chosen, streams: &[Stream]) -> (String, Resul
 }
 
 #[test]
-fn ended_task_is_waited_for_and_followed_while_somebody_else_writes() {
+fn wait_and_follow_of_an_ended_task_work_while_another_process_writes() {
     let (_dir, mut grid, what) = ended();
     let gate = File::open(grid.store.home().run_dir().join("gate")).unwrap();
     gate.lock().unwrap();
@@ -58,6 +58,6 @@ fn logs_of_an_output_that_gc_took_are_refused_with_the_reason() {
     let wanted = |stream| logs::LogRequest { streams: vec![stream], attempt: None };
     assert!(told(logs::logs(&mut grid, what, &wanted(Stream::Out), &mut |_| Ok(()))));
     assert!(told(followed(&mut grid, what, &[Stream::Out]).1.map(drop)));
-    // It wrote nothing there: nothing is gone.
+    // An empty output is not gone.
     logs::logs(&mut grid, what, &wanted(Stream::Err), &mut |_| Ok(())).unwrap();
 }

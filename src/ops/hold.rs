@@ -1,4 +1,4 @@
-//! `grid hold`: what waits does not start until it is released.
+//! `grid hold`: waiting members do not start until they are released.
 
 use super::remote::change::ask_owners;
 use super::report::TaskChange;
@@ -10,7 +10,7 @@ use crate::protocol::distributor::Verb;
 use crate::store::Durability;
 use crate::store::ledger::Ledger;
 
-/// Holds what waits; what runs or has ended is noted.
+/// Holds waiting members; a note names those that run or have ended.
 pub fn hold(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsError> {
     let split = ask_owners(grid, what, |chosen| Verb::Hold { index: chosen.index })?;
     let ours = here(grid, &split.ours)?;
@@ -27,7 +27,7 @@ fn here(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsError> {
             let changed = ledger.shift(chosen.task, chosen.index, Phase::Waiting, Phase::Held)?;
             ledger.close()?;
             if changed > 0 {
-                // What waits beside a held member has reasons of its own.
+                // Other members may wait for other reasons.
                 if tx.task(chosen.task)?.is_none_or(|row| row.counts.waiting == 0) {
                     tx.set_reason(chosen.task, Some(HELD_BY_USER))?;
                 }

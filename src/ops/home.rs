@@ -1,4 +1,4 @@
-//! Opening the home; the first command founds it: default tiers, this host as a server, nothing asked.
+//! Opens the home. The first command creates it with default tiers and this host as a server, without any question.
 
 use super::OpsError;
 use crate::dispatch::client::{probe, start};
@@ -22,14 +22,14 @@ pub struct Grid {
     pub me: Name,
     /// This host, as a client.
     pub client: ClientFacts,
-    /// What this session has for logins over ssh.
+    /// The ssh command and the key agent of this session.
     pub login: Login,
-    /// One line for the person, where the home is not where one would look.
+    /// A message to the person if the home is not at the usual place.
     pub remark: Option<String>,
 }
 
 impl Grid {
-    /// Opens the home for the client's account, founding it if there is none.
+    /// Opens the home for the client's account, or creates it.
     pub fn open(places: &HomeVariables, client: ClientFacts, login: Login) -> Result<Self, OpsError> {
         let located = Home::locate(places)?;
         let home = located.home;
@@ -51,7 +51,7 @@ impl Grid {
 }
 
 fn found(home: &Home, me: &Name, client: &ClientFacts) -> Result<Option<String>, OpsError> {
-    // Of many first commands at once, one founds; the others wait here and find it done.
+    // One of many first commands creates the home; the others wait here.
     let _founding = home.found()?;
     if home.exists() {
         return Ok(None);
@@ -63,7 +63,7 @@ fn found(home: &Home, me: &Name, client: &ClientFacts) -> Result<Option<String>,
     Ok(former.map(|former| left_by(home, &former)))
 }
 
-/// What lies beside a database that is new, and what can be done with it.
+/// The message on what a former home left beside a new database, and how to get it back.
 fn left_by(home: &Home, former: &Former) -> String {
     let mut left: Vec<String> =
         former.spools.iter().map(|dir| format!("runs of its tasks are in {}", dir.display())).collect();
@@ -85,9 +85,9 @@ fn left_by(home: &Home, former: &Former) -> String {
     )
 }
 
-/// Nobody of the older version may work on tables that change under it: its dispatcher leaves first, and none begins.
+/// Upgrades the database after the dispatcher of the older version has stopped; none starts meanwhile.
 fn upgrade(home: &Home, found: i64) -> Result<Option<String>, OpsError> {
-    // Of many commands at once, one upgrades; the others must not send away the dispatcher that it has started since.
+    // One of many commands upgrades; the others must not stop the dispatcher that it has started since.
     let mut needed = || matches!(Store::open(home), Err(StoreError::Older { .. }));
     let retired = start::retire(home, &mut needed);
     let alone = retired.map_err(|error| OpsError::Grid(format!("upgrade of the database: {error}")))?;
@@ -102,8 +102,8 @@ fn upgrade(home: &Home, found: i64) -> Result<Option<String>, OpsError> {
     Ok(Some(format!("the database is brought up to date; as it was, it lies in {copy}")))
 }
 
-/// A backup or a copy was put here: it becomes a home of its own, after which nobody confuses it with the one that it was made of.
-/// `beside`: it is a copy, and the home that it was copied from is still there.
+/// Makes a backup or a copy that was put here a home of its own, so that it can't be mistaken for the one it was made from.
+/// `beside`: it is a copy, and the original home still exists.
 fn restore(home: &Home, beside: bool) -> Result<Option<String>, OpsError> {
     let mut needed = || matches!(Store::open(home), Err(StoreError::Backup { .. } | StoreError::Copy { .. }));
     let retired = start::retire(home, &mut needed);
@@ -131,7 +131,7 @@ fn restore(home: &Home, beside: bool) -> Result<Option<String>, OpsError> {
     Ok(Some(said))
 }
 
-/// Account names may hold characters that names of ours may not.
+/// The user of an account; characters that names do not allow are replaced.
 pub(super) fn owner(login: &str) -> Result<Name, OpsError> {
     let plain: String =
         login.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' }).collect();

@@ -1,4 +1,4 @@
-//! `grid doctor HOST`: step by step to a host over ssh, until one fails; each with its remedy.
+//! `grid doctor HOST`: checks the steps to a host over ssh in order, up to the first that fails, with its remedy.
 
 use super::report::{Check, Finding};
 use super::servers::named_here;
@@ -9,17 +9,17 @@ use crate::model::resources::Bytes;
 use crate::model::server::Engine;
 use crate::model::ssh::SshTarget;
 
-/// The steps of a login in their order; a trouble names one of them.
+/// The steps of a login in their order; a `Trouble` names one of them.
 const LOGIN: [&str; 7] = ["ssh", "name", "route", "port", "host key", "login", "shell"];
-/// A task is followed on the machine that it was sent to and on no other.
+/// The remedy for a name that leads to several machines: a task is followed on the machine that it was sent to.
 pub(super) const POOL_REMEDY: &str = "give each machine a name of its own, and add it as a server of its own: a task's end comes home only when its \
      own machine answers";
-/// The agent, and room for what tasks write.
+/// Least free space on a host: for the agent, and for outputs.
 const ROOM_KIB: u64 = 64 << 10;
-/// Times of starts and ends come from there: more than this would be seen.
+/// Largest difference of clocks that is no finding: times of starts and ends come from that host.
 const SKEW_S: i64 = 5;
 
-/// All steps up to the one that fails. HOST is a server of this grid, or a host as ssh knows it.
+/// All steps up to the first that fails. `name` is a server of this grid, or a host as ssh knows it.
 pub fn host(grid: &mut Grid, name: &str) -> Result<Vec<Check>, OpsError> {
     let view = grid.store.view();
     let server = view.server(name)?;
@@ -57,23 +57,23 @@ pub fn host(grid: &mut Grid, name: &str) -> Result<Vec<Check>, OpsError> {
     Ok(checks)
 }
 
-/// The step that keeps a host from taking tasks, if one does; else what it said of itself.
+/// The step that keeps a host from running tasks, if one does; else the survey of the host.
 pub(super) fn fault(surveyor: &Surveyor, target: &SshTarget) -> Result<Option<Survey>, Check> {
     let (checks, survey) = steps(surveyor, target);
     checks.into_iter().find(|check| check.result == Finding::Fail).map_or(Ok(survey), Err)
 }
 
-/// Does another machine than the server's answer at a second login? What a person has to know then.
+/// The message for a host where a second login lands on another machine than the server's, if it does.
 pub(super) fn pool(grid: &Grid, server: ServerId) -> Result<Option<String>, OpsError> {
     let view = grid.store.view();
     let Some(Engine::Ssh(target)) = view.server_by_id(server)?.map(|server| server.engine) else { return Ok(None) };
     let surveyor = Surveyor::new(grid.store.home(), &view, &grid.login)?;
-    // It could be read a moment ago: what the second login fails of is no matter of this.
+    // The host was probed a moment ago; a failure of the second login is not judged here.
     let Ok(survey) = surveyor.look(&target) else { return Ok(None) };
     Ok(another(grid, server, &survey)?.map(|words| format!("{words}: {POOL_REMEDY}")))
 }
 
-/// Is this another machine than the one that answers as a server?
+/// The message if a survey is of another machine than the one that answers as this server.
 pub(super) fn another(grid: &Grid, server: ServerId, survey: &Survey) -> Result<Option<String>, OpsError> {
     let known = grid.store.view().machine_of(server)?;
     let (Some((name, hostname)), Some((other, other_hostname))) = (known, survey.machine()) else { return Ok(None) };
@@ -181,7 +181,7 @@ fn clock(survey: &Survey) -> Check {
     }
 }
 
-/// systemd-logind may end everything of a user at logout (logind.conf(5), KillUserProcesses).
+/// Checks if systemd-logind ends all processes of a user at logout (logind.conf(5), KillUserProcesses).
 fn logout(survey: &Survey) -> Check {
     let kills = survey
         .get("kills")

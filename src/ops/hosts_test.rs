@@ -1,4 +1,4 @@
-//! What a server says of its machine, and which machine holds what earlier attempts left.
+//! The machine that a server reports, and the machine that has the outputs of earlier attempts.
 
 use super::fixture::{self, facts, name};
 use crate::model::attempt::{Cause, End, Usage};
@@ -38,7 +38,7 @@ fn pool(grid: &Grid, server: ServerId) -> Pool {
 }
 
 #[test]
-fn server_that_claims_another_machine_changes_nothing_of_that_one() {
+fn server_that_claims_another_machine_does_not_change_that_one() {
     let (_dir, mut grid) = fixture::grid();
     let (good, liar) = (add(&mut grid, "good"), add(&mut grid, "liar"));
     let honest = Facts { machine: "m2".into(), boot: BootId("its-own".into()), ..facts() };
@@ -53,7 +53,7 @@ fn server_that_claims_another_machine_changes_nothing_of_that_one() {
     let lied = read(&mut grid, liar, &lie);
     assert_eq!(pool(&grid, good), before);
     assert_ne!(lied.host, before.host);
-    // A second name of the machine itself knows its boot, and shares what it has.
+    // A second name of the same machine reports its boot, and shares its resources.
     let alias = add(&mut grid, "alias");
     assert_eq!(read(&mut grid, alias, &honest).host, before.host);
 }
@@ -72,7 +72,7 @@ fn host_that_was_booted_keeps_what_is_taken_and_leaves_no_row_behind() {
 }
 
 #[test]
-fn machine_is_heard_of_by_each_server_for_itself() {
+fn machine_is_recorded_for_each_server_separately() {
     let (_dir, mut grid) = fixture::grid();
     let (good, liar) = (add(&mut grid, "good"), add(&mut grid, "liar"));
     let then = Timestamp::now();

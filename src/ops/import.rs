@@ -1,4 +1,4 @@
-//! `grid server import`: lists of hosts that people have already become servers. Looked at first, installed afterwards.
+//! `grid server import`: makes servers of existing lists of hosts. Each host is checked before the agent is installed.
 
 use super::inventory::{FoundHost, Inventory, ansible, names, ssh_config};
 use super::report::{Imported, NotImported};
@@ -21,7 +21,7 @@ use crate::store::declared::Declared;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// Where the hosts stand.
+/// Where the list of hosts comes from.
 #[derive(Debug, Clone)]
 pub enum ImportSource {
     SshConfig(PathBuf),
@@ -38,15 +38,15 @@ pub struct Planned {
     groups: Vec<String>,
 }
 
-/// What an import would do.
+/// The plan of an import.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
     pub servers: Vec<Planned>,
-    /// Names of the list and why they are passed over.
+    /// Names that are skipped, and why.
     pub skipped: Vec<(String, String)>,
 }
 
-/// Reads the list. Nothing is changed, nobody is connected to. With `only`, these names of it.
+/// Reads the list, or only the names in `only`. Changes nothing and connects to no host.
 pub fn plan(grid: &mut Grid, source: &ImportSource, only: &[String]) -> Result<Plan, OpsError> {
     let mut inventory = inventory(source)?;
     if !only.is_empty() {
@@ -147,7 +147,7 @@ fn inventory(source: &ImportSource) -> Result<Inventory, OpsError> {
     })
 }
 
-/// The files that a path with wildcards names, by name. Up to the first wildcard links are followed.
+/// The files that a path with wildcards matches, sorted. Links are followed up to the first wildcard.
 fn listed(path: &Path) -> Vec<PathBuf> {
     let is_wild = |name: &std::path::Component<'_>| name.as_os_str().to_string_lossy().contains(['*', '?', '[', '{']);
     let names: Vec<_> = path.components().collect();
@@ -161,7 +161,7 @@ fn listed(path: &Path) -> Vec<PathBuf> {
     let found = Patterns::new(&[pattern])
         .map_err(SelectError::from)
         .and_then(|patterns| select::matching(&dir, &patterns, &mut Walk::bounded(&|| true)));
-    // A directory comes with what is in it, which nobody includes.
+    // The tree of a directory has its content too, which is not included.
     let tree = found.unwrap_or_default().tree;
     tree.into_iter().filter(|(below, _)| below.names().count() == depth).map(|(_, file)| file).collect()
 }
@@ -172,14 +172,14 @@ fn planned(host: &FoundHost, caller: Option<&SshCommand>) -> Result<Planned, Str
     Ok(Planned { name, target: named_here(caller, &target), groups: host.groups.clone() })
 }
 
-/// How far an import is.
+/// Progress of an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ImportProgress {
     pub looked_at: usize,
     pub of: usize,
 }
 
-/// Looks at the hosts side by side, adds those that can take tasks, and reads them.
+/// Checks the hosts in parallel, adds those that can run tasks, and probes them.
 pub fn import(
     grid: &mut Grid,
     servers: &[Planned],

@@ -19,16 +19,16 @@ pub struct Interrupts {
     count: u32,
     /// The number of the last signal; 0 before the first.
     last: Arc<AtomicUsize>,
-    /// What the first signal cancels.
+    /// The task that the first signal cancels.
     task: Option<Chosen>,
     cancelled: bool,
-    /// What lets a second signal end the process, as long as there is no task to be cancelled.
+    /// Handlers by which a second signal ends the process, until there is a task to cancel.
     ending: Vec<SigId>,
 }
 
 impl Interrupts {
-    /// From here on a signal waits for the task: were it to end the process between the submit and the first look at the task, that
-    /// would run on with nobody to cancel it.
+    /// Starts to collect signals. A signal that ended the process between the submit and the first look at the task
+    /// would leave the task running.
     pub fn listen() -> Result<Self, OpsError> {
         let failed = |error: std::io::Error| OpsError::Grid(format!("signals can't be caught: {error}"));
         let (pipe, write) = UnixStream::pair().map_err(failed)?;
@@ -47,7 +47,7 @@ impl Interrupts {
         Ok(Self { pipe, count: 0, last, task: None, cancelled: false, ending })
     }
 
-    /// There is a task now: the first signal cancels it, the second is told in words.
+    /// Sets the task: the first signal cancels it, the second returns with a message.
     pub fn submitted(&mut self, task: Chosen) {
         self.task = Some(task);
         for id in self.ending.drain(..) {
@@ -55,7 +55,7 @@ impl Interrupts {
         }
     }
 
-    /// How many signals came so far.
+    /// Takes the signals that have come; gives how many there were in all.
     pub fn take(&mut self) -> u32 {
         let mut bytes = [0; 16];
         while let Ok(n @ 1..) = self.pipe.read(&mut bytes) {
@@ -64,17 +64,17 @@ impl Interrupts {
         self.count
     }
 
-    /// What the first signal cancels: all of an array, whichever member is followed just then.
+    /// The task that the first signal cancels: the whole array, whichever member is followed.
     pub fn task_or(&self, followed: Chosen) -> Chosen {
         self.task.unwrap_or(followed)
     }
 
-    /// The first signal has cancelled the task.
+    /// Records that the first signal has cancelled the task.
     pub const fn cancelled(&mut self) {
         self.cancelled = true;
     }
 
-    /// The last signal, if it has cancelled the task: a shell expects that the command ends by it.
+    /// The last signal, if a signal has cancelled the task: a shell expects that the command ends by it.
     pub fn cancelled_by(&self) -> Option<i32> {
         if self.cancelled { self.last_signal() } else { None }
     }
@@ -83,7 +83,7 @@ impl Interrupts {
         i32::try_from(self.last.load(Ordering::SeqCst)).ok().filter(|signal| *signal != 0)
     }
 
-    /// The second signal: nobody follows the task any more.
+    /// The error by which a second signal ends the follow.
     pub fn left(&self, followed: Chosen) -> OpsError {
         let what = self.task_or(followed);
         let words = if self.cancelled {

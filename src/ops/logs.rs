@@ -1,4 +1,4 @@
-//! `grid logs`: what a task wrote, wherever it lies now.
+//! `grid logs`: prints the outputs of a task, in this home or on their server.
 
 use super::follow::{self, FollowEvent, FollowSink};
 use super::remote::follow::remote_logs;
@@ -16,10 +16,10 @@ use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// Members that one `logs` prints at most.
+/// Most members that one `logs` prints.
 const MEMBERS: u32 = 10_000;
 
-/// What of the outputs.
+/// The outputs to print.
 #[derive(Debug, Clone)]
 pub struct LogRequest {
     pub streams: Vec<Stream>,
@@ -27,7 +27,7 @@ pub struct LogRequest {
     pub attempt: Option<u32>,
 }
 
-/// Gives the outputs of a task, or of all members of an array that have begun, one after the other.
+/// Prints the outputs of a task, or of all members of an array that have started, one after the other.
 pub fn logs(grid: &mut Grid, what: Chosen, wanted: &LogRequest, sink: &mut FollowSink<'_>) -> Result<(), OpsError> {
     let unknown = || OpsError::unknown("task", &what.task.to_string(), []);
     if let Some(away) = remote::away(grid, what)? {
@@ -60,7 +60,7 @@ pub fn logs(grid: &mut Grid, what: Chosen, wanted: &LogRequest, sink: &mut Follo
     all_told(gone)
 }
 
-/// Refused where an output is gone; what is there was told before that.
+/// The error if outputs are gone; it comes after those that exist are printed.
 pub(super) fn all_told(gone: Vec<String>) -> Result<(), OpsError> {
     if gone.is_empty() { Ok(()) } else { Err(OpsError::Refused(gone.join("; "))) }
 }
@@ -102,7 +102,7 @@ fn of_member(
     Ok(gone)
 }
 
-/// What is said of an output of a member's last attempt that its server gave up to an offset only.
+/// The message on an output of a member's last attempt that its server gave only up to an offset.
 pub(super) fn missing(member: &MemberRow, stream: Stream, upto: u64) -> Option<String> {
     let len = member.last().map_or(0, |last| last.len(stream));
     let (upto, all) = (Bytes(upto), Bytes(len));
@@ -112,7 +112,7 @@ pub(super) fn missing(member: &MemberRow, stream: Stream, upto: u64) -> Option<S
     })
 }
 
-/// Says why the output of a member's last attempt is not all that it wrote.
+/// Prints why the output of a member's last attempt is incomplete.
 fn cut(what: Chosen, member: &MemberRow, last: bool, sink: &mut FollowSink<'_>) -> Result<(), OpsError> {
     member
         .last()
@@ -121,7 +121,7 @@ fn cut(what: Chosen, member: &MemberRow, last: bool, sink: &mut FollowSink<'_>) 
         .map_or(Ok(()), |cut| tell(sink, &format!("task {what}: {cut}")))
 }
 
-/// An output that was brought home: a row, or a file; from an offset on. The words where it is gone.
+/// Prints an output that was fetched (a row, or a file) from an offset on. Gives the message if it is gone.
 pub(super) fn kept(
     grid: &Grid,
     member: &MemberRow,
@@ -150,7 +150,7 @@ pub(super) fn kept(
     Ok(None)
 }
 
-/// One that was brought home in a file; what was dropped of it is a hole there. False: there is no such file.
+/// Prints an output that was fetched to a file, in which a dropped part is a hole. False if there is no file.
 fn from_file(
     path: &Path,
     index: Index,
@@ -183,7 +183,7 @@ fn from_file(
     }
 }
 
-/// Says at its place that a part of an output is not there.
+/// Prints, at its place, that a part of an output was left out.
 pub(super) fn left_out(stream: Stream, bytes: u64, sink: &mut FollowSink<'_>) -> Result<(), OpsError> {
     if bytes == 0 {
         return Ok(());

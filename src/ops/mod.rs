@@ -70,7 +70,7 @@ fn member_state(view: &View<'_>, what: Chosen) -> Result<State, OpsError> {
     }
 }
 
-/// What a shell would say of an end, and the command's own code.
+/// The exit code of an end as a shell gives it, and the command's own code.
 fn shell_code(view: &View<'_>, what: Chosen) -> Result<(u8, Option<u8>), OpsError> {
     let row = view.task(what.task)?.ok_or_else(|| OpsError::unknown("task", &what.to_string(), []))?;
     let index = what.index.or((row.shape == Shape::Single).then_some(Index(0)));

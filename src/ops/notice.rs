@@ -1,4 +1,4 @@
-//! Results that nobody has unpacked: a week before `gc` takes them, `status` says so.
+//! Results that are not unpacked: `status` gives notice a week before `gc` removes them.
 
 use super::settings::{KEEP_OUTPUTS, time};
 use super::{Grid, OpsError};
@@ -9,12 +9,12 @@ use crate::store::{Durability, View};
 use serde::Serialize;
 use std::time::Duration;
 
-/// Between the notice and the end of what it is about.
+/// Time between the notice and the removal.
 const NOTICE: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Tasks that are named.
+/// Most tasks that a notice names.
 const NAMED: u32 = 10;
 
-/// Results that nobody has unpacked, and that `gc` takes soon.
+/// Results that are not unpacked, and that `gc` removes soon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Notice {
     /// Their tasks, at most ten.
@@ -22,11 +22,11 @@ pub struct Notice {
     /// How many tasks there are.
     pub count: u64,
     pub bytes: Bytes,
-    /// When the first of them go, at the earliest.
+    /// The earliest time at which the first of them are removed.
     pub goes_at: Timestamp,
 }
 
-/// What `status` says of results that go soon.
+/// The notice in `status` on results that are removed soon.
 pub fn of(view: &View<'_>) -> Result<Option<Notice>, OpsError> {
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX / 4);
     let found = view.noticed(millis(time(view, KEEP_OUTPUTS)?), millis(NOTICE), NAMED)?;
@@ -38,8 +38,8 @@ pub fn of(view: &View<'_>) -> Result<Option<Notice>, OpsError> {
     }))
 }
 
-/// Gives notice of what would go within a week. A setting that was lowered, or a `gc` that did not run for long, shortens no notice: it
-/// begins here.
+/// Gives notice of results that would be removed within a week. A lowered setting, or a `gc` that did not run for long, does not shorten
+/// the notice: its time starts here.
 pub fn give(grid: &mut Grid, keep: Duration, now: Timestamp) -> Result<(), OpsError> {
     let soon = now.minus(keep.saturating_sub(NOTICE));
     let unnoticed = grid.store.view().unnoticed_before(soon)?;

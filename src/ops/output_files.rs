@@ -1,9 +1,9 @@
-//! `-o` and `-e` files that several starts of one task share: each start empties them, so all but the last output is lost.
+//! `-o` and `-e` files that several starts of one task share. Each start empties them, so only the last output remains.
 
 use super::draft::Draft;
 use crate::model::command::Text;
 
-/// What tells the starts of a task apart in the name of a file.
+/// A mark that distinguishes the starts of a task in the name of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mark {
     /// `%a`: the member.
@@ -20,7 +20,7 @@ impl Mark {
         }
     }
 
-    /// Does this name have it?
+    /// True if a name has this mark.
     fn is_in(self, name: &Text) -> bool {
         let mut bytes = name.as_bytes().iter();
         while let Some(byte) = bytes.next() {
@@ -32,7 +32,7 @@ impl Mark {
         false
     }
 
-    /// The name with it, before the ending.
+    /// A name with this mark added before the ending.
     fn added_to(self, name: &str) -> String {
         let letter = char::from(self.letter());
         let file = name.rfind('/').map_or(0, |at| at + 1);
@@ -43,7 +43,7 @@ impl Mark {
     }
 }
 
-/// A line for each file that several members, or several attempts, write in turn, with what to write instead.
+/// A warning for each file that several members, or several attempts, overwrite, with a name that avoids it.
 pub fn overwritten(draft: &Draft) -> Vec<String> {
     let members = draft.members.count();
     let attempts = draft.retries.unwrap_or(0);
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mark_stands_before_the_ending() {
+    fn mark_is_added_before_the_ending() {
         for (name, better) in [("out", "out.%a"), (".out", ".out.%a"), ("d.x/out", "d.x/out.%a"), ("a.b.c", "a.b.%a.c")]
         {
             assert_eq!(Mark::Member.added_to(name), better);

@@ -47,7 +47,7 @@ pub fn add(grid: &mut Grid, name: &Name, settings: ProfileSettings) -> Result<()
     })
 }
 
-/// Changes a profile; what is not named stays. Tasks keep what they were submitted with.
+/// Changes the named parts of a profile. Tasks keep what they were submitted with.
 pub fn set(grid: &mut Grid, name: &Name, new: ProfileSettings) -> Result<(), OpsError> {
     check(&new)?;
     grid.store.write(Durability::Full, |tx| {
@@ -70,7 +70,7 @@ pub fn set(grid: &mut Grid, name: &Name, new: ProfileSettings) -> Result<(), Ops
     })
 }
 
-/// Takes back attributes; all of them or nothing.
+/// Removes attributes: all of them or none.
 pub fn unset(grid: &mut Grid, name: &str, what: &[String]) -> Result<(), OpsError> {
     grid.store.write(Durability::Full, |tx| {
         let mut profile = find(tx, name)?;
@@ -100,7 +100,7 @@ pub fn unset(grid: &mut Grid, name: &str, what: &[String]) -> Result<(), OpsErro
 pub fn remove(grid: &mut Grid, names: &[String]) -> Result<(), OpsError> {
     grid.store.write(Durability::Full, |tx| {
         for name in names {
-            // Also one that can't be read: this is the remedy.
+            // Removal is the remedy for a profile that can't be read.
             let gone = name.parse().ok().map(|name| tx.remove_profile(&name)).transpose()?;
             if gone != Some(true) {
                 find(tx, name)?;
@@ -122,7 +122,7 @@ pub fn show(grid: &Grid, name: &str) -> Result<DatabaseRow, OpsError> {
     entry(&view, find(&view, name)?)
 }
 
-/// A profile by name, or a word on what is near.
+/// A profile by name, else an error with similar names.
 pub(super) fn find(view: &View<'_>, name: &str) -> Result<Profile, OpsError> {
     if let Some(profile) = view.profile(name)? {
         return Ok(profile);

@@ -1,4 +1,4 @@
-//! Whoever reads what a command writes. A pipe or a socket tells as soon as its reader has gone, not only at the next write.
+//! The reader of what a command writes. On a pipe or a socket its end is seen at once, not only at the next write.
 
 use super::OpsError;
 use super::interrupts::Interrupts;
@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-/// What a descriptor shows whose other end has gone. poll(2) reports both without being asked.
+/// Events of a descriptor whose other end is closed. poll(2) always reports both.
 const GONE: PollFlags = PollFlags::ERR.union(PollFlags::HUP);
 
 /// The reader of an output of this process.
@@ -25,12 +25,12 @@ impl OutputReader {
         Ok(Self { output: output.try_clone_to_owned()?, terminal })
     }
 
-    /// Has it closed its end? Never so of a file.
+    /// True if the reader has closed its end. Always false for a file.
     pub fn has_gone(&self) -> bool {
         goes_within(&[self.output.as_fd()], Duration::ZERO)
     }
 
-    /// Does the terminal go within this time, if there was one? An interrupt ends the waiting.
+    /// True if there was a terminal and it closes within this time. An interrupt stops the wait.
     pub fn terminal_goes_within(&self, limit: Duration, interrupts: &Interrupts) -> bool {
         let Some(terminal) = &self.terminal else { return false };
         if goes_within(&[terminal.as_fd()], Duration::ZERO) {
@@ -38,7 +38,7 @@ impl OutputReader {
         }
         let mut fds =
             [PollFd::new(terminal, PollFlags::empty()), PollFd::from_borrowed_fd(interrupts.fd(), PollFlags::IN)];
-        // Where a SIGHUP comes meanwhile it ends this process, which leaves the task alone.
+        // A SIGHUP meanwhile ends this process, and the task keeps running.
         let _ = poll(&mut fds, Some(&timespec(limit)));
         fds[0].revents().intersects(GONE)
     }
@@ -53,7 +53,7 @@ fn timespec(limit: Duration) -> Timespec {
     Timespec { tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX), tv_nsec: limit.subsec_nanos().into() }
 }
 
-/// Who follows a task: a person who may interrupt, and the reader of what is written. A home that follows for another one is neither.
+/// The follower of a task: a person who may interrupt, and the reader of the output. A home that follows for another one has neither.
 #[derive(Debug, Default)]
 pub struct Follower<'f> {
     pub interrupts: Option<&'f mut Interrupts>,
@@ -63,18 +63,18 @@ pub struct Follower<'f> {
 /// What ended a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Woken {
-    /// The stream that was waited for can be read.
+    /// The stream can be read.
     Word,
     /// A signal came.
     Interrupt,
     /// The reader has gone.
     ReaderGone,
-    /// Nothing came in time.
+    /// The time is over.
     Time,
 }
 
 impl Follower<'_> {
-    /// Waits for input on `stream`, a signal, or the reader's end, at most so long.
+    /// Waits for input on `stream`, a signal, or the reader's end, at most this long.
     pub fn wait(&self, stream: Option<BorrowedFd<'_>>, limit: Duration) -> Result<Woken, OpsError> {
         let interrupts = self.interrupts.as_deref().map(|i| (Woken::Interrupt, i.fd(), PollFlags::IN));
         let reader = self.reader.map(|r| (Woken::ReaderGone, r.output.as_fd(), PollFlags::empty()));
@@ -89,7 +89,7 @@ impl Follower<'_> {
         Ok(came.map_or(Woken::Time, |((woken, ..), _)| *woken))
     }
 
-    /// What takes back a question to another home: a signal, or the reader's end.
+    /// A [`Stop`] of requests to other homes: due at a signal, or at the reader's end.
     pub fn stop(&self) -> Result<Stop, OpsError> {
         let interrupts = self.interrupts.as_deref().map(|i| (i.fd(), PollFlags::IN));
         let reader = self.reader.map(|r| (r.output.as_fd(), PollFlags::empty()));
@@ -98,7 +98,7 @@ impl Follower<'_> {
         Ok(Stop::new(fds.map_err(|error| OpsError::Grid(format!("descriptors can't be watched: {error}")))?))
     }
 
-    /// The reader's end, as a write would tell it.
+    /// The error of a write to the reader, if it has gone.
     pub fn reader_gone(&self) -> Result<(), OpsError> {
         match self.reader {
             Some(reader) if reader.has_gone() => Err(closed()),
@@ -107,7 +107,7 @@ impl Follower<'_> {
     }
 }
 
-/// What a write to a pipe without a reader gives.
+/// The error of a write to a pipe without a reader.
 pub fn closed() -> OpsError {
     OpsError::Output(io::ErrorKind::BrokenPipe.into())
 }

@@ -1,4 +1,4 @@
-//! `grid refresh`, `grid server refresh`, and the reading at `server add`.
+//! `grid refresh`, `grid server refresh`, and the probe at `server add`.
 
 use super::report::Refreshed;
 use super::servers::{find, state};
@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::fs::{OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 
-/// What cron asks for: reads all servers and clears up. None: another such run is under way, and this one steps aside.
+/// Probes all servers and runs `gc`, as cron asks for. None: another such run is in progress, and this one does nothing.
 pub fn refresh_all(grid: &mut Grid) -> Result<Option<Vec<Refreshed>>, OpsError> {
     let path = grid.store.home().run_dir().join("refresh.lock");
     let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
@@ -28,12 +28,12 @@ pub fn refresh_all(grid: &mut Grid) -> Result<Option<Vec<Refreshed>>, OpsError> 
     }
     let report = refresh(grid, &[])?;
     gc::gc(grid, gc::GcRequest::default(), &Reading::now())?;
-    // Who could not be told stands in `grid distributor list`, and is told later.
+    // `grid distributor list` shows failed reports; they are sent again later.
     registry::send(grid, "period", false)?;
     Ok(Some(report))
 }
 
-/// Reads the named servers, or all, side by side.
+/// Probes the named servers, or all, in parallel.
 pub fn refresh(grid: &mut Grid, names: &[String]) -> Result<Vec<Refreshed>, OpsError> {
     let view = grid.store.view();
     let servers = if names.is_empty() {
@@ -53,20 +53,20 @@ pub fn refresh(grid: &mut Grid, names: &[String]) -> Result<Vec<Refreshed>, OpsE
     Ok(done)
 }
 
-/// Reads one server's host and records it; what went wrong, if anything did.
+/// Probes one server and records the result. Gives the error, if it fails.
 pub(super) fn read_one(grid: &mut Grid, id: ServerId) -> Result<Option<String>, OpsError> {
     Ok(read_some(grid, &[id])?.remove(&id))
 }
 
-/// Reads these servers' hosts and records them; what went wrong, by server.
+/// Probes servers and records the results. Gives the errors by server.
 pub(super) fn read_some(grid: &mut Grid, ids: &[ServerId]) -> Result<HashMap<ServerId, String>, OpsError> {
     let view = grid.store.view();
     let servers = ids.iter().map(|id| view.server_by_id(*id)).collect::<Result<Vec<_>, _>>()?;
     read(grid, &servers.into_iter().flatten().collect::<Vec<_>>())
 }
 
-/// Reads servers: those over ssh through the dispatcher, which has the links, this host meanwhile by ourselves.
-/// What went wrong, by server.
+/// Probes servers over ssh through the dispatcher, which has the links, and meanwhile this host directly.
+/// Gives the errors by server.
 fn read(grid: &mut Grid, servers: &[Server]) -> Result<HashMap<ServerId, String>, OpsError> {
     let far: Vec<ServerId> = servers.iter().filter(|s| matches!(s.engine, Engine::Ssh(_))).map(|s| s.id).collect();
     let connection = if far.is_empty() { None } else { Some(ask(grid, &far).map_err(failed)?) };
@@ -92,7 +92,7 @@ fn ask(grid: &Grid, servers: &[ServerId]) -> Result<Connection, StartError> {
     Ok(connection)
 }
 
-/// The dispatcher answers for each server, within its time-out.
+/// Receives the dispatcher's answer for each server; they come within its time-out.
 fn take_answers(
     mut connection: Connection,
     mut open: Vec<ServerId>,

@@ -1,4 +1,4 @@
-//! `grid distributor register`, `allow`, `push`: a second tier makes itself known to first tiers in other homes.
+//! `grid distributor register`, `allow`, `push`: registers a second tier with first tiers in other homes.
 
 use super::serve::Credentials;
 use super::{Grid, OpsError};
@@ -17,7 +17,7 @@ use crate::store::reports::{On, Registration};
 use serde::Serialize;
 use std::time::Duration;
 
-/// What was typed for a registration.
+/// A registration as it was typed.
 #[derive(Debug)]
 pub struct RegistrationRequest {
     pub name: Name,
@@ -28,7 +28,7 @@ pub struct RegistrationRequest {
     pub distributor: Name,
 }
 
-/// Whether a first tier has the newest state.
+/// A first tier, and why it does not have the newest state, if so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ReportState {
     pub distributor: String,
@@ -63,7 +63,7 @@ pub fn on(words: &[String]) -> Result<On, OpsError> {
     Ok(on)
 }
 
-/// Registers, or changes how it is registered; reports at once. Who does not answer gets the newest state later.
+/// Registers, or changes the registration, and reports at once. First tiers that do not answer get the newest state later.
 pub fn register(grid: &mut Grid, wish: &RegistrationRequest) -> Result<Vec<ReportState>, OpsError> {
     let own = grid.store.home().dir().to_path_buf();
     let id = own_member(grid, &wish.distributor)?;
@@ -100,7 +100,7 @@ pub fn register(grid: &mut Grid, wish: &RegistrationRequest) -> Result<Vec<Repor
     send(grid, "register", true)
 }
 
-/// Reports no more to these first tiers. What they know stays with them: their owners remove or drain it.
+/// Stops the reports to first tiers. Their rows stay: their owners remove or drain them.
 pub fn unregister(grid: &mut Grid, distributor: &Name, with: &[Endpoint]) -> Result<(), OpsError> {
     let id = own_member(grid, distributor)?;
     grid.store.write(Durability::Full, |tx| {
@@ -115,7 +115,7 @@ pub fn unregister(grid: &mut Grid, distributor: &Name, with: &[Endpoint]) -> Res
     })
 }
 
-/// A second-tier distributor of this very home.
+/// A second-tier distributor of this home.
 fn own_member(grid: &Grid, name: &Name) -> Result<DistributorId, OpsError> {
     let known = grid.store.view().distributors(Tier::Second)?;
     let member = known.iter().find(|m| m.name == *name && !m.endpoint.is_elsewhere());
@@ -123,13 +123,13 @@ fn own_member(grid: &Grid, name: &Name) -> Result<DistributorId, OpsError> {
     member.map(|m| m.id).ok_or_else(unknown)
 }
 
-/// Reports everything now.
+/// Sends all reports now.
 pub fn push(grid: &mut Grid) -> Result<Vec<ReportState>, OpsError> {
     grid.store.write(Durability::Normal, |tx| tx.push_reports())?;
     send(grid, "push", true)
 }
 
-/// Reports what is due; `grid refresh` does it too.
+/// Sends the reports that are due; `grid refresh` does it too.
 pub fn send(grid: &mut Grid, why: &str, all: bool) -> Result<Vec<ReportState>, OpsError> {
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let mut context = TierContext { store: &mut grid.store, peers: &mut peers, ambient: &System };
@@ -146,8 +146,8 @@ pub fn send(grid: &mut Grid, why: &str, all: bool) -> Result<Vec<ReportState>, O
         .collect())
 }
 
-/// The owner lets tasks go to a distributor that registered itself, reached as said here. For one that comes in over SSH:
-/// the line for `authorized_keys` by which it may report itself and no more.
+/// Allows tasks to go to a distributor that registered itself, at this endpoint. For an SSH endpoint it gives
+/// the line for `authorized_keys` by which the distributor may send its own reports only.
 pub fn allow(grid: &mut Grid, name: &Name, endpoint: Option<&Endpoint>) -> Result<Option<String>, OpsError> {
     let known = grid.store.view().distributors(Tier::Second)?;
     let member = known.iter().find(|m| m.name == *name);
@@ -169,7 +169,7 @@ pub fn allow(grid: &mut Grid, name: &Name, endpoint: Option<&Endpoint>) -> Resul
             tx.keep_ssh_of_endpoint(&endpoint, command)?;
         }
         tx.set_allowed(id, true)?;
-        // It comes in as a user of that name, who may do no more than any other.
+        // It logs in as a user of that name, with the rights of any other user.
         if matches!(endpoint, Endpoint::Ssh { .. }) && tx.user(name.as_str())?.is_none() {
             tx.add_user(name, Timestamp::now())?;
         }
@@ -179,7 +179,7 @@ pub fn allow(grid: &mut Grid, name: &Name, endpoint: Option<&Endpoint>) -> Resul
     Ok(matches!(endpoint, Endpoint::Ssh { .. }).then(|| super::users::key_line(&home, name, None)))
 }
 
-/// A second tier reports itself here. `offers`: where it says that it is reached; None: it is known already.
+/// Records the report of a second tier. `offers`: the endpoint that it registers with; None: it is registered already.
 pub fn receive(
     peer: HomeId,
     credentials: &Credentials,
@@ -203,7 +203,7 @@ pub fn receive(
     if allowed || offers.is_none() {
         return Ok(Answer::Done);
     }
-    // Also to a report that is overtaken: the dispatcher over there may have told a newer one while a person still registers.
+    // A stale report gets the note too: the other dispatcher may have sent a newer one while the person still registers.
     Ok(Answer::Note(format!(
         "registered; no tasks go there before the owner of this first tier has run `grid distributor allow {}`",
         report.name
@@ -218,7 +218,7 @@ mod tests {
     use crate::protocol::distributor::Question;
     use crate::store::{Store, StoreError, Tx};
 
-    /// Answers, and unregisters everybody at the first question.
+    /// Peers that answer, and unregister all at the first question.
     struct Meanwhile {
         home: crate::store::Home,
         asked: usize,
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn who_unregisters_while_others_are_told_is_not_registered_anew() {
+    fn registration_removed_during_reports_stays_removed() {
         let (_dir, mut grid) = fixture::grid();
         let id = grid.store.view().distributor("tier2").unwrap().unwrap().id;
         let register = |tx: &Tx<'_>| {

@@ -1,4 +1,4 @@
-//! `grid release`: held tasks may start.
+//! `grid release`: lets held members start.
 
 use super::remote::change::ask_owners;
 use super::report::TaskChange;
@@ -11,7 +11,7 @@ use crate::protocol::distributor::Verb;
 use crate::store::ledger::Ledger;
 use crate::store::{Durability, View};
 
-/// Releases what is held; what is not held is noted.
+/// Releases held members; a note names those that are not held.
 pub fn release(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsError> {
     let split = ask_owners(grid, what, |chosen| Verb::Release { index: chosen.index })?;
     let ours = here(grid, &split.ours)?;
@@ -48,7 +48,7 @@ fn here(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsError> {
     Ok(changes)
 }
 
-/// The home that was backed up may have gone on with what it knew, and have been told to cancel it.
+/// The note on a task from before a backup: the backed-up home may have run or cancelled it since.
 fn may_have_run(view: &View<'_>, task: TaskId) -> Result<Option<String>, OpsError> {
     let (Some((from, made_of)), Some(row)) = (view.made_of()?, view.task(task)?) else { return Ok(None) };
     let known = row.submitted_at <= from;

@@ -1,4 +1,4 @@
-//! `grid remove`: ended tasks go with all that they left; what somebody still needs of them keeps them.
+//! `grid remove`: removes ended tasks with all their files. A task stays while a part of it is still needed.
 
 use super::remote::owner::OwnerHome;
 use super::selecting::Chosen;
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Leaves those that ended before.
+/// Keeps the choices that ended before this time.
 pub fn retain_older(grid: &Grid, what: &mut Vec<Chosen>, before: Timestamp) -> Result<(), OpsError> {
     let view = grid.store.view();
     let ends = what.iter().map(|chosen| view.task_end(chosen.task)).collect::<Result<Vec<_>, _>>()?;
@@ -28,29 +28,29 @@ pub fn retain_older(grid: &Grid, what: &mut Vec<Chosen>, before: Timestamp) -> R
     Ok(())
 }
 
-/// Tasks in one transaction: other writers wait no longer than for this.
+/// Most tasks in one transaction: other writers wait for one transaction at most.
 const BATCH: usize = 500;
 
-/// What went, or would go.
+/// What was removed, or would be.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoveReport {
-    /// The ids of what went, or would go.
+    /// Ids of the tasks that were removed, or would be.
     pub tasks: Vec<String>,
     /// Small outputs in the database.
     pub outputs: u64,
-    /// Longer outputs, and archives of what was brought back.
+    /// Longer outputs, and archives of results.
     pub files: u64,
     /// Bytes of both.
     pub bytes: Bytes,
-    /// Bytes of outputs that lay on servers.
+    /// Bytes of outputs on servers.
     pub on_servers: Bytes,
-    /// What stays, and why.
+    /// Tasks that stay, each with the reason.
     pub kept: Vec<KeptTask>,
     pub dry_run: bool,
 }
 
 impl RemoveReport {
-    /// The sums of both.
+    /// Adds another report.
     pub fn add(&mut self, other: Self) {
         self.tasks.extend(other.tasks);
         self.outputs += other.outputs;
@@ -60,28 +60,28 @@ impl RemoveReport {
     }
 }
 
-/// A task that `remove` leaves.
+/// A task that `remove` keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptTask {
     pub id: String,
     pub why: String,
 }
 
-/// How tasks are to be removed.
+/// Options of a removal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Removal {
-    /// Also those whose files nobody has unpacked, and those whose client has not heard how they ended.
+    /// Also remove tasks whose files are not unpacked, and tasks whose client has not been told of the end.
     pub discard: bool,
-    /// Of a task in another home: there too.
+    /// Also remove a task of another home there.
     pub everywhere: bool,
     pub dry_run: bool,
-    /// Each was named: if one has to stay, none goes.
+    /// All tasks were named: if one has to stay, none is removed.
     pub all_or_none: bool,
-    /// The client of these, in another home, asks: it knows how they ended.
+    /// The client of the tasks, in another home, asks: it has been told of their ends.
     pub by_client: bool,
 }
 
-/// Removes ended tasks of this home, and the rows of those that other homes hold.
+/// Removes ended tasks of this home, and the rows of tasks that other homes hold.
 pub fn remove(grid: &mut Grid, what: &[Chosen], how: Removal) -> Result<RemoveReport, OpsError> {
     if let Some(member) = what.iter().find(|chosen| chosen.index.is_some()) {
         let task = member.task;
@@ -131,7 +131,7 @@ pub fn remove(grid: &mut Grid, what: &[Chosen], how: Removal) -> Result<RemoveRe
     Ok(done)
 }
 
-/// Rows first: what dies behind them leaves files of tasks that are gone, which the next `gc` takes.
+/// Removes rows before files: after a crash in between, the next `gc` removes the files.
 fn here(
     grid: &mut Grid,
     going: &[TaskId],
@@ -146,13 +146,13 @@ fn here(
             let mut stay = Vec::new();
             for task in batch {
                 let Some(row) = tx.task(*task)? else { continue };
-                // It may have been started again since it was looked at.
+                // The task may have been retried since the check.
                 if let Some(why) = needed(tx, *task, how)? {
                     stay.push(KeptTask { id: task.to_string(), why });
                     continue;
                 }
                 count(tx, *task, &mut gone)?;
-                // Whoever froze while it was placed must not place it anew.
+                // A process that was stopped while it placed the task must not place it again.
                 let of = if how.by_client { Refuses::User(row.user_id) } else { Refuses::Everybody };
                 tx.add_tombstone(row.uuid, u32::MAX, of, now)?;
                 tx.drop_tasks(&[*task])?;
@@ -164,20 +164,20 @@ fn here(
         let files = files_of(grid, &removed)?;
         count_files(&files, &mut gone);
         for (path, _) in files {
-            // Another process may have been faster.
+            // Another process may have removed it.
             let _ = std::fs::remove_file(path);
         }
         done.add(gone);
         kept.extend(stay);
     }
     if !done.tasks.is_empty() {
-        // Servers that do not answer hear of it later.
+        // Servers that do not answer are told later.
         gc::tell_servers(grid, gc::SERVERS_WAIT)?;
     }
     dispatcher::wake(grid)
 }
 
-/// Why a task can't be removed; None: it can.
+/// Why a task can't be removed; None if it can.
 fn needed(view: &View<'_>, task: TaskId, how: Removal) -> Result<Option<String>, OpsError> {
     let row = view.task(task)?.ok_or_else(|| OpsError::unknown("task", &task.to_string(), []))?;
     let away = view.away(task)?;
@@ -185,7 +185,7 @@ fn needed(view: &View<'_>, task: TaskId, how: Removal) -> Result<Option<String>,
     if row.counts.unended() > 0 {
         return Ok(Some(format!("it has not ended: {state}; `grid cancel {task}` first")));
     }
-    // Tasks that wait for this one will stand here, once there are dependencies.
+    // Once there are dependencies: a task that others wait for is needed.
     match &away {
         Some(Away { held: AwayState::Open { .. }, .. }) => {
             return Ok(Some("nobody has said yet whether it holds it".to_owned()));
@@ -196,7 +196,7 @@ fn needed(view: &View<'_>, task: TaskId, how: Removal) -> Result<Option<String>,
         _ => {}
     }
     if how.by_client {
-        // Each leaves a refusal behind, which only time takes.
+        // Each removal leaves a tombstone, which is removed only by its age.
         if view.has_tombstones(Refuses::User(row.user_id), TOMBSTONES_MAX)? {
             let many =
                 format!("{TOMBSTONES_MAX} tasks of this user were removed or refused lately: wait for `grid gc`");
@@ -211,7 +211,7 @@ fn needed(view: &View<'_>, task: TaskId, how: Removal) -> Result<Option<String>,
     if how.discard { Ok(None) } else { files(view, &row, away.is_some(), how.by_client) }
 }
 
-/// What of its files is still needed. To a client in another home the task has another id.
+/// Why the files of a task are still needed. A client in another home knows the task by another id.
 fn files(view: &View<'_>, row: &TaskRow, away: bool, by_client: bool) -> Result<Option<String>, OpsError> {
     let task = row.id;
     let fetch = if by_client { "`grid fetch`".to_owned() } else { format!("`grid fetch {task}`") };
@@ -227,8 +227,8 @@ fn files(view: &View<'_>, row: &TaskRow, away: bool, by_client: bool) -> Result<
         return Ok(Some(format!("what it brought back was unpacked by nobody: {fetch}, or --discard")));
     }
     let began = row.started_at.is_some();
-    // Of each of these its owner has something to tell, and be it that there was nothing. Of those that failed some may never have
-    // begun: the owner knows.
+    // The owner has a result for each of these, even an empty one. A failed member may never have
+    // started; only the owner knows.
     let c = &row.counts;
     let told_of = u64::from(c.completed) + u64::from(c.timeout) + u64::from(c.out_of_memory);
     let lacks = fetched.is_empty() || (fetched.len() as u64) < told_of;
@@ -238,7 +238,7 @@ fn files(view: &View<'_>, row: &TaskRow, away: bool, by_client: bool) -> Result<
     Ok(None)
 }
 
-/// Reasons told one by one at most.
+/// Most reasons that are listed one by one.
 const REASONS: usize = 20;
 
 fn none(kept: &[KeptTask]) -> OpsError {
@@ -250,7 +250,7 @@ fn none(kept: &[KeptTask]) -> OpsError {
     OpsError::Refused(lines.join("\n"))
 }
 
-/// The owner of a task removes it. That it does not know it any more is as good.
+/// Has the owner of a task remove it. An owner that does not know the task any more counts as done.
 fn there(grid: &Grid, away: &Away, discard: bool) -> Result<RemoveReport, OpsError> {
     let AwayState::By { home, .. } = away.held else { return Ok(RemoveReport::default()) };
     let verb = Verb::Remove { discard };
@@ -266,7 +266,7 @@ fn there(grid: &Grid, away: &Away, discard: bool) -> Result<RemoveReport, OpsErr
     }
 }
 
-/// What of a task lies in the database and on servers.
+/// Counts the outputs of a task in the database and on servers.
 fn count(view: &View<'_>, task: TaskId, done: &mut RemoveReport) -> Result<(), OpsError> {
     let left = view.left_by(task)?;
     done.tasks.push(task.to_string());
@@ -281,7 +281,7 @@ fn count_files(files: &[(PathBuf, u64)], done: &mut RemoveReport) {
     done.bytes.0 += files.iter().map(|(_, len)| len).sum::<u64>();
 }
 
-/// Files of these tasks in the home's spool: longer outputs, and what they brought back. Their names begin with the task's id.
+/// Files of tasks in the home's spool: longer outputs and results. Their names begin with the task's id.
 fn files_of(grid: &Grid, tasks: &[TaskId]) -> Result<Vec<(PathBuf, u64)>, OpsError> {
     let tasks: BTreeSet<TaskId> = tasks.iter().copied().collect();
     let mut found = Vec::new();

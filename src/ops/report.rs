@@ -1,4 +1,4 @@
-//! What verbs report: one value feeds the table and the JSON. Field names are promises to scripts.
+//! Reports of verbs: one value feeds the table and the JSON. Scripts rely on the names of fields.
 
 pub use crate::distributor::search::TierSearch;
 pub use crate::matching::Verdict as ServerVerdict;
@@ -43,7 +43,7 @@ pub struct AttemptReport {
     pub ended_at: Option<Timestamp>,
     pub exit_code: Option<u8>,
     pub signal: Option<u8>,
-    /// The system's words where it could not run, or why it is LOST.
+    /// The system's error if it could not run, or why it is LOST.
     pub detail: Option<String>,
 }
 
@@ -65,7 +65,7 @@ pub struct Task {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counts: Option<BTreeMap<State, u32>>,
     pub remote: Option<Remote>,
-    /// Why its outputs are not all that it wrote.
+    /// Why its outputs are incomplete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<Cut>,
     /// Everything else; `show` only.
@@ -74,7 +74,7 @@ pub struct Task {
 }
 
 impl Task {
-    /// Where it runs or ran last, as `-w` takes it: a server of another home stands behind the name of its distributor.
+    /// Where it runs or ran last, as `-w` takes it: a server of another home is written after the name of its distributor.
     pub fn place(&self) -> Option<String> {
         self.head.server.as_ref().map(|server| self.at(server))
     }
@@ -85,7 +85,7 @@ impl Task {
     }
 }
 
-/// What only `show` tells.
+/// Details of a task for `show`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Detail {
     pub attempts: Vec<AttemptReport>,
@@ -104,12 +104,12 @@ pub struct Detail {
     pub retries: u32,
     pub cpu_ms: Option<u64>,
     pub max_rss: Option<Bytes>,
-    /// How the memory limit is enforced, where there is one.
+    /// How the memory limit is enforced, if there is one.
     pub mem_limit: Option<String>,
     pub cancel_asked_at: Option<Timestamp>,
-    /// What travels with it.
+    /// The files that travel with it.
     pub files: Option<Files>,
-    /// Held, released, refused by a server, ...
+    /// Single steps: held, released, refused by a server.
     pub steps: Vec<(Timestamp, String)>,
 }
 
@@ -117,35 +117,35 @@ pub struct Detail {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Files {
     pub sent: Option<Archive>,
-    /// What was asked for with `--fetch`.
+    /// The patterns of `--fetch`.
     pub fetch: Vec<String>,
-    /// What is new or changed comes back too: `--dir`.
+    /// True if new and changed files come back too (`--dir`).
     pub changed: bool,
-    /// Of each member that has brought something, or could not.
+    /// Results of each member that has brought something, or could not.
     pub fetched: Vec<ResultsReport>,
 }
 
-/// What was sent.
+/// An archive that was sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Archive {
-    /// Of its content (BLAKE3).
+    /// Digest of its content (BLAKE3).
     pub digest: String,
     pub size: Bytes,
     /// Files, directories and links.
     pub files: u64,
 }
 
-/// What one member brought back.
+/// Results of one member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResultsReport {
     pub id: String,
     pub size: Bytes,
     pub files: u64,
-    /// Why it could not be brought; it is still on the server.
+    /// Why they could not be fetched; they are still on the server.
     pub error: Option<String>,
-    /// When all of it was unpacked.
+    /// When all of them were unpacked.
     pub unpacked_at: Option<Timestamp>,
-    /// What of it could not be unpacked the last time, and why; it is kept in the home.
+    /// What could not be unpacked the last time, and why; it is kept in the home.
     #[serde(default)]
     pub not_unpacked: Option<String>,
     /// A pattern that matched nothing, a link that was left out.
@@ -153,7 +153,7 @@ pub struct ResultsReport {
     pub remarks: Vec<String>,
 }
 
-/// The task's id in the home that owns it, where that is another.
+/// The task's id in the home that owns it, if that is another home.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Remote {
     pub distributor: String,
@@ -185,7 +185,7 @@ pub struct Status {
     /// Why no dispatcher stays.
     pub dispatcher: Option<String>,
     pub notice: Option<super::notice::Notice>,
-    /// The home's disk has no room: nothing is started, ends are recorded when there is some.
+    /// The home's disk is full: nothing is started, and ends are recorded when there is room.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub disk_full: bool,
 }
@@ -225,7 +225,7 @@ pub struct TaskChange {
     pub state: State,
     /// Members that were changed.
     pub changed: u32,
-    /// What the person should know: already ended, not held, waits for its server.
+    /// A message to the person: already ended, not held, waits for its server.
     pub note: Option<String>,
 }
 
@@ -233,9 +233,9 @@ pub struct TaskChange {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Waited {
     pub tasks: Vec<EndReport>,
-    /// The highest, as a shell counts.
+    /// The highest exit code, as a shell gives it.
     pub code: u8,
-    /// What came of their files: what was unpacked now, and what did not come.
+    /// Their files: those that were unpacked now, and those that could not be.
     pub files: Vec<FetchedFiles>,
 }
 
@@ -255,21 +255,21 @@ pub struct Explained {
     pub state: Option<State>,
     /// Why it waits or is held.
     pub reason: Option<String>,
-    /// Exactly two: what the members of each tier answered at the last search.
+    /// The answers of the members of both tiers at the last search.
     pub tiers: Vec<TierSearch>,
     /// Every server of the members that were asked.
     pub servers: Vec<ServerVerdict>,
-    /// Servers of another home that are not among them: too many for one answer to a dry run.
+    /// Servers of another home that are left out: too many for one answer to a dry run.
     #[serde(default)]
     pub left_out: usize,
     pub chosen: Option<String>,
     /// When the servers were judged.
     pub judged_at: Option<Timestamp>,
-    /// Each single relaxed requirement that would give a match; of what waits.
+    /// Each single requirement of a waiting task that would give a match if it were relaxed.
     pub relaxed: Vec<String>,
     /// Single steps: held, released, refused by a server.
     pub steps: Vec<(Timestamp, String)>,
-    /// Where another home holds it.
+    /// The task in the home that holds it, if that is another home.
     #[serde(default)]
     pub remote: Option<Remote>,
 }
@@ -280,7 +280,7 @@ pub struct Setting {
     pub name: &'static str,
     pub value: String,
     pub default: String,
-    /// Is it other than the default?
+    /// True if it differs from the default.
     pub set: bool,
     pub about: &'static str,
 }
@@ -301,7 +301,7 @@ pub struct Rows {
     pub rows: Vec<Vec<serde_json::Value>>,
 }
 
-/// How a check of `doctor` came out.
+/// The result of a check of `doctor`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Finding {
@@ -328,7 +328,7 @@ pub struct DispatcherStatus {
     pub links: u32,
     pub lanes: u32,
     pub running: u32,
-    /// The ssh and the key agent that let it in last.
+    /// The ssh command and the key agent of its last login.
     pub ssh: Option<String>,
 }
 
@@ -336,14 +336,14 @@ pub struct DispatcherStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Imported {
     pub name: String,
-    /// As ssh was given it.
+    /// The host as it is given to ssh.
     pub host: String,
     pub added: bool,
-    /// Why it was not.
+    /// Why it was not imported.
     pub fault: Option<NotImported>,
-    /// It was, but can't be read.
+    /// Why it can't be probed, though it was imported.
     pub warning: Option<String>,
-    /// It was, and a person should know this.
+    /// A message to the person on an imported host.
     pub remark: Option<String>,
 }
 

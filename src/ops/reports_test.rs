@@ -1,4 +1,4 @@
-//! What scripts may rely on, against a real home.
+//! Reports that scripts rely on, against a real home.
 
 use super::fixture::{self, name};
 use super::follow::FollowEvent;
@@ -60,7 +60,7 @@ fn status_and_show_have_the_promised_fields() {
 }
 
 #[test]
-fn cut_output_is_told_by_show_status_and_logs_until_the_next_attempt() {
+fn cut_output_is_shown_by_show_status_and_logs_until_the_next_attempt() {
     const WORDS: &str = "its output was cut: the disk was full";
     let (_dir, mut grid) = fixture::grid();
     let id = fixture::add_task(&mut grid, fixture::draft());
@@ -113,7 +113,7 @@ fn an_array_has_counts_and_members() {
 }
 
 #[test]
-fn last_and_all_are_the_callers_own() {
+fn last_and_all_select_the_callers_own_tasks() {
     let (_dir, mut grid) = fixture::grid();
     fixture::add_task(&mut grid, fixture::draft());
     let mut held = fixture::draft();
@@ -145,7 +145,7 @@ fn explain_has_two_tiers_in_order_and_every_server() {
     );
     assert_eq!(report["tiers"][1]["searched"][0]["distributor"], "tier2");
     assert_eq!(report["servers"][0]["server"], "local");
-    // What waits is judged anew: it would fit now.
+    // A waiting task is matched again: it would fit now.
     assert_eq!(report["servers"][0]["qualifies"], true);
     assert_eq!((&report["chosen"], &report["task"]), (&Value::Null, &json!("1")));
 }
@@ -199,7 +199,7 @@ fn groups_are_made_of_servers_and_keep_the_last_one() {
 }
 
 #[test]
-fn users_keep_what_is_not_named() {
+fn user_set_keeps_what_is_not_named() {
     let (_dir, mut grid) = fixture::grid();
     let parts = UserParts {
         groups: vec![name("staff")],
@@ -279,7 +279,7 @@ fn settings_have_defaults_and_go_back_to_them() {
 }
 
 #[test]
-fn what_never_began_has_no_logs_and_gc_leaves_it() {
+fn task_that_never_started_has_no_logs_and_gc_keeps_it() {
     let (_dir, mut grid) = fixture::grid();
     fixture::add_task(&mut grid, fixture::draft());
     let what = select_one(&grid, word("1"), false).unwrap();
@@ -306,7 +306,7 @@ fn what_never_began_has_no_logs_and_gc_leaves_it() {
 }
 
 #[test]
-fn attempts_are_numbered_and_logs_tell_each() {
+fn attempts_are_numbered_and_logs_print_each() {
     let (_dir, mut grid) = fixture::grid();
     let id = fixture::add_task(&mut grid, fixture::draft());
     let first = fixture::start(&mut grid, id);

@@ -1,4 +1,4 @@
-//! `grid retry`: ended members wait again.
+//! `grid retry`: puts ended members back into the queue.
 
 use super::remote::change::ask_owners;
 use super::report::TaskChange;
@@ -10,7 +10,7 @@ use crate::protocol::distributor::Verb;
 use crate::store::Durability;
 use crate::store::ledger::Ledger;
 
-/// Starts again what did not complete; with `failed_only` only what FAILED. The attempts so far are kept.
+/// Retries members that did not complete; with `failed_only` only those that FAILED. Earlier attempts are kept.
 pub fn retry(grid: &mut Grid, what: &[Chosen], failed_only: bool) -> Result<Vec<TaskChange>, OpsError> {
     let split = ask_owners(grid, what, |chosen| Verb::Retry { index: chosen.index, failed_only })?;
     let ours = here(grid, &split.ours, failed_only)?;

@@ -1,4 +1,4 @@
-//! From what people type (`12`, `12.3`, `12-15`, `last`, `all`) to tasks.
+//! Selects tasks by what people type: `12`, `12.3`, `12-15`, `last`, `all`.
 
 use super::{Grid, OpsError};
 use crate::model::id::{Index, TaskId, UserId};
@@ -22,12 +22,12 @@ impl fmt::Display for Chosen {
     }
 }
 
-/// What `all` means to a verb, within the caller's own tasks.
+/// The tasks that `all` means to a verb, within the caller's own tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum All {
     /// `status`, `show`.
     Any,
-    /// `cancel`, `hold`: what has not ended.
+    /// `cancel`, `hold`: not ended.
     Unended,
     /// `wait`: neither ended nor held.
     Active,
@@ -39,7 +39,7 @@ pub enum All {
     Ended,
 }
 
-/// The tasks that the words name, in order, each once. `everyone` lifts `last` and `all` above the caller's own.
+/// The tasks that the words name, in order, each once. With `everyone`, `last` and `all` mean the tasks of all users.
 pub fn select(grid: &Grid, words: &[Selector], all: All, everyone: bool) -> Result<Vec<Chosen>, OpsError> {
     let view = grid.store.view();
     let mine = if everyone { None } else { Some(caller(&view, grid)?) };

@@ -1,4 +1,4 @@
-//! `grid server remove`: the server's row, and what grid has left on its host.
+//! `grid server remove`: removes the server's row, and what grid has on its host.
 
 use super::servers::{self, find};
 use super::{Grid, OpsError};
@@ -9,15 +9,15 @@ use crate::protocol::agent::Clearing;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::{Durability, View};
 
-/// What becomes of what lies on a host over ssh.
+/// What happens to the files of grid on a host over ssh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnHost {
-    /// The home's records, outputs and files there go, and agents that nobody uses.
+    /// The home's records, outputs and files there are removed, and agents that no home uses.
     Clear,
     Keep,
 }
 
-/// What lies on the host of a server that is to be removed, in words; one for each server that is the last one on its host.
+/// A message on what grid has on the host of a server to be removed, for each server that is the last one on its host.
 pub fn left_on_hosts(grid: &Grid, names: &[String]) -> Result<Vec<String>, OpsError> {
     let view = grid.store.view();
     let mut all = Vec::new();
@@ -27,7 +27,7 @@ pub fn left_on_hosts(grid: &Grid, names: &[String]) -> Result<Vec<String>, OpsEr
     Ok(all)
 }
 
-/// Removes servers on which nothing runs. Gives what is to be said of each host.
+/// Removes servers on which nothing runs. Gives a message for each host.
 pub fn remove(grid: &mut Grid, names: &[String], on_host: OnHost) -> Result<Vec<String>, OpsError> {
     let hosts = hosts(&grid.store.view(), names)?;
     let mut words = Vec::new();
@@ -41,7 +41,7 @@ pub fn remove(grid: &mut Grid, names: &[String], on_host: OnHost) -> Result<Vec<
     Ok(words)
 }
 
-/// Those over ssh to whose host no other server leads.
+/// Servers over ssh whose host no other server uses.
 fn hosts(view: &View<'_>, names: &[String]) -> Result<Vec<Server>, OpsError> {
     let all = view.servers()?;
     let mut hosts: Vec<Server> = Vec::new();
@@ -71,7 +71,7 @@ fn left(view: &View<'_>, server: &Server) -> Result<String, OpsError> {
     Ok(format!("what grid has in {dirs} on {}{alone}", target.host()))
 }
 
-/// Nothing may begin there meanwhile: the server is drained until its row is gone.
+/// Clears a host. The server is drained until its row is removed, so that nothing starts there meanwhile.
 fn clear(grid: &mut Grid, server: &Server) -> Result<String, OpsError> {
     let name = server.name.as_str();
     grid.store.write(Durability::Full, |tx| {

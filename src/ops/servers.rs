@@ -1,4 +1,4 @@
-//! `grid server`: declared, read, drained, removed.
+//! `grid server`: declares, probes, drains and removes servers.
 
 use super::attributes::{not_declared, put, taken};
 use super::expressions::{ExpressionRole, check_some};
@@ -19,7 +19,7 @@ use std::collections::HashMap;
 pub use crate::model::server::SHARED_ACCOUNT;
 pub use crate::store::declared::Declared;
 
-/// Built-in attributes that have an option of their own. Other built-in names may be declared: that wins over what is measured.
+/// Built-in attributes with an option of their own. Other built-in names may be declared: a declared value wins over a measured one.
 pub const RESERVED: [(&str, &str); 14] = [
     ("name", "a server keeps its name"),
     ("cpus", "use --cpus N"),
@@ -42,24 +42,24 @@ pub const RESERVED: [(&str, &str); 14] = [
 pub enum NewEngine {
     Local,
     Ssh(SshTarget),
-    /// These servers taken as one.
+    /// A group of servers.
     Of(Vec<Name>),
 }
 
-/// Another way to a server over ssh; None leaves a part as it is.
+/// Changes of the way to a server over ssh; None leaves a part as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewWay {
     pub host: Option<String>,
-    /// What stands behind `-o`, instead of all that did.
+    /// All options for `ssh -o`, in place of the earlier ones.
     pub options: Option<Vec<String>>,
     /// Empty: the usual places.
     pub remote_dir: Option<String>,
-    /// By this ssh command.
+    /// The ssh command.
     pub command: Option<SshCommand>,
 }
 
 impl NewWay {
-    /// The way that this makes of another one.
+    /// Another way with these changes.
     fn instead_of(&self, target: &SshTarget) -> Result<SshTarget, BadTarget> {
         let host = self.host.as_deref().unwrap_or(target.host());
         let options = self.options.clone().unwrap_or_else(|| target.options().to_vec());
@@ -69,14 +69,14 @@ impl NewWay {
     }
 }
 
-/// A new server, and why it could not be read yet.
+/// A new server, and why it could not be probed yet.
 #[derive(Debug)]
 pub struct AddedServer {
     pub entry: DatabaseRow,
     pub warning: Option<String>,
 }
 
-/// Adds a server and reads it at once. One that can't be read is added all the same, as UNKNOWN or DOWN.
+/// Adds a server and probes it at once. A server that can't be probed is added too, as UNKNOWN or DOWN.
 pub fn add(
     grid: &mut Grid,
     name: &Name,
@@ -108,7 +108,7 @@ pub fn add(
     Ok(AddedServer { entry: show(grid, name.as_str())?, warning })
 }
 
-/// A host means what the ssh command of whoever names it makes of it; without one what the home's does.
+/// A target with the ssh command of the caller, by which the host's name is resolved; without one the home's command is used.
 pub(super) fn named_here(caller: Option<&SshCommand>, target: &SshTarget) -> SshTarget {
     let command = target.command().or(caller).cloned();
     target.clone().by(command)
@@ -141,7 +141,7 @@ pub fn show(grid: &Grid, name: &str) -> Result<DatabaseRow, OpsError> {
     Ok(entry)
 }
 
-/// Declares parts of a server; what is not named stays. Gives why it could not be read behind that.
+/// Declares the named parts of a server. Gives why it could not be probed afterwards, if so.
 pub fn set(grid: &mut Grid, name: &Name, way: &NewWay, declared: &Declared) -> Result<Option<String>, OpsError> {
     check_some(declared.accepts.as_deref(), ExpressionRole::Accepts)?;
     let mut way = way.clone();
@@ -157,12 +157,12 @@ pub fn set(grid: &mut Grid, name: &Name, way: &NewWay, declared: &Declared) -> R
     if !moved && declared.prologue.is_none() {
         return Ok(None);
     }
-    // Another prologue leads to other applications. Whether the host answers is for its record.
+    // Another prologue may give other applications. The probe records whether the host answers.
     let fault = refresh::read_one(grid, id)?;
     Ok(fault.filter(|_| moved).map(|error| format!("{name} is changed, but can't be read: {error}")))
 }
 
-/// Leads to a server another way; false if it is the same. What lies over there is known by the way to it.
+/// Changes the way to a server; false if it is the same. Outputs on a server are found by the way to it.
 fn lead(tx: &Tx<'_>, server: &Server, way: &NewWay) -> Result<bool, OpsError> {
     let name = &server.name;
     let Engine::Ssh(target) = &server.engine else {
@@ -202,7 +202,7 @@ fn refuse_while_running(view: &View<'_>, id: ServerId, name: &str) -> Result<(),
     }
 }
 
-/// Takes back what was declared; all of it or nothing.
+/// Removes declared attributes: all of them or none.
 pub fn unset(grid: &mut Grid, name: &str, what: &[String]) -> Result<(), OpsError> {
     let (id, read) = grid.store.write(Durability::Full, |tx| {
         let id = find(tx, name)?.id;
@@ -210,7 +210,7 @@ pub fn unset(grid: &mut Grid, name: &str, what: &[String]) -> Result<(), OpsErro
         for word in what {
             let server = find(tx, name)?;
             let gone = match word.replace('-', "_").as_str() {
-                // One of that name that was declared before it became an option.
+                // An attribute that was declared before its name became an option.
                 "ssh_option" | "remote_dir" if tx.unset_server(id, word)? => true,
                 "ssh_option" => lead(tx, &server, &NewWay { options: Some(Vec::new()), ..NewWay::default() })?,
                 "ssh_command" => match &server.engine {
@@ -228,7 +228,7 @@ pub fn unset(grid: &mut Grid, name: &str, what: &[String]) -> Result<(), OpsErro
         }
         Ok((id, read))
     })?;
-    // Whether the host answers is for its record.
+    // The probe records whether the host answers.
     if read { refresh::read_one(grid, id).map(drop) } else { Ok(()) }
 }
 
@@ -243,7 +243,7 @@ pub fn remove(grid: &mut Grid, names: &[String]) -> Result<(), OpsError> {
     })
 }
 
-/// Says why a server can't be removed, if it can't.
+/// An error if a server can't be removed.
 pub(super) fn refuse_removal(view: &View<'_>, name: &str) -> Result<(), OpsError> {
     let server = find(view, name)?;
     refuse_while_running(view, server.id, name)?;
@@ -256,7 +256,7 @@ pub(super) fn refuse_removal(view: &View<'_>, name: &str) -> Result<(), OpsError
     }
 }
 
-/// Drains; a reason is not needed.
+/// Drains servers. A reason is optional.
 pub fn drain(grid: &mut Grid, names: &[String], reason: Option<&str>) -> Result<(), OpsError> {
     set_drained(grid, names, Some(reason.unwrap_or("")))
 }
@@ -266,7 +266,7 @@ pub fn resume(grid: &mut Grid, names: &[String]) -> Result<(), OpsError> {
     set_drained(grid, names, None)
 }
 
-/// `lab-x/n1` is a server of a distributor, which may live in another home.
+/// Drains or resumes servers. `lab-x/n1` is a server of a distributor, which may be in another home.
 fn set_drained(grid: &mut Grid, names: &[String], reason: Option<&str>) -> Result<(), OpsError> {
     let known = grid.store.view().distributors(Tier::Second)?;
     let mut own = Vec::new();
@@ -294,7 +294,7 @@ fn set_drained(grid: &mut Grid, names: &[String], reason: Option<&str>) -> Resul
     })
 }
 
-/// A server by name, or a word on what is near.
+/// A server by name, else an error with similar names.
 pub(super) fn find(view: &View<'_>, name: &str) -> Result<Server, OpsError> {
     if let Some(server) = view.server(name)? {
         return Ok(server);
@@ -303,7 +303,7 @@ pub(super) fn find(view: &View<'_>, name: &str) -> Result<Server, OpsError> {
     Err(OpsError::unknown("server", name, known.iter().map(|s| s.name.as_str())))
 }
 
-/// The named second-tier distributor, else the first one.
+/// The named second-tier distributor; without a name the first one.
 pub(super) fn second_tier(view: &View<'_>, name: Option<&Name>) -> Result<DistributorId, OpsError> {
     let tier = view.distributors(Tier::Second)?;
     let Some(name) = name else {
@@ -343,7 +343,7 @@ fn group(view: &View<'_>, members: &[Name], distributor: DistributorId) -> Resul
     Ok(Engine::Group { members: ids })
 }
 
-/// The word for a server's state, and why.
+/// The word for a server's state, and its reason.
 pub(super) fn state(server: &Server) -> (&'static str, Option<String>) {
     match (&server.drained, &server.health) {
         (Some(reason), _) => ("DRAINED", Some(reason.clone()).filter(|r| !r.is_empty())),
@@ -352,7 +352,7 @@ pub(super) fn state(server: &Server) -> (&'static str, Option<String>) {
     }
 }
 
-/// Servers under whose names another machine answers than the one that runs something: what a person is told of that.
+/// Messages on servers under whose names another machine answers than the one that runs their tasks.
 pub(super) fn misled(view: &View<'_>) -> Result<HashMap<ServerId, String>, OpsError> {
     let mut told: HashMap<ServerId, String> = HashMap::new();
     for one in view.misled()? {

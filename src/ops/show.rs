@@ -1,4 +1,4 @@
-//! `grid show`: all about a task; and the shorter report that `status` gives of many.
+//! `grid show`: the full report of a task; and the shorter one in `status`.
 
 use super::report::{AttemptReport, Detail, Remote, Submitted, Task};
 use super::selecting::Chosen;
@@ -14,7 +14,7 @@ use crate::store::tasks::{Shape, TaskRow};
 use crate::store::{StoreError, View};
 use std::collections::BTreeMap;
 
-/// All about tasks and members; of those elsewhere what their home tells, else what it told last.
+/// Full reports of tasks and members. For a task in another home: that home's report, else its last known state.
 pub fn show(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Task>, OpsError> {
     let mut told = BTreeMap::new();
     for chosen in what {
@@ -69,14 +69,14 @@ fn one(view: &View<'_>, chosen: Chosen) -> Result<Task, OpsError> {
         task.head.reason = (cut > 0).then(|| format!("the output of {cut} of {} members was cut", row.size));
     }
     task.detail = match detail(view, &row, index, member.as_ref()) {
-        // Then the reason says so.
+        // The reason of the task says that it is unreadable.
         Err(OpsError::Store(StoreError::Unreadable(_))) => None,
         other => Some(other?),
     };
     Ok(task)
 }
 
-/// What `status` tells of a task; `member` is the only one of a single task.
+/// The report of a task in `status`; `member` is the only member of a single task.
 pub(super) fn of_task(view: &View<'_>, row: &TaskRow, member: Option<&MemberRow>) -> Result<Task, OpsError> {
     let single = row.shape == Shape::Single;
     let state = row.state();
@@ -151,7 +151,7 @@ fn of_member(view: &View<'_>, row: &TaskRow, index: Index, member: Option<&Membe
     Ok(task)
 }
 
-/// Its machine does not answer, another one does under the name of its server.
+/// The message if another machine answers under the name of a member's server.
 fn misled(view: &View<'_>, member: &MemberRow) -> Result<Option<String>, OpsError> {
     let (Some(host), Some(machine)) = (member.host(), member.machine()) else { return Ok(None) };
     let Some(misled) = view.misled_from(host, machine)? else { return Ok(None) };
@@ -159,7 +159,7 @@ fn misled(view: &View<'_>, member: &MemberRow) -> Result<Option<String>, OpsErro
     Ok(Some(misled.words(&name)))
 }
 
-/// What is unusual about a running member: a silent server, a lost supervisor, a cancel on its way.
+/// The reason of a running member: an unreachable server, a lost supervisor, a requested cancel.
 fn why_running(view: &View<'_>, member: &MemberRow) -> Result<Option<String>, OpsError> {
     let now = Timestamp::now();
     let mut all = Vec::new();
@@ -221,7 +221,7 @@ fn detail(
     })
 }
 
-/// Past attempts and the last one; one that is only on its way to a server is none yet.
+/// Past attempts and the last one; an attempt that is only being sent does not count yet.
 fn attempts(view: &View<'_>, task: TaskId, index: Index, last: &MemberRow) -> Result<Vec<AttemptReport>, OpsError> {
     let mut all = Vec::new();
     for past in view.past_attempts(task, index)? {

@@ -1,4 +1,4 @@
-//! `grid sql`: any question to the database, on a connection that can't write.
+//! `grid sql`: any query of the database, on a connection that can't write.
 
 use super::report::Rows;
 use super::{Grid, OpsError};
@@ -15,7 +15,7 @@ pub fn query(grid: &Grid, sql: &str) -> Result<Rows, OpsError> {
     Ok(Rows { columns, rows })
 }
 
-/// The schema, commented.
+/// The schema, with comments.
 pub const fn schema() -> &'static str {
     query::SCHEMA
 }

@@ -1,4 +1,4 @@
-//! `grid status`: what runs, what waits and why, what ended last. Quick, however many tasks have ended.
+//! `grid status`: running tasks, waiting tasks with reasons, and the last ended ones. Its time does not grow with the number of ended tasks.
 
 use super::report::{ServerLine, Status, Task};
 use super::selecting::Chosen;
@@ -10,22 +10,22 @@ use crate::store::{StoreError, View};
 
 /// Ended tasks that a plain `status` lists.
 const ENDED: u32 = 20;
-/// Tasks that a plain `status` lists at most.
+/// Most tasks that a plain `status` lists.
 const LIMIT: u32 = 1_000;
 
-/// Which tasks are asked for.
+/// The tasks to list.
 #[derive(Debug, Clone, Default)]
 pub struct StatusFilter {
-    /// Only these.
+    /// Only these tasks.
     pub only: Option<Vec<Chosen>>,
-    /// At most so many: those not ended, then those that ended last.
+    /// The most tasks: first those that have not ended, then those that ended last.
     pub limit: Option<u32>,
     /// No limit.
     pub all: bool,
     pub user: Option<String>,
 }
 
-/// One state of everything.
+/// Reports servers and tasks from one snapshot.
 pub fn status(grid: &mut Grid, asked: &StatusFilter) -> Result<Status, OpsError> {
     let away = grid.store.view().away_unended(LIMIT)?;
     match remote::states::refresh(grid, &away) {

@@ -1,4 +1,4 @@
-//! Servers that were named with `-w` and `-x` and that this grid does not know: most likely a slip of the pen.
+//! Servers named with `-w` and `-x` that this grid does not know: most likely a typing error.
 
 use super::draft::Draft;
 use super::{Grid, OpsError};
@@ -6,7 +6,7 @@ use crate::model::demand::Target;
 use crate::model::distributor::{Endpoint, Tier};
 use crate::store::View;
 
-/// A line for each that nobody here is called. Nothing is refused for it: such a server may come, and `-x` of none excludes none.
+/// A warning for each unknown server. Nothing is refused: such a server may be added later, and `-x` of an unknown one excludes nothing.
 pub fn unknown(grid: &Grid, draft: &Draft) -> Result<Vec<String>, OpsError> {
     let view = grid.store.view();
     if draft.on.is_none() && draft.exclude.is_empty() || elsewhere(&view)? {
@@ -28,7 +28,7 @@ fn is(target: &Target, distributor: &str, server: &str) -> bool {
     target.server.as_str() == server && target.distributor.as_ref().is_none_or(|name| name.as_str() == distributor)
 }
 
-/// Members in other homes have servers that this one can't know.
+/// True if a member is in another home, whose servers this one can't know.
 fn elsewhere(view: &View<'_>) -> Result<bool, OpsError> {
     let mut all = view.distributors(Tier::First)?;
     all.extend(view.distributors(Tier::Second)?);

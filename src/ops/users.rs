@@ -1,4 +1,4 @@
-//! `grid user`: who submits, with groups, share, preference and requirement.
+//! `grid user`: users with groups, share, preference and requirement.
 
 use super::attributes::{Values, not_declared, put, taken, text};
 use super::expressions::{ExpressionRole, check_some};
@@ -22,7 +22,7 @@ pub const RESERVED: [(&str, &str); 7] = [
     ("constraint", "use --constraint EXPR"),
 ];
 
-/// What is said of a user; None leaves a part as it is.
+/// Changes of a user; None leaves a part as it is.
 #[derive(Debug, Clone, Default)]
 pub struct UserParts {
     /// Replaces the groups, if there are any here.
@@ -62,7 +62,7 @@ pub fn add(grid: &mut Grid, name: &Name, parts: &UserParts) -> Result<(), OpsErr
     })
 }
 
-/// Changes a user; what is not named stays.
+/// Changes the named parts of a user.
 pub fn set(grid: &mut Grid, name: &Name, parts: &UserParts) -> Result<(), OpsError> {
     parts.check()?;
     grid.store.write(Durability::Full, |tx| write(tx, find(tx, name.as_str())?, parts, Timestamp::now()))
@@ -74,7 +74,7 @@ fn write(tx: &crate::store::Tx<'_>, mut user: User, parts: &UserParts, now: Time
     Ok(tx.update_user(&user)?)
 }
 
-/// Takes back what was declared; all of it or nothing.
+/// Removes declared attributes: all of them or none.
 pub fn unset(grid: &mut Grid, name: &str, what: &[String]) -> Result<(), OpsError> {
     grid.store.write(Durability::Full, |tx| {
         let mut user = find(tx, name)?;
@@ -152,7 +152,7 @@ fn entry(view: &View<'_>, user: User) -> Result<DatabaseRow, OpsError> {
     Ok(DatabaseRow::plain(user.name.to_string(), "KNOWN", attributes))
 }
 
-/// The line by which this user comes in from elsewhere; with a role, what it may do then.
+/// The `authorized_keys` line by which a user logs in from another home. A role, if given, is set.
 pub fn allow(
     grid: &mut Grid,
     name: &Name,
@@ -167,7 +167,7 @@ pub fn allow(
     Ok(key_line(&home, name, vouch.then_some(name)))
 }
 
-/// A line for `~/.ssh/authorized_keys`, up to the key: whoever comes in with it is this user of this home and nothing else.
+/// A line for `~/.ssh/authorized_keys`, up to the key: a login with it is this user of this home and nothing else.
 pub fn key_line(home: &str, user: &Name, vouch: Option<&Name>) -> String {
     let program = std::env::current_exe().map_or_else(|_| "grid".to_owned(), |path| path.display().to_string());
     let vouch = vouch.map_or_else(String::new, |front| format!(" --vouch {front}"));

@@ -1,4 +1,4 @@
-//! `grid wait`: until tasks have ended.
+//! `grid wait`: waits until tasks have ended.
 
 use super::remote::files;
 use super::remote::owner::send_verb_until;
@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-/// How far the waiting is, in members.
+/// Progress of a wait, in members.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WaitProgress {
     pub ended: u64,
@@ -29,15 +29,15 @@ pub struct WaitProgress {
     pub size: u64,
 }
 
-/// What is told while somebody waits.
+/// An event of a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaitEvent<'a> {
     Progress(WaitProgress),
-    /// Talk: why nothing is heard of a task.
+    /// A message for stderr: why a task does not end.
     Note(&'a str),
 }
 
-/// Whoever is told; false: waits no longer.
+/// Takes the events; false stops the wait.
 pub type Hear<'f> = dyn FnMut(WaitEvent<'_>) -> bool + 'f;
 
 /// Returns when all have ended, durably, or `told` gives false. Starts the dispatcher if needed.
@@ -45,7 +45,7 @@ pub fn wait(grid: &mut Grid, what: &[Chosen], told: &mut Hear<'_>) -> Result<Wai
     wait_until(grid, what, &Stop::default(), told)
 }
 
-/// The same, and at once where `stop` is due. What has not ended then stands in the report as it is.
+/// [`wait`] that also returns once `stop` is due, with tasks in the report that have not ended.
 pub fn wait_until(grid: &mut Grid, what: &[Chosen], stop: &Stop, told: &mut Hear<'_>) -> Result<Waited, OpsError> {
     let failed = |error: StartError| OpsError::Grid(error.to_string());
     let mut connection: Option<Connection> = None;
@@ -85,16 +85,16 @@ pub fn wait_until(grid: &mut Grid, what: &[Chosen], stop: &Stop, told: &mut Hear
                     start::call(grid.store.home(), &grid.login, &watch).map_err(failed)?
                 }
             };
-            // A quarter of a second is for the progress bar; the end itself is told.
+            // 250 ms are for the progress bar; the end itself wakes the wait.
             if !readable(&open, 250)? {
                 connection = Some(open);
                 continue;
             }
             match open.receive().map_err(failed)? {
-                // The dispatcher tells it when it is on the disk.
+                // The dispatcher sends ends once they are on the disk.
                 Some(FromDispatcher::Ended { .. }) => durable = true,
                 Some(_) => connection = Some(open),
-                // It left or was shot; another one takes its place.
+                // The dispatcher stopped or was killed; the next call starts another one.
                 None => losses.one_more(grid.store.home()).map_err(failed)?,
             }
         }
@@ -105,7 +105,7 @@ pub fn wait_until(grid: &mut Grid, what: &[Chosen], stop: &Stop, told: &mut Hear
     if !all_told {
         settle(grid)?;
     }
-    // A dispatcher of another home that lies here now may have told of its own task.
+    // If another home was put here, its dispatcher may have sent the end of its own task.
     grid.store.check_in_place()?;
     let view = grid.store.view();
     let mut waited = Waited { tasks: Vec::with_capacity(what.len()), code: 0, files: Vec::new() };
@@ -167,7 +167,7 @@ fn wait_remote(
                         WatchOutcome::Heard => continue,
                         WatchOutcome::Silent(words) => why = words,
                         WatchOutcome::Denied(words) => (denied, why) = (true, words),
-                        // As with the end of a task of which nobody knows how it came: no code of the task.
+                        // As for an end that nobody knows: this gives no code of the task.
                         WatchOutcome::Gone(why) => return Err(OpsError::Grid(format!("task {chosen}: {why}"))),
                     }
                 }
@@ -194,20 +194,20 @@ fn wait_remote(
             }));
         }
         dispatcher::wake(grid)?;
-        // Nobody tells: its home is down, or the search is still open. Both change by themselves, without a word to us.
+        // Its home is down, or the search is still open. Both change without a message to this command.
         std::thread::sleep(AGAIN);
         match remote::away(grid, chosen)? {
             Some(now) => away = now,
-            // The way led back: it is a task of this home by now. Or it was given up.
+            // The search led back to this home, which has the task now; or the task was given up.
             None => return wait_until(grid, &[chosen], stop, &mut |_| true).map(|_| None),
         }
     }
 }
 
-/// What is answered stays: ends that are in the log only are put on the disk.
+/// Syncs ends that are only in the log to the disk, so that a reported end is durable.
 pub(super) fn settle(grid: &Grid) -> Result<(), OpsError> {
     match grid.store.settle() {
-        // It ended all the same; what is in the log goes to the disk when there is room.
+        // The end counts anyway; the log is synced when there is room.
         Err(error) if error.is_full(grid.store.home()) => Ok(()),
         other => Ok(other?),
     }

@@ -20,7 +20,7 @@ fn lose_and_restore(grid: &Grid) -> String {
 }
 
 #[test]
-fn a_backup_is_whole_closed_to_others_and_replaces_nothing() {
+fn backup_is_complete_private_and_overwrites_no_file() {
     let grid = Grid::new();
     grid.grid(["run", "--", "echo", "hello"]).ok();
     grid.grid(["backup", "copy.db"]).ok();
@@ -55,7 +55,7 @@ fn a_backup_is_whole_closed_to_others_and_replaces_nothing() {
 }
 
 #[test]
-fn a_backup_is_of_one_moment_while_many_submit() {
+fn backup_is_a_consistent_snapshot_during_submits() {
     let grid = Grid::new();
     let submits: Vec<_> = (0..20).map(|_| grid.beside(["submit", "--", "true"])).collect();
     for number in 0..5 {
@@ -75,7 +75,7 @@ fn a_backup_is_of_one_moment_while_many_submit() {
 }
 
 #[test]
-fn what_had_not_ended_is_held_and_what_runs_is_found() {
+fn restore_holds_unended_tasks_and_finds_running_ones() {
     let grid = Grid::new();
     if grid.sh("test $(nproc) -ge 2").code() != 0 {
         return skipped("a restored home finds what runs", "it needs two processors, this host has one");
@@ -139,7 +139,7 @@ fn what_had_not_ended_is_held_and_what_runs_is_found() {
 }
 
 #[test]
-fn what_was_submitted_after_the_backup_and_runs_is_left_alone() {
+fn restore_leaves_tasks_submitted_after_the_backup_running() {
     let grid = Grid::new();
     grid.grid(["run", "--", "true"]).ok();
     grid.grid(["backup", "copy.db"]).ok();

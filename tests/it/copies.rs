@@ -67,7 +67,7 @@ fn copy_whose_home_is_gone_takes_its_place() {
 }
 
 #[test]
-fn copy_that_is_put_where_its_home_was_is_told() {
+fn copy_put_in_the_place_of_its_home_is_reported() {
     let grid = busy();
     grid.grid(["dispatcher", "stop"]).ok();
     grid.sh("cp -a $GRID_HOME copy && rm -rf $GRID_HOME && mv copy $GRID_HOME").ok();
@@ -78,7 +78,7 @@ fn copy_that_is_put_where_its_home_was_is_told() {
 }
 
 #[test]
-fn moved_home_goes_on() {
+fn moved_home_keeps_working() {
     let grid = busy();
     grid.sh("mv $GRID_HOME moved").ok();
     let told = at(&grid, "moved", "grid status").expect(0);

@@ -15,7 +15,7 @@ fn odd() -> Grid {
 }
 
 #[test]
-fn the_lines_come_once_and_go_without_a_trace() {
+fn cron_lines_are_installed_once_and_removed_without_a_trace() {
     let grid = odd();
     let Some(table) = Crontab::new(&grid, "cron's lines") else { return };
     let crontab = || table.sh(&grid, "crontab -l").out();
@@ -50,7 +50,7 @@ fn the_lines_come_once_and_go_without_a_trace() {
 }
 
 #[test]
-fn cron_itself_runs_the_line_and_what_waits_goes_on() {
+fn cron_runs_the_line_and_waiting_tasks_start() {
     let grid = odd();
     let Some(table) = Crontab::new(&grid, "cron itself") else { return };
     grid.grid(["config", "set", "idle_exit", "2s"]).ok();
@@ -73,7 +73,7 @@ fn cron_itself_runs_the_line_and_what_waits_goes_on() {
 }
 
 #[test]
-fn without_cron_the_units_are_named() {
+fn cron_install_without_cron_names_the_units() {
     let grid = Grid::new();
     let mut command = grid.typed(["cron", "install"]);
     command.env("PATH", "/no/such/place");
@@ -87,7 +87,7 @@ fn without_cron_the_units_are_named() {
 }
 
 #[test]
-fn a_refresh_steps_aside_for_another() {
+fn refresh_does_nothing_while_another_runs() {
     let grid = Grid::new();
     let lock = File::create(grid.home().join("run/refresh.lock")).unwrap();
     lock.lock().unwrap();

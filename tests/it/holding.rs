@@ -3,7 +3,7 @@
 use crate::support::{Grid, process};
 
 #[test]
-fn a_held_member_holds_no_other_and_no_other_is_said_to_be_held() {
+fn hold_of_a_member_leaves_other_members_unheld() {
     let grid = Grid::new();
     grid.grid(["server", "set", "local", "--slots", "1"]).ok();
     grid.fifo("go");
@@ -22,7 +22,7 @@ fn a_held_member_holds_no_other_and_no_other_is_said_to_be_held() {
 }
 
 #[test]
-fn whoever_waits_for_what_is_held_is_told() {
+fn wait_for_a_held_task_prints_a_note() {
     let grid = Grid::new();
     let id = grid.submit(["-H", "--", "true"]);
     for verb in [&["wait"][..], &["logs", "-f"]] {
@@ -36,7 +36,7 @@ fn whoever_waits_for_what_is_held_is_told() {
 }
 
 #[test]
-fn what_ends_by_a_limit_is_told() {
+fn end_by_a_limit_is_shown() {
     let grid = Grid::new();
     grid.grid(["run", "-t", "1s", "--", "sleep", "1000"]).expect(124).says(&["task 1", "time limit"]);
     assert!(grid.show("1")["reason"].as_str().is_some_and(|why| why.contains("time limit")));

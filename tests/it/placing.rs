@@ -21,7 +21,7 @@ fn a_running_dispatcher_sees_what_a_submit_took() {
 }
 
 #[test]
-fn what_is_taken_is_counted_anew_by_a_dispatcher_that_begins() {
+fn dispatcher_recounts_reservations_when_it_starts() {
     let grid = Grid::new();
     grid.grid(["server", "set", "local", "--slots", "2", "--cpus", "2"]).ok();
     grid.grid(["run", "--", "true"]).ok();
@@ -90,7 +90,7 @@ fn a_task_that_waits_for_another_server_does_not_hold_up_its_equals() {
 }
 
 #[test]
-fn what_was_said_of_a_class_before_is_not_said_of_its_next_array() {
+fn reason_of_a_class_is_not_carried_over_to_its_next_array() {
     let grid = Grid::new();
     let array = || grid.grid(["submit", "--json", "-a", "1-2", "--", "true"]).json();
     grid.grid(["server", "drain", "local", "--reason", "moving"]).ok();
@@ -121,7 +121,7 @@ fn a_server_that_has_the_name_of_a_removed_one_is_tried_anew() {
 }
 
 #[test]
-fn what_a_host_has_is_counted_once_however_many_servers_it_is_cut_into() {
+fn resources_of_a_host_are_counted_once_for_all_its_servers() {
     let grid = Grid::new();
     let power = || {
         let all = grid.grid(["distributor", "list", "--json"]).json();

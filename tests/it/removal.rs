@@ -38,7 +38,7 @@ fn removed_tasks_go_with_their_outputs_and_their_usage_stays() {
 }
 
 #[test]
-fn ended_and_older_name_what_stays() {
+fn remove_ended_older_names_the_tasks_that_stay() {
     let grid = Grid::new();
     let go = grid.fifo("go");
     let array = grid.submit(["-a", "1-3", "--", "true"]);

@@ -120,7 +120,7 @@ fn a_session_works_as_typed() {
 }
 
 #[test]
-fn grid_alone_tells_the_status() {
+fn grid_without_arguments_prints_the_status() {
     let grid = Grid::new();
     assert_eq!(typed(&grid, "grid"), typed(&grid, "grid status"));
 }
@@ -142,7 +142,7 @@ fn times_are_shown_in_the_callers_zone() {
 }
 
 #[test]
-fn a_zone_that_is_no_file_is_told_and_times_are_shown_in_utc() {
+fn zone_that_is_no_file_is_reported_and_times_are_shown_in_utc() {
     let mut grid = Grid::new();
     grid.grid(["run", "--", "true"]).ok();
     grid.set_env("TZ", "/dev/zero");

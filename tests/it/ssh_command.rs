@@ -164,7 +164,7 @@ fn endpoint_keeps_the_command_that_it_was_named_with() {
 }
 
 #[test]
-fn reason_that_is_told_is_that_of_the_newest_session() {
+fn login_error_shown_is_that_of_the_newest_session() {
     let mut grid = home();
     stand_in(&grid, "named", "named", "echo \"me@h1: Permission denied (${SSH_AUTH_SOCK##*/}).\" >&2");
     grid.set_env("GRID_SSH_COMMAND", "./named");

@@ -89,7 +89,7 @@ fn a_newer_database_is_left_alone() {
 }
 
 #[test]
-fn what_is_no_database_is_told_and_left_alone() {
+fn file_that_is_no_database_is_reported_and_left_alone() {
     let grid = Grid::bare();
     std::fs::create_dir(grid.home()).unwrap();
     let path = grid.home().join("grid.db");

@@ -1,17 +1,17 @@
-//! How often: the lengths of time that five fields of a crontab can say evenly.
+//! The period of a cron job: lengths of time that the five fields of a crontab can express evenly.
 
 use crate::model::time::parse_duration;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Divides an hour or a day.
+/// A period that divides an hour or a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Every {
     minutes: u64,
 }
 
-/// A text that cron can't be told.
+/// A text that is no period for cron.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadEvery {
     #[error("{0}")]
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_cron_can_say_evenly_is_taken() {
+    fn period_that_divides_an_hour_or_a_day_is_accepted() {
         for (text, fields) in [
             ("1min", "* * * * *"),
             ("5min", "*/5 * * * *"),

@@ -1,4 +1,4 @@
-//! What is to be run, as a line for cron and as units for systemd.
+//! The job to run, as a line for cron and as units for systemd.
 
 use super::{CronEnvironment, Every};
 use crate::ops::OpsError;
@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// crons cut longer commands off.
+/// Longest command: some crons cut longer ones off.
 const LONGEST: usize = 990;
 
 /// `grid refresh` for one home, with absolute paths.
@@ -20,7 +20,7 @@ pub struct CronJob {
 }
 
 impl CronJob {
-    /// Paths must be text in one line: a crontab holds nothing else.
+    /// Makes the job. Paths must be UTF-8 in one line, as a crontab requires.
     pub fn new(home: &Home, caller: &CronEnvironment) -> Result<Self, OpsError> {
         let text = |what: &str, value: &OsStr| {
             let plain = value.to_str().filter(|text| !text.chars().any(char::is_control)).map(str::to_owned);
@@ -42,35 +42,35 @@ impl CronJob {
         Ok(job)
     }
 
-    /// Where the last run's words lie.
+    /// The log of the last run.
     pub fn log(&self) -> &Path {
         &self.log
     }
 
-    /// By what the block of this home is known.
+    /// The mark of this home's block.
     pub fn mark(&self) -> String {
         format!("grid in {}", self.home)
     }
 
-    /// For `sh -c`.
+    /// The command for `sh -c`.
     pub fn command(&self) -> String {
         let [home, path, program, log] =
             [&self.home, &self.path, &self.program, &self.log.to_string_lossy().into_owned()].map(|text| quoted(text));
         format!("GRID_HOME={home} PATH={path} {program} refresh >{log} 2>&1")
     }
 
-    /// For a crontab: cron takes a bare % for the end of the command.
+    /// The command for a crontab, where a bare % would end it.
     pub fn escaped(&self) -> String {
         self.command().replace('%', r"\%")
     }
 
-    /// The lines themselves: what waits goes on after a reboot, and attributes stay fresh.
+    /// The lines: one starts waiting tasks after a reboot, one keeps attributes fresh.
     pub fn lines(&self, every: Every) -> Vec<String> {
         let command = self.escaped();
         vec![format!("{} {command}", every.fields()), format!("@reboot {command}")]
     }
 
-    /// The lines with a word on what they are.
+    /// The lines with a comment on what they do.
     pub fn block(&self, every: Every) -> Vec<String> {
         let mut block = vec![
             "# Keeps attributes of servers fresh, and goes on after a reboot. `grid cron remove` takes it away."
@@ -105,7 +105,7 @@ impl CronJob {
     }
 }
 
-/// PATH without what is not there or stands there twice.
+/// PATH without directories that are missing or repeated.
 fn shortened(path: &OsStr) -> Vec<u8> {
     let mut kept: Vec<&[u8]> = Vec::new();
     for part in path.as_bytes().split(|b| *b == b':') {
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_have_absolute_paths_and_hide_what_cron_takes_for_its_own() {
+    fn lines_have_absolute_paths_and_escape_percent_signs() {
         let every: Every = "5min".parse().unwrap();
         let plain = "GRID_HOME=/home/me/g PATH=/usr/bin:/bin /usr/local/bin/grid refresh >/home/me/g/run/cron.log 2>&1";
         assert_eq!(job("/home/me/g").lines(every), [format!("*/5 * * * * {plain}"), format!("@reboot {plain}")]);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_crontab_can_hold_is_refused() {
+    fn path_that_no_crontab_can_hold_is_refused() {
         let caller = CronEnvironment {
             program: "/bin/grid".into(),
             path: "/bin".into(),

@@ -1,4 +1,4 @@
-//! `grid cron`: lines of the person's crontab that keep this grid fresh, tried once as cron would run them.
+//! `grid cron`: writes lines to the person's crontab that keep this grid fresh, and runs them once as cron would.
 
 pub mod every;
 pub mod job;
@@ -17,10 +17,10 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use table::Crontab;
 
-/// Longer is not waited for the line that is tried.
+/// Longest wait for the trial run.
 const TRIAL: Duration = Duration::from_secs(30);
 
-/// What of the caller the lines are made of.
+/// The part of the caller's environment that the lines are made of.
 #[derive(Debug, Clone)]
 pub struct CronEnvironment {
     /// This program, absolute.
@@ -33,19 +33,19 @@ pub struct CronEnvironment {
     pub account: String,
 }
 
-/// What stands in the crontab now, and what it would be good for.
+/// The lines in the crontab, and whether cron runs.
 #[derive(Debug, PartialEq, Eq, serde::Serialize)]
 pub struct CronReport {
     pub installed: bool,
-    /// The crontab was changed by this.
+    /// True if the crontab was changed.
     pub changed: bool,
     pub lines: Vec<String>,
-    /// Something that the person should know or do.
+    /// Messages to the person.
     pub notes: Vec<String>,
 }
 
-/// Writes the lines for this home, in place of earlier ones, and tries them: each host over ssh is logged in to once, and
-/// the line is run, with cron's environment.
+/// Replaces the lines of this home and tests them: it logs in to each host over ssh once, and
+/// runs the line, with cron's environment.
 pub fn install(grid: &mut Grid, caller: &CronEnvironment, every: Every) -> Result<CronReport, OpsError> {
     let job = CronJob::new(grid.store.home(), caller)?;
     let mut table = Crontab::read()?;
@@ -53,7 +53,7 @@ pub fn install(grid: &mut Grid, caller: &CronEnvironment, every: Every) -> Resul
     if changed {
         table.write()?;
     }
-    // What cron starts knows of it by the home alone.
+    // A process that cron starts gets the command only from the home.
     if let Some(command) = grid.login.command.clone() {
         grid.store.write(Durability::Full, |tx| Ok::<_, OpsError>(tx.keep_ssh_of_caller(&command)?))?;
     }
@@ -63,7 +63,7 @@ pub fn install(grid: &mut Grid, caller: &CronEnvironment, every: Every) -> Resul
     Ok(CronReport { installed: true, changed, lines: job.lines(every), notes })
 }
 
-/// The lines of this home as they stand in the crontab.
+/// The lines of this home in the crontab.
 pub fn show(grid: &Grid, caller: &CronEnvironment) -> Result<CronReport, OpsError> {
     let job = CronJob::new(grid.store.home(), caller)?;
     let lines = Crontab::read()?.of(&job.mark());
@@ -78,7 +78,7 @@ pub fn show(grid: &Grid, caller: &CronEnvironment) -> Result<CronReport, OpsErro
     Ok(CronReport { installed: lines.is_some(), changed: false, lines: lines.unwrap_or_default(), notes })
 }
 
-/// Takes this home's lines away.
+/// Removes this home's lines.
 pub fn remove(grid: &Grid, caller: &CronEnvironment) -> Result<CronReport, OpsError> {
     let job = CronJob::new(grid.store.home(), caller)?;
     let mut table = Crontab::read()?;
@@ -89,7 +89,7 @@ pub fn remove(grid: &Grid, caller: &CronEnvironment) -> Result<CronReport, OpsEr
     Ok(CronReport { installed: false, changed, lines: Vec::new(), notes: Vec::new() })
 }
 
-/// The same as units of systemd.
+/// The job as units of systemd.
 pub fn systemd(grid: &Grid, caller: &CronEnvironment, every: Every) -> Result<String, OpsError> {
     Ok(CronJob::new(grid.store.home(), caller)?.units(every))
 }
@@ -104,7 +104,7 @@ fn environment(caller: &CronEnvironment) -> Vec<(&'static str, OsString)> {
     ]
 }
 
-/// A line for each host that cron could not log in to, with the remedy.
+/// A message for each host that cron could not log in to, with the remedy.
 fn hosts_that_fail(grid: &Grid, caller: &CronEnvironment) -> Result<Vec<String>, OpsError> {
     let servers = grid.store.view().servers()?;
     let mut targets = Vec::new();
@@ -133,7 +133,7 @@ fn remedy(grid: &Grid, name: &Name, host: &str, trouble: &logins::Trouble) -> St
     text
 }
 
-/// Runs the line once as cron would. None: it works.
+/// Runs the line once as cron would; None if it works.
 fn tried(job: &CronJob, caller: &CronEnvironment) -> Option<String> {
     let mut shell = Command::new("/bin/sh");
     shell.arg("-c").arg(job.command()).env_clear().envs(environment(caller)).current_dir(&caller.home);
@@ -157,7 +157,7 @@ fn tried(job: &CronJob, caller: &CronEnvironment) -> Option<String> {
     }
 }
 
-/// How a child ended; None: it has not.
+/// The end of a child; None if it is still running.
 fn ended_within(
     limit: Duration,
     mut look: impl FnMut() -> std::io::Result<Option<ExitStatus>>,

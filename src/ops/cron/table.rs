@@ -1,4 +1,4 @@
-//! The person's crontab, through `crontab`: a block of ours between two marks, everything else byte for byte as it was.
+//! Reads and writes the person's crontab by `crontab`: changes a block between two marks, and keeps everything else byte for byte.
 
 use crate::ops::OpsError;
 use std::io::Write;
@@ -17,7 +17,7 @@ fn end(mark: &str) -> String {
 }
 
 impl Crontab {
-    /// One that was read elsewhere.
+    /// A crontab from its bytes.
     pub const fn from_bytes(bytes: Vec<u8>) -> Self {
         Self(bytes)
     }
@@ -27,7 +27,7 @@ impl Crontab {
         &self.0
     }
 
-    /// As it stands; a person without one has an empty one.
+    /// Reads the crontab; empty if there is none.
     pub fn read() -> Result<Self, OpsError> {
         let done =
             Command::new("crontab").arg("-l").env("LC_ALL", "C").stdin(Stdio::null()).output().map_err(absent)?;
@@ -39,7 +39,7 @@ impl Crontab {
         }
     }
 
-    /// Puts it in place of the one that stands.
+    /// Replaces the crontab.
     pub fn write(&self) -> Result<(), OpsError> {
         let mut command = Command::new("crontab");
         command.arg(if self.0.is_empty() { "-r" } else { "-" }).env("LC_ALL", "C");
@@ -54,7 +54,7 @@ impl Crontab {
         }
     }
 
-    /// The lines of a block, without the marks; None where there is no block.
+    /// The lines of a block, without the marks; None if there is no block.
     pub fn of(&self, mark: &str) -> Option<Vec<String>> {
         let (from, to) = self.place(mark)?;
         let text = String::from_utf8_lossy(&self.0[from..to]).into_owned();
@@ -62,7 +62,7 @@ impl Crontab {
         Some(text.lines().filter(|line| !marks.iter().any(|mark| mark == line)).map(str::to_owned).collect())
     }
 
-    /// Puts lines in place of a block, or behind everything; none: takes it away. True if something changed.
+    /// Replaces a block by lines, or appends them; no lines remove the block. True if something changed.
     pub fn put(&mut self, mark: &str, lines: &[String]) -> bool {
         let mut block = String::new();
         if !lines.is_empty() {
@@ -75,7 +75,7 @@ impl Crontab {
         match self.place(mark) {
             Some((from, to)) => drop(after.splice(from..to, block.into_bytes())),
             None => {
-                // A last line without an end is one that crontab(1) would not take.
+                // crontab(1) refuses a last line without a newline.
                 if !block.is_empty() && after.last().is_some_and(|byte| *byte != b'\n') {
                     after.push(b'\n');
                 }
@@ -87,7 +87,7 @@ impl Crontab {
         changed
     }
 
-    /// From the first mark to behind the last one.
+    /// The range from the first mark to behind the last one.
     fn place(&self, mark: &str) -> Option<(usize, usize)> {
         let (begin, end) = (begin(mark), end(mark));
         let (mut at, mut from) = (0, None);
@@ -113,7 +113,7 @@ fn absent(error: std::io::Error) -> OpsError {
     ))
 }
 
-/// A word where no cron runs to read it: the table is written all the same.
+/// A warning if no cron runs; the crontab is written anyway.
 pub fn no_daemon() -> Option<String> {
     let name = |entry: std::fs::DirEntry| std::fs::read_to_string(entry.path().join("comm")).ok();
     let mut all = std::fs::read_dir("/proc").ok()?.flatten().filter_map(name);
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_without_its_end_is_somebody_elses_line() {
+    fn mark_without_its_end_is_kept_as_a_foreign_line() {
         let mut table = Crontab(b"# begin a\n0 0 * * * x\n".to_vec());
         assert!(table.put("a", &["y".to_owned()]));
         assert_eq!(table.0, b"# begin a\n0 0 * * * x\n# begin a\ny\n# end a\n");

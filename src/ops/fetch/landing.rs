@@ -1,4 +1,4 @@
-//! Where fetched files land: below one directory, through no link, and over nothing that was changed there since the submit.
+//! Unpacks fetched files below one directory: through no link, and over no file that was changed since the submit.
 
 use crate::archive::links::{self, Leads, LinkSource};
 use crate::archive::read::{self, EntryKind, ReadError};
@@ -15,20 +15,20 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// The directory of a client, and what it held at the submit.
+/// The directory of a client, with the archive of what was sent from it.
 pub(super) struct ClientDirectory {
     into: PathBuf,
     root: Root,
-    /// Of files that have to land beside others.
+    /// Suffix of files that land beside others.
     suffix: String,
     submitted_at: Timestamp,
     sent: HashMap<RelPath, EntryKind>,
-    /// What was sent, whole.
+    /// The whole archive that was sent.
     archive: Option<File>,
 }
 
 impl ClientDirectory {
-    /// A directory that is there, of a task that was submitted then, with what was sent.
+    /// Opens the directory of a task that was submitted at this time, with the archive that was sent.
     pub(super) fn open(into: &Path, id: &str, submitted_at: Timestamp, sent: Option<File>) -> Result<Self, io::Error> {
         let root = Root::open(into)?;
         let mut known = HashMap::new();
@@ -49,7 +49,7 @@ impl ClientDirectory {
         })
     }
 
-    /// Is all of it what was asked for? With `--dir` that is whatever is new or changed, but nothing of a repository's own.
+    /// Refuses an archive with entries that were not asked for. `--dir` asks for all that is new or changed, except a repository's own files.
     pub(super) fn check(&self, launch: &Launch, archive: &File) -> Result<(), ReadError> {
         let Some(fetch) = &launch.fetch else { return Ok(()) };
         let root = RelPath::default();
@@ -62,8 +62,8 @@ impl ClientDirectory {
         })
     }
 
-    /// Unpacks everything that stays in the directory, if there is room for it. An archive that nobody of good will has packed is
-    /// refused whole, before anything is written.
+    /// Unpacks all entries that stay in the directory, if there is room. A malicious archive is
+    /// refused before anything is written.
     pub(super) fn unpack(&self, archive: &File) -> Result<Vec<Landed>, UnpackError> {
         self.root.ask_room(self.room_for(archive)?)?;
         let mut files = Vec::new();
@@ -80,8 +80,8 @@ impl ClientDirectory {
         Ok(files)
     }
 
-    /// Bytes that are not here yet. What is of the same length as before is taken for the same: a disk that is too small for it all
-    /// the same is found out in time.
+    /// Bytes that are not here yet. A file of the same length as before counts as the same: a disk that is too small all
+    /// the same fails the write.
     fn room_for(&self, archive: &File) -> Result<u64, ReadError> {
         let mut sum = 0u64;
         read::entries(archive, |path, kind, _| {
@@ -121,7 +121,7 @@ impl ClientDirectory {
         let write = |to: &RelPath, bytes: &mut dyn Read| {
             let mut file = self.root.create(to, *mode)?;
             let written = content.write(&mut file, bytes).and_then(|()| root::finish(&file, *mode, *mtime));
-            // Half a file would be taken for a whole one.
+            // A partial file would look complete.
             written.inspect_err(|_| drop(self.root.remove(to)))
         };
         let is_same = |path: &RelPath, there: &rustix::fs::Stat| -> io::Result<bool> {
@@ -151,7 +151,7 @@ impl ClientDirectory {
         )
     }
 
-    /// A name that nobody has, in the same directory.
+    /// An unused name in the same directory.
     fn new_name(&self, path: &RelPath) -> RelPath {
         self.root.beside(path, &format!("{}.new-{}", self.suffix, std::process::id()))
     }
@@ -160,11 +160,11 @@ impl ClientDirectory {
         self.root.rename(new, path).inspect_err(|_| drop(self.root.remove(new)))
     }
 
-    /// Is what lies there still what was sent, or older than the submit?
+    /// True if the file there is still the one that was sent, or older than the submit.
     fn is_unchanged(&self, path: &RelPath, there: &rustix::fs::Stat) -> io::Result<bool> {
         let kind = root::kind(there);
         Ok(match self.sent.get(path) {
-            // Times can be set, and are: what is to be overwritten is compared.
+            // Programs set times, so the content is compared before it is overwritten.
             Some(EntryKind::File { content, .. }) => {
                 let size = u64::try_from(there.st_size).ok();
                 let is_one = kind == FileType::RegularFile && size == Some(content.size);
@@ -173,7 +173,7 @@ impl ClientDirectory {
             }
             Some(EntryKind::Link { target }) => kind == FileType::Symlink && self.is_link_to(path, target)?,
             Some(EntryKind::Dir { .. }) => false,
-            // It was not sent: the time of its last change, which no program sets back, says it.
+            // A file that was not sent is judged by its ctime, which no program can set back.
             None => {
                 let changed =
                     there.st_ctime.saturating_mul(1000) + i64::try_from(there.st_ctime_nsec).unwrap_or(0) / 1_000_000;
@@ -182,7 +182,7 @@ impl ClientDirectory {
         })
     }
 
-    /// Does a link lead where it was packed to lead? It may be absolute here.
+    /// True if a link leads where the packed one leads. It may be absolute here.
     fn is_link_to(&self, path: &RelPath, target: &[u8]) -> io::Result<bool> {
         let here = self.root.read_link(path)?;
         let source = LinkSource::new(&self.into, RelPath::default())?;
@@ -190,7 +190,7 @@ impl ClientDirectory {
         Ok(here == target || packed == Leads::Inside { target: target.to_vec() })
     }
 
-    /// Lands beside what was changed here: `NAME.grid-ID`.
+    /// Puts a file beside the one that was changed here, as `NAME.grid-ID`.
     fn beside(
         &self,
         path: &RelPath,

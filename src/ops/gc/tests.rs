@@ -1,4 +1,4 @@
-//! What goes by its age, and when the clock is not believed.
+//! Removal by age, and a clock that is not trusted.
 
 use super::{GcRequest, doubt, gc};
 use crate::model::clock::Reading;
@@ -16,7 +16,7 @@ fn ended() -> (tempfile::TempDir, Grid) {
     (dir, grid)
 }
 
-/// Both clocks later by so much.
+/// A later reading: the wall clock moved by `wall`, the time since boot by `truly`.
 fn later(from: &Reading, wall: Duration, truly: Duration) -> Reading {
     let mut then = from.clone();
     then.moment.wall = from.moment.wall.plus(wall);
@@ -30,7 +30,7 @@ fn outputs(grid: &mut Grid, asked: GcRequest, clock: &Reading) -> (u64, bool) {
 }
 
 #[test]
-fn old_outputs_go_when_they_are_old() {
+fn outputs_are_removed_at_their_age() {
     let (_dir, mut grid) = ended();
     let now = Reading::now();
     assert_eq!(outputs(&mut grid, GcRequest::default(), &later(&now, DAY, DAY)), (0, false));
@@ -38,7 +38,7 @@ fn old_outputs_go_when_they_are_old() {
 }
 
 #[test]
-fn nothing_goes_by_a_clock_that_was_set_until_it_was_steady_for_a_day() {
+fn gc_removes_nothing_after_the_clock_was_set_until_it_was_steady_for_a_day() {
     let (_dir, mut grid) = ended();
     let ahead = later(&Reading::now(), DAY * 40, Duration::from_secs(300));
     let planned = GcRequest { dry_run: true, ..GcRequest::default() };
@@ -50,7 +50,7 @@ fn nothing_goes_by_a_clock_that_was_set_until_it_was_steady_for_a_day() {
 }
 
 #[test]
-fn clock_that_comes_back_has_removed_nothing() {
+fn gc_has_removed_nothing_when_a_wrong_clock_comes_back() {
     let (_dir, mut grid) = ended();
     let now = Reading::now();
     assert_eq!(outputs(&mut grid, GcRequest::default(), &later(&now, DAY * 40, DAY / 24)), (0, true));
@@ -62,7 +62,7 @@ fn clock_that_comes_back_has_removed_nothing() {
 }
 
 #[test]
-fn person_may_say_that_the_clock_is_right() {
+fn gc_with_trust_clock_removes_at_once() {
     let (_dir, mut grid) = ended();
     let ahead = later(&Reading::now(), DAY * 40, Duration::from_secs(300));
     assert_eq!(outputs(&mut grid, GcRequest { trust_clock: true, ..GcRequest::default() }, &ahead), (1, false));

@@ -1,11 +1,11 @@
-//! An Ansible inventory, INI or YAML, as far as hosts, groups and how to reach them go.
+//! Reads the hosts of an Ansible inventory, INI or YAML, with their groups and how to reach them.
 
 use super::{FoundHost, Inventory};
 use std::collections::BTreeMap;
 use yaml_rust2::yaml::Hash;
 use yaml_rust2::{Yaml, YamlLoader};
 
-/// Host ranges longer than this are a slip.
+/// Longest range of hosts; a longer one is a typing error.
 const RANGE_MAX: u32 = 10_000;
 
 /// Reads either form: YAML is a mapping of groups.
@@ -14,7 +14,7 @@ pub fn parse(text: &str) -> Result<Inventory, String> {
     if ini.is_some_and(|line| line.ends_with(':') || line.contains(": ")) { yaml(text) } else { Ok(ini_form(text)) }
 }
 
-/// Variables that say how to reach a host.
+/// Variables on how to reach a host.
 type HostVariables = BTreeMap<String, String>;
 
 fn add(inventory: &mut Inventory, name: &str, group: Option<&str>, variables: &HostVariables) {
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_that_make_no_sense_are_names() {
+    fn malformed_range_is_kept_as_a_name() {
         for odd in ["web[3:1]", "web[a:c]", "web[1:99999999]", "web[1:2:0]", "web["] {
             assert_eq!(expand(odd), [odd]);
         }

@@ -1,12 +1,12 @@
-//! The names in an ssh_config(5). What they mean is ssh's business (`ssh -G`); here is only read which there are.
+//! Reads the names of hosts in an ssh_config(5). Their settings are left to ssh (`ssh -G`).
 
 use super::{FoundHost, Inventory};
 use std::path::{Path, PathBuf};
 
-/// Files included by files included by files ..: ssh itself goes 16 deep.
+/// Deepest nesting of included files, as in ssh itself.
 const DEEP: usize = 16;
 
-/// Reads a configuration and what it includes. `read` gives a file's text, `list` the files that a pattern matches.
+/// Reads a configuration and its included files. `read` gives a file's text, `list` the files that a pattern matches.
 pub fn parse(text: &str, read: &dyn Fn(&Path) -> Option<String>, list: &dyn Fn(&str) -> Vec<PathBuf>) -> Inventory {
     let mut inventory = Inventory::default();
     walk(text, read, list, 0, &mut inventory);
@@ -38,13 +38,13 @@ fn walk(
     }
 }
 
-/// The first plain name of a `Host` line stands for all of them.
+/// Adds the first plain name of a `Host` line; the others are aliases of the same host.
 fn add(names: &[String], inventory: &mut Inventory) {
     let is_pattern = |name: &&String| name.contains(['*', '?']) || name.starts_with('!');
     match names.iter().find(|name| !is_pattern(name)) {
         Some(name) if inventory.hosts.iter().any(|host| host.name == *name) => {}
         Some(name) => inventory.hosts.push(FoundHost::named(name)),
-        // In nearly every configuration: nobody would look for a host in it.
+        // `Host *` is in nearly every configuration, and is no skipped host to report.
         None if *names == ["*"] => {}
         None => inventory.skipped.push((names.join(" "), "a pattern, not a host")),
     }
@@ -82,7 +82,7 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// Is the account or the host one that runs git and nothing else?
+/// True if the account or the host runs git only.
 pub fn is_git_only(user: &str, host: &str) -> bool {
     const HOSTS: [&str; 7] = [
         "github.com",
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn included_files_are_read_and_a_circle_ends() {
+    fn included_files_are_read_and_a_cycle_stops() {
         let list = |pattern: &str| vec![PathBuf::from(pattern)];
         let read = |path: &Path| match path.to_str() {
             Some("conf.d/a") => Some("Host a\nInclude conf.d/b\n".to_owned()),
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_of_git_are_told() {
+    fn git_only_hosts_are_recognised() {
         assert!(is_git_only("git", "code.lab.example.org"));
         assert!(is_git_only("me", "github.com"));
         assert!(!is_git_only("me", "gitta.example.org"));

@@ -7,22 +7,22 @@ use serde::Serialize;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FetchedFiles {
     pub id: String,
-    /// Below which everything landed.
+    /// The directory below which everything landed.
     pub directory: String,
     pub files: Vec<Landed>,
     /// A pattern that matched nothing, a socket that was left out.
     pub remarks: Vec<String>,
-    /// Why there is nothing.
+    /// Why there are no files.
     pub error: Option<String>,
 }
 
 impl FetchedFiles {
-    /// Nothing of a task or member yet.
+    /// An empty report of a task or member.
     pub const fn of(id: String) -> Self {
         Self { id, directory: String::new(), files: Vec::new(), remarks: Vec::new(), error: None }
     }
 
-    /// What did not land, and why; None: all of it has come.
+    /// The files that did not land, and why; None if all have.
     pub fn not_whole(&self) -> Option<String> {
         const NAMED: usize = 3;
         if self.error.is_some() {
@@ -41,7 +41,7 @@ impl FetchedFiles {
     }
 }
 
-/// One file, and what became of it.
+/// One file, and how it landed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Landed {
     pub path: String,
@@ -54,13 +54,13 @@ pub struct Landed {
 #[serde(tag = "landing", rename_all = "lowercase")]
 pub enum Landing {
     Written,
-    /// The same was there already.
+    /// The same file was there already.
     Same,
-    /// What is there was changed since the submit: it lies beside it.
+    /// The file there was changed since the submit: the fetched one lies beside it.
     Beside {
         name: String,
     },
-    /// A link that leads out of the directory: it is not made, and that is no fault.
+    /// A link that leads out of the directory: it is not made, which is not an error.
     #[serde(rename = "left_out")]
     LeftOut {
         why: String,
@@ -82,10 +82,10 @@ pub struct Collected {
     pub tasks: u64,
     pub notes: u64,
     pub classes: u64,
-    /// Long outputs and files that lay on servers, by server.
+    /// Long outputs and files on servers, by server.
     pub there: Vec<CollectedThere>,
     pub dry_run: bool,
-    /// The wall clock was set then, and nothing is removed by its age.
+    /// When the wall clock was set, if that keeps everything from removal by age.
     pub clock_doubted_since: Option<Timestamp>,
 }
 
@@ -96,6 +96,6 @@ pub struct CollectedThere {
     pub attempts: u64,
     /// Bytes of the outputs.
     pub bytes: u64,
-    /// The server did not answer: they go there when it does.
+    /// The server did not answer: they are removed there when it does.
     pub waits: bool,
 }

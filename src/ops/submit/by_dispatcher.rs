@@ -1,5 +1,5 @@
-//! Submits by way of the dispatcher: it has everything open, and writes what several commands submit at once with one fsync. One that
-//! has to be started begins with it. Where it can't, the command submits (`by_itself.rs`), under the same uuid.
+//! Submits through the dispatcher, which has everything open and writes simultaneous submits with one fsync. A dispatcher that
+//! has to be started handles the submit first. If this fails, the command submits (`by_itself.rs`), under the same uuid.
 
 use super::request::SubmitRequest;
 use crate::dispatch::client::start::{self, Connection};
@@ -12,17 +12,17 @@ use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::Home;
 use std::time::Duration;
 
-/// Larger orders would hold up others in the dispatcher.
+/// Largest submit that is sent: larger ones would delay others in the dispatcher.
 const ORDER_MAX: usize = 64 << 10;
-/// A dispatcher that does not answer in this time is left alone.
+/// Longest wait for the dispatcher's answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl SubmitRequest {
-    /// Has it written by the dispatcher; None if that could not be.
+    /// Submits through the dispatcher; None if that is not possible.
     pub fn submit_via_dispatcher(&mut self, places: &HomeVariables, login: &Login) -> Option<Accepted> {
         let located = Home::locate(places).ok()?;
         self.remark = located.remark;
-        // Names are looked at, files taken in, and many lines written, by the command itself.
+        // The command itself checks names, packs files, and writes many lines.
         let named = self.draft.on.is_some() || !self.draft.exclude.is_empty();
         if named || self.has_files() || matches!(self.draft.members, Members::Lines { .. }) {
             return None;
@@ -44,7 +44,7 @@ impl SubmitRequest {
     }
 }
 
-/// A submit that is on the disk, and the line to the dispatcher that wrote it.
+/// A submit that is on the disk, and the connection to the dispatcher that wrote it.
 #[derive(Debug)]
 pub struct Accepted {
     pub report: Submitted,
@@ -52,7 +52,7 @@ pub struct Accepted {
 }
 
 impl Accepted {
-    /// Waits for its end, durably: the code as a shell counts. None if the dispatcher left: then the database has to be asked.
+    /// Waits for the durable end of the task; gives the code as a shell does. None if the dispatcher stopped: the caller then asks the database.
     pub fn wait(&mut self) -> Option<u8> {
         let task = TaskId(self.report.id.parse().ok()?);
         self.connection.stream().set_read_timeout(None).ok()?;

@@ -1,4 +1,4 @@
-//! Submits by the command itself: with files, with many lines, into other homes, or where no dispatcher answers.
+//! Submits by the command itself: with files, with many lines, into other homes, or if no dispatcher answers.
 
 use super::pack::{self, SentWorkplace};
 use super::request::{SubmitRequest, completed, envelope};
@@ -25,13 +25,13 @@ use crate::store::{Durability, Tx};
 use std::path::Path;
 use std::time::Duration;
 
-/// Takes in what is sent with a task: it lies in the spool before anything else is written. It may take a while.
+/// Packs the files of a task into the spool, before anything else is written. It may take a while.
 pub fn take_in(grid: &mut Grid, asked: &SubmitRequest) -> Result<SentWorkplace, OpsError> {
     pack::take(grid, Path::new(asked.draft.cwd.as_os()), &asked.draft.files)
 }
 
-/// Submits a task with what was taken in for it; it is on the disk when this returns. [`OpsError::NoMatch`] where nothing could ever run it,
-/// [`OpsError::Denied`] where nobody runs it for this user.
+/// Submits a task with its packed files; it is on the disk when this returns. [`OpsError::NoMatch`] if no server could ever run it,
+/// [`OpsError::Denied`] if no home runs it for this user.
 pub fn submit(grid: &mut Grid, asked: SubmitRequest, taken: SentWorkplace) -> Result<report::Submitted, OpsError> {
     let SubmitRequest { uuid, draft, open, .. } = asked;
     let mut request = completed(&grid.store.view(), draft, grid.client.clone(), &grid.me)?;
@@ -54,7 +54,7 @@ pub fn submit(grid: &mut Grid, asked: SubmitRequest, taken: SentWorkplace) -> Re
         SearchOutcome::Open { task, why } => (task, Some(why)),
         SearchOutcome::Refused(refused) => {
             let refused = nobody(refused, &request);
-            // A dispatcher that was asked before and did not answer may still come to it: if it took it, that counts, else never.
+            // A dispatcher that did not answer may have accepted it, which counts; if not, the tombstone keeps it from accepting it later.
             let now = Timestamp::now();
             let taken = !open || grid.store.write(Durability::Full, |tx| tombstoned(tx, uuid, now))?;
             return if taken { Err(refused) } else { shown_by_uuid(&grid.store.view(), uuid) };
@@ -65,7 +65,7 @@ pub fn submit(grid: &mut Grid, asked: SubmitRequest, taken: SentWorkplace) -> Re
     Ok(report)
 }
 
-/// What was submitted with a task follows it to the home that took it. Where that fails the task must not wait for it for ever.
+/// Sends the files of a task to the home that accepted it. If that fails the task is cancelled, so that it does not wait for them for ever.
 fn send_files(grid: &mut Grid, task: TaskId) -> Result<(), OpsError> {
     let Some(away) = grid.store.view().away(task)? else { return Ok(()) };
     let Err(error) = remote::files::send(grid, &away) else { return Ok(()) };
@@ -74,7 +74,7 @@ fn send_files(grid: &mut Grid, task: TaskId) -> Result<(), OpsError> {
     Err(OpsError::Refused(format!("task {task}: its files did not get through, {and}: {error}")))
 }
 
-/// Where the task would go now and why; nothing is written, and no other home takes anything.
+/// Where the task would go now, and why. Nothing is written, here or in other homes.
 pub fn dry_run(grid: &mut Grid, draft: Draft) -> Result<report::Explained, OpsError> {
     let request = completed(&grid.store.view(), draft, grid.client.clone(), &grid.me)?;
     let principal = Principal::resident(grid.me.clone());
@@ -88,19 +88,19 @@ pub fn dry_run(grid: &mut Grid, draft: Draft) -> Result<report::Explained, OpsEr
     Ok(explain::of_search(found, Timestamp::now()))
 }
 
-/// The error where no member takes a task: no server could run it, no member answers, or none serves this user.
+/// The error if no member accepts a task: no server could run it, no member answers, or none serves this user.
 fn nobody(refusal: SearchRefusal, request: &Request) -> OpsError {
     let SearchRefusal { cause, mut reasons, denied, .. } = refusal;
     let summary = cause.into();
     let needed: Vec<&str> = request.features().map(Feature::name).collect();
     if denied && !needed.is_empty() {
-        // An older grid can't say this itself.
+        // An older grid can't name the feature itself.
         reasons.push(format!("an older grid refuses a task with {}: bring it up to date", options(&needed)));
     }
     if denied { OpsError::Denied { summary, reasons } } else { OpsError::NoMatch { summary, reasons } }
 }
 
-/// An error of the tiers, for a person.
+/// An error of the tiers as an error of verbs.
 pub(in crate::ops) fn refusal(error: TierError) -> OpsError {
     match error {
         TierError::Store(error) => error.into(),

@@ -1,4 +1,4 @@
-//! Submits within a transaction of the dispatcher.
+//! Handles submits within a transaction of the dispatcher.
 
 use super::by_itself::refusal;
 use super::request::{SubmitRequest, completed, envelope};
@@ -27,9 +27,9 @@ impl SubmitHandler for SubmitService {
         let Ok(submit) = serde_json::from_slice::<SubmitRequest>(submit) else { return Ok(None) };
         match place(tx, fleets, submit, now) {
             Ok(submitted) => Ok(submitted.and_then(|submitted| serde_json::to_vec(&submitted).ok())),
-            // The disk and the database are the same for everybody in this transaction.
+            // An error of the disk or the database concerns all submits of this transaction.
             Err(OpsError::Store(error)) => Err(error),
-            // The command runs the same checks, and prints what is wrong.
+            // The command runs the same checks, and prints the error.
             Err(_) => Ok(None),
         }
     }

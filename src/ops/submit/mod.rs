@@ -8,7 +8,7 @@
 //!                      +-------> by_itself        with files, many lines, other homes, or without a dispatcher
 //! ```
 //!
-//! Whichever way it goes, the task has one uuid, and is taken in once.
+//! The task has one uuid in all three ways, and is accepted once.
 
 mod by_dispatcher;
 mod by_itself;

@@ -1,5 +1,5 @@
-//! Taking in what is to be sent with a task: packed into the home's spool before the task is acknowledged,
-//! so that it runs the files of its submission and not tomorrow's edit.
+//! Packs the files of a task into the home's spool before the task is acknowledged,
+//! so that it runs with the files as they were at the submit.
 
 use crate::archive::links::{self, Leads, LinkSource};
 use crate::archive::pack::{self, Added, Packer};
@@ -21,7 +21,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What was typed of files.
+/// The typed options on files.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FileRequest {
     /// `--dir`.
@@ -33,22 +33,22 @@ pub struct FileRequest {
 }
 
 impl FileRequest {
-    /// Are files sent? Then each attempt has a directory of its own.
+    /// True if files are sent: each attempt then has a directory of its own.
     pub fn sends_files(&self) -> bool {
         self.dir.is_some() || !self.send.is_empty()
     }
 }
 
-/// Where a task runs with what was taken in for it, and what comes back.
+/// Where a task runs with its packed files, and what comes back.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SentWorkplace {
     pub workplace: Workplace,
     pub fetch: Option<Fetch>,
-    /// What a person should know of it: links that lead out, holes.
+    /// Messages to the person: links that lead out, holes.
     pub notes: Vec<String>,
 }
 
-/// A packed archive under a name that nobody looks for.
+/// A packed archive under a temporary name.
 #[derive(Debug)]
 struct Spooled {
     file: File,
@@ -57,12 +57,12 @@ struct Spooled {
 
 impl Drop for Spooled {
     fn drop(&mut self) {
-        // Gone already where it was moved to its place.
+        // The file is gone if it was moved to its place.
         let _ = std::fs::remove_file(&self.path);
     }
 }
 
-/// Takes in what is wished; `here` is the directory in which the task is submitted. It is on the disk when this returns.
+/// Packs the files of a request from `here`, the directory in which the task is submitted. The archive is on the disk when this returns.
 pub fn take(grid: &mut Grid, here: &Path, wish: &FileRequest) -> Result<SentWorkplace, OpsError> {
     let patterns = wish.fetch.iter().map(pattern).collect::<Result<Vec<_>, _>>()?;
     Patterns::new(&patterns).map_err(|error| OpsError::Usage(format!("--fetch {error}")))?;
@@ -98,7 +98,7 @@ pub fn part_from_later_changes() {
     }
 }
 
-/// The longest tick that a kernel has (HZ=100) and some, should its clock be set back just now.
+/// The longest tick of a kernel (HZ=100) and a margin, in case the clock is set back during the wait.
 const TICK_MAX_MS: u32 = 20;
 
 impl Spooled {
@@ -130,14 +130,14 @@ impl SendRoot {
                 dir.display()
             )));
         }
-        // Submitted from below that directory: the same place in it.
+        // A submit from below that directory runs in the same place of it.
         let below = here.canonicalize().map_err(failed)?;
         let below = below.strip_prefix(&real).ok().and_then(|below| RelPath::new(below).ok()).unwrap_or_default();
         Ok(Self { root: real, below })
     }
 }
 
-/// A path to be brought back, checked while somebody is there to be told.
+/// A path to fetch, checked at the submit.
 fn pattern(typed: &OsString) -> Result<RelPath, OpsError> {
     let wrong = |why: &dyn std::fmt::Display| OpsError::Usage(format!("--fetch {why}"));
     let path = RelPath::new(Path::new(typed))
@@ -148,7 +148,7 @@ fn pattern(typed: &OsString) -> Result<RelPath, OpsError> {
     Ok(path)
 }
 
-/// Everything that is sent, each by its path below the root; and the directories and files that were named.
+/// All files to send, by their paths below the root; and the directories and files that were named.
 fn gather(home: &Home, here: &Path, place: &SendRoot, wish: &FileRequest) -> Result<(Tree, Vec<LinkSource>), OpsError> {
     let mut tree = Tree::new();
     let (mut roots, mut sources) = (Vec::new(), Vec::new());
@@ -161,7 +161,7 @@ fn gather(home: &Home, here: &Path, place: &SendRoot, wish: &FileRequest) -> Res
     }
     for typed in &wish.send {
         let failed = |error: &dyn std::fmt::Display| OpsError::Usage(format!("--send {}: {error}", typed.display()));
-        // What is named is meant, also where it is a link.
+        // A named link is followed.
         let named = here.join(typed);
         let source = named.canonicalize().map_err(|error| failed(&error))?;
         let path = place.below.join(&name_of(typed, &source)?);
@@ -179,7 +179,7 @@ fn gather(home: &Home, here: &Path, place: &SendRoot, wish: &FileRequest) -> Res
     Ok((tree, sources))
 }
 
-/// Where a sent path lies in the task's directory: the same place, or its own name where it leads out of here.
+/// The place of a sent path in the task's directory: the same one, or only its name if it leads out of `here`.
 fn name_of(typed: &Path, source: &Path) -> Result<RelPath, OpsError> {
     if let Ok(path) = RelPath::new(typed) {
         return Ok(path);
@@ -189,7 +189,7 @@ fn name_of(typed: &Path, source: &Path) -> Result<RelPath, OpsError> {
     name.ok_or_else(|| OpsError::Usage(format!("--send {}: has no name of its own", typed.display())))
 }
 
-/// The home holds what is sent: it would send itself.
+/// Refuses to send the home, which would then contain its own archive.
 fn refuse_home(home: &Home, sources: &[PathBuf], tree: &Tree) -> Result<(), OpsError> {
     let Ok(own) = std::fs::metadata(home.dir()).map(|meta| (meta.dev(), meta.ino())) else { return Ok(()) };
     let is_home = |path: &&PathBuf| {
@@ -204,7 +204,7 @@ fn refuse_home(home: &Home, sources: &[PathBuf], tree: &Tree) -> Result<(), OpsE
     }
 }
 
-/// Packs everything into a new file of the spool, if there is room for it.
+/// Packs all files into a new file of the spool, if there is room.
 fn spool(home: &Home, tree: &Tree, sources: &[LinkSource]) -> Result<(Spooled, pack::Packed, Vec<String>), OpsError> {
     room::ask_in(&home.sent(), pack::room_for(tree), RESERVE)
         .map_err(|error| OpsError::Grid(format!("{error}; nothing was submitted")))?;
@@ -236,7 +236,7 @@ fn spool(home: &Home, tree: &Tree, sources: &[LinkSource]) -> Result<(Spooled, p
     Ok((spooled, packed, notes))
 }
 
-/// Is what a link leads to sent as well? Of one that leads nowhere nothing is missing there.
+/// True if the target of a link is sent too, or does not exist.
 fn arrives(tree: &Tree, sources: &[LinkSource], link: &Path) -> bool {
     let Ok(real) = link.canonicalize() else { return true };
     let mut places = sources.iter().filter_map(|source| source.holds(&real));
@@ -252,7 +252,7 @@ fn not_packed(home: &Home, from: &Path, error: &io::Error) -> OpsError {
     }
 }
 
-/// Names links that lead to something that is not sent.
+/// The message on links whose targets are not sent.
 fn lead_out(links: &[String]) -> Option<String> {
     const NAMED: usize = 3;
     let named = links.get(..NAMED.min(links.len()))?.join(", ");
@@ -276,7 +276,7 @@ mod tests {
     use std::time::SystemTime;
 
     #[test]
-    fn a_file_that_is_written_after_the_submit_bears_a_later_time() {
+    fn file_written_after_the_submit_has_a_later_time() {
         let dir = tempfile::tempdir().unwrap();
         for number in 0..50 {
             let submitted = SystemTime::now();

@@ -1,4 +1,4 @@
-//! What a person asks for, and what becomes of it with its profile: the request that is sealed.
+//! Completes a submit with its profile and seals the request.
 
 use super::pack::FileRequest;
 use crate::distributor::front::SERIES;
@@ -21,27 +21,27 @@ pub struct SubmitRequest {
     pub me: Name,
     pub client: ClientFacts,
     pub draft: Draft,
-    /// A dispatcher was asked and did not answer: perhaps it will still take it.
+    /// True if a dispatcher was asked and did not answer: it may still accept the submit.
     #[serde(skip)]
     pub open: bool,
-    /// One line for the person, where the home is not where one would look.
+    /// A message to the person if the home is not at the usual place.
     #[serde(skip)]
     pub remark: Option<String>,
 }
 
 impl SubmitRequest {
-    /// A new one, of the client's account.
+    /// A new submit of the client's account.
     pub fn new(client: ClientFacts, draft: Draft) -> Result<Self, OpsError> {
         Ok(Self { uuid: TaskUuid::new(), me: owner(&client.user)?, client, draft, open: false, remark: None })
     }
 
-    /// Are files sent with it, or fetched?
+    /// True if files are sent with it, or fetched.
     pub fn has_files(&self) -> bool {
         self.draft.files != FileRequest::default()
     }
 }
 
-/// What was typed, with its profile merged in, by a user whom this home knows.
+/// The request of a draft with its profile merged in, by a user of this home.
 pub(super) fn completed(view: &View<'_>, draft: Draft, host: ClientFacts, me: &Name) -> Result<Request, OpsError> {
     let request = match draft.profile.clone() {
         None => draft.into_request(None, host)?,
@@ -62,10 +62,10 @@ pub(super) fn completed(view: &View<'_>, draft: Draft, host: ClientFacts, me: &N
     travelling(view, request, me)
 }
 
-/// Where the task may leave this home, what this home knows of its user goes with it: the requirement is and-ed, the
-/// preference fills in where the task has none.
+/// Adds what this home declares for the user to a task that may leave the home: the requirement is and-ed, the
+/// preference is used if the task has none.
 fn travelling(view: &View<'_>, mut request: Request, me: &Name) -> Result<Request, OpsError> {
-    // A task of another user does not leave.
+    // A task of another user stays in this home.
     if request.user.is_none()
         && view.reaches_elsewhere()?
         && let Some(user) = view.user(me.as_str())?

@@ -1,4 +1,4 @@
-//! What is reported of a task that was submitted.
+//! The report of a submitted task.
 
 use crate::model::id::{Index, TaskId, TaskUuid};
 use crate::ops::selecting::Chosen;
@@ -6,7 +6,7 @@ use crate::ops::{Grid, OpsError, report};
 use crate::store::tasks::{Shape, TaskRow};
 use crate::store::{StoreError, View};
 
-/// The task that was just submitted, as this home knows it. Where the home was replaced since, the id is another task's, or nobody's.
+/// The submitted task in this home. If the home was replaced since, the id belongs to another task, or to none, which is an error.
 pub fn chosen(grid: &Grid, report: &report::Submitted) -> Result<Chosen, OpsError> {
     let uuid = uuid::Uuid::parse_str(&report.uuid).ok().map(TaskUuid);
     match uuid.map(|uuid| grid.store.view().held_by_uuid(uuid)).transpose()? {

@@ -27,7 +27,7 @@ fn doubt(grid: &Grid) -> (String, String) {
 }
 
 #[test]
-fn step_of_the_wall_clock_makes_nothing_old_and_nothing_young() {
+fn step_of_the_wall_clock_changes_no_age() {
     let mut grid = Grid::new();
     set_clock(&grid, 0);
     let file = grid.file("clock");

@@ -60,7 +60,7 @@ fn shoot_at(point: &str, passage: u32) {
 }
 
 #[test]
-fn wherever_a_process_is_shot_no_task_is_lost_and_none_runs_twice() {
+fn crash_at_any_fail_point_loses_and_doubles_no_task() {
     // Those between homes have a test of their own.
     for point in POINTS.iter().filter(|point| !point.starts_with("way-")) {
         shoot_at(point, 1);
@@ -68,7 +68,7 @@ fn wherever_a_process_is_shot_no_task_is_lost_and_none_runs_twice() {
 }
 
 #[test]
-fn the_same_at_a_later_passage() {
+fn crash_at_a_later_passage_of_a_fail_point_loses_and_doubles_no_task() {
     // Those between homes have a test of their own.
     for point in POINTS.iter().filter(|point| !point.starts_with("way-")) {
         shoot_at(point, 3);
@@ -156,7 +156,7 @@ fn a_command_without_its_supervisor_can_be_cancelled() {
 }
 
 #[test]
-fn after_a_restart_of_the_host_what_ran_is_lost_and_goes_again_only_if_asked() {
+fn running_task_is_lost_after_a_reboot_and_retried_only_if_asked() {
     for again in [false, true] {
         let mut grid = Grid::new();
         grid.fifo("go");
@@ -179,7 +179,7 @@ fn after_a_restart_of_the_host_what_ran_is_lost_and_goes_again_only_if_asked() {
 }
 
 #[test]
-fn a_start_that_may_have_been_on_its_way_when_the_host_went_down_is_not_said_again() {
+fn start_in_flight_at_a_reboot_of_the_host_is_not_sent_again() {
     let mut grid = Grid::new();
     grid.grid(["dispatcher", "stop"]).expect(0);
     grid.set_env("GRID_FAILPOINT", "client-committed");
@@ -218,7 +218,7 @@ fn a_submit_that_finds_nothing_up_is_written_by_the_dispatcher_that_it_starts() 
 }
 
 #[test]
-fn what_was_not_sent_before_a_reboot_is_sent_at_once() {
+fn start_not_sent_before_a_reboot_is_sent_at_once() {
     let mut grid = Grid::new();
     grid.grid(["run", "--", "true"]).ok();
     grid.grid(["dispatcher", "stop"]).expect(0);
@@ -232,7 +232,7 @@ fn what_was_not_sent_before_a_reboot_is_sent_at_once() {
 }
 
 #[test]
-fn what_is_to_be_cancelled_does_not_go_ahead() {
+fn start_of_a_cancelled_task_is_not_sent_ahead() {
     let mut grid = Grid::new();
     grid.grid(["run", "--", "true"]).ok();
     grid.grid(["dispatcher", "stop"]).expect(0);
@@ -252,7 +252,7 @@ fn what_is_to_be_cancelled_does_not_go_ahead() {
 }
 
 #[test]
-fn what_went_ahead_to_an_agent_that_never_came_up_was_not_sent() {
+fn start_sent_ahead_to_an_agent_that_never_came_up_counts_as_not_sent() {
     let grid = Grid::new();
     grid.grid(["run", "--", "true"]).ok();
     grid.grid(["dispatcher", "stop"]).expect(0);
@@ -272,7 +272,7 @@ fn what_went_ahead_to_an_agent_that_never_came_up_was_not_sent() {
 }
 
 #[test]
-fn who_follows_many_runs_may_open_more_files_than_a_task_is_told_of() {
+fn dispatcher_and_agent_raise_the_open_file_limit_and_tasks_get_the_original() {
     let grid = Grid::new();
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     // As a login session gives them: few, of which more may be taken.
@@ -288,7 +288,7 @@ fn who_follows_many_runs_may_open_more_files_than_a_task_is_told_of() {
 }
 
 #[test]
-fn a_dispatcher_that_dies_each_time_is_not_called_for_ever() {
+fn dispatcher_that_dies_each_time_is_restarted_a_bounded_number_of_times() {
     let mut grid = Grid::new();
     let id = grid.submit(["-H", "--", "true"]);
     grid.grid(["dispatcher", "stop"]).expect(0);

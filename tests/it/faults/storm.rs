@@ -10,7 +10,7 @@ const SHELLS: usize = 200;
 const WORST: Duration = Duration::from_secs(2);
 
 #[test]
-fn two_hundred_submits_at_once_found_one_home_and_each_task_runs_once() {
+fn two_hundred_simultaneous_submits_create_one_home_and_each_task_runs_once() {
     let (mut worst, mut all) = (Vec::new(), Vec::new());
     for _ in 0..3 {
         let grid = Grid::bare();

@@ -132,7 +132,7 @@ const WORK: [(&[&str], &str, bool); 4] = [
 ];
 
 #[test]
-fn what_is_taken_is_what_lives_wherever_the_way_home_is_cut() {
+fn reserved_resources_match_live_tasks_wherever_the_return_of_results_is_cut() {
     let grid = Grid::new();
     std::fs::write(grid.file("in"), "in").unwrap();
     add_far(&grid);
@@ -276,7 +276,7 @@ fn long_output_of_the_own_host_takes_its_room_once_wherever_agent_and_dispatcher
 }
 
 #[test]
-fn place_is_given_back_once_though_the_agent_dies_before_the_files_are_home() {
+fn reservation_is_released_once_if_the_agent_dies_before_its_files_are_fetched() {
     let mut grid = Grid::new();
     grid.grid(["dispatcher", "stop"]).expect(0);
     let once = grid.file("shot");

@@ -28,14 +28,14 @@ fn shoot_at(point: &str, passage: u32) {
 }
 
 #[test]
-fn shot_while_it_is_sent() {
+fn crash_while_files_are_sent_loses_no_task() {
     shoot_at("dispatcher-piece-sent", 5);
     shoot_at("agent-piece-taken", 5);
     shoot_at("agent-work-made", 1);
 }
 
 #[test]
-fn shot_while_it_is_brought() {
+fn crash_while_results_are_fetched_loses_no_result() {
     shoot_at("agent-packed", 1);
     shoot_at("agent-packet-sent", 9);
     shoot_at("dispatcher-packet-taken", 9);

@@ -16,7 +16,7 @@ fn count(grid: &Grid, dir: &str) -> usize {
 }
 
 #[test]
-fn what_was_sent_goes_when_nobody_needs_it() {
+fn sent_archive_is_removed_when_no_task_needs_it() {
     let grid = Grid::new();
     let send = |text: &str, more: &[&str]| {
         fs::write(grid.file("f"), text).unwrap();
@@ -56,7 +56,7 @@ fn what_was_sent_goes_when_nobody_needs_it() {
 }
 
 #[test]
-fn what_was_brought_is_kept_as_outputs_are() {
+fn results_are_kept_as_long_as_outputs() {
     let grid = Grid::new();
     grid.grid(["run", "--send", "/etc/hostname", "--fetch", "out", "--", "sh", "-c", "echo x > out"]).ok();
     grid.grid(["gc"]).ok();
@@ -149,7 +149,7 @@ fn a_server_without_room_is_passed_over_and_named() {
 }
 
 #[test]
-fn what_can_not_be_packed_stays_on_the_server_until_it_is_asked_for_again() {
+fn results_that_can_not_be_packed_stay_on_the_server_until_requested_again() {
     let grid = Grid::new();
     grid.grid(["dispatcher", "stop"]).expect(0);
     let spool = grid.home().join("spool/agent");
@@ -181,7 +181,7 @@ fn on_small(grid: &Grid, size: &str) -> Option<Small> {
 }
 
 #[test]
-fn what_gc_empties_goes_back_to_the_file_system_while_tasks_run() {
+fn gc_returns_free_space_to_the_file_system_while_tasks_run() {
     let grid = Grid::new();
     let old = grid.submit(["--", "echo", "hello"]);
     grid.grid(["wait", &old]).ok();

@@ -71,7 +71,7 @@ fn a_link_here_is_not_followed_out_of_the_directory() {
 }
 
 #[test]
-fn where_the_directory_is_gone_nothing_is_lost() {
+fn results_are_kept_if_the_directory_is_gone() {
     let grid = Grid::new();
     fs::create_dir(grid.file("gone")).unwrap();
     let mut run = grid.typed(["submit", "--parsable", "--send", "/etc/hostname", "--fetch", "out"]);
@@ -86,7 +86,7 @@ fn where_the_directory_is_gone_nothing_is_lost() {
 }
 
 #[test]
-fn link_among_the_results_keeps_nothing_away_and_is_named_until_it_has_come() {
+fn link_among_the_results_blocks_no_file_and_is_named_until_it_is_fetched() {
     let grid = Grid::new();
     fs::write(grid.file("in.txt"), "in").unwrap();
     let make = "echo r > out1; ln -s $PWD/out1 outlatest; ln -s outlatest outagain; ln -s /etc/hosts outhosts; ln -s outloop outloop";
@@ -103,7 +103,7 @@ fn link_among_the_results_keeps_nothing_away_and_is_named_until_it_has_come() {
 }
 
 #[test]
-fn what_did_not_land_is_told_by_everyone_until_it_has() {
+fn files_that_did_not_land_are_reported_by_all_commands_until_they_have() {
     let grid = Grid::new();
     fs::write(grid.file("in.txt"), "in").unwrap();
     symlink("nowhere", grid.file("d")).unwrap();
@@ -133,7 +133,7 @@ fn what_did_not_land_is_told_by_everyone_until_it_has() {
 }
 
 #[test]
-fn link_in_what_is_sent_is_named_where_it_leads_out_and_led_to_its_place_where_not() {
+fn sent_link_that_leads_out_is_named_and_one_inside_is_rewritten() {
     let grid = Grid::new();
     fs::create_dir_all(grid.file("venv/bin")).unwrap();
     fs::write(grid.file("venv/lib"), "lib").unwrap();

@@ -28,7 +28,7 @@ fn a_script_and_its_input_travel_together() {
 }
 
 #[test]
-fn what_runs_is_what_was_submitted_not_the_edit_after_it() {
+fn task_runs_the_files_of_its_submit_not_a_later_edit() {
     let grid = Grid::new();
     fs::write(grid.file("f"), "as submitted").unwrap();
     let held = grid.submit(["--hold", "--send", "f", "--", "cat", "f"]);
@@ -96,7 +96,7 @@ fn a_whole_directory_travels_as_it_is() {
 }
 
 #[test]
-fn gitignore_says_what_stays_at_home_and_what_does_not_come_back() {
+fn gitignored_files_are_neither_sent_nor_fetched() {
     let grid = Grid::new();
     fs::create_dir_all(grid.file("target")).unwrap();
     fs::create_dir_all(grid.file(".git")).unwrap();
@@ -185,7 +185,7 @@ fn globs_bring_what_they_match_and_say_what_they_do_not() {
 }
 
 #[test]
-fn what_can_not_travel_is_refused_before_anything_is_queued() {
+fn files_that_can_not_be_sent_are_refused_before_anything_is_queued() {
     let grid = Grid::new();
     let _socket = std::os::unix::net::UnixListener::bind(grid.file("socket")).unwrap();
     let refused = |arguments: &[&str], words: &[&str]| {
@@ -225,7 +225,7 @@ fn each_member_has_a_directory_of_its_own() {
 }
 
 #[test]
-fn what_is_sent_and_fetched_is_shown() {
+fn sent_and_fetched_files_are_shown() {
     let grid = Grid::new();
     fs::write(grid.file("f"), "text").unwrap();
     grid.grid(["run", "--send", "f", "--fetch", "f", "--", "true"]).ok();

@@ -145,7 +145,7 @@ fn no_command_is_wrong_usage() {
 }
 
 #[test]
-fn a_directory_that_is_gone() {
+fn submit_from_a_removed_directory_is_refused() {
     let grid = Grid::new();
     // Before the submit: nothing is queued.
     let done = grid.sh("mkdir gone; cd gone; rmdir ../gone; grid submit -- true");

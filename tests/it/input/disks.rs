@@ -19,7 +19,7 @@ fn on_small(test: &str, size: &str) -> Option<(Grid, Small)> {
 }
 
 #[test]
-fn a_full_disk_is_told_and_nothing_is_lost() {
+fn full_disk_is_reported_and_nothing_is_lost() {
     let Some((grid, small)) = on_small("a full disk", "1500k") else { return };
     grid.grid(["config", "set", "idle_exit", "2s"]).ok();
     grid.grid(["run", "--", "true"]).ok();
@@ -48,7 +48,7 @@ fn a_full_disk_is_told_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_full_disk_is_told_by_whoever_opens_the_home_first() {
+fn full_disk_is_reported_by_the_command_that_opens_the_home_first() {
     let Some((grid, small)) = on_small("a full disk, nobody at work", "1500k") else { return };
     grid.grid(["run", "--", "true"]).ok();
     grid.grid(["dispatcher", "stop"]).ok();
@@ -83,7 +83,7 @@ fn a_home_without_room_is_not_left_half_made() {
 
 /// Also root can't write there.
 #[test]
-fn a_read_only_home_is_told() {
+fn read_only_home_is_reported() {
     let Some((grid, small)) = on_small("a read-only home", "8m") else { return };
     assert!(small.remount("ro"));
     grid.grid(["submit", "--", "true"]).expect(1).says(&["Read-only file system", "set GRID_HOME"]);
@@ -129,7 +129,7 @@ fn a_read_only_home_is_told() {
 }
 
 #[test]
-fn a_home_where_none_can_be_is_told() {
+fn home_at_an_impossible_path_is_reported() {
     let grid = Grid::bare();
     let file = grid.file("file");
     std::fs::write(&file, "mine").unwrap();
@@ -146,7 +146,7 @@ fn a_home_where_none_can_be_is_told() {
 }
 
 #[test]
-fn another_accounts_directory_is_told() {
+fn directory_of_another_account_is_reported() {
     let grid = Grid::new();
     let closed = grid.file("closed");
     std::fs::create_dir(&closed).unwrap();
@@ -198,7 +198,7 @@ fn at_rest(grid: &Grid) -> PathBuf {
 }
 
 #[test]
-fn a_damaged_database_is_told_and_left_alone() {
+fn damaged_database_is_reported_and_left_alone() {
     for (from, what) in [(0, "not a database"), (100, "malformed"), (8192, "malformed")] {
         let grid = Grid::new();
         let path = at_rest(&grid);
@@ -219,7 +219,7 @@ fn a_damaged_database_is_told_and_left_alone() {
 }
 
 #[test]
-fn a_file_that_is_no_database_of_grid_is_told_and_left_alone() {
+fn file_that_is_no_database_of_grid_is_reported_and_left_alone() {
     let grid = Grid::bare();
     std::fs::create_dir(grid.home()).unwrap();
     let path = grid.home().join("grid.db");

@@ -44,7 +44,7 @@ fn every_command_that_takes_an_expression_refuses_a_bad_one() {
 }
 
 #[test]
-fn what_would_never_end_or_overflow_is_refused_at_once() {
+fn expression_that_would_never_end_or_overflow_is_refused_at_once() {
     let kept = Kept::new();
     let begun = Instant::now();
     let nested = "[1,2,3].all(a, [1,2,3].all(b, [1,2,3].all(c, a + b + c > 0)))".to_owned();

@@ -45,7 +45,7 @@ fn a_shell_with_few_open_files_leaves_no_dispatcher_that_can_not_work() {
 }
 
 #[test]
-fn whoever_waits_for_a_lock_of_others_is_told_who_holds_it_and_waits_on() {
+fn wait_for_a_foreign_lock_names_the_holder_and_continues() {
     let grid = Grid::new();
     grid.grid(["run", "--", "true"]).ok();
     let other = Connection::open(grid.home().join("grid.db")).unwrap();

@@ -87,7 +87,7 @@ fn client_names_are_host_names() {
 }
 
 #[test]
-fn a_tasks_name_may_be_words_but_no_trick() {
+fn name_of_a_task_may_have_blanks_but_no_control_characters() {
     let kept = Kept::new();
     let long = "x".repeat(201);
     for name in ["", "a\nb", "a\u{1b}[31mb", "a\u{202e}b", "\u{200b}", &long] {

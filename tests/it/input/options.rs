@@ -3,7 +3,7 @@
 use super::Kept;
 
 #[test]
-fn what_is_unknown_is_named_with_a_way_on() {
+fn unknown_word_is_named_with_a_remedy() {
     let kept = Kept::new();
     kept.grid.grid(["user", "add", "alice"]).ok();
     kept.grid.grid(["user", "remove", "alice"]).ok();
@@ -45,7 +45,7 @@ fn what_is_unknown_is_named_with_a_way_on() {
 }
 
 #[test]
-fn an_unknown_server_that_is_excluded_is_worth_a_word() {
+fn unknown_excluded_server_gives_a_warning() {
     let kept = Kept::new();
     let done = kept.grid.grid(["submit", "-n", "-x", "locla", "--", "true"]);
     done.expect(0).says(&["-x locla", "did you mean \"local\"?"]);
@@ -53,7 +53,7 @@ fn an_unknown_server_that_is_excluded_is_worth_a_word() {
 }
 
 #[test]
-fn sizes_times_and_arrays_are_told_how_they_are_written() {
+fn malformed_size_time_or_array_error_shows_the_form() {
     let kept = Kept::new();
     for (option, bad, word) in [
         ("--mem", "8", "needs a unit"),
@@ -115,7 +115,7 @@ fn sizes_times_and_arrays_are_told_how_they_are_written() {
 }
 
 #[test]
-fn what_is_not_built_yet_is_refused_by_name() {
+fn unsupported_option_is_refused_by_name() {
     let kept = Kept::new();
     for (option, value) in [("-d", "2"), ("--after", "2"), ("-b", "tomorrow"), ("-L", "maya"), ("-G", "1")] {
         kept.refuses(["submit", option, value, "--", "true"], 2, &["not yet"]);

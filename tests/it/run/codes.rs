@@ -12,7 +12,7 @@ fn streams_stay_apart_and_the_code_is_the_tasks() {
 }
 
 #[test]
-fn a_signal_is_told_as_a_shell_tells_it() {
+fn end_by_a_signal_gives_the_code_of_a_shell() {
     let grid = Grid::new();
     for (name, number) in [("KILL", 9), ("TERM", 15), ("USR1", 10)] {
         grid.grid(["run", "--", "sh", "-c", &format!("kill -{name} $$")]).expect(128 + number);
@@ -22,7 +22,7 @@ fn a_signal_is_told_as_a_shell_tells_it() {
 }
 
 #[test]
-fn a_command_that_is_not_there_or_not_executable() {
+fn missing_or_not_executable_command_gives_127_or_126() {
     let grid = Grid::new();
     grid.grid(["run", "--", "no-such-command-here"]).expect(127).says(&["no-such-command-here"]);
     assert_eq!(grid.state("last"), "FAILED");
@@ -39,7 +39,7 @@ fn a_command_that_is_not_there_or_not_executable() {
 }
 
 #[test]
-fn the_time_limit_is_124() {
+fn time_limit_gives_code_124() {
     let grid = Grid::new();
     grid.fifo("never");
     grid.grid(["run", "-t", "1s", "--", "sh", "-c", "read x < never"]).expect(124);
@@ -47,7 +47,7 @@ fn the_time_limit_is_124() {
 }
 
 #[test]
-fn a_cancelled_task_is_130() {
+fn cancelled_task_gives_code_130() {
     let grid = Grid::new();
     grid.fifo("never");
     let run = grid.beside(["run", "--", "sh", "-c", "echo begun; read x < never"]);

@@ -4,7 +4,7 @@ use crate::support::{Grid, process};
 use std::io::Read;
 
 #[test]
-fn what_a_running_task_has_written_so_far_is_told() {
+fn logs_of_a_running_task_print_what_it_has_written() {
     let grid = Grid::new();
     grid.fifo("go");
     let id = grid.submit(["--", "sh", "-c", "echo out; echo err >&2; echo begun >> marks; read line < go; echo $line"]);
@@ -19,7 +19,7 @@ fn what_a_running_task_has_written_so_far_is_told() {
 }
 
 #[test]
-fn a_member_that_ends_while_another_is_told_is_told_whole() {
+fn member_that_ends_while_another_is_printed_is_printed_whole() {
     let grid = Grid::new();
     grid.grid(["server", "set", "local", "--slots", "2"]).ok();
     let gates = ["go1", "go2"].map(|name| grid.fifo(name));

@@ -14,7 +14,7 @@ fn a_submit_in_backquotes_returns_at_once() {
 }
 
 #[test]
-fn what_was_started_holds_nothing_of_the_callers() {
+fn started_processes_hold_no_descriptor_of_the_caller() {
     let grid = Grid::new();
     grid.fifo("go");
     // A lock on descriptor 9 that a process of ours would keep if it inherited it.
@@ -44,7 +44,7 @@ fn a_task_may_run_on_all_processors_whoever_typed_the_first_command() {
 }
 
 #[test]
-fn a_loop_that_reads_keeps_its_input() {
+fn loop_that_reads_stdin_keeps_its_input() {
     let grid = Grid::new();
     let script =
         r#"printf 'a\nb\nc\n' | while read name; do grid submit --parsable -- echo $name; grid run -- true; done"#;
@@ -69,14 +69,14 @@ fn a_closed_pipe_is_no_error() {
 }
 
 #[test]
-fn a_full_output_is_told() {
+fn write_to_a_full_device_is_an_error() {
     let grid = Grid::new();
     grid.sh("grid status > /dev/full").expect(1).says(&["No space left"]);
     grid.sh("grid run -- echo hi > /dev/full").expect(125).says(&["No space left"]);
 }
 
 #[test]
-fn change_is_told_where_its_report_can_not_be_written() {
+fn change_is_reported_on_stderr_if_stdout_can_not_be_written() {
     let grid = Grid::new();
     let full = |line: &str| grid.sh(&format!("grid {line} > /dev/full"));
     let unsaid = "could not be written to stdout: No space left on device\n";

@@ -19,7 +19,7 @@ fn begun(grid: &Grid, script: &str) -> Child {
 }
 
 #[test]
-fn the_first_ctrl_c_cancels() {
+fn first_ctrl_c_cancels_the_task() {
     let grid = Grid::new();
     let run = begun(&grid, "echo begun >> marks; read x < go");
     signal(&run, Signal::INT);
@@ -129,7 +129,7 @@ fn cancel_ends_the_whole_tree() {
 }
 
 #[test]
-fn cancel_of_what_waits_is_at_once() {
+fn cancel_of_a_waiting_task_is_immediate() {
     let grid = Grid::new();
     let id = grid.submit(["-H", "--", "true"]);
     grid.grid(["cancel", &id]).ok();

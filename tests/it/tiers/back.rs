@@ -106,7 +106,7 @@ fn a_cancel_of_a_task_that_comes_back_is_not_forgotten() {
 }
 
 #[test]
-fn what_comes_back_is_kept_as_any_other_task_is() {
+fn task_that_comes_back_is_kept_like_any_other() {
     let (_world, dir) = World::new();
     let mut request = request();
     (request.hold_unmatched, request.demand.needs.cpus) = (true, 999);

@@ -44,7 +44,7 @@ fn shoot_at(point: &str) {
 }
 
 #[test]
-fn wherever_a_process_of_the_way_is_shot_an_acknowledged_task_runs_once() {
+fn crash_of_any_process_between_homes_keeps_an_acknowledged_task_to_one_run() {
     for point in POINTS.iter().filter(|point| point.starts_with("way-")) {
         shoot_at(point);
     }

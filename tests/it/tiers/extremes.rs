@@ -223,7 +223,7 @@ impl Liar<'_> {
 }
 
 #[test]
-fn lies_to_a_home_cost_whoever_tells_them() {
+fn lies_to_a_home_cost_only_the_liar() {
     let grid = Grid::new();
     for user in ["alice", "lab-x", "front-a"] {
         grid.grid(["user", "add", user]).ok();
@@ -393,7 +393,7 @@ fn client() -> (Store, std::path::PathBuf, std::sync::Arc<World>) {
 }
 
 #[test]
-fn lies_of_other_homes_are_kept_by_nobody() {
+fn lies_of_other_homes_are_not_stored() {
     let (mut store, _dir, _world) = client();
     let me = principal();
     let home = stranger();

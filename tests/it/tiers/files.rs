@@ -45,7 +45,7 @@ fn results_of_a_client_that_was_cut_behind_the_last_byte_count_as_given() {
 }
 
 #[test]
-fn some_megabytes_and_members_and_a_whole_directory() {
+fn array_with_megabytes_of_files_in_a_whole_directory_travels() {
     let (client, _front, lab) = three();
     let text: Vec<u8> = (0..3_000_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     fs::write(client.file("big"), &text).unwrap();

@@ -246,7 +246,7 @@ fn is_passed_over(answer: &Answer, why: &str) -> bool {
 }
 
 #[test]
-fn who_cant_look_at_a_task_now_is_passed_over_and_refuses_nobody() {
+fn member_that_can_not_search_now_is_passed_over_without_a_refusal() {
     let grid = Grid::new();
     grid.grid(["user", "add", "alice"]).ok();
     let task = || envelope(None, seal::seal(&request()).unwrap().0);
@@ -333,7 +333,7 @@ fn a_long_report_goes_in_pieces_to_those_who_know_them_and_whole_to_others() {
 }
 
 #[test]
-fn refusals_for_good_do_not_fill_the_disk() {
+fn tombstones_do_not_fill_the_disk() {
     let grid = Grid::new();
     grid.grid(["user", "add", "alice"]).ok();
     grid.grid(["server", "set", "local", "--shared-account"]).ok();
@@ -382,7 +382,7 @@ fn report(name: &str, home: HomeId, sequence: u64, running: u32) -> Report {
 }
 
 #[test]
-fn registrants_say_neither_where_they_are_nor_who_others_are_and_old_reports_change_nothing() {
+fn registrant_can_not_claim_an_endpoint_or_another_name_and_stale_reports_change_nothing() {
     let front = Grid::new();
     front.grid(["user", "add", "lab-x"]).ok();
     let (lab, other) = (stranger(), stranger());

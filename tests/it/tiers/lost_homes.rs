@@ -77,7 +77,7 @@ fn home_that_is_made_beside_the_rest_of_a_former_one_says_so_and_keeps_it() {
 }
 
 #[test]
-fn whoever_waits_in_a_home_that_is_replaced_is_not_told_of_another_task() {
+fn wait_in_a_replaced_home_does_not_report_another_task() {
     let grid = Grid::new();
     grid.fifo("go");
     grid.submit(["--", "sh", "-c", "read x < go; exit 3"]);
@@ -97,7 +97,7 @@ fn whoever_waits_in_a_home_that_is_replaced_is_not_told_of_another_task() {
 }
 
 #[test]
-fn serve_ends_with_the_home_that_it_was_greeted_for() {
+fn serve_ends_when_its_home_is_replaced() {
     let lab = Grid::new();
     let id = lab.submit(["-H", "--", "true"]);
     let uuid: TaskUuid = serde_json::from_value(lab.show(&id)["uuid"].clone()).unwrap();
@@ -115,7 +115,7 @@ fn serve_ends_with_the_home_that_it_was_greeted_for() {
 }
 
 #[test]
-fn a_home_from_after_a_task_was_asked_for_does_not_say_that_nobody_has_it() {
+fn home_newer_than_a_task_does_not_deny_that_it_exists() {
     let (world, dir) = World::new();
     let lab = found(&dir.join("lab"), 2);
     let find = |age| {

@@ -35,7 +35,7 @@ fn old_home() {
 }
 
 #[test]
-fn an_older_home_is_not_asked_what_it_does_not_know() {
+fn older_home_is_not_sent_unknown_questions() {
     let mut client = Grid::new();
     let ssh = client.file("ssh");
     let me = std::env::current_exe().unwrap();

@@ -29,7 +29,7 @@ impl Random {
 const SCHEDULES: u64 = 500;
 
 #[test]
-fn of_500_schedules_of_faults_none_loses_or_doubles_a_task() {
+fn fault_schedules_lose_and_double_no_task() {
     let (world, dir) = World::new();
     // A client, three first tiers that know the same three second tiers, which fill up as the schedules go on.
     let mut client = found(&dir.join("a"), 1);

@@ -82,7 +82,7 @@ fn another_front_that_knows_the_owner_leads_there_too() {
 }
 
 #[test]
-fn what_nobody_says_of_is_given_up_by_hand_only() {
+fn task_without_any_answer_is_given_up_by_hand_only() {
     let (mut client, front, lab) = three();
     client.grid(["config", "set", "peer_timeout", "1s"]).ok();
     client.grid(["dispatcher", "stop"]).expect(0);
@@ -214,7 +214,7 @@ fn a_cancel_that_was_recorded_goes_before_a_release() {
 }
 
 #[test]
-fn who_interrupts_a_run_waits_for_no_silent_home_and_it_never_runs() {
+fn interrupted_run_does_not_wait_for_a_silent_home_and_its_task_never_runs() {
     let (client, front, lab) = three();
     front.grid(["distributor", "drain", "tier2"]).ok();
     lab.grid(["server", "drain", "local"]).ok();
@@ -248,7 +248,7 @@ fn who_interrupts_a_run_waits_for_no_silent_home_and_it_never_runs() {
 }
 
 #[test]
-fn a_dispatcher_that_is_stopped_is_named_and_holds_nobody_up() {
+fn suspended_dispatcher_is_named_and_blocks_no_command() {
     let grid = Grid::new();
     grid.grid(["run", "--", "true"]).ok();
     let pid = grid.grid(["dispatcher", "status", "--json"]).json()["pid"].as_i64().unwrap();
@@ -287,7 +287,7 @@ impl Peers for Fronts {
 }
 
 #[test]
-fn of_a_task_that_was_left_open_the_first_real_word_is_told_and_whose_it_is() {
+fn search_left_open_reports_the_first_real_answer_and_its_home() {
     let (_world, dir) = World::new();
     let homes = ["client", "a", "b"].map(|name| dir.join(name));
     let [mut client, a, b] = homes.map(|home| found(&home, 1));
@@ -324,7 +324,7 @@ fn of_a_task_that_was_left_open_the_first_real_word_is_told_and_whose_it_is() {
 }
 
 #[test]
-fn a_dispatcher_is_stopped_also_while_somebody_waits_who_starts_another() {
+fn dispatcher_stop_works_while_a_wait_starts_another() {
     let grid = Grid::new();
     grid.fifo("go");
     let id = grid.submit(["--", "sh", "-c", "read x < go"]);

@@ -42,7 +42,7 @@ fn user(grid: &Grid, name: &str) -> Caller {
 }
 
 #[test]
-fn a_stranger_gets_the_answers_of_an_unknown_uuid() {
+fn stranger_is_answered_as_for_an_unknown_uuid() {
     let (grid, owner) = home();
     let (mut alice, mut bob) = (user(&grid, "alice"), user(&grid, "bob"));
     let hers = task();
@@ -87,7 +87,7 @@ fn a_stranger_gets_the_answers_of_an_unknown_uuid() {
 }
 
 #[test]
-fn a_refusal_for_good_binds_whoever_asked_for_it() {
+fn tombstone_of_a_user_binds_that_user_and_of_the_owner_all() {
     let (grid, _) = home();
     let (mut alice, mut bob) = (user(&grid, "alice"), user(&grid, "bob"));
     let hers = task();
@@ -141,7 +141,7 @@ fn a_first_tier_asks_as_its_caller() {
 }
 
 #[test]
-fn only_what_a_home_sealed_itself_becomes_its_task_where_the_way_leads_back() {
+fn task_that_comes_back_is_accepted_only_if_its_home_sealed_it() {
     let (client, lab) = (home().0, home().0);
     client.grid(["distributor", "add", "front-a", "--tier", "1", "--endpoint", lab.home().to_str().unwrap()]).ok();
     client.grid(["distributor", "remove", "tier1"]).ok();

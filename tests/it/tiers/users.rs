@@ -35,7 +35,7 @@ fn commit(caller: &mut Caller, request: &Request) -> Answer {
 }
 
 #[test]
-fn what_lies_here_for_a_user_is_bounded_and_refused_by_name() {
+fn data_kept_for_a_user_is_bounded_and_more_is_refused_by_name() {
     let grid = home();
     grid.grid(["config", "set", "user_spool", "1M"]).ok();
     let sent = |seed, size| {
@@ -108,7 +108,7 @@ fn a_burst_over_several_connections_does_not_pass_a_users_bound() {
 }
 
 #[test]
-fn who_may_administer_drains_servers_and_has_no_bounds() {
+fn administrator_drains_servers_and_has_no_bounds() {
     let grid = home();
     let drain = |reason: &str| Question::Manage {
         user: None,
@@ -165,7 +165,7 @@ pub fn let_in(from: &Grid, to: &Grid, user: &str) {
 }
 
 #[test]
-fn a_home_that_refuses_is_told_by_name_and_is_not_silent() {
+fn refusing_home_is_named_and_not_called_silent() {
     let (client, front, lab) = (Grid::new(), Grid::new(), Grid::new());
     let_in(&front, &lab, "alice");
     front.grid(["distributor", "add", "lab-x", "--tier", "2", "--endpoint", "ssh:lab"]).ok();
@@ -211,7 +211,7 @@ fn a_home_that_refuses_is_told_by_name_and_is_not_silent() {
 }
 
 #[test]
-fn who_may_be_back_in_a_minute_is_not_outweighed_by_a_refusal() {
+fn refusal_with_a_silent_member_left_is_temporary() {
     let (client, front, lab) = (Grid::new(), Grid::new(), Grid::new());
     let_in(&front, &lab, "alice");
     front.grid(["distributor", "add", "lab-a", "--tier", "2", "--endpoint", "ssh:lab"]).ok();
@@ -244,7 +244,7 @@ fn who_may_be_back_in_a_minute_is_not_outweighed_by_a_refusal() {
 }
 
 #[test]
-fn who_has_nobody_else_to_ask_is_refused_in_its_own_homes_words() {
+fn refusal_by_the_own_home_alone_is_in_its_words() {
     let (world, dir) = World::new();
     let mut store = found(&dir, 1);
     let nobody = Principal { user: "nobody".parse().unwrap(), ..principal() };
@@ -277,7 +277,7 @@ fn who_has_nobody_else_to_ask_is_refused_in_its_own_homes_words() {
 }
 
 #[test]
-fn a_home_that_does_not_tell_how_a_task_stands_is_not_said_to_be_silent() {
+fn home_that_denies_the_state_of_a_task_is_not_called_silent() {
     let (client, lab) = (home(), home());
     let_in(&client, &lab, "alice");
     client.grid(["distributor", "add", "front-a", "--tier", "1", "--endpoint", "ssh:lab"]).ok();

@@ -119,7 +119,7 @@ fn an_array_of_many_lines_travels_in_pieces_and_its_members_are_told_apart() {
 }
 
 #[test]
-fn what_a_lab_reports_is_listed_with_its_age_and_apart_from_what_is_declared() {
+fn reported_attributes_are_listed_with_their_age_apart_from_declared_ones() {
     let (front, lab) = (Grid::new(), Grid::new());
     lab.grid(["server", "set", "local", "--app", "blender"]).ok();
     lab.grid(["distributor", "register", "--as", "lab-x", "--with", front.home().to_str().unwrap()]).ok();

@@ -112,7 +112,7 @@ impl Liars {
 }
 
 #[test]
-fn reading_that_can_not_be_taken_in_costs_that_server() {
+fn invalid_reading_costs_only_that_server() {
     let liars = Liars::new();
     let grid = &liars.grid;
     let nested = (0..200).fold(Value::Int(1), |inner, _| Value::List(vec![inner]));
@@ -148,7 +148,7 @@ fn reading_that_can_not_be_taken_in_costs_that_server() {
 }
 
 #[test]
-fn word_on_an_attempt_that_can_not_be_taken_in_costs_that_server() {
+fn invalid_message_on_an_attempt_costs_only_that_server() {
     let liars = Liars::new();
     let grid = &liars.grid;
     let lie = |at: usize, attempt: AttemptId| -> (FromAgent, &str) {

@@ -1,4 +1,4 @@
-//! Archives of all kinds of strangers: nothing outside of the directory is touched, whatever they hold.
+//! Unpacking of malicious archives: nothing outside the directory is touched.
 
 use super::*;
 use crate::archive::pack::Packer;
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use std::os::unix::fs::{MetadataExt, symlink};
 use tar::{Builder, EntryType, Header};
 
-/// A directory in a directory, and what lies in the outer one.
+/// A directory in a directory, with files in the outer one.
 struct Place {
     outer: tempfile::TempDir,
 }
@@ -26,7 +26,7 @@ impl Place {
         ClientDirectory::open(&self.outer.path().join("in"), "7", Timestamp::now(), None).unwrap()
     }
 
-    /// Everything outside of the inner directory is as it was.
+    /// True if nothing outside the inner directory has changed.
     fn is_untouched(&self) -> bool {
         let mut names: Vec<_> = std::fs::read_dir(self.outer.path())
             .unwrap()
@@ -39,14 +39,14 @@ impl Place {
     }
 }
 
-/// An entry as nobody of good will would write it.
+/// A malicious entry.
 #[derive(Debug, Clone)]
 struct Evil {
     path: Vec<u8>,
     kind: EntryType,
     target: Vec<u8>,
     content: Vec<u8>,
-    /// What the header claims, where it lies.
+    /// The size in the header, if it is a false one.
     size: Option<u64>,
 }
 
@@ -78,7 +78,7 @@ fn written(path: &str) -> Evil {
 }
 
 #[test]
-fn what_leads_out_is_refused_before_anything_is_written() {
+fn archive_that_leads_out_is_refused_before_anything_is_written() {
     use EntryType as Is;
     let long = "n".repeat(5000);
     let cases = [
@@ -171,7 +171,7 @@ fn file_of_the_longest_name_lands_beside_one_that_was_changed() {
     }
     let mut first = None;
     for _ in 0..2 {
-        // Submitted long before those were written.
+        // The submit was long before these files were written.
         let client = ClientDirectory::open(&inside, "7", Timestamp(0), None).unwrap();
         let landed = client.unpack(&archive(&all)).unwrap();
         let beside = landed.iter().map(|landed| match &landed.landing {
@@ -186,14 +186,14 @@ fn file_of_the_longest_name_lands_beside_one_that_was_changed() {
         }
         assert_eq!(first.get_or_insert_with(|| beside.clone()), &beside, "again makes no more of them");
     }
-    // One that nobody has here needs a name beside it only for a moment.
+    // A file that is new here needs a second name only for a moment.
     let new = format!("{}.new", "n".repeat(251));
     let landed = place.client().unpack(&archive(&long(&new, "new"))).unwrap();
     assert_eq!(landed[0].landing, Landing::Written);
 }
 
 #[test]
-fn one_file_that_can_not_be_written_does_not_keep_the_others_away() {
+fn file_that_can_not_be_written_does_not_keep_the_others_away() {
     let place = Place::new();
     let long = Evil { content: "n".repeat(5000).into_bytes(), ..evil("l", EntryType::GNULongName, "") };
     let chain =
@@ -212,7 +212,7 @@ fn one_file_that_can_not_be_written_does_not_keep_the_others_away() {
 }
 
 #[test]
-fn a_damaged_archive_is_told() {
+fn damaged_archive_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("f"), "x".repeat(10_000)).unwrap();
     let mut packer = Packer::new(tempfile::tempfile().unwrap());
@@ -249,7 +249,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn no_archive_writes_outside_of_its_directory(
+    fn archive_never_writes_outside_of_its_directory(
         entries in prop::collection::vec(
             ("(/?(a|b|way|in|\\.\\.|\\.|precious|)(/|)){1,4}", any_kind(), "(/?(a|b|way|\\.\\.|dir|precious)(/|)){0,4}", "[a-z./]{0,30}"),
             1..6,
@@ -264,11 +264,11 @@ proptest! {
         if let Some(cut) = cut {
             file.set_len(cut.min(file.metadata().unwrap().len())).unwrap();
         }
-        // Twice: what the first time left there must not help the second.
+        // Twice: leftovers of the first time must not help the second.
         let _ = place.client().unpack(&file);
         let _ = place.client().unpack(&file);
         prop_assert!(place.is_untouched(), "{entries:?}");
-        // Nor leads anything that was written out of it.
+        // No link that was written leads out of it.
         let inside = place.outer.path().join("in").canonicalize().unwrap();
         for found in walk(&inside, Rules::All, &mut Walk::whole()).unwrap().into_values() {
             if let Ok(real) = found.canonicalize() {
@@ -278,7 +278,7 @@ proptest! {
     }
 
     #[test]
-    fn a_link_stays_inside_or_is_refused(path in "(a/){0,3}l", target in "(\\.\\./|a/|\\./){0,5}(a|\\.\\.)") {
+    fn link_stays_inside_or_is_refused(path in "(a/){0,3}l", target in "(\\.\\./|a/|\\./){0,5}(a|\\.\\.)") {
         let path = RelPath::new(Path::new(&path)).unwrap();
         if links::stays_inside(&path, target.as_bytes()) {
             let mut depth = i32::try_from(path.names().count()).unwrap() - 1;
