@@ -41,7 +41,7 @@ pub fn abandon(
     if keep_going {
         return Ok(Abandoned::KeptGoing);
     }
-    if reader.terminal_goes_within(SESSION, interrupts) {
+    if reader.terminal_closes_within(SESSION, interrupts) {
         return Ok(Abandoned::SessionDropped);
     }
     cancel::cancel(grid, &[what], GRACE)?;

@@ -9,7 +9,7 @@ use std::path::Path;
 /// Writes a backup to a file that does not exist yet.
 pub fn backup(grid: &Grid, file: &Path) -> Result<(), OpsError> {
     if file.symlink_metadata().is_ok() {
-        return Err(OpsError::Refused(format!("{}: is there already; a backup replaces nothing", file.display())));
+        return Err(OpsError::Refused(format!("{}: exists already; a backup never overwrites a file", file.display())));
     }
     Ok(grid.store.backup(file, Timestamp::now())?)
 }

@@ -54,7 +54,7 @@ fn record_for_later(grid: &mut Grid, chosen: Chosen, grace: Duration, error: Ops
 }
 
 /// The remedy for a task whose home does not answer.
-pub(super) fn if_lost(task: TaskId) -> String {
+pub(super) fn remedy_if_lost(task: TaskId) -> String {
     format!("if that home is lost for good, `grid cancel --forget {task}` gives the task up")
 }
 
@@ -69,13 +69,13 @@ pub fn forget(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsEr
             )));
         };
         if member_state(&grid.store.view(), Chosen { task: away.task, index: None })?.ended() {
-            return Err(OpsError::Usage(format!("task {chosen} has ended: there is nothing to be given up")));
+            return Err(OpsError::Usage(format!("task {chosen} has ended: there is nothing to give up")));
         }
         grid.store.write(Durability::Full, |tx| {
             tx.cancelled_away(away.task, now)?;
             tx.trace(away.task, now, "given up by `grid cancel --forget`: it may have run, or run still")
         })?;
-        let note = Some(format!("given up; it may run all the same where {} put it", away.asked));
+        let note = Some(format!("given up; it may still run where {} placed it", away.asked));
         changes.push(TaskChange { id: chosen.to_string(), state: State::Cancelled, changed: 1, note });
     }
     Ok(changes)
@@ -84,24 +84,26 @@ pub fn forget(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsEr
 /// Most tasks in one transaction: other writers wait for one transaction at most.
 const BATCH: usize = 2_000;
 
-fn here(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<TaskChange>, OpsError> {
+fn cancel_here(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<TaskChange>, OpsError> {
     let mut changes = Vec::with_capacity(what.len());
     for batch in what.chunks(BATCH) {
-        changes.extend(batch_here(grid, batch, grace)?);
+        changes.extend(cancel_batch(grid, batch, grace)?);
     }
     Ok(changes)
 }
 
-fn batch_here(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<TaskChange>, OpsError> {
-    match recorded(grid, what, grace) {
-        Err(OpsError::Store(error)) if error.is_full(grid.store.home()) => without_room(grid, what, grace, error),
+fn cancel_batch(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<TaskChange>, OpsError> {
+    match record(grid, what, grace) {
+        Err(OpsError::Store(error)) if error.is_full(grid.store.home()) => {
+            cancel_on_full_disk(grid, what, grace, error)
+        }
         other => other,
     }
 }
 
 /// Cancels on a full disk, which the task itself may have filled. The dispatcher ends it at once and records the cancel when there is room; if it
 /// can't be asked, the reserve of the home makes room for the record.
-fn without_room(
+fn cancel_on_full_disk(
     grid: &mut Grid,
     what: &[Chosen],
     grace: Duration,
@@ -112,11 +114,11 @@ fn without_room(
     }
     // After a checkpoint the log starts over in the blocks that it has.
     if grid.store.checkpoint(Log::Stays).is_ok()
-        && let Ok(changes) = recorded(grid, what, grace)
+        && let Ok(changes) = record(grid, what, grace)
     {
         return Ok(changes);
     }
-    if grid.store.home().give_up_reserve() { recorded(grid, what, grace) } else { Err(error.into()) }
+    if grid.store.home().give_up_reserve() { record(grid, what, grace) } else { Err(error.into()) }
 }
 
 /// Sends the cancels to the dispatcher; None if none accepts them.
@@ -142,7 +144,7 @@ fn by_dispatcher(grid: &Grid, what: &[Chosen], grace: Duration) -> Result<Option
     Ok(Some(changes))
 }
 
-fn recorded(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<TaskChange>, OpsError> {
+fn record(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<TaskChange>, OpsError> {
     let now = Timestamp::now();
     let changes = grid.store.write(Durability::Full, |tx| {
         let mut asked = Vec::with_capacity(what.len());

@@ -11,11 +11,11 @@ use crate::store::{Durability, View};
 
 /// Attributes that a client sends with every task.
 pub const RESERVED: [(&str, &str); 5] = [
-    ("host", "the client says it itself"),
+    ("host", "each client sends it"),
     ("name", "it is the client's host name"),
-    ("user", "the client says it itself"),
-    ("os", "the client says it itself"),
-    ("arch", "the client says it itself"),
+    ("user", "each client sends it"),
+    ("os", "each client sends it"),
+    ("arch", "each client sends it"),
 ];
 
 /// Declares attributes; adds a client that was never seen.

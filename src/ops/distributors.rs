@@ -22,7 +22,7 @@ pub const RESERVED: [(&str, &str); 17] = [
     ("position", "use `grid distributor order`"),
     ("policy", "use `grid distributor search`"),
     ("endpoint", "remove it and add it again with another --endpoint"),
-    ("ssh_command", "it is GRID_SSH_COMMAND of whoever named the endpoint last"),
+    ("ssh_command", "it is the GRID_SSH_COMMAND of the last command that named the endpoint"),
     ("apps", "it is counted"),
     ("health", "it is reported"),
     ("version", "it is reported"),
@@ -57,7 +57,7 @@ pub fn add(
     if let Some((Endpoint::Path(path), _)) = at
         && is_own(grid, path)
     {
-        return Err(OpsError::Usage(format!("{} is this very home: leave --endpoint away", path.display())));
+        return Err(OpsError::Usage(format!("{} is this home: leave out --endpoint", path.display())));
     }
     let caller = grid.login.command.clone();
     grid.store.write(Durability::Full, |tx| {
@@ -77,7 +77,7 @@ pub fn add(
     // Any question does: the home that answers is recorded.
     let hello = Question::Find { uuid: TaskUuid::new(), round: 0, onward: false, age_ms: 0, among: None, user: None };
     let said = Relay::new(grid.store.home(), &grid.login).ask(endpoint, &hello, &mut silently);
-    Ok(said.err().map(|why| format!("{name} is added, but nobody answers there yet: {why}")))
+    Ok(said.err().map(|why| format!("{name} is added, but does not answer yet: {why}")))
 }
 
 fn is_own(grid: &Grid, path: &Path) -> bool {

@@ -72,7 +72,11 @@ fn unreadable(grid: &Grid) -> Result<Vec<Check>, OpsError> {
     let left_out = rows.len().saturating_sub(UNREADABLE_MAX);
     let mut checks: Vec<Check> = rows.iter().take(UNREADABLE_MAX).map(of_row).collect();
     if left_out > 0 {
-        checks.push(warn("rows", format!("{left_out} more can't be read"), "mend these, then ask again"));
+        checks.push(warn(
+            "rows",
+            format!("{left_out} more can't be read"),
+            "repair these, then run `grid doctor` again",
+        ));
     }
     Ok(checks)
 }
@@ -82,7 +86,7 @@ fn of_row(row: &Unreadable) -> Check {
     let (what, remedy) = match row.kind {
         RowKind::Task => (format!("task {name}"), format!("grid cancel {name}")),
         RowKind::EndedTask => {
-            (format!("task {name} (ended)"), "none is needed: `grid gc` removes it with its age".to_owned())
+            (format!("task {name} (ended)"), "none needed: `grid gc` removes it at its age".to_owned())
         }
         RowKind::Server => (format!("server {name}"), format!("grid server remove {name}, then add it again")),
         RowKind::Probed => (format!("server {name}"), format!("grid server refresh {name}")),
@@ -90,16 +94,12 @@ fn of_row(row: &Unreadable) -> Check {
             let (owner, rest) = name.split_once(' ').unwrap_or((name, ""));
             (owner.to_owned() + " " + rest, format!("grid {owner} unset {rest}"))
         }
-        RowKind::User => (format!("user {name}"), format!("grid user set {name} .. writes it anew")),
-        RowKind::Client => {
-            (format!("client {name}"), "none is needed: the next submit from there writes it anew".to_owned())
-        }
+        RowKind::User => (format!("user {name}"), format!("grid user set {name} .. replaces it")),
+        RowKind::Client => (format!("client {name}"), "none needed: the next submit from there replaces it".to_owned()),
         RowKind::Profile => (format!("profile {name}"), format!("grid task remove {name}, then add it again")),
-        RowKind::Report => (format!("report of {name}"), "none is needed: its next report replaces it".to_owned()),
-        RowKind::Distributor => (format!("distributor {name}"), "restore a backup of before".to_owned()),
-        RowKind::Registration => {
-            ("a registration".to_owned(), "grid distributor register .. writes it anew".to_owned())
-        }
+        RowKind::Report => (format!("report of {name}"), "none needed: its next report replaces it".to_owned()),
+        RowKind::Distributor => (format!("distributor {name}"), "restore an earlier backup".to_owned()),
+        RowKind::Registration => ("a registration".to_owned(), "grid distributor register .. replaces it".to_owned()),
     };
     warn("rows", format!("{what} can't be read: {}", row.why), &remedy)
 }
@@ -122,7 +122,8 @@ fn machines(grid: &Grid) -> Result<Vec<Check>, OpsError> {
     let mut checks = Vec::new();
     for (id, words) in servers::misled(&view)? {
         let name = view.server_name(id)?.map_or_else(|| id.to_string(), |name| name.to_string());
-        let remedy = "let the name lead to that machine again; give each machine of a pool a name of its own, as a server of its own";
+        let remedy =
+            "make the name lead to that machine again; add each machine of a pool as a server with a name of its own";
         checks.push(warn("machine", format!("{name}: {words}"), remedy));
     }
     Ok(checks)
@@ -132,7 +133,7 @@ fn machines(grid: &Grid) -> Result<Vec<Check>, OpsError> {
 fn clock(grid: &Grid) -> Result<Check, OpsError> {
     let remedy = "if it is right now: `grid gc --trust-clock`; else set it, as with `timedatectl set-ntp true`";
     let words = gc::doubt(grid)?.map(|words| warn("clock", words, remedy));
-    Ok(words.unwrap_or_else(|| ok("clock", "steady since it was looked at last".to_owned())))
+    Ok(words.unwrap_or_else(|| ok("clock", "steady since the last check".to_owned())))
 }
 
 fn directory(home: &Home) -> Check {
@@ -146,7 +147,7 @@ fn spool(home: &Home) -> Check {
     match unwritable.iter().find(|dir| home.is_writable() && dir.exists() && !is_writable(dir)) {
         Some(dir) => {
             let remedy = format!("`chmod -R u+rwX {}`, or mount its file system for writing", dir.display());
-            fail(WHAT, format!("{} can't be written: nothing starts", dir.display()), Some(&remedy))
+            fail(WHAT, format!("{} can't be written: no task starts", dir.display()), Some(&remedy))
         }
         None => private(WHAT, &home.agent_spool()),
     }
@@ -157,7 +158,7 @@ fn private(what: &'static str, dir: &Path) -> Check {
     let shown = dir.display();
     let meta = match std::fs::metadata(dir) {
         Ok(meta) => meta,
-        Err(error) => return fail(what, format!("{shown}: {error}"), Some("any command makes it: `grid status`")),
+        Err(error) => return fail(what, format!("{shown}: {error}"), Some("any command creates it, as `grid status`")),
     };
     let me = rustix::process::getuid().as_raw();
     if meta.uid() != me {
@@ -177,11 +178,9 @@ fn private(what: &'static str, dir: &Path) -> Check {
 
 fn file_system(home: &Home) -> Check {
     match home::network_fs(home.dir()) {
-        Some(kind) => fail(
-            "file system",
-            format!("the home lies on {kind}"),
-            Some("set GRID_HOME to a directory on a local disk"),
-        ),
+        Some(kind) => {
+            fail("file system", format!("the home is on {kind}"), Some("set GRID_HOME to a directory on a local disk"))
+        }
         None => ok("file system", "local".to_owned()),
     }
 }
@@ -190,19 +189,19 @@ fn writable(home: &Home) -> Check {
     if home.is_writable() {
         return ok("writable", "yes".to_owned());
     }
-    let found = format!("{} can't be written: what it knows can be read, nothing starts", home.dir().display());
+    let found = format!("{} can't be written: it can be read, but no task starts", home.dir().display());
     fail(
         "writable",
         found,
-        Some("mount its file system for writing (a sick disk is mounted read-only), or `chmod u+w` it"),
+        Some("mount its file system for writing (a failing disk is mounted read-only), or `chmod u+w` it"),
     )
 }
 
 fn locked(home: &Home) -> Check {
     match holder(home) {
-        None => ok("lock", "nobody else has the database locked".to_owned()),
+        None => ok("lock", "no other process has the database locked".to_owned()),
         Some(holder) => {
-            let remedy = "if it stays so: end that process, or let it go on if it is stopped";
+            let remedy = "if it stays locked: end that process, or continue it if it is stopped";
             warn("lock", format!("{holder} has the database locked"), remedy)
         }
     }
@@ -237,7 +236,7 @@ fn what_frees(grid: &Grid) -> Result<String, OpsError> {
         }
     }
     Ok(match all.is_empty() {
-        true => "free some space: no output of an ended task lies here".to_owned(),
+        true => "free some space: there is no output of an ended task to remove".to_owned(),
         false => all.join("; "),
     })
 }
@@ -260,7 +259,7 @@ fn running(grid: &mut Grid) -> Check {
         return fail("dispatcher", trouble, Some("run/dispatcher.log in the home may say more"));
     }
     if holder(grid.store.home()).is_some() {
-        return warn("dispatcher", "is not asked: it may wait for the database".to_owned(), "see `lock`");
+        return warn("dispatcher", "not queried: it may be waiting for the database".to_owned(), "see `lock`");
     }
     match dispatcher::status(grid) {
         Ok(status) => match status.pid {
@@ -283,7 +282,7 @@ fn of_limit(limit: u64) -> Check {
     match limit {
         0..open_files::LEAST => fail(
             WHAT,
-            format!("{most}: a dispatcher needs {} to begin", open_files::LEAST),
+            format!("{most}: a dispatcher needs {} to start", open_files::LEAST),
             Some("raise it with `ulimit -n 1024`, or in /etc/security/limits.conf"),
         ),
         open_files::LEAST..LOW => warn(
@@ -307,10 +306,10 @@ fn taken(grid: &mut Grid) -> Result<Check, OpsError> {
         format!("{}: {}", count.of, parts.join(", "))
     };
     Ok(match wrong.is_empty() {
-        true => ok(WHAT, "what is taken of servers is what runs there".to_owned()),
+        true => ok(WHAT, "reservations on servers match what runs there".to_owned()),
         false => {
             let found: Vec<String> = wrong.iter().map(told).collect();
-            warn(WHAT, found.join("; "), "`grid dispatcher stop`; the next one counts anew when it begins")
+            warn(WHAT, found.join("; "), "`grid dispatcher stop`; the next one recounts when it starts")
         }
     })
 }
@@ -322,14 +321,14 @@ fn logout() -> Check {
         return ok(WHAT, "no systemd: nothing ends tasks at logout".to_owned());
     }
     if !kill_user_processes() {
-        return ok(WHAT, "tasks go on after logout (KillUserProcesses=no)".to_owned());
+        return ok(WHAT, "tasks keep running after logout (KillUserProcesses=no)".to_owned());
     }
     let me = rustix::process::getuid();
     let lingers = std::fs::read_dir("/var/lib/systemd/linger").is_ok_and(|users| {
         users.flatten().any(|user| account_uid(&user.file_name().to_string_lossy()) == Some(me.as_raw()))
     });
     if me.is_root() || lingers {
-        return ok(WHAT, "tasks go on after logout (linger is enabled)".to_owned());
+        return ok(WHAT, "tasks keep running after logout (linger is enabled)".to_owned());
     }
     warn(WHAT, "this host ends your processes at logout (KillUserProcesses=yes)".to_owned(), "loginctl enable-linger")
 }

@@ -51,7 +51,7 @@ pub fn fetch(
         };
         let view = grid.store.view();
         let row = view.task(chosen.task)?.ok_or_else(|| OpsError::unknown("task", &chosen.to_string(), []))?;
-        let mut brought = match brought(&view, *chosen, which, away) {
+        let mut brought = match results_of(&view, *chosen, which, away) {
             // With several choices some may have no results.
             Err(OpsError::Refused(_)) if what.len() > 1 && member_state(&view, *chosen)?.ended() => continue,
             found => found?,
@@ -60,7 +60,7 @@ pub fn fetch(
             .iter_mut()
             .filter(|f| which == ResultsToFetch::All && !away && matches!(f.lies, Whereabouts::There { .. }))
         {
-            *fetched = once_more(grid, row.id, fetched.index)?.unwrap_or_else(|| fetched.clone());
+            *fetched = request_again(grid, row.id, fetched.index)?.unwrap_or_else(|| fetched.clone());
         }
         let view = grid.store.view();
         let Some(fetch) = view.launch_if_readable(chosen.task)?.and_then(|launch| launch.fetch) else { continue };
@@ -78,7 +78,7 @@ pub fn fetch(
                 all.push(FetchedFiles { remarks: fetched.remarks, ..FetchedFiles::of(name_of(&row, fetched.index)) });
                 continue;
             }
-            let done = one(grid, &row, &fetched, &into)?;
+            let done = unpack_results(grid, &row, &fetched, &into)?;
             grid.store.write(Durability::Normal, |tx| match done.not_whole() {
                 None => tx.mark_unpacked(row.id, fetched.index, &done.remarks, Timestamp::now()),
                 Some(words) => tx.keep_not_unpacked(row.id, fetched.index, &words),
@@ -90,7 +90,7 @@ pub fn fetch(
 }
 
 /// Requests results again that could not be fetched when the member ended.
-fn once_more(grid: &Grid, task: TaskId, index: Index) -> Result<Option<Fetched>, OpsError> {
+fn request_again(grid: &Grid, task: TaskId, index: Index) -> Result<Option<Fetched>, OpsError> {
     let failed = |error: StartError| OpsError::Grid(error.to_string());
     let bring = ToDispatcher::Bring { task, index };
     let mut open = start::call(grid.store.home(), &grid.login, &bring).map_err(failed)?;
@@ -108,7 +108,7 @@ fn failed(id: String, error: &OpsError) -> FetchedFiles {
 }
 
 /// The results of the chosen members.
-fn brought(view: &View<'_>, chosen: Chosen, which: ResultsToFetch, away: bool) -> Result<Vec<Fetched>, OpsError> {
+fn results_of(view: &View<'_>, chosen: Chosen, which: ResultsToFetch, away: bool) -> Result<Vec<Fetched>, OpsError> {
     let mut found = view.fetched_of(chosen.task)?;
     found.retain(|f| chosen.index.is_none_or(|index| index == f.index));
     // Results of an earlier attempt do not count while another attempt runs.
@@ -134,7 +134,7 @@ fn brought(view: &View<'_>, chosen: Chosen, which: ResultsToFetch, away: bool) -
     Ok(found)
 }
 
-fn one(grid: &Grid, row: &TaskRow, fetched: &Fetched, into: &Path) -> Result<FetchedFiles, OpsError> {
+fn unpack_results(grid: &Grid, row: &TaskRow, fetched: &Fetched, into: &Path) -> Result<FetchedFiles, OpsError> {
     let id = name_of(row, fetched.index);
     let mut done = FetchedFiles {
         directory: into.to_string_lossy().into_owned(),
@@ -149,7 +149,7 @@ fn one(grid: &Grid, row: &TaskRow, fetched: &Fetched, into: &Path) -> Result<Fet
                 "its files could not be brought home: {error}; they are still on {server}, `grid fetch {id}` asks again"
             ));
         }
-        Whereabouts::Here { .. } => match land(grid, row, fetched, into, &id)? {
+        Whereabouts::Here { .. } => match unpack_archive(grid, row, fetched, into, &id)? {
             Ok(files) => {
                 let left_out = files.iter().filter_map(|file| match &file.landing {
                     Landing::LeftOut { why } => Some(format!("{}: {why}; left out", file.path)),
@@ -166,7 +166,7 @@ fn one(grid: &Grid, row: &TaskRow, fetched: &Fetched, into: &Path) -> Result<Fet
 }
 
 /// Unpacks one archive. The inner error says why nothing was unpacked, and what to do.
-fn land(
+fn unpack_archive(
     grid: &Grid,
     row: &TaskRow,
     fetched: &Fetched,
@@ -177,7 +177,7 @@ fn land(
     let path = home.fetched_file(row.id, fetched.index);
     let archive = match File::open(&path) {
         Ok(archive) => archive,
-        Err(error) => return Ok(Err(gone(fetched, &format!("{}: {error}", path.display())))),
+        Err(error) => return Ok(Err(why_gone(fetched, &format!("{}: {error}", path.display())))),
     };
     let Some(launch) = grid.store.view().launch(row.id)? else { return Ok(Ok(Vec::new())) };
     let sent = launch.workplace.sent().and_then(|sent| File::open(home.sent_file(sent.bundle)).ok());
@@ -185,22 +185,22 @@ fn land(
         Ok(client) => match client.check(&launch, &archive) {
             Ok(()) => client.unpack(&archive).map_err(|error| match error {
                 UnpackError::NoRoom(_) => format!("{}: {error}; `grid fetch {id}` tries again", into.display()),
-                _ => format!("refused: {error}; what it brought is kept in {}", path.display()),
+                _ => format!("refused: {error}; its results are kept in {}", path.display()),
             }),
-            Err(error) => Err(format!("refused: {error}; what it brought is kept in {}", path.display())),
+            Err(error) => Err(format!("refused: {error}; its results are kept in {}", path.display())),
         },
         Err(error) => Err(format!("{}: {error}; `grid fetch {id} --to DIR` unpacks it elsewhere", into.display())),
     })
 }
 
 /// Why an archive is gone.
-pub(super) fn gone(fetched: &Fetched, error: &str) -> String {
+pub(super) fn why_gone(fetched: &Fetched, error: &str) -> String {
     match fetched.dropped_at {
         Some(at) => format!(
-            "what it brought is gone: gc took it at {}, for results are kept as long as outputs (`grid config get keep_outputs`)",
+            "its results are gone: gc removed them at {}: results are kept as long as outputs (`grid config get keep_outputs`)",
             at.local()
         ),
-        None => format!("what it brought is gone: {error}"),
+        None => format!("its results are gone: {error}"),
     }
 }
 
@@ -245,12 +245,12 @@ pub(super) fn files(
         }),
         fetch: fetch.map(|f| f.patterns.iter().map(ToString::to_string).collect()).unwrap_or_default(),
         changed: fetch.is_some_and(|f| f.changed),
-        fetched: here(view, row, index)?,
+        fetched: results_here(view, row, index)?,
     }))
 }
 
 /// The results that this home has.
-fn here(view: &View<'_>, row: &TaskRow, index: Option<Index>) -> Result<Vec<report::ResultsReport>, OpsError> {
+fn results_here(view: &View<'_>, row: &TaskRow, index: Option<Index>) -> Result<Vec<report::ResultsReport>, OpsError> {
     let fetched = view.fetched_of(row.id)?.into_iter().filter(|f| index.is_none_or(|index| index == f.index));
     let brought = |f: Fetched| {
         let (size, files, error) = match f.lies {
@@ -280,7 +280,7 @@ pub(super) fn as_ours(
     theirs: TaskId,
 ) -> Result<(), OpsError> {
     let Some(files) = files else { return Ok(()) };
-    let here = here(view, row, index)?;
+    let here = results_here(view, row, index)?;
     for brought in &mut files.fetched {
         if let Some(index) = brought.id.strip_prefix(&theirs.to_string()) {
             brought.id = format!("{}{index}", row.id);

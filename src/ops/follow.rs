@@ -56,7 +56,7 @@ pub fn run(
     if let Some(interrupts) = &mut follower.interrupts {
         interrupts.submitted(what);
     }
-    let (ending, gone) = to_its_end(grid, what, &BOTH, follower, sink)?;
+    let (ending, gone) = follow_to_end(grid, what, &BOTH, follower, sink)?;
     // Outputs that are gone do not change the code.
     gone.iter().try_for_each(|words| tell(sink, FollowEvent::Note(words)))?;
     Ok(ending)
@@ -70,13 +70,13 @@ pub fn follow(
     follower: &mut Follower<'_>,
     sink: &mut FollowSink<'_>,
 ) -> Result<FollowedEnd, OpsError> {
-    let (ending, gone) = to_its_end(grid, what, streams, follower, sink)?;
-    logs::all_told(gone)?;
+    let (ending, gone) = follow_to_end(grid, what, streams, follower, sink)?;
+    logs::error_if_gone(gone)?;
     Ok(ending)
 }
 
 /// Follows until the end; gives the end, and a message for each output that is gone.
-fn to_its_end(
+fn follow_to_end(
     grid: &mut Grid,
     what: Chosen,
     streams: &[Stream],
@@ -94,10 +94,10 @@ fn to_its_end(
             for position in 0..row.size {
                 let index = row.shape.index_at(position);
                 let member = Chosen { task: what.task, index: Some(index) };
-                gone.extend(one(grid, member, index, streams, follower, sink)?);
+                gone.extend(follow_member(grid, member, index, streams, follower, sink)?);
             }
         }
-        (index, _) => gone.extend(one(grid, what, index.unwrap_or(Index(0)), streams, follower, sink)?),
+        (index, _) => gone.extend(follow_member(grid, what, index.unwrap_or(Index(0)), streams, follower, sink)?),
     }
     settle(grid)?;
     let view = grid.store.view();
@@ -129,7 +129,7 @@ impl FollowedSoFar {
     }
 }
 
-fn one(
+fn follow_member(
     grid: &mut Grid,
     what: Chosen,
     index: Index,
@@ -155,7 +155,7 @@ fn one(
             Woken::Interrupt => {
                 let Some(interrupts) = follower.interrupts.as_deref_mut() else { continue };
                 if interrupts.take() > 1 {
-                    return Err(interrupts.left(what));
+                    return Err(interrupts.interrupted(what));
                 }
                 let task = interrupts.task_or(what);
                 let asked = cancel::cancel(grid, &[task], Duration::from_secs(10))?;
@@ -182,7 +182,7 @@ fn one(
                     if offset == *have {
                         *have += left_out + bytes.len() as u64;
                         if streams.contains(&stream) {
-                            logs::left_out(stream, left_out, sink)?;
+                            logs::print_left_out(stream, left_out, sink)?;
                             tell(sink, FollowEvent::Output { index, stream, bytes: &bytes })?;
                         }
                     }
@@ -197,11 +197,11 @@ fn one(
             },
         }
     }
-    rest(grid, what, index, streams, &mut told, sink)
+    print_rest(grid, what, index, streams, &mut told, sink)
 }
 
 /// Prints the rest of the outputs of an ended member. Gives a message for each that is gone.
-fn rest(
+fn print_rest(
     grid: &mut Grid,
     what: Chosen,
     index: Index,
@@ -216,9 +216,9 @@ fn rest(
         let from = *told.of(*stream);
         if member.last().is_some_and(|last| last.outputs == Outputs::Server) {
             let upto = read(grid, what, index, member.number, *stream, from, sink)?;
-            gone.extend(logs::missing(&member, *stream, upto).map(|words| format!("task {what}: {words}")));
+            gone.extend(logs::missing_note(&member, *stream, upto).map(|words| format!("task {what}: {words}")));
         } else {
-            let words = logs::kept(grid, &member, member.number, *stream, from, sink)?;
+            let words = logs::print_fetched(grid, &member, member.number, *stream, from, sink)?;
             gone.extend(words.map(|words| format!("task {what}: {words}")));
         }
     }
@@ -229,7 +229,7 @@ fn rest(
 }
 
 /// Prints what a running attempt has written so far, for `logs`.
-pub fn so_far(
+pub fn print_so_far(
     grid: &mut Grid,
     what: Chosen,
     index: Index,
@@ -245,7 +245,7 @@ pub fn so_far(
             if now.number == number && now.last().is_some_and(|last| last.outputs == Outputs::Server) {
                 read(grid, what, index, number, *stream, told, sink)?;
             } else {
-                logs::kept(grid, &now, number, *stream, told, sink)?;
+                logs::print_fetched(grid, &now, number, *stream, told, sink)?;
             }
         }
     }
@@ -282,7 +282,7 @@ fn read(
         open.send(&ask).map_err(failed)?;
         match open.receive().map_err(failed)? {
             Some(FromDispatcher::Data { left_out, bytes, at_end, .. }) => {
-                logs::left_out(stream, left_out, sink)?;
+                logs::print_left_out(stream, left_out, sink)?;
                 if !bytes.is_empty() {
                     tell(sink, FollowEvent::Output { index, stream, bytes: &bytes })?;
                 }

@@ -95,7 +95,7 @@ pub fn gc(grid: &mut Grid, asked: GcRequest, clock: &Reading) -> Result<Collecte
     if done.tasks > 0 {
         (done.notes, done.classes) = grid.store.write::<_, OpsError>(Durability::Normal, |tx| Ok(tx.drop_unused()?))?;
     }
-    done.there = by_server(there, tell_servers(grid, SERVERS_WAIT)?, false);
+    done.there = by_server(there, send_discards(grid, SERVERS_WAIT)?, false);
     // Compacting needs free space; its failure undoes no removal.
     if let Err(error) = grid.store.compact() {
         tracing::warn!("the database keeps its size: {error}");
@@ -123,7 +123,7 @@ pub(super) fn would_free(grid: &Grid, keep: Duration) -> Result<u64, OpsError> {
 pub(super) const SERVERS_WAIT: Duration = Duration::from_secs(5);
 
 /// Tells servers what they may drop. Gives what is still to be told once all reachable servers have answered, or after `patience`.
-pub(super) fn tell_servers(grid: &mut Grid, patience: Duration) -> Result<Vec<LeftThere>, OpsError> {
+pub(super) fn send_discards(grid: &mut Grid, patience: Duration) -> Result<Vec<LeftThere>, OpsError> {
     let mut left = grid.store.view().count_discards()?;
     if left.is_empty() {
         return Ok(left);
@@ -167,7 +167,7 @@ fn by_server(there: Vec<LeftThere>, left: Vec<LeftThere>, dry_run: bool) -> Vec<
 /// The message on why nothing was removed.
 pub fn held_back(since: Timestamp) -> String {
     format!(
-        "nothing was removed by its age: this host's clock was set at {}; old outputs and tasks go once it has been steady for a day, or \
+        "nothing was removed by its age: this host's clock was set at {}; old outputs and tasks are removed once it has been steady for a day, or \
          with `grid gc --trust-clock`",
         since.local()
     )

@@ -17,7 +17,7 @@ pub fn hold(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsErro
     Ok(split.merge(what, ours))
 }
 
-fn here(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsError> {
+fn hold_here(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsError> {
     let now = Timestamp::now();
     let changes = grid.store.write(Durability::Full, |tx| {
         let mut changes = Vec::with_capacity(what.len());
@@ -33,7 +33,7 @@ fn here(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsError> {
                 }
                 tx.trace(chosen.task, now, "held")?;
             }
-            let note = (changed == 0).then(|| format!("nothing of it waits: {before}"));
+            let note = (changed == 0).then(|| format!("no member waits: {before}"));
             changes.push(TaskChange { id: chosen.to_string(), state: member_state(tx, *chosen)?, changed, note });
         }
         Ok::<_, OpsError>(changes)

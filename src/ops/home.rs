@@ -36,7 +36,7 @@ impl Grid {
         let me = owner(&client.user)?;
         let mut remark = located.remark;
         if !home.exists() {
-            remark = found(&home, &me, &client)?.or(remark);
+            remark = create(&home, &me, &client)?.or(remark);
         }
         let store = loop {
             match Store::open(&home) {
@@ -50,7 +50,7 @@ impl Grid {
     }
 }
 
-fn found(home: &Home, me: &Name, client: &ClientFacts) -> Result<Option<String>, OpsError> {
+fn create(home: &Home, me: &Name, client: &ClientFacts) -> Result<Option<String>, OpsError> {
     // One of many first commands creates the home; the others wait here.
     let _founding = home.found()?;
     if home.exists() {
@@ -60,18 +60,18 @@ fn found(home: &Home, me: &Name, client: &ClientFacts) -> Result<Option<String>,
     let facts = probe::this_host(home, crate::store::settings::watch_list(None), None, None)
         .map_err(|error| OpsError::Grid(format!("this host can't be read: {error}")))?;
     Store::create(home, &Seed { owner: me.clone(), client: client.clone(), facts })?;
-    Ok(former.map(|former| left_by(home, &former)))
+    Ok(former.map(|former| former_home_note(home, &former)))
 }
 
 /// The message on what a former home left beside a new database, and how to get it back.
-fn left_by(home: &Home, former: &Former) -> String {
+fn former_home_note(home: &Home, former: &Former) -> String {
     let mut left: Vec<String> =
         former.spools.iter().map(|dir| format!("runs of its tasks are in {}", dir.display())).collect();
     left.extend(former.aside.iter().map(|dir| format!("its outputs and files were moved to {}", dir.display())));
     let running = match former.supervisors {
         0 => String::new(),
-        1 => "; 1 run goes on, and is not counted here".to_owned(),
-        many => format!("; {many} runs go on, and are not counted here"),
+        1 => "; 1 run is still running, and is not counted here".to_owned(),
+        many => format!("; {many} runs are still running, and are not counted here"),
     };
     let back = former
         .aside
@@ -99,7 +99,7 @@ fn upgrade(home: &Home, found: i64) -> Result<Option<String>, OpsError> {
         Err(error) => return Err(error.into()),
     }
     let copy = format!("{}.v{found}", home.database().display());
-    Ok(Some(format!("the database is brought up to date; as it was, it lies in {copy}")))
+    Ok(Some(format!("the database is upgraded; a copy of the old one is in {copy}")))
 }
 
 /// Makes a backup or a copy that was put here a home of its own, so that it can't be mistaken for the one it was made from.
@@ -117,12 +117,12 @@ fn restore(home: &Home, beside: bool) -> Result<Option<String>, OpsError> {
     let at_servers = of(State::Running) + of(State::Pending);
     let mut said = store.view().made_of()?.map_or_else(String::new, |(_, words)| words);
     let ran = if beside {
-        "that ran go on in that home alone, and are held here"
+        "that ran continue only in that home, and are held here"
     } else {
-        "that ran are looked for at their servers: what is found there is followed, the others are held"
+        "that ran are looked up on their servers: those found there are followed, the others are held"
     };
     for (count, what) in
-        [(of(State::Held), "held until `grid release`, for they may have run since"), (at_servers, ran)]
+        [(of(State::Held), "held until `grid release`, because they may have run since"), (at_servers, ran)]
     {
         if count > 0 {
             said += &format!("; {count} {what}");

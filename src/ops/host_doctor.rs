@@ -1,7 +1,7 @@
 //! `grid doctor HOST`: checks the steps to a host over ssh in order, up to the first that fails, with its remedy.
 
 use super::report::{Check, Finding};
-use super::servers::named_here;
+use super::servers::with_command_of;
 use super::{Grid, OpsError, refresh};
 use crate::dispatch::client::survey::{Survey, Surveyor, Trouble};
 use crate::model::id::ServerId;
@@ -30,7 +30,7 @@ pub fn host(grid: &mut Grid, name: &str) -> Result<Vec<Check>, OpsError> {
         }
         None => {
             let target = SshTarget::new(name, Vec::new(), None).map_err(|error| OpsError::Usage(error.to_string()))?;
-            named_here(grid.login.command.as_ref(), &target)
+            with_command_of(grid.login.command.as_ref(), &target)
         }
     };
     let prologue = server.as_ref().map(|server| view.prologue(server.id)).transpose()?.flatten();
@@ -38,15 +38,17 @@ pub fn host(grid: &mut Grid, name: &str) -> Result<Vec<Check>, OpsError> {
     let (mut checks, survey) = steps(&surveyor, &target);
     let well = !checks.iter().any(|check| check.result == Finding::Fail);
     if let Some(server) = server.filter(|_| well) {
-        checks.push(match refresh::read_some(grid, &[server.id])?.remove(&server.id) {
+        checks.push(match refresh::probe_some(grid, &[server.id])?.remove(&server.id) {
             None => ok("agent", "answers".to_owned()),
             Some(error) => fail("agent", error, None),
         });
-        if let Some(words) = survey.as_ref().map(|survey| another(grid, server.id, survey)).transpose()?.flatten() {
+        if let Some(words) =
+            survey.as_ref().map(|survey| other_machine_note(grid, server.id, survey)).transpose()?.flatten()
+        {
             checks.push(warn("machine", words, POOL_REMEDY));
         }
         if let Some(lines) = prologue {
-            let remedy = format!("`grid server set {name} --prologue ..`; no task begins there until it succeeds");
+            let remedy = format!("`grid server set {name} --prologue ..`; no task starts there until it succeeds");
             checks.push(match surveyor.prologue(&target, &lines) {
                 Ok(None) => ok("prologue", "succeeds".to_owned()),
                 Ok(Some(error)) => fail("prologue", error, Some(remedy)),
@@ -58,23 +60,23 @@ pub fn host(grid: &mut Grid, name: &str) -> Result<Vec<Check>, OpsError> {
 }
 
 /// The step that keeps a host from running tasks, if one does; else the survey of the host.
-pub(super) fn fault(surveyor: &Surveyor, target: &SshTarget) -> Result<Option<Survey>, Check> {
+pub(super) fn failed_step(surveyor: &Surveyor, target: &SshTarget) -> Result<Option<Survey>, Check> {
     let (checks, survey) = steps(surveyor, target);
     checks.into_iter().find(|check| check.result == Finding::Fail).map_or(Ok(survey), Err)
 }
 
 /// The message for a host where a second login lands on another machine than the server's, if it does.
-pub(super) fn pool(grid: &Grid, server: ServerId) -> Result<Option<String>, OpsError> {
+pub(super) fn pool_note(grid: &Grid, server: ServerId) -> Result<Option<String>, OpsError> {
     let view = grid.store.view();
     let Some(Engine::Ssh(target)) = view.server_by_id(server)?.map(|server| server.engine) else { return Ok(None) };
     let surveyor = Surveyor::new(grid.store.home(), &view, &grid.login)?;
     // The host was probed a moment ago; a failure of the second login is not judged here.
     let Ok(survey) = surveyor.look(&target) else { return Ok(None) };
-    Ok(another(grid, server, &survey)?.map(|words| format!("{words}: {POOL_REMEDY}")))
+    Ok(other_machine_note(grid, server, &survey)?.map(|words| format!("{words}: {POOL_REMEDY}")))
 }
 
 /// The message if a survey is of another machine than the one that answers as this server.
-pub(super) fn another(grid: &Grid, server: ServerId, survey: &Survey) -> Result<Option<String>, OpsError> {
+pub(super) fn other_machine_note(grid: &Grid, server: ServerId, survey: &Survey) -> Result<Option<String>, OpsError> {
     let known = grid.store.view().machine_of(server)?;
     let (Some((name, hostname)), Some((other, other_hostname))) = (known, survey.machine()) else { return Ok(None) };
     Ok((name != other)
@@ -127,7 +129,7 @@ fn shell(survey: &Survey) -> Check {
         0 => ok("shell", shell),
         bytes => warn(
             "shell",
-            format!("{shell} prints {bytes} bytes at each login; grid passes them over, scp does not"),
+            format!("{shell} prints {bytes} bytes at each login; grid ignores them, scp does not"),
             "let .bashrc print only where `[ -t 1 ]`",
         ),
     }
@@ -142,7 +144,7 @@ fn home(survey: &Survey) -> Check {
         return fail("home", format!("{nearest} can't be written"), remedy());
     }
     if mount.split([' ', ',']).any(|option| option == "noexec") {
-        return fail("home", format!("{dir} lies on a file system from which nothing can be executed"), remedy());
+        return fail("home", format!("{dir} is on a file system mounted noexec"), remedy());
     }
     ok("home", dir.to_owned())
 }
@@ -155,14 +157,14 @@ fn disk(survey: &Survey) -> Check {
             Some("make room there, or name another directory with --remote-dir".to_owned()),
         ),
         Some(kib) => ok("disk", format!("{} free", Bytes(kib << 10))),
-        None => warn("disk", "df says nothing".to_owned(), "look how much room there is"),
+        None => warn("disk", "df prints nothing".to_owned(), "check how much room there is"),
     }
 }
 
 fn arch(survey: &Survey, surveyor: &Surveyor) -> Check {
     let (system, arch) = (survey.get("system").unwrap_or("?"), survey.get("arch").unwrap_or("?"));
     if system != "Linux" {
-        return fail("arch", format!("{system} on {arch}"), Some("only Linux takes tasks".to_owned()));
+        return fail("arch", format!("{system} on {arch}"), Some("only Linux can run tasks".to_owned()));
     }
     if !surveyor.architectures().iter().any(|known| known == arch) {
         let trouble = Trouble::Arch(arch.to_owned());
@@ -176,7 +178,7 @@ fn clock(survey: &Survey) -> Check {
         skew if skew.abs() <= SKEW_S => ok("clock", "as here".to_owned()),
         skew => {
             let (by, how) = (skew.unsigned_abs(), if skew > 0 { "ahead" } else { "behind" });
-            warn("clock", format!("{by} s {how}: times of starts and ends are off"), "let NTP set it")
+            warn("clock", format!("{by} s {how}: times of starts and ends are off"), "synchronise it with NTP")
         }
     }
 }
@@ -188,8 +190,8 @@ fn logout(survey: &Survey) -> Check {
         .is_some_and(|line| matches!(line.rsplit('=').next().unwrap_or_default().trim(), "yes" | "true" | "1" | "on"));
     match (survey.get("systemd"), kills, survey.get("lingers")) {
         (None, ..) => ok("logout", "no systemd: nothing ends tasks at logout".to_owned()),
-        (_, false, _) => ok("logout", "tasks go on after logout".to_owned()),
-        (_, true, Some(_)) => ok("logout", "tasks go on after logout (linger is enabled)".to_owned()),
+        (_, false, _) => ok("logout", "tasks keep running after logout".to_owned()),
+        (_, true, Some(_)) => ok("logout", "tasks keep running after logout (linger is enabled)".to_owned()),
         (_, true, None) => warn(
             "logout",
             "that host ends your processes when the connection ends (KillUserProcesses=yes)".to_owned(),

@@ -2,7 +2,7 @@
 
 use super::inventory::{FoundHost, Inventory, ansible, names, ssh_config};
 use super::report::{Imported, NotImported};
-use super::servers::named_here;
+use super::servers::with_command_of;
 use super::{Grid, OpsError, host_doctor, refresh};
 use crate::archive::pattern::Patterns;
 use crate::archive::select::{self, SelectError};
@@ -88,8 +88,7 @@ pub fn plan(grid: &mut Grid, source: &ImportSource, only: &[String]) -> Result<P
         let known =
             servers.iter().find(|s| matches!(&s.engine, Engine::Ssh(t) if surveyor.is_same(t, &planned.target)));
         if let Some(server) = known {
-            plan.skipped
-                .push(skip(format!("is the server {0} already; `grid server set {0}` changes it", server.name)));
+            plan.skipped.push(skip(format!("is server {0} already; `grid server set {0}` changes it", server.name)));
             continue;
         }
         if servers.iter().any(|server| server.name == planned.name) {
@@ -169,7 +168,7 @@ fn listed(path: &Path) -> Vec<PathBuf> {
 fn planned(host: &FoundHost, caller: Option<&SshCommand>) -> Result<Planned, String> {
     let name: Name = host.name.parse().map_err(|error| format!("{error}"))?;
     let target = SshTarget::new(&host.host, host.options.clone(), None).map_err(|error| error.to_string())?;
-    Ok(Planned { name, target: named_here(caller, &target), groups: host.groups.clone() })
+    Ok(Planned { name, target: with_command_of(caller, &target), groups: host.groups.clone() })
 }
 
 /// Progress of an import.
@@ -192,17 +191,17 @@ pub fn import(
     progress(ImportProgress { looked_at: 0, of });
     let looked = side_by_side(
         servers,
-        |server| host_doctor::fault(&surveyor, &server.target),
+        |server| host_doctor::failed_step(&surveyor, &server.target),
         |looked_at| progress(ImportProgress { looked_at, of }),
     );
     let mut ids = Vec::new();
     for (server, fault) in servers.iter().zip(&looked) {
         ids.push(if fault.is_ok() { Some(add(grid, server, declared)?) } else { None });
     }
-    let mut errors = refresh::read_some(grid, &ids.iter().flatten().copied().collect::<Vec<_>>())?;
+    let mut errors = refresh::probe_some(grid, &ids.iter().flatten().copied().collect::<Vec<_>>())?;
     let mut remarks: HashMap<ServerId, String> = HashMap::new();
     for (id, survey) in ids.iter().zip(&looked).filter_map(|(id, looked)| (*id).zip(looked.as_ref().ok()?.as_ref())) {
-        if let Some(words) = host_doctor::another(grid, id, survey)? {
+        if let Some(words) = host_doctor::other_machine_note(grid, id, survey)? {
             remarks.insert(id, format!("{words}: {}", host_doctor::POOL_REMEDY));
         }
     }

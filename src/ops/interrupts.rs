@@ -84,7 +84,7 @@ impl Interrupts {
     }
 
     /// The error by which a second signal ends the follow.
-    pub fn left(&self, followed: Chosen) -> OpsError {
+    pub fn interrupted(&self, followed: Chosen) -> OpsError {
         let what = self.task_or(followed);
         let words = if self.cancelled {
             format!("task {what} is being cancelled; `grid wait {what}` tells when it has ended")

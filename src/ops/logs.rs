@@ -42,7 +42,7 @@ pub fn logs(grid: &mut Grid, what: Chosen, wanted: &LogRequest, sink: &mut Follo
     };
     let begun: Vec<MemberRow> = members.into_iter().filter(|m| m.number > 0).collect();
     if begun.is_empty() {
-        return tell(sink, &not_begun(&row, what, member_state(&grid.store.view(), what)?));
+        return print_note(sink, &not_begun(&row, what, member_state(&grid.store.view(), what)?));
     }
     let several = index.is_none();
     let mut gone = Vec::new();
@@ -55,13 +55,13 @@ pub fn logs(grid: &mut Grid, what: Chosen, wanted: &LogRequest, sink: &mut Follo
         gone.extend(words.into_iter().map(|words| format!("task {of}: {words}")));
     }
     if several && row.rest > 0 {
-        tell(sink, &format!("{} of {} members have not begun", row.rest, row.size))?;
+        print_note(sink, &format!("{} of {} members have not started", row.rest, row.size))?;
     }
-    all_told(gone)
+    error_if_gone(gone)
 }
 
 /// The error if outputs are gone; it comes after those that exist are printed.
-pub(super) fn all_told(gone: Vec<String>) -> Result<(), OpsError> {
+pub(super) fn error_if_gone(gone: Vec<String>) -> Result<(), OpsError> {
     if gone.is_empty() { Ok(()) } else { Err(OpsError::Refused(gone.join("; "))) }
 }
 
@@ -83,27 +83,27 @@ fn of_member(
     }
     let last = number == member.number;
     if last && member.is_live() {
-        return follow::so_far(grid, what, member.index, number, &wanted.streams, sink).map(|()| Vec::new());
+        return follow::print_so_far(grid, what, member.index, number, &wanted.streams, sink).map(|()| Vec::new());
     }
     let there = grid.store.view().outputs_stay_there(AttemptKey { number, ..member.key() })?;
     let mut gone = Vec::new();
     for stream in wanted.streams.iter().copied() {
         let file = if stream == Stream::Out { &launch.stdout } else { &launch.stderr };
         if let Some(file) = file {
-            tell(sink, &format!("{} of {what} went to {} on its server", word(stream), file.lossy()))?;
+            print_note(sink, &format!("{} of {what} was written to {} on its server", word(stream), file.lossy()))?;
         } else if there {
             let upto = follow::from_server(grid, what, member.index, number, stream, sink)?;
-            gone.extend(missing(member, stream, upto).filter(|_| last));
+            gone.extend(missing_note(member, stream, upto).filter(|_| last));
         } else {
-            gone.extend(kept(grid, member, number, stream, 0, sink)?);
+            gone.extend(print_fetched(grid, member, number, stream, 0, sink)?);
         }
     }
-    cut(what, member, last, sink)?;
+    print_cut(what, member, last, sink)?;
     Ok(gone)
 }
 
 /// The message on an output of a member's last attempt that its server gave only up to an offset.
-pub(super) fn missing(member: &MemberRow, stream: Stream, upto: u64) -> Option<String> {
+pub(super) fn missing_note(member: &MemberRow, stream: Stream, upto: u64) -> Option<String> {
     let len = member.last().map_or(0, |last| last.len(stream));
     let (upto, all) = (Bytes(upto), Bytes(len));
     (upto < all).then(|| {
@@ -113,16 +113,16 @@ pub(super) fn missing(member: &MemberRow, stream: Stream, upto: u64) -> Option<S
 }
 
 /// Prints why the output of a member's last attempt is incomplete.
-fn cut(what: Chosen, member: &MemberRow, last: bool, sink: &mut FollowSink<'_>) -> Result<(), OpsError> {
+fn print_cut(what: Chosen, member: &MemberRow, last: bool, sink: &mut FollowSink<'_>) -> Result<(), OpsError> {
     member
         .last()
         .and_then(|last| last.cut)
         .filter(|_| last)
-        .map_or(Ok(()), |cut| tell(sink, &format!("task {what}: {cut}")))
+        .map_or(Ok(()), |cut| print_note(sink, &format!("task {what}: {cut}")))
 }
 
 /// Prints an output that was fetched (a row, or a file) from an offset on. Gives the message if it is gone.
-pub(super) fn kept(
+pub(super) fn print_fetched(
     grid: &Grid,
     member: &MemberRow,
     number: u32,
@@ -134,7 +134,7 @@ pub(super) fn kept(
     let body = grid.store.view().output(key, stream)?;
     if !body.is_empty() {
         let left = body.get(usize::try_from(from).unwrap_or(usize::MAX)..).unwrap_or_default();
-        return if left.is_empty() { Ok(None) } else { give(sink, member.index, stream, left).map(|()| None) };
+        return if left.is_empty() { Ok(None) } else { print_output(sink, member.index, stream, left).map(|()| None) };
     }
     let path = grid.store.home().output_file(key, stream);
     let cut = grid.store.view().outputs_of(key)?.1;
@@ -167,7 +167,7 @@ fn from_file(
     let mut piece = vec![0; 64 * 1024];
     loop {
         let skipped = gap.map_or(0, |gap| gap.left_at(offset));
-        left_out(stream, skipped, sink)?;
+        print_left_out(stream, skipped, sink)?;
         offset += skipped;
         let until = gap.filter(|gap| gap.from > offset).map_or(u64::MAX, |gap| gap.from - offset);
         let most = piece.len().min(usize::try_from(until).unwrap_or(usize::MAX));
@@ -175,7 +175,7 @@ fn from_file(
             Ok(0) => return Ok(true),
             Ok(len) => {
                 offset += len as u64;
-                give(sink, index, stream, &piece[..len])?;
+                print_output(sink, index, stream, &piece[..len])?;
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(failed(error)),
@@ -184,16 +184,16 @@ fn from_file(
 }
 
 /// Prints, at its place, that a part of an output was left out.
-pub(super) fn left_out(stream: Stream, bytes: u64, sink: &mut FollowSink<'_>) -> Result<(), OpsError> {
+pub(super) fn print_left_out(stream: Stream, bytes: u64, sink: &mut FollowSink<'_>) -> Result<(), OpsError> {
     if bytes == 0 {
         return Ok(());
     }
-    tell(sink, &format!("[{} of {} left out here: beyond --max-output]", Bytes(bytes), word(stream)))
+    print_note(sink, &format!("[{} of {} left out here: beyond --max-output]", Bytes(bytes), word(stream)))
 }
 
 fn not_begun(row: &TaskRow, what: Chosen, state: State) -> String {
     let reason = row.reason_in(state).map_or_else(String::new, |reason| format!(": {reason}"));
-    format!("{what} has no output: it never began ({state}{reason})")
+    format!("{what} has no output: it never started ({state}{reason})")
 }
 
 const fn word(stream: Stream) -> &'static str {
@@ -203,10 +203,10 @@ const fn word(stream: Stream) -> &'static str {
     }
 }
 
-fn give(sink: &mut FollowSink<'_>, index: Index, stream: Stream, bytes: &[u8]) -> Result<(), OpsError> {
+fn print_output(sink: &mut FollowSink<'_>, index: Index, stream: Stream, bytes: &[u8]) -> Result<(), OpsError> {
     sink(FollowEvent::Output { index, stream, bytes }).map_err(OpsError::Output)
 }
 
-fn tell(sink: &mut FollowSink<'_>, text: &str) -> Result<(), OpsError> {
+fn print_note(sink: &mut FollowSink<'_>, text: &str) -> Result<(), OpsError> {
     sink(FollowEvent::Note(text)).map_err(OpsError::Output)
 }

@@ -65,7 +65,7 @@ pub fn overwritten(draft: &Draft) -> Vec<String> {
         } else if attempts > 0 && !Mark::Attempt.is_in(file) {
             let better = Mark::Attempt.added_to(&shown);
             lines.push(format!(
-                "{option} {shown}: each attempt empties this file; to keep what failed ones wrote, write {option} '{better}'"
+                "{option} {shown}: each attempt empties this file; to keep the output of failed ones, write {option} '{better}'"
             ));
         }
     }

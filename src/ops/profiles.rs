@@ -15,7 +15,7 @@ use std::time::Duration;
 pub const RESERVED: [(&str, &str); 13] = [
     ("cpus", "use --cpus N"),
     ("mem", "use --mem SIZE"),
-    ("gpus", "GPUs can't be asked for yet"),
+    ("gpus", "GPUs are not supported yet"),
     ("apps", "use --app NAME"),
     ("time", "use --time TIME"),
     ("max_output", "use --max-output SIZE[,kill]"),
@@ -23,7 +23,7 @@ pub const RESERVED: [(&str, &str); 13] = [
     ("prefer", "use --prefer EXPR"),
     ("priority", "use --priority N"),
     ("retries", "use --retries N"),
-    ("name", "it is said with `submit --name`"),
+    ("name", "use `submit --name`"),
     ("profile", "it is the profile's own name"),
     ("labels", "write --set NAME=VALUE for each label"),
 ];

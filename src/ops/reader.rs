@@ -27,13 +27,13 @@ impl OutputReader {
 
     /// True if the reader has closed its end. Always false for a file.
     pub fn has_gone(&self) -> bool {
-        goes_within(&[self.output.as_fd()], Duration::ZERO)
+        closes_within(&[self.output.as_fd()], Duration::ZERO)
     }
 
     /// True if there was a terminal and it closes within this time. An interrupt stops the wait.
-    pub fn terminal_goes_within(&self, limit: Duration, interrupts: &Interrupts) -> bool {
+    pub fn terminal_closes_within(&self, limit: Duration, interrupts: &Interrupts) -> bool {
         let Some(terminal) = &self.terminal else { return false };
-        if goes_within(&[terminal.as_fd()], Duration::ZERO) {
+        if closes_within(&[terminal.as_fd()], Duration::ZERO) {
             return true;
         }
         let mut fds =
@@ -44,7 +44,7 @@ impl OutputReader {
     }
 }
 
-fn goes_within(fds: &[BorrowedFd<'_>], limit: Duration) -> bool {
+fn closes_within(fds: &[BorrowedFd<'_>], limit: Duration) -> bool {
     let mut fds: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::empty())).collect();
     poll(&mut fds, Some(&timespec(limit))).is_ok() && fds.iter().any(|fd| fd.revents().intersects(GONE))
 }

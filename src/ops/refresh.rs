@@ -41,7 +41,7 @@ pub fn refresh(grid: &mut Grid, names: &[String]) -> Result<Vec<Refreshed>, OpsE
     } else {
         names.iter().map(|name| find(&view, name)).collect::<Result<_, _>>()?
     };
-    let mut errors = read(grid, &servers)?;
+    let mut errors = probe_servers(grid, &servers)?;
     let mut done = Vec::with_capacity(servers.len());
     for server in servers {
         // It may have been removed meanwhile.
@@ -54,28 +54,28 @@ pub fn refresh(grid: &mut Grid, names: &[String]) -> Result<Vec<Refreshed>, OpsE
 }
 
 /// Probes one server and records the result. Gives the error, if it fails.
-pub(super) fn read_one(grid: &mut Grid, id: ServerId) -> Result<Option<String>, OpsError> {
-    Ok(read_some(grid, &[id])?.remove(&id))
+pub(super) fn probe_one(grid: &mut Grid, id: ServerId) -> Result<Option<String>, OpsError> {
+    Ok(probe_some(grid, &[id])?.remove(&id))
 }
 
 /// Probes servers and records the results. Gives the errors by server.
-pub(super) fn read_some(grid: &mut Grid, ids: &[ServerId]) -> Result<HashMap<ServerId, String>, OpsError> {
+pub(super) fn probe_some(grid: &mut Grid, ids: &[ServerId]) -> Result<HashMap<ServerId, String>, OpsError> {
     let view = grid.store.view();
     let servers = ids.iter().map(|id| view.server_by_id(*id)).collect::<Result<Vec<_>, _>>()?;
-    read(grid, &servers.into_iter().flatten().collect::<Vec<_>>())
+    probe_servers(grid, &servers.into_iter().flatten().collect::<Vec<_>>())
 }
 
 /// Probes servers over ssh through the dispatcher, which has the links, and meanwhile this host directly.
 /// Gives the errors by server.
-fn read(grid: &mut Grid, servers: &[Server]) -> Result<HashMap<ServerId, String>, OpsError> {
+fn probe_servers(grid: &mut Grid, servers: &[Server]) -> Result<HashMap<ServerId, String>, OpsError> {
     let far: Vec<ServerId> = servers.iter().filter(|s| matches!(s.engine, Engine::Ssh(_))).map(|s| s.id).collect();
-    let connection = if far.is_empty() { None } else { Some(ask(grid, &far).map_err(failed)?) };
+    let connection = if far.is_empty() { None } else { Some(request_probes(grid, &far).map_err(failed)?) };
     let mut errors = HashMap::new();
     for server in servers.iter().filter(|s| s.engine == Engine::Local) {
-        errors.extend(read_here(grid, server.id)?.map(|error| (server.id, error)));
+        errors.extend(probe_this_host(grid, server.id)?.map(|error| (server.id, error)));
     }
     if let Some(connection) = connection {
-        take_answers(connection, far, &mut errors).map_err(failed)?;
+        receive_answers(connection, far, &mut errors).map_err(failed)?;
     }
     Ok(errors)
 }
@@ -84,7 +84,7 @@ fn failed(error: StartError) -> OpsError {
     OpsError::Grid(error.to_string())
 }
 
-fn ask(grid: &Grid, servers: &[ServerId]) -> Result<Connection, StartError> {
+fn request_probes(grid: &Grid, servers: &[ServerId]) -> Result<Connection, StartError> {
     let mut connection = start::connect(grid.store.home(), &grid.login)?;
     for server in servers {
         connection.send(&ToDispatcher::Probe { server: *server })?;
@@ -93,7 +93,7 @@ fn ask(grid: &Grid, servers: &[ServerId]) -> Result<Connection, StartError> {
 }
 
 /// Receives the dispatcher's answer for each server; they come within its time-out.
-fn take_answers(
+fn receive_answers(
     mut connection: Connection,
     mut open: Vec<ServerId>,
     errors: &mut HashMap<ServerId, String>,
@@ -114,7 +114,7 @@ fn take_answers(
     Ok(())
 }
 
-fn read_here(grid: &mut Grid, id: ServerId) -> Result<Option<String>, OpsError> {
+fn probe_this_host(grid: &mut Grid, id: ServerId) -> Result<Option<String>, OpsError> {
     let view = grid.store.view();
     let watch = watch_list(view.setting("watch")?.as_deref());
     let (script, prologue) = (view.setting("probe_script")?, view.prologue(id)?);

@@ -18,7 +18,7 @@ pub fn release(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsE
     Ok(split.merge(what, ours))
 }
 
-fn here(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsError> {
+fn release_here(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsError> {
     let now = Timestamp::now();
     let changes = grid.store.write(Durability::Full, |tx| {
         let mut changes = Vec::with_capacity(what.len());

@@ -93,18 +93,18 @@ pub fn remove(grid: &mut Grid, what: &[Chosen], how: Removal) -> Result<RemoveRe
     let mut kept = Vec::new();
     let mut going = Vec::new();
     for chosen in what {
-        match needed(&grid.store.view(), chosen.task, how)? {
+        match why_needed(&grid.store.view(), chosen.task, how)? {
             Some(why) => kept.push(KeptTask { id: chosen.to_string(), why }),
             None => going.push(chosen.task),
         }
     }
     if how.all_or_none && !kept.is_empty() {
-        return Err(none(&kept));
+        return Err(nothing_removed(&kept));
     }
     let mut done = RemoveReport { dry_run: how.dry_run, ..RemoveReport::default() };
     if how.dry_run {
         for task in &going {
-            count(&grid.store.view(), *task, &mut done)?;
+            count_outputs(&grid.store.view(), *task, &mut done)?;
         }
         let files = files_of(grid, &going)?;
         count_files(&files, &mut done);
@@ -114,7 +114,7 @@ pub fn remove(grid: &mut Grid, what: &[Chosen], how: Removal) -> Result<RemoveRe
     if how.everywhere {
         let theirs: Vec<Away> = away.into_iter().filter(|away| going.contains(&away.task)).collect();
         for away in theirs {
-            match there(grid, &away, how.discard) {
+            match remove_by_owner(grid, &away, how.discard) {
                 Ok(removed) => done.add(removed),
                 Err(error) => {
                     going.retain(|task| *task != away.task);
@@ -126,13 +126,13 @@ pub fn remove(grid: &mut Grid, what: &[Chosen], how: Removal) -> Result<RemoveRe
             }
         }
     }
-    here(grid, &going, how, &mut done, &mut kept)?;
+    remove_here(grid, &going, how, &mut done, &mut kept)?;
     done.kept = kept;
     Ok(done)
 }
 
 /// Removes rows before files: after a crash in between, the next `gc` removes the files.
-fn here(
+fn remove_here(
     grid: &mut Grid,
     going: &[TaskId],
     how: Removal,
@@ -147,11 +147,11 @@ fn here(
             for task in batch {
                 let Some(row) = tx.task(*task)? else { continue };
                 // The task may have been retried since the check.
-                if let Some(why) = needed(tx, *task, how)? {
+                if let Some(why) = why_needed(tx, *task, how)? {
                     stay.push(KeptTask { id: task.to_string(), why });
                     continue;
                 }
-                count(tx, *task, &mut gone)?;
+                count_outputs(tx, *task, &mut gone)?;
                 // A process that was stopped while it placed the task must not place it again.
                 let of = if how.by_client { Refuses::User(row.user_id) } else { Refuses::Everybody };
                 tx.add_tombstone(row.uuid, u32::MAX, of, now)?;
@@ -172,13 +172,13 @@ fn here(
     }
     if !done.tasks.is_empty() {
         // Servers that do not answer are told later.
-        gc::tell_servers(grid, gc::SERVERS_WAIT)?;
+        gc::send_discards(grid, gc::SERVERS_WAIT)?;
     }
     dispatcher::wake(grid)
 }
 
 /// Why a task can't be removed; None if it can.
-fn needed(view: &View<'_>, task: TaskId, how: Removal) -> Result<Option<String>, OpsError> {
+fn why_needed(view: &View<'_>, task: TaskId, how: Removal) -> Result<Option<String>, OpsError> {
     let row = view.task(task)?.ok_or_else(|| OpsError::unknown("task", &task.to_string(), []))?;
     let away = view.away(task)?;
     let state = row.state();
@@ -188,7 +188,7 @@ fn needed(view: &View<'_>, task: TaskId, how: Removal) -> Result<Option<String>,
     // Once there are dependencies: a task that others wait for is needed.
     match &away {
         Some(Away { held: AwayState::Open { .. }, .. }) => {
-            return Ok(Some("nobody has said yet whether it holds it".to_owned()));
+            return Ok(Some("no home has answered yet whether it holds it".to_owned()));
         }
         Some(Away { cancel: Some(_), .. }) => {
             return Ok(Some("its owner has not been told yet that it is cancelled".to_owned()));
@@ -205,14 +205,14 @@ fn needed(view: &View<'_>, task: TaskId, how: Removal) -> Result<Option<String>,
     } else if !how.discard && view.is_unheard(task)? {
         let client = &row.client;
         return Ok(Some(format!(
-            "its client on {client} has not been told yet how it ended (--discard removes it anyway)"
+            "its client on {client} has not been told of its end yet (--discard removes it anyway)"
         )));
     }
-    if how.discard { Ok(None) } else { files(view, &row, away.is_some(), how.by_client) }
+    if how.discard { Ok(None) } else { files_needed(view, &row, away.is_some(), how.by_client) }
 }
 
 /// Why the files of a task are still needed. A client in another home knows the task by another id.
-fn files(view: &View<'_>, row: &TaskRow, away: bool, by_client: bool) -> Result<Option<String>, OpsError> {
+fn files_needed(view: &View<'_>, row: &TaskRow, away: bool, by_client: bool) -> Result<Option<String>, OpsError> {
     let task = row.id;
     let fetch = if by_client { "`grid fetch`".to_owned() } else { format!("`grid fetch {task}`") };
     let fetched = view.fetched_of(task)?;
@@ -221,10 +221,10 @@ fn files(view: &View<'_>, row: &TaskRow, away: bool, by_client: bool) -> Result<
         _ => None,
     });
     if let Some(error) = there {
-        return Ok(Some(format!("what it made is not home yet ({error}): {fetch}, or --discard")));
+        return Ok(Some(format!("its results are not fetched yet ({error}): {fetch}, or --discard")));
     }
     if view.has_unread_results(task)? {
-        return Ok(Some(format!("what it brought back was unpacked by nobody: {fetch}, or --discard")));
+        return Ok(Some(format!("its results are not unpacked: {fetch}, or --discard")));
     }
     let began = row.started_at.is_some();
     // The owner has a result for each of these, even an empty one. A failed member may never have
@@ -233,7 +233,7 @@ fn files(view: &View<'_>, row: &TaskRow, away: bool, by_client: bool) -> Result<
     let told_of = u64::from(c.completed) + u64::from(c.timeout) + u64::from(c.out_of_memory);
     let lacks = fetched.is_empty() || (fetched.len() as u64) < told_of;
     if away && began && lacks && view.files_of(task)?.1.is_some() {
-        return Ok(Some(format!("what it made lies in its owner's home: {fetch}, or --discard")));
+        return Ok(Some(format!("its results are in its owner's home: {fetch}, or --discard")));
     }
     Ok(None)
 }
@@ -241,7 +241,7 @@ fn files(view: &View<'_>, row: &TaskRow, away: bool, by_client: bool) -> Result<
 /// Most reasons that are listed one by one.
 const REASONS: usize = 20;
 
-fn none(kept: &[KeptTask]) -> OpsError {
+fn nothing_removed(kept: &[KeptTask]) -> OpsError {
     let mut lines = vec!["nothing was removed".to_owned()];
     lines.extend(kept.iter().take(REASONS).map(|kept| format!("{}: {}", kept.id, kept.why)));
     if kept.len() > REASONS {
@@ -251,7 +251,7 @@ fn none(kept: &[KeptTask]) -> OpsError {
 }
 
 /// Has the owner of a task remove it. An owner that does not know the task any more counts as done.
-fn there(grid: &Grid, away: &Away, discard: bool) -> Result<RemoveReport, OpsError> {
+fn remove_by_owner(grid: &Grid, away: &Away, discard: bool) -> Result<RemoveReport, OpsError> {
     let AwayState::By { home, .. } = away.held else { return Ok(RemoveReport::default()) };
     let verb = Verb::Remove { discard };
     let owner = OwnerHome { home, asked: &away.asked };
@@ -267,7 +267,7 @@ fn there(grid: &Grid, away: &Away, discard: bool) -> Result<RemoveReport, OpsErr
 }
 
 /// Counts the outputs of a task in the database and on servers.
-fn count(view: &View<'_>, task: TaskId, done: &mut RemoveReport) -> Result<(), OpsError> {
+fn count_outputs(view: &View<'_>, task: TaskId, done: &mut RemoveReport) -> Result<(), OpsError> {
     let left = view.left_by(task)?;
     done.tasks.push(task.to_string());
     done.outputs += left.outputs;

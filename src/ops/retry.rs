@@ -17,7 +17,7 @@ pub fn retry(grid: &mut Grid, what: &[Chosen], failed_only: bool) -> Result<Vec<
     Ok(split.merge(what, ours))
 }
 
-fn here(grid: &mut Grid, what: &[Chosen], failed_only: bool) -> Result<Vec<TaskChange>, OpsError> {
+fn retry_here(grid: &mut Grid, what: &[Chosen], failed_only: bool) -> Result<Vec<TaskChange>, OpsError> {
     const NOT_COMPLETED: [EndState; 6] = [
         EndState::Failed,
         EndState::Timeout,
@@ -45,7 +45,7 @@ fn here(grid: &mut Grid, what: &[Chosen], failed_only: bool) -> Result<Vec<TaskC
             ledger.close()?;
             let note = match (changed, before) {
                 (0, before) if !before.ended() => Some(format!("has not ended: {before}")),
-                (0, before) => Some(format!("nothing to start again: {before}")),
+                (0, before) => Some(format!("nothing to retry: {before}")),
                 (_, State::Lost) => Some("was LOST: it may run twice".to_owned()),
                 _ => None,
             };

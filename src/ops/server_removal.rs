@@ -21,20 +21,20 @@ pub enum OnHost {
 pub fn left_on_hosts(grid: &Grid, names: &[String]) -> Result<Vec<String>, OpsError> {
     let view = grid.store.view();
     let mut all = Vec::new();
-    for server in hosts(&view, names)? {
-        all.push(left(&view, &server)?);
+    for server in last_servers_on_hosts(&view, names)? {
+        all.push(left_note(&view, &server)?);
     }
     Ok(all)
 }
 
 /// Removes servers on which nothing runs. Gives a message for each host.
 pub fn remove(grid: &mut Grid, names: &[String], on_host: OnHost) -> Result<Vec<String>, OpsError> {
-    let hosts = hosts(&grid.store.view(), names)?;
+    let hosts = last_servers_on_hosts(&grid.store.view(), names)?;
     let mut words = Vec::new();
     for server in &hosts {
         words.push(match on_host {
             OnHost::Clear => clear(grid, server)?,
-            OnHost::Keep => format!("{} is kept", left(&grid.store.view(), server)?),
+            OnHost::Keep => format!("{} is kept", left_note(&grid.store.view(), server)?),
         });
     }
     servers::remove(grid, names)?;
@@ -42,7 +42,7 @@ pub fn remove(grid: &mut Grid, names: &[String], on_host: OnHost) -> Result<Vec<
 }
 
 /// Servers over ssh whose host no other server uses.
-fn hosts(view: &View<'_>, names: &[String]) -> Result<Vec<Server>, OpsError> {
+fn last_servers_on_hosts(view: &View<'_>, names: &[String]) -> Result<Vec<Server>, OpsError> {
     let all = view.servers()?;
     let mut hosts: Vec<Server> = Vec::new();
     for name in names {
@@ -57,7 +57,7 @@ fn hosts(view: &View<'_>, names: &[String]) -> Result<Vec<Server>, OpsError> {
     Ok(hosts)
 }
 
-fn left(view: &View<'_>, server: &Server) -> Result<String, OpsError> {
+fn left_note(view: &View<'_>, server: &Server) -> Result<String, OpsError> {
     let Engine::Ssh(target) = &server.engine else { return Ok(String::new()) };
     let dirs = match target.remote_dir() {
         Some(dir) => format!("{dir}/spool and {dir}/bin"),
@@ -65,8 +65,8 @@ fn left(view: &View<'_>, server: &Server) -> Result<String, OpsError> {
     };
     let alone = match view.kept_on(server.id)? {
         0 => String::new(),
-        1 => ", with outputs or files of 1 task that lie nowhere else".to_owned(),
-        kept => format!(", with outputs or files of {kept} tasks that lie nowhere else"),
+        1 => ", with outputs or files of 1 task that are nowhere else".to_owned(),
+        kept => format!(", with outputs or files of {kept} tasks that are nowhere else"),
     };
     Ok(format!("what grid has in {dirs} on {}{alone}", target.host()))
 }
@@ -78,7 +78,7 @@ fn clear(grid: &mut Grid, server: &Server) -> Result<String, OpsError> {
         servers::refuse_removal(tx, name)?;
         Ok::<_, OpsError>(tx.set_drained(server.id, Some("it is being removed"))?)
     })?;
-    match ask(grid, server) {
+    match request_clearing(grid, server) {
         Ok(Clearing { bytes, left }) => {
             let rest = if left.is_empty() { String::new() } else { format!("; still there: {}", left.join(", ")) };
             Ok(format!("{name}: {} removed from its host{rest}", Bytes(bytes)))
@@ -93,7 +93,7 @@ fn clear(grid: &mut Grid, server: &Server) -> Result<String, OpsError> {
     }
 }
 
-fn ask(grid: &Grid, server: &Server) -> Result<Clearing, String> {
+fn request_clearing(grid: &Grid, server: &Server) -> Result<Clearing, String> {
     let words = |error: start::StartError| error.to_string();
     let clear = ToDispatcher::Clear { server: server.id };
     let mut connection = start::call(grid.store.home(), &grid.login, &clear).map_err(words)?;

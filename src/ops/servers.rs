@@ -94,22 +94,22 @@ pub fn add(
         let distributor = second_tier(tx, distributor)?;
         let engine = match engine {
             NewEngine::Local => Engine::Local,
-            NewEngine::Ssh(target) => Engine::Ssh(named_here(caller.as_ref(), target)),
+            NewEngine::Ssh(target) => Engine::Ssh(with_command_of(caller.as_ref(), target)),
             NewEngine::Of(members) => group(tx, members, distributor)?,
         };
         let id = tx.add_server(name, distributor, &engine, now)?;
         tx.declare_server(id, declared, now)?;
         Ok(id)
     })?;
-    let warning = match refresh::read_one(grid, id)? {
+    let warning = match refresh::probe_one(grid, id)? {
         Some(error) => Some(format!("{name} is added, but can't be read: {error}")),
-        None => host_doctor::pool(grid, id)?.map(|words| format!("{name} is added, but {words}")),
+        None => host_doctor::pool_note(grid, id)?.map(|words| format!("{name} is added, but {words}")),
     };
     Ok(AddedServer { entry: show(grid, name.as_str())?, warning })
 }
 
 /// A target with the ssh command of the caller, by which the host's name is resolved; without one the home's command is used.
-pub(super) fn named_here(caller: Option<&SshCommand>, target: &SshTarget) -> SshTarget {
+pub(super) fn with_command_of(caller: Option<&SshCommand>, target: &SshTarget) -> SshTarget {
     let command = target.command().or(caller).cloned();
     target.clone().by(command)
 }
@@ -151,19 +151,19 @@ pub fn set(grid: &mut Grid, name: &Name, way: &NewWay, declared: &Declared) -> R
     let (id, moved) = grid.store.write(Durability::Full, |tx| {
         let server = find(tx, name.as_str())?;
         tx.declare_server(server.id, declared, Timestamp::now())?;
-        let moved = way != NewWay::default() && lead(tx, &server, &way)?;
+        let moved = way != NewWay::default() && change_way(tx, &server, &way)?;
         Ok::<_, OpsError>((server.id, moved))
     })?;
     if !moved && declared.prologue.is_none() {
         return Ok(None);
     }
     // Another prologue may give other applications. The probe records whether the host answers.
-    let fault = refresh::read_one(grid, id)?;
+    let fault = refresh::probe_one(grid, id)?;
     Ok(fault.filter(|_| moved).map(|error| format!("{name} is changed, but can't be read: {error}")))
 }
 
 /// Changes the way to a server; false if it is the same. Outputs on a server are found by the way to it.
-fn lead(tx: &Tx<'_>, server: &Server, way: &NewWay) -> Result<bool, OpsError> {
+fn change_way(tx: &Tx<'_>, server: &Server, way: &NewWay) -> Result<bool, OpsError> {
     let name = &server.name;
     let Engine::Ssh(target) = &server.engine else {
         return Err(OpsError::Usage(format!(
@@ -171,10 +171,10 @@ fn lead(tx: &Tx<'_>, server: &Server, way: &NewWay) -> Result<bool, OpsError> {
         )));
     };
     let new = way.instead_of(target).map_err(|error| OpsError::Usage(format!("server {name}: {error}")))?;
-    lead_to(tx, server, target, new)
+    change_way_to(tx, server, target, new)
 }
 
-fn lead_to(tx: &Tx<'_>, server: &Server, target: &SshTarget, new: SshTarget) -> Result<bool, OpsError> {
+fn change_way_to(tx: &Tx<'_>, server: &Server, target: &SshTarget, new: SshTarget) -> Result<bool, OpsError> {
     let name = &server.name;
     if new == *target {
         return Ok(false);
@@ -184,7 +184,7 @@ fn lead_to(tx: &Tx<'_>, server: &Server, target: &SshTarget, new: SshTarget) -> 
         0 => tx.lead_server(server.id, &new, Timestamp::now())?,
         kept => {
             return Err(OpsError::Refused(format!(
-                "server {name}: outputs or files of {kept} task{} lie there alone, and are found by the way to it: read them \
+                "server {name}: outputs or files of {kept} task{} are only there, and are found by the way to it: read them \
                  (`grid logs`, `grid fetch`), and to give them up remove {name} and add it anew",
                 if kept == 1 { "" } else { "s" }
             )));
@@ -212,12 +212,14 @@ pub fn unset(grid: &mut Grid, name: &str, what: &[String]) -> Result<(), OpsErro
             let gone = match word.replace('-', "_").as_str() {
                 // An attribute that was declared before its name became an option.
                 "ssh_option" | "remote_dir" if tx.unset_server(id, word)? => true,
-                "ssh_option" => lead(tx, &server, &NewWay { options: Some(Vec::new()), ..NewWay::default() })?,
+                "ssh_option" => change_way(tx, &server, &NewWay { options: Some(Vec::new()), ..NewWay::default() })?,
                 "ssh_command" => match &server.engine {
-                    Engine::Ssh(target) => lead_to(tx, &server, target, target.clone().by(None))?,
+                    Engine::Ssh(target) => change_way_to(tx, &server, target, target.clone().by(None))?,
                     _ => false,
                 },
-                "remote_dir" => lead(tx, &server, &NewWay { remote_dir: Some(String::new()), ..NewWay::default() })?,
+                "remote_dir" => {
+                    change_way(tx, &server, &NewWay { remote_dir: Some(String::new()), ..NewWay::default() })?
+                }
                 "mem_total" => tx.unset_server(id, "mem")?,
                 _ => tx.unset_server(id, word)?,
             };
@@ -229,7 +231,7 @@ pub fn unset(grid: &mut Grid, name: &str, what: &[String]) -> Result<(), OpsErro
         Ok((id, read))
     })?;
     // The probe records whether the host answers.
-    if read { refresh::read_one(grid, id).map(drop) } else { Ok(()) }
+    if read { refresh::probe_one(grid, id).map(drop) } else { Ok(()) }
 }
 
 /// Removes servers on which nothing runs and that no group needs.

@@ -29,7 +29,7 @@ pub fn show(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Task>, OpsError> {
     grid.store.read(|view| {
         let of = |chosen: &Chosen| match told.remove(chosen) {
             Some((report, id)) => as_ours(view, *chosen, report, id),
-            None => one(view, *chosen),
+            None => full_report(view, *chosen),
         };
         what.iter().map(of).collect()
     })
@@ -53,7 +53,7 @@ fn as_ours(view: &View<'_>, chosen: Chosen, mut task: Task, id: TaskId) -> Resul
     Ok(task)
 }
 
-fn one(view: &View<'_>, chosen: Chosen) -> Result<Task, OpsError> {
+fn full_report(view: &View<'_>, chosen: Chosen) -> Result<Task, OpsError> {
     let row = view.task(chosen.task)?.ok_or_else(|| OpsError::unknown("task", &chosen.task.to_string(), []))?;
     let index = match row.shape {
         Shape::Single => Some(Index(0)),

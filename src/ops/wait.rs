@@ -38,15 +38,15 @@ pub enum WaitEvent<'a> {
 }
 
 /// Takes the events; false stops the wait.
-pub type Hear<'f> = dyn FnMut(WaitEvent<'_>) -> bool + 'f;
+pub type WaitSink<'f> = dyn FnMut(WaitEvent<'_>) -> bool + 'f;
 
 /// Returns when all have ended, durably, or `told` gives false. Starts the dispatcher if needed.
-pub fn wait(grid: &mut Grid, what: &[Chosen], told: &mut Hear<'_>) -> Result<Waited, OpsError> {
+pub fn wait(grid: &mut Grid, what: &[Chosen], told: &mut WaitSink<'_>) -> Result<Waited, OpsError> {
     wait_until(grid, what, &Stop::default(), told)
 }
 
 /// [`wait`] that also returns once `stop` is due, with tasks in the report that have not ended.
-pub fn wait_until(grid: &mut Grid, what: &[Chosen], stop: &Stop, told: &mut Hear<'_>) -> Result<Waited, OpsError> {
+pub fn wait_until(grid: &mut Grid, what: &[Chosen], stop: &Stop, told: &mut WaitSink<'_>) -> Result<Waited, OpsError> {
     let failed = |error: StartError| OpsError::Grid(error.to_string());
     let mut connection: Option<Connection> = None;
     let mut losses = Losses::default();
@@ -131,7 +131,7 @@ fn wait_remote(
     mut away: Away,
     what: &[Chosen],
     stop: &Stop,
-    told: &mut Hear<'_>,
+    told: &mut WaitSink<'_>,
 ) -> Result<Option<(State, u8, Option<u8>)>, OpsError> {
     const AGAIN: Duration = Duration::from_secs(1);
     let mut sent = false;
@@ -178,11 +178,11 @@ fn wait_remote(
         }
         if !std::mem::replace(&mut said_why, true) {
             let since = away.answered_at.map_or_else(String::new, |at| format!(" since {}", at.local()));
-            let remedy = cancel::if_lost(away.task);
+            let remedy = cancel::remedy_if_lost(away.task);
             told(WaitEvent::Note(&match away.held {
                 AwayState::By { .. } if denied => {
                     format!(
-                        "task {chosen}: {member} does not tell how it stands: {why}; it is asked again until it does; {remedy}"
+                        "task {chosen}: {member} does not report its state: {why}; it is asked again until it does; {remedy}"
                     )
                 }
                 AwayState::By { .. } => {

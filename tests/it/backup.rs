@@ -31,7 +31,7 @@ fn backup_is_complete_private_and_overwrites_no_file() {
     assert_eq!(copy.query_row("SELECT state FROM task_view", [], |row| row.get(0)), Ok("COMPLETED".to_owned()));
     drop(copy);
     let before = std::fs::read(&path).unwrap();
-    grid.grid(["backup", "copy.db"]).expect(1).says(&["copy.db", "is there already"]);
+    grid.grid(["backup", "copy.db"]).expect(1).says(&["copy.db", "exists already"]);
     assert!(std::fs::read(&path).unwrap() == before);
     grid.grid(["backup", "no/such/place/x.db"]).expect(1).says(&["No such file"]);
     grid.grid(["backup"]).expect(2);

@@ -67,7 +67,7 @@ fn results_that_nobody_unpacked_keep_their_task() {
     let unread = grid.submit(make);
     process::until("it has ended", || grid.number("select count(*) from task_view where state = 'COMPLETED'") == 1);
     let plain = ended(&grid, "true");
-    grid.grid(["remove", &plain, &unread]).expect(1).says(&["nothing was removed", "unpacked by nobody", "--discard"]);
+    grid.grid(["remove", &plain, &unread]).expect(1).says(&["nothing was removed", "not unpacked", "--discard"]);
     // Nobody named it: it stays, and is told.
     let done = grid.grid(["remove", "--ended"]).expect(0).says(&[&format!("{unread} stays: ")]);
     assert!(done.out().starts_with("removed 1 task,"), "{done:?}");

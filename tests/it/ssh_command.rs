@@ -142,7 +142,7 @@ fn endpoint_keeps_the_command_that_it_was_named_with() {
     grid.set_env("GRID_SSH_COMMAND", "./one");
     grid.grid(["distributor", "add", "front", "--tier", "1", "--endpoint", "ssh:h1"])
         .expect(0)
-        .says(&["nobody answers"]);
+        .says(&["does not answer yet"]);
     let command = || grid.grid(["distributor", "show", "front", "--json"]).json()["attributes"]["ssh_command"].clone();
     assert_eq!(command()["value"], grid.file("one").display().to_string());
     assert_eq!(called(&grid), ["one"]);

@@ -150,7 +150,7 @@ fn an_upgrade_keeps_a_copy_and_says_so() {
     let grid = home_of(1);
     let done = grid.grid(["status"]);
     let copy = grid.home().join("grid.db.v1");
-    done.expect(0).says(&["brought up to date", copy.to_str().unwrap()]);
+    done.expect(0).says(&["is upgraded", copy.to_str().unwrap()]);
     assert_eq!(copy.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     let old = rusqlite::Connection::open(&copy).unwrap();
     assert_eq!(old.query_row("PRAGMA user_version", [], |row| row.get(0)), Ok(1));
@@ -182,7 +182,7 @@ fn the_running_dispatcher_leaves_before_an_upgrade() {
     std::fs::remove_file(run.join("dispatcher.sock")).unwrap();
     assert_eq!(version(), 1);
     drop(lock);
-    process::finish(command, "grid status".to_owned()).expect(0).says(&["brought up to date"]);
+    process::finish(command, "grid status".to_owned()).expect(0).says(&["is upgraded"]);
     assert!(version() > 1);
 }
 

@@ -20,7 +20,7 @@ fn two_commands_lead_from_nothing_to_a_remote_task() {
     tell(&format!("from nothing to the end of a task on one of 3 hosts: {:?}", begun.elapsed()));
     assert_eq!(head.grid(["run", "-w", "h2", "--", "uname", "-n"]).ok(), "h2");
     // Again: they are there already.
-    head.grid(["server", "import", "--yes"]).expect(0).says(&["h1: passed over: is the server h1 already"]);
+    head.grid(["server", "import", "--yes"]).expect(0).says(&["h1: passed over: is server h1 already"]);
 }
 
 #[test]

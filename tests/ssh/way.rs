@@ -119,7 +119,7 @@ fn a_prologue_makes_the_environment_and_one_that_fails_says_so() {
     head.grid(["doctor", "one"]).shows(&["prologue", "succeeds"]);
     head.grid(["server", "set", "one", "--prologue", ". /no/such/setup"]).ok();
     let doctor = head.grid(["doctor", "one"]).expect(1);
-    assert!(doctor.out().contains("/no/such/setup") && doctor.out().contains("no task begins there"), "{doctor:?}");
+    assert!(doctor.out().contains("/no/such/setup") && doctor.out().contains("no task starts there"), "{doctor:?}");
     head.grid(["run", "-w", "one", "--", "hello"]).expect(125).says(&["prologue", "/no/such/setup", "one"]);
     head.grid(["server", "unset", "one", "prologue"]).ok();
     head.grid(["run", "-w", "one", "--", "hello"]).expect(127);

@@ -59,7 +59,7 @@ pub fn install(grid: &mut Grid, caller: &CronEnvironment, every: Every) -> Resul
     }
     let mut notes = hosts_that_fail(grid, caller)?;
     notes.extend(table::no_daemon());
-    notes.extend(tried(&job, caller));
+    notes.extend(trial(&job, caller));
     Ok(CronReport { installed: true, changed, lines: job.lines(every), notes })
 }
 
@@ -134,7 +134,7 @@ fn remedy(grid: &Grid, name: &Name, host: &str, trouble: &logins::Trouble) -> St
 }
 
 /// Runs the line once as cron would; None if it works.
-fn tried(job: &CronJob, caller: &CronEnvironment) -> Option<String> {
+fn trial(job: &CronJob, caller: &CronEnvironment) -> Option<String> {
     let mut shell = Command::new("/bin/sh");
     shell.arg("-c").arg(job.command()).env_clear().envs(environment(caller)).current_dir(&caller.home);
     let ended = shell

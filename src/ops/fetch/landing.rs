@@ -208,7 +208,7 @@ impl ClientDirectory {
                 return Ok(Landing::Beside { name: name.to_string() });
             }
         }
-        Err(io::Error::other("a thousand of its kind lie there already"))
+        Err(io::Error::other("there are a thousand such names already"))
     }
 }
 

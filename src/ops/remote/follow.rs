@@ -75,7 +75,7 @@ pub fn follow_remote(
             && let Some(interrupts) = follower.interrupts.as_deref_mut()
         {
             if interrupts.take() > 1 {
-                return Err(interrupts.left(what));
+                return Err(interrupts.interrupted(what));
             }
             cancel::cancel(grid, &[what], Duration::from_secs(10))?;
             interrupts.cancelled();
@@ -83,7 +83,7 @@ pub fn follow_remote(
                 // Nobody knows when that will be: whoever asked waits no longer.
                 let words = format!(
                     "task {what}: cancel asked; where it is does not answer now and is told as soon as it does; {}",
-                    cancel::if_lost(away.task)
+                    cancel::remedy_if_lost(away.task)
                 );
                 sink(FollowEvent::Note(&words)).map_err(OpsError::Output)?;
                 return Ok(FollowedEnd { state: State::Cancelled, code: 130 });

@@ -138,7 +138,7 @@ pub fn give(asked: &OpenQuestion<'_>, grid: &mut Grid, rest: Rest, theirs: bool)
     let gone = |error: io::Error| OpsError::Refused(format!("what it brought is gone from its home: {error}"));
     let fetched = grid.store.view().fetched(task, index)?;
     let file = match (File::open(path), fetched) {
-        (Err(error), Some(fetched)) => return Err(OpsError::Refused(fetch::gone(&fetched, &error.to_string()))),
+        (Err(error), Some(fetched)) => return Err(OpsError::Refused(fetch::why_gone(&fetched, &error.to_string()))),
         (opened, _) => opened.map_err(gone)?,
     };
     // Who was cut behind the last byte asks from the end on; behind the end nobody has come by reading.

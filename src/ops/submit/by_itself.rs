@@ -53,7 +53,7 @@ pub fn submit(grid: &mut Grid, asked: SubmitRequest, taken: SentWorkplace) -> Re
         }
         SearchOutcome::Open { task, why } => (task, Some(why)),
         SearchOutcome::Refused(refused) => {
-            let refused = nobody(refused, &request);
+            let refused = no_member(refused, &request);
             // A dispatcher that did not answer may have accepted it, which counts; if not, the tombstone keeps it from accepting it later.
             let now = Timestamp::now();
             let taken = !open || grid.store.write(Durability::Full, |tx| tombstoned(tx, uuid, now))?;
@@ -71,7 +71,7 @@ fn send_files(grid: &mut Grid, task: TaskId) -> Result<(), OpsError> {
     let Err(error) = remote::files::send(grid, &away) else { return Ok(()) };
     let cancelled = cancel::cancel(grid, &[Chosen { task, index: None }], Duration::from_secs(10));
     let and = if cancelled.is_ok() { "it is cancelled" } else { "`grid cancel` it" };
-    Err(OpsError::Refused(format!("task {task}: its files did not get through, {and}: {error}")))
+    Err(OpsError::Refused(format!("task {task}: its files could not be sent, {and}: {error}")))
 }
 
 /// Where the task would go now, and why. Nothing is written, here or in other homes.
@@ -83,7 +83,7 @@ pub fn dry_run(grid: &mut Grid, draft: Draft) -> Result<report::Explained, OpsEr
     let mut context = TierContext { store: &mut grid.store, peers: &mut peers, ambient: &System };
     let found = dry::search(&mut context, &mut envelope, &request, &principal).map_err(refusal)?;
     if let Some(refused) = found.refused {
-        return Err(nobody(refused, &request));
+        return Err(no_member(refused, &request));
     }
     Ok(explain::of_search(found, Timestamp::now()))
 }

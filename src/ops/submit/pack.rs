@@ -198,7 +198,7 @@ fn refuse_home(home: &Home, sources: &[PathBuf], tree: &Tree) -> Result<(), OpsE
     match sources.iter().chain(tree.values()).find(is_home) {
         None => Ok(()),
         Some(path) => Err(OpsError::Usage(format!(
-            "{}: this is the grid's own home, which can't be sent; leave it out by a .gitignore, or set GRID_HOME to a place outside",
+            "{}: this is the grid's own home, which can't be sent; exclude it by a .gitignore, or set GRID_HOME to a place outside",
             path.display()
         ))),
     }

@@ -59,12 +59,12 @@ pub(super) fn completed(view: &View<'_>, draft: Draft, host: ClientFacts, me: &N
         let known = view.users()?;
         return Err(OpsError::unknown("user", name.as_str(), known.iter().map(|u| u.name.as_str())));
     }
-    travelling(view, request, me)
+    with_user_attributes(view, request, me)
 }
 
 /// Adds what this home declares for the user to a task that may leave the home: the requirement is and-ed, the
 /// preference is used if the task has none.
-fn travelling(view: &View<'_>, mut request: Request, me: &Name) -> Result<Request, OpsError> {
+fn with_user_attributes(view: &View<'_>, mut request: Request, me: &Name) -> Result<Request, OpsError> {
     // A task of another user stays in this home.
     if request.user.is_none()
         && view.reaches_elsewhere()?

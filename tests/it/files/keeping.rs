@@ -66,7 +66,7 @@ fn results_are_kept_as_long_as_outputs() {
         grid.grid(["gc"]).ok();
         count(&grid, "fetched") == 0
     });
-    grid.grid(["fetch", "last"]).expect(1).says(&["is gone", "gc took it at 20", "keep_outputs"]);
+    grid.grid(["fetch", "last"]).expect(1).says(&["are gone", "gc removed them at 20", "keep_outputs"]);
 }
 
 /// As if everything had happened so many days earlier.
@@ -116,7 +116,7 @@ fn results_that_nobody_unpacked_go_a_week_after_notice_of_it() {
     days_ago(&grid, 2);
     gc_keeps(0);
     assert!(notice().is_null(), "{}", notice());
-    grid.grid(["fetch", &id]).expect(1).says(&["is gone"]);
+    grid.grid(["fetch", &id]).expect(1).says(&["are gone"]);
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn doctor_offers_what_frees_a_full_disk_and_says_how_much() {
         disk["remedy"].as_str().unwrap().to_owned()
     };
     grid.grid(["run", "--", "true"]).ok();
-    assert_eq!(remedy(), "free some space: no output of an ended task lies here");
+    assert_eq!(remedy(), "free some space: there is no output of an ended task to remove");
     grid.grid(["config", "set", "output_limit", "1M"]).ok();
     for bytes in [20_000_000, 900_000] {
         let line = ["run", "--"].map(str::to_owned).into_iter().chain(writes(bytes));

@@ -151,7 +151,7 @@ fn nothing_is_lost(fate: Fate, role: Role) {
     });
     if fate == Fate::Copied {
         let told = Grid::bare().at(fate.elsewhere(role.of(&homes))).grid(["status"]).expect(0);
-        let running = ["1 that ran go on in that home alone, and are held here"];
+        let running = ["1 that ran continue only in that home, and are held here"];
         told.says(&["copied at "]).says(if role == Role::Lab { &running } else { &[] });
     }
     let acknowledged: Vec<(String, String)> = (0..2)

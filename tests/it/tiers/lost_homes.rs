@@ -62,7 +62,8 @@ fn home_that_is_made_beside_the_rest_of_a_former_one_says_so_and_keeps_it() {
     };
     moves(grid.home(), &aside);
     let said = grid.grid(["run", "--", "sh", "-c", "yes another | head -c 100000"]).expect(0);
-    let said = said.says(&["grid.db is new", "spool/agent/", "spool/former.", "1 run goes on", "`grid restore`"]);
+    let said =
+        said.says(&["grid.db is new", "spool/agent/", "spool/former.", "1 run is still running", "`grid restore`"]);
     assert_eq!(grid.grid(["status"]).expect(0).err(), "", "it is said once: {said:?}");
     // And back: the home before finds its run, and its output where it was put.
     grid.grid(["dispatcher", "stop"]).ok();

@@ -54,7 +54,7 @@ fn a_home_that_is_down_is_unreachable_and_its_task_has_not_ended() {
     client.grid(["release", &id]).expect(1).says(&["no answer", "no home"]);
     // A cancel is on the disk, and told as soon as there is somebody to tell.
     let done = client.grid(["cancel", &id, "--json"]).json();
-    assert!(done[0]["note"].as_str().unwrap().contains("told as soon as"), "{done}");
+    assert!(done[0]["note"].as_str().unwrap().contains("gets the cancel as soon as"), "{done}");
     assert_eq!(client.state(&id), "HELD");
     away.give_back();
     client.grid(["dispatcher", "start"]).ok();
@@ -97,7 +97,7 @@ fn task_without_any_answer_is_given_up_by_hand_only() {
     assert_eq!((&shown["state"], &shown["remote"]), (&json!("PENDING"), &json!(null)), "{shown}");
     process::until("it was asked for", || client.show("1")["reason"].to_string().contains("no answer from"));
     client.grid(["logs", "1"]).expect(1).says(&["--forget 1"]);
-    client.grid(["cancel", "--forget", "1"]).expect(0).says(&["may run all the same"]);
+    client.grid(["cancel", "--forget", "1"]).expect(0).says(&["may still run"]);
     assert_eq!(client.state("1"), "CANCELLED");
     client.grid(["wait", "1"]).expect(130);
     away.give_back();
@@ -203,7 +203,7 @@ fn a_cancel_that_was_recorded_goes_before_a_release() {
         home.grid(["dispatcher", "stop"]).expect(0);
     }
     std::fs::rename(lab.home(), lab.home().with_extension("lost")).unwrap();
-    client.grid(["cancel", &id]).expect(0).says(&["told as soon as"]);
+    client.grid(["cancel", &id]).expect(0).says(&["gets the cancel as soon as"]);
     // It comes back from its backup, and holds what waited. Whoever asked in vain just now does not ask by itself for a while.
     lab.grid(["restore", "copy.db"]).ok();
     lab.grid(["server", "resume", "local"]).ok();

@@ -288,7 +288,7 @@ fn home_that_denies_the_state_of_a_task_is_not_called_silent() {
     let_in(&client, &lab, "bob");
     let mut waits = client.beside(["wait", &id]);
     let said = BufReader::new(waits.stderr.take().unwrap()).lines().next().unwrap().unwrap();
-    assert!(said.contains("does not tell how it stands") && said.contains("bob is unknown here"), "{said}");
+    assert!(said.contains("does not report its state") && said.contains("bob is unknown here"), "{said}");
     assert!(!said.contains("does not answer"), "{said}");
     waits.kill().unwrap();
     waits.wait().unwrap();

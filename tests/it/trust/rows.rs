@@ -133,10 +133,10 @@ fn rows_of_servers_and_people_that_can_not_be_read_cost_only_themselves() {
         ("server local ", "grid server refresh local"),
         ("server local rack ", "grid server unset local rack"),
         ("user eva ", "grid user set eva"),
-        ("client ", "none is needed"),
+        ("client ", "none needed"),
         ("profile render ", "grid task remove render"),
-        ("distributor far ", "restore a backup"),
-        ("report of far ", "none is needed"),
+        ("distributor far ", "restore an earlier backup"),
+        ("report of far ", "none needed"),
     ] {
         let told = found.iter().any(|(found, told)| found.starts_with(what) && told.starts_with(remedy));
         assert!(told, "{what}: {remedy} is not in {found:#?}");
