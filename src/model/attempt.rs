@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
-    /// It ended by itself with this code.
+    /// It exited with this code.
     Exited { code: u8 },
     /// A signal ended it.
     Signalled { signal: u8 },
@@ -139,7 +139,7 @@ impl Gap {
         self.to.saturating_sub(self.from)
     }
 
-    /// The part of it that lies within an output of this length.
+    /// The part of it within an output of this length.
     fn within(self, len: u64) -> Option<Self> {
         let part = Self { from: self.from.min(len), to: self.to.min(len) };
         (part.from < part.to).then_some(part)

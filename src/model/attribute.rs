@@ -41,7 +41,7 @@ impl Value {
         Self::List(items.into_iter().map(|t| Self::Text(t.as_ref().into())).collect())
     }
 
-    /// The name of the type, as messages say it.
+    /// The name of the type in messages.
     pub fn type_name(&self) -> &'static str {
         match self {
             Self::Bool(_) => "bool",

@@ -27,10 +27,10 @@ pub struct Facts {
     pub idle_cpus: f64,
     pub mem_total: Bytes,
     pub mem_available: Bytes,
-    /// Free bytes where the spool lies.
+    /// Free bytes on the file system of the spool.
     pub disk_free: Bytes,
     pub gpus: Vec<Gpu>,
-    /// Applications found: on PATH from the watch list, or said by the probe script as `app.NAME=VERSION`.
+    /// Applications found: on PATH from the watch list, or printed by the probe script as `app.NAME=VERSION`.
     pub apps: BTreeMap<Name, Option<Version>>,
     /// Open attributes that the probe script printed as `name=value`.
     pub probed: BTreeMap<Box<str>, super::attribute::Value>,

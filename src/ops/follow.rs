@@ -121,7 +121,7 @@ impl FollowedSoFar {
         }
     }
 
-    /// Offsets begin anew with each attempt.
+    /// Sets the attempt: offsets start at 0 for each.
     fn attempt(&mut self, number: u32) {
         if self.number != number {
             *self = Self { number, out: 0, err: 0 };

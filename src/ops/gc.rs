@@ -119,10 +119,10 @@ pub(super) fn would_free(grid: &Grid, keep: Duration) -> Result<u64, OpsError> {
     Ok(bytes)
 }
 
-/// Time for servers to drop what they are told to; others are told once they answer again.
+/// Longest wait for servers to answer discards; a server that does not gets them once it answers again.
 pub(super) const SERVERS_WAIT: Duration = Duration::from_secs(5);
 
-/// Tells servers what they may drop. Gives what is still to be told once all reachable servers have answered, or after `patience`.
+/// Sends servers the discards. Gives those that are still to be sent once all reachable servers have answered, or after `patience`.
 pub(super) fn send_discards(grid: &mut Grid, patience: Duration) -> Result<Vec<LeftThere>, OpsError> {
     let mut left = grid.store.view().count_discards()?;
     if left.is_empty() {
@@ -146,7 +146,7 @@ pub(super) fn send_discards(grid: &mut Grid, patience: Duration) -> Result<Vec<L
     Ok(left)
 }
 
-/// What is removed on servers, and which part of that (and of earlier removals) they are still to be told.
+/// What is removed on servers, and the discards of it (and of earlier removals) that are still to be sent.
 fn by_server(there: Vec<LeftThere>, left: Vec<LeftThere>, dry_run: bool) -> Vec<CollectedThere> {
     let mut all: BTreeMap<String, CollectedThere> = BTreeMap::new();
     for (found, waits) in there.into_iter().map(|t| (t, false)).chain(left.into_iter().map(|l| (l, true))) {

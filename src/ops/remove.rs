@@ -70,14 +70,14 @@ pub struct KeptTask {
 /// Options of a removal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Removal {
-    /// Also remove tasks whose files are not unpacked, and tasks whose client has not been told of the end.
+    /// Also remove tasks whose files are not unpacked, and tasks whose end their client does not know.
     pub discard: bool,
     /// Also remove a task of another home there.
     pub everywhere: bool,
     pub dry_run: bool,
     /// All tasks were named: if one has to stay, none is removed.
     pub all_or_none: bool,
-    /// The client of the tasks, in another home, asks: it has been told of their ends.
+    /// The client of the tasks, in another home, asks: it knows their ends.
     pub by_client: bool,
 }
 
@@ -171,7 +171,7 @@ fn remove_here(
         kept.extend(stay);
     }
     if !done.tasks.is_empty() {
-        // Servers that do not answer are told later.
+        // Servers that do not answer get the discards later.
         gc::send_discards(grid, gc::SERVERS_WAIT)?;
     }
     dispatcher::wake(grid)
