@@ -46,7 +46,7 @@ pub fn abandon(
     }
     cancel::cancel(grid, &[what], GRACE)?;
     if remote::away(grid, what)?.is_none() {
-        // What comes after the pipe may count on it that the task runs no more.
+        // The command after the pipe may rely on the task being over.
         let until = Instant::now() + END;
         wait::wait(grid, &[what], &mut |_| Instant::now() < until && !interrupts.came())?;
     }

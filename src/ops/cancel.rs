@@ -32,7 +32,7 @@ pub fn cancel(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<T
         refresh(grid, &[away])?;
         split.theirs.insert(*chosen, change);
     }
-    let ours = here(grid, &split.ours, grace)?;
+    let ours = cancel_here(grid, &split.ours, grace)?;
     dispatcher::wake(grid)?;
     Ok(split.merge(what, ours))
 }
@@ -48,8 +48,9 @@ fn record_for_later(grid: &mut Grid, chosen: Chosen, grace: Duration, error: Ops
         tx.cancel_away(chosen.task, grace)?;
         tx.trace(chosen.task, Timestamp::now(), "cancel asked")
     })?;
-    let remedy = if_lost(chosen.task);
-    let note = Some(format!("cancel asked; where it is does not answer now and is told as soon as it does; {remedy}"));
+    let remedy = remedy_if_lost(chosen.task);
+    let note =
+        Some(format!("cancel asked; its home does not answer now and gets the cancel as soon as it does; {remedy}"));
     Ok(TaskChange { id: chosen.to_string(), state, changed: row.size, note })
 }
 

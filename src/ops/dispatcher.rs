@@ -35,7 +35,7 @@ pub fn wake(grid: &mut Grid) -> Result<(), OpsError> {
             other => drop(other?),
         }
     }
-    // Where a first tier is to be told, the dispatcher does it, as often as it may.
+    // The dispatcher sends reports to first tiers, at the rate that is allowed.
     let to_be_told = registry::is_pending(&grid.store.view(), Timestamp::now())?;
     start::wake(&grid.store, &grid.login, to_be_told).map_err(failed)
 }

@@ -42,7 +42,7 @@ pub fn fetch(
             None => false,
             Some(away) => {
                 let fetches = grid.store.view().files_of(chosen.task)?.1.is_some();
-                // What has come before can be unpacked all the same.
+                // Results that arrived earlier can be unpacked.
                 if fetches && let Err(error) = remote::files::bring(grid, &away, *chosen) {
                     all.push(failed(chosen.to_string(), &error));
                 }

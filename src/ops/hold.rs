@@ -13,7 +13,7 @@ use crate::store::ledger::Ledger;
 /// Holds waiting members; a note names those that run or have ended.
 pub fn hold(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsError> {
     let split = ask_owners(grid, what, |chosen| Verb::Hold { index: chosen.index })?;
-    let ours = here(grid, &split.ours)?;
+    let ours = hold_here(grid, &split.ours)?;
     Ok(split.merge(what, ours))
 }
 

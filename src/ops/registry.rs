@@ -193,7 +193,7 @@ pub fn receive(
     if let Some(user) = credentials.user.as_ref().filter(|user| **user != report.name) {
         return Err(OpsError::Refused(format!("{user} reports {}: this key may report {user} only", report.name)));
     }
-    // Between homes of one account on this host, permission is implied.
+    // Homes of one account on this host are allowed without asking.
     let trusted = credentials.user.is_none() && !credentials.far;
     let now = Timestamp::now();
     let allowed = grid

@@ -14,7 +14,7 @@ use crate::store::{Durability, View};
 /// Releases held members; a note names those that are not held.
 pub fn release(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsError> {
     let split = ask_owners(grid, what, |chosen| Verb::Release { index: chosen.index })?;
-    let ours = here(grid, &split.ours)?;
+    let ours = release_here(grid, &split.ours)?;
     Ok(split.merge(what, ours))
 }
 

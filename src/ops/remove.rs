@@ -257,7 +257,7 @@ fn remove_by_owner(grid: &Grid, away: &Away, discard: bool) -> Result<RemoveRepo
     let owner = OwnerHome { home, asked: &away.asked };
     let question = Question::Task { owner: home, user: None, uuid: away.uuid, verb };
     match remote::owner::ask(grid, owner, &question, &mut silently)? {
-        // Its row here counts as the task.
+        // The row in this home counts as the task.
         Answer::Report(text) => serde_json::from_str(&text)
             .map(|removed| RemoveReport { tasks: Vec::new(), kept: Vec::new(), ..removed })
             .map_err(|error| OpsError::Grid(format!("its report can't be read: {error}"))),

@@ -13,7 +13,7 @@ use crate::store::ledger::Ledger;
 /// Retries members that did not complete; with `failed_only` only those that FAILED. Earlier attempts are kept.
 pub fn retry(grid: &mut Grid, what: &[Chosen], failed_only: bool) -> Result<Vec<TaskChange>, OpsError> {
     let split = ask_owners(grid, what, |chosen| Verb::Retry { index: chosen.index, failed_only })?;
-    let ours = here(grid, &split.ours, failed_only)?;
+    let ours = retry_here(grid, &split.ours, failed_only)?;
     Ok(split.merge(what, ours))
 }
 

@@ -29,7 +29,7 @@ pub struct StatusFilter {
 pub fn status(grid: &mut Grid, asked: &StatusFilter) -> Result<Status, OpsError> {
     let away = grid.store.view().away_unended(LIMIT)?;
     match remote::states::refresh(grid, &away) {
-        // What was heard last is told.
+        // The last known state is reported.
         Err(OpsError::Store(StoreError::Unwritable { .. })) => {}
         done => done?,
     }

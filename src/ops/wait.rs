@@ -123,8 +123,8 @@ pub fn wait_until(grid: &mut Grid, what: &[Chosen], stop: &Stop, told: &mut Wait
     Ok(waited)
 }
 
-/// A task that another home holds: that home tells when it has ended. It is asked again for as long as it does not answer.
-/// Of one member the end is told; it has no row here.
+/// Waits for a task that another home holds: that home reports the end. It is asked again until it answers.
+/// Gives the end of a single member, which has no row here.
 fn wait_remote(
     grid: &mut Grid,
     chosen: Chosen,
@@ -147,7 +147,7 @@ fn wait_remote(
         let mut why = why.as_ref().map_or("nobody has taken it yet", TaskReason::words).to_owned();
         let mut denied = false;
         if matches!(away.held, AwayState::By { .. }) {
-            // Where the submit did not hear who took it, its files have still to follow.
+            // If the submit did not learn which home accepted the task, its files are not sent yet.
             sent = sent || files::send(grid, &away).is_ok();
             match chosen.index {
                 Some(index) => {

@@ -82,7 +82,7 @@ pub fn follow_remote(
             if let Some(Away { cancel: Some(_), .. }) = row_of(grid, what)? {
                 // Nobody knows when that will be: whoever asked waits no longer.
                 let words = format!(
-                    "task {what}: cancel asked; where it is does not answer now and is told as soon as it does; {}",
+                    "task {what}: cancel asked; its home does not answer now and gets the cancel as soon as it does; {}",
                     cancel::remedy_if_lost(away.task)
                 );
                 sink(FollowEvent::Note(&words)).map_err(OpsError::Output)?;

@@ -89,7 +89,7 @@ pub fn dry_run(grid: &mut Grid, draft: Draft) -> Result<report::Explained, OpsEr
 }
 
 /// The error if no member accepts a task: no server could run it, no member answers, or none serves this user.
-fn nobody(refusal: SearchRefusal, request: &Request) -> OpsError {
+fn no_member(refusal: SearchRefusal, request: &Request) -> OpsError {
     let SearchRefusal { cause, mut reasons, denied, .. } = refusal;
     let summary = cause.into();
     let needed: Vec<&str> = request.features().map(Feature::name).collect();

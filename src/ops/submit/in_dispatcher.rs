@@ -35,7 +35,7 @@ impl SubmitHandler for SubmitService {
     }
 }
 
-/// Submits a task within the dispatcher's transaction, if it is one that stays in this home; None: the command has to do it by itself.
+/// Submits a task within the dispatcher's transaction; None if it may leave this home: the command submits it then.
 fn place(
     tx: &Tx<'_>,
     fleets: &mut Fleets,

@@ -234,7 +234,7 @@ fn interrupted_run_does_not_wait_for_a_silent_home_and_its_task_never_runs() {
     kill_process(Pid::from_child(&run), Signal::INT).unwrap();
     process::wait_for(&mut run, process::HANG).expect("it ends");
     let done = process::finish(run, "grid run".to_owned()).expect(130);
-    assert!(done.err().contains("is told as soon as it does"), "{done:?}");
+    assert!(done.err().contains("gets the cancel as soon as it does"), "{done:?}");
     // Whatever wakes that home next would start the task.
     let database = rusqlite::Connection::open(lab.home().with_extension("away").join("grid.db")).unwrap();
     database.execute("UPDATE server SET drained = NULL", []).unwrap();
