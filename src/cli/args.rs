@@ -9,26 +9,13 @@ pub mod tasks;
 use crate::model::name::Name;
 use crate::ops::cron::every::Every;
 use clap::{Args as ClapArgs, Parser, Subcommand};
-use std::ffi::OsString;
 use std::path::PathBuf;
 
-const ABOUT: &str = "A local grid: submit a task, it runs on the server that fits best, now or when one frees up";
-
-const EXAMPLES: &str = "\
-Examples:
-  grid run -- make -j4                     run where it fits best, see its output, get its exit code
-  grid submit -c 4 --mem 8G -- ./train.sh  queue it and go on; prints the id
-  grid status                              what runs, what waits and why (also plain `grid`)
-  grid logs -f last                        follow the output of the newest task
-  grid explain last                        why it runs where it does, or why it waits
-  grid server list                         the servers and what is known of them
-
-Tasks are named 12, 12.3 (a member of an array), 12-15, last or all. Every listing takes --json.
-The grid lives in $GRID_HOME, else $XDG_DATA_HOME/grid, else ~/.local/share/grid.";
+const ABOUT: &str = "A local grid: submit a task; it runs on the server that fits best, now or when a server is free";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
-#[command(name = "grid", bin_name = "grid", version, about = ABOUT, after_help = EXAMPLES, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "grid", bin_name = "grid", version, about = ABOUT, max_term_width = 100, disable_help_subcommand = true)]
 pub struct Args {
     #[command(subcommand)]
     pub command: Option<SubCommand>,
@@ -41,19 +28,19 @@ pub enum SubCommand {
     Submit(Box<tasks::SubmitArgs>),
     /// Submit a task, show its output, exit with its code
     Run(Box<tasks::RunArgs>),
-    /// What runs, what waits and why, what ended last
+    /// List running tasks, waiting tasks with the reason, and recent ends
     Status(tasks::StatusArgs),
-    /// All about tasks
+    /// Show everything about tasks
     Show(tasks::Show),
-    /// Why a task runs where it does, or why it waits: tier by tier, server by server
+    /// Explain why a task runs where it does, or why it waits: tier by tier, server by server
     Explain(tasks::Explain),
-    /// The output of a task
+    /// Print the output of a task
     Logs(tasks::Logs),
-    /// Unpack what tasks brought back
+    /// Unpack the files that tasks brought back
     Fetch(tasks::FetchArgs),
     /// Wait until tasks have ended; exit with the highest of their codes
     Wait(tasks::Wait),
-    /// End tasks: TERM, a grace, KILL
+    /// Stop tasks: TERM, a grace period, KILL
     Cancel(tasks::CancelArgs),
     /// Keep waiting tasks from starting
     Hold(tasks::ChosenArgs),
@@ -63,44 +50,42 @@ pub enum SubCommand {
     Retry(tasks::RetryArgs),
     /// Remove ended tasks, with their outputs and files
     Remove(remove::Remove),
-    /// The servers: where tasks run
+    /// Manage servers, where tasks run
     #[command(subcommand)]
     Server(servers::ServerCommand),
-    /// The users: who submits
+    /// Manage users, who submit tasks
     #[command(subcommand)]
     User(databases::UserCommand),
-    /// The profiles: named sets of task attributes, for --profile
+    /// Manage profiles: named sets of task attributes, for --profile
     #[command(subcommand)]
     Task(databases::TaskCommand),
-    /// The clients: hosts that submit
+    /// Manage clients: the hosts that submit
     #[command(subcommand)]
     Client(databases::ClientCommand),
-    /// The distributors of both tiers
+    /// Manage the distributors of both tiers
     #[command(subcommand)]
     Distributor(databases::Distributor),
-    /// Read all servers' attributes now, clean up, wake the dispatcher: for cron
+    /// Probe all servers, clean up and wake the dispatcher; for cron
     Refresh(RefreshArgs),
-    /// Lines in your crontab that keep this grid fresh
+    /// Manage the crontab lines that run `grid refresh`
     #[command(subcommand)]
     Cron(Cron),
-    /// The process that starts and follows tasks; comes and goes by itself
+    /// Manage the process that starts and follows tasks; it starts on demand
     #[command(subcommand)]
     Dispatcher(DispatcherCommand),
-    /// Settings of this grid
+    /// Manage the settings of this home
     #[command(subcommand)]
     Config(Config),
-    /// Ask the database, read-only
+    /// Query the database, read-only
     Sql(Sql),
-    /// Check this host and this grid, or the way to another host, with remedies
+    /// Check this host and this home, or the way to another host; failed checks have remedies
     Doctor(Doctor),
-    /// Write the whole database into a file, while it is in use
-    #[command(after_help = BACKUP_HELP)]
+    /// Write a consistent snapshot of the database to a new file
     Backup {
-        /// A file that is not there yet
+        /// A file that does not exist yet
         file: PathBuf,
     },
-    /// Make a home of a backup
-    #[command(after_help = RESTORE_HELP)]
+    /// Make a home from a backup
     Restore {
         /// A file that `grid backup` wrote
         file: PathBuf,
@@ -108,14 +93,23 @@ pub enum SubCommand {
     /// Remove outputs and tasks older than `keep_outputs` and `keep_rows`
     Gc(Gc),
     /// Print a completion script for your shell
-    Completions { shell: clap_complete::Shell },
-    /// Write the manual pages into a directory, or print grid(1)
-    Man { dir: Option<PathBuf> },
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages to a directory, or print grid(1)
+    Man {
+        /// The directory; default: print grid(1)
+        dir: Option<PathBuf>,
+    },
 
+    /// Be the agent of a server: frames on stdin and stdout
     #[command(hide = true)]
     Agent(AgentArgs),
+    /// Be the supervisor of a run
     #[command(hide = true)]
     Supervise(SuperviseArgs),
+    /// Serve this home to a caller in another home
     #[command(hide = true)]
     Serve(ServeArgs),
 }
@@ -123,13 +117,13 @@ pub enum SubCommand {
 /// `grid serve`: this home, for a caller in another one.
 #[derive(Debug, ClapArgs)]
 pub struct ServeArgs {
-    /// Default: $GRID_HOME, as for every command
+    /// The home; default: $GRID_HOME, as for every command
     #[arg(long, value_name = "PATH")]
     pub home: Option<PathBuf>,
-    /// Whoever comes in here is this user; default: the home's own account
+    /// The caller is this user; default: the account of the home
     #[arg(long = "as", value_name = "USER")]
     pub user: Option<Name>,
-    /// A first tier comes in here, which may speak for its users
+    /// The caller is this first tier, which may act for its users
     #[arg(long, value_name = "NAME", requires = "user")]
     pub vouch: Option<Name>,
 }
@@ -138,16 +132,19 @@ pub struct ServeArgs {
 #[derive(Debug, ClapArgs)]
 #[command(group = clap::ArgGroup::new("where").required(true).args(["spool", "link"]))]
 pub struct AgentArgs {
+    /// The spool of a home on this host
     #[arg(long)]
     pub spool: Option<PathBuf>,
+    /// The link over which a home calls
     #[arg(long)]
     pub link: Option<crate::model::ssh::LinkKey>,
+    /// The directory for its records
     #[arg(long, requires = "link")]
     pub dir: Option<PathBuf>,
-    /// So many open files tasks are given.
+    /// How many open files a task may have
     #[arg(long)]
     pub files: Option<u64>,
-    /// A start is on its way; all of these processors may be used once we were said hello.
+    /// A start follows; all these processors may be used after the hello
     #[arg(long, value_name = "PROCESSORS")]
     pub expecting: Option<crate::model::processors::Processors>,
 }
@@ -155,27 +152,11 @@ pub struct AgentArgs {
 /// One run's supervisor.
 #[derive(Debug, ClapArgs)]
 pub struct SuperviseArgs {
+    /// The directory of the run
     pub dir: PathBuf,
-    /// So many open files its tasks are given.
+    /// How many open files its tasks may have
     #[arg(long)]
     pub files: Option<u64>,
-}
-
-const BACKUP_HELP: &str = "\
-The file is whole and of one moment, and for your eyes only (0600): values of tasks' environments are \
-in it. Outputs over 16K are not: they lie beside the database, in spool/out of the home.";
-
-const RESTORE_HELP: &str = "\
-There must be no home there yet. What had not ended is HELD: it may have run since. Tasks that run are \
-asked for at their servers first. Servers that have met the restored home refuse the one that was \
-backed up.";
-
-/// Takes anything, to refuse it with "not yet".
-#[derive(Debug, ClapArgs)]
-#[command(disable_help_flag = true)]
-pub struct NotYet {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub rest: Vec<OsString>,
 }
 
 /// `--json` and nothing else.
@@ -187,9 +168,6 @@ pub struct Listing {
 }
 
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "\
-Servers are read side by side; one that does not answer delays no other. \
-A run that finds another one at work steps aside. `grid cron install` has it run every 5 minutes.")]
 pub struct RefreshArgs {
     #[command(flatten)]
     pub listing: Listing,
@@ -197,20 +175,13 @@ pub struct RefreshArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum Cron {
-    /// Add the lines, or renew them; try them once with cron's environment
-    #[command(after_help = CRON_HELP)]
+    /// Add or renew the lines, and try them once with cron's environment
     Install(CronInstall),
-    /// The lines of this grid, as they stand
+    /// Print the lines of this home in the crontab
     Show(CronShow),
-    /// Take them away; other lines stay as they are
+    /// Remove the lines; other lines do not change
     Remove,
 }
-
-const CRON_HELP: &str = "\
-The lines run `grid refresh`, also at boot: it reads all servers, collects what ended, cleans up,
-and starts what waits. They name this program, this GRID_HOME and this PATH. Each host over ssh is
-logged in to once as cron would, without ssh-agent; those that fail are named, with the remedy.
-What the last run said stands in run/cron.log in the home.";
 
 #[derive(Debug, ClapArgs)]
 pub struct CronInstall {
@@ -226,7 +197,7 @@ pub struct CronShow {
     /// Print units for systemd instead
     #[arg(long)]
     pub systemd: bool,
-    /// How often, in the units
+    /// How often the timer runs
     #[arg(long, value_name = "TIME", default_value = "5min", requires = "systemd")]
     pub every: Every,
     #[command(flatten)]
@@ -235,18 +206,19 @@ pub struct CronShow {
 
 #[derive(Debug, Subcommand)]
 pub enum DispatcherCommand {
-    /// Does it run, and what does it follow?
+    /// Show whether it runs, and what it follows
     Status(Listing),
-    /// Start it, if it does not run
+    /// Start it if it does not run
     Start,
-    /// Let it leave; running tasks go on under their supervisors
+    /// Stop it; running tasks keep running
     Stop,
     /// Be the dispatcher, in the foreground
     #[command(hide = true)]
     Serve {
+        /// The home
         #[arg(long)]
         home: PathBuf,
-        /// stdin is a socket over which its starter has asked something
+        /// stdin is a socket with a request of its starter
         #[arg(long)]
         asked: bool,
     },
@@ -254,34 +226,34 @@ pub enum DispatcherCommand {
 
 #[derive(Debug, Subcommand)]
 pub enum Config {
-    /// All settings with their values
+    /// List all settings with their values
     List(Listing),
-    /// The value of one
-    Get { name: String },
-    /// Change one
-    #[command(after_help = "Example:\n  grid config set keep_outputs 60d")]
-    Set {
+    /// Print the value of a setting
+    Get {
+        /// The setting
         name: String,
+    },
+    /// Change a setting
+    Set {
+        /// The setting
+        name: String,
+        /// Its new value
         #[arg(allow_hyphen_values = true)]
         value: String,
     },
-    /// Go back to the default
-    Unset { name: String },
+    /// Return a setting to its default
+    Unset {
+        /// The setting
+        name: String,
+    },
 }
 
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "\
-Views to rely on: server_view user_view client_view distributor_view profile_view attribute_view task_view member_view removed_view
-
-Examples:
-  grid sql 'select name, state, idle_cpus from server_view'
-  grid sql --json \"select id, exit_code from task_view where state = 'FAILED'\"
-  grid sql --schema")]
 pub struct Sql {
-    /// One SELECT
+    /// A SELECT statement
     #[arg(required_unless_present = "schema")]
     pub query: Option<String>,
-    /// Print the schema, commented
+    /// Print the schema with its comments
     #[arg(long, conflicts_with = "query")]
     pub schema: bool,
     #[command(flatten)]
@@ -289,12 +261,8 @@ pub struct Sql {
 }
 
 #[derive(Debug, ClapArgs)]
-#[command(after_help = "\
-Examples:
-  grid doctor          this host and this grid
-  grid doctor lab1     the way to a host over ssh, step by step, until one fails")]
 pub struct Doctor {
-    /// A server over ssh, or a host as ssh knows it
+    /// A server over ssh, or a host as ssh names it; default: this host
     #[arg(value_name = "HOST")]
     pub host: Option<String>,
     #[command(flatten)]
@@ -303,10 +271,10 @@ pub struct Doctor {
 
 #[derive(Debug, ClapArgs)]
 pub struct Gc {
-    /// Say what would go, remove nothing
+    /// Show what would be removed; remove nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
-    /// This host's clock is right, though it was set: remove what is old by it
+    /// Trust the clock of this host although it was set: remove what is old by it
     #[arg(long)]
     pub trust_clock: bool,
     #[command(flatten)]

@@ -7,27 +7,54 @@ use std::process::ExitCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Code(pub u8);
 
-impl Code {
+/// The table of codes: constants, and what `--help` and the manual pages say of them.
+macro_rules! codes {
+    ($(#[doc = $doc:literal] $name:ident = $number:literal;)+) => {
+        impl Code {
+            $(#[doc = $doc] pub const $name: Self = Self($number);)+
+
+            /// All codes with their meanings, in ascending order.
+            pub const ALL: &[(Self, &str)] = &[$((Self::$name, $doc)),+];
+        }
+    };
+}
+
+codes! {
     /// Done as asked.
-    pub const OK: Self = Self(0);
-    /// An unknown id or name, the state of things forbids it, or other homes refuse it.
-    pub const REFUSED: Self = Self(1);
-    /// What was typed makes no sense, or is not built yet.
-    pub const USAGE: Self = Self(2);
-    /// No server can ever run it, or no distributor answered (EX_TEMPFAIL of sysexits.h).
-    pub const NO_MATCH: Self = Self(75);
-    /// `run`, `wait`: the task was ended at its time limit (as timeout(1) says it).
-    pub const TIME_LIMIT: Self = Self(124);
-    /// `run`, `submit --wait`: grid itself failed; `wait`: the task is LOST.
-    pub const GRID_FAILED: Self = Self(125);
+    OK = 0;
+    /// Refused (an unknown id or name, a state that forbids it), or grid itself failed.
+    REFUSED = 1;
+    /// Wrong usage, or a feature that is not supported yet.
+    USAGE = 2;
+    /// No server can ever run the task, or no distributor answered (EX_TEMPFAIL of sysexits.h).
+    NO_MATCH = 75;
+    /// The task was stopped at its time limit (as timeout(1) reports it).
+    TIME_LIMIT = 124;
+    /// grid itself failed, or the task is LOST; 1 would be the code of the task.
+    GRID_FAILED = 125;
     /// The command could not be executed.
-    pub const NOT_EXECUTABLE: Self = Self(126);
+    NOT_EXECUTABLE = 126;
     /// The command was not found on its server.
-    pub const NOT_FOUND: Self = Self(127);
+    NOT_FOUND = 127;
+    /// The task was ended by signal n.
+    SIGNAL = 128;
     /// The task was cancelled (as a shell counts SIGINT).
-    pub const CANCELLED: Self = Self(130);
-    /// The reader of our output has gone (as a shell counts SIGPIPE).
-    pub const READER_GONE: Self = Self(141);
+    CANCELLED = 130;
+    /// The reader of the output has exited (as a shell counts SIGPIPE).
+    READER_GONE = 141;
+}
+
+impl Code {
+    /// As people read it.
+    pub fn shown(self) -> String {
+        if self == Self::SIGNAL { "128+n".to_owned() } else { self.0.to_string() }
+    }
+
+    /// What it means for a command that says nothing else of it.
+    pub fn meaning(self, here: &'static str) -> &'static str {
+        let listed = || Self::ALL.iter().find(|(code, _)| *code == self).map_or("", |(_, doc)| doc.trim_start());
+        if here.is_empty() { listed() } else { here }
+    }
 }
 
 impl From<Code> for ExitCode {

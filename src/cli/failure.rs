@@ -73,7 +73,7 @@ impl Failure {
             }
             Self::Cancelled { .. } => Code::CANCELLED,
             Self::NotYet(what) => {
-                out.complain(&format!("{what}: not yet; this version can't do it"));
+                out.complain(&format!("{what} is not supported yet"));
                 Code::USAGE
             }
             Self::Output(error) => {

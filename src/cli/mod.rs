@@ -5,6 +5,7 @@ mod caller;
 mod commands;
 pub mod exit;
 mod failure;
+pub mod help;
 mod often;
 mod output;
 
@@ -32,8 +33,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words = help_last(arguments.into_iter().collect());
     let command = match often::parse(&words) {
         Some(command) => command,
-        None => match Args::try_parse_from(words) {
+        None => match Args::try_parse_from(&words) {
             Ok(args) => args.command.unwrap_or_else(|| SubCommand::Status(args::tasks::StatusArgs::plain())),
+            Err(error) if is_help(&error) => return show_help(words, &mut out).into(),
             Err(error) => return refused(&error, &mut out).into(),
         },
     };
@@ -60,16 +62,32 @@ fn help_last(mut words: Vec<OsString>) -> Vec<OsString> {
     words
 }
 
-/// Help and version are data; anything else is a complaint in clap's words and our form.
+/// Is it no complaint, but what was asked for, or what a group of verbs says without a verb?
+fn is_help(error: &clap::Error) -> bool {
+    use clap::error::ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand};
+    matches!(error.kind(), DisplayHelp | DisplayHelpOnMissingArgumentOrSubcommand)
+}
+
+/// Help with its topics, which parsing does without.
+fn show_help(words: Vec<OsString>, out: &mut Out) -> Code {
+    let Err(error) = help::command().try_get_matches_from(words) else { return Code::OK };
+    let rendered = error.render();
+    // A closed pipe is no complaint.
+    if error.use_stderr() {
+        out.talk(&help::unwrapped(&rendered.to_string()));
+        return Code::USAGE;
+    }
+    let text = if out.look.bold { rendered.ansi().to_string() } else { rendered.to_string() };
+    let _ = out.text(&help::unwrapped(&text)).and_then(|()| out.finish());
+    Code::OK
+}
+
+/// A version is data; anything else is a complaint in clap's words and our form.
 fn refused(error: &clap::Error, out: &mut Out) -> Code {
     if !error.use_stderr() {
         // clap knows whether stdout is a terminal; a closed pipe is no complaint.
         let _ = error.print();
         return Code::OK;
-    }
-    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        let _ = error.print();
-        return Code::USAGE;
     }
     let text = error.render().to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);

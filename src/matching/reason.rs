@@ -119,7 +119,7 @@ impl fmt::Display for Reason {
             Self::AppVersion { need, found: None } => {
                 write!(f, "application {need}: found, but its version is not known")
             }
-            Self::OtherServer { wanted } => write!(f, "-w {wanted}: another server"),
+            Self::OtherServer { wanted } => write!(f, "excluded by -w {wanted}"),
             Self::Excluded { target } => write!(f, "-x {target}: excluded"),
             Self::Expression { whose, what } => write!(f, "{whose}: {what}"),
             Self::Members(each) if each.is_empty() => f.write_str("no member of the group is there"),

@@ -199,7 +199,7 @@ fn beside_network_fs(places: &HomeVariables, default: &Path, kind: &'static str)
         let pointer = config.join(format!("home@{}", places.host));
         if !pointer.exists() {
             remark = Some(format!(
-                "{} lies on a network file system ({kind}); this host's home is {} (noted in {})",
+                "{} is on a network file system ({kind}); this host's home is {} (noted in {})",
                 default.display(),
                 dir.display(),
                 pointer.display()

@@ -83,7 +83,7 @@ pub enum StoreError {
     Full { path: PathBuf },
     #[error("{path}: {error}; {remedy}", path = path.display(), remedy = read_only::remedy(error))]
     Unwritable { path: PathBuf, error: std::io::Error },
-    #[error("{path} lies on a network file system ({kind}), where a database is not safe: set GRID_HOME to a directory on a local disk", path = path.display())]
+    #[error("{path} is on a network file system ({kind}), where a database is not safe: set GRID_HOME to a directory on a local disk", path = path.display())]
     NetworkFs { path: PathBuf, kind: &'static str },
     #[error("{path}: this directory must be yours alone (owner you, mode 0700)", path = path.display())]
     NotOurs { path: PathBuf },

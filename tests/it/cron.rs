@@ -91,7 +91,7 @@ fn refresh_does_nothing_while_another_runs() {
     let grid = Grid::new();
     let lock = File::create(grid.home().join("run/refresh.lock")).unwrap();
     lock.lock().unwrap();
-    grid.grid(["refresh"]).expect(0).says(&["steps aside"]);
+    grid.grid(["refresh"]).expect(0).says(&["another refresh is running"]);
     drop(lock);
     assert_eq!(grid.grid(["refresh"]).expect(0).err(), "");
 }

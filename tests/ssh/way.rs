@@ -48,7 +48,7 @@ fn a_server_is_led_to_another_host_when_nothing_runs_there() {
     assert_eq!(head.grid(["logs", &long]).ok().lines().count(), 10_000);
     head.grid(["server", "set", "one", "--ssh-option", "Port=1"])
         .expect(0)
-        .says(&["one is changed, but can't be read", "port"]);
+        .says(&["one is changed, but can't be probed", "port"]);
     let shown = head.grid(["server", "show", "one", "--json"]).json();
     let of = |name: &str| shown["attributes"][name]["value"].clone();
     assert_eq!(

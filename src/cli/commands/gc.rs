@@ -33,7 +33,7 @@ pub fn run(args: Gc, out: &mut Out) -> CommandResult {
                 let server = &there.server;
                 out.line(&match (there.waits, report.dry_run) {
                     (true, false) => {
-                        format!("not yet removed on {server}, which does not answer: {what}; they go when it does")
+                        format!("not yet removed on {server}, which does not answer: {what}; they are removed when it answers")
                     }
                     _ => format!("{verb} on {server}: {what}"),
                 })?;

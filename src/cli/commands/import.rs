@@ -34,7 +34,7 @@ pub fn run(args: ServerImport, out: &mut Out) -> CommandResult {
             out.note(&format!("{name}: passed over: {why}"));
         }
         if plan.servers.is_empty() {
-            out.note("no host is to be added");
+            out.note("there is no host to add");
             if json {
                 out.json(&[(); 0])?;
             }
@@ -61,7 +61,7 @@ fn agreed(plan: &Plan, from_stdin: bool, out: &mut Out) -> Result<bool, Failure>
     let these = if count == 1 { "this server".to_owned() } else { format!("these {count} servers") };
     match out.ask(&format!("Add {these}?"), from_stdin)? {
         Some(yes) => Ok(yes),
-        None => Err(Failure::usage("nobody can be asked here: say --yes, or name the hosts that you want")),
+        None => Err(Failure::usage("there is no terminal to ask on: use --yes, or name the hosts")),
     }
 }
 
@@ -79,7 +79,7 @@ fn tell(report: &[Imported], json: bool, out: &mut Out) -> CommandResult {
             out.note(&format!("{}: not added: {}: {}{remedy}", one.name, fault.step, fault.error));
         }
         if let Some(warning) = &one.warning {
-            out.note(&format!("{}: added, but can't be read: {warning}", one.name));
+            out.note(&format!("{}: added, but can't be probed: {warning}", one.name));
         }
         if let Some(remark) = &one.remark {
             out.note(&format!("{}: added, but {remark}", one.name));

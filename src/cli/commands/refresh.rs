@@ -15,7 +15,7 @@ pub fn all(args: args::RefreshArgs, out: &mut Out) -> CommandResult {
             if args.listing.json {
                 out.json(&[(); 0])?;
             }
-            out.note("another refresh is under way; this one steps aside");
+            out.note("another refresh is running; this one does nothing");
             return Ok(Code::OK);
         };
         dispatcher::trouble(grid).iter().for_each(|trouble| out.note(trouble));

@@ -57,7 +57,7 @@ pub fn run(args: RunArgs, out: &mut Out) -> CommandResult {
             Err(error @ OpsError::Interrupted { .. }) => return Err(error.into()),
             Err(error) => {
                 // Whoever is told of a failure alone would submit it again, and it would run twice.
-                out.note(&format!("task {what} is queued all the same: `grid wait {what}`, or `grid cancel {what}`"));
+                out.note(&format!("task {what} is queued nevertheless: `grid wait {what}`, or `grid cancel {what}`"));
                 return Err(error.into());
             }
             Ok(ending) => ending,
@@ -78,9 +78,9 @@ fn say(what: Chosen, abandoned: Abandoned, out: &mut Out) {
         Abandoned::Ended => {}
         Abandoned::Cancelled { ended } => {
             let how = if ended { "was cancelled" } else { "is being cancelled" };
-            out.note(&format!("task {what} {how}: the reader of its output has gone (--keep-going lets it run on)"));
+            out.note(&format!("task {what} {how}: the reader of its output has gone (--keep-going keeps it running)"));
         }
-        Abandoned::KeptGoing => out.note(&format!("task {what} goes on; {kept}")),
-        Abandoned::SessionDropped => out.note(&format!("task {what} goes on: the terminal has gone; {kept}")),
+        Abandoned::KeptGoing => out.note(&format!("task {what} keeps running; {kept}")),
+        Abandoned::SessionDropped => out.note(&format!("task {what} keeps running: the terminal has gone; {kept}")),
     }
 }

@@ -130,7 +130,7 @@ fn notice(notice: &Notice) -> String {
     let more = if notice.count > notice.tasks.len() as u64 { " .." } else { "" };
     let (bytes, from) = (notice.bytes, notice.goes_at.local());
     format!(
-        "results of {tasks} ({bytes}) that nobody has unpacked go from {from} on: grid fetch {}{more}",
+        "results of {tasks} ({bytes}) are not unpacked and are removed from {from} on: grid fetch {}{more}",
         notice.tasks.join(" ")
     )
 }

@@ -32,7 +32,7 @@ pub fn draft(options: TaskOptions, hold: bool, out: &mut Out) -> Result<Draft, F
         && options.shell.as_ref().is_some_and(|s| s.as_bytes().windows(2).any(|w| w == b"{}"))
     {
         return Err(Failure::usage(
-            "--shell: the shell would run what stands in a line that {} puts into it: write \"$GRID_ENTRY\" for the line",
+            "--shell: the shell would run the text of a line that {} inserts: write \"$GRID_ENTRY\" for the line",
         ));
     }
     let command = command(options.command, options.shell, out)?;

@@ -1,4 +1,4 @@
-//! The only place of the program that prints. stdout is data, stderr is talk.
+//! The only place of the program that prints. Results go to stdout, messages to stderr.
 
 pub mod progress;
 pub mod table;
@@ -121,6 +121,12 @@ impl Out {
         };
         written.map_err(|error| Failure::from(io::Error::from(error)))?;
         Ok(writeln!(self.stdout)?)
+    }
+
+    /// Text of ours on stderr, as it is.
+    pub fn talk(&mut self, text: &str) {
+        let _ = self.stdout.flush();
+        let _ = self.stderr.write_all(text.as_bytes());
     }
 
     /// A line of talk.

@@ -32,7 +32,7 @@ impl Losses {
             let known = by.or_else(|| trouble(home).map(|trouble| trouble.last));
             let known = known.unwrap_or_else(|| "it said nothing".to_owned());
             let log = log_file(home);
-            return Err(StartError::Failed(format!("it ends each time: {known} ({})", log.display())));
+            return Err(StartError::Failed(format!("it keeps crashing: {known} ({})", log.display())));
         }
         if self.count > 3 {
             // 0.1 s, 0.2 s .. 2 s: some seven seconds in all.

@@ -121,8 +121,8 @@ fn missing_application_is_a_reason() {
 #[test]
 fn excluded_target_is_a_reason() {
     let on = |t: &str| query(&Demand { on: Some(t.parse().unwrap()), ..demand() });
-    assert_eq!(reason(|_| {}, &on("slow")), "-w slow: another server");
-    assert_eq!(reason(|_| {}, &on("lab-b/fast")), "-w lab-b/fast: another server");
+    assert_eq!(reason(|_| {}, &on("slow")), "excluded by -w slow");
+    assert_eq!(reason(|_| {}, &on("lab-b/fast")), "excluded by -w lab-b/fast");
     assert_eq!(reasons(server(1, "fast"), &on("tier2/fast")), Vec::<String>::new());
     let not = query(&Demand { exclude: vec!["fast".parse().unwrap()], ..demand() });
     assert_eq!(reason(|_| {}, &not), "-x fast: excluded");

@@ -73,7 +73,7 @@ impl CronJob {
     /// The lines with a comment on what they do.
     pub fn block(&self, every: Every) -> Vec<String> {
         let mut block = vec![
-            "# Keeps attributes of servers fresh, and goes on after a reboot. `grid cron remove` takes it away."
+            "# Keeps attributes of servers fresh, and resumes after a reboot. `grid cron remove` removes it."
                 .to_owned(),
         ];
         block.extend(self.lines(every));

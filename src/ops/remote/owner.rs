@@ -130,7 +130,7 @@ fn send(
 ) -> Result<Answer, OpsError> {
     let AwayState::By { home, .. } = away.held else {
         return Err(OpsError::Refused(format!(
-            "task {}: nobody has said yet that it holds it; it is asked again by itself (`grid cancel --forget {}` gives it up)",
+            "task {}: no home has confirmed yet that it holds the task; grid asks again (`grid cancel --forget {}` gives the task up)",
             away.task, away.task
         )));
     };

@@ -126,7 +126,7 @@ impl SendRoot {
         let real = root.canonicalize().map_err(failed)?;
         if !real.is_dir() {
             return Err(OpsError::Usage(format!(
-                "--dir {}: not a directory; the command stands after `--`",
+                "--dir {}: not a directory; write the command after `--`",
                 dir.display()
             )));
         }
@@ -259,7 +259,7 @@ fn lead_out(links: &[String]) -> Option<String> {
     let more = links.len().saturating_sub(NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     (!links.is_empty()).then(|| {
-        format!("links that lead out of what is sent lead to whatever lies there on the server: {named}{more}")
+        format!("links that lead out of the sent files point to whatever is at that path on the server: {named}{more}")
     })
 }
 

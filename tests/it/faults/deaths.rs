@@ -301,7 +301,7 @@ fn dispatcher_that_dies_each_time_is_restarted_a_bounded_number_of_times() {
         .write_all(b"an old word\n")
         .unwrap();
     let told = grid.grid(["wait", &id]).expect(125);
-    let told = told.says(&["dispatcher", "ends each time: killed by signal 9 (SIGKILL)", "dispatcher.log"]);
+    let told = told.says(&["dispatcher", "keeps crashing: killed by signal 9 (SIGKILL)", "dispatcher.log"]);
     assert!(!told.err().contains("an old word"), "{told:?}");
     // Cron and whoever looks are told too.
     grid.grid(["status"]).expect(0).says(&["the dispatcher has ended early", "times in a row"]);

@@ -105,7 +105,10 @@ fn results_that_nobody_unpacked_go_a_week_after_notice_of_it() {
     gc_keeps(1);
     assert_eq!((&notice()["tasks"], &notice()["count"]), (&serde_json::json!([&id]), &1.into()));
     let said = grid.grid(["status"]).ok();
-    assert!(said.contains("that nobody has unpacked go from") && said.contains(&format!("grid fetch {id}")), "{said}");
+    assert!(
+        said.contains("are not unpacked and are removed from") && said.contains(&format!("grid fetch {id}")),
+        "{said}"
+    );
     days_ago(&grid, 6);
     gc_keeps(1);
     // Nor does its row go before.

@@ -269,7 +269,7 @@ fn a_home_on_a_network_file_system_is_refused() {
     let place = far.0.clone();
     let grid = grid.at(place.join("h"));
     for line in [&["submit", "--", "true"][..], &["status"], &["server", "list"]] {
-        grid.grid(line).expect(1).says(&["lies on a network file system (sshfs)", "set GRID_HOME", "local disk"]);
+        grid.grid(line).expect(1).says(&["is on a network file system (sshfs)", "set GRID_HOME", "local disk"]);
     }
     grid.grid(["run", "--", "true"]).expect(125);
     assert!(!grid.home().exists(), "nothing was made there");

@@ -118,9 +118,9 @@ fn malformed_size_time_or_array_error_shows_the_form() {
 fn unsupported_option_is_refused_by_name() {
     let kept = Kept::new();
     for (option, value) in [("-d", "2"), ("--after", "2"), ("-b", "tomorrow"), ("-L", "maya"), ("-G", "1")] {
-        kept.refuses(["submit", option, value, "--", "true"], 2, &["not yet"]);
+        kept.refuses(["submit", option, value, "--", "true"], 2, &["not supported yet"]);
     }
     let script = kept.grid.file("job.sh");
     std::fs::write(&script, "#!/bin/sh\n#GRID --cpus 4\ntrue\n").unwrap();
-    kept.refuses(["submit", "--", "./job.sh"], 2, &["#GRID", "not yet"]);
+    kept.refuses(["submit", "--", "./job.sh"], 2, &["#GRID", "not supported yet"]);
 }

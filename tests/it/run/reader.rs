@@ -57,7 +57,7 @@ fn keep_going_lets_the_task_run_on_and_says_so_once() {
     let script = "seq 1 100000; read x < go; echo $x";
     let mut run = beside(&grid, &["run", "--keep-going", "--", "sh", "-c", script]);
     assert_eq!(read_a_line_and_leave(&mut run), "1\n");
-    let done = finish(run).expect(PIPE).says(&["task 1 goes on", "grid logs -f 1"]);
+    let done = finish(run).expect(PIPE).says(&["task 1 keeps running", "grid logs -f 1"]);
     assert_eq!((done.err().lines().count(), grid.state("1").as_str()), (1, "RUNNING"), "{done:?}");
     std::fs::write(go, "on\n").unwrap();
     grid.grid(["wait", "1"]).ok();
