@@ -6,7 +6,7 @@ use grid::agent::facts::Host;
 use grid::agent::probe::ProbeRequest;
 use grid::model::ambient::System;
 use grid::model::id::BootId;
-use grid::store::settings::watch_list;
+use grid::model::settings::WATCH;
 
 #[divan::bench]
 fn facts_without_applications(bencher: Bencher) {
@@ -15,7 +15,7 @@ fn facts_without_applications(bencher: Bencher) {
 
 #[divan::bench]
 fn facts_with_the_watch_list(bencher: Bencher) {
-    read(bencher, &watch_list(None));
+    read(bencher, &WATCH.value(None));
 }
 
 fn read(bencher: Bencher, watch: &[String]) {

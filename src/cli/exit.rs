@@ -14,7 +14,7 @@ macro_rules! codes {
             $(#[doc = $doc] pub const $name: Self = Self($number);)+
 
             /// All codes with their meanings, in ascending order.
-            pub const ALL: &[(Self, &str)] = &[$((Self::$name, $doc)),+];
+            pub const ALL: [(Self, &str); [$($number),+].len()] = [$((Self::$name, $doc)),+];
         }
     };
 }
@@ -81,13 +81,15 @@ pub enum Speaks {
 
 /// The code for an error.
 pub const fn code(error: &OpsError, speaks: Speaks) -> Code {
-    match (error, speaks) {
-        (OpsError::Usage(_), _) => Code::USAGE,
-        (OpsError::NoMatch { .. }, _) => Code::NO_MATCH,
-        (OpsError::Unknown { .. } | OpsError::Refused(_) | OpsError::Denied { .. }, _) => Code::REFUSED,
-        (OpsError::Interrupted { .. }, _) => Code::CANCELLED,
-        (OpsError::Store(_) | OpsError::Grid(_) | OpsError::Output(_), Speaks::Task) => Code::GRID_FAILED,
-        (OpsError::Store(_) | OpsError::Grid(_) | OpsError::Output(_), Speaks::Grid) => Code::REFUSED,
+    match error {
+        OpsError::Usage(_) | OpsError::Setting(_) => Code::USAGE,
+        OpsError::NoMatch { .. } => Code::NO_MATCH,
+        OpsError::Unknown { .. } | OpsError::Refused(_) | OpsError::Denied { .. } => Code::REFUSED,
+        OpsError::Interrupted { .. } => Code::CANCELLED,
+        OpsError::Store(_) | OpsError::Dispatcher(_) | OpsError::Grid(_) | OpsError::Output(_) => match speaks {
+            Speaks::Task => Code::GRID_FAILED,
+            Speaks::Grid => Code::REFUSED,
+        },
     }
 }
 

@@ -2,12 +2,10 @@
 
 use crate::model::max_output::MaxOutput;
 use crate::model::resources::Bytes;
+use crate::model::settings::{MAX_OUTPUT, OUTPUT_LIMIT};
 use crate::store::{StoreError, View};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
-
-/// The default of `output_limit`.
-const OUTPUT_LIMIT: Bytes = Bytes(64 << 20);
 
 /// The cached settings.
 #[derive(Debug, Default)]
@@ -31,15 +29,12 @@ impl Settings {
 
     /// How much of an output is kept if its task does not set it.
     pub fn max_output(&self, view: &View<'_>) -> Result<MaxOutput, StoreError> {
-        kept(&self.max_output, || view.max_output())
+        kept(&self.max_output, || view.value_of(&MAX_OUTPUT))
     }
 
     /// The length above which an output stays on its server.
     pub fn output_limit(&self, view: &View<'_>) -> Result<Bytes, StoreError> {
-        kept(&self.output_limit, || {
-            let set = view.setting("output_limit")?;
-            Ok(set.and_then(|text| Bytes::parse(&text).ok()).unwrap_or(OUTPUT_LIMIT))
-        })
+        kept(&self.output_limit, || view.value_of(&OUTPUT_LIMIT))
     }
 }
 

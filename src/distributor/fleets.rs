@@ -4,8 +4,8 @@ use crate::matching::{Fleet, Place, Placement};
 use crate::model::id::{DistributorId, ServerId};
 use crate::model::resources::Needs;
 use crate::model::server::Server;
+use crate::model::settings::{PLACEMENT, STALE_AFTER, TieBreak};
 use crate::model::time::Timestamp;
-use crate::store::settings;
 use crate::store::{StoreError, View};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -138,13 +138,13 @@ impl Fleets {
 
 /// How equals are ranked in this home.
 pub fn placement(view: &View<'_>) -> Result<Placement, StoreError> {
-    Ok(match view.setting("placement")?.as_deref() {
-        Some("pack") => Placement::Pack,
-        _ => Placement::Spread,
+    Ok(match view.value_of(&PLACEMENT)? {
+        TieBreak::Pack => Placement::Pack,
+        TieBreak::Spread => Placement::Spread,
     })
 }
 
 /// The setting `stale_after`: how long a probe of a host over ssh is fresh.
 pub fn stale_after(view: &View<'_>) -> Result<Duration, StoreError> {
-    Ok(settings::stale_after(view.setting("stale_after")?.as_deref()))
+    view.value_of(&STALE_AFTER)
 }

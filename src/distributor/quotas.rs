@@ -8,12 +8,12 @@ use crate::model::command::Text;
 use crate::model::id::{TaskUuid, UserId};
 use crate::model::name::Name;
 use crate::model::resources::Bytes;
+use crate::model::settings::{KEEP_OUTPUTS, USER_SPOOL, USER_WAITING};
 use crate::model::task::{Members, Request};
-use crate::model::time::{Timestamp, parse_duration};
+use crate::model::time::Timestamp;
 use crate::model::user::Role;
 use crate::store::files::{LINE, MEMBER, ROW};
 use crate::store::{StoreError, Tx, View};
-use std::time::Duration;
 
 /// Attributes of a task, at most.
 const ATTRIBUTES_MAX: usize = 256;
@@ -21,12 +21,6 @@ const ATTRIBUTES_MAX: usize = 256;
 const TEXT_MAX: usize = 4 << 10;
 /// Lines of one array of another home's user: other writers wait while they are written.
 const LINES_MAX: usize = 1_000_000;
-/// The default of `user_spool`: bytes kept here for one user from another home.
-const SPOOL_MAX: Bytes = Bytes(10 << 30);
-/// The default of `keep_outputs`.
-const KEEP_OUTPUTS: Duration = Duration::from_secs(30 * 86_400);
-/// The default of `user_waiting`: unended tasks of one user from another home.
-const WAITING_MAX: u64 = 10_000;
 
 /// Tombstones kept here for one user from another home: 1 MiB of rows.
 pub const TOMBSTONES_MAX: u32 = 16_384;
@@ -147,7 +141,7 @@ pub fn check(view: &View<'_>, request: &Request, principal: &Principal) -> Resul
         let priority = demand.priority;
         return Err(TierError::Denied(format!("priority {priority}: users from other homes may only lower it")));
     }
-    let max = view.setting("user_waiting")?.and_then(|text| text.parse().ok()).unwrap_or(WAITING_MAX);
+    let max = u64::from(view.value_of(&USER_WAITING)?);
     let user = view.user(principal.user.as_str())?;
     let waiting = user.as_ref().map_or(Ok(0), |user| view.count_unended_of(Some(user.id)))?;
     if waiting >= max {
@@ -167,7 +161,7 @@ pub fn no_room(view: &View<'_>, user: UserId, now: Timestamp) -> Result<Option<S
     if view.role(user)? >= Role::Administer {
         return Ok(None);
     }
-    let keep = view.setting("keep_outputs")?.and_then(|text| parse_duration(&text).ok()).unwrap_or(KEEP_OUTPUTS);
+    let keep = view.value_of(&KEEP_OUTPUTS)?;
     let (kept, max) = (view.kept_for(user, now.minus(keep))?.bytes, Bytes(spool_max(view)?));
     Ok((kept >= max)
         .then(|| format!("{kept} are kept for its user, and {max} may be (user_spool): it starts when there is room")))
@@ -175,8 +169,7 @@ pub fn no_room(view: &View<'_>, user: UserId, now: Timestamp) -> Result<Option<S
 
 /// Bytes kept here for one user from another home, at most.
 pub fn spool_max(view: &View<'_>) -> Result<u64, StoreError> {
-    let set = view.setting("user_spool")?;
-    Ok(set.and_then(|text| Bytes::parse(&text).ok()).unwrap_or(SPOOL_MAX).0)
+    Ok(view.value_of(&USER_SPOOL)?.0)
 }
 
 /// Checks the list of an array, which comes with the commit only.

@@ -39,6 +39,12 @@ pub enum BadMaxOutput {
     Form(String),
 }
 
+impl Default for MaxOutput {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
 impl MaxOutput {
     /// The default bound.
     pub const DEFAULT: Self = Self { bytes: Bytes(1 << 30), kill: false };

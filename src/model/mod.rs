@@ -25,6 +25,7 @@ pub mod profile;
 pub mod resources;
 pub mod selector;
 pub mod server;
+pub mod settings;
 pub mod ssh;
 pub mod ssh_command;
 pub mod task;

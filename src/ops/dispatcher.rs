@@ -2,7 +2,7 @@
 
 use super::report::DispatcherStatus;
 use super::{Grid, OpsError};
-use crate::dispatch::client::start::{self, Connection, StartError};
+use crate::dispatch::client::start::{self, Connection};
 use crate::dispatch::process::life::{self, DispatcherTrouble};
 use crate::distributor::fleets::Fleets;
 use crate::distributor::registry;
@@ -17,10 +17,6 @@ use rustix::stdio::{dup2_stdin, stdin};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
-
-fn failed(error: StartError) -> OpsError {
-    OpsError::Grid(error.to_string())
-}
 
 /// Wakes the dispatcher after a change, or starts one if there is work. Every command that opened the home ends with this.
 pub fn wake(grid: &mut Grid) -> Result<(), OpsError> {
@@ -37,12 +33,12 @@ pub fn wake(grid: &mut Grid) -> Result<(), OpsError> {
     }
     // The dispatcher sends reports to first tiers, at the rate that is allowed.
     let to_be_told = registry::is_pending(&grid.store.view(), Timestamp::now())?;
-    start::wake(&grid.store, &grid.login, to_be_told).map_err(failed)
+    Ok(start::wake(&grid.store, &grid.login, to_be_told)?)
 }
 
 /// The state of the dispatcher, and how much it follows.
 pub fn status(grid: &mut Grid) -> Result<DispatcherStatus, OpsError> {
-    match Connection::open(grid.store.home()).map_err(failed)? {
+    match Connection::open(grid.store.home())? {
         Some(connection) => ask(connection),
         None => {
             let epoch = grid.store.view().home_row()?.epoch.0;
@@ -58,13 +54,13 @@ pub fn trouble(grid: &Grid) -> Option<String> {
 
 /// Starts the dispatcher and gives its state.
 pub fn start(grid: &mut Grid) -> Result<DispatcherStatus, OpsError> {
-    ask(start::connect(grid.store.home(), &grid.login).map_err(failed)?)
+    ask(start::connect(grid.store.home(), &grid.login)?)
 }
 
 fn ask(mut connection: Connection) -> Result<DispatcherStatus, OpsError> {
-    connection.send(&ToDispatcher::Status).map_err(failed)?;
+    connection.send(&ToDispatcher::Status)?;
     loop {
-        match connection.receive().map_err(failed)? {
+        match connection.receive()? {
             Some(FromDispatcher::Status { pid, epoch, links, lanes, running, ssh }) => {
                 return Ok(DispatcherStatus { pid: Some(pid), epoch, links, lanes, running, ssh });
             }
@@ -76,10 +72,10 @@ fn ask(mut connection: Connection) -> Result<DispatcherStatus, OpsError> {
 
 /// Stops the dispatcher and waits until it has stopped; false if none ran. Running tasks keep running under their supervisors.
 pub fn stop(grid: &mut Grid) -> Result<bool, OpsError> {
-    let Some(connection) = Connection::open(grid.store.home()).map_err(failed)? else { return Ok(false) };
+    let Some(connection) = Connection::open(grid.store.home())? else { return Ok(false) };
     let pid = connection.pid;
-    connection.stop().map_err(failed)?;
-    start::wait_until_left(grid.store.home(), Some(pid)).map_err(failed)?;
+    connection.stop()?;
+    start::wait_until_left(grid.store.home(), Some(pid))?;
     Ok(true)
 }
 

@@ -7,6 +7,7 @@ use crate::model::attribute::Value;
 use crate::model::open_files;
 use crate::model::resources::Bytes;
 use crate::model::server::{SHARED_ACCOUNT, Server};
+use crate::model::settings::KEEP_OUTPUTS;
 use crate::store::home::is_writable;
 use crate::store::reservations::Miscount;
 use crate::store::unreadable::{RowKind, Unreadable};
@@ -222,7 +223,7 @@ fn disk(home: &Home) -> Check {
 /// The remedies that free space on the home's disk, each with how much it frees.
 fn what_frees(grid: &Grid) -> Result<String, OpsError> {
     const SHORTER: [(&str, Duration); 4] = [("7d", DAY.saturating_mul(7)), ("1d", DAY), ("1h", HOUR), ("1s", SECOND)];
-    let kept = settings::time(&grid.store.view(), settings::KEEP_OUTPUTS)?;
+    let kept = settings::read(&grid.store.view(), &KEEP_OUTPUTS)?;
     let mut most = gc::would_free(grid, kept)?;
     let mut all = Vec::new();
     if most > 0 {

@@ -1,6 +1,8 @@
 //! Why a verb could not be carried out. Each variant is a kind that the exit code is chosen by.
 
 use super::Grid;
+use crate::dispatch::client::start::StartError;
+use crate::model::settings::BadSetting;
 use crate::store::StoreError;
 
 /// What went wrong, to what, and what to do next.
@@ -12,6 +14,9 @@ pub enum OpsError {
     /// What was typed makes no sense, or is not allowed.
     #[error("{0}")]
     Usage(String),
+    /// A text that is no value of a setting.
+    #[error(transparent)]
+    Setting(#[from] BadSetting),
     /// What was typed is right, but the state of things forbids it.
     #[error("{0}")]
     Refused(String),
@@ -23,7 +28,10 @@ pub enum OpsError {
     Denied { summary: String, reasons: Vec<String> },
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The dispatcher, an agent or this host's own limits.
+    /// There is no dispatcher to talk to.
+    #[error(transparent)]
+    Dispatcher(#[from] StartError),
+    /// An agent, another home or this host's own limits.
     #[error("{0}")]
     Grid(String),
     /// A second Ctrl-C or TERM: the command ends by that signal, the task has not ended yet.

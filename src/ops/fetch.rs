@@ -5,7 +5,7 @@ use super::report::{self, FetchedFiles, Landing};
 use super::selecting::Chosen;
 use super::{Grid, OpsError, member_state, remote};
 use crate::archive::unpack::UnpackError;
-use crate::dispatch::client::start::{self, StartError};
+use crate::dispatch::client::start;
 use crate::model::id::{Index, TaskId};
 use crate::model::resources::Bytes;
 use crate::model::task::Launch;
@@ -91,11 +91,10 @@ pub fn fetch(
 
 /// Requests results again that could not be fetched when the member ended.
 fn request_again(grid: &Grid, task: TaskId, index: Index) -> Result<Option<Fetched>, OpsError> {
-    let failed = |error: StartError| OpsError::Grid(error.to_string());
     let bring = ToDispatcher::Bring { task, index };
-    let mut open = start::call(grid.store.home(), &grid.login, &bring).map_err(failed)?;
+    let mut open = start::call(grid.store.home(), &grid.login, &bring)?;
     // None: its server can't be reached, and the last error stays.
-    while let Some(word) = open.receive().map_err(failed)? {
+    while let Some(word) = open.receive()? {
         if matches!(word, FromDispatcher::Brought { .. }) {
             break;
         }

@@ -6,7 +6,7 @@ use super::selecting::Chosen;
 use super::wait::settle;
 use super::{Grid, OpsError, cancel, logs, member_state, remote, shell_code};
 use crate::dispatch::client::losses::Losses;
-use crate::dispatch::client::start::{self, Connection, StartError};
+use crate::dispatch::client::start::{self, Connection};
 use crate::model::attempt::Stream;
 use crate::model::id::{Index, TaskId};
 use crate::model::task::State;
@@ -147,7 +147,7 @@ fn follow_member(
             Some(open) => open,
             None => {
                 let follow = ToDispatcher::Follow { task: what.task, index, out: told.out, err: told.err };
-                connection.insert(start::call(grid.store.home(), &grid.login, &follow).map_err(failed)?)
+                connection.insert(start::call(grid.store.home(), &grid.login, &follow)?)
             }
         };
         match follower.wait(Some(open.stream().as_fd()), Duration::from_secs(1))? {
@@ -175,7 +175,7 @@ fn follow_member(
                     tell(sink, FollowEvent::Note(&format!("task {what} waits: {reason}")))?;
                 }
             }
-            Woken::Word => match open.receive().map_err(failed)? {
+            Woken::Word => match open.receive()? {
                 Some(FromDispatcher::Data { number, stream, offset, left_out, bytes, .. }) => {
                     told.attempt(number);
                     let have = told.of(stream);
@@ -192,7 +192,7 @@ fn follow_member(
                 // The dispatcher stopped or was killed; the next call starts another one.
                 None => {
                     connection = None;
-                    losses.one_more(grid.store.home()).map_err(failed)?;
+                    losses.one_more(grid.store.home())?;
                 }
             },
         }
@@ -275,12 +275,12 @@ fn read(
     sink: &mut FollowSink<'_>,
 ) -> Result<u64, OpsError> {
     const PIECE: u32 = 1 << 20;
-    let mut open = start::connect(grid.store.home(), &grid.login).map_err(failed)?;
+    let mut open = start::connect(grid.store.home(), &grid.login)?;
     let mut offset = from;
     loop {
         let ask = ToDispatcher::Read { task: what.task, index, number, stream, offset, max: PIECE };
-        open.send(&ask).map_err(failed)?;
-        match open.receive().map_err(failed)? {
+        open.send(&ask)?;
+        match open.receive()? {
             Some(FromDispatcher::Data { left_out, bytes, at_end, .. }) => {
                 logs::print_left_out(stream, left_out, sink)?;
                 if !bytes.is_empty() {
@@ -299,10 +299,6 @@ fn read(
             }
         }
     }
-}
-
-fn failed(error: StartError) -> OpsError {
-    OpsError::Grid(error.to_string())
 }
 
 /// Sends an event to the sink. A closed sink (`| head`) stops the follow quietly: the command decides by the kind of the error.

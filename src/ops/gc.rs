@@ -1,13 +1,14 @@
 //! `grid gc`: removes outputs and rows that are older than the settings keep them. Tasks that have not ended, and ends that are not collected, stay.
 
 use super::report::{Collected, CollectedThere};
-use super::settings::{KEEP_OUTPUTS, KEEP_ROWS, time};
+use super::settings::read;
 use super::{Grid, OpsError, notice};
 use crate::dispatch::client::start;
 use crate::model::clock::Reading;
 use crate::model::files::Digest;
 use crate::model::id::{Index, MemberKey, TaskId};
 use crate::model::server::{Engine, Health};
+use crate::model::settings::{KEEP_OUTPUTS, KEEP_ROWS};
 use crate::model::time::Timestamp;
 use crate::protocol::dispatcher::ToDispatcher;
 use crate::store::discards::LeftThere;
@@ -41,11 +42,11 @@ pub fn gc(grid: &mut Grid, asked: GcRequest, clock: &Reading) -> Result<Collecte
     }
     let view = grid.store.view();
     let now = clock.moment.wall;
-    let rows_before = now.minus(time(&view, KEEP_ROWS)?);
+    let rows_before = now.minus(read(&view, &KEEP_ROWS)?);
     // Outputs never outlive their task.
-    let outputs_before = now.minus(time(&view, KEEP_OUTPUTS)?).max(rows_before);
+    let outputs_before = now.minus(read(&view, &KEEP_OUTPUTS)?).max(rows_before);
     let mut done = Collected { dry_run, ..Collected::default() };
-    let keep = time(&view, KEEP_OUTPUTS)?;
+    let keep = read(&view, &KEEP_OUTPUTS)?;
     let mut files = old_files(&grid.store.home().outputs(), &view, outputs_before)?;
     let mut results = old_files(&grid.store.home().fetched(), &view, outputs_before)?;
     let mut taken = Vec::new();
@@ -106,7 +107,7 @@ pub fn gc(grid: &mut Grid, asked: GcRequest, clock: &Reading) -> Result<Collecte
 /// Bytes that a `gc` would free on the home's disk if outputs were kept so long.
 pub(super) fn would_free(grid: &Grid, keep: Duration) -> Result<u64, OpsError> {
     let (view, home, now) = (grid.store.view(), grid.store.home(), Timestamp::now());
-    let before = now.minus(keep).max(now.minus(time(&view, KEEP_ROWS)?));
+    let before = now.minus(keep).max(now.minus(read(&view, &KEEP_ROWS)?));
     let mut bytes = SentFile::old(home, &view, before, now.minus(PACKING))?.bytes;
     for dir in [home.outputs(), home.fetched()] {
         bytes += old_files(&dir, &view, before)?.iter().map(|(_, len)| len).sum::<u64>();

@@ -3,6 +3,7 @@
 use super::OpsError;
 use crate::dispatch::client::{probe, start};
 use crate::model::name::Name;
+use crate::model::settings::WATCH;
 use crate::model::ssh::Login;
 use crate::model::task::{ClientFacts, State};
 use crate::model::time::Timestamp;
@@ -57,7 +58,7 @@ fn create(home: &Home, me: &Name, client: &ClientFacts) -> Result<Option<String>
         return Ok(None);
     }
     let former = home.keep_former(Timestamp::now())?;
-    let facts = probe::this_host(home, crate::store::settings::watch_list(None), None, None)
+    let facts = probe::this_host(home, WATCH.value(None), None, None)
         .map_err(|error| OpsError::Grid(format!("this host can't be read: {error}")))?;
     Store::create(home, &Seed { owner: me.clone(), client: client.clone(), facts })?;
     Ok(former.map(|former| former_home_note(home, &former)))

@@ -7,6 +7,7 @@ use super::{Grid, OpsError, member_state, remote, settings};
 use crate::model::attempt::{Gap, Stream};
 use crate::model::id::{AttemptKey, Index};
 use crate::model::resources::Bytes;
+use crate::model::settings::KEEP_OUTPUTS;
 use crate::model::task::{Launch, State};
 use crate::model::time::Timestamp;
 use crate::store::members::MemberRow;
@@ -143,7 +144,7 @@ pub(super) fn print_fetched(
     }
     let last = member.last().filter(|_| number == member.number);
     if let Some(last) = last.filter(|last| last.len(stream) > from) {
-        let kept_for = settings::text(&grid.store.view(), settings::KEEP_OUTPUTS)?;
+        let kept_for = settings::text(&grid.store.view(), &KEEP_OUTPUTS)?;
         let ended = last.ended_at.map_or_else(String::new, Timestamp::local);
         return Ok(Some(format!("{} is gone: outputs are kept {kept_for}, it ended {ended}", word(stream))));
     }

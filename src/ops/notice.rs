@@ -1,9 +1,10 @@
 //! Results that are not unpacked: `status` gives notice a week before `gc` removes them.
 
-use super::settings::{KEEP_OUTPUTS, time};
+use super::settings::read;
 use super::{Grid, OpsError};
 use crate::model::id::MemberKey;
 use crate::model::resources::Bytes;
+use crate::model::settings::KEEP_OUTPUTS;
 use crate::model::time::Timestamp;
 use crate::store::{Durability, View};
 use serde::Serialize;
@@ -29,7 +30,7 @@ pub struct Notice {
 /// The notice in `status` on results that are removed soon.
 pub fn of(view: &View<'_>) -> Result<Option<Notice>, OpsError> {
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX / 4);
-    let found = view.noticed(millis(time(view, KEEP_OUTPUTS)?), millis(NOTICE), NAMED)?;
+    let found = view.noticed(millis(read(view, &KEEP_OUTPUTS)?), millis(NOTICE), NAMED)?;
     Ok(found.map(|noticed| Notice {
         tasks: noticed.tasks.iter().map(ToString::to_string).collect(),
         count: noticed.count,

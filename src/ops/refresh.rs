@@ -8,10 +8,10 @@ use crate::dispatch::client::start::{self, Connection, StartError};
 use crate::model::clock::Reading;
 use crate::model::id::ServerId;
 use crate::model::server::{Engine, Server};
+use crate::model::settings::{PROBE_SCRIPT, WATCH};
 use crate::model::time::Timestamp;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::Durability;
-use crate::store::settings::watch_list;
 use std::collections::HashMap;
 use std::fs::{OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
@@ -69,19 +69,15 @@ pub(super) fn probe_some(grid: &mut Grid, ids: &[ServerId]) -> Result<HashMap<Se
 /// Gives the errors by server.
 fn probe_servers(grid: &mut Grid, servers: &[Server]) -> Result<HashMap<ServerId, String>, OpsError> {
     let far: Vec<ServerId> = servers.iter().filter(|s| matches!(s.engine, Engine::Ssh(_))).map(|s| s.id).collect();
-    let connection = if far.is_empty() { None } else { Some(request_probes(grid, &far).map_err(failed)?) };
+    let connection = if far.is_empty() { None } else { Some(request_probes(grid, &far)?) };
     let mut errors = HashMap::new();
     for server in servers.iter().filter(|s| s.engine == Engine::Local) {
         errors.extend(probe_this_host(grid, server.id)?.map(|error| (server.id, error)));
     }
     if let Some(connection) = connection {
-        receive_answers(connection, far, &mut errors).map_err(failed)?;
+        receive_answers(connection, far, &mut errors)?;
     }
     Ok(errors)
-}
-
-fn failed(error: StartError) -> OpsError {
-    OpsError::Grid(error.to_string())
 }
 
 fn request_probes(grid: &Grid, servers: &[ServerId]) -> Result<Connection, StartError> {
@@ -116,8 +112,8 @@ fn receive_answers(
 
 fn probe_this_host(grid: &mut Grid, id: ServerId) -> Result<Option<String>, OpsError> {
     let view = grid.store.view();
-    let watch = watch_list(view.setting("watch")?.as_deref());
-    let (script, prologue) = (view.setting("probe_script")?, view.prologue(id)?);
+    let watch = view.value_of(&WATCH)?;
+    let (script, prologue) = (view.value_of(&PROBE_SCRIPT)?, view.prologue(id)?);
     let read = dispatch::client::probe::this_host(grid.store.home(), watch, script, prologue);
     let now = Timestamp::now();
     grid.store.write(Durability::Normal, |tx| match read {

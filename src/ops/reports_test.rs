@@ -275,7 +275,7 @@ fn settings_have_defaults_and_go_back_to_them() {
     assert!(!settings::get(&grid, "keep_outputs").unwrap().set);
     let error = settings::set(&mut grid, "keep_output", "1d").unwrap_err().to_string();
     assert!(error.contains("keep_outputs"), "{error}");
-    assert_eq!(settings::words(&grid.store.view(), settings::WATCH).unwrap()[0], "python3");
+    assert_eq!(settings::read(&grid.store.view(), &crate::model::settings::WATCH).unwrap()[0], "python3");
 }
 
 #[test]

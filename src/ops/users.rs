@@ -6,6 +6,7 @@ use super::report::DatabaseRow;
 use super::{Grid, OpsError, settings};
 use crate::model::attribute::{Source, Value};
 use crate::model::name::Name;
+use crate::model::settings::KEEP_OUTPUTS;
 use crate::model::time::Timestamp;
 use crate::model::user::User;
 use crate::store::attributes::Owner;
@@ -125,7 +126,7 @@ pub fn show(grid: &Grid, name: &str) -> Result<DatabaseRow, OpsError> {
     let view = grid.store.view();
     let user = find(&view, name)?;
     let now = Timestamp::now();
-    let kept = view.kept_for(user.id, now.minus(settings::time(&view, settings::KEEP_OUTPUTS)?))?.bytes;
+    let kept = view.kept_for(user.id, now.minus(settings::read(&view, &KEEP_OUTPUTS)?))?.bytes;
     let mut entry = entry(&view, user)?;
     let kept = i64::try_from(kept.0).unwrap_or(i64::MAX);
     put(&mut entry.attributes, "spool", Some(Value::Int(kept)), Source::Reported, now);

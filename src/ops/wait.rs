@@ -8,7 +8,7 @@ use super::selecting::Chosen;
 use super::{Grid, OpsError, cancel, dispatcher, member_state, remote, shell_code};
 use crate::dispatch::client::losses::Losses;
 use crate::dispatch::client::relay::Stop;
-use crate::dispatch::client::start::{self, Connection, StartError};
+use crate::dispatch::client::start::{self, Connection};
 use crate::distributor::members::words_of;
 use crate::distributor::peers::silently;
 use crate::model::task::State;
@@ -47,7 +47,6 @@ pub fn wait(grid: &mut Grid, what: &[Chosen], told: &mut WaitSink<'_>) -> Result
 
 /// [`wait`] that also returns once `stop` is due, with tasks in the report that have not ended.
 pub fn wait_until(grid: &mut Grid, what: &[Chosen], stop: &Stop, told: &mut WaitSink<'_>) -> Result<Waited, OpsError> {
-    let failed = |error: StartError| OpsError::Grid(error.to_string());
     let mut connection: Option<Connection> = None;
     let mut losses = Losses::default();
     let mut of_members = BTreeMap::new();
@@ -82,7 +81,7 @@ pub fn wait_until(grid: &mut Grid, what: &[Chosen], stop: &Stop, told: &mut Wait
                 Some(open) => open,
                 None => {
                     let watch = ToDispatcher::Watch { task: chosen.task, index: chosen.index };
-                    start::call(grid.store.home(), &grid.login, &watch).map_err(failed)?
+                    start::call(grid.store.home(), &grid.login, &watch)?
                 }
             };
             // 250 ms are for the progress bar; the end itself wakes the wait.
@@ -90,12 +89,12 @@ pub fn wait_until(grid: &mut Grid, what: &[Chosen], stop: &Stop, told: &mut Wait
                 connection = Some(open);
                 continue;
             }
-            match open.receive().map_err(failed)? {
+            match open.receive()? {
                 // The dispatcher sends ends once they are on the disk.
                 Some(FromDispatcher::Ended { .. }) => durable = true,
                 Some(_) => connection = Some(open),
                 // The dispatcher stopped or was killed; the next call starts another one.
-                None => losses.one_more(grid.store.home()).map_err(failed)?,
+                None => losses.one_more(grid.store.home())?,
             }
         }
         connection = None;

@@ -3,9 +3,8 @@
 use super::columns::epoch_of;
 use super::{Result, Tx, View};
 use crate::model::id::{Epoch, HomeId};
-use crate::model::max_output::MaxOutput;
-use crate::model::time::{Timestamp, parse_duration};
-use std::time::Duration;
+use crate::model::settings::SettingKey;
+use crate::model::time::Timestamp;
 
 /// The home's own row.
 #[derive(Debug, Clone, Copy)]
@@ -62,10 +61,9 @@ impl View<'_> {
         })
     }
 
-    /// How much of an output is kept where its task does not say.
-    pub fn max_output(&self) -> Result<MaxOutput> {
-        let set = self.setting("max_output")?;
-        Ok(set.and_then(|text| MaxOutput::parse(&text).ok()).unwrap_or(MaxOutput::DEFAULT))
+    /// The value of a setting; a text that this grid can't read counts as not set.
+    pub fn value_of<T: Default>(&self, key: &SettingKey<T>) -> Result<T> {
+        Ok(key.value(self.setting(key.name)?.as_deref()))
     }
 
     /// A setting's text, if it is set.
@@ -101,22 +99,4 @@ impl Tx<'_> {
         };
         Ok(())
     }
-}
-
-/// How long the reading of a host over ssh is believed, where `stale_after` is not set.
-const STALE_AFTER: Duration = Duration::from_secs(600);
-
-/// The setting `stale_after` as a time.
-pub fn stale_after(setting: Option<&str>) -> Duration {
-    setting.and_then(|text| parse_duration(text).ok()).unwrap_or(STALE_AFTER)
-}
-
-/// Application names that are looked up on every host, where `watch` is not set.
-const WATCHED: &str =
-    "python3,ffmpeg,blender,R,julia,gcc,g++,clang,rustc,cargo,node,java,docker,podman,matlab,octave,gnuplot,convert";
-
-/// The setting `watch` as a list.
-pub fn watch_list(setting: Option<&str>) -> Vec<String> {
-    let words = setting.unwrap_or(WATCHED).split(',').map(str::trim);
-    words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }

@@ -2,10 +2,9 @@
 
 use super::{Result, Tx, View};
 use crate::model::endpoint::Endpoint;
+use crate::model::settings::SSH_COMMAND;
 use crate::model::ssh_command::SshCommand;
 
-/// The setting that the owner of a home makes.
-const SETTING: &str = "ssh.command";
 /// GRID_SSH_COMMAND of the caller that named one last.
 const CALLER: &str = "ssh.caller";
 
@@ -13,7 +12,7 @@ impl View<'_> {
     /// The home's ssh command: the setting, else that of the caller that named one last, else plain ssh. `caller` is newer than
     /// what was kept.
     pub fn home_ssh(&self, caller: Option<&SshCommand>) -> Result<SshCommand> {
-        if let Some(line) = self.setting(SETTING)? {
+        if let Some(line) = self.setting(SSH_COMMAND.name)? {
             return Ok(SshCommand(line));
         }
         let kept = || Ok(self.setting(CALLER)?.map(SshCommand).unwrap_or_default());

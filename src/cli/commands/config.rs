@@ -6,6 +6,7 @@ use super::super::exit::Code;
 use super::super::output::Out;
 use super::super::output::table::Table;
 use super::{CommandResult, with_grid};
+use crate::model::settings::SSH_COMMAND;
 use crate::ops::settings;
 
 pub fn run(verb: Config, out: &mut Out) -> CommandResult {
@@ -27,7 +28,7 @@ pub fn run(verb: Config, out: &mut Out) -> CommandResult {
             Config::Get { name } => out.line(&settings::get(grid, &name)?.value)?,
             Config::Set { name, value } => {
                 // The dispatcher is in no directory of the person's.
-                let is_ssh = name == settings::SSH_COMMAND.name;
+                let is_ssh = name == SSH_COMMAND.name;
                 let value = if is_ssh { caller::ssh_command(&value).0 } else { value };
                 settings::set(grid, &name, &value)?;
             }

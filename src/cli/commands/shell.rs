@@ -3,6 +3,7 @@
 use super::super::args::Args;
 use super::super::exit::Code;
 use super::super::failure::Failure;
+use super::super::help::manual;
 use super::super::output::Out;
 use super::CommandResult;
 use clap::CommandFactory;
@@ -19,13 +20,11 @@ pub fn man(dir: Option<&Path>, out: &mut Out) -> CommandResult {
     match dir {
         None => {
             let mut page = Vec::new();
-            clap_mangen::Man::new(Args::command()).render(&mut page)?;
+            manual::page(&mut page)?;
             out.text(&String::from_utf8_lossy(&page))?;
         }
         Some(dir) => {
-            let failed = |error| Failure::usage(format!("{}: {error}", dir.display()));
-            std::fs::create_dir_all(dir).map_err(failed)?;
-            clap_mangen::generate_to(Args::command(), dir).map_err(failed)?;
+            manual::pages(dir).map_err(|error| Failure::usage(format!("{}: {error}", dir.display())))?;
         }
     }
     Ok(Code::OK)

@@ -3,6 +3,8 @@
 mod databases;
 mod distributors;
 mod home;
+pub mod manual;
+mod places;
 mod servers;
 mod tasks;
 #[cfg(test)]

@@ -11,9 +11,9 @@ use crate::model::ambient::Ambient;
 use crate::model::endpoint::Endpoint;
 use crate::model::id::HomeId;
 use crate::model::server;
+use crate::model::settings::{AGENT_DIR, PROBE_TIMEOUT};
 use crate::model::ssh::SshTarget;
 use crate::model::ssh_command::SshCommand;
-use crate::model::time::parse_duration;
 use crate::protocol::agent::{ToAgent, VERSION, VERSION_MIN};
 use crate::protocol::distributor::{self, ToServe};
 use crate::store::settings::HomeRow;
@@ -25,8 +25,6 @@ use std::time::Duration;
 
 /// How many sessions are kept.
 const SESSIONS_MAX: usize = 8;
-/// The default of `probe_timeout`: the time for a connect, and for a probe.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Opens the links of a home. Sessions are tried one after the other; the ssh command is always that of the server, the endpoint
 /// or the home.
@@ -98,7 +96,7 @@ impl Connector {
             command: None,
             changed: false,
             folder: home.dir().join("agents"),
-            patience: PATIENCE,
+            patience: PROBE_TIMEOUT.value(None),
             agent: None,
             #[cfg(test)]
             opener: None,
@@ -252,8 +250,7 @@ pub(in crate::dispatch) fn agent(home: &Home, expecting: bool) -> Result<Link, L
 
 /// The setting `probe_timeout`.
 pub(in crate::dispatch) fn patience(view: &View<'_>) -> Result<Duration, StoreError> {
-    let patience = view.setting("probe_timeout")?.and_then(|text| parse_duration(&text).ok());
-    Ok(patience.unwrap_or(PATIENCE).max(Duration::from_secs(1)))
+    Ok(view.value_of(&PROBE_TIMEOUT)?.max(Duration::from_secs(1)))
 }
 
 /// The words of an ssh command, split as sh splits them.
@@ -263,5 +260,5 @@ pub(in crate::dispatch) fn words_of(command: &SshCommand) -> Result<Vec<String>,
 
 /// The setting `agent_dir`.
 pub(in crate::dispatch) fn folder(home: &Home, view: &View<'_>) -> Result<PathBuf, StoreError> {
-    Ok(view.setting("agent_dir")?.map_or_else(|| home.dir().join("agents"), PathBuf::from))
+    Ok(view.value_of(&AGENT_DIR)?.unwrap_or_else(|| home.dir().join("agents")))
 }

@@ -6,9 +6,9 @@ use crate::dispatch::links::route::Route;
 use crate::dispatch::process::run::DispatchError;
 use crate::distributor::fleets;
 use crate::model::id::ClassId;
+use crate::model::settings::{PROBE_SCRIPT, WATCH};
 use crate::protocol::agent::ToAgent;
 use crate::store::Store;
-use crate::store::settings::watch_list;
 use std::time::{Duration, Instant};
 
 /// Least time between probes after starts and ends.
@@ -69,8 +69,8 @@ impl Dispatcher {
             return Ok(());
         }
         let view = store.view();
-        let watch = watch_list(view.setting("watch")?.as_deref());
-        let script = view.setting("probe_script")?;
+        let watch = view.value_of(&WATCH)?;
+        let script = view.value_of(&PROBE_SCRIPT)?;
         let fresh = fleets::stale_after(&view)? / 2;
         for route in due {
             let mut prologues = Vec::new();

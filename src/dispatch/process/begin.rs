@@ -22,15 +22,15 @@ use crate::model::ambient::{Ambient, System};
 use crate::model::failpoint::failpoint;
 use crate::model::filesystem::has_room;
 use crate::model::open_files;
+use crate::model::settings::{IDLE_EXIT, PEER_TIMEOUT};
 use crate::model::ssh::Login;
-use crate::model::time::{Timestamp, parse_duration};
+use crate::model::time::Timestamp;
 use crate::protocol::dispatcher::ToDispatcher;
 use crate::store::{Durability, Home, Log, Store, StoreError, Tx};
 use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
-use std::time::Duration;
 
 /// A log of this many bytes has room for the first transaction of a dispatcher.
 const LOG_ENOUGH: u64 = 64 << 10;
@@ -215,10 +215,6 @@ impl Dispatcher {
     ) -> Result<Self, StoreError> {
         let row = tx.raise_epoch()?;
         tx.recount_taken()?;
-        let length = |name, default| {
-            let length = tx.setting(name)?.and_then(|text| parse_duration(&text).ok());
-            Ok::<_, StoreError>(length.unwrap_or(Duration::from_secs(default)))
-        };
         let (now, clock) = (ambient.now(), ambient.moment());
         let mut links = Links::new(home, &row, Rc::clone(&ambient));
         links.connector.agent = first.agent;
@@ -243,13 +239,13 @@ impl Dispatcher {
             schedule: Schedule::new(now.mono),
             attempts: Attempts::new(now.mono),
             transfers: Transfers::default(),
-            homes: Homes::new(length("peer_timeout", 5)?),
+            homes: Homes::new(tx.value_of(&PEER_TIMEOUT)?),
             disk: Disk::new(now.mono),
             activity: Activity {
                 dirty: true,
                 data_version: 0,
                 idle_since: now.mono,
-                idle_exit: length("idle_exit", 600)?,
+                idle_exit: tx.value_of(&IDLE_EXIT)?,
                 clock,
                 leave: false,
             },

@@ -7,7 +7,7 @@ use crate::matching::Fleet;
 use crate::model::ambient::Now;
 use crate::model::id::{DistributorId, ServerId, TaskId};
 use crate::model::server::{Server, Taken};
-use crate::model::time::parse_duration;
+use crate::model::settings::STARVE_AFTER;
 use crate::store::Tx;
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -19,8 +19,7 @@ impl Dispatcher {
         if now.mono < self.schedule.starve_at || self.clock_step_pending() {
             return Ok(());
         }
-        let after =
-            tx.setting("starve_after")?.and_then(|t| parse_duration(&t).ok()).unwrap_or(Duration::from_secs(600));
+        let after = tx.value_of(&STARVE_AFTER)?;
         self.schedule.starve_at = now.mono + (after / 10).clamp(Duration::from_millis(100), Duration::from_secs(30));
         self.release_reservations(tx)?;
         let mut served: HashSet<DistributorId> = HashSet::new();

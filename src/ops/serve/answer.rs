@@ -189,7 +189,7 @@ fn receive(session: &ServeSession, grid: &Grid, envelope: &mut Envelope) -> Resu
 /// The answer for an error. `unable`: the answer if this home itself has failed.
 pub fn of_error(error: &OpsError, unable: fn(String) -> Answer) -> Answer {
     match error {
-        OpsError::Store(_) | OpsError::Grid(_) => unable(error.to_string()),
+        OpsError::Store(_) | OpsError::Dispatcher(_) | OpsError::Grid(_) => unable(error.to_string()),
         OpsError::Unknown { .. } => Answer::Unknown(error.to_string()),
         OpsError::NoMatch { summary, reasons } | OpsError::Denied { summary, reasons } => {
             Answer::Denied([&[summary.clone()][..], reasons].concat().join("; "))

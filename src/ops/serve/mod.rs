@@ -18,6 +18,7 @@ use crate::distributor::fleets::Fleets;
 use crate::distributor::serve as tiers;
 use crate::model::id::HomeId;
 use crate::model::name::Name;
+use crate::model::settings::KEEP_OUTPUTS;
 use crate::model::ssh::Login;
 use crate::model::task::ClientFacts;
 use crate::model::time::Timestamp;
@@ -317,7 +318,7 @@ impl ServeSession {
         }
         let view = grid.store.view();
         let Some(user) = view.user(name.as_str())? else { return Ok(KeptFile::NOTHING) };
-        let before = Timestamp::now().minus(settings::time(&view, settings::KEEP_OUTPUTS)?);
+        let before = Timestamp::now().minus(settings::read(&view, &KEEP_OUTPUTS)?);
         let kept = view.kept_for(user.id, before)?;
         locked(&self.kept).insert(name.clone(), (kept, Instant::now()));
         Ok(kept)
