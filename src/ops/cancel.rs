@@ -139,7 +139,7 @@ fn by_dispatcher(grid: &Grid, what: &[Chosen], grace: Duration) -> Result<Option
         }
         let row = grid.store.view().task(chosen.task)?;
         let changed = if chosen.index.is_some() { 1 } else { row.map_or(0, |row| row.counts.unended()) };
-        let note = Some("cancel requested; the disk is full: it is recorded when there is space".to_owned());
+        let note = Some("cancel asked; the disk is full: it is recorded when there is space".to_owned());
         changes.push(TaskChange { id, state, changed, note });
     }
     Ok(Some(changes))

@@ -60,7 +60,7 @@ fn named_command_that_fails_is_never_replaced_by_plain_ssh() {
     ] {
         let server = format!("s{}", command.len());
         grid.set_env("GRID_SSH_COMMAND", command);
-        grid.grid(["server", "add", &server, "--ssh", "h1"]).expect(0).says(&["can't be read"]);
+        grid.grid(["server", "add", &server, "--ssh", "h1"]).expect(0).says(&["can't be probed"]);
         assert!(reason(&grid, &server).contains(why), "{command}: {}", reason(&grid, &server));
         let mut all = called(&grid);
         // By a dispatcher that knows of nobody's session.
