@@ -26,6 +26,8 @@ mod removal;
 mod run;
 #[path = "it/session.rs"]
 mod session;
+#[path = "it/shown.rs"]
+mod shown;
 #[path = "it/smoke.rs"]
 mod smoke;
 #[path = "it/ssh_command.rs"]
