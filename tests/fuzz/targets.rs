@@ -88,7 +88,7 @@ fn take_answers(bytes: &[u8]) {
     let (mut came, mut looked) = (Vec::new(), 0);
     for piece in bytes.chunks(29) {
         came.extend_from_slice(piece);
-        let heard = bootstrap.hear(&came, looked);
+        let heard = bootstrap.receive(&came, looked);
         let _ = bootstrap.flush(&mut std::io::sink());
         match heard {
             Ok(at) => looked = at,
@@ -219,10 +219,10 @@ fn take_journal(bytes: &[u8]) {
     let (first, rest) = bytes.split_at(bytes.len() / 2);
     let mut pieces = Reader::default();
     (&file).write_all(first).unwrap();
-    let mut records = pieces.news(&file).unwrap();
+    let mut records = pieces.new_records(&file).unwrap();
     (&file).write_all(rest).unwrap();
-    records.extend(pieces.news(&file).unwrap());
-    assert_eq!(records, Reader::default().news(&file).unwrap(), "what is read depends on when");
+    records.extend(pieces.new_records(&file).unwrap());
+    assert_eq!(records, Reader::default().new_records(&file).unwrap(), "what is read depends on when");
 }
 
 /// A crontab into which a block is put, and from which it is taken.

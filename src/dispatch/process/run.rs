@@ -199,9 +199,8 @@ impl Dispatcher {
                 self.read_for(&store.view(), at, key, stream, offset, max)?
             }
             ToDispatcher::Bring { task, index } => {
-                self.bring_again(&store.view(), at, MemberKey { task, index })?;
+                self.request_results_again(&store.view(), at, MemberKey { task, index })?;
             }
-            ToDispatcher::Bring { task, index } => self.request_results_again(&store.view(), at, task, index)?,
             ToDispatcher::Probe { server } => {
                 self.callers.all[at].probe(server, self.ambient.now().mono);
                 if let Some(slot) = self.route_to(server).and_then(|route| self.links.slots.get_mut(&route)) {

@@ -9,10 +9,6 @@ mod servers;
 mod share;
 mod tasks;
 
-use greeting::greet;
-pub use identity::Credentials;
-use share::{Counted, Share};
-
 use super::{Grid, OpsError, settings};
 use crate::distributor::fleets::Fleets;
 use crate::distributor::serve as tiers;
@@ -30,6 +26,9 @@ use crate::protocol::envelope::{LIST_MAX, Sealed};
 use crate::protocol::frame::{self, FrameError};
 use crate::store::files::KeptFile;
 use crate::store::{Home, Store, StoreError};
+use greeting::greet;
+pub use identity::Credentials;
+use share::{Counted, Share};
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
 use std::sync::mpsc::{self, RecvTimeoutError};
