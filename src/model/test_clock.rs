@@ -18,10 +18,17 @@ pub struct TestClock {
 /// The start time of all tests: 2027-01-15.
 const BEGAN: Timestamp = Timestamp(1_800_000_000_000);
 
-impl TestClock {
-    /// A clock that stands still.
-    pub fn new() -> Self {
+impl Default for TestClock {
+    /// A clock that does not move by itself.
+    fn default() -> Self {
         Self { began: Instant::now(), passed: Cell::new(Duration::ZERO), set: Cell::new(0) }
+    }
+}
+
+impl TestClock {
+    /// A clock that does not move by itself.
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Lets time pass.
