@@ -16,7 +16,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use trouble::Trouble;
 
 /// Most bytes of a login shell's noise before the agent's first line.
@@ -56,7 +56,8 @@ pub struct Link {
     outbox: Outbox,
     /// None once the agent's magic line was received.
     greeting: Option<Greeting>,
-    progress: Instant,
+    /// Something was sent or received in the handshake since the last [`Link::take_progress`].
+    progressed: bool,
     /// The line before the far end's first frame.
     magic: &'static [u8],
 }
@@ -130,7 +131,7 @@ impl Link {
             inbox: Inbox::default(),
             outbox: Outbox::default(),
             greeting: Some(Greeting { came: Vec::new(), looked: 0, bootstrap: None }),
-            progress: Instant::now(),
+            progressed: false,
             magic,
         })
     }
@@ -146,7 +147,7 @@ impl Link {
         match &mut self.greeting {
             Some(Greeting { bootstrap: Some(bootstrap), .. }) => match bootstrap.flush(stdin) {
                 Ok(true) => {
-                    self.progress = Instant::now();
+                    self.progressed = true;
                     Ok(())
                 }
                 Ok(false) => Ok(()),
@@ -191,13 +192,15 @@ impl Link {
                     open = false;
                     break;
                 }
-                Ok(n) => greeting.came.extend_from_slice(&piece[..n]),
+                Ok(n) => {
+                    greeting.came.extend_from_slice(&piece[..n]);
+                    self.progressed = true;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        self.progress = Instant::now();
         if let Some(bootstrap) = &mut greeting.bootstrap {
             greeting.looked = bootstrap.receive(&greeting.came, greeting.looked).map_err(LinkError::Trouble)?;
         }
@@ -225,9 +228,9 @@ impl Link {
         self.greeting.as_ref().is_none_or(|g| g.bootstrap.as_ref().is_none_or(Bootstrap::answered))
     }
 
-    /// When something was last sent or received.
-    pub const fn progress(&self) -> Instant {
-        self.progress
+    /// True if the handshake has made progress since the last call.
+    pub const fn take_progress(&mut self) -> bool {
+        std::mem::replace(&mut self.progressed, false)
     }
 
     /// The end to poll for reading.

@@ -25,6 +25,8 @@ enum LinkPhase {
     Handshake {
         link: Link,
         since: Instant,
+        /// When something was last sent or received.
+        progress: Instant,
         used: Option<Used>,
         /// Early starts are allowed: they are sent right behind our hello to an agent whose host runs since this boot.
         early_starts: Option<BootId>,
@@ -176,7 +178,7 @@ impl LinkState {
         self.tried = now;
         match connector.open(&self.to, self.session) {
             Ok((link, used)) => {
-                self.phase = LinkPhase::Handshake { link, since: now, used, early_starts: None };
+                self.phase = LinkPhase::Handshake { link, since: now, progress: now, used, early_starts: None };
                 Ok(())
             }
             Err(error) => match self.failed(error, connector) {
@@ -222,6 +224,7 @@ impl LinkState {
             (None, Ok(false)) => Some(LinkError::Ended),
             (None, Ok(true)) => None,
         };
+        self.note_progress(connector);
         if let LinkPhase::Handshake { .. } = self.phase
             && let Some(News::Said(FromAgent::Hello { version, boot, .. })) = news.first()
         {
@@ -372,19 +375,12 @@ impl LinkState {
             LinkPhase::Up { link, .. } | LinkPhase::Handshake { link, .. } => link.flush(),
             LinkPhase::Down { .. } => Ok(()),
         };
+        self.note_progress(connector);
         match sent {
             Ok(()) => None,
             // The read end reports why the link ended.
             Err(LinkError::Io(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => None,
             Err(error) => Some(self.failed(error, connector)),
-        }
-    }
-
-    /// How long the link has been up.
-    pub fn up_for(&self, now: Instant) -> Option<Duration> {
-        match &self.phase {
-            LinkPhase::Up { since, .. } => Some(now.saturating_duration_since(*since)),
-            _ => None,
         }
     }
 

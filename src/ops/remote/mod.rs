@@ -6,9 +6,9 @@
 //!                  └─ theirs ──▶ owner ──▶ the verb, there ──────┘
 //! ```
 //!
-//! [`change`] asks the owners of theirs, leaves ours to the verb, and merges the changes. [`owner`] asks a task's owner: by its own endpoint,
-//! or through a first tier that knows it. [`states`] refreshes and watches the states that the rows here cache. [`follow`] and
-//! [`files`] bring outputs and files. An owner that does not answer is unreachable, and its tasks are not ended: their rows keep the
+//! `change` asks the owners of theirs, leaves ours to the verb, and merges the changes. `owner` asks a task's owner: by its own endpoint,
+//! or through a first tier that knows it. `states` refreshes and watches the states that the rows here cache. `follow` and
+//! `files` bring outputs and files. An owner that does not answer is unreachable, and its tasks are not ended: their rows keep the
 //! last state and its age.
 
 pub mod change;

@@ -1,6 +1,7 @@
 //! The times of a link: when it is checked again, when it is late, and when it is given up.
 
 use super::{BRISK, LinkPhase, LinkState};
+use crate::dispatch::links::connector::Connector;
 use crate::link::LinkError;
 use crate::link::trouble::Trouble;
 use crate::model::server::Engine;
@@ -10,10 +11,28 @@ use std::time::{Duration, Instant};
 const GREETING_LIMIT: Duration = Duration::from_secs(30);
 /// How long an agent of this host usually takes to send its hello, at most.
 const HELLO_WITHIN: Duration = Duration::from_millis(20);
+
 impl LinkState {
+    /// How long the link has been up.
+    pub fn up_for(&self, now: Instant) -> Option<Duration> {
+        match &self.phase {
+            LinkPhase::Up { since, .. } => Some(now.saturating_duration_since(*since)),
+            _ => None,
+        }
+    }
+
+    /// Keeps when the handshake last made progress.
+    pub(super) fn note_progress(&mut self, connector: &Connector) {
+        if let LinkPhase::Handshake { link, progress, .. } = &mut self.phase
+            && link.take_progress()
+        {
+            *progress = connector.ambient.now().mono;
+        }
+    }
+
     /// True if the login is done and the hello is late. The link is kept, but callers that wait for a probe are told.
     pub fn hello_is_overdue(&self, patience: Duration, now: Instant) -> bool {
-        matches!(&self.phase, LinkPhase::Handshake { link, .. } if link.answered() && now.saturating_duration_since(link.progress()) > patience)
+        matches!(&self.phase, LinkPhase::Handshake { link, progress, .. } if link.answered() && now.saturating_duration_since(*progress) > patience)
     }
 
     /// Until when the next turn may wait for a hello.
@@ -38,11 +57,11 @@ impl LinkState {
 
     /// When the link is given up, if it makes no progress.
     fn deadline(&self, patience: Duration) -> Option<Instant> {
-        let LinkPhase::Handshake { link, since, .. } = &self.phase else { return None };
+        let LinkPhase::Handshake { link, since, progress, .. } = &self.phase else { return None };
         Some(match (&self.to, link.answered()) {
             // ssh's own time-out comes first and names the step that took too long.
             (Engine::Ssh(_), false) => *since + patience + Duration::from_secs(1),
-            _ => link.progress() + GREETING_LIMIT,
+            _ => *progress + GREETING_LIMIT,
         })
     }
 
@@ -51,8 +70,8 @@ impl LinkState {
         match self.phase {
             // A link that is due now waits until another login ends, which sends a message.
             LinkPhase::Down { retry_at } => Some(retry_at).filter(|at| self.wanted && *at > now),
-            LinkPhase::Handshake { ref link, since, .. } => {
-                let soon = [since + BRISK, link.progress() + patience].into_iter().filter(|at| *at > now);
+            LinkPhase::Handshake { since, progress, .. } => {
+                let soon = [since + BRISK, progress + patience].into_iter().filter(|at| *at > now);
                 self.deadline(patience).into_iter().chain(soon).min()
             }
             LinkPhase::Up { .. } => match self.probing {
