@@ -102,7 +102,7 @@ pub fn add(
         Ok(id)
     })?;
     let warning = match refresh::probe_one(grid, id)? {
-        Some(error) => Some(format!("{name} is added, but can't be read: {error}")),
+        Some(error) => Some(format!("{name} is added, but can't be probed: {error}")),
         None => host_doctor::pool_note(grid, id)?.map(|words| format!("{name} is added, but {words}")),
     };
     Ok(AddedServer { entry: show(grid, name.as_str())?, warning })
@@ -159,7 +159,7 @@ pub fn set(grid: &mut Grid, name: &Name, way: &NewWay, declared: &Declared) -> R
     }
     // Another prologue may give other applications. The probe records whether the host answers.
     let fault = refresh::probe_one(grid, id)?;
-    Ok(fault.filter(|_| moved).map(|error| format!("{name} is changed, but can't be read: {error}")))
+    Ok(fault.filter(|_| moved).map(|error| format!("{name} is changed, but can't be probed: {error}")))
 }
 
 /// Changes the way to a server; false if it is the same. Outputs on a server are found by the way to it.
