@@ -1,6 +1,6 @@
 //! What people read, as it looks: reports and errors of a real home, in a pipe. What differs from run to run is replaced by a word.
 
-use crate::support::{Done, Grid};
+use crate::support::{Done, Grid, process};
 use regex::Regex;
 use rusqlite::Connection;
 
@@ -61,7 +61,11 @@ fn with_tasks() -> Grid {
     grid.grid(["submit", "--hold", "-J", "held", "--", "make"]).ok();
     grid.grid(["run", "-a", "1-3", "--", "true"]).ok();
     grid.grid(["server", "drain", "local", "--reason", "fan is loud"]).ok();
-    grid.grid(["submit", "--", "true"]).ok();
+    let waiting = grid.submit(["--", "true"]);
+    // The dispatcher explains a moment after the submit.
+    process::until("its reason is known", || {
+        grid.show(&waiting)["reason"].as_str().is_some_and(|reason| reason.contains("fan is loud"))
+    });
     grid
 }
 
