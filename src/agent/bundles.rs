@@ -178,7 +178,7 @@ impl Agent {
         room::ask_in(&self.bundles.dir, bytes, RESERVE).map_err(|error| error.to_string())
     }
 
-    /// Removes archives that nobody used for a month, and the oldest where all together take too much.
+    /// Removes archives that were not used for a month, and the oldest while all of them take too much.
     pub fn enforce_disk_limits(&self) {
         let Ok((_, total)) = space(&self.bundles.dir) else { return };
         let all = std::fs::read_dir(&self.bundles.dir).into_iter().flatten().flatten();

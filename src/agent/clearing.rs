@@ -1,4 +1,4 @@
-//! Removes everything of one home from a host, and the agents that nobody uses.
+//! Removes everything of one home from a host, and the unused agents.
 
 use super::attempt_table::AttemptState;
 use super::installed;

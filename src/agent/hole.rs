@@ -1,4 +1,4 @@
-//! Holes in output files: the attempts of a run share two files, and an output that nobody needs gives its blocks back in place.
+//! Holes in output files: the attempts of a run share two files, and the blocks of an output that is no longer needed are freed in place.
 
 use rustix::fs::{FallocateFlags, fallocate};
 use std::fs::File;

@@ -29,7 +29,7 @@ pub fn hold() -> Option<File> {
     held(&own()?)
 }
 
-/// The same, and removes versions that nobody uses any more.
+/// Marks this program as in use, as [`hold`] does, and removes the versions that are no longer used.
 pub fn hold_and_clear(now: Timestamp) -> Option<File> {
     let own = own()?;
     let lock = held(&own);
@@ -56,7 +56,7 @@ fn clear(own: &Path, now: Timestamp) {
     }
 }
 
-/// Removes all versions that nobody uses, this one too: the next link sends one again. Gives the bytes that were freed, and what is left.
+/// Removes all unused versions, this one too: the next link sends one again. Gives the bytes that were freed, and what is left.
 pub fn remove_unused() -> (u64, Vec<String>) {
     own().as_deref().and_then(Path::parent).map(remove_unused_in).unwrap_or_default()
 }

@@ -175,7 +175,7 @@ impl Running {
         self.bound.as_mut()?.close(outputs, lens, run_dir, self.member.attempt)
     }
 
-    /// Sends TERM now and KILL after the grace; nothing if the command has already ended by itself.
+    /// Sends TERM now and KILL after the grace; nothing if the command has already ended.
     pub fn terminate(&mut self, cause: Cause, grace: Duration, now: Instant) {
         if self.exit.is_some() || process::has_ended(&self.pidfd) {
             return;

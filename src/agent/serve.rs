@@ -187,7 +187,7 @@ impl Agent {
             self.send_events();
             self.send_packet();
             if self.outbox.flush(output).is_err() {
-                // Nobody reads any more: the same as the end of the input.
+                // The dispatcher no longer reads: as at the end of the input.
                 return Ok(());
             }
             if self.leaving && self.outbox.is_empty() {

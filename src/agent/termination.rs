@@ -10,7 +10,7 @@ pub const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
 /// Which signal is due when.
 #[derive(Debug, Default)]
 pub struct Termination {
-    /// Why it is stopped; None: nobody asked for it.
+    /// Why it is stopped; None: no stop was requested.
     cause: Option<Cause>,
     kill_at: Option<Instant>,
 }

@@ -140,7 +140,7 @@ impl ClientRow<'_> {
         Ok(SearchOutcome::Open { task, why: said })
     }
 
-    /// Nobody takes the task. A row that was written for this search is dropped, if its id was told to nobody.
+    /// No member takes the task. A row that was written for this search is dropped if its id was never printed.
     pub(super) fn refused(
         &self,
         context: &mut TierContext<'_>,

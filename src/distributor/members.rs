@@ -28,7 +28,7 @@ pub struct AllMembers<'a> {
     /// The first-tier member that redirected here.
     pub front: &'a str,
     pub before_commit: &'a mut BeforeCommit<'a>,
-    /// Called with every question, to report that the search goes on.
+    /// Called with every question, to report that the search continues.
     pub working: &'a mut dyn FnMut(),
 }
 

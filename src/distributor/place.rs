@@ -171,7 +171,7 @@ fn elsewhere(
         return Ok(Front::Passes(not_asked(&why)));
     }
     let asked = match ask_front(context, order, front, trace)? {
-        // Only the link was lost, or it came back: it is there, and nobody holds the task.
+        // Only the link was lost, or it came back: it answers, and no member holds the task.
         FirstTierReply::Nowhere(_) => ask_front(context, order, front, trace)?,
         other => other,
     };

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Why nobody takes a task: in short, and one by one.
+/// Why no member takes a task: in short, and one by one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SearchRefusal {
     #[serde(rename = "summary")]

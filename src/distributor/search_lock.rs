@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
-/// The lock of a search that goes on.
+/// The lock of a search in progress.
 #[derive(Debug)]
 pub struct SearchLock {
     path: PathBuf,

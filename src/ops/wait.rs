@@ -15,7 +15,6 @@ use crate::model::task::State;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::protocol::distributor::{Answer, Verb};
 use crate::store::away::{Away, AwayState};
-use crate::store::tasks::TaskReason;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
@@ -143,7 +142,7 @@ fn wait_remote(
         }
         let member = row.as_ref().map_or_else(String::new, |row| row.tier2.clone());
         let why = row.and_then(|row| row.reason);
-        let mut why = why.as_ref().map_or("nobody has taken it yet", TaskReason::words).to_owned();
+        let mut why = remote::states::why_waiting(why.as_ref()).to_owned();
         let mut denied = false;
         if matches!(away.held, AwayState::By { .. }) {
             // If the submit did not learn which home accepted the task, its files are not sent yet.
@@ -166,7 +165,7 @@ fn wait_remote(
                         WatchOutcome::Heard => continue,
                         WatchOutcome::Silent(words) => why = words,
                         WatchOutcome::Denied(words) => (denied, why) = (true, words),
-                        // As for an end that nobody knows: this gives no code of the task.
+                        // As for an unknown end: this gives no code of the task.
                         WatchOutcome::Gone(why) => return Err(OpsError::Grid(format!("task {chosen}: {why}"))),
                     }
                 }

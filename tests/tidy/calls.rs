@@ -22,6 +22,7 @@ const AMBIENT: &[(&str, &[&str])] = &[
     ("agent", &["power.rs", "probe.rs", "spool_lock.rs", "tool.rs"]),
     ("dispatch", &["client/", "process/"]),
     ("distributor", &[]),
+    ("link", &[]),
 ];
 
 /// The calls that ask a clock.

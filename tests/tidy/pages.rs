@@ -30,7 +30,7 @@ impl Page {
         blocks.enumerate().filter(|(number, _)| number % 2 == 0).map(|(_, part)| part).collect()
     }
 
-    /// What stands between backticks.
+    /// The texts between backticks.
     fn quoted(&self) -> Vec<String> {
         self.prose()
             .split('`')

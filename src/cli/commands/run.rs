@@ -63,7 +63,7 @@ pub fn run(args: RunArgs, out: &mut Out) -> CommandResult {
             Ok(ending) => ending,
         };
         let code = fetch::bring(grid, &[what], Code(ending.code), out)?.code;
-        // What has ended by itself before the cancel reached it speaks by its own code.
+        // A task that ended before the cancel reached it keeps its own code.
         match interrupts.cancelled_by().filter(|_| ending.state == State::Cancelled) {
             Some(signal) => Err(Failure::Cancelled { signal }),
             None => Ok(code),

@@ -42,7 +42,7 @@ pub struct Relay {
     login: Login,
     connection: Option<Connection>,
     tickets: Ticket,
-    /// Once it is due, nobody waits for the answer any more.
+    /// Once it is due, the answer is no longer awaited.
     until: Stop,
 }
 
@@ -58,12 +58,12 @@ impl Relay {
         Self { until, ..self }
     }
 
-    /// True if nobody waits for the answer any more.
+    /// True if the answer is no longer awaited.
     pub fn is_stopped(&self) -> bool {
         self.until.is_due()
     }
 
-    /// Waits for a message of the dispatcher. False: nobody waits for the answer any more.
+    /// Waits for a message of the dispatcher. False: the answer is no longer awaited.
     fn wait(&self, open: &Connection) -> bool {
         if self.until.fds.is_empty() {
             return true;

@@ -1,7 +1,7 @@
 //! Follows a task in another home: its outputs come over the link by which it was submitted.
 
 use super::owner::{send_verb, send_verb_until};
-use super::states::refresh;
+use super::states::{refresh, why_waiting};
 use super::{away as row_of, files};
 use crate::distributor::members::words_of;
 use crate::model::attempt::Stream;
@@ -13,7 +13,6 @@ use crate::ops::selecting::Chosen;
 use crate::ops::{Grid, OpsError, cancel, follow, member_state, shell_code};
 use crate::protocol::distributor::{Answer, Verb};
 use crate::store::away::{Away, AwayState};
-use crate::store::tasks::TaskReason;
 use std::io;
 use std::time::Duration;
 
@@ -68,7 +67,7 @@ pub fn follow_remote(
             }
         } else if !said_why && let Some(row) = grid.store.view().task(what.task)? {
             said_why = true;
-            let reason = row.reason.as_ref().map_or("nobody has taken it yet", TaskReason::words);
+            let reason = why_waiting(row.reason.as_ref());
             sink(FollowEvent::Note(&format!("task {what} waits: {reason}"))).map_err(OpsError::Output)?;
         }
         if follower.wait(None, AGAIN)? == Woken::Interrupt

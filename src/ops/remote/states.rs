@@ -12,7 +12,13 @@ use crate::ops::{Grid, OpsError};
 use crate::protocol::distributor::{Answer, Question, Snapshot};
 use crate::store::Durability;
 use crate::store::away::{Away, AwayState};
+use crate::store::tasks::TaskReason;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// Why a task in another home waits.
+pub fn why_waiting(reason: Option<&TaskReason>) -> &str {
+    reason.map_or("no home has accepted it yet", TaskReason::words)
+}
 
 /// Tasks of one question.
 const BATCH: usize = 1_000;

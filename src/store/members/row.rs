@@ -208,7 +208,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<MemberRow> {
     })
 }
 
-/// A member that a server has. Without a server, a host and a boot nobody could follow it.
+/// A member that a server has. Without a server, a host and a boot it can't be followed.
 fn live(row: &Row<'_>, phase: Phase) -> rusqlite::Result<MemberState> {
     let on = (|| Ok(Assignment { server: row.get(4)?, host: row.get(5)?, boot: row.get(6)?, machine: row.get(7)? }))();
     let mut of = Lenient::of(row);
