@@ -51,7 +51,7 @@ impl Termination {
         Some(Signal::TERM)
     }
 
-    /// Did anybody ask for it?
+    /// True if a stop was requested.
     pub const fn is_requested(&self) -> bool {
         self.cause.is_some()
     }

@@ -39,8 +39,12 @@ pub fn resident(of: i32) -> Bytes {
 fn by_children(of: i32) -> Option<Vec<Stat>> {
     let mut threads = 0;
     let mut waiting = process::children(of, &mut threads)?;
-    let mut found = Vec::new();
+    let (mut found, mut seen) = (Vec::new(), HashSet::new());
     while let Some(pid) = waiting.pop() {
+        // An orphan moves into the list of a subreaper, which may be read after that of its parent.
+        if !seen.insert(pid) {
+            continue;
+        }
         let Some(stat) = process::stat(pid).filter(|s| !s.zombie && !is_ours(pid)) else { continue };
         found.push(stat);
         waiting.extend(process::children(pid, &mut threads).unwrap_or_default());

@@ -21,9 +21,9 @@ pub struct Split {
 
 impl Split {
     /// All changes, in the order in which the tasks were chosen.
-    pub fn merge(mut self, what: &[Chosen], ours: Vec<TaskChange>) -> Vec<TaskChange> {
+    pub fn merge(self, what: &[Chosen], ours: Vec<TaskChange>) -> Vec<TaskChange> {
         let mut ours = ours.into_iter();
-        what.iter().filter_map(|chosen| self.theirs.remove(chosen).or_else(|| ours.next())).collect()
+        what.iter().filter_map(|chosen| self.theirs.get(chosen).cloned().or_else(|| ours.next())).collect()
     }
 }
 
@@ -62,7 +62,8 @@ mod tests {
         let change = |task: i64| TaskChange { id: task.to_string(), state: State::Pending, changed: 1, note: None };
         let theirs = [2, 3].map(|task| (chosen(task), change(task))).into();
         let split = Split { ours: vec![chosen(1), chosen(4)], theirs };
-        let merged = split.merge(&[2, 1, 3, 4].map(chosen), vec![change(1), change(4)]);
-        assert_eq!(merged.into_iter().map(|change| change.id).collect::<Vec<_>>(), ["2", "1", "3", "4"]);
+        // A task that was chosen twice is reported twice, and takes no other's place.
+        let merged = split.merge(&[2, 1, 2, 3, 4].map(chosen), vec![change(1), change(4)]);
+        assert_eq!(merged.into_iter().map(|change| change.id).collect::<Vec<_>>(), ["2", "1", "2", "3", "4"]);
     }
 }
