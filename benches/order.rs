@@ -1,7 +1,8 @@
 //! In which order the functions of grid are laid into its file: those that a submit, a start and an end go through lie side by side.
 //! A page of the program that is touched first costs microseconds, and a submit that has to start everything touched some 400.
 //!
-//! `cargo bench --bench order -- --write` writes `.ci/order`, which `.ci/release` hands to the linker. A copy of the program has a trap at
+//! `cargo bench --bench order -- --write` writes `.ci/order`, from which `.ci/link` makes what the linker is handed: without hashes,
+//! so that a list outlives changes of the compiler and of dependencies. A copy of the program has a trap at
 //! the beginning of each function; whoever steps on one is stopped, noted, and goes on without it. Without `--write` it only says how
 //! many of those functions the list names.
 
@@ -13,15 +14,17 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::collections::{BTreeMap, HashSet};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// With nothing up, with everything up, and with a command that waits; then all leave.
+/// With nothing up, with everything up, with a command that waits, with the host read anew; then all leave.
 const SCENE: &str = "kill -STOP $$
 grid submit -- true; grid wait last
 grid submit -- true; grid wait last; grid submit -c 1 -J again -- true; grid wait all
 grid run -- true; grid submit -a 1-20 -- true; grid wait last; grid show last; grid status
+grid refresh; grid submit --mem 100M -- sleep 0.3; grid wait last; grid submit -H -- true; grid cancel last
 grid dispatcher stop";
 
 /// x86: one byte that traps.
@@ -52,6 +55,7 @@ fn main() {
     let list = source.join(".ci/order");
     let listed = std::fs::read_to_string(&list).unwrap_or_default();
     let listed: HashSet<&str> = listed.lines().collect();
+    let order = bare(source, &order);
     let named = order.iter().filter(|name| listed.contains(name.as_str())).count();
     println!("{} of {} functions are gone through; .ci/order names {named} of them", order.len(), functions.len());
     if std::env::args().any(|word| word == "--write") {
@@ -62,9 +66,24 @@ fn main() {
     }
 }
 
+/// The names as the list has them, each once.
+fn bare(source: &Path, names: &[String]) -> Vec<String> {
+    let mut awk = Command::new("awk");
+    awk.arg("-f").arg(source.join(".ci/order.awk")).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut awk = awk.spawn().expect("awk");
+    let mut input = awk.stdin.take().expect("stdin");
+    let text = names.join("\n") + "\n";
+    let writer = std::thread::spawn(move || input.write_all(text.as_bytes()));
+    let said = awk.wait_with_output().expect("awk");
+    writer.join().expect("a thread").expect("awk reads all");
+    let mut seen = HashSet::new();
+    let said = String::from_utf8_lossy(&said.stdout);
+    said.lines().filter(|name| seen.insert(*name)).map(str::to_owned).collect()
+}
+
 /// The release build of this source as it is shipped.
 fn built(source: &Path) -> PathBuf {
-    let built = Command::new(source.join(".ci/release")).status().expect(".ci/release");
+    let built = Command::new(source.join(".ci/release")).env("GRID_ORDER_ANEW", "1").status().expect(".ci/release");
     assert!(built.success(), ".ci/release failed");
     let target = Path::new(env!("CARGO_BIN_EXE_grid")).parent().and_then(Path::parent).expect("a target directory");
     target.join("release/grid")
