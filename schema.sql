@@ -258,6 +258,16 @@ CREATE TABLE class (
 ) STRICT;
 CREATE INDEX class_waiting ON class (changed) WHERE waiting > 0;
 
+-- What tasks inherit from the process that submitted them, on this host: equal ones are kept once.
+CREATE TABLE environment (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    digest     BLOB    NOT NULL UNIQUE,        -- BLAKE3 of the rest
+    attributes TEXT    NOT NULL CHECK (json_valid(attributes)),  -- umask, niceness, oom score, soft limits
+    variables  BLOB,                           -- NAME=VALUE joined by NUL; NULL: those of a login
+    made_at    INTEGER NOT NULL,
+    erased_at  INTEGER                         -- the values were erased: the last of its tasks has ended long ago
+) STRICT;
+
 -- `shape` and `rest_state` are checked with OR, not IN: tasks come often, and for an IN of more than two SQLite fills a table at each insert.
 CREATE TABLE task (
     id            INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -268,7 +278,7 @@ CREATE TABLE task (
     argv          BLOB    NOT NULL,            -- arguments joined by NUL
     shown         TEXT    NOT NULL,            -- the command as a shell line, for people
     cwd           BLOB    NOT NULL,
-    env           BLOB    NOT NULL,            -- NAME=VALUE joined by NUL; the only place where values are kept
+    env           BLOB    NOT NULL,            -- NAME=VALUE joined by NUL: the language, and what --env names
     time_limit    INTEGER,                     -- ms
     stdout        BLOB,                        -- -o, -e: opened on the server
     stderr        BLOB,
@@ -318,6 +328,7 @@ CREATE TABLE task (
     lost_after    INTEGER,                     -- ms without contact to its server after which it is LOST
     kept          INTEGER NOT NULL DEFAULT 0,  -- of a user from elsewhere: bytes of what it was submitted with, for user_spool
     max_output    TEXT,                        -- how much of each output is kept, as 1G or 1G,kill; NULL: the setting
+    environment_id INTEGER,                    -- what it inherits on this host; NULL: it comes from another home
     foreign_end   INTEGER NOT NULL DEFAULT 0   -- 1: its client in another home has not heard how it ended; 2: it has; 0: it is of this home
 ) STRICT;
 -- The queue of a class, in commit order.

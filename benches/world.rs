@@ -106,6 +106,7 @@ pub fn add_task(
         search: None,
         verdict: None,
         kept: 0,
+        environment: None,
     };
     tx.add_task(&new, now)
 }

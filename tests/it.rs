@@ -10,6 +10,8 @@ mod backup;
 mod copies;
 #[path = "it/cron.rs"]
 mod cron;
+#[path = "it/environment.rs"]
+mod environment;
 #[path = "it/faults/mod.rs"]
 mod faults;
 #[path = "it/files/mod.rs"]

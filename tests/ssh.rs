@@ -8,6 +8,8 @@ mod support;
 mod command;
 #[path = "ssh/cron.rs"]
 mod cron;
+#[path = "ssh/environment.rs"]
+mod environment;
 #[path = "ssh/faults/mod.rs"]
 mod faults;
 #[path = "ssh/files.rs"]

@@ -31,6 +31,7 @@ fn start(members: u32) -> ToAgent {
         grid_env: pairs.map(|(name, value)| (name.into(), value.into())).to_vec(),
         prologue: None,
         features: Vec::new(),
+        inherited: None,
         members: (1..=members).map(member).collect(),
     })
 }

@@ -50,6 +50,6 @@ fn begin(template: &Path) -> (TempDir, Stepped) {
     let copied = std::process::Command::new("cp").arg("-a").arg(template.join("home")).arg(dir.path()).status();
     assert!(copied.is_ok_and(|status| status.success()));
     let home = Home::at(dir.path().join("home"));
-    let begun = Stepped::begin(&home, Box::new(SubmitService)).expect("a dispatcher").expect("the only one");
+    let begun = Stepped::begin(&home, Box::<SubmitService>::default()).expect("a dispatcher").expect("the only one");
     (dir, begun)
 }

@@ -1,11 +1,14 @@
 //! Makes a command that can be spawned out of a start: finds the program, composes the environment.
 
+use super::inheriting;
 use super::prologue::Variables;
 use crate::model::command::Text;
+use crate::model::inherited::{EnvironmentBlock, PREFIXES};
 use crate::model::max_output::MaxOutput;
+use crate::model::process_attributes::ProcessAttributes;
 use crate::model::resources::Bytes;
 use crate::protocol::agent::{Refusal, Start, StartMember};
-use rustix::fs::{Access, access};
+use rustix::fs::{Access, Mode, access};
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
@@ -24,6 +27,10 @@ pub struct LaunchPlan {
     path: Option<OsString>,
     /// The environment after the server's prologue.
     base: Option<Variables>,
+    /// The attributes that the commands inherit; None: those of this process.
+    attributes: Option<ProcessAttributes>,
+    /// A child has to take them on by itself.
+    by_child: bool,
     through_shell: bool,
     /// What the members read; None is /dev/null.
     stdin: Option<File>,
@@ -48,15 +55,22 @@ impl Unexecutable {
 
 impl LaunchPlan {
     /// `run_dir` is where the members' stdin is kept, in a file without a name; `base` the environment where it is not our own.
-    pub fn new(start: Start, run_dir: &Path, base: Option<Variables>) -> io::Result<Self> {
+    pub fn new(start: Start, run_dir: &Path, base: Option<Variables>, own: &ProcessAttributes) -> io::Result<Self> {
         let stdin = start.launch.stdin.as_deref().map(|bytes| stdin_file(bytes, run_dir)).transpose()?;
-        let ours = match &base {
-            Some(base) => base.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.clone()),
-            None => std::env::var_os("PATH"),
-        };
-        let named = |(name, value): &(Text, Text)| (name.as_bytes() == b"PATH").then(|| value.as_os().to_owned());
-        let path = start.launch.env.0.iter().rev().find_map(named).or(ours);
-        Ok(Self { start, path, base, through_shell: false, stdin, shared: None })
+        let path = search_path(&start, base.as_ref());
+        let attributes = start.inherited.as_ref().map(|inherited| inherited.attributes.attainable());
+        let by_child = attributes.is_some_and(|attributes| attributes.needs_child(own));
+        Ok(Self { start, path, base, attributes, by_child, through_shell: false, stdin, shared: None })
+    }
+
+    /// The attributes that a process which spawns the commands takes on for them, apart from its umask.
+    pub fn attributes(&self) -> Option<&ProcessAttributes> {
+        self.attributes.as_ref()
+    }
+
+    /// The umask of the commands.
+    pub fn umask(&self) -> Mode {
+        Mode::from_raw_mode(self.attributes.map_or(UMASK, |attributes| attributes.umask))
     }
 
     /// How long a member may run.
@@ -114,20 +128,37 @@ impl LaunchPlan {
         let cwd = Path::new(self.directory(member).as_os());
         let file = find(OsStr::from_bytes(&program), cwd, self.path.as_deref())?;
         // With an absolute path std spawns without a fork; argument 0 is what was typed.
-        let mut command = if self.through_shell { Command::new("/bin/sh") } else { Command::new(&file) };
-        if self.through_shell {
-            command.arg(&file);
-        } else {
-            command.arg0(OsStr::from_bytes(&program));
-        }
+        let mut command = match &self.attributes {
+            Some(attributes) if self.by_child => inheriting::command(attributes, &file, OsStr::from_bytes(&program)),
+            _ if self.through_shell => {
+                let mut shell = Command::new("/bin/sh");
+                shell.arg(&file);
+                shell
+            }
+            _ => {
+                let mut command = Command::new(&file);
+                command.arg0(OsStr::from_bytes(&program));
+                command
+            }
+        };
         command.args(arguments.map(|a| OsString::from_vec(a.into_owned())));
         command.process_group(0).env_clear();
-        match &self.base {
-            Some(base) => command.envs(base.iter().map(|(name, value)| (name, value))),
-            None => command.envs(std::env::vars_os().filter(|(name, _)| !name.as_bytes().starts_with(b"GRID_"))),
+        match (&self.base, inherited_variables(&self.start)) {
+            (Some(base), _) => command.envs(base.iter().map(|(name, value)| (name, value))),
+            (None, Some(block)) => {
+                command.envs(block.iter().map(|(name, value)| (OsStr::from_bytes(name), OsStr::from_bytes(value))))
+            }
+            (None, None) => {
+                command.envs(std::env::vars_os().filter(|(name, _)| !name.as_bytes().starts_with(b"GRID_")))
+            }
         };
         command.env("PWD", cwd);
-        command.envs(launch.env.0.iter().map(|(name, value)| (name.as_os(), value.as_os())));
+        for (name, value) in travelled(&self.start, self.base.as_ref()) {
+            command.env(name.as_os(), value.as_os());
+        }
+        if let Some(path) = &self.path {
+            command.env("PATH", path);
+        }
         command.envs(self.start.grid_env.iter().map(|(name, value)| (name.as_os(), value.as_os())));
         if let Some(entry) = &member.entry {
             command.env("GRID_ENTRY", entry.as_os());
@@ -181,6 +212,57 @@ impl LaunchPlan {
     }
 }
 
+/// The umask where a task inherits none.
+pub const UMASK: u32 = 0o022;
+
+/// The variables that the commands inherit.
+fn inherited_variables(start: &Start) -> Option<&EnvironmentBlock> {
+    start.inherited.as_ref()?.variables.as_ref()
+}
+
+/// The variables that came with the task. A virtual environment that does not exist here is left out, and one where the server's
+/// prologue switches on another.
+fn travelled<'a>(start: &'a Start, base: Option<&'a Variables>) -> impl Iterator<Item = &'a (Text, Text)> {
+    let set_by_base = move |name: &Text| base.is_some_and(|base| base.iter().any(|(known, _)| known == name.as_os()));
+    let stays = move |name: &Text, value: &Text| {
+        !is_prefix(name) || (!set_by_base(name) && Path::new(value.as_os()).join("bin").is_dir())
+    };
+    start.launch.env.0.iter().filter(move |(name, value)| stays(name, value))
+}
+
+fn is_prefix(name: &Text) -> bool {
+    PREFIXES.iter().any(|prefix| name.as_bytes() == prefix.as_bytes())
+}
+
+/// The PATH of the commands: of `--env`; else the inherited one; else that of the server, behind a virtual environment that the
+/// submitter had switched on and that exists here too.
+fn search_path(start: &Start, base: Option<&Variables>) -> Option<OsString> {
+    let named = |(name, value): &(Text, Text)| (name.as_bytes() == b"PATH").then(|| value.as_os().to_owned());
+    if let Some(path) = start.launch.env.0.iter().rev().find_map(named) {
+        return Some(path);
+    }
+    let block = inherited_variables(start);
+    let ours = match (base, block) {
+        (Some(base), _) => base.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.clone()),
+        (None, Some(block)) => block.get("PATH").map(|path| OsStr::from_bytes(path).to_owned()),
+        (None, None) => std::env::var_os("PATH"),
+    };
+    if block.is_some() {
+        return ours;
+    }
+    let of = |prefix: &&str| travelled(start, base).find(|(name, _)| name.as_bytes() == prefix.as_bytes());
+    let bin = |(_, dir): &(Text, Text)| Path::new(dir.as_os()).join("bin");
+    let mut dirs: Vec<PathBuf> = PREFIXES.iter().filter_map(of).map(bin).collect();
+    if dirs.is_empty() {
+        return ours;
+    }
+    dirs.extend(std::env::split_paths(ours.as_deref().unwrap_or(OsStr::new(USUAL_PATH))));
+    std::env::join_paths(dirs).ok().or(ours)
+}
+
+/// Where programs are searched without a PATH.
+const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
 /// Are these the same file?
 fn is_same(a: &File, b: &File) -> bool {
     let place = |file: &File| file.metadata().map(|meta| (meta.dev(), meta.ino()));
@@ -217,7 +299,7 @@ fn find(program: &OsStr, cwd: &Path, path: Option<&OsStr>) -> Result<PathBuf, Un
         return Ok(cwd.join(program));
     }
     let mut not_executable = None;
-    for dir in std::env::split_paths(path.unwrap_or(OsStr::new("/usr/local/bin:/usr/bin:/bin"))) {
+    for dir in std::env::split_paths(path.unwrap_or(OsStr::new(USUAL_PATH))) {
         let file = cwd.join(dir).join(program);
         if !file.is_file() {
             continue;

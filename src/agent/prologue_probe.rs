@@ -31,7 +31,7 @@ struct PrologueProbe {
 impl PrologueProbe {
     fn run(lines: &str, old: Option<Self>, ambient: &dyn Ambient) -> Self {
         let begun = ambient.now().mono;
-        let environment = carry_out(lines, LIMIT);
+        let environment = carry_out(lines, None, LIMIT);
         let now = ambient.now();
         let slow = environment.is_err() && now.since(begun) >= LIMIT;
         match old {

@@ -5,29 +5,29 @@
 //! /dev/null and stdout and stderr become the run's `out` and `err`: a command inherits them without a call.
 
 use super::journal::{JournalRecord, Writer};
-use super::launch::{LaunchPlan, Unexecutable};
+use super::launch::{LaunchPlan, UMASK, Unexecutable};
 use super::limits::timespec;
 use super::output::{Offsets, cut, length};
 use super::process::{self, close_inherited, handle_signals};
 use super::prologue::Prologues;
 use super::running::{NotSpawned, NotStarted, Running};
 use super::spool::why_unusable;
+use super::supervisor_files::SupervisorFiles;
 use super::{AgentError, installed};
 use crate::model::ambient::Ambient;
 use crate::model::attempt::{Cause, End, Usage};
 use crate::model::clock::Moment;
 use crate::model::failpoint::failpoint;
 use crate::model::id::{AttemptId, LaneId};
+use crate::model::process_attributes::ProcessAttributes;
 use crate::protocol::agent::{Refusal, Start, StartMember};
 use crate::protocol::frame::{Inbox, Outbox};
 use crate::protocol::supervisor::{FromSupervisor, ToSupervisor};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::Mode;
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -74,6 +74,10 @@ struct Supervisor {
     current: Option<Running>,
     flushed: Instant,
     prologues: Prologues,
+    /// Its attributes at first, which a task without any of its own gets.
+    usual: ProcessAttributes,
+    /// Its attributes now.
+    own: ProcessAttributes,
 }
 
 /// A start and those of its members that have not begun.
@@ -84,31 +88,19 @@ struct StartBatch {
 
 impl Supervisor {
     fn start(run_dir: &Path, ambient: Rc<dyn Ambient>) -> Result<Self, AgentError> {
-        let aside = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from);
-        let failed = |what: &'static str| AgentError::io::<io::Error>(what);
-        let requests = aside(io::stdin().as_fd()).map_err(failed("requests"))?;
-        let reports = aside(io::stdout().as_fd()).map_err(failed("reports"))?;
-        let journal = aside(io::stderr().as_fd()).map_err(failed("journal"))?;
-        let output =
-            |name: &str| OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(run_dir.join(name));
-        let outputs = [output("out").map_err(failed("out"))?, output("err").map_err(failed("err"))?];
-        let null = File::open("/dev/null").map_err(failed("/dev/null"))?;
-        rustix::stdio::dup2_stdin(&null).map_err(AgentError::io("stdin"))?;
-        rustix::stdio::dup2_stdout(&outputs[0]).map_err(AgentError::io("stdout"))?;
-        rustix::stdio::dup2_stderr(&outputs[1]).map_err(AgentError::io("stderr"))?;
-        for pipe in [&requests, &reports] {
-            rustix::fs::fcntl_setfl(pipe, rustix::fs::fcntl_getfl(pipe).unwrap_or(OFlags::empty()) | OFlags::NONBLOCK)
-                .map_err(AgentError::io("pipes"))?;
-        }
+        let SupervisorFiles { requests, reports, journal, outputs } = SupervisorFiles::take(run_dir)?;
         // Fails only where we lead a session already.
         let _ = rustix::process::setsid();
         rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(AgentError::io("subreaper"))?;
         let _ = rustix::thread::set_name(c"grid supervise");
-        rustix::process::umask(Mode::from_raw_mode(0o022));
-        std::env::set_current_dir("/").map_err(failed("/"))?;
-        let signals = handle_signals().map_err(failed("signals"))?;
-        let mut journal = Writer::new(journal).map_err(failed("journal"))?;
-        journal.commit_with(&JournalRecord::Opened { process: process::myself() }).map_err(failed("journal"))?;
+        rustix::process::umask(Mode::from_raw_mode(UMASK));
+        std::env::set_current_dir("/").map_err(AgentError::io("/"))?;
+        let own = ProcessAttributes::own();
+        let signals = handle_signals().map_err(AgentError::io("signals"))?;
+        let mut journal = Writer::new(journal).map_err(AgentError::io("journal"))?;
+        journal
+            .commit_with(&JournalRecord::Opened { process: process::myself() })
+            .map_err(AgentError::io("journal"))?;
         Ok(Self {
             flushed: ambient.now().mono,
             ambient,
@@ -124,6 +116,8 @@ impl Supervisor {
             lane: None,
             current: None,
             prologues: Prologues::default(),
+            usual: own,
+            own,
         })
     }
 
@@ -174,6 +168,7 @@ impl Supervisor {
         let begun = self.try_start(member);
         // A directory is not kept busy when nothing runs in it.
         let _ = std::env::set_current_dir("/");
+        rustix::process::umask(Mode::from_raw_mode(UMASK));
         match begun {
             Ok(running) => self.current = Some(running),
             Err(NotStarted::Refused(why)) => self.report(&FromSupervisor::Refused { attempt, why }),
@@ -192,6 +187,9 @@ impl Supervisor {
         };
         let attempt = member.attempt;
         batch.plan.enter(&member)?;
+        // Also of the files that are made for the command.
+        rustix::process::umask(batch.plan.umask());
+        self.own.take_on_harmless(batch.plan.attributes().unwrap_or(&self.usual));
         let outputs = batch.plan.outputs(&member)?;
         let from = Offsets { out: length(&self.outputs[0]), err: length(&self.outputs[1]) };
         let Moment { wall: at, since_boot } = self.ambient.moment();
@@ -345,10 +343,11 @@ impl Supervisor {
     }
 
     fn plan(&mut self, start: Start) -> Result<LaunchPlan, Refusal> {
+        let block = start.inherited.as_ref().and_then(|inherited| inherited.variables.as_ref());
         let lines = start.prologue.as_deref();
-        let base = lines.map(|lines| self.prologues.environment(lines)).transpose();
+        let base = lines.map(|lines| self.prologues.environment(lines, block)).transpose();
         let base = base.map_err(|error| Refusal::Prologue { error })?;
-        LaunchPlan::new(start, &self.dir, base)
+        LaunchPlan::new(start, &self.dir, base, &self.own)
             .map_err(|error| Refusal::Spool { error: why_unusable(&self.dir, &error) })
     }
 

@@ -9,6 +9,7 @@ pub mod tasks;
 use crate::model::name::Name;
 use crate::ops::cron::every::Every;
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 const ABOUT: &str = "A local grid: submit a task; it runs on the server that fits best, now or when a server is free";
@@ -84,6 +85,9 @@ pub enum SubCommand {
     Backup {
         /// A file that does not exist yet
         file: PathBuf,
+        /// Leave out the values of environment variables; tasks that are restored from it get those of a login
+        #[arg(long)]
+        no_env: bool,
     },
     /// Make a home from a backup
     Restore {
@@ -109,9 +113,20 @@ pub enum SubCommand {
     /// Be the supervisor of a run
     #[command(hide = true)]
     Supervise(SuperviseArgs),
+    /// Take on the attributes of a submitter, then become a command
+    #[command(hide = true)]
+    Inherit(InheritArgs),
     /// Serve this home to a caller in another home
     #[command(hide = true)]
     Serve(ServeArgs),
+}
+
+/// `grid inherit`: what a supervisor starts a command with.
+#[derive(Debug, ClapArgs)]
+pub struct InheritArgs {
+    /// Attributes, file, name, arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub words: Vec<OsString>,
 }
 
 /// `grid serve`: this home, for a caller in another one.

@@ -1,6 +1,8 @@
 //! Who calls, and from where: the environment is read here and nowhere else.
 
 use crate::model::attempt::Stream;
+use crate::model::inherited::{EnvironmentBlock, Submitter};
+use crate::model::process_attributes::ProcessAttributes;
 use crate::model::ssh::Login;
 use crate::model::ssh_command::SshCommand;
 use crate::model::task::ClientFacts;
@@ -8,20 +10,44 @@ use crate::ops::cron::CronEnvironment;
 use crate::ops::home::HomeVariables;
 use crate::ops::reader::OutputReader;
 use rustix::fs::{Mode, OFlags};
+use std::ffi::OsString;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// The variables that decide where the home lies.
 pub fn places() -> HomeVariables {
     // Set to nothing is not set: a home must not land in the directory one happens to be in.
     let path = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let text = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     HomeVariables {
         grid_home: path("GRID_HOME"),
         data_home: path("XDG_DATA_HOME"),
         config_home: path("XDG_CONFIG_HOME"),
         home: path("HOME"),
         host: host(),
+        in_task: text("GRID_TASK_ID").zip(text("GRID_SUBMIT_HOST")),
     }
+}
+
+static UMASK: OnceLock<u32> = OnceLock::new();
+
+/// Records the umask that this process was given.
+pub fn note_umask(mask: u32) {
+    let _ = UMASK.set(mask);
+}
+
+/// What a task that is submitted here inherits.
+pub fn submitter() -> Submitter {
+    let of_process = std::fs::read("/proc/self/environ");
+    let variables = of_process.unwrap_or_else(|_| {
+        let pair = |(name, value): (OsString, OsString)| [name.as_bytes(), b"=", value.as_bytes()].concat();
+        std::env::vars_os().map(pair).collect::<Vec<_>>().join(&0)
+    });
+    let own = ProcessAttributes::own();
+    let attributes = ProcessAttributes { umask: UMASK.get().copied().unwrap_or(own.umask), ..own };
+    Submitter { variables: EnvironmentBlock::new(variables), attributes }
 }
 
 /// What this session has for logins over ssh.

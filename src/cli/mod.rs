@@ -28,6 +28,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     // Others' bits are the umask's to take, not the owner's: what we make has to be opened again.
     let mask = umask(Mode::RWXU | Mode::RWXG | Mode::RWXO);
     umask(mask & (Mode::RWXG | Mode::RWXO));
+    caller::note_umask(mask.as_raw_mode());
     let mut out = Out::standard();
     tell_waits_by(|words| Out::standard().note(words));
     let words = help_last(arguments.into_iter().collect());

@@ -48,6 +48,10 @@ enum QuickServe {
 /// The command, if it is one of these and nothing is wrong with it: complaints and help are those of the whole program.
 pub fn parse(words: &[OsString]) -> Option<SubCommand> {
     let verb = words.get(1)?.to_str()?;
+    if verb == "inherit" {
+        // The words behind it are those of a command.
+        return Some(SubCommand::Inherit(args::InheritArgs { words: words.get(2..)?.to_vec() }));
+    }
     if let Some(command) = switches_only(words) {
         return Some(command);
     }

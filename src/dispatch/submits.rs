@@ -10,14 +10,22 @@ use crate::model::time::Timestamp;
 use crate::protocol::dispatcher::FromDispatcher;
 use crate::store::{StoreError, Tx};
 
-/// Handles a submit within the dispatcher's transaction. The dispatcher does not read its bytes.
+/// A submit of a command. The dispatcher does not read its bytes.
+#[derive(Debug)]
+pub struct SubmitMessage {
+    pub submit: Vec<u8>,
+    /// What its task inherits. None: the command said nothing of that.
+    pub submitter: Option<Vec<u8>>,
+}
+
+/// Handles a submit within the dispatcher's transaction.
 pub trait SubmitHandler {
     /// Handles a submit and gives the answer for its command. None: it can't be handled here, and nothing was written.
     fn carry_out(
         &mut self,
         tx: &Tx<'_>,
         fleets: &mut Fleets,
-        submit: &[u8],
+        submit: &SubmitMessage,
         now: Timestamp,
     ) -> Result<Option<Vec<u8>>, StoreError>;
 }
@@ -27,7 +35,7 @@ impl Dispatcher {
     pub(in crate::dispatch) fn handle_submits(
         &mut self,
         turn: &mut Turn<'_, '_>,
-        submits: Vec<(u64, Vec<u8>)>,
+        submits: Vec<(u64, SubmitMessage)>,
     ) -> Result<(), DispatchError> {
         if submits.is_empty() {
             return Ok(());

@@ -7,6 +7,7 @@ use crate::dispatch::links::route::Route;
 use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::schedule::{pass, top_up};
 use crate::dispatch::sealed;
+use crate::dispatch::submits::SubmitMessage;
 use crate::dispatch::transfer::ending::Ending;
 use crate::matching::Place;
 use crate::model::ambient::Now;
@@ -50,7 +51,7 @@ fn may_end(message: &FromAgent) -> bool {
 
 /// The input of one turn.
 struct Intake {
-    submits: Vec<(u64, Vec<u8>)>,
+    submits: Vec<(u64, SubmitMessage)>,
     messages: Vec<(Route, FromAgent)>,
     endings: Vec<Ending>,
     /// Lanes with members queued behind an attempt that runs longer than estimated.

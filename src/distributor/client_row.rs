@@ -80,6 +80,7 @@ impl ClientRow<'_> {
                         search: None,
                         verdict: None,
                         kept: 0,
+                        environment: principal.environment,
                     };
                     tx.add_task(&new, now)?
                 }

@@ -183,6 +183,7 @@ pub fn admit(
         at_once: evaluation.offer == Offer::Now,
         adopts: tx.held_by_uuid(envelope.uuid)?.1,
         kept,
+        environment: principal.environment,
     };
     let (foreign, adopts) = (evaluation.foreign, wanted.adopts);
     let task = commit(tx, &wanted, &mut evaluation.asked, now)?;

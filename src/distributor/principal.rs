@@ -2,7 +2,7 @@
 
 use super::tier2::TierError;
 use crate::model::command::Text;
-use crate::model::id::TaskId;
+use crate::model::id::{EnvironmentId, TaskId};
 use crate::model::name::Name;
 use crate::protocol::envelope::{Envelope, Sealed};
 use crate::store::away::KeptEnvelope;
@@ -22,12 +22,20 @@ pub struct Principal {
     pub home: Option<Text>,
     /// Bytes kept in this home for the user, as they were counted last.
     pub kept: KeptFile,
+    /// What its task inherits on this host. None: the caller is in another home.
+    pub environment: Option<EnvironmentId>,
 }
 
 impl Principal {
     /// The home's own account, in this home.
     pub const fn resident(user: Name) -> Self {
-        Self { user, access: Access::Resident, reach: Reach::All, home: None, kept: KeptFile::NOTHING }
+        let (access, reach) = (Access::Resident, Reach::All);
+        Self { user, access, reach, home: None, kept: KeptFile::NOTHING, environment: None }
+    }
+
+    /// Whose task inherits this.
+    pub fn with(self, environment: Option<EnvironmentId>) -> Self {
+        Self { environment, ..self }
     }
 
     /// The user to name in a question to another home; None: the login of this home there.

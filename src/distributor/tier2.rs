@@ -4,7 +4,7 @@ use super::fleets::{Booking, Fleets};
 use crate::matching::{Choice, ExpressionError, Fleet, Query, Verdict};
 use crate::model::demand::Demand;
 use crate::model::distributor::Record;
-use crate::model::id::{BootId, ClientId, DistributorId, TaskId, TaskUuid, UserId};
+use crate::model::id::{BootId, ClientId, DistributorId, EnvironmentId, TaskId, TaskUuid, UserId};
 use crate::model::task::{HELD_BY_USER, Members, Phase, Request};
 use crate::model::time::Timestamp;
 use crate::protocol::distributor::Offer;
@@ -150,6 +150,8 @@ pub struct Commit<'a> {
     pub adopts: Option<TaskId>,
     /// Bytes that it was submitted with; None: of this home's own account, which has no quota.
     pub kept: Option<u64>,
+    /// What it inherits on this host.
+    pub environment: Option<EnvironmentId>,
 }
 
 /// Commits a new task, and gives it a server in the same transaction if it can start now.
@@ -200,6 +202,7 @@ pub fn commit(
         search: commit.search,
         verdict,
         kept,
+        environment: commit.environment,
     };
     let task = match commit.adopts {
         Some(task) => {

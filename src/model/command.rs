@@ -211,6 +211,13 @@ impl Environment {
         Self(blob.split(|b| *b == 0).filter_map(pair).collect())
     }
 
+    /// These variables, with others in their place where both have them.
+    pub fn with(mut self, others: Self) -> Self {
+        self.0.retain(|(name, _)| !others.0.iter().any(|(other, _)| other == name));
+        self.0.extend(others.0);
+        self
+    }
+
     /// The names only: values are secrets.
     pub fn names(&self) -> Vec<String> {
         self.0.iter().map(|(name, _)| name.lossy().into_owned()).collect()

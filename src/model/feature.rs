@@ -6,16 +6,19 @@
 pub enum Feature {
     /// `--max-output`: a bound for what the task writes.
     MaxOutput,
+    /// What a task inherits from the process that submitted it.
+    Inherit,
 }
 
 impl Feature {
     /// All features that this grid knows.
-    pub const ALL: [Self; 1] = [Self::MaxOutput];
+    pub const ALL: [Self; 2] = [Self::MaxOutput, Self::Inherit];
 
     /// The name on the wire: the option that asks for it, without its dashes. Names never change their meaning.
     pub const fn name(self) -> &'static str {
         match self {
             Self::MaxOutput => "max-output",
+            Self::Inherit => "env",
         }
     }
 }

@@ -56,6 +56,10 @@ row_id!(
     /// A machine that answered as a server.
     MachineId
 );
+row_id!(
+    /// What tasks of one shell inherit, kept once.
+    EnvironmentId
+);
 
 /// A task's identity between homes (uuid v7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

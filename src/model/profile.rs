@@ -2,6 +2,7 @@
 
 use super::attribute::Value;
 use super::demand::AppNeed;
+use super::inherited::EnvironmentChoice;
 use super::max_output::MaxOutput;
 use super::name::Name;
 use super::resources::Bytes;
@@ -30,6 +31,11 @@ pub struct ProfileSettings {
     pub priority: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retries: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<EnvironmentChoice>,
+    /// Variables, as `--env` takes them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
     /// Open attributes: `task.NAME` in expressions.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<Box<str>, Value>,

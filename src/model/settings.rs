@@ -1,5 +1,6 @@
 //! The settings of a home: name, type, default and help of each, once.
 
+use super::inherited::EnvironmentChoice;
 use super::max_output::MaxOutput;
 use super::name::Name;
 use super::resources::Bytes;
@@ -83,10 +84,39 @@ pub const AGENT_DIR: SettingKey<Option<PathBuf>> = SettingKey {
     help: "the directory of grid-ARCH programs for servers of another architecture; default: agents in the home",
     read: |text| if text.is_empty() { Ok(None) } else { line(text).map(|text| Some(text.into())) },
 };
+pub const ENV: SettingKey<EnvironmentChoice> = SettingKey {
+    name: "env",
+    default: "all",
+    help: "tasks on the home's own host get the whole environment of their submit (all), or that of a login (minimal)",
+    read: |text| match text {
+        "all" => Ok(EnvironmentChoice::All),
+        "minimal" => Ok(EnvironmentChoice::Minimal),
+        other => Err(format!("{other:?} is none of all, minimal")),
+    },
+};
+pub const ENV_EXCLUDE: SettingKey<Vec<String>> = SettingKey {
+    name: "env_exclude",
+    default: "",
+    help: "variables that no task gets from the environment of its submit, as AWS_*,API_TOKEN",
+    read: |text| {
+        let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+        let name = |name: &str| match name.contains(|c: char| c == '=' || c.is_control() || c.is_whitespace()) {
+            true => Err(format!("{name:?} is no name of a variable")),
+            false => Ok(name.to_owned()),
+        };
+        names.map(name).collect()
+    },
+};
 pub const IDLE_EXIT: SettingKey<Duration> = SettingKey {
     name: "idle_exit",
     default: "10min",
     help: "a dispatcher without work exits after this time",
+    read: time,
+};
+pub const KEEP_ENV: SettingKey<Duration> = SettingKey {
+    name: "keep_env",
+    default: "7d",
+    help: "environments of submits are kept this long after their last task has ended",
     read: time,
 };
 pub const KEEP_OUTPUTS: SettingKey<Duration> =
@@ -175,9 +205,12 @@ pub const WATCH: SettingKey<Vec<String>> = SettingKey {
 };
 
 /// All of them, by name.
-pub const ALL: [&dyn AnyKey; 16] = [
+pub const ALL: [&dyn AnyKey; 19] = [
     &AGENT_DIR,
+    &ENV,
+    &ENV_EXCLUDE,
     &IDLE_EXIT,
+    &KEEP_ENV,
     &KEEP_OUTPUTS,
     &KEEP_ROWS,
     &MAX_OUTPUT,

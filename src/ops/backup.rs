@@ -6,12 +6,14 @@ use crate::model::time::Timestamp;
 use crate::store::{Home, Store};
 use std::path::Path;
 
+pub use crate::store::backup::BackupContent;
+
 /// Writes a backup to a file that does not exist yet.
-pub fn backup(grid: &Grid, file: &Path) -> Result<(), OpsError> {
+pub fn backup(grid: &Grid, file: &Path, content: BackupContent) -> Result<(), OpsError> {
     if file.symlink_metadata().is_ok() {
         return Err(OpsError::Refused(format!("{}: exists already; a backup never overwrites a file", file.display())));
     }
-    Ok(grid.store.backup(file, Timestamp::now())?)
+    Ok(grid.store.backup(file, content, Timestamp::now())?)
 }
 
 /// Makes a home from a backup, if there is none yet. The first command that opens it makes it a new incarnation.

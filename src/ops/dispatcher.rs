@@ -84,7 +84,7 @@ pub fn stop(grid: &mut Grid) -> Result<bool, OpsError> {
 pub fn serve(home: &Home, asked: bool, login: Login, answer: &mut dyn Write) -> Result<(), OpsError> {
     let taken = |error: io::Error| OpsError::Grid(format!("stdin: {error}"));
     let caller = asked.then(caller_on_stdin).transpose().map_err(taken)?;
-    crate::dispatch::process::run::serve(home, Box::new(super::submit::SubmitService), caller, login, answer)
+    crate::dispatch::process::run::serve(home, Box::<super::submit::SubmitService>::default(), caller, login, answer)
         .map_err(|error| OpsError::Grid(error.to_string()))
 }
 

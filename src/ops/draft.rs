@@ -5,6 +5,7 @@ use super::expressions::{ExpressionRole, check_some};
 use super::submit::pack::FileRequest;
 use crate::model::command::{Command, Environment, Text};
 use crate::model::demand::{AppNeed, Demand, Target};
+use crate::model::inherited::EnvironmentChoice;
 use crate::model::max_output::MaxOutput;
 use crate::model::name::Name;
 use crate::model::profile::{Profile, ProfileSettings};
@@ -37,7 +38,9 @@ pub struct Draft {
     pub cwd: Text,
     /// The caller's $HOME, if `cwd` is below it.
     pub home: Option<Text>,
+    /// What `--env` names.
     pub env: Environment,
+    pub environment: Option<EnvironmentChoice>,
     pub stdout: Option<Text>,
     pub stderr: Option<Text>,
     pub stdin: Option<Vec<u8>>,
@@ -72,6 +75,7 @@ impl Draft {
             cwd,
             home: None,
             env: Environment(Vec::new()),
+            environment: None,
             stdout: None,
             stderr: None,
             stdin: None,
@@ -150,33 +154,34 @@ fn both(a: Option<String>, b: Option<String>) -> Option<String> {
     }
 }
 
-/// Variables that every task gets from its client: they set how text is read and written, and hold no secrets.
-const ALWAYS: [&str; 5] = ["LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ"];
-
-/// The environment of a task: the variables of `ALWAYS`, then those of `--env NAME` and `--env NAME=VALUE`; the last one wins.
-pub fn environment(asked: &[OsString], outer: impl Fn(&OsStr) -> Option<OsString>) -> Result<Environment, OpsError> {
+/// The variables that `--env NAME`, `--env NAME=VALUE` and `--env 'NAME?'` ask for; the last one wins.
+pub fn environment(
+    asked: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    outer: impl Fn(&OsStr) -> Option<OsString>,
+) -> Result<Environment, OpsError> {
     let mut pairs: Vec<(Text, Text)> = Vec::new();
-    for name in ALWAYS {
-        if let Some(value) = outer(OsStr::new(name)) {
-            pairs.push((name.into(), value.into()));
-        }
-    }
     for wish in asked {
+        let wish = wish.as_ref();
+        let wrong = |what: &str| OpsError::Usage(format!("--env {}: {what}", wish.to_string_lossy()));
         let bytes = wish.as_bytes();
         let (name, value) = match bytes.iter().position(|b| *b == b'=') {
-            Some(at) => (OsStr::from_bytes(&bytes[..at]), OsStr::from_bytes(&bytes[at + 1..]).to_owned()),
-            None if bytes.is_empty() => (OsStr::new(""), OsString::new()),
-            None => {
-                let value = outer(wish).ok_or_else(|| {
+            Some(at) => (OsStr::from_bytes(&bytes[..at]), Some(OsStr::from_bytes(&bytes[at + 1..]).to_owned())),
+            None if bytes == b"ALL" || bytes == b"*" => return Err(wrong("write --env-all for the whole environment")),
+            None => match bytes.strip_suffix(b"?") {
+                Some(name) => (OsStr::from_bytes(name), outer(OsStr::from_bytes(name))),
+                None if bytes.is_empty() => (wish, None),
+                None => {
                     let shown = wish.to_string_lossy();
-                    OpsError::Usage(format!("--env {shown}: it is not set here; write --env {shown}=VALUE"))
-                })?;
-                (wish.as_os_str(), value)
-            }
+                    let unset =
+                        || wrong(&format!("it is not set here; write --env {shown}=VALUE, or --env '{shown}?'"));
+                    (wish, Some(outer(wish).ok_or_else(unset)?))
+                }
+            },
         };
         if name.is_empty() {
-            return Err(OpsError::Usage(format!("--env {}: write NAME or NAME=VALUE", wish.to_string_lossy())));
+            return Err(wrong("write NAME, NAME=VALUE or 'NAME?'"));
         }
+        let Some(value) = value else { continue };
         let name = Text::from(name.to_owned());
         pairs.retain(|(known, _)| *known != name);
         pairs.push((name, value.into()));
@@ -208,6 +213,8 @@ mod tests {
             prefer: Some("server.power".into()),
             priority: Some(5),
             retries: Some(3),
+            environment: None,
+            env: Vec::new(),
             labels: [("kind".into(), Value::from("film"))].into(),
         };
         Profile { name: "render".parse().unwrap(), settings }
@@ -253,16 +260,13 @@ mod tests {
     }
 
     #[test]
-    fn environment_has_the_short_list_and_the_variables_asked_for() {
-        let outer = |name: &OsStr| match name.to_str() {
-            Some("LANG") => Some("C.UTF-8".into()),
-            Some("TOKEN") => Some("s3cret".into()),
-            _ => None,
-        };
-        let env = environment(&["TOKEN".into(), "A=1".into(), "A=2=3".into(), "LANG=de".into()], outer).unwrap();
+    fn environment_has_the_variables_asked_for() {
+        let outer = |name: &OsStr| (name == "TOKEN").then(|| "s3cret".into());
+        let env = environment(["TOKEN", "A=1", "A=2=3", "NOT_SET?", "TOKEN?"], outer).unwrap();
         let shown: Vec<String> = env.0.iter().map(|(n, v)| format!("{}={}", n.lossy(), v.lossy())).collect();
-        assert_eq!(shown, ["TOKEN=s3cret", "A=2=3", "LANG=de"]);
-        assert!(environment(&["NOT_SET".into()], outer).is_err());
-        assert!(environment(&["=x".into()], outer).is_err());
+        assert_eq!(shown, ["A=2=3", "TOKEN=s3cret"]);
+        for wrong in ["NOT_SET", "=x", "", "?", "ALL", "*"] {
+            assert!(environment([wrong], outer).is_err(), "{wrong}");
+        }
     }
 }

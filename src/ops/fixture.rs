@@ -89,6 +89,7 @@ pub fn add_task(grid: &mut Grid, draft: Draft) -> TaskId {
                 search: Some(search),
                 verdict: Some(verdict),
                 kept: 0,
+                environment: None,
             };
             let task = tx.add_task(&new, Timestamp::now())?;
             if !request.hold {

@@ -8,7 +8,7 @@ use crate::model::clock::Reading;
 use crate::model::files::Digest;
 use crate::model::id::{Index, MemberKey, TaskId};
 use crate::model::server::{Engine, Health};
-use crate::model::settings::{KEEP_OUTPUTS, KEEP_ROWS};
+use crate::model::settings::{KEEP_ENV, KEEP_OUTPUTS, KEEP_ROWS};
 use crate::model::time::Timestamp;
 use crate::protocol::dispatcher::ToDispatcher;
 use crate::store::discards::LeftThere;
@@ -93,7 +93,11 @@ pub fn gc(grid: &mut Grid, asked: GcRequest, clock: &Reading) -> Result<Collecte
     }
     let tombstones_before = now.minus(TOMBSTONES).max(rows_before);
     grid.store.write::<_, OpsError>(Durability::Normal, |tx| Ok(tx.drop_tombstones(tombstones_before)?))?;
+    let env_before = now.minus(read(&grid.store.view(), &KEEP_ENV)?);
+    done.environments =
+        grid.store.write::<_, OpsError>(Durability::Normal, |tx| Ok(tx.erase_environments(env_before, now)?))?;
     if done.tasks > 0 {
+        grid.store.write::<_, OpsError>(Durability::Normal, |tx| Ok(tx.drop_unused_environments(env_before)?))?;
         (done.notes, done.classes) = grid.store.write::<_, OpsError>(Durability::Normal, |tx| Ok(tx.drop_unused()?))?;
     }
     done.there = by_server(there, send_discards(grid, SERVERS_WAIT)?, false);

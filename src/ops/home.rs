@@ -37,6 +37,12 @@ impl Grid {
         let me = owner(&client.user)?;
         let mut remark = located.remark;
         if !home.exists() {
+            if let (Some((task, host)), None) = (&places.in_task, &places.grid_home) {
+                return Err(OpsError::Refused(format!(
+                    "this runs in task {task} of a home that was submitted to on {host}, and there is no home here: set GRID_HOME to \
+                     make one in that directory, or submit from {host}"
+                )));
+            }
             remark = create(&home, &me, &client)?.or(remark);
         }
         let store = loop {

@@ -12,7 +12,7 @@ use crate::store::{Durability, View};
 use std::time::Duration;
 
 /// Attributes of a task that have an option of their own.
-pub const RESERVED: [(&str, &str); 13] = [
+pub const RESERVED: [(&str, &str); 15] = [
     ("cpus", "use --cpus N"),
     ("mem", "use --mem SIZE"),
     ("gpus", "GPUs are not supported yet"),
@@ -23,6 +23,8 @@ pub const RESERVED: [(&str, &str); 13] = [
     ("prefer", "use --prefer EXPR"),
     ("priority", "use --priority N"),
     ("retries", "use --retries N"),
+    ("env", "use --env NAME[=VALUE]"),
+    ("environment", "use --env-all or --env-none"),
     ("name", "use `submit --name`"),
     ("profile", "it is the profile's own name"),
     ("labels", "write --set NAME=VALUE for each label"),
@@ -64,6 +66,8 @@ pub fn set(grid: &mut Grid, name: &Name, new: ProfileSettings) -> Result<(), Ops
             prefer: new.prefer.or(old.prefer),
             priority: new.priority.or(old.priority),
             retries: new.retries.or(old.retries),
+            environment: new.environment.or(old.environment),
+            env: if new.env.is_empty() { old.env } else { new.env },
             labels,
         };
         Ok(tx.put_profile(&Profile { name, settings }, Timestamp::now())?)
@@ -86,6 +90,8 @@ pub fn unset(grid: &mut Grid, name: &str, what: &[String]) -> Result<(), OpsErro
                 "prefer" => settings.prefer.take().is_some(),
                 "priority" => settings.priority.take().is_some(),
                 "retries" => settings.retries.take().is_some(),
+                "env" => !std::mem::take(&mut settings.env).is_empty(),
+                "environment" | "env-all" | "env-none" => settings.environment.take().is_some(),
                 label => settings.labels.remove(label).is_some(),
             };
             if !gone {
@@ -133,8 +139,20 @@ pub(super) fn find(view: &View<'_>, name: &str) -> Result<Profile, OpsError> {
 
 fn entry(view: &View<'_>, profile: Profile) -> Result<DatabaseRow, OpsError> {
     let at = view.profile_declared_at(&profile.name)?;
-    let ProfileSettings { cpus, mem, apps, time_limit_ms, max_output, constraint, prefer, priority, retries, labels } =
-        profile.settings;
+    let ProfileSettings {
+        cpus,
+        mem,
+        apps,
+        time_limit_ms,
+        max_output,
+        constraint,
+        prefer,
+        priority,
+        retries,
+        environment,
+        env,
+        labels,
+    } = profile.settings;
     let mut all = Attributes::new();
     let mut declared = |name: &str, value| put(&mut all, name, value, Source::Declared, at);
     for (name, value) in labels {
@@ -149,5 +167,9 @@ fn entry(view: &View<'_>, profile: Profile) -> Result<DatabaseRow, OpsError> {
     declared("prefer", text(prefer.as_deref()));
     declared("priority", priority.map(|n| Value::Int(n.into())));
     declared("retries", retries.map(|n| Value::Int(n.into())));
+    declared("environment", environment.map(|choice| Value::from(choice.shown())));
+    // Values may be secrets.
+    let names = env.iter().map(|wish| wish.split('=').next().unwrap_or_default().to_owned());
+    declared("env", (!env.is_empty()).then(|| Value::texts(names)));
     Ok(DatabaseRow::plain(profile.name.to_string(), "KNOWN", all))
 }

@@ -31,6 +31,9 @@ pub struct Submitted {
     /// Members of an array.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u32>,
+    /// Messages to the person.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// One start of a member on a server.
@@ -97,8 +100,17 @@ pub struct Detail {
     pub priority: i32,
     pub profile: Option<String>,
     pub cwd: String,
-    /// Names only.
+    /// Names only, of variables that travel to every server.
     pub env: Vec<String>,
+    /// What it inherits from its submit on this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inherits: Option<InheritedReport>,
+    /// The PATH that its programs are searched on, where it is not that of a login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// What to do about a command that was not found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
     pub time_limit_s: Option<f64>,
     pub max_output: Option<String>,
     pub retries: u32,
@@ -111,6 +123,15 @@ pub struct Detail {
     pub files: Option<Files>,
     /// Single steps: held, released, refused by a server.
     pub steps: Vec<(Timestamp, String)>,
+}
+
+/// What a task inherits from its submit on the home's own host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InheritedReport {
+    /// Number of variables; None: those of a login.
+    pub variables: Option<usize>,
+    /// The values were erased (`keep_env`).
+    pub erased: bool,
 }
 
 /// The files that travel with a task.

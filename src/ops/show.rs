@@ -1,18 +1,21 @@
 //! `grid show`: the full report of a task; and the shorter one in `status`.
 
-use super::report::{AttemptReport, Detail, Remote, Submitted, Task};
+use super::report::{AttemptReport, Detail, InheritedReport, Remote, Submitted, Task};
 use super::selecting::Chosen;
 use super::{Grid, OpsError, remote};
 use crate::model::id::{Index, ServerId, TaskId};
-use crate::model::server::Health;
-use crate::model::task::{Phase, State};
+use crate::model::server::{Engine, Health};
+use crate::model::task::{Launch, Phase, State};
 use crate::model::time::{Timestamp, short};
 use crate::protocol::distributor::Verb;
 use crate::store::away::AwayState;
+use crate::store::environments::KeptEnvironment;
 use crate::store::members::{MemberRow, MemberState};
 use crate::store::tasks::{Shape, TaskRow};
 use crate::store::{StoreError, View};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 
 /// Full reports of tasks and members. For a task in another home: that home's report, else its last known state.
 pub fn show(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Task>, OpsError> {
@@ -99,6 +102,7 @@ pub(super) fn of_task(view: &View<'_>, row: &TaskRow, member: Option<&MemberRow>
     let counts = State::ALL.into_iter().map(|state| (state, row.counts.of(state))).filter(|(_, n)| *n > 0);
     Ok(Task {
         head: Submitted {
+            notes: Vec::new(),
             id: row.id.to_string(),
             uuid: row.uuid.to_string(),
             state,
@@ -195,6 +199,7 @@ fn detail(
     let launch = view.launch(row.id)?.ok_or_else(|| OpsError::unknown("task", &row.id.to_string(), []))?;
     let demand = &row.demand;
     let usage = member.and_then(|member| member.last()?.usage);
+    let kept = view.environment_of(row.id)?;
     Ok(Detail {
         attempts: match (index, member) {
             (Some(index), Some(member)) => attempts(view, row.id, index, member)?,
@@ -209,6 +214,12 @@ fn detail(
         profile: demand.profile.as_ref().map(ToString::to_string),
         cwd: launch.cwd.lossy().into_owned(),
         env: launch.env.names(),
+        inherits: kept.as_ref().map(|kept| InheritedReport {
+            variables: kept.inherited.variables.as_ref().map(|block| block.iter().count()),
+            erased: kept.erased,
+        }),
+        path: search_path(view, member, &launch, kept.as_ref())?,
+        hint: not_found_there(view, member, &launch, kept.as_ref())?,
         time_limit_s: launch.time_limit.map(|limit| limit.as_secs_f64()),
         max_output: launch.max_output.map(|bound| bound.to_string()),
         retries: row.retries,
@@ -219,6 +230,65 @@ fn detail(
         files: super::fetch::files(view, row, index, &launch)?,
         steps: view.steps(row.id)?,
     })
+}
+
+/// The PATH that a member's programs are searched on: of `--env`, else, on this host, of its submit. None: that of a login.
+fn search_path(
+    view: &View<'_>,
+    member: Option<&MemberRow>,
+    launch: &Launch,
+    kept: Option<&KeptEnvironment>,
+) -> Result<Option<String>, OpsError> {
+    if let Some((_, path)) = launch.env.0.iter().rev().find(|(name, _)| name.as_bytes() == b"PATH") {
+        return Ok(Some(path.lossy().into_owned()));
+    }
+    let server = member.and_then(MemberRow::host).map(|host| view.server_by_id(host)).transpose()?.flatten();
+    if server.is_none_or(|server| server.engine != Engine::Local) {
+        return Ok(None);
+    }
+    let path = kept.and_then(|kept| kept.inherited.variables.as_ref()?.get("PATH"));
+    Ok(path.map(|path| String::from_utf8_lossy(path).into_owned()))
+}
+
+/// What to do about the command of a task that was not found on its server.
+pub fn hint(grid: &Grid, chosen: Chosen) -> Result<Option<String>, OpsError> {
+    let view = grid.store.view();
+    let member = view.member(chosen.task, chosen.index.unwrap_or(Index(0)))?;
+    let Some(launch) = view.launch(chosen.task)? else { return Ok(None) };
+    not_found_there(&view, member.as_ref(), &launch, view.environment_of(chosen.task)?.as_ref())
+}
+
+/// The remedy if a command was not found on a server over ssh, and is on the PATH that it was submitted with.
+fn not_found_there(
+    view: &View<'_>,
+    member: Option<&MemberRow>,
+    launch: &Launch,
+    kept: Option<&KeptEnvironment>,
+) -> Result<Option<String>, OpsError> {
+    // A script may end with the same code.
+    let not_found = |detail: &Option<String>| detail.as_ref().is_some_and(|words| words.ends_with("command not found"));
+    let Some(last) = member.and_then(MemberRow::last).filter(|last| not_found(&last.detail)) else { return Ok(None) };
+    if launch.env.0.iter().any(|(name, _)| name.as_bytes() == b"PATH") {
+        return Ok(None);
+    }
+    let server = last.host.map(|host| view.server_by_id(host)).transpose()?.flatten();
+    let Some(server) = server.filter(|server| server.engine != Engine::Local) else { return Ok(None) };
+    let program = launch.command.arguments()[0].as_os();
+    let path = kept.and_then(|kept| kept.inherited.variables.as_ref()?.get("PATH"));
+    let dirs = path.map(|path| std::env::split_paths(OsStr::from_bytes(path)).collect::<Vec<_>>()).unwrap_or_default();
+    if program.as_bytes().contains(&b'/') {
+        return Ok(None);
+    }
+    let here = dirs.into_iter().find(|dir| dir.join(program).is_file());
+    Ok(here.map(|dir| {
+        let program = program.to_string_lossy();
+        format!(
+            "{program} is in {} here, and on no PATH of a login on {}: `--app {program}` chooses a server that has it, `--env PATH` \
+             passes this PATH",
+            dir.display(),
+            server.name
+        )
+    }))
 }
 
 /// Past attempts and the last one; an attempt that is only being sent does not count yet.

@@ -6,6 +6,7 @@ use crate::model::command::Text;
 use crate::model::facts::Facts;
 use crate::model::files::Digest;
 use crate::model::id::{AttemptId, BootId, Epoch, HomeId, LaneId};
+use crate::model::inherited::Inherited;
 use crate::model::task::Launch;
 use crate::model::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -135,6 +136,10 @@ pub struct Start {
     /// does not know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
+    /// What the commands inherit from the process that submitted the task. None: what a login gives. Sent only to the agent on the
+    /// home's own host, with [`Feature::Inherit`](crate::model::feature::Feature::Inherit).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inherited: Option<Inherited>,
     pub members: Vec<StartMember>,
 }
 

@@ -35,6 +35,8 @@ pub enum ToDispatcher {
     Discard,
     /// What the caller's session has for ssh logins: the newest one that works is used. Not answered.
     Login(Login),
+    /// What the task of the next submit inherits from its submitter. Not answered. Only the commands of a home know the format.
+    Submitter(#[serde(with = "serde_bytes")] Vec<u8>),
     /// Handle a submit durably: [`FromDispatcher::Done`]. Only the commands of a home know the format.
     #[serde(rename = "Order")]
     Submit(#[serde(with = "serde_bytes")] Vec<u8>),

@@ -14,10 +14,27 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+/// What a backup holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackupContent {
+    All,
+    /// All but the values of variables.
+    WithoutEnvironments,
+}
+
 impl Store {
     /// Writes a consistent backup into a new file, while grid runs.
-    pub fn backup(&self, to: &Path, now: Timestamp) -> Result<()> {
+    pub fn backup(&self, to: &Path, content: BackupContent, now: Timestamp) -> Result<()> {
         let mark = |copy: &Connection| {
+            if content == BackupContent::WithoutEnvironments {
+                // What is erased must not lie in a free page.
+                copy.pragma_update(None, "secure_delete", "ON")?;
+                let erase = "UPDATE environment SET variables = NULL, erased_at = ?1 WHERE erased_at IS NULL";
+                copy.execute(erase, [now])?;
+                copy.execute("UPDATE task SET env = x''", [])?;
+                // What another home has accepted is not offered again.
+                copy.execute("UPDATE away SET sealed = x'', list = NULL WHERE home IS NOT NULL", [])?;
+            }
             let sql = "UPDATE home SET backed_up_at = ?1, place = NULL, place_inode = NULL, place_born = NULL";
             copy.execute(sql, [now]).map(drop)
         };

@@ -6,8 +6,8 @@ use crate::model::command::Text;
 use crate::model::endpoint::Endpoint;
 use crate::model::files::{Digest, RelPath};
 use crate::model::id::{
-    BootId, ClassId, ClientId, DistributorId, Epoch, HomeId, HostId, Index, LaneId, MachineId, ServerId, TaskId,
-    TaskUuid, UserId,
+    BootId, ClassId, ClientId, DistributorId, EnvironmentId, Epoch, HomeId, HostId, Index, LaneId, MachineId, ServerId,
+    TaskId, TaskUuid, UserId,
 };
 use crate::model::name::Name;
 use crate::model::resources::Bytes;
@@ -31,7 +31,19 @@ macro_rules! integer_columns {
     )*};
 }
 
-integer_columns!(TaskId, ServerId, HostId, UserId, ClientId, DistributorId, ClassId, LaneId, MachineId, Timestamp);
+integer_columns!(
+    TaskId,
+    ServerId,
+    HostId,
+    UserId,
+    ClientId,
+    DistributorId,
+    ClassId,
+    LaneId,
+    MachineId,
+    EnvironmentId,
+    Timestamp
+);
 
 impl ToSql for Index {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

@@ -50,6 +50,8 @@ pub struct HomeVariables {
     /// HOME
     pub home: Option<PathBuf>,
     pub host: String,
+    /// GRID_TASK_ID and GRID_SUBMIT_HOST: the task of a grid that this runs in.
+    pub in_task: Option<(String, String)>,
 }
 
 impl HomeVariables {

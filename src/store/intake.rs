@@ -3,7 +3,7 @@
 use super::placing::Placing;
 use super::trace::NoteId;
 use super::{Result, Tx};
-use crate::model::id::{AttemptKey, ClassId, Index, TaskId, TaskUuid, UserId};
+use crate::model::id::{AttemptKey, ClassId, EnvironmentId, Index, TaskId, TaskUuid, UserId};
 use crate::model::task::{Members, Phase, Request};
 use crate::model::time::Timestamp;
 
@@ -41,6 +41,8 @@ pub struct NewTask<'a> {
     pub verdict: Option<NoteId>,
     /// Of a user from elsewhere: bytes of what it was submitted with.
     pub kept: u64,
+    /// What it inherits on this host. None: it comes from another home.
+    pub environment: Option<EnvironmentId>,
 }
 
 impl Tx<'_> {
@@ -65,10 +67,10 @@ impl Tx<'_> {
         self.run(
             "INSERT INTO task (uuid, class_id, user_id, name, argv, shown, cwd, env, time_limit, stdout, stderr, stdin, retries, retry_lost,
                                shape, first, step, size, at_once, rest, rest_next, rest_state, waiting, held, starting, reason,
-                               submitted_at, verdict_at, round, tier1, tier2, search, verdict, unmatched, client_home, lost_after, kept)
+                               submitted_at, verdict_at, round, tier1, tier2, search, verdict, unmatched, client_home, lost_after, kept, environment_id)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,
                      ?15, ?16, ?17, ?18, ?19, ?18 - ?23, ?23, ?20, ?21, ?22, ?23, ?24,
-                     ?25, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34)",
+                     ?25, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35)",
             rusqlite::params![
                 new.uuid,
                 new.class,
@@ -104,6 +106,7 @@ impl Tx<'_> {
                 launch.home,
                 new.request.lost_after.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
                 new.kept,
+                new.environment,
             ],
         )?;
         let id = TaskId(self.inserted());

@@ -3,7 +3,7 @@
 
 pub mod attributes;
 pub mod away;
-mod backup;
+pub mod backup;
 pub mod choosing;
 pub mod classes;
 pub mod clients;
@@ -14,6 +14,7 @@ pub mod declared;
 pub mod discards;
 pub mod distributors;
 mod ends;
+pub mod environments;
 #[cfg(test)]
 mod faults;
 pub mod files;

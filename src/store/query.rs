@@ -1,6 +1,7 @@
 //! Questions of people in SQL, and the database's own health.
 
 use super::{Home, Result, Store, StoreError, View};
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::types::ValueRef;
 use serde_json::Value;
 
@@ -33,7 +34,8 @@ pub type QueryRows = (Vec<String>, Vec<Vec<Value>>);
 
 /// Answers one statement on a connection that can't write.
 pub fn ask(home: &Home, sql: &str) -> std::result::Result<QueryRows, QueryError> {
-    let connection = Store::open_read_only(home)?;
+    let mut connection = Store::open_read_only(home)?;
+    connection.authorizer(Some(hide_values)).map_err(StoreError::from)?;
     let mut statement = connection.prepare(sql)?;
     if statement.column_count() == 0 {
         return Err(QueryError::Refused("this is read-only: write one SELECT".to_owned()));
@@ -46,6 +48,18 @@ pub fn ask(home: &Home, sql: &str) -> std::result::Result<QueryRows, QueryError>
         rows.push(cells.collect::<rusqlite::Result<_>>()?);
     }
     Ok((columns, rows))
+}
+
+/// Columns that hold values of environment variables, which may be secrets: they read as NULL.
+const SECRET: [(&str, &str); 4] = [("task", "env"), ("environment", "variables"), ("away", "sealed"), ("away", "list")];
+
+fn hide_values(context: AuthContext<'_>) -> Authorization {
+    match context.action {
+        AuthAction::Read { table_name, column_name } if SECRET.contains(&(table_name, column_name)) => {
+            Authorization::Ignore
+        }
+        _ => Authorization::Allow,
+    }
 }
 
 fn json(value: ValueRef<'_>) -> Value {

@@ -9,8 +9,12 @@ use std::os::unix::fs::OpenOptionsExt;
 const SCHEMA: &str = include_str!("../../schema.sql");
 
 /// `UPGRADES[n]` makes version n+2 of version n+1. Append only: released databases depend on each.
-const UPGRADES: &[&str] =
-    &[include_str!("upgrades/v2.sql"), include_str!("upgrades/v3.sql"), include_str!("upgrades/v4.sql")];
+const UPGRADES: &[&str] = &[
+    include_str!("upgrades/v2.sql"),
+    include_str!("upgrades/v3.sql"),
+    include_str!("upgrades/v4.sql"),
+    include_str!("upgrades/v5.sql"),
+];
 
 /// The version that this program writes.
 pub(super) const VERSION: i64 = UPGRADES.len() as i64 + 1;

@@ -223,6 +223,7 @@ impl Agent {
             grid_env: Vec::new(),
             prologue: None,
             features: Vec::new(),
+            inherited: None,
             members,
         }
     }

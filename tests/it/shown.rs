@@ -42,6 +42,7 @@ fn constant(grid: &Grid, text: &str) -> String {
         (r"\d+ of \d+ (is|are) free".to_owned(), "N of N are free"),
         (r"with -c \d+".to_owned(), "with -c N"),
         (r"environment .*".to_owned(), "environment  NAMES"),
+        (r"PATH  +/.*".to_owned(), "PATH  PATHS"),
         (format!(r"\b{host}\b"), "HOST"),
         (format!(r"\b{user}\b"), "USER"),
         // Columns are as wide as what was replaced.

@@ -113,7 +113,7 @@ pub enum TaskCommand {
     /// Show a profile; with a number, show that task
     Show(Named),
     /// Change a profile; submitted tasks do not change
-    #[command(override_usage = "grid task set NAME OPTION..", group = change(&["cpus", "mem", "apps", "time", "max_output", "constraint", "prefer", "priority", "retries", "set"]))]
+    #[command(override_usage = "grid task set NAME OPTION..", group = change(&["cpus", "mem", "apps", "time", "max_output", "constraint", "prefer", "priority", "retries", "env", "env_all", "env_none", "set"]))]
     Set(Box<ProfileSet>),
     /// Remove attributes of a profile
     Unset(Unset),
@@ -152,6 +152,15 @@ pub struct ProfileSet {
     /// Retry after a failure, at most N times
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = at_least::<0>)]
     pub retries: Option<u32>,
+    /// Environment variables, as for `grid submit --env`; may be repeated; replaces the earlier ones; values written here are no secrets
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    pub env: Vec<String>,
+    /// The whole environment of the submit, on every server
+    #[arg(long, conflicts_with = "env_none")]
+    pub env_all: bool,
+    /// The environment of a login, with the language and the time zone of the submit
+    #[arg(long)]
+    pub env_none: bool,
     #[arg(long = "set", value_name = "NAME=VALUE", help = SET_HELP)]
     pub set: Vec<String>,
 }

@@ -72,9 +72,15 @@ pub struct TaskOptions {
     /// Working directory; default: the current directory
     #[arg(long, value_name = "DIR", help_heading = "How it runs")]
     pub cwd: Option<PathBuf>,
-    /// Pass an environment variable, with its value here or with this value; may be repeated
+    /// Pass an environment variable to any server, with its value here or with this value; 'NAME?' if it is set; may be repeated
     #[arg(long, value_name = "NAME[=VALUE]", help_heading = "How it runs")]
     pub env: Vec<OsString>,
+    /// Pass the whole environment to any server; default: on this host only
+    #[arg(long, conflicts_with = "env_none", help_heading = "How it runs")]
+    pub env_all: bool,
+    /// Run in the environment of a login, also on this host
+    #[arg(long, help_heading = "How it runs")]
+    pub env_none: bool,
     /// Write stdout to FILE on the server, relative to the working directory; %j is the task's id, %a the index, %r the attempt
     #[arg(short = 'o', long = "stdout", value_name = "FILE", help_heading = "How it runs")]
     pub stdout: Option<OsString>,

@@ -4,12 +4,13 @@ use super::super::caller;
 use super::super::exit::Code;
 use super::super::output::Out;
 use super::{CommandResult, with_grid};
-use crate::ops::backup;
+use crate::ops::backup::{self, BackupContent};
 use std::path::Path;
 
-pub fn backup(file: &Path, out: &mut Out) -> CommandResult {
+pub fn backup(file: &Path, no_env: bool, out: &mut Out) -> CommandResult {
+    let content = if no_env { BackupContent::WithoutEnvironments } else { BackupContent::All };
     with_grid(out, |grid, _| {
-        backup::backup(grid, file)?;
+        backup::backup(grid, file, content)?;
         Ok(Code::OK)
     })
 }

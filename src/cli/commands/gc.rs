@@ -28,6 +28,9 @@ pub fn run(args: Gc, out: &mut Out) -> CommandResult {
                 counted(report.files, "file"),
                 Bytes(report.bytes)
             ))?;
+            if report.environments > 0 {
+                out.line(&format!("erased the values of {}", counted(report.environments, "environment")))?;
+            }
             for there in &report.there {
                 let what = format!("{} ({})", outputs(there.attempts), Bytes(there.bytes));
                 let server = &there.server;

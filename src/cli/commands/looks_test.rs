@@ -1,5 +1,6 @@
 //! What people read, as it looks: in a pipe, in 80 columns, in 60.
 
+use super::super::caller;
 use super::super::exit::Speaks;
 use super::super::failure::Failure;
 use super::super::output::table::Table;
@@ -101,11 +102,11 @@ fn why_it_waits() {
     let mut wide = draft(&["make"]);
     (wide.cpus, wide.mem) = (Some(3), Some(Bytes(2 << 30)));
     wide.constraint = Some("server.site == client.site && server.load1 < 0.1".into());
-    let refused = Failure::from(submit::dry_run(&mut grid, wide).unwrap_err());
+    let refused = Failure::from(submit::dry_run(&mut grid, wide, &caller::submitter()).unwrap_err());
     insta::assert_snapshot!("refused", said(None, |out| assert_eq!(refused.tell(out, Speaks::Grid).0, 75)));
     let mut later = draft(&["make"]);
     later.constraint = Some("server.idle_cpus > 3.9".into());
-    let mut report = submit::dry_run(&mut grid, later).unwrap();
+    let mut report = submit::dry_run(&mut grid, later, &caller::submitter()).unwrap();
     // Where lines are broken must not depend on how long that took.
     for reason in report.servers.iter_mut().flat_map(|verdict| &mut verdict.reasons) {
         *reason = ageless(reason);

@@ -70,7 +70,7 @@ pub fn run(command: SubCommand, out: &mut Out) -> CommandResult {
         SubCommand::Dispatcher(verb) => dispatcher::run(verb, out),
         SubCommand::Config(verb) => config::run(verb, out),
         SubCommand::Cron(verb) => cron::run(verb, out),
-        SubCommand::Backup { file } => backup::backup(&file, out),
+        SubCommand::Backup { file, no_env } => backup::backup(&file, no_env, out),
         SubCommand::Restore { file } => backup::restore(&file, out),
         SubCommand::Sql(args) => sql::run(args, out),
         SubCommand::Doctor(args) => doctor::run(args, out),
@@ -79,6 +79,7 @@ pub fn run(command: SubCommand, out: &mut Out) -> CommandResult {
         SubCommand::Man { dir } => shell::man(dir.as_deref(), out),
         SubCommand::Agent(args) => agent(args),
         SubCommand::Supervise(args) => supervise(&args),
+        SubCommand::Inherit(args) => inherit(&args, out),
         SubCommand::Serve(args) => serve::run(args),
     }
 }
@@ -140,6 +141,13 @@ fn supervise(args: &super::args::SuperviseArgs) -> CommandResult {
     crate::agent::supervise::supervise(&args.dir, Rc::new(System))
         .map_err(|error| OpsError::Grid(format!("grid supervise: {error}")))?;
     Ok(Code::OK)
+}
+
+/// Becomes a command; returns where it can't be executed.
+fn inherit(args: &super::args::InheritArgs, out: &mut Out) -> CommandResult {
+    let Err(not) = crate::agent::inheriting::become_program(&args.words);
+    out.complain(&not.error);
+    Ok(Code(not.code))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::super::failure::Failure;
 use super::super::output::Out;
 use super::super::output::table::Table;
 use super::{CommandResult, entries, show, with_grid};
+use crate::model::inherited::EnvironmentChoice;
 use crate::model::profile::ProfileSettings;
 use crate::ops::attributes::assignments;
 use crate::ops::profiles::{self, RESERVED};
@@ -62,7 +63,18 @@ fn settings(args: ProfileSet) -> Result<ProfileSettings, Failure> {
         prefer: args.prefer,
         priority: args.priority,
         retries: args.retries,
+        environment: environment_choice(args.env_all, args.env_none),
+        env: args.env,
     })
+}
+
+/// `--env-all` and `--env-none`.
+pub(super) fn environment_choice(all: bool, none: bool) -> Option<EnvironmentChoice> {
+    match (all, none) {
+        (true, _) => Some(EnvironmentChoice::Everywhere),
+        (_, true) => Some(EnvironmentChoice::Minimal),
+        _ => None,
+    }
 }
 
 fn table(all: &[DatabaseRow]) -> Table {

@@ -13,7 +13,7 @@ use crate::ops::interrupts::Interrupts;
 use crate::ops::reader::Follower;
 use crate::ops::selecting::Chosen;
 use crate::ops::submit::SubmitRequest;
-use crate::ops::{OpsError, follow, submit, targets};
+use crate::ops::{OpsError, follow, show, submit, targets};
 
 pub fn run(args: RunArgs, out: &mut Out) -> CommandResult {
     let (dry_run, keep_going) = (args.task.dry_run, args.keep_going);
@@ -21,18 +21,22 @@ pub fn run(args: RunArgs, out: &mut Out) -> CommandResult {
     if dry_run {
         return with_grid(out, |grid, out| {
             targets::unknown(grid, &draft)?.iter().for_each(|line| out.note(line));
-            explain::print(&submit::dry_run(grid, draft)?, false, out)
+            explain::print(&submit::dry_run(grid, draft, &caller::submitter())?, false, out)
         });
     }
     let reader = caller::reader(Stream::Out)?;
+    let submitter = caller::submitter();
     let mut request = SubmitRequest::new(caller::client(), draft)?;
     // What is sent is packed first, and an interrupt of that ends us: nothing is submitted yet.
     let mut interrupts = (!request.has_files()).then(Interrupts::listen).transpose()?;
-    let accepted = request.submit_via_dispatcher(&caller::places(), &caller::ssh());
+    let accepted = request.submit_via_dispatcher(&caller::places(), &caller::ssh(), &submitter);
     request.remark.take().iter().for_each(|remark| out.note(remark));
     with_grid(out, |grid, out| {
         let report = match accepted {
-            Some(accepted) => accepted.report,
+            Some(accepted) => {
+                accepted.report.notes.iter().for_each(|line| out.note(line));
+                accepted.report
+            }
             None => {
                 targets::unknown(grid, &request.draft)?.iter().for_each(|line| out.note(line));
                 let taken = submit::take_in(grid, &request)?;
@@ -40,7 +44,7 @@ pub fn run(args: RunArgs, out: &mut Out) -> CommandResult {
                 if interrupts.is_none() {
                     interrupts = Some(Interrupts::listen()?);
                 }
-                submit::submit(grid, request, taken)?
+                submit::submit(grid, request, taken, &submitter)?
             }
         };
         let mut interrupts = interrupts.map_or_else(Interrupts::listen, Ok)?;
@@ -62,6 +66,9 @@ pub fn run(args: RunArgs, out: &mut Out) -> CommandResult {
             }
             Ok(ending) => ending,
         };
+        if ending.code == NOT_FOUND {
+            show::hint(grid, what)?.iter().for_each(|hint| out.note(hint));
+        }
         let code = fetch::bring(grid, &[what], Code(ending.code), out)?.code;
         // A task that ended before the cancel reached it keeps its own code.
         match interrupts.cancelled_by().filter(|_| ending.state == State::Cancelled) {
@@ -70,6 +77,9 @@ pub fn run(args: RunArgs, out: &mut Out) -> CommandResult {
         }
     })
 }
+
+/// The code of a shell for a command that was not found.
+const NOT_FOUND: u8 = 127;
 
 /// Nobody reads on: says what becomes of the task.
 fn say(what: Chosen, abandoned: Abandoned, out: &mut Out) {

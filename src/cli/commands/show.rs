@@ -8,7 +8,7 @@ use super::{CommandResult, with_grid};
 use crate::model::resources::Bytes;
 use crate::model::selector::Selector;
 use crate::model::time::{Timestamp, clock};
-use crate::ops::report::{Archive, AttemptReport, Detail, Files, Task};
+use crate::ops::report::{Archive, AttemptReport, Detail, Files, InheritedReport, Task};
 use crate::ops::selecting::{self, All};
 use crate::ops::show;
 use std::time::Duration;
@@ -102,11 +102,26 @@ fn of_detail(detail: &Detail) -> Vec<(&'static str, Option<String>)> {
         ("directory", Some(detail.cwd.clone())),
         ("sent", detail.files.as_ref().and_then(|files| files.sent.as_ref()).map(sent)),
         ("fetched", detail.files.as_ref().and_then(fetched)),
-        ("environment", Some(detail.env.join(" "))),
+        ("environment", Some(environment(detail))),
+        ("PATH", detail.path.clone()),
+        ("hint", detail.hint.clone()),
         ("cpu time", detail.cpu_ms.map(|ms| clock(Duration::from_millis(ms)))),
         ("max memory", detail.max_rss.filter(|rss| *rss > Bytes(0)).map(|rss| rss.to_string())),
         ("cancel asked", detail.cancel_asked_at.map(Timestamp::local)),
     ]
+}
+
+/// `LANG TZ, and 40 variables of its submit on this host`.
+fn environment(detail: &Detail) -> String {
+    let here = match &detail.inherits {
+        Some(InheritedReport { erased: true, .. }) => Some("that of its submit was erased".to_owned()),
+        Some(InheritedReport { variables: Some(many), .. }) => {
+            Some(format!("on this host {many} variables of its submit"))
+        }
+        _ => None,
+    };
+    let named = Some(detail.env.join(" ")).filter(|names| !names.is_empty());
+    named.into_iter().chain(here).collect::<Vec<_>>().join("; ")
 }
 
 fn sent(sent: &Archive) -> String {

@@ -18,13 +18,15 @@ pub fn run(args: SubmitArgs, out: &mut Out) -> CommandResult {
     if dry_run {
         return with_grid(out, |grid, out| {
             targets::unknown(grid, &draft)?.iter().for_each(|line| out.note(line));
-            explain::print(&submit::dry_run(grid, draft)?, args.json, out)
+            explain::print(&submit::dry_run(grid, draft, &caller::submitter())?, args.json, out)
         });
     }
+    let submitter = caller::submitter();
     let mut request = SubmitRequest::new(caller::client(), draft)?;
-    let mut accepted = request.submit_via_dispatcher(&caller::places(), &caller::ssh());
+    let mut accepted = request.submit_via_dispatcher(&caller::places(), &caller::ssh(), &submitter);
     request.remark.take().iter().for_each(|remark| out.note(remark));
     if let Some(accepted) = &mut accepted {
+        accepted.report.notes.drain(..).for_each(|line| out.note(&line));
         say(&accepted.report, args.json, args.parsable, out)?;
         if !args.wait {
             return Ok(Code::OK);
@@ -44,7 +46,7 @@ pub fn run(args: SubmitArgs, out: &mut Out) -> CommandResult {
                 targets::unknown(grid, &request.draft)?.iter().for_each(|line| out.note(line));
                 let taken = submit::take_in(grid, &request)?;
                 taken.notes.iter().for_each(|line| out.note(line));
-                let report = submit::submit(grid, request, taken)?;
+                let report = submit::submit(grid, request, taken, &submitter)?;
                 say(&report, args.json, args.parsable, out)?;
                 report
             }

@@ -4,6 +4,7 @@ use super::super::args::tasks::{NotYetOptions, TaskOptions};
 use super::super::caller;
 use super::super::failure::Failure;
 use super::super::output::Out;
+use super::profiles::environment_choice;
 use crate::model::command::{Command, Text, unprintable};
 use crate::model::task::Members;
 use crate::ops::OpsError;
@@ -76,6 +77,7 @@ pub fn draft(options: TaskOptions, hold: bool, out: &mut Out) -> Result<Draft, F
         home: caller::home_above(&cwd).map(|home| home.into_os_string().into()),
         cwd: cwd.into_os_string().into(),
         env: environment(&options.env, |name| std::env::var_os(name))?,
+        environment: environment_choice(options.env_all, options.env_none),
         stdout: options.stdout.map(Text::from),
         stderr: options.stderr.map(Text::from),
         stdin,

@@ -22,11 +22,14 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("CLICOLOR", "0 does the same on a terminal."),
     ("CLICOLOR_FORCE", "If it is set and not 0, headings are bold in a pipe too."),
     ("TERM", "dumb does the same as CLICOLOR=0."),
-    ("TZ", "The time zone of printed times; submit passes it on to the task."),
+    ("TZ", "The time zone of printed times; submit passes it on to the task, on any server."),
+    ("GRID_TASK_ID", "Set in a task: a grid there makes no home unless GRID_HOME says where."),
+    ("GRID_SUBMIT_HOST", "Set in a task: named by a grid there that finds no home."),
 ];
 
 /// Variables that every task gets.
 pub const OF_TASKS: &[(&str, &str)] = &[
+    ("GRID_HOME", "The home, on its own host."),
     ("GRID_TASK_ID", "The id of the task."),
     ("GRID_ARRAY_INDEX", "The index of the member, in an array."),
     ("GRID_ENTRY", "The line of the member, with --each-line."),

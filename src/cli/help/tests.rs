@@ -20,7 +20,7 @@ fn all() -> Vec<(String, Command)> {
 }
 
 fn visible() -> impl Iterator<Item = (String, Command)> {
-    let hidden = ["agent", "supervise", "serve", "dispatcher serve"];
+    let hidden = ["agent", "inherit", "supervise", "serve", "dispatcher serve"];
     all().into_iter().filter(move |(path, _)| !hidden.contains(&path.as_str()))
 }
 

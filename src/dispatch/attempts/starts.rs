@@ -3,6 +3,7 @@
 use crate::dispatch::settings::Settings;
 use crate::matching::Place;
 use crate::model::command::Text;
+use crate::model::feature::Feature;
 use crate::model::id::{AttemptId, BootId, Epoch, LaneId, TaskId};
 use crate::model::task::Launch;
 use crate::protocol::agent::{Start, StartMember};
@@ -10,12 +11,24 @@ use crate::store::placing::Claimed;
 use crate::store::tasks::{Shape, TaskRow};
 use crate::store::{Result, StoreError, View};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// A start, and the place that it goes to.
 #[derive(Debug)]
 pub struct PlacedStart {
     pub place: Place,
     pub start: Start,
+}
+
+/// Where starts go.
+#[derive(Debug)]
+pub struct StartTarget<'a> {
+    pub place: Place,
+    pub lane: LaneId,
+    pub boot: &'a BootId,
+    pub epoch: Epoch,
+    /// The directory of the home, if the place is on its own host: only there the task inherits from its submitter.
+    pub home: Option<&'a Path>,
 }
 
 /// What all starts of a task share; built once for a batch.
@@ -43,64 +56,59 @@ impl Template {
     }
 
     /// The starts of these members in one lane: one start, or one for each member if their output files differ.
-    pub fn starts(
-        &self,
-        view: &View<'_>,
-        place: Place,
-        lane: LaneId,
-        boot: &BootId,
-        epoch: Epoch,
-        members: &[Claimed],
-    ) -> Result<Vec<PlacedStart>> {
+    pub fn starts(&self, view: &View<'_>, to: &StartTarget<'_>, members: &[Claimed]) -> Result<Vec<PlacedStart>> {
+        let place = to.place;
         let server = view.server_name(place.server)?.map_or_else(String::new, |n| n.to_string());
         let host = if place.host == place.server {
             server.clone()
         } else {
             view.server_name(place.host)?.map_or_else(String::new, |n| n.to_string())
         };
+        let inherited = match to.home {
+            Some(_) => view.environment_of(self.row.id)?.map(|kept| kept.inherited),
+            None => None,
+        };
+        let mut features = self.features.clone();
+        features.extend(inherited.as_ref().map(|_| Feature::Inherit.name().to_owned()));
+        let whole = Start {
+            lane: to.lane,
+            boot: to.boot.clone(),
+            epoch: to.epoch,
+            launch: self.launch.clone(),
+            mem_limit: self.row.demand.needs.mem,
+            // A task of another home is no user of this one.
+            grid_env: self.environment(&server, to.home.filter(|_| inherited.is_some())),
+            prologue: view.prologue(place.host)?,
+            features,
+            inherited,
+            members: Vec::new(),
+        };
         let apart = [&self.launch.stdout, &self.launch.stderr].into_iter().flatten().any(|p| p.lossy().contains('%'));
         let batches = if apart { members.chunks(1).collect() } else { batches(members) };
-        let prologue = view.prologue(place.host)?;
-        let start = |batch| self.start(place, lane, boot, epoch, batch, &server, &host, prologue.clone());
+        let start = |batch| PlacedStart { place, start: self.start(&whole, batch, &host) };
         Ok(batches.into_iter().map(start).collect())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one message")]
-    fn start(
-        &self,
-        place: Place,
-        lane: LaneId,
-        boot: &BootId,
-        epoch: Epoch,
-        members: &[Claimed],
-        server: &str,
-        host: &str,
-        prologue: Option<String>,
-    ) -> PlacedStart {
-        let mut launch = self.launch.clone();
+    /// The start of these members alone.
+    fn start(&self, whole: &Start, members: &[Claimed], host: &str) -> Start {
+        let mut start = whole.clone();
         if let [member] = members {
             let expand = |path: &Option<Text>| path.as_ref().map(|p| self.path(p, member, host));
-            (launch.stdout, launch.stderr) = (expand(&self.launch.stdout), expand(&self.launch.stderr));
+            (start.launch.stdout, start.launch.stderr) = (expand(&self.launch.stdout), expand(&self.launch.stderr));
         }
         let array = self.row.shape != Shape::Single;
-        let members = members
-            .iter()
-            .map(|m| StartMember {
-                attempt: AttemptId { task: self.row.uuid, index: m.index, number: m.number },
-                array_index: array.then_some(m.index.0),
-                entry: m.entry.clone(),
-                directory: None,
-            })
-            .collect::<Vec<_>>();
-        let grid_env = self.environment(server);
-        let mem_limit = self.row.demand.needs.mem;
-        let features = self.features.clone();
-        let start = Start { lane, boot: boot.clone(), epoch, launch, mem_limit, grid_env, prologue, features, members };
-        PlacedStart { place, start }
+        let one = |m: &Claimed| StartMember {
+            attempt: AttemptId { task: self.row.uuid, index: m.index, number: m.number },
+            array_index: array.then_some(m.index.0),
+            entry: m.entry.clone(),
+            directory: None,
+        };
+        start.members = members.iter().map(one).collect();
+        start
     }
 
-    /// The environment variables that identify the attempt.
-    fn environment(&self, server: &str) -> Vec<(Text, Text)> {
+    /// The environment variables that identify the attempt, and the home where it is on this host.
+    fn environment(&self, server: &str, home: Option<&Path>) -> Vec<(Text, Text)> {
         let needs = self.row.demand.needs;
         let mut all = vec![
             ("GRID_TASK_ID", self.row.id.to_string()),
@@ -114,6 +122,7 @@ impl Template {
         let mut env: Vec<(Text, Text)> =
             all.into_iter().map(|(name, value)| (name.into(), value.as_str().into())).collect();
         env.push(("GRID_SUBMIT_DIR".into(), self.launch.cwd.clone()));
+        env.extend(home.map(|home| ("GRID_HOME".into(), home.as_os_str().to_owned().into())));
         env
     }
 

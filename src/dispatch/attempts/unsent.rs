@@ -1,13 +1,14 @@
 //! Unsent members: placed by a submit, and not sent to their server yet.
 
-use crate::dispatch::attempts::starts::{PlacedStart, Template};
+use crate::dispatch::attempts::starts::{PlacedStart, StartTarget, Template};
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::effects::Effect;
 use crate::dispatch::links::link_state::LinkState;
+use crate::dispatch::links::route::Route;
 use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::sealed;
 use crate::matching::Place;
-use crate::model::id::BootId;
+use crate::model::id::{BootId, LaneId};
 use crate::store::members::Live;
 use crate::store::placing::Claimed;
 use crate::store::tasks::Shape;
@@ -76,6 +77,17 @@ impl Dispatcher {
         let entry = if template.row.shape == Shape::Lines { view.entry(live.task, live.index)? } else { None };
         let member = Claimed { index: live.index, number: live.number, entry };
         let place = Place { server: live.server, host: live.host };
-        Ok(template.starts(view, place, lane, boot, self.instance.epoch, &[member])?)
+        Ok(template.starts(view, &self.start_target(place, lane, boot), &[member])?)
+    }
+
+    /// Where a start for this place and lane goes.
+    pub(in crate::dispatch) fn start_target<'a>(
+        &'a self,
+        place: Place,
+        lane: LaneId,
+        boot: &'a BootId,
+    ) -> StartTarget<'a> {
+        let here = matches!(self.route_to(place.host), Some(Route::Here));
+        StartTarget { place, lane, boot, epoch: self.instance.epoch, home: here.then(|| self.home.dir()) }
     }
 }

@@ -61,6 +61,7 @@ impl First {
         for message in caller.receive_all() {
             match message {
                 ToDispatcher::Login(login) => first.logins.push(login),
+                ToDispatcher::Submitter(submitter) => caller.submitter(submitter),
                 ToDispatcher::Submit(submit) => caller.submit(submit),
                 // A starter with another request waits until the socket is there.
                 _ => {}
@@ -266,6 +267,9 @@ mod tests {
         frame::write(&mut ours, &ToDispatcher::Submit(vec![7; 60 << 10])).unwrap();
         let mut first = First::read(theirs).unwrap();
         assert_eq!(first.logins.len(), 1);
-        assert_eq!(first.callers.submits().into_iter().map(|(_, submit)| submit.len()).collect::<Vec<_>>(), [60 << 10]);
+        assert_eq!(
+            first.callers.submits().into_iter().map(|(_, message)| message.submit.len()).collect::<Vec<_>>(),
+            [60 << 10]
+        );
     }
 }

@@ -1,7 +1,9 @@
 //! Commands that are connected to the dispatcher, and their open requests: ends, outputs, probes, files, submits.
 
 use crate::dispatch::links::route::Route;
+use crate::dispatch::process::requests::{Follow, MachineRoute, Requests};
 use crate::dispatch::sealed;
+use crate::dispatch::submits::SubmitMessage;
 use crate::dispatch::transfer::chunks::OutputChunk;
 use crate::model::attempt::Stream;
 use crate::model::id::{AttemptId, Index, MachineId, MemberKey, ServerId, TaskId};
@@ -11,36 +13,6 @@ use crate::protocol::frame::{Inbox, Outbox};
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Instant;
-
-/// A link, and the machine that has to be behind it.
-pub type MachineRoute = (Route, Option<MachineId>);
-
-/// Requests of a connected command that are not answered yet.
-#[derive(Debug, Default)]
-struct Requests {
-    watches: Vec<(TaskId, Option<Index>)>,
-    follows: Vec<Follow>,
-    /// Servers to probe, with the time of the request: an older reading does not answer it.
-    probes: Vec<(ServerId, Instant)>,
-    brings: Vec<MemberKey>,
-    clears: Vec<(ServerId, Route)>,
-    reads: Vec<(AttemptId, Stream, u64)>,
-    /// Submits for the next turn.
-    submits: Vec<Vec<u8>>,
-    /// Questions to agents whose links are not up yet.
-    unasked: Vec<(MachineRoute, ToAgent)>,
-}
-
-/// A followed output.
-#[derive(Debug, Clone)]
-pub struct Follow {
-    pub task: TaskId,
-    pub index: Index,
-    /// The attempt that is followed, once it is known.
-    pub attempt: Option<AttemptId>,
-    pub out: u64,
-    pub err: u64,
-}
 
 /// One connection.
 #[derive(Debug)]
@@ -129,7 +101,13 @@ impl Caller {
 
     /// Adds a submit that the next turn handles.
     pub fn submit(&mut self, submit: Vec<u8>) {
-        self.requests.submits.push(submit);
+        let submitter = self.requests.submitter.take();
+        self.requests.submits.push(SubmitMessage { submit, submitter });
+    }
+
+    /// Notes what the next submit's task inherits.
+    pub fn submitter(&mut self, submitter: Vec<u8>) {
+        self.requests.submitter = Some(submitter);
     }
 
     /// Adds a watch for the end of a task or a member.
@@ -200,7 +178,7 @@ impl Callers {
 
     /// Removes and gives the submits to handle, each with its caller. Submits of a caller that has hung up are dropped: it may
     /// have submitted by itself.
-    pub fn submits(&mut self) -> Vec<(u64, Vec<u8>)> {
+    pub fn submits(&mut self) -> Vec<(u64, SubmitMessage)> {
         let mut all = Vec::new();
         for caller in self.all.iter_mut().filter(|c| !c.requests.submits.is_empty()) {
             let submits = std::mem::take(&mut caller.requests.submits);

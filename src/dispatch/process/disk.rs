@@ -6,6 +6,7 @@ use crate::dispatch::links::route::Route;
 use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::schedule::queue::Queue;
 use crate::dispatch::sealed;
+use crate::dispatch::submits::SubmitMessage;
 use crate::dispatch::transfer::ending::Ending;
 use crate::dispatch::turn::Turn;
 use crate::distributor::fleets::Fleets;
@@ -90,7 +91,12 @@ impl Shortage {
     }
 
     /// Notes what the transaction that begins records: messages of agents, ends and submits.
-    pub fn will_record(&mut self, messages: &[(Route, FromAgent)], endings: &[Ending], submits: &[(u64, Vec<u8>)]) {
+    pub fn will_record(
+        &mut self,
+        messages: &[(Route, FromAgent)],
+        endings: &[Ending],
+        submits: &[(u64, SubmitMessage)],
+    ) {
         self.again = 0;
         self.submitted.clear();
         self.submitted.extend(submits.iter().map(|(caller, _)| *caller));

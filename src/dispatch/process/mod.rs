@@ -7,6 +7,7 @@ mod clock;
 pub(in crate::dispatch) mod disk;
 pub(in crate::dispatch) mod instance;
 pub mod life;
+mod requests;
 pub mod run;
 pub(in crate::dispatch) mod wait;
 pub(in crate::dispatch) mod watches;

@@ -5,8 +5,8 @@ use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::homes::peers::CallerTicket;
 use crate::dispatch::links::link_state::LinkState;
 use crate::dispatch::process::begin::{Begun, begin, rebuild};
-use crate::dispatch::process::callers;
 use crate::dispatch::process::life::DispatcherEnd;
+use crate::dispatch::process::requests::Follow;
 use crate::dispatch::process::watches;
 use crate::dispatch::sealed;
 use crate::dispatch::settings::Settings;
@@ -15,12 +15,11 @@ use crate::matching::Place;
 use crate::model::attempt::Stream;
 use crate::model::id::{AttemptKey, MemberKey};
 use crate::model::open_files;
-use crate::model::processors::Processors;
+use crate::model::process_attributes;
 use crate::model::ssh::Login;
 use crate::protocol::agent::ToAgent;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::{Durability, Home, Log, Store, StoreError, View};
-use rustix::process::{getpriority_process, setpriority_process};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -62,11 +61,8 @@ pub fn serve(
 ) -> Result<(), DispatchError> {
     // Leaves the starter's terminal and its Ctrl-C. Only a group leader fails, and it has done that already.
     if rustix::process::setsid().is_ok() {
-        // The processors and the niceness of the starter must not limit other people's tasks.
-        Processors::take_all();
-        if getpriority_process(None).is_ok_and(|nice| nice > 0) {
-            let _ = setpriority_process(None, 0);
-        }
+        // What a task gets depends on its submit and its server, not on who started the dispatcher.
+        process_attributes::shed();
     }
     // The starter's directory is not kept busy. chdir is done here: to spawn a child in another directory takes a fork, and the
     // fork waits for its parent's processor.
@@ -190,7 +186,7 @@ impl Dispatcher {
                 self.retry_links_now();
             }
             ToDispatcher::Follow { task, index, out, err } => {
-                self.callers.all[at].follow(callers::Follow { task, index, attempt: None, out, err });
+                self.callers.all[at].follow(Follow { task, index, attempt: None, out, err });
                 self.retry_links_now();
                 self.activity.dirty = true;
             }
@@ -210,6 +206,7 @@ impl Dispatcher {
             }
             ToDispatcher::Clear { server } => self.clear_for(at, server),
             ToDispatcher::Discard => self.load_discards(&store.view())?,
+            ToDispatcher::Submitter(submitter) => self.callers.all[at].submitter(submitter),
             ToDispatcher::Submit(submit) => self.callers.all[at].submit(submit),
             ToDispatcher::Cancel { task, index, grace } => {
                 self.cancel_unwritten(&store.view(), task, index, grace)?;

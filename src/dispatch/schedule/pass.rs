@@ -147,7 +147,7 @@ pub(super) fn fill(
         if sent.is_some()
             && let Some(template) = Template::read(turn.tx, &d.attempts.settings, head.task)?
         {
-            let starts = template.starts(turn.tx, place, lane, &placing.boot, d.instance.epoch, &claimed)?;
+            let starts = template.starts(turn.tx, &d.start_target(place, lane, &placing.boot), &claimed)?;
             turn.effects.extend(starts.into_iter().map(Effect::Start));
         }
     }

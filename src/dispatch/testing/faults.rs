@@ -8,6 +8,7 @@ use crate::model::id::{AttemptId, BootId, Index, ServerId, TaskId};
 use crate::model::task::Phase;
 use crate::model::time::Timestamp;
 use crate::protocol::dispatcher::FromDispatcher;
+use crate::store::backup::BackupContent;
 use crate::store::ledger::Ledger;
 use crate::store::members::{LastAttempt, MemberRow};
 use crate::store::placing::Placing;
@@ -159,7 +160,7 @@ impl Bench {
     /// Makes a backup of the home.
     pub fn backup(&self) -> PathBuf {
         let to = self._dir.path().join("backup");
-        self.store.backup(&to, self.clock.now().wall).unwrap();
+        self.store.backup(&to, BackupContent::All, self.clock.now().wall).unwrap();
         to
     }
 

@@ -14,7 +14,7 @@ use super::dispatcher::Dispatcher;
 use super::links::connector::Opener;
 use super::links::route::Route;
 use super::process::begin::without_socket;
-use super::submits::SubmitHandler;
+use super::submits::{SubmitHandler, SubmitMessage};
 use crate::distributor::fleets::Fleets;
 use crate::link::{Link, LinkEnds};
 use crate::model::ambient::Ambient;
@@ -64,7 +64,13 @@ pub struct Bench {
 pub struct NoSubmits;
 
 impl SubmitHandler for NoSubmits {
-    fn carry_out(&mut self, _: &Tx<'_>, _: &mut Fleets, _: &[u8], _: Timestamp) -> Result<Option<Vec<u8>>, StoreError> {
+    fn carry_out(
+        &mut self,
+        _: &Tx<'_>,
+        _: &mut Fleets,
+        _: &SubmitMessage,
+        _: Timestamp,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(None)
     }
 }
@@ -184,6 +190,7 @@ impl Bench {
                 search: None,
                 verdict: None,
                 kept: 0,
+                environment: None,
             };
             tx.add_task(&new, now)
         })

@@ -82,6 +82,9 @@ pub struct Collected {
     pub tasks: u64,
     pub notes: u64,
     pub classes: u64,
+    /// Environments whose values were erased.
+    #[serde(default)]
+    pub environments: u64,
     /// Long outputs and files on servers, by server.
     pub there: Vec<CollectedThere>,
     pub dry_run: bool,

@@ -171,7 +171,7 @@ fn principal_of(
         true => (Access::Administrator, KeptFile::NOTHING),
         false => (Access::User, session.kept(grid, name)?),
     };
-    Ok(Principal { user: name.clone(), access, reach, home, kept })
+    Ok(Principal { user: name.clone(), access, reach, home, kept, environment: None })
 }
 
 /// Checks an envelope from another home: its size, its hops, and who sends it.

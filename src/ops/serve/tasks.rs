@@ -236,7 +236,7 @@ fn here(asked: &OpenQuestion<'_>, grid: &mut Grid, what: Chosen, verb: Verb, the
         }
         Verb::Hold { .. } => report(hold::hold(grid, &[what])?.pop()),
         Verb::Release { .. } => report(release::release(grid, &[what])?.pop()),
-        Verb::Retry { failed_only, .. } => report(retry::retry(grid, &[what], failed_only)?.pop()),
+        Verb::Retry { failed_only, .. } => report(retry::retry(grid, &[what], failed_only, None)?.pop()),
         Verb::Wait { .. } => {
             wait::wait(grid, &[what], &mut |_| !asked.is_dropped())?;
             let view = grid.store.view();

@@ -4,6 +4,7 @@
 use super::request::SubmitRequest;
 use crate::dispatch::client::start::{self, Connection};
 use crate::model::id::TaskId;
+use crate::model::inherited::Submitter;
 use crate::model::ssh::Login;
 use crate::model::task::Members;
 use crate::ops::home::HomeVariables;
@@ -19,7 +20,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 impl SubmitRequest {
     /// Submits through the dispatcher; None if that is not possible.
-    pub fn submit_via_dispatcher(&mut self, places: &HomeVariables, login: &Login) -> Option<Accepted> {
+    pub fn submit_via_dispatcher(
+        &mut self,
+        places: &HomeVariables,
+        login: &Login,
+        submitter: &Submitter,
+    ) -> Option<Accepted> {
         let located = Home::locate(places).ok()?;
         self.remark = located.remark;
         // The command itself checks names, packs files, and writes many lines.
@@ -28,7 +34,9 @@ impl SubmitRequest {
             return None;
         }
         let order = serde_json::to_vec(self).ok().filter(|order| order.len() <= ORDER_MAX)?;
-        let words = [ToDispatcher::Login(login.clone()), ToDispatcher::Submit(order)];
+        let submitter = Some(submitter.to_bytes()).filter(|bytes| bytes.len() <= ORDER_MAX)?;
+        let words =
+            [ToDispatcher::Login(login.clone()), ToDispatcher::Submitter(submitter), ToDispatcher::Submit(order)];
         self.open = true;
         let Some(mut connection) = start::ask(&located.home, &words, PATIENCE).ok()? else {
             self.open = false;

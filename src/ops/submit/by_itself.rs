@@ -1,7 +1,8 @@
 //! Submits by the command itself: with files, with many lines, into other homes, or if no dispatcher answers.
 
+use super::inheritance::{EnvironmentRule, Inheritance};
 use super::pack::{self, SentWorkplace};
-use super::request::{SubmitRequest, completed, envelope};
+use super::request::{SubmitRequest, completed, envelope, profile};
 use super::submitted::{shown, shown_by_uuid};
 use crate::dispatch::client::relay::Relay;
 use crate::distributor::context::TierContext;
@@ -15,6 +16,7 @@ use crate::model::ambient::System;
 use crate::model::failpoint::failpoint;
 use crate::model::feature::{Feature, options};
 use crate::model::id::{TaskId, TaskUuid};
+use crate::model::inherited::Submitter;
 use crate::model::task::Request;
 use crate::model::time::Timestamp;
 use crate::ops::draft::Draft;
@@ -32,11 +34,18 @@ pub fn take_in(grid: &mut Grid, asked: &SubmitRequest) -> Result<SentWorkplace, 
 
 /// Submits a task with its packed files; it is on the disk when this returns. [`OpsError::NoMatch`] if no server could ever run it,
 /// [`OpsError::Denied`] if no home runs it for this user.
-pub fn submit(grid: &mut Grid, asked: SubmitRequest, taken: SentWorkplace) -> Result<report::Submitted, OpsError> {
+pub fn submit(
+    grid: &mut Grid,
+    asked: SubmitRequest,
+    taken: SentWorkplace,
+    submitter: &Submitter,
+) -> Result<report::Submitted, OpsError> {
     let SubmitRequest { uuid, draft, open, .. } = asked;
-    let mut request = completed(&grid.store.view(), draft, grid.client.clone(), &grid.me)?;
+    let (mut request, inheritance) = inheriting(grid, draft, submitter)?;
     (request.launch.workplace, request.launch.fetch) = (taken.workplace, taken.fetch);
-    let principal = Principal::resident(grid.me.clone());
+    let environment =
+        grid.store.write::<_, OpsError>(Durability::Normal, |tx| Ok(inheritance.keep(tx, Timestamp::now())?))?;
+    let principal = Principal::resident(grid.me.clone()).with(Some(environment));
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let mut order = PlacementRequest::new(envelope(uuid, &request)?, &request, &principal);
     let mut context = TierContext { store: &mut grid.store, peers: &mut peers, ambient: &System };
@@ -65,6 +74,16 @@ pub fn submit(grid: &mut Grid, asked: SubmitRequest, taken: SentWorkplace) -> Re
     Ok(report)
 }
 
+/// The request of a draft, and what it inherits.
+fn inheriting(grid: &Grid, mut draft: Draft, submitter: &Submitter) -> Result<(Request, Inheritance), OpsError> {
+    let view = grid.store.view();
+    let profile = profile(&view, &draft)?;
+    let inheritance = Inheritance::new(submitter, &EnvironmentRule::of(&view, &draft, profile.as_ref())?)?;
+    draft.env = inheritance.travelling.clone().with(draft.env);
+    let request = completed(&view, draft, profile.as_ref(), grid.client.clone(), &grid.me)?;
+    Ok((request, inheritance))
+}
+
 /// Sends the files of a task to the home that accepted it. If that fails the task is cancelled, so that it does not wait for them for ever.
 fn send_files(grid: &mut Grid, task: TaskId) -> Result<(), OpsError> {
     let Some(away) = grid.store.view().away(task)? else { return Ok(()) };
@@ -75,8 +94,8 @@ fn send_files(grid: &mut Grid, task: TaskId) -> Result<(), OpsError> {
 }
 
 /// Where the task would go now, and why. Nothing is written, here or in other homes.
-pub fn dry_run(grid: &mut Grid, draft: Draft) -> Result<report::Explained, OpsError> {
-    let request = completed(&grid.store.view(), draft, grid.client.clone(), &grid.me)?;
+pub fn dry_run(grid: &mut Grid, draft: Draft, submitter: &Submitter) -> Result<report::Explained, OpsError> {
+    let (request, _) = inheriting(grid, draft, submitter)?;
     let principal = Principal::resident(grid.me.clone());
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let mut envelope = envelope(TaskUuid::new(), &request)?;

@@ -13,6 +13,7 @@
 mod by_dispatcher;
 mod by_itself;
 mod in_dispatcher;
+mod inheritance;
 pub mod pack;
 mod request;
 mod submitted;
@@ -21,5 +22,6 @@ pub use by_dispatcher::Accepted;
 pub(super) use by_itself::refusal;
 pub use by_itself::{dry_run, submit, take_in};
 pub use in_dispatcher::SubmitService;
+pub(super) use inheritance::keep_environment;
 pub use request::SubmitRequest;
 pub use submitted::chosen;

@@ -4,6 +4,7 @@ use super::pack::FileRequest;
 use crate::distributor::front::SERIES;
 use crate::model::id::TaskUuid;
 use crate::model::name::Name;
+use crate::model::profile::Profile;
 use crate::model::task::{ClientFacts, Request};
 use crate::ops::OpsError;
 use crate::ops::draft::Draft;
@@ -41,19 +42,26 @@ impl SubmitRequest {
     }
 }
 
+/// The profile of a draft.
+pub(super) fn profile(view: &View<'_>, draft: &Draft) -> Result<Option<Profile>, OpsError> {
+    let Some(name) = &draft.profile else { return Ok(None) };
+    let profile = view.profile(name.as_str())?;
+    if profile.is_none() {
+        let known = view.profiles()?;
+        return Err(OpsError::unknown("profile", name.as_str(), known.iter().map(|p| p.name.as_str())));
+    }
+    Ok(profile)
+}
+
 /// The request of a draft with its profile merged in, by a user of this home.
-pub(super) fn completed(view: &View<'_>, draft: Draft, host: ClientFacts, me: &Name) -> Result<Request, OpsError> {
-    let request = match draft.profile.clone() {
-        None => draft.into_request(None, host)?,
-        Some(name) => {
-            let profile = view.profile(name.as_str())?;
-            if profile.is_none() {
-                let known = view.profiles()?;
-                return Err(OpsError::unknown("profile", name.as_str(), known.iter().map(|p| p.name.as_str())));
-            }
-            draft.into_request(profile.as_ref(), host)?
-        }
-    };
+pub(super) fn completed(
+    view: &View<'_>,
+    draft: Draft,
+    profile: Option<&Profile>,
+    host: ClientFacts,
+    me: &Name,
+) -> Result<Request, OpsError> {
+    let request = draft.into_request(profile, host)?;
     let name = request.user.as_ref().unwrap_or(me);
     if !view.knows_user(name.as_str())? {
         let known = view.users()?;

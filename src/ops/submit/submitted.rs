@@ -37,5 +37,6 @@ fn report_of(view: &View<'_>, row: &TaskRow) -> report::Submitted {
         server: server.map(|name| name.to_string()),
         route: vec![row.tier1.clone(), row.tier2.clone()],
         size: (row.shape != Shape::Single).then_some(row.size),
+        notes: Vec::new(),
     }
 }

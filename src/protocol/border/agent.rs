@@ -1,7 +1,7 @@
 //! Checks of the messages between a dispatcher and an agent. A server's account may lie in every field; an unacceptable message
 //! closes the link.
 
-use super::launch::{launch, text, variables};
+use super::launch::{inherited, launch, text, variables};
 use super::{Message, Unacceptable, field};
 use crate::model::attempt::{Cause, End, Gap, Stream};
 use crate::model::bounds::{self, Checked, OutOfBounds};
@@ -275,6 +275,7 @@ pub(super) fn start(start: &Start) -> Result<(), Unacceptable> {
     field("epoch", bounds::counter(start.epoch.0))?;
     launch(&start.launch)?;
     variables("grid_env", &start.grid_env)?;
+    start.inherited.as_ref().map_or(Ok(()), inherited)?;
     start.prologue.as_ref().map_or(Ok(()), |lines| field("prologue", bounds::text(lines, bounds::LINES_MAX)))?;
     for member in &start.members {
         // Attempts are reported in each hello, where they have to be acceptable.

@@ -24,7 +24,8 @@ impl Message for ToDispatcher {
                     .try_for_each(|(at, word, max)| word.map_or(Ok(()), |word| field(at, bounds::text(word, max))))
             }
             // A submit is decoded where it is handled; a question is checked by the other home.
-            Self::Submit(_)
+            Self::Submitter(_)
+            | Self::Submit(_)
             | Self::Ask { .. }
             | Self::Wake
             | Self::Discard

@@ -3,6 +3,7 @@
 use super::{Unacceptable, field};
 use crate::model::bounds;
 use crate::model::command::{ARGUMENT_MAX, Text};
+use crate::model::inherited::Inherited;
 use crate::model::task::Launch;
 use crate::protocol::frame::FRAME_MAX;
 
@@ -48,4 +49,11 @@ pub(super) fn variables(name: &'static str, variables: &[(Text, Text)]) -> Resul
         }
     }
     Ok(())
+}
+
+/// Checks what a task inherits: as many variables as a process may have, each as long as one may be.
+pub(super) fn inherited(inherited: &Inherited) -> Result<(), Unacceptable> {
+    let Some(block) = &inherited.variables else { return Ok(()) };
+    field("inherited", bounds::many(block.iter().count(), VARIABLES_MAX))?;
+    block.iter().try_for_each(|(_, value)| field("inherited", bounds::bytes(value, ARGUMENT_MAX)))
 }

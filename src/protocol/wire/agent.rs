@@ -112,6 +112,7 @@ fn start() -> Start {
         grid_env: vec![(text("GRID_CPUS"), text("2"))],
         prologue: Some("module load cuda".into()),
         features: Vec::new(),
+        inherited: None,
         members: vec![StartMember {
             attempt: attempt(),
             array_index: Some(3),
