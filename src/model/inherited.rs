@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
+/// Most variables that a task gets.
+pub const VARIABLES_MAX: usize = 10_000;
 /// Variables that travel with a task to wherever it runs: the language and the time zone. They hold no secrets.
 const LANGUAGE: [&str; 4] = ["LANG", "LANGUAGE", "LC_*", "TZ"];
 /// Directories of an environment that is switched on. Where they exist, their programs come first.

@@ -2,7 +2,7 @@
 
 use crate::model::command::Environment;
 use crate::model::id::EnvironmentId;
-use crate::model::inherited::{EnvironmentBlock, EnvironmentChoice, Inherited, Submitter};
+use crate::model::inherited::{EnvironmentBlock, EnvironmentChoice, Inherited, Submitter, VARIABLES_MAX};
 use crate::model::profile::Profile;
 use crate::model::settings::{ENV, ENV_EXCLUDE};
 use crate::model::time::Timestamp;
@@ -48,6 +48,13 @@ impl Inheritance {
     pub fn new(submitter: &Submitter, rule: &EnvironmentRule) -> Result<Self, OpsError> {
         let exclude = ENV_EXCLUDE.value(rule.exclude.as_deref());
         let inherited = submitter.inherited(rule.choice, &exclude);
+        let many = inherited.variables.as_ref().map_or(0, |block| block.iter().count());
+        if many > VARIABLES_MAX {
+            return Err(OpsError::Usage(format!(
+                "the environment has {many} variables, at most {VARIABLES_MAX} are passed on: --env-none, or `grid config set env_exclude \
+                 'PREFIX_*'`"
+            )));
+        }
         let mut digest = blake3::Hasher::new();
         digest.update(&serde_json::to_vec(&inherited.attributes).unwrap_or_default());
         // An empty environment is not that of a login.

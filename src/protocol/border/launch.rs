@@ -3,12 +3,10 @@
 use super::{Unacceptable, field};
 use crate::model::bounds;
 use crate::model::command::{ARGUMENT_MAX, Text};
-use crate::model::inherited::Inherited;
+use crate::model::inherited::{Inherited, VARIABLES_MAX};
 use crate::model::task::Launch;
 use crate::protocol::frame::FRAME_MAX;
 
-/// Most environment variables.
-const VARIABLES_MAX: usize = 10_000;
 /// Most patterns of `--fetch`.
 const PATTERNS_MAX: usize = 10_000;
 
