@@ -114,8 +114,7 @@ const FIXED: [&str; 12] = [
     "gpus",
 ];
 /// Built-in attributes that change.
-const CHANGES: [&str; 9] =
-    ["load1", "idle_cpus", "mem_available", "disk_free", "boot_id", "gpus_in_use", "gpus_free", "running", "waiting"];
+const CHANGES: [&str; 5] = ["load1", "idle_cpus", "mem_available", "disk_free", "boot_id"];
 
 /// A server as it may be at another time: what changes is unknown.
 struct EverScope<'a> {

@@ -240,6 +240,10 @@ fn could_ever_ignores_what_changes() {
         "server.rack == 8",
         "server.cpus > 8",
         "server.nothing == 1",
+        // Nothing ever sets these: a task that waited for them would wait for ever.
+        "server.running < 2",
+        "server.waiting == 0",
+        "server.gpus_free > 0",
         "server.load1 < 9.0 && server.rack == 8",
         "!has(server.rack)",
     ] {
