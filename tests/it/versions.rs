@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 
 /// The versions before the newest, each with a fixture.
-const OLDER: [u32; 3] = [1, 2, 3];
+const OLDER: [u32; 4] = [1, 2, 3, 4];
 
 /// A home out of a fixture.
 fn home_of(version: u32) -> Grid {
@@ -77,6 +77,19 @@ fn version_3_opens_and_goes_on() {
     grid.grid(["wait", "7", "8"]).ok();
     assert_eq!(grid.grid(["logs", "7"]).ok(), "went on");
     assert_eq!(grid.state("4"), "HELD");
+}
+
+#[test]
+fn version_4_opens_and_goes_on() {
+    let mut grid = home_of(4);
+    grid.set_env("WANTED", "a");
+    assert_eq!(grid.number("select count(*) n from task_view"), 8);
+    grid.grid(["server", "resume", "local"]).ok();
+    grid.grid(["wait", "7", "8"]).ok();
+    // What was submitted to an older grid inherits nothing; what is submitted now does.
+    assert_eq!(grid.show("7")["inherits"], serde_json::Value::Null);
+    assert_eq!(grid.grid(["logs", "7"]).ok(), "went on");
+    assert_eq!(grid.grid(["run", "--", "sh", "-c", "echo $WANTED"]).ok(), "a");
 }
 
 #[test]
