@@ -92,6 +92,13 @@ impl EnvironmentBlock {
         Self(block)
     }
 
+    /// The same variables by name: shells pass them on in different orders.
+    fn sorted(&self) -> Self {
+        let mut pairs: Vec<&[u8]> = self.0.split(|byte| *byte == 0).collect();
+        pairs.sort_by_key(|pair| pair.split(|byte| *byte == b'=').next());
+        Self(pairs.join(&0))
+    }
+
     /// As pairs.
     pub fn to_environment(&self) -> Environment {
         let pair = |(name, value): (&[u8], &[u8])| Some((Text::from_bytes(name)?, Text::from_bytes(value)?));
@@ -159,7 +166,7 @@ impl Submitter {
 
     /// What its tasks inherit. `exclude` are further names that are left out.
     pub fn inherited(&self, choice: EnvironmentChoice, exclude: &[String]) -> Inherited {
-        let variables = (choice != EnvironmentChoice::Minimal).then(|| self.passed_on(exclude));
+        let variables = (choice != EnvironmentChoice::Minimal).then(|| self.passed_on(exclude).sorted());
         Inherited { variables, attributes: self.attributes }
     }
 
@@ -235,6 +242,13 @@ mod tests {
         let some = submitter(b"A=1");
         assert_eq!(some.inherited(EnvironmentChoice::Minimal, &[]).variables, None);
         assert_eq!(shown(&some.inherited(EnvironmentChoice::All, &[]).variables.unwrap()), ["A=1"]);
+    }
+
+    #[test]
+    fn equal_environments_are_equal_in_any_order() {
+        let of = |block: &[u8]| submitter(block).inherited(EnvironmentChoice::All, &[]);
+        assert_eq!(of(b"B=1\0A=2\0C=3"), of(b"C=3\0A=2\0B=1"));
+        assert_ne!(of(b"B=1\0A=2"), of(b"B=2\0A=1"));
     }
 
     #[test]

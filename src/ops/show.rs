@@ -273,14 +273,11 @@ fn not_found_there(
     }
     let server = last.host.map(|host| view.server_by_id(host)).transpose()?.flatten();
     let Some(server) = server.filter(|server| server.engine != Engine::Local) else { return Ok(None) };
-    let program = launch.command.arguments()[0].as_os();
     let path = kept.and_then(|kept| kept.inherited.variables.as_ref()?.get("PATH"));
-    let dirs = path.map(|path| std::env::split_paths(OsStr::from_bytes(path)).collect::<Vec<_>>()).unwrap_or_default();
-    if program.as_bytes().contains(&b'/') {
-        return Ok(None);
-    }
-    let here = dirs.into_iter().find(|dir| dir.join(program).is_file());
-    Ok(here.map(|dir| {
+    let Some((path, program)) = path.zip(launch.command.arguments().first()) else { return Ok(None) };
+    let program = program.as_os();
+    let here = std::env::split_paths(OsStr::from_bytes(path)).find(|dir| dir.join(program).is_file());
+    Ok(here.filter(|_| !program.as_bytes().contains(&b'/')).map(|dir| {
         let program = program.to_string_lossy();
         format!(
             "{program} is in {} here, and on no PATH of a login on {}: `--app {program}` chooses a server that has it, `--env PATH` \
