@@ -1,6 +1,7 @@
 //! What a command leaves alone: the caller's stdin, pipes and descriptors.
 
 use crate::support::{Grid, process};
+use std::process::Stdio;
 
 #[test]
 fn a_submit_in_backquotes_returns_at_once() {
@@ -62,8 +63,9 @@ fn a_closed_pipe_is_no_error() {
     }
     // As `cat` does: what stands behind it in a script with `set -o pipefail` hears of it.
     for line in ["sql --schema", "server list"] {
-        let mut filter = grid.beside(line.split(' '));
-        drop(filter.stdout.take());
+        // Its reader has gone before it begins.
+        let (_, closed) = std::io::pipe().unwrap();
+        let filter = grid.typed(line.split(' ')).stdin(Stdio::null()).stdout(closed).spawn().expect("grid");
         process::finish(filter, line.to_owned()).expect(141);
     }
 }
