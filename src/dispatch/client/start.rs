@@ -247,10 +247,7 @@ fn find_or_start(home: &Home) -> Result<Connection, StartError> {
             return Ok(connection);
         }
         if !home.exists() {
-            let home = home.dir().display();
-            return Err(StartError::Failed(format!(
-                "{home}: there is no home here (any more): was it moved or removed?"
-            )));
+            return Err(gone(home).into());
         }
         let _lock = lock_start(home)?;
         if let Some(connection) = Connection::open(home)? {
@@ -271,7 +268,11 @@ fn lock_start(home: &Home) -> Result<File, StoreError> {
     let path = home.run_dir().join("start.lock");
     let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
     let locked = opened.and_then(|lock| lock.lock().map(|()| lock));
-    locked.map_err(|error| StoreError::Unwritable { path, error })
+    locked.map_err(|error| if home.exists() { StoreError::Unwritable { path, error } } else { gone(home) })
+}
+
+fn gone(home: &Home) -> StoreError {
+    StoreError::Gone { home: home.dir().to_owned() }
 }
 
 /// The name of the lock file in a home's `run/`.

@@ -229,6 +229,8 @@ fn lies_to_a_home_cost_only_the_liar() {
         grid.grid(["user", "add", user]).ok();
     }
     grid.grid(["server", "set", "local", "--shared-account", "--slots", "8", "--cpus", "8"]).ok();
+    // However long the lies take, the dispatcher has no other reason to end.
+    grid.grid(["config", "set", "idle_exit", "1h"]).ok();
     let owner = HomeId(grid.sql("select id from home")[0]["id"].as_str().unwrap().parse().unwrap());
     let ended = |user: &str| {
         let mut caller = Caller::greeted(grid.typed(["serve"]).args(["--as", user]), stranger());

@@ -160,21 +160,16 @@ fn invalid_message_on_an_attempt_costs_only_that_server() {
             _ => (refused(Refusal::OtherBoot), "that the host was restarted, and that it was not"),
         }
     };
-    let (mut tasks, mut refreshed) = (Vec::new(), Vec::new());
-    for at in 0..4 {
-        let host = format!("f{at}");
-        liars.says(&host, &[hello(&host, Vec::new()), FromAgent::Facts(facts(&host))]);
-        grid.grid(["server", "add", &host, "--ssh", &host]).ok();
-        // It waits for a reading that is asked for, and this agent tells the one that it has by itself.
-        refreshed.push(grid.beside(["server", "refresh", &host]));
-        process::until("it was read", || {
-            grid.number(&format!("SELECT health = 'UP' AS up FROM server WHERE name = '{host}'")) == 1
-        });
-        tasks.push(grid.submit(["-w", &host, "--", "true"]));
+    let hosts = [0, 1, 2, 3].map(|at| format!("f{at}"));
+    for host in &hosts {
+        liars.says(host, &[hello(host, Vec::new()), FromAgent::Facts(facts(host))]);
     }
+    // Each waits for a reading that is asked for, and this agent tells the one that it has by itself.
+    let asking = hosts.each_ref().map(|host| grid.beside(["server", "add", host, "--ssh", host]));
+    process::until("all were read", || grid.number("SELECT count(*) FROM server WHERE health = 'UP'") == 5);
+    let tasks = hosts.each_ref().map(|host| grid.submit(["-w", host, "--", "true"]));
     let dispatcher = grid.dispatcher();
-    for (at, task) in tasks.iter().enumerate() {
-        let host = format!("f{at}");
+    for (at, (host, task)) in hosts.iter().zip(&tasks).enumerate() {
         process::until("its start was sent", || {
             grid.number(&format!("SELECT count(*) AS n FROM member WHERE task_id = {task} AND sent > 0")) == 1
         });
@@ -183,8 +178,8 @@ fn invalid_message_on_an_attempt_costs_only_that_server() {
         let (lie, words) = lie(at, AttemptId { task: uuid, index: Index(0), number: 1 });
         let mut wire = Vec::new();
         frame::encode(&lie, &mut wire).unwrap();
-        liars.says_then(&host, &wire);
-        let why = liars.why_down(&host);
+        liars.says_then(host, &wire);
+        let why = liars.why_down(host);
         assert!(why.contains(words), "{host}: {why}");
         assert_eq!(grid.state(task), "PENDING", "nothing is known of it");
     }
@@ -193,7 +188,7 @@ fn invalid_message_on_an_attempt_costs_only_that_server() {
     for task in &tasks {
         grid.grid(["cancel", task]).ok();
     }
-    for mut child in refreshed {
+    for mut child in asking {
         let _ = child.kill();
         child.wait().unwrap();
     }
