@@ -93,7 +93,7 @@ fn shell(of: Option<&Variables>) -> Command {
 /// `4.1.2`, `v22.04`, `(GNU)` not: a digit first (after a `v`) and a point between digits.
 fn version_like(word: &str) -> Option<Version> {
     let word = word.trim_matches(|c: char| "(),;:\"'".contains(c));
-    let word = word.strip_prefix('v').unwrap_or(word);
+    let Version(word) = Version::new(word);
     let numbered = word.starts_with(|c: char| c.is_ascii_digit()) && word.contains('.');
     let plain = word.len() <= 40 && word.chars().all(|c| c.is_ascii_alphanumeric() || ".-_+~".contains(c));
     (numbered && plain).then(|| Version(word.trim_end_matches('.').into()))

@@ -2,6 +2,7 @@
 
 use super::tree::{Datum, Each, EachKind, Fault, Function, Node, Op, PathId};
 use crate::model::attribute::Value;
+use crate::model::demand::Version;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -48,6 +49,7 @@ fn walk<'a, S: Scope>(node: &'a Node, scope: &'a S, item: Option<&'a Datum<'a>>)
         Node::All(parts) => decide(parts.iter().map(|p| walk(p, scope, item)), false),
         Node::Any(parts) => decide(parts.iter().map(|p| walk(p, scope, item)), true),
         Node::Binary(op, sides) => binary(*op, walk(&sides.0, scope, item)?, walk(&sides.1, scope, item)?),
+        Node::Versions(op, sides) => versions(*op, &walk(&sides.0, scope, item)?, &walk(&sides.1, scope, item)?),
         Node::If(parts) => match walk(&parts.0, scope, item)? {
             Datum::Bool(true) => walk(&parts.1, scope, item),
             Datum::Bool(false) => walk(&parts.2, scope, item),
@@ -187,6 +189,25 @@ fn binary<'a>(op: Op, left: Datum<'a>, right: Datum<'a>) -> EvalResult<'a> {
         },
         _ => arithmetic(op, left, right),
     }
+}
+
+/// Two versions in order. A number is the version that it is written as.
+fn versions<'a>(op: Op, left: &Datum<'_>, right: &Datum<'_>) -> EvalResult<'a> {
+    match (version(left), version(right)) {
+        (Some(left), Some(right)) => Ok(Datum::Bool(op.allows(left.cmp_parts(&right)))),
+        (None, _) => Err(Fault::Types("version()", left.type_name(), "")),
+        (_, None) => Err(Fault::Types("version()", right.type_name(), "")),
+    }
+}
+
+fn version(of: &Datum<'_>) -> Option<Version> {
+    let text = match of {
+        Datum::Text(text) => text.clone().into(),
+        Datum::Int(number) => number.to_string().into(),
+        Datum::Double(number) => number.to_string().into(),
+        _ => return None,
+    };
+    Some(Version(text))
 }
 
 fn arithmetic<'a>(op: Op, left: Datum<'a>, right: Datum<'a>) -> EvalResult<'a> {

@@ -40,6 +40,7 @@ pub(super) fn fold(node: &Node, paths: &[AttributePath], facts: &QueryFacts) -> 
         Node::All(parts) => Node::All(undecided(parts.iter().map(again), true)),
         Node::Any(parts) => Node::Any(undecided(parts.iter().map(again), false)),
         Node::Binary(op, sides) => Node::Binary(*op, Box::new((again(&sides.0), again(&sides.1)))),
+        Node::Versions(op, sides) => Node::Versions(*op, Box::new((again(&sides.0), again(&sides.1)))),
         Node::If(parts) => Node::If(Box::new((again(&parts.0), again(&parts.1), again(&parts.2)))),
         Node::Call(function, args) => Node::Call(*function, args.iter().map(again).collect()),
         Node::Matches(of, regex) => Node::Matches(boxed(of), regex.clone()),
@@ -71,15 +72,12 @@ fn undecided(parts: impl Iterator<Item = Node>, neutral: bool) -> Vec<Node> {
 fn holds_item(node: &Node) -> bool {
     match node {
         Node::Item => true,
-        Node::Const(_) | Node::Absent(_) | Node::Path(_) | Node::Has(_) => false,
-        Node::Field(of, _) | Node::HasField(of, _) | Node::Not(of) | Node::Minus(of) | Node::Matches(of, _) => {
-            holds_item(of)
-        }
-        Node::At(both) | Node::Binary(_, both) => holds_item(&both.0) || holds_item(&both.1),
-        Node::If(parts) => holds_item(&parts.0) || holds_item(&parts.1) || holds_item(&parts.2),
-        Node::All(nodes) | Node::Any(nodes) | Node::Call(_, nodes) | Node::List(nodes) => nodes.iter().any(holds_item),
-        Node::Map(entries) => entries.iter().any(|(key, value)| holds_item(key) || holds_item(value)),
         // Comprehensions do not nest.
         Node::Each(each) => holds_item(&each.range),
+        node => {
+            let mut holds = false;
+            node.each_part(&mut |part| holds |= holds_item(part));
+            holds
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Lowers the parser's tree into ours and checks what can be known without values. What is not lowered is refused.
 
+use super::comprehension::shape;
 use super::error::{ExpressionError, ExpressionRole};
 use super::guard::MAX_DEPTH;
 use super::tree::{AttributePath, AttributeRoot, Each, EachKind, Function, Node, Op, PathId};
@@ -79,8 +80,7 @@ impl<'a> Lowering<'a> {
             Expr::Select(select) => self.select(expr, select, depth),
             Expr::Call(call) => self.call(expr, call, depth),
             Expr::List(list) => {
-                let items: Result<Vec<Node>, _> =
-                    list.elements.iter().map(|e| self.lower(e, depth).map(|(node, _)| node)).collect();
+                let items: Result<Vec<Node>, _> = list.elements.iter().map(|e| self.value(e, depth)).collect();
                 Ok((constant_list(items?), Type::List))
             }
             Expr::Map(map) => {
@@ -93,7 +93,7 @@ impl<'a> Lowering<'a> {
                     if !matches!(kind, Type::Text | Type::Any) {
                         return Err(self.fail(&entry.key, "the keys of a map are texts"));
                     }
-                    entries.push((key, self.lower(&entry.value, depth)?.0));
+                    entries.push((key, self.value(&entry.value, depth)?));
                 }
                 Ok((Node::Map(entries), Type::Map))
             }
@@ -169,17 +169,33 @@ impl<'a> Lowering<'a> {
                 let test = self.typed(expr, test, Type::Bool, "?:", depth)?;
                 let (yes, one) = self.lower(yes, depth)?;
                 let (no, other) = self.lower(no, depth)?;
-                let kind = if one == other { one } else { Type::Any };
+                let kind = match (one, other) {
+                    (one, other) if one == other => one,
+                    (Type::Version, _) | (_, Type::Version) => {
+                        return Err(self.fail(expr, "?: gives a version on one side: write version(..) on both"));
+                    }
+                    _ => Type::Any,
+                };
                 Ok((Node::If(Box::new((test, yes, no))), kind))
             }
             (operators::INDEX, [of, key]) => self.index(expr, of, key, depth),
             ("matches", [of, pattern]) => self.matches(expr, of, pattern, depth),
+            // It compares as a version; by itself it is the text that it was made of.
+            ("version", [of]) if call.target.is_none() => {
+                let (of, kind) = self.lower(of, depth)?;
+                match kind {
+                    Type::Text | Type::Number | Type::Any => Ok((of, Type::Version)),
+                    _ => Err(self.fail(expr, format!("version does not take a {}", kind.word()))),
+                }
+            }
             (sign, [left, right]) if operator(sign).is_some() => match operator(sign) {
                 Some(op) => {
                     let (left, one) = self.lower(left, depth)?;
                     let (right, other) = self.lower(right, depth)?;
                     let kind = operand_error(op, one, other).map_err(|message| self.fail(expr, message))?;
-                    Ok((Node::Binary(op, Box::new((left, right))), kind))
+                    let sides = Box::new((left, right));
+                    let versions = one == Type::Version || other == Type::Version;
+                    Ok((if versions { Node::Versions(op, sides) } else { Node::Binary(op, sides) }, kind))
                 }
                 None => Err(self.fail(expr, "this operator is not supported")),
             },
@@ -199,6 +215,16 @@ impl<'a> Lowering<'a> {
         }
         let node = if call.func_name == operators::LOGICAL_AND { Node::All(parts) } else { Node::Any(parts) };
         Ok((node, Type::Bool))
+    }
+
+    /// A value that a list or a map can hold.
+    fn value(&mut self, expr: &IdedExpr, depth: usize) -> Result<Node, ExpressionError> {
+        match self.lower(expr, depth)? {
+            (_, Type::Version) => {
+                Err(self.fail(expr, "version() stands beside a comparison: server.kernel >= version(\"6.9\")"))
+            }
+            (node, _) => Ok(node),
+        }
     }
 
     fn typed(
@@ -272,7 +298,7 @@ impl<'a> Lowering<'a> {
             }
             _ => {
                 let shape = if method { format!(".{name}()") } else { format!("{name}()") };
-                return Err(self.fail(expr, format!("there is no {shape}: size, startsWith, endsWith, contains, matches, has, exists, all, exists_one, filter, map, int, double, string")));
+                return Err(self.fail(expr, format!("there is no {shape}: size, startsWith, endsWith, contains, matches, has, exists, all, exists_one, filter, map, int, double, string, version")));
             }
         };
         if args.len() != count {
@@ -316,7 +342,7 @@ impl<'a> Lowering<'a> {
         self.item = Some(inner.iter_var.clone());
         let guard = guard.map(|guard| self.typed(expr, guard, Type::Bool, "filter", depth)).transpose()?;
         let body = match kind {
-            EachKind::Collect => self.lower(body, depth)?.0,
+            EachKind::Collect => self.value(body, depth)?,
             _ => self.typed(expr, body, Type::Bool, "this", depth)?,
         };
         self.item = None;
@@ -351,32 +377,4 @@ fn constant_list(items: Vec<Node>) -> Node {
         return Node::Const(Value::List(values.collect()));
     }
     Node::List(items)
-}
-
-/// The macro that a comprehension was made of: its kind, guard and body.
-fn shape(inner: &ComprehensionExpr) -> Option<(EachKind, Option<&IdedExpr>, &IdedExpr)> {
-    let Expr::Call(step) = &inner.loop_step.expr else { return None };
-    match (step.func_name.as_str(), step.args.as_slice()) {
-        (operators::LOGICAL_OR, [_, body]) => Some((EachKind::Exists, None, body)),
-        (operators::LOGICAL_AND, [_, body]) => Some((EachKind::All, None, body)),
-        (operators::ADD, [_, item]) => Some((EachKind::Collect, None, single(item)?)),
-        (operators::CONDITIONAL, [test, then, _]) => {
-            let Expr::Call(add) = &then.expr else { return None };
-            match &add.args.get(1)?.expr {
-                Expr::Literal(_) => Some((EachKind::ExistsOne, None, test)),
-                _ => Some((EachKind::Collect, Some(test), single(add.args.get(1)?)?)),
-            }
-        }
-        _ => None,
-    }
-}
-
-fn single(list: &IdedExpr) -> Option<&IdedExpr> {
-    match &list.expr {
-        Expr::List(list) => match list.elements.as_slice() {
-            [one] => Some(one),
-            _ => None,
-        },
-        _ => None,
-    }
 }

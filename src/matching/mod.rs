@@ -8,6 +8,7 @@
 mod booked;
 mod capacity;
 mod columns;
+mod comprehension;
 mod conjunct;
 mod error;
 mod eval;
@@ -24,6 +25,7 @@ mod relax;
 mod row_order;
 mod score;
 mod search;
+mod text_order;
 mod tree;
 mod types;
 
@@ -35,6 +37,7 @@ pub use query::Query;
 pub use reason::Reason;
 pub use relax::{Relaxation, RelaxedPart};
 pub use search::Choice;
+pub use text_order::remarks;
 
 #[cfg(test)]
 mod tests;

@@ -64,6 +64,8 @@ pub(super) enum Node {
     All(Vec<Self>),
     Any(Vec<Self>),
     Binary(Op, Box<(Self, Self)>),
+    /// A comparison of two versions, each a text or a number.
+    Versions(Op, Box<(Self, Self)>),
     If(Box<(Self, Self, Self)>),
     Call(Function, Vec<Self>),
     Matches(Box<Self>, Regex),
@@ -76,32 +78,27 @@ impl Node {
     /// Adds the paths that the tree reads, each once, in order.
     pub(super) fn paths(&self, ids: &mut Vec<PathId>) {
         match self {
-            Self::Path(id) | Self::Absent(id) | Self::Has(id) => {
-                if !ids.contains(id) {
-                    ids.push(*id);
-                }
-            }
-            Self::Const(_) | Self::Item => {}
+            Self::Path(id) | Self::Absent(id) | Self::Has(id) if !ids.contains(id) => ids.push(*id),
+            node => node.each_part(&mut |part| part.paths(ids)),
+        }
+    }
+
+    /// Calls for each node right below this one, in order.
+    pub(super) fn each_part(&self, call: &mut dyn FnMut(&Self)) {
+        match self {
+            Self::Const(_) | Self::Item | Self::Path(_) | Self::Absent(_) | Self::Has(_) => {}
             Self::Field(of, _) | Self::HasField(of, _) | Self::Not(of) | Self::Minus(of) | Self::Matches(of, _) => {
-                of.paths(ids);
+                call(of);
             }
-            Self::At(both) | Self::Binary(_, both) => {
-                both.0.paths(ids);
-                both.1.paths(ids);
+            Self::At(both) | Self::Binary(_, both) | Self::Versions(_, both) => {
+                [&both.0, &both.1].into_iter().for_each(call);
             }
-            Self::If(parts) => [&parts.0, &parts.1, &parts.2].into_iter().for_each(|part| part.paths(ids)),
+            Self::If(parts) => [&parts.0, &parts.1, &parts.2].into_iter().for_each(call),
             Self::All(nodes) | Self::Any(nodes) | Self::Call(_, nodes) | Self::List(nodes) => {
-                nodes.iter().for_each(|node| node.paths(ids));
+                nodes.iter().for_each(call);
             }
-            Self::Map(entries) => entries.iter().for_each(|(key, value)| {
-                key.paths(ids);
-                value.paths(ids);
-            }),
-            Self::Each(each) => {
-                each.range.paths(ids);
-                each.guard.iter().for_each(|guard| guard.paths(ids));
-                each.body.paths(ids);
-            }
+            Self::Map(entries) => entries.iter().flat_map(|(key, value)| [key, value]).for_each(call),
+            Self::Each(each) => [&each.range].into_iter().chain(&each.guard).chain([&each.body]).for_each(call),
         }
     }
 }

@@ -13,6 +13,8 @@ pub(super) enum Type {
     Text,
     List,
     Map,
+    /// What `version(TEXT)` gives: it can only be compared.
+    Version,
 }
 
 impl Type {
@@ -24,6 +26,7 @@ impl Type {
             Self::Text => "text",
             Self::List => "list",
             Self::Map => "map",
+            Self::Version => "version",
         }
     }
 }
@@ -52,6 +55,11 @@ pub(super) fn operand_error(op: Op, left: Type, right: Type) -> Result<Type, Str
     let either =
         |kind: Type| matches!((left, right), (l, r) if (l == kind || l == Type::Any) && (r == kind || r == Type::Any));
     let refused = || Err(format!("{} does not take a {} and a {}", op.sign(), left.word(), right.word()));
+    if left == Type::Version || right == Type::Version {
+        let reads = |kind| matches!(kind, Type::Version | Type::Text | Type::Number | Type::Any);
+        let compares = op.turned().is_some() && reads(left) && reads(right);
+        return if compares { Ok(Type::Bool) } else { refused() };
+    }
     match op {
         Op::Equal | Op::NotEqual => {
             if left == right || left == Type::Any || right == Type::Any {

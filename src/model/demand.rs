@@ -152,9 +152,15 @@ impl Compare {
 pub struct Version(pub Box<str>);
 
 impl Version {
+    /// A version as it is kept: without the `v` of `v4.1`.
+    pub fn new(text: &str) -> Self {
+        Self(numbered(text).into())
+    }
+
     /// Runs of digits and runs of letters; a number ranks above letters (`4.1` over `4.1rc1` is not claimed: `4.1rc1` has more parts).
     fn parts(&self) -> Vec<VersionPart<'_>> {
-        let bytes = self.0.as_bytes();
+        let text = numbered(&self.0);
+        let bytes = text.as_bytes();
         let mut parts = Vec::new();
         let mut from = 0;
         while from < bytes.len() {
@@ -163,7 +169,7 @@ impl Version {
             while to < bytes.len() && kind(bytes[to]) == kind(bytes[from]) {
                 to += 1;
             }
-            let run = &self.0[from..to];
+            let run = &text[from..to];
             match kind(bytes[from]) {
                 (true, _) => parts.push(VersionPart::Number(run.parse().unwrap_or(u64::MAX))),
                 (_, true) => parts.push(VersionPart::Word(run)),
@@ -181,6 +187,11 @@ impl Version {
     pub fn cmp_parts(&self, other: &Self) -> std::cmp::Ordering {
         self.parts().cmp(&other.parts())
     }
+}
+
+/// The text without a `v` before its first digit.
+fn numbered(text: &str) -> &str {
+    text.strip_prefix(['v', 'V']).filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit())).unwrap_or(text)
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -260,6 +271,7 @@ mod tests {
         assert!(at_least("4.1", "4.1.0"));
         assert!(at_least("2024b", "2024a"));
         assert!(!at_least("3.9", "4"));
+        assert!(at_least("v0.10.2", "0.9") && at_least("0.10.2", "v0.9") && !at_least("v0.9", "0.10.2"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::super::output::Out;
 use super::super::output::table::Table;
 use super::{CommandResult, entries, import, refresh, with_grid};
 use crate::model::attribute::Source;
+use crate::model::demand::Version;
 use crate::model::name::Name;
 use crate::model::ssh::SshTarget;
 use crate::model::ssh_command::SshCommand;
@@ -140,7 +141,7 @@ fn app(text: &str) -> Result<(Name, Option<String>), Failure> {
         return Err(Failure::usage(format!("--app {text}: {bad:?} is no version; write NAME=4.1")));
     }
     let name = name.parse().map_err(|error| Failure::usage(format!("--app {text}: {error}")))?;
-    Ok((name, version.map(str::to_owned)))
+    Ok((name, version.map(|version| Version::new(version).0.into())))
 }
 
 /// The listing; `now` is what ages are counted from.

@@ -9,6 +9,7 @@ use crate::model::command::{Command, Text, unprintable};
 use crate::model::task::Members;
 use crate::ops::OpsError;
 use crate::ops::draft::{Draft, environment};
+use crate::ops::expressions::{ExpressionRole, remarks};
 use crate::ops::output_files::overwritten;
 use crate::ops::submit::pack::FileRequest;
 use std::ffi::OsString;
@@ -89,6 +90,8 @@ pub fn draft(options: TaskOptions, hold: bool, out: &mut Out) -> Result<Draft, F
         files: FileRequest { dir: options.dir, send: options.send, fetch: options.fetch },
     };
     overwritten(&draft).iter().for_each(|line| out.note(line));
+    let typed = [(&draft.constraint, ExpressionRole::Constraint), (&draft.prefer, ExpressionRole::Preference)];
+    remarks(&typed).iter().for_each(|line| out.note(line));
     Ok(draft)
 }
 

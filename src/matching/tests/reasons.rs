@@ -162,6 +162,39 @@ fn failed_expression_is_a_reason() {
 }
 
 #[test]
+fn versions_are_compared_part_by_part() {
+    let kernel = |text: &'static str| move |s: &mut Server| probe(s, "kernel", text);
+    let holds = |found: &'static str, expression: &str| {
+        let mut server = server(1, "fast");
+        kernel(found)(&mut server);
+        declare(&mut server, "fw", "v0.10.2");
+        declare(&mut server, "rel", 9);
+        probe(&mut server, "app_version", Value::Map(BTreeMap::from([("git".into(), "2.39.5".into())])));
+        reasons(server, &wanting(expression)).is_empty()
+    };
+    for (found, expression, expected) in [
+        ("6.18.5", r#"server.kernel >= version("6.9")"#, true),
+        ("6.18.5", r#"version("6.9") < server.kernel && version(server.kernel) < version("7")"#, true),
+        ("6.8.0-40-generic", r#"server.kernel >= version("6.9")"#, false),
+        ("6.9", r#"server.kernel == version("6.9.0")"#, true),
+        ("6.9", r#"server.kernel != version("6.9.0")"#, false),
+        ("6.9", r#"server.fw > version("0.9") && server.rel < version("9.1")"#, true),
+        ("6.9", r#"server.app_version.git >= version("2.100")"#, false),
+        ("6.9", r#"["5.4", "6.10"].exists(v, version(v) > server.kernel)"#, true),
+    ] {
+        assert_eq!(holds(found, expression), expected, "{found}: {expression}");
+    }
+    assert_eq!(
+        reason(kernel("6.8"), &wanting(r#"server.kernel >= version("6.9")"#)),
+        r#"-C: server.kernel >= version("6.9") is false: server.kernel is "6.8" (read 12 s ago)"#
+    );
+    assert_eq!(
+        reason(|s| declare(s, "fw", true), &wanting(r#"server.fw > version("1")"#)),
+        r#"-C: server.fw > version("1"): version() does not take a bool: server.fw is true (declared 12 s ago)"#
+    );
+}
+
+#[test]
 fn preference_without_a_number_is_reported() {
     let note = |text: &str| {
         let mut server = server(1, "fast");
