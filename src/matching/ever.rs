@@ -55,7 +55,7 @@ impl Fleet {
                 let members: Vec<&Server> = members.iter().filter_map(|id| self.get(*id)).collect();
                 // A member never read may bring anything, and so may the group then.
                 let unread = members.iter().any(|member| could_fit(member, demand.needs).is_none());
-                (unread || fits(server))
+                (unread || could_fit(server, demand.needs) != Some(false))
                     && members
                         .into_iter()
                         .any(|member| !demand.exclude.iter().any(|t| names(t, member)) && fits(member))

@@ -10,6 +10,7 @@ use super::search::{BoundExpression, ResolvedQuery, RowScope, names, resides};
 use super::tree::{AttributeRoot, Datum, Fault, Node};
 use super::{error::shown, expression::Expression};
 use crate::model::attribute::{Source, Value};
+use crate::model::demand::AppNeed;
 use crate::model::id::TaskId;
 use crate::model::name::Name;
 use crate::model::resources::Bytes;
@@ -126,8 +127,8 @@ impl ResolvedQuery<'_> {
             }
             Health::Up => {}
         }
-        if let Some(task) = server.kept_for.filter(|task| Some(*task) != self.for_task) {
-            reasons.push(Reason::KeptFor { task });
+        if let Some(task) = self.fleet.kept_from(row, self.for_task) {
+            reasons.push(Reason::KeptFor { task, host: server.kept_for != Some(task) });
         }
         if server.pool.is_some() || group {
             self.room(server, now, &mut reasons);
@@ -145,7 +146,8 @@ impl ResolvedQuery<'_> {
             });
         }
         let value = |name: &str| server.attributes.get(name).map(|attribute| &attribute.value);
-        for need in self.query.demand.apps.iter().filter(|need| !self.has_app(row, need)) {
+        let lacks = |need: &&AppNeed| !group && !self.has_app(row, need);
+        for need in self.query.demand.apps.iter().filter(lacks) {
             let version = match value("app_version") {
                 Some(Value::Map(versions)) => versions.get(need.name.as_str()),
                 _ => None,

@@ -12,7 +12,7 @@ use crate::model::resources::Needs;
 use crate::model::server::{Engine, Server};
 use crate::model::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 /// What decides between servers that all preferences rank alike.
@@ -53,7 +53,6 @@ pub(super) struct Hot {
     pub load_allows: bool,
     pub group: bool,
     pub room: FreeCapacity,
-    pub kept_for: Option<TaskId>,
     pub idle_power: f64,
     pub accepts: Option<u32>,
     /// From when and until when its probe is fresh; None: always.
@@ -89,6 +88,8 @@ pub struct Fleet {
     rows: HashMap<ServerId, usize>,
     hosts: HashMap<HostId, Vec<ServerId>>,
     groups: BTreeSet<ServerId>,
+    /// Servers that are kept for a task, each with the host that is kept with it. Hardly ever more than one.
+    kept: BTreeMap<ServerId, (TaskId, Option<HostId>)>,
     row_order: RowOrder,
 }
 
@@ -111,6 +112,7 @@ impl Fleet {
             rows: HashMap::new(),
             hosts: HashMap::new(),
             groups: BTreeSet::new(),
+            kept: BTreeMap::new(),
             row_order: RowOrder::default(),
         };
         let ids: Vec<ServerId> = servers.iter().map(|server| server.id).collect();
@@ -224,6 +226,16 @@ impl Fleet {
         self.row(id).is_some_and(|row| self.hot[row].open && self.hot[row].room.slots > 0)
     }
 
+    /// The other task that a row is kept for, or that a server on the same host is kept for: what ends there is that task's.
+    pub(super) fn kept_from(&self, row: usize, for_task: Option<TaskId>) -> Option<TaskId> {
+        let server = &self.servers[row];
+        let host = server.pool.as_ref().map(|pool| pool.host);
+        let here = |(id, (_, kept)): &(&ServerId, &(TaskId, Option<HostId>))| {
+            **id == server.id || (host.is_some() && host == *kept)
+        };
+        self.kept.iter().filter(here).map(|(_, (task, _))| *task).find(|task| Some(*task) != for_task)
+    }
+
     /// Where a booking on a host may be felt: the servers on it, and the groups.
     pub fn felt_by(&self, host: Option<HostId>) -> impl Iterator<Item = ServerId> {
         let sharing = host.and_then(|host| self.hosts.get(&host)).into_iter().flatten();
@@ -308,7 +320,6 @@ impl Fleet {
             load_allows: false,
             group: matches!(self.servers[row].engine, Engine::Group { .. }),
             room: FreeCapacity { slots: 0, cpus: 0, mem: 0 },
-            kept_for: None,
             idle_power: 0.0,
             accepts,
             believed: None,
@@ -330,6 +341,7 @@ impl Fleet {
         self.row_order.clear(row);
         let server = &self.servers[row];
         self.groups.remove(&server.id);
+        self.kept.remove(&server.id);
         if let Some(pool) = &server.pool
             && let Some(sharing) = self.hosts.get_mut(&pool.host)
         {
@@ -352,7 +364,14 @@ impl Fleet {
         hot.open = capacity::is_open(server);
         hot.load_allows = measured.load_allows(server);
         hot.room = FreeCapacity::of(server);
-        hot.kept_for = server.kept_for;
+        match server.kept_for {
+            Some(task) => {
+                self.kept.insert(server.id, (task, server.pool.as_ref().map(|pool| pool.host)));
+            }
+            None => {
+                self.kept.remove(&server.id);
+            }
+        }
         hot.idle_power = measured.idle_power(server, hot.room);
         if hot.open && hot.room.slots > 0 && !hot.group {
             self.row_order.set(row, server, self.placement.placed(hot.idle_power));

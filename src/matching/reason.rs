@@ -23,8 +23,10 @@ pub enum Reason {
     Drained {
         reason: String,
     },
+    /// `host`: another server on its host is kept.
     KeptFor {
         task: TaskId,
+        host: bool,
     },
     Slots {
         all: u32,
@@ -85,7 +87,8 @@ impl fmt::Display for Reason {
             Self::Stale { age } => write!(f, "too stale to trust: read {} ago, being read", short(*age)),
             Self::Drained { reason } if reason.is_empty() => f.write_str("drained"),
             Self::Drained { reason } => write!(f, "drained: {reason}"),
-            Self::KeptFor { task } => write!(f, "kept for task {task}"),
+            Self::KeptFor { task, host: false } => write!(f, "kept for task {task}"),
+            Self::KeptFor { task, host: true } => write!(f, "its host is kept for task {task}"),
             Self::Slots { all: 0 } => f.write_str("slots: it has none"),
             Self::Slots { all: 1 } => f.write_str("slots: the only one is taken"),
             Self::Slots { all } => write!(f, "slots: all {all} are taken"),

@@ -150,8 +150,9 @@ impl<'a> ResolvedQuery<'a> {
             && self.fleet.is_fresh(row)
             && hot.load_allows
             && hot.room.fits(self.query.needs())
-            && (hot.kept_for.is_none() || hot.kept_for == self.for_task)
-            && self.has_apps(row)
+            && self.fleet.kept_from(row, self.for_task).is_none()
+            // A group has what the member has that runs the task.
+            && (hot.group || self.has_apps(row))
     }
 
     fn has_apps(&self, row: usize) -> bool {
@@ -184,17 +185,21 @@ impl<'a> ResolvedQuery<'a> {
         self.query.demand.exclude.iter().any(|target| names(target, &self.fleet.servers[row]))
     }
 
+    /// The rows where a task given to this row can run: the row itself, or the members of a group that fit.
+    fn hosts(&self, row: usize) -> impl Iterator<Item = usize> {
+        let takes = self.takes(row);
+        let members: &[ServerId] = match &self.fleet.servers[row].engine {
+            Engine::Group { members } if takes => members,
+            _ => &[],
+        };
+        let fits = |at: &usize| !self.fleet.hot[*at].group && !self.excluded(*at) && self.takes(*at);
+        let own = Some(row).filter(|_| takes && !self.fleet.hot[row].group);
+        own.into_iter().chain(members.iter().filter_map(|id| self.fleet.row(*id)).filter(fits))
+    }
+
     /// Where a task given to this row runs: the row itself, or the best member of a group. None if it does not fit.
     pub(super) fn host(&self, row: usize) -> Option<usize> {
-        if !self.takes(row) {
-            return None;
-        }
-        let Engine::Group { members } = &self.fleet.servers[row].engine else { return Some(row) };
-        let fitting = members
-            .iter()
-            .filter_map(|id| self.fleet.row(*id))
-            .filter(|at| !self.fleet.hot[*at].group && !self.excluded(*at) && self.takes(*at));
-        fitting.max_by(|a, b| self.placed(*a).total_cmp(&self.placed(*b)).then_with(|| self.by_name(*a, *b)))
+        self.hosts(row).max_by(|a, b| self.placed(*a).total_cmp(&self.placed(*b)).then_with(|| self.by_name(*a, *b)))
     }
 
     /// How well a row is placed by the server policy; the higher the better.
@@ -240,6 +245,14 @@ impl Fleet {
         let first =
             self.row_order().find(|row| asked.takes(*row) && asked.targeted(*row) && asked.expressions_hold(*row));
         asked.best_of(first.into_iter().chain(self.groups()))
+    }
+
+    /// Every place that can start a task of this class now: servers, and members of groups.
+    pub fn places(&self, query: &Query, for_task: Option<TaskId>) -> Vec<Place> {
+        let asked = ResolvedQuery::new(self, query, for_task);
+        let rows = (0..self.servers.len()).filter(|row| asked.targeted(*row) && asked.expressions_hold(*row));
+        let id = |row: usize| self.servers[row].id;
+        rows.flat_map(|row| asked.hosts(row).map(move |host| Place { server: id(row), host: id(host) })).collect()
     }
 
     /// How many servers can start a task of this class now.

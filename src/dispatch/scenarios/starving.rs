@@ -1,6 +1,6 @@
 //! Starvation: a task that waits too long for a whole server gets one.
 
-use crate::dispatch::testing::{Bench, Task};
+use crate::dispatch::testing::{Bench, Task, facts};
 use crate::model::id::TaskId;
 use crate::model::task::State;
 use std::time::Duration;
@@ -25,10 +25,7 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// Ends one of the running commands.
 fn end_one(bench: &mut Bench) {
-    let now = crate::model::ambient::Ambient::now(&*bench.clock).wall;
-    let first = bench.running("local")[0];
-    bench.agent("local", |agent| agent.end(first, 0, b"", now));
-    bench.run();
+    bench.end_first("local");
 }
 
 #[test]
@@ -89,6 +86,56 @@ fn reservation_outlives_its_dispatcher() {
     end_one(&mut bench);
     assert_eq!(bench.running("local").len(), 3);
     assert_eq!(bench.server("local").kept_for, Some(large));
+    bench.check();
+}
+
+#[test]
+fn reservation_holds_for_all_servers_on_the_host() {
+    let mut bench = Bench::new();
+    bench.set("starve_after", "60s");
+    // The same machine by another way.
+    bench.add_server("twin", facts("local"));
+    bench.run();
+    bench.submit(&Task::array(4).on("local"));
+    let large = bench.submit(&Task::default().cpus(4).of_class("large").on("local"));
+    bench.run();
+    bench.pass(LONG);
+    assert_eq!(bench.server("local").kept_for, Some(large));
+    let small = bench.submit(&Task::array(8).of_class("small").on("twin"));
+    bench.run();
+    for left in (0..4).rev() {
+        assert_eq!(bench.state(large), State::Pending);
+        end_one(&mut bench);
+        assert_eq!(bench.running("twin").len(), 0, "{left} are left");
+    }
+    assert_eq!(bench.state(large), State::Running);
+    bench.end("local", 0);
+    bench.pass(SOON);
+    assert_eq!((bench.server("local").kept_for, bench.state(small)), (None, State::Running));
+    bench.check();
+}
+
+#[test]
+fn reservation_for_a_task_of_a_group_is_of_the_member_with_least_to_run() {
+    let mut bench = Bench::new();
+    bench.set("starve_after", "60s");
+    bench.add_server("far", facts("far"));
+    bench.add_server("near", facts("near"));
+    bench.add_group("farm", &["far", "near"]);
+    bench.submit(&Task::array(4).on("far"));
+    bench.submit(&Task::array(2).of_class("few").on("near"));
+    bench.run();
+    let large = bench.submit(&Task::default().cpus(4).of_class("large").on("farm"));
+    bench.run();
+    bench.pass(LONG);
+    let kept = |bench: &Bench| ["far", "near", "farm"].map(|name| bench.server(name).kept_for);
+    assert_eq!(kept(&bench), [None, Some(large), None]);
+    let small = bench.submit(&Task::array(8).of_class("small").on("near"));
+    bench.run();
+    bench.end_first("near");
+    bench.end_first("near");
+    assert_eq!((bench.state(large), bench.state(small)), (State::Running, State::Pending));
+    assert_eq!(bench.running("near").len(), 1);
     bench.check();
 }
 

@@ -5,6 +5,7 @@ use crate::dispatch::links::link_state::LinkState;
 use crate::dispatch::links::route::Route;
 use crate::distributor::fleets::Booking;
 use crate::matching::Place;
+use crate::model::id::ServerId;
 use crate::model::resources::Needs;
 use crate::model::server::Engine;
 use crate::store::{StoreError, Tx, View};
@@ -72,13 +73,18 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Releases a place: blocked classes may fit there, on the other servers of its host, and in groups.
+    /// Releases a place.
     fn release_place(&mut self, place: Place, needs: Needs) {
         if let Some(route) = self.route_of(place) {
             self.probe_after_change(route, self.ambient.now().mono);
         }
         self.schedule.fleets.book(place, needs, Booking::GiveBack);
-        let host = self.schedule.fleets.server(place.host).and_then(|s| s.pool.as_ref()).map(|p| p.host);
+        self.free_host_of(place.host);
+    }
+
+    /// Blocked classes may fit on this server, on the other servers of its host, and in groups.
+    pub(in crate::dispatch) fn free_host_of(&mut self, server: ServerId) {
+        let host = self.schedule.fleets.server(server).and_then(|s| s.pool.as_ref()).map(|p| p.host);
         for (distributor, fleet) in self.schedule.fleets.iter() {
             for server in fleet.felt_by(host) {
                 self.schedule.queue.free(distributor, server);
@@ -96,7 +102,7 @@ impl Dispatcher {
     }
 
     /// The route to a server.
-    pub(in crate::dispatch) fn route_to(&self, server: crate::model::id::ServerId) -> Option<Route> {
+    pub(in crate::dispatch) fn route_to(&self, server: ServerId) -> Option<Route> {
         self.schedule.fleets.server(server).and_then(|server| Route::to(&server.engine))
     }
 }

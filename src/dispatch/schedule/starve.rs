@@ -42,7 +42,8 @@ impl Dispatcher {
             let kept = self.schedule.fleets.get(distributor).is_some_and(|f| f.servers().any(|s| s.kept_for.is_some()));
             if !kept && let Some(server) = self.soonest(distributor, key.2) {
                 tx.keep_server(server, Some(row.task))?;
-                tx.trace(row.task, now.wall, "waits too long: a server is kept for it")?;
+                let name = tx.server_name(server)?.map_or_else(|| "a server".to_owned(), |name| name.to_string());
+                tx.trace(row.task, now.wall, &format!("waits too long: {name} is kept for it"))?;
                 self.load_servers(tx)?;
             }
         }
@@ -53,15 +54,19 @@ impl Dispatcher {
     fn release_reservations(&mut self, tx: &Tx<'_>) -> Result<(), DispatchError> {
         let kept: Vec<(ServerId, TaskId)> =
             self.schedule.fleets.servers().filter_map(|s| Some((s.id, s.kept_for?))).collect();
+        let mut released = Vec::new();
         for (server, task) in kept {
             if tx.task(task)?.is_none_or(|row| row.counts.waiting == 0) {
                 tx.keep_server(server, None)?;
+                released.push(server);
             }
         }
-        Ok(self.load_servers(tx)?)
+        self.load_servers(tx)?;
+        released.into_iter().for_each(|server| self.free_host_of(server));
+        Ok(())
     }
 
-    /// Of the servers that would fit if they were empty, the one with the least left to run.
+    /// Of the servers that would fit if they were empty, the one with the least left to run. Of a group: its member.
     fn soonest(&self, distributor: DistributorId, class: crate::model::id::ClassId) -> Option<ServerId> {
         let (fleet, compiled) = (self.schedule.fleets.get(distributor)?, self.schedule.compiled.get(&class)?);
         let empty = |server: &Server| {
@@ -77,8 +82,12 @@ impl Dispatcher {
         };
         let free = Fleet::new(fleet.servers().map(empty).collect(), crate::matching::Placement::Spread);
         let needs = compiled.query.needs();
-        let short = |server: &Server| (server.taken.cpus + needs.cpus).saturating_sub(server.cpus);
-        let fits = |server: &&Server| free.best_among(&compiled.query, None, &[server.id]).is_some();
-        fleet.servers().filter(fits).min_by_key(|s| (short(s), s.taken.slots, s.name.clone())).map(|s| s.id)
+        let short = |server: &Server| {
+            let host = server.pool.as_ref().map_or(0, |pool| (pool.taken.cpus + needs.cpus).saturating_sub(pool.cpus));
+            (server.taken.cpus + needs.cpus).saturating_sub(server.cpus).max(host)
+        };
+        let places = free.places(&compiled.query, None);
+        let hosts = places.iter().filter_map(|place| fleet.get(place.host));
+        hosts.min_by_key(|server| (short(server), server.taken.slots, server.name.clone())).map(|server| server.id)
     }
 }

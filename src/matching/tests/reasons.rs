@@ -47,6 +47,15 @@ fn server_health_is_a_reason() {
     assert_eq!(reason(|s| s.pool = None, &plain()), "not yet probed");
     assert_eq!(reason(|s| s.health = Health::Unknown, &plain()), "not yet probed");
     assert_eq!(reason(|s| s.kept_for = Some(TaskId(12)), &plain()), "kept for task 12");
+    let (mut kept, mut twin) = (server(1, "fast"), server(2, "twin"));
+    kept.kept_for = Some(TaskId(12));
+    twin.pool.as_mut().unwrap().host = HostId(1);
+    let mut fleet = spread(vec![kept.clone(), twin]);
+    assert_eq!(fleet.explain(&plain(), None, NOW)[1].reasons, ["its host is kept for task 12"]);
+    assert!(fleet.best(&plain(), None).is_none() && fleet.best(&plain(), Some(TaskId(12))).is_some());
+    kept.kept_for = None;
+    fleet.set(kept);
+    assert!(fleet.explain(&plain(), None, NOW).iter().all(|verdict| verdict.qualifies));
     let down = reason(|s| s.health = Health::Down { error: "no route".into(), since: READ }, &plain());
     assert!(down.starts_with("down since ") && down.ends_with(": no route"), "{down}");
 }
@@ -227,6 +236,34 @@ fn group_without_a_fitting_member_names_each_member() {
         verdicts[0].reasons,
         ["no member can take it: fast: drained: fan is loud; slow: slots: all 8 are taken"]
     );
+}
+
+#[test]
+fn group_has_the_application_of_the_member_that_runs_the_task() {
+    let with = |id, name: &str, version: &str| {
+        let mut server = server(id, name);
+        probe(&mut server, "apps", Value::texts(["blender"]));
+        probe(&mut server, "app_version", Value::Map(BTreeMap::from([("blender".into(), version.into())])));
+        server
+    };
+    let wants =
+        |app: &str| query(&Demand { apps: vec![app.parse().unwrap()], on: Some("farm".parse().unwrap()), ..demand() });
+    for order in [[1, 2], [2, 1]] {
+        let mut farm = with(3, "farm", "3.6");
+        farm.engine = Engine::Group { members: order.map(ServerId).to_vec() };
+        farm.pool = None;
+        let fleet = spread(vec![with(1, "old", "3.6"), with(2, "new", "4.1"), farm]);
+        for (app, host) in [("blender>=4", 2), ("blender<4", 1)] {
+            let place = fleet.best(&wants(app), None).map(|choice| choice.place);
+            assert_eq!(place, Some(crate::matching::Place { server: ServerId(3), host: ServerId(host) }), "{app}");
+            assert!(fleet.could_ever(&wants(app)));
+        }
+        assert!(fleet.best(&wants("blender>=5"), None).is_none() && !fleet.could_ever(&wants("blender>=5")));
+        let verdict = &fleet.explain(&wants("blender>=5"), None, NOW)[0];
+        let each = ["old: application blender>=5: found 3.6", "new: application blender>=5: found 4.1"];
+        let each = if order[0] == 1 { each.join("; ") } else { [each[1], each[0]].join("; ") };
+        assert_eq!(verdict.reasons, [format!("no member can take it: {each}")]);
+    }
 }
 
 #[test]
