@@ -53,6 +53,9 @@ impl ResolvedQuery<'_> {
         if qualifies && let Some(host) = self.host(row) {
             score = self.score(&self.rank(row, host));
             reasons = self.unranked(row, now);
+            if host != row {
+                reasons.insert(0, Reason::By(self.fleet.servers[host].name.clone()));
+            }
         }
         Verdict {
             server: server.name.clone(),

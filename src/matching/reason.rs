@@ -72,6 +72,8 @@ pub enum Reason {
     },
     /// No member of the group can take it: each with its first reason.
     Members(Vec<(Name, Self)>),
+    /// A group qualifies by this member.
+    By(Name),
     /// Qualifies, but ranks below every number.
     NoRank {
         whose: &'static str,
@@ -133,6 +135,7 @@ impl fmt::Display for Reason {
                 }
                 Ok(())
             }
+            Self::By(member) => write!(f, "would run on {member}"),
             Self::NoRank { whose, what } => write!(f, "{whose}: {what}, so it ranks below every number"),
         }
     }

@@ -41,6 +41,9 @@ pub struct Submitted {
 pub struct AttemptReport {
     pub number: u32,
     pub server: Option<String>,
+    /// The member that it ran on, where the server is a group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<String>,
     pub state: State,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
@@ -68,6 +71,9 @@ pub struct Task {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counts: Option<BTreeMap<State, u32>>,
     pub remote: Option<Remote>,
+    /// The member that it runs or ran on, where its server is a group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<String>,
     /// Why its outputs are incomplete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<Cut>,
@@ -80,6 +86,12 @@ impl Task {
     /// Where it runs or ran last, as `-w` takes it: a server of another home is written after the name of its distributor.
     pub fn place(&self) -> Option<String> {
         self.head.server.as_ref().map(|server| self.at(server))
+    }
+
+    /// The same with the member of a group: `farm (n2)`.
+    pub fn full_place(&self, server: Option<&String>, member: Option<&String>) -> Option<String> {
+        let member = member.map_or_else(String::new, |member| format!(" ({member})"));
+        server.map(|server| self.at(server) + &member)
     }
 
     /// A server of the home that owns it.

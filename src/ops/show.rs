@@ -125,6 +125,10 @@ pub(super) fn of_task(view: &View<'_>, row: &TaskRow, member: Option<&MemberRow>
             AwayState::By { id, .. } => Some(Remote { distributor: row.tier2.clone(), id: id.to_string() }),
             AwayState::Open { .. } => None,
         }),
+        member: match (&away, member) {
+            (None, Some(member)) => of_group(view, member.server(), member.host())?,
+            _ => None,
+        },
         cut: last.and_then(|last| last.cut),
         detail: None,
     })
@@ -184,6 +188,11 @@ fn why_running(view: &View<'_>, member: &MemberRow) -> Result<Option<String>, Op
         all.push("runs without supervisor; its exit code will not be known".to_owned());
     }
     Ok(if all.is_empty() { None } else { Some(all.join("; ")) })
+}
+
+/// The member of a group that a task was given to; None where its server is none.
+fn of_group(view: &View<'_>, server: Option<ServerId>, host: Option<ServerId>) -> Result<Option<String>, OpsError> {
+    host.filter(|host| Some(*host) != server).map_or(Ok(None), |host| server_name(view, host))
 }
 
 fn server_name(view: &View<'_>, id: ServerId) -> Result<Option<String>, OpsError> {
@@ -295,6 +304,7 @@ fn attempts(view: &View<'_>, task: TaskId, index: Index, last: &MemberRow) -> Re
         all.push(AttemptReport {
             number: past.number,
             server: past.server.map_or(Ok(None), |id| server_name(view, id))?,
+            member: of_group(view, past.server, past.host)?,
             state: past.state.into(),
             started_at: past.started_at,
             ended_at: past.ended_at,
@@ -311,6 +321,7 @@ fn attempts(view: &View<'_>, task: TaskId, index: Index, last: &MemberRow) -> Re
         all.push(AttemptReport {
             number: last.number,
             server: last.server().map_or(Ok(None), |id| server_name(view, id))?,
+            member: of_group(view, last.server(), last.host())?,
             state,
             started_at: last.started_at(),
             ended_at: last.last().and_then(|end| end.ended_at),

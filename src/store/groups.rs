@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 /// What a host has once, however many of its servers are in the group.
 const OF_HOSTS: [&str; 7] = ["load1", "idle_cpus", "power", "mem_total", "mem_available", "disk_free", "gpus"];
 
-/// Numbers are sums over the hosts, applications are those of any member, and what all members have alike the group has too.
+/// Numbers are sums over the hosts, applications are those of any member, and what all members have alike the group has too:
+/// also a version.
 /// What is declared for the group itself precedes all that.
 pub(super) fn add_up(group: &mut Server, members: &[Server]) {
     let mut all: BTreeMap<Box<str>, Attribute> = BTreeMap::new();
@@ -43,7 +44,8 @@ pub(super) fn add_up(group: &mut Server, members: &[Server]) {
         }
     }
     let mut names: Vec<Value> = Vec::new();
-    let mut versions = BTreeMap::new();
+    // None: the members have different ones.
+    let mut versions: BTreeMap<Box<str>, Option<Value>> = BTreeMap::new();
     let mut read_at = Timestamp(i64::MAX);
     for member in members {
         if let Some(Attribute { value: Value::List(apps), read_at: at, .. }) = member.attributes.get("apps") {
@@ -52,10 +54,14 @@ pub(super) fn add_up(group: &mut Server, members: &[Server]) {
         }
         if let Some(Attribute { value: Value::Map(of), .. }) = member.attributes.get("app_version") {
             for (name, version) in of {
-                versions.entry(name.clone()).or_insert_with(|| version.clone());
+                let alike = versions.entry(name.clone()).or_insert_with(|| Some(version.clone()));
+                if alike.as_ref() != Some(version) {
+                    *alike = None;
+                }
             }
         }
     }
+    let versions = versions.into_iter().filter_map(|(name, version)| Some((name, version?))).collect();
     if read_at.0 < i64::MAX {
         all.insert("apps".into(), Attribute { value: Value::List(names), source: Source::Reported, read_at });
         all.insert("app_version".into(), Attribute { value: Value::Map(versions), source: Source::Reported, read_at });

@@ -34,6 +34,7 @@ pub struct PastAttempt {
     pub number: u32,
     pub state: EndState,
     pub server: Option<ServerId>,
+    pub host: Option<ServerId>,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
     pub exit_code: Option<u8>,
@@ -136,7 +137,7 @@ impl View<'_> {
     /// Attempts of a member before its last one.
     pub fn past_attempts(&self, task: TaskId, index: Index) -> Result<Vec<PastAttempt>> {
         self.all(
-            "SELECT number, state, server_id, started_at, ended_at, exit_code, signal, detail FROM attempt WHERE task_id = ?1 AND idx = ?2 ORDER BY number",
+            "SELECT number, state, server_id, started_at, ended_at, exit_code, signal, detail, host_id FROM attempt WHERE task_id = ?1 AND idx = ?2 ORDER BY number",
             (task, index),
             |row| {
                 let mut of = Lenient::of(row);
@@ -144,6 +145,7 @@ impl View<'_> {
                     number: of.get(0),
                     state: of.or(1, EndState::Lost),
                     server: of.get(2),
+                    host: of.get(8),
                     started_at: of.get(3),
                     ended_at: of.get(4),
                     exit_code: of.get(5),

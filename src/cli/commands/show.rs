@@ -50,7 +50,7 @@ fn print(task: &Task, out: &mut Out) -> Result<(), super::Failure> {
         ("command", Some(task.command.clone())),
         ("state", Some(state)),
         ("members", counts),
-        ("server", task.place()),
+        ("server", task.full_place(task.head.server.as_ref(), task.member.as_ref())),
         ("exit code", task.exit_code.map(|code| code.to_string())),
         ("signal", task.signal.map(|signal| signal.to_string())),
         ("submitted", when(Some(task.submitted_at))),
@@ -166,7 +166,7 @@ fn attempts(task: &Task, all: &[AttemptReport]) -> Table {
         table.row([
             attempt.number.to_string(),
             attempt.state.to_string(),
-            attempt.server.as_ref().map(|server| task.at(server)).unwrap_or_default(),
+            task.full_place(attempt.server.as_ref(), attempt.member.as_ref()).unwrap_or_default(),
             attempt.started_at.map(Timestamp::local).unwrap_or_default(),
             time.unwrap_or_default(),
             code.or_else(|| attempt.signal.map(|signal| format!("signal {signal}"))).unwrap_or_default(),
