@@ -1,7 +1,7 @@
 //! The second tier: offer and commit. It finds the server for a task, or the reasons why there is none.
 
 use super::fleets::{Booking, Fleets};
-use crate::matching::{Choice, ExpressionError, Fleet, Query, Verdict};
+use crate::matching::{Choice, ExpressionError, Fleet, Outlook, Query, Verdict};
 use crate::model::demand::Demand;
 use crate::model::distributor::Record;
 use crate::model::id::{BootId, ClientId, DistributorId, EnvironmentId, TaskId, TaskUuid, UserId};
@@ -255,14 +255,15 @@ pub fn reconsider_unmatched(tx: &Tx<'_>, fleets: &mut Fleets, now: Timestamp) ->
     Ok(freed)
 }
 
-/// Why a task waits, in one line: the nearest server's reason, and how many others there are.
+/// Why a task waits, in one line: the reason of the server that it may expect most of, and how many others there are.
 pub fn summary(verdicts: &[Verdict]) -> String {
-    // Servers that the task itself does not want are none of its reasons, unless there are no others.
-    let key = |v: &&Verdict| (v.named_out, v.reasons.len(), v.server.clone());
+    let key = |v: &&Verdict| (v.outlook, v.reasons.len(), v.server.clone());
     let Some(nearest) = verdicts.iter().filter(|v| !v.qualifies).min_by_key(key) else {
         return "others come first".to_owned();
     };
-    let others = verdicts.iter().filter(|v| v.named_out == nearest.named_out).count() - 1;
+    // Servers that the task itself does not want are none of its reasons, unless there are no others.
+    let named_out = |verdict: &Verdict| verdict.outlook == Outlook::NamedOut;
+    let others = verdicts.iter().filter(|v| named_out(v) == named_out(nearest)).count() - 1;
     let reasons = nearest.reasons.join("; ");
     match others {
         0 => format!("{}: {reasons}", nearest.server),

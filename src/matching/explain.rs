@@ -1,6 +1,6 @@
 //! Every server's verdict, with reasons that name the values that were looked at.
 
-use super::capacity::{FreeCapacity, Measured, pool_mem};
+use super::capacity::{FreeCapacity, Measured, is_open, pool_mem};
 use super::eval::eval;
 use super::index::Fleet;
 use super::query::{Folded, Query};
@@ -24,13 +24,30 @@ pub struct Verdict {
     pub server: Name,
     pub distributor: Name,
     pub qualifies: bool,
-    /// Why not; for one that qualifies, why a preference gives it no number.
+    /// Why not; for one that qualifies, what made it the first, or why a preference gives it no number.
     pub reasons: Vec<String>,
     /// How well it fits: the preference, else idle computing power. None where it does not qualify or ranks lowest.
     pub score: Option<f64>,
-    /// The task itself names other servers. Not kept: the reasons say it.
+    /// What is to be expected of it. Not kept: it is of the moment.
     #[serde(skip)]
-    pub named_out: bool,
+    pub outlook: Outlook,
+}
+
+/// What a task may expect of a server, the nearest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Outlook {
+    /// It can start there now.
+    Now,
+    /// The server is kept for it.
+    Kept,
+    /// It could start there when others have ended, or a value has changed.
+    Later,
+    /// It could start there once the server is reached, or resumed.
+    Away,
+    #[default]
+    Never,
+    /// The task itself names other servers.
+    NamedOut,
 }
 
 impl Fleet {
@@ -39,7 +56,15 @@ impl Fleet {
         let asked = ResolvedQuery::new(self, query, for_task);
         let mut rows: Vec<usize> = (0..self.servers.len()).collect();
         rows.sort_by(|a, b| asked.by_name(*b, *a));
-        rows.into_iter().map(|row| asked.verdict(row, now)).collect()
+        let first = asked.first();
+        let verdict = |row: usize| {
+            let mut verdict = asked.verdict(row, now);
+            if let Some((_, why)) = first.as_ref().filter(|(first, _)| *first == row) {
+                verdict.reasons.insert(0, shown(&why.to_string()));
+            }
+            verdict
+        };
+        rows.into_iter().map(verdict).collect()
     }
 }
 
@@ -48,7 +73,7 @@ impl ResolvedQuery<'_> {
         let server = &self.fleet.servers[row];
         let mut reasons = self.reasons(row, now);
         let qualifies = reasons.is_empty();
-        let named_out = reasons.iter().any(|r| matches!(r, Reason::OtherServer { .. } | Reason::Excluded { .. }));
+        let outlook = self.outlook(row, &reasons);
         let mut score = None;
         if qualifies && let Some(host) = self.host(row) {
             score = self.score(&self.rank(row, host));
@@ -63,7 +88,25 @@ impl ResolvedQuery<'_> {
             qualifies,
             reasons: reasons.iter().map(|reason| shown(&reason.to_string())).collect(),
             score,
-            named_out,
+            outlook,
+        }
+    }
+
+    fn outlook(&self, row: usize, reasons: &[Reason]) -> Outlook {
+        let server = &self.fleet.servers[row];
+        let named_out = |reason: &Reason| matches!(reason, Reason::OtherServer { .. } | Reason::Excluded { .. });
+        if reasons.is_empty() {
+            Outlook::Now
+        } else if reasons.iter().any(named_out) {
+            Outlook::NamedOut
+        } else if server.kept_for.is_some() && server.kept_for == self.for_task {
+            Outlook::Kept
+        } else if !self.fleet.could(server, self.query) {
+            Outlook::Never
+        } else if is_open(server) && self.fleet.is_fresh(row) {
+            Outlook::Later
+        } else {
+            Outlook::Away
         }
     }
 

@@ -30,7 +30,7 @@ mod tree;
 mod types;
 
 pub use error::{ExpressionError, ExpressionRole};
-pub use explain::Verdict;
+pub use explain::{Outlook, Verdict};
 pub use expression::check;
 pub use index::{Fleet, Place, Placement};
 pub use query::Query;

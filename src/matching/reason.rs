@@ -74,6 +74,11 @@ pub enum Reason {
     Members(Vec<(Name, Self)>),
     /// A group qualifies by this member.
     By(Name),
+    /// It ranks before all others that qualify; `next` is the second.
+    First {
+        by: RankedBy,
+        next: Name,
+    },
     /// Qualifies, but ranks below every number.
     NoRank {
         whose: &'static str,
@@ -135,10 +140,40 @@ impl fmt::Display for Reason {
                 }
                 Ok(())
             }
+            Self::First { by, next } => match by {
+                RankedBy::Preference { whose, best, second } => {
+                    write!(f, "first by {whose}: {}, before {next} with {}", number(*best), number(*second))
+                }
+                RankedBy::IdlePower { best, second } => {
+                    let least = if best < second { "the least " } else { "" };
+                    write!(f, "first by {least}idle power: {}, before {next} with {}", tidy(*best), tidy(*second))
+                }
+                RankedBy::Name => write!(f, "first by name: {next} ranks the same"),
+            },
             Self::By(member) => write!(f, "would run on {member}"),
             Self::NoRank { whose, what } => write!(f, "{whose}: {what}, so it ranks below every number"),
         }
     }
+}
+
+/// What put a server before the next one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RankedBy {
+    /// `whose` preference, and what it gives for both. None: no number.
+    Preference {
+        whose: &'static str,
+        best: Option<f64>,
+        second: Option<f64>,
+    },
+    IdlePower {
+        best: f64,
+        second: f64,
+    },
+    Name,
+}
+
+fn number(of: Option<f64>) -> String {
+    of.map_or_else(|| "no number".to_owned(), tidy)
 }
 
 /// `, plus 3 started since`.

@@ -1,6 +1,7 @@
 //! How well does it fit? Preferences of the task, then of the user, then the server policy; the name decides last.
 
 use super::eval::eval;
+use super::reason::{RankedBy, Reason};
 use super::search::{BoundExpression, ResolvedQuery};
 use super::tree::{Datum, Fault};
 use std::cmp::Ordering;
@@ -37,6 +38,34 @@ impl<'a> ResolvedQuery<'a> {
         let preferred =
             |bound: &Option<BoundExpression<'_>>| bound.as_ref().and_then(|bound| self.preference(bound, row).ok());
         Rank { task: preferred(&self.prefer), user: preferred(&self.user_prefer), placed: self.placed(host) }
+    }
+
+    /// The row that ranks first of those that qualify, and what put it before the next one. None if fewer than two do.
+    pub(super) fn first(&self) -> Option<(usize, Reason)> {
+        let fits = |row: &usize| self.targeted(*row) && self.expressions_hold(*row);
+        let ranked = (0..self.fleet.servers.len())
+            .filter(fits)
+            .filter_map(|row| self.host(row).map(|host| (row, self.rank(row, host))));
+        let before = |a: &(usize, Rank), b: &(usize, Rank)| a.1.order(&b.1).then_with(|| self.by_name(a.0, b.0));
+        let (mut first, mut second): (Option<(usize, Rank)>, Option<(usize, Rank)>) = (None, None);
+        for one in ranked {
+            if first.is_none_or(|first| before(&one, &first).is_gt()) {
+                second = first.replace(one);
+            } else if second.is_none_or(|second| before(&one, &second).is_gt()) {
+                second = Some(one);
+            }
+        }
+        let ((row, best), (next, second)) = (first?, second?);
+        let by = if best.task != second.task {
+            RankedBy::Preference { whose: "--prefer", best: best.task, second: second.task }
+        } else if best.user != second.user {
+            RankedBy::Preference { whose: "the user's preference", best: best.user, second: second.user }
+        } else if best.placed != second.placed {
+            RankedBy::IdlePower { best: best.placed.abs(), second: second.placed.abs() }
+        } else {
+            RankedBy::Name
+        };
+        Some((row, Reason::First { by, next: self.fleet.servers[next].name.clone() }))
     }
 
     /// A preference as a number: true is 1, false 0.

@@ -124,6 +124,11 @@ impl TaskRow {
         if let Some(why) = self.unreadable.as_ref().filter(|_| state != State::Held || self.reason.is_none()) {
             return Some(format!("its row can't be read ({why})"));
         }
+        if let (State::Pending, Some(most)) = (state, self.at_once)
+            && self.counts.starting + self.counts.running >= most
+        {
+            return Some(format!("at most {most} run at once (%{most})"));
+        }
         let by_user = Some(&TaskReason::HeldByUser);
         let why = match (state, self.reason.as_ref()) {
             // Then what is noted is why the others wait.

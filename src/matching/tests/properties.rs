@@ -46,7 +46,7 @@ proptest! {
         for verdict in &verdicts {
             prop_assert!(verdict.qualifies || !verdict.reasons.is_empty(), "{:?}", verdict);
             let kept: Verdict = serde_json::from_str(&serde_json::to_string(verdict).unwrap()).unwrap();
-            prop_assert_eq!(&Verdict { named_out: verdict.named_out, ..kept }, verdict);
+            prop_assert_eq!(&Verdict { outlook: verdict.outlook, ..kept }, verdict);
         }
     }
 
@@ -288,6 +288,33 @@ fn preference_ranks_before_idle_power_and_name() {
     with.prefer = Some("server.site == \"brno\"".into());
     let task = Demand { prefer: Some("server.cpus".into()), ..demand() };
     assert_eq!(chosen(&fleet, &Query::new(&task, &with, &client()).unwrap()).as_deref(), Some("a"));
+}
+
+#[test]
+fn explanation_says_what_put_the_first_server_before_the_next() {
+    let mut a = server(1, "a");
+    probe(&mut a, "idle_cpus", 1.0);
+    declare(&mut a, "site", "brno");
+    let fleet = spread(vec![a.clone(), server(2, "b")]);
+    let said = |fleet: &Fleet, query: &Query| -> Vec<String> {
+        let first = fleet.explain(query, None, NOW).into_iter().find(|verdict| !verdict.reasons.is_empty());
+        assert_eq!(first.as_ref().map(|verdict| verdict.server.to_string()), chosen(fleet, query));
+        first.unwrap().reasons
+    };
+    assert_eq!(said(&fleet, &query(&demand())), ["first by idle power: 75, before a with 10"]);
+    let mut with = user();
+    with.prefer = Some("server.site == \"brno\"".into());
+    let asked =
+        |prefer: &str| Query::new(&Demand { prefer: Some(prefer.into()), ..demand() }, &with, &client()).unwrap();
+    assert_eq!(said(&fleet, &asked("server.idle_cpus"))[0], "first by --prefer: 7.5, before a with 1");
+    let same = Query::new(&Demand { prefer: Some("server.cpus".into()), ..demand() }, &with, &client()).unwrap();
+    assert_eq!(said(&fleet, &same)[0], "first by the user's preference: 1, before b with no number");
+    let pack = Fleet::new(vec![a.clone(), server(2, "b")], Placement::Pack);
+    assert_eq!(said(&pack, &query(&demand())), ["first by the least idle power: 10, before b with 75"]);
+    let twins = spread(vec![server(1, "a"), server(2, "b")]);
+    assert_eq!(said(&twins, &query(&demand())), ["first by name: b ranks the same"]);
+    // One alone needs no reason.
+    assert!(spread(vec![a]).explain(&query(&demand()), None, NOW)[0].reasons.is_empty());
 }
 
 #[test]
