@@ -111,7 +111,7 @@ impl Evaluation<'_> {
             servers: in_one_answer(
                 verdicts.iter().map(|v| format!("{}: {}", v.server, v.reasons.join("; "))).take(300),
             ),
-            relaxed: if hopeless { self.asked.relaxations() } else { Vec::new() },
+            relaxed: if hopeless { self.asked.relaxations(None) } else { Vec::new() },
             why: None,
         }
     }

@@ -103,10 +103,9 @@ impl<'f> Candidates<'f> {
         Ok(view.server_name(choice.place.server)?.map(|name| name.to_string()))
     }
 
-    /// Single relaxed requirements that would give a match.
-    pub fn relaxations(&self) -> Vec<String> {
-        let all = self.fleet().map(|fleet| fleet.relaxations(&self.query)).unwrap_or_default();
-        all.iter().map(ToString::to_string).collect()
+    /// What a waiting task could do without, a line each.
+    pub fn relaxations(&self, for_task: Option<TaskId>) -> Vec<String> {
+        self.fleet().map(|fleet| fleet.relaxations(&self.query, for_task).lines()).unwrap_or_default()
     }
 
     /// The offer, for a person.

@@ -9,7 +9,7 @@ use super::tree::{AttributePath, AttributeRoot, Datum, Fault, Node, PathId};
 use crate::model::attribute::{Source, Value};
 use crate::model::demand::{AppNeed, Version};
 use crate::model::id::ServerId;
-use crate::model::server::{Engine, Health, Server};
+use crate::model::server::{Engine, Health, SHARED_ACCOUNT, Server};
 
 impl Fleet {
     /// Could any server ever run a task of this class? What changes counts as unknown, and what is not false could be.
@@ -52,7 +52,8 @@ impl Fleet {
         };
         let fitting = match &server.engine {
             Engine::Group { members } => {
-                let members: Vec<&Server> = members.iter().filter_map(|id| self.get(*id)).collect();
+                let single = |member: &&Server| !matches!(member.engine, Engine::Group { .. });
+                let members: Vec<&Server> = members.iter().filter_map(|id| self.get(*id)).filter(single).collect();
                 // A member never read may bring anything, and so may the group then.
                 let unread = members.iter().any(|member| could_fit(member, demand.needs).is_none());
                 (unread || could_fit(server, demand.needs) != Some(false))
@@ -136,6 +137,8 @@ impl Scope for EverScope<'_> {
             return match &*path.name {
                 "name" => Ok(Datum::Text(self.server.name.as_str().into())),
                 "distributor" => Ok(Datum::Text(self.server.distributor_name.as_str().into())),
+                // It is declared, and no probe sets it.
+                SHARED_ACCOUNT => Err(Fault::Absent(id)),
                 _ if never_read(self.server) => Err(Fault::Volatile),
                 _ => Err(Fault::Absent(id)),
             };

@@ -35,7 +35,7 @@ pub use expression::check;
 pub use index::{Fleet, Place, Placement};
 pub use query::Query;
 pub use reason::Reason;
-pub use relax::{Relaxation, RelaxedPart};
+pub use relax::{Relaxation, Relaxations, RelaxedPart, When};
 pub use search::Choice;
 pub use text_order::remarks;
 

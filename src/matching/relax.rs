@@ -1,18 +1,20 @@
-//! What smaller wish would match? Each requirement of the task is relaxed alone.
+//! What smaller wish would match? Each requirement of the task is relaxed alone; if none of them helps, two together.
 
 use super::capacity::{FreeCapacity, is_open};
 use super::index::Fleet;
 use super::query::{Folded, Query};
 use super::search::ResolvedQuery;
 use crate::model::demand::{AppNeed, Target};
+use crate::model::id::TaskId;
 use crate::model::resources::Bytes;
 use crate::model::server::Engine;
-use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// Of so many requirements each is tried together with each other one.
+const PAIRED: usize = 12;
+
 /// One requirement made smaller or left out.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq)]
 pub enum RelaxedPart {
     /// `--mem` no larger than this.
     Mem(Bytes),
@@ -44,75 +46,144 @@ impl fmt::Display for RelaxedPart {
     }
 }
 
-/// A change, and how many servers would match with it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// When a task can start with its relaxed requirements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum When {
+    Now,
+    /// When others have ended, or values have changed.
+    Later,
+    /// Once a server is reached, or resumed.
+    Away,
+}
+
+/// Changes that help, and how many servers match with them.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Relaxation {
-    pub change: RelaxedPart,
+    pub changes: Vec<RelaxedPart>,
     pub servers: usize,
-    /// They would match now; false: they could some time, but are busy or away now.
-    pub now: bool,
+    pub when: When,
 }
 
 impl fmt::Display for Relaxation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (s, one) = if self.servers == 1 { ("", "es") } else { ("s", "") };
-        match self.now {
-            true => write!(f, "{}, {} server{s} match{one}", self.change, self.servers),
-            false => write!(f, "{}, {} server{s} could run it, not now", self.change, self.servers),
+        for (at, change) in self.changes.iter().enumerate() {
+            write!(f, "{}{change}", if at > 0 { " and " } else { "" })?;
+        }
+        let n = self.servers;
+        let s = if n == 1 { "" } else { "s" };
+        match self.when {
+            When::Now => write!(f, ": it could start now on {n} server{s}"),
+            When::Later => write!(f, ": {n} server{s} could run it later"),
+            When::Away => {
+                let (is, it) = if n == 1 { ("is", "it") } else { ("are", "they") };
+                write!(f, ": {n} server{s} could run it, but {it} {is} drained or not reached")
+            }
         }
     }
 }
 
+/// What a waiting task can do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Relaxations {
+    /// Servers that could run it later as it is.
+    pub as_it_is: usize,
+    /// Each that helps, the sooner the earlier, then the more servers the earlier.
+    pub all: Vec<Relaxation>,
+}
+
+impl Relaxations {
+    /// A line each; nothing if there is nothing to be done.
+    pub fn lines(&self) -> Vec<String> {
+        let s = if self.as_it_is == 1 { "" } else { "s" };
+        let waits = format!("as it is: {} server{s} could run it later", self.as_it_is);
+        let waits = Some(waits).filter(|_| self.as_it_is > 0 && !self.all.is_empty());
+        waits.into_iter().chain(self.all.iter().map(ToString::to_string)).collect()
+    }
+}
+
 impl Fleet {
-    /// Each single relaxed requirement that would give a match; first those that match now, the more servers the earlier.
-    pub fn relaxations(&self, query: &Query) -> Vec<Relaxation> {
-        let mut found: Vec<Relaxation> =
-            candidates(query).into_iter().filter_map(|(change, relaxed)| self.relaxed(change, relaxed, true)).collect();
-        if found.is_empty() {
-            found = candidates(query)
-                .into_iter()
-                .filter_map(|(change, relaxed)| self.relaxed(change, relaxed, false))
-                .collect();
+    /// The requirements that keep a waiting task from starting: each alone, else two together. Of a task that can start later as it
+    /// is, only what lets it start now; of another one what lets it start at all.
+    pub fn relaxations(&self, query: &Query, for_task: Option<TaskId>) -> Relaxations {
+        let as_it_is = self.matching(query, for_task, When::Later).count();
+        let none = Relaxations { as_it_is, all: Vec::new() };
+        if self.matching(query, for_task, When::Now).next().is_some() {
+            return none;
         }
-        found.sort_by_key(|relaxation| std::cmp::Reverse(relaxation.servers));
-        found
-    }
-
-    fn relaxed(&self, change: RelaxedPart, mut query: Query, now: bool) -> Option<Relaxation> {
-        let change = match change {
-            // With nothing asked for, what would each have? The most that one has is what to ask for.
-            RelaxedPart::Mem(asked) => {
-                query.demand.needs.mem = None;
-                query = query.again();
-                let most = self.matching(&query, now).map(|row| self.room(row, now).mem).max()?;
-                let most = round_down(most).filter(|most| *most < asked)?;
-                query.demand.needs.mem = Some(most);
-                query = query.again();
-                RelaxedPart::Mem(most)
-            }
-            RelaxedPart::Cpus(asked) => {
-                query.demand.needs.cpus = 1;
-                query = query.again();
-                let most = self.matching(&query, now).map(|row| self.room(row, now).cpus).max()?;
-                if most == 0 || most >= asked {
-                    return None;
-                }
-                query.demand.needs.cpus = most;
-                query = query.again();
-                RelaxedPart::Cpus(most)
-            }
-            other => other,
+        let parts = parts(query);
+        let ones: Vec<Vec<RelaxedPart>> = parts.iter().map(|part| vec![part.clone()]).collect();
+        let pairs = || {
+            let pair = |(at, one): (usize, &RelaxedPart)| {
+                let one = one.clone();
+                parts[at + 1..].iter().map(move |other| vec![one.clone(), other.clone()]).collect::<Vec<_>>()
+            };
+            parts.iter().take(PAIRED).enumerate().flat_map(pair).collect::<Vec<_>>()
         };
-        let servers = self.matching(&query, now).count();
-        (servers > 0).then_some(Relaxation { change, servers, now })
+        let whens = if as_it_is > 0 { &[When::Now][..] } else { &[When::Now, When::Later, When::Away] };
+        for when in whens {
+            let help = |changes: Vec<RelaxedPart>| self.relaxed(query, for_task, &changes, *when);
+            let mut all: Vec<Relaxation> = ones.iter().cloned().filter_map(help).collect();
+            if all.is_empty() && as_it_is == 0 {
+                all = pairs().into_iter().filter_map(help).collect();
+            }
+            if !all.is_empty() {
+                all.sort_by_key(|relaxation| std::cmp::Reverse(relaxation.servers));
+                return Relaxations { as_it_is, all };
+            }
+        }
+        none
     }
 
-    /// The rows that match, or (not `now`) could.
-    fn matching<'a>(&'a self, query: &'a Query, now: bool) -> impl Iterator<Item = usize> + 'a {
-        let asked = ResolvedQuery::new(self, query, None);
-        (0..self.servers.len()).filter(move |row| match now {
-            true => asked.host(*row).is_some() && asked.targeted(*row) && asked.expressions_hold(*row),
-            false => self.could(&self.servers[*row], query),
+    /// The match that these changes give, with the largest sizes that still match.
+    fn relaxed(
+        &self,
+        query: &Query,
+        for_task: Option<TaskId>,
+        changes: &[RelaxedPart],
+        when: When,
+    ) -> Option<Relaxation> {
+        let mut query = query.clone();
+        changes.iter().for_each(|change| loosen(&mut query, change));
+        query = query.again();
+        let mut changes = changes.to_vec();
+        for change in &mut changes {
+            let room = |row| self.room(row, when == When::Now);
+            let rows: Vec<usize> = self.matching(&query, for_task, when).collect();
+            // With nothing asked for, what would each have? The most that one has is what to ask for.
+            match change {
+                RelaxedPart::Mem(mem) => {
+                    let most = rows.into_iter().map(|row| room(row).mem).max()?;
+                    *mem = round_down(most).filter(|most| *most < *mem)?;
+                    query.demand.needs.mem = Some(*mem);
+                }
+                RelaxedPart::Cpus(cpus) => {
+                    let most = rows.into_iter().map(|row| room(row).cpus).max()?;
+                    *cpus = Some(most).filter(|most| (1..*cpus).contains(most))?;
+                    query.demand.needs.cpus = *cpus;
+                }
+                _ => {}
+            }
+            query = query.again();
+        }
+        let servers = self.matching(&query, for_task, when).count();
+        (servers > 0).then_some(Relaxation { changes, servers, when })
+    }
+
+    /// The rows that match then.
+    fn matching<'a>(
+        &'a self,
+        query: &'a Query,
+        for_task: Option<TaskId>,
+        when: When,
+    ) -> impl Iterator<Item = usize> + 'a {
+        let asked = ResolvedQuery::new(self, query, for_task);
+        (0..self.servers.len()).filter(move |row| {
+            let server = &self.servers[*row];
+            match when {
+                When::Now => asked.host(*row).is_some() && asked.targeted(*row) && asked.expressions_hold(*row),
+                When::Later => is_open(server) && self.could(server, query),
+                When::Away => self.could(server, query),
+            }
         })
     }
 
@@ -143,46 +214,42 @@ impl Fleet {
     }
 }
 
-/// The query once for each requirement, without it.
-fn candidates(query: &Query) -> Vec<(RelaxedPart, Query)> {
-    let mut all = Vec::new();
-    let mut add = |change: RelaxedPart, edit: &dyn Fn(&mut Query)| {
-        let mut relaxed = query.clone();
-        edit(&mut relaxed);
-        all.push((change, relaxed.again()));
-    };
+/// The requirements that can be relaxed.
+fn parts(query: &Query) -> Vec<RelaxedPart> {
     let demand = &query.demand;
-    if let Some(mem) = demand.needs.mem {
-        add(RelaxedPart::Mem(mem), &|_| {});
-    }
-    if demand.needs.cpus > 1 {
-        add(RelaxedPart::Cpus(demand.needs.cpus), &|_| {});
-    }
-    for (at, app) in demand.apps.iter().enumerate() {
-        add(RelaxedPart::WithoutApp(app.clone()), &|query| drop(query.demand.apps.remove(at)));
-    }
-    if let Some(target) = &demand.on {
-        add(RelaxedPart::WithoutOn(target.clone()), &|query| query.demand.on = None);
-    }
-    for (at, target) in demand.exclude.iter().enumerate() {
-        add(RelaxedPart::WithoutExclude(target.clone()), &|query| drop(query.demand.exclude.remove(at)));
-    }
+    let mut all: Vec<RelaxedPart> = demand.needs.mem.map(RelaxedPart::Mem).into_iter().collect();
+    all.extend(Some(RelaxedPart::Cpus(demand.needs.cpus)).filter(|_| demand.needs.cpus > 1));
+    all.extend(demand.apps.iter().cloned().map(RelaxedPart::WithoutApp));
+    all.extend(demand.on.iter().cloned().map(RelaxedPart::WithoutOn));
+    all.extend(demand.exclude.iter().cloned().map(RelaxedPart::WithoutExclude));
     if let Some(Folded { whole, .. }) = &query.constraint {
-        let parts = whole.conjuncts();
-        if parts.len() == 1 {
-            add(RelaxedPart::WithoutConstraint, &|query| query.constraint = None);
-        } else {
-            for (at, (text, _)) in parts.iter().enumerate() {
-                add(RelaxedPart::WithoutPart((*text).to_owned()), &|query| {
-                    query.constraint = whole.without(at).map(|less| Folded::of(less, &query.facts));
-                });
-            }
+        match whole.conjuncts().as_slice() {
+            [_] => all.push(RelaxedPart::WithoutConstraint),
+            parts => all.extend(parts.iter().map(|(text, _)| RelaxedPart::WithoutPart((*text).to_owned()))),
         }
     }
-    if query.user_constraint.is_some() {
-        add(RelaxedPart::WithoutUserConstraint, &|query| query.user_constraint = None);
-    }
+    all.extend(query.user_constraint.iter().map(|_| RelaxedPart::WithoutUserConstraint));
     all
+}
+
+/// Leaves a requirement out. Of a size nothing is asked for.
+fn loosen(query: &mut Query, part: &RelaxedPart) {
+    let demand = &mut query.demand;
+    match part {
+        RelaxedPart::Mem(_) => demand.needs.mem = None,
+        RelaxedPart::Cpus(_) => demand.needs.cpus = 1,
+        RelaxedPart::WithoutApp(app) => demand.apps.retain(|other| other != app),
+        RelaxedPart::WithoutOn(_) => demand.on = None,
+        RelaxedPart::WithoutExclude(target) => demand.exclude.retain(|other| other != target),
+        RelaxedPart::WithoutConstraint => query.constraint = None,
+        RelaxedPart::WithoutPart(text) => {
+            let Some(Folded { whole, .. }) = &query.constraint else { return };
+            let at = whole.conjuncts().iter().position(|(part, _)| *part == text.as_str());
+            let less = at.and_then(|at| whole.without(at));
+            query.constraint = less.map(|less| Folded::of(less, &query.facts));
+        }
+        RelaxedPart::WithoutUserConstraint => query.user_constraint = None,
+    }
 }
 
 /// A size that can be typed: whole gibibytes, mebibytes below two.

@@ -80,7 +80,7 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
                     explained.servers = asked.verdicts(Some(row.id), now);
                     explained.judged_at = Some(now);
                     if waits {
-                        explained.relaxed = asked.relaxations();
+                        explained.relaxed = asked.relaxations(Some(row.id));
                     }
                 }
             }

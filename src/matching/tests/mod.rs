@@ -3,6 +3,7 @@
 mod carets;
 mod differential;
 mod drawn;
+mod hints;
 mod hostile;
 mod properties;
 mod reasons;

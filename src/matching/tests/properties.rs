@@ -1,13 +1,14 @@
 //! What holds for every fleet: `best` is the best of `explain`, order of insertion means nothing, what runs could run.
 
 use super::drawn::*;
+use super::hints::idle;
 use super::world::*;
 use crate::matching::search::ResolvedQuery;
-use crate::matching::{Fleet, Placement, Query, RelaxedPart, Verdict};
+use crate::matching::{Fleet, Placement, Query, Verdict};
 use crate::model::demand::Demand;
 use crate::model::id::{ServerId, TaskId};
 use crate::model::resources::{Bytes, Needs};
-use crate::model::server::{Engine, Health, Taken};
+use crate::model::server::Engine;
 use proptest::prelude::*;
 
 proptest! {
@@ -72,7 +73,7 @@ proptest! {
         prop_assert_eq!(one.best(&query, None), two.best(&query, None));
         prop_assert_eq!(one.explain(&query, None, NOW), two.explain(&query, None, NOW));
         prop_assert_eq!(one.could_ever(&query), two.could_ever(&query));
-        prop_assert_eq!(one.relaxations(&query), two.relaxations(&query));
+        prop_assert_eq!(one.relaxations(&query, None), two.relaxations(&query, None));
     }
 
     #[test]
@@ -125,18 +126,7 @@ proptest! {
         if fleet.could_ever(&query) {
             return Ok(());
         }
-        let mut idle = servers;
-        for server in &mut idle {
-            server.health = Health::Up;
-            (server.drained, server.kept_for, server.taken) = (None, None, Taken::default());
-            if let Some(pool) = &mut server.pool {
-                (pool.taken, pool.started_since, pool.mem_since, pool.mem_available) = (Taken::default(), 0, 0, pool.mem_total);
-            }
-            probe(server, "load1", 0.0);
-            probe(server, "idle_cpus", 8.0);
-            probe(server, "mem_available", 16 * GIB as i64);
-        }
-        prop_assert!(spread(idle).best(&query, None).is_none());
+        prop_assert!(spread(idle(servers)).best(&query, None).is_none());
     }
 
     #[test]
@@ -157,67 +147,6 @@ proptest! {
         }
         prop_assert_eq!(fleet.explain(&query, None, NOW), before);
     }
-
-    #[test]
-    fn relaxation_gives_the_match_that_it_names(servers in fleets(), query in queries()) {
-        let fleet = spread(servers);
-        for relaxation in fleet.relaxations(&query) {
-            let mut demand = query.demand.clone();
-            match &relaxation.change {
-                RelaxedPart::Mem(mem) => demand.needs.mem = Some(*mem),
-                RelaxedPart::Cpus(cpus) => demand.needs.cpus = *cpus,
-                RelaxedPart::WithoutApp(app) => demand.apps.retain(|a| a != app),
-                RelaxedPart::WithoutOn(_) => demand.on = None,
-                RelaxedPart::WithoutExclude(_) => demand.exclude.clear(),
-                RelaxedPart::WithoutConstraint => demand.constraint = None,
-                RelaxedPart::WithoutPart(part) => {
-                    let whole = demand.constraint.take().unwrap();
-                    let rest: Vec<&str> = whole.split(" && ").filter(|p| p != part).collect();
-                    prop_assert!(rest.len() == 1, "{}", part);
-                    demand.constraint = Some(rest[0].into());
-                }
-                RelaxedPart::WithoutUserConstraint => {}
-            }
-            let mut user = user();
-            if relaxation.change != RelaxedPart::WithoutUserConstraint {
-                user.constraint = query.user_constraint.as_ref().map(|f| f.whole.text.to_string());
-            }
-            let relaxed = Query::new(&demand, &user, &client()).unwrap();
-            let found = match relaxation.now {
-                true => fleet.explain(&relaxed, None, NOW).iter().filter(|v| v.qualifies).count(),
-                false => fleet.servers().filter(|s| fleet.could(s, &relaxed)).count(),
-            };
-            prop_assert_eq!(found, relaxation.servers, "{}", relaxation);
-        }
-    }
-}
-
-#[test]
-fn relaxations_are_readable() {
-    let mut fast = server(1, "fast");
-    declare(&mut fast, "rack", 7);
-    let mut slow = server(2, "slow");
-    slow.pool.as_mut().unwrap().mem_available = Bytes(3 * GIB + 5);
-    let fleet = spread(vec![fast, slow]);
-    let said = |demand: Demand| -> Vec<String> {
-        fleet.relaxations(&query(&demand)).iter().map(ToString::to_string).collect()
-    };
-    let mem = Needs { cpus: 1, mem: Some(Bytes(30 * GIB)) };
-    assert_eq!(said(Demand { needs: mem, ..demand() }), ["with --mem 12G, 1 server matches"]);
-    assert_eq!(said(Demand { needs: Needs { cpus: 999, mem: None }, ..demand() }), ["with -c 8, 2 servers match"]);
-    assert_eq!(
-        said(Demand { apps: vec!["blender".parse().unwrap()], ..demand() }),
-        ["without --app blender, 2 servers match"]
-    );
-    assert_eq!(
-        said(Demand { constraint: Some("server.rack == 7 && server.load1 > 5.0".into()), ..demand() }),
-        ["without server.load1 > 5.0 in -C, 1 server matches"]
-    );
-    assert_eq!(
-        said(Demand { constraint: Some("server.rack == 8".into()), ..demand() }),
-        ["without -C, 2 servers match"]
-    );
-    assert_eq!(said(Demand { on: Some("n9".parse().unwrap()), ..demand() }), ["without -w n9, 2 servers match"]);
 }
 
 #[test]
