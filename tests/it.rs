@@ -12,6 +12,8 @@ mod copies;
 mod cron;
 #[path = "it/environment.rs"]
 mod environment;
+#[path = "it/explained.rs"]
+mod explained;
 #[path = "it/faults/mod.rs"]
 mod faults;
 #[path = "it/files/mod.rs"]

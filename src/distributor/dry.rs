@@ -14,16 +14,18 @@ use super::tier2::TierError;
 use super::two_pass::{MemberReply, MemberRequest, SecondTier, TierOutcome, refuses, two_pass};
 use crate::matching::Verdict;
 use crate::model::distributor::{Record, Tier};
+use crate::model::name::Name;
 use crate::model::task::Request;
 use crate::protocol::distributor::{Answer, Offer, Question};
 use crate::protocol::envelope::Envelope;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What a search would find.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DryRun {
     pub trace: Trace,
-    /// Server by server, of the member that would take it.
+    /// Server by server, of the members that were asked.
     pub verdicts: Vec<Verdict>,
     pub chosen: Option<String>,
     /// Servers whose verdicts are too many for one answer.
@@ -167,9 +169,17 @@ fn look(
     }
     trace.first(front.name.as_str(), redirects_to(&to.list));
     let context = context.reborrow();
-    let mut dry = DryMembers { context, envelope, principal, working, verdicts: Vec::new(), chosen: None, left_out: 0 };
+    let mut dry = DryMembers {
+        context,
+        envelope,
+        principal,
+        working,
+        verdicts: Vec::new(),
+        chosen: None,
+        left_out: BTreeMap::new(),
+    };
     let outcome = two_pass(&to, &mut 0, &mut trace, &mut dry)?;
-    let (verdicts, chosen, left_out) = (dry.verdicts, dry.chosen, dry.left_out);
+    let (verdicts, chosen, left_out) = (dry.verdicts, dry.chosen, dry.left_out.into_values().sum());
     let refused = match outcome {
         TierOutcome::Refused(refusal) => Some(refusal),
         TierOutcome::Took { .. } | TierOutcome::Unsure { .. } => None,
@@ -183,9 +193,10 @@ struct DryMembers<'a> {
     envelope: &'a mut Envelope,
     principal: &'a Principal,
     working: &'a mut dyn FnMut(),
+    /// Of all members that were asked, also those that refused; the last answer of each.
     verdicts: Vec<Verdict>,
     chosen: Option<String>,
-    left_out: usize,
+    left_out: BTreeMap<Name, usize>,
 }
 
 impl SecondTier for DryMembers<'_> {
@@ -226,10 +237,13 @@ impl SecondTier for DryMembers<'_> {
             }
         };
         if let Some(why) = offered.why.take() {
-            self.verdicts = serde_json::from_str(&why.verdicts).unwrap_or_default();
+            let mut verdicts: Vec<Verdict> = serde_json::from_str(&why.verdicts).unwrap_or_default();
             // By the name that the member has for whoever searches.
-            self.verdicts.iter_mut().for_each(|verdict| verdict.distributor = member.name.clone());
-            (self.chosen, self.left_out) = (why.chosen, why.left_out);
+            verdicts.iter_mut().for_each(|verdict| verdict.distributor = member.name.clone());
+            self.verdicts.retain(|verdict| verdict.distributor != member.name);
+            self.verdicts.append(&mut verdicts);
+            self.left_out.insert(member.name.clone(), why.left_out);
+            self.chosen = why.chosen;
         }
         Ok(if request.accepts(offered.offer) {
             let words =

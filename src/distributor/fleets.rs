@@ -4,7 +4,7 @@ use crate::matching::{Fleet, Place, Placement};
 use crate::model::id::{DistributorId, ServerId};
 use crate::model::resources::Needs;
 use crate::model::server::Server;
-use crate::model::settings::{PLACEMENT, STALE_AFTER, TieBreak};
+use crate::model::settings::{PLACEMENT, STALE_AFTER, TieBreak, WATCH};
 use crate::model::time::Timestamp;
 use crate::store::{StoreError, View};
 use std::collections::{HashMap, HashSet};
@@ -113,6 +113,14 @@ impl Fleets {
         for fleet in self.fleets.values_mut() {
             fleet.place_by(placement);
             fleet.trust(stale_after, now);
+        }
+        Ok(())
+    }
+
+    /// Reads which applications the probes of a distributor's servers look for.
+    pub fn watch(&mut self, distributor: DistributorId, view: &View<'_>) -> Result<(), StoreError> {
+        if let Some(fleet) = self.fleets.get_mut(&distributor) {
+            fleet.watch(view.value_of(&WATCH)?);
         }
         Ok(())
     }

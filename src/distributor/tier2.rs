@@ -44,6 +44,9 @@ impl<'f> Candidates<'f> {
         now: Timestamp,
     ) -> Result<Self, StoreError> {
         fleets.of(view, distributor, now)?;
+        if query.wants_apps() {
+            fleets.watch(distributor, view)?;
+        }
         Ok(Self { query, fleets, distributor })
     }
 

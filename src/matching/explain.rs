@@ -205,7 +205,7 @@ impl ResolvedQuery<'_> {
                 None if need.version.is_some() && resides(value("apps"), &need.name) => {
                     Reason::AppVersion { need: need.clone(), found: None }
                 }
-                _ => Reason::NoApp { need: need.clone() },
+                _ => Reason::NoApp { need: need.clone(), watched: self.fleet.is_watched(need.name.as_str()) },
             });
         }
         reasons

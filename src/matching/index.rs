@@ -90,6 +90,8 @@ pub struct Fleet {
     groups: BTreeSet<ServerId>,
     /// Servers that are kept for a task, each with the host that is kept with it. Hardly ever more than one.
     kept: BTreeMap<ServerId, (TaskId, Option<HostId>)>,
+    /// The applications that probes look for; None where nobody has said.
+    watch: Option<Vec<String>>,
     row_order: RowOrder,
 }
 
@@ -113,6 +115,7 @@ impl Fleet {
             hosts: HashMap::new(),
             groups: BTreeSet::new(),
             kept: BTreeMap::new(),
+            watch: None,
             row_order: RowOrder::default(),
         };
         let ids: Vec<ServerId> = servers.iter().map(|server| server.id).collect();
@@ -157,6 +160,16 @@ impl Fleet {
             self.stale_after = stale_after;
             (0..self.servers.len()).for_each(|row| self.refresh(row));
         }
+    }
+
+    /// Sets the applications that probes look for: an explanation names one that is missing because nobody looked.
+    pub fn watch(&mut self, apps: Vec<String>) {
+        self.watch = Some(apps);
+    }
+
+    /// Do probes look for this application?
+    pub(super) fn is_watched(&self, app: &str) -> bool {
+        self.watch.as_ref().is_none_or(|watch| watch.iter().any(|other| other == app))
     }
 
     /// Is its probe still fresh?

@@ -127,6 +127,11 @@ impl Query {
         self
     }
 
+    /// Does it need applications?
+    pub const fn wants_apps(&self) -> bool {
+        !self.demand.apps.is_empty()
+    }
+
     /// What one member of the class takes from its server.
     pub const fn needs(&self) -> Needs {
         self.demand.needs

@@ -52,8 +52,10 @@ pub enum Reason {
         since: i32,
         age: Option<Duration>,
     },
+    /// `watched`: probes look for it.
     NoApp {
         need: AppNeed,
+        watched: bool,
     },
     AppVersion {
         need: AppNeed,
@@ -124,7 +126,13 @@ impl fmt::Display for Reason {
                     None => f.write_str(")"),
                 }
             }
-            Self::NoApp { need } => write!(f, "application {need} is not there"),
+            Self::NoApp { need, watched: true } => write!(f, "application {need} is not there"),
+            Self::NoApp { need, watched: false } => {
+                write!(
+                    f,
+                    "application {need} is not known: it is not in `watch`; `grid config get watch` shows what is"
+                )
+            }
             Self::AppVersion { need, found: Some(found) } => write!(f, "application {need}: found {found}"),
             Self::AppVersion { need, found: None } => {
                 write!(f, "application {need}: found, but its version is not known")

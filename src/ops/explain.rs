@@ -10,10 +10,11 @@ use crate::distributor::tier2::Candidates;
 use crate::matching::Query;
 use crate::model::id::Index;
 use crate::model::name::Name;
-use crate::model::time::Timestamp;
+use crate::model::task::State;
+use crate::model::time::{Timestamp, short};
 use crate::protocol::distributor::Verb;
 use crate::store::View;
-use crate::store::away::AwayState;
+use crate::store::away::{Away, AwayState};
 use crate::store::tasks::{Shape, TaskRow};
 use crate::store::trace::NoteId;
 use serde::Deserialize;
@@ -29,7 +30,11 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
     if let Some(away) = remote::away(grid, what)?
         && let AwayState::By { .. } = away.held
     {
-        let mut told: Explained = remote::owner::report(grid, &away, Verb::Explain { index: what.index })?;
+        let told = remote::owner::report(grid, &away, Verb::Explain { index: what.index });
+        if let Err(OpsError::Refused(why) | OpsError::Denied { summary: why, .. }) = &told {
+            return unreached(grid, what, &away, why);
+        }
+        let mut told: Explained = told?;
         let view = grid.store.view();
         let row = view.task(what.task)?.ok_or_else(|| OpsError::unknown("task", &what.to_string(), []))?;
         let search: Option<SearchNote> = note(&view, row.search)?;
@@ -54,7 +59,7 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
         let mut explained = Explained {
             task: Some(task.head.id),
             state: Some(task.head.state),
-            reason: task.head.reason,
+            reason: task.head.reason.or_else(|| others_wait(&row)),
             tiers: two_tiers(search.map(|s| s.tiers).unwrap_or_default()),
             servers: Vec::new(),
             left_out: 0,
@@ -87,6 +92,42 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
         }
         Ok(explained)
     })
+}
+
+/// What this home knows of a task whose owner can't be asked.
+fn unreached(grid: &Grid, what: Chosen, away: &Away, why: &str) -> Result<Explained, OpsError> {
+    let view = grid.store.view();
+    let row = view.task(what.task)?.ok_or_else(|| OpsError::unknown("task", &what.to_string(), []))?;
+    let now = Timestamp::now();
+    let heard =
+        away.answered_at.map_or_else(String::new, |at| format!("; its last word is {} old", short(at.age_at(now))));
+    let owner = &row.tier2;
+    let of_task = format!("task {}: ", what.task);
+    let why = why.strip_prefix(&of_task).unwrap_or(why);
+    let search: Option<SearchNote> = note(&view, row.search)?;
+    Ok(Explained {
+        task: Some(what.to_string()),
+        state: Some(row.state()),
+        reason: Some(format!("{owner} has it: {why}{heard}")),
+        tiers: two_tiers(search.map(|search| search.tiers).unwrap_or_default()),
+        servers: Vec::new(),
+        left_out: 0,
+        chosen: away.server.clone(),
+        judged_at: None,
+        relaxed: Vec::new(),
+        steps: view.steps(row.id)?,
+        remote: match away.held {
+            AwayState::By { id, .. } => Some(Remote { distributor: owner.clone(), id: id.to_string() }),
+            AwayState::Open { .. } => None,
+        },
+    })
+}
+
+/// Why members of an array wait while others run.
+fn others_wait(row: &TaskRow) -> Option<String> {
+    let waiting = Some(row.counts.waiting).filter(|_| row.state() == State::Running)?;
+    let why = row.reason_in(State::Pending).filter(|_| waiting > 0)?;
+    Some(format!("{waiting} wait: {why}"))
 }
 
 /// Matches a task against its servers as they are now.

@@ -1,8 +1,9 @@
 //! `grid config`: the settings of a home, by their names.
 
-use super::report::Setting;
-use super::{Grid, OpsError};
-use crate::model::settings::{ALL, AnyKey, SSH_COMMAND, SettingKey};
+use super::report::{Refreshed, Setting};
+use super::{Grid, OpsError, refresh};
+use crate::model::server::Health;
+use crate::model::settings::{ALL, AnyKey, PROBE_SCRIPT, SSH_COMMAND, SettingKey, WATCH};
 use crate::store::{Durability, View};
 
 /// The text of a setting, or its default.
@@ -25,26 +26,33 @@ pub fn get(grid: &Grid, name: &str) -> Result<Setting, OpsError> {
     report(grid, find(name)?)
 }
 
-/// Changes a setting, once its text is understood.
-pub fn set(grid: &mut Grid, name: &str, value: &str) -> Result<(), OpsError> {
+/// Changes a setting, once its text is understood. Gives the servers that were probed again for it.
+pub fn set(grid: &mut Grid, name: &str, value: &str) -> Result<Vec<Refreshed>, OpsError> {
     let key = find(name)?;
     key.check(value)?;
     put(grid, key, Some(value))
 }
 
-/// Returns to the default.
-pub fn unset(grid: &mut Grid, name: &str) -> Result<(), OpsError> {
+/// Returns to the default. Gives the servers that were probed again for it.
+pub fn unset(grid: &mut Grid, name: &str) -> Result<Vec<Refreshed>, OpsError> {
     put(grid, find(name)?, None)
 }
 
-fn put(grid: &mut Grid, key: &dyn AnyKey, value: Option<&str>) -> Result<(), OpsError> {
+fn put(grid: &mut Grid, key: &dyn AnyKey, value: Option<&str>) -> Result<Vec<Refreshed>, OpsError> {
     grid.store.write(Durability::Full, |tx| {
         tx.set_setting(key.name(), value)?;
         if key.name() == SSH_COMMAND.name {
             tx.home_ssh_changed(value.is_some())?;
         }
-        Ok(())
-    })
+        Ok::<_, OpsError>(())
+    })?;
+    if ![WATCH.name, PROBE_SCRIPT.name].contains(&key.name()) {
+        return Ok(Vec::new());
+    }
+    // What is looked for is known when it has been looked for. Servers that are not there are probed when they are.
+    let up = grid.store.view().servers()?.into_iter().filter(|server| server.health == Health::Up);
+    let names: Vec<String> = up.map(|server| server.name.to_string()).collect();
+    if names.is_empty() { Ok(Vec::new()) } else { refresh::refresh(grid, &names) }
 }
 
 fn find(name: &str) -> Result<&'static dyn AnyKey, OpsError> {

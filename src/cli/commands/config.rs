@@ -7,7 +7,17 @@ use super::super::output::Out;
 use super::super::output::table::Table;
 use super::{CommandResult, with_grid};
 use crate::model::settings::SSH_COMMAND;
+use crate::ops::report::Refreshed;
 use crate::ops::settings;
+
+/// Says which servers could not be probed for a changed setting.
+fn unread(servers: &[Refreshed], out: &mut Out) {
+    for server in servers {
+        if let Some(error) = &server.error {
+            out.note(&format!("{} could not be probed again: {error}", server.name));
+        }
+    }
+}
 
 pub fn run(verb: Config, out: &mut Out) -> CommandResult {
     with_grid(out, |grid, out| {
@@ -30,9 +40,9 @@ pub fn run(verb: Config, out: &mut Out) -> CommandResult {
                 // The dispatcher is in no directory of the person's.
                 let is_ssh = name == SSH_COMMAND.name;
                 let value = if is_ssh { caller::ssh_command(&value).0 } else { value };
-                settings::set(grid, &name, &value)?;
+                unread(&settings::set(grid, &name, &value)?, out);
             }
-            Config::Unset { name } => settings::unset(grid, &name)?,
+            Config::Unset { name } => unread(&settings::unset(grid, &name)?, out),
         }
         Ok(Code::OK)
     })

@@ -35,9 +35,13 @@ pub fn print(report: &Explained, json: bool, out: &mut Out) -> CommandResult {
     if let Some(at) = report.judged_at {
         out.line(&format!("servers, as judged {} ago:", short(at.age_at(Timestamp::now()))))?;
     }
-    out.table(&servers(report))?;
-    if report.left_out > 0 {
-        out.line(&format!("and {} more servers", report.left_out))?;
+    if !report.servers.is_empty() {
+        out.table(&servers(report))?;
+    }
+    let more = report.left_out + report.servers.len().saturating_sub(SHOWN);
+    if more > 0 {
+        let all = if report.left_out == 0 { "; --json shows all" } else { "" };
+        out.line(&format!("and {more} more server{}{all}", if more == 1 { "" } else { "s" }))?;
     }
     for change in &report.relaxed {
         out.line(change)?;
@@ -59,8 +63,7 @@ fn headline(report: &Explained) -> String {
         }
         (Some(server), false) => {
             // As `-w` takes it: it may be a server of another home.
-            let of = report.servers.iter().find(|verdict| verdict.server.as_str() == server);
-            let at = of.map_or_else(String::new, |verdict| format!("{}/", verdict.distributor));
+            let at = chosen(report).map_or_else(String::new, |verdict| format!("{}/", verdict.distributor));
             format!("{task} would run on {at}{server} now{reason}")
         }
         (None, true) => format!("{task}{state}{reason}"),
@@ -68,13 +71,32 @@ fn headline(report: &Explained) -> String {
     }
 }
 
+/// The verdict on the server that is chosen. The member that would take it was asked last.
+fn chosen(report: &Explained) -> Option<&ServerVerdict> {
+    let server = report.chosen.as_deref()?;
+    report.servers.iter().rfind(|verdict| verdict.server.as_str() == server)
+}
+
+/// So many servers are shown.
+const SHOWN: usize = 20;
+
 fn servers(report: &Explained) -> Table {
     let mut table = Table::new(&["SERVER", "FITS", "SCORE", "WHY"]);
-    for verdict in &report.servers {
-        let chosen = report.chosen.as_deref() == Some(verdict.server.as_str());
+    let chosen = chosen(report);
+    let is_chosen = |verdict: &ServerVerdict| chosen.is_some_and(|chosen| std::ptr::eq(chosen, verdict));
+    let mut all: Vec<&ServerVerdict> = report.servers.iter().collect();
+    if all.len() > SHOWN {
+        // The nearest first: of many servers few matter.
+        all.sort_by_key(|verdict| {
+            (!is_chosen(verdict), !verdict.qualifies, verdict.outlook, verdict.reasons.len(), &verdict.server)
+        });
+    }
+    let several = all.iter().any(|verdict| verdict.distributor != all[0].distributor);
+    for verdict in all.into_iter().take(SHOWN) {
+        let of = if several { format!("{}/", verdict.distributor) } else { String::new() };
         table.row([
-            verdict.server.to_string(),
-            if chosen {
+            format!("{of}{}", verdict.server),
+            if is_chosen(verdict) {
                 "chosen"
             } else if verdict.qualifies {
                 "yes"

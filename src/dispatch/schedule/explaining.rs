@@ -67,11 +67,16 @@ impl Dispatcher {
             loop {
                 if let Some((key, distributor)) = self.schedule.queue.blocked_at(class)
                     && compile(self, tx, class)?
-                    && let (Some(compiled), Some(fleet)) =
-                        (self.schedule.compiled.get(&class), self.schedule.fleets.get(distributor))
                 {
-                    let verdicts = fleet.explain(&compiled.query, Some(key.1), begun.wall);
-                    tx.set_class_reason(class, Some(&summary(&verdicts)))?;
+                    if self.schedule.compiled.get(&class).is_some_and(|compiled| compiled.query.wants_apps()) {
+                        self.schedule.fleets.watch(distributor, tx)?;
+                    }
+                    if let (Some(compiled), Some(fleet)) =
+                        (self.schedule.compiled.get(&class), self.schedule.fleets.get(distributor))
+                    {
+                        let verdicts = fleet.explain(&compiled.query, Some(key.1), begun.wall);
+                        tx.set_class_reason(class, Some(&summary(&verdicts)))?;
+                    }
                 }
                 let now = self.ambient.now();
                 let next = if now.since(begun.mono) < MOMENT { self.schedule.to_explain.next(now.mono) } else { None };

@@ -21,6 +21,7 @@ impl Dispatcher {
         }
         let after = tx.value_of(&STARVE_AFTER)?;
         self.schedule.starve_at = now.mono + (after / 10).clamp(Duration::from_millis(100), Duration::from_secs(30));
+        let kept_before = self.kept();
         self.release_reservations(tx)?;
         let mut served: HashSet<DistributorId> = HashSet::new();
         // Within a priority, classes behind a young one are younger still.
@@ -47,15 +48,22 @@ impl Dispatcher {
                 self.load_servers(tx)?;
             }
         }
+        if self.kept() != kept_before {
+            // Why the others wait is another matter now.
+            self.schedule.queue.blocked().for_each(|(key, _)| self.schedule.to_explain.add(key.2));
+        }
         Ok(())
+    }
+
+    /// The servers that are kept, each with its task.
+    fn kept(&self) -> Vec<(ServerId, TaskId)> {
+        self.schedule.fleets.servers().filter_map(|server| Some((server.id, server.kept_for?))).collect()
     }
 
     /// Releases the reservations of tasks that do not wait any more.
     fn release_reservations(&mut self, tx: &Tx<'_>) -> Result<(), DispatchError> {
-        let kept: Vec<(ServerId, TaskId)> =
-            self.schedule.fleets.servers().filter_map(|s| Some((s.id, s.kept_for?))).collect();
         let mut released = Vec::new();
-        for (server, task) in kept {
+        for (server, task) in self.kept() {
             if tx.task(task)?.is_none_or(|row| row.counts.waiting == 0) {
                 tx.keep_server(server, None)?;
                 released.push(server);

@@ -7,7 +7,7 @@ use crate::matching::search::ResolvedQuery;
 use crate::matching::{Fleet, Placement, Query, Verdict};
 use crate::model::demand::Demand;
 use crate::model::id::{ServerId, TaskId};
-use crate::model::resources::{Bytes, Needs};
+use crate::model::resources::Needs;
 use crate::model::server::Engine;
 use proptest::prelude::*;
 

@@ -197,7 +197,8 @@ fn an_explanation_with_ten_thousand_servers_comes_through_both_tiers() {
     let told = client.grid(dry.into_iter().chain(["--json", "--", "true"])).json();
     let (listed, left_out) = (told["servers"].as_array().unwrap().len(), told["left_out"].as_u64().unwrap());
     assert!(listed > 100 && listed as u64 + left_out == 10_001, "{listed} {left_out}");
-    client.grid(dry.into_iter().chain(["--", "true"])).shows(&[&format!("and {left_out} more servers")]);
+    let more = 10_001 - 20;
+    client.grid(dry.into_iter().chain(["--", "true"])).shows(&[&format!("and {more} more servers")]);
     a_report_waits_for_its_reader(&lab);
     client.grid(["cancel", &id]).ok();
 }
