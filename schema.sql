@@ -152,7 +152,9 @@ CREATE TABLE server (
     prologue       TEXT,                       -- shell lines whose environment tasks get there
     ssh_command    TEXT,                       -- ssh: the command that it was named with; NULL: the home's
     machine_id     INTEGER,                    -- ssh: the machine that answered last
-    machine_since  INTEGER                     -- since when, where it was another one before
+    machine_since  INTEGER,                    -- since when, where it was another one before
+    failing        INTEGER,                    -- so many attempts failed in a row at once, and others live elsewhere; NULL: it does not
+    failing_at     INTEGER                     -- the last of them
 ) STRICT;
 -- Machines that answered as servers over ssh: attempts are bound to them, for a name may come to lead to another one.
 CREATE TABLE machine (

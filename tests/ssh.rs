@@ -10,6 +10,8 @@ mod command;
 mod cron;
 #[path = "ssh/environment.rs"]
 mod environment;
+#[path = "ssh/failing.rs"]
+mod failing;
 #[path = "ssh/faults/mod.rs"]
 mod faults;
 #[path = "ssh/files.rs"]

@@ -46,7 +46,7 @@ impl Array {
     fn claim(&mut self, members: u32) -> Vec<AttemptKey> {
         let claimed = self.store.write(Durability::Full, |tx| {
             let mut ledger = Ledger::open(tx, Timestamp::now());
-            let claimed = ledger.claim(self.task, members, &self.placing)?;
+            let claimed = ledger.claim(self.task, members, &self.placing, &|_| true)?;
             ledger.close()?;
             let key = |member: &Claimed| AttemptKey { task: self.task, index: member.index, number: member.number };
             Ok::<_, StoreError>(claimed.iter().map(key).collect::<Vec<_>>())

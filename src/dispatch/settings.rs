@@ -2,7 +2,7 @@
 
 use crate::model::max_output::MaxOutput;
 use crate::model::resources::Bytes;
-use crate::model::settings::{MAX_OUTPUT, OUTPUT_LIMIT};
+use crate::model::settings::{MAX_OUTPUT, OUTPUT_LIMIT, RETRY_ELSEWHERE};
 use crate::store::{StoreError, View};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ pub struct Settings {
     since: Option<Instant>,
     max_output: Cell<Option<MaxOutput>>,
     output_limit: Cell<Option<Bytes>>,
+    retry_elsewhere: Cell<Option<Duration>>,
 }
 
 /// A changed setting takes effect after this time at the latest.
@@ -35,6 +36,11 @@ impl Settings {
     /// The length above which an output stays on its server.
     pub fn output_limit(&self, view: &View<'_>) -> Result<Bytes, StoreError> {
         kept(&self.output_limit, || view.value_of(&OUTPUT_LIMIT))
+    }
+
+    /// How long a retry waits for another server than that on which it failed.
+    pub fn retry_elsewhere(&self, view: &View<'_>) -> Result<Duration, StoreError> {
+        kept(&self.retry_elsewhere, || view.value_of(&RETRY_ELSEWHERE))
     }
 }
 

@@ -102,7 +102,7 @@ impl Dispatcher {
     /// Removes and gives the input of the turn. None: there is none, and nothing is due.
     fn take_intake(&mut self) -> Option<Intake> {
         let now = self.ambient.now().mono;
-        let due = self.schedule.starve_at <= now || self.attempts.lose_at.is_some_and(|at| at <= now);
+        let due = self.schedule.starve_at <= now || self.attempts.due_at().is_some_and(|at| at <= now);
         let submits = self.callers.submits();
         let heard = !self.links.inbox.is_empty()
             || !self.transfers.endings.is_empty()
@@ -147,6 +147,7 @@ impl Dispatcher {
         self.delete_discards(turn.tx)?;
         self.carry_out_cancels(turn)?;
         self.end_out_of_reach(turn)?;
+        self.free_due(turn)?;
         self.load_classes(turn.tx)?;
         // Without a durable commit nothing is claimed: the next turn is durable and claims it.
         if promises {
@@ -159,7 +160,7 @@ impl Dispatcher {
         }
         for task in turn.ledger.close()? {
             self.attempts.barred.remove(&task);
-            self.attempts.avoided.remove(&task);
+            self.attempts.retries.forget(task);
         }
         self.answer_watches(turn)
     }

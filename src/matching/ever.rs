@@ -10,11 +10,25 @@ use crate::model::attribute::{Source, Value};
 use crate::model::demand::{AppNeed, Version};
 use crate::model::id::ServerId;
 use crate::model::server::{Engine, Health, SHARED_ACCOUNT, Server};
+use std::time::Duration;
 
 impl Fleet {
     /// Could any server ever run a task of this class? What changes counts as unknown, and what is not false could be.
     pub fn could_ever(&self, query: &Query) -> bool {
         self.servers.iter().any(|server| self.could(server, query))
+    }
+
+    /// Could a server other than these ever run a task of this class, and is it worth waiting for? Not one that is drained, or has been
+    /// down for longer than `patience`.
+    pub fn could_elsewhere(&self, query: &Query, without: &[ServerId], patience: Duration) -> bool {
+        let awaited = |server: &Server| {
+            let answers = match server.health {
+                Health::Down { since, .. } => since.age_at(self.now) <= patience,
+                Health::Up | Health::Unknown => true,
+            };
+            answers && server.drained.is_none() && !without.contains(&server.id)
+        };
+        self.servers.iter().any(|server| awaited(server) && self.could_on(server, query, awaited))
     }
 
     /// Servers that have to be reached, that could ever run it, and of which is not known (any more) whether they can now.
@@ -43,6 +57,11 @@ impl Fleet {
     }
 
     pub(super) fn could(&self, server: &Server, query: &Query) -> bool {
+        self.could_on(server, query, |_| true)
+    }
+
+    /// The same, of a group only on such members.
+    fn could_on(&self, server: &Server, query: &Query, member: impl Fn(&Server) -> bool) -> bool {
         let demand = &query.demand;
         if demand.on.as_ref().is_some_and(|on| !names(on, server)) || demand.exclude.iter().any(|t| names(t, server)) {
             return false;
@@ -53,7 +72,8 @@ impl Fleet {
         let fitting = match &server.engine {
             Engine::Group { members } => {
                 let single = |member: &&Server| !matches!(member.engine, Engine::Group { .. });
-                let members: Vec<&Server> = members.iter().filter_map(|id| self.get(*id)).filter(single).collect();
+                let members: Vec<&Server> =
+                    members.iter().filter_map(|id| self.get(*id)).filter(single).filter(|of| member(of)).collect();
                 // A member never read may bring anything, and so may the group then.
                 let unread = members.iter().any(|member| could_fit(member, demand.needs).is_none());
                 (unread || could_fit(server, demand.needs) != Some(false))

@@ -76,7 +76,7 @@ pub(super) const NO_COLUMN: ColumnId = ColumnId::MAX;
 pub struct Fleet {
     pub(super) placement: Placement,
     stale_after: Duration,
-    now: Timestamp,
+    pub(super) now: Timestamp,
     pub(super) servers: Vec<Server>,
     pub(super) hot: Vec<Hot>,
     measured: Vec<Measured>,

@@ -30,6 +30,8 @@ pub(super) struct ResolvedQuery<'a> {
     pub fleet: &'a Fleet,
     pub query: &'a Query,
     pub for_task: Option<TaskId>,
+    /// Servers that are left out.
+    without: &'a [ServerId],
     constraint: Option<BoundExpression<'a>>,
     user_constraint: Option<BoundExpression<'a>>,
     wall: Option<BoundExpression<'a>>,
@@ -87,6 +89,7 @@ impl<'a> ResolvedQuery<'a> {
             fleet,
             query,
             for_task,
+            without: &[],
             constraint: bound(&query.constraint),
             user_constraint: bound(&query.user_constraint),
             wall: bound(&query.wall),
@@ -180,9 +183,10 @@ impl<'a> ResolvedQuery<'a> {
         demand.on.as_ref().is_none_or(|target| names(target, server)) && !self.excluded(row)
     }
 
-    /// Is the row one that the task excludes? Also as a member of a group.
+    /// Is the row one that the task excludes, or that is left out? Also as a member of a group.
     fn excluded(&self, row: usize) -> bool {
-        self.query.demand.exclude.iter().any(|target| names(target, &self.fleet.servers[row]))
+        let server = &self.fleet.servers[row];
+        self.without.contains(&server.id) || self.query.demand.exclude.iter().any(|target| names(target, server))
     }
 
     /// The rows where a task given to this row can run: the row itself, or the members of a group that fit.
@@ -237,7 +241,12 @@ pub(super) fn names(target: &Target, server: &Server) -> bool {
 impl Fleet {
     /// The best server that can start a task of this class now. A server kept for another task than `for_task` is not.
     pub fn best(&self, query: &Query, for_task: Option<TaskId>) -> Option<Choice> {
-        let asked = ResolvedQuery::new(self, query, for_task);
+        self.best_without(query, for_task, &[])
+    }
+
+    /// The same, with these servers left out, also as members of groups.
+    pub fn best_without(&self, query: &Query, for_task: Option<TaskId>, without: &[ServerId]) -> Option<Choice> {
+        let asked = ResolvedQuery { without, ..ResolvedQuery::new(self, query, for_task) };
         if asked.has_preferences() {
             return asked.best_of(self.row_order().chain(self.groups()));
         }

@@ -163,6 +163,12 @@ pub const PROBE_TIMEOUT: SettingKey<Duration> = SettingKey {
     help: "a login or a probe that takes longer is given up",
     read: time,
 };
+pub const RETRY_ELSEWHERE: SettingKey<Duration> = SettingKey {
+    name: "retry_elsewhere",
+    default: "5min",
+    help: "a retry waits this long for another server that could run it before it returns to one where it failed",
+    read: time,
+};
 pub const SSH_COMMAND: SettingKey<String> = SettingKey {
     name: "ssh.command",
     default: "ssh",
@@ -205,7 +211,7 @@ pub const WATCH: SettingKey<Vec<String>> = SettingKey {
 };
 
 /// All of them, by name.
-pub const ALL: [&dyn AnyKey; 19] = [
+pub const ALL: [&dyn AnyKey; 20] = [
     &AGENT_DIR,
     &ENV,
     &ENV_EXCLUDE,
@@ -219,6 +225,7 @@ pub const ALL: [&dyn AnyKey; 19] = [
     &PLACEMENT,
     &PROBE_SCRIPT,
     &PROBE_TIMEOUT,
+    &RETRY_ELSEWHERE,
     &SSH_COMMAND,
     &STALE_AFTER,
     &STARVE_AFTER,

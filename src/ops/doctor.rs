@@ -2,12 +2,13 @@
 
 use super::home::HomeVariables;
 use super::report::{Check, Finding};
-use super::{Grid, OpsError, dispatcher, gc, servers, settings};
+use super::{Grid, OpsError, dispatcher, gc, server_remarks, settings};
 use crate::model::attribute::Value;
 use crate::model::open_files;
 use crate::model::resources::Bytes;
 use crate::model::server::{SHARED_ACCOUNT, Server};
 use crate::model::settings::KEEP_OUTPUTS;
+use crate::model::time::Timestamp;
 use crate::store::home::is_writable;
 use crate::store::reservations::Miscount;
 use crate::store::unreadable::{RowKind, Unreadable};
@@ -117,15 +118,20 @@ fn shared_account(grid: &Grid) -> Result<Option<Check>, OpsError> {
     Ok((!names.is_empty()).then(|| warn("shared account", format!("{} {found}", names.join(", ")), remedy)))
 }
 
-/// Servers whose names lead to another machine than the one that runs their tasks.
+/// Servers whose names lead to another machine than the one that runs their tasks, and servers on which much fails.
 fn machines(grid: &Grid) -> Result<Vec<Check>, OpsError> {
     let view = grid.store.view();
     let mut checks = Vec::new();
-    for (id, words) in servers::misled(&view)? {
+    for (id, words) in server_remarks::misled(&view)? {
         let name = view.server_name(id)?.map_or_else(|| id.to_string(), |name| name.to_string());
         let remedy =
             "make the name lead to that machine again; add each machine of a pool as a server with a name of its own";
         checks.push(warn("machine", format!("{name}: {words}"), remedy));
+    }
+    for (id, words) in server_remarks::failing(&view, Timestamp::now())? {
+        let name = view.server_name(id)?.map_or_else(|| id.to_string(), |name| name.to_string());
+        let remedy = "`grid logs` of what failed there says why; until that is mended: grid server drain NAME";
+        checks.push(warn("server", format!("{name}: {words}"), remedy));
     }
     Ok(checks)
 }

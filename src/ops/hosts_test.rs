@@ -111,7 +111,7 @@ fn outputs_of_an_earlier_attempt_are_dropped_by_the_machine_that_has_them() {
                 verdict: None,
             };
             let mut ledger = Ledger::open(tx, now);
-            let number = ledger.claim(task, 1, &at)?.pop().unwrap().number;
+            let number = ledger.claim(task, 1, &at, &|_| true)?.pop().unwrap().number;
             let key = AttemptKey { task, index: Index(0), number };
             ledger.began(key, now)?;
             let (cause, usage) = (Cause::Exited { code: 1 }, Usage::default());

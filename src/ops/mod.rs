@@ -36,6 +36,7 @@ pub mod report;
 pub mod retry;
 pub mod selecting;
 pub mod serve;
+mod server_remarks;
 pub mod server_removal;
 pub mod servers;
 pub mod settings;

@@ -3,6 +3,7 @@
 use super::attributes::{not_declared, put, taken};
 use super::expressions::{ExpressionRole, check_some};
 use super::report::DatabaseRow;
+use super::server_remarks::remarks;
 use super::{Grid, OpsError, host_doctor, refresh, remote};
 use crate::model::attribute::{Source, Value};
 use crate::model::demand;
@@ -117,8 +118,8 @@ pub(super) fn with_command_of(caller: Option<&SshCommand>, target: &SshTarget) -
 /// All servers.
 pub fn list(grid: &Grid) -> Result<Vec<DatabaseRow>, OpsError> {
     let view = grid.store.view();
-    let misled = misled(&view)?;
-    Ok(view.servers()?.into_iter().map(|server| entry(server, &misled)).collect())
+    let remarks = remarks(&view, Timestamp::now())?;
+    Ok(view.servers()?.into_iter().map(|server| entry(server, &remarks)).collect())
 }
 
 /// One server with all its attributes, and the way to it.
@@ -134,7 +135,7 @@ pub fn show(grid: &Grid, name: &str) -> Result<DatabaseRow, OpsError> {
         declared.push(("remote_dir", target.remote_dir().map(Value::from)));
         declared.push(("ssh_command", target.command().map(|command| command.0.as_str().into())));
     }
-    let mut entry = entry(server, &misled(&view)?);
+    let mut entry = entry(server, &remarks(&view, Timestamp::now())?);
     for (name, value) in declared {
         put(&mut entry.attributes, name, value, Source::Declared, declared_at);
     }
@@ -354,27 +355,9 @@ pub(super) fn state(server: &Server) -> (&'static str, Option<String>) {
     }
 }
 
-/// Messages on servers under whose names another machine answers than the one that runs their tasks.
-pub(super) fn misled(view: &View<'_>) -> Result<HashMap<ServerId, String>, OpsError> {
-    let mut told: HashMap<ServerId, String> = HashMap::new();
-    for one in view.misled()? {
-        let (attempts, was) = (one.attempts, &one.was);
-        let since = one.since.local();
-        let lies = format!("{attempts} {} on {was}", if attempts == 1 { "task is" } else { "tasks are" });
-        match told.get_mut(&one.server) {
-            Some(text) => *text += &format!(", {lies}"),
-            None => {
-                let text = format!("another machine ({}) answers since {since}; {lies}", one.answers);
-                told.insert(one.server, text);
-            }
-        }
-    }
-    Ok(told)
-}
-
-fn entry(server: Server, misled: &HashMap<ServerId, String>) -> DatabaseRow {
+fn entry(server: Server, remarks: &HashMap<ServerId, String>) -> DatabaseRow {
     let (state, reason) = state(&server);
-    let reason = reason.or_else(|| misled.get(&server.id).cloned());
+    let reason = reason.or_else(|| remarks.get(&server.id).cloned());
     DatabaseRow {
         name: server.name.to_string(),
         engine: Some(server.engine.word()),

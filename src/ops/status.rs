@@ -2,9 +2,10 @@
 
 use super::report::{ServerLine, Status, Task};
 use super::selecting::Chosen;
-use super::{Grid, OpsError, dispatcher, notice, remote, servers, show, users};
+use super::{Grid, OpsError, dispatcher, notice, remote, server_remarks, servers, show, users};
 use crate::model::filesystem::has_room;
 use crate::model::id::Index;
+use crate::model::time::Timestamp;
 use crate::store::tasks::{Shape, TaskRow};
 use crate::store::{StoreError, View};
 
@@ -38,8 +39,8 @@ pub fn status(grid: &mut Grid, asked: &StatusFilter) -> Result<Status, OpsError>
     grid.store.read(|view| {
         let (rows, left_out) = rows(view, asked)?;
         let tasks = rows.iter().map(|row| brief(view, row)).collect::<Result<_, _>>()?;
-        let misled = servers::misled(view)?;
-        let servers = view.servers_in_short()?.iter().map(|server| line(server, misled.get(&server.id))).collect();
+        let remarks = server_remarks::remarks(view, Timestamp::now())?;
+        let servers = view.servers_in_short()?.iter().map(|server| line(server, remarks.get(&server.id))).collect();
         let notice = notice::of(view)?;
         Ok(Status {
             tasks,
@@ -78,9 +79,9 @@ fn brief(view: &View<'_>, row: &TaskRow) -> Result<Task, OpsError> {
     show::of_task(view, row, member.as_ref())
 }
 
-fn line(server: &crate::model::server::Server, misled: Option<&String>) -> ServerLine {
+fn line(server: &crate::model::server::Server, remark: Option<&String>) -> ServerLine {
     let (state, reason) = servers::state(server);
-    let reason = reason.or_else(|| misled.cloned());
+    let reason = reason.or_else(|| remark.cloned());
     ServerLine {
         name: server.name.to_string(),
         engine: server.engine.word(),

@@ -286,7 +286,7 @@ impl Tx<'_> {
                 ledger.shift(task, None, Phase::Waiting, Phase::Held)?;
                 self.set_reason(task, Some(why))?;
             }
-            Begins::Starting(at) => drop(ledger.claim(task, 1, at)?),
+            Begins::Starting(at) => drop(ledger.claim(task, 1, at, &|_| true)?),
         }
         ledger.close()?;
         Ok(())

@@ -1,6 +1,7 @@
 //! Classes: tasks that are equal for the matcher.
 
 use super::columns::json;
+use super::phases::phase;
 use super::{Result, StoreError, Tx, View};
 use crate::model::bounds;
 use crate::model::demand::Demand;
@@ -35,6 +36,8 @@ pub struct Head {
     /// `%n` of an array.
     pub at_once: Option<u32>,
     pub single: bool,
+    /// Members wait that never had an attempt.
+    pub fresh: bool,
     pub submitted_at: Timestamp,
 }
 
@@ -92,8 +95,11 @@ impl View<'_> {
     /// The first task of a class with waiting members behind a given one.
     pub fn head(&self, class: ClassId, behind: TaskId) -> Result<Option<Head>> {
         self.one(
-            "SELECT id, waiting, at_once, shape = 'single', submitted_at, uuid FROM task INDEXED BY task_queue
-             WHERE class_id = ?1 AND waiting > 0 AND id > ?2 ORDER BY id LIMIT 1",
+            concat!(
+                "SELECT id, waiting, at_once, shape = 'single', submitted_at, uuid, rest > 0 AND rest_state = ",
+                phase!(waiting),
+                " FROM task INDEXED BY task_queue WHERE class_id = ?1 AND waiting > 0 AND id > ?2 ORDER BY id LIMIT 1"
+            ),
             (class, behind),
             |row| {
                 Ok(Head {
@@ -103,6 +109,7 @@ impl View<'_> {
                     single: row.get(3)?,
                     submitted_at: row.get(4)?,
                     uuid: row.get(5)?,
+                    fresh: row.get(6)?,
                 })
             },
         )

@@ -15,6 +15,7 @@ pub mod discards;
 pub mod distributors;
 mod ends;
 pub mod environments;
+pub mod failing;
 #[cfg(test)]
 mod faults;
 pub mod files;

@@ -5,7 +5,7 @@ use super::ledger::Ledger;
 use super::phases::{idle, phase};
 use super::tasks::Shape;
 use super::trace::NoteId;
-use super::{Result, Tx};
+use super::{Result, Tx, View};
 use crate::model::command::Text;
 use crate::model::id::{AttemptKey, BootId, Epoch, Index, LaneId, MachineId, MemberKey, ServerId, TaskId};
 use crate::model::task::Phase;
@@ -49,21 +49,17 @@ const FIRST: &str = concat!(
 );
 
 impl Ledger<'_, '_> {
-    /// Gives up to `limit` waiting members of a task to a lane: first those that wait again, then those that never had an attempt.
-    pub fn claim(&mut self, task: TaskId, limit: u32, at: &Placing) -> Result<Vec<Claimed>> {
+    /// Gives up to `limit` waiting members of a task to a lane: first those that wait again and may go there, then those that never
+    /// had an attempt.
+    pub fn claim(
+        &mut self,
+        task: TaskId,
+        limit: u32,
+        at: &Placing,
+        may_go: &dyn Fn(Index) -> bool,
+    ) -> Result<Vec<Claimed>> {
         let mut claimed = Vec::new();
-        let again: Vec<(Index, u32)> = self.tx.all(
-            concat!(
-                "SELECT idx, number FROM member INDEXED BY member_again WHERE task_id = ?1 AND state = ",
-                phase!(waiting),
-                " AND state IN ",
-                idle!(),
-                " ORDER BY idx LIMIT ?2"
-            ),
-            (task, limit),
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
-        for (index, number) in again {
+        for (index, number) in self.tx.waiting_again(task, limit, may_go)? {
             self.tx.place(AttemptKey { task, index, number: number + 1 }, at)?;
             claimed.push(Claimed { index, number: number + 1, entry: self.tx.entry(task, index)? });
         }
@@ -117,6 +113,29 @@ impl Ledger<'_, '_> {
             (task, taken, next),
         )?;
         Ok(())
+    }
+}
+
+impl View<'_> {
+    /// Members of a task that wait again and that are wanted, at most `limit`, each with the number of its last attempt.
+    pub fn waiting_again(&self, task: TaskId, limit: u32, wanted: &dyn Fn(Index) -> bool) -> Result<Vec<(Index, u32)>> {
+        let mut select = self.connection.prepare_cached(concat!(
+            "SELECT idx, number FROM member INDEXED BY member_again WHERE task_id = ?1 AND state = ",
+            phase!(waiting),
+            " AND state IN ",
+            idle!(),
+            " ORDER BY idx"
+        ))?;
+        let (mut rows, mut found) = (select.query([task])?, Vec::new());
+        while found.len() < limit as usize
+            && let Some(row) = rows.next()?
+        {
+            let index = row.get(0)?;
+            if wanted(index) {
+                found.push((index, row.get(1)?));
+            }
+        }
+        Ok(found)
     }
 }
 

@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 
 /// The versions before the newest, each with a fixture.
-const OLDER: [u32; 4] = [1, 2, 3, 4];
+const OLDER: [u32; 5] = [1, 2, 3, 4, 5];
 
 /// A home out of a fixture.
 fn home_of(version: u32) -> Grid {
@@ -90,6 +90,22 @@ fn version_4_opens_and_goes_on() {
     assert_eq!(grid.show("7")["inherits"], serde_json::Value::Null);
     assert_eq!(grid.grid(["logs", "7"]).ok(), "went on");
     assert_eq!(grid.grid(["run", "--", "sh", "-c", "echo $WANTED"]).ok(), "a");
+}
+
+#[test]
+fn version_5_opens_and_goes_on() {
+    let grid = home_of(5);
+    assert_eq!(grid.number("select count(*) n from task_view"), 10);
+    grid.grid(["server", "resume", "local"]).ok();
+    grid.grid(["wait", "9"]).ok();
+    assert_eq!(grid.grid(["logs", "9"]).ok(), "a", "with what it inherited then");
+    grid.grid(["wait", "10"]).expect(1);
+    assert_eq!(grid.show("10")["counts"]["FAILED"], 3);
+    assert_eq!(
+        grid.number("select count(*) n from attempt where task_id = 10"),
+        3,
+        "each was retried once, on the only server"
+    );
 }
 
 #[test]

@@ -101,7 +101,7 @@ pub fn summary(report: &report::Status) -> Vec<String> {
         let words = "the home's disk is full: nothing starts, and ends are recorded when there is room; free some space (`grid doctor`)";
         lines.push(words.to_owned());
     }
-    let ill: Vec<_> = report.servers.iter().filter(|server| server.state != "UP").collect();
+    let ill: Vec<_> = report.servers.iter().filter(|server| server.state != "UP" || server.reason.is_some()).collect();
     for server in ill.iter().take(SERVERS) {
         let reason = server.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
         lines.push(format!("server {} is {}{reason}", server.name, server.state));

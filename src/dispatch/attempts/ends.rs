@@ -30,7 +30,7 @@ impl Dispatcher {
             turn.then(Effect::Confirm { route, attempt });
             return Ok(());
         };
-        self.free_lane(turn, route, attempt, &ended.end);
+        self.free_lane(turn, route, attempt, &ended.end)?;
         if self.transfers.outputs.has(attempt) {
             return Ok(());
         }
@@ -104,9 +104,15 @@ impl Dispatcher {
     }
 
     /// Releases the place of an attempt: its process is gone, even if a long output is still in transfer.
-    fn free_lane(&mut self, turn: &Turn<'_, '_>, route: Route, attempt: AttemptId, end: &End) {
+    fn free_lane(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        route: Route,
+        attempt: AttemptId,
+        end: &End,
+    ) -> Result<(), StoreError> {
         if let Some((lane, held)) = self.attempts.lanes.drop_attempt(attempt)
-            && let Some(class) = self.attempts.lanes.get(lane).map(|l| l.class)
+            && let Some((class, host)) = self.attempts.lanes.get(lane).map(|l| (l.class, l.place.host))
         {
             let took = match (end.started_at, held.began) {
                 (Some(from), _) => from.age_at(end.ended_at),
@@ -115,7 +121,9 @@ impl Dispatcher {
             };
             self.attempts.lanes.learn(class, took);
             self.probe_after_change(route, turn.now.mono);
+            self.note_outcome(turn, class, host, end, took)?;
         }
+        Ok(())
     }
 
     /// Records an end: the member has ended, or waits for its next attempt.
@@ -129,8 +137,8 @@ impl Dispatcher {
     ) -> Result<(), DispatchError> {
         let ReportedEnd { route, attempt, key, ended, .. } = report;
         let (route, attempt, key) = (*route, *attempt, *key);
-        if again && let Some(server) = turn.tx.member(key.task, key.index)?.and_then(|m| m.server()) {
-            self.attempts.avoided.insert(key.task, server);
+        if again && let Some(host) = turn.tx.member(key.task, key.index)?.and_then(|m| m.host()) {
+            self.wait_for_another(turn, key, host)?;
         }
         self.attempts.cancelling.remove(&attempt);
         let (results_stay, output_stays) = if turn.ledger.ended(key, &ended.end, outputs, again)? {

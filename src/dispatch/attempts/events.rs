@@ -75,6 +75,7 @@ impl Dispatcher {
                 self.attempts.lanes.began(attempt, turn.now.mono);
                 if let Some(key) = self.known(turn.tx, route, attempt)? {
                     turn.ledger.began(key, at)?;
+                    self.attempts.retries.take(key.task, key.index);
                     self.transferred(turn.tx, key.task)?;
                 }
                 Ok(())

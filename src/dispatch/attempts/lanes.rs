@@ -1,7 +1,8 @@
 //! Lanes: places on servers, held while attempts run in them one after the other.
 
+use super::suspects::MOMENTS;
 use crate::matching::Place;
-use crate::model::id::{AttemptId, ClassId, LaneId, TaskId};
+use crate::model::id::{AttemptId, ClassId, LaneId, ServerId, TaskId};
 use crate::model::resources::Needs;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -25,6 +26,14 @@ pub struct Lane {
     pub attempts: VecDeque<LaneAttempt>,
     /// The agent was asked to return the members that it has not started.
     pub recalled: bool,
+}
+
+impl Lane {
+    /// When its running attempt began, if that is [`MOMENTS`] ago.
+    pub fn lives_since(&self, now: Instant) -> Option<Instant> {
+        let began = self.attempts.iter().filter_map(|held| held.began).min()?;
+        (now.saturating_duration_since(began) >= MOMENTS).then_some(began)
+    }
 }
 
 /// All lanes of this home.
@@ -173,6 +182,18 @@ impl Lanes {
             lane.attempts.len() > 1 || lane.recalled
         });
         stuck
+    }
+
+    /// Lanes on a server with more than one attempt: all but the first are recalled. Each lane is given once.
+    pub fn recall_on(&mut self, server: ServerId) -> Vec<LaneId> {
+        let on = |lane: &Lane| lane.place.host == server && lane.attempts.len() > 1 && !lane.recalled;
+        let lanes = self.lanes.iter_mut().filter(|(_, lane)| on(lane));
+        lanes
+            .map(|(id, lane)| {
+                lane.recalled = true;
+                *id
+            })
+            .collect()
     }
 
     /// True if the running attempt of a lane has taken longer than the work that a lane gets ahead.

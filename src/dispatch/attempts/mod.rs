@@ -6,18 +6,23 @@ pub(in crate::dispatch) mod events;
 pub(in crate::dispatch) mod lanes;
 pub(in crate::dispatch) mod lost_after;
 pub(in crate::dispatch) mod machines;
+pub(in crate::dispatch) mod outcomes;
 pub(in crate::dispatch) mod recover;
 pub(in crate::dispatch) mod refusals;
 pub(in crate::dispatch) mod restored;
+pub(in crate::dispatch) mod retries;
 pub(in crate::dispatch) mod starts;
+pub(in crate::dispatch) mod suspects;
 pub(in crate::dispatch) mod unsent;
 
 use super::settings::Settings;
 use crate::model::id::{AttemptId, ServerId, TaskId};
 use lanes::Lanes;
+use retries::Retries;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Instant;
+use suspects::Suspects;
 
 /// Attempts on servers, and what is remembered of them.
 #[derive(Debug)]
@@ -28,8 +33,10 @@ pub(in crate::dispatch) struct Attempts {
     pub(in crate::dispatch) lane_numbers: Range<i64>,
     /// Servers that can't start a task, for lack of its working directory or because an output can't be opened.
     pub(in crate::dispatch) barred: BTreeMap<TaskId, Vec<(ServerId, String)>>,
-    /// The server of a task's last failure: its next attempt goes to another one if it can.
-    pub(in crate::dispatch) avoided: BTreeMap<TaskId, ServerId>,
+    /// Failed members that wait for another server.
+    pub(in crate::dispatch) retries: Retries,
+    /// Servers on which attempts fail that live elsewhere.
+    pub(in crate::dispatch) suspects: Suspects,
     /// Attempts whose cancel was sent in this epoch.
     pub(in crate::dispatch) cancelling: BTreeSet<AttemptId>,
     /// When the next attempt has been out of reach for its `--lost-after`.
@@ -44,9 +51,15 @@ impl Attempts {
             settings: Settings::default(),
             lane_numbers: 0..0,
             barred: BTreeMap::new(),
-            avoided: BTreeMap::new(),
+            retries: Retries::default(),
+            suspects: Suspects::default(),
             cancelling: BTreeSet::new(),
             lose_at: Some(now),
         }
+    }
+
+    /// When something is due by its time alone.
+    pub(in crate::dispatch) fn due_at(&self) -> Option<Instant> {
+        [self.lose_at, self.retries.due_at(), self.suspects.due_at()].into_iter().flatten().min()
     }
 }

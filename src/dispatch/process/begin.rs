@@ -225,7 +225,7 @@ impl Dispatcher {
                 links.connector.keep_command(tx, command)?;
             }
         }
-        Ok(Self {
+        let mut dispatcher = Self {
             home: home.clone(),
             instance: Instance {
                 epoch: row.epoch,
@@ -250,7 +250,10 @@ impl Dispatcher {
                 clock,
                 leave: false,
             },
-        })
+        };
+        dispatcher.adopt_retries(tx, now)?;
+        dispatcher.adopt_suspects(tx, now.mono)?;
+        Ok(dispatcher)
     }
 }
 

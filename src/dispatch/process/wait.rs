@@ -158,7 +158,7 @@ impl Dispatcher {
         let links = self.links.slots.values().filter_map(|slot| slot.due_at(patience, now));
         let again = self.schedule.look_again.filter(|_| self.schedule.queue.blocked().next().is_some());
         for at in
-            links.chain(self.attempts.lose_at).chain(again).chain(self.schedule.spools.due).chain(self.homes_due())
+            links.chain(self.attempts.due_at()).chain(again).chain(self.schedule.spools.due).chain(self.homes_due())
         {
             due = due.min(at);
         }

@@ -1,6 +1,7 @@
 //! Scenarios of the dispatcher on the bench.
 
 mod basics;
+mod black_holes;
 mod callers;
 mod cancels;
 mod clock;

@@ -2,12 +2,12 @@
 
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::process::run::DispatchError;
-use crate::dispatch::schedule::pass::compile;
+use crate::dispatch::schedule::pass::{COMPILED_MAX, compile};
 use crate::dispatch::sealed;
 use crate::distributor::tier2::summary;
 use crate::model::id::ClassId;
 use crate::store::{Durability, Store};
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 /// Least time between two explanations of a class.
@@ -23,6 +23,8 @@ pub struct ToExplain {
     /// Classes that were explained in the last second, oldest first.
     fresh: VecDeque<(Instant, ClassId)>,
     looked_at: HashSet<ClassId>,
+    /// Servers that tasks of a class are kept from, for people.
+    kept_from: HashMap<ClassId, String>,
 }
 
 impl ToExplain {
@@ -31,6 +33,16 @@ impl ToExplain {
         if self.there.insert(class) {
             self.queue.push_back(class);
         }
+    }
+
+    /// Notes that a task of a class waits though it would fit: on some servers it failed, others are paused.
+    pub fn kept_from(&mut self, class: ClassId, failed: &str, paused: &str) {
+        let failed = (!failed.is_empty()).then(|| format!("not yet again on {failed}, where it failed"));
+        let paused = (!paused.is_empty()).then(|| format!("{paused} pauses, for much fails there"));
+        if self.kept_from.len() > COMPILED_MAX {
+            self.kept_from.clear();
+        }
+        self.kept_from.insert(class, failed.into_iter().chain(paused).collect::<Vec<_>>().join("; "));
     }
 
     /// True if there is no class to explain.
@@ -75,7 +87,9 @@ impl Dispatcher {
                         (self.schedule.compiled.get(&class), self.schedule.fleets.get(distributor))
                     {
                         let verdicts = fleet.explain(&compiled.query, Some(key.1), begun.wall);
-                        tx.set_class_reason(class, Some(&summary(&verdicts)))?;
+                        let kept_from = self.schedule.to_explain.kept_from.remove(&class).into_iter();
+                        let reasons: Vec<String> = std::iter::once(summary(&verdicts)).chain(kept_from).collect();
+                        tx.set_class_reason(class, Some(&reasons.join("; ")))?;
                     }
                 }
                 let now = self.ambient.now();

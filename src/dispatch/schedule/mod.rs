@@ -1,5 +1,6 @@
 //! The schedule: what starts next, and where.
 
+mod choose;
 pub(in crate::dispatch) mod classes;
 pub(in crate::dispatch) mod explaining;
 pub(in crate::dispatch) mod pass;

@@ -6,12 +6,12 @@ use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::effects::Effect;
 use crate::dispatch::links::link_state::LinkState;
 use crate::dispatch::process::run::DispatchError;
+use crate::dispatch::schedule::choose::choose_head;
 use crate::dispatch::schedule::queue::{Freed, Key};
 use crate::dispatch::schedule::verdicts;
 use crate::dispatch::turn::Turn;
 use crate::distributor::fleets::Booking;
-use crate::matching::{Choice, Place, Query};
-use crate::model::demand::{Demand, Target};
+use crate::matching::{Place, Query};
 use crate::model::id::{AttemptId, BootId, ClassId, DistributorId, Epoch, LaneId, ServerId, TaskId, UserId};
 use crate::model::resources::Needs;
 use crate::store::classes::Head;
@@ -25,7 +25,6 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Compiled {
     pub query: Query,
-    pub demand: Demand,
     /// Its user, if that is not the home's own account.
     pub guest: Option<UserId>,
 }
@@ -74,7 +73,7 @@ fn place(
         d.schedule.queue.forget(class);
         return Ok(());
     };
-    let Some((head, choice)) = choose_head(d, turn.tx, class, distributor, first)? else {
+    let Some((head, choice)) = choose_head(d, turn, class, distributor, first)? else {
         d.schedule.queue.block(key);
         d.probe_for_blocked(class, turn.now.mono);
         d.schedule.to_explain.add(class);
@@ -96,7 +95,7 @@ fn place(
     let lane = d.new_lane(turn.tx)?;
     turn.tx.take(choice.place.server, choice.place.host, needs)?;
     d.schedule.fleets.book(choice.place, needs, Booking::Take);
-    let window = d.attempts.lanes.window(class);
+    let window = d.window(class, choice.place.host);
     let filling = Filling { class, needs, lane, place: choice.place, boot, sent, verdict };
     let filled = fill(d, turn, &head, filling, window)?;
     if filled == 0 {
@@ -107,6 +106,7 @@ fn place(
         d.activity.dirty = true;
         return Ok(());
     }
+    d.attempts.suspects.started(choice.place.host, turn.now.mono);
     for server in [choice.place.server, choice.place.host] {
         if d.schedule.fleets.with(server).is_some_and(|(_, fleet)| !fleet.has_slot(server)) {
             d.schedule.queue.full(distributor, server);
@@ -137,7 +137,8 @@ pub(super) fn fill(
 ) -> Result<u32, DispatchError> {
     let machine = sent.and_then(|_| d.machine_at(place.host));
     let placing = Placing { server: place.server, host: place.host, boot, machine, lane, sent, verdict };
-    let claimed = turn.ledger.claim(head.task, count.max(1), &placing)?;
+    let may_go = |index| d.may_go(head.task, index, place.host, turn.now.mono);
+    let claimed = turn.ledger.claim(head.task, count.max(1), &placing, &may_go)?;
     for member in &claimed {
         let attempt = AttemptId { task: head.uuid, index: member.index, number: member.number };
         d.attempts.lanes.put(lane, class, place, needs, LaneAttempt { attempt, task: head.task, began: None });
@@ -152,32 +153,6 @@ pub(super) fn fill(
         }
     }
     Ok(u32::try_from(claimed.len()).unwrap_or(u32::MAX))
-}
-
-/// The first task of a class that may start a member, and its server. Equal tasks fit on equal servers, except those that refused
-/// them: tasks behind one that waits for another server may pass it.
-fn choose_head(
-    d: &mut Dispatcher,
-    tx: &Tx<'_>,
-    class: ClassId,
-    distributor: DistributorId,
-    first: Head,
-) -> Result<Option<(Head, Choice)>, DispatchError> {
-    const PASSED_OVER: usize = 100;
-    let mut head = first;
-    for _ in 0..PASSED_OVER {
-        if let Some(choice) = choose(d, tx, class, distributor, head.task)? {
-            return Ok(Some((head, choice)));
-        }
-        if !d.attempts.barred.contains_key(&head.task) {
-            return Ok(None);
-        }
-        match next_head(d, tx, class, None, head.task)? {
-            Some(next) => head = next,
-            None => return Ok(None),
-        }
-    }
-    Ok(None)
 }
 
 /// The oldest task of a class after a given one that may start a member. Arrays that run as many members at once as they may are
@@ -199,45 +174,6 @@ pub(super) fn next_head(
         behind = head.task;
     }
     Ok(None)
-}
-
-/// The best server for a task: none that it is barred from, and if possible not the one of its last failure.
-fn choose(
-    d: &Dispatcher,
-    tx: &Tx<'_>,
-    class: ClassId,
-    distributor: DistributorId,
-    task: TaskId,
-) -> Result<Option<Choice>, StoreError> {
-    let (Some(compiled), Some(fleet)) = (d.schedule.compiled.get(&class), d.schedule.fleets.get(distributor)) else {
-        return Ok(None);
-    };
-    let barred: Vec<ServerId> = d.attempts.barred.get(&task).into_iter().flatten().map(|(server, _)| *server).collect();
-    let avoided = d.attempts.avoided.get(&task).copied();
-    if barred.is_empty() && avoided.is_none() {
-        return Ok(fleet.best(&compiled.query, Some(task)));
-    }
-    let without = |servers: &[ServerId]| -> Result<Option<Query>, StoreError> {
-        let mut demand = compiled.demand.clone();
-        for id in servers {
-            // The server may have been removed, and its name given to another one.
-            if let Some(server) = d.schedule.fleets.server(*id).map(|server| server.name.clone()) {
-                demand.exclude.push(Target { distributor: None, server, elsewhere: false });
-            }
-        }
-        let Some(class) = tx.class(class)? else { return Ok(None) };
-        let (Some(user), Some(client)) = (tx.user_by_id(class.user)?, tx.client_by_id(class.client)?) else {
-            return Ok(None);
-        };
-        Ok(Query::new(&demand, &user, &client).ok())
-    };
-    if let Some(avoided) = avoided {
-        let servers: Vec<ServerId> = barred.iter().copied().chain([avoided]).collect();
-        if let Some(choice) = without(&servers)?.and_then(|query| fleet.best(&query, Some(task))) {
-            return Ok(Some(choice));
-        }
-    }
-    Ok(without(&barred)?.and_then(|query| fleet.best(&query, Some(task))))
 }
 
 fn fits_among(d: &Dispatcher, freed: &Freed) -> bool {
@@ -274,7 +210,7 @@ pub fn compile(d: &mut Dispatcher, tx: &Tx<'_>, id: ClassId) -> Result<bool, Sto
         d.schedule.compiled.clear();
     }
     let guest = class.demand.shared_account.then_some(class.user);
-    d.schedule.compiled.insert(id, Compiled { query, demand: class.demand, guest });
+    d.schedule.compiled.insert(id, Compiled { query, guest });
     Ok(true)
 }
 

@@ -7,7 +7,7 @@ use crate::distributor::fleets::Booking;
 use crate::matching::Place;
 use crate::model::id::ServerId;
 use crate::model::resources::Needs;
-use crate::model::server::Engine;
+use crate::model::server::{Engine, Health};
 use crate::store::{StoreError, Tx, View};
 
 impl Dispatcher {
@@ -19,11 +19,12 @@ impl Dispatcher {
         }
         let now = self.ambient.now().mono;
         let placement = crate::distributor::fleets::placement(view)?;
-        let mut left = false;
+        let (mut left, mut closed) = (false, false);
         let mut by_home = false;
         for server in view.servers_changed(self.schedule.seen_servers)? {
             by_home |= matches!(&server.engine, Engine::Ssh(target) if target.command().is_none());
             let (distributor, id) = (server.distributor, server.id);
+            closed |= server.drained.is_some() || server.health != Health::Up;
             let route = Route::to(&server.engine);
             if let Some(route) = route {
                 self.links.slots.entry(route).or_insert_with(|| LinkState::new(server.engine.clone(), now));
@@ -52,6 +53,9 @@ impl Dispatcher {
             // Drop links that lead to no server any more.
             let used: std::collections::HashSet<Route> = self.routes().collect();
             self.links.slots.retain(|route, _| *route == Route::Here || used.contains(route));
+        }
+        if left || closed {
+            self.free_kept_from();
         }
         if std::mem::replace(&mut self.schedule.seen_servers, changes) == 0 {
             // The routes of servers are known from here on.

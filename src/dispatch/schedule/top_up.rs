@@ -17,7 +17,8 @@ pub fn top_up(d: &mut Dispatcher, turn: &mut Turn<'_, '_>) -> Result<(), Dispatc
         .filter(|(id, lane)| {
             !lane.recalled
                 && !d.is_elsewhere(*id)
-                && lane.attempts.len() * 2 <= d.attempts.lanes.window(lane.class) as usize
+                && lane.attempts.len() * 2 <= d.window(lane.class, lane.place.host) as usize
+                && !d.attempts.suspects.is_suspect(lane.place.host)
                 && !d.attempts.lanes.is_long(*id, turn.now.mono)
         })
         .map(|(id, lane)| (id, lane.class, lane.place, lane.attempts.len()))
@@ -38,7 +39,10 @@ pub fn top_up(d: &mut Dispatcher, turn: &mut Turn<'_, '_>) -> Result<(), Dispatc
         while let Some(barred) = head.as_ref().filter(|h| d.attempts.barred.contains_key(&h.task)).map(|h| h.task) {
             head = next_head(d, turn.tx, class, Some(own), barred)?;
         }
-        let Some(head) = head.filter(|h| !d.attempts.avoided.contains_key(&h.task)) else { continue };
+        let Some(head) = head else { continue };
+        if !d.any_may_go(turn.tx, &head, held_place.host, turn.now.mono)? {
+            continue;
+        }
         d.schedule.fleets.book(held_place, needs, Booking::GiveBack);
         let still = d.schedule.compiled.get(&class).zip(fleet_with(d, held_place.server)).is_some_and(|(c, fleet)| {
             fleet
@@ -47,7 +51,7 @@ pub fn top_up(d: &mut Dispatcher, turn: &mut Turn<'_, '_>) -> Result<(), Dispatc
         });
         d.schedule.fleets.book(held_place, needs, Booking::Take);
         if still {
-            let count = d.attempts.lanes.window(class).saturating_sub(u32::try_from(has).unwrap_or(u32::MAX));
+            let count = d.window(class, held_place.host).saturating_sub(u32::try_from(has).unwrap_or(u32::MAX));
             let sent = Some(d.instance.epoch);
             let filling = Filling { class, needs, lane: id, place: held_place, boot, sent, verdict: None };
             fill(d, turn, &head, filling, count)?;

@@ -133,6 +133,14 @@ impl FakeAgent {
         self.work.iter().filter(|(_, work)| runs(work)).map(|(id, _)| *id).collect()
     }
 
+    /// Since when the command of an attempt runs.
+    pub fn began(&self, attempt: AttemptId) -> Option<Timestamp> {
+        match self.work.get(&attempt)?.state {
+            HeldState::Running { started_at, .. } => Some(started_at),
+            _ => None,
+        }
+    }
+
     /// All attempts that it holds.
     pub fn holds(&self) -> Vec<AttemptId> {
         self.work.keys().copied().collect()

@@ -63,7 +63,7 @@ impl Bench {
             let (sent, lane, boot) = (None, tx.new_lane()?, boot.clone());
             let at = Placing { server: local, host: local, boot, machine: None, lane, sent, verdict: None };
             let mut ledger = Ledger::open(tx, now);
-            ledger.claim(task, 1, &at)?;
+            ledger.claim(task, 1, &at, &|_| true)?;
             tx.take(local, local, Demand::default().needs)?;
             ledger.close()
         });

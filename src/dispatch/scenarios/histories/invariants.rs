@@ -2,8 +2,9 @@
 
 use super::history::History;
 use crate::matching::Query;
+use crate::model::ambient::Ambient;
 use crate::model::server::Taken;
-use crate::model::task::Counts;
+use crate::model::task::{Counts, Phase};
 use crate::store::tasks::TaskRow;
 
 impl History {
@@ -40,7 +41,7 @@ impl History {
         assert_eq!(row.counts, counts, "counts of task {} against its members", row.id);
     }
 
-    /// Checks that no waiting task fits on a free server.
+    /// Checks that no waiting task fits on a free server to which it may go.
     fn check_place(&self, row: &TaskRow) {
         let dispatcher = &self.bench.dispatcher;
         let capped = row.at_once.is_some_and(|most| dispatcher.attempts.lanes.count_of(row.id) >= most);
@@ -56,7 +57,16 @@ impl History {
         let class = view.class(row.class).unwrap().unwrap();
         let (user, client) = (view.user_by_id(class.user).unwrap(), view.client_by_id(class.client).unwrap());
         let query = Query::new(&class.demand, &user.unwrap(), &client.unwrap()).unwrap();
-        let best = dispatcher.schedule.fleets.get(class.distributor).and_then(|fleet| fleet.best(&query, Some(row.id)));
+        // Members wait for another server than one on which they failed, and for a while no suspect gets a start.
+        let attempts = &dispatcher.attempts;
+        let now = self.bench.clock.now().mono;
+        let mut without = attempts.suspects.closed_to(row.class, now);
+        let failed = attempts.retries.of(row.id).into_iter().flatten();
+        if row.rest == 0 || row.rest_phase != Phase::Waiting {
+            without.extend(failed.flat_map(|(failed_on, _)| failed_on));
+        }
+        let fleet = dispatcher.schedule.fleets.get(class.distributor);
+        let best = fleet.and_then(|fleet| fleet.best_without(&query, Some(row.id), &without));
         assert!(best.is_none(), "task {} waits though it fits on {best:?}", row.id);
     }
 }

@@ -1,0 +1,394 @@
+//! Suspects: servers on which attempts fail within moments while others of their class live elsewhere. Such a server would take all
+//! that waits, for it is always free again: it gets single starts in growing pauses until one lives.
+
+use crate::model::id::{ClassId, ServerId};
+use crate::store::failing::KEPT;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// An attempt that fails within this time failed at once. One that runs for longer has lived, however it ends.
+pub const MOMENTS: Duration = Duration::from_secs(10);
+/// Fewer failures in a row say nothing.
+const MANY: u32 = 5;
+/// A row of failures is suspicious if, were the server like the others, it would come about less often than this.
+const CHANCE: f64 = 1e-3;
+/// The pause before the next start on a suspect; it doubles with each start.
+const PAUSE: Duration = Duration::from_secs(15);
+const PAUSE_MAX: Duration = Duration::from_secs(30 * 60);
+/// How many outcomes of a class, of the same age or younger than a row, are compared with it.
+const LATEST: usize = 64;
+/// How many classes are remembered.
+const CLASSES: usize = 10_000;
+
+/// What is remembered of servers and classes.
+#[derive(Debug, Default)]
+pub(in crate::dispatch) struct Suspects {
+    classes: HashMap<ClassId, ClassRecord>,
+    /// When the last attempt began, of any class, that lived on a server.
+    lived: BTreeMap<ServerId, Instant>,
+    /// Failures on a server in a row, of classes that have lived elsewhere since, with the time of the first.
+    strikes: BTreeMap<ServerId, (Instant, u32)>,
+    suspects: BTreeMap<ServerId, Suspicion>,
+}
+
+/// The outcomes of a class.
+#[derive(Debug, Default)]
+struct ClassRecord {
+    /// Failures in a row on each server.
+    rows: BTreeMap<ServerId, FailureRow>,
+    latest: VecDeque<Outcome>,
+}
+
+/// Failures in a row.
+#[derive(Debug, Clone, Copy)]
+struct FailureRow {
+    since: Instant,
+    failures: u32,
+    /// The class has lived elsewhere since: they are among the strikes of the server.
+    struck: bool,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy)]
+struct Outcome {
+    at: Instant,
+    server: ServerId,
+    lived: bool,
+}
+
+/// A suspect.
+#[derive(Debug)]
+struct Suspicion {
+    /// The classes that are known to fail there. None: any class that lives there clears it.
+    classes: BTreeSet<ClassId>,
+    /// Nothing has lived there since: no class gets more than single starts.
+    general: bool,
+    failures: u32,
+    since: Instant,
+    failed_at: Instant,
+    pause: Duration,
+    next_start: Instant,
+    /// When it is looked after next.
+    due: Instant,
+}
+
+impl Suspicion {
+    /// The first start is due at once.
+    fn new(failures: u32, general: bool, now: Instant) -> Self {
+        let (since, failed_at, next_start, due) = (now, now, now, now);
+        Self { classes: BTreeSet::new(), general, failures, since, failed_at, pause: PAUSE, next_start, due }
+    }
+}
+
+/// What an outcome changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::dispatch) enum Change {
+    /// A server is a suspect, by so many failures in a row.
+    Suspected(ServerId, u32),
+    /// It is none any more.
+    Cleared(ServerId),
+}
+
+/// Would so many failures in a row be unlikely on a server on which attempts fail as often as elsewhere?
+fn is_unlikely(failures: u32, lived: u32, failed: u32) -> bool {
+    // How often attempts fail, where few were seen (rule of succession).
+    let share = f64::from(failed + 1) / f64::from(lived + failed + 2);
+    lived > 0 && failures >= MANY && share.powi(i32::try_from(failures).unwrap_or(i32::MAX)) <= CHANCE
+}
+
+impl ClassRecord {
+    fn note(&mut self, outcome: Outcome) {
+        if self.latest.len() >= LATEST {
+            self.latest.pop_front();
+        }
+        self.latest.push_back(outcome);
+    }
+
+    /// How many attempts lived and failed elsewhere since a row began.
+    fn elsewhere(&self, server: ServerId, row: FailureRow) -> (u32, u32) {
+        let since = self.latest.iter().filter(|outcome| outcome.server != server && outcome.at >= row.since);
+        since.fold((0, 0), |(lived, failed), one| if one.lived { (lived + 1, failed) } else { (lived, failed + 1) })
+    }
+
+    /// Failures on a server that are suspicious; None: they are not.
+    fn suspicious(&self, server: ServerId) -> Option<u32> {
+        let row = *self.rows.get(&server).filter(|row| row.failures >= MANY)?;
+        let (lived, failed) = self.elsewhere(server, row);
+        is_unlikely(row.failures, lived, failed).then_some(row.failures)
+    }
+}
+
+impl Suspects {
+    /// An attempt failed within moments.
+    pub(in crate::dispatch) fn failed(&mut self, class: ClassId, server: ServerId, now: Instant) -> Option<Change> {
+        let record = self.record(class);
+        record.note(Outcome { at: now, server, lived: false });
+        let first = FailureRow { since: now, failures: 0, struck: false };
+        let row = record.rows.entry(server).or_insert(first);
+        if now.saturating_duration_since(row.since) > KEPT {
+            *row = first;
+        }
+        row.failures += 1;
+        if row.struck {
+            self.strikes.entry(server).or_insert((now, 0)).1 += 1;
+        }
+        if let Some(suspicion) = self.suspects.get_mut(&server) {
+            suspicion.failures += 1;
+            suspicion.failed_at = now;
+        }
+        self.suspect(class, server, now)
+    }
+
+    /// An attempt that began then has lived.
+    pub(in crate::dispatch) fn lived(
+        &mut self,
+        class: ClassId,
+        server: ServerId,
+        began: Instant,
+        now: Instant,
+    ) -> Vec<Change> {
+        let mut changes: Vec<Change> = self.lived_there(class, server, began).into_iter().collect();
+        self.lived.insert(server, began);
+        // What began before the failures does not say that they are over.
+        self.strikes.retain(|struck, (since, _)| *struck != server || began < *since);
+        let record = self.record(class);
+        record.rows.retain(|failing, row| *failing != server || began < row.since);
+        record.note(Outcome { at: now, server, lived: true });
+        let elsewhere: Vec<(ServerId, FailureRow)> =
+            record.rows.iter().filter(|(other, _)| **other != server).map(|(other, row)| (*other, *row)).collect();
+        for (other, row) in elsewhere {
+            if !row.struck {
+                self.strikes.entry(other).or_insert((row.since, 0)).1 += row.failures;
+                self.record(class).rows.entry(other).and_modify(|row| row.struck = true);
+            }
+            if !self.suspects.contains_key(&other) {
+                changes.extend(self.suspect(class, other, now));
+            }
+        }
+        changes
+    }
+
+    fn record(&mut self, class: ClassId) -> &mut ClassRecord {
+        if self.classes.len() > CLASSES {
+            self.classes.clear();
+        }
+        self.classes.entry(class).or_default()
+    }
+
+    /// Clears a suspect on which its classes live.
+    fn lived_there(&mut self, class: ClassId, server: ServerId, began: Instant) -> Option<Change> {
+        let suspicion = self.suspects.get_mut(&server).filter(|suspicion| began >= suspicion.since)?;
+        suspicion.general = false;
+        suspicion.classes.remove(&class);
+        if !suspicion.classes.is_empty() {
+            return None;
+        }
+        self.suspects.remove(&server);
+        Some(Change::Cleared(server))
+    }
+
+    /// Makes a server a suspect if a row of this class, or its strikes, say so. Gives the failures of a suspect.
+    fn suspect(&mut self, class: ClassId, server: ServerId, now: Instant) -> Option<Change> {
+        let record = self.classes.get(&class)?;
+        let row = record.suspicious(server);
+        let strikes = self.strikes.get(&server).map(|(_, strikes)| *strikes).filter(|strikes| *strikes >= 2 * MANY);
+        if let (None, Some(failures)) = (self.suspects.get(&server), row.or(strikes)) {
+            let since = record.rows.get(&server).map_or(now, |row| row.since);
+            let general = self.lived.get(&server).is_none_or(|lived| *lived < since);
+            self.suspects.insert(server, Suspicion::new(failures, general, now));
+            self.started(server, now);
+        }
+        let suspicion = self.suspects.get_mut(&server)?;
+        if row.is_some() {
+            suspicion.classes.insert(class);
+        }
+        Some(Change::Suspected(server, suspicion.failures))
+    }
+
+    /// A suspect as the database has it; its classes are not known any more.
+    pub(in crate::dispatch) fn restore(&mut self, server: ServerId, failures: u32, now: Instant) {
+        self.suspects.insert(server, Suspicion::new(failures, true, now));
+    }
+
+    /// True if single starts in pauses are all that a server gets.
+    pub(in crate::dispatch) fn is_suspect(&self, server: ServerId) -> bool {
+        self.suspects.contains_key(&server)
+    }
+
+    /// All suspects.
+    pub(in crate::dispatch) fn servers(&self) -> Vec<ServerId> {
+        self.suspects.keys().copied().collect()
+    }
+
+    /// Suspects that get no start of a class now.
+    pub(in crate::dispatch) fn closed_to(&self, class: ClassId, now: Instant) -> Vec<ServerId> {
+        let closed = |suspicion: &Suspicion| suspicion.general || suspicion.classes.contains(&class);
+        let paused = self.suspects.iter().filter(|(_, suspicion)| closed(suspicion) && now < suspicion.next_start);
+        paused.map(|(server, _)| *server).collect()
+    }
+
+    /// How many attempts of a class may be ahead on a server; None: as many as elsewhere.
+    pub(in crate::dispatch) fn ahead(&self, class: ClassId, server: ServerId) -> Option<u32> {
+        if let Some(suspicion) = self.suspects.get(&server) {
+            return (suspicion.general || suspicion.classes.contains(&class)).then_some(1);
+        }
+        let record = self.classes.get(&class)?;
+        let row = *record.rows.get(&server)?;
+        // Whoever fails elsewhere too is the cause of it.
+        (record.elsewhere(server, row).1 == 0).then_some(MANY)
+    }
+
+    /// An attempt was sent to a server. On a suspect it is the only one for a while.
+    pub(in crate::dispatch) fn started(&mut self, server: ServerId, now: Instant) {
+        if let Some(suspicion) = self.suspects.get_mut(&server) {
+            suspicion.next_start = now + suspicion.pause;
+            suspicion.due = suspicion.next_start;
+            suspicion.pause = (suspicion.pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// True if a row of failures of a class lacks nothing but an attempt that lives elsewhere.
+    pub(in crate::dispatch) fn looks_for_life(&self, class: ClassId, server: ServerId) -> bool {
+        let Some(record) = self.classes.get(&class) else { return false };
+        let row = record.rows.get(&server).filter(|row| row.failures >= MANY);
+        row.is_some_and(|row| record.elsewhere(server, *row) == (0, 0)) && !self.suspects.contains_key(&server)
+    }
+
+    /// Drops suspects that have not failed for long.
+    pub(in crate::dispatch) fn expire(&mut self, now: Instant) -> Vec<Change> {
+        let old = |suspicion: &Suspicion| now.saturating_duration_since(suspicion.failed_at) > KEPT;
+        let expired: Vec<ServerId> =
+            self.suspects.iter().filter(|(_, suspicion)| old(suspicion)).map(|(server, _)| *server).collect();
+        expired
+            .into_iter()
+            .map(|server| {
+                self.suspects.remove(&server);
+                self.strikes.remove(&server);
+                for record in self.classes.values_mut() {
+                    record.rows.remove(&server);
+                }
+                Change::Cleared(server)
+            })
+            .collect()
+    }
+
+    /// When the next suspect is looked after: it gets a start, or is none any more.
+    pub(in crate::dispatch) fn due_at(&self) -> Option<Instant> {
+        self.suspects.values().map(|suspicion| suspicion.due).min()
+    }
+
+    /// Suspects to look after now; each is given once for each start.
+    pub(in crate::dispatch) fn take_due(&mut self, now: Instant) -> Vec<ServerId> {
+        let mut due = Vec::new();
+        for (server, suspicion) in self.suspects.iter_mut().filter(|(_, suspicion)| suspicion.due <= now) {
+            suspicion.due = now.max(suspicion.failed_at + KEPT) + PAUSE;
+            due.push(*server);
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLASS: ClassId = ClassId(1);
+    const BAD: ServerId = ServerId(1);
+    const GOOD: ServerId = ServerId(2);
+
+    /// Failures on a server until it is a suspect; at most so many.
+    fn fail(suspects: &mut Suspects, server: ServerId, most: u32, now: Instant) -> Option<u32> {
+        (1..=most).find(|_| suspects.failed(CLASS, server, now).is_some())
+    }
+
+    #[test]
+    fn row_of_failures_is_unlikely_the_sooner_the_more_lived_elsewhere() {
+        let least = |lived, failed| (1..1_000).find(|failures| is_unlikely(*failures, lived, failed));
+        assert_eq!([least(1, 0), least(3, 0), least(20, 0)], [Some(7), Some(5), Some(5)]);
+        assert_eq!([least(0, 0), least(0, 9)], [None, None], "nothing has lived elsewhere");
+        assert_eq!([least(10, 10), least(1, 20)], [Some(10), Some(76)], "it fails as often elsewhere");
+    }
+
+    #[test]
+    fn server_is_suspected_once_the_class_lives_elsewhere() {
+        let (mut suspects, now) = (Suspects::default(), Instant::now());
+        assert_eq!(fail(&mut suspects, BAD, 7, now), None);
+        assert!(suspects.looks_for_life(CLASS, BAD) && suspects.closed_to(CLASS, now).is_empty());
+        assert_eq!(suspects.lived(CLASS, GOOD, now, now), [Change::Suspected(BAD, 7)]);
+        assert_eq!(suspects.closed_to(CLASS, now), [BAD]);
+        assert_eq!(suspects.closed_to(ClassId(9), now), [BAD], "nothing lives there");
+    }
+
+    #[test]
+    fn fault_of_a_class_that_fails_everywhere_makes_no_suspect() {
+        let (mut suspects, now) = (Suspects::default(), Instant::now());
+        // It was well until its command was changed.
+        suspects.lived(CLASS, BAD, now, now);
+        suspects.lived(CLASS, GOOD, now, now);
+        for second in 1..200 {
+            let at = now + Duration::from_secs(second);
+            assert_eq!((suspects.failed(CLASS, BAD, at), suspects.failed(CLASS, GOOD, at)), (None, None));
+        }
+        assert_eq!(suspects.ahead(CLASS, BAD), None, "nor is it slowed down");
+    }
+
+    #[test]
+    fn life_on_a_suspect_clears_it_and_pauses_double_until_then() {
+        let (mut suspects, mut now) = (Suspects::default(), Instant::now());
+        suspects.lived(CLASS, GOOD, now, now);
+        fail(&mut suspects, BAD, 6, now);
+        suspects.lived(CLASS, GOOD, now, now);
+        assert!(fail(&mut suspects, BAD, 2, now).is_some());
+        for pause in [30, 60, 120] {
+            now = suspects.due_at().unwrap();
+            assert_eq!(suspects.take_due(now), [BAD]);
+            assert!(suspects.closed_to(CLASS, now).is_empty() && suspects.ahead(CLASS, BAD) == Some(1));
+            suspects.started(BAD, now);
+            assert_eq!(suspects.due_at(), Some(now + Duration::from_secs(pause)));
+            suspects.failed(CLASS, BAD, now);
+        }
+        assert_eq!(suspects.lived(CLASS, BAD, now, now), [Change::Cleared(BAD)]);
+        assert!(suspects.closed_to(CLASS, now).is_empty() && !suspects.is_suspect(BAD));
+    }
+
+    #[test]
+    fn end_of_what_began_before_the_failures_clears_nothing() {
+        let (mut suspects, began) = (Suspects::default(), Instant::now());
+        let now = began + MOMENTS;
+        fail(&mut suspects, BAD, 7, now);
+        assert_eq!(suspects.lived(CLASS, BAD, began, now), []);
+        assert_eq!(suspects.lived(CLASS, GOOD, now, now), [Change::Suspected(BAD, 7)]);
+        assert_eq!(suspects.lived(CLASS, BAD, began, now), []);
+        assert!(suspects.is_suspect(BAD));
+    }
+
+    #[test]
+    fn suspect_for_one_class_stays_open_to_others_that_live_there() {
+        let (mut suspects, now) = (Suspects::default(), Instant::now());
+        fail(&mut suspects, BAD, 7, now);
+        suspects.lived(ClassId(9), BAD, now, now + MOMENTS);
+        suspects.lived(CLASS, GOOD, now, now + MOMENTS);
+        assert_eq!(suspects.closed_to(CLASS, now + MOMENTS), [BAD]);
+        assert!(suspects.closed_to(ClassId(9), now + MOMENTS).is_empty());
+    }
+
+    #[test]
+    fn classes_of_one_task_each_make_a_suspect_together() {
+        let (mut suspects, now) = (Suspects::default(), Instant::now());
+        let mut changes = Vec::new();
+        for class in 1..=10 {
+            changes.extend(suspects.failed(ClassId(class), BAD, now));
+            changes.extend(suspects.lived(ClassId(class), GOOD, now, now));
+        }
+        assert_eq!(changes, [Change::Suspected(BAD, 10)]);
+    }
+
+    #[test]
+    fn suspect_that_nobody_tries_is_forgotten() {
+        let (mut suspects, now) = (Suspects::default(), Instant::now());
+        suspects.restore(BAD, 7, now);
+        assert!(suspects.is_suspect(BAD) && suspects.closed_to(CLASS, now).is_empty());
+        assert_eq!(suspects.expire(now + KEPT), []);
+        assert_eq!(suspects.expire(now + KEPT * 2), [Change::Cleared(BAD)]);
+    }
+}

@@ -1,0 +1,133 @@
+//! The choice of a server: the first task of a class that may start, and the best server to which a member of it may go.
+
+use super::pass::next_head;
+use crate::dispatch::dispatcher::Dispatcher;
+use crate::dispatch::process::run::DispatchError;
+use crate::dispatch::turn::Turn;
+use crate::matching::Choice;
+use crate::model::id::{ClassId, DistributorId, Index, ServerId, TaskId};
+use crate::store::classes::Head;
+use crate::store::{StoreError, Tx};
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+/// How many tasks of a class that wait for other servers than those with room may be passed over.
+const PASSED_OVER: usize = 100;
+
+/// The first task of a class that may start a member, and its server. Equal tasks fit on equal servers, except those that refused
+/// them and those on which they failed: tasks behind one that waits for another server may pass it.
+pub(super) fn choose_head(
+    d: &mut Dispatcher,
+    turn: &Turn<'_, '_>,
+    class: ClassId,
+    distributor: DistributorId,
+    first: Head,
+) -> Result<Option<(Head, Choice)>, DispatchError> {
+    let mut head = first;
+    for _ in 0..PASSED_OVER {
+        if let Some(choice) = choose(d, turn, class, distributor, &head)? {
+            return Ok(Some((head, choice)));
+        }
+        if !d.attempts.barred.contains_key(&head.task) && d.attempts.retries.of(head.task).is_none() {
+            return Ok(None);
+        }
+        match next_head(d, turn.tx, class, None, head.task)? {
+            Some(next) => head = next,
+            None => return Ok(None),
+        }
+    }
+    Ok(None)
+}
+
+/// The best server for a task: none that refused it, none on which its waiting members failed before their time is over, and no
+/// suspect that gets no start now. If no other server could run it, the last two are as good as any.
+fn choose(
+    d: &mut Dispatcher,
+    turn: &Turn<'_, '_>,
+    class: ClassId,
+    distributor: DistributorId,
+    head: &Head,
+) -> Result<Option<Choice>, StoreError> {
+    let refused = d.attempts.barred.get(&head.task).into_iter().flatten();
+    let barred: Vec<ServerId> = refused.map(|(server, _)| *server).collect();
+    let closed = d.attempts.suspects.closed_to(class, turn.now.mono);
+    let open = best(d, turn, (class, distributor), head, [barred.as_slice(), &closed].concat())?;
+    if open.is_some() || closed.is_empty() && d.attempts.retries.of(head.task).is_none() {
+        return Ok(open);
+    }
+    let (Some(compiled), Some(fleet)) = (d.schedule.compiled.get(&class), d.schedule.fleets.get(distributor)) else {
+        return Ok(None);
+    };
+    let patience = d.attempts.settings.retry_elsewhere(turn.tx)?;
+    let suspects = d.attempts.suspects.servers();
+    let elsewhere = |more: &[ServerId]| {
+        fleet.could_elsewhere(&compiled.query, &[barred.as_slice(), more, &suspects].concat(), patience)
+    };
+    let groups = d.attempts.retries.of(head.task).into_iter().flat_map(|groups| groups.keys());
+    let alone: Vec<Vec<ServerId>> = groups.clone().filter(|failed_on| !elsewhere(failed_on)).cloned().collect();
+    let all_are_suspects = !closed.is_empty() && !elsewhere(&[]);
+    if alone.is_empty() && !all_are_suspects {
+        let names = |servers: &mut dyn Iterator<Item = &ServerId>| -> String {
+            let names: BTreeSet<&str> = servers.filter_map(|id| Some(fleet.get(*id)?.name.as_str())).collect();
+            names.into_iter().collect::<Vec<_>>().join(", ")
+        };
+        let (failed, paused) = (names(&mut groups.flatten()), names(&mut closed.iter()));
+        d.schedule.to_explain.kept_from(class, &failed, &paused);
+        return Ok(None);
+    }
+    alone.iter().for_each(|failed_on| d.attempts.retries.release(head.task, failed_on));
+    let without = if all_are_suspects { barred } else { [barred, closed].concat() };
+    best(d, turn, (class, distributor), head, without)
+}
+
+/// The best server for a task, without these and those to which none of its waiting members may go.
+fn best(
+    d: &Dispatcher,
+    turn: &Turn<'_, '_>,
+    (class, distributor): (ClassId, DistributorId),
+    head: &Head,
+    mut without: Vec<ServerId>,
+) -> Result<Option<Choice>, StoreError> {
+    let (Some(compiled), Some(fleet)) = (d.schedule.compiled.get(&class), d.schedule.fleets.get(distributor)) else {
+        return Ok(None);
+    };
+    while let Some(choice) = fleet.best_without(&compiled.query, Some(head.task), &without) {
+        if d.any_may_go(turn.tx, head, choice.place.host, turn.now.mono)? {
+            return Ok(Some(choice));
+        }
+        without.push(choice.place.host);
+    }
+    Ok(None)
+}
+
+impl Dispatcher {
+    /// True if a waiting member may go to a server, as far as its failures go. To a suspect none returns.
+    pub(super) fn may_go(&self, task: TaskId, index: Index, server: ServerId, now: Instant) -> bool {
+        let until = self.attempts.retries.kept_from(task, index, server);
+        until.is_none_or(|until| until <= now && !self.attempts.suspects.is_suspect(server))
+    }
+
+    /// True if any waiting member of a task may go to a server.
+    pub(super) fn any_may_go(
+        &self,
+        tx: &Tx<'_>,
+        head: &Head,
+        server: ServerId,
+        now: Instant,
+    ) -> Result<bool, StoreError> {
+        if head.fresh || self.attempts.retries.of(head.task).is_none() {
+            return Ok(true);
+        }
+        if head.single {
+            return Ok(self.may_go(head.task, Index(0), server, now));
+        }
+        let may_go = |index| self.may_go(head.task, index, server, now);
+        Ok(!tx.waiting_again(head.task, 1, &may_go)?.is_empty())
+    }
+
+    /// How many attempts of a class a lane on a server may hold.
+    pub(super) fn window(&self, class: ClassId, server: ServerId) -> u32 {
+        let window = self.attempts.lanes.window(class);
+        self.attempts.suspects.ahead(class, server).map_or(window, |ahead| window.min(ahead))
+    }
+}
