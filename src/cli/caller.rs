@@ -90,11 +90,32 @@ pub fn is_far() -> bool {
     std::env::var_os("SSH_CONNECTION").is_some()
 }
 
-/// HOME, where this directory lies below it; as it is called there, for it may be reached by a link.
-pub fn home_above(dir: &Path) -> Option<PathBuf> {
-    let home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute())?;
-    let real = std::fs::canonicalize(&home).ok();
-    [Some(home), real].into_iter().flatten().find(|home| home.parent().is_some() && dir.starts_with(home))
+/// A directory, and HOME above it where it lies below.
+pub fn with_home(dir: PathBuf) -> (PathBuf, Option<PathBuf>) {
+    match std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute()) {
+        Some(home) => below(dir, &home),
+        None => (dir, None),
+    }
+}
+
+/// A directory, and the home above it as the directory's path calls it, for either may be reached by a link. Only where a link leads
+/// from elsewhere into the home, the directory is named by where it really lies.
+fn below(dir: PathBuf, home: &Path) -> (PathBuf, Option<PathBuf>) {
+    let real = std::fs::canonicalize(home).ok();
+    let named = [Some(home), real.as_deref()].into_iter().flatten().filter(|home| home.parent().is_some());
+    if let Some(home) = named.clone().find(|home| dir.starts_with(home)) {
+        let home = home.to_owned();
+        return (dir, Some(home));
+    }
+    let (Some(real), Ok(lies)) = (named.last(), std::fs::canonicalize(&dir)) else { return (dir, None) };
+    if !lies.starts_with(real) {
+        return (dir, None);
+    }
+    let is_home = |above: &&Path| std::fs::canonicalize(above).is_ok_and(|above| above == real);
+    match dir.ancestors().find(is_home).map(Path::to_owned) {
+        Some(above) => (dir, Some(above)),
+        None => (lies, Some(real.to_owned())),
+    }
 }
 
 /// This host and account, as a client.
@@ -129,4 +150,39 @@ fn login() -> String {
     };
     let from_environment = || ["LOGNAME", "USER"].iter().find_map(|name| std::env::var(name).ok());
     accounts.lines().find_map(of_uid).or_else(from_environment).unwrap_or_else(|| format!("uid{uid}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::create_dir_all;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn directory_is_below_the_home_whichever_of_them_is_reached_by_a_link() {
+        let top = tempfile::tempdir().unwrap();
+        let top = std::fs::canonicalize(top.path()).unwrap();
+        let path = |name: &str| top.join(name);
+        create_dir_all(path("disk/ann/work/x")).unwrap();
+        create_dir_all(path("scratch")).unwrap();
+        for (link, to) in
+            [("home", "disk"), ("ann", "disk/ann"), ("proj", "disk/ann/work"), ("home/ann/far", "scratch")]
+        {
+            symlink(path(to), path(link)).unwrap();
+        }
+        let home = path("home/ann");
+        for (dir, as_named, above) in [
+            ("home/ann/work", "home/ann/work", Some("home/ann")),
+            ("disk/ann/work", "disk/ann/work", Some("disk/ann")),
+            ("ann/work", "ann/work", Some("ann")),
+            ("proj/x", "disk/ann/work/x", Some("disk/ann")),
+            // What links mean there is for the other host to say.
+            ("home/ann/far", "home/ann/far", Some("home/ann")),
+            ("scratch", "scratch", None),
+            ("disk/bob", "disk/bob", None),
+        ] {
+            assert_eq!(below(path(dir), &home), (path(as_named), above.map(path)), "{dir}");
+        }
+        assert_eq!(below(path("scratch"), Path::new("/")), (path("scratch"), None), "not all is below a home of /");
+    }
 }

@@ -59,6 +59,7 @@ pub fn draft(options: TaskOptions, hold: bool, out: &mut Out) -> Result<Draft, F
         Some(dir) => here()?.join(dir),
         None => here()?,
     };
+    let (cwd, home) = caller::with_home(cwd);
     let draft = Draft {
         command,
         members,
@@ -75,7 +76,7 @@ pub fn draft(options: TaskOptions, hold: bool, out: &mut Out) -> Result<Draft, F
         exclude: options.exclude,
         hold_unmatched: options.hold_unmatched,
         user: options.user,
-        home: caller::home_above(&cwd).map(|home| home.into_os_string().into()),
+        home: home.map(|home| home.into_os_string().into()),
         cwd: cwd.into_os_string().into(),
         env: environment(&options.env, |name| std::env::var_os(name))?,
         environment: environment_choice(options.env_all, options.env_none),
