@@ -55,10 +55,8 @@ pub fn survey(ssh: &Ssh<'_>, limit: Duration) -> Result<Survey, Trouble> {
     let mut survey = read(&said.out, &nonce);
     if survey.get("end").is_none() {
         let Some(status) = said.status else { return Err(Trouble::NoAnswer) };
-        return Err(match Trouble::classify(&said.err, status.code(), survey.get("system").is_some()) {
-            Trouble::Shell(_) if no_login(&said.out) => Trouble::NoLogin(said.out.trim().to_owned()),
-            trouble => trouble,
-        });
+        let trouble = Trouble::classify(&said.err, status.code(), survey.get("system").is_some());
+        return Err(trouble.with_noise(&said.out));
     }
     survey.skew = survey.get("time").and_then(|time| time.parse::<i64>().ok()).map_or(0, |time| time - between);
     Ok(survey)
@@ -107,10 +105,6 @@ pub fn resolved(ssh: &Ssh<'_>, limit: Duration) -> Result<BTreeMap<String, Strin
     }
     let pair = |line: &str| line.split_once(' ').map(|(name, value)| (name.to_owned(), value.to_owned()));
     Ok(said.out.lines().filter_map(pair).collect())
-}
-
-fn no_login(out: &str) -> bool {
-    out.contains("not available") || out.contains("nologin")
 }
 
 fn seconds() -> i64 {

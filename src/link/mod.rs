@@ -288,16 +288,15 @@ impl Link {
 
     fn trouble(&mut self, status: Option<ExitStatus>) -> Trouble {
         let code = status.and_then(|s| s.code());
-        let mut trouble = Trouble::classify(&self.complaints(), code, self.answered());
+        // Of a home nothing was heard before its magic line.
+        let heard = self.greeting.as_ref().is_none_or(|g| g.bootstrap.as_ref().is_some_and(Bootstrap::answered));
+        let mut trouble = Trouble::classify(&self.complaints(), code, heard);
         if self.greeting.as_ref().is_some_and(|greeting| greeting.bootstrap.is_none()) {
             // There was no script between the login and grid.
             trouble = trouble.of_grid(code);
         }
         let noise = self.greeting.as_ref().map(|g| String::from_utf8_lossy(&g.came).into_owned()).unwrap_or_default();
-        match noise.lines().rev().find(|line| line.contains("not available") || line.contains("nologin")) {
-            Some(line) if matches!(trouble, Trouble::Shell(_)) => Trouble::NoLogin(line.trim().to_owned()),
-            _ => trouble,
-        }
+        trouble.with_noise(&noise)
     }
 
     /// The end of what ssh and the far side wrote to stderr.

@@ -24,8 +24,11 @@ pub enum Trouble {
     Denied(String),
     /// An established connection broke.
     Lost,
-    /// The login shell ended with this code before it ran anything.
-    Shell(i32),
+    /// The login shell ended with this code before it ran anything; with the last line that came, which may be a banner's.
+    Shell {
+        code: i32,
+        line: Option<String>,
+    },
     /// The login shell printed without end.
     Noise,
     /// The account may not log in; with the message of the host.
@@ -134,22 +137,40 @@ impl Trouble {
         }
         match (lines.last(), code) {
             (None, Some(255)) if heard => Self::Lost,
-            (None, Some(code)) if code != 255 => Self::Shell(code),
+            (line, Some(code)) if code != 255 && (!heard || line.is_none()) => {
+                Self::Shell { code, line: line.map(|line| (*line).to_owned()) }
+            }
             (Some(line), Some(code)) if code != 255 => Self::Other(format!("{line} (exit {code})")),
             (Some(line), _) => Self::Other((*line).to_owned()),
             (None, _) => Self::Lost,
         }
     }
 
+    /// The trouble, with what the login shell printed on stdout: unlike stderr, that is not ssh's.
+    pub fn with_noise(self, noise: &str) -> Self {
+        let mut lines = noise.lines().rev().map(str::trim).filter(|line| !line.is_empty());
+        match self {
+            Self::Shell { code, line } => {
+                match lines.clone().find(|line| line.contains("not available") || line.contains("nologin")) {
+                    Some(said) => Self::NoLogin(said.to_owned()),
+                    None => Self::Shell { code, line: lines.next().map(str::to_owned).or(line) },
+                }
+            }
+            other => other,
+        }
+    }
+
     /// The trouble of a login that was to start `grid` by its name.
     pub fn of_grid(self, code: Option<i32>) -> Self {
         match self {
-            Self::Exec { error: said, .. } | Self::Other(said)
+            Self::Exec { error: said, .. } | Self::Other(said) | Self::Shell { line: Some(said), .. }
                 if matches!(code, Some(126 | 127)) || said.to_lowercase().contains("command not found") =>
             {
                 Self::NoGrid(said)
             }
-            Self::Shell(code @ (126 | 127)) => Self::NoGrid(format!("the login shell ended with code {code}")),
+            Self::Shell { code: code @ (126 | 127), .. } => {
+                Self::NoGrid(format!("the login shell ended with code {code}"))
+            }
             other => other,
         }
     }
@@ -178,7 +199,7 @@ impl Trouble {
             | Self::HostKeyChanged
             | Self::HostKeyUnknown
             | Self::Denied(_)
-            | Self::Shell(_)
+            | Self::Shell { .. }
             | Self::NoLogin(_)
             | Self::Place { .. }
             | Self::Arch(_)
@@ -197,7 +218,7 @@ impl Trouble {
             Self::HostKeyChanged | Self::HostKeyUnknown => "host key",
             Self::Denied(_) | Self::NoLogin(_) => "login",
             Self::Lost => "connection",
-            Self::Shell(_) | Self::Noise | Self::Other(_) => "shell",
+            Self::Shell { .. } | Self::Noise | Self::Other(_) => "shell",
             Self::Place { .. } => "home",
             Self::Arch(_) => "arch",
             Self::Exec { .. } | Self::NoGrid(_) | Self::Damaged(_) => "agent",
@@ -223,7 +244,9 @@ impl Trouble {
                 format!("try `ssh -o BatchMode=yes {host} true`; a key with a passphrase needs ssh-agent, a new key `ssh-copy-id {host}`")
             }
             Self::Lost => return None,
-            Self::Shell(_) => "look for an `exit` in the startup files there (.bashrc, .profile)".to_owned(),
+            Self::Shell { .. } => {
+                "look for an `exit` in the startup files there (.bashrc, .profile), and whether the account has a login shell".to_owned()
+            }
             Self::Noise => "let the startup files there print only where `[ -t 1 ]`".to_owned(),
             Self::NoLogin(_) => "ask for a login shell there".to_owned(),
             Self::Place { .. } => "make room or set the permissions there, or name another directory with --remote-dir".to_owned(),
@@ -266,7 +289,10 @@ impl fmt::Display for Trouble {
             Self::Denied(methods) if methods.is_empty() => f.write_str("login refused"),
             Self::Denied(methods) => write!(f, "login refused ({methods})"),
             Self::Lost => f.write_str("the connection broke"),
-            Self::Shell(code) => write!(f, "the login shell ended with code {code} before it ran anything"),
+            Self::Shell { code, line } => {
+                write!(f, "the login shell ended with code {code} before it ran anything")?;
+                line.as_ref().map_or(Ok(()), |line| write!(f, " (the last line that came: {line:?})"))
+            }
             Self::Noise => f.write_str("the login shell printed more than 64 KiB and no grid began"),
             Self::NoLogin(said) => write!(f, "this account may not log in: {said}"),
             Self::Place { dir, error } => write!(f, "{dir}: {error}"),
@@ -351,18 +377,34 @@ mod tests {
             ("bash: line 1: exec: grid: cannot execute: Permission denied\n", 126),
             ("", 127),
         ] {
-            let trouble = Trouble::classify(said, Some(code), true).of_grid(Some(code));
+            let trouble = Trouble::classify(said, Some(code), false).of_grid(Some(code));
             assert!(matches!(trouble, Trouble::NoGrid(_)), "{said}: {trouble:?}");
             let words = trouble.words("lab");
             assert!(words.contains("install grid on lab") && !words.contains("--remote-dir"), "{words}");
         }
         let refused = "ssh: connect to host lab port 22: Connection refused\n";
-        assert_eq!(Trouble::classify(refused, Some(255), true).of_grid(Some(255)), Trouble::Refused);
+        assert_eq!(Trouble::classify(refused, Some(255), false).of_grid(Some(255)), Trouble::Refused);
+    }
+
+    /// A banner stands on ssh's stderr, whatever ends the login after it.
+    #[test]
+    fn banner_is_not_the_reason_of_a_login_shell_that_ends() {
+        let banner = "*****\nAuthorised use only.\n";
+        let (exit, none) = (Trouble::classify(banner, Some(7), false), Trouble::classify(banner, Some(1), false));
+        let words = exit.clone().with_noise("").words("h1");
+        assert!(words.starts_with("the login shell ended with code 7") && words.contains(".bashrc"), "{words}");
+        let said = none.clone().with_noise("This account is currently not available.\n");
+        assert_eq!(said, Trouble::NoLogin("This account is currently not available.".to_owned()));
+        let said = none.with_noise("Closed for the summer.\n").to_string();
+        assert!(said.ends_with("(the last line that came: \"Closed for the summer.\")"), "{said}");
+        assert_eq!(exit.step(), "shell");
+        // Nor where grid itself was to begin.
+        assert!(matches!(exit.of_grid(Some(7)), Trouble::Shell { code: 7, .. }));
     }
 
     #[test]
     fn answers_of_the_script_are_classified() {
-        assert_eq!(Trouble::classify("", Some(7), false), Trouble::Shell(7));
+        assert_eq!(Trouble::classify("", Some(7), false), Trouble::Shell { code: 7, line: None });
         assert_eq!(Trouble::classify("", Some(255), true), Trouble::Lost);
         let exec = Trouble::classify("/bin/sh: 9: exec: /x/grid: Permission denied\n", Some(126), true);
         assert!(matches!(exec, Trouble::Exec { .. }), "{exec:?}");

@@ -2,6 +2,7 @@
 
 use super::inventory::{FoundHost, Inventory, ansible, names, ssh_config};
 use super::report::{Imported, NotImported};
+use super::server_remarks::same_machine;
 use super::servers::with_command_of;
 use super::{Grid, OpsError, host_doctor, refresh};
 use crate::archive::pattern::Patterns;
@@ -203,6 +204,8 @@ pub fn import(
     for (id, survey) in ids.iter().zip(&looked).filter_map(|(id, looked)| (*id).zip(looked.as_ref().ok()?.as_ref())) {
         if let Some(words) = host_doctor::other_machine_note(grid, id, survey)? {
             remarks.insert(id, format!("{words}: {}", host_doctor::POOL_REMEDY));
+        } else if let Some(words) = same_machine(&grid.store.view(), id)? {
+            remarks.insert(id, words);
         }
     }
     let results = servers.iter().zip(looked).zip(ids).map(|((server, fault), id)| Imported {

@@ -3,7 +3,7 @@
 use super::fixture::{self, name};
 use super::follow::FollowEvent;
 use super::selecting::{All, select, select_one};
-use super::servers::NewWay;
+use super::servers::{NewWay, Unprobed};
 use super::status::StatusFilter;
 use super::users::UserParts;
 use super::{
@@ -186,13 +186,17 @@ fn groups_are_made_of_servers_and_keep_the_last_one() {
     let (_dir, mut grid) = fixture::grid();
     let of = servers::NewEngine::Of(vec![name("local")]);
     let nothing = servers::Declared::default();
-    servers::add(&mut grid, &name("farm"), &of, None, &nothing).unwrap();
+    servers::add(&mut grid, &name("farm"), &of, None, &nothing, Unprobed::Kept).unwrap();
     assert_eq!(servers::show(&grid, "farm").unwrap().engine, Some("group"));
     assert!(servers::remove(&mut grid, &["local".into()]).is_err());
     let of = servers::NewEngine::Of(vec![name("farm")]);
-    assert!(servers::add(&mut grid, &name("x"), &of, None, &nothing).is_err());
-    assert!(matches!(servers::add(&mut grid, &name("farm"), &of, None, &nothing), Err(OpsError::Refused(_))));
-    let wrong = servers::add(&mut grid, &name("y"), &servers::NewEngine::Local, Some(&name("tier1")), &nothing);
+    assert!(servers::add(&mut grid, &name("x"), &of, None, &nothing, Unprobed::Kept).is_err());
+    assert!(matches!(
+        servers::add(&mut grid, &name("farm"), &of, None, &nothing, Unprobed::Kept),
+        Err(OpsError::Refused(_))
+    ));
+    let wrong =
+        servers::add(&mut grid, &name("y"), &servers::NewEngine::Local, Some(&name("tier1")), &nothing, Unprobed::Kept);
     assert!(matches!(wrong, Err(OpsError::Usage(_))));
     servers::remove(&mut grid, &["farm".into(), "local".into()]).unwrap();
     assert!(servers::list(&grid).unwrap().is_empty());

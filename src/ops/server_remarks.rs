@@ -2,6 +2,7 @@
 
 use super::OpsError;
 use crate::model::id::ServerId;
+use crate::model::server::{Engine, Server};
 use crate::model::time::Timestamp;
 use crate::store::View;
 use crate::store::failing::{Failing, KEPT};
@@ -14,6 +15,21 @@ pub(super) fn remarks(view: &View<'_>, now: Timestamp) -> Result<HashMap<ServerI
         remarks.entry(server).or_insert(words);
     }
     Ok(remarks)
+}
+
+/// The message for a server over ssh whose machine is another server too.
+pub(super) fn same_machine(view: &View<'_>, id: ServerId) -> Result<Option<String>, OpsError> {
+    let servers = view.servers_in_short()?;
+    let host = |server: &Server| server.pool.as_ref().map(|pool| pool.host);
+    let Some(server) = servers.iter().find(|server| server.id == id && matches!(server.engine, Engine::Ssh(_))) else {
+        return Ok(None);
+    };
+    let others = servers.iter().filter(|other| other.id != id && host(other).is_some() && host(other) == host(server));
+    let names: Vec<&str> = others.map(|other| other.name.as_str()).collect();
+    Ok((!names.is_empty()).then(|| {
+        let names = names.join(", ");
+        format!("its machine is {names} already: they share its processors and memory, and a task may run as either")
+    }))
 }
 
 /// Messages on servers on which attempts fail that run elsewhere.

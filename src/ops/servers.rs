@@ -3,7 +3,7 @@
 use super::attributes::{not_declared, put, taken};
 use super::expressions::{ExpressionRole, check_some};
 use super::report::DatabaseRow;
-use super::server_remarks::remarks;
+use super::server_remarks::{remarks, same_machine};
 use super::{Grid, OpsError, host_doctor, refresh, remote};
 use crate::model::attribute::{Source, Value};
 use crate::model::demand;
@@ -77,13 +77,23 @@ pub struct AddedServer {
     pub warning: Option<String>,
 }
 
-/// Adds a server and probes it at once. A server that can't be probed is added too, as UNKNOWN or DOWN.
+/// What becomes of a new server that can't be probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unprobed {
+    /// It stays, as DOWN, and is tried again.
+    Kept,
+    /// It is not added (`--check`).
+    Refused,
+}
+
+/// Adds a server and probes it at once.
 pub fn add(
     grid: &mut Grid,
     name: &Name,
     engine: &NewEngine,
     distributor: Option<&Name>,
     declared: &Declared,
+    unprobed: Unprobed,
 ) -> Result<AddedServer, OpsError> {
     check_some(declared.accepts.as_deref(), ExpressionRole::Accepts)?;
     let now = Timestamp::now();
@@ -102,9 +112,20 @@ pub fn add(
         tx.declare_server(id, declared, now)?;
         Ok(id)
     })?;
-    let warning = match refresh::probe_one(grid, id)? {
-        Some(error) => Some(format!("{name} is added, but can't be probed: {error}")),
-        None => host_doctor::pool_note(grid, id)?.map(|words| format!("{name} is added, but {words}")),
+    let warning = match (refresh::probe_one(grid, id)?, unprobed) {
+        (Some(error), Unprobed::Kept) => Some(format!(
+            "{name} is added, but can't be probed: {error}\n  no task starts there until it can: it is tried again by itself, or at once by \
+             `grid server refresh {name}`; `grid server remove {name}` takes it back"
+        )),
+        // Nothing can have been placed there.
+        (Some(error), Unprobed::Refused) => {
+            grid.store.write::<_, OpsError>(Durability::Full, |tx| Ok(tx.remove_server(id)?))?;
+            return Err(OpsError::Refused(format!("server {name} can't be probed, and is not added: {error}")));
+        }
+        (None, _) => match host_doctor::pool_note(grid, id)? {
+            Some(words) => Some(format!("{name} is added, but {words}")),
+            None => same_machine(&grid.store.view(), id)?.map(|words| format!("{name} is added; {words}")),
+        },
     };
     Ok(AddedServer { entry: show(grid, name.as_str())?, warning })
 }

@@ -48,6 +48,9 @@ pub struct ServerAdd {
     /// The second-tier distributor that it belongs to; default: the first
     #[arg(long, value_name = "NAME")]
     pub distributor: Option<Name>,
+    /// Do not add a server that can't be probed now
+    #[arg(long)]
+    pub check: bool,
     #[command(flatten)]
     pub declared: ServerOptions,
 }

@@ -16,7 +16,7 @@ use crate::model::time::Timestamp;
 use crate::ops::attributes::assignments;
 use crate::ops::report::DatabaseRow;
 use crate::ops::server_removal::{self, OnHost};
-use crate::ops::servers::{self, Declared, NewEngine, NewWay, RESERVED, SHARED_ACCOUNT};
+use crate::ops::servers::{self, Declared, NewEngine, NewWay, RESERVED, SHARED_ACCOUNT, Unprobed};
 
 pub fn run(verb: ServerCommand, out: &mut Out) -> CommandResult {
     match verb {
@@ -103,7 +103,8 @@ fn add(args: ServerAdd, out: &mut Out) -> CommandResult {
     };
     let declared = declared(args.declared)?;
     with_grid(out, |grid, out| {
-        let added = servers::add(grid, &args.name, &engine, args.distributor.as_ref(), &declared)?;
+        let unprobed = if args.check { Unprobed::Refused } else { Unprobed::Kept };
+        let added = servers::add(grid, &args.name, &engine, args.distributor.as_ref(), &declared, unprobed)?;
         if let Some(warning) = &added.warning {
             out.note(warning);
         }

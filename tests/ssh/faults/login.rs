@@ -28,7 +28,12 @@ fn what_is_wrong_with_a_login_is_said_with_a_remedy() {
         assert_eq!(done.code(), 0, "added all the same: {done:?}");
         let text = done.err();
         assert!(words.iter().all(|w| text.contains(w)), "{name}: {done:?}");
+        assert!(text.contains("no task starts there") && text.contains("`grid server remove"), "{text}");
         assert_ne!(lab.server_state(name), "UP");
+        let checked = format!("{name}-checked");
+        let way = ["server", "add", &checked, "--ssh", host, "--ssh-option", "ConnectTimeout=2", "--check"];
+        lab.grid.grid(way).expect(1).says(&["is not added", words[0]]);
+        lab.grid.grid(["server", "show", &checked]).expect(1);
         said::tell(&format!("| {name} | {} |", text.trim().replace('\n', "; ")));
     }
 }
@@ -142,4 +147,39 @@ fn a_slow_and_lossy_link_carries() {
     let id = lab.grid.submit(["-w", "h1", "--", "seq", "100000"]);
     lab.grid.grid(["wait", &id]).ok();
     assert_eq!(lab.grid.grid(["logs", &id]).ok().lines().count(), 100_000);
+}
+
+#[test]
+fn configuration_of_an_account_that_opens_no_session_does_not_hinder() {
+    let Some(lab) = Lab::of(1) else { return };
+    let config = std::fs::read_to_string(lab.rig.home("head").join(".ssh/config")).unwrap();
+    let odd = "Host *\n  SessionType none\n  StdinNull yes\n  ForkAfterAuthentication yes\n  RequestTTY force\n";
+    lab.rig.put("head", ".ssh/config", &format!("{config}\n{odd}"));
+    lab.rig.kill_sshd("h1", Killed::Sessions);
+    let id = lab.grid.submit(["-w", "h1", "--", "echo", "there"]);
+    lab.grid.grid(["wait", &id]).ok();
+    assert_eq!(lab.grid.grid(["logs", &id]).ok(), "there");
+    lab.grid.grid(["server", "add", "again", "--ssh", "h1", "--check"]).expect(0).says(&["its machine is h1 already"]);
+    assert_eq!(lab.server_state("again"), "UP");
+    lab.grid.grid(["doctor", "h1"]).ok();
+}
+
+#[test]
+fn banner_of_a_host_is_not_told_as_the_reason() {
+    let Some(lab) = Lab::of(3) else { return };
+    for host in ["h1", "h2", "h3"] {
+        lab.rig.root(host, "printf 'All is recorded.\\nAuthorised use only.\\n' > /etc/ssh/banner").ok();
+        lab.rig.start_sshd(host, &["Banner=/etc/ssh/banner"]);
+        lab.rig.kill_sshd(host, Killed::Sessions);
+    }
+    lab.rig.put("h1", ".bashrc", "exit 7\n");
+    lab.rig.shell("h2", &find("nologin").map_or_else(|| "/usr/sbin/nologin".into(), |path| path.display().to_string()));
+    lab.rig.shell("h3", "/bin/false");
+    let reasons = [("h1", "ended with code 7"), ("h2", "may not log in"), ("h3", "ended with code 1")];
+    for (host, why) in reasons {
+        let told = lab.grid.grid(["server", "add", &format!("{host}x"), "--ssh", host]).err();
+        assert!(told.contains(why), "{host}: {told}");
+        let found = lab.grid.grid(["doctor", host, "--json"]).expect(1).out();
+        assert!(found.contains(why), "{host}: {found}");
+    }
 }
