@@ -84,7 +84,7 @@ impl Dispatcher {
                 }
                 Change::Cleared(server) => {
                     turn.tx.set_failing(server, None)?;
-                    self.free_servers([server].into());
+                    self.free_host_of(server);
                 }
             }
         }

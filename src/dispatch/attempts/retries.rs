@@ -126,7 +126,7 @@ impl Dispatcher {
     pub(in crate::dispatch) fn free_due(&mut self, turn: &mut Turn<'_, '_>) -> Result<(), DispatchError> {
         let mut servers = self.attempts.retries.take_due(turn.now.mono);
         servers.extend(self.look_after_suspects(turn)?);
-        self.free_servers(servers);
+        servers.into_iter().for_each(|server| self.free_host_of(server));
         Ok(())
     }
 
@@ -134,18 +134,7 @@ impl Dispatcher {
     pub(in crate::dispatch) fn free_kept_from(&mut self) {
         let mut servers = self.attempts.retries.servers();
         servers.extend(self.attempts.suspects.servers());
-        self.free_servers(servers);
-    }
-
-    pub(super) fn free_servers(&mut self, servers: BTreeSet<ServerId>) {
-        for server in servers {
-            let host = self.schedule.fleets.server(server).and_then(|s| s.pool.as_ref()).map(|pool| pool.host);
-            for (distributor, fleet) in self.schedule.fleets.iter() {
-                for server in fleet.felt_by(host) {
-                    self.schedule.queue.free(distributor, server);
-                }
-            }
-        }
+        servers.into_iter().for_each(|server| self.free_host_of(server));
     }
 }
 

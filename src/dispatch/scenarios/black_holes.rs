@@ -198,3 +198,18 @@ fn retry_whose_start_is_refused_still_waits_for_another_server() {
     assert_eq!(bench.running("local"), [bench.attempt(task)]);
     bench.check();
 }
+
+#[test]
+fn no_server_is_kept_for_a_retry_that_does_not_go_there() {
+    let mut bench = bench();
+    bench.set("retry_elsewhere", "1h");
+    bench.submit(&Task::default().cpus(4).on("local"));
+    bench.run();
+    let task = bench.submit(&Task::default().cpus(4).retries(1));
+    bench.run();
+    bench.end("bad", 1);
+    bench.pass(Duration::from_secs(15 * 60));
+    let kept = |name: &str| bench.store.view().server(name).unwrap().unwrap().kept_for;
+    assert_eq!((kept("bad"), kept("local")), (None, Some(task)));
+    bench.check();
+}

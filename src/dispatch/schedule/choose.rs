@@ -107,6 +107,17 @@ impl Dispatcher {
         until.is_none_or(|until| until <= now && !self.attempts.suspects.is_suspect(server))
     }
 
+    /// Servers that a task waits for other servers than: suspects, and those on which its waiting members failed.
+    pub(super) fn kept_from(&self, head: &Head, now: Instant) -> Vec<ServerId> {
+        let mut servers = self.attempts.suspects.servers();
+        if !head.fresh {
+            let groups = self.attempts.retries.of(head.task).into_iter().flatten();
+            let waiting = groups.filter(|(_, members)| members.values().any(|until| *until > now));
+            servers.extend(waiting.flat_map(|(failed_on, _)| failed_on));
+        }
+        servers
+    }
+
     /// True if any waiting member of a task may go to a server.
     pub(super) fn any_may_go(
         &self,

@@ -41,7 +41,8 @@ impl Dispatcher {
             }
             served.insert(distributor);
             let kept = self.schedule.fleets.get(distributor).is_some_and(|f| f.servers().any(|s| s.kept_for.is_some()));
-            if !kept && let Some(server) = self.soonest(distributor, key.2) {
+            let without = self.kept_from(&row, now.mono);
+            if !kept && let Some(server) = self.soonest(distributor, key.2, &without) {
                 tx.keep_server(server, Some(row.task))?;
                 let name = tx.server_name(server)?.map_or_else(|| "a server".to_owned(), |name| name.to_string());
                 tx.trace(row.task, now.wall, &format!("waits too long: {name} is kept for it"))?;
@@ -74,8 +75,13 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Of the servers that would fit if they were empty, the one with the least left to run. Of a group: its member.
-    fn soonest(&self, distributor: DistributorId, class: crate::model::id::ClassId) -> Option<ServerId> {
+    /// Of the servers that would fit if they were empty, the one with the least left to run. Of a group: its member. None of `without`.
+    fn soonest(
+        &self,
+        distributor: DistributorId,
+        class: crate::model::id::ClassId,
+        without: &[ServerId],
+    ) -> Option<ServerId> {
         let (fleet, compiled) = (self.schedule.fleets.get(distributor)?, self.schedule.compiled.get(&class)?);
         let empty = |server: &Server| {
             let mut server = server.clone();
@@ -95,7 +101,8 @@ impl Dispatcher {
             (server.taken.cpus + needs.cpus).saturating_sub(server.cpus).max(host)
         };
         let places = free.places(&compiled.query, None);
-        let hosts = places.iter().filter_map(|place| fleet.get(place.host));
+        let hosts =
+            places.iter().filter(|place| !without.contains(&place.host)).filter_map(|place| fleet.get(place.host));
         hosts.min_by_key(|server| (short(server), server.taken.slots, server.name.clone())).map(|server| server.id)
     }
 }
