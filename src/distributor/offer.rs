@@ -84,6 +84,10 @@ pub fn evaluate<'f>(
     let client = client_of(view, &request)?;
     move_home(&mut request, principal);
     request.demand.shared_account = principal.access.is_other();
+    if principal.access == Access::Resident {
+        // They stand in this very database.
+        request.demand.client.clear();
+    }
     let asked = Candidates::new(view, fleets, member.id, Query::new(&request.demand, &user, &client)?, now)?;
     let offer = match asked.offer(view, &request.demand)? {
         Offer::Never if request.hold_unmatched => Offer::Keep,

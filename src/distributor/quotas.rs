@@ -78,8 +78,11 @@ impl SpoolRoom {
 pub fn size(request: &Request, search: &str) -> u64 {
     let Request { launch, demand, members, .. } = request;
     let text = |text: Option<&Text>| text.map_or(0, |text| text.as_bytes().len());
-    let labels =
-        demand.labels.iter().map(|(name, value)| name.len() + bounds::value(value, usize::MAX).unwrap_or_default());
+    let labels = demand
+        .labels
+        .iter()
+        .chain(&demand.client)
+        .map(|(name, value)| name.len() + bounds::value(value, usize::MAX).unwrap_or_default());
     let words = [&demand.constraint, &demand.prefer, &demand.name];
     // A class and a note stand in an index too, where each is found by its text.
     let found_by_text = words.iter().map(|words| words.as_ref().map_or(0, |words| words.len())).sum::<usize>()
@@ -117,11 +120,13 @@ pub fn check(view: &View<'_>, request: &Request, principal: &Principal) -> Resul
         return Err(over("--fetch", count, ATTRIBUTES_MAX));
     }
     let demand = &request.demand;
-    if demand.labels.len() > ATTRIBUTES_MAX {
-        return Err(over("task attributes", demand.labels.len(), ATTRIBUTES_MAX));
-    }
-    for (name, value) in &demand.labels {
-        check_text(&format!("task attribute {name}"), value)?;
+    for (what, values) in [("task attribute", &demand.labels), ("client attribute", &demand.client)] {
+        if values.len() > ATTRIBUTES_MAX {
+            return Err(over(&format!("{what}s"), values.len(), ATTRIBUTES_MAX));
+        }
+        for (name, value) in values {
+            check_text(&format!("{what} {name}"), value)?;
+        }
     }
     for (what, text) in [("constraint", &demand.constraint), ("prefer", &demand.prefer), ("name", &demand.name)] {
         if let Some(len) = text.as_ref().map(|t| t.len()).filter(|len| *len > TEXT_MAX) {

@@ -3,7 +3,7 @@
 use super::capacity::{FreeCapacity, Measured, is_open, pool_mem};
 use super::eval::eval;
 use super::index::Fleet;
-use super::query::{Folded, Query};
+use super::query::{Folded, Query, QueryFacts};
 use super::reason::{Reason, corrected, tidy};
 use super::score::NoNumber;
 use super::search::{BoundExpression, ResolvedQuery, RowScope, names, resides};
@@ -17,6 +17,14 @@ use crate::model::resources::Bytes;
 use crate::model::server::{Engine, Health, Server};
 use crate::model::time::{Timestamp, short};
 use serde::{Deserialize, Serialize};
+
+/// An expression that must be true, and what it sees.
+struct Required<'a> {
+    whose: &'static str,
+    whole: &'a Expression,
+    columns: &'a [u32],
+    facts: &'a QueryFacts,
+}
 
 /// What one server answers to one class of tasks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -135,18 +143,25 @@ impl ResolvedQuery<'_> {
         for target in demand.exclude.iter().filter(|target| names(target, server)) {
             reasons.push(Reason::Excluded { target: target.clone() });
         }
-        let Query { constraint, user_constraint, wall, .. } = self.query;
-        let required = [("-C", constraint), ("user requires", user_constraint), ("home requires of other users", wall)];
-        for (whose, folded) in required {
+        let Query { constraint, user_constraint, wall, facts, .. } = self.query;
+        let of_home = [("user requires", user_constraint), ("home requires of other users", wall)];
+        let required = [("-C", constraint, self.query.own_facts())]
+            .into_iter()
+            .chain(of_home.map(|(whose, folded)| (whose, folded, facts)));
+        for (whose, folded, facts) in required {
             if let Some(Folded { whole, .. }) = folded {
                 let columns = self.fleet.bind(&whole.paths);
-                self.untrue(whose, whole, &columns, row, now, &mut reasons);
+                self.untrue(&Required { whose, whole, columns: &columns, facts }, row, now, &mut reasons);
             }
         }
         if let Some(at) = self.fleet.hot[row].accepts {
             let accepts = &self.fleet.accepts[at as usize];
             match &accepts.expression {
-                Ok(whole) => self.untrue("server accepts", whole, &accepts.columns, row, now, &mut reasons),
+                Ok(whole) => {
+                    let columns = &accepts.columns;
+                    let required = Required { whose: "server accepts", whole, columns, facts };
+                    self.untrue(&required, row, now, &mut reasons);
+                }
                 Err(error) => {
                     let what = format!("cannot be read: {}", error.message);
                     reasons.push(Reason::Expression { whose: "server accepts", what });
@@ -238,16 +253,8 @@ impl ResolvedQuery<'_> {
     }
 
     /// The conjuncts that are not true, each with what it read.
-    fn untrue(
-        &self,
-        whose: &'static str,
-        whole: &Expression,
-        columns: &[u32],
-        row: usize,
-        now: Timestamp,
-        reasons: &mut Vec<Reason>,
-    ) {
-        let facts = &self.query.facts;
+    fn untrue(&self, required: &Required<'_>, row: usize, now: Timestamp, reasons: &mut Vec<Reason>) {
+        let &Required { whose, whole, columns, facts } = required;
         let scope = RowScope { fleet: self.fleet, columns, row, paths: &whole.paths, facts };
         for (text, node) in whole.conjuncts() {
             let what = match eval(node, &scope) {

@@ -21,12 +21,13 @@ pub(super) struct QueryFacts {
 }
 
 impl QueryFacts {
-    fn new(demand: &Demand, user: &User, client: &Client) -> Self {
+    fn new(demand: &Demand, user: &User, client: &Client, told: bool) -> Self {
         let mut of_user = declared(&user.attributes);
         of_user.insert("name".into(), user.name.as_str().into());
         of_user.insert("groups".into(), Value::texts(&user.groups));
         of_user.insert("share".into(), Value::Int(user.share));
-        let mut of_client = declared(&client.attributes);
+        let mut of_client = if told { demand.client.clone() } else { BTreeMap::new() };
+        of_client.extend(declared(&client.attributes));
         for (name, text) in [("host", &client.host), ("user", &client.user), ("os", &client.os), ("arch", &client.arch)]
         {
             of_client.insert(name.into(), text.as_str().into());
@@ -91,7 +92,10 @@ impl Folded {
 #[derive(Debug, Clone)]
 pub struct Query {
     pub(super) demand: Demand,
+    /// What this home's requirements see.
     pub(super) facts: QueryFacts,
+    /// What the task's own expressions see, if they see more: what a client says of itself lifts no requirement of the home.
+    own: Option<QueryFacts>,
     pub(super) constraint: Option<Folded>,
     pub(super) prefer: Option<Folded>,
     pub(super) user_constraint: Option<Folded>,
@@ -103,26 +107,41 @@ pub struct Query {
 impl Query {
     /// Compiles the expressions of a demand and its user; refuses what no receiver would take.
     pub fn new(demand: &Demand, user: &User, client: &Client) -> Result<Self, ExpressionError> {
-        let facts = QueryFacts::new(demand, user, client);
+        let trusted = !demand.shared_account;
+        let facts = QueryFacts::new(demand, user, client, trusted);
+        let more = !trusted && !demand.client.is_empty();
+        let own = more.then(|| QueryFacts::new(demand, user, client, true));
+        let seen = own.as_ref().unwrap_or(&facts);
         let wall = demand.shared_account.then(|| format!("server.{SHARED_ACCOUNT} == true"));
         Ok(Self {
-            constraint: Folded::new(demand.constraint.as_deref(), ExpressionRole::Constraint, &facts)?,
-            prefer: Folded::new(demand.prefer.as_deref(), ExpressionRole::Preference, &facts)?,
+            constraint: Folded::new(demand.constraint.as_deref(), ExpressionRole::Constraint, seen)?,
+            prefer: Folded::new(demand.prefer.as_deref(), ExpressionRole::Preference, seen)?,
             user_constraint: Folded::new(user.constraint.as_deref(), ExpressionRole::Constraint, &facts)?,
             wall: Folded::new(wall.as_deref(), ExpressionRole::Constraint, &facts)?,
             user_prefer: Folded::new(user.prefer.as_deref(), ExpressionRole::Preference, &facts)?,
             demand: demand.clone(),
             facts,
+            own,
         })
     }
 
     /// The query of a demand that was changed in place, with expressions that were left out or kept.
     pub(super) fn again(mut self) -> Self {
-        self.facts.task = of_task(&self.demand);
+        for facts in [Some(&mut self.facts), self.own.as_mut()].into_iter().flatten() {
+            facts.task = of_task(&self.demand);
+        }
+        let seen = self.own.as_ref().unwrap_or(&self.facts);
         // The wall looks at nothing but servers.
-        let all = [&mut self.constraint, &mut self.prefer, &mut self.user_constraint, &mut self.user_prefer];
-        for folded in all.into_iter().flatten() {
-            folded.node = fold(&folded.whole.node, &folded.whole.paths, &self.facts);
+        let all = [
+            (&mut self.constraint, seen),
+            (&mut self.prefer, seen),
+            (&mut self.user_constraint, &self.facts),
+            (&mut self.user_prefer, &self.facts),
+        ];
+        for (folded, facts) in all {
+            if let Some(folded) = folded {
+                folded.node = fold(&folded.whole.node, &folded.whole.paths, facts);
+            }
         }
         self
     }
@@ -130,6 +149,11 @@ impl Query {
     /// Does it need applications?
     pub const fn wants_apps(&self) -> bool {
         !self.demand.apps.is_empty()
+    }
+
+    /// What the task's own expressions see.
+    pub(super) fn own_facts(&self) -> &QueryFacts {
+        self.own.as_ref().unwrap_or(&self.facts)
     }
 
     /// What one member of the class takes from its server.

@@ -246,7 +246,7 @@ fn loosen(query: &mut Query, part: &RelaxedPart) {
             let Some(Folded { whole, .. }) = &query.constraint else { return };
             let at = whole.conjuncts().iter().position(|(part, _)| *part == text.as_str());
             let less = at.and_then(|at| whole.without(at));
-            query.constraint = less.map(|less| Folded::of(less, &query.facts));
+            query.constraint = less.map(|less| Folded::of(less, query.own_facts()));
         }
         RelaxedPart::WithoutUserConstraint => query.user_constraint = None,
     }

@@ -22,6 +22,8 @@ pub const DEPTH_MAX: usize = 16;
 pub const VALUE_MAX: usize = 256 << 10;
 /// All values that one message holds for one owner, together.
 pub const VALUES_MAX: usize = 1 << 20;
+/// All attributes of its client that travel with a task, together: they stand in each class of tasks.
+pub const CLIENT_VALUES_MAX: usize = 64 << 10;
 /// The longest name of an attribute.
 pub const ATTRIBUTE_NAME_MAX: usize = 63;
 /// The largest number of bytes, or of anything that is summed: the sum of thousands fits into an INTEGER of SQLite.

@@ -39,9 +39,21 @@ pub struct Demand {
     /// For a user who is not the owner: only servers where the owner allows others' tasks to run under the home's own account.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub shared_account: bool,
+    /// `client.NAME`, as the client's home declares them, of a task of another home. Its own expressions see them; what this home
+    /// requires sees those of a client that is trusted like its owner. What this home declares of the client itself goes first.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub client: BTreeMap<Box<str>, Value>,
     /// `task.labels` and, under their own names, attributes of the profile.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<Box<str>, Value>,
+}
+
+impl Demand {
+    /// True if one of its own expressions may look at an attribute that its client's home declares.
+    pub fn looks_at_client(&self) -> bool {
+        let mut expressions = [&self.constraint, &self.prefer].into_iter().flatten();
+        !self.client.is_empty() && expressions.any(|text| text.contains("client"))
+    }
 }
 
 /// A server by name, or by distributor and name: `fast`, `lab-b/n1`.

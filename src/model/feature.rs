@@ -8,17 +8,20 @@ pub enum Feature {
     MaxOutput,
     /// What a task inherits from the process that submitted it.
     Inherit,
+    /// Attributes that the client's home declares of the client, in the task's own expressions.
+    ClientAttributes,
 }
 
 impl Feature {
     /// All features that this grid knows.
-    pub const ALL: [Self; 2] = [Self::MaxOutput, Self::Inherit];
+    pub const ALL: [Self; 3] = [Self::MaxOutput, Self::Inherit, Self::ClientAttributes];
 
     /// The name on the wire: the option that asks for it, without its dashes. Names never change their meaning.
     pub const fn name(self) -> &'static str {
         match self {
             Self::MaxOutput => "max-output",
             Self::Inherit => "env",
+            Self::ClientAttributes => "client-attributes",
         }
     }
 }
@@ -37,7 +40,11 @@ pub fn check_known(names: &[String]) -> Result<(), UnknownFeatures> {
 
 /// Names of features as the options that ask for them: `--max-output, --gpus`.
 pub fn options<T: AsRef<str>>(names: &[T]) -> String {
-    names.iter().map(|name| format!("--{}", name.as_ref())).collect::<Vec<_>>().join(", ")
+    let option = |name: &str| match name == Feature::ClientAttributes.name() {
+        true => "-C with attributes of its client".to_owned(),
+        false => format!("--{name}"),
+    };
+    names.iter().map(|name| option(name.as_ref())).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

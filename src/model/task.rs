@@ -105,7 +105,8 @@ pub struct Request {
 impl Request {
     /// Features that it needs and that not every release has, of the grid that accepts it.
     pub fn features(&self) -> impl Iterator<Item = Feature> + use<> {
-        self.launch.features()
+        let client = self.demand.looks_at_client().then_some(Feature::ClientAttributes);
+        self.launch.features().chain(client)
     }
 }
 

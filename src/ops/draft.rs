@@ -115,6 +115,8 @@ impl Draft {
             priority,
             // A home that accepts the task from elsewhere sets it: it knows whose task it is.
             shared_account: false,
+            // Filled in when the task may leave its home.
+            client: Default::default(),
             labels: given.labels.clone(),
         };
         let time_limit = self.time_limit.or(given.time_limit_ms.map(Duration::from_millis));

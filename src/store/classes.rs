@@ -146,6 +146,8 @@ impl Tx<'_> {
         }
         bounds::values(&demand.labels, bounds::VALUES_MAX)
             .map_err(|error| StoreError::Unstorable(format!("labels: {error}")))?;
+        bounds::values(&demand.client, bounds::CLIENT_VALUES_MAX)
+            .map_err(|error| StoreError::Unstorable(format!("attributes of the client: {error}")))?;
         self.run(
             "INSERT INTO class (distributor_id, user_id, client_id, demand, priority) VALUES (?1, ?2, ?3, ?4, ?5)",
             (distributor, user, client, &text, demand.priority),

@@ -277,7 +277,8 @@ impl World {
         assert_eq!(plain, folded, "folding changed {text}");
         if role == ExpressionRole::Constraint {
             // The form that the search asks, which knows true from all else.
-            let query = Query { constraint: Some(Folded::of(whole.clone(), &self.query.facts)), ..self.query.clone() };
+            let mut query = self.query.clone();
+            query.constraint = Some(Folded::of(whole.clone(), &self.query.facts));
             let holds = ResolvedQuery::new(&self.fleet, &query, None).expressions_hold(0);
             assert_eq!(holds, plain.as_deref() == Some("true"), "{text}");
         }

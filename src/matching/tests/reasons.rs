@@ -297,3 +297,27 @@ fn group_runs_on_its_best_member_and_books_the_shared_host() {
     fleet.give_back(place, query.needs());
     assert_eq!(fleet.servers().cloned().collect::<Vec<_>>(), before);
 }
+
+#[test]
+fn what_a_client_says_of_itself_counts_in_its_own_expressions_and_lifts_no_requirement_of_the_home() {
+    let mut open = server(1, "n1");
+    declare(&mut open, "pit", "7");
+    declare(&mut open, "shared_account", true);
+    let mut strict = open.clone();
+    strict.accepts = Some("client.badge == 'gold'".into());
+    let (open, strict) = (spread(vec![open]), spread(vec![strict]));
+    for shared_account in [false, true] {
+        let fits = |fleet: &Fleet, (name, value): (&str, &str), constraint: Option<&str>| {
+            let (client, constraint) = ([(name.into(), value.into())].into(), constraint.map(Into::into));
+            let query = query(&Demand { client, constraint, shared_account, ..demand() });
+            assert_eq!(fleet.explain(&query, None, NOW)[0].qualifies, chosen(fleet, &query).is_some());
+            chosen(fleet, &query).is_some()
+        };
+        assert!(fits(&open, ("want", "7"), Some("server.pit == client.want")));
+        assert!(!fits(&open, ("want", "8"), Some("server.pit == client.want")));
+        // What is declared of it here goes first.
+        assert!(fits(&open, ("site", "oslo"), Some("client.site == 'brno'")));
+        // The home's own requirement believes only clients that are trusted like its owner.
+        assert_eq!(fits(&strict, ("badge", "gold"), None), !shared_account);
+    }
+}

@@ -2,6 +2,8 @@
 
 use super::pack::FileRequest;
 use crate::distributor::front::SERIES;
+use crate::model::attribute::Source;
+use crate::model::bounds;
 use crate::model::id::TaskUuid;
 use crate::model::name::Name;
 use crate::model::profile::Profile;
@@ -67,17 +69,30 @@ pub(super) fn completed(
         let known = view.users()?;
         return Err(OpsError::unknown("user", name.as_str(), known.iter().map(|u| u.name.as_str())));
     }
-    with_user_attributes(view, request, me)
+    // A task of another user stays in this home.
+    if request.user.is_none() && view.reaches_elsewhere()? {
+        return with_client_attributes(view, with_user_attributes(view, request, me)?);
+    }
+    Ok(request)
 }
 
-/// Adds what this home declares for the user to a task that may leave the home: the requirement is and-ed, the
-/// preference is used if the task has none.
+/// Adds what this home declares of the client to a task that may leave the home.
+fn with_client_attributes(view: &View<'_>, mut request: Request) -> Result<Request, OpsError> {
+    let host = &request.client.host;
+    let Some(client) = view.client(host)? else { return Ok(request) };
+    let declared = client.attributes.into_iter().filter(|(_, attribute)| attribute.source == Source::Declared);
+    request.demand.client = declared.map(|(name, attribute)| (name, attribute.value)).collect();
+    bounds::values(&request.demand.client, bounds::CLIENT_VALUES_MAX).map_err(|error| {
+        OpsError::Refused(format!(
+            "the attributes of client {host} travel with its tasks: {error}; `grid client unset {host} ..`"
+        ))
+    })?;
+    Ok(request)
+}
+
+/// Adds what this home declares for the user: the requirement is and-ed, the preference is used if the task has none.
 fn with_user_attributes(view: &View<'_>, mut request: Request, me: &Name) -> Result<Request, OpsError> {
-    // A task of another user stays in this home.
-    if request.user.is_none()
-        && view.reaches_elsewhere()?
-        && let Some(user) = view.user(me.as_str())?
-    {
+    if let Some(user) = view.user(me.as_str())? {
         let own = request.demand.constraint.take();
         request.demand.constraint = match (own, user.constraint) {
             (Some(own), Some(his)) => Some(format!("({own}) && ({his})").into()),

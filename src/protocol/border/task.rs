@@ -51,9 +51,16 @@ fn demand(demand: &Demand) -> Result<(), Unacceptable> {
     {
         return Err(refused("name", "1 to 200 characters that can be seen, no control or direction marks"));
     }
-    field("task attributes", bounds::values(&demand.labels, bounds::VALUES_MAX))?;
-    demand.labels.iter().try_for_each(|(name, value)| {
-        label(value).map_err(|error| refused("task attributes", format!("{name}: {error}")))
+    let of = [
+        ("task attributes", &demand.labels, bounds::VALUES_MAX),
+        ("client attributes", &demand.client, bounds::CLIENT_VALUES_MAX),
+    ];
+    of.into_iter().try_for_each(|(what, values, max)| {
+        field(what, bounds::values(values, max))?;
+        let check = |(name, value): (&Box<str>, &Value)| {
+            label(value).map_err(|error| refused(what, format!("{name}: {error}")))
+        };
+        values.iter().try_for_each(check)
     })
 }
 
@@ -221,6 +228,12 @@ mod tests {
             ("control character", Box::new(label("a\nb".into()))),
             ("NUL", Box::new(label("a\0b".into()))),
             ("attribute", Box::new(|r| r.demand.labels = [("no name".into(), Value::Int(1))].into())),
+            ("client attributes: NaN", Box::new(|r| r.demand.client = [("a".into(), Value::Double(f64::NAN))].into())),
+            ("client attributes", Box::new(|r| r.demand.client = [("a".into(), nested(2))].into())),
+            (
+                "client attributes",
+                Box::new(|r| r.demand.client = [("a".into(), "x".repeat(65_536).as_str().into())].into()),
+            ),
             ("name", Box::new(|r| r.demand.name = Some("a\u{202e}b".into()))),
             ("name", Box::new(|r| r.demand.name = Some("x".repeat(201).into()))),
             ("cpus", Box::new(|r| r.demand.needs.cpus = 0)),

@@ -66,6 +66,7 @@ fn requests() -> [(&'static str, Request); 3] {
         profile: Some("render".parse().unwrap()),
         priority: -3,
         shared_account: true,
+        client: Default::default(),
         labels: [("scene".into(), Value::Int(7)), ("tags".into(), Value::texts(["a", "b"]))].into(),
     };
     let client = ClientFacts { host: "desk".into(), user: "me".into(), os: "debian".into(), arch: "x86_64".into() };

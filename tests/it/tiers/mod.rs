@@ -1,6 +1,7 @@
 //! Tasks that go through both tiers to other homes.
 
 mod back;
+mod clients;
 mod deaths;
 mod extremes;
 mod fates;
