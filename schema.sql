@@ -45,7 +45,8 @@ CREATE TABLE distributor (
     there        TEXT,                         -- its name over there; NULL: the first one of its tier
     allowed      INTEGER NOT NULL DEFAULT 1,   -- 0: it registered itself and waits for `grid distributor allow`
     silent_why   TEXT,
-    tried_at     INTEGER                       -- when a silent one was tried last
+    tried_at     INTEGER,                      -- when a silent one was tried last
+    left_at      INTEGER                       -- it unregistered: searches skip it until it registers again
 ) STRICT;
 
 CREATE TABLE distributor_set (
@@ -66,10 +67,12 @@ CREATE TABLE report (
     idle_cpus      REAL    NOT NULL,
     power          REAL    NOT NULL,
     apps           TEXT    NOT NULL DEFAULT '[]' CHECK (json_valid(apps)),
-    health         TEXT    NOT NULL,           -- UP, DRAINED, EMPTY
+    health         TEXT    NOT NULL,           -- UP, DRAINED, EMPTY, LEFT
     version        TEXT    NOT NULL,           -- of the grid there
-    why            TEXT    NOT NULL,           -- register, change, event, period, push
-    received_at    INTEGER NOT NULL            -- on this home's clock
+    why            TEXT    NOT NULL,           -- register, change, event, period, push, unregister
+    received_at    INTEGER NOT NULL,           -- on this home's clock
+    period         INTEGER,                    -- ms: it reports at least that often; NULL: it does not say
+    placed         INTEGER NOT NULL DEFAULT 0  -- members placed there since, where the tier is searched by load
 ) STRICT;
 
 -- Where second-tier distributors of this home report themselves.
@@ -81,12 +84,14 @@ CREATE TABLE registration (
     on_change      INTEGER NOT NULL DEFAULT 1,
     on_event       INTEGER NOT NULL DEFAULT 1,
     period         INTEGER,                    -- ms; NULL: not periodically
-    to_all         INTEGER NOT NULL DEFAULT 1, -- also to every other first-tier member that this home knows
+    to_all         INTEGER NOT NULL DEFAULT 1, -- every other first-tier member that this home knows gets one too
     sequence       INTEGER NOT NULL DEFAULT 0, -- of the last record sent
     sent           TEXT,                       -- that record
     sent_at        INTEGER,
     error          TEXT,                       -- why the newest state has not arrived there
     pushed         INTEGER NOT NULL DEFAULT 0, -- 1: something is to be sent
+    implied        INTEGER NOT NULL DEFAULT 0, -- 1: by another registration of the distributor that is `to_all`
+    left_at        INTEGER,                    -- unregistered since then, and the first tier has not been told
     PRIMARY KEY (distributor_id, endpoint)
 ) STRICT, WITHOUT ROWID;
 
@@ -610,8 +615,11 @@ FROM client c;
 
 CREATE VIEW distributor_view AS
 SELECT d.name, d.tier, d.endpoint,
-       CASE WHEN d.drained IS NOT NULL THEN 'DRAINED' WHEN d.allowed = 0 THEN 'REGISTERED'
-            WHEN d.silent_since IS NOT NULL THEN 'SILENT' ELSE 'UP' END AS state,
+       CASE WHEN d.drained IS NOT NULL THEN 'DRAINED' WHEN d.allowed = 0 THEN 'REGISTERED' WHEN d.left_at IS NOT NULL THEN 'LEFT'
+            WHEN d.silent_since IS NOT NULL THEN 'SILENT'
+            WHEN (SELECT r.received_at + coalesce(r.period, 86400000) + 60000 FROM report r WHERE r.distributor_id = d.id)
+                 < unixepoch('subsec') * 1000 THEN 'STALE'
+            ELSE 'UP' END AS state,
        d.drained AS drain_reason,
        coalesce((SELECT r.servers FROM report r WHERE r.distributor_id = d.id),
                 (SELECT count(*) FROM server s WHERE s.distributor_id = d.id)) AS servers,

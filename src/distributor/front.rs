@@ -71,6 +71,17 @@ pub fn advance(store: &mut Store, tiers: &[Tier]) -> Result<(), StoreError> {
     store.write(Durability::Normal, |tx| moving.iter().try_for_each(|tier| tx.advance_cursor(*tier)))
 }
 
+/// Where the second tier is searched by load: what was just placed at a member counts before that reports it.
+pub(super) fn count_placed(store: &mut Store, member: &Record, placed: &Placed) {
+    let members = placed.task.counts.unended();
+    if member.load.is_none() || members == 0 {
+        return;
+    }
+    // The task is placed, whatever becomes of the count.
+    let counted = store.write::<_, StoreError>(Durability::Normal, |tx| tx.placed_there(member.id, members));
+    counted.unwrap_or_else(|error| tracing::warn!("{}: what was placed there is not counted: {error}", member.name));
+}
+
 /// The first-tier member of this home that redirects for others.
 pub fn own_front(view: &View<'_>) -> Result<Option<Record>, StoreError> {
     let mut all = view.distributors(Tier::First)?.into_iter();
@@ -113,6 +124,7 @@ pub fn place(
             Answer::Placed(Placed { home, member: member.name.to_string(), task, search: text(&trace) })
         }
         TierOutcome::Took { member, taken: Holder::There(placed) } => {
+            count_placed(context.store, &member, &placed);
             Answer::Placed(Placed { member: member.name.to_string(), search: text(&trace), ..*placed })
         }
         TierOutcome::Unsure { member, why } => Answer::Unsure { member: member.name.to_string(), why },
@@ -228,7 +240,9 @@ pub fn find(
             }
             Ok(Answer::Nowhere) => {}
             Ok(other) => unsure = Some((member.name.to_string(), super::members::words_of(other))),
-            Err(PeerError::Unreached(why) | PeerError::Cut(why)) => unsure = Some((member.name.to_string(), why)),
+            Err(PeerError::Unreached(why) | PeerError::Cut(why)) => {
+                unsure = Some((member.name.to_string(), why))
+            }
         }
     }
     Ok(match unsure {

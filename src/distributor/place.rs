@@ -143,6 +143,7 @@ fn here(
     Ok(match outcome {
         TierOutcome::Took { taken: Holder::Here(task), .. } => Front::Done(SearchOutcome::Here(task)),
         TierOutcome::Took { member, taken: Holder::There(placed) } => {
+            front::count_placed(context.store, &member, &placed);
             let placed = Placed { member: member.name.to_string(), ..*placed };
             Front::Done(order.client.landed(context, front.name.as_str(), &placed, trace)?)
         }

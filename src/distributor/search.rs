@@ -27,7 +27,8 @@ fn load(member: &Record) -> f64 {
 
 /// Members that were silent a moment ago: they are asked last, for they may be back.
 pub fn silent(set: &[Record]) -> impl Iterator<Item = Record> {
-    let is_silent = |m: &&Record| m.allowed && m.drained.is_none() && m.silent_since.is_some() && !m.due;
+    let is_silent =
+        |m: &&Record| m.allowed && m.drained.is_none() && m.left_at.is_none() && m.silent_since.is_some() && !m.due;
     set.iter().filter(is_silent).cloned()
 }
 
@@ -37,6 +38,7 @@ pub fn skipped(member: &Record) -> Option<String> {
         _ if !member.allowed => Some("registered, not allowed yet: `grid distributor allow`".to_owned()),
         (Some(reason), _) if reason.is_empty() => Some("drained".to_owned()),
         (Some(reason), _) => Some(format!("drained: {reason}")),
+        _ if member.left_at.is_some() => Some("left: it unregistered".to_owned()),
         (None, Some(since)) if !member.due => Some(format!("does not answer since {}", since.local())),
         (None, _) => None,
     }

@@ -32,6 +32,7 @@ mod tests {
                 called: None,
                 allowed: true,
                 due: false,
+                left_at: None,
                 drained,
                 silent_since: silent.then_some(Timestamp(1)),
                 load: Some(Load { servers: 1, slots: 4, running, waiting, idle_cpus, power: 1.0 }),

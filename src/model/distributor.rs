@@ -7,6 +7,7 @@ use super::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// The tier of a distributor: the first only redirects, the second has servers and places tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -114,8 +115,20 @@ pub struct Record {
     pub silent_since: Option<Timestamp>,
     /// True if it is silent, but due to be tried again.
     pub due: bool,
+    /// When it unregistered. It gets no tasks until it registers again, or its owner here allows it.
+    pub left_at: Option<Timestamp>,
     /// Its load, if its tier is searched by load.
     pub load: Option<Load>,
+}
+
+/// A report may come this much later than it was announced.
+const GRACE: Duration = Duration::from_secs(60);
+/// The age limit of a report whose sender did not say how often it reports.
+const UNANNOUNCED: Duration = Duration::from_secs(24 * 3600);
+
+/// The age at which a report does not count any more. `period`: how often its sender reports, as it says itself.
+pub fn stale_after(period: Option<Duration>) -> Duration {
+    period.unwrap_or(UNANNOUNCED).saturating_add(GRACE)
 }
 
 /// What a second-tier distributor reports of itself.

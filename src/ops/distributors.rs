@@ -12,6 +12,7 @@ use crate::model::name::Name;
 use crate::model::time::{Timestamp, short};
 use crate::protocol::distributor::Question;
 use crate::store::attributes::Owner;
+use crate::store::reports::Received;
 use crate::store::{Durability, View};
 use std::path::Path;
 
@@ -176,6 +177,12 @@ pub fn order(grid: &mut Grid, tier: Tier, names: &[String]) -> Result<Searching,
 /// Sets how a tier is searched, if a policy is given, and gives how it is searched now.
 pub fn search(grid: &mut Grid, tier: Tier, policy: Option<Policy>) -> Result<Searching, OpsError> {
     if let Some(policy) = policy {
+        if (tier, policy) == (Tier::First, Policy::LeastLoaded) {
+            return Err(OpsError::Usage(
+                "--tier 1 least-loaded: first-tier distributors only redirect and have no load; take in-order or round-robin"
+                    .to_owned(),
+            ));
+        }
         grid.store.write(Durability::Full, |tx| tx.set_search_policy(tier, policy))?;
     }
     searching(grid, tier)
@@ -215,6 +222,14 @@ fn find(view: &View<'_>, name: &str) -> Result<Record, OpsError> {
     Err(OpsError::unknown("distributor", name, known.iter().map(|d| d.name.as_str())))
 }
 
+/// Why a record does not count any more, if so.
+fn stale(received: &Received, at: Timestamp, now: Timestamp) -> Option<String> {
+    let every = received.period.map_or_else(String::new, |period| format!(", and it reports every {}", short(period)));
+    received
+        .is_stale(at, now)
+        .then(|| format!("no report for {}{every}: its numbers do not count", short(at.age_at(now))))
+}
+
 fn entry(view: &View<'_>, record: Record) -> Result<DatabaseRow, OpsError> {
     let now = Timestamp::now();
     let mut all = view.attributes(Owner::Distributor(record.id.0))?;
@@ -236,13 +251,15 @@ fn entry(view: &View<'_>, record: Record) -> Result<DatabaseRow, OpsError> {
         reported("idle_cpus", Value::Double(load.idle_cpus));
         reported("power", Value::Double(load.power));
     }
+    let stale = received.as_ref().and_then(|(received, at)| stale(received, *at, now));
     if let Some((received, _)) = received {
         reported("apps", Value::texts(received.apps));
         reported("health", Value::from(received.health.as_str()));
         reported("version", Value::from(received.release.as_str()));
         reported("reported", Value::from(received.why.as_str()));
     }
-    let registered: Vec<_> = view.registrations()?.into_iter().filter(|r| r.distributor == record.id).collect();
+    let registered: Vec<_> =
+        view.registrations()?.into_iter().filter(|r| r.distributor == record.id && r.is_live()).collect();
     if !registered.is_empty() {
         let with = registered.iter().map(|r| match &r.error {
             None => format!("{} as {}", r.endpoint, r.name),
@@ -258,7 +275,15 @@ fn entry(view: &View<'_>, record: Record) -> Result<DatabaseRow, OpsError> {
             ("REGISTERED", Some(format!("no tasks go there before `grid distributor allow {}`", record.name)))
         }
         (Some(reason), _) => ("DRAINED", Some(reason).filter(|r| !r.is_empty())),
+        _ if record.left_at.is_some() => {
+            let back = format!(
+                "it unregistered; no tasks go there before it registers again, or `grid distributor allow {}`",
+                record.name
+            );
+            ("LEFT", Some(back))
+        }
         (None, Some(since)) => ("SILENT", Some(format!("no answer for {}{why}{tried}", short(since.age_at(now))))),
+        (None, None) if let Some(why) = stale => ("STALE", Some(why)),
         (None, None) => ("UP", None),
     };
     let tier = Some(record.tier.into());

@@ -1,5 +1,7 @@
 //! `grid doctor`: checks this host and this home for what would fail later, and gives a remedy for each finding.
 
+mod reports;
+
 use super::home::HomeVariables;
 use super::report::{Check, Finding};
 use super::{Grid, OpsError, dispatcher, gc, server_remarks, settings};
@@ -44,6 +46,7 @@ pub fn doctor(places: &HomeVariables, opened: Result<&mut Grid, String>) -> Resu
             checks.extend(unreadable(grid)?);
             checks.extend(shared_account(grid)?);
             checks.extend(machines(grid)?);
+            checks.extend(reports::reports(grid, Timestamp::now())?);
         }
     }
     checks.push(spool(home));

@@ -104,3 +104,5 @@ mod gone_test;
 mod hosts_test;
 #[cfg(test)]
 mod reports_test;
+#[cfg(test)]
+mod transfers_test;

@@ -4,7 +4,8 @@ use super::serve::Credentials;
 use super::{Grid, OpsError};
 use crate::dispatch::client::relay::Relay;
 use crate::distributor::context::TierContext;
-use crate::distributor::registry;
+use crate::distributor::registry::{self, SentReport};
+use crate::distributor::tier2::TierError;
 use crate::model::ambient::System;
 use crate::model::distributor::Tier;
 use crate::model::endpoint::Endpoint;
@@ -12,8 +13,8 @@ use crate::model::id::{DistributorId, HomeId};
 use crate::model::name::Name;
 use crate::model::time::{Timestamp, parse_duration};
 use crate::protocol::distributor::{Answer, Report};
-use crate::store::Durability;
 use crate::store::reports::{On, Registration};
+use crate::store::{Durability, Store};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -35,6 +36,9 @@ pub struct ReportState {
     pub name: String,
     pub endpoint: String,
     pub error: Option<String>,
+    /// It is told that the distributor has left.
+    #[serde(skip)]
+    pub farewell: bool,
     #[serde(skip)]
     pub remark: String,
 }
@@ -63,7 +67,8 @@ pub fn on(words: &[String]) -> Result<On, OpsError> {
     Ok(on)
 }
 
-/// Registers, or changes the registration, and reports at once. First tiers that do not answer get the newest state later.
+/// Registers, or changes the registration, and reports at once. First tiers that do not answer get the newest state later; what a
+/// first tier refuses is an error, and replaces nothing.
 pub fn register(grid: &mut Grid, wish: &RegistrationRequest) -> Result<Vec<ReportState>, OpsError> {
     let own = grid.store.home().dir().to_path_buf();
     let id = own_member(grid, &wish.distributor)?;
@@ -74,45 +79,65 @@ pub fn register(grid: &mut Grid, wish: &RegistrationRequest) -> Result<Vec<Repor
             )));
         }
     }
-    let caller = grid.login.command.clone();
-    grid.store.write(Durability::Full, |tx| {
-        for endpoint in &wish.with {
-            let offers = wish.offers.clone().unwrap_or_else(|| Endpoint::Path(own.clone()));
-            tx.register(&Registration {
-                distributor: id,
-                endpoint: endpoint.clone(),
-                name: wish.name.clone(),
-                offers,
-                on: wish.on,
-                to_all: wish.to_all,
-                sequence: 0,
-                sent: None,
-                sent_at: None,
-                error: None,
-                pushed: true,
-            })?;
-            if let Some(command) = &caller {
-                tx.keep_ssh_of_endpoint(endpoint, command)?;
-            }
+    if let Some(command) = grid.login.command.clone() {
+        grid.store.write::<_, OpsError>(Durability::Full, |tx| {
+            Ok(wish.with.iter().try_for_each(|endpoint| tx.keep_ssh_of_endpoint(endpoint, &command))?)
+        })?;
+    }
+    let (mut sent, mut refused) = (Vec::new(), Vec::new());
+    for endpoint in &wish.with {
+        let new = Registration {
+            distributor: id,
+            endpoint: endpoint.clone(),
+            name: wish.name.clone(),
+            offers: wish.offers.clone().unwrap_or_else(|| Endpoint::Path(own.clone())),
+            on: wish.on,
+            to_all: wish.to_all,
+            sequence: 0,
+            sent: None,
+            sent_at: None,
+            error: None,
+            pushed: true,
+            implied: false,
+            left_at: None,
+        };
+        let mut peers = Relay::new(grid.store.home(), &grid.login);
+        match registry::register(&mut context(&mut grid.store, &mut peers), &new) {
+            Ok(report) => sent.push(report.into()),
+            Err(TierError::Denied(why)) => refused.push(why),
+            Err(error) => return Err(super::submit::refusal(error)),
         }
-        Ok::<_, OpsError>(())
-    })?;
-    send(grid, "register", true)
+    }
+    if !refused.is_empty() {
+        return Err(OpsError::Refused(refused.join("; ")));
+    }
+    let others = send(grid, "register", false)?;
+    sent.extend(others.into_iter().filter(|other| !wish.with.iter().any(|done| done.to_string() == other.endpoint)));
+    Ok(sent)
 }
 
-/// Stops the reports to first tiers. Their rows stay: their owners remove or drain them.
-pub fn unregister(grid: &mut Grid, distributor: &Name, with: &[Endpoint]) -> Result<(), OpsError> {
+/// Stops the reports to first tiers, and tells them so: tasks do not go there any more. Gives what is still to be told, and why.
+pub fn unregister(grid: &mut Grid, distributor: &Name, with: &[Endpoint]) -> Result<Vec<ReportState>, OpsError> {
     let id = own_member(grid, distributor)?;
+    let now = Timestamp::now();
     grid.store.write(Durability::Full, |tx| {
         for endpoint in with {
-            if !tx.unregister(id, endpoint)? {
-                let known = tx.registrations()?;
+            let known: Vec<Registration> = tx.registrations()?.into_iter().filter(Registration::is_live).collect();
+            let Some(known) = known.iter().find(|r| r.distributor == id && r.endpoint == *endpoint) else {
                 let known: Vec<String> = known.iter().map(|r| r.endpoint.to_string()).collect();
                 return Err(OpsError::unknown("registration", &endpoint.to_string(), known.iter().map(String::as_str)));
+            };
+            if registry::is_covered(tx, known)? {
+                return Err(OpsError::Refused(format!(
+                    "{endpoint}: another registration of {distributor} is `--to all` that this home knows, {endpoint} too; \
+                     register it with `--to registered`, or remove that first tier from this home"
+                )));
             }
+            tx.unregister(id, endpoint, now)?;
         }
         Ok(())
-    })
+    })?;
+    send(grid, "unregister", false)
 }
 
 /// A second-tier distributor of this home.
@@ -132,18 +157,25 @@ pub fn push(grid: &mut Grid) -> Result<Vec<ReportState>, OpsError> {
 /// Sends the reports that are due; `grid refresh` does it too.
 pub fn send(grid: &mut Grid, why: &str, all: bool) -> Result<Vec<ReportState>, OpsError> {
     let mut peers = Relay::new(grid.store.home(), &grid.login);
-    let mut context = TierContext { store: &mut grid.store, peers: &mut peers, ambient: &System };
-    let told = registry::send_due(&mut context, why, all).map_err(super::submit::refusal)?;
-    Ok(told
-        .into_iter()
-        .map(|told| ReportState {
-            distributor: told.distributor.to_string(),
-            name: told.name.to_string(),
-            endpoint: told.endpoint.to_string(),
-            error: told.error,
-            remark: told.remark,
-        })
-        .collect())
+    let told = registry::send_due(&mut context(&mut grid.store, &mut peers), why, all);
+    Ok(told.map_err(super::submit::refusal)?.into_iter().map(ReportState::from).collect())
+}
+
+fn context<'a>(store: &'a mut Store, peers: &'a mut Relay) -> TierContext<'a> {
+    TierContext { store, peers, ambient: &System }
+}
+
+impl From<SentReport> for ReportState {
+    fn from(sent: SentReport) -> Self {
+        Self {
+            distributor: sent.distributor.to_string(),
+            name: sent.name.to_string(),
+            endpoint: sent.endpoint.to_string(),
+            error: sent.error,
+            farewell: sent.farewell,
+            remark: sent.remark,
+        }
+    }
 }
 
 /// Allows tasks to go to a distributor that registered itself, at this endpoint. For an SSH endpoint it gives
@@ -169,6 +201,8 @@ pub fn allow(grid: &mut Grid, name: &Name, endpoint: Option<&Endpoint>) -> Resul
             tx.keep_ssh_of_endpoint(&endpoint, command)?;
         }
         tx.set_allowed(id, true)?;
+        // Its owner's word counts more than that it left.
+        tx.set_left(id, None)?;
         // It logs in as a user of that name, with the rights of any other user.
         if matches!(endpoint, Endpoint::Ssh { .. }) && tx.user(name.as_str())?.is_none() {
             tx.add_user(name, Timestamp::now())?;
@@ -216,7 +250,7 @@ mod tests {
     use crate::distributor::peers::{PeerError, Peers};
     use crate::ops::fixture;
     use crate::protocol::distributor::Question;
-    use crate::store::{Store, StoreError, Tx};
+    use crate::store::{StoreError, Tx};
 
     /// Peers that answer, and unregister all at the first question.
     struct Meanwhile {
@@ -229,8 +263,8 @@ mod tests {
             self.asked += 1;
             let mut store = Store::open(&self.home).unwrap();
             let all = store.view().registrations().unwrap();
-            let unregister =
-                |tx: &Tx<'_>| all.iter().try_for_each(|r| tx.unregister(r.distributor, &r.endpoint).map(drop));
+            let now = Timestamp::now();
+            let unregister = |tx: &Tx<'_>| all.iter().try_for_each(|r| tx.unregister(r.distributor, &r.endpoint, now));
             store.write(Durability::Normal, unregister).unwrap();
             Ok(Answer::Done)
         }
@@ -254,6 +288,8 @@ mod tests {
                     sent_at: None,
                     error: None,
                     pushed: true,
+                    implied: false,
+                    left_at: None,
                 })
             })
         };

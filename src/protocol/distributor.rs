@@ -2,7 +2,7 @@
 //! Several questions may be open at once; a question may have several answers, and the last one is marked.
 
 use super::envelope::{Envelope, Sealed};
-pub use super::report::Report;
+pub use super::report::{LEFT, Report};
 pub use super::verb::Verb;
 use crate::model::attempt::Stream;
 use crate::model::endpoint::Endpoint;

@@ -19,6 +19,19 @@ pub struct Report {
     pub apps: Vec<String>,
     pub health: String,
     pub release: String,
-    /// register, change, event, period or push.
+    /// register, change, event, period, push or unregister.
     pub why: String,
+    /// It reports at least this often. None: it does not say, or only when something changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period_ms: Option<u64>,
+}
+
+/// The health in the last report of a distributor that unregisters: a farewell. Older first tiers show the word.
+pub const LEFT: &str = "LEFT";
+
+impl Report {
+    /// True if its sender unregisters.
+    pub fn is_farewell(&self) -> bool {
+        self.health == LEFT
+    }
 }

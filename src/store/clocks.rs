@@ -26,7 +26,7 @@ impl View<'_> {
 }
 
 /// Times whose age is shown or waited for: of what lives, of contacts and of tries. Times of what has ended are not moved.
-const AGES: [&str; 16] = [
+const AGES: [&str; 18] = [
     "UPDATE host SET read_at = read_at + ?1 WHERE read_at NOT BETWEEN ?2 AND ?3",
     "UPDATE app SET read_at = read_at + ?1 WHERE source = 'probed' AND read_at NOT BETWEEN ?2 AND ?3",
     "UPDATE attribute SET read_at = read_at + ?1 WHERE source = 'probed' AND read_at NOT BETWEEN ?2 AND ?3",
@@ -36,8 +36,10 @@ const AGES: [&str; 16] = [
     "UPDATE heard SET at = at + ?1 WHERE at NOT BETWEEN ?2 AND ?3",
     "UPDATE distributor SET silent_since = silent_since + ?1 WHERE silent_since NOT BETWEEN ?2 AND ?3",
     "UPDATE distributor SET tried_at = tried_at + ?1 WHERE tried_at NOT BETWEEN ?2 AND ?3",
+    "UPDATE distributor SET left_at = left_at + ?1 WHERE left_at NOT BETWEEN ?2 AND ?3",
     "UPDATE report SET received_at = received_at + ?1 WHERE received_at NOT BETWEEN ?2 AND ?3",
     "UPDATE registration SET sent_at = sent_at + ?1 WHERE sent_at NOT BETWEEN ?2 AND ?3",
+    "UPDATE registration SET left_at = left_at + ?1 WHERE left_at NOT BETWEEN ?2 AND ?3",
     "UPDATE away SET asked_at = asked_at + ?1 WHERE asked_at NOT BETWEEN ?2 AND ?3",
     "UPDATE away SET answered_at = answered_at + ?1 WHERE answered_at NOT BETWEEN ?2 AND ?3",
     "UPDATE away SET tried_at = tried_at + ?1 WHERE tried_at NOT BETWEEN ?2 AND ?3",

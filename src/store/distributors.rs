@@ -13,7 +13,7 @@ use std::time::Duration;
 pub const SILENT_RETRY: Duration = Duration::from_secs(30);
 
 const SELECT: &str =
-    "SELECT id, name, endpoint, home, there, allowed, drained, silent_since, tried_at, tier FROM distributor ";
+    "SELECT id, name, endpoint, home, there, allowed, drained, silent_since, tried_at, tier, left_at FROM distributor ";
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Record> {
     let silent_since: Option<Timestamp> = row.get(7)?;
@@ -29,6 +29,7 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Record> {
         allowed: row.get(5)?,
         drained: row.get(6)?,
         silent_since,
+        left_at: row.get(10)?,
         due: silent_since.is_some() && tried_at.is_none_or(|at| at.is_past(SILENT_RETRY, Timestamp::now())),
         load: None,
     })
@@ -58,7 +59,7 @@ impl View<'_> {
         let mut members = self.distributors(tier)?;
         if policy == Policy::LeastLoaded {
             for member in &mut members {
-                member.load = Some(self.load_known(member)?);
+                member.load = self.load_to_search_by(member, Timestamp::now())?;
             }
         }
         Ok((members, policy, cursor))
@@ -67,6 +68,19 @@ impl View<'_> {
     /// Does a member of either tier live in another home?
     pub fn reaches_elsewhere(&self) -> Result<bool> {
         Ok(self.one("SELECT 1 FROM distributor WHERE endpoint <> ?1 LIMIT 1", [Endpoint::Local], |_| Ok(()))?.is_some())
+    }
+
+    /// The load that a search goes by. None: it is not known, or its record is too old.
+    fn load_to_search_by(&self, member: &Record, now: Timestamp) -> Result<Option<Load>> {
+        if member.endpoint == Endpoint::Local && member.home.is_none() {
+            return self.load_of(member.id).map(Some);
+        }
+        let Some((report, at)) = self.report_of(member.id)? else { return Ok(None) };
+        if report.is_stale(at, now) {
+            return Ok(None);
+        }
+        let placed = self.placed_since(member.id)?;
+        Ok(Some(Load { waiting: report.load.waiting.saturating_add(placed), ..report.load }))
     }
 
     /// What a member has to do: as it is where it lives here, else as it reported last.
@@ -151,6 +165,12 @@ impl Tx<'_> {
     /// Registered, and allowed by the owner or not.
     pub fn set_allowed(&self, id: DistributorId, allowed: bool) -> Result<()> {
         self.run("UPDATE distributor SET allowed = ?2 WHERE id = ?1", (id, allowed))?;
+        Ok(())
+    }
+
+    /// It unregistered, or is back: searches skip it, or ask it again.
+    pub fn set_left(&self, id: DistributorId, at: Option<Timestamp>) -> Result<()> {
+        self.run("UPDATE distributor SET left_at = ?2 WHERE id = ?1", (id, at))?;
         Ok(())
     }
 

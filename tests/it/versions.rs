@@ -12,7 +12,7 @@ use std::os::unix::net::UnixListener;
 const OLDER: [u32; 5] = [1, 2, 3, 4, 5];
 
 /// A home out of a fixture.
-fn home_of(version: u32) -> Grid {
+fn home_of(version: &str) -> Grid {
     let grid = Grid::bare();
     std::fs::DirBuilder::new().mode(0o700).create(grid.home()).unwrap();
     let dump = format!("{}/fixtures/db/v{version}.sql", env!("CARGO_MANIFEST_DIR"));
@@ -24,7 +24,7 @@ fn home_of(version: u32) -> Grid {
 
 #[test]
 fn version_1_opens_and_goes_on() {
-    let grid = home_of(1);
+    let grid = home_of("1");
     grid.grid(["config", "set", "idle_exit", "2s"]).ok();
     assert_eq!(grid.number("select count(*) n from task_view"), 7);
     assert_eq!(grid.state("2"), "FAILED");
@@ -47,7 +47,7 @@ fn version_1_opens_and_goes_on() {
 
 #[test]
 fn version_2_opens_and_goes_on() {
-    let grid = home_of(2);
+    let grid = home_of("2");
     assert_eq!(grid.number("select count(*) n from task_view"), 7);
     assert_eq!(grid.show("4")["attempts"].as_array().unwrap().len(), 2, "a retry keeps both attempts");
     assert_eq!(grid.attribute("fast", "shared_account"), true);
@@ -68,7 +68,7 @@ fn version_2_opens_and_goes_on() {
 
 #[test]
 fn version_3_opens_and_goes_on() {
-    let grid = home_of(3);
+    let grid = home_of("3");
     assert_eq!(grid.number("select count(*) n from task_view"), 8);
     assert_eq!(grid.show("2")["server"], "gone", "the server was removed");
     assert_eq!(grid.show("5")["attempts"].as_array().unwrap().len(), 2, "a retry keeps both attempts");
@@ -81,7 +81,7 @@ fn version_3_opens_and_goes_on() {
 
 #[test]
 fn version_4_opens_and_goes_on() {
-    let mut grid = home_of(4);
+    let mut grid = home_of("4");
     grid.set_env("WANTED", "a");
     assert_eq!(grid.number("select count(*) n from task_view"), 8);
     grid.grid(["server", "resume", "local"]).ok();
@@ -94,7 +94,7 @@ fn version_4_opens_and_goes_on() {
 
 #[test]
 fn version_5_opens_and_goes_on() {
-    let grid = home_of(5);
+    let grid = home_of("5");
     assert_eq!(grid.number("select count(*) n from task_view"), 10);
     grid.grid(["server", "resume", "local"]).ok();
     grid.grid(["wait", "9"]).ok();
@@ -109,8 +109,21 @@ fn version_5_opens_and_goes_on() {
 }
 
 #[test]
+fn reports_and_registrations_of_version_5_are_taken_over() {
+    let grid = home_of("5-registered");
+    grid.grid(["server", "resume", "local"]).ok();
+    grid.grid(["wait", "4"]).ok();
+    assert_eq!(grid.grid(["logs", "4"]).ok(), "went on late");
+    // A report that came without a period, and a registration, which now may end with a farewell.
+    let shown = grid.grid(["distributor", "show", "lab-f", "--json"]).json();
+    assert_eq!(shown["attributes"]["servers"]["value"], 1, "{shown}");
+    let own = grid.grid(["distributor", "show", "tier2", "--json"]).json();
+    assert!(own["attributes"]["registered_with"]["value"].to_string().contains("as lab-x"), "{own}");
+}
+
+#[test]
 fn a_newer_database_is_left_alone() {
-    let grid = home_of(1);
+    let grid = home_of("1");
     let database = rusqlite::Connection::open(grid.home().join("grid.db")).unwrap();
     database.execute_batch("PRAGMA user_version = 999").unwrap();
     grid.grid(["submit", "--", "true"]).expect(1).says(&["newer", "999"]);
@@ -176,7 +189,7 @@ fn an_upgraded_database_has_the_schema_of_a_new_one() {
 
 #[test]
 fn an_upgrade_keeps_a_copy_and_says_so() {
-    let grid = home_of(1);
+    let grid = home_of("1");
     let done = grid.grid(["status"]);
     let copy = grid.home().join("grid.db.v1");
     done.expect(0).says(&["is upgraded", copy.to_str().unwrap()]);
@@ -191,7 +204,7 @@ fn an_upgrade_keeps_a_copy_and_says_so() {
 /// The older version's dispatcher is played by this test, with its lock, its socket and the real protocol.
 #[test]
 fn the_running_dispatcher_leaves_before_an_upgrade() {
-    let grid = home_of(1);
+    let grid = home_of("1");
     let run = grid.home().join("run");
     std::fs::DirBuilder::new().mode(0o700).create(&run).unwrap();
     let lock = File::create(run.join("dispatcher.lock")).unwrap();
@@ -217,7 +230,7 @@ fn the_running_dispatcher_leaves_before_an_upgrade() {
 
 #[test]
 fn many_commands_at_once_upgrade_once() {
-    let grid = home_of(1);
+    let grid = home_of("1");
     let commands: Vec<_> = (0..20).map(|_| grid.beside(["submit", "--parsable", "--", "true"])).collect();
     let ids: BTreeSet<String> =
         commands.into_iter().map(|c| process::finish(c, "grid submit".to_owned()).ok()).collect();

@@ -64,8 +64,13 @@ pub fn run(verb: Distributor, out: &mut Out) -> CommandResult {
         Distributor::Register(args) => register(args, out),
         Distributor::Unregister(args) => {
             let with = args.with.iter().map(|text| endpoint(text)).collect::<Result<Vec<_>, _>>()?;
-            with_grid(out, |grid, _| {
-                registry::unregister(grid, &args.distributor, &with)?;
+            with_grid(out, |grid, out| {
+                let told = registry::unregister(grid, &args.distributor, &with)?;
+                for one in told.iter().filter(|one| one.farewell) {
+                    if let Some(error) = &one.error {
+                        out.note(&format!("{} is not told yet, and will be: {error}", one.endpoint));
+                    }
+                }
                 Ok(Code::OK)
             })
         }
@@ -130,6 +135,7 @@ fn told(sent: &[ReportState], json: bool, out: &mut Out) -> CommandResult {
     }
     for one in sent {
         match &one.error {
+            None if one.farewell => out.line(&format!("{} is told that {} has left", one.endpoint, one.name))?,
             None => {
                 out.line(&format!("{} is reported to {} as {}{}", one.distributor, one.endpoint, one.name, one.remark))?
             }

@@ -297,7 +297,8 @@ impl Dispatcher {
         let forced = self.activity.leave;
         let home = self.home.clone();
         let left = sealed::write(store, Durability::Normal, |tx| {
-            if !forced && (tx.has_unended()? || !tx.cancels()?.is_empty()) {
+            // Who has announced periodic reports sends them.
+            if !forced && (tx.has_unended()? || !tx.cancels()?.is_empty() || tx.reports_periodically()?) {
                 return Ok::<_, StoreError>(false);
             }
             if let Ok((_dir, socket)) = socket_path(&home) {

@@ -118,7 +118,9 @@ fn report(report: &Report) -> Result<(), Unacceptable> {
     report.apps.iter().try_for_each(|app| reported("report.apps", app))?;
     reported("report.health", &report.health)?;
     reported("report.release", &report.release)?;
-    reported("report.why", &report.why)
+    reported("report.why", &report.why)?;
+    let period = report.period_ms.map(std::time::Duration::from_millis);
+    period.map_or(Ok(()), |period| field("report.period_ms", bounds::length(period)))
 }
 
 fn load(load: &Load) -> Result<(), Unacceptable> {

@@ -116,6 +116,7 @@ fn report() -> Report {
         health: "UP".into(),
         release: "0.1.0".into(),
         why: "change".into(),
+        period_ms: None,
     }
 }
 

@@ -106,6 +106,7 @@ fn questions(about: &About<'_>) -> Vec<Question> {
         health: "UP".into(),
         release: "0".into(),
         why: "event".into(),
+        period_ms: None,
     };
     let at = Some("tier2".parse().unwrap());
     let index = Some(Index(0));

@@ -378,6 +378,7 @@ fn report(name: &str, home: HomeId, sequence: u64, running: u32) -> Report {
         health: "UP".into(),
         release: "0".into(),
         why: "event".into(),
+        period_ms: None,
     }
 }
 

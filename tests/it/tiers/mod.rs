@@ -9,6 +9,7 @@ mod files;
 mod hostile;
 mod lost_homes;
 mod older;
+mod records;
 mod schedules;
 mod silence;
 mod spools;
