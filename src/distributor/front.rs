@@ -240,7 +240,7 @@ pub fn find(
             }
             Ok(Answer::Nowhere) => {}
             Ok(other) => unsure = Some((member.name.to_string(), super::members::words_of(other))),
-            Err(PeerError::Unreached(why) | PeerError::Cut(why)) => {
+            Err(PeerError::Unreached(why) | PeerError::Late(why) | PeerError::Cut(why)) => {
                 unsure = Some((member.name.to_string(), why))
             }
         }

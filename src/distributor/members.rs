@@ -115,7 +115,7 @@ impl AllMembers<'_> {
             Ok(Answer::No { why }) => MemberReply::No(why),
             // Refused before the commit was looked at.
             Ok(Answer::Denied(why)) => MemberReply::Denied(why),
-            Err(error @ PeerError::Unreached(_)) => MemberReply::Passed(no_answer(&error)),
+            Err(error @ (PeerError::Unreached(_) | PeerError::Late(_))) => MemberReply::Passed(no_answer(&error)),
             Ok(other) => self.sure(member, words, &words_of(other)),
             Err(PeerError::Cut(why)) => self.sure(member, words, &why),
         })

@@ -9,6 +9,9 @@ pub enum PeerError {
     /// The question was not heard: there is no link.
     #[error("{0}")]
     Unreached(String),
+    /// The question was to be asked soon, and was not: the home gave no sign of life. It may do so in a moment.
+    #[error("{0}")]
+    Late(String),
     /// The question may have been heard; no answer came.
     #[error("{0}")]
     Cut(String),
@@ -23,6 +26,16 @@ pub trait Peers {
         question: &Question,
         each: &mut dyn FnMut(Answer) -> bool,
     ) -> Result<Answer, PeerError>;
+
+    /// The same, unless the home gives no sign of life at once: then another one can be asked instead.
+    fn ask_soon(
+        &mut self,
+        endpoint: &Endpoint,
+        question: &Question,
+        each: &mut dyn FnMut(Answer) -> bool,
+    ) -> Result<Answer, PeerError> {
+        self.ask(endpoint, question, each)
+    }
 }
 
 /// Ignores interim answers.

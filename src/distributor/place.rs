@@ -16,6 +16,7 @@ use crate::model::id::{HomeId, TaskId};
 use crate::model::task::Request;
 use crate::protocol::distributor::{Answer, Placed, Question, Refused};
 use crate::protocol::envelope::Envelope;
+use std::collections::VecDeque;
 
 /// A task that is to be placed.
 #[derive(Debug)]
@@ -54,6 +55,8 @@ enum Front {
     Done(SearchOutcome),
     /// It has no answer, in these words: the next one is asked.
     Passes(String),
+    /// It gave no sign of life at once: the others are asked first.
+    Late,
     /// It, or every member that it redirects to, refuses the task: the next one is asked.
     Denies(String),
 }
@@ -77,14 +80,17 @@ fn search(context: &mut TierContext<'_>, order: &mut PlacementRequest<'_>) -> Re
     let (mut denied, mut passed) = (false, false);
     let asked: Vec<Record> = in_order(&set, policy, cursor).into_iter().chain(silent(&set)).collect();
     let alone = asked.len() == 1;
-    for member in &asked {
+    // A member that is late is asked again, with all the time that it needs, once the others gave no answer.
+    let mut turns: VecDeque<(&Record, bool)> = asked.iter().map(|member| (member, true)).collect();
+    while let Some((member, soon)) = turns.pop_front() {
         let said = if member.endpoint.is_elsewhere() {
-            elsewhere(context, order, member, &mut trace)?
+            elsewhere(context, order, &FirstTierTurn { front: member, soon: soon && !turns.is_empty() }, &mut trace)?
         } else {
             here(context, order, member, alone, &mut trace)?
         };
         match said {
             Front::Done(outcome) => return Ok(outcome),
+            Front::Late => turns.push_back((member, false)),
             Front::Passes(words) => {
                 passed = true;
                 trace.first(member.name.as_str(), words);
@@ -158,11 +164,18 @@ fn here(
     })
 }
 
+/// A first-tier member whose turn it is.
+struct FirstTierTurn<'a> {
+    front: &'a Record,
+    /// Others can be asked instead, if it gives no sign of life at once.
+    soon: bool,
+}
+
 /// A first-tier member of another home.
 fn elsewhere(
     context: &mut TierContext<'_>,
     order: &mut PlacementRequest<'_>,
-    front: &Record,
+    turn: &FirstTierTurn<'_>,
     trace: &mut Trace,
 ) -> Result<Front, TierError> {
     if order.client.request.user.is_some() {
@@ -171,9 +184,9 @@ fn elsewhere(
     if let Err(why) = order.envelope.may_travel() {
         return Ok(Front::Passes(not_asked(&why)));
     }
-    let asked = match ask_front(context, order, front, trace)? {
+    let asked = match ask_front(context, order, turn, trace)? {
         // Only the link was lost, or it came back: it answers, and no member holds the task.
-        FirstTierReply::Nowhere(_) => ask_front(context, order, front, trace)?,
+        FirstTierReply::Nowhere(_) => ask_front(context, order, turn, trace)?,
         other => other,
     };
     Ok(match asked {
@@ -192,19 +205,25 @@ enum FirstTierReply {
 fn ask_front(
     context: &mut TierContext<'_>,
     order: &mut PlacementRequest<'_>,
-    front: &Record,
+    turn: &FirstTierTurn<'_>,
     trace: &mut Trace,
 ) -> Result<FirstTierReply, TierError> {
+    let &FirstTierTurn { front, soon } = turn;
     let asked = Asked { front, endpoint: &front.endpoint, onward: true };
     order.client.record(context, &order.envelope, asked)?;
     failpoint("way-before-place");
     let mut among: Vec<HomeId> = Vec::new();
-    let said = context.peers.ask(&front.endpoint, &Question::Place(order.envelope.clone()), &mut |word| {
+    let mut each = |word| {
         if let Answer::Redirect { members } = word {
             among = members;
         }
         true
-    });
+    };
+    let place = Question::Place(order.envelope.clone());
+    let said = match soon {
+        true => context.peers.ask_soon(&front.endpoint, &place, &mut each),
+        false => context.peers.ask(&front.endpoint, &place, &mut each),
+    };
     failpoint("way-after-place");
     let (name, client) = (front.name.as_str(), &order.client);
     Ok(FirstTierReply::Said(match said {
@@ -228,6 +247,10 @@ fn ask_front(
         // Nothing is said about the task: nothing was done with it.
         Ok(Answer::Denied(why)) => Front::Denies(refuses(&why)),
         Err(error @ PeerError::Unreached(_)) => Front::Passes(no_answer(&error)),
+        Err(error @ PeerError::Late(_)) => {
+            trace.first(name, no_answer(&error));
+            Front::Late
+        }
         Ok(other) => Front::Done(client.open(context, name, &words_of(other), &among)?),
         Err(PeerError::Cut(why)) => {
             // Asked again at once: most often only the link was lost.

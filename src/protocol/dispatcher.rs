@@ -40,8 +40,15 @@ pub enum ToDispatcher {
     /// Handle a submit durably: [`FromDispatcher::Done`]. Only the commands of a home know the format.
     #[serde(rename = "Order")]
     Submit(#[serde(with = "serde_bytes")] Vec<u8>),
-    /// Ask another home over the link that all commands share: [`FromDispatcher::Said`], [`FromDispatcher::Unsaid`].
-    Ask { ticket: Ticket, endpoint: Endpoint, question: Question },
+    /// Ask another home over the link that all commands share: [`FromDispatcher::Said`], [`FromDispatcher::Unsaid`]. `soon`: do not
+    /// ask if the home gives no sign of life at once, for another one can be asked instead.
+    Ask {
+        ticket: Ticket,
+        endpoint: Endpoint,
+        question: Question,
+        #[serde(default)]
+        soon: bool,
+    },
     /// A piece of the list of an array, before the question with this ticket.
     Piece {
         ticket: Ticket,
@@ -111,11 +118,13 @@ pub enum FromDispatcher {
         answer: Answer,
         last: bool,
     },
-    /// There is no answer. `heard`: the question may have been received.
+    /// There is no answer. `heard`: the question may have been received. `late`: it was to be asked soon, and may be asked again.
     Unsaid {
         ticket: Ticket,
         heard: bool,
         why: String,
+        #[serde(default)]
+        late: bool,
     },
     Cleared {
         server: ServerId,

@@ -171,6 +171,11 @@ impl Question {
         }
     }
 
+    /// True if it is part of a search: no home that was lost meanwhile may hold that up.
+    pub const fn is_of_a_search(&self) -> bool {
+        matches!(self, Self::Place(_) | Self::Offer { .. } | Self::Commit { .. })
+    }
+
     /// True if the answer waits for an event at the other home, which may take a week.
     pub const fn is_patient(&self) -> bool {
         matches!(self, Self::Watch { .. } | Self::Task { verb: Verb::Wait { .. } | Verb::Follow { .. }, .. })

@@ -80,7 +80,12 @@ impl Relay {
     }
 
     /// Sends a question to the dispatcher. It has not left this host unless this succeeds.
-    fn send_question(&mut self, endpoint: &Endpoint, question: &Question) -> Result<(Connection, Ticket), StartError> {
+    fn send_question(
+        &mut self,
+        endpoint: &Endpoint,
+        question: &Question,
+        soon: bool,
+    ) -> Result<(Connection, Ticket), StartError> {
         self.tickets += 1;
         let ticket = self.tickets;
         let mut question = question.clone();
@@ -88,7 +93,7 @@ impl Relay {
         let pieces = list.iter().flat_map(|list| list.as_bytes().chunks(PIECE_MAX));
         let mut messages: Vec<ToDispatcher> =
             pieces.map(|piece| ToDispatcher::Piece { ticket, bytes: piece.to_vec() }).collect();
-        messages.push(ToDispatcher::Ask { ticket, endpoint: endpoint.clone(), question });
+        messages.push(ToDispatcher::Ask { ticket, endpoint: endpoint.clone(), question, soon });
         let say = |open: &mut Connection| messages.iter().try_for_each(|message| open.send(message));
         if let Some(mut kept) = self.connection.take()
             && say(&mut kept).is_ok()
@@ -108,8 +113,29 @@ impl Peers for Relay {
         question: &Question,
         each: &mut dyn FnMut(Answer) -> bool,
     ) -> Result<Answer, PeerError> {
+        self.ask_by_dispatcher(endpoint, question, false, each)
+    }
+
+    fn ask_soon(
+        &mut self,
+        endpoint: &Endpoint,
+        question: &Question,
+        each: &mut dyn FnMut(Answer) -> bool,
+    ) -> Result<Answer, PeerError> {
+        self.ask_by_dispatcher(endpoint, question, true, each)
+    }
+}
+
+impl Relay {
+    fn ask_by_dispatcher(
+        &mut self,
+        endpoint: &Endpoint,
+        question: &Question,
+        soon: bool,
+        each: &mut dyn FnMut(Answer) -> bool,
+    ) -> Result<Answer, PeerError> {
         let unreached = |error: StartError| PeerError::Unreached(error.to_string());
-        let (mut open, ticket) = self.send_question(endpoint, question).map_err(unreached)?;
+        let (mut open, ticket) = self.send_question(endpoint, question, soon).map_err(unreached)?;
         let mut parts = String::new();
         loop {
             if !self.wait(&open) {
@@ -143,9 +169,13 @@ impl Peers for Relay {
                         return Err(PeerError::Cut("the dispatcher left before the answer came".to_owned()));
                     }
                 }
-                Ok(Some(FromDispatcher::Unsaid { ticket: of, heard, why })) if of == ticket => {
+                Ok(Some(FromDispatcher::Unsaid { ticket: of, heard, why, late })) if of == ticket => {
                     self.connection = Some(open);
-                    return Err(if heard { PeerError::Cut(why) } else { PeerError::Unreached(why) });
+                    return Err(match (heard, late) {
+                        (true, _) => PeerError::Cut(why),
+                        (false, true) => PeerError::Late(why),
+                        (false, false) => PeerError::Unreached(why),
+                    });
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => return Err(PeerError::Cut("the dispatcher left before the answer came".to_owned())),

@@ -3,7 +3,7 @@
 
 use crate::dispatch::client::relay::Relay;
 use crate::dispatch::dispatcher::Dispatcher;
-use crate::dispatch::homes::peers::CallerTicket;
+use crate::dispatch::homes::peers::PeerQuestion;
 use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::sealed;
 use crate::distributor::context::TierContext;
@@ -16,7 +16,6 @@ use crate::model::name::Name;
 use crate::model::ssh::Login;
 use crate::model::ssh_command::SshCommand;
 use crate::protocol::dispatcher::FromDispatcher;
-use crate::protocol::distributor::Question;
 use crate::store::distributors::SILENT_RETRY;
 use crate::store::{Durability, Home, Store, StoreError, View};
 use std::collections::BTreeSet;
@@ -39,12 +38,11 @@ impl Dispatcher {
     pub(in crate::dispatch) fn ask_elsewhere(
         &mut self,
         view: &View<'_>,
-        of: CallerTicket,
         endpoint: &Endpoint,
-        question: Question,
+        asked: PeerQuestion,
     ) -> Result<(), StoreError> {
         let command = ssh_to(view, endpoint)?;
-        let said = self.homes.peers.ask(&mut self.links.connector, endpoint, command, of, question);
+        let said = self.homes.peers.ask(&mut self.links.connector, endpoint, command, asked);
         self.send_all(said);
         Ok(())
     }

@@ -1,11 +1,12 @@
 //! The dispatcher's links to other homes: `grid serve` as a child or over ssh, opened for a question, shared by all callers,
 //! closed when unused. A home that does not answer in time is given up and remembered as silent.
 
+mod peer;
 mod pending;
 
-pub use pending::CallerTicket;
+pub use pending::{CallerTicket, PeerQuestion};
 
-use crate::dispatch::links::connector::{Connector, Used};
+use crate::dispatch::links::connector::Connector;
 use crate::dispatch::sealed;
 use crate::link::trouble::Trouble;
 use crate::link::{Link, LinkError};
@@ -14,42 +15,17 @@ use crate::model::endpoint::Endpoint;
 use crate::model::id::HomeId;
 use crate::model::ssh_command::SshCommand;
 use crate::protocol::dispatcher::FromDispatcher;
-use crate::protocol::distributor::{Answer, FromServe, Question, Ticket, ToServe};
+use crate::protocol::distributor::{FromServe, Ticket, ToServe};
+use peer::{Peer, PeerState};
 use pending::Pending;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// A link without questions is closed after this long.
 const UNUSED: Duration = Duration::from_secs(600);
-
-/// The state of a link.
-#[derive(Debug)]
-enum PeerState {
-    Down,
-    Handshake { link: Link, since: Instant, used: Option<Used> },
-    Up { link: Link, version: u32 },
-}
-
-/// Another home.
-#[derive(Debug)]
-pub struct Peer {
-    phase: PeerState,
-    pending: Vec<Pending>,
-    used: Instant,
-    heard: Instant,
-    /// The ssh command for this home.
-    command: SshCommand,
-    /// The number of the session that is tried next; `refused` says why the newest session was refused.
-    session: usize,
-    refused: Option<String>,
-}
-
-impl Peer {
-    /// A home without a link.
-    const fn down(now: Instant, command: SshCommand) -> Self {
-        Self { phase: PeerState::Down, pending: Vec::new(), used: now, heard: now, command, session: 0, refused: None }
-    }
-}
+/// A home that is to be asked soon gives a sign of life within this time: over a link that was up, and over a new one.
+const SIGN_OF_LIFE: Duration = Duration::from_millis(1_000);
+const HELLO: Duration = Duration::from_millis(1_500);
 
 /// The home that answers at an endpoint, or why none does.
 pub type EndpointFinding = (Endpoint, Result<HomeId, String>);
@@ -83,15 +59,17 @@ impl PeerLinks {
         connector: &mut Connector,
         endpoint: &Endpoint,
         command: SshCommand,
-        of: CallerTicket,
-        question: Question,
+        asked: PeerQuestion,
     ) -> Vec<(u64, FromDispatcher)> {
         self.tickets += 1;
+        let PeerQuestion { of, question, soon } = asked;
         let pieces = self.pieces.remove(&of).unwrap_or_default();
         let now = connector.ambient.now().mono;
         let patient = question.is_patient();
-        let pending =
-            Pending { ticket: self.tickets, of, said: None, heard: now, patient, question: Some(question), pieces };
+        let within = if self.is_up(endpoint) { SIGN_OF_LIFE } else { HELLO };
+        let by = soon.then(|| now + within);
+        let (ticket, question) = (self.tickets, Some(question));
+        let pending = Pending { ticket, of, said: None, heard: now, patient, question, by, pieces };
         // A link by another command is not used.
         let mut said = self.close_other_command(connector, endpoint, &command);
         let peer = self.all.entry(endpoint.clone()).or_insert_with(|| Peer::down(now, command));
@@ -139,7 +117,7 @@ impl PeerLinks {
                 Vec::new()
             }),
             PeerState::Handshake { .. } => Ok(Vec::new()),
-            PeerState::Up { .. } => peer.send_pending(now),
+            PeerState::Up { .. } => peer.send_pending(now, &mut self.tickets),
         };
         done.unwrap_or_else(|error| self.lose(connector, endpoint, error, true))
     }
@@ -151,7 +129,7 @@ impl PeerLinks {
             return Vec::new();
         };
         let now = connector.ambient.now().mono;
-        peer.heard = now;
+        (peer.heard, peer.pinged) = (now, None);
         let open = link.receive();
         let mut said = Vec::new();
         let mut broken = None;
@@ -178,17 +156,18 @@ impl PeerLinks {
                     {
                         connector.worked(used);
                         (peer.session, peer.refused) = (0, None);
-                        peer.phase = PeerState::Up { link, version };
+                        peer.phase = PeerState::Up { link, version, home };
                         self.findings.push((endpoint.clone(), Ok(home)));
-                    }
-                    match peer.send_pending(now) {
-                        Ok(said) => out.extend(said),
-                        Err(error) => broken = broken.or(Some(error)),
                     }
                 }
                 FromServe::Unfit { error } => broken = Some(LinkError::Trouble(Trouble::Other(error))),
                 FromServe::Answer { ticket, answer, last } => out.extend(peer.answered(ticket, answer, last, now)),
             }
+        }
+        // What waited for the hello, or for a sign of life.
+        match peer.send_pending(now, &mut self.tickets) {
+            Ok(said) => out.extend(said),
+            Err(error) => broken = broken.or(Some(error)),
         }
         if let Some(error) = broken {
             let quiet = matches!(&peer.phase, PeerState::Up { .. }) && peer.pending.is_empty();
@@ -228,7 +207,7 @@ impl PeerLinks {
         }
         // The refusal of the newest session, not of the older ones.
         let words = peer.refused.take().unwrap_or(words);
-        peer.session = 0;
+        (peer.session, peer.pinged) = (0, None);
         if remember {
             self.findings.push((endpoint.clone(), Err(words.clone())));
         }
@@ -241,7 +220,22 @@ impl PeerLinks {
         let mut out = Vec::new();
         let mut lost = Vec::new();
         for (endpoint, peer) in &mut self.all {
+            let late: Vec<Pending> = peer.pending.extract_if(.., |p| p.is_late(now)).collect();
+            if !late.is_empty() {
+                let why = "it gave no sign of life at once";
+                out.extend(late.iter().map(|pending| pending.late(why)));
+                // Whoever comes next asks others first. A hello that is still under way shows that it is back.
+                match peer.pinged {
+                    Some(_) => lost.push((endpoint.clone(), why.to_owned(), true)),
+                    None => self.findings.push((endpoint.clone(), Err(why.to_owned()))),
+                }
+                continue;
+            }
             match &peer.phase {
+                PeerState::Up { .. } if peer.pinged.is_some_and(|at| now.duration_since(at) >= limit) => {
+                    let why = format!("did not answer within {} s", limit.as_secs_f32());
+                    lost.push((endpoint.clone(), why, true));
+                }
                 PeerState::Handshake { since, .. }
                     if now.duration_since(*since) >= patience(endpoint, connector, limit) =>
                 {
@@ -272,6 +266,8 @@ impl PeerLinks {
 
     /// When [`PeerLinks::tick`] is due.
     pub fn due(&self, connector: &Connector) -> Option<Instant> {
+        let late = self.all.values().flat_map(|peer| &peer.pending).filter(|p| p.said.is_none()).filter_map(|p| p.by);
+        let pings = self.all.values().filter_map(|peer| peer.pinged).map(|at| at + self.limit);
         let of = |(endpoint, peer): (&Endpoint, &Peer)| match &peer.phase {
             PeerState::Handshake { since, .. } => Some(*since + patience(endpoint, connector, self.limit)),
             PeerState::Up { .. } => {
@@ -280,7 +276,7 @@ impl PeerLinks {
             }
             PeerState::Down => None,
         };
-        self.all.iter().filter_map(of).min()
+        self.all.iter().filter_map(of).chain(late).chain(pings).min()
     }
 
     /// Drops the questions of callers that have left.
@@ -340,36 +336,6 @@ impl PeerLinks {
     /// True if the link to this endpoint is up.
     pub fn is_up(&self, endpoint: &Endpoint) -> bool {
         self.all.get(endpoint).is_some_and(|peer| matches!(peer.phase, PeerState::Up { .. }))
-    }
-}
-
-impl Peer {
-    /// Sends the pending questions over a link that has come up. Questions that an older grid can't understand are answered here.
-    fn send_pending(&mut self, now: Instant) -> Result<Vec<(u64, FromDispatcher)>, LinkError> {
-        sealed::assert_open();
-        let PeerState::Up { link, version } = &mut self.phase else { return Ok(Vec::new()) };
-        let too_new = |p: &mut Pending| p.question.as_ref().is_some_and(|question| question.since() > *version);
-        let refused: Vec<_> = self.pending.extract_if(.., too_new).map(|p| p.too_new()).collect();
-        for pending in self.pending.iter_mut().filter(|p| p.said.is_none()) {
-            let Some(question) = pending.question.take() else { continue };
-            (pending.said, pending.heard) = (Some(now), now);
-            for bytes in pending.pieces.drain(..) {
-                link.send(&ToServe::Piece { ticket: pending.ticket, bytes })?;
-            }
-            link.send(&ToServe::Ask { ticket: pending.ticket, question })?;
-        }
-        Ok(refused)
-    }
-
-    fn answered(&mut self, ticket: Ticket, answer: Answer, last: bool, now: Instant) -> Option<(u64, FromDispatcher)> {
-        self.used = now;
-        let at = self.pending.iter().position(|p| p.ticket == ticket)?;
-        self.pending[at].heard = now;
-        let CallerTicket { caller, ticket } = self.pending[at].of;
-        if last {
-            self.pending.remove(at);
-        }
-        Some((caller, FromDispatcher::Said { ticket, answer, last }))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::dispatch::client::start::{self, Startup, socket_path};
 use crate::dispatch::dispatcher::Dispatcher;
-use crate::dispatch::homes::peers::CallerTicket;
+use crate::dispatch::homes::peers::{CallerTicket, PeerQuestion};
 use crate::dispatch::links::link_state::LinkState;
 use crate::dispatch::process::begin::{Begun, begin, rebuild};
 use crate::dispatch::process::life::DispatcherEnd;
@@ -224,9 +224,9 @@ impl Dispatcher {
                     self.links.slots.values_mut().for_each(LinkState::retry_now);
                 }
             }
-            ToDispatcher::Ask { ticket, endpoint, question } => {
-                let caller = self.callers.all[at].id;
-                self.ask_elsewhere(&store.view(), CallerTicket { caller, ticket }, &endpoint, question)?;
+            ToDispatcher::Ask { ticket, endpoint, question, soon } => {
+                let of = CallerTicket { caller: self.callers.all[at].id, ticket };
+                self.ask_elsewhere(&store.view(), &endpoint, PeerQuestion { of, question, soon })?;
             }
             ToDispatcher::Piece { ticket, bytes } => {
                 let caller = self.callers.all[at].id;

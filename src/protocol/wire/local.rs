@@ -27,7 +27,7 @@ fn messages_of_commands_are_those_of_the_first_release() {
             ("probe", ToDispatcher::Probe { server: ServerId(2) }),
             ("login", ToDispatcher::Login(login)),
             ("order", ToDispatcher::Submit(b"{}".to_vec())),
-            ("ask", ToDispatcher::Ask { ticket: 9, endpoint, question }),
+            ("ask", ToDispatcher::Ask { ticket: 9, endpoint, question, soon: false }),
             ("piece", ToDispatcher::Piece { ticket: 9, bytes: vec![1, 2] }),
             ("taken", ToDispatcher::Taken { ticket: 9, bytes: 4096 }),
             ("bring", ToDispatcher::Bring { task, index }),
@@ -65,7 +65,7 @@ fn messages_of_commands_are_those_of_the_first_release() {
             ("probed", FromDispatcher::Probed { server: ServerId(2), error: Some("no route".into()) }),
             ("done", FromDispatcher::Done { answer: Some(b"{}".to_vec()) }),
             ("said", FromDispatcher::Said { ticket: 9, answer: Answer::Working, last: false }),
-            ("unsaid", FromDispatcher::Unsaid { ticket: 9, heard: true, why: "cut".into() }),
+            ("unsaid", FromDispatcher::Unsaid { ticket: 9, heard: true, why: "cut".into(), late: false }),
             ("brought", FromDispatcher::Brought { task, index }),
         ],
     );

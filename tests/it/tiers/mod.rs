@@ -7,6 +7,7 @@ mod extremes;
 mod fates;
 mod files;
 mod hostile;
+mod lost_fronts;
 mod lost_homes;
 mod older;
 mod records;

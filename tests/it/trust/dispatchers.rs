@@ -40,7 +40,7 @@ fn messages(task: TaskId) -> Vec<FromDispatcher> {
         FromDispatcher::Probed { server, error: Some("e".into()) },
         FromDispatcher::Done { answer: Some(br#"{"id":"7"}"#.to_vec()) },
         FromDispatcher::Said { ticket, answer: Answer::Done, last: true },
-        FromDispatcher::Unsaid { ticket, heard: true, why: "w".into() },
+        FromDispatcher::Unsaid { ticket, heard: true, why: "w".into(), late: false },
         FromDispatcher::Cleared { server, result: Ok(Clearing { bytes: 1, left: vec!["l".into()] }) },
         FromDispatcher::CancelTaken,
         FromDispatcher::Brought { task, index },

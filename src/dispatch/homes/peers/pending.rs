@@ -12,6 +12,15 @@ pub struct CallerTicket {
     pub ticket: Ticket,
 }
 
+/// A question of a caller to another home.
+#[derive(Debug)]
+pub struct PeerQuestion {
+    pub of: CallerTicket,
+    pub question: Question,
+    /// Another home can be asked instead, if this one gives no sign of life at once.
+    pub soon: bool,
+}
+
 /// A pending question.
 #[derive(Debug)]
 pub(super) struct Pending {
@@ -24,11 +33,28 @@ pub(super) struct Pending {
     /// The question has no time-out: it ends with an event at the other home, or when its caller leaves.
     pub(super) patient: bool,
     pub(super) question: Option<Question>,
+    /// It is given up then, if it was not sent.
+    pub(super) by: Option<Instant>,
     /// The list of an array, which is sent before the question.
     pub(super) pieces: Vec<Vec<u8>>,
 }
 
 impl Pending {
+    /// True if it must not be sent over a link that may be dead.
+    pub(super) fn needs_proof(&self) -> bool {
+        self.question.as_ref().is_some_and(Question::is_of_a_search)
+    }
+
+    /// True if it was to be sent by now, and was not.
+    pub(super) fn is_late(&self, now: Instant) -> bool {
+        self.said.is_none() && self.by.is_some_and(|by| now >= by)
+    }
+
+    pub(super) fn late(&self, why: &str) -> (u64, FromDispatcher) {
+        let (caller, ticket) = (self.of.caller, self.of.ticket);
+        (caller, FromDispatcher::Unsaid { ticket, heard: false, why: why.to_owned(), late: true })
+    }
+
     pub(super) fn too_new(&self) -> (u64, FromDispatcher) {
         // The question was not asked, so nothing was refused.
         let why = "the grid over there is older and can't answer this: bring it up to date".to_owned();
@@ -39,7 +65,12 @@ impl Pending {
     pub(super) fn failed(&self, error: &str) -> (u64, FromDispatcher) {
         (
             self.of.caller,
-            FromDispatcher::Unsaid { ticket: self.of.ticket, heard: self.said.is_some(), why: error.to_owned() },
+            FromDispatcher::Unsaid {
+                ticket: self.of.ticket,
+                heard: self.said.is_some(),
+                why: error.to_owned(),
+                late: false,
+            },
         )
     }
 }

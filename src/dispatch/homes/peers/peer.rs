@@ -1,0 +1,95 @@
+//! The link to one other home, and the questions that are pending on it.
+
+use super::pending::{CallerTicket, Pending};
+use crate::dispatch::links::connector::Used;
+use crate::dispatch::sealed;
+use crate::link::{Link, LinkError};
+use crate::model::id::HomeId;
+use crate::model::ssh_command::SshCommand;
+use crate::protocol::dispatcher::FromDispatcher;
+use crate::protocol::distributor::{Answer, Question, Ticket, ToServe};
+use std::time::{Duration, Instant};
+
+/// A link that was quiet for this long is pinged before a question of a search is sent over it: its home may be gone, and
+/// a question that may have been heard has to be settled with that very home.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// The state of a link.
+#[derive(Debug)]
+pub(super) enum PeerState {
+    Down,
+    Handshake { link: Link, since: Instant, used: Option<Used> },
+    Up { link: Link, version: u32, home: HomeId },
+}
+
+/// Another home.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) phase: PeerState,
+    pub(super) pending: Vec<Pending>,
+    pub(super) used: Instant,
+    pub(super) heard: Instant,
+    /// When a ping was sent that nothing has followed yet.
+    pub(super) pinged: Option<Instant>,
+    /// The ssh command for this home.
+    pub(super) command: SshCommand,
+    /// The number of the session that is tried next; `refused` says why the newest session was refused.
+    pub(super) session: usize,
+    pub(super) refused: Option<String>,
+}
+
+impl Peer {
+    /// A home without a link.
+    pub(super) const fn down(now: Instant, command: SshCommand) -> Self {
+        let phase = PeerState::Down;
+        Self { phase, pending: Vec::new(), used: now, heard: now, pinged: None, command, session: 0, refused: None }
+    }
+}
+
+impl Peer {
+    /// Sends the pending questions over a link that has come up. Questions that an older grid can't understand are answered here.
+    pub(super) fn send_pending(
+        &mut self,
+        now: Instant,
+        tickets: &mut Ticket,
+    ) -> Result<Vec<(u64, FromDispatcher)>, LinkError> {
+        sealed::assert_open();
+        let PeerState::Up { link, version, home } = &mut self.phase else { return Ok(Vec::new()) };
+        let too_new = |p: &mut Pending| p.question.as_ref().is_some_and(|question| question.since() > *version);
+        let refused: Vec<_> = self.pending.extract_if(.., too_new).map(|p| p.too_new()).collect();
+        let quiet = now.duration_since(self.heard) >= QUIET;
+        if quiet && self.pinged.is_none() && self.pending.iter().any(Pending::needs_proof) {
+            // About no task at all: any home answers it at once.
+            *tickets += 1;
+            let question = Question::States { owner: *home, user: None, uuids: Vec::new() };
+            link.send(&ToServe::Ask { ticket: *tickets, question })?;
+            self.pinged = Some(now);
+        }
+        for pending in self.pending.iter_mut().filter(|p| p.said.is_none() && !(quiet && p.needs_proof())) {
+            let Some(question) = pending.question.take() else { continue };
+            (pending.said, pending.heard) = (Some(now), now);
+            for bytes in pending.pieces.drain(..) {
+                link.send(&ToServe::Piece { ticket: pending.ticket, bytes })?;
+            }
+            link.send(&ToServe::Ask { ticket: pending.ticket, question })?;
+        }
+        Ok(refused)
+    }
+
+    pub(super) fn answered(
+        &mut self,
+        ticket: Ticket,
+        answer: Answer,
+        last: bool,
+        now: Instant,
+    ) -> Option<(u64, FromDispatcher)> {
+        self.used = now;
+        let at = self.pending.iter().position(|p| p.ticket == ticket)?;
+        self.pending[at].heard = now;
+        let CallerTicket { caller, ticket } = self.pending[at].of;
+        if last {
+            self.pending.remove(at);
+        }
+        Some((caller, FromDispatcher::Said { ticket, answer, last }))
+    }
+}
