@@ -174,7 +174,7 @@ fn an_upgraded_database_has_the_schema_of_a_new_one() {
     let newest = schema(&rusqlite::Connection::open(fresh.home().join("grid.db")).unwrap());
     assert!(newest.len() > 40 && newest["table task"].len() > 40, "the scan sees too little: {newest:?}");
     for version in OLDER {
-        let grid = home_of(version);
+        let grid = home_of(&version.to_string());
         grid.grid(["status"]).ok();
         let database = rusqlite::Connection::open(grid.home().join("grid.db")).unwrap();
         assert_eq!(database.query_row("PRAGMA integrity_check", [], |row| row.get(0)), Ok("ok".to_owned()));
