@@ -144,7 +144,7 @@ fn take_expression(bytes: &[u8]) {
         let verdicts = fleet.explain(&query, None, Timestamp(0));
         assert_eq!(verdicts.len(), 1);
         assert_eq!(best.is_some(), verdicts[0].qualifies, "{text:?}: {verdicts:?}");
-        let _ = fleet.relaxations(&query);
+        let _ = fleet.relaxations(&query, None);
     }
 }
 
