@@ -224,7 +224,8 @@ CREATE TABLE user (
     prefer     TEXT,                           -- CEL: breaks ties of the task's own preference
     requires   TEXT,                           -- CEL: must be true for every task of this user
     created_at INTEGER NOT NULL,
-    role       TEXT    NOT NULL DEFAULT 'submit'  -- from other homes: submit, see-all, operate, administer
+    role       TEXT    NOT NULL DEFAULT 'submit',  -- from other homes: submit, see-all, operate, administer
+    declared_at INTEGER                        -- when share, groups, role or an expression was declared last; NULL: when it was added
 ) STRICT;
 
 CREATE TABLE user_group (

@@ -3,7 +3,7 @@
 use super::prologue::Variables;
 use super::spool::write_atomically;
 use super::tool::{self, found_in};
-use crate::model::attribute::{Value, check_attribute_name};
+use crate::model::attribute::{Value, check_attribute_name, is_built_in};
 use crate::model::demand::Version;
 use crate::model::name::Name;
 use serde::{Deserialize, Serialize};
@@ -129,6 +129,8 @@ fn parse_probe(said: &str, apps: &mut Apps, complaints: &mut Vec<String>) -> BTr
             }
         } else if let Err(error) = check_attribute_name(name) {
             complaints.push(format!("probe script: {error}"));
+        } else if is_built_in(name) || name == "os_version" {
+            complaints.push(format!("probe script: {name} is built in, and can't be set; give it another name"));
         } else if value.len() > 4096 || value.chars().any(char::is_control) {
             complaints.push(format!("probe script: the value of {name} is too long or holds a control character"));
         } else {
@@ -150,6 +152,16 @@ mod tests {
         assert_eq!(first("Blender 4.1.0"), Some("4.1.0".into()));
         assert_eq!(first("Python 3.11.2"), Some("3.11.2".into()));
         assert_eq!(first("usage: x [--help]"), None);
+    }
+
+    #[test]
+    fn probe_script_replaces_nothing_that_is_built_in() {
+        let (mut apps, mut complaints) = (Apps::new(), Vec::new());
+        let all =
+            parse_probe("load1=0\ncpus=99\nshared_account=true\nos_version=1\nrack=007\n", &mut apps, &mut complaints);
+        assert_eq!(all, [("rack".into(), Value::Text("007".into()))].into());
+        assert_eq!(complaints.len(), 4, "{complaints:?}");
+        assert_eq!(complaints[0], "probe script: load1 is built in, and can't be set; give it another name");
     }
 
     #[test]

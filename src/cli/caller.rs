@@ -102,12 +102,12 @@ pub fn with_home(dir: PathBuf) -> (PathBuf, Option<PathBuf>) {
 /// from elsewhere into the home, the directory is named by where it really lies.
 fn below(dir: PathBuf, home: &Path) -> (PathBuf, Option<PathBuf>) {
     let real = std::fs::canonicalize(home).ok();
-    let named = [Some(home), real.as_deref()].into_iter().flatten().filter(|home| home.parent().is_some());
+    let mut named = [Some(home), real.as_deref()].into_iter().flatten().filter(|home| home.parent().is_some());
     if let Some(home) = named.clone().find(|home| dir.starts_with(home)) {
         let home = home.to_owned();
         return (dir, Some(home));
     }
-    let (Some(real), Ok(lies)) = (named.last(), std::fs::canonicalize(&dir)) else { return (dir, None) };
+    let (Some(real), Ok(lies)) = (named.next_back(), std::fs::canonicalize(&dir)) else { return (dir, None) };
     if !lies.starts_with(real) {
         return (dir, None);
     }

@@ -3,6 +3,7 @@
 use super::capacity::{FreeCapacity, Measured, is_open, pool_mem};
 use super::eval::eval;
 use super::index::Fleet;
+use super::mismatch::type_mismatch;
 use super::query::{Folded, Query, QueryFacts};
 use super::reason::{Reason, corrected, tidy};
 use super::score::NoNumber;
@@ -259,7 +260,10 @@ impl ResolvedQuery<'_> {
         for (text, node) in whole.conjuncts() {
             let what = match eval(node, &scope) {
                 Ok(Datum::Bool(true)) => continue,
-                Ok(Datum::Bool(false)) => format!("{text} is false{}", self.looked_at(node, whole, &scope, row, now)),
+                Ok(Datum::Bool(false)) => {
+                    let mismatch = type_mismatch(node, &scope).map_or_else(String::new, |words| format!("; {words}"));
+                    format!("{text} is false{}{mismatch}", self.looked_at(node, whole, &scope, row, now))
+                }
                 Ok(other) => format!(
                     "{text} is a {}, not true{}",
                     other.type_name(),

@@ -19,6 +19,7 @@ mod fold;
 mod guard;
 mod index;
 mod lower;
+mod mismatch;
 mod query;
 mod reason;
 mod relax;

@@ -18,15 +18,47 @@ pub enum Value {
     Map(BTreeMap<Box<str>, Value>),
 }
 
+/// Attributes of servers that grid itself sets, or that only their owner may declare: no probe script sets them.
+const BUILT_IN: [&str; 21] = [
+    "name",
+    "distributor",
+    "engine",
+    "cpus",
+    "slots",
+    "max_load",
+    "accepts",
+    "load1",
+    "idle_cpus",
+    "power",
+    "mem_total",
+    "mem_available",
+    "disk_free",
+    "gpus",
+    "os",
+    "arch",
+    "kernel",
+    "hostname",
+    "boot_id",
+    "apps",
+    "app_version",
+];
+
+/// Is this the name of such an attribute?
+pub fn is_built_in(name: &str) -> bool {
+    BUILT_IN.contains(&name) || name == super::server::SHARED_ACCOUNT
+}
+
 impl Value {
-    /// The type of a declared value by its look: `90` int, `90.5` double, `true`/`false` bool, else text.
+    /// The type of a declared value by its look: `90` int, `90.5` double, `true`/`false` bool, else text, as `007`.
     pub fn of_text(text: &str) -> Self {
         match text {
             "true" => return Self::Bool(true),
             "false" => return Self::Bool(false),
             _ => {}
         }
-        let number_like = text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c));
+        let digits = text.trim_start_matches(['+', '-']).as_bytes();
+        let padded = matches!(digits, [b'0', second, ..] if second.is_ascii_digit());
+        let number_like = !padded && text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c));
         if number_like && let Ok(int) = text.parse::<i64>() {
             return Self::Int(int);
         }
@@ -244,8 +276,9 @@ mod tests {
     fn declared_values_take_the_type_they_look_like() {
         assert_eq!(Value::of_text("90"), Value::Int(90));
         assert_eq!(Value::of_text("90.5"), Value::Double(90.5));
+        assert_eq!((Value::of_text("0"), Value::of_text("-0.5")), (Value::Int(0), Value::Double(-0.5)));
         assert_eq!(Value::of_text("true"), Value::Bool(true));
-        for text in ["brno", "inf", "NaN", "1.2.3", "", "-"] {
+        for text in ["brno", "inf", "NaN", "1.2.3", "", "-", "007", "-01", "00", "01.5"] {
             assert_eq!(Value::of_text(text), Value::Text(text.into()));
         }
     }

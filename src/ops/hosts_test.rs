@@ -2,13 +2,19 @@
 
 use super::fixture::{self, facts, name};
 use crate::model::attempt::{Cause, End, Usage};
+use crate::model::attribute::{Source, Value};
 use crate::model::facts::Facts;
 use crate::model::id::{AttemptKey, BootId, Epoch, Index, ServerId};
 use crate::model::resources::{Bytes, Needs};
-use crate::model::server::{Engine, Pool};
+use crate::model::server::{Engine, Pool, SHARED_ACCOUNT};
 use crate::model::ssh::SshTarget;
 use crate::model::time::Timestamp;
-use crate::ops::{Grid, sql};
+use crate::model::user::Role;
+use crate::ops::servers::NewWay;
+use crate::ops::users::UserParts;
+use crate::ops::{Grid, servers, sql, users};
+use crate::store::attributes::Owner;
+use crate::store::declared::Declared;
 use crate::store::ledger::Ledger;
 use crate::store::members::Outputs;
 use crate::store::placing::Placing;
@@ -126,4 +132,105 @@ fn outputs_of_an_earlier_attempt_are_dropped_by_the_machine_that_has_them() {
     found.sort_by_key(|discard| discard.attempt.number);
     let found: Vec<_> = found.into_iter().map(|discard| discard.machine.unwrap()).collect();
     assert_eq!(found, machines);
+}
+
+#[test]
+fn power_of_a_host_is_the_best_that_was_seen_since_its_boot() {
+    let (_dir, mut grid) = fixture::grid();
+    let (one, two) = (add(&mut grid, "one"), add(&mut grid, "two"));
+    let host = |power| Facts { machine: "m2".into(), boot: BootId("b2".into()), power, ..facts() };
+    let power = |grid: &Grid, server| {
+        let server = grid.store.view().server_by_id(server).unwrap().unwrap();
+        server.attributes["power"].value.clone()
+    };
+    read(&mut grid, one, &host(983.0));
+    read(&mut grid, two, &host(273.0));
+    assert_eq!((power(&grid, one), power(&grid, two)), (983.0.into(), 983.0.into()));
+    read(&mut grid, two, &host(1000.0));
+    assert_eq!(power(&grid, one), 1000.0.into());
+    read(&mut grid, one, &Facts { cpus: 2, ..host(500.0) });
+    assert_eq!(power(&grid, one), 500.0.into(), "of fewer processors");
+    read(&mut grid, one, &Facts { boot: BootId("b3".into()), ..host(300.0) });
+    assert_eq!((power(&grid, one), power(&grid, two)), (300.0.into(), 500.0.into()), "after a boot");
+}
+
+#[test]
+fn probed_attribute_replaces_none_that_is_built_in_or_the_owners() {
+    let (_dir, mut grid) = fixture::grid();
+    let server = add(&mut grid, "one");
+    let said = [
+        ("load1", 0.into()),
+        ("cpus", 99.into()),
+        (SHARED_ACCOUNT, true.into()),
+        ("max_load", 1.into()),
+        ("rack", 7.into()),
+    ];
+    let probed = said.map(|(name, value): (&str, Value)| (name.into(), value)).into();
+    read(&mut grid, server, &Facts { machine: "m2".into(), probed, ..facts() });
+    let attributes = grid.store.view().server_by_id(server).unwrap().unwrap().attributes;
+    assert_eq!((&attributes["load1"].value, &attributes["cpus"].value), (&0.5.into(), &4.into()));
+    assert_eq!((attributes.get(SHARED_ACCOUNT), attributes.get("max_load")), (None, None));
+    assert_eq!(attributes["rack"].value, 7.into());
+    // What the owner declares is believed as before.
+    write(&mut grid, |tx| {
+        tx.set_attributes(Owner::Server(server.0), &[("load1".into(), 9.into())].into(), Source::Declared, Timestamp(0))
+    });
+    assert_eq!(grid.store.view().server_by_id(server).unwrap().unwrap().attributes["load1"].value, 9.into());
+}
+
+#[test]
+fn probed_applications_are_told_as_probed_beside_declared_ones() {
+    let (_dir, mut grid) = fixture::grid();
+    let declared = Declared { apps: vec![(name("blender"), Some("4.1".into()))], ..Declared::default() };
+    servers::set(&mut grid, &name("local"), &NewWay::default(), &declared).unwrap();
+    let shown = servers::show(&grid, "local").unwrap().attributes;
+    let of = |name: &str| (shown[name].value.to_string(), shown[name].source);
+    assert_eq!(of("apps"), ("blender,python3".to_owned(), Source::Probed));
+    assert_eq!(of("app"), ("blender=4.1".to_owned(), Source::Declared));
+    assert!(shown["apps"].read_at < shown["app"].read_at);
+}
+
+#[test]
+fn ages_of_a_user_are_those_of_the_last_change() {
+    let (_dir, mut grid) = fixture::grid();
+    let parts = UserParts { share: Some(3), ..UserParts::default() };
+    let id = write(&mut grid, |tx| tx.add_user(&name("alice"), Timestamp(1_000)));
+    let age = |grid: &Grid| users::show(grid, "alice").unwrap().attributes["share"].read_at;
+    assert_eq!(age(&grid), Timestamp(1_000));
+    users::set(&mut grid, &name("alice"), &parts).unwrap();
+    let set = age(&grid);
+    assert!(set > Timestamp(1_000));
+    write(&mut grid, |tx| tx.set_role(id, Role::SeeAll, set.plus(Duration::from_secs(60))));
+    assert_eq!(age(&grid), set.plus(Duration::from_secs(60)));
+}
+
+#[test]
+fn idle_processors_of_a_distributor_are_no_more_than_its_parts_have() {
+    let (_dir, mut grid) = fixture::grid();
+    let tier2 = grid.store.view().distributor("tier2").unwrap().unwrap().id;
+    let load = |grid: &Grid| grid.store.view().load_of(tier2).unwrap();
+    assert_eq!((load(&grid).idle_cpus, load(&grid).power), (3.5, 400.0));
+    let declared = Declared { cpus: Some(1), ..Declared::default() };
+    servers::set(&mut grid, &name("local"), &NewWay::default(), &declared).unwrap();
+    assert_eq!((load(&grid).idle_cpus, load(&grid).power), (1.0, 100.0));
+    let local = grid.store.view().server("local").unwrap().unwrap().id;
+    write(&mut grid, |tx| tx.take(local, local, Needs { cpus: 1, mem: None }));
+    assert_eq!(load(&grid).idle_cpus, 0.0);
+}
+
+#[test]
+fn pool_of_a_host_has_as_many_processors_as_the_most_that_are_declared_there() {
+    let (_dir, mut grid) = fixture::grid();
+    let (one, two) = (add(&mut grid, "one"), add(&mut grid, "two"));
+    let host = Facts { machine: "m2".into(), boot: BootId("b2".into()), ..facts() };
+    read(&mut grid, one, &host);
+    read(&mut grid, two, &host);
+    let declare = |grid: &mut Grid, cpus| {
+        write(grid, |tx| tx.declare_server(one, &Declared { cpus: Some(cpus), ..Declared::default() }, Timestamp(0)));
+    };
+    declare(&mut grid, 10);
+    let two = grid.store.view().server_by_id(two).unwrap().unwrap();
+    assert_eq!((pool(&grid, one).cpus, two.pool.unwrap().cpus, two.cpus, two.slots), (10, 10, 4, 4));
+    declare(&mut grid, 2);
+    assert_eq!(pool(&grid, one).cpus, 4);
 }

@@ -38,6 +38,7 @@ pub mod selecting;
 pub mod serve;
 mod server_remarks;
 pub mod server_removal;
+mod server_way;
 pub mod servers;
 pub mod settings;
 pub mod show;

@@ -11,12 +11,13 @@ use crate::model::distributor::Tier;
 use crate::model::id::{DistributorId, ServerId};
 use crate::model::name::Name;
 use crate::model::server::{Engine, Health, Server};
-use crate::model::ssh::{BadTarget, SshTarget};
+use crate::model::ssh::SshTarget;
 use crate::model::ssh_command::SshCommand;
 use crate::model::time::Timestamp;
 use crate::store::{Durability, Tx, View};
 use std::collections::HashMap;
 
+pub use super::server_way::NewWay;
 pub use crate::model::server::SHARED_ACCOUNT;
 pub use crate::store::declared::Declared;
 
@@ -45,29 +46,6 @@ pub enum NewEngine {
     Ssh(SshTarget),
     /// A group of servers.
     Of(Vec<Name>),
-}
-
-/// Changes of the way to a server over ssh; None leaves a part as it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NewWay {
-    pub host: Option<String>,
-    /// All options for `ssh -o`, in place of the earlier ones.
-    pub options: Option<Vec<String>>,
-    /// Empty: the usual places.
-    pub remote_dir: Option<String>,
-    /// The ssh command.
-    pub command: Option<SshCommand>,
-}
-
-impl NewWay {
-    /// Another way with these changes.
-    fn instead_of(&self, target: &SshTarget) -> Result<SshTarget, BadTarget> {
-        let host = self.host.as_deref().unwrap_or(target.host());
-        let options = self.options.clone().unwrap_or_else(|| target.options().to_vec());
-        let remote_dir = self.remote_dir.as_deref().or(target.remote_dir()).filter(|dir| !dir.is_empty());
-        let new = SshTarget::new(host, options, remote_dir.map(str::to_owned))?;
-        Ok(new.by(self.command.as_ref().or(target.command()).cloned()))
-    }
 }
 
 /// A new server, and why it could not be probed yet.
@@ -156,9 +134,13 @@ pub fn show(grid: &Grid, name: &str) -> Result<DatabaseRow, OpsError> {
         declared.push(("remote_dir", target.remote_dir().map(Value::from)));
         declared.push(("ssh_command", target.command().map(|command| command.0.as_str().into())));
     }
+    let apps = view.declared_apps(server.id)?;
     let mut entry = entry(server, &remarks(&view, Timestamp::now())?);
     for (name, value) in declared {
         put(&mut entry.attributes, name, value, Source::Declared, declared_at);
+    }
+    if let Some((apps, at)) = apps {
+        put(&mut entry.attributes, "app", Some(Value::texts(apps)), Source::Declared, at);
     }
     Ok(entry)
 }

@@ -72,7 +72,7 @@ pub fn set(grid: &mut Grid, name: &Name, parts: &UserParts) -> Result<(), OpsErr
 fn write(tx: &crate::store::Tx<'_>, mut user: User, parts: &UserParts, now: Timestamp) -> Result<(), OpsError> {
     parts.onto(&mut user);
     tx.set_attributes(Owner::User(user.id.0), &parts.attributes, Source::Declared, now)?;
-    Ok(tx.update_user(&user)?)
+    Ok(tx.update_user(&user, now)?)
 }
 
 /// Removes declared attributes: all of them or none.
@@ -91,7 +91,7 @@ pub fn unset(grid: &mut Grid, name: &str, what: &[String]) -> Result<(), OpsErro
                 return Err(not_declared("user", name, word));
             }
         }
-        Ok(tx.update_user(&user)?)
+        Ok(tx.update_user(&user, Timestamp::now())?)
     })
 }
 
@@ -142,7 +142,7 @@ pub(super) fn find(view: &View<'_>, name: &str) -> Result<User, OpsError> {
 }
 
 fn entry(view: &View<'_>, user: User) -> Result<DatabaseRow, OpsError> {
-    let at = view.user_added_at(user.id)?;
+    let at = view.user_declared_at(user.id)?;
     let mut attributes = user.attributes;
     let mut declared = |name, value| put(&mut attributes, name, value, Source::Declared, at);
     declared("groups", Some(Value::texts(&user.groups)));
@@ -162,7 +162,7 @@ pub fn allow(
 ) -> Result<String, OpsError> {
     grid.store.write(Durability::Full, |tx| {
         let user = find(tx, name.as_str())?;
-        Ok::<_, OpsError>(role.map_or(Ok(()), |role| tx.set_role(user.id, role))?)
+        Ok::<_, OpsError>(role.map_or(Ok(()), |role| tx.set_role(user.id, role, Timestamp::now()))?)
     })?;
     let home = grid.store.home().dir().display().to_string();
     Ok(key_line(&home, name, vouch.then_some(name)))

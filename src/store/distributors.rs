@@ -112,11 +112,14 @@ impl View<'_> {
     /// What a second-tier distributor of this home would report.
     pub fn load_of(&self, id: DistributorId) -> Result<Load> {
         let servers = self.one(
-            // Several servers may share a host: what that has is there once.
-            "WITH up AS MATERIALIZED (SELECT host_id, slots, cpus, taken_slots FROM server
+            // Several servers may share a host: what that has is there once, and no more of it than their parts.
+            "WITH up AS MATERIALIZED (SELECT host_id, slots, cpus, taken_slots, taken_cpus FROM server
                  WHERE distributor_id = ?1 AND engine <> 'group' AND drained IS NULL AND health = 'UP'),
-             hosts AS (SELECT coalesce(sum(max(0, idle_cpus - started_since)), 0.0) AS idle, coalesce(sum(power), 0.0) AS power
-                 FROM host WHERE id IN (SELECT host_id FROM up))
+             parts AS (SELECT max(0.0, h.idle_cpus - h.started_since) AS idle, h.power AS power, max(h.cpus, 1.0) AS cpus,
+                     sum(coalesce(u.cpus, h.cpus)) AS part, sum(max(0.0, coalesce(u.cpus, h.cpus) - u.taken_cpus)) AS free
+                 FROM up u JOIN host h ON h.id = u.host_id GROUP BY h.id),
+             hosts AS (SELECT coalesce(sum(min(idle, free)), 0.0) AS idle, coalesce(sum(power * min(1.0, 1.0 * part / cpus)), 0.0) AS power
+                 FROM parts)
              SELECT count(*), coalesce(sum(coalesce(s.slots, s.cpus, h.cpus)), 0), coalesce(sum(s.taken_slots), 0),
                     (SELECT idle FROM hosts), (SELECT power FROM hosts)
              FROM up s LEFT JOIN host h ON h.id = s.host_id",

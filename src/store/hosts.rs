@@ -8,14 +8,16 @@ use crate::model::id::{HostId, ServerId};
 use crate::model::time::Timestamp;
 
 impl Tx<'_> {
-    /// Takes in a reading of a server's host.
+    /// Takes in a reading of a server's host. The best power that was seen since its boot is its power: measures of its servers, and of
+    /// other moments, are smaller where something else kept it busy.
     pub fn record_facts(&self, id: ServerId, facts: &Facts, at: Timestamp) -> Result<()> {
         let gpus = serde_json::to_string(&facts.gpus).unwrap_or_else(|_| "[]".to_owned());
         let host: Option<HostId> = self.one(
             "INSERT INTO host (machine, boot_id, hostname, os, arch, kernel, cpus, power, load1, idle_cpus, mem_total, mem_available, disk_free, gpus, read_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
              ON CONFLICT (machine, boot_id) DO UPDATE SET hostname = excluded.hostname, os = excluded.os, arch = excluded.arch,
-                 kernel = excluded.kernel, cpus = excluded.cpus, power = excluded.power, load1 = excluded.load1, idle_cpus = excluded.idle_cpus,
+                 kernel = excluded.kernel, cpus = excluded.cpus,
+                 power = CASE cpus WHEN excluded.cpus THEN max(power, excluded.power) ELSE excluded.power END, load1 = excluded.load1, idle_cpus = excluded.idle_cpus,
                  mem_total = excluded.mem_total, mem_available = excluded.mem_available, disk_free = excluded.disk_free, gpus = excluded.gpus,
                  read_at = excluded.read_at, started_since = 0, mem_since = 0
              RETURNING id",

@@ -1,6 +1,7 @@
 //! What is true. The only folder with SQL. Writers always begin IMMEDIATE, behind the gate, through [`Store::write`];
 //! readers see one snapshot through [`Store::read`].
 
+mod apps;
 pub mod attributes;
 pub mod away;
 pub mod backup;

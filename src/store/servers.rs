@@ -1,10 +1,11 @@
 //! Server rows and the hosts under them.
 
+use super::apps::AppRows;
 use super::attributes::Owner;
 use super::columns::{as_near_as_can_be, at_least_none, json};
 use super::reading::{Lenient, is_of_the_row, readable, words};
 use super::{Result, View};
-use crate::model::attribute::{Attribute, Attributes, Source, Value};
+use crate::model::attribute::{Attribute, Attributes, Source, Value, is_built_in};
 use crate::model::facts::Gpu;
 use crate::model::id::{BootId, DistributorId, HostId, ServerId, TaskId};
 use crate::model::name::Name;
@@ -40,15 +41,17 @@ pub(super) const SELECT: &str = "
            s.slots, s.cpus, s.mem, s.max_load, s.accepts, s.declared_at, s.taken_slots, s.taken_cpus, s.taken_mem, s.kept_for,
            h.id, h.boot_id, h.hostname, h.os, h.arch, h.kernel, h.cpus, h.power, h.load1, h.idle_cpus, h.mem_total, h.mem_available,
            h.disk_free, h.gpus, h.read_at, h.taken_cpus, h.taken_mem, h.started_since, h.mem_since, s.ssh_options, s.remote_dir,
-           s.ssh_command
+           s.ssh_command, (SELECT max(o.cpus) FROM server o WHERE o.host_id = s.host_id)
     FROM server s JOIN distributor d ON d.id = s.distributor_id LEFT JOIN host h ON h.id = s.host_id ";
 
 /// What was read of its host, if that was ever read.
 pub(super) fn read_host(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<(HostRow, Pool, BootId)>> {
     let Some(host) = row.get::<_, Option<HostId>>(20)? else { return Ok(None) };
+    // More than the host has may be declared: that many are to be used then.
+    let most_declared: Option<u32> = row.get(42)?;
     let pool = Pool {
         host,
-        cpus: row.get(26)?,
+        cpus: row.get::<_, u32>(26)?.max(most_declared.unwrap_or(0)),
         mem_total: row.get(30)?,
         mem_available: row.get(31)?,
         read_at: row.get(34)?,
@@ -96,7 +99,7 @@ pub(super) fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
             None => (None, None, None),
         },
     };
-    let host_cpus = pool.as_ref().map_or(0, |p| p.cpus);
+    let host_cpus = host.as_ref().map_or(0, |host| host.cpus);
     let host_mem = pool.as_ref().map_or(Bytes(0), |p| p.mem_total);
     let cpus = declared.1.unwrap_or(host_cpus);
     let server = Server {
@@ -158,9 +161,6 @@ fn read_or_down(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     let declared = (Some(0), Some(0), Some(Bytes(0)));
     Ok(Row { server, declared_at: Timestamp(0), boot: None, host: None, declared })
 }
-
-/// Name, version, source and age of the applications of one server.
-type AppRows = Vec<(Name, Option<String>, Source, Timestamp)>;
 
 impl View<'_> {
     /// All servers of this home, groups with what their members add up to.
@@ -303,27 +303,6 @@ impl View<'_> {
         }
         Ok(servers)
     }
-
-    fn apps(&self, server: ServerId) -> Result<AppRows> {
-        self.all_readable(
-            "SELECT name, version, source, read_at FROM app WHERE server_id = ?1 ORDER BY name, source DESC",
-            [server],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
-        )
-    }
-
-    fn all_apps(&self) -> Result<HashMap<ServerId, AppRows>> {
-        let mut of: HashMap<ServerId, AppRows> = HashMap::new();
-        let rows = self.all_readable(
-            "SELECT server_id, name, version, source, read_at FROM app ORDER BY server_id, name, source DESC",
-            [],
-            |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))),
-        )?;
-        for (server, app) in rows {
-            of.entry(server).or_default().push(app);
-        }
-        Ok(of)
-    }
 }
 
 /// Puts the built-in attributes beside the open ones.
@@ -373,11 +352,12 @@ fn complete(row: Row, apps: &AppRows, open: Attributes) -> Server {
     }
     let mut names: Vec<&str> = Vec::new();
     let mut versions = BTreeMap::new();
-    let (mut source, mut at) = of_host(false);
-    for (name, version, app_source, read_at) in apps {
-        if *app_source == Source::Declared {
-            (source, at) = (*app_source, *read_at);
-        }
+    // Where some were found and some declared, the list is that of the last reading; `declared_apps` tells the others.
+    let declared = |source: &Source| *source == Source::Declared;
+    let all_declared = !apps.is_empty() && apps.iter().all(|(.., source, _)| declared(source));
+    let declared_at = apps.iter().filter(|_| all_declared).map(|(.., at)| *at).max();
+    let (source, at) = declared_at.map_or_else(|| of_host(false), |at| (Source::Declared, at));
+    for (name, version, ..) in apps {
         if !names.contains(&name.as_str()) {
             names.push(name.as_str());
         }
@@ -388,8 +368,8 @@ fn complete(row: Row, apps: &AppRows, open: Attributes) -> Server {
     }
     put("apps", Value::texts(names), source, at);
     put("app_version", Value::Map(versions), source, at);
-    // What is declared under the name of something measured is believed.
-    all.extend(open);
+    // What is declared under the name of something measured is believed; a probe script replaces nothing.
+    all.extend(open.into_iter().filter(|(name, of)| of.source != Source::Probed || !is_built_in(name)));
     server.attributes = all;
     server
 }

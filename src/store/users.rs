@@ -82,8 +82,8 @@ impl View<'_> {
 
 impl Tx<'_> {
     /// Gives a user a role.
-    pub fn set_role(&self, id: UserId, role: Role) -> Result<()> {
-        self.run("UPDATE user SET role = ?2 WHERE id = ?1", (id, role.word()))?;
+    pub fn set_role(&self, id: UserId, role: Role, now: Timestamp) -> Result<()> {
+        self.run("UPDATE user SET role = ?2, declared_at = ?3 WHERE id = ?1", (id, role.word(), now))?;
         Ok(())
     }
 
@@ -94,10 +94,10 @@ impl Tx<'_> {
     }
 
     /// Writes share, preference and requirement back. Waiting tasks see it at the next match.
-    pub fn update_user(&self, user: &User) -> Result<()> {
+    pub fn update_user(&self, user: &User, now: Timestamp) -> Result<()> {
         self.run(
-            "UPDATE user SET share = ?2, prefer = ?3, requires = ?4 WHERE id = ?1",
-            (user.id, user.share, &user.prefer, &user.constraint),
+            "UPDATE user SET share = ?2, prefer = ?3, requires = ?4, declared_at = ?5 WHERE id = ?1",
+            (user.id, user.share, &user.prefer, &user.constraint, now),
         )?;
         self.run("DELETE FROM user_group WHERE user_id = ?1", [user.id])?;
         for group in &user.groups {
@@ -119,9 +119,11 @@ impl Tx<'_> {
 }
 
 impl View<'_> {
-    /// When a user was added.
-    pub fn user_added_at(&self, id: UserId) -> Result<Timestamp> {
-        Ok(self.one("SELECT created_at FROM user WHERE id = ?1", [id], |row| row.get(0))?.unwrap_or(Timestamp(0)))
+    /// When something was declared of a user last.
+    pub fn user_declared_at(&self, id: UserId) -> Result<Timestamp> {
+        Ok(self
+            .one("SELECT coalesce(declared_at, created_at) FROM user WHERE id = ?1", [id], |row| row.get(0))?
+            .unwrap_or(Timestamp(0)))
     }
 
     /// Has this user any task in the database?

@@ -19,7 +19,7 @@ fn only_the_output_prints() {
 /// Folders in which time and chance come from outside, and those of their parts that are the outside: they wait, measure, or have a
 /// thread or a process of their own.
 const AMBIENT: &[(&str, &[&str])] = &[
-    ("agent", &["power.rs", "probe.rs", "spool_lock.rs", "tool.rs"]),
+    ("agent", &["probe.rs", "spool_lock.rs", "tool.rs"]),
     ("dispatch", &["client/", "process/"]),
     ("distributor", &[]),
     ("link", &[]),

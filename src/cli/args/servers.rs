@@ -122,7 +122,7 @@ pub struct ServerOptions {
     /// How many tasks may run at once; default: its processors
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = at_least::<1>)]
     pub slots: Option<u32>,
-    /// How many of the host's processors it may use
+    /// How many of the host's processors it may use; more than the host has count too
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = at_least::<1>)]
     pub cpus: Option<u32>,
     /// How much of the host's memory it may use

@@ -4,6 +4,7 @@ use crate::dispatch::testing::{Bench, Task, facts};
 use crate::model::id::{Index, TaskId};
 use crate::model::task::State;
 use crate::protocol::agent::Refusal;
+use crate::store::declared::Declared;
 use std::time::Duration;
 
 /// The host of a single task's last attempt.
@@ -240,5 +241,16 @@ fn verdicts_of_all_servers_are_stored_with_the_attempt() {
     let verdict = bench.store.view().member(task, Index(0)).unwrap().and_then(|member| member.verdict);
     let text = bench.store.view().note(verdict.expect("a verdict")).unwrap().unwrap();
     assert!(text.contains("\"far\"") && text.contains("\"local\""), "{text}");
+    bench.check();
+}
+
+#[test]
+fn more_processors_than_the_host_has_may_be_declared_and_count() {
+    let mut bench = Bench::new();
+    let declared = Declared { slots: Some(10), cpus: Some(10), ..Declared::default() };
+    bench.declare("local", &declared);
+    bench.submit(&Task::array(12));
+    bench.run();
+    assert_eq!(bench.running("local").len(), 10);
     bench.check();
 }

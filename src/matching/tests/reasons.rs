@@ -145,6 +145,19 @@ fn failed_expression_is_a_reason() {
         r#"-C: server.site == "brno" is false: server.site is "oslo" (declared 12 s ago)"#
     );
     assert_eq!(reason(|_| {}, &wanting("server.rack == 7")), "-C: server.rack is not set");
+    let rack = |s: &mut Server| declare(s, "rack", 7);
+    assert_eq!(
+        reason(rack, &wanting(r#"server.rack == "7""#)),
+        r#"-C: server.rack == "7" is false: server.rack is 7 (declared 12 s ago); an int is never equal to a text"#
+    );
+    assert_eq!(
+        reason(rack, &wanting(r#"server.rack in ["7", "8"]"#)),
+        r#"-C: server.rack in ["7", "8"] is false: server.rack is 7 (declared 12 s ago); an int is never equal to a text"#
+    );
+    assert_eq!(
+        reason(rack, &wanting("server.rack == 8.0")),
+        "-C: server.rack == 8.0 is false: server.rack is 7 (declared 12 s ago)"
+    );
     assert_eq!(
         reason(site, &wanting("server.site > 3")),
         r#"-C: server.site > 3: > does not take a text and a int: server.site is "oslo" (declared 12 s ago)"#

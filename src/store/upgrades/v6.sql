@@ -25,3 +25,6 @@ SELECT d.name, d.tier, d.endpoint,
        d.position, p.policy,
        strftime('%Y-%m-%dT%H:%M:%fZ', (SELECT r.received_at FROM report r WHERE r.distributor_id = d.id) / 1000.0, 'unixepoch') AS reported_at
 FROM distributor d JOIN distributor_set p ON p.tier = d.tier;
+
+-- When something was declared of a user last.
+ALTER TABLE user ADD COLUMN declared_at INTEGER;

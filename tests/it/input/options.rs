@@ -15,7 +15,11 @@ fn unknown_word_is_named_with_a_remedy() {
         ("submit -w nowhere -- true", 75, &["no server \"nowhere\"", "grid server list"]),
         ("submit -w locla -- true", 75, &["did you mean \"local\"?"]),
         ("submit -w lab/local -- true", 75, &["-w lab/local"]),
-        ("submit -C server.nope==1 -- true", 75, &["server.nope is not set", "without -C: it could start now on 1 server"]),
+        (
+            "submit -C server.nope==1 -- true",
+            75,
+            &["server.nope is not set", "without -C: it could start now on 1 server"],
+        ),
         ("submit --app maya -- true", 75, &["maya"]),
         ("server show nope", 1, &["no server \"nope\""]),
         ("server set nope --slots 3", 1, &["no server \"nope\""]),
