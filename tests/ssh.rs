@@ -16,6 +16,8 @@ mod failing;
 mod faults;
 #[path = "ssh/files.rs"]
 mod files;
+#[path = "ssh/fronts.rs"]
+mod fronts;
 #[path = "ssh/hosts.rs"]
 mod hosts;
 #[path = "ssh/import.rs"]

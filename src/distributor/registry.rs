@@ -51,7 +51,9 @@ pub fn state_of(view: &View<'_>, member: &Record) -> Result<(Load, Vec<String>, 
 /// Why a report is due, if it is and may go now.
 fn due(registration: &Registration, new: &Report, now: Timestamp) -> Option<&'static str> {
     let age = age(registration, now);
-    let too_early = age.is_some_and(|age| age < APART || registration.error.is_some() && age < AGAIN);
+    // A farewell is one report, whatever was reported a moment ago.
+    let pause = if registration.error.is_some() { AGAIN } else { APART };
+    let too_early = age.is_some_and(|age| age < pause) && (registration.is_live() || registration.error.is_some());
     if too_early { None } else { news(registration, new, age) }
 }
 

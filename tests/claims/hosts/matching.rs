@@ -28,6 +28,13 @@ fn claim_9_between_hosts_a_server_is_matched_to_an_attribute_of_the_client() {
     for (_, lab) in LABS {
         tiers.at(lab).grid(["client", "unset", "head", "site"]).ok();
     }
+    // What the client's own home declares of it goes with the task, and the next match sees the update.
+    for (site, host) in [("oslo", ["h9", "h10"]), ("lyon", ["h11", "h12"])] {
+        client.grid(["client", "set", "head", "--set", &format!("site={site}")]).ok();
+        let ran = ran_on(&client, &["-C", "server.site == client.site"]);
+        assert!(host.contains(&&*ran), "{site}: {ran}");
+    }
+    client.grid(["client", "unset", "head", "site"]).ok();
     client.grid(["submit", "-C", "server.site == client.site", "--", "true"]).expect(75).says(&["client.site"]);
 }
 

@@ -42,7 +42,17 @@ fn claim_24_between_hosts_a_second_tier_registers_and_gets_tasks_once_it_is_allo
         tiers.at("h5").grid(["distributor", "register", "--as", "lab-n", "--endpoint", "ssh:h5", "--with", "ssh:h1"]);
     said.says(&["belongs to another home"]);
     client.grid(["wait"]).ok();
+    // What is refused is an error, and replaces nothing.
+    let mut other = line.to_vec();
+    other[3] = "lab-x";
+    lab.grid([&other[..], &["--with", "ssh:h1"]].concat())
+        .expect(1)
+        .says(&["belongs to another home", "stays as it was"]);
+    // After leaving it is marked, and gets no tasks.
     lab.grid(["distributor", "unregister", "--distributor", "night", "--with", "ssh:h1"]).ok();
+    let left = || front.grid(["distributor", "show", "lab-n", "--json"]).json()["state"] == "LEFT";
+    until("the farewell has arrived", left);
+    client.grid(["submit", "-C", "server.night", "--", "true"]).expect(75).says(&["lab-n", "left: it unregistered"]);
     front.grid(["distributor", "remove", "lab-n"]).ok();
 }
 
@@ -107,14 +117,25 @@ fn claim_28_between_hosts_attributes_are_transferred_periodically() {
     tiers.register(LABS[1], &["--on", "period:60s"]);
     lab.grid(["refresh"]).ok();
     assert_ne!(of(&tiers.at("h1"), "lab-y", "reported"), "period", "not before its time");
-    // A minute ago, as the lab's database has it.
-    let database = rusqlite::Connection::open(lab.home().join("grid.db")).unwrap();
-    database.execute("UPDATE registration SET sent_at = sent_at - 61000", []).unwrap();
-    drop(database);
-    lab.grid(["refresh"]).ok();
-    for (_, front) in FRONTS {
-        until("the report has arrived", || of(&tiers.at(front), "lab-y", "reported") == "period");
+    lab.grid(["dispatcher", "stop"]);
+    lab.grid(["config", "set", "idle_exit", "1s"]).ok();
+    lab.grid(["distributor", "push"]).ok();
+    let received = |front: &str| {
+        tiers.at(front).grid(["distributor", "show", "lab-y", "--json"]).json()["attributes"]["servers"]["read_at"]
+            .clone()
+    };
+    for _ in 0..2 {
+        let before = FRONTS.map(|(_, front)| received(front));
+        // A minute ago, as the lab's database has it. No command runs there: its dispatcher stays for the reports.
+        let database = rusqlite::Connection::open(lab.home().join("grid.db")).unwrap();
+        database.execute("UPDATE registration SET sent_at = sent_at - 61000", []).unwrap();
+        drop(database);
+        for ((_, front), before) in FRONTS.into_iter().zip(before) {
+            until("the report has arrived", || received(front) != before);
+            assert_eq!(of(&tiers.at(front), "lab-y", "reported"), "period");
+        }
     }
+    lab.grid(["config", "unset", "idle_exit"]).ok();
     as_ever(&tiers, LABS[1]);
 }
 
@@ -129,16 +150,21 @@ fn claim_29_between_hosts_attributes_go_to_the_registered_first_tier_or_are_broa
     let line =
         ["distributor", "register", "--as", "lab-c", "--distributor", "cast", "--endpoint", "ssh:h6", "--on", "never"];
     lab.grid([&line[..], &["--with", "ssh:h1", "--to", "registered"]].concat()).ok();
-    tiers.at("h2").grid(["distributor", "add", "lab-c", "--tier", "2", "--endpoint", "ssh:h6"]).ok();
     assert_eq!(of(&tiers.at("h1"), "lab-c", "servers"), 1);
-    assert!(of(&tiers.at("h2"), "lab-c", "servers").is_null(), "only to the one registered with");
-    lab.grid([&line[..], &["--with", "ssh:h1", "--to", "all"]].concat()).ok();
+    tiers.at("h2").grid(["distributor", "show", "lab-c"]).expect(1).says(&["no distributor"]);
+    lab.grid([&line[..], &["--with", "ssh:h1", "--to", "all"]].concat()).shows(&["ssh:h1", "ssh:h2"]);
     assert_eq!(of(&tiers.at("h2"), "lab-c", "servers"), 1, "to every first tier that its home knows");
+    let listed = tiers.at("h2").grid(["distributor", "show", "lab-c", "--json"]).json();
+    assert_eq!(listed["state"], "REGISTERED", "its owner lets tasks go there");
     // No longer registered, it tells nobody anything.
     lab.grid(["distributor", "unregister", "--distributor", "cast", "--with", "ssh:h1"]).ok();
     lab.grid(["server", "set", "c1", "--slots", "9"]).ok();
     let told = lab.grid(["distributor", "push"]).ok();
     assert!(!told.contains("lab-c"), "{told}");
+    // It has left both, also the one that it told by the broadcast.
+    for front in ["h1", "h2"] {
+        assert_eq!(of(&tiers.at(front), "lab-c", "health"), "LEFT");
+    }
     for front in ["h1", "h2"] {
         tiers.at(front).grid(["distributor", "remove", "lab-c"]).ok();
     }
