@@ -141,13 +141,25 @@ impl ClientRow<'_> {
         Ok(SearchOutcome::Open { task, why: said })
     }
 
+    /// A drained member alone could run the task, in these words: it waits here.
+    pub(super) fn waits(&self, context: &mut TierContext<'_>, why: String) -> Result<SearchOutcome, TierError> {
+        let Some(task) = self.row else { return Err(TierError::Denied(why)) };
+        let now = context.now();
+        context.store.write(Durability::Full, |tx| {
+            tx.unheard_away(task, now)?;
+            tx.set_reason(task, Some(&why))?;
+            tx.trace(task, now, &why)
+        })?;
+        Ok(SearchOutcome::Open { task, why })
+    }
+
     /// No member takes the task. A row that was written for this search is dropped if its id was never printed.
     pub(super) fn refused(
         &self,
         context: &mut TierContext<'_>,
         refusal: SearchRefusal,
     ) -> Result<SearchOutcome, TierError> {
-        if let Some(task) = self.row.filter(|_| !self.resumed) {
+        if let Some(task) = self.row.filter(|_| !self.resumed && refusal.waits_for.is_none()) {
             // A row that came back after a power cut would be searched for, and run.
             context.store.write(Durability::Full, |tx| tx.drop_away(task))?;
         }

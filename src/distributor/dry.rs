@@ -2,7 +2,7 @@
 
 use super::context::TierContext;
 use super::fleets::Fleets;
-use super::front::{nobody_lives, own_front, redirect, redirects_to};
+use super::front::{no_front, nobody_lives, own_front, redirect, redirects_to};
 use super::members::{no_answer, not_asked, or_denied, words_of};
 use super::offer::{self, IncomingTask};
 use super::peers::{Peers, silently};
@@ -31,6 +31,9 @@ pub struct DryRun {
     /// Servers whose verdicts are too many for one answer.
     #[serde(default)]
     pub left_out: usize,
+    /// The member that could start it now. An older grid does not say.
+    #[serde(default)]
+    pub now: Option<String>,
     /// Why no member would take it.
     pub refused: Option<SearchRefusal>,
 }
@@ -38,7 +41,7 @@ pub struct DryRun {
 impl DryRun {
     /// No member would take it.
     fn refused(trace: Trace, refusal: SearchRefusal) -> Self {
-        Self { trace, verdicts: Vec::new(), chosen: None, left_out: 0, refused: Some(refusal) }
+        Self { trace, verdicts: Vec::new(), chosen: None, left_out: 0, now: None, refused: Some(refusal) }
     }
 }
 
@@ -65,7 +68,7 @@ pub fn search(
             trace.first(member.name.as_str(), why);
         }
     }
-    let (mut denied, mut passed) = (false, false);
+    let (mut denied, mut passed, mut waits_for) = (false, false, None);
     let asked: Vec<Record> = search::order(&set, policy, cursor).into_iter().chain(search::silent(&set)).collect();
     for front in &asked {
         let name = front.name.as_str();
@@ -85,7 +88,8 @@ pub fn search(
                 REFUSED_BEHIND.to_owned()
             }
             FirstTierLook::Found(DryRun { refused: Some(refused), .. }) if !refused.answered && !refused.denied => {
-                passed = true;
+                passed |= refused.waits_for.is_none();
+                waits_for = waits_for.or_else(|| refused.waits_for.clone());
                 no_answer(&[vec![refused.summary()], refused.reasons].concat().join("; "))
             }
             FirstTierLook::Found(mut found) => {
@@ -107,8 +111,9 @@ pub fn search(
         };
         trace.first(name, words);
     }
-    let refusal = nobody(&trace, denied, passed);
-    Ok(DryRun::refused(trace, refusal))
+    let waits_for = waits_for.filter(|_| !denied && !passed);
+    let refusal = nobody(&trace, denied, passed || waits_for.is_some());
+    Ok(DryRun::refused(trace, SearchRefusal { waits_for, ..refusal }))
 }
 
 /// Asks a first tier in another home.
@@ -140,7 +145,7 @@ pub fn answer(
 ) -> Result<Answer, TierError> {
     let found = match own_front(&context.store.view())? {
         Some(front) => look(context, &front, envelope, principal, &mut || each(Answer::Working))?,
-        None => DryRun::refused(Trace::default(), nobody_lives()),
+        None => DryRun::refused(Trace::default(), no_front(context.store)?),
     };
     Ok(report(&found))
 }
@@ -164,7 +169,7 @@ fn look(
 ) -> Result<DryRun, TierError> {
     let mut trace = Trace::default();
     let to = context.store.read(|view| redirect(view, envelope, &mut trace))?;
-    if to.list.is_empty() {
+    if to.is_empty() {
         return Ok(DryRun::refused(trace, nobody_lives()));
     }
     trace.first(front.name.as_str(), redirects_to(&to.list));
@@ -177,14 +182,16 @@ fn look(
         verdicts: Vec::new(),
         chosen: None,
         left_out: BTreeMap::new(),
+        now: None,
     };
     let outcome = two_pass(&to, &mut 0, &mut trace, &mut dry)?;
-    let (verdicts, chosen, left_out) = (dry.verdicts, dry.chosen, dry.left_out.into_values().sum());
+    let (verdicts, chosen, left_out, now) =
+        (dry.verdicts, dry.chosen, dry.left_out.into_values().sum(), dry.now);
     let refused = match outcome {
         TierOutcome::Refused(refusal) => Some(refusal),
         TierOutcome::Took { .. } | TierOutcome::Unsure { .. } => None,
     };
-    Ok(DryRun { trace, verdicts, chosen, left_out, refused })
+    Ok(DryRun { trace, verdicts, chosen, left_out, now, refused })
 }
 
 /// The second tier of a search that takes nothing.
@@ -197,6 +204,7 @@ struct DryMembers<'a> {
     verdicts: Vec<Verdict>,
     chosen: Option<String>,
     left_out: BTreeMap<Name, usize>,
+    now: Option<String>,
 }
 
 impl SecondTier for DryMembers<'_> {
@@ -216,6 +224,7 @@ impl SecondTier for DryMembers<'_> {
                 envelope: self.envelope.without_list(),
                 called: Some(member.name.clone()),
                 why: true,
+                even_drained: true,
             };
             match self.context.peers.ask(&member.endpoint, &question, &mut silently) {
                 Ok(Answer::Offered(offered)) => offered,
@@ -245,7 +254,12 @@ impl SecondTier for DryMembers<'_> {
             self.left_out.insert(member.name.clone(), why.left_out);
             self.chosen = why.chosen;
         }
+        if request == MemberRequest::Drained || offered.drained.is_some() {
+            self.chosen = None;
+            return Ok(MemberReply::Offers(offered));
+        }
         Ok(if request.accepts(offered.offer) {
+            self.now = Some(member.name.to_string()).filter(|_| offered.offer == Offer::Now);
             let words =
                 if offered.offer == Offer::Keep { "keeps it held: unmatched".to_owned() } else { offered.words };
             MemberReply::Took((), words)

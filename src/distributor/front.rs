@@ -34,24 +34,38 @@ pub struct Redirect {
     pub list: Vec<Record>,
     /// Somebody is passed over who was silent a moment ago, and may take the task in another.
     pub silent: bool,
+    /// Members that are drained here: who alone could run a task is waited for.
+    pub drained: Vec<Record>,
+}
+
+impl Redirect {
+    /// True if there is nobody to ask, now or later.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty() && self.drained.is_empty()
+    }
 }
 
 /// Redirects; members that are passed over are noted.
 pub fn redirect(view: &View<'_>, envelope: &Envelope, trace: &mut Trace) -> Result<Redirect, StoreError> {
     let (second_tier, policy, cursor) = view.search_set(Tier::Second)?;
     let list = tier1::redirect(envelope, &second_tier, policy, cursor);
-    if !list.is_empty() {
+    let waits = |m: &&Record| m.drained.is_some() && m.allowed && m.left_at.is_none() && m.silent_since.is_none();
+    let drained: Vec<Record> = second_tier.iter().filter(waits).cloned().collect();
+    if !list.is_empty() || !drained.is_empty() {
         for member in &second_tier {
             if let Some(why) = search::skipped(member) {
                 trace.second(member.name.as_str(), why);
             }
         }
     }
-    Ok(Redirect { list, silent: search::silent(&second_tier).next().is_some() })
+    Ok(Redirect { list, silent: search::silent(&second_tier).next().is_some(), drained })
 }
 
 /// `redirects to lab-x, lab-y`.
 pub fn redirects_to(list: &[Record]) -> String {
+    if list.is_empty() {
+        return "redirects to nobody: every second-tier distributor is drained".to_owned();
+    }
     let names: Vec<&str> = list.iter().map(|m| m.name.as_str()).collect();
     format!("redirects to {}", names.join(", "))
 }
@@ -102,9 +116,10 @@ pub fn place(
         Ok::<_, StoreError>((front, to))
     })?;
     advance(context.store, &[Tier::Second])?;
-    let Some(front) = front.filter(|_| !to.list.is_empty()) else {
+    let Some(front) = front else { return Ok(refused(no_front(context.store)?, &trace)) };
+    if to.is_empty() {
         return Ok(refused(nobody_lives(), &trace));
-    };
+    }
     trace.first(front.name.as_str(), redirects_to(&to.list));
     each(Answer::Redirect { members: homes(context.store, &to.list)? });
     let mut round = envelope.round;
@@ -137,15 +152,28 @@ pub fn nobody_lives() -> SearchRefusal {
     no_look("it knows no live second-tier distributor".to_owned())
 }
 
+/// This home has no first-tier distributor that redirects now.
+pub fn no_front(store: &Store) -> Result<SearchRefusal, StoreError> {
+    let all = store.view().distributors(Tier::First)?;
+    let own = all.iter().find(|m| !m.endpoint.is_elsewhere()).and_then(search::skipped);
+    Ok(no_look(own.map_or_else(|| "it has no first-tier distributor".to_owned(), |why| format!("it is {why}"))))
+}
+
 /// No member has looked at the task, for this reason.
 pub const fn no_look(why: String) -> SearchRefusal {
-    SearchRefusal { cause: RefusalCause::Told(why), reasons: Vec::new(), answered: false, denied: false }
+    SearchRefusal {
+        cause: RefusalCause::Told(why),
+        reasons: Vec::new(),
+        answered: false,
+        denied: false,
+        waits_for: None,
+    }
 }
 
 /// The answer to [`Question::Place`] where nobody takes it.
 pub fn refused(refusal: SearchRefusal, trace: &Trace) -> Answer {
-    let SearchRefusal { cause, reasons, answered, denied } = refusal;
-    Answer::Refused(Refused { summary: cause.into(), reasons, search: text(trace), answered, denied })
+    let SearchRefusal { cause, reasons, answered, denied, waits_for } = refusal;
+    Answer::Refused(Refused { summary: cause.into(), reasons, search: text(trace), answered, denied, waits_for })
 }
 
 /// The homes of the members; those that never said hello are not known yet.

@@ -35,6 +35,7 @@ pub fn place(
     }
     for front in in_order(&set, policy, cursor) {
         let to = redirect(tx, &envelope, &mut trace)?;
+        // Who waits for a drained member is left to the command.
         if to.list.is_empty() {
             continue;
         }

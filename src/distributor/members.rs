@@ -79,14 +79,18 @@ impl AllMembers<'_> {
         }
         let at = member.there.clone();
         let (how, words) = match request {
-            MemberRequest::Now => {
+            MemberRequest::Now | MemberRequest::Drained => {
                 let offer = Question::Offer {
                     at: at.clone(),
                     envelope: self.envelope.without_list(),
                     called: Some(member.name.clone()),
                     why: false,
+                    even_drained: true,
                 };
                 match self.context.peers.ask(&member.endpoint, &offer, &mut silently) {
+                    Ok(Answer::Offered(offered)) if request == MemberRequest::Drained || offered.drained.is_some() => {
+                        return Ok(MemberReply::Offers(offered));
+                    }
                     Ok(Answer::Offered(offered)) if offered.offer == Offer::Now => (How::Now, offered.words),
                     Ok(Answer::Offered(offered)) => return Ok(MemberReply::Offers(offered)),
                     Ok(Answer::Denied(why)) => return Ok(MemberReply::Denied(why)),

@@ -117,6 +117,7 @@ impl Evaluation<'_> {
             ),
             relaxed: if hopeless { self.asked.relaxations(None) } else { Vec::new() },
             why: None,
+            drained: None,
         }
     }
 

@@ -10,7 +10,7 @@ use super::refusal::{RefusalCause, SearchRefusal};
 use super::search::{Trace, order as in_order, silent, skipped};
 use super::tier2::TierError;
 use super::two_pass::{Holder, TierOutcome, refuses, two_pass};
-use crate::model::distributor::{Record, Tier};
+use crate::model::distributor::{Endpoint, Record, Tier};
 use crate::model::failpoint::failpoint;
 use crate::model::id::{HomeId, TaskId};
 use crate::model::task::Request;
@@ -55,6 +55,11 @@ enum Front {
     Done(SearchOutcome),
     /// It has no answer, in these words: the next one is asked.
     Passes(String),
+    /// It has no answer, in these words, but a drained member behind it alone could run the task.
+    Waits {
+        words: String,
+        waits_for: String,
+    },
     /// It gave no sign of life at once: the others are asked first.
     Late,
     /// It, or every member that it redirects to, refuses the task: the next one is asked.
@@ -63,9 +68,34 @@ enum Front {
 
 /// Searches. If another home has to answer, a row is on the disk before anything is sent.
 pub fn place(context: &mut TierContext<'_>, order: &mut PlacementRequest<'_>) -> Result<SearchOutcome, TierError> {
-    let outcome = search(context, order);
+    let outcome = match search(context, order) {
+        Ok(SearchOutcome::Refused(refusal)) => wait_for_drained(context, order, refusal),
+        other => other,
+    };
     order.client.lock = None;
     outcome
+}
+
+/// Keeps a task in this home that a drained member alone could run: it is searched for again until somebody takes it.
+fn wait_for_drained(
+    context: &mut TierContext<'_>,
+    order: &mut PlacementRequest<'_>,
+    refusal: SearchRefusal,
+) -> Result<SearchOutcome, TierError> {
+    let Some(why) = refusal.waits_for.clone().filter(|_| !order.client.resumed) else {
+        return Ok(SearchOutcome::Refused(refusal));
+    };
+    // Files are sent by the command that submits, and this one ends before there is somebody to send them to.
+    if order.client.request.launch.workplace.sent().is_some() {
+        return order.client.refused(context, SearchRefusal { waits_for: None, ..refusal });
+    }
+    if order.client.row.is_none() {
+        let set = context.store.view().distributors(Tier::First)?;
+        let Some(front) = set.first() else { return Ok(SearchOutcome::Refused(refusal)) };
+        // Nobody was asked to take it.
+        order.client.record(context, &order.envelope, Asked { front, endpoint: &Endpoint::Local, onward: false })?;
+    }
+    order.client.waits(context, why)
 }
 
 fn search(context: &mut TierContext<'_>, order: &mut PlacementRequest<'_>) -> Result<SearchOutcome, TierError> {
@@ -77,7 +107,7 @@ fn search(context: &mut TierContext<'_>, order: &mut PlacementRequest<'_>) -> Re
         }
     }
     advance(context.store, &[Tier::First, Tier::Second])?;
-    let (mut denied, mut passed) = (false, false);
+    let (mut denied, mut passed, mut waits_for) = (false, false, None);
     let asked: Vec<Record> = in_order(&set, policy, cursor).into_iter().chain(silent(&set)).collect();
     let alone = asked.len() == 1;
     // A member that is late is asked again, with all the time that it needs, once the others gave no answer.
@@ -91,6 +121,10 @@ fn search(context: &mut TierContext<'_>, order: &mut PlacementRequest<'_>) -> Re
         match said {
             Front::Done(outcome) => return Ok(outcome),
             Front::Late => turns.push_back((member, false)),
+            Front::Waits { words, waits_for: why } => {
+                waits_for.get_or_insert(why);
+                trace.first(member.name.as_str(), words);
+            }
             Front::Passes(words) => {
                 passed = true;
                 trace.first(member.name.as_str(), words);
@@ -101,7 +135,9 @@ fn search(context: &mut TierContext<'_>, order: &mut PlacementRequest<'_>) -> Re
             }
         }
     }
-    order.client.refused(context, nobody(&trace, denied, passed))
+    let waits_for = waits_for.filter(|_| !denied && !passed);
+    let passed = passed || waits_for.is_some();
+    order.client.refused(context, SearchRefusal { waits_for, ..nobody(&trace, denied, passed) })
 }
 
 /// No first-tier member found a second-tier one that looked at the task. `denied`: some refuse it; `passed`: some gave no answer.
@@ -112,7 +148,7 @@ pub(super) fn nobody(trace: &Trace, denied: bool, passed: bool) -> SearchRefusal
         true => RefusalCause::DistributorsRefuse { partial: passed },
         false => RefusalCause::NoDistributor,
     };
-    SearchRefusal { cause, reasons, answered: false, denied: denied && !passed }
+    SearchRefusal { cause, reasons, answered: false, denied: denied && !passed, waits_for: None }
 }
 
 /// The answer of a first tier whose second tier refuses a task; the trace names the members that refuse.
@@ -127,7 +163,7 @@ fn here(
     trace: &mut Trace,
 ) -> Result<Front, TierError> {
     let to = context.store.read(|view| front::redirect(view, &order.envelope, trace))?;
-    if to.list.is_empty() {
+    if to.is_empty() {
         return Ok(Front::Passes(no_answer(&front::nobody_lives().what())));
     }
     trace.first(front.name.as_str(), redirects_to(&to.list));
@@ -158,6 +194,9 @@ fn here(
         }
         TierOutcome::Refused(refusal) if refusal.answered || (alone && refusal.denied) => {
             Front::Done(order.client.refused(context, refusal)?)
+        }
+        TierOutcome::Refused(SearchRefusal { waits_for: Some(waits_for), cause, .. }) => {
+            Front::Waits { words: no_answer(&String::from(cause)), waits_for }
         }
         TierOutcome::Refused(SearchRefusal { denied: true, .. }) => Front::Denies(REFUSED_BEHIND.to_owned()),
         TierOutcome::Refused(refusal) => Front::Passes(no_answer(&refusal.what())),
@@ -231,13 +270,16 @@ fn ask_front(
             trace.first(name, "redirects");
             Front::Done(client.landed(context, name, &placed, trace)?)
         }
-        Ok(Answer::Refused(Refused { summary, reasons, answered: true, denied, .. })) => {
-            let refusal = SearchRefusal { cause: summary.into(), reasons, answered: true, denied };
+        Ok(Answer::Refused(Refused { summary, reasons, answered: true, denied, waits_for, .. })) => {
+            let refusal = SearchRefusal { cause: summary.into(), reasons, answered: true, denied, waits_for };
             Front::Done(client.refused(context, refusal)?)
         }
         Ok(Answer::Refused(said)) if said.denied => {
             take_second(trace, &said.search);
             Front::Denies(REFUSED_BEHIND.to_owned())
+        }
+        Ok(Answer::Refused(Refused { waits_for: Some(waits_for), summary, .. })) => {
+            Front::Waits { words: no_answer(&summary), waits_for }
         }
         Ok(Answer::Refused(said)) => {
             let why = [vec![said.summary], said.reasons].concat().join("; ");

@@ -59,6 +59,10 @@ pub fn reconcile(context: &mut TierContext<'_>, known: &Away, principal: &Princi
     // Its command may have asked others, and placed it, between the reading of the row and its leaving.
     let Some(away) = &context.store.view().away(known.task)? else { return Ok(Reconciled::Placed) };
     let AwayState::Open { onward, among } = &away.held else { return tell_cancel(context, away) };
+    if away.asked == Endpoint::Local {
+        // Nobody was asked to take it.
+        return again(context, away, principal);
+    }
     let now = context.now();
     let sought = Sought {
         uuid: away.uuid,
@@ -167,6 +171,13 @@ fn again(context: &mut TierContext<'_>, away: &Away, principal: &Principal) -> R
         SearchOutcome::Here(_) | SearchOutcome::Away(_) => Ok(Reconciled::Placed),
         SearchOutcome::Open { .. } => Ok(Reconciled::Open),
         SearchOutcome::Refused(refusal) => {
+            if let Some(why) = refusal.waits_for {
+                context.store.write(Durability::Normal, |tx| {
+                    tx.unheard_away(away.task, now)?;
+                    tx.set_reason(away.task, Some(&why))
+                })?;
+                return Ok(Reconciled::Nobody);
+            }
             let first = refusal.reasons.first().map_or_else(String::new, |reason| format!(": {reason}"));
             let mut why = format!("{}{first}; it is asked again", refusal.what());
             bounds::cut(&mut why);

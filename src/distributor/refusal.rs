@@ -13,6 +13,9 @@ pub struct SearchRefusal {
     /// No member has looked at the task: they refuse it, and none was passed over that may give another answer in a minute.
     #[serde(default)]
     pub denied: bool,
+    /// A drained member alone could run it, in these words: the task may wait for that.
+    #[serde(default)]
+    pub waits_for: Option<String>,
 }
 
 impl SearchRefusal {

@@ -12,7 +12,7 @@ use super::snapshot;
 use super::tier2::TierError;
 use crate::model::failpoint::failpoint;
 use crate::model::name::Name;
-use crate::protocol::distributor::{Answer, How, Placed, Question, Way};
+use crate::protocol::distributor::{Answer, How, Offered, Placed, Question, Way};
 use crate::protocol::envelope::Envelope;
 use crate::store::Durability;
 
@@ -37,6 +37,8 @@ pub struct OfferQuestion<'a> {
     pub envelope: &'a Envelope,
     /// With verdicts, server by server.
     pub why: bool,
+    /// Also if it is drained: what it could do later.
+    pub even_drained: bool,
 }
 
 /// The member is to take this task.
@@ -89,14 +91,14 @@ fn offer(
     question: &OfferQuestion<'_>,
 ) -> Result<Answer, TierError> {
     failpoint("way-offer-asked");
-    let &OfferQuestion { at, called, envelope, why } = question;
+    let &OfferQuestion { at, called, envelope, why, even_drained } = question;
     let ambient = context.ambient;
     let answer = context.store.read(|view| {
         let Some(mut member) = offer::member_at(view, at)? else {
             let name = at.map_or_else(String::new, |name| format!(" {name}"));
             return Ok(Answer::No { why: format!("this home has no second-tier distributor{name}") });
         };
-        if let Some(why) = skipped(&member) {
+        if let Some(why) = skipped(&member).filter(|_| !(even_drained && member.drained.is_some())) {
             return Ok(Answer::No { why });
         }
         member.called = called.cloned();
@@ -104,7 +106,8 @@ fn offer(
         fleets.catch_up(view, now)?;
         let incoming = IncomingTask { member: &member, envelope, principal, now };
         let evaluation = offer::evaluate(view, fleets, &incoming)?;
-        Ok(Answer::Offered(if why { evaluation.offered_with_why(view)? } else { evaluation.offered() }))
+        let offered = if why { evaluation.offered_with_why(view)? } else { evaluation.offered() };
+        Ok(Answer::Offered(Offered { drained: member.drained.clone(), ..offered }))
     });
     failpoint("way-offer-made");
     answer

@@ -18,6 +18,8 @@ pub enum MemberRequest {
     Queue,
     /// To keep it held: nothing could ever run it.
     Keep,
+    /// Only an offer: it is drained.
+    Drained,
 }
 
 impl MemberRequest {
@@ -27,6 +29,7 @@ impl MemberRequest {
             Self::Now => matches!(offer, Offer::Now),
             Self::Queue => matches!(offer, Offer::Now | Offer::Later),
             Self::Keep => !matches!(offer, Offer::Never),
+            Self::Drained => false,
         }
     }
 }
@@ -90,10 +93,15 @@ pub fn two_pass<S: SecondTier>(
 ) -> Result<TierOutcome<S::Taken>, TierError> {
     let mut offers: Vec<(&Record, Offered)> = Vec::new();
     let mut denied = Vec::new();
-    let mut passed = to.silent;
+    // Whoever gave no answer, and whoever is drained.
+    let (mut passed, mut drained) = (to.silent, Vec::new());
     for member in &to.list {
         match tier.ask(member, MemberRequest::Now, *round, trace)? {
             MemberReply::Took(taken, words) => return Ok(took(member, taken, words, trace)),
+            MemberReply::Offers(offered) if offered.drained.is_some() => {
+                trace.second(member.name.as_str(), drained_words(offered.drained.as_deref()));
+                drained.push((member, offered));
+            }
             MemberReply::Offers(offered) => {
                 trace.second(member.name.as_str(), &*offered.words);
                 offers.push((member, offered));
@@ -101,8 +109,14 @@ pub fn two_pass<S: SecondTier>(
             MemberReply::No(why) => {
                 *round += 1;
                 trace.second(member.name.as_str(), format!("no longer: {why}"));
-                let later =
-                    Offered { offer: Offer::Later, words: why, servers: Vec::new(), relaxed: Vec::new(), why: None };
+                let later = Offered {
+                    offer: Offer::Later,
+                    words: why,
+                    servers: Vec::new(),
+                    relaxed: Vec::new(),
+                    why: None,
+                    drained: None,
+                };
                 offers.push((member, later));
             }
             MemberReply::Denied(why) => {
@@ -143,7 +157,39 @@ pub fn two_pass<S: SecondTier>(
     }
     // The offer of a member that refused later does not count.
     offers.retain(|(member, _)| !denied.contains(&member.id));
-    Ok(TierOutcome::Refused(refused(&offers, &Unoffered { denied: !denied.is_empty(), passed }, trace)))
+    let mut waits_for = None;
+    if denied.is_empty() && !passed {
+        waits_for = drained
+            .iter()
+            .find(|(_, offered)| could_later(offered))
+            .map(|(member, offered)| format!("{} is {}", member.name, drained_words(offered.drained.as_deref())));
+        for member in &to.drained {
+            if waits_for.is_some() {
+                break;
+            }
+            if let MemberReply::Offers(offered) = tier.ask(member, MemberRequest::Drained, *round, trace)?
+                && could_later(&offered)
+            {
+                waits_for = Some(format!("{} is {}", member.name, drained_words(member.drained.as_deref())));
+            }
+        }
+    }
+    let others = Unoffered { denied: !denied.is_empty(), passed: passed || !drained.is_empty() };
+    let refusal = refused(&offers, &others, trace);
+    let waits_for = waits_for.map(|drained| format!("waits for a distributor that alone could run it: {drained}"));
+    Ok(TierOutcome::Refused(SearchRefusal { waits_for, ..refusal }))
+}
+
+const fn could_later(offered: &Offered) -> bool {
+    matches!(offered.offer, Offer::Now | Offer::Later)
+}
+
+/// `drained: moves`.
+fn drained_words(reason: Option<&str>) -> String {
+    match reason {
+        Some(reason) if !reason.is_empty() => format!("drained: {reason}"),
+        _ => "drained".to_owned(),
+    }
 }
 
 /// The refusal of a caller or of such a task, in the trace.
@@ -153,7 +199,13 @@ pub fn refuses(why: &str) -> String {
 
 /// The refusal of the only member, which is of this home: in its own words.
 const fn own_words(why: String) -> SearchRefusal {
-    SearchRefusal { cause: RefusalCause::Told(why), reasons: Vec::new(), answered: false, denied: true }
+    SearchRefusal {
+        cause: RefusalCause::Told(why),
+        reasons: Vec::new(),
+        answered: false,
+        denied: true,
+        waits_for: None,
+    }
 }
 
 fn took<T>(member: &Record, taken: T, words: String, trace: &mut Trace) -> TierOutcome<T> {
@@ -196,5 +248,5 @@ fn refused(offers: &[(&Record, Offered)], others: &Unoffered, trace: &Trace) -> 
         (false, true) => RefusalCause::MembersRefuse { partial },
         (false, false) => RefusalCause::NoMember,
     };
-    SearchRefusal { cause, reasons, answered, denied: others.denied && !partial && !answered }
+    SearchRefusal { cause, reasons, answered, denied: others.denied && !partial && !answered, waits_for: None }
 }

@@ -86,6 +86,9 @@ pub enum Question {
         /// Also give the verdict of every server, and which would be chosen.
         #[serde(default)]
         why: bool,
+        /// Answer as well if the member is drained: what it could do later.
+        #[serde(default)]
+        even_drained: bool,
     },
     /// To a second tier: take a task, once for each uuid.
     Commit { at: Option<Name>, envelope: Envelope, how: How, way: Way },
@@ -291,6 +294,9 @@ pub struct Refused {
     /// No second tier has evaluated it: all refuse it, and none was skipped that may answer differently in a minute.
     #[serde(default)]
     pub denied: bool,
+    /// A drained second tier alone could run it, in these words: the task may wait for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
 }
 
 /// An offer. It reserves nothing.
@@ -306,6 +312,9 @@ pub struct Offered {
     /// The verdicts, if requested.
     #[serde(default)]
     pub why: Option<Why>,
+    /// The member is drained, for this reason: it takes nothing before that ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drained: Option<String>,
 }
 
 /// The verdicts of an offer.

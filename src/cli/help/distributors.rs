@@ -40,7 +40,7 @@ pub const TOPICS: &[Topic] = &[
     },
     Topic {
         command: "distributor drain",
-        notes: "Running tasks keep running.",
+        notes: "Running tasks keep running. A task that only a drained distributor could run waits for it.",
         examples: &[example("grid distributor drain lab-b --reason 'moving house'")],
         exit: &[],
     },

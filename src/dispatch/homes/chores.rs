@@ -32,6 +32,8 @@ pub struct Chores {
 
 /// How often open searches and reports are checked: no report is sent more often.
 const EVERY: Duration = registry::APART;
+/// Tasks that no home takes now: so many are offered again in each round.
+const IN_VAIN: usize = 20;
 
 impl Dispatcher {
     /// Sends a command's question to another home.
@@ -146,17 +148,20 @@ fn chores(home: &Home, owner: &Name) -> Result<(), Box<dyn std::error::Error>> {
     let principal = Principal::resident(owner.clone());
     // A silent home is asked about one task in each round.
     let mut silent = BTreeSet::new();
+    let mut in_vain = 0;
     for away in context.store.view().away_open(1_000)? {
         let now = context.now();
         if away.tried_at.is_some_and(|at| !at.is_past(EVERY, now)) {
             continue;
         }
-        if silent.contains(&away.asked) {
+        // Those that wait longest without a try come first: all have their turn, some in each round.
+        if silent.contains(&away.asked) || in_vain >= IN_VAIN {
             continue;
         }
         match reconcile::reconcile(&mut context, &away, &principal) {
             Ok(Reconciled::Open) => drop(silent.insert(away.asked)),
-            Ok(Reconciled::Placed | Reconciled::Nobody | Reconciled::GoingOn) => {}
+            Ok(Reconciled::Placed | Reconciled::GoingOn) => {}
+            Ok(Reconciled::Nobody) => in_vain += 1,
             // A search that can't be reconciled delays no other search, and no report.
             Err(error) => tracing::warn!("task {}: {error}", away.task),
         }

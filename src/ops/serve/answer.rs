@@ -52,13 +52,14 @@ pub fn answer(
             envelope.user = identity.name().cloned();
             tiers(session, grid, fleets, ticket, &principal, TierQuestion::Look(envelope))
         }
-        Question::Offer { at, mut envelope, called, why } => {
+        Question::Offer { at, mut envelope, called, why, even_drained } => {
             let (principal, _) = receive(session, grid, &mut envelope)?;
             let asked = TierQuestion::Offer(OfferQuestion {
                 at: at.as_ref(),
                 called: called.as_ref(),
                 envelope: &envelope,
                 why,
+                even_drained,
             });
             tiers(session, grid, fleets, ticket, &principal, asked)
         }

@@ -101,6 +101,9 @@ pub fn dry_run(grid: &mut Grid, draft: Draft, submitter: &Submitter) -> Result<r
     let mut envelope = envelope(TaskUuid::new(), &request)?;
     let mut context = TierContext { store: &mut grid.store, peers: &mut peers, ambient: &System };
     let found = dry::search(&mut context, &mut envelope, &request, &principal).map_err(refusal)?;
+    if let Some(why) = found.refused.as_ref().and_then(|refused| refused.waits_for.clone()) {
+        return Ok(report::Explained { reason: Some(why), ..explain::of_search(found, Timestamp::now()) });
+    }
     if let Some(refused) = found.refused {
         return Err(no_member(refused, &request));
     }

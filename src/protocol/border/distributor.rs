@@ -220,13 +220,15 @@ fn cut_answer(answer: &mut Answer) {
             cut_search(search);
         }
         Answer::States(all) => all.iter_mut().for_each(cut_snapshot),
-        Answer::Refused(Refused { summary, reasons, search, .. }) => {
+        Answer::Refused(Refused { summary, reasons, search, waits_for, .. }) => {
             bounds::cut(summary);
+            waits_for.iter_mut().for_each(bounds::cut);
             cut_reasons(reasons);
             cut_search(search);
         }
-        Answer::Offered(Offered { words, servers, relaxed, why, .. }) => {
+        Answer::Offered(Offered { words, servers, relaxed, why, drained, .. }) => {
             bounds::cut(words);
+            drained.iter_mut().for_each(bounds::cut);
             cut_reasons(servers);
             cut_reasons(relaxed);
             if let Some(chosen) = why.as_mut().and_then(|why| why.chosen.as_mut()) {
@@ -349,6 +351,7 @@ mod tests {
             search: long.clone(),
             answered: true,
             denied: false,
+            waits_for: None,
         };
         let home = HomeId(uuid::Uuid::now_v7());
         let task = Snapshot { reason: Some(long.clone()), server: Some(long.clone()), ..one() };

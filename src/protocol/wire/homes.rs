@@ -129,7 +129,7 @@ fn questions() -> Vec<(&'static str, Question)> {
     let mut all = vec![
         ("place", Question::Place(envelope())),
         ("look", Question::Look(envelope())),
-        ("offer", Question::Offer { at: at(), envelope: envelope(), called: at(), why: true }),
+        ("offer", Question::Offer { at: at(), envelope: envelope(), called: at(), why: true, even_drained: false }),
         ("commit-now", commit(How::Now)),
         ("commit-queue", commit(How::Queue)),
         ("commit-keep", commit(How::Keep)),
@@ -193,6 +193,7 @@ fn answers() -> Vec<(&'static str, Answer)> {
         servers: vec!["n1: busy".into()],
         relaxed: vec!["with -c 1, 1 server matches".into()],
         why,
+        drained: None,
     };
     let refused = Refused {
         summary: "no server could ever run this".into(),
@@ -200,6 +201,7 @@ fn answers() -> Vec<(&'static str, Answer)> {
         search: "{}".into(),
         answered: true,
         denied: false,
+        waits_for: None,
     };
     let no = || "it was refused before".to_owned();
     vec![

@@ -92,7 +92,8 @@ fn claim_15_between_hosts_the_redirect_is_the_same_for_any_task_and_client() {
         assert_eq!(caller.redirect(envelope(noise)), redirected);
     }
     // Who has to open it says no: nobody took anything.
-    let offer = Question::Offer { at: None, envelope: envelope(&[0xc1; 7]), called: None, why: false };
+    let offer =
+        Question::Offer { at: None, envelope: envelope(&[0xc1; 7]), called: None, why: false, even_drained: false };
     assert!(matches!(caller.ask(offer), Answer::Denied(why) if why.contains("can't be read")));
     caller.leaves();
 }

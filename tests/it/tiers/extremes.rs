@@ -113,7 +113,13 @@ fn questions(about: &About<'_>) -> Vec<Question> {
     let mut all = vec![
         Question::Place(sealed()),
         Question::Look(sealed()),
-        Question::Offer { at: at.clone(), envelope: sealed(), called: Some("lab".parse().unwrap()), why: true },
+        Question::Offer {
+            at: at.clone(),
+            envelope: sealed(),
+            called: Some("lab".parse().unwrap()),
+            why: true,
+            even_drained: true,
+        },
         Question::Find {
             uuid: TaskUuid::new(),
             round: 1_999,
@@ -322,6 +328,7 @@ fn answers(home: HomeId, uuid: TaskUuid) -> Vec<Answer> {
             search: search.into(),
             answered: true,
             denied: false,
+            waits_for: None,
         }),
         Answer::Unsure { member: "m".into(), why: "silent".into() },
         Answer::Offered(Offered {
@@ -330,6 +337,7 @@ fn answers(home: HomeId, uuid: TaskUuid) -> Vec<Answer> {
             servers: vec!["n1: yes".into()],
             relaxed: vec!["less".into()],
             why: Some(why),
+            drained: None,
         }),
         Answer::No { why: "no".into() },
         Answer::Nowhere,

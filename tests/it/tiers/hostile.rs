@@ -32,7 +32,7 @@ pub fn envelope(user: Option<&str>, sealed: Sealed) -> Envelope {
 }
 
 fn offer(envelope: Envelope) -> Question {
-    Question::Offer { at: None, envelope, called: None, why: false }
+    Question::Offer { at: None, envelope, called: None, why: false, even_drained: false }
 }
 
 fn find(uuid: TaskUuid) -> Question {
@@ -281,7 +281,7 @@ fn member_that_can_not_search_now_is_passed_over_without_a_refusal() {
     alice.leaves();
     // A distributor that is not there, to the offer as to the commit.
     let at = Some("none".parse().unwrap());
-    let unknown = Question::Offer { at, envelope: task(), called: None, why: false };
+    let unknown = Question::Offer { at, envelope: task(), called: None, why: false, even_drained: false };
     let mut other = greeted(&grid, &[], stranger());
     assert!(is_passed_over(&other.ask(unknown), "no second-tier distributor none"));
     other.leaves();

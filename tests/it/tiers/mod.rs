@@ -3,6 +3,7 @@
 mod back;
 mod clients;
 mod deaths;
+mod drained;
 mod extremes;
 mod fates;
 mod files;

@@ -97,7 +97,7 @@ fn a_burst_over_several_connections_does_not_pass_a_users_bound() {
     for caller in &mut connections {
         // Each has counted, and will not count again for a while.
         let offer = envelope(None, seal::seal(&request()).unwrap().0);
-        let offer = Question::Offer { at: None, envelope: offer, called: None, why: false };
+        let offer = Question::Offer { at: None, envelope: offer, called: None, why: false, even_drained: false };
         assert!(matches!(caller.ask(offer), Answer::Offered(_)));
     }
     let said: Vec<Answer> = connections.iter_mut().zip(1..).map(|(caller, seed)| commit(caller, &sent(seed))).collect();
@@ -123,7 +123,13 @@ fn administrator_drains_servers_and_has_no_bounds() {
     high.demand.priority = 5;
     grid.grid(["config", "set", "user_waiting", "0"]).ok();
     alice.denied(
-        Question::Offer { at: None, envelope: envelope(None, seal::seal(&high).unwrap().0), called: None, why: false },
+        Question::Offer {
+            at: None,
+            envelope: envelope(None, seal::seal(&high).unwrap().0),
+            called: None,
+            why: false,
+            even_drained: false,
+        },
         &["priority 5"],
     );
     let line = grid.grid(["user", "allow", "alice", "--role", "administer"]).ok();

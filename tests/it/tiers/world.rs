@@ -295,9 +295,13 @@ fn work(world: &Arc<World>, home: &Path, question: Question, say: &Sender<Said>)
     world.pass(home, before, say);
     let asked = match &question {
         Question::Place(envelope) => TierQuestion::Place(envelope.clone()),
-        Question::Offer { at, envelope, called, why } => {
-            TierQuestion::Offer(OfferQuestion { at: at.as_ref(), called: called.as_ref(), envelope, why: *why })
-        }
+        Question::Offer { at, envelope, called, why, even_drained } => TierQuestion::Offer(OfferQuestion {
+            at: at.as_ref(),
+            called: called.as_ref(),
+            envelope,
+            why: *why,
+            even_drained: *even_drained,
+        }),
         Question::Commit { at, envelope, how, way } => {
             TierQuestion::Commit(CommitQuestion { at: at.as_ref(), envelope, how: *how, way })
         }

@@ -1,0 +1,60 @@
+//! Distributors that are drained: told as drained, and waited for where they alone could run a task.
+
+use super::way::three;
+use crate::support::{Grid, process};
+use serde_json::json;
+
+#[test]
+fn drained_first_tier_is_told_as_drained() {
+    let (client, front, _lab) = three();
+    front.grid(["distributor", "drain", "tier1", "--reason", "moves"]).ok();
+    for line in [&["submit", "--", "true"][..], &["submit", "-n", "--", "true"]] {
+        let told = client.grid(line).expect(75).says(&["front-a: no answer: it is drained: moves"]);
+        assert!(!told.err().contains("no live second-tier"), "{told:?}");
+    }
+    assert_eq!(client.tasks(), 0);
+}
+
+#[test]
+fn task_waits_for_a_drained_second_tier_that_alone_could_run_it() {
+    let (client, front, lab) = three();
+    front.grid(["distributor", "drain", "tier2"]).ok();
+    front.grid(["server", "set", "local", "--set", "site=here"]).ok();
+    lab.grid(["server", "set", "local", "--set", "site=brno"]).ok();
+    lab.grid(["distributor", "drain", "tier2", "--reason", "moves"]).ok();
+    let asks = ["-C", "server.site == 'brno'", "--", "echo", "went on"];
+    client.grid([&["submit", "-n"], &asks[..]].concat()).shows(&["waits for a distributor", "lab-x is drained: moves"]);
+    let id = client.submit(asks);
+    let shown = client.show(&id);
+    assert_eq!(shown["state"], "PENDING", "{shown}");
+    assert!(shown["reason"].as_str().unwrap().contains("lab-x is drained: moves"), "{shown}");
+    assert_eq!(lab.tasks(), 0, "it takes nothing while it is drained");
+    lab.grid(["distributor", "resume", "tier2"]).ok();
+    client.grid(["wait", &id]).ok();
+    assert_eq!((client.grid(["logs", &id]).ok().as_str(), lab.tasks()), ("went on", 1));
+    // Drained by the first tier: the same.
+    front.grid(["distributor", "drain", "lab-x"]).ok();
+    let id = client.submit(asks);
+    assert!(client.show(&id)["reason"].as_str().unwrap().contains("lab-x is drained"));
+    client.grid(["cancel", "--wait", &id]).ok();
+    assert_eq!((client.state(&id).as_str(), lab.tasks()), ("CANCELLED", 1));
+    // What not even a drained one could run is refused, and so is what another one could run.
+    client.grid(["submit", "-C", "server.site == 'oslo'", "--", "true"]).expect(75);
+    front.grid(["distributor", "resume", "lab-x"]).ok();
+    assert_eq!(client.route(&["-C", "server.site == 'brno'"]), json!(["front-a", "lab-x"]));
+}
+
+#[test]
+fn task_of_one_home_waits_for_its_drained_distributor_and_becomes_its_task() {
+    let grid = Grid::new();
+    grid.grid(["distributor", "drain", "tier2", "--reason", "moves"]).ok();
+    let id = grid.submit(["--", "echo", "went on"]);
+    assert!(grid.show(&id)["reason"].as_str().unwrap().contains("tier2 is drained: moves"));
+    grid.grid(["submit", "-c", "999", "--", "true"]).expect(75);
+    let mut waits = grid.beside(["wait", &id]);
+    grid.grid(["distributor", "resume", "tier2"]).ok();
+    process::wait_for(&mut waits, process::HANG).expect("it ends");
+    process::finish(waits, "grid wait".to_owned()).ok();
+    assert_eq!(grid.grid(["logs", &id]).ok(), "went on");
+    assert_eq!(grid.show(&id)["server"], "local");
+}
