@@ -185,8 +185,7 @@ fn look(
         now: None,
     };
     let outcome = two_pass(&to, &mut 0, &mut trace, &mut dry)?;
-    let (verdicts, chosen, left_out, now) =
-        (dry.verdicts, dry.chosen, dry.left_out.into_values().sum(), dry.now);
+    let (verdicts, chosen, left_out, now) = (dry.verdicts, dry.chosen, dry.left_out.into_values().sum(), dry.now);
     let refused = match outcome {
         TierOutcome::Refused(refusal) => Some(refusal),
         TierOutcome::Took { .. } | TierOutcome::Unsure { .. } => None,

@@ -4,15 +4,22 @@
 use super::report::{Explained, Remote, ServerVerdict, TierSearch};
 use super::selecting::Chosen;
 use super::{Grid, OpsError, remote, show};
-use crate::distributor::dry::DryRun;
+use crate::dispatch::client::relay::Relay;
+use crate::distributor::context::TierContext;
+use crate::distributor::dry::{self, DryRun};
 use crate::distributor::fleets::Fleets;
+use crate::distributor::front::SERIES;
+use crate::distributor::principal::Principal;
 use crate::distributor::tier2::Candidates;
 use crate::matching::Query;
-use crate::model::id::Index;
+use crate::model::ambient::System;
+use crate::model::id::{Index, TaskUuid};
 use crate::model::name::Name;
 use crate::model::task::State;
 use crate::model::time::{Timestamp, short};
 use crate::protocol::distributor::Verb;
+use crate::protocol::envelope::{Envelope, Sealed};
+use crate::protocol::seal;
 use crate::store::View;
 use crate::store::away::{Away, AwayState};
 use crate::store::tasks::{Shape, TaskRow};
@@ -47,6 +54,9 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
         if let Some(search) = search {
             told.tiers = two_tiers(search.tiers);
         }
+        if row.counts.waiting > 0 && told.state == Some(State::Pending) {
+            told.elsewhere = could_start_now(grid, &row)?;
+        }
         return Ok(told);
     }
     let mut task = show::show(grid, &[what])?;
@@ -68,6 +78,7 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
             relaxed: Vec::new(),
             steps: view.steps(row.id)?,
             remote: None,
+            elsewhere: None,
         };
         let waits = row.counts.waiting + row.counts.held > 0 && member.as_ref().is_none_or(|m| !m.has_ended());
         let mut fleets = Fleets::default();
@@ -120,6 +131,7 @@ fn unreached(grid: &Grid, what: Chosen, away: &Away, why: &str) -> Result<Explai
             AwayState::By { id, .. } => Some(Remote { distributor: owner.clone(), id: id.to_string() }),
             AwayState::Open { .. } => None,
         },
+        elsewhere: None,
     })
 }
 
@@ -128,6 +140,21 @@ fn others_wait(row: &TaskRow) -> Option<String> {
     let waiting = Some(row.counts.waiting).filter(|_| row.state() == State::Running)?;
     let why = row.reason_in(State::Pending).filter(|_| waiting > 0)?;
     Some(format!("{waiting} wait: {why}"))
+}
+
+/// A distributor other than the one that a task of another home waits in, if one could start it now.
+fn could_start_now(grid: &mut Grid, row: &TaskRow) -> Result<Option<String>, OpsError> {
+    let Some(kept) = grid.store.view().sealed(row.id)? else { return Ok(None) };
+    let sealed = Sealed::from_bytes(kept.sealed);
+    let Ok(request) = seal::open(&sealed) else { return Ok(None) };
+    // Under a uuid of its own: the task itself is known where it waits.
+    let uuid = TaskUuid::new();
+    let mut envelope = Envelope { version: 1, uuid, round: SERIES, user: None, hops: 0, sealed, list: None };
+    let principal = Principal::resident(grid.me.clone());
+    let mut peers = Relay::new(grid.store.home(), &grid.login);
+    let mut context = TierContext { store: &mut grid.store, peers: &mut peers, ambient: &System };
+    let found = dry::search(&mut context, &mut envelope, &request, &principal).map_err(super::submit::refusal)?;
+    Ok(found.now.filter(|member| *member != row.tier2))
 }
 
 /// Matches a task against its servers as they are now.
@@ -154,6 +181,7 @@ pub(super) fn of_search(found: DryRun, now: Timestamp) -> Explained {
         relaxed: Vec::new(),
         steps: Vec::new(),
         remote: None,
+        elsewhere: None,
     }
 }
 

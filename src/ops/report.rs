@@ -305,6 +305,9 @@ pub struct Explained {
     /// The task in the home that holds it, if that is another home.
     #[serde(default)]
     pub remote: Option<Remote>,
+    /// Another distributor, which could start the waiting task now.
+    #[serde(default)]
+    pub elsewhere: Option<String>,
 }
 
 /// `config list`.

@@ -46,6 +46,11 @@ pub fn print(report: &Explained, json: bool, out: &mut Out) -> CommandResult {
     for change in &report.relaxed {
         out.line(change)?;
     }
+    if let (Some(member), Some(id)) = (&report.elsewhere, &report.task) {
+        out.line(&format!(
+            "{member} could start it now: a task stays where it waits; `grid cancel {id}` and submit it again to run it there"
+        ))?;
+    }
     for (at, what) in &report.steps {
         out.line(&format!("{}  {what}", at.local()))?;
     }

@@ -8,6 +8,7 @@ mod extremes;
 mod fates;
 mod files;
 mod hostile;
+mod idle;
 mod lost_fronts;
 mod lost_homes;
 mod older;
