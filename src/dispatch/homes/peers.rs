@@ -15,7 +15,7 @@ use crate::model::endpoint::Endpoint;
 use crate::model::id::HomeId;
 use crate::model::ssh_command::SshCommand;
 use crate::protocol::dispatcher::FromDispatcher;
-use crate::protocol::distributor::{FromServe, Ticket, ToServe};
+use crate::protocol::distributor::{Answer, FromServe, Ticket, ToServe};
 use peer::{Peer, PeerState};
 use pending::Pending;
 use std::collections::BTreeMap;
@@ -129,7 +129,7 @@ impl PeerLinks {
             return Vec::new();
         };
         let now = connector.ambient.now().mono;
-        (peer.heard, peer.pinged) = (now, None);
+        peer.heard = now;
         let open = link.receive();
         let mut said = Vec::new();
         let mut broken = None;
@@ -161,17 +161,45 @@ impl PeerLinks {
                     }
                 }
                 FromServe::Unfit { error } => broken = Some(LinkError::Trouble(Trouble::Other(error))),
+                FromServe::Answer { ticket, answer, .. } if peer.is_ping(ticket) => {
+                    peer.pinged = None;
+                    // Whoever can't answer that is not the home that it was.
+                    if !matches!(answer, Answer::States(_)) {
+                        broken = broken.or(Some(LinkError::Ended));
+                    }
+                }
                 FromServe::Answer { ticket, answer, last } => out.extend(peer.answered(ticket, answer, last, now)),
             }
         }
-        // What waited for the hello, or for a sign of life.
-        match peer.send_pending(now, &mut self.tickets) {
-            Ok(said) => out.extend(said),
-            Err(error) => broken = broken.or(Some(error)),
+        if broken.is_none() {
+            // What waited for the hello, or for a sign of life.
+            match peer.send_pending(now, &mut self.tickets) {
+                Ok(said) => out.extend(said),
+                Err(error) => broken = Some(error),
+            }
         }
         if let Some(error) = broken {
-            let quiet = matches!(&peer.phase, PeerState::Up { .. }) && peer.pending.is_empty();
-            out.extend(self.lose(connector, endpoint, error, !quiet));
+            out.extend(self.broken(connector, endpoint, error));
+        }
+        out
+    }
+
+    /// Gives up a link that its home has ended. What was not sent over it yet is sent over a new one: the home may have been
+    /// restarted, moved or made anew.
+    fn broken(
+        &mut self,
+        connector: &mut Connector,
+        endpoint: &Endpoint,
+        error: LinkError,
+    ) -> Vec<(u64, FromDispatcher)> {
+        let Some(peer) = self.all.get_mut(endpoint) else { return Vec::new() };
+        let up = matches!(&peer.phase, PeerState::Up { .. });
+        let held: Vec<Pending> = peer.pending.extract_if(.., |p| up && p.said.is_none()).collect();
+        let quiet = up && peer.pending.is_empty();
+        let mut out = self.lose(connector, endpoint, error, !quiet);
+        if let (false, Some(peer)) = (held.is_empty(), self.all.get_mut(endpoint)) {
+            peer.pending.extend(held);
+            out.extend(self.open(connector, endpoint));
         }
         out
     }
@@ -232,7 +260,7 @@ impl PeerLinks {
                 continue;
             }
             match &peer.phase {
-                PeerState::Up { .. } if peer.pinged.is_some_and(|at| now.duration_since(at) >= limit) => {
+                PeerState::Up { .. } if peer.pinged.is_some_and(|(_, at)| now.duration_since(at) >= limit) => {
                     let why = format!("did not answer within {} s", limit.as_secs_f32());
                     lost.push((endpoint.clone(), why, true));
                 }
@@ -267,7 +295,7 @@ impl PeerLinks {
     /// When [`PeerLinks::tick`] is due.
     pub fn due(&self, connector: &Connector) -> Option<Instant> {
         let late = self.all.values().flat_map(|peer| &peer.pending).filter(|p| p.said.is_none()).filter_map(|p| p.by);
-        let pings = self.all.values().filter_map(|peer| peer.pinged).map(|at| at + self.limit);
+        let pings = self.all.values().filter_map(|peer| peer.pinged).map(|(_, at)| at + self.limit);
         let of = |(endpoint, peer): (&Endpoint, &Peer)| match &peer.phase {
             PeerState::Handshake { since, .. } => Some(*since + patience(endpoint, connector, self.limit)),
             PeerState::Up { .. } => {

@@ -57,9 +57,7 @@ fn demand(demand: &Demand) -> Result<(), Unacceptable> {
     ];
     of.into_iter().try_for_each(|(what, values, max)| {
         field(what, bounds::values(values, max))?;
-        let check = |(name, value): (&Box<str>, &Value)| {
-            label(value).map_err(|error| refused(what, format!("{name}: {error}")))
-        };
+        let check = |(name, value)| label(value).map_err(|error| refused(what, format!("{name}: {error}")));
         values.iter().try_for_each(check)
     })
 }

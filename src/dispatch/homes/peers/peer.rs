@@ -29,8 +29,8 @@ pub(super) struct Peer {
     pub(super) pending: Vec<Pending>,
     pub(super) used: Instant,
     pub(super) heard: Instant,
-    /// When a ping was sent that nothing has followed yet.
-    pub(super) pinged: Option<Instant>,
+    /// A ping that was not answered yet, and when it was sent.
+    pub(super) pinged: Option<(Ticket, Instant)>,
     /// The ssh command for this home.
     pub(super) command: SshCommand,
     /// The number of the session that is tried next; `refused` says why the newest session was refused.
@@ -63,9 +63,10 @@ impl Peer {
             *tickets += 1;
             let question = Question::States { owner: *home, user: None, uuids: Vec::new() };
             link.send(&ToServe::Ask { ticket: *tickets, question })?;
-            self.pinged = Some(now);
+            self.pinged = Some((*tickets, now));
         }
-        for pending in self.pending.iter_mut().filter(|p| p.said.is_none() && !(quiet && p.needs_proof())) {
+        let held = quiet || self.pinged.is_some();
+        for pending in self.pending.iter_mut().filter(|p| p.said.is_none() && !(held && p.needs_proof())) {
             let Some(question) = pending.question.take() else { continue };
             (pending.said, pending.heard) = (Some(now), now);
             for bytes in pending.pieces.drain(..) {
@@ -74,6 +75,11 @@ impl Peer {
             link.send(&ToServe::Ask { ticket: pending.ticket, question })?;
         }
         Ok(refused)
+    }
+
+    /// True if this is the ticket of the ping.
+    pub(super) fn is_ping(&self, ticket: Ticket) -> bool {
+        self.pinged.is_some_and(|(ping, _)| ping == ticket)
     }
 
     pub(super) fn answered(
