@@ -3,7 +3,7 @@
 use super::eval::{Scope, eval};
 use super::tree::{Datum, Node, Op};
 
-/// `an int is never equal to a text`, for the first `==` of the tree whose sides are never equal; empty where there is none.
+/// `an int is never equal to a text`, for the first `==` of the tree whose sides are never equal.
 pub(super) fn type_mismatch<S: Scope>(node: &Node, scope: &S) -> Option<String> {
     match node {
         Node::All(parts) | Node::Any(parts) => parts.iter().find_map(|part| type_mismatch(part, scope)),
@@ -22,9 +22,8 @@ pub(super) fn type_mismatch<S: Scope>(node: &Node, scope: &S) -> Option<String> 
 
 fn never_equal(left: &Datum<'_>, right: &Datum<'_>) -> Option<String> {
     let number = |of: &Datum<'_>| matches!(of, Datum::Int(_) | Datum::Double(_));
-    let (left_type, right_type) = (left.type_name(), right.type_name());
-    let differ = left_type != right_type && !(number(left) && number(right));
-    differ.then(|| {
-        format!("{} {left_type} is never equal to a {right_type}", if left_type == "int" { "an" } else { "a" })
-    })
+    let a =
+        |of: &Datum<'_>| if of.type_name() == "int" { "an int".to_owned() } else { format!("a {}", of.type_name()) };
+    let differ = left.type_name() != right.type_name() && !(number(left) && number(right));
+    differ.then(|| format!("{} is never equal to {}", a(left), a(right)))
 }

@@ -155,6 +155,10 @@ fn failed_expression_is_a_reason() {
         r#"-C: server.rack in ["7", "8"] is false: server.rack is 7 (declared 12 s ago); an int is never equal to a text"#
     );
     assert_eq!(
+        reason(|s| declare(s, "rack", "007"), &wanting("server.rack == 7")),
+        r#"-C: server.rack == 7 is false: server.rack is "007" (declared 12 s ago); a text is never equal to an int"#
+    );
+    assert_eq!(
         reason(rack, &wanting("server.rack == 8.0")),
         "-C: server.rack == 8.0 is false: server.rack is 7 (declared 12 s ago)"
     );
