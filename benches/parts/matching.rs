@@ -210,7 +210,7 @@ fn relaxations(bencher: Bencher) {
     let fleet = fleet(|_| None);
     let constraint = Some("server.cpus > 500 && server.rack == 7".into());
     let query = query(&Demand { constraint, ..Demand::default() });
-    bencher.bench_local(|| fleet.relaxations(black_box(&query)));
+    bencher.bench_local(|| fleet.relaxations(black_box(&query), None));
 }
 
 /// What a pass of the dispatcher asks of the matcher: so many waiting tasks in so many classes, each with an expression of its own,

@@ -75,7 +75,7 @@ pub(super) const NO_COLUMN: ColumnId = ColumnId::MAX;
 #[derive(Debug)]
 pub struct Fleet {
     pub(super) placement: Placement,
-    stale_after: Duration,
+    pub(super) stale_after: Duration,
     pub(super) now: Timestamp,
     pub(super) servers: Vec<Server>,
     pub(super) hot: Vec<Hot>,
@@ -89,9 +89,9 @@ pub struct Fleet {
     hosts: HashMap<HostId, Vec<ServerId>>,
     groups: BTreeSet<ServerId>,
     /// Servers that are kept for a task, each with the host that is kept with it. Hardly ever more than one.
-    kept: BTreeMap<ServerId, (TaskId, Option<HostId>)>,
+    pub(super) kept: BTreeMap<ServerId, (TaskId, Option<HostId>)>,
     /// The applications that probes look for; None where nobody has said.
-    watch: Option<Vec<String>>,
+    pub(super) watch: Option<Vec<String>>,
     row_order: RowOrder,
 }
 
@@ -151,30 +151,6 @@ impl Fleet {
     /// The rows of groups: how well one is placed depends on the member that fits.
     pub(super) fn groups(&self) -> impl Iterator<Item = usize> {
         self.groups.iter().filter_map(|id| self.row(*id))
-    }
-
-    /// Sets the time to `now`; probes of remote hosts are fresh for so long.
-    pub fn trust(&mut self, stale_after: Duration, now: Timestamp) {
-        self.now = now;
-        if self.stale_after != stale_after {
-            self.stale_after = stale_after;
-            (0..self.servers.len()).for_each(|row| self.refresh(row));
-        }
-    }
-
-    /// Sets the applications that probes look for: an explanation names one that is missing because nobody looked.
-    pub fn watch(&mut self, apps: Vec<String>) {
-        self.watch = Some(apps);
-    }
-
-    /// Do probes look for this application?
-    pub(super) fn is_watched(&self, app: &str) -> bool {
-        self.watch.as_ref().is_none_or(|watch| watch.iter().any(|other| other == app))
-    }
-
-    /// Is its probe still fresh?
-    pub(super) fn is_fresh(&self, row: usize) -> bool {
-        self.hot[row].believed.is_none_or(|(from, until)| (from..=until).contains(&self.now))
     }
 
     fn insert(&mut self, server: Server) {
@@ -237,16 +213,6 @@ impl Fleet {
     /// Could any task have room on a server now, as far as slots go?
     pub fn has_slot(&self, id: ServerId) -> bool {
         self.row(id).is_some_and(|row| self.hot[row].open && self.hot[row].room.slots > 0)
-    }
-
-    /// The other task that a row is kept for, or that a server on the same host is kept for: what ends there is that task's.
-    pub(super) fn kept_from(&self, row: usize, for_task: Option<TaskId>) -> Option<TaskId> {
-        let server = &self.servers[row];
-        let host = server.pool.as_ref().map(|pool| pool.host);
-        let here = |(id, (_, kept)): &(&ServerId, &(TaskId, Option<HostId>))| {
-            **id == server.id || (host.is_some() && host == *kept)
-        };
-        self.kept.iter().filter(here).map(|(_, (task, _))| *task).find(|task| Some(*task) != for_task)
     }
 
     /// Where a booking on a host may be felt: the servers on it, and the groups.

@@ -7,6 +7,7 @@
 
 mod booked;
 mod capacity;
+mod circumstances;
 mod columns;
 mod comprehension;
 mod conjunct;

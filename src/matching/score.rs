@@ -47,7 +47,8 @@ impl<'a> ResolvedQuery<'a> {
             .filter(fits)
             .filter_map(|row| self.host(row).map(|host| (row, self.rank(row, host))));
         let before = |a: &(usize, Rank), b: &(usize, Rank)| a.1.order(&b.1).then_with(|| self.by_name(a.0, b.0));
-        let (mut first, mut second): (Option<(usize, Rank)>, Option<(usize, Rank)>) = (None, None);
+        let mut first: Option<(usize, Rank)> = None;
+        let mut second: Option<(usize, Rank)> = None;
         for one in ranked {
             if first.is_none_or(|first| before(&one, &first).is_gt()) {
                 second = first.replace(one);

@@ -254,3 +254,31 @@ fn more_processors_than_the_host_has_may_be_declared_and_count() {
     assert_eq!(bench.running("local").len(), 10);
     bench.check();
 }
+
+#[test]
+fn reason_of_a_waiting_task_follows_what_is_declared_of_its_server() {
+    let mut bench = two();
+    let declare = |site: &str| Declared { attributes: [("site".into(), site.into())].into(), ..Declared::default() };
+    bench.declare("far", &declare("oslo"));
+    bench.submit(&Task::array(4).on("far"));
+    bench.run();
+    let waits = bench.submit(&Task::default().constraint("server.site == \"oslo\""));
+    bench.run();
+    bench.pass(Duration::from_secs(2));
+    let reason = |bench: &Bench| bench.reason(waits).unwrap_or_default();
+    assert!(reason(&bench).starts_with("far: cpus: wants 1, 0 of 4 are free"), "{}", reason(&bench));
+    bench.declare("far", &declare("brno"));
+    bench.run();
+    bench.pass(Duration::from_secs(2));
+    assert!(reason(&bench).contains("server.site == \"oslo\" is false"), "{}", reason(&bench));
+    bench.set_drained("far", true);
+    bench.run();
+    bench.pass(Duration::from_secs(2));
+    assert!(reason(&bench).contains("drained"), "{}", reason(&bench));
+    bench.end_all(0);
+    assert!(bench.remove_server("far"));
+    bench.run();
+    bench.pass(Duration::from_secs(2));
+    assert_eq!(reason(&bench), "local: -C: server.site is not set");
+    bench.check();
+}

@@ -5,10 +5,24 @@ use crate::dispatch::links::link_state::LinkState;
 use crate::dispatch::links::route::Route;
 use crate::distributor::fleets::Booking;
 use crate::matching::Place;
+use crate::model::attribute::Source;
 use crate::model::id::ServerId;
 use crate::model::resources::Needs;
-use crate::model::server::{Engine, Health};
+use crate::model::server::{Engine, Health, Server};
 use crate::store::{StoreError, Tx, View};
+
+/// Has more changed than what is measured?
+fn is_altered(before: &Server, now: &Server) -> bool {
+    let options =
+        |server: &Server| (server.slots, server.cpus, server.mem, server.max_load, server.health == Health::Up);
+    let declared = |server: &Server| {
+        let all = server.attributes.iter().filter(|(_, attribute)| attribute.source == Source::Declared);
+        all.map(|(name, attribute)| (name.clone(), attribute.value.clone())).collect::<Vec<_>>()
+    };
+    options(before) != options(now)
+        || (&before.accepts, &before.drained) != (&now.accepts, &now.drained)
+        || declared(before) != declared(now)
+}
 
 impl Dispatcher {
     /// Reads the changed servers into the fleets, and frees blocked classes to be matched with them.
@@ -19,7 +33,7 @@ impl Dispatcher {
         }
         let now = self.ambient.now().mono;
         let placement = crate::distributor::fleets::placement(view)?;
-        let (mut left, mut closed) = (false, false);
+        let (mut left, mut closed, mut altered) = (false, false, false);
         let mut by_home = false;
         for server in view.servers_changed(self.schedule.seen_servers)? {
             by_home |= matches!(&server.engine, Engine::Ssh(target) if target.command().is_none());
@@ -34,6 +48,7 @@ impl Dispatcher {
                 // A refusal concerned the host that the server had before.
                 self.attempts.barred.values_mut().for_each(|barred| barred.retain(|(server, _)| *server != id));
             }
+            altered |= self.schedule.fleets.server(id).is_none_or(|before| is_altered(before, &server));
             self.schedule.fleets.set(server, placement);
             // A server without room for any task is dropped from the rounds, whatever else changed.
             if self.schedule.fleets.get(distributor).is_some_and(|fleet| fleet.has_slot(id)) {
@@ -56,6 +71,10 @@ impl Dispatcher {
         }
         if left || closed {
             self.free_kept_from();
+        }
+        if left || altered {
+            // Why a class waits may be another matter now.
+            self.schedule.queue.blocked().for_each(|(key, _)| self.schedule.to_explain.add(key.2));
         }
         if std::mem::replace(&mut self.schedule.seen_servers, changes) == 0 {
             // The routes of servers are known from here on.

@@ -102,6 +102,13 @@ impl Bench {
         group
     }
 
+    /// Ends the command of the first running attempt of a server.
+    pub fn end_first(&mut self, server: &str) {
+        let (now, first) = (self.clock.now().wall, self.running(server)[0]);
+        self.agent(server, |agent| agent.end(first, 0, b"", now));
+        self.run();
+    }
+
     /// `grid set`.
     pub fn set(&mut self, setting: &str, value: &str) {
         self.write(|tx| tx.set_setting(setting, Some(value)));

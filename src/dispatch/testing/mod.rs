@@ -290,13 +290,6 @@ impl Bench {
         self.run();
     }
 
-    /// Ends the command of the first running attempt of a server.
-    pub fn end_first(&mut self, server: &str) {
-        let (now, first) = (self.clock.now().wall, self.running(server)[0]);
-        self.agent(server, |agent| agent.end(first, 0, b"", now));
-        self.run();
-    }
-
     /// Ends all running commands with this code.
     pub fn end_all(&mut self, code: u8) {
         let now = self.clock.now().wall;

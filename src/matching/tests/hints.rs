@@ -67,7 +67,7 @@ fn applied(query: &Query, changes: &[RelaxedPart]) -> Query {
             RelaxedPart::WithoutPart(part) => {
                 let whole = demand.constraint.take().unwrap();
                 let rest: Vec<&str> = whole.split(" && ").filter(|p| p != part).collect();
-                demand.constraint = Some(rest.join(" && ").into()).filter(|rest: &Box<str>| !rest.is_empty());
+                demand.constraint = (!rest.is_empty()).then(|| rest.join(" && ").into());
             }
             RelaxedPart::WithoutUserConstraint => user.constraint = None,
         }
