@@ -195,7 +195,7 @@ fn refusing_home_is_named_and_not_called_silent() {
     refused("this home takes 0 (user_waiting) at most");
     // One that passes nobody on has not refused anybody, and who has no server for it has looked at it.
     lab.grid(["config", "set", "user_waiting", "9"]).ok();
-    client.grid(["submit", "--", "true"]).expect(75).says(&["lab-x/local", "shared_account"]);
+    client.grid(["submit", "-w", "lab-x/local", "--", "true"]).expect(75).says(&["lab-x/local", "shared_account"]);
     lab.grid(["distributor", "drain", "tier2", "--reason", "moves"]).ok();
     // The front's own servers alone could run it, and are drained as well: it waits.
     let id = client.submit(["--", "true"]);
