@@ -134,7 +134,7 @@ fn parse_probe(said: &str, apps: &mut Apps, complaints: &mut Vec<String>) -> BTr
         } else if value.len() > 4096 || value.chars().any(char::is_control) {
             complaints.push(format!("probe script: the value of {name} is too long or holds a control character"));
         } else {
-            all.entry(name.into()).or_default().push(Value::of_text(value));
+            all.entry(name.into()).or_default().push(Value::printed(value));
         }
     }
     let one = |mut values: Vec<Value>| if values.len() == 1 { values.remove(0) } else { Value::List(values) };

@@ -49,8 +49,17 @@ pub fn is_built_in(name: &str) -> bool {
 }
 
 impl Value {
-    /// The type of a declared value by its look: `90` int, `90.5` double, `true`/`false` bool, else text, as `007`.
+    /// The type of a declared value by its look: `90` int, `90.5` double, `true`/`false` bool, else text: `007`, and `3.10`, which
+    /// as a number would be the version 3.1.
     pub fn of_text(text: &str) -> Self {
+        match Self::printed(text) {
+            Self::Double(double) if !reads_back(double, text) => Self::Text(text.into()),
+            value => value,
+        }
+    }
+
+    /// The same for what a script printed, where `45.20` is the number that `45.25` is a moment later.
+    pub fn printed(text: &str) -> Self {
         match text {
             "true" => return Self::Bool(true),
             "false" => return Self::Bool(false),
@@ -187,6 +196,12 @@ impl From<&str> for Value {
     }
 }
 
+/// Is a number printed again as it was typed?
+fn reads_back(number: f64, text: &str) -> bool {
+    let text = text.strip_prefix('+').unwrap_or(text);
+    number.to_string() == text || format!("{number:?}") == text
+}
+
 /// Where a value came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -280,7 +295,14 @@ mod tests {
         assert_eq!(Value::of_text("true"), Value::Bool(true));
         for text in ["brno", "inf", "NaN", "1.2.3", "", "-", "007", "-01", "00", "01.5"] {
             assert_eq!(Value::of_text(text), Value::Text(text.into()));
+            assert_eq!(Value::printed(text), Value::Text(text.into()));
         }
+        // What a number could not give back: a version, a hash, a serial number.
+        for text in ["3.10", "1234e56", "123456789012345678901"] {
+            assert_eq!(Value::of_text(text), Value::Text(text.into()));
+            assert!(matches!(Value::printed(text), Value::Double(_)), "{text}");
+        }
+        assert_eq!((Value::of_text("4.0"), Value::of_text("+2.5")), (Value::Double(4.0), Value::Double(2.5)));
     }
 
     #[test]

@@ -150,7 +150,11 @@ pub fn resume(grid: &mut Grid, names: &[String]) -> Result<(), OpsError> {
 fn set_drained(grid: &mut Grid, names: &[String], reason: Option<&str>) -> Result<(), OpsError> {
     grid.store.write(Durability::Full, |tx| {
         for name in names {
-            tx.set_distributor_drained(find(tx, name)?.id, reason)?;
+            let record = find(tx, name)?;
+            // To drain again without a reason takes none away.
+            if reason != Some("") || record.drained.is_none() {
+                tx.set_distributor_drained(record.id, reason)?;
+            }
         }
         Ok(())
     })

@@ -174,6 +174,12 @@ fn servers_are_declared_drained_and_shown_with_source_and_age() {
     servers::drain(&mut grid, &["local".into()], Some("fan is loud")).unwrap();
     let listed = to_json(&servers::list(&grid).unwrap());
     assert_eq!((&listed[0]["state"], &listed[0]["reason"]), (&json!("DRAINED"), &json!("fan is loud")));
+    // A second drain takes no reason away, and a drained host that does not answer says so.
+    servers::drain(&mut grid, &["local".into()], None).unwrap();
+    let local = grid.store.view().server("local").unwrap().unwrap().id;
+    grid.store.write(Durability::Full, |tx| tx.record_down(local, "no route", Timestamp::now())).unwrap();
+    let listed = to_json(&servers::list(&grid).unwrap());
+    assert_eq!((&listed[0]["state"], &listed[0]["reason"]), (&json!("DRAINED"), &json!("fan is loud; down: no route")));
     servers::resume(&mut grid, &["local".into()]).unwrap();
     servers::unset(&mut grid, "local", &["slots".into(), "site".into(), "blender".into()]).unwrap();
     assert!(servers::unset(&mut grid, "local", &["site".into()]).is_err());

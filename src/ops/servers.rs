@@ -294,7 +294,11 @@ fn set_drained(grid: &mut Grid, names: &[String], reason: Option<&str>) -> Resul
     }
     grid.store.write(Durability::Full, |tx| {
         for name in &own {
-            tx.set_drained(find(tx, name)?.id, reason)?;
+            let server = find(tx, name)?;
+            // To drain again without a reason takes none away.
+            if reason != Some("") || server.drained.is_none() {
+                tx.set_drained(server.id, reason)?;
+            }
         }
         Ok(())
     })
@@ -352,7 +356,12 @@ fn group(view: &View<'_>, members: &[Name], distributor: DistributorId) -> Resul
 /// The word for a server's state, and its reason.
 pub(super) fn state(server: &Server) -> (&'static str, Option<String>) {
     match (&server.drained, &server.health) {
-        (Some(reason), _) => ("DRAINED", Some(reason.clone()).filter(|r| !r.is_empty())),
+        (Some(reason), health) => {
+            // Whoever repairs it sees whether it is back.
+            let down = if let Health::Down { error, .. } = health { Some(format!("down: {error}")) } else { None };
+            let all: Vec<String> = Some(reason.clone()).filter(|r| !r.is_empty()).into_iter().chain(down).collect();
+            ("DRAINED", Some(all.join("; ")).filter(|all| !all.is_empty()))
+        }
         (None, Health::Down { error, .. }) => ("DOWN", Some(error.clone())),
         (None, health) => (health.word(), None),
     }
@@ -360,7 +369,7 @@ pub(super) fn state(server: &Server) -> (&'static str, Option<String>) {
 
 fn entry(server: Server, remarks: &HashMap<ServerId, String>) -> DatabaseRow {
     let (state, reason) = state(&server);
-    let reason = reason.or_else(|| remarks.get(&server.id).cloned());
+    let reason = reason.or_else(|| remarks.get(&server.id).filter(|_| server.drained.is_none()).cloned());
     DatabaseRow {
         name: server.name.to_string(),
         engine: Some(server.engine.word()),
