@@ -12,6 +12,8 @@ pub const VARIABLES_MAX: usize = 10_000;
 const LANGUAGE: [&str; 4] = ["LANG", "LANGUAGE", "LC_*", "TZ"];
 /// Directories of an environment that is switched on. Where they exist, their programs come first.
 pub const PREFIXES: [&str; 2] = ["VIRTUAL_ENV", "CONDA_PREFIX"];
+/// Variables that name the account and its directories on this host. Elsewhere they are those of the login there.
+const OF_THE_LOGIN: [&str; 6] = ["HOME", "USER", "LOGNAME", "SHELL", "MAIL", "XDG_RUNTIME_DIR"];
 /// Variables of a shell, a terminal or a service that mean nothing to a task, and those that grid sets. The last byte may be `*`.
 const LEFT_OUT: [&str; 29] = [
     "_",
@@ -183,7 +185,10 @@ impl Submitter {
                 || (choice == EnvironmentChoice::All && PREFIXES.iter().any(|prefix| name == prefix.as_bytes()))
         };
         match choice {
-            EnvironmentChoice::Everywhere => self.passed_on(exclude).to_environment(),
+            EnvironmentChoice::Everywhere => {
+                let elsewhere = |name: &[u8]| !OF_THE_LOGIN.iter().any(|own| name == own.as_bytes());
+                self.passed_on(exclude).only(elsewhere).to_environment()
+            }
             _ => self.passed_on(exclude).only(wanted).to_environment(),
         }
     }
@@ -226,7 +231,9 @@ mod tests {
 
     #[test]
     fn only_the_language_and_the_zone_travel() {
-        let some = submitter(b"LANG=de_DE.UTF-8\0LC_NUMERIC=C\0TZ=Asia/Tokyo\0VIRTUAL_ENV=/v\0TOKEN=x");
+        let some = submitter(
+            b"LANG=de_DE.UTF-8\0LC_NUMERIC=C\0TZ=Asia/Tokyo\0VIRTUAL_ENV=/v\0TOKEN=x\0HOME=/home/me\0USER=me",
+        );
         let travelling = |choice| some.travelling(choice, &[]).names();
         assert_eq!(
             some.travelling(EnvironmentChoice::All, &["TZ".into(), "V*".into()]).names(),
