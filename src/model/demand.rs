@@ -169,7 +169,7 @@ impl Version {
         Self(numbered(text).into())
     }
 
-    /// Runs of digits and runs of letters; a number ranks above letters (`4.1` over `4.1rc1` is not claimed: `4.1rc1` has more parts).
+    /// Runs of digits and runs of letters, in order.
     fn parts(&self) -> Vec<VersionPart<'_>> {
         let text = numbered(&self.0);
         let bytes = text.as_bytes();
@@ -184,20 +184,23 @@ impl Version {
             let run = &text[from..to];
             match kind(bytes[from]) {
                 (true, _) => parts.push(VersionPart::Number(run.parse().unwrap_or(u64::MAX))),
+                (_, true) if PRE_RELEASES.iter().any(|word| run.eq_ignore_ascii_case(word)) => {
+                    parts.push(VersionPart::PreRelease(run));
+                }
                 (_, true) => parts.push(VersionPart::Word(run)),
                 _ => {}
             }
             from = to;
         }
-        while parts.last() == Some(&VersionPart::Number(0)) {
-            parts.pop();
-        }
         parts
     }
 
-    /// The order of two versions.
+    /// The order of two versions: `4.1rc1` comes before `4.1`, which is `4.1.0`; `4.1a` comes after it.
     pub fn cmp_parts(&self, other: &Self) -> std::cmp::Ordering {
-        self.parts().cmp(&other.parts())
+        let (ours, theirs) = (self.parts(), other.parts());
+        let at = |parts: &[_], at: usize| parts.get(at).copied().unwrap_or(VersionPart::Number(0)).rank();
+        let differs = (0..ours.len().max(theirs.len())).map(|i| at(&ours, i).cmp(&at(&theirs, i)));
+        differs.into_iter().find(|order| order.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
     }
 }
 
@@ -206,10 +209,26 @@ fn numbered(text: &str) -> &str {
     text.strip_prefix(['v', 'V']).filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit())).unwrap_or(text)
 }
 
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Words that make a version one before the release.
+const PRE_RELEASES: [&str; 7] = ["alpha", "beta", "rc", "pre", "preview", "dev", "snapshot"];
+
+#[derive(Debug, Clone, Copy)]
 enum VersionPart<'a> {
+    PreRelease(&'a str),
     Word(&'a str),
     Number(u64),
+}
+
+impl<'a> VersionPart<'a> {
+    /// The order of parts in one place. What is not there counts as 0.
+    const fn rank(self) -> (u8, u64, &'a str) {
+        match self {
+            Self::PreRelease(word) => (0, 0, word),
+            Self::Number(0) => (1, 0, ""),
+            Self::Word(word) => (2, 0, word),
+            Self::Number(number) => (3, number, ""),
+        }
+    }
 }
 
 /// A text that names no application.
@@ -283,6 +302,9 @@ mod tests {
         assert!(at_least("4.1", "4.1.0"));
         assert!(at_least("2024b", "2024a"));
         assert!(!at_least("3.9", "4"));
+        assert!(!at_least("1.7.0-rc1", "1.7") && !at_least("1.7RC1", "1.7.0") && at_least("1.7.0-rc1", "1.6.9"));
+        assert!(at_least("1.7-rc2", "1.7-rc1") && at_least("1.7rc1", "1.7-beta2") && at_least("1.1.1k", "1.1.1"));
+        assert!(at_least("6.1.0-13-amd64", "6.1") && !at_least("6.1", "6.1.0-13-amd64") && at_least("0", "0.0.0"));
         assert!(at_least("v0.10.2", "0.9") && at_least("0.10.2", "v0.9") && !at_least("v0.9", "0.10.2"));
     }
 
