@@ -93,7 +93,7 @@ pub fn two_pass<S: SecondTier>(
 ) -> Result<TierOutcome<S::Taken>, TierError> {
     let mut offers: Vec<(&Record, Offered)> = Vec::new();
     let mut denied = Vec::new();
-    // Whoever gave no answer, and whoever is drained.
+    // Members that gave no answer, and drained ones.
     let (mut passed, mut drained) = (to.silent, Vec::new());
     for member in &to.list {
         match tier.ask(member, MemberRequest::Now, *round, trace)? {

@@ -1,4 +1,4 @@
-//! What a fleet is told beside its servers: the time, which servers are kept for a task, which applications probes look for.
+//! State of a fleet beside its servers: the time, servers that are kept for a task, applications that probes look for.
 
 use super::index::Fleet;
 use crate::model::id::{HostId, ServerId, TaskId};
@@ -30,7 +30,7 @@ impl Fleet {
         self.kept.iter().filter(here).map(|(_, (task, _))| *task).find(|task| Some(*task) != for_task)
     }
 
-    /// Sets the applications that probes look for: an explanation names one that is missing because nobody looked.
+    /// Sets the applications that probes look for. An explanation says if a missing one is not among them.
     pub fn watch(&mut self, apps: Vec<String>) {
         self.watch = Some(apps);
     }

@@ -90,7 +90,7 @@ pub struct Fleet {
     groups: BTreeSet<ServerId>,
     /// Servers that are kept for a task, each with the host that is kept with it. Hardly ever more than one.
     pub(super) kept: BTreeMap<ServerId, (TaskId, Option<HostId>)>,
-    /// The applications that probes look for; None where nobody has said.
+    /// The applications that probes look for; None: not set.
     pub(super) watch: Option<Vec<String>>,
     row_order: RowOrder,
 }

@@ -180,7 +180,7 @@ impl<'a> Lowering<'a> {
             }
             (operators::INDEX, [of, key]) => self.index(expr, of, key, depth),
             ("matches", [of, pattern]) => self.matches(expr, of, pattern, depth),
-            // It compares as a version; by itself it is the text that it was made of.
+            // Its value is its argument; only a comparison reads it as a version.
             ("version", [of]) if call.target.is_none() => {
                 let (of, kind) = self.lower(of, depth)?;
                 match kind {

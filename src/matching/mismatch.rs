@@ -1,4 +1,4 @@
-//! Comparisons that are false because their sides are of different types: a person is told so.
+//! Comparisons that are false because their sides are of different types, in words.
 
 use super::eval::{Scope, eval};
 use super::tree::{Datum, Node, Op};

@@ -1,4 +1,4 @@
-//! Versions that an expression orders as texts: `"6.18" < "6.9"`. Whoever types one is told.
+//! Versions that an expression orders as texts, as in `"6.18" < "6.9"`: a remark names `version()`.
 
 use super::error::ExpressionRole;
 use super::expression::Expression;

@@ -357,7 +357,7 @@ fn group(view: &View<'_>, members: &[Name], distributor: DistributorId) -> Resul
 pub(super) fn state(server: &Server) -> (&'static str, Option<String>) {
     match (&server.drained, &server.health) {
         (Some(reason), health) => {
-            // Whoever repairs it sees whether it is back.
+            // The state shows whether a host under repair is back.
             let down = if let Health::Down { error, .. } = health { Some(format!("down: {error}")) } else { None };
             let all: Vec<String> = Some(reason.clone()).filter(|r| !r.is_empty()).into_iter().chain(down).collect();
             ("DRAINED", Some(all.join("; ")).filter(|all| !all.is_empty()))

@@ -180,7 +180,7 @@ fn command_with_limits_of_its_own_fails_as_any_other() {
 }
 
 #[test]
-fn environment_of_too_many_variables_is_refused_and_holds_up_nobody() {
+fn environment_of_too_many_variables_is_refused_and_stops_no_other_task() {
     let grid = Grid::new();
     let with = |many: u32, option: &str| {
         let mut command = grid.typed(["run", option, "--", "sh", "-c", "env | grep -c ^MANY"]);

@@ -124,7 +124,7 @@ fn held_tasks_say_who_holds_them() {
 }
 
 #[test]
-fn application_that_nobody_looks_for_is_told_as_that_and_found_once_it_is_watched() {
+fn application_outside_the_watch_list_is_named_and_found_once_it_is_watched() {
     let grid = Grid::new();
     grid.grid(["config", "set", "watch", "cat"]).ok();
     let wants = |app: &str| grid.grid(["submit", "-n", "--app", app, "--", "true"]);

@@ -76,7 +76,7 @@ pub const TOPICS: &[Topic] = &[
     },
     Topic {
         command: "distributor unregister",
-        notes: "The first tier is told: it shows the distributor as LEFT, and sends it no more tasks.",
+        notes: "The first tier shows the distributor as LEFT, and sends it no more tasks.",
         examples: &[example("grid distributor unregister --with ssh:front-a")],
         exit: &[],
     },

@@ -234,7 +234,7 @@ impl Suspects {
         }
         let record = self.classes.get(&class)?;
         let row = *record.rows.get(&server)?;
-        // Whoever fails elsewhere too is the cause of it.
+        // A class that fails elsewhere too is the cause itself.
         (record.elsewhere(server, row).1 == 0).then_some(MANY)
     }
 
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn suspect_that_nobody_tries_is_forgotten() {
+    fn suspect_without_starts_is_forgotten() {
         let (mut suspects, now) = (Suspects::default(), Instant::now());
         suspects.restore(BAD, 7, now);
         assert!(suspects.is_suspect(BAD) && suspects.closed_to(CLASS, now).is_empty());

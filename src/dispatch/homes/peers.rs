@@ -163,7 +163,7 @@ impl PeerLinks {
                 FromServe::Unfit { error } => broken = Some(LinkError::Trouble(Trouble::Other(error))),
                 FromServe::Answer { ticket, answer, .. } if peer.is_ping(ticket) => {
                     peer.pinged = None;
-                    // Whoever can't answer that is not the home that it was.
+                    // A home that can't answer that is not the one that it was.
                     if !matches!(answer, Answer::States(_)) {
                         broken = broken.or(Some(LinkError::Ended));
                     }
@@ -252,7 +252,7 @@ impl PeerLinks {
             if !late.is_empty() {
                 let why = "it gave no sign of life at once";
                 out.extend(late.iter().map(|pending| pending.late(why)));
-                // Whoever comes next asks others first. A hello that is still under way shows that it is back.
+                // Later searches ask others first. A hello that is still under way shows that it is back.
                 match peer.pinged {
                     Some(_) => lost.push((endpoint.clone(), why.to_owned(), true)),
                     None => self.findings.push((endpoint.clone(), Err(why.to_owned()))),

@@ -17,7 +17,7 @@ struct Changes {
     missing: Vec<Registration>,
     /// Implied ones whose cause is gone.
     surplus: Vec<Registration>,
-    /// Farewells that nobody will hear.
+    /// Farewells that are too old to be sent.
     forgotten: Vec<Registration>,
 }
 
