@@ -37,6 +37,8 @@ fn probe_that_is_stale_or_of_the_future_is_a_reason() {
     for (now, believed) in [(NOW, true), (READ.plus(minute * 2), false), (READ.minus(minute), false)] {
         fleet.trust(minute, now);
         assert_eq!(chosen(&fleet, &plain()).is_some(), believed, "{now}");
+        let told = &fleet.explain(&plain(), None, now)[0].reasons;
+        assert_eq!(told.iter().any(|reason| reason.starts_with("too stale to trust: read ")), !believed, "{told:?}");
     }
 }
 
