@@ -21,16 +21,28 @@ fn home() -> Grid {
 fn stand_in(grid: &Grid, file: &str, name: &str, says: &str) {
     let path = grid.file(file);
     let log = grid.file("called");
-    std::fs::write(&path, format!("#!/bin/sh\necho {name} >> {}\n{says}\nexit 255\n", log.display()))
+    std::fs::write(&path, format!("#!/bin/sh\necho {name} \"$*\" >> {}\n{says}\nexit 255\n", log.display()))
         .expect("a script");
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("permissions");
 }
 
-/// Who was called since the last look.
+/// Names by which programs were called since the last look.
 fn called(grid: &Grid) -> Vec<String> {
-    let mut names = grid.lines("called");
-    names.dedup();
+    called_where(grid, |_| true)
+}
+
+/// Names by which programs were called for one host since the last look.
+fn called_for(grid: &Grid, host: &str) -> Vec<String> {
+    called_where(grid, |words| words.split(' ').any(|word| word == host))
+}
+
+/// Names by which programs were called with such words since the last look.
+fn called_where(grid: &Grid, are_meant: impl Fn(&str) -> bool) -> Vec<String> {
+    let lines = grid.lines("called");
     let _ = std::fs::remove_file(grid.file("called"));
+    let calls = lines.iter().filter_map(|line| line.split_once(' '));
+    let mut names: Vec<_> = calls.filter(|(_, words)| are_meant(words)).map(|(name, _)| name.to_owned()).collect();
+    names.dedup();
     names
 }
 
@@ -153,13 +165,13 @@ fn endpoint_keeps_the_command_that_it_was_named_with() {
         }
         grid.grid(["dispatcher", "stop"]).ok();
         grid.grid(["distributor", "add", "again", "--tier", "1", "--endpoint", "ssh:h2"]).ok();
-        let of_h2 = called(&grid);
+        let of_h2 = called_for(&grid, "h2");
         grid.grid(["distributor", "remove", "again"]).ok();
         assert_eq!(of_h2, [if caller.is_some() { "two" } else { "one" }], "the home's, else the caller's");
         let line = ["distributor", "register", "--as", "lab", "--with", "ssh:h1", "--endpoint", "ssh:here"];
         grid.unset_env("GRID_SSH_COMMAND");
         grid.grid(line);
-        assert_eq!(called(&grid), ["one"], "{caller:?}");
+        assert_eq!(called_for(&grid, "h1"), ["one"], "{caller:?}");
     }
 }
 
