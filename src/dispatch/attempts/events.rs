@@ -74,8 +74,10 @@ impl Dispatcher {
             Event::Began { attempt, at, .. } => {
                 self.attempts.lanes.began(attempt, turn.now.mono);
                 if let Some(key) = self.known(turn.tx, route, attempt)? {
-                    turn.ledger.began(key, at)?;
-                    self.attempts.retries.take(key.task, key.index);
+                    // A lost attempt may be heard of once more, while its member waits for the next one.
+                    if turn.ledger.began(key, at)? {
+                        self.attempts.retries.take(key.task, key.index);
+                    }
                     self.transferred(turn.tx, key.task)?;
                 }
                 Ok(())
@@ -133,6 +135,9 @@ impl Dispatcher {
             self.attempts.lanes.drop_attempt(attempt);
             self.attempts.cancelling.remove(&attempt);
             self.activity.dirty = true;
+            if self.attempts.retries.of(key.task).is_some() {
+                self.match_anew(turn, key.task)?;
+            }
         }
         Ok(())
     }

@@ -82,6 +82,7 @@ impl Dispatcher {
                     turn.tx.set_failing(server, Some(Failing { failures, at: turn.now.wall }))?;
                     self.recall_from(turn, server);
                 }
+                Change::Opened(server) => self.free_host_of(server),
                 Change::Cleared(server) => {
                     turn.tx.set_failing(server, None)?;
                     self.free_host_of(server);

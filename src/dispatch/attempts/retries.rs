@@ -106,6 +106,14 @@ impl Dispatcher {
         }
         let patience = self.attempts.settings.retry_elsewhere(turn.tx)?;
         self.attempts.retries.add(task, index, failed_on, turn.now.mono + patience);
+        self.match_anew(turn, task)
+    }
+
+    /// Matches the class of a task with all servers again: a member of it waits that may go where those that waited before may not.
+    pub(super) fn match_anew(&mut self, turn: &Turn<'_, '_>, task: TaskId) -> Result<(), StoreError> {
+        if let Some(row) = turn.tx.task(task)? {
+            self.schedule.queue.match_anew(row.class);
+        }
         Ok(())
     }
 

@@ -85,6 +85,8 @@ impl Suspicion {
 pub(in crate::dispatch) enum Change {
     /// A server is a suspect, by so many failures in a row.
     Suspected(ServerId, u32),
+    /// It is one for fewer classes.
+    Opened(ServerId),
     /// It is none any more.
     Cleared(ServerId),
 }
@@ -175,13 +177,12 @@ impl Suspects {
         self.classes.entry(class).or_default()
     }
 
-    /// Clears a suspect on which its classes live.
+    /// Opens a suspect to a class that lives there, and to all that are not known to fail there.
     fn lived_there(&mut self, class: ClassId, server: ServerId, began: Instant) -> Option<Change> {
         let suspicion = self.suspects.get_mut(&server).filter(|suspicion| began >= suspicion.since)?;
-        suspicion.general = false;
-        suspicion.classes.remove(&class);
+        let opens = std::mem::take(&mut suspicion.general) | suspicion.classes.remove(&class);
         if !suspicion.classes.is_empty() {
-            return None;
+            return opens.then_some(Change::Opened(server));
         }
         self.suspects.remove(&server);
         Some(Change::Cleared(server))
@@ -370,6 +371,20 @@ mod tests {
         suspects.lived(CLASS, GOOD, now, now + MOMENTS);
         assert_eq!(suspects.closed_to(CLASS, now + MOMENTS), [BAD]);
         assert!(suspects.closed_to(ClassId(9), now + MOMENTS).is_empty());
+    }
+
+    #[test]
+    fn suspect_is_opened_to_a_class_that_lives_there_beside_one_that_fails() {
+        let (mut suspects, now) = (Suspects::default(), Instant::now());
+        for class in [CLASS, ClassId(9)] {
+            (0..7).for_each(|_| drop(suspects.failed(class, BAD, now)));
+            suspects.lived(class, GOOD, now, now);
+        }
+        assert_eq!(suspects.closed_to(ClassId(5), now), [BAD], "nothing has lived there");
+        assert_eq!(suspects.lived(ClassId(9), BAD, now, now), [Change::Opened(BAD)]);
+        assert_eq!(suspects.lived(ClassId(9), BAD, now, now), [], "that is no news");
+        assert!(suspects.closed_to(ClassId(9), now).is_empty() && suspects.closed_to(ClassId(5), now).is_empty());
+        assert_eq!(suspects.closed_to(CLASS, now), [BAD]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::model::ambient::Ambient;
 use crate::model::id::TaskId;
 use crate::model::task::State;
 use crate::model::time::Timestamp;
-use crate::protocol::agent::Refusal;
+use crate::protocol::agent::{Event, FromAgent, Refusal};
 use std::time::Duration;
 
 /// A bench with the server `bad` beside `local`; both have four processors.
@@ -211,5 +211,55 @@ fn no_server_is_kept_for_a_retry_that_does_not_go_there() {
     bench.pass(Duration::from_secs(15 * 60));
     let kept = |name: &str| bench.store.view().server(name).unwrap().unwrap().kept_for;
     assert_eq!((kept("bad"), kept("local")), (None, Some(task)));
+    bench.check();
+}
+
+/// Ends the command of a member of a task on a server with an error.
+fn fail(bench: &mut Bench, server: &str, task: TaskId) {
+    let uuid = bench.store.view().task(task).unwrap().unwrap().uuid;
+    let running = bench.running(server).into_iter().find(|attempt| attempt.task == uuid).unwrap();
+    let now = bench.clock.now().wall;
+    bench.agent(server, |agent| agent.end(running, 1, b"", now));
+    bench.run();
+}
+
+#[test]
+fn two_failed_members_swap_their_servers() {
+    let mut bench = bench();
+    let task = bench.submit(&Task::array(2).retries(1));
+    bench.run();
+    assert_eq!((bench.running("bad").len(), bench.running("local").len()), (1, 1));
+    ["bad", "local"].map(|server| bench.submit(&Task::default().cpus(3).on(server)));
+    // Long commands: nothing is queued behind them.
+    bench.pass(Duration::from_secs(20));
+    fail(&mut bench, "bad", task);
+    assert_eq!(bench.store.view().task(task).unwrap().unwrap().counts.waiting, 1, "local is full");
+    // One member begins and one waits in the same transaction: the count of those that wait stays.
+    fail(&mut bench, "local", task);
+    assert_eq!((bench.running("bad").len(), bench.running("local").len()), (2, 2));
+    assert_eq!((bench.number(task, 0), bench.number(task, 1)), (2, 2));
+    bench.check();
+}
+
+#[test]
+fn late_word_of_a_lost_attempt_lets_its_retry_go_nowhere() {
+    let mut bench = bench();
+    bench.submit(&Task::default().cpus(4).on("local"));
+    bench.run();
+    let lost_after = Some(Duration::from_secs(30));
+    let task = bench.submit(&Task { retry_lost: true, lost_after, ..Task::default() });
+    bench.run();
+    let attempt = bench.attempt(task);
+    bench.make_unreachable("bad");
+    bench.pass(Duration::from_secs(60));
+    bench.make_reachable("bad");
+    bench.pass(Duration::from_secs(60));
+    let began = Event::Began { attempt, at: bench.clock.now().wall, process: None };
+    bench.agent("bad", |agent| agent.say(&FromAgent::Events(vec![began])));
+    for drained in [true, false] {
+        bench.set_drained("bad", drained);
+        bench.run();
+    }
+    assert_eq!((bench.running("bad"), bench.state(task)), (Vec::new(), State::Pending), "local could run it");
     bench.check();
 }

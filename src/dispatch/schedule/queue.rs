@@ -104,6 +104,14 @@ impl Queue {
         }
     }
 
+    /// Marks a class as ready if it is blocked: it is matched with all servers again.
+    pub fn match_anew(&mut self, class: ClassId) {
+        if let Some((key, distributor)) = self.blocked_at(class) {
+            self.blocked.entry(distributor).or_default().keys.remove(&key);
+            self.ready.insert(key, distributor);
+        }
+    }
+
     /// True if a class, ready or blocked, comes before this position.
     pub fn has_class_before(&self, key: Key) -> bool {
         let blocked = self.blocked.values().filter_map(|blocked| blocked.keys.first());

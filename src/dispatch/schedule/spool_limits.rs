@@ -5,7 +5,6 @@ use crate::dispatch::dispatcher::Dispatcher;
 use crate::distributor::quotas;
 use crate::model::id::{ClassId, UserId};
 use crate::store::{StoreError, Tx};
-use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
@@ -57,9 +56,7 @@ impl Dispatcher {
         }
         self.schedule.spools.due = None;
         for class in std::mem::take(&mut self.schedule.spools.waiting) {
-            if let Some(((Reverse(priority), head, class), distributor)) = self.schedule.queue.blocked_at(class) {
-                self.schedule.queue.ready(class, priority, head, distributor);
-            }
+            self.schedule.queue.match_anew(class);
         }
     }
 }
