@@ -74,11 +74,14 @@ impl Dispatcher {
         let early_starts = self.links.slots.get(&route).is_some_and(LinkState::sent_early_starts);
         let mut there: HashMap<AttemptId, (LaneId, HeldState)> =
             inventory.into_iter().map(|held| (held.attempt, (held.lane, held.state))).collect();
-        for live in turn.tx.live()? {
-            let place = Place { server: live.server, host: live.host };
-            if self.route_of(place) != Some(route) {
-                continue;
-            }
+        let all = turn.tx.live()?.into_iter();
+        let sent_there: Vec<Live> = all.filter(|live| self.route_to(live.host) == Some(route)).collect();
+        // An agent without the record of a command that ran has lost its spool: others of which it has none may have run too.
+        let spool_is_lost = sent_there.iter().any(|live| {
+            let (began, kept) = (live.running || live.lane.is_none(), live.sent > self.instance.restored);
+            began && kept && live.boot == *boot && live.machine == machine && !there.contains_key(&live.attempt())
+        });
+        for live in sent_there {
             self.adopt(turn.tx, &live)?;
             match there.remove(&live.attempt()) {
                 Some((_, state)) => {
@@ -113,6 +116,10 @@ impl Dispatcher {
                     let why = "the server was restarted while its start was on the way";
                     let event = Event::Ended { attempt: live.attempt(), ended: lost(why, turn.now.wall) };
                     self.event(turn, route, event)?;
+                }
+                None if spool_is_lost => {
+                    let ended = lost("the server has lost its records: it may have run", turn.now.wall);
+                    self.event(turn, route, Event::Ended { attempt: live.attempt(), ended })?;
                 }
                 // The agent writes a record before it starts anything, and has none: the start is sent again.
                 None => self.resend_start(turn, &live, host)?,

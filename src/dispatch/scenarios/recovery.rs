@@ -2,7 +2,7 @@
 
 use crate::dispatch::testing::{Bench, Reads, Task, facts};
 use crate::model::id::{AttemptId, Index, LaneId, TaskId, TaskUuid};
-use crate::model::task::{EndState, Phase};
+use crate::model::task::{EndState, Phase, State};
 use crate::protocol::agent::HeldState;
 use crate::store::members::MemberState;
 use std::time::Duration;
@@ -87,6 +87,29 @@ fn running_attempt_without_a_record_is_lost() {
     bench.agent("local", |agent| agent.lose_spool());
     bench.pass(SOON);
     assert_eq!(lost(&bench, task), "its record on the server is gone");
+    bench.check();
+}
+
+#[test]
+fn queued_attempts_of_a_lost_spool_are_lost_for_they_may_have_run() {
+    let mut bench = Bench::new();
+    let task = bench.submit(&Task::array(40));
+    bench.run();
+    // A short command: more are queued behind the next one.
+    bench.end_first("local");
+    bench.make_unreachable("local");
+    let now = bench.now();
+    for unheard in bench.running("local") {
+        bench.agent("local", |agent| agent.end(unheard, 0, b"", now));
+    }
+    let began = bench.agent("local", |agent| agent.ran.clone());
+    assert!(bench.running("local").iter().any(|attempt| bench.member_state(task, attempt.index.0) == State::Pending));
+    bench.agent("local", |agent| agent.lose_spool());
+    bench.make_reachable("local");
+    bench.pass(SOON);
+    for attempt in began.iter().skip(1) {
+        assert_eq!(bench.member_state(task, attempt.index.0), State::Lost, "{attempt:?}");
+    }
     bench.check();
 }
 
