@@ -160,3 +160,40 @@ fn wall_clock_set_forward_starves_no_task() {
     assert_eq!(bench.server("local").kept_for, Some(large));
     bench.check();
 }
+
+#[test]
+fn server_is_kept_for_a_class_whose_first_task_was_cancelled() {
+    let mut bench = Bench::new();
+    bench.set("starve_after", "60s");
+    bench.submit(&Task::array(4));
+    let large = || Task::default().cpus(4).of_class("large");
+    let [first, second] = [0, 1].map(|_| bench.submit(&large()));
+    bench.run();
+    bench.cancel(first);
+    bench.run();
+    bench.pass(LONG);
+    assert_eq!(bench.server("local").kept_for, Some(second));
+    (0..4).for_each(|_| end_one(&mut bench));
+    assert_eq!(bench.state(second), State::Running);
+    bench.check();
+}
+
+#[test]
+fn what_is_kept_for_a_task_goes_to_an_equal_one_before_it() {
+    let mut bench = Bench::new();
+    bench.set("starve_after", "60s");
+    bench.submit(&Task::array(4));
+    let large = || Task::default().cpus(4).of_class("large");
+    let first = bench.submit(&Task { hold: true, ..large() });
+    let second = bench.submit(&large());
+    bench.run();
+    bench.pass(LONG);
+    assert_eq!(bench.server("local").kept_for, Some(second));
+    bench.release(first);
+    bench.run();
+    (0..4).for_each(|_| end_one(&mut bench));
+    assert_eq!((bench.state(first), bench.state(second)), (State::Running, State::Pending));
+    bench.end("local", 0);
+    assert_eq!(bench.state(second), State::Running);
+    bench.check();
+}

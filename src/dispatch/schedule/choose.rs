@@ -91,7 +91,8 @@ fn best(
     let (Some(compiled), Some(fleet)) = (d.schedule.compiled.get(&class), d.schedule.fleets.get(distributor)) else {
         return Ok(None);
     };
-    while let Some(choice) = fleet.best_without(&compiled.query, Some(head.task), &without) {
+    let claimant = d.claimant(class, head.task);
+    while let Some(choice) = fleet.best_without(&compiled.query, Some(claimant), &without) {
         if d.any_may_go(turn.tx, head, choice.place.host, turn.now.mono)? {
             return Ok(Some(choice));
         }

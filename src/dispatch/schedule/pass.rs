@@ -181,7 +181,7 @@ fn fits_among(d: &Dispatcher, freed: &Freed) -> bool {
     let (Some(compiled), Some(fleet)) = (d.schedule.compiled.get(&key.2), d.schedule.fleets.get(*distributor)) else {
         return false;
     };
-    fleet.best_among(&compiled.query, Some(key.1), servers.as_ref()).is_some()
+    fleet.best_among(&compiled.query, Some(d.claimant(key.2, key.1)), servers.as_ref()).is_some()
 }
 
 pub(super) fn fleet_with(d: &Dispatcher, server: ServerId) -> Option<&crate::matching::Fleet> {

@@ -34,7 +34,7 @@ impl Dispatcher {
         let now = self.ambient.now().mono;
         let placement = crate::distributor::fleets::placement(view)?;
         let (mut left, mut closed, mut altered) = (false, false, false);
-        let mut by_home = false;
+        let (mut by_home, mut kept) = (false, false);
         for server in view.servers_changed(self.schedule.seen_servers)? {
             by_home |= matches!(&server.engine, Engine::Ssh(target) if target.command().is_none());
             let (distributor, id) = (server.distributor, server.id);
@@ -48,6 +48,8 @@ impl Dispatcher {
                 // A refusal concerned the host that the server had before.
                 self.attempts.barred.values_mut().for_each(|barred| barred.retain(|(server, _)| *server != id));
             }
+            let kept_before = self.schedule.fleets.server(id).and_then(|before| before.kept_for);
+            kept |= server.kept_for != kept_before;
             altered |= self.schedule.fleets.server(id).is_none_or(|before| is_altered(before, &server));
             self.schedule.fleets.set(server, placement);
             // A server without room for any task is dropped from the rounds, whatever else changed.
@@ -68,6 +70,9 @@ impl Dispatcher {
             // Drop links that lead to no server any more.
             let used: std::collections::HashSet<Route> = self.routes().collect();
             self.links.slots.retain(|route, _| *route == Route::Here || used.contains(route));
+        }
+        if left || kept {
+            self.note_kept(view)?;
         }
         if left || closed {
             self.free_kept_from();

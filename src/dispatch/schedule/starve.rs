@@ -5,10 +5,10 @@ use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::schedule::pass::compile;
 use crate::matching::Fleet;
 use crate::model::ambient::Now;
-use crate::model::id::{DistributorId, ServerId, TaskId};
+use crate::model::id::{ClassId, DistributorId, ServerId, TaskId};
 use crate::model::server::{Server, Taken};
 use crate::model::settings::STARVE_AFTER;
-use crate::store::Tx;
+use crate::store::{StoreError, Tx, View};
 use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::time::Duration;
@@ -61,6 +61,22 @@ impl Dispatcher {
         self.schedule.fleets.servers().filter_map(|server| Some((server.id, server.kept_for?))).collect()
     }
 
+    /// Notes the classes of the tasks for which servers are kept.
+    pub(super) fn note_kept(&mut self, view: &View<'_>) -> Result<(), StoreError> {
+        self.schedule.kept.clear();
+        for (_, task) in self.kept() {
+            if let Some(row) = view.task(task)? {
+                self.schedule.kept.insert(row.class, task);
+            }
+        }
+        Ok(())
+    }
+
+    /// The task in whose name a class claims a place. Tasks of a class are equal: what is kept for one of them goes to the first.
+    pub(super) fn claimant(&self, class: ClassId, first: TaskId) -> TaskId {
+        self.schedule.kept.get(&class).copied().unwrap_or(first)
+    }
+
     /// Releases the reservations of tasks that do not wait any more.
     fn release_reservations(&mut self, tx: &Tx<'_>) -> Result<(), DispatchError> {
         let mut released = Vec::new();
@@ -76,12 +92,7 @@ impl Dispatcher {
     }
 
     /// Of the servers that would fit if they were empty, the one with the least left to run. Of a group: its member. None of `without`.
-    fn soonest(
-        &self,
-        distributor: DistributorId,
-        class: crate::model::id::ClassId,
-        without: &[ServerId],
-    ) -> Option<ServerId> {
+    fn soonest(&self, distributor: DistributorId, class: ClassId, without: &[ServerId]) -> Option<ServerId> {
         let (fleet, compiled) = (self.schedule.fleets.get(distributor)?, self.schedule.compiled.get(&class)?);
         let empty = |server: &Server| {
             let mut server = server.clone();

@@ -44,9 +44,10 @@ pub fn top_up(d: &mut Dispatcher, turn: &mut Turn<'_, '_>) -> Result<(), Dispatc
             continue;
         }
         d.schedule.fleets.book(held_place, needs, Booking::GiveBack);
+        let claimant = d.claimant(class, head.task);
         let still = d.schedule.compiled.get(&class).zip(fleet_with(d, held_place.server)).is_some_and(|(c, fleet)| {
             fleet
-                .best_among(&c.query, Some(head.task), &[held_place.server])
+                .best_among(&c.query, Some(claimant), &[held_place.server])
                 .is_some_and(|choice| choice.place == held_place)
         });
         d.schedule.fleets.book(held_place, needs, Booking::Take);
