@@ -1,5 +1,6 @@
 //! The steps of a history.
 
+use proptest::collection::vec;
 use proptest::prelude::*;
 
 /// Servers by their number: this host, `a`, `b`.
@@ -58,9 +59,22 @@ pub struct Submit {
     pub on: Option<usize>,
 }
 
-fn submit() -> impl Strategy<Value = Step> {
-    let size = (1u32..7, proptest::option::weighted(0.3, 1u32..3), 1u32..5, 0i32..3);
-    let fate = (0u32..3, any::<bool>(), any::<bool>(), proptest::bool::weighted(0.1));
+/// What the commands of a history do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commands {
+    /// Few of a few members end, most of them well.
+    MostlySucceed,
+    /// Many of many members end, most of them badly, with retries.
+    MostlyFail,
+}
+
+fn submit(commands: Commands) -> impl Strategy<Value = Step> {
+    let (members, retries) = match commands {
+        Commands::MostlySucceed => (7u32, 3u32),
+        Commands::MostlyFail => (20, 6),
+    };
+    let size = (1..members, proptest::option::weighted(0.3, 1u32..3), 1u32..5, 0i32..3);
+    let fate = (0..retries, any::<bool>(), any::<bool>(), proptest::bool::weighted(0.1));
     (size, fate, proptest::option::weighted(0.3, 0..SERVERS.len())).prop_map(
         |((count, at_once, cpus, priority), (retries, retry_lost, lost_after, hold), on)| {
             Step::Submit(Submit { count, at_once, cpus, priority, retries, retry_lost, lost_after, hold, on })
@@ -68,15 +82,20 @@ fn submit() -> impl Strategy<Value = Step> {
     )
 }
 
-/// Any step, common ones more often.
-pub fn any_step() -> impl Strategy<Value = Step> {
+/// The steps of a history, common ones more often.
+pub fn any_steps(commands: Commands) -> impl Strategy<Value = Vec<Step>> {
+    let (most, ends, succeed, fail) = match commands {
+        Commands::MostlySucceed => (24, 12, 3, 1),
+        Commands::MostlyFail => (60, 40, 1, 2),
+    };
     let server = || 0..SERVERS.len();
     let far = || 1..SERVERS.len();
-    let end = (server(), 0usize..8, prop_oneof![3 => Just(0u8), 1 => Just(1u8)], proptest::bool::weighted(0.1));
+    let code = prop_oneof![succeed => Just(0u8), fail => Just(1u8)];
+    let end = (server(), 0usize..8, code, proptest::bool::weighted(0.1));
     let pass = prop_oneof![Just(20u64), Just(400), Just(5_000), Just(60_000), Just(400_000)];
-    prop_oneof![
-        8 => submit(),
-        12 => end.prop_map(|(server, which, code, long)| Step::End { server, which, code, long }),
+    let step = prop_oneof![
+        8 => submit(commands),
+        ends => end.prop_map(|(server, which, code, long)| Step::End { server, which, code, long }),
         4 => pass.prop_map(|ms| Step::Pass { ms }),
         1 => (0usize..8).prop_map(Step::Hold),
         1 => (0usize..8).prop_map(Step::Release),
@@ -96,5 +115,6 @@ pub fn any_step() -> impl Strategy<Value = Step> {
         1 => (-300i64..300).prop_map(Step::ClockIsSet),
         1 => Just(Step::DispatcherRestarts),
         1 => Just(Step::DispatcherDies),
-    ]
+    ];
+    vec(step, 1..most)
 }
