@@ -102,7 +102,7 @@ impl Dispatcher {
     /// Removes and gives the input of the turn. None: there is none, and nothing is due.
     fn take_intake(&mut self) -> Option<Intake> {
         let now = self.ambient.now().mono;
-        let due = self.schedule.starve_at <= now || self.attempts.due_at().is_some_and(|at| at <= now);
+        let due = self.schedule.starving.due <= now || self.attempts.due_at().is_some_and(|at| at <= now);
         let submits = self.callers.submits();
         let heard = !self.links.inbox.is_empty()
             || !self.transfers.endings.is_empty()

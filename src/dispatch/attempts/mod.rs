@@ -13,6 +13,8 @@ pub(in crate::dispatch) mod restored;
 pub(in crate::dispatch) mod retries;
 pub(in crate::dispatch) mod starts;
 pub(in crate::dispatch) mod suspects;
+#[cfg(test)]
+mod suspects_test;
 pub(in crate::dispatch) mod unsent;
 
 use super::settings::Settings;

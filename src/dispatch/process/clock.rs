@@ -56,7 +56,7 @@ impl Dispatcher {
     /// Postpones what depends on ages until the stored times are shifted: it would be due in every turn.
     fn postpone_ages(&mut self) {
         let later = self.ambient.now().mono + AGAIN;
-        self.schedule.starve_at = self.schedule.starve_at.max(later);
+        self.schedule.starving.due = self.schedule.starving.due.max(later);
         self.attempts.lose_at = self.attempts.lose_at.map(|at| at.max(later));
     }
 }

@@ -166,7 +166,7 @@ impl Dispatcher {
             due = due.min(at);
         }
         if !self.schedule.queue.is_empty() {
-            due = due.min(self.schedule.starve_at);
+            due = due.min(self.schedule.starving.due);
         }
         if self.attempts.lanes.any_ahead() {
             due = due.min(now + Duration::from_millis(200));

@@ -229,7 +229,9 @@ fn two_failed_members_swap_their_servers() {
     let task = bench.submit(&Task::array(2).retries(1));
     bench.run();
     assert_eq!((bench.running("bad").len(), bench.running("local").len()), (1, 1));
-    ["bad", "local"].map(|server| bench.submit(&Task::default().cpus(3).on(server)));
+    for server in ["bad", "local"] {
+        bench.submit(&Task::default().cpus(3).on(server));
+    }
     // Long commands: nothing is queued behind them.
     bench.pass(Duration::from_secs(20));
     fail(&mut bench, "bad", task);

@@ -14,11 +14,12 @@ pub(in crate::dispatch) mod users;
 mod verdicts;
 
 use crate::distributor::fleets::Fleets;
-use crate::model::id::{ClassId, TaskId};
+use crate::model::id::ClassId;
 use explaining::ToExplain;
 use pass::Compiled;
 use queue::Queue;
 use spool_limits::Spools;
+use starve::Starving;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 use users::UserCache;
@@ -41,10 +42,7 @@ pub(in crate::dispatch) struct Schedule {
     pub(in crate::dispatch) spools: Spools,
     /// When hosts are probed again for blocked classes.
     pub(in crate::dispatch) look_again: Option<Instant>,
-    /// The tasks for which servers are kept, by their classes.
-    pub(in crate::dispatch) kept: BTreeMap<ClassId, TaskId>,
-    /// When waiting tasks are checked for starvation.
-    pub(in crate::dispatch) starve_at: Instant,
+    pub(in crate::dispatch) starving: Starving,
 }
 
 impl Schedule {
@@ -62,8 +60,7 @@ impl Schedule {
             to_explain: ToExplain::default(),
             spools: Spools::default(),
             look_again: None,
-            kept: BTreeMap::new(),
-            starve_at: now,
+            starving: Starving::new(now),
         }
     }
 }

@@ -10,17 +10,33 @@ use crate::model::server::{Server, Taken};
 use crate::model::settings::STARVE_AFTER;
 use crate::store::{StoreError, Tx, View};
 use std::cmp::Reverse;
-use std::collections::HashSet;
-use std::time::Duration;
+use std::collections::{BTreeMap, HashSet};
+use std::time::{Duration, Instant};
+
+/// Tasks that have waited too long.
+#[derive(Debug)]
+pub(in crate::dispatch) struct Starving {
+    /// When waiting tasks are checked next.
+    pub(in crate::dispatch) due: Instant,
+    /// Those for which servers are kept, by their classes.
+    kept: BTreeMap<ClassId, TaskId>,
+}
+
+impl Starving {
+    /// None are known; waiting tasks are checked now.
+    pub(super) const fn new(now: Instant) -> Self {
+        Self { due: now, kept: BTreeMap::new() }
+    }
+}
 
 impl Dispatcher {
     /// Reserves a server for each task that waits longer than `starve_after`.
     pub(in crate::dispatch) fn reserve_for_starving(&mut self, tx: &Tx<'_>, now: Now) -> Result<(), DispatchError> {
-        if now.mono < self.schedule.starve_at || self.clock_step_pending() {
+        if now.mono < self.schedule.starving.due || self.clock_step_pending() {
             return Ok(());
         }
         let after = tx.value_of(&STARVE_AFTER)?;
-        self.schedule.starve_at = now.mono + (after / 10).clamp(Duration::from_millis(100), Duration::from_secs(30));
+        self.schedule.starving.due = now.mono + (after / 10).clamp(Duration::from_millis(100), Duration::from_secs(30));
         let kept_before = self.kept();
         self.release_reservations(tx)?;
         let mut served: HashSet<DistributorId> = HashSet::new();
@@ -63,10 +79,10 @@ impl Dispatcher {
 
     /// Notes the classes of the tasks for which servers are kept.
     pub(super) fn note_kept(&mut self, view: &View<'_>) -> Result<(), StoreError> {
-        self.schedule.kept.clear();
+        self.schedule.starving.kept.clear();
         for (_, task) in self.kept() {
             if let Some(row) = view.task(task)? {
-                self.schedule.kept.insert(row.class, task);
+                self.schedule.starving.kept.insert(row.class, task);
             }
         }
         Ok(())
@@ -74,7 +90,7 @@ impl Dispatcher {
 
     /// The task in whose name a class claims a place. Tasks of a class are equal: what is kept for one of them goes to the first.
     pub(super) fn claimant(&self, class: ClassId, first: TaskId) -> TaskId {
-        self.schedule.kept.get(&class).copied().unwrap_or(first)
+        self.schedule.starving.kept.get(&class).copied().unwrap_or(first)
     }
 
     /// Releases the reservations of tasks that do not wait any more.
