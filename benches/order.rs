@@ -1,7 +1,7 @@
 //! In which order the functions of grid are laid into its file: those that a submit, a start and an end go through lie side by side.
 //! A page of the program that is touched first costs microseconds, and a submit that has to start everything touched some 400.
 //!
-//! `cargo bench --bench order -- --write` writes `.ci/order`, from which `.ci/link` makes what the linker is handed: without hashes,
+//! `cargo bench --bench order -- --write` writes `.cargo/order`, from which `.cargo/order-cc` makes what the linker is handed: without hashes,
 //! so that a list outlives changes of the compiler and of dependencies. A copy of the program has a trap at
 //! the beginning of each function; whoever steps on one is stopped, noted, and goes on without it. Without `--write` it only says how
 //! many of those functions the list names.
@@ -39,7 +39,7 @@ struct Function {
 
 fn main() {
     if cfg!(not(target_arch = "x86_64")) {
-        return println!("traps are known for x86 alone: .ci/order stays as it is");
+        return println!("traps are known for x86 alone: .cargo/order stays as it is");
     }
     let source = Path::new(env!("CARGO_MANIFEST_DIR"));
     let program = built(source);
@@ -52,24 +52,24 @@ fn main() {
     let left = Command::new(&program).args(["dispatcher", "stop"]).env("GRID_HOME", &home).status().expect("grid");
     assert!(left.success());
     let order = watch(&functions, dir.path(), &home);
-    let list = source.join(".ci/order");
+    let list = source.join(".cargo/order");
     let listed = std::fs::read_to_string(&list).unwrap_or_default();
     let listed: HashSet<&str> = listed.lines().collect();
     let order = bare(source, &order);
     let named = order.iter().filter(|name| listed.contains(name.as_str())).count();
-    println!("{} of {} functions are gone through; .ci/order names {named} of them", order.len(), functions.len());
+    println!("{} of {} functions are gone through; .cargo/order names {named} of them", order.len(), functions.len());
     if std::env::args().any(|word| word == "--write") {
         let text: String = order.iter().flat_map(|name| [name.as_str(), "\n"]).collect();
         let head =
             "# Written by `cargo bench --bench order -- --write`: what a submit, a start and an end go through.\n";
-        std::fs::write(list, format!("{head}{text}")).expect(".ci/order");
+        std::fs::write(list, format!("{head}{text}")).expect(".cargo/order");
     }
 }
 
 /// The names as the list has them, each once.
 fn bare(source: &Path, names: &[String]) -> Vec<String> {
     let mut awk = Command::new("awk");
-    awk.arg("-f").arg(source.join(".ci/order.awk")).stdin(Stdio::piped()).stdout(Stdio::piped());
+    awk.arg("-f").arg(source.join(".cargo/order.awk")).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut awk = awk.spawn().expect("awk");
     let mut input = awk.stdin.take().expect("stdin");
     let text = names.join("\n") + "\n";
@@ -86,7 +86,7 @@ fn built(source: &Path) -> PathBuf {
     let built = Command::new(source.join(".ci/release")).env("GRID_ORDER_ANEW", "1").status().expect(".ci/release");
     assert!(built.success(), ".ci/release failed");
     let target = Path::new(env!("CARGO_BIN_EXE_grid")).parent().and_then(Path::parent).expect("a target directory");
-    target.join("release/grid")
+    target.join("ship/grid")
 }
 
 /// Copies the program, with a trap at the beginning of each function. They are given by their addresses.

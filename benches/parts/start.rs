@@ -27,7 +27,7 @@ static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
     let built = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/release")).status().expect(".ci/release");
     assert!(built.success());
     let target = Path::new(env!("CARGO_BIN_EXE_grid")).parent().and_then(Path::parent).expect("a target directory");
-    target.join("release/grid")
+    target.join("ship/grid")
 });
 
 fn grid(home: &Path, line: &[&str]) -> Command {

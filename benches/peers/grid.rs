@@ -23,7 +23,7 @@ pub fn built() -> Outcome<PathBuf> {
     // Tests and benches have fail points compiled in: what is measured is what people get.
     run(&mut Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/release")))?;
     let target = Path::new(env!("CARGO_BIN_EXE_grid")).parent().and_then(Path::parent).ok_or("no target directory")?;
-    Ok(target.join("release/grid"))
+    Ok(target.join("ship/grid"))
 }
 
 pub fn find(sandbox: &Sandbox) -> Outcome<Option<Box<dyn Peer>>> {

@@ -1,6 +1,6 @@
 # Names of functions without what differs from build to build: hashes of crates and types, numbers that depend on their length, and
 # the parts into which the compiler splits a crate.
-# `awk -f order.awk NAMES` prints the names so. `awk -v order=.ci/order -v share=FILE -f order.awk NAMES` prints those names that the
+# `awk -f order.awk NAMES` prints the names so. `awk -v order=.cargo/order -v share=FILE -f order.awk NAMES` prints those names that the
 # list has, in its order, and writes to FILE how many of the list's names were found, in percent.
 function bare(name) {
     sub(/\.llvm\.[0-9]+$/, "", name)
