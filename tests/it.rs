@@ -22,6 +22,8 @@ mod files;
 mod holding;
 #[path = "it/input/mod.rs"]
 mod input;
+#[path = "it/packages.rs"]
+mod packages;
 #[path = "it/placing.rs"]
 mod placing;
 #[path = "it/removal.rs"]

@@ -58,18 +58,22 @@ impl Page {
     }
 }
 
-/// The pages of the architecture, in the order of their names.
-fn architecture() -> Vec<Page> {
-    let dir = root().join("docs/architecture");
-    let mut names: Vec<String> =
-        std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+/// The pages of a folder, in the order of their names.
+fn folder(dir: &str) -> Vec<Page> {
+    let entries = std::fs::read_dir(root().join(dir)).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|name| name.ends_with(".md")).collect();
     names.sort();
-    names.iter().map(|name| Page::read(&format!("docs/architecture/{name}"))).collect()
+    names.iter().map(|name| Page::read(&format!("{dir}/{name}"))).collect()
+}
+
+fn architecture() -> Vec<Page> {
+    folder("docs/architecture")
 }
 
 fn pages() -> Vec<Page> {
     let others = ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "benches/README.md"];
-    others.into_iter().map(Page::read).chain(architecture()).collect()
+    others.into_iter().map(Page::read).chain(folder("docs")).chain(architecture()).collect()
 }
 
 #[test]
