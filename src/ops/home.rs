@@ -12,7 +12,7 @@ use crate::store::home::Seed;
 use crate::store::{Store, StoreError};
 
 pub use crate::store::Home;
-pub use crate::store::home::HomeVariables;
+pub use crate::store::home::{HomeVariables, Located};
 pub use crate::store::waiting::tell_by as tell_waits_by;
 
 /// An open home and who uses it.
@@ -32,10 +32,7 @@ pub struct Grid {
 impl Grid {
     /// Opens the home for the client's account, or creates it.
     pub fn open(places: &HomeVariables, client: ClientFacts, login: Login) -> Result<Self, OpsError> {
-        let located = Home::locate(places)?;
-        let home = located.home;
-        let me = owner(&client.user)?;
-        let mut remark = located.remark;
+        let Located { home, mut remark } = Home::locate(places)?;
         if !home.exists() {
             if let (Some((task, host)), None) = (&places.in_task, &places.grid_home) {
                 return Err(OpsError::Refused(format!(
@@ -43,17 +40,41 @@ impl Grid {
                      make one in that directory, or submit from {host}"
                 )));
             }
-            remark = create(&home, &me, &client)?.or(remark);
+            remark = create(&home, &owner(&client.user)?, &client)?.or(remark);
         }
+        Self::open_at(&home, remark, client, login)
+    }
+
+    /// Opens the home if there is one; else gives where it would be.
+    pub fn find(places: &HomeVariables, client: ClientFacts, login: Login) -> Result<Result<Self, Home>, OpsError> {
+        let Located { home, remark } = Home::locate(places)?;
+        if !home.exists() {
+            return Ok(Err(home));
+        }
+        Self::open_at(&home, remark, client, login).map(Ok)
+    }
+
+    fn open_at(home: &Home, mut remark: Option<String>, client: ClientFacts, login: Login) -> Result<Self, OpsError> {
+        let me = owner(&client.user)?;
+        let mut replaced = false;
         let store = loop {
-            match Store::open(&home) {
-                Err(StoreError::Older { found, .. }) => remark = upgrade(&home, found)?.or(remark),
-                Err(StoreError::Backup { .. }) => remark = restore(&home, false)?.or(remark),
-                Err(StoreError::Copy { lives, .. }) => remark = restore(&home, lives)?.or(remark),
+            match Store::open(home) {
+                Err(StoreError::Older { found, .. }) => {
+                    remark = upgrade(home, found)?.or(remark);
+                    replaced = true;
+                }
+                Err(StoreError::Backup { .. }) => remark = restore(home, false)?.or(remark),
+                Err(StoreError::Copy { lives, .. }) => remark = restore(home, lives)?.or(remark),
                 store => break store?,
             }
         };
-        Ok(Self { store, me, client, login, remark })
+        let mut grid = Self { store, me, client, login, remark };
+        // Not every command does it at its end; what waited goes on now.
+        if replaced && let Err(error) = super::dispatcher::wake(&mut grid) {
+            let said = grid.remark.take().map_or_else(String::new, |remark| format!("{remark}; "));
+            grid.remark = Some(format!("{said}dispatcher: {error}"));
+        }
+        Ok(grid)
     }
 }
 
@@ -101,12 +122,14 @@ fn upgrade(home: &Home, found: i64) -> Result<Option<String>, OpsError> {
     if alone.is_none() {
         return Ok(None);
     }
-    match Store::upgrade(home) {
-        Ok(_) | Err(StoreError::Backup { .. } | StoreError::Copy { .. }) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let copy = format!("{}.v{found}", home.database().display());
-    Ok(Some(format!("the database is upgraded; a copy of the old one is in {copy}")))
+    let kept = Store::upgrade(home, Timestamp::now())?;
+    Ok(kept.map(|kept| {
+        format!(
+            "the database is upgraded from version {found} to {}, and older grids refuse it; a backup of before is kept in {}",
+            Store::VERSION,
+            kept.display()
+        )
+    }))
 }
 
 /// Makes a backup or a copy that was put here a home of its own, so that it can't be mistaken for the one it was made from.

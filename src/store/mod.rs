@@ -188,13 +188,14 @@ impl Store {
         Self::open_any(home)?.checked()
     }
 
-    /// Opens a home whose database is older, and brings it up to date; a copy stays beside it. The caller holds the
-    /// dispatcher's lock: none of the older version runs meanwhile.
-    pub fn upgrade(home: &Home) -> Result<Self> {
-        let mut store = Self::open_any(home)?;
-        schema::upgrade(&mut store).map_err(|error| error.at(home))?;
-        store.checked()
+    /// Brings the older database of a home up to date. Gives the backup of before, which stays beside it; None: somebody else was
+    /// first. The caller holds the dispatcher's lock: none of the older version runs meanwhile.
+    pub fn upgrade(home: &Home, now: Timestamp) -> Result<Option<PathBuf>> {
+        schema::upgrade(&mut Self::open_any(home)?, now).map_err(|error| error.at(home))
     }
+
+    /// The schema version that this program writes; older programs refuse it.
+    pub const VERSION: i64 = schema::VERSION;
 
     /// A home that is one, with its place noted.
     fn checked(mut self) -> Result<Self> {

@@ -3,8 +3,11 @@
 use super::backup::Origin;
 use super::place::OpenFile;
 use super::{Durability, Home, Result, Store, StoreError};
+use crate::model::failpoint::failpoint;
+use crate::model::time::Timestamp;
 use rusqlite::Connection;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
 const SCHEMA: &str = include_str!("../../schema.sql");
 
@@ -54,13 +57,13 @@ pub(super) fn create(home: &Home, seed: &super::home::Seed) -> Result<()> {
 }
 
 /// Removes a database that was never more than half made, with its logs.
-pub(super) fn clear(path: &std::path::Path) -> std::io::Result<()> {
+pub(super) fn clear(path: &Path) -> std::io::Result<()> {
     gone(path)?;
     clear_logs(path)
 }
 
 /// Removes the logs of a database that is gone: they must not be taken for those of a new one.
-pub(super) fn clear_logs(path: &std::path::Path) -> std::io::Result<()> {
+pub(super) fn clear_logs(path: &Path) -> std::io::Result<()> {
     ["-journal", "-wal", "-shm"].iter().try_for_each(|suffix| {
         let mut log = path.to_owned().into_os_string();
         log.push(suffix);
@@ -68,7 +71,7 @@ pub(super) fn clear_logs(path: &std::path::Path) -> std::io::Result<()> {
     })
 }
 
-fn gone(path: &std::path::Path) -> std::io::Result<()> {
+fn gone(path: &Path) -> std::io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -100,28 +103,56 @@ pub(super) fn check_opened(store: &Store) -> Result<bool> {
     }
 }
 
-/// Upgrades an older database behind the gate, after a copy of it is on the disk.
-pub(super) fn upgrade(store: &mut Store) -> Result<()> {
+/// Upgrades an older database behind the gate, after a backup of it is on the disk. Gives that file; None: somebody else was first.
+pub(super) fn upgrade(store: &mut Store, now: Timestamp) -> Result<Option<PathBuf>> {
     let _passed = store.gate.pass()?;
     let found = version(&store.connection)?;
     if found >= VERSION {
-        // Somebody else was first.
-        return Ok(());
+        return Ok(None);
     }
-    let copy = store.home.dir().join(format!("grid.db.v{found}"));
-    if !copy.exists() {
-        super::copy::write(&store.connection, &copy, |_| Ok(()))?;
+    let kept = free_name(&store.home.dir().join(format!("grid.db.v{found}")));
+    super::copy::write(&store.connection, &kept, |copy| mark_as_backup(copy, found, now))?;
+    failpoint("upgrade-copied");
+    let done = run_steps(&mut store.connection, found);
+    if done.is_err() {
+        // Nothing has changed, and the next try writes another one.
+        let _ = std::fs::remove_file(&kept);
     }
-    // A copy that was put back has lost it.
-    store.connection.pragma_update(None, "journal_mode", "WAL")?;
-    store.connection.pragma_update(None, "synchronous", "FULL")?;
+    done?;
     store.durability = Some(Durability::Full);
-    let transaction = store.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    failpoint("upgrade-committed");
+    Ok(Some(kept))
+}
+
+fn run_steps(connection: &mut Connection, found: i64) -> Result<()> {
+    // A copy that was put back has lost it.
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     for upgrade in UPGRADES.iter().skip(usize::try_from(found - 1).unwrap_or(0)) {
         transaction.execute_batch(upgrade)?;
+        failpoint("upgrade-stepped");
     }
     transaction.pragma_update(None, "user_version", VERSION)?;
-    transaction.commit()?;
+    Ok(transaction.commit()?)
+}
+
+/// What an earlier upgrade kept is not replaced.
+fn free_name(wanted: &Path) -> PathBuf {
+    let numbered = |number: u32| PathBuf::from(format!("{}.{number}", wanted.display()));
+    let all = std::iter::once(wanted.to_owned()).chain((2..).map(numbered));
+    all.into_iter().find(|path| path.symlink_metadata().is_err()).unwrap_or_else(|| wanted.to_owned())
+}
+
+/// The tasks go on under the newer grid. Where the older one opens the copy, it must not take them for its own: as in every
+/// backup what had not ended is held. Version 1 knows no backups.
+fn mark_as_backup(copy: &Connection, version: i64, now: Timestamp) -> rusqlite::Result<()> {
+    if version >= 2 {
+        copy.execute("UPDATE home SET backed_up_at = ?1", [now])?;
+    }
+    if version >= 4 {
+        copy.execute("UPDATE home SET place = NULL, place_inode = NULL, place_born = NULL", [])?;
+    }
     Ok(())
 }
 

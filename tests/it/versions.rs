@@ -1,6 +1,7 @@
 //! A database of every released version opens with this program, and goes on where it was.
 
 use crate::support::{Grid, process};
+use grid::model::failpoint::UPGRADE_POINTS;
 use grid::protocol::dispatcher::{FromDispatcher, ToDispatcher, VERSION};
 use grid::protocol::frame;
 use std::collections::{BTreeMap, BTreeSet};
@@ -188,17 +189,71 @@ fn an_upgraded_database_has_the_schema_of_a_new_one() {
 }
 
 #[test]
-fn an_upgrade_keeps_a_copy_and_says_so() {
+fn an_upgrade_keeps_a_backup_and_says_so() {
     let grid = home_of("1");
     let done = grid.grid(["status"]);
     let copy = grid.home().join("grid.db.v1");
-    done.expect(0).says(&["is upgraded", copy.to_str().unwrap()]);
+    done.expect(0).says(&["is upgraded from version 1 to ", "older grids refuse it", copy.to_str().unwrap()]);
     assert_eq!(copy.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     let old = rusqlite::Connection::open(&copy).unwrap();
     assert_eq!(old.query_row("PRAGMA user_version", [], |row| row.get(0)), Ok(1));
     assert_eq!(old.query_row("PRAGMA integrity_check", [], |row| row.get(0)), Ok("ok".to_owned()));
     assert_eq!(old.query_row("SELECT count(*) FROM task", [], |row| row.get(0)), Ok(7));
     assert_eq!(grid.grid(["status"]).err(), "", "it is said once");
+}
+
+/// What waited in it has run under the newer grid since.
+#[test]
+fn the_backup_of_an_upgrade_starts_no_task_again() {
+    for (version, waiting) in [("2", ["6", "7"]), ("3", ["7", "8"]), ("4", ["7", "8"])] {
+        let grid = home_of(version);
+        grid.grid(["server", "resume", "local"]).ok();
+        grid.grid(["wait", waiting[0], waiting[1]]).ok();
+        grid.grid(["dispatcher", "stop"]).ok();
+        let kept = grid.home().join(format!("grid.db.v{version}"));
+        for name in ["grid.db", "grid.db-wal", "grid.db-shm"] {
+            std::fs::rename(grid.home().join(name), grid.file(name)).unwrap();
+        }
+        std::fs::copy(&kept, grid.home().join("grid.db")).unwrap();
+        grid.grid(["server", "resume", "local"]).expect(0).says(&["restored from a backup", "held until"]);
+        for id in waiting {
+            assert_eq!(grid.state(id), "HELD", "version {version}");
+        }
+        // The older grid may have gone on with it: what is kept now is another one.
+        let again = grid.home().join(format!("grid.db.v{version}.2"));
+        assert!(again.exists() && kept.exists(), "version {version}");
+        grid.grid(["release", waiting[0]]).ok();
+        grid.grid(["wait", waiting[0]]).ok();
+        grid.grid(["dispatcher", "stop"]).ok();
+    }
+}
+
+#[test]
+fn an_upgrade_that_is_killed_is_begun_again() {
+    for point in UPGRADE_POINTS {
+        let mut grid = home_of("1");
+        grid.set_env("GRID_FAILPOINT", point);
+        assert_ne!(grid.grid(["sql", "select 1"]).code(), 0, "{point}: it was not killed");
+        grid.unset_env("GRID_FAILPOINT");
+        let database = rusqlite::Connection::open(grid.home().join("grid.db")).unwrap();
+        let version = || database.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0)).unwrap();
+        assert!(version() == 1 || *point == "upgrade-committed", "{point}");
+        grid.grid(["server", "resume", "local"]).ok();
+        grid.grid(["wait", "6"]).ok();
+        assert_eq!(database.query_row("PRAGMA integrity_check", [], |row| row.get(0)), Ok("ok".to_owned()));
+        assert!(version() > 1);
+        assert_eq!(grid.number("select count(*) n from task_view"), 7);
+        let old = rusqlite::Connection::open(grid.home().join("grid.db.v1")).unwrap();
+        assert_eq!(old.query_row("SELECT count(*) FROM task", [], |row| row.get(0)), Ok(7), "{point}");
+    }
+}
+
+/// The older dispatcher has left for it, and nobody else would start another.
+#[test]
+fn a_listing_that_upgrades_starts_the_dispatcher() {
+    let grid = home_of("4");
+    assert_eq!(grid.number("select count(*) n from task_view where state = 'PENDING'"), 2);
+    assert!(grid.dispatcher().is_some(), "tasks wait, and nobody looks at them");
 }
 
 /// The older version's dispatcher is played by this test, with its lock, its socket and the real protocol.

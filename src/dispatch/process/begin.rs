@@ -107,15 +107,7 @@ fn begin_locked(
     }
     // Started early, beside the opening of the database: the submit most often runs on this host.
     let agent = caller.as_ref().and_then(|_| connector::agent(home, true).ok());
-    let mut store = match (Store::open(home), &caller) {
-        // The caller upgrades or restores by itself, and tells the person.
-        (Err(error @ (StoreError::Older { .. } | StoreError::Backup { .. } | StoreError::Copy { .. })), Some(_)) => {
-            return Err(error.into());
-        }
-        (Err(StoreError::Older { .. }), None) => Store::upgrade(home)?,
-        (Err(StoreError::Backup { .. } | StoreError::Copy { .. }), None) => Store::restore(home, Timestamp::now())?,
-        (other, _) => other?,
-    };
+    let mut store = open(home, caller.is_some())?;
     let mut first = caller.map(First::read).transpose()?.unwrap_or_default();
     first.agent = agent;
     // Before any link is opened, and before the logins that the caller sends.
@@ -157,6 +149,19 @@ fn begin_locked(
     let listener = UnixListener::bind(&socket).map_err(unwritable)?;
     listener.set_nonblocking(true)?;
     Ok((listener, store, dispatcher))
+}
+
+/// Opens the home; where a caller waits, it upgrades or restores by itself, and tells the person.
+fn open(home: &Home, called: bool) -> Result<Store, StoreError> {
+    loop {
+        match Store::open(home) {
+            Err(StoreError::Older { .. }) if !called => drop(Store::upgrade(home, Timestamp::now())?),
+            Err(StoreError::Backup { .. } | StoreError::Copy { .. }) if !called => {
+                return Store::restore(home, Timestamp::now());
+            }
+            other => return other,
+        }
+    }
 }
 
 /// Holds the tasks that can't be read. False: all of them were held before.
