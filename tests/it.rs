@@ -42,5 +42,7 @@ mod ssh_command;
 mod tiers;
 #[path = "it/trust/mod.rs"]
 mod trust;
+#[path = "it/uninstall.rs"]
+mod uninstall;
 #[path = "it/versions.rs"]
 mod versions;

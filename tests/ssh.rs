@@ -44,6 +44,8 @@ mod speed;
 mod tiers;
 #[path = "ssh/trust.rs"]
 mod trust;
+#[path = "ssh/uninstall.rs"]
+mod uninstall;
 #[path = "ssh/way.rs"]
 mod way;
 

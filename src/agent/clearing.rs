@@ -3,9 +3,8 @@
 use super::attempt_table::AttemptState;
 use super::installed;
 use super::serve::Agent;
-use super::workdirs;
+use crate::model::filesystem::{remove_tree, taken};
 use crate::protocol::agent::{Clearing, FromAgent};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// From a home's spool up to the directory of all spools: by link, by machine, `spool`.
@@ -31,12 +30,15 @@ impl Agent {
         self.runs.clear();
         let dir = self.spool.dir().to_owned();
         let bytes = taken(&dir);
-        workdirs::remove(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+        remove_tree(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
         for parent in dir.ancestors().skip(1).take(LEVELS) {
             // Fails where other homes, links or machines have a spool there.
             if std::fs::remove_dir(parent).is_err() {
                 break;
             }
+        }
+        if let Some(base) = dir.ancestors().nth(LEVELS + 1) {
+            remove_if_ours(base);
         }
         drop(self.in_use.take());
         let (agents, left) = installed::remove_unused();
@@ -44,9 +46,10 @@ impl Agent {
     }
 }
 
-/// Bytes that a directory takes on the disk.
-pub fn taken(dir: &Path) -> u64 {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let all = entries.filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)));
-    all.map(|(path, meta)| if meta.is_dir() { taken(&path) } else { meta.blocks() * 512 }).sum()
+/// Removes a directory with nothing in it, if grid has chosen its name: one that `--remote-dir` names is the person's.
+pub fn remove_if_ours(dir: &Path) {
+    if [".local/state/grid", ".cache/grid"].iter().any(|usual| dir.ends_with(usual)) {
+        // Fails where something is in it.
+        let _ = std::fs::remove_dir(dir);
+    }
 }

@@ -1,7 +1,9 @@
 //! The agents that are installed on a server, one directory for each version: a version in use is locked, and one that nobody used for
 //! a month is removed.
 
+use super::clearing::remove_if_ours;
 use super::last_use::{is_stale, touch};
+use crate::model::filesystem::taken;
 use crate::model::time::Timestamp;
 use rustix::process::geteuid;
 use std::fs::{self, File, OpenOptions};
@@ -76,7 +78,7 @@ fn remove_unused_in(bin: &Path) -> (u64, Vec<String>) {
             left.push(format!("{} (in use)", dir.display()));
             continue;
         }
-        let size = super::clearing::taken(&dir);
+        let size = taken(&dir);
         match fs::remove_dir_all(&dir) {
             Ok(()) => bytes += size,
             Err(error) => left.push(format!("{} ({error})", dir.display())),
@@ -84,6 +86,7 @@ fn remove_unused_in(bin: &Path) -> (u64, Vec<String>) {
     }
     // Fails where a version is left.
     let _ = fs::remove_dir(bin);
+    bin.parent().iter().for_each(|dir| remove_if_ours(dir));
     (bytes, left)
 }
 

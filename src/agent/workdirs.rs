@@ -13,6 +13,7 @@ use crate::archive::unpack;
 use crate::model::command::Text;
 use crate::model::failpoint::failpoint;
 use crate::model::files::Sent;
+use crate::model::filesystem::remove_tree;
 use crate::model::id::{AttemptId, LaneId};
 use crate::model::task::Launch;
 use crate::protocol::agent::{FromAgent, Refusal};
@@ -257,27 +258,5 @@ pub fn make(dirs: &SpoolDirs, attempt: AttemptId, sent: &Sent) -> Result<Text, S
 
 /// Removes an attempt's directory, whatever the task made of it.
 pub fn clear(dirs: &SpoolDirs, attempt: AttemptId) {
-    let _ = remove(&dirs.of(attempt));
-}
-
-/// Removes a directory with everything that tasks made in it, if it exists.
-pub fn remove(dir: &Path) -> io::Result<()> {
-    match std::fs::remove_dir_all(dir) {
-        Err(_) if dir.exists() => {
-            // It has directories that their owner may not write to: as `chmod -R u+rwX` would.
-            open_up(dir);
-            std::fs::remove_dir_all(dir)
-        }
-        _ => Ok(()),
-    }
-}
-
-fn open_up(dir: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    let _ = std::fs::set_permissions(dir, PermissionsExt::from_mode(0o700));
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            open_up(&entry.path());
-        }
-    }
+    let _ = remove_tree(&dirs.of(attempt));
 }

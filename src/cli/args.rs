@@ -96,6 +96,8 @@ pub enum SubCommand {
     },
     /// Remove outputs and tasks older than `keep_outputs` and `keep_rows`
     Gc(Gc),
+    /// Remove what grid made: the home, its lines in the crontab, its files on hosts
+    Uninstall(UninstallArgs),
     /// Print a completion script for your shell
     Completions {
         /// The shell
@@ -292,6 +294,21 @@ pub struct Gc {
     /// Trust the clock of this host although it was set: remove what is old by it
     #[arg(long)]
     pub trust_clock: bool,
+    #[command(flatten)]
+    pub listing: Listing,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct UninstallArgs {
+    /// Show what would be removed; remove nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Remove without asking
+    #[arg(short = 'y', long)]
+    pub yes: bool,
+    /// Remove the home although a host can't be cleared; what to run on that host is printed
+    #[arg(long)]
+    pub leave_unreachable: bool,
     #[command(flatten)]
     pub listing: Listing,
 }

@@ -1,6 +1,8 @@
-//! Detects network file systems (locks and shared memory of a database are not safe there) and full ones.
+//! Detects network file systems (locks and shared memory of a database are not safe there) and full ones; measures and removes trees.
 
 use rustix::fs::statfs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 /// Magic number of FUSE; the type behind it is in the mount table.
@@ -54,6 +56,38 @@ pub fn has_room_for(path: &Path, bytes: u64) -> bool {
         let [free, all] = [stat.f_bavail, stat.f_blocks].map(|blocks| blocks.saturating_mul(stat.f_frsize));
         free >= bytes.saturating_add(LEFT.min(all / 16))
     })
+}
+
+/// Bytes that a file, or a directory with all in it, takes on the disk.
+pub fn taken(path: &Path) -> u64 {
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => {
+            std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| taken(&entry.path())).sum()
+        }
+        Ok(meta) => meta.blocks() * 512,
+        Err(_) => 0,
+    }
+}
+
+/// Removes a directory with everything that tasks made in it, if it exists.
+pub fn remove_tree(dir: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(dir) {
+        Err(_) if dir.exists() => {
+            // It has directories that their owner may not write to: as `chmod -R u+rwX` would.
+            open_up(dir);
+            std::fs::remove_dir_all(dir)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn open_up(dir: &Path) {
+    let _ = std::fs::set_permissions(dir, PermissionsExt::from_mode(0o700));
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            open_up(&entry.path());
+        }
+    }
 }
 
 /// The type of the mount of a path: the last one in the table with the longest mount point above it (proc(5)).

@@ -46,6 +46,7 @@ pub mod sql;
 pub mod status;
 pub mod submit;
 pub mod targets;
+pub mod uninstall;
 pub mod users;
 pub mod wait;
 

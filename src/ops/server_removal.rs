@@ -42,7 +42,7 @@ pub fn remove(grid: &mut Grid, names: &[String], on_host: OnHost) -> Result<Vec<
 }
 
 /// Servers over ssh whose host no other server uses.
-fn last_servers_on_hosts(view: &View<'_>, names: &[String]) -> Result<Vec<Server>, OpsError> {
+pub(super) fn last_servers_on_hosts(view: &View<'_>, names: &[String]) -> Result<Vec<Server>, OpsError> {
     let all = view.servers()?;
     let mut hosts: Vec<Server> = Vec::new();
     for name in names {
@@ -57,7 +57,7 @@ fn last_servers_on_hosts(view: &View<'_>, names: &[String]) -> Result<Vec<Server
     Ok(hosts)
 }
 
-fn left_note(view: &View<'_>, server: &Server) -> Result<String, OpsError> {
+pub(super) fn left_note(view: &View<'_>, server: &Server) -> Result<String, OpsError> {
     let Engine::Ssh(target) = &server.engine else { return Ok(String::new()) };
     let dirs = match target.remote_dir() {
         Some(dir) => format!("{dir}/spool and {dir}/bin"),
@@ -94,11 +94,19 @@ fn clear(grid: &mut Grid, server: &Server) -> Result<String, OpsError> {
 }
 
 fn request_clearing(grid: &Grid, server: &Server) -> Result<Clearing, String> {
-    let words = |error: start::StartError| error.to_string();
+    ask_to_clear(grid, server).and_then(|connection| wait_for_clearing(connection, server))
+}
+
+/// Sends the request; several hosts are cleared side by side.
+pub(super) fn ask_to_clear(grid: &Grid, server: &Server) -> Result<start::Connection, String> {
     let clear = ToDispatcher::Clear { server: server.id };
-    let mut connection = start::call(grid.store.home(), &grid.login, &clear).map_err(words)?;
+    start::call(grid.store.home(), &grid.login, &clear).map_err(|error| error.to_string())
+}
+
+/// Waits until a host is cleared, or can't be.
+pub(super) fn wait_for_clearing(mut connection: start::Connection, server: &Server) -> Result<Clearing, String> {
     loop {
-        match connection.receive().map_err(words)? {
+        match connection.receive().map_err(|error| error.to_string())? {
             Some(FromDispatcher::Cleared { server: id, result }) if id == server.id => return result,
             Some(_) => {}
             None => return Err("it can't be reached now".to_owned()),

@@ -18,15 +18,23 @@ pub struct Former {
 }
 
 impl Home {
+    /// Supervisors that live in the agent's spools here: of this home, of former ones and of one that it was copied from.
+    pub fn supervisors(&self) -> usize {
+        let agents = entries(&self.dir().join("spool")).into_iter().filter(|dir| {
+            let name = dir.file_name();
+            name == "agent" || name.as_encoded_bytes().starts_with(b"agent.")
+        });
+        agents.flat_map(|dir| entries(&dir.path())).map(|spool| supervisors_in(&spool.path())).sum()
+    }
+
     /// Looks for the rest of a former home, and moves aside what the new one would write over. The caller founds it.
     pub fn keep_former(&self, now: Timestamp) -> Result<Option<Former>> {
         let mut former = Former::default();
         for spool in entries(&self.agent_spool()) {
-            let runs = entries(&spool.path().join("runs"));
-            if runs.is_empty() {
+            if entries(&spool.path().join("runs")).is_empty() {
                 continue;
             }
-            former.supervisors += runs.iter().filter(|run| lives(&run.path())).count();
+            former.supervisors += supervisors_in(&spool.path());
             former.spools.push(spool.path());
         }
         let aside = self.dir().join(format!("spool/former.{}", now.0));
@@ -40,6 +48,11 @@ impl Home {
         self.make()?;
         Ok((former != Former::default()).then_some(former))
     }
+}
+
+/// Supervisors that live in the spool of one home.
+fn supervisors_in(spool: &Path) -> usize {
+    entries(&spool.join("runs")).iter().filter(|run| lives(&run.path())).count()
 }
 
 /// Where a directory can't be read there is nothing that could be told of it.

@@ -65,6 +65,11 @@ impl HomeVariables {
         let xdg = self.config_home.clone().filter(|p| p.is_absolute());
         xdg.or_else(|| Some(self.home.as_ref()?.join(".config"))).map(|p| p.join("grid"))
     }
+
+    /// Where it is noted which directory this host's home is.
+    fn pointer(&self) -> Option<PathBuf> {
+        Some(self.config_dir()?.join(format!("home@{}", self.host)))
+    }
 }
 
 impl Home {
@@ -107,6 +112,13 @@ impl Home {
             None => Ok(Located { home: Self { dir }, remark: None }),
             Some(kind) => beside_network_fs(places, &dir, kind),
         }
+    }
+
+    /// The note that says where this home is, if its usual place is on a network file system.
+    pub fn pointer(&self, places: &HomeVariables) -> Option<PathBuf> {
+        let pointer = places.pointer()?;
+        let noted = std::fs::read_to_string(&pointer).ok()?;
+        (Path::new(noted.trim_end()) == self.dir).then_some(pointer)
     }
 
     /// The directory itself.
@@ -197,19 +209,18 @@ fn beside_network_fs(places: &HomeVariables, default: &Path, kind: &'static str)
         return Err(StoreError::NotOurs { path: dir });
     }
     let mut remark = None;
-    if let Some(config) = places.config_dir() {
-        let pointer = config.join(format!("home@{}", places.host));
-        if !pointer.exists() {
-            remark = Some(format!(
-                "{} is on a network file system ({kind}); this host's home is {} (noted in {})",
-                default.display(),
-                dir.display(),
-                pointer.display()
-            ));
-            // Without the pointer everything still works; only the note is missing.
-            let _ = DirBuilder::new().recursive(true).mode(0o700).create(&config);
-            let _ = std::fs::write(&pointer, format!("{}\n", dir.display()));
-        }
+    if let Some((pointer, config)) = places.pointer().zip(places.config_dir())
+        && !pointer.exists()
+    {
+        remark = Some(format!(
+            "{} is on a network file system ({kind}); this host's home is {} (noted in {})",
+            default.display(),
+            dir.display(),
+            pointer.display()
+        ));
+        // Without the pointer everything still works; only the note is missing.
+        let _ = DirBuilder::new().recursive(true).mode(0o700).create(&config);
+        let _ = std::fs::write(&pointer, format!("{}\n", dir.display()));
     }
     Ok(Located { home: Home { dir }, remark })
 }

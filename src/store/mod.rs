@@ -52,6 +52,7 @@ pub mod tasks;
 pub mod tombstones;
 pub mod trace;
 mod transaction;
+pub mod uninstall;
 pub mod unreadable;
 pub mod users;
 pub mod waiting;

@@ -18,7 +18,7 @@ pub struct Noticed {
 }
 
 /// An archive that came home, is still there, and is not unpacked.
-const UNREAD: &str = "f.digest IS NOT NULL AND f.unpacked_at IS NULL AND f.dropped_at IS NULL";
+pub(super) const UNREAD: &str = "f.digest IS NOT NULL AND f.unpacked_at IS NULL AND f.dropped_at IS NULL";
 /// Such an archive of which notice was given, as the index `fetched_noticed` has it.
 const NOTICED: &str = "f.noticed_at IS NOT NULL AND f.unpacked_at IS NULL AND f.dropped_at IS NULL";
 

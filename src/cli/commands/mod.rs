@@ -28,6 +28,7 @@ mod sql;
 mod status;
 mod submit;
 mod typed;
+mod uninstall;
 mod users;
 mod wait;
 
@@ -75,6 +76,7 @@ pub fn run(command: SubCommand, out: &mut Out) -> CommandResult {
         SubCommand::Sql(args) => sql::run(args, out),
         SubCommand::Doctor(args) => doctor::run(args, out),
         SubCommand::Gc(args) => gc::run(args, out),
+        SubCommand::Uninstall(args) => uninstall::run(args, out),
         SubCommand::Completions { shell } => shell::completions(shell, out),
         SubCommand::Man { dir } => shell::man(dir.as_deref(), out),
         SubCommand::Agent(args) => agent(args),

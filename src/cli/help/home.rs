@@ -102,6 +102,18 @@ pub const TOPICS: &[Topic] = &[
         exit: &[],
     },
     Topic {
+        command: "uninstall",
+        notes: "All hosts over ssh are cleared of this home, and of agents that are not in use; first tiers hear that its distributors \
+                leave; then its lines in the crontab and the home are removed. Refused while a task has not ended. If a host does not \
+                answer, the home stays, and what to run on that host is printed. Files of tasks outside the home stay, and so do other \
+                homes, files in the home that grid did not make, completions, manual pages and this program.",
+        examples: &[
+            explained("grid uninstall -n", "Show what would be removed, what would be lost with it, and what stays."),
+            example("grid uninstall --yes"),
+        ],
+        exit: &[],
+    },
+    Topic {
         command: "completions",
         notes: "",
         examples: &[

@@ -49,7 +49,7 @@ impl CronJob {
 
     /// The mark of this home's block.
     pub fn mark(&self) -> String {
-        format!("grid in {}", self.home)
+        mark(&self.home)
     }
 
     /// The command for `sh -c`.
@@ -103,6 +103,15 @@ impl CronJob {
             word(&format!("PATH={}", self.path)),
         )
     }
+}
+
+fn mark(home: &str) -> String {
+    format!("grid in {home}")
+}
+
+/// The mark of a home's block; None if no crontab can hold its path.
+pub fn mark_of(home: &Home) -> Option<String> {
+    home.dir().to_str().map(mark)
 }
 
 /// PATH without directories that are missing or repeated.

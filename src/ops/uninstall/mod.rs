@@ -1,0 +1,318 @@
+//! `grid uninstall`: removes what grid made for a home: on its hosts, in the crontab, and the home itself. First tiers hear that its
+//! distributors leave.
+//!
+//! ```text
+//! no task is unended -> servers drained -> hosts cleared -> farewells -> crontab -> dispatcher stopped -> database -> the rest
+//! ```
+//!
+//! What fails up to the crontab leaves the home as it was. From the database on there is no home; the same command again removes what
+//! is left.
+
+mod hosts;
+mod left;
+
+use super::cron::table::Crontab;
+use super::cron::{CronEnvironment, job};
+use super::home::{Grid, HomeVariables};
+use super::{OpsError, registry, server_removal};
+use crate::dispatch::client::start;
+use crate::model::name::Name;
+use crate::model::resources::Bytes;
+use crate::model::ssh::Login;
+use crate::model::task::ClientFacts;
+use crate::model::time::Timestamp;
+use crate::store::uninstall::Remains;
+use crate::store::{Durability, Home, View};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+pub use hosts::HostRemoval;
+
+/// A supervisor rests for three seconds after its last task.
+const REST: Duration = Duration::from_secs(10);
+
+/// What to do with hosts that can't be cleared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreachable {
+    /// Nothing else is removed.
+    Refuse,
+    /// The home goes; what is left on the host, and how to remove it there, is reported.
+    Leave,
+}
+
+/// What is removed, or would be.
+#[derive(Debug, Serialize)]
+pub struct UninstallReport {
+    pub dry_run: bool,
+    /// The directory of the home.
+    pub home: PathBuf,
+    /// Is there a database, or at least a rest of a home?
+    pub found: bool,
+    pub tasks: u64,
+    /// Tasks that have not ended: they keep the home.
+    pub unended: u64,
+    /// What the home takes on this disk.
+    pub bytes: Bytes,
+    pub hosts: Vec<HostRemoval>,
+    /// The lines of this home in the crontab.
+    pub cron_lines: Vec<String>,
+    pub first_tiers: Vec<FirstTierFarewell>,
+    /// What is nowhere else, in words.
+    pub lost: Vec<String>,
+    /// What grid did not make, or can't know of, in words.
+    pub stays: Vec<String>,
+}
+
+/// A first tier in another home that hears of the end.
+#[derive(Debug, Serialize)]
+pub struct FirstTierFarewell {
+    /// The distributor by the name that the first tier knows.
+    pub name: String,
+    pub endpoint: String,
+    /// Why the first tier was not told.
+    pub error: Option<String>,
+}
+
+/// A home that is to be removed.
+#[derive(Debug)]
+pub struct Uninstall {
+    home: Home,
+    /// None: its database is gone already.
+    grid: Option<Grid>,
+    pointer: Option<PathBuf>,
+    caller: CronEnvironment,
+    data_home: Option<PathBuf>,
+}
+
+impl Uninstall {
+    /// Finds the home; none is made.
+    pub fn find(
+        places: &HomeVariables,
+        client: ClientFacts,
+        login: Login,
+        caller: CronEnvironment,
+    ) -> Result<Self, OpsError> {
+        let (home, grid) = match Grid::find(places, client, login)? {
+            Ok(grid) => (grid.store.home().clone(), Some(grid)),
+            Err(home) => (home, None),
+        };
+        let pointer = home.pointer(places);
+        Ok(Self { home, grid, pointer, caller, data_home: places.data_home.clone() })
+    }
+
+    /// What the home's opening has to say.
+    pub fn remark(&self) -> Option<&str> {
+        self.grid.as_ref()?.remark.as_deref()
+    }
+
+    /// What would be removed. No host is asked.
+    pub fn plan(&self) -> Result<UninstallReport, OpsError> {
+        let contents = self.home.contents();
+        let mut report = UninstallReport {
+            dry_run: true,
+            home: self.home.dir().to_owned(),
+            found: !contents.ours.is_empty(),
+            tasks: 0,
+            unended: 0,
+            bytes: Bytes(contents.bytes),
+            hosts: Vec::new(),
+            cron_lines: self.cron_lines(),
+            first_tiers: Vec::new(),
+            lost: Vec::new(),
+            stays: left::stays(&self.caller, self.data_home.as_deref(), &contents.others),
+        };
+        let Some(grid) = &self.grid else {
+            if report.found {
+                report.lost.push("outputs and files in spool, of a home whose database is gone".to_owned());
+            }
+            return Ok(report);
+        };
+        let view = grid.store.view();
+        let remains = view.remains()?;
+        (report.tasks, report.unended) = (remains.tasks, unended(&view, &remains)?);
+        report.lost = left::lost(&remains);
+        report.hosts = hosts::all(&view)?;
+        for known in view.registrations()?.iter().filter(|known| known.is_live()) {
+            let (name, endpoint) = (known.name.to_string(), known.endpoint.to_string());
+            report.first_tiers.push(FirstTierFarewell { name, endpoint, error: None });
+        }
+        Ok(report)
+    }
+
+    /// Removes it all.
+    pub fn carry_out(mut self, unreachable: Unreachable) -> Result<UninstallReport, OpsError> {
+        let mut report = self.plan()?;
+        report.dry_run = false;
+        if let Some(grid) = &mut self.grid {
+            let before = drain(grid)?;
+            hosts::clear(grid, &mut report.hosts)?;
+            if unreachable == Unreachable::Refuse
+                && let Some(words) = hosts::refusal(&report.hosts)
+            {
+                undrain(grid, &before)?;
+                return Err(OpsError::Refused(words));
+            }
+            report.first_tiers = farewells(grid)?;
+        }
+        self.remove_cron_lines()?;
+        self.remove_home()?;
+        if let Some(pointer) = &self.pointer {
+            // The note alone leads nowhere.
+            let _ = std::fs::remove_file(pointer);
+        }
+        Ok(report)
+    }
+
+    fn cron_lines(&self) -> Vec<String> {
+        // Where there is no crontab there are no lines.
+        let table = Crontab::read().ok();
+        table.zip(job::mark_of(&self.home)).and_then(|(table, mark)| table.of(&mark)).unwrap_or_default()
+    }
+
+    /// Before the home: cron would make it anew.
+    fn remove_cron_lines(&self) -> Result<(), OpsError> {
+        let (Ok(mut table), Some(mark)) = (Crontab::read(), job::mark_of(&self.home)) else { return Ok(()) };
+        if table.put(&mark, &[]) { table.write() } else { Ok(()) }
+    }
+
+    fn remove_home(&mut self) -> Result<(), OpsError> {
+        if self.home.contents().ours.is_empty() {
+            return Ok(());
+        }
+        // A first command waits here, and no dispatcher starts.
+        let _founding = self.home.found()?;
+        let stopped = start::retire(&self.home, &mut || true);
+        let _alone = stopped.map_err(|error| OpsError::Grid(format!("the dispatcher can't be stopped: {error}")))?;
+        wait_for_supervisors(&self.home)?;
+        match self.grid.take() {
+            Some(grid) => grid.store.remove(refuse_unended)?,
+            // Somebody has made one since.
+            None if self.home.exists() => return Err(OpsError::Refused("there is a home again: try again".to_owned())),
+            None => {}
+        }
+        Ok(self.home.remove_contents()?)
+    }
+}
+
+/// What has not ended, with searches and cancels that another home is to hear of.
+fn unended(view: &View<'_>, remains: &Remains) -> Result<u64, OpsError> {
+    Ok(if remains.unended == 0 && view.has_unended()? { 1 } else { remains.unended })
+}
+
+fn refuse_unended(view: &View<'_>) -> Result<(), OpsError> {
+    match unended(view, &view.remains()?)? {
+        0 => Ok(()),
+        count => Err(OpsError::Refused(refusal(count))),
+    }
+}
+
+/// Why a home with unended tasks stays, and what to do.
+pub fn refusal(unended: u64) -> String {
+    let tasks = if unended == 1 { "1 task has".to_owned() } else { format!("{unended} tasks have") };
+    format!(
+        "{tasks} not ended, so nothing was removed: `grid wait all` waits for them, `grid cancel --everyone all` cancels them"
+    )
+}
+
+/// Drains all servers, so that nothing starts from here on. Gives those that were not drained.
+fn drain(grid: &mut Grid) -> Result<Vec<Name>, OpsError> {
+    grid.store.write(Durability::Full, |tx| {
+        refuse_unended(tx)?;
+        let open: Vec<_> = tx.servers()?.into_iter().filter(|server| server.drained.is_none()).collect();
+        for server in &open {
+            tx.set_drained(server.id, Some("grid is being uninstalled"))?;
+        }
+        Ok(open.into_iter().map(|server| server.name).collect())
+    })
+}
+
+fn undrain(grid: &mut Grid, names: &[Name]) -> Result<(), OpsError> {
+    grid.store.write(Durability::Full, |tx| {
+        for server in tx.servers()?.into_iter().filter(|server| names.contains(&server.name)) {
+            tx.set_drained(server.id, None)?;
+        }
+        Ok(())
+    })
+}
+
+/// Tells first tiers in other homes that the distributors of this one leave. Those that do not answer are reported.
+fn farewells(grid: &mut Grid) -> Result<Vec<FirstTierFarewell>, OpsError> {
+    let now = Timestamp::now();
+    let live = grid.store.write::<_, OpsError>(Durability::Full, |tx| {
+        let live: Vec<_> = tx.registrations()?.into_iter().filter(|known| known.is_live()).collect();
+        for known in &live {
+            tx.unregister(known.distributor, &known.endpoint, now)?;
+        }
+        Ok(live)
+    })?;
+    let failed = if live.is_empty() { Vec::new() } else { registry::send(grid, "uninstall", false)? };
+    let mut told = Vec::new();
+    for known in live {
+        let (name, endpoint) = (known.name.to_string(), known.endpoint.to_string());
+        let report = failed.iter().find(|sent| sent.name == name && sent.endpoint == endpoint);
+        let error = report.and_then(|sent| sent.error.clone());
+        told.push(FirstTierFarewell { name, endpoint, error });
+    }
+    Ok(told)
+}
+
+/// Supervisors write to the spool; after their last task they rest for a moment.
+fn wait_for_supervisors(home: &Home) -> Result<(), OpsError> {
+    let until = Instant::now() + REST;
+    loop {
+        match home.supervisors() {
+            0 => return Ok(()),
+            _ if Instant::now() < until => std::thread::sleep(Duration::from_millis(50)),
+            running => {
+                let who = if running == 1 { "1 task".to_owned() } else { format!("{running} tasks") };
+                return Err(OpsError::Refused(format!(
+                    "supervisors of {who} still run in {}: the home stays until they have ended",
+                    home.dir().join("spool").display()
+                )));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::fixture;
+    use crate::store::{Store, StoreError};
+
+    fn caller() -> CronEnvironment {
+        let none = "/nonexistent";
+        CronEnvironment { program: none.into(), path: none.into(), home: none.into(), account: "me".to_owned() }
+    }
+
+    fn uninstall(grid: Grid) -> Uninstall {
+        let home = grid.store.home().clone();
+        Uninstall { home, grid: Some(grid), pointer: None, caller: caller(), data_home: None }
+    }
+
+    #[test]
+    fn task_that_came_at_the_last_moment_keeps_the_home() {
+        let (_dir, grid) = fixture::grid();
+        let home = grid.store.home().clone();
+        let mut uninstall = uninstall(grid);
+        // Everything before has seen no task.
+        assert_eq!(uninstall.plan().unwrap().unended, 0);
+        fixture::add_task(uninstall.grid.as_mut().unwrap(), fixture::draft());
+        let refused = uninstall.remove_home().unwrap_err().to_string();
+        assert!(refused.starts_with("1 task has not ended"), "{refused}");
+        assert!(Store::open(&home).is_ok());
+    }
+
+    #[test]
+    fn whoever_has_a_removed_home_open_acknowledges_nothing() {
+        let (_dir, grid) = fixture::grid();
+        let home = grid.store.home().clone();
+        let mut other = Store::open(&home).unwrap();
+        let nothing = |store: &mut Store| store.write(Durability::Normal, |_| Ok::<_, StoreError>(()));
+        nothing(&mut other).unwrap();
+        uninstall(grid).remove_home().unwrap();
+        assert!(matches!(nothing(&mut other), Err(StoreError::Gone { .. })));
+        assert!(!home.dir().exists());
+    }
+}
