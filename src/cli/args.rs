@@ -47,6 +47,8 @@ pub enum SubCommand {
     Hold(tasks::ChosenArgs),
     /// Let held tasks start
     Release(tasks::ChosenArgs),
+    /// Move waiting tasks to another distributor that could start them now
+    Move(tasks::ChosenArgs),
     /// Start ended tasks again
     Retry(tasks::RetryArgs),
     /// Remove ended tasks, with their outputs and files

@@ -3,6 +3,7 @@
 
 use super::context::TierContext;
 use super::front::{self, Sought, series_end};
+use super::moving;
 use super::peers::{PeerError, silently};
 use super::place::{PlacementRequest, SearchOutcome, place};
 use super::principal::Principal;
@@ -58,7 +59,11 @@ pub fn reconcile(context: &mut TierContext<'_>, known: &Away, principal: &Princi
     }
     // Its command may have asked others, and placed it, between the reading of the row and its leaving.
     let Some(away) = &context.store.view().away(known.task)? else { return Ok(Reconciled::Placed) };
-    let AwayState::Open { onward, among } = &away.held else { return tell_cancel(context, away) };
+    let (onward, among) = match &away.held {
+        AwayState::Open { onward, among } => (onward, among),
+        AwayState::By { .. } => return tell_cancel(context, away),
+        AwayState::Moving { .. } => return moving::reconcile(context, away, principal),
+    };
     if away.asked == Endpoint::Local {
         // Nobody was asked to take it.
         return again(context, away, principal);
@@ -113,7 +118,7 @@ pub fn reconcile(context: &mut TierContext<'_>, known: &Away, principal: &Princi
 }
 
 /// Sends a cancel that the owner has not heard yet.
-fn tell_cancel(context: &mut TierContext<'_>, away: &Away) -> Result<Reconciled, TierError> {
+pub(super) fn tell_cancel(context: &mut TierContext<'_>, away: &Away) -> Result<Reconciled, TierError> {
     let (AwayState::By { home, .. }, Some(grace)) = (&away.held, away.cancel) else { return Ok(Reconciled::Placed) };
     let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
     let verb = Verb::Cancel { index: None, grace_ms };
@@ -132,7 +137,11 @@ fn tell_cancel(context: &mut TierContext<'_>, away: &Away) -> Result<Reconciled,
 }
 
 /// No home holds the task, and none will up to that round: the search is resumed, or ended if its client cancelled it.
-fn again(context: &mut TierContext<'_>, away: &Away, principal: &Principal) -> Result<Reconciled, TierError> {
+pub(super) fn again(
+    context: &mut TierContext<'_>,
+    away: &Away,
+    principal: &Principal,
+) -> Result<Reconciled, TierError> {
     let now = context.now();
     // It may have been given up, or cancelled, while the others were asked.
     let Some(still) = context.store.view().away(away.task)? else { return Ok(Reconciled::Placed) };

@@ -5,8 +5,8 @@ use crate::model::id::TaskUuid;
 use crate::store::Home;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
 /// The lock of a search in progress.
 #[derive(Debug)]
@@ -28,6 +28,21 @@ impl SearchLock {
         Ok(Self { path, _lock: lock })
     }
 
+    /// Takes the lock of a task whose id was told before. None: another process searches for the task, or moves it.
+    pub fn again(home: &Home, uuid: TaskUuid) -> io::Result<Option<Self>> {
+        let path = path(home, uuid);
+        loop {
+            let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+            match lock.try_lock() {
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(error),
+                Ok(()) if is_at(&lock, &path) => return Ok(Some(Self { path, _lock: lock })),
+                // Its last holder removed it meanwhile.
+                Ok(()) => {}
+            }
+        }
+    }
+
     /// Does a process hold the lock? The file of a dead process is removed.
     pub fn is_going_on(home: &Home, uuid: TaskUuid) -> bool {
         let path = path(home, uuid);
@@ -35,10 +50,18 @@ impl SearchLock {
         if matches!(left.try_lock(), Err(TryLockError::WouldBlock)) {
             return true;
         }
-        // No other process will take it: one command only searches for a uuid.
-        let _ = std::fs::remove_file(path);
+        // Another process may have made a new one meanwhile.
+        if is_at(&left, &path) {
+            let _ = std::fs::remove_file(path);
+        }
         false
     }
+}
+
+/// Is this open file still the one at this path? Only who holds its lock removes it.
+fn is_at(file: &File, path: &Path) -> bool {
+    let inode = |of: io::Result<std::fs::Metadata>| of.ok().map(|meta| (meta.dev(), meta.ino()));
+    inode(file.metadata()).is_some_and(|held| inode(std::fs::metadata(path)) == Some(held))
 }
 
 impl Drop for SearchLock {

@@ -4,6 +4,7 @@ use super::context::TierContext;
 use super::dry;
 use super::fleets::Fleets;
 use super::front::{self, Sought};
+use super::moving;
 use super::offer::{self, CommitOutcome, IncomingTask, Via};
 use super::principal::{OTHERS, Principal, UuidState, known};
 use super::quotas;
@@ -11,6 +12,7 @@ use super::search::{Trace, skipped};
 use super::snapshot;
 use super::tier2::TierError;
 use crate::model::failpoint::failpoint;
+use crate::model::id::TaskUuid;
 use crate::model::name::Name;
 use crate::protocol::distributor::{Answer, How, Offered, Placed, Question, Way};
 use crate::protocol::envelope::Envelope;
@@ -25,6 +27,11 @@ pub enum TierQuestion<'a> {
     Offer(OfferQuestion<'a>),
     Commit(CommitQuestion<'a>),
     Find(Sought),
+    /// Give this task up, for good up to this round.
+    GiveUp {
+        uuid: TaskUuid,
+        round: u32,
+    },
 }
 
 /// What would the member do with this task?
@@ -69,6 +76,7 @@ pub fn answer(
         TierQuestion::Offer(question) => offer(context, fleets, principal, &question),
         TierQuestion::Commit(question) => commit(context, fleets, principal, &question),
         TierQuestion::Find(sought) => front::find(context, &sought, principal, each),
+        TierQuestion::GiveUp { uuid, round } => moving::give_up(context, uuid, round, principal),
     }
 }
 

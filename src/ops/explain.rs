@@ -3,23 +3,16 @@
 
 use super::report::{Explained, Remote, ServerVerdict, TierSearch};
 use super::selecting::Chosen;
-use super::{Grid, OpsError, remote, show};
-use crate::dispatch::client::relay::Relay;
-use crate::distributor::context::TierContext;
-use crate::distributor::dry::{self, DryRun};
+use super::{Grid, OpsError, moving, remote, show};
+use crate::distributor::dry::DryRun;
 use crate::distributor::fleets::Fleets;
-use crate::distributor::front::SERIES;
-use crate::distributor::principal::Principal;
 use crate::distributor::tier2::Candidates;
 use crate::matching::Query;
-use crate::model::ambient::System;
-use crate::model::id::{Index, TaskUuid};
+use crate::model::id::Index;
 use crate::model::name::Name;
 use crate::model::task::State;
 use crate::model::time::{Timestamp, short};
 use crate::protocol::distributor::Verb;
-use crate::protocol::envelope::{Envelope, Sealed};
-use crate::protocol::seal;
 use crate::store::View;
 use crate::store::away::{Away, AwayState};
 use crate::store::tasks::{Shape, TaskRow};
@@ -54,8 +47,10 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
         if let Some(search) = search {
             told.tiers = two_tiers(search.tiers);
         }
+        // What this home did comes first: the owner's steps follow it.
+        told.steps = [view.steps(row.id)?, told.steps].concat();
         if row.counts.waiting > 0 && told.state == Some(State::Pending) {
-            told.elsewhere = could_start_now(grid, &row)?;
+            told.elsewhere = moving::could_start_now(grid, &row, Some(&away))?;
         }
         return Ok(told);
     }
@@ -129,7 +124,7 @@ fn unreached(grid: &Grid, what: Chosen, away: &Away, why: &str) -> Result<Explai
         steps: view.steps(row.id)?,
         remote: match away.held {
             AwayState::By { id, .. } => Some(Remote { distributor: owner.clone(), id: id.to_string() }),
-            AwayState::Open { .. } => None,
+            AwayState::Open { .. } | AwayState::Moving { .. } => None,
         },
         elsewhere: None,
     })
@@ -140,21 +135,6 @@ fn others_wait(row: &TaskRow) -> Option<String> {
     let waiting = Some(row.counts.waiting).filter(|_| row.state() == State::Running)?;
     let why = row.reason_in(State::Pending).filter(|_| waiting > 0)?;
     Some(format!("{waiting} wait: {why}"))
-}
-
-/// A distributor other than the one that a task of another home waits in, if one could start it now.
-fn could_start_now(grid: &mut Grid, row: &TaskRow) -> Result<Option<String>, OpsError> {
-    let Some(kept) = grid.store.view().sealed(row.id)? else { return Ok(None) };
-    let sealed = Sealed::from_bytes(kept.sealed);
-    let Ok(request) = seal::open(&sealed) else { return Ok(None) };
-    // Under a uuid of its own: the task itself is known where it waits.
-    let uuid = TaskUuid::new();
-    let mut envelope = Envelope { version: 1, uuid, round: SERIES, user: None, hops: 0, sealed, list: None };
-    let principal = Principal::resident(grid.me.clone());
-    let mut peers = Relay::new(grid.store.home(), &grid.login);
-    let mut context = TierContext { store: &mut grid.store, peers: &mut peers, ambient: &System };
-    let found = dry::search(&mut context, &mut envelope, &request, &principal).map_err(super::submit::refusal)?;
-    Ok(found.now.filter(|member| *member != row.tier2))
 }
 
 /// Matches a task against its servers as they are now.

@@ -187,7 +187,7 @@ fn why_needed(view: &View<'_>, task: TaskId, how: Removal) -> Result<Option<Stri
     }
     // Once there are dependencies: a task that others wait for is needed.
     match &away {
-        Some(Away { held: AwayState::Open { .. }, .. }) => {
+        Some(Away { held: AwayState::Open { .. } | AwayState::Moving { .. }, .. }) => {
             return Ok(Some("no home has answered yet whether it holds it".to_owned()));
         }
         Some(Away { cancel: Some(_), .. }) => {

@@ -123,7 +123,7 @@ pub(super) fn of_task(view: &View<'_>, row: &TaskRow, member: Option<&MemberRow>
         counts: (!single).then(|| counts.collect()),
         remote: away.as_ref().and_then(|away| match away.held {
             AwayState::By { id, .. } => Some(Remote { distributor: row.tier2.clone(), id: id.to_string() }),
-            AwayState::Open { .. } => None,
+            AwayState::Open { .. } | AwayState::Moving { .. } => None,
         }),
         member: match (&away, member) {
             (None, Some(member)) => of_group(view, member.server(), member.host())?,

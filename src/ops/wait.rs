@@ -2,7 +2,7 @@
 
 use super::remote::files;
 use super::remote::owner::send_verb_until;
-use super::remote::states::{WatchOutcome, watch};
+use super::remote::states::{WatchOutcome, has_moved, watch};
 use super::report::{EndReport, Waited};
 use super::selecting::Chosen;
 use super::{Grid, OpsError, cancel, dispatcher, member_state, remote, shell_code};
@@ -143,7 +143,7 @@ fn wait_remote(
         let member = row.as_ref().map_or_else(String::new, |row| row.tier2.clone());
         let why = row.and_then(|row| row.reason);
         let mut why = remote::states::why_waiting(why.as_ref()).to_owned();
-        let mut denied = false;
+        let (mut denied, mut moved) = (false, false);
         if matches!(away.held, AwayState::By { .. }) {
             // If the submit did not learn which home accepted the task, its files are not sent yet.
             sent = sent || files::send(grid, &away).is_ok();
@@ -154,6 +154,7 @@ fn wait_remote(
                     match said {
                         Ok(Answer::Ended { state, code, exit_code }) => return Ok(Some((state, code, exit_code))),
                         Ok(other) => (denied, why) = (true, words_of(other)),
+                        Err(_) if has_moved(grid, &away)? => moved = true,
                         Err(error) => (denied, why) = (matches!(error, OpsError::Denied { .. }), error.to_string()),
                     }
                 }
@@ -165,6 +166,7 @@ fn wait_remote(
                         WatchOutcome::Heard => continue,
                         WatchOutcome::Silent(words) => why = words,
                         WatchOutcome::Denied(words) => (denied, why) = (true, words),
+                        WatchOutcome::Moved => moved = true,
                         // As for an unknown end: this gives no code of the task.
                         WatchOutcome::Gone(why) => return Err(OpsError::Grid(format!("task {chosen}: {why}"))),
                     }
@@ -174,7 +176,7 @@ fn wait_remote(
         if stop.is_due() {
             return Ok(None);
         }
-        if !std::mem::replace(&mut said_why, true) {
+        if !moved && !std::mem::replace(&mut said_why, true) {
             let since = away.answered_at.map_or_else(String::new, |at| format!(" since {}", at.local()));
             let remedy = cancel::remedy_if_lost(away.task);
             told(WaitEvent::Note(&match away.held {
@@ -188,14 +190,18 @@ fn wait_remote(
                         "task {chosen}: {member} does not answer{since}: {why}; it is asked again until it does; {remedy}"
                     )
                 }
-                AwayState::Open { .. } => format!("task {chosen} waits: {why}"),
+                AwayState::Open { .. } | AwayState::Moving { .. } => format!("task {chosen} waits: {why}"),
             }));
         }
         dispatcher::wake(grid)?;
         // Its home is down, or the search is still open. Both change without a message to this command.
         std::thread::sleep(AGAIN);
         match remote::away(grid, chosen)? {
-            Some(now) => away = now,
+            Some(now) => {
+                // A new home has none of its files.
+                sent &= now.held == away.held;
+                away = now;
+            }
             // The search led back to this home, which has the task now; or the task was given up.
             None => return wait_until(grid, &[chosen], stop, &mut |_| true).map(|_| None),
         }

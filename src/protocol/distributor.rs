@@ -13,7 +13,7 @@ use crate::model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The version of this protocol that this program speaks.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 /// The oldest version that it understands.
 pub const VERSION_MIN: u32 = 1;
 /// What `grid serve` writes before its first frame, so that the noise of a login shell can be skipped.
@@ -106,6 +106,9 @@ pub enum Question {
     },
     /// A verb for a task that `owner` holds; a first tier relays it.
     Task { owner: HomeId, user: Option<Name>, uuid: TaskUuid, verb: Verb },
+    /// To the owner of a task, or a first tier that relays it: give the task up if nothing of it ever started. Answered by
+    /// [`Answer::Nowhere`] or [`Answer::Kept`], for good up to this round.
+    GiveUp { owner: HomeId, user: Option<Name>, uuid: TaskUuid, round: u32 },
     /// The states of tasks, in order and without unknown ones. Answered at once.
     States { owner: HomeId, user: Option<Name>, uuids: Vec<TaskUuid> },
     /// The states of tasks, once the first of them has ended.
@@ -170,13 +173,14 @@ impl Question {
         match self {
             Self::Look(_) | Self::Manage { .. } => 2,
             Self::Task { verb: Verb::Remove { .. }, .. } => 4,
+            Self::GiveUp { .. } => 5,
             _ => 1,
         }
     }
 
     /// True if it is part of a search: no home that was lost meanwhile may hold that up.
     pub const fn is_of_a_search(&self) -> bool {
-        matches!(self, Self::Place(_) | Self::Offer { .. } | Self::Commit { .. })
+        matches!(self, Self::Place(_) | Self::Offer { .. } | Self::Commit { .. } | Self::GiveUp { .. })
     }
 
     /// True if the answer waits for an event at the other home, which may take a week.
@@ -209,8 +213,13 @@ pub enum Answer {
     No {
         why: String,
     },
-    /// To `Find`: no home holds the task, and none will up to that round.
+    /// To `Find`: no home holds the task, and none will up to that round. To `GiveUp`: this home does not, and will not.
     Nowhere,
+    /// To `GiveUp`: the task stays, for this reason. Since version 5.
+    Kept {
+        why: String,
+        task: Snapshot,
+    },
     /// To `States` and `Watch`.
     States(Vec<Snapshot>),
     /// A report of `ops` as JSON, or the last piece of a long one.

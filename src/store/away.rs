@@ -22,6 +22,8 @@ pub enum AwayState {
     },
     /// This home owns it, under this id.
     By { home: HomeId, id: TaskId },
+    /// This home has it under this id, or had: it is asked to give the task up (`moving`).
+    Moving { home: HomeId, id: TaskId },
 }
 
 /// The rest of a task elsewhere.
@@ -62,12 +64,12 @@ const SELECT: &str = "
     FROM away a JOIN task t ON t.id = a.task_id ";
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Away> {
-    let held = match (row.get(7)?, row.get(8)?) {
-        (Some(home), Some(id)) => AwayState::By { home, id },
-        _ => {
-            let among: Option<String> = row.get(6)?;
-            AwayState::Open { onward: row.get(5)?, among: among.and_then(|text| serde_json::from_str(&text).ok()) }
-        }
+    let among: Option<String> = row.get(6)?;
+    let among: Option<Vec<HomeId>> = among.and_then(|text| serde_json::from_str(&text).ok());
+    let held = match (row.get(7)?, row.get(8)?, among.as_deref()) {
+        (Some(home), Some(id), _) => AwayState::By { home, id },
+        (None, Some(id), Some([home])) => AwayState::Moving { home: *home, id },
+        _ => AwayState::Open { onward: row.get(5)?, among },
     };
     Ok(Away {
         task: row.get(0)?,
@@ -149,7 +151,7 @@ impl Tx<'_> {
     ) -> Result<()> {
         self.run(
             "INSERT INTO away (task_id, sealed, round, asked, onward, asked_at, list) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-             ON CONFLICT DO UPDATE SET round = excluded.round, asked = excluded.asked, onward = excluded.onward, among = NULL, tried_at = NULL,
+             ON CONFLICT DO UPDATE SET round = excluded.round, asked = excluded.asked, onward = excluded.onward, among = NULL, remote_id = NULL, tried_at = NULL,
                  asked_at = CASE WHEN away.round / 1000 < excluded.round / 1000 THEN excluded.asked_at ELSE away.asked_at END",
             (task, sealed, round, asked, onward, now, list),
         )?;

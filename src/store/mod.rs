@@ -31,6 +31,7 @@ pub mod keeping;
 pub mod ledger;
 pub mod machines;
 pub mod members;
+pub mod moving;
 pub mod outputs;
 mod phases;
 mod place;

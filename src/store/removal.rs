@@ -33,6 +33,13 @@ impl View<'_> {
     }
 }
 
+impl View<'_> {
+    /// Did this task come from another home, whose client follows it?
+    pub fn is_foreign(&self, task: TaskId) -> Result<bool> {
+        Ok(self.one("SELECT 1 FROM task WHERE id = ?1 AND foreign_end > 0", [task], |_| Ok(()))?.is_some())
+    }
+}
+
 impl Tx<'_> {
     /// A task came from another home: its client there is to hear how it ends.
     pub fn mark_foreign(&self, task: TaskId) -> Result<()> {

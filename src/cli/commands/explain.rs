@@ -48,7 +48,7 @@ pub fn print(report: &Explained, json: bool, out: &mut Out) -> CommandResult {
     }
     if let (Some(member), Some(id)) = (&report.elsewhere, &report.task) {
         out.line(&format!(
-            "{member} could start it now: a task stays where it waits; `grid cancel {id}` and submit it again to run it there"
+            "{member} could start it now: a task stays where it waits; `grid move {id}` takes it there"
         ))?;
     }
     for (at, what) in &report.steps {

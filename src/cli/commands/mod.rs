@@ -15,6 +15,7 @@ mod gc;
 mod hold;
 mod import;
 mod logs;
+mod moving;
 mod profiles;
 mod refresh;
 mod remove;
@@ -60,6 +61,7 @@ pub fn run(command: SubCommand, out: &mut Out) -> CommandResult {
         SubCommand::Cancel(args) => cancel::run(args, out),
         SubCommand::Hold(args) => hold::hold(args, out),
         SubCommand::Release(args) => hold::release(args, out),
+        SubCommand::Move(args) => moving::run(args, out),
         SubCommand::Retry(args) => retry::run(args, out),
         SubCommand::Remove(args) => remove::run(args, out),
         SubCommand::Server(verb) => servers::run(verb, out),

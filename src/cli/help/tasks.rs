@@ -148,6 +148,18 @@ pub const TOPICS: &[Topic] = &[
         exit: &[],
     },
     Topic {
+        command: "move",
+        notes: "A task stays in the home that took it. `grid move` has that home give the task up, if nothing of it ever started, and \
+                searches for it anew; it keeps its id. A task stays where it waits if no other distributor could start it now, or if \
+                its home does not answer. `all` means your waiting tasks. `grid explain` names the distributor that could start a \
+                task.",
+        examples: &[
+            example("grid move last"),
+            explained("grid move all", "All your waiting tasks that another distributor could start."),
+        ],
+        exit: &[(Code::OK, "Moved."), (Code::REFUSED, "A task stays where it is; stderr has the reason.")],
+    },
+    Topic {
         command: "retry",
         notes: "Starts tasks that failed, timed out, were cancelled or are LOST; a LOST task may then run twice.",
         examples: &[example("grid retry last"), explained("grid retry --failed all", "Only tasks that FAILED.")],

@@ -1,7 +1,7 @@
 //! Follows a task in another home: its outputs come over the link by which it was submitted.
 
 use super::owner::{send_verb, send_verb_until};
-use super::states::{refresh, why_waiting};
+use super::states::{has_moved, refresh, why_waiting};
 use super::{away as row_of, files};
 use crate::distributor::members::words_of;
 use crate::model::attempt::Stream;
@@ -58,7 +58,7 @@ pub fn follow_remote(
                     return Ok(FollowedEnd { state, code });
                 }
                 Ok(other) => return Err(OpsError::Grid(words_of(other))),
-                Err(_) if stop.is_due() => {}
+                Err(_) if stop.is_due() || has_moved(grid, &away)? => {}
                 Err(error) if !said_why => {
                     said_why = true;
                     sink(FollowEvent::Note(&format!("{error}; asked again"))).map_err(OpsError::Output)?;
@@ -94,7 +94,11 @@ pub fn follow_remote(
         sink(FollowEvent::Still).map_err(OpsError::Output)?;
         crate::ops::dispatcher::wake(grid)?;
         match row_of(grid, what)? {
-            Some(now) => away = now,
+            Some(now) => {
+                // A new home has none of its files.
+                sent &= now.held == away.held;
+                away = now;
+            }
             None => {
                 let state = member_state(&grid.store.view(), what)?;
                 if state.ended() {

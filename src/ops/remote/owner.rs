@@ -1,49 +1,16 @@
 //! The owner of a task: the home that holds it, and the ways to it.
 
-use super::states::{record_silence, record_unknown, unknown_there};
+use super::states::{has_moved, record_silence, record_unknown, unknown_there};
 use crate::dispatch::client::relay::{Relay, Stop};
 use crate::distributor::members::words_of;
+pub use crate::distributor::owner::OwnerHome;
+use crate::distributor::owner::ways;
 use crate::distributor::peers::{Peers, silently};
-use crate::distributor::search::skipped;
-use crate::model::distributor::Tier;
-use crate::model::endpoint::Endpoint;
-use crate::model::id::HomeId;
 use crate::ops::{Grid, OpsError};
 use crate::protocol::distributor::{Answer, Question, Verb};
+use crate::store::Durability;
 use crate::store::away::{Away, AwayState};
-use crate::store::{Durability, View};
 use serde::de::DeserializeOwned;
-
-/// A home that holds tasks of this one.
-#[derive(Debug, Clone, Copy)]
-pub struct OwnerHome<'a> {
-    pub home: HomeId,
-    /// The distributor that was asked to place them.
-    pub asked: &'a Endpoint,
-}
-
-/// The ways to an owner: its own endpoint where this home knows it, else the first tier that was asked, else any other first tier.
-/// Distributors that are known to be silent come last; without `insist` they are left out.
-fn ways(view: &View<'_>, owner: OwnerHome<'_>, insist: bool) -> Result<Vec<Endpoint>, OpsError> {
-    let mut ways: Vec<(bool, Endpoint)> = Vec::new();
-    let mut add = |silent: bool, endpoint: &Endpoint| {
-        if endpoint.is_elsewhere() && !ways.iter().any(|(_, known)| known == endpoint) {
-            ways.push((silent, endpoint.clone()));
-        }
-    };
-    for member in view.distributors(Tier::Second)?.iter().filter(|m| m.home == Some(owner.home)) {
-        add(member.silent_since.is_some() && !member.due, &member.endpoint);
-    }
-    let fronts = view.distributors(Tier::First)?;
-    let silent =
-        |endpoint: &Endpoint| fronts.iter().any(|m| m.endpoint == *endpoint && m.silent_since.is_some() && !m.due);
-    add(silent(owner.asked), owner.asked);
-    for front in &fronts {
-        add(skipped(front).is_some(), &front.endpoint);
-    }
-    ways.sort_by_key(|(silent, _)| *silent);
-    Ok(ways.into_iter().filter(|(silent, _)| insist || !silent).map(|(_, endpoint)| endpoint).collect())
-}
 
 /// Asks an owner, by each way until one answers. An error names the ways and why there is no answer: [`OpsError::Denied`] if all
 /// have answered and refuse.
@@ -129,8 +96,12 @@ fn send(
     each: &mut dyn FnMut(Answer) -> bool,
 ) -> Result<Answer, OpsError> {
     let AwayState::By { home, .. } = away.held else {
+        let state = match away.held {
+            AwayState::Moving { .. } => "it is being moved to another home; try again",
+            _ => "no home has confirmed yet that it holds the task; grid asks again",
+        };
         return Err(OpsError::Refused(format!(
-            "task {}: no home has confirmed yet that it holds the task; grid asks again (`grid cancel --forget {}` gives the task up)",
+            "task {}: {state} (`grid cancel --forget {}` gives the task up)",
             away.task, away.task
         )));
     };
@@ -139,6 +110,9 @@ fn send(
     match ask_by(grid, &mut peers, OwnerHome { home, asked: &away.asked }, &question, each) {
         Err(error) if peers.is_stopped() => Err(error),
         Ok(Answer::Unknown(_)) => {
+            if has_moved(grid, away)? {
+                return Err(OpsError::Refused(format!("task {}: it has left that home; try again", away.task)));
+            }
             record_unknown(grid, &[away])?;
             Err(OpsError::Refused(format!("task {}: {}", away.task, unknown_there(away.task))))
         }

@@ -57,6 +57,8 @@ pub enum WatchOutcome {
     Silent(String),
     /// The answer is a refusal, in these words: asked again later.
     Denied(String),
+    /// The task has left that home: it moves to another one.
+    Moved,
     /// The owner does not know the task any more, and why.
     Gone(String),
 }
@@ -71,6 +73,7 @@ pub fn watch(grid: &mut Grid, first: &Away, others: &[Away], stop: &Stop) -> Res
     let mut peers = Relay::new(grid.store.home(), &grid.login).until(stop.clone());
     match ask_by(grid, &mut peers, OwnerHome { home, asked: &first.asked }, &question, &mut silently) {
         Ok(Answer::States(all)) => record_states(grid, &asked, &all).map(|()| WatchOutcome::Heard),
+        Ok(Answer::Unknown(_)) if has_moved(grid, first)? => Ok(WatchOutcome::Moved),
         Ok(Answer::Unknown(_)) => {
             record_unknown(grid, &[first])?;
             Ok(WatchOutcome::Gone(unknown_there(first.task)))
@@ -112,8 +115,19 @@ pub(super) fn record_unknown(grid: &mut Grid, tasks: &[&Away]) -> Result<(), Ops
         return Ok(());
     }
     grid.store.write(Durability::Normal, |tx| {
-        tasks.iter().try_for_each(|away| Ok(tx.set_away_reason(away.task, &unknown_there(away.task))?))
+        for asked in tasks {
+            // It may have moved since: then its old home does not know it, and rightly so.
+            if tx.away(asked.task)?.is_some_and(|now| now.held == asked.held) {
+                tx.set_away_reason(asked.task, &unknown_there(asked.task))?;
+            }
+        }
+        Ok(())
     })
+}
+
+/// Is another home asked for this task since the row was read, or is it this home's own by now?
+pub fn has_moved(grid: &Grid, asked: &Away) -> Result<bool, OpsError> {
+    Ok(grid.store.view().away(asked.task)?.is_none_or(|now| now.held != asked.held))
 }
 
 /// Why a task is no longer known in its home, and what to do.

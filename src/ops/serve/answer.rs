@@ -77,6 +77,16 @@ pub fn answer(
             let identity = session.credentials.identity(&grid.store.view(), user.as_ref())?;
             tasks::task(&OpenQuestion { session, ticket, identity }, grid, owner, uuid, verb)
         }
+        Question::GiveUp { owner, user, uuid, round } => {
+            let identity = session.credentials.identity(&grid.store.view(), user.as_ref())?;
+            if owner != grid.store.view().home_row()?.id {
+                let asked = OpenQuestion { session, ticket, identity };
+                let user = asked.user();
+                return tasks::pass_on(&asked, grid, owner, &Question::GiveUp { owner, user, uuid, round });
+            }
+            let principal = principal_of(session, grid, &identity, user.as_ref())?;
+            tiers(session, grid, fleets, ticket, &principal, TierQuestion::GiveUp { uuid, round })
+        }
         Question::States { owner, user, uuids } => {
             let identity = session.credentials.identity(&grid.store.view(), user.as_ref())?;
             tasks::states(&OpenQuestion { session, ticket, identity }, grid, owner, uuids)
@@ -109,6 +119,8 @@ fn tiers(
 ) -> Result<Answer, OpsError> {
     let commits = matches!(asked, TierQuestion::Commit(_));
     let takes = commits || matches!(asked, TierQuestion::Place(_));
+    // What was kept for a task that is given up is free.
+    let wakes = takes || matches!(asked, TierQuestion::GiveUp { .. });
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let mut context = TierContext { store: &mut grid.store, peers: &mut peers, ambient: &System };
     let mut each = |word| session.say(ticket, word, false);
@@ -119,7 +131,7 @@ fn tiers(
         Err(TierError::Store(error)) if takes => Answer::Unsure { member: "it".to_owned(), why: error.to_string() },
         other => other.map_err(refusal)?,
     };
-    if takes && let Err(error) = dispatcher::wake(grid) {
+    if wakes && let Err(error) = dispatcher::wake(grid) {
         tracing::warn!("the dispatcher was not woken: {error}");
     }
     if principal.access == Access::User {

@@ -33,7 +33,7 @@ impl OpenQuestion<'_> {
         self.session.is_dropped(self.ticket)
     }
 
-    fn user(&self) -> Option<Name> {
+    pub fn user(&self) -> Option<Name> {
         self.identity.name().cloned()
     }
 }
@@ -111,7 +111,7 @@ fn states_here(asked: &OpenQuestion<'_>, grid: &mut Grid, uuids: Vec<TaskUuid>) 
 }
 
 /// Passes a question on to another home that this one knows.
-fn pass_on(asked: &OpenQuestion<'_>, grid: &Grid, owner: HomeId, question: &Question) -> Result<Answer, OpsError> {
+pub fn pass_on(asked: &OpenQuestion<'_>, grid: &Grid, owner: HomeId, question: &Question) -> Result<Answer, OpsError> {
     let OpenQuestion { session, ticket, .. } = asked;
     let known = grid.store.view().distributors(Tier::Second)?;
     let endpoint: Option<Endpoint> =

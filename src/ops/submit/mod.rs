@@ -24,4 +24,5 @@ pub use by_itself::{dry_run, submit, take_in};
 pub use in_dispatcher::SubmitService;
 pub(super) use inheritance::keep_environment;
 pub use request::SubmitRequest;
+pub(super) use request::travelling;
 pub use submitted::chosen;

@@ -69,6 +69,11 @@ pub(super) fn completed(
         let known = view.users()?;
         return Err(OpsError::unknown("user", name.as_str(), known.iter().map(|u| u.name.as_str())));
     }
+    travelling(view, request, me)
+}
+
+/// The request with what this home declares of its user and its client, if it may leave the home.
+pub fn travelling(view: &View<'_>, request: Request, me: &Name) -> Result<Request, OpsError> {
     // A task of another user stays in this home.
     if request.user.is_none() && view.reaches_elsewhere()? {
         return with_client_attributes(view, with_user_attributes(view, request, me)?);
@@ -95,6 +100,8 @@ fn with_user_attributes(view: &View<'_>, mut request: Request, me: &Name) -> Res
     if let Some(user) = view.user(me.as_str())? {
         let own = request.demand.constraint.take();
         request.demand.constraint = match (own, user.constraint) {
+            // It may have been added at the submit.
+            (Some(own), Some(his)) if *own == *his || own.ends_with(&format!(" && ({his})")) => Some(own),
             (Some(own), Some(his)) => Some(format!("({own}) && ({his})").into()),
             (own, his) => own.or(his.map(Into::into)),
         };

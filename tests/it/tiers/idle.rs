@@ -27,7 +27,7 @@ fn explain_names_another_second_tier_that_could_start_a_waiting_task_now() {
     std::fs::write(other.file("go"), "on").unwrap();
     other.grid(["wait", &also]).ok();
     process::until("the other one is seen to be idle", || client.explain(id)["elsewhere"] == "lab-y");
-    client.grid(["explain", id]).shows(&["lab-y could start it now", &format!("grid cancel {id}")]);
+    client.grid(["explain", id]).shows(&["lab-y could start it now", &format!("grid move {id}")]);
     // It takes nothing, and moves nothing.
     assert_eq!((client.state(id).as_str(), lab.tasks(), other.tasks()), ("PENDING", 2, 1));
     std::fs::write(lab.file("go"), "on").unwrap();

@@ -13,7 +13,7 @@ use grid::model::demand::Demand;
 use grid::model::endpoint::Endpoint;
 use grid::model::facts::Facts;
 use grid::model::files::Workplace;
-use grid::model::id::{BootId, TaskUuid};
+use grid::model::id::{BootId, HomeId, TaskUuid};
 use grid::model::resources::Bytes;
 use grid::model::task::{ClientFacts, Launch, Members, Request};
 use grid::protocol::distributor::{Answer, Question};
@@ -49,6 +49,8 @@ pub enum Step {
     SecondAfterCommit,
     BeforeFind,
     AfterFind,
+    BeforeGiveUp,
+    AfterGiveUp,
 }
 
 pub const FAULTS: [Fault; 3] = [Fault::Cut, Fault::Frozen, Fault::Killed];
@@ -290,8 +292,15 @@ fn work(world: &Arc<World>, home: &Path, question: Question, say: &Sender<Said>)
         Question::Place(_) => (Step::FirstBeforeOffer, Step::FirstBeforeAnswer),
         Question::Offer { .. } => (Step::SecondBeforeOffer, Step::SecondAfterOffer),
         Question::Commit { .. } => (Step::SecondBeforeCommit, Step::SecondAfterCommit),
+        Question::GiveUp { .. } => (Step::BeforeGiveUp, Step::AfterGiveUp),
         _ => (Step::BeforeFind, Step::AfterFind),
     };
+    if let Question::GiveUp { owner, .. } = &question
+        && *owner != store.view().home_row().unwrap().id
+    {
+        let _ = say.send(Said::Last(pass_on(&store, &mut peers, *owner, &question)));
+        return;
+    }
     world.pass(home, before, say);
     let asked = match &question {
         Question::Place(envelope) => TierQuestion::Place(envelope.clone()),
@@ -312,6 +321,7 @@ fn work(world: &Arc<World>, home: &Path, question: Question, say: &Sender<Said>)
             age: Duration::from_millis(*age_ms),
             among: among.clone(),
         }),
+        Question::GiveUp { uuid, round, .. } => TierQuestion::GiveUp { uuid: *uuid, round: *round },
         other => panic!("{other:?}"),
     };
     let mut fleets = world.fleets.lock().unwrap().remove(home).unwrap_or_default();
@@ -319,6 +329,14 @@ fn work(world: &Arc<World>, home: &Path, question: Question, say: &Sender<Said>)
     world.fleets.lock().unwrap().insert(home.to_owned(), fleets);
     world.pass(home, after, say);
     let _ = say.send(Said::Last(said));
+}
+
+/// What a first tier does with a question to the owner of a task.
+fn pass_on(store: &Store, peers: &mut Wire, owner: HomeId, question: &Question) -> Answer {
+    let members = store.view().distributors(grid::model::distributor::Tier::Second).unwrap();
+    let member = members.into_iter().find(|member| member.home == Some(owner)).unwrap();
+    let said = peers.ask(&member.endpoint, question, &mut |_| true);
+    said.unwrap_or_else(|error| Answer::Denied(error.to_string()))
 }
 
 /// How many tasks with this uuid a home holds, as an owner.

@@ -1,0 +1,21 @@
+//! `grid move`.
+
+use super::super::args::tasks::ChosenArgs;
+use super::super::exit::Code;
+use super::super::output::Out;
+use super::{CommandResult, hold, with_grid};
+use crate::model::selector::Selector;
+use crate::ops::moving;
+use crate::ops::selecting::{self, All};
+
+pub fn run(args: ChosenArgs, out: &mut Out) -> CommandResult {
+    with_grid(out, |grid, out| {
+        let mut what = selecting::select(grid, &args.ids, All::Active, args.everyone)?;
+        if args.ids.contains(&Selector::All) {
+            moving::retain_waiting(grid, &mut what)?;
+        }
+        let changes = moving::move_tasks(grid, &what)?;
+        hold::print(&changes, "moved", args.json, out)?;
+        Ok(if changes.iter().all(|change| change.changed > 0) { Code::OK } else { Code::REFUSED })
+    })
+}

@@ -1,0 +1,170 @@
+//! `grid move`: a task that waits in one home goes to another one that could start it now.
+
+use super::remote::{self, files, states};
+use super::report::TaskChange;
+use super::selecting::Chosen;
+use super::submit::{refusal, travelling};
+use super::{Grid, OpsError, member_state};
+use crate::dispatch::client::relay::Relay;
+use crate::distributor::context::TierContext;
+use crate::distributor::dry::{self, DryRun};
+use crate::distributor::front::SERIES;
+use crate::distributor::moving::{self, MoveOutcome};
+use crate::distributor::principal::Principal;
+use crate::distributor::reconcile::Reconciled;
+use crate::model::ambient::System;
+use crate::model::id::TaskUuid;
+use crate::model::task::{Request, State};
+use crate::model::time::Timestamp;
+use crate::protocol::envelope::{Envelope, Sealed};
+use crate::protocol::seal;
+use crate::store::away::{Away, AwayState};
+use crate::store::tasks::TaskRow;
+
+/// Keeps the choices that wait for a server.
+pub fn retain_waiting(grid: &Grid, what: &mut Vec<Chosen>) -> Result<(), OpsError> {
+    let view = grid.store.view();
+    let states = what.iter().map(|chosen| member_state(&view, *chosen)).collect::<Result<Vec<_>, _>>()?;
+    let mut states = states.into_iter();
+    what.retain(|_| states.next() == Some(State::Pending));
+    Ok(())
+}
+
+/// Moves tasks, one after the other. A task that stays is not changed; its note says why.
+pub fn move_tasks(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsError> {
+    if let Some(member) = what.iter().find(|chosen| chosen.index.is_some()) {
+        let task = member.task;
+        return Err(OpsError::Usage(format!("{member}: a member moves with its task only: grid move {task}")));
+    }
+    what.iter().map(|chosen| move_one(grid, *chosen)).collect()
+}
+
+fn move_one(grid: &mut Grid, chosen: Chosen) -> Result<TaskChange, OpsError> {
+    let before = row_of(grid, chosen)?;
+    let (changed, note) = match attempt(grid, &before)? {
+        Ok(reconciled) => (before.size, moved(grid, &before, reconciled)?),
+        Err(why) => (0, why),
+    };
+    let state = member_state(&grid.store.view(), chosen)?;
+    Ok(TaskChange { id: chosen.to_string(), state, changed, note: Some(note) })
+}
+
+/// Moves a task; an error is the reason why it stays.
+fn attempt(grid: &mut Grid, before: &TaskRow) -> Result<Result<Reconciled, String>, OpsError> {
+    let stays = |why: String| Ok(Err(format!("not moved: {why}")));
+    let chosen = Chosen { task: before.id, index: None };
+    let away = match remote::away(grid, chosen)? {
+        Some(away) => {
+            let AwayState::By { .. } = away.held else {
+                return stays("no home has confirmed yet that it holds it".to_owned());
+            };
+            states::refresh(grid, &[away])?;
+            remote::away(grid, chosen)?
+        }
+        None => None,
+    };
+    // As its owner told it just now.
+    let row = row_of(grid, chosen)?;
+    let from = row.tier2.clone();
+    if let Some(silence) = away.as_ref().and_then(|away| states::silence(away, &from, Timestamp::now())) {
+        return stays(format!("{silence}; nothing has changed"));
+    }
+    match row.state() {
+        state if state.ended() => return stays(format!("it has ended: {state}")),
+        State::Running => return stays("it has begun".to_owned()),
+        _ => {}
+    }
+    let view = grid.store.view();
+    if away.is_none() && view.is_foreign(row.id)? {
+        return stays("it was submitted in another home, which alone can move it".to_owned());
+    }
+    if let Some(sent) = view.files_of(row.id)?.0.sent()
+        && !view.has_bundle(sent.bundle)?
+    {
+        return stays("what was sent with it is gone from this home".to_owned());
+    }
+    let Some(request) = request_of(grid, &row, away.as_ref())? else {
+        return stays("what was submitted can't be read".to_owned());
+    };
+    let found = search(grid, &request)?;
+    match found.now {
+        Some(member) if member == from => return stays(format!("{from} could start it now itself")),
+        Some(_) => {}
+        None => {
+            return stays(format!(
+                "no other distributor could start it now{}; it waits in {from}",
+                answers(&found, &from)
+            ));
+        }
+    }
+    let principal = Principal::resident(grid.me.clone());
+    let mut peers = Relay::new(grid.store.home(), &grid.login);
+    let mut context = TierContext { store: &mut grid.store, peers: &mut peers, ambient: &System };
+    let outcome = match away {
+        Some(_) => moving::move_away(&mut context, row.id, &principal),
+        None => moving::move_own(&mut context, row.id, &request, &principal),
+    };
+    match outcome.map_err(refusal)? {
+        MoveOutcome::GivenUp(reconciled) => Ok(Ok(reconciled)),
+        MoveOutcome::Stays(why) => stays(format!("{from}: {why}")),
+        MoveOutcome::Unsure(why) => Ok(Err(format!("{from} has not answered yet: {why}"))),
+    }
+}
+
+/// What became of a task that its home gave up.
+fn moved(grid: &mut Grid, before: &TaskRow, reconciled: Reconciled) -> Result<String, OpsError> {
+    let from = &before.tier2;
+    let row = row_of(grid, Chosen { task: before.id, index: None })?;
+    if reconciled != Reconciled::Placed {
+        let why = row.reason.as_ref().map_or("it is searched for again", |reason| reason.words());
+        return Ok(format!("{from} gave it up; {why}"));
+    }
+    let to = if row.tier2 == *from { format!("{from}: no other takes it now") } else { row.tier2 };
+    let moved = format!("moved from {from} to {to}");
+    let Some(away) = grid.store.view().away(before.id)? else { return Ok(moved) };
+    Ok(match files::send(grid, &away) {
+        Ok(()) => moved,
+        Err(error) => format!("{moved}; its files are not there yet, `grid wait {}` sends them: {error}", before.id),
+    })
+}
+
+fn row_of(grid: &Grid, chosen: Chosen) -> Result<TaskRow, OpsError> {
+    grid.store.view().task(chosen.task)?.ok_or_else(|| OpsError::unknown("task", &chosen.to_string(), []))
+}
+
+/// A distributor other than the one that a task waits in, if one could start it now.
+pub(super) fn could_start_now(grid: &mut Grid, row: &TaskRow, away: Option<&Away>) -> Result<Option<String>, OpsError> {
+    let Some(request) = request_of(grid, row, away)? else { return Ok(None) };
+    Ok(search(grid, &request)?.now.filter(|member| *member != row.tier2))
+}
+
+/// A task as it is offered to others; None: it can't be read.
+fn request_of(grid: &Grid, row: &TaskRow, away: Option<&Away>) -> Result<Option<Request>, OpsError> {
+    let view = grid.store.view();
+    if away.is_some() {
+        let Some(kept) = view.sealed(row.id)? else { return Ok(None) };
+        return Ok(seal::open(&Sealed::from_bytes(kept.sealed)).ok());
+    }
+    let Some(request) = view.request_of(row)? else { return Ok(None) };
+    // A task of another user stays among the distributors of this home.
+    let user = Some(row.user.clone()).filter(|user| *user != grid.me);
+    travelling(&view, Request { user, ..request }, &grid.me).map(Some)
+}
+
+/// Searches, taking nothing. Under a uuid of its own: the task itself is known where it waits.
+fn search(grid: &mut Grid, request: &Request) -> Result<DryRun, OpsError> {
+    let (sealed, _) = seal::seal(request).map_err(|error| OpsError::Usage(error.to_string()))?;
+    let uuid = TaskUuid::new();
+    let mut envelope = Envelope { version: 1, uuid, round: SERIES, user: None, hops: 0, sealed, list: None };
+    let principal = Principal::resident(grid.me.clone());
+    let mut peers = Relay::new(grid.store.home(), &grid.login);
+    let mut context = TierContext { store: &mut grid.store, peers: &mut peers, ambient: &System };
+    dry::search(&mut context, &mut envelope, request, &principal).map_err(refusal)
+}
+
+/// What the others answered: ` (lab-y: could run it later: ..)`.
+fn answers(found: &DryRun, from: &str) -> String {
+    let searched = found.trace.tiers[1].searched.iter().filter(|searched| searched.distributor != from);
+    let all: Vec<String> = searched.map(|s| format!("{}: {}", s.distributor, s.answer)).collect();
+    if all.is_empty() { String::new() } else { format!(" ({})", all.join("; ")) }
+}
