@@ -56,7 +56,7 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
     }
     let mut task = show::show(grid, &[what])?;
     let task = task.pop().ok_or_else(|| OpsError::unknown("task", &what.to_string(), []))?;
-    grid.store.read(|view| {
+    let mut explained = grid.store.read(|view| {
         let row = view.task(what.task)?.ok_or_else(|| OpsError::unknown("task", &what.to_string(), []))?;
         let index = what.index.or((row.shape == Shape::Single).then_some(Index(0)));
         let member = index.map_or(Ok(None), |index| view.member(row.id, index))?;
@@ -96,8 +96,16 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
                 }
             }
         }
-        Ok(explained)
-    })
+        Ok::<_, OpsError>(explained)
+    })?;
+    let row = grid.store.view().task(what.task)?.filter(|row| row.counts.waiting > 0);
+    if let Some(row) = row
+        && explained.state == Some(State::Pending)
+        && remote::away(grid, what)?.is_none()
+    {
+        explained.elsewhere = moving::could_start_now(grid, &row, None)?;
+    }
+    Ok(explained)
 }
 
 /// What this home knows of a task whose owner can't be asked.

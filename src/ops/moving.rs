@@ -13,11 +13,13 @@ use crate::distributor::moving::{self, MoveOutcome};
 use crate::distributor::principal::Principal;
 use crate::distributor::reconcile::Reconciled;
 use crate::model::ambient::System;
+use crate::model::distributor::Tier;
 use crate::model::id::TaskUuid;
 use crate::model::task::{Request, State};
 use crate::model::time::Timestamp;
 use crate::protocol::envelope::{Envelope, Sealed};
 use crate::protocol::seal;
+use crate::store::View;
 use crate::store::away::{Away, AwayState};
 use crate::store::tasks::TaskRow;
 
@@ -134,8 +136,16 @@ fn row_of(grid: &Grid, chosen: Chosen) -> Result<TaskRow, OpsError> {
 
 /// A distributor other than the one that a task waits in, if one could start it now.
 pub(super) fn could_start_now(grid: &mut Grid, row: &TaskRow, away: Option<&Away>) -> Result<Option<String>, OpsError> {
+    if away.is_none() && (!has_others(&grid.store.view())? || grid.store.view().is_foreign(row.id)?) {
+        return Ok(None);
+    }
     let Some(request) = request_of(grid, row, away)? else { return Ok(None) };
     Ok(search(grid, &request)?.now.filter(|member| *member != row.tier2))
+}
+
+/// Does this home know another distributor than one that takes tasks here?
+fn has_others(view: &View<'_>) -> Result<bool, OpsError> {
+    Ok(view.reaches_elsewhere()? || view.distributors(Tier::Second)?.len() > 1)
 }
 
 /// A task as it is offered to others; None: it can't be read.

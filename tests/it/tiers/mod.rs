@@ -11,6 +11,8 @@ mod hostile;
 mod idle;
 mod lost_fronts;
 mod lost_homes;
+mod move_answers;
+mod move_cases;
 mod move_schedules;
 mod moving;
 mod older;

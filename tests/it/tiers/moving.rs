@@ -14,7 +14,7 @@ pub struct Labs {
 
 impl Labs {
     /// Both labs are idle.
-    fn idle() -> Self {
+    pub fn idle() -> Self {
         let [client, front, x, y] = [(); 4].map(|()| Grid::new());
         front.grid(["distributor", "drain", "tier2"]).ok();
         for (name, home) in [("lab-x", &x), ("lab-y", &y)] {
@@ -29,7 +29,7 @@ impl Labs {
     }
 
     /// Both labs are busy until [`Labs::frees`].
-    fn busy() -> Self {
+    pub fn busy() -> Self {
         let labs = Self::idle();
         for lab in [&labs.x, &labs.y] {
             lab.fifo("go");
@@ -39,13 +39,13 @@ impl Labs {
         labs
     }
 
-    fn frees(&self, lab: &Grid) {
+    pub fn frees(&self, lab: &Grid) {
         std::fs::write(lab.file("go"), "on").unwrap();
         lab.grid(["wait", "1"]).ok();
     }
 
     /// A task that leaves a mark for each run; it waits in lab-x.
-    fn waits(&self, options: &[&str]) -> String {
+    pub fn waits(&self, options: &[&str]) -> String {
         let mark = format!("echo ran >> {}", self.client.file("marks").display());
         let line: Vec<&str> =
             ["submit", "--json"].iter().chain(options).copied().chain(["--", "sh", "-c", &mark]).collect();
@@ -55,13 +55,13 @@ impl Labs {
     }
 
     /// lab-y could start it now.
-    fn waits_while_y_is_free(&self, options: &[&str]) -> String {
+    pub fn waits_while_y_is_free(&self, options: &[&str]) -> String {
         let id = self.waits(options);
         self.frees(&self.y);
         id
     }
 
-    fn runs(&self) -> usize {
+    pub fn runs(&self) -> usize {
         self.client.lines("marks").len()
     }
 }
