@@ -46,6 +46,8 @@ mod tiers;
 mod trust;
 #[path = "ssh/uninstall.rs"]
 mod uninstall;
+#[path = "ssh/upgrade.rs"]
+mod upgrade;
 #[path = "ssh/way.rs"]
 mod way;
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The last number of a host's address, 10.77.0.N.
 pub fn number(host: &str) -> u8 {
@@ -127,7 +128,9 @@ fn binary(program: Option<&Path>) -> PathBuf {
 
 fn stripped(built: &Path, name: &str) -> PathBuf {
     let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let new = place.join(format!("{name}-{}", std::process::id()));
+    // Several rigs of one test program begin at once.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let new = place.join(format!("{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
     let done = Command::new("strip").arg("-o").arg(&new).arg(built).stderr(Stdio::null()).status();
     if !done.is_ok_and(|status| status.success()) {
         return built.to_owned();
