@@ -5,9 +5,9 @@ use super::schema::clear_logs;
 use super::{Home, Result, Store, StoreError, View};
 use crate::model::filesystem::{remove_tree, taken};
 use rusqlite::TransactionBehavior;
-use std::fs::{DirEntry, remove_dir, remove_file};
+use std::fs::{DirEntry, FileType, remove_dir, remove_file};
 use std::io::{self, ErrorKind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What a home's directory holds.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -32,17 +32,42 @@ pub struct Remains {
     pub unheard: u64,
 }
 
+/// What grid makes in `run/`; each search in progress has a file besides (`placing.UUID`).
+const RUN: [&str; 12] = [
+    "agent.log",
+    "cron.log",
+    "dispatcher.lock",
+    "dispatcher.log",
+    "dispatcher.sock",
+    "founding",
+    "gate",
+    "peers.log",
+    "refresh.lock",
+    "reserve",
+    "start.lock",
+    "users",
+];
+
+/// What grid makes in `spool/`; spools and files that were moved aside have a time at their name.
+const SPOOL: [&str; 4] = ["agent", "out", "sent", "fetched"];
+const ASIDE: [&str; 2] = ["agent.copied.", "former."];
+
 impl Home {
     /// What lies in the directory.
     pub fn contents(&self) -> HomeContents {
-        let entries = std::fs::read_dir(self.dir()).into_iter().flatten().flatten();
         let mut found = HomeContents::default();
-        for entry in entries {
-            if is_ours(&entry) {
-                found.bytes += taken(&entry.path());
-                found.ours.push(entry.path());
-            } else {
-                found.others.push(entry.path());
+        for (entry, kind) in entries(self.dir()) {
+            let name = entry.file_name();
+            let name = name.to_str().unwrap_or_default();
+            let is_dir = kind.is_dir();
+            match name {
+                "run" if is_dir => found.take_below(&entry, |name| RUN.contains(&name) || name.starts_with("placing.")),
+                "spool" if is_dir => {
+                    let aside = |name: &str| ASIDE.iter().any(|begin| name.starts_with(begin));
+                    found.take_below(&entry, |name| SPOOL.contains(&name) || aside(name));
+                }
+                "agents" if is_dir => found.take_below(&entry, |_| false),
+                _ => found.take(&entry, kind.is_file() && name.strip_prefix("grid.db").is_some_and(is_of_database)),
             }
         }
         found
@@ -59,25 +84,40 @@ impl Home {
                 _ => {}
             }
         }
-        // Fails where something else is left, which is for the person to see.
-        let _ = remove_dir(self.dir());
+        for dir in [self.run_dir(), self.dir().join("spool"), self.dir().join("agents"), self.dir().to_owned()] {
+            // Fails where something else is left, which is for the person to see.
+            let _ = remove_dir(dir);
+        }
         Ok(())
     }
 }
 
-/// Names that grid gives to files in a home. A link is nobody's but the person's.
-fn is_ours(entry: &DirEntry) -> bool {
-    let Ok(kind) = entry.file_type() else { return false };
-    let name = entry.file_name();
-    let Some(name) = name.to_str() else { return false };
-    match name.strip_prefix("grid.db") {
-        Some(rest) => kind.is_file() && is_of_database(rest),
-        None => kind.is_dir() && (matches!(name, "run" | "spool") || (name == "agents" && is_empty(entry))),
+impl HomeContents {
+    fn take(&mut self, entry: &DirEntry, ours: bool) {
+        if ours {
+            self.bytes += taken(&entry.path());
+            self.ours.push(entry.path());
+        } else {
+            self.others.push(entry.path());
+        }
+    }
+
+    /// A directory with a name of grid's: it may hold more, where a home lies in a directory that had one.
+    fn take_below(&mut self, dir: &DirEntry, ours: impl Fn(&str) -> bool) {
+        let within = entries(&dir.path());
+        if within.is_empty() {
+            self.take(dir, true);
+        }
+        for (entry, kind) in within {
+            // A link is the person's.
+            self.take(&entry, !kind.is_symlink() && entry.file_name().to_str().is_some_and(&ours));
+        }
     }
 }
 
-fn is_empty(dir: &DirEntry) -> bool {
-    std::fs::read_dir(dir.path()).is_ok_and(|mut entries| entries.next().is_none())
+fn entries(dir: &Path) -> Vec<(DirEntry, FileType)> {
+    let all = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    all.filter_map(|entry| entry.file_type().ok().map(|kind| (entry, kind))).collect()
 }
 
 /// The database itself, its logs, a new one that is not whole yet, and copies from before an upgrade: `.v3`, `.v3.2`.
@@ -138,28 +178,29 @@ mod tests {
         for name in ours.iter().chain(&others) {
             std::fs::write(dir.path().join(name), "x").unwrap();
         }
-        for name in ["run", "spool/agent", "agents"] {
+        for name in ["run/gate", "run/mine", "spool/agent/1", "spool/former.5", "spool/letters"] {
             std::fs::create_dir_all(dir.path().join(name)).unwrap();
         }
+        std::fs::create_dir(dir.path().join("agents")).unwrap();
         std::fs::write(dir.path().join("agents/grid-riscv64"), "x").unwrap();
         std::os::unix::fs::symlink("/etc", dir.path().join("grid.db.v4")).unwrap();
-        let names = |paths: &[PathBuf]| {
-            let mut names: Vec<String> =
-                paths.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
-            names.sort();
-            names
-        };
+        std::os::unix::fs::symlink("/etc", dir.path().join("spool/out")).unwrap();
         let sorted = |all: &[&[&str]]| {
-            let mut all: Vec<String> = all.concat().into_iter().map(str::to_owned).collect();
+            let mut all: Vec<PathBuf> = all.concat().into_iter().map(|name| dir.path().join(name)).collect();
             all.sort();
             all
         };
+        let stays =
+            sorted(&[&others, &["agents/grid-riscv64", "grid.db.v4", "run/mine", "spool/letters", "spool/out"]]);
         let home = Home::at(dir.path());
-        let found = home.contents();
-        assert_eq!(names(&found.ours), sorted(&[&ours, &["run", "spool"]]));
-        assert_eq!(names(&found.others), sorted(&[&others, &["agents", "grid.db.v4"]]));
+        let mut found = home.contents();
+        found.ours.sort();
+        found.others.sort();
+        assert_eq!(found.ours, sorted(&[&ours, &["run/gate", "spool/agent", "spool/former.5"]]));
+        assert_eq!(found.others, stays);
         home.remove_contents().unwrap();
-        assert_eq!(names(&home.contents().others), sorted(&[&others, &["agents", "grid.db.v4"]]));
-        assert!(home.contents().ours.is_empty());
+        found = home.contents();
+        found.others.sort();
+        assert_eq!((found.ours, found.others), (vec![], stays));
     }
 }
