@@ -88,8 +88,16 @@ impl Installed {
 
 #[test]
 #[ignore = "needs GRID_TEST_PACKAGES"]
-fn unpacked_tarball_does_the_main_job() {
-    Installed::tarball().does_the_main_job("tarball");
+fn unpacked_tarball_does_the_main_job_and_its_list_removes_it() {
+    let installed = Installed::tarball();
+    installed.does_the_main_job("tarball");
+    // The line of docs/install.md.
+    let page = include_str!("../../docs/install.md");
+    let remove = page.lines().find(|line| line.starts_with("tar -tJf")).unwrap();
+    let tarball = package(".tar.xz").display().to_string();
+    let remove = remove.replace("grid-*-linux.tar.xz", &tarball).replace("~/.local", "\"$PREFIX\"");
+    process::run(installed.grid.command("sh").args(["-c", &remove]).env("PREFIX", &installed.prefix)).ok();
+    assert!(files(&installed.prefix).is_empty(), "left behind: {:?}", files(&installed.prefix).keys());
 }
 
 #[test]
