@@ -23,8 +23,10 @@ pub enum FollowEvent<'a> {
     Output { index: Index, stream: Stream, bytes: &'a [u8] },
     /// The member of the output that follows, if several are printed.
     Member(TaskId, Index),
-    /// A message for stderr: why the task waits, that a cancel is recorded.
+    /// A message for stderr, for example that a cancel is recorded.
     Note(&'a str),
+    /// Why the followed task waits. Each home has its own number for it.
+    Waits { task: Chosen, reason: &'a str },
     /// Nothing new; sent now and then to check that the sink still accepts events.
     Still,
 }
@@ -172,7 +174,7 @@ fn follow_member(
                     && let Some(reason) = row.reason_in(state)
                 {
                     said_why = true;
-                    tell(sink, FollowEvent::Note(&format!("task {what} waits: {reason}")))?;
+                    tell(sink, FollowEvent::Waits { task: what, reason: &reason.to_string() })?;
                 }
             }
             Woken::Word => match open.receive()? {

@@ -41,6 +41,10 @@ pub fn give(out: &mut Out, event: FollowEvent<'_>) -> std::io::Result<()> {
             out.note(text);
             Ok(())
         }
+        FollowEvent::Waits { task, reason } => {
+            out.note(&format!("task {task} waits: {reason}"));
+            Ok(())
+        }
         FollowEvent::Still => Ok(()),
     }
 }

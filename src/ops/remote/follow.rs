@@ -10,6 +10,7 @@ use crate::ops::follow::{FollowEvent, FollowSink, FollowedEnd};
 use crate::ops::logs::LogRequest;
 use crate::ops::reader::{Follower, Woken};
 use crate::ops::selecting::Chosen;
+use crate::ops::serve::WAITS;
 use crate::ops::{Grid, OpsError, cancel, follow, member_state, shell_code};
 use crate::protocol::distributor::{Answer, Verb};
 use crate::store::away::{Away, AwayState};
@@ -68,7 +69,7 @@ pub fn follow_remote(
         } else if !said_why && let Some(row) = grid.store.view().task(what.task)? {
             said_why = true;
             let reason = why_waiting(row.reason.as_ref());
-            sink(FollowEvent::Note(&format!("task {what} waits: {reason}"))).map_err(OpsError::Output)?;
+            sink(FollowEvent::Waits { task: what, reason: &reason }).map_err(OpsError::Output)?;
         }
         if follower.wait(None, AGAIN)? == Woken::Interrupt
             && let Some(interrupts) = follower.interrupts.as_deref_mut()
@@ -146,7 +147,10 @@ fn pass_on(what: Chosen, told: &mut ToldBytes, word: Answer, sink: &mut FollowSi
             [] => Ok(()),
             bytes => sink(FollowEvent::Output { index, stream, bytes }),
         },
-        Answer::Note(text) => sink(FollowEvent::Note(&text)),
+        Answer::Note(text) => match text.strip_prefix(WAITS) {
+            Some(reason) => sink(FollowEvent::Waits { task: what, reason }),
+            None => sink(FollowEvent::Note(&text)),
+        },
         Answer::Member(index) => sink(FollowEvent::Member(what.task, index)),
         _ => Ok(()),
     }

@@ -261,6 +261,9 @@ fn report<T: Serialize>(report: Option<T>) -> Result<Answer, OpsError> {
     Ok(Answer::Report(text))
 }
 
+/// How a note begins that says why a task waits. It leaves out the task: the caller knows it by another number.
+pub const WAITS: &str = "waits: ";
+
 /// Sends outputs in pieces. An error: the caller has dropped the question.
 fn pour(asked: &OpenQuestion<'_>, event: FollowEvent<'_>) -> std::io::Result<()> {
     let &OpenQuestion { session, ticket, .. } = asked;
@@ -275,6 +278,7 @@ fn pour(asked: &OpenQuestion<'_>, event: FollowEvent<'_>) -> std::io::Result<()>
         }
         FollowEvent::Member(_, index) => session.say(ticket, Answer::Member(index), false),
         FollowEvent::Note(text) => session.say(ticket, Answer::Note(text.to_owned()), false),
+        FollowEvent::Waits { reason, .. } => session.say(ticket, Answer::Note(format!("{WAITS}{reason}")), false),
         FollowEvent::Still => {}
     }
     Ok(())

@@ -3,6 +3,7 @@
 use super::way::three;
 use crate::support::{Grid, process};
 use serde_json::json;
+use std::io::{BufRead, BufReader};
 
 #[test]
 fn explain_names_another_second_tier_that_could_start_a_waiting_task_now() {
@@ -24,6 +25,11 @@ fn explain_names_another_second_tier_that_could_start_a_waiting_task_now() {
     assert_eq!(done["route"], json!(["front-a", "lab-x"]), "{done}");
     let id = done["id"].as_str().unwrap();
     assert_eq!(client.explain(id)["elsewhere"], json!(null));
+    // The lab has another number for it.
+    let mut follows = client.beside(["logs", "-f", id]);
+    let mut said = String::new();
+    BufReader::new(follows.stderr.take().unwrap()).read_line(&mut said).unwrap();
+    assert!(said.starts_with(&format!("grid: task {id} waits: ")) && lab.tasks() == 2, "{said}");
     std::fs::write(other.file("go"), "on").unwrap();
     other.grid(["wait", &also]).ok();
     process::until("the other one is seen to be idle", || client.explain(id)["elsewhere"] == "lab-y");
@@ -32,5 +38,6 @@ fn explain_names_another_second_tier_that_could_start_a_waiting_task_now() {
     assert_eq!((client.state(id).as_str(), lab.tasks(), other.tasks()), ("PENDING", 2, 1));
     std::fs::write(lab.file("go"), "on").unwrap();
     client.grid(["wait", id]).ok();
+    assert!(follows.wait().unwrap().success());
     assert_eq!(client.explain(id)["elsewhere"], json!(null));
 }
