@@ -150,7 +150,7 @@ impl Store {
     /// Removes the database of this home if `may` allows it in the same transaction. Whoever has it open acknowledges nothing from
     /// then on ([`StoreError::Gone`]).
     pub fn remove<E: From<StoreError>>(
-        mut self,
+        &mut self,
         may: impl FnOnce(&View<'_>) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
         let path = self.home.database();

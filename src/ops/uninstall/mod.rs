@@ -5,8 +5,8 @@
 //! no task is unended -> servers drained -> hosts cleared -> farewells -> crontab -> dispatcher stopped -> database -> the rest
 //! ```
 //!
-//! What fails up to the crontab leaves the home as it was. From the database on there is no home; the same command again removes what
-//! is left.
+//! What fails before the database goes leaves a home whose servers take tasks again; the error says what is gone by then. From the
+//! database on there is no home; the same command again removes what is left.
 
 mod hosts;
 mod left;
@@ -144,24 +144,54 @@ impl Uninstall {
     pub fn carry_out(mut self, unreachable: Unreachable) -> Result<UninstallReport, OpsError> {
         let mut report = self.plan()?;
         report.dry_run = false;
-        if let Some(grid) = &mut self.grid {
-            let before = drain(grid)?;
-            hosts::clear(grid, &mut report.hosts)?;
-            if unreachable == Unreachable::Refuse
-                && let Some(words) = hosts::refusal(&report.hosts)
-            {
-                undrain(grid, &before)?;
-                return Err(OpsError::Refused(words));
-            }
-            report.first_tiers = farewells(grid)?;
+        let drained = self.grid.as_mut().map_or_else(|| Ok(Vec::new()), drain)?;
+        let mut gone = Vec::new();
+        if let Err(error) = self.remove_all(unreachable, &mut report, &mut gone) {
+            gone.extend(self.go_on(&drained));
+            return Err(with_words(error, &gone));
         }
-        self.remove_cron_lines()?;
-        self.remove_home()?;
         if let Some(pointer) = &self.pointer {
             // The note alone leads nowhere.
             let _ = std::fs::remove_file(pointer);
         }
         Ok(report)
+    }
+
+    /// Nothing starts meanwhile. `gone`: in words, what an error comes too late for.
+    fn remove_all(
+        &mut self,
+        unreachable: Unreachable,
+        report: &mut UninstallReport,
+        gone: &mut Vec<String>,
+    ) -> Result<(), OpsError> {
+        if let Some(grid) = &mut self.grid {
+            hosts::clear(grid, &mut report.hosts)?;
+            if unreachable == Unreachable::Refuse
+                && let Some(words) = hosts::refusal(&report.hosts)
+            {
+                return Err(OpsError::Refused(words));
+            }
+            let cleared = report.hosts.iter().filter(|host| host.cleared).map(|host| host.host.as_str());
+            let cleared = cleared.collect::<Vec<_>>().join(", ");
+            if !cleared.is_empty() {
+                gone.push(format!("grid's files on {cleared} are gone, and are made anew by the next task there"));
+            }
+            report.first_tiers = farewells(grid, gone)?;
+        }
+        if self.remove_cron_lines()? {
+            gone.push("the lines in the crontab are gone: `grid cron install` writes them anew".to_owned());
+        }
+        self.remove_home()
+    }
+
+    /// The home stays: its servers take tasks again. Gives, in words, what could not be undone.
+    fn go_on(&mut self, drained: &[Name]) -> Option<String> {
+        let grid = self.grid.as_mut().filter(|grid| grid.store.home().exists())?;
+        let names = || drained.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" ");
+        match undrain(grid, drained) {
+            Err(error) => return Some(format!("servers stay drained ({error}): `grid server undrain {}`", names())),
+            Ok(()) => super::dispatcher::wake(grid).err().map(|error| format!("dispatcher: {error}")),
+        }
     }
 
     fn cron_lines(&self) -> Vec<String> {
@@ -170,10 +200,14 @@ impl Uninstall {
         table.zip(job::mark_of(&self.home)).and_then(|(table, mark)| table.of(&mark)).unwrap_or_default()
     }
 
-    /// Before the home: cron would make it anew.
-    fn remove_cron_lines(&self) -> Result<(), OpsError> {
-        let (Ok(mut table), Some(mark)) = (Crontab::read(), job::mark_of(&self.home)) else { return Ok(()) };
-        if table.put(&mark, &[]) { table.write() } else { Ok(()) }
+    /// Before the home: cron would make it anew. Gives whether there were any.
+    fn remove_cron_lines(&self) -> Result<bool, OpsError> {
+        let (Ok(mut table), Some(mark)) = (Crontab::read(), job::mark_of(&self.home)) else { return Ok(false) };
+        let changed = table.put(&mark, &[]);
+        if changed {
+            table.write()?;
+        }
+        Ok(changed)
     }
 
     fn remove_home(&mut self) -> Result<(), OpsError> {
@@ -185,12 +219,14 @@ impl Uninstall {
         let stopped = start::retire(&self.home, &mut || true);
         let _alone = stopped.map_err(|error| OpsError::Grid(format!("the dispatcher can't be stopped: {error}")))?;
         wait_for_supervisors(&self.home)?;
-        match self.grid.take() {
-            Some(grid) => grid.store.remove(refuse_unended)?,
+        match &mut self.grid {
+            Some(grid) => grid.store.remove(refuse_late)?,
             // Somebody has made one since.
             None if self.home.exists() => return Err(OpsError::Refused("there is a home again: try again".to_owned())),
             None => {}
         }
+        // Closed before its directory goes.
+        self.grid = None;
         Ok(self.home.remove_contents()?)
     }
 }
@@ -207,12 +243,32 @@ fn refuse_unended(view: &View<'_>) -> Result<(), OpsError> {
     }
 }
 
+/// A task came since the first look.
+fn refuse_late(view: &View<'_>) -> Result<(), OpsError> {
+    match unended(view, &view.remains()?)? {
+        0 => Ok(()),
+        count => Err(OpsError::Refused(stays_for(count, "the home stays"))),
+    }
+}
+
 /// Why a home with unended tasks stays, and what to do.
 pub fn refusal(unended: u64) -> String {
+    stays_for(unended, "nothing was removed")
+}
+
+fn stays_for(unended: u64, what: &str) -> String {
     let tasks = if unended == 1 { "1 task has".to_owned() } else { format!("{unended} tasks have") };
-    format!(
-        "{tasks} not ended, so nothing was removed: `grid wait all` waits for them, `grid cancel --everyone all` cancels them"
-    )
+    format!("{tasks} not ended, so {what}: `grid wait all` waits for them, `grid cancel --everyone all` cancels them")
+}
+
+/// An error, and what else the person is to know.
+fn with_words(error: OpsError, more: &[String]) -> OpsError {
+    let all = |words: String| [&[words], more].concat().join("\n  ");
+    match error {
+        _ if more.is_empty() => error,
+        OpsError::Refused(words) => OpsError::Refused(all(words)),
+        error => OpsError::Grid(all(error.to_string())),
+    }
 }
 
 /// Drains all servers, so that nothing starts from here on. Gives those that were not drained.
@@ -237,7 +293,7 @@ fn undrain(grid: &mut Grid, names: &[Name]) -> Result<(), OpsError> {
 }
 
 /// Tells first tiers in other homes that the distributors of this one leave. Those that do not answer are reported.
-fn farewells(grid: &mut Grid) -> Result<Vec<FirstTierFarewell>, OpsError> {
+fn farewells(grid: &mut Grid, gone: &mut Vec<String>) -> Result<Vec<FirstTierFarewell>, OpsError> {
     let now = Timestamp::now();
     let live = grid.store.write::<_, OpsError>(Durability::Full, |tx| {
         let live: Vec<_> = tx.registrations()?.into_iter().filter(|known| known.is_live()).collect();
@@ -246,6 +302,10 @@ fn farewells(grid: &mut Grid) -> Result<Vec<FirstTierFarewell>, OpsError> {
         }
         Ok(live)
     })?;
+    for known in &live {
+        let (name, endpoint) = (&known.name, &known.endpoint);
+        gone.push(format!("{name} has left {endpoint}: `grid distributor register` registers it again"));
+    }
     let failed = if live.is_empty() { Vec::new() } else { registry::send(grid, "uninstall", false)? };
     let mut told = Vec::new();
     for known in live {
@@ -300,8 +360,29 @@ mod tests {
         assert_eq!(uninstall.plan().unwrap().unended, 0);
         fixture::add_task(uninstall.grid.as_mut().unwrap(), fixture::draft());
         let refused = uninstall.remove_home().unwrap_err().to_string();
-        assert!(refused.starts_with("1 task has not ended"), "{refused}");
+        assert!(refused.starts_with("1 task has not ended, so the home stays"), "{refused}");
         assert!(Store::open(&home).is_ok());
+    }
+
+    #[test]
+    fn uninstall_that_fails_on_the_way_leaves_servers_that_take_tasks() {
+        let (_dir, grid) = fixture::grid();
+        let home = grid.store.home().clone();
+        // Neither a dispatcher nor this command can take that lock.
+        std::fs::create_dir(home.run_dir().join("dispatcher.lock")).unwrap();
+        let failed = uninstall(grid).carry_out(Unreachable::Refuse).unwrap_err().to_string();
+        assert!(failed.contains("the dispatcher can't be stopped"), "{failed}");
+        let store = Store::open(&home).unwrap();
+        let drained: Vec<_> = store.view().servers().unwrap().into_iter().map(|server| server.drained).collect();
+        assert_eq!(drained, [None]);
+    }
+
+    #[test]
+    fn late_refusal_does_not_say_that_nothing_was_removed() {
+        let refused = OpsError::Refused(stays_for(2, "the home stays"));
+        let said = with_words(refused, &["the lines in the crontab are gone".to_owned()]).to_string();
+        assert!(said.starts_with("2 tasks have not ended, so the home stays"), "{said}");
+        assert!(said.ends_with("the lines in the crontab are gone"), "{said}");
     }
 
     #[test]
