@@ -1,8 +1,8 @@
 //! Reads and writes the person's crontab by `crontab`: changes a block between two marks, and keeps everything else byte for byte.
 
 use crate::ops::OpsError;
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::io::{self, Write};
+use std::process::{Command, Output, Stdio};
 
 /// The whole crontab.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,8 +29,22 @@ impl Crontab {
 
     /// Reads the crontab; empty if there is none.
     pub fn read() -> Result<Self, OpsError> {
-        let done =
-            Command::new("crontab").arg("-l").env("LC_ALL", "C").stdin(Stdio::null()).output().map_err(absent)?;
+        Self::listed(list().map_err(absent)?)
+    }
+
+    /// Reads the crontab; None if this host has no program for one.
+    pub fn read_if_any() -> Result<Option<Self>, OpsError> {
+        Self::if_any(list())
+    }
+
+    fn if_any(done: io::Result<Output>) -> Result<Option<Self>, OpsError> {
+        match done {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            done => Self::listed(done.map_err(absent)?).map(Some),
+        }
+    }
+
+    fn listed(done: Output) -> Result<Self, OpsError> {
         let said = String::from_utf8_lossy(&done.stderr);
         match done.status.code() {
             Some(0) => Ok(Self(done.stdout)),
@@ -107,7 +121,11 @@ impl Crontab {
     }
 }
 
-fn absent(error: std::io::Error) -> OpsError {
+fn list() -> io::Result<Output> {
+    Command::new("crontab").arg("-l").env("LC_ALL", "C").stdin(Stdio::null()).output()
+}
+
+fn absent(error: io::Error) -> OpsError {
     OpsError::Refused(format!(
         "crontab: {error}; install cron, or let systemd do it: `grid cron show --systemd` prints the units"
     ))
@@ -147,6 +165,22 @@ mod tests {
             assert_eq!(table.0, [others, b"# behind\n"].concat());
             assert!(!table.put("a", &[]));
         }
+    }
+
+    #[test]
+    fn crontab_that_cannot_be_read_is_not_taken_for_none() {
+        use std::os::unix::process::ExitStatusExt;
+        let said = |code: i32, said: &str| Output {
+            status: std::process::ExitStatus::from_raw(code << 8),
+            stdout: OTHERS.to_vec(),
+            stderr: said.into(),
+        };
+        let read = |done| Crontab::if_any(done).map(|table| table.map(|table| table.0)).map_err(|e| e.to_string());
+        assert_eq!(read(Err(io::ErrorKind::NotFound.into())), Ok(None));
+        assert_eq!(read(Ok(said(1, "no crontab for me\n"))), Ok(Some(Vec::new())));
+        assert_eq!(read(Ok(said(0, ""))), Ok(Some(OTHERS.to_vec())));
+        assert_eq!(read(Ok(said(1, "no access to the spool\n"))), Err("crontab -l: no access to the spool".to_owned()));
+        assert!(read(Err(io::ErrorKind::PermissionDenied.into())).is_err());
     }
 
     #[test]

@@ -117,7 +117,7 @@ impl Uninstall {
             unended: 0,
             bytes: Bytes(contents.bytes),
             hosts: Vec::new(),
-            cron_lines: self.cron_lines(),
+            cron_lines: self.cron_lines()?,
             first_tiers: Vec::new(),
             lost: Vec::new(),
             stays: left::stays(&self.caller, self.data_home.as_deref(), &contents.others),
@@ -194,15 +194,16 @@ impl Uninstall {
         }
     }
 
-    fn cron_lines(&self) -> Vec<String> {
-        // Where there is no crontab there are no lines.
-        let table = Crontab::read().ok();
-        table.zip(job::mark_of(&self.home)).and_then(|(table, mark)| table.of(&mark)).unwrap_or_default()
+    fn cron_lines(&self) -> Result<Vec<String>, OpsError> {
+        let table = Crontab::read_if_any()?;
+        Ok(table.zip(job::mark_of(&self.home)).and_then(|(table, mark)| table.of(&mark)).unwrap_or_default())
     }
 
     /// Before the home: cron would make it anew. Gives whether there were any.
     fn remove_cron_lines(&self) -> Result<bool, OpsError> {
-        let (Ok(mut table), Some(mark)) = (Crontab::read(), job::mark_of(&self.home)) else { return Ok(false) };
+        let (Some(mut table), Some(mark)) = (Crontab::read_if_any()?, job::mark_of(&self.home)) else {
+            return Ok(false);
+        };
         let changed = table.put(&mark, &[]);
         if changed {
             table.write()?;
