@@ -1,12 +1,13 @@
 //! The lock of a search: the command that places a task holds it, so that the dispatcher does not reconcile the task meanwhile.
 //! The kernel releases the lock when the process ends.
 
+use crate::model::filesystem::is_at;
 use crate::model::id::TaskUuid;
 use crate::store::Home;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 
 /// The lock of a search in progress.
 #[derive(Debug)]
@@ -56,12 +57,6 @@ impl SearchLock {
         }
         false
     }
-}
-
-/// Is this open file still the one at this path? Only who holds its lock removes it.
-fn is_at(file: &File, path: &Path) -> bool {
-    let inode = |of: io::Result<std::fs::Metadata>| of.ok().map(|meta| (meta.dev(), meta.ino()));
-    inode(file.metadata()).is_some_and(|held| inode(std::fs::metadata(path)) == Some(held))
 }
 
 impl Drop for SearchLock {

@@ -43,6 +43,12 @@ pub fn is_fuse(path: &Path) -> bool {
     statfs(path).is_ok_and(|found| found.f_type as u64 & 0xffff_ffff == FUSE)
 }
 
+/// Is this open file still the one at this path? Only who holds the lock of a lock file removes it.
+pub fn is_at(file: &std::fs::File, path: &Path) -> bool {
+    let inode = |of: io::Result<std::fs::Metadata>| of.ok().map(|meta| (meta.dev(), meta.ino()));
+    inode(file.metadata()).is_some_and(|held| inode(std::fs::metadata(path)) == Some(held))
+}
+
 /// True if there is any room, or it can't be determined.
 pub fn has_room(path: &Path) -> bool {
     const A_LITTLE: u64 = 64 << 10;

@@ -1,6 +1,7 @@
 //! A home on disk: where it is, and how a new one is founded.
 
 pub use super::read_only::is_writable;
+use crate::model::filesystem::is_at;
 pub use crate::model::filesystem::network_fs;
 
 use super::{Result, StoreError};
@@ -183,13 +184,30 @@ impl Home {
 
     /// Makes the directories and waits until no other process founds this home.
     pub fn found(&self) -> Result<Founding> {
-        self.make()?;
-        let closed = std::fs::set_permissions(&self.dir, PermissionsExt::from_mode(0o700));
-        closed.map_err(|error| StoreError::Unwritable { path: self.dir.clone(), error })?;
-        let path = self.run_dir().join("founding");
-        let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let lock = opened.and_then(|file| file.lock().map(|()| file));
-        Ok(Founding { _lock: lock.map_err(|error| StoreError::Unwritable { path, error })? })
+        let path = self.founding();
+        let unwritable = |error| StoreError::Unwritable { path: path.clone(), error };
+        loop {
+            self.make()?;
+            let closed = std::fs::set_permissions(&self.dir, PermissionsExt::from_mode(0o700));
+            closed.map_err(|error| StoreError::Unwritable { path: self.dir.clone(), error })?;
+            let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+            let lock = match lock {
+                // Removed since it was made above.
+                Err(error) if error.kind() == ErrorKind::NotFound && !self.run_dir().exists() => continue,
+                lock => lock.map_err(unwritable)?,
+            };
+            lock.lock().map_err(unwritable)?;
+            // Else its last holder has removed the home meanwhile.
+            if is_at(&lock, &path) {
+                self.make()?;
+                return Ok(Founding { _lock: lock });
+            }
+        }
+    }
+
+    /// The lock file of who founds or removes the home.
+    pub(super) fn founding(&self) -> PathBuf {
+        self.run_dir().join("founding")
     }
 }
 

@@ -73,9 +73,27 @@ impl Home {
         found
     }
 
-    /// Removes what grid made here once the database is gone; the directory too, if nothing else is in it.
+    /// Removes what grid made here once the database is gone; the directory too, if nothing else is in it. The caller holds the
+    /// founding lock: its file goes last, so that nobody founds a home in between.
     pub fn remove_contents(&self) -> Result<()> {
-        for path in self.contents().ours {
+        let lock = self.founding();
+        let mut ours = self.contents().ours;
+        ours.retain(|path| *path != lock);
+        self.remove_paths(ours)?;
+        for dir in [self.dir().join("spool"), self.dir().join("agents")] {
+            // Fails where something else is left, which is for the person to see.
+            let _ = remove_dir(dir);
+        }
+        self.remove_paths(vec![lock])?;
+        for dir in [self.run_dir(), self.dir().to_owned()] {
+            // And where a new home is made from here on.
+            let _ = remove_dir(dir);
+        }
+        Ok(())
+    }
+
+    fn remove_paths(&self, paths: Vec<PathBuf>) -> Result<()> {
+        for path in paths {
             let removed = if path.is_dir() { remove_tree(&path) } else { remove_file(&path) };
             match removed {
                 Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -83,10 +101,6 @@ impl Home {
                 }
                 _ => {}
             }
-        }
-        for dir in [self.run_dir(), self.dir().join("spool"), self.dir().join("agents"), self.dir().to_owned()] {
-            // Fails where something else is left, which is for the person to see.
-            let _ = remove_dir(dir);
         }
         Ok(())
     }
@@ -169,6 +183,32 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whoever waits for the lock of a home that is removed founds a whole one.
+    #[test]
+    fn who_waits_while_a_home_is_removed_founds_a_whole_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::at(dir.path().join("h"));
+        let path = home.founding();
+        let removing = home.found().unwrap();
+        let opened = |path: &Path| {
+            let all = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+            all.filter(|fd| std::fs::read_link(fd.path()).is_ok_and(|at| at == path)).count()
+        };
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| home.found().unwrap());
+            while opened(&path) < 2 {
+                std::thread::yield_now();
+            }
+            home.remove_contents().unwrap();
+            assert!(!home.dir().exists());
+            drop(removing);
+            let _founding = waiting.join().unwrap();
+            let whole = [path.clone(), home.outputs(), home.sent(), home.fetched(), home.agent_spool()];
+            assert!(whole.iter().all(|path| path.exists()), "{:?}", home.contents());
+            assert_eq!(opened(&path), 1);
+        });
+    }
 
     #[test]
     fn contents_are_what_grid_made_and_nothing_else() {
