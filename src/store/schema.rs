@@ -114,14 +114,25 @@ pub(super) fn upgrade(store: &mut Store, now: Timestamp) -> Result<Option<PathBu
     super::copy::write(&store.connection, &kept, |copy| mark_as_backup(copy, found, now))?;
     failpoint("upgrade-copied");
     let done = run_steps(&mut store.connection, found);
-    if done.is_err() {
-        // Nothing has changed, and the next try writes another one.
-        let _ = std::fs::remove_file(&kept);
+    if let Err(error) = done {
+        if is_unchanged(&store.connection, found, &error) {
+            // The next try writes another one.
+            let _ = std::fs::remove_file(&kept);
+        }
+        return Err(error);
     }
-    done?;
     store.durability = Some(Durability::Full);
     failpoint("upgrade-committed");
     Ok(Some(kept))
+}
+
+/// Is a database certainly still of this version after an error? Of a commit whose write failed a part may be on the disk.
+fn is_unchanged(connection: &Connection, found: i64, error: &StoreError) -> bool {
+    let unclear = matches!(
+        error,
+        StoreError::Sqlite(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure)
+    );
+    !unclear && version(connection).is_ok_and(|now| now == found)
 }
 
 fn run_steps(connection: &mut Connection, found: i64) -> Result<()> {
@@ -163,4 +174,21 @@ pub(super) fn check_version(connection: &Connection) -> Result<()> {
 
 fn version(connection: &Connection) -> Result<i64> {
     Ok(connection.prepare_cached("PRAGMA user_version")?.query_row([], |row| row.get(0))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backup_of_an_upgrade_is_kept_unless_the_database_is_certainly_unchanged() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.pragma_update(None, "user_version", 3).unwrap();
+        let failed = |code| StoreError::Sqlite(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None));
+        let full = failed(rusqlite::ffi::SQLITE_FULL);
+        assert!(is_unchanged(&connection, 3, &full));
+        assert!(!is_unchanged(&connection, 3, &failed(rusqlite::ffi::SQLITE_IOERR_FSYNC)));
+        connection.pragma_update(None, "user_version", VERSION).unwrap();
+        assert!(!is_unchanged(&connection, 3, &full), "it was committed all the same");
+    }
 }
