@@ -98,14 +98,16 @@ impl HostRemoval {
 
 /// Removes the spools of this home behind this way to the host; the machine's id is known there only.
 fn command(target: &SshTarget, home: HomeId) -> String {
+    let spools = format!("spool/*/{}/{home}", target.key());
     let base = match target.remote_dir() {
-        None => "~/.local/state/grid".to_owned(),
+        // The second where the home directory is a network file system: see the agent's choice of a place.
+        None => return format!("rm -rf ~/.local/state/grid/{spools} /var/tmp/grid-$(id -u)/{spools}"),
         Some(dir) => {
             let plain = shlex::try_quote(dir).map_or_else(|_| dir.to_owned(), |quoted| quoted.into_owned());
             if dir.starts_with('/') { plain } else { format!("~/{plain}") }
         }
     };
-    format!("rm -rf {base}/spool/*/{}/{home}", target.key())
+    format!("rm -rf {base}/{spools}")
 }
 
 #[cfg(test)]
@@ -120,7 +122,7 @@ mod tests {
             let command = command(&target, home);
             command.replace(&target.key().to_string(), "KEY").replace(&home.to_string(), "HOME")
         };
-        assert_eq!(of(None), "rm -rf ~/.local/state/grid/spool/*/KEY/HOME");
+        assert_eq!(of(None), "rm -rf ~/.local/state/grid/spool/*/KEY/HOME /var/tmp/grid-$(id -u)/spool/*/KEY/HOME");
         assert_eq!(of(Some("/scratch/g")), "rm -rf /scratch/g/spool/*/KEY/HOME");
         assert_eq!(of(Some("it's here")), "rm -rf ~/\"it's here\"/spool/*/KEY/HOME");
     }
