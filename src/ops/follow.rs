@@ -42,6 +42,9 @@ pub struct FollowedEnd {
     pub code: u8,
 }
 
+/// How a note to another home begins that says why a task waits. It leaves out the task, which has another number there.
+pub(super) const WAITS: &str = "waits: ";
+
 /// The note on what a second Ctrl-C does.
 pub(super) const AGAIN_RETURNS: &str = "Ctrl-C again returns at once, and the cancel goes on";
 

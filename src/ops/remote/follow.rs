@@ -6,11 +6,10 @@ use super::{away as row_of, files};
 use crate::distributor::members::words_of;
 use crate::model::attempt::Stream;
 use crate::model::task::State;
-use crate::ops::follow::{FollowEvent, FollowSink, FollowedEnd};
+use crate::ops::follow::{FollowEvent, FollowSink, FollowedEnd, WAITS};
 use crate::ops::logs::LogRequest;
 use crate::ops::reader::{Follower, Woken};
 use crate::ops::selecting::Chosen;
-use crate::ops::serve::WAITS;
 use crate::ops::{Grid, OpsError, cancel, follow, member_state, shell_code};
 use crate::protocol::distributor::{Answer, Verb};
 use crate::store::away::{Away, AwayState};
@@ -69,7 +68,7 @@ pub fn follow_remote(
         } else if !said_why && let Some(row) = grid.store.view().task(what.task)? {
             said_why = true;
             let reason = why_waiting(row.reason.as_ref());
-            sink(FollowEvent::Waits { task: what, reason: &reason }).map_err(OpsError::Output)?;
+            sink(FollowEvent::Waits { task: what, reason }).map_err(OpsError::Output)?;
         }
         if follower.wait(None, AGAIN)? == Woken::Interrupt
             && let Some(interrupts) = follower.interrupts.as_deref_mut()

@@ -34,7 +34,6 @@ use std::io::{Read, Write};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-pub use tasks::WAITS;
 
 /// Questions of one link that are worked at side by side; more are refused until some are answered. Of a user other than the owner
 /// that is [`share::AT_ONCE`], over all links.

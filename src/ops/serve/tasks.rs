@@ -10,7 +10,7 @@ use crate::model::endpoint::Endpoint;
 use crate::model::id::{HomeId, Index, TaskId, TaskUuid};
 use crate::model::name::Name;
 use crate::model::user::Role;
-use crate::ops::follow::{self, FollowEvent};
+use crate::ops::follow::{self, FollowEvent, WAITS};
 use crate::ops::logs::{self, LogRequest};
 use crate::ops::reader::Follower;
 use crate::ops::remove::{self, Removal};
@@ -260,9 +260,6 @@ fn report<T: Serialize>(report: Option<T>) -> Result<Answer, OpsError> {
     let text = serde_json::to_string(&report).map_err(|error| OpsError::Grid(error.to_string()))?;
     Ok(Answer::Report(text))
 }
-
-/// How a note begins that says why a task waits. It leaves out the task: the caller knows it by another number.
-pub const WAITS: &str = "waits: ";
 
 /// Sends outputs in pieces. An error: the caller has dropped the question.
 fn pour(asked: &OpenQuestion<'_>, event: FollowEvent<'_>) -> std::io::Result<()> {

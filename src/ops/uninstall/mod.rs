@@ -189,7 +189,7 @@ impl Uninstall {
         let grid = self.grid.as_mut().filter(|grid| grid.store.home().exists())?;
         let names = || drained.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" ");
         match undrain(grid, drained) {
-            Err(error) => return Some(format!("servers stay drained ({error}): `grid server undrain {}`", names())),
+            Err(error) => Some(format!("servers stay drained ({error}): `grid server resume {}`", names())),
             Ok(()) => super::dispatcher::wake(grid).err().map(|error| format!("dispatcher: {error}")),
         }
     }
