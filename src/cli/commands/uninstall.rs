@@ -8,18 +8,19 @@ use super::super::output::Out;
 use super::CommandResult;
 use super::remove::counted;
 use crate::ops::OpsError;
-use crate::ops::uninstall::{self, Uninstall, UninstallReport, Unreachable};
+use crate::ops::uninstall::{Uninstall, UninstallReport, Unreachable};
 
 pub fn run(args: UninstallArgs, out: &mut Out) -> CommandResult {
     let cron = caller::cron().map_err(|error| OpsError::Grid(format!("this program's own path: {error}")))?;
-    let uninstall = Uninstall::find(&caller::places(), caller::client(), caller::ssh(), cron)?;
+    let find = if args.dry_run { Uninstall::look } else { Uninstall::find };
+    let uninstall = find(&caller::places(), caller::client(), caller::ssh(), cron)?;
     uninstall.remark().iter().for_each(|remark| out.note(remark));
     let plan = uninstall.plan()?;
     if args.dry_run {
         return print(&plan, args.listing.json, out);
     }
-    if plan.unended > 0 {
-        return Err(OpsError::Refused(uninstall::refusal(plan.unended)).into());
+    if let Some(words) = plan.refusal() {
+        return Err(OpsError::Refused(words).into());
     }
     if !args.yes && is_anything(&plan) {
         let lines = lines(&plan).join("\n");
@@ -48,8 +49,10 @@ fn print(report: &UninstallReport, json: bool, out: &mut Out) -> CommandResult {
     } else {
         lines(report).iter().try_for_each(|line| out.line(line))?;
     }
-    if report.dry_run && report.unended > 0 {
-        out.note(&uninstall::refusal(report.unended));
+    if report.dry_run
+        && let Some(words) = report.refusal()
+    {
+        out.note(&words);
         return Ok(Code::REFUSED);
     }
     Ok(Code::OK)

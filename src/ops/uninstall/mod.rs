@@ -10,10 +10,11 @@
 
 mod hosts;
 mod left;
+mod refusals;
 
 use super::cron::table::Crontab;
 use super::cron::{CronEnvironment, job};
-use super::home::{Grid, HomeVariables};
+use super::home::{Grid, HomeVariables, Located, owner};
 use super::{OpsError, registry, server_removal};
 use crate::dispatch::client::start;
 use crate::model::name::Name;
@@ -21,8 +22,8 @@ use crate::model::resources::Bytes;
 use crate::model::ssh::Login;
 use crate::model::task::ClientFacts;
 use crate::model::time::Timestamp;
-use crate::store::uninstall::Remains;
-use crate::store::{Durability, Home, View};
+use crate::store::{Durability, Home, Store};
+use refusals::{refuse_late, refuse_unended, with_words};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -52,6 +53,8 @@ pub struct UninstallReport {
     pub tasks: u64,
     /// Tasks that have not ended: they keep the home.
     pub unended: u64,
+    /// The home that has yet to hear of a cancel or a search that ended here: it keeps this home too.
+    pub unheard: Option<String>,
     /// What the home takes on this disk.
     pub bytes: Bytes,
     pub hosts: Vec<HostRemoval>,
@@ -101,6 +104,23 @@ impl Uninstall {
         Ok(Self { home, grid, pointer, caller, data_home: places.data_home.clone() })
     }
 
+    /// Finds the home, to tell what would be removed: one that has to be upgraded or restored first stays as it is.
+    pub fn look(
+        places: &HomeVariables,
+        client: ClientFacts,
+        login: Login,
+        caller: CronEnvironment,
+    ) -> Result<Self, OpsError> {
+        let Located { home, remark } = Home::locate(places)?;
+        let grid = match home.exists().then(|| Store::open(&home)).transpose() {
+            Ok(None) => None,
+            Ok(Some(store)) => Some(Grid { store, me: owner(&client.user)?, client, login, remark }),
+            Err(error) => return Err(refusals::changed_first(error)),
+        };
+        let pointer = home.pointer(places);
+        Ok(Self { home, grid, pointer, caller, data_home: places.data_home.clone() })
+    }
+
     /// What the home's opening has to say.
     pub fn remark(&self) -> Option<&str> {
         self.grid.as_ref()?.remark.as_deref()
@@ -115,6 +135,7 @@ impl Uninstall {
             found: !contents.ours.is_empty(),
             tasks: 0,
             unended: 0,
+            unheard: None,
             bytes: Bytes(contents.bytes),
             hosts: Vec::new(),
             cron_lines: self.cron_lines()?,
@@ -130,7 +151,8 @@ impl Uninstall {
         };
         let view = grid.store.view();
         let remains = view.remains()?;
-        (report.tasks, report.unended) = (remains.tasks, unended(&view, &remains)?);
+        (report.tasks, report.unended) = (remains.tasks, remains.unended);
+        report.unheard = refusals::unheard(&view)?;
         report.lost = left::lost(&remains);
         report.hosts = hosts::all(&view)?;
         for known in view.registrations()?.iter().filter(|known| known.is_live()) {
@@ -229,46 +251,6 @@ impl Uninstall {
         // Closed before its directory goes.
         self.grid = None;
         Ok(self.home.remove_contents()?)
-    }
-}
-
-/// What has not ended, with searches and cancels that another home is to hear of.
-fn unended(view: &View<'_>, remains: &Remains) -> Result<u64, OpsError> {
-    Ok(if remains.unended == 0 && view.has_unended()? { 1 } else { remains.unended })
-}
-
-fn refuse_unended(view: &View<'_>) -> Result<(), OpsError> {
-    match unended(view, &view.remains()?)? {
-        0 => Ok(()),
-        count => Err(OpsError::Refused(refusal(count))),
-    }
-}
-
-/// A task came since the first look.
-fn refuse_late(view: &View<'_>) -> Result<(), OpsError> {
-    match unended(view, &view.remains()?)? {
-        0 => Ok(()),
-        count => Err(OpsError::Refused(stays_for(count, "the home stays"))),
-    }
-}
-
-/// Why a home with unended tasks stays, and what to do.
-pub fn refusal(unended: u64) -> String {
-    stays_for(unended, "nothing was removed")
-}
-
-fn stays_for(unended: u64, what: &str) -> String {
-    let tasks = if unended == 1 { "1 task has".to_owned() } else { format!("{unended} tasks have") };
-    format!("{tasks} not ended, so {what}: `grid wait all` waits for them, `grid cancel --everyone all` cancels them")
-}
-
-/// An error, and what else the person is to know.
-fn with_words(error: OpsError, more: &[String]) -> OpsError {
-    let all = |words: String| [&[words], more].concat().join("\n  ");
-    match error {
-        _ if more.is_empty() => error,
-        OpsError::Refused(words) => OpsError::Refused(all(words)),
-        error => OpsError::Grid(all(error.to_string())),
     }
 }
 
@@ -376,14 +358,6 @@ mod tests {
         let store = Store::open(&home).unwrap();
         let drained: Vec<_> = store.view().servers().unwrap().into_iter().map(|server| server.drained).collect();
         assert_eq!(drained, [None]);
-    }
-
-    #[test]
-    fn late_refusal_does_not_say_that_nothing_was_removed() {
-        let refused = OpsError::Refused(stays_for(2, "the home stays"));
-        let said = with_words(refused, &["the lines in the crontab are gone".to_owned()]).to_string();
-        assert!(said.starts_with("2 tasks have not ended, so the home stays"), "{said}");
-        assert!(said.ends_with("the lines in the crontab are gone"), "{said}");
     }
 
     #[test]
