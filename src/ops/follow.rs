@@ -88,10 +88,27 @@ fn follow_to_end(
     follower: &mut Follower<'_>,
     sink: &mut FollowSink<'_>,
 ) -> Result<(FollowedEnd, Vec<String>), OpsError> {
-    let mut gone = Vec::new();
-    if let Some(away) = remote::away(grid, what)? {
-        return Ok((follow_remote(grid, what, away, streams, follower, sink)?, gone));
+    if remote::away(grid, what)?.is_none()
+        && let Some(ended) = follow_here(grid, what, streams, follower, sink)?
+    {
+        return Ok(ended);
     }
+    match remote::away(grid, what)? {
+        Some(away) => Ok((follow_remote(grid, what, away, streams, follower, sink)?, Vec::new())),
+        // It came back meanwhile.
+        None => follow_to_end(grid, what, streams, follower, sink),
+    }
+}
+
+/// Follows a task of this home until the end. None: the home gave it up before anything of it began.
+fn follow_here(
+    grid: &mut Grid,
+    what: Chosen,
+    streams: &[Stream],
+    follower: &mut Follower<'_>,
+    sink: &mut FollowSink<'_>,
+) -> Result<Option<(FollowedEnd, Vec<String>)>, OpsError> {
+    let mut gone = Vec::new();
     let row = grid.store.view().task(what.task)?.ok_or_else(|| OpsError::unknown("task", &what.to_string(), []))?;
     match (what.index, row.shape) {
         (None, Shape::Array { .. } | Shape::Lines) => {
@@ -99,15 +116,20 @@ fn follow_to_end(
             for position in 0..row.size {
                 let index = row.shape.index_at(position);
                 let member = Chosen { task: what.task, index: Some(index) };
-                gone.extend(follow_member(grid, member, index, streams, follower, sink)?);
+                let Some(words) = follow_member(grid, member, index, streams, follower, sink)? else { return Ok(None) };
+                gone.extend(words);
             }
         }
-        (index, _) => gone.extend(follow_member(grid, what, index.unwrap_or(Index(0)), streams, follower, sink)?),
+        (index, _) => {
+            let index = index.unwrap_or(Index(0));
+            let Some(words) = follow_member(grid, what, index, streams, follower, sink)? else { return Ok(None) };
+            gone.extend(words);
+        }
     }
     settle(grid)?;
     let view = grid.store.view();
     let (code, _) = shell_code(&view, what)?;
-    Ok((FollowedEnd { state: member_state(&view, what)?, code }, gone))
+    Ok(Some((FollowedEnd { state: member_state(&view, what)?, code }, gone)))
 }
 
 /// How far the outputs of one attempt are printed.
@@ -134,6 +156,7 @@ impl FollowedSoFar {
     }
 }
 
+/// Gives a message for each output that is gone. None: another home has the task now.
 fn follow_member(
     grid: &mut Grid,
     what: Chosen,
@@ -141,12 +164,21 @@ fn follow_member(
     streams: &[Stream],
     follower: &mut Follower<'_>,
     sink: &mut FollowSink<'_>,
-) -> Result<Vec<String>, OpsError> {
+) -> Result<Option<Vec<String>>, OpsError> {
     let mut told = FollowedSoFar::default();
     let mut said_why = false;
     let mut connection: Option<Connection> = None;
     let mut losses = Losses::default();
-    while !member_state(&grid.store.view(), Chosen { task: what.task, index: Some(index) })?.ended() {
+    let mut ended = false;
+    loop {
+        ended |= member_state(&grid.store.view(), Chosen { task: what.task, index: Some(index) })?.ended();
+        // After the state: the end may be that of another home, which has the outputs too.
+        if remote::away(grid, what)?.is_some() {
+            return Ok(None);
+        }
+        if ended {
+            break;
+        }
         grid.store.check_in_place()?;
         let open = match &mut connection {
             Some(open) => open,
@@ -192,7 +224,7 @@ fn follow_member(
                         }
                     }
                 }
-                Some(FromDispatcher::Ended { .. }) => break,
+                Some(FromDispatcher::Ended { .. }) => ended = true,
                 Some(_) => {}
                 // The dispatcher stopped or was killed; the next call starts another one.
                 None => {
@@ -202,7 +234,7 @@ fn follow_member(
             },
         }
     }
-    print_rest(grid, what, index, streams, &mut told, sink)
+    print_rest(grid, what, index, streams, &mut told, sink).map(Some)
 }
 
 /// Prints the rest of the outputs of an ended member. Gives a message for each that is gone.

@@ -52,17 +52,17 @@ pub fn wait_until(grid: &mut Grid, what: &[Chosen], stop: &Stop, told: &mut Wait
     let mut all_told = true;
     'tasks: for chosen in what {
         let mut durable = false;
-        if let Some(away) = remote::away(grid, *chosen)? {
-            told(WaitEvent::Progress(progress(grid, what)?));
-            if let Some(ended) = wait_remote(grid, *chosen, away, what, stop, told)? {
-                of_members.insert(*chosen, ended);
-            }
-            all_told = false;
-            continue;
-        }
         let mut said_held = false;
         loop {
             let state = member_state(&grid.store.view(), *chosen)?;
+            // After the state. Another home may have it since the last look: this one gives up what waits (`grid move`).
+            if let Some(away) = remote::away(grid, *chosen)? {
+                told(WaitEvent::Progress(progress(grid, what)?));
+                if let Some(ended) = wait_remote(grid, *chosen, away, what, stop, told)? {
+                    of_members.insert(*chosen, ended);
+                }
+                break;
+            }
             grid.store.check_in_place()?;
             if state.ended() {
                 break;

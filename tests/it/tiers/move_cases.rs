@@ -124,3 +124,27 @@ fn task_that_waits_in_this_home_moves_to_a_lab_and_one_of_a_lab_comes_back() {
     frees(&lab, "more", &other);
     assert_eq!((home.lines("marks").len(), lab.tasks()), (3, 3));
 }
+
+#[test]
+fn run_wait_and_logs_of_a_task_that_leaves_this_home_end_with_its_output_and_code() {
+    let (home, lab) = (Grid::new(), Grid::new());
+    home.grid(["distributor", "add", "lab-y", "--tier", "2", "--endpoint", lab.home().to_str().unwrap()]).ok();
+    lab.grid(["distributor", "drain", "tier2"]).ok();
+    home.grid(["server", "set", "local", "--slots", "1"]).ok();
+    home.fifo("go");
+    let own = home.grid(["submit", "--parsable", "-w", "local", "--", "sh", "-c", "cat go"]).ok();
+    home.until_state(&own, "RUNNING");
+    let runs = home.beside(["run", "--", "sh", "-c", "echo there; exit 3"]);
+    process::until("it waits here", || home.tasks() == 2);
+    let id = home.number("select max(id) from task_view").to_string();
+    let waits = home.beside(["wait", &id]);
+    let follows = home.beside(["logs", "-f", &id]);
+    lab.grid(["distributor", "resume", "tier2"]).ok();
+    home.grid(["move", &id]).expect(0).says(&["moved from tier2 to lab-y"]);
+    for (command, child, code) in [("grid run", runs, 3), ("grid logs -f", follows, 0)] {
+        assert_eq!(process::finish(child, command.to_owned()).expect(code).out(), "there\n", "{command}");
+    }
+    process::finish(waits, "grid wait".to_owned()).expect(3);
+    std::fs::write(home.file("go"), "on").unwrap();
+    home.grid(["wait", &own]).ok();
+}
