@@ -1,5 +1,6 @@
 //! `grid cancel`: recorded at once, carried out by the dispatcher.
 
+use super::moving::HAS_JUST_MOVED;
 use super::remote::change::{Split, ask_owner};
 use super::remote::states::refresh;
 use super::report::TaskChange;
@@ -145,7 +146,8 @@ fn by_dispatcher(grid: &Grid, what: &[Chosen], grace: Duration) -> Result<Option
     Ok(Some(changes))
 }
 
-fn record(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<TaskChange>, OpsError> {
+/// Records cancels of tasks of this home.
+pub(super) fn record(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<TaskChange>, OpsError> {
     let now = Timestamp::now();
     let changes = grid.store.write(Durability::Full, |tx| {
         let mut asked = Vec::with_capacity(what.len());
@@ -153,6 +155,20 @@ fn record(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<TaskC
             let before = member_state(tx, *chosen)?;
             if before.ended() {
                 asked.push((*chosen, 0, Some(format!("has already ended: {before}"))));
+                continue;
+            }
+            if tx.away(chosen.task)?.is_some() {
+                // Its new home is told.
+                let change = match chosen.index {
+                    Some(_) => (*chosen, 0, Some(HAS_JUST_MOVED.to_owned())),
+                    None => {
+                        tx.cancel_away(chosen.task, grace)?;
+                        tx.trace(chosen.task, now, "cancel asked")?;
+                        let unended = tx.task(chosen.task)?.map_or(0, |row| row.counts.unended());
+                        (*chosen, unended, Some("cancel asked".to_owned()))
+                    }
+                };
+                asked.push(change);
                 continue;
             }
             let mut ledger = Ledger::open(tx, now);

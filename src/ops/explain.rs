@@ -103,7 +103,8 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
         && explained.state == Some(State::Pending)
         && remote::away(grid, what)?.is_none()
     {
-        explained.elsewhere = moving::could_start_now(grid, &row, None)?;
+        // An extra: without an answer of the others the rest is told all the same.
+        explained.elsewhere = moving::could_start_now(grid, &row, None).unwrap_or_default();
     }
     Ok(explained)
 }

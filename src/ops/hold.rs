@@ -1,5 +1,6 @@
 //! `grid hold`: waiting members do not start until they are released.
 
+use super::moving::HAS_JUST_MOVED;
 use super::remote::change::ask_owners;
 use super::report::TaskChange;
 use super::selecting::Chosen;
@@ -23,6 +24,11 @@ fn hold_here(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsErr
         let mut changes = Vec::with_capacity(what.len());
         for chosen in what {
             let before = member_state(tx, *chosen)?;
+            if tx.away(chosen.task)?.is_some() {
+                let note = Some(HAS_JUST_MOVED.to_owned());
+                changes.push(TaskChange { id: chosen.to_string(), state: before, changed: 0, note });
+                continue;
+            }
             let mut ledger = Ledger::open(tx, now);
             let changed = ledger.shift(chosen.task, chosen.index, Phase::Waiting, Phase::Held)?;
             ledger.close()?;

@@ -41,10 +41,18 @@ pub fn move_tasks(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, O
     what.iter().map(|chosen| move_one(grid, *chosen)).collect()
 }
 
+/// The note on a task that went to another home between the look at it and the change.
+pub(super) const HAS_JUST_MOVED: &str = "it has just moved to another home: try again";
+
 fn move_one(grid: &mut Grid, chosen: Chosen) -> Result<TaskChange, OpsError> {
     let before = row_of(grid, chosen)?;
     let (changed, note) = match attempt(grid, &before)? {
-        Ok(reconciled) => (before.size, moved(grid, &before, reconciled)?),
+        Ok(reconciled) => {
+            let placed = reconciled == Reconciled::Placed;
+            let note = moved(grid, &before, reconciled)?;
+            let is_there = placed && row_of(grid, chosen)?.tier2 != before.tier2;
+            (if is_there { before.size } else { 0 }, note)
+        }
         Err(why) => (0, why),
     };
     let state = member_state(&grid.store.view(), chosen)?;

@@ -1,5 +1,6 @@
 //! `grid release`: lets held members start.
 
+use super::moving::HAS_JUST_MOVED;
 use super::remote::change::ask_owners;
 use super::report::TaskChange;
 use super::selecting::Chosen;
@@ -24,6 +25,11 @@ fn release_here(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, Ops
         let mut changes = Vec::with_capacity(what.len());
         for chosen in what {
             let before = member_state(tx, *chosen)?;
+            if tx.away(chosen.task)?.is_some() {
+                let note = Some(HAS_JUST_MOVED.to_owned());
+                changes.push(TaskChange { id: chosen.to_string(), state: before, changed: 0, note });
+                continue;
+            }
             if tx.awaits_files(chosen.task)? {
                 let note = "waits for its files from where it was submitted".to_owned();
                 changes.push(TaskChange { id: chosen.to_string(), state: before, changed: 0, note: Some(note) });

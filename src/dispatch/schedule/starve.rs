@@ -93,11 +93,11 @@ impl Dispatcher {
         self.schedule.starving.kept.get(&class).copied().unwrap_or(first)
     }
 
-    /// Releases the reservations of tasks that do not wait any more.
+    /// Releases the reservations of tasks that do not wait here any more.
     fn release_reservations(&mut self, tx: &Tx<'_>) -> Result<(), DispatchError> {
         let mut released = Vec::new();
         for (server, task) in self.kept() {
-            if tx.task(task)?.is_none_or(|row| row.counts.waiting == 0) {
+            if tx.task(task)?.is_none_or(|row| row.counts.waiting == 0) || tx.away(task)?.is_some() {
                 tx.keep_server(server, None)?;
                 released.push(server);
             }

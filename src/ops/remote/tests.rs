@@ -2,17 +2,21 @@
 
 use super::states::record_states;
 use crate::model::endpoint::Endpoint;
-use crate::model::id::{HomeId, TaskId};
+use crate::model::id::{HomeId, Index, TaskId};
 use crate::model::task::{Counts, State};
 use crate::model::time::Timestamp;
 use crate::ops::Grid;
+use crate::ops::cancel;
 use crate::ops::fixture;
+use crate::ops::moving::HAS_JUST_MOVED;
+use crate::ops::selecting::Chosen;
 use crate::protocol::distributor::Snapshot;
 use crate::store::Durability;
 use crate::store::StoreError;
 use crate::store::away::{AskedAway, Away};
 use crate::store::intake::TierRoute;
 use crate::store::tasks::TaskReason;
+use std::time::Duration;
 
 /// A task of this home that another home holds.
 fn held_elsewhere(grid: &mut Grid, home: HomeId) -> Away {
@@ -40,6 +44,20 @@ fn said(away: &Away, counts: Counts) -> Snapshot {
         started_at: None,
         ended_at: None,
     }
+}
+
+#[test]
+fn cancel_that_meets_a_move_is_sent_after_the_task() {
+    let (_dir, mut grid) = fixture::grid();
+    let away = held_elsewhere(&mut grid, HomeId(uuid::Uuid::now_v7()));
+    let chosen = |index| Chosen { task: away.task, index };
+    let grace = Duration::from_secs(10);
+    let changes = cancel::record(&mut grid, &[chosen(Some(Index(0))), chosen(None)], grace).unwrap();
+    let said: Vec<_> = changes.iter().map(|change| (change.changed, change.note.as_deref().unwrap())).collect();
+    assert_eq!(said, [(0, HAS_JUST_MOVED), (1, "cancel asked")]);
+    let view = grid.store.view();
+    assert_eq!(view.away(away.task).unwrap().unwrap().cancel, Some(grace));
+    assert_eq!(view.task(away.task).unwrap().unwrap().state(), State::Pending, "its new home says when it ends");
 }
 
 #[test]

@@ -100,8 +100,7 @@ fn with_user_attributes(view: &View<'_>, mut request: Request, me: &Name) -> Res
     if let Some(user) = view.user(me.as_str())? {
         let own = request.demand.constraint.take();
         request.demand.constraint = match (own, user.constraint) {
-            // It may have been added at the submit.
-            (Some(own), Some(his)) if *own == *his || own.ends_with(&format!(" && ({his})")) => Some(own),
+            (Some(own), Some(his)) if *own == *his => Some(own),
             (Some(own), Some(his)) => Some(format!("({own}) && ({his})").into()),
             (own, his) => own.or(his.map(Into::into)),
         };
