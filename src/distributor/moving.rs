@@ -53,15 +53,18 @@ enum OwnerReply {
 
 const BUSY: &str = "another command searches for it, or moves it";
 
-/// Moves a task that another home holds. Nobody else searches for it meanwhile.
+/// Takes the lock under which a task is searched for or moved. None: another process has it.
+fn lock(context: &TierContext<'_>, uuid: TaskUuid) -> Result<Option<SearchLock>, StoreError> {
+    let home = context.store.home();
+    SearchLock::try_begin(home, uuid).map_err(|error| StoreError::Unwritable { path: home.run_dir(), error })
+}
+
+/// Moves a task that another home holds. No other process searches for it meanwhile.
 pub fn move_away(context: &mut TierContext<'_>, task: TaskId, principal: &Principal) -> Result<MoveOutcome, TierError> {
     let stays = |why: &str| Ok(MoveOutcome::Stays(why.to_owned()));
     let Some(away) = context.store.view().away(task)? else { return stays("it is in this home") };
-    let home = context.store.home();
-    let lock =
-        SearchLock::again(home, away.uuid).map_err(|error| StoreError::Unwritable { path: home.run_dir(), error })?;
-    let Some(_lock) = lock else { return stays(BUSY) };
-    // As it is now that nobody else changes it.
+    let Some(_lock) = lock(context, away.uuid)? else { return stays(BUSY) };
+    // As it is now that no other process changes it.
     let away = context.store.view().away(task)?;
     let Some(away @ Away { held: AwayState::By { home: owner, .. }, .. }) = away else {
         return stays("no home has confirmed yet that it holds it");
@@ -77,10 +80,10 @@ pub fn move_away(context: &mut TierContext<'_>, task: TaskId, principal: &Princi
     }
     failpoint("move-begun");
     let Some(away) = context.store.view().away(task)? else { return stays("it is gone") };
-    match go_on(context, &away, owner, principal)? {
+    match ask_and_record(context, &away, owner, principal)? {
         Ok(outcome) => Ok(outcome),
         Err(unheard) => {
-            // Nobody has heard of it: nothing has changed.
+            // The owner has not heard of it: nothing has changed.
             context.store.write(Durability::Full, |tx| tx.end_move(&away, away.round))?;
             Ok(MoveOutcome::Stays(unheard))
         }
@@ -97,13 +100,10 @@ pub fn move_own(
     let stays = |why: String| Ok(MoveOutcome::Stays(why));
     let (sealed, list) = seal::seal(request).map_err(|error| TierError::Denied(error.to_string()))?;
     let Some(row) = context.store.view().task(task)? else { return stays("it is gone".to_owned()) };
-    let home = context.store.home();
-    let lock =
-        SearchLock::again(home, row.uuid).map_err(|error| StoreError::Unwritable { path: home.run_dir(), error })?;
-    let Some(_lock) = lock else { return stays(BUSY.to_owned()) };
+    let Some(_lock) = lock(context, row.uuid)? else { return stays(BUSY.to_owned()) };
     let now = context.now();
     let why = context.store.write(Durability::Full, |tx| {
-        // As it is now that nobody else changes it.
+        // As it is now that no other process changes it.
         let (Some(row), None) = (tx.task(task)?, tx.away(task)?) else {
             return Ok(Some("it has moved meanwhile".to_owned()));
         };
@@ -115,7 +115,7 @@ pub fn move_own(
             return Ok(Some("this home has no first-tier distributor".to_owned()));
         };
         let class = tx.class_of(front.id, class.user, class.client, &request.demand)?;
-        // Whoever was asked to take it before, and is late, takes it no more.
+        // A home that was asked to take it before, and is late, takes it no more.
         tx.add_tombstone(row.uuid, series_end(row.round), Refuses::Everybody, now)?;
         tx.give_up_own(task, class, front.name.as_str())?;
         let (sealed, list) = (sealed.as_bytes(), list.as_ref().map(Sealed::as_bytes));
@@ -158,8 +158,11 @@ pub(super) fn reconcile(
     away: &Away,
     principal: &Principal,
 ) -> Result<Reconciled, TierError> {
+    let Some(_lock) = lock(context, away.uuid)? else { return Ok(Reconciled::GoingOn) };
+    // As it is now that no other process changes it.
+    let Some(away) = &context.store.view().away(away.task)? else { return Ok(Reconciled::Placed) };
     let AwayState::Moving { home, .. } = away.held else { return Ok(Reconciled::Placed) };
-    match go_on(context, away, home, principal)? {
+    match ask_and_record(context, away, home, principal)? {
         Ok(MoveOutcome::GivenUp(reconciled)) => Ok(reconciled),
         Ok(MoveOutcome::Stays(_)) => Ok(Reconciled::Placed),
         Ok(MoveOutcome::Unsure(_)) => Ok(Reconciled::Open),
@@ -169,7 +172,7 @@ pub(super) fn reconcile(
 }
 
 /// Asks the owner, and does what its answer says. An error: the owner has not heard the question.
-fn go_on(
+fn ask_and_record(
     context: &mut TierContext<'_>,
     away: &Away,
     owner: HomeId,

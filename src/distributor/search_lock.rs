@@ -30,7 +30,7 @@ impl SearchLock {
     }
 
     /// Takes the lock of a task whose id was told before. None: another process searches for the task, or moves it.
-    pub fn again(home: &Home, uuid: TaskUuid) -> io::Result<Option<Self>> {
+    pub fn try_begin(home: &Home, uuid: TaskUuid) -> io::Result<Option<Self>> {
         let path = path(home, uuid);
         loop {
             let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
