@@ -158,7 +158,7 @@ pub(super) fn record(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Resul
                 continue;
             }
             if tx.away(chosen.task)?.is_some() {
-                // Its new home is told.
+                // The cancel is sent to its new home.
                 let change = match chosen.index {
                     Some(_) => (*chosen, 0, Some(HAS_JUST_MOVED.to_owned())),
                     None => {

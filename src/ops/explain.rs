@@ -50,7 +50,7 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
         // What this home did comes first: the owner's steps follow it.
         told.steps = [view.steps(row.id)?, told.steps].concat();
         if row.counts.waiting > 0 && told.state == Some(State::Pending) {
-            told.elsewhere = moving::could_start_now(grid, &row, Some(&away))?;
+            told.elsewhere = moving::destination(grid, &row, Some(&away));
         }
         return Ok(told);
     }
@@ -103,8 +103,7 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
         && explained.state == Some(State::Pending)
         && remote::away(grid, what)?.is_none()
     {
-        // An extra: without an answer of the others the rest is told all the same.
-        explained.elsewhere = moving::could_start_now(grid, &row, None).unwrap_or_default();
+        explained.elsewhere = moving::destination(grid, &row, None);
     }
     Ok(explained)
 }

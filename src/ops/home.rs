@@ -69,7 +69,7 @@ impl Grid {
             }
         };
         let mut grid = Self { store, me, client, login, remark };
-        // Not every command does it at its end; what waited goes on now.
+        // Not every command does it at its end, and tasks may wait.
         if replaced && let Err(error) = super::dispatcher::wake(&mut grid) {
             let said = grid.remark.take().map_or_else(String::new, |remark| format!("{remark}; "));
             grid.remark = Some(format!("{said}dispatcher: {error}"));

@@ -142,9 +142,23 @@ fn row_of(grid: &Grid, chosen: Chosen) -> Result<TaskRow, OpsError> {
     grid.store.view().task(chosen.task)?.ok_or_else(|| OpsError::unknown("task", &chosen.to_string(), []))
 }
 
-/// A distributor other than the one that a task waits in, if one could start it now.
-pub(super) fn could_start_now(grid: &mut Grid, row: &TaskRow, away: Option<&Away>) -> Result<Option<String>, OpsError> {
-    if away.is_none() && (!has_others(&grid.store.view())? || grid.store.view().is_foreign(row.id)?) {
+/// A distributor to which a task could move: not the one that it waits in, and one that could start it now. An extra of other
+/// answers: None if the others can't be asked.
+pub(super) fn destination(grid: &mut Grid, row: &TaskRow, away: Option<&Away>) -> Option<String> {
+    could_start_now(grid, row, away).unwrap_or_else(|error| {
+        tracing::warn!("task {}: other distributors were not asked: {error}", row.id);
+        None
+    })
+}
+
+fn could_start_now(grid: &mut Grid, row: &TaskRow, away: Option<&Away>) -> Result<Option<String>, OpsError> {
+    let view = grid.store.view();
+    let stays = match away {
+        // Its owner decides; of a task of which a part runs or is held, it is known that it stays.
+        Some(_) => row.counts.waiting != row.size,
+        None => !has_others(&view)? || view.is_foreign(row.id)? || view.why_stays(row.id)?.is_some(),
+    };
+    if stays {
         return Ok(None);
     }
     let Some(request) = request_of(grid, row, away)? else { return Ok(None) };

@@ -27,7 +27,7 @@ impl fmt::Display for StayReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Ended => "it has ended",
-            Self::Begun => "it has begun, or some of its members have",
+            Self::Begun => "it has begun, or some of its members have begun or ended",
             Self::Ran => "an attempt of it has run there",
             Self::Held => "it is held; `grid release` it first",
             Self::AwaitsFiles => "its files are still on their way there",
@@ -59,9 +59,7 @@ impl View<'_> {
         let by_user = row.reason == Some(TaskReason::HeldByUser);
         Ok((held > 0 && (waiting > 0 || by_user || !unmatched)).then_some(StayReason::Held))
     }
-}
 
-impl View<'_> {
     /// A task of this home as it would be submitted now.
     pub fn request_of(&self, row: &TaskRow) -> Result<Option<Request>> {
         let (Some(launch), Some(class)) = (self.launch(row.id)?, self.class(row.class)?) else { return Ok(None) };

@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_a_removed_home_open_acknowledges_nothing() {
+    fn process_with_a_removed_home_open_acknowledges_nothing() {
         let (_dir, grid) = fixture::grid();
         let home = grid.store.home().clone();
         let mut other = Store::open(&home).unwrap();

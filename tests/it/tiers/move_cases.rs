@@ -37,9 +37,14 @@ fn array_moves_whole_or_not_at_all() {
     labs.client.grid(["cancel", &format!("{part}.2")]).ok();
     std::fs::write(labs.y.file("again"), "on").unwrap();
     labs.y.grid(["wait", &also]).ok();
+    process::until("lab-y is seen to be idle", || labs.client.explain(&all)["elsewhere"] == "lab-y");
+    assert_eq!(labs.client.explain(&part)["elsewhere"], json!(null), "what can't move gets no hint");
     let told = labs.client.grid(["move", "--json", &part, &all]).expect(1);
     let told: serde_json::Value = serde_json::from_str(&told.out()).unwrap();
-    assert!(told[0]["note"].as_str().unwrap().contains("it has begun, or some of its members have"), "{told}");
+    assert!(
+        told[0]["note"].as_str().unwrap().contains("it has begun, or some of its members have begun or ended"),
+        "{told}"
+    );
     assert_eq!((&told[0]["changed"], &told[1]["changed"]), (&json!(0), &json!(3)), "{told}");
     labs.client.grid(["wait", &all]).ok();
     assert_eq!(labs.client.show(&all)["route"], json!(["front-a", "lab-y"]));
