@@ -74,7 +74,7 @@ impl Home {
     }
 
     /// Removes what grid made here once the database is gone; the directory too, if nothing else is in it. The caller holds the
-    /// founding lock: its file goes last, so that nobody founds a home in between.
+    /// founding lock: its file goes last, so that no command founds a home in between.
     pub fn remove_contents(&self) -> Result<()> {
         let lock = self.founding();
         let mut ours = self.contents().ours;
@@ -161,7 +161,7 @@ impl View<'_> {
 }
 
 impl Store {
-    /// Removes the database of this home if `may` allows it in the same transaction. Whoever has it open acknowledges nothing from
+    /// Removes the database of this home if `may` allows it in the same transaction. A process that has it open acknowledges nothing from
     /// then on ([`StoreError::Gone`]).
     pub fn remove<E: From<StoreError>>(
         &mut self,
@@ -184,7 +184,7 @@ impl Store {
 mod tests {
     use super::*;
 
-    /// Whoever waits for the lock of a home that is removed founds a whole one.
+    /// A command that waits for the lock of a home that is removed founds a whole one.
     #[test]
     fn who_waits_while_a_home_is_removed_founds_a_whole_one() {
         let dir = tempfile::tempdir().unwrap();

@@ -84,7 +84,7 @@ fn crontab_loses_the_lines_of_this_home_alone() {
     table.sh(&grid, "crontab -l").expect(1).says(&["no crontab for"]);
 }
 
-/// Killed between the database and the rest: cron's lines are gone already, and nobody makes the home anew.
+/// Killed between the database and the rest: cron's lines are gone already, and no command makes the home anew.
 #[test]
 fn rest_of_a_home_goes_by_the_same_command() {
     let grid = Grid::new();

@@ -1,4 +1,4 @@
-//! A running home of an older release goes on under this one: its dispatcher is replaced, agents on hosts, journals and database are
+//! A home of an older release runs under this one: its dispatcher is replaced, agents on hosts, journals and database are
 //! taken over. And back again. GRID_TEST_OLD names the older program; `.ci/long versions` builds it.
 
 use crate::support::grid::tested_program;
@@ -15,7 +15,7 @@ const WAITING: u64 = 4;
 /// Says where it began, waits for a word, and ends with a code of its own.
 const TASK: &str = "echo $GRID_TASK_ID >> starts; until [ -e go ]; do sleep 0.1; done; echo out $GRID_TASK_ID; exit $((GRID_TASK_ID % 7))";
 
-/// A head with both programs: the older one as `grid` on PATH, this one before it for whoever names it.
+/// A head with both programs: the older one as `grid` on PATH, this one by its path.
 struct Two {
     rig: Rig,
     old: Grid,

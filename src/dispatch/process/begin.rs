@@ -151,7 +151,7 @@ fn begin_locked(
     Ok((listener, store, dispatcher))
 }
 
-/// Opens the home; where a caller waits, it upgrades or restores by itself, and tells the person.
+/// Opens the home, and upgrades or restores it unless a caller waits: that command does so, and says it.
 fn open(home: &Home, called: bool) -> Result<Store, StoreError> {
     loop {
         match Store::open(home) {

@@ -1,8 +1,11 @@
 //! Starvation: a task that waits too long for a whole server gets one.
 
 use crate::dispatch::testing::{Bench, Task, facts};
+use crate::model::distributor::{Endpoint, Tier};
 use crate::model::id::TaskId;
 use crate::model::task::State;
+use crate::model::time::Timestamp;
+use crate::store::away::AskedAway;
 use std::time::Duration;
 
 /// A host with small running tasks, a task that has waited this long for the whole host, and more small tasks behind it.
@@ -161,14 +164,21 @@ fn wall_clock_set_forward_starves_no_task() {
     bench.check();
 }
 
-#[test]
-fn server_is_kept_for_a_class_whose_first_task_was_cancelled() {
+/// A full host, and two equal tasks for the whole of it; the first may be held.
+fn two_equal(hold: bool) -> (Bench, TaskId, TaskId) {
     let mut bench = Bench::new();
     bench.set("starve_after", "60s");
     bench.submit(&Task::array(4));
-    let large = || Task::default().cpus(4).of_class("large");
-    let [first, second] = [0, 1].map(|_| bench.submit(&large()));
+    let large = Task::default().cpus(4).of_class("large");
+    let first = bench.submit(&Task { hold, ..large.clone() });
+    let second = bench.submit(&large);
     bench.run();
+    (bench, first, second)
+}
+
+#[test]
+fn server_is_kept_for_a_class_whose_first_task_was_cancelled() {
+    let (mut bench, first, second) = two_equal(false);
     bench.cancel(first);
     bench.run();
     bench.pass(LONG);
@@ -180,13 +190,7 @@ fn server_is_kept_for_a_class_whose_first_task_was_cancelled() {
 
 #[test]
 fn what_is_kept_for_a_task_goes_to_an_equal_one_before_it() {
-    let mut bench = Bench::new();
-    bench.set("starve_after", "60s");
-    bench.submit(&Task::array(4));
-    let large = || Task::default().cpus(4).of_class("large");
-    let first = bench.submit(&Task { hold: true, ..large() });
-    let second = bench.submit(&large());
-    bench.run();
+    let (mut bench, first, second) = two_equal(true);
     bench.pass(LONG);
     assert_eq!(bench.server("local").kept_for, Some(second));
     bench.release(first);
@@ -196,4 +200,22 @@ fn what_is_kept_for_a_task_goes_to_an_equal_one_before_it() {
     bench.end("local", 0);
     assert_eq!(bench.state(second), State::Running);
     bench.check();
+}
+
+#[test]
+fn no_server_is_kept_for_a_task_that_left_for_another_home() {
+    let (mut bench, large, small) = crowded(LONG);
+    assert_eq!(bench.server("local").kept_for, Some(large));
+    bench.write(|tx| {
+        let front = tx.distributors(Tier::First)?.remove(0);
+        let class = tx.class(tx.task(large)?.unwrap().class)?.unwrap();
+        let class = tx.class_of(front.id, class.user, class.client, &class.demand)?;
+        tx.give_up_own(large, class, front.name.as_str())?;
+        let asked = AskedAway { sealed: b"sealed", list: None, round: 1, asked: &Endpoint::Local, onward: false };
+        tx.ask_away(large, asked, Timestamp(0))
+    });
+    bench.pass(SOON);
+    assert_eq!(bench.server("local").kept_for, None);
+    end_one(&mut bench);
+    assert_eq!((bench.running("local").len(), bench.state(small)), (4, State::Running));
 }

@@ -88,7 +88,7 @@ fn waiting_task_moves_to_the_lab_that_could_start_it_and_everything_follows_it()
     assert_eq!(labs.runs(), 1);
 }
 
-/// Kills whoever passes a point while a task moves: the command, or `grid serve` of a home on the way. Gives the task's id.
+/// Kills the process that passes a point while a task moves: the command, or `grid serve` of a home on the way. Gives the task's id.
 fn shoot_at(labs: &mut Labs, point: &str) -> String {
     for grid in [&labs.client, &labs.front] {
         grid.grid(["config", "set", "peer_timeout", "3s"]).ok();
@@ -103,7 +103,7 @@ fn shoot_at(labs: &mut Labs, point: &str) -> String {
     labs.client.set_env("GRID_FAILPOINT_ONCE", once.to_str().unwrap());
     let done = labs.client.grid(["move", &id]);
     assert!(matches!(done.code(), 0 | 1 | 137), "{point}: {done:?}");
-    assert!(once.exists(), "{point}: nobody passed it: {done:?}");
+    assert!(once.exists(), "{point}: no process passed it: {done:?}");
     id
 }
 
