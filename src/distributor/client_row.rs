@@ -1,6 +1,7 @@
 //! The row that a client's home keeps of its own task while other homes are asked for it.
 
 use super::context::TierContext;
+use super::owner::{self, OwnerHome};
 use super::place::SearchOutcome;
 use super::principal::Principal;
 use super::refusal::SearchRefusal;
@@ -110,11 +111,15 @@ impl ClientRow<'_> {
         let Some(task) = self.row else { return Err(TierError::Denied("a task without a row".to_owned())) };
         take_second(trace, &placed.search);
         let now = context.now();
-        context.store.write(Durability::Normal, |tx| {
-            snapshot::placed(tx, task, own, front, placed, now)?;
+        let end = context.store.write(Durability::Normal, |tx| {
             let search = tx.keep_note(&serde_json::to_string(trace).unwrap_or_default())?;
-            tx.set_search(task, search)
+            tx.set_search(task, search)?;
+            snapshot::placed(tx, task, own, front, placed, now)
         })?;
+        if let Some(away) = context.store.view().away(task)? {
+            let owner = OwnerHome { home: placed.home, asked: &away.asked };
+            owner::confirm(&context.store.view(), context.peers, owner, end)?;
+        }
         Ok(SearchOutcome::Away(task))
     }
 

@@ -5,7 +5,7 @@
 use super::context::TierContext;
 use super::front::series_end;
 use super::members::words_of;
-use super::owner::{OwnerHome, ways};
+use super::owner::{OwnerHome, confirm, ways};
 use super::peers::{PeerError, silently};
 use super::principal::{Access, Principal, Reach};
 use super::quotas;
@@ -204,13 +204,14 @@ fn ask_and_record(
         OwnerReply::Keeps { why, task: said } => {
             let mut cut = format!("{from} keeps it: {why}");
             bounds::cut(&mut cut);
-            context.store.write::<_, StoreError>(Durability::Full, |tx| {
-                if tx.end_move(away, round + 1)? {
-                    snapshot::hear(tx, task, &said, now)?;
-                    tx.trace(task, now, &cut)?;
+            let end = context.store.write::<_, StoreError>(Durability::Full, |tx| {
+                if !tx.end_move(away, round + 1)? {
+                    return Ok(None);
                 }
-                Ok(())
+                tx.trace(task, now, &cut)?;
+                snapshot::hear(tx, task, &said, now)
             })?;
+            confirm(&context.store.view(), context.peers, OwnerHome { home: owner, asked: &away.asked }, end)?;
             stayed(context, task)?;
             Ok(Ok(MoveOutcome::Stays(why)))
         }

@@ -1,9 +1,11 @@
 //! The ways to the home that holds a task.
 
+use super::peers::{Peers, silently};
 use super::search::skipped;
 use crate::model::distributor::Tier;
 use crate::model::endpoint::Endpoint;
 use crate::model::id::HomeId;
+use crate::protocol::distributor::{Answer, HeardEnd, Question};
 use crate::store::{Result, View};
 
 /// A home that holds tasks of this one.
@@ -35,4 +37,25 @@ pub fn ways(view: &View<'_>, owner: OwnerHome<'_>, insist: bool) -> Result<Vec<E
     }
     ways.sort_by_key(|(silent, _)| *silent);
     Ok(ways.into_iter().filter(|(silent, _)| insist || !silent).map(|(_, endpoint)| endpoint).collect())
+}
+
+/// Confirms ends that are recorded now, so that their owner may remove the tasks. If that does not arrive, the owner keeps them until
+/// someone discards them.
+pub fn confirm(
+    view: &View<'_>,
+    peers: &mut dyn Peers,
+    owner: OwnerHome<'_>,
+    ends: impl IntoIterator<Item = HeardEnd>,
+) -> Result<()> {
+    let ends: Vec<HeardEnd> = ends.into_iter().collect();
+    if ends.is_empty() {
+        return Ok(());
+    }
+    let question = Question::Heard { owner: owner.home, user: None, ends };
+    for endpoint in ways(view, owner, true)? {
+        if let Ok(Answer::Done) = peers.ask(&endpoint, &question, &mut silently) {
+            break;
+        }
+    }
+    Ok(())
 }

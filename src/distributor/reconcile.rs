@@ -4,6 +4,7 @@
 use super::context::TierContext;
 use super::front::{self, Sought, series_end};
 use super::moving;
+use super::owner::{self, OwnerHome};
 use super::peers::{PeerError, silently};
 use super::place::{PlacementRequest, SearchOutcome, place};
 use super::principal::Principal;
@@ -89,9 +90,11 @@ pub fn reconcile(context: &mut TierContext<'_>, known: &Away, principal: &Princi
             Ok(Answer::Placed(placed)) => {
                 let own = context.store.view().home_row()?.id;
                 let front = context.store.view().task(away.task)?.map(|row| row.tier1).unwrap_or_default();
-                context
+                let end = context
                     .store
                     .write(Durability::Full, |tx| snapshot::placed(tx, away.task, own, &front, &placed, now))?;
+                let owner = OwnerHome { home: placed.home, asked: &endpoint };
+                owner::confirm(&context.store.view(), context.peers, owner, end)?;
                 // A cancel that was recorded meanwhile has somebody to hear it now.
                 let placed = context.store.view().away(away.task)?;
                 return placed.map_or(Ok(Reconciled::Placed), |placed| tell_cancel(context, &placed));

@@ -2,7 +2,7 @@
 
 use crate::model::id::{HomeId, Index, TaskId};
 use crate::model::time::Timestamp;
-use crate::protocol::distributor::{Placed, Snapshot};
+use crate::protocol::distributor::{HeardEnd, Placed, Snapshot};
 use crate::store::away::Heard;
 use crate::store::intake::TierRoute;
 use crate::store::members::MemberRow;
@@ -38,12 +38,14 @@ pub fn of(view: &View<'_>, id: TaskId) -> Result<Snapshot> {
 }
 
 /// Records the snapshot of a task in another home. One with another number of members is reported as the row's reason, and the last
-/// state stays.
-pub fn hear(tx: &Tx<'_>, task: TaskId, said: &Snapshot, now: Timestamp) -> Result<()> {
-    let (size, told) = (tx.task(task)?.map_or(0, |row| row.size), said.counts.size());
+/// state stays. Gives the end if it is news: its owner keeps the task until that is confirmed.
+pub fn hear(tx: &Tx<'_>, task: TaskId, said: &Snapshot, now: Timestamp) -> Result<Option<HeardEnd>> {
+    let before = tx.task(task)?;
+    let (size, told) = (before.as_ref().map_or(0, |row| row.size), said.counts.size());
     if size != told {
         tx.unheard_away(task, now)?;
-        return tx.set_away_reason(task, &format!("its home tells of {told} members, it has {size}"));
+        tx.set_away_reason(task, &format!("its home tells of {told} members, it has {size}"))?;
+        return Ok(None);
     }
     let heard = Heard {
         counts: &said.counts,
@@ -55,13 +57,22 @@ pub fn hear(tx: &Tx<'_>, task: TaskId, said: &Snapshot, now: Timestamp) -> Resul
         started_at: said.started_at,
         ended_at: said.ended_at,
     };
-    tx.heard_away(task, &heard, now)
+    tx.heard_away(task, &heard, now)?;
+    let knew = before.is_some_and(|row| row.counts.unended() == 0 && row.ended_at == said.ended_at);
+    Ok(said.end().filter(|_| !knew))
 }
 
-/// Records which home took a task. If the way led back to this home, the row is its own task by now.
-pub fn placed(tx: &Tx<'_>, task: TaskId, own: HomeId, front: &str, placed: &Placed, now: Timestamp) -> Result<()> {
+/// Records which home took a task. If the way led back to this home, the row is its own task by now. Gives its end if it has ended.
+pub fn placed(
+    tx: &Tx<'_>,
+    task: TaskId,
+    own: HomeId,
+    front: &str,
+    placed: &Placed,
+    now: Timestamp,
+) -> Result<Option<HeardEnd>> {
     if placed.home == own || tx.away(task)?.is_none() {
-        return Ok(());
+        return Ok(None);
     }
     let route = TierRoute { tier1: front, tier2: &placed.member };
     tx.placed_away(task, placed.home, placed.task.id, route)?;

@@ -205,7 +205,7 @@ fn why_needed(view: &View<'_>, task: TaskId, how: Removal) -> Result<Option<Stri
     } else if !how.discard && view.is_unheard(task)? {
         let client = &row.client;
         return Ok(Some(format!(
-            "its client on {client} has not been told of its end yet (--discard removes it anyway)"
+            "its client on {client} has not confirmed yet that it knows how it ended (--discard removes it anyway)"
         )));
     }
     if how.discard { Ok(None) } else { files_needed(view, &row, away.is_some(), how.by_client) }

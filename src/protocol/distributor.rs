@@ -13,7 +13,7 @@ use crate::model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The version of this protocol that this program speaks.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 /// The oldest version that it understands.
 pub const VERSION_MIN: u32 = 1;
 /// What `grid serve` writes before its first frame, so that the noise of a login shell can be skipped.
@@ -26,6 +26,8 @@ pub const PIECE_MAX: usize = 256 << 10;
 pub const PARTS_SINCE: u32 = 3;
 /// The first version whose second tiers can read a task that needs features.
 pub const FEATURES_SINCE: u32 = 4;
+/// The first version whose clients confirm ends by [`Question::Heard`]. For an earlier one an end counts as heard once it was sent.
+pub const HEARD_SINCE: u32 = 6;
 /// The longest report, all its pieces together.
 pub const REPORT_MAX: usize = 64 << 20;
 /// Identifies the answers to a question.
@@ -113,6 +115,8 @@ pub enum Question {
     States { owner: HomeId, user: Option<Name>, uuids: Vec<TaskUuid> },
     /// The states of tasks, once the first of them has ended.
     Watch { owner: HomeId, user: Option<Name>, uuids: Vec<TaskUuid> },
+    /// The client has recorded how these tasks ended, so its lab may remove them. Answered by [`Answer::Done`].
+    Heard { owner: HomeId, user: Option<Name>, ends: Vec<HeardEnd> },
     /// A second tier registers with this first tier. `offers`: the endpoint at which it says it is reached.
     Register { offers: Endpoint, report: Report },
     /// The attributes of a second tier.
@@ -121,6 +125,13 @@ pub enum Question {
     Look(Envelope),
     /// An order about a server of the second-tier member `at`, which a first tier relays. It needs the right to administer.
     Manage { user: Option<Name>, at: Option<Name>, server: Name, order: ServerOrder },
+}
+
+/// An end that a client has recorded. A task that was started again since then has another time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeardEnd {
+    pub uuid: TaskUuid,
+    pub ended_at: Option<Timestamp>,
 }
 
 /// An order about a server.
@@ -174,6 +185,7 @@ impl Question {
             Self::Look(_) | Self::Manage { .. } => 2,
             Self::Task { verb: Verb::Remove { .. }, .. } => 4,
             Self::GiveUp { .. } => 5,
+            Self::Heard { .. } => HEARD_SINCE,
             _ => 1,
         }
     }
@@ -288,6 +300,13 @@ pub struct Snapshot {
     pub signal: Option<u8>,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
+}
+
+impl Snapshot {
+    /// The end that it tells of; None: the task has not ended.
+    pub fn end(&self) -> Option<HeardEnd> {
+        (self.counts.unended() == 0).then_some(HeardEnd { uuid: self.uuid, ended_at: self.ended_at })
+    }
 }
 
 /// Why no home takes a task.

@@ -3,13 +3,14 @@
 use super::owner::{OwnerHome, ask, ask_by};
 use crate::dispatch::client::relay::{Relay, Stop};
 use crate::distributor::members::words_of;
+use crate::distributor::owner::confirm;
 use crate::distributor::peers::silently;
 use crate::distributor::snapshot;
 use crate::model::endpoint::Endpoint;
 use crate::model::id::{HomeId, TaskId, TaskUuid};
 use crate::model::time::{Timestamp, short};
 use crate::ops::{Grid, OpsError};
-use crate::protocol::distributor::{Answer, Question, Snapshot};
+use crate::protocol::distributor::{Answer, HeardEnd, Question, Snapshot};
 use crate::store::Durability;
 use crate::store::away::{Away, AwayState};
 use crate::store::tasks::TaskReason;
@@ -37,7 +38,9 @@ pub fn refresh(grid: &mut Grid, tasks: &[Away]) -> Result<(), OpsError> {
             let question = Question::States { owner, user: None, uuids };
             match ask(grid, OwnerHome { home: owner, asked: &asked }, &question, &mut silently) {
                 Ok(Answer::States(all)) => {
-                    record_states(grid, batch, &all)?;
+                    let ends = record_states(grid, batch, &all)?;
+                    let mut peers = Relay::new(grid.store.home(), &grid.login);
+                    confirm(&grid.store.view(), &mut peers, OwnerHome { home: owner, asked: &asked }, ends)?;
                     let said: BTreeSet<_> = all.iter().map(|said| said.uuid).collect();
                     let unknown: Vec<&Away> = batch.iter().copied().filter(|t| !said.contains(&t.uuid)).collect();
                     record_unknown(grid, &unknown)?;
@@ -72,7 +75,11 @@ pub fn watch(grid: &mut Grid, first: &Away, others: &[Away], stop: &Stop) -> Res
     let question = Question::Watch { owner: home, user: None, uuids: asked.iter().map(|t| t.uuid).collect() };
     let mut peers = Relay::new(grid.store.home(), &grid.login).until(stop.clone());
     match ask_by(grid, &mut peers, OwnerHome { home, asked: &first.asked }, &question, &mut silently) {
-        Ok(Answer::States(all)) => record_states(grid, &asked, &all).map(|()| WatchOutcome::Heard),
+        Ok(Answer::States(all)) => {
+            let ends = record_states(grid, &asked, &all)?;
+            confirm(&grid.store.view(), &mut peers, OwnerHome { home, asked: &first.asked }, ends)?;
+            Ok(WatchOutcome::Heard)
+        }
         Ok(Answer::Unknown(_)) if has_moved(grid, first)? => Ok(WatchOutcome::Moved),
         Ok(Answer::Unknown(_)) => {
             record_unknown(grid, &[first])?;
@@ -84,17 +91,19 @@ pub fn watch(grid: &mut Grid, first: &Away, others: &[Away], stop: &Stop) -> Res
     }
 }
 
-/// Records the states that an owner gave of the tasks it was asked about. States of other tasks are ignored.
-pub(super) fn record_states(grid: &mut Grid, asked: &[&Away], all: &[Snapshot]) -> Result<(), OpsError> {
+/// Records the states that an owner gave of the tasks it was asked about. States of other tasks are ignored. Gives the ends that are
+/// news.
+pub(super) fn record_states(grid: &mut Grid, asked: &[&Away], all: &[Snapshot]) -> Result<Vec<HeardEnd>, OpsError> {
     let now = Timestamp::now();
     let asked: BTreeSet<TaskUuid> = asked.iter().map(|away| away.uuid).collect();
     grid.store.write(Durability::Full, |tx| {
+        let mut ends = Vec::new();
         for said in all.iter().filter(|said| asked.contains(&said.uuid)) {
             if let (_, Some(task)) = tx.held_by_uuid(said.uuid)? {
-                snapshot::hear(tx, task, said, now)?;
+                ends.extend(snapshot::hear(tx, task, said, now)?);
             }
         }
-        Ok(())
+        Ok(ends)
     })
 }
 

@@ -95,6 +95,10 @@ pub fn answer(
             let identity = session.credentials.identity(&grid.store.view(), user.as_ref())?;
             tasks::watch(&OpenQuestion { session, ticket, identity }, grid, owner, uuids)
         }
+        Question::Heard { owner, user, ends } => {
+            let identity = session.credentials.identity(&grid.store.view(), user.as_ref())?;
+            tasks::confirmed(&OpenQuestion { session, ticket, identity }, grid, owner, ends)
+        }
         Question::Register { offers, report } => {
             crate::ops::registry::receive(session.peer, &session.credentials, grid, &report, Some(&offers))
         }

@@ -16,8 +16,8 @@ use crate::ops::reader::Follower;
 use crate::ops::remove::{self, Removal};
 use crate::ops::selecting::Chosen;
 use crate::ops::{Grid, OpsError, cancel, explain, hold, member_state, release, retry, shell_code, show, wait};
-use crate::protocol::distributor::{Answer, PIECE_MAX, Question, Ticket, Verb};
-use crate::store::Durability;
+use crate::protocol::distributor::{Answer, HEARD_SINCE, HeardEnd, PIECE_MAX, Question, Snapshot, Ticket, Verb};
+use crate::store::{Durability, StoreError, View};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -56,11 +56,7 @@ pub fn task(
         own(grid, &asked.identity, what)?;
     }
     let theirs = is_theirs(grid, &asked.identity, what.task)?;
-    let answer = here(asked, grid, what, verb, theirs)?;
-    if theirs && matches!(answer, Answer::Ended { .. }) {
-        heard(grid, &[what.task])?;
-    }
-    Ok(answer)
+    here(asked, grid, what, verb, theirs)
 }
 
 /// Answers [`Question::Watch`] once the first task has ended.
@@ -71,7 +67,7 @@ pub fn watch(
     uuids: Vec<TaskUuid>,
 ) -> Result<Answer, OpsError> {
     if owner != grid.store.view().home_row()?.id {
-        return pass_on(asked, grid, owner, &Question::Watch { owner, user: asked.user(), uuids });
+        return states_there(asked, grid, owner, &Question::Watch { owner, user: asked.user(), uuids });
     }
     if let Some(first) = uuids.first() {
         let what = chosen(grid, *first, None)?;
@@ -89,9 +85,46 @@ pub fn states(
     uuids: Vec<TaskUuid>,
 ) -> Result<Answer, OpsError> {
     if owner != grid.store.view().home_row()?.id {
-        return pass_on(asked, grid, owner, &Question::States { owner, user: asked.user(), uuids });
+        return states_there(asked, grid, owner, &Question::States { owner, user: asked.user(), uuids });
     }
     states_here(asked, grid, uuids)
+}
+
+/// Answers [`Question::Heard`]. An end counts as heard when its client has recorded it: a client that dies with the answer asks again.
+pub fn confirmed(
+    asked: &OpenQuestion<'_>,
+    grid: &mut Grid,
+    owner: HomeId,
+    ends: Vec<HeardEnd>,
+) -> Result<Answer, OpsError> {
+    if owner != grid.store.view().home_row()?.id {
+        return pass_on(asked, grid, owner, &Question::Heard { owner, user: asked.user(), ends });
+    }
+    let mut known = Vec::with_capacity(ends.len());
+    for end in ends {
+        if let Some(task) = grid.store.view().held_by_uuid(end.uuid)?.0
+            && is_theirs(grid, &asked.identity, task)?
+        {
+            known.push((task, end));
+        }
+    }
+    heard(grid, &known)?;
+    Ok(Answer::Done)
+}
+
+/// States from another home. A caller that can't confirm ends has heard what it was sent.
+fn states_there(asked: &OpenQuestion<'_>, grid: &Grid, owner: HomeId, question: &Question) -> Result<Answer, OpsError> {
+    let answer = pass_on(asked, grid, owner, question)?;
+    if let Answer::States(all) = &answer
+        && asked.session.version < HEARD_SINCE
+    {
+        let ends: Vec<HeardEnd> = all.iter().filter_map(Snapshot::end).collect();
+        if !ends.is_empty() {
+            // Lost, it keeps the tasks at their owner until someone discards them.
+            let _ = pass_on(asked, grid, owner, &Question::Heard { owner, user: asked.user(), ends });
+        }
+    }
+    Ok(answer)
 }
 
 fn states_here(asked: &OpenQuestion<'_>, grid: &mut Grid, uuids: Vec<TaskUuid>) -> Result<Answer, OpsError> {
@@ -100,13 +133,18 @@ fn states_here(asked: &OpenQuestion<'_>, grid: &mut Grid, uuids: Vec<TaskUuid>) 
     for uuid in uuids {
         let Some(task) = grid.store.view().held_by_uuid(uuid)?.0 else { continue };
         if permit(grid, &asked.identity, Chosen { task, index: None }, uuid, Role::SeeAll).is_ok() {
-            all.push(snapshot::of(&grid.store.view(), task)?);
-            if is_theirs(grid, &asked.identity, task)? {
-                told.push(task);
+            let state = snapshot::of(&grid.store.view(), task)?;
+            if let Some(end) = state.end()
+                && is_theirs(grid, &asked.identity, task)?
+            {
+                told.push((task, end));
             }
+            all.push(state);
         }
     }
-    heard(grid, &told)?;
+    if asked.session.version < HEARD_SINCE {
+        heard(grid, &told)?;
+    }
     Ok(Answer::States(all))
 }
 
@@ -164,18 +202,30 @@ fn is_theirs(grid: &Grid, identity: &Identity, task: TaskId) -> Result<bool, Ops
 }
 
 /// Records that the client of these tasks has heard of their ends.
-fn heard(grid: &mut Grid, tasks: &[TaskId]) -> Result<(), OpsError> {
+fn heard(grid: &mut Grid, ends: &[(TaskId, HeardEnd)]) -> Result<(), OpsError> {
+    let is_news = |view: &View<'_>, (task, end): (TaskId, HeardEnd)| {
+        let row = if view.is_unheard(task)? { view.task(task)? } else { None };
+        Ok::<_, StoreError>(row.is_some_and(|row| row.counts.unended() == 0 && row.ended_at == end.ended_at))
+    };
     let view = grid.store.view();
     let mut news = Vec::new();
-    for task in tasks {
-        if view.is_unheard(*task)? && view.task(*task)?.is_some_and(|row| row.counts.unended() == 0) {
-            news.push(*task);
+    for end in ends {
+        if is_news(&view, *end)? {
+            news.push(*end);
         }
     }
     if news.is_empty() {
         return Ok(());
     }
-    grid.store.write(Durability::Normal, |tx| news.iter().try_for_each(|task| Ok(tx.mark_heard(*task)?)))
+    grid.store.write(Durability::Normal, |tx| {
+        for (task, end) in news {
+            // It may have been started again meanwhile.
+            if is_news(tx, (task, end))? {
+                tx.mark_heard(task)?;
+            }
+        }
+        Ok(())
+    })
 }
 
 const fn index_of(verb: &Verb) -> Option<Index> {

@@ -67,6 +67,7 @@ pub fn question(question: &Question) -> Result<(), Unacceptable> {
         Question::States { uuids, .. } | Question::Watch { uuids, .. } => {
             field("uuids", bounds::many(uuids.len(), TASKS_MAX))
         }
+        Question::Heard { ends, .. } => field("ends", bounds::many(ends.len(), TASKS_MAX)),
         Question::Register { report: of, .. } | Question::Transfer(of) => report(of),
         Question::Manage { .. } => Ok(()),
     }

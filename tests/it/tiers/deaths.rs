@@ -35,6 +35,13 @@ fn shoot_at(point: &str) {
     // One whose id was told to nobody may have run, once, and has a row that says so.
     let rows = client.number("select count(*) n from task_view where state = 'COMPLETED'");
     assert_eq!(rows as usize, runs(1) + runs(2), "{point}");
+    // Whichever home ran it knows that its client has heard of its end.
+    let removable = [&front, &lab].map(|home| home.grid(["remove", "-n", "--ended"]).ok());
+    let told = |count: i64| removable.iter().any(|told| told.contains(&format!("would remove {count} task")));
+    assert!(
+        told(rows) || rows == 2 && removable.iter().all(|told| told.contains("remove 1 task")),
+        "{point}: {removable:?}"
+    );
     process::until("nobody is at it", || {
         !std::fs::read_dir(client.home().join("run"))
             .unwrap()

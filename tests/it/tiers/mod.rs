@@ -7,6 +7,7 @@ mod drained;
 mod extremes;
 mod fates;
 mod files;
+mod heard;
 mod hostile;
 mod idle;
 mod lost_fronts;

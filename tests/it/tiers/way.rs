@@ -308,7 +308,7 @@ fn removal_of_a_task_elsewhere_takes_the_own_row_and_everywhere_the_task() {
         let id = client.submit(["--", "sh", "-c", "echo out"]);
         lab.grid(["wait", "last"]).ok();
         // Whoever submitted it does not know yet how it ended.
-        lab.grid(["remove", "last"]).expect(1).says(&["has not been told of its end yet"]);
+        lab.grid(["remove", "last"]).expect(1).says(&["has not confirmed yet that it knows how it ended"]);
         client.grid(["wait", &id]).ok();
         client.grid(["remove", &id].iter().copied().chain(options.iter().copied())).ok();
         client.grid(["show", &id]).expect(1);
@@ -328,7 +328,7 @@ fn end_of_a_task_started_again_is_to_be_told_again_before_it_is_removed() {
     lab.grid(["remove", "-n", "1"]).expect(0);
     lab.grid(["retry", "1"]).ok();
     lab.grid(["wait", "1"]).expect(3);
-    lab.grid(["remove", "1"]).expect(1).says(&["has not been told of its end yet"]);
+    lab.grid(["remove", "1"]).expect(1).says(&["has not confirmed yet that it knows how it ended"]);
     lab.grid(["remove", "--discard", "1"]).ok();
     // Its client is told that it is gone, and can let go of it.
     client.grid(["remove", "--everywhere", &id]).ok();

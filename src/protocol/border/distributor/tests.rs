@@ -3,6 +3,7 @@
 use super::*;
 use crate::model::id::{HomeId, TaskId, TaskUuid};
 use crate::model::time::Timestamp;
+use crate::protocol::distributor::HeardEnd;
 use crate::protocol::frame;
 
 fn stands(counts: Counts) -> Snapshot {
@@ -85,10 +86,12 @@ fn unacceptable_question_is_refused_alone() {
     let owner = HomeId(uuid::Uuid::now_v7());
     let task = |verb| Question::Task { owner, user: None, uuid: TaskUuid::new(), verb };
     let uuids = vec![TaskUuid::new(); TASKS_MAX + 1];
+    let ends = vec![HeardEnd { uuid: TaskUuid::new(), ended_at: None }; TASKS_MAX + 1];
     for (lie, words) in [
         (task(Verb::Cancel { index: None, grace_ms: u64::MAX }), "grace_ms"),
         (task(Verb::Follow { index: None, streams: vec![crate::model::attempt::Stream::Out; 9] }), "streams"),
         (Question::States { owner, user: None, uuids }, "uuids: 10001 entries"),
+        (Question::Heard { owner, user: None, ends }, "ends: 10001 entries"),
         (
             Question::Find { uuid: TaskUuid::new(), round: u32::MAX, onward: true, age_ms: 0, among: None, user: None },
             "round: 4294967295",
