@@ -102,17 +102,17 @@ pub fn move_own(
     let Some(row) = context.store.view().task(task)? else { return stays("it is gone".to_owned()) };
     let Some(_lock) = lock(context, row.uuid)? else { return stays(BUSY.to_owned()) };
     let now = context.now();
-    let why = context.store.write(Durability::Full, |tx| {
+    let given_up = context.store.write(Durability::Full, |tx| {
         // As it is now that no other process changes it.
         let (Some(row), None) = (tx.task(task)?, tx.away(task)?) else {
-            return Ok(Some("it has moved meanwhile".to_owned()));
+            return Ok(Err("it has moved meanwhile".to_owned()));
         };
         if let Some(why) = tx.why_stays(task)? {
-            return Ok(Some(why.to_string()));
+            return Ok(Err(why.to_string()));
         }
         let (Some(front), Some(class)) = (tx.distributors(Tier::First)?.into_iter().next(), tx.class(row.class)?)
         else {
-            return Ok(Some("this home has no first-tier distributor".to_owned()));
+            return Ok(Err("this home has no first-tier distributor".to_owned()));
         };
         let class = tx.class_of(front.id, class.user, class.client, &request.demand)?;
         // A home that was asked to take it before, and is late, takes it no more.
@@ -122,13 +122,14 @@ pub fn move_own(
         let (round, asked) = (row.round, &Endpoint::Local);
         tx.ask_away(task, AskedAway { sealed, list, round, asked, onward: false }, now)?;
         tx.trace(task, now, &format!("{} gave it up: it moves", row.tier2))?;
-        Ok::<_, TierError>(None)
+        Ok::<_, TierError>(Ok(row.tier2))
     })?;
-    if let Some(why) = why {
-        return stays(why);
-    }
+    let from = match given_up {
+        Ok(from) => from,
+        Err(why) => return stays(why),
+    };
     failpoint("move-recorded");
-    searched(context, task, &row.tier2, principal).map(MoveOutcome::GivenUp)
+    searched(context, task, &from, principal).map(MoveOutcome::GivenUp)
 }
 
 /// Searches for a task that was given up.

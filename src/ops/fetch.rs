@@ -207,7 +207,7 @@ pub(super) fn why_gone(fetched: &Fetched, error: &str) -> String {
 fn server_of(view: &View<'_>, row: &TaskRow, index: Index) -> Result<String, OpsError> {
     let server = view.member(row.id, index)?.and_then(|member| member.server());
     let name = server.map_or(Ok(None), |server| view.server_name(server))?;
-    Ok(name.map_or_else(|| format!("its server in {}", row.tier2), |name| name.to_string()))
+    Ok(name.map_or_else(|| format!("its server in {}", row.holder()), |name| name.to_string()))
 }
 
 /// The reason in `status` for an ended task whose files are not all here.

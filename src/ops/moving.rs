@@ -1,6 +1,6 @@
 //! `grid move`: a task that waits in one home goes to another one that could start it now.
 
-use super::remote::{self, files, states};
+use super::remote::{files, states};
 use super::report::TaskChange;
 use super::selecting::Chosen;
 use super::submit::{refusal, travelling};
@@ -14,7 +14,7 @@ use crate::distributor::principal::Principal;
 use crate::distributor::reconcile::Reconciled;
 use crate::model::ambient::System;
 use crate::model::distributor::Tier;
-use crate::model::id::TaskUuid;
+use crate::model::id::{TaskId, TaskUuid};
 use crate::model::task::{Request, State};
 use crate::model::time::Timestamp;
 use crate::protocol::envelope::{Envelope, Sealed};
@@ -45,13 +45,11 @@ pub fn move_tasks(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, O
 pub(super) const HAS_JUST_MOVED: &str = "it has just moved to another home: try again";
 
 fn move_one(grid: &mut Grid, chosen: Chosen) -> Result<TaskChange, OpsError> {
-    let before = row_of(grid, chosen)?;
-    let (changed, note) = match attempt(grid, &before)? {
-        Ok(reconciled) => {
-            let placed = reconciled == Reconciled::Placed;
-            let note = moved(grid, &before, reconciled)?;
-            let is_there = placed && row_of(grid, chosen)?.tier2 != before.tier2;
-            (if is_there { before.size } else { 0 }, note)
+    let (changed, note) = match attempt(grid, chosen.task)? {
+        Ok(gave_up) => {
+            let row = row_of(grid, chosen)?;
+            let is_there = gave_up.reconciled == Reconciled::Placed && row.tier2 != gave_up.from;
+            (if is_there { row.size } else { 0 }, moved(grid, &row, &gave_up)?)
         }
         Err(why) => (0, why),
     };
@@ -59,36 +57,48 @@ fn move_one(grid: &mut Grid, chosen: Chosen) -> Result<TaskChange, OpsError> {
     Ok(TaskChange { id: chosen.to_string(), state, changed, note: Some(note) })
 }
 
-/// Moves a task; an error is the reason why it stays.
-fn attempt(grid: &mut Grid, before: &TaskRow) -> Result<Result<Reconciled, String>, OpsError> {
+/// A task that its home gave up.
+struct GaveUp {
+    /// The distributor that it waited in.
+    from: String,
+    reconciled: Reconciled,
+}
+
+/// Moves a task; an error is the reason why it stays. What it is itself comes first (ended, begun, held), then whose it is, then
+/// whether it would help.
+fn attempt(grid: &mut Grid, task: TaskId) -> Result<Result<GaveUp, String>, OpsError> {
     let stays = |why: String| Ok(Err(format!("not moved: {why}")));
-    let chosen = Chosen { task: before.id, index: None };
-    let away = match remote::away(grid, chosen)? {
-        Some(away) => {
-            let AwayState::By { .. } = away.held else {
-                return stays("no home has confirmed yet that it holds it".to_owned());
-            };
-            states::refresh(grid, &[away])?;
-            remote::away(grid, chosen)?
-        }
-        None => None,
-    };
-    // As its owner told it just now.
-    let row = row_of(grid, chosen)?;
+    let known = grid.store.view().away(task)?;
+    if let Some(away @ Away { held: AwayState::By { .. }, .. }) = known {
+        states::refresh(grid, &[away])?;
+    }
+    // As its owner told it just now, and both of one moment: a task that is given up meanwhile waits nowhere.
+    let (away, row) = grid.store.read(|view| {
+        let row = view.task(task)?.ok_or_else(|| OpsError::unknown("task", &task.to_string(), []))?;
+        Ok::<_, OpsError>((view.away(task)?, row))
+    })?;
+    if row.state().ended() {
+        return stays(format!("it has ended: {}", row.state()));
+    }
+    if away.as_ref().is_some_and(|away| !matches!(away.held, AwayState::By { .. })) {
+        return stays("no home has confirmed yet that it holds it".to_owned());
+    }
     let from = row.tier2.clone();
     if let Some(silence) = away.as_ref().and_then(|away| states::silence(away, &from, Timestamp::now())) {
         return stays(format!("{silence}; nothing has changed"));
     }
-    match row.state() {
-        state if state.ended() => return stays(format!("it has ended: {state}")),
-        State::Running => return stays("it has begun".to_owned()),
-        _ => {}
-    }
     let view = grid.store.view();
-    if away.is_none() && view.is_foreign(row.id)? {
+    let why = match &away {
+        Some(_) => row.why_stays(),
+        None => view.why_stays(task)?,
+    };
+    if let Some(why) = why {
+        return stays(why.to_string());
+    }
+    if away.is_none() && view.is_foreign(task)? {
         return stays("it was submitted in another home, which alone can move it".to_owned());
     }
-    if let Some(sent) = view.files_of(row.id)?.0.sent()
+    if let Some(sent) = view.files_of(task)?.0.sent()
         && !view.has_bundle(sent.bundle)?
     {
         return stays("what was sent with it is gone from this home".to_owned());
@@ -115,26 +125,24 @@ fn attempt(grid: &mut Grid, before: &TaskRow) -> Result<Result<Reconciled, Strin
         None => moving::move_own(&mut context, row.id, &request, &principal),
     };
     match outcome.map_err(refusal)? {
-        MoveOutcome::GivenUp(reconciled) => Ok(Ok(reconciled)),
+        MoveOutcome::GivenUp(reconciled) => Ok(Ok(GaveUp { from, reconciled })),
         MoveOutcome::Stays(why) => stays(format!("{from}: {why}")),
         MoveOutcome::Unsure(why) => Ok(Err(format!("{from} has not answered yet: {why}"))),
     }
 }
 
 /// What became of a task that its home gave up.
-fn moved(grid: &mut Grid, before: &TaskRow, reconciled: Reconciled) -> Result<String, OpsError> {
-    let from = &before.tier2;
-    let row = row_of(grid, Chosen { task: before.id, index: None })?;
-    if reconciled != Reconciled::Placed {
+fn moved(grid: &mut Grid, row: &TaskRow, GaveUp { from, reconciled }: &GaveUp) -> Result<String, OpsError> {
+    if *reconciled != Reconciled::Placed || row.tier2.is_empty() {
         let why = row.reason.as_ref().map_or("it is searched for again", |reason| reason.words());
         return Ok(format!("{from} gave it up; {why}"));
     }
-    let to = if row.tier2 == *from { format!("{from}: no other takes it now") } else { row.tier2 };
+    let to = if row.tier2 == *from { format!("{from}: no other takes it now") } else { row.tier2.clone() };
     let moved = format!("moved from {from} to {to}");
-    let Some(away) = grid.store.view().away(before.id)? else { return Ok(moved) };
+    let Some(away) = grid.store.view().away(row.id)? else { return Ok(moved) };
     Ok(match files::send(grid, &away) {
         Ok(()) => moved,
-        Err(error) => format!("{moved}; its files are not there yet, `grid wait {}` sends them: {error}", before.id),
+        Err(error) => format!("{moved}; its files are not there yet, `grid wait {}` sends them: {error}", row.id),
     })
 }
 
@@ -155,7 +163,7 @@ fn could_start_now(grid: &mut Grid, row: &TaskRow, away: Option<&Away>) -> Resul
     let view = grid.store.view();
     let stays = match away {
         // Its owner decides; of a task of which a part runs or is held, it is known that it stays.
-        Some(_) => row.counts.waiting != row.size,
+        Some(_) => row.why_stays().is_some(),
         None => !has_others(&view)? || view.is_foreign(row.id)? || view.why_stays(row.id)?.is_some(),
     };
     if stays {

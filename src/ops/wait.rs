@@ -15,6 +15,7 @@ use crate::model::task::State;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::protocol::distributor::{Answer, Verb};
 use crate::store::away::{Away, AwayState};
+use crate::store::tasks::TaskRow;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
@@ -140,7 +141,7 @@ fn wait_remote(
         if row.as_ref().is_none_or(|row| row.state().ended()) && chosen.index.is_none() || stop.is_due() {
             return Ok(None);
         }
-        let member = row.as_ref().map_or_else(String::new, |row| row.tier2.clone());
+        let member = row.as_ref().map_or("its home", TaskRow::holder).to_owned();
         let why = row.and_then(|row| row.reason);
         let mut why = remote::states::why_waiting(why.as_ref()).to_owned();
         let (mut denied, mut moved) = (false, false);

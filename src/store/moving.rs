@@ -35,19 +35,33 @@ impl fmt::Display for StayReason {
     }
 }
 
+impl TaskRow {
+    /// Why a task stays, as far as its row tells. Of a task in another home its owner knows more.
+    pub fn why_stays(&self) -> Option<StayReason> {
+        let (waiting, held) = (self.counts.waiting, self.counts.held);
+        if self.counts.unended() == 0 {
+            Some(StayReason::Ended)
+        } else if waiting + held != self.size {
+            Some(StayReason::Begun)
+        } else if self.started_at.is_some() {
+            Some(StayReason::Ran)
+        } else {
+            let by_user = self.reason == Some(TaskReason::HeldByUser);
+            (held > 0 && (waiting > 0 || by_user)).then_some(StayReason::Held)
+        }
+    }
+}
+
 impl View<'_> {
     /// Why a task of this home is not given up. None: all of it waits for a server, and nothing of it ever started.
     pub fn why_stays(&self, task: TaskId) -> Result<Option<StayReason>> {
         let Some(row) = self.task(task)? else { return Ok(Some(StayReason::Ended)) };
-        let (waiting, held) = (row.counts.waiting, row.counts.held);
-        if row.counts.unended() == 0 {
-            return Ok(Some(StayReason::Ended));
-        }
-        if waiting + held != row.size {
-            return Ok(Some(StayReason::Begun));
+        let why = row.why_stays();
+        if why.is_some_and(|why| why != StayReason::Held) {
+            return Ok(why);
         }
         let ran = "SELECT 1 FROM member WHERE task_id = ?1 AND number > 0 UNION ALL SELECT 1 FROM attempt WHERE task_id = ?1 LIMIT 1";
-        if row.started_at.is_some() || self.one(ran, [task], |_| Ok(()))?.is_some() {
+        if self.one(ran, [task], |_| Ok(()))?.is_some() {
             return Ok(Some(StayReason::Ran));
         }
         if self.awaits_files(task)? {
@@ -56,8 +70,7 @@ impl View<'_> {
         // What no server here could ever run waits for another one.
         let unmatched =
             self.one("SELECT unmatched FROM task WHERE id = ?1", [task], |row| row.get(0))?.unwrap_or(false);
-        let by_user = row.reason == Some(TaskReason::HeldByUser);
-        Ok((held > 0 && (waiting > 0 || by_user || !unmatched)).then_some(StayReason::Held))
+        Ok(why.or((row.counts.held > 0 && !unmatched).then_some(StayReason::Held)))
     }
 
     /// A task of this home as it would be submitted now.

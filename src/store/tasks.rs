@@ -119,6 +119,11 @@ impl TaskRow {
         self.counts.state()
     }
 
+    /// The distributor that has it, for a person. While it is searched for it has none.
+    pub fn holder(&self) -> &str {
+        if self.tier2.is_empty() { "its home" } else { &self.tier2 }
+    }
+
     /// Why it, or a member of it that is in this state, waits or is held. Of an array some members may be held, and others wait.
     pub fn reason_in(&self, state: State) -> Option<String> {
         if let Some(why) = self.unreadable.as_ref().filter(|_| state != State::Held || self.reason.is_none()) {

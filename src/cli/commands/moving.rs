@@ -14,8 +14,11 @@ pub fn run(args: ChosenArgs, out: &mut Out) -> CommandResult {
         if args.ids.contains(&Selector::All) {
             moving::retain_waiting(grid, &mut what)?;
         }
+        let named = args.ids.iter().any(|word| *word != Selector::All);
         let changes = moving::move_tasks(grid, &what)?;
         hold::print(&changes, "moved", args.json, out)?;
-        Ok(if changes.iter().all(|change| change.changed > 0) { Code::OK } else { Code::REFUSED })
+        // As of `remove`: of `all` those that can't move, or gain nothing, are skipped and named.
+        let stays = changes.iter().any(|change| change.changed == 0);
+        Ok(if named && stays { Code::REFUSED } else { Code::OK })
     })
 }

@@ -157,7 +157,10 @@ pub const TOPICS: &[Topic] = &[
             example("grid move last"),
             explained("grid move all", "All your waiting tasks that another distributor could start."),
         ],
-        exit: &[(Code::OK, "Moved."), (Code::REFUSED, "A task stays where it is; stderr has the reason.")],
+        exit: &[
+            (Code::OK, "Moved; with `all`, also if tasks stay: they are named on stderr."),
+            (Code::REFUSED, "A task that was named stays where it is; stderr has the reason."),
+        ],
     },
     Topic {
         command: "retry",

@@ -7,8 +7,11 @@ use serde_json::json;
 #[test]
 fn held_task_stays_and_one_whose_hold_is_over_moves_and_starts() {
     let labs = Labs::busy();
-    let id = labs.waits_while_y_is_free(&["-H"]);
-    labs.client.grid(["move", &id]).expect(1).says(&["not moved", "it is held; `grid release` it first"]);
+    let id = labs.waits(&["-H"]);
+    let held = ["not moved: it is held; `grid release` it first"];
+    labs.client.grid(["move", &id]).expect(1).says(&held);
+    labs.frees(&labs.y);
+    labs.client.grid(["move", &id]).expect(1).says(&held);
     assert_eq!((labs.client.state(&id).as_str(), labs.x.tasks()), ("HELD", 2));
     labs.client.grid(["release", &id]).ok();
     let follows = labs.client.beside(["logs", "-f", &id]);

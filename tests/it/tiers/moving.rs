@@ -72,6 +72,8 @@ fn waiting_task_moves_to_the_lab_that_could_start_it_and_everything_follows_it()
     let id = labs.waits(&[]);
     let uuid = labs.client.show(&id)["uuid"].clone();
     labs.client.grid(["move", &id]).expect(1).says(&["not moved: no other distributor could start it now", "lab-y"]);
+    // Of all that waits none was named: what gains nothing is no fault.
+    labs.client.grid(["move", "all"]).expect(0).says(&[&format!("{id}: not moved: no other distributor")]);
     assert_eq!((labs.x.tasks(), labs.y.tasks()), (2, 1));
     labs.frees(&labs.y);
     let waits = labs.client.beside(["wait", &id]);
