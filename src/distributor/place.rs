@@ -279,7 +279,8 @@ fn ask_front(
             Front::Denies(REFUSED_BEHIND.to_owned())
         }
         Ok(Answer::Refused(Refused { waits_for: Some(waits_for), summary, .. })) => {
-            Front::Waits { words: no_answer(&summary), waits_for }
+            // What is drained has its name there.
+            Front::Waits { words: no_answer(&summary), waits_for: format!("{name}: {waits_for}") }
         }
         Ok(Answer::Refused(said)) => {
             let why = [vec![said.summary], said.reasons].concat().join("; ");

@@ -1,10 +1,10 @@
 //! The second tier: offer and commit. It finds the server for a task, or the reasons why there is none.
 
 use super::fleets::{Booking, Fleets};
-use crate::matching::{Choice, ExpressionError, Fleet, Outlook, Query, Verdict};
+use crate::matching::{Avoidance, Choice, ExpressionError, Fleet, Outlook, Query, Verdict};
 use crate::model::demand::Demand;
 use crate::model::distributor::Record;
-use crate::model::id::{BootId, ClientId, DistributorId, EnvironmentId, TaskId, TaskUuid, UserId};
+use crate::model::id::{BootId, ClientId, DistributorId, EnvironmentId, ServerId, TaskId, TaskUuid, UserId};
 use crate::model::task::{HELD_BY_USER, Members, Phase, Request};
 use crate::model::time::Timestamp;
 use crate::protocol::distributor::Offer;
@@ -62,6 +62,11 @@ impl<'f> Candidates<'f> {
         self.fleet().is_some_and(|fleet| fleet.could_ever(&self.query))
     }
 
+    /// Could a server other than these ever run the task, and is it worth waiting for?
+    pub(super) fn could_elsewhere(&self, without: &[ServerId], patience: Duration) -> bool {
+        self.fleet().is_some_and(|fleet| fleet.could_elsewhere(&self.query, without, patience))
+    }
+
     /// What this distributor can do for the task. `Now` only if no waiting task of equal or higher priority could take that place.
     pub fn offer(&self, view: &View<'_>, demand: &Demand) -> Result<Offer, TierError> {
         let Some(choice) = self.best(&self.query, None) else {
@@ -87,7 +92,18 @@ impl<'f> Candidates<'f> {
 
     /// The verdicts on all servers.
     pub fn verdicts(&self, for_task: Option<TaskId>, now: Timestamp) -> Vec<Verdict> {
-        self.fleet().map(|fleet| fleet.explain(&self.query, for_task, now)).unwrap_or_default()
+        self.verdicts_waiting(for_task, &[], now)
+    }
+
+    /// The same of a waiting task that is kept from these servers.
+    pub fn verdicts_waiting(
+        &self,
+        for_task: Option<TaskId>,
+        avoided: &[(ServerId, Avoidance)],
+        now: Timestamp,
+    ) -> Vec<Verdict> {
+        let verdicts = |fleet: &Fleet| fleet.explain_waiting(&self.query, for_task, avoided, now);
+        self.fleet().map(verdicts).unwrap_or_default()
     }
 
     /// The verdicts as a note. Those of a large fleet are long: while tasks come fast none is kept, and `explain` matches again.

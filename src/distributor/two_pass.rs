@@ -159,10 +159,10 @@ pub fn two_pass<S: SecondTier>(
     offers.retain(|(member, _)| !denied.contains(&member.id));
     let mut waits_for = None;
     if denied.is_empty() && !passed {
-        waits_for = drained
-            .iter()
-            .find(|(_, offered)| could_later(offered))
-            .map(|(member, offered)| format!("{} is {}", member.name, drained_words(offered.drained.as_deref())));
+        waits_for = drained.iter().find(|(_, offered)| could_later(offered)).map(|(member, offered)| {
+            let drained = drained_words(offered.drained.as_deref());
+            format!("{} is {drained}; in its home, `grid distributor resume` lets it take tasks again", member.name)
+        });
         for member in &to.drained {
             if waits_for.is_some() {
                 break;
@@ -170,7 +170,9 @@ pub fn two_pass<S: SecondTier>(
             if let MemberReply::Offers(offered) = tier.ask(member, MemberRequest::Drained, *round, trace)?
                 && could_later(&offered)
             {
-                waits_for = Some(format!("{} is {}", member.name, drained_words(member.drained.as_deref())));
+                let (name, drained) = (&member.name, drained_words(member.drained.as_deref()));
+                waits_for =
+                    Some(format!("{name} is {drained}; `grid distributor resume {name}` lets it take tasks again"));
             }
         }
     }

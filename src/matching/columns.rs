@@ -120,6 +120,22 @@ impl Columns {
         }
     }
 
+    /// The values of a column, some of them once for all rows that have them.
+    pub(super) fn values(&self, column: ColumnId) -> Box<dyn Iterator<Item = &Value> + '_> {
+        match self.all.get(column as usize) {
+            Some(Cells::Dense(cells)) => Box::new(cells.iter().flatten()),
+            Some(Cells::Coded(dictionary)) => Box::new(dictionary.values.iter().flatten()),
+            Some(Cells::Sparse(cells)) => Box::new(cells.values()),
+            None => Box::new(std::iter::empty()),
+        }
+    }
+
+    /// The names of columns in which a row has a value.
+    pub(super) fn in_use(&self) -> Vec<&str> {
+        let used = self.ids.iter().filter(|(_, column)| self.values(**column).next().is_some());
+        used.map(|(name, _)| &**name).collect()
+    }
+
     /// The dictionary of a column that has one.
     pub(super) fn dictionary(&self, column: ColumnId) -> Option<&Dictionary> {
         match self.all.get(column as usize)? {

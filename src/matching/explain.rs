@@ -5,18 +5,18 @@ use super::eval::eval;
 use super::index::Fleet;
 use super::mismatch::type_mismatch;
 use super::query::{Folded, Query, QueryFacts};
-use super::reason::{Reason, corrected, tidy};
+use super::reason::{Avoidance, Reason};
 use super::score::NoNumber;
 use super::search::{BoundExpression, ResolvedQuery, RowScope, names, resides};
-use super::tree::{AttributeRoot, Datum, Fault, Node};
+use super::tree::{Datum, Fault};
 use super::{error::shown, expression::Expression};
-use crate::model::attribute::{Source, Value};
+use crate::model::attribute::Value;
 use crate::model::demand::AppNeed;
-use crate::model::id::TaskId;
+use crate::model::id::{ServerId, TaskId};
 use crate::model::name::Name;
 use crate::model::resources::Bytes;
 use crate::model::server::{Engine, Health, Server};
-use crate::model::time::{Timestamp, short};
+use crate::model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// An expression that must be true, and what it sees.
@@ -62,7 +62,19 @@ pub enum Outlook {
 impl Fleet {
     /// The verdict on every server, also on those that do not qualify; ordered by name.
     pub fn explain(&self, query: &Query, for_task: Option<TaskId>, now: Timestamp) -> Vec<Verdict> {
-        let asked = ResolvedQuery::new(self, query, for_task);
+        self.explain_waiting(query, for_task, &[], now)
+    }
+
+    /// The same for a task that is kept from these servers, also as members of groups.
+    pub fn explain_waiting(
+        &self,
+        query: &Query,
+        for_task: Option<TaskId>,
+        avoided: &[(ServerId, Avoidance)],
+        now: Timestamp,
+    ) -> Vec<Verdict> {
+        let without: Vec<ServerId> = avoided.iter().map(|(server, _)| *server).collect();
+        let asked = ResolvedQuery::new(self, query, for_task).avoiding(&without, avoided);
         let mut rows: Vec<usize> = (0..self.servers.len()).collect();
         rows.sort_by(|a, b| asked.by_name(*b, *a));
         let first = asked.first();
@@ -132,11 +144,15 @@ impl ResolvedQuery<'_> {
                 let member = &self.fleet.servers[at];
                 let excluded = self.query.demand.exclude.iter().find(|target| names(target, member));
                 let reason = excluded.map(|target| Reason::Excluded { target: target.clone() });
-                let reason = reason.or_else(|| self.physical(at, now).into_iter().next()).unwrap_or(Reason::NotProbed);
+                let reason = reason
+                    .or_else(|| self.physical(at, now).into_iter().next())
+                    .or_else(|| self.avoided(at))
+                    .unwrap_or(Reason::NotProbed);
                 (self.fleet.servers[at].name.clone(), reason)
             };
             reasons.push(Reason::Members(rows.map(first).collect()));
         }
+        reasons.extend(self.avoided(row));
         let demand = &self.query.demand;
         if let Some(wanted) = demand.on.as_ref().filter(|on| !names(on, server)) {
             reasons.push(Reason::OtherServer { wanted: wanted.clone() });
@@ -170,6 +186,13 @@ impl ResolvedQuery<'_> {
             }
         }
         reasons
+    }
+
+    /// Why the task is kept from a row.
+    fn avoided(&self, row: usize) -> Option<Reason> {
+        let server = self.fleet.servers[row].id;
+        let why = self.avoided.iter().find(|(avoided, _)| *avoided == server);
+        why.map(|(_, why)| Reason::Avoided(why.clone()))
     }
 
     /// What lacks in health, room, load and applications.
@@ -221,7 +244,11 @@ impl ResolvedQuery<'_> {
                 None if need.version.is_some() && resides(value("apps"), &need.name) => {
                     Reason::AppVersion { need: need.clone(), found: None }
                 }
-                _ => Reason::NoApp { need: need.clone(), watched: self.fleet.is_watched(need.name.as_str()) },
+                _ => Reason::NoApp {
+                    need: need.clone(),
+                    watched: self.fleet.is_watched(need.name.as_str()),
+                    meant: self.app_meant(&need.name),
+                },
             });
         }
         reasons
@@ -269,56 +296,13 @@ impl ResolvedQuery<'_> {
                     other.type_name(),
                     self.looked_at(node, whole, &scope, row, now)
                 ),
-                Err(fault @ Fault::Absent(_)) => fault.words(&whole.paths),
+                Err(Fault::Absent(id)) => self.absent(id, whole, facts),
                 Err(fault) => {
                     format!("{text}: {}{}", fault.words(&whole.paths), self.looked_at(node, whole, &scope, row, now))
                 }
             };
             reasons.push(Reason::Expression { whose, what });
         }
-    }
-
-    /// `: server.site is "oslo" (declared 3 min ago)`, for every path that a tree reads.
-    fn looked_at(&self, node: &Node, whole: &Expression, scope: &RowScope<'_>, row: usize, now: Timestamp) -> String {
-        let mut ids = Vec::new();
-        node.paths(&mut ids);
-        let mut text = String::new();
-        for id in ids {
-            let Some(path) = whole.paths.get(usize::from(id)) else { continue };
-            text.push_str(if text.is_empty() { ": " } else { ", " });
-            text.push_str(&format!("{}.{} ", path.root.word(), path.name));
-            match super::eval::Scope::get(scope, id) {
-                Ok(value) => {
-                    text.push_str(&format!("is {}", written(&value.into_value())));
-                    if path.root == AttributeRoot::Server {
-                        text.push_str(&self.origin(&path.name, row, now));
-                    }
-                }
-                Err(_) => text.push_str("is not set"),
-            }
-        }
-        text
-    }
-
-    fn origin(&self, name: &str, row: usize, now: Timestamp) -> String {
-        let server = &self.fleet.servers[row];
-        let Some(attribute) = server.attributes.get(name) else { return String::new() };
-        let word = match attribute.source {
-            Source::Declared => "declared",
-            Source::Probed => "read",
-            Source::Reported => "reported",
-        };
-        let since = server.pool.as_ref().map_or(0, |pool| pool.started_since);
-        let correction = match (name, since) {
-            (_, 0) => String::new(),
-            ("load1", _) => format!("measured {}{}; ", plain(&attribute.value), corrected(since)),
-            ("idle_cpus", 1..) => format!("measured {}, less {since} started since; ", plain(&attribute.value)),
-            ("idle_cpus", _) => {
-                format!("measured {}, plus {} ended since; ", plain(&attribute.value), since.unsigned_abs())
-            }
-            _ => String::new(),
-        };
-        format!(" ({correction}{word} {} ago)", short(attribute.read_at.age_at(now)))
     }
 
     /// Preferences that give no number.
@@ -338,37 +322,10 @@ impl ResolvedQuery<'_> {
         let scope = self.value(bound, row);
         let values = || self.looked_at(&whole.node, whole, &scope, row, now);
         match why {
-            NoNumber::Fault(fault @ Fault::Absent(_)) => fault.words(&whole.paths),
+            NoNumber::Fault(Fault::Absent(id)) => self.absent(id, whole, scope.facts),
             NoNumber::Fault(fault) => format!("{}: {}{}", whole.text, fault.words(&whole.paths), values()),
             NoNumber::NaN => format!("{} is not a number{}", whole.text, values()),
             NoNumber::Kind(kind) => format!("{} is a {kind}, no number{}", whole.text, values()),
         }
-    }
-}
-
-fn plain(value: &Value) -> String {
-    match value {
-        Value::Double(v) => tidy(*v),
-        other => other.to_string(),
-    }
-}
-
-/// A value as an expression would write it, cut where it is long.
-fn written(value: &Value) -> String {
-    let text = match value {
-        Value::Text(text) => format!("{text:?}"),
-        Value::Double(v) => tidy(*v),
-        Value::List(items) if items.is_empty() => "empty".to_owned(),
-        Value::List(items) => format!("[{}]", items.iter().take(20).map(written).collect::<Vec<_>>().join(", ")),
-        Value::Map(entries) if entries.is_empty() => "empty".to_owned(),
-        Value::Map(entries) => {
-            let shown = entries.iter().take(20).map(|(key, value)| format!("{key:?}: {}", written(value)));
-            format!("{{{}}}", shown.collect::<Vec<_>>().join(", "))
-        }
-        other => other.to_string(),
-    };
-    match text.char_indices().nth(200) {
-        Some((cut, _)) => format!("{}…", &text[..cut]),
-        None => text,
     }
 }

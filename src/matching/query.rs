@@ -46,6 +46,19 @@ impl QueryFacts {
     }
 }
 
+impl QueryFacts {
+    /// The names of what is set of a task, user or client.
+    pub(super) fn names(&self, root: AttributeRoot) -> Vec<&str> {
+        let of = match root {
+            AttributeRoot::Server => return Vec::new(),
+            AttributeRoot::Task => &self.task,
+            AttributeRoot::User => &self.user,
+            AttributeRoot::Client => &self.client,
+        };
+        of.keys().map(|name| &**name).collect()
+    }
+}
+
 /// Built-in names stand above labels of the same name.
 fn of_task(demand: &Demand) -> BTreeMap<Box<str>, Value> {
     let int = |v: u64| Value::Int(i64::try_from(v).unwrap_or(i64::MAX));

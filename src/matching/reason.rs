@@ -52,10 +52,11 @@ pub enum Reason {
         since: i32,
         age: Option<Duration>,
     },
-    /// `watched`: probes look for it.
+    /// `watched`: probes look for it. `meant`: the name that is near.
     NoApp {
         need: AppNeed,
         watched: bool,
+        meant: Option<String>,
     },
     AppVersion {
         need: AppNeed,
@@ -67,6 +68,8 @@ pub enum Reason {
     Excluded {
         target: Target,
     },
+    /// It may fit, and the task is kept from it.
+    Avoided(Avoidance),
     /// An expression that is not true; `whose` begins the line: `-C`, `user requires`, `server accepts`.
     Expression {
         whose: &'static str,
@@ -86,6 +89,28 @@ pub enum Reason {
         whose: &'static str,
         what: String,
     },
+}
+
+/// Why a waiting task is kept from a server that may fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Avoidance {
+    /// All of it that waits failed there. `left`: how long it still waits for another server.
+    FailedThere { left: Duration },
+    /// Attempts fail there within moments, so many in a row, and live elsewhere.
+    Pauses { failures: u32 },
+}
+
+impl fmt::Display for Avoidance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FailedThere { left } => {
+                write!(f, "it failed there: for {} yet a retry waits for another server", short(*left))
+            }
+            Self::Pauses { failures } => {
+                write!(f, "pauses: {failures} attempts in a row failed there at once, and live elsewhere")
+            }
+        }
+    }
 }
 
 impl fmt::Display for Reason {
@@ -126,8 +151,11 @@ impl fmt::Display for Reason {
                     None => f.write_str(")"),
                 }
             }
-            Self::NoApp { need, watched: true } => write!(f, "application {need} is not there"),
-            Self::NoApp { need, watched: false } => {
+            Self::NoApp { need, meant: Some(meant), .. } => {
+                write!(f, "application {need} is not known; did you mean {meant}?")
+            }
+            Self::NoApp { need, watched: true, .. } => write!(f, "application {need} is not there"),
+            Self::NoApp { need, watched: false, .. } => {
                 write!(
                     f,
                     "application {need} is not known: it is not in `watch`; `grid config get watch` shows what is"
@@ -139,6 +167,7 @@ impl fmt::Display for Reason {
             }
             Self::OtherServer { wanted } => write!(f, "excluded by -w {wanted}"),
             Self::Excluded { target } => write!(f, "-x {target}: excluded"),
+            Self::Avoided(why) => why.fmt(f),
             Self::Expression { whose, what } => write!(f, "{whose}: {what}"),
             Self::Members(each) if each.is_empty() => f.write_str("no member of the group is there"),
             Self::Members(each) => {

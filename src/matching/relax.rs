@@ -1,4 +1,5 @@
-//! What smaller wish would match? Each requirement of the task is relaxed alone; if none of them helps, two together.
+//! What smaller wish would match? Each requirement of the task is relaxed alone; if none of them helps, two together. And which
+//! drained server would help if it were resumed?
 
 use super::capacity::{FreeCapacity, is_open};
 use super::index::Fleet;
@@ -6,10 +7,13 @@ use super::query::{Folded, Query};
 use super::search::ResolvedQuery;
 use crate::model::demand::{AppNeed, Target};
 use crate::model::id::TaskId;
+use crate::model::name::Name;
 use crate::model::resources::Bytes;
-use crate::model::server::Engine;
+use crate::model::server::{Engine, Health, Server};
 use std::fmt;
 
+/// Of so many drained servers it is tried what resuming them gives.
+const RESUMED: usize = 8;
 /// Of so many requirements each is tried together with each other one.
 const PAIRED: usize = 12;
 
@@ -89,6 +93,8 @@ pub struct Relaxations {
     pub as_it_is: usize,
     /// Each that helps, the sooner the earlier, then the more servers the earlier.
     pub all: Vec<Relaxation>,
+    /// Drained servers, by which the task could start at once, or at all, if they were resumed.
+    pub resumed: Vec<(Name, When)>,
 }
 
 impl Relaxations {
@@ -96,8 +102,12 @@ impl Relaxations {
     pub fn lines(&self) -> Vec<String> {
         let s = if self.as_it_is == 1 { "" } else { "s" };
         let waits = format!("as it is: {} server{s} could run it later", self.as_it_is);
-        let waits = Some(waits).filter(|_| self.as_it_is > 0 && !self.all.is_empty());
-        waits.into_iter().chain(self.all.iter().map(ToString::to_string)).collect()
+        let waits = Some(waits).filter(|_| self.as_it_is > 0 && !(self.all.is_empty() && self.resumed.is_empty()));
+        let resumed = self.resumed.iter().map(|(server, when)| {
+            let then = if *when == When::Now { "it could start now" } else { "it could run later" };
+            format!("`grid server resume {server}`: {then}")
+        });
+        waits.into_iter().chain(self.all.iter().map(ToString::to_string)).chain(resumed).collect()
     }
 }
 
@@ -106,10 +116,11 @@ impl Fleet {
     /// is, only what lets it start now; of another one what lets it start at all.
     pub fn relaxations(&self, query: &Query, for_task: Option<TaskId>) -> Relaxations {
         let as_it_is = self.matching(query, for_task, When::Later).count();
-        let none = Relaxations { as_it_is, all: Vec::new() };
+        let mut found = Relaxations { as_it_is, all: Vec::new(), resumed: Vec::new() };
         if self.matching(query, for_task, When::Now).next().is_some() {
-            return none;
+            return found;
         }
+        found.resumed = self.resumed(query, for_task, as_it_is == 0);
         let parts = parts(query);
         let ones: Vec<Vec<RelaxedPart>> = parts.iter().map(|part| vec![part.clone()]).collect();
         let pairs = || {
@@ -128,10 +139,36 @@ impl Fleet {
             }
             if !all.is_empty() {
                 all.sort_by_key(|relaxation| std::cmp::Reverse(relaxation.servers));
-                return Relaxations { as_it_is, all };
+                return Relaxations { all, ..found };
             }
         }
-        none
+        found
+    }
+
+    /// Drained servers that would let the task start now if they were resumed; else, if `later` counts, let it run later.
+    fn resumed(&self, query: &Query, for_task: Option<TaskId>, later: bool) -> Vec<(Name, When)> {
+        let is_drained = |server: &&Server| server.drained.is_some() && server.health == Health::Up;
+        let mut drained: Vec<&Server> = self.servers.iter().filter(is_drained).collect();
+        drained.sort_unstable_by_key(|server| &server.name);
+        let drained: Vec<Server> = drained.into_iter().take(RESUMED).cloned().collect();
+        if drained.is_empty() {
+            return Vec::new();
+        }
+        let mut fleet = Self::new(self.servers.clone(), self.placement);
+        fleet.trust(self.stale_after, self.now);
+        let found: Vec<(Name, When)> = drained
+            .into_iter()
+            .filter_map(|server| {
+                fleet.set(Server { drained: None, ..server.clone() });
+                let whens = if later { &[When::Now, When::Later][..] } else { &[When::Now] };
+                let when = whens.iter().find(|when| fleet.matching(query, for_task, **when).next().is_some());
+                let found = when.map(|when| (server.name.clone(), *when));
+                fleet.set(server);
+                found
+            })
+            .collect();
+        let soonest = found.iter().map(|(_, when)| *when).min();
+        found.into_iter().filter(|(_, when)| Some(*when) == soonest).collect()
     }
 
     /// The match that these changes give, with the largest sizes that still match.

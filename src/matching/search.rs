@@ -6,8 +6,10 @@ use super::eval::{Scope, eval};
 use super::fold::fold;
 use super::index::{Fleet, NO_COLUMN, Place};
 use super::query::{Folded, Query, QueryFacts};
+use super::reason::Avoidance;
 use super::score::Rank;
 use super::tree::{AttributePath, Datum, Fault, Node, PathId};
+use super::typos::Typos;
 use crate::model::attribute::Value;
 use crate::model::demand::{AppNeed, Target, Version};
 use crate::model::id::{ServerId, TaskId};
@@ -32,6 +34,8 @@ pub(super) struct ResolvedQuery<'a> {
     pub for_task: Option<TaskId>,
     /// Servers that are left out.
     without: &'a [ServerId],
+    /// Of those the ones that a waiting task is kept from, each with the reason.
+    pub(super) avoided: &'a [(ServerId, Avoidance)],
     constraint: Option<BoundExpression<'a>>,
     user_constraint: Option<BoundExpression<'a>>,
     wall: Option<BoundExpression<'a>>,
@@ -39,6 +43,7 @@ pub(super) struct ResolvedQuery<'a> {
     pub user_prefer: Option<BoundExpression<'a>>,
     /// `accepts` of the fleet, folded for this task when first needed.
     accepts: Vec<OnceCell<Node>>,
+    pub(super) typos: Typos,
     apps: Option<ColumnId>,
     versions: Option<ColumnId>,
     /// For each application that is needed, what was found for each different list or map of versions.
@@ -90,6 +95,7 @@ impl<'a> ResolvedQuery<'a> {
             query,
             for_task,
             without: &[],
+            avoided: &[],
             constraint: bound(&query.constraint),
             user_constraint: bound(&query.user_constraint),
             wall: bound(&query.wall),
@@ -97,9 +103,15 @@ impl<'a> ResolvedQuery<'a> {
             user_prefer: bound(&query.user_prefer),
             accepts: fleet.accepts.iter().map(|_| OnceCell::new()).collect(),
             known: known.collect(),
+            typos: Typos::default(),
             apps,
             versions,
         }
+    }
+
+    /// The same, for a task that is kept from these servers.
+    pub(super) fn avoiding(self, without: &'a [ServerId], avoided: &'a [(ServerId, Avoidance)]) -> Self {
+        Self { without, avoided, ..self }
     }
 
     pub(super) fn value<'b>(&'b self, bound: &'b BoundExpression<'_>, row: usize) -> RowScope<'b> {

@@ -37,7 +37,7 @@ impl AttributeRoot {
 }
 
 /// `server.site`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct AttributePath {
     pub root: AttributeRoot,
     pub name: Box<str>,

@@ -20,6 +20,7 @@ pub mod id;
 pub mod inherited;
 pub mod max_output;
 pub mod name;
+pub mod near;
 pub mod open_files;
 pub mod process_attributes;
 pub mod processors;

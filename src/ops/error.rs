@@ -2,6 +2,7 @@
 
 use super::Grid;
 use crate::dispatch::client::start::StartError;
+use crate::model::near::nearest;
 use crate::model::settings::BadSetting;
 use crate::store::StoreError;
 
@@ -53,8 +54,7 @@ impl OpsError {
 
     /// An unknown name, with the nearest known one as a hint.
     pub fn unknown<'a>(kind: &'static str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
-        let near = known.into_iter().filter(|k| distance(k, name) <= 2).min_by_key(|k| distance(k, name));
-        let hint = near.map_or_else(
+        let hint = nearest(name, known).map_or_else(
             || match kind {
                 "server" => "; `grid server list` shows them".to_owned(),
                 "user" => "; `grid user list` shows them, `grid user add NAME` adds one".to_owned(),
@@ -68,10 +68,4 @@ impl OpsError {
         );
         Self::Unknown { kind, name: name.chars().take(80).collect(), hint }
     }
-}
-
-/// Edit distance, for names of at most 63 characters.
-fn distance(a: &str, b: &str) -> usize {
-    let cut = |text: &str| text.chars().take(64).collect::<String>();
-    strsim::levenshtein(&cut(a), &cut(b))
 }

@@ -88,7 +88,8 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
             None => {
                 if let Some(asked) = ask_again(view, &mut fleets, &row)? {
                     let now = Timestamp::now();
-                    explained.servers = asked.verdicts(Some(row.id), now);
+                    let avoided = if waits { asked.avoided(view, &row, index, now)? } else { Vec::new() };
+                    explained.servers = asked.verdicts_waiting(Some(row.id), &avoided, now);
                     explained.judged_at = Some(now);
                     if waits {
                         explained.relaxed = asked.relaxations(Some(row.id));

@@ -171,8 +171,8 @@ impl Dispatcher {
         if self.attempts.lanes.any_ahead() {
             due = due.min(now + Duration::from_millis(200));
         }
-        if !self.schedule.to_explain.is_empty() {
-            due = due.min(now + Duration::from_millis(50));
+        if let Some(at) = self.schedule.to_explain.due_at(now) {
+            due = due.min(at);
         }
         if self.has_chores() {
             due = due.min(now + Duration::from_millis(200));

@@ -14,6 +14,7 @@ mod machines;
 mod order;
 mod outputs;
 mod placing;
+mod reasons;
 mod recovery;
 mod refusals;
 mod restored;

@@ -8,7 +8,6 @@ use crate::matching::Choice;
 use crate::model::id::{ClassId, DistributorId, Index, ServerId, TaskId};
 use crate::store::classes::Head;
 use crate::store::{StoreError, Tx};
-use std::collections::BTreeSet;
 use std::time::Instant;
 
 /// How many tasks of a class that wait for other servers than those with room may be passed over.
@@ -64,15 +63,9 @@ fn choose(
         fleet.could_elsewhere(&compiled.query, &[barred.as_slice(), more, &suspects].concat(), patience)
     };
     let groups = d.attempts.retries.of(head.task).into_iter().flat_map(|groups| groups.keys());
-    let alone: Vec<Vec<ServerId>> = groups.clone().filter(|failed_on| !elsewhere(failed_on)).cloned().collect();
+    let alone: Vec<Vec<ServerId>> = groups.filter(|failed_on| !elsewhere(failed_on)).cloned().collect();
     let all_are_suspects = !closed.is_empty() && !elsewhere(&[]);
     if alone.is_empty() && !all_are_suspects {
-        let names = |servers: &mut dyn Iterator<Item = &ServerId>| -> String {
-            let names: BTreeSet<&str> = servers.filter_map(|id| Some(fleet.get(*id)?.name.as_str())).collect();
-            names.into_iter().collect::<Vec<_>>().join(", ")
-        };
-        let (failed, paused) = (names(&mut groups.flatten()), names(&mut closed.iter()));
-        d.schedule.to_explain.kept_from(class, &failed, &paused);
         return Ok(None);
     }
     alone.iter().for_each(|failed_on| d.attempts.retries.release(head.task, failed_on));
@@ -111,12 +104,18 @@ impl Dispatcher {
     /// Servers that a task waits for other servers than: suspects, and those on which its waiting members failed.
     pub(super) fn kept_from(&self, head: &Head, now: Instant) -> Vec<ServerId> {
         let mut servers = self.attempts.suspects.servers();
-        if !head.fresh {
-            let groups = self.attempts.retries.of(head.task).into_iter().flatten();
-            let waiting = groups.filter(|(_, members)| members.values().any(|until| *until > now));
-            servers.extend(waiting.flat_map(|(failed_on, _)| failed_on));
-        }
+        servers.extend(self.failed_on(head, now));
         servers
+    }
+
+    /// Servers to which members of a task, of which none is fresh, do not return yet: they failed there.
+    pub(super) fn failed_on(&self, head: &Head, now: Instant) -> Vec<ServerId> {
+        if head.fresh {
+            return Vec::new();
+        }
+        let groups = self.attempts.retries.of(head.task).into_iter().flatten();
+        let waiting = groups.filter(|(_, members)| members.values().any(|until| *until > now));
+        waiting.flat_map(|(failed_on, _)| failed_on).copied().collect()
     }
 
     /// True if any waiting member of a task may go to a server.

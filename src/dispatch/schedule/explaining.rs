@@ -1,19 +1,26 @@
-//! Why blocked classes wait, for people: found between turns, some classes at a time, each at most once a second.
+//! Why blocked classes wait, for people: found between turns, some classes at a time, each at most once a second. What was found is
+//! found anew every few seconds, in a small share of the time: a server may be free, and its load too high by now.
 
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::process::run::DispatchError;
-use crate::dispatch::schedule::pass::{COMPILED_MAX, compile};
+use crate::dispatch::schedule::pass::compile;
+use crate::dispatch::schedule::queue::Key;
 use crate::dispatch::sealed;
 use crate::distributor::tier2::summary;
-use crate::model::id::ClassId;
-use crate::store::{Durability, Store};
-use std::collections::{HashMap, HashSet, VecDeque};
+use crate::matching::Fleet;
+use crate::model::ambient::Now;
+use crate::model::id::{ClassId, DistributorId, ServerId, TaskId};
+use crate::store::classes::Head;
+use crate::store::{Durability, Store, StoreError, Tx};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
 /// Least time between two explanations of a class.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Time for explanations between two turns; at least one class is explained.
 const MOMENT: Duration = Duration::from_millis(5);
+/// To explain classes again may take one part in so many of the time.
+const SHARE: u32 = 20;
 
 /// Classes to explain, first come first.
 #[derive(Debug, Default)]
@@ -23,8 +30,10 @@ pub struct ToExplain {
     /// Classes that were explained in the last second, oldest first.
     fresh: VecDeque<(Instant, ClassId)>,
     looked_at: HashSet<ClassId>,
-    /// Servers that tasks of a class are kept from, for people.
-    kept_from: HashMap<ClassId, String>,
+    /// Classes whose reasons may be of the past, after all others.
+    again: VecDeque<ClassId>,
+    /// When the next of them is due.
+    again_at: Option<Instant>,
 }
 
 impl ToExplain {
@@ -35,19 +44,21 @@ impl ToExplain {
         }
     }
 
-    /// Notes that a task of a class waits though it would fit: on some servers it failed, others are paused.
-    pub fn kept_from(&mut self, class: ClassId, failed: &str, paused: &str) {
-        let failed = (!failed.is_empty()).then(|| format!("not yet again on {failed}, where it failed"));
-        let paused = (!paused.is_empty()).then(|| format!("{paused} pauses, for much fails there"));
-        if self.kept_from.len() > COMPILED_MAX {
-            self.kept_from.clear();
+    /// Adds classes that were explained before, unless such are left.
+    pub fn add_again(&mut self, classes: impl Iterator<Item = ClassId>) {
+        if self.again.is_empty() {
+            self.again.extend(classes);
         }
-        self.kept_from.insert(class, failed.into_iter().chain(paused).collect::<Vec<_>>().join("; "));
     }
 
-    /// True if there is no class to explain.
-    pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+    /// When the next class is explained; None: there is none.
+    pub fn due_at(&self, now: Instant) -> Option<Instant> {
+        match (self.queue.is_empty(), self.again.is_empty()) {
+            // Most often a turn comes first.
+            (false, _) => Some(now + Duration::from_millis(50)),
+            (true, false) => Some(self.again_at.unwrap_or(now)),
+            (true, true) => None,
+        }
     }
 
     /// The next class that was not explained within the last second.
@@ -65,7 +76,19 @@ impl ToExplain {
             }
             self.queue.push_back(class);
         }
+        while self.again_at.is_none_or(|at| at <= now) {
+            let class = self.again.pop_front()?;
+            if !self.there.contains(&class) && self.looked_at.insert(class) {
+                self.fresh.push_back((now, class));
+                return Some(class);
+            }
+        }
         None
+    }
+
+    /// Explanations took until now.
+    fn rest(&mut self, begun: Instant, now: Instant) {
+        self.again_at = Some(now + now.saturating_duration_since(begun) * SHARE);
     }
 }
 
@@ -78,18 +101,15 @@ impl Dispatcher {
             self.schedule.users.forget();
             loop {
                 if let Some((key, distributor)) = self.schedule.queue.blocked_at(class)
+                    // Its reason is another one.
+                    && !self.schedule.spools.is_waiting(class)
                     && compile(self, tx, class)?
                 {
                     if self.schedule.compiled.get(&class).is_some_and(|compiled| compiled.query.wants_apps()) {
                         self.schedule.fleets.watch(distributor, tx)?;
                     }
-                    if let (Some(compiled), Some(fleet)) =
-                        (self.schedule.compiled.get(&class), self.schedule.fleets.get(distributor))
-                    {
-                        let verdicts = fleet.explain(&compiled.query, Some(key.1), begun.wall);
-                        let kept_from = self.schedule.to_explain.kept_from.remove(&class).into_iter();
-                        let reasons: Vec<String> = std::iter::once(summary(&verdicts)).chain(kept_from).collect();
-                        tx.set_class_reason(class, Some(&reasons.join("; ")))?;
+                    if let Some(why) = self.why_blocked(tx, key, distributor, begun)? {
+                        tx.set_class_reason(class, Some(&why))?;
                     }
                 }
                 let now = self.ambient.now();
@@ -97,6 +117,88 @@ impl Dispatcher {
                 let Some(next) = next else { return Ok::<_, DispatchError>(()) };
                 class = next;
             }
-        })
+        })?;
+        self.schedule.to_explain.rest(begun.mono, self.ambient.now().mono);
+        Ok(())
+    }
+
+    /// Why a blocked class waits: what its servers lack, and those that its first task is kept from though they may fit.
+    fn why_blocked(
+        &self,
+        tx: &Tx<'_>,
+        key: Key,
+        distributor: DistributorId,
+        now: Now,
+    ) -> Result<Option<String>, StoreError> {
+        let (_, first, class) = key;
+        let (Some(compiled), Some(fleet)) = (self.schedule.compiled.get(&class), self.schedule.fleets.get(distributor))
+        else {
+            return Ok(None);
+        };
+        let mut reasons = Vec::new();
+        if let Some(head) = tx.head(class, TaskId(0))? {
+            reasons = self.avoidances(tx, class, fleet, &head, now)?;
+            // Other tasks share the reason.
+            if !reasons.is_empty() && tx.head(class, head.task)?.is_some() {
+                reasons[0] = format!("the first of these tasks: {}", reasons[0]);
+            }
+        }
+        let verdicts = fleet.explain(&compiled.query, Some(first), now.wall);
+        if reasons.is_empty() || verdicts.iter().any(|verdict| !verdict.qualifies) {
+            reasons.insert(0, summary(&verdicts));
+        }
+        Ok(Some(reasons.join("; ")))
+    }
+
+    /// Servers that a task is kept from: they refused it, it failed there, or they are paused.
+    fn avoidances(
+        &self,
+        tx: &Tx<'_>,
+        class: ClassId,
+        fleet: &Fleet,
+        head: &Head,
+        now: Now,
+    ) -> Result<Vec<String>, StoreError> {
+        let refused = self.attempts.barred.get(&head.task).into_iter().flatten();
+        let mut words: Vec<String> = refused.map(|(_, text)| format!("refused: {text}")).collect();
+        let names = |servers: &mut dyn Iterator<Item = ServerId>| -> Option<String> {
+            let names: BTreeSet<&str> = servers.filter_map(|id| Some(fleet.get(id)?.name.as_str())).collect();
+            (!names.is_empty()).then(|| names.into_iter().collect::<Vec<_>>().join(", "))
+        };
+        if let Some(failed) = names(&mut self.failed_on(head, now.mono).into_iter()) {
+            words.push(format!("not yet again on {failed}, where it failed"));
+        }
+        let closed = self.attempts.suspects.closed_to(class, now.mono);
+        let suspects = self.attempts.suspects.servers();
+        let patience = self.attempts.settings.retry_elsewhere(tx)?;
+        if let Some(paused) = names(&mut closed.into_iter())
+            && let Some(compiled) = self.schedule.compiled.get(&class)
+            && fleet.could_elsewhere(&compiled.query, &suspects, patience)
+        {
+            words.push(format!("{paused} pauses, for much fails there"));
+        }
+        Ok(words)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_are_explained_again_after_the_others_in_a_share_of_the_time() {
+        let (mut classes, now) = (ToExplain::default(), Instant::now());
+        classes.add_again([1, 2, 3].map(ClassId).into_iter());
+        classes.add(ClassId(4));
+        classes.add(ClassId(2));
+        let both: Vec<_> = [now; 2].into_iter().filter_map(|at| classes.next(at)).collect();
+        assert_eq!(both, [ClassId(4), ClassId(2)]);
+        let took = Duration::from_millis(5);
+        classes.rest(now, now + took);
+        assert_eq!((classes.next(now + took), classes.due_at(now)), (None, Some(now + took * (SHARE + 1))));
+        let later = now + took * (SHARE + 1);
+        let rest: Vec<_> = [later; 3].into_iter().filter_map(|at| classes.next(at)).collect();
+        assert_eq!(rest, [ClassId(1), ClassId(3)], "the second was explained a moment ago");
+        assert_eq!(classes.due_at(later), None);
     }
 }

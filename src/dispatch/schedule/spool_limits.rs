@@ -25,6 +25,13 @@ pub struct Spools {
     pub due: Option<Instant>,
 }
 
+impl Spools {
+    /// Does a class wait for room?
+    pub(super) fn is_waiting(&self, class: ClassId) -> bool {
+        self.waiting.contains(&class)
+    }
+}
+
 impl Dispatcher {
     /// True if a class waits for room in its user's spool; that is then its reason. Tasks of the home's own account have no limit.
     pub(in crate::dispatch) fn waits_for_room(&mut self, tx: &Tx<'_>, class: ClassId) -> Result<bool, StoreError> {

@@ -22,6 +22,18 @@ proptest! {
         if fleet.best(&query, task).is_some() {
             prop_assert!(hints.all.is_empty(), "it fits as it is");
         }
+        for (name, when) in &hints.resumed {
+            let resumed = servers.iter().cloned().map(|mut server| {
+                server.drained = server.drained.filter(|_| server.name != *name);
+                server
+            });
+            let resumed = spread(resumed.collect());
+            prop_assert!(fleet.get(resumed.servers().find(|s| s.name == *name).unwrap().id).unwrap().drained.is_some());
+            match when {
+                When::Now => prop_assert!(resumed.best(&query, task).is_some(), "{}", name),
+                _ => prop_assert!(hints.as_it_is == 0 && could(&resumed, &query) > 0, "{}", name),
+            }
+        }
         for hint in &hints.all {
             let relaxed = applied(&query, &hint.changes);
             let fits = fleet.explain(&relaxed, task, NOW).iter().filter(|v| v.qualifies).count();
@@ -149,4 +161,20 @@ fn hints_say_what_helps_and_when() {
         hints(&fleet, Demand { apps: apps(), ..demand() }),
         ["without --app blender: 2 servers could run it, but they are drained or not reached"]
     );
+}
+
+#[test]
+fn drained_server_that_would_help_is_named_with_the_verb() {
+    let (mut drained, mut full) = (server(1, "fast"), server(2, "full"));
+    drained.drained = Some("fan is loud".into());
+    let lines = |servers: &[Server]| spread(servers.to_vec()).relaxations(&query(&demand()), None).lines();
+    let resume = "`grid server resume fast`: it could start now".to_owned();
+    assert_eq!(lines(&[drained.clone()]), [resume.clone()]);
+    full.taken.slots = full.slots;
+    let later = "as it is: 1 server could run it later".to_owned();
+    assert_eq!(lines(&[drained.clone(), full.clone()]), [later, resume]);
+    // It would not help now, and another one could run it later too.
+    drained.taken.slots = drained.slots;
+    assert_eq!(lines(&[drained.clone(), full]), [String::new(); 0]);
+    assert_eq!(lines(&[drained]), ["`grid server resume fast`: it could run later"]);
 }

@@ -7,4 +7,5 @@ mod hints;
 mod hostile;
 mod properties;
 mod reasons;
+mod typos;
 mod world;

@@ -11,6 +11,7 @@ use crate::distributor::principal::Principal;
 use crate::model::time::Timestamp;
 use crate::ops::OpsError;
 use crate::ops::report::Submitted;
+use crate::ops::targets::unknown_in;
 use crate::store::{StoreError, Tx};
 
 /// Handles the submits of commands in the dispatcher.
@@ -59,6 +60,7 @@ fn place(
         submit.draft.env = known.inheritance.travelling.clone().with(submit.draft.env);
         notes.extend(tighter(&known.out_of_reach));
     }
+    notes.extend(unknown_in(tx, &submit.draft)?);
     let request = completed(tx, submit.draft, profile.as_ref(), submit.client, &submit.me)?;
     let principal = Principal::resident(submit.me).with(environment);
     let envelope = envelope(submit.uuid, &request)?;

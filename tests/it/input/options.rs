@@ -20,6 +20,8 @@ fn unknown_word_is_named_with_a_remedy() {
             75,
             &["server.nope is not set", "without -C: it could start now on 1 server"],
         ),
+        ("submit -C server.cpsu==1 -- true", 75, &["server.cpsu is not set (did you mean server.cpus?)"]),
+        ("submit -w teir2/local -- true", 75, &["no distributor \"teir2\"; did you mean \"tier2\"?"]),
         ("submit --app maya -- true", 75, &["maya"]),
         ("server show nope", 1, &["no server \"nope\""]),
         ("server set nope --slots 3", 1, &["no server \"nope\""]),

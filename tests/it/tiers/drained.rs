@@ -27,7 +27,8 @@ fn task_waits_for_a_drained_second_tier_that_alone_could_run_it() {
     let id = client.submit(asks);
     let shown = client.show(&id);
     assert_eq!(shown["state"], "PENDING", "{shown}");
-    assert!(shown["reason"].as_str().unwrap().contains("lab-x is drained: moves"), "{shown}");
+    let words = "lab-x is drained: moves; in its home, `grid distributor resume` lets it take tasks again";
+    assert!(shown["reason"].as_str().unwrap().contains(words), "{shown}");
     assert_eq!(lab.tasks(), 0, "it takes nothing while it is drained");
     lab.grid(["distributor", "resume", "tier2"]).ok();
     client.grid(["wait", &id]).ok();
@@ -35,7 +36,9 @@ fn task_waits_for_a_drained_second_tier_that_alone_could_run_it() {
     // Drained by the first tier: the same.
     front.grid(["distributor", "drain", "lab-x"]).ok();
     let id = client.submit(asks);
-    assert!(client.show(&id)["reason"].as_str().unwrap().contains("lab-x is drained"));
+    let (reason, words) = (client.show(&id)["reason"].clone(), "lab-x is drained; `grid distributor resume lab-x`");
+    let reason = reason.as_str().unwrap();
+    assert!(reason.starts_with("front-a: waits for a distributor") && reason.contains(words), "{reason}");
     client.grid(["cancel", "--wait", &id]).ok();
     assert_eq!((client.state(&id).as_str(), lab.tasks()), ("CANCELLED", 1));
     // What not even a drained one could run is refused, and so is what another one could run.
@@ -49,7 +52,8 @@ fn task_of_one_home_waits_for_its_drained_distributor_and_becomes_its_task() {
     let grid = Grid::new();
     grid.grid(["distributor", "drain", "tier2", "--reason", "moves"]).ok();
     let id = grid.submit(["--", "echo", "went on"]);
-    assert!(grid.show(&id)["reason"].as_str().unwrap().contains("tier2 is drained: moves"));
+    let words = "tier2 is drained: moves; `grid distributor resume tier2` lets it take tasks again";
+    assert!(grid.show(&id)["reason"].as_str().unwrap().contains(words));
     grid.grid(["submit", "-c", "999", "--", "true"]).expect(75);
     let mut waits = grid.beside(["wait", &id]);
     grid.grid(["distributor", "resume", "tier2"]).ok();

@@ -1,0 +1,146 @@
+//! Scenarios of what people read of waiting tasks: the reason in `status`, and the verdicts of `explain`.
+
+use crate::dispatch::testing::{Bench, Task, facts};
+use crate::distributor::fleets::Fleets;
+use crate::distributor::tier2::Candidates;
+use crate::matching::{Query, Verdict};
+use crate::model::ambient::Ambient;
+use crate::model::id::{Index, TaskId};
+use crate::model::task::State;
+use crate::protocol::agent::Refusal;
+use crate::store::declared::Declared;
+use std::time::Duration;
+
+/// What `explain` finds of a waiting task, or of a member of it, server by server.
+fn verdicts(bench: &Bench, task: TaskId, index: Option<u32>) -> Vec<Verdict> {
+    let (view, now) = (bench.store.view(), bench.clock.now().wall);
+    let row = view.task(task).unwrap().unwrap();
+    let class = view.class(row.class).unwrap().unwrap();
+    let (user, client) =
+        (view.user_by_id(class.user).unwrap().unwrap(), view.client_by_id(class.client).unwrap().unwrap());
+    let mut fleets = Fleets::default();
+    let query = Query::new(&class.demand, &user, &client).unwrap();
+    let asked = Candidates::new(&view, &mut fleets, class.distributor, query, now).unwrap();
+    let avoided = asked.avoided(&view, &row, index.map(Index), now).unwrap();
+    asked.verdicts_waiting(Some(task), &avoided, now)
+}
+
+/// The verdict on one server.
+fn of(all: &[Verdict], server: &str) -> (bool, String) {
+    let verdict = all.iter().find(|verdict| verdict.server.as_str() == server).unwrap();
+    (verdict.qualifies, verdict.reasons.join("; "))
+}
+
+#[test]
+fn reason_becomes_what_lacks_now() {
+    let mut bench = Bench::new();
+    bench.declare("local", &Declared { slots: Some(1), max_load: Some(2.0), ..Declared::default() });
+    let (runs, waits) = (bench.submit(&Task::default()), bench.submit(&Task::default()));
+    bench.pass(Duration::from_secs(3));
+    assert_eq!((bench.state(runs), bench.state(waits)), (State::Running, State::Pending));
+    let reason = bench.reason(waits).unwrap();
+    assert!(reason.starts_with("local: slots: the only one is taken"), "{reason}");
+    // The slot is free, and nothing but what is measured keeps the task.
+    bench.agent("local", |agent| agent.facts.load1 = 8.0);
+    bench.pass(Duration::from_secs(6));
+    bench.end_all(0);
+    bench.pass(Duration::from_secs(10));
+    let reason = bench.reason(waits).unwrap();
+    assert!(reason.starts_with("local: load 8 is at or above"), "{reason}");
+    bench.agent("local", |agent| agent.facts.load1 = 5.0);
+    bench.pass(Duration::from_secs(10));
+    let reason = bench.reason(waits).unwrap();
+    assert!(reason.starts_with("local: load 5 is at or above"), "{reason}");
+    bench.check();
+}
+
+#[test]
+fn server_that_a_retry_avoids_does_not_fit_until_it_may_return() {
+    let mut bench = Bench::new();
+    bench.add_server("bad", facts("bad"));
+    bench.pass(Duration::from_secs(2));
+    bench.submit(&Task::array(4).on("local"));
+    bench.run();
+    let task = bench.submit(&Task::default().retries(2));
+    bench.run();
+    bench.end("bad", 1);
+    bench.pass(Duration::from_secs(60));
+    assert_eq!((bench.running("bad"), bench.state(task)), (Vec::new(), State::Pending));
+    let told = of(&verdicts(&bench, task, Some(0)), "bad");
+    let words = "it failed there: for 4 min yet a retry waits for another server";
+    assert_eq!(told, (false, words.to_owned()));
+    // Nor as the member of a group; a task that did not fail there goes there.
+    bench.add_group("farm", &["bad"]);
+    let (fits, why) = of(&verdicts(&bench, task, Some(0)), "farm");
+    assert!(!fits && why.contains(&format!("bad: {words}")), "{why}");
+    let fresh = bench.submit(&Task { hold: true, ..Task::default() });
+    assert!(of(&verdicts(&bench, fresh, Some(0)), "bad").0);
+    // No other server is left to wait for.
+    bench.set_drained("local", true);
+    assert_eq!(bench.running("bad"), [bench.attempt(task)]);
+    bench.check();
+}
+
+#[test]
+fn array_avoids_a_server_only_if_all_of_it_that_waits_failed_there() {
+    let mut bench = Bench::new();
+    bench.add_server("bad", facts("bad"));
+    bench.pass(Duration::from_secs(2));
+    bench.submit(&Task::array(4).on("local"));
+    bench.run();
+    let array = bench.submit(&Task::array(5).retries(2));
+    bench.run();
+    // Four run there, and one waits that never had an attempt.
+    let (now, first) = (bench.clock.now().wall, bench.running("bad")[0]);
+    bench.submit(&Task::array(4).on("bad").priority(5));
+    bench.agent("bad", |agent| agent.end(first, 1, b"", now));
+    bench.pass(Duration::from_secs(5));
+    let failed = first.index.0;
+    let free = |verdicts: &[Verdict]| of(verdicts, "bad").1.contains("failed there");
+    assert!(free(&verdicts(&bench, array, Some(failed))), "{:?}", verdicts(&bench, array, Some(failed)));
+    assert!(!free(&verdicts(&bench, array, None)), "{:?}", verdicts(&bench, array, None));
+    bench.check();
+}
+
+#[test]
+fn server_that_pauses_does_not_fit_a_waiting_task() {
+    let mut bench = Bench::new();
+    bench.add_server("bad", facts("bad"));
+    bench.submit(&Task::array(4).on("local"));
+    bench.pass(Duration::from_secs(2));
+    let id = bench.server("bad").id;
+    let now = bench.clock.now().wall;
+    bench.write(|tx| tx.set_failing(id, Some(crate::store::failing::Failing { failures: 7, at: now })));
+    bench.restart();
+    // The first start there is due at once; it fails too.
+    let tasks = [(); 2].map(|()| bench.submit(&Task::default()));
+    bench.run();
+    bench.end("bad", 1);
+    bench.pass(Duration::from_secs(3));
+    let waits = tasks.into_iter().find(|task| bench.state(*task) == State::Pending).unwrap();
+    let (fits, why) = of(&verdicts(&bench, waits, Some(0)), "bad");
+    assert!(!fits && why.starts_with("pauses: ") && why.contains("attempts in a row failed there"), "{why}");
+    bench.check();
+}
+
+#[test]
+fn server_that_refused_a_task_is_named_in_its_reason() {
+    let mut bench = Bench::new();
+    bench.add_server("other", facts("other"));
+    bench.pass(Duration::from_secs(2));
+    bench.submit(&Task::array(4).on("local"));
+    bench.run();
+    bench.agent("other", |agent| agent.refuses = Some(Refusal::NoDirectory { path: "/data".into() }));
+    let task = bench.submit(&Task::default());
+    bench.pass(Duration::from_secs(10));
+    assert_eq!(bench.state(task), State::Pending);
+    let reason = bench.reason(task).unwrap();
+    assert!(reason.starts_with("local: ") && reason.ends_with("; refused: no /data on other"), "{reason}");
+    // One of the same class has not tried it yet; both are told the same.
+    bench.make_unreachable("other");
+    let second = bench.submit(&Task::default());
+    bench.pass(Duration::from_secs(10));
+    let reason = bench.reason(second).unwrap();
+    assert!(reason.ends_with("; the first of these tasks: refused: no /data on other"), "{reason}");
+    bench.check();
+}
