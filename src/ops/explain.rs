@@ -6,6 +6,7 @@ use super::selecting::Chosen;
 use super::{Grid, OpsError, moving, remote, show};
 use crate::distributor::dry::DryRun;
 use crate::distributor::fleets::Fleets;
+use crate::distributor::front::SERIES;
 use crate::distributor::tier2::Candidates;
 use crate::matching::Query;
 use crate::model::id::Index;
@@ -39,13 +40,17 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
         let row = view.task(what.task)?.ok_or_else(|| OpsError::unknown("task", &what.to_string(), []))?;
         let search: Option<SearchNote> = note(&view, row.search)?;
         let theirs = told.task.replace(what.to_string());
-        told.remote = theirs.map(|id| Remote { distributor: row.tier2.clone(), id });
+        let unplaced = told.chosen.is_none() && told.state.is_some_and(|state| !state.ended());
+        told.waits_in = unplaced.then(|| row.holder().to_owned());
+        told.remote = theirs.map(|id| Remote { distributor: row.holder().to_owned(), id });
         // The distributor has its own name in this home.
         if let Ok(distributor) = row.tier2.parse::<Name>() {
             told.servers.iter_mut().for_each(|verdict| verdict.distributor = distributor.clone());
         }
+        // Verbs and numbers of servers are those of its owner.
+        told.relaxed.iter_mut().for_each(|line| *line = format!("in {}: {line}", row.holder()));
         if let Some(search) = search {
-            told.tiers = two_tiers(search.tiers);
+            (told.tiers, told.searched_at) = (two_tiers(search.tiers), searched_at(&row, Some(&away)));
         }
         // What this home did comes first: the owner's steps follow it.
         told.steps = [view.steps(row.id)?, told.steps].concat();
@@ -61,10 +66,13 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
         let index = what.index.or((row.shape == Shape::Single).then_some(Index(0)));
         let member = index.map_or(Ok(None), |index| view.member(row.id, index))?;
         let search: Option<SearchNote> = note(view, row.search)?;
+        let away = view.away(row.id)?;
         let mut explained = Explained {
             task: Some(task.head.id),
             state: Some(task.head.state),
-            reason: task.head.reason.or_else(|| others_wait(&row)),
+            waits_in: task.head.waits_in,
+            reason: others_wait(&row).filter(|_| what.index.is_none()).or(task.head.reason),
+            searched_at: search.as_ref().and_then(|_| searched_at(&row, away.as_ref())),
             tiers: two_tiers(search.map(|s| s.tiers).unwrap_or_default()),
             servers: Vec::new(),
             left_out: 0,
@@ -116,14 +124,16 @@ fn unreached(grid: &Grid, what: Chosen, away: &Away, why: &str) -> Result<Explai
     let now = Timestamp::now();
     let heard =
         away.answered_at.map_or_else(String::new, |at| format!("; its last word is {} old", short(at.age_at(now))));
-    let owner = &row.tier2;
+    let owner = row.holder().to_owned();
     let of_task = format!("task {}: ", what.task);
     let why = why.strip_prefix(&of_task).unwrap_or(why);
     let search: Option<SearchNote> = note(&view, row.search)?;
     Ok(Explained {
         task: Some(what.to_string()),
         state: Some(row.state()),
-        reason: Some(format!("{owner} has it: {why}{heard}")),
+        waits_in: Some(owner.clone()).filter(|_| away.server.is_none() && !row.state().ended()),
+        reason: Some(format!("{why}{heard}")),
+        searched_at: searched_at(&row, Some(away)),
         tiers: two_tiers(search.map(|search| search.tiers).unwrap_or_default()),
         servers: Vec::new(),
         left_out: 0,
@@ -137,6 +147,16 @@ fn unreached(grid: &Grid, what: Chosen, away: &Away, why: &str) -> Result<Explai
         },
         elsewhere: None,
     })
+}
+
+/// When the search was made whose answers are kept. A task that has come back from another home was searched for since its submit.
+fn searched_at(row: &TaskRow, away: Option<&Away>) -> Option<Timestamp> {
+    match away {
+        // The search that is noted has ended; a later one may be under way.
+        Some(away) => Some(away.asked_at).filter(|_| matches!(away.held, AwayState::By { .. })),
+        None if row.round < 2 * SERIES => Some(row.submitted_at),
+        None => row.verdict_at,
+    }
 }
 
 /// Why members of an array wait while others run.
@@ -161,7 +181,9 @@ pub(super) fn of_search(found: DryRun, now: Timestamp) -> Explained {
     Explained {
         task: None,
         state: None,
+        waits_in: None,
         reason: None,
+        searched_at: None,
         tiers: found.trace.tiers.into(),
         servers: found.verdicts,
         left_out: found.left_out,

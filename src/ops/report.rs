@@ -2,6 +2,7 @@
 
 pub use crate::distributor::search::TierSearch;
 pub use crate::matching::Verdict as ServerVerdict;
+mod explained;
 mod files;
 
 use crate::model::attempt::Cut;
@@ -13,6 +14,7 @@ use crate::model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+pub use explained::Explained;
 pub use files::{Collected, CollectedThere, FetchedFiles, Landed, Landing};
 
 /// `submit --json`, and the head of every report about a task.
@@ -26,6 +28,9 @@ pub struct Submitted {
     pub server: Option<String>,
     /// "T1 NAME", "T2 NAME".
     pub route: Vec<String>,
+    /// The distributor that it waits in, where that is another home's, or one of several of this home.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_in: Option<String>,
     /// Why it waits or is held.
     pub reason: Option<String>,
     /// Members of an array.
@@ -80,6 +85,17 @@ pub struct Task {
     /// Everything else; `show` only.
     #[serde(flatten)]
     pub detail: Option<Detail>,
+}
+
+impl Submitted {
+    /// ` in lab-x`, of one that waits there.
+    pub fn in_words(&self) -> String {
+        in_words(self.waits_in.as_ref())
+    }
+}
+
+fn in_words(distributor: Option<&String>) -> String {
+    distributor.map_or_else(String::new, |distributor| format!(" in {distributor}"))
 }
 
 impl Task {
@@ -278,36 +294,6 @@ pub struct EndReport {
     pub id: String,
     pub state: State,
     pub exit_code: Option<u8>,
-}
-
-/// `explain`, and `submit --dry-run`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Explained {
-    /// None in a dry run.
-    pub task: Option<String>,
-    pub state: Option<State>,
-    /// Why it waits or is held.
-    pub reason: Option<String>,
-    /// The answers of the members of both tiers at the last search.
-    pub tiers: Vec<TierSearch>,
-    /// Every server of the members that were asked.
-    pub servers: Vec<ServerVerdict>,
-    /// Servers of another home that are left out: too many for one answer to a dry run.
-    #[serde(default)]
-    pub left_out: usize,
-    pub chosen: Option<String>,
-    /// When the servers were judged.
-    pub judged_at: Option<Timestamp>,
-    /// Each single requirement of a waiting task that would give a match if it were relaxed.
-    pub relaxed: Vec<String>,
-    /// Single steps: held, released, refused by a server.
-    pub steps: Vec<(Timestamp, String)>,
-    /// The task in the home that holds it, if that is another home.
-    #[serde(default)]
-    pub remote: Option<Remote>,
-    /// Another distributor, which could start the waiting task now.
-    #[serde(default)]
-    pub elsewhere: Option<String>,
 }
 
 /// `config list`.

@@ -2,6 +2,7 @@
 
 use super::report::{AttemptReport, Detail, InheritedReport, Remote, Submitted, Task};
 use super::selecting::Chosen;
+use super::submit::waits_in;
 use super::{Grid, OpsError, remote};
 use crate::model::id::{Index, ServerId, TaskId};
 use crate::model::server::{Engine, Health};
@@ -44,11 +45,15 @@ fn as_ours(view: &View<'_>, chosen: Chosen, mut task: Task, id: TaskId) -> Resul
     let distributor = row.tier2.clone();
     if let Some(detail) = &mut task.detail {
         super::fetch::as_ours(view, &row, chosen.index, detail.files.as_mut(), id)?;
+        // What this home did comes first: how it came to its owner.
+        detail.steps = [view.steps(row.id)?, std::mem::take(&mut detail.steps)].concat();
     }
     if task.head.state.ended() {
         task.head.reason = super::fetch::not_whole(view, &row)?.or(task.head.reason);
     }
     task.head.id = chosen.to_string();
+    let unplaced = task.head.server.is_none() && !task.head.state.ended();
+    task.head.waits_in = unplaced.then(|| distributor.clone());
     task.head.route = vec![row.tier1, row.tier2];
     task.submitted_at = row.submitted_at;
     (task.user, task.client) = (row.user.to_string(), row.client);
@@ -87,12 +92,14 @@ pub(super) fn of_task(view: &View<'_>, row: &TaskRow, member: Option<&MemberRow>
     let member = member.filter(|m| !matches!(m.phase(), Phase::Waiting | Phase::Held));
     let reason = match member {
         Some(member) if state == State::Running => why_running(view, member)?.or_else(|| row.reason_in(state)),
+        // Of an array of which some run: why the others wait.
+        _ if state == State::Running && row.counts.waiting > 0 => row.reason_in(State::Pending),
         Some(member) if member.phase() == Phase::Starting => misled(view, member)?.or_else(|| row.reason_in(state)),
         _ => row.reason_in(state),
     };
     let last = member.and_then(MemberRow::last);
     let away = view.away(row.id)?;
-    let unheard = away.as_ref().and_then(|away| remote::states::silence(away, &row.tier2, Timestamp::now()));
+    let unheard = away.as_ref().and_then(|away| remote::states::silence(away, row.holder(), Timestamp::now()));
     let server = match &away {
         Some(away) => away.server.clone(),
         None => member.and_then(MemberRow::server).map_or(Ok(None), |id| server_name(view, id))?,
@@ -106,6 +113,7 @@ pub(super) fn of_task(view: &View<'_>, row: &TaskRow, member: Option<&MemberRow>
             id: row.id.to_string(),
             uuid: row.uuid.to_string(),
             state,
+            waits_in: if server.is_none() { waits_in(view, row, away.as_ref())? } else { None },
             server,
             route: vec![row.tier1.clone(), row.tier2.clone()],
             reason: reason.or_else(|| member.and_then(MemberRow::remark)).or(files),
@@ -141,6 +149,7 @@ fn of_member(view: &View<'_>, row: &TaskRow, index: Index, member: Option<&Membe
     task.head.id = format!("{}.{index}", row.id);
     task.head.state = state;
     task.head.size = None;
+    task.head.waits_in = task.head.waits_in.filter(|_| matches!(state, State::Pending | State::Held));
     task.counts = None;
     task.head.reason = match (state, member) {
         (State::Running, Some(member)) => why_running(view, member)?,

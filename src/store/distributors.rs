@@ -41,6 +41,12 @@ impl View<'_> {
         self.all_readable(&format!("{SELECT} WHERE tier = ?1 ORDER BY position, id"), [u8::from(tier)], read)
     }
 
+    /// Does a tier have more than one member?
+    pub fn has_several_distributors(&self, tier: Tier) -> Result<bool> {
+        let second = "SELECT 1 FROM distributor WHERE tier = ?1 LIMIT 1 OFFSET 1";
+        Ok(self.one(second, [u8::from(tier)], |_| Ok(()))?.is_some())
+    }
+
     /// Members whose rows can't be read, by what can be read of their names, and why.
     pub(super) fn distributor_faults(&self) -> Result<Vec<(String, String)>> {
         let rows = self.all(&format!("{SELECT} ORDER BY id"), [], |row| {

@@ -176,7 +176,7 @@ fn servers_of_members_that_refuse_are_listed_with_the_member() {
     }
     let away = lab.home().with_extension("away");
     std::fs::rename(lab.home(), &away).unwrap();
-    explains(&grid, &id, &["task 1 is HELD", ": lab has it: no answer from where it is: ", "tier 2  lab: "]);
+    explains(&grid, &id, &["task 1 is HELD", " in lab: no answer from where it is: ", "tier 2  lab: "]);
     std::fs::rename(away, lab.home()).unwrap();
-    explains(&grid, &id, &["task 1 is HELD: held until `grid release`"]);
+    explains(&grid, &id, &["task 1 is HELD in lab: held until `grid release`"]);
 }

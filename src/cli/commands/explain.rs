@@ -24,6 +24,9 @@ pub fn print(report: &Explained, json: bool, out: &mut Out) -> CommandResult {
         return Ok(Code::OK);
     }
     out.line(&headline(report))?;
+    if let Some(at) = report.searched_at {
+        out.line(&format!("tiers, as they answered {} ago:", short(at.age_at(Timestamp::now()))))?;
+    }
     for tier in &report.tiers {
         for answer in &tier.searched {
             out.line(&format!("tier {}  {}: {}", tier.tier, answer.distributor, answer.answer))?;
@@ -71,7 +74,7 @@ fn headline(report: &Explained) -> String {
             let at = chosen(report).map_or_else(String::new, |verdict| format!("{}/", verdict.distributor));
             format!("{task} would run on {at}{server} now{reason}")
         }
-        (None, true) => format!("{task}{state}{reason}"),
+        (None, true) => format!("{task}{state}{}{reason}", report.in_words()),
         (None, false) => format!("{task} would wait{reason}"),
     }
 }
@@ -96,7 +99,8 @@ fn servers(report: &Explained) -> Table {
             (!is_chosen(verdict), !verdict.qualifies, verdict.outlook, verdict.reasons.len(), &verdict.server)
         });
     }
-    let several = all.iter().any(|verdict| verdict.distributor != all[0].distributor);
+    // A bare name is a server of this home.
+    let several = report.remote.is_some() || all.iter().any(|verdict| verdict.distributor != all[0].distributor);
     for verdict in all.into_iter().take(SHOWN) {
         let of = if several { format!("{}/", verdict.distributor) } else { String::new() };
         table.row([

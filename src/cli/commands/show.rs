@@ -37,8 +37,8 @@ pub fn run(args: Show, out: &mut Out) -> CommandResult {
 
 fn print(task: &Task, out: &mut Out) -> Result<(), super::Failure> {
     let state = match &task.head.reason {
-        Some(reason) => format!("{} ({reason})", task.head.state),
-        None => task.head.state.to_string(),
+        Some(reason) => format!("{}{} ({reason})", task.head.state, task.head.in_words()),
+        None => format!("{}{}", task.head.state, task.head.in_words()),
     };
     let when = |at: Option<Timestamp>| at.map(Timestamp::local);
     let counts = task.counts.as_ref().map(|counts| {
@@ -58,7 +58,7 @@ fn print(task: &Task, out: &mut Out) -> Result<(), super::Failure> {
         ("ended", when(task.ended_at)),
         ("user", Some(task.user.clone())),
         ("client", Some(task.client.clone())),
-        ("way", Some(task.head.route.join(" > "))),
+        ("way", Some(way(&task.head.route))),
     ];
     let detail = task.detail.as_ref();
     fields.extend(detail.map(of_detail).unwrap_or_default());
@@ -83,6 +83,12 @@ fn print(task: &Task, out: &mut Out) -> Result<(), super::Failure> {
         }
     }
     Ok(())
+}
+
+/// `front-a > lab-x`; while a task is searched for, no second-tier distributor has it.
+fn way(route: &[String]) -> String {
+    let names: Vec<&str> = route.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
+    names.join(" > ")
 }
 
 fn of_detail(detail: &Detail) -> Vec<(&'static str, Option<String>)> {

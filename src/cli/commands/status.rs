@@ -68,6 +68,7 @@ fn place(task: &Task) -> String {
         parts.extend(counts.iter().map(each));
     }
     parts.extend(task.place());
+    parts.extend(task.head.waits_in.iter().map(|distributor| format!("in {distributor}")));
     match (task.exit_code, task.signal) {
         (_, Some(signal)) => parts.push(format!("signal {signal}")),
         (Some(code), _) if code != 0 => parts.push(format!("exit {code}")),
@@ -137,9 +138,11 @@ fn notice(notice: &Notice) -> String {
 
 /// ` (2: no server is free; grid explain 17)`.
 fn commonest_reason(tasks: &[Task]) -> Option<String> {
-    let mut reasons: Vec<(&str, u64, &str)> = Vec::new();
+    let mut reasons: Vec<(String, u64, &str)> = Vec::new();
     for task in tasks.iter().filter(|task| task.head.state == State::Pending) {
-        let Some(reason) = task.head.reason.as_deref() else { continue };
+        let Some(reason) = &task.head.reason else { continue };
+        let place = task.head.waits_in.as_ref().map_or_else(String::new, |distributor| format!("in {distributor}: "));
+        let reason = format!("{place}{reason}");
         let waiting = task.counts.as_ref().map_or(1, |counts| counts.get(&State::Pending).copied().unwrap_or(0));
         match reasons.iter_mut().find(|(known, ..)| *known == reason) {
             Some((_, count, _)) => *count += u64::from(waiting),

@@ -73,7 +73,7 @@ fn say(report: &Submitted, json: bool, parsable: bool, out: &mut Out) -> Result<
     }
 }
 
-/// `12 on fast`, `12 PENDING: no server is free`, `12 PENDING in lab-x`.
+/// `12 on fast`, `12 PENDING: no server is free`, `12 PENDING in lab-x: no server fits now`.
 fn sentence(report: &Submitted) -> String {
     let size = match report.size {
         None => String::new(),
@@ -83,10 +83,35 @@ fn sentence(report: &Submitted) -> String {
     let reason = report.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
     match (&report.server, report.state) {
         (Some(server), State::Pending | State::Running) => format!("{}{size} on {server}", report.id),
-        (None, State::Pending) if reason.is_empty() => {
-            let taken_by = report.route.last().map_or_else(String::new, |member| format!(" in {member}"));
-            format!("{}{size} PENDING{taken_by}", report.id)
-        }
-        _ => format!("{}{size} {}{reason}", report.id, report.state),
+        (_, state) => format!("{}{size} {state}{}{reason}", report.id, report.in_words()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sentence on a task that waits, on this way and for this reason.
+    fn said(route: [&str; 2], waits_in: Option<&str>, reason: Option<&str>) -> String {
+        sentence(&Submitted {
+            id: "5".to_owned(),
+            uuid: String::new(),
+            state: State::Pending,
+            server: None,
+            route: route.map(str::to_owned).to_vec(),
+            waits_in: waits_in.map(str::to_owned),
+            reason: reason.map(str::to_owned),
+            size: None,
+            notes: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn distributor_is_named_with_and_without_a_reason_and_none_while_it_is_searched_for() {
+        let (lab, full) = (Some("lab-x"), Some("no server fits now"));
+        assert_eq!(said(["front-a", "lab-x"], lab, full), "5 PENDING in lab-x: no server fits now");
+        assert_eq!(said(["front-a", "lab-x"], lab, None), "5 PENDING in lab-x");
+        assert_eq!(said(["tier1", "tier2"], None, full), "5 PENDING: no server fits now");
+        assert_eq!(said(["front-a", ""], None, None), "5 PENDING");
     }
 }

@@ -1,8 +1,10 @@
 //! The report of a submitted task.
 
+use crate::model::distributor::Tier;
 use crate::model::id::{Index, TaskId, TaskUuid};
 use crate::ops::selecting::Chosen;
 use crate::ops::{Grid, OpsError, report};
+use crate::store::away::Away;
 use crate::store::tasks::{Shape, TaskRow};
 use crate::store::{StoreError, View};
 
@@ -22,7 +24,20 @@ pub(super) fn shown_by_uuid(view: &View<'_>, uuid: TaskUuid) -> Result<report::S
 
 pub(super) fn shown(view: &View<'_>, task: TaskId) -> Result<report::Submitted, OpsError> {
     let row = view.task(task)?.ok_or_else(|| OpsError::unknown("task", &task.to_string(), []))?;
-    Ok(report_of(view, &row))
+    Ok(report::Submitted { waits_in: waits_in(view, &row, view.away(task)?.as_ref())?, ..report_of(view, &row) })
+}
+
+/// The distributor that a task waits in, if a person should know it: another home's, or one of several of this home.
+pub(in crate::ops) fn waits_in(
+    view: &View<'_>,
+    row: &TaskRow,
+    away: Option<&Away>,
+) -> Result<Option<String>, StoreError> {
+    if row.state().ended() || row.tier2.is_empty() || row.counts.waiting + row.counts.held == 0 {
+        return Ok(None);
+    }
+    let is_named = away.is_some() || view.has_several_distributors(Tier::Second)?;
+    Ok(is_named.then(|| row.tier2.clone()))
 }
 
 /// The head of every report about a task.
@@ -36,6 +51,7 @@ fn report_of(view: &View<'_>, row: &TaskRow) -> report::Submitted {
         reason: row.reason_in(row.state()).filter(|_| !row.state().ended()),
         server: server.map(|name| name.to_string()),
         route: vec![row.tier1.clone(), row.tier2.clone()],
+        waits_in: None,
         size: (row.shape != Shape::Single).then_some(row.size),
         notes: Vec::new(),
     }

@@ -16,6 +16,7 @@ mod move_answers;
 mod move_cases;
 mod move_schedules;
 mod moving;
+mod named;
 mod older;
 mod records;
 mod schedules;
