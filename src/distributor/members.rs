@@ -4,7 +4,7 @@ use super::context::TierContext;
 use super::fleets::Fleets;
 use super::offer::{self, IncomingTask, Via};
 use super::peers::{PeerError, silently};
-use super::principal::{OTHERS, Principal, UuidState, known};
+use super::principal::{OTHERS, Principal, REFUSED_BEFORE, UuidState, known};
 use super::search::Trace;
 use super::tier2::TierError;
 use super::two_pass::{Holder, MemberReply, MemberRequest, SecondTier};
@@ -149,7 +149,7 @@ pub(super) fn ask_own_member(
     match known(tx, incoming.envelope, incoming.principal)? {
         UuidState::Held(task) => return Ok(MemberReply::Took(Holder::Here(task), "has it already".to_owned())),
         UuidState::Others => return Ok(MemberReply::Unsure(OTHERS.to_owned())),
-        UuidState::Refused => return Ok(MemberReply::No("it was refused before".to_owned())),
+        UuidState::Refused => return Ok(MemberReply::No(REFUSED_BEFORE.to_owned())),
         UuidState::New => {}
     }
     let mut evaluation = offer::evaluate(tx, fleets, incoming)?;

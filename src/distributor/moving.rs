@@ -313,7 +313,7 @@ pub fn give_up(
         let unknown = || Answer::Unknown(format!("no task {uuid}"));
         let Some(task) = tx.held_by_uuid(uuid)?.0 else {
             // A task that was removed here has ended: it leaves a tombstone of another kind, or none.
-            let upto = tx.tombstoned(uuid, principal.refuses(tx)?)?;
+            let upto = principal.tombstoned(tx, uuid)?;
             let given_up = upto.is_some_and(|upto| upto >= round && upto < u32::MAX);
             return Ok(if given_up { Answer::Nowhere } else { unknown() });
         };

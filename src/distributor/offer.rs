@@ -2,7 +2,7 @@
 //! A client of this home and a client of another one are treated alike.
 
 use super::fleets::Fleets;
-use super::principal::{Access, Principal, UuidState, known, unknown};
+use super::principal::{Access, Principal, REFUSED_BEFORE, UuidState, known, unknown};
 use super::quotas;
 use super::search::Trace;
 use super::tier2::{Candidates, Commit, TierError, commit};
@@ -210,7 +210,7 @@ pub fn take(
     let why = match known(tx, envelope, principal)? {
         UuidState::Held(task) => return Ok(CommitOutcome::Holds(task)),
         UuidState::Others => return Ok(CommitOutcome::Others),
-        UuidState::Refused => "it was refused before".to_owned(),
+        UuidState::Refused => REFUSED_BEFORE.to_owned(),
         UuidState::New => match super::search::skipped(member) {
             Some(reason) => reason,
             None => match evaluate(tx, fleets, incoming) {

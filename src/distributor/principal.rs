@@ -2,7 +2,7 @@
 
 use super::tier2::TierError;
 use crate::model::command::Text;
-use crate::model::id::{EnvironmentId, TaskId};
+use crate::model::id::{EnvironmentId, TaskId, TaskUuid};
 use crate::model::name::Name;
 use crate::protocol::envelope::{Envelope, Sealed};
 use crate::store::away::KeptEnvelope;
@@ -59,6 +59,16 @@ impl Principal {
             _ => Ok(Refuses::User(view.user(self.user.as_str())?.ok_or_else(|| unknown(&self.user))?.id)),
         }
     }
+
+    /// Up to which round this uuid was refused for good to it. A refusal in the name of its user binds it too, whatever it can refuse
+    /// itself.
+    pub fn tombstoned(&self, tx: &Tx<'_>, uuid: TaskUuid) -> Result<Option<u32>, TierError> {
+        let user = tx.user(self.user.as_str())?.map(|user| user.id);
+        if user.is_none() && self.reach != Reach::All {
+            return Err(unknown(&self.user));
+        }
+        Ok(tx.tombstoned(uuid, user)?)
+    }
 }
 
 /// The tasks that a caller may see and settle.
@@ -97,6 +107,9 @@ impl Access {
 /// The answer about a uuid that another user's task has. It tells nothing of that task.
 pub const OTHERS: &str = "a task of another user has its uuid";
 
+/// The answer to a commit that comes too late.
+pub(super) const REFUSED_BEFORE: &str = "it has refused this task before, or given it up";
+
 /// What this home knows of a uuid before it looks at the task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum UuidState {
@@ -121,7 +134,7 @@ pub(super) fn known(tx: &Tx<'_>, envelope: &Envelope, principal: &Principal) -> 
         }
         _ => {}
     }
-    let refused = tx.tombstoned(envelope.uuid, principal.refuses(tx)?)?.is_some_and(|round| round >= envelope.round);
+    let refused = principal.tombstoned(tx, envelope.uuid)?.is_some_and(|round| round >= envelope.round);
     Ok(if refused { UuidState::Refused } else { UuidState::New })
 }
 

@@ -36,7 +36,7 @@ pub fn add_tombstone(
 ) -> Result<(), TierError> {
     let of = principal.refuses(tx)?;
     if principal.access == Access::User
-        && tx.tombstoned(uuid, of)?.is_none()
+        && principal.tombstoned(tx, uuid)?.is_none()
         && tx.has_tombstones(of, TOMBSTONES_MAX)?
     {
         let most = format!("{TOMBSTONES_MAX} until `grid gc` has removed old ones");

@@ -35,16 +35,16 @@ impl Tx<'_> {
     pub fn add_tombstone(&self, uuid: TaskUuid, round: u32, of: Refuses, now: Timestamp) -> Result<()> {
         self.run(
             "INSERT INTO tombstone (uuid, user_id, round, at) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT DO UPDATE SET round = max(round, excluded.round)",
+             ON CONFLICT DO UPDATE SET round = max(round, excluded.round), at = max(at, excluded.at)",
             (uuid, of.column(), round, now),
         )?;
         Ok(())
     }
 
-    /// Up to which round this uuid was refused for good to whoever this is.
-    pub fn tombstoned(&self, uuid: TaskUuid, of: Refuses) -> Result<Option<u32>> {
-        let sql = "SELECT max(round) FROM tombstone WHERE uuid = ?1 AND (user_id = 0 OR user_id = ?2)";
-        Ok(self.one(sql, (uuid, of.column()), |row| row.get(0))?.flatten())
+    /// Up to which round this uuid was refused for good to a user: by a refusal that binds everybody, or that user.
+    pub fn tombstoned(&self, uuid: TaskUuid, user: Option<UserId>) -> Result<Option<u32>> {
+        let sql = "SELECT max(round) FROM tombstone WHERE uuid = ?1 AND user_id IN (0, ?2)";
+        Ok(self.one(sql, (uuid, user), |row| row.get(0))?.flatten())
     }
 
     /// Drops refusals for good that are so old that nobody will come back to them.

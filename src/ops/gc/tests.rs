@@ -2,7 +2,10 @@
 
 use super::{GcRequest, doubt, gc};
 use crate::model::clock::Reading;
+use crate::model::id::TaskUuid;
 use crate::ops::{Grid, fixture};
+use crate::store::tombstones::Refuses;
+use crate::store::{Durability, StoreError};
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -67,4 +70,19 @@ fn gc_with_trust_clock_removes_at_once() {
     let ahead = later(&Reading::now(), DAY * 40, Duration::from_secs(300));
     assert_eq!(outputs(&mut grid, GcRequest { trust_clock: true, ..GcRequest::default() }, &ahead), (1, false));
     assert_eq!(outputs(&mut grid, GcRequest::default(), &later(&ahead, DAY / 24, DAY / 24)), (0, false));
+}
+
+#[test]
+fn refusal_that_is_repeated_is_as_old_as_its_last_one() {
+    let (_dir, mut grid) = fixture::grid();
+    let (uuid, then) = (TaskUuid::new(), Reading::now().moment.wall);
+    let left = grid.store.write::<_, StoreError>(Durability::Normal, |tx| {
+        tx.add_tombstone(uuid, 2_999, Refuses::Everybody, then)?;
+        tx.add_tombstone(uuid, 1_999, Refuses::Everybody, then.plus(DAY * 2))?;
+        // By a clock that was set back.
+        tx.add_tombstone(uuid, 1_999, Refuses::Everybody, then.minus(DAY))?;
+        tx.drop_tombstones(then.plus(DAY))?;
+        tx.tombstoned(uuid, None)
+    });
+    assert_eq!(left.unwrap(), Some(2_999));
 }

@@ -115,6 +115,26 @@ fn tombstone_of_a_user_binds_that_user_and_of_the_owner_all() {
 }
 
 #[test]
+fn late_commit_of_a_task_that_its_client_removed_is_refused_to_the_login_that_brought_it() {
+    let (grid, owner) = home();
+    grid.grid(["user", "add", "front-a"]).ok();
+    let vouching = ["--as", "front-a", "--vouch", "front-a"];
+    for credentials in [&[][..], &vouching, &["--as", "alice"]] {
+        let mut caller = greeted(&grid, credentials, stranger());
+        let task = task();
+        let Answer::Placed(placed) = caller.ask(commit(task.clone())) else { panic!("{credentials:?}") };
+        grid.grid(["wait", &placed.task.id.to_string()]).ok();
+        let verb = Verb::Remove { discard: true };
+        let removed = caller.ask(Question::Task { owner, user: None, uuid: task.uuid, verb });
+        assert!(matches!(removed, Answer::Report(_)), "{removed:?}");
+        let late = caller.ask(commit(task));
+        assert!(matches!(late, Answer::No { .. }), "{credentials:?}: {late:?}");
+        assert_eq!(grid.tasks(), 0);
+        caller.leaves();
+    }
+}
+
+#[test]
 fn a_first_tier_asks_as_its_caller() {
     let (front, lab) = (home().0, home().0);
     front.grid(["distributor", "add", "lab-x", "--tier", "2", "--endpoint", lab.home().to_str().unwrap()]).ok();
