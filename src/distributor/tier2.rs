@@ -262,6 +262,11 @@ pub fn reconsider_unmatched(tx: &Tx<'_>, fleets: &mut Fleets, now: Timestamp) ->
         let (Some(user), Some(client)) = (tx.user_by_id(class.user)?, tx.client_by_id(class.client)?) else { continue };
         let asked = Candidates::new(tx, fleets, class.distributor, Query::new(&class.demand, &user, &client)?, now)?;
         if asked.could_ever() {
+            if tx.task(task)?.is_some_and(|row| row.is_held_by_user()) {
+                tx.clear_unmatched_of_held(task)?;
+                tx.trace(task, now, "a server could run it now: stays held until it is released")?;
+                continue;
+            }
             let mut ledger = Ledger::open(tx, now);
             ledger.shift(task, None, Phase::Held, Phase::Waiting)?;
             ledger.close()?;

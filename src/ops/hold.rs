@@ -14,13 +14,15 @@ use crate::store::ledger::Ledger;
 /// Holds waiting members; a note names those that run or have ended.
 pub fn hold(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsError> {
     let split = ask_owners(grid, what, |chosen| Verb::Hold { index: chosen.index })?;
-    let ours = hold_here(grid, &split.ours)?;
+    let ours = record(grid, &split.ours)?;
+    dispatcher::wake(grid)?;
     Ok(split.merge(what, ours))
 }
 
-fn hold_here(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsError> {
+/// Holds members of this home.
+pub(super) fn record(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsError> {
     let now = Timestamp::now();
-    let changes = grid.store.write(Durability::Full, |tx| {
+    grid.store.write(Durability::Full, |tx| {
         let mut changes = Vec::with_capacity(what.len());
         for chosen in what {
             let before = member_state(tx, *chosen)?;
@@ -30,8 +32,12 @@ fn hold_here(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsErr
                 continue;
             }
             let mut ledger = Ledger::open(tx, now);
-            let changed = ledger.shift(chosen.task, chosen.index, Phase::Waiting, Phase::Held)?;
+            let mut changed = ledger.shift(chosen.task, chosen.index, Phase::Waiting, Phase::Held)?;
             ledger.close()?;
+            if chosen.index.is_none() && tx.is_unmatched(chosen.task)? {
+                // Held for the lack of a server until now: from here on also if one comes.
+                changed = tx.task(chosen.task)?.filter(|row| !row.is_held_by_user()).map_or(0, |row| row.counts.held);
+            }
             if changed > 0 {
                 // Other members may wait for other reasons.
                 if tx.task(chosen.task)?.is_none_or(|row| row.counts.waiting == 0) {
@@ -42,8 +48,6 @@ fn hold_here(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsErr
             let note = (changed == 0).then(|| format!("no member waits: {before}"));
             changes.push(TaskChange { id: chosen.to_string(), state: member_state(tx, *chosen)?, changed, note });
         }
-        Ok::<_, OpsError>(changes)
-    })?;
-    dispatcher::wake(grid)?;
-    Ok(changes)
+        Ok(changes)
+    })
 }

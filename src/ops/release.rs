@@ -15,13 +15,15 @@ use crate::store::{Durability, View};
 /// Releases held members; a note names those that are not held.
 pub fn release(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsError> {
     let split = ask_owners(grid, what, |chosen| Verb::Release { index: chosen.index })?;
-    let ours = release_here(grid, &split.ours)?;
+    let ours = record(grid, &split.ours)?;
+    dispatcher::wake(grid)?;
     Ok(split.merge(what, ours))
 }
 
-fn release_here(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsError> {
+/// Releases members of this home.
+pub(super) fn record(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, OpsError> {
     let now = Timestamp::now();
-    let changes = grid.store.write(Durability::Full, |tx| {
+    grid.store.write(Durability::Full, |tx| {
         let mut changes = Vec::with_capacity(what.len());
         for chosen in what {
             let before = member_state(tx, *chosen)?;
@@ -48,10 +50,8 @@ fn release_here(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<TaskChange>, Ops
             };
             changes.push(TaskChange { id: chosen.to_string(), state: member_state(tx, *chosen)?, changed, note });
         }
-        Ok::<_, OpsError>(changes)
-    })?;
-    dispatcher::wake(grid)?;
-    Ok(changes)
+        Ok(changes)
+    })
 }
 
 /// The note on a task from before a backup: the backed-up home may have run or cancelled it since.

@@ -124,6 +124,11 @@ impl View<'_> {
             |row| Ok((row.get(0)?, row.get(1)?)),
         )
     }
+
+    /// Is it held because nothing could ever run it?
+    pub fn is_unmatched(&self, id: TaskId) -> Result<bool> {
+        Ok(self.one("SELECT unmatched FROM task WHERE id = ?1", [id], |row| row.get(0))?.unwrap_or(false))
+    }
 }
 
 impl Tx<'_> {
@@ -164,6 +169,12 @@ impl Tx<'_> {
     /// An unmatched task is an ordinary one again.
     pub fn clear_unmatched(&self, id: TaskId) -> Result<()> {
         self.run("UPDATE task SET unmatched = 0, reason = NULL WHERE id = ?1", [id])?;
+        Ok(())
+    }
+
+    /// A server could run a task that a person holds too: the person's hold stays.
+    pub fn clear_unmatched_of_held(&self, id: TaskId) -> Result<()> {
+        self.run("UPDATE task SET unmatched = 0 WHERE id = ?1", [id])?;
         Ok(())
     }
 

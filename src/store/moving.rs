@@ -2,7 +2,7 @@
 
 use super::away::{Away, AwayState};
 use super::phases::phase;
-use super::tasks::{Shape, TaskReason, TaskRow};
+use super::tasks::{Shape, TaskRow};
 use super::{Result, Tx, View};
 use crate::model::demand::Demand;
 use crate::model::id::{ClassId, HomeId, TaskId};
@@ -46,8 +46,7 @@ impl TaskRow {
         } else if self.started_at.is_some() {
             Some(StayReason::Ran)
         } else {
-            let by_user = self.reason == Some(TaskReason::HeldByUser);
-            (held > 0 && (waiting > 0 || by_user)).then_some(StayReason::Held)
+            (held > 0 && (waiting > 0 || self.is_held_by_user())).then_some(StayReason::Held)
         }
     }
 }
@@ -68,8 +67,7 @@ impl View<'_> {
             return Ok(Some(StayReason::AwaitsFiles));
         }
         // What no server here could ever run waits for another one.
-        let unmatched =
-            self.one("SELECT unmatched FROM task WHERE id = ?1", [task], |row| row.get(0))?.unwrap_or(false);
+        let unmatched = self.is_unmatched(task)?;
         Ok(why.or((row.counts.held > 0 && !unmatched).then_some(StayReason::Held)))
     }
 

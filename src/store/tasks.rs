@@ -124,6 +124,11 @@ impl TaskRow {
         if self.tier2.is_empty() { "its home" } else { &self.tier2 }
     }
 
+    /// Does a person hold it?
+    pub fn is_held_by_user(&self) -> bool {
+        self.reason == Some(TaskReason::HeldByUser)
+    }
+
     /// Why it, or a member of it that is in this state, waits or is held. Of an array some members may be held, and others wait.
     pub fn reason_in(&self, state: State) -> Option<String> {
         if let Some(why) = self.unreadable.as_ref().filter(|_| state != State::Held || self.reason.is_none()) {

@@ -22,6 +22,32 @@ fn hold_of_a_member_leaves_other_members_unheld() {
 }
 
 #[test]
+fn task_that_a_person_holds_stays_held_when_a_server_comes_that_could_run_it() {
+    let grid = Grid::new();
+    let submit = |options: &[&str]| {
+        let line = ["submit", "--parsable", "--hold-unmatched", "-C", "server.rack == 17"];
+        grid.grid(line.iter().chain(options).chain(&["--", "true"])).ok()
+    };
+    let [plain, at_submit, later] = [&[][..], &["-H"], &[]].map(submit);
+    grid.grid(["hold", &later]).ok();
+    grid.grid(["server", "set", "local", "--set", "rack=17"]).ok();
+    grid.grid(["wait", &plain]).expect(0);
+    for held in [&at_submit, &later] {
+        assert_eq!(
+            (grid.state(held).as_str(), &grid.show(held)["reason"]),
+            ("HELD", &"held until `grid release`".into())
+        );
+        grid.grid(["release", held]).ok();
+        grid.grid(["wait", held]).expect(0);
+    }
+    // One release is enough for both: then it waits for a server like others.
+    let never = submit(&["-H", "-c", "999"]);
+    grid.grid(["release", &never]).ok();
+    assert_eq!(grid.state(&never), "PENDING");
+    grid.grid(["cancel", &never]).ok();
+}
+
+#[test]
 fn wait_for_a_held_task_prints_a_note() {
     let grid = Grid::new();
     let id = grid.submit(["-H", "--", "true"]);

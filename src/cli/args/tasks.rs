@@ -62,7 +62,7 @@ pub struct TaskOptions {
     /// Exclude these servers
     #[arg(short = 'x', long, value_name = "SERVER,..", value_delimiter = ',', help_heading = "Where")]
     pub exclude: Vec<Target>,
-    /// If no server can ever run the task, hold it instead of refusing it
+    /// If no server can ever run the task, hold it until one can, instead of refusing it (with -H: until it is released)
     #[arg(long, help_heading = "Where")]
     pub hold_unmatched: bool,
     /// Use the attributes of this user (the owner of the home may name any user)
