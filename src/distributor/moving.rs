@@ -5,7 +5,7 @@
 use super::context::TierContext;
 use super::front::series_end;
 use super::members::words_of;
-use super::owner::{OwnerHome, confirm, ways};
+use super::owner::{OwnerHome, confirm, unknown_there, ways};
 use super::peers::{PeerError, silently};
 use super::principal::{Access, Principal, Reach};
 use super::quotas;
@@ -49,6 +49,12 @@ enum OwnerReply {
     Unheard(String),
     /// It may have heard the question.
     Unsure(String),
+}
+
+/// Up to this round an owner that gives a task up refuses it: through the search that follows, so that it takes the task back only
+/// where no other member takes it.
+const fn refused_until(round: u32) -> u32 {
+    series_end(series_end(round) + 1)
 }
 
 const BUSY: &str = "another command searches for it, or moves it";
@@ -116,7 +122,7 @@ pub fn move_own(
         };
         let class = tx.class_of(front.id, class.user, class.client, &request.demand)?;
         // A home that was asked to take it before, and is late, takes it no more.
-        tx.add_tombstone(row.uuid, series_end(row.round), Refuses::Everybody, now)?;
+        tx.add_tombstone(row.uuid, refused_until(row.round), Refuses::Everybody, now)?;
         tx.give_up_own(task, class, front.name.as_str())?;
         let (sealed, list) = (sealed.as_bytes(), list.as_ref().map(Sealed::as_bytes));
         let (round, asked) = (row.round, &Endpoint::Local);
@@ -139,8 +145,15 @@ fn searched(
     from: &str,
     principal: &Principal,
 ) -> Result<Reconciled, TierError> {
-    let Some(away) = context.store.view().away(task)? else { return Ok(Reconciled::Placed) };
-    let reconciled = again(context, &away, principal)?;
+    let mut reconciled = Reconciled::Nobody;
+    // The home that gave it up refuses it in the first search, and may take it back in the second.
+    for _ in 0..2 {
+        let Some(away) = context.store.view().away(task)? else { return Ok(Reconciled::Placed) };
+        reconciled = again(context, &away, principal)?;
+        if reconciled != Reconciled::Nobody {
+            break;
+        }
+    }
     failpoint("move-placed");
     let row = context.store.view().task(task)?.filter(|row| row.state() != State::Cancelled);
     if reconciled == Reconciled::Placed
@@ -179,7 +192,7 @@ fn ask_and_record(
     owner: HomeId,
     principal: &Principal,
 ) -> Result<Result<MoveOutcome, String>, TierError> {
-    let (task, round) = (away.task, series_end(away.round));
+    let (task, round) = (away.task, refused_until(away.round));
     let reply = ask_owner(context, away, owner, round)?;
     failpoint("move-answered");
     let now = context.now();
@@ -217,9 +230,7 @@ fn ask_and_record(
             Ok(Ok(MoveOutcome::Stays(why)))
         }
         OwnerReply::Unknown => {
-            let why = format!(
-                "{from} does not know it: it was removed there, or that home was set back; `grid cancel --forget {task}` gives it up"
-            );
+            let why = unknown_there(task);
             context.store.write::<_, StoreError>(Durability::Full, |tx| {
                 if tx.end_move(away, round + 1)? {
                     tx.set_away_reason(task, &why)?;

@@ -4,7 +4,7 @@ use super::peers::{Peers, silently};
 use super::search::skipped;
 use crate::model::distributor::Tier;
 use crate::model::endpoint::Endpoint;
-use crate::model::id::HomeId;
+use crate::model::id::{HomeId, TaskId};
 use crate::protocol::distributor::{Answer, HeardEnd, Question};
 use crate::store::{Result, View};
 
@@ -58,4 +58,12 @@ pub fn confirm(
         }
     }
     Ok(())
+}
+
+/// Why a task is no longer known in its home, and what to do.
+pub fn unknown_there(task: TaskId) -> String {
+    format!(
+        "its home does not know it any more: it was removed there, or that home was set back; `grid cancel --forget {task}` gives it up, `grid remove {task}` \
+         drops one that has ended"
+    )
 }

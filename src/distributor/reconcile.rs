@@ -4,7 +4,7 @@
 use super::context::TierContext;
 use super::front::{self, Sought, series_end};
 use super::moving;
-use super::owner::{self, OwnerHome};
+use super::owner::{self, OwnerHome, unknown_there};
 use super::peers::{PeerError, silently};
 use super::place::{PlacementRequest, SearchOutcome, place};
 use super::principal::Principal;
@@ -127,8 +127,13 @@ pub(super) fn tell_cancel(context: &mut TierContext<'_>, away: &Away) -> Result<
     let verb = Verb::Cancel { index: None, grace_ms };
     let question = Question::Task { owner: *home, user: None, uuid: away.uuid, verb };
     match context.peers.ask(&away.asked, &question, &mut silently) {
-        Ok(Answer::Report(_) | Answer::Unknown(_)) => {
-            context.store.write(Durability::Full, |tx| tx.cancel_told(away.task, grace))?;
+        Ok(said @ (Answer::Report(_) | Answer::Unknown(_))) => {
+            context.store.write::<_, StoreError>(Durability::Full, |tx| {
+                if matches!(said, Answer::Unknown(_)) {
+                    tx.set_away_reason(away.task, &unknown_there(away.task))?;
+                }
+                tx.cancel_told(away.task, grace)
+            })?;
             Ok(Reconciled::Placed)
         }
         _ => {
@@ -183,18 +188,20 @@ pub(super) fn again(
         SearchOutcome::Here(_) | SearchOutcome::Away(_) => Ok(Reconciled::Placed),
         SearchOutcome::Open { .. } => Ok(Reconciled::Open),
         SearchOutcome::Refused(refusal) => {
-            if let Some(why) = refusal.waits_for {
-                context.store.write(Durability::Normal, |tx| {
-                    tx.unheard_away(away.task, now)?;
-                    tx.set_reason(away.task, Some(&why))
-                })?;
-                return Ok(Reconciled::Nobody);
-            }
-            let first = refusal.reasons.first().map_or_else(String::new, |reason| format!(": {reason}"));
-            let mut why = format!("{}{first}; it is asked again", refusal.what());
-            bounds::cut(&mut why);
+            let why = match refusal.waits_for {
+                Some(why) => why,
+                None => {
+                    let first = refusal.reasons.first().map_or_else(String::new, |reason| format!(": {reason}"));
+                    let mut why = format!("{}{first}; it is asked again", refusal.what());
+                    bounds::cut(&mut why);
+                    why
+                }
+            };
+            let round = order.envelope.round;
             context.store.write(Durability::Normal, |tx| {
                 tx.unheard_away(away.task, now)?;
+                // The next search is above what refused it in this one.
+                tx.searched_away(away.task, round)?;
                 tx.set_reason(away.task, Some(&why))
             })?;
             Ok(Reconciled::Nobody)

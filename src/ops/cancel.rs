@@ -1,34 +1,33 @@
 //! `grid cancel`: recorded at once, carried out by the dispatcher.
 
 use super::moving::HAS_JUST_MOVED;
-use super::remote::change::{Split, ask_owner};
+use super::remote::change::Split;
+use super::remote::owner::{self, SendError};
 use super::remote::states::refresh;
 use super::report::TaskChange;
 use super::selecting::Chosen;
 use super::{Grid, OpsError, dispatcher, member_state, remote};
 use crate::dispatch::client::start::Connection;
+use crate::distributor::owner::unknown_there;
 use crate::model::id::TaskId;
 use crate::model::task::{EndState, Phase, State};
 use crate::model::time::Timestamp;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
-use crate::protocol::distributor::Verb;
 use crate::store::ledger::Ledger;
 use crate::store::{Durability, Log, StoreError};
 use std::time::Duration;
 
 /// Records the cancels, with `grace` between TERM and KILL. Members that are on no server end at once. Gives one change for each choice.
 pub fn cancel(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<TaskChange>, OpsError> {
-    let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
     let mut split = Split::default();
     for chosen in what {
         let Some(away) = remote::away(grid, *chosen)? else {
             split.ours.push(*chosen);
             continue;
         };
-        let verb = Verb::Cancel { index: chosen.index, grace_ms };
-        let change = match ask_owner(grid, &away, *chosen, verb) {
+        let change = match owner::cancel(grid, &away, *chosen, grace) {
             Err(error) => record_for_later(grid, *chosen, grace, error)?,
-            changed => changed?,
+            Ok(change) => change,
         };
         refresh(grid, &[away])?;
         split.theirs.insert(*chosen, change);
@@ -38,20 +37,50 @@ pub fn cancel(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<T
     Ok(split.merge(what, ours))
 }
 
-/// The owner does not answer: the cancel is recorded, and sent as soon as it does.
-fn record_for_later(grid: &mut Grid, chosen: Chosen, grace: Duration, error: OpsError) -> Result<TaskChange, OpsError> {
+/// The cancel has not reached the owner: it is recorded, and sent as soon as the owner answers.
+pub(super) fn record_for_later(
+    grid: &mut Grid,
+    chosen: Chosen,
+    grace: Duration,
+    error: SendError,
+) -> Result<TaskChange, OpsError> {
     let row = grid.store.view().task(chosen.task)?.ok_or_else(|| OpsError::unknown("task", &chosen.to_string(), []))?;
     let state = row.state();
     if chosen.index.is_some() || state.ended() {
-        return Err(error);
+        return Err(error.into());
     }
-    grid.store.write(Durability::Full, |tx| {
-        tx.cancel_away(chosen.task, grace)?;
-        tx.trace(chosen.task, Timestamp::now(), "cancel asked")
+    let why = match &error {
+        SendError::Moving(_) => {
+            "it is being moved to another home: the cancel is sent to the home that has it then".into()
+        }
+        SendError::Left(_) => "it has just left that home: the cancel is sent to the home that has it now".into(),
+        SendError::Unconfirmed(_) => {
+            "no home has confirmed yet that it holds the task: the cancel is sent to the one that does".into()
+        }
+        SendError::Denied { summary, .. } => {
+            format!("its home does not take it now ({summary}), and gets the cancel as soon as it does")
+        }
+        SendError::Silent(..) => "its home does not answer now, and gets the cancel as soon as it does".into(),
+        SendError::Other(error) => format!("its home has not confirmed it ({error}), and is asked again"),
+        SendError::Unknown(task) => {
+            // It can't be cancelled there, and no other home is asked for it.
+            let note = Some(unknown_there(*task));
+            return Ok(TaskChange { id: chosen.to_string(), state, changed: 0, note });
+        }
+    };
+    let here = grid.store.write::<_, OpsError>(Durability::Full, |tx| {
+        // The way of its move may have led back to this home.
+        let here = tx.away(chosen.task)?.is_none();
+        if !here {
+            tx.cancel_away(chosen.task, grace)?;
+            tx.trace(chosen.task, Timestamp::now(), "cancel asked")?;
+        }
+        Ok(here)
     })?;
-    let remedy = remedy_if_lost(chosen.task);
-    let note =
-        Some(format!("cancel asked; its home does not answer now and gets the cancel as soon as it does; {remedy}"));
+    if here {
+        return cancel_here(grid, &[chosen], grace)?.pop().ok_or_else(|| error.into());
+    }
+    let note = Some(format!("cancel asked; {why}; {}", remedy_if_lost(chosen.task)));
     Ok(TaskChange { id: chosen.to_string(), state, changed: row.size, note })
 }
 

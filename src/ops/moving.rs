@@ -10,6 +10,7 @@ use crate::distributor::context::TierContext;
 use crate::distributor::dry::{self, DryRun};
 use crate::distributor::front::SERIES;
 use crate::distributor::moving::{self, MoveOutcome};
+use crate::distributor::owner::unknown_there;
 use crate::distributor::principal::Principal;
 use crate::distributor::reconcile::Reconciled;
 use crate::model::ambient::System;
@@ -70,7 +71,10 @@ fn attempt(grid: &mut Grid, task: TaskId) -> Result<Result<GaveUp, String>, OpsE
     let stays = |why: String| Ok(Err(format!("not moved: {why}")));
     let known = grid.store.view().away(task)?;
     if let Some(away @ Away { held: AwayState::By { .. }, .. }) = known {
-        states::refresh(grid, &[away])?;
+        if !states::refresh(grid, &[away])?.is_empty() {
+            let holder = grid.store.view().task(task)?.map(|row| row.holder().to_owned()).unwrap_or_default();
+            return stays(format!("{holder}: {}", unknown_there(task)));
+        }
     }
     // As its owner told it just now, and both of one moment: a task that is given up meanwhile waits nowhere.
     let (away, row) = grid.store.read(|view| {
@@ -137,8 +141,14 @@ fn moved(grid: &mut Grid, row: &TaskRow, GaveUp { from, reconciled }: &GaveUp) -
         let why = row.reason.as_ref().map_or("it is searched for again", |reason| reason.words());
         return Ok(format!("{from} gave it up; {why}"));
     }
-    let to = if row.tier2 == *from { format!("{from}: no other takes it now") } else { row.tier2.clone() };
-    let moved = format!("moved from {from} to {to}");
+    let moved = match row.tier2.as_str() {
+        to if to == from => {
+            format!(
+                "not moved: {from} gave it up, no other distributor took it, and it waits in {from} again, at the end of its queue"
+            )
+        }
+        to => format!("moved from {from} to {to}"),
+    };
     let Some(away) = grid.store.view().away(row.id)? else { return Ok(moved) };
     Ok(match files::send(grid, &away) {
         Ok(()) => moved,

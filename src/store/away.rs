@@ -158,6 +158,12 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Records the last round of a search in which no member took the task, and perhaps none was asked to.
+    pub fn searched_away(&self, task: TaskId, round: u32) -> Result<()> {
+        self.run("UPDATE away SET round = max(round, ?2) WHERE task_id = ?1", (task, round))?;
+        Ok(())
+    }
+
     /// Records the homes to which the first tier redirected before it fell silent.
     pub fn redirected_away(&self, task: TaskId, among: &[HomeId]) -> Result<()> {
         let among = serde_json::to_string(among).unwrap_or_default();
@@ -199,9 +205,11 @@ impl Tx<'_> {
                 heard.ended_at,
             ],
         )?;
+        // What has ended needs no cancel.
         self.run(
-            "UPDATE away SET server = ?2, signal = ?3, answered_at = ?4, tried_at = NULL WHERE task_id = ?1",
-            (task, heard.server, heard.signal, now),
+            "UPDATE away SET server = ?2, signal = ?3, answered_at = ?4, tried_at = NULL, cancel = CASE WHEN ?5 THEN NULL ELSE cancel END
+             WHERE task_id = ?1",
+            (task, heard.server, heard.signal, now, c.unended() == 0),
         )?;
         Ok(())
     }

@@ -13,6 +13,9 @@ pub fn run(args: CancelArgs, out: &mut Out) -> CommandResult {
         let what = selecting::select(grid, &args.ids, All::Unended, args.everyone)?;
         let changes = if args.forget { cancel::forget(grid, &what)? } else { cancel::cancel(grid, &what, args.grace)? };
         hold::print(&changes, "cancel recorded", args.json, out)?;
+        if changes.iter().any(|change| change.changed == 0 && !change.state.ended()) {
+            return Ok(Code::REFUSED);
+        }
         if args.wait {
             out.finish()?;
             let bar = Bar::new();

@@ -45,7 +45,7 @@ pub fn ask_owners(grid: &mut Grid, what: &[Chosen], verb: impl Fn(Chosen) -> Ver
 }
 
 /// Asks the owner of one task to change it.
-pub fn ask_owner(grid: &mut Grid, away: &Away, chosen: Chosen, verb: Verb) -> Result<TaskChange, OpsError> {
+fn ask_owner(grid: &mut Grid, away: &Away, chosen: Chosen, verb: Verb) -> Result<TaskChange, OpsError> {
     let change: TaskChange = report(grid, away, verb)?;
     Ok(TaskChange { id: chosen.to_string(), ..change })
 }

@@ -76,18 +76,15 @@ pub fn follow_remote(
             if interrupts.take() > 1 {
                 return Err(interrupts.interrupted(what));
             }
-            cancel::cancel(grid, &[what], Duration::from_secs(10))?;
+            let change = cancel::cancel(grid, &[what], Duration::from_secs(10))?.pop();
             interrupts.cancelled();
+            let said = change.and_then(|change| change.note).unwrap_or_else(|| "cancel asked".to_owned());
             if let Some(Away { cancel: Some(_), .. }) = row_of(grid, what)? {
-                // Nobody knows when that will be: whoever asked waits no longer.
-                let words = format!(
-                    "task {what}: cancel asked; its home does not answer now and gets the cancel as soon as it does; {}",
-                    cancel::remedy_if_lost(away.task)
-                );
-                sink(FollowEvent::Note(&words)).map_err(OpsError::Output)?;
+                // It is not known when its home hears that: the command waits no longer.
+                sink(FollowEvent::Note(&format!("task {what}: {said}"))).map_err(OpsError::Output)?;
                 return Ok(FollowedEnd { state: State::Cancelled, code: 130 });
             }
-            sink(FollowEvent::Note(&format!("task {what}: cancel asked; {}", follow::AGAIN_RETURNS)))
+            sink(FollowEvent::Note(&format!("task {what}: {said}; {}", follow::AGAIN_RETURNS)))
                 .map_err(OpsError::Output)?;
         }
         follower.reader_gone()?;

@@ -1,16 +1,20 @@
 //! The owner of a task: the home that holds it, and the ways to it.
 
-use super::states::{has_moved, record_silence, record_unknown, unknown_there};
+use super::states::{record_silence, record_unknown};
 use crate::dispatch::client::relay::{Relay, Stop};
 use crate::distributor::members::words_of;
 pub use crate::distributor::owner::OwnerHome;
-use crate::distributor::owner::ways;
+use crate::distributor::owner::{unknown_there, ways};
 use crate::distributor::peers::{Peers, silently};
+use crate::model::id::TaskId;
+use crate::ops::report::TaskChange;
+use crate::ops::selecting::Chosen;
 use crate::ops::{Grid, OpsError};
 use crate::protocol::distributor::{Answer, Question, Verb};
 use crate::store::Durability;
 use crate::store::away::{Away, AwayState};
 use serde::de::DeserializeOwned;
+use std::time::Duration;
 
 /// Asks an owner, by each way until one answers. An error names the ways and why there is no answer: [`OpsError::Denied`] if all
 /// have answered and refuse.
@@ -55,6 +59,55 @@ pub(super) fn ask_by(
     Err(if denied { OpsError::Denied { summary, reasons: Vec::new() } } else { OpsError::Refused(summary) })
 }
 
+/// Why an owner has not carried out a verb.
+#[derive(Debug)]
+pub enum SendError {
+    /// No home has confirmed yet that it holds the task.
+    Unconfirmed(TaskId),
+    /// The task is being moved to another home.
+    Moving(TaskId),
+    /// The task has left the home that was asked.
+    Left(TaskId),
+    /// The home that was asked does not know the task any more.
+    Unknown(TaskId),
+    /// All ways have answered, and refuse.
+    Denied {
+        task: TaskId,
+        summary: String,
+        reasons: Vec<String>,
+    },
+    /// No way leads to an answer, for this reason.
+    Silent(TaskId, String),
+    Other(OpsError),
+}
+
+impl From<OpsError> for SendError {
+    fn from(error: OpsError) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<SendError> for OpsError {
+    fn from(error: SendError) -> Self {
+        let forget = |task, what: &str| {
+            Self::Refused(format!("task {task}: {what} (`grid cancel --forget {task}` gives the task up)"))
+        };
+        match error {
+            SendError::Unconfirmed(task) => {
+                forget(task, "no home has confirmed yet that it holds the task; grid asks again")
+            }
+            SendError::Moving(task) => forget(task, "it is being moved to another home; try again"),
+            SendError::Left(task) => Self::Refused(format!("task {task}: it has left that home; try again")),
+            SendError::Unknown(task) => Self::Refused(format!("task {task}: {}", unknown_there(task))),
+            SendError::Denied { task, summary, reasons } => {
+                Self::Denied { summary: format!("task {task}: refused where it is: {summary}"), reasons }
+            }
+            SendError::Silent(task, why) => Self::Refused(format!("task {task}: no answer from where it is: {why}")),
+            SendError::Other(error) => error,
+        }
+    }
+}
+
 /// Asks the owner of a task to carry out a verb. A cancel that the owner has not heard yet goes first: a connection to its home, or a
 /// release, could start the task.
 pub fn send_verb(
@@ -77,15 +130,23 @@ pub fn send_verb_until(
     if !matches!(verb, Verb::Cancel { .. }) {
         send_pending_cancel(grid, away)?;
     }
-    send(grid, away, verb, stop, each)
+    Ok(send(grid, away, verb, stop, each)?)
 }
 
 /// Sends a cancel that the owner has not heard yet, if there is one.
 fn send_pending_cancel(grid: &mut Grid, away: &Away) -> Result<(), OpsError> {
     let Some(grace) = away.cancel else { return Ok(()) };
-    let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-    send(grid, away, Verb::Cancel { index: None, grace_ms }, Stop::default(), &mut silently)?;
+    cancel(grid, away, Chosen { task: away.task, index: None }, grace)?;
     grid.store.write(Durability::Full, |tx| Ok(tx.cancel_told(away.task, grace)?))
+}
+
+/// Asks the owner of a task to cancel it.
+pub fn cancel(grid: &mut Grid, away: &Away, chosen: Chosen, grace: Duration) -> Result<TaskChange, SendError> {
+    let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+    let verb = Verb::Cancel { index: chosen.index, grace_ms };
+    let said = send(grid, away, verb, Stop::default(), &mut silently)?;
+    let change: TaskChange = read_report(away, said)?;
+    Ok(TaskChange { id: chosen.to_string(), ..change })
 }
 
 fn send(
@@ -94,44 +155,41 @@ fn send(
     verb: Verb,
     stop: Stop,
     each: &mut dyn FnMut(Answer) -> bool,
-) -> Result<Answer, OpsError> {
-    let AwayState::By { home, .. } = away.held else {
-        let state = match away.held {
-            AwayState::Moving { .. } => "it is being moved to another home; try again",
-            _ => "no home has confirmed yet that it holds the task; grid asks again",
-        };
-        return Err(OpsError::Refused(format!(
-            "task {}: {state} (`grid cancel --forget {}` gives the task up)",
-            away.task, away.task
-        )));
+) -> Result<Answer, SendError> {
+    let task = away.task;
+    let home = match away.held {
+        AwayState::By { home, .. } => home,
+        AwayState::Moving { .. } => return Err(SendError::Moving(task)),
+        AwayState::Open { .. } => return Err(SendError::Unconfirmed(task)),
     };
     let question = Question::Task { owner: home, user: None, uuid: away.uuid, verb };
     let mut peers = Relay::new(grid.store.home(), &grid.login).until(stop);
     match ask_by(grid, &mut peers, OwnerHome { home, asked: &away.asked }, &question, each) {
-        Err(error) if peers.is_stopped() => Err(error),
-        Ok(Answer::Unknown(_)) => {
-            if has_moved(grid, away)? {
-                return Err(OpsError::Refused(format!("task {}: it has left that home; try again", away.task)));
-            }
-            record_unknown(grid, &[away])?;
-            Err(OpsError::Refused(format!("task {}: {}", away.task, unknown_there(away.task))))
-        }
+        Err(error) if peers.is_stopped() => Err(error.into()),
+        Ok(Answer::Unknown(_)) => match record_unknown(grid, &[away])?.is_empty() {
+            true => Err(SendError::Left(task)),
+            false => Err(SendError::Unknown(task)),
+        },
         Ok(answer) => Ok(answer),
         Err(OpsError::Denied { summary, reasons }) => {
-            record_silence(grid, &[away.task])?;
-            let summary = format!("task {}: refused where it is: {summary}", away.task);
-            Err(OpsError::Denied { summary, reasons })
+            record_silence(grid, &[task])?;
+            Err(SendError::Denied { task, summary, reasons })
         }
         Err(error) => {
-            record_silence(grid, &[away.task])?;
-            Err(OpsError::Refused(format!("task {}: no answer from where it is: {error}", away.task)))
+            record_silence(grid, &[task])?;
+            Err(SendError::Silent(task, error.to_string()))
         }
     }
 }
 
 /// A report of the owner, in the form of this home's own.
 pub fn report<T: DeserializeOwned>(grid: &mut Grid, away: &Away, verb: Verb) -> Result<T, OpsError> {
-    match send_verb(grid, away, verb, &mut silently)? {
+    let said = send_verb(grid, away, verb, &mut silently)?;
+    read_report(away, said)
+}
+
+fn read_report<T: DeserializeOwned>(away: &Away, said: Answer) -> Result<T, OpsError> {
+    match said {
         Answer::Report(text) => serde_json::from_str(&text)
             .map_err(|error| OpsError::Grid(format!("task {}: its home's report can't be read: {error}", away.task))),
         other => Err(OpsError::Grid(words_of(other))),

@@ -3,7 +3,7 @@
 use super::owner::{OwnerHome, ask, ask_by};
 use crate::dispatch::client::relay::{Relay, Stop};
 use crate::distributor::members::words_of;
-use crate::distributor::owner::confirm;
+use crate::distributor::owner::{confirm, unknown_there};
 use crate::distributor::peers::silently;
 use crate::distributor::snapshot;
 use crate::model::endpoint::Endpoint;
@@ -25,7 +25,9 @@ pub fn why_waiting(reason: Option<&TaskReason>) -> &str {
 const BATCH: usize = 1_000;
 
 /// Refreshes the states of tasks in other homes; each owner is asked once. A task whose owner can't be asked keeps its last state.
-pub fn refresh(grid: &mut Grid, tasks: &[Away]) -> Result<(), OpsError> {
+/// Gives the tasks that their owners do not know any more.
+pub fn refresh(grid: &mut Grid, tasks: &[Away]) -> Result<Vec<TaskId>, OpsError> {
+    let mut lost = Vec::new();
     let mut by_owner: BTreeMap<(HomeId, Endpoint), Vec<&Away>> = BTreeMap::new();
     for task in tasks {
         if let AwayState::By { home, .. } = task.held {
@@ -43,13 +45,13 @@ pub fn refresh(grid: &mut Grid, tasks: &[Away]) -> Result<(), OpsError> {
                     confirm(&grid.store.view(), &mut peers, OwnerHome { home: owner, asked: &asked }, ends)?;
                     let said: BTreeSet<_> = all.iter().map(|said| said.uuid).collect();
                     let unknown: Vec<&Away> = batch.iter().copied().filter(|t| !said.contains(&t.uuid)).collect();
-                    record_unknown(grid, &unknown)?;
+                    lost.extend(record_unknown(grid, &unknown)?);
                 }
                 _ => record_silence(grid, &batch.iter().map(|t| t.task).collect::<Vec<_>>())?,
             }
         }
     }
-    Ok(())
+    Ok(lost)
 }
 
 /// What came of a watch.
@@ -80,11 +82,10 @@ pub fn watch(grid: &mut Grid, first: &Away, others: &[Away], stop: &Stop) -> Res
             confirm(&grid.store.view(), &mut peers, OwnerHome { home, asked: &first.asked }, ends)?;
             Ok(WatchOutcome::Heard)
         }
-        Ok(Answer::Unknown(_)) if has_moved(grid, first)? => Ok(WatchOutcome::Moved),
-        Ok(Answer::Unknown(_)) => {
-            record_unknown(grid, &[first])?;
-            Ok(WatchOutcome::Gone(unknown_there(first.task)))
-        }
+        Ok(Answer::Unknown(_)) => Ok(match record_unknown(grid, &[first])?.is_empty() {
+            true => WatchOutcome::Moved,
+            false => WatchOutcome::Gone(unknown_there(first.task)),
+        }),
         Ok(other) => Ok(WatchOutcome::Denied(words_of(other))),
         Err(OpsError::Denied { summary, .. }) => Ok(WatchOutcome::Denied(summary)),
         Err(why) => Ok(WatchOutcome::Silent(why.to_string())),
@@ -118,33 +119,27 @@ pub(super) fn record_silence(grid: &mut Grid, tasks: &[TaskId]) -> Result<(), Op
     })
 }
 
-/// Records that the owner answered and does not know these tasks.
-pub(super) fn record_unknown(grid: &mut Grid, tasks: &[&Away]) -> Result<(), OpsError> {
+/// Records that the owner answered and does not know these tasks. Gives those that have not moved since.
+pub(super) fn record_unknown(grid: &mut Grid, tasks: &[&Away]) -> Result<Vec<TaskId>, OpsError> {
     if tasks.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     grid.store.write(Durability::Normal, |tx| {
+        let mut lost = Vec::new();
         for asked in tasks {
-            // It may have moved since: then its old home does not know it, and rightly so.
+            // Its old home does not know a task that has moved since, and rightly so.
             if tx.away(asked.task)?.is_some_and(|now| now.held == asked.held) {
                 tx.set_away_reason(asked.task, &unknown_there(asked.task))?;
+                lost.push(asked.task);
             }
         }
-        Ok(())
+        Ok(lost)
     })
 }
 
 /// Is another home asked for this task since the row was read, or is it this home's own by now?
 pub fn has_moved(grid: &Grid, asked: &Away) -> Result<bool, OpsError> {
     Ok(grid.store.view().away(asked.task)?.is_none_or(|now| now.held != asked.held))
-}
-
-/// Why a task is no longer known in its home, and what to do.
-pub(super) fn unknown_there(task: TaskId) -> String {
-    format!(
-        "its home does not know it any more: it was removed there, or that home was set back; `grid cancel --forget {task}` gives it up, `grid remove {task}` \
-         drops one that has ended"
-    )
 }
 
 /// How long the owner has been silent, for a person; None: its state is fresh.

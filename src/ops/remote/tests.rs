@@ -1,5 +1,6 @@
 //! The states of tasks in other homes that this home records.
 
+use super::owner::{self, SendError};
 use super::states::record_states;
 use crate::model::endpoint::Endpoint;
 use crate::model::id::{HomeId, Index, TaskId};
@@ -8,7 +9,9 @@ use crate::model::time::Timestamp;
 use crate::ops::Grid;
 use crate::ops::cancel;
 use crate::ops::fixture;
+use crate::ops::hold;
 use crate::ops::moving::HAS_JUST_MOVED;
+use crate::ops::release;
 use crate::ops::selecting::Chosen;
 use crate::protocol::distributor::Snapshot;
 use crate::store::Durability;
@@ -58,6 +61,83 @@ fn cancel_that_meets_a_move_is_sent_after_the_task() {
     let view = grid.store.view();
     assert_eq!(view.away(away.task).unwrap().unwrap().cancel, Some(grace));
     assert_eq!(view.task(away.task).unwrap().unwrap().state(), State::Pending, "its new home says when it ends");
+}
+
+#[test]
+fn cancel_that_is_recorded_says_why_it_was_not_carried_out() {
+    let (_dir, mut grid) = fixture::grid();
+    let home = HomeId(uuid::Uuid::now_v7());
+    let grace = Duration::from_secs(10);
+    let silent = |task| SendError::Silent(task, "no way".to_owned());
+    let unconfirmed = |task| SendError::Unconfirmed(task);
+    let asked = |error: &dyn Fn(TaskId) -> SendError, grid: &mut Grid| {
+        let task = held_elsewhere(grid, home).task;
+        let change = cancel::record_for_later(grid, Chosen { task, index: None }, grace, error(task)).unwrap();
+        (change.changed, change.note.unwrap(), grid.store.view().away(task).unwrap().unwrap().cancel)
+    };
+    for (error, words) in [
+        (&silent as &dyn Fn(TaskId) -> SendError, "its home does not answer now"),
+        (&unconfirmed, "no home has confirmed yet"),
+        (&SendError::Left, "it has just left that home"),
+    ] {
+        let (changed, note, cancel) = asked(error, &mut grid);
+        assert!(note.starts_with(&format!("cancel asked; {words}")) && note.contains("--forget"), "{note}");
+        assert_eq!((changed, cancel), (1, Some(grace)), "{note}");
+    }
+    let (changed, note, cancel) = asked(&SendError::Unknown, &mut grid);
+    assert!(note.starts_with("its home does not know it any more") && note.contains("--forget"), "{note}");
+    assert_eq!((changed, cancel), (0, None), "a home without the task can't cancel it");
+}
+
+#[test]
+fn cancel_of_a_task_that_is_being_moved_says_that_it_is_sent_after_it() {
+    let (_dir, mut grid) = fixture::grid();
+    let home = HomeId(uuid::Uuid::now_v7());
+    let away = held_elsewhere(&mut grid, home);
+    let begun = grid.store.write::<_, StoreError>(Durability::Normal, |tx| tx.begin_move(&away, home));
+    assert!(begun.unwrap());
+    let moving = grid.store.view().away(away.task).unwrap().unwrap();
+    let (chosen, grace) = (Chosen { task: away.task, index: None }, Duration::from_secs(10));
+    let error = owner::cancel(&mut grid, &moving, chosen, grace).unwrap_err();
+    let change = cancel::record_for_later(&mut grid, chosen, grace, error).unwrap();
+    let note = change.note.unwrap();
+    assert!(note.starts_with("cancel asked; it is being moved to another home: the cancel is sent"), "{note}");
+    assert_eq!(grid.store.view().away(away.task).unwrap().unwrap().cancel, Some(grace));
+}
+
+#[test]
+fn hold_and_release_that_meet_a_move_change_nothing_and_say_so() {
+    let (_dir, mut grid) = fixture::grid();
+    let home = HomeId(uuid::Uuid::now_v7());
+    let away = held_elsewhere(&mut grid, home);
+    let chosen = [Chosen { task: away.task, index: None }];
+    let waits = |grid: &Grid| grid.store.view().task(away.task).unwrap().unwrap().counts.waiting;
+    // It was a task of this home when the command looked.
+    let held = hold::record(&mut grid, &chosen).unwrap();
+    let released = release::record(&mut grid, &chosen).unwrap();
+    for change in [&held[0], &released[0]] {
+        assert_eq!((change.changed, change.note.as_deref()), (0, Some(HAS_JUST_MOVED)));
+    }
+    // It is being moved when the command looks.
+    let begun = grid.store.write::<_, StoreError>(Durability::Normal, |tx| tx.begin_move(&away, home));
+    assert!(begun.unwrap());
+    for said in [hold::hold(&mut grid, &chosen), release::release(&mut grid, &chosen)] {
+        let said = said.unwrap_err().to_string();
+        assert!(said.contains("it is being moved to another home; try again"), "{said}");
+    }
+    assert_eq!(waits(&grid), 1);
+}
+
+#[test]
+fn cancel_of_a_task_that_has_ended_is_not_sent() {
+    let (_dir, mut grid) = fixture::grid();
+    let away = held_elsewhere(&mut grid, HomeId(uuid::Uuid::now_v7()));
+    let asked = grid.store.write::<_, StoreError>(Durability::Normal, |tx| tx.cancel_away(away.task, Duration::ZERO));
+    asked.unwrap();
+    assert_eq!(grid.store.view().away_open(9).unwrap().len(), 1);
+    let ended = Counts { completed: 1, ..Counts::default() };
+    record_states(&mut grid, &[&away], &[said(&away, ended)]).unwrap();
+    assert!(grid.store.view().away_open(9).unwrap().is_empty(), "it would keep this home from being removed");
 }
 
 #[test]

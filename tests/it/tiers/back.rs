@@ -22,7 +22,7 @@ pub(super) fn envelope(request: &Request) -> Envelope {
     Envelope { version: 1, uuid: TaskUuid::new(), round: SERIES, user: None, hops: 0, sealed, list: None }
 }
 
-fn drain(store: &mut Store, name: &str, reason: Option<&str>) {
+pub(super) fn drain(store: &mut Store, name: &str, reason: Option<&str>) {
     let id = store.view().distributor(name).unwrap().unwrap().id;
     let drained = store.write(Durability::Normal, |tx| tx.set_distributor_drained(id, reason));
     drained.map_err(|error: StoreError| error).unwrap();

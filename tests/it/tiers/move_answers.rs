@@ -2,22 +2,24 @@
 
 use super::hostile::envelope;
 use super::world::{Wire, World, context, found, know, principal, request};
-use grid::distributor::moving::{MoveOutcome, give_up, move_away};
+use grid::distributor::moving::{MoveOutcome, give_up, move_away, move_own};
 use grid::distributor::peers::{PeerError, Peers};
 use grid::distributor::place::{PlacementRequest, SearchOutcome, place};
 use grid::distributor::principal::{Access, Principal, Reach};
-use grid::distributor::reconcile::reconcile;
+use grid::distributor::reconcile::{Reconciled, reconcile};
 use grid::distributor::serve::{CommitQuestion, TierQuestion, answer};
 use grid::model::attribute::{Source, Value};
 use grid::model::distributor::Tier;
 use grid::model::endpoint::Endpoint;
 use grid::model::id::{TaskId, TaskUuid};
+use grid::model::task::State;
 use grid::model::time::Timestamp;
 use grid::protocol::distributor::{Answer, How, Question, Way};
 use grid::protocol::envelope::Envelope;
 use grid::protocol::seal;
 use grid::store::attributes::Owner;
 use grid::store::away::{Away, AwayState};
+use grid::store::home::Home;
 use grid::store::{Durability, Store, StoreError};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -36,6 +38,26 @@ impl Peers for Replying {
             Question::GiveUp { .. } => self.1.clone(),
             _ => self.0.ask(endpoint, question, each),
         }
+    }
+}
+
+/// Something happens between the moment when the task is given up and the search that follows.
+struct Meanwhile<F>(Wire, Option<F>);
+
+impl<F: FnOnce()> Peers for Meanwhile<F> {
+    fn ask(
+        &mut self,
+        endpoint: &Endpoint,
+        question: &Question,
+        each: &mut dyn FnMut(Answer) -> bool,
+    ) -> Result<Answer, PeerError> {
+        let said = self.0.ask(endpoint, question, each);
+        if matches!(question, Question::GiveUp { .. })
+            && let Some(happens) = self.1.take()
+        {
+            happens();
+        }
+        said
     }
 }
 
@@ -109,6 +131,100 @@ fn owner_that_does_not_know_the_task_did_not_give_it_up() {
     assert!(matches!(&outcome, MoveOutcome::Stays(why) if why.contains("does not know it")), "{outcome:?}");
     let away = client.view().away(task).unwrap().unwrap();
     assert!(matches!(away.held, AwayState::By { .. }), "it may have ended there, and is not run again: {away:?}");
+}
+
+/// Asks nobody.
+struct NoPeers;
+
+impl Peers for NoPeers {
+    fn ask(
+        &mut self,
+        _: &Endpoint,
+        question: &Question,
+        _: &mut dyn FnMut(Answer) -> bool,
+    ) -> Result<Answer, PeerError> {
+        panic!("another process is at it, and this one asks {question:?}");
+    }
+}
+
+#[test]
+fn process_that_meets_another_one_at_the_lock_of_a_move_asks_and_changes_nothing() {
+    let (world, dir) = World::new();
+    let (mut client, _lab, task) = waiting(&dir, &mut Wire::of_client(&world));
+    let before = client.view().away(task).unwrap().unwrap();
+    let path = client.home().run_dir().join(format!("placing.{}", before.uuid));
+    let locked = || {
+        let lock = std::fs::File::create(&path).unwrap();
+        lock.lock().unwrap();
+        lock
+    };
+    let lock = locked();
+    let outcome = move_away(&mut context(&mut client, &mut NoPeers), task, &principal()).unwrap();
+    assert!(matches!(&outcome, MoveOutcome::Stays(why) if why.contains("another command")), "{outcome:?}");
+    assert_eq!(client.view().away(task).unwrap().unwrap(), before);
+    drop(lock);
+    let mut cut = Replying(Wire::of_client(&world), Err(PeerError::Cut("it went away".to_owned())));
+    move_away(&mut context(&mut client, &mut cut), task, &principal()).unwrap();
+    let moving = client.view().away(task).unwrap().unwrap();
+    assert!(matches!(moving.held, AwayState::Moving { .. }), "{moving:?}");
+    let _lock = locked();
+    let reconciled = reconcile(&mut context(&mut client, &mut NoPeers), &moving, &principal()).unwrap();
+    assert_eq!(reconciled, Reconciled::GoingOn);
+    assert_eq!(client.view().away(task).unwrap().unwrap(), moving);
+}
+
+#[test]
+fn old_owner_takes_a_task_back_only_where_no_other_member_takes_it() {
+    for (drained, lands) in [(false, "lab-y"), (true, "lab-x")] {
+        let (world, dir) = World::new();
+        let (mut client, lab, task) = waiting(&dir, &mut Wire::of_client(&world));
+        let fills = || {
+            let mut other = Store::open(&Home::at(dir.join("y"))).unwrap();
+            if drained {
+                super::back::drain(&mut other, "tier2", Some("meanwhile"));
+                return;
+            }
+            let (request, principal) = (request(), principal());
+            let mut order = PlacementRequest::new(super::back::envelope(&request), &request, &principal);
+            place(&mut context(&mut other, &mut Wire::of_client(&world)), &mut order).unwrap();
+        };
+        let mut peers = Meanwhile(Wire::of_client(&world), Some(fills));
+        let outcome = move_away(&mut context(&mut client, &mut peers), task, &principal()).unwrap();
+        assert_eq!(outcome, MoveOutcome::GivenUp(Reconciled::Placed));
+        let row = client.view().task(task).unwrap().unwrap();
+        assert_eq!((row.tier2.as_str(), row.state()), (lands, State::Pending));
+        assert_eq!(lab.view().held_by_uuid(row.uuid).unwrap().0.is_some(), drained);
+    }
+}
+
+#[test]
+fn task_of_this_home_is_taken_back_only_where_no_other_member_takes_it() {
+    for (drained, lands) in [(false, "lab-y"), (true, "tier2")] {
+        let (world, dir) = World::new();
+        let mut client = found(&dir.join("client"), 1);
+        let mut other = found(&dir.join("y"), 1);
+        know(&mut client, "lab-y", Tier::Second, &other);
+        let own = |store: &mut Store| {
+            let (request, principal) = (request(), principal());
+            let mut order = PlacementRequest::new(super::back::envelope(&request), &request, &principal);
+            match place(&mut context(store, &mut Wire::of_client(&world)), &mut order).unwrap() {
+                SearchOutcome::Here(task) => task,
+                other => panic!("{other:?}"),
+            }
+        };
+        super::back::drain(&mut client, "lab-y", Some("later"));
+        let [_, task] = [(); 2].map(|()| own(&mut client));
+        super::back::drain(&mut client, "lab-y", None);
+        own(&mut other);
+        if drained {
+            super::back::drain(&mut other, "tier2", Some("meanwhile"));
+        }
+        let mut wire = Wire::of_client(&world);
+        let outcome = move_own(&mut context(&mut client, &mut wire), task, &request(), &principal()).unwrap();
+        assert_eq!(outcome, MoveOutcome::GivenUp(Reconciled::Placed));
+        let row = client.view().task(task).unwrap().unwrap();
+        assert_eq!((row.tier2.as_str(), row.state()), (lands, State::Pending));
+    }
 }
 
 /// A user of another home who may see its own tasks.
