@@ -55,6 +55,9 @@ pub const FILE_POINTS: &[&str] = &[
 
 /// Points that only an upgrade of the database passes.
 pub const UPGRADE_POINTS: &[&str] = &["upgrade-copied", "upgrade-stepped", "upgrade-committed"];
+/// Points that only `grid uninstall` passes.
+pub const UNINSTALL_POINTS: &[&str] = &["uninstall-drained"];
+
 /// Points that only the move of a task passes: the client's home, its owner, the client's home again.
 pub const MOVE_POINTS: &[&str] =
     &["move-begun", "move-asked", "move-given-up", "move-answered", "move-recorded", "move-placed"];
@@ -73,7 +76,7 @@ pub fn failpoint(name: &str) {
         })
     });
     static PASSED: AtomicU32 = AtomicU32::new(0);
-    let known = [POINTS, FILE_POINTS, UPGRADE_POINTS, MOVE_POINTS];
+    let known = [POINTS, FILE_POINTS, UPGRADE_POINTS, UNINSTALL_POINTS, MOVE_POINTS];
     debug_assert!(known.iter().any(|points| points.contains(&name)), "{name} is not among the points");
     let Some((wanted, count)) = &*WANTED else { return };
     if wanted != name || PASSED.fetch_add(1, Ordering::Relaxed) + 1 != *count {

@@ -12,6 +12,7 @@ use crate::model::time::Timestamp;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::Durability;
 use crate::store::Home;
+use crate::store::draining;
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::stdio::{dup2_stdin, stdin};
 use std::fs::File;
@@ -20,6 +21,11 @@ use std::os::unix::net::UnixStream;
 
 /// Wakes the dispatcher after a change, or starts one if there is work. Every command that opened the home ends with this.
 pub fn wake(grid: &mut Grid) -> Result<(), OpsError> {
+    if draining::may_be_left(grid.store.home())
+        && let Err(error) = draining::end_left(&mut grid.store)
+    {
+        tracing::warn!("servers stay drained: {error}");
+    }
     if !grid.store.view().unmatched(1)?.is_empty() {
         // The change may have made waiting tasks fit.
         let home = grid.store.home().clone();

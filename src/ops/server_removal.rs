@@ -7,7 +7,8 @@ use crate::model::resources::Bytes;
 use crate::model::server::{Engine, Server};
 use crate::protocol::agent::Clearing;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
-use crate::store::{Durability, View};
+use crate::store::View;
+use crate::store::draining::TemporaryDrain;
 
 /// What happens to the files of grid on a host over ssh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,18 +28,32 @@ pub fn left_on_hosts(grid: &Grid, names: &[String]) -> Result<Vec<String>, OpsEr
     Ok(all)
 }
 
-/// Removes servers on which nothing runs. Gives a message for each host.
+/// Removes servers on which nothing runs. Gives a message for each host. Those whose hosts are cleared are drained until their rows
+/// are removed, so that nothing starts there meanwhile.
 pub fn remove(grid: &mut Grid, names: &[String], on_host: OnHost) -> Result<Vec<String>, OpsError> {
     let hosts = last_servers_on_hosts(&grid.store.view(), names)?;
-    let mut words = Vec::new();
-    for server in &hosts {
-        words.push(match on_host {
-            OnHost::Clear => clear(grid, server)?,
-            OnHost::Keep => format!("{} is kept", left_note(&grid.store.view(), server)?),
-        });
+    if on_host == OnHost::Keep || hosts.is_empty() {
+        let view = grid.store.view();
+        let kept = hosts.iter().map(|server| Ok(format!("{} is kept", left_note(&view, server)?)));
+        let words = kept.collect::<Result<Vec<_>, OpsError>>()?;
+        servers::remove(grid, names)?;
+        return Ok(words);
     }
-    servers::remove(grid, names)?;
-    Ok(words)
+    let drain = TemporaryDrain::begin(&mut grid.store, "it is being removed", |tx| {
+        hosts.iter().try_for_each(|server| servers::refuse_removal(tx, server.name.as_str()))?;
+        Ok::<_, OpsError>(hosts.clone())
+    })?;
+    let cleared = hosts.iter().map(|server| clear(grid, server)).collect::<Result<Vec<_>, _>>();
+    match cleared.and_then(|words| servers::remove(grid, names).map(|_| words)) {
+        Ok(words) => {
+            drain.forget();
+            Ok(words)
+        }
+        Err(error) => {
+            drain.end(&mut grid.store)?;
+            Err(error)
+        }
+    }
 }
 
 /// Servers over ssh whose host no other server uses.
@@ -71,25 +86,17 @@ pub(super) fn left_note(view: &View<'_>, server: &Server) -> Result<String, OpsE
     Ok(format!("what grid has in {dirs} on {}{alone}", target.host()))
 }
 
-/// Clears a host. The server is drained until its row is removed, so that nothing starts there meanwhile.
-fn clear(grid: &mut Grid, server: &Server) -> Result<String, OpsError> {
+/// Clears a host, on which nothing runs.
+fn clear(grid: &Grid, server: &Server) -> Result<String, OpsError> {
     let name = server.name.as_str();
-    grid.store.write(Durability::Full, |tx| {
-        servers::refuse_removal(tx, name)?;
-        Ok::<_, OpsError>(tx.set_drained(server.id, Some("it is being removed"))?)
-    })?;
     match request_clearing(grid, server) {
         Ok(Clearing { bytes, left }) => {
             let rest = if left.is_empty() { String::new() } else { format!("; still there: {}", left.join(", ")) };
             Ok(format!("{name}: {} removed from its host{rest}", Bytes(bytes)))
         }
-        Err(error) => {
-            let before = server.drained.as_deref();
-            grid.store.write::<_, OpsError>(Durability::Full, |tx| Ok(tx.set_drained(server.id, before)?))?;
-            Err(OpsError::Refused(format!(
-                "server {name}: its host was not cleared: {error}; nothing was removed, `--keep` removes the server alone"
-            )))
-        }
+        Err(error) => Err(OpsError::Refused(format!(
+            "server {name}: its host was not cleared: {error}; no server was removed, `--keep` removes the server alone"
+        ))),
     }
 }
 

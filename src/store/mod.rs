@@ -14,6 +14,7 @@ mod copy;
 pub mod declared;
 pub mod discards;
 pub mod distributors;
+pub mod draining;
 mod ends;
 pub mod environments;
 pub mod failing;

@@ -33,12 +33,13 @@ pub struct Remains {
 }
 
 /// What grid makes in `run/`; each search in progress has a file besides (`placing.UUID`).
-const RUN: [&str; 12] = [
+const RUN: [&str; 13] = [
     "agent.log",
     "cron.log",
     "dispatcher.lock",
     "dispatcher.log",
     "dispatcher.sock",
+    "draining",
     "founding",
     "gate",
     "peers.log",

@@ -2,6 +2,7 @@
 
 use crate::support::crontab::Crontab;
 use crate::support::{Grid, process};
+use grid::model::failpoint::UNINSTALL_POINTS;
 use std::fs;
 use std::path::Path;
 
@@ -82,6 +83,41 @@ fn crontab_loses_the_lines_of_this_home_alone() {
     table.sh(&grid, "GRID_HOME=$PWD/other grid run -- echo still here").expect(0).shows(&["still here"]);
     table.sh(&grid, "GRID_HOME=$PWD/other grid uninstall --yes").expect(0);
     table.sh(&grid, "crontab -l").expect(1).says(&["no crontab for"]);
+}
+
+#[test]
+fn account_that_may_not_use_cron_uninstalls_with_a_note() {
+    let mut grid = Grid::new();
+    fs::create_dir(grid.file("bin")).unwrap();
+    let refusal = "You (me) are not allowed to use this program (crontab)";
+    let program = format!("#!/bin/sh\necho '{refusal}' >&2\necho 'See crontab(1) for more information' >&2\nexit 1\n");
+    fs::write(grid.file("bin/crontab"), program).unwrap();
+    grid.sh("chmod +x bin/crontab").ok();
+    let path = format!("{}:{}", grid.file("bin").display(), std::env::var("PATH").unwrap());
+    grid.set_env("PATH", &path);
+    let done = grid.grid(["uninstall", "--yes"]).expect(0);
+    assert!(
+        done.out().contains(&format!("stays: the crontab, which this account may not use ({refusal})")),
+        "{done:?}"
+    );
+    assert!(!grid.home().exists());
+}
+
+#[test]
+fn home_takes_tasks_again_after_an_uninstall_that_was_killed() {
+    for has_dispatcher in [true, false] {
+        let mut grid = Grid::new();
+        grid.grid(["run", "--", "true"]).ok();
+        grid.set_env("GRID_FAILPOINT", UNINSTALL_POINTS[0]);
+        assert_ne!(grid.grid(["uninstall", "--yes"]).code(), 0, "it was not killed");
+        grid.unset_env("GRID_FAILPOINT");
+        assert_eq!(grid.sql("select drain_reason from server_view")[0]["drain_reason"], "grid is being uninstalled");
+        if !has_dispatcher {
+            grid.grid(["dispatcher", "stop"]).ok();
+        }
+        grid.grid(["run", "--", "true"]).expect(0);
+        assert!(!grid.home().join("run/draining").exists());
+    }
 }
 
 /// Killed between the database and the rest: cron's lines are gone already, and no command makes the home anew.

@@ -17,7 +17,7 @@ use crate::model::ssh::Login;
 use crate::model::ssh_command::SshCommand;
 use crate::protocol::dispatcher::FromDispatcher;
 use crate::store::distributors::SILENT_RETRY;
-use crate::store::{Durability, Home, Store, StoreError, View};
+use crate::store::{Durability, Home, Store, StoreError, View, draining};
 use std::collections::BTreeSet;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -96,8 +96,9 @@ impl Dispatcher {
         self.do_chores(store, now)
     }
 
-    /// Reconciles open searches and sends reports beside the loop: both ask questions that this dispatcher relays.
-    fn do_chores(&mut self, store: &Store, now: Now) -> Result<(), DispatchError> {
+    /// Reconciles open searches and sends reports beside the loop: both ask questions that this dispatcher relays. Ends drains that a
+    /// killed command left.
+    fn do_chores(&mut self, store: &mut Store, now: Now) -> Result<(), DispatchError> {
         if self.homes.chores.running.as_ref().is_some_and(JoinHandle::is_finished) {
             self.homes.chores.running = None;
         }
@@ -105,6 +106,12 @@ impl Dispatcher {
             return Ok(());
         }
         self.homes.chores.at = Some(now.mono);
+        if draining::may_be_left(&self.home) {
+            match draining::end_left(store) {
+                Ok(ended) => self.activity.dirty |= ended,
+                Err(error) => tracing::warn!("servers stay drained: {error}"),
+            }
+        }
         let view = store.view();
         if view.away_open(1)?.is_empty() && !registry::is_pending(&view, now.wall)? {
             return Ok(());

@@ -26,7 +26,7 @@ use crate::model::settings::{IDLE_EXIT, PEER_TIMEOUT};
 use crate::model::ssh::Login;
 use crate::model::time::Timestamp;
 use crate::protocol::dispatcher::ToDispatcher;
-use crate::store::{Durability, Home, Log, Store, StoreError, Tx};
+use crate::store::{Durability, Home, Log, Store, StoreError, Tx, draining};
 use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -108,6 +108,10 @@ fn begin_locked(
     // Started early, beside the opening of the database: the submit most often runs on this host.
     let agent = caller.as_ref().and_then(|_| connector::agent(home, true).ok());
     let mut store = open(home, caller.is_some())?;
+    // Servers that a killed command left drained.
+    if let Err(error) = draining::end_left(&mut store) {
+        tracing::warn!("servers stay drained: {error}");
+    }
     let mut first = caller.map(First::read).transpose()?.unwrap_or_default();
     first.agent = agent;
     // Before any link is opened, and before the logins that the caller sends.

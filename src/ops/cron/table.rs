@@ -8,6 +8,16 @@ use std::process::{Command, Output, Stdio};
 #[derive(Debug, PartialEq, Eq)]
 pub struct Crontab(Vec<u8>);
 
+/// What became of the search for a crontab.
+#[derive(Debug, PartialEq, Eq)]
+pub enum FoundTable {
+    Table(Crontab),
+    /// This host has no program for one.
+    NoProgram,
+    /// This account may not use it, in the program's words.
+    Denied(String),
+}
+
 fn begin(mark: &str) -> String {
     format!("# begin {mark}")
 }
@@ -32,15 +42,19 @@ impl Crontab {
         Self::listed(list().map_err(absent)?)
     }
 
-    /// Reads the crontab; None if this host has no program for one.
-    pub fn read_if_any() -> Result<Option<Self>, OpsError> {
-        Self::if_any(list())
+    /// Finds the crontab of an account that may have none, or may not have one.
+    pub fn find() -> Result<FoundTable, OpsError> {
+        Self::found(list())
     }
 
-    fn if_any(done: io::Result<Output>) -> Result<Option<Self>, OpsError> {
+    fn found(done: io::Result<Output>) -> Result<FoundTable, OpsError> {
         match done {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            done => Self::listed(done.map_err(absent)?).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(FoundTable::NoProgram),
+            Ok(done) if is_denied(&done) => {
+                let said = String::from_utf8_lossy(&done.stderr);
+                Ok(FoundTable::Denied(said.lines().next().unwrap_or_default().trim().to_owned()))
+            }
+            done => Self::listed(done.map_err(absent)?).map(FoundTable::Table),
         }
     }
 
@@ -125,6 +139,11 @@ fn list() -> io::Result<Output> {
     Command::new("crontab").arg("-l").env("LC_ALL", "C").stdin(Stdio::null()).output()
 }
 
+/// Is this the refusal of an account by cron.allow or cron.deny, as all kinds of cron say it?
+fn is_denied(done: &Output) -> bool {
+    !done.status.success() && String::from_utf8_lossy(&done.stderr).contains("not allowed to use")
+}
+
 fn absent(error: io::Error) -> OpsError {
     OpsError::Refused(format!(
         "crontab: {error}; install cron, or let systemd do it: `grid cron show --systemd` prints the units"
@@ -175,10 +194,14 @@ mod tests {
             stdout: OTHERS.to_vec(),
             stderr: said.into(),
         };
-        let read = |done| Crontab::if_any(done).map(|table| table.map(|table| table.0)).map_err(|e| e.to_string());
-        assert_eq!(read(Err(io::ErrorKind::NotFound.into())), Ok(None));
-        assert_eq!(read(Ok(said(1, "no crontab for me\n"))), Ok(Some(Vec::new())));
-        assert_eq!(read(Ok(said(0, ""))), Ok(Some(OTHERS.to_vec())));
+        let read = |done| Crontab::found(done).map_err(|e| e.to_string());
+        let table = |bytes: &[u8]| Ok(FoundTable::Table(Crontab(bytes.to_vec())));
+        assert_eq!(read(Err(io::ErrorKind::NotFound.into())), Ok(FoundTable::NoProgram));
+        assert_eq!(read(Ok(said(1, "no crontab for me\n"))), table(b""));
+        assert_eq!(read(Ok(said(0, ""))), table(OTHERS));
+        let denied = "You (me) are not allowed to use this program (crontab)";
+        let more = format!("{denied}\nSee crontab(1) for more information\n");
+        assert_eq!(read(Ok(said(1, &more))), Ok(FoundTable::Denied(denied.to_owned())));
         assert_eq!(read(Ok(said(1, "no access to the spool\n"))), Err("crontab -l: no access to the spool".to_owned()));
         assert!(read(Err(io::ErrorKind::PermissionDenied.into())).is_err());
     }

@@ -41,3 +41,8 @@ pub(super) fn stays(caller: &CronEnvironment, data_home: Option<&Path>, others: 
     stays.push(format!("{}: this program", caller.program.display()));
     stays
 }
+
+/// A crontab that this account may not use: cron.allow or cron.deny came after lines of grid's, or there are none.
+pub(super) fn denied_table(why: &str) -> String {
+    format!("the crontab, which this account may not use ({why}): root removes lines of grid's, if there are any")
+}

@@ -5,23 +5,26 @@
 //! no task is unended -> servers drained -> hosts cleared -> farewells -> crontab -> dispatcher stopped -> database -> the rest
 //! ```
 //!
-//! What fails before the database goes leaves a home whose servers take tasks again; the error says what is gone by then. From the
-//! database on there is no home; the same command again removes what is left.
+//! What fails before the database goes leaves a home whose servers take tasks again; the error says what is gone by then. Where the
+//! process is killed, the next command or dispatcher ends the drain ([`TemporaryDrain`]). From the database on there is no home; the same
+//! command again removes what is left.
 
 mod hosts;
 mod left;
 mod refusals;
 
-use super::cron::table::Crontab;
+use super::cron::table::{Crontab, FoundTable};
 use super::cron::{CronEnvironment, job};
 use super::home::{Grid, HomeVariables, Located, owner};
 use super::{OpsError, registry, server_removal};
 use crate::dispatch::client::start;
-use crate::model::name::Name;
+use crate::model::failpoint::failpoint;
+use crate::model::id::TaskId;
 use crate::model::resources::Bytes;
 use crate::model::ssh::Login;
 use crate::model::task::ClientFacts;
 use crate::model::time::Timestamp;
+use crate::store::draining::TemporaryDrain;
 use crate::store::{Durability, Home, Store};
 use refusals::{refuse_late, refuse_unended, with_words};
 use serde::Serialize;
@@ -53,8 +56,8 @@ pub struct UninstallReport {
     pub tasks: u64,
     /// Tasks that have not ended: they keep the home.
     pub unended: u64,
-    /// The home that has yet to hear of a cancel or a search that ended here: it keeps this home too.
-    pub unheard: Option<String>,
+    /// A task of which another home has yet to hear: it keeps this home too.
+    pub unheard: Option<Unheard>,
     /// What the home takes on this disk.
     pub bytes: Bytes,
     pub hosts: Vec<HostRemoval>,
@@ -65,6 +68,13 @@ pub struct UninstallReport {
     pub lost: Vec<String>,
     /// What grid did not make, or can't know of, in words.
     pub stays: Vec<String>,
+}
+
+/// A task that was cancelled here, or whose search ended here, and the home that has yet to hear of that.
+#[derive(Debug, Serialize)]
+pub struct Unheard {
+    pub task: TaskId,
+    pub home: String,
 }
 
 /// A first tier in another home that hears of the end.
@@ -138,11 +148,16 @@ impl Uninstall {
             unheard: None,
             bytes: Bytes(contents.bytes),
             hosts: Vec::new(),
-            cron_lines: self.cron_lines()?,
+            cron_lines: Vec::new(),
             first_tiers: Vec::new(),
             lost: Vec::new(),
             stays: left::stays(&self.caller, self.data_home.as_deref(), &contents.others),
         };
+        match (Crontab::find()?, job::mark_of(&self.home)) {
+            (FoundTable::Table(table), Some(mark)) => report.cron_lines = table.of(&mark).unwrap_or_default(),
+            (FoundTable::Denied(why), _) => report.stays.push(left::denied_table(&why)),
+            _ => {}
+        }
         let Some(grid) = &self.grid else {
             if report.found {
                 report.lost.push("outputs and files in spool, of a home whose database is gone".to_owned());
@@ -166,10 +181,10 @@ impl Uninstall {
     pub fn carry_out(mut self, unreachable: Unreachable) -> Result<UninstallReport, OpsError> {
         let mut report = self.plan()?;
         report.dry_run = false;
-        let drained = self.grid.as_mut().map_or_else(|| Ok(Vec::new()), drain)?;
+        let drain = self.grid.as_mut().map(drain).transpose()?;
         let mut gone = Vec::new();
         if let Err(error) = self.remove_all(unreachable, &mut report, &mut gone) {
-            gone.extend(self.go_on(&drained));
+            gone.extend(drain.and_then(|drain| self.go_on(drain)));
             return Err(with_words(error, &gone));
         }
         if let Some(pointer) = &self.pointer {
@@ -207,23 +222,17 @@ impl Uninstall {
     }
 
     /// The home stays: its servers take tasks again. Gives, in words, what could not be undone.
-    fn go_on(&mut self, drained: &[Name]) -> Option<String> {
+    fn go_on(&mut self, drain: TemporaryDrain) -> Option<String> {
         let grid = self.grid.as_mut().filter(|grid| grid.store.home().exists())?;
-        let names = || drained.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" ");
-        match undrain(grid, drained) {
-            Err(error) => Some(format!("servers stay drained ({error}): `grid server resume {}`", names())),
+        match drain.end(&mut grid.store) {
+            Err(error) => Some(format!("servers stay drained ({error}) until a dispatcher starts or a command writes")),
             Ok(()) => super::dispatcher::wake(grid).err().map(|error| format!("dispatcher: {error}")),
         }
     }
 
-    fn cron_lines(&self) -> Result<Vec<String>, OpsError> {
-        let table = Crontab::read_if_any()?;
-        Ok(table.zip(job::mark_of(&self.home)).and_then(|(table, mark)| table.of(&mark)).unwrap_or_default())
-    }
-
     /// Before the home: cron would make it anew. Gives whether there were any.
     fn remove_cron_lines(&self) -> Result<bool, OpsError> {
-        let (Some(mut table), Some(mark)) = (Crontab::read_if_any()?, job::mark_of(&self.home)) else {
+        let (FoundTable::Table(mut table), Some(mark)) = (Crontab::find()?, job::mark_of(&self.home)) else {
             return Ok(false);
         };
         let changed = table.put(&mark, &[]);
@@ -254,25 +263,14 @@ impl Uninstall {
     }
 }
 
-/// Drains all servers, so that nothing starts from here on. Gives those that were not drained.
-fn drain(grid: &mut Grid) -> Result<Vec<Name>, OpsError> {
-    grid.store.write(Durability::Full, |tx| {
+/// Drains all servers, so that nothing starts from here on.
+fn drain(grid: &mut Grid) -> Result<TemporaryDrain, OpsError> {
+    let drain = TemporaryDrain::begin(&mut grid.store, "grid is being uninstalled", |tx| {
         refuse_unended(tx)?;
-        let open: Vec<_> = tx.servers()?.into_iter().filter(|server| server.drained.is_none()).collect();
-        for server in &open {
-            tx.set_drained(server.id, Some("grid is being uninstalled"))?;
-        }
-        Ok(open.into_iter().map(|server| server.name).collect())
-    })
-}
-
-fn undrain(grid: &mut Grid, names: &[Name]) -> Result<(), OpsError> {
-    grid.store.write(Durability::Full, |tx| {
-        for server in tx.servers()?.into_iter().filter(|server| names.contains(&server.name)) {
-            tx.set_drained(server.id, None)?;
-        }
-        Ok(())
-    })
+        Ok::<_, OpsError>(tx.servers()?.into_iter().filter(|server| server.drained.is_none()).collect())
+    })?;
+    failpoint("uninstall-drained");
+    Ok(drain)
 }
 
 /// Tells first tiers in other homes that the distributors of this one leave. Those that do not answer are reported.
@@ -358,6 +356,19 @@ mod tests {
         let store = Store::open(&home).unwrap();
         let drained: Vec<_> = store.view().servers().unwrap().into_iter().map(|server| server.drained).collect();
         assert_eq!(drained, [None]);
+    }
+
+    #[test]
+    fn servers_take_tasks_again_after_an_uninstall_that_was_killed() {
+        let (_dir, mut grid) = fixture::grid();
+        let drained = |grid: &Grid| grid.store.view().servers().unwrap()[0].drained.clone();
+        let running = drain(&mut grid).unwrap();
+        crate::ops::dispatcher::wake(&mut grid).unwrap();
+        assert_eq!(drained(&grid).as_deref(), Some("grid is being uninstalled"), "its process still runs");
+        // As if the process was killed.
+        drop(running);
+        crate::ops::dispatcher::wake(&mut grid).unwrap();
+        assert_eq!(drained(&grid), None);
     }
 
     #[test]
