@@ -113,8 +113,13 @@ fn former_home_note(home: &Home, former: &Former) -> String {
     )
 }
 
-/// Upgrades the database after the dispatcher of the older version has stopped; none starts meanwhile.
+/// Upgrades the database after the dispatcher of the older version has stopped; none starts meanwhile. That dispatcher keeps running
+/// where the upgrade can be seen to fail.
 fn upgrade(home: &Home, found: i64) -> Result<Option<String>, OpsError> {
+    let failed = |error: StoreError, more: &str| {
+        OpsError::Grid(format!("upgrade of the database from version {found} to {}: {error}{more}", Store::VERSION))
+    };
+    Store::rehearse_upgrade(home).map_err(|error| failed(error, ""))?;
     // One of many commands upgrades; the others must not stop the dispatcher that it has started since.
     let mut needed = || matches!(Store::open(home), Err(StoreError::Older { .. }));
     let retired = start::retire(home, &mut needed);
@@ -122,7 +127,12 @@ fn upgrade(home: &Home, found: i64) -> Result<Option<String>, OpsError> {
     if alone.is_none() {
         return Ok(None);
     }
-    let kept = Store::upgrade(home, Timestamp::now())?;
+    let kept = Store::upgrade(home, Timestamp::now()).map_err(|error| {
+        failed(
+            error,
+            "; no dispatcher runs now: tasks that run keep running, and the next command that upgrades starts one",
+        )
+    })?;
     Ok(kept.map(|kept| {
         format!(
             "the database is upgraded from version {found} to {}, and older grids refuse it; a backup of before is kept in {}",

@@ -1,11 +1,11 @@
 //! The gate: one lock file before every write transaction. SQLite's own waiting sleeps up to 100 ms and starves some
 //! of many writers; a queue at a file lock does neither.
 
-use super::{Home, Result, StoreError, waiting};
+use super::{Home, Result, StoreError, read_only, waiting};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug)]
 pub(super) struct Gate {
@@ -31,7 +31,11 @@ impl Gate {
     pub fn pass(&self) -> Result<Passed<'_>> {
         let unwritable = |error| StoreError::Unwritable { path: self.path.clone(), error };
         let again = |error: &io::Error| error.raw_os_error().map_or(error.kind().into(), io::Error::from_raw_os_error);
-        let file = self.file.as_ref().map_err(|error| unwritable(again(error)))?;
+        let file = self.file.as_ref().map_err(|error| {
+            // In an older home its directory may be missing, where nothing can be made.
+            let home = self.path.parent().and_then(Path::parent);
+            unwritable(home.and_then(read_only::refusal).unwrap_or_else(|| again(error)))
+        })?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::Error(error)) => return Err(unwritable(error)),

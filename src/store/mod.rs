@@ -197,6 +197,16 @@ impl Store {
         schema::upgrade(&mut Self::open_any(home)?, now).map_err(|error| error.at(home))
     }
 
+    /// Tries an upgrade and takes it back. An error: it would fail.
+    pub fn rehearse_upgrade(home: &Home) -> Result<()> {
+        schema::rehearse(&mut Self::open_any(home)?).map_err(|error| error.at(home))
+    }
+
+    /// Gives backups of upgrades whose process was killed at their ends the names that they are looked for.
+    pub fn name_backups(&self) {
+        schema::name_backups(&self.home);
+    }
+
     /// The schema version that this program writes; older programs refuse it.
     pub const VERSION: i64 = schema::VERSION;
 

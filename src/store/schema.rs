@@ -5,7 +5,7 @@ use super::place::OpenFile;
 use super::{Durability, Home, Result, Store, StoreError};
 use crate::model::failpoint::failpoint;
 use crate::model::time::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, TransactionBehavior};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -103,27 +103,73 @@ pub(super) fn check_opened(store: &Store) -> Result<bool> {
     }
 }
 
+/// Runs the upgrade of an older database behind the gate, and takes it back: it fails here, while the dispatcher of the older version
+/// still runs, if it would fail later.
+pub(super) fn rehearse(store: &mut Store) -> Result<()> {
+    let _passed = store.gate.pass()?;
+    let found = version(&store.connection)?;
+    if found >= VERSION {
+        return Ok(());
+    }
+    let path = store.home.database();
+    let needed = std::fs::metadata(&path).map_or(0, |meta| meta.len());
+    if free_space(store.home.dir()).is_some_and(|free| free < needed) {
+        return Err(StoreError::Full { path: unfinished(&store.home, found) });
+    }
+    let transaction = store.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    run_steps(&transaction, found)?;
+    Ok(transaction.rollback()?)
+}
+
 /// Upgrades an older database behind the gate, after a backup of it is on the disk. Gives that file; None: somebody else was first.
+/// Until the commit the backup has a name of its own: an upgrade that was killed leaves one, which the next one replaces.
 pub(super) fn upgrade(store: &mut Store, now: Timestamp) -> Result<Option<PathBuf>> {
     let _passed = store.gate.pass()?;
     let found = version(&store.connection)?;
     if found >= VERSION {
         return Ok(None);
     }
-    let kept = free_name(&store.home.dir().join(format!("grid.db.v{found}")));
-    super::copy::write(&store.connection, &kept, |copy| mark_as_backup(copy, found, now))?;
-    failpoint("upgrade-copied");
-    let done = run_steps(&mut store.connection, found);
+    let beside = unfinished(&store.home, found);
+    clear(&beside).map_err(|error| StoreError::NotCopied { path: beside.clone(), error })?;
+    let done = super::copy::fill(&store.connection, &beside, &beside, |copy| mark_as_backup(copy, found, now))
+        .and_then(|()| commit_upgrade(&mut store.connection, found));
     if let Err(error) = done {
         if is_unchanged(&store.connection, found, &error) {
-            // The next try writes another one.
-            let _ = std::fs::remove_file(&kept);
+            let _ = std::fs::remove_file(&beside);
         }
         return Err(error);
     }
     store.durability = Some(Durability::Full);
     failpoint("upgrade-committed");
-    Ok(Some(kept))
+    // It is a backup under either name.
+    Ok(Some(name_backup(&store.home, found).unwrap_or(beside)))
+}
+
+/// Gives the backups of committed upgrades their names, where the process of an upgrade was killed before that. The database is of
+/// this version: each of them was written whole.
+pub(super) fn name_backups(home: &Home) {
+    for found in 1..VERSION {
+        if unfinished(home, found).exists()
+            && let Err(error) = name_backup(home, found)
+        {
+            tracing::warn!("the backup of an upgrade keeps its name: {error}");
+        }
+    }
+}
+
+fn name_backup(home: &Home, found: i64) -> Result<PathBuf> {
+    let kept = free_name(&home.dir().join(format!("grid.db.v{found}")));
+    super::copy::place(&unfinished(home, found), &kept)?;
+    Ok(kept)
+}
+
+/// The backup of an upgrade that is not committed yet.
+fn unfinished(home: &Home, found: i64) -> PathBuf {
+    home.dir().join(format!("grid.db.v{found}.new"))
+}
+
+fn free_space(dir: &Path) -> Option<u64> {
+    rustix::fs::statvfs(dir).ok().map(|stat| stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 /// Is a database certainly still of this version after an error? Of a commit whose write failed a part may be on the disk.
@@ -135,17 +181,23 @@ fn is_unchanged(connection: &Connection, found: i64, error: &StoreError) -> bool
     !unclear && version(connection).is_ok_and(|now| now == found)
 }
 
-fn run_steps(connection: &mut Connection, found: i64) -> Result<()> {
+fn commit_upgrade(connection: &mut Connection, found: i64) -> Result<()> {
+    failpoint("upgrade-copied");
     // A copy that was put back has lost it.
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    for upgrade in UPGRADES.iter().skip(usize::try_from(found - 1).unwrap_or(0)) {
-        transaction.execute_batch(upgrade)?;
-        failpoint("upgrade-stepped");
-    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    run_steps(&transaction, found)?;
+    failpoint("upgrade-stepped");
     transaction.pragma_update(None, "user_version", VERSION)?;
     Ok(transaction.commit()?)
+}
+
+fn run_steps(transaction: &Connection, found: i64) -> Result<()> {
+    for upgrade in UPGRADES.iter().skip(usize::try_from(found - 1).unwrap_or(0)) {
+        transaction.execute_batch(upgrade)?;
+    }
+    Ok(())
 }
 
 /// What an earlier upgrade kept is not replaced.

@@ -13,8 +13,12 @@ use std::os::unix::net::UnixListener;
 const OLDER: [u32; 5] = [1, 2, 3, 4, 5];
 
 /// A home out of a fixture.
-fn home_of(version: &str) -> Grid {
-    let grid = Grid::bare();
+pub fn home_of(version: &str) -> Grid {
+    home_in(Grid::bare(), version)
+}
+
+/// A home out of a fixture, where this grid has its own.
+pub fn home_in(grid: Grid, version: &str) -> Grid {
     std::fs::DirBuilder::new().mode(0o700).create(grid.home()).unwrap();
     let dump = format!("{}/fixtures/db/v{version}.sql", env!("CARGO_MANIFEST_DIR"));
     let database = rusqlite::Connection::open(grid.home().join("grid.db")).unwrap();
@@ -245,7 +249,33 @@ fn an_upgrade_that_is_killed_is_begun_again() {
         assert_eq!(grid.number("select count(*) n from task_view"), 7);
         let old = rusqlite::Connection::open(grid.home().join("grid.db.v1")).unwrap();
         assert_eq!(old.query_row("SELECT count(*) FROM task", [], |row| row.get(0)), Ok(7), "{point}");
+        assert_eq!(backups(&grid), ["grid.db.v1"], "{point}: the copy of the upgrade that was killed was not replaced");
     }
+}
+
+/// The backups of upgrades in a home, and what is to become one.
+fn backups(grid: &Grid) -> Vec<String> {
+    let all = std::fs::read_dir(grid.home()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    all.filter(|name| name.starts_with("grid.db.v")).collect()
+}
+
+/// With the lock held and nobody who could be asked to leave, a command that waited for it would not end.
+#[test]
+fn upgrade_that_would_fail_stops_no_dispatcher_and_keeps_no_copy() {
+    let grid = home_of("3");
+    let database = rusqlite::Connection::open(grid.home().join("grid.db")).unwrap();
+    database.execute_batch("CREATE TABLE discard (x)").unwrap();
+    let run = grid.home().join("run");
+    std::fs::DirBuilder::new().mode(0o700).create(&run).unwrap();
+    let lock = File::create(run.join("dispatcher.lock")).unwrap();
+    lock.lock().unwrap();
+    grid.grid(["status"]).expect(1).says(&["upgrade of the database from version 3", "discard already exists"]);
+    assert_eq!(database.query_row("PRAGMA user_version", [], |row| row.get(0)), Ok(3));
+    assert_eq!(backups(&grid), [""; 0]);
+    database.execute_batch("DROP TABLE discard").unwrap();
+    drop(lock);
+    grid.grid(["status"]).expect(0).says(&["is upgraded from version 3"]);
+    assert_eq!(backups(&grid), ["grid.db.v3"]);
 }
 
 /// The older dispatcher has left for it, and nobody else would start another.

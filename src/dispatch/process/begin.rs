@@ -108,7 +108,8 @@ fn begin_locked(
     // Started early, beside the opening of the database: the submit most often runs on this host.
     let agent = caller.as_ref().and_then(|_| connector::agent(home, true).ok());
     let mut store = open(home, caller.is_some())?;
-    // Servers that a killed command left drained.
+    // What killed commands left: a backup that has no name yet, and servers that are drained.
+    store.name_backups();
     if let Err(error) = draining::end_left(&mut store) {
         tracing::warn!("servers stay drained: {error}");
     }

@@ -81,6 +81,21 @@ fn a_home_without_room_is_not_left_half_made() {
     assert_eq!(grid.tasks(), 1);
 }
 
+/// Its directories may be missing: an older home, or a database that was put there.
+#[test]
+fn older_home_that_cannot_be_upgraded_for_want_of_a_writable_disk_says_so() {
+    let Some((grid, small)) = on_small("an older home on a read-only disk", "8m") else { return };
+    let grid = crate::versions::home_in(grid, "3");
+    grid.sh("sqlite3 $GRID_HOME/grid.db 'PRAGMA wal_checkpoint(TRUNCATE)' && rm -f $GRID_HOME/grid.db-*").expect(0);
+    assert!(small.remount("ro"));
+    let said = grid.grid(["status"]).expect(1).err();
+    let words =
+        ["upgrade of the database from version 3", "Read-only file system", "mounted read-only", "set GRID_HOME"];
+    assert!(words.iter().all(|word| said.contains(word)) && !said.contains("No such file"), "{said}");
+    assert!(small.remount("rw"));
+    grid.grid(["status"]).expect(0).says(&["is upgraded from version 3"]);
+}
+
 /// Also root can't write there.
 #[test]
 fn read_only_home_is_reported() {
