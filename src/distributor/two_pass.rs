@@ -231,7 +231,9 @@ fn refused(offers: &[(&Record, Offered)], others: &Unoffered, trace: &Trace) -> 
         if offered.servers.is_empty() {
             reasons.push(format!("{}: {}", member.name, offered.words));
         }
-        reasons.extend(offered.relaxed.iter().cloned());
+        // What helps in one does not in another.
+        let place = if offers.len() > 1 { format!("in {}: ", member.name) } else { String::new() };
+        reasons.extend(offered.relaxed.iter().map(|line| format!("{place}{line}")));
     }
     for searched in &trace.tiers[1].searched {
         if !offers.iter().any(|(member, _)| member.name.as_str() == searched.distributor) {

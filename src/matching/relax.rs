@@ -130,7 +130,13 @@ impl Fleet {
             };
             parts.iter().take(PAIRED).enumerate().flat_map(pair).collect::<Vec<_>>()
         };
-        let whens = if as_it_is > 0 { &[When::Now][..] } else { &[When::Now, When::Later, When::Away] };
+        // What a server that is drained or not reached could run as it is, gains nothing from another one of these.
+        let away_as_it_is = || self.matching(query, for_task, When::Away).next().is_some();
+        let whens = match as_it_is {
+            1.. => &[When::Now][..],
+            0 if away_as_it_is() => &[When::Now, When::Later],
+            0 => &[When::Now, When::Later, When::Away],
+        };
         for when in whens {
             let help = |changes: Vec<RelaxedPart>| self.relaxed(query, for_task, &changes, *when);
             let mut all: Vec<Relaxation> = ones.iter().cloned().filter_map(help).collect();

@@ -71,7 +71,7 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
             task: Some(task.head.id),
             state: Some(task.head.state),
             waits_in: task.head.waits_in,
-            reason: others_wait(&row).filter(|_| what.index.is_none()).or(task.head.reason),
+            reason: task.head.reason,
             searched_at: search.as_ref().and_then(|_| searched_at(&row, away.as_ref())),
             tiers: two_tiers(search.map(|s| s.tiers).unwrap_or_default()),
             servers: Vec::new(),
@@ -157,13 +157,6 @@ fn searched_at(row: &TaskRow, away: Option<&Away>) -> Option<Timestamp> {
         None if row.round < 2 * SERIES => Some(row.submitted_at),
         None => row.verdict_at,
     }
-}
-
-/// Why members of an array wait while others run.
-fn others_wait(row: &TaskRow) -> Option<String> {
-    let waiting = Some(row.counts.waiting).filter(|_| row.state() == State::Running)?;
-    let why = row.reason_in(State::Pending).filter(|_| waiting > 0)?;
-    Some(format!("{waiting} wait: {why}"))
 }
 
 /// Matches a task against its servers as they are now.

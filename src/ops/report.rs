@@ -28,7 +28,7 @@ pub struct Submitted {
     pub server: Option<String>,
     /// "T1 NAME", "T2 NAME".
     pub route: Vec<String>,
-    /// The distributor that it waits in, where that is another home's, or one of several of this home.
+    /// The distributor that has it, where that is another home's, or one of several of this home, and no server is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_in: Option<String>,
     /// Why it waits or is held.
@@ -88,7 +88,7 @@ pub struct Task {
 }
 
 impl Submitted {
-    /// ` in lab-x`, of one that waits there.
+    /// ` in lab-x`.
     pub fn in_words(&self) -> String {
         in_words(self.waits_in.as_ref())
     }

@@ -92,8 +92,7 @@ pub(super) fn of_task(view: &View<'_>, row: &TaskRow, member: Option<&MemberRow>
     let member = member.filter(|m| !matches!(m.phase(), Phase::Waiting | Phase::Held));
     let reason = match member {
         Some(member) if state == State::Running => why_running(view, member)?.or_else(|| row.reason_in(state)),
-        // Of an array of which some run: why the others wait.
-        _ if state == State::Running && row.counts.waiting > 0 => row.reason_in(State::Pending),
+        _ if state == State::Running && row.counts.waiting > 0 => others_wait(row),
         Some(member) if member.phase() == Phase::Starting => misled(view, member)?.or_else(|| row.reason_in(state)),
         _ => row.reason_in(state),
     };
@@ -140,6 +139,12 @@ pub(super) fn of_task(view: &View<'_>, row: &TaskRow, member: Option<&MemberRow>
         cut: last.and_then(|last| last.cut),
         detail: None,
     })
+}
+
+/// Why members of an array wait while others run.
+fn others_wait(row: &TaskRow) -> Option<String> {
+    let why = row.reason_in(State::Pending)?;
+    Some(format!("{} wait: {why}", row.counts.waiting))
 }
 
 /// The report of one member of an array.

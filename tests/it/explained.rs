@@ -29,6 +29,9 @@ fn limit_of_an_array_is_named_while_servers_are_free() {
     let id = grid.submit(["-a", "1-4%1", "--", "sh", "-c", "read x < go"]);
     grid.until_state(&id, "RUNNING");
     explains(&grid, &id, &["task 1 is RUNNING", "3 wait: at most 1 run at once (%1)"]);
+    let waits = "3 wait: at most 1 run at once (%1)";
+    grid.grid(["status"]).shows(&[&format!("3 pending, 1 running ({waits})")]);
+    grid.grid(["show", &id]).shows(&[&format!("RUNNING ({waits})")]);
     explains(&grid, "1.3", &["task 1.3 is PENDING: at most 1 run at once (%1)"]);
     grid.grid(["cancel", &id]).ok();
 }

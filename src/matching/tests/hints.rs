@@ -176,5 +176,9 @@ fn drained_server_that_would_help_is_named_with_the_verb() {
     // It would not help now, and another one could run it later too.
     drained.taken.slots = drained.slots;
     assert_eq!(lines(&[drained.clone(), full]), [""; 0]);
-    assert_eq!(lines(&[drained]), ["`grid server resume fast`: it could run later"]);
+    assert_eq!(lines(std::slice::from_ref(&drained)), ["`grid server resume fast`: it could run later"]);
+    // Without -w the same server could run it, which is no help.
+    let named = query(&Demand { on: Some("fast".parse().unwrap()), ..demand() });
+    let hints = spread(vec![drained]).relaxations(&named, None).lines();
+    assert_eq!(hints, ["`grid server resume fast`: it could run later"]);
 }

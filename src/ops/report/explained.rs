@@ -11,7 +11,7 @@ pub struct Explained {
     /// None in a dry run.
     pub task: Option<String>,
     pub state: Option<State>,
-    /// The distributor that it waits in, where that is another home's, or one of several of this home.
+    /// The distributor that has it, where that is another home's, or one of several of this home, and no server is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_in: Option<String>,
     /// Why it waits or is held.
@@ -42,7 +42,7 @@ pub struct Explained {
 }
 
 impl Explained {
-    /// ` in lab-x`, of one that waits there.
+    /// ` in lab-x`.
     pub fn in_words(&self) -> String {
         in_words(self.waits_in.as_ref())
     }

@@ -27,13 +27,13 @@ pub(super) fn shown(view: &View<'_>, task: TaskId) -> Result<report::Submitted, 
     Ok(report::Submitted { waits_in: waits_in(view, &row, view.away(task)?.as_ref())?, ..report_of(view, &row) })
 }
 
-/// The distributor that a task waits in, if a person should know it: another home's, or one of several of this home.
+/// The distributor that has a task, if a person should know it: another home's, or one of several of this home.
 pub(in crate::ops) fn waits_in(
     view: &View<'_>,
     row: &TaskRow,
     away: Option<&Away>,
 ) -> Result<Option<String>, StoreError> {
-    if row.state().ended() || row.tier2.is_empty() || row.counts.waiting + row.counts.held == 0 {
+    if row.state().ended() || row.tier2.is_empty() {
         return Ok(None);
     }
     let is_named = away.is_some() || view.has_several_distributors(Tier::Second)?;
