@@ -169,7 +169,7 @@ fn drained_server_that_would_help_is_named_with_the_verb() {
     drained.drained = Some("fan is loud".into());
     let lines = |servers: &[Server]| spread(servers.to_vec()).relaxations(&query(&demand()), None).lines();
     let resume = "`grid server resume fast`: it could start now".to_owned();
-    assert_eq!(lines(std::slice::from_ref(&drained)), [resume.clone()]);
+    assert_eq!(lines(std::slice::from_ref(&drained)), std::slice::from_ref(&resume));
     full.taken.slots = full.slots;
     let later = "as it is: 1 server could run it later".to_owned();
     assert_eq!(lines(&[drained.clone(), full.clone()]), [later, resume]);
