@@ -3,6 +3,7 @@
 use super::reader::{Follower, Woken, closed};
 use super::remote::follow::follow_remote;
 use super::selecting::Chosen;
+use super::submit::waits_in;
 use super::wait::settle;
 use super::{Grid, OpsError, cancel, logs, member_state, remote, shell_code};
 use crate::dispatch::client::losses::Losses;
@@ -25,8 +26,8 @@ pub enum FollowEvent<'a> {
     Member(TaskId, Index),
     /// A message for stderr, for example that a cancel is recorded.
     Note(&'a str),
-    /// Why the followed task waits. Each home has its own number for it.
-    Waits { task: Chosen, reason: &'a str },
+    /// Why the followed task waits, and in which distributor, where a person should know it. Each home has its own number for it.
+    Waits { task: Chosen, place: Option<&'a str>, reason: &'a str },
     /// Nothing new; sent now and then to check that the sink still accepts events.
     Still,
 }
@@ -209,7 +210,8 @@ fn follow_member(
                     && let Some(reason) = row.reason_in(state)
                 {
                     said_why = true;
-                    tell(sink, FollowEvent::Waits { task: what, reason: &reason.to_string() })?;
+                    let place = waits_in(&grid.store.view(), &row, None)?;
+                    tell(sink, FollowEvent::Waits { task: what, place: place.as_deref(), reason: &reason })?;
                 }
             }
             Woken::Word => match open.receive()? {

@@ -41,8 +41,9 @@ pub fn give(out: &mut Out, event: FollowEvent<'_>) -> std::io::Result<()> {
             out.note(text);
             Ok(())
         }
-        FollowEvent::Waits { task, reason } => {
-            out.note(&format!("task {task} waits: {reason}"));
+        FollowEvent::Waits { task, place, reason } => {
+            let place = place.map_or_else(String::new, |distributor| format!(" in {distributor}"));
+            out.note(&format!("task {task} waits{place}: {reason}"));
             Ok(())
         }
         FollowEvent::Still => Ok(()),

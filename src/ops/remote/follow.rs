@@ -40,8 +40,10 @@ pub fn follow_remote(
             let mut broken = None;
             told.again();
             let stop = follower.stop()?;
+            let holder = grid.store.view().task(what.task)?.map(|row| row.holder().to_owned());
+            let followed = Followed { task: what, holder: holder.as_deref() };
             let said = send_verb_until(grid, &away, verb, stop.clone(), &mut |word| match pass_on(
-                what, &mut told, word, sink,
+                followed, &mut told, word, sink,
             ) {
                 Ok(()) => true,
                 Err(error) => {
@@ -68,7 +70,7 @@ pub fn follow_remote(
         } else if !said_why && let Some(row) = grid.store.view().task(what.task)? {
             said_why = true;
             let reason = why_waiting(row.reason.as_ref());
-            sink(FollowEvent::Waits { task: what, reason }).map_err(OpsError::Output)?;
+            sink(FollowEvent::Waits { task: what, place: None, reason }).map_err(OpsError::Output)?;
         }
         if follower.wait(None, AGAIN)? == Woken::Interrupt
             && let Some(interrupts) = follower.interrupts.as_deref_mut()
@@ -137,17 +139,24 @@ impl ToldBytes {
     }
 }
 
-fn pass_on(what: Chosen, told: &mut ToldBytes, word: Answer, sink: &mut FollowSink<'_>) -> io::Result<()> {
+/// A followed task, and the distributor that has it.
+#[derive(Debug, Clone, Copy)]
+struct Followed<'a> {
+    task: Chosen,
+    holder: Option<&'a str>,
+}
+
+fn pass_on(followed: Followed<'_>, told: &mut ToldBytes, word: Answer, sink: &mut FollowSink<'_>) -> io::Result<()> {
     match word {
         Answer::Output { index, stream, bytes } => match told.fresh(stream, &bytes) {
             [] => Ok(()),
             bytes => sink(FollowEvent::Output { index, stream, bytes }),
         },
         Answer::Note(text) => match text.strip_prefix(WAITS) {
-            Some(reason) => sink(FollowEvent::Waits { task: what, reason }),
+            Some(reason) => sink(FollowEvent::Waits { task: followed.task, place: followed.holder, reason }),
             None => sink(FollowEvent::Note(&text)),
         },
-        Answer::Member(index) => sink(FollowEvent::Member(what.task, index)),
+        Answer::Member(index) => sink(FollowEvent::Member(followed.task.task, index)),
         _ => Ok(()),
     }
 }
@@ -163,7 +172,8 @@ pub fn remote_logs(
     let verb = Verb::Logs { index: what.index, streams: wanted.streams.clone(), attempt: wanted.attempt };
     let mut broken = None;
     let mut told = ToldBytes::default();
-    let said = send_verb(grid, away, verb, &mut |word| match pass_on(what, &mut told, word, sink) {
+    let followed = Followed { task: what, holder: None };
+    let said = send_verb(grid, away, verb, &mut |word| match pass_on(followed, &mut told, word, sink) {
         Ok(()) => true,
         Err(error) => {
             broken = Some(error);

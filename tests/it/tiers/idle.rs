@@ -29,7 +29,7 @@ fn explain_names_another_second_tier_that_could_start_a_waiting_task_now() {
     let mut follows = client.beside(["logs", "-f", id]);
     let mut said = String::new();
     BufReader::new(follows.stderr.take().unwrap()).read_line(&mut said).unwrap();
-    assert!(said.starts_with(&format!("grid: task {id} waits: ")) && lab.tasks() == 2, "{said}");
+    assert!(said.starts_with(&format!("grid: task {id} waits in lab-x: ")) && lab.tasks() == 2, "{said}");
     std::fs::write(other.file("go"), "on").unwrap();
     other.grid(["wait", &also]).ok();
     process::until("the other one is seen to be idle", || client.explain(id)["elsewhere"] == "lab-y");
