@@ -70,11 +70,11 @@ struct GaveUp {
 fn attempt(grid: &mut Grid, task: TaskId) -> Result<Result<GaveUp, String>, OpsError> {
     let stays = |why: String| Ok(Err(format!("not moved: {why}")));
     let known = grid.store.view().away(task)?;
-    if let Some(away @ Away { held: AwayState::By { .. }, .. }) = known {
-        if !states::refresh(grid, &[away])?.is_empty() {
-            let holder = grid.store.view().task(task)?.map(|row| row.holder().to_owned()).unwrap_or_default();
-            return stays(format!("{holder}: {}", unknown_there(task)));
-        }
+    if let Some(away @ Away { held: AwayState::By { .. }, .. }) = known
+        && !states::refresh(grid, &[away])?.is_empty()
+    {
+        let holder = grid.store.view().task(task)?.map(|row| row.holder().to_owned()).unwrap_or_default();
+        return stays(format!("{holder}: {}", unknown_there(task)));
     }
     // As its owner told it just now, and both of one moment: a task that is given up meanwhile waits nowhere.
     let (away, row) = grid.store.read(|view| {
