@@ -24,7 +24,11 @@ pub(super) fn shown_by_uuid(view: &View<'_>, uuid: TaskUuid) -> Result<report::S
 
 pub(super) fn shown(view: &View<'_>, task: TaskId) -> Result<report::Submitted, OpsError> {
     let row = view.task(task)?.ok_or_else(|| OpsError::unknown("task", &task.to_string(), []))?;
-    Ok(report::Submitted { waits_in: waits_in(view, &row, view.away(task)?.as_ref())?, ..report_of(view, &row) })
+    let mut report = report_of(view, &row);
+    if report.server.is_none() {
+        report.waits_in = waits_in(view, &row, view.away(task)?.as_ref())?;
+    }
+    Ok(report)
 }
 
 /// The distributor that has a task, if a person should know it: another home's, or one of several of this home.
