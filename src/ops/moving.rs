@@ -73,7 +73,8 @@ fn attempt(grid: &mut Grid, task: TaskId) -> Result<Result<GaveUp, String>, OpsE
     if let Some(away @ Away { held: AwayState::By { .. }, .. }) = known
         && !states::refresh(grid, &[away])?.is_empty()
     {
-        let holder = grid.store.view().task(task)?.map(|row| row.holder().to_owned()).unwrap_or_default();
+        let row = grid.store.view().task(task)?;
+        let holder = row.as_ref().map_or("its home", TaskRow::holder);
         return stays(format!("{holder}: {}", unknown_there(task)));
     }
     // As its owner told it just now, and both of one moment: a task that is given up meanwhile waits nowhere.
