@@ -52,11 +52,10 @@ fn older_owner() {
     std::thread::spawn(move || {
         while let Ok(Some(message)) = frame::read::<ToServe>(&mut stdin().lock()) {
             if matches!(message, ToServe::Ask { question: Question::GiveUp { .. }, .. }) {
-                std::process::exit(1);
+                return;
             }
             frame::write(&mut to, &message).unwrap();
         }
-        std::process::exit(0);
     });
     let mut magic = [0; MAGIC.len()];
     from.read_exact(&mut magic).unwrap();
@@ -67,6 +66,7 @@ fn older_owner() {
         }
         frame::write(&mut stdout().lock(), &message).unwrap();
     }
+    serve.wait().unwrap();
 }
 
 #[test]

@@ -207,7 +207,8 @@ impl World {
                     let stays = plan.stays_down;
                     plan.down.insert(at.to_owned(), stays);
                 }
-                Fault::Frozen if plan.whole_hosts => plan.frozen_hosts.push(at.to_owned()),
+                // One that freezes after the thaw goes on at once.
+                Fault::Frozen if plan.whole_hosts && !plan.thawed => plan.frozen_hosts.push(at.to_owned()),
                 _ => {}
             }
             planned.fault
