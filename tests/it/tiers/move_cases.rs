@@ -156,3 +156,21 @@ fn run_wait_and_logs_of_a_task_that_leaves_this_home_end_with_its_output_and_cod
     std::fs::write(home.file("go"), "on").unwrap();
     home.grid(["wait", &own]).ok();
 }
+
+#[test]
+fn task_that_its_home_does_not_know_any_more_stays_and_can_be_given_up() {
+    let labs = Labs::busy();
+    labs.x.grid(["backup", "before.db"]).ok();
+    let id = labs.waits_while_y_is_free(&[]);
+    for home in [&labs.client, &labs.front, &labs.x] {
+        home.grid(["dispatcher", "stop"]).expect(0);
+    }
+    std::fs::rename(labs.x.home(), labs.x.home().with_extension("lost")).unwrap();
+    labs.x.grid(["restore", "before.db"]).ok();
+    let words = ["not moved: lab-x: its home does not know it any more", "set back", "grid cancel --forget"];
+    labs.client.grid(["move", &id]).expect(1).says(&words);
+    assert!(labs.client.sql("select home from away_view")[0]["home"].is_string(), "it is not left half moved");
+    labs.client.grid(["cancel", &id]).expect(1).says(&["does not know it any more", "grid cancel --forget"]);
+    labs.client.grid(["cancel", "--forget", &id]).ok();
+    assert_eq!((labs.client.state(&id).as_str(), labs.y.tasks(), labs.runs()), ("CANCELLED", 1, 0));
+}
