@@ -32,6 +32,8 @@ mod loss;
 mod machines;
 #[path = "ssh/many.rs"]
 mod many;
+#[path = "ssh/moving.rs"]
+mod moving;
 #[path = "ssh/outputs.rs"]
 mod outputs;
 #[path = "ssh/page.rs"]
