@@ -63,6 +63,16 @@ fn dispatcher_sheds_the_limits_and_the_oom_score_of_its_starter() {
 }
 
 #[test]
+fn dispatcher_sheds_the_scheduling_policy_and_the_class_of_its_starter() {
+    let grid = Grid::new();
+    let asked = "chrt -p $$ | sed 's/pid [0-9]*//'; ionice -p $$";
+    bash(&grid, "chrt -b 0 ionice -c 3 grid run -- true").ok();
+    let alone = bash(&grid, asked).ok();
+    assert!(alone.contains("SCHED_OTHER"), "{alone}");
+    assert_eq!(grid.grid(["run", "--", "bash", "-c", asked]).ok(), alone);
+}
+
+#[test]
 fn submits_of_one_shell_keep_one_environment() {
     let grid = Grid::new();
     grid.sh("for n in 1 2 3 4 5; do grid submit -H -- true; done; grid submit -H --env-none -- true").ok();
