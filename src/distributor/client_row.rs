@@ -116,7 +116,9 @@ impl ClientRow<'_> {
             tx.set_search(task, search)?;
             snapshot::placed(tx, task, own, front, placed, now)
         })?;
-        if let Some(away) = context.store.view().away(task)? {
+        if end.is_some()
+            && let Some(away) = context.store.view().away(task)?
+        {
             let owner = OwnerHome { home: placed.home, asked: &away.asked };
             owner::confirm(&context.store.view(), context.peers, owner, end)?;
         }

@@ -21,6 +21,8 @@ use std::time::Duration;
 
 /// Rounds of one search: every search of a task begins a new series, so that a refusal of the last one binds no later one.
 pub const SERIES: u32 = 1_000;
+/// Where searches begin no new series: other homes take no round of more than 4e9.
+pub const LAST_ROUND: u32 = 3_999_000_000;
 
 /// The last round of the series that a round belongs to.
 pub const fn series_end(round: u32) -> u32 {

@@ -160,7 +160,10 @@ fn searched(
         && let Some(row) = row
     {
         let now = context.now();
-        let moved = format!("moved from {from} to {}", row.tier2);
+        let moved = match row.tier2.as_str() {
+            to if to == from => format!("taken back by {from}"),
+            to => format!("moved from {from} to {to}"),
+        };
         context.store.write::<_, StoreError>(Durability::Normal, |tx| tx.trace(task, now, &moved))?;
     }
     Ok(reconciled)
@@ -193,7 +196,11 @@ fn ask_and_record(
     principal: &Principal,
 ) -> Result<Result<MoveOutcome, String>, TierError> {
     let (task, round) = (away.task, refused_until(away.round));
-    let reply = ask_owner(context, away, owner, round)?;
+    let mut reply = ask_owner(context, away, owner, round)?;
+    if matches!(reply, OwnerReply::Unknown) {
+        // A build that asked for fewer rounds may have been heard, and replaced since.
+        reply = ask_owner(context, away, owner, series_end(away.round))?;
+    }
     failpoint("move-answered");
     let now = context.now();
     let from = context.store.view().task(task)?.map(|row| row.tier2).unwrap_or_default();
@@ -230,7 +237,7 @@ fn ask_and_record(
             Ok(Ok(MoveOutcome::Stays(why)))
         }
         OwnerReply::Unknown => {
-            let why = unknown_there(task);
+            let why = unknown_there(task, false);
             context.store.write::<_, StoreError>(Durability::Full, |tx| {
                 if tx.end_move(away, round + 1)? {
                     tx.set_away_reason(task, &why)?;

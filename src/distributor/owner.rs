@@ -60,10 +60,11 @@ pub fn confirm(
     Ok(())
 }
 
-/// Why a task is no longer known in its home, and what to do.
-pub fn unknown_there(task: TaskId) -> String {
-    format!(
-        "its home does not know it any more: it was removed there, or that home was set back; `grid cancel --forget {task}` gives it up, `grid remove {task}` \
-         drops one that has ended"
-    )
+/// Why a task is no longer known in its home, and what to do. `has_ended`: as far as this home knows.
+pub fn unknown_there(task: TaskId, has_ended: bool) -> String {
+    let remedy = match has_ended {
+        true => format!("`grid remove {task}` drops its row here"),
+        false => format!("`grid cancel --forget {task}` gives it up"),
+    };
+    format!("its home does not know it any more: it was removed there, or that home was set back; {remedy}")
 }

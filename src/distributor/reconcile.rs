@@ -2,7 +2,7 @@
 //! no of every home that could hold the task, the search is resumed.
 
 use super::context::TierContext;
-use super::front::{self, Sought, series_end};
+use super::front::{self, LAST_ROUND, Sought, series_end};
 use super::moving;
 use super::owner::{self, OwnerHome, unknown_there};
 use super::peers::{PeerError, silently};
@@ -130,7 +130,7 @@ pub(super) fn tell_cancel(context: &mut TierContext<'_>, away: &Away) -> Result<
         Ok(said @ (Answer::Report(_) | Answer::Unknown(_))) => {
             context.store.write::<_, StoreError>(Durability::Full, |tx| {
                 if matches!(said, Answer::Unknown(_)) {
-                    tx.set_away_reason(away.task, &unknown_there(away.task))?;
+                    tx.set_away_reason(away.task, &unknown_there(away.task, false))?;
                 }
                 tx.cancel_told(away.task, grace)
             })?;
@@ -200,8 +200,10 @@ pub(super) fn again(
             let round = order.envelope.round;
             context.store.write(Durability::Normal, |tx| {
                 tx.unheard_away(away.task, now)?;
-                // The next search is above what refused it in this one.
-                tx.searched_away(away.task, round)?;
+                // The next search is above what refused it in this one, as long as there are rounds: a home takes 4e9.
+                if round < LAST_ROUND {
+                    tx.searched_away(away.task, round)?;
+                }
                 tx.set_reason(away.task, Some(&why))
             })?;
             Ok(Reconciled::Nobody)

@@ -62,9 +62,9 @@ pub(super) fn record_for_later(
         }
         SendError::Silent(..) => "its home does not answer now, and gets the cancel as soon as it does".into(),
         SendError::Other(error) => format!("its home has not confirmed it ({error}), and is asked again"),
-        SendError::Unknown(task) => {
+        SendError::Unknown { task, .. } => {
             // It can't be cancelled there, and no other home is asked for it.
-            let note = Some(unknown_there(*task));
+            let note = Some(unknown_there(*task, state.ended()));
             return Ok(TaskChange { id: chosen.to_string(), state, changed: 0, note });
         }
     };

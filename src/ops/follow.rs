@@ -28,6 +28,8 @@ pub enum FollowEvent<'a> {
     Note(&'a str),
     /// Why the followed task waits, and in which distributor, where a person should know it. Each home has its own number for it.
     Waits { task: Chosen, place: Option<&'a str>, reason: &'a str },
+    /// The task has no output, for it never started.
+    NeverStarted { task: Chosen, state: &'a str },
     /// Nothing new; sent now and then to check that the sink still accepts events.
     Still,
 }
@@ -45,6 +47,9 @@ pub struct FollowedEnd {
 
 /// How a note to another home begins that says why a task waits. It leaves out the task, which has another number there.
 pub(super) const WAITS: &str = "waits: ";
+
+/// How a note to another home begins that says that a task has no output; without the task, too.
+pub(super) const NEVER_STARTED: &str = "no output, it never started: ";
 
 /// The note on what a second Ctrl-C does.
 pub(super) const AGAIN_RETURNS: &str = "Ctrl-C again returns at once, and the cancel goes on";

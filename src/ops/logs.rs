@@ -8,10 +8,10 @@ use crate::model::attempt::{Gap, Stream};
 use crate::model::id::{AttemptKey, Index};
 use crate::model::resources::Bytes;
 use crate::model::settings::KEEP_OUTPUTS;
-use crate::model::task::{Launch, State};
+use crate::model::task::Launch;
 use crate::model::time::Timestamp;
 use crate::store::members::MemberRow;
-use crate::store::tasks::{Shape, TaskRow};
+use crate::store::tasks::Shape;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
@@ -43,7 +43,10 @@ pub fn logs(grid: &mut Grid, what: Chosen, wanted: &LogRequest, sink: &mut Follo
     };
     let begun: Vec<MemberRow> = members.into_iter().filter(|m| m.number > 0).collect();
     if begun.is_empty() {
-        return print_note(sink, &not_begun(&row, what, member_state(&grid.store.view(), what)?));
+        let state = member_state(&grid.store.view(), what)?;
+        let reason = row.reason_in(state).map_or_else(String::new, |reason| format!(": {reason}"));
+        let state = &format!("{state}{reason}");
+        return sink(FollowEvent::NeverStarted { task: what, state }).map_err(OpsError::Output);
     }
     let several = index.is_none();
     let mut gone = Vec::new();
@@ -190,11 +193,6 @@ pub(super) fn print_left_out(stream: Stream, bytes: u64, sink: &mut FollowSink<'
         return Ok(());
     }
     print_note(sink, &format!("[{} of {} left out here: beyond --max-output]", Bytes(bytes), word(stream)))
-}
-
-fn not_begun(row: &TaskRow, what: Chosen, state: State) -> String {
-    let reason = row.reason_in(state).map_or_else(String::new, |reason| format!(": {reason}"));
-    format!("{what} has no output: it never started ({state}{reason})")
 }
 
 const fn word(stream: Stream) -> &'static str {

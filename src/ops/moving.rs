@@ -49,7 +49,8 @@ fn move_one(grid: &mut Grid, chosen: Chosen) -> Result<TaskChange, OpsError> {
     let (changed, note) = match attempt(grid, chosen.task)? {
         Ok(gave_up) => {
             let row = row_of(grid, chosen)?;
-            let is_there = gave_up.reconciled == Reconciled::Placed && row.tier2 != gave_up.from;
+            let placed = gave_up.reconciled == Reconciled::Placed && !row.tier2.is_empty();
+            let is_there = placed && row.tier2 != gave_up.from;
             (if is_there { row.size } else { 0 }, moved(grid, &row, &gave_up)?)
         }
         Err(why) => (0, why),
@@ -75,7 +76,7 @@ fn attempt(grid: &mut Grid, task: TaskId) -> Result<Result<GaveUp, String>, OpsE
     {
         let row = grid.store.view().task(task)?;
         let holder = row.as_ref().map_or("its home", TaskRow::holder);
-        return stays(format!("{holder}: {}", unknown_there(task)));
+        return stays(format!("{holder}: {}", unknown_there(task, false)));
     }
     // As its owner told it just now, and both of one moment: a task that is given up meanwhile waits nowhere.
     let (away, row) = grid.store.read(|view| {
@@ -138,6 +139,9 @@ fn attempt(grid: &mut Grid, task: TaskId) -> Result<Result<GaveUp, String>, OpsE
 
 /// What became of a task that its home gave up.
 fn moved(grid: &mut Grid, row: &TaskRow, GaveUp { from, reconciled }: &GaveUp) -> Result<String, OpsError> {
+    if row.state() == State::Cancelled {
+        return Ok(format!("not moved: {from} gave it up, and it was cancelled meanwhile"));
+    }
     if *reconciled != Reconciled::Placed || row.tier2.is_empty() {
         let why = row.reason.as_ref().map_or("it is searched for again", |reason| reason.words());
         return Ok(format!("{from} gave it up; {why}"));
@@ -145,7 +149,8 @@ fn moved(grid: &mut Grid, row: &TaskRow, GaveUp { from, reconciled }: &GaveUp) -
     let moved = match row.tier2.as_str() {
         to if to == from => {
             format!(
-                "not moved: {from} gave it up, no other distributor took it, and it waits in {from} again, at the end of its queue"
+                "not moved: {from} gave it up, no other distributor took it, and {from} has it again, at the end of its queue: {}",
+                row.state()
             )
         }
         to => format!("moved from {from} to {to}"),

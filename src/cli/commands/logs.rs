@@ -46,6 +46,10 @@ pub fn give(out: &mut Out, event: FollowEvent<'_>) -> std::io::Result<()> {
             out.note(&format!("task {task} waits{place}: {reason}"));
             Ok(())
         }
+        FollowEvent::NeverStarted { task, state } => {
+            out.note(&format!("{task} has no output: it never started ({state})"));
+            Ok(())
+        }
         FollowEvent::Still => Ok(()),
     }
 }

@@ -133,7 +133,13 @@ pub const TOPICS: &[Topic] = &[
             explained("grid cancel --wait 12-15", "Return when they have ended."),
             explained("grid cancel --grace 0 all", "Send KILL at once."),
         ],
-        exit: &[],
+        exit: &[
+            (Code::OK, "Recorded, or it has ended already."),
+            (
+                Code::REFUSED,
+                "A task can't be cancelled: its home does not know it, or it has just moved; stderr has the reason.",
+            ),
+        ],
     },
     Topic {
         command: "hold",

@@ -6,7 +6,7 @@ use super::{away as row_of, files};
 use crate::distributor::members::words_of;
 use crate::model::attempt::Stream;
 use crate::model::task::State;
-use crate::ops::follow::{FollowEvent, FollowSink, FollowedEnd, WAITS};
+use crate::ops::follow::{FollowEvent, FollowSink, FollowedEnd, NEVER_STARTED, WAITS};
 use crate::ops::logs::LogRequest;
 use crate::ops::reader::{Follower, Woken};
 use crate::ops::selecting::Chosen;
@@ -152,10 +152,16 @@ fn pass_on(followed: Followed<'_>, told: &mut ToldBytes, word: Answer, sink: &mu
             [] => Ok(()),
             bytes => sink(FollowEvent::Output { index, stream, bytes }),
         },
-        Answer::Note(text) => match text.strip_prefix(WAITS) {
-            Some(reason) => sink(FollowEvent::Waits { task: followed.task, place: followed.holder, reason }),
-            None => sink(FollowEvent::Note(&text)),
-        },
+        Answer::Note(text) => {
+            let task = followed.task;
+            if let Some(reason) = text.strip_prefix(WAITS) {
+                sink(FollowEvent::Waits { task, place: followed.holder, reason })
+            } else if let Some(state) = text.strip_prefix(NEVER_STARTED) {
+                sink(FollowEvent::NeverStarted { task, state })
+            } else {
+                sink(FollowEvent::Note(&text))
+            }
+        }
         Answer::Member(index) => sink(FollowEvent::Member(followed.task.task, index)),
         _ => Ok(()),
     }

@@ -69,7 +69,10 @@ pub enum SendError {
     /// The task has left the home that was asked.
     Left(TaskId),
     /// The home that was asked does not know the task any more.
-    Unknown(TaskId),
+    Unknown {
+        task: TaskId,
+        has_ended: bool,
+    },
     /// All ways have answered, and refuse.
     Denied {
         task: TaskId,
@@ -98,7 +101,9 @@ impl From<SendError> for OpsError {
             }
             SendError::Moving(task) => forget(task, "it is being moved to another home; try again"),
             SendError::Left(task) => Self::Refused(format!("task {task}: it has left that home; try again")),
-            SendError::Unknown(task) => Self::Refused(format!("task {task}: {}", unknown_there(task))),
+            SendError::Unknown { task, has_ended } => {
+                Self::Refused(format!("task {task}: {}", unknown_there(task, has_ended)))
+            }
             SendError::Denied { task, summary, reasons } => {
                 Self::Denied { summary: format!("task {task}: refused where it is: {summary}"), reasons }
             }
@@ -168,7 +173,11 @@ fn send(
         Err(error) if peers.is_stopped() => Err(error.into()),
         Ok(Answer::Unknown(_)) => match record_unknown(grid, &[away])?.is_empty() {
             true => Err(SendError::Left(task)),
-            false => Err(SendError::Unknown(task)),
+            false => {
+                let row = grid.store.view().task(task).map_err(OpsError::from)?;
+                let has_ended = row.is_some_and(|row| row.state().ended());
+                Err(SendError::Unknown { task, has_ended })
+            }
         },
         Ok(answer) => Ok(answer),
         Err(OpsError::Denied { summary, reasons }) => {

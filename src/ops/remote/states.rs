@@ -79,12 +79,14 @@ pub fn watch(grid: &mut Grid, first: &Away, others: &[Away], stop: &Stop) -> Res
     match ask_by(grid, &mut peers, OwnerHome { home, asked: &first.asked }, &question, &mut silently) {
         Ok(Answer::States(all)) => {
             let ends = record_states(grid, &asked, &all)?;
+            // What withdraws the question does not withdraw this.
+            let mut peers = Relay::new(grid.store.home(), &grid.login);
             confirm(&grid.store.view(), &mut peers, OwnerHome { home, asked: &first.asked }, ends)?;
             Ok(WatchOutcome::Heard)
         }
         Ok(Answer::Unknown(_)) => Ok(match record_unknown(grid, &[first])?.is_empty() {
             true => WatchOutcome::Moved,
-            false => WatchOutcome::Gone(unknown_there(first.task)),
+            false => WatchOutcome::Gone(unknown_there(first.task, false)),
         }),
         Ok(other) => Ok(WatchOutcome::Denied(words_of(other))),
         Err(OpsError::Denied { summary, .. }) => Ok(WatchOutcome::Denied(summary)),
@@ -129,7 +131,8 @@ pub(super) fn record_unknown(grid: &mut Grid, tasks: &[&Away]) -> Result<Vec<Tas
         for asked in tasks {
             // Its old home does not know a task that has moved since, and rightly so.
             if tx.away(asked.task)?.is_some_and(|now| now.held == asked.held) {
-                tx.set_away_reason(asked.task, &unknown_there(asked.task))?;
+                let has_ended = tx.task(asked.task)?.is_some_and(|row| row.state().ended());
+                tx.set_away_reason(asked.task, &unknown_there(asked.task, has_ended))?;
                 lost.push(asked.task);
             }
         }

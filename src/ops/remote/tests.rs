@@ -84,7 +84,7 @@ fn cancel_that_is_recorded_says_why_it_was_not_carried_out() {
         assert!(note.starts_with(&format!("cancel asked; {words}")) && note.contains("--forget"), "{note}");
         assert_eq!((changed, cancel), (1, Some(grace)), "{note}");
     }
-    let (changed, note, cancel) = asked(&SendError::Unknown, &mut grid);
+    let (changed, note, cancel) = asked(&|task| SendError::Unknown { task, has_ended: false }, &mut grid);
     assert!(note.starts_with("its home does not know it any more") && note.contains("--forget"), "{note}");
     assert_eq!((changed, cancel), (0, None), "a home without the task can't cancel it");
 }

@@ -10,7 +10,7 @@ use crate::model::endpoint::Endpoint;
 use crate::model::id::{HomeId, Index, TaskId, TaskUuid};
 use crate::model::name::Name;
 use crate::model::user::Role;
-use crate::ops::follow::{self, FollowEvent, WAITS};
+use crate::ops::follow::{self, FollowEvent, NEVER_STARTED, WAITS};
 use crate::ops::logs::{self, LogRequest};
 use crate::ops::reader::Follower;
 use crate::ops::remove::{self, Removal};
@@ -326,6 +326,9 @@ fn pour(asked: &OpenQuestion<'_>, event: FollowEvent<'_>) -> std::io::Result<()>
         FollowEvent::Member(_, index) => session.say(ticket, Answer::Member(index), false),
         FollowEvent::Note(text) => session.say(ticket, Answer::Note(text.to_owned()), false),
         FollowEvent::Waits { reason, .. } => session.say(ticket, Answer::Note(format!("{WAITS}{reason}")), false),
+        FollowEvent::NeverStarted { state, .. } => {
+            session.say(ticket, Answer::Note(format!("{NEVER_STARTED}{state}")), false);
+        }
         FollowEvent::Still => {}
     }
     Ok(())

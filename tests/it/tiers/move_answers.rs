@@ -2,6 +2,7 @@
 
 use super::hostile::envelope;
 use super::world::{Wire, World, context, found, know, principal, request};
+use grid::distributor::front::series_end;
 use grid::distributor::moving::{MoveOutcome, give_up, move_away, move_own};
 use grid::distributor::peers::{PeerError, Peers};
 use grid::distributor::place::{PlacementRequest, SearchOutcome, place};
@@ -131,6 +132,35 @@ fn owner_that_does_not_know_the_task_did_not_give_it_up() {
     assert!(matches!(&outcome, MoveOutcome::Stays(why) if why.contains("does not know it")), "{outcome:?}");
     let away = client.view().away(task).unwrap().unwrap();
     assert!(matches!(away.held, AwayState::By { .. }), "it may have ended there, and is not run again: {away:?}");
+}
+
+/// Knows what it gave up in the rounds of one series alone, as it was asked by an earlier build.
+struct GaveUpOneSeries(Wire, u32);
+
+impl Peers for GaveUpOneSeries {
+    fn ask(
+        &mut self,
+        endpoint: &Endpoint,
+        question: &Question,
+        each: &mut dyn FnMut(Answer) -> bool,
+    ) -> Result<Answer, PeerError> {
+        match question {
+            Question::GiveUp { round, .. } if *round > self.1 => Ok(Answer::Unknown("no task".to_owned())),
+            _ => self.0.ask(endpoint, question, each),
+        }
+    }
+}
+
+#[test]
+fn owner_that_gave_the_task_up_to_an_earlier_build_is_believed() {
+    let (world, dir) = World::new();
+    let (mut client, lab, task) = waiting(&dir, &mut Wire::of_client(&world));
+    let away = client.view().away(task).unwrap().unwrap();
+    let mut peers = GaveUpOneSeries(Wire::of_client(&world), series_end(away.round));
+    let outcome = move_away(&mut context(&mut client, &mut peers), task, &principal()).unwrap();
+    assert!(matches!(outcome, MoveOutcome::GivenUp(Reconciled::Placed)), "{outcome:?}");
+    assert_eq!(lab.view().held_by_uuid(away.uuid).unwrap(), (None, None));
+    assert_eq!(client.view().task(task).unwrap().unwrap().tier2, "lab-y");
 }
 
 /// Asks nobody.

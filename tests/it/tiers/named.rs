@@ -20,6 +20,8 @@ fn lab_that_a_task_waits_in_is_named_by_every_verb() {
     // In the lab itself it is one of its own.
     let own = labs.x.grid(["explain", "2"]);
     own.shows(&["task 2 is PENDING: local: slots", "\nlocal   no"]);
+    // Its number there is another one.
+    client.grid(["logs", "1"]).says(&["grid: 1 has no output: it never started (PENDING: local: slots"]);
     labs.frees(&labs.x);
     client.grid(["wait", "1"]).ok();
     client.grid(["status"]).shows(&["lab-x/local"]);
