@@ -39,10 +39,7 @@ pub fn remove(grid: &mut Grid, names: &[String], on_host: OnHost) -> Result<Vec<
         servers::remove(grid, names)?;
         return Ok(words);
     }
-    let drain = TemporaryDrain::begin(&mut grid.store, "it is being removed", |tx| {
-        hosts.iter().try_for_each(|server| servers::refuse_removal(tx, server.name.as_str()))?;
-        Ok::<_, OpsError>(hosts.clone())
-    })?;
+    let drain = drain(grid, &hosts)?;
     let cleared = hosts.iter().map(|server| clear(grid, server)).collect::<Result<Vec<_>, _>>();
     match cleared.and_then(|words| servers::remove(grid, names).map(|_| words)) {
         Ok(words) => {
@@ -54,6 +51,17 @@ pub fn remove(grid: &mut Grid, names: &[String], on_host: OnHost) -> Result<Vec<
             Err(error)
         }
     }
+}
+
+/// Drains servers as they are now: what `hosts` says of their drains may be of a removal that was killed.
+fn drain(grid: &mut Grid, hosts: &[Server]) -> Result<TemporaryDrain, OpsError> {
+    TemporaryDrain::begin(&mut grid.store, "it is being removed", |tx| {
+        let current = hosts.iter().map(|server| {
+            servers::refuse_removal(tx, server.name.as_str())?;
+            find(tx, server.name.as_str())
+        });
+        current.collect::<Result<Vec<_>, OpsError>>()
+    })
 }
 
 /// Servers over ssh whose host no other server uses.
@@ -118,5 +126,56 @@ pub(super) fn wait_for_clearing(mut connection: start::Connection, server: &Serv
             Some(_) => {}
             None => return Err("it can't be reached now".to_owned()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::fixture;
+    use crate::store::Durability;
+    use std::fs::{self, File};
+
+    const REASON: &str = "it is being removed";
+
+    /// Drains a server as the process of this note does.
+    fn drained_by(grid: &mut Grid, server: &Server, note: &str) -> File {
+        let dir = grid.store.home().run_dir().join("draining");
+        fs::create_dir_all(&dir).unwrap();
+        let id = serde_json::to_value(server.id).unwrap();
+        let text = serde_json::json!({ "reason": REASON, "servers": [[id, null]] });
+        fs::write(dir.join(note), text.to_string()).unwrap();
+        grid.store.write::<_, OpsError>(Durability::Full, |tx| Ok(tx.set_drained(server.id, Some(REASON))?)).unwrap();
+        File::open(dir.join(note)).unwrap()
+    }
+
+    fn reason(grid: &Grid) -> Option<String> {
+        grid.store.view().servers().unwrap().remove(0).drained
+    }
+
+    #[test]
+    fn removal_that_fails_after_one_that_was_killed_leaves_no_drain() {
+        let (_dir, mut grid) = fixture::grid();
+        let server = grid.store.view().servers().unwrap().remove(0);
+        drop(drained_by(&mut grid, &server, "dead"));
+        let read_before = grid.store.view().servers().unwrap();
+        let drain = drain(&mut grid, &read_before[..1]).unwrap();
+        assert_eq!(reason(&grid).as_deref(), Some(REASON));
+        drain.end(&mut grid.store).unwrap();
+        assert_eq!(reason(&grid), None);
+    }
+
+    #[test]
+    fn removal_beside_another_of_the_same_server_is_refused() {
+        let (_dir, mut grid) = fixture::grid();
+        let server = grid.store.view().servers().unwrap().remove(0);
+        let live = drained_by(&mut grid, &server, "live");
+        live.lock().unwrap();
+        let refused = drain(&mut grid, std::slice::from_ref(&server)).unwrap_err();
+        assert!(refused.to_string().contains("drained by another command"), "{refused}");
+        assert_eq!(reason(&grid).as_deref(), Some(REASON), "the other drain is in force");
+        drop(live);
+        drain(&mut grid, &[server]).unwrap().end(&mut grid.store).unwrap();
+        assert_eq!(reason(&grid), None);
     }
 }

@@ -29,7 +29,8 @@ pub struct TemporaryDrain {
 }
 
 impl TemporaryDrain {
-    /// Drains the servers that `choose` gives in the same transaction.
+    /// Drains the servers that `choose` reads in the same transaction, after drains of killed processes were ended: what was read
+    /// before may have been drained by one of these. An error where another process drains one of them so.
     pub fn begin<E: From<StoreError>>(
         store: &mut Store,
         reason: &str,
@@ -41,7 +42,9 @@ impl TemporaryDrain {
         let unwritable = |error| StoreError::Unwritable { path: path.clone(), error };
         let mut lock = locked(&dir, &path).map_err(unwritable)?;
         let changed = store.write(Durability::Full, |tx| {
-            let servers = choose(tx)?.into_iter().map(|server| (server.id, server.drained)).collect();
+            let chosen = choose(tx)?;
+            refuse_drained(&others(&dir, &path)?, &chosen)?;
+            let servers = chosen.into_iter().map(|server| (server.id, server.drained)).collect();
             let changed = Changed { reason: reason.to_owned(), servers };
             let text = serde_json::to_vec(&changed).unwrap_or_default();
             // On the disk before the drain is.
@@ -108,6 +111,40 @@ pub fn may_be_left(home: &Home) -> bool {
 /// A directory that exists only while there are such drains.
 fn notes(home: &Home) -> PathBuf {
     home.run_dir().join("draining")
+}
+
+/// The notes of other processes.
+fn others(dir: &Path, own: &Path) -> Result<Vec<Changed>> {
+    let unreadable = |path: &Path, error| StoreError::Unwritable { path: path.to_owned(), error };
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(|error| unreadable(dir, error))? {
+        let path = entry.map_err(|error| unreadable(dir, error))?.path();
+        if path == own {
+            continue;
+        }
+        match std::fs::read(&path) {
+            // One that is not whole was written before its drain.
+            Ok(text) => all.extend(serde_json::from_slice::<Changed>(&text)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(unreadable(&path, error)),
+        }
+    }
+    Ok(all)
+}
+
+/// The reason of another temporary drain is none from before: that drain ends under this one, and this one would restore it for ever.
+fn refuse_drained(others: &[Changed], chosen: &[Server]) -> Result<()> {
+    let by_another = |server: &&Server| {
+        others.iter().any(|other| {
+            server.drained.as_ref() == Some(&other.reason) && other.servers.iter().any(|(id, _)| *id == server.id)
+        })
+    };
+    match chosen.iter().find(by_another) {
+        Some(Server { name, drained: Some(reason), .. }) => {
+            Err(StoreError::Drained { server: name.to_string(), reason: reason.clone() })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn locked(dir: &Path, path: &Path) -> io::Result<File> {

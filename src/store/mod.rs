@@ -103,6 +103,8 @@ pub enum StoreError {
     Gone { home: PathBuf },
     #[error("the database was upgraded by a newer grid while this one ran; start the command again")]
     Upgraded,
+    #[error("server {server} is drained by another command ({reason}): try again when that has ended")]
+    Drained { server: String, reason: String },
     /// A matter of one row: [`unreadable`] finds it.
     #[error("a row of the database can't be read: {0}; `grid doctor` finds it")]
     Unreadable(String),
