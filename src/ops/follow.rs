@@ -3,7 +3,7 @@
 use super::reader::{Follower, Woken, closed};
 use super::remote::follow::follow_remote;
 use super::selecting::Chosen;
-use super::submit::waits_in;
+use super::submit::{Several, waits_in};
 use super::wait::settle;
 use super::{Grid, OpsError, cancel, logs, member_state, remote, shell_code};
 use crate::dispatch::client::losses::Losses;
@@ -215,7 +215,7 @@ fn follow_member(
                     && let Some(reason) = row.reason_in(state)
                 {
                     said_why = true;
-                    let place = waits_in(&grid.store.view(), &row, None)?;
+                    let place = waits_in(&grid.store.view(), &row, None, &Several::default())?;
                     tell(sink, FollowEvent::Waits { task: what, place: place.as_deref(), reason: &reason })?;
                 }
             }

@@ -2,7 +2,7 @@
 
 use super::report::{AttemptReport, Detail, InheritedReport, Remote, Submitted, Task};
 use super::selecting::Chosen;
-use super::submit::waits_in;
+use super::submit::{Several, waits_in};
 use super::{Grid, OpsError, remote};
 use crate::model::id::{Index, ServerId, TaskId};
 use crate::model::server::{Engine, Health};
@@ -31,9 +31,10 @@ pub fn show(grid: &mut Grid, what: &[Chosen]) -> Result<Vec<Task>, OpsError> {
         }
     }
     grid.store.read(|view| {
+        let several = Several::default();
         let of = |chosen: &Chosen| match told.remove(chosen) {
             Some((report, id)) => as_ours(view, *chosen, report, id),
-            None => full_report(view, *chosen),
+            None => full_report(view, *chosen, &several),
         };
         what.iter().map(of).collect()
     })
@@ -61,7 +62,7 @@ fn as_ours(view: &View<'_>, chosen: Chosen, mut task: Task, id: TaskId) -> Resul
     Ok(task)
 }
 
-fn full_report(view: &View<'_>, chosen: Chosen) -> Result<Task, OpsError> {
+fn full_report(view: &View<'_>, chosen: Chosen, several: &Several) -> Result<Task, OpsError> {
     let row = view.task(chosen.task)?.ok_or_else(|| OpsError::unknown("task", &chosen.task.to_string(), []))?;
     let index = match row.shape {
         Shape::Single => Some(Index(0)),
@@ -69,8 +70,8 @@ fn full_report(view: &View<'_>, chosen: Chosen) -> Result<Task, OpsError> {
     };
     let member = index.map_or(Ok(None), |index| view.member(row.id, index))?;
     let mut task = match index {
-        Some(index) if row.shape != Shape::Single => of_member(view, &row, index, member.as_ref())?,
-        _ => of_task(view, &row, member.as_ref())?,
+        Some(index) if row.shape != Shape::Single => of_member(view, &row, index, member.as_ref(), several)?,
+        _ => of_task(view, &row, member.as_ref(), several)?,
     };
     if index.is_none() && task.head.reason.is_none() {
         let cut = view.count_cut(row.id)?;
@@ -85,7 +86,12 @@ fn full_report(view: &View<'_>, chosen: Chosen) -> Result<Task, OpsError> {
 }
 
 /// The report of a task in `status`; `member` is the only member of a single task.
-pub(super) fn of_task(view: &View<'_>, row: &TaskRow, member: Option<&MemberRow>) -> Result<Task, OpsError> {
+pub(super) fn of_task(
+    view: &View<'_>,
+    row: &TaskRow,
+    member: Option<&MemberRow>,
+    several: &Several,
+) -> Result<Task, OpsError> {
     let single = row.shape == Shape::Single;
     let state = row.state();
     // One that waits again is nowhere; its attempts tell where it was.
@@ -112,7 +118,7 @@ pub(super) fn of_task(view: &View<'_>, row: &TaskRow, member: Option<&MemberRow>
             id: row.id.to_string(),
             uuid: row.uuid.to_string(),
             state,
-            waits_in: if server.is_none() { waits_in(view, row, away.as_ref())? } else { None },
+            waits_in: if server.is_none() { waits_in(view, row, away.as_ref(), several)? } else { None },
             server,
             route: vec![row.tier1.clone(), row.tier2.clone()],
             reason: reason.or_else(|| member.and_then(MemberRow::remark)).or(files),
@@ -148,8 +154,14 @@ fn others_wait(row: &TaskRow) -> Option<String> {
 }
 
 /// The report of one member of an array.
-fn of_member(view: &View<'_>, row: &TaskRow, index: Index, member: Option<&MemberRow>) -> Result<Task, OpsError> {
-    let mut task = of_task(view, row, member)?;
+fn of_member(
+    view: &View<'_>,
+    row: &TaskRow,
+    index: Index,
+    member: Option<&MemberRow>,
+    several: &Several,
+) -> Result<Task, OpsError> {
+    let mut task = of_task(view, row, member, several)?;
     let state = member.map_or(row.rest_phase, MemberRow::phase).state();
     task.head.id = format!("{}.{index}", row.id);
     task.head.state = state;

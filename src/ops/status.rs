@@ -2,6 +2,7 @@
 
 use super::report::{ServerLine, Status, Task};
 use super::selecting::Chosen;
+use super::submit::Several;
 use super::{Grid, OpsError, dispatcher, notice, remote, server_remarks, servers, show, users};
 use crate::model::filesystem::has_room;
 use crate::model::id::Index;
@@ -38,7 +39,8 @@ pub fn status(grid: &mut Grid, asked: &StatusFilter) -> Result<Status, OpsError>
     let dispatcher = dispatcher::trouble(grid);
     grid.store.read(|view| {
         let (rows, left_out) = rows(view, asked)?;
-        let tasks = rows.iter().map(|row| brief(view, row)).collect::<Result<_, _>>()?;
+        let several = Several::default();
+        let tasks = rows.iter().map(|row| brief(view, row, &several)).collect::<Result<_, _>>()?;
         let remarks = server_remarks::remarks(view, Timestamp::now())?;
         let servers = view.servers_in_short()?.iter().map(|server| line(server, remarks.get(&server.id))).collect();
         let notice = notice::of(view)?;
@@ -74,9 +76,9 @@ fn rows(view: &View<'_>, asked: &StatusFilter) -> Result<(Vec<TaskRow>, u64), Op
     Ok((rows, left_out))
 }
 
-fn brief(view: &View<'_>, row: &TaskRow) -> Result<Task, OpsError> {
+fn brief(view: &View<'_>, row: &TaskRow, several: &Several) -> Result<Task, OpsError> {
     let member = if row.shape == Shape::Single { view.member(row.id, Index(0))? } else { None };
-    show::of_task(view, row, member.as_ref())
+    show::of_task(view, row, member.as_ref(), several)
 }
 
 fn line(server: &crate::model::server::Server, remark: Option<&String>) -> ServerLine {

@@ -4,16 +4,11 @@ use super::draft::Draft;
 use super::{Grid, OpsError};
 use crate::model::demand::Target;
 use crate::model::distributor::{Endpoint, Record, Tier};
-use crate::store::View;
 
 /// A warning for each unknown server or distributor. Nothing is refused: such a server may be added later, and `-x` of an unknown
 /// one excludes nothing.
 pub fn unknown(grid: &Grid, draft: &Draft) -> Result<Vec<String>, OpsError> {
-    unknown_in(&grid.store.view(), draft)
-}
-
-/// The same, in a transaction.
-pub(super) fn unknown_in(view: &View<'_>, draft: &Draft) -> Result<Vec<String>, OpsError> {
+    let view = grid.store.view();
     if draft.on.is_none() && draft.exclude.is_empty() {
         return Ok(Vec::new());
     }

@@ -3,7 +3,7 @@
 use super::by_itself::refusal;
 use super::inheritance::{EnvironmentRule, LastSubmitter};
 use super::request::{SubmitRequest, completed, envelope, profile};
-use super::submitted::shown;
+use super::submitted::{shown, shown_here};
 use crate::dispatch::submits::{SubmitHandler, SubmitMessage};
 use crate::distributor::fleets::Fleets;
 use crate::distributor::local_search;
@@ -11,7 +11,6 @@ use crate::distributor::principal::Principal;
 use crate::model::time::Timestamp;
 use crate::ops::OpsError;
 use crate::ops::report::Submitted;
-use crate::ops::targets::unknown_in;
 use crate::store::{StoreError, Tx};
 
 /// Handles the submits of commands in the dispatcher.
@@ -60,13 +59,12 @@ fn place(
         submit.draft.env = known.inheritance.travelling.clone().with(submit.draft.env);
         notes.extend(tighter(&known.out_of_reach));
     }
-    notes.extend(unknown_in(tx, &submit.draft)?);
     let request = completed(tx, submit.draft, profile.as_ref(), submit.client, &submit.me)?;
     let principal = Principal::resident(submit.me).with(environment);
     let envelope = envelope(submit.uuid, &request)?;
     let placed = local_search::place(tx, fleets, envelope, &principal, now).map_err(refusal)?;
     let Some(task) = placed else { return Ok(None) };
-    Ok(Some(Submitted { notes, ..shown(tx, task)? }))
+    Ok(Some(Submitted { notes, ..shown_here(tx, task)? }))
 }
 
 /// The note on a dispatcher whose tasks get less than what the submitter has.

@@ -26,4 +26,4 @@ pub(super) use inheritance::keep_environment;
 pub use request::SubmitRequest;
 pub(super) use request::travelling;
 pub use submitted::chosen;
-pub(super) use submitted::waits_in;
+pub(super) use submitted::{Several, waits_in};
