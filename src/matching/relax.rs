@@ -9,7 +9,7 @@ use crate::model::demand::{AppNeed, Target};
 use crate::model::id::TaskId;
 use crate::model::name::Name;
 use crate::model::resources::Bytes;
-use crate::model::server::{Engine, Health, Server};
+use crate::model::server::{Engine, Health, PASSING_DRAINS, Server};
 use std::fmt;
 
 /// Of so many drained servers it is tried what resuming them gives.
@@ -120,7 +120,12 @@ impl Fleet {
         if self.matching(query, for_task, When::Now).next().is_some() {
             return found;
         }
-        found.resumed = self.resumed(query, for_task, as_it_is == 0);
+        // What a server that is drained or not reached could run as it is, gains nothing from another one of these.
+        let away_as_it_is = as_it_is > 0 || self.matching(query, for_task, When::Away).next().is_some();
+        if away_as_it_is {
+            // Else no server could run it, drained or not: the fleet is not copied.
+            found.resumed = self.resumed(query, for_task, as_it_is == 0);
+        }
         let parts = parts(query);
         let ones: Vec<Vec<RelaxedPart>> = parts.iter().map(|part| vec![part.clone()]).collect();
         let pairs = || {
@@ -130,11 +135,9 @@ impl Fleet {
             };
             parts.iter().take(PAIRED).enumerate().flat_map(pair).collect::<Vec<_>>()
         };
-        // What a server that is drained or not reached could run as it is, gains nothing from another one of these.
-        let away_as_it_is = || self.matching(query, for_task, When::Away).next().is_some();
         let whens = match as_it_is {
             1.. => &[When::Now][..],
-            0 if away_as_it_is() => &[When::Now, When::Later],
+            0 if away_as_it_is => &[When::Now, When::Later],
             0 => &[When::Now, When::Later, When::Away],
         };
         for when in whens {
@@ -153,7 +156,10 @@ impl Fleet {
 
     /// Drained servers that would let the task start now if they were resumed; else, if `later` counts, let it run later.
     fn resumed(&self, query: &Query, for_task: Option<TaskId>, later: bool) -> Vec<(Name, When)> {
-        let is_drained = |server: &&Server| server.drained.is_some() && server.health == Health::Up;
+        // One that is being removed is not for a person to resume.
+        let for_good = |reason: &String| !PASSING_DRAINS.contains(&reason.as_str());
+        let is_drained =
+            |server: &&Server| server.drained.as_ref().is_some_and(for_good) && server.health == Health::Up;
         let mut drained: Vec<&Server> = self.servers.iter().filter(is_drained).collect();
         drained.sort_unstable_by_key(|server| &server.name);
         let drained: Vec<Server> = drained.into_iter().take(RESUMED).cloned().collect();

@@ -11,6 +11,12 @@ use serde::{Deserialize, Serialize};
 /// The attribute by which the owner allows others' tasks to run under the home's own account.
 pub const SHARED_ACCOUNT: &str = "shared_account";
 
+/// Why a server is drained while `grid server remove` or `grid uninstall` takes it away.
+pub const BEING_REMOVED: &str = "it is being removed";
+pub const BEING_UNINSTALLED: &str = "grid is being uninstalled";
+/// The reasons of drains that no person resumes.
+pub const PASSING_DRAINS: [&str; 2] = [BEING_REMOVED, BEING_UNINSTALLED];
+
 /// How a server is driven.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "kind")]

@@ -4,7 +4,7 @@ use super::servers::{self, find};
 use super::{Grid, OpsError};
 use crate::dispatch::client::start;
 use crate::model::resources::Bytes;
-use crate::model::server::{Engine, Server};
+use crate::model::server::{BEING_REMOVED, Engine, Server};
 use crate::protocol::agent::Clearing;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
 use crate::store::View;
@@ -55,7 +55,7 @@ pub fn remove(grid: &mut Grid, names: &[String], on_host: OnHost) -> Result<Vec<
 
 /// Drains servers as they are now: what `hosts` says of their drains may be of a removal that was killed.
 fn drain(grid: &mut Grid, hosts: &[Server]) -> Result<TemporaryDrain, OpsError> {
-    TemporaryDrain::begin(&mut grid.store, "it is being removed", |tx| {
+    TemporaryDrain::begin(&mut grid.store, BEING_REMOVED, |tx| {
         let current = hosts.iter().map(|server| {
             servers::refuse_removal(tx, server.name.as_str())?;
             find(tx, server.name.as_str())
@@ -136,7 +136,7 @@ mod tests {
     use crate::store::Durability;
     use std::fs::{self, File};
 
-    const REASON: &str = "it is being removed";
+    const REASON: &str = BEING_REMOVED;
 
     /// Drains a server as the process of this note does.
     fn drained_by(grid: &mut Grid, server: &Server, note: &str) -> File {

@@ -7,7 +7,7 @@ use crate::matching::{Fleet, Query, RelaxedPart, When};
 use crate::model::demand::Demand;
 use crate::model::id::TaskId;
 use crate::model::resources::{Bytes, Needs};
-use crate::model::server::{Engine, Health, Server, Taken};
+use crate::model::server::{BEING_REMOVED, BEING_UNINSTALLED, Engine, Health, Server, Taken};
 use proptest::prelude::*;
 
 proptest! {
@@ -181,4 +181,14 @@ fn drained_server_that_would_help_is_named_with_the_verb() {
     let named = query(&Demand { on: Some("fast".parse().unwrap()), ..demand() });
     let hints = spread(vec![drained]).relaxations(&named, None).lines();
     assert_eq!(hints, ["`grid server resume fast`: it could run later"]);
+}
+
+#[test]
+fn server_that_is_being_removed_is_not_named_as_one_to_resume() {
+    for (reason, lines) in [(BEING_REMOVED, 0), (BEING_UNINSTALLED, 0), ("fan is loud", 1)] {
+        let mut drained = server(1, "fast");
+        drained.drained = Some(reason.into());
+        let found = spread(vec![drained]).relaxations(&query(&demand()), None);
+        assert_eq!(found.resumed.len(), lines, "{reason}");
+    }
 }

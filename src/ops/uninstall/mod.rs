@@ -21,6 +21,7 @@ use crate::dispatch::client::start;
 use crate::model::failpoint::failpoint;
 use crate::model::id::TaskId;
 use crate::model::resources::Bytes;
+use crate::model::server::BEING_UNINSTALLED;
 use crate::model::ssh::Login;
 use crate::model::task::ClientFacts;
 use crate::model::time::Timestamp;
@@ -265,7 +266,7 @@ impl Uninstall {
 
 /// Drains all servers, so that nothing starts from here on.
 fn drain(grid: &mut Grid) -> Result<TemporaryDrain, OpsError> {
-    let drain = TemporaryDrain::begin(&mut grid.store, "grid is being uninstalled", |tx| {
+    let drain = TemporaryDrain::begin(&mut grid.store, BEING_UNINSTALLED, |tx| {
         refuse_unended(tx)?;
         Ok::<_, OpsError>(tx.servers()?.into_iter().filter(|server| server.drained.is_none()).collect())
     })?;
