@@ -21,8 +21,6 @@ const WANTED: Duration = Duration::from_secs(10);
 const REST: Duration = Duration::from_secs(3);
 /// How many blocked classes are checked.
 const CLASSES: usize = 64;
-/// How many blocked classes are explained again.
-const EXPLAINED: usize = 1_000;
 
 impl Dispatcher {
     /// Leaves a host alone for a while: it answers probes, but can't start a task.
@@ -56,8 +54,7 @@ impl Dispatcher {
             let classes: Vec<ClassId> = self.schedule.queue.blocked().take(CLASSES).map(|(key, _)| key.2).collect();
             classes.into_iter().for_each(|class| self.probe_unsure(class, now));
             // What they waited for may be there by now, and something else lack.
-            let classes = self.schedule.queue.blocked().take(EXPLAINED).map(|(key, _)| key.2);
-            self.schedule.to_explain.add_again(classes);
+            self.schedule.to_explain.add_again(&self.schedule.queue);
         }
         for (server, since) in self.callers.probes() {
             if let Some(route) = self.route_to(server)

@@ -4,11 +4,12 @@
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::schedule::pass::compile;
-use crate::dispatch::schedule::queue::Key;
+use crate::dispatch::schedule::queue::{Key, Queue};
 use crate::dispatch::sealed;
 use crate::distributor::tier2::summary;
 use crate::matching::Fleet;
 use crate::model::ambient::Now;
+use crate::model::bounds;
 use crate::model::id::{ClassId, DistributorId, ServerId, TaskId};
 use crate::store::classes::Head;
 use crate::store::{Durability, Store, StoreError, Tx};
@@ -21,6 +22,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const MOMENT: Duration = Duration::from_millis(5);
 /// To explain classes again may take one part in so many of the time.
 const SHARE: u32 = 20;
+/// How many blocked classes are put together to be explained again.
+const AGAIN: usize = 1_000;
 
 /// Classes to explain, first come first.
 #[derive(Debug, Default)]
@@ -32,6 +35,8 @@ pub struct ToExplain {
     looked_at: HashSet<ClassId>,
     /// Classes whose reasons may be of the past, after all others.
     again: VecDeque<ClassId>,
+    /// The last class that was put there.
+    last_again: Option<(DistributorId, Key)>,
     /// When the next of them is due.
     again_at: Option<Instant>,
 }
@@ -44,11 +49,18 @@ impl ToExplain {
         }
     }
 
-    /// Adds classes that were explained before, unless such are left.
-    pub fn add_again(&mut self, classes: impl Iterator<Item = ClassId>) {
-        if self.again.is_empty() {
-            self.again.extend(classes);
+    /// Adds some blocked classes that were explained before, unless such are left: those behind the last of the time before, else
+    /// the first.
+    pub fn add_again(&mut self, queue: &Queue) {
+        if !self.again.is_empty() {
+            return;
         }
+        let mut found: Vec<_> = queue.blocked_behind(self.last_again).take(AGAIN).collect();
+        if found.is_empty() {
+            found.extend(queue.blocked().take(AGAIN));
+        }
+        self.last_again = found.last().map(|(key, distributor)| (*distributor, *key));
+        self.again.extend(found.into_iter().map(|(key, _)| key.2));
     }
 
     /// When the next class is explained; None: there is none.
@@ -147,7 +159,9 @@ impl Dispatcher {
         if reasons.is_empty() || verdicts.iter().any(|verdict| !verdict.qualifies) {
             reasons.insert(0, summary(&verdicts));
         }
-        Ok(Some(reasons.join("; ")))
+        let mut why = reasons.join("; ");
+        bounds::cut(&mut why);
+        Ok(Some(why))
     }
 
     /// Servers that a task is kept from: they refused it, it failed there, or they are paused.
@@ -159,21 +173,24 @@ impl Dispatcher {
         head: &Head,
         now: Now,
     ) -> Result<Vec<String>, StoreError> {
-        let refused = self.attempts.barred.get(&head.task).into_iter().flatten();
-        let mut words: Vec<String> = refused.map(|(_, text)| format!("refused: {text}")).collect();
+        let refused = self.attempts.barred.get(&head.task);
+        let barred: Vec<ServerId> = refused.into_iter().flatten().map(|(server, _)| *server).collect();
+        let first = refused.and_then(|refused| refused.first());
+        let more = and_more(barred.len());
+        let mut words: Vec<String> = first.map(|(_, text)| format!("refused: {text}{more}")).into_iter().collect();
         let names = |servers: &mut dyn Iterator<Item = ServerId>| -> Option<String> {
             let names: BTreeSet<&str> = servers.filter_map(|id| Some(fleet.get(id)?.name.as_str())).collect();
-            (!names.is_empty()).then(|| names.into_iter().collect::<Vec<_>>().join(", "))
+            names.first().map(|first| format!("{first}{}", and_more(names.len())))
         };
         if let Some(failed) = names(&mut self.failed_on(head, now.mono).into_iter()) {
             words.push(format!("not yet again on {failed}, where it failed"));
         }
         let closed = self.attempts.suspects.closed_to(class, now.mono);
-        let suspects = self.attempts.suspects.servers();
+        let without = [barred, self.attempts.suspects.servers()].concat();
         let patience = self.attempts.settings.retry_elsewhere(tx)?;
         if let Some(paused) = names(&mut closed.into_iter())
             && let Some(compiled) = self.schedule.compiled.get(&class)
-            && fleet.could_elsewhere(&compiled.query, &suspects, patience)
+            && fleet.could_elsewhere(&compiled.query, &without, patience)
         {
             words.push(format!("{paused} pauses, for much fails there"));
         }
@@ -181,14 +198,41 @@ impl Dispatcher {
     }
 }
 
+/// What follows the first of several.
+fn and_more(all: usize) -> String {
+    if all > 1 { format!(" (and {} more)", all - 1) } else { String::new() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// So many classes of a distributor, all blocked.
+    fn blocked(classes: i64) -> Queue {
+        let mut queue = Queue::default();
+        for id in 1..=classes {
+            queue.ready(ClassId(id), 0, TaskId(id), DistributorId(1));
+        }
+        while let Some((key, _)) = queue.first() {
+            queue.block(key);
+        }
+        queue
+    }
+
+    #[test]
+    fn classes_behind_the_first_thousand_are_explained_again_too() {
+        let (mut classes, queue) = (ToExplain::default(), blocked(AGAIN as i64 + 2));
+        for first in [1, AGAIN as i64 + 1, 1] {
+            classes.add_again(&queue);
+            assert_eq!(classes.again.front(), Some(&ClassId(first)));
+            classes.again.clear();
+        }
+    }
+
     #[test]
     fn classes_are_explained_again_after_the_others_in_a_share_of_the_time() {
         let (mut classes, now) = (ToExplain::default(), Instant::now());
-        classes.add_again([1, 2, 3].map(ClassId).into_iter());
+        classes.add_again(&blocked(3));
         classes.add(ClassId(4));
         classes.add(ClassId(2));
         let both: Vec<_> = [now; 2].into_iter().filter_map(|at| classes.next(at)).collect();

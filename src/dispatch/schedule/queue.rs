@@ -5,6 +5,7 @@ use crate::dispatch::schedule::rounds::Rounds;
 use crate::model::id::{ClassId, DistributorId, ServerId, TaskId};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::rc::Rc;
 
 /// The position of a class in the queue.
@@ -137,6 +138,16 @@ impl Queue {
     /// Blocked classes, those of each distributor in their order.
     pub fn blocked(&self) -> impl Iterator<Item = (Key, DistributorId)> {
         self.blocked.iter().flat_map(|(distributor, blocked)| blocked.keys.iter().map(|key| (*key, *distributor)))
+    }
+
+    /// Blocked classes behind this one, in the order of [`Self::blocked`].
+    pub fn blocked_behind(&self, last: Option<(DistributorId, Key)>) -> impl Iterator<Item = (Key, DistributorId)> {
+        let from = last.map_or(Bound::Unbounded, |(distributor, _)| Bound::Included(distributor));
+        self.blocked.range((from, Bound::Unbounded)).flat_map(move |(distributor, blocked)| {
+            let behind = last.filter(|(of, _)| of == distributor);
+            let from = behind.map_or(Bound::Unbounded, |(_, key)| Bound::Excluded(key));
+            blocked.keys.range((from, Bound::Unbounded)).map(|key| (*key, *distributor))
+        })
     }
 
     /// True if a class is ready, or a blocked class may fit on a server that changed.
