@@ -37,12 +37,13 @@ impl Interrupts {
         let last = Arc::new(AtomicUsize::new(0));
         let mut ending = Vec::new();
         for signal in [SIGINT, SIGTERM] {
+            // First: from the first handler on the system's own action is over, and a signal that is not in the pipe is lost.
+            let write = write.try_clone().map_err(failed)?;
+            low_level::pipe::register(signal, write).map_err(failed)?;
             ending.push(flag::register_conditional_default(signal, Arc::clone(&once)).map_err(failed)?);
             ending.push(flag::register(signal, Arc::clone(&once)).map_err(failed)?);
             let number = usize::try_from(signal).unwrap_or_default();
             flag::register_usize(signal, Arc::clone(&last), number).map_err(failed)?;
-            let write = write.try_clone().map_err(failed)?;
-            low_level::pipe::register(signal, write).map_err(failed)?;
         }
         Ok(Self { pipe, count: 0, last, task: None, cancelled: false, ending })
     }
