@@ -259,7 +259,7 @@ fn backups(grid: &Grid) -> Vec<String> {
     all.filter(|name| name.starts_with("grid.db.v")).collect()
 }
 
-/// With the lock held and nobody who could be asked to leave, a command that waited for it would not end.
+/// With the lock held and no dispatcher that could be asked to leave, a command that waited for it would not end.
 #[test]
 fn upgrade_that_would_fail_stops_no_dispatcher_and_keeps_no_copy() {
     let grid = home_of("3");

@@ -163,7 +163,7 @@ fn owner_that_gave_the_task_up_to_an_earlier_build_is_believed() {
     assert_eq!(client.view().task(task).unwrap().unwrap().tier2, "lab-y");
 }
 
-/// Asks nobody.
+/// Reaches no home.
 struct NoPeers;
 
 impl Peers for NoPeers {

@@ -207,7 +207,7 @@ impl World {
                     let stays = plan.stays_down;
                     plan.down.insert(at.to_owned(), stays);
                 }
-                // One that freezes after the thaw goes on at once.
+                // One that freezes after the thaw runs on at once.
                 Fault::Frozen if plan.whole_hosts && !plan.thawed => plan.frozen_hosts.push(at.to_owned()),
                 _ => {}
             }
