@@ -45,6 +45,19 @@ fn task_gets_what_its_submitter_has_whoever_started_the_dispatcher() {
 }
 
 #[test]
+fn task_of_a_venv_and_of_make_gets_what_any_command_there_would() {
+    let grid = Grid::new();
+    bash(&grid, "python3 -m venv --without-pip venv && grid run -- true").ok();
+    let prefix = "python3 -c 'import sys; print(sys.prefix)'";
+    let venv = grid.file("venv").display().to_string();
+    assert_eq!(bash(&grid, &format!(". venv/bin/activate; grid run -- {prefix}")).ok(), venv);
+    // What `make` exports reaches its recipes, and the task that a recipe submits; its own options do not.
+    let makefile = "export COMPILER = of-make\nall:\n\t@grid run -- sh -c 'echo $$COMPILER,$$MAKEFLAGS,$$ON_LINE'\n";
+    std::fs::write(grid.file("Makefile"), makefile).unwrap();
+    assert_eq!(bash(&grid, "make -s -j2 ON_LINE=typed").ok(), "of-make,,typed");
+}
+
+#[test]
 fn dispatcher_sheds_the_limits_and_the_oom_score_of_its_starter() {
     let grid = Grid::new();
     bash(&grid, "ulimit -St 60; ulimit -Su 900; ulimit -Ss 4096; echo 9 > /proc/self/oom_score_adj; grid run -- true")

@@ -1,7 +1,7 @@
 //! What a task gets on a host over ssh: the login's environment, with the language, the zone and the venv of its submit.
 
-use crate::support::Rig;
 use crate::support::rig::Plan;
+use crate::support::{Rig, process};
 
 /// A program on a host that prints a word.
 fn program(rig: &Rig, host: &str, path: &str, word: &str) {
@@ -46,4 +46,30 @@ fn task_elsewhere_gets_the_login_with_the_language_the_zone_and_the_venv_of_its_
     // A grid there makes no home unasked.
     let nested = run(&[], "$(find ~/.cache/grid/bin -type f -perm -u+x | head -1) submit -- true");
     nested.expect(1).says(&["there is no home here", "GRID_HOME"]);
+}
+
+#[test]
+fn directory_that_is_reached_by_a_link_into_the_home_is_the_same_one_below_the_home_there() {
+    let Some(rig) = Plan::of(1).up() else { return };
+    let head = rig.at("head");
+    rig.root("head", "mkdir -p /home/ann/work/x && chown -R ann /home/ann/work && ln -s /home/ann/work /tmp/proj").ok();
+    rig.root("h1", "mkdir -p /home/grid/work/x && chown -R grid /home/grid/work").ok();
+    head.grid(["server", "add", "s1", "--ssh", "h1", "--slots", "2"]).ok();
+    assert_eq!(head.sh("cd /tmp/proj/x && grid run -w s1 -- pwd").ok(), "/home/grid/work/x");
+}
+
+#[test]
+fn power_of_two_hosts_of_one_kind_agrees_within_10_percent() {
+    let Some(rig) = Plan::of(2).up() else { return };
+    let head = rig.at("head");
+    for (server, host) in [("s1", "h1"), ("s2", "h2")] {
+        head.grid(["server", "add", server, "--ssh", host, "--slots", "1"]).ok();
+    }
+    // The best that was seen: beside busy neighbours it may take some readings.
+    process::until("both are told alike", || {
+        head.grid(["refresh"]).ok();
+        let (one, other) = (head.measured("s1", "power"), head.measured("s2", "power"));
+        assert!(one > 0.0 && other > 0.0);
+        (one - other).abs() <= 0.1 * one.max(other)
+    });
 }
