@@ -1,77 +1,116 @@
 //! Servers that a waiting task is kept from though they may fit: those on which it failed, and suspects. As the database tells of
-//! them, for people; the dispatcher decides by what it has seen itself.
+//! them, for people and for offers; the dispatcher decides by what it has seen itself.
 
-use super::tier2::Candidates;
-use crate::matching::Avoidance;
-use crate::model::id::{Index, ServerId};
+use crate::matching::{Avoidance, Fleet, Query};
+use crate::model::id::{Index, ServerId, TaskId};
 use crate::model::settings::RETRY_ELSEWHERE;
 use crate::model::time::Timestamp;
-use crate::store::failing::KEPT;
-use crate::store::tasks::TaskRow;
+use crate::store::failing::{FailedGroup, KEPT};
 use crate::store::{StoreError, View};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-impl Candidates<'_> {
-    /// The servers that a waiting task, or a waiting member of it, is kept from. None that it goes to because no other could run it.
-    pub fn avoided(
-        &self,
-        view: &View<'_>,
-        row: &TaskRow,
-        index: Option<Index>,
-        now: Timestamp,
-    ) -> Result<Vec<(ServerId, Avoidance)>, StoreError> {
+/// What keeps waiting tasks of a class from servers of a fleet.
+pub struct Avoiding<'a> {
+    view: &'a View<'a>,
+    fleet: &'a Fleet,
+    query: &'a Query,
+    now: Timestamp,
+    /// How long a failed member waits for another server.
+    patience: Duration,
+    /// Servers on which much fails, with the failures in a row.
+    suspects: Vec<(ServerId, u32)>,
+}
+
+impl<'a> Avoiding<'a> {
+    pub fn new(view: &'a View<'a>, fleet: &'a Fleet, query: &'a Query, now: Timestamp) -> Result<Self, StoreError> {
         let patience = view.value_of(&RETRY_ELSEWHERE)?;
         let failing = view.failing_servers()?.into_iter().filter(|(_, failing)| failing.at.age_at(now) <= KEPT);
-        let suspects: Vec<(ServerId, u32)> = failing.map(|(server, failing)| (server, failing.failures)).collect();
-        let others_than = |servers: &[ServerId]| {
-            let without: Vec<ServerId> =
-                suspects.iter().map(|(server, _)| *server).chain(servers.iter().copied()).collect();
-            self.could_elsewhere(&without, patience)
-        };
-        let failed_on = failed_on(view, row, index, patience, now)?;
-        let servers: Vec<ServerId> = failed_on.keys().copied().collect();
-        let mut all = Vec::new();
-        if !servers.is_empty() && others_than(&servers) {
-            all.extend(failed_on.into_iter().map(|(server, left)| (server, Avoidance::FailedThere { left })));
-        }
-        if !suspects.is_empty() && others_than(&[]) {
-            let paused = suspects.into_iter().filter(|(server, _)| !servers.contains(server));
-            all.extend(paused.map(|(server, failures)| (server, Avoidance::Pauses { failures })));
-        }
+        let suspects = failing.map(|(server, failing)| (server, failing.failures)).collect();
+        Ok(Self { view, fleet, query, now, patience, suspects })
+    }
+
+    /// The servers that a task of which so many members wait, or a waiting member of it, is kept from.
+    pub fn of(
+        &self,
+        task: TaskId,
+        waiting: u32,
+        index: Option<Index>,
+    ) -> Result<Vec<(ServerId, Avoidance)>, StoreError> {
+        let mut all = self.failed_there(task, waiting, index)?;
+        let failed: Vec<ServerId> = all.iter().map(|(server, _)| *server).collect();
+        all.extend(self.paused().filter(|(server, _)| !failed.contains(server)));
         Ok(all)
+    }
+
+    /// Those on which all of it that waits failed, unless no other server could run it.
+    pub fn failed_there(
+        &self,
+        task: TaskId,
+        waiting: u32,
+        index: Option<Index>,
+    ) -> Result<Vec<(ServerId, Avoidance)>, StoreError> {
+        let groups = self.view.failed_groups(task, index, self.now.minus(self.patience))?;
+        let members: u32 = groups.iter().map(|group| group.members).sum();
+        if members < index.map_or(waiting, |_| 1) {
+            return Ok(Vec::new());
+        }
+        let elsewhere = |failed_on: &[ServerId]| {
+            self.fleet.could_elsewhere(self.query, &[failed_on, &self.suspects()].concat(), self.patience)
+        };
+        let left = |ended_at: Timestamp| self.patience.saturating_sub(ended_at.age_at(self.now));
+        let failed = failed_on_by_all(&groups, elsewhere).into_iter();
+        Ok(failed.map(|(server, ended_at)| (server, Avoidance::FailedThere { left: left(ended_at) })).collect())
+    }
+
+    /// Suspects, unless no other server could run a task of the class.
+    pub fn paused(&self) -> impl Iterator<Item = (ServerId, Avoidance)> {
+        let paused =
+            !self.suspects.is_empty() && self.fleet.could_elsewhere(self.query, &self.suspects(), self.patience);
+        let suspects = self.suspects.iter().filter(move |_| paused);
+        suspects.map(|(server, failures)| (*server, Avoidance::Pauses { failures: *failures }))
+    }
+
+    fn suspects(&self) -> Vec<ServerId> {
+        self.suspects.iter().map(|(server, _)| *server).collect()
     }
 }
 
-/// The servers on which every waiting member failed, each with the time until the first of them may return there.
-fn failed_on(
-    view: &View<'_>,
-    row: &TaskRow,
-    index: Option<Index>,
-    patience: Duration,
-    now: Timestamp,
-) -> Result<BTreeMap<ServerId, Duration>, StoreError> {
-    let failed = view.failed_members()?.into_iter().filter(|(member, _)| member.task == row.id);
-    let failed = failed.filter(|(member, _)| index.is_none_or(|index| member.index == index));
-    let kept: Vec<(Index, Duration)> = failed
-        .map(|(member, ended_at)| (member.index, patience.saturating_sub(ended_at.age_at(now))))
-        .filter(|(_, left)| *left > Duration::ZERO)
-        .collect();
-    let waiting = index.map_or(row.counts.waiting as usize, |_| 1);
-    let mut servers: Option<BTreeMap<ServerId, Duration>> = None;
-    for (index, left) in kept.iter().filter(|_| kept.len() == waiting) {
-        let on = view.failed_on(row.id, *index)?;
-        let of_all = match servers.take() {
-            None => on.into_iter().map(|server| (server, *left)).collect(),
-            Some(others) => others
-                .into_iter()
-                .filter(|(server, _)| on.contains(server))
-                .map(|(server, least)| (server, least.min(*left)))
-                .collect(),
-        };
-        if servers.insert(of_all).is_empty() {
-            break;
-        }
+/// The servers on which the members of each group failed, with the first end there. A group that no other server could run goes
+/// anywhere: then there are none.
+fn failed_on_by_all(groups: &[FailedGroup], elsewhere: impl Fn(&[ServerId]) -> bool) -> BTreeMap<ServerId, Timestamp> {
+    let Some((first, others)) = groups.split_first() else { return BTreeMap::new() };
+    if !groups.iter().all(|group| elsewhere(&group.servers)) {
+        return BTreeMap::new();
     }
-    Ok(servers.unwrap_or_default())
+    let by_all = first.servers.iter().filter(|server| others.iter().all(|group| group.servers.contains(server)));
+    let ended_at = groups.iter().map(|group| group.ended_at).min().unwrap_or(first.ended_at);
+    by_all.map(|server| (*server, ended_at)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(servers: &[i64], ended_at: i64) -> FailedGroup {
+        let servers = servers.iter().copied().map(ServerId).collect();
+        FailedGroup { servers, members: 1, ended_at: Timestamp(ended_at) }
+    }
+
+    fn by_all(groups: &[FailedGroup], only: &[i64]) -> Vec<(i64, i64)> {
+        let elsewhere = |failed_on: &[ServerId]| !only.iter().all(|server| failed_on.contains(&ServerId(*server)));
+        failed_on_by_all(groups, elsewhere).into_iter().map(|(server, at)| (server.0, at.0)).collect()
+    }
+
+    #[test]
+    fn servers_on_which_every_group_failed_are_avoided_until_the_first_of_it_may_return() {
+        assert_eq!(by_all(&[group(&[1, 2], 50), group(&[2, 3], 40)], &[9]), [(2, 40)]);
+        assert_eq!(by_all(&[group(&[1], 50), group(&[3], 40)], &[9]), []);
+        assert_eq!(by_all(&[], &[9]), []);
+    }
+
+    #[test]
+    fn group_that_no_other_server_could_run_goes_anywhere() {
+        assert_eq!(by_all(&[group(&[1, 2], 50), group(&[2], 40)], &[1, 2]), []);
+    }
 }

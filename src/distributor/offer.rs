@@ -38,7 +38,6 @@ pub struct Evaluation<'f> {
     client: Client,
     pub asked: Candidates<'f>,
     pub offer: Offer,
-    now: Timestamp,
     /// What may lie here for its user; None: of one that is not bounded.
     room: Option<quotas::SpoolRoom>,
     /// Its client is another home.
@@ -88,12 +87,12 @@ pub fn evaluate<'f>(
         // They stand in this very database.
         request.demand.client.clear();
     }
-    let asked = Candidates::new(view, fleets, member.id, Query::new(&request.demand, &user, &client)?, now)?;
+    let mut asked = Candidates::new(view, fleets, member.id, Query::new(&request.demand, &user, &client)?, now)?;
     let offer = match asked.offer(view, &request.demand)? {
         Offer::Never if request.hold_unmatched => Offer::Keep,
         offer => offer,
     };
-    Ok(Evaluation { request, user, client, asked, offer, now, room, foreign: principal.access != Access::Resident })
+    Ok(Evaluation { request, user, client, asked, offer, room, foreign: principal.access != Access::Resident })
 }
 
 impl Evaluation<'_> {
@@ -108,7 +107,7 @@ impl Evaluation<'_> {
     /// The answer to a search.
     pub fn offered(&self) -> Offered {
         let hopeless = matches!(self.offer, Offer::Never | Offer::Keep);
-        let verdicts = if hopeless { self.asked.verdicts(None, self.now) } else { Vec::new() };
+        let verdicts = if hopeless { self.asked.verdicts(None) } else { Vec::new() };
         Offered {
             offer: self.offer,
             words: self.asked.words(self.offer),
@@ -123,7 +122,7 @@ impl Evaluation<'_> {
 
     /// The answer with its verdicts: servers that fit come first if there are too many for one answer.
     pub fn offered_with_why(&self, view: &View<'_>) -> Result<Offered, StoreError> {
-        let mut verdicts = self.asked.verdicts(None, self.now);
+        let mut verdicts = self.asked.verdicts(None);
         let texts = |verdicts: &[Verdict]| {
             in_one_answer(verdicts.iter().map(|verdict| serde_json::to_string(verdict).unwrap_or_default()))
         };

@@ -1,16 +1,19 @@
 //! The second tier: offer and commit. It finds the server for a task, or the reasons why there is none.
 
+use super::avoided::Avoiding;
 use super::fleets::{Booking, Fleets};
-use crate::matching::{Avoidance, Choice, ExpressionError, Fleet, Outlook, Query, Verdict};
+use crate::matching::{Avoidance, Choice, ExpressionError, Fleet, Outlook, Place, Query, Verdict};
 use crate::model::demand::Demand;
 use crate::model::distributor::Record;
-use crate::model::id::{BootId, ClientId, DistributorId, EnvironmentId, ServerId, TaskId, TaskUuid, UserId};
+use crate::model::id::{BootId, ClientId, DistributorId, EnvironmentId, Index, ServerId, TaskId, TaskUuid, UserId};
 use crate::model::task::{HELD_BY_USER, Members, Phase, Request};
 use crate::model::time::Timestamp;
 use crate::protocol::distributor::Offer;
+use crate::store::classes::WaitingClass;
 use crate::store::intake::{Begins, NewTask, TierRoute};
 use crate::store::ledger::Ledger;
 use crate::store::placing::Placing;
+use crate::store::tasks::TaskRow;
 use crate::store::trace::NoteId;
 use crate::store::{StoreError, Tx, View};
 use std::time::Duration;
@@ -32,6 +35,9 @@ pub struct Candidates<'f> {
     query: Query,
     fleets: &'f mut Fleets,
     distributor: DistributorId,
+    now: Timestamp,
+    /// Servers that the task is kept from though they may fit.
+    avoided: Vec<(ServerId, Avoidance)>,
 }
 
 impl<'f> Candidates<'f> {
@@ -47,29 +53,39 @@ impl<'f> Candidates<'f> {
         if query.wants_apps() {
             fleets.watch(distributor, view)?;
         }
-        Ok(Self { query, fleets, distributor })
+        Ok(Self { query, fleets, distributor, now, avoided: Vec::new() })
+    }
+
+    /// Keeps them from servers from which a waiting task is kept, or a waiting member of it.
+    pub fn avoid_for(&mut self, view: &View<'_>, row: &TaskRow, index: Option<Index>) -> Result<(), StoreError> {
+        if let Some(fleet) = self.fleet() {
+            self.avoided = Avoiding::new(view, fleet, &self.query, self.now)?.of(row.id, row.counts.waiting, index)?;
+        }
+        Ok(())
     }
 
     fn fleet(&self) -> Option<&Fleet> {
         self.fleets.get(self.distributor)
     }
 
-    fn best(&self, query: &Query, for_task: Option<TaskId>) -> Option<Choice> {
-        self.fleet()?.best(query, for_task)
+    fn best(&self, for_task: Option<TaskId>) -> Option<Choice> {
+        self.fleet()?.best_without(&self.query, for_task, &servers(&self.avoided))
     }
 
     fn could_ever(&self) -> bool {
         self.fleet().is_some_and(|fleet| fleet.could_ever(&self.query))
     }
 
-    /// Could a server other than these ever run the task, and is it worth waiting for?
-    pub(super) fn could_elsewhere(&self, without: &[ServerId], patience: Duration) -> bool {
-        self.fleet().is_some_and(|fleet| fleet.could_elsewhere(&self.query, without, patience))
-    }
-
-    /// What this distributor can do for the task. `Now` only if no waiting task of equal or higher priority could take that place.
-    pub fn offer(&self, view: &View<'_>, demand: &Demand) -> Result<Offer, TierError> {
-        let Some(choice) = self.best(&self.query, None) else {
+    /// What this distributor can do for a new task. `Now` only if no waiting task of equal or higher priority could take that place.
+    pub fn offer(&mut self, view: &View<'_>, demand: &Demand) -> Result<Offer, TierError> {
+        let mut choice = self.best(None);
+        if let (Some(at), Some(fleet)) = (choice, self.fleet())
+            && view.failing(at.place.host)?.is_some()
+        {
+            self.avoided = Avoiding::new(view, fleet, &self.query, self.now)?.paused().collect();
+            choice = self.best(None);
+        }
+        let Some(choice) = choice else {
             return Ok(if self.could_ever() { Offer::Later } else { Offer::Never });
         };
         let waiting = view.classes_before(self.distributor, demand.priority, WAITING_LOOKED_AT + 1)?;
@@ -77,48 +93,69 @@ impl<'f> Candidates<'f> {
             return Ok(Offer::Later);
         }
         for class in waiting {
-            let (Some(user), Some(client)) = (view.user_by_id(class.user)?, view.client_by_id(class.client)?) else {
-                continue;
-            };
-            let Ok(waiting) = Query::new(&class.demand, &user, &client) else { continue };
-            let same =
-                |taken: Choice| taken.place.host == choice.place.host || taken.place.server == choice.place.server;
-            if self.best(&waiting, None).is_some_and(same) {
+            if self.claims(view, &class, choice.place)? {
                 return Ok(Offer::Later);
             }
         }
         Ok(Offer::Now)
     }
 
-    /// The verdicts on all servers.
-    pub fn verdicts(&self, for_task: Option<TaskId>, now: Timestamp) -> Vec<Verdict> {
-        self.verdicts_waiting(for_task, &[], now)
+    /// Would a waiting task of this class go to this place? The dispatcher decides like this (`src/dispatch/schedule/choose.rs`).
+    fn claims(&self, view: &View<'_>, class: &WaitingClass, place: Place) -> Result<bool, StoreError> {
+        let (Some(user), Some(client)) = (view.user_by_id(class.user)?, view.client_by_id(class.client)?) else {
+            return Ok(false);
+        };
+        let (Ok(query), Some(fleet)) = (Query::new(&class.demand, &user, &client), self.fleet()) else {
+            return Ok(false);
+        };
+        let goes_there = |avoided: &[(ServerId, Avoidance)]| {
+            let choice = fleet.best_without(&query, None, &servers(avoided));
+            choice.is_some_and(|taken| taken.place.host == place.host || taken.place.server == place.server)
+        };
+        if !goes_there(&[]) {
+            return Ok(false);
+        }
+        let avoiding = Avoiding::new(view, fleet, &query, self.now)?;
+        let mut behind = TaskId(0);
+        for _ in 0..WAITING_LOOKED_AT {
+            let Some(head) = view.head(class.id, behind)? else { return Ok(false) };
+            let capped = match head.at_once {
+                Some(most) => view.lanes_of(head.task)? >= most,
+                None => false,
+            };
+            let failed_there = avoiding.failed_there(head.task, head.waiting, None)?;
+            let avoided: Vec<_> = failed_there.iter().cloned().chain(avoiding.paused()).collect();
+            if !capped && goes_there(&avoided) {
+                return Ok(true);
+            }
+            if !capped && failed_there.is_empty() {
+                // Those behind it are equal.
+                return Ok(false);
+            }
+            behind = head.task;
+        }
+        Ok(true)
     }
 
-    /// The same of a waiting task that is kept from these servers.
-    pub fn verdicts_waiting(
-        &self,
-        for_task: Option<TaskId>,
-        avoided: &[(ServerId, Avoidance)],
-        now: Timestamp,
-    ) -> Vec<Verdict> {
-        let verdicts = |fleet: &Fleet| fleet.explain_waiting(&self.query, for_task, avoided, now);
+    /// The verdicts on all servers.
+    pub fn verdicts(&self, for_task: Option<TaskId>) -> Vec<Verdict> {
+        let verdicts = |fleet: &Fleet| fleet.explain_waiting(&self.query, for_task, &self.avoided, self.now);
         self.fleet().map(verdicts).unwrap_or_default()
     }
 
     /// The verdicts as a note. Those of a large fleet are long: while tasks come fast none is kept, and `explain` matches again.
-    fn verdict_to_keep(&self, view: &View<'_>, now: Timestamp) -> Result<Option<String>, StoreError> {
+    fn verdict_to_keep(&self, view: &View<'_>) -> Result<Option<String>, StoreError> {
         let servers = self.fleet().map_or(0, |fleet| fleet.servers().len());
-        let quiet = |at: Timestamp| at.is_past(VERDICT_PAUSE, now);
+        let quiet = |at: Timestamp| at.is_past(VERDICT_PAUSE, self.now);
         if servers == 0 || (servers > VERDICTS_FREE && !view.last_submitted_at()?.is_none_or(quiet)) {
             return Ok(None);
         }
-        Ok(serde_json::to_string(&self.verdicts(None, now)).ok())
+        Ok(serde_json::to_string(&self.verdicts(None)).ok())
     }
 
     /// The server that would be chosen now.
     pub fn chosen(&self, view: &View<'_>) -> Result<Option<String>, StoreError> {
-        let Some(choice) = self.best(&self.query, None) else { return Ok(None) };
+        let Some(choice) = self.best(None) else { return Ok(None) };
         Ok(view.server_name(choice.place.server)?.map(|name| name.to_string()))
     }
 
@@ -129,7 +166,8 @@ impl<'f> Candidates<'f> {
 
     /// The offer, for a person.
     pub fn words(&self, offer: Offer) -> String {
-        let (fit, all) = self.fleet().map_or((0, 0), |fleet| (fleet.fitting(&self.query), fleet.servers().len()));
+        let numbers = |fleet: &Fleet| (fleet.fitting(&self.query, &servers(&self.avoided)), fleet.servers().len());
+        let (fit, all) = self.fleet().map_or((0, 0), numbers);
         match offer {
             Offer::Now => format!("can start it now: {fit} of {all} servers fit"),
             Offer::Later if fit > 0 => "could run it later: others wait for the same place".to_owned(),
@@ -140,12 +178,16 @@ impl<'f> Candidates<'f> {
     }
 }
 
+fn servers(avoided: &[(ServerId, Avoidance)]) -> Vec<ServerId> {
+    avoided.iter().map(|(server, _)| *server).collect()
+}
+
 /// Fleets up to so many servers may keep a verdict with each placement.
 pub const VERDICTS_FREE: usize = 32;
 /// In larger fleets a submit keeps a verdict if none was kept in this time before it.
 const VERDICT_PAUSE: Duration = Duration::from_secs(10);
 
-/// With more waiting classes than this, a new task waits too: the dispatcher keeps the order.
+/// With more waiting classes than this, or more tasks of one that wait for another place, a new task waits too: the dispatcher keeps the order.
 const WAITING_LOOKED_AT: u32 = 64;
 
 /// A task to be committed.
@@ -179,7 +221,7 @@ pub fn commit(
     asked: &mut Candidates<'_>,
     now: Timestamp,
 ) -> Result<TaskId, TierError> {
-    let verdict = asked.verdict_to_keep(tx, now)?;
+    let verdict = asked.verdict_to_keep(tx)?;
     let kept = commit.kept.map_or(0, |bytes| bytes + verdict.as_ref().map_or(0, |verdict| 2 * verdict.len() as u64));
     let verdict = verdict.map(|verdict| tx.keep_note(&verdict)).transpose()?;
     let class = tx.class_of(commit.member.id, commit.user, commit.client, &commit.request.demand)?;
@@ -243,7 +285,7 @@ fn allocate(
     asked: &mut Candidates<'_>,
     adopts: Option<TaskId>,
 ) -> Result<Option<(Choice, BootId)>, StoreError> {
-    let Some(choice) = asked.best(&asked.query, adopts) else { return Ok(None) };
+    let Some(choice) = asked.best(adopts) else { return Ok(None) };
     let Some(boot) = tx.server_boot(choice.place.host)? else { return Ok(None) };
     tx.take(choice.place.server, choice.place.host, asked.query.needs())?;
     asked.fleets.book(choice.place, asked.query.needs(), Booking::Take);

@@ -276,9 +276,9 @@ impl Fleet {
         rows.flat_map(|row| asked.hosts(row).map(move |host| Place { server: id(row), host: id(host) })).collect()
     }
 
-    /// How many servers can start a task of this class now.
-    pub fn fitting(&self, query: &Query) -> usize {
-        let asked = ResolvedQuery::new(self, query, None);
+    /// How many servers but these can start a task of this class now.
+    pub fn fitting(&self, query: &Query, without: &[ServerId]) -> usize {
+        let asked = ResolvedQuery { without, ..ResolvedQuery::new(self, query, None) };
         let fits = |row: &usize| asked.host(*row).is_some() && asked.targeted(*row) && asked.expressions_hold(*row);
         (0..self.servers.len()).filter(fits).count()
     }

@@ -94,10 +94,12 @@ pub fn explain(grid: &mut Grid, what: Chosen) -> Result<Explained, OpsError> {
         match kept {
             Some(kept) => (explained.servers, explained.judged_at) = (kept, judged_at),
             None => {
-                if let Some(asked) = ask_again(view, &mut fleets, &row)? {
-                    let now = Timestamp::now();
-                    let avoided = if waits { asked.avoided(view, &row, index, now)? } else { Vec::new() };
-                    explained.servers = asked.verdicts_waiting(Some(row.id), &avoided, now);
+                let now = Timestamp::now();
+                if let Some(mut asked) = ask_again(view, &mut fleets, &row, now)? {
+                    if waits {
+                        asked.avoid_for(view, &row, index)?;
+                    }
+                    explained.servers = asked.verdicts(Some(row.id));
                     explained.judged_at = Some(now);
                     if waits {
                         explained.relaxed = asked.relaxations(Some(row.id));
@@ -160,13 +162,18 @@ fn searched_at(row: &TaskRow, away: Option<&Away>) -> Option<Timestamp> {
 }
 
 /// Matches a task against its servers as they are now.
-fn ask_again<'f>(view: &View<'_>, fleets: &'f mut Fleets, row: &TaskRow) -> Result<Option<Candidates<'f>>, OpsError> {
+fn ask_again<'f>(
+    view: &View<'_>,
+    fleets: &'f mut Fleets,
+    row: &TaskRow,
+    now: Timestamp,
+) -> Result<Option<Candidates<'f>>, OpsError> {
     let Some(class) = view.class(row.class)? else { return Ok(None) };
     let (Some(user), Some(client)) = (view.user_by_id(class.user)?, view.client_by_id(class.client)?) else {
         return Ok(None);
     };
     let Ok(query) = Query::new(&class.demand, &user, &client) else { return Ok(None) };
-    Ok(Candidates::new(view, fleets, class.distributor, query, Timestamp::now()).ok())
+    Ok(Candidates::new(view, fleets, class.distributor, query, now).ok())
 }
 
 /// The explanation of a search that was just made, for a dry run.

@@ -1,5 +1,6 @@
 //! Attempts that failed, for those that follow: on which servers a member failed, and servers on which much fails.
 
+use super::columns::json;
 use super::phases::{idle, list, phase};
 use super::{Result, Tx, View};
 use crate::model::id::{Index, MemberKey, ServerId, TaskId};
@@ -17,10 +18,33 @@ pub struct Failing {
     pub at: Timestamp,
 }
 
+/// Members of a task that failed on the same servers and wait for their next attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedGroup {
+    pub servers: Vec<ServerId>,
+    pub members: u32,
+    /// The first end of their last attempts.
+    pub ended_at: Timestamp,
+}
+
 /// The phases of attempts that another one follows.
 macro_rules! failed {
     () => {
         list!(failed, timeout, out_of_memory, lost)
+    };
+}
+
+/// A member `m` whose last attempt `a` failed waits for the next one of its task `t`. Not those of `grid retry`: people know what they do.
+macro_rules! waits_after_failure {
+    () => {
+        concat!(
+            "m.state = ",
+            phase!(waiting),
+            " AND m.state IN ",
+            idle!(),
+            " AND m.number <= max(t.retries, t.retry_lost) AND a.state IN ",
+            failed!()
+        )
     };
 }
 
@@ -34,24 +58,51 @@ impl View<'_> {
         )
     }
 
-    /// Members that failed and wait for their next attempt, with the ends of their last ones. Not those of `grid retry`: people
-    /// know what they do.
+    /// Members that failed and wait for their next attempt, with the ends of their last ones.
     pub fn failed_members(&self) -> Result<Vec<(MemberKey, Timestamp)>> {
         self.all_readable(
             concat!(
                 "SELECT m.task_id, m.idx, a.ended_at FROM member m INDEXED BY member_again
                  JOIN attempt a ON a.task_id = m.task_id AND a.idx = m.idx AND a.number = m.number
                  JOIN task t ON t.id = m.task_id
-                 WHERE m.state = ",
-                phase!(waiting),
-                " AND m.state IN ",
-                idle!(),
-                " AND a.ended_at IS NOT NULL AND m.number <= max(t.retries, t.retry_lost) AND a.state IN ",
-                failed!()
+                 WHERE a.ended_at IS NOT NULL AND ",
+                waits_after_failure!()
             ),
             [],
             |row| Ok((MemberKey { task: row.get(0)?, index: row.get(1)? }, row.get(2)?)),
         )
+    }
+
+    /// The members of a task, or the one, that failed after a moment and wait for their next attempt, by the servers on which they failed.
+    pub fn failed_groups(&self, task: TaskId, index: Option<Index>, after: Timestamp) -> Result<Vec<FailedGroup>> {
+        self.all_readable(
+            concat!(
+                "SELECT servers, count(*), min(ended_at) FROM (
+                   SELECT a.ended_at, (SELECT json_group_array(host_id) FROM (
+                     SELECT DISTINCT host_id FROM attempt WHERE task_id = m.task_id AND idx = m.idx AND host_id IS NOT NULL AND state IN ",
+                failed!(),
+                " ORDER BY host_id)) AS servers
+                   FROM member m INDEXED BY member_again
+                   JOIN attempt a ON a.task_id = m.task_id AND a.idx = m.idx AND a.number = m.number
+                   JOIN task t ON t.id = m.task_id
+                   WHERE m.task_id = ?1 AND (?2 IS NULL OR m.idx = ?2) AND a.ended_at > ?3 AND ",
+                waits_after_failure!(),
+                ") GROUP BY servers"
+            ),
+            (task, index, after),
+            |row| {
+                let servers: Vec<i64> = json(&row.get::<_, String>(0)?)?;
+                let servers = servers.into_iter().map(ServerId).collect();
+                Ok(FailedGroup { servers, members: row.get(1)?, ended_at: row.get(2)? })
+            },
+        )
+    }
+
+    /// Whether much fails on a server.
+    pub fn failing(&self, server: ServerId) -> Result<Option<Failing>> {
+        self.one("SELECT failing, failing_at FROM server WHERE id = ?1 AND failing IS NOT NULL", [server], |row| {
+            Ok(Failing { failures: row.get(0)?, at: row.get(1)? })
+        })
     }
 
     /// Servers on which much fails.

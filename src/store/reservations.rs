@@ -3,7 +3,7 @@
 use super::columns::{as_near_as_can_be, at_least_none};
 use super::phases::live;
 use super::{Result, Tx, View};
-use crate::model::id::{DistributorId, HostId, LaneId, ServerId};
+use crate::model::id::{DistributorId, HostId, LaneId, ServerId, TaskId};
 use crate::model::resources::Needs;
 use crate::model::server::{Booked, Taken};
 use std::collections::HashMap;
@@ -69,6 +69,12 @@ impl View<'_> {
                 Ok((row.get(0)?, row.get(1)?, needs))
             },
         )
+    }
+
+    /// In how many lanes members of a task live.
+    pub fn lanes_of(&self, task: TaskId) -> Result<u32> {
+        let sql = concat!("SELECT count(DISTINCT lane) FROM member WHERE task_id = ?1 AND state IN ", live!());
+        Ok(self.one(sql, [task], |row| row.get(0))?.unwrap_or(0))
     }
 
     /// Servers and hosts of which something else is taken than what lives there holds: none, at any time.

@@ -11,6 +11,7 @@ mod lanes;
 mod limits;
 mod links;
 mod machines;
+mod offers;
 mod order;
 mod outputs;
 mod placing;

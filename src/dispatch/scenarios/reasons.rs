@@ -20,9 +20,9 @@ fn verdicts(bench: &Bench, task: TaskId, index: Option<u32>) -> Vec<Verdict> {
         (view.user_by_id(class.user).unwrap().unwrap(), view.client_by_id(class.client).unwrap().unwrap());
     let mut fleets = Fleets::default();
     let query = Query::new(&class.demand, &user, &client).unwrap();
-    let asked = Candidates::new(&view, &mut fleets, class.distributor, query, now).unwrap();
-    let avoided = asked.avoided(&view, &row, index.map(Index), now).unwrap();
-    asked.verdicts_waiting(Some(task), &avoided, now)
+    let mut asked = Candidates::new(&view, &mut fleets, class.distributor, query, now).unwrap();
+    asked.avoid_for(&view, &row, index.map(Index)).unwrap();
+    asked.verdicts(Some(task))
 }
 
 /// The verdict on one server.
