@@ -362,8 +362,10 @@ CREATE TABLE away (
     tried_at    INTEGER,                       -- when an answer was asked for in vain
     server      TEXT,
     signal      INTEGER,
-    cancel      INTEGER                        -- a cancel that the owner has not heard yet: ms between TERM and KILL
+    cancel      INTEGER,                       -- a cancel that the owner has not heard yet: ms between TERM and KILL
+    unconfirmed INTEGER NOT NULL DEFAULT 0     -- 1: its end is recorded, and the owner has not heard that yet
 ) STRICT;
+CREATE INDEX away_unconfirmed ON away (task_id) WHERE unconfirmed = 1;
 CREATE INDEX away_open ON away (task_id) WHERE home IS NULL OR cancel IS NOT NULL;
 
 -- Lines of an each-line task.

@@ -120,7 +120,7 @@ impl ClientRow<'_> {
             && let Some(away) = context.store.view().away(task)?
         {
             let owner = OwnerHome { home: placed.home, asked: &away.asked };
-            owner::confirm(&context.store.view(), context.peers, owner, end)?;
+            owner::confirm(context.store, context.peers, owner, end)?;
         }
         Ok(SearchOutcome::Away(task))
     }

@@ -232,7 +232,7 @@ fn ask_and_record(
                 tx.trace(task, now, &cut)?;
                 snapshot::hear(tx, task, &said, now)
             })?;
-            confirm(&context.store.view(), context.peers, OwnerHome { home: owner, asked: &away.asked }, end)?;
+            confirm(context.store, context.peers, OwnerHome { home: owner, asked: &away.asked }, end)?;
             stayed(context, task)?;
             Ok(Ok(MoveOutcome::Stays(why)))
         }

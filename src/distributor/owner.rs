@@ -6,7 +6,12 @@ use crate::model::distributor::Tier;
 use crate::model::endpoint::Endpoint;
 use crate::model::id::{HomeId, TaskId};
 use crate::protocol::distributor::{Answer, HeardEnd, Question};
-use crate::store::{Result, View};
+use crate::store::away::UnconfirmedEnd;
+use crate::store::{Durability, Result, Store, View};
+use std::collections::BTreeMap;
+
+/// Ends that are confirmed again in one go.
+const CONFIRMED_AT_ONCE: u32 = 1_000;
 
 /// A home that holds tasks of this one.
 #[derive(Debug, Clone, Copy)]
@@ -39,25 +44,57 @@ pub fn ways(view: &View<'_>, owner: OwnerHome<'_>, insist: bool) -> Result<Vec<E
     Ok(ways.into_iter().filter(|(silent, _)| insist || !silent).map(|(_, endpoint)| endpoint).collect())
 }
 
-/// Confirms ends that are recorded now, so that their owner may remove the tasks. If that does not arrive, the owner keeps them until
-/// someone discards them.
+/// Confirms ends that are recorded now, so that their owner may remove the tasks. What does not arrive stays marked in this home, and is
+/// sent again ([`confirm_rest`]).
 pub fn confirm(
-    view: &View<'_>,
+    store: &mut Store,
     peers: &mut dyn Peers,
     owner: OwnerHome<'_>,
     ends: impl IntoIterator<Item = HeardEnd>,
 ) -> Result<()> {
-    let ends: Vec<HeardEnd> = ends.into_iter().collect();
+    send_ends(store, peers, owner, ends.into_iter().collect(), true)
+}
+
+/// Confirms the ends whose confirmation has not arrived yet, where their owners are not known to be silent.
+pub fn confirm_rest(store: &mut Store, peers: &mut dyn Peers) -> Result<()> {
+    let mut by_owner: BTreeMap<(HomeId, Endpoint), Vec<HeardEnd>> = BTreeMap::new();
+    for UnconfirmedEnd { home, asked, uuid, ended_at } in store.view().away_unconfirmed(CONFIRMED_AT_ONCE)? {
+        by_owner.entry((home, asked)).or_default().push(HeardEnd { uuid, ended_at });
+    }
+    for ((home, asked), ends) in by_owner {
+        send_ends(store, peers, OwnerHome { home, asked: &asked }, ends, false)?;
+    }
+    Ok(())
+}
+
+fn send_ends(
+    store: &mut Store,
+    peers: &mut dyn Peers,
+    owner: OwnerHome<'_>,
+    ends: Vec<HeardEnd>,
+    insist: bool,
+) -> Result<()> {
     if ends.is_empty() {
         return Ok(());
     }
-    let question = Question::Heard { owner: owner.home, user: None, ends };
-    for endpoint in ways(view, owner, true)? {
-        if let Ok(Answer::Done) = peers.ask(&endpoint, &question, &mut silently) {
-            break;
+    let question = Question::Heard { owner: owner.home, user: None, ends: ends.clone() };
+    let ways = ways(&store.view(), owner, insist)?;
+    let mut heard = !ways.is_empty();
+    for endpoint in ways {
+        match peers.ask(&endpoint, &question, &mut silently) {
+            Ok(Answer::Done) => {
+                heard = true;
+                break;
+            }
+            // It is too old to be told: for such a grid an end counts as heard once it was sent.
+            Ok(Answer::No { .. }) => {}
+            _ => heard = false,
         }
     }
-    Ok(())
+    if !heard {
+        return Ok(());
+    }
+    store.write(Durability::Normal, |tx| ends.iter().try_for_each(|end| tx.confirmed_away(end.uuid, end.ended_at)))
 }
 
 /// Why a task is no longer known in its home, and what to do. `has_ended`: as far as this home knows.

@@ -94,7 +94,7 @@ pub fn reconcile(context: &mut TierContext<'_>, known: &Away, principal: &Princi
                     .store
                     .write(Durability::Full, |tx| snapshot::placed(tx, away.task, own, &front, &placed, now))?;
                 let owner = OwnerHome { home: placed.home, asked: &endpoint };
-                owner::confirm(&context.store.view(), context.peers, owner, end)?;
+                owner::confirm(context.store, context.peers, owner, end)?;
                 // A cancel that was recorded meanwhile has somebody to hear it now.
                 let placed = context.store.view().away(away.task)?;
                 return placed.map_or(Ok(Reconciled::Placed), |placed| tell_cancel(context, &placed));

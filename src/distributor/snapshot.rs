@@ -38,7 +38,7 @@ pub fn of(view: &View<'_>, id: TaskId) -> Result<Snapshot> {
 }
 
 /// Records the snapshot of a task in another home. One with another number of members is reported as the row's reason, and the last
-/// state stays. Gives the end if it is news: its owner keeps the task until that is confirmed.
+/// state stays. Gives the end until it is confirmed: its owner keeps the task until then.
 pub fn hear(tx: &Tx<'_>, task: TaskId, said: &Snapshot, now: Timestamp) -> Result<Option<HeardEnd>> {
     let before = tx.task(task)?;
     let (size, told) = (before.as_ref().map_or(0, |row| row.size), said.counts.size());
@@ -47,6 +47,7 @@ pub fn hear(tx: &Tx<'_>, task: TaskId, said: &Snapshot, now: Timestamp) -> Resul
         tx.set_away_reason(task, &format!("its home tells of {told} members, it has {size}"))?;
         return Ok(None);
     }
+    let knew = before.is_some_and(|row| row.counts.unended() == 0 && row.ended_at == said.ended_at);
     let heard = Heard {
         counts: &said.counts,
         server: said.server.as_deref(),
@@ -56,10 +57,11 @@ pub fn hear(tx: &Tx<'_>, task: TaskId, said: &Snapshot, now: Timestamp) -> Resul
         signal: said.signal,
         started_at: said.started_at,
         ended_at: said.ended_at,
+        news: !knew,
     };
     tx.heard_away(task, &heard, now)?;
-    let knew = before.is_some_and(|row| row.counts.unended() == 0 && row.ended_at == said.ended_at);
-    Ok(said.end().filter(|_| !knew))
+    let unconfirmed = tx.away(task)?.is_some_and(|away| away.unconfirmed);
+    Ok(said.end().filter(|_| unconfirmed))
 }
 
 /// Records which home took a task. If the way led back to this home, the row is its own task by now. Gives its end if it has ended.

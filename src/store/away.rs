@@ -44,6 +44,18 @@ pub struct Away {
     pub signal: Option<u8>,
     /// A cancel that the owner has not heard yet, with its grace.
     pub cancel: Option<Duration>,
+    /// Its end is recorded, and its owner has not heard that yet.
+    pub unconfirmed: bool,
+}
+
+/// An end that is recorded, of which its owner has not heard that yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnconfirmedEnd {
+    pub home: HomeId,
+    /// Who was asked to place the task.
+    pub asked: Endpoint,
+    pub uuid: TaskUuid,
+    pub ended_at: Option<Timestamp>,
 }
 
 /// What the owner said last.
@@ -57,10 +69,12 @@ pub struct Heard<'a> {
     pub signal: Option<u8>,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
+    /// It tells of an end that was not known here.
+    pub news: bool,
 }
 
 const SELECT: &str = "
-    SELECT a.task_id, t.uuid, a.round, a.asked, a.asked_at, a.onward, a.among, a.home, a.remote_id, a.answered_at, a.tried_at, a.server, a.signal, a.cancel
+    SELECT a.task_id, t.uuid, a.round, a.asked, a.asked_at, a.onward, a.among, a.home, a.remote_id, a.answered_at, a.tried_at, a.server, a.signal, a.cancel, a.unconfirmed
     FROM away a JOIN task t ON t.id = a.task_id ";
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Away> {
@@ -83,6 +97,7 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Away> {
         server: row.get(11)?,
         signal: row.get(12)?,
         cancel: row.get::<_, Option<u64>>(13)?.map(Duration::from_millis),
+        unconfirmed: row.get(14)?,
     })
 }
 
@@ -137,6 +152,15 @@ impl View<'_> {
             "{SELECT} WHERE a.home IS NOT NULL AND t.waiting + t.held + t.starting + t.running > 0 ORDER BY a.task_id LIMIT ?1"
         );
         self.all_readable(&sql, [limit], read)
+    }
+
+    /// Ends of which their owners have not heard yet that they are recorded here.
+    pub fn away_unconfirmed(&self, limit: u32) -> Result<Vec<UnconfirmedEnd>> {
+        let sql = "SELECT a.home, a.asked, t.uuid, t.ended_at FROM away a INDEXED BY away_unconfirmed JOIN task t ON t.id = a.task_id
+                   WHERE a.unconfirmed = 1 AND a.home IS NOT NULL ORDER BY a.task_id LIMIT ?1";
+        self.all_readable(sql, [limit], |row| {
+            Ok(UnconfirmedEnd { home: row.get(0)?, asked: row.get(1)?, uuid: row.get(2)?, ended_at: row.get(3)? })
+        })
     }
 }
 
@@ -205,11 +229,22 @@ impl Tx<'_> {
                 heard.ended_at,
             ],
         )?;
-        // What has ended needs no cancel.
+        // What has ended needs no cancel; what was started again has no end to confirm.
         self.run(
-            "UPDATE away SET server = ?2, signal = ?3, answered_at = ?4, tried_at = NULL, cancel = CASE WHEN ?5 THEN NULL ELSE cancel END
+            "UPDATE away SET server = ?2, signal = ?3, answered_at = ?4, tried_at = NULL, cancel = CASE WHEN ?5 THEN NULL ELSE cancel END,
+                             unconfirmed = ?5 AND (?6 OR unconfirmed)
              WHERE task_id = ?1",
-            (task, heard.server, heard.signal, now, c.unended() == 0),
+            (task, heard.server, heard.signal, now, c.unended() == 0, heard.news),
+        )?;
+        Ok(())
+    }
+
+    /// The owner has heard that this end is recorded.
+    pub fn confirmed_away(&self, uuid: TaskUuid, ended_at: Option<Timestamp>) -> Result<()> {
+        self.run(
+            "UPDATE away SET unconfirmed = 0 WHERE unconfirmed = 1
+             AND task_id = (SELECT id FROM task WHERE uuid = ?1 AND ended_at IS ?2)",
+            (uuid, ended_at),
         )?;
         Ok(())
     }

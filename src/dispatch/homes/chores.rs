@@ -7,6 +7,7 @@ use crate::dispatch::homes::peers::PeerQuestion;
 use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::sealed;
 use crate::distributor::context::TierContext;
+use crate::distributor::owner;
 use crate::distributor::principal::Principal;
 use crate::distributor::reconcile::{self, Reconciled};
 use crate::distributor::registry;
@@ -28,12 +29,30 @@ pub struct Chores {
     running: Option<JoinHandle<()>>,
     /// When they were last checked.
     at: Option<Instant>,
+    /// When ends are confirmed again whose confirmation has not arrived; None: there are none.
+    confirm_at: Option<Instant>,
 }
 
 /// How often open searches and reports are checked: no report is sent more often.
 const EVERY: Duration = registry::APART;
+/// How often ends are confirmed again whose confirmation has not arrived.
+const CONFIRM_EVERY: Duration = Duration::from_secs(30);
 /// Tasks that no home takes now: so many are offered again in each round.
 const IN_VAIN: usize = 20;
+
+impl Chores {
+    /// Are ends to be confirmed again now? At the `first` check, and when they have waited. `any`: there are some.
+    fn confirms(&mut self, any: bool, first: bool, now: Instant) -> bool {
+        let due = any && (first || self.confirm_at.is_some_and(|at| now >= at));
+        if due || !any {
+            self.confirm_at = None;
+        }
+        if any {
+            self.confirm_at.get_or_insert(now + CONFIRM_EVERY);
+        }
+        due
+    }
+}
 
 impl Dispatcher {
     /// Sends a command's question to another home.
@@ -105,7 +124,7 @@ impl Dispatcher {
         if self.homes.chores.running.is_some() || self.homes.chores.at.is_some_and(|at| now.since(at) < EVERY) {
             return Ok(());
         }
-        self.homes.chores.at = Some(now.mono);
+        let first = self.homes.chores.at.replace(now.mono).is_none();
         if draining::may_be_left(&self.home) {
             match draining::end_left(store) {
                 Ok(ended) => self.activity.dirty |= ended,
@@ -113,13 +132,14 @@ impl Dispatcher {
             }
         }
         let view = store.view();
-        if view.away_open(1)?.is_empty() && !registry::is_pending(&view, now.wall)? {
+        let confirms = self.homes.chores.confirms(!view.away_unconfirmed(1)?.is_empty(), first, now.mono);
+        if !confirms && view.away_open(1)?.is_empty() && !registry::is_pending(&view, now.wall)? {
             return Ok(());
         }
         let home = self.home.clone();
         let owner = self.instance.owner.clone();
         self.homes.chores.running = Some(std::thread::spawn(move || {
-            if let Err(error) = chores(&home, &owner) {
+            if let Err(error) = chores(&home, &owner, confirms) {
                 tracing::warn!("other homes: {error}");
             }
         }));
@@ -148,11 +168,11 @@ fn ssh_to(view: &View<'_>, endpoint: &Endpoint) -> Result<SshCommand, StoreError
     }
 }
 
-fn chores(home: &Home, owner: &Name) -> Result<(), Box<dyn std::error::Error>> {
+fn chores(home: &Home, me: &Name, confirms: bool) -> Result<(), Box<dyn std::error::Error>> {
     let mut store = Store::open(home)?;
     let mut peers = Relay::new(home, &Login::default());
     let mut context = TierContext { store: &mut store, peers: &mut peers, ambient: &System };
-    let principal = Principal::resident(owner.clone());
+    let principal = Principal::resident(me.clone());
     // A silent home is asked about one task in each round.
     let mut silent = BTreeSet::new();
     let mut in_vain = 0;
@@ -174,5 +194,8 @@ fn chores(home: &Home, owner: &Name) -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     registry::send_due(&mut context, "change", false)?;
+    if confirms {
+        owner::confirm_rest(context.store, context.peers)?;
+    }
     Ok(())
 }

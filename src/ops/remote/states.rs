@@ -42,7 +42,7 @@ pub fn refresh(grid: &mut Grid, tasks: &[Away]) -> Result<Vec<TaskId>, OpsError>
                 Ok(Answer::States(all)) => {
                     let ends = record_states(grid, batch, &all)?;
                     let mut peers = Relay::new(grid.store.home(), &grid.login);
-                    confirm(&grid.store.view(), &mut peers, OwnerHome { home: owner, asked: &asked }, ends)?;
+                    confirm(&mut grid.store, &mut peers, OwnerHome { home: owner, asked: &asked }, ends)?;
                     let said: BTreeSet<_> = all.iter().map(|said| said.uuid).collect();
                     let unknown: Vec<&Away> = batch.iter().copied().filter(|t| !said.contains(&t.uuid)).collect();
                     lost.extend(record_unknown(grid, &unknown)?);
@@ -81,7 +81,7 @@ pub fn watch(grid: &mut Grid, first: &Away, others: &[Away], stop: &Stop) -> Res
             let ends = record_states(grid, &asked, &all)?;
             // What withdraws the question does not withdraw this.
             let mut peers = Relay::new(grid.store.home(), &grid.login);
-            confirm(&grid.store.view(), &mut peers, OwnerHome { home, asked: &first.asked }, ends)?;
+            confirm(&mut grid.store, &mut peers, OwnerHome { home, asked: &first.asked }, ends)?;
             Ok(WatchOutcome::Heard)
         }
         Ok(Answer::Unknown(_)) => Ok(match record_unknown(grid, &[first])?.is_empty() {
@@ -94,8 +94,8 @@ pub fn watch(grid: &mut Grid, first: &Away, others: &[Away], stop: &Stop) -> Res
     }
 }
 
-/// Records the states that an owner gave of the tasks it was asked about. States of other tasks are ignored. Gives the ends that are
-/// news.
+/// Records the states that an owner gave of the tasks it was asked about. States of other tasks are ignored. Gives the ends that
+/// are not confirmed yet.
 pub(super) fn record_states(grid: &mut Grid, asked: &[&Away], all: &[Snapshot]) -> Result<Vec<HeardEnd>, OpsError> {
     let now = Timestamp::now();
     let asked: BTreeSet<TaskUuid> = asked.iter().map(|away| away.uuid).collect();

@@ -1,7 +1,9 @@
 //! The states of tasks in other homes that this home records.
 
-use super::owner::{self, SendError};
+use super::owner::{self, OwnerHome, SendError};
 use super::states::record_states;
+use crate::distributor::owner::{confirm, confirm_rest};
+use crate::distributor::peers::{PeerError, Peers};
 use crate::model::endpoint::Endpoint;
 use crate::model::id::{HomeId, Index, TaskId};
 use crate::model::task::{Counts, State};
@@ -13,7 +15,7 @@ use crate::ops::hold;
 use crate::ops::moving::HAS_JUST_MOVED;
 use crate::ops::release;
 use crate::ops::selecting::Chosen;
-use crate::protocol::distributor::Snapshot;
+use crate::protocol::distributor::{Answer, Question, Snapshot};
 use crate::store::Durability;
 use crate::store::StoreError;
 use crate::store::away::{AskedAway, Away};
@@ -160,4 +162,56 @@ fn state_with_another_number_of_members_is_reported_and_not_recorded() {
     let row = grid.store.view().task(away.task).unwrap().unwrap();
     assert_eq!(row.state(), State::Pending);
     assert_eq!(row.reason.as_ref().map(TaskReason::words), Some("its home tells of 7 members, it has 1"));
+}
+
+/// Another home, whose answers are given.
+struct Answering(Vec<Result<Answer, PeerError>>);
+
+impl Peers for Answering {
+    fn ask(&mut self, _: &Endpoint, _: &Question, _: &mut dyn FnMut(Answer) -> bool) -> Result<Answer, PeerError> {
+        self.0.remove(0)
+    }
+}
+
+#[test]
+fn end_is_confirmed_until_its_owner_has_heard_it() {
+    let (_dir, mut grid) = fixture::grid();
+    let home = HomeId(uuid::Uuid::now_v7());
+    let away = held_elsewhere(&mut grid, home);
+    let ended = said(&away, Counts { completed: 1, ..Counts::default() });
+    let ends = record_states(&mut grid, &[&away], std::slice::from_ref(&ended)).unwrap();
+    assert_eq!(ends.len(), 1);
+    let asked = OwnerHome { home, asked: &away.asked };
+    let left = |grid: &Grid| grid.store.view().away_unconfirmed(9).unwrap().len();
+    for lost in [Err(PeerError::Cut("cut".to_owned())), Ok(Answer::Denied("busy".to_owned()))] {
+        confirm(&mut grid.store, &mut Answering(vec![lost]), asked, ends.clone()).unwrap();
+        assert_eq!(left(&grid), 1);
+    }
+    // Whoever asks for its state again confirms it again; so does the dispatcher.
+    assert_eq!(record_states(&mut grid, &[&away], std::slice::from_ref(&ended)).unwrap(), ends);
+    confirm_rest(&mut grid.store, &mut Answering(vec![Err(PeerError::Unreached("down".to_owned()))])).unwrap();
+    assert_eq!(left(&grid), 1);
+    confirm_rest(&mut grid.store, &mut Answering(vec![Ok(Answer::Done)])).unwrap();
+    assert_eq!(left(&grid), 0);
+    assert_eq!(record_states(&mut grid, &[&away], std::slice::from_ref(&ended)).unwrap(), []);
+}
+
+#[test]
+fn end_counts_as_heard_by_an_owner_too_old_to_be_told() {
+    let (_dir, mut grid) = fixture::grid();
+    let away = held_elsewhere(&mut grid, HomeId(uuid::Uuid::now_v7()));
+    let ended = said(&away, Counts { completed: 1, ..Counts::default() });
+    record_states(&mut grid, &[&away], &[ended]).unwrap();
+    confirm_rest(&mut grid.store, &mut Answering(vec![Ok(Answer::No { why: "too old".to_owned() })])).unwrap();
+    assert!(grid.store.view().away_unconfirmed(9).unwrap().is_empty());
+}
+
+#[test]
+fn task_that_was_started_again_has_no_end_to_confirm() {
+    let (_dir, mut grid) = fixture::grid();
+    let away = held_elsewhere(&mut grid, HomeId(uuid::Uuid::now_v7()));
+    let states = |counts| [said(&away, counts)];
+    record_states(&mut grid, &[&away], &states(Counts { failed: 1, ..Counts::default() })).unwrap();
+    record_states(&mut grid, &[&away], &states(Counts { running: 1, ..Counts::default() })).unwrap();
+    assert!(grid.store.view().away_unconfirmed(9).unwrap().is_empty());
 }

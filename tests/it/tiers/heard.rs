@@ -1,7 +1,7 @@
 //! An end counts as heard once its client has recorded it: until then its lab keeps the task.
 
-use crate::support::Grid;
 use crate::support::caller::{Caller, stranger};
+use crate::support::{Grid, process};
 use grid::model::id::{HomeId, TaskUuid};
 use grid::protocol::distributor::{Answer, HEARD_SINCE, HeardEnd, Question};
 
@@ -89,4 +89,19 @@ fn first_tier_confirms_for_an_older_client() {
     it.asks(&mut older);
     it.lab.grid(["remove", "last"]).ok();
     older.leaves();
+}
+
+#[test]
+fn confirmation_that_was_lost_is_sent_again_by_the_clients_dispatcher() {
+    let (client, _front, lab) = super::way::three();
+    let id = client.submit(["--", "false"]);
+    client.grid(["wait", &id]).expect(1);
+    client.grid(["dispatcher", "stop"]).ok();
+    // As it is where the confirmation was lost.
+    lab.sh("sqlite3 $GRID_HOME/grid.db 'UPDATE task SET foreign_end = 1'").ok();
+    client.sh("sqlite3 $GRID_HOME/grid.db 'UPDATE away SET unconfirmed = 1'").ok();
+    lab.grid(["remove", "last"]).expect(1).says(&[UNHEARD]);
+    client.grid(["dispatcher", "start"]).ok();
+    process::until("it is confirmed", || lab.grid(["remove", "-n", "last"]).code() == 0);
+    lab.grid(["remove", "last"]).ok();
 }
