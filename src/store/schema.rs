@@ -18,6 +18,7 @@ const UPGRADES: &[&str] = &[
     include_str!("upgrades/v4.sql"),
     include_str!("upgrades/v5.sql"),
     include_str!("upgrades/v6.sql"),
+    include_str!("upgrades/v7.sql"),
 ];
 
 /// The version that this program writes.

@@ -10,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 
 /// The versions before the newest, each with a fixture.
-const OLDER: [u32; 5] = [1, 2, 3, 4, 5];
+const OLDER: [u32; 6] = [1, 2, 3, 4, 5, 6];
 
 /// A home out of a fixture.
 pub fn home_of(version: &str) -> Grid {
@@ -111,6 +111,19 @@ fn version_5_opens_and_goes_on() {
         3,
         "each was retried once, on the only server"
     );
+}
+
+#[test]
+fn version_6_opens_and_goes_on() {
+    let grid = home_of("6");
+    assert_eq!(grid.number("select count(*) n from task_view"), 6);
+    // It ended in another home, which was told so then.
+    assert_eq!(grid.show("6")["server"], "local");
+    assert_eq!(grid.number("select count(*) n from away where unconfirmed = 0"), 1);
+    grid.grid(["server", "resume", "local"]).ok();
+    grid.grid(["wait", "4"]).ok();
+    assert_eq!(grid.grid(["logs", "4"]).ok(), "a");
+    assert_eq!(grid.state("5"), "HELD");
 }
 
 #[test]

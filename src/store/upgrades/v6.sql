@@ -28,7 +28,3 @@ FROM distributor d JOIN distributor_set p ON p.tier = d.tier;
 
 -- When something was declared of a user last.
 ALTER TABLE user ADD COLUMN declared_at INTEGER;
-
--- Ends whose confirmation has not reached their owner.
-ALTER TABLE away ADD COLUMN unconfirmed INTEGER NOT NULL DEFAULT 0;
-CREATE INDEX away_unconfirmed ON away (task_id) WHERE unconfirmed = 1;
