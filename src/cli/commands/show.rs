@@ -7,6 +7,7 @@ use super::super::output::table::Table;
 use super::{CommandResult, with_grid};
 use crate::model::resources::Bytes;
 use crate::model::selector::Selector;
+use crate::model::task::State;
 use crate::model::time::{Timestamp, clock};
 use crate::ops::report::{Archive, AttemptReport, Detail, Files, InheritedReport, Task};
 use crate::ops::selecting::{self, All};
@@ -70,7 +71,9 @@ fn print(task: &Task, out: &mut Out) -> Result<(), super::Failure> {
         }
     }
     if let Some(detail) = detail {
-        if detail.attempts.len() > 1 {
+        // The lines above tell of a single attempt, unless it has ended and the next one is waited for.
+        let waits = matches!(task.head.state, State::Pending | State::Held);
+        if detail.attempts.len() > 1 || waits && !detail.attempts.is_empty() {
             out.table(&attempts(task, &detail.attempts))?;
         }
         // The state says the first one already.
