@@ -1,5 +1,5 @@
-//! Servers that a waiting task is kept from though they may fit: those on which it failed, and suspects. As the database tells of
-//! them, for people and for offers; the dispatcher decides by what it has seen itself.
+//! Servers that a waiting task is kept from though they may fit: those that refused it, those on which it failed, and suspects. As the
+//! database tells of them, for people and for offers; the dispatcher decides by what it has seen itself.
 
 use crate::matching::{Avoidance, Fleet, Query};
 use crate::model::id::{Index, ServerId, TaskId};
@@ -37,9 +37,24 @@ impl<'a> Avoiding<'a> {
         waiting: u32,
         index: Option<Index>,
     ) -> Result<Vec<(ServerId, Avoidance)>, StoreError> {
-        let mut all = self.failed_there(task, waiting, index)?;
-        let failed: Vec<ServerId> = all.iter().map(|(server, _)| *server).collect();
-        all.extend(self.paused().filter(|(server, _)| !failed.contains(server)));
+        let mut all = self.own(task, waiting, index)?;
+        let own: Vec<ServerId> = all.iter().map(|(server, _)| *server).collect();
+        all.extend(self.paused().filter(|(server, _)| !own.contains(server)));
+        Ok(all)
+    }
+
+    /// Those that this task is kept from and its equals are not: they refused it, or it failed there.
+    pub fn own(
+        &self,
+        task: TaskId,
+        waiting: u32,
+        index: Option<Index>,
+    ) -> Result<Vec<(ServerId, Avoidance)>, StoreError> {
+        let refusals = self.view.refusals(task)?;
+        let mut all: Vec<_> = refusals.into_iter().map(|(server, why)| (server, Avoidance::Refused { why })).collect();
+        let refused: Vec<ServerId> = all.iter().map(|(server, _)| *server).collect();
+        let failed = self.failed_there(task, waiting, index)?.into_iter();
+        all.extend(failed.filter(|(server, _)| !refused.contains(server)));
         Ok(all)
     }
 
@@ -56,7 +71,7 @@ impl<'a> Avoiding<'a> {
             return Ok(Vec::new());
         }
         let elsewhere = |failed_on: &[ServerId]| {
-            self.fleet.could_elsewhere(self.query, &[failed_on, &self.suspects()].concat(), self.patience)
+            self.fleet.could_elsewhere_soon(self.query, &[failed_on, &self.suspects()].concat(), self.patience)
         };
         let left = |ended_at: Timestamp| self.patience.saturating_sub(ended_at.age_at(self.now));
         let failed = failed_on_by_all(&groups, elsewhere).into_iter();

@@ -3,7 +3,7 @@
 //! Members of this home and of other homes are asked in one way ([`members`]); [`peers`] is how other homes are reached.
 //! If all members live in this home, one transaction can hold the whole search ([`local_search`]).
 
-mod avoided;
+pub mod avoided;
 pub mod client_row;
 pub mod context;
 pub mod dry;

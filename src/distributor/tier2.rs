@@ -2,7 +2,7 @@
 
 use super::avoided::Avoiding;
 use super::fleets::{Booking, Fleets};
-use crate::matching::{Avoidance, Choice, ExpressionError, Fleet, Outlook, Place, Query, Verdict};
+use crate::matching::{Avoidance, Choice, ExpressionError, Fleet, Place, Query, Verdict};
 use crate::model::demand::Demand;
 use crate::model::distributor::Record;
 use crate::model::id::{BootId, ClientId, DistributorId, EnvironmentId, Index, ServerId, TaskId, TaskUuid, UserId};
@@ -123,12 +123,12 @@ impl<'f> Candidates<'f> {
                 Some(most) => view.lanes_of(head.task)? >= most,
                 None => false,
             };
-            let failed_there = avoiding.failed_there(head.task, head.waiting, None)?;
-            let avoided: Vec<_> = failed_there.iter().cloned().chain(avoiding.paused()).collect();
+            let own = avoiding.own(head.task, head.waiting, None)?;
+            let avoided: Vec<_> = own.iter().cloned().chain(avoiding.paused()).collect();
             if !capped && goes_there(&avoided) {
                 return Ok(true);
             }
-            if !capped && failed_there.is_empty() {
+            if !capped && own.is_empty() {
                 // Those behind it are equal.
                 return Ok(false);
             }
@@ -318,20 +318,4 @@ pub fn reconsider_unmatched(tx: &Tx<'_>, fleets: &mut Fleets, now: Timestamp) ->
         }
     }
     Ok(freed)
-}
-
-/// Why a task waits, in one line: the reason of the server that it may expect most of, and how many others there are.
-pub fn summary(verdicts: &[Verdict]) -> String {
-    let key = |v: &&Verdict| (v.outlook, v.reasons.len(), v.server.clone());
-    let Some(nearest) = verdicts.iter().filter(|v| !v.qualifies).min_by_key(key) else {
-        return "others come first".to_owned();
-    };
-    // Servers that the task itself does not want are none of its reasons, unless there are no others.
-    let named_out = |verdict: &Verdict| verdict.outlook == Outlook::NamedOut;
-    let others = verdicts.iter().filter(|v| named_out(v) == named_out(nearest)).count() - 1;
-    let reasons = nearest.reasons.join("; ");
-    match others {
-        0 => format!("{}: {reasons}", nearest.server),
-        _ => format!("{}: {reasons} (and {others} more)", nearest.server),
-    }
 }

@@ -9,7 +9,7 @@ use super::tree::{AttributePath, AttributeRoot, Datum, Fault, Node, PathId};
 use crate::model::attribute::{Source, Value};
 use crate::model::demand::{AppNeed, Version};
 use crate::model::id::ServerId;
-use crate::model::server::{Engine, Health, SHARED_ACCOUNT, Server};
+use crate::model::server::{Engine, Health, PASSING_DRAINS, SHARED_ACCOUNT, Server};
 use std::time::Duration;
 
 impl Fleet {
@@ -21,12 +21,28 @@ impl Fleet {
     /// Could a server other than these ever run a task of this class, and is it worth waiting for? Not one that is drained, or has been
     /// down for longer than `patience`.
     pub fn could_elsewhere(&self, query: &Query, without: &[ServerId], patience: Duration) -> bool {
+        self.awaits_other(query, without, patience, |server| server.drained.is_none())
+    }
+
+    /// The same for a wait that ends after `patience`: until then a person may resume a drained server.
+    pub fn could_elsewhere_soon(&self, query: &Query, without: &[ServerId], patience: Duration) -> bool {
+        let may_resume = |reason: &String| !PASSING_DRAINS.contains(&reason.as_str());
+        self.awaits_other(query, without, patience, |server| server.drained.as_ref().is_none_or(may_resume))
+    }
+
+    fn awaits_other(
+        &self,
+        query: &Query,
+        without: &[ServerId],
+        patience: Duration,
+        takes: impl Fn(&Server) -> bool,
+    ) -> bool {
         let awaited = |server: &Server| {
             let answers = match server.health {
                 Health::Down { since, .. } => since.age_at(self.now) <= patience,
                 Health::Up | Health::Unknown => true,
             };
-            answers && server.drained.is_none() && !without.contains(&server.id)
+            answers && takes(server) && !without.contains(&server.id)
         };
         self.servers.iter().any(|server| awaited(server) && self.could_on(server, query, awaited))
     }

@@ -94,7 +94,7 @@ impl ResolvedQuery<'_> {
         let server = &self.fleet.servers[row];
         let mut reasons = self.reasons(row, now);
         let qualifies = reasons.is_empty();
-        let outlook = self.outlook(row, &reasons);
+        let outlook = self.outlook(row, qualifies);
         let mut score = None;
         if qualifies && let Some(host) = self.host(row) {
             score = self.score(&self.rank(row, host));
@@ -113,12 +113,11 @@ impl ResolvedQuery<'_> {
         }
     }
 
-    fn outlook(&self, row: usize, reasons: &[Reason]) -> Outlook {
+    pub(super) fn outlook(&self, row: usize, qualifies: bool) -> Outlook {
         let server = &self.fleet.servers[row];
-        let named_out = |reason: &Reason| matches!(reason, Reason::OtherServer { .. } | Reason::Excluded { .. });
-        if reasons.is_empty() {
+        if qualifies {
             Outlook::Now
-        } else if reasons.iter().any(named_out) {
+        } else if self.is_named_out(row) {
             Outlook::NamedOut
         } else if server.kept_for.is_some() && server.kept_for == self.for_task {
             Outlook::Kept

@@ -22,6 +22,7 @@ mod index;
 mod looked_at;
 mod lower;
 mod mismatch;
+mod nearest;
 mod query;
 mod reason;
 mod relax;

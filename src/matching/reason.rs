@@ -94,6 +94,8 @@ pub enum Reason {
 /// Why a waiting task is kept from a server that may fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Avoidance {
+    /// It can't start the task as the server is now.
+    Refused { why: String },
     /// All of it that waits failed there. `left`: how long it still waits for another server.
     FailedThere { left: Duration },
     /// Attempts fail there within moments, so many in a row, and live elsewhere.
@@ -103,6 +105,9 @@ pub enum Avoidance {
 impl fmt::Display for Avoidance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Refused { why } => {
+                write!(f, "it refused this task: {why}; it is asked again after a `grid server set`")
+            }
             Self::FailedThere { left } => {
                 write!(f, "it failed there: for {} yet a retry waits for another server", short(*left))
             }

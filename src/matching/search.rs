@@ -189,16 +189,31 @@ impl<'a> ResolvedQuery<'a> {
         }
     }
 
+    /// Can a task that is given to this row start now?
+    pub(super) fn fits(&self, row: usize) -> bool {
+        self.host(row).is_some() && self.targeted(row) && self.expressions_hold(row)
+    }
+
     pub(super) fn targeted(&self, row: usize) -> bool {
-        let demand = &self.query.demand;
         let server = &self.fleet.servers[row];
-        demand.on.as_ref().is_none_or(|target| names(target, server)) && !self.excluded(row)
+        !self.is_named_out(row) && !self.without.contains(&server.id)
+    }
+
+    /// Does the task itself name other servers?
+    pub(super) fn is_named_out(&self, row: usize) -> bool {
+        let server = &self.fleet.servers[row];
+        let on = self.query.demand.on.as_ref();
+        on.is_some_and(|target| !names(target, server)) || self.excludes(server)
+    }
+
+    fn excludes(&self, server: &Server) -> bool {
+        self.query.demand.exclude.iter().any(|target| names(target, server))
     }
 
     /// Is the row one that the task excludes, or that is left out? Also as a member of a group.
     fn excluded(&self, row: usize) -> bool {
         let server = &self.fleet.servers[row];
-        self.without.contains(&server.id) || self.query.demand.exclude.iter().any(|target| names(target, server))
+        self.without.contains(&server.id) || self.excludes(server)
     }
 
     /// The rows where a task given to this row can run: the row itself, or the members of a group that fit.
@@ -279,8 +294,7 @@ impl Fleet {
     /// How many servers but these can start a task of this class now.
     pub fn fitting(&self, query: &Query, without: &[ServerId]) -> usize {
         let asked = ResolvedQuery { without, ..ResolvedQuery::new(self, query, None) };
-        let fits = |row: &usize| asked.host(*row).is_some() && asked.targeted(*row) && asked.expressions_hold(*row);
-        (0..self.servers.len()).filter(fits).count()
+        (0..self.servers.len()).filter(|row| asked.fits(*row)).count()
     }
 
     /// The best of these servers alone: what a waiting class is asked again for when only they changed.

@@ -78,6 +78,11 @@ impl View<'_> {
         self.one(&format!("{SELECT} WHERE id = ?1"), [id], read)
     }
 
+    /// Why the tasks of a class wait.
+    pub fn class_reason(&self, id: ClassId) -> Result<Option<String>> {
+        Ok(self.one("SELECT reason FROM class WHERE id = ?1", [id], |row| row.get(0))?.flatten())
+    }
+
     /// Some classes of a distributor that wait with at least this priority.
     pub fn classes_before(&self, distributor: DistributorId, priority: i32, limit: u32) -> Result<Vec<WaitingClass>> {
         // No order: that would read and sort all that wait.

@@ -88,8 +88,8 @@ impl Tx<'_> {
         self.run(
             "UPDATE server SET address = ?2, ssh_options = ?3, remote_dir = ?4, ssh_command = ?5, host_id = NULL, contacted_at = NULL, machine_id = NULL,
                     machine_since = NULL,
-                    health = 'UNKNOWN', error = NULL, since = NULL, kept_for = NULL WHERE id = ?1",
-            (id, target.host(), option_list(target), target.remote_dir(), target.command()),
+                    health = 'UNKNOWN', error = NULL, since = NULL, kept_for = NULL, declared_at = ?6 WHERE id = ?1",
+            (id, target.host(), option_list(target), target.remote_dir(), target.command(), now),
         )?;
         self.run("DELETE FROM app WHERE server_id = ?1 AND source = 'probed'", [id])?;
         self.replace_probed(Owner::Server(id.0), &BTreeMap::new(), now)?;

@@ -3,9 +3,11 @@
 use crate::dispatch::testing::{Bench, Task, facts};
 use crate::model::ambient::Ambient;
 use crate::model::id::TaskId;
+use crate::model::server::BEING_REMOVED;
 use crate::model::task::State;
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{Event, FromAgent, Refusal};
+use crate::store::failing::Failing;
 use std::time::Duration;
 
 /// A bench with the server `bad` beside `local`; both have four processors.
@@ -135,7 +137,7 @@ fn retry_returns_to_the_server_of_its_failure_after_its_time() {
 }
 
 #[test]
-fn retry_goes_back_at_once_when_the_other_server_is_drained() {
+fn retry_goes_back_at_once_when_the_other_server_is_being_removed() {
     let mut bench = bench();
     bench.submit(&Task::array(4).cpus(1).on("local"));
     bench.run();
@@ -144,8 +146,40 @@ fn retry_goes_back_at_once_when_the_other_server_is_drained() {
     bench.end("bad", 1);
     bench.pass(Duration::from_secs(10));
     assert_eq!(bench.running("bad"), []);
+    bench.drain("local", BEING_REMOVED);
+    assert_eq!(bench.running("bad"), [bench.attempt(task)]);
+    bench.check();
+}
+
+#[test]
+fn retry_waits_a_while_for_a_drained_server_that_may_be_resumed() {
+    let mut bench = bench();
     bench.set_drained("local", true);
+    let task = bench.submit(&Task::default().retries(2));
     bench.run();
+    bench.end("bad", 1);
+    bench.pass(Duration::from_secs(290));
+    assert_eq!((bench.running("bad"), bench.state(task)), (Vec::new(), State::Pending), "local may be resumed");
+    bench.pass(Duration::from_secs(20));
+    bench.end("bad", 1);
+    bench.set_drained("local", false);
+    assert_eq!(bench.running("local"), [bench.attempt(task)]);
+    bench.check();
+}
+
+#[test]
+fn retry_returns_to_a_suspect_in_time_where_the_other_server_stays_drained() {
+    let mut bench = bench();
+    let (id, now) = (bench.server("bad").id, bench.clock.now().wall);
+    bench.write(|tx| tx.set_failing(id, Some(Failing { failures: 7, at: now })));
+    bench.restart();
+    bench.set_drained("local", true);
+    let task = bench.submit(&Task::default().retries(1));
+    bench.run();
+    bench.end("bad", 1);
+    bench.pass(Duration::from_secs(290));
+    assert_eq!(bench.running("bad"), []);
+    bench.pass(Duration::from_secs(20));
     assert_eq!(bench.running("bad"), [bench.attempt(task)]);
     bench.check();
 }

@@ -6,6 +6,7 @@ use crate::distributor::tier2::Candidates;
 use crate::matching::{Query, Verdict};
 use crate::model::ambient::Ambient;
 use crate::model::id::{Index, TaskId};
+use crate::model::server::BEING_REMOVED;
 use crate::model::task::State;
 use crate::protocol::agent::Refusal;
 use crate::store::declared::Declared;
@@ -76,7 +77,7 @@ fn server_that_a_retry_avoids_does_not_fit_until_it_may_return() {
     let fresh = bench.submit(&Task { hold: true, ..Task::default() });
     assert!(of(&verdicts(&bench, fresh, Some(0)), "bad").0);
     // No other server is left to wait for.
-    bench.set_drained("local", true);
+    bench.drain("local", BEING_REMOVED);
     assert_eq!(bench.running("bad"), [bench.attempt(task)]);
     bench.check();
 }
@@ -120,6 +121,74 @@ fn server_that_pauses_does_not_fit_a_waiting_task() {
     let waits = tasks.into_iter().find(|task| bench.state(*task) == State::Pending).unwrap();
     let (fits, why) = of(&verdicts(&bench, waits, Some(0)), "bad");
     assert!(!fits && why.starts_with("pauses: ") && why.contains("attempts in a row failed there"), "{why}");
+    bench.check();
+}
+
+#[test]
+fn verdict_of_a_retry_elsewhere_says_why_the_first_server_was_not_chosen() {
+    let mut bench = Bench::new();
+    bench.add_server("bad", facts("bad"));
+    bench.pass(Duration::from_secs(2));
+    let mut task = Task::default().retries(1);
+    task.demand.prefer = Some("server.name == \"bad\"".into());
+    let task = bench.submit(&task);
+    bench.run();
+    bench.end("bad", 1);
+    assert_eq!(bench.running("local"), [bench.attempt(task)]);
+    let view = bench.store.view();
+    let kept = view.note(view.member(task, Index(0)).unwrap().unwrap().verdict.unwrap()).unwrap().unwrap();
+    let kept: Vec<Verdict> = serde_json::from_str(&kept).unwrap();
+    let words = "it failed there: for 5 min yet a retry waits for another server";
+    assert_eq!((of(&kept, "bad"), of(&kept, "local").0), ((false, words.to_owned()), true));
+}
+
+#[test]
+fn server_that_refused_a_task_does_not_fit_until_it_is_declared_anew() {
+    let mut bench = Bench::new();
+    bench.add_server("other", facts("other"));
+    bench.pass(Duration::from_secs(2));
+    bench.submit(&Task::array(4).on("local"));
+    bench.run();
+    bench.agent("other", |agent| agent.refuses = Some(Refusal::Prologue { error: "exit 3".into() }));
+    let task = bench.submit(&Task::default());
+    bench.pass(Duration::from_secs(5));
+    let words = "it refused this task: the prologue fails (exit 3); it is asked again after a `grid server set`";
+    assert_eq!(of(&verdicts(&bench, task, Some(0)), "other"), (false, words.to_owned()));
+    bench.agent("other", |agent| agent.refuses = None);
+    bench.pass(Duration::from_secs(5));
+    assert_eq!(bench.state(task), State::Pending);
+    bench.declare("other", &Declared::default());
+    assert_eq!(bench.running("other"), [bench.attempt(task)]);
+    bench.check();
+}
+
+#[test]
+fn several_servers_that_a_task_is_kept_from_are_counted() {
+    let mut bench = Bench::new();
+    for name in ["bad", "far"] {
+        bench.add_server(name, facts(name));
+        bench.agent(name, |agent| agent.refuses = Some(Refusal::NoDirectory { path: "/data".into() }));
+    }
+    bench.pass(Duration::from_secs(2));
+    bench.submit(&Task::array(4).on("local"));
+    bench.run();
+    let task = bench.submit(&Task::default());
+    bench.pass(Duration::from_secs(10));
+    let reason = bench.reason(task).unwrap();
+    assert!(reason.contains("refused: no /data on ") && reason.ends_with(" (and 1 more)"), "{reason}");
+    bench.cancel(task);
+    for name in ["bad", "far"] {
+        bench.agent(name, |agent| agent.refuses = None);
+    }
+    let task = bench.submit(&Task::default().retries(3));
+    bench.run();
+    for _ in 0..2 {
+        let on = if bench.running("bad").is_empty() { "far" } else { "bad" };
+        bench.end(on, 1);
+    }
+    bench.pass(Duration::from_secs(10));
+    let reason = bench.reason(task).unwrap();
+    assert!(reason.ends_with("; not yet again on bad (and 1 more), where it failed"), "{reason}");
     bench.check();
 }
 

@@ -8,6 +8,7 @@ use crate::matching::Choice;
 use crate::model::id::{ClassId, DistributorId, Index, ServerId, TaskId};
 use crate::store::classes::Head;
 use crate::store::{StoreError, Tx};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// How many tasks of a class that wait for other servers than those with room may be passed over.
@@ -48,7 +49,7 @@ fn choose(
     head: &Head,
 ) -> Result<Option<Choice>, StoreError> {
     let refused = d.attempts.barred.get(&head.task).into_iter().flatten();
-    let barred: Vec<ServerId> = refused.map(|(server, _)| *server).collect();
+    let barred: Vec<ServerId> = refused.map(|by| by.server).collect();
     let closed = d.attempts.suspects.closed_to(class, turn.now.mono);
     let open = best(d, turn, (class, distributor), head, [barred.as_slice(), &closed].concat())?;
     if open.is_some() || closed.is_empty() && d.attempts.retries.of(head.task).is_none() {
@@ -59,11 +60,16 @@ fn choose(
     };
     let patience = d.attempts.settings.retry_elsewhere(turn.tx)?;
     let suspects = d.attempts.suspects.servers();
-    let elsewhere = |more: &[ServerId]| {
-        fleet.could_elsewhere(&compiled.query, &[barred.as_slice(), more, &suspects].concat(), patience)
+    let without = |more: &[ServerId]| [barred.as_slice(), more, &suspects].concat();
+    let elsewhere = |more: &[ServerId]| fleet.could_elsewhere(&compiled.query, &without(more), patience);
+    let soon = |more: &[ServerId]| fleet.could_elsewhere_soon(&compiled.query, &without(more), patience);
+    let is_over = |members: &BTreeMap<Index, Instant>| members.values().all(|until| *until <= turn.now.mono);
+    let groups = d.attempts.retries.of(head.task).into_iter().flatten();
+    let is_alone = |(failed_on, members): &(&Vec<ServerId>, &BTreeMap<Index, Instant>)| match is_over(members) {
+        true => !elsewhere(failed_on),
+        false => !soon(failed_on),
     };
-    let groups = d.attempts.retries.of(head.task).into_iter().flat_map(|groups| groups.keys());
-    let alone: Vec<Vec<ServerId>> = groups.filter(|failed_on| !elsewhere(failed_on)).cloned().collect();
+    let alone: Vec<Vec<ServerId>> = groups.filter(is_alone).map(|(failed_on, _)| failed_on.clone()).collect();
     let all_are_suspects = !closed.is_empty() && !elsewhere(&[]);
     if alone.is_empty() && !all_are_suspects {
         return Ok(None);
@@ -99,23 +105,6 @@ impl Dispatcher {
     pub(super) fn may_go(&self, task: TaskId, index: Index, server: ServerId, now: Instant) -> bool {
         let until = self.attempts.retries.kept_from(task, index, server);
         until.is_none_or(|until| until <= now && !self.attempts.suspects.is_suspect(server))
-    }
-
-    /// Servers that a task waits for other servers than: suspects, and those on which its waiting members failed.
-    pub(super) fn kept_from(&self, head: &Head, now: Instant) -> Vec<ServerId> {
-        let mut servers = self.attempts.suspects.servers();
-        servers.extend(self.failed_on(head, now));
-        servers
-    }
-
-    /// Servers to which members of a task, of which none is fresh, do not return yet: they failed there.
-    pub(super) fn failed_on(&self, head: &Head, now: Instant) -> Vec<ServerId> {
-        if head.fresh {
-            return Vec::new();
-        }
-        let groups = self.attempts.retries.of(head.task).into_iter().flatten();
-        let waiting = groups.filter(|(_, members)| members.values().any(|until| *until > now));
-        waiting.flat_map(|(failed_on, _)| failed_on).copied().collect()
     }
 
     /// True if any waiting member of a task may go to a server.

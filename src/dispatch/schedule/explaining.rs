@@ -3,16 +3,16 @@
 
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::process::run::DispatchError;
-use crate::dispatch::schedule::pass::compile;
+use crate::dispatch::schedule::pass::compile_by;
 use crate::dispatch::schedule::queue::{Key, Queue};
 use crate::dispatch::sealed;
-use crate::distributor::tier2::summary;
+use crate::distributor::avoided::Avoiding;
 use crate::matching::Fleet;
 use crate::model::ambient::Now;
 use crate::model::bounds;
 use crate::model::id::{ClassId, DistributorId, ServerId, TaskId};
 use crate::store::classes::Head;
-use crate::store::{Durability, Store, StoreError, Tx};
+use crate::store::{Durability, Store, StoreError, View};
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -105,39 +105,52 @@ impl ToExplain {
 }
 
 impl Dispatcher {
-    /// Writes for some blocked classes why they wait.
+    /// Writes for some blocked classes why they wait. What is told is found outside the transaction that writes it.
     pub(in crate::dispatch) fn explain_some(&mut self, store: &mut Store) -> Result<(), DispatchError> {
         let begun = self.ambient.now();
-        let Some(mut class) = self.schedule.to_explain.next(begun.mono) else { return Ok(()) };
-        sealed::write(store, Durability::Normal, |tx| {
-            self.schedule.users.forget();
-            loop {
-                if let Some((key, distributor)) = self.schedule.queue.blocked_at(class)
-                    // Its reason is another one.
-                    && !self.schedule.spools.is_waiting(class)
-                    && compile(self, tx, class)?
-                {
-                    if self.schedule.compiled.get(&class).is_some_and(|compiled| compiled.query.wants_apps()) {
-                        self.schedule.fleets.watch(distributor, tx)?;
-                    }
-                    if let Some(why) = self.why_blocked(tx, key, distributor, begun)? {
-                        tx.set_class_reason(class, Some(&why))?;
-                    }
-                }
+        let Some(first) = self.schedule.to_explain.next(begun.mono) else { return Ok(()) };
+        self.schedule.users.forget();
+        let found = store.read(|view| {
+            let (mut found, mut next) = (Vec::new(), Some(first));
+            while let Some(class) = next {
+                let why = self.why_it_waits(view, class, begun)?;
+                let known = view.class_reason(class)?;
+                found.extend(why.filter(|why| known.as_ref() != Some(why)).map(|why| (class, why)));
                 let now = self.ambient.now();
-                let next = if now.since(begun.mono) < MOMENT { self.schedule.to_explain.next(now.mono) } else { None };
-                let Some(next) = next else { return Ok::<_, DispatchError>(()) };
-                class = next;
+                next = if now.since(begun.mono) < MOMENT { self.schedule.to_explain.next(now.mono) } else { None };
             }
+            Ok::<_, DispatchError>(found)
         })?;
+        if !found.is_empty() {
+            sealed::write(store, Durability::Normal, |tx| {
+                found.iter().try_for_each(|(class, why)| tx.set_class_reason(*class, Some(why)))
+            })?;
+        }
         self.schedule.to_explain.rest(begun.mono, self.ambient.now().mono);
         Ok(())
+    }
+
+    /// Why a class waits, if it is blocked and its reason is not another one.
+    fn why_it_waits(&mut self, view: &View<'_>, class: ClassId, now: Now) -> Result<Option<String>, StoreError> {
+        let Some((key, distributor)) = self.schedule.queue.blocked_at(class) else { return Ok(None) };
+        if self.schedule.spools.is_waiting(class) {
+            return Ok(None);
+        }
+        match compile_by(self, view, class)? {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(error) => return Ok(Some(error.to_string())),
+        }
+        if self.schedule.compiled.get(&class).is_some_and(|compiled| compiled.query.wants_apps()) {
+            self.schedule.fleets.watch(distributor, view)?;
+        }
+        self.why_blocked(view, key, distributor, now)
     }
 
     /// Why a blocked class waits: what its servers lack, and those that its first task is kept from though they may fit.
     fn why_blocked(
         &self,
-        tx: &Tx<'_>,
+        view: &View<'_>,
         key: Key,
         distributor: DistributorId,
         now: Now,
@@ -148,16 +161,18 @@ impl Dispatcher {
             return Ok(None);
         };
         let mut reasons = Vec::new();
-        if let Some(head) = tx.head(class, TaskId(0))? {
-            reasons = self.avoidances(tx, class, fleet, &head, now)?;
+        if let Some(head) = view.head(class, TaskId(0))? {
+            let avoiding = Avoiding::new(view, fleet, &compiled.query, now.wall)?;
+            reasons = self.avoidances(&avoiding, class, fleet, &head, now)?;
             // Other tasks share the reason.
-            if !reasons.is_empty() && tx.head(class, head.task)?.is_some() {
+            if !reasons.is_empty() && view.head(class, head.task)?.is_some() {
                 reasons[0] = format!("the first of these tasks: {}", reasons[0]);
             }
         }
-        let verdicts = fleet.explain(&compiled.query, Some(first), now.wall);
-        if reasons.is_empty() || verdicts.iter().any(|verdict| !verdict.qualifies) {
-            reasons.insert(0, summary(&verdicts));
+        match fleet.why_waits(&compiled.query, Some(first), now.wall) {
+            Some(why) => reasons.insert(0, why),
+            None if reasons.is_empty() => reasons.push("others come first".to_owned()),
+            None => {}
         }
         let mut why = reasons.join("; ");
         bounds::cut(&mut why);
@@ -167,31 +182,27 @@ impl Dispatcher {
     /// Servers that a task is kept from: they refused it, it failed there, or they are paused.
     fn avoidances(
         &self,
-        tx: &Tx<'_>,
+        avoiding: &Avoiding<'_>,
         class: ClassId,
         fleet: &Fleet,
         head: &Head,
         now: Now,
     ) -> Result<Vec<String>, StoreError> {
-        let refused = self.attempts.barred.get(&head.task);
-        let barred: Vec<ServerId> = refused.into_iter().flatten().map(|(server, _)| *server).collect();
-        let first = refused.and_then(|refused| refused.first());
-        let more = and_more(barred.len());
-        let mut words: Vec<String> = first.map(|(_, text)| format!("refused: {text}{more}")).into_iter().collect();
+        let refused = self.attempts.barred.get(&head.task).map_or(&[][..], Vec::as_slice);
+        let more = and_more(refused.len());
+        let mut words: Vec<String> =
+            refused.first().map(|first| format!("refused: {}{more}", first.words)).into_iter().collect();
         let names = |servers: &mut dyn Iterator<Item = ServerId>| -> Option<String> {
             let names: BTreeSet<&str> = servers.filter_map(|id| Some(fleet.get(id)?.name.as_str())).collect();
             names.first().map(|first| format!("{first}{}", and_more(names.len())))
         };
-        if let Some(failed) = names(&mut self.failed_on(head, now.mono).into_iter()) {
+        let failed = avoiding.failed_there(head.task, head.waiting, None)?;
+        if let Some(failed) = names(&mut failed.into_iter().map(|(server, _)| server)) {
             words.push(format!("not yet again on {failed}, where it failed"));
         }
         let closed = self.attempts.suspects.closed_to(class, now.mono);
-        let without = [barred, self.attempts.suspects.servers()].concat();
-        let patience = self.attempts.settings.retry_elsewhere(tx)?;
-        if let Some(paused) = names(&mut closed.into_iter())
-            && let Some(compiled) = self.schedule.compiled.get(&class)
-            && fleet.could_elsewhere(&compiled.query, &without, patience)
-        {
+        let paused = avoiding.paused().map(|(server, _)| server).filter(|server| closed.contains(server));
+        if let Some(paused) = names(&mut { paused }) {
             words.push(format!("{paused} pauses, for much fails there"));
         }
         Ok(words)

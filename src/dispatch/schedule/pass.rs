@@ -11,13 +11,13 @@ use crate::dispatch::schedule::queue::{Freed, Key};
 use crate::dispatch::schedule::verdicts;
 use crate::dispatch::turn::Turn;
 use crate::distributor::fleets::Booking;
-use crate::matching::{Place, Query};
+use crate::matching::{ExpressionError, Place, Query};
 use crate::model::id::{AttemptId, BootId, ClassId, DistributorId, Epoch, LaneId, ServerId, TaskId, UserId};
 use crate::model::resources::Needs;
 use crate::store::classes::Head;
 use crate::store::placing::Placing;
 use crate::store::trace::NoteId;
-use crate::store::{StoreError, Tx};
+use crate::store::{StoreError, Tx, View};
 use std::cmp::Reverse;
 use std::time::Duration;
 
@@ -91,7 +91,7 @@ fn place(
         },
     };
     let Some(needs) = d.schedule.compiled.get(&class).map(|c| c.query.needs()) else { return Ok(()) };
-    let verdict = verdicts::verdict(d, turn, class, distributor, head.task)?;
+    let verdict = verdicts::verdict(d, turn, key, &head, choice.place)?;
     let lane = d.new_lane(turn.tx)?;
     turn.tx.take(choice.place.server, choice.place.host, needs)?;
     d.schedule.fleets.book(choice.place, needs, Booking::Take);
@@ -192,26 +192,38 @@ pub(super) fn boot_of(d: &Dispatcher, place: Place) -> Option<BootId> {
     d.route_of(place).and_then(|route| d.links.slots.get(&route)).and_then(LinkState::boot).cloned()
 }
 
-/// Compiles a class. False: it, or something it needs, does not exist any more.
+/// Compiles a class. False: it, or something it needs, does not exist any more; or it can't be compiled, which is then its reason.
 pub fn compile(d: &mut Dispatcher, tx: &Tx<'_>, id: ClassId) -> Result<bool, StoreError> {
-    if d.schedule.compiled.contains_key(&id) {
-        return Ok(true);
-    }
-    let Some(class) = tx.class(id)? else { return Ok(false) };
-    let Some((user, client)) = d.schedule.users.of(tx, &class)? else { return Ok(false) };
-    let query = match Query::new(&class.demand, user, client) {
-        Ok(query) => query,
+    match compile_by(d, tx, id)? {
+        Ok(there) => Ok(there),
         Err(error) => {
             tx.set_class_reason(id, Some(&error.to_string()))?;
-            return Ok(false);
+            Ok(false)
         }
+    }
+}
+
+/// The same without writing the reason.
+pub(super) fn compile_by(
+    d: &mut Dispatcher,
+    view: &View<'_>,
+    id: ClassId,
+) -> Result<Result<bool, ExpressionError>, StoreError> {
+    if d.schedule.compiled.contains_key(&id) {
+        return Ok(Ok(true));
+    }
+    let Some(class) = view.class(id)? else { return Ok(Ok(false)) };
+    let Some((user, client)) = d.schedule.users.of(view, &class)? else { return Ok(Ok(false)) };
+    let query = match Query::new(&class.demand, user, client) {
+        Ok(query) => query,
+        Err(error) => return Ok(Err(error)),
     };
     if d.schedule.compiled.len() >= COMPILED_MAX {
         d.schedule.compiled.clear();
     }
     let guest = class.demand.shared_account.then_some(class.user);
     d.schedule.compiled.insert(id, Compiled { query, guest });
-    Ok(true)
+    Ok(Ok(true))
 }
 
 impl Dispatcher {

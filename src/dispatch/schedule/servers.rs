@@ -1,5 +1,6 @@
 //! Servers as the database has them: changed servers go into the fleets, and blocked classes are matched with them again.
 
+use crate::dispatch::attempts::refusals::RefusedBy;
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::links::link_state::LinkState;
 use crate::dispatch::links::route::Route;
@@ -43,10 +44,12 @@ impl Dispatcher {
             if let Some(route) = route {
                 self.links.slots.entry(route).or_insert_with(|| LinkState::new(server.engine.clone(), now));
             }
-            if self.schedule.fleets.server(id).is_some_and(|before| Route::to(&before.engine) != route) {
-                left = true;
-                // A refusal concerned the host that the server had before.
-                self.attempts.barred.values_mut().for_each(|barred| barred.retain(|(server, _)| *server != id));
+            left |= self.schedule.fleets.server(id).is_some_and(|before| Route::to(&before.engine) != route);
+            if self.attempts.barred.values().flatten().any(|by| by.server == id) {
+                // A refusal concerned the host, the prologue and the directories that the server had before.
+                let declared_at = view.declared_at(id)?;
+                let stays = |by: &RefusedBy| by.server != id || by.at >= declared_at;
+                self.attempts.barred.values_mut().for_each(|barred| barred.retain(stays));
             }
             let kept_before = self.schedule.fleets.server(id).and_then(|before| before.kept_for);
             kept |= server.kept_for != kept_before;

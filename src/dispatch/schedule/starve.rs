@@ -3,6 +3,7 @@
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::schedule::pass::compile;
+use crate::distributor::avoided::Avoiding;
 use crate::matching::Fleet;
 use crate::model::ambient::Now;
 use crate::model::id::{ClassId, DistributorId, ServerId, TaskId};
@@ -57,7 +58,13 @@ impl Dispatcher {
             }
             served.insert(distributor);
             let kept = self.schedule.fleets.get(distributor).is_some_and(|f| f.servers().any(|s| s.kept_for.is_some()));
-            let without = self.kept_from(&row, now.mono);
+            let (Some(compiled), Some(fleet)) =
+                (self.schedule.compiled.get(&key.2), self.schedule.fleets.get(distributor))
+            else {
+                continue;
+            };
+            let avoided = Avoiding::new(tx, fleet, &compiled.query, now.wall)?.of(row.task, row.waiting, None)?;
+            let without: Vec<ServerId> = avoided.into_iter().map(|(server, _)| server).collect();
             if !kept && let Some(server) = self.soonest(distributor, key.2, &without) {
                 tx.keep_server(server, Some(row.task))?;
                 let name = tx.server_name(server)?.map_or_else(|| "a server".to_owned(), |name| name.to_string());

@@ -4,7 +4,7 @@ use crate::model::client::Client;
 use crate::model::id::{ClientId, UserId};
 use crate::model::user::User;
 use crate::store::classes::WaitingClass;
-use crate::store::{Result, Tx};
+use crate::store::{Result, View};
 use std::collections::HashMap;
 
 /// The users and clients that were read in this transaction.
@@ -22,14 +22,14 @@ impl UserCache {
     }
 
     /// The user and the client of a class. None: one of them is removed.
-    pub fn of(&mut self, tx: &Tx<'_>, class: &WaitingClass) -> Result<Option<(&User, &Client)>> {
+    pub fn of(&mut self, view: &View<'_>, class: &WaitingClass) -> Result<Option<(&User, &Client)>> {
         if !self.users.contains_key(&class.user)
-            && let Some(user) = tx.user_by_id(class.user)?
+            && let Some(user) = view.user_by_id(class.user)?
         {
             self.users.insert(class.user, user);
         }
         if !self.clients.contains_key(&class.client)
-            && let Some(client) = tx.client_by_id(class.client)?
+            && let Some(client) = view.client_by_id(class.client)?
         {
             self.clients.insert(class.client, client);
         }

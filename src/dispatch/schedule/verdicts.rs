@@ -2,10 +2,14 @@
 
 use super::pass::COMPILED_MAX;
 use crate::dispatch::dispatcher::Dispatcher;
+use crate::dispatch::schedule::queue::Key;
 use crate::dispatch::turn::Turn;
+use crate::distributor::avoided::Avoiding;
 use crate::distributor::tier2::VERDICTS_FREE;
-use crate::model::id::{ClassId, DistributorId, TaskId};
+use crate::matching::Place;
+use crate::model::id::ClassId;
 use crate::store::StoreError;
+use crate::store::classes::Head;
 use crate::store::trace::NoteId;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -30,22 +34,33 @@ impl Default for Verdicts {
     }
 }
 
-/// Writes the verdicts of all servers for a class at this placement. In large fleets a verdict is long: each class gets one in
-/// some seconds, and none while others have used up the allowance; `explain` then matches again.
+/// Writes the verdicts of all servers for a class at this placement of its first task. In large fleets a verdict is long: each class
+/// gets one in some seconds, and none while others have used up the allowance; `explain` then matches again. A task that is kept from
+/// servers has one of its own.
 pub(super) fn verdict(
     d: &mut Dispatcher,
     turn: &Turn<'_, '_>,
-    class: ClassId,
-    distributor: DistributorId,
-    task: TaskId,
+    (_, _, class): Key,
+    head: &Head,
+    place: Place,
 ) -> Result<Option<NoteId>, StoreError> {
     let (tx, now) = (turn.tx, turn.now);
-    let (Some(compiled), Some(fleet)) = (d.schedule.compiled.get(&class), d.schedule.fleets.get(distributor)) else {
+    let (Some(compiled), Some((_, fleet))) = (d.schedule.compiled.get(&class), d.schedule.fleets.with(place.server))
+    else {
         return Ok(None);
     };
+    let avoids = d.attempts.barred.contains_key(&head.task) || d.attempts.retries.of(head.task).is_some();
+    let suspects = !d.attempts.suspects.servers().is_empty();
+    let avoiding = if avoids || suspects { Some(Avoiding::new(tx, fleet, &compiled.query, now.wall)?) } else { None };
+    let mut avoided = match &avoiding {
+        Some(avoiding) if avoids => avoiding.own(head.task, head.waiting, None)?,
+        _ => Vec::new(),
+    };
+    let shared = avoided.is_empty();
     let servers = fleet.servers().len();
     let fresh = Duration::from_secs(if servers > VERDICTS_FREE { 10 } else { 1 });
-    if let Some((_, note)) = d.schedule.verdicts.kept.get(&class).filter(|(at, _)| now.since(*at) < fresh) {
+    let kept = d.schedule.verdicts.kept.get(&class).filter(|(at, _)| now.since(*at) < fresh);
+    if let Some((_, note)) = kept.filter(|_| shared) {
         return Ok(Some(*note));
     }
     if servers > VERDICTS_FREE {
@@ -53,11 +68,16 @@ pub(super) fn verdict(
         let Some(left) = d.schedule.verdicts.left.checked_sub(servers) else { return Ok(None) };
         d.schedule.verdicts.left = left;
     }
-    let verdicts = fleet.explain(&compiled.query, Some(task), now.wall);
+    avoided.extend(avoiding.iter().flat_map(Avoiding::paused));
+    // A suspect gets a start now and then.
+    avoided.retain(|(server, _)| *server != place.server && *server != place.host);
+    let verdicts = fleet.explain_waiting(&compiled.query, Some(head.task), &avoided, now.wall);
     let note = tx.keep_note(&serde_json::to_string(&verdicts).unwrap_or_default())?;
     if d.schedule.verdicts.kept.len() > COMPILED_MAX {
         d.schedule.verdicts.kept.clear();
     }
-    d.schedule.verdicts.kept.insert(class, (now.mono, note));
+    if shared {
+        d.schedule.verdicts.kept.insert(class, (now.mono, note));
+    }
     Ok(Some(note))
 }

@@ -70,6 +70,13 @@ impl Bench {
         self.run();
     }
 
+    /// A drain with this reason.
+    pub fn drain(&mut self, server: &str, reason: &str) {
+        let id = self.server(server).id;
+        self.write(|tx| tx.set_drained(id, Some(reason)));
+        self.run();
+    }
+
     /// `grid server set`.
     pub fn declare(&mut self, server: &str, declared: &Declared) {
         let (id, now) = (self.server(server).id, self.clock.now().wall);

@@ -4,7 +4,7 @@ use super::drawn::*;
 use super::hints::idle;
 use super::world::*;
 use crate::matching::search::ResolvedQuery;
-use crate::matching::{Fleet, Placement, Query, Verdict};
+use crate::matching::{Fleet, Outlook, Placement, Query, Verdict};
 use crate::model::demand::Demand;
 use crate::model::id::{ServerId, TaskId};
 use crate::model::resources::Needs;
@@ -49,6 +49,21 @@ proptest! {
             let kept: Verdict = serde_json::from_str(&serde_json::to_string(verdict).unwrap()).unwrap();
             prop_assert_eq!(&Verdict { outlook: verdict.outlook, ..kept }, verdict);
         }
+    }
+
+    #[test]
+    fn why_it_waits_is_the_nearest_of_all_verdicts(servers in fleets(), query in queries(), task in proptest::option::of(Just(TaskId(5)))) {
+        let fleet = Fleet::new(servers, Placement::Spread);
+        let mut unfit = fleet.explain(&query, task, NOW);
+        unfit.retain(|verdict| !verdict.qualifies);
+        let nearest = unfit.iter().min_by_key(|verdict| (verdict.outlook, verdict.reasons.len(), verdict.server.clone()));
+        let words = nearest.map(|nearest| {
+            let named_out = |verdict: &&Verdict| verdict.outlook == Outlook::NamedOut;
+            let others = unfit.iter().filter(|verdict| named_out(verdict) == named_out(&nearest)).count() - 1;
+            let more = if others == 0 { String::new() } else { format!(" (and {others} more)") };
+            format!("{}: {}{more}", nearest.server, nearest.reasons.join("; "))
+        });
+        prop_assert_eq!(fleet.why_waits(&query, task, NOW), words);
     }
 
     #[test]
