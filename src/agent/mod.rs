@@ -16,6 +16,7 @@ mod apps;
 mod attempt_table;
 mod bound;
 mod bundles;
+mod cancel_note;
 mod clearing;
 mod cpus;
 mod follow;

@@ -1,9 +1,10 @@
 //! Commands and supervisors without a pipe to this agent: watched by pidfd, controlled by signals.
 
 use super::attempt_table::{Attempt, AttemptState};
+use super::cancel_note::CancelNote;
 use super::process;
 use super::serve::Agent;
-use super::spool::{RunId, write_atomically};
+use super::spool::RunId;
 use super::termination::Termination;
 use crate::model::attempt::{Cause, ProcessId};
 use crate::model::id::{AttemptId, LaneId};
@@ -11,7 +12,6 @@ use crate::protocol::agent::Event;
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, Signal, getpgid, kill_process_group};
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 /// A command that outlived its supervisor.
@@ -122,20 +122,13 @@ impl Agent {
     /// Cancels at a supervisor without a pipe: by a note in its directory and a signal.
     pub fn cancel_by_note(&mut self, run: RunId, attempt: AttemptId, grace: Duration) {
         let Some(run) = self.runs.get(&run) else { return };
-        let note = format!("{attempt} {}", grace.as_millis());
-        if write_atomically(&run.dir, "cancel", note.as_bytes()).is_ok()
+        let left = CancelNote { attempt, grace }.leave(&run.dir);
+        if left.is_ok()
             && let Some(supervisor) = &run.supervisor
         {
             process::signal(supervisor, Signal::TERM);
         }
     }
-}
-
-/// The cancel that [`Agent::cancel_by_note`] left for the supervisor of this run.
-pub fn read_cancel_note(run_dir: &Path) -> Option<(AttemptId, Duration)> {
-    let note = std::fs::read_to_string(run_dir.join("cancel")).ok()?;
-    let (attempt, grace) = note.split_once(' ')?;
-    Some((attempt.parse().ok()?, Duration::from_millis(grace.parse().ok()?)))
 }
 
 /// Signals the command, its group, and every process with its mark.

@@ -2,6 +2,7 @@
 //! After a power cut the boot id is another one, and every earlier start is refused: most files need no fsync.
 
 use super::AgentError;
+use super::cancel_note::CancelNote;
 use super::journal::{self, Header};
 use super::spool_lock::take_lock;
 use crate::model::id::{AttemptId, BootId, Epoch, HomeId, LaneId};
@@ -113,6 +114,7 @@ impl Spool {
             let mut text = Vec::new();
             journal::line(&header, &mut text);
             file.write_all(&text)?;
+            CancelNote::prepare(&dir)?;
             Ok(file)
         };
         made().map(|file| (id, file)).inspect_err(|_| drop(fs::remove_dir_all(&dir)))

@@ -4,6 +4,7 @@
 //! so it is held without a gap from the agent's start to the supervisor's end. Once these three are duplicated, stdin becomes
 //! /dev/null and stdout and stderr become the run's `out` and `err`: a command inherits them without a call.
 
+use super::cancel_note::CancelNote;
 use super::journal::{JournalRecord, Writer};
 use super::launch::{LaunchPlan, UMASK, Unexecutable};
 use super::limits::timespec;
@@ -389,7 +390,7 @@ impl Supervisor {
     /// A later agent has no pipe to us: it leaves a note and sends TERM. Other signals, and TERM from others, change nothing.
     fn take_signal(&mut self) {
         let _ = io::Read::read(&mut self.signals, &mut [0; 64]);
-        if let Some((attempt, grace)) = super::orphans::read_cancel_note(&self.dir) {
+        if let Some(CancelNote { attempt, grace }) = CancelNote::read(&self.dir) {
             self.cancel(attempt, grace);
         }
     }

@@ -4,6 +4,7 @@ use crate::support::small::Small;
 use crate::support::{Grid, process, skipped};
 use grid::store::{Home, StoreError};
 use rusqlite::Connection;
+use rustix::process::{Pid, Signal, kill_process};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -332,6 +333,14 @@ fn free(grid: &Grid) -> u64 {
     rustix::fs::statvfs(grid.home()).map(|stat| stat.f_bavail * stat.f_frsize).unwrap()
 }
 
+/// Cancels it, whether or not there is room to record that at once; it ends.
+fn cancel_on_full_disk(grid: &Grid, id: &str) {
+    let asked = grid.grid(["cancel", "--grace", "1s", id]);
+    assert!(matches!(asked.code(), 0 | 1));
+    asked.says(&["cancel asked"]);
+    grid.grid(["wait", id]).expect(130);
+}
+
 #[test]
 fn runaway_writer_on_a_full_disk_is_cancelled_and_its_end_recorded() {
     let Some((grid, _small)) = on_small("a runaway writer", "100m") else { return };
@@ -344,8 +353,7 @@ fn runaway_writer_on_a_full_disk_is_cancelled_and_its_end_recorded() {
     assert!(dispatcher.is_some());
     grid.grid(["submit", "--", "true"]).expect(1).says(&["the disk is full"]);
     assert!(grid.grid(["status"]).expect(0).out().contains("the home's disk is full"));
-    grid.grid(["cancel", "--grace", "1s", &id]).expect(0).says(&["cancel asked"]);
-    grid.grid(["wait", &id]).expect(130);
+    cancel_on_full_disk(&grid, &id);
     let shown = grid.show(&id);
     assert_eq!((shown["state"].as_str(), shown["cut"].as_str()), (Some("CANCELLED"), Some("disk_full")), "{shown}");
     assert_eq!(grid.dispatcher(), dispatcher, "the dispatcher stays");
@@ -353,4 +361,22 @@ fn runaway_writer_on_a_full_disk_is_cancelled_and_its_end_recorded() {
     let out = grid.grid(["logs", &id]).expect(0).says(&["its output was cut: the disk was full"]);
     assert!(out.out.len() as u64 > 50 << 20, "{}", out.out.len());
     assert_eq!(std::fs::read_dir(grid.home().join("spool/out")).unwrap().count(), 0);
+}
+
+#[test]
+fn cancel_reaches_a_runaway_writer_whose_agent_died_on_the_full_disk() {
+    let Some((grid, _small)) = on_small("a runaway writer without its agent", "100m") else { return };
+    let id = grid.submit(["--", "sh", "-c", "while :; do head -c 1000000 /dev/zero; done 2>/dev/null"]);
+    grid.until_state(&id, "RUNNING");
+    process::until("the disk is full", || free(&grid) == 0);
+    let agents = || {
+        let is_agent = |pid: &i32| {
+            std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"grid\0agent\0"))
+        };
+        grid.processes().into_iter().filter(is_agent).collect::<Vec<i32>>()
+    };
+    for pid in agents().into_iter().filter_map(Pid::from_raw) {
+        kill_process(pid, Signal::KILL).unwrap();
+    }
+    cancel_on_full_disk(&grid, &id);
 }
