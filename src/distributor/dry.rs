@@ -6,7 +6,7 @@ use super::front::{no_front, nobody_lives, own_front, redirect, redirects_to};
 use super::members::{no_answer, not_asked, or_denied, words_of};
 use super::offer::{self, IncomingTask};
 use super::peers::{Peers, silently};
-use super::place::{REFUSED_BEHIND, nobody};
+use super::place::{REFUSED_BEHIND, nobody, waits_behind};
 use super::principal::Principal;
 use super::refusal::SearchRefusal;
 use super::search::{self, Trace};
@@ -126,8 +126,13 @@ fn elsewhere(peers: &mut dyn Peers, front: &Record, envelope: &Envelope, request
     }
     let said = peers.ask(&front.endpoint, &Question::Look(envelope.without_list()), &mut silently);
     match said {
-        Ok(Answer::Report(text)) => match serde_json::from_str(&text) {
-            Ok(found) => FirstTierLook::Found(found),
+        Ok(Answer::Report(text)) => match serde_json::from_str::<DryRun>(&text) {
+            Ok(mut found) => {
+                if let Some(why) = found.refused.as_mut().and_then(|refused| refused.waits_for.as_mut()) {
+                    *why = waits_behind(front.name.as_str(), why);
+                }
+                FirstTierLook::Found(found)
+            }
             Err(error) => FirstTierLook::Passes(no_answer(&error)),
         },
         Ok(Answer::Denied(why)) => FirstTierLook::Denies(refuses(&why)),

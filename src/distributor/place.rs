@@ -203,6 +203,11 @@ fn here(
     })
 }
 
+/// What a task waits for behind a first tier of another home: what is drained has its name there.
+pub(super) fn waits_behind(front: &str, waits_for: &str) -> String {
+    format!("{front}: {waits_for}")
+}
+
 /// A first-tier member whose turn it is.
 struct FirstTierTurn<'a> {
     front: &'a Record,
@@ -271,6 +276,7 @@ fn ask_front(
             Front::Done(client.landed(context, name, &placed, trace)?)
         }
         Ok(Answer::Refused(Refused { summary, reasons, answered: true, denied, waits_for, .. })) => {
+            let waits_for = waits_for.map(|why| waits_behind(name, &why));
             let refusal = SearchRefusal { cause: summary.into(), reasons, answered: true, denied, waits_for };
             Front::Done(client.refused(context, refusal)?)
         }
@@ -279,8 +285,7 @@ fn ask_front(
             Front::Denies(REFUSED_BEHIND.to_owned())
         }
         Ok(Answer::Refused(Refused { waits_for: Some(waits_for), summary, .. })) => {
-            // What is drained has its name there.
-            Front::Waits { words: no_answer(&summary), waits_for: format!("{name}: {waits_for}") }
+            Front::Waits { words: no_answer(&summary), waits_for: waits_behind(name, &waits_for) }
         }
         Ok(Answer::Refused(said)) => {
             let why = [vec![said.summary], said.reasons].concat().join("; ");

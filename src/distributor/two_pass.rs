@@ -157,29 +157,40 @@ pub fn two_pass<S: SecondTier>(
     }
     // The offer of a member that refused later does not count.
     offers.retain(|(member, _)| !denied.contains(&member.id));
-    let mut waits_for = None;
-    if denied.is_empty() && !passed {
-        waits_for = drained.iter().find(|(_, offered)| could_later(offered)).map(|(member, offered)| {
-            let drained = drained_words(offered.drained.as_deref());
-            format!("{} is {drained}; in its home, `grid distributor resume` lets it take tasks again", member.name)
-        });
-        for member in &to.drained {
-            if waits_for.is_some() {
-                break;
-            }
-            if let MemberReply::Offers(offered) = tier.ask(member, MemberRequest::Drained, *round, trace)?
-                && could_later(&offered)
-            {
-                let (name, drained) = (&member.name, drained_words(member.drained.as_deref()));
-                waits_for =
-                    Some(format!("{name} is {drained}; `grid distributor resume {name}` lets it take tasks again"));
-            }
+    let all_answered = denied.is_empty() && !passed;
+    // Drained members that could run it, and how each takes tasks again.
+    let mut could = Vec::new();
+    for (member, offered) in drained {
+        if could_later(&offered) {
+            let (name, drained) = (&member.name, drained_words(offered.drained.as_deref()));
+            could.push(format!("{name} is {drained}; in its home, `grid distributor resume` lets it take tasks again"));
+        } else {
+            offers.push((member, offered));
         }
     }
-    let others = Unoffered { denied: !denied.is_empty(), passed: passed || !drained.is_empty() };
+    for member in to.drained.iter().filter(|_| all_answered) {
+        match tier.ask(member, MemberRequest::Drained, *round, trace)? {
+            MemberReply::Offers(offered) if could_later(&offered) => {
+                let (name, drained) = (&member.name, drained_words(member.drained.as_deref()));
+                could.push(format!("{name} is {drained}; `grid distributor resume {name}` lets it take tasks again"));
+            }
+            MemberReply::Offers(offered) => offers.push((member, offered)),
+            _ => passed = true,
+        }
+    }
+    let others = Unoffered { denied: !denied.is_empty(), passed: passed || !could.is_empty() };
     let refusal = refused(&offers, &others, trace);
-    let waits_for = waits_for.map(|drained| format!("waits for a distributor that alone could run it: {drained}"));
+    let waits_for = waits_for(&could).filter(|_| all_answered);
     Ok(TierOutcome::Refused(SearchRefusal { waits_for, ..refusal }))
+}
+
+/// What a task waits for that only drained members could run.
+fn waits_for(could: &[String]) -> Option<String> {
+    match could {
+        [] => None,
+        [alone] => Some(format!("waits for a distributor that alone could run it: {alone}")),
+        several => Some(format!("waits for one of the distributors that could run it: {}", several.join("; "))),
+    }
 }
 
 const fn could_later(offered: &Offered) -> bool {
@@ -253,4 +264,76 @@ fn refused(offers: &[(&Record, Offered)], others: &Unoffered, trace: &Trace) -> 
         (false, false) => RefusalCause::NoMember,
     };
     SearchRefusal { cause, reasons, answered, denied: others.denied && !partial && !answered, waits_for: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::distributor::{Endpoint, Tier};
+    use crate::model::id::DistributorId;
+
+    fn member(name: &str, drained: Option<&str>) -> Record {
+        Record {
+            id: DistributorId(name.len() as i64),
+            name: name.parse().unwrap(),
+            tier: Tier::Second,
+            endpoint: Endpoint::Local,
+            home: None,
+            there: None,
+            called: None,
+            allowed: true,
+            due: false,
+            left_at: None,
+            drained: drained.map(str::to_owned),
+            silent_since: None,
+            load: None,
+        }
+    }
+
+    /// Members by the lengths of their names: shorter ones could run the task later, the others never.
+    struct Drained {
+        could: usize,
+    }
+
+    impl SecondTier for Drained {
+        type Taken = ();
+
+        fn ask(&mut self, member: &Record, _: MemberRequest, _: u32, _: &Trace) -> Result<MemberReply<()>, TierError> {
+            let could = member.name.as_str().len() < self.could;
+            Ok(MemberReply::Offers(Offered {
+                offer: if could { Offer::Later } else { Offer::Never },
+                words: String::new(),
+                servers: vec!["local: application nosuch is not there".to_owned()],
+                relaxed: Vec::new(),
+                why: None,
+                drained: None,
+            }))
+        }
+    }
+
+    fn search(could: usize) -> SearchRefusal {
+        let drained = vec![member("a", Some("moves")), member("ab", Some("")), member("abc", Some(""))];
+        let to = Redirect { list: Vec::new(), silent: false, drained };
+        let outcome = two_pass(&to, &mut 1, &mut Trace::default(), &mut Drained { could }).unwrap();
+        let TierOutcome::Refused(refusal) = outcome else { panic!("it was taken: {outcome:?}") };
+        refusal
+    }
+
+    #[test]
+    fn what_no_drained_member_could_run_is_refused_with_their_reasons() {
+        let refusal = search(0);
+        assert_eq!((refusal.cause, refusal.answered), (RefusalCause::NoServer { partial: false }, true));
+        assert_eq!(refusal.reasons[0], "a/local: application nosuch is not there");
+        assert_eq!((refusal.reasons.len(), refusal.waits_for), (3, None));
+    }
+
+    #[test]
+    fn every_drained_member_that_could_run_a_task_is_named() {
+        let first = "a is drained: moves; `grid distributor resume a` lets it take tasks again";
+        let alone = format!("waits for a distributor that alone could run it: {first}");
+        assert_eq!(search(2).waits_for, Some(alone));
+        let second = "ab is drained; `grid distributor resume ab` lets it take tasks again";
+        let both = format!("waits for one of the distributors that could run it: {first}; {second}");
+        assert_eq!(search(3).waits_for, Some(both));
+    }
 }

@@ -90,6 +90,21 @@ fn waiting_task_names_the_server_that_it_waits_for() {
 }
 
 #[test]
+fn task_that_waits_for_its_retry_shows_the_failed_attempt() {
+    let grid = Grid::new();
+    grid.grid(["server", "add", "fast", "--local"]).ok();
+    grid.grid(["server", "drain", "fast", "--reason", "moving"]).ok();
+    let id = grid.submit(["--retries", "2", "--", "sh", "-c", "exit 7"]);
+    let words = "not yet again on local, where it failed";
+    explains(&grid, &id, &[words, "it failed there: for "]);
+    let shown = grid.grid(["show", &id]).shows(&["PENDING", words, "ATTEMPT", "FAILED"]);
+    assert_eq!(shown.out().matches("FAILED").count(), 1, "fast may be resumed: {shown:?}");
+    grid.grid(["server", "resume", "fast"]).ok();
+    process::until("it is tried there", || grid.number("SELECT count(*) FROM attempt") >= 2);
+    assert_eq!(grid.show(&id)["attempts"][1]["server"], "fast");
+}
+
+#[test]
 fn task_behind_others_names_them() {
     let grid = Grid::new();
     grid.grid(["server", "set", "local", "--slots", "1"]).ok();

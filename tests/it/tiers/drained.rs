@@ -41,8 +41,14 @@ fn task_waits_for_a_drained_second_tier_that_alone_could_run_it() {
     assert!(reason.starts_with("front-a: waits for a distributor") && reason.contains(words), "{reason}");
     client.grid(["cancel", "--wait", &id]).ok();
     assert_eq!((client.state(&id).as_str(), lab.tasks()), ("CANCELLED", 1));
-    // What not even a drained one could run is refused, and so is what another one could run.
-    client.grid(["submit", "-C", "server.site == 'oslo'", "--", "true"]).expect(75);
+    // Where the front's own could run it too, neither is told to be the only one.
+    let told = client
+        .grid(["submit", "-n", "--", "true"])
+        .shows(&["front-a: waits for one of the distributors", "tier2 is drained"]);
+    told.shows(&["lab-x is drained", "resume lab-x"]);
+    // What not even a drained one could run is refused, and says what is wrong.
+    let told = client.grid(["submit", "-C", "server.site == 'oslo'", "--", "true"]).expect(75);
+    told.says(&["no server could ever run this", "server.site is \"brno\""]);
     front.grid(["distributor", "resume", "lab-x"]).ok();
     assert_eq!(client.route(&["-C", "server.site == 'brno'"]), json!(["front-a", "lab-x"]));
 }
@@ -54,7 +60,9 @@ fn task_of_one_home_waits_for_its_drained_distributor_and_becomes_its_task() {
     let id = grid.submit(["--", "echo", "went on"]);
     let words = "tier2 is drained: moves; `grid distributor resume tier2` lets it take tasks again";
     assert!(grid.show(&id)["reason"].as_str().unwrap().contains(words));
-    grid.grid(["submit", "-c", "999", "--", "true"]).expect(75);
+    grid.grid(["submit", "-c", "999", "--", "true"])
+        .expect(75)
+        .says(&["no server could ever run this", "cpus: wants 999"]);
     let mut waits = grid.beside(["wait", &id]);
     grid.grid(["distributor", "resume", "tier2"]).ok();
     process::wait_for(&mut waits, process::HANG).expect("it ends");
