@@ -7,6 +7,7 @@ use crate::model::settings::RETRY_ELSEWHERE;
 use crate::model::time::Timestamp;
 use crate::store::failing::{FailedGroup, KEPT};
 use crate::store::{StoreError, View};
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -18,16 +19,14 @@ pub struct Avoiding<'a> {
     now: Timestamp,
     /// How long a failed member waits for another server.
     patience: Duration,
-    /// Servers on which much fails, with the failures in a row.
-    suspects: Vec<(ServerId, u32)>,
+    /// Servers on which much fails, with the failures in a row; read when they matter.
+    suspects: OnceCell<Vec<(ServerId, u32)>>,
 }
 
 impl<'a> Avoiding<'a> {
     pub fn new(view: &'a View<'a>, fleet: &'a Fleet, query: &'a Query, now: Timestamp) -> Result<Self, StoreError> {
         let patience = view.value_of(&RETRY_ELSEWHERE)?;
-        let failing = view.failing_servers()?.into_iter().filter(|(_, failing)| failing.at.age_at(now) <= KEPT);
-        let suspects = failing.map(|(server, failing)| (server, failing.failures)).collect();
-        Ok(Self { view, fleet, query, now, patience, suspects })
+        Ok(Self { view, fleet, query, now, patience, suspects: OnceCell::new() })
     }
 
     /// The servers that a task of which so many members wait, or a waiting member of it, is kept from.
@@ -39,7 +38,7 @@ impl<'a> Avoiding<'a> {
     ) -> Result<Vec<(ServerId, Avoidance)>, StoreError> {
         let mut all = self.own(task, waiting, index)?;
         let own: Vec<ServerId> = all.iter().map(|(server, _)| *server).collect();
-        all.extend(self.paused().filter(|(server, _)| !own.contains(server)));
+        all.extend(self.paused()?.into_iter().filter(|(server, _)| !own.contains(server)));
         Ok(all)
     }
 
@@ -67,11 +66,12 @@ impl<'a> Avoiding<'a> {
     ) -> Result<Vec<(ServerId, Avoidance)>, StoreError> {
         let groups = self.view.failed_groups(task, index, self.now.minus(self.patience))?;
         let members: u32 = groups.iter().map(|group| group.members).sum();
-        if members < index.map_or(waiting, |_| 1) {
+        if groups.is_empty() || members < index.map_or(waiting, |_| 1) {
             return Ok(Vec::new());
         }
+        let suspects: Vec<ServerId> = self.suspects()?.iter().map(|(server, _)| *server).collect();
         let elsewhere = |failed_on: &[ServerId]| {
-            self.fleet.could_elsewhere_soon(self.query, &[failed_on, &self.suspects()].concat(), self.patience)
+            self.fleet.could_elsewhere_soon(self.query, &[failed_on, &suspects].concat(), self.patience)
         };
         let left = |ended_at: Timestamp| self.patience.saturating_sub(ended_at.age_at(self.now));
         let failed = failed_on_by_all(&groups, elsewhere).into_iter();
@@ -79,15 +79,23 @@ impl<'a> Avoiding<'a> {
     }
 
     /// Suspects, unless no other server could run a task of the class.
-    pub fn paused(&self) -> impl Iterator<Item = (ServerId, Avoidance)> {
-        let paused =
-            !self.suspects.is_empty() && self.fleet.could_elsewhere(self.query, &self.suspects(), self.patience);
-        let suspects = self.suspects.iter().filter(move |_| paused);
-        suspects.map(|(server, failures)| (*server, Avoidance::Pauses { failures: *failures }))
+    pub fn paused(&self) -> Result<Vec<(ServerId, Avoidance)>, StoreError> {
+        let suspects = self.suspects()?;
+        let servers: Vec<ServerId> = suspects.iter().map(|(server, _)| *server).collect();
+        if servers.is_empty() || !self.fleet.could_elsewhere(self.query, &servers, self.patience) {
+            return Ok(Vec::new());
+        }
+        Ok(suspects.iter().map(|(server, failures)| (*server, Avoidance::Pauses { failures: *failures })).collect())
     }
 
-    fn suspects(&self) -> Vec<ServerId> {
-        self.suspects.iter().map(|(server, _)| *server).collect()
+    fn suspects(&self) -> Result<&[(ServerId, u32)], StoreError> {
+        if let Some(read) = self.suspects.get() {
+            return Ok(read);
+        }
+        let failing = self.view.failing_servers()?.into_iter();
+        let fresh = failing.filter(|(_, failing)| failing.at.age_at(self.now) <= KEPT);
+        let suspects = fresh.map(|(server, failing)| (server, failing.failures)).collect();
+        Ok(self.suspects.get_or_init(|| suspects))
     }
 }
 

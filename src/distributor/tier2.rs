@@ -82,7 +82,7 @@ impl<'f> Candidates<'f> {
         if let (Some(at), Some(fleet)) = (choice, self.fleet())
             && view.failing(at.place.host)?.is_some()
         {
-            self.avoided = Avoiding::new(view, fleet, &self.query, self.now)?.paused().collect();
+            self.avoided = Avoiding::new(view, fleet, &self.query, self.now)?.paused()?;
             choice = self.best(None);
         }
         let Some(choice) = choice else {
@@ -124,7 +124,7 @@ impl<'f> Candidates<'f> {
                 None => false,
             };
             let own = avoiding.own(head.task, head.waiting, None)?;
-            let avoided: Vec<_> = own.iter().cloned().chain(avoiding.paused()).collect();
+            let avoided = [&own[..], &avoiding.paused()?].concat();
             if !capped && goes_there(&avoided) {
                 return Ok(true);
             }

@@ -201,7 +201,8 @@ impl Dispatcher {
             words.push(format!("not yet again on {failed}, where it failed"));
         }
         let closed = self.attempts.suspects.closed_to(class, now.mono);
-        let paused = avoiding.paused().map(|(server, _)| server).filter(|server| closed.contains(server));
+        let paused = if closed.is_empty() { Vec::new() } else { avoiding.paused()? };
+        let paused = paused.into_iter().map(|(server, _)| server).filter(|server| closed.contains(server));
         if let Some(paused) = names(&mut { paused }) {
             words.push(format!("{paused} pauses, for much fails there"));
         }

@@ -68,7 +68,9 @@ pub(super) fn verdict(
         let Some(left) = d.schedule.verdicts.left.checked_sub(servers) else { return Ok(None) };
         d.schedule.verdicts.left = left;
     }
-    avoided.extend(avoiding.iter().flat_map(Avoiding::paused));
+    if let Some(avoiding) = &avoiding {
+        avoided.extend(avoiding.paused()?);
+    }
     // A suspect gets a start now and then.
     avoided.retain(|(server, _)| *server != place.server && *server != place.host);
     let verdicts = fleet.explain_waiting(&compiled.query, Some(head.task), &avoided, now.wall);
