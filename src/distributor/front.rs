@@ -16,6 +16,7 @@ use crate::model::time::Timestamp;
 use crate::protocol::distributor::{Answer, Placed, Question, Refused};
 use crate::protocol::envelope::Envelope;
 use crate::store::{Durability, Store, StoreError, Tx, View};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -23,6 +24,26 @@ use std::time::Duration;
 pub const SERIES: u32 = 1_000;
 /// Where searches begin no new series: other homes take no round of more than 4e9.
 pub const LAST_ROUND: u32 = 3_999_000_000;
+
+/// The answer to a caller that did not say that members may be asked to take its task.
+const NO_GO: &str = "its caller did not say that it has heard the redirect: no distributor was asked to take it";
+
+/// The home that asks, while its question is answered.
+pub trait Asker {
+    /// Sends it a word before the answer.
+    fn say(&mut self, word: Answer);
+
+    /// Waits until it says [`ToServe::Go`](crate::protocol::distributor::ToServe::Go). False: it is gone, or silent for too long.
+    fn goes(&mut self) -> bool;
+}
+
+/// A task that a first tier is asked to place.
+#[derive(Debug)]
+pub struct PlaceQuestion {
+    pub envelope: Envelope,
+    /// No member is asked to take it before the caller has heard the redirect.
+    pub on_go: bool,
+}
 
 /// The last round of the series that a round belongs to.
 pub const fn series_end(round: u32) -> u32 {
@@ -104,12 +125,12 @@ pub fn own_front(view: &View<'_>) -> Result<Option<Record>, StoreError> {
     Ok(all.find(|m| !m.endpoint.is_elsewhere() && search::skipped(m).is_none()))
 }
 
-/// Answers [`Question::Place`]. Words on the way go to `each`.
+/// Answers [`Question::Place`] and [`Question::PlaceOnGo`].
 pub fn place(
     context: &mut TierContext<'_>,
-    mut envelope: Envelope,
+    PlaceQuestion { mut envelope, on_go }: PlaceQuestion,
     principal: &Principal,
-    each: &mut dyn FnMut(Answer),
+    asker: &mut dyn Asker,
 ) -> Result<Answer, TierError> {
     let mut trace = Trace::default();
     let (front, to) = context.store.read(|view| {
@@ -123,15 +144,20 @@ pub fn place(
         return Ok(refused(nobody_lives(), &trace));
     }
     trace.first(front.name.as_str(), redirects_to(&to.list));
-    each(Answer::Redirect { members: homes(context.store, &to.list)? });
+    asker.say(Answer::Redirect { members: homes(context.store, &to.list)? });
     let mut round = envelope.round;
+    let (asker, mut may_commit) = (RefCell::new(asker), !on_go);
     let mut members = AllMembers {
         context: context.reborrow(),
         envelope: &mut envelope,
         principal,
         front: front.name.as_str(),
-        before_commit: &mut |_, _, _| Ok(()),
-        working: &mut || each(Answer::Working),
+        // Offers need no go: they are asked for meanwhile.
+        before_commit: &mut |_, _, _| {
+            may_commit = may_commit || asker.borrow_mut().goes();
+            if may_commit { Ok(()) } else { Err(TierError::Denied(NO_GO.to_owned())) }
+        },
+        working: &mut || asker.borrow_mut().say(Answer::Working),
     };
     let outcome = two_pass(&to, &mut round, &mut trace, &mut members)?;
     Ok(match outcome {

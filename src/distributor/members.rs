@@ -17,7 +17,8 @@ use crate::protocol::envelope::Envelope;
 use crate::store::{Durability, Tx};
 use std::time::Duration;
 
-/// Called before a commit leaves this home: the client's home records durably who is asked.
+/// Called before a member at an endpoint is asked to take the task: the client's home records durably which other home is asked, a
+/// first tier waits for its caller.
 pub type BeforeCommit<'a> = dyn FnMut(&mut TierContext<'_>, &Envelope, &Endpoint) -> Result<(), TierError> + 'a;
 
 /// The second tier of one search, with members in several homes.
@@ -59,6 +60,9 @@ impl AllMembers<'_> {
         request: MemberRequest,
         trace: &Trace,
     ) -> Result<MemberReply<Holder>, TierError> {
+        if request != MemberRequest::Drained {
+            (self.before_commit)(&mut self.context, self.envelope, &member.endpoint)?;
+        }
         let (envelope, principal, ambient) = (&*self.envelope, self.principal, self.context.ambient);
         let via = Via { front: self.front, member: member.name.as_str(), trace };
         let said = self.context.store.write(Durability::Full, |tx| {

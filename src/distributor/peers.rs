@@ -19,7 +19,8 @@ pub enum PeerError {
 
 /// Carries questions to other homes.
 pub trait Peers {
-    /// Asks, gives every interim answer to `each` (false: stop listening), and returns the final one.
+    /// Asks, gives every interim answer to `each` (false: stop listening), and returns the final one. A redirect that `each` accepts is
+    /// the go that [`Question::PlaceOnGo`] waits for.
     fn ask(
         &mut self,
         endpoint: &Endpoint,

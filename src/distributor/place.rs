@@ -16,6 +16,7 @@ use crate::model::id::{HomeId, TaskId};
 use crate::model::task::Request;
 use crate::protocol::distributor::{Answer, Placed, Question, Refused};
 use crate::protocol::envelope::Envelope;
+use crate::store::{Durability, StoreError};
 use std::collections::VecDeque;
 
 /// A task that is to be placed.
@@ -175,8 +176,9 @@ fn here(
         envelope: &mut order.envelope,
         principal,
         front: front.name.as_str(),
-        before_commit: &mut |context, envelope, endpoint| {
-            client.record(context, envelope, Asked { front, endpoint, onward: false })
+        before_commit: &mut |context, envelope, endpoint| match endpoint.is_elsewhere() {
+            true => client.record(context, envelope, Asked { front, endpoint, onward: false }),
+            false => Ok(()),
         },
         working: &mut || {},
     };
@@ -252,22 +254,14 @@ fn ask_front(
     turn: &FirstTierTurn<'_>,
     trace: &mut Trace,
 ) -> Result<FirstTierReply, TierError> {
-    let &FirstTierTurn { front, soon } = turn;
+    let front = turn.front;
     let asked = Asked { front, endpoint: &front.endpoint, onward: true };
     order.client.record(context, &order.envelope, asked)?;
     failpoint("way-before-place");
-    let mut among: Vec<HomeId> = Vec::new();
-    let mut each = |word| {
-        if let Answer::Redirect { members } = word {
-            among = members;
-        }
-        true
-    };
-    let place = Question::Place(order.envelope.clone());
-    let said = match soon {
-        true => context.peers.ask_soon(&front.endpoint, &place, &mut each),
-        false => context.peers.ask(&front.endpoint, &place, &mut each),
-    };
+    let HeardRedirect { said, among, on_go } = ask_to_place(context, order, turn)?;
+    // The go is said behind the redirect: without that no member was asked to take the task.
+    let untold = on_go && among.is_none();
+    let among = among.unwrap_or_default();
     failpoint("way-after-place");
     let (name, client) = (front.name.as_str(), &order.client);
     Ok(FirstTierReply::Said(match said {
@@ -299,6 +293,8 @@ fn ask_front(
             trace.first(name, no_answer(&error));
             Front::Late
         }
+        Err(PeerError::Cut(why)) if untold => return Ok(FirstTierReply::Nowhere(why)),
+        Ok(other) if untold => Front::Passes(no_answer(&words_of(other))),
         Ok(other) => Front::Done(client.open(context, name, &words_of(other), &among)?),
         Err(PeerError::Cut(why)) => {
             // Asked again at once: most often only the link was lost.
@@ -312,4 +308,51 @@ fn ask_front(
             }
         }
     }))
+}
+
+/// What a first tier said to a question to place a task.
+struct HeardRedirect {
+    said: Result<Answer, PeerError>,
+    /// The homes that it redirected to; None: no redirect was heard.
+    among: Option<Vec<HomeId>>,
+    /// It asks nobody to take the task before it was told to go on; an older grid does.
+    on_go: bool,
+}
+
+/// Asks a first tier to place the task. A redirect is recorded before the first tier is told to go on: a process that continues this
+/// search knows then who may hold the task.
+fn ask_to_place(
+    context: &mut TierContext<'_>,
+    order: &PlacementRequest<'_>,
+    turn: &FirstTierTurn<'_>,
+) -> Result<HeardRedirect, TierError> {
+    let TierContext { store, peers, .. } = context;
+    let (mut among, mut recorded) = (None, Ok::<_, StoreError>(()));
+    let mut each = |word| {
+        if let (Answer::Redirect { members }, Some(row)) = (word, order.client.row) {
+            // After a power cut the first tier alone can be asked, which is still safe.
+            recorded = store.write(Durability::Normal, |tx| tx.redirected_away(row, &members));
+            among = Some(members);
+        }
+        recorded.is_ok()
+    };
+    let endpoint = &turn.front.endpoint;
+    let mut ask = |question: &Question| match turn.soon {
+        true => peers.ask_soon(endpoint, question, &mut each),
+        false => peers.ask(endpoint, question, &mut each),
+    };
+    let mut on_go = true;
+    let mut said = ask(&Question::PlaceOnGo(order.envelope.clone()));
+    if matches!(said, Ok(Answer::No { .. })) {
+        // It is too old for that question.
+        on_go = false;
+        said = ask(&Question::Place(order.envelope.clone()));
+    }
+    recorded?;
+    // Behind a redirect it is not known what was done with the task, whatever became of the link.
+    let said = match said {
+        Err(PeerError::Unreached(why) | PeerError::Late(why)) if among.is_some() => Err(PeerError::Cut(why)),
+        said => said,
+    };
+    Ok(HeardRedirect { said, among, on_go })
 }

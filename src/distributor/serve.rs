@@ -3,7 +3,7 @@
 use super::context::TierContext;
 use super::dry;
 use super::fleets::Fleets;
-use super::front::{self, Sought};
+use super::front::{self, Asker, PlaceQuestion, Sought};
 use super::moving;
 use super::offer::{self, CommitOutcome, IncomingTask, Via};
 use super::principal::{OTHERS, Principal, UuidState, known};
@@ -21,8 +21,8 @@ use crate::store::Durability;
 /// A question to the tiers, by a principal.
 #[derive(Debug)]
 pub enum TierQuestion<'a> {
-    Place(Envelope),
-    /// The same, taking nothing.
+    Place(PlaceQuestion),
+    /// The same search, taking nothing.
     Look(Envelope),
     Offer(OfferQuestion<'a>),
     Commit(CommitQuestion<'a>),
@@ -58,24 +58,25 @@ pub struct CommitQuestion<'a> {
     pub way: &'a Way,
 }
 
-/// Answers; interim answers go to `each`. The fleets are those of earlier questions, or none.
+/// Answers. The fleets are those of earlier questions, or none.
 pub fn answer(
     context: &mut TierContext<'_>,
     fleets: &mut Fleets,
     principal: &Principal,
     asked: TierQuestion<'_>,
-    each: &mut dyn FnMut(Answer),
+    asker: &mut dyn Asker,
 ) -> Result<Answer, TierError> {
+    let mut each = |word| asker.say(word);
     match asked {
-        TierQuestion::Place(envelope) => {
-            let answer = front::place(context, envelope, principal, each)?;
+        TierQuestion::Place(question) => {
+            let answer = front::place(context, question, principal, asker)?;
             failpoint("way-before-answer");
             Ok(answer)
         }
-        TierQuestion::Look(mut envelope) => dry::answer(context, &mut envelope, principal, each),
+        TierQuestion::Look(mut envelope) => dry::answer(context, &mut envelope, principal, &mut each),
         TierQuestion::Offer(question) => offer(context, fleets, principal, &question),
         TierQuestion::Commit(question) => commit(context, fleets, principal, &question),
-        TierQuestion::Find(sought) => front::find(context, &sought, principal, each),
+        TierQuestion::Find(sought) => front::find(context, &sought, principal, &mut each),
         TierQuestion::GiveUp { uuid, round } => moving::give_up(context, uuid, round, principal),
     }
 }
@@ -85,7 +86,7 @@ pub fn answer(
 pub const fn unable(question: &Question) -> fn(String) -> Answer {
     match question {
         Question::Offer { .. } => |why| Answer::No { why },
-        Question::Place(_) => |why| front::refused(front::no_look(why), &Trace::default()),
+        Question::Place(_) | Question::PlaceOnGo(_) => |why| front::refused(front::no_look(why), &Trace::default()),
         Question::Look(_) => |why| dry::refused(Trace::default(), front::no_look(why)),
         // To a commit `No` would be for good, and the others are not about a search.
         _ => Answer::Denied,

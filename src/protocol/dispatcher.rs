@@ -57,6 +57,8 @@ pub enum ToDispatcher {
     },
     /// The caller has taken this many bytes of an answer's output.
     Taken { ticket: Ticket, bytes: u64 },
+    /// Passed on as [`super::distributor::ToServe::Go`].
+    Go { ticket: Ticket },
     /// Cancel a task or a member (TERM, grace, KILL) although the cancel could not be written, because the disk is full. It is
     /// recorded once there is room. Answered by [`FromDispatcher::CancelTaken`].
     Cancel { task: TaskId, index: Option<Index>, grace: Duration },

@@ -13,7 +13,7 @@ use crate::model::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The version of this protocol that this program speaks.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 /// The oldest version that it understands.
 pub const VERSION_MIN: u32 = 1;
 /// What `grid serve` writes before its first frame, so that the noise of a login shell can be skipped.
@@ -28,6 +28,8 @@ pub const PARTS_SINCE: u32 = 3;
 pub const FEATURES_SINCE: u32 = 4;
 /// The first version whose clients confirm ends by [`Question::Heard`]. For an earlier one an end counts as heard once it was sent.
 pub const HEARD_SINCE: u32 = 6;
+/// The first version that has [`Question::PlaceOnGo`] and [`ToServe::Go`].
+pub const GO_SINCE: u32 = 7;
 /// The longest report, all its pieces together.
 pub const REPORT_MAX: usize = 64 << 20;
 /// Identifies the answers to a question.
@@ -42,6 +44,8 @@ pub enum ToServe {
     Ask { ticket: Ticket, question: Question },
     /// The question is withdrawn.
     Drop { ticket: Ticket },
+    /// The caller of [`Question::PlaceOnGo`] knows to whom its task is redirected: they may be asked to take it.
+    Go { ticket: Ticket },
     /// A piece of the list of an array, before the question with this ticket.
     Piece {
         ticket: Ticket,
@@ -78,6 +82,9 @@ pub enum FromServe {
 pub enum Question {
     /// To a first tier: redirect this task, search the list, and answer which home took it.
     Place(Envelope),
+    /// The same, but no member is asked to take the task before the caller says [`ToServe::Go`] behind the redirect: a first tier that
+    /// is lost before the caller has heard the redirect has asked none.
+    PlaceOnGo(Envelope),
     /// To a second tier: offer for a task. `at` is its name there; None: the first one. `called`: its name on the searching side,
     /// and so in the task if that names a server.
     Offer {
@@ -167,6 +174,7 @@ impl Question {
     pub const fn envelope_mut(&mut self) -> Option<&mut Envelope> {
         match self {
             Self::Place(envelope)
+            | Self::PlaceOnGo(envelope)
             | Self::Look(envelope)
             | Self::Offer { envelope, .. }
             | Self::Commit { envelope, .. } => Some(envelope),
@@ -186,13 +194,22 @@ impl Question {
             Self::Task { verb: Verb::Remove { .. }, .. } => 4,
             Self::GiveUp { .. } => 5,
             Self::Heard { .. } => HEARD_SINCE,
+            Self::PlaceOnGo(_) => GO_SINCE,
             _ => 1,
         }
     }
 
     /// True if it is part of a search: no home that was lost meanwhile may hold that up.
     pub const fn is_of_a_search(&self) -> bool {
-        matches!(self, Self::Place(_) | Self::Offer { .. } | Self::Commit { .. } | Self::GiveUp { .. })
+        matches!(
+            self,
+            Self::Place(_) | Self::PlaceOnGo(_) | Self::Offer { .. } | Self::Commit { .. } | Self::GiveUp { .. }
+        )
+    }
+
+    /// True if nothing comes of it before the caller has heard a first answer: until then it can be withdrawn.
+    pub const fn waits_for_go(&self) -> bool {
+        matches!(self, Self::PlaceOnGo(_))
     }
 
     /// True if the answer waits for an event at the other home, which may take a week.
@@ -204,7 +221,7 @@ impl Question {
 /// An answer, or a message before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Answer {
-    /// Before the answer to `Place`: these members are asked, in this order.
+    /// Before the answer to `Place` and `PlaceOnGo`: these members are asked, in this order.
     Redirect {
         members: Vec<HomeId>,
     },

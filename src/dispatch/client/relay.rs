@@ -150,6 +150,7 @@ impl Relay {
                             answer => answer,
                         });
                     }
+                    let goes = question.waits_for_go() && matches!(answer, Answer::Redirect { .. });
                     let bytes = answer.in_window();
                     let word = match answer {
                         Answer::Part(part) => {
@@ -165,7 +166,9 @@ impl Relay {
                         // Closing the connection withdraws the question.
                         return Err(PeerError::Cut("not listened to any more".to_owned()));
                     }
-                    if bytes > 0 && open.send(&ToDispatcher::Taken { ticket, bytes }).is_err() {
+                    let go = goes.then_some(ToDispatcher::Go { ticket });
+                    let taken = (bytes > 0).then_some(ToDispatcher::Taken { ticket, bytes });
+                    if go.iter().chain(&taken).any(|word| open.send(word).is_err()) {
                         return Err(PeerError::Cut("the dispatcher left before the answer came".to_owned()));
                     }
                 }

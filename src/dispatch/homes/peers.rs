@@ -65,11 +65,11 @@ impl PeerLinks {
         let PeerQuestion { of, question, soon } = asked;
         let pieces = self.pieces.remove(&of).unwrap_or_default();
         let now = connector.ambient.now().mono;
-        let patient = question.is_patient();
+        let (patient, revocable) = (question.is_patient(), question.waits_for_go());
         let within = if self.is_up(endpoint) { SIGN_OF_LIFE } else { HELLO };
         let by = soon.then(|| now + within);
         let (ticket, question) = (self.tickets, Some(question));
-        let pending = Pending { ticket, of, said: None, heard: now, patient, question, by, pieces };
+        let pending = Pending { ticket, of, said: None, heard: now, patient, revocable, question, by, pieces };
         // A link by another command is not used.
         let mut said = self.close_other_command(connector, endpoint, &command);
         let peer = self.all.entry(endpoint.clone()).or_insert_with(|| Peer::down(now, command));
@@ -147,6 +147,12 @@ impl PeerLinks {
             Ok(true) => {}
             Ok(false) => broken = broken.or(Some(LinkError::Ended)),
             Err(error) => broken = broken.or(Some(error)),
+        }
+        if let PeerState::Up { home, .. } = &peer.phase
+            && !said.is_empty()
+            && std::mem::take(&mut peer.silent)
+        {
+            self.findings.push((endpoint.clone(), Ok(*home)));
         }
         let mut out = Vec::new();
         for message in said {
@@ -235,7 +241,7 @@ impl PeerLinks {
         }
         // The refusal of the newest session, not of the older ones.
         let words = peer.refused.take().unwrap_or(words);
-        (peer.session, peer.pinged) = (0, None);
+        (peer.session, peer.pinged, peer.silent) = (0, None, false);
         if remember {
             self.findings.push((endpoint.clone(), Err(words.clone())));
         }
@@ -252,10 +258,11 @@ impl PeerLinks {
             if !late.is_empty() {
                 let why = "it gave no sign of life at once";
                 out.extend(late.iter().map(|pending| pending.late(why)));
-                // Later searches ask others first. A hello that is still under way shows that it is back.
-                match peer.pinged {
-                    Some(_) => lost.push((endpoint.clone(), why.to_owned(), true)),
-                    None => self.findings.push((endpoint.clone(), Err(why.to_owned()))),
+                // Later searches ask others first. A hello that is still under way, or any word, shows that it is back.
+                if peer.pinged.is_some() || peer.withdraw_late(&late, now, &mut self.tickets).is_err() {
+                    lost.push((endpoint.clone(), why.to_owned(), true));
+                } else {
+                    self.findings.push((endpoint.clone(), Err(why.to_owned())));
                 }
                 continue;
             }
@@ -294,7 +301,7 @@ impl PeerLinks {
 
     /// When [`PeerLinks::tick`] is due.
     pub fn due(&self, connector: &Connector) -> Option<Instant> {
-        let late = self.all.values().flat_map(|peer| &peer.pending).filter(|p| p.said.is_none()).filter_map(|p| p.by);
+        let late = self.all.values().flat_map(|peer| &peer.pending).filter_map(|p| p.by);
         let pings = self.all.values().filter_map(|peer| peer.pinged).map(|(_, at)| at + self.limit);
         let of = |(endpoint, peer): (&Endpoint, &Peer)| match &peer.phase {
             PeerState::Handshake { since, .. } => Some(*since + patience(endpoint, connector, self.limit)),
@@ -313,21 +320,18 @@ impl PeerLinks {
         for peer in self.all.values_mut() {
             let gone: Vec<Pending> = peer.pending.extract_if(.., |p| !alive(p.of.caller)).collect();
             if let PeerState::Up { link, .. } = &mut peer.phase {
-                for pending in gone.iter().filter(|p| p.said.is_some()) {
-                    // A broken link is noticed where it is read.
-                    let _ = link.send(&ToServe::Drop { ticket: pending.ticket });
-                }
+                peer::withdraw(link, &gone);
             }
         }
     }
 
-    /// Notes how much of an output a caller has taken: as much more may be sent.
-    pub fn taken(&mut self, by: CallerTicket, bytes: u64) {
+    /// Passes on what a caller says behind its question.
+    pub fn pass_on(&mut self, by: CallerTicket, word: impl Fn(Ticket) -> ToServe) {
         for peer in self.all.values_mut() {
             let of = |p: &&Pending| p.of == by;
             if let (PeerState::Up { link, .. }, Some(pending)) = (&mut peer.phase, peer.pending.iter().find(of)) {
                 // A broken link is noticed where it is read.
-                let _ = link.send(&ToServe::Taken { ticket: pending.ticket, bytes });
+                let _ = link.send(&word(pending.ticket));
             }
         }
     }

@@ -19,6 +19,7 @@ use crate::model::process_attributes;
 use crate::model::ssh::Login;
 use crate::protocol::agent::ToAgent;
 use crate::protocol::dispatcher::{FromDispatcher, ToDispatcher};
+use crate::protocol::distributor::ToServe;
 use crate::store::{Durability, Home, Log, Store, StoreError, View};
 use std::fs::File;
 use std::io::{self, Write};
@@ -234,7 +235,11 @@ impl Dispatcher {
             }
             ToDispatcher::Taken { ticket, bytes } => {
                 let caller = self.callers.all[at].id;
-                self.homes.peers.taken(CallerTicket { caller, ticket }, bytes);
+                self.homes.peers.pass_on(CallerTicket { caller, ticket }, |ticket| ToServe::Taken { ticket, bytes });
+            }
+            ToDispatcher::Go { ticket } => {
+                let caller = self.callers.all[at].id;
+                self.homes.peers.pass_on(CallerTicket { caller, ticket }, |ticket| ToServe::Go { ticket });
             }
         }
         Ok(())

@@ -1,12 +1,13 @@
 //! The answers of this home, question by question.
 
+use super::go::CallerOf;
 use super::identity::Identity;
 use super::tasks::OpenQuestion;
 use super::{ServeSession, servers, tasks};
 use crate::dispatch::client::relay::Relay;
 use crate::distributor::context::TierContext;
 use crate::distributor::fleets::Fleets;
-use crate::distributor::front::Sought;
+use crate::distributor::front::{PlaceQuestion, Sought};
 use crate::distributor::principal::{Access, Principal, Reach};
 use crate::distributor::serve::{self, CommitQuestion, OfferQuestion, TierQuestion};
 use crate::distributor::tier2::TierError;
@@ -30,7 +31,7 @@ const HOPS_MAX: u8 = 4;
 
 /// May this home hold a task by its answer to this?
 pub const fn takes(question: &Question) -> bool {
-    matches!(question, Question::Place(_) | Question::Commit { .. })
+    matches!(question, Question::Place(_) | Question::PlaceOnGo(_) | Question::Commit { .. })
 }
 
 /// Answers one question; interim answers are sent on the way. The fleets are those of an earlier question, or none.
@@ -41,11 +42,12 @@ pub fn answer(
     ticket: Ticket,
     question: Question,
 ) -> Result<Answer, OpsError> {
+    let on_go = question.waits_for_go();
     match question {
-        Question::Place(mut envelope) => {
+        Question::Place(mut envelope) | Question::PlaceOnGo(mut envelope) => {
             let (principal, identity) = receive(session, grid, &mut envelope)?;
             envelope.user = identity.name().cloned();
-            tiers(session, grid, fleets, ticket, &principal, TierQuestion::Place(envelope))
+            tiers(session, grid, fleets, ticket, &principal, TierQuestion::Place(PlaceQuestion { envelope, on_go }))
         }
         Question::Look(mut envelope) => {
             let (principal, identity) = receive(session, grid, &mut envelope)?;
@@ -127,8 +129,8 @@ fn tiers(
     let wakes = takes || matches!(asked, TierQuestion::GiveUp { .. });
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let mut context = TierContext { store: &mut grid.store, peers: &mut peers, ambient: &System };
-    let mut each = |word| session.say(ticket, word, false);
-    let answer = match serve::answer(&mut context, fleets, principal, asked, &mut each) {
+    let mut asker = CallerOf { session, ticket };
+    let answer = match serve::answer(&mut context, fleets, principal, asked, &mut asker) {
         // One transaction, which was refused before its commit.
         Err(TierError::Store(error @ StoreError::Gone { .. })) if commits => return Err(error.into()),
         // Where the database fails, it is not known whether the task was taken before that.

@@ -3,8 +3,10 @@
 
 mod answer;
 mod files;
+mod go;
 mod greeting;
 mod identity;
+mod sending;
 mod servers;
 mod share;
 mod tasks;
@@ -19,19 +21,17 @@ use crate::model::ssh::Login;
 use crate::model::task::ClientFacts;
 use crate::model::time::Timestamp;
 use crate::protocol::border;
-use crate::protocol::distributor::{
-    Answer, FRAME_MAX, FromServe, MAGIC, PARTS_SINCE, PIECE_MAX, Question, REPORT_MAX, Ticket, ToServe, VERSION,
-};
+use crate::protocol::distributor::{Answer, FRAME_MAX, FromServe, MAGIC, Question, Ticket, ToServe, VERSION};
 use crate::protocol::envelope::{LIST_MAX, Sealed};
 use crate::protocol::frame::{self, FrameError};
 use crate::store::files::KeptFile;
 use crate::store::{Home, Store, StoreError};
+use go::GoAheads;
 use greeting::greet;
 pub use identity::Credentials;
 use share::{Counted, Share};
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -73,6 +73,8 @@ struct ServeSession {
     /// Tickets of questions under way, and those of them that the caller dropped.
     open: Mutex<HashSet<Ticket>>,
     dropped: Mutex<HashSet<Ticket>>,
+    /// Questions whose caller has heard the redirect.
+    go: GoAheads,
     /// Bytes of outputs and reports that were sent and not taken yet, for each ticket.
     on_the_way: Mutex<HashMap<Ticket, u64>>,
     room: Condvar,
@@ -150,6 +152,7 @@ pub fn serve(
         stores: Mutex::default(),
         open: Mutex::default(),
         dropped: Mutex::default(),
+        go: GoAheads::default(),
         on_the_way: Mutex::default(),
         room: Condvar::new(),
         share,
@@ -195,6 +198,11 @@ impl ServeSession {
                     if locked(&self.open).contains(&ticket) {
                         locked(&self.dropped).insert(ticket);
                         self.room.notify_all();
+                    }
+                }
+                ToServe::Go { ticket } => {
+                    if locked(&self.open).contains(&ticket) {
+                        self.go.said(ticket);
                     }
                 }
                 ToServe::Taken { ticket, bytes } => {
@@ -257,6 +265,7 @@ impl ServeSession {
             let answer = session.in_pieces(ticket, answer);
             locked(&session.dropped).remove(&ticket);
             locked(&session.on_the_way).remove(&ticket);
+            session.go.forget(ticket);
             // Before the last word: whoever has heard it may use the ticket again.
             locked(&session.open).remove(&ticket);
             drop(counted);
@@ -321,80 +330,5 @@ impl ServeSession {
         let kept = view.kept_for(user.id, before)?;
         locked(&self.kept).insert(name.clone(), (kept, Instant::now()));
         Ok(kept)
-    }
-
-    /// Sends an answer to the caller.
-    fn say(&self, ticket: Ticket, answer: Answer, last: bool) {
-        self.write(&FromServe::Answer { ticket, answer, last });
-    }
-
-    /// Sends a long report up to its last piece, which it returns. A caller that knows no pieces gets the whole report.
-    fn in_pieces(&self, ticket: Ticket, answer: Answer) -> Answer {
-        let Answer::Report(text) = answer else { return answer };
-        let (most, to) = if self.version < PARTS_SINCE {
-            (WHOLE_MAX, "to an older grid: bring it up to date")
-        } else {
-            (REPORT_MAX, "between homes")
-        };
-        if text.len() > most {
-            return Answer::Denied(format!("its report of {} bytes: {most} at most travel {to}", text.len()));
-        }
-        if self.version < PARTS_SINCE {
-            return Answer::Report(text);
-        }
-        let mut rest = text.as_str();
-        while rest.len() > PIECE_MAX && !self.is_dropped(ticket) {
-            let at = (0..=PIECE_MAX).rev().find(|at| rest.is_char_boundary(*at)).unwrap_or(PIECE_MAX);
-            let (piece, after) = rest.split_at(at);
-            self.pour(ticket, Answer::Part(piece.to_owned()));
-            rest = after;
-        }
-        if self.is_dropped(ticket) {
-            // The rest may be longer than a frame, and nobody waits for it.
-            return Answer::Done;
-        }
-        Answer::Report(rest.to_owned())
-    }
-
-    /// Sends an answer to the caller. Outputs and reports wait until enough of what was sent before was taken, so a slow reader delays
-    /// itself alone.
-    fn pour(&self, ticket: Ticket, word: Answer) {
-        let bytes = word.in_window();
-        if bytes > 0 {
-            let mut ways = locked(&self.on_the_way);
-            while ways.get(&ticket).is_some_and(|sent| *sent >= WINDOW) && !self.is_dropped(ticket) {
-                ways = self.room.wait_timeout(ways, Duration::from_secs(1)).unwrap_or_else(PoisonError::into_inner).0;
-            }
-            *ways.entry(ticket).or_default() += bytes;
-        }
-        self.say(ticket, word, false);
-    }
-
-    /// Does long work; the caller hears at once, and at intervals, that it is under way.
-    fn at_work<T>(&self, ticket: Ticket, work: impl FnOnce() -> T) -> T {
-        let (done, ended) = mpsc::channel::<()>();
-        std::thread::scope(move |scope| {
-            // It goes when the work has ended, in whatever way.
-            let _done = done;
-            scope.spawn(move || {
-                loop {
-                    self.say(ticket, Answer::Working, false);
-                    if ended.recv_timeout(WORKING_EVERY) != Err(RecvTimeoutError::Timeout) {
-                        break;
-                    }
-                }
-            });
-            work()
-        })
-    }
-
-    fn write(&self, message: &FromServe) {
-        // Who does not listen is gone; the end of the input tells that.
-        let _ = frame::write(&mut *locked(&self.output), message);
-    }
-
-    /// Has the caller dropped this question?
-    fn is_dropped(&self, ticket: Ticket) -> bool {
-        locked(&self.dropped).contains(&ticket)
     }
 }

@@ -36,6 +36,7 @@ impl Message for ToDispatcher {
             | Self::Probe { .. }
             | Self::Piece { .. }
             | Self::Taken { .. }
+            | Self::Go { .. }
             | Self::Bring { .. } => Ok(()),
         }
     }

@@ -45,7 +45,7 @@ impl Message for ToServe {
             Self::Hello { incarnation, .. } => field("incarnation", bounds::counter(*incarnation)),
             // Checked by [`question`]: an unacceptable one must not end the session.
             Self::Ask { .. } => Ok(()),
-            Self::Drop { .. } | Self::Piece { .. } | Self::Taken { .. } => Ok(()),
+            Self::Drop { .. } | Self::Go { .. } | Self::Piece { .. } | Self::Taken { .. } => Ok(()),
         }
     }
 }
@@ -53,7 +53,9 @@ impl Message for ToServe {
 /// Checks a question. The sealed task in it is checked where it is opened.
 pub fn question(question: &Question) -> Result<(), Unacceptable> {
     match question {
-        Question::Place(of) | Question::Look(of) | Question::Offer { envelope: of, .. } => envelope(of),
+        Question::Place(of) | Question::PlaceOnGo(of) | Question::Look(of) | Question::Offer { envelope: of, .. } => {
+            envelope(of)
+        }
         Question::Commit { envelope: of, way: by, .. } => {
             envelope(of)?;
             way(by)

@@ -68,7 +68,7 @@ impl Peers for Cancelled {
         question: &Question,
         _: &mut dyn FnMut(Answer) -> bool,
     ) -> Result<Answer, PeerError> {
-        let Question::Place(envelope) = question else { return Err(PeerError::Unreached("nobody".to_owned())) };
+        let Question::PlaceOnGo(envelope) = question else { return Err(PeerError::Unreached("nobody".to_owned())) };
         let mut store = Store::open(&grid::store::Home::at(&self.client)).unwrap();
         let task = store.view().held_by_uuid(envelope.uuid).unwrap().1.unwrap();
         let asked = store.write(Durability::Full, |tx| tx.cancel_away(task, Duration::from_secs(3)));

@@ -82,3 +82,30 @@ fn front_that_can_not_be_logged_in_to_at_once_is_asked_after_the_others() {
     client.grid(["wait"]).ok();
     std::fs::rename(other.home().with_extension("away"), other.home()).unwrap();
 }
+
+#[test]
+fn front_that_is_lost_before_its_redirect_was_heard_holds_up_no_task() {
+    let (client, [front, _other], lab) = two_fronts();
+    for home in [&client, &lab] {
+        home.grid(["config", "set", "idle_exit", "60s"]).ok();
+    }
+    lab.grid(["dispatcher", "stop"]);
+    lab.grid(["dispatcher", "start"]).ok();
+    client.grid(["dispatcher", "stop"]);
+    assert_eq!(client.route(&[]), json!(["front-a", "lab-x"]));
+    client.grid(["wait"]).ok();
+    // Its last word was heard a moment ago: the next question is sent to it.
+    let mut all: Vec<Pid> = front.processes().into_iter().filter_map(Pid::from_raw).collect();
+    all.retain(|pid| kill_process(*pid, Signal::STOP).is_ok());
+    assert_eq!(client.route(&[]), json!(["front-b", "lab-x"]));
+    client.grid(["wait"]).ok();
+    assert_eq!(lab.tasks(), 2);
+    for pid in all {
+        let _ = kill_process(pid, Signal::CONT);
+    }
+    // What it was asked meanwhile came to nothing.
+    process::until("it answers again", || {
+        client.grid(["distributor", "show", "front-a", "--json"]).json()["state"] == "UP"
+    });
+    assert_eq!(lab.tasks(), 2);
+}

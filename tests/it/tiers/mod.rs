@@ -7,6 +7,7 @@ mod drained;
 mod extremes;
 mod fates;
 mod files;
+mod go;
 mod heard;
 mod hostile;
 mod idle;

@@ -1,7 +1,7 @@
 //! What the owner of a moving task may answer, or not: what its client's home makes of it, and who may ask.
 
 use super::hostile::envelope;
-use super::world::{Wire, World, context, found, know, principal, request};
+use super::world::{Waits, Wire, World, context, found, know, principal, request};
 use grid::distributor::front::series_end;
 use grid::distributor::moving::{MoveOutcome, give_up, move_away, move_own};
 use grid::distributor::peers::{PeerError, Peers};
@@ -278,7 +278,7 @@ fn task_is_given_up_to_its_client_alone_once_for_each_series_and_its_old_commits
     let mut commit = |lab: &mut Store, envelope: &Envelope, how: How| {
         let way = Way { front: "f".into(), member: "m".into(), search: String::new() };
         let question = TierQuestion::Commit(CommitQuestion { at: None, envelope, how, way: &way });
-        answer(&mut context(lab, &mut wire), &mut Default::default(), &user("alice"), question, &mut |_| ()).unwrap()
+        answer(&mut context(lab, &mut wire), &mut Default::default(), &user("alice"), question, &mut Waits).unwrap()
     };
     let task = || envelope(None, seal::seal(&request()).unwrap().0);
     let (first, second) = (task(), task());

@@ -277,7 +277,7 @@ impl Peers for Fronts {
         question: &Question,
         each: &mut dyn FnMut(Answer) -> bool,
     ) -> Result<Answer, PeerError> {
-        if let Question::Place(_) = question {
+        if let Question::PlaceOnGo(_) = question {
             each(Answer::Redirect { members: vec![stranger()] });
             return Err(PeerError::Cut("it went away".to_owned()));
         }

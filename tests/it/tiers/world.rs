@@ -3,10 +3,11 @@
 
 use grid::distributor::context::TierContext;
 use grid::distributor::fleets::Fleets;
-use grid::distributor::front::Sought;
+use grid::distributor::front::{Asker, PlaceQuestion, Sought};
 use grid::distributor::peers::{PeerError, Peers};
 use grid::distributor::principal::{Access, Principal};
 use grid::distributor::serve::{CommitQuestion, OfferQuestion, TierQuestion, answer};
+use grid::distributor::tier2::TierError;
 use grid::model::ambient::System;
 use grid::model::command::{Command, Environment};
 use grid::model::demand::Demand;
@@ -263,18 +264,49 @@ impl Peers for Wire {
             return Err(PeerError::Unreached("nobody is there".to_owned()));
         }
         let (say, hear) = channel();
+        let (go, told) = channel();
         let (world, home, question) = (Arc::clone(&self.world), home.clone(), question.clone());
-        let thread = std::thread::spawn(move || work(&world, &home, question, &say));
+        let thread = std::thread::spawn(move || work(&world, &home, question, &Asking { say, told }));
         self.world.threads.lock().unwrap().push(thread);
-        listen(&hear, each)
+        listen(&hear, each, &go)
     }
 }
 
-fn listen(hear: &Receiver<Said>, each: &mut dyn FnMut(Answer) -> bool) -> Result<Answer, PeerError> {
+/// The home that asks, as the one that works sees it.
+struct Asking {
+    say: Sender<Said>,
+    told: Receiver<()>,
+}
+
+/// A home that asks and hears nothing before the answer.
+pub struct Waits;
+
+impl Asker for Waits {
+    fn say(&mut self, _: Answer) {}
+
+    fn goes(&mut self) -> bool {
+        true
+    }
+}
+
+impl Asker for &Asking {
+    fn say(&mut self, word: Answer) {
+        let _ = self.say.send(Said::Word(word));
+    }
+
+    fn goes(&mut self) -> bool {
+        self.told.recv().is_ok()
+    }
+}
+
+fn listen(hear: &Receiver<Said>, each: &mut dyn FnMut(Answer) -> bool, go: &Sender<()>) -> Result<Answer, PeerError> {
     loop {
         match hear.recv() {
             Ok(Said::Word(word)) => {
-                each(word);
+                let redirected = matches!(word, Answer::Redirect { .. });
+                if each(word) && redirected {
+                    let _ = go.send(());
+                }
             }
             Ok(Said::Last(answer)) => return Ok(answer),
             Ok(Said::Dead(why)) => return Err(PeerError::Cut(why)),
@@ -284,13 +316,13 @@ fn listen(hear: &Receiver<Said>, each: &mut dyn FnMut(Answer) -> bool) -> Result
 }
 
 /// What `grid serve` does with one question, step by step.
-fn work(world: &Arc<World>, home: &Path, question: Question, say: &Sender<Said>) {
+fn work(world: &Arc<World>, home: &Path, question: Question, mut asking: &Asking) {
+    let say = &asking.say;
     let mut store = Store::open(&Home::at(home)).unwrap();
     let principal = Principal { access: Access::Owner, ..principal() };
     let mut peers = Wire { world: Arc::clone(world), within: Some((home.to_owned(), say.clone())) };
-    let mut each = |word| drop(say.send(Said::Word(word)));
     let (before, after) = match &question {
-        Question::Place(_) => (Step::FirstBeforeOffer, Step::FirstBeforeAnswer),
+        Question::PlaceOnGo(_) => (Step::FirstBeforeOffer, Step::FirstBeforeAnswer),
         Question::Offer { .. } => (Step::SecondBeforeOffer, Step::SecondAfterOffer),
         Question::Commit { .. } => (Step::SecondBeforeCommit, Step::SecondAfterCommit),
         Question::GiveUp { .. } => (Step::BeforeGiveUp, Step::AfterGiveUp),
@@ -304,7 +336,7 @@ fn work(world: &Arc<World>, home: &Path, question: Question, say: &Sender<Said>)
     }
     world.pass(home, before, say);
     let asked = match &question {
-        Question::Place(envelope) => TierQuestion::Place(envelope.clone()),
+        Question::PlaceOnGo(envelope) => TierQuestion::Place(PlaceQuestion { envelope: envelope.clone(), on_go: true }),
         Question::Offer { at, envelope, called, why, even_drained } => TierQuestion::Offer(OfferQuestion {
             at: at.as_ref(),
             called: called.as_ref(),
@@ -326,7 +358,10 @@ fn work(world: &Arc<World>, home: &Path, question: Question, say: &Sender<Said>)
         other => panic!("{other:?}"),
     };
     let mut fleets = world.fleets.lock().unwrap().remove(home).unwrap_or_default();
-    let said = answer(&mut context(&mut store, &mut peers), &mut fleets, &principal, asked, &mut each).unwrap();
+    let said = match answer(&mut context(&mut store, &mut peers), &mut fleets, &principal, asked, &mut asking) {
+        Err(TierError::Denied(why)) => Answer::Denied(why),
+        said => said.unwrap(),
+    };
     world.fleets.lock().unwrap().insert(home.to_owned(), fleets);
     world.pass(home, after, say);
     let _ = say.send(Said::Last(said));

@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 /// a question that may have been heard has to be settled with that very home.
 const QUIET: Duration = Duration::from_secs(1);
 
+/// A question that can be withdrawn has its first answer within this time, where another home can be asked instead.
+const FIRST_ANSWER: Duration = Duration::from_secs(3);
+
 /// The state of a link.
 #[derive(Debug)]
 pub(super) enum PeerState {
@@ -31,6 +34,8 @@ pub(super) struct Peer {
     pub(super) heard: Instant,
     /// A ping that was not answered yet, and when it was sent.
     pub(super) pinged: Option<(Ticket, Instant)>,
+    /// It was taken for silent, and its link stays: its next word shows that it is back.
+    pub(super) silent: bool,
     /// The ssh command for this home.
     pub(super) command: SshCommand,
     /// The number of the session that is tried next; `refused` says why the newest session was refused.
@@ -42,7 +47,17 @@ impl Peer {
     /// A home without a link.
     pub(super) const fn down(now: Instant, command: SshCommand) -> Self {
         let phase = PeerState::Down;
-        Self { phase, pending: Vec::new(), used: now, heard: now, pinged: None, command, session: 0, refused: None }
+        Self {
+            phase,
+            pending: Vec::new(),
+            used: now,
+            heard: now,
+            pinged: None,
+            silent: false,
+            command,
+            session: 0,
+            refused: None,
+        }
     }
 }
 
@@ -54,27 +69,36 @@ impl Peer {
         tickets: &mut Ticket,
     ) -> Result<Vec<(u64, FromDispatcher)>, LinkError> {
         sealed::assert_open();
-        let PeerState::Up { link, version, home } = &mut self.phase else { return Ok(Vec::new()) };
+        let PeerState::Up { version, .. } = &self.phase else { return Ok(Vec::new()) };
         let too_new = |p: &mut Pending| p.question.as_ref().is_some_and(|question| question.since() > *version);
         let refused: Vec<_> = self.pending.extract_if(.., too_new).map(|p| p.too_new()).collect();
         let quiet = now.duration_since(self.heard) >= QUIET;
         if quiet && self.pinged.is_none() && self.pending.iter().any(Pending::needs_proof) {
-            // About no task at all: any home answers it at once.
-            *tickets += 1;
-            let question = Question::States { owner: *home, user: None, uuids: Vec::new() };
-            link.send(&ToServe::Ask { ticket: *tickets, question })?;
-            self.pinged = Some((*tickets, now));
+            self.ping(now, tickets)?;
         }
+        let PeerState::Up { link, .. } = &mut self.phase else { return Ok(Vec::new()) };
         let held = quiet || self.pinged.is_some();
         for pending in self.pending.iter_mut().filter(|p| p.said.is_none() && !(held && p.needs_proof())) {
             let Some(question) = pending.question.take() else { continue };
             (pending.said, pending.heard) = (Some(now), now);
+            pending.by = pending.by.filter(|_| pending.revocable).map(|_| now + FIRST_ANSWER);
             for bytes in pending.pieces.drain(..) {
                 link.send(&ToServe::Piece { ticket: pending.ticket, bytes })?;
             }
             link.send(&ToServe::Ask { ticket: pending.ticket, question })?;
         }
         Ok(refused)
+    }
+
+    /// Asks the home for a sign of life.
+    pub(super) fn ping(&mut self, now: Instant, tickets: &mut Ticket) -> Result<(), LinkError> {
+        let PeerState::Up { link, home, .. } = &mut self.phase else { return Ok(()) };
+        // About no task at all: any home answers it at once.
+        *tickets += 1;
+        let question = Question::States { owner: *home, user: None, uuids: Vec::new() };
+        link.send(&ToServe::Ask { ticket: *tickets, question })?;
+        self.pinged = Some((*tickets, now));
+        Ok(())
     }
 
     /// True if this is the ticket of the ping.
@@ -91,11 +115,32 @@ impl Peer {
     ) -> Option<(u64, FromDispatcher)> {
         self.used = now;
         let at = self.pending.iter().position(|p| p.ticket == ticket)?;
-        self.pending[at].heard = now;
+        (self.pending[at].heard, self.pending[at].by) = (now, None);
         let CallerTicket { caller, ticket } = self.pending[at].of;
         if last {
             self.pending.remove(at);
         }
         Some((caller, FromDispatcher::Said { ticket, answer, last }))
+    }
+
+    /// Withdraws questions that have no first answer yet, and asks for a sign of life. Those that were not sent wait for a hello.
+    pub(super) fn withdraw_late(
+        &mut self,
+        late: &[Pending],
+        now: Instant,
+        tickets: &mut Ticket,
+    ) -> Result<(), LinkError> {
+        let PeerState::Up { link, .. } = &mut self.phase else { return Ok(()) };
+        withdraw(link, late);
+        self.silent = true;
+        self.ping(now, tickets)
+    }
+}
+
+/// Withdraws the questions that were sent.
+pub(super) fn withdraw(link: &mut Link, questions: &[Pending]) {
+    for pending in questions.iter().filter(|p| p.said.is_some()) {
+        // A broken link is noticed where it is read.
+        let _ = link.send(&ToServe::Drop { ticket: pending.ticket });
     }
 }

@@ -32,8 +32,10 @@ pub(super) struct Pending {
     pub(super) heard: Instant,
     /// The question has no time-out: it ends with an event at the other home, or when its caller leaves.
     pub(super) patient: bool,
+    /// It can be withdrawn until its first answer, also after it was sent.
+    pub(super) revocable: bool,
     pub(super) question: Option<Question>,
-    /// It is given up then, if it was not sent.
+    /// It is given up then: it was to be sent by then, or a revocable one was to have its first answer.
     pub(super) by: Option<Instant>,
     /// The list of an array, which is sent before the question.
     pub(super) pieces: Vec<Vec<u8>>,
@@ -45,9 +47,9 @@ impl Pending {
         self.question.as_ref().is_some_and(Question::is_of_a_search)
     }
 
-    /// True if it was to be sent by now, and was not.
+    /// True if it is late.
     pub(super) fn is_late(&self, now: Instant) -> bool {
-        self.said.is_none() && self.by.is_some_and(|by| now >= by)
+        self.by.is_some_and(|by| now >= by)
     }
 
     pub(super) fn late(&self, why: &str) -> (u64, FromDispatcher) {
