@@ -34,6 +34,9 @@ pub struct DryRun {
     /// The member that could start it now. An older grid does not say.
     #[serde(default)]
     pub now: Option<String>,
+    /// Some distributor gave no answer, which could start it perhaps.
+    #[serde(default)]
+    pub partial: bool,
     /// Why no member would take it.
     pub refused: Option<SearchRefusal>,
 }
@@ -41,7 +44,8 @@ pub struct DryRun {
 impl DryRun {
     /// No member would take it.
     fn refused(trace: Trace, refusal: SearchRefusal) -> Self {
-        Self { trace, verdicts: Vec::new(), chosen: None, left_out: 0, now: None, refused: Some(refusal) }
+        let (verdicts, refused) = (Vec::new(), Some(refusal));
+        Self { trace, verdicts, chosen: None, left_out: 0, now: None, partial: false, refused }
     }
 }
 
@@ -98,6 +102,7 @@ pub fn search(
                 trace.first(name, first.searched.last().map_or("redirects", |said| said.answer.as_str()));
                 trace.tiers[1] = second;
                 found.trace = trace;
+                found.partial |= passed;
                 return Ok(found);
             }
             FirstTierLook::Passes(words) => {
@@ -113,7 +118,7 @@ pub fn search(
     }
     let waits_for = waits_for.filter(|_| !denied && !passed);
     let refusal = nobody(&trace, denied, passed || waits_for.is_some());
-    Ok(DryRun::refused(trace, SearchRefusal { waits_for, ..refusal }))
+    Ok(DryRun { partial: passed, ..DryRun::refused(trace, SearchRefusal { waits_for, ..refusal }) })
 }
 
 /// Asks a first tier in another home.
@@ -188,14 +193,16 @@ fn look(
         chosen: None,
         left_out: BTreeMap::new(),
         now: None,
+        partial: to.silent,
     };
     let outcome = two_pass(&to, &mut 0, &mut trace, &mut dry)?;
     let (verdicts, chosen, left_out, now) = (dry.verdicts, dry.chosen, dry.left_out.into_values().sum(), dry.now);
+    let partial = dry.partial;
     let refused = match outcome {
         TierOutcome::Refused(refusal) => Some(refusal),
         TierOutcome::Took { .. } | TierOutcome::Unsure { .. } => None,
     };
-    Ok(DryRun { trace, verdicts, chosen, left_out, now, refused })
+    Ok(DryRun { trace, verdicts, chosen, left_out, now, partial, refused })
 }
 
 /// The second tier of a search that takes nothing.
@@ -209,6 +216,8 @@ struct DryMembers<'a> {
     chosen: Option<String>,
     left_out: BTreeMap<Name, usize>,
     now: Option<String>,
+    /// Some member gave no answer.
+    partial: bool,
 }
 
 impl SecondTier for DryMembers<'_> {
@@ -233,8 +242,13 @@ impl SecondTier for DryMembers<'_> {
             match self.context.peers.ask(&member.endpoint, &question, &mut silently) {
                 Ok(Answer::Offered(offered)) => offered,
                 Ok(Answer::Denied(why)) => return Ok(MemberReply::Denied(why)),
-                Ok(other) => return Ok(MemberReply::Passed(words_of(other))),
-                Err(error) => return Ok(MemberReply::Passed(no_answer(&error))),
+                other => {
+                    self.partial = true;
+                    return Ok(MemberReply::Passed(match other {
+                        Ok(other) => words_of(other),
+                        Err(error) => no_answer(&error),
+                    }));
+                }
             }
         } else {
             let (envelope, principal, ambient) = (&*self.envelope, self.principal, self.context.ambient);

@@ -24,12 +24,12 @@ use crate::store::View;
 use crate::store::away::{Away, AwayState};
 use crate::store::tasks::TaskRow;
 
-/// Keeps the choices that wait for a server.
+/// Keeps the choices that wait for a server, and those that are held: they are named.
 pub fn retain_waiting(grid: &Grid, what: &mut Vec<Chosen>) -> Result<(), OpsError> {
     let view = grid.store.view();
     let states = what.iter().map(|chosen| member_state(&view, *chosen)).collect::<Result<Vec<_>, _>>()?;
     let mut states = states.into_iter();
-    what.retain(|_| states.next() == Some(State::Pending));
+    what.retain(|_| matches!(states.next(), Some(State::Pending | State::Held)));
     Ok(())
 }
 
@@ -117,10 +117,11 @@ fn attempt(grid: &mut Grid, task: TaskId) -> Result<Result<GaveUp, String>, OpsE
         Some(member) if member == from => return stays(format!("{from} could start it now itself")),
         Some(_) => {}
         None => {
-            return stays(format!(
-                "no other distributor could start it now{}; it waits in {from}",
-                answers(&found, &from)
-            ));
+            let others = match found.partial {
+                true => "no other distributor that answers could start it now, and some give no answer",
+                false => "no other distributor could start it now",
+            };
+            return stays(format!("{others}{}; it waits in {from}", answers(&found, &from)));
         }
     }
     let principal = Principal::resident(grid.me.clone());

@@ -4,6 +4,7 @@ use super::{Grid, OpsError};
 use crate::model::id::{Index, TaskId, UserId};
 use crate::model::selector::Selector;
 use crate::store::View;
+use crate::store::tasks::Shape;
 use std::fmt;
 
 /// A task, or one member of it.
@@ -101,11 +102,11 @@ fn member(view: &View<'_>, task: TaskId, index: Index) -> Result<Chosen, OpsErro
     let row = view.task(task)?.ok_or_else(|| OpsError::unknown("task", &task.to_string(), []))?;
     if row.shape.position_of(index, row.size).is_none() {
         let last = row.shape.index_at(row.size.saturating_sub(1));
-        return Err(OpsError::Unknown {
-            kind: "task",
-            name: format!("{task}.{index}"),
-            hint: format!("; {task} has the members {} to {last}", row.shape.index_at(0)),
-        });
+        let hint = match row.shape {
+            Shape::Single => format!("; {task} is a single task, without members"),
+            _ => format!("; {task} has the members {} to {last}", row.shape.index_at(0)),
+        };
+        return Err(OpsError::Unknown { kind: "task", name: format!("{task}.{index}"), hint });
     }
     Ok(Chosen { task, index: Some(index) })
 }

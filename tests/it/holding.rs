@@ -67,3 +67,21 @@ fn end_by_a_limit_is_shown() {
     grid.grid(["run", "-t", "1s", "--", "sleep", "1000"]).expect(124).says(&["task 1", "time limit"]);
     assert!(grid.show("1")["reason"].as_str().is_some_and(|why| why.contains("time limit")));
 }
+
+#[test]
+fn verb_that_changes_nothing_of_a_named_task_exits_with_1_and_says_why() {
+    let grid = Grid::new();
+    let id = grid.submit(["--", "true"]);
+    grid.grid(["wait", &id]).ok();
+    for (verb, why) in
+        [("hold", "no member waits: COMPLETED"), ("release", "is not held"), ("retry", "nothing to retry")]
+    {
+        grid.grid([verb, &id]).expect(1).says(&[why]);
+        grid.grid([verb, "all"]).expect(0);
+    }
+    grid.grid(["show", &format!("{id}.3")]).expect(1).says(&["is a single task, without members"]);
+    let held = grid.submit(["-H", "--", "true"]);
+    grid.grid(["move", "all"]).expect(0).says(&[&format!("{held}: not moved"), "held"]);
+    grid.grid(["release", &held]).ok();
+    grid.grid(["wait", &held]).ok();
+}

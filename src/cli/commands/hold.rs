@@ -5,6 +5,7 @@ use super::super::exit::Code;
 use super::super::failure::Failure;
 use super::super::output::Out;
 use super::{CommandResult, with_grid};
+use crate::model::selector::Selector;
 use crate::ops::report::TaskChange;
 use crate::ops::selecting::{self, All};
 use crate::ops::{hold as verb, release as opposite};
@@ -12,17 +13,25 @@ use crate::ops::{hold as verb, release as opposite};
 pub fn hold(args: ChosenArgs, out: &mut Out) -> CommandResult {
     with_grid(out, |grid, out| {
         let what = selecting::select(grid, &args.ids, All::Unended, args.everyone)?;
-        print(&verb::hold(grid, &what)?, "held", args.json, out)?;
-        Ok(Code::OK)
+        let changes = verb::hold(grid, &what)?;
+        print(&changes, "held", args.json, out)?;
+        Ok(code(&args.ids, &changes))
     })
 }
 
 pub fn release(args: ChosenArgs, out: &mut Out) -> CommandResult {
     with_grid(out, |grid, out| {
         let what = selecting::select(grid, &args.ids, All::Held, args.everyone)?;
-        print(&opposite::release(grid, &what)?, "released", args.json, out)?;
-        Ok(Code::OK)
+        let changes = opposite::release(grid, &what)?;
+        print(&changes, "released", args.json, out)?;
+        Ok(code(&args.ids, &changes))
     })
+}
+
+/// A task that was named and is as it was is a refusal. Of `all` those on which it has no effect are only named.
+pub fn code(words: &[Selector], changes: &[TaskChange]) -> Code {
+    let named = words.iter().any(|word| *word != Selector::All);
+    if named && changes.iter().any(|change| change.changed == 0) { Code::REFUSED } else { Code::OK }
 }
 
 /// Silence is success; what is worth knowing goes to stderr. `done`: what was done to those that changed.

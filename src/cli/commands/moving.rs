@@ -1,7 +1,6 @@
 //! `grid move`.
 
 use super::super::args::tasks::ChosenArgs;
-use super::super::exit::Code;
 use super::super::output::Out;
 use super::{CommandResult, hold, with_grid};
 use crate::model::selector::Selector;
@@ -10,15 +9,12 @@ use crate::ops::selecting::{self, All};
 
 pub fn run(args: ChosenArgs, out: &mut Out) -> CommandResult {
     with_grid(out, |grid, out| {
-        let mut what = selecting::select(grid, &args.ids, All::Active, args.everyone)?;
+        let mut what = selecting::select(grid, &args.ids, All::Unended, args.everyone)?;
         if args.ids.contains(&Selector::All) {
             moving::retain_waiting(grid, &mut what)?;
         }
-        let named = args.ids.iter().any(|word| *word != Selector::All);
         let changes = moving::move_tasks(grid, &what)?;
         hold::print(&changes, "moved", args.json, out)?;
-        // As of `remove`: of `all` those that can't move, or gain nothing, are skipped and named.
-        let stays = changes.iter().any(|change| change.changed == 0);
-        Ok(if named && stays { Code::REFUSED } else { Code::OK })
+        Ok(hold::code(&args.ids, &changes))
     })
 }

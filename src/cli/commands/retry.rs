@@ -2,7 +2,6 @@
 
 use super::super::args::tasks::RetryArgs;
 use super::super::caller;
-use super::super::exit::Code;
 use super::super::output::Out;
 use super::{CommandResult, hold, with_grid};
 use crate::ops::retry;
@@ -11,12 +10,8 @@ use crate::ops::selecting::{self, All};
 pub fn run(args: RetryArgs, out: &mut Out) -> CommandResult {
     with_grid(out, |grid, out| {
         let what = selecting::select(grid, &args.chosen.ids, All::Failed, args.chosen.everyone)?;
-        hold::print(
-            &retry::retry(grid, &what, args.failed, Some(&caller::submitter()))?,
-            "queued again",
-            args.chosen.json,
-            out,
-        )?;
-        Ok(Code::OK)
+        let changes = retry::retry(grid, &what, args.failed, Some(&caller::submitter()))?;
+        hold::print(&changes, "queued again", args.chosen.json, out)?;
+        Ok(hold::code(&args.chosen.ids, &changes))
     })
 }

@@ -145,13 +145,16 @@ pub const TOPICS: &[Topic] = &[
         command: "hold",
         notes: "A held task does not start until `grid release`.",
         examples: &[example("grid hold last"), explained("grid hold all", "All your waiting tasks.")],
-        exit: &[],
+        exit: &[
+            (Code::OK, "Held; with `all`, also if a task does not wait: it is named on stderr."),
+            (Code::REFUSED, "A task that was named does not wait; stderr has the reason."),
+        ],
     },
     Topic {
         command: "release",
         notes: "",
         examples: &[example("grid release last"), example("grid release all")],
-        exit: &[],
+        exit: &[(Code::OK, "Released."), (Code::REFUSED, "A task that was named is not held; stderr has the reason.")],
     },
     Topic {
         command: "move",
@@ -172,7 +175,10 @@ pub const TOPICS: &[Topic] = &[
         command: "retry",
         notes: "Starts tasks that failed, timed out, were cancelled or are LOST; a LOST task may then run twice.",
         examples: &[example("grid retry last"), explained("grid retry --failed all", "Only tasks that FAILED.")],
-        exit: &[],
+        exit: &[
+            (Code::OK, "Queued again; with `all`, also if a task has nothing to retry: it is named on stderr."),
+            (Code::REFUSED, "A task that was named has nothing to retry; stderr has the reason."),
+        ],
     },
     Topic {
         command: "remove",

@@ -140,7 +140,7 @@ fn files_of_strangers_are_taken_whole_or_not_at_all() {
     let commit = Question::Commit { at: None, envelope, how: How::Queue, way };
     let Answer::Placed(placed) = caller.ask(commit) else { panic!() };
     assert_eq!(grid.state("1"), "HELD");
-    grid.grid(["release", "1"]).expect(0).says(&["waits for its files"]);
+    grid.grid(["release", "1"]).expect(1).says(&["waits for its files"]);
     assert_eq!(grid.state("1"), "HELD");
     let owner = placed.home;
     let send = |offset, bytes: &[u8]| {
