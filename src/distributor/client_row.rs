@@ -62,6 +62,11 @@ impl ClientRow<'_> {
         let (row, request, principal) = (self.row, self.request, self.principal);
         let task = context.store.write(Durability::Full, |tx| {
             let task = match row {
+                Some(task) if tx.away(task)?.is_none() => {
+                    return Err(TierError::Denied(
+                        "it was cancelled, or given up, while it was searched for".to_owned(),
+                    ));
+                }
                 Some(task) => task,
                 None => {
                     let me = tx.user(principal.user.as_str())?;
@@ -149,10 +154,18 @@ impl ClientRow<'_> {
     }
 
     /// A drained member alone could run the task, in these words: it waits here.
-    pub(super) fn waits(&self, context: &mut TierContext<'_>, why: String) -> Result<SearchOutcome, TierError> {
+    pub(super) fn waits(
+        &self,
+        context: &mut TierContext<'_>,
+        why: String,
+        trace: &Trace,
+    ) -> Result<SearchOutcome, TierError> {
         let Some(task) = self.row else { return Err(TierError::Denied(why)) };
         let now = context.now();
         context.store.write(Durability::Full, |tx| {
+            let search = tx.keep_note(&serde_json::to_string(trace).unwrap_or_default())?;
+            tx.set_search(task, search)?;
+            tx.refused_away(task)?;
             tx.unheard_away(task, now)?;
             tx.set_reason(task, Some(&why))?;
             tx.trace(task, now, &why)

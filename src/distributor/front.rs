@@ -22,7 +22,7 @@ use std::time::Duration;
 
 /// Rounds of one search: every search of a task begins a new series, so that a refusal of the last one binds no later one.
 pub const SERIES: u32 = 1_000;
-/// Where searches begin no new series: other homes take no round of more than 4e9.
+/// From here on searches begin no new series: other homes take no round of more than 4e9.
 pub const LAST_ROUND: u32 = 3_999_000_000;
 
 /// The answer to a caller that did not say that members may be asked to take its task.
@@ -48,6 +48,11 @@ pub struct PlaceQuestion {
 /// The last round of the series that a round belongs to.
 pub const fn series_end(round: u32) -> u32 {
     (round / SERIES + 1) * SERIES - 1
+}
+
+/// The round of the next search: above all that refused in the one before, as long as there are rounds.
+pub const fn next_series(round: u32) -> u32 {
+    if round < LAST_ROUND { series_end(round) + 1 } else { round }
 }
 
 /// The second tier as this home redirects to it now.

@@ -69,8 +69,9 @@ enum Front {
 
 /// Searches. If another home has to answer, a row is on the disk before anything is sent.
 pub fn place(context: &mut TierContext<'_>, order: &mut PlacementRequest<'_>) -> Result<SearchOutcome, TierError> {
-    let outcome = match search(context, order) {
-        Ok(SearchOutcome::Refused(refusal)) => wait_for_drained(context, order, refusal),
+    let mut trace = Trace::default();
+    let outcome = match search(context, order, &mut trace) {
+        Ok(SearchOutcome::Refused(refusal)) => wait_for_drained(context, order, refusal, &trace),
         other => other,
     };
     order.client.lock = None;
@@ -82,6 +83,7 @@ fn wait_for_drained(
     context: &mut TierContext<'_>,
     order: &mut PlacementRequest<'_>,
     refusal: SearchRefusal,
+    trace: &Trace,
 ) -> Result<SearchOutcome, TierError> {
     let Some(why) = refusal.waits_for.clone().filter(|_| !order.client.resumed) else {
         return Ok(SearchOutcome::Refused(refusal));
@@ -96,11 +98,14 @@ fn wait_for_drained(
         // Nobody was asked to take it.
         order.client.record(context, &order.envelope, Asked { front, endpoint: &Endpoint::Local, onward: false })?;
     }
-    order.client.waits(context, why)
+    order.client.waits(context, why, trace)
 }
 
-fn search(context: &mut TierContext<'_>, order: &mut PlacementRequest<'_>) -> Result<SearchOutcome, TierError> {
-    let mut trace = Trace::default();
+fn search(
+    context: &mut TierContext<'_>,
+    order: &mut PlacementRequest<'_>,
+    trace: &mut Trace,
+) -> Result<SearchOutcome, TierError> {
     let (set, policy, cursor) = context.store.read(|view| view.search_set(Tier::First))?;
     for member in &set {
         if let Some(why) = skipped(member) {
@@ -115,9 +120,9 @@ fn search(context: &mut TierContext<'_>, order: &mut PlacementRequest<'_>) -> Re
     let mut turns: VecDeque<(&Record, bool)> = asked.iter().map(|member| (member, true)).collect();
     while let Some((member, soon)) = turns.pop_front() {
         let said = if member.endpoint.is_elsewhere() {
-            elsewhere(context, order, &FirstTierTurn { front: member, soon: soon && !turns.is_empty() }, &mut trace)?
+            elsewhere(context, order, &FirstTierTurn { front: member, soon: soon && !turns.is_empty() }, trace)?
         } else {
-            here(context, order, member, alone, &mut trace)?
+            here(context, order, member, alone, trace)?
         };
         match said {
             Front::Done(outcome) => return Ok(outcome),
@@ -138,7 +143,7 @@ fn search(context: &mut TierContext<'_>, order: &mut PlacementRequest<'_>) -> Re
     }
     let waits_for = waits_for.filter(|_| !denied && !passed);
     let passed = passed || waits_for.is_some();
-    order.client.refused(context, SearchRefusal { waits_for, ..nobody(&trace, denied, passed) })
+    order.client.refused(context, SearchRefusal { waits_for, ..nobody(trace, denied, passed) })
 }
 
 /// No first-tier member found a second-tier one that looked at the task. `denied`: some refuse it; `passed`: some gave no answer.
@@ -278,7 +283,8 @@ fn ask_front(
             take_second(trace, &said.search);
             Front::Denies(REFUSED_BEHIND.to_owned())
         }
-        Ok(Answer::Refused(Refused { waits_for: Some(waits_for), summary, .. })) => {
+        Ok(Answer::Refused(Refused { waits_for: Some(waits_for), summary, search, .. })) => {
+            take_second(trace, &search);
             Front::Waits { words: no_answer(&summary), waits_for: waits_behind(name, &waits_for) }
         }
         Ok(Answer::Refused(said)) => {
@@ -301,7 +307,7 @@ fn ask_front(
             match super::reconcile::ask(context, order, &front.endpoint, &among)? {
                 Ok(Answer::Placed(placed)) => Front::Done(client.landed(context, name, &placed, trace)?),
                 Ok(Answer::Nowhere) => {
-                    order.envelope.round = front::series_end(order.envelope.round) + 1;
+                    order.envelope.round = front::next_series(order.envelope.round);
                     return Ok(FirstTierReply::Nowhere(why));
                 }
                 _ => Front::Done(client.open(context, name, &why, &among)?),

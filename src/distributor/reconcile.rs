@@ -2,7 +2,7 @@
 //! no of every home that could hold the task, the search is resumed.
 
 use super::context::TierContext;
-use super::front::{self, LAST_ROUND, Sought, series_end};
+use super::front::{self, Sought, next_series, series_end};
 use super::moving;
 use super::owner::{self, OwnerHome, unknown_there};
 use super::peers::{PeerError, silently};
@@ -65,8 +65,7 @@ pub fn reconcile(context: &mut TierContext<'_>, known: &Away, principal: &Princi
         AwayState::By { .. } => return tell_cancel(context, away),
         AwayState::Moving { .. } => return moving::reconcile(context, away, principal),
     };
-    if away.asked == Endpoint::Local {
-        // Nobody was asked to take it.
+    if away.is_unasked() {
         return again(context, away, principal);
     }
     let now = context.now();
@@ -181,7 +180,7 @@ pub(super) fn again(
             return Ok(Reconciled::Nobody);
         }
     };
-    let round = series_end(away.round) + 1;
+    let round = next_series(away.round);
     let envelope = Envelope { version: 1, uuid: away.uuid, round, user: None, hops: 0, sealed, list };
     let mut order = PlacementRequest::again(envelope, &request, principal, away.task);
     match place(context, &mut order)? {
@@ -200,10 +199,8 @@ pub(super) fn again(
             let round = order.envelope.round;
             context.store.write(Durability::Normal, |tx| {
                 tx.unheard_away(away.task, now)?;
-                // The next search is above what refused it in this one, as long as there are rounds: a home takes 4e9.
-                if round < LAST_ROUND {
-                    tx.searched_away(away.task, round)?;
-                }
+                tx.searched_away(away.task, round)?;
+                tx.refused_away(away.task)?;
                 tx.set_reason(away.task, Some(&why))
             })?;
             Ok(Reconciled::Nobody)

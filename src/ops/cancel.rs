@@ -25,6 +25,10 @@ pub fn cancel(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<T
             split.ours.push(*chosen);
             continue;
         };
+        if let Some(change) = cancel_unasked(grid, *chosen)? {
+            split.theirs.insert(*chosen, change);
+            continue;
+        }
         let change = match owner::cancel(grid, &away, *chosen, grace) {
             Err(error) => record_for_later(grid, *chosen, grace, error)?,
             Ok(change) => change,
@@ -35,6 +39,25 @@ pub fn cancel(grid: &mut Grid, what: &[Chosen], grace: Duration) -> Result<Vec<T
     let ours = cancel_here(grid, &split.ours, grace)?;
     dispatcher::wake(grid)?;
     Ok(split.merge(what, ours))
+}
+
+/// Ends a task that waits in this home until a distributor takes it. None: another home may have it.
+fn cancel_unasked(grid: &mut Grid, chosen: Chosen) -> Result<Option<TaskChange>, OpsError> {
+    if chosen.index.is_some() || !grid.store.view().is_nowhere(chosen.task)? {
+        return Ok(None);
+    }
+    let now = Timestamp::now();
+    grid.store.write(Durability::Full, |tx| {
+        // A search may have begun meanwhile.
+        let Some(row) = tx.task(chosen.task)?.filter(|row| !row.state().ended()) else { return Ok(None) };
+        if !tx.is_nowhere(chosen.task)? {
+            return Ok(None);
+        }
+        tx.cancelled_away(chosen.task, now)?;
+        tx.trace(chosen.task, now, "cancelled")?;
+        let changed = row.counts.unended();
+        Ok(Some(TaskChange { id: chosen.to_string(), state: State::Cancelled, changed, note: None }))
+    })
 }
 
 /// The cancel has not reached the owner: it is recorded, and sent as soon as the owner answers.
@@ -57,6 +80,7 @@ pub(super) fn record_for_later(
         SendError::Unconfirmed(_) => {
             "no home has confirmed yet that it holds the task: the cancel is sent to the one that does".into()
         }
+        SendError::Unasked(_) => "no home is asked to take the task any more".into(),
         SendError::Denied { summary, .. } => {
             format!("its home does not take it now ({summary}), and gets the cancel as soon as it does")
         }

@@ -48,6 +48,13 @@ pub struct Away {
     pub unconfirmed: bool,
 }
 
+impl Away {
+    /// Has no home been asked to take it, or has each one that was asked refused?
+    pub fn is_unasked(&self) -> bool {
+        matches!(self.held, AwayState::Open { .. }) && self.asked == Endpoint::Local
+    }
+}
+
 /// An end that is recorded, of which its owner has not heard that yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnconfirmedEnd {
@@ -131,6 +138,12 @@ impl View<'_> {
         self.one(&format!("{SELECT} WHERE a.task_id = ?1"), [task], read)
     }
 
+    /// Is it certain that no home holds this task or was asked to take it? Not where the home that this one was made of may have asked.
+    pub fn is_nowhere(&self, task: TaskId) -> Result<bool> {
+        let begins = self.begins_at()?;
+        Ok(self.away(task)?.is_some_and(|away| away.is_unasked() && away.asked_at >= begins))
+    }
+
     /// What was sealed, to be offered again.
     pub fn sealed(&self, task: TaskId) -> Result<Option<KeptEnvelope>> {
         self.one("SELECT sealed, list FROM away WHERE task_id = ?1", [task], |row| {
@@ -185,6 +198,13 @@ impl Tx<'_> {
     /// Records the last round of a search in which no member took the task, and perhaps none was asked to.
     pub fn searched_away(&self, task: TaskId, round: u32) -> Result<()> {
         self.run("UPDATE away SET round = max(round, ?2) WHERE task_id = ?1", (task, round))?;
+        Ok(())
+    }
+
+    /// Records that each home that was asked to take it has refused.
+    pub fn refused_away(&self, task: TaskId) -> Result<()> {
+        let sql = "UPDATE away SET asked = ?2, onward = 0, among = NULL WHERE task_id = ?1 AND home IS NULL";
+        self.run(sql, (task, &Endpoint::Local))?;
         Ok(())
     }
 

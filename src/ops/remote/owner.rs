@@ -42,6 +42,11 @@ pub(super) fn ask_by(
     for endpoint in ways(&grid.store.view(), owner, insist)? {
         match peers.ask(&endpoint, question, each) {
             Ok(Answer::Denied(why)) => failures.push(format!("{endpoint}: {why}")),
+            // It could not pass the question on, or is too old for it.
+            Ok(Answer::No { why }) => {
+                denied = false;
+                failures.push(format!("{endpoint}: {why}"));
+            }
             Ok(answer) => return Ok(answer),
             Err(error) => {
                 denied = false;
@@ -64,6 +69,8 @@ pub(super) fn ask_by(
 pub enum SendError {
     /// No home has confirmed yet that it holds the task.
     Unconfirmed(TaskId),
+    /// No home was asked to take the task, or each has refused: it waits in this home.
+    Unasked(TaskId),
     /// The task is being moved to another home.
     Moving(TaskId),
     /// The task has left the home that was asked.
@@ -99,6 +106,9 @@ impl From<SendError> for OpsError {
             SendError::Unconfirmed(task) => {
                 forget(task, "no home has confirmed yet that it holds the task; grid asks again")
             }
+            SendError::Unasked(task) => Self::Refused(format!(
+                "task {task}: it waits in this home until a distributor takes it; until then only `grid cancel {task}` changes it"
+            )),
             SendError::Moving(task) => forget(task, "it is being moved to another home; try again"),
             SendError::Left(task) => Self::Refused(format!("task {task}: it has left that home; try again")),
             SendError::Unknown { task, has_ended } => {
@@ -165,6 +175,7 @@ fn send(
     let home = match away.held {
         AwayState::By { home, .. } => home,
         AwayState::Moving { .. } => return Err(SendError::Moving(task)),
+        AwayState::Open { .. } if away.is_unasked() => return Err(SendError::Unasked(task)),
         AwayState::Open { .. } => return Err(SendError::Unconfirmed(task)),
     };
     let question = Question::Task { owner: home, user: None, uuid: away.uuid, verb };

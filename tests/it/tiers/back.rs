@@ -1,7 +1,7 @@
 //! Tasks whose way leads back to the home that they came from, and rows of the way that have moved since they were read.
 
 use super::world::{Wire, World, context, found, holds, know, principal, request};
-use grid::distributor::front::SERIES;
+use grid::distributor::front::{LAST_ROUND, SERIES};
 use grid::distributor::peers::{PeerError, Peers};
 use grid::distributor::place::{PlacementRequest, SearchOutcome, place};
 use grid::distributor::reconcile::{Reconciled, reconcile};
@@ -9,10 +9,10 @@ use grid::model::distributor::Tier;
 use grid::model::endpoint::Endpoint;
 use grid::model::id::{TaskId, TaskUuid};
 use grid::model::task::{Phase, Request, State};
-use grid::protocol::distributor::{Answer, Question};
+use grid::protocol::distributor::{Answer, Question, Refused};
 use grid::protocol::envelope::Envelope;
 use grid::protocol::seal;
-use grid::store::away::{Away, AwayState};
+use grid::store::away::{AskedAway, Away, AwayState};
 use grid::store::{Durability, Store, StoreError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -120,4 +120,53 @@ fn task_that_comes_back_is_kept_like_any_other() {
         [(task, row.class)],
         "it waits by itself once a server could run it"
     );
+}
+
+/// A first tier that refuses every search, and says that no home has the task.
+struct Refuses {
+    rounds: Vec<u32>,
+}
+
+impl Peers for Refuses {
+    fn ask(
+        &mut self,
+        _: &Endpoint,
+        question: &Question,
+        _: &mut dyn FnMut(Answer) -> bool,
+    ) -> Result<Answer, PeerError> {
+        let Question::PlaceOnGo(envelope) = question else { return Ok(Answer::Nowhere) };
+        self.rounds.push(envelope.round);
+        Ok(Answer::Refused(Refused {
+            summary: "no server".to_owned(),
+            reasons: Vec::new(),
+            search: "{}".to_owned(),
+            answered: true,
+            denied: false,
+            waits_for: None,
+        }))
+    }
+}
+
+#[test]
+fn searches_of_a_task_that_nobody_takes_stay_below_the_last_round() {
+    let (_world, dir) = World::new();
+    let (mut client, front) = (found(&dir.join("client"), 1), found(&dir.join("front"), 1));
+    know(&mut client, "front-a", Tier::First, &front);
+    drain(&mut client, "tier1", Some("not here"));
+    let (request, principal) = (request(), principal());
+    let mut cut = super::go::Cut;
+    let mut order = PlacementRequest::new(envelope(&request), &request, &principal);
+    let outcome = place(&mut context(&mut client, &mut cut), &mut order).unwrap();
+    let SearchOutcome::Open { task, .. } = outcome else { panic!("{outcome:?}") };
+    let sealed = client.view().sealed(task).unwrap().unwrap().sealed;
+    let (asked, now) = (Endpoint::Path(front.home().dir().to_owned()), grid::model::time::Timestamp::now());
+    let last = AskedAway { sealed: &sealed, list: None, round: LAST_ROUND, asked: &asked, onward: true };
+    client.write::<_, StoreError>(Durability::Normal, |tx| tx.ask_away(task, last, now)).unwrap();
+    let mut refuses = Refuses { rounds: Vec::new() };
+    for _ in 0..3 {
+        let away = client.view().away(task).unwrap().unwrap();
+        let reconciled = reconcile(&mut context(&mut client, &mut refuses), &away, &principal).unwrap();
+        assert_eq!(reconciled, Reconciled::Nobody);
+    }
+    assert_eq!(refuses.rounds, [LAST_ROUND; 3]);
 }

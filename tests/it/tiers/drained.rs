@@ -70,3 +70,23 @@ fn task_of_one_home_waits_for_its_drained_distributor_and_becomes_its_task() {
     assert_eq!(grid.grid(["logs", &id]).ok(), "went on");
     assert_eq!(grid.show(&id)["server"], "local");
 }
+
+#[test]
+fn task_that_waits_for_a_drained_distributor_is_explained_and_cancelled_at_once() {
+    let (client, front, lab) = three();
+    front.grid(["distributor", "drain", "tier2"]).ok();
+    front.grid(["distributor", "drain", "lab-x", "--reason", "moves"]).ok();
+    let own = Grid::new();
+    own.grid(["distributor", "drain", "tier2", "--reason", "moves"]).ok();
+    for grid in [&client, &own] {
+        let id = grid.submit(["--", "true"]);
+        let why = grid.explain(&id);
+        assert!(!why["tiers"][1]["searched"].as_array().unwrap().is_empty(), "{why}");
+        let words = format!("only `grid cancel {id}` changes it");
+        grid.grid(["hold", &id]).expect(1).says(&["waits in this home", &words]);
+        let told = grid.grid(["cancel", "--wait", &id]).expect(0);
+        assert!(!told.err().contains("cancel asked"), "{told:?}");
+        assert_eq!(grid.state(&id), "CANCELLED");
+    }
+    assert_eq!(lab.tasks(), 0);
+}

@@ -42,6 +42,22 @@ impl Peers for Lost {
     }
 }
 
+/// A first tier whose link is cut behind its redirect, and that is not there any more.
+pub(super) struct Cut;
+
+impl Peers for Cut {
+    fn ask(
+        &mut self,
+        _: &Endpoint,
+        question: &Question,
+        each: &mut dyn FnMut(Answer) -> bool,
+    ) -> Result<Answer, PeerError> {
+        let Question::PlaceOnGo(_) = question else { return Err(PeerError::Unreached("it is gone".to_owned())) };
+        each(Answer::Redirect { members: vec![stranger()] });
+        Err(PeerError::Cut("it went away".to_owned()))
+    }
+}
+
 fn homes(dir: &Path) -> (Store, [Store; 3]) {
     let mut client = found(&dir.join("client"), 1);
     let mut others = ["a", "b", "lab"].map(|name| found(&dir.join(name), 4));
