@@ -30,6 +30,8 @@ pub const FEATURES_SINCE: u32 = 4;
 pub const HEARD_SINCE: u32 = 6;
 /// The first version that has [`Question::PlaceOnGo`] and [`ToServe::Go`].
 pub const GO_SINCE: u32 = 7;
+/// The first version that is told by [`Answer::No`] that the home to which a question about a task was passed on gave no answer.
+pub const SILENCE_SINCE: u32 = 7;
 /// The longest report, all its pieces together.
 pub const REPORT_MAX: usize = 64 << 20;
 /// Identifies the answers to a question.

@@ -205,14 +205,28 @@ fn receive(session: &ServeSession, grid: &Grid, envelope: &mut Envelope) -> Resu
     Ok((principal_of(session, grid, &identity, envelope.user.as_ref())?, identity))
 }
 
-/// The answer for an error. `unable`: the answer if this home itself has failed.
-pub fn of_error(error: &OpsError, unable: fn(String) -> Answer) -> Answer {
+/// The answer for an error. `unable`: the answer if this home itself has failed, on this host: processes and files that it names are there.
+pub fn of_error(error: &OpsError, unable: fn(String) -> Answer, host: &str) -> Answer {
     match error {
-        OpsError::Store(_) | OpsError::Dispatcher(_) | OpsError::Grid(_) => unable(error.to_string()),
+        OpsError::Store(_) | OpsError::Dispatcher(_) | OpsError::Grid(_) => unable(format!("on {host}: {error}")),
         OpsError::Unknown { .. } => Answer::Unknown(error.to_string()),
         OpsError::NoMatch { summary, reasons } | OpsError::Denied { summary, reasons } => {
             Answer::Denied([&[summary.clone()][..], reasons].concat().join("; "))
         }
         other => Answer::Denied(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn process_that_an_error_names_is_told_with_its_host() {
+        let stopped = OpsError::Grid("the dispatcher (process 7) is stopped: `kill -CONT 7`".to_owned());
+        let told = of_error(&stopped, Answer::Denied, "h7");
+        assert_eq!(told, Answer::Denied(format!("on h7: {stopped}")));
+        let refused = OpsError::Refused("no".to_owned());
+        assert_eq!(of_error(&refused, Answer::Denied, "h7"), Answer::Denied("no".to_owned()));
     }
 }

@@ -261,7 +261,7 @@ impl ServeSession {
         std::thread::spawn(move || {
             let done = session.work(ticket, question);
             let gone = done.as_ref().err().filter(|error| is_gone(error)).map(ToString::to_string);
-            let answer = done.unwrap_or_else(|error| answer::of_error(&error, unable));
+            let answer = done.unwrap_or_else(|error| answer::of_error(&error, unable, &session.client.host));
             let answer = session.in_pieces(ticket, answer);
             locked(&session.dropped).remove(&ticket);
             locked(&session.on_the_way).remove(&ticket);

@@ -16,7 +16,9 @@ use crate::ops::reader::Follower;
 use crate::ops::remove::{self, Removal};
 use crate::ops::selecting::Chosen;
 use crate::ops::{Grid, OpsError, cancel, explain, hold, member_state, release, retry, shell_code, show, wait};
-use crate::protocol::distributor::{Answer, HEARD_SINCE, HeardEnd, PIECE_MAX, Question, Snapshot, Ticket, Verb};
+use crate::protocol::distributor::{
+    Answer, HEARD_SINCE, HeardEnd, PIECE_MAX, Question, SILENCE_SINCE, Snapshot, Ticket, Verb,
+};
 use crate::store::{Durability, StoreError, View};
 use serde::Serialize;
 use std::time::Duration;
@@ -48,7 +50,7 @@ pub fn task(
 ) -> Result<Answer, OpsError> {
     if owner != grid.store.view().home_row()?.id {
         let question = Question::Task { owner, user: asked.user(), uuid, verb };
-        return pass_on(asked, grid, owner, &question);
+        return relayed(asked, grid, owner, &question);
     }
     let what = chosen(grid, uuid, index_of(&verb))?;
     permit(grid, &asked.identity, what, uuid, needed(&verb))?;
@@ -114,7 +116,7 @@ pub fn confirmed(
 
 /// States from another home. A caller that can't confirm ends has heard what it was sent.
 fn states_there(asked: &OpenQuestion<'_>, grid: &Grid, owner: HomeId, question: &Question) -> Result<Answer, OpsError> {
-    let answer = pass_on(asked, grid, owner, question)?;
+    let answer = relayed(asked, grid, owner, question)?;
     if let Answer::States(all) = &answer
         && asked.session.version < HEARD_SINCE
     {
@@ -146,6 +148,14 @@ fn states_here(asked: &OpenQuestion<'_>, grid: &mut Grid, uuids: Vec<TaskUuid>) 
         heard(grid, &told)?;
     }
     Ok(Answer::States(all))
+}
+
+/// Passes a question on. That its home does not answer is no refusal; an older caller is told in the words of one.
+fn relayed(asked: &OpenQuestion<'_>, grid: &Grid, owner: HomeId, question: &Question) -> Result<Answer, OpsError> {
+    match pass_on(asked, grid, owner, question) {
+        Err(error) if asked.session.version >= SILENCE_SINCE => Ok(Answer::No { why: error.to_string() }),
+        other => other,
+    }
 }
 
 /// Passes a question on to another home that this one knows.

@@ -3,14 +3,15 @@
 use super::hostile::envelope;
 use super::way::three;
 use super::world::{World, context, found, know, principal, request};
-use crate::support::caller::stranger;
+use crate::support::caller::{Caller, stranger};
 use crate::support::{Grid, process};
 use grid::distributor::peers::{PeerError, Peers};
 use grid::distributor::place::{PlacementRequest, SearchOutcome, place};
 use grid::distributor::reconcile::{Reconciled, reconcile};
 use grid::model::distributor::Tier;
 use grid::model::endpoint::Endpoint;
-use grid::protocol::distributor::{Answer, Question};
+use grid::model::id::{HomeId, TaskUuid};
+use grid::protocol::distributor::{Answer, Question, SILENCE_SINCE, Verb};
 use grid::protocol::seal;
 use grid::store::{Durability, Store, StoreError};
 use rustix::process::{Pid, Signal, kill_process};
@@ -336,4 +337,54 @@ fn dispatcher_stop_works_while_a_wait_starts_another() {
     }
     grid.sh("echo > go").ok();
     process::finish(waits, "grid wait".to_owned()).expect(0);
+}
+
+#[test]
+fn cancel_that_waits_does_not_wait_for_a_task_whose_cancel_is_refused() {
+    let (client, front, lab) = three();
+    front.grid(["distributor", "drain", "tier2"]).ok();
+    let gone = client.submit(["-H", "--", "true"]);
+    lab.grid(["cancel", "1"]).ok();
+    lab.grid(["remove", "--discard", "1"]).ok();
+    let runs = client.submit(["--", "sleep", "1000"]);
+    client.until_state(&runs, "RUNNING");
+    client.grid(["cancel", "--wait", &gone, &runs]).expect(1).says(&["does not know it any more", "--forget"]);
+    assert_eq!(client.state(&runs), "CANCELLED");
+    client.grid(["cancel", "--forget", &gone]).ok();
+}
+
+#[test]
+fn silence_of_a_lab_behind_a_front_is_told_as_silence_and_not_as_a_refusal() {
+    let (client, front, lab) = three();
+    let id = client.submit(["-H", "--", "true"]);
+    let owner = HomeId(lab.sql("SELECT id FROM home")[0]["id"].as_str().unwrap().parse().unwrap());
+    let uuid: TaskUuid = serde_json::from_value(client.show(&id)["uuid"].clone()).unwrap();
+    lab.grid(["dispatcher", "stop"]);
+    front.grid(["dispatcher", "stop"]);
+    let away = lab.home().with_extension("away");
+    std::fs::rename(lab.home(), &away).unwrap();
+    let ask = |version: u32| {
+        let mut caller = Caller::greeted_in(version, &mut front.typed(["serve"]), stranger());
+        let answer = caller.ask(Question::Task { owner, user: None, uuid, verb: Verb::Show { index: None } });
+        caller.leaves();
+        answer
+    };
+    assert!(matches!(ask(SILENCE_SINCE), Answer::No { .. }));
+    assert!(matches!(ask(SILENCE_SINCE - 1), Answer::Denied(_)));
+    let told = client.grid(["release", &id]).expect(1).says(&["no answer from where it is"]);
+    assert!(!told.err().contains("refused"), "{told:?}");
+    std::fs::rename(&away, lab.home()).unwrap();
+    client.grid(["cancel", &id]).ok();
+}
+
+#[test]
+fn move_says_which_distributors_gave_no_answer() {
+    let (client, front, lab) = three();
+    front.grid(["distributor", "drain", "tier2"]).ok();
+    front.grid(["distributor", "add", "lab-y", "--tier", "2", "--endpoint", "/nonexistent/home"]);
+    lab.grid(["server", "drain", "local"]).ok();
+    let id = client.submit(["--", "true"]);
+    let told = client.grid(["move", &id]).expect(1);
+    told.says(&["no other distributor that answers could start it now, and some give no answer", "lab-y"]);
+    client.grid(["cancel", &id]).ok();
 }
