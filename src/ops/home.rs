@@ -119,9 +119,14 @@ fn upgrade(home: &Home, found: i64) -> Result<Option<String>, OpsError> {
     let failed = |error: StoreError, more: &str| {
         OpsError::Grid(format!("upgrade of the database from version {found} to {}: {error}{more}", Store::VERSION))
     };
-    Store::rehearse_upgrade(home).map_err(|error| failed(error, ""))?;
-    // One of many commands upgrades; the others must not stop the dispatcher that it has started since.
     let mut needed = || matches!(Store::open(home), Err(StoreError::Older { .. }));
+    // One of many commands tries the upgrade, and upgrades; the others wait here.
+    let _founding = home.found()?;
+    if !needed() {
+        return Ok(None);
+    }
+    Store::rehearse_upgrade(home).map_err(|error| failed(error, ""))?;
+    // They must not stop the dispatcher that it has started since.
     let retired = start::retire(home, &mut needed);
     let alone = retired.map_err(|error| OpsError::Grid(format!("upgrade of the database: {error}")))?;
     if alone.is_none() {
