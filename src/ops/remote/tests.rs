@@ -1,7 +1,7 @@
 //! The states of tasks in other homes that this home records.
 
 use super::owner::{self, OwnerHome, SendError};
-use super::states::record_states;
+use super::states::{record_states, record_unknown};
 use crate::distributor::owner::{confirm, confirm_rest};
 use crate::distributor::peers::{PeerError, Peers};
 use crate::model::endpoint::Endpoint;
@@ -214,4 +214,18 @@ fn task_that_was_started_again_has_no_end_to_confirm() {
     record_states(&mut grid, &[&away], &states(Counts { failed: 1, ..Counts::default() })).unwrap();
     record_states(&mut grid, &[&away], &states(Counts { running: 1, ..Counts::default() })).unwrap();
     assert!(grid.store.view().away_unconfirmed(9).unwrap().is_empty());
+}
+
+#[test]
+fn task_that_its_home_does_not_know_has_the_remedy_of_its_state() {
+    let (_dir, mut grid) = fixture::grid();
+    let away = held_elsewhere(&mut grid, HomeId(uuid::Uuid::now_v7()));
+    let told = |grid: &mut Grid| {
+        record_unknown(grid, &[&away]).unwrap();
+        let reason = grid.store.view().task(away.task).unwrap().unwrap().reason.unwrap();
+        reason.words().to_owned()
+    };
+    assert!(told(&mut grid).ends_with(&format!("`grid cancel --forget {}` gives it up", away.task)));
+    record_states(&mut grid, &[&away], &[said(&away, Counts { failed: 1, ..Counts::default() })]).unwrap();
+    assert!(told(&mut grid).ends_with(&format!("`grid remove {}` drops its row here", away.task)));
 }
