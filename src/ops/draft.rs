@@ -166,6 +166,9 @@ pub fn environment(
         let wish = wish.as_ref();
         let wrong = |what: &str| OpsError::Usage(format!("--env {}: {what}", wish.to_string_lossy()));
         let bytes = wish.as_bytes();
+        if bytes.split(|b| *b == b'=').next().is_some_and(|name| name.contains(&b',')) {
+            return Err(wrong("a name has no comma: write an --env for each variable"));
+        }
         let (name, value) = match bytes.iter().position(|b| *b == b'=') {
             Some(at) => (OsStr::from_bytes(&bytes[..at]), Some(OsStr::from_bytes(&bytes[at + 1..]).to_owned())),
             None if bytes == b"ALL" || bytes == b"*" => return Err(wrong("write --env-all for the whole environment")),
@@ -267,7 +270,7 @@ mod tests {
         let env = environment(["TOKEN", "A=1", "A=2=3", "NOT_SET?", "TOKEN?"], outer).unwrap();
         let shown: Vec<String> = env.0.iter().map(|(n, v)| format!("{}={}", n.lossy(), v.lossy())).collect();
         assert_eq!(shown, ["A=2=3", "TOKEN=s3cret"]);
-        for wrong in ["NOT_SET", "=x", "", "?", "ALL", "*"] {
+        for wrong in ["NOT_SET", "=x", "", "?", "ALL", "*", "TOKEN,B=1", "TOKEN,HOME"] {
             assert!(environment([wrong], outer).is_err(), "{wrong}");
         }
     }

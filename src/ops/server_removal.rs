@@ -28,9 +28,38 @@ pub fn left_on_hosts(grid: &Grid, names: &[String]) -> Result<Vec<String>, OpsEr
     Ok(all)
 }
 
-/// Removes servers on which nothing runs. Gives a message for each host. Those whose hosts are cleared are drained until their rows
+/// A message for each server that tasks wait for which may run nowhere else.
+fn awaited(view: &View<'_>, names: &[String]) -> Result<Vec<String>, OpsError> {
+    /// Ids that are named.
+    const SHOWN: usize = 10;
+    let mut all = Vec::new();
+    for name in names {
+        let server = find(view, name)?;
+        let tasks = view.waiting_for_server(server.name.as_str(), server.distributor_name.as_str())?;
+        let ids: Vec<String> = tasks.iter().take(SHOWN).map(ToString::to_string).collect();
+        let ids = ids.join(" ");
+        let more = tasks.len().saturating_sub(SHOWN);
+        let (what, more) = match tasks.len() {
+            0 => continue,
+            1 => ("1 task that waits names".to_owned(), String::new()),
+            many if more == 0 => (format!("{many} tasks that wait name"), String::new()),
+            many => (format!("{many} tasks that wait name"), format!(" (and {more} more)")),
+        };
+        all.push(format!(
+            "{name}: {what} it alone (-w): {ids}{more}; `grid cancel {ids}`, or add a server of this name"
+        ));
+    }
+    Ok(all)
+}
+
+/// Removes servers on which nothing runs. Gives a message for each host, and for each server that tasks wait for. Those whose hosts are cleared are drained until their rows
 /// are removed, so that nothing starts there meanwhile.
 pub fn remove(grid: &mut Grid, names: &[String], on_host: OnHost) -> Result<Vec<String>, OpsError> {
+    let awaited = awaited(&grid.store.view(), names)?;
+    Ok([remove_on_hosts(grid, names, on_host)?, awaited].concat())
+}
+
+fn remove_on_hosts(grid: &mut Grid, names: &[String], on_host: OnHost) -> Result<Vec<String>, OpsError> {
     let hosts = last_servers_on_hosts(&grid.store.view(), names)?;
     if on_host == OnHost::Keep || hosts.is_empty() {
         let view = grid.store.view();

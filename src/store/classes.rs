@@ -55,6 +55,17 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<WaitingClass> {
 }
 
 impl View<'_> {
+    /// Tasks with members that wait or are held, and that only this server of this distributor may run (-w), oldest first.
+    pub fn waiting_for_server(&self, server: &str, distributor: &str) -> Result<Vec<TaskId>> {
+        self.all(
+            "SELECT t.id FROM task t INDEXED BY task_unended JOIN class c ON c.id = t.class_id
+             WHERE t.waiting + t.held + t.starting + t.running > 0 AND t.waiting + t.held > 0
+             AND json_extract(c.demand, '$.on') IN (?1, ?2 || '/' || ?1) ORDER BY t.id",
+            (server, distributor),
+            |row| row.get(0),
+        )
+    }
+
     /// Classes in which members began to wait after a point in the count of changes, with theirs; at most `limit`, oldest change first.
     pub fn classes_stirred(&self, since: i64, limit: u32) -> Result<Vec<(ReadyClass, i64)>> {
         // Of a first tier are the classes of tasks that live elsewhere: nothing of ours could start them.

@@ -48,6 +48,7 @@ impl Ledger<'_, '_> {
             Cause::Lost { why } => Some(why.as_str()),
             Cause::TimeLimit => Some("ended at its time limit"),
             Cause::OutOfMemory => Some("ended for it used more than its --mem"),
+            Cause::Signalled { signal } => of_a_limit(*signal),
             _ => None,
         };
         let cut = end.cut.and_then(|cut| serde_json::to_string(&cut).ok());
@@ -87,6 +88,18 @@ impl Ledger<'_, '_> {
             change.shell_code = change.shell_code.max(Some(shell_code(&end.cause)));
         }
         Ok(true)
+    }
+}
+
+/// The limit of the submitter's shell that ended an attempt, by the signal that the kernel sends at such a limit alone.
+const fn of_a_limit(signal: u8) -> Option<&'static str> {
+    /// As Linux counts them on every processor that grid is built for.
+    const SIGXCPU: u8 = 24;
+    const SIGXFSZ: u8 = 25;
+    match signal {
+        SIGXCPU => Some("ended at its limit of processor time (`ulimit -t`)"),
+        SIGXFSZ => Some("ended at its limit for the size of a file (`ulimit -f`)"),
+        _ => None,
     }
 }
 

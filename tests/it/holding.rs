@@ -85,3 +85,23 @@ fn verb_that_changes_nothing_of_a_named_task_exits_with_1_and_says_why() {
     grid.grid(["release", &held]).ok();
     grid.grid(["wait", &held]).ok();
 }
+
+#[test]
+fn end_by_a_limit_of_the_shell_is_shown() {
+    let grid = Grid::new();
+    let done = grid.sh("ulimit -S -t 1; grid run -- sh -c 'while :; do :; done'");
+    done.expect(152).says(&["task 1: ended at its limit of processor time"]);
+}
+
+#[test]
+fn server_that_is_removed_is_told_of_by_the_tasks_that_wait_for_it_alone() {
+    let grid = Grid::new();
+    grid.grid(["server", "add", "fast", "--local"]).ok();
+    grid.grid(["server", "drain", "fast"]).ok();
+    let [waits, held] = [&["-w", "fast"][..], &["-H", "-w", "tier2/fast"]]
+        .map(|options| grid.submit(options.iter().chain(&["--", "true"])));
+    let other = grid.submit(["-H", "--", "true"]);
+    let words = format!("fast: 2 tasks that wait name it alone (-w): {waits} {held}");
+    grid.grid(["server", "remove", "fast"]).expect(0).says(&[&words, "`grid cancel"]);
+    grid.grid(["cancel", &waits, &held, &other]).ok();
+}

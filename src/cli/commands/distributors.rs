@@ -77,7 +77,8 @@ pub fn run(verb: Distributor, out: &mut Out) -> CommandResult {
         Distributor::Allow(args) => allow(args, out),
         Distributor::Push(listing) => with_grid(out, |grid, out| {
             let sent = registry::push(grid)?;
-            told(&sent, listing.json, out)
+            let code = told(&sent, listing.json, out)?;
+            Ok(if sent.iter().any(|one| one.error.is_some()) { Code::REFUSED } else { code })
         }),
     }
 }

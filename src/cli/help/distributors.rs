@@ -1,5 +1,6 @@
 //! Help on distributors.
 
+use super::super::exit::Code;
 use super::{Topic, example, explained};
 
 pub const TOPICS: &[Topic] = &[
@@ -86,5 +87,13 @@ pub const TOPICS: &[Topic] = &[
         examples: &[example("grid distributor allow lab-x --endpoint ssh:lab-x")],
         exit: &[],
     },
-    Topic { command: "distributor push", notes: "", examples: &[example("grid distributor push")], exit: &[] },
+    Topic {
+        command: "distributor push",
+        notes: "",
+        examples: &[example("grid distributor push")],
+        exit: &[
+            (Code::OK, "Every first tier has the report."),
+            (Code::REFUSED, "A first tier does not have it yet; stderr names it. The dispatcher sends it again."),
+        ],
+    },
 ];
