@@ -9,7 +9,10 @@ use std::time::Duration;
 
 /// The processor time of one slice: shorter than what else runs leaves undisturbed, and long against the clock.
 const SLICE: Duration = Duration::from_millis(1);
-/// How many slices are measured at first: a processor that was idle takes some 50 ms to reach its clock.
+/// The first reading ends after so many slices in which the best rose by no hundredth: a processor that was idle takes some 50 ms to
+/// reach its clock, and rises meanwhile.
+const STEADY: u32 = 40;
+/// At most so many slices are measured at first.
 const FIRST: u32 = 100;
 /// And at each later reading: what was busy at first may be idle by then.
 const LATER: u32 = 10;
@@ -20,12 +23,29 @@ pub fn core_score(cache: &Path, machine: &str, boot: &BootId) -> f64 {
     let key = format!("{machine} {boot} ");
     let text = fs::read_to_string(cache.join("power")).unwrap_or_default();
     let known: Option<f64> = text.strip_prefix(&key).and_then(|score| score.trim().parse().ok());
-    let score = best(if known.is_some() { LATER } else { FIRST }).max(known.unwrap_or(0.0));
+    let score = known.map_or_else(|| steady_best(measure), |known| best(LATER).max(known));
     if known != Some(score) {
         // Where the cache can't be written it is measured again.
         let _ = write_atomically(cache, "power", format!("{key}{score}").as_bytes());
     }
     score
+}
+
+/// The best of the slices until it is steady.
+fn steady_best(mut measure: impl FnMut() -> f64) -> f64 {
+    let (mut best, mut risen_to, mut since) = (0.0_f64, 0.0_f64, 0);
+    for _ in 0..FIRST {
+        best = best.max(measure());
+        if best > risen_to * 1.01 {
+            (risen_to, since) = (best, 0);
+        } else {
+            since += 1;
+        }
+        if since == STEADY {
+            break;
+        }
+    }
+    best
 }
 
 /// The best of so many slices.
@@ -88,6 +108,21 @@ mod tests {
             let idle = best(FIRST);
             assert!(busy > idle * 0.6, "{busy} beside others, {idle} alone");
         });
+    }
+
+    #[test]
+    fn first_reading_ends_where_the_best_is_steady() {
+        let read = |slice: &dyn Fn(u32) -> f64| {
+            let mut slices = 0;
+            let best = steady_best(|| {
+                slices += 1;
+                slice(slices)
+            });
+            (best, slices)
+        };
+        assert_eq!(read(&|_| 800.0), (800.0, 1 + STEADY));
+        assert_eq!(read(&|slice| if slice < 30 { 400.0 } else { 800.0 }), (800.0, 30 + STEADY));
+        assert_eq!(read(&|slice| f64::from(slice * slice)), (f64::from(FIRST * FIRST), FIRST));
     }
 
     #[test]
