@@ -87,7 +87,7 @@ pub fn evaluate<'f>(
         // They stand in this very database.
         request.demand.client.clear();
     }
-    let mut asked = Candidates::new(view, fleets, member.id, Query::new(&request.demand, &user, &client)?, now)?;
+    let asked = Candidates::new(view, fleets, member.id, Query::new(&request.demand, &user, &client)?, now)?;
     let offer = match asked.offer(view, &request.demand)? {
         Offer::Never if request.hold_unmatched => Offer::Keep,
         offer => offer,

@@ -77,15 +77,8 @@ impl<'f> Candidates<'f> {
     }
 
     /// What this distributor can do for a new task. `Now` only if no waiting task of equal or higher priority could take that place.
-    pub fn offer(&mut self, view: &View<'_>, demand: &Demand) -> Result<Offer, TierError> {
-        let mut choice = self.best(None);
-        if let (Some(at), Some(fleet)) = (choice, self.fleet())
-            && view.failing(at.place.host)?.is_some()
-        {
-            self.avoided = Avoiding::new(view, fleet, &self.query, self.now)?.paused()?;
-            choice = self.best(None);
-        }
-        let Some(choice) = choice else {
+    pub fn offer(&self, view: &View<'_>, demand: &Demand) -> Result<Offer, TierError> {
+        let Some(choice) = self.best(None) else {
             return Ok(if self.could_ever() { Offer::Later } else { Offer::Never });
         };
         let waiting = view.classes_before(self.distributor, demand.priority, WAITING_LOOKED_AT + 1)?;
@@ -119,20 +112,16 @@ impl<'f> Candidates<'f> {
         let mut behind = TaskId(0);
         for _ in 0..WAITING_LOOKED_AT {
             let Some(head) = view.head(class.id, behind)? else { return Ok(false) };
-            let capped = match head.at_once {
-                Some(most) => view.lanes_of(head.task)? >= most,
-                None => false,
-            };
+            behind = head.task;
+            if let Some(most) = head.at_once
+                && view.lanes_of(head.task)? >= most
+            {
+                continue;
+            }
             let own = avoiding.own(head.task, head.waiting, None)?;
-            let avoided = [&own[..], &avoiding.paused()?].concat();
-            if !capped && goes_there(&avoided) {
+            if own.is_empty() || goes_there(&own) {
                 return Ok(true);
             }
-            if !capped && own.is_empty() {
-                // Those behind it are equal.
-                return Ok(false);
-            }
-            behind = head.task;
         }
         Ok(true)
     }
@@ -187,7 +176,8 @@ pub const VERDICTS_FREE: usize = 32;
 /// In larger fleets a submit keeps a verdict if none was kept in this time before it.
 const VERDICT_PAUSE: Duration = Duration::from_secs(10);
 
-/// With more waiting classes than this, or more tasks of one that wait for another place, a new task waits too: the dispatcher keeps the order.
+/// With more waiting classes than this, or more tasks of one that wait for another place, a new task waits too: the dispatcher keeps
+/// the order.
 const WAITING_LOOKED_AT: u32 = 64;
 
 /// A task to be committed.

@@ -98,13 +98,6 @@ impl View<'_> {
         )
     }
 
-    /// Whether much fails on a server.
-    pub fn failing(&self, server: ServerId) -> Result<Option<Failing>> {
-        self.one("SELECT failing, failing_at FROM server WHERE id = ?1 AND failing IS NOT NULL", [server], |row| {
-            Ok(Failing { failures: row.get(0)?, at: row.get(1)? })
-        })
-    }
-
     /// Servers on which much fails.
     pub fn failing_servers(&self) -> Result<Vec<(ServerId, Failing)>> {
         self.all_readable(

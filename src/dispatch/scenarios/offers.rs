@@ -7,7 +7,6 @@ use crate::matching::Query;
 use crate::model::ambient::Ambient;
 use crate::model::task::State;
 use crate::protocol::distributor::Offer;
-use crate::store::failing::Failing;
 use std::time::Duration;
 
 /// A bench with the server `bad` beside `local`, which is full.
@@ -27,7 +26,7 @@ fn offer(bench: &Bench, task: &Task) -> (Offer, String, Option<String>) {
     let mut fleets = Fleets::default();
     let query = Query::new(&task.demand, &me, &client).unwrap();
     let tier2 = view.distributor("tier2").unwrap().unwrap().id;
-    let mut asked = Candidates::new(&view, &mut fleets, tier2, query, now).unwrap();
+    let asked = Candidates::new(&view, &mut fleets, tier2, query, now).unwrap();
     let offer = asked.offer(&view, &task.demand).unwrap();
     (offer, asked.words(offer), asked.chosen(&view).unwrap())
 }
@@ -54,17 +53,4 @@ fn array_at_its_bound_leaves_free_places_to_others() {
     bench.run();
     assert_eq!(bench.running("bad").len(), 1);
     assert_eq!(offer(&bench, &Task::default()).0, Offer::Now);
-}
-
-#[test]
-fn server_that_pauses_is_offered_to_no_new_task_while_another_could_run_it() {
-    let mut bench = bench();
-    let (id, now) = (bench.server("bad").id, bench.clock.now().wall);
-    bench.write(|tx| tx.set_failing(id, Some(Failing { failures: 7, at: now })));
-    let (offered, words, chosen) = offer(&bench, &Task::default());
-    assert_eq!((offered, chosen), (Offer::Later, None));
-    assert_eq!(words, "could run it later: none of 2 servers fits now");
-    // One that no other server could run ignores it.
-    let (offered, _, chosen) = offer(&bench, &Task::default().on("bad"));
-    assert_eq!((offered, chosen.as_deref()), (Offer::Now, Some("bad")));
 }

@@ -57,7 +57,9 @@ impl Dispatcher {
                 continue;
             }
             served.insert(distributor);
-            let kept = self.schedule.fleets.get(distributor).is_some_and(|f| f.servers().any(|s| s.kept_for.is_some()));
+            if self.schedule.fleets.get(distributor).is_some_and(|f| f.servers().any(|s| s.kept_for.is_some())) {
+                continue;
+            }
             let (Some(compiled), Some(fleet)) =
                 (self.schedule.compiled.get(&key.2), self.schedule.fleets.get(distributor))
             else {
@@ -65,7 +67,7 @@ impl Dispatcher {
             };
             let avoided = Avoiding::new(tx, fleet, &compiled.query, now.wall)?.of(row.task, row.waiting, None)?;
             let without: Vec<ServerId> = avoided.into_iter().map(|(server, _)| server).collect();
-            if !kept && let Some(server) = self.soonest(distributor, key.2, &without) {
+            if let Some(server) = self.soonest(distributor, key.2, &without) {
                 tx.keep_server(server, Some(row.task))?;
                 let name = tx.server_name(server)?.map_or_else(|| "a server".to_owned(), |name| name.to_string());
                 tx.trace(row.task, now.wall, &format!("waits too long: {name} is kept for it"))?;

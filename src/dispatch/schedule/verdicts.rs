@@ -7,7 +7,7 @@ use crate::dispatch::turn::Turn;
 use crate::distributor::avoided::Avoiding;
 use crate::distributor::tier2::VERDICTS_FREE;
 use crate::matching::Place;
-use crate::model::id::ClassId;
+use crate::model::id::{ClassId, ServerId, TaskId};
 use crate::store::StoreError;
 use crate::store::classes::Head;
 use crate::store::trace::NoteId;
@@ -24,13 +24,15 @@ const VERDICTS_MAX: usize = 40_000;
 pub struct Verdicts {
     /// The last verdict of each class, and its time.
     pub kept: BTreeMap<ClassId, (Instant, NoteId)>,
+    /// The last verdict of each task that is kept from servers, at a placement on this server.
+    pub own: BTreeMap<(TaskId, ServerId), (Instant, NoteId)>,
     /// For how many servers verdicts may still be written.
     pub left: usize,
 }
 
 impl Default for Verdicts {
     fn default() -> Self {
-        Self { kept: BTreeMap::new(), left: VERDICTS_MAX }
+        Self { kept: BTreeMap::new(), own: BTreeMap::new(), left: VERDICTS_MAX }
     }
 }
 
@@ -50,17 +52,12 @@ pub(super) fn verdict(
         return Ok(None);
     };
     let avoids = d.attempts.barred.contains_key(&head.task) || d.attempts.retries.of(head.task).is_some();
-    let suspects = !d.attempts.suspects.servers().is_empty();
-    let avoiding = if avoids || suspects { Some(Avoiding::new(tx, fleet, &compiled.query, now.wall)?) } else { None };
-    let mut avoided = match &avoiding {
-        Some(avoiding) if avoids => avoiding.own(head.task, head.waiting, None)?,
-        _ => Vec::new(),
-    };
-    let shared = avoided.is_empty();
+    let own = (head.task, place.server);
     let servers = fleet.servers().len();
     let fresh = Duration::from_secs(if servers > VERDICTS_FREE { 10 } else { 1 });
-    let kept = d.schedule.verdicts.kept.get(&class).filter(|(at, _)| now.since(*at) < fresh);
-    if let Some((_, note)) = kept.filter(|_| shared) {
+    let verdicts = &d.schedule.verdicts;
+    let kept = if avoids { verdicts.own.get(&own) } else { verdicts.kept.get(&class) };
+    if let Some((_, note)) = kept.filter(|(at, _)| now.since(*at) < fresh) {
         return Ok(Some(*note));
     }
     if servers > VERDICTS_FREE {
@@ -68,18 +65,28 @@ pub(super) fn verdict(
         let Some(left) = d.schedule.verdicts.left.checked_sub(servers) else { return Ok(None) };
         d.schedule.verdicts.left = left;
     }
-    if let Some(avoiding) = &avoiding {
-        avoided.extend(avoiding.paused()?);
+    let closed = d.attempts.suspects.closed_to(class, now.mono);
+    let mut avoided = Vec::new();
+    if avoids || !closed.is_empty() {
+        let avoiding = Avoiding::new(tx, fleet, &compiled.query, now.wall)?;
+        if avoids {
+            avoided = avoiding.own(head.task, head.waiting, None)?;
+        }
+        avoided.extend(avoiding.paused()?.into_iter().filter(|(server, _)| closed.contains(server)));
     }
     // A suspect gets a start now and then.
     avoided.retain(|(server, _)| *server != place.server && *server != place.host);
     let verdicts = fleet.explain_waiting(&compiled.query, Some(head.task), &avoided, now.wall);
     let note = tx.keep_note(&serde_json::to_string(&verdicts).unwrap_or_default())?;
-    if d.schedule.verdicts.kept.len() > COMPILED_MAX {
-        d.schedule.verdicts.kept.clear();
+    let verdicts = &mut d.schedule.verdicts;
+    if verdicts.kept.len().max(verdicts.own.len()) > COMPILED_MAX {
+        verdicts.kept.clear();
+        verdicts.own.clear();
     }
-    if shared {
-        d.schedule.verdicts.kept.insert(class, (now.mono, note));
+    if avoids {
+        verdicts.own.insert(own, (now.mono, note));
+    } else {
+        verdicts.kept.insert(class, (now.mono, note));
     }
     Ok(Some(note))
 }
