@@ -16,15 +16,14 @@ use crate::model::id::HomeId;
 use crate::model::ssh_command::SshCommand;
 use crate::protocol::dispatcher::FromDispatcher;
 use crate::protocol::distributor::{Answer, FromServe, Ticket, ToServe};
-use peer::{Peer, PeerState};
+use peer::{Peer, PeerState, SIGN_OF_LIFE};
 use pending::Pending;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// A link without questions is closed after this long.
 const UNUSED: Duration = Duration::from_secs(600);
-/// A home that is to be asked soon gives a sign of life within this time: over a link that was up, and over a new one.
-const SIGN_OF_LIFE: Duration = Duration::from_millis(1_000);
+/// A home that is to be asked soon says hello within this time, where its link was not up.
 const HELLO: Duration = Duration::from_millis(1_500);
 
 /// The home that answers at an endpoint, or why none does.
@@ -259,7 +258,7 @@ impl PeerLinks {
                 let why = "it gave no sign of life at once";
                 out.extend(late.iter().map(|pending| pending.late(why)));
                 // Later searches ask others first. A hello that is still under way, or any word, shows that it is back.
-                if peer.pinged.is_some() || peer.withdraw_late(&late, now, &mut self.tickets).is_err() {
+                if peer.is_still(now) || peer.withdraw_late(&late, now, &mut self.tickets).is_err() {
                     lost.push((endpoint.clone(), why.to_owned(), true));
                 } else {
                     self.findings.push((endpoint.clone(), Err(why.to_owned())));

@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 /// a question that may have been heard has to be settled with that very home.
 const QUIET: Duration = Duration::from_secs(1);
 
+/// A home whose link is up answers a ping within this time.
+pub(super) const SIGN_OF_LIFE: Duration = Duration::from_millis(1_000);
+
 /// A question that can be withdrawn has its first answer within this time, where another home can be asked instead.
 const FIRST_ANSWER: Duration = Duration::from_secs(3);
 
@@ -106,6 +109,11 @@ impl Peer {
         self.pinged.is_some_and(|(ping, _)| ping == ticket)
     }
 
+    /// True if a ping has had time enough for its answer. A young one says nothing: others may wait for that home, which is only slow.
+    pub(super) fn is_still(&self, now: Instant) -> bool {
+        self.pinged.is_some_and(|(_, at)| now.duration_since(at) >= SIGN_OF_LIFE)
+    }
+
     pub(super) fn answered(
         &mut self,
         ticket: Ticket,
@@ -133,7 +141,8 @@ impl Peer {
         let PeerState::Up { link, .. } = &mut self.phase else { return Ok(()) };
         withdraw(link, late);
         self.silent = true;
-        self.ping(now, tickets)
+        // The time of a ping that is under way counts from when it was sent.
+        if self.pinged.is_some() { Ok(()) } else { self.ping(now, tickets) }
     }
 }
 
@@ -142,5 +151,20 @@ pub(super) fn withdraw(link: &mut Link, questions: &[Pending]) {
     for pending in questions.iter().filter(|p| p.said.is_some()) {
         // A broken link is noticed where it is read.
         let _ = link.send(&ToServe::Drop { ticket: pending.ticket });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn home_stands_still_once_a_ping_has_had_its_time() {
+        let now = Instant::now();
+        let mut peer = Peer::down(now, SshCommand::default());
+        assert!(!peer.is_still(now + SIGN_OF_LIFE));
+        peer.pinged = Some((1, now));
+        assert!(!peer.is_still(now + SIGN_OF_LIFE / 2));
+        assert!(peer.is_still(now + SIGN_OF_LIFE));
     }
 }
