@@ -8,10 +8,10 @@ use crate::model::id::{HomeId, TaskId};
 use crate::protocol::distributor::{Answer, HeardEnd, Question};
 use crate::store::away::UnconfirmedEnd;
 use crate::store::{Durability, Result, Store, View};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Ends that are confirmed again in one go.
-const CONFIRMED_AT_ONCE: u32 = 1_000;
+/// Ends that are confirmed again with one question.
+pub const CONFIRMED_AT_ONCE: u32 = 1_000;
 
 /// A home that holds tasks of this one.
 #[derive(Debug, Clone, Copy)]
@@ -52,30 +52,43 @@ pub fn confirm(
     owner: OwnerHome<'_>,
     ends: impl IntoIterator<Item = HeardEnd>,
 ) -> Result<()> {
-    send_ends(store, peers, owner, ends.into_iter().collect(), true)
-}
-
-/// Confirms the ends whose confirmation has not arrived yet, where their owners are not known to be silent.
-pub fn confirm_rest(store: &mut Store, peers: &mut dyn Peers) -> Result<()> {
-    let mut by_owner: BTreeMap<(HomeId, Endpoint), Vec<HeardEnd>> = BTreeMap::new();
-    for UnconfirmedEnd { home, asked, uuid, ended_at } in store.view().away_unconfirmed(CONFIRMED_AT_ONCE)? {
-        by_owner.entry((home, asked)).or_default().push(HeardEnd { uuid, ended_at });
-    }
-    for ((home, asked), ends) in by_owner {
-        send_ends(store, peers, OwnerHome { home, asked: &asked }, ends, false)?;
-    }
+    send_ends(store, peers, owner, ends.into_iter().collect(), true)?;
     Ok(())
 }
 
+/// Confirms the ends whose confirmation has not arrived yet, `at_once` with one question, where their owners are not known to be
+/// silent. An owner that does not hear is asked once, and holds up no other.
+pub fn confirm_rest(store: &mut Store, peers: &mut dyn Peers, at_once: u32) -> Result<()> {
+    let members = store.view().distributors(Tier::Second)?;
+    let silent = members.iter().filter(|member| member.silent_since.is_some() && !member.due);
+    let mut deaf: BTreeSet<HomeId> = silent.filter_map(|member| member.home).collect();
+    let mut after = TaskId(0);
+    loop {
+        let some = store.view().away_unconfirmed(after, at_once)?;
+        let Some(last) = some.last() else { return Ok(()) };
+        after = last.task;
+        let mut by_owner: BTreeMap<(HomeId, Endpoint), Vec<HeardEnd>> = BTreeMap::new();
+        for UnconfirmedEnd { home, asked, uuid, ended_at, .. } in some {
+            by_owner.entry((home, asked)).or_default().push(HeardEnd { uuid, ended_at });
+        }
+        for ((home, asked), ends) in by_owner {
+            if !deaf.contains(&home) && !send_ends(store, peers, OwnerHome { home, asked: &asked }, ends, false)? {
+                deaf.insert(home);
+            }
+        }
+    }
+}
+
+/// True: they count as heard.
 fn send_ends(
     store: &mut Store,
     peers: &mut dyn Peers,
     owner: OwnerHome<'_>,
     ends: Vec<HeardEnd>,
     insist: bool,
-) -> Result<()> {
+) -> Result<bool> {
     if ends.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
     let question = Question::Heard { owner: owner.home, user: None, ends: ends.clone() };
     let ways = ways(&store.view(), owner, insist)?;
@@ -91,10 +104,12 @@ fn send_ends(
             _ => heard = false,
         }
     }
-    if !heard {
-        return Ok(());
+    if heard {
+        store.write(Durability::Normal, |tx| {
+            ends.iter().try_for_each(|end| tx.confirmed_away(end.uuid, end.ended_at))
+        })?;
     }
-    store.write(Durability::Normal, |tx| ends.iter().try_for_each(|end| tx.confirmed_away(end.uuid, end.ended_at)))
+    Ok(heard)
 }
 
 /// Why a task is no longer known in its home, and what to do. `has_ended`: as far as this home knows.

@@ -58,6 +58,7 @@ impl Away {
 /// An end that is recorded, of which its owner has not heard that yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnconfirmedEnd {
+    pub task: TaskId,
     pub home: HomeId,
     /// Who was asked to place the task.
     pub asked: Endpoint,
@@ -167,12 +168,14 @@ impl View<'_> {
         self.all_readable(&sql, [limit], read)
     }
 
-    /// Ends of which their owners have not heard yet that they are recorded here.
-    pub fn away_unconfirmed(&self, limit: u32) -> Result<Vec<UnconfirmedEnd>> {
-        let sql = "SELECT a.home, a.asked, t.uuid, t.ended_at FROM away a INDEXED BY away_unconfirmed JOIN task t ON t.id = a.task_id
-                   WHERE a.unconfirmed = 1 AND a.home IS NOT NULL ORDER BY a.task_id LIMIT ?1";
-        self.all_readable(sql, [limit], |row| {
-            Ok(UnconfirmedEnd { home: row.get(0)?, asked: row.get(1)?, uuid: row.get(2)?, ended_at: row.get(3)? })
+    /// Ends of which their owners have not heard yet that they are recorded here, of the tasks behind this one.
+    pub fn away_unconfirmed(&self, after: TaskId, limit: u32) -> Result<Vec<UnconfirmedEnd>> {
+        let sql = "SELECT a.task_id, a.home, a.asked, t.uuid, t.ended_at
+                   FROM away a INDEXED BY away_unconfirmed JOIN task t ON t.id = a.task_id
+                   WHERE a.unconfirmed = 1 AND a.home IS NOT NULL AND a.task_id > ?1 ORDER BY a.task_id LIMIT ?2";
+        self.all_readable(sql, (after, limit), |row| {
+            let (task, home, asked) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(UnconfirmedEnd { task, home, asked, uuid: row.get(3)?, ended_at: row.get(4)? })
         })
     }
 }

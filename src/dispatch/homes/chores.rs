@@ -13,6 +13,7 @@ use crate::distributor::reconcile::{self, Reconciled};
 use crate::distributor::registry;
 use crate::model::ambient::{Now, System};
 use crate::model::endpoint::Endpoint;
+use crate::model::id::TaskId;
 use crate::model::name::Name;
 use crate::model::ssh::Login;
 use crate::model::ssh_command::SshCommand;
@@ -132,7 +133,7 @@ impl Dispatcher {
             }
         }
         let view = store.view();
-        let confirms = self.homes.chores.confirms(!view.away_unconfirmed(1)?.is_empty(), first, now.mono);
+        let confirms = self.homes.chores.confirms(!view.away_unconfirmed(TaskId(0), 1)?.is_empty(), first, now.mono);
         if !confirms && view.away_open(1)?.is_empty() && !registry::is_pending(&view, now.wall)? {
             return Ok(());
         }
@@ -195,7 +196,7 @@ fn chores(home: &Home, me: &Name, confirms: bool) -> Result<(), Box<dyn std::err
     }
     registry::send_due(&mut context, "change", false)?;
     if confirms {
-        owner::confirm_rest(context.store, context.peers)?;
+        owner::confirm_rest(context.store, context.peers, owner::CONFIRMED_AT_ONCE)?;
     }
     Ok(())
 }

@@ -182,18 +182,34 @@ fn end_is_confirmed_until_its_owner_has_heard_it() {
     let ends = record_states(&mut grid, &[&away], std::slice::from_ref(&ended)).unwrap();
     assert_eq!(ends.len(), 1);
     let asked = OwnerHome { home, asked: &away.asked };
-    let left = |grid: &Grid| grid.store.view().away_unconfirmed(9).unwrap().len();
+    let left = |grid: &Grid| grid.store.view().away_unconfirmed(TaskId(0), 9).unwrap().len();
     for lost in [Err(PeerError::Cut("cut".to_owned())), Ok(Answer::Denied("busy".to_owned()))] {
         confirm(&mut grid.store, &mut Answering(vec![lost]), asked, ends.clone()).unwrap();
         assert_eq!(left(&grid), 1);
     }
     // Whoever asks for its state again confirms it again; so does the dispatcher.
     assert_eq!(record_states(&mut grid, &[&away], std::slice::from_ref(&ended)).unwrap(), ends);
-    confirm_rest(&mut grid.store, &mut Answering(vec![Err(PeerError::Unreached("down".to_owned()))])).unwrap();
+    confirm_rest(&mut grid.store, &mut Answering(vec![Err(PeerError::Unreached("down".to_owned()))]), 9).unwrap();
     assert_eq!(left(&grid), 1);
-    confirm_rest(&mut grid.store, &mut Answering(vec![Ok(Answer::Done)])).unwrap();
+    confirm_rest(&mut grid.store, &mut Answering(vec![Ok(Answer::Done)]), 9).unwrap();
     assert_eq!(left(&grid), 0);
     assert_eq!(record_states(&mut grid, &[&away], std::slice::from_ref(&ended)).unwrap(), []);
+}
+
+#[test]
+fn ends_of_an_owner_that_is_lost_hold_up_no_other() {
+    let (_dir, mut grid) = fixture::grid();
+    let [lost, alive] = [(); 2].map(|()| HomeId(uuid::Uuid::now_v7()));
+    for home in [lost, lost, lost, alive] {
+        let away = held_elsewhere(&mut grid, home);
+        let ended = said(&away, Counts { completed: 1, ..Counts::default() });
+        record_states(&mut grid, &[&away], &[ended]).unwrap();
+    }
+    // The lost one is asked once, over the one way to it.
+    let said = vec![Err(PeerError::Unreached("down".to_owned())), Ok(Answer::Done)];
+    confirm_rest(&mut grid.store, &mut Answering(said), 2).unwrap();
+    let left = grid.store.view().away_unconfirmed(TaskId(0), 9).unwrap();
+    assert_eq!(left.iter().map(|end| end.home).collect::<Vec<_>>(), [lost; 3]);
 }
 
 #[test]
@@ -202,8 +218,8 @@ fn end_counts_as_heard_by_an_owner_too_old_to_be_told() {
     let away = held_elsewhere(&mut grid, HomeId(uuid::Uuid::now_v7()));
     let ended = said(&away, Counts { completed: 1, ..Counts::default() });
     record_states(&mut grid, &[&away], &[ended]).unwrap();
-    confirm_rest(&mut grid.store, &mut Answering(vec![Ok(Answer::No { why: "too old".to_owned() })])).unwrap();
-    assert!(grid.store.view().away_unconfirmed(9).unwrap().is_empty());
+    confirm_rest(&mut grid.store, &mut Answering(vec![Ok(Answer::No { why: "too old".to_owned() })]), 9).unwrap();
+    assert!(grid.store.view().away_unconfirmed(TaskId(0), 9).unwrap().is_empty());
 }
 
 #[test]
@@ -213,7 +229,7 @@ fn task_that_was_started_again_has_no_end_to_confirm() {
     let states = |counts| [said(&away, counts)];
     record_states(&mut grid, &[&away], &states(Counts { failed: 1, ..Counts::default() })).unwrap();
     record_states(&mut grid, &[&away], &states(Counts { running: 1, ..Counts::default() })).unwrap();
-    assert!(grid.store.view().away_unconfirmed(9).unwrap().is_empty());
+    assert!(grid.store.view().away_unconfirmed(TaskId(0), 9).unwrap().is_empty());
 }
 
 #[test]
