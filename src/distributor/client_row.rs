@@ -163,6 +163,10 @@ impl ClientRow<'_> {
         let Some(task) = self.row else { return Err(TierError::Denied(why)) };
         let now = context.now();
         context.store.write(Durability::Full, |tx| {
+            // It may have been cancelled while others were asked: its end stays as it is.
+            if tx.away(task)?.is_none() {
+                return Ok(());
+            }
             let search = tx.keep_note(&serde_json::to_string(trace).unwrap_or_default())?;
             tx.set_search(task, search)?;
             tx.refused_away(task)?;

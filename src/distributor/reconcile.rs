@@ -198,6 +198,10 @@ pub(super) fn again(
             };
             let round = order.envelope.round;
             context.store.write(Durability::Normal, |tx| {
+                // It may have been cancelled while others were asked: its end stays as it is.
+                if tx.away(away.task)?.is_none() {
+                    return Ok(());
+                }
                 tx.unheard_away(away.task, now)?;
                 tx.searched_away(away.task, round)?;
                 tx.refused_away(away.task)?;
