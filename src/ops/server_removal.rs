@@ -52,8 +52,8 @@ fn awaited(view: &View<'_>, names: &[String]) -> Result<Vec<String>, OpsError> {
     Ok(all)
 }
 
-/// Removes servers on which nothing runs. Gives a message for each host, and for each server that tasks wait for. Those whose hosts are cleared are drained until their rows
-/// are removed, so that nothing starts there meanwhile.
+/// Removes servers on which nothing runs. Gives a message for each host, and for each server that tasks wait for. Those whose hosts
+/// are cleared are drained until their rows are removed, so that nothing starts there meanwhile.
 pub fn remove(grid: &mut Grid, names: &[String], on_host: OnHost) -> Result<Vec<String>, OpsError> {
     let awaited = awaited(&grid.store.view(), names)?;
     Ok([remove_on_hosts(grid, names, on_host)?, awaited].concat())
@@ -161,8 +161,13 @@ pub(super) fn wait_for_clearing(mut connection: start::Connection, server: &Serv
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::endpoint::Endpoint;
+    use crate::model::id::{HomeId, TaskId};
+    use crate::model::time::Timestamp;
     use crate::ops::fixture;
-    use crate::store::Durability;
+    use crate::store::away::AskedAway;
+    use crate::store::intake::TierRoute;
+    use crate::store::{Durability, StoreError};
     use std::fs::{self, File};
 
     const REASON: &str = BEING_REMOVED;
@@ -180,6 +185,24 @@ mod tests {
 
     fn reason(grid: &Grid) -> Option<String> {
         grid.store.view().servers().unwrap().remove(0).drained
+    }
+
+    #[test]
+    fn task_that_another_home_holds_waits_for_no_server_of_this_one() {
+        let (_dir, mut grid) = fixture::grid();
+        let mut draft = fixture::draft();
+        draft.on = Some("local".parse().unwrap());
+        let task = fixture::add_task(&mut grid, draft);
+        let waiting = |grid: &Grid| grid.store.view().waiting_for_server("local", "tier2").unwrap();
+        assert_eq!(waiting(&grid), [task]);
+        let place = |tx: &crate::store::Tx<'_>| {
+            let asked = Endpoint::Path("/front".into());
+            let asked = AskedAway { sealed: b"sealed", list: None, round: 1_000, asked: &asked, onward: true };
+            tx.ask_away(task, asked, Timestamp::now())?;
+            tx.placed_away(task, HomeId(uuid::Uuid::now_v7()), TaskId(7), TierRoute { tier1: "f", tier2: "m" })
+        };
+        grid.store.write::<_, StoreError>(Durability::Normal, place).unwrap();
+        assert_eq!(waiting(&grid), []);
     }
 
     #[test]

@@ -55,12 +55,14 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<WaitingClass> {
 }
 
 impl View<'_> {
-    /// Tasks with members that wait or are held, and that only this server of this distributor may run (-w), oldest first.
+    /// Tasks with members that wait or are held, and that only this server of this distributor may run (-w), oldest first. Not those
+    /// that another home holds: they name a server of its own.
     pub fn waiting_for_server(&self, server: &str, distributor: &str) -> Result<Vec<TaskId>> {
         self.all(
             "SELECT t.id FROM task t INDEXED BY task_unended JOIN class c ON c.id = t.class_id
              WHERE t.waiting + t.held + t.starting + t.running > 0 AND t.waiting + t.held > 0
-             AND json_extract(c.demand, '$.on') IN (?1, ?2 || '/' || ?1) ORDER BY t.id",
+             AND json_extract(c.demand, '$.on') IN (?1, ?2 || '/' || ?1)
+             AND NOT EXISTS (SELECT 1 FROM away a WHERE a.task_id = t.id AND a.home IS NOT NULL) ORDER BY t.id",
             (server, distributor),
             |row| row.get(0),
         )
