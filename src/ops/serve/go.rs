@@ -29,10 +29,18 @@ impl GoAheads {
         locked(&self.tickets).remove(&ticket);
     }
 
-    /// Waits until the caller has said it, or for `limit`. True: it has.
-    fn wait(&self, ticket: Ticket, limit: Duration) -> bool {
+    /// A caller has dropped its question.
+    pub(super) fn wake(&self) {
+        // Who has just looked whether it is dropped waits by now.
+        drop(locked(&self.tickets));
+        self.changed.notify_all();
+    }
+
+    /// Waits until the caller has said it, or has dropped its question, or for `limit`. True: it has said it.
+    fn wait(&self, ticket: Ticket, dropped: impl Fn() -> bool, limit: Duration) -> bool {
         let tickets = locked(&self.tickets);
-        let waited = self.changed.wait_timeout_while(tickets, limit, |tickets| !tickets.contains(&ticket));
+        let waits = |tickets: &mut HashSet<Ticket>| !tickets.contains(&ticket) && !dropped();
+        let waited = self.changed.wait_timeout_while(tickets, limit, waits);
         waited.unwrap_or_else(PoisonError::into_inner).0.contains(&ticket)
     }
 }
@@ -50,8 +58,10 @@ impl Asker for CallerOf<'_> {
 
     fn goes(&mut self) -> bool {
         let until = Instant::now() + PATIENCE;
-        while !self.session.go.wait(self.ticket, WORKING_EVERY) {
-            if self.session.is_dropped(self.ticket) || Instant::now() >= until {
+        let (session, ticket) = (self.session, self.ticket);
+        let dropped = || session.is_dropped(ticket);
+        while !session.go.wait(ticket, dropped, WORKING_EVERY) {
+            if dropped() || Instant::now() >= until {
                 return false;
             }
             self.say(Answer::Working);

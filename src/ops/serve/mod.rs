@@ -195,13 +195,16 @@ impl ServeSession {
                 }
                 ToServe::Drop { ticket } => {
                     self.drop_list(lists.remove(&ticket).unwrap_or_default());
-                    if locked(&self.open).contains(&ticket) {
+                    let open = locked(&self.open);
+                    if open.contains(&ticket) {
                         locked(&self.dropped).insert(ticket);
                         self.room.notify_all();
+                        self.go.wake();
                     }
                 }
                 ToServe::Go { ticket } => {
-                    if locked(&self.open).contains(&ticket) {
+                    let open = locked(&self.open);
+                    if open.contains(&ticket) {
                         self.go.said(ticket);
                     }
                 }
@@ -263,11 +266,7 @@ impl ServeSession {
             let gone = done.as_ref().err().filter(|error| is_gone(error)).map(ToString::to_string);
             let answer = done.unwrap_or_else(|error| answer::of_error(&error, unable, &session.client.host));
             let answer = session.in_pieces(ticket, answer);
-            locked(&session.dropped).remove(&ticket);
-            locked(&session.on_the_way).remove(&ticket);
-            session.go.forget(ticket);
-            // Before the last word: whoever has heard it may use the ticket again.
-            locked(&session.open).remove(&ticket);
+            session.close(ticket);
             drop(counted);
             session.say(ticket, answer, true);
             if let Some(error) = gone {
@@ -275,6 +274,16 @@ impl ServeSession {
                 session.write(&FromServe::Unfit { error });
             }
         });
+    }
+
+    /// Before the last word: whoever has heard it may use the ticket again. All at once: a go or a drop that is received meanwhile
+    /// would count for the next question of that ticket.
+    fn close(&self, ticket: Ticket) {
+        let mut open = locked(&self.open);
+        locked(&self.dropped).remove(&ticket);
+        locked(&self.on_the_way).remove(&ticket);
+        self.go.forget(ticket);
+        open.remove(&ticket);
     }
 
     fn work(&self, ticket: Ticket, question: Question) -> Result<Answer, OpsError> {
