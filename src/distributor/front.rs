@@ -157,7 +157,7 @@ pub fn place(
         envelope: &mut envelope,
         principal,
         front: front.name.as_str(),
-        // Offers need no go: they are asked for meanwhile.
+        // Offers of members elsewhere need no go: they are asked for meanwhile. A question to an own member takes the task.
         before_commit: &mut |_, _, _| {
             may_commit = may_commit || asker.borrow_mut().goes();
             if may_commit { Ok(()) } else { Err(TierError::Denied(NO_GO.to_owned())) }

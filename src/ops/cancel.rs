@@ -80,7 +80,7 @@ pub(super) fn record_for_later(
         SendError::Unconfirmed(_) => {
             "no home has confirmed yet that it holds the task: the cancel is sent to the one that does".into()
         }
-        SendError::Unasked(_) => "no home is asked to take the task any more".into(),
+        SendError::Unasked(_) => "it waits in this home, which ends it at its next search".into(),
         SendError::Denied { summary, .. } => {
             format!("its home does not take it now ({summary}), and gets the cancel as soon as it does")
         }

@@ -126,7 +126,7 @@ fn upgrade(home: &Home, found: i64) -> Result<Option<String>, OpsError> {
         return Ok(None);
     }
     Store::rehearse_upgrade(home).map_err(|error| failed(error, ""))?;
-    // They must not stop the dispatcher that it has started since.
+    // Commands that waited meanwhile must not stop the dispatcher that the first one has started since.
     let retired = start::retire(home, &mut needed);
     let alone = retired.map_err(|error| OpsError::Grid(format!("upgrade of the database: {error}")))?;
     if alone.is_none() {

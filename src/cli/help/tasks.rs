@@ -146,15 +146,18 @@ pub const TOPICS: &[Topic] = &[
         notes: "A held task does not start until `grid release`.",
         examples: &[example("grid hold last"), explained("grid hold all", "All your waiting tasks.")],
         exit: &[
-            (Code::OK, "Held; with `all`, also if a task does not wait: it is named on stderr."),
-            (Code::REFUSED, "A task that was named does not wait; stderr has the reason."),
+            (Code::OK, "Held; with `all`, also if a task has no member that waits: it is named on stderr."),
+            (Code::REFUSED, "A task that was named has no member that waits; stderr has the reason."),
         ],
     },
     Topic {
         command: "release",
         notes: "",
         examples: &[example("grid release last"), example("grid release all")],
-        exit: &[(Code::OK, "Released."), (Code::REFUSED, "A task that was named is not held; stderr has the reason.")],
+        exit: &[
+            (Code::OK, "Released; with `all`, also if a task is not held: it is named on stderr."),
+            (Code::REFUSED, "A task that was named is not held; stderr has the reason."),
+        ],
     },
     Topic {
         command: "move",
