@@ -45,6 +45,22 @@ fn task_gets_what_its_submitter_has_whoever_started_the_dispatcher() {
 }
 
 #[test]
+fn variable_that_only_the_starter_of_the_dispatcher_has_reaches_no_task() {
+    let grid = Grid::new();
+    bash(&grid, "export TZ=Europe/Prague LANG=cs_CZ.UTF-8 LC_ALL=cs_CZ.UTF-8 WANTED=a; grid run -- true").ok();
+    let without = "unset TZ LANG LC_ALL WANTED; grid";
+    let typed = "sh -c 'echo ${TZ-none},${LANG-none},${LC_ALL-none},${WANTED-none}; exit 3'";
+    assert_eq!(bash(&grid, &format!("{without} run -- {typed}")).expect(3).out(), "none,none,none,none\n");
+    // What it had at its submit holds for a retry, from whichever shell it is asked for.
+    let id = bash(&grid, &format!("{without} submit --parsable -- {typed}")).ok().trim().to_owned();
+    grid.grid(["wait", &id]).expect(3);
+    bash(&grid, &format!("export TZ=Asia/Tokyo WANTED=b; grid retry {id}")).ok();
+    grid.grid(["wait", &id]).expect(3);
+    assert_eq!(grid.grid(["logs", &id]).ok(), "none,none,none,none");
+    assert_eq!(grid.show(&id)["attempts"].as_array().unwrap().len(), 2);
+}
+
+#[test]
 fn task_of_a_venv_and_of_make_gets_what_any_command_there_would() {
     let grid = Grid::new();
     bash(&grid, "python3 -m venv --without-pip venv && grid run -- true").ok();

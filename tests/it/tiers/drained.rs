@@ -2,7 +2,7 @@
 
 use super::way::three;
 use crate::support::{Grid, process};
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn drained_first_tier_is_told_as_drained() {
@@ -78,10 +78,13 @@ fn task_that_waits_for_a_drained_distributor_is_explained_and_cancelled_at_once(
     front.grid(["distributor", "drain", "lab-x", "--reason", "moves"]).ok();
     let own = Grid::new();
     own.grid(["distributor", "drain", "tier2", "--reason", "moves"]).ok();
-    for grid in [&client, &own] {
+    for (grid, drained) in [(&client, "lab-x"), (&own, "tier2")] {
         let id = grid.submit(["--", "true"]);
         let why = grid.explain(&id);
-        assert!(!why["tiers"][1]["searched"].as_array().unwrap().is_empty(), "{why}");
+        let searched = why["tiers"][1]["searched"].as_array().unwrap();
+        let of = |member: &Value| member["distributor"].as_str().is_some_and(|name| name.ends_with(drained));
+        let said = searched.iter().find(|member| of(member)).map(Value::to_string).unwrap_or_default();
+        assert!(said.contains("drained") && said.contains("moves"), "{why}");
         let words = format!("only `grid cancel {id}` changes it");
         grid.grid(["hold", &id]).expect(1).says(&["waits in this home", &words]);
         let told = grid.grid(["cancel", "--wait", &id]).expect(0);
