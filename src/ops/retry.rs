@@ -53,8 +53,10 @@ fn retry_here(
                     "{chosen}: what was sent with it is gone (`keep_outputs`): submit it again"
                 )));
             }
+            // A search for its distributor is not begun anew.
+            let unplaced = tx.task(chosen.task)?.is_some_and(|row| row.tier2.is_empty());
             let mut ledger = Ledger::open(tx, now);
-            let changed = ledger.again(chosen.task, chosen.index, states)?;
+            let changed = if unplaced { 0 } else { ledger.again(chosen.task, chosen.index, states)? };
             ledger.close()?;
             let erased = changed > 0 && tx.environment_of(chosen.task)?.is_some_and(|kept| kept.erased);
             if erased && let Some(caller) = caller {
@@ -63,6 +65,7 @@ fn retry_here(
             let mut notes = Vec::new();
             match (changed, before) {
                 (0, before) if !before.ended() => notes.push(format!("has not ended: {before}")),
+                (0, _) if unplaced => notes.push("no distributor had taken it: submit it again".to_owned()),
                 (0, before) => notes.push(format!("nothing to retry: {before}")),
                 (_, State::Lost) => notes.push("was LOST: it may run twice".to_owned()),
                 _ => {}

@@ -15,7 +15,9 @@ use crate::ops::logs::{self, LogRequest};
 use crate::ops::reader::Follower;
 use crate::ops::remove::{self, Removal};
 use crate::ops::selecting::Chosen;
-use crate::ops::{Grid, OpsError, cancel, explain, hold, member_state, release, retry, shell_code, show, wait};
+use crate::ops::{
+    Grid, OpsError, cancel, dispatcher, explain, hold, member_state, release, retry, shell_code, show, wait,
+};
 use crate::protocol::distributor::{
     Answer, HEARD_SINCE, HeardEnd, PIECE_MAX, Question, SILENCE_SINCE, Snapshot, Ticket, Verb,
 };
@@ -146,6 +148,12 @@ fn states_here(asked: &OpenQuestion<'_>, grid: &mut Grid, uuids: Vec<TaskUuid>) 
     }
     if asked.session.version < HEARD_SINCE {
         heard(grid, &told)?;
+    }
+    // As each command of this home does: its dispatcher may have been killed.
+    if all.iter().any(|state| state.end().is_none())
+        && let Err(error) = dispatcher::wake(grid)
+    {
+        tracing::warn!("the dispatcher was not woken: {error}");
     }
     Ok(Answer::States(all))
 }

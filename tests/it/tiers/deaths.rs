@@ -3,6 +3,7 @@
 use super::way::three;
 use crate::support::process;
 use grid::model::failpoint::POINTS;
+use rustix::process::{Pid, Signal, kill_process};
 
 fn shoot_at(point: &str) {
     let (mut client, front, lab) = three();
@@ -55,4 +56,18 @@ fn crash_of_any_process_between_homes_keeps_an_acknowledged_task_to_one_run() {
     for point in POINTS.iter().filter(|point| point.starts_with("way-")) {
         shoot_at(point);
     }
+}
+
+#[test]
+fn question_about_a_task_starts_the_dispatcher_that_was_killed_where_it_is() {
+    let (client, _front, lab) = three();
+    let id = client.submit(["--", "sleep", "600"]);
+    client.until_state(&id, "RUNNING");
+    let pid = lab.dispatcher().and_then(Pid::from_raw).expect("a dispatcher");
+    kill_process(pid, Signal::KILL).unwrap();
+    process::wait_pid_gone(pid, process::HANG);
+    assert_eq!(lab.dispatcher(), None);
+    client.grid(["status"]).ok();
+    process::until("it is up again", || lab.dispatcher().is_some());
+    client.grid(["cancel", "--wait", &id]).ok();
 }

@@ -90,6 +90,8 @@ fn task_that_waits_for_a_drained_distributor_is_explained_and_cancelled_at_once(
         let told = grid.grid(["cancel", "--wait", &id]).expect(0);
         assert!(!told.err().contains("cancel asked"), "{told:?}");
         assert_eq!(grid.state(&id), "CANCELLED");
+        grid.grid(["retry", &id]).expect(1).says(&["no distributor had taken it", "submit it again"]);
+        assert_eq!(grid.state(&id), "CANCELLED");
     }
     assert_eq!(lab.tasks(), 0);
 }
