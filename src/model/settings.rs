@@ -166,8 +166,8 @@ pub const PROBE_TIMEOUT: SettingKey<Duration> = SettingKey {
 pub const RETRY_ELSEWHERE: SettingKey<Duration> = SettingKey {
     name: "retry_elsewhere",
     default: "5min",
-    help: "a retry waits this long for another server that could run it before it returns to one where it failed",
-    read: time,
+    help: "a retry waits this long for another server that could run it before it returns to one where it failed; 0s: not at all",
+    read: |text| if text == "0s" { Ok(Duration::ZERO) } else { time(text) },
 };
 pub const SSH_COMMAND: SettingKey<String> = SettingKey {
     name: "ssh.command",

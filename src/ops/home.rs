@@ -121,7 +121,7 @@ fn upgrade(home: &Home, found: i64) -> Result<Option<String>, OpsError> {
     };
     let mut needed = || matches!(Store::open(home), Err(StoreError::Older { .. }));
     // One of many commands tries the upgrade, and upgrades; the others wait here.
-    let _founding = home.found()?;
+    let _founding = home.found().map_err(|error| failed(error, ""))?;
     if !needed() {
         return Ok(None);
     }

@@ -101,11 +101,11 @@ fn version_4_opens_and_goes_on() {
 fn version_5_opens_and_goes_on() {
     let grid = home_of("5");
     assert_eq!(grid.number("select count(*) n from task_view"), 10);
+    // Another server is drained: a retry would wait for it.
+    grid.grid(["config", "set", "retry_elsewhere", "0s"]).ok();
     grid.grid(["server", "resume", "local"]).ok();
     grid.grid(["wait", "9"]).ok();
     assert_eq!(grid.grid(["logs", "9"]).ok(), "a", "with what it inherited then");
-    // Another server is drained: a retry would wait for it.
-    grid.grid(["config", "set", "retry_elsewhere", "0s"]).ok();
     grid.grid(["wait", "10"]).expect(1);
     assert_eq!(grid.show("10")["counts"]["FAILED"], 3);
     assert_eq!(
