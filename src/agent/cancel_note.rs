@@ -10,7 +10,7 @@ use std::time::Duration;
 
 const NAME: &str = "cancel";
 /// Bytes of a note: what an attempt and a grace need at most. It has its room on the disk before anything runs, since a command that
-/// fills the disk is what people cancel.
+/// fills the disk is what people cancel. (A file system that writes in place keeps that room; btrfs and ZFS do not.)
 const LEN: usize = 96;
 
 /// An attempt to cancel, with the time between TERM and KILL.

@@ -321,11 +321,11 @@ struct HeardRedirect {
     said: Result<Answer, PeerError>,
     /// The homes that it redirected to; None: no redirect was heard.
     among: Option<Vec<HomeId>>,
-    /// It asks nobody to take the task before it was told to go on; an older grid does.
+    /// It asks no member to take the task before the caller's go; an older grid does.
     on_go: bool,
 }
 
-/// Asks a first tier to place the task. A redirect is recorded before the first tier is told to go on: a process that continues this
+/// Asks a first tier to place the task. A redirect is recorded before the go is said: a process that continues this
 /// search knows then who may hold the task.
 fn ask_to_place(
     context: &mut TierContext<'_>,

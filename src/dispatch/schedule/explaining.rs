@@ -105,7 +105,7 @@ impl ToExplain {
 }
 
 impl Dispatcher {
-    /// Writes for some blocked classes why they wait. What is told is found outside the transaction that writes it.
+    /// Writes for some blocked classes why they wait. The reasons are found outside the transaction that writes them.
     pub(in crate::dispatch) fn explain_some(&mut self, store: &mut Store) -> Result<(), DispatchError> {
         let begun = self.ambient.now();
         let Some(first) = self.schedule.to_explain.next(begun.mono) else { return Ok(()) };

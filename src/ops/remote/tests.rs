@@ -187,7 +187,7 @@ fn end_is_confirmed_until_its_owner_has_heard_it() {
         confirm(&mut grid.store, &mut Answering(vec![lost]), asked, ends.clone()).unwrap();
         assert_eq!(left(&grid), 1);
     }
-    // Whoever asks for its state again confirms it again; so does the dispatcher.
+    // Each later question for its state confirms it again; so does the dispatcher.
     assert_eq!(record_states(&mut grid, &[&away], std::slice::from_ref(&ended)).unwrap(), ends);
     confirm_rest(&mut grid.store, &mut Answering(vec![Err(PeerError::Unreached("down".to_owned()))]), 9).unwrap();
     assert_eq!(left(&grid), 1);

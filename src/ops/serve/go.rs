@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// Longest wait for a caller: it says its go as soon as it hears the redirect.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The questions that were told to go on.
+/// The questions whose callers have said their go.
 #[derive(Debug, Default)]
 pub(super) struct GoAheads {
     tickets: Mutex<HashSet<Ticket>>,

@@ -276,8 +276,8 @@ impl ServeSession {
         });
     }
 
-    /// Before the last word: whoever has heard it may use the ticket again. All at once: a go or a drop that is received meanwhile
-    /// would count for the next question of that ticket.
+    /// Before the last word: a caller that has heard it may use the ticket again. All at once: a go or a drop that is received
+    /// meanwhile would count for the next question of that ticket.
     fn close(&self, ticket: Ticket) {
         let mut open = locked(&self.open);
         locked(&self.dropped).remove(&ticket);
