@@ -33,7 +33,8 @@ pub trait Asker {
     /// Sends it a word before the answer.
     fn say(&mut self, word: Answer);
 
-    /// Waits until it says [`ToServe::Go`](crate::protocol::distributor::ToServe::Go). False: it is gone, or silent for too long.
+    /// Waits until it has said [`ToServe::Go`](crate::protocol::distributor::ToServe::Go) behind each redirect that was said. False:
+    /// it is gone, or silent for too long.
     fn goes(&mut self) -> bool;
 }
 
@@ -149,27 +150,37 @@ pub fn place(
         return Ok(refused(nobody_lives(), &trace));
     }
     trace.first(front.name.as_str(), redirects_to(&to.list));
-    asker.say(Answer::Redirect { members: homes(context.store, &to.list)? });
+    let own = context.store.view().home_row()?.id;
+    let (here, elsewhere) = homes(own, &to.list);
+    // Before this home takes a task itself, it says so: no other front can tell whether a task is in the home of a lost one.
+    let (mut untold, mut told) = if on_go { (here, elsewhere) } else { (None, here.into_iter().chain(elsewhere).collect()) };
+    if !on_go || !told.is_empty() {
+        asker.say(Answer::Redirect { members: told.clone() });
+    }
     let mut round = envelope.round;
-    let (asker, mut may_commit) = (RefCell::new(asker), !on_go);
+    let asker = RefCell::new(asker);
     let mut members = AllMembers {
         context: context.reborrow(),
         envelope: &mut envelope,
         principal,
         front: front.name.as_str(),
-        // Offers of members elsewhere need no go: they are asked for meanwhile. A question to an own member takes the task.
-        before_commit: &mut |_, _, _| {
-            may_commit = may_commit || asker.borrow_mut().goes();
-            if may_commit { Ok(()) } else { Err(TierError::Denied(NO_GO.to_owned())) }
+        // Offers need no go: members are asked for them meanwhile.
+        offers_first: true,
+        before_commit: &mut |_, _, endpoint| {
+            if let Some(own) = untold.take_if(|_| !endpoint.is_elsewhere()) {
+                told.push(own);
+                asker.borrow_mut().say(Answer::Redirect { members: told.clone() });
+            }
+            let goes = !on_go || asker.borrow_mut().goes();
+            if goes { Ok(()) } else { Err(TierError::Denied(NO_GO.to_owned())) }
         },
         working: &mut || asker.borrow_mut().say(Answer::Working),
     };
     let outcome = two_pass(&to, &mut round, &mut trace, &mut members)?;
     Ok(match outcome {
         TierOutcome::Took { member, taken: Holder::Here(id) } => {
-            let home = context.store.view().home_row()?.id;
             let task = super::snapshot::of(&context.store.view(), id)?;
-            Answer::Placed(Placed { home, member: member.name.to_string(), task, search: text(&trace) })
+            Answer::Placed(Placed { home: own, member: member.name.to_string(), task, search: text(&trace) })
         }
         TierOutcome::Took { member, taken: Holder::There(placed) } => {
             count_placed(context.store, &member, &placed);
@@ -209,10 +220,11 @@ pub fn refused(refusal: SearchRefusal, trace: &Trace) -> Answer {
     Answer::Refused(Refused { summary: cause.into(), reasons, search: text(trace), answered, denied, waits_for })
 }
 
-/// The homes of the members; those that never said hello are not known yet.
-fn homes(store: &Store, list: &[Record]) -> Result<Vec<HomeId>, StoreError> {
-    let own = store.view().home_row()?.id;
-    Ok(list.iter().filter_map(|m| if m.endpoint.is_elsewhere() { m.home } else { Some(own) }).collect())
+/// This home, if a member lives in it, and the other homes of the members; those that never said hello are not known yet.
+fn homes(own: HomeId, list: &[Record]) -> (Option<HomeId>, Vec<HomeId>) {
+    let here = list.iter().any(|member| !member.endpoint.is_elsewhere());
+    let elsewhere = list.iter().filter(|member| member.endpoint.is_elsewhere());
+    (here.then_some(own), elsewhere.filter_map(|member| member.home).collect())
 }
 
 fn text(trace: &Trace) -> String {

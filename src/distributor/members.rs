@@ -2,7 +2,7 @@
 
 use super::context::TierContext;
 use super::fleets::Fleets;
-use super::offer::{self, IncomingTask, Via};
+use super::offer::{self, Evaluation, IncomingTask, Via};
 use super::peers::{PeerError, silently};
 use super::principal::{OTHERS, Principal, REFUSED_BEFORE, UuidState, known};
 use super::search::Trace;
@@ -14,7 +14,7 @@ use crate::model::id::TaskUuid;
 use crate::model::name::Name;
 use crate::protocol::distributor::{Answer, How, Offer, Question, Way};
 use crate::protocol::envelope::Envelope;
-use crate::store::{Durability, Tx};
+use crate::store::{Durability, Tx, View};
 use std::time::Duration;
 
 /// Called before a member at an endpoint is asked to take the task: the client's home records durably which other home is asked, a
@@ -28,6 +28,8 @@ pub struct AllMembers<'a> {
     pub principal: &'a Principal,
     /// The first-tier member that redirected here.
     pub front: &'a str,
+    /// Members of this home are asked for an offer before [`Self::before_commit`], as those of other homes are.
+    pub offers_first: bool,
     pub before_commit: &'a mut BeforeCommit<'a>,
     /// Called with every question, to report that the search continues.
     pub working: &'a mut dyn FnMut(),
@@ -60,10 +62,26 @@ impl AllMembers<'_> {
         request: MemberRequest,
         trace: &Trace,
     ) -> Result<MemberReply<Holder>, TierError> {
+        let (principal, ambient) = (self.principal, self.context.ambient);
+        if self.offers_first {
+            let envelope = &*self.envelope;
+            let looked = self.context.store.read(|view| {
+                let incoming = IncomingTask { member, envelope, principal, now: ambient.now().wall };
+                Ok(match look(view, &mut Fleets::default(), &incoming, request)? {
+                    Looked::Says(reply) => Some(reply),
+                    Looked::Takes(_) => None,
+                })
+            });
+            match looked {
+                Ok(None) => {}
+                Ok(Some(reply)) => return Ok(reply),
+                Err(error) => return or_denied(Err(error)),
+            }
+        }
         if request != MemberRequest::Drained {
             (self.before_commit)(&mut self.context, self.envelope, &member.endpoint)?;
         }
-        let (envelope, principal, ambient) = (&*self.envelope, self.principal, self.context.ambient);
+        let envelope = &*self.envelope;
         let via = Via { front: self.front, member: member.name.as_str(), trace };
         let said = self.context.store.write(Durability::Full, |tx| {
             let incoming = IncomingTask { member, envelope, principal, now: ambient.now().wall };
@@ -149,20 +167,42 @@ pub(super) fn ask_own_member(
     request: MemberRequest,
     via: Via<'_>,
 ) -> Result<MemberReply<Holder>, TierError> {
-    // This search may be an old one that was taken for dead: what was reconciled meanwhile stands.
-    match known(tx, incoming.envelope, incoming.principal)? {
-        UuidState::Held(task) => return Ok(MemberReply::Took(Holder::Here(task), "has it already".to_owned())),
-        UuidState::Others => return Ok(MemberReply::Unsure(OTHERS.to_owned())),
-        UuidState::Refused => return Ok(MemberReply::No(REFUSED_BEFORE.to_owned())),
-        UuidState::New => {}
-    }
-    let mut evaluation = offer::evaluate(tx, fleets, incoming)?;
-    if !request.accepts(evaluation.offer) {
-        return Ok(MemberReply::Offers(evaluation.offered()));
-    }
+    let mut evaluation = match look(tx, fleets, incoming, request)? {
+        Looked::Takes(evaluation) => evaluation,
+        Looked::Says(reply) => return Ok(reply),
+    };
     let words = evaluation.words();
     let task = offer::admit(tx, incoming, &mut evaluation, via)?;
     Ok(MemberReply::Took(Holder::Here(task), words))
+}
+
+/// What a member of this home finds, before it takes the task.
+enum Looked<'f> {
+    Takes(Box<Evaluation<'f>>),
+    /// It does not take it, or has it already.
+    Says(MemberReply<Holder>),
+}
+
+fn look<'f>(
+    view: &View<'_>,
+    fleets: &'f mut Fleets,
+    incoming: &IncomingTask<'_>,
+    request: MemberRequest,
+) -> Result<Looked<'f>, TierError> {
+    // This search may be an old one that was taken for dead: what was reconciled meanwhile stands.
+    match known(view, incoming.envelope, incoming.principal)? {
+        UuidState::Held(task) => {
+            return Ok(Looked::Says(MemberReply::Took(Holder::Here(task), "has it already".to_owned())));
+        }
+        UuidState::Others => return Ok(Looked::Says(MemberReply::Unsure(OTHERS.to_owned()))),
+        UuidState::Refused => return Ok(Looked::Says(MemberReply::No(REFUSED_BEFORE.to_owned()))),
+        UuidState::New => {}
+    }
+    let evaluation = offer::evaluate(view, fleets, incoming)?;
+    Ok(match request.accepts(evaluation.offer) {
+        true => Looked::Takes(Box::new(evaluation)),
+        false => Looked::Says(MemberReply::Offers(evaluation.offered())),
+    })
 }
 
 /// Asks whether that very home holds a task; if not, it never will. `age`: of the search; `user`: its user, if it is not this home's

@@ -181,6 +181,7 @@ fn here(
         envelope: &mut order.envelope,
         principal,
         front: front.name.as_str(),
+        offers_first: false,
         before_commit: &mut |context, envelope, endpoint| match endpoint.is_elsewhere() {
             true => client.record(context, envelope, Asked { front, endpoint, onward: false }),
             false => Ok(()),

@@ -8,7 +8,7 @@ use crate::protocol::envelope::{Envelope, Sealed};
 use crate::store::away::KeptEnvelope;
 use crate::store::files::KeptFile;
 use crate::store::tombstones::Refuses;
-use crate::store::{StoreError, Tx, View};
+use crate::store::{StoreError, View};
 
 /// The caller of a question, as this home knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,12 +62,12 @@ impl Principal {
 
     /// Up to which round this uuid was refused for good to it. A refusal in the name of its user binds it too, whatever it can refuse
     /// itself.
-    pub fn tombstoned(&self, tx: &Tx<'_>, uuid: TaskUuid) -> Result<Option<u32>, TierError> {
-        let user = tx.user(self.user.as_str())?.map(|user| user.id);
+    pub fn tombstoned(&self, view: &View<'_>, uuid: TaskUuid) -> Result<Option<u32>, TierError> {
+        let user = view.user(self.user.as_str())?.map(|user| user.id);
         if user.is_none() && self.reach != Reach::All {
             return Err(unknown(&self.user));
         }
-        Ok(tx.tombstoned(uuid, user)?)
+        Ok(view.tombstoned(uuid, user)?)
     }
 }
 
@@ -123,24 +123,24 @@ pub(super) enum UuidState {
 }
 
 /// The state of a uuid, for a caller that commits it.
-pub(super) fn known(tx: &Tx<'_>, envelope: &Envelope, principal: &Principal) -> Result<UuidState, TierError> {
-    match tx.held_by_uuid(envelope.uuid)? {
+pub(super) fn known(view: &View<'_>, envelope: &Envelope, principal: &Principal) -> Result<UuidState, TierError> {
+    match view.held_by_uuid(envelope.uuid)? {
         (Some(task), _) => {
-            return Ok(if principal.sees(tx, task)? { UuidState::Held(task) } else { UuidState::Others });
+            return Ok(if principal.sees(view, task)? { UuidState::Held(task) } else { UuidState::Others });
         }
         // The way led back to this home. Only what it sealed itself becomes its task; a uuid alone proves nothing.
-        (None, Some(own)) if principal.access != Access::Resident && !is_sealed_here(tx, own, envelope)? => {
+        (None, Some(own)) if principal.access != Access::Resident && !is_sealed_here(view, own, envelope)? => {
             return Ok(UuidState::Others);
         }
         _ => {}
     }
-    let refused = principal.tombstoned(tx, envelope.uuid)?.is_some_and(|round| round >= envelope.round);
+    let refused = principal.tombstoned(view, envelope.uuid)?.is_some_and(|round| round >= envelope.round);
     Ok(if refused { UuidState::Refused } else { UuidState::New })
 }
 
-fn is_sealed_here(tx: &Tx<'_>, own: TaskId, envelope: &Envelope) -> Result<bool, StoreError> {
+fn is_sealed_here(view: &View<'_>, own: TaskId, envelope: &Envelope) -> Result<bool, StoreError> {
     let same = |kept: &[u8], sent: &Sealed| kept == sent.as_bytes();
-    Ok(tx.sealed(own)?.is_some_and(|KeptEnvelope { sealed, list }| {
+    Ok(view.sealed(own)?.is_some_and(|KeptEnvelope { sealed, list }| {
         same(&sealed, &envelope.sealed)
             && match (&list, &envelope.list) {
                 (Some(kept), Some(sent)) => same(kept, sent),

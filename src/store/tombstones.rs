@@ -23,6 +23,12 @@ impl Refuses {
 }
 
 impl View<'_> {
+    /// Up to which round this uuid was refused for good to a user: by a refusal that binds everybody, or that user.
+    pub fn tombstoned(&self, uuid: TaskUuid, user: Option<UserId>) -> Result<Option<u32>> {
+        let sql = "SELECT max(round) FROM tombstone WHERE uuid = ?1 AND user_id IN (0, ?2)";
+        Ok(self.one(sql, (uuid, user), |row| row.get(0))?.flatten())
+    }
+
     /// Are there so many refusals for good that a user asked for, or more?
     pub fn has_tombstones(&self, of: Refuses, count: u32) -> Result<bool> {
         let sql = "SELECT count(*) >= ?2 FROM (SELECT 1 FROM tombstone WHERE user_id = ?1 LIMIT ?2)";
@@ -39,12 +45,6 @@ impl Tx<'_> {
             (uuid, of.column(), round, now),
         )?;
         Ok(())
-    }
-
-    /// Up to which round this uuid was refused for good to a user: by a refusal that binds everybody, or that user.
-    pub fn tombstoned(&self, uuid: TaskUuid, user: Option<UserId>) -> Result<Option<u32>> {
-        let sql = "SELECT max(round) FROM tombstone WHERE uuid = ?1 AND user_id IN (0, ?2)";
-        Ok(self.one(sql, (uuid, user), |row| row.get(0))?.flatten())
     }
 
     /// Drops refusals for good that are so old that nobody will come back to them.

@@ -129,7 +129,7 @@ fn tiers(
     let wakes = takes || matches!(asked, TierQuestion::GiveUp { .. });
     let mut peers = Relay::new(grid.store.home(), &grid.login);
     let mut context = TierContext { store: &mut grid.store, peers: &mut peers, ambient: &System };
-    let mut asker = CallerOf { session, ticket };
+    let mut asker = CallerOf { session, ticket, redirects: 0 };
     let answer = match serve::answer(&mut context, fleets, principal, asked, &mut asker) {
         // One transaction, which was refused before its commit.
         Err(TierError::Store(error @ StoreError::Gone { .. })) if commits => return Err(error.into()),

@@ -28,6 +28,13 @@ pub(super) fn drain(store: &mut Store, name: &str, reason: Option<&str>) {
     drained.map_err(|error: StoreError| error).unwrap();
 }
 
+/// The home has no server any more.
+pub(super) fn remove_server(store: &mut Store) {
+    let id = store.view().server("local").unwrap().unwrap().id;
+    let removed = store.write(Durability::Normal, |tx| tx.remove_server(id));
+    removed.map_err(|error: StoreError| error).unwrap();
+}
+
 #[test]
 fn a_row_that_was_read_before_its_command_placed_it_is_read_again() {
     let (world, dir) = World::new();

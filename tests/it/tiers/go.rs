@@ -4,10 +4,12 @@ use super::back::envelope;
 use super::world::{Wire, World, context, found, holds, know, principal, request};
 use crate::support::Grid;
 use crate::support::caller::{Caller, stranger};
+use grid::distributor::front::{self, Asker, PlaceQuestion};
 use grid::distributor::peers::{PeerError, Peers};
 use grid::distributor::place::{PlacementRequest, SearchOutcome, place};
 use grid::model::distributor::Tier;
 use grid::model::endpoint::Endpoint;
+use grid::model::id::HomeId;
 use grid::protocol::distributor::{Answer, FromServe, Question, ToServe};
 use grid::protocol::frame;
 use grid::store::{Durability, Store, StoreError};
@@ -93,6 +95,45 @@ fn task_passes_a_front_that_was_lost_before_its_redirect_was_heard() {
     let (outcome, held, asked) = submit(true);
     assert!(matches!(outcome, SearchOutcome::Open { .. }), "{outcome:?}");
     assert_eq!((held, asked), (false, vec!["place"]));
+}
+
+/// A home that asks and hears to whom its task is redirected.
+#[derive(Default)]
+struct Redirects(Vec<Vec<HomeId>>);
+
+impl Asker for Redirects {
+    fn say(&mut self, word: Answer) {
+        if let Answer::Redirect { members } = word {
+            self.0.push(members);
+        }
+    }
+
+    fn goes(&mut self) -> bool {
+        !self.0.is_empty()
+    }
+}
+
+#[test]
+fn front_names_its_own_home_only_before_it_takes_a_task_itself() {
+    let (world, dir) = World::new();
+    let mut front = found(&dir.join("front"), 4);
+    let lab = found(&dir.join("lab"), 4);
+    know(&mut front, "lab-x", Tier::Second, &lab);
+    let id = |store: &Store| store.view().home_row().unwrap().id;
+    let (own, there) = (id(&front), id(&lab));
+    let place = |front: &mut Store| {
+        let mut redirects = Redirects::default();
+        let (envelope, mut wire) = (envelope(&request()), Wire::of_client(&world));
+        let uuid = envelope.uuid;
+        let question = PlaceQuestion { envelope, on_go: true };
+        let said = front::place(&mut context(front, &mut wire), question, &principal(), &mut redirects).unwrap();
+        assert!(matches!(said, Answer::Placed(_)), "{said:?}");
+        (redirects.0, holds(front, uuid))
+    };
+    assert_eq!(place(&mut front), (vec![vec![there], vec![there, own]], true));
+    // Every home has a second tier of its own: without a server it takes nothing, and a lost front holds up no task for it.
+    super::back::remove_server(&mut front);
+    assert_eq!(place(&mut front), (vec![vec![there]], false));
 }
 
 /// Reads answers to ticket 9 up to the one that `is` accepts.

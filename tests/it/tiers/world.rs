@@ -266,7 +266,7 @@ impl Peers for Wire {
         let (say, hear) = channel();
         let (go, told) = channel();
         let (world, home, question) = (Arc::clone(&self.world), home.clone(), question.clone());
-        let thread = std::thread::spawn(move || work(&world, &home, question, &Asking { say, told }));
+        let thread = std::thread::spawn(move || work(&world, &home, question, Asking { say, told, unheard: 0 }));
         self.world.threads.lock().unwrap().push(thread);
         listen(&hear, each, &go)
     }
@@ -276,6 +276,8 @@ impl Peers for Wire {
 struct Asking {
     say: Sender<Said>,
     told: Receiver<()>,
+    /// Redirects behind which no go was heard.
+    unheard: u32,
 }
 
 /// A home that asks and hears nothing before the answer.
@@ -289,13 +291,20 @@ impl Asker for Waits {
     }
 }
 
-impl Asker for &Asking {
+impl Asker for Asking {
     fn say(&mut self, word: Answer) {
+        self.unheard += u32::from(matches!(word, Answer::Redirect { .. }));
         let _ = self.say.send(Said::Word(word));
     }
 
     fn goes(&mut self) -> bool {
-        self.told.recv().is_ok()
+        while self.unheard > 0 {
+            if self.told.recv().is_err() {
+                return false;
+            }
+            self.unheard -= 1;
+        }
+        true
     }
 }
 
@@ -316,8 +325,8 @@ fn listen(hear: &Receiver<Said>, each: &mut dyn FnMut(Answer) -> bool, go: &Send
 }
 
 /// What `grid serve` does with one question, step by step.
-fn work(world: &Arc<World>, home: &Path, question: Question, mut asking: &Asking) {
-    let say = &asking.say;
+fn work(world: &Arc<World>, home: &Path, question: Question, mut asking: Asking) {
+    let say = &asking.say.clone();
     let mut store = Store::open(&Home::at(home)).unwrap();
     let principal = Principal { access: Access::Owner, ..principal() };
     let mut peers = Wire { world: Arc::clone(world), within: Some((home.to_owned(), say.clone())) };
