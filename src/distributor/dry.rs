@@ -6,7 +6,7 @@ use super::front::{no_front, nobody_lives, own_front, redirect, redirects_to};
 use super::members::{no_answer, not_asked, or_denied, words_of};
 use super::offer::{self, IncomingTask};
 use super::peers::{Peers, silently};
-use super::place::{REFUSED_BEHIND, nobody, waits_behind};
+use super::place::{REFUSED_BEHIND, nobody, partly, waits_behind};
 use super::principal::Principal;
 use super::refusal::SearchRefusal;
 use super::search::{self, Trace};
@@ -72,7 +72,7 @@ pub fn search(
             trace.first(member.name.as_str(), why);
         }
     }
-    let (mut denied, mut passed, mut waits_for) = (false, false, None);
+    let (mut denied, mut passed, mut waits_for, mut incomplete) = (false, false, None, None);
     let asked: Vec<Record> = search::order(&set, policy, cursor).into_iter().chain(search::silent(&set)).collect();
     for front in &asked {
         let name = front.name.as_str();
@@ -96,14 +96,16 @@ pub fn search(
                 waits_for = waits_for.or_else(|| refused.waits_for.clone());
                 no_answer(&[vec![refused.summary()], refused.reasons].concat().join("; "))
             }
-            FirstTierLook::Found(mut found) => {
-                let [first, second] = found.trace.tiers;
-                // By the name that it has in this home.
-                trace.first(name, first.searched.last().map_or("redirects", |said| said.answer.as_str()));
-                trace.tiers[1] = second;
-                found.trace = trace;
-                found.partial |= passed;
-                return Ok(found);
+            FirstTierLook::Found(found) if found.refused.as_ref().is_some_and(SearchRefusal::is_partial) => {
+                passed = true;
+                let words = found.refused.as_ref().map_or_else(String::new, partly);
+                incomplete.get_or_insert(found);
+                words
+            }
+            FirstTierLook::Found(found) => {
+                // What others could not reach may be able to run it all the same.
+                let refused = found.refused.as_ref().and_then(|_| incomplete.take());
+                return Ok(told(trace, name, refused.unwrap_or(found), passed));
             }
             FirstTierLook::Passes(words) => {
                 passed = true;
@@ -116,9 +118,23 @@ pub fn search(
         };
         trace.first(name, words);
     }
+    if let Some(found) = incomplete {
+        let [_, second] = found.trace.tiers;
+        trace.tiers[1] = second;
+        return Ok(DryRun { trace, ..found });
+    }
     let waits_for = waits_for.filter(|_| !denied && !passed);
     let refusal = nobody(&trace, denied, passed || waits_for.is_some());
     Ok(DryRun { partial: passed, ..DryRun::refused(trace, SearchRefusal { waits_for, ..refusal }) })
+}
+
+/// What one first tier found, after the others that were asked before it; `passed`: some of those gave no answer.
+fn told(mut trace: Trace, name: &str, found: DryRun, passed: bool) -> DryRun {
+    let [first, second] = found.trace.tiers;
+    // By the name that it has in this home.
+    trace.first(name, first.searched.last().map_or("redirects", |said| said.answer.as_str()));
+    trace.tiers[1] = second;
+    DryRun { trace, partial: found.partial || passed, ..found }
 }
 
 /// Asks a first tier in another home.

@@ -153,7 +153,8 @@ pub fn place(
     let own = context.store.view().home_row()?.id;
     let (here, elsewhere) = homes(own, &to.list);
     // Before this home takes a task itself, it says so: no other front can tell whether a task is in the home of a lost one.
-    let (mut untold, mut told) = if on_go { (here, elsewhere) } else { (None, here.into_iter().chain(elsewhere).collect()) };
+    let (mut untold, mut told) =
+        if on_go { (here, elsewhere) } else { (None, here.into_iter().chain(elsewhere).collect()) };
     if !on_go || !told.is_empty() {
         asker.say(Answer::Redirect { members: told.clone() });
     }

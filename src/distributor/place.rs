@@ -63,6 +63,8 @@ enum Front {
     },
     /// It gave no sign of life at once: the others are asked first.
     Late,
+    /// No server behind it could run the task. If some members there gave no answer, the next one is asked.
+    Refused(SearchRefusal),
     /// It, or every member that it redirects to, refuses the task: the next one is asked.
     Denies(String),
 }
@@ -113,7 +115,7 @@ fn search(
         }
     }
     advance(context.store, &[Tier::First, Tier::Second])?;
-    let (mut denied, mut passed, mut waits_for) = (false, false, None);
+    let (mut denied, mut passed, mut waits_for, mut partial) = (false, false, None, None);
     let asked: Vec<Record> = in_order(&set, policy, cursor).into_iter().chain(silent(&set)).collect();
     let alone = asked.len() == 1;
     // A member that is late is asked again, with all the time that it needs, once the others gave no answer.
@@ -131,6 +133,16 @@ fn search(
                 waits_for.get_or_insert(why);
                 trace.first(member.name.as_str(), words);
             }
+            // What others could not reach may be able to run it all the same.
+            Front::Refused(refusal) if !refusal.is_partial() => {
+                return order.client.refused(context, partial.unwrap_or(refusal));
+            }
+            Front::Refused(refusal) => {
+                passed = true;
+                trace.first(member.name.as_str(), partly(&refusal));
+                partial.get_or_insert(refusal);
+                order.envelope.round = front::next_series(order.envelope.round);
+            }
             Front::Passes(words) => {
                 passed = true;
                 trace.first(member.name.as_str(), words);
@@ -140,6 +152,10 @@ fn search(
                 trace.first(member.name.as_str(), words);
             }
         }
+    }
+    // No other one has looked at the task.
+    if let Some(refusal) = partial {
+        return order.client.refused(context, refusal);
     }
     let waits_for = waits_for.filter(|_| !denied && !passed);
     let passed = passed || waits_for.is_some();
@@ -159,6 +175,11 @@ pub(super) fn nobody(trace: &Trace, denied: bool, passed: bool) -> SearchRefusal
 
 /// The answer of a first tier whose second tier refuses a task; the trace names the members that refuse.
 pub(super) const REFUSED_BEHIND: &str = "redirects; refused there";
+
+/// The answer of a first tier that could not ask its whole second tier.
+pub(super) fn partly(refusal: &SearchRefusal) -> String {
+    format!("redirects; {}", refusal.what())
+}
 
 /// A first-tier member of this home. `alone`: it is the only one, and a refusal of its second tier is the answer.
 fn here(
@@ -200,9 +221,7 @@ fn here(
         TierOutcome::Unsure { member, why } => {
             Front::Done(order.client.open(context, member.name.as_str(), &why, &[])?)
         }
-        TierOutcome::Refused(refusal) if refusal.answered || (alone && refusal.denied) => {
-            Front::Done(order.client.refused(context, refusal)?)
-        }
+        TierOutcome::Refused(refusal) if refusal.answered || (alone && refusal.denied) => Front::Refused(refusal),
         TierOutcome::Refused(SearchRefusal { waits_for: Some(waits_for), cause, .. }) => {
             Front::Waits { words: no_answer(&String::from(cause)), waits_for }
         }
@@ -278,7 +297,7 @@ fn ask_front(
         Ok(Answer::Refused(Refused { summary, reasons, answered: true, denied, waits_for, .. })) => {
             let waits_for = waits_for.map(|why| waits_behind(name, &why));
             let refusal = SearchRefusal { cause: summary.into(), reasons, answered: true, denied, waits_for };
-            Front::Done(client.refused(context, refusal)?)
+            Front::Refused(refusal)
         }
         Ok(Answer::Refused(said)) if said.denied => {
             take_second(trace, &said.search);

@@ -24,6 +24,11 @@ impl SearchRefusal {
         self.cause.clone().into()
     }
 
+    /// No server of the members that looked at it could run it, but others gave no answer: another first tier may reach those.
+    pub const fn is_partial(&self) -> bool {
+        matches!(self.cause, RefusalCause::NoServer { partial: true })
+    }
+
     /// The cause, within a sentence.
     pub fn what(&self) -> &str {
         self.cause.phrase()

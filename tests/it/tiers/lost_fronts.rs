@@ -112,3 +112,26 @@ fn front_that_is_lost_before_its_redirect_was_heard_holds_up_no_task() {
     client.grid(["wait"]).ok();
     assert_eq!(lab.tasks(), 3);
 }
+
+#[test]
+fn front_that_could_not_ask_its_whole_second_tier_leaves_a_refused_task_to_the_next_one() {
+    let (client, [front, other], _lab) = two_fronts();
+    let gone = Grid::new();
+    front.grid(["distributor", "add", "lab-gone", "--tier", "2", "--endpoint", gone.home().to_str().unwrap()]).ok();
+    std::fs::rename(gone.home(), gone.home().with_extension("away")).unwrap();
+    front.grid(["distributor", "drain", "tier2"]).ok();
+    other.grid(["distributor", "resume", "tier2"]).ok();
+    let refused = client.grid(["submit", "-C", "server.rack == 'b'", "--", "true"]).expect(75);
+    refused.says(&["gave no answer", "no server of the others could ever run this", "lab-x/local"]);
+    assert_eq!(client.tasks(), 0);
+    other.grid(["server", "set", "local", "--set", "rack=b"]).ok();
+    let dry = client.grid(["submit", "-n", "--json", "-C", "server.rack == 'b'", "--", "true"]).json();
+    assert_eq!(dry["tiers"][0]["searched"][1]["distributor"], "front-b", "{dry}");
+    assert_eq!(dry["chosen"], "local", "{dry}");
+    let done = client.grid(["submit", "--json", "-C", "server.rack == 'b'", "--", "true"]).json();
+    assert_eq!(done["route"], json!(["front-b", "tier2"]));
+    let id = done["id"].as_str().unwrap();
+    client.grid(["wait", id]).ok();
+    client.grid(["explain", id]).shows(&["front-a", "redirects; some second-tier distributors gave no answer"]);
+    std::fs::rename(gone.home().with_extension("away"), gone.home()).unwrap();
+}
