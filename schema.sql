@@ -159,7 +159,8 @@ CREATE TABLE server (
     machine_id     INTEGER,                    -- ssh: the machine that answered last
     machine_since  INTEGER,                    -- since when, where it was another one before
     failing        INTEGER,                    -- so many attempts failed in a row at once, and others live elsewhere; NULL: it does not
-    failing_at     INTEGER                     -- the last of them
+    failing_at     INTEGER,                    -- the last of them
+    failing_classes TEXT                       -- the classes that fail there, as JSON; NULL: any
 ) STRICT;
 -- Machines that answered as servers over ssh: attempts are bound to them, for a name may come to lead to another one.
 CREATE TABLE machine (
@@ -467,6 +468,15 @@ CREATE TABLE tombstone (
     PRIMARY KEY (uuid, user_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tombstone_user ON tombstone (user_id);
+
+-- Servers that refused to start a task: it does not go there again until they are declared anew.
+CREATE TABLE refusal (
+    task_id   INTEGER NOT NULL REFERENCES task (id) ON DELETE CASCADE,
+    server_id INTEGER NOT NULL REFERENCES server (id) ON DELETE CASCADE,
+    at        INTEGER NOT NULL,
+    why       TEXT    NOT NULL,
+    PRIMARY KEY (task_id, server_id)
+) STRICT, WITHOUT ROWID;
 
 -- What happened to a task besides its attempts: held, released, cancel asked, refused by a server.
 CREATE TABLE trace (

@@ -159,7 +159,9 @@ impl Dispatcher {
             pass::pass(self, turn)?;
         }
         for task in turn.ledger.close()? {
-            self.attempts.barred.remove(&task);
+            if self.attempts.barred.remove(&task).is_some() {
+                turn.tx.drop_refusals(task)?;
+            }
             self.attempts.retries.forget(task);
         }
         self.answer_watches(turn)

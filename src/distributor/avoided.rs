@@ -2,10 +2,10 @@
 //! database tells of them, for people and for offers; the dispatcher decides by what it has seen itself.
 
 use crate::matching::{Avoidance, Fleet, Query};
-use crate::model::id::{Index, ServerId, TaskId};
+use crate::model::id::{ClassId, Index, ServerId, TaskId};
 use crate::model::settings::RETRY_ELSEWHERE;
 use crate::model::time::Timestamp;
-use crate::store::failing::{FailedGroup, KEPT};
+use crate::store::failing::{FailedGroup, Failing, KEPT};
 use crate::store::{StoreError, View};
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
@@ -16,17 +16,24 @@ pub struct Avoiding<'a> {
     view: &'a View<'a>,
     fleet: &'a Fleet,
     query: &'a Query,
+    class: ClassId,
     now: Timestamp,
     /// How long a failed member waits for another server.
     patience: Duration,
-    /// Servers on which much fails, with the failures in a row; read when they matter.
-    suspects: OnceCell<Vec<(ServerId, u32)>>,
+    /// Servers on which much fails; read when they matter.
+    suspects: OnceCell<Vec<(ServerId, Failing)>>,
 }
 
 impl<'a> Avoiding<'a> {
-    pub fn new(view: &'a View<'a>, fleet: &'a Fleet, query: &'a Query, now: Timestamp) -> Result<Self, StoreError> {
+    pub fn new(
+        view: &'a View<'a>,
+        fleet: &'a Fleet,
+        query: &'a Query,
+        class: ClassId,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
         let patience = view.value_of(&RETRY_ELSEWHERE)?;
-        Ok(Self { view, fleet, query, now, patience, suspects: OnceCell::new() })
+        Ok(Self { view, fleet, query, class, now, patience, suspects: OnceCell::new() })
     }
 
     /// The servers that a task of which so many members wait, or a waiting member of it, is kept from.
@@ -49,12 +56,17 @@ impl<'a> Avoiding<'a> {
         waiting: u32,
         index: Option<Index>,
     ) -> Result<Vec<(ServerId, Avoidance)>, StoreError> {
-        let refusals = self.view.refusals(task)?;
+        let refusals = self.refused(task)?;
         let mut all: Vec<_> = refusals.into_iter().map(|(server, why)| (server, Avoidance::Refused { why })).collect();
         let refused: Vec<ServerId> = all.iter().map(|(server, _)| *server).collect();
         let failed = self.failed_there(task, waiting, index)?.into_iter();
         all.extend(failed.filter(|(server, _)| !refused.contains(server)));
         Ok(all)
+    }
+
+    /// Those that refused to start it, each with the reason.
+    pub fn refused(&self, task: TaskId) -> Result<Vec<(ServerId, String)>, StoreError> {
+        self.view.refusals(task)
     }
 
     /// Those on which all of it that waits failed, unless no other server could run it.
@@ -78,23 +90,24 @@ impl<'a> Avoiding<'a> {
         Ok(failed.map(|(server, ended_at)| (server, Avoidance::FailedThere { left: left(ended_at) })).collect())
     }
 
-    /// Suspects, unless no other server could run a task of the class.
+    /// Suspects of the class, unless no other server could run a task of it.
     pub fn paused(&self) -> Result<Vec<(ServerId, Avoidance)>, StoreError> {
         let suspects = self.suspects()?;
         let servers: Vec<ServerId> = suspects.iter().map(|(server, _)| *server).collect();
+        let about = suspects.iter().filter(|(_, failing)| failing.about.includes(self.class));
         if servers.is_empty() || !self.fleet.could_elsewhere(self.query, &servers, self.patience) {
             return Ok(Vec::new());
         }
-        Ok(suspects.iter().map(|(server, failures)| (*server, Avoidance::Pauses { failures: *failures })).collect())
+        Ok(about.map(|(server, failing)| (*server, Avoidance::Pauses { failures: failing.failures })).collect())
     }
 
-    fn suspects(&self) -> Result<&[(ServerId, u32)], StoreError> {
+    fn suspects(&self) -> Result<&[(ServerId, Failing)], StoreError> {
         if let Some(read) = self.suspects.get() {
             return Ok(read);
         }
         let failing = self.view.failing_servers()?.into_iter();
         let fresh = failing.filter(|(_, failing)| failing.at.age_at(self.now) <= KEPT);
-        let suspects = fresh.map(|(server, failing)| (server, failing.failures)).collect();
+        let suspects = fresh.collect();
         Ok(self.suspects.get_or_init(|| suspects))
     }
 }

@@ -59,7 +59,8 @@ impl<'f> Candidates<'f> {
     /// Keeps them from servers from which a waiting task is kept, or a waiting member of it.
     pub fn avoid_for(&mut self, view: &View<'_>, row: &TaskRow, index: Option<Index>) -> Result<(), StoreError> {
         if let Some(fleet) = self.fleet() {
-            self.avoided = Avoiding::new(view, fleet, &self.query, self.now)?.of(row.id, row.counts.waiting, index)?;
+            let avoiding = Avoiding::new(view, fleet, &self.query, row.class, self.now)?;
+            self.avoided = avoiding.of(row.id, row.counts.waiting, index)?;
         }
         Ok(())
     }
@@ -108,7 +109,7 @@ impl<'f> Candidates<'f> {
         if !goes_there(&[]) {
             return Ok(false);
         }
-        let avoiding = Avoiding::new(view, fleet, &query, self.now)?;
+        let avoiding = Avoiding::new(view, fleet, &query, class.id, self.now)?;
         let mut behind = TaskId(0);
         for _ in 0..WAITING_LOOKED_AT {
             let Some(head) = view.head(class.id, behind)? else { return Ok(false) };

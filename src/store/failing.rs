@@ -3,19 +3,40 @@
 use super::columns::json;
 use super::phases::{idle, list, phase};
 use super::{Result, Tx, View};
-use crate::model::id::{Index, MemberKey, ServerId, TaskId};
+use crate::model::id::{ClassId, Index, MemberKey, ServerId, TaskId};
 use crate::model::time::Timestamp;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// What was seen longer ago does not count: a server that has not failed for so long is no suspect any more.
 pub const KEPT: Duration = Duration::from_secs(60 * 60);
 
 /// Failures in a row on a server, of attempts that live elsewhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failing {
     pub failures: u32,
     /// The last one.
     pub at: Timestamp,
+    pub about: SuspectClasses,
+}
+
+/// The classes that get no more than single starts on a server on which much fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SuspectClasses {
+    /// Nothing has lived there since.
+    Any,
+    /// Those that fail there; others live.
+    These(BTreeSet<ClassId>),
+}
+
+impl SuspectClasses {
+    /// Is it one of them?
+    pub fn includes(&self, class: ClassId) -> bool {
+        match self {
+            Self::Any => true,
+            Self::These(classes) => classes.contains(&class),
+        }
+    }
 }
 
 /// Members of a task that failed on the same servers and wait for their next attempt.
@@ -101,18 +122,45 @@ impl View<'_> {
     /// Servers on which much fails.
     pub fn failing_servers(&self) -> Result<Vec<(ServerId, Failing)>> {
         self.all_readable(
-            "SELECT id, failing, failing_at FROM server WHERE failing IS NOT NULL AND failing_at IS NOT NULL",
+            "SELECT id, failing, failing_at, failing_classes FROM server WHERE failing IS NOT NULL AND failing_at IS NOT NULL",
             [],
-            |row| Ok((row.get(0)?, Failing { failures: row.get(1)?, at: row.get(2)? })),
+            |row| {
+                let about = match row.get::<_, Option<String>>(3)? {
+                    Some(classes) => SuspectClasses::These(json::<Vec<i64>>(&classes)?.into_iter().map(ClassId).collect()),
+                    None => SuspectClasses::Any,
+                };
+                Ok((row.get(0)?, Failing { failures: row.get(1)?, at: row.get(2)?, about }))
+            },
         )
     }
 }
 
 impl Tx<'_> {
     /// Records that much fails on a server, or that nothing does any more.
-    pub fn set_failing(&self, server: ServerId, failing: Option<Failing>) -> Result<()> {
+    pub fn set_failing(&self, server: ServerId, failing: Option<&Failing>) -> Result<()> {
         let (failures, at) = (failing.map(|failing| failing.failures), failing.map(|failing| failing.at));
-        self.run("UPDATE server SET failing = ?2, failing_at = ?3 WHERE id = ?1", (server, failures, at))?;
+        let classes = failing.and_then(|failing| listed(&failing.about));
+        self.run(
+            "UPDATE server SET failing = ?2, failing_at = ?3, failing_classes = ?4 WHERE id = ?1",
+            (server, failures, at, classes),
+        )?;
         Ok(())
+    }
+
+    /// Records that much fails on a server for fewer classes.
+    pub fn set_suspect_classes(&self, server: ServerId, about: &SuspectClasses) -> Result<()> {
+        self.run("UPDATE server SET failing_classes = ?2 WHERE id = ?1", (server, listed(about)))?;
+        Ok(())
+    }
+}
+
+/// The classes as JSON; None: any.
+fn listed(about: &SuspectClasses) -> Option<String> {
+    match about {
+        SuspectClasses::Any => None,
+        SuspectClasses::These(classes) => {
+            let all: Vec<String> = classes.iter().map(|class| class.0.to_string()).collect();
+            Some(format!("[{}]", all.join(",")))
+        }
     }
 }

@@ -41,6 +41,7 @@ pub mod profiles;
 pub mod query;
 mod read_only;
 mod reading;
+mod refusals;
 pub mod removal;
 pub mod reports;
 pub mod reservations;

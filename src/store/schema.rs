@@ -19,6 +19,7 @@ const UPGRADES: &[&str] = &[
     include_str!("upgrades/v5.sql"),
     include_str!("upgrades/v6.sql"),
     include_str!("upgrades/v7.sql"),
+    include_str!("upgrades/v8.sql"),
 ];
 
 /// The version that this program writes.

@@ -1,9 +1,8 @@
 //! What `explain` tells later: shared searches and verdicts, and single steps.
 
 use super::{Result, Tx, View};
-use crate::model::id::{ServerId, TaskId};
+use crate::model::id::TaskId;
 use crate::model::time::Timestamp;
-use std::collections::BTreeMap;
 
 /// A shared text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,30 +22,7 @@ impl View<'_> {
     }
 }
 
-/// How the step of a server that refused to start a task begins; its name and the reason follow.
-const REFUSED: &str = "not started on ";
-
-impl View<'_> {
-    /// The servers that refused to start a task and were not declared anew since, each with the reason.
-    pub fn refusals(&self, task: TaskId) -> Result<Vec<(ServerId, String)>> {
-        let mut all = BTreeMap::new();
-        for (at, what) in self.steps(task)? {
-            let Some((name, why)) = what.strip_prefix(REFUSED).and_then(|what| what.split_once(": ")) else { continue };
-            let sql = "SELECT id FROM server WHERE name = ?1 AND declared_at <= ?2";
-            if let Some(server) = self.one(sql, (name, at), |row| row.get::<_, ServerId>(0))? {
-                all.insert(server, why.to_owned());
-            }
-        }
-        Ok(all.into_iter().collect())
-    }
-}
-
 impl Tx<'_> {
-    /// Notes that a server refused to start a task.
-    pub fn trace_refusal(&self, task: TaskId, at: Timestamp, server: &str, why: &str) -> Result<()> {
-        self.trace(task, at, &format!("{REFUSED}{server}: {why}"))
-    }
-
     /// Keeps a text once, however many tasks share it.
     pub fn keep_note(&self, body: &str) -> Result<NoteId> {
         if let Some(id) = self.one("SELECT id FROM note WHERE body = ?1", [body], |row| row.get(0))? {

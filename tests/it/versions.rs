@@ -10,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 
 /// The versions before the newest, each with a fixture.
-const OLDER: [u32; 6] = [1, 2, 3, 4, 5, 6];
+const OLDER: [u32; 7] = [1, 2, 3, 4, 5, 6, 7];
 
 /// A home out of a fixture.
 pub fn home_of(version: &str) -> Grid {
@@ -126,6 +126,22 @@ fn version_6_opens_and_goes_on() {
     grid.grid(["wait", "4"]).ok();
     assert_eq!(grid.grid(["logs", "4"]).ok(), "a");
     assert_eq!(grid.state("5"), "HELD");
+}
+
+#[test]
+fn version_7_opens_and_goes_on() {
+    let grid = home_of("7");
+    assert_eq!(grid.number("select count(*) n from task_view"), 5);
+    // Much failed there; for which classes was not kept.
+    assert_eq!(grid.number("select count(*) n from server where failing = 7 and failing_classes is null"), 1);
+    grid.grid(["server", "resume", "local"]).ok();
+    grid.grid(["wait", "5"]).ok();
+    assert_eq!(grid.grid(["logs", "5"]).ok(), "went on");
+    // It was refused by the one server, and waits for the other.
+    grid.grid(["explain", "3"]).shows(&["not started on local: no /nonexistent/dir", "refused this task"]);
+    grid.grid(["release", "4"]).ok();
+    grid.grid(["wait", "4"]).ok();
+    assert_eq!(grid.grid(["logs", "4"]).ok(), "a");
 }
 
 #[test]

@@ -18,9 +18,8 @@ mod suspects_test;
 pub(in crate::dispatch) mod unsent;
 
 use super::settings::Settings;
-use crate::model::id::{AttemptId, TaskId};
+use crate::model::id::{AttemptId, ServerId, TaskId};
 use lanes::Lanes;
-use refusals::RefusedBy;
 use retries::Retries;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -34,8 +33,8 @@ pub(in crate::dispatch) struct Attempts {
     pub(in crate::dispatch) settings: Settings,
     /// Reserved lane numbers that are not used yet.
     pub(in crate::dispatch) lane_numbers: Range<i64>,
-    /// Servers that can't start a task, for lack of its working directory or because an output can't be opened.
-    pub(in crate::dispatch) barred: BTreeMap<TaskId, Vec<RefusedBy>>,
+    /// Servers that refused to start a task, as the database has them.
+    pub(in crate::dispatch) barred: BTreeMap<TaskId, BTreeSet<ServerId>>,
     /// Failed members that wait for another server.
     pub(in crate::dispatch) retries: Retries,
     /// Servers on which attempts fail that live elsewhere.

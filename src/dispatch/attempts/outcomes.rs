@@ -79,10 +79,14 @@ impl Dispatcher {
         for change in changes {
             match *change {
                 Change::Suspected(server, failures) => {
-                    turn.tx.set_failing(server, Some(Failing { failures, at: turn.now.wall }))?;
+                    let about = self.attempts.suspects.about(server);
+                    turn.tx.set_failing(server, Some(&Failing { failures, at: turn.now.wall, about }))?;
                     self.recall_from(turn, server);
                 }
-                Change::Opened(server) => self.free_host_of(server),
+                Change::Opened(server) => {
+                    turn.tx.set_suspect_classes(server, &self.attempts.suspects.about(server))?;
+                    self.free_host_of(server);
+                }
                 Change::Cleared(server) => {
                     turn.tx.set_failing(server, None)?;
                     self.free_host_of(server);
@@ -100,10 +104,13 @@ impl Dispatcher {
         }
     }
 
-    /// Suspects as the database has them.
-    pub(in crate::dispatch) fn adopt_suspects(&mut self, tx: &Tx<'_>, now: Instant) -> Result<(), StoreError> {
+    /// Suspects and refusals as the database has them.
+    pub(in crate::dispatch) fn adopt_remembered(&mut self, tx: &Tx<'_>, now: Instant) -> Result<(), StoreError> {
+        for (task, server) in tx.all_refusals()? {
+            self.attempts.barred.entry(task).or_default().insert(server);
+        }
         for (server, failing) in tx.failing_servers()? {
-            self.attempts.suspects.restore(server, failing.failures, now);
+            self.attempts.suspects.restore(server, failing, now);
         }
         Ok(())
     }

@@ -11,10 +11,10 @@ use crate::model::attempt::{Cause, End, Usage};
 use crate::model::demand::Target;
 use crate::model::feature::options;
 use crate::model::id::{AttemptId, AttemptKey, ServerId, TaskId};
-use crate::model::time::Timestamp;
 use crate::protocol::agent::Refusal;
 use crate::store::members::{MemberRow, Outputs};
 use crate::store::{StoreError, Tx};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// A refused attempt, and where it was refused.
@@ -24,15 +24,6 @@ struct RefusedStart {
     attempt: AttemptId,
     key: AttemptKey,
     server: Option<ServerId>,
-}
-
-/// A server that refused a task: it is not asked again until it is declared anew.
-#[derive(Debug, Clone)]
-pub(in crate::dispatch) struct RefusedBy {
-    pub(in crate::dispatch) server: ServerId,
-    /// Why, and on which server.
-    pub(in crate::dispatch) words: String,
-    pub(in crate::dispatch) at: Timestamp,
 }
 
 /// Why a server can't start a task that other servers can start.
@@ -155,16 +146,19 @@ impl Dispatcher {
         let RefusedStart { attempt, key, server, .. } = refused;
         let Some(server) = server else { return self.return_to_queue(turn, key, attempt) };
         let name = turn.tx.server_name(server)?.map_or_else(|| "?".to_owned(), |n| n.to_string());
-        turn.tx.trace_refusal(key.task, turn.now.wall, &name, &obstacle.to_string())?;
+        turn.tx.trace(key.task, turn.now.wall, &format!("not started on {name}: {obstacle}"))?;
+        turn.tx.add_refusal(key.task, server, &obstacle.to_string(), turn.now.wall)?;
         let barred = self.attempts.barred.entry(key.task).or_default();
-        if !barred.iter().any(|by| by.server == server) {
-            barred.push(RefusedBy { server, words: format!("{obstacle} on {name}"), at: turn.now.wall });
-        }
+        barred.insert(server);
         let barred = barred.clone();
         if self.could_run_elsewhere(turn.tx, key.task, &barred)? {
             return self.return_to_queue(turn, key, attempt);
         }
-        let all: Vec<&str> = barred.iter().map(|by| by.words.as_str()).collect();
+        let mut all = Vec::new();
+        for (server, why) in turn.tx.refusals(key.task)? {
+            let name = turn.tx.server_name(server)?.map_or_else(|| "?".to_owned(), |n| n.to_string());
+            all.push(format!("{why} on {name}"));
+        }
         let error = format!("{}{}", all.join(", "), obstacle.remedy());
         let end = End {
             cause: Cause::NotExecuted { code: 125, error },
@@ -181,15 +175,15 @@ impl Dispatcher {
     }
 
     /// True if a server other than these could ever run the task.
-    fn could_run_elsewhere(&self, tx: &Tx<'_>, task: TaskId, barred: &[RefusedBy]) -> Result<bool, StoreError> {
+    fn could_run_elsewhere(&self, tx: &Tx<'_>, task: TaskId, barred: &BTreeSet<ServerId>) -> Result<bool, StoreError> {
         let Some(row) = tx.task(task)? else { return Ok(false) };
         let Some(class) = tx.class(row.class)? else { return Ok(false) };
         let (Some(user), Some(client)) = (tx.user_by_id(class.user)?, tx.client_by_id(class.client)?) else {
             return Ok(false);
         };
         let mut demand = class.demand;
-        for by in barred {
-            if let Some(server) = self.schedule.fleets.server(by.server).map(|server| server.name.clone()) {
+        for server in barred {
+            if let Some(server) = self.schedule.fleets.server(*server).map(|server| server.name.clone()) {
                 demand.exclude.push(Target { distributor: None, server, elsewhere: false });
             }
         }

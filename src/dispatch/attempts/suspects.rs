@@ -2,7 +2,7 @@
 //! that waits, for it is always free again: it gets single starts in growing pauses until one lives.
 
 use crate::model::id::{ClassId, ServerId};
-use crate::store::failing::KEPT;
+use crate::store::failing::{Failing, KEPT, SuspectClasses};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -206,9 +206,19 @@ impl Suspects {
         Some(Change::Suspected(server, suspicion.failures))
     }
 
-    /// A suspect as the database has it; its classes are not known any more.
-    pub(in crate::dispatch) fn restore(&mut self, server: ServerId, failures: u32, now: Instant) {
-        self.suspects.insert(server, Suspicion::new(failures, true, now));
+    /// A suspect as the database has it.
+    pub(in crate::dispatch) fn restore(&mut self, server: ServerId, failing: Failing, now: Instant) {
+        let suspicion = match failing.about {
+            SuspectClasses::Any => Suspicion::new(failing.failures, true, now),
+            SuspectClasses::These(classes) => Suspicion { classes, ..Suspicion::new(failing.failures, false, now) },
+        };
+        self.suspects.insert(server, suspicion);
+    }
+
+    /// The classes that get no more than single starts on a suspect.
+    pub(in crate::dispatch) fn about(&self, server: ServerId) -> SuspectClasses {
+        let particular = self.suspects.get(&server).filter(|suspicion| !suspicion.general);
+        particular.map_or(SuspectClasses::Any, |suspicion| SuspectClasses::These(suspicion.classes.clone()))
     }
 
     /// True if single starts in pauses are all that a server gets.

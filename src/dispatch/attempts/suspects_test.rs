@@ -2,7 +2,8 @@
 
 use super::suspects::{Change, MOMENTS, Suspects, is_unlikely};
 use crate::model::id::{ClassId, ServerId};
-use crate::store::failing::KEPT;
+use crate::model::time::Timestamp;
+use crate::store::failing::{Failing, KEPT, SuspectClasses};
 use std::time::{Duration, Instant};
 
 const CLASS: ClassId = ClassId(1);
@@ -111,7 +112,7 @@ fn classes_of_one_task_each_make_a_suspect_together() {
 #[test]
 fn suspect_without_starts_is_forgotten() {
     let (mut suspects, now) = (Suspects::default(), Instant::now());
-    suspects.restore(BAD, 7, now);
+    suspects.restore(BAD, Failing { failures: 7, at: Timestamp(0), about: SuspectClasses::Any }, now);
     assert!(suspects.is_suspect(BAD) && suspects.closed_to(CLASS, now).is_empty());
     assert_eq!(suspects.expire(now + KEPT), []);
     assert_eq!(suspects.expire(now + KEPT * 2), [Change::Cleared(BAD)]);

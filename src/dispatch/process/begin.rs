@@ -262,7 +262,7 @@ impl Dispatcher {
             },
         };
         dispatcher.adopt_retries(tx, now)?;
-        dispatcher.adopt_suspects(tx, now.mono)?;
+        dispatcher.adopt_remembered(tx, now.mono)?;
         Ok(dispatcher)
     }
 }

@@ -7,7 +7,7 @@ use crate::model::server::BEING_REMOVED;
 use crate::model::task::State;
 use crate::model::time::Timestamp;
 use crate::protocol::agent::{Event, FromAgent, Refusal};
-use crate::store::failing::Failing;
+use crate::store::failing::{Failing, SuspectClasses};
 use std::time::Duration;
 
 /// A bench with the server `bad` beside `local`; both have four processors.
@@ -171,7 +171,7 @@ fn retry_waits_a_while_for_a_drained_server_that_may_be_resumed() {
 fn retry_returns_to_a_suspect_in_time_where_the_other_server_stays_drained() {
     let mut bench = bench();
     let (id, now) = (bench.server("bad").id, bench.clock.now().wall);
-    bench.write(|tx| tx.set_failing(id, Some(Failing { failures: 7, at: now })));
+    bench.write(|tx| tx.set_failing(id, Some(&Failing { failures: 7, at: now, about: SuspectClasses::Any })));
     bench.restart();
     bench.set_drained("local", true);
     let task = bench.submit(&Task::default().retries(1));

@@ -5,11 +5,12 @@ use crate::distributor::fleets::Fleets;
 use crate::distributor::tier2::Candidates;
 use crate::matching::{Query, Verdict};
 use crate::model::ambient::Ambient;
-use crate::model::id::{Index, TaskId};
+use crate::model::id::{ClassId, Index, TaskId};
 use crate::model::server::BEING_REMOVED;
 use crate::model::task::State;
 use crate::protocol::agent::Refusal;
 use crate::store::declared::Declared;
+use crate::store::failing::{Failing, SuspectClasses};
 use std::time::Duration;
 
 /// What `explain` finds of a waiting task, or of a member of it, server by server.
@@ -111,7 +112,7 @@ fn server_that_pauses_does_not_fit_a_waiting_task() {
     bench.pass(Duration::from_secs(2));
     let id = bench.server("bad").id;
     let now = bench.clock.now().wall;
-    bench.write(|tx| tx.set_failing(id, Some(crate::store::failing::Failing { failures: 7, at: now })));
+    bench.write(|tx| tx.set_failing(id, Some(&Failing { failures: 7, at: now, about: SuspectClasses::Any })));
     bench.restart();
     // The first start there is due at once; it fails too.
     let tasks = [(); 2].map(|()| bench.submit(&Task::default()));
@@ -122,6 +123,21 @@ fn server_that_pauses_does_not_fit_a_waiting_task() {
     let (fits, why) = of(&verdicts(&bench, waits, Some(0)), "bad");
     assert!(!fits && why.starts_with("pauses: ") && why.contains("attempts in a row failed there"), "{why}");
     bench.check();
+}
+
+#[test]
+fn server_pauses_for_those_tasks_alone_that_fail_there() {
+    let mut bench = Bench::new();
+    bench.add_server("bad", facts("bad"));
+    let task = bench.submit(&Task::default());
+    let class = bench.store.view().task(task).unwrap().unwrap().class;
+    let (id, now) = (bench.server("bad").id, bench.clock.now().wall);
+    let pauses = |bench: &Bench| of(&verdicts(bench, task, Some(0)), "bad").1.contains("pauses: ");
+    for (fails, wanted) in [(class, true), (ClassId(class.0 + 1), false)] {
+        let about = SuspectClasses::These([fails].into());
+        bench.write(|tx| tx.set_failing(id, Some(&Failing { failures: 7, at: now, about })));
+        assert_eq!(pauses(&bench), wanted, "{fails:?}");
+    }
 }
 
 #[test]

@@ -90,6 +90,32 @@ fn task_goes_to_the_server_that_has_its_directory() {
 }
 
 #[test]
+fn refusal_binds_over_a_restart_of_the_dispatcher_and_ends_with_the_task() {
+    let mut bench = Bench::new();
+    let refusal = Refusal::NoDirectory { path: "/nowhere".into() };
+    bench.agent("local", |agent| agent.refuses = Some(refusal));
+    bench.add_server("far", facts("far"));
+    bench.set_drained("far", true);
+    let task = bench.submit(&Task::default());
+    bench.pass(Duration::from_secs(10));
+    assert_eq!(bench.phase(task), Phase::Waiting);
+    let starts = bench.agent("local", |agent| agent.starts());
+    bench.agent("local", |agent| agent.refuses = None);
+    bench.restart();
+    bench.pass(Duration::from_secs(10));
+    let refused = |bench: &Bench| bench.store.view().refusals(task).unwrap();
+    assert_eq!(bench.agent("local", |agent| agent.starts()), starts, "explain says that it is not asked again");
+    assert_eq!(refused(&bench), [(bench.server("local").id, "no /nowhere".to_owned())]);
+    bench.set_drained("far", false);
+    bench.pass(Duration::from_secs(10));
+    bench.end("far", 1);
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(bench.phase(task), Phase::Ended(EndState::Failed));
+    assert_eq!(refused(&bench), [], "a later retry is asked for anew");
+    bench.check();
+}
+
+#[test]
 fn task_without_a_directory_anywhere_fails_with_the_remedy() {
     let mut bench = Bench::new();
     let refusal = Refusal::NoDirectory { path: "/nowhere".into() };

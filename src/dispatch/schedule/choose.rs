@@ -48,8 +48,7 @@ fn choose(
     distributor: DistributorId,
     head: &Head,
 ) -> Result<Option<Choice>, StoreError> {
-    let refused = d.attempts.barred.get(&head.task).into_iter().flatten();
-    let barred: Vec<ServerId> = refused.map(|by| by.server).collect();
+    let barred: Vec<ServerId> = d.attempts.barred.get(&head.task).into_iter().flatten().copied().collect();
     let closed = d.attempts.suspects.closed_to(class, turn.now.mono);
     let open = best(d, turn, (class, distributor), head, [barred.as_slice(), &closed].concat())?;
     if open.is_some() || closed.is_empty() && d.attempts.retries.of(head.task).is_none() {

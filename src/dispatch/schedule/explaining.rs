@@ -162,7 +162,7 @@ impl Dispatcher {
         };
         let mut reasons = Vec::new();
         if let Some(head) = view.head(class, TaskId(0))? {
-            let avoiding = Avoiding::new(view, fleet, &compiled.query, now.wall)?;
+            let avoiding = Avoiding::new(view, fleet, &compiled.query, class, now.wall)?;
             reasons = self.avoidances(&avoiding, class, fleet, &head, now)?;
             // Other tasks share the reason.
             if !reasons.is_empty() && view.head(class, head.task)?.is_some() {
@@ -188,10 +188,11 @@ impl Dispatcher {
         head: &Head,
         now: Now,
     ) -> Result<Vec<String>, StoreError> {
-        let refused = self.attempts.barred.get(&head.task).map_or(&[][..], Vec::as_slice);
+        let refused = avoiding.refused(head.task)?;
+        let first = refused.iter().find_map(|(server, why)| Some((fleet.get(*server)?.name.as_str(), why)));
         let more = and_more(refused.len());
         let mut words: Vec<String> =
-            refused.first().map(|first| format!("refused: {}{more}", first.words)).into_iter().collect();
+            first.map(|(name, why)| format!("refused: {why} on {name}{more}")).into_iter().collect();
         let names = |servers: &mut dyn Iterator<Item = ServerId>| -> Option<String> {
             let names: BTreeSet<&str> = servers.filter_map(|id| Some(fleet.get(id)?.name.as_str())).collect();
             names.first().map(|first| format!("{first}{}", and_more(names.len())))

@@ -1,6 +1,5 @@
 //! Servers as the database has them: changed servers go into the fleets, and blocked classes are matched with them again.
 
-use crate::dispatch::attempts::refusals::RefusedBy;
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::links::link_state::LinkState;
 use crate::dispatch::links::route::Route;
@@ -45,11 +44,11 @@ impl Dispatcher {
                 self.links.slots.entry(route).or_insert_with(|| LinkState::new(server.engine.clone(), now));
             }
             left |= self.schedule.fleets.server(id).is_some_and(|before| Route::to(&before.engine) != route);
-            if self.attempts.barred.values().flatten().any(|by| by.server == id) {
+            for (task, barred) in self.attempts.barred.iter_mut().filter(|(_, barred)| barred.contains(&id)) {
                 // A refusal concerned the host, the prologue and the directories that the server had before.
-                let declared_at = view.declared_at(id)?;
-                let stays = |by: &RefusedBy| by.server != id || by.at >= declared_at;
-                self.attempts.barred.values_mut().for_each(|barred| barred.retain(stays));
+                if !view.refusals(*task)?.iter().any(|(server, _)| *server == id) {
+                    barred.remove(&id);
+                }
             }
             let kept_before = self.schedule.fleets.server(id).and_then(|before| before.kept_for);
             kept |= server.kept_for != kept_before;

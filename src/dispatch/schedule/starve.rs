@@ -65,7 +65,8 @@ impl Dispatcher {
             else {
                 continue;
             };
-            let avoided = Avoiding::new(tx, fleet, &compiled.query, now.wall)?.of(row.task, row.waiting, None)?;
+            let avoiding = Avoiding::new(tx, fleet, &compiled.query, key.2, now.wall)?;
+            let avoided = avoiding.of(row.task, row.waiting, None)?;
             let without: Vec<ServerId> = avoided.into_iter().map(|(server, _)| server).collect();
             if let Some(server) = self.soonest(distributor, key.2, &without) {
                 tx.keep_server(server, Some(row.task))?;

@@ -68,7 +68,7 @@ pub(super) fn verdict(
     let closed = d.attempts.suspects.closed_to(class, now.mono);
     let mut avoided = Vec::new();
     if avoids || !closed.is_empty() {
-        let avoiding = Avoiding::new(tx, fleet, &compiled.query, now.wall)?;
+        let avoiding = Avoiding::new(tx, fleet, &compiled.query, class, now.wall)?;
         if avoids {
             avoided = avoiding.own(head.task, head.waiting, None)?;
         }
