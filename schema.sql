@@ -346,6 +346,7 @@ CREATE INDEX task_unended ON task (id) WHERE waiting + held + starting + running
 CREATE INDEX task_ended ON task (ended_at) WHERE waiting + held + starting + running = 0;
 CREATE INDEX task_user ON task (user_id, id);
 CREATE INDEX task_unmatched ON task (id) WHERE unmatched = 1;
+CREATE INDEX task_name ON task (name, id) WHERE name IS NOT NULL;
 
 -- Tasks of this home's clients that live in another home, or may: the row in `task` shows the last state heard.
 CREATE TABLE away (
@@ -671,9 +672,10 @@ CREATE VIEW member_view AS
 SELECT t.id AS task, m.idx, CASE m.state WHEN 'STARTING' THEN 'PENDING' WHEN 'WAITING' THEN 'PENDING' ELSE m.state END AS state,
        m.number AS attempt, coalesce(s.name, f.name) AS server, m.exit_code, m.signal, m.cpu_ms, m.max_rss,
        strftime('%Y-%m-%dT%H:%M:%fZ', m.started_at / 1000.0, 'unixepoch') AS started_at,
-       strftime('%Y-%m-%dT%H:%M:%fZ', m.ended_at / 1000.0, 'unixepoch') AS ended_at
+       strftime('%Y-%m-%dT%H:%M:%fZ', m.ended_at / 1000.0, 'unixepoch') AS ended_at, CAST(e.line AS TEXT) AS line
 FROM member m JOIN task t ON t.id = m.task_id
-LEFT JOIN server s ON s.id = m.server_id LEFT JOIN former_server f ON f.id = m.server_id;
+LEFT JOIN server s ON s.id = m.server_id LEFT JOIN former_server f ON f.id = m.server_id
+LEFT JOIN entry e ON e.task_id = m.task_id AND e.idx = m.idx;
 
 CREATE VIEW removed_view AS
 SELECT user, date(day * 86400, 'unixepoch') AS day, tasks, members, wall_ms, cpu_ms, reserved_ms

@@ -22,6 +22,8 @@ mod files;
 mod holding;
 #[path = "it/input/mod.rs"]
 mod input;
+#[path = "it/members.rs"]
+mod members;
 #[path = "it/packages.rs"]
 mod packages;
 #[path = "it/placing.rs"]

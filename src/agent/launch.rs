@@ -2,14 +2,13 @@
 
 use super::inheriting;
 use super::prologue::Variables;
-use crate::model::command::Text;
+use crate::model::command::{Text, fill};
 use crate::model::inherited::{EnvironmentBlock, PREFIXES};
 use crate::model::max_output::MaxOutput;
 use crate::model::process_attributes::ProcessAttributes;
 use crate::model::resources::Bytes;
 use crate::protocol::agent::{Refusal, Start, StartMember};
 use rustix::fs::{Access, Mode, access};
-use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -276,20 +275,6 @@ fn stdin_file(bytes: &[u8], run_dir: &Path) -> io::Result<File> {
     std::fs::remove_file(&path)?;
     io::Write::write_all(&mut file, bytes)?;
     Ok(file)
-}
-
-/// Every `{}` becomes the entry.
-fn fill<'a>(argument: &'a [u8], entry: Option<&[u8]>) -> Cow<'a, [u8]> {
-    let Some(entry) = entry.filter(|_| argument.windows(2).any(|w| w == b"{}")) else { return argument.into() };
-    let mut filled = Vec::with_capacity(argument.len() + entry.len());
-    let mut rest = argument;
-    while let Some(at) = rest.windows(2).position(|w| w == b"{}") {
-        filled.extend_from_slice(&rest[..at]);
-        filled.extend_from_slice(entry);
-        rest = &rest[at + 2..];
-    }
-    filled.extend_from_slice(rest);
-    filled.into()
 }
 
 /// Looks a program up as a shell does.

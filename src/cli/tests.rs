@@ -205,7 +205,7 @@ fn wrong_usage_is_2_with_a_word_on_what_is_wrong() {
         ("client set h --set os=x", "built in"),
         ("distributor add x --tier 3", "--tier"),
         ("distributor search --tier 1 random", "no way to search"),
-        ("wait x", "names no task"),
+        ("wait 15-12", "names no task"),
         ("sql", "required"),
         ("sql .tables", "--schema"),
         ("nonsense", "unrecognized"),

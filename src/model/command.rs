@@ -1,6 +1,7 @@
 //! What a task executes: arguments as bytes, a working directory, an environment.
 
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
@@ -27,7 +28,7 @@ impl Text {
     }
 
     /// The text for people: UTF-8, with invalid bytes replaced.
-    pub fn lossy(&self) -> std::borrow::Cow<'_, str> {
+    pub fn lossy(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.0)
     }
 }
@@ -138,6 +139,26 @@ impl Command {
     pub fn shown(&self) -> String {
         self.0.iter().map(quoted).collect::<Vec<_>>().join(" ")
     }
+
+    /// The same of a member with this line.
+    pub fn shown_for(&self, entry: &Text) -> String {
+        let fill = |argument: &Text| Text(fill(argument.as_bytes(), Some(entry.as_bytes())).into_owned());
+        Self(self.0.iter().map(fill).collect()).shown()
+    }
+}
+
+/// Every `{}` of an argument becomes the entry.
+pub fn fill<'a>(argument: &'a [u8], entry: Option<&[u8]>) -> Cow<'a, [u8]> {
+    let Some(entry) = entry.filter(|_| argument.windows(2).any(|w| w == b"{}")) else { return argument.into() };
+    let mut filled = Vec::with_capacity(argument.len() + entry.len());
+    let mut rest = argument;
+    while let Some(at) = rest.windows(2).position(|w| w == b"{}") {
+        filled.extend_from_slice(&rest[..at]);
+        filled.extend_from_slice(entry);
+        rest = &rest[at + 2..];
+    }
+    filled.extend_from_slice(rest);
+    filled.into()
 }
 
 fn quoted(argument: &Text) -> String {

@@ -23,6 +23,7 @@ pub mod import;
 pub mod interrupts;
 pub mod inventory;
 pub mod logs;
+pub mod members;
 pub mod moving;
 pub mod notice;
 pub mod output_files;

@@ -8,6 +8,7 @@ mod files;
 use crate::model::attempt::Cut;
 use crate::model::attribute::Attributes;
 use crate::model::demand::AppNeed;
+use crate::model::id::Index;
 use crate::model::resources::Bytes;
 use crate::model::task::State;
 use crate::model::time::Timestamp;
@@ -82,9 +83,25 @@ pub struct Task {
     /// Why its outputs are incomplete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<Cut>,
+    /// Of a member: its index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<Index>,
+    /// Of a member: its line (`--each-line`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<String>,
+    /// Of an array: its members, where they are asked for; in `show` those that failed or run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<Task>,
+    /// Members that the list leaves out, because they are too many.
+    #[serde(default, skip_serializing_if = "is_none_left")]
+    pub members_left_out: u32,
     /// Everything else; `show` only.
     #[serde(flatten)]
     pub detail: Option<Detail>,
+}
+
+const fn is_none_left(left_out: &u32) -> bool {
+    *left_out == 0
 }
 
 impl Submitted {

@@ -42,7 +42,7 @@ fn status_and_show_have_the_promised_fields() {
     assert_eq!(report["servers"][0]["running"], 0);
     assert_eq!(report["tasks"][0]["id"], "1");
     assert_eq!(report["tasks"][0]["attempts"], Value::Null);
-    let what = select_one(&grid, word("last"), false).unwrap();
+    let what = select_one(&mut grid, &word("last"), false).unwrap();
     assert_eq!(what.task, id);
     let shown = to_json(&show::show(&mut grid, &[what]).unwrap()[0]);
     assert_eq!(shown["state"], "PENDING");
@@ -68,7 +68,7 @@ fn cut_output_is_shown_by_show_status_and_logs_until_the_next_attempt() {
     let key = AttemptKey { task: id, index: began.index, number: began.number };
     let half = fixture::FixtureEnd { code: 3, out: "half a li", again: false, cut: Some(Cut::DiskFull) };
     fixture::end_cut(&mut grid, key, half);
-    let what = select_one(&grid, word("last"), false).unwrap();
+    let what = select_one(&mut grid, &word("last"), false).unwrap();
     let shown = to_json(&show::show(&mut grid, &[what]).unwrap()[0]);
     assert_eq!((&shown["reason"], &shown["cut"]), (&json!(WORDS), &json!("disk_full")));
     let asked = StatusFilter { only: Some(vec![what]), ..StatusFilter::default() };
@@ -102,14 +102,43 @@ fn an_array_has_counts_and_members() {
     let mut draft = fixture::draft();
     draft.members = Members::Range { first: 1, step: 2, count: 5, at_once: None };
     fixture::add_task(&mut grid, draft);
-    let whole = select_one(&grid, word("1"), false).unwrap();
+    let whole = select_one(&mut grid, &word("1"), false).unwrap();
     let shown = to_json(&show::show(&mut grid, &[whole]).unwrap()[0]);
     assert_eq!((&shown["size"], &shown["counts"]), (&json!(5), &json!({"PENDING": 5})));
-    let member = select_one(&grid, word("1.3"), false).unwrap();
+    let member = select_one(&mut grid, &word("1.3"), false).unwrap();
     let shown = to_json(&show::show(&mut grid, &[member]).unwrap()[0]);
     assert_eq!((&shown["id"], &shown["state"]), (&json!("1.3"), &json!("PENDING")));
-    let missing = select_one(&grid, word("1.2"), false).unwrap_err();
+    let missing = select_one(&mut grid, &word("1.2"), false).unwrap_err();
     assert_eq!(missing.to_string(), "no task \"1.2\"; 1 has the members 1 to 9");
+}
+
+#[test]
+fn tasks_are_selected_by_name_and_members_by_range() {
+    let (_dir, mut grid) = fixture::grid();
+    let named = |text: &str, count: u32| {
+        let mut draft = fixture::draft();
+        draft.name = Some(text.into());
+        draft.members = Members::Range { first: 10, step: 5, count, at_once: None };
+        draft
+    };
+    for draft in [named("build", 3), named("v1.2", 3), named("build", 3), named("12", 3)] {
+        fixture::add_task(&mut grid, draft);
+    }
+    let mut ids = |text: &str| match select(&mut grid, &[word(text)], All::Any, false) {
+        Ok(all) => all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+        Err(error) => error.to_string(),
+    };
+    assert_eq!(ids("build"), "3", "the newest");
+    assert_eq!(ids("build:all"), "1 3");
+    assert_eq!(ids("build.15"), "3.15");
+    assert_eq!(ids("v1.2"), "2", "a name comes before a member");
+    assert_eq!(ids("v1.2.11-30"), "2.15 2.20");
+    assert_eq!(ids("name:12"), "4");
+    assert_eq!(ids("last.10-15"), "4.10 4.15");
+    assert_eq!(ids("1.11-14"), "no task \"1.11-14\"; 1 has the members 10 to 20");
+    assert_eq!(ids("1.failed"), "no task \"1.failed\"; no member of 1 has failed");
+    assert!(ids("nosuch").contains("none of yours has that name"));
+    assert!(ids("nosuch:all").contains("none of yours has that name"));
 }
 
 #[test]
@@ -119,25 +148,25 @@ fn last_and_all_select_the_callers_own_tasks() {
     let mut held = fixture::draft();
     held.hold = true;
     fixture::add_task(&mut grid, held);
-    let ids = |all, everyone| -> Vec<i64> {
-        select(&grid, &[Selector::All], all, everyone).unwrap().iter().map(|c| c.task.0).collect()
+    let mut ids = |all, everyone| -> Vec<i64> {
+        select(&mut grid, &[Selector::All], all, everyone).unwrap().iter().map(|c| c.task.0).collect()
     };
     assert_eq!(ids(All::Unended, false), [1, 2]);
     assert_eq!(ids(All::Active, false), [1]);
     assert_eq!(ids(All::Held, false), [2]);
     assert_eq!(ids(All::Failed, false), Vec::<i64>::new());
-    assert_eq!(select(&grid, &[word("1-2"), word("2")], All::Any, false).unwrap().len(), 2);
+    assert_eq!(select(&mut grid, &[word("1-2"), word("2")], All::Any, false).unwrap().len(), 2);
     grid.me = name("other");
-    assert!(matches!(select(&grid, &[Selector::Last], All::Any, false), Err(OpsError::Unknown { .. })));
-    assert_eq!(select(&grid, &[Selector::Last], All::Any, true).unwrap().len(), 1);
-    assert!(matches!(select(&grid, &[word("99")], All::Any, false), Err(OpsError::Unknown { .. })));
+    assert!(matches!(select(&mut grid, &[word("last")], All::Any, false), Err(OpsError::Unknown { .. })));
+    assert_eq!(select(&mut grid, &[word("last")], All::Any, true).unwrap().len(), 1);
+    assert!(matches!(select(&mut grid, &[word("99")], All::Any, false), Err(OpsError::Unknown { .. })));
 }
 
 #[test]
 fn explain_has_two_tiers_in_order_and_every_server() {
     let (_dir, mut grid) = fixture::grid();
     fixture::add_task(&mut grid, fixture::draft());
-    let what = select_one(&grid, word("1"), false).unwrap();
+    let what = select_one(&mut grid, &word("1"), false).unwrap();
     let report = to_json(&explain::explain(&mut grid, what).unwrap());
     assert_eq!(
         report["tiers"][0],
@@ -292,7 +321,7 @@ fn settings_have_defaults_and_go_back_to_them() {
 fn task_that_never_started_has_no_logs_and_gc_keeps_it() {
     let (_dir, mut grid) = fixture::grid();
     fixture::add_task(&mut grid, fixture::draft());
-    let what = select_one(&grid, word("1"), false).unwrap();
+    let what = select_one(&mut grid, &word("1"), false).unwrap();
     let mut said = Vec::new();
     let wanted = logs::LogRequest { streams: vec![Stream::Out, Stream::Err], attempt: None };
     logs::logs(&mut grid, what, &wanted, &mut |event| {
@@ -320,7 +349,7 @@ fn attempts_are_numbered_and_logs_print_each() {
     let (_dir, mut grid) = fixture::grid();
     let id = fixture::add_task(&mut grid, fixture::draft());
     let first = fixture::start(&mut grid, id);
-    let what = select_one(&grid, word("1"), false).unwrap();
+    let what = select_one(&mut grid, &word("1"), false).unwrap();
     let running = to_json(&show::show(&mut grid, &[what]).unwrap()[0]);
     assert_eq!((&running["state"], &running["server"]), (&json!("RUNNING"), &json!("local")));
     assert_eq!((&running["attempts"][0]["number"], &running["attempts"][0]["ended_at"]), (&json!(1), &Value::Null));

@@ -1,10 +1,10 @@
-//! Selects tasks by what people type: `12`, `12.3`, `12-15`, `last`, `all`.
+//! Selects tasks by what people type: ids, members, ranges, names, `last`, `all`.
 
-use super::{Grid, OpsError};
+use super::{Grid, OpsError, members};
 use crate::model::id::{Index, TaskId, UserId};
-use crate::model::selector::Selector;
+use crate::model::selector::{MemberWord, Selector, TaskWord};
 use crate::store::View;
-use crate::store::tasks::Shape;
+use crate::store::tasks::{Shape, TaskRow};
 use std::fmt;
 
 /// A task, or one member of it.
@@ -41,34 +41,35 @@ pub enum All {
 }
 
 /// The tasks that the words name, in order, each once. With `everyone`, `last` and `all` mean the tasks of all users.
-pub fn select(grid: &Grid, words: &[Selector], all: All, everyone: bool) -> Result<Vec<Chosen>, OpsError> {
-    let view = grid.store.view();
-    let mine = if everyone { None } else { Some(caller(&view, grid)?) };
+pub fn select(grid: &mut Grid, words: &[Selector], all: All, everyone: bool) -> Result<Vec<Chosen>, OpsError> {
+    let mine = if everyone { None } else { Some(caller(&grid.store.view(), grid)?) };
     let mut chosen: Vec<Chosen> = Vec::new();
     for word in words {
-        match *word {
-            Selector::Task(task) => {
-                exists(&view, task)?;
-                chosen.push(Chosen { task, index: None });
+        match word {
+            Selector::One(task, members) => {
+                let (task, members) = one(&grid.store.view(), task, *members, mine)?;
+                match members {
+                    None => chosen.push(whole(task)),
+                    Some(MemberWord::One(index)) => chosen.push(member(&grid.store.view(), task, index)?),
+                    Some(MemberWord::Range(from, to)) => chosen.extend(range(&grid.store.view(), task, from, to)?),
+                    Some(MemberWord::Failed) => chosen.extend(failed(grid, task)?),
+                }
             }
-            Selector::Member(task, index) => chosen.push(member(&view, task, index)?),
             Selector::Span(from, to) => {
-                let found = view.task_ids(from, to)?;
+                let found = grid.store.view().task_ids(*from, *to)?;
                 if found.is_empty() {
                     return Err(OpsError::unknown("task", &word.to_string(), []));
                 }
                 chosen.extend(found.into_iter().map(whole));
             }
-            Selector::Last => {
-                let task = view.last_task(mine)?;
-                let task = task.ok_or_else(|| OpsError::Unknown {
-                    kind: "task",
-                    name: "last".to_owned(),
-                    hint: if everyone { "; there is none yet" } else { "; you have none yet" }.to_owned(),
-                })?;
-                chosen.push(whole(task));
+            Selector::AllNamed(name) => {
+                let found = grid.store.view().select_named(name, mine, all.into())?;
+                if found.is_empty() && grid.store.view().newest_named(name, mine)?.is_none() {
+                    return Err(unnamed(name, mine));
+                }
+                chosen.extend(found.into_iter().map(whole));
             }
-            Selector::All => chosen.extend(view.select_all(mine, all.into())?.into_iter().map(whole)),
+            Selector::All => chosen.extend(grid.store.view().select_all(mine, all.into())?.into_iter().map(whole)),
         }
     }
     let mut seen = std::collections::HashSet::new();
@@ -77,12 +78,75 @@ pub fn select(grid: &Grid, words: &[Selector], all: All, everyone: bool) -> Resu
 }
 
 /// Exactly one task or member.
-pub fn select_one(grid: &Grid, word: Selector, everyone: bool) -> Result<Chosen, OpsError> {
-    if matches!(word, Selector::All | Selector::Span(..)) {
-        return Err(OpsError::Usage(format!("{word}: this command takes one task: 12, 12.3 or last")));
+pub fn select_one(grid: &mut Grid, word: &Selector, everyone: bool) -> Result<Chosen, OpsError> {
+    if !word.is_single() {
+        return Err(OpsError::Usage(format!("{word}: this command takes one task: 12, 12.3, last or a name")));
     }
-    let found = select(grid, &[word], All::Any, everyone)?;
+    let found = select(grid, std::slice::from_ref(word), All::Any, everyone)?;
     found.into_iter().next().ok_or_else(|| OpsError::unknown("task", &word.to_string(), []))
+}
+
+/// The task of a word. A name that no task has may end with members: `build.3`.
+fn one(
+    view: &View<'_>,
+    word: &TaskWord,
+    members: Option<MemberWord>,
+    mine: Option<UserId>,
+) -> Result<(TaskId, Option<MemberWord>), OpsError> {
+    match word {
+        TaskWord::Id(task) => exists(view, *task).map(|()| (*task, members)),
+        TaskWord::Last => {
+            let task = view.last_task(mine)?;
+            let hint = if mine.is_none() { "; there is none yet" } else { "; you have none yet" }.to_owned();
+            let task = task.ok_or_else(|| OpsError::Unknown { kind: "task", name: "last".to_owned(), hint })?;
+            Ok((task, members))
+        }
+        TaskWord::Named(name) => {
+            if let Some(task) = view.newest_named(name, mine)? {
+                return Ok((task, members));
+            }
+            let parts = name.rsplit_once('.').and_then(|(name, members)| Some((name, members.parse().ok()?)));
+            let Some((name, members)) = parts else { return Err(unnamed(name, mine)) };
+            let task = view.newest_named(name, mine)?.ok_or_else(|| unnamed(name, mine))?;
+            Ok((task, Some(members)))
+        }
+    }
+}
+
+fn unnamed(name: &str, mine: Option<UserId>) -> OpsError {
+    let none = if mine.is_none() { "none has that name" } else { "none of yours has that name" };
+    let hint = format!("; {none}; ids are 12, 12.3, 12.3-5, 12.failed, 12-15, last and all");
+    OpsError::Unknown { kind: "task", name: name.to_owned(), hint }
+}
+
+/// Most members that one word can name.
+const MEMBERS_MAX: usize = 10_000;
+
+/// The members of an array from one index to another, both included.
+fn range(view: &View<'_>, task: TaskId, from: Index, to: Index) -> Result<Vec<Chosen>, OpsError> {
+    let row = view.task(task)?.ok_or_else(|| OpsError::unknown("task", &task.to_string(), []))?;
+    let first = row.shape.position_from(from);
+    let all = (first..row.size).map(|position| row.shape.index_at(position)).take_while(|index| *index <= to);
+    let found: Vec<Chosen> = all.take(MEMBERS_MAX + 1).map(|index| Chosen { task, index: Some(index) }).collect();
+    if row.shape == Shape::Single || found.is_empty() {
+        return Err(no_member(&row, format!("{task}.{from}-{to}")));
+    }
+    if found.len() > MEMBERS_MAX {
+        let words = format!("{task}.{from}-{to}: at most {MEMBERS_MAX} members at once; {task} names all of them");
+        return Err(OpsError::Usage(words));
+    }
+    Ok(found)
+}
+
+/// The members of a task that failed, in this home or as its owner tells.
+fn failed(grid: &mut Grid, task: TaskId) -> Result<Vec<Chosen>, OpsError> {
+    let found: Vec<Chosen> =
+        members::failed(grid, task, MEMBERS_MAX)?.into_iter().map(|index| Chosen { task, index }).collect();
+    if found.is_empty() {
+        let hint = format!("; no member of {task} has failed");
+        return Err(OpsError::Unknown { kind: "task", name: format!("{task}.failed"), hint });
+    }
+    Ok(found)
 }
 
 const fn whole(task: TaskId) -> Chosen {
@@ -100,15 +164,19 @@ fn exists(view: &View<'_>, task: TaskId) -> Result<(), OpsError> {
 
 fn member(view: &View<'_>, task: TaskId, index: Index) -> Result<Chosen, OpsError> {
     let row = view.task(task)?.ok_or_else(|| OpsError::unknown("task", &task.to_string(), []))?;
-    if row.shape.position_of(index, row.size).is_none() {
-        let last = row.shape.index_at(row.size.saturating_sub(1));
-        let hint = match row.shape {
-            Shape::Single => format!("; {task} is a single task, without members"),
-            _ => format!("; {task} has the members {} to {last}", row.shape.index_at(0)),
-        };
-        return Err(OpsError::Unknown { kind: "task", name: format!("{task}.{index}"), hint });
+    match row.shape.position_of(index, row.size) {
+        None => Err(no_member(&row, format!("{task}.{index}"))),
+        Some(_) => Ok(Chosen { task, index: Some(index) }),
     }
-    Ok(Chosen { task, index: Some(index) })
+}
+
+fn no_member(row: &TaskRow, name: String) -> OpsError {
+    let last = row.shape.index_at(row.size.saturating_sub(1));
+    let hint = match row.shape {
+        Shape::Single => format!("; {} is a single task, without members", row.id),
+        _ => format!("; {} has the members {} to {last}", row.id, row.shape.index_at(0)),
+    };
+    OpsError::Unknown { kind: "task", name, hint }
 }
 
 impl From<All> for crate::store::choosing::TaskFilter {

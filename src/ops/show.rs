@@ -1,9 +1,10 @@
 //! `grid show`: the full report of a task; and the shorter one in `status`.
 
+use super::members::Listed;
 use super::report::{AttemptReport, Detail, InheritedReport, Remote, Submitted, Task};
 use super::selecting::Chosen;
 use super::submit::{Several, waits_in};
-use super::{Grid, OpsError, remote};
+use super::{Grid, OpsError, members, remote};
 use crate::model::id::{Index, ServerId, TaskId};
 use crate::model::server::{Engine, Health};
 use crate::model::task::{Launch, Phase, State};
@@ -53,6 +54,11 @@ fn as_ours(view: &View<'_>, chosen: Chosen, mut task: Task, id: TaskId) -> Resul
         task.head.reason = super::fetch::not_whole(view, &row)?.or(task.head.reason);
     }
     task.head.id = chosen.to_string();
+    for member in &mut task.members {
+        let index = member.index;
+        member.head.id = Chosen { task: chosen.task, index }.to_string();
+        member.remote = Some(Remote { distributor: distributor.clone(), id: Chosen { task: id, index }.to_string() });
+    }
     let unplaced = task.head.server.is_none() && !task.head.state.ended();
     task.head.waits_in = unplaced.then(|| distributor.clone());
     task.head.route = vec![row.tier1, row.tier2];
@@ -73,6 +79,9 @@ fn full_report(view: &View<'_>, chosen: Chosen, several: &Several) -> Result<Tas
         Some(index) if row.shape != Shape::Single => of_member(view, &row, index, member.as_ref(), several)?,
         _ => of_task(view, &row, member.as_ref(), several)?,
     };
+    if index.is_none() {
+        list_members(view, &row, Listed::Noted, MEMBERS, several, &mut task)?;
+    }
     if index.is_none() && task.head.reason.is_none() {
         let cut = view.count_cut(row.id)?;
         task.head.reason = (cut > 0).then(|| format!("the output of {cut} of {} members was cut", row.size));
@@ -83,6 +92,28 @@ fn full_report(view: &View<'_>, chosen: Chosen, several: &Several) -> Result<Tas
         other => Some(other?),
     };
     Ok(task)
+}
+
+/// Most members that a report lists.
+const MEMBERS: u32 = 1_000;
+
+/// Puts the members of an array into its report.
+pub(super) fn list_members(
+    view: &View<'_>,
+    row: &TaskRow,
+    which: Listed,
+    limit: u32,
+    several: &Several,
+    task: &mut Task,
+) -> Result<(), OpsError> {
+    let all = match which {
+        Listed::All => row.size,
+        Listed::Failed => row.counts.faults(),
+        Listed::Noted => row.counts.faults() + row.counts.running,
+    };
+    task.members = members::reports(view, row, which, limit, several)?;
+    task.members_left_out = all.saturating_sub(u32::try_from(task.members.len()).unwrap_or(all));
+    Ok(())
 }
 
 /// The report of a task in `status`; `member` is the only member of a single task.
@@ -143,6 +174,10 @@ pub(super) fn of_task(
             _ => None,
         },
         cut: last.and_then(|last| last.cut),
+        index: None,
+        line: None,
+        members: Vec::new(),
+        members_left_out: 0,
         detail: None,
     })
 }
@@ -154,7 +189,7 @@ fn others_wait(row: &TaskRow) -> Option<String> {
 }
 
 /// The report of one member of an array.
-fn of_member(
+pub(super) fn of_member(
     view: &View<'_>,
     row: &TaskRow,
     index: Index,
@@ -166,6 +201,15 @@ fn of_member(
     task.head.id = format!("{}.{index}", row.id);
     task.head.state = state;
     task.head.size = None;
+    task.index = Some(index);
+    if row.shape == Shape::Lines
+        && let Some(line) = view.entry(row.id, index)?
+    {
+        if let Some(launch) = view.launch(row.id)? {
+            task.command = launch.command.shown_for(&line);
+        }
+        task.line = Some(line.lossy().into_owned());
+    }
     task.head.waits_in = task.head.waits_in.filter(|_| matches!(state, State::Pending | State::Held));
     task.counts = None;
     task.head.reason = match (state, member) {

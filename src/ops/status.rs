@@ -1,9 +1,10 @@
 //! `grid status`: running tasks, waiting tasks with reasons, and the last ended ones. Its time does not grow with the number of ended tasks.
 
+use super::members::Listed;
 use super::report::{ServerLine, Status, Task};
 use super::selecting::Chosen;
 use super::submit::Several;
-use super::{Grid, OpsError, dispatcher, notice, remote, server_remarks, servers, show, users};
+use super::{Grid, OpsError, dispatcher, members, notice, remote, server_remarks, servers, show, users};
 use crate::model::filesystem::has_room;
 use crate::model::id::Index;
 use crate::model::time::Timestamp;
@@ -25,6 +26,8 @@ pub struct StatusFilter {
     /// No limit.
     pub all: bool,
     pub user: Option<String>,
+    /// Of arrays in `only`, the members to list.
+    pub members: Listed,
 }
 
 /// Reports servers and tasks from one snapshot.
@@ -35,12 +38,19 @@ pub fn status(grid: &mut Grid, asked: &StatusFilter) -> Result<Status, OpsError>
         Err(OpsError::Store(StoreError::Unwritable { .. })) => {}
         done => drop(done?),
     }
+    let told = named(grid, asked)?;
     let disk_full = !has_room(grid.store.home().dir());
     let dispatcher = dispatcher::trouble(grid);
     grid.store.read(|view| {
-        let (rows, left_out) = rows(view, asked)?;
         let several = Several::default();
-        let tasks = rows.iter().map(|row| brief(view, row, &several)).collect::<Result<_, _>>()?;
+        let (tasks, left_out) = match told {
+            Some(told) => (told, 0),
+            None => {
+                let (rows, left_out) = rows(view, asked)?;
+                let tasks = rows.iter().map(|row| brief(view, row, &several)).collect::<Result<_, OpsError>>()?;
+                (tasks, left_out)
+            }
+        };
         let remarks = server_remarks::remarks(view, Timestamp::now())?;
         let servers = view.servers_in_short()?.iter().map(|server| line(server, remarks.get(&server.id))).collect();
         let notice = notice::of(view)?;
@@ -57,10 +67,6 @@ pub fn status(grid: &mut Grid, asked: &StatusFilter) -> Result<Status, OpsError>
 }
 
 fn rows(view: &View<'_>, asked: &StatusFilter) -> Result<(Vec<TaskRow>, u64), OpsError> {
-    if let Some(only) = &asked.only {
-        let found = only.iter().map(|c| view.task(c.task)).collect::<Result<Vec<_>, _>>()?;
-        return Ok((found.into_iter().flatten().collect(), 0));
-    }
     let user = match &asked.user {
         Some(name) => Some(users::find(view, name)?.id),
         None => None,
@@ -74,6 +80,34 @@ fn rows(view: &View<'_>, asked: &StatusFilter) -> Result<(Vec<TaskRow>, u64), Op
     rows.extend(view.ended(user, ended)?);
     rows.sort_by_key(|row| row.id);
     Ok((rows, left_out))
+}
+
+/// Reports of tasks and members that are named, arrays with their members.
+fn named(grid: &mut Grid, asked: &StatusFilter) -> Result<Option<Vec<Task>>, OpsError> {
+    let Some(only) = &asked.only else { return Ok(None) };
+    let limit = if asked.all { u32::MAX } else { asked.limit.unwrap_or(LIMIT) };
+    let mut tasks = Vec::with_capacity(only.len());
+    let several = Several::default();
+    for chosen in only {
+        // Its owner knows the members.
+        let away = remote::away(grid, *chosen)?.is_some();
+        let Some(row) = grid.store.view().task(chosen.task)? else { continue };
+        if row.shape != Shape::Single && (away || chosen.index.is_some()) {
+            for mut task in show::show(grid, &[*chosen])? {
+                task.detail = None;
+                if asked.members == Listed::Failed {
+                    task.members.retain(|member| members::is_failure(member.head.state));
+                }
+                tasks.push(task);
+            }
+            continue;
+        }
+        let view = grid.store.view();
+        let mut task = brief(&view, &row, &several)?;
+        show::list_members(&view, &row, asked.members, limit, &several, &mut task)?;
+        tasks.push(task);
+    }
+    Ok(Some(tasks))
 }
 
 fn brief(view: &View<'_>, row: &TaskRow, several: &Several) -> Result<Task, OpsError> {

@@ -50,4 +50,16 @@ impl View<'_> {
     pub fn select_all(&self, user: Option<UserId>, which: TaskFilter) -> Result<Vec<TaskId>> {
         self.all(which.sql(), [user], |row| row.get(0))
     }
+
+    /// Those of them that have a name.
+    pub fn select_named(&self, name: &str, user: Option<UserId>, which: TaskFilter) -> Result<Vec<TaskId>> {
+        let sql = format!("SELECT id FROM task WHERE name = ?2 AND id IN ({}) ORDER BY id", which.sql());
+        self.all(&sql, (user, name), |row| row.get(0))
+    }
+
+    /// The newest task of a name, of a user or of anybody.
+    pub fn newest_named(&self, name: &str, user: Option<UserId>) -> Result<Option<TaskId>> {
+        let sql = "SELECT id FROM task WHERE name = ?1 AND (?2 IS NULL OR user_id = ?2) ORDER BY id DESC LIMIT 1";
+        self.one(sql, (name, user), |row| row.get(0))
+    }
 }

@@ -128,6 +128,16 @@ impl View<'_> {
         self.all(row::OF_TASK, (task, limit), row::read)
     }
 
+    /// Members of a task that failed, in order, at most `limit`.
+    pub fn failed_members_of(&self, task: TaskId, limit: u32) -> Result<Vec<MemberRow>> {
+        self.all(row::FAILED, (task, limit), row::read)
+    }
+
+    /// Members of a task that run, in order, at most `limit`.
+    pub fn running_members(&self, task: TaskId, limit: u32) -> Result<Vec<MemberRow>> {
+        self.all(row::RUNNING, (task, limit), row::read)
+    }
+
     /// How many members of a task have an output that is not whole.
     pub fn count_cut(&self, task: TaskId) -> Result<u32> {
         let sql = "SELECT count(*) FROM member WHERE task_id = ?1 AND cut IS NOT NULL";

@@ -32,6 +32,15 @@ impl Shape {
         }
     }
 
+    /// The position of the first member with this index or a higher one.
+    pub const fn position_from(self, index: Index) -> u32 {
+        match self {
+            Self::Single => 0,
+            Self::Array { first, step } => index.0.saturating_sub(first).div_ceil(step),
+            Self::Lines => index.0.saturating_sub(1),
+        }
+    }
+
     /// The position of an index, if the task has such a member.
     pub fn position_of(self, index: Index, size: u32) -> Option<u32> {
         let position = match self {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 #[derive(Debug, Args)]
 pub struct Remove {
-    /// Tasks that have ended: 12, 12-15, last, all
-    #[arg(value_name = "ID", conflicts_with_all = ["ended", "older"])]
+    /// Tasks that have ended: 12, 12-15, last, all, or a name; several with commas too
+    #[arg(value_name = "ID", value_delimiter = ',', conflicts_with_all = ["ended", "older"])]
     pub ids: Vec<Selector>,
     /// All your tasks that have ended
     #[arg(long)]

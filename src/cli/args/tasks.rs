@@ -174,9 +174,15 @@ pub struct RunArgs {
 
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// Only these tasks: 12, 12-15, last, all
-    #[arg(value_name = "ID")]
+    /// Only these tasks: 12, 12.3, 12.failed, 12-15, last, all, or a name; of an array also the members that failed or run
+    #[arg(value_name = "ID", value_delimiter = ',')]
     pub ids: Vec<Selector>,
+    /// List all members of the arrays that are named
+    #[arg(long, requires = "ids")]
+    pub members: bool,
+    /// List only the members that failed of the arrays that are named
+    #[arg(long, requires = "ids", conflicts_with = "members")]
+    pub failed: bool,
     /// List at most N tasks
     #[arg(long, value_name = "N", conflicts_with = "all", allow_negative_numbers = true, value_parser = at_least::<0>)]
     pub limit: Option<u32>,
@@ -194,14 +200,14 @@ pub struct StatusArgs {
 impl StatusArgs {
     /// `grid` alone.
     pub const fn plain() -> Self {
-        Self { ids: Vec::new(), limit: None, all: false, user: None, json: false }
+        Self { ids: Vec::new(), members: false, failed: false, limit: None, all: false, user: None, json: false }
     }
 }
 
 #[derive(Debug, Args)]
 pub struct Show {
-    /// Tasks: 12, 12.3, 12-15, last, all
-    #[arg(value_name = "ID", required = true)]
+    /// Tasks: 12, 12.3, 12.3-5, 12.failed, 12-15, last, all, or a name; several with commas too
+    #[arg(value_name = "ID", required = true, value_delimiter = ',')]
     pub ids: Vec<Selector>,
     /// Let `all` and `last` mean the tasks of all users
     #[arg(long)]
@@ -213,7 +219,7 @@ pub struct Show {
 
 #[derive(Debug, Args)]
 pub struct Explain {
-    /// A task: 12, 12.3 or last
+    /// A task: 12, 12.3, last or a name
     #[arg(value_name = "ID")]
     pub id: Selector,
     /// Let `last` mean the newest task of any user
@@ -226,12 +232,18 @@ pub struct Explain {
 
 #[derive(Debug, Args)]
 pub struct Logs {
-    /// A task: 12, 12.3 or last
-    #[arg(value_name = "ID")]
-    pub id: Selector,
-    /// Follow the output until the task ends
+    /// Tasks: 12, 12.3, 12.3-5, 12.failed, 12-15, last, all, or a name; several with commas too
+    #[arg(value_name = "ID", required = true, value_delimiter = ',')]
+    pub ids: Vec<Selector>,
+    /// Follow the output of one task until it ends
     #[arg(short = 'f', long)]
     pub follow: bool,
+    /// Only the last N lines of each output
+    #[arg(short = 'n', long, value_name = "N", conflicts_with = "follow", allow_negative_numbers = true, value_parser = lines)]
+    pub tail: Option<usize>,
+    /// Begin each line with its task
+    #[arg(long)]
+    pub tag: bool,
     /// Print only its stderr
     #[arg(long, conflicts_with = "out")]
     pub err: bool,
@@ -248,8 +260,8 @@ pub struct Logs {
 
 #[derive(Debug, Args)]
 pub struct Wait {
-    /// Tasks: 12, 12.3, 12-15, last, all; default: all
-    #[arg(value_name = "ID")]
+    /// Tasks: 12, 12.3, 12.3-5, 12.failed, 12-15, last, all, or a name; several with commas too; default: all
+    #[arg(value_name = "ID", value_delimiter = ',')]
     pub ids: Vec<Selector>,
     /// Let `all` and `last` mean the tasks of all users
     #[arg(long)]
@@ -261,8 +273,8 @@ pub struct Wait {
 
 #[derive(Debug, Args)]
 pub struct FetchArgs {
-    /// Tasks: 12, 12.3, 12-15, last, all
-    #[arg(value_name = "ID", required = true)]
+    /// Tasks: 12, 12.3, 12.3-5, 12.failed, 12-15, last, all, or a name; several with commas too
+    #[arg(value_name = "ID", required = true, value_delimiter = ',')]
     pub ids: Vec<Selector>,
     /// Unpack below this directory; default: where the task was submitted
     #[arg(long, value_name = "DIR")]
@@ -277,8 +289,8 @@ pub struct FetchArgs {
 
 #[derive(Debug, Args)]
 pub struct CancelArgs {
-    /// Tasks: 12, 12.3, 12-15, last, all
-    #[arg(value_name = "ID", required = true)]
+    /// Tasks: 12, 12.3, 12.3-5, 12.failed, 12-15, last, all, or a name; several with commas too
+    #[arg(value_name = "ID", required = true, value_delimiter = ',')]
     pub ids: Vec<Selector>,
     /// Return when the tasks have ended
     #[arg(long)]
@@ -297,6 +309,11 @@ pub struct CancelArgs {
     pub json: bool,
 }
 
+/// A number of lines; tail's `+N` and `-N` are no numbers here.
+fn lines(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| format!("{text:?} is no number of lines"))
+}
+
 /// Zero means KILL at once.
 fn grace(text: &str) -> Result<Duration, crate::model::time::BadDuration> {
     if matches!(text, "0" | "0s") { Ok(Duration::ZERO) } else { parse_duration(text) }
@@ -304,8 +321,8 @@ fn grace(text: &str) -> Result<Duration, crate::model::time::BadDuration> {
 
 #[derive(Debug, Args)]
 pub struct ChosenArgs {
-    /// Tasks: 12, 12.3, 12-15, last, all
-    #[arg(value_name = "ID", required = true)]
+    /// Tasks: 12, 12.3, 12.3-5, 12.failed, 12-15, last, all, or a name; several with commas too
+    #[arg(value_name = "ID", required = true, value_delimiter = ',')]
     pub ids: Vec<Selector>,
     /// Let `all` and `last` mean the tasks of all users
     #[arg(long)]

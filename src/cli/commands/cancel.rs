@@ -13,7 +13,7 @@ pub fn run(args: CancelArgs, out: &mut Out) -> CommandResult {
     with_grid(out, |grid, out| {
         let what = selecting::select(grid, &args.ids, All::Unended, args.everyone)?;
         let changes = if args.forget { cancel::forget(grid, &what)? } else { cancel::cancel(grid, &what, args.grace)? };
-        hold::print(&changes, "cancel recorded", args.json, out)?;
+        hold::print(&changes, "cancel asked", args.json, out)?;
         // A task whose cancel is recorded nowhere may never end.
         let refused = |change: &TaskChange| change.changed == 0 && !change.state.ended();
         let cancelled: Vec<_> =

@@ -11,7 +11,7 @@ use crate::ops::{explain, selecting};
 
 pub fn run(args: Explain, out: &mut Out) -> CommandResult {
     with_grid(out, |grid, out| {
-        let what = selecting::select_one(grid, args.id, args.everyone)?;
+        let what = selecting::select_one(grid, &args.id, args.everyone)?;
         let report = explain::explain(grid, what)?;
         print(&report, args.json, out)
     })

@@ -34,14 +34,28 @@ pub fn code(words: &[Selector], changes: &[TaskChange]) -> Code {
     if named && changes.iter().any(|change| change.changed == 0) { Code::REFUSED } else { Code::OK }
 }
 
-/// Silence is success; what is worth knowing goes to stderr. `done`: what was done to those that changed.
+/// Ids that a sentence names.
+const NAMED: usize = 20;
+
+/// `held: 12`, `queued again 25: 12.1 12.4 ..`.
+fn sentence(done: &str, ids: &[&str]) -> String {
+    let many = if ids.len() > 1 { format!(" {}", ids.len()) } else { String::new() };
+    let more = if ids.len() > NAMED { " .." } else { "" };
+    let named: Vec<&str> = ids.iter().take(NAMED).copied().collect();
+    format!("{done}{many}: {}{more}", named.join(" "))
+}
+
+/// Tells what was done; what is worth knowing goes to stderr. `done`: what was done to those that changed.
 pub fn print(changes: &[TaskChange], done: &str, json: bool, out: &mut Out) -> Result<(), Failure> {
+    let changed: Vec<&str> = changes.iter().filter(|c| c.changed > 0).map(|c| c.id.as_str()).collect();
+    if !changed.is_empty() {
+        out.did(format!("{done}: {}", changed.join(" ")), "the report");
+    }
     if json {
-        let changed: Vec<&str> = changes.iter().filter(|c| c.changed > 0).map(|c| c.id.as_str()).collect();
-        if !changed.is_empty() {
-            out.did(format!("{done}: {}", changed.join(" ")), "the report");
-        }
         return out.json(changes);
+    }
+    if !changed.is_empty() {
+        out.line(&sentence(done, &changed))?;
     }
     for change in changes {
         if let Some(note) = &change.note {

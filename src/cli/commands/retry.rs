@@ -11,7 +11,7 @@ pub fn run(args: RetryArgs, out: &mut Out) -> CommandResult {
     with_grid(out, |grid, out| {
         let what = selecting::select(grid, &args.chosen.ids, All::Failed, args.chosen.everyone)?;
         let changes = retry::retry(grid, &what, args.failed, Some(&caller::submitter()))?;
-        hold::print(&changes, "queued again", args.chosen.json, out)?;
+        hold::print(&changes, "retried", args.chosen.json, out)?;
         Ok(hold::code(&args.chosen.ids, &changes))
     })
 }

@@ -5,7 +5,8 @@ use super::super::caller;
 use super::super::exit::Code;
 use super::super::failure::Failure;
 use super::super::output::Out;
-use super::{CommandResult, explain, fetch, logs, typed, with_grid};
+use super::super::output::log_lines;
+use super::{CommandResult, explain, fetch, typed, with_grid};
 use crate::model::attempt::Stream;
 use crate::model::task::State;
 use crate::ops::abandon::{Abandoned, abandon};
@@ -13,7 +14,7 @@ use crate::ops::interrupts::Interrupts;
 use crate::ops::reader::Follower;
 use crate::ops::selecting::Chosen;
 use crate::ops::submit::SubmitRequest;
-use crate::ops::{OpsError, follow, show, submit, targets};
+use crate::ops::{OpsError, follow, members, show, submit, targets};
 
 pub fn run(args: RunArgs, out: &mut Out) -> CommandResult {
     let (dry_run, keep_going) = (args.task.dry_run, args.keep_going);
@@ -50,7 +51,7 @@ pub fn run(args: RunArgs, out: &mut Out) -> CommandResult {
         let mut interrupts = interrupts.map_or_else(Interrupts::listen, Ok)?;
         let what = submit::chosen(grid, &report)?;
         let follower = &mut Follower { interrupts: Some(&mut interrupts), reader: Some(&reader) };
-        let ending = match follow::run(grid, what, follower, &mut |event| logs::give(out, event)) {
+        let ending = match follow::run(grid, what, follower, &mut |event| log_lines::give(out, event)) {
             Err(OpsError::Output(error)) => {
                 let failure = Failure::from(error);
                 // A full disk keeps us from telling the output, not the task from running.
@@ -68,6 +69,9 @@ pub fn run(args: RunArgs, out: &mut Out) -> CommandResult {
         };
         if ending.code == NOT_FOUND {
             show::hint(grid, what)?.iter().for_each(|hint| out.note(hint));
+        }
+        if report.size.is_some() {
+            members::failures(grid, &[what])?.iter().for_each(|failures| out.note(&failures.to_string()));
         }
         let code = fetch::bring(grid, &[what], Code(ending.code), out)?.code;
         // A task that ended before the cancel reached it keeps its own code.

@@ -6,9 +6,9 @@ use super::super::output::Out;
 use super::super::output::table::Table;
 use super::{CommandResult, with_grid};
 use crate::model::resources::Bytes;
-use crate::model::selector::Selector;
 use crate::model::task::State;
 use crate::model::time::{Timestamp, clock};
+use crate::ops::members::is_failure;
 use crate::ops::report::{Archive, AttemptReport, Detail, Files, InheritedReport, Task};
 use crate::ops::selecting::{self, All};
 use crate::ops::show;
@@ -21,7 +21,7 @@ pub fn run(args: Show, out: &mut Out) -> CommandResult {
         if args.json {
             // One word that can only name one task gives an object, whatever there is.
             match (args.ids.as_slice(), tasks.as_slice()) {
-                ([Selector::Task(_) | Selector::Member(..) | Selector::Last], [task]) => out.json(task)?,
+                ([word], [task]) if word.is_single() => out.json(task)?,
                 _ => out.json(&tasks)?,
             }
             return Ok(Code::OK);
@@ -50,7 +50,9 @@ fn print(task: &Task, out: &mut Out) -> Result<(), super::Failure> {
         ("name", task.name.clone()),
         ("command", Some(task.command.clone())),
         ("state", Some(state)),
+        ("line", task.line.clone()),
         ("members", counts),
+        ("failed", failed(task)),
         ("server", task.full_place(task.head.server.as_ref(), task.member.as_ref())),
         ("exit code", task.exit_code.map(|code| code.to_string())),
         ("signal", task.signal.map(|signal| signal.to_string())),
@@ -86,6 +88,18 @@ fn print(task: &Task, out: &mut Out) -> Result<(), super::Failure> {
         }
     }
     Ok(())
+}
+
+/// Failed members that are named.
+const FAILED: usize = 20;
+
+/// `12.7 12.14 ..`.
+fn failed(task: &Task) -> Option<String> {
+    let failed = task.members.iter().filter(|member| is_failure(member.head.state));
+    let ids: Vec<&str> = failed.map(|member| member.head.id.as_str()).collect();
+    let more = if ids.len() > FAILED || task.members_left_out > 0 { " .." } else { "" };
+    let named: Vec<&str> = ids.iter().take(FAILED).copied().collect();
+    (!ids.is_empty()).then(|| named.join(" ") + more)
 }
 
 /// `front-a > lab-x`; while a task is searched for, no second-tier distributor has it.

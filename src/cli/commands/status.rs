@@ -7,6 +7,7 @@ use super::super::output::table::Table;
 use super::{CommandResult, with_grid};
 use crate::model::task::State;
 use crate::model::time::{Timestamp, clock};
+use crate::ops::members::Listed;
 use crate::ops::notice::Notice;
 use crate::ops::report::{self, Task};
 use crate::ops::selecting::{self, All};
@@ -21,8 +22,18 @@ pub fn run(args: StatusArgs, out: &mut Out) -> CommandResult {
             [] => None,
             words => Some(selecting::select(grid, words, All::Any, false)?),
         };
-        let asked =
-            StatusFilter { only, limit: args.limit, all: args.all, user: args.user.map(|name| name.to_string()) };
+        let members = match (args.members, args.failed) {
+            (true, _) => Listed::All,
+            (_, true) => Listed::Failed,
+            _ => Listed::Noted,
+        };
+        let asked = StatusFilter {
+            only,
+            limit: args.limit,
+            all: args.all,
+            user: args.user.map(|name| name.to_string()),
+            members,
+        };
         let report = status::status(grid, &asked)?;
         if args.json {
             out.json(&report)?;
@@ -45,7 +56,7 @@ pub fn tasks(tasks: &[Task], me: &str, now: Timestamp) -> Table {
         .right(&["ID", "TIME"])
         .brief()
         .spare(&["USER", "NAME"]);
-    for task in tasks {
+    for task in tasks.iter().flat_map(|task| std::iter::once(task).chain(&task.members)) {
         table.row([
             task.head.id.clone(),
             task.name.clone().unwrap_or_default(),

@@ -10,7 +10,7 @@ use super::{CommandResult, explain, fetch, typed, with_grid};
 use crate::model::task::State;
 use crate::ops::report::Submitted;
 use crate::ops::submit::SubmitRequest;
-use crate::ops::{submit, targets, wait};
+use crate::ops::{members, submit, targets, wait};
 
 pub fn run(args: SubmitArgs, out: &mut Out) -> CommandResult {
     let dry_run = args.task.dry_run;
@@ -35,6 +35,7 @@ pub fn run(args: SubmitArgs, out: &mut Out) -> CommandResult {
         // Somebody who looks on is shown how far it is, from the database.
         if !Bar::is_shown()
             && let Some(code) = accepted.wait()
+            && (code == 0 || accepted.report.size.is_none())
         {
             return Ok(Code(code));
         }
@@ -60,6 +61,7 @@ pub fn run(args: SubmitArgs, out: &mut Out) -> CommandResult {
         let bar = Bar::new();
         let waited = wait::wait(grid, &[what], &mut |told| bar.tell(told, out))?;
         drop(bar);
+        members::failures(grid, &[what])?.iter().for_each(|failures| out.note(&failures.to_string()));
         Ok(fetch::bring(grid, &[what], Code(waited.code), out)?.code)
     })
 }

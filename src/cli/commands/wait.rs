@@ -10,7 +10,7 @@ use crate::model::attempt::Stream;
 use crate::model::selector::Selector;
 use crate::ops::reader::Follower;
 use crate::ops::selecting::{self, All};
-use crate::ops::wait;
+use crate::ops::{members, wait};
 
 pub fn run(args: Wait, out: &mut Out) -> CommandResult {
     with_grid(out, |grid, out| {
@@ -22,6 +22,7 @@ pub fn run(args: Wait, out: &mut Out) -> CommandResult {
         let follower = Follower { interrupts: None, reader: reader.as_ref() };
         let mut waited = wait::wait_until(grid, &what, &follower.stop()?, &mut |told| bar.tell(told, out))?;
         drop(bar);
+        members::failures(grid, &what)?.iter().for_each(|failures| out.note(&failures.to_string()));
         follower.reader_gone()?;
         let brought = fetch::bring(grid, &what, Code(waited.code), out)?;
         (waited.code, waited.files) = (brought.code.0, brought.files);

@@ -1,5 +1,6 @@
 //! The only place of the program that prints. Results go to stdout, messages to stderr.
 
+pub mod log_lines;
 pub mod progress;
 pub mod table;
 

@@ -22,6 +22,11 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Members that failed.
+    pub const fn faults(&self) -> u32 {
+        self.failed + self.timeout + self.out_of_memory + self.lost
+    }
+
     /// The state of the whole: that of its worst unended member, else FAILED if any failed.
     pub const fn state(&self) -> State {
         if self.running > 0 {

@@ -6,24 +6,28 @@ use crate::model::id::{AttemptKey, BootId, Index, MachineId, ServerId, TaskId};
 use crate::model::task::{EndState, Phase};
 use crate::model::time::Timestamp;
 use crate::store::columns::json;
+use crate::store::phases::{list, phase};
 use crate::store::reading::{Lenient, is_of_the_row, words};
 use crate::store::trace::NoteId;
 use rusqlite::Row;
 
 /// Rows of members, with their columns in the order in which they are read.
 macro_rules! select {
-    ($which:literal) => {
+    ($($which:expr),+) => {
         concat!(
             "SELECT task_id, idx, state, number, server_id, host_id, boot_id, machine_id, orphaned, started_at, ended_at, exit_code, signal, detail,
                     cpu_ms, max_rss, out_len, err_len, home_out, cut, verdict
              FROM member WHERE ",
-            $which
+            $($which),+
         )
     };
 }
 
 pub(super) const ONE: &str = select!("task_id = ?1 AND idx = ?2");
 pub(super) const OF_TASK: &str = select!("task_id = ?1 ORDER BY idx LIMIT ?2");
+pub(super) const FAILED: &str =
+    select!("task_id = ?1 AND state IN ", list!(failed, timeout, out_of_memory, lost), " ORDER BY idx LIMIT ?2");
+pub(super) const RUNNING: &str = select!("task_id = ?1 AND state = ", phase!(running), " ORDER BY idx LIMIT ?2");
 
 /// A member that has a row.
 #[derive(Debug, Clone)]

@@ -25,5 +25,5 @@ mod silence;
 mod spools;
 mod strangers;
 mod users;
-mod way;
+pub mod way;
 mod world;

@@ -1,0 +1,136 @@
+//! Members of arrays, for reports: those that failed or run, each with its line.
+
+use super::report::Task;
+use super::selecting::Chosen;
+use super::show::of_member;
+use super::submit::Several;
+use super::{Grid, OpsError, member_state, remote};
+use crate::model::id::{Index, TaskId};
+use crate::model::task::State;
+use crate::protocol::distributor::Verb;
+use crate::store::View;
+use crate::store::away::AwayState;
+use crate::store::members::MemberRow;
+use crate::store::tasks::{Shape, TaskRow};
+
+/// Which members of an array a report lists.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Listed {
+    /// Those that failed or run.
+    #[default]
+    Noted,
+    Failed,
+    All,
+}
+
+/// Has a member failed in this state? Who cancelled or skipped it knows.
+pub const fn is_failure(state: State) -> bool {
+    matches!(state, State::Failed | State::Timeout | State::OutOfMemory | State::Lost)
+}
+
+/// Reports of members of an array, by index, at most `limit`.
+pub(super) fn reports(
+    view: &View<'_>,
+    row: &TaskRow,
+    which: Listed,
+    limit: u32,
+    several: &Several,
+) -> Result<Vec<Task>, OpsError> {
+    if row.shape == Shape::Single || view.away(row.id)?.is_some() {
+        return Ok(Vec::new());
+    }
+    let rows = match which {
+        Listed::Failed => view.failed_members_of(row.id, limit)?,
+        Listed::All => view.members(row.id, limit)?,
+        Listed::Noted => {
+            let mut rows = view.failed_members_of(row.id, limit)?;
+            rows.extend(view.running_members(row.id, limit - u32::try_from(rows.len()).unwrap_or(limit))?);
+            rows.sort_by_key(|member| member.index);
+            rows
+        }
+    };
+    let mut all: Vec<Task> = rows
+        .iter()
+        .map(|member| of_member(view, row, member.index, Some(member), several))
+        .collect::<Result<_, _>>()?;
+    if which == Listed::All {
+        // Those that never had an attempt have no row of their own.
+        let last = (row.rest_next + row.rest)
+            .min(row.rest_next.saturating_add(limit - u32::try_from(rows.len()).unwrap_or(limit)));
+        for position in row.rest_next..last {
+            all.push(of_member(view, row, row.shape.index_at(position), None, several)?);
+        }
+        all.sort_by_key(|task| task.index);
+    }
+    Ok(all)
+}
+
+/// The members of a task that failed: in this home, or as its owner tells. None: the task, which has no members.
+pub(super) fn failed(grid: &mut Grid, task: TaskId, limit: usize) -> Result<Vec<Option<Index>>, OpsError> {
+    let whole = Chosen { task, index: None };
+    let row = grid.store.view().task(task)?.ok_or_else(|| OpsError::unknown("task", &task.to_string(), []))?;
+    if row.shape == Shape::Single {
+        return Ok(is_failure(row.state()).then_some(None).into_iter().collect());
+    }
+    if let Some(away) = remote::away(grid, whole)?
+        && matches!(away.held, AwayState::By { .. })
+    {
+        let report = remote::owner::report::<Task>(grid, &away, Verb::Show { index: None })?;
+        let failed = report.members.into_iter().filter(|member| is_failure(member.head.state));
+        return Ok(failed.take(limit).filter_map(|member| Some(Some(member.index?))).collect());
+    }
+    let rows = grid.store.view().failed_members_of(task, u32::try_from(limit).unwrap_or(u32::MAX))?;
+    Ok(rows.iter().map(|member: &MemberRow| Some(member.index)).collect())
+}
+
+/// How many of several members that were waited for failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failures {
+    pub failed: u64,
+    pub of: u64,
+    /// The first of them.
+    pub ids: Vec<String>,
+    /// What `grid retry` takes to try all of them again.
+    pub again: Vec<String>,
+}
+
+/// Most failed members that are named.
+const NAMED: usize = 10;
+
+impl std::fmt::Display for Failures {
+    /// `2 of 20 failed: 12.7 12.14 (grid logs 12.7; grid retry 12.failed)`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let more = if self.failed > self.ids.len() as u64 { " .." } else { "" };
+        write!(f, "{} of {} failed: {}{more}", self.failed, self.of, self.ids.join(" "))?;
+        let Some(first) = self.ids.first() else { return Ok(()) };
+        write!(f, " (grid logs {first}; grid retry {})", self.again.join(" "))
+    }
+}
+
+/// The failures among tasks that were waited for; None: there is none, or it was a single member, whose code says it.
+pub fn failures(grid: &mut Grid, what: &[Chosen]) -> Result<Option<Failures>, OpsError> {
+    let mut all = Failures { failed: 0, of: 0, ids: Vec::new(), again: Vec::new() };
+    for chosen in what {
+        let Some(row) = grid.store.view().task(chosen.task)? else { continue };
+        let (failed, of) = match chosen.index {
+            Some(_) => (u32::from(is_failure(member_state(&grid.store.view(), *chosen)?)), 1),
+            None => (row.counts.faults(), row.size),
+        };
+        (all.failed, all.of) = (all.failed + u64::from(failed), all.of + u64::from(of));
+        if failed == 0 {
+            continue;
+        }
+        let array = chosen.index.is_none() && row.shape != Shape::Single;
+        all.again.push(if array { format!("{chosen}.failed") } else { chosen.to_string() });
+        let room = NAMED.saturating_sub(all.ids.len());
+        match array {
+            true if room > 0 => {
+                let indexes = self::failed(grid, chosen.task, room)?;
+                all.ids.extend(indexes.into_iter().map(|index| Chosen { index, ..*chosen }.to_string()));
+            }
+            false if room > 0 => all.ids.push(chosen.to_string()),
+            _ => {}
+        }
+    }
+    Ok((all.failed > 0 && all.of > 1).then_some(all))
+}
