@@ -1,8 +1,9 @@
 //! What a task gets depends on its submit and its server, never on who started a process of grid.
 
-use crate::support::Grid;
 use crate::support::done::Done;
-use crate::support::process;
+use crate::support::grid::tested_program;
+use crate::support::{Grid, process, skipped};
+use rustix::process::getuid;
 
 /// Prints what a process inherits.
 const ALL: &str = "echo path=$PATH; echo tz=$TZ lang=$LANG num=$LC_NUMERIC; echo var=$WANTED venv=$VIRTUAL_ENV; echo home=$GRID_HOME; \
@@ -21,27 +22,107 @@ fn bash(grid: &Grid, script: &str) -> Done {
     process::run(grid.command("bash").args(["-c", script]))
 }
 
+/// Becomes a plain user, if the test is root.
+const AS_NOBODY: [&str; 5] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"];
+
+/// The words before a command of a plain user: none if the test is one.
+fn as_plain_user() -> &'static [&'static str] {
+    if getuid().is_root() { &AS_NOBODY } else { &[] }
+}
+
+/// A grid without a home yet, in directories of a plain user, with a program that this user may execute. None, after saying why, where
+/// there is no such user.
+fn grid_of_plain_user(test: &str) -> Option<Grid> {
+    let mut grid = Grid::bare();
+    let dir = grid.work().parent().unwrap().to_owned();
+    let program = dir.join("bin/grid");
+    std::fs::create_dir(dir.join("bin")).unwrap();
+    std::fs::copy(tested_program(), &program).unwrap();
+    if getuid().is_root() {
+        for part in ["", "user", "work"] {
+            std::os::unix::fs::chown(dir.join(part), Some(65_534), Some(65_534)).unwrap();
+        }
+    }
+    grid.set_env("PATH", &format!("{}:{}", dir.join("bin").display(), std::env::var("PATH").unwrap_or_default()));
+    let tried = process::run(grid.command("sh").args(["-c", &format!("{} grid --version", as_plain_user().join(" "))]));
+    match tried.code() {
+        0 => Some(grid),
+        _ => {
+            skipped(test, &format!("no plain user can execute grid here: {}", tried.err()));
+            None
+        }
+    }
+}
+
+/// A script of the plain user.
+fn plain_bash(grid: &Grid, script: &str) -> Done {
+    let words = [as_plain_user(), &["bash", "-c", script]].concat();
+    process::run(grid.command(words[0]).args(&words[1..]))
+}
+
+/// Compares a command with and without a grid before it, in another shell than the one that starts the dispatcher.
+fn task_gets_what_its_submitter_has(bash: impl Fn(&str) -> Done) {
+    bash(&format!("{SHELL_A}; nice -n 3 grid run -- true")).ok();
+    let typed =
+        |verb: &str| format!("{SHELL_B}; echo 9 > /proc/self/oom_score_adj; exec nice -n 7 {verb} bash -c '{ALL}'");
+    let (out, err) = (bash(&typed("")).out(), bash(&typed("")).err());
+    let alone = out.trim_end();
+    for part in ["path=/b/bin:", "num=fr_FR.UTF-8", "var=a b", "n=301 s=4096 v=8000000 c=5", "oom=9 umask=0027"] {
+        assert!(alone.contains(part), "{part}: {alone}");
+    }
+    let ran = bash(&typed("grid run --"));
+    assert_eq!((ran.out(), ran.err()), (out.clone(), err));
+    // It waits while cron's refresh starts another dispatcher.
+    let id = bash(&typed("grid submit -H --parsable --")).ok();
+    bash("grid dispatcher stop").ok();
+    bash("env -i HOME=$HOME PATH=/usr/bin:/bin GRID_HOME=$GRID_HOME $(command -v grid) refresh").ok();
+    bash(&format!("grid release {id} && grid wait {id}")).ok();
+    assert_eq!(bash(&format!("grid logs {id}")).ok(), alone);
+    let shown = bash(&format!("grid show {id} --json")).json();
+    assert!(shown["path"].as_str().unwrap().starts_with("/b/bin:"), "{shown}");
+}
+
 #[test]
 fn task_gets_what_its_submitter_has_whoever_started_the_dispatcher() {
     let grid = Grid::new();
-    bash(&grid, &format!("{SHELL_A}; nice -n 3 grid run -- true")).ok();
-    // The same command with and without a grid before it.
-    let typed =
-        |verb: &str| format!("{SHELL_B}; echo 9 > /proc/self/oom_score_adj; exec nice -n 7 {verb} bash -c '{ALL}'");
-    let alone = bash(&grid, &typed("")).ok();
-    for part in ["path=/b/bin:", "num=fr_FR.UTF-8", "var=a b", "n=301 s=4096 v=8000000 c=5", "umask=0027"] {
-        assert!(alone.contains(part), "{part}: {alone}");
+    task_gets_what_its_submitter_has(|script| bash(&grid, script));
+}
+
+#[test]
+fn task_of_a_plain_user_gets_what_its_submitter_has_whoever_started_the_dispatcher() {
+    let Some(grid) = grid_of_plain_user("environment of a plain user's task") else { return };
+    task_gets_what_its_submitter_has(|script| plain_bash(&grid, script));
+}
+
+#[test]
+fn submit_names_the_limits_that_its_dispatcher_cannot_shed() {
+    let Some(grid) = grid_of_plain_user("limits that a plain user's dispatcher cannot shed") else { return };
+    let (root, become_plain) = (getuid().is_root(), as_plain_user().join(" "));
+    // What root has set a plain user can't lower, where root may do so itself.
+    let oom_score = if root { "echo 9 > /proc/self/oom_score_adj;" } else { "" };
+    let lower = "echo 0 > /proc/self/oom_score_adj";
+    let keeps_oom_score = root && bash(&grid, &format!("{oom_score} {become_plain} bash -c '{lower}'")).code() != 0;
+    let start = "ulimit -t 600; ulimit -n 200; nice -n 3 grid run -- true";
+    bash(&grid, &format!("{oom_score} {become_plain} bash -c '{start}'")).ok();
+    let of_login = plain_bash(&grid, ALL).ok();
+    let limits = |printed: &str| {
+        let word = |name: &str| printed.split_whitespace().find_map(|word| word.strip_prefix(name)).unwrap().to_owned();
+        ["t=", "n=", "nice=", "oom="].map(word)
+    };
+    let [time, files, nice, oom] = limits(&of_login);
+    let ran = plain_bash(&grid, &format!("grid run -- bash -c '{ALL}'"));
+    let mut tighter = vec![format!("processor time 600 (here {time})"), format!("open files 200 (here {files})")];
+    tighter.push(format!("niceness 3 (here {nice})"));
+    if keeps_oom_score {
+        tighter.push(format!("oom score 9 (here {oom})"));
     }
-    assert_eq!(bash(&grid, &typed("grid run --")).ok(), alone);
-    // It waits while cron's refresh starts another dispatcher.
-    let id = bash(&grid, &typed("grid submit -H --parsable --")).ok().trim().to_owned();
-    grid.grid(["dispatcher", "stop"]).ok();
-    bash(&grid, "env -i HOME=$HOME PATH=/usr/bin:/bin GRID_HOME=$GRID_HOME $(command -v grid) refresh").ok();
-    grid.grid(["release", &id]).ok();
-    grid.grid(["wait", &id]).ok();
-    assert_eq!(grid.grid(["logs", &id]).ok(), alone);
-    let shown = grid.show(&id);
-    assert!(shown["path"].as_str().unwrap().starts_with("/b/bin:"), "{shown}");
+    let all = tighter.join(", ");
+    let note = format!("started under tighter limits, which its tasks keep to: {all}; `grid dispatcher stop`");
+    let kept = limits(&ran.clone().says(&[&note]).ok());
+    assert_eq!(kept, ["600", "200", "3", if keeps_oom_score { "9" } else { &oom }].map(str::to_owned));
+    plain_bash(&grid, "grid dispatcher stop").ok();
+    let ran = plain_bash(&grid, &format!("grid run -- bash -c '{ALL}'"));
+    assert_eq!((ran.err(), limits(&ran.clone().ok())), (String::new(), [time, files, nice, oom]));
 }
 
 #[test]
