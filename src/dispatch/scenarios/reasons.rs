@@ -2,7 +2,7 @@
 
 use crate::dispatch::testing::{Bench, Task, facts};
 use crate::distributor::fleets::Fleets;
-use crate::distributor::tier2::Candidates;
+use crate::distributor::tier2::{Candidates, VERDICTS_FREE};
 use crate::matching::{Query, Verdict};
 use crate::model::ambient::Ambient;
 use crate::model::id::{ClassId, Index, TaskId};
@@ -156,6 +156,74 @@ fn verdict_of_a_retry_elsewhere_says_why_the_first_server_was_not_chosen() {
     let kept: Vec<Verdict> = serde_json::from_str(&kept).unwrap();
     let words = "it failed there: for 5 min yet a retry waits for another server";
     assert_eq!((of(&kept, "bad"), of(&kept, "local").0), ((false, words.to_owned()), true));
+}
+
+/// The verdicts that were kept with the last placement of a member.
+fn kept_verdicts(bench: &Bench, task: TaskId, index: u32) -> Option<Vec<Verdict>> {
+    let view = bench.store.view();
+    let note = view.member(task, Index(index)).unwrap().unwrap().verdict?;
+    Some(serde_json::from_str(&view.note(note).unwrap().unwrap()).unwrap())
+}
+
+#[test]
+fn verdict_of_a_task_that_avoids_a_server_is_found_once_a_second() {
+    let mut bench = Bench::new();
+    bench.add_server("bad", facts("bad"));
+    bench.pass(Duration::from_secs(2));
+    let mut array = Task::array(4).retries(1);
+    array.demand.prefer = Some("server.name == \"bad\"".into());
+    let array = bench.submit(&array);
+    bench.run();
+    let key = (array, bench.server("local").id);
+    let (mut found_at, begun) = (Vec::new(), bench.clock.now().mono);
+    for wait in [0, 400, 400, 400] {
+        // Commands of more than a moment: nothing becomes a suspect.
+        bench.clock.advance(Duration::from_millis(wait));
+        let (now, first) = (bench.clock.now().wall, bench.running("bad")[0]);
+        bench.agent("bad", |agent| agent.end(first, 1, b"", now));
+        bench.run();
+        let (at, _) = bench.dispatcher.schedule.verdicts.own[&key];
+        found_at.push(at.duration_since(begun).as_millis());
+    }
+    assert_eq!(bench.running("local").len(), 4);
+    assert_eq!(found_at, [0, 0, 0, 1_200]);
+    for index in 0..4 {
+        let told = of(&kept_verdicts(&bench, array, index).unwrap(), "bad");
+        assert!(told.1.contains("it failed there"), "{told:?}");
+    }
+    bench.check();
+}
+
+#[test]
+fn verdict_of_a_task_that_avoids_a_server_of_a_large_fleet_comes_in_a_later_pass() {
+    let mut bench = Bench::new();
+    let others: Vec<String> = (1..=VERDICTS_FREE).map(|number| format!("n{number:02}")).collect();
+    for name in &others {
+        bench.add_server(name, facts(name));
+    }
+    bench.pass(Duration::from_secs(2));
+    let tasks = ["a", "b"].map(|class| {
+        let mut task = Task::default().retries(1).of_class(class);
+        task.demand.prefer = Some("server.name == \"n01\"".into());
+        bench.submit(&task)
+    });
+    bench.run();
+    // Others have used up the allowance: one placement adds too little to it for a verdict, two add enough.
+    bench.dispatcher.schedule.verdicts.left = VERDICTS_FREE - 6;
+    let mut kept = Vec::new();
+    for task in tasks {
+        let (attempt, now) = (bench.attempt(task), bench.clock.now().wall);
+        assert!(bench.running("n01").contains(&attempt));
+        bench.agent("n01", |agent| agent.end(attempt, 1, b"", now));
+        bench.run();
+        assert_eq!((bench.number(task, 0), bench.state(task)), (2, State::Running));
+        let verdicts = kept_verdicts(&bench, task, 0);
+        kept.push(verdicts.map(|all| of(&all, "n01").1.contains("it failed there")));
+    }
+    assert_eq!(kept, [None, Some(true)]);
+    // Without a kept one it is found when it is asked for.
+    assert_eq!(verdicts(&bench, tasks[0], Some(0)).len(), VERDICTS_FREE + 1);
+    bench.check();
 }
 
 #[test]
