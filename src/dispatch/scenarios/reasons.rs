@@ -3,8 +3,10 @@
 use crate::dispatch::testing::{Bench, Task, facts};
 use crate::distributor::fleets::Fleets;
 use crate::distributor::tier2::{Candidates, VERDICTS_FREE};
-use crate::matching::{Query, Verdict};
+use crate::matching::{Outlook, Query, Verdict};
 use crate::model::ambient::Ambient;
+use crate::model::demand::Version;
+use crate::model::facts::Facts;
 use crate::model::id::{ClassId, Index, TaskId};
 use crate::model::server::BEING_REMOVED;
 use crate::model::task::State;
@@ -223,6 +225,57 @@ fn verdict_of_a_task_that_avoids_a_server_of_a_large_fleet_comes_in_a_later_pass
     assert_eq!(kept, [None, Some(true)]);
     // Without a kept one it is found when it is asked for.
     assert_eq!(verdicts(&bench, tasks[0], Some(0)).len(), VERDICTS_FREE + 1);
+    bench.check();
+}
+
+#[test]
+fn versions_of_an_application_are_those_of_each_member_of_a_group() {
+    let mut bench = Bench::new();
+    let versions =
+        [("old", Some(Some("1.9"))), ("new", Some(Some("1.10"))), ("unknown", Some(None)), ("without", None)];
+    for (name, found) in versions {
+        let version = |text: &str| Version(text.into());
+        let apps = found.map(|found| ("hq".parse().unwrap(), found.map(version))).into_iter().collect();
+        bench.add_server(name, Facts { apps, ..facts(name) });
+    }
+    bench.pass(Duration::from_secs(2));
+    bench.add_group("farm", &["old", "new", "unknown", "without"]);
+    let wants = |need: &str| {
+        let mut task = Task::default().cpus(4).on("farm");
+        task.demand.apps = vec![need.parse().unwrap()];
+        task
+    };
+    let ran_on = |bench: &Bench, task: TaskId| {
+        let host = bench.store.view().member(task, Index(0)).unwrap().and_then(|member| member.host());
+        host.map(|host| bench.store.view().server_name(host).unwrap().unwrap().to_string())
+    };
+    for (need, server) in [("hq>=1.10", "new"), ("hq<1.10", "old")] {
+        let task = bench.submit(&wants(need));
+        bench.run();
+        assert_eq!(ran_on(&bench, task).as_deref(), Some(server), "{need}");
+    }
+    bench.end("old", 0);
+    // The member that has the version is full; the others name theirs.
+    let waits = bench.submit(&wants("hq>=1.10"));
+    bench.run();
+    let (fits, why) = of(&verdicts(&bench, waits, None), "farm");
+    let words = [
+        "old: application hq>=1.10: found 1.9",
+        "new: cpus: wants 4, 0 of 4 are free",
+        "unknown: application hq>=1.10: found, but its version is not known",
+        "without: application hq>=1.10",
+    ];
+    assert!(!fits && words.iter().all(|words| why.contains(words)), "{why}");
+    for server in ["old", "unknown"] {
+        let any = bench.submit(&wants("hq"));
+        bench.run();
+        assert_eq!(ran_on(&bench, any).as_deref(), Some(server));
+    }
+    let never = bench.submit(&wants("hq>=2"));
+    bench.run();
+    let told = verdicts(&bench, never, None);
+    let farm = told.iter().find(|verdict| verdict.server.as_str() == "farm").unwrap();
+    assert_eq!(farm.outlook, Outlook::Never, "{farm:?}");
     bench.check();
 }
 
