@@ -11,6 +11,29 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// The other servers that a task of a class may wait for: none that refused it, and no suspect. The rule by which people are told and
+/// by which the dispatcher decides.
+pub struct OtherServers<'a> {
+    pub fleet: &'a Fleet,
+    pub query: &'a Query,
+    /// Servers that refused the task, and suspects.
+    pub without: Vec<ServerId>,
+    /// How long a server that is down is waited for.
+    pub patience: Duration,
+}
+
+impl OtherServers<'_> {
+    /// Is there one, besides those on which it failed?
+    pub fn any(&self, failed_on: &[ServerId]) -> bool {
+        self.fleet.could_elsewhere(self.query, &[&self.without, failed_on].concat(), self.patience)
+    }
+
+    /// The same for a wait that ends soon.
+    pub fn any_soon(&self, failed_on: &[ServerId]) -> bool {
+        self.fleet.could_elsewhere_soon(self.query, &[&self.without, failed_on].concat(), self.patience)
+    }
+}
+
 /// What keeps waiting tasks of a class from servers of a fleet.
 pub struct Avoiding<'a> {
     view: &'a View<'a>,
@@ -45,7 +68,8 @@ impl<'a> Avoiding<'a> {
     ) -> Result<Vec<(ServerId, Avoidance)>, StoreError> {
         let mut all = self.own(task, waiting, index)?;
         let own: Vec<ServerId> = all.iter().map(|(server, _)| *server).collect();
-        all.extend(self.paused()?.into_iter().filter(|(server, _)| !own.contains(server)));
+        let refused: Vec<ServerId> = refused(&all).collect();
+        all.extend(self.paused(&refused)?.into_iter().filter(|(server, _)| !own.contains(server)));
         Ok(all)
     }
 
@@ -58,8 +82,8 @@ impl<'a> Avoiding<'a> {
     ) -> Result<Vec<(ServerId, Avoidance)>, StoreError> {
         let refusals = self.refused(task)?;
         let mut all: Vec<_> = refusals.into_iter().map(|(server, why)| (server, Avoidance::Refused { why })).collect();
-        let refused: Vec<ServerId> = all.iter().map(|(server, _)| *server).collect();
-        let failed = self.failed_there(task, waiting, index)?.into_iter();
+        let refused: Vec<ServerId> = refused(&all).collect();
+        let failed = self.failed_there(task, waiting, index, &refused)?.into_iter();
         all.extend(failed.filter(|(server, _)| !refused.contains(server)));
         Ok(all)
     }
@@ -69,36 +93,40 @@ impl<'a> Avoiding<'a> {
         self.view.refusals(task)
     }
 
-    /// Those on which all of it that waits failed, unless no other server could run it.
+    /// Those on which all of it that waits failed, unless no other server could run it. `refused`: by these servers.
     pub fn failed_there(
         &self,
         task: TaskId,
         waiting: u32,
         index: Option<Index>,
+        refused: &[ServerId],
     ) -> Result<Vec<(ServerId, Avoidance)>, StoreError> {
         let groups = self.view.failed_groups(task, index, self.now.minus(self.patience))?;
         let members: u32 = groups.iter().map(|group| group.members).sum();
         if groups.is_empty() || members < index.map_or(waiting, |_| 1) {
             return Ok(Vec::new());
         }
-        let suspects: Vec<ServerId> = self.suspects()?.iter().map(|(server, _)| *server).collect();
-        let elsewhere = |failed_on: &[ServerId]| {
-            self.fleet.could_elsewhere_soon(self.query, &[failed_on, &suspects].concat(), self.patience)
-        };
+        let others = self.others(refused)?;
         let left = |ended_at: Timestamp| self.patience.saturating_sub(ended_at.age_at(self.now));
-        let failed = failed_on_by_all(&groups, elsewhere).into_iter();
+        let failed = failed_on_by_all(&groups, |failed_on| others.any_soon(failed_on)).into_iter();
         Ok(failed.map(|(server, ended_at)| (server, Avoidance::FailedThere { left: left(ended_at) })).collect())
     }
 
-    /// Suspects of the class, unless no other server could run a task of it.
-    pub fn paused(&self) -> Result<Vec<(ServerId, Avoidance)>, StoreError> {
+    /// Suspects of the class, unless no other server could run a task of it that these servers refused.
+    pub fn paused(&self, refused: &[ServerId]) -> Result<Vec<(ServerId, Avoidance)>, StoreError> {
         let suspects = self.suspects()?;
-        let servers: Vec<ServerId> = suspects.iter().map(|(server, _)| *server).collect();
         let about = suspects.iter().filter(|(_, failing)| failing.about.includes(self.class));
-        if servers.is_empty() || !self.fleet.could_elsewhere(self.query, &servers, self.patience) {
+        if suspects.is_empty() || !self.others(refused)?.any(&[]) {
             return Ok(Vec::new());
         }
         Ok(about.map(|(server, failing)| (*server, Avoidance::Pauses { failures: failing.failures })).collect())
+    }
+
+    /// Other servers for a task that these refused.
+    fn others(&self, refused: &[ServerId]) -> Result<OtherServers<'_>, StoreError> {
+        let suspects = self.suspects()?.iter().map(|(server, _)| *server);
+        let without = refused.iter().copied().chain(suspects).collect();
+        Ok(OtherServers { fleet: self.fleet, query: self.query, without, patience: self.patience })
     }
 
     fn suspects(&self) -> Result<&[(ServerId, Failing)], StoreError> {
@@ -110,6 +138,11 @@ impl<'a> Avoiding<'a> {
         let suspects = fresh.collect();
         Ok(self.suspects.get_or_init(|| suspects))
     }
+}
+
+/// The servers of a list that refused the task.
+pub fn refused(avoided: &[(ServerId, Avoidance)]) -> impl Iterator<Item = ServerId> {
+    avoided.iter().filter(|(_, why)| matches!(why, Avoidance::Refused { .. })).map(|(server, _)| *server)
 }
 
 /// The servers on which the members of each group failed, with the first end there. A group that no other server could run goes

@@ -1,5 +1,6 @@
 //! Scenarios of the dispatcher on the bench.
 
+mod avoidance;
 mod basics;
 mod black_holes;
 mod callers;

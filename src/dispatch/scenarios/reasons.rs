@@ -16,7 +16,7 @@ use crate::store::failing::{Failing, SuspectClasses};
 use std::time::Duration;
 
 /// What `explain` finds of a waiting task, or of a member of it, server by server.
-fn verdicts(bench: &Bench, task: TaskId, index: Option<u32>) -> Vec<Verdict> {
+pub(super) fn verdicts(bench: &Bench, task: TaskId, index: Option<u32>) -> Vec<Verdict> {
     let (view, now) = (bench.store.view(), bench.clock.now().wall);
     let row = view.task(task).unwrap().unwrap();
     let class = view.class(row.class).unwrap().unwrap();
@@ -30,7 +30,7 @@ fn verdicts(bench: &Bench, task: TaskId, index: Option<u32>) -> Vec<Verdict> {
 }
 
 /// The verdict on one server.
-fn of(all: &[Verdict], server: &str) -> (bool, String) {
+pub(super) fn of(all: &[Verdict], server: &str) -> (bool, String) {
     let verdict = all.iter().find(|verdict| verdict.server.as_str() == server).unwrap();
     (verdict.qualifies, verdict.reasons.join("; "))
 }

@@ -4,6 +4,7 @@ use super::pass::next_head;
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::process::run::DispatchError;
 use crate::dispatch::turn::Turn;
+use crate::distributor::avoided::OtherServers;
 use crate::matching::Choice;
 use crate::model::id::{ClassId, DistributorId, Index, ServerId, TaskId};
 use crate::store::classes::Head;
@@ -58,18 +59,16 @@ fn choose(
         return Ok(None);
     };
     let patience = d.attempts.settings.retry_elsewhere(turn.tx)?;
-    let suspects = d.attempts.suspects.servers();
-    let without = |more: &[ServerId]| [barred.as_slice(), more, &suspects].concat();
-    let elsewhere = |more: &[ServerId]| fleet.could_elsewhere(&compiled.query, &without(more), patience);
-    let soon = |more: &[ServerId]| fleet.could_elsewhere_soon(&compiled.query, &without(more), patience);
+    let without = [barred.as_slice(), &d.attempts.suspects.servers()].concat();
+    let others = OtherServers { fleet, query: &compiled.query, without, patience };
     let is_over = |members: &BTreeMap<Index, Instant>| members.values().all(|until| *until <= turn.now.mono);
     let groups = d.attempts.retries.of(head.task).into_iter().flatten();
     let is_alone = |(failed_on, members): &(&Vec<ServerId>, &BTreeMap<Index, Instant>)| match is_over(members) {
-        true => !elsewhere(failed_on),
-        false => !soon(failed_on),
+        true => !others.any(failed_on),
+        false => !others.any_soon(failed_on),
     };
     let alone: Vec<Vec<ServerId>> = groups.filter(is_alone).map(|(failed_on, _)| failed_on.clone()).collect();
-    let all_are_suspects = !closed.is_empty() && !elsewhere(&[]);
+    let all_are_suspects = !closed.is_empty() && !others.any(&[]);
     if alone.is_empty() && !all_are_suspects {
         return Ok(None);
     }

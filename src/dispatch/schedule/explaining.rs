@@ -197,12 +197,13 @@ impl Dispatcher {
             let names: BTreeSet<&str> = servers.filter_map(|id| Some(fleet.get(id)?.name.as_str())).collect();
             names.first().map(|first| format!("{first}{}", and_more(names.len())))
         };
-        let failed = avoiding.failed_there(head.task, head.waiting, None)?;
+        let refused_by: Vec<ServerId> = refused.iter().map(|by| by.server).collect();
+        let failed = avoiding.failed_there(head.task, head.waiting, None, &refused_by)?;
         if let Some(failed) = names(&mut failed.into_iter().map(|(server, _)| server)) {
             words.push(format!("not yet again on {failed}, where it failed"));
         }
         let closed = self.attempts.suspects.closed_to(class, now.mono);
-        let paused = if closed.is_empty() { Vec::new() } else { avoiding.paused()? };
+        let paused = if closed.is_empty() { Vec::new() } else { avoiding.paused(&refused_by)? };
         let paused = paused.into_iter().map(|(server, _)| server).filter(|server| closed.contains(server));
         if let Some(paused) = names(&mut { paused }) {
             words.push(format!("{paused} pauses, for much fails there"));

@@ -4,7 +4,7 @@ use super::pass::COMPILED_MAX;
 use crate::dispatch::dispatcher::Dispatcher;
 use crate::dispatch::schedule::queue::Key;
 use crate::dispatch::turn::Turn;
-use crate::distributor::avoided::Avoiding;
+use crate::distributor::avoided::{Avoiding, refused};
 use crate::distributor::tier2::VERDICTS_FREE;
 use crate::matching::Place;
 use crate::model::id::{ClassId, ServerId, TaskId};
@@ -72,7 +72,8 @@ pub(super) fn verdict(
         if avoids {
             avoided = avoiding.own(head.task, head.waiting, None)?;
         }
-        avoided.extend(avoiding.paused()?.into_iter().filter(|(server, _)| closed.contains(server)));
+        let refused: Vec<ServerId> = refused(&avoided).collect();
+        avoided.extend(avoiding.paused(&refused)?.into_iter().filter(|(server, _)| closed.contains(server)));
     }
     // A suspect gets a start now and then.
     avoided.retain(|(server, _)| *server != place.server && *server != place.host);
