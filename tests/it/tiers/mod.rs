@@ -1,6 +1,7 @@
 //! Tasks that go through both tiers to other homes.
 
 mod back;
+mod cancelled;
 mod clients;
 mod deaths;
 mod drained;
