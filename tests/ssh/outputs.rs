@@ -82,3 +82,38 @@ fn gc_frees_long_outputs_on_hosts_also_on_one_that_was_down() {
     process::until("it is gone on h1", || taken(&rig, "h1") < 1_000_000);
     process::until("and that is noted", || head.number("SELECT count(*) FROM discard") == 0);
 }
+
+#[test]
+fn removing_a_server_at_a_terminal_asks_whether_what_lies_on_its_host_goes_too() {
+    let Some(rig) = Plan::of(1).up() else { return };
+    let mut head = rig.at("head");
+    head.set_env("TERM", "xterm");
+    head.grid(["config", "set", "output_limit", "1M"]).ok();
+    let remove = |answer: &str| {
+        let options = rexpect::reader::Options::new().timeout_ms(Some(60_000)).strip_ansi_escape_codes(true);
+        let mut shell = head.command("sh");
+        shell.args(["-c", "stty cols 250 rows 30; grid server remove s1; echo code=$?"]);
+        let mut terminal = rexpect::session::spawn_with_options(shell, options).expect("a pty");
+        let asked = terminal.exp_string("too? [y/N] ").expect("the question");
+        terminal.send_line(answer).expect("an answer");
+        let rest = terminal.exp_eof().expect("its end");
+        assert!(rest.trim_end().ends_with("code=0"), "{answer:?}: {rest}");
+        (asked, rest)
+    };
+    let servers = || head.number("SELECT count(*) FROM server WHERE name = 's1'");
+    let what = "what grid has in ~/.local/state/grid and ~/.cache/grid/bin on h1, with outputs or files of 1 task that are nowhere else";
+    for (answer, is_cleared) in [("", false), ("n", false), ("what?", false), ("y", true)] {
+        head.grid(["server", "add", "s1", "--ssh", "h1"]).ok();
+        head.grid(["run", "-w", "s1", "--", "sh", "-c", LONG]).expect(0);
+        let (asked, rest) = remove(answer);
+        assert!(asked.contains(&format!("Remove {what} ")), "{asked}");
+        assert_eq!(servers(), 0, "{answer:?}");
+        if is_cleared {
+            assert!(rest.contains("removed from its host"), "{rest}");
+            process::until("nothing is left", || traces(&rig, "h1") < 100_000);
+        } else {
+            assert!(rest.contains(&format!("{what} is kept")), "{answer:?}: {rest}");
+            assert!(taken(&rig, "h1") > 30_000_000, "{answer:?}");
+        }
+    }
+}
