@@ -197,7 +197,7 @@ impl Dispatcher {
             let names: BTreeSet<&str> = servers.filter_map(|id| Some(fleet.get(id)?.name.as_str())).collect();
             names.first().map(|first| format!("{first}{}", and_more(names.len())))
         };
-        let refused_by: Vec<ServerId> = refused.iter().map(|by| by.server).collect();
+        let refused_by: Vec<ServerId> = refused.iter().map(|(server, _)| *server).collect();
         let failed = avoiding.failed_there(head.task, head.waiting, None, &refused_by)?;
         if let Some(failed) = names(&mut failed.into_iter().map(|(server, _)| server)) {
             words.push(format!("not yet again on {failed}, where it failed"));
